@@ -1,8 +1,8 @@
 """Floating point exceptions (M147), found in f64 from what an operation was given and gave.
 
-Every result but a quotient is a + b · c of f32 or 16-bit floats, rounded once. Such a product is exact in
-f64, and the sum is exactly two f64: the rounded one and its error (Knuth's two-sum; nothing here
-comes near the ends of f64). The reference engine computes the same with fractions.
+Every result but a quotient is a + b · c of f32 or 16-bit floats, rounded once. Such a product is
+exact in f64, and the sum is exactly two f64: the rounded one and its error (Knuth's two-sum;
+nothing here comes near the ends of f64). The reference engine computes the same with fractions.
 """
 
 from __future__ import annotations
@@ -12,7 +12,12 @@ from typing import Final
 
 from onewafer.image import EXCEPTIONS_WORD, DsdOperation, Opcode, ScalarType
 from onewafer.simulator.arithmetic.compiled import jitable, single_to_float
-from onewafer.simulator.arithmetic.floating import half_to_float, power_of_two
+from onewafer.simulator.arithmetic.floating import (
+    OPERATION_MASK,
+    half_of_operation,
+    half_to_float,
+    power_of_two,
+)
 from onewafer.simulator.arithmetic.integer import to_number, wrap
 from onewafer.simulator.arithmetic.registers import KIND_SHIFT, PENDING_REGISTER
 
@@ -101,15 +106,16 @@ def of_conversion(source: int, target: int, a: int, word: int) -> int:
 
 
 @jitable
-def of_element(operation: int, half: int, a: int, b: int, scalar: int, word: int) -> int:
+def of_element(kind: int, a: int, b: int, scalar: int, word: int) -> int:
     """Return the exceptions of an element of a DSD operation that gave `word`.
 
-    `half` is the 16-bit float of the program (M148).
+    `kind` is the operation with the 16-bit float of the program, see `HALF_SHIFT`.
     """
+    operation, half = kind & OPERATION_MASK, half_of_operation(kind)
     if operation in (_FADDH, _FSUBH, _FMULH, _FMACH, _FSCALEH):
-        return of_half_element(operation, half, a, b, scalar, word)
+        return of_half_element(kind, a, b, scalar, word)
     if operation in (_FADDS, _FSUBS, _FMULS, _FMACS, _FSCALES, _FADDHS, _FMACHS):
-        return of_single_element(operation, half, a, b, scalar, single_to_float(word))
+        return of_single_element(kind, a, b, scalar, single_to_float(word))
     if operation == _FS2H:
         return of_conversion(_F32, half, b, word)
     if operation == _FH2XP16:
@@ -120,8 +126,9 @@ def of_element(operation: int, half: int, a: int, b: int, scalar: int, word: int
 
 
 @jitable
-def of_half_element(operation: int, half: int, a: int, b: int, scalar: int, word: int) -> int:
+def of_half_element(kind: int, a: int, b: int, scalar: int, word: int) -> int:
     """Return the exceptions of an element that is a 16-bit float."""
+    operation, half = kind & OPERATION_MASK, half_of_operation(kind)
     x, y, result = value_of(a, half), value_of(b, half), value_of(word, half)
     smallest = _SMALLEST_NORMALS[half]
     if operation == _FADDH:
@@ -136,8 +143,9 @@ def of_half_element(operation: int, half: int, a: int, b: int, scalar: int, word
 
 
 @jitable
-def of_single_element(operation: int, half: int, a: int, b: int, scalar: int, result: float) -> int:
+def of_single_element(kind: int, a: int, b: int, scalar: int, result: float) -> int:
     """Return the exceptions of an element that is f32."""
+    operation, half = kind & OPERATION_MASK, half_of_operation(kind)
     x = single_to_float(a)
     if operation == _FADDHS:
         return of_sum(x, value_of(b, half), 1.0, result, _SMALLEST_SINGLE)

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from onewafer.image import ScalarType
+from onewafer.image import DsdOperation, ScalarType
 from onewafer.simulator.arithmetic.compiled import (
     SINGLE_INFINITY,
     SINGLE_NAN,
@@ -40,6 +40,13 @@ _FORMATS = {
     ScalarType.CB16: (9, 42),
 }
 """16-bit floats, laid out as IEEE 754 lays its formats out (M148)."""
+
+
+HALF_SHIFT = 6
+"""Behind the number of a DSD operation: the 16-bit float of the program, if that is not f16."""
+OPERATION_MASK = (1 << HALF_SHIFT) - 1
+"""Which operation it is."""
+assert max(DsdOperation) <= OPERATION_MASK
 
 
 def _by_kind(of: Callable[[int, int], int]) -> tuple[int, ...]:
@@ -131,6 +138,13 @@ def float_to_half(value: float, kind: int) -> int:
 def largest_half(kind: int) -> float:
     """Return the largest finite number of a 16-bit float."""
     return half_to_float(INFINITIES[kind] - 1, kind)
+
+
+@jitable
+def half_of_operation(operation: int) -> int:
+    """Return the 16-bit float that an operation computes with, see `HALF_SHIFT`."""
+    kind = operation >> HALF_SHIFT
+    return kind or _F16
 
 
 @jitable

@@ -56,9 +56,9 @@ def note_exceptions(s: Arrays, pe: int, raised: int) -> None:
 
 
 @shared
-def exceptions_of(operation: int, half: int, a: int, b: int, scalar: int, word: int) -> int:
-    """Return the exceptions of an element in a program with that 16-bit float."""
-    return of_element(operation, half, a, b, scalar, word)
+def exceptions_of(kind: int, a: int, b: int, scalar: int, word: int) -> int:
+    """Return the exceptions of an element."""
+    return of_element(kind, a, b, scalar, word)
 
 
 @shared

@@ -13,6 +13,7 @@ from onewafer.image import (
     OperandMode,
     ScalarType,
 )
+from onewafer.simulator.arithmetic.floating import HALF_SHIFT
 from onewafer.simulator.arithmetic.outputs import (
     ADVANCES,
     CLEARS_BITS,
@@ -125,7 +126,7 @@ from onewafer.simulator.fast.fields import (
 from onewafer.simulator.fast.fifo import WORD, place_of, to_signed
 from onewafer.simulator.fast.memory import read, write
 from onewafer.simulator.fast.queues import color_now, home_of_dsd
-from onewafer.simulator.fast.scalars import HALF_SHIFT, IS_OF_HALVES, compute_element
+from onewafer.simulator.fast.scalars import IS_OF_HALVES, compute_element
 
 ENDLESS = 0x7FFF
 """Extent of a fabric DSD that never ends."""
@@ -340,15 +341,9 @@ def compute_elements(s: Arrays, pe: int, op: int, count: int) -> int:
 
 
 @kernel
-def half_of(s: Arrays, pe: int) -> int:
-    """Return the 16-bit float of a program, a `ScalarType` (M148)."""
-    return s.programs[s.pes[pe, PE_PROGRAM], PROGRAM_HALF]
-
-
-@kernel
 def kind_in_program(s: Arrays, pe: int, kind: int) -> int:
     """Return an operation with the 16-bit float of the program, if elements depend on it (M148)."""
-    half = half_of(s, pe)
+    half = s.programs[s.pes[pe, PE_PROGRAM], PROGRAM_HALF]
     return kind | half << HALF_SHIFT if half != _F16 and IS_OF_HALVES[kind] else kind
 
 
@@ -360,6 +355,7 @@ def compute_one_by_one(s: Arrays, pe: int, op: int, count: int) -> int:
     """
     first = int64(s.arena[op + OP_NEXT])
     is_checked = s.arena[op + OP_KIND] & CHECKED != 0
+    computed = kind_in_program(s, pe, kind_of(s, op))
     raised, done = 0, 0
     while done < count:
         a = source_word(s, pe, op, OP_SRC0, first + done, done)
@@ -367,7 +363,7 @@ def compute_one_by_one(s: Arrays, pe: int, op: int, count: int) -> int:
         if s.clock[FAULT]:
             break
         scalar = int64(s.arena[op + OP_SCALAR]) & WORD
-        word = compute_element(kind_in_program(s, pe, kind_of(s, op)), a, b, scalar)
+        word = compute_element(computed, a, b, scalar)
         kind, base, step, num_bytes = operand_of(s, op, OP_DEST)
         if kind == OUTPUT:
             sent = word & mask_of_output(num_bytes, step) | step & INDEX_BITS
@@ -381,7 +377,7 @@ def compute_one_by_one(s: Arrays, pe: int, op: int, count: int) -> int:
         hand_on_carry(s, op, a, b)
         keep_result(s, op, word)
         if is_checked:
-            raised |= exceptions_of(kind_of(s, op), half_of(s, pe), a, b, scalar, word)
+            raised |= exceptions_of(computed, a, b, scalar, word)
             if s.arena[op + OP_STEPS]:
                 note_exceptions(s, pe, raised)
                 if s.clock[FAULT]:

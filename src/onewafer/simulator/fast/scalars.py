@@ -9,6 +9,7 @@ from __future__ import annotations
 from onewafer.image import DsdOperation, Opcode, ScalarType
 from onewafer.simulator.arithmetic import floating, integer, undefined
 from onewafer.simulator.arithmetic.compiled import SINGLE_SIGN, float_to_single, single_to_float
+from onewafer.simulator.arithmetic.floating import HALF_SHIFT, OPERATION_MASK
 from onewafer.simulator.arithmetic.tables import ELEMENTS, HALF_ELEMENTS
 from onewafer.simulator.fast.compilation import shared
 
@@ -16,10 +17,6 @@ _F16 = int(ScalarType.F16)
 _F32 = int(ScalarType.F32)
 _BOOL = int(ScalarType.BOOL)
 _I16, _U16 = int(ScalarType.I16), int(ScalarType.U16)
-HALF_SHIFT = 6
-"""Behind the number of an operation: its 16-bit float, a `ScalarType`, if that is not f16."""
-_OPERATION_MASK = (1 << HALF_SHIFT) - 1
-assert max(DsdOperation) <= _OPERATION_MASK
 IS_OF_HALVES = tuple(one in HALF_ELEMENTS[ScalarType.F16] for one in DsdOperation)
 """By operation: whether its elements depend on the 16-bit float of the program."""
 
@@ -344,8 +341,8 @@ def element_of_kind(operation: int, kind: int, a: int, b: int, scalar: int) -> i
 @shared
 def element_rare(operation: int, a: int, b: int, scalar: int) -> int:
     """Return an element of an operation that few programs use."""
-    if operation > _OPERATION_MASK:
-        return element_of_kind(operation & _OPERATION_MASK, operation >> HALF_SHIFT, a, b, scalar)
+    if operation > OPERATION_MASK:
+        return element_of_kind(operation & OPERATION_MASK, operation >> HALF_SHIFT, a, b, scalar)
     if operation == _SAR16:
         return _sar16(a, b, scalar)
     if operation == _SLL16:

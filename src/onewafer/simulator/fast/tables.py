@@ -16,7 +16,6 @@ from onewafer.image import (
     Field,
     Opcode,
     PatchTarget,
-    ScalarType,
     TaskKind,
     cost_class,
 )

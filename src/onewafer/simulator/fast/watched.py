@@ -61,7 +61,6 @@ from onewafer.simulator.fast.marks import is_control_next, set_tag, tag_from_ram
 from onewafer.simulator.fast.memory import read, write
 from onewafer.simulator.fast.operation import (
     clear_source,
-    half_of,
     hand_on_carry,
     keep_result,
     kind_in_program,
@@ -125,7 +124,7 @@ def step_watched(s: Arrays, block: int, op: int, cycle: int) -> None:
         hand_on_carry(s, op, a, b)
     s.arena[op + OP_NEXT] = k + progress
     if s.arena[op + OP_KIND] & CHECKED:
-        note_exceptions(s, pe, exceptions_of(kind_of(s, op), half_of(s, pe), a, b, scalar, word))
+        note_exceptions(s, pe, exceptions_of(kind, a, b, scalar, word))
 
 
 @kernel
