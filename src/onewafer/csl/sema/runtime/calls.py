@@ -244,7 +244,7 @@ def start(
     callee.name = function.name
     instance.functions.append(function)
     if is_stored:
-        check_stored(callee.result, declaration.result.span)
+        check_stored(callee, callee.result, declaration.result.span)
         place = callee.new_variable(
             "result", callee.result, declaration.result.span, is_const=False
         )

@@ -14,7 +14,6 @@ from onewafer.csl.sema import conversions
 from onewafer.csl.sema import types as t
 from onewafer.csl.sema.in_memory import address_of_place
 from onewafer.csl.sema.runtime import order
-from onewafer.csl.sema.runtime.analyzer import Analyzer, RuntimeLocal
 from onewafer.csl.sema.runtime.expressions import evaluate_type
 from onewafer.csl.sema.runtime.structs import readable
 from onewafer.csl.sema.values import (
@@ -32,6 +31,7 @@ from onewafer.csl.sema.values import (
 )
 
 if TYPE_CHECKING:
+    from onewafer.csl.sema.runtime.analyzer import Analyzer, RuntimeLocal
     from onewafer.csl.syntax import ast
     from onewafer.diagnostics import Span
 
