@@ -6,6 +6,7 @@ documented layout, and the nearest one is looked for.
 
 from __future__ import annotations
 
+from fractions import Fraction
 from functools import cache
 
 import numpy as np
@@ -203,6 +204,47 @@ def test_scalars(half, engine, tmp_path):
     assert set(found["wide"][~is_number].tolist()) == {0x7FC00000}
 
 
+WIDE = """
+export var numbers: [COUNT]i64 = @zeros([COUNT]i64);
+export var rounded: [COUNT]HALF = @zeros([COUNT]HALF);
+export var unsigned: [COUNT]HALF = @zeros([COUNT]HALF);
+export var whole: [COUNT]i64 = @zeros([COUNT]i64);
+task main() void {
+  for (@range(i16, COUNT)) |i| {
+    rounded[i] = @as(HALF, numbers[i]);
+    unsigned[i] = @as(HALF, @bitcast(u64, numbers[i]) >> 1);
+    whole[i] = @as(i64, rounded[i]);
+  }
+}
+"""
+
+
+@pytest.mark.parametrize("half", FORMATS)
+def test_numbers_of_64_bits(half):
+    """They are rounded once: to 8 bits from the 33 that a sum with a late one has, too."""
+    rng = np.random.default_rng(7)
+    places = np.arange(NUM_NUMBERS) * 63 // NUM_NUMBERS
+    numbers = (1 << places) + (rng.integers(0, 256, NUM_NUMBERS) << places >> 7)
+    numbers += (rng.integers(0, 2, NUM_NUMBERS) << places >> 8) + (places > 40)
+    numbers = np.where(rng.integers(0, 2, NUM_NUMBERS), numbers, -numbers).astype(np.int64)
+    image = compile_pe(WIDE + START, half)
+    outputs = {"rounded": np.uint16, "unsigned": np.uint16, "whole": np.int64}
+    found, _ = run(image, "reference", {"numbers": numbers}, outputs)
+
+    def nearest(values):
+        layout = LAYOUTS[half]
+        bits = [layout.round(Fraction(value)) for value in values.tolist()]
+        return np.array(bits, np.uint16)
+
+    assert same(found["rounded"], nearest(numbers))
+    assert same(found["unsigned"], nearest(numbers.view(np.uint64) >> np.uint64(1)))
+    exact = NUMBERS[half]()[found["rounded"]]
+    is_number = np.isfinite(exact)
+    assert is_number.sum() > NUM_NUMBERS // 4
+    assert same(found["whole"][is_number], exact[is_number].astype(np.int64))
+    assert set(found["whole"][~is_number].tolist()) <= {0}
+
+
 OPERATIONS = """
 export var a: [COUNT]HALF = @zeros([COUNT]HALF);
 export var b: [COUNT]HALF = @zeros([COUNT]HALF);
@@ -311,7 +353,7 @@ REFUSED = [
     "export var x: OTHER = 0.5;\ntask main() void { x = 1.0; }",
     "task main() void { var x: OTHER = 0.5; x = 1.0; }",
     "export var x: [2]OTHER = @zeros([2]OTHER);\ntask main() void { x[0] = 1.0; }",
-    "const S = struct { x: OTHER };\nexport var s = S{ .x = 1.0 };\ntask main() void { s.x = 2.; }",
+    "const S = struct { x: OTHER };\nexport var s = S{ .x = 1.0 };\ntask main() void { s.x = 2; }",
     "var w: u16 = 1;\ntask main() void { const p = @ptrcast(*OTHER, &w); p.* = 1.0; }",
     "export var y: f32 = 0.0;\nvar w: u16 = 1;\ntask main() void { y = @ptrcast(*OTHER, &w).*; }",
     "var w: i16 = 1;\nexport var y: f32 = 0.0;\ntask main() void { y = @as(OTHER, w); }",
