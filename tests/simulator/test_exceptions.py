@@ -230,6 +230,8 @@ class RaisingBuilder(FeatureBuilder):
         super().__init__(draw, kernel, architecture)
         if draw(st.integers(0, 7)):
             kernel.unmask_exceptions()
+        self.half = draw(st.sampled_from(HALVES))
+        kernel.compute_with(self.half)
 
     def compute(self, item):
         """Change the mask, compute with extreme numbers, or do what others do."""
@@ -243,6 +245,7 @@ class RaisingBuilder(FeatureBuilder):
                 opcode, source, target = draw(
                     st.sampled_from(FLOATS) | st.sampled_from(CONVERSIONS)
                 )
+                source, target = self._own(source), self._own(target)
                 a, b = (kernel.immediate(ScalarType.U32, words_of(source, draw)) for _ in range(2))
                 result, imm = kernel.register(), int(target) if opcode is Opcode.CONVERT else 0
                 kernel.emit(opcode, source, rd=result, ra=a, rb=0 if imm else b, imm=imm)
@@ -252,18 +255,21 @@ class RaisingBuilder(FeatureBuilder):
             case _:
                 super().compute(item)
 
+    def _own(self, type_):
+        return self.half if type_.is_half else type_
+
     def _elements(self, kind):
         kernel, draw = self.kernel, self.draw
-        type_ = draw(st.sampled_from((F16, F32)))
+        type_ = draw(st.sampled_from((self.half, F32)))
         length = draw(st.integers(1, 6))
         words = [words_of(type_, draw) for _ in range(2 * length + 2)]
-        wide = ScalarType.U16 if type_ is F16 else ScalarType.U32
+        wide = ScalarType.U16 if type_.is_half else ScalarType.U32
         base = kernel.data(f"extremes{kernel.pc}", wide, words + [0] * 4 * length)
         vectors = [kernel.vector(base + 4 * i, length) for i in range(3)]
         info = DSD_OPERATIONS[kind]
         scalar = None
         if info.scalar is not None:
-            scalar = kernel.immediate(ScalarType.U32, words_of(F16, draw))
+            scalar = kernel.immediate(ScalarType.U32, words_of(self.half, draw))
         first = vectors[1] if info.src0 is not None else None
         kernel.operate(kind, vectors[0], first, vectors[2], scalar, config=self.config())
 
