@@ -215,6 +215,8 @@ class PeBuilder:
 
     def _scalar(self):
         kernel, kind = self.kernel, self.draw(st.sampled_from(_SCALAR_TYPES))
+        if kind.is_half:
+            kind = kernel.half
         numbers = st.integers(-100, 100) if kind.is_float or kind.is_signed else st.integers(0, 200)
         a, b = (kernel.immediate(kind, self.draw(numbers)) for _ in range(2))
         result = kernel.register()

@@ -230,8 +230,7 @@ class RaisingBuilder(FeatureBuilder):
         super().__init__(draw, kernel, architecture)
         if draw(st.integers(0, 7)):
             kernel.unmask_exceptions()
-        self.half = draw(st.sampled_from(HALVES))
-        kernel.compute_with(self.half)
+        self.half = kernel.half = draw(st.sampled_from(HALVES))
 
     def compute(self, item):
         """Change the mask, compute with extreme numbers, or do what others do."""

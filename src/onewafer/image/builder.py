@@ -119,7 +119,8 @@ class ProgramBuilder:
         self._rotations: list[Rotation] = []
         self._control_mask = 0
         self._unmasks_exceptions = False
-        self._half = ScalarType.F16
+        self.half = ScalarType.F16
+        """The 16-bit float of the program (M148)."""
 
     # --- code ------------------------------------------------------------------------------------
 
@@ -340,10 +341,6 @@ class ProgramBuilder:
         """Let stores decide which floating point exceptions stop the program."""
         self._reaches_registers = self._unmasks_exceptions = True
 
-    def compute_with(self, half: ScalarType) -> None:
-        """Set the 16-bit float of the program (M148); it is `F16` otherwise."""
-        self._half = half
-
     def build(self) -> TileProgram:
         """Resolve the labels, lay out the memory and return the program."""
         rows = [list(row) for row in self._rows]
@@ -373,7 +370,7 @@ class ProgramBuilder:
             rotations=tuple(self._rotations),
             control_mask=self._control_mask,
             unmasks_exceptions=self._unmasks_exceptions,
-            half=self._half,
+            half=self.half,
         )
 
     def _resolve(self, label: str) -> int:
