@@ -23,6 +23,7 @@ from onewafer.image import (
     channel,
     make_image,
 )
+from onewafer.simulator import float_to_half
 from tests.simulator.assembly import (
     RAMP,
     SILICON,
@@ -215,10 +216,14 @@ class PeBuilder:
 
     def _scalar(self):
         kernel, kind = self.kernel, self.draw(st.sampled_from(_SCALAR_TYPES))
+        numbers = st.integers(-100, 100) if kind.is_float or kind.is_signed else st.integers(0, 200)
+        given = [self.draw(numbers) for _ in range(2)]
         if kind.is_half:
             kind = kernel.half
-        numbers = st.integers(-100, 100) if kind.is_float or kind.is_signed else st.integers(0, 200)
-        a, b = (kernel.immediate(kind, self.draw(numbers)) for _ in range(2))
+            words = (float_to_half(float(number), kind) for number in given)
+            a, b = (kernel.immediate(ScalarType.U16, word) for word in words)
+        else:
+            a, b = (kernel.immediate(kind, number) for number in given)
         result = kernel.register()
         kernel.emit(self.draw(st.sampled_from(_SCALAR_OPCODES)), kind, rd=result, ra=a, rb=b)
         kernel.emit(Opcode.PRINT, kind, ra=result, imm=PrintForm.DECIMAL)
