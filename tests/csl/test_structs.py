@@ -58,6 +58,24 @@ const node = struct { at: *point, n: u8, apply: *const fn (i16) i16 };
 var nodes = [2]node{ node{ .at = &single, .n = 1, .apply = &next },
                      .{ .at = &lines[0].to, .n = 2, .apply = &next } };
 const kinds = enum(u8) { A, B = 7, C };
+const open = .{ .w = [2]i16{ 8, 9 }, .n = 3 };
+const list = struct { w: [2]i16, n: u16 };
+fn part(l: line) i16 { return l.w[k]; }
+fn later(t: anytype) i16 { return t[0][k] + @as(i16, t[1]) - 1; }
+fn second_of(p: *const [2]i16) i16 { return p.*[1]; }
+fn first_of(w: [2]i16, l: list) i16 {
+  const p = &w;
+  const q = &l.w;
+  return (p[0] * 10 + second_of(p)) * 10 + q[1 - l.n];
+}
+fn twice(w: [2]i16) i16 {
+  lines[1].w[0] = 20;
+  var doubled: [2]i16;
+  const from = @get_dsd(mem1d_dsd, .{ .base_address = &w, .extent = 2 });
+  const to = @get_dsd(mem1d_dsd, .{ .base_address = &doubled, .extent = 2 });
+  @add16(to, from, from);
+  return w[0] + doubled[1];
+}
 const flags = packed struct { a: u3, b: bool, c: i4 };
 const mixed = struct { kind: kinds, flags: flags, small: u5, ok: bool, side: direction, neg: i3,
                        plain: union { i: i16, f: f32 }, shared: extern union { w: u32, h: u16 } };
@@ -255,6 +273,24 @@ CASES = {
         for (mine) |p, i| { mine[2].y = 500; out[3] += p.y; out[4 + i] = p.x; }
         for (lines) |l| { out[7] += l.w[0]; lines[1].w[0] = 7; }""",
         [4, 8, 6, 506, 4, 3, 6, 12],
+    ),
+    "known arrays beside what run time knows": (
+        """out[0] = part(.{ .from = mine[k], .to = mine_to, .w = [2]i16{ 5, 6 } });
+        const beside = line{ .from = mine[k], .to = mine_to, .w = [2]i16{ 7, 8 } };
+        out[1] = beside.w[k] + part(beside);
+        for (beside.w) |n| { out[2] = out[2] * 10 + n; }
+        const pair = .{ [2]i16{ 3, 4 }, k };
+        out[3] = pair[0][k] + later(pair) + later(.{ [2]i16{ 1, 2 }, 5 });
+        for (pair[0]) |n| { out[4] += n; }
+        for (open.w) |n, i| { if (i == k) out[5] = n; }
+        out[6] = open.w[k];""",
+        [6, 16, 78, 14, 7, 9, 9],
+    ),
+    "addresses of arguments that are arrays": (
+        """out[0] = first_of(lines[k].w, .{ .w = lines[0].w, .n = k });
+        out[1] = twice(lines[k].w);
+        out[2] = lines[1].w[0];""",
+        [56 * 10 + 5, 5 + 12, 20],
     ),
 }
 

@@ -38,6 +38,8 @@ fn run() void {{ {statement} }}
         ("var f: *const fn (i16) i16 = next;", "var a: [f(2)]i16;", ["not-comptime"]),
         ("var f: *const fn (point) i16 = sum;", "x = f(.{ .x = 1, .y = 2 });",
          ["unsupported-feature"]),
+        ("fn last(a: [2]i16) i16 { return a[1]; } var f: *const fn ([2]i16) i16 = last;",
+         "x = f([2]i16{ 1, 2 });", ["unsupported-feature"]),
         ("var f: *i16 = &x;", "f(1);", ["not-callable"]),
         ("var f: *const fn () void = &nothing;", "if (f == &nothing) f();", []),
         ("var f: *const fn () void = &nothing;", "if (f == &next) f();", ["type-mismatch"]),

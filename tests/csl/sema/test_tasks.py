@@ -134,6 +134,27 @@ def test_mistake(analyze, statements, code):
     assert analyze(_comptime(statements)).codes == [code]
 
 
+@pytest.mark.parametrize(
+    ("type_", "advice"),
+    [
+        ("[2]u16", "an element each time"),
+        ("point", "`packed struct`"),
+        ("u64", "`u32` each time"),
+        ("u12", "`u16`"),
+        ("comptime_int", "`u16`"),
+    ],
+)
+@pytest.mark.parametrize(
+    "binding",
+    ["@bind_control_task(takes, control)", "@bind_data_task(takes, data)"],
+)
+def test_what_no_wavelet_carries_is_refused_once(analyze, type_, advice, binding):
+    declared = f"const point = struct {{ x: u16 }}; task takes(x: {type_}) void {{}}"
+    bound = _comptime(f"@initialize_queue(queue, .{{ .color = red }}); {binding};")
+    (error,) = analyze(f"{declared}\n{bound}").errors
+    assert (error.code, advice in error.help) == ("type-mismatch", True)
+
+
 def test_colors_and_local_tasks_share_numbers_on_wse2(analyze):
     source = _comptime("@bind_data_task(got, data); @bind_local_task(step, @get_local_task_id(1));")
     assert analyze(source, arch="wse2").codes == ["duplicate-task-binding"]

@@ -198,12 +198,14 @@ def function_address(value: FunctionValue, span: Span | None) -> FunctionAddress
     assert isinstance(type_, t.FunctionType)
     half = value.module.session.half
     for part in (*type_.parameters, type_.result):
-        if part is None or isinstance(part, t.StructType) or t.is_comptime_only(part, half):
+        is_stored = isinstance(part, t.StructType | t.ArrayType)
+        if part is None or is_stored or t.is_comptime_only(part, half):
             fail(
                 "unsupported-feature",
                 f"a `{type_}` cannot be called through a pointer",
                 span,
-                help="pass numbers, pointers and DSDs; a struct field by field, or packed",
+                help="pass numbers, pointers and DSDs; a struct field by field, or packed; an "
+                "array by its address, `*[n]T`",
             )
     return FunctionAddress(t.PointerType(type_, is_const=True), value)
 

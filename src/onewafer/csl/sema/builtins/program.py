@@ -134,9 +134,13 @@ def bind_control_task(site: Site, module: Module, args: Sequence[Value]) -> Valu
 
 
 def check_control_parameters(task: FunctionValue, span: Span) -> None:
-    """Fail unless a task can take what a control wavelet carries."""
+    """Fail unless a task can take what a control wavelet carries.
+
+    Of a type that no wavelet carries its analysis tells.
+    """
     types = task.module.function_type(task.declaration).parameters
-    if len(types) > 1 or any(p is None or t.num_bytes(p) != _ARGUMENT_BYTES for p in types):
+    words = [p for p in types if p is not None and t.scalar_type(p) is not None]
+    if len(types) > 1 or any(t.num_bytes(p) != _ARGUMENT_BYTES for p in words):
         fail(
             "type-mismatch",
             "a control task has no parameter, or one of 16 bits",

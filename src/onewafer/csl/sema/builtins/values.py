@@ -279,9 +279,10 @@ def range_(site: Site, _module: Module, args: Sequence[Value]) -> Value:
     def bound(value: Value, what: str) -> Value:
         return conversions.coerce(value, type_, site.span, what)
 
-    result = Range(
-        type_, bound(start, "the start"), bound(stop, "the end"), bound(step, "the step")
-    )
+    # A range over unsigned numbers may go down, too: its step is a number of no such type.
+    counts_down = isinstance(step, Scalar) and step.type is t.COMPTIME_INT and step.value < 0
+    step = step if counts_down else bound(step, "the step")
+    result = Range(type_, bound(start, "the start"), bound(stop, "the end"), step)
     if isinstance(result.step, Scalar) and result.step.value == 0:
         fail("value-out-of-range", "a range with step 0 does not end", site.span)
     return result

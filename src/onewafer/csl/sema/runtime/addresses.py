@@ -141,16 +141,28 @@ def _address_of_array(a: Analyzer, node: ast.Expression, value: Array) -> Value:
             node.span,
             help="index it with a number that is known, or choose with a `switch`",
         )
-    root = node
-    while isinstance(root, ast.Member):
-        root = root.base
-    match root:
-        case ast.Name() | ast.Dereference() | ast.Index():
-            return address_of(a, node)
+    if _has_place(a, node):
+        return address_of(a, node)
+    return address_of_variable(
+        Variable(f"{a.name}.array", value.type, value, node.span, is_const=True)
+    )
+
+
+def _has_place(a: Analyzer, node: ast.Expression) -> bool:
+    """Tell whether a known array lies somewhere, or is a part of what gets a place as a whole."""
+    match node:
+        case ast.Member(base=base) | ast.Index(base=base):
+            return _has_place(a, base)
+        case ast.Name(name=name, span=span):
+            bound = a.find(name)
+            value = a.module.read(name, span) if bound is None else bound
+            if not isinstance(value, Struct) or value.place is not None:
+                return True
+            return t.can_vary(type_of(value), a.half) and is_comptime(value)
+        case ast.Dereference():
+            return True
         case _:
-            return address_of_variable(
-                Variable(f"{a.name}.array", value.type, value, node.span, is_const=True)
-            )
+            return False
 
 
 def expect_pointer(value: Value, span: Span) -> Pointer | Runtime:

@@ -292,12 +292,13 @@ def _analyze_body(
 def spill(a: Analyzer, parameters: Sequence[RuntimeLocal], span: Span) -> None:
     """Give parameters whose address is taken a place in memory."""
     for parameter in parameters:
-        if parameter.name in a.addressed:
-            variable = a.new_variable(parameter.name, parameter.type, span, is_const=True)
+        name = parameter.name
+        if name in a.addressed and a.scopes[-1].get(name) is parameter:
+            variable = a.new_variable(name, parameter.type, span, is_const=True)
             address = ir.AddressOf(a.instance.storage(variable))
             value = ir.ReadLocal(parameter.local)
             a.emit(ir.Store(a.ir_type(parameter.type, span), address, 0, value, span))
-            a.declare(parameter.name, variable)
+            a.declare(name, variable)
 
 
 def _spill_structs(a: Analyzer, declaration: ast.Function) -> None:
@@ -330,9 +331,9 @@ def start_root(
                 declaration.name_span,
             )
         type_ = evaluate_type(callee, parameter.type)
-        callee.ir_type(type_, parameter.type.span)
         if what == "a task":
             _check_wavelet(declaration.name, type_, parameter.type.span)
+        callee.ir_type(type_, parameter.type.span)
         local = callee.new_local(parameter.name, type_, is_const=True)
         callee.declare(parameter.name, local)
         parameters.append(local)
@@ -479,12 +480,18 @@ def _collect_root(node: ast.Expression, found: set[str]) -> None:
 
 def _check_wavelet(name: str, type_: t.Type, span: Span) -> None:
     """Fail unless a task can take a value of a type out of a wavelet."""
-    if t.is_narrow(type_) or t.is_wide(type_):
-        fail(
-            "type-mismatch",
-            f"a wavelet carries 16 or 32 bits: `{name}` cannot take a `{type_}`",
-            span,
-            help="take a `u32` each time, and keep the first half in a variable"
-            if t.is_wide(type_)
-            else "take a `u16`, and `@as` or `@bitcast` it",
-        )
+    if t.scalar_type(type_) is not None and not t.is_narrow(type_):
+        return
+    match type_:
+        case t.ArrayType() | t.StructType():
+            advice = "take an element each time, or a `packed struct`"
+        case _ if t.is_wide(type_):
+            advice = "take a `u32` each time, and keep the first half in a variable"
+        case _:
+            advice = "take a `u16`, and `@as` or `@bitcast` it"
+    fail(
+        "type-mismatch",
+        f"a wavelet carries 16 or 32 bits: `{name}` cannot take a `{type_}`",
+        span,
+        help=advice,
+    )

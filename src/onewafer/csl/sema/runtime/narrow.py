@@ -32,8 +32,12 @@ def too_wide(type_: t.Type, span: Span | None) -> NoReturn:
             advice = "name a field of it, take its address, or make it a `packed struct`"
         case t.FunctionType():
             advice = "call it, `p(…)`, or keep its address `p`"
-        case _:
+        case t.ArrayType():
+            advice = "take its address, or name an element of it"
+        case t.IntegerType():
             advice = "integers of more than 64 bits are for compile time"
+        case _:
+            advice = ""
     message = f"values of type `{type_}` are not supported at run time"
     fail("unsupported-feature", message, span, help=advice)
 

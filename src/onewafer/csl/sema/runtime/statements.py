@@ -462,7 +462,7 @@ def _for_range(a: Analyzer, node: ast.For, loop: Range) -> None:
     opcode = Opcode.ADD if step > 0 else Opcode.SUB
     amount = a.sized(Scalar(t.COMPTIME_INT, abs(step)), type_, span)
     following = narrow.wrapped(type_, a.binary(opcode, type_, read, amount))
-    if wrapped is None and abs(step) > 1 and not isinstance(loop.stop, Scalar):
+    if wrapped is None and _may_wrap(loop, type_, step, span):
         following = _not_beyond(a, type_, (first, second, stop), amount, following)
     advance = ir.SetLocal(counter.local, following, span)
     a.scopes.append({})
@@ -473,6 +473,22 @@ def _for_range(a: Analyzer, node: ast.For, loop: Range) -> None:
     body = _loop_body(a, node)
     a.scopes.pop()
     a.emit(ir.Loop(test, body, tuple(steps), node.span))
+
+
+def _may_wrap(loop: Range, type_: t.Type, step: int, span: Span) -> bool:
+    """Tell whether a counter may step past the end of its type, from before a stop near to it."""
+    assert isinstance(type_, t.IntegerType)
+    if abs(step) == 1 or _known_end(loop, step) is not None:
+        return False
+    most = step - (1 if step > 0 else -1)  # how far it may step past `stop`
+    if not isinstance(loop.stop, Scalar):
+        return True
+    return conversions.decide(
+        loop.stop,
+        lambda stop: not type_.minimum <= stop + most <= type_.maximum,
+        f"what is {most} behind it has to be in {type_}",
+        span,
+    )
 
 
 def _not_beyond(
@@ -519,14 +535,18 @@ def _num_rounds(start: int, stop: int, step: int) -> int:
 
 def _wrapped_end(loop: Range, type_: t.Type, step: int) -> Scalar | None:
     """Return what the counter is after its last round, if it has wrapped around by then."""
-    match loop, type_:
-        case (
-            Range(_, Scalar(value=start, taint=None), Scalar(value=stop, taint=None)),
-            t.IntegerType(),
-        ):
-            end = int(start) + _num_rounds(int(start), int(stop), step) * step
-            is_wrapped = not type_.minimum <= end <= type_.maximum
-            return Scalar(type_, type_.wrap(end)) if is_wrapped else None
+    end = _known_end(loop, step)
+    if end is None or not isinstance(type_, t.IntegerType):
+        return None
+    is_wrapped = not type_.minimum <= end <= type_.maximum
+    return Scalar(type_, type_.wrap(end)) if is_wrapped else None
+
+
+def _known_end(loop: Range, step: int) -> int | None:
+    """Return what the counter would be after its last round, if it never wrapped."""
+    match loop:
+        case Range(_, Scalar(value=start, taint=None), Scalar(value=stop, taint=None)):
+            return int(start) + _num_rounds(int(start), int(stop), step) * step
         case _:
             return None
 
