@@ -246,3 +246,90 @@ def test_known_and_late_results_are_the_same(seed: int) -> None:
     late = f"{variables}\nvar got: [32]u32;\ntask main() void {{ {call} }}"
     use = "task main() void { got[0] = got[0]; }"
     assert result_of(f"{work}{known}\n{use}") == result_of(work + late), work
+
+
+BITS = {"f16": 16, "f32": 32}
+VALUES = {
+    "f16": (0x0000, 0x8000, 0x0001, 0x3C00, 0xBC00, 0x4280, 0x7BFF, 0x7C00, 0xFC00, 0x7E00, 0xFC2E),
+    "f32": (0, 1 << 31, 1, 0x3F800000, 0xC0000000, 0x7F7FFFFF, 0x7F800000, 0x7FC00000, 0xFFC00001),
+}
+NUMBERS = """
+    x + y
+    x - y
+    x * y
+    -x
+    math.abs(x)
+    math.ceil(x)
+    math.cos(x)
+    math.exp(x)
+    math.floor(x)
+    math.inv(x)
+    math.invsqrt(x)
+    math.log(x)
+    math.max(x, y)
+    math.min(x, y)
+    math.pow(x, y)
+    math.sig(x)
+    math.sign(x)
+    math.sin(x)
+    math.sqrt(x)
+    math.tanh(x)
+    @as(T, @as(f16, x))
+    @as(T, @as(f32, x))
+    @as(T, @as(i16, x))
+    @as(T, @as(u32, x))
+    @as(T, @as(i64, x))
+    @as(T, @as(u5, x))"""
+TESTS = """
+    x < y
+    x <= y
+    x == y
+    x != y
+    math.signbit(x)
+    math.isNaN(x)
+    math.isInf(x)
+    math.isFinite(x)
+    math.isSignaling(x)"""
+
+
+def draw_bits(random: Random, type_: str) -> str:
+    """Return a number of any bits, special ones more often."""
+    known = random.choice(VALUES[type_])
+    bits = random.choice((known, known + 1, random.getrandbits(BITS[type_])))
+    return f"@bitcast({type_}, @as(u{BITS[type_]}, {bits % (1 << BITS[type_])}))"
+
+
+def write_operation(random: Random, number: int) -> tuple[str, str, str]:
+    """Return declarations, and a call of the same function with constants and with variables."""
+    type_ = random.choice(("f16", "f32"))
+    if random.random() < 0.7:
+        form = random.choice(NUMBERS.splitlines()[1:]).strip().replace("(T", f"({type_}")
+        result = f"@as(u32, @bitcast(u{BITS[type_]}, {form}))"
+    else:
+        result = f"@as(u32, {random.choice(TESTS.splitlines()[1:]).strip()})"
+    x, y = draw_bits(random, type_), draw_bits(random, type_)
+    name = f"work{number}"
+    declared = (
+        f"fn {name}(x: {type_}, y: {type_}) u32 {{ return {result}; }}\n"
+        f"var x{number}: {type_} = {x};\nvar y{number}: {type_} = {y};"
+    )
+    return declared, f"comptime {name}({x}, {y})", f"{name}(x{number}, y{number})"
+
+
+@settings(phases=(Phase.explicit, Phase.reuse, Phase.generate), max_examples=10, deadline=None)
+@given(seed=st.integers(0, 1 << 32))
+def test_known_and_late_floats_have_the_same_bits(seed: int) -> None:
+    random = Random(seed)  # noqa: S311
+    operations = [write_operation(random, number) for number in range(32)]
+    declared = "\n".join(text for text, _, _ in operations)
+    results = [
+        result_of(
+            f'const math = @import_module("<math>");\n{declared}\nvar got: [32]u32;\n'
+            f"task main() void {{ {' '.join(f'got[{i}] = {call};' for i, call in calls)} }}"
+        )
+        for calls in (
+            enumerate(known for _, known, _ in operations),
+            enumerate(late for _, _, late in operations),
+        )
+    ]
+    assert results[0] == results[1], declared

@@ -117,3 +117,17 @@ def test_arrays_of_variables_are_their_own(analyze, statements, result):
     comptime {{ @comptime_assert(work() == {result}); }}
     """
     assert analyze(source).codes == []
+
+
+def test_results_are_remembered_by_the_bits_of_numbers(analyze):
+    source = """
+    fn bits(x: f32) u32 { return @bitcast(u32, x); }
+    fn of(n: u32) f32 { return @bitcast(f32, n); }
+    comptime {
+      @comptime_assert(bits(of(0x7fc00000)) == 0x7fc00000);
+      @comptime_assert(bits(of(0xffc00002)) == 0xffc00002);
+      @comptime_assert(bits(of(0x80000000)) == 0x80000000 and bits(of(0)) == 0);
+      @comptime_assert(bits(@as(f32, @as(f16, of(0xffc00002)))) == 0x7fc00000);
+    }
+    """
+    assert analyze(source).codes == []

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NoReturn
 from onewafer.csl.sema import packed
 from onewafer.csl.sema import types as t
 from onewafer.csl.sema.faults import fail
-from onewafer.csl.sema.formats import from_bits, round_float, to_bits
+from onewafer.csl.sema.formats import from_bits, quiet, round_float, to_bits
 from onewafer.csl.sema.structs import check_names
 from onewafer.csl.sema.values import (
     Array,
@@ -58,7 +58,7 @@ def coerce_scalar(value: Scalar, type_: t.Type, span: Span | None, what: str = "
         case t.COMPTIME_FLOAT if source is t.COMPTIME_INT or isinstance(source, t.FloatType):
             return map_scalar(value, type_, float)
         case t.FloatType() if widens(source, type_):
-            return Scalar(type_, value.value, value.taint)
+            return map_scalar(value, type_, quiet)
         case _:
             mismatch(value, type_, span, what)
 
@@ -316,6 +316,8 @@ def convert(type_: t.Type, value: Value, span: Span) -> Value:
             if from_float:
                 return map_scalar(value, type_, lambda a: _truncate(a, type_))
             return map_scalar(value, type_, lambda a: type_.wrap(int(a)))
+        case t.FloatType() if isinstance(source, t.FloatType):
+            return map_scalar(value, type_, lambda a: quiet(round_float(type_, a)))
         case t.FloatType():
             return map_scalar(value, type_, lambda a: round_float(type_, float(a)))
         case t.EnumType(base, members):

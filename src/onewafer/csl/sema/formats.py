@@ -25,6 +25,11 @@ def round_float(type_: t.FloatType, value: float) -> float:
         return math.copysign(math.inf, value)
 
 
+def quiet(value: float) -> float:
+    """Return the machine's one NaN for any: which one a host computes depends on the host."""
+    return math.nan if math.isnan(value) else value
+
+
 def _round_brain(value: float) -> float:
     """Round to 8 significant bits, or to multiples of the least `bf16`."""
     if not math.isfinite(value) or value == 0.0:

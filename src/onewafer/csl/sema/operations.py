@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 from onewafer.csl.sema import conversions
 from onewafer.csl.sema import types as t
 from onewafer.csl.sema.faults import fail
-from onewafer.csl.sema.formats import round_float
+from onewafer.csl.sema.formats import quiet, round_float
 from onewafer.csl.sema.values import (
     FALSE,
     TRUE,
@@ -69,11 +69,6 @@ def _divide_float(left: float, right: float) -> float:
     if left == 0.0 or math.isnan(left):
         return math.nan
     return math.copysign(math.inf, left) * math.copysign(1.0, right)
-
-
-def _quiet(value: float) -> float:
-    """Return the machine's one NaN for any: which one a host computes depends on the host."""
-    return math.nan if math.isnan(value) else value
 
 
 _INT: Final[dict[BinaryOperator, Callable[[Any, Any], int]]] = {
@@ -241,7 +236,7 @@ def _computation(
             exact = _FLOAT.get(op)
             if exact is None:
                 fail("type-mismatch", f"`{op}` is not defined on `{type_}`", span)
-            return lambda a, b: round_float(type_, _quiet(exact(a, b)))
+            return lambda a, b: round_float(type_, quiet(exact(a, b)))
         case t.IntegerType():
             exact = _checked_integer(op, right, span)
             if op in SHIFTS:
@@ -252,7 +247,7 @@ def _computation(
             exact = _FLOAT.get(op)
             if exact is None:
                 fail("type-mismatch", f"`{op}` is not defined on `{type_}`", span)
-            return lambda a, b: _quiet(exact(a, b))
+            return lambda a, b: quiet(exact(a, b))
         case _:
             return _checked_integer(op, right, span)
 

@@ -11,6 +11,7 @@ differently get an instance of their own.
 
 from __future__ import annotations
 
+import struct
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
@@ -437,7 +438,9 @@ def key_of(value: Value) -> object:
     """Return a hashable stand-in: equal keys, same value (taint is ignored)."""
     match value:
         case Scalar(type_, number):
-            return (type_, type(number), repr(number) if isinstance(number, float) else number)
+            # Numbers of other bits than these may be equal, or, NaN, unequal to themselves.
+            bits = struct.pack("<d", number) if isinstance(number, float) else number
+            return (type_, type(number), bits)
         case Struct(names, fields):
             return (names, *(key_of(f) for f in fields))
         case Array(type_, elements):
