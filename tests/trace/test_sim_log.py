@@ -111,8 +111,8 @@ def test_a_stream_that_is_held_up(tmp_path):
 
 
 def test_a_wavelet_keeps_its_number_when_its_color_changes(tmp_path):
-    swapped = replace(route(RAMP, EAST), swap_mask=1 << EAST)
-    routes = {(0, 0, 3): swapped, (1, 0, 2): route(WEST, RAMP)}
+    swapped = replace(route(WEST, RAMP), swap_mask=1 << WEST)
+    routes = {(0, 0, 3): route(RAMP, EAST), (1, 0, 2): swapped}
     placed = {(0, 0): sender(3, 2), (1, 0): receiver(2, 2)}
     image = make_image(WSE2, placed, width=2, routes=routes)
     trace, _ = run_traced(image, WSE2, tmp_path / "t", Detail.INSTRUCTIONS)
