@@ -147,9 +147,7 @@ def test_trap_stops_with_message_and_place(engine):
 
     with pytest.raises(SimulationError) as caught:
         run_main(engine, emit)
-    assert str(caught.value) == (
-        "PE (0, 0) at cycle 4: assertion failed: n must be even\n  at kernel.csl:7:5"
-    )
+    assert str(caught.value) == ("PE (0, 0) at cycle 4: n must be even\n  at kernel.csl:7:5")
 
 
 def test_coordinates_and_patches(engine):

@@ -82,11 +82,6 @@ def _extent(symbol: Symbol) -> str:
     return f"{number} element{'' if number == 1 else 's'} of {symbol.element.name.lower()}"
 
 
-def failed_trap(message: str) -> str:
-    """Return what a TRAP says (M24)."""
-    return f"assertion failed: {message}" if message else "assertion failed"
-
-
 def unmasked_exceptions(names: Sequence[str]) -> str:
     """Return what stops a program that has unmasked exceptions (M147)."""
     return f"floating point exception {', '.join(names)}, which the program has unmasked"

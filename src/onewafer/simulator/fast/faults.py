@@ -81,7 +81,7 @@ def _reason(s: Arrays, program: TileProgram, fault: Fault, loaded: LoadedProgram
         case kind if kind == MEMORY_FAULT:
             return messages.outside_memory(fault.detail, fault.other, s.memory.shape[1])
         case kind if kind == TRAP_FAULT:
-            return messages.failed_trap(program.messages[fault.detail])
+            return program.messages[fault.detail]
         case kind if kind == CALL_FAULT:
             return messages.CALLS_TOO_DEEP
         case kind if kind == EMPTY_DSR_FAULT:

@@ -25,7 +25,7 @@ from onewafer.image import (
 )
 from onewafer.simulator.arithmetic import binary, canonical, conversion, dsd_element, unary
 from onewafer.simulator.arithmetic.registers import NO_REGISTER
-from onewafer.simulator.messages import CALLS_TOO_DEEP, failed_trap
+from onewafer.simulator.messages import CALLS_TOO_DEEP
 from onewafer.simulator.reference.operand import to_signed16
 from onewafer.simulator.state import RETURN_STACK_DEPTH
 from onewafer.trace import EventKind
@@ -170,8 +170,7 @@ def _return(element: ComputeElement, instruction: Instruction, cycle: int) -> in
 
 def _trap(element: ComputeElement, instruction: Instruction, cycle: int) -> int:
     if not element.registers[instruction.ra]:
-        message = element.program.messages[instruction.imm]
-        raise SimulationError(failed_trap(message))
+        raise SimulationError(element.program.messages[instruction.imm])
     return cycle + instruction.cycles
 
 

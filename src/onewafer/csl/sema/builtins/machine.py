@@ -221,7 +221,8 @@ def assert_(site: Site, a: Analyzer, args: Sequence[Value]) -> Value:
     """Stop the simulation unless a condition holds."""
     condition = a.sized(args[0], t.BOOL, site.argument_spans[0], "the condition")
     written = site.argument_spans[0]
-    message = " ".join(written.source.text[written.start : written.end].split())
+    shown = " ".join(written.source.text[written.start : written.end].split())
+    message = f"assertion failed: {shown}"
     if len(args) > 1:
         message += f": {text(args[1], site.argument_spans[1], 'the message')}"
     a.emit(ir.Trap(condition, message, site.span))

@@ -129,7 +129,7 @@ def _chosen(
     span = site.span
     number = ir.Local("number", ScalarType.U16)
     result = a.new_local("value", type_, is_const=False).local
-    message = f"no symbol has the number that `@{site.name}` gets ({span})"
+    message = f"no symbol has the number that `@{site.name}` gets"
     chain: tuple[ir.Statement, ...] = (ir.Trap(ir.Immediate(ScalarType.BOOL, 0), message, span),)
     for name, target in reversed(symbols):
         known = ir.Immediate(ScalarType.U16, _number(a.instance, name))

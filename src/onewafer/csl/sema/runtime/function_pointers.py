@@ -77,18 +77,24 @@ def _dispatcher(a: Analyzer, type_: t.FunctionType, span: Span) -> ir.Function:
 def finish(instance: InstanceContext, start: Start) -> bool:
     """Write the bodies of calls through pointers; true: this asked for more functions."""
     count = len(instance.functions)
-    for pointed in list(instance.pointed.values()):
+    for type_, pointed in list(instance.pointed.items()):
         targets = [start(function) for function in pointed.functions]
         if pointed.dispatcher is not None:
-            pointed.dispatcher.body = _body(pointed.dispatcher, targets)
+            pointed.dispatcher.body = _body(pointed.dispatcher, targets, type_)
     return len(instance.functions) > count
 
 
-def _body(dispatcher: ir.Function, targets: Sequence[ir.Function]) -> tuple[ir.Statement, ...]:
+def _body(
+    dispatcher: ir.Function, targets: Sequence[ir.Function], type_: t.Type
+) -> tuple[ir.Statement, ...]:
     number, *arguments = map(ir.ReadLocal, dispatcher.parameters)
     never = ir.Immediate(ScalarType.BOOL, 0)
+    complaint = (
+        f"a call through a `*const {type_}` that leads to no function: assign one first (of the "
+        "calls through such pointers, the place is that of the first in the program)"
+    )
     rest: tuple[ir.Statement, ...] = (
-        ir.Trap(never, "a call through a function pointer that leads nowhere", dispatcher.span),
+        ir.Trap(never, complaint, dispatcher.span),
         ir.Loop(ir.Immediate(ScalarType.BOOL, 1), (), ()),
     )
     for index, target in reversed(list(enumerate(targets, start=1))):

@@ -44,7 +44,7 @@ def to_one_of(
 ) -> Statements:
     """Return what does something to what a run-time id means; `user` is who got the id."""
     number = ir.Local("task", ScalarType.U16)
-    message = _complaint(value.type, user, span)
+    message = _complaint(value.type, user)
     chain = _chain(_candidates(a, value.type, span), number, message, span, effect)
     return ir.SetLocal(number, value.expression, span), *chain
 
@@ -67,7 +67,7 @@ def with_known_ids(
         def effect(number: int) -> Statements:
             return choose(with_id(settings, path, Scalar(type_, number)), others)
 
-        return _chain(choices[path], numbers[path], _complaint(type_, user, span), span, effect)
+        return _chain(choices[path], numbers[path], _complaint(type_, user), span, effect)
 
     ids = (ir.SetLocal(numbers[path], value.expression, span) for path, value in unknown.items())
     return *ids, *choose(settings, tuple(unknown))
@@ -115,9 +115,9 @@ def _chain(
     return chain
 
 
-def _complaint(type_: t.Type, user: str, span: Span) -> str:
+def _complaint(type_: t.Type, user: str) -> str:
     what = "local task is bound to the id" if type_ is t.LOCAL_TASK_ID else f"`{type_}` is the one"
-    return f"no {what} that {user} gets ({span})"
+    return f"no {what} that {user} gets"
 
 
 def _check_variants(counts: Sequence[int], span: Span) -> None:
