@@ -55,7 +55,7 @@ const table = [4]u16{ 1, 2, 4, 8 }; fn g() i16 { return a; }
         ("_ = a;", []),
         ("_ = a + g();", ["_ = ([&a] ADD.i16 g())"]),
         ("const s = .{ .x = a, .y = .{ g(), 2 } }; a = s.x + s.y[0];", ["s.x = [&a]", "s.y.0 = g()", "[&a] = (s.x ADD.i16 s.y.0)"]),
-        ("@assert(a == 0);", ["assert ([&a] EQUAL.i16 0i16): a == 0"]),
+        ("@assert(a == 0);", ["assert ([&a] EQUAL.i16 0i16): assertion failed: a == 0"]),
     ],
 )  # fmt: skip
 def test_statement(body, statement, lines):
@@ -124,6 +124,11 @@ def test_control_flow(body, statement, lines):
         ("var x: i16 align(3) = 1;", "value-out-of-range"),
         ("a = b / 0;", "division-by-zero"),
         ("a = b % @as(i16, 0);", "division-by-zero"),
+        ("switch (pair) { else => { a = 1; } }", "type-mismatch"),
+        ("a = switch (pair) { else => 1 };", "type-mismatch"),
+        ("const s = .{ .x = a }; switch (s) { else => { a = 1; } }", "type-mismatch"),
+        ("comptime { switch (.{ .x = 1 }) { else => {} } }", "type-mismatch"),
+        ("const k = comptime switch (.{ 1, 2 }) { else => 3 }; a = k;", "type-mismatch"),
         ("for (@range(u16, 0, u, 0)) |i| { }", "value-out-of-range"),
         ("const n = comptime a;", "not-comptime"),
         ("var z: [a]i16;", "not-comptime"),

@@ -363,6 +363,18 @@ def missing_else(span: Span) -> NoReturn:
     )
 
 
+def check_switched(value: Value, span: Span) -> None:
+    """Fail if no arm of a `switch` could be compared with what it goes by."""
+    type_ = type_of(value)
+    if isinstance(type_, t.StructType | t.ArrayType) or type_ is t.VOID:
+        fail(
+            "type-mismatch",
+            f"a `switch` cannot go by a `{type_}`: such values are not compared",
+            span,
+            help="let it go by a number, an enum, a `bool`: a field or an element, for example",
+        )
+
+
 def no_arm(value: Value, span: Span) -> NoReturn:
     """Fail because no arm of a `switch` fits."""
     fail(

@@ -173,8 +173,10 @@ class StructType:
     def __str__(self) -> str:
         """Return the spelling."""
         if self.origin is not None:
-            pairs = zip(self.names or (), self.fields, strict=True)
+            pairs = list(zip(self.names or (), self.fields, strict=True))
             kind = f"{self.qualifier} {'union' if self.is_union else 'struct'}".strip()
+            if not pairs:
+                return f"{kind} {{}}"
             return f"{kind} {{ {', '.join(f'{n}: {t}' for n, t in pairs)} }}"
         if self.names is None:
             return f".{{ {', '.join(map(str, self.fields))} }}"

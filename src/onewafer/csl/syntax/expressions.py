@@ -99,7 +99,7 @@ class ExpressionParser(TokenCursor):
                 return self._bracket_type()
             if self.at(TokenKind.STAR):
                 return self._pointer_type()
-            return self._postfix()
+            return self._postfix(is_before_block=True)
         finally:
             self.leave()
 
@@ -172,7 +172,7 @@ class ExpressionParser(TokenCursor):
         finally:
             self.leave()
 
-    def _postfix(self) -> ast.Expression:
+    def _postfix(self, *, is_before_block: bool = False) -> ast.Expression:
         start = self.token.start  # a parenthesis before the base belongs to what is made of it
         base = self._primary()
         if isinstance(base, ast.IntegerLiteral | ast.FloatLiteral):
@@ -190,15 +190,21 @@ class ExpressionParser(TokenCursor):
                 case TokenKind.DOT:
                     base = self._member_of(base, start)
                 case _:
-                    struct = self._typed_struct(base)
+                    struct = self._typed_struct(base, is_before_block=is_before_block)
                     if struct is base or not self.at(TokenKind.DOT):
                         return struct
                     base = struct
 
-    def _typed_struct(self, type_: ast.Expression) -> ast.Expression:
-        """Parse the `{ .a = 1 }` of `T{ .a = 1 }`, if it is there; no block begins like that."""
+    def _typed_struct(self, type_: ast.Expression, *, is_before_block: bool) -> ast.Expression:
+        """Parse the `{ .a = 1 }` of `T{ .a = 1 }`, if it is there; no block begins like that.
+
+        `{}` is one where no block may follow, and written directly behind the type: what lacks in
+        `if (x { }` is a `)`.
+        """
         begins = (self.token.kind, *map(self.kind_ahead, (1, 2, 3)))
-        if begins != _TYPED_STRUCT:
+        is_empty = begins[:2] == (TokenKind.LEFT_BRACE, TokenKind.RIGHT_BRACE)
+        is_empty &= self.previous.end == self.token.start
+        if begins != _TYPED_STRUCT and (is_before_block or not is_empty):
             return type_
         where, start = "after the fields of the struct", self.token.start
         fields = self.delimited(TokenKind.LEFT_BRACE, where, self._struct_field)

@@ -346,6 +346,7 @@ def _compile_switch(node: ast.SwitchExpression, scope: Scope) -> Evaluate:
 
     def evaluate(frame: Frame) -> Value:
         value = scrutinee(frame)
+        places.check_switched(value, node.scrutinee.span)
         chosen = select_arm(frame, value, [patterns for patterns, _ in arms], spans)
         if chosen is None:
             places.no_arm(value, span)

@@ -488,6 +488,7 @@ def _compile_switch(node: ast.Switch, scope: Scope) -> Execute:
 
     def run(frame: Frame) -> Signal | None:
         value = scrutinee(frame)
+        places.check_switched(value, node.scrutinee.span)
         chosen = select_arm(frame, value, patterns, spans)
         if chosen is None:
             places.no_arm(value, span)

@@ -404,6 +404,7 @@ def _is_named(type_: t.Type) -> bool:
 
 def _switch(a: Analyzer, node: ast.SwitchExpression, type_: t.Type | None) -> Value:
     scrutinee = evaluate(a, node.scrutinee)
+    places.check_switched(scrutinee, node.scrutinee.span)
     if not isinstance(scrutinee, Runtime):
         arms = [arm.patterns for arm in node.arms]
         chosen = choose_arm(a, scrutinee, arms, node.scrutinee.span)

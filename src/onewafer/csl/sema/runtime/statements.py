@@ -599,6 +599,7 @@ def _captured(
 
 def _switch(a: Analyzer, node: ast.Switch) -> None:
     scrutinee = evaluate(a, node.scrutinee)
+    places.check_switched(scrutinee, node.scrutinee.span)
     if not isinstance(scrutinee, Runtime):
         chosen = choose_arm(a, scrutinee, [arm.patterns for arm in node.arms], node.scrutinee.span)
         if chosen is None:

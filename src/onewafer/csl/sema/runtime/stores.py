@@ -9,7 +9,7 @@ from onewafer.csl.sema import conversions
 from onewafer.csl.sema import types as t
 from onewafer.csl.sema.faults import fail
 from onewafer.csl.sema.in_memory import address_of_place, moved
-from onewafer.csl.sema.runtime import narrow, order
+from onewafer.csl.sema.runtime import order
 from onewafer.csl.sema.values import Array, Pointer, Runtime, Struct, Undefined, Value, Variable
 from onewafer.image import Opcode, ScalarType
 
@@ -26,7 +26,12 @@ UNROLLED_ELEMENTS = 8
 def check_stored(a: Analyzer, type_: t.Type, span: Span) -> None:
     """Fail unless a variable has parts, which all exist in memory."""
     if isinstance(type_, t.StructType) and not t.num_bytes(type_):
-        narrow.too_wide(type_, span)
+        fail(
+            "type-mismatch",
+            f"a variable cannot be of type `{type_}`, which has no size at run time",
+            span,
+            help="declare it with `const`: its value is known",
+        )
     for _, leaf in t.leaves(type_):
         match leaf:
             case t.ArrayType(_, element):
