@@ -373,6 +373,69 @@ def test_another_16_bit_float_exists_while_compiling_only(text, half, other):
     assert f"`--fp16-format={other}`" in finding.help
 
 
+LIBRARY_CALLS = [
+    ("<random>", "x = @as(f32, m.random_f16(0.0, 1.0))", "call `random_f32`"),
+    ("<malloc>", "_ = m.malloc_f16(4)", "call `malloc` or `malloc_f32`"),
+    ("<simprint>", "m.print_f16(2.0)", "call `print_f32`"),
+    ("<simprint>", "m.print_f16(y)", "call `print_f32`"),
+    ("<debug>", "m.trace_f16(2.0)", "call `trace` or `trace_f32`"),
+    ("<math>", "x = @as(f32, m.sqrt_f16(y))", "call `sqrt` or `sqrt_f32`"),
+    ("<complex>", "_ = m.get_complex_32(y, y)", "call `get_complex_64`"),
+]
+LIBRARY_PARAMETERS = {
+    "<malloc>": ", .{ .buffer_num_words = 8 }",
+    "<debug>": ', .{ .key = "log", .buffer_size = 8 }',
+}
+
+
+@pytest.mark.parametrize("half", FORMATS)
+@pytest.mark.parametrize(("library", "call", "advice"), LIBRARY_CALLS)
+def test_library_functions_of_f16_are_refused_where_they_are_called(library, call, advice, half):
+    imported = f'const m = @import_module("{library}"{LIBRARY_PARAMETERS.get(library, "")});\n'
+    text = (
+        imported + f"export var x: f32 = 0.0;\nvar y: HALF = 0.5;\ntask main() void {{ {call}; }}"
+    )
+    with pytest.raises(CompileError) as error:
+        compile_pe(text + START, half)
+    (finding,) = error.value.diagnostics
+    assert finding.code == "other-half-format"
+    assert finding.message.endswith(f"the 16-bit float of this program is `{half}`")
+    assert finding.help == f"{advice}; or compile with `--fp16-format=f16`"
+    span = finding.primary.span
+    assert span.source.path == "pe.csl"
+    shown = span.source.text[span.start : span.end]
+    assert shown.startswith("m.")
+    assert shown in call
+
+
+@pytest.mark.parametrize("half", FORMATS)
+@pytest.mark.parametrize(
+    "place", ["{} task main() void {{ _ = c; }}", "task main() void {{ {} _ = c; }}"]
+)
+def test_a_variable_of_a_library_type_of_f16_is_refused_where_it_is_declared(place, half):
+    declared = "var c = m.complex_32{ .real = 0.0, .imag = 1.0 };"
+    text = 'const m = @import_module("<complex>");\n' + place.format(declared)
+    with pytest.raises(CompileError) as error:
+        compile_pe(text + START, half)
+    (finding,) = error.value.diagnostics
+    assert finding.code == "other-half-format"
+    assert finding.primary.span.source.path == "pe.csl"
+
+
+@pytest.mark.parametrize("half", FORMATS)
+def test_library_functions_of_f16_give_known_values_in_any_program(half):
+    text = """
+      const math = @import_module("<math>");
+      const complex = @import_module("<complex>");
+      export var x: f32 = 0.0;
+      task main() void {
+        x = @as(f32, math.sqrt_f16(6.25)) + @as(f32, complex.get_complex_32(1.0, 4.0).imag);
+      }
+    """
+    found, _ = run(compile_pe(text + START, half), "reference", {}, {"x": np.float32})
+    assert found["x"] == [6.5]
+
+
 @pytest.mark.parametrize("half", ["f16", *FORMATS])
 def test_all_three_are_there_while_compiling(half):
     text = """

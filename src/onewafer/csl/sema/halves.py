@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from onewafer.csl.sema import types as t
 from onewafer.csl.sema.faults import fail
 
 if TYPE_CHECKING:
+    from onewafer.csl.sema.values import FunctionValue
     from onewafer.diagnostics import Span
 
 
@@ -22,5 +23,34 @@ def refuse_other(type_: t.Type, half: t.FloatType, span: Span | None) -> None:
         f"{what} exists while compiling only: the 16-bit float of this program is `{half}`",
         span,
         help=f"write `{half}`, or `@fp16()` for whichever it is; or compile with "
+        f"`--fp16-format={other}`",
+    )
+
+
+def of_library_function(function: FunctionValue) -> t.FloatType | None:
+    """Return the 16-bit float that a library function is for, if it is not the program's."""
+    if not function.module.code.is_library:
+        return None
+    type_, half = function.module.function_type(function.declaration), function.module.session.half
+    for part in (type_.result, *type_.parameters):
+        held = part.pointee if isinstance(part, t.PointerType) else part
+        other = None if held is None else t.other_half(held, half)
+        if other is not None:
+            return other
+    return None
+
+
+def refuse_library_function(function: FunctionValue, other: t.FloatType, span: Span) -> NoReturn:
+    """Fail because a library function for another 16-bit float is called at run time."""
+    name, code = function.declaration.name, function.module.code
+    stem = name.removesuffix("_f16")
+    rivals = (stem, f"{stem}_f32", name.replace("complex_32", "complex_64"))
+    instead = " or ".join(f"`{n}`" for n in rivals if n != name and n in code.declarations)
+    fail(
+        "other-half-format",
+        f"`{name}` of `{code.file.source.path}` is for `{other}`, which exists while compiling "
+        f"only: the 16-bit float of this program is `{function.module.session.half}`",
+        span,
+        help=f"call {instead or 'a function of another type'}; or compile with "
         f"`--fp16-format={other}`",
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from onewafer.csl import ir
+from onewafer.csl.sema import halves
 from onewafer.csl.sema import types as t
 from onewafer.csl.sema.builtins.registry import Site, Where, find_builtin
 from onewafer.csl.sema.closures import call_function
@@ -92,6 +93,13 @@ def call_value(
 ) -> Value:
     """Call a known function; at compile time if its result exists only there."""
     check_call(function.declaration, len(arguments), span)
+    other = None if a.comptime_depth else halves.of_library_function(function)
+    if other is not None:
+        is_known = all(map(_is_known, arguments))
+        known = _known_result(function, arguments, span) if is_known else None
+        if known is None:
+            halves.refuse_library_function(function, other, span)
+        return known
     if a.comptime_depth or _is_comptime_call(function, arguments):
         for argument, place in zip(arguments, spans, strict=True):
             if not _is_known(argument):
