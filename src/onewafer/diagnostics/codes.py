@@ -75,6 +75,7 @@ CODES = MappingProxyType(
         "unknown-name": "A name is not declared",
         "unknown-param": "A param is bound that the module does not declare",
         "unsupported-builtin": "A builtin of CSL that this compiler does not have yet",
+        "unreachable-arm": "Two arms of a `switch` are for one value",
         "unresolved-extern": "An `extern` declaration means nothing exported, or several things",
         "unsupported-feature": "A feature of CSL that this compiler does not have yet",
         "unsupported-on-architecture": "The chosen machine does not have this",

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final, NoReturn
 
 from onewafer.csl.sema import conversions, operations, packed
 from onewafer.csl.sema import types as t
-from onewafer.csl.sema.faults import fail
+from onewafer.csl.sema.faults import Fault, fail
 from onewafer.csl.sema.in_memory import (
     address_of_field,
     address_of_place,
@@ -36,6 +36,7 @@ from onewafer.csl.sema.values import (
     type_of,
 )
 from onewafer.csl.syntax.ast import BinaryOperator
+from onewafer.diagnostics import Annotation, Diagnostic, Severity
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -390,6 +391,19 @@ def no_arm_for(value: str, span: Span) -> NoReturn:
         span,
         help="add `else => …`",
     )
+
+
+def taken_value(value: Value, span: Span, first: Span) -> Fault:
+    """Return the warning that an arm of a `switch` is never taken for a value."""
+    finding = Diagnostic(
+        "unreachable-arm",
+        f"{show(value)} has an arm before this one, which is never taken for it",
+        Annotation(span),
+        (Annotation(first, "this arm is taken"),),
+        help="let each value stand in one arm",
+        severity=Severity.WARNING,
+    )
+    return Fault(finding)
 
 
 # --- attributes of variables ---------------------------------------------------------------------

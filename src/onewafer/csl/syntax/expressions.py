@@ -15,6 +15,8 @@ from onewafer.csl.syntax.token import TokenKind
 from onewafer.diagnostics import Span
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from onewafer.csl.syntax.token import Token
 
 _COMPARISON_LEVEL = 3
@@ -473,6 +475,7 @@ class ExpressionParser(TokenCursor):
         arms = self.delimited(
             TokenKind.LEFT_BRACE, "after the arms of the switch", self._switch_value_arm
         )
+        self.check_arms(arms)
         return ast.SwitchExpression(self.span_from(keyword.start), scrutinee, arms)
 
     def _switch_value_arm(self) -> ast.SwitchExpressionArm:
@@ -480,6 +483,11 @@ class ExpressionParser(TokenCursor):
         patterns = self.parse_patterns()
         value = self.parse_expression()
         return ast.SwitchExpressionArm(self.span_from(start), patterns, value)
+
+    def check_arms(self, arms: Sequence[ast.SwitchArm | ast.SwitchExpressionArm]) -> None:
+        """Report every `else` of a `switch` but one."""
+        for arm in [arm for arm in arms if not arm.patterns][1:]:
+            self.report("syntax-error", "a `switch` has one `else` arm", arm.span)
 
     def parse_patterns(self) -> tuple[ast.Expression, ...]:
         """Parse `a, b =>` or `else =>` (no patterns)."""

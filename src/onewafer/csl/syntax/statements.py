@@ -320,6 +320,7 @@ class StatementParser(ExpressionParser):
         arms = self.delimited(
             TokenKind.LEFT_BRACE, "after the arms of the switch", self._switch_arm
         )
+        self.check_arms(arms)
         return ast.Switch(self.span_from(keyword.start), scrutinee, arms)
 
     def _switch_arm(self) -> ast.SwitchArm:

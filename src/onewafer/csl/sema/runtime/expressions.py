@@ -52,6 +52,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from onewafer.csl.sema.access import Term
+    from onewafer.csl.sema.values import Number
     from onewafer.diagnostics import Span
 
 _B = ast.BinaryOperator
@@ -418,13 +419,13 @@ def _switch(a: Analyzer, node: ast.SwitchExpression, type_: t.Type | None) -> Va
         _check_all_values(a, node, scrutinee.type)
     default = next((arm for arm in node.arms if not arm.patterns), node.arms[-1])
     result = _branch(a, default.value, type_)
-    for arm in reversed(node.arms):
-        if arm is not default:
-            test = matches(a, scrutinee, arm.patterns)
-            then = _branch(a, arm.value, type_)
-            a.open_block()
-            chosen = _choose(a, test, then, result, arm.span)
-            result = (a.close_block(), chosen)
+    arms = [arm for arm in node.arms if arm is not default]
+    tests = arm_tests(a, scrutinee, [arm.patterns for arm in node.arms])
+    for arm, test in zip(reversed(arms), reversed(tests[: len(arms)]), strict=True):
+        then = _branch(a, arm.value, type_)
+        a.open_block()
+        chosen = _choose(a, test, then, result, arm.span)
+        result = (a.close_block(), chosen)
     for statement in result[0]:
         a.emit(statement)
     return result[1]
@@ -466,12 +467,27 @@ def choose_arm(
     return default
 
 
-def matches(a: Analyzer, value: Runtime, patterns: Sequence[ast.Expression]) -> ir.Expression:
-    """Return the IR of `value` being one of the patterns."""
+def arm_tests(
+    a: Analyzer, value: Runtime, arms: Sequence[Sequence[ast.Expression]]
+) -> list[ir.Expression]:
+    """Return the IR of `value` being what each arm is for, of all but `else`."""
+    taken: dict[Number, Span] = {}
+    return [_is_one_of(a, value, patterns, taken) for patterns in arms if patterns]
+
+
+def _is_one_of(
+    a: Analyzer, value: Runtime, patterns: Sequence[ast.Expression], taken: dict[Number, Span]
+) -> ir.Expression:
+    """Return the IR of `value` being one of the patterns; `taken` are those of arms before."""
     tests: list[ir.Expression] = []
     for pattern in patterns:
-        same = binary_values(a, _B.EQUAL, value, evaluate_comptime(a, pattern), pattern.span)
+        known = evaluate_comptime(a, pattern)
+        same = binary_values(a, _B.EQUAL, value, known, pattern.span)
         tests.append(a.expression(same, pattern.span))
+        if isinstance(known, Scalar) and known.taint is None:
+            first = taken.setdefault(known.value, pattern.span)
+            if first != pattern.span:
+                a.instance.report(places.taken_value(known, pattern.span, first))
     result = tests[-1]
     true = ir.Immediate(ScalarType.BOOL, 1)
     for test in reversed(tests[:-1]):

@@ -23,6 +23,7 @@ from onewafer.csl.sema.runtime.addresses import base_pointer, load, place_of
 from onewafer.csl.sema.runtime.analyzer import Analyzer, JumpTarget, RuntimeLocal
 from onewafer.csl.sema.runtime.constants import known
 from onewafer.csl.sema.runtime.expressions import (
+    arm_tests,
     binary_values,
     choose_arm,
     condition,
@@ -30,7 +31,6 @@ from onewafer.csl.sema.runtime.expressions import (
     evaluate_as,
     evaluate_comptime,
     evaluate_type,
-    matches,
     operand,
 )
 from onewafer.csl.sema.values import (
@@ -59,6 +59,7 @@ if TYPE_CHECKING:
     from onewafer.diagnostics import Span
 
 
+_SHIFTS: Final = (ast.BinaryOperator.SHIFT_LEFT, ast.BinaryOperator.SHIFT_RIGHT)
 _BRANCHES: Final = (ast.If, ast.Switch, ast.Block)
 
 
@@ -312,7 +313,7 @@ def _assign(a: Analyzer, node: ast.Assign) -> None:
 def new_value(a: Analyzer, node: ast.Assign, old: Value | None, type_: t.Type) -> Value:
     """Return what an assignment stores; `old` is what the place of a compound one holds."""
     mark = order.here(a)
-    value = evaluate_as(a, node.value, type_ if node.operator is None else None)
+    value = evaluate_as(a, node.value, None if node.operator in _SHIFTS else type_)
     if node.operator is not None and old is not None:
         old = order.before(a, mark, old, node.target.span)
         value = binary_values(a, node.operator, old, value, node.span)
@@ -615,8 +616,8 @@ def _switch(a: Analyzer, node: ast.Switch) -> None:
     for arm in node.arms:
         if not arm.patterns:
             rest = _nested(a, arm.body)
-    for arm in reversed(arms):
-        test = matches(a, value, arm.patterns)
+    tests = arm_tests(a, value, [arm.patterns for arm in arms])
+    for arm, test in zip(reversed(arms), reversed(tests), strict=True):
         rest = (ir.If(test, _nested(a, arm.body), rest, arm.span),)
     for statement in rest:
         a.emit(statement)
