@@ -141,6 +141,35 @@ def test_another_function_may_import_what_is_named(analyze):
     assert not analyze(source, files={"m.csl": EXPORTING}).codes
 
 
+@pytest.mark.parametrize(
+    ("body", "is_late"),
+    [
+        ("x = table[x]; const m = @import_module(FILE); m.f();", True),
+        ("const m = @import_module(FILE); x = table[x]; m.f();", None),
+        ("x = missing[x]; const m = @import_module(FILE); m.f();", True),
+        ("const m = @import_module(FILE); x = missing[x]; m.f();", False),
+    ],
+)
+def test_an_import_that_comes_too_late_is_shown(analyze, body, is_late):
+    source = f"""
+    extern const table: [3]i16;
+    extern const missing: [3]i16;
+    var x: i16;
+    fn run() void {{ {body.replace("FILE", '"m.csl"')} }}
+    """
+    result = analyze(source, files={"m.csl": EXPORTING})
+    assert result.codes == ([] if is_late is None else ["unresolved-extern"])
+    if is_late is None:
+        return
+    own = [a for a in result.error.secondary if a.label.startswith("imported here, and known")]
+    assert len(own) == is_late
+    assert result.error.help.startswith(
+        "import the module that exports it above the use of the variable"
+        if is_late
+        else "declare it in"
+    )
+
+
 def test_functions_that_wait_for_each_other_are_analysed(analyze):
     source = """
     extern var nowhere: i16;

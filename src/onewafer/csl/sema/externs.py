@@ -130,18 +130,7 @@ def _exported_as(module: Module, declaration: _Shared) -> tuple[Module, _Shared]
         return found[0]
     what = "variable" if isinstance(declaration, ast.Variable) else "function"
     if not found:
-        private = [pair[1] for pair in _known_as(module, symbol) if pair[1] is not declaration]
-        fail(
-            "unresolved-extern",
-            f"no module of the program exports a {what} `{symbol}`",
-            span,
-            secondary=tuple(
-                Annotation(place, "this one is without `export`")
-                for place in dict.fromkeys(other.name_span for other in private)
-            ),
-            help=f"declare it in a module that is imported before the {what} is used: "
-            f"`export {'var' if what == 'variable' else 'fn'} {symbol}…`",
-        )
+        _refuse_missing(module, declaration, what)
     fail(
         "unresolved-extern",
         f"{len(found)} declarations of the program are exported as `{symbol}`",
@@ -152,6 +141,47 @@ def _exported_as(module: Module, declaration: _Shared) -> tuple[Module, _Shared]
         ),
         help="give each a symbol of its own with `linkname(…)`, and import its module once",
     )
+
+
+def _refuse_missing(module: Module, declaration: _Shared, what: str) -> NoReturn:
+    """Fail because no module of the program exports what a declaration means."""
+    symbol = module.external_name(declaration)
+    private = [pair[1] for pair in _known_as(module, symbol) if pair[1] is not declaration]
+    late = _late_imports(module)
+    shown = {other.name_span: "this one is without `export`" for other in private}
+    shown.update((place, "imported here, and known from here on only") for place in late)
+    if late and not private:
+        advice = f"import the module that exports it above the use of the {what}"
+    else:
+        keyword = "var" if what == "variable" else "fn"
+        advice = (
+            f"declare it in a module that is imported before the {what} is used: "
+            f"`export {keyword} {symbol}…`"
+        )
+    fail(
+        "unresolved-extern",
+        f"no module of the program exports a {what} `{symbol}`",
+        declaration.name_span,
+        secondary=tuple(Annotation(place, label) for place, label in shown.items()),
+        help=advice,
+    )
+
+
+def _late_imports(module: Module) -> list[Span]:
+    """Return the imports in functions of a file whose modules are no part of the program yet."""
+    known = {owner.path for owner in module.context.modules}
+    found: list[Span] = []
+    for function in module.code.declarations.values():
+        body = function.body if isinstance(function, ast.Function) else ()
+        for node in tree.nodes(body):
+            match node:
+                case ast.BuiltinCall(
+                    name="import_module", arguments=(ast.StringLiteral(value=path), *_)
+                ) if known.isdisjoint(module.session.candidates(path, module.path)):
+                    found.append(node.span)
+                case _:
+                    pass
+    return found
 
 
 def _exports(module: Module, declaration: _Shared) -> list[tuple[Module, _Shared]]:

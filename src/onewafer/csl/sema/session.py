@@ -206,7 +206,7 @@ class Session:
         if known is not None:
             return known
         tried: list[str] = []
-        for candidate in self._candidates(path, importer):
+        for candidate in self.candidates(path, importer):
             num_findings = len(self.sink.diagnostics)
             file = self.files.get(candidate)
             if file is not None:
@@ -218,7 +218,7 @@ class Session:
 
     def find_text(self, path: str, importer: str, span: Span | None) -> str:
         """Return the text of a file that is no CSL, found as one that is, or fail."""
-        candidates = self._candidates(path, importer)
+        candidates = self.candidates(path, importer)
         for candidate in candidates:
             num_findings = len(self.sink.diagnostics)
             text = self.files.text(candidate)
@@ -232,7 +232,8 @@ class Session:
         if len(self.sink.diagnostics) > num_findings:
             raise Fault(None)
 
-    def _candidates(self, path: str, importer: str) -> list[str]:
+    def candidates(self, path: str, importer: str) -> list[str]:
+        """Return where the file of an import may be, by what is looked at first."""
         if path.startswith("<"):
             return [path]
         folder = posixpath.dirname(importer)
