@@ -11,7 +11,14 @@ from typing import TYPE_CHECKING, NoReturn
 from onewafer.csl.sema import packed
 from onewafer.csl.sema import types as t
 from onewafer.csl.sema.faults import fail
-from onewafer.csl.sema.formats import from_bits, quiet, round_float, to_bits
+from onewafer.csl.sema.formats import (
+    from_bits,
+    quiet,
+    round_float,
+    to_bits,
+    to_double,
+    to_float,
+)
 from onewafer.csl.sema.structs import check_names
 from onewafer.csl.sema.values import (
     Array,
@@ -54,9 +61,9 @@ def coerce_scalar(value: Scalar, type_: t.Type, span: Span | None, what: str = "
         case t.COMPTIME_INT if isinstance(source, t.IntegerType):
             return Scalar(type_, value.value, value.taint)
         case t.FloatType() if source in (t.COMPTIME_INT, t.COMPTIME_FLOAT):
-            return map_scalar(value, type_, lambda a: round_float(type_, float(a)))
+            return map_scalar(value, type_, lambda a: to_float(type_, a))
         case t.COMPTIME_FLOAT if source is t.COMPTIME_INT or isinstance(source, t.FloatType):
-            return map_scalar(value, type_, float)
+            return map_scalar(value, type_, to_double)
         case t.FloatType() if widens(source, type_):
             return map_scalar(value, type_, quiet)
         case _:
@@ -319,7 +326,7 @@ def convert(type_: t.Type, value: Value, span: Span) -> Value:
         case t.FloatType() if isinstance(source, t.FloatType):
             return map_scalar(value, type_, lambda a: quiet(round_float(type_, a)))
         case t.FloatType():
-            return map_scalar(value, type_, lambda a: round_float(type_, float(a)))
+            return map_scalar(value, type_, lambda a: to_float(type_, a))
         case t.EnumType(base, members):
             number = int(force(value, "enum value", span))
             if number not in members.values():
@@ -330,7 +337,7 @@ def convert(type_: t.Type, value: Value, span: Span) -> Value:
                 fail("value-out-of-range", f"{value.value} is no integer", span)
             return map_scalar(value, type_, int)
         case _:
-            return map_scalar(value, type_, float)
+            return map_scalar(value, type_, to_double)
 
 
 def check_convertible(source: t.Type, target: t.Type, span: Span) -> None:

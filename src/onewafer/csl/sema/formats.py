@@ -25,6 +25,25 @@ def round_float(type_: t.FloatType, value: float) -> float:
         return math.copysign(math.inf, value)
 
 
+def to_float(type_: t.FloatType, value: Number) -> float:
+    """Return a comptime number as a float of a type, rounded once."""
+    if isinstance(value, float):
+        return round_float(type_, value)
+    spare = max(abs(value).bit_length() - _DOUBLE_BITS, 0)
+    # Rounded to odd, a double leads to the same number of fewer bits as all of the integer does.
+    kept = abs(value) >> spare
+    kept |= kept << spare != abs(value)
+    return round_float(type_, to_double(kept << spare if value >= 0 else -kept << spare))
+
+
+def to_double(value: Number) -> float:
+    """Return a comptime number as a `comptime_float`; what is too large is infinite."""
+    try:
+        return float(value)
+    except OverflowError:
+        return math.inf if value > 0 else -math.inf
+
+
 def quiet(value: float) -> float:
     """Return the machine's one NaN for any: which one a host computes depends on the host."""
     return math.nan if math.isnan(value) else value
@@ -69,6 +88,7 @@ def _cerebras_value(bits: int) -> float:
     return math.copysign(value, -1.0 if bits >> 15 & 1 else 1.0)
 
 
+_DOUBLE_BITS: Final = 53
 _CEREBRAS_BITS: Final = 10
 _CEREBRAS_BIAS: Final = 42
 """From the bits of 6.0 in the SDK's documentation; the rest is as in IEEE 754 (decided here)."""
