@@ -633,3 +633,22 @@ task main() void {{
         n, symbol = x * 0x1234567890 - 0x2000000000, machine.symbol(x, 0, "sums")
         found = struct.unpack("<2q", machine.peek(x, 0, symbol.address, symbol.num_bytes))
         assert found == (0, I64.wrap(n * 4 + (n >> 32 * x) + (n << 32 * x)))
+
+
+@pytest.mark.parametrize("count", ["@as(u32, 0xffffffff)", "@as(i16, -1)", "@as(u64, 1 << 40)"])
+def test_known_counts_beyond_the_width_leave_nothing(count: str) -> None:
+    source = f"""
+    var n: i64 = -5;
+    var m: u64 = 5;
+    var out = @zeros([8]u32);
+    task main() void {{
+      const results = [4]u64{{
+        @bitcast(u64, n << {count}), @bitcast(u64, n >> {count}), m << {count}, m >> {count} }};
+      for (results) |result, i| {{
+        out[2 * i] = @as(u32, result);
+        out[2 * i + 1] = @as(u32, result >> 32);
+      }}
+    }}{START}"""
+    ones = 0xFFFFFFFF
+    for engine in ("reference", "fast"):
+        assert run_program(source, engine, ("out",))["out"] == [0, 0, ones, ones, 0, 0, 0, 0]

@@ -220,6 +220,29 @@ def test_what_is_behind_a_known_return_is_not_part_of_the_function(analyze, leav
     assert sum(name.startswith("count") for name in names) == 4
 
 
+@pytest.mark.parametrize(
+    "leave",
+    [
+        "if (m == 0) { return; } else { return; }",
+        "switch (m) { 0 => { return; }, else => { return; } }",
+        "{ return; }",
+        "while (true) { }",
+    ],
+)
+def test_mistakes_behind_what_leaves_at_run_time_are_said(analyze, leave):
+    assert analyze(f"var m: u16 = 1; fn f() void {{ {leave} wrong(); }}").codes == ["unknown-name"]
+
+
+@pytest.mark.parametrize("name", ["POSITIVE_INF", "NEGATIVE_INF", "NaN"])
+def test_numbers_of_math_are_floats(analyze, name):
+    source = f'const math = @import_module("<math>"); fn f() void {{ _ = math.{name}(i16); }}'
+    error = analyze(source).error
+    assert (error.code, error.message) == (
+        "comptime-assert",
+        f"<math>.{name} is of a type of floats",
+    )
+
+
 def test_errors_show_the_calls_that_led_there(analyze):
     error = analyze("""
         var a: i16 = 0; var h: f32 = 0.0;

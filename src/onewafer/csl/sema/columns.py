@@ -13,8 +13,6 @@ from onewafer.csl.sema.values import Scalar, Taint, map_scalar
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_WORD = (1 << t.WORD_BITS) - 1
-
 
 @dataclass(frozen=True, slots=True)
 class Columns:
@@ -60,8 +58,8 @@ class Columns:
         taint = value.taint
         if taint is not None and id(taint) in self._words:
             return self._words[id(taint)][1:]
-        low = map_scalar(value, t.U32, lambda n: int(n) & _WORD)
-        high = map_scalar(value, t.U32, lambda n: int(n) >> t.WORD_BITS & _WORD)
+        low = map_scalar(value, t.U32, lambda n: int(n) & t.WORD_MASK)
+        high = map_scalar(value, t.U32, lambda n: int(n) >> t.WORD_BITS & t.WORD_MASK)
         if taint is not None:
             self._words[id(taint)] = (taint, low, high)
         return low, high

@@ -228,7 +228,7 @@ class InstanceContext(Context):
         """What the entry of kept control wavelets is combined with at first."""
         self.fifos: list[FifoRequest] = []
         self.stored_results: dict[ir.Function, Variable] = {}
-        """Where functions leave a struct that they return."""
+        """Where functions leave a struct or an array that they return."""
         self.library: dict[str, Module] = {}
         """Modules that are there for what the language has, by path."""
         self.strings: dict[str, Variable] = {}

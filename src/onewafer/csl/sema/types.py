@@ -326,6 +326,7 @@ MAX_BITS: Final = (1 << 24) - 1
 """Of an integer type."""
 POINTER_BITS: Final = 16
 WORD_BITS: Final = 32
+WORD_MASK: Final = (1 << WORD_BITS) - 1
 """Of a register."""
 MAX_RUN_TIME_BITS: Final = 2 * WORD_BITS
 """Of an integer type that exists at run time."""

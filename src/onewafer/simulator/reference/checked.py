@@ -434,6 +434,7 @@ def _load(plain: Execute, named: int) -> Execute:
         num_bytes = ScalarType(instruction.type).num_bytes
         if element.register_at(address, num_bytes) != NO_REGISTER:
             element.origins[instruction.rd] = UNKNOWN
+            element.shadows.set(instruction.rd, None)
             return plain(element, instruction, cycle)
         origin = element.origins[instruction.ra] if named == UNKNOWN else named
         element.check(origin, address, num_bytes)

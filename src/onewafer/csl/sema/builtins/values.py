@@ -280,7 +280,10 @@ def range_(site: Site, _module: Module, args: Sequence[Value]) -> Value:
         return conversions.coerce(value, type_, site.span, what)
 
     # A range over unsigned numbers may go down, too: its step is a number of no such type.
-    counts_down = isinstance(step, Scalar) and step.type is t.COMPTIME_INT and step.value < 0
+    is_unsigned = isinstance(type_, t.IntegerType) and not type_.is_signed
+    counts_down = (
+        is_unsigned and isinstance(step, Scalar) and step.type is t.COMPTIME_INT and step.value < 0
+    )
     step = step if counts_down else bound(step, "the step")
     result = Range(type_, bound(start, "the start"), bound(stop, "the end"), step)
     if isinstance(result.step, Scalar) and result.step.value == 0:

@@ -103,7 +103,7 @@ class Analyzer:
     chain: tuple[tuple[Span, str], ...]
     result: t.Type = t.VOID
     stored_result: Variable | None = None
-    """Where a result of a struct type goes."""
+    """Where a result of a struct or array type goes."""
     addressed: frozenset[str] = frozenset()
     """Names whose address the function takes somewhere."""
     scopes: list[dict[str, Bound | None]] = field(default_factory=lambda: [{}])

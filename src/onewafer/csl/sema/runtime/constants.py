@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Final
-
 from onewafer.csl import ir
+from onewafer.csl.sema import types as t
 from onewafer.image import ScalarType
-
-_WORD_BITS: Final = 32
-_WORD: Final = (1 << _WORD_BITS) - 1
 
 
 def constant(held: ir.NumberType, number: int) -> ir.Expression:
     """Return the low bits of a number, as many as the type has."""
     if isinstance(held, ScalarType):
         return ir.Immediate(held, _canonical(number))
-    low, high = number, number >> _WORD_BITS
+    low, high = number, number >> t.WORD_BITS
     return ir.Join(
         held,
         ir.Immediate(ScalarType.U32, _canonical(low)),
@@ -29,12 +25,12 @@ def known(expression: ir.Expression) -> int | None:
         case ir.Join(
             low=ir.Immediate(per_pe=None, word=low), high=ir.Immediate(per_pe=None, word=high)
         ):
-            return (high & _WORD) << _WORD_BITS | low & _WORD
+            return (high & t.WORD_MASK) << t.WORD_BITS | low & t.WORD_MASK
         case _:
             return None
 
 
 def _canonical(number: int) -> int:
     """Return the low 32 bits as `ir.Immediate` has them."""
-    word = number & _WORD
-    return word - (_WORD + 1) if word >> _WORD_BITS - 1 else word
+    word = number & t.WORD_MASK
+    return word - (t.WORD_MASK + 1) if word >> t.WORD_BITS - 1 else word

@@ -60,25 +60,29 @@ if TYPE_CHECKING:
 
 
 _SHIFTS: Final = (ast.BinaryOperator.SHIFT_LEFT, ast.BinaryOperator.SHIFT_RIGHT)
-_BRANCHES: Final = (ast.If, ast.Switch, ast.Block)
 
 
-def analyze_block(a: Analyzer, statements: Sequence[ast.Statement]) -> None:
+def analyze_block(a: Analyzer, statements: Sequence[ast.Statement]) -> bool:
     """Analyse statements in order; a mistake in one does not stop the others.
 
-    What stands behind an `if` or `switch` that never goes on is not looked at, so that functions
-    whose comptime arguments count down to an end come to it: `if (n == 0) return 0; f(n - 1);`.
+    What stands behind an `if` or `switch` that is known to leave is not looked at, so that
+    functions whose comptime arguments count down come to an end: `if (n == 0) return; f(n - 1);`.
+
+    Returns:
+        Whether there was such a statement.
     """
     for statement in statements:
         emitted = a.blocks[-1]
         start = len(emitted)
         try:
-            analyze(a, statement)
+            is_decided = analyze(a, statement)
         except Fault as fault:
             _poison(a, statement)
             a.report(fault)
-        if isinstance(statement, _BRANCHES) and blocks.ends_elsewhere(emitted[start:]):
-            return
+            continue
+        if is_decided and blocks.ends_elsewhere(emitted[start:]):
+            return True
+    return False
 
 
 def _poison(a: Analyzer, statement: ast.Statement) -> None:
@@ -102,40 +106,42 @@ def _nested(
     return a.close_block()
 
 
-def _in_scope(a: Analyzer, statements: Sequence[ast.Statement]) -> None:
+def _in_scope(a: Analyzer, statements: Sequence[ast.Statement]) -> bool:
     """Analyse statements into the current list, names in a scope of their own."""
     a.scopes.append({})
-    analyze_block(a, statements)
+    leaves = analyze_block(a, statements)
     a.scopes.pop()
+    return leaves
 
 
-def analyze(a: Analyzer, node: ast.Statement) -> None:
-    """Analyse one statement."""
+def analyze(a: Analyzer, node: ast.Statement) -> bool:
+    """Analyse one statement; tell whether a branch of it was chosen while compiling."""
     match node:
         case ast.Variable():
             _variable(a, node)
         case ast.Assign():
             _assign(a, node)
         case ast.If():
-            _if(a, node)
+            return _if(a, node)
         case ast.While():
             _while(a, node)
         case ast.For():
             _for(a, node)
         case ast.Switch():
-            _switch(a, node)
+            return _switch(a, node)
         case ast.Break() | ast.Continue():
             blocks.jump(a, node)
         case ast.Return(value=value, span=span):
             _return(a, value, span)
         case ast.Block(statements=statements, label=None):
-            _in_scope(a, statements)
+            return _in_scope(a, statements)
         case ast.Block():
             blocks.labelled_block(a, node)
         case ast.ComptimeBlock(body=body):
             _comptime_block(a, body)
         case ast.ExpressionStatement(expression=expression):
             _evaluate(a, expression)
+    return False
 
 
 def _comptime_block(a: Analyzer, body: ast.Block) -> None:
@@ -330,18 +336,19 @@ def evaluated_once(a: Analyzer, place: Pointer | Runtime, node: ast.Assign) -> P
 # --- control flow --------------------------------------------------------------------------------
 
 
-def _if(a: Analyzer, node: ast.If) -> None:
+def _if(a: Analyzer, node: ast.If) -> bool:
     test = condition(a, node.condition)
     if isinstance(test, bool):
         taken = node.then if test else node.otherwise
         if taken is not None:
             _in_scope(a, taken.statements if isinstance(taken, ast.Block) else (taken,))
-        return
+        return True
     then = _nested(a, node.then, goes_on=True)
     otherwise: tuple[ir.Statement, ...] = ()
     if node.otherwise is not None:
         otherwise = _nested(a, node.otherwise, goes_on=True)
     a.emit(ir.If(test, then, otherwise, node.span))
+    return False
 
 
 def _while(a: Analyzer, node: ast.While) -> None:
@@ -598,7 +605,7 @@ def _captured(
     return element
 
 
-def _switch(a: Analyzer, node: ast.Switch) -> None:
+def _switch(a: Analyzer, node: ast.Switch) -> bool:
     scrutinee = evaluate(a, node.scrutinee)
     places.check_switched(scrutinee, node.scrutinee.span)
     if not isinstance(scrutinee, Runtime):
@@ -607,7 +614,7 @@ def _switch(a: Analyzer, node: ast.Switch) -> None:
             places.no_arm(scrutinee, node.span)
         body = node.arms[chosen].body
         _in_scope(a, body.statements if isinstance(body, ast.Block) else (body,))
-        return
+        return True
     a.ir_type(scrutinee.type, node.scrutinee.span)
     kept = order.once(a, "scrutinee", scrutinee.expression, scrutinee.type, node.span)
     value = Runtime(scrutinee.type, kept)
@@ -621,6 +628,7 @@ def _switch(a: Analyzer, node: ast.Switch) -> None:
         rest = (ir.If(test, _nested(a, arm.body), rest, arm.span),)
     for statement in rest:
         a.emit(statement)
+    return False
 
 
 def _return(a: Analyzer, node: ast.Expression | None, span: Span) -> None:

@@ -65,11 +65,16 @@ def shift_count(a: Analyzer, value: Value, span: Span) -> ir.Expression:
     type_ = type_of(value)
     if type_ is t.COMPTIME_INT:
         return a.sized(value, t.U16, span)
+    if isinstance(value, Scalar):
+        return a.expression(map_scalar(value, t.U16, _counted), span)
     if not t.is_wide(type_):
         return a.sized(value, type_, span)
-    if isinstance(value, Scalar):
-        return a.expression(map_scalar(value, t.U16, lambda n: min(n, _LARGEST_COUNT)), span)
     return call(a, "count_of", (Runtime(t.U64, a.expression(value, span)),), span)
+
+
+def _counted(count: float) -> int:
+    """Return a known count, of which a negative one is a large one of no sign."""
+    return int(count) if 0 <= count < _LARGEST_COUNT else _LARGEST_COUNT
 
 
 def converted(
