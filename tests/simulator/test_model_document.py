@@ -13,7 +13,7 @@ RULES = dict(re.findall(r"^\*\*(M\d+)\*\* (.*?)(?=\n\n)", DOCUMENT, flags=re.MUL
 TESTS = "\n".join(
     path.read_text(encoding="utf-8")
     for folder in ("simulator", "arch", "host")
-    for path in sorted((ROOT / "tests" / folder).glob("test_*.py"))
+    for path in sorted((ROOT / "tests" / folder).rglob("test_*.py"))
     if path != Path(__file__)
 )
 
