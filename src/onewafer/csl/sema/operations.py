@@ -113,8 +113,9 @@ def operand_type(op: BinaryOperator, left: Value, right: Value, span: Span) -> t
         if t.is_numeric(a) and t.is_numeric(b) and a != b:
             message = f"`{op}` needs operands of one type, these are `{a}` and `{b}`"
             advice = f"convert one of them: `@as({a}, …)`"
-        elif isinstance(a, t.StructType) and a == b:
-            advice = "compare, or compute with, its fields one by one"
+        elif isinstance(a, t.StructType | t.ArrayType) and a == b:
+            parts = "fields" if isinstance(a, t.StructType) else "elements"
+            advice = f"compare, or compute with, its {parts} one by one"
         elif isinstance(a, t.PackedType) and a == b:
             advice = f"compare the integers: `@bitcast(u{a.bits}, …)`"
         fail("type-mismatch", message, span, help=advice)
@@ -194,6 +195,8 @@ def binary(op: BinaryOperator, left: Value, right: Value, span: Span) -> Value:
         elif type(type_) is not t.IntegerType:
             operand_type(op, left, right, span)
         return _binary_scalars(op, left, right, type_, span)
+    if any(isinstance(type_of(operand), t.ArrayType) for operand in (left, right)):
+        operand_type(op, left, right, span)  # is defined on no arrays, known or not
     if isinstance(left, Variable | Runtime):
         not_comptime(left, span)
     if isinstance(right, Variable | Runtime):

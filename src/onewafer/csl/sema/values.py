@@ -407,7 +407,7 @@ def truth(value: Value, span: Span, reason: str = "condition") -> bool:
     """Return a comptime condition's truth value, which decides the branch."""
     if type(value) is Scalar and value.type is t.BOOL:
         return bool(value.value) if value.taint is None else bool(force(value, reason, span))
-    if isinstance(value, Variable | Runtime):
+    if isinstance(value, Variable | Runtime) and value.type is t.BOOL:
         not_comptime(value, span)
     fail(
         "type-mismatch",
