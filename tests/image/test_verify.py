@@ -113,6 +113,7 @@ PROGRAM_MUTATIONS = [
     ("immediates are legal", lambda p: edit(Opcode.TIMESTAMP, Field.IMM, 2)(edit(Opcode.COORDINATE, Field.OPCODE, Opcode.TIMESTAMP)(p))),
     ("immediates are legal", edit(Opcode.TIMESTAMP_CONTROL, Field.IMM, 3)),
     ("immediates are legal", edit(Opcode.ACTIVATE, Field.IMM, 31)),
+    ("immediates are legal", lambda p: edit(Opcode.FIFO_SET_LENGTH, Field.IMM, 2 * len(p.fifos))(edit(Opcode.ACTIVATE, Field.OPCODE, Opcode.FIFO_SET_LENGTH)(p))),
     ("immediates are legal", edit(Opcode.BLOCK, Field.IMM, 0x308)),
     ("immediates are legal", edit(Opcode.BLOCK, Field.IMM, 0x400)),
     ("immediates are legal", edit(Opcode.LOAD_IMMEDIATE, Field.TYPE, ScalarType.BOOL)),

@@ -34,6 +34,7 @@ from onewafer.image import (
     SwitchPosition,
     TaskKind,
     channel,
+    fifo_length,
     make_image,
 )
 from onewafer.simulator.arithmetic.control import MEMORY_MARK
@@ -334,7 +335,11 @@ class FeatureBuilder(PeBuilder):
         operation = draw(st.sampled_from(_MOVES))
         kinds = (operation, operation if draw(st.integers(0, 5)) else DsdOperation.MOV16)
         for is_filling, kind in zip(draw(st.permutations((True, False))), kinds, strict=True):
-            vector = kernel.vector(self.memory, draw(st.integers(1, 12)))
+            if draw(st.booleans()):
+                length = kernel.immediate(ScalarType.U16, draw(st.integers(0, 12)))
+                which = fifo_length(number, is_written=draw(st.booleans()))
+                kernel.emit(Opcode.FIFO_SET_LENGTH, ra=length, imm=which)
+            vector = kernel.vector(self.memory, draw(st.integers(0, 12)))
             if is_filling:
                 if draw(st.booleans()) and kind is DsdOperation.MOV16:
                     kernel.operate(DsdOperation.ADDC16, fifo, vector, vector, config=self.config())

@@ -1,4 +1,4 @@
-"""FIFOs: M110–M114."""
+"""FIFOs: M110–M116, M149."""
 
 import pytest
 
@@ -13,12 +13,14 @@ from onewafer.image import (
     Opcode,
     ScalarType,
     TaskKind,
+    fifo_length,
 )
 from onewafer.simulator import StallReason
 from onewafer.trace import EventKind
 from tests.simulator.assembly import (
     WSE3,
     Kernel,
+    Register,
     Vector,
     background,
     boot,
@@ -48,6 +50,10 @@ class FifoKernel(Kernel):
         """Accept the next command and return."""
         self.emit(Opcode.UNBLOCK_COMMAND_STREAM)
         self.emit(Opcode.RETURN)
+
+    def set_length(self, length, *, is_written):
+        which = fifo_length(self.number, is_written=is_written)
+        self.emit(Opcode.FIFO_SET_LENGTH, ra=self.immediate(ScalarType.U16, length), imm=which)
 
     def array(self, name, values, kind=ScalarType.U32):
         return self.vector(self.data(name, kind, values), len(values))
@@ -290,3 +296,94 @@ def test_result_of_an_operation(engine, action, num_asked):
     run = boot(kernel.finish(), engine=engine).launch()
     is_cut = num_asked == 4 and action is FifoAction.TEST_OR_SUSPEND
     assert run.log() == [0 if is_cut else 1]
+
+
+def lengths_of(run):
+    """Return the lengths of the FIFO: for reads, for writes."""
+    return run.machine._state.fifo_lengths[0].tolist()
+
+
+def fill_by_length(kernel, value, length):
+    """Put equal elements in: nothing but the FIFO has a length."""
+    kernel.set_length(length, is_written=True)
+    word = Register(kernel.immediate(ScalarType.U32, value))
+    kernel.operate(MOV32, kernel.ring_operand(), src1=word)
+
+
+def take_by_length(kernel, name, room, *, extent=0):
+    """Take elements to memory that has room for some; the FIFO has the length."""
+    target = kernel.vector(kernel.data(name, ScalarType.U32, [0] * room), extent)
+    kernel.operate(MOV32, target, src1=kernel.ring_operand())
+
+
+def test_length_of_a_fifo_is_that_of_an_operation(engine):
+    """M149: each end has one, which stays after a complete operation."""
+    kernel = FifoKernel(32)
+    kernel.function("main")
+    fill_by_length(kernel, 7, 5)
+    kernel.set_length(2, is_written=False)
+    take_by_length(kernel, "first", 4)
+    take_by_length(kernel, "second", 4)
+    run = boot(kernel.finish(), engine=engine).launch()
+    assert run.words("ring") == [7] * 5 + [0] * 3
+    assert (run.words("first"), run.words("second")) == ([7, 7, 0, 0], [7, 7, 0, 0])
+    assert lengths_of(run) == [2, 5]
+
+
+def test_length_of_a_fifo_counts_in_its_turn(engine):
+    """M149: that of a source before that of the destination."""
+    kernel = FifoKernel(32)
+    kernel.function("main")
+    kernel.set_length(2, is_written=True)
+    kernel.put([1, 2, 3, 4])
+    kernel.set_length(3, is_written=False)
+    take_by_length(kernel, "result", 4, extent=1)
+    run = boot(kernel.finish(), engine=engine).launch()
+    assert run.words("ring")[:4] == [1, 2, 3, 4]
+    assert run.words("result") == [1, 2, 3, 0]
+    assert lengths_of(run) == [3, 2]
+    assert run.machine.statistics().dsd_elements.tolist() == [[7]]
+
+
+@pytest.mark.parametrize("action", [FifoAction.TEST_OR_SUSPEND, FifoAction.TERMINATE])
+def test_what_remains_is_the_length_after_an_early_end(engine, action):
+    """M149: of the end at which the operation stopped, and so the next one goes on."""
+    kernel = FifoKernel(16, empty_action=action, full_action=action)
+    kernel.function("overfill")
+    fill_by_length(kernel, 7, 6)
+    kernel.finish_function()
+    kernel.function("drain")
+    kernel.set_length(9, is_written=False)
+    take_by_length(kernel, "result", 9)
+    kernel.finish_function()
+    kernel.function("refill")
+    kernel.operate(MOV32, kernel.ring_operand(), src1=Register(kernel.immediate(ScalarType.U32, 8)))
+    kernel.finish_function()
+    run = boot(kernel.build(), engine=engine)
+    assert lengths_of(run.launch("overfill")) == [0, 2]
+    assert lengths_of(run.launch("drain")) == [5, 2]
+    assert lengths_of(run.launch("refill")) == [5, 2]
+    assert run.words("ring")[:2] == [8, 8]
+
+
+def test_fifo_without_a_length_gets_none(engine):
+    """M149: an early end leaves a length of zero as it is."""
+    kernel = FifoKernel()
+    kernel.function("main")
+    kernel.put([1, 2, 3, 4, 5, 6])
+    kernel.take("result", 9)
+    run = boot(kernel.finish(), engine=engine).launch()
+    assert run.words("result")[:4] == [1, 2, 3, 4]
+    assert lengths_of(run) == [0, 0]
+
+
+def test_asynchronous_operation_leaves_the_length(engine):
+    """M149: also one that a FIFO ends."""
+    kernel = FifoKernel(empty_action=FifoAction.TERMINATE)
+    kernel.function("main")
+    kernel.put([1, 2])
+    kernel.set_length(5, is_written=False)
+    kernel.take("result", 5, config=background(0))
+    run = boot(kernel.finish(), engine=engine).launch()
+    assert run.words("result") == [1, 2, 0, 0, 0]
+    assert lengths_of(run) == [5, 0]

@@ -118,7 +118,7 @@ def test_generated_programs_use_every_feature():
         "has an index", "clears a source", "ends on control", "keeps control",
         "advances a switch", "drops data",
         *(action.name for action in FifoAction),
-        TaskKind.CONTROL, DsdKind.FIFO, int(Opcode.MAP_STEP),
+        TaskKind.CONTROL, DsdKind.FIFO, int(Opcode.MAP_STEP), int(Opcode.FIFO_SET_LENGTH),
     }  # fmt: skip
     assert wanted <= seen
 

@@ -10,9 +10,11 @@ from onewafer.image import (
     DsdDescriptor,
     DsdKind,
     DsdOperation,
+    FifoBuffer,
     Opcode,
     OperandMode,
     ScalarType,
+    fifo_length,
     operand,
 )
 from onewafer.trace import EventKind
@@ -20,13 +22,14 @@ from onewafer.viewer import Cost, instruction_costs, total
 from tests.simulator.assembly import SILICON, WSE2, WSE3, Kernel, boot
 
 FIRST, NUM_BYTES = 0x400, 0x3000
+MEM1D = DsdDescriptor(DsdKind.MEM1D)
 SCALAR = (Opcode.ADD, Opcode.MUL, Opcode.DIV, Opcode.LESS)
 TYPES = (ScalarType.U16, ScalarType.I32, ScalarType.F16, ScalarType.F32)
 
 
-def constant(kernel, mode, *, base, extent, stride):
-    """Load a DSR with a mem1d value that the code names."""
-    number = kernel.dsd(DsdDescriptor(DsdKind.MEM1D))
+def constant(kernel, mode, *, base, extent, stride, descriptor=MEM1D):
+    """Load a DSR with a value that the code names, mem1d if nobody says."""
+    number = kernel.dsd(descriptor)
     register = operand(mode, 1)
     kernel.emit(
         Opcode.DSR_LOAD_CONSTANT,
@@ -87,6 +90,28 @@ def test_straight_code_takes_what_the_listing_says(drawn, architecture):
     (unblocked,) = run.cycles(EventKind.STREAM_UNBLOCKED)
     cost = total(costs[:end])
     assert cost.least == cost.most == unblocked - start
+
+
+@pytest.mark.parametrize("has_length", [True, False])
+def test_only_a_run_knows_the_length_of_a_fifo(has_length):
+    kernel = Kernel("fifo.csl")
+    kernel.function("main")
+    kernel.data("before", ScalarType.U32, num_elements=64)
+    fifo = kernel.fifo(FifoBuffer(kernel.data("ring", ScalarType.U32, num_elements=4), 16))
+    if has_length:
+        length = kernel.immediate(ScalarType.U16, 3)
+        which = fifo_length(fifo, is_written=False)
+        kernel.emit(Opcode.FIFO_SET_LENGTH, ra=length, imm=which)
+    dest = constant(kernel, OperandMode.DSR_DEST, base=FIRST, extent=5, stride=1)
+    ring = DsdDescriptor(DsdKind.FIFO, fifo=fifo)
+    source = constant(kernel, OperandMode.DSR_SRC1, base=0, extent=0, stride=0, descriptor=ring)
+    kernel.operate_loaded(DsdOperation.MOV32, dest, 0, source)
+    program = kernel.finish()
+    rows = program.code.tolist()
+    costs = instruction_costs(program, rows, WSE3.timing)
+    (cost,) = [c for c, row in zip(costs, rows, strict=True) if row[0] == Opcode.DSD]
+    around = WSE3.timing.memory_setup_cycles + WSE3.timing.resume_cycles
+    assert cost.least == around + (1 if has_length else 5)
 
 
 @pytest.mark.parametrize("is_known", [True, False])

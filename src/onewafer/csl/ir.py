@@ -6,7 +6,7 @@ could be computed at compile time has been. Unknown at this point: addresses, re
     program    := Global* Function* TaskBinding* …                        (InstanceIr)
     statement  := SetLocal | Store | Evaluate | If | Loop | Labelled | Map | Break | Continue
                 | Return | DsdStatement | LoadDsr | Activate | SetBlocked | UnblockCommandStream
-                | Timestamp | TimestampControl | Trap | Print
+                | SetFifoLength | Timestamp | TimestampControl | Trap | Print
     expression := Immediate | Join | ReadLocal | AddressOf | Load | Unary | Binary | Convert
                 | Select | Call | MakeDsd | UpdateDsd | Coordinate
 
@@ -498,6 +498,16 @@ class Activate:
 
 
 @node
+class SetFifoLength:
+    """`@set_fifo_read_length` / `@set_fifo_write_length`; `fifo` as in `DsdDescriptor`."""
+
+    fifo: int
+    is_written: bool
+    length: Expression
+    span: Span | None = None
+
+
+@node
 class SetBlocked:
     """`@block` / `@unblock`; `channel` as `image.channel()` encodes it."""
 
@@ -565,6 +575,7 @@ Statement = (
     | LoadDsr
     | Activate
     | SetBlocked
+    | SetFifoLength
     | UnblockCommandStream
     | Timestamp
     | TimestampControl

@@ -58,6 +58,8 @@ def with_roots(statement: ir.Statement, change: Change) -> ir.Statement:
             return replace(statement, inputs=streams, output=last)
         case ir.Timestamp(address=address):
             return replace(statement, address=change(address))
+        case ir.SetFifoLength(length=length):
+            return replace(statement, length=change(length))
         case (
             ir.Break()
             | ir.Continue()

@@ -178,6 +178,7 @@ _ROOTS: Final[dict[type, Callable[[Any], tuple[ir.Expression, ...]]]] = {
     ir.LoadDsr: lambda statement: (statement.dsd,),
     ir.Map: lambda statement: tuple(stream.dsd for stream in statement.streams),
     ir.Timestamp: lambda statement: (statement.address,),
+    ir.SetFifoLength: lambda statement: (statement.length,),
     ir.Break: _none,
     ir.Continue: _none,
     ir.Labelled: _none,

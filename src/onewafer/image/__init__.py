@@ -8,6 +8,7 @@ from onewafer.image.instruction import (
     IN_MAP,
     INSTRUCTIONS,
     NUM_FIELDS,
+    NUM_FIFO_SIDES,
     RESULT_SHIFT,
     RETURN_STACK_DEPTH,
     SAVES_ADDRESS,
@@ -23,6 +24,7 @@ from onewafer.image.instruction import (
     channel,
     cost_class,
     decode_operand,
+    fifo_length,
     operand,
 )
 from onewafer.image.instruction_rules import registers_named
@@ -96,6 +98,7 @@ __all__ = [
     "NO_TASK",
     "NUM_COLORS",
     "NUM_FIELDS",
+    "NUM_FIFO_SIDES",
     "OUTPUT_QUEUE_WORDS",
     "REGISTER_BYTES",
     "RESULT_SHIFT",
@@ -148,6 +151,7 @@ __all__ = [
     "decode_image",
     "decode_operand",
     "encode_image",
+    "fifo_length",
     "format_instruction",
     "listing",
     "listing_tables",

@@ -136,6 +136,8 @@ class Opcode(IntEnum):
     MAP_STEP = 45
     # the simulator's own
     PRINT = 46
+    # FIFOs
+    FIFO_SET_LENGTH = 47
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,6 +209,7 @@ INSTRUCTIONS: dict[Opcode, InstructionInfo] = dict(
         _row(_O.MAP_WRITE, "ra rb", 2, _C.NONE, "memory[base of DSD pair ra] = rb, the low bytes of `type`; base += stride · bytes of `type`"),
         _row(_O.MAP_STEP, "ra imm", 4, _C.MAP_STEP, "ra = ra − 1; if ra != 0: pc = imm"),
         _row(_O.PRINT, "ra imm aux", 4, _C.CONTROL, "give ra of `type` to the host in form imm (PrintForm); TEXT: message number aux"),
+        _row(_O.FIFO_SET_LENGTH, "ra imm", 4, _C.CONTROL, "length imm, a `fifo_length()`, = ra"),
     )
 )  # fmt: skip
 
@@ -279,6 +282,15 @@ class ChannelKind(IntEnum):
 def channel(kind: ChannelKind, number: int) -> int:
     """Encode the operand of BLOCK and UNBLOCK."""
     return (kind << 8) | number
+
+
+def fifo_length(fifo: int, *, is_written: bool) -> int:
+    """Encode the operand of FIFO_SET_LENGTH: which FIFO, and its length for writes or reads."""
+    return fifo * NUM_FIFO_SIDES + is_written
+
+
+NUM_FIFO_SIDES = 2
+"""Lengths of a FIFO."""
 
 
 class DsdOperation(IntEnum):

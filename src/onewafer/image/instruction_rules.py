@@ -15,6 +15,7 @@ from onewafer.image.instruction import (
     DSD_OPERATIONS,
     IN_MAP,
     INSTRUCTIONS,
+    NUM_FIFO_SIDES,
     RESULT_SHIFT,
     SYNCHRONOUS,
     ChannelKind,
@@ -276,6 +277,8 @@ def _immediates(subject: Subject) -> Breaches:
                 yield f"{row.place}: {value} is neither 0 nor 1 (save the address)"
             case Opcode.ACTIVATE if not is_local_task_id(value, architecture):
                 yield f"{row.place}: {local_ids(value, architecture)}"
+            case Opcode.FIFO_SET_LENGTH if not 0 <= value < NUM_FIFO_SIDES * len(program.fifos):
+                yield f"{row.place}: length {value} of {len(program.fifos)} FIFOs"
             case Opcode.BLOCK | Opcode.UNBLOCK if not is_channel(value, architecture):
                 yield f"{row.place}: there is no channel {value:#x}"
             case Opcode.LOAD_IMMEDIATE if 0 <= row.kind < _NUM_TYPES:

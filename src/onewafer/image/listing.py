@@ -66,6 +66,7 @@ _UNTYPED = _BRANCHES | {
     Opcode.COORDINATE,
     Opcode.TIMESTAMP,
     Opcode.TIMESTAMP_CONTROL,
+    Opcode.FIFO_SET_LENGTH,
 }
 _DSR_LETTERS = {
     OperandMode.DSR_DEST: "dest.",

@@ -30,7 +30,7 @@ from onewafer import __version__
 from onewafer.arch import load_architecture
 from onewafer.errors import CheckpointError, ConfigurationError, ImageError
 from onewafer.image import decode_image, encode_image
-from onewafer.simulator.loading import num_rotations
+from onewafer.simulator.loading import num_fifos, num_rotations
 from onewafer.simulator.snapshot import COLUMNS, Snapshot, dtype_of
 from onewafer.simulator.soundness import check_snapshot
 from onewafer.simulator.state import MachineState, make_state
@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from onewafer.image import WaferImage
 
 FORMAT = "onewafer checkpoint"
-VERSION = 7
+VERSION = 8
 _BLOCK_BYTES = 512
 _CHUNK_BLOCKS = 1 << 16
 """Blocks that are looked at together: 32 MiB."""
@@ -275,6 +275,7 @@ def _read_state(
         num_registers=max((program.num_registers for program in image.programs), default=1),
         num_dsrs=architecture.num_dsrs,
         num_rotations=num_rotations(image),
+        num_fifos=num_fifos(image),
     )
     for field in fields(MachineState):
         _fill(archive, f"state.{field.name}", getattr(state, field.name))

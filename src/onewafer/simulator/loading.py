@@ -66,6 +66,7 @@ def load_state(image: WaferImage, architecture: Architecture) -> MachineState:
         num_registers=max((program.num_registers for program in image.programs), default=1),
         num_dsrs=architecture.num_dsrs,
         num_rotations=num_rotations(image),
+        num_fifos=num_fifos(image),
     )
     program_of_pe = image.program_of_pe.reshape(-1)
     for index, program in enumerate(image.programs):
@@ -87,6 +88,11 @@ def load_state(image: WaferImage, architecture: Architecture) -> MachineState:
 def num_rotations(image: WaferImage) -> int:
     """Return how many rotations the program with most of them has (M142)."""
     return max((len(program.rotations) for program in image.programs), default=0)
+
+
+def num_fifos(image: WaferImage) -> int:
+    """Return how many FIFOs the program with most of them has (M110)."""
+    return max((len(program.fifos) for program in image.programs), default=0)
 
 
 def written_at_load(image: WaferImage, architecture: Architecture) -> NDArray[np.uint8]:

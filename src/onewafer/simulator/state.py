@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from onewafer.image import NUM_COLORS, RETURN_STACK_DEPTH
+from onewafer.image import NUM_COLORS, NUM_FIFO_SIDES, RETURN_STACK_DEPTH
 from onewafer.simulator import sram
 from onewafer.simulator.arithmetic.queue_words import NUM_QUEUES
 
@@ -55,6 +55,9 @@ class MachineState:
     rotation_counts: NDArray[np.uint32]
     """`[num_pes, rotations]`: starts of data tasks since the other task of a pair did (M142); as
     many columns as any program has rotations, at least one."""
+    fifo_lengths: NDArray[np.uint32]
+    """`[num_pes, 2 * FIFOs]`, see `image.fifo_length` (M149); as many columns as any program has
+    FIFOs, at least those of one."""
     control_masks: NDArray[np.uint8]
     """`[num_pes]`: what the entry of kept control wavelets is combined with (M143)."""
     unmasked_exceptions: NDArray[np.uint8]
@@ -64,7 +67,13 @@ class MachineState:
 
 
 def make_state(
-    num_pes: int, *, memory_bytes: int, num_registers: int, num_dsrs: int, num_rotations: int = 0
+    num_pes: int,
+    *,
+    memory_bytes: int,
+    num_registers: int,
+    num_dsrs: int,
+    num_rotations: int = 0,
+    num_fifos: int = 0,
 ) -> MachineState:
     """Return the state of a machine that was never loaded: all zero."""
     flags = lambda: np.zeros(num_pes, np.uint32)  # noqa: E731  # three lines of the same
@@ -82,6 +91,7 @@ def make_state(
         queue_colors=np.zeros((num_pes, 2 * NUM_QUEUES), np.uint8),
         queue_flushes=flags(),
         rotation_counts=np.zeros((num_pes, max(num_rotations, 1)), np.uint32),
+        fifo_lengths=np.zeros((num_pes, NUM_FIFO_SIDES * max(num_fifos, 1)), np.uint32),
         control_masks=np.zeros(num_pes, np.uint8),
         unmasked_exceptions=np.zeros(num_pes, np.uint8),
         blocked_streams=np.zeros(num_pes, np.uint8),

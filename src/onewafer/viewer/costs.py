@@ -96,6 +96,7 @@ class _Registers:
 
     def __init__(self, program: TileProgram, rows: list[list[int]]) -> None:
         self._dsds = program.dsds
+        self._has_fifo_lengths = any(r[Field.OPCODE] == Opcode.FIFO_SET_LENGTH for r in rows)
         self._entries = _entries(program, rows)
         self._known: dict[int, _Value] = {}
 
@@ -124,6 +125,8 @@ class _Registers:
         if high & SAVES_ADDRESS or number >= len(self._dsds):
             return
         dsd = self._dsds[number]
+        if dsd.kind is DsdKind.FIFO and self._has_fifo_lengths:  # M149
+            return
         stride = _inner_stride(dsd, high)
         self._known[row[Field.RD]] = _Value(low & 0xFFFF, low >> 16, stride, dsd.kind)
 

@@ -238,10 +238,12 @@ def test_machine_statements_map_to_their_instructions() -> None:
         ir.UnblockCommandStream(),
         ir.Timestamp(ir.AddressOf(x)),
         ir.TimestampControl(1),
+        ir.SetFifoLength(2, is_written=True, length=ir.Immediate(T.U16, 5)),
     )
     assert opcodes(instance((main,), (x,))) == [
         *["BLOCK", "UNBLOCK", "UNBLOCK_COMMAND_STREAM"],
-        *["LOAD_IMMEDIATE", "TIMESTAMP", "TIMESTAMP_CONTROL", "RETURN"],
+        *["LOAD_IMMEDIATE", "TIMESTAMP", "TIMESTAMP_CONTROL"],
+        *["LOAD_IMMEDIATE", "FIFO_SET_LENGTH", "RETURN"],
     ]
 
 

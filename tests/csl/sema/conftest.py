@@ -195,6 +195,8 @@ def _statement(s):
             return [f"activate {task_id}"]
         case ir.SetBlocked(channel, is_blocked):
             return [f"{'block' if is_blocked else 'unblock'} {channel}"]
+        case ir.SetFifoLength(fifo, is_written, length):
+            return [f"{'write' if is_written else 'read'} length of {fifo} = {show(length)}"]
         case ir.Trap(condition, message):
             return [f"assert {show(condition)}: {message}"]
         case ir.Timestamp(address):

@@ -119,3 +119,34 @@ def test_a_fifo_is_made_of_a_pointer_to_an_array(analyze):
 )
 def test_mistake_in_a_fifo(analyze, declaration, code):
     assert analyze(_with_fifo(declaration)).codes == [code]
+
+
+OF_LENGTH = _with_fifo("const fifo = @allocate_fifo(ring); var n: u16 = 3;", "USE")
+
+
+def test_lengths_of_a_fifo(body):
+    declared = f"{FIFO} const first = @allocate_fifo(ring); const fifo = @allocate_fifo(other); var other = @zeros([8]i16); var n: u16 = 3;"
+    use = "@fmovs(first, 1.0); @set_fifo_read_length(fifo, n); @set_fifo_write_length(fifo, 42);"
+    assert body(use, declared)[-2:] == ["read length of 1 = [&n]", "write length of 1 = 42u16"]
+
+
+@pytest.mark.parametrize(
+    ("use", "code"),
+    [
+        ("@set_fifo_read_length(fifo, -1);", "value-out-of-range"),
+        ("@set_fifo_read_length(fifo, 1.0);", "type-mismatch"),
+        ("@set_fifo_write_length(ring, 1);", "type-mismatch"),
+        ("const a = @get_dsd(mem1d_dsd, .{ .tensor_access = |i|{4} -> ring[i] }); @set_fifo_write_length(a, 1);", "type-mismatch"),
+        ("@set_fifo_write_length(fifo);", "wrong-argument-count"),
+    ],
+)  # fmt: skip
+def test_mistake_in_a_length(analyze, use, code):
+    assert analyze(OF_LENGTH.replace("USE", use)).codes == [code]
+
+
+@pytest.mark.parametrize("use", ["", "@set_fifo_read_length(fifo, 3);"])
+def test_what_is_said_of_a_length_depends_on_the_fifo(analyze, use):
+    """Wherever the program sets that of the FIFO."""
+    operation = "@fmovs(@get_dsd(mem1d_dsd, .{ .base_address = &ring, .extent = 0 }), fifo);"
+    found = [d.code for d in analyze(OF_LENGTH.replace("USE", operation + use)).diagnostics]
+    assert found == ([] if use else ["empty-dsd"])

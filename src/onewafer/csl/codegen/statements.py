@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Final, assert_never
+from typing import TYPE_CHECKING, Final, TypeAlias, assert_never
 
 from onewafer.csl import ir, walk
 from onewafer.csl.codegen import wide
@@ -41,7 +41,7 @@ from onewafer.csl.codegen.object_code import (
 )
 from onewafer.csl.codegen.scopes import locals_of_blocks
 from onewafer.csl.codegen.tidy import tidy
-from onewafer.image import IN_MAP, SYNCHRONOUS, Opcode, OperandMode, ScalarType
+from onewafer.image import IN_MAP, SYNCHRONOUS, Opcode, OperandMode, ScalarType, fifo_length
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
@@ -52,6 +52,15 @@ if TYPE_CHECKING:
     from onewafer.csl.walk import Block
     from onewafer.diagnostics import DiagnosticSink
     from onewafer.image import DsdConfig
+
+    _OneInstruction: TypeAlias = (
+        ir.Activate
+        | ir.SetBlocked
+        | ir.SetFifoLength
+        | ir.UnblockCommandStream
+        | ir.Timestamp
+        | ir.TimestampControl
+    )
 
 MAXIMUM_REPEATED: Final = 4
 """Nodes of a condition that is tested before its loop rather than jumped to: a comparison of two
@@ -137,20 +146,29 @@ class StatementGenerator(ExpressionGenerator):
                 self._dsd(statement)
             case ir.LoadDsr(dsr=dsr, dsd=dsd, saves_address=saves):
                 self._load_dsr(DsrOperand(dsr.file, dsr.index), dsd, saves_address=saves)
+            case ir.Trap():
+                self._trap(statement)
+            case ir.Print():
+                self._print(statement)
+            case _:
+                self._one_instruction(statement)
+
+    def _one_instruction(self, statement: _OneInstruction) -> None:
+        """Emit what an instruction does to tasks, FIFOs, the command stream or the counter."""
+        match statement:
             case ir.Activate(task_id=task_id):
                 self.emit(Opcode.ACTIVATE, imm=task_id)
             case ir.SetBlocked(channel=channel, is_blocked=is_blocked):
                 self.emit(Opcode.BLOCK if is_blocked else Opcode.UNBLOCK, imm=channel)
+            case ir.SetFifoLength(fifo=fifo, is_written=is_written, length=length):
+                which = fifo_length(fifo, is_written=is_written)
+                self.emit(Opcode.FIFO_SET_LENGTH, ra=self.evaluate(length), imm=which)
             case ir.UnblockCommandStream():
                 self.emit(Opcode.UNBLOCK_COMMAND_STREAM)
             case ir.Timestamp(address=address, since_loading=since_loading):
                 self.emit(Opcode.TIMESTAMP, ra=self.evaluate(address), imm=int(since_loading))
             case ir.TimestampControl(mode=mode):
                 self.emit(Opcode.TIMESTAMP_CONTROL, imm=mode)
-            case ir.Trap():
-                self._trap(statement)
-            case ir.Print():
-                self._print(statement)
             case _:
                 assert_never(statement)
 

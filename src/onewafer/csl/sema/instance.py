@@ -119,6 +119,20 @@ class FifoRequest:
 
 
 @dataclass(slots=True)
+class Fifos:
+    """The FIFOs of a program."""
+
+    requests: list[FifoRequest] = field(default_factory=list[FifoRequest])
+    """By number."""
+    with_length: set[int] = field(default_factory=set[int])
+    """Those whose length the program sets."""
+    findings: list[tuple[frozenset[int], Diagnostic]] = field(
+        default_factory=list[tuple[frozenset[int], Diagnostic]]
+    )
+    """What is true of operations if none of their FIFOs has a length."""
+
+
+@dataclass(slots=True)
 class HeldDsd:
     """The DSD that is meant by a DSR where the machine takes no register."""
 
@@ -226,7 +240,7 @@ class InstanceContext(Context):
         self.control_tables = ControlTables()
         self.control_mask = 0
         """What the entry of kept control wavelets is combined with at first."""
-        self.fifos: list[FifoRequest] = []
+        self.fifos = Fifos()
         self.stored_results: dict[ir.Function, Variable] = {}
         """Where functions leave a struct or an array that they return."""
         self.library: dict[str, Module] = {}
@@ -320,8 +334,8 @@ class InstanceContext(Context):
     def add_fifo(self, request: FifoRequest) -> int:
         """Return the number of a new FIFO, whose array becomes part of the program."""
         self.storage(request.variable)
-        self.fifos.append(request)
-        return len(self.fifos) - 1
+        self.fifos.requests.append(request)
+        return len(self.fifos.requests) - 1
 
     def fifo(self, request: FifoRequest) -> ir.Fifo:
         """Return a FIFO as IR, once all tasks are bound."""
@@ -331,6 +345,19 @@ class InstanceContext(Context):
         )
         storage = self.storage(request.variable)
         return ir.Fifo(storage, push, pop, request.empty_action, request.full_action)
+
+    def report_without_lengths(self, fifos: frozenset[int], finding: Diagnostic) -> None:
+        """Report what is true of an operation if none of its FIFOs has a length."""
+        if fifos:
+            self.fifos.findings.append((fifos, finding))
+        else:
+            self.report(Fault(finding))
+
+    def report_fifo_findings(self) -> None:
+        """Report what was kept back, now that all of the program is known."""
+        for fifos, finding in self.fifos.findings:
+            if self.fifos.with_length.isdisjoint(fifos):
+                self.report(Fault(finding))
 
     def fill_globals(self) -> None:
         """Write the initial data of all globals; may make more of them."""

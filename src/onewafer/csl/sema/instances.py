@@ -257,9 +257,10 @@ class _Analysis:
                 self._export(name, target, span)
         instance.drain()
         instance.run_pending()
-        for request in instance.fifos:
+        for request in instance.fifos.requests:
             with self._reporting(request.span):
                 self.fifos.append(instance.fifo(request))
+        instance.report_fifo_findings()
         instance.fill_globals()
         while function_pointers.finish(instance, self._pointed):
             instance.drain()

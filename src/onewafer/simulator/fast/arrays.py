@@ -57,6 +57,7 @@ class Arrays(NamedTuple):
     queue_colors: Matrix
     queue_flushes: Matrix
     rotation_counts: Matrix
+    fifo_lengths: Matrix
     control_masks: Matrix
     unmasked_exceptions: Matrix
     blocked_streams: Matrix
@@ -101,6 +102,7 @@ DTYPES: dict[str, tuple[type[np.generic], int]] = {
     "queue_colors": (np.uint8, 2),
     "queue_flushes": (np.uint32, 1),
     "rotation_counts": (np.uint32, 2),
+    "fifo_lengths": (np.uint32, 2),
     "control_masks": (np.uint8, 1),
     "unmasked_exceptions": (np.uint8, 1),
     "blocked_streams": (np.uint8, 1),

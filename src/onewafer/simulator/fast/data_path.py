@@ -77,7 +77,13 @@ from onewafer.simulator.fast.fifo import ready_cycle, room_cycle
 from onewafer.simulator.fast.marks import is_control_next
 from onewafer.simulator.fast.operation import ends_on_control, perform, set_result
 from onewafer.simulator.fast.recording import record
-from onewafer.simulator.fast.rings import claim_rings, lacking_ring, note_lack, release_rings
+from onewafer.simulator.fast.rings import (
+    claim_rings,
+    keep_remaining,
+    lacking_ring,
+    note_lack,
+    release_rings,
+)
 from onewafer.simulator.fast.tasks import control_arrived, operation_ended
 from onewafer.simulator.fast.watched import serve_watched, take_from_channel
 from onewafer.simulator.state import FIRST_THREAD
@@ -230,10 +236,13 @@ def act_on_lack(s: Arrays, block: int, op: int, ring: int, cycle: int) -> bool:
         s.clock[FAULT_OTHER] = s.rings[ring, RINGS_COUNT] == 0
         place_fault(s, pe, s.arena[op + OP_PC], cycle)
         return False
-    if action == _TEST_OR_SUSPEND and s.arena[op + OP_CONFIG] == NONE:
+    is_tested = action == _TEST_OR_SUSPEND and s.arena[op + OP_CONFIG] == NONE
+    if is_tested:
         set_result(s, s.arena[block + BLOCK_PE], s.arena[op + OP_PC], 0)
-        return True
-    return action == _TERMINATE
+    ends = is_tested or action == _TERMINATE
+    if ends and s.arena[op + OP_CONFIG] == NONE:
+        keep_remaining(s, s.arena[block + BLOCK_PE], op, ring)
+    return ends
 
 
 @kernel

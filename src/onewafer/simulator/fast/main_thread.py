@@ -138,7 +138,7 @@ _DSR_LOAD_CONSTANT = int(Opcode.DSR_LOAD_CONSTANT)
 _ACTIVATE, _BLOCK, _UNBLOCK = int(Opcode.ACTIVATE), int(Opcode.BLOCK), int(Opcode.UNBLOCK)
 _MICROTHREAD = int(ChannelKind.MICROTHREAD)
 _UNBLOCK_COMMAND_STREAM = int(Opcode.UNBLOCK_COMMAND_STREAM)
-_COORDINATE = int(Opcode.COORDINATE)
+_COORDINATE, _FIFO_SET_LENGTH = int(Opcode.COORDINATE), int(Opcode.FIFO_SET_LENGTH)
 _TIMESTAMP, _TIMESTAMP_CONTROL = int(Opcode.TIMESTAMP), int(Opcode.TIMESTAMP_CONTROL)
 _MAP_BEGIN, _MAP_WRITE = int(Opcode.MAP_BEGIN), int(Opcode.MAP_WRITE)
 _MAP_STEP = int(Opcode.MAP_STEP)
@@ -281,6 +281,8 @@ def execute(s: Arrays, block: int, pe: int, row: int, cycle: int) -> int:
         return issue(s, block, row, imm, cycle)
     elif opcode == _PRINT:
         print_value(s, block, pe, row, imm, cycle)
+    elif opcode == _FIFO_SET_LENGTH:
+        s.fifo_lengths[pe, imm] = int64(s.registers[pe, s.code[row, CODE_RA]]) & _HALF
     elif opcode >= CHECKED:
         execute_checked(s, pe, row, imm)
     elif opcode >= _MAP_BEGIN:

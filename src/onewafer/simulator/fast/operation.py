@@ -126,6 +126,7 @@ from onewafer.simulator.fast.fields import (
 from onewafer.simulator.fast.fifo import WORD, place_of, to_signed
 from onewafer.simulator.fast.memory import read, write
 from onewafer.simulator.fast.queues import color_now, home_of_dsd
+from onewafer.simulator.fast.rings import length_place
 from onewafer.simulator.fast.scalars import IS_OF_HALVES, compute_element
 
 ENDLESS = 0x7FFF
@@ -209,8 +210,9 @@ def set_vector(s: Arrays, pe: int, low: int, high: int, num_bytes: int, op: int,
         return extent
     if kind == _FIFO:
         s.arena[op + at + OPERAND_KIND] = RING
-        s.arena[op + at + OPERAND_BASE] = s.pes[pe, PE_RINGS] + s.dsds[dsd, DSD_NUM_LOOPS]
-        return 0
+        fifo = s.dsds[dsd, DSD_NUM_LOOPS]
+        s.arena[op + at + OPERAND_BASE] = s.pes[pe, PE_RINGS] + fifo
+        return int64(s.fifo_lengths[pe, length_place(fifo, at == OP_DEST)])
     s.arena[op + at + OPERAND_BASE] = low & 0xFFFF
     if kind == _MEM4D:
         s.arena[op + at + OPERAND_KIND] = BLOCK

@@ -1,11 +1,11 @@
-"""The FIFOs that programs allocate in their memory (M110–M114), called rings here.
+"""The FIFOs that programs allocate in their memory (M110–M114, M149), called rings here.
 
 Only DSD operations of the same PE touch them, so they need no time stamps.
 """
 
 from __future__ import annotations
 
-from onewafer.image import NO_TASK
+from onewafer.image import NO_TASK, NUM_FIFO_SIDES
 from onewafer.simulator.fast.agenda import wake_attention
 from onewafer.simulator.fast.arrays import Arrays, int64
 from onewafer.simulator.fast.compilation import kernel, shared
@@ -16,6 +16,9 @@ from onewafer.simulator.fast.fields import (
     FILLER_FAULT,
     NONE,
     OP_DEST,
+    OP_IS_ENDLESS,
+    OP_LENGTH,
+    OP_NEXT,
     OP_SRC0,
     OP_SRC1,
     OPERAND_BASE,
@@ -75,6 +78,21 @@ def note_lack(s: Arrays, ring: int) -> int:
         return s.rings[ring, RINGS_FULL_ACTION]
     s.rings[ring, RINGS_FOUND_EMPTY] = 1
     return s.rings[ring, RINGS_EMPTY_ACTION]
+
+
+@kernel
+def length_place(fifo: int, is_written: bool) -> int:
+    """Return where a length of a FIFO is among those of its PE, see `image.fifo_length`."""
+    return NUM_FIFO_SIDES * fifo + is_written
+
+
+@kernel
+def keep_remaining(s: Arrays, pe: int, op: int, ring: int) -> None:
+    """Keep what remains of an operation that a ring ends, if that has a length (M149)."""
+    is_written = s.rings[ring, RINGS_COUNT] != 0
+    place = length_place(ring - s.pes[pe, PE_RINGS], is_written)
+    if s.fifo_lengths[pe, place] and not s.arena[op + OP_IS_ENDLESS]:
+        s.fifo_lengths[pe, place] = s.arena[op + OP_LENGTH] - s.arena[op + OP_NEXT]
 
 
 @shared

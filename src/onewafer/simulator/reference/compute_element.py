@@ -60,7 +60,7 @@ from onewafer.simulator.reference.counter import CycleCounter
 from onewafer.simulator.reference.data_path import DataPath
 from onewafer.simulator.reference.element_program import ELEMENT_BYTES, arguments_of
 from onewafer.simulator.reference.exceptions import exceptions_of_element
-from onewafer.simulator.reference.fifo import Fifo, FifoOperand
+from onewafer.simulator.reference.fifo import FifoOperand, make_fifos
 from onewafer.simulator.reference.gates import set_blocked
 from onewafer.simulator.reference.instructions import NOT_YET, STOP, Instruction
 from onewafer.simulator.reference.memory import ADDRESS_MASK, Memory
@@ -157,6 +157,7 @@ class ComputeElement:
         "details",
         "dsrs",
         "exceptions",
+        "fifo_lengths",
         "fifos",
         "index",
         "last_picked",
@@ -233,9 +234,8 @@ class ComputeElement:
         ]
         self.queue_registers = queue_registers_of(self, state, agenda)
         self.exceptions = exceptions_of_element(tables.raised, state, index)
-        self.fifos = [
-            Fifo(number, buffer, self.memory) for number, buffer in enumerate(self.program.fifos)
-        ]
+        self.fifo_lengths = memoryview(state.fifo_lengths[index])  # pyright: ignore[reportArgumentType]  # arrays are buffers
+        self.fifos = make_fifos(self.program, self.memory, self.fifo_lengths)
         self.main_thread = MainThread.IDLE
         self.main_free = self.main_next = 0
         self._limit = self._now = self.stalled_since = 0

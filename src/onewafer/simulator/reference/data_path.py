@@ -158,7 +158,7 @@ class DataPath:
         return ready
 
     def _ends_early(self, operation: Operation, cycle: int) -> bool:
-        """Tell whether an operation ends before its last element (M98, M112, M115)."""
+        """Tell whether an operation ends before its last element (M98, M112, M115, M149)."""
         if operation.ends_on_control and self._take_ending_control(operation, cycle):
             return True
         fifo = operation.lacking_fifo
@@ -169,6 +169,8 @@ class DataPath:
             error = SimulationError(fifo_fault(fifo.number, is_empty=not fifo.count))
             raise self._owner.located(error, operation.pc, cycle)
         gives_up = operation.gives_up(action)
+        if gives_up and operation.config is None and not operation.is_endless:
+            fifo.keep_remaining(operation.length - operation.next_element)
         if gives_up and action is FifoAction.TEST_OR_SUSPEND:
             self._owner.set_result(operation.pc, 0)
         return gives_up

@@ -1,15 +1,15 @@
-"""FIFOs: rings of elements in PE memory, filled and emptied by DSD operations (M110–M114)."""
+"""FIFOs: rings of elements in PE memory, filled and emptied by DSD operations (M110–M114, M149)."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from onewafer.errors import SimulationError
-from onewafer.image import NO_TASK, FifoAction
+from onewafer.image import NO_TASK, FifoAction, fifo_length
 from onewafer.simulator.messages import fifo_width
 
 if TYPE_CHECKING:
-    from onewafer.image import FifoBuffer
+    from onewafer.image import FifoBuffer, TileProgram
     from onewafer.simulator.reference.memory import Memory
     from onewafer.simulator.reference.operation import Operation
 
@@ -25,15 +25,20 @@ class Fifo:
         "found_empty",
         "found_full",
         "head",
+        "lengths",
         "number",
         "reader",
         "width",
         "writer",
     )
 
-    def __init__(self, number: int, buffer: FifoBuffer, memory: Memory) -> None:
+    def __init__(
+        self, number: int, buffer: FifoBuffer, memory: Memory, lengths: memoryview[int]
+    ) -> None:
         self._buffer = buffer
         self._memory = memory
+        self.lengths = lengths
+        """Of all FIFOs of the PE, by `fifo_length()` (M149)."""
         self.number = number
         self.head = 0
         """Place of the oldest element."""
@@ -53,6 +58,16 @@ class Fifo:
     def is_as_loaded(self) -> bool:
         """Whether no operation ever put anything in, or looked for something."""
         return not self.width and not self.found_empty and not self.found_full
+
+    def length(self, *, is_written: bool) -> int:
+        """Return the length of operations that put something in, or that take something (M149)."""
+        return self.lengths[fifo_length(self.number, is_written=is_written)]
+
+    def keep_remaining(self, length: int) -> None:
+        """Keep what remains of an operation that ends because of a lack, if there is a length."""
+        which = fifo_length(self.number, is_written=self.count > 0)
+        if self.lengths[which]:
+            self.lengths[which] = length
 
     def is_full(self, num_bytes: int) -> bool:
         """Tell whether an element of `num_bytes` finds no place."""
@@ -102,6 +117,11 @@ class Fifo:
             self.activated |= 1 << task_id
 
 
+def make_fifos(program: TileProgram, memory: Memory, lengths: memoryview[int]) -> list[Fifo]:
+    """Return the FIFOs of a PE, by number."""
+    return [Fifo(number, buffer, memory, lengths) for number, buffer in enumerate(program.fifos)]
+
+
 class FifoOperand:
     """A FIFO as an operand: what it gives is taken, what is written is put in."""
 
@@ -110,7 +130,8 @@ class FifoOperand:
     def __init__(self, fifo: Fifo, num_bytes: int) -> None:
         self.fifo = fifo
         self.num_bytes = num_bytes
-        self.extent = 0
+        self.extent = fifo.length(is_written=False)
+        """As a source."""
         self.stride = 1
 
     def read(self, k: int) -> int:

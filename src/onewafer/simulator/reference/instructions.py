@@ -370,6 +370,11 @@ def _coordinate(element: ComputeElement, instruction: Instruction, cycle: int) -
     return cycle + instruction.cycles
 
 
+def _fifo_set_length(element: ComputeElement, instruction: Instruction, cycle: int) -> int:
+    element.fifo_lengths[instruction.imm] = element.registers[instruction.ra] & _HALF
+    return cycle + instruction.cycles
+
+
 def _timestamp(element: ComputeElement, instruction: Instruction, cycle: int) -> int:
     address = element.registers[instruction.ra]
     value = cycle if instruction.imm else element.counter.read(cycle)
@@ -431,4 +436,5 @@ _EXECUTE: dict[Opcode, Execute] = {
     Opcode.MAP_WRITE: _map_write,
     Opcode.MAP_STEP: _map_step,
     Opcode.PRINT: _print,
+    Opcode.FIFO_SET_LENGTH: _fifo_set_length,
 }

@@ -80,7 +80,7 @@ class Operation:
         pc: int,
         length: int | None = None,
     ) -> None:
-        """Take the length from the operands (M35), unless it is known from before."""
+        """Take the length from the operands (M35, M149), unless it is known from before."""
         self.kind = kind
         self.element = element
         self.dest, self.src0, self.src1 = operands
@@ -102,7 +102,10 @@ class Operation:
         """Whether elements are executed one at a time (M33, M111)."""
         self.is_prepared = False
         """Whether a map loop has set it up before it issues (M122)."""
-        extent = self.src0.extent or self.src1.extent or self.dest.extent or 1
+        dest_extent = self.dest.extent
+        if self.fifo_dest is not None:
+            dest_extent = self.fifo_dest.fifo.length(is_written=True)
+        extent = self.src0.extent or self.src1.extent or dest_extent or 1
         self.length = extent if length is None else length
         self.accumulator = self._find_accumulator()
         self.next_element = 0

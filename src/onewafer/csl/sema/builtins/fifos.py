@@ -1,18 +1,31 @@
-"""`@allocate_fifo`: rings in memory that operations put into and take from."""
+"""FIFOs: rings in memory that operations put into and take from."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from onewafer.csl import ir
 from onewafer.csl.sema import places
 from onewafer.csl.sema import types as t
 from onewafer.csl.sema.builtins.descriptors import program_of
 from onewafer.csl.sema.builtins.registers import hold_fifo
-from onewafer.csl.sema.builtins.registry import comptime_builtin
+from onewafer.csl.sema.builtins.registry import comptime_builtin, runtime_builtin
 from onewafer.csl.sema.faults import fail
 from onewafer.csl.sema.instance import FifoRequest
 from onewafer.csl.sema.structs import read_choice, read_fields, read_priority
-from onewafer.csl.sema.values import Dsd, Dsr, Pointer, Scalar, Struct, Value, Variable, type_of
+from onewafer.csl.sema.values import (
+    VOID_VALUE,
+    Dsd,
+    Dsr,
+    Pointer,
+    Runtime,
+    Scalar,
+    Struct,
+    Value,
+    Variable,
+    not_comptime,
+    type_of,
+)
 from onewafer.image import DsdDescriptor, DsdKind, FifoAction
 
 if TYPE_CHECKING:
@@ -21,6 +34,7 @@ if TYPE_CHECKING:
     from onewafer.arch import Architecture
     from onewafer.csl.sema.builtins.registry import Site
     from onewafer.csl.sema.modules import Module
+    from onewafer.csl.sema.runtime.analyzer import Analyzer
     from onewafer.diagnostics import Span
 
 
@@ -125,6 +139,37 @@ def _fifo_action(
             help="it has `.empty_action` with `.test_or_suspend` or `.terminate`",
         )
     return action
+
+
+@runtime_builtin("set_fifo_read_length", 2)
+def set_fifo_read_length(site: Site, a: Analyzer, args: Sequence[Value]) -> Value:
+    """Set the length of operations that take from a FIFO."""
+    return _set_length(site, a, args, is_written=False)
+
+
+@runtime_builtin("set_fifo_write_length", 2)
+def set_fifo_write_length(site: Site, a: Analyzer, args: Sequence[Value]) -> Value:
+    """Set the length of operations that put into a FIFO."""
+    return _set_length(site, a, args, is_written=True)
+
+
+def _set_length(site: Site, a: Analyzer, args: Sequence[Value], *, is_written: bool) -> Value:
+    fifo, length = args
+    fifo_span, length_span = site.argument_spans
+    if isinstance(fifo, Runtime) and fifo.type is t.FIFO:
+        not_comptime(fifo, fifo_span)
+    if not isinstance(fifo, Dsd) or fifo.type is not t.FIFO:
+        fail(
+            "type-mismatch",
+            f"`@{site.name}` is about a FIFO, this is of type `{type_of(fifo)}`",
+            fifo_span,
+            help="write the `const` that `@allocate_fifo` gave; other DSDs have `@set_dsd_length`",
+        )
+    number = fifo.descriptor.fifo
+    a.instance.fifos.with_length.add(number)
+    word = a.sized(length, t.U16, length_span, "the length")
+    a.emit(ir.SetFifoLength(number, is_written, word, site.span))
+    return VOID_VALUE
 
 
 _FIFO_ACTIONS = tuple(action.name.lower() for action in FifoAction)

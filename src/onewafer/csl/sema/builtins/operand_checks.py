@@ -40,21 +40,30 @@ def check_operands(
 ) -> None:
     """Warn of arrays with other elements, of DSDs without any, and of such as leave their array."""
     operands = [o for o in (src0, src1, dest) if o is not None]
+    fifos = _fifos_of(operands)
     length = _find_length(operands)
-    if length is _ONE:
-        _warn_of_empty(a, operands)
+    if length is _ONE and (finding := _find_empty(operands)) is not None:
+        a.instance.report_without_lengths(fifos, finding)
     for operand in (dest, src0, src1):
         if operand is None or not isinstance(operand.value, Dsd) or operand.value.base is None:
             continue
         finding = _check_width(site, operand.value.base, operand)
-        if finding is None and length is not None:
-            finding = _check_reach(operand.value, operand.value.base, operand, length)
         if finding is not None:
             a.instance.report(Fault(finding))
+        elif length is not None:
+            finding = _check_reach(operand.value, operand.value.base, operand, length)
+            if finding is not None:
+                a.instance.report_without_lengths(fifos, finding)
+
+
+def _fifos_of(operands: Sequence[Operand]) -> frozenset[int]:
+    """Return the FIFOs among operands."""
+    descriptors = [o.value.descriptor for o in operands if isinstance(o.value, Dsd)]
+    return frozenset(d.fifo for d in descriptors if d.kind is DsdKind.FIFO)
 
 
 def _find_length(operands: Sequence[Operand]) -> Scalar | None:
-    """Return the length of the operation (M35); None if only the PE knows."""
+    """Return the length of the operation (M35) if no FIFO has one; None if only the PE knows."""
     for operand in operands:
         match operand.value:
             case Dsd(descriptor=descriptor) if descriptor.kind is DsdKind.FIFO:
@@ -71,12 +80,12 @@ def _find_length(operands: Sequence[Operand]) -> Scalar | None:
     return _ONE
 
 
-def _warn_of_empty(a: Analyzer, operands: Sequence[Operand]) -> None:
-    """Warn of the first DSD, all of which are empty: the operation has one element all the same."""
+def _find_empty(operands: Sequence[Operand]) -> Diagnostic | None:
+    """Find the first DSD, all of which are empty: the operation has one element all the same."""
     for operand in operands:
         match operand.value:
             case Dsd(descriptor=descriptor) if descriptor.kind is not DsdKind.FIFO:
-                finding = Diagnostic(
+                return Diagnostic(
                     "empty-dsd",
                     "no DSD of this operation has elements, so that it works on one element",
                     Annotation(operand.span, "its extent is 0"),
@@ -84,10 +93,9 @@ def _warn_of_empty(a: Analyzer, operands: Sequence[Operand]) -> None:
                     help="ask for the length before: `if (n > 0) …`",
                     severity=Severity.WARNING,
                 )
-                a.instance.report(Fault(finding))
-                return
             case _:
                 pass
+    return None
 
 
 _ONE = Scalar(t.U16, 1)

@@ -7,7 +7,7 @@ wherever all arguments are known.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
 from typing import TYPE_CHECKING, Final
@@ -100,21 +100,8 @@ DOCUMENTED_BUT_UNSUPPORTED = frozenset(
         "get_config",
         "get_config_unchecked",
         "set_config_unchecked",
-        "set_fifo_read_length",
-        "set_fifo_write_length",
     )
 )
-
-
-_FIFO_LENGTHS = (
-    "no documentation says which length decides, the FIFO's or that of the other operand",
-    "give the other operand the length: `@set_dsd_length(dsd, n)`",
-)
-_UNPUBLISHED: Final[Mapping[str, tuple[str, str]]] = {
-    "set_fifo_read_length": _FIFO_LENGTHS,
-    "set_fifo_write_length": _FIFO_LENGTHS,
-}
-"""Why some builtins are not supported, and what to write."""
 
 
 def comptime_builtin(
@@ -198,9 +185,7 @@ def _unknown(site: Site) -> Diagnostic:
     primary = Annotation(site.span)
     if site.name in DOCUMENTED_BUT_UNSUPPORTED:
         message = f"`@{site.name}` is a builtin of CSL that onewafer does not support yet"
-        reason, instead = _UNPUBLISHED.get(site.name, ("", ""))
-        notes = (reason,) if reason else ()
-        return Diagnostic("unsupported-builtin", message, primary, notes=notes, help=instead)
+        return Diagnostic("unsupported-builtin", message, primary)
     advice = suggest(site.name, public_names(), prefix="@")
     return Diagnostic(
         "unknown-builtin", f"there is no builtin `@{site.name}`", primary, help=advice
