@@ -147,6 +147,32 @@ def test_what_stays_in_an_array_in_a_struct_is_none():
     run(body, BOXES, checking=BOTH)
 
 
+WIDE = """
+const entry = struct { name: u16, values: [2]i64 };
+var totals: [3]u64;
+var entries: [2]entry;
+var n: u16 = 4;
+fn last(of: [3]u64, i: u16) u64 { return of[i]; }
+"""
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        (
+            "totals[n] = 1;",
+            "element 4 of 'totals' is outside of it: it has 3 elements of 64 bits",
+        ),
+        ("entries[1].values[n >> 1] = 1;", "element 2 of 'entries[1].values'"),
+        ("totals = @zeros([3]u64); totals[1] = last(totals, n);", "element 4 of 'run.argument'"),
+        ("totals[0] = totals[2];", "element 2 of 'totals' is read, and nobody wrote it"),
+        ("totals[0] = @as(u64, entries[0].values[1] + 1);", "element 1 of 'entries[0].values'"),
+    ],
+)
+def test_numbers_of_two_words_are_elements(body, message):
+    assert message in failure(body, WIDE, checking=BOTH)
+
+
 @pytest.mark.parametrize(("body", "message"), OUTSIDE)
 def test_what_leaves_its_variable_is_found(body, message):
     text = failure(body)

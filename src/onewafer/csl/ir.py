@@ -152,6 +152,8 @@ class Part:
     """Bytes from the start of the variable."""
     num_bytes: int
     element: ScalarType | None
+    is_wide: bool
+    """Each two elements are one number."""
 
 
 @dataclass(slots=True, eq=False)
@@ -170,6 +172,8 @@ class Global:
     """`export var`: the host may read and write it at any time."""
     is_undefined: bool = False
     """Declared without a value, or with `undefined`."""
+    is_wide: bool = False
+    """Each two elements are one number."""
     section: str = ""
     """Its `linksection`."""
     parts: tuple[Part, ...] = ()

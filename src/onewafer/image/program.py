@@ -186,6 +186,8 @@ class Symbol:
     argument_types: tuple[ScalarType, ...] = ()
     is_undefined: bool = False
     """VARIABLE: declared without a value, so that what the data have for it means nothing."""
+    is_wide: bool = False
+    """VARIABLE: each two of `element` are one number for the program."""
 
 
 REGISTER_BYTES = 4

@@ -27,9 +27,8 @@ def outside_memory(address: int, num_bytes: int, memory_bytes: int) -> str:
 
 def outside_variable(symbol: Symbol, address: int, num_bytes: int) -> str:
     """Return what is wrong with an access outside the variable that its address is from."""
-    size = _element_bytes(symbol)
-    index, rest = divmod(address - symbol.address, size)
-    is_element = symbol.element is not None and not rest
+    index, rest = divmod(address - symbol.address, _element_bytes(symbol))
+    is_element = symbol.element is not None and (not rest or symbol.is_wide)
     place = f"element {index}" if is_element else f"byte {address - symbol.address}"
     return (
         f"an access to {num_bytes} B at {place} of '{symbol.name}' is outside of it: it has "
@@ -71,7 +70,9 @@ def _named(symbol: Symbol | None, address: int, num_bytes: int) -> str:
 
 
 def _element_bytes(symbol: Symbol) -> int:
-    return symbol.element.num_bytes if symbol.element is not None else 1
+    if symbol.element is None:
+        return 1
+    return symbol.element.num_bytes * (2 if symbol.is_wide else 1)
 
 
 def _extent(symbol: Symbol) -> str:
@@ -79,7 +80,8 @@ def _extent(symbol: Symbol) -> str:
     if symbol.element is None:
         return f"{symbol.num_bytes} B"
     number = symbol.num_bytes // size
-    return f"{number} element{'' if number == 1 else 's'} of {symbol.element.name.lower()}"
+    kind = f"{8 * size} bits" if symbol.is_wide else symbol.element.name.lower()
+    return f"{number} element{'' if number == 1 else 's'} of {kind}"
 
 
 def unmasked_exceptions(names: Sequence[str]) -> str:

@@ -313,6 +313,7 @@ class _Linker:
                 v.num_bytes,
                 v.element,
                 is_undefined=v.is_undefined,
+                is_wide=v.is_wide,
             )
             for v in self.program.instance.globals
         ]
@@ -363,6 +364,7 @@ class _Linker:
                     part.num_bytes,
                     part.element,
                     is_undefined=variable.is_undefined,
+                    is_wide=part.is_wide,
                 )
 
     def _fifo(self, fifo: ir.Fifo) -> FifoBuffer:

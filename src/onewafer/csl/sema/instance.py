@@ -196,12 +196,18 @@ def _element_of(type_: t.Type) -> ScalarType | None:
             return t.host_type(element)
 
 
+def _is_wide(type_: t.Type) -> bool:
+    """Tell whether the numbers of a variable are of more than 32 bits: two words each."""
+    element = t.element(type_)
+    return not isinstance(element, t.StructType) and t.is_wide(element)
+
+
 def _parts_of(type_: t.Type) -> tuple[ir.Part, ...]:
     """Return the fields of a variable of structs."""
     if not isinstance(t.element(type_), t.StructType):
         return ()
     return tuple(
-        ir.Part(name, offset, t.num_bytes(part), _element_of(part))
+        ir.Part(name, offset, t.num_bytes(part), _element_of(part), _is_wide(part))
         for name, offset, part in islice(t.named_parts(type_), _MAX_PARTS)
     )
 
@@ -291,6 +297,7 @@ class InstanceContext(Context):
                 _element_of(type_),
                 variable.span,
                 is_undefined=variable.is_undefined or isinstance(variable.initial, Undefined),
+                is_wide=_is_wide(type_),
                 section=variable.section,
                 parts=_parts_of(type_),
             )
