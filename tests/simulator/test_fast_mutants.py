@@ -411,7 +411,7 @@ def test_mutant_of_teardown_is_found(tmp_path, name):
 
 @pytest.mark.parametrize("name", names(QUEUE_MUTANTS))
 def test_mutant_of_queues_is_found(tmp_path, name):
-    assert "found" in compare(mutated(tmp_path, *QUEUE_MUTANTS[name]), "queue_programs")
+    assert "found" in compare(mutated(tmp_path, *QUEUE_MUTANTS[name]), "queue_programs", 1500)
 
 
 @pytest.mark.parametrize("name", names(SETTLED_MUTANTS))

@@ -27,6 +27,7 @@ INTERNAL = {
     "tile_config/queue_registers",
     "message_passing/way",
     "language/wide",
+    "random/generators",
 } | {f"kernels/fft/{name}" for name in ("exchange", "fft3d_pe", "vector", "way")}
 """Files that programs do not import by name."""
 OF_WSE3 = {"message_passing", "queue_flush"}
@@ -91,7 +92,7 @@ OWN = {
     "pe": COLLECTIVES,
     "debug": {"fits", "put_tagged_u16", "put_tagged_u32", "trace_f16", "trace_f32"},
     "math": {"with_sign", "power_of_two", "upper", "product_error", "positive_power", "sine_from"}
-    | {"is_whole", "is_odd", "is_signed"},
+    | {"is_whole", "is_odd", "is_signed", "is_float", "is_other_half"},
     "malloc": {"words_of"},
     "message_passing": {"take_delivery", "end_delivery", "num_delivered", "action_of", "id_of"}
     | {"finish", "is_half"},

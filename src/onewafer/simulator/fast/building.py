@@ -300,7 +300,10 @@ def _write_fifos(
     arena[offset + FIFO_OWNER] = places.block[pe]
     arena[offset + FIFO_ROW] = np.arange(len(offset))
     _shape_rings(arena, offset, capacity, group)
-    is_tagged = np.isin(buffers.color, fabric.switches.color)
+    marked = fabric.switches.color
+    if fabric.traffic.swap.any():  # to a color that may have no switch anywhere (M59)
+        marked = np.concatenate((marked, marked ^ 1))
+    is_tagged = np.isin(buffers.color, marked)
     has_tags = np.concatenate((outputs.has_tags, is_tagged, channels.has_tags))
     arena[offset + FIFO_SHAPE] |= (HAS_TAGS * has_tags).astype(np.int32)
     arena[sources + FIFO_ROUTE] = source_route
