@@ -56,9 +56,10 @@ def allocate_fifo(site: Site, module: Module, args: Sequence[Value]) -> Value:
     if array.at is not None:
         fail(
             "unsupported-feature",
-            "a FIFO in a struct is not supported",
+            "the array of a FIFO is a variable of its own, this one is a part of another",
             span,
-            help="declare its array as a variable of its own",
+            help="declare the array apart; the FIFO itself may be a field: "
+            "`const s = .{ .fifo = @allocate_fifo(array) };`",
         )
     is_element = t.scalar_type(type_.element) and t.num_bytes(type_.element) in _FIFO_ELEMENT_BYTES
     if not is_element or t.num_bytes(type_) < _WORD_BYTES:
