@@ -123,14 +123,14 @@ class ExpressionGenerator:
     def move(self, source: Register, dest: Register, width: int) -> None:
         """Copy a value unless it is already there.
 
-        The half that the other would overwrite goes first; `link` sees to halves of two frames.
+        The word that the other would overwrite goes first; `link` sees to words of two frames.
         """
-        halves = [(source, dest), (source.second, dest.second)][:width]
+        moves = [(source, dest), (source.second, dest.second)][:width]
         if dest == source.second:
-            halves.reverse()
-        for half, place in halves:
-            if half != place:
-                self.emit(Opcode.MOVE, rd=place, ra=half)
+            moves.reverse()
+        for word, place in moves:
+            if word != place:
+                self.emit(Opcode.MOVE, rd=place, ra=word)
 
     def constant(
         self, words: Words, dest: Register | None, type_: ScalarType = ScalarType.U32
@@ -224,7 +224,7 @@ class ExpressionGenerator:
 
     def _load(self, load: ir.Load, dest: Register | None) -> Register:
         if not isinstance(load.type, ScalarType):
-            # The address must outlive the first half of the pair.
+            # The address must outlive the first word of the pair.
             base, constant = self.address(load.address, load.offset)
             dest = dest or self.frame.allocate(2)
             second = add_offset(constant, WORD_BYTES)

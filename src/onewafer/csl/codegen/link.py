@@ -53,7 +53,7 @@ if TYPE_CHECKING:
     from onewafer.csl.codegen.object_code import ObjectProgram, Operand, Word
     from onewafer.diagnostics import Span
 
-HALF = 0xFFFF
+_HALF_WORD = 0xFFFF
 NO_PROGRAM = -1
 NO_SYMBOL = -1
 
@@ -128,10 +128,10 @@ class _Linker:
             case Address(variable=variable, offset=offset):
                 return self.plan.addresses[variable] + offset
             case DsdBaseWord(base=base, extent=extent):
-                return (self._value(base) & HALF) | ((self._value(extent) & HALF) << 16)
+                return (self._value(base) & _HALF_WORD) | ((self._value(extent) & _HALF_WORD) << 16)
             case DsdShapeWord(stride=stride, descriptor=descriptor):
                 saves = SAVES_ADDRESS if word.saves_address else 0
-                return (self._value(stride) & HALF) | (descriptor << 16) | saves
+                return (self._value(stride) & _HALF_WORD) | (descriptor << 16) | saves
         assert_never(word)
 
     def _resolve(
@@ -219,7 +219,7 @@ class _Linker:
         return self._resolve(word, PatchTarget.IMMEDIATE, 0, ScalarType.U32)[0]
 
     def _order_pair_moves(self, instructions: list[Instruction]) -> None:
-        """Swap the halves of a pair's move where the first would overwrite the second's source.
+        """Swap the two moves of a pair where the first would overwrite the second's source.
 
         Frames of two callees may overlap by one register, and only here it is known which do. Two
         moves inside of one frame are `b = a; c = b;` if they look like that: a pair's is in order.

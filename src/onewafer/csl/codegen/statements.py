@@ -184,7 +184,7 @@ class StatementGenerator(ExpressionGenerator):
             high = value.second
         else:
             base, immediate = self.address(address, constant)
-            value, high = self._halves(store)
+            value, high = self._stored_words(store)
         if isinstance(store.type, ScalarType):
             self.emit(Opcode.STORE, store.type, ra=base, imm=immediate, rb=value)
         else:
@@ -192,10 +192,10 @@ class StatementGenerator(ExpressionGenerator):
             self.emit(Opcode.STORE, ScalarType.U32, ra=base, imm=immediate, rb=value)
             self.emit(Opcode.STORE, ScalarType.U32, ra=base, imm=second, rb=high)
 
-    def _halves(self, store: ir.Store) -> wide.Halves:
-        """Compute what is stored; of one word, the second half means nothing."""
+    def _stored_words(self, store: ir.Store) -> wide.TwoWords:
+        """Compute what is stored; of one word, the second register means nothing."""
         if isinstance(store.type, ir.WideType):
-            return wide.halves(self, store.value)
+            return wide.two_words(self, store.value)
         value = self.evaluate(store.value)
         return value, value.second
 

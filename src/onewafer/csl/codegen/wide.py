@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from onewafer.csl.codegen.expressions import ExpressionGenerator
     from onewafer.csl.codegen.object_code import Register
 
-Halves = tuple["Register", "Register"]
+TwoWords = tuple["Register", "Register"]
 """The low and the high word."""
 Shift = tuple[Opcode, ScalarType]
 """Of a word."""
@@ -38,20 +38,20 @@ def evaluate(g: ExpressionGenerator, expression: ir.Expression, dest: Register |
     """Compute a wide integer into a pair of registers."""
     dest = dest or g.frame.allocate(2)
     with g.frame.scope():
-        _deliver(g, halves(g, expression, dest), dest)
+        _deliver(g, two_words(g, expression, dest), dest)
     return dest
 
 
-def halves(
+def two_words(
     g: ExpressionGenerator, expression: ir.Expression, place: Register | None = None
-) -> Halves:
+) -> TwoWords:
     """Compute a wide integer, perhaps into the pair `place`; return where its words are."""
     match expression:
         case ir.Join(low=low, high=high):
             first, second = g.evaluate_all((low, high))
             return first, second
         case ir.Convert(source=ir.WideType(), operand=operand):
-            return halves(g, operand, place)
+            return two_words(g, operand, place)
         case ir.Convert(source=ScalarType() as source, operand=operand):
             return _extended(g, source, operand, place)
         case ir.Unary() | ir.Binary():
@@ -63,7 +63,7 @@ def halves(
 
 def _operation(
     g: ExpressionGenerator, operation: ir.Unary | ir.Binary, place: Register | None
-) -> Halves:
+) -> TwoWords:
     """Compute an operation; what it takes on the way is free again."""
     dest = place or g.frame.allocate(2)
     with g.frame.scope():
@@ -72,7 +72,7 @@ def _operation(
             value = _unary(g, operation, dest)
         else:
             value = _binary(g, operation, dest, is_fresh=place is None)
-        if any(half.function is g.function and half.slot >= top for half in value):
+        if any(word.function is g.function and word.slot >= top for word in value):
             _deliver(g, value, dest)
             value = dest, dest.second
     return value
@@ -80,15 +80,15 @@ def _operation(
 
 def _extended(
     g: ExpressionGenerator, source: ScalarType, operand: ir.Expression, place: Register | None
-) -> Halves:
+) -> TwoWords:
     low = g.evaluate(operand, place)
     if not source.is_signed:
         return low, ZERO
     return low, _shifted(g, _RIGHT_SIGNED, low, WORD_BITS - 1, _high(place))
 
 
-def _unary(g: ExpressionGenerator, unary: ir.Unary, place: Register) -> Halves:
-    low, high = halves(g, unary.operand, place)
+def _unary(g: ExpressionGenerator, unary: ir.Unary, place: Register) -> TwoWords:
+    low, high = two_words(g, unary.operand, place)
     if unary.opcode is Opcode.NEG:
         return _difference(g, (ZERO, ZERO), (low, high), place)
     first = _target(g, place, high)
@@ -100,23 +100,23 @@ def _unary(g: ExpressionGenerator, unary: ir.Unary, place: Register) -> Halves:
 
 def _binary(
     g: ExpressionGenerator, binary: ir.Binary, place: Register, *, is_fresh: bool
-) -> Halves:
+) -> TwoWords:
     """Compute an operation into a pair; into a fresh one, the first operand may go before it."""
     match binary:
         case ir.Binary(opcode=Opcode.AND, left=left, right=ir.Join() as mask) if _is_known(mask):
-            return _masked(g, halves(g, left, place), mask, place)
+            return _masked(g, two_words(g, left, place), mask, place)
         case ir.Binary(
             opcode=Opcode.SHR,
             type=ir.WideType.I64,
             left=ir.Binary(opcode=Opcode.SHL, left=value, right=ir.Immediate(word=left)),
             right=ir.Immediate(word=right),
         ) if 0 < left == right < WORD_BITS:
-            return _sign_extended(g, halves(g, value, place), left, place)
+            return _sign_extended(g, two_words(g, value, place), left, place)
         case ir.Binary(opcode=Opcode.SHL, left=left, right=ir.Immediate(per_pe=None, word=count)):
-            return _shifted_left(g, halves(g, left, place), count, place)
+            return _shifted_left(g, two_words(g, left, place), count, place)
         case ir.Binary(opcode=Opcode.SHR, left=left, right=ir.Immediate(per_pe=None, word=count)):
             shift = _RIGHT_SIGNED if binary.type.is_signed else _RIGHT
-            return _shifted_right(g, halves(g, left, place), count, shift, place)
+            return _shifted_right(g, two_words(g, left, place), count, shift, place)
         case _:
             operands = _operands(g, binary, place if is_fresh else None)
     match binary.opcode:
@@ -132,12 +132,12 @@ def _binary(
 
 def _operands(
     g: ExpressionGenerator, binary: ir.Binary, place: Register | None = None
-) -> tuple[Halves, Halves]:
+) -> tuple[TwoWords, TwoWords]:
     """Compute both operands, the first perhaps into a pair, so that they are there together."""
-    low, high = halves(g, binary.left, place)
+    low, high = two_words(g, binary.left, place)
     if walk.has_call(binary.right):
         low, high = _own(g, low), _own(g, high)
-    return (low, high), halves(g, binary.right)
+    return (low, high), two_words(g, binary.right)
 
 
 def _own(g: ExpressionGenerator, register: Register) -> Register:
@@ -152,7 +152,7 @@ def _own(g: ExpressionGenerator, register: Register) -> Register:
 # --- sums and differences ------------------------------------------------------------------------
 
 
-def _sum(g: ExpressionGenerator, left: Halves, right: Halves, place: Register) -> Halves:
+def _sum(g: ExpressionGenerator, left: TwoWords, right: TwoWords, place: Register) -> TwoWords:
     if left[0] == ZERO or right[0] == place:
         left, right = right, left
     (a_low, a_high), (b_low, b_high) = left, right
@@ -166,7 +166,9 @@ def _sum(g: ExpressionGenerator, left: Halves, right: Halves, place: Register) -
     return low, _word(g, Opcode.ADD, high, carry, place.second, low)
 
 
-def _difference(g: ExpressionGenerator, left: Halves, right: Halves, place: Register) -> Halves:
+def _difference(
+    g: ExpressionGenerator, left: TwoWords, right: TwoWords, place: Register
+) -> TwoWords:
     (a_low, a_high), (b_low, b_high) = left, right
     if b_low == ZERO:
         return a_low, _word(g, Opcode.SUB, a_high, b_high, place.second, a_low)
@@ -200,8 +202,8 @@ def _word(
 
 
 def _bitwise(
-    g: ExpressionGenerator, opcode: Opcode, left: Halves, right: Halves, place: Register
-) -> Halves:
+    g: ExpressionGenerator, opcode: Opcode, left: TwoWords, right: TwoWords, place: Register
+) -> TwoWords:
     (a_low, a_high), (b_low, b_high) = left, right
     first = _word(g, opcode, a_low, b_low, place, a_high, b_high)
     return first, _word(g, opcode, a_high, b_high, place.second, first)
@@ -211,7 +213,7 @@ def _is_known(value: ir.Join) -> bool:
     return all(isinstance(w, ir.Immediate) and w.per_pe is None for w in (value.low, value.high))
 
 
-def _masked(g: ExpressionGenerator, value: Halves, mask: ir.Join, place: Register) -> Halves:
+def _masked(g: ExpressionGenerator, value: TwoWords, mask: ir.Join, place: Register) -> TwoWords:
     """Return the bits of a known mask; where these are all bits of a word, it stays."""
     low, high = value
     if not _has_all_bits(mask.low):
@@ -225,14 +227,16 @@ def _has_all_bits(word: ir.Expression) -> bool:
     return isinstance(word, ir.Immediate) and word.word == _ONES
 
 
-def _sign_extended(g: ExpressionGenerator, value: Halves, count: int, place: Register) -> Halves:
+def _sign_extended(
+    g: ExpressionGenerator, value: TwoWords, count: int, place: Register
+) -> TwoWords:
     """Return a number of fewer bits than 64, whose upper ones are as its highest."""
     low, high = value
     moved = _shifted(g, _LEFT, high, count, place.second, low)
     return low, _shifted(g, _RIGHT_SIGNED, moved, count, place.second, low)
 
 
-def _shifted_left(g: ExpressionGenerator, value: Halves, count: int, place: Register) -> Halves:
+def _shifted_left(g: ExpressionGenerator, value: TwoWords, count: int, place: Register) -> TwoWords:
     low, high = value
     if count == 0:
         return value
@@ -247,8 +251,8 @@ def _shifted_left(g: ExpressionGenerator, value: Halves, count: int, place: Regi
 
 
 def _shifted_right(
-    g: ExpressionGenerator, value: Halves, count: int, shift: Shift, place: Register
-) -> Halves:
+    g: ExpressionGenerator, value: TwoWords, count: int, shift: Shift, place: Register
+) -> TwoWords:
     """Shift right; `shift` says whether zeros or the sign come in."""
     low, high = value
     if count == 0:
@@ -332,7 +336,7 @@ def narrowed(
     g: ExpressionGenerator, value: ir.Expression, target: ScalarType, dest: Register | None
 ) -> Register:
     """Compute a wide integer as one of at most 32 bits, or as a `bool`."""
-    low, high = halves(g, value)
+    low, high = two_words(g, value)
     if target is ScalarType.BOOL:
         low = _word(g, Opcode.OR, low, high, None)
     elif target.num_bytes == ScalarType.U32.num_bytes:
@@ -357,7 +361,7 @@ def _target(g: ExpressionGenerator, wanted: Register | None, *still_read: Regist
     return g.frame.allocate() if wanted is None or wanted in still_read else wanted
 
 
-def _deliver(g: ExpressionGenerator, value: Halves, dest: Register) -> None:
+def _deliver(g: ExpressionGenerator, value: TwoWords, dest: Register) -> None:
     """Move two words to a pair, the one first that the other would overwrite."""
     low, high = value
     if high == dest and low != dest:
