@@ -27,9 +27,9 @@ from onewafer.simulator.arithmetic.exceptions import (
     of_scalars,
 )
 from onewafer.simulator.arithmetic.floating import (
-    FRACTION_BITS,
     HALF_SHIFT,
     float_to_half,
+    fraction_bits,
     half_to_float,
 )
 from onewafer.simulator.fast import FastEngine
@@ -154,7 +154,7 @@ def words_of(type_, draw):
         words = (0, 1, 2047, 2048, 2049, 65519, 65520, 0x7FFF, 0x8000, 0xFFFF, 0x7FFFFF00)
         low = st.sampled_from(words) | st.integers(0, 0xFFFF_FFFF)
         return canonical(draw(low), type_)
-    digits, bits = FRACTION_BITS[type_] or 23, 8 * type_.num_bytes
+    digits, bits = 23 if type_ is F32 else fraction_bits(type_), 8 * type_.num_bytes
     if draw(st.booleans()):
         return draw(st.integers(0, (1 << bits) - 1))
     exponents = (0, 1, 2, 1 << bits - digits - 2, (1 << bits - digits - 1) - 1)

@@ -76,7 +76,7 @@ def test_every_operation_is_that_of_the_tables(plain_scalars):
             found = plain_scalars.compute_element(int(operation), *words)
             assert found == ELEMENTS[operation](*words), operation
             for half in HALF_ELEMENTS:
-                kind = plain_scalars.IS_OF_HALVES[operation] and half is not ScalarType.F16
+                kind = plain_scalars.OF_HALVES >> operation & 1 and half is not ScalarType.F16
                 number = int(operation) | (int(half) << plain_scalars.HALF_SHIFT if kind else 0)
                 found = plain_scalars.compute_element(number, *words)
                 assert found == dsd_element(operation, half)(*words), (operation, half)

@@ -17,6 +17,7 @@ from onewafer.simulator.arithmetic.floating import (
     half_of_operation,
     half_to_float,
     power_of_two,
+    smallest_normal,
 )
 from onewafer.simulator.arithmetic.integer import to_number, wrap
 from onewafer.simulator.arithmetic.registers import KIND_SHIFT, PENDING_REGISTER
@@ -61,10 +62,6 @@ _F16, _F32, _I16 = int(ScalarType.F16), int(ScalarType.F32), int(ScalarType.I16)
 _LIMITS = tuple(2.0 ** (8 * t.num_bytes - t.is_signed) for t in ScalarType)
 """The first number that is too large for an integer type."""
 _SIGNED = tuple(t.is_signed for t in ScalarType)
-_SMALLEST = {ScalarType.F16: 2.0**-14, ScalarType.CB16: 2.0**-41}
-_SMALLEST_NORMALS = tuple(_SMALLEST.get(t, 2.0**-126) for t in ScalarType)
-"""Of floats, by type: of f32 and bf16 it is the same."""
-_SMALLEST_SINGLE = _SMALLEST_NORMALS[_F32]
 
 
 def can_raise(opcode: Opcode, kind: int, target: int) -> bool:
@@ -86,7 +83,7 @@ def is_exceptions_register(address: int, num_bytes: int) -> bool:
 def of_scalars(opcode: int, kind: int, a: int, b: int, word: int) -> int:
     """Return the exceptions of ADD, SUB, MUL or DIV of two floats that gave `word`."""
     x, y, result = value_of(a, kind), value_of(b, kind), value_of(word, kind)
-    smallest = _SMALLEST_NORMALS[kind]
+    smallest = smallest_normal(kind)
     if opcode == _ADD:
         return of_sum(x, y, 1.0, result, smallest)
     if opcode == _SUB:
@@ -101,7 +98,7 @@ def of_conversion(source: int, target: int, a: int, word: int) -> int:
     """Return the exceptions of a conversion from a type or to it, of which one is a float."""
     value = value_of(a, source)
     if target >= _F16:
-        return of_sum(value, 0.0, 0.0, value_of(word, target), _SMALLEST_NORMALS[target])
+        return of_sum(value, 0.0, 0.0, value_of(word, target), smallest_normal(target))
     return of_integer(value, target)
 
 
@@ -112,10 +109,13 @@ def of_element(kind: int, a: int, b: int, scalar: int, word: int) -> int:
     `kind` is the operation with the 16-bit float of the program, see `HALF_SHIFT`.
     """
     operation, half = kind & OPERATION_MASK, half_of_operation(kind)
-    if operation in (_FADDH, _FSUBH, _FMULH, _FMACH, _FSCALEH):
-        return of_half_element(kind, a, b, scalar, word)
-    if operation in (_FADDS, _FSUBS, _FMULS, _FMACS, _FSCALES, _FADDHS, _FMACHS):
-        return of_single_element(kind, a, b, scalar, single_to_float(word))
+    if operation in (_FADDH, _FSUBH, _FMULH, _FADDS, _FSUBS, _FMULS):
+        held = half if operation in (_FADDH, _FSUBH, _FMULH) else _F32
+        if operation in (_FADDH, _FADDS):
+            return of_scalars(_ADD, held, a, b, word)
+        return of_scalars(_SUB if operation in (_FSUBH, _FSUBS) else _MUL, held, a, b, word)
+    if operation in (_FMACH, _FMACS, _FMACHS, _FADDHS, _FSCALEH, _FSCALES):
+        return of_fused_element(kind, a, b, scalar, word)
     if operation == _FS2H:
         return of_conversion(_F32, half, b, word)
     if operation == _FH2XP16:
@@ -126,42 +126,16 @@ def of_element(kind: int, a: int, b: int, scalar: int, word: int) -> int:
 
 
 @jitable
-def of_half_element(kind: int, a: int, b: int, scalar: int, word: int) -> int:
-    """Return the exceptions of an element that is a 16-bit float."""
+def of_fused_element(kind: int, a: int, b: int, scalar: int, word: int) -> int:
+    """Return the exceptions of an element that is a product, of two types, or plus another one."""
     operation, half = kind & OPERATION_MASK, half_of_operation(kind)
-    x, y, result = value_of(a, half), value_of(b, half), value_of(word, half)
-    smallest = _SMALLEST_NORMALS[half]
-    if operation == _FADDH:
-        return of_sum(x, y, 1.0, result, smallest)
-    if operation == _FSUBH:
-        return of_sum(x, y, -1.0, result, smallest)
-    if operation == _FMULH:
-        return of_sum(0.0, x, y, result, smallest)
-    if operation == _FSCALEH:
-        return of_sum(0.0, y, power_of_two(scalar), result, smallest)
-    return of_sum(x, y, value_of(scalar, half), result, smallest)
-
-
-@jitable
-def of_single_element(kind: int, a: int, b: int, scalar: int, result: float) -> int:
-    """Return the exceptions of an element that is f32."""
-    operation, half = kind & OPERATION_MASK, half_of_operation(kind)
-    x = single_to_float(a)
-    if operation == _FADDHS:
-        return of_sum(x, value_of(b, half), 1.0, result, _SMALLEST_SINGLE)
-    if operation == _FMACHS:
-        y, z = value_of(b, half), value_of(scalar, half)
-        return of_sum(x, y, z, result, _SMALLEST_SINGLE)
-    y = single_to_float(b)
-    if operation == _FADDS:
-        return of_sum(x, y, 1.0, result, _SMALLEST_SINGLE)
-    if operation == _FSUBS:
-        return of_sum(x, y, -1.0, result, _SMALLEST_SINGLE)
-    if operation == _FMULS:
-        return of_sum(0.0, x, y, result, _SMALLEST_SINGLE)
-    if operation == _FSCALES:
-        return of_sum(0.0, y, power_of_two(scalar), result, _SMALLEST_SINGLE)
-    return of_sum(x, y, single_to_float(scalar), result, _SMALLEST_SINGLE)
+    held = half if operation in (_FMACH, _FSCALEH) else _F32
+    result, smallest = value_of(word, held), smallest_normal(held)
+    if operation in (_FSCALEH, _FSCALES):
+        return of_sum(0.0, value_of(b, held), power_of_two(scalar), result, smallest)
+    factors = half if operation in (_FMACHS, _FADDHS) else held
+    factor = 1.0 if operation == _FADDHS else value_of(scalar, factors)
+    return of_sum(value_of(a, held), value_of(b, factors), factor, result, smallest)
 
 
 @jitable

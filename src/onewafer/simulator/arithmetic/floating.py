@@ -13,8 +13,6 @@ NaN rule: an operation that gives NaN gives the one quiet NaN of its format (0x7
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from onewafer.image import DsdOperation, ScalarType
 from onewafer.simulator.arithmetic.compiled import (
     SINGLE_INFINITY,
@@ -27,20 +25,9 @@ from onewafer.simulator.arithmetic.compiled import (
     single_to_float,
 )
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
 HALF_SIGN = 0x8000
 
-_F16, _BF16, _CB16 = map(int, (ScalarType.F16, ScalarType.BF16, ScalarType.CB16))
-_FORMATS = {
-    # bits of the fraction, bias of the exponent
-    ScalarType.F16: (10, 15),
-    ScalarType.BF16: (7, 127),
-    ScalarType.CB16: (9, 42),
-}
-"""16-bit floats, laid out as IEEE 754 lays its formats out (M148)."""
-
+_BF16, _CB16, _F16 = map(int, (ScalarType.BF16, ScalarType.CB16, ScalarType.F16))
 
 HALF_SHIFT = 6
 """Behind the number of a DSD operation: the 16-bit float of the program, if that is not f16."""
@@ -49,41 +36,58 @@ OPERATION_MASK = (1 << HALF_SHIFT) - 1
 assert max(DsdOperation) <= OPERATION_MASK
 
 
-def _by_kind(of: Callable[[int, int], int]) -> tuple[int, ...]:
-    """Return a number of each format, by the number of its `ScalarType`."""
-    return tuple(of(*_FORMATS[kind]) if kind in _FORMATS else 0 for kind in ScalarType)
-
-
-def _largest_exponent(fraction: int, bias: int) -> int:
-    return (1 << 15 - fraction) - 2 - bias
-
-
-FRACTION_BITS = _by_kind(lambda fraction, _: fraction)
-INFINITIES = _by_kind(lambda fraction, _: 0x8000 - (1 << fraction))
-NANS = _by_kind(lambda fraction, _: 0x8000 - (1 << fraction - 1))
-ONES = _by_kind(lambda fraction, bias: bias << fraction)
-
-_HALF_POWERS = tuple(2.0 ** (exponent - 25) for exponent in range(31))
-"""Of f16: weight of the last bit, by biased exponent (0, the subnormals, has the weight of 1)."""
-_CEREBRAS_POWERS = tuple(2.0 ** (exponent - 51) for exponent in range(63))
-"""The same of cb16."""
-
+_DOUBLE_BITS = 52
+"""Of the fraction of an f64."""
+_DOUBLE_BIAS = 1023
 _DOUBLE_MAGNITUDE = 0x7FFF_FFFF_FFFF_FFFF
-_DOUBLE_FRACTION = (1 << 52) - 1
-_DOUBLE_INFINITY = 0x7FF << 52
-_DROPPED = _by_kind(lambda fraction, _: 52 - fraction)
-"""Fraction bits that a normal number does not keep."""
-_REBIASES = _by_kind(lambda _, bias: (1023 - bias) << 52)
-_OVERFLOWS = _by_kind(
-    lambda fraction, bias: float_to_bits(
-        (2.0 - 2.0 ** (-fraction - 1)) * 2.0 ** _largest_exponent(fraction, bias)
-    )
-)
-"""Halfway between the largest number and the next power of two: rounds to infinity."""
-_SMALLEST_NORMALS = _by_kind(lambda _, bias: float_to_bits(2.0 ** (1 - bias)))
-_UNDERFLOWS = _by_kind(lambda fraction, bias: float_to_bits(2.0 ** -(bias + fraction)))
-"""Halfway between zero and the smallest number: rounds to zero."""
-_SUBNORMAL_SHIFTS = _by_kind(lambda fraction, bias: 1023 + 53 - bias - fraction)
+_DOUBLE_FRACTION = (1 << _DOUBLE_BITS) - 1
+_DOUBLE_INFINITY = 0x7FF << _DOUBLE_BITS
+
+
+# --- formats -------------------------------------------------------------------------------------
+
+# What follows from a format is computed, not looked up: compiled, an index in a tuple is a branch
+# for each of its elements, wherever 16-bit floats are computed.
+
+
+@jitable
+def fraction_bits(kind: int) -> int:
+    """Return how many bits of a 16-bit float are its fraction, as in IEEE 754 (M148)."""
+    if kind == _BF16:
+        return 7
+    return 9 if kind == _CB16 else 10
+
+
+@jitable
+def exponent_bias(kind: int) -> int:
+    """Return the bias of the exponent of a float."""
+    if kind == _F16:
+        return 15
+    return 42 if kind == _CB16 else 127
+
+
+@jitable
+def half_infinity(kind: int) -> int:
+    """Return the bits of the infinity of a 16-bit float."""
+    return 0x8000 - (1 << fraction_bits(kind))
+
+
+@jitable
+def half_nan(kind: int) -> int:
+    """Return the bits of the one NaN of a 16-bit float."""
+    return 0x8000 - (1 << fraction_bits(kind) - 1)
+
+
+@jitable
+def half_one(kind: int) -> int:
+    """Return the bits of 1.0 as a 16-bit float."""
+    return exponent_bias(kind) << fraction_bits(kind)
+
+
+@jitable
+def smallest_normal(kind: int) -> float:
+    """Return the smallest number of a float that is not subnormal."""
+    return bits_to_float(_DOUBLE_BIAS + 1 - exponent_bias(kind) << _DOUBLE_BITS)
 
 
 # --- conversions ---------------------------------------------------------------------------------
@@ -95,49 +99,56 @@ def half_to_float(word: int, kind: int) -> float:
     if kind == _BF16:
         return single_to_float(word << 16)
     if kind == _CB16:
-        return scaled_to_float(word, 9, 63, _CEREBRAS_POWERS)
-    return scaled_to_float(word, 10, 31, _HALF_POWERS)
+        return small_to_float(word, 9, 42)
+    return small_to_float(word, 10, 15)
 
 
 @jitable
-def scaled_to_float(
-    word: int, fraction_bits: int, special: int, powers: tuple[float, ...]
-) -> float:
-    """Return the value of a sign, an exponent and a fraction; `special` is that of infinities."""
-    exponent = word >> fraction_bits & special
-    fraction = word & (1 << fraction_bits) - 1
+def small_to_float(word: int, num_bits: int, bias: int) -> float:
+    """Return the value of a 16-bit float with so many bits of fraction and such a bias."""
+    special = (1 << 15 - num_bits) - 1
+    exponent = word >> num_bits & special
+    fraction = word & (1 << num_bits) - 1
     if exponent == special:
         if fraction:
             return single_to_float(SINGLE_NAN)
         return single_to_float((word & HALF_SIGN) << 16 | SINGLE_INFINITY)
     if exponent == 0:
-        magnitude = fraction * powers[1]
+        last = _DOUBLE_BIAS + 1 - bias - num_bits
+        magnitude = fraction * bits_to_float(last << _DOUBLE_BITS)
     else:
-        magnitude = (fraction | 1 << fraction_bits) * powers[exponent]
+        rebiased = exponent + _DOUBLE_BIAS - bias
+        magnitude = bits_to_float(rebiased << _DOUBLE_BITS | fraction << _DOUBLE_BITS - num_bits)
     return -magnitude if word & HALF_SIGN else magnitude
 
 
 @jitable
 def float_to_half(value: float, kind: int) -> int:
     """Return `value` rounded to a 16-bit float, to nearest even, as bits; NaN gives the one NaN."""
+    num_bits = fraction_bits(kind)
+    dropped = _DOUBLE_BITS - num_bits
+    first = _DOUBLE_BIAS + 1 - exponent_bias(kind)  # exponent of the smallest normal number
+    last = first + (1 << 15 - num_bits) - 3  # and of the largest
+    # Halfway between the largest number and the next power of two is rounded to infinity.
+    overflow = last << _DOUBLE_BITS | (2 << num_bits) - 1 << dropped - 1
     bits = float_to_bits(value)
     magnitude = bits & _DOUBLE_MAGNITUDE
     sign = HALF_SIGN if bits < 0 else 0
     if magnitude > _DOUBLE_INFINITY:
-        return NANS[kind]
-    if magnitude >= _OVERFLOWS[kind]:
-        return sign | INFINITIES[kind]
-    if magnitude <= _UNDERFLOWS[kind]:
+        return half_nan(kind)
+    if magnitude >= overflow:
+        return sign | half_infinity(kind)
+    if magnitude <= first - 1 - num_bits << _DOUBLE_BITS:  # half of the smallest number
         return sign
-    if magnitude >= _SMALLEST_NORMALS[kind]:
-        return sign | shift_to_even(magnitude - _REBIASES[kind], _DROPPED[kind])
-    significand = (magnitude & _DOUBLE_FRACTION) | (1 << 52)
-    return sign | shift_to_even(significand, _SUBNORMAL_SHIFTS[kind] - (magnitude >> 52))
+    if magnitude >= first << _DOUBLE_BITS:
+        return sign | shift_to_even(magnitude - (first - 1 << _DOUBLE_BITS), dropped)
+    significand = (magnitude & _DOUBLE_FRACTION) | (1 << _DOUBLE_BITS)
+    return sign | shift_to_even(significand, first + dropped - (magnitude >> _DOUBLE_BITS))
 
 
 def largest_half(kind: int) -> float:
     """Return the largest finite number of a 16-bit float."""
-    return half_to_float(INFINITIES[kind] - 1, kind)
+    return half_to_float(half_infinity(kind) - 1, kind)
 
 
 @jitable
@@ -284,8 +295,8 @@ def div_half(a: int, b: int, kind: int) -> int:
     """Return a / b; x / 0 is an infinity of the right sign, 0 / 0 is NaN."""
     if b & ~HALF_SIGN == 0:
         magnitude = a & ~HALF_SIGN
-        is_invalid = magnitude == 0 or magnitude > INFINITIES[kind]
-        return NANS[kind] if is_invalid else (a ^ b) & HALF_SIGN | INFINITIES[kind]
+        is_invalid = magnitude == 0 or magnitude > half_infinity(kind)
+        return half_nan(kind) if is_invalid else (a ^ b) & HALF_SIGN | half_infinity(kind)
     return float_to_half(half_to_float(a, kind) / half_to_float(b, kind), kind)
 
 
@@ -297,7 +308,7 @@ def max_half(a: int, b: int, kind: int) -> int:
         return a
     if y > x:
         return b
-    return a & b if x == y else NANS[kind]
+    return a & b if x == y else half_nan(kind)
 
 
 @jitable
@@ -381,7 +392,7 @@ def power_of_two(exponent: int) -> float:
     """Return 2^exponent, the exponent an i16 in the low half and cut to ±300."""
     number = (exponent & 0xFFFF ^ 0x8000) - 0x8000
     number = min(max(number, -_MOST_SCALE), _MOST_SCALE)
-    return bits_to_float(1023 + number << 52)
+    return bits_to_float(_DOUBLE_BIAS + number << _DOUBLE_BITS)
 
 
 @jitable

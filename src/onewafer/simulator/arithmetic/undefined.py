@@ -12,10 +12,10 @@ from __future__ import annotations
 
 from onewafer.simulator.arithmetic.compiled import SINGLE_INFINITY, SINGLE_SIGN, jitable
 from onewafer.simulator.arithmetic.floating import (
-    FRACTION_BITS,
     HALF_SIGN,
-    INFINITIES,
-    ONES,
+    fraction_bits,
+    half_infinity,
+    half_one,
 )
 
 FIRST_CARRY = 0
@@ -38,7 +38,7 @@ def carry_of(a: int, b: int, carry: int) -> int:
 @jitable
 def normalize_half(word: int, kind: int) -> int:
     """Return the significand of a 16-bit float, in [1, 2), with its sign (M141)."""
-    return normalize(word, HALF_SIGN, INFINITIES[kind], 1 << FRACTION_BITS[kind], ONES[kind])
+    return normalize(word, HALF_SIGN, half_infinity(kind), 1 << fraction_bits(kind), half_one(kind))
 
 
 @jitable

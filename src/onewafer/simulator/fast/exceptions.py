@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from onewafer.image import DsdOperation, Opcode
+from onewafer.image import Opcode
 from onewafer.simulator.arithmetic.exceptions import (
     RAISING,
     of_conversion,
@@ -18,7 +18,6 @@ from onewafer.simulator.arithmetic.exceptions import (
 from onewafer.simulator.fast.arrays import int64
 from onewafer.simulator.fast.compilation import kernel, shared
 from onewafer.simulator.fast.fields import (
-    CHECKED,
     CODE_OPCODE,
     CODE_RA,
     CODE_RB,
@@ -36,8 +35,8 @@ if TYPE_CHECKING:
     from onewafer.simulator.fast.arrays import Arrays
 
 _CONVERT = int(Opcode.CONVERT)
-MAY_RAISE = tuple(CHECKED if operation in RAISING else 0 for operation in DsdOperation)
-"""The mark of the kind of an operation."""
+RAISING_BITS = sum(1 << operation for operation in RAISING)
+"""A bit for each operation that can raise one."""
 
 
 @kernel

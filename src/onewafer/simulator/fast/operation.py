@@ -28,7 +28,7 @@ from onewafer.simulator.arithmetic.undefined import FIRST_CARRY, carry_of
 from onewafer.simulator.fast.arrays import Arrays, int64
 from onewafer.simulator.fast.compilation import kernel, shared
 from onewafer.simulator.fast.exceptions import (
-    MAY_RAISE,
+    RAISING_BITS,
     exceptions_of,
     kind_of,
     note_exceptions,
@@ -127,7 +127,7 @@ from onewafer.simulator.fast.fifo import WORD, place_of, to_signed
 from onewafer.simulator.fast.memory import read, write
 from onewafer.simulator.fast.queues import color_now, home_of_dsd
 from onewafer.simulator.fast.rings import length_place
-from onewafer.simulator.fast.scalars import IS_OF_HALVES, compute_element
+from onewafer.simulator.fast.scalars import OF_HALVES, compute_element
 
 ENDLESS = 0x7FFF
 """Extent of a fabric DSD that never ends."""
@@ -346,7 +346,7 @@ def compute_elements(s: Arrays, pe: int, op: int, count: int) -> int:
 def kind_in_program(s: Arrays, pe: int, kind: int) -> int:
     """Return an operation with the 16-bit float of the program, if elements depend on it (M148)."""
     half = s.programs[s.pes[pe, PE_PROGRAM], PROGRAM_HALF]
-    return kind | half << HALF_SHIFT if half != _F16 and IS_OF_HALVES[kind] else kind
+    return kind | half << HALF_SHIFT if half != _F16 and OF_HALVES >> kind & 1 else kind
 
 
 @shared
@@ -481,7 +481,7 @@ def prepare(s: Arrays, pe: int, code: int, config: int, op: int, cycle: int) -> 
     """Fill an operation from the instruction in row `code` that issues in `cycle` (M30–M37)."""
     kind: int = s.code[code, CODE_TYPE]
     checked = s.programs[s.pes[pe, PE_PROGRAM], PROGRAM_CHECKED]
-    s.arena[op + OP_KIND] = kind | checked & MAY_RAISE[kind]
+    s.arena[op + OP_KIND] = kind | checked * (RAISING_BITS >> kind & 1)
     s.arena[op + OP_CONFIG] = config
     s.arena[op + OP_RANK] = _MAIN_RANK if config < 0 else s.configs[config, CONFIG_RANK]
     s.arena[op + OP_PC] = s.pes[pe, PE_PC] - 1

@@ -14,7 +14,7 @@ from onewafer.simulator.arithmetic.outputs import ADVANCES, DROPS, IS_CONTROL, M
 from onewafer.simulator.fast.agenda import NUM_SLOTS
 from onewafer.simulator.fast.checkpoint import have_tags
 from onewafer.simulator.fast.counters import count_link_wavelets
-from onewafer.simulator.fast.exceptions import MAY_RAISE
+from onewafer.simulator.fast.exceptions import RAISING_BITS
 from onewafer.simulator.fast.fields import (
     ADVANCE_TAG,
     ANY_COLOR,
@@ -389,7 +389,7 @@ def _restore_operations(s: Arrays, table: Table) -> None:
     accumulator = np.where(forms[OP_SRC0] == tables.SCALAR, OP_SRC0, accumulator)
     finish = table["finish_at"]
     words = {
-        OP_KIND: kind | np.array(MAY_RAISE)[kind] & program[:, PROGRAM_CHECKED],
+        OP_KIND: kind | program[:, PROGRAM_CHECKED] * (RAISING_BITS >> kind & 1),
         OP_CONFIG: config,
         OP_RANK: rank,
         OP_PC: table["pc"],

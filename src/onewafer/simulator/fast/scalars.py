@@ -17,8 +17,8 @@ _F16 = int(ScalarType.F16)
 _F32 = int(ScalarType.F32)
 _BOOL = int(ScalarType.BOOL)
 _I16, _U16 = int(ScalarType.I16), int(ScalarType.U16)
-IS_OF_HALVES = tuple(one in HALF_ELEMENTS[ScalarType.F16] for one in DsdOperation)
-"""By operation: whether its elements depend on the 16-bit float of the program."""
+OF_HALVES = sum(1 << operation for operation in HALF_ELEMENTS[ScalarType.F16])
+"""A bit for each operation whose elements depend on the 16-bit float of the program."""
 
 _ADD, _SUB, _MUL = int(Opcode.ADD), int(Opcode.SUB), int(Opcode.MUL)
 _DIV, _REM = int(Opcode.DIV), int(Opcode.REM)
