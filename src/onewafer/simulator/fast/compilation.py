@@ -64,8 +64,9 @@ def kernel(function: Function) -> Function:
 def merged(function: Function) -> Function:
     """Make a part of the engine one function with the only one that calls it.
 
-    What a compiled function calls is optimised again with each of its callers; one level less
-    near the entry saves seconds.
+    What a compiled function calls is optimised again with each of its callers: the levels near the
+    entry, which hold the whole engine, take most of the time. Without them it compiles twice as
+    fast.
     """
     return _njit(inline="always", **_OPTIONS)(function)
 

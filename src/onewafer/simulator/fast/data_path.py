@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from onewafer.image import FifoAction
 from onewafer.simulator.fast.agenda import note, wake_attention, wake_element
 from onewafer.simulator.fast.arrays import int64
-from onewafer.simulator.fast.compilation import kernel, shared, trailing_zeros
+from onewafer.simulator.fast.compilation import kernel, merged, shared, trailing_zeros
 from onewafer.simulator.fast.elements import execute, finish, note_stall, place_fault, slot_of
 from onewafer.simulator.fast.exceptions import kind_of
 from onewafer.simulator.fast.fields import (
@@ -106,7 +106,7 @@ _DSD_START, _DSD_END = int(EventKind.DSD_START), int(EventKind.DSD_END)
 # --- every element -------------------------------------------------------------------------------
 
 
-@kernel
+@merged
 def serve(s: Arrays, block: int, cycle: int) -> None:
     """Give the data path to one operation (M34)."""
     armed = s.arena[block + BLOCK_ARMED]

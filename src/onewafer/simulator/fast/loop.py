@@ -112,7 +112,7 @@ FREE_LOOKS, LOOKS_PER_PE = 1 << 16, 1
 """How often the first thread may look for the others in vain. A look takes 5 to 50 ns, a PE 100."""
 
 
-@kernel
+@merged
 def visit(s: Arrays, block: int, start: int, end: int, until: int) -> None:
     """Bring a PE from cycle `start` to `end`.
 
@@ -137,7 +137,7 @@ def visit(s: Arrays, block: int, start: int, end: int, until: int) -> None:
         enlist(s, block, wake)
 
 
-@kernel
+@merged
 def tick(s: Arrays, block: int, cycle: int, horizon: int, until: int) -> None:
     """Let a compute element act in `cycle`, unless its PE is the one that failed."""
     if s.clock[FAILURE] and s.arena[block + BLOCK_PE] == s.clock[FAILURE_PE]:

@@ -16,7 +16,7 @@ from onewafer.image import (
 )
 from onewafer.simulator.fast.agenda import note, wake_attention
 from onewafer.simulator.fast.arrays import Arrays, int64
-from onewafer.simulator.fast.compilation import kernel, shared
+from onewafer.simulator.fast.compilation import kernel, merged, shared
 from onewafer.simulator.fast.data_path import (
     arm,
     find_lone_operation,
@@ -194,7 +194,7 @@ def can_pick_ahead(s: Arrays, block: int, until: int) -> bool:
     )
 
 
-@kernel
+@merged
 def run_main(s: Arrays, block: int, now: int) -> None:
     """Execute instructions up to the limit, or until the main thread stops."""
     pe = s.arena[block + BLOCK_PE]
@@ -255,7 +255,7 @@ def touch_register(s: Arrays, block: int, pe: int, row: int, now: int, cycle: in
     return False
 
 
-@kernel
+@merged
 def execute(s: Arrays, block: int, pe: int, row: int, cycle: int) -> int:
     """Execute an instruction that issues in `cycle`; return when the next one may issue."""
     opcode = s.code[row, CODE_OPCODE]
