@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from onewafer.simulator.fast.agenda import note, wake_attention, wake_element, wake_router
 from onewafer.simulator.fast.compilation import kernel, shared
+from onewafer.simulator.fast.computing import clear_source, compute_elements
 from onewafer.simulator.fast.exceptions import kind_of
 from onewafer.simulator.fast.fields import (
     ANY_COLOR,
@@ -68,7 +69,6 @@ from onewafer.simulator.fast.fifo import (
     room_cycle,
 )
 from onewafer.simulator.fast.marks import data_cycle, num_data, set_tag, tag_from_ramp
-from onewafer.simulator.fast.operation import clear_source, compute_elements
 from onewafer.simulator.fast.recording import record
 from onewafer.simulator.fast.staging import settle
 from onewafer.simulator.fast.words import stream_words

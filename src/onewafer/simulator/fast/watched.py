@@ -11,6 +11,15 @@ from onewafer.simulator.arithmetic.outputs import ADVANCES, DROPS, INDEX_BITS, M
 from onewafer.simulator.fast.agenda import note, wake_attention, wake_element, wake_router
 from onewafer.simulator.fast.arrays import Arrays, int64
 from onewafer.simulator.fast.compilation import kernel, shared
+from onewafer.simulator.fast.computing import (
+    clear_source,
+    hand_on_carry,
+    keep_result,
+    kind_in_program,
+    mask_of_output,
+    read_memory,
+    write_memory,
+)
 from onewafer.simulator.fast.elements import finish, place_fault
 from onewafer.simulator.fast.exceptions import exceptions_of, kind_of, note_exceptions
 from onewafer.simulator.fast.fields import (
@@ -59,15 +68,6 @@ from onewafer.simulator.fast.fields import (
 from onewafer.simulator.fast.fifo import WORD, put, ready_cycle, take
 from onewafer.simulator.fast.marks import is_control_next, set_tag, tag_from_ramp, unmark
 from onewafer.simulator.fast.memory import read, write
-from onewafer.simulator.fast.operation import (
-    clear_source,
-    hand_on_carry,
-    keep_result,
-    kind_in_program,
-    mask_of_output,
-    read_memory,
-    write_memory,
-)
 from onewafer.simulator.fast.recording import record
 from onewafer.simulator.fast.rings import put_element, take_element
 from onewafer.simulator.fast.scalars import compute_element
