@@ -357,7 +357,7 @@ class Analyzer:
 
     def binary(
         self, opcode: Opcode, type_: t.Type, left: ir.Expression, right: ir.Expression
-    ) -> ir.Expression:
+    ) -> ir.Binary:
         """Return an IR operation in the type of a number."""
         held = t.register_type(type_)
         assert held is not None

@@ -239,10 +239,8 @@ def binary_values(
         first, second = a.sized(left, type_, span), a.sized(right, type_, span)
     if op in _SWAPPED:
         first, second = second, order.ahead(a, first, second, type_, span)
-    if t.is_wide(type_):
-        computed = wide.binary(a, _OPCODES[op], type_, (first, second), span)
-    else:
-        computed = a.binary(_OPCODES[op], type_, first, second)
+    operation = a.binary(_OPCODES[op], type_, first, second)
+    computed = wide.binary(a, operation, span) if t.is_wide(type_) else operation
     if op in operations.COMPARISONS:
         return Runtime(t.BOOL, computed)
     return Runtime(type_, narrow.wrapped(type_, computed) if op in _LEAVING else computed)

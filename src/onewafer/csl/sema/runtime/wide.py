@@ -6,6 +6,7 @@ words. For all else there is a function in `<language/wide>`, which a program ha
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from onewafer.csl import ir
@@ -38,26 +39,20 @@ _CALLED: Final = {
 _SIGNED: Final = frozenset(("divide_signed", "remainder_signed", "shift_right_signed"))
 
 
-def binary(
-    a: Analyzer,
-    opcode: Opcode,
-    type_: t.Type,
-    operands: tuple[ir.Expression, ir.Expression],
-    span: Span,
-) -> ir.Expression:
-    """Return an operation on wide integers; a shift has a count of at most 32 bits."""
-    left, right = operands
-    match opcode:
-        case Opcode.SHL | Opcode.SHR if isinstance(right, ir.Immediate) and right.per_pe is None:
-            return a.binary(opcode, type_, left, right)
-        case Opcode.MUL:
-            return _product(a, type_, left, right, span)
-        case Opcode.DIV | Opcode.REM | Opcode.SHL | Opcode.SHR:
-            return _power_of_two(a, opcode, type_, left, right) or _called(
-                a, opcode, type_, operands, span
-            )
+def binary(a: Analyzer, operation: ir.Binary, span: Span) -> ir.Expression:
+    """Return an operation on wide integers, or what is instead of those that IR has not.
+
+    A shift has a count of at most 32 bits.
+    """
+    match operation:
+        case ir.Binary(opcode=Opcode.SHL | Opcode.SHR, right=ir.Immediate(per_pe=None)):
+            return operation
+        case ir.Binary(opcode=Opcode.MUL):
+            return _product(a, operation, span)
+        case ir.Binary(opcode=opcode) if opcode in _CALLED:
+            return _power_of_two(operation) or _called(a, operation, span)
         case _:
-            return a.binary(opcode, type_, left, right)
+            return operation
 
 
 def shift_count(a: Analyzer, value: Value, span: Span) -> ir.Expression:
@@ -109,51 +104,38 @@ def call(a: Analyzer, name: str, arguments: Sequence[Runtime], span: Span) -> ir
     return ir.Call(target, passed)
 
 
-def _called(
-    a: Analyzer,
-    opcode: Opcode,
-    type_: t.Type,
-    operands: tuple[ir.Expression, ir.Expression],
-    span: Span,
-) -> ir.Expression:
-    held = t.register_type(type_)
-    assert held is not None
-    name = _CALLED[opcode][held.is_signed]
+def _called(a: Analyzer, operation: ir.Binary, span: Span) -> ir.Expression:
+    opcode = operation.opcode
+    name = _CALLED[opcode][operation.type.is_signed]
     number = t.I64 if name in _SIGNED else t.U64
-    second = number
-    left, right = operands
-    if opcode in (Opcode.SHL, Opcode.SHR):
-        second = t.U32
-    return call(a, name, (Runtime(number, left), Runtime(second, right)), span)
+    second = t.U32 if opcode in (Opcode.SHL, Opcode.SHR) else number
+    return call(a, name, (Runtime(number, operation.left), Runtime(second, operation.right)), span)
 
 
-def _product(
-    a: Analyzer, type_: t.Type, left: ir.Expression, right: ir.Expression, span: Span
-) -> ir.Expression:
-    number = known(right)
+def _product(a: Analyzer, product: ir.Binary, span: Span) -> ir.Expression:
+    number = known(product.right)
     if number is not None and number.bit_count() == 1:
-        count = ir.Immediate(ScalarType.U16, number.bit_length() - 1)
-        return a.binary(Opcode.SHL, type_, left, count)
-    words = [_word(left), _word(right)]
+        return replace(product, opcode=Opcode.SHL, right=_exponent(number))
+    words = [_word(product.left), _word(product.right)]
     arguments = [Runtime(t.U32, word) for word in words if word is not None]
     if len(arguments) == len(words):
         return call(a, "multiply_words", arguments, span)
-    return call(a, "multiply", (Runtime(t.U64, left), Runtime(t.U64, right)), span)
+    return call(a, "multiply", (Runtime(t.U64, product.left), Runtime(t.U64, product.right)), span)
 
 
-def _power_of_two(
-    a: Analyzer, opcode: Opcode, type_: t.Type, left: ir.Expression, right: ir.Expression
-) -> ir.Expression | None:
+def _power_of_two(operation: ir.Binary) -> ir.Expression | None:
     """Return quotient or remainder by a known power of two as a shift or mask, if it is one."""
-    number = known(right)
-    held = t.register_type(type_)
-    assert isinstance(held, ir.WideType)
+    number, held = known(operation.right), operation.type
     if number is None or number.bit_count() != 1 or held.is_signed:
         return None
-    if opcode is Opcode.DIV:
-        count = ir.Immediate(ScalarType.U16, number.bit_length() - 1)
-        return a.binary(Opcode.SHR, type_, left, count)
-    return a.binary(Opcode.AND, type_, left, constant(held, number - 1))
+    if operation.opcode is Opcode.DIV:
+        return replace(operation, opcode=Opcode.SHR, right=_exponent(number))
+    return replace(operation, opcode=Opcode.AND, right=constant(held, number - 1))
+
+
+def _exponent(power: int) -> ir.Immediate:
+    """Return by how much to shift for a power of two."""
+    return ir.Immediate(ScalarType.U16, power.bit_length() - 1)
 
 
 def _word(expression: ir.Expression) -> ir.Expression | None:
