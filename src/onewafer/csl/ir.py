@@ -248,7 +248,7 @@ class Binary:
 
 @node
 class Convert:
-    """CSL `@as` between scalar types."""
+    """A number as `@as` makes one of another type of it."""
 
     source: NumberType
     target: NumberType

@@ -319,7 +319,7 @@ class _Linker:
         ]
         for f in self.program.functions:
             types = _scalar_types(f.function)
-            # A function with a DSD parameter takes register pairs, and no host can launch it.
+            # A parameter of two words, a DSD or a wide integer, is none that a host can pass.
             is_launchable = len(types) == len(f.function.parameters)
             registers = tuple(self._register(r) for r in f.parameters) if is_launchable else ()
             symbols.append(

@@ -35,7 +35,7 @@ class Register:
 
     @property
     def second(self) -> Register:
-        """The other register of a DSD pair."""
+        """The other register of a pair: of a DSD, or the high word of a wide integer."""
         return Register(self.function, self.slot + 1)
 
 
