@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from itertools import count
+from math import isfinite
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from onewafer.errors import HostError
 from onewafer.image import Field, Opcode, PrintForm, ScalarType
-from onewafer.simulator import half_to_float
+from onewafer.simulator import float_to_half, half_to_float
 from onewafer.trace import EventKind
 
 if TYPE_CHECKING:
@@ -109,6 +111,8 @@ def format_word(word: int, form: PrintForm, kind: ScalarType) -> str:
     '002A'
     >>> format_word(0x5140, PrintForm.FLOAT, ScalarType.F16)
     '42.0'
+    >>> format_word(0x3DCD, PrintForm.FLOAT, ScalarType.BF16)
+    '0.1'
     """
     num_bits = 8 * kind.num_bytes
     word &= (1 << num_bits) - 1
@@ -117,14 +121,22 @@ def format_word(word: int, form: PrintForm, kind: ScalarType) -> str:
             return f"{word:0{num_bits // 4}X}"
         case PrintForm.BINARY:
             return f"{word:0{num_bits}b}"
-        case PrintForm.FLOAT if kind is ScalarType.F16:
-            return str(np.uint16(word).view(np.float16))
         case PrintForm.FLOAT if kind.is_half:
-            return str(np.float32(half_to_float(word, kind)))
+            return str(_rounded_half(word, kind))
         case PrintForm.FLOAT:
-            return str(np.uint32(word).view(np.float32))
+            # How NumPy writes a float32 depends on its version; its digits do not.
+            return str(float(np.format_float_scientific(np.uint32(word).view(np.float32))))
         case _:
             return str(word)
+
+
+def _rounded_half(word: int, kind: ScalarType) -> float:
+    """Return a 16-bit float rounded to as few decimal digits as read back as the same."""
+    value = half_to_float(word, kind)
+    if not isfinite(value):
+        return value
+    rounded = (float(f"{value:.{digits}e}") for digits in count())
+    return next(number for number in rounded if float_to_half(number, kind) == word)
 
 
 def prints(image: WaferImage) -> bool:
