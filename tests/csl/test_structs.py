@@ -107,6 +107,17 @@ inline fn add(p: *point, q: point) i32 { p.*.x += q.x; return p.*.x; }
 fn bytes_of(w: word) i32 { return w.bytes[0] + @as(i32, w.bytes[k]); }
 fn word_of(real: f32) word { return .{ .real = real }; }
 fn height(v: anytype) i32 { return v.y; }
+fn flat(l: line) line { return .{ .from = .{ .x = l.w[0], .y = calls }, .to = l.to, .w = l.w }; }
+fn sum(a: i16, p: point, b: u16, w: [2]i16, q: point) [2]i16 {
+  const first = a + 10 * p.x + 100 * w[0] + 1000 * q.x;
+  return [2]i16{ first, @as(i16, p.y) + @as(i16, b) * 10 + 100 * w[1] };
+}
+fn difference(a: i16, p: point, b: u16, w: [2]i16, q: point) [2]i16 {
+  return [2]i16{ a - p.x, w[0] - q.x };
+}
+fn step() point { calls += 1; return .{ .x = @as(i16, calls), .y = calls }; }
+var over: *const fn (line) line = turned;
+var fold: *const fn (i16, point, u16, [2]i16, point) [2]i16 = sum;
 """
 CASES = {
     "modules": (
@@ -285,6 +296,24 @@ CASES = {
         for (open.w) |n, i| { if (i == k) out[5] = n; }
         out[6] = open.w[k];""",
         [6, 16, 78, 14, 7, 9, 9],
+    ),
+    "structs and arrays through function pointers": (
+        """lines[0] = over(lines[k]); out[0] = lines[0].from.x; out[1] = lines[0].w[0];
+        lines[0] = over(over(lines[0])); out[2] = lines[0].w[0];
+        over = flat; out[3] = over(known).from.x;
+        out[4] = over(.{ .from = mine[k], .to = single, .w = [2]i16{ h(), 3 } }).from.y;
+        const f = fold; fold = difference;
+        out[5] = fold(7, mine[k], 1, [2]i16{ 9, 8 }, single)[k];
+        const w = fold(1, single, 0, lines[0].w, mine[k]); out[6] = w[0] * 100 + w[1];
+        out[7] = f(3, single, 0, w, single)[0];""",
+        [3, 6, 6, 5, 10, 0, -797, 3 + 90 - 800 + 9000],
+    ),
+    "the order of arguments of a function pointer": (
+        """out[0] = fold(h(), step(), calls, [2]i16{ h(), @as(i16, calls) }, step())[0];
+        out[1] = calls;
+        calls = 0;
+        out[2] = fold(h(), step(), calls, [2]i16{ h(), @as(i16, calls) }, step())[1];""",
+        [10 + 10 * 11 + 100 * 21 + 1000 * 22, 22, 11 + 11 * 10 + 100 * 21],
     ),
     "addresses of arguments that are arrays": (
         """out[0] = first_of(lines[k].w, .{ .w = lines[0].w, .n = k });

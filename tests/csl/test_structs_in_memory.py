@@ -235,9 +235,7 @@ class Writer:
                 return text, lambda s: turned(deepcopy(place.read(s)))
             case Struct(_, fields) if depth:
                 if kind == 3 and place is not None and self.may_call:
-                    return f"changed{type_}({place.text})", lambda s: changed(
-                        type_, deepcopy(place.read(s))
-                    )
+                    return self._changed(type_, place)
                 parts = [self.value(part, depth - 1) for part in fields]
                 listed = ", ".join(f".f{i} = {text}" for i, (text, _) in enumerate(parts))
                 return f"{type_}{{ {listed} }}", lambda s: [read(s) for _, read in parts]
@@ -261,6 +259,19 @@ class Writer:
                 text, known = self.literal(type_)
                 return text, lambda _: known
 
+    def _changed(self, type_: Struct, place: Place) -> tuple[str, Callable[[State], Any]]:
+        """Call a function by its name, or the one that a pointer leads to."""
+        if self.coin():
+            text = f"changed{type_}({place.text})"
+            return text, lambda s: changed(type_, deepcopy(place.read(s)))
+        name = f"via{type_}"
+
+        def call(state: State) -> Any:
+            function, argument = state[name][0], deepcopy(place.read(state))
+            return changed(type_, argument) if function == "changed" else argument
+
+        return f"{name}({place.text})", call
+
     def _choice(self, type_: Type, depth: int) -> tuple[str, Callable[[State], Any]]:
         name = self.random.choice(self.indices)
         then, otherwise = self.value(type_, depth - 1), self.value(type_, depth - 1)
@@ -272,7 +283,7 @@ class Writer:
     def statement(self) -> tuple[str, Callable[[State], None]]:
         kind = self.random.randrange(8)
         if kind == 0:
-            return self._step()
+            return self._step() if self.coin() else self._point_to_function()
         if kind == 1 and self.pointers and (made := self._repoint()) is not None:
             return made
         if kind == 2 and self.may_call and (made := self._call()) is not None:
@@ -306,6 +317,11 @@ class Writer:
     def _step(self) -> tuple[str, Callable[[State], None]]:
         name, number = self.random.choice(self.indices), self.random.randint(0, 3)
         return f"{name} = {number};", lambda s: s.update({name: [number]})
+
+    def _point_to_function(self) -> tuple[str, Callable[[State], None]]:
+        type_, function = self.random.choice(self.structs), self.random.choice(("changed", "same"))
+        name = f"via{type_}"
+        return f"{name} = {function}{type_};", lambda s: s.update({name: [function]})
 
     def _repoint(self) -> tuple[str, Callable[[State], None]] | None:
         name = self.random.choice(tuple(self.pointers))
@@ -424,7 +440,11 @@ fn changed{type_}(v: {type_}) {type_} {{
   var r = v;
   {body}
   return r;
-}}"""
+}}
+fn same{type_}(v: {type_}) {type_} {{
+  return v;
+}}
+var via{type_}: *const fn ({type_}) {type_} = changed{type_};"""
 
 
 def write_program(random: Random) -> tuple[str, State, dict[str, Type]]:
@@ -457,6 +477,7 @@ def write_program(random: Random) -> tuple[str, State, dict[str, Type]]:
         (locals_ if is_in else lines).append(f"var {pointer}: *{made} = &a{number}[1];")
         state[pointer] = [(state[f"a{number}"][0], 1)]
         lines.append(functions_of(made))
+        state[f"via{made}"] = ["changed"]
     body = [
         line if line.startswith("var") else f"var {line} = {line}_;"
         for line in sorted(locals_, key=lambda line: line.startswith("var"))

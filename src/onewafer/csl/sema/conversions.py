@@ -205,16 +205,24 @@ def function_address(value: FunctionValue, span: Span | None) -> FunctionAddress
     assert isinstance(type_, t.FunctionType)
     half = value.module.session.half
     for part in (*type_.parameters, type_.result):
-        is_stored = isinstance(part, t.StructType | t.ArrayType)
-        if part is None or is_stored or t.is_comptime_only(part, half):
+        if part is None or not _exists(part, half):
             fail(
                 "unsupported-feature",
                 f"a `{type_}` cannot be called through a pointer",
                 span,
-                help="pass numbers, pointers and DSDs; a struct field by field, or packed; an "
-                "array by its address, `*[n]T`",
+                help="let its parameters and its result have types with a size at run time: "
+                "numbers, pointers, DSDs, structs and arrays of them",
             )
     return FunctionAddress(t.PointerType(type_, is_const=True), value)
+
+
+def _exists(type_: t.Type, half: t.FloatType) -> bool:
+    """Tell whether a function that is called through a pointer takes or returns such values."""
+    match type_:
+        case t.StructType() | t.ArrayType():
+            return t.can_vary(type_, half) and t.num_bytes(type_) > 0
+        case _:
+            return not t.is_comptime_only(type_, half)
 
 
 def to_struct(

@@ -313,7 +313,8 @@ def _spill_structs(a: Analyzer, declaration: ast.Function) -> None:
     """Give parameters of struct types whose address is taken a place in memory."""
     for parameter in declaration.parameters:
         name, bound = parameter.name, a.scopes[-1].get(parameter.name)
-        if name in a.addressed and isinstance(bound, Struct) and not is_comptime(bound):
+        is_value = isinstance(bound, Struct) and bound.place is None and not is_comptime(bound)
+        if name in a.addressed and is_value:
             type_ = type_of(bound)
             assert isinstance(type_, t.StructType)
             whole = declare_struct(a, name, type_, bound, parameter.span, is_const=True)
@@ -341,11 +342,17 @@ def start_root(
         type_ = evaluate_type(callee, parameter.type)
         if what == "a task":
             _check_wavelet(declaration.name, type_, parameter.type.span)
-        callee.ir_type(type_, parameter.type.span)
-        local = callee.new_local(parameter.name, type_, is_const=True)
-        callee.declare(parameter.name, local)
+        if what == "the function" and passing.by_address(type_):
+            bound, local = passing.behind_address(
+                callee, parameter.name, type_, parameter.type.span
+            )
+            key.append(("address", type_))
+        else:
+            callee.ir_type(type_, parameter.type.span)
+            bound = local = callee.new_local(parameter.name, type_, is_const=True)
+            key.append(("run time", type_, None))
+        callee.declare(parameter.name, bound)
         parameters.append(local)
-        key.append(("run time", type_, None))
     callee.result = evaluate_type(callee, declaration.result)
     if callee.result != t.VOID and what != "the function":
         fail("type-mismatch", f"{what} `{declaration.name}` returns nothing", declaration.name_span)

@@ -2,7 +2,8 @@
 
 All functions of a PE are known, so a call through a pointer is a call of a function made for its
 type, which compares the number with those of the functions of this type, one after the other. Its
-body is written at the end, when all of them are known.
+body is written at the end, when all of them are known. Of structs and arrays addresses are passed,
+and of one that is the result the address is returned: it is copied before another call.
 """
 
 from __future__ import annotations
@@ -14,7 +15,9 @@ from onewafer.csl.sema import conversions
 from onewafer.csl.sema import types as t
 from onewafer.csl.sema.faults import fail
 from onewafer.csl.sema.instance import PointedFunctions
-from onewafer.csl.sema.values import Runtime, Value
+from onewafer.csl.sema.runtime import order, passing
+from onewafer.csl.sema.runtime.structs import load_result
+from onewafer.csl.sema.values import Runtime, Undefined, Value, Variable
 from onewafer.image import Opcode, ScalarType
 
 if TYPE_CHECKING:
@@ -51,13 +54,42 @@ def call(
             f"a `{type_}` takes {expected} argument(s), {len(arguments)} are given",
             span,
         )
+    if any(map(passing.by_address, type_.parameters)):  # which are copied here: so all are here
+        settled = order.settled(a, "function", pointer, span)
+        assert isinstance(settled, Runtime)
+        pointer = settled
+        arguments = [_settled(a, v, place) for v, place in zip(arguments, spans, strict=True)]
     passed = [pointer.expression]
     for value, wanted, place in zip(arguments, type_.parameters, spans, strict=True):
-        if wanted is None:
-            conversions.mismatch(value, t.ANYTYPE, place)
-        passed.append(a.sized(a.load(value, place), wanted, place, "the argument"))
+        passed.append(_passed(a, value, wanted, place))
     a.forget_loads()
-    return Runtime(type_.result, ir.Call(_dispatcher(a, type_, span), tuple(passed)))
+    called = ir.Call(_dispatcher(a, type_, span), tuple(passed))
+    if not passing.by_address(type_.result):
+        return Runtime(type_.result, called)
+    address = t.PointerType(type_.result, is_const=True)
+    at = Runtime(address, order.once(a, "result", called, address, span))
+    result = Variable("result", type_.result, Undefined(), span, is_const=True, at=at)
+    return load_result(a, result, span)
+
+
+def _settled(a: Analyzer, value: Value, span: Span) -> Value:
+    """Return an argument that the copies of others leave as it is."""
+    return order.settled(a, "argument", a.load(value, span), span)
+
+
+def _passed(a: Analyzer, value: Value, wanted: t.Type | None, span: Span) -> ir.Expression:
+    """Return what is passed of an argument."""
+    if wanted is None:
+        conversions.mismatch(value, t.ANYTYPE, span)
+    if not passing.by_address(wanted):
+        return a.sized(a.load(value, span), wanted, span, "the argument")
+    coerced = a.coerce(value, wanted, span, "the argument")
+    return passing.copied(a, "argument", coerced, wanted, span)
+
+
+def _ir_type(a: Analyzer, type_: t.Type, span: Span) -> ir.ValueType:
+    """Return how a parameter or a result goes through a call."""
+    return ScalarType.U16 if passing.by_address(type_) else a.ir_type(type_, span)
 
 
 def _dispatcher(a: Analyzer, type_: t.FunctionType, span: Span) -> ir.Function:
@@ -66,8 +98,8 @@ def _dispatcher(a: Analyzer, type_: t.FunctionType, span: Span) -> ir.Function:
         parameters = [ir.Local("function", ScalarType.U16)]
         for index, parameter in enumerate(type_.parameters):
             assert parameter is not None
-            parameters.append(ir.Local(f"argument{index}", a.ir_type(parameter, span)))
-        result = None if type_.result is t.VOID else a.ir_type(type_.result, span)
+            parameters.append(ir.Local(f"argument{index}", _ir_type(a, parameter, span)))
+        result = None if type_.result is t.VOID else _ir_type(a, type_.result, span)
         name = a.instance.unique_symbol(f"call {type_}")
         pointed.dispatcher = ir.Function(name, tuple(parameters), result, span=span)
         a.instance.functions.append(pointed.dispatcher)
@@ -80,12 +112,15 @@ def finish(instance: InstanceContext, start: Start) -> bool:
     for type_, pointed in list(instance.pointed.items()):
         targets = [start(function) for function in pointed.functions]
         if pointed.dispatcher is not None:
-            pointed.dispatcher.body = _body(pointed.dispatcher, targets, type_)
+            pointed.dispatcher.body = _body(instance, pointed.dispatcher, targets, type_)
     return len(instance.functions) > count
 
 
 def _body(
-    dispatcher: ir.Function, targets: Sequence[ir.Function], type_: t.Type
+    instance: InstanceContext,
+    dispatcher: ir.Function,
+    targets: Sequence[ir.Function],
+    type_: t.Type,
 ) -> tuple[ir.Statement, ...]:
     number, *arguments = map(ir.ReadLocal, dispatcher.parameters)
     never = ir.Immediate(ScalarType.BOOL, 0)
@@ -99,11 +134,11 @@ def _body(
     )
     for index, target in reversed(list(enumerate(targets, start=1))):
         call = ir.Call(target, tuple(arguments))
-        taken: tuple[ir.Statement, ...] = (
-            (ir.Evaluate(call), ir.Return(None))
-            if dispatcher.result is None
-            else (ir.Return(call),)
-        )
+        taken: tuple[ir.Statement, ...] = (ir.Return(call),)
+        if target.result is None:
+            place = instance.stored_results.get(target)
+            result = ir.AddressOf(instance.storage(place)) if place is not None else None
+            taken = (ir.Evaluate(call), ir.Return(result))
         test = ir.Binary(Opcode.EQUAL, ScalarType.U16, number, ir.Immediate(ScalarType.U16, index))
         rest = (ir.If(test, taken, rest),)
     return rest

@@ -81,8 +81,10 @@ def called(a: Analyzer, name: str, value: Value, span: Span) -> Value:
     return settled(a, name, value, span) if _has_call(value) else value
 
 
-def stored(a: Analyzer, name: str, value: Value, type_: t.ArrayType, span: Span) -> Variable:
-    """Return a variable that an array is copied to here."""
+def stored(
+    a: Analyzer, name: str, value: Value, type_: t.ArrayType | t.StructType, span: Span
+) -> Variable:
+    """Return a variable that an array or a struct is copied to here."""
     copy = a.new_variable(name, type_, span, is_const=True)
     stores.store_value(a, Pointer(t.PointerType(type_), copy), type_, value, span)
     return copy

@@ -1,7 +1,7 @@
 """Structs and arrays that only run time knows, as arguments of functions.
 
 The fields of a struct are arguments of their own. Of an array the address is passed, of a copy that
-nothing changes while the function runs.
+nothing changes while the function runs; through a function pointer, of a struct too.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, TypeGuard
 from onewafer.csl import ir
 from onewafer.csl.sema import conversions
 from onewafer.csl.sema import types as t
-from onewafer.csl.sema.in_memory import address_of_place
+from onewafer.csl.sema.in_memory import address_of_place, address_of_variable, struct_at
 from onewafer.csl.sema.runtime import order
 from onewafer.csl.sema.runtime.expressions import evaluate_type
 from onewafer.csl.sema.runtime.structs import readable
@@ -76,6 +76,34 @@ def in_type_of(
     return readable(a, parameter.name, value, span) if isinstance(value, Struct) else value
 
 
+def by_address(type_: t.Type | None) -> TypeGuard[t.StructType | t.ArrayType]:
+    """Tell whether of a value of a type the address is passed through a function pointer."""
+    return isinstance(type_, t.StructType | t.ArrayType)
+
+
+def copied(
+    a: Analyzer, name: str, value: Value, type_: t.StructType | t.ArrayType, span: Span
+) -> ir.Expression:
+    """Return the address of a copy of a struct or an array, or of one that is known."""
+    if is_comptime(value) and not isinstance(value, Variable):
+        place = Variable(f"{a.name}.{name}", type_, value, span, is_const=True)
+    else:
+        place = order.stored(a, name, value, type_, span)
+    return a.expression(address_of_variable(place), span)
+
+
+def behind_address(
+    callee: Analyzer, name: str, type_: t.StructType | t.ArrayType, span: Span
+) -> tuple[Struct | Variable, RuntimeLocal]:
+    """Return what a parameter is of which the address is passed, and what holds that."""
+    pointer = t.PointerType(type_, is_const=True)
+    local = callee.new_local(name, pointer, is_const=True)
+    at = Runtime(pointer, ir.ReadLocal(local.local))
+    if isinstance(type_, t.StructType):
+        return struct_at(at, span), local
+    return Variable(name, type_, Undefined(), span, is_const=True, at=at), local
+
+
 @dataclass(frozen=True, slots=True)
 class Parts:
     """Passes the parts of a struct or of an array."""
@@ -114,16 +142,13 @@ class Parts:
         inside = Runtime(field.type, ir.ReadLocal(local.local), field.descriptor)
         return inside, ("run time", field.type, field.descriptor)
 
-    def _array(self, name: str, value: Variable | Array) -> tuple[Variable, object]:
+    def _array(self, name: str, value: Variable | Array) -> tuple[Value, object]:
         """Pass the address of an array that nothing else changes."""
         type_ = value.type
         assert isinstance(type_, t.ArrayType)
         if isinstance(value, Array):
             value = order.stored(self.caller, name, value, type_, self.span)
-        pointer = t.PointerType(type_, is_const=True)
-        local = self.callee.new_local(name, pointer, is_const=True)
+        inside, local = behind_address(self.callee, name, type_, self.span)
         self.parameters.append(local)
         self.passed.append(self.caller.expression(address_of_place(value), self.span))
-        at = Runtime(pointer, ir.ReadLocal(local.local))
-        inside = Variable(name, type_, Undefined(), self.span, is_const=True, at=at)
         return inside, ("array", type_)

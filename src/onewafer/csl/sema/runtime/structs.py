@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from onewafer.csl.sema import types as t
-from onewafer.csl.sema.in_memory import address_of_variable, struct_at
+from onewafer.csl.sema.in_memory import address_of_place, address_of_variable, struct_at
 from onewafer.csl.sema.runtime import order, stores
 from onewafer.csl.sema.values import (
     Struct,
@@ -73,7 +73,7 @@ def load_result(a: Analyzer, place: Variable, span: Span) -> Struct | Variable:
     """Return the result of a call that was just made: fields in locals, arrays copied."""
     if isinstance(place.type, t.ArrayType):
         return order.stored(a, place.name, place, place.type, span)
-    result = order.settled(a, "field", struct_at(address_of_variable(place), span), span)
+    result = order.settled(a, "field", struct_at(address_of_place(place), span), span)
     assert isinstance(result, Struct)
     return _as_value(result)
 
