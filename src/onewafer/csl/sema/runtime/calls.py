@@ -313,8 +313,9 @@ def _spill_structs(a: Analyzer, declaration: ast.Function) -> None:
     """Give parameters of struct types whose address is taken a place in memory."""
     for parameter in declaration.parameters:
         name, bound = parameter.name, a.scopes[-1].get(parameter.name)
-        is_value = isinstance(bound, Struct) and bound.place is None and not is_comptime(bound)
-        if name in a.addressed and is_value:
+        if not isinstance(bound, Struct) or bound.place is not None:
+            continue
+        if name in a.addressed and not is_comptime(bound):
             type_ = type_of(bound)
             assert isinstance(type_, t.StructType)
             whole = declare_struct(a, name, type_, bound, parameter.span, is_const=True)
