@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from onewafer.arch import load_architecture
 from onewafer.csl.driver import CompileOptions, MemoryFiles, compile_program
 from onewafer.simulator import Machine
+from tests.csl.one_task import LAYOUT, START
 from tests.csl.random_programs import Writer, grammar
-from tests.csl.test_narrow_integers import LAYOUT, START
 
 NUM_STATEMENTS = 8
 

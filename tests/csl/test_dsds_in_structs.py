@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from onewafer.arch import load_architecture
 from onewafer.csl.driver import CompileOptions, MemoryFiles, compile_program
 from onewafer.simulator import Machine
-from tests.csl.test_narrow_integers import LAYOUT, START
+from tests.csl.one_task import LAYOUT, START
 
 LENGTH = 4
 """Elements of each array; a FIFO holds twice as many."""

@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 from onewafer.arch import load_architecture
 from onewafer.csl.driver import CompileOptions, MemoryFiles, compile_program
 from onewafer.simulator import Machine
-from tests.csl.test_narrow_integers import START, Width
+from tests.csl.exact_integers import Width
+from tests.csl.one_task import START
 
 NUM_PES = 3
 NUM_LOOPS = 8

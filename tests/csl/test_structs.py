@@ -11,7 +11,7 @@ from onewafer.arch import load_architecture
 from onewafer.csl.driver import CompileOptions, MemoryFiles, compile_program
 from onewafer.host import Device
 from onewafer.simulator import Machine
-from tests.csl.test_narrow_integers import LAYOUT, START
+from tests.csl.one_task import LAYOUT, START
 
 TYPES = """
 const point = struct { x: i16, y: i32 };

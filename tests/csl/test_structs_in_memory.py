@@ -18,7 +18,8 @@ from hypothesis import strategies as st
 from onewafer.arch import load_architecture
 from onewafer.csl.driver import CompileOptions, MemoryFiles, compile_program
 from onewafer.simulator import Machine
-from tests.csl.test_narrow_integers import BINARY, LAYOUT, START, Width
+from tests.csl.exact_integers import BINARY, Width
+from tests.csl.one_task import LAYOUT, START
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import re
+import struct
 from pathlib import Path
 
 import pytest
 
-from onewafer.arch import load_architecture
-from onewafer.csl.driver import CompileOptions, MemoryFiles, compile_program
-from onewafer.simulator import Machine
-from tests.csl.test_narrow_integers import LAYOUT, START
+from tests.csl.one_task import START, run_program
 
 PAGE = (Path(__file__).parents[2] / "docs" / "language" / "types.md").read_text(encoding="utf-8")
 _, _, SECTION = PAGE.partition("### Integers of more than 32 bits")
@@ -56,13 +54,7 @@ task main() void {{
 def cycles(statement: str, numbers: tuple[int, int]) -> int:
     """Return the cycles between two readings of the counter."""
     program = PROGRAM.format(statement=statement, a=numbers[0], b=numbers[1]) + START
-    architecture = load_architecture("wse3")
-    options = CompileOptions(entry="layout.csl", architecture=architecture, uses_memcpy=False)
-    image = compile_program(options, MemoryFiles({"layout.csl": LAYOUT, "pe.csl": program}))
-    machine = Machine(image, architecture, engine="reference")
-    machine.run(max_cycles=100_000)
-    symbol = machine.symbol(0, 0, "times")
-    payload = machine.peek(0, 0, symbol.address, symbol.num_bytes)
+    payload = struct.pack("<3I", *run_program(program, "reference", ("times",))["times"])
     first, last = (int.from_bytes(payload[i : i + 6], "little") for i in (0, 6))
     return last - first
 

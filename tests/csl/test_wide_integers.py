@@ -8,36 +8,17 @@ from __future__ import annotations
 
 import struct
 from dataclasses import dataclass, field
-from fractions import Fraction
 from random import Random
-from typing import TYPE_CHECKING
 
-import numpy as np
-import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
-from onewafer.arch import load_architecture
-from onewafer.csl.driver import CompileOptions, MemoryFiles, compile_program
-from onewafer.simulator import Machine
-from tests.csl.library.one_pe import compile_pe, device_of
-from tests.csl.test_narrow_integers import BINARY, DIVISION, SHIFTS, START, Width, run_program
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
+from tests.csl.exact_integers import BINARY, COMPARISONS, DIVISION, I64, Width, to_float
+from tests.csl.one_task import START, assert_leaves
 
 NUM_RESULTS = 12
 NUM_LINES = 40
 DEPTH = 3
-U16, U32, U64, I64 = (Width(*w) for w in ((16, False), (32, False), (64, False), (64, True)))
-COMPARISONS: dict[str, Callable[[int, int], bool]] = {
-    "<": int.__lt__,
-    "<=": int.__le__,
-    ">": int.__gt__,
-    ">=": int.__ge__,
-    "==": int.__eq__,
-    "!=": int.__ne__,
-}
 EDGES = (0, 1, -1, 2, 10, 1 << 15, 1 << 16, 1 << 31, 1 << 32, (1 << 32) - 1, 1 << 63, 1 << 47)
 
 
@@ -50,16 +31,6 @@ def draw_number(random: Random, width: Width) -> int:
     if random.random() < 0.4:
         return width.wrap(random.choice(EDGES) + random.choice((0, 0, 1, -1)))
     return width.wrap(random.getrandbits(64) >> random.randint(0, 63))
-
-
-def to_float(number: int, *, bits: int, largest: int) -> Fraction | None:
-    """Return a number rounded to nearest even; None: it is infinite."""
-    size = abs(number)
-    unit = 1 << max(size.bit_length() - bits, 0)
-    quotient, rest = divmod(size, unit)
-    quotient += 2 * rest > unit or (2 * rest == unit and quotient % 2 == 1)
-    rounded = quotient * unit
-    return None if rounded > largest else Fraction(rounded if number >= 0 else -rounded)
 
 
 @dataclass
@@ -285,10 +256,7 @@ def test_integers_of_any_width_are_exact(seed: int) -> None:
     program = Program(Random(seed))  # noqa: S311
     for _ in range(NUM_RESULTS):
         program.result()
-    for engine in ("reference", "fast"):
-        assert run_program(program.source, engine, ("out",))["out"] == program.expected, (
-            program.source
-        )
+    assert_leaves(program.source, {"out": program.expected})
 
 
 # --- numbers in registers ------------------------------------------------------------------------
@@ -365,290 +333,4 @@ task main() void {{
   {body}
 }}{START}"""
     expected = [w for n in results for w in (n & 0xFFFFFFFF, n >> 32 & 0xFFFFFFFF)]
-
-    for engine in ("reference", "fast"):
-        assert run_program(source, engine, ("out",))["out"] == expected, source
-
-
-# --- every pair of edges -------------------------------------------------------------------------
-
-HALF, WHOLE = 1 << 31, 1 << 32
-WORDS = (
-    0,
-    1,
-    2,
-    10,
-    0xFFFF,
-    1 << 16,
-    0x1FFFF,
-    HALF - 1,
-    HALF,
-    WHOLE - 1,
-    WHOLE,
-    WHOLE + 1,
-    HALF * WHOLE,
-)
-NUMBERS = sorted({n % (1 << 64) for m in WORDS for n in (m, -m)} | {0x123456789ABCDEF0})
-COUNTS = (0, 1, 16, 31, 32, 33, 48, 63, 64, 65, 96, 0xFFFF)
-TABLE = """
-var left = [{num_left}]{type}{{ {left} }};
-var right = [{num_right}]{count}{{ {right} }};
-var out = @zeros([{num_left} * {num_right} * 2]u32);
-task main() void {{
-  var place: u16 = 0;
-  for (left) |a| {{
-    for (right) |b| {{
-      const result = @as(u64, a {symbol} b);
-      out[place] = @as(u32, result);
-      out[place + 1] = @as(u32, result >> 32);
-      place += 2;
-    }}
-  }}
-}}
-"""
-
-
-def divide_or(instead: Callable[[int], int], symbol: str) -> Callable[[int, int], int]:
-    return lambda a, b: DIVISION[symbol](a, b) if b else instead(a)
-
-
-OPERATIONS: dict[str, Callable[[int, int], int]] = {
-    **BINARY,
-    **COMPARISONS,
-    "/": divide_or(lambda _: 0, "/"),
-    "%": divide_or(lambda a: a, "%"),
-    **SHIFTS,
-}
-
-
-@pytest.mark.parametrize("width", [U64, I64], ids=str)
-@pytest.mark.parametrize("symbol", OPERATIONS)
-def test_edges(symbol: str, width: Width) -> None:
-    left = [width.wrap(n) for n in NUMBERS]
-    is_shift = symbol in ("<<", ">>")
-    right = COUNTS if is_shift else left
-    source = TABLE.format(
-        type=width,
-        count=U16 if is_shift else width,
-        left=", ".join(map(str, left)),
-        right=", ".join(map(str, right)),
-        num_left=len(left),
-        num_right=len(right),
-        symbol=symbol,
-    )
-    expected = [U64.wrap(width.wrap(int(OPERATIONS[symbol](a, b)))) for a in left for b in right]
-
-    (words,) = run_program(source + START, "fast", ("out",)).values()
-
-    assert [low | high << 32 for low, high in zip(words[::2], words[1::2], strict=True)] == expected
-
-
-# Half of the last place of an f32 (24 bits) away from one, and by one more or less.
-TIES = [
-    (1 << n) + (1 << n - 24) * odd + near
-    for n in (32, 40, 63)
-    for odd in (1, 3)
-    for near in (-1, 0, 1)
-]
-ROUNDED = [*TIES, *NUMBERS, (1 << 64) - (1 << 39), (1 << 64) - (1 << 39) - 1, 65519, 65520]
-
-
-@pytest.mark.parametrize("width", [U64, I64], ids=str)
-@pytest.mark.parametrize(("name", "bits", "largest"), [("f32", 24, 1 << 127), ("f16", 11, 65504)])
-def test_floats_are_rounded_once(name: str, bits: int, largest: int, width: Width) -> None:
-    numbers = [width.wrap(n) for n in ROUNDED]
-    listed = ", ".join(map(str, numbers))
-    word = f"@as(u32, @bitcast(u16, @as({name}, n)))" if bits < 24 else "@bitcast(u32, @as(f32, n))"
-    source = f"""
-const numbers = [{len(numbers)}]{width}{{ {listed} }};
-var out = @zeros([{len(numbers)}]u32);
-export var known = rounded();
-fn rounded() [{len(numbers)}]u32 {{
-  var words = @zeros([{len(numbers)}]u32);
-  for (numbers) |n, i| {{ words[i] = {word}; }}
-  return words;
-}}
-task main() void {{
-  for (numbers) |n, i| {{ out[i] = {word}; }}
-}}{START}"""
-    rounded = [to_float(n, bits=bits, largest=largest) for n in numbers]
-    infinity = [float("inf") if n > 0 else -float("inf") for n in numbers]
-    floats = [i if r is None else float(r) for r, i in zip(rounded, infinity, strict=True)]
-    dtype = np.dtype("<f2" if bits < 24 else "<f4")
-    expected = np.array(floats, np.float64).astype(dtype).view(f"<u{dtype.itemsize}").tolist()
-
-    for engine in ("reference", "fast"):
-        assert run_program(source, engine, ("out", "known")) == {"out": expected, "known": expected}
-
-
-# --- the places of programs ----------------------------------------------------------------------
-
-
-PLACES = """
-const pair = struct { first: i64, second: u16, third: u40 };
-const either = extern union { whole: u64, words: [2]u32, half: i32 };
-const bits = packed struct { low: u20, middle: i40, is_set: bool };
-const kinds = enum(u40) { NEAR, FAR = 0x8000000000 };
-var numbers = [4]i64{ 1, -2, 3, -4 };
-var copies: [4]i64;
-var pairs: [2]pair;
-var one: u16 = 1;
-var function: *const fn (i64, u16) i64 = &shifted;
-var mixed: either;
-var flags = [2]bits{ @bitcast(bits, @as(u61, 0)), @bitcast(bits, @as(u61, 0)) };
-var kind = kinds.NEAR;
-var out = @zeros([18]i64);
-
-fn shifted(x: i64, by: u16) i64 { return x << by; }
-fn swapped(p: pair) pair {
-  return .{ .first = p.third, .second = p.second, .third = @as(u40, p.first) };
-}
-inline fn twice(x: anytype) @type_of(x) { return x + x; }
-fn next(at: *i64) i64 { at.* += 1; return at.*; }
-fn kept(x: i64) i64 { const p = &x; return p.* - 1; }
-fn total(list: [*]i64, n: u64) i64 {
-  var sum: i64 = 0;
-  var i: u64 = 0;
-  while (i < n) : (i += 1) {
-    if (list[i] == -2) continue;
-    sum += list[i];
-  }
-  return sum;
-}
-
-task main() void {
-  copies = numbers;
-  copies[one] *= 1 << 40;
-  out[0] = copies[1];
-  pairs[one] = pair{ .first = 1 << 36, .second = 2, .third = 0xffffffffff };
-  pairs[0] = swapped(pairs[one]);
-  out[1] = pairs[0].first + @as(i64, pairs[0].third) * 2;
-  out[2] = function(numbers[2], 33 * one);
-  mixed = .{ .whole = 0x100000002 };
-  mixed.words[one] += 4;
-  out[3] = @bitcast(i64, mixed.whole);
-  flags[one].middle = -1 << 39;
-  flags[one].middle -= 1;
-  flags[one].is_set = flags[one].middle > 0x7fff;
-  out[4] = @bitcast(i64, @as(u64, @bitcast(u61, flags[1])));
-  kind = kinds.FAR;
-  out[5] = if (kind == kinds.FAR) @as(i64, @as(u40, kind)) else 0;
-  out[6] = total(&numbers, 4);
-  out[7] = next(&out[7]) * 10 + next(&out[7]);
-  out[8] = switch (numbers[one]) { -2 => twice(numbers[0]), 3, 4 => 7, else => 8 };
-  out[9] = (search: {
-    for (numbers) |n, i| {
-      if (n > 1 << 1) { break :search n * 100 + @as(i64, i); }
-    }
-    break :search @as(i64, 0);
-  });
-  out[10] = kept(numbers[3]);
-  var low = numbers[0] - numbers[1];
-  const place = &low;
-  place.* <<= 60;
-  out[11] = low;
-  for (@range(i64, 3, -3, -2)) |n| { out[12] = out[12] * 100 + n; }
-  for (@range(u64, 1, 0xffffffffffffffff, 1 << 62)) |n| { out[16] += @as(i64, n); }
-  for (@range(i64, -1 << 63, (1 << 63) - 1, 1)) |n| {
-    if (n == (-1 << 63) + 4) break;
-    out[17] = n;
-  }
-  copies = @constants([4]i64, numbers[2]);
-  const known = [2]u64{ 1 << 63, 5 };
-  out[13] = copies[one] + @bitcast(i64, known[one]);
-  out[14] = if (one == 1 and numbers[0] < numbers[2]) ~numbers[0] else -numbers[0];
-  const scaled: f32 = @as(f32, numbers[1]) * 1.5;
-  out[15] = @as(i64, scaled) + @as(i64, numbers[0] == 1);
-}
-"""
-IN_PLACES = (
-    *(-2 << 40, (1 << 40) - 1 + (((1 << 36) & (1 << 40) - 1) << 1), 3 << 33, 0x5_0000_0002),
-    *(
-        (1 << 39) - 1 << 20 | 1 << 60,
-        1 << 39,
-        0,
-        12,
-        2,
-        302,
-        -5,
-        3 << 60,
-        30099,
-        8,
-        -2,
-        -2,
-        (6 << 62) + 4,
-        (-1 << 63) + 3,
-    ),
-)
-
-
-@pytest.mark.parametrize("engine", ["reference", "fast"])
-def test_places_of_values(engine: str) -> None:
-    (words,) = run_program(PLACES + START, engine, ("out",)).values()
-    found = struct.unpack("<18q", struct.pack("<36I", *words))
-    assert [hex(n) for n in found] == [hex(I64.wrap(n)) for n in IN_PLACES]
-
-
-@pytest.mark.parametrize("engine", ["reference", "fast"])
-def test_hosts_copy_pairs_of_words(engine: str) -> None:
-    declarations = "var a = @zeros([3]u64);\nvar b = @zeros([3]i64);\n"
-    body = "for (a) |x, i| { b[i] = @bitcast(i64, x * x) - 1; }"
-    variables = {"a": "u64", "b": "i64"}
-    device = device_of(compile_pe(body, declarations, variables=variables), engine=engine)
-    numbers = np.array([0, 3, (1 << 33) + 5], "<u8")
-
-    device.write("a", numbers.view("<u4").reshape(1, 1, 6))
-    device.launch("run")
-
-    found = device.read("b", 6).reshape(-1).astype("<u4").view("<i8")
-    assert found.tolist() == [-1, 8, I64.wrap(((1 << 33) + 5) ** 2 - 1)]
-
-
-def test_numbers_that_differ_between_pes() -> None:
-    layout = """
-layout {
-  @set_rectangle(3, 1);
-  for (@range(u16, 3)) |x| {
-    const n = @as(i64, x) * 0x1234567890 - 0x2000000000;
-    @set_tile_code(x, 0, "pe.csl", .{ .n = n, .count = @as(u64, x) << 5 });
-  }
-}"""
-    program = f"""
-param n: i64;
-param count: u64;
-var kept: i64 = n;
-var sums = @zeros([2]i64);
-var i: u16 = 1;
-task main() void {{
-  sums[i] = kept + n * 3 + (n >> count) + (n << count);
-}}{START}"""
-    architecture = load_architecture("wse3")
-    options = CompileOptions(entry="layout.csl", architecture=architecture, uses_memcpy=False)
-    image = compile_program(options, MemoryFiles({"layout.csl": layout, "pe.csl": program}))
-    machine = Machine(image, architecture, engine="reference")
-    machine.run(max_cycles=10_000)
-
-    assert len(image.programs) == 1
-    for x in range(3):
-        n, symbol = x * 0x1234567890 - 0x2000000000, machine.symbol(x, 0, "sums")
-        found = struct.unpack("<2q", machine.peek(x, 0, symbol.address, symbol.num_bytes))
-        assert found == (0, I64.wrap(n * 4 + (n >> 32 * x) + (n << 32 * x)))
-
-
-@pytest.mark.parametrize("count", ["@as(u32, 0xffffffff)", "@as(i16, -1)", "@as(u64, 1 << 40)"])
-def test_known_counts_beyond_the_width_leave_nothing(count: str) -> None:
-    source = f"""
-    var n: i64 = -5;
-    var m: u64 = 5;
-    var out = @zeros([8]u32);
-    task main() void {{
-      const results = [4]u64{{
-        @bitcast(u64, n << {count}), @bitcast(u64, n >> {count}), m << {count}, m >> {count} }};
-      for (results) |result, i| {{
-        out[2 * i] = @as(u32, result);
-        out[2 * i + 1] = @as(u32, result >> 32);
-      }}
-    }}{START}"""
-    ones = 0xFFFFFFFF
-    for engine in ("reference", "fast"):
-        assert run_program(source, engine, ("out",))["out"] == [0, 0, ones, ones, 0, 0, 0, 0]
+    assert_leaves(source, {"out": expected})
