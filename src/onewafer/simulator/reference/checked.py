@@ -34,10 +34,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from onewafer.image import DsdDescriptor, OperandMode, Symbol, TileProgram
-    from onewafer.simulator.reference.compute_element import Ready
     from onewafer.simulator.reference.element_program import ElementProgram
     from onewafer.simulator.reference.instructions import Execute, Instruction
     from onewafer.simulator.reference.operand import Operand
+    from onewafer.simulator.reference.picker import Ready
 
 UNKNOWN = -1
 """Origin of what is no address, or one of which nobody knows where it comes from."""

@@ -1,4 +1,4 @@
-"""The processor of one PE: main thread, picker and the issue of DSD operations (M20–M39, M60–M65).
+"""The processor of one PE: main thread, tasks and the issue of DSD operations (M20–M39, M60–M65).
 
 `tick` brings the element to a cycle: the data path settles what went on since the last tick, the
 main thread and the picker act, and the data path serves one operation. The element reads its
@@ -11,12 +11,10 @@ time, at most to the end of the run's slice.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from enum import Enum
 from math import prod
 from typing import TYPE_CHECKING
 
-from onewafer.arch import DataTaskKey
 from onewafer.errors import HazardError, Place, SimulationError
 from onewafer.image import (
     COLORS_OF_A_WORD,
@@ -29,13 +27,9 @@ from onewafer.image import (
     DsdKind,
     DsdOperation,
     OperandMode,
-    TaskKind,
 )
 from onewafer.simulator.arithmetic.control import (
     NUM_ENTRIES,
-    control_task_of,
-    entry_of,
-    is_control,
 )
 from onewafer.simulator.arithmetic.exceptions import EXCEPTIONS_REGISTER
 from onewafer.simulator.arithmetic.outputs import input_flags, output_flags
@@ -54,7 +48,6 @@ from onewafer.simulator.messages import (
     EMPTY_DSR,
     busy_microthread,
     place,
-    unbound_control_task,
 )
 from onewafer.simulator.reference.counter import CycleCounter
 from onewafer.simulator.reference.data_path import DataPath
@@ -74,6 +67,7 @@ from onewafer.simulator.reference.operand import (
     to_signed16,
 )
 from onewafer.simulator.reference.operation import MAIN_THREAD, Operation
+from onewafer.simulator.reference.picker import Picker
 from onewafer.simulator.reference.queue_registers import queue_registers_of
 from onewafer.simulator.reference.router import NEVER, Channel, OutputQueue, Router
 from onewafer.simulator.state import FIRST_THREAD
@@ -87,41 +81,17 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from onewafer.arch import Architecture
-    from onewafer.image import DsdDescriptor, Symbol, Task
+    from onewafer.image import DsdDescriptor, Symbol
     from onewafer.simulator.findings import Checking
     from onewafer.simulator.reference.agenda import Agenda
     from onewafer.simulator.reference.element_program import ElementProgram
     from onewafer.simulator.reference.operation import OperationTiming
+    from onewafer.simulator.reference.picker import Ready
     from onewafer.simulator.state import MachineState
     from onewafer.trace import EventSink
 
-LAUNCH_ID = 31
-"""The picker's number for a launched function: after every task id (M62)."""
-CONTROL_TASK_ID = 64
-"""Added to the id of a control task in events."""
-_NUM_PICKER_IDS = 32
 _DSR_MODES = (OperandMode.DSR_DEST, OperandMode.DSR_SRC0, OperandMode.DSR_SRC1)
 _WORD = 0xFFFF_FFFF
-
-
-@dataclass(frozen=True, slots=True)
-class Ready:
-    """A task that could start now."""
-
-    number: int
-    """The picker's (M62)."""
-    entry: int
-    task: Task | None
-    """None: the launched function."""
-    channel: Channel | None = None
-    """Where its wavelet waits."""
-
-    @property
-    def event_id(self) -> int:
-        """What events call it."""
-        if self.task is not None and self.task.kind is TaskKind.CONTROL:
-            return CONTROL_TASK_ID + self.task.task_id
-        return self.number
 
 
 class MainThread(Enum):
@@ -160,7 +130,6 @@ class ComputeElement:
         "fifo_lengths",
         "fifos",
         "index",
-        "last_picked",
         "main_free",
         "main_next",
         "main_thread",
@@ -170,6 +139,7 @@ class ComputeElement:
         "path",
         "pc",
         "pending_launch",
+        "picker",
         "program",
         "queue_registers",
         "queues",
@@ -224,6 +194,7 @@ class ComputeElement:
         self.counter = CycleCounter()
         ramp = architecture.timing.ramp_cycles
         self.path = DataPath(self, agenda, ramp)
+        self.picker = Picker(self, tables, state, agenda, architecture.data_task_key)
         self.channels = {
             color: Channel(color, attachment.queue, attachment.words + ramp, self)
             for color, attachment in tables.attachments.items()
@@ -242,7 +213,6 @@ class ComputeElement:
         self.written_register: tuple[int, int] | None = None
         """A register of the router that was written in this cycle, and the word."""
         self.pending_launch: tuple[Symbol, tuple[int, ...]] | None = None
-        self.last_picked = _NUM_PICKER_IDS - 1
         self.busy_issues: dict[int, int] = {}
         """How often the instruction at a program counter found its microthread busy."""
         self.main_thread_cycles = self.num_instructions = self.task_starts = 0
@@ -540,15 +510,13 @@ class ComputeElement:
             self.main_next = cycle
 
     def _pick(self, cycle: int) -> None:
-        """Start a ready task (M60, M62–M64)."""
+        """Start a ready task (M60, M63, M64)."""
         if cycle < self.main_free:
             self._agenda.schedule(self, self.main_free)
             return
-        ready = self._ready_tasks(cycle)
-        if not ready:
+        chosen = self.picker.choose(cycle)
+        if chosen is None:
             return
-        chosen = self._rotated(min(ready, key=self._order))
-        self.last_picked = chosen.number
         self.pc = chosen.entry
         self.return_depth = 0
         self.main_thread = MainThread.RUNNING
@@ -556,74 +524,6 @@ class ComputeElement:
         self.task_starts += 1
         self._take_arguments(chosen, cycle)
         self.record(self.main_next, EventKind.TASK_START, chosen.event_id, self.pc)
-
-    def _rotated(self, chosen: Ready) -> Ready:
-        """Count the start of a data task; return the other task of its pair if it is due (M142).
-
-        That one takes the wavelet of the start, as it would take a control wavelet: no public text
-        says whether it does, only that it starts instead.
-        """
-        pair = self._tables.rotations.get(chosen.task)
-        if pair is None:
-            return chosen
-        number, limit, alternate = pair
-        counts = self._state.rotation_counts[self.index]
-        if counts[number] < limit:
-            counts[number] += 1
-            return chosen
-        counts[number] = 0
-        return replace(chosen, entry=alternate.entry, task=alternate)
-
-    def _order(self, ready: Ready) -> tuple[int, bool]:
-        """Return when the picker comes to a task; of one number the local task goes first."""
-        distance = (ready.number - self.last_picked - 1) % _NUM_PICKER_IDS
-        return distance, ready.channel is not None
-
-    def _ready_tasks(self, cycle: int) -> list[Ready]:
-        """Return the tasks that could start now."""
-        state, tables = self._state, self._tables
-        runnable = int(state.pending_tasks[self.index] & ~state.blocked_tasks[self.index])
-        ready = [
-            Ready(task_id, task.entry, task)
-            for task_id, task in tables.local_tasks.items()
-            if runnable >> task_id & 1
-        ]
-        for channel in self.channels.values():
-            task = self._task_of_wavelet(channel, cycle)
-            if task is not None:
-                ready.append(Ready(self._picker_number(channel), task.entry, task, channel))
-        if self.pending_launch is not None:
-            ready.append(Ready(LAUNCH_ID, self.pending_launch[0].address, None))
-        return ready
-
-    def _picker_number(self, channel: Channel) -> int:
-        by_color = self._architecture.data_task_key is DataTaskKey.COLOR
-        return channel.color if by_color else channel.queue
-
-    def _task_of_wavelet(self, channel: Channel, cycle: int) -> Task | None:
-        """Return the task that the first wavelet of a channel starts now (M60, M65, M96)."""
-        is_blocked = int(self._state.blocked_colors[self.index]) >> channel.home & 1
-        if is_blocked or not channel.words:
-            return None
-        readable, word = channel.words[0]
-        tables = self._tables
-        if is_control(word):
-            is_awaited = channel.reader is not None and channel.reader.takes_control
-            if not tables.control_tasks or is_awaited:
-                return None
-        elif channel.reader is not None or channel.home not in tables.data_task_of_color:
-            return None
-        if readable > cycle:
-            self._agenda.schedule(self, readable)
-            return None
-        if not is_control(word):
-            return tables.data_task_of_color[channel.home]
-        entry = control_task_of(entry_of(word), tables.control_offsets.get(channel.queue, 0))
-        task = tables.control_tasks.get(entry)
-        if task is None:
-            message = unbound_control_task(entry, channel.color)
-            raise SimulationError(message, Place(self.x, self.y, cycle))
-        return task
 
     def _take_arguments(self, chosen: Ready, cycle: int) -> None:
         """Clear what made a task ready and put its arguments into their registers."""

@@ -1,0 +1,144 @@
+"""The picker of one PE: which task an idle main thread starts (M60, M62, M65, M96, M142)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from onewafer.arch import DataTaskKey
+from onewafer.errors import Place, SimulationError
+from onewafer.image import TaskKind
+from onewafer.simulator.arithmetic.control import control_task_of, entry_of, is_control
+from onewafer.simulator.messages import unbound_control_task
+
+if TYPE_CHECKING:
+    from onewafer.image import Task
+    from onewafer.simulator.reference.agenda import Agenda
+    from onewafer.simulator.reference.compute_element import ComputeElement
+    from onewafer.simulator.reference.element_program import ElementProgram
+    from onewafer.simulator.reference.router import Channel
+    from onewafer.simulator.state import MachineState
+
+LAUNCH_ID = 31
+"""The picker's number for a launched function: after every task id (M62)."""
+CONTROL_TASK_ID = 64
+"""Added to the id of a control task in events."""
+_NUM_PICKER_IDS = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """A task that could start now."""
+
+    number: int
+    """The picker's (M62)."""
+    entry: int
+    task: Task | None
+    """None: the launched function."""
+    channel: Channel | None = None
+    """Where its wavelet waits."""
+
+    @property
+    def event_id(self) -> int:
+        """What events call it."""
+        if self.task is not None and self.task.kind is TaskKind.CONTROL:
+            return CONTROL_TASK_ID + self.task.task_id
+        return self.number
+
+
+class Picker:
+    """Goes round the tasks that are ready."""
+
+    __slots__ = ("_agenda", "_key", "_owner", "_state", "_tables", "last_picked")
+
+    def __init__(
+        self,
+        owner: ComputeElement,
+        tables: ElementProgram,
+        state: MachineState,
+        agenda: Agenda,
+        key: DataTaskKey,
+    ) -> None:
+        """Begin before the first number; `key` says which number the task of a wavelet has."""
+        self._owner = owner
+        self._tables = tables
+        self._state = state
+        self._agenda = agenda
+        self._key = key
+        self.last_picked = _NUM_PICKER_IDS - 1
+
+    def choose(self, cycle: int) -> Ready | None:
+        """Return the task that starts now, and go on from it the next time; None: none is ready."""
+        ready = self._ready_tasks(cycle)
+        if not ready:
+            return None
+        chosen = self._rotated(min(ready, key=self._order))
+        self.last_picked = chosen.number
+        return chosen
+
+    def _rotated(self, chosen: Ready) -> Ready:
+        """Count the start of a data task; return the other task of its pair if it is due (M142).
+
+        That one takes the wavelet of the start, as it would take a control wavelet: no public text
+        says whether it does, only that it starts instead.
+        """
+        pair = self._tables.rotations.get(chosen.task)
+        if pair is None:
+            return chosen
+        number, limit, alternate = pair
+        counts = self._state.rotation_counts[self._owner.index]
+        if counts[number] < limit:
+            counts[number] += 1
+            return chosen
+        counts[number] = 0
+        return replace(chosen, entry=alternate.entry, task=alternate)
+
+    def _order(self, ready: Ready) -> tuple[int, bool]:
+        """Return when the picker comes to a task; of one number the local task goes first."""
+        distance = (ready.number - self.last_picked - 1) % _NUM_PICKER_IDS
+        return distance, ready.channel is not None
+
+    def _ready_tasks(self, cycle: int) -> list[Ready]:
+        """Return the tasks that could start now."""
+        owner, state = self._owner, self._state
+        runnable = int(state.pending_tasks[owner.index] & ~state.blocked_tasks[owner.index])
+        ready = [
+            Ready(task_id, task.entry, task)
+            for task_id, task in self._tables.local_tasks.items()
+            if runnable >> task_id & 1
+        ]
+        for channel in owner.channels.values():
+            task = self._task_of_wavelet(channel, cycle)
+            if task is not None:
+                ready.append(Ready(self._picker_number(channel), task.entry, task, channel))
+        if owner.pending_launch is not None:
+            ready.append(Ready(LAUNCH_ID, owner.pending_launch[0].address, None))
+        return ready
+
+    def _picker_number(self, channel: Channel) -> int:
+        return channel.color if self._key is DataTaskKey.COLOR else channel.queue
+
+    def _task_of_wavelet(self, channel: Channel, cycle: int) -> Task | None:
+        """Return the task that the first wavelet of a channel starts now (M60, M65, M96)."""
+        is_blocked = int(self._state.blocked_colors[self._owner.index]) >> channel.home & 1
+        if is_blocked or not channel.words:
+            return None
+        readable, word = channel.words[0]
+        tables = self._tables
+        if is_control(word):
+            is_awaited = channel.reader is not None and channel.reader.takes_control
+            if not tables.control_tasks or is_awaited:
+                return None
+        elif channel.reader is not None or channel.home not in tables.data_task_of_color:
+            return None
+        if readable > cycle:
+            self._agenda.schedule(self._owner, readable)
+            return None
+        if not is_control(word):
+            return tables.data_task_of_color[channel.home]
+        entry = control_task_of(entry_of(word), tables.control_offsets.get(channel.queue, 0))
+        task = tables.control_tasks.get(entry)
+        if task is None:
+            message = unbound_control_task(entry, channel.color)
+            raise SimulationError(message, Place(self._owner.x, self._owner.y, cycle))
+        return task
