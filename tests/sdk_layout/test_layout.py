@@ -1,6 +1,7 @@
 """`SdkLayout` from regions to results, and what it says to mistakes."""
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -189,14 +190,14 @@ def test_findings_of_the_compiler_show_the_layout(csl, layout):
 @pytest.mark.parametrize(
     ("steps", "code", "help_text"),
     [
-        ("del region.params['size']", "unbound-param", "region.set_param_all"),
         ("region.paint(IntVector(1, 0), color, [to('EAST')])", "route-leaves-rectangle", "with get_edge_routing"),
         ("region.paint(IntVector(0, 0), color, [to('EAST')]); region.paint(IntVector(1, 0), color, [to('RAMP')])",
          "route-not-accepted", "let the neighbour receive it"),
         ("region.paint_all(color, [to('RAMP').add_input(Route.EAST)])", "two-drivers", "a list of positions"),
     ],
 )  # fmt: skip
-def test_findings_help_the_script(layout, steps, code, help_text):
+def test_findings_help_the_script(capsys, steps, code, help_text):
+    layout = SdkLayout(SdkTarget.WSE2, msg_level="WARNING")
     region = layout.create_code_region("./sender.csl", "sender", 2, 1)
     region.set_param_all("size", 4)
     region.set_param_all(region.color("tx"))
@@ -205,10 +206,21 @@ def test_findings_help_the_script(layout, steps, code, help_text):
         return RoutingPosition().set_input([Route.NORTH]).set_output([Route[side]])
 
     exec(steps, {**globals(), "region": region, "color": Color("c"), "to": to})  # noqa: S102
+    layout.compile("out")
+    shown = capsys.readouterr().err
+    (finding,) = re.findall(rf"^warning\[{code}\].*?(?:\n\n|\Z)", shown, re.MULTILINE | re.DOTALL)
+    assert help_text in finding
+
+
+@pytest.mark.usefixtures("csl")
+def test_a_param_without_value_helps_the_script(layout):
+    region = layout.create_code_region("./sender.csl", "sender", 2, 1)
+    region.set_param_all(region.color("tx"))
     with pytest.raises(CompileError) as caught:
         layout.compile("out")
-    (finding,) = [d for d in caught.value.diagnostics if d.code == code]
-    assert help_text in finding.help
+    (finding,) = caught.value.diagnostics
+    assert finding.code == "unbound-param"
+    assert "region.set_param_all" in finding.help
 
 
 @pytest.mark.usefixtures("csl")

@@ -19,8 +19,8 @@ _HELP = {
     "color alone if the param has its name",
     "route-leaves-rectangle": f"there is no PE on that side: {_AT_A_SIDE}",
     "route-not-accepted": f"let the neighbour receive it from this side, or {_AT_A_SIDE}",
-    "two-drivers": "a router takes a color from one side at a time: give each position one input, "
-    "take turns with a list of positions, or use a second color",
+    "two-drivers": "let one side at a time send, or give each position one input, take turns with "
+    "a list of positions, or use a second color",
 }
 _USUAL = frozenset({"route-without-sender"})
 """What a region painted as a whole gives at its rim."""

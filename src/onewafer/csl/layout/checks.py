@@ -4,17 +4,19 @@ In: the complete color table. Out: nothing but findings. Every rule is one funct
 masks of one color to a mask of the PEs that break it, so that a wafer takes a few array
 operations; PEs configured by the same statement share one finding, which names the first of them.
 
+All findings are warnings. Correct programs configure regular patterns whose rim PEs never send, and
+several inputs of which one at a time is used; whether a wavelet ever takes such a route is known at
+run time only, where one that cannot go on waits (M57) and is told of at the end.
+
 A PE may receive from and send to whatever any of its switch positions says, because positions
-change at run time. Correct programs configure regular patterns whose rim PEs never send: a route
-that leads nowhere is therefore an error only if a neighbour feeds it, or if no PE of its statement
-has a better one; otherwise, and wherever a switch may turn away from it in time, it is a warning.
+change at run time.
 Colors that start torn down are not checked: the program sets their routes before it uses them.
 Those that change their color on the way are checked only against the rectangle.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
     from onewafer.image import ColorConfig
 
 _LINKS = (Direction.WEST, Direction.EAST, Direction.SOUTH, Direction.NORTH)
+_NEVER_TAKEN = "right if nothing is sent there; a wavelet that is waits for ever"
 
 
 def check_routes(table: ColorTable, sink: DiagnosticSink) -> None:
@@ -45,7 +48,6 @@ def check_routes(table: ColorTable, sink: DiagnosticSink) -> None:
     is_merging = _lookup([_merges(config) for config in configs])
     is_fixed = _lookup([not (config.teardown or config.swap_mask) for config in configs])
     is_swapped = _lookup([config.swap_mask != 0 for config in configs])
-    is_plain = _lookup([_num_positions(config) == 1 for config in configs])
     starts_torn_down = _lookup([config.teardown for config in configs])
     for color in range(NUM_COLORS):
         config = routes[:, :, color]
@@ -56,7 +58,6 @@ def check_routes(table: ColorTable, sink: DiagnosticSink) -> None:
             rx_of_config[config],
             tx_of_config[config],
             is_fixed[config].astype(bool),
-            is_plain[config].astype(bool),
             starts_torn_down[config].astype(bool),
             (is_swapped[config] | is_swapped[routes[:, :, color ^ 1]]).astype(bool),
         )
@@ -80,10 +81,6 @@ def _merges(config: ColorConfig) -> bool:
     return any(position and position.rx.bit_count() > 1 for position in config.positions)
 
 
-def _num_positions(config: ColorConfig) -> int:
-    return sum(position is not None for position in config.positions)
-
-
 def _lookup(values: list[int]) -> NDArray[np.uint8]:
     """Return an array whose last element answers for NO_ROUTE, the index −1."""
     return np.array([*values, 0], dtype=np.uint8)
@@ -98,8 +95,6 @@ class _ColorPlane:
     tx: NDArray[np.uint8]
     is_fixed: NDArray[np.bool_]
     """The color is known here, keeps its number, and does not start torn down."""
-    is_plain: NDArray[np.bool_]
-    """The color is known here and has one switch position only."""
     starts_torn_down: NDArray[np.bool_]
     swaps: NDArray[np.bool_]
     """Here the color comes in as the other one of its pair, or that as this one."""
@@ -119,14 +114,6 @@ class _ColorPlane:
         sends = _neighbour(_has(self.tx, direction.opposite), direction)
         is_torn_down = _neighbour(_is_torn_down(self), direction)
         return _has(self.rx, direction) & ~sends & self.is_fixed & ~is_torn_down
-
-    def fed(self) -> NDArray[np.bool_]:
-        """PEs that receive from a neighbour that sends to them."""
-        result = np.zeros_like(self.is_fixed)
-        for direction in _LINKS:
-            sends = _neighbour(_has(self.tx, direction.opposite), direction)
-            result |= _has(self.rx, direction) & sends
-        return result
 
     def _is_comparable(self, direction: Direction) -> NDArray[np.bool_]:
         exists = _neighbour(np.ones_like(self.is_fixed), direction)
@@ -167,7 +154,6 @@ class _Group:
     y: int
     others: str
     """` and n other PEs`, or nothing."""
-    severity: Severity
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,34 +171,37 @@ class _Findings:
         return self.plane.color
 
     def report_two_drivers(self, broken: NDArray[np.bool_]) -> None:
-        for group in self._groups(broken, broken):
+        for group in self._groups(broken):
             index = int(self.config[group.y, group.x])
             masks = [p.rx for p in self.table.configs[index].positions if p is not None]
             mask = next(mask for mask in masks if mask.bit_count() > 1)
             sides = " and ".join(d.name for d in Direction if mask & (1 << d))
             self._report(
-                replace(group, severity=Severity.ERROR),
+                group,
                 "two-drivers",
                 f"color {self.color} has two drivers at {_pes(group)}: it receives from {sides} "
                 "at once",
-                help_text="a router takes a color from one side at a time: leave one direction in "
-                "`.rx`, take turns with `.switches`, or use a second color",
+                note="the simulated machine merges what comes; on hardware it is undefined what "
+                "happens if wavelets arrive from several sides at the same time",
+                help_text="let one side at a time send, or leave one direction in `.rx`, take "
+                "turns with `.switches`, or use a second color",
             )
 
     def report_leaving(self, direction: Direction, broken: NDArray[np.bool_]) -> None:
-        for group in self._groups(broken, _has(self.plane.tx, direction)):
+        for group in self._groups(broken):
             self._report(
                 group,
                 "route-leaves-rectangle",
                 f"color {self.color} leaves the program's {self.table.width}×{self.table.height} "
                 f"rectangle at {_pes(group)}, going {direction.name}",
+                note=_NEVER_TAKEN,
                 help_text=f"there is no PE on that side: at this edge leave {direction.name} out "
                 "of `.tx`, or enlarge the rectangle with `@set_rectangle`",
             )
 
     def report_not_accepted(self, direction: Direction, broken: NDArray[np.bool_]) -> None:
         side = direction.opposite.name
-        for group in self._groups(broken, _has(self.plane.tx, direction)):
+        for group in self._groups(broken):
             neighbour = _step(group, direction)
             place = self.table.place(*neighbour, self.color)
             self._report(
@@ -221,55 +210,37 @@ class _Findings:
                 f"color {self.color} goes {direction.name} from {_pes(group)} to PE {neighbour}, "
                 f"which does not receive it from {side}",
                 other=Annotation(place, f"PE {neighbour} is configured here") if place else None,
-                note="the first wavelet would wait in the link for ever",
+                note=_NEVER_TAKEN,
                 help_text=f"add `.rx = .{{ {side} }}` to the color at PE {neighbour}, or leave "
                 f"{direction.name} out of `.tx` here",
             )
 
     def report_without_sender(self, direction: Direction, broken: NDArray[np.bool_]) -> None:
-        for group in self._groups(broken, broken):
+        for group in self._groups(broken):
             x, y = neighbour = _step(group, direction)
             is_inside = 0 <= x < self.table.width and 0 <= y < self.table.height
             sender = f"PE {neighbour} never sends it there" if is_inside else "no PE is there"
             self._report(
-                replace(group, severity=Severity.WARNING),
+                group,
                 "route-without-sender",
                 f"color {self.color} is received from {direction.name} at {_pes(group)}, but "
                 f"{sender}",
                 help_text=f"leave {direction.name} out of `.rx`, or let that side send the color",
             )
 
-    def _groups(self, broken: NDArray[np.bool_], among: NDArray[np.bool_]) -> list[_Group]:
-        """Group the broken PEs by statement; `among` are those that might have been broken."""
+    def _groups(self, broken: NDArray[np.bool_]) -> list[_Group]:
+        """Group the broken PEs by statement."""
         cells = np.flatnonzero(broken)
-        if not len(cells):
-            return []
-        places, first, sizes = np.unique(
+        _, first, sizes = np.unique(
             self.places.ravel()[cells], return_index=True, return_counts=True
         )
-        is_plain = broken & self.plane.is_plain
-        num_candidates = self._count(among)[places]
-        num_plain = self._count(is_plain)[places]
-        num_fed = self._count(is_plain & self.plane.fed())[places]
-        is_certain = (num_fed > 0) | ((num_plain > 0) & (sizes == num_candidates))
         groups: list[_Group] = []
         for index in np.argsort(first):
             y, x = divmod(int(cells[first[index]]), self.table.width)
             others = int(sizes[index]) - 1
             plural = "s" if others > 1 else ""
-            groups.append(
-                _Group(
-                    x,
-                    y,
-                    f" and {others} other PE{plural}" if others else "",
-                    Severity.ERROR if is_certain[index] else Severity.WARNING,
-                )
-            )
+            groups.append(_Group(x, y, f" and {others} other PE{plural}" if others else ""))
         return groups
-
-    def _count(self, pes: NDArray[np.bool_]) -> NDArray[np.intp]:
-        """Count PEs by the statement that configured them."""
-        return np.bincount(self.places[pes], minlength=int(self.places.max()) + 1)
 
     def _report(
         self,
@@ -290,7 +261,7 @@ class _Findings:
                 (other,) if other else (),
                 (note,) if note else (),
                 help_text,
-                group.severity,
+                Severity.WARNING,
             )
         )
 
