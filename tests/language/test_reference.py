@@ -28,7 +28,7 @@ MACHINES = ("wse2", "wse3")
 MAX_CYCLES = 20_000
 
 FINDING = re.compile(r"// (error|warning|note): \[([a-z-]+)\]")
-EXPECTATION = re.compile(r"// expect: ([\w.#]+)(?: at (\d+), (\d+))? = (.*)")
+EXPECTATION = re.compile(r"// expect: ([\w.#\[\]]+)(?: at (\d+), (\d+))? = (.*)")
 
 ONE_PE = """
 param width = 1;
@@ -75,7 +75,9 @@ class Program:
         self.files["layout.csl" if is_layout else "pe.csl"] = text
 
     def expectations(self):
-        for name, x, y, value in EXPECTATION.findall(self.text):
+        found = EXPECTATION.findall(self.text)
+        assert len(found) == self.text.count("// expect:")
+        for name, x, y, value in found:
             yield name, int(x or 0), int(y or 0), value
 
 

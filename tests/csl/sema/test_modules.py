@@ -472,7 +472,7 @@ def test_a_number_is_not_indexed(analyze):
 @pytest.mark.parametrize(
     ("declarations", "part"),
     [
-        ("const node = struct { next: *node }; export var n: node;", "`*anyopaque`"),
+        ("const node = struct { next: node }; export var n: node;", "a pointer, `*node`"),
         ("export var a: [2]*anyopaque = [2]*anyopaque{ &a, &a };", "while the program runs"),
     ],
 )

@@ -68,6 +68,7 @@ class Module:
         self._variables: dict[str, Variable] = {}
         self._active: list[str] = []
         self._poisoned: set[str] = set()
+        self._struct_names: dict[str, t.StructName] = {}
         self._function_types: dict[ast.Function, t.FunctionType] = {}
         context.modules.append(self)
 
@@ -135,6 +136,14 @@ class Module:
         value = self._values.get(name)
         return value if value is not None else self._resolve(name, span)
 
+    def read_pointee(self, name: str, span: Span) -> Value:
+        """Return what a pointer leads to: a name alone for a struct type that is being made."""
+        node = _struct_of(self.code.declarations.get(name)) if name in self._active else None
+        if node is None:
+            return self.read(name, span)
+        key = (node, self._key_by_params)
+        return TypeValue(self._struct_names.setdefault(name, t.StructName(name, key)))
+
     def _resolve(self, name: str, span: Span) -> Value:
         declaration = self.code.declarations.get(name)
         if declaration is None:
@@ -160,6 +169,11 @@ class Module:
         finally:
             self._active.pop()
         self._values[name] = value
+        match value:
+            case TypeValue(t.StructType() | t.PackedType() as type_) if name in self._struct_names:
+                self._struct_names[name].give_to(type_)
+            case _:
+                pass
         return value
 
     def _predeclared(self, name: str, span: Span) -> Value:
@@ -347,11 +361,20 @@ def _has_size(type_: t.Type) -> bool:
     return t.num_bytes(type_) > 0 or isinstance(type_, t.ArrayType)
 
 
+def _struct_of(declaration: ast.TopDeclaration | None) -> ast.StructType | None:
+    """Return the `struct { … }` whose type a declaration names; None: it is something else."""
+    match declaration:
+        case ast.Variable(is_const=True, initializer=ast.StructType() as node):
+            return node
+        case _:
+            return None
+
+
 def _way_out(declaration: ast.TopDeclaration) -> str:
     """Return what to write where a global depends on itself."""
     match declaration:
-        case ast.Variable(initializer=ast.StructType()):
-            return "a struct leads to the next of its type with an index, or with a `*anyopaque`"
+        case ast.Variable(name=name, initializer=ast.StructType()):
+            return f"a struct leads to another of its type with a pointer, `*{name}`, or an index"
         case ast.Variable(is_const=False):
             return "assign what refers to it while the program runs"
         case _:

@@ -1,6 +1,7 @@
 """The types of CSL, as comptime values.
 
     Type := Integer | Float | Simple | Array | Pointer | Function | Enum | Struct | Packed
+          | StructName, which stands only behind pointers, for a struct that leads to itself
 
 `Simple` covers everything that is told apart by its name alone: `bool`, `void`, the comptime-only
 types, the opaque ids (`color`, `input_queue` …), `direction`, DSDs and DSRs. Types are compared by
@@ -9,6 +10,7 @@ value. `str(type)` is the CSL spelling.
 
 from __future__ import annotations
 
+import operator
 from dataclasses import dataclass, field
 from itertools import product
 from math import prod
@@ -18,7 +20,7 @@ from onewafer.csl import ir
 from onewafer.image import ScalarType
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,17 +97,56 @@ class ArrayType:
         return f"[{', '.join(map(str, self.dimensions))}]{self.element}"
 
 
+@dataclass(slots=True)
+class StructName:
+    """The name of a struct type for pointers in it, and from then on for all pointers to it.
+
+    So types stay trees: what compares, hashes or prints one ends at the name.
+    """
+
+    name: str = field(compare=False)
+    key: tuple[object, object]
+    """The `struct { … }` and its module: names of one key are of one type."""
+    type: StructType | PackedType | None = field(default=None, compare=False, repr=False)
+    """None: it is being made."""
+
+    def __hash__(self) -> int:
+        """Return the hash of the key."""
+        return hash(self.key)
+
+    def __str__(self) -> str:
+        """Return the spelling."""
+        return self.name
+
+    def give_to(self, type_: StructType | PackedType) -> None:
+        """Let a type that was just made be the one of this name."""
+        self.type = type_
+        object.__setattr__(type_, "name", self)
+
+
 @dataclass(frozen=True, slots=True)
 class PointerType:
     """`*pointee`, `*const pointee` or (is_many) `[*]pointee`."""
 
-    pointee: Type
+    written: Type
+    """The pointee; struct types that lead to themselves are names in it."""
     is_const: bool = False
     is_many: bool = False
 
+    __match_args__ = ("pointee", "is_const", "is_many")
+
+    def __post_init__(self) -> None:
+        """Put in the names."""
+        object.__setattr__(self, "written", _with_names(self.written))
+
+    @property
+    def pointee(self) -> Type:
+        """What it leads to."""
+        return _without_names(self.written)
+
     def __str__(self) -> str:
         """Return the spelling."""
-        return f"{'[*]' if self.is_many else '*'}{'const ' if self.is_const else ''}{self.pointee}"
+        return f"{'[*]' if self.is_many else '*'}{'const ' if self.is_const else ''}{self.written}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,6 +196,8 @@ class StructType:
     """Of the fields of a value all but one are undefined."""
     qualifier: str = ""
     """`packed` or `extern`."""
+    name: StructName | None = field(default=None, init=False, repr=False, compare=False)
+    """What pointers to it are compared by, if one is in it; else None."""
     _layout: _Layout | None = field(default=None, init=False, repr=False, compare=False)
 
     @property
@@ -195,6 +238,8 @@ class PackedType:
     is_union: bool
     """All fields begin at the lowest bit; else each follows the one before."""
     qualifier: str
+    name: StructName | None = field(default=None, init=False, repr=False, compare=False)
+    """As of `StructType`."""
 
     @property
     def bits(self) -> int:
@@ -234,6 +279,7 @@ Type = (
     | EnumType
     | StructType
     | PackedType
+    | StructName
 )
 
 I8: Final = IntegerType(8, is_signed=True)
@@ -339,6 +385,40 @@ def any_width(name: str) -> IntegerType | None:
         return None
     bits = int(digits)
     return IntegerType(bits, is_signed=sign == "i") if bits <= MAX_BITS else None
+
+
+def _with_names(type_: Type) -> Type:
+    """Return what a pointer keeps of the type that it leads to."""
+    match type_:
+        case StructType(name=name) | PackedType(name=name):
+            return type_ if name is None else name
+        case ArrayType() | FunctionType():
+            return _parts_replaced(type_, _with_names)
+        case _:
+            return type_
+
+
+def _without_names(type_: Type) -> Type:
+    """Return the type that a pointer leads to from what it keeps of it."""
+    match type_:
+        case StructName(type=found):
+            return type_ if found is None else found
+        case ArrayType() | FunctionType():
+            return _parts_replaced(type_, _without_names)
+        case _:
+            return type_
+
+
+def _parts_replaced(type_: ArrayType | FunctionType, replace: Callable[[Type], Type]) -> Type:
+    match type_:
+        case ArrayType(dimensions, element):
+            other = replace(element)
+            return type_ if other is element else ArrayType(dimensions, other)
+        case FunctionType(parameters, result, is_task):
+            others = tuple(part and replace(part) for part in parameters)
+            returned = replace(result)
+            is_same = returned is result and all(map(operator.is_, others, parameters))
+            return type_ if is_same else FunctionType(others, returned, is_task)
 
 
 _SCALARS: Final[Mapping[Type, ScalarType]] = {

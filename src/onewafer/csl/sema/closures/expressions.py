@@ -34,6 +34,8 @@ from onewafer.csl.sema.values import (
 from onewafer.csl.syntax import ast
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from onewafer.csl.sema.closures.frame import Evaluate, Frame
     from onewafer.diagnostics import Span
 
@@ -405,24 +407,37 @@ def _compile_array(node: ast.ArrayLiteral, scope: Scope) -> Evaluate:
     return evaluate
 
 
+def _compile_pointee(node: ast.Expression, scope: Scope) -> Evaluate:
+    """Return a closure for the type that a pointer leads to, which may be in the making."""
+    match node:
+        case ast.Name(name=name, span=span) if scope.find(name) is None:
+            return lambda f: f.module.read_pointee(name, span)
+        case ast.ArrayType() | ast.FunctionType():
+            return _compile_type_expression(node, scope, _compile_pointee)
+        case _:
+            return compile_type(node, scope)
+
+
 def _compile_type_expression(
-    node: ast.ArrayType | ast.PointerType | ast.FunctionType | ast.EnumType, scope: Scope
+    node: ast.ArrayType | ast.PointerType | ast.FunctionType | ast.EnumType,
+    scope: Scope,
+    compile_part: Callable[[ast.Expression, Scope], Evaluate] = compile_type,
 ) -> Evaluate:
     match node:
         case ast.ArrayType(dimensions=dimensions, element=element):
             sizes = [compile_expression(d, scope) for d in dimensions]
             spans = [d.span for d in dimensions]
-            base = compile_type(element, scope)
+            base = compile_part(element, scope)
             span = element.span
             return lambda f: places.array_type([s(f) for s in sizes], spans, base(f), span)
         case ast.PointerType(pointee=pointee, is_const=is_const, is_many=is_many):
-            target = compile_type(pointee, scope)
+            target = _compile_pointee(pointee, scope)
             return lambda f: TypeValue(
                 t.PointerType(places.expect_type(target(f), node.span), is_const, is_many)
             )
         case ast.FunctionType(parameters=parameters, result=result, is_task=is_task):
-            types = [compile_type(p, scope) for p in parameters]
-            returns = compile_type(result, scope)
+            types = [compile_part(p, scope) for p in parameters]
+            returns = compile_part(result, scope)
             return lambda f: TypeValue(
                 t.FunctionType(
                     tuple(places.expect_type(p(f), node.span) for p in types),
