@@ -144,15 +144,19 @@ def test_mistake(analyze, statements, code):
         ("comptime_int", "`u16`"),
     ],
 )
-@pytest.mark.parametrize(
-    "binding",
-    ["@bind_control_task(takes, control)", "@bind_data_task(takes, data)"],
-)
-def test_what_no_wavelet_carries_is_refused_once(analyze, type_, advice, binding):
+def test_what_no_wavelet_carries_is_refused_once(analyze, type_, advice):
     declared = f"const point = struct {{ x: u16 }}; task takes(x: {type_}) void {{}}"
-    bound = _comptime(f"@initialize_queue(queue, .{{ .color = red }}); {binding};")
-    (error,) = analyze(f"{declared}\n{bound}").errors
+    bound = "@initialize_queue(queue, .{ .color = red }); @bind_data_task(takes, data);"
+    (error,) = analyze(f"{declared}\n{_comptime(bound)}").errors
     assert (error.code, advice in error.help) == ("type-mismatch", True)
+
+
+@pytest.mark.parametrize("type_", ["[2]u16", "point", "u64", "u12", "u32", "f32", "comptime_int"])
+@pytest.mark.parametrize("others", ["", "first: u16, ", "first: u64, "])
+def test_what_no_control_wavelet_carries_is_refused_once(analyze, type_, others):
+    declared = f"const point = struct {{ x: u16 }}; task takes({others}x: {type_}) void {{}}"
+    (error,) = analyze(f"{declared}\n{_comptime('@bind_control_task(takes, control);')}").errors
+    assert (error.code, "(data: u16)" in error.help) == ("type-mismatch", True)
 
 
 def test_colors_and_local_tasks_share_numbers_on_wse2(analyze):

@@ -21,7 +21,7 @@ from onewafer.csl.sema.handlers import handler_task
 from onewafer.csl.sema.in_memory import address_of_variable
 from onewafer.csl.sema.instance import InstanceContext
 from onewafer.csl.sema.modules import Module
-from onewafer.csl.sema.runtime import function_pointers, start_root
+from onewafer.csl.sema.runtime import CONTROL_TASK, function_pointers, start_root
 from onewafer.csl.sema.values import (
     Decision,
     FunctionValue,
@@ -295,7 +295,8 @@ class _Analysis:
     def _task(self, binding: Binding) -> None:
         instance = self.instance
         chain = ((binding.span, "bound here"), *instance.chain)
-        function = start_root(instance, binding.task, chain, "a task")
+        what = CONTROL_TASK if binding.kind is TaskKind.CONTROL else "a task"
+        function = start_root(instance, binding.task, chain, what)
         is_local = binding.kind is TaskKind.LOCAL
         gate = channel(ChannelKind.LOCAL_TASK, binding.task_id)
         self.tasks.append(

@@ -458,6 +458,11 @@ def scalar_type(type_: Type) -> ScalarType | None:
             return _SCALARS.get(type_)
 
 
+def fits_wavelet(type_: Type) -> bool:
+    """Tell whether a task can take a value of a type out of a wavelet."""
+    return scalar_type(type_) is not None and not is_narrow(type_)
+
+
 def register_type(type_: Type) -> ir.NumberType | None:
     """Return how a number sits in a register, or in two; None: it does in neither."""
     match type_:

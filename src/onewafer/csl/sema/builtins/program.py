@@ -139,8 +139,9 @@ def check_control_parameters(task: FunctionValue, span: Span) -> None:
     Of a type that no wavelet carries its analysis tells.
     """
     types = task.module.function_type(task.declaration).parameters
-    words = [p for p in types if p is not None and t.scalar_type(p) is not None]
-    if len(types) > 1 or any(t.num_bytes(p) != _ARGUMENT_BYTES for p in words):
+    known = [p for p in types if p is not None]
+    is_told = not all(map(t.fits_wavelet, known))
+    if not is_told and (len(types) > 1 or any(t.num_bytes(p) != _ARGUMENT_BYTES for p in known)):
         fail(
             "type-mismatch",
             "a control task has no parameter, or one of 16 bits",

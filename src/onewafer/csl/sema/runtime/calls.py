@@ -49,6 +49,8 @@ if TYPE_CHECKING:
 
 __all__ = ["block_value"]
 
+CONTROL_TASK = "a control task"
+"""What is analysed."""
 MAX_FUNCTIONS = 2_000
 """Specialised functions of one instance; no PE has memory for that many."""
 
@@ -341,8 +343,9 @@ def start_root(
                 declaration.name_span,
             )
         type_ = evaluate_type(callee, parameter.type)
-        if what == "a task":
-            _check_wavelet(declaration.name, type_, parameter.type.span)
+        if what in ("a task", CONTROL_TASK):
+            is_control = what == CONTROL_TASK
+            _check_wavelet(declaration.name, type_, parameter.type.span, is_control=is_control)
         if what == "the function" and passing.by_address(type_):
             bound, local = passing.behind_address(
                 callee, parameter.name, type_, parameter.type.span
@@ -494,11 +497,13 @@ def _collect_root(node: ast.Expression, found: set[str]) -> None:
             pass
 
 
-def _check_wavelet(name: str, type_: t.Type, span: Span) -> None:
+def _check_wavelet(name: str, type_: t.Type, span: Span, *, is_control: bool) -> None:
     """Fail unless a task can take a value of a type out of a wavelet."""
-    if t.scalar_type(type_) is not None and not t.is_narrow(type_):
+    if t.fits_wavelet(type_):
         return
     match type_:
+        case _ if is_control:
+            advice = "a control wavelet has 16 bits for it: `task name(data: u16) void { … }`"
         case t.ArrayType() | t.StructType():
             advice = "take an element each time, or a `packed struct`"
         case _ if t.is_wide(type_):
