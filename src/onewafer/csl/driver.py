@@ -182,7 +182,10 @@ def _run_stages(
     if _is_refused(options, sink):
         return Compilation(None, program, has_layout=has_layout)
 
-    tiles = tuple(map(codegen.link, objects, plans))
+    tiles = tuple(
+        codegen.link(o, plan, machine, uses_memcpy=uses_memcpy)
+        for o, plan in zip(objects, plans, strict=True)
+    )
     image = codegen.assemble(program, tiles, placement)
     observe(Stage.LINK, lambda: dumps.image(image))
 

@@ -434,7 +434,7 @@ def compile_instance(one: ir.InstanceIr, architecture=ARCHITECTURE):
     objects = generate(one, architecture, uses_memcpy=True, sink=sink)
     plan = plan_memory(objects, architecture, uses_memcpy=True, sink=sink)
     assert not sink.diagnostics
-    return link(objects, plan)
+    return link(objects, plan, architecture, uses_memcpy=True)
 
 
 def initial_memory(program) -> bytearray:

@@ -232,6 +232,42 @@ def test_an_index_moves_the_operands_that_take_one(body, statement, line):
     assert body(statement, INDEXED) == [line]
 
 
+NAMELESS = """
+    const c = @get_color(5);
+    var x: u32;
+    const out = @get_dsd(fabout_dsd, .{ .fabric_color = c, .extent = 1 });
+    const in = @get_dsd(fabin_dsd, .{ .fabric_color = c, .extent = 1 });
+    const r = @get_dsr(dsr_dest, 1);
+    fn main() void { STATEMENT }
+"""
+
+
+@pytest.mark.parametrize(
+    "statement", ["@mov32(out, x);", "@mov32(&x, in);", "@load_to_dsr(r, out); @mov32(r, x);"]
+)
+def test_a_fabric_dsd_may_name_no_queue_where_dsds_tie_queues_to_colors(analyze, statement):
+    source = NAMELESS.replace("STATEMENT", statement)
+    assert analyze(source, arch="wse2").codes == []
+    error = analyze(source, arch="wse3").error
+    assert error.code == "missing-field"
+    assert "_queue(n)" in error.help
+
+
+@pytest.mark.parametrize(
+    ("statement", "field"),
+    [
+        ("@mov32(out, x, .{ .async = true });", "output_queue"),
+        ("@mov32(&x, in, .{ .async = true });", "input_queue"),
+        ("@load_to_dsr(r, out, .{ .async = true });", "output_queue"),
+        ("@load_to_dsr(r, out); @mov32(r, x, .{ .async = true });", "output_queue"),
+    ],
+)
+def test_an_asynchronous_operation_needs_a_dsd_that_names_its_queue(analyze, statement, field):
+    error = analyze(NAMELESS.replace("STATEMENT", statement), arch="wse2").error
+    assert error.code == "missing-microthread"
+    assert f".{field} = " in error.help
+
+
 @pytest.mark.parametrize(
     ("statement", "code"),
     [

@@ -25,6 +25,7 @@ from onewafer.csl.codegen.object_code import (
     ScalarOperand,
     to_int32,
 )
+from onewafer.csl.codegen.queue_plan import choose_queues
 from onewafer.errors import InternalError
 from onewafer.image import (
     NUM_FIELDS,
@@ -49,6 +50,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from onewafer.arch import Architecture
     from onewafer.csl.codegen.memory_plan import MemoryPlan
     from onewafer.csl.codegen.object_code import ObjectProgram, Operand, Word
     from onewafer.diagnostics import Span
@@ -58,9 +60,13 @@ NO_PROGRAM = -1
 NO_SYMBOL = -1
 
 
-def link(program: ObjectProgram, plan: MemoryPlan) -> TileProgram:
+def link(
+    program: ObjectProgram, plan: MemoryPlan, architecture: Architecture, *, uses_memcpy: bool
+) -> TileProgram:
     """Return the finished program of an instance."""
-    return _Linker(program, plan).run()
+    linked = _Linker(program, plan).run()
+    dsds = choose_queues(linked.dsds, linked.queues, architecture, uses_memcpy=uses_memcpy)
+    return replace(linked, dsds=dsds)
 
 
 @dataclass(slots=True)

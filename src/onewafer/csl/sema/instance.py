@@ -461,6 +461,8 @@ class InstanceContext(Context):
             return
         if descriptor.color >= 0:
             check_reserved_color(self.session, descriptor.color, span)
+        if descriptor.queue < 0:
+            return  # the compiler chooses one that serves the color
         is_input = descriptor.kind is DsdKind.FABIN
         name = "input" if is_input else "output"
         check_reserved_queue(self.session, descriptor.queue, is_input=is_input, span=span)

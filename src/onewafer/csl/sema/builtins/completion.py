@@ -225,7 +225,17 @@ def _microthread(
             "use a fabric DSD that is a constant (of a function that makes it: `comptime f(…)`), "
             "or leave out `.async`",
         )
-    return fabric[0].queue  # of the destination, if that is a fabout_dsd
+    first = fabric[0]  # the destination, if that is a fabout_dsd
+    if first.queue < 0:
+        side = "input" if first.kind is DsdKind.FABIN else "output"
+        fail(
+            "missing-microthread",
+            f"on {machine.name} the queue of a fabric operand is the microthread of an "
+            f"asynchronous operation, and this fab{side.removesuffix('put')}_dsd names none",
+            span,
+            help=f"add `.{side}_queue = @get_{side}_queue(n)` to the DSD, or leave out `.async`",
+        )
+    return first.queue
 
 
 def _first_fabric_state(a: Analyzer, operands: Sequence[Value]) -> DsrState | None:

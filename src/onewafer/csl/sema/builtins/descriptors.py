@@ -268,7 +268,23 @@ def _num_elements(base: Value) -> int | None:
             return None
 
 
-def _queue(value: Value, type_: t.Type, span: Span) -> int:
+def _queue(
+    fields: Mapping[str, Value], instance: InstanceContext, type_: t.SimpleType, span: Span
+) -> int:
+    """Return the queue of a fabric DSD; −1: it names none, and gets one when all are known."""
+    name = str(type_)
+    if name not in fields:
+        machine = instance.session.architecture
+        if machine.queues_need_initialization:
+            fail(
+                "missing-field",
+                f"a fabric DSD needs the field `{name}` on {machine.name}",
+                span,
+                help=f"add `.{name} = @get_{name}(n)`, and initialise the queue with the color of "
+                "the DSD",
+            )
+        return -1
+    value = fields[name]
     if isinstance(value, Scalar) and value.type is type_:
         return int(force(value, "queue", span))
     conversions.mismatch(value, type_, span, "a queue")
@@ -333,11 +349,11 @@ def _fabric_in(value: Value, instance: InstanceContext, span: Span) -> _Fields:
             *("fabric_color", "extent", "input_queue", "simd_mode", "priority"),
             "control_transform",
         ),
-        required=("extent", "input_queue"),
+        required=("extent",),
     )
     read_priority(fields, span)
     _check_packing(fields, span)
-    queue = _queue(fields["input_queue"], t.INPUT_QUEUE, span)
+    queue = _queue(fields, instance, t.INPUT_QUEUE, span)
     color = _color(fields, instance, (True, queue), span)
     keeps_control = read_flag(fields, "control_transform", span)
     descriptor = DsdDescriptor(DsdKind.FABIN, color, queue, keeps_control=keeps_control)
@@ -353,10 +369,10 @@ def _fabric_out(value: Value, instance: InstanceContext, span: Span) -> _Fields:
             *("fabric_color", "extent", "output_queue", "control", "simd_mode"),
             *("wavelet_index_offset", "zero", "advance_switch", "control_transform"),
         ),
-        required=("extent", "output_queue"),
+        required=("extent",),
     )
     _check_packing(fields, span)
-    queue = _queue(fields["output_queue"], t.OUTPUT_QUEUE, span)
+    queue = _queue(fields, instance, t.OUTPUT_QUEUE, span)
     color = _color(fields, instance, (False, queue), span)
     is_control = read_flag(fields, "control", span)
     has_index = read_flag(fields, "wavelet_index_offset", span)
