@@ -82,6 +82,20 @@ def test_an_older_output_is_replaced_and_other_files_in_it_are_kept(folder: Path
     assert "notes.txt" in names(folder / "out")
 
 
+@pytest.mark.parametrize(("arch", "compiled_for"), [([], "wse2"), (["--arch=wse3"], "wse3")])
+def test_the_machine_is_that_of_the_sdk_if_none_is_given(
+    folder: Path, capsys: pytest.CaptureFixture[str], arch: list[str], compiled_for: str
+) -> None:
+    program = ["layout.csl", "--params=width:2", *arch]
+    assert cslc.execute(program) == 0
+    assert load(folder / "out").arch == compiled_for
+    assert "the default" not in capsys.readouterr().err
+    (folder / "pe.csl").write_text("export var x: u16 = y;\n")
+    assert cslc.execute(program) == 1
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert ("compiled for wse2, the default: for WSE-3" in last) is (not arch)
+
+
 def test_a_compile_error_leaves_everything_as_it_was(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -31,7 +31,8 @@ if TYPE_CHECKING:
 
     from onewafer.image import WaferImage
 
-DEFAULT_ARCHITECTURE = "wse3"
+DEFAULT_ARCHITECTURE = "wse2"
+"""As in the SDK. Everything else of onewafer, which begins with PyTorch, has `wse3`."""
 DEFAULT_OUTPUT = "out"
 PARAMETERS_FILE = "out.json"
 IMAGE_FILE = "image.json"
@@ -41,6 +42,7 @@ MAX_CHANNELS = 16
 _Bound = TypeVar("_Bound", str, int)
 """What an option binds to a name."""
 _USAGE = "usage: cslc [options] file.csl"
+_HINT = f"it was compiled for {DEFAULT_ARCHITECTURE}, the default: for WSE-3, give --arch=wse3"
 
 
 def main() -> NoReturn:
@@ -100,8 +102,7 @@ def _parser() -> argparse.ArgumentParser:
     add(
         "--arch",
         choices=architecture_names(),
-        default=DEFAULT_ARCHITECTURE,
-        help="machine (%(default)s)",
+        help=f"machine ({DEFAULT_ARCHITECTURE}, as in the SDK)",
     )
     add(
         "--params",
@@ -164,6 +165,13 @@ def _add_fabric_options(add: Callable[..., object]) -> None:
 def _add_limits(add: Callable[..., object]) -> None:
     add(
         "--max-inlined-iterations",
+        type=_count,
+        metavar="N",
+        help="rounds that a loop may have which is unrolled into the code of a PE, a `for` over a "
+        "tuple (as many as it has)",
+    )
+    add(
+        "--max-comptime-steps",
         type=_count,
         metavar="N",
         help="steps (loop iterations and calls) that compile-time code may take; without it, a "
@@ -301,7 +309,8 @@ def _compile_options(arguments: argparse.Namespace) -> CompileOptions:
     optional = {
         "offset_x": x,
         "offset_y": y,
-        "max_steps": arguments.max_inlined_iterations,
+        "max_steps": arguments.max_comptime_steps,
+        "max_unrolled": arguments.max_inlined_iterations,
         "half": arguments.fp16_format,
         "max_call_depth": arguments.comptime_func_depth_limit,
     }
@@ -311,7 +320,7 @@ def _compile_options(arguments: argparse.Namespace) -> CompileOptions:
     environment = tuple(map(str, Settings.from_environment().csl_import_path))
     return CompileOptions(
         entry=arguments.file,
-        architecture=load_architecture(arguments.arch),
+        architecture=load_architecture(arguments.arch or DEFAULT_ARCHITECTURE),
         params=_merge("--params", arguments.params),
         colors=_merge("--colors", arguments.colors),
         fabric_width=width,
@@ -346,6 +355,8 @@ def _compile(arguments: argparse.Namespace) -> int:
         if not arguments.json_diagnostics:
             count = len(sink.diagnostics)
             _complain(f"{count} finding{'s' * (count != 1)}, nothing was written")
+            if arguments.arch is None and sink.has_errors:
+                _complain(_HINT)
         return EXIT_COMPILE_ERROR
     if not compilation.has_layout and arguments.output is not None:
         _complain(

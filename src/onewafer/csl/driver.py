@@ -57,6 +57,8 @@ class CompileOptions:
     max_steps: int | None = None
     """Steps that compile-time code may take before it counts as endless; None: enough for the
     size of the program."""
+    max_unrolled: int | None = None
+    """Rounds of one loop that is unrolled into the code of a PE; None: however many it has."""
     max_call_depth: int | None = None
     """Compile-time calls inside one another; None: as many as the compiler can do."""
     half: ScalarType = ScalarType.F16
@@ -239,6 +241,7 @@ def _analysis_options(options: CompileOptions) -> AnalysisOptions:
         uses_memcpy=options.uses_memcpy,
         import_paths=options.import_paths,
         max_steps=options.max_steps,
+        max_unrolled=options.max_unrolled,
         max_call_depth=options.max_call_depth,
         half=options.half,
     )

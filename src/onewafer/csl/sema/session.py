@@ -67,6 +67,8 @@ class AnalysisOptions:
     max_steps: int | None = None
     """Loop iterations and calls that comptime code may take; None: `STEPS_OF_ANY_PROGRAM` for the
     layout and for each tile program, and `STEPS_OF_A_PE` more for the layout of each PE."""
+    max_unrolled: int | None = None
+    """Rounds of one loop that is unrolled into the code of a PE; None: however many it has."""
     max_call_depth: int | None = None
     """Comptime calls inside one another; None, or more than there may be: `MAX_CALL_DEPTH`."""
     half: ScalarType = ScalarType.F16
@@ -172,7 +174,7 @@ class Session:
                 span,
                 notes=("a step is one loop iteration or one call",),
                 help="look for a loop that does not end, or raise the limit with "
-                "`--max-inlined-iterations=N`",
+                "`--max-comptime-steps=N`",
             )
 
     def stop_nesting(self, span: Span) -> NoReturn:

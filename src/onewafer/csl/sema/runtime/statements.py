@@ -417,6 +417,7 @@ def _is_dereferenced(node: ast.For) -> bool:
 
 def _for_tuple(a: Analyzer, node: ast.For, fields: Sequence[Value]) -> None:
     """Unroll a loop. If anything in it jumps, each round is a block, and so are all together."""
+    _check_num_rounds(a, node, len(fields))
     jumps = any(isinstance(inner, ast.Break | ast.Continue) for inner in tree.nodes(node.body))
     target = JumpTarget(node.label, is_loop=True, num_blocks=2 if jumps else 0)
     with blocks.jump_target(a, target, node.span), _block(a, node.span, is_one=jumps):
@@ -427,6 +428,18 @@ def _for_tuple(a: Analyzer, node: ast.For, fields: Sequence[Value]) -> None:
                     a.declare(node.index.name, Scalar(t.COMPTIME_INT, number))
                 _in_scope(a, node.body.statements)
                 a.scopes.pop()
+
+
+def _check_num_rounds(a: Analyzer, node: ast.For, num_rounds: int) -> None:
+    limit = a.session.options.max_unrolled
+    if limit is not None and num_rounds > limit and not a.module.code.is_library:
+        fail(
+            "step-limit",
+            f"the loop is unrolled {num_rounds} times, more than {limit}",
+            node.iterable.span,
+            help=f"raise the limit with `--max-inlined-iterations={num_rounds}`, or leave the "
+            "option out: without it there is none",
+        )
 
 
 @contextmanager
