@@ -316,8 +316,9 @@ class CheckedElement(ComputeElement):
         if register := self.result_register(pc):
             self.shadows.set(register, None)
 
-    def _make_operand(self, mode: OperandMode, index: int, num_bytes: int) -> Operand:
-        operand = super()._make_operand(mode, index, num_bytes)
+    def make_operand(self, mode: OperandMode, index: int, num_bytes: int) -> Operand:
+        """Return an operand that checks where it is read and written."""
+        operand = super().make_operand(mode, index, num_bytes)
         memory = self.memory
         if not self._bounds:
             return operand

@@ -12,27 +12,20 @@ time, at most to the end of the run's slice.
 from __future__ import annotations
 
 from enum import Enum
-from math import prod
 from typing import TYPE_CHECKING
 
 from onewafer.errors import HazardError, Place, SimulationError
 from onewafer.image import (
     COLORS_OF_A_WORD,
-    DSD_NUMBER_MASK,
-    IN_MAP,
     NO_TASK,
     RESULT_SHIFT,
-    SAVES_ADDRESS,
     TEARDOWN_TASK,
-    DsdKind,
-    DsdOperation,
     OperandMode,
 )
 from onewafer.simulator.arithmetic.control import (
     NUM_ENTRIES,
 )
 from onewafer.simulator.arithmetic.exceptions import EXCEPTIONS_REGISTER
-from onewafer.simulator.arithmetic.outputs import input_flags, output_flags
 from onewafer.simulator.arithmetic.queue_words import is_of_queues
 from onewafer.simulator.arithmetic.registers import (
     MASK_NUMBER,
@@ -41,31 +34,21 @@ from onewafer.simulator.arithmetic.registers import (
     kind_of,
     number_of,
 )
-from onewafer.simulator.arithmetic.undefined import FIRST_CARRY
 from onewafer.simulator.findings import NO_CHECKING
 from onewafer.simulator.loading import UNBOUND, unbound_queue_message
 from onewafer.simulator.messages import (
-    EMPTY_DSR,
     busy_microthread,
     place,
 )
 from onewafer.simulator.reference.counter import CycleCounter
 from onewafer.simulator.reference.data_path import DataPath
-from onewafer.simulator.reference.element_program import ELEMENT_BYTES, arguments_of
+from onewafer.simulator.reference.element_program import arguments_of
 from onewafer.simulator.reference.exceptions import exceptions_of_element
-from onewafer.simulator.reference.fifo import FifoOperand, make_fifos
+from onewafer.simulator.reference.fifo import make_fifos
 from onewafer.simulator.reference.gates import set_blocked
 from onewafer.simulator.reference.instructions import NOT_YET, STOP, Instruction
+from onewafer.simulator.reference.issuing import make_operand, make_operation
 from onewafer.simulator.reference.memory import ADDRESS_MASK, Memory
-from onewafer.simulator.reference.operand import (
-    InputOperand,
-    Operand,
-    OutputOperand,
-    PointerOperand,
-    ScalarOperand,
-    memory_operand,
-    to_signed16,
-)
 from onewafer.simulator.reference.operation import MAIN_THREAD, Operation
 from onewafer.simulator.reference.picker import Picker
 from onewafer.simulator.reference.queue_registers import queue_registers_of
@@ -85,12 +68,12 @@ if TYPE_CHECKING:
     from onewafer.simulator.findings import Checking
     from onewafer.simulator.reference.agenda import Agenda
     from onewafer.simulator.reference.element_program import ElementProgram
+    from onewafer.simulator.reference.operand import Operand
     from onewafer.simulator.reference.operation import OperationTiming
     from onewafer.simulator.reference.picker import Ready
     from onewafer.simulator.state import MachineState
     from onewafer.trace import EventSink
 
-_DSR_MODES = (OperandMode.DSR_DEST, OperandMode.DSR_SRC0, OperandMode.DSR_SRC1)
 _WORD = 0xFFFF_FFFF
 
 
@@ -385,7 +368,7 @@ class ComputeElement:
             busy = Wait(StallReason.MICROTHREAD_BUSY).value
             self.record_detail(cycle, EventKind.WAIT, MAIN_THREAD, busy)
             return STOP
-        operation = self._make_operation(instruction, cycle)
+        operation = make_operation(self, instruction, cycle, self._operation_timing)
         what = operation.pc | operation.length << 16
         self.record_detail(cycle, EventKind.ISSUE, operation.thread, what)
         if config is not None:
@@ -402,6 +385,23 @@ class ComputeElement:
         self.main_thread = MainThread.WAITING
         self.path.start(operation)
         return STOP
+
+    # --- what issued operations are made of -----------------------------------------------------
+
+    def make_operand(self, mode: OperandMode, index: int, num_bytes: int) -> Operand:
+        """Return an operand as it is now."""
+        return make_operand(self, mode, index, num_bytes)
+
+    def color_of(self, number: int, descriptor: DsdDescriptor) -> int:
+        """Return the color of a fabric DSD; fail if its queue serves none, or another (M43)."""
+        color = self._tables.dsd_colors[number]
+        if self.queue_registers is not None:
+            color = self.queue_registers.color_of(descriptor, color)
+        if color == UNBOUND:
+            colors = self._state.queue_colors[self.index].tolist()
+            message = unbound_queue_message(descriptor, self.program, self._architecture, colors)
+            raise SimulationError(message)
+        return color
 
     # --- what the data path calls ----------------------------------------------------------------
 
@@ -544,102 +544,3 @@ class ComputeElement:
             self._agenda.schedule(self.router, cycle + 1)
         for register, value in arguments_of(task, word):
             self.registers[register] = value
-
-    # --- DSD operations --------------------------------------------------------------------------
-
-    def _make_operation(self, instruction: Instruction, cycle: int) -> Operation:
-        """Copy the operands of a DSD instruction that issues in `cycle` (M37)."""
-        dest, src0, src1, (scalar_mode, scalar_register) = instruction.operands
-        kind = DsdOperation(instruction.type)
-        dest_bytes, src0_bytes, src1_bytes = ELEMENT_BYTES[kind]
-        has_scalar = scalar_mode is OperandMode.REGISTER
-        operation = Operation(
-            kind,
-            instruction.function,
-            (
-                self._make_operand(*dest, dest_bytes),
-                self._make_operand(*src0, src0_bytes),
-                self._make_operand(*src1, src1_bytes),
-            ),
-            self.registers[scalar_register] if has_scalar else FIRST_CARRY,
-            config=self.program.configs[instruction.imm] if instruction.imm >= 0 else None,
-            pc=self.pc - 1,
-        )
-        operation.is_prepared = instruction.aux == IN_MAP and not operation.is_stepwise
-        self.set_result(operation.pc, 1)
-        self._operation_timing.prepare(operation, cycle, has_scalar=has_scalar)
-        # A register of several operands is advanced once, by the width of the first one (M123).
-        widths = {src1: src1_bytes, src0: src0_bytes, dest: dest_bytes}
-        for (mode, index), num_bytes in widths.items():
-            if mode in _DSR_MODES:
-                self._save_address(mode, index, operation.length, num_bytes)
-        return operation
-
-    def _save_address(self, mode: OperandMode, index: int, length: int, num_bytes: int) -> None:
-        """Let a DSR that saves its address begin behind an operation's elements (M123, M124)."""
-        first = self.dsr_index(mode, index)
-        low, high = self.dsrs[first], self.dsrs[first + 1]
-        if not high & SAVES_ADDRESS:
-            return
-        dsd = self.program.dsds[high >> 16 & DSD_NUMBER_MASK]
-        stride = to_signed16(high)
-        if dsd.kind is DsdKind.MEM4D:
-            inside = prod(dsd.extents[1:])
-            if inside == 0:
-                return
-            stride = dsd.strides[0]
-            length, skipped = divmod((high & 0xFFFF) + length, inside)
-            self.dsrs[first + 1] = high & ~0xFFFF | skipped
-        base = low + stride * length * num_bytes
-        self.dsrs[first] = low & 0xFFFF_0000 | base & 0xFFFF
-
-    def _make_operand(self, mode: OperandMode, index: int, num_bytes: int) -> Operand:
-        match mode:
-            case OperandMode.NONE:
-                return ScalarOperand(0)
-            case OperandMode.REGISTER:
-                return ScalarOperand(self.registers[index])
-            case OperandMode.POINTER:
-                return PointerOperand(self.memory, self.registers[index], num_bytes)
-            case _:
-                first = self.dsr_index(mode, index)
-                words = self.dsrs[first], self.dsrs[first + 1]
-                return self._make_vector(words, num_bytes)
-
-    def _make_vector(self, words: tuple[int, int], num_bytes: int) -> Operand:
-        number = words[1] >> 16 & DSD_NUMBER_MASK
-        if number >= len(self.program.dsds):
-            raise SimulationError(EMPTY_DSR)
-        descriptor = self.program.dsds[number]
-        extent = words[0] >> 16
-        match descriptor.kind:
-            case DsdKind.FABIN:
-                channel, flags = self._channel_of(number, descriptor), input_flags(descriptor)
-                return InputOperand(channel, extent, num_bytes, flags=flags)
-            case DsdKind.FABOUT:
-                color = self._color_of(number, descriptor)
-                queue, flags = self.queues[descriptor.queue], output_flags(descriptor, words[0])
-                return OutputOperand(queue, color, extent, num_bytes, flags=flags)
-            case DsdKind.FIFO:
-                return FifoOperand(self.fifos[descriptor.fifo], num_bytes)
-            case DsdKind.MEM1D | DsdKind.MEM4D:
-                return memory_operand(self.memory, words, descriptor, num_bytes)
-
-    def _color_of(self, number: int, descriptor: DsdDescriptor) -> int:
-        """Return the color of a fabric DSD; fail if its queue serves none, or another (M43)."""
-        color = self._tables.dsd_colors[number]
-        if self.queue_registers is not None:
-            color = self.queue_registers.color_of(descriptor, color)
-        if color == UNBOUND:
-            colors = self._state.queue_colors[self.index].tolist()
-            message = unbound_queue_message(descriptor, self.program, self._architecture, colors)
-            raise SimulationError(message)
-        return color
-
-    def _channel_of(self, number: int, descriptor: DsdDescriptor) -> Channel:
-        """Return the channel that a fabin DSD reads; fail as `_color_of`."""
-        color = self._color_of(number, descriptor)
-        if self.queue_registers is not None:
-            # The color may be the queue's only from the next cycle on, of which this one knows.
-            return self.queue_registers.channel_of(descriptor) or self.channels[color]
-        return self.channels[color]
