@@ -11,23 +11,23 @@ from typing import TYPE_CHECKING, Final, assert_never
 
 from onewafer.csl import ir, walk
 from onewafer.csl.codegen import wide
+from onewafer.csl.codegen.dsds import OPCODE_OF_UPDATE, fold_updates, known_dsd, take_apart
 from onewafer.csl.codegen.initial_values import initial_value
-from onewafer.csl.codegen.linear import Linear, Term, linearize
+from onewafer.csl.codegen.linear import Term, linearize
 from onewafer.csl.codegen.object_code import (
     ZERO,
     Address,
     Constant,
     DescriptorTable,
-    DsdBaseWord,
     DsdShapeWord,
     Instruction,
     Label,
     Register,
     ResultRegister,
     Word,
+    Words,
     to_constant,
 )
-from onewafer.errors import InternalError
 from onewafer.image import Opcode, ScalarType
 
 if TYPE_CHECKING:
@@ -36,9 +36,6 @@ if TYPE_CHECKING:
     from onewafer.csl.codegen.frame import Frame
     from onewafer.csl.codegen.object_code import Operand
     from onewafer.diagnostics import Span
-
-Words = tuple[Word, ...]
-"""One word, or the two of a pair."""
 
 WORD_BYTES: Final = 4
 MAXIMUM_HOISTED: Final = 16
@@ -49,8 +46,6 @@ MAXIMUM_DOUBLINGS_IN_LOOP: Final = 1
 """A loop keeps the count in a register."""
 COMPARISONS: Final = range(Opcode.EQUAL, Opcode.LESS_EQUAL + 1)
 """Operations whose result is a BOOL."""
-ADVANCE_SCALES: Final = (1, 2, 4)
-"""Element sizes that a DSD can be advanced by."""
 
 
 def num_registers(type_: ir.ValueType) -> int:
@@ -404,7 +399,7 @@ class ExpressionGenerator:
         words = self.constant_dsd(make)
         if words is not None:
             return self.constant(words, dest)
-        template, steps = self._take_apart(make)
+        template, steps = take_apart(make, self.descriptors)
         values = self.evaluate_all([step.value for step in steps])
         dest = dest or self.frame.allocate(2)
         current = self.hoisted.get(template)
@@ -416,31 +411,11 @@ class ExpressionGenerator:
             current = dest
         return dest
 
-    def _take_apart(self, make: ir.MakeDsd) -> tuple[Words, list[_DsdStep]]:
-        """Split a DSD into what is known and the instructions that put in the rest."""
-        steps: list[_DsdStep] = []
-        base = _known_base(make.base)
-        if base is None:
-            linear = linearize(make.base)
-            base = linear.constant if isinstance(linear.constant, Address) else Constant(0)
-            steps += _base_steps(make.base, linear)
-        extent = stride = Constant(0)
-        if isinstance(make.extent, ir.Immediate):
-            extent = to_constant(make.extent)
-        else:
-            steps.append(_DsdStep(Opcode.DSD_SET_LENGTH, make.extent))
-        if isinstance(make.stride, ir.Immediate):
-            stride = to_constant(make.stride)
-        else:
-            steps.append(_DsdStep(Opcode.DSD_SET_STRIDE, make.stride))
-        shape = DsdShapeWord(stride, self.descriptors.number(make.descriptor))
-        return (DsdBaseWord(base, extent), shape), steps
-
     def _update_dsd(self, update: ir.UpdateDsd, dest: Register | None) -> Register:
         ra, rb = self.evaluate_all((update.dsd, update.value))
         dest = dest or self.frame.allocate(2)
         scale = update.element_bytes if update.update is ir.DsdUpdate.ADVANCE else 0
-        self.emit(_OPCODE_OF_UPDATE[update.update], rd=dest, ra=ra, rb=rb, imm=scale)
+        self.emit(OPCODE_OF_UPDATE[update.update], rd=dest, ra=ra, rb=rb, imm=scale)
         return dest
 
     # --- calls and conditions -------------------------------------------------------------------
@@ -530,96 +505,6 @@ class ExpressionGenerator:
         self.bind(skip)
 
 
-@dataclass(frozen=True, slots=True)
-class _DsdStep:
-    """An instruction that puts a run-time value into a DSD."""
-
-    opcode: Opcode
-    value: ir.Expression
-    scale: int = 0
-
-
-def _base_steps(base: ir.Expression, linear: Linear) -> list[_DsdStep]:
-    if linear.variable is None:
-        return [_DsdStep(Opcode.DSD_SET_BASE, base)]
-    steps: list[_DsdStep] = []
-    for term in linear.terms:
-        if term.coefficient in ADVANCE_SCALES:
-            steps.append(_DsdStep(Opcode.DSD_ADVANCE, term.value, term.coefficient))
-        else:
-            factor = ir.Immediate(ScalarType.U16, term.coefficient & 0xFFFF)
-            product = ir.Binary(Opcode.MUL, ScalarType.U16, term.value, factor)
-            steps.append(_DsdStep(Opcode.DSD_ADVANCE, product, 1))
-    return steps
-
-
-def known_dsd(
-    dsd: ir.MakeDsd, descriptors: DescriptorTable
-) -> tuple[DsdBaseWord, DsdShapeWord] | None:
-    """Return the two words of a DSD, or None if a field is computed at run time."""
-    match dsd:
-        case ir.MakeDsd(
-            descriptor=descriptor,
-            base=base,
-            extent=ir.Immediate() as extent,
-            stride=ir.Immediate() as stride,
-        ) if (known := _known_base(base)) is not None:
-            number = descriptors.number(descriptor)
-            return (
-                DsdBaseWord(known, to_constant(extent)),
-                DsdShapeWord(to_constant(stride), number),
-            )
-        case _:
-            return None
-
-
-def initial_dsd(dsd: ir.MakeDsd, descriptors: DescriptorTable) -> Words:
-    """Return the two words of a DSD in initial data, which is always known."""
-    words = known_dsd(dsd, descriptors)
-    if words is None:
-        raise InternalError("an initial DSD has a field that is computed at run time")
-    return words
-
-
-def _known_base(base: ir.Expression) -> Constant | Address | None:
-    match base:
-        case ir.Immediate():
-            return to_constant(base)
-        case _:
-            linear = linearize(base)
-            if linear.terms:
-                return None
-            constant = linear.constant
-            return Constant(constant & 0xFFFF) if isinstance(constant, int) else constant
-
-
-def fold_updates(dsd: ir.Expression) -> ir.Expression:
-    """Turn updates of a `MakeDsd` into a `MakeDsd` with other fields."""
-    match dsd:
-        case ir.UpdateDsd(update=update, dsd=inner, value=value, element_bytes=element_bytes):
-            make = fold_updates(inner)
-            if not isinstance(make, ir.MakeDsd):
-                return dsd
-            if not all(walk.commute(value, later) for later in (make.extent, make.stride)):
-                return dsd
-            match update:
-                case ir.DsdUpdate.BASE if not walk.has_call(make.base):
-                    return replace(make, base=value)
-                case ir.DsdUpdate.LENGTH if not walk.has_call(make.extent):
-                    return replace(make, extent=value)
-                case ir.DsdUpdate.STRIDE if not walk.has_call(make.stride):
-                    return replace(make, stride=value)
-                case ir.DsdUpdate.ADVANCE:
-                    size = ir.Immediate(ScalarType.U16, element_bytes)
-                    step = ir.Binary(Opcode.MUL, ScalarType.U16, value, size)
-                    base = ir.Binary(Opcode.ADD, ScalarType.U16, make.base, step)
-                    return replace(make, base=base)
-                case _:
-                    return dsd
-        case _:
-            return dsd
-
-
 def width_of(expression: ir.Expression) -> int:
     """Return how many registers the value of an expression takes."""
     match expression:
@@ -662,11 +547,3 @@ def add_offset(constant: int | Address, num_bytes: int) -> int | Address:
     if isinstance(constant, int):
         return constant + num_bytes
     return replace(constant, offset=constant.offset + num_bytes)
-
-
-_OPCODE_OF_UPDATE: Final = {
-    ir.DsdUpdate.BASE: Opcode.DSD_SET_BASE,
-    ir.DsdUpdate.LENGTH: Opcode.DSD_SET_LENGTH,
-    ir.DsdUpdate.STRIDE: Opcode.DSD_SET_STRIDE,
-    ir.DsdUpdate.ADVANCE: Opcode.DSD_ADVANCE,
-}

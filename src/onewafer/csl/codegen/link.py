@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, assert_never
 import numpy as np
 
 from onewafer.csl import ir
-from onewafer.csl.codegen.expressions import initial_dsd, lay_out_frame
+from onewafer.csl.codegen.dsds import initial_dsd
+from onewafer.csl.codegen.expressions import lay_out_frame
 from onewafer.csl.codegen.memory_plan import code_size
 from onewafer.csl.codegen.object_code import (
     ZERO,

@@ -98,6 +98,8 @@ class DsdShapeWord:
 
 
 Word = Constant | Address | DsdBaseWord | DsdShapeWord
+Words = tuple[Word, ...]
+"""One word, or the two of a pair."""
 
 
 @dataclass(frozen=True, slots=True)

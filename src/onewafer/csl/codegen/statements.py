@@ -47,8 +47,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator
 
     from onewafer.arch import Architecture
-    from onewafer.csl.codegen.expressions import Words
-    from onewafer.csl.codegen.object_code import Operand
+    from onewafer.csl.codegen.object_code import Operand, Words
     from onewafer.csl.walk import Block
     from onewafer.diagnostics import DiagnosticSink
     from onewafer.image import DsdConfig
