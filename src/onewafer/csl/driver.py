@@ -165,7 +165,7 @@ def _run_stages(
     codegen.check_exports(program, sink)
     objects = [
         codegen.generate(instance, machine, uses_memcpy=uses_memcpy, sink=sink)
-        for instance in program.instances
+        for instance in codegen.with_missing_functions(program).instances
     ]
     observe(Stage.GENERATE, lambda: "\n".join(dumps.object_code(o) for o in objects))
 

@@ -8,8 +8,10 @@ import pytest
 from onewafer.arch import load_architecture
 from onewafer.csl import CompileOptions, MemoryFiles, compile_program, ir
 from onewafer.csl.codegen import check_exports
-from onewafer.diagnostics import DiagnosticSink, SourceFile, Span
+from onewafer.diagnostics import DiagnosticSink, Severity, SourceFile, Span
+from onewafer.errors import SimulationError
 from onewafer.image import Export, ScalarType, SymbolKind
+from onewafer.simulator import Machine
 from tests.csl.codegen.interpreters import instance
 
 F32, U16 = ScalarType.F32, ScalarType.U16
@@ -51,10 +53,35 @@ def test_a_variable_may_live_on_some_pes_only() -> None:
     assert findings([variable("a", F32)], [symbol("a", ARRAY)], []) == []
 
 
-def test_a_function_must_exist_on_every_pe() -> None:
+def test_a_function_that_a_pe_does_not_export_is_a_warning() -> None:
     ((code, message),) = findings([function("f", U16)], [symbol("f", LAUNCHED)], [])
     assert code == "export-missing"
     assert "PE (1, 0) does not export it" in message
+
+
+@pytest.mark.parametrize("engine", ["reference", "fast"])
+def test_only_a_launch_of_a_missing_function_is_an_error(engine: str) -> None:
+    files = {
+        "layout.csl": (
+            "layout {\n  @set_rectangle(2, 1);\n"
+            '  @set_tile_code(0, 0, "has_it.csl", .{});\n'
+            '  @set_tile_code(1, 0, "has_not.csl", .{});\n'
+            '  @export_name("f", fn(f32)void);\n}\n'
+        ),
+        "has_it.csl": "var x: f32;\nfn f(n: f32) void { x = n; }\ncomptime { @export_symbol(f); }",
+        "has_not.csl": "var x: f32;\nfn f(n: f32) void { x = n; }",
+    }
+    sink, machine = DiagnosticSink(), load_architecture("wse3")
+    options = CompileOptions(entry="layout.csl", architecture=machine, uses_memcpy=False)
+    image = compile_program(options, MemoryFiles(files), sink=sink)
+    assert [(d.code, d.severity) for d in sink.diagnostics] == [
+        ("export-missing", Severity.WARNING)
+    ]
+    running = Machine(image, machine, engine=engine)
+    running.run()
+    running.launch("f", [0])
+    with pytest.raises(SimulationError, match=r"PE \(1, 0\).*launched `f`, which the program"):
+        running.run()
 
 
 def test_a_missing_symbol_is_shown_where_the_layout_declares_it() -> None:

@@ -1,6 +1,6 @@
 """The back end of the compiler: typed IR → object code → memory plan → tile programs → image."""
 
-from onewafer.csl.codegen.exports import check_exports
+from onewafer.csl.codegen.exports import check_exports, with_missing_functions
 from onewafer.csl.codegen.link import Placement, assemble, link
 from onewafer.csl.codegen.memory_plan import MemoryPlan, plan_memory
 from onewafer.csl.codegen.object_code import ObjectProgram
@@ -15,4 +15,5 @@ __all__ = [
     "generate",
     "link",
     "plan_memory",
+    "with_missing_functions",
 ]

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, assert_never
 
 from onewafer.csl import ir
 from onewafer.csl.codegen.memory_plan import describe_pes
-from onewafer.diagnostics import Annotation, Diagnostic
-from onewafer.image import SymbolKind
+from onewafer.diagnostics import Annotation, Diagnostic, Severity
+from onewafer.image import ScalarType, SymbolKind
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from onewafer.diagnostics import DiagnosticSink, Span
     from onewafer.image import Export
 
@@ -17,7 +20,8 @@ if TYPE_CHECKING:
 def check_exports(program: ir.ProgramIr, sink: DiagnosticSink) -> None:
     """Report `export-missing`, `export-undeclared` and `export-mismatch`, once for every name.
 
-    A function must exist on every PE, because the host launches it everywhere; a variable, on one.
+    A function should exist on every PE, because the host launches it everywhere; a variable must,
+    on one.
     """
     declared = {export.name: export for export in program.exports}
     wrong: set[str] = set()
@@ -35,10 +39,43 @@ def check_exports(program: ir.ProgramIr, sink: DiagnosticSink) -> None:
             sink.report(_missing(export, without[0], span))
 
 
+def with_missing_functions(program: ir.ProgramIr) -> ir.ProgramIr:
+    """Return the program with a function for each name that a PE lacks; to launch it is an error.
+
+    SDK programs declare names that no PE exports, and never launch them.
+    """
+    functions = [e for e in program.exports if e.kind is SymbolKind.FUNCTION]
+    return replace(
+        program, instances=tuple(_with_missing(each, functions) for each in program.instances)
+    )
+
+
+def _with_missing(instance: ir.InstanceIr, functions: Sequence[Export]) -> ir.InstanceIr:
+    own = {symbol.name for symbol in instance.exports}
+    missing = [_stand_in(export) for export in functions if export.name not in own]
+    if not missing:
+        return instance
+    exports = [ir.ExportedSymbol(function.name, function) for function in missing]
+    return replace(
+        instance,
+        functions=(*instance.functions, *missing),
+        exports=(*instance.exports, *exports),
+    )
+
+
+def _stand_in(export: Export) -> ir.Function:
+    """Return a function that stops the simulation."""
+    message = f"the host launched `{export.name}`, which the program of this PE does not export"
+    parameters = tuple(ir.Local(f"p{i}", type_) for i, type_ in enumerate(export.argument_types))
+    stop = ir.Trap(ir.Immediate(ScalarType.BOOL, 0), message)
+    return ir.Function(export.name, parameters, None, (stop,))
+
+
 def _missing(export: Export, instance: ir.InstanceIr, span: Span | None) -> Diagnostic:
+    is_function = export.kind is SymbolKind.FUNCTION
     reason = (
-        "the host launches a function on every PE"
-        if export.kind is SymbolKind.FUNCTION
+        "the host launches a function on every PE: a launch of this one ends with an error"
+        if is_function
         else "no other PE exports it either"
     )
     return Diagnostic(
@@ -48,6 +85,7 @@ def _missing(export: Export, instance: ir.InstanceIr, span: Span | None) -> Diag
         Annotation(span) if span is not None else None,
         notes=(f"in {instance.name}", reason),
         help=f'write `comptime {{ @export_symbol(…, "{export.name}"); }}` in that program',
+        severity=Severity.WARNING if is_function else Severity.ERROR,
     )
 
 
