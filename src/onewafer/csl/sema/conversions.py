@@ -250,14 +250,18 @@ def to_struct(
     return Struct(names, tuple(convert(by_name[n], field) for n, field in pairs), type_)
 
 
-def _to_packed(value: Struct, type_: t.PackedType, span: Span | None) -> Scalar:
+def _to_packed(value: Struct, type_: t.PackedType, span: Span | None) -> Scalar | Struct:
     """Return an anonymous struct of known fields as the integer behind a packed one, or fail."""
     packed.check_given(value, type_, span)
-    result = Scalar(type_, 0)
+    fields: dict[str, Value] = {}
     for name, field in value.items():
         wanted = type_.fields[type_.names.index(name)]
-        coerced = coerce(field, wanted, span, f"the field `{name}`")
-        result = packed.write(result, name, coerced, span)
+        fields[name] = coerce(field, wanted, span, f"the field `{name}`")
+    if not type_.is_union and not all(isinstance(field, Scalar) for field in fields.values()):
+        return Struct(type_.names, tuple(fields[name] for name in type_.names), type_)
+    result = Scalar(type_, 0)
+    for name, field in fields.items():
+        result = packed.write(result, name, field, span)
     return result
 
 

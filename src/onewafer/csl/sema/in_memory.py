@@ -45,7 +45,7 @@ def moved(
 def address_of_field(base: Struct, index: int, span: Span) -> Pointer | Runtime:
     """Return the address of a field of a struct in memory."""
     place, type_ = base.place, base.type
-    if place is None or type_ is None:
+    if place is None or not isinstance(type_, t.StructType):
         fail(
             "not-assignable",
             "only variables and their elements have an address",

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from onewafer.arch import DataTaskKey
 from onewafer.csl import ir
-from onewafer.csl.sema import conversions, formats
+from onewafer.csl.sema import conversions, formats, packed
 from onewafer.csl.sema import types as t
 from onewafer.csl.sema.builtins.registry import Where
 from onewafer.csl.sema.columns import Columns
@@ -30,6 +30,8 @@ from onewafer.csl.sema.values import (
     Value,
     Variable,
     force,
+    map_scalar,
+    type_of,
 )
 from onewafer.csl.syntax import ast
 from onewafer.diagnostics import Annotation, Diagnostic, Severity
@@ -392,6 +394,8 @@ class InstanceContext(Context):
                     self._fill(storage, offset + index * step, array.element, element, span)
                     if len(storage.data) == num_data:
                         blank.add(id(element))
+            case Struct(type=t.PackedType()):
+                self._fill_packed(storage, offset, value, span)
             case Struct(_, fields) if isinstance(type_, t.StructType):
                 for index, (field_type, part) in enumerate(zip(type_.fields, fields, strict=True)):
                     start = offset + t.field_offset(type_, index)
@@ -416,6 +420,25 @@ class InstanceContext(Context):
                 storage.data.append(ir.DsdDatum(offset, self.make_dsd(value)))
             case _:
                 fail("type-mismatch", f"`{type_}` cannot be initial data of a variable", span)
+
+    def _fill_packed(self, storage: ir.Global, offset: int, value: Struct, span: Span) -> None:
+        """Write the bytes of a packed struct with addresses in it."""
+        word, addresses = packed.split(value)
+        free = set(range(t.num_bytes(word.type)))
+        for bit, address in addresses:
+            first, rest = divmod(bit, 8)
+            if rest:
+                fail(
+                    "unsupported-feature",
+                    f"an address from bit {bit} of a packed struct on is known to the linker only",
+                    span,
+                    help="let it begin at a byte: at bit 0, 8, 16 …; or give it in a function",
+                )
+            self._fill(storage, offset + first, type_of(address), address, span)
+            free -= {first, first + 1}
+        for byte in free:
+            part = map_scalar(word, t.U8, lambda number, at=8 * byte: int(number) >> at & 0xFF)
+            self._fill(storage, offset + byte, t.U8, part, span)
 
     # --- values as IR ----------------------------------------------------------------------------
 

@@ -1,7 +1,8 @@
 """Packed structs, and unions whose fields share their bits, as known numbers.
 
 A value is the integer behind it (`types.PackedType`): a field is some of its bits, the first field
-of a struct the lowest ones. What only run time knows is in `runtime.packed_fields`.
+of a struct the lowest ones. One with an address in it, which the linker makes a number, is a
+`Struct` of its fields. What only run time knows is in `runtime.packed_fields`.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ def make_type(
     """Return the type of a `packed struct`, `packed union` or `extern union`; None: no integer.
 
     An `extern union` with an array or a struct as a variant is none: it lies in memory.
-    A packed struct of more bits than two registers have, or with a pointer, is one like others.
+    A packed struct of more bits than two registers have is one like others.
     """
     if node.qualifier == "packed":
         for type_, span in zip(types, spans, strict=True):
@@ -39,7 +40,7 @@ def make_type(
     names = tuple(field.name for field in node.fields)
     made = t.PackedType(names, tuple(types), node, node.is_union, node.qualifier)
     if not node.is_union:
-        is_integer = node.qualifier == "packed" and all(map(_has_known_bits, types))
+        is_integer = node.qualifier == "packed" and all(map(_has_bits, types))
         return made if is_integer and 0 < made.bits <= t.MAX_RUN_TIME_BITS else None
     has_parts = any(t.field_bits(type_) is None for type_ in types)
     if node.qualifier not in _QUALIFIERS or (node.qualifier == "extern" and has_parts):
@@ -49,8 +50,8 @@ def make_type(
     return made
 
 
-def _has_known_bits(type_: t.Type) -> bool:
-    return t.field_bits(type_) is not None and not isinstance(type_, t.PointerType)
+def _has_bits(type_: t.Type) -> bool:
+    return t.field_bits(type_) is not None
 
 
 def _check_field(type_: t.Type, span: Span) -> None:
@@ -77,7 +78,7 @@ def _check_variant(union: t.PackedType, type_: t.Type, span: Span) -> None:
             "unsupported-feature",
             f"a `{type_}` cannot share its bits with the other variants of `{union.kind}`",
             span,
-            help=f"packed structs of at most {t.MAX_RUN_TIME_BITS} bits without pointers can",
+            help=f"packed structs of at most {t.MAX_RUN_TIME_BITS} bits can",
         )
     if union.qualifier == "packed" and bits != union.bits:
         fail(
@@ -123,13 +124,40 @@ def read(value: Scalar, name: str, span: Span) -> Scalar:
     """Return a field of a known value."""
     assert isinstance(value.type, t.PackedType)
     field, offset = field_of(value.type, name, span)
-    if isinstance(field, t.PointerType):
+    if isinstance(field, t.PointerType) and value.type.is_union:
         fail("not-comptime", "the address in a union is not known at compile time", span)
     return map_scalar(value, field, lambda word: _from_field(field, int(word) >> offset))
 
 
-def write(value: Scalar, name: str, field: Value, span: Span | None) -> Scalar:
+def with_field(value: Scalar, name: str, field: Value, span: Span) -> Scalar | Struct:
     """Return a known value with another field, which is of the type of the field."""
+    type_ = value.type
+    assert isinstance(type_, t.PackedType)
+    if isinstance(field, Scalar) or type_.is_union:
+        return write(value, name, field, span)
+    parts = tuple(field if other == name else read(value, other, span) for other in type_.names)
+    return Struct(type_.names, parts, type_)
+
+
+def split(value: Struct) -> tuple[Scalar, list[tuple[int, Value]]]:
+    """Return the numbers in a known value as one, and the addresses by their lowest bit."""
+    type_ = value.type
+    assert isinstance(type_, t.PackedType)
+    word, addresses = Scalar(type_, 0), list[tuple[int, "Value"]]()
+    for index, (name, field) in enumerate(value.items()):
+        if isinstance(field, Struct):
+            inner, others = split(field)
+            addresses += ((type_.offset(index) + bit, address) for bit, address in others)
+            word = write(word, name, inner, None)
+        elif isinstance(field, Scalar):
+            word = write(word, name, field, None)
+        else:
+            addresses.append((type_.offset(index), field))
+    return word, addresses
+
+
+def write(value: Scalar, name: str, field: Value, span: Span | None) -> Scalar:
+    """Return a known number with another field, which is of the type of the field."""
     assert isinstance(value.type, t.PackedType)
     index = value.type.names.index(name)
     offset, bits = value.type.offset(index), t.field_bits(value.type.fields[index])

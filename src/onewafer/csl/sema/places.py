@@ -246,6 +246,9 @@ def address_of_member(base: Value, name: str, span: Span) -> Value:
     match base:
         case ModuleValue(module):
             return address_of_global(module, name, span)
+        case Struct(type=t.PackedType() as type_):
+            member(base, name, span)
+            _no_address(type_, span)
         case Struct():
             member(base, name, span)  # refuses what a union has not
             return address_of_field(base, (base.names or ()).index(name), span)
@@ -262,12 +265,7 @@ def _address_in_packed(
     """Return the address of a variant of an `extern union`; other fields may lie between bytes."""
     field, _ = packed.field_of(type_, name, span)
     if type_.qualifier == "packed":
-        fail(
-            "type-mismatch",
-            f"a field of a `{type_.kind}` has no address: it is bits of an integer",
-            span,
-            help="take the address of the whole, or copy the field to a variable",
-        )
+        _no_address(type_, span)
     if t.is_narrow(field):
         fail(
             "type-mismatch",
@@ -277,6 +275,15 @@ def _address_in_packed(
         )
     address = address_of_place(base)
     return moved(address, 0, field, is_const=base.is_const)
+
+
+def _no_address(type_: t.PackedType, span: Span) -> NoReturn:
+    fail(
+        "type-mismatch",
+        f"a field of a `{type_.kind}` has no address: it is bits of an integer",
+        span,
+        help="take the address of the whole, or copy the field to a variable",
+    )
 
 
 def expect_pointer(value: Value, span: Span) -> Pointer:

@@ -120,7 +120,7 @@ class Struct:
 
     names: tuple[str, ...] | None
     fields: tuple[Value, ...]
-    type: t.StructType | None = None
+    type: t.StructType | t.PackedType | None = None
     """None: it is anonymous, and no variable; its type follows from the fields."""
     place: Pointer | Runtime | None = None
     """The address of a struct in memory; None: it is a value only."""
@@ -337,7 +337,7 @@ def type_of(value: Value) -> t.Type:
             return type_
         case Variable():
             return value.type
-        case Struct(_, _, t.StructType() as type_):
+        case Struct(_, _, t.StructType() | t.PackedType() as type_):
             return type_
         case Struct(names, fields):
             return t.StructType(names, tuple(type_of(f) for f in fields))

@@ -209,6 +209,13 @@ def bitcast(site: Site, _module: Module, args: Sequence[Value]) -> Value:
     """Reinterpret the bits of a number."""
     type_ = places.expect_type(args[0], site.argument_spans[0])
     value = args[1]
+    if isinstance(value, Struct) and isinstance(value.type, t.PackedType):
+        fail(
+            "not-comptime",
+            "an address in a packed struct is a number at run time only",
+            site.span,
+            help="write the `@bitcast` in a function or task",
+        )
     if not isinstance(value, Scalar):
         fail("type-mismatch", f"`@bitcast` of a `{type_of(value)}` has no meaning", site.span)
     if isinstance(type_, t.PointerType):

@@ -210,7 +210,8 @@ def _compile_member_address(base: ast.Expression, name: str, span: Span, scope: 
 
     def address(frame: Frame) -> Value:
         value = container(frame)
-        if type(value) is Struct and value.place is None:
+        is_packed = isinstance(type_of(value), t.PackedType)
+        if type(value) is Struct and value.place is None and not is_packed:
             # A known struct, which gets a place.
             value = places.pointed_at(whole(frame), span)
         return places.address_of_member(value, name, span)

@@ -327,7 +327,7 @@ def _update(
         case Scalar(t.PackedType()) if step.name is not None:
             old = packed.read(container, step.name, step.span)
             part = _update(frame, old, rest, new, span)
-            return packed.write(container, step.name, part, span)
+            return packed.with_field(container, step.name, part, span)
         case Struct(None, fields) if step.name is None:
             position = conversions.forced_integer(step.indices[0](frame), step.span, "an index")
             if not 0 <= position < len(fields):

@@ -61,7 +61,8 @@ def address_of(a: Analyzer, node: ast.Expression) -> Value:
                     places.no_place(span)
         case ast.Member(base=base, name=name, span=span):
             container = expressions.operand(a, base)
-            if isinstance(container, Struct) and container.place is None:
+            is_packed = isinstance(type_of(container), t.PackedType)
+            if isinstance(container, Struct) and container.place is None and not is_packed:
                 pointer = address_of(a, base)  # of a known struct, which gets a place
                 container = load(a, pointer, span)
             return places.address_of_member(container, name, span)

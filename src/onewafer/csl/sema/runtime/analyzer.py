@@ -314,6 +314,8 @@ class Analyzer:
                 return self.instance.function_number(value)
             case Dsd():
                 return self.instance.make_dsd(value)
+            case Struct(type=t.PackedType() as type_):
+                return packed_fields.composed(self, value, type_, span)
             case _:
                 self._unsized(value, span)
 

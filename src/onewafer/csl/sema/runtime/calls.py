@@ -408,6 +408,8 @@ def _waits(a: Analyzer, site: Site, arguments: Sequence[Value]) -> bool:
     match site.name, arguments:
         case "bitcast", (TypeValue(t.PointerType()), _):
             return True
+        case "bitcast", (_, Struct(type=t.PackedType())):
+            return True
         case "assert", _:  # which may never be reached
             return not a.comptime_depth
         case _:

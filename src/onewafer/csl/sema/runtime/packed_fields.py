@@ -24,7 +24,7 @@ Path = tuple[str, ...]
 def compose(a: Analyzer, value: Struct, type_: t.PackedType, span: Span) -> Value:
     """Return a struct as a packed one: what is known of it as a number, the rest put in."""
     packed.check_given(value, type_, span)
-    result: Value = Scalar(type_, 0)
+    result = Scalar(type_, 0)
     waiting: list[tuple[str, ir.Expression]] = []
     for name, given in value.items():
         field, _ = packed.field_of(type_, name, span)
@@ -43,6 +43,11 @@ def compose(a: Analyzer, value: Struct, type_: t.PackedType, span: Span) -> Valu
         word = part if word is None else ir.Binary(Opcode.OR, held, word, part)
     assert word is not None
     return Runtime(type_, word)
+
+
+def composed(a: Analyzer, value: Struct, type_: t.PackedType, span: Span) -> ir.Expression:
+    """Return a packed struct whose fields are known, addresses among them, as IR."""
+    return a.expression(compose(a, value, type_, span), span)
 
 
 def read(a: Analyzer, base: Runtime | Variable, name: str, span: Span) -> Runtime:

@@ -9,7 +9,7 @@ from onewafer.csl.sema import types as t
 from onewafer.csl.sema.runtime import expressions, order, packed_fields, statements, stores
 from onewafer.csl.sema.runtime.addresses import load, place_of
 from onewafer.csl.sema.runtime.analyzer import Analyzer, RuntimeLocal
-from onewafer.csl.sema.values import Pointer, Runtime, Scalar, Variable
+from onewafer.csl.sema.values import Pointer, Runtime, Scalar, Struct, Variable
 from onewafer.csl.syntax import ast
 
 if TYPE_CHECKING:
@@ -34,6 +34,8 @@ def _is_packed(a: Analyzer, node: ast.Expression) -> bool:
         a.close_block()
     match value:
         case Runtime(t.PackedType()) | Variable(type=t.PackedType()) | Scalar(t.PackedType()):
+            return True
+        case Struct(type=t.PackedType()):
             return True
         case _:
             return False

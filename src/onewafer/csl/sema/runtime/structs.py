@@ -44,14 +44,14 @@ def declare_struct(
 
 def is_overlaid(value: Struct) -> bool:
     """Tell whether a value is an `extern union`, or has one, of which any variant may be read."""
-    is_one = value.type is not None and value.type.is_overlaid
+    is_one = isinstance(value.type, t.StructType) and value.type.is_overlaid
     return is_one or any(isinstance(f, Struct) and is_overlaid(f) for f in value.fields)
 
 
 def readable(a: Analyzer, name: str, value: Struct, span: Span) -> Struct:
     """Return a value of which all variants of an `extern union` can be read."""
     type_ = value.type
-    if type_ is None or value.place is not None or not is_overlaid(value):
+    if not isinstance(type_, t.StructType) or value.place is not None or not is_overlaid(value):
         return value
     loaded = a.load(declare_struct(a, name, type_, value, span), span)
     assert isinstance(loaded, Struct)
