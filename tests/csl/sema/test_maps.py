@@ -61,6 +61,16 @@ def test_loops(body, statement, lines):
     assert found == lines
 
 
+def test_structs_are_copied_once(body):
+    declared = (
+        f"{DECLARED} var pair = .{{ .x = @as(u16, 1), .y = @as(i16, 2) }}; "
+        "fn f(x: f32, p: anytype) void { total = p.y; }"
+    )
+    lines = body("@map(f, da, pair);", declared)
+    assert lines[:2] == ["p.x = [&pair]", "p.y = [&pair+2]"]
+    assert lines[-1] == "  [&total] = p.y"
+
+
 def test_scalars_are_computed_once(body):
     lines = body("@map(scaled, da, 2.0, db, da);", DECLARED)
     assert lines[0].startswith("factor = ")

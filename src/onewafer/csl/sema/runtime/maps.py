@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Final, NoReturn
 from onewafer.csl import ir
 from onewafer.csl.sema import types as t
 from onewafer.csl.sema.faults import Fault, fail
-from onewafer.csl.sema.runtime import held_dsds
+from onewafer.csl.sema.in_memory import whole
+from onewafer.csl.sema.runtime import held_dsds, order, passing
 from onewafer.csl.sema.runtime.calls import (
     analyzer_of,
     bind_argument,
@@ -24,7 +25,17 @@ from onewafer.csl.sema.runtime.dsr_faults import refuse_circular
 from onewafer.csl.sema.runtime.expressions import evaluate_as, evaluate_type
 from onewafer.csl.sema.runtime.map_operands import Element, Walk, rounds_only, walk
 from onewafer.csl.sema.runtime.statements import analyze_block
-from onewafer.csl.sema.values import Dsd, Dsr, Pointer, Runtime, Value, type_of
+from onewafer.csl.sema.values import (
+    Array,
+    Dsd,
+    Dsr,
+    Pointer,
+    Runtime,
+    Struct,
+    Value,
+    Variable,
+    type_of,
+)
 from onewafer.csl.syntax import ast, tree
 from onewafer.diagnostics import Annotation, Diagnostic, Severity
 
@@ -69,6 +80,11 @@ class _Map:
             stream = self.stream(argument, local.local, local.type, is_output=False)
             if stream is not None:
                 self.inputs.append(stream)
+        elif passing.is_run_time(argument.value) and not parameter.is_comptime:
+            copy = self._copy(parameter, argument.value, place)
+            callee.declare(parameter.name, copy)
+            self.passed.append(self.caller.load(copy, place))
+            return
         else:
             value = argument.value
             bound, _ = bind_argument(self.caller, callee, parameter, value, place)
@@ -82,6 +98,18 @@ class _Map:
         callee.declare(parameter.name, local)
         self.parameters.append(local)
         self.passed.append(Runtime(local.type, ir.ReadLocal(local.local), local.descriptor))
+
+    def _copy(
+        self, parameter: ast.Parameter, value: Struct | Variable | Array, span: Span
+    ) -> Value:
+        """Return a struct or an array that stays the same in every round."""
+        caller, name = self.caller, parameter.name
+        typed = passing.in_type_of(caller, self.callee, parameter, value, span)
+        if isinstance(typed, Struct) and name not in self.callee.addressed:
+            return order.settled(caller, name, typed, span)
+        type_ = type_of(typed)
+        assert isinstance(type_, t.StructType | t.ArrayType)
+        return whole(order.stored(caller, name, typed, type_, span), span)
 
     def _element(self, parameter: ast.Parameter) -> RuntimeLocal:
         assert parameter.type is not None
