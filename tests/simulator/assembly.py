@@ -76,16 +76,16 @@ class Kernel(ProgramBuilder):
             extent *= size
         return Vector(self.dsd_value(dsd, base=base, extent=extent, stride=0))
 
-    def incoming(self, color, extent, *, queue=2):
+    def incoming(self, color, extent, *, queue=2, packs=False):
         self._bind(queue, color, is_input=True)
         named = color if self.names_colors else -1
-        dsd = self.dsd(DsdDescriptor(DsdKind.FABIN, color=named, queue=queue))
+        dsd = self.dsd(DsdDescriptor(DsdKind.FABIN, color=named, queue=queue, packs=packs))
         return Vector(self.dsd_value(dsd, extent=extent, stride=0))
 
-    def outgoing(self, color, extent, *, queue=2, is_control=False):
+    def outgoing(self, color, extent, *, queue=2, is_control=False, packs=False):
         self._bind(queue, color, is_input=False)
         named = color if self.names_colors else -1
-        dsd = self.dsd(DsdDescriptor(DsdKind.FABOUT, named, queue, is_control))
+        dsd = self.dsd(DsdDescriptor(DsdKind.FABOUT, named, queue, is_control, packs=packs))
         return Vector(self.dsd_value(dsd, extent=extent, stride=0))
 
     def operate(self, kind, dest, src0=None, src1=None, scalar=None, *, config=None, line=1):

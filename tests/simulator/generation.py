@@ -68,8 +68,8 @@ class Work:
 
 
 @st.composite
-def programs(draw):
-    """Draw an architecture and an image for it."""
+def programs(draw, make=None):
+    """Draw an architecture and an image for it; `make` builds the program of a PE."""
     architecture = draw(st.sampled_from(ARCHITECTURES))
     width, height = draw(st.integers(1, 4)), draw(st.integers(1, 3))
     routes, work = {}, {}
@@ -82,9 +82,9 @@ def programs(draw):
     placed = {}
     for pe in ((x, y) for y in range(height) for x in range(width)):
         if pe in work or draw(st.booleans()):
-            placed[pe] = draw_program(draw, pe, work.get(pe, Work()), architecture)
+            placed[pe] = draw_program(draw, pe, work.get(pe, Work()), architecture, make)
     if not placed:
-        placed[0, 0] = draw_program(draw, (0, 0), Work(), architecture)
+        placed[0, 0] = draw_program(draw, (0, 0), Work(), architecture, make)
     image = make_image(architecture, placed, width=width, height=height, routes=routes)
     return architecture, image
 

@@ -179,6 +179,8 @@ def _dsd(dsd: DsdDescriptor) -> str:
         words.append("advances switch")
     if dsd.drops_data:
         words.append("drops data")
+    if dsd.packs:
+        words.append("packs pairs")
     if dsd.fifo >= 0:
         words.append(f"fifo {dsd.fifo}")
     words += [f"{n} step {s}" for n, s in zip(dsd.extents, dsd.strides)]  # noqa: B905 - an unverified program may be listed

@@ -56,6 +56,8 @@ class DsdDescriptor:
     """FABOUT: the last wavelet of an operation turns the switch of the sender (M49)."""
     drops_data: bool = False
     """FABIN: control wavelets are the elements, data wavelets are dropped (M99)."""
+    packs: bool = False
+    """FABIN, FABOUT: two elements of 16 bits share a wavelet (M150)."""
 
 
 TEARDOWN_TASK = 29

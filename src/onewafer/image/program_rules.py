@@ -87,6 +87,8 @@ def _dsd_problems(dsd: DsdDescriptor, architecture: Architecture, num_fifos: int
                 yield "only a FABOUT has an index, clears a source, or advances a switch"
             if dsd.drops_data and not is_input:
                 yield "only a FABIN drops data"
+            if dsd.packs and (dsd.is_control or dsd.has_index or dsd.keeps_control):
+                yield "wavelets of two elements have no index, and no commands"
             if not -1 <= dsd.clears < NUM_SOURCES:
                 yield f"there is no source {dsd.clears} to clear"
         case DsdKind.MEM4D:

@@ -15,6 +15,11 @@ if TYPE_CHECKING:
 
 CALLS_TOO_DEEP = f"the call nests deeper than the {RETURN_STACK_DEPTH} return addresses"
 EMPTY_DSR = "a DSR is used that was never loaded with a DSD; load it with @load_to_dsr first"
+UNPACKED_OPERAND = (
+    "an operation has a fabric operand of which two elements share a wavelet (`.simd_mode`), and "
+    "another of which each element is on its own: a FIFO, or a fabric DSD without that or of 32 "
+    "bits; give both fabric DSDs the `.simd_mode`, or let the elements go through memory"
+)
 
 
 def outside_memory(address: int, num_bytes: int, memory_bytes: int) -> str:

@@ -565,14 +565,33 @@ def test_modes_of_one_value_a_wavelet_change_nothing(analyze, mode):
     assert analyze(f"fn main() void {{ _ = {made}; }}").codes == []
 
 
+@pytest.mark.parametrize("mode", ["simd_32", "simd_64", "simd_32_or_64"])
 @pytest.mark.parametrize("kind", ["in", "out"])
-def test_wavelets_of_two_values_are_refused(analyze, kind):
-    """They would carry one each, and whoever takes them as words would see others."""
+def test_wavelets_may_carry_two_values(analyze, kind, mode):
     source = f"""
     fn main() void {{
       _ = @get_dsd(fab{kind}_dsd, .{{ .extent = 1, .fabric_color = @get_color(1),
+        .{kind}put_queue = @get_{kind}put_queue(2), .simd_mode = .{{ .{mode} = true }} }});
+    }}
+    """
+    assert analyze(source).codes == []
+
+
+@pytest.mark.parametrize(
+    ("kind", "field"),
+    [
+        ("out", "control"),
+        ("out", "wavelet_index_offset"),
+        ("out", "control_transform"),
+        ("in", "control_transform"),
+    ],
+)
+def test_wavelets_of_two_values_have_room_for_nothing_else(analyze, kind, field):
+    source = f"""
+    fn main() void {{
+      _ = @get_dsd(fab{kind}_dsd, .{{ .extent = 1, .fabric_color = @get_color(1), .{field} = true,
         .{kind}put_queue = @get_{kind}put_queue(2), .simd_mode = .{{ .simd_32 = true }} }});
     }}
     """
     error = analyze(source).error
-    assert (error.code, "simd_32" in error.message) == ("unsupported-feature", True)
+    assert (error.code, f"`.{field}`" in error.help) == ("type-mismatch", True)

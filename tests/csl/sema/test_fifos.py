@@ -104,7 +104,11 @@ def test_a_fifo_is_made_of_a_pointer_to_an_array(analyze):
         ("const fifo = @allocate_fifo(tiny);", "type-mismatch"),
         ("const fifo = @allocate_fifo(bytes);", "type-mismatch"),
         ("const fifo = @allocate_fifo(ring, .{ .priority = 1 });", "type-mismatch"),
-        ("const fifo = @allocate_fifo(ring, .{ .simd_mode = 1 });", "unsupported-feature"),
+        ("const fifo = @allocate_fifo(ring, .{ .simd_mode = 1 });", "type-mismatch"),
+        (
+            "const fifo = @allocate_fifo(ring, .{ .simd_mode = .{ .simd_64 = true } });",
+            "type-mismatch",
+        ),
         ("const fifo = @allocate_fifo(ring, .{ .activate = pushed });", "unknown-field"),
         ("const fifo = @allocate_fifo(ring, .{ .empty_action = true });", "type-mismatch"),
         (

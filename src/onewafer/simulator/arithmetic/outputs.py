@@ -2,10 +2,11 @@
 
 Destinations. Bit 0: it sends control wavelets. Bit 1: it has an index (M46), which is in bits
 16–31. Bits 2–3: the source that it clears, plus 1 (M47). Bit 4: it makes control wavelets of marked
-words (M48). Bit 5: its last wavelet turns the switch of the sender (M49).
+words (M48). Bit 5: its last wavelet turns the switch of the sender (M49). Bit 6: two elements of
+16 bits share a wavelet (M150).
 
 Sources. Bit 0: it marks the words of control wavelets (M48). Bit 1: it drops data wavelets (M99).
-With either it takes control wavelets.
+With either it takes control wavelets. Bit 6 is as that of a destination.
 """
 
 from __future__ import annotations
@@ -25,6 +26,12 @@ DATA_BITS = 0xFFFF
 
 MARKS, DROPS = 1, 2
 """Of a source."""
+TAKES_CONTROL = MARKS | DROPS
+PACKS = 1 << 6
+"""Of either. What it says counts only where elements have `HALF_BYTES`."""
+HALF_BYTES = 2
+NUM_PACKED = 2
+"""Elements in a wavelet of such an operand."""
 
 
 def output_flags(descriptor: DsdDescriptor, base: int) -> int:
@@ -34,9 +41,12 @@ def output_flags(descriptor: DsdDescriptor, base: int) -> int:
         flags |= (base & DATA_BITS) << 16 | HAS_INDEX
     if descriptor.keeps_control:
         flags |= UNMARKS
+    if descriptor.packs:
+        flags |= PACKS
     return flags | ADVANCES if descriptor.advances_switch else flags
 
 
 def input_flags(descriptor: DsdDescriptor) -> int:
     """Return the number of a source."""
-    return MARKS * descriptor.keeps_control | DROPS * descriptor.drops_data
+    marks = MARKS * descriptor.keeps_control | DROPS * descriptor.drops_data
+    return marks | PACKS * descriptor.packs

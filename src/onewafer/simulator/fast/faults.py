@@ -31,6 +31,7 @@ from onewafer.simulator.fast.fields import (
     OP_PC,
     OP_ROW,
     OPS_THREAD,
+    PACKING_FAULT,
     PE_PROGRAM,
     PE_X,
     PE_Y,
@@ -86,6 +87,8 @@ def _reason(s: Arrays, program: TileProgram, fault: Fault, loaded: LoadedProgram
             return messages.CALLS_TOO_DEEP
         case kind if kind == EMPTY_DSR_FAULT:
             return messages.EMPTY_DSR
+        case kind if kind == PACKING_FAULT:
+            return messages.UNPACKED_OPERAND
         case kind if kind == BIND_FAULT:
             return messages.cannot_bind(
                 fault.other >> 8,

@@ -81,7 +81,8 @@ BUSY_TIMES, BUSY_FIRST, NUM_BUSY_FIELDS = range(3)
     BIND_FAULT,  # detail: register of the queue; other: obstacle << 8 | color
     LACK_FAULT,  # detail: number of the ring; other: it is empty
     EXCEPTION_FAULT,  # detail: exceptions that are not masked
-) = range(16)
+    PACKING_FAULT,
+) = range(17)
 
 # --- arena: the header of a PE's block -----------------------------------------------------------
 
@@ -198,7 +199,7 @@ MAIN_THREAD = 8
 
 SCALAR, POINTER, VECTOR, BLOCK, INPUT, OUTPUT, RING = range(7)
 """Kinds of operands."""
-STEPWISE, WATCHED = 1, 2
+STEPWISE, WATCHED, PACKED = 1, 2, 4
 """Of `OP_STEPS`."""
 
 # --- arena: words on their way to SRAM, before the operations of a PE, see `staging` --------------

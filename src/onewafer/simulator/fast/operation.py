@@ -17,6 +17,8 @@ from onewafer.simulator.arithmetic.outputs import (
     DATA_BITS,
     HAS_INDEX,
     IS_CONTROL,
+    NUM_PACKED,
+    TAKES_CONTROL,
     UNMARKS,
 )
 from onewafer.simulator.arithmetic.undefined import FIRST_CARRY
@@ -84,6 +86,8 @@ from onewafer.simulator.fast.fields import (
     OPS_START,
     OPS_WAITING_SINCE,
     OUTPUT,
+    PACKED,
+    PACKING_FAULT,
     PE_CHANNELS,
     PE_OUTPUTS,
     PE_PC,
@@ -113,6 +117,7 @@ from onewafer.simulator.fast.fields import (
     WATCHED,
 )
 from onewafer.simulator.fast.fifo import to_signed
+from onewafer.simulator.fast.packing import fits_packed, has_packed
 from onewafer.simulator.fast.queues import color_now, home_of_dsd
 from onewafer.simulator.fast.rings import length_place
 
@@ -257,10 +262,15 @@ def prepare(s: Arrays, pe: int, code: int, config: int, op: int, cycle: int) -> 
     is_watched = (
         has_ring or takes_control(s, op) or marks_wavelets(s, op) or minds_control(s, pe, op)
     )
+    packed = 0
+    if is_fabric and has_packed(s, op):
+        is_watched, packed = True, PACKED
+        if not fits_packed(s, op) and not s.clock[FAULT]:
+            s.clock[FAULT] = PACKING_FAULT
     is_reduction = s.arena[op + OP_DEST + OPERAND_KIND] == POINTER and length > 1
     s.arena[op + OP_LENGTH] = length
     steps = STEPWISE if is_fabric or has_ring else 0
-    s.arena[op + OP_STEPS] = steps | WATCHED if is_watched else steps
+    s.arena[op + OP_STEPS] = steps | packed | WATCHED if is_watched else steps
     s.arena[op + OP_IS_ENDLESS] = 1 if is_fabric and length == ENDLESS else 0
     s.arena[op + OP_ACCUMULATOR] = 0
     if is_reduction and _SRC0_BYTES[kind]:
@@ -303,7 +313,8 @@ def set_result(s: Arrays, pe: int, pc: int, word: int) -> None:
 def takes_control(s: Arrays, op: int) -> bool:
     """Tell whether a source takes control wavelets as elements (M48, M99)."""
     for at in (OP_SRC0, OP_SRC1):
-        if s.arena[op + at + OPERAND_KIND] == INPUT and s.arena[op + at + OPERAND_STEP]:
+        flags = s.arena[op + at + OPERAND_STEP]
+        if s.arena[op + at + OPERAND_KIND] == INPUT and flags & TAKES_CONTROL:
             return True
     return False
 
@@ -417,5 +428,6 @@ def set_duration(s: Arrays, op: int, is_reduction: bool) -> None:
     if sources_conflict(s, op):
         elements *= s.timing[T_CONFLICT + 1]
         cycles *= s.timing[T_CONFLICT]
-    s.arena[op + OP_ELEMENT_CYCLES] = max(1, (cycles + elements - 1) // elements)
+    count = NUM_PACKED if s.arena[op + OP_STEPS] & PACKED else 1
+    s.arena[op + OP_ELEMENT_CYCLES] = max(1, (count * cycles + elements - 1) // elements)
     s.arena[op + OP_REMAINING] = (s.arena[op + OP_LENGTH] * cycles + elements - 1) // elements

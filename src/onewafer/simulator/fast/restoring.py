@@ -10,7 +10,15 @@ from onewafer.geometry import Direction
 from onewafer.image import DSD_OPERATIONS, NUM_COLORS, DsdOperation
 from onewafer.simulator import snapshot as tables
 from onewafer.simulator.arithmetic.control import ADVANCE_MARK, CONTROL_MARK
-from onewafer.simulator.arithmetic.outputs import ADVANCES, DROPS, IS_CONTROL, MARKS, UNMARKS
+from onewafer.simulator.arithmetic.outputs import (
+    ADVANCES,
+    DROPS,
+    HALF_BYTES,
+    IS_CONTROL,
+    MARKS,
+    PACKS,
+    UNMARKS,
+)
 from onewafer.simulator.fast.agenda import NUM_SLOTS
 from onewafer.simulator.fast.checkpoint import have_tags
 from onewafer.simulator.fast.counters import count_link_wavelets
@@ -96,6 +104,7 @@ from onewafer.simulator.fast.fields import (
     OPS_THREAD,
     OPS_WAITING_SINCE,
     OUTPUT,
+    PACKED,
     PE_BULK,
     PE_BULK_SINCE,
     PE_CHANNELS,
@@ -382,7 +391,8 @@ def _restore_operations(s: Arrays, table: Table) -> None:
     minds = (program[:, PROGRAM_CONTROL_TASKS] != NONE) | (program[:, PROGRAM_HAS_QUEUES] != 0)
     minds[is_asynchronous] |= s.configs[config[is_asynchronous], CONFIG_ENDS] != 0
     minds &= _have_tagged_input(s, op, OP_SRC0) | _have_tagged_input(s, op, OP_SRC1)
-    is_watched = is_ring | minds | _mark_wavelets(s, op)
+    is_packed = _are_packed(s, op)
+    is_watched = is_ring | minds | _mark_wavelets(s, op) | is_packed
     accumulates = (forms[OP_DEST] == tables.POINTER) & (table["length"] > 1)
     accumulates &= _BYTES[OP_SRC0][kind] > 0
     accumulator = np.where(forms[OP_SRC1] == tables.SCALAR, OP_SRC1, 0)
@@ -393,7 +403,9 @@ def _restore_operations(s: Arrays, table: Table) -> None:
         OP_CONFIG: config,
         OP_RANK: rank,
         OP_PC: table["pc"],
-        OP_STEPS: np.where(is_fabric | is_ring, STEPWISE, 0) | np.where(is_watched, WATCHED, 0),
+        OP_STEPS: np.where(is_fabric | is_ring, STEPWISE, 0)
+        | np.where(is_watched, WATCHED, 0)
+        | np.where(is_packed, PACKED, 0),
         OP_IS_ENDLESS: is_fabric & (table["length"] == ENDLESS),
         OP_LENGTH: table["length"],
         OP_NEXT: table["next_element"],
@@ -438,6 +450,16 @@ def _mark_wavelets(s: Arrays, op: Integers) -> NDArray[np.bool_]:
     for at, kind, flags in ((OP_DEST, OUTPUT, UNMARKS | ADVANCES), *_TAKING):
         is_fabric = s.arena[op + at + OPERAND_KIND] == kind
         found |= is_fabric & (s.arena[op + at + OPERAND_STEP] & flags != 0)
+    return found
+
+
+def _are_packed(s: Arrays, op: Integers) -> NDArray[np.bool_]:
+    """Tell of each operation whether two of its elements share a wavelet (M150)."""
+    found = np.zeros(len(op), np.bool_)
+    for at in (OP_DEST, OP_SRC0, OP_SRC1):
+        is_fabric = np.isin(s.arena[op + at + OPERAND_KIND], (INPUT, OUTPUT))
+        is_half = s.arena[op + at + OPERAND_BYTES] == HALF_BYTES
+        found |= is_fabric & is_half & (s.arena[op + at + OPERAND_STEP] & PACKS != 0)
     return found
 
 

@@ -7,7 +7,14 @@ control wavelet behind the one they take starts a task.
 from __future__ import annotations
 
 from onewafer.simulator.arithmetic.control import MEMORY_MARK, kept_word
-from onewafer.simulator.arithmetic.outputs import ADVANCES, DROPS, INDEX_BITS, MARKS, UNMARKS
+from onewafer.simulator.arithmetic.outputs import (
+    ADVANCES,
+    DROPS,
+    INDEX_BITS,
+    MARKS,
+    NUM_PACKED,
+    UNMARKS,
+)
 from onewafer.simulator.fast.agenda import note, wake_attention, wake_element, wake_router
 from onewafer.simulator.fast.arrays import Arrays, int64
 from onewafer.simulator.fast.compilation import kernel, shared
@@ -53,6 +60,7 @@ from onewafer.simulator.fast.fields import (
     OP_SCALAR,
     OP_SRC0,
     OP_SRC1,
+    OP_STEPS,
     OPERAND_BASE,
     OPERAND_BYTES,
     OPERAND_DSD,
@@ -60,6 +68,7 @@ from onewafer.simulator.fast.fields import (
     OPERAND_STEP,
     OPS_THREAD,
     OUTPUT,
+    PACKED,
     RING,
     SCALAR,
     T_RAMP,
@@ -74,6 +83,7 @@ from onewafer.simulator.fast.scalars import compute_element
 from onewafer.trace import EventKind
 
 _DSD_START = int(EventKind.DSD_START)
+_HALF = 0xFFFF
 
 
 @shared
@@ -84,13 +94,17 @@ def serve_watched(s: Arrays, block: int, op: int, cycle: int) -> None:
         s.arena[op + OP_HAS_STARTED] = 1
         thread = s.operations[s.arena[op + OP_ROW], OPS_THREAD]
         record(s, cycle, block, _DSD_START, thread, kind_of(s, op))
-    step_watched(s, block, op, cycle)
+    before = s.arena[op + OP_NEXT]
+    if s.arena[op + OP_STEPS] & PACKED:
+        step_packed(s, block, op, cycle)
+    else:
+        step_watched(s, block, op, cycle)
     if s.clock[FAULT]:
         place_fault(s, pe, s.arena[op + OP_PC], cycle)
         return
     element_cycles = s.arena[op + OP_ELEMENT_CYCLES]
     free_at = cycle + element_cycles
-    s.arena[block + BLOCK_ELEMENTS] += 1
+    s.arena[block + BLOCK_ELEMENTS] += max(1, s.arena[op + OP_NEXT] - before)
     s.arena[block + BLOCK_PATH_CYCLES] += element_cycles
     s.arena[op + OP_LAST_SERVED] = cycle
     s.arena[block + BLOCK_PATH_FREE] = free_at
@@ -125,6 +139,59 @@ def step_watched(s: Arrays, block: int, op: int, cycle: int) -> None:
     s.arena[op + OP_NEXT] = k + progress
     if s.arena[op + OP_KIND] & CHECKED:
         note_exceptions(s, pe, exceptions_of(kind, a, b, scalar, word))
+
+
+@kernel
+def step_packed(s: Arrays, block: int, op: int, cycle: int) -> None:
+    """Read, compute and write the elements of a wavelet: the first is its low half (M150)."""
+    pe = s.arena[block + BLOCK_PE]
+    first = int64(s.arena[op + OP_NEXT])
+    count = int64(NUM_PACKED)
+    if not s.arena[op + OP_IS_ENDLESS]:
+        count = min(count, s.arena[op + OP_LENGTH] - first)
+    kind = kind_in_program(s, pe, kind_of(s, op))
+    raised, sent = 0, int64(0)
+    received0 = take_packed(s, block, op, OP_SRC0, cycle)
+    received1 = take_packed(s, block, op, OP_SRC1, cycle)
+    for i in range(count):
+        a = packed_element(s, block, op, OP_SRC0, received0, first + i, i, cycle)
+        b = packed_element(s, block, op, OP_SRC1, received1, first + i, i, cycle)
+        if s.clock[FAULT]:
+            return
+        scalar = int64(s.arena[op + OP_SCALAR]) & WORD
+        word = compute_element(kind, a, b, scalar)
+        if s.arena[op + OP_DEST + OPERAND_KIND] == OUTPUT:
+            sent |= (word & _HALF) << 16 * i
+        else:
+            put_result(s, block, pe, op, first + i, word, cycle)
+        if s.clock[FAULT]:
+            return
+        keep_result(s, op, word)
+        hand_on_carry(s, op, a, b)
+        if s.arena[op + OP_KIND] & CHECKED:
+            raised |= exceptions_of(kind, a, b, scalar, word)
+    s.arena[op + OP_NEXT] = first + count
+    if s.arena[op + OP_DEST + OPERAND_KIND] == OUTPUT:
+        send(s, block, pe, op, first + count, sent, cycle)
+    note_exceptions(s, pe, raised)
+
+
+@kernel
+def take_packed(s: Arrays, block: int, op: int, at: int, cycle: int) -> int:
+    """Take the wavelet that has the next elements of a source; 0: they do not come in wavelets."""
+    if s.arena[op + at + OPERAND_KIND] != INPUT:
+        return int64(0)
+    return take_from_channel(s, block, int64(s.arena[op + at + OPERAND_BASE]), cycle)
+
+
+@kernel
+def packed_element(
+    s: Arrays, block: int, op: int, at: int, received: int, k: int, i: int, cycle: int
+) -> int:
+    """Return element k of a source, which is number i of its wavelet if it came in one."""
+    if s.arena[op + at + OPERAND_KIND] == INPUT:
+        return received >> 16 * i & _HALF
+    return take_operand(s, block, op, at, k, cycle)
 
 
 @kernel
@@ -185,23 +252,30 @@ def put_result(s: Arrays, block: int, pe: int, op: int, k: int, word: int, cycle
     num_bytes = int64(s.arena[op + OP_DEST + OPERAND_BYTES])
     if kind == OUTPUT:
         flags = int64(s.arena[op + OP_DEST + OPERAND_STEP])
-        word &= mask_of_output(num_bytes, flags)
-        tag = int64(s.arena[op + OP_DEST + OPERAND_DSD])
-        if flags & UNMARKS and word & MEMORY_MARK == MEMORY_MARK:
-            word &= ~MEMORY_MARK
-            tag |= CONTROL_TAG
-        is_last = k + 1 == s.arena[op + OP_LENGTH] and s.arena[op + OP_IS_ENDLESS] == 0
-        if flags & ADVANCES and is_last:
-            tag |= ADVANCE_TAG
-        if s.arena[base + FIFO_ROUTE] == ANY_COLOR or tag & MARK_TAGS:
-            set_tag(s, base, s.arena[base + FIFO_TAIL], tag_from_ramp(s, pe, tag))
-        routable = cycle + 1 + s.timing[T_RAMP]
-        put(s, base, routable, word | flags & INDEX_BITS)
-        s.arena[block + BLOCK_ACTIVE] |= 1 << (s.arena[base + FIFO_SHAPE] & 0xFF)
-        wake_router(s, block, routable)
+        send(s, block, pe, op, k + 1, word & mask_of_output(num_bytes, flags), cycle)
     elif kind == RING:
         put_element(s, pe, base, word, num_bytes, cycle)
     elif kind == VECTOR:
         write(s, pe, base + k * s.arena[op + OP_DEST + OPERAND_STEP], word, num_bytes)
     else:
         write_memory(s, pe, op, k, word)
+
+
+@kernel
+def send(s: Arrays, block: int, pe: int, op: int, following: int, word: int, cycle: int) -> None:
+    """Put a wavelet into the queue of the destination, behind which element `following` comes."""
+    base = int64(s.arena[op + OP_DEST + OPERAND_BASE])
+    flags = int64(s.arena[op + OP_DEST + OPERAND_STEP])
+    tag = int64(s.arena[op + OP_DEST + OPERAND_DSD])
+    if flags & UNMARKS and word & MEMORY_MARK == MEMORY_MARK:
+        word &= ~MEMORY_MARK
+        tag |= CONTROL_TAG
+    is_last = following == s.arena[op + OP_LENGTH] and s.arena[op + OP_IS_ENDLESS] == 0
+    if flags & ADVANCES and is_last:
+        tag |= ADVANCE_TAG
+    if s.arena[base + FIFO_ROUTE] == ANY_COLOR or tag & MARK_TAGS:
+        set_tag(s, base, s.arena[base + FIFO_TAIL], tag_from_ramp(s, pe, tag))
+    routable = cycle + 1 + s.timing[T_RAMP]
+    put(s, base, routable, word | flags & INDEX_BITS)
+    s.arena[block + BLOCK_ACTIVE] |= 1 << (s.arena[base + FIFO_SHAPE] & 0xFF)
+    wake_router(s, block, routable)

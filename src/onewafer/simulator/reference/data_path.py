@@ -217,7 +217,7 @@ class DataPath:
         if not operation.has_started:
             operation.has_started = True
             self._owner.record(cycle, EventKind.DSD_START, operation.thread, operation.kind)
-        self._step(operation, cycle)
+        num_elements = self._step(operation, cycle)
         router = self._owner.router
         for source in operation.inputs:
             self._tell_of_place(source.channel, cycle)
@@ -235,7 +235,7 @@ class DataPath:
                 self._owner.activate_all(operand.fifo.activated)
                 operand.fifo.activated = 0
                 self._agenda.schedule(self._owner, cycle + 1)
-        self.num_elements += 1
+        self.num_elements += num_elements
         self.cycles += operation.element_cycles
         operation.last_served = cycle
         self.free_at = cycle + operation.element_cycles
@@ -273,12 +273,13 @@ class DataPath:
             raise self._owner.located(error, operation.pc, cycle) from None
         self.num_elements += operation.length
 
-    def _step(self, operation: Operation, cycle: int) -> None:
+    def _step(self, operation: Operation, cycle: int) -> int:
         try:
-            operation.step()
+            num_elements = operation.step()
             check_exceptions(self._owner)
         except SimulationError as error:
             raise self._owner.located(error, operation.pc, cycle) from None
+        return num_elements
 
     def _end(self, operation: Operation) -> None:
         self.threads[operation.thread] = None

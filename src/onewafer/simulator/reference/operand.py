@@ -19,10 +19,14 @@ from onewafer.simulator.arithmetic.outputs import (
     CLEARS_SHIFT,
     DATA_BITS,
     DROPS,
+    HALF_BYTES,
     HAS_INDEX,
     INDEX_BITS,
     IS_CONTROL,
     MARKS,
+    NUM_PACKED,
+    PACKS,
+    TAKES_CONTROL,
     UNMARKS,
 )
 
@@ -170,22 +174,36 @@ class BlockOperand:
 class InputOperand:
     """A fabin DSD."""
 
-    __slots__ = ("_mask", "channel", "extent", "flags", "is_progress", "stride")
+    __slots__ = (
+        "_mask",
+        "_rest",
+        "channel",
+        "extent",
+        "flags",
+        "is_packed",
+        "is_progress",
+        "stride",
+    )
 
     def __init__(self, channel: Channel, extent: int, num_bytes: int, *, flags: int) -> None:
         self.channel = channel
         self.extent = extent
         self.flags = flags
         """See `arithmetic.outputs`."""
+        self.is_packed = bool(flags & PACKS) and num_bytes == HALF_BYTES
+        """Whether each wavelet has two elements (M150)."""
+        self._rest = 0
         self.is_progress = True
         """Whether the wavelet that was taken last is an element, and no data to drop (M99)."""
         self.stride = 1
         self._mask = (1 << 8 * num_bytes) - 1
 
     def read(self, k: int) -> int:
-        """Take the next wavelet, which is there."""
-        del k
+        """Take the next wavelet, which is there, or the other element of the last one (M150)."""
+        if self.is_packed and k % NUM_PACKED:
+            return self._rest
         word = self.channel.words.popleft()[1]
+        self._rest = word >> 16
         if self.flags & DROPS:
             self.is_progress = is_control(word)
         if self.flags & MARKS and is_control(word):
@@ -202,13 +220,16 @@ class InputOperand:
     def is_held_up(self) -> bool:
         """Whether a control wavelet is before what the operation waits for (M95)."""
         words = self.channel.words
-        return bool(words) and is_control(words[0][1]) and not self.flags
+        return bool(words) and is_control(words[0][1]) and not self.flags & TAKES_CONTROL
 
 
 class OutputOperand:
     """A fabout DSD. What is written is collected in `written` for the compute element to send."""
 
-    __slots__ = ("_mark", "_mask", "color", "extent", "flags", "queue", "stride", "written")
+    __slots__ = (
+        *("_mark", "_mask", "color", "extent", "flags", "is_packed"),
+        *("queue", "stride", "written"),
+    )
 
     def __init__(
         self, queue: OutputQueue, color: int, extent: int, num_bytes: int, *, flags: int
@@ -220,6 +241,8 @@ class OutputOperand:
         """See `arithmetic.outputs`."""
         self.stride = 1
         self.written = 0
+        self.is_packed = bool(flags & PACKS) and num_bytes == HALF_BYTES
+        """Whether each wavelet has two elements (M150)."""
         self._mask = DATA_BITS if flags & HAS_INDEX else (1 << 8 * num_bytes) - 1
         self._mark = flags & INDEX_BITS | (CONTROL_MARK if flags & IS_CONTROL else 0)
 
@@ -228,9 +251,11 @@ class OutputOperand:
         raise NotImplementedError
 
     def write(self, k: int, word: int) -> None:
-        """Remember the wavelet."""
-        del k
+        """Remember the wavelet, or its other element (M150)."""
         word &= self._mask
+        if self.is_packed and k % NUM_PACKED:
+            self.written |= word << 16
+            return
         if self.flags & UNMARKS and word & MEMORY_MARK == MEMORY_MARK:
             word = word & ~MEMORY_MARK | CONTROL_MARK
         self.written = word | self._mark

@@ -5,10 +5,12 @@ from __future__ import annotations
 from fractions import Fraction
 from typing import TYPE_CHECKING
 
+from onewafer.errors import SimulationError
 from onewafer.image import DSD_OPERATIONS, DsdConfig, DsdOperation, FifoAction
 from onewafer.simulator.arithmetic.control import ADVANCE_MARK
-from onewafer.simulator.arithmetic.outputs import ADVANCES
+from onewafer.simulator.arithmetic.outputs import ADVANCES, NUM_PACKED, TAKES_CONTROL
 from onewafer.simulator.arithmetic.undefined import carry_of
+from onewafer.simulator.messages import UNPACKED_OPERAND
 from onewafer.simulator.reference.fifo import Fifo, FifoOperand
 from onewafer.simulator.reference.operand import (
     ENDLESS,
@@ -50,6 +52,7 @@ class Operation:
         "has_started",
         "inputs",
         "is_fabric",
+        "is_packed",
         "is_prepared",
         "is_stepwise",
         "kind",
@@ -100,6 +103,12 @@ class Operation:
         self.is_fabric = bool(self.inputs) or self.output is not None
         self.is_stepwise = self.is_fabric or bool(self.fifo_sources) or self.fifo_dest is not None
         """Whether elements are executed one at a time (M33, M111)."""
+        fabric = [*self.inputs, *filter(None, (self.output,))]
+        self.is_packed = any(operand.is_packed for operand in fabric)
+        """Whether two elements at a time are executed: those that share wavelets (M150)."""
+        has_fifo = bool(self.fifo_sources) or self.fifo_dest is not None
+        if self.is_packed and (has_fifo or not all(operand.is_packed for operand in fabric)):
+            raise SimulationError(UNPACKED_OPERAND)
         self.is_prepared = False
         """Whether a map loop has set it up before it issues (M122)."""
         dest_extent = self.dest.extent
@@ -113,7 +122,7 @@ class Operation:
         self.remaining = 0
         """Memory-only: data path cycles."""
         self.element_cycles = 1
-        """Stepwise: data path cycles of one element."""
+        """Stepwise: data path cycles of a step: of one element, or of those in a wavelet."""
         self.has_started = False
         self.last_served = -1
         self.finish_at = NEVER
@@ -134,7 +143,7 @@ class Operation:
     @property
     def takes_control(self) -> bool:
         """Whether control wavelets that it could read are the operation's (M48, M98, M99)."""
-        return self.ends_on_control or any(source.flags for source in self.inputs)
+        return self.ends_on_control or any(s.flags & TAKES_CONTROL for s in self.inputs)
 
     @property
     def is_reduction(self) -> bool:
@@ -174,8 +183,17 @@ class Operation:
             for k in range(self.length):
                 source.write(k, 0)
 
-    def step(self) -> None:
-        """Read, compute and write the next element (M36)."""
+    def step(self) -> int:
+        """Read, compute and write the next element, or two (M36, M150); return their number."""
+        first = self.next_element
+        self._step_element()
+        if self.is_packed and not self.is_complete:
+            self._step_element()
+        if self.output is not None and self.output.flags & ADVANCES and self.is_complete:
+            self.output.written |= ADVANCE_MARK
+        return max(1, self.next_element - first)
+
+    def _step_element(self) -> None:
         k = self.next_element
         a, b = self.src0.read(k), self.src1.read(k)
         word = self.element(a, b, self.scalar)
@@ -185,8 +203,6 @@ class Operation:
         if all(source.is_progress for source in self.inputs):
             self.next_element = k + 1
             self._carry(a, b)
-        if self.output is not None and self.output.flags & ADVANCES and self.is_complete:
-            self.output.written |= ADVANCE_MARK
 
     def perform(self) -> None:
         """Execute every element."""
@@ -239,7 +255,9 @@ class OperationTiming:
         rate = self._rate(operation.kind, stride, is_reduction=operation.is_reduction)
         if share_banks(operation.src0, operation.src1):
             rate /= timing.bank_conflict_factor
-        operation.element_cycles = max(1, _ceil_div(rate.denominator, rate.numerator))
+        num_elements = NUM_PACKED if operation.is_packed else 1
+        cycles = _ceil_div(num_elements * rate.denominator, rate.numerator)
+        operation.element_cycles = max(1, cycles)
         operation.remaining = _ceil_div(operation.length * rate.denominator, rate.numerator)
 
     def _rate(self, kind: DsdOperation, stride: int, *, is_reduction: bool) -> Fraction:

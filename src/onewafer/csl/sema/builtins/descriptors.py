@@ -297,25 +297,33 @@ _UNPACKED = ("simd_off", "simd_max")
 """Modes in which a wavelet carries one value: the second is the default since SDK 2.10 (WSE-3)."""
 
 
-def _check_packing(fields: Mapping[str, Value], span: Span) -> None:
-    """Fail if wavelets are to carry two values each.
+def is_packed(fields: Mapping[str, Value], span: Span) -> bool:
+    """Tell whether wavelets are to carry two values of 16 bits each (M150).
 
-    SDK 2.10 says of `simd_32` both that a wavelet carries two values and that it is the default of
-    the WSE-2, whose programs send one; nothing says which value lies where, nor what extents count.
+    Published is that they do. Decided here: the first value is the low half, as in memory, and
+    extents count values, as in programs that round theirs to an even number.
     """
     if "simd_mode" not in fields:
-        return
+        return False
     modes = read_fields(fields["simd_mode"], "`.simd_mode`", span, known=_SIMD_MODES)
-    for mode in modes:
-        if read_flag(modes, mode, span) and mode not in _UNPACKED:
+    packing = [mode for mode in modes if read_flag(modes, mode, span) and mode not in _UNPACKED]
+    for name, what in _UNPACKABLE.items():
+        if packing and read_flag(fields, name, span):
             fail(
-                "unsupported-feature",
-                f"two 16-bit values in one wavelet (`.{mode}`) are not supported: no documentation "
-                "says which of them comes first, and what the extent counts",
+                "type-mismatch",
+                f"a wavelet of two values (`.{packing[0]}`) has no room for {what}",
                 span,
-                help="leave `.simd_mode` out at the sender and the receiver, or move pairs of "
-                "values as words, with a 32-bit operation",
+                help=f"leave out `.{name}`, or `.simd_mode`",
             )
+    return bool(packing)
+
+
+_UNPACKABLE = {
+    "control": "commands",
+    "wavelet_index_offset": "an index",
+    "control_transform": "the mark of a control wavelet",
+}
+"""Fields of a fabric DSD that need the high half of a wavelet, and what for."""
 
 
 def _color(
@@ -352,11 +360,13 @@ def _fabric_in(value: Value, instance: InstanceContext, span: Span) -> _Fields:
         required=("extent",),
     )
     read_priority(fields, span)
-    _check_packing(fields, span)
+    packs = is_packed(fields, span)
     queue = _queue(fields, instance, t.INPUT_QUEUE, span)
     color = _color(fields, instance, (True, queue), span)
     keeps_control = read_flag(fields, "control_transform", span)
-    descriptor = DsdDescriptor(DsdKind.FABIN, color, queue, keeps_control=keeps_control)
+    descriptor = DsdDescriptor(
+        DsdKind.FABIN, color, queue, keeps_control=keeps_control, packs=packs
+    )
     return _Fields(t.FABIN_DSD, descriptor, None, t.U32, _ZERO, fields["extent"], _ZERO)
 
 
@@ -371,7 +381,7 @@ def _fabric_out(value: Value, instance: InstanceContext, span: Span) -> _Fields:
         ),
         required=("extent",),
     )
-    _check_packing(fields, span)
+    packs = is_packed(fields, span)
     queue = _queue(fields, instance, t.OUTPUT_QUEUE, span)
     color = _color(fields, instance, (False, queue), span)
     is_control = read_flag(fields, "control", span)
@@ -396,6 +406,7 @@ def _fabric_out(value: Value, instance: InstanceContext, span: Span) -> _Fields:
         clears=clears,
         keeps_control=read_flag(fields, "control_transform", span),
         advances_switch=read_flag(fields, "advance_switch", span),
+        packs=packs,
     )
     return _Fields(t.FABOUT_DSD, descriptor, None, t.U32, _ZERO, fields["extent"], _ZERO)
 

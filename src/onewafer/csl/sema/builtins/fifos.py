@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from onewafer.csl import ir
 from onewafer.csl.sema import places
 from onewafer.csl.sema import types as t
-from onewafer.csl.sema.builtins.descriptors import program_of
+from onewafer.csl.sema.builtins.descriptors import is_packed, program_of
 from onewafer.csl.sema.builtins.registers import hold_fifo
 from onewafer.csl.sema.builtins.registry import comptime_builtin, runtime_builtin
 from onewafer.csl.sema.faults import fail
@@ -71,11 +71,17 @@ def allocate_fifo(site: Site, module: Module, args: Sequence[Value]) -> Value:
         config,
         "the configuration of a FIFO",
         config_span,
-        known=(*_SETTINGS, *_REGISTERS),
-        unsupported=("simd_mode",),
+        known=(*_SETTINGS, *_REGISTERS, "simd_mode"),
     )
     read_priority(fields, config_span)
     machine = context.session.architecture
+    if is_packed(fields, config_span) and machine.queues_need_initialization:
+        fail(
+            "type-mismatch",
+            f"a FIFO of {machine.name} has no `.simd_mode`",
+            config_span,
+            help='leave it out, or write it `if (@is_arch("wse2"))` only; it changes nothing here',
+        )
     actions = [_fifo_action(fields, side, machine, config_span) for side in ("empty", "full")]
     tasks = fields.get("activate_push"), fields.get("activate_pop")
     number = context.add_fifo(FifoRequest(array, *tasks, config_span, *actions))

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 from onewafer.csl import ir
 from onewafer.csl.sema import conversions
 from onewafer.csl.sema import types as t
+from onewafer.csl.sema.faults import fail
 from onewafer.csl.sema.in_memory import address_of_variable
 from onewafer.csl.sema.loop_steps import steps_of
 from onewafer.csl.sema.values import Dsd, Scalar
@@ -84,6 +85,13 @@ def rounds_only(a: Analyzer, rounds: int, span: Span) -> ir.MapStream:
 
 
 def _fabric(a: Analyzer, value: Dsd, element: Element, place: Span) -> Walk:
+    if value.descriptor.packs and element.scalar.num_bytes == ScalarType.U16.num_bytes:
+        fail(
+            "unsupported-feature",
+            "`@map` over wavelets of two values (`.simd_mode`) is not supported",
+            place,
+            help="let a DSD operation move the values from or to memory, and `@map` go over that",
+        )
     rounds = conversions.forced_integer(value.extent, place, "extent")
     one = ir.Vector(a.expression(replace(value, extent=Scalar(t.U16, 1)), place))
     operation = _MOVES[element.scalar]
