@@ -8,6 +8,7 @@ import pytest
 from onewafer.arch import load_architecture
 from onewafer.csl import CompileOptions, MemoryFiles, compile_program, ir
 from onewafer.csl.codegen import check_exports
+from onewafer.csl.driver import run_stages
 from onewafer.diagnostics import DiagnosticSink, Severity, SourceFile, Span
 from onewafer.errors import SimulationError
 from onewafer.image import Export, ScalarType, SymbolKind
@@ -96,9 +97,21 @@ def test_a_missing_symbol_is_shown_where_the_layout_declares_it() -> None:
     assert found.primary.span is span
 
 
-def test_a_variable_that_no_pe_exports_is_reported() -> None:
-    ((code, _),) = findings([variable("a", F32)], [])
-    assert code == "export-missing"
+def test_a_variable_that_no_pe_exports_is_a_warning() -> None:
+    """The image does not have it, so that a host that asks for it is told."""
+    sources = {
+        "layout.csl": 'layout { @set_rectangle(1, 1); @set_tile_code(0, 0, "pe.csl", .{}); '
+        '@export_name("a", [*]f32, true); @export_name("b", [*]f32, true); }',
+        "pe.csl": 'var x: [1]f32; var p: [*]f32 = &x; comptime { @export_symbol(p, "b"); }',
+    }
+    wse3 = load_architecture("wse3")
+    options = CompileOptions(entry="layout.csl", architecture=wse3, uses_memcpy=False)
+    sink = DiagnosticSink()
+    image = run_stages(options, MemoryFiles(sources), sink).image
+    found = [(d.code, d.severity) for d in sink.diagnostics]
+    assert found == [("export-missing", Severity.WARNING)]
+    assert image is not None
+    assert [export.name for export in image.exports] == ["b"]
 
 
 def test_a_symbol_that_the_layout_does_not_declare_is_reported() -> None:

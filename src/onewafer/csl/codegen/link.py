@@ -10,6 +10,7 @@ import numpy as np
 
 from onewafer.csl import ir
 from onewafer.csl.codegen.dsds import initial_dsd
+from onewafer.csl.codegen.exports import bound_exports
 from onewafer.csl.codegen.expressions import lay_out_frame
 from onewafer.csl.codegen.memory_plan import code_size
 from onewafer.csl.codegen.object_code import (
@@ -450,7 +451,7 @@ def assemble(
         program_of_pe=program_of_pe,
         color_configs=program.color_configs,
         config_of_color=program.config_of_color,
-        exports=program.exports,
+        exports=bound_exports(program),
         uses_memcpy=placement.uses_memcpy,
         params=placement.params,
         colors=placement.colors,

@@ -284,7 +284,7 @@ def prepare(s: Arrays, pe: int, code: int, config: int, op: int, cycle: int) -> 
     s.arena[op + OP_FINISH] = FAR
     s.arena[op + OP_REASON] = NONE
     row = s.arena[op + OP_ROW]
-    s.operations[row, OPS_WAITING_SINCE] = 0
+    s.operations[row, OPS_WAITING_SINCE] = cycle
     scalar = s.code[code, CODE_RC]
     has_scalar = scalar >> 16 == _REGISTER
     word = int64(s.registers[pe, scalar & 0xFFFF]) if has_scalar else FIRST_CARRY

@@ -249,6 +249,7 @@ class OperationTiming:
         setup = timing.fabric_setup_cycles if is_fabric else timing.memory_setup_cycles
         if has_scalar:
             setup += timing.scalar_setup_cycles
+        operation.waiting_since = cycle
         operation.start = cycle + (0 if operation.is_prepared else setup)
         operands = (operation.dest, operation.src0, operation.src1)
         stride = max(abs(operand.stride) for operand in operands)
