@@ -305,3 +305,39 @@ def test_values_are_computed_once(body: str, expected: dict[str, object]) -> Non
     m0, m1, r0, r1, *v = words_after(body)
     before = {"m0": 3, "m1": 5, "r0": 7, "r1": 9, "v": [1, 2, 3, 4]}
     assert {"m0": m0, "m1": m1, "r0": r0, "r1": r1, "v": v} == before | expected
+
+
+@pytest.mark.parametrize(
+    "loop",
+    [
+        "for (v) |x, k| { v[3 - k] += x; r0 += mixed(x, m0, k); }",
+        "for (v) |x| { if (x == m0) continue; r0 += x; if (x > 3) break; m1 += x; }",
+        "for (v) |x| { r0 += b: { if (x == 2) break :b bump(x); break :b x; }; }",
+        "for ([3]u16{ bump(1), m0, 2 }) |x, k| { r0 = r0 * 3 + x; m0 += k; v[k] = x; }",
+        "for (@range(u16, 4)) |i| { v[i] += bump(i); if (v[i] > 9) break; }",
+        "for (@range(u16, 9, 1, -3)) |i, k| { r0 = r0 * 5 + i; r1 += k; }",
+        "for (@range(u16, 4, 4, 1)) |i| { r0 += i; }",
+        "for (([2, 2]u16{ 1, 2, 3, m0 })) |x| { r0 = r0 * 3 + x; }",
+        "for ((&v).*) |x| { v[0] += 1; r0 = r0 * 3 + x; }",
+        "for ([2]two{ both(2), both(m0) }) |s| { r0 += s.first * s.second; }",
+    ],
+)
+def test_an_inline_for_does_what_the_loop_does(loop: str) -> None:
+    plain = words_after(loop)
+    assert words_after(f"inline {loop}") == plain
+    assert words_after(f"around: inline {loop}") == plain
+    outer = "while (r1 < 12) : (r1 += 1) { if (r0 > 900) continue; %s }"
+    assert words_after(outer % f"inline {loop}") == words_after(outer % loop)
+
+
+def test_rounds_behind_a_known_jump_are_not_looked_at() -> None:
+    m0, m1, *_ = words_after("""
+        const known = [3]u16{ 4, 2, 0 };
+        inline for (known) |x| {
+          if (x == 4) continue;
+          m0 += 8 / x;
+          if (x == 2) break;
+        }
+        inline for (@range(u16, 9)) |i| { if (i == 3) { m1 = v[i]; break; } v[i] = 0; }
+    """)
+    assert (m0, m1) == (7, 4)

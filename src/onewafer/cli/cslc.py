@@ -167,8 +167,8 @@ def _add_limits(add: Callable[..., object]) -> None:
         "--max-inlined-iterations",
         type=_count,
         metavar="N",
-        help="rounds that a loop may have which is unrolled into the code of a PE, a `for` over a "
-        "tuple (as many as it has)",
+        help="rounds that a loop may have which is unrolled into the code of a PE: an "
+        "`inline for`, or a `for` over a tuple (as many as it has)",
     )
     add(
         "--max-comptime-steps",

@@ -81,6 +81,8 @@ AFTER = ["missing-semicolon 3:4", "unclosed-delimiter 5:13"]
         ("for (var i: u16 = 0; i < n; i += 1) f(i);", "syntax-error 2:5"),
         ("for (;;) { }", "syntax-error 2:5"),
         ("for x { }", "syntax-error 2:5"),
+        ("inline for x { }", "syntax-error 2:12"),
+        ("inline while (x) { }", "unsupported-syntax 2:1"),
         ("int x = 3;", "missing-semicolon 2:4"),
         ("switch (x) { 1 => f(); }", "syntax-error 2:22"),
         ("switch (x) { 1 => { } 2 => { } }", "syntax-error 2:23"),

@@ -24,6 +24,8 @@ import pytest
         ("while (c) : (f()) { }", "(While c (ExpressionStatement (Call f [])) (Block []))"),
         ("for (a) |v| { }", "(For a v - (Block []))"),
         ("for (a) |_, i| { }", "(For a _ i (Block []))"),
+        ("inline for (a) |v| { }", "(For a v - (Block []) - True)"),
+        ("l: inline for (a) |v| { }", "(For a v - (Block []) l True)"),
         ("return 1;", "(Return 1)"),
         ("switch (x) { }", "(Switch x [])"),
         (

@@ -407,13 +407,14 @@ class While(Node):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class For(Node):
-    """`label: for (iterable) |element, index| body`; captures may be `_`."""
+    """`label: inline for (iterable) |element, index| body`; captures may be `_`."""
 
     iterable: Expression
     element: Name
     index: Name | None
     body: Block
     label: str | None = None
+    is_inline: bool = False
 
 
 @dataclass(frozen=True, slots=True, eq=False)

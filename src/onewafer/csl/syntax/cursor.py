@@ -301,6 +301,7 @@ class TokenCursor:
         """Tell whether a declaration starts here that can only stand outside of `block`."""
         return (
             self.token.kind in _DECLARATION_STARTS
+            and self.next_kind not in {TokenKind.FOR, TokenKind.WHILE}  # `inline for`
             and self._is_first_on_line(self.token)
             and self._column(self.token) <= self._indentation(block)
         )

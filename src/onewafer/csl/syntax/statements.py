@@ -120,6 +120,8 @@ class StatementParser(ExpressionParser):
                 return self._while()
             case TokenKind.FOR:
                 return self._for()
+            case TokenKind.INLINE if self.next_kind is TokenKind.FOR:
+                return self._inline_for()
             case TokenKind.SWITCH:
                 return self._switch()
             case TokenKind.BREAK | TokenKind.CONTINUE | TokenKind.RETURN:
@@ -137,6 +139,12 @@ class StatementParser(ExpressionParser):
             raise self.failure(
                 "this `else` belongs to no `if`",
                 help_text="an `else` follows directly after the `}` or the `;` of its `if`",
+            )
+        if token.kind is TokenKind.INLINE and self.next_kind is TokenKind.WHILE:
+            raise self.failure(
+                "CSL has no `inline while`",
+                code="unsupported-syntax",
+                help_text="write `inline for (@range(u16, n)) |i| { … }`, or leave `inline` out",
             )
         if token.kind in _TOP_LEVEL_ONLY or (
             token.kind in {TokenKind.FN, TokenKind.TASK} and self.next_kind is TokenKind.IDENTIFIER
@@ -250,6 +258,10 @@ class StatementParser(ExpressionParser):
         self.expect(TokenKind.PIPE, "after the captures of `for`")
         body = self._braced_body("for")
         return ast.For(self.span_from(keyword.start), iterable, element, index, body)
+
+    def _inline_for(self) -> ast.For:
+        keyword = self.advance()
+        return replace(self._for(), is_inline=True, span=self.span_from(keyword.start))
 
     def _at_three_part_header(self) -> bool:
         """Tell whether `(…; …; …)` follows, as in C."""
@@ -375,6 +387,8 @@ class StatementParser(ExpressionParser):
                 node = self._while()
             case TokenKind.FOR:
                 node = self._for()
+            case TokenKind.INLINE if self.next_kind is TokenKind.FOR:
+                node = self._inline_for()
             case _:
                 raise self._not_labelled(label)
         return replace(node, label=label.text, span=self.span_from(label.start))

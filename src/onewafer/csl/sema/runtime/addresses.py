@@ -294,7 +294,13 @@ def load_element(a: Analyzer, node: ast.Index) -> Value:
         if known:
             return places.element(order.called(a, "part", container, span), indices, span)
         container = base_pointer(a, base, container)
-    pointer = element_pointer(a, container, indices, span)
+    return load_at(a, container, indices, span)
+
+
+def load_at(a: Analyzer, base: Value, indices: Sequence[Value], span: Span) -> Value:
+    """Return an element of what a pointer points to; known elements of known arrays fold."""
+    known = all(isinstance(i, Scalar) and i.taint is None for i in indices)
+    pointer = element_pointer(a, base, indices, span)
     if known and isinstance(pointer, Pointer) and pointer.variable.is_const:
         value = known_part(pointer)
         if not isinstance(value, Undefined | Struct):

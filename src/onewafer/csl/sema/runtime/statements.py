@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
 from onewafer.csl import ir
@@ -18,6 +17,7 @@ from onewafer.csl.sema.runtime import (
     ranges,
     stores,
     structs,
+    unrolled,
 )
 from onewafer.csl.sema.runtime.addresses import base_pointer, load, place_of
 from onewafer.csl.sema.runtime.analyzer import Analyzer, JumpTarget, RuntimeLocal
@@ -39,7 +39,6 @@ from onewafer.csl.sema.values import (
     Pointer,
     Range,
     Runtime,
-    Scalar,
     Struct,
     Undefined,
     Value,
@@ -48,11 +47,11 @@ from onewafer.csl.sema.values import (
     is_comptime,
     type_of,
 )
-from onewafer.csl.syntax import ast, tree
+from onewafer.csl.syntax import ast
 from onewafer.image import Opcode, ScalarType
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Sequence
+    from collections.abc import Sequence
 
     from onewafer.diagnostics import Span
 
@@ -104,8 +103,12 @@ def _nested(
     return a.close_block()
 
 
-def _in_scope(a: Analyzer, statements: Sequence[ast.Statement]) -> bool:
-    """Analyse statements into the current list, names in a scope of their own."""
+def analyze_in_scope(a: Analyzer, statements: Sequence[ast.Statement]) -> bool:
+    """Analyse statements into the current list, names in a scope of their own.
+
+    Returns:
+        What `analyze_block` does.
+    """
     a.scopes.append({})
     leaves = analyze_block(a, statements)
     a.scopes.pop()
@@ -132,7 +135,7 @@ def analyze(a: Analyzer, node: ast.Statement) -> bool:
         case ast.Return(value=value, span=span):
             _return(a, value, span)
         case ast.Block(statements=statements, label=None):
-            return _in_scope(a, statements)
+            return analyze_in_scope(a, statements)
         case ast.Block():
             blocks.labelled_block(a, node)
         case ast.ComptimeBlock(body=body):
@@ -148,7 +151,7 @@ def _comptime_block(a: Analyzer, body: ast.Block) -> None:
         return
     a.comptime_depth += 1
     try:
-        _in_scope(a, body.statements)
+        analyze_in_scope(a, body.statements)
     finally:
         a.comptime_depth -= 1
 
@@ -339,7 +342,7 @@ def _if(a: Analyzer, node: ast.If) -> bool:
     if isinstance(test, bool):
         taken = node.then if test else node.otherwise
         if taken is not None:
-            _in_scope(a, taken.statements if isinstance(taken, ast.Block) else (taken,))
+            analyze_in_scope(a, taken.statements if isinstance(taken, ast.Block) else (taken,))
         return True
     then = _nested(a, node.then, goes_on=True)
     otherwise: tuple[ir.Statement, ...] = ()
@@ -385,8 +388,12 @@ def _loop_body(a: Analyzer, node: ast.While | ast.For) -> tuple[ir.Statement, ..
 def _for(a: Analyzer, node: ast.For) -> None:
     iterable = operand(a, node.iterable)
     match iterable:
+        case Range() if node.is_inline:
+            unrolled.unroll(a, node, unrolled.numbers_of(iterable, node.iterable.span))
         case Range():
             _for_range(a, node, iterable)
+        case Array() if node.is_inline:
+            unrolled.unroll(a, node, _settled_parts(a, node, iterable))
         case Variable(type=t.ArrayType() as type_) | Array(type_):
             _for_array(a, node, type_, base_pointer(a, node.iterable, iterable))
         case Pointer(t.PointerType(t.ArrayType() as type_)) if _is_dereferenced(node):
@@ -395,9 +402,7 @@ def _for(a: Analyzer, node: ast.For) -> None:
             kept = order.once(a, "base", base, t.U16, node.iterable.span)
             _for_array(a, node, type_, Runtime(iterable.type, kept))
         case Struct(None):
-            parts = order.settled(a, node.element.name, iterable, node.iterable.span)
-            assert isinstance(parts, Struct)
-            _for_tuple(a, node, parts.fields)
+            unrolled.unroll(a, node, _settled_parts(a, node, iterable))
         case _:
             fail(
                 "type-mismatch",
@@ -409,49 +414,17 @@ def _for(a: Analyzer, node: ast.For) -> None:
             )
 
 
+def _settled_parts(a: Analyzer, node: ast.For, iterable: Array | Struct) -> Sequence[Value]:
+    """Return what a loop goes over as it is before the first round."""
+    match order.settled(a, node.element.name, iterable, node.iterable.span):
+        case Array(_, parts) | Struct(_, parts):
+            return parts
+        case _:
+            raise AssertionError(iterable)
+
+
 def _is_dereferenced(node: ast.For) -> bool:
     return isinstance(node.iterable, ast.Dereference)
-
-
-def _for_tuple(a: Analyzer, node: ast.For, fields: Sequence[Value]) -> None:
-    """Unroll a loop. If anything in it jumps, each round is a block, and so are all together."""
-    _check_num_rounds(a, node, len(fields))
-    jumps = any(isinstance(inner, ast.Break | ast.Continue) for inner in tree.nodes(node.body))
-    target = JumpTarget(node.label, is_loop=True, num_blocks=2 if jumps else 0)
-    with blocks.jump_target(a, target, node.span), _block(a, node.span, is_one=jumps):
-        for number, field in enumerate(fields):
-            with _block(a, node.span, is_one=jumps):
-                a.scopes.append({node.element.name: field})
-                if node.index is not None:
-                    a.declare(node.index.name, Scalar(t.COMPTIME_INT, number))
-                _in_scope(a, node.body.statements)
-                a.scopes.pop()
-
-
-def _check_num_rounds(a: Analyzer, node: ast.For, num_rounds: int) -> None:
-    limit = a.session.options.max_unrolled
-    if limit is not None and num_rounds > limit and not a.module.code.is_library:
-        fail(
-            "step-limit",
-            f"the loop is unrolled {num_rounds} times, more than {limit}",
-            node.iterable.span,
-            help=f"raise the limit with `--max-inlined-iterations={num_rounds}`, or leave the "
-            "option out: without it there is none",
-        )
-
-
-@contextmanager
-def _block(a: Analyzer, span: Span, *, is_one: bool) -> Generator[None]:
-    """Put what is emitted into a block that a jump can leave, if it is to be one."""
-    if not is_one:
-        yield
-        return
-    a.open_block(goes_on=True)
-    try:
-        yield
-    finally:
-        statements = a.close_block()
-    a.emit(ir.Labelled(statements, span))
 
 
 def _for_range(a: Analyzer, node: ast.For, loop: Range) -> None:
@@ -478,6 +451,9 @@ def _index_counter(a: Analyzer, name: str, span: Span) -> ir.Statement:
 
 
 def _for_array(a: Analyzer, node: ast.For, type_: t.ArrayType, pointer: Value) -> None:
+    if node.is_inline:
+        unrolled.unroll(a, node, unrolled.elements_in_memory(a, node, type_, pointer))
+        return
     span = node.iterable.span
     base = a.expression(pointer, span)
     step = t.num_bytes(type_.element)
@@ -521,7 +497,7 @@ def _switch(a: Analyzer, node: ast.Switch) -> bool:
         if chosen is None:
             places.no_arm(scrutinee, node.span)
         body = node.arms[chosen].body
-        _in_scope(a, body.statements if isinstance(body, ast.Block) else (body,))
+        analyze_in_scope(a, body.statements if isinstance(body, ast.Block) else (body,))
         return True
     a.ir_type(scrutinee.type, node.scrutinee.span)
     kept = order.once(a, "scrutinee", scrutinee.expression, scrutinee.type, node.span)
