@@ -176,6 +176,8 @@ class Global:
     """Each two elements are one number."""
     section: str = ""
     """Its `linksection`."""
+    is_local: bool = False
+    """Of a function, to which it belongs only while that runs."""
     parts: tuple[Part, ...] = ()
     """Of a variable of structs: fields that have symbols."""
 
@@ -357,6 +359,8 @@ class Evaluate:
 
     call: Call
     span: Span | None = None
+    is_jump: bool = False
+    """The function ends with it, and nothing of its frame is needed any more."""
 
 
 @node

@@ -40,6 +40,7 @@ from onewafer.csl.codegen.object_code import (
     to_int32,
 )
 from onewafer.csl.codegen.scopes import locals_of_blocks
+from onewafer.csl.codegen.tail_calls import mark_jumps
 from onewafer.csl.codegen.tidy import tidy
 from onewafer.image import IN_MAP, SYNCHRONOUS, Opcode, OperandMode, ScalarType, fifo_length
 
@@ -122,8 +123,8 @@ class StatementGenerator(ExpressionGenerator):
                 self.evaluate(value, self.registers[local])
             case ir.Store():
                 self._store(statement)
-            case ir.Evaluate(call=call):
-                self.call(call)
+            case ir.Evaluate(call=call, is_jump=is_jump):
+                self.call(call, is_jump=is_jump)
             case ir.If():
                 self._if(statement)
             case ir.Loop():
@@ -500,6 +501,7 @@ def generate(
     instance = expand_inline(instance)
     dsrs = plan_dsrs(instance, num_dsrs=architecture.num_dsrs, uses_memcpy=uses_memcpy, sink=sink)
     tables = InstanceTables(dsrs, read_only=find_read_only(instance))
+    jumping = mark_jumps(instance)
     callees = {function: walk.callees(function) for function in instance.functions}
     started = {task.function for task in instance.tasks}
     started -= {callee for called in callees.values() for callee in called}
@@ -514,6 +516,7 @@ def generate(
         instance,
         functions,
         callees,
+        jumping,
         tables.descriptors,
         tuple(tables.configs),
         tuple(tables.messages),

@@ -301,6 +301,7 @@ class InstanceContext(Context):
                 is_undefined=variable.is_undefined or isinstance(variable.initial, Undefined),
                 is_wide=_is_wide(type_),
                 section=variable.section,
+                is_local=variable.is_local,
                 parts=_parts_of(type_),
             )
             self.globals.append(variable.storage)

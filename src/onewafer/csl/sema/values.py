@@ -194,6 +194,8 @@ class Variable:
     """Declared without a value; `initial` is zeros all the same."""
     section: str = ""
     """Its `linksection`."""
+    is_local: bool = False
+    """Declared in a function, or made for one."""
     at: Pointer | Runtime | None = None
     """Where it lies if it is part of a struct; None: it has a place of its own."""
     offset: int = 0

@@ -174,7 +174,9 @@ class Analyzer:
         Its value is stored when the code runs, so a constant one has no known elements either.
         """
         name = f"{self.name}.{name}"
-        return Variable(name, type_, Undefined(), span, is_const, alignment=alignment)
+        return Variable(
+            name, type_, Undefined(), span, is_const, alignment=alignment, is_local=True
+        )
 
     # --- emitting --------------------------------------------------------------------------------
 
