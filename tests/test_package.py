@@ -43,5 +43,5 @@ def test_commands_are_installed():
         point.name: point for point in entry_points(group="console_scripts")
         if point.value.startswith("onewafer.")
     }  # fmt: skip
-    assert set(commands) == {"onewafer", "cslc", "cs_python"}
+    assert set(commands) == {"onewafer", "cslc", "cs_python", "sdk_debug_shell"}
     assert all(callable(point.load()) for point in commands.values())

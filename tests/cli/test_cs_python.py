@@ -34,6 +34,19 @@ def test_a_script_sees_what_python_gives_it(tmp_path):
     assert second == sys.executable
 
 
+def test_a_script_gets_what_the_environment_gives_to_a_container(tmp_path, monkeypatch):
+    (tmp_path / "more").mkdir()
+    (tmp_path / "more" / "beyond.py").write_text("WORD = 'found'\n")
+    (tmp_path / "run.py").write_text(
+        "import os, beyond, onewafer\n"
+        "print(beyond.WORD, os.environ['NROW'], 'SINGULARITYENV_NROW' in os.environ)\n"
+    )
+    monkeypatch.setenv("SINGULARITYENV_NROW", "3")
+    monkeypatch.setenv("SINGULARITYENV_PYTHONPATH", str(tmp_path / "more"))
+    result = run("run.py", cwd=tmp_path)
+    assert (result.stdout, result.stderr) == ("found 3 False\n", "")
+
+
 def test_exit_codes_and_tracebacks_are_pythons(tmp_path):
     (tmp_path / "run.py").write_text("raise SystemExit(7)\n")
     assert run("run.py", cwd=tmp_path).returncode == 7

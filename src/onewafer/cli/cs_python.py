@@ -11,10 +11,13 @@ from __future__ import annotations
 import os
 import sys
 from difflib import get_close_matches
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from onewafer.errors import ConfigurationError
 from onewafer.settings import Settings
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 _VARIABLES = {
     "--engine": "ONEWAFER_ENGINE",
@@ -48,6 +51,9 @@ Run a host program; the simulated wafer stands behind `cerebras.sdk`. Options co
 Everything else is handed to Python, its own options (-c, -m, -X …) included
 (`python --help`).
 """
+_CONTAINER_PREFIXES = ("SINGULARITYENV_", "APPTAINERENV_")
+"""What the SDK's container hands on to what runs in it; the last one wins."""
+_PATHS_OF_CONTAINER = ("PATH", "PREPEND_PATH", "APPEND_PATH", "LD_LIBRARY_PATH")
 _OF_PYTHON = (
     "--version", "--help-all", "--help-env", "--help-xoptions", "--check-hash-based-pycs",
 )  # fmt: skip
@@ -73,8 +79,29 @@ def main() -> NoReturn:
     if settings.trace_files:
         os.environ["ONEWAFER_TRACE"] = ",".join(map(str, settings.trace_files))  # noqa: TID251
     sys.stdout.flush()
-    environment = {**os.environ, "ONEWAFER_SHORT_TRACEBACKS": "1"}  # noqa: TID251 - likewise
+    environment = of_container(os.environ)  # noqa: TID251 - likewise
+    environment["ONEWAFER_SHORT_TRACEBACKS"] = "1"
     os.execve(sys.executable, [sys.executable, *rest], environment)  # noqa: S606 - our interpreter
+
+
+def of_container(environment: Mapping[str, str]) -> dict[str, str]:
+    """Return the environment that a script has in the SDK's container, started from this one.
+
+    Where programs are found stays as it is: there are no paths of a container here.
+
+    >>> of_container({"SINGULARITYENV_N": "3", "N": "2", "APPTAINERENV_PATH": "/x", "PATH": "/bin"})
+    {'N': '3', 'PATH': '/bin'}
+    """
+    found = {n: v for n, v in environment.items() if not n.startswith(_CONTAINER_PREFIXES)}
+    for prefix in _CONTAINER_PREFIXES:
+        for variable, value in environment.items():
+            name = variable.removeprefix(prefix)
+            if name != variable and name not in _PATHS_OF_CONTAINER:
+                found[name] = value
+    if "PYTHONPATH" in found and (own := environment.get("PYTHONPATH")):
+        folders = [*found["PYTHONPATH"].split(os.pathsep), *own.split(os.pathsep)]
+        found["PYTHONPATH"] = os.pathsep.join(dict.fromkeys(folders))
+    return found
 
 
 def split_arguments(arguments: list[str]) -> tuple[dict[str, str], list[str]]:

@@ -118,6 +118,19 @@ def test_imports_are_relative_and_use_import_paths(analyze):
     assert "`c.csl`" in error.message
 
 
+def test_imports_are_relative_to_the_compiled_file_too(analyze):
+    """First to the importing one."""
+    files = {
+        "lib/a.csl": 'const b = @import_module("lib/b.csl"); const c = @import_module("c.csl");'
+        " const v = 10 * b.v + c.v;",
+        "lib/b.csl": "const v: i16 = 3;",
+        "lib/c.csl": "const v: i16 = 4;",
+        "c.csl": "const v: i16 = 5;",
+    }
+    source = 'const a = @import_module("lib/a.csl"); comptime { @comptime_print(a.v); }'
+    assert analyze(source, files=files).diagnostics[-1].message == "34"
+
+
 def test_comptime_blocks_of_imported_modules_run(analyze):
     pe = 'param n: i16; const unused = @import_module("inner.csl");'
     inner = """

@@ -238,9 +238,10 @@ class Session:
         """Return where the file of an import may be, by what is looked at first."""
         if path.startswith("<"):
             return [path]
-        folder = posixpath.dirname(importer)
-        roots = (folder, *self.options.import_paths)
-        return [posixpath.normpath(posixpath.join(root, path)) for root in roots]
+        own, entry = posixpath.dirname(importer), posixpath.dirname(self.options.entry)
+        roots = (own, entry, *self.options.import_paths)
+        found = (posixpath.normpath(posixpath.join(root, path)) for root in roots)
+        return [*dict.fromkeys(found)]
 
 
 LIBRARIES: Final = (
@@ -261,5 +262,6 @@ def _not_found(path: str, tried: Sequence[str], span: Span | None) -> NoReturn:
         span,
         notes=(f"looked for {', '.join(f'`{t}`' for t in tried)}",),
         help=suggest(f"<{path.strip('<>')}>", names)
-        or "paths are relative to the importing file; `<name>` looks in the library",
+        or "paths are relative to the importing file, or to that which is compiled; `<name>` looks "
+        "in the library",
     )
