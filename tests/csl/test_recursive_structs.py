@@ -66,6 +66,7 @@ class Writer:
     types: list[list[Link]] = field(default_factory=list["list[Link]"])
     nodes: list[list[Node]] = field(default_factory=list["list[Node]"])
     cursors: list[Reference] = field(default_factory=list["Reference"])
+    statements: list[str] = field(default_factory=list[str])
 
     def declarations(self) -> list[str]:
         count = self.random.randint(1, 3)
@@ -88,29 +89,44 @@ class Writer:
             qualifier = self.random.choice(("", "extern "))
             lines += [
                 f"const T{number} = {qualifier}struct {{ {fields}, v: i16 }};",
-                f"var n{number}: [{NUM_NODES}]T{number} = @zeros([{NUM_NODES}]T{number});",
                 f"export var v{number} = @zeros([{NUM_NODES}]i16);",
                 f"var c{number}: *T{number} = &n{number}[0];",
                 f"fn add{number}(n: *T{number}, by: *const i16) void {{ n.*.v += by.*; }}",
+                self.variable(number),
             ]
         self.random.shuffle(lines)
         return lines
 
-    def begin(self) -> list[str]:
-        """Return the statements that give all pointers a place."""
-        lines: list[str] = []
-        for number, links in enumerate(self.types):
-            for index, node in enumerate(self.nodes[number]):
-                node.links = [[Reference(self.nodes[link.target], 0)] * link.num for link in links]
-                for i, link in enumerate(links):
-                    for k in range(link.num):
-                        to = self.random.randrange(NUM_NODES)
-                        node.links[i][k] = Reference(self.nodes[link.target], to)
-                        element = f"[{k}]" if link.num > 1 else ""
-                        base = f"&n{link.target}[{to}]"
-                        many = f"@ptrcast([*]T{link.target}, {base})" if link.is_many else base
-                        lines.append(f"n{number}[{index}].p{i}{element} = {many};")
-        return lines
+    def variable(self, number: int) -> str:
+        """Return the nodes of a type, which lead somewhere from the start, or by statements."""
+        whole = f"[{NUM_NODES}]T{number}"
+        texts = [self.begin(number, index) for index in range(NUM_NODES)]
+        if self.random.random() < 0.5:
+            values = [
+                ", ".join(f".p{i} = {text}" for i, text in enumerate(links)) for links in texts
+            ]
+            nodes = ", ".join(f".{{ {value}, .v = 0 }}" for value in values)
+            return f"var n{number}: {whole} = {whole}{{ {nodes} }};"
+        self.statements += [
+            f"n{number}[{index}].p{i} = {text};"
+            for index, links in enumerate(texts)
+            for i, text in enumerate(links)
+        ]
+        return f"var n{number} = @zeros({whole});"
+
+    def begin(self, number: int, index: int) -> list[str]:
+        """Let the links of a node lead somewhere; return the values of its fields."""
+        node, texts = self.nodes[number][index], list[str]()
+        for link in self.types[number]:
+            targets = [self.random.randrange(NUM_NODES) for _ in range(link.num)]
+            node.links.append([Reference(self.nodes[link.target], to) for to in targets])
+            places = [f"&n{link.target}[{to}]" for to in targets]
+            if link.is_many:
+                places = [f"@ptrcast([*]T{link.target}, {place})" for place in places]
+            pointer = f"{'[*]' if link.is_many else '*'}T{link.target}"
+            listed = ", ".join(places)
+            texts.append(f"[{link.num}]{pointer}{{ {listed} }}" if link.num > 1 else listed)
+        return texts
 
     def walk(self) -> tuple[str, Reference, int]:
         """Return a place, the node that is there, and its type."""
@@ -170,7 +186,8 @@ class Writer:
 @given(seed=st.integers(0, 1 << 32))
 def test_pointers_lead_where_references_do(seed: int) -> None:
     writer = Writer(Random(seed))  # noqa: S311
-    lines, statements = writer.declarations(), writer.begin()
+    lines = writer.declarations()
+    statements = writer.statements
     for number, nodes in enumerate(writer.nodes):
         for index, node in enumerate(nodes):
             node.value = 10 * number + index + 1
@@ -233,6 +250,32 @@ fn go() void { _ = a; }""",
     "something else than a struct": """
 const A = enum(u16) { X = @get_int(@as(*A, undefined).*) };   // error: global-cycle
 fn go() void { _ = A.X; }""",
+    "addresses in what a constant begins with": """
+const N = struct { next: *const N, v: i16 };
+const r = [2]N{ .{ .next = &r[1], .v = 1 }, .{ .next = &r[0], .v = 2 } };
+comptime { @comptime_assert(r[0].next.*.v == 2 and r[0].next.*.next.*.v == 1); }
+fn go() void {}""",
+    "parts of a variable": """
+const T = struct { d: mem1d_dsd, p: *i16, a: [4]i16 };
+var t: T = .{ .d = @get_dsd(mem1d_dsd, .{ .base_address = &t.a, .extent = 4 }),
+              .p = &t.a[1], .a = @zeros([4]i16) };
+fn go() void { @mov16(t.d, 7); t.p.* += 1; }""",
+    "what lies there": """
+const N = struct { next: *const N, v: i16 };
+const a = N{ .next = &a, .v = (&a).*.v };               // error: not-comptime
+fn go() void { _ = a; }""",
+    "no type in front": """
+const N = struct { next: *const anyopaque };
+const a = .{ .next = &a };                              // error: global-cycle
+fn go() void { _ = a; }""",
+    "a value": """
+const N = struct { next: *const N, v: i16 };
+const a = N{ .next = &b, .v = b.v };
+const b = N{ .next = &a, .v = a.v };                    // error: global-cycle
+fn go() void { _ = a; }""",
+    "a pointer that leads into itself": """
+var p: [*]i16 = &p[1];                                  // error: global-cycle
+fn go() void { p[0] = 1; }""",
     "a field that is missing": """
 const Node = struct { next: *Node }; var n: Node = @zeros(Node);
 fn go() void { n.next.*.next.*.v = 1; }                 // error: unknown-field""",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from functools import cached_property
 from typing import TYPE_CHECKING, Final
 
@@ -9,7 +10,7 @@ from onewafer.csl.sema import conversions, externs, halves, places
 from onewafer.csl.sema import types as t
 from onewafer.csl.sema.closures import Frame, Scope, compile_expression, compile_type
 from onewafer.csl.sema.faults import Fault, fail
-from onewafer.csl.sema.in_memory import address_of_variable, struct_at
+from onewafer.csl.sema.in_memory import address_of_variable, struct_at, whole
 from onewafer.csl.sema.names import suggest
 from onewafer.csl.sema.values import (
     Array,
@@ -66,6 +67,8 @@ class Module:
         """Who imported it; None for the entry of a program."""
         self._values: dict[str, Value] = {}
         self._variables: dict[str, Variable] = {}
+        self._early: dict[str, Variable] = {}
+        """Those whose address is in the value that they begin with."""
         self._active: list[str] = []
         self._poisoned: set[str] = set()
         self._struct_names: dict[str, t.StructName] = {}
@@ -169,6 +172,10 @@ class Module:
         finally:
             self._active.pop()
         self._values[name] = value
+        early = self._early.get(name)
+        if early is not None and isinstance(early.initial, Undefined):
+            early.initial = value
+            self._variables[name] = early
         match value:
             case TypeValue(t.StructType() | t.PackedType() as type_) if name in self._struct_names:
                 self._struct_names[name].give_to(type_)
@@ -199,6 +206,36 @@ class Module:
                 return self._param(declaration, span)
             case ast.Variable():
                 return self._variable(declaration)
+
+    def read_place(self, name: str, span: Span) -> Value:
+        """Return what a top-level name stands for where an address in it is taken."""
+        early = self.early_place(name)
+        if early is None or not isinstance(early.type, t.StructType | t.ArrayType):
+            return self.read(name, span)
+        return whole(early, span)
+
+    def early_place(self, name: str) -> Variable | None:
+        """Return the variable of a name whose value is being found, and needs its address.
+
+        None: the value has been found, or its type does not stand in front of it.
+        """
+        declaration = self.code.declarations.get(name)
+        if name not in self._active or not isinstance(declaration, ast.Variable):
+            return None
+        node = declaration.type or _written_type(declaration.initializer)
+        if node is None or declaration.storage is ast.Storage.EXTERN:
+            return None
+        variable = self._early.get(name)
+        if variable is None:
+            type_, place = self.evaluate_type(node), declaration.name_span
+            if not t.can_vary(type_, self.session.half):
+                return None
+            symbol = self.qualify(name) if declaration.is_const else self.symbol(declaration)
+            variable = Variable(symbol, type_, Undefined(), place, declaration.is_const)
+            if declaration.is_const:
+                variable.section = self._section(declaration)
+            self._early[name] = variable
+        return variable
 
     def _param(self, declaration: ast.Param, span: Span) -> Value:
         value = self.params.get(declaration.name)
@@ -282,7 +319,7 @@ class Module:
         if declaration.alignment is not None:
             value = self.evaluate(declaration.alignment)
             alignment = places.alignment(value, declaration.alignment.span)
-        return Variable(
+        made = Variable(
             self.symbol(declaration),
             type_,
             initial,
@@ -293,6 +330,8 @@ class Module:
             is_undefined=is_undefined,
             section=self._section(declaration),
         )
+        early = self._early.get(declaration.name)
+        return made if early is None else _become(early, made)
 
     def materialize(self, name: str, span: Span) -> Variable:
         """Return the variable of a top-level name, giving a constant a place in memory."""
@@ -361,6 +400,22 @@ def _has_size(type_: t.Type) -> bool:
     return t.num_bytes(type_) > 0 or isinstance(type_, t.ArrayType)
 
 
+def _written_type(node: ast.Expression | None) -> ast.Expression | None:
+    """Return the type that a value begins with; None: there is none."""
+    match node:
+        case ast.TypedStruct(type=type_) | ast.ArrayLiteral(type=type_):
+            return type_
+        case _:
+            return None
+
+
+def _become(early: Variable, made: Variable) -> Variable:
+    """Give a variable that pointers lead to already what it is."""
+    for field in fields(made):
+        setattr(early, field.name, getattr(made, field.name))
+    return early
+
+
 def _struct_of(declaration: ast.TopDeclaration | None) -> ast.StructType | None:
     """Return the `struct { … }` whose type a declaration names; None: it is something else."""
     match declaration:
@@ -375,6 +430,11 @@ def _way_out(declaration: ast.TopDeclaration) -> str:
     match declaration:
         case ast.Variable(name=name, initializer=ast.StructType()):
             return f"a struct leads to another of its type with a pointer, `*{name}`, or an index"
+        case ast.Variable(type=None):
+            return (
+                "if only its address is needed, write its type: `: T = …`, `= T{ … }`; a `var` can "
+                "also be assigned to while the program runs"
+            )
         case ast.Variable(is_const=False):
             return "assign what refers to it while the program runs"
         case _:

@@ -231,6 +231,9 @@ def element(container: Value, indices: Sequence[Value], span: Span) -> Value:
 
 def address_of_global(module: Module, name: str, span: Span) -> Value:
     """Return `&name` of a top-level declaration; a function is its own address."""
+    early = module.early_place(name)
+    if early is not None:
+        return address_of_variable(early)
     value = module.read(name, span)
     match value:
         case FunctionValue():

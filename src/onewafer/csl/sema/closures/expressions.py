@@ -155,19 +155,24 @@ def _compile_global(node: ast.Name) -> Evaluate:
     return read
 
 
-def compile_operand(node: ast.Expression, scope: Scope) -> Evaluate:
-    """Return a closure like `compile_expression`'s that gives a run-time variable as itself."""
+def compile_operand(node: ast.Expression, scope: Scope, *, is_place: bool = False) -> Evaluate:
+    """Return a closure like `compile_expression`'s that gives a run-time variable as itself.
+
+    Of a place only the address is taken.
+    """
     match node:
         case ast.Name(name=name, span=span) if scope.find(name) is None:
+            if is_place:
+                return lambda f: f.module.read_place(name, span)
             return lambda f: f.module.read(name, span)
         case ast.Member(base=base, name=name, span=span):
-            evaluate = compile_operand(base, scope)
+            evaluate = compile_operand(base, scope, is_place=is_place)
             return lambda f: places.member(evaluate(f), name, span)
         case ast.Dereference(base=base, span=span):
             pointer = compile_expression(base, scope)
             return lambda f: places.pointed_at(pointer(f), span)
         case ast.Index():
-            return _compile_index_operand(node, scope)
+            return _compile_index_operand(node, scope, is_place=is_place)
         case ast.Name(name=name):
             slot = scope.find(name)
             assert slot is not None
@@ -206,7 +211,8 @@ def compile_address(node: ast.Expression, scope: Scope) -> Evaluate:
 
 
 def _compile_member_address(base: ast.Expression, name: str, span: Span, scope: Scope) -> Evaluate:
-    container, whole = compile_operand(base, scope), compile_address(base, scope)
+    container = compile_operand(base, scope, is_place=True)
+    whole = compile_address(base, scope)
 
     def address(frame: Frame) -> Value:
         value = container(frame)
@@ -219,8 +225,8 @@ def _compile_member_address(base: ast.Expression, name: str, span: Span, scope: 
     return address
 
 
-def _compile_index_operand(node: ast.Index, scope: Scope) -> Evaluate:
-    container = compile_operand(node.base, scope)
+def _compile_index_operand(node: ast.Index, scope: Scope, *, is_place: bool) -> Evaluate:
+    container = compile_operand(node.base, scope, is_place=is_place)
     indices = [compile_expression(index, scope) for index in node.indices]
     span = node.span
 
@@ -241,14 +247,14 @@ def compile_base(node: ast.Expression, scope: Scope) -> Evaluate:
         case ast.Name(name=name, span=span) if scope.find(name) is None:
 
             def read(frame: Frame) -> Value:
-                value = frame.module.read(name, span)
+                value = frame.module.read_place(name, span)
                 if type(value) is Pointer:
                     return value
                 return places.address_of_global(frame.module, name, span)
 
             return read
         case ast.Member(base=base, name=name, span=span):
-            evaluate = compile_operand(base, scope)
+            evaluate = compile_operand(base, scope, is_place=True)
             address = _compile_member_address(base, name, span, scope)
 
             def base_of_member(frame: Frame) -> Value:
