@@ -346,16 +346,11 @@ def test_nothing_is_read_or_written_through_a_pointer_to_anything(analyze, use, 
         ("if (row) {}", "compare it with something"),
         ("x = if (row) 1 else 2;", "compare it with something"),
         ("x = @bitcast(i16, row);", "name an element"),
-        (
-            "@map(third, @get_dsd(mem1d_dsd, .{ .base_address = &row, .extent = 3 }), row, &x);",
-            "name an element",
-        ),
     ],
 )
 def test_what_to_write_instead_with_structs_and_arrays_is_said(analyze, use, part):
     declared = """const point = struct { x: i16 }; var p: point; var ps: [2]point; var x: i16;
     var long: packed struct { a: u64, b: u1 }; var row: [3]i16;
-    fn third(y: i16, of: [3]i16) i16 { return y + of[2]; }
     fn made() point { return .{ .x = x }; }"""
     assert part in analyze(f"{declared} fn f() void {{ {use} }}").error.help
 
