@@ -4,7 +4,18 @@ import pytest
 from onewafer.arch import load_architecture
 from onewafer.errors import HostError
 from onewafer.geometry import Rectangle
-from onewafer.host import Device
+from onewafer.host import Device, RunLimits
+from onewafer.host.run_progress import SilentObserver
+
+
+class Listener(SilentObserver):
+    """Keeps what is said."""
+
+    def __init__(self, said):
+        self.said = said
+
+    def say(self, line):
+        self.said.append(line)
 
 
 def numbers(height, width, num_elements, dtype=np.float32):
@@ -78,6 +89,18 @@ def test_raw_reads_may_run_past_a_variable_but_not_past_memory(device):
     assert device.read_raw("A", 11, word).shape == (2, 3, 11)
     with pytest.raises(HostError, match="bytes a PE"):
         device.read_raw("A", 250, word)
+
+
+@pytest.mark.usefixtures("fake_machine")
+def test_raw_reads_may_take_two_halves_as_a_word(image):
+    said = []
+    device = Device(image, load_architecture("wse2"), limits=RunLimits(observer=Listener(said)))
+    device.load()
+    device.write("h", numbers(2, 3, 6, np.float16))
+    words = device.read_raw("h", 3, np.dtype("<u4"))
+    assert device.read_raw("h", 1, np.dtype("<u4")).tobytes() == words[:, :, :1].tobytes()
+    np.testing.assert_array_equal(words.view(np.float16), numbers(2, 3, 6, np.float16))
+    assert len([line for line in said if "'h' holds f16" in line]) == 1
 
 
 @pytest.mark.parametrize(

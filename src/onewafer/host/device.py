@@ -108,6 +108,7 @@ class Device:
         self._is_reviewed = is_reviewed
         self._has_warned = False
         """Of operations on a busy microthread."""
+        self._read_by_words: set[str] = set()
         self._has_host = has_host
         self._trace_files = tuple(trace_files)
         self._recording: Recording | None = None
@@ -356,8 +357,8 @@ class Device:
     ) -> NDArray[Any]:
         """Return the bytes of a variable as `[height, width, num_elements]` of another dtype.
 
-        Unlike `read` it may run past the end of the variable, into what lies behind it: public
-        programs do that.
+        Unlike `read` it may run past the end of the variable, into what lies behind it, and take
+        two 16-bit elements as one of 32 bits: public programs do that.
 
         Raises:
             HostError: unknown symbol, bad rectangle, another element size, end of PE memory.
@@ -491,7 +492,8 @@ class Device:
         export = self._exports.variable(symbol)
         if num_elements <= 0:
             raise HostError(f"reading {num_elements} elements of {symbol!r}: ask for at least one")
-        _check_width(export, dtype)
+        if strict or not self._is_read_by_words(export, dtype):
+            _check_width(export, dtype)
         self._rest(machine)
         placement = self._exports.place(symbol, source, machine.memory)
         num_bytes = num_elements * dtype.itemsize
@@ -503,6 +505,19 @@ class Device:
             payload[rows] = machine.memory[placement.pes[rows], columns]
         self.bytes_out += payload.size
         return payload.view(dtype).reshape(source.height, source.width, num_elements)
+
+    def _is_read_by_words(self, export: Export, dtype: np.dtype[Any]) -> bool:
+        """Tell whether a copy takes two 16-bit elements as one; say so once for each variable."""
+        element = export.element
+        if element is None or (element.num_bytes, dtype.itemsize) != (2, 4):
+            return False
+        if export.name not in self._read_by_words:
+            self._read_by_words.add(export.name)
+            self._limits.observer.say(
+                f"warning: {export.name!r} holds {to_csl_name(element)}, and a copy of 32 bits an "
+                f"element takes two of them as one: {export.name}[0] is its low half"
+            )
+        return True
 
     def _compile(self, machine: Machine) -> None:
         """Have the engine's kernels compiled, where that was never done, and say so."""
