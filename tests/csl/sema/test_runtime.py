@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from onewafer.csl import walk
 from onewafer.csl.sema.runtime import statements
 from onewafer.diagnostics import Severity
 
@@ -142,7 +143,6 @@ def test_control_flow(body, statement, lines):
         ("@random_of(0);", "unknown-builtin"),
         ("@set_rectangle(1, 1);", "wrong-context"),
         ("return 1;", "type-mismatch"),
-        ("a + 1;", "unused-value"),
         ("a = if (c) 1;", "missing-else"),
         ("var x: i16 = 0; var x: i16 = 1;", "duplicate-declaration"),
         ("@as(i16);", "wrong-argument-count"),
@@ -151,6 +151,19 @@ def test_control_flow(body, statement, lines):
 )
 def test_mistake(analyze, statement, code):
     assert analyze(f"{VARIABLES}\nfn main() void {{ {statement} }}").codes == [code]
+
+
+def test_a_value_that_is_not_used_is_a_warning_and_its_calls_are_made(analyze):
+    result = analyze("""
+        var a: i16 = 1;
+        fn next() i16 { a += 1; return a; }
+        fn main() void { next() == 2; _ = next(); }
+    """)
+    assert [(d.code, d.severity) for d in result.diagnostics] == [
+        ("unused-value", Severity.WARNING)
+    ]
+    assert walk.callees(result.function("main")) == (result.function("next"),)
+    assert len(result.function("main").body) == 2
 
 
 def test_one_mistake_gives_one_message_and_two_give_two(analyze):

@@ -48,6 +48,7 @@ from onewafer.csl.sema.values import (
     type_of,
 )
 from onewafer.csl.syntax import ast
+from onewafer.diagnostics import Annotation, Diagnostic, Severity
 from onewafer.image import Opcode, ScalarType
 
 if TYPE_CHECKING:
@@ -159,19 +160,32 @@ def _comptime_block(a: Analyzer, body: ast.Block) -> None:
 def _evaluate(a: Analyzer, node: ast.Expression) -> None:
     value = operand(a, node)
     match value:
-        case Runtime(_, ir.Call() as call):
-            a.emit(ir.Evaluate(call, node.span))
-        case Runtime(_, ir.Load() | ir.ReadLocal()) | Variable() | Void():
+        case Runtime(_, ir.Call() | ir.Load() | ir.ReadLocal()):
             pass
-        case Runtime():
-            fail(
-                "unused-value",
-                f"this value of type `{value.type}` is not used",
-                node.span,
-                help="assign it, or discard it with `_ = …;`",
+        case Runtime(type_):
+            a.report(
+                Fault(
+                    Diagnostic(
+                        "unused-value",
+                        f"this value of type `{type_}` is not used",
+                        Annotation(node.span),
+                        help="assign it, or discard it with `_ = …;`",
+                        severity=Severity.WARNING,
+                    )
+                )
             )
         case _:
-            pass
+            return
+    _discard(a, value, node.span)
+
+
+def _discard(a: Analyzer, value: Value, span: Span) -> None:
+    """Emit the calls that a value takes."""
+    match value:
+        case Runtime(_, ir.Call() as call):
+            a.emit(ir.Evaluate(call, span))
+        case _:
+            order.called(a, "_", value, span)
 
 
 # --- variables and assignment --------------------------------------------------------------------
@@ -282,12 +296,7 @@ def _memory_variable(a: Analyzer, node: ast.Variable, type_: t.Type, value: Valu
 def _assign(a: Analyzer, node: ast.Assign) -> None:
     match node.target:
         case ast.Name(name="_") if a.find("_") is None:
-            value = operand(a, node.value)
-            match value:
-                case Runtime(_, ir.Call() as call):
-                    a.emit(ir.Evaluate(call, node.span))
-                case _:
-                    order.called(a, "_", value, node.span)
+            _discard(a, operand(a, node.value), node.span)
             return
         case _:
             pass
