@@ -250,6 +250,39 @@ fn go() void { _ = a; }""",
     "something else than a struct": """
 const A = enum(u16) { X = @get_int(@as(*A, undefined).*) };   // error: global-cycle
 fn go() void { _ = A.X; }""",
+    "a struct that a function makes": """
+fn list(comptime T: type) type { return struct { next: *list(T), v: T }; }
+var a: [2]list(i16); var b: list(f32) = .{ .next = &b, .v = 2.0 };
+fn push(comptime T: type, at: *list(T), n: *list(T)) void { n.*.next = at.*.next; at.*.next = n; }
+fn go() void { push(i16, &a[0], &a[1]); a[0].next.*.v = 3; push(f32, &b, b.next); }
+comptime { @comptime_assert(@is_same_type(@type_of(a[0].next), *list(i16))); }""",
+    "structs that functions make of each other": """
+fn left(comptime n: u16) type { return struct { r: *right(n), f: *const fn (*left(n)) u16 }; }
+fn right(comptime n: u16) type { return struct { l: [n]*left(n), w: u16 }; }
+fn weight(l: *left(2)) u16 { return l.*.r.*.w; }
+var l = left(2){ .r = &r, .f = weight };
+var r: right(2) = .{ .l = [2]*left(2){ &l, &l }, .w = 4 };
+fn go() void { r.w = r.l[0].*.f(l.r.*.l[1]); }""",
+    "structs of other arguments": """
+fn list(comptime T: type) type { return struct { next: *list(T), v: T }; }
+var a: list(i16); var b: list(u16);
+fn go() void { a.next = &b; }                           // error: type-mismatch""",
+    "a struct of a function in itself": """
+fn list(comptime T: type) type {
+  return struct { next: list(T), v: T };                // error: step-limit
+}
+var a: list(i16);
+fn go() void { a.v = 1; }""",
+    "no end of structs": """
+fn list(comptime n: u16) type {
+  return struct { next: *list(n + 1) };                 // error: step-limit
+}
+var a: list(0);
+fn go() void { a.next = a.next; }""",
+    "a type that is there already": """
+fn same(comptime T: type) type { const p = *same(T); return T; }
+var a: same(i16) = 1;
+fn go() void { a += 1; }""",
     "addresses in what a constant begins with": """
 const N = struct { next: *const N, v: i16 };
 const r = [2]N{ .{ .next = &r[1], .v = 1 }, .{ .next = &r[0], .v = 2 } };

@@ -128,6 +128,8 @@ class Session:
         self.recorder: Recorder | None = None
         """Where the effects of a layout loop go that runs for many iterations at once."""
         self.memo: dict[object, tuple[Value, object]] = {}
+        self.making: dict[object, t.StructName | None] = {}
+        """Calls that are about to return a type → what pointers to that lead to; None: none yet."""
         self.module_keys: dict[object, int] = {}
         """Numbers of modules that compute the same, see `Module.memo_key`."""
         self.json_values: dict[tuple[str, str], object] = {}

@@ -19,12 +19,14 @@ from onewafer.csl.sema.values import (
     FunctionValue,
     Scalar,
     Struct,
+    TypeValue,
     Value,
     is_plain,
     key_of,
+    show,
     type_of,
 )
-from onewafer.csl.syntax import ast
+from onewafer.csl.syntax import ast, tree
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -123,23 +125,17 @@ def _run(
     arguments: Sequence[Value],
     span: Span,
 ) -> Value:
-    frame, session = Frame(module, code.size), module.session
+    session = module.session
     label = f"`{declaration.name}` is called here"
     session.depth += 1
     try:
         if session.depth > session.max_depth:
             session.stop_nesting(span)
-        for index, (argument, type_) in enumerate(
-            zip(arguments, code.parameter_types, strict=True)
-        ):
-            value = argument
-            if type_ is not None:
-                expected = places.expect_type(type_(frame), span)
-                what = f"the argument `{declaration.parameters[index].name}`"
-                value = conversions.coerce(argument, expected, span, what)
-            frame.slots[index] = value
+        frame = _enter(module, code, declaration, arguments, span)
         result_type = places.expect_type(code.result_type(frame), declaration.result.span)
         with nullcontext() if session.recorder is None else session.recorder.calling(span, label):
+            if result_type is t.TYPE:
+                return _make_type(frame, code, declaration, span)
             signal = code.body(frame)
         return _result(frame, signal, result_type, declaration)
     except Fault as fault:
@@ -147,6 +143,98 @@ def _run(
         raise
     finally:
         session.depth -= 1
+
+
+def _enter(
+    module: Module,
+    code: FunctionCode,
+    declaration: ast.Function,
+    arguments: Sequence[Value],
+    span: Span,
+) -> Frame:
+    """Return the frame of a call, the arguments in the types of the parameters."""
+    frame = Frame(module, code.size)
+    for index, (argument, type_) in enumerate(zip(arguments, code.parameter_types, strict=True)):
+        value = argument
+        if type_ is not None:
+            expected = places.expect_type(type_(frame), span)
+            what = f"the argument `{declaration.parameters[index].name}`"
+            value = conversions.coerce(argument, expected, span, what)
+        frame.slots[index] = value
+    return frame
+
+
+# --- types that functions make -------------------------------------------------------------------
+
+
+def _make_type(frame: Frame, code: FunctionCode, declaration: ast.Function, span: Span) -> Value:
+    """Run a function that returns a type, which pointers in that type may name meanwhile."""
+    making = frame.module.session.making
+    key = _key_of_call(frame, declaration)
+    if key in making:
+        name = _spelled(frame, declaration)
+        fail(
+            "step-limit",
+            f"to make `{name}`, `{name}` is needed",
+            span,
+            help=f"a struct leads to another of its type with a pointer, `*{name}`, or an index",
+        )
+    making[key] = None
+    try:
+        made = _result(frame, code.body(frame), t.TYPE, declaration)
+    finally:
+        name = making.pop(key)
+    match made:
+        case TypeValue(t.StructType() | t.PackedType() as type_) if name is not None:
+            is_new = any(node is type_.origin for node in tree.nodes(declaration.body))
+            if is_new and type_.name is None:
+                name.give_to(type_)
+            else:
+                name.type = type_
+        case _:
+            pass
+    return made
+
+
+def _key_of_call(frame: Frame, declaration: ast.Function) -> object:
+    """Return what equal calls have in common."""
+    arguments = frame.slots[: len(declaration.parameters)]
+    keys = (key_of(argument) for argument in arguments if argument is not None)
+    return (declaration, frame.module.memo_key, *keys)
+
+
+def _spelled(frame: Frame, declaration: ast.Function) -> str:
+    arguments = frame.slots[: len(declaration.parameters)]
+    shown = ", ".join(show(argument) for argument in arguments if argument is not None)
+    return f"{declaration.name}({shown})"
+
+
+def compile_pointee(node: ast.Call, scope: Scope) -> Evaluate:
+    """Return a closure for a call whose result a pointer leads to, which may be in the making."""
+    call, callee = compile_call(node, scope), compile_operand(node.callee, scope)
+    arguments = [compile_expression(argument, scope) for argument in node.arguments]
+
+    def pointee(frame: Frame) -> Value:
+        making = frame.module.session.making
+        function = callee(frame) if making else None
+        if type(function) is not FunctionValue:
+            return call(frame)
+        module, declaration = function.module, function.declaration
+        code = module.code.functions.get(declaration)
+        if code is None or len(arguments) != len(declaration.parameters):
+            return call(frame)
+        values = [argument(frame) for argument in arguments]
+        entered = _enter(module, code, declaration, values, node.span)
+        key = _key_of_call(entered, declaration)
+        if key not in making:
+            return call_function(function, values, node.span)
+        name = making[key]
+        if name is None:
+            text = _spelled(entered, declaration)
+            name = making[key] = t.StructName(text, (declaration, key))
+        return TypeValue(name)
+
+    return pointee
 
 
 def _result(frame: Frame, signal: Signal | None, type_: t.Type, declaration: ast.Function) -> Value:

@@ -419,6 +419,8 @@ def _compile_pointee(node: ast.Expression, scope: Scope) -> Evaluate:
     match node:
         case ast.Name(name=name, span=span) if scope.find(name) is None:
             return lambda f: f.module.read_pointee(name, span)
+        case ast.Call():
+            return calls.compile_pointee(node, scope)
         case ast.ArrayType() | ast.FunctionType():
             return _compile_type_expression(node, scope, _compile_pointee)
         case _:
