@@ -26,21 +26,20 @@ def queues(*dsds, bindings=(), uses_memcpy=True):
 
 def test_each_color_has_its_own_that_the_program_does_not_name():
     into = DsdKind.FABIN
-    assert queues((into, 7, -1), (into, 5, 2), (into, 6, -1), (into, 7, -1)) == [3, 2, 1, 3]
-    assert queues((into, 7, -1), uses_memcpy=False) == [0]
+    assert queues((into, 7, -1), (into, 5, 1), (into, 6, -1), (into, 7, -1)) == [2, 1, 0, 2]
 
 
 def test_the_two_sides_do_not_count_as_one():
     out, into = DsdKind.FABOUT, DsdKind.FABIN
     assert queues((out, 7, -1), (into, 7, -1), uses_memcpy=False) == [0, 0]
-    assert queues((out, 7, 1), (into, 7, -1)) == [1, 1]
+    assert queues((out, 7, 0), (into, 7, -1)) == [0, 0]
 
 
 def test_a_color_keeps_the_queue_that_the_program_names_for_it():
     into, out = SIDES
     assert queues((out, 7, -1), (out, 7, 4)) == [4, 4]
     bindings = [QueueBinding(5, 8, is_input=True)]
-    assert queues((into, 7, -1), (into, 8, -1), bindings=bindings) == [1, 5]
+    assert queues((into, 7, -1), (into, 8, -1), bindings=bindings) == [0, 5]
 
 
 def test_colors_share_queues_if_there_are_too_few():
@@ -57,7 +56,7 @@ def test_memory_has_no_queue():
 
 USABLE = {
     (DsdKind.FABIN, False): set(range(8)),
-    (DsdKind.FABIN, True): set(range(1, 8)),
+    (DsdKind.FABIN, True): set(range(8)),
     (DsdKind.FABOUT, False): set(range(6)),
     (DsdKind.FABOUT, True): set(range(6)),
 }

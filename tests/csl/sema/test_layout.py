@@ -380,3 +380,15 @@ def test_an_exported_pointer_leads_to_the_elements_declared(analyze, type_, valu
     comptime {{ @export_symbol(p, "x"); }}
     """
     assert analyze(layout, files={"pe.csl": program}).codes == codes
+
+
+@pytest.mark.parametrize("routes", [".{}", ".{ .rx = .{}, .tx = .{} }", "if (true) none else some"])
+def test_a_route_may_lead_from_nowhere_to_nowhere(analyze, routes):
+    entry = (
+        "const none = .{ .rx = .{}, .tx = .{} }; const some = .{ .rx = .{ WEST }, .tx = .{ EAST } };"
+        + _layout(f"@set_color_config(0, 0, @get_color(3), .{{ .routes = {routes} }});")
+    )
+    result = analyze(entry, files=PROGRAMS)
+    assert result.codes == []
+    (config,) = result.program.color_configs
+    assert [(position.rx, position.tx) for position in config.positions] == [(0, 0)]

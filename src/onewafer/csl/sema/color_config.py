@@ -80,7 +80,7 @@ def _directions(value: Value, span: Span) -> int:
     match value:
         case Scalar(t.DIRECTION):
             return 1 << int(force(value, "route", span))
-        case Struct(None, fields) | Array(t.ArrayType(_, t.DIRECTION), fields):
+        case Struct(None | (), fields) | Array(t.ArrayType(_, t.DIRECTION), fields):
             mask = 0
             for field in fields:
                 mask |= _directions(field, span)
