@@ -103,6 +103,16 @@ def test_unfit_arrays_are_refused(array, message):
         layout.store(np.zeros((1, 2, 3), "<u4"), array)
 
 
+def test_larger_arrays_are_used_from_their_start():
+    """As host scripts do that copy piece after piece out of one array."""
+    layout = BufferFormat(Rectangle(0, 0, 2, 1), 3, WORD, ROW)
+    tensor = layout.to_tensor(np.arange(9, dtype=np.float32))
+    np.testing.assert_array_equal(tensor.view("<f4"), [[[0, 1, 2], [3, 4, 5]]])
+    array = np.full((2, 4), 7, np.float32)
+    layout.store(tensor, array)
+    np.testing.assert_array_equal(array, [[0, 1, 2, 3], [4, 5, 7, 7]])
+
+
 def test_a_read_only_destination_is_refused():
     layout = BufferFormat(Rectangle(0, 0, 1, 1), 1, WORD, ROW)
     result = np.zeros(1, np.float32)

@@ -437,7 +437,6 @@ def test_merge_keeps_order(engine):
             {(0, 0, COLOR): route(RAMP, EAST), (1, 0, COLOR): route(NORTH, RAMP)},
             "the route does not receive from WEST",
         ),
-        ({(0, 0, COLOR): route(RAMP, WEST)}, "the route leaves the rectangle"),
         (
             {(0, 0, COLOR): route(RAMP, EAST), (1, 0, COLOR): route(WEST, RAMP)},
             "which has no queue for the color",

@@ -70,7 +70,7 @@ class BufferFormat:
         A width (height) that shares its blocks is 1: `Device.write_raw` replicates it.
 
         Raises:
-            HostError: the array is not one of 32-bit words, or has another number of them.
+            HostError: the array is not one of 32-bit words, or has fewer than the call moves.
         """
         height, width = self.rectangle.height, self.rectangle.width
         match replication:
@@ -81,20 +81,23 @@ class BufferFormat:
             case Replication.ALONG_COLUMNS:
                 blocks = (1, width)
         self._check(array, blocks)
-        words = np.ascontiguousarray(array).reshape(-1).view("<u4").astype(self.dtype)
+        count = blocks[0] * blocks[1] * self.elements_per_pe
+        words = np.ascontiguousarray(array).reshape(-1)[:count].view("<u4").astype(self.dtype)
         return self._unflatten(words, blocks)
 
     def store(self, tensor: NDArray[Any], array: NDArray[Any]) -> None:
         """Write raw elements `[height, width, elements_per_pe]` into a host array, in place.
 
+        What a larger array has behind them stays.
+
         Raises:
-            HostError: the array cannot hold them: read-only, not 32-bit, or of another size.
+            HostError: the array cannot hold them: read-only, not 32-bit, or too small.
         """
         self.check(array)
         if self.order is MemcpyOrder.COL_MAJOR:
             tensor = tensor.transpose(2, 1, 0)
         words = tensor.astype("<u4").reshape(-1)
-        array[...] = words.view(array.dtype).reshape(array.shape)
+        array.flat[: words.size] = words.view(array.dtype)
 
     def check(self, array: NDArray[Any]) -> None:
         """Refuse a host array into which `store` cannot write.
@@ -125,7 +128,7 @@ class BufferFormat:
                 f"or float32 array (input_array_to_u32 widens 16-bit ones, memcpy_view reads them)"
             )
         expected = blocks[0] * blocks[1] * self.elements_per_pe
-        if array.size != expected:
+        if array.size < expected:
             raise HostError(
                 f"the array has {_elements(array.size)}, the call moves {expected}: "
                 f"{blocks[1]}×{blocks[0]} blocks of {self.elements_per_pe}"

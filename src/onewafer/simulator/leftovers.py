@@ -163,8 +163,8 @@ def _held(image: WaferImage, waiting: Waiting, found: list[Leftover]) -> Iterato
         reason = (
             "behind what was never taken"
             if number in arrived
-            else "for a switch position that lets them pass, for the end of a teardown, for a "
-            "queue that serves the color, or for a place in what is before them"
+            else "for a route or a switch position that lets them pass, for the end of a "
+            "teardown, for a queue that serves the color, or for a place in what is before them"
         )
         text = f"{_count(len(rows), image, number)} still wait at {_places(pes, image)}: {reason}"
         is_for_host = number in arrived - for_program

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from onewafer.csl import ir, walk
+from onewafer.diagnostics import Severity
 from onewafer.image import ChannelKind, QueueBinding, Rotation, TaskKind, channel
 
 DECLARED = """
@@ -107,7 +108,6 @@ def test_run_time_gates(body):
         ("@bind_local_task(step, @get_local_task_id(30));", "id-out-of-range"),
         ("@activate(step);", "unbound-task"),
         ("@activate(id);", "unbound-task"),
-        ("@bind_data_task(got, data);", "queue-not-initialized"),
         ("@initialize_queue(queue);", "missing-field"),
         ("@initialize_queue(queue, .{ .color = red }); @initialize_queue(queue, .{ .color = red });",
          "duplicate-queue"),
@@ -132,6 +132,14 @@ def test_run_time_gates(body):
 )  # fmt: skip
 def test_mistake(analyze, statements, code):
     assert analyze(_comptime(statements)).codes == [code]
+
+
+def test_data_task_of_a_queue_without_color_is_a_warning(analyze):
+    """Programs bind the tasks of all PEs on each: those that none can start are left out."""
+    found = analyze(_comptime("@bind_data_task(got, data);"))
+    assert [(d.code, d.severity) for d in found.diagnostics] == [
+        ("queue-not-initialized", Severity.WARNING)
+    ]
 
 
 @pytest.mark.parametrize(

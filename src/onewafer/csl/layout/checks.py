@@ -194,7 +194,7 @@ class _Findings:
                 "route-leaves-rectangle",
                 f"color {self.color} leaves the program's {self.table.width}×{self.table.height} "
                 f"rectangle at {_pes(group)}, going {direction.name}",
-                note=_NEVER_TAKEN,
+                note="right if nothing is sent there, or it is not missed: what leaves is gone",
                 help_text=f"there is no PE on that side: at this edge leave {direction.name} out "
                 "of `.tx`, or enlarge the rectangle with `@set_rectangle`",
             )

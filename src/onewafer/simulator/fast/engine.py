@@ -5,6 +5,7 @@ Only this file, `building`, `injection` and `views` know Python objects.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -72,8 +73,9 @@ from onewafer.simulator.fast.sharing import (
     with_arrays,
 )
 from onewafer.simulator.fast.team import Team
-from onewafer.simulator.fast.views import find_fifos, report_deadlock
+from onewafer.simulator.fast.views import report_deadlock
 from onewafer.simulator.findings import BusyIssue
+from onewafer.simulator.rim import without_exits
 from onewafer.simulator.statistics import Activity, StallReason, Statistics
 from onewafer.trace import Event, EventKind
 
@@ -102,6 +104,7 @@ class FastEngine:
 
         The division says which thread looks at which PE; no result depends on it.
         """
+        loaded = replace(loaded, image=without_exits(loaded.image))
         self._loaded = loaded
         arrays, fabric = build(loaded)
         if division is None:
@@ -150,15 +153,7 @@ class FastEngine:
 
     def find_deadlock(self) -> str | None:
         """Return what the quiescent program waits for, None if it is done (M81)."""
-        if self._fifos is None:
-            self._fifos = find_fifos(self._arrays)
-        return report_deadlock(
-            self._arrays,
-            self._loaded,
-            self._cycle,
-            programmed=self._programmed,
-            fifos=self._fifos,
-        )
+        return report_deadlock(self._arrays, self._loaded, self._cycle, programmed=self._programmed)
 
     def launch(self, name: str, words: Sequence[int]) -> None:
         """Start an exported function on every PE that has it (M70)."""
@@ -264,7 +259,6 @@ class FastEngine:
     def _use(self, arrays: Arrays) -> None:
         """Go on with these arrays."""
         self._arrays = arrays
-        self._fifos: NDArray[np.int64] | None = None
         self._shares = with_arrays(self._shares, arrays)
         self._bound = bind(self._shares)
 

@@ -32,7 +32,6 @@ from onewafer.simulator.fast.fields import (
     FIFO_TAIL,
     FIFOS_COLOR,
     FIFOS_NUMBER,
-    FIFOS_OFFSET,
     FIFOS_PE,
     FIFOS_PORT,
     FIFOS_WAITING_SINCE,
@@ -104,33 +103,20 @@ def report_deadlock(
     cycle: int,
     *,
     programmed: NDArray[np.int64],
-    fifos: NDArray[np.int64],
 ) -> str | None:
     """Return what the quiescent program waits for, or None if it is simply done (M81).
 
-    `programmed` are the PEs that have a program, `fifos` what `find_fifos` returned.
+    `programmed` are the PEs that have a program.
     """
     main = s.pes[programmed, PE_MAIN]
     waits = (main == WAITING) | (main == STALLED) | (s.blocked_streams[programmed] != 0)
     stuck = programmed[waits].tolist()
-    if not stuck and not _is_lost(s, fifos):
+    if not stuck:
         return None
     holds = np.flatnonzero(s.arena[s.blocks + BLOCK_ACTIVE])
     elements = [_element(s, loaded, pe) for pe in stuck]
     routers = [_router(s, loaded.image, pe) for pe in holds.tolist()]
     return describe_deadlock(elements, routers, loaded.state, cycle)
-
-
-def find_fifos(s: Arrays) -> NDArray[np.int64]:
-    """Return where in the arena the FIFOs are that exist."""
-    offset = s.fifos[:, FIFOS_OFFSET]
-    return offset[offset > 0]
-
-
-def _is_lost(s: Arrays, fifos: NDArray[np.int64]) -> bool:
-    """Tell whether some wavelet waits where nothing will ever take it (M57)."""
-    state = s.arena[fifos + FIFO_STATE]
-    return bool((state & REASON_MASK == StallReason.NO_ROUTE + 1).any())
 
 
 def _element(s: Arrays, loaded: LoadedProgram, pe: int) -> Any:  # noqa: ANN401 - a stand-in

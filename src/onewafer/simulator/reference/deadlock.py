@@ -24,8 +24,7 @@ def describe_deadlock(
 ) -> str | None:
     """Return what the quiescent program waits for, or None if it is simply done."""
     stuck = [element for element in elements if _is_stuck(element, state)]
-    lost = any(s.reason is StallReason.NO_ROUTE for router in routers for s in router.active)
-    if not stuck and not lost:
+    if not stuck:
         return None
     waits = [line for element in stuck for line in _describe_element(element, state)]
     held = [line for router in routers for line in _describe_router(router)]

@@ -38,6 +38,7 @@ from onewafer.simulator.reference.element_program import ElementProgram, prepare
 from onewafer.simulator.reference.operation import OperationTiming
 from onewafer.simulator.reference.router import NEVER, Channel, OutputQueue, Router
 from onewafer.simulator.reference.wiring import wire_routers
+from onewafer.simulator.rim import without_exits
 from onewafer.simulator.snapshot import HOST_QUEUE, Snapshot
 from onewafer.simulator.statistics import Activity, StallReason, Statistics
 
@@ -76,6 +77,7 @@ class ReferenceEngine:
 
     def __init__(self, loaded: LoadedProgram, *, reverse: bool = False) -> None:
         """Build the units; `reverse` visits them backwards, for the test of M2."""
+        loaded = replace(loaded, image=without_exits(loaded.image))
         self._loaded = loaded
         self._timing = loaded.architecture.timing
         self._agenda = Agenda()

@@ -23,7 +23,7 @@ from onewafer.csl.sema.values import (
     type_of,
 )
 from onewafer.diagnostics import Annotation
-from onewafer.image import Export, SymbolKind
+from onewafer.image import Export, ScalarType, SymbolKind
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -172,7 +172,7 @@ def _export(
             pass
         case _:
             element_type = type_
-    element = t.host_type(element_type)
+    element = _host_element(element_type)
     if element is None or t.is_narrow(element_type):
         fail("type-mismatch", f"`{type_}` cannot be exported to the host", span)
     if not args[2:]:
@@ -184,3 +184,11 @@ def _export(
         )
     is_mutable = truth(args[2], site.argument_spans[2])
     return Export(name, SymbolKind.VARIABLE, element, is_mutable)
+
+
+def _host_element(type_: t.Type) -> ScalarType | None:
+    """Return as what a host reads elements: structs as the words, or halves of words, they have."""
+    if not isinstance(type_, t.StructType):
+        return t.host_type(type_)
+    is_whole = t.num_bytes(type_) % ScalarType.U32.num_bytes == 0
+    return ScalarType.U32 if is_whole else ScalarType.U16

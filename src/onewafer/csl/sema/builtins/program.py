@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from onewafer.arch import DataTaskKey
@@ -10,7 +11,7 @@ from onewafer.csl.sema import types as t
 from onewafer.csl.sema.builtins.layout import color_number
 from onewafer.csl.sema.builtins.registry import Where, comptime_builtin
 from onewafer.csl.sema.builtins.values import text
-from onewafer.csl.sema.faults import fail
+from onewafer.csl.sema.faults import Fault, fail
 from onewafer.csl.sema.instance import Binding, InstanceContext, LocalColor
 from onewafer.csl.sema.reserved import (
     check_reserved_color,
@@ -31,7 +32,7 @@ from onewafer.csl.sema.values import (
     type_of,
 )
 from onewafer.csl.syntax import ast
-from onewafer.diagnostics import Annotation
+from onewafer.diagnostics import Annotation, Diagnostic, Severity
 from onewafer.geometry import Direction
 from onewafer.image import ColorConfig, SwitchPosition, TaskKind
 
@@ -116,7 +117,7 @@ def bind_data_task(site: Site, module: Module, args: Sequence[Value]) -> Value:
         check_reserved_color(module.session, number, site.argument_spans[1])
         _check_shared_id(instance, TaskKind.LOCAL, number, site.span)
     else:
-        instance.requests.append(lambda: check_input_queue(instance, number, site.span))
+        instance.requests.append(lambda: _check_data_task(instance, number, site.span))
     instance.bind_task(Binding(TaskKind.DATA, number, task, site.span))
     return VOID_VALUE
 
@@ -150,15 +151,27 @@ def check_control_parameters(task: FunctionValue, span: Span) -> None:
         )
 
 
+def _check_data_task(instance: InstanceContext, number: int, span: Span) -> None:
+    """Warn of a data task that no wavelet starts: programs bind those of other PEs, too."""
+    if (True, number) not in instance.queues:
+        finding = replace(_unfed(number, span), severity=Severity.WARNING)
+        instance.report(Fault(replace(finding, notes=("no wavelet starts it: it is left out",))))
+        del instance.bindings[TaskKind.DATA, number]
+
+
 def check_input_queue(instance: InstanceContext, number: int, span: Span) -> None:
     """Fail if a data task is bound to an input queue that serves no color."""
     if (True, number) not in instance.queues:
-        fail(
-            "queue-not-initialized",
-            f"the data task is bound to input queue {number}, which serves no color",
-            span,
-            help="add `@initialize_queue(queue, .{ .color = … });` to a `comptime` block",
-        )
+        raise Fault(_unfed(number, span))
+
+
+def _unfed(number: int, span: Span) -> Diagnostic:
+    return Diagnostic(
+        "queue-not-initialized",
+        f"the data task is bound to input queue {number}, which serves no color",
+        Annotation(span),
+        help="add `@initialize_queue(queue, .{ .color = … });` to a `comptime` block",
+    )
 
 
 @comptime_builtin("activate", 1, context=Where.PROGRAM)

@@ -127,7 +127,7 @@ def _is_better_known(function: FunctionValue) -> bool:
     """Tell whether a result is wanted at compile time if it can be had there."""
     result = function.module.function_type(function.declaration).result
     is_inline = function.declaration.storage is ast.Storage.INLINE
-    return is_inline or isinstance(result, t.StructType | t.ArrayType)
+    return is_inline or isinstance(result, t.StructType | t.ArrayType) or result in t.IDS
 
 
 def _known_result(function: FunctionValue, arguments: Sequence[Value], span: Span) -> Value | None:

@@ -1,0 +1,92 @@
+"""What public programs write, from compilation to results on both engines."""
+
+from __future__ import annotations
+
+import struct
+
+import pytest
+
+from onewafer.arch import load_architecture
+from onewafer.csl.driver import CompileOptions, MemoryFiles, compile_program
+from onewafer.image import ScalarType
+from onewafer.simulator import Machine
+
+
+def run(engine: str, layout: str, source: str, **params: str) -> Machine:
+    architecture = load_architecture("wse3")
+    options = CompileOptions(
+        entry="layout.csl", architecture=architecture, uses_memcpy=False, params=params
+    )
+    image = compile_program(options, MemoryFiles({"layout.csl": layout, "pe.csl": source}))
+    machine = Machine(image, architecture, engine=engine)
+    machine.run(max_cycles=100_000)
+    return machine
+
+
+LAYOUT = """
+param bridge: i16;
+layout { @set_rectangle(1, 1); @set_tile_code(0, 0, "pe.csl", .{ .is_bridge = bridge > 0 }); }
+"""
+COLOR_OF_FUNCTION = """
+param is_bridge: bool;
+const iq = @get_input_queue(2);
+const unused = @get_input_queue(3);
+const oq = @get_output_queue(2);
+var got: [1]u32;
+fn own_color() color {
+  if (is_bridge) {
+    return @get_color(5);
+  }
+  return @get_color(6);
+}
+task receive(word: u32) void { got[0] = word; }
+task nobody(word: u32) void { got[0] = 0; }
+task main() void {
+  const out = @get_dsd(fabout_dsd, .{
+    .extent = 1, .fabric_color = own_color(), .output_queue = oq });
+  @mov32(out, 7);
+}
+comptime {
+  @bind_local_task(main, @get_local_task_id(9));
+  @activate(@get_local_task_id(9));
+  @bind_data_task(receive, @get_data_task_id(iq));
+  @bind_data_task(nobody, @get_data_task_id(unused));
+  @initialize_queue(oq, .{ .color = own_color() });
+  @initialize_queue(iq, .{ .color = own_color() });
+  @set_local_color_config(own_color(), .{ .routes = .{ .rx = .{ RAMP }, .tx = .{ RAMP } } });
+}
+"""
+
+
+@pytest.mark.parametrize("engine", ["reference", "fast"])
+@pytest.mark.parametrize("bridge", ["0", "1"])
+def test_function_may_choose_a_color_and_tasks_may_be_left_out(engine: str, bridge: str) -> None:
+    machine = run(engine, LAYOUT, COLOR_OF_FUNCTION, bridge=bridge)
+    assert struct.unpack("<I", machine.peek(0, 0, machine.symbol(0, 0, "got").address, 4)) == (7,)
+
+
+STRUCTS_FOR_THE_HOST = """
+const Triplet = struct { i: u16, j: u16, x: f32 };
+var a = @zeros([2]Triplet);
+var first: [*]Triplet = &a;
+comptime { @export_symbol(first, "a"); }
+"""
+
+
+def test_pointers_to_structs_are_words_for_the_host() -> None:
+    layout = """
+    const Triplet = struct { i: u16, j: u16, x: f32 };
+    const Pair = struct { i: u16, j: u16, k: u16 };
+    layout {
+      @set_rectangle(1, 1);
+      @set_tile_code(0, 0, "pe.csl", .{});
+      @export_name("a", [*]Triplet, true);
+      @export_name("nowhere", [*]Pair, true);
+    }
+    """
+    options = CompileOptions(
+        entry="layout.csl", architecture=load_architecture("wse3"), uses_memcpy=False
+    )
+    files = MemoryFiles({"layout.csl": layout, "pe.csl": STRUCTS_FOR_THE_HOST})
+    (export,) = compile_program(options, files).exports
+    assert (export.name, export.element) == ("a", ScalarType.U32)
