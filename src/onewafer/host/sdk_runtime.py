@@ -25,6 +25,7 @@ from onewafer.host.core_file import save_core
 from onewafer.host.device import Device
 from onewafer.host.exports import suggest
 from onewafer.host.host_buffer import BufferFormat, MemcpyDataType, MemcpyOrder, Replication
+from onewafer.host.narrow_shifts import warn_of_narrow_shifts
 from onewafer.host.print_log import FILE_NAME as LOG_NAME
 from onewafer.host.print_log import PrintLog, prints
 from onewafer.host.run_limits import RunLimits
@@ -92,6 +93,7 @@ class SdkRuntime:
     ) -> None:
         if not isinstance(cmaddr, SdkExecutionPlatform):
             refuse_real_system("cmaddr", cmaddr)
+        warn_of_narrow_shifts()
         self._folder = find_folder(bindir)
         self._image = load(self._folder)
         if isinstance(cmaddr, SdkExecutionPlatform) and cmaddr.target.arch != self._image.arch:
