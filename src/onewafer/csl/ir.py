@@ -5,8 +5,8 @@ could be computed at compile time has been. Unknown at this point: addresses, re
 
     program    := Global* Function* TaskBinding* …                        (InstanceIr)
     statement  := SetLocal | Store | Evaluate | If | Loop | Labelled | Map | Break | Continue
-                | Return | DsdStatement | LoadDsr | Activate | SetBlocked | UnblockCommandStream
-                | SetFifoLength | Timestamp | TimestampControl | Trap | Print
+                | Return | TailCall | DsdStatement | LoadDsr | Activate | SetBlocked
+                | UnblockCommandStream | SetFifoLength | Timestamp | TimestampControl | Trap | Print
     expression := Immediate | Join | ReadLocal | AddressOf | Load | Unary | Binary | Convert
                 | Select | Call | MakeDsd | UpdateDsd | Coordinate
 
@@ -15,8 +15,9 @@ base type), an integer of more than 32 bits (`WideType`, two words) or a DSD (`D
 `Unary`, `Binary` and `Convert` of wide integers are those that a few instructions do on the words:
 no product or quotient, no shift by a count that is not an `Immediate`, nothing of floats.
 
-Arrays, and locals whose address is taken, are `Global`s: no function is re-entered, so a frame is
-static. Names of `Local`, `Global` and `Function` are for people; identity is the object.
+Arrays, and locals whose address is taken, are `Global`s: no function is entered again before it
+is left, so a frame is static. Names of `Local`, `Global` and `Function` are for people; identity is
+the object. Only `codegen` makes a `TailCall`.
 """
 
 from __future__ import annotations
@@ -359,8 +360,6 @@ class Evaluate:
 
     call: Call
     span: Span | None = None
-    is_jump: bool = False
-    """The function ends with it, and nothing of its frame is needed any more."""
 
 
 @node
@@ -434,6 +433,15 @@ class Return:
     """Leave the function or task."""
 
     value: Expression | None
+    span: Span | None = None
+
+
+@node
+class TailCall:
+    """Leave the function for good, for another whose result is its own."""
+
+    call: Call
+    span: Span | None = None
 
 
 @node
@@ -579,6 +587,7 @@ Statement = (
     | Break
     | Continue
     | Return
+    | TailCall
     | DsdStatement
     | LoadDsr
     | Activate
@@ -606,6 +615,8 @@ class Function:
     span: Span | None = None
     is_inline: bool = False
     """`inline fn`: expanded where it is called."""
+    has_stored_result: bool = False
+    """Its result is a struct or an array: the caller copies it out of memory."""
 
 
 @node

@@ -35,10 +35,10 @@ def with_roots(statement: ir.Statement, change: Change) -> ir.Statement:
             return ir.SetLocal(local, change(value), span)
         case ir.Store(type=type_, address=address, offset=offset, value=value, span=span):
             return ir.Store(type_, change(address), offset, change(value), span)
-        case ir.Evaluate(call=call):
+        case ir.Evaluate(call=call) | ir.TailCall(call=call):
             changed = change(call)
             if not isinstance(changed, ir.Call):
-                raise TypeError("only a call is evaluated for its effect")
+                raise TypeError("only a call stands for itself")
             return replace(statement, call=changed)
         case ir.If(condition=condition, then=then, otherwise=otherwise, span=span):
             return ir.If(change(condition), then, otherwise, span)

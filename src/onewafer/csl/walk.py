@@ -169,6 +169,7 @@ _ROOTS: Final[dict[type, Callable[[Any], tuple[ir.Expression, ...]]]] = {
     ir.SetLocal: lambda statement: (statement.value,),
     ir.Store: lambda statement: (statement.address, statement.value),
     ir.Evaluate: lambda statement: (statement.call,),
+    ir.TailCall: lambda statement: (statement.call,),
     ir.If: lambda statement: (statement.condition,),
     ir.Loop: lambda statement: (statement.condition,),
     ir.Trap: lambda statement: (statement.condition,),

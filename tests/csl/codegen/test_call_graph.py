@@ -1,14 +1,16 @@
-"""Calls that cannot be compiled."""
+"""Who calls whom: where frames lie, and calls that cannot be compiled."""
 
 from __future__ import annotations
 
 from itertools import pairwise
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from onewafer.csl import ir, walk
 from onewafer.csl.codegen import generate
-from onewafer.csl.codegen.call_graph import place_frames
+from onewafer.csl.codegen.call_graph import find_components, place_frames
 from onewafer.diagnostics import DiagnosticSink
 from onewafer.image import ScalarType
 from tests.csl.codegen.interpreters import ARCHITECTURE, instance
@@ -18,8 +20,8 @@ FALSE = ir.Immediate(ScalarType.BOOL, 0)
 ONE = ir.Immediate(ScalarType.U32, 1)
 
 
-def is_call(statement: ir.Statement) -> bool:
-    return isinstance(statement, ir.Evaluate)
+def is_jump(statement: ir.Statement) -> bool:
+    return isinstance(statement, ir.TailCall)
 
 
 def findings(*functions: ir.Function) -> list[tuple[str, str]]:
@@ -39,7 +41,43 @@ def chain(length: int) -> list[ir.Function]:
 def test_recursion_is_reported_with_the_whole_cycle() -> None:
     first, second = chain(2)
     second.body = (ir.Evaluate(ir.Call(first, ())), NOTHING)
-    assert findings(first, second) == [("recursive-call", "`f0` calls itself: `f0` → `f1` → `f0`")]
+    assert findings(first, second) == [("recursive-call", "`f1` calls itself: `f1` → `f0` → `f1`")]
+
+
+def test_functions_that_jump_to_one_another_lie_in_one_place() -> None:
+    """A chain of calls through them counts them once, and what they call lies behind them."""
+    functions = chain(5)
+    _, second, third, fourth, last = functions
+    n = ir.Local("n", ScalarType.U16)
+    third.parameters = (n,)
+    second.body = (ir.Evaluate(ir.Call(third, (ir.Immediate(ScalarType.U16, 1),))),)
+    third.body = (ir.Evaluate(ir.Call(fourth, ())),)
+    fourth.body = (ir.Evaluate(ir.Call(last, ())), ir.Evaluate(ir.Call(second, ())))
+    sink = DiagnosticSink()
+    objects = generate(instance(functions), ARCHITECTURE, uses_memcpy=True, sink=sink)
+    frames = place_frames(objects, sink)
+    assert not sink.diagnostics
+    assert frames[second] == frames[third] == frames[fourth]
+    sizes = {f.function: f.num_slots for f in objects.functions}
+    assert frames[last] == frames[fourth] + sizes[fourth]
+
+
+@given(st.lists(st.tuples(st.integers(0, 7), st.integers(0, 7)), max_size=20))
+def test_components_are_those_that_reach_one_another_callers_first(edges) -> None:
+    functions = [ir.Function(f"f{i}", (), None) for i in range(8)]
+    callees = {f: tuple(functions[b] for a, b in edges if functions[a] is f) for f in functions}
+    reached = {f: {f} for f in functions}
+    for _ in functions:
+        for f in functions:
+            reached[f] |= {other for callee in callees[f] for other in reached[callee]}
+    components = find_components(callees)
+    assert sorted(f.name for c in components for f in c) == [f.name for f in functions]
+    place = {f: i for i, component in enumerate(components) for f in component}
+    for f in functions:
+        for other in functions:
+            is_mutual = other in reached[f] and f in reached[other]
+            assert (place[f] == place[other]) == is_mutual
+            assert place[f] <= place[other] or other not in reached[f]
 
 
 def test_the_return_stack_bounds_the_depth_of_calls() -> None:
@@ -57,11 +95,8 @@ def test_functions_may_call_each_other_last() -> None:
     first, second = chain(2)
     second.body = (ir.If(FALSE, calls(first), (*calls(second), ir.Return(None))),)
     assert findings(first, second) == []
-    assert [s.is_jump for f in (first, second) for s in walk.statements(f.body) if is_call(s)] == [
-        True,
-        True,
-        True,
-    ]
+    jumps = [s for f in (first, second) for s in walk.statements(f.body) if is_jump(s)]
+    assert [jump.call.function for jump in jumps] == [second, first, second]
 
 
 @pytest.mark.parametrize("place", ["loop", "result", "before", "argument", "memory"])
@@ -69,7 +104,8 @@ def test_what_keeps_a_frame_alive_is_refused(place: str) -> None:
     """One such call is enough, whatever the others are."""
     first, second = chain(2)
     local = ir.Global("second.x", 4, 4, ScalarType.U32, None, is_local=True)
-    stores = ir.Store(ScalarType.U32, ir.AddressOf(local), 0, ir.Immediate(ScalarType.U32, 1))
+    shared = ir.Global("x", 2, 2, ScalarType.U16, None)
+    stores = ir.Store(ScalarType.U16, ir.AddressOf(shared), 0, ir.AddressOf(local))
     match place:
         case "loop":
             second.body = (ir.Loop(FALSE, calls(first), ()),)

@@ -1,64 +1,48 @@
-"""Who calls whom: the places of the register frames, and the calls that cannot be compiled."""
+"""Who calls whom: functions that call one another, and the places of the register frames."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from operator import itemgetter
 from typing import TYPE_CHECKING, Final
 
 from onewafer.diagnostics import Annotation, Diagnostic
 from onewafer.image import RETURN_STACK_DEPTH
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
     from onewafer.csl import ir
     from onewafer.csl.codegen.object_code import ObjectProgram
     from onewafer.diagnostics import DiagnosticSink
 
     Callees = Mapping[ir.Function, tuple[ir.Function, ...]]
+    Component = tuple[ir.Function, ...]
 
 FIRST_REGISTER: Final = 1
 """Register 0 is always zero."""
-_WAY_OUT: Final = (
-    "functions that return nothing and have no variables in memory may call each other where each "
-    "such call is the last thing that they do"
-)
 
 
 def place_frames(program: ObjectProgram, sink: DiagnosticSink) -> dict[ir.Function, int]:
     """Return the first register of every frame.
 
     A frame begins after those of all callers, so frames overlap exactly where no chain of calls
-    leads from one to the other. Those of functions that jump to each other lie side by side,
-    after those of all who call one of them. Other recursion is reported as `recursive-call`.
+    leads from one to the other. Functions that jump to one another have their frames in the same
+    place, for one is over when the next begins: there the result is where the caller looks for it.
     """
     callees = program.callees
+    components = find_components(callees)
+    number = {f: i for i, component in enumerate(components) for f in component}
     num_slots = {f.function: f.num_slots for f in program.functions}
-    base = dict.fromkeys(callees, FIRST_REGISTER)
-    depth = dict.fromkeys(callees, 0)
-    for component in reversed(components(callees)):
-        if is_cyclic(component, callees) and not program.jumping >= {*component}:
-            _report_cycle(component, callees, sink)
-        first = max(base[function] for function in component)
-        deepest = max(depth[function] for function in component)
-        for function in component:
-            base[function], depth[function] = first, deepest
-            first += num_slots[function]
+    base = [FIRST_REGISTER] * len(components)
+    depth = [0] * len(components)
+    for i, component in enumerate(components):
         for caller in component:
-            for callee in callees[caller]:
-                if callee not in component:
-                    base[callee] = max(base[callee], base[caller] + num_slots[caller])
-                    depth[callee] = max(depth[callee], deepest + 1)
-    _check_depth(depth, sink)
-    return base
-
-
-def _check_depth(depth: Mapping[ir.Function, int], sink: DiagnosticSink) -> None:
-    """Report the first function that the return stack does not reach."""
-    for function, calls in sorted(depth.items(), key=itemgetter(1)):
-        if calls > RETURN_STACK_DEPTH:
-            message = f"`{function.name}` is {calls} calls deep"
+            for called in {number[callee] for callee in callees[caller]} - {i}:
+                base[called] = max(base[called], base[i] + num_slots[caller])
+                depth[called] = max(depth[called], depth[i] + 1)
+    for i, (function, *_) in enumerate(components):
+        if depth[i] > RETURN_STACK_DEPTH:
+            message = f"`{function.name}` is {depth[i]} calls deep"
             sink.report(
                 Diagnostic(
                     "calls-too-deep",
@@ -68,67 +52,44 @@ def _check_depth(depth: Mapping[ir.Function, int], sink: DiagnosticSink) -> None
                 )
             )
             break
+    return {function: base[i] for function, i in number.items()}
 
 
-def is_cyclic(component: Sequence[ir.Function], callees: Callees) -> bool:
-    """Tell whether the functions of a component call each other, or the only one itself."""
-    return len(component) > 1 or component[0] in callees[component[0]]
+def find_components(callees: Callees) -> list[Component]:
+    """Return the functions in groups that call one another, callers first.
 
-
-def components(callees: Callees) -> list[tuple[ir.Function, ...]]:
-    """Return the functions, those together that can reach each other by calls, callees first."""
-    search = _Search(callees)
+    Most groups are of one function. The algorithm is Tarjan's.
+    """
+    finder = _ComponentFinder(callees, {function: i for i, function in enumerate(callees)})
     for function in callees:
-        if function not in search.number:
-            search.visit(function)
-    return search.found
+        if function not in finder.begun:
+            finder.visit(function)
+    return finder.found[::-1]
 
 
 @dataclass(slots=True)
-class _Search:
-    """Tarjan's search for strongly connected components (SIAM J. Comput. 1, 1972)."""
-
+class _ComponentFinder:
     callees: Callees
-    found: list[tuple[ir.Function, ...]] = field(default_factory=list["tuple[ir.Function, ...]"])
-    number: dict[ir.Function, int] = field(default_factory=dict["ir.Function", int])
-    """In the order of the first visit."""
-    _lowest: dict[ir.Function, int] = field(default_factory=dict["ir.Function", int])
-    """The lowest number of one that is open and can be reached."""
-    _open: list[ir.Function] = field(default_factory=list["ir.Function"])
+    position: dict[ir.Function, int]
+    """Order in the program, which is that inside of a group."""
+    begun: dict[ir.Function, int] = field(default_factory=dict["ir.Function", int])
+    """When the visit of each began."""
+    open: list[ir.Function] = field(default_factory=list["ir.Function"])
+    """Those whose groups are not complete."""
+    found: list[Component] = field(default_factory=list["Component"])
 
-    def visit(self, function: ir.Function) -> None:
-        self.number[function] = self._lowest[function] = len(self.number)
-        self._open.append(function)
+    def visit(self, function: ir.Function) -> int:
+        """Return the earliest function of an open group that can be reached."""
+        earliest = start = self.begun[function] = len(self.begun)
+        place = len(self.open)
+        self.open.append(function)
         for callee in self.callees[function]:
-            if callee not in self.number:
-                self.visit(callee)
-                self._lowest[function] = min(self._lowest[function], self._lowest[callee])
-            elif callee in self._open:
-                self._lowest[function] = min(self._lowest[function], self.number[callee])
-        if self._lowest[function] == self.number[function]:
-            first = self._open.index(function)
-            self.found.append(tuple(self._open[first:]))
-            del self._open[first:]
-
-
-def _report_cycle(component: Sequence[ir.Function], callees: Callees, sink: DiagnosticSink) -> None:
-    """Report a way by which a function calls itself."""
-    chain = [component[0]]
-    while True:
-        following = next(callee for callee in callees[chain[-1]] if callee in component)
-        if following in chain:
-            break
-        chain.append(following)
-    cycle = [*chain[chain.index(following) :], following]
-    sink.report(
-        Diagnostic(
-            "recursive-call",
-            f"`{following.name}` calls itself: " + " → ".join(f"`{f.name}`" for f in cycle),
-            Annotation(following.span) if following.span else None,
-            notes=(
-                "frames are static: a function can begin anew only where it has ended",
-                _WAY_OUT,
-            ),
-            help="write the recursion as a loop, or as a task that activates itself",
-        )
-    )
+            if callee not in self.begun:
+                earliest = min(earliest, self.visit(callee))
+            elif callee in self.open:
+                earliest = min(earliest, self.begun[callee])
+        if earliest == start:
+            group = self.open[place:]
+            del self.open[place:]
+            self.found.append(tuple(sorted(group, key=self.position.__getitem__)))
+        return earliest

@@ -420,8 +420,8 @@ class ExpressionGenerator:
 
     # --- calls and conditions -------------------------------------------------------------------
 
-    def call(self, call: ir.Call, *, is_jump: bool = False) -> Register:
-        """Emit a call, or a jump in place of one; return the callee's result register.
+    def call(self, call: ir.Call) -> Register:
+        """Emit a call; return the callee's result register.
 
         The frame of the callee may overlap those of functions that its arguments call, so an
         argument goes straight to its register only once no call is left to be made. A DSD that
@@ -435,8 +435,6 @@ class ExpressionGenerator:
         early = [
             i for i, value in enumerate(call.arguments[:last]) if walk.depends_on_memory(value)
         ]
-        if call.function is self.function:  # which jumps to itself: arguments read parameters
-            early, last, calling = [*range(len(arguments))], -1, []
         parked: list[tuple[Register, Register, int]] = []
         with self.frame.scope():
             for i in (*early, *calling[-1:]):
@@ -454,7 +452,7 @@ class ExpressionGenerator:
                 if i != last and i not in early:
                     with self.frame.scope():
                         self.evaluate(value, parameter)
-        self.emit(Opcode.JUMP if is_jump else Opcode.CALL, imm=call.function)
+        self.emit(Opcode.CALL, imm=call.function)
         return layout.result
 
     def branch(self, condition: ir.Expression, target: Label, *, when: bool) -> None:

@@ -157,8 +157,6 @@ class ObjectProgram:
     functions: tuple[ObjectFunction, ...]
     callees: dict[ir.Function, tuple[ir.Function, ...]]
     """Which functions each calls."""
-    jumping: frozenset[ir.Function]
-    """Those that call each other only as the last thing they do."""
     descriptors: DescriptorTable
     configs: tuple[DsdConfig, ...]
     messages: tuple[str, ...]

@@ -25,7 +25,7 @@ def locals_of_blocks(function: ir.Function) -> dict[int, list[ir.Local]]:
     A local that may carry a value from one round of a loop to the next (it is not plainly set
     before it is used) lives in the block around all loops.
     """
-    if not any(map(walk.sets_local, walk.statements(function.body))):
+    if not any(map(_needs_homes, walk.statements(function.body))):
         return {}
     paths: dict[ir.Local, Path] = {}
     mentions: Mentions = {}
@@ -39,6 +39,14 @@ def locals_of_blocks(function: ir.Function) -> dict[int, list[ir.Local]]:
             home = path[-1] if local in set_first.get(path[-1], set()) else around[-1]
             homes.setdefault(home, []).append(local)
     return homes
+
+
+def _needs_homes(statement: ir.Statement) -> bool:
+    """Tell whether a local other than a parameter may be mentioned.
+
+    What stands behind jumps may read one that nothing sets any more.
+    """
+    return walk.sets_local(statement) or isinstance(statement, ir.TailCall)
 
 
 def _repeated_blocks(body: Block) -> set[int]:

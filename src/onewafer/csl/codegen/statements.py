@@ -25,6 +25,7 @@ from onewafer.csl.codegen.expressions import (
 from onewafer.csl.codegen.frame import Frame
 from onewafer.csl.codegen.initial_values import find_read_only
 from onewafer.csl.codegen.inline import expand_inline
+from onewafer.csl.codegen.jumps import emit_jump
 from onewafer.csl.codegen.map_loops import emit_map
 from onewafer.csl.codegen.object_code import (
     Constant,
@@ -40,7 +41,7 @@ from onewafer.csl.codegen.object_code import (
     to_int32,
 )
 from onewafer.csl.codegen.scopes import locals_of_blocks
-from onewafer.csl.codegen.tail_calls import mark_jumps
+from onewafer.csl.codegen.tail_calls import make_jumps
 from onewafer.csl.codegen.tidy import tidy
 from onewafer.image import IN_MAP, SYNCHRONOUS, Opcode, OperandMode, ScalarType, fifo_length
 
@@ -123,8 +124,8 @@ class StatementGenerator(ExpressionGenerator):
                 self.evaluate(value, self.registers[local])
             case ir.Store():
                 self._store(statement)
-            case ir.Evaluate(call=call, is_jump=is_jump):
-                self.call(call, is_jump=is_jump)
+            case ir.Evaluate(call=call):
+                self.call(call)
             case ir.If():
                 self._if(statement)
             case ir.Loop():
@@ -142,6 +143,8 @@ class StatementGenerator(ExpressionGenerator):
                 if value is not None:
                     self.evaluate(value, lay_out_frame(self.function).result)
                 self.emit(self.exit_opcode)
+            case ir.TailCall(call=call):
+                emit_jump(self, call)
             case ir.DsdStatement():
                 self._dsd(statement)
             case ir.LoadDsr(dsr=dsr, dsd=dsd, saves_address=saves):
@@ -499,10 +502,10 @@ def generate(
 ) -> ObjectProgram:
     """Return the object code of an instance; what the machine lacks is reported to the sink."""
     instance = expand_inline(instance)
+    callees = {function: walk.callees(function) for function in instance.functions}
+    make_jumps(callees, sink)
     dsrs = plan_dsrs(instance, num_dsrs=architecture.num_dsrs, uses_memcpy=uses_memcpy, sink=sink)
     tables = InstanceTables(dsrs, read_only=find_read_only(instance))
-    jumping = mark_jumps(instance)
-    callees = {function: walk.callees(function) for function in instance.functions}
     started = {task.function for task in instance.tasks}
     started -= {callee for called in callees.values() for callee in called}
     started -= {e.target for e in instance.exports if isinstance(e.target, ir.Function)}
@@ -516,7 +519,6 @@ def generate(
         instance,
         functions,
         callees,
-        jumping,
         tables.descriptors,
         tuple(tables.configs),
         tuple(tables.messages),

@@ -1,98 +1,208 @@
-"""Calls that functions end with, among functions that call each other → jumps.
+"""Calls between functions that call one another: jumps, where they are the last thing to be done.
 
-In: an instance. Out: the same one, with `Evaluate.is_jump` where a call is the last thing that its
-function does. A frame is static, so functions that call each other are refused (`call_graph`),
-except where no frame is needed any more when the next function begins: state machines whose
-functions end with a call of the next one. All calls among them have to be such, they return
-nothing, and they have no variables in memory, to which pointers may lead.
+In: who calls whom in an instance. Out: calls in the bodies become `ir.TailCall`s. Frames are
+static, so no function can be entered twice, but one that does nothing after a call needs its frame
+no more. All other calls stay as they are; those that would enter a function twice are reported as
+`recursive-call`.
 """
 
 from __future__ import annotations
 
-from collections import Counter
-from dataclasses import replace
-from itertools import pairwise
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from onewafer.csl import ir, rewrite, walk
-from onewafer.csl.codegen.call_graph import components, is_cyclic
+from onewafer.csl.codegen.call_graph import find_components
+from onewafer.csl.codegen.escapes import find_escape
+from onewafer.diagnostics import Annotation, Diagnostic
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
+    from onewafer.csl.codegen.call_graph import Callees
     from onewafer.csl.walk import Block
+    from onewafer.diagnostics import DiagnosticSink, Span
+
+    After = ir.Return | None
+    """What is done next, if that is to leave the function."""
+
+NUM_CALLS_SHOWN = 4
+_WHAT_IS_ALLOWED = (
+    "a call that is the last thing a function does, `f(x);` or `return f(x);` at its end, is "
+    "allowed: write the others as loops, or as tasks that activate themselves"
+)
 
 
-def mark_jumps(instance: ir.InstanceIr) -> frozenset[ir.Function]:
-    """Return the functions that may call each other; bodies change in place."""
-    callees = {function: walk.callees(function) for function in instance.functions}
-    found: set[ir.Function] = set()
-    for component in components(callees):
+def make_jumps(callees: Callees, sink: DiagnosticSink) -> None:
+    """Let functions jump to those that they call last and that call them; bodies change in place.
+
+    Calls that would enter a function twice stay, and are reported.
+    """
+    for component in find_components(callees):
+        if len(component) == 1 and component[0] not in callees[component[0]]:
+            continue
         members = frozenset(component)
-        if is_cyclic(component, callees) and all(_can_jump(f, members) for f in members):
-            found |= members
-            for function in component:
-                function.body = _marked(function.body, members, is_last=True)
-    return frozenset(found)
+        bodies = {f: _Jumps(members).block(f.body, ir.Return(None), ()) for f in component}
+        others = [other for f in component for other in _calls(f, bodies[f], members)]
+        escaping = [(f, escape) for f in component if (escape := find_escape(f)) is not None]
+        if others:
+            sink.report(_not_last(others, callees, members))
+        elif escaping:
+            sink.report(_escaped(*escaping[0]))
+        for function in component:
+            function.body = bodies[function]
 
 
-def _can_jump(function: ir.Function, members: frozenset[ir.Function]) -> bool:
-    """Tell whether a function is done when it calls one of its kind."""
-    nodes = [*_expressions(function)]
-    calls = Counter(n.function for n in nodes if isinstance(n, ir.Call) and n.function in members)
-    last = Counter(call.function for call in _last_calls(function.body, is_last=True))
-    return (
-        function.result is None
-        and not any(isinstance(n, ir.AddressOf) and n.variable.is_local for n in nodes)
-        and all(last[callee] == number for callee, number in calls.items())
+@dataclass(frozen=True, slots=True)
+class _Jumps:
+    """Makes jumps of calls to `members`."""
+
+    members: frozenset[ir.Function]
+
+    def block(self, block: Block, after: After, exits: tuple[After, ...]) -> Block:
+        """Return a block with jumps; `exits` are what is behind loops and blocks around it."""
+        found: list[ir.Statement] = []
+        for i, statement in enumerate(block):
+            found += self._statement(statement, _next(block, i + 1, after, exits), exits)
+        return tuple(found)
+
+    def _statement(
+        self, statement: ir.Statement, after: After, exits: tuple[After, ...]
+    ) -> Sequence[ir.Statement]:
+        match statement, after:
+            case ir.Evaluate(call=call, span=span), ir.Return(value=None) if self._is_ours(call):
+                return (ir.TailCall(call, span),)
+            case ir.Return(value=value, span=span), _ if value is not None:
+                return self._return(value, span)
+            case (
+                ir.SetLocal(local=local, value=value, span=span),
+                ir.Return(value=ir.ReadLocal(local=returned)),
+            ) if local is returned and self._ends_in_ours(value):
+                return self._return(value, span)
+            case ir.Loop(body=body), _:
+                changed = self.block(body, None, (*exits, after))
+                return (ir.Loop(statement.condition, changed, statement.step, statement.span),)
+            case ir.Labelled(body=body, span=span), _:
+                return (ir.Labelled(self.block(body, after, (*exits, after)), span),)
+            case ir.If(), _:
+                inner: Callable[[Block], Block] = lambda b: self.block(b, after, exits)  # noqa: E731
+                return (rewrite.with_blocks(statement, inner),)
+            case _:
+                return (statement,)
+
+    def _return(self, value: ir.Expression, span: Span | None) -> tuple[ir.Statement, ...]:
+        """Return a value; a choice with a call in a branch is made by a statement."""
+        match value:
+            case ir.Call() if self._is_ours(value):
+                return (ir.TailCall(value, span),)
+            case ir.Select(condition=condition) if self._ends_in_ours(value):
+                then, otherwise = (self._return(v, span) for v in (value.then, value.otherwise))
+                return (ir.If(condition, then, otherwise, span),)
+            case _:
+                return (ir.Return(value, span),)
+
+    def _ends_in_ours(self, value: ir.Expression) -> bool:
+        match value:
+            case ir.Select(then=then, otherwise=otherwise):
+                return self._ends_in_ours(then) or self._ends_in_ours(otherwise)
+            case _:
+                return self._is_ours(value)
+
+    def _is_ours(self, value: ir.Expression) -> bool:
+        return isinstance(value, ir.Call) and value.function in self.members
+
+
+def _next(block: Block, index: int, after: After, exits: tuple[After, ...]) -> After:
+    """Return what is done before the statement at `index`, if it leaves the function."""
+    if index == len(block):
+        return after
+    match block[index]:
+        case ir.Return() as following:
+            return following
+        case ir.Break(levels=levels):
+            return exits[-1 - levels]
+        case _:
+            return None
+
+
+# --- what is reported ----------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class _OtherCall:
+    """A call that its function goes on after."""
+
+    caller: ir.Function
+    callee: ir.Function
+    span: Span | None
+
+
+def _calls(
+    caller: ir.Function, body: Block, members: frozenset[ir.Function]
+) -> Iterator[_OtherCall]:
+    """Yield the calls of members that are not jumps."""
+    for statement in walk.statements(body):
+        roots = walk.roots(statement)
+        if isinstance(statement, ir.TailCall):
+            roots = statement.call.arguments
+        for node in [node for root in roots for node in walk.expressions(root)]:
+            if isinstance(node, ir.Call) and node.function in members:
+                span = getattr(statement, "span", None)
+                yield _OtherCall(caller, node.function, span or caller.span)
+
+
+def _not_last(
+    others: list[_OtherCall],
+    callees: Callees,
+    members: frozenset[ir.Function],
+) -> Diagnostic:
+    """Return what to say of calls after which something is left to do."""
+    first = others[0]
+    cycle = [first.caller, *_path(first.callee, first.caller, callees, members)]
+    places = {
+        other.span: Annotation(other.span, f"`{other.caller.name}` goes on after this call")
+        for other in others
+        if other.span is not None
+    }
+    primary, *more = [*places.values()][:NUM_CALLS_SHOWN] or [None]
+    notes = ["frames are static, so a function cannot be entered again before it is over"]
+    if any(other.callee.has_stored_result for other in others):
+        notes.append("a result that is a struct or an array is copied after the call")
+    return Diagnostic(
+        "recursive-call",
+        f"`{first.caller.name}` calls itself: " + " → ".join(f"`{f.name}`" for f in cycle),
+        primary,
+        tuple(annotation for annotation in more if annotation is not None),
+        tuple(notes),
+        _WHAT_IS_ALLOWED,
     )
 
 
-def _expressions(function: ir.Function) -> Iterator[ir.Expression]:
-    for statement in walk.statements(function.body):
-        for root in walk.roots(statement):
-            yield from walk.expressions(root)
+def _path(
+    start: ir.Function,
+    end: ir.Function,
+    callees: Callees,
+    members: frozenset[ir.Function],
+) -> tuple[ir.Function, ...]:
+    """Return the shortest chain of calls from one member to another."""
+    paths: dict[ir.Function, tuple[ir.Function, ...]] = {start: (start,)}
+    waiting = [start]
+    for function in waiting:  # grows on the way
+        for callee in callees[function]:
+            if callee in members and callee not in paths:
+                paths[callee] = (*paths[function], callee)
+                waiting.append(callee)
+    return paths[end]
 
 
-def _last_calls(block: Block, *, is_last: bool) -> Iterator[ir.Call]:
-    """Yield the calls behind which a function ends; `is_last`: it ends behind the block."""
-    for statement, ends in _with_ends(block, is_last=is_last):
-        match statement:
-            case ir.Evaluate(call=call) if ends:
-                yield call
-            case ir.Map():
-                pass  # the machine is in its loop until that ends
-            case _:
-                ends_behind = ends and not isinstance(statement, ir.Loop)
-                for inner in walk.blocks(statement):
-                    yield from _last_calls(inner, is_last=ends_behind)
-
-
-def _marked(block: Block, members: frozenset[ir.Function], *, is_last: bool) -> Block:
-    found: list[ir.Statement] = []
-    for statement, ends in _with_ends(block, is_last=is_last):
-        match statement:
-            case ir.Evaluate(call=call) if ends and call.function in members:
-                found.append(replace(statement, is_jump=True))
-            case ir.Map():
-                found.append(statement)
-            case _ if walk.blocks(statement):
-                ends_behind = ends and not isinstance(statement, ir.Loop)
-                found.append(_with_marked_blocks(statement, members, is_last=ends_behind))
-            case _:
-                found.append(statement)
-    return tuple(found)
-
-
-def _with_marked_blocks(
-    statement: ir.Statement, members: frozenset[ir.Function], *, is_last: bool
-) -> ir.Statement:
-    return rewrite.with_blocks(statement, lambda inner: _marked(inner, members, is_last=is_last))
-
-
-def _with_ends(block: Block, *, is_last: bool) -> Iterator[tuple[ir.Statement, bool]]:
-    """Yield the statements of a block, and whether the function ends behind each."""
-    for statement, following in pairwise(block):
-        yield statement, isinstance(following, ir.Return)
-    if block:
-        yield block[-1], is_last
+def _escaped(function: ir.Function, variable: ir.Global) -> Diagnostic:
+    """Return what to say of a function whose next call would overwrite what something points to."""
+    name = variable.name.removeprefix(f"{function.name}.")
+    return Diagnostic(
+        "recursive-call",
+        f"`{function.name}` calls itself, and has given away the address of its `{name}`",
+        Annotation(variable.span, "the next call uses the same memory") if variable.span else None,
+        () if function.span is None else (Annotation(function.span, "called again"),),
+        ("frames are static: what lies in memory has one place for all calls of a function",),
+        "declare the variable outside of the function; pass an array by such an address, `*[n]T`",
+    )

@@ -169,7 +169,7 @@ class Analyzer:
         is_const: bool,
         alignment: int | None = None,
     ) -> Variable:
-        """Return a fresh local that lives in memory (a static frame: nothing is re-entered).
+        """Return a fresh local that lives in memory (a static frame: nothing is entered twice).
 
         Its value is stored when the code runs, so a constant one has no known elements either.
         """

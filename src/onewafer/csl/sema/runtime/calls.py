@@ -250,6 +250,7 @@ def start(
         result,
         span=declaration.name_span,
         is_inline=declaration.storage is ast.Storage.INLINE,
+        has_stored_result=is_stored,
     )
     callee.name = function.name
     instance.functions.append(function)

@@ -545,4 +545,4 @@ def _return(a: Analyzer, node: ast.Expression | None, span: Span) -> None:
         structs.store_result(a, value, a.result, node.span)
         a.emit(ir.Return(None))
         return
-    a.emit(ir.Return(a.sized(value, a.result, node.span, "the result")))
+    a.emit(ir.Return(a.sized(value, a.result, node.span, "the result"), span))

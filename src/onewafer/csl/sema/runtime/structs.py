@@ -1,8 +1,8 @@
 """Structs at run time: variables of struct types; structs and arrays as results of functions.
 
 A variable lies in memory, and its fields are variables in it. A result lies in memory between the
-return and the caller: no function is re-entered, so each has one such place; the caller takes the
-fields out at once.
+return and the caller: no function is entered twice, so each has one such place; the caller takes
+the fields out at once.
 """
 
 from __future__ import annotations
