@@ -324,8 +324,20 @@ def test_mistake(analyze, statement, code):
 
 def test_a_queue_serves_one_color(analyze):
     source = DECLARED.replace("@get_color(1) });\n", "@get_color(5) });\n", 1)
-    error = analyze(source + "fn main() void { @fmovs(out, d); }").error
-    assert error.code == "queue-color-mismatch"
+    source += "fn main() void { @fmovs(out, d); }"
+    assert analyze(source).error.code == "queue-color-mismatch"
+
+
+def test_a_queue_of_the_wse2_serves_the_color_of_each_dsd(analyze):
+    source = """
+    const q = @get_input_queue(2);
+    var x: u32;
+    const first = @get_dsd(fabin_dsd, .{ .fabric_color = @get_color(1), .extent = 1, .input_queue = q });
+    const second = @get_dsd(fabin_dsd, .{ .fabric_color = @get_color(2), .extent = 1, .input_queue = q });
+    fn main() void { @mov32(&x, first); @mov32(&x, second); }
+    comptime { @initialize_queue(q, .{ .color = @get_color(1) }); }
+    """
+    assert analyze(source, arch="wse2").codes == []
 
 
 def test_a_queue_without_color_is_a_warning_where_queues_need_one(analyze):

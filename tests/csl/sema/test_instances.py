@@ -131,7 +131,7 @@ def test_an_error_in_one_class_names_its_pe(analyze):
 @pytest.mark.parametrize(
     ("statement", "code"),
     [
-        ("where = @get_int(@get_color(x));", "id-out-of-range"),
+        ("where = @get_int(@get_local_task_id(x));", "id-out-of-range"),
         ("where = twice[x];", "index-out-of-range"),
     ],
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from onewafer.diagnostics import Severity
 from onewafer.image import (
     CounterFilter,
     PopMode,
@@ -152,7 +153,8 @@ def test_single_directions_and_arrays_of_them(analyze):
         ('@export_name("x", comptime_int, true);', "type-mismatch"),
         ('@export_name("f", fn () void); @export_name("f", fn () void);', "duplicate-declaration"),
         ("@bind_local_task(1, 2);", "wrong-context"),
-        ("_ = @get_color(24);", "id-out-of-range"),
+        ("_ = @get_color(64);", "id-out-of-range"),
+        ("@set_color_config(0, 0, @get_color(32), .{ .routes = .{ .rx = WEST, .tx = EAST } });", "id-out-of-range"),
         ("_ = @get_local_task_id(7);", "id-out-of-range"),
         ("_ = @get_data_task_id(@get_color(1));", "type-mismatch"),
         ("_ = @get_dsd(mem1d_dsd, .{});", "wrong-context"),
@@ -392,3 +394,50 @@ def test_a_route_may_lead_from_nowhere_to_nowhere(analyze, routes):
     assert result.codes == []
     (config,) = result.program.color_configs
     assert [(position.rx, position.tx) for position in config.positions] == [(0, 0)]
+
+
+NO_COLOR = """
+    const none = @get_color(32);
+    var x: u32;
+    const out = @get_dsd(fabout_dsd, .{ .fabric_color = none, .extent = 1, .output_queue = @get_output_queue(2) });
+    task never(x: u32) void {}
+    fn main() void { if (@get_int(none) < 24) @mov32(out, x); STATEMENT }
+    comptime { CONFIGURATION }
+"""
+
+
+def test_a_color_beyond_those_of_routers_stands_for_none(analyze):
+    source = NO_COLOR.replace("STATEMENT", "").replace("CONFIGURATION", "")
+    result = analyze(source, arch="wse2")
+    assert [(d.code, d.severity) for d in result.diagnostics] == [
+        ("id-out-of-range", Severity.WARNING)
+    ]
+
+
+def test_a_param_for_a_color_that_is_absent_has_its_default(analyze):
+    inner = "param c: color = @get_color(32); const number = @get_int(c);"
+    source = 'const m = @import_module("inner.csl", .{ .c = VALUE }); comptime { @comptime_print(m.number); }'
+    for value, number in (("{}", "32"), ("@get_color(5)", "5")):
+        result = analyze(source.replace("VALUE", value), files={"inner.csl": inner})
+        assert result.diagnostics[-1].message == number
+    with_no_default = inner.replace(" = @get_color(32)", "")
+    assert analyze(source.replace("VALUE", "{}"), files={"inner.csl": with_no_default}).codes == [
+        "type-mismatch"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("statement", "configuration"),
+    [
+        ("@mov32(out, x);", ""),
+        ("@block(none);", ""),
+        ("", "@block(none);"),
+        ("", "@unblock(@get_data_task_id(none));"),
+        ("", "@bind_data_task(never, @get_data_task_id(none));"),
+        ("", "@initialize_queue(@get_input_queue(2), .{ .color = none });"),
+        ("", "@set_local_color_config(none, .{ .routes = .{ .rx = WEST, .tx = EAST } });"),
+    ],
+)
+def test_where_a_color_is_needed_it_has_to_be_one(analyze, statement, configuration):
+    source = NO_COLOR.replace("STATEMENT", statement).replace("CONFIGURATION", configuration)
+    assert analyze(source, arch="wse2").codes == ["id-out-of-range"]

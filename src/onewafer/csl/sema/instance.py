@@ -15,7 +15,7 @@ from onewafer.csl.sema.builtins.registry import Where
 from onewafer.csl.sema.columns import Columns
 from onewafer.csl.sema.context import Context
 from onewafer.csl.sema.faults import Fault, fail
-from onewafer.csl.sema.reserved import check_reserved_color, check_reserved_queue
+from onewafer.csl.sema.reserved import check_color, check_reserved_color, check_reserved_queue
 from onewafer.csl.sema.values import (
     Array,
     Decisions,
@@ -494,7 +494,10 @@ class InstanceContext(Context):
         if bound is None:
             if self.session.architecture.queues_need_initialization:
                 self._warn_uninitialized(f"{name} queue {descriptor.queue}", span)
-        elif descriptor.color not in (-1, bound[0]):
+        elif self.session.architecture.queues_need_initialization and descriptor.color not in (
+            -1,
+            bound[0],
+        ):
             fail(
                 "queue-color-mismatch",
                 f"{name} queue {descriptor.queue} serves color {bound[0]}, "
@@ -585,6 +588,7 @@ class InstanceContext(Context):
         data = ChannelKind.COLOR if by_color else ChannelKind.INPUT_QUEUE
         match value:
             case Scalar(t.COLOR) if by_color:
+                check_color(self.session, id_number(value, span), span)
                 return channel(data, id_number(value, span))
             case Scalar(t.INPUT_QUEUE) if not by_color:
                 return channel(data, id_number(value, span))
@@ -600,6 +604,8 @@ class InstanceContext(Context):
                         help="block the color or input queue that its wavelets come from",
                     )
                 local = kind is TaskKind.LOCAL
+                if by_color and not local:
+                    check_color(self.session, number, span)
                 return channel(ChannelKind.LOCAL_TASK if local else data, number)
             case _:
                 wanted = " or a color" if by_color else ", an input queue or a microthread"

@@ -22,6 +22,7 @@ from onewafer.csl.sema.values import (
     Undefined,
     Value,
     Variable,
+    Void,
     is_plain,
     key_of,
     not_comptime,
@@ -252,6 +253,9 @@ class Module:
         if declaration.type is None:
             return value
         type_ = self.evaluate_type(declaration.type)
+        if type_ is t.COLOR and isinstance(value, Void) and declaration.default is not None:
+            # SDK 1.0 had a color for what is absent; modules of that time have it as the default.
+            value = self.evaluate(declaration.default)
         what = self.context.describe_param(self, declaration.name)
         try:
             return conversions.coerce(value, type_, declaration.name_span, what)

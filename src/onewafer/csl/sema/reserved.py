@@ -11,9 +11,18 @@ if TYPE_CHECKING:
     from onewafer.diagnostics import Span
 
 
+def check_color(session: Session, color: int, span: Span | None) -> None:
+    """Fail if a color is one that stands for none."""
+    count = session.architecture.num_colors
+    if color not in range(count):
+        message = f"there is no color {color}: routers have colors 0 to {count - 1}"
+        fail("id-out-of-range", message, span)
+
+
 def check_reserved_color(session: Session, color: int, span: Span | None) -> None:
-    """Fail if a program with memcpy uses one of memcpy's own colors."""
+    """Fail if there is no such color, or a program with memcpy uses one of memcpy's own colors."""
     machine = session.architecture
+    check_color(session, color, span)
     if color in machine.reserved_colors:
         _fail(session, f"color {color}", range(machine.num_colors), machine.reserved_colors, span)
 

@@ -71,10 +71,26 @@ def color_of(value: Value, num_colors: int, span: Span) -> Scalar:
     return _id_at(value, t.COLOR, range(num_colors), "a color", span)
 
 
+NUM_PLACEHOLDERS: Final = 64
+"""Numbers that `@get_color` took in SDK 1.1 and before, when ids of tasks were colors."""
+
+
 @comptime_builtin("get_color", 1)
 def get_color(site: Site, module: Module, args: Sequence[Value]) -> Value:
-    """Return the color of a number."""
-    return color_of(args[0], module.session.architecture.num_colors, site.argument_spans[0])
+    """Return the color of a number; one that no router has stands for none, as in older SDKs."""
+    num_colors, span = module.session.architecture.num_colors, site.argument_spans[0]
+    color = color_of(args[0], NUM_PLACEHOLDERS, span)
+    if not conversions.decide(color, lambda n: n < num_colors, "a color exists", span):
+        module.session.sink.report(
+            Diagnostic(
+                "id-out-of-range",
+                f"routers have colors 0 to {num_colors - 1}: {color.value} stands for no color",
+                Annotation(span),
+                help="give a param that may be absent the value `{}`",
+                severity=Severity.WARNING,
+            )
+        )
+    return color
 
 
 @comptime_builtin("get_local_task_id", 1)
