@@ -202,3 +202,24 @@ def test_a_known_array_is_read_while_compiling_at_every_index_that_there_is(anal
     assert result.codes == []
     assert sum(len(instance.pes) for instance in result.program.instances) == 1600
     assert len(result.program.instances) == 4
+
+
+def test_what_a_program_says_of_a_color_sets_pes_apart(analyze):
+    layout = """
+    layout {
+      @set_rectangle(3, 1);
+      for (@range(u16, 3)) |x| { @set_tile_code(x, 0, "pe.csl", .{ .x = x }); }
+    }
+    """
+    pe = """
+    param x: u16;
+    fn main() void {}
+    comptime {
+      @export_symbol(main);
+      const filter = .{ .kind = .{ .range = true }, .min_idx = 3 * x, .max_idx = 3 * x + 2 };
+      @set_local_color_config(@get_color(4), .{ .routes = .{ .rx = WEST, .tx = RAMP }, .filter = filter });
+    }
+    """
+    program = analyze(layout, files={"pe.csl": pe}).program
+    configs = [program.color_configs[number] for number in program.config_of_color[0, :, 4]]
+    assert [config.filter.minimum for config in configs] == [0, 3, 6]

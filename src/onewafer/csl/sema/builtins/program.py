@@ -29,6 +29,7 @@ from onewafer.csl.sema.values import (
     Value,
     Variable,
     force,
+    force_all,
     type_of,
 )
 from onewafer.csl.syntax import ast
@@ -463,5 +464,6 @@ def rpc(site: Site, _module: Module, args: Sequence[Value]) -> Value:
 def set_local_color_config(site: Site, module: Module, args: Sequence[Value]) -> Value:
     """Configure one color at the PEs that run this program."""
     color = color_number(args[0], site.argument_spans[0])
-    instance_of(module).colors.local.append(LocalColor(color, args[1], site.span))
+    config = force_all(args[1], "the configuration of a color", site.argument_spans[1])
+    instance_of(module).colors.local.append(LocalColor(color, config, site.span))
     return VOID_VALUE
