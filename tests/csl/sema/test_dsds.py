@@ -328,6 +328,27 @@ def test_a_queue_serves_one_color(analyze):
     assert analyze(source).error.code == "queue-color-mismatch"
 
 
+def test_a_register_has_the_microthread_of_the_fabric_whatever_else_is_loaded(analyze):
+    """By another function, after that of the operation."""
+    source = """
+    var x: [2]u32;
+    const r = @get_dsr(dsr_dest, 1);
+    const memory = @get_dsd(mem1d_dsd, .{ .tensor_access = |i|{2} -> x[i] });
+    const out = @get_dsd(fabout_dsd,
+        .{ .fabric_color = @get_color(1), .extent = 1, .output_queue = @get_output_queue(3) });
+    fn send() void { @mov32(r, x[0], .{ .async = true }); }
+    fn keep() void { @load_to_dsr(r, memory); @mov32(r, 7); }
+    fn main() void { keep(); send(); }
+    comptime { @load_to_dsr(r, out, .{ .async = true }); @export_symbol(main); }
+    """
+    (operation,) = [
+        s
+        for s in analyze(source, arch="wse2").function("send").body
+        if isinstance(s, ir.DsdStatement)
+    ]
+    assert operation.config.microthread == 3
+
+
 def test_a_queue_of_the_wse2_serves_the_color_of_each_dsd(analyze):
     source = """
     const q = @get_input_queue(2);

@@ -34,7 +34,7 @@ from onewafer.csl.sema.values import (
     not_comptime,
     type_of,
 )
-from onewafer.image import OperandMode, ScalarType
+from onewafer.image import DsdKind, OperandMode, ScalarType
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -332,6 +332,13 @@ def _kept_ids(a: Analyzer, dsr: Dsr, settings: Value, span: Span) -> Value:
 _WITH_ADDRESS: Final = (t.MEM1D_DSD, t.MEM4D_DSD, t.CIRCBUF_DSD)
 
 
+_OF_FABRIC: Final = (DsdKind.FABIN, DsdKind.FABOUT)
+
+
+def _is_of_fabric(state: DsrState) -> bool:
+    return state.descriptor is not None and state.descriptor.kind in _OF_FABRIC
+
+
 def _note_load(a: Analyzer, key: DsrKey, state: DsrState) -> None:
     """Remember what a DSR is loaded with; operations on it take their settings from there."""
     config = state.config
@@ -342,7 +349,8 @@ def _note_load(a: Analyzer, key: DsrKey, state: DsrState) -> None:
         known.ut_id, known.ids = state.ut_id, state.ids
     held_dsds.note(known.stepped, state.stepped.dsd)
     held_dsds.note(known.dropped, state.dropped.dsd)
-    known.descriptor = state.descriptor
+    if state.descriptor is None or state.descriptor.kind in _OF_FABRIC or not _is_of_fabric(known):
+        known.descriptor = state.descriptor  # that of the fabric says on which microthread
     has_same_ids = unknown_ids(known.ids).keys() == unknown_ids(state.ids).keys()
     if config is None or known.config is None or (known.config == config and has_same_ids):
         if known.config is None:
