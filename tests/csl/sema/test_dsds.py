@@ -329,17 +329,18 @@ def test_a_queue_serves_one_color(analyze):
 
 
 def test_a_register_has_the_microthread_of_the_fabric_whatever_else_is_loaded(analyze):
-    """By another function, after that of the operation."""
+    """By another function, the last one that loads."""
     source = """
     var x: [2]u32;
     const r = @get_dsr(dsr_dest, 1);
     const memory = @get_dsd(mem1d_dsd, .{ .tensor_access = |i|{2} -> x[i] });
     const out = @get_dsd(fabout_dsd,
         .{ .fabric_color = @get_color(1), .extent = 1, .output_queue = @get_output_queue(3) });
-    fn send() void { @mov32(r, x[0], .{ .async = true }); }
+    fn prepare() void { @load_to_dsr(r, out, .{ .async = true }); }
     fn keep() void { @load_to_dsr(r, memory); @mov32(r, 7); }
-    fn main() void { keep(); send(); }
-    comptime { @load_to_dsr(r, out, .{ .async = true }); @export_symbol(main); }
+    fn send() void { @mov32(r, x[0], .{ .async = true }); }
+    fn main() void { prepare(); keep(); prepare(); send(); }
+    comptime { @export_symbol(main); }
     """
     (operation,) = [
         s
