@@ -21,7 +21,8 @@ _LINKS = (Direction.WEST, Direction.EAST, Direction.SOUTH, Direction.NORTH)
 def without_exits(image: WaferImage) -> WaferImage:
     """Return the image with routes that end at the rim; itself if none leads out.
 
-    Routes that a program sets while it runs are not among them: what goes out by them waits.
+    Routes of a PE whose program reaches their registers stay, for it may read and set them: what
+    goes out by them waits.
     """
     exits = _exits(image)
     y, x, color = np.nonzero(exits)
@@ -46,6 +47,8 @@ def _exits(image: WaferImage) -> NDArray[np.uint8]:
     """Return the directions in which each color leaves at each PE, `[height, width, colors]`."""
     masks = np.array([*map(_transmit, image.color_configs), 0], np.uint8)
     exits: NDArray[np.uint8] = masks[image.config_of_color]
+    reaches = np.array([*(program.reaches_registers for program in image.programs), False])
+    exits[reaches[image.program_of_pe]] = 0
     outward = np.zeros((image.height, image.width, 1), np.uint8)
     for direction in _LINKS:
         dx, dy = direction.step

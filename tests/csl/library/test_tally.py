@@ -7,7 +7,6 @@ import pytest
 
 from onewafer.arch import load_architecture
 from onewafer.csl.driver import CompileOptions, MemoryFiles, compile_program
-from onewafer.errors import CompileError, DeadlockError
 from onewafer.host import Device
 
 LAYOUT = """
@@ -113,5 +112,5 @@ def test_too_small_a_sum_is_not_over():
 
 
 def test_without_a_callback_the_sum_leaves_the_rectangle():
-    with pytest.raises((CompileError, DeadlockError), match="rectangle"):
-        device_of("wse2", 2, 2, 0, callback="").launch("run")
+    """And is gone there: nothing waits for it."""
+    device_of("wse2", 2, 2, 0, callback="").launch("run")
