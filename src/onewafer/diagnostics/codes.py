@@ -97,7 +97,7 @@ CODES = MappingProxyType(
         "export-mismatch": "An exported symbol has another type than the layout declares",
         "export-missing": "A name of the layout is exported by no PE",
         "program-too-large": "A program does not fit the memory of a PE",
-        "recursive-call": "A function calls itself at run time",
+        "recursive-call": "A function calls itself and is not over then",
         "too-many-dsrs": "A task needs more DSRs at once than the machine has",
         # driver
         "fabric-offset-too-small": "The program starts too close to the corner of the fabric",

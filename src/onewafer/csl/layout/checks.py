@@ -6,7 +6,8 @@ operations; PEs configured by the same statement share one finding, which names 
 
 All findings are warnings. Correct programs configure regular patterns whose rim PEs never send, and
 several inputs of which one at a time is used; whether a wavelet ever takes such a route is known at
-run time only, where one that cannot go on waits (M57) and is told of at the end.
+run time only, where one that leaves the rectangle is gone, and one that cannot go on waits (M57)
+and is told of at the end.
 
 A PE may receive from and send to whatever any of its switch positions says, because positions
 change at run time.
@@ -183,8 +184,8 @@ class _Findings:
                 "at once",
                 note="the simulated machine merges what comes; on hardware it is undefined what "
                 "happens if wavelets arrive from several sides at the same time",
-                help_text="let one side at a time send, or leave one direction in `.rx`, take "
-                "turns with `.switches`, or use a second color",
+                help_text="let one side at a time send; otherwise leave one direction in `.rx`, "
+                "take turns with `.switches`, or use a second color",
             )
 
     def report_leaving(self, direction: Direction, broken: NDArray[np.bool_]) -> None:

@@ -53,12 +53,15 @@ def _id(site: Site, value: Value, type_: t.Type, numbers: range, what: str) -> S
     return _id_at(value, type_, numbers, what, site.argument_spans[-1])
 
 
-def _id_at(value: Value, type_: t.Type, numbers: range, what: str, span: Span) -> Scalar:
+def _id_at(
+    value: Value, type_: t.Type, numbers: range, what: str, span: Span, *, told: str = ""
+) -> Scalar:
     number = conversions.integer(value, span, f"the number of {what}")
     if not conversions.decide(number, lambda n: n in numbers, f"{what} exists", span):
+        told = told or f"from {numbers.start} to {numbers.stop - 1}"
         fail(
             "id-out-of-range",
-            f"{what} has a number from {numbers.start} to {numbers.stop - 1}, not {number.value}",
+            f"{what} has a number {told}, not {number.value}",
             span,
         )
     if number.taint is not None:
@@ -79,7 +82,8 @@ NUM_PLACEHOLDERS: Final = 64
 def get_color(site: Site, module: Module, args: Sequence[Value]) -> Value:
     """Return the color of a number; one that no router has stands for none, as in older SDKs."""
     num_colors, span = module.session.architecture.num_colors, site.argument_spans[0]
-    color = color_of(args[0], NUM_PLACEHOLDERS, span)
+    told = f"from 0 to {num_colors - 1} (up to {NUM_PLACEHOLDERS - 1} for no color)"
+    color = _id_at(args[0], t.COLOR, range(NUM_PLACEHOLDERS), "a color", span, told=told)
     if not conversions.decide(color, lambda n: n < num_colors, "a color exists", span):
         module.session.sink.report(
             Diagnostic(
