@@ -76,12 +76,12 @@ comptime { @export_symbol(first, "a"); }
 def test_pointers_to_structs_are_words_for_the_host() -> None:
     layout = """
     const Triplet = struct { i: u16, j: u16, x: f32 };
-    const Pair = struct { i: u16, j: u16, k: u16 };
+    const Odd = struct { i: u16, j: u16, k: u16 };
     layout {
       @set_rectangle(1, 1);
       @set_tile_code(0, 0, "pe.csl", .{});
       @export_name("a", [*]Triplet, true);
-      @export_name("nowhere", [*]Pair, true);
+      @export_name("nowhere", [*]Odd, true);
     }
     """
     options = CompileOptions(
@@ -90,3 +90,26 @@ def test_pointers_to_structs_are_words_for_the_host() -> None:
     files = MemoryFiles({"layout.csl": layout, "pe.csl": STRUCTS_FOR_THE_HOST})
     (export,) = compile_program(options, files).exports
     assert (export.name, export.element) == ("a", ScalarType.U32)
+
+
+STRUCT_STATEMENTS = """
+var calls = @zeros([3]u32);
+fn f(n: u32) u32 { calls[n] += 1; return n; }
+const Pair = struct { a: u32, b: u32 };
+task main() void {
+  .{ .x = f(0) };
+  Pair{ .a = f(1), .b = 1 };
+  [1]u32{ f(2) };
+}
+comptime {
+  @bind_local_task(main, @get_local_task_id(9));
+  @activate(@get_local_task_id(9));
+}
+"""
+
+
+def test_calls_of_values_that_nobody_uses_are_made() -> None:
+    layout = 'layout { @set_rectangle(1, 1); @set_tile_code(0, 0, "pe.csl", .{}); }'
+    machine = run("reference", layout, STRUCT_STATEMENTS)
+    place = machine.symbol(0, 0, "calls").address
+    assert struct.unpack("<3I", machine.peek(0, 0, place, 12)) == (1, 1, 1)

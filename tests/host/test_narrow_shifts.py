@@ -16,6 +16,7 @@ SUM = "time = words[0] + (words[1] << 16) + (words[2] << 32)\n"
         (WORDS + SUM, "2:"),
         ("\n\n" + SUM + WORDS, "3:"),
         (SUM, None),
+        (WORDS + "# " + SUM, None),
         (WORDS + "time = words[0] + (int(words[1]) << 16)\n", None),
         (WORDS + "mask = 1 << 16\n", None),
     ],

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from onewafer.errors import SimulationError
+from onewafer.errors import DeadlockError, SimulationError
 from onewafer.image import DsdDescriptor, DsdKind, DsdOperation, FifoBuffer, ScalarType
 from tests.simulator.assembly import (
     Kernel,
@@ -12,8 +12,10 @@ from tests.simulator.assembly import (
     Register,
     Vector,
     boot,
+    commands,
     eastward,
     receiver,
+    talker,
 )
 from tests.simulator.generation import PeBuilder, programs
 from tests.simulator.test_checkpoint import MAKERS, SLICES, assert_cuts_change_nothing
@@ -142,6 +144,23 @@ def test_other_operand_with_elements_of_its_own_is_an_error(engine, make, kind):
     routes = eastward(4, 0, 1) | eastward(COLOR, 1, 0)
     with pytest.raises(SimulationError, match=r"two elements share a wavelet(.|\n)*:7"):
         boot(placed, engine=engine, width=2, routes=routes).launch()
+
+
+@pytest.mark.parametrize("kind", [MOV16, MOV32])
+def test_control_wavelets_hold_packed_operands_up(kind):
+    """M95 and M150: an operation does not take one as its element, whatever its width."""
+    reports = []
+    for engine in ("reference", "fast"):
+        kernel = Kernel("receiver")
+        base = kernel.data("received", U32, num_elements=8)
+        kernel.function("main")
+        source = kernel.incoming(COLOR, 4, packs=True)
+        kernel.operate(kind, kernel.vector(base, 4), src1=source)
+        with pytest.raises(DeadlockError) as caught:
+            run_pair(talker(COLOR, [1, (commands(0),), 2]), kernel.finish(), engine)
+        reports.append(str(caught.value))
+    assert "behind a control wavelet" in reports[0]
+    assert reports[0] == reports[1]
 
 
 # --- random programs -----------------------------------------------------------------------------

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 _SHIFT = re.compile(r"(\w+\[[12]\])\s*<<\s*(16|32)\b")
+_COMMENT = re.compile(r"#.*")
 _FIRST_NARROW = 2
 """Version of NumPy."""
 
@@ -28,7 +29,7 @@ def warn_of_narrow_shifts() -> None:
         return
     warning = find_narrow_shift(text)
     if warning is not None:
-        sys.stderr.write(f"warning: {name}:{warning}\n")
+        sys.stderr.write(f"onewafer: warning: {name}:{warning}\n")
 
 
 def find_narrow_shift(text: str) -> str | None:
@@ -38,10 +39,10 @@ def find_narrow_shift(text: str) -> str | None:
     >>> print(find_narrow_shift(script).partition(";")[0])
     2: NumPy 2 computes `w[1] << 16` of 16-bit words in 16 bits, so that it is 0
     """
-    found = _SHIFT.search(text)
+    found = _SHIFT.search(_COMMENT.sub("", text))
     if found is None or "uint16" not in text:
         return None
-    line = text.count("\n", 0, found.start()) + 1
+    line = found.string.count("\n", 0, found.start()) + 1
     return (
         f"{line}: NumPy 2 computes `{found[0]}` of 16-bit words in 16 bits, so that it is 0; "
         f"write `int({found[1]}) << {found[2]}`, or install numpy<2"

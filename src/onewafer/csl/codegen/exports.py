@@ -46,11 +46,11 @@ def bound_exports(program: ir.ProgramIr) -> tuple[Export, ...]:
 
 
 def with_missing_functions(program: ir.ProgramIr) -> ir.ProgramIr:
-    """Return the program with a function for each name that a PE lacks; to launch it is an error.
+    """Return the program with a function for each that one PE exports and another lacks.
 
-    SDK programs declare names that no PE exports, and never launch them.
+    To launch it there is an error.
     """
-    functions = [e for e in program.exports if e.kind is SymbolKind.FUNCTION]
+    functions = [e for e in bound_exports(program) if e.kind is SymbolKind.FUNCTION]
     return replace(
         program, instances=tuple(_with_missing(each, functions) for each in program.instances)
     )

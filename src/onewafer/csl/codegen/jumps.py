@@ -56,8 +56,10 @@ def _without_hoisted(generator: ExpressionGenerator) -> Generator[None]:
     """Let the registers of constants of a loop be overwritten: the jump leaves the loop."""
     hoisted, wanted = generator.hoisted, generator.wanted
     generator.hoisted, generator.wanted = {}, {}
-    yield
-    generator.hoisted, generator.wanted = hoisted, wanted
+    try:
+        yield
+    finally:
+        generator.hoisted, generator.wanted = hoisted, wanted
 
 
 def _compute_early(

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     After = ir.Return | None
     """What is done next, if that is to leave the function."""
 
-NUM_CALLS_SHOWN = 4
+_NUM_CALLS_SHOWN = 4
 _WHAT_IS_ALLOWED = (
     "a call that is the last thing a function does, `f(x);` or `return f(x);` at its end, is "
     "allowed: write the others as loops, or as tasks that activate themselves"
@@ -164,7 +164,7 @@ def _not_last(
         for other in others
         if other.span is not None
     }
-    primary, *more = [*places.values()][:NUM_CALLS_SHOWN] or [None]
+    primary, *more = [*places.values()][:_NUM_CALLS_SHOWN] or [None]
     notes = ["frames are static, so a function cannot be entered again before it is over"]
     if any(other.callee.has_stored_result for other in others):
         notes.append("a result that is a struct or an array is copied after the call")

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from onewafer.image import FifoAction
+from onewafer.simulator.arithmetic.outputs import TAKES_CONTROL
 from onewafer.simulator.fast.agenda import note, wake_attention, wake_element
 from onewafer.simulator.fast.arrays import int64
 from onewafer.simulator.fast.compilation import kernel, merged, shared, trailing_zeros
@@ -179,7 +180,8 @@ def obstacle_of(s: Arrays, block: int, op: int, cycle: int) -> int:
             if ready > cycle:
                 wake_element(s, block, ready)
                 return _INPUT_EMPTY
-            if is_control_next(s, channel) and s.arena[op + at + OPERAND_STEP] == 0:
+            takes_control = s.arena[op + at + OPERAND_STEP] & TAKES_CONTROL != 0
+            if is_control_next(s, channel) and not takes_control:
                 return _INPUT_EMPTY
     if s.arena[op + OP_DEST + OPERAND_KIND] == OUTPUT:
         source = s.arena[op + OP_DEST + OPERAND_BASE]

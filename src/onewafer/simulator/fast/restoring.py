@@ -12,11 +12,10 @@ from onewafer.simulator import snapshot as tables
 from onewafer.simulator.arithmetic.control import ADVANCE_MARK, CONTROL_MARK
 from onewafer.simulator.arithmetic.outputs import (
     ADVANCES,
-    DROPS,
     HALF_BYTES,
     IS_CONTROL,
-    MARKS,
     PACKS,
+    TAKES_CONTROL,
     UNMARKS,
 )
 from onewafer.simulator.fast.agenda import NUM_SLOTS
@@ -463,7 +462,7 @@ def _are_packed(s: Arrays, op: Integers) -> NDArray[np.bool_]:
     return found
 
 
-_TAKING = ((OP_SRC0, INPUT, MARKS | DROPS), (OP_SRC1, INPUT, MARKS | DROPS))
+_TAKING = ((OP_SRC0, INPUT, TAKES_CONTROL), (OP_SRC1, INPUT, TAKES_CONTROL))
 
 
 def _restore_operand(s: Arrays, table: Table, op: Integers, at: int) -> Integers:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from onewafer.simulator.arithmetic.control import MEMORY_MARK, kept_word
 from onewafer.simulator.arithmetic.outputs import (
     ADVANCES,
+    DATA_BITS,
     DROPS,
     INDEX_BITS,
     MARKS,
@@ -83,7 +84,6 @@ from onewafer.simulator.fast.scalars import compute_element
 from onewafer.trace import EventKind
 
 _DSD_START = int(EventKind.DSD_START)
-_HALF = 0xFFFF
 
 
 @shared
@@ -161,7 +161,7 @@ def step_packed(s: Arrays, block: int, op: int, cycle: int) -> None:
         scalar = int64(s.arena[op + OP_SCALAR]) & WORD
         word = compute_element(kind, a, b, scalar)
         if s.arena[op + OP_DEST + OPERAND_KIND] == OUTPUT:
-            sent |= (word & _HALF) << 16 * i
+            sent |= (word & DATA_BITS) << 16 * i
         else:
             put_result(s, block, pe, op, first + i, word, cycle)
         if s.clock[FAULT]:
@@ -190,7 +190,7 @@ def packed_element(
 ) -> int:
     """Return element k of a source, which is number i of its wavelet if it came in one."""
     if s.arena[op + at + OPERAND_KIND] == INPUT:
-        return received >> 16 * i & _HALF
+        return received >> 16 * i & DATA_BITS
     return take_operand(s, block, op, at, k, cycle)
 
 

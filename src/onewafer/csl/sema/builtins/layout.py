@@ -172,7 +172,7 @@ def _export(
             pass
         case _:
             element_type = type_
-    element = _host_element(element_type)
+    element = _host_element(element_type, half)
     if element is None or t.is_narrow(element_type):
         fail("type-mismatch", f"`{type_}` cannot be exported to the host", span)
     if not args[2:]:
@@ -186,9 +186,11 @@ def _export(
     return Export(name, SymbolKind.VARIABLE, element, is_mutable)
 
 
-def _host_element(type_: t.Type) -> ScalarType | None:
-    """Return as what a host reads elements: structs as the words, or halves of words, they have."""
+def _host_element(type_: t.Type, half: t.FloatType) -> ScalarType | None:
+    """Return as what a host reads elements: structs as the words or bytes they have."""
     if not isinstance(type_, t.StructType):
         return t.host_type(type_)
-    is_whole = t.num_bytes(type_) % ScalarType.U32.num_bytes == 0
-    return ScalarType.U32 if is_whole else ScalarType.U16
+    if not t.can_vary(type_, half) or not t.num_bytes(type_):
+        return None
+    units = (ScalarType.U32, ScalarType.U16, ScalarType.U8)
+    return next(unit for unit in units if t.num_bytes(type_) % unit.num_bytes == 0)

@@ -155,8 +155,9 @@ def check_control_parameters(task: FunctionValue, span: Span) -> None:
 def _check_data_task(instance: InstanceContext, number: int, span: Span) -> None:
     """Warn of a data task that no wavelet starts: programs bind those of other PEs, too."""
     if (True, number) not in instance.queues:
-        finding = replace(_unfed(number, span), severity=Severity.WARNING)
-        instance.report(Fault(replace(finding, notes=("no wavelet starts it: it is left out",))))
+        note = "it is left out: a color that the queue gets only while the program runs starts none"
+        finding = replace(_unfed(number, span), severity=Severity.WARNING, notes=(note,))
+        instance.report(Fault(finding))
         del instance.bindings[TaskKind.DATA, number]
 
 

@@ -174,6 +174,8 @@ def _evaluate(a: Analyzer, node: ast.Expression) -> None:
                     )
                 )
             )
+        case Struct() | Array():
+            pass
         case _:
             return
     _discard(a, value, node.span)
