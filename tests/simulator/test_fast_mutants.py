@@ -198,7 +198,7 @@ FEATURE_MUTANTS = {
     ),
     "control: an operation takes the wavelet": (
         "data_path.py",
-        "            if is_control_next(s, channel) and s.arena[op + at + OPERAND_STEP] == 0:\n",
+        "            if is_control_next(s, channel) and not takes_control:\n",
         "            if ready < 0:\n",
     ),
     "control: the data task takes the wavelet": (
