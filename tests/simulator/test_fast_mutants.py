@@ -208,8 +208,8 @@ FEATURE_MUTANTS = {
     ),
     "output: the switch turns behind the first wavelet": (
         "watched.py",
-        "is_last = k + 1 == s.arena[op + OP_LENGTH]",
-        "is_last = k == 0",
+        "is_last = following == s.arena[op + OP_LENGTH]",
+        "is_last = following == 1",
     ),
     "FIFO: one place is never used": (
         "rings.py",

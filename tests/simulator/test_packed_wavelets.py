@@ -157,7 +157,7 @@ def test_control_wavelets_hold_packed_operands_up(kind):
         source = kernel.incoming(COLOR, 4, packs=True)
         kernel.operate(kind, kernel.vector(base, 4), src1=source)
         with pytest.raises(DeadlockError) as caught:
-            run_pair(talker(COLOR, [1, (commands(0),), 2]), kernel.finish(), engine)
+            run_pair(talker(COLOR, [1, (commands(0, ignore=False),), 2]), kernel.finish(), engine)
         reports.append(str(caught.value))
     assert "behind a control wavelet" in reports[0]
     assert reports[0] == reports[1]
