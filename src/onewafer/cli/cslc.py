@@ -168,7 +168,7 @@ def _add_limits(add: Callable[..., object]) -> None:
         type=_count,
         metavar="N",
         help="rounds that a loop may have which is unrolled into the code of a PE: an "
-        "`inline for`, or a `for` over a tuple (as many as it has)",
+        "`inline for`, or a `for` over a tuple (65536)",
     )
     add(
         "--max-comptime-steps",

@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from onewafer.diagnostics import Span
 
 
+MAX_UNROLLED = 1 << 16
+"""Rounds without `--max-inlined-iterations`: the code of more hardly fits into a PE."""
+
+
 def unroll(a: Analyzer, node: ast.For, elements: Iterable[Value]) -> None:
     """Analyse the body once for each element; `elements` may emit what makes the next one.
 
@@ -45,13 +49,15 @@ def unroll(a: Analyzer, node: ast.For, elements: Iterable[Value]) -> None:
 def _check_limits(a: Analyzer, node: ast.For, num_rounds: int) -> None:
     a.session.tick(node.span)
     limit = a.session.options.max_unrolled
-    if limit is not None and num_rounds >= limit and not a.module.code.is_library:
+    if limit is None or a.module.code.is_library:
+        limit = MAX_UNROLLED
+    if num_rounds >= limit:
         fail(
             "step-limit",
             f"the loop is unrolled more than {limit:,} times",
             node.iterable.span,
-            help="raise the limit with `--max-inlined-iterations=N`, or leave the option out: "
-            "without it there is none",
+            help="leave `inline` out: the loop then runs at run time; or raise the limit with "
+            "`--max-inlined-iterations=N`",
         )
 
 
