@@ -5,8 +5,8 @@ an int32 array `code[num_instructions, 8]`; a row is
 
     opcode  type  rd  ra  rb  rc  imm  aux          (columns of `Field`)
 
-`rd ra rb rc` name virtual registers (frame slots; every function has its own, there is no
-recursion) unless the table says otherwise. `type` is a `ScalarType`, or a `DsdOperation` for DSD.
+`rd ra rb rc` name virtual registers (frame slots; those of functions that may run at once do not
+overlap, functions that jump to one another share theirs) unless the table says otherwise. `type` is a `ScalarType`, or a `DsdOperation` for DSD.
 A program counter is a row index. Register 0 is always zero and is never written.
 
 A DSD value is two consecutive registers (or 8 bytes of memory, low word first):
