@@ -58,7 +58,7 @@ class CompileOptions:
     """Steps that compile-time code may take before it counts as endless; None: enough for the
     size of the program."""
     max_unrolled: int | None = None
-    """Rounds of one loop that is unrolled into the code of a PE; None: however many it has."""
+    """Rounds of one loop that is unrolled into the code of a PE; None: `MAX_UNROLLED` of them."""
     max_call_depth: int | None = None
     """Compile-time calls inside one another; None: as many as the compiler can do."""
     half: ScalarType = ScalarType.F16

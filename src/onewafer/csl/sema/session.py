@@ -68,7 +68,7 @@ class AnalysisOptions:
     """Loop iterations and calls that comptime code may take; None: `STEPS_OF_ANY_PROGRAM` for the
     layout and for each tile program, and `STEPS_OF_A_PE` more for the layout of each PE."""
     max_unrolled: int | None = None
-    """Rounds of one loop that is unrolled into the code of a PE; None: however many it has."""
+    """Rounds of one loop that is unrolled into the code of a PE; None: `MAX_UNROLLED` of them."""
     max_call_depth: int | None = None
     """Comptime calls inside one another; None, or more than there may be: `MAX_CALL_DEPTH`."""
     half: ScalarType = ScalarType.F16
