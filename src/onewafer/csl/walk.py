@@ -27,8 +27,8 @@ def expressions(expression: ir.Expression) -> Iterator[ir.Expression]:
             waiting.extend(reversed(operands(node)))
 
 
-def has_call(expression: ir.Expression) -> bool:
-    """Tell whether evaluating the expression runs another function."""
+def has_effect(expression: ir.Expression) -> bool:
+    """Tell whether evaluating the expression does something: it runs another function."""
     waiting = [expression]
     while waiting:
         node = waiting.pop()
@@ -61,8 +61,8 @@ def depends_on_memory(expression: ir.Expression) -> bool:
 def commute(first: ir.Expression, second: ir.Expression) -> bool:
     """Tell whether two expressions have the same values whichever is evaluated first."""
     return not (
-        (has_call(first) and depends_on_memory(second))
-        or (has_call(second) and depends_on_memory(first))
+        (has_effect(first) and depends_on_memory(second))
+        or (has_effect(second) and depends_on_memory(first))
     )
 
 

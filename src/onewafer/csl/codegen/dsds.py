@@ -123,11 +123,11 @@ def fold_updates(dsd: ir.Expression) -> ir.Expression:
             if not all(walk.commute(value, later) for later in (make.extent, make.stride)):
                 return dsd
             match update:
-                case ir.DsdUpdate.BASE if not walk.has_call(make.base):
+                case ir.DsdUpdate.BASE if not walk.has_effect(make.base):
                     return replace(make, base=value)
-                case ir.DsdUpdate.LENGTH if not walk.has_call(make.extent):
+                case ir.DsdUpdate.LENGTH if not walk.has_effect(make.extent):
                     return replace(make, extent=value)
-                case ir.DsdUpdate.STRIDE if not walk.has_call(make.stride):
+                case ir.DsdUpdate.STRIDE if not walk.has_effect(make.stride):
                     return replace(make, stride=value)
                 case ir.DsdUpdate.ADVANCE:
                     size = ir.Immediate(ScalarType.U16, element_bytes)

@@ -209,7 +209,7 @@ class ExpressionGenerator:
         for i, value in enumerate(values):
             register = self.evaluate(value)
             is_foreign = register.function not in (self.function, None)
-            if is_foreign and any(walk.has_call(later) for later in values[i + 1 :]):
+            if is_foreign and any(walk.has_effect(later) for later in values[i + 1 :]):
                 width = width_of(value)
                 own = self.frame.allocate(width)
                 self.move(register, own, width)
@@ -429,7 +429,7 @@ class ExpressionGenerator:
         """
         layout = lay_out_frame(call.function)
         arguments = list(zip(call.arguments, layout.parameters, strict=True))
-        calling = [i for i, value in enumerate(call.arguments) if walk.has_call(value)]
+        calling = [i for i, value in enumerate(call.arguments) if walk.has_effect(value)]
         last = calling[-1] if calling else -1
         # What an argument reads from memory, a later call may change.
         early = [

@@ -69,7 +69,7 @@ class _Expander:
     def _statement(self, statement: ir.Statement) -> list[ir.Statement]:
         if walk.blocks(statement):
             statement = rewrite.with_blocks(statement, self._block)
-        if not any(map(walk.has_call, walk.roots(statement))):
+        if not any(map(walk.has_effect, walk.roots(statement))):
             return [statement]
         match statement:
             case ir.Evaluate(call=call, span=span):
@@ -291,7 +291,7 @@ def _expression_of(call: ir.Call) -> ir.Expression | None:
             pass
         case _:
             return None
-    if walk.has_call(value) or any(map(walk.has_call, call.arguments)):
+    if walk.has_effect(value) or any(map(walk.has_effect, call.arguments)):
         return None
     copier = _Copier()
     reads = Counter(walk.locals_read(value))

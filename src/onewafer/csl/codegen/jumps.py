@@ -66,7 +66,7 @@ def _compute_early(
     generator: ExpressionGenerator, arguments: Sequence[ir.Expression], dests: Sequence[Register]
 ) -> list[_Passing]:
     """Compute what a call in a later argument may change, and make the calls, in their order."""
-    calling = [i for i, value in enumerate(arguments) if walk.has_call(value)]
+    calling = [i for i, value in enumerate(arguments) if walk.has_effect(value)]
     last = calling[-1] if calling else -1
     found: list[_Passing] = []
     for i, (value, dest) in enumerate(zip(arguments, dests, strict=True)):

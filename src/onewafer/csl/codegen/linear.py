@@ -111,7 +111,7 @@ class _Builder:
         self, product: ir.Binary, value: ir.Expression, factor: int, scale: int
     ) -> None:
         """Add `factor · product`, which is `factor · scale · value`; a call in it stays."""
-        if _to_signed(factor * scale) == 0 and walk.has_call(value):
+        if _to_signed(factor * scale) == 0 and walk.has_effect(value):
             self._add_term(product, factor)
         else:
             self.add(value, factor * scale)

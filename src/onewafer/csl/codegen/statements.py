@@ -177,8 +177,8 @@ class StatementGenerator(ExpressionGenerator):
 
     def _store(self, store: ir.Store) -> None:
         address, constant = store.address, store.offset
-        value_calls = walk.has_call(store.value)
-        if walk.has_call(address) or (value_calls and walk.depends_on_memory(address)):
+        value_calls = walk.has_effect(store.value)
+        if walk.has_effect(address) or (value_calls and walk.depends_on_memory(address)):
             base, value = self.evaluate_all((address, store.value))
             immediate, high = constant, value.second
         elif value_calls:
@@ -267,7 +267,7 @@ class StatementGenerator(ExpressionGenerator):
         """
         inside = tuple(walk.statements((loop,)))
         roots = [root for statement in inside for root in walk.roots(statement)]
-        if self.pinned or any(map(walk.has_call, roots)):
+        if self.pinned or any(map(walk.has_effect, roots)):
             yield
             return
         changed = {s.local for s in inside if isinstance(s, ir.SetLocal)}
@@ -406,7 +406,7 @@ class StatementGenerator(ExpressionGenerator):
 
     def _evaluate_once(self, values: tuple[ir.Expression, ...]) -> dict[ir.Expression, Register]:
         """Compute the operands; equal constants and equal reads of memory are computed once."""
-        may_change = any(map(walk.has_call, values))
+        may_change = any(map(walk.has_effect, values))
         keys: dict[ir.Expression, object] = {}
         for value in values:
             keys[value] = self.constant_dsd(value) or value
@@ -478,7 +478,7 @@ def _is_entered(loop: ir.Loop, previous: ir.Statement | None) -> bool:
 def _is_short(condition: ir.Expression) -> bool:
     """Tell whether code for a test may stand twice: before a loop, and at its end."""
     num_nodes = sum(1 for _ in walk.expressions(condition))
-    return num_nodes <= MAXIMUM_REPEATED and not walk.has_call(condition)
+    return num_nodes <= MAXIMUM_REPEATED and not walk.has_effect(condition)
 
 
 def _holds(opcode: Opcode, left: int, right: int) -> bool:

@@ -42,11 +42,11 @@ def _without(block: Block, read: set[ir.Local]) -> Block:
         changed = rewrite.with_blocks(statement, lambda inner: _without(inner, read))
         match changed:
             case ir.SetLocal(local=local, value=value) if local not in read:
-                if walk.has_call(value):
+                if walk.has_effect(value):
                     kept.append(changed)
             case ir.DsdStatement(result=ir.Local() as result) if result not in read:
                 kept.append(replace(changed, result=None))
-            case ir.If(condition=condition, then=(), otherwise=()) if not walk.has_call(condition):
+            case ir.If(condition=choice, then=(), otherwise=()) if not walk.has_effect(choice):
                 pass
             case _:
                 kept.append(changed)

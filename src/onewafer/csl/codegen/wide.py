@@ -135,7 +135,7 @@ def _operands(
 ) -> tuple[TwoWords, TwoWords]:
     """Compute both operands, the first perhaps into a pair, so that they are there together."""
     low, high = two_words(g, binary.left, place)
-    if walk.has_call(binary.right):
+    if walk.has_effect(binary.right):
         low, high = _own(g, low), _own(g, high)
     return (low, high), two_words(g, binary.right)
 

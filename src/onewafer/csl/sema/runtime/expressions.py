@@ -410,7 +410,7 @@ def _switch(a: Analyzer, node: ast.SwitchExpression, type_: t.Type | None) -> Va
         if chosen is None:
             places.no_arm(scrutinee, node.span)
         return evaluate_as(a, node.arms[chosen].value, type_)
-    if walk.has_call(scrutinee.expression):
+    if walk.has_effect(scrutinee.expression):
         kept = order.once(a, "scrutinee", scrutinee.expression, scrutinee.type, node.span)
         scrutinee = Runtime(scrutinee.type, kept)
     if all(arm.patterns for arm in node.arms):

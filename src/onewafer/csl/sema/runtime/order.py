@@ -78,7 +78,7 @@ def settled(a: Analyzer, name: str, value: Value, span: Span) -> Value:
 
 def called(a: Analyzer, name: str, value: Value, span: Span) -> Value:
     """Return a value of which parts may be left out: the calls in it have been made."""
-    return settled(a, name, value, span) if _has_call(value) else value
+    return settled(a, name, value, span) if _has_effect(value) else value
 
 
 def stored(
@@ -90,14 +90,14 @@ def stored(
     return copy
 
 
-def _has_call(value: Value) -> bool:
+def _has_effect(value: Value) -> bool:
     match value:
         case Runtime(_, expression):
-            return walk.has_call(expression)
+            return walk.has_effect(expression)
         case Struct(_, parts) | Array(_, parts):
-            return any(map(_has_call, parts))
+            return any(map(_has_effect, parts))
         case Range(_, start, stop, step):
-            return any(map(_has_call, (start, stop, step)))
+            return any(map(_has_effect, (start, stop, step)))
         case _:
             return False
 
@@ -118,7 +118,7 @@ def once(a: Analyzer, name: str, value: ir.Expression, type_: t.Type, span: Span
 
 def steady(a: Analyzer, address: ir.Expression, span: Span) -> ir.Expression:
     """Return an address in a form that may be computed several times: no call is in it."""
-    return once(a, "address", address, t.U16, span) if walk.has_call(address) else address
+    return once(a, "address", address, t.U16, span) if walk.has_effect(address) else address
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +151,7 @@ def _effects(emitted: Sequence[ir.Statement]) -> _Effects:
     write_memory = meet_calls = False
     for statement in walk.statements(tuple(emitted)):
         roots = walk.roots(statement)
-        write_memory |= any(map(walk.has_call, roots))
+        write_memory |= any(map(walk.has_effect, roots))
         meet_calls |= any(map(walk.depends_on_memory, roots))
         match statement:
             case ir.SetLocal(local=local):
