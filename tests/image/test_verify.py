@@ -138,6 +138,7 @@ PROGRAM_MUTATIONS = [
     ("rotations count", change(rotations=lambda _: (Rotation(3, 5, 1),) * 2)),
     ("rotations count", change(rotations=lambda _: (Rotation(3, 5, 1),) * 3)),
     ("control mask", change(control_mask=lambda _: 64)),
+    ("exceptions are", change(exception_mask=lambda _: 0xFF7F)),
     ("FIFOs lie", change(fifos=added(FifoBuffer(0, 16)))),
     ("FIFOs lie", change(fifos=added(FifoBuffer(0x100, 2)))),
     ("FIFOs lie", change(fifos=added(FifoBuffer(0x100, 4, activate_pop=31)))),

@@ -26,7 +26,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import TYPE_CHECKING, Final, TypeVar, dataclass_transform
 
-from onewafer.image import ScalarType
+from onewafer.image import ALL_MASKED, ScalarType
 
 if TYPE_CHECKING:
     import numpy as np
@@ -228,6 +228,8 @@ class Load:
     type: ValueType
     address: Expression
     offset: int = 0
+    is_volatile: bool = False
+    """Reading it may change what is there: it is read where it stands, once, even in vain."""
 
 
 @node
@@ -693,6 +695,8 @@ class InstanceIr:
     """What the entry of kept control wavelets is combined with at first."""
     unmasks_exceptions: bool = False
     """Floating point exceptions may stop it."""
+    exception_mask: int = ALL_MASKED
+    """Which of them do not at first."""
     half: ScalarType = ScalarType.F16
     """The 16-bit float that it computes with."""
     per_pe: tuple[tuple[int, ...], ...] = ()

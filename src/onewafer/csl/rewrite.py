@@ -149,7 +149,9 @@ _WITH_OPERANDS: Final[dict[type, Callable[[Any, Change], ir.Expression]]] = {
     ir.AddressOf: _itself,
     ir.Coordinate: _itself,
     ir.Join: lambda node, change: ir.Join(node.type, change(node.low), change(node.high)),
-    ir.Load: lambda node, change: ir.Load(node.type, change(node.address), node.offset),
+    ir.Load: lambda node, change: ir.Load(
+        node.type, change(node.address), node.offset, node.is_volatile
+    ),
     ir.Unary: lambda node, change: ir.Unary(node.opcode, node.type, change(node.operand)),
     ir.Convert: lambda node, change: ir.Convert(node.source, node.target, change(node.operand)),
     ir.Binary: lambda node, change: ir.Binary(

@@ -28,12 +28,12 @@ def expressions(expression: ir.Expression) -> Iterator[ir.Expression]:
 
 
 def has_effect(expression: ir.Expression) -> bool:
-    """Tell whether evaluating the expression does something: it runs another function."""
+    """Tell whether evaluating the expression does something: run a function, read a register."""
     waiting = [expression]
     while waiting:
         node = waiting.pop()
         kind = type(node)
-        if kind is ir.Call:
+        if kind is ir.Call or (isinstance(node, ir.Load) and node.is_volatile):
             return True
         if kind not in _LEAVES:
             waiting += _OPERANDS[kind](node)

@@ -54,6 +54,7 @@ from onewafer.image.program import (
     TileProgram,
 )
 from onewafer.image.register_addresses import (
+    ALL_MASKED,
     ASKED_WORDS,
     COLORS_OF_A_WORD,
     CONTROL_MASK_WORD,
@@ -81,6 +82,7 @@ from onewafer.image.verify import verify
 from onewafer.image.wafer_image import FIRST_SYMBOL_ID, Export, WaferImage
 
 __all__ = [
+    "ALL_MASKED",
     "ASKED_WORDS",
     "COLORS_OF_A_WORD",
     "CONTROL_MASK_WORD",

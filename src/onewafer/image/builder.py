@@ -49,6 +49,7 @@ from onewafer.image.program import (
     TaskKind,
     TileProgram,
 )
+from onewafer.image.register_addresses import ALL_MASKED
 from onewafer.image.route import NO_ROUTE, NUM_COLORS, ColorConfig
 from onewafer.image.scalar import ScalarType
 from onewafer.image.wafer_image import Export, WaferImage
@@ -119,6 +120,7 @@ class ProgramBuilder:
         self._rotations: list[Rotation] = []
         self._control_mask = 0
         self._unmasks_exceptions = False
+        self._exception_mask = ALL_MASKED
         self.half = ScalarType.F16
         """The 16-bit float of the program (M148)."""
 
@@ -337,9 +339,10 @@ class ProgramBuilder:
         """Combine the entry of kept control wavelets with a mask."""
         self._control_mask = mask
 
-    def unmask_exceptions(self) -> None:
-        """Let stores decide which floating point exceptions stop the program."""
+    def unmask_exceptions(self, mask: int = ALL_MASKED) -> None:
+        """Let floating point exceptions stop the program: those not in `mask`, which stores set."""
         self._reaches_registers = self._unmasks_exceptions = True
+        self._exception_mask = mask
 
     def build(self) -> TileProgram:
         """Resolve the labels, lay out the memory and return the program."""
@@ -370,6 +373,7 @@ class ProgramBuilder:
             rotations=tuple(self._rotations),
             control_mask=self._control_mask,
             unmasks_exceptions=self._unmasks_exceptions,
+            exception_mask=self._exception_mask,
             half=self.half,
         )
 

@@ -53,7 +53,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 FORMAT = "onewafer image"
-VERSION = 12
+VERSION = 13
 STRUCTURE_FILE = "image.json"
 ARRAYS_FILE = "arrays.npz"
 

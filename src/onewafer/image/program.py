@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from onewafer.image.register_addresses import ALL_MASKED
 from onewafer.image.scalar import ScalarType
 
 if TYPE_CHECKING:
@@ -289,7 +290,9 @@ class TileProgram:
     control_mask: int = 0
     """What the entry of kept control wavelets is combined with at first (M143)."""
     unmasks_exceptions: bool = False
-    """Stores may let floating point exceptions stop it (M147)."""
+    """Floating point exceptions may stop it: those not in the mask, which stores set (M147)."""
+    exception_mask: int = ALL_MASKED
+    """Bits of the exceptions that do not stop it at first."""
     loaded_dsrs: NDArray[np.int32] = field(default_factory=lambda: np.zeros((0, 3), np.int32))
     """`[n, 3]`: DSRs that hold something from the start: `operand()`, and the words of a DSR."""
     half: ScalarType = ScalarType.F16

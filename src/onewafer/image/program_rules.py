@@ -47,6 +47,7 @@ from onewafer.image.program import (
     TaskKind,
     TileProgram,
 )
+from onewafer.image.register_addresses import ALL_MASKED
 from onewafer.units import format_bytes
 
 if TYPE_CHECKING:
@@ -210,6 +211,13 @@ def _rotations(subject: Subject) -> Breaches:
 def _control_mask(subject: Subject) -> Breaches:
     if not 0 <= subject.program.control_mask < subject.architecture.num_control_task_ids:
         yield f"the control mask is {subject.program.control_mask}, not one of an entry"
+
+
+def _exception_mask(subject: Subject) -> Breaches:
+    mask = subject.program.exception_mask
+    least = 0 if subject.program.unmasks_exceptions else ALL_MASKED
+    if not least <= mask <= ALL_MASKED:
+        yield f"the exception mask is {mask:#x}, not {least:#x} to {ALL_MASKED:#x}"
 
 
 def _blocked_channels(subject: Subject) -> Breaches:
@@ -424,6 +432,7 @@ PROGRAM_RULES: tuple[Rule, ...] = (
     ("FIFOs lie in memory and activate tasks", _fifos),
     ("rotations count the starts of data tasks", _rotations),
     ("the control mask is one of an entry", _control_mask),
+    ("exceptions are unmasked by programs that say so", _exception_mask),
     ("blocked channels exist", _blocked_channels),
     ("task ids are legal and unique", _task_ids),
     ("tasks start inside the code", _task_code),

@@ -15,6 +15,8 @@ CONTROL_MASK_WORD = 0x7F3A
 """Behind them: what the entry of kept control wavelets is combined with."""
 EXCEPTIONS_WORD = 0x7F3B
 """And which exceptions do not stop the program."""
+ALL_MASKED = 0xFFFF
+"""There: none does."""
 OUTPUT_QUEUE_WORDS = 0x7B80
 INPUT_QUEUE_WORDS = 0x7B90
 """A word a queue: the color that it serves."""

@@ -30,6 +30,7 @@ from onewafer.image import (
     decode_operand,
     verify,
 )
+from onewafer.simulator.arithmetic.exceptions import MASKABLE
 from onewafer.simulator.arithmetic.queue_words import NO_COLOR, NUM_QUEUES
 from onewafer.simulator.sram import allocate, nonzero_stretches
 from onewafer.simulator.state import FIRST_THREAD, MachineState, make_state
@@ -80,6 +81,7 @@ def load_state(image: WaferImage, architecture: Architecture) -> MachineState:
         for number, rotation in enumerate(program.rotations):
             state.rotation_counts[pes, number] = rotation.initial
         state.control_masks[pes] = program.control_mask
+        state.unmasked_exceptions[pes] = ~program.exception_mask & MASKABLE
         if program.reaches_queues:
             state.queue_colors[pes] = queue_colors_at_load(program, architecture)
     return state

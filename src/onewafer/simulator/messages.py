@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from onewafer.image import NUM_COLORS
+from onewafer.image import NUM_COLORS, OUTPUT_QUEUE_WORDS, WORD_BYTES
 from onewafer.simulator.arithmetic import queue_words
 from onewafer.simulator.state import RETURN_STACK_DEPTH
 
@@ -24,10 +24,14 @@ UNPACKED_OPERAND = (
 
 def outside_memory(address: int, num_bytes: int, memory_bytes: int) -> str:
     """Return what is wrong with an access (M10)."""
-    return (
+    message = (
         f"an access to {num_bytes} B at address 0x{address:04x} is outside the "
         f"{memory_bytes:,} B of a PE; check the index or the DSD that gave this address"
     )
+    if address < WORD_BYTES * OUTPUT_QUEUE_WORDS:
+        return message
+    word = address // WORD_BYTES
+    return f"{message}; if a register is meant, this PE has none at word address 0x{word:04x}"
 
 
 def outside_variable(symbol: Symbol, address: int, num_bytes: int) -> str:

@@ -94,6 +94,28 @@ def test_exceptions_stop_a_program():
     assert str(error.value).count("pe.csl") == 1
 
 
+@pytest.mark.parametrize("engine", ["reference", "fast"])
+def test_words_of_a_pe_are_set_from_the_start(engine):
+    """Exceptions, and the color of an output queue."""
+    declared = (
+        IMPORT
+        + """
+const oq = @get_output_queue(4);
+const e = config.exceptions;
+var f: f32 = 0.0;
+comptime {
+  e.set_exception_mask(e.FP_DIV_BY_0 & e.FP_OVERFLOW);
+  config.output_queue_config.encode_output_queue(oq, red);
+}
+"""
+    )
+    image = compile_pe("f = 1.0 / f;", declared, arch="wse3")
+    (program,) = image.programs
+    assert [(q.queue, q.color) for q in program.queues if not q.is_input] == [(4, 3)]
+    with pytest.raises(SimulationError, match="FP_DIV_BY_0"):
+        device_of(image, engine=engine).launch("run")
+
+
 FILTERED = """
 const filters = config.filters;
 const filter = @get_filter_id(red);

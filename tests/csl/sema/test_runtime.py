@@ -137,7 +137,6 @@ def test_control_flow(body, statement, lines):
         ("const n = comptime a;", "not-comptime"),
         ("var z: [a]i16;", "not-comptime"),
         ("@fadd(a, b);", "unknown-builtin"),
-        ("@set_config();", "unsupported-builtin"),
         ("comptime { @set_active_prng(1); }", "wrong-context"),
         ("@set_active_prng(-1);", "value-out-of-range"),
         ("@random_of(0);", "unknown-builtin"),

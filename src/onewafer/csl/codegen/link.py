@@ -118,6 +118,7 @@ class _Linker:
             rotations=instance.rotations,
             control_mask=instance.control_mask,
             unmasks_exceptions=instance.unmasks_exceptions,
+            exception_mask=instance.exception_mask,
             half=instance.half,
             pointers=pointers,
             loaded_dsrs=loaded_dsrs,

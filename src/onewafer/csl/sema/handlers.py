@@ -53,7 +53,7 @@ def _read_once(
     """Read a register before its first use."""
     if address not in words:
         words[address] = ir.Local(name, _U16)
-        load = ir.Load(_U16, ir.Immediate(_U16, WORD_BYTES * address))
+        load = ir.Load(_U16, ir.Immediate(_U16, WORD_BYTES * address), is_volatile=True)
         body.append(ir.SetLocal(words[address], load, span))
 
 

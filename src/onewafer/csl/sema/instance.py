@@ -36,6 +36,7 @@ from onewafer.csl.sema.values import (
 from onewafer.csl.syntax import ast
 from onewafer.diagnostics import Annotation, Diagnostic, Severity
 from onewafer.image import (
+    ALL_MASKED,
     NO_TASK,
     ChannelKind,
     DsdKind,
@@ -246,8 +247,9 @@ class InstanceContext(Context):
         self.rotations: list[tuple[Rotation, Span]] = []
         """Tasks in whose place another one starts now and then."""
         self.control_tables = ControlTables()
-        self.control_mask = 0
-        """What the entry of kept control wavelets is combined with at first."""
+        self.control_mask, self.exception_mask = 0, ALL_MASKED
+        """At first: what the entry of kept control wavelets is combined with; and which floating
+        point exceptions do not stop the program."""
         self.fifos = Fifos()
         self.stored_results: dict[ir.Function, Variable] = {}
         """Where functions leave a struct or an array that they return."""

@@ -409,6 +409,7 @@ class _Analysis:
             rotations=tuple(rotation for rotation, _ in instance.rotations),
             control_mask=instance.control_mask,
             unmasks_exceptions=instance.unmasks_exceptions,
+            exception_mask=instance.exception_mask,
             half=self.session.options.half,
             pes=tuple((pe.tile.x, pe.tile.y) for pe in pes),
             per_pe=tuple(

@@ -31,8 +31,6 @@ NAMES: Final = {
     INVALID: "FP_INVALID",
     DIVISION: "FP_DIV_BY_0",
 }
-ALL_MASKED = 0xFFFF
-"""What the register has at first."""
 MASKABLE = 0xFF
 """Bits of the register that say which exceptions do not stop the program."""
 EXCEPTIONS_NUMBER = 3

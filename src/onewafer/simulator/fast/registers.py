@@ -9,10 +9,9 @@ router, or the next access, comes to a later one.
 
 from __future__ import annotations
 
-from onewafer.image import COLORS_OF_A_WORD
+from onewafer.image import ALL_MASKED, COLORS_OF_A_WORD
 from onewafer.simulator.arithmetic.control import NUM_ENTRIES
 from onewafer.simulator.arithmetic.exceptions import (
-    ALL_MASKED,
     EXCEPTIONS_NUMBER,
     EXCEPTIONS_REGISTER,
     MASKABLE,

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 from onewafer.errors import SimulationError
 from onewafer.image import (
+    ALL_MASKED,
     DsdOperation,
     Field,
     Opcode,
@@ -22,7 +23,6 @@ from onewafer.image import (
 from onewafer.simulator.arithmetic import canonical
 from onewafer.simulator.arithmetic.compiled import single_to_float
 from onewafer.simulator.arithmetic.exceptions import (
-    ALL_MASKED,
     DIVISION,
     INEXACT,
     INVALID,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from onewafer.csl.sema.builtins import (
+    configuration,
     derived_dsds,
     descriptors,
     fifos,
@@ -24,6 +25,7 @@ from onewafer.csl.sema.builtins import (
 from onewafer.csl.sema.builtins.registry import public_names
 
 MODULES: Final = (
+    configuration,
     derived_dsds,
     descriptors,
     fifos,

@@ -8,8 +8,7 @@ from onewafer.arch import DataTaskKey
 from onewafer.csl import ir
 from onewafer.csl.sema import conversions, halves, places
 from onewafer.csl.sema import types as t
-from onewafer.csl.sema.builtins.registry import Where, comptime_builtin, runtime_builtin
-from onewafer.csl.sema.builtins.undefined import warn_of_undefined
+from onewafer.csl.sema.builtins.registry import comptime_builtin, runtime_builtin
 from onewafer.csl.sema.builtins.values import (
     RANGE_PARTS,
     check_pointees,
@@ -36,11 +35,6 @@ from onewafer.csl.sema.values import (
     type_of,
 )
 from onewafer.image import (
-    CONTROL_MASK_WORD,
-    EXCEPTIONS_WORD,
-    WORD_BYTES,
-    Opcode,
-    ScalarType,
     TaskKind,
 )
 
@@ -311,70 +305,6 @@ def has_data_task(site: Site, a: Analyzer, args: Sequence[Value]) -> Value:
     """Tell whether the program binds a data task to an input queue of the WSE-3."""
     queue = conversions.forced_integer(int_of(args[0], site.span), site.span, "the queue")
     return boolean((TaskKind.DATA, queue) in a.instance.bindings)
-
-
-@runtime_builtin("router_register", 1, is_internal=True)
-def router_register(site: Site, a: Analyzer, args: Sequence[Value]) -> Value:
-    """Return the register of the router at a word address."""
-    a.instance.reaches_registers = True
-    return Runtime(t.U16, ir.Load(ScalarType.U16, register_address(a, site, args[0])))
-
-
-@runtime_builtin("set_router_register", 2, is_internal=True)
-def set_router_register(site: Site, a: Analyzer, args: Sequence[Value]) -> Value:
-    """Write the register of the router at a word address."""
-    a.instance.reaches_registers = True
-    address = register_address(a, site, args[0])
-    word = a.sized(args[1], t.U16, site.argument_spans[1], "the word")
-    a.emit(ir.Store(ScalarType.U16, address, 0, word, site.span))
-    return VOID_VALUE
-
-
-_MASK_SIDE = (
-    "whether the mask changes what is received or what is sent: here it is what a fabin_dsd with "
-    "`.control_transform` receives"
-)
-_MASK_ADVICE = "let the sender name the control task that is meant"
-
-
-@comptime_builtin("set_control_mask", 1, context=Where.PROGRAM, is_internal=True)
-def control_mask_at_start(site: Site, module: Module, args: Sequence[Value]) -> Value:
-    """Combine the entry of kept control wavelets with a mask, from the start."""
-    context = module.context
-    assert isinstance(context, InstanceContext)
-    mask = conversions.forced_integer(args[0], site.argument_spans[0], "the mask")
-    context.control_mask = mask % module.session.architecture.num_control_task_ids
-    warn_of_undefined(context, "`set_mask`", site.span, _MASK_SIDE, _MASK_ADVICE)
-    return VOID_VALUE
-
-
-@runtime_builtin("set_control_mask", 1, is_internal=True)
-def set_control_mask(site: Site, a: Analyzer, args: Sequence[Value]) -> Value:
-    """Combine the entry of kept control wavelets with a mask from now on."""
-    a.instance.reaches_registers = True
-    mask = a.sized(args[0], t.U16, site.argument_spans[0], "the mask")
-    address = ir.Immediate(ScalarType.U16, WORD_BYTES * CONTROL_MASK_WORD)
-    a.emit(ir.Store(ScalarType.U16, address, 0, mask, site.span))
-    warn_of_undefined(a.instance, "`set_mask`", site.span, _MASK_SIDE, _MASK_ADVICE)
-    return VOID_VALUE
-
-
-@runtime_builtin("set_exception_mask", 1, is_internal=True)
-def set_exception_mask(site: Site, a: Analyzer, args: Sequence[Value]) -> Value:
-    """Say which floating point exceptions do not stop the program from now on."""
-    a.instance.reaches_registers = a.instance.unmasks_exceptions = True
-    mask = a.sized(args[0], t.U16, site.argument_spans[0], "the mask")
-    address = ir.Immediate(ScalarType.U16, WORD_BYTES * EXCEPTIONS_WORD)
-    a.emit(ir.Store(ScalarType.U16, address, 0, mask, site.span))
-    return VOID_VALUE
-
-
-def register_address(a: Analyzer, site: Site, value: Value) -> ir.Expression:
-    """Return the byte address of the word address that is the first argument."""
-    words = a.sized(value, t.U16, site.argument_spans[0], "the address")
-    if isinstance(words, ir.Immediate) and words.per_pe is None:
-        return ir.Immediate(ScalarType.U16, 2 * words.word)
-    return ir.Binary(Opcode.SHL, ScalarType.U16, words, ir.Immediate(ScalarType.U16, 1))
 
 
 @runtime_builtin("timestamp", 1, is_internal=True)

@@ -7,13 +7,12 @@ from typing import TYPE_CHECKING
 from onewafer.csl import ir
 from onewafer.csl.sema import conversions
 from onewafer.csl.sema import types as t
-from onewafer.csl.sema.builtins.machine import register_address
 from onewafer.csl.sema.builtins.program import check_handler, instance_of, is_input_queue
 from onewafer.csl.sema.builtins.registry import Where, comptime_builtin, runtime_builtin
 from onewafer.csl.sema.faults import fail
 from onewafer.csl.sema.instance import id_number
 from onewafer.csl.sema.reserved import check_reserved_queue
-from onewafer.csl.sema.values import VOID_VALUE, FunctionValue, Runtime, Scalar, Value
+from onewafer.csl.sema.values import VOID_VALUE, FunctionValue, Scalar, Value
 from onewafer.diagnostics import Annotation
 from onewafer.image import ASKED_WORDS, WORD_BYTES, Opcode, ScalarType
 
@@ -84,23 +83,3 @@ def _check_machine(site: Site, session: Session) -> None:
             site.span,
             help=f'use `@{site.name}` under `if (@is_arch("wse3"))`',
         )
-
-
-# --- what only our own library modules may use ---------------------------------------------------
-
-
-@runtime_builtin("queue_register", 1, is_internal=True)
-def queue_register(site: Site, a: Analyzer, args: Sequence[Value]) -> Value:
-    """Return the register of the queues at a word address."""
-    a.instance.reach_queues()
-    return Runtime(t.U16, ir.Load(_U16, register_address(a, site, args[0])))
-
-
-@runtime_builtin("set_queue_register", 2, is_internal=True)
-def set_queue_register(site: Site, a: Analyzer, args: Sequence[Value]) -> Value:
-    """Write the register of the queues at a word address."""
-    a.instance.reach_queues()
-    address = register_address(a, site, args[0])
-    word = a.sized(args[1], t.U16, site.argument_spans[1], "the word")
-    a.emit(ir.Store(_U16, address, 0, word, site.span))
-    return VOID_VALUE

@@ -94,15 +94,6 @@ class Builtin:
 
 _BUILTINS: dict[str, Builtin] = {}
 
-DOCUMENTED_BUT_UNSUPPORTED = frozenset(
-    (
-        "set_config",
-        "get_config",
-        "get_config_unchecked",
-        "set_config_unchecked",
-    )
-)
-
 
 def comptime_builtin(
     name: str,
@@ -182,11 +173,6 @@ def public_names() -> tuple[str, ...]:
 
 
 def _unknown(site: Site) -> Diagnostic:
-    primary = Annotation(site.span)
-    if site.name in DOCUMENTED_BUT_UNSUPPORTED:
-        message = f"`@{site.name}` is a builtin of CSL that onewafer does not support yet"
-        return Diagnostic("unsupported-builtin", message, primary)
+    message = f"there is no builtin `@{site.name}`"
     advice = suggest(site.name, public_names(), prefix="@")
-    return Diagnostic(
-        "unknown-builtin", f"there is no builtin `@{site.name}`", primary, help=advice
-    )
+    return Diagnostic("unknown-builtin", message, Annotation(site.span), help=advice)

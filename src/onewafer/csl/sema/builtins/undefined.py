@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from onewafer.csl.sema.builtins.registry import runtime_builtin
+from onewafer.csl.sema.builtins.program import instance_of
+from onewafer.csl.sema.builtins.registry import Where, comptime_builtin, runtime_builtin
 from onewafer.csl.sema.builtins.values import text
 from onewafer.csl.sema.faults import Fault
 from onewafer.csl.sema.values import VOID_VALUE, Value
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 
     from onewafer.csl.sema.builtins.registry import Site
     from onewafer.csl.sema.instance import InstanceContext
+    from onewafer.csl.sema.modules import Module
     from onewafer.csl.sema.runtime.analyzer import Analyzer
     from onewafer.diagnostics import Span
 
@@ -22,9 +24,20 @@ if TYPE_CHECKING:
 @runtime_builtin("undefined_result", 3, is_internal=True)
 def undefined_result(site: Site, a: Analyzer, args: Sequence[Value]) -> Value:
     """Let a function of the library say what was decided here."""
-    what, unknown, instead = (text(arg, site.span, "the text") for arg in args)
-    warn_of_undefined(a.instance, what, site.span, unknown, instead)
+    _warn(site, a.instance, args)
     return VOID_VALUE
+
+
+@comptime_builtin("undefined_result", 3, context=Where.PROGRAM, is_internal=True)
+def undefined_from_start(site: Site, module: Module, args: Sequence[Value]) -> Value:
+    """Let a function of the library say what was decided here, in a `comptime` block."""
+    _warn(site, instance_of(module), args)
+    return VOID_VALUE
+
+
+def _warn(site: Site, instance: InstanceContext, args: Sequence[Value]) -> None:
+    what, unknown, instead = (text(arg, site.span, "the text") for arg in args)
+    warn_of_undefined(instance, what, site.span, unknown, instead)
 
 
 def warn_of_undefined(

@@ -139,7 +139,7 @@ class _Effects:
                     return True
                 case ir.Load() if self.write_memory:
                     return True
-                case ir.Call() if self.meet_calls:
+                case ir.Call() | ir.Load(is_volatile=True) if self.meet_calls:
                     return True
                 case _:
                     pass
