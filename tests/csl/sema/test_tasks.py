@@ -214,9 +214,13 @@ def test_library_modules(body):
 
 
 def test_the_data_task_of_older_programs_for_the_host_is_taken(analyze):
-    result = analyze("comptime { @rpc(@get_data_task_id(@get_color(3))); }", arch="wse2")
-    assert not result.errors
+    program = """
+      const sys = @import_module("<memcpy/memcpy>", .{ .LAUNCH = @get_color(8) });
+      comptime { @rpc(@get_data_task_id(%s)); }
+    """
+    assert not analyze(program % "sys.LAUNCH", arch="wse2").errors
     assert analyze("comptime { @rpc(3); }", arch="wse2").codes == ["type-mismatch"]
+    assert analyze(program % "@get_color(9)", arch="wse2").codes == ["unsupported-feature"]
 
 
 ROTATING = "@bind_rotating_tasks(got, told, data, .{ .limit = 3 });"

@@ -91,6 +91,8 @@ class Colors:
     """Those that the host sends or receives, and where the library said so."""
     filter_users: dict[int, Span] = field(default_factory=dict[int, "Span"])
     """Those whose filters the program names."""
+    commands: set[int] = field(default_factory=set[int])
+    """That by which older programs let memcpy take the commands of the host, if they name one."""
 
 
 @dataclass(slots=True)

@@ -455,9 +455,29 @@ def check_handler(value: Value, site: Site) -> None:
 
 
 @comptime_builtin("rpc", 1, context=Where.PROGRAM)
-def rpc(site: Site, _module: Module, args: Sequence[Value]) -> Value:
+def rpc(site: Site, module: Module, args: Sequence[Value]) -> Value:
     """Take the commands of the host at a data task; memcpy does that without being asked."""
-    number_of_id(args[0], t.DATA_TASK_ID, site.argument_spans[0])
+    number = number_of_id(args[0], t.DATA_TASK_ID, site.argument_spans[0])
+    instance = instance_of(module)
+
+    def check() -> None:
+        if number not in instance.colors.commands:
+            fail(
+                "unsupported-feature",
+                f"`@rpc` takes calls at data task {number}, which is not that of memcpy's `LAUNCH`",
+                site.span,
+                help="no public text says how such calls are sent: export the functions, and let "
+                "the host launch them by memcpy",
+            )
+
+    instance.requests.append(check)
+    return VOID_VALUE
+
+
+@comptime_builtin("command_color", 1, context=Where.PROGRAM, is_internal=True)
+def command_color(site: Site, module: Module, args: Sequence[Value]) -> Value:
+    """Note the color that older programs give memcpy for the commands of the host."""
+    instance_of(module).colors.commands.add(color_number(args[0], site.argument_spans[0]))
     return VOID_VALUE
 
 
