@@ -350,6 +350,51 @@ def test_a_register_has_the_microthread_of_the_fabric_whatever_else_is_loaded(an
     assert operation.config.microthread == 3
 
 
+REGISTER = """
+    var x: [2]u32;
+    const r = @get_dsr(dsr_dest, 1);
+    const first = @get_dsd(fabout_dsd,
+        .{ .fabric_color = @get_color(1), .extent = 1, .output_queue = @get_output_queue(3) });
+    const second = @get_dsd(fabout_dsd,
+        .{ .fabric_color = @get_color(2), .extent = 1, .output_queue = @get_output_queue(4) });
+"""
+LOAD = "fn load() void { @load_to_dsr(r, first); }"
+LOAD_OTHER = "fn load_other() void { @load_to_dsr(r, second); }"
+SEND = "fn send() void { @mov32(r, x[0], .{ .async = true }); }"
+
+
+@pytest.mark.parametrize("calls", ["load(); send();", "if (x[1] == 1) send(); load(); send();"])
+def test_a_register_is_loaded_wherever_the_only_load_stands(analyze, calls):
+    """Functions are analysed in the order of their calls; that of the load goes first."""
+    result = analyze(f"{REGISTER} fn main() void {{ {calls} }} {LOAD} {SEND}", arch="wse2")
+    (operation,) = result.function("send").body
+    assert operation.config.microthread == 3
+
+
+@pytest.mark.parametrize(
+    "calls",
+    [
+        "load(); load_other(); send();",
+        "load(); send(); load_other();",
+        "send(); load(); load_other();",
+    ],
+)
+def test_the_queue_of_a_register_that_is_the_microthread_is_known(analyze, calls):
+    functions = f"fn main() void {{ {calls} }} {LOAD} {LOAD_OTHER} {SEND}"
+    error = analyze(REGISTER + functions, arch="wse2").error
+    assert error.code == "unsupported-feature"
+    assert "is loaded with different queues" in error.message
+
+
+def test_a_register_with_several_queues_is_known_behind_its_load_or_on_a_microthread(analyze):
+    here = "load_other(); @load_to_dsr(r, first); @mov32(r, x[0], .{ .async = true });"
+    named = "load(); load_other(); @mov32(r, x[0], .{ .async = true, .ut_id = @get_ut_id(5) });"
+    for body, arch, microthread in ((here, "wse2", 3), (named, "wse3", 5)):
+        functions = f"fn main() void {{ {body} }} {LOAD} {LOAD_OTHER}"
+        operation = analyze(REGISTER + functions, arch=arch).function("main").body[-1]
+        assert operation.config.microthread == microthread
+
+
 def test_a_queue_of_the_wse2_serves_the_color_of_each_dsd(analyze):
     source = """
     const q = @get_input_queue(2);

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NoReturn
 
 from onewafer.csl.sema import types as t
-from onewafer.csl.sema.faults import Fault, fail
+from onewafer.csl.sema.faults import fail
 from onewafer.csl.sema.in_memory import address_of_place, moved, struct_at
 from onewafer.csl.sema.values import (
     FunctionValue,
@@ -20,43 +19,29 @@ from onewafer.csl.syntax import ast, tree
 from onewafer.diagnostics import Annotation
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from onewafer.csl.sema.modules import Module
     from onewafer.diagnostics import Span
 
-_Shared = ast.Variable | ast.Function
+Shared = ast.Variable | ast.Function
 
 
-@dataclass(slots=True, eq=False)
-class PendingBody:
-    """The body of a function that is still to be analysed."""
-
-    module: Module
-    body: ast.Statement
-    analyze: Callable[[], None]
-    _named: list[_Shared] | None = field(default=None, init=False)
-
-    def waits(self) -> bool:
-        """Tell whether it names what no module exports yet: another body may import one."""
-        if self._named is None:
-            self._named = list(_named_elsewhere(self.module, self.body))
-        try:
-            return any(not _exports(self.module, declaration) for declaration in self._named)
-        except Fault:
-            return False  # a wrong `linkname`, which the analysis reports
-
-
-def _named_elsewhere(module: Module, body: ast.Statement) -> Iterator[_Shared]:
+def named_externs(module: Module, body: ast.Statement) -> Iterator[Shared]:
     """Yield the `extern` declarations that a body names, by spelling."""
     declared = {
         name: declaration
         for name, declaration in module.code.declarations.items()
-        if isinstance(declaration, _Shared) and declaration.storage is ast.Storage.EXTERN
+        if isinstance(declaration, Shared) and declaration.storage is ast.Storage.EXTERN
     }
     if declared:
         names = {node.name for node in tree.nodes(body) if isinstance(node, ast.Name)}
         yield from (declaration for name, declaration in declared.items() if name in names)
+
+
+def is_exported(module: Module, declaration: Shared) -> bool:
+    """Tell whether a module that is imported by now exports what a declaration names."""
+    return bool(_exports(module, declaration))
 
 
 def find_variable(module: Module, declaration: ast.Variable) -> Value:
@@ -122,7 +107,7 @@ def _check_parameters(module: Module, declaration: ast.Function) -> None:
         )
 
 
-def _exported_as(module: Module, declaration: _Shared) -> tuple[Module, _Shared]:
+def _exported_as(module: Module, declaration: Shared) -> tuple[Module, Shared]:
     """Return what the program exports under the symbol of a declaration, and its module."""
     symbol, span = module.external_name(declaration), declaration.name_span
     found = _exports(module, declaration)
@@ -143,7 +128,7 @@ def _exported_as(module: Module, declaration: _Shared) -> tuple[Module, _Shared]
     )
 
 
-def _refuse_missing(module: Module, declaration: _Shared, what: str) -> NoReturn:
+def _refuse_missing(module: Module, declaration: Shared, what: str) -> NoReturn:
     """Fail because no module of the program exports what a declaration means."""
     symbol = module.external_name(declaration)
     private = [pair[1] for pair in _known_as(module, symbol) if pair[1] is not declaration]
@@ -184,25 +169,25 @@ def _late_imports(module: Module) -> list[Span]:
     return found
 
 
-def _exports(module: Module, declaration: _Shared) -> list[tuple[Module, _Shared]]:
+def _exports(module: Module, declaration: Shared) -> list[tuple[Module, Shared]]:
     """Return what the program exports under the symbol of a declaration."""
     known = _known_as(module, module.external_name(declaration))
     return [pair for pair in known if pair[1].storage is ast.Storage.EXPORT]
 
 
-def _known_as(module: Module, symbol: str) -> list[tuple[Module, _Shared]]:
+def _known_as(module: Module, symbol: str) -> list[tuple[Module, Shared]]:
     """Return the declarations of the program with a symbol, other than `extern` ones."""
     return [
         (owner, declaration)
         for owner in module.context.modules
         for declaration in owner.code.declarations.values()
-        if isinstance(declaration, _Shared)
+        if isinstance(declaration, Shared)
         and declaration.storage is not ast.Storage.EXTERN
         and owner.external_name(declaration) == symbol
     ]
 
 
-def _refuse_another(declaration: _Shared, exported: _Shared, found: str, wanted: str) -> NoReturn:
+def _refuse_another(declaration: Shared, exported: Shared, found: str, wanted: str) -> NoReturn:
     """Fail because what is exported is not what the `extern` declaration says."""
     fail(
         "type-mismatch",

@@ -49,8 +49,8 @@ from onewafer.image import (
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from onewafer.csl.sema.externs import PendingBody
     from onewafer.csl.sema.modules import Module
+    from onewafer.csl.sema.pending import PendingBody
     from onewafer.csl.sema.session import Session
     from onewafer.diagnostics import Span
     from onewafer.image import ColorConfig, DsdConfig, DsdDescriptor, Rotation
@@ -162,6 +162,10 @@ class DsrState:
     """There are several with different settings."""
     users: list[Callable[[], None]] = field(default_factory=list["Callable[[], None]"])
     """What to say, for each operation that took its settings from here, if it becomes varied."""
+    has_varied_queues: bool = False
+    """There are several DSDs of the fabric with different queues."""
+    queue_users: list[Callable[[], None]] = field(default_factory=list["Callable[[], None]"])
+    """What to say, for each operation that took its microthread from the queue."""
     stepped: HeldDsd = field(default_factory=HeldDsd)
     """What `@map` walks through: it was loaded with `.single_step`."""
     dropped: HeldDsd = field(default_factory=HeldDsd)

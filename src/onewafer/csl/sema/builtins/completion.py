@@ -213,7 +213,7 @@ def _microthread(
         if not isinstance(value, Scalar) or value.type is not t.UT_ID:
             conversions.mismatch(value, t.UT_ID, span, "`ut_id`")
         return int(force(value, "ut_id", span))
-    fabric = [d for d in _descriptors(a, operands) if d.kind in (DsdKind.FABIN, DsdKind.FABOUT)]
+    fabric = [d for d in _descriptors(a, operands) if _is_of_fabric(d)]
     if not fabric:
         has_ut_id = machine.names_microthreads
         fail(
@@ -226,6 +226,7 @@ def _microthread(
             "or leave out `.async`",
         )
     first = fabric[0]  # the destination, if that is a fabout_dsd
+    _rely_on_queue(a, operands, span)
     if first.queue < 0:
         side = "input" if first.kind is DsdKind.FABIN else "output"
         fail(
@@ -238,6 +239,35 @@ def _microthread(
     return first.queue
 
 
+def _rely_on_queue(a: Analyzer, operands: Sequence[Value], span: Span) -> None:
+    """Fail, now or when another load is seen, if the queue of the first fabric operand varies."""
+    for value in operands:
+        if not isinstance(value, Dsr):
+            if isinstance(value, Dsd | Runtime) and _is_of_fabric(value.descriptor):
+                return
+            continue
+        state = _known_state(a, value)
+        if state is None or not _is_of_fabric(state.descriptor):
+            continue
+        if a.last_load((value.type, value.index)) is None:
+            fault = varied_load(
+                value,
+                span,
+                state,
+                what="queues, and which of them is the microthread here",
+                label="one of them",
+                user="the operation",
+            )
+            if state.has_varied_queues:
+                raise fault
+            state.queue_users.append(complaint(a, fault))
+        return
+
+
+def _is_of_fabric(descriptor: DsdDescriptor | None) -> bool:
+    return descriptor is not None and descriptor.kind in (DsdKind.FABIN, DsdKind.FABOUT)
+
+
 def _first_fabric_state(a: Analyzer, operands: Sequence[Value]) -> DsrState | None:
     """Return what the first fabric operand was loaded with; None: it is no register.
 
@@ -248,7 +278,7 @@ def _first_fabric_state(a: Analyzer, operands: Sequence[Value]) -> DsrState | No
         descriptor = state.descriptor if state is not None else None
         if isinstance(value, Dsd | Runtime):
             descriptor = value.descriptor
-        if descriptor is not None and descriptor.kind in (DsdKind.FABIN, DsdKind.FABOUT):
+        if _is_of_fabric(descriptor):
             return state
     return None
 

@@ -339,6 +339,16 @@ def _is_of_fabric(state: DsrState) -> bool:
     return state.descriptor is not None and state.descriptor.kind in _OF_FABRIC
 
 
+def _note_queue(known: DsrState, state: DsrState) -> None:
+    """Remember whether all DSDs of the fabric that a DSR is loaded with have one queue."""
+    queues = [of.descriptor.queue for of in (known, state) if of.descriptor and _is_of_fabric(of)]
+    if len({*queues}) > 1:
+        known.has_varied_queues = True
+        for complain in known.queue_users:
+            complain()
+        known.queue_users.clear()
+
+
 def _note_load(a: Analyzer, key: DsrKey, state: DsrState) -> None:
     """Remember what a DSR is loaded with; operations on it take their settings from there."""
     config = state.config
@@ -349,6 +359,7 @@ def _note_load(a: Analyzer, key: DsrKey, state: DsrState) -> None:
         known.ut_id, known.ids = state.ut_id, state.ids
     held_dsds.note(known.stepped, state.stepped.dsd)
     held_dsds.note(known.dropped, state.dropped.dsd)
+    _note_queue(known, state)
     if state.descriptor is None or state.descriptor.kind in _OF_FABRIC or not _is_of_fabric(known):
         known.descriptor = state.descriptor  # that of the fabric says on which microthread
     has_same_ids = unknown_ids(known.ids).keys() == unknown_ids(state.ids).keys()

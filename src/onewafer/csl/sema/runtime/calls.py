@@ -10,8 +10,8 @@ from onewafer.csl.sema import types as t
 from onewafer.csl.sema.builtins.registry import Site, Where, find_builtin
 from onewafer.csl.sema.closures import call_function
 from onewafer.csl.sema.closures.calls import check_call, missing_return
-from onewafer.csl.sema.externs import PendingBody
 from onewafer.csl.sema.faults import Fault, fail
+from onewafer.csl.sema.pending import PendingBody
 from onewafer.csl.sema.runtime import function_pointers, order, passing
 from onewafer.csl.sema.runtime.addresses import load
 from onewafer.csl.sema.runtime.analyzer import Analyzer, RuntimeLocal
@@ -269,6 +269,7 @@ def start(
         )
     instance.work.append(
         PendingBody(
+            instance,
             callee.module,
             declaration.body,
             lambda: _analyze_body(callee, declaration, function, parameters),
