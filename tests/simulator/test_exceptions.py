@@ -127,6 +127,26 @@ def test_exceptions_are_masked_by_a_register(engine):
     assert boot(kernel.finish(), engine=engine, width=1).launch().log(0) == [0xFFFF, 0xFF7F]
 
 
+@pytest.mark.parametrize("mask", [0xFFFF, 0xFF7F])
+def test_exceptions_are_unmasked_from_the_start(engine, mask):
+    """M147: the image may say which are not masked at first."""
+    kernel = Kernel("divides")
+    kernel.make_log()
+    kernel.unmask_exceptions(mask)
+    kernel.function("main")
+    register = kernel.register()
+    kernel.emit(Opcode.LOAD, ScalarType.U16, rd=register, ra=0, imm=MASK)
+    kernel.log_register(register)
+    one, zero = (kernel.immediate(ScalarType.U32, float_to_single(x)) for x in (1.0, 0.0))
+    kernel.emit(Opcode.DIV, F32, rd=kernel.register(), ra=one, rb=zero)
+    run = boot(kernel.finish(), engine=engine, width=1)
+    if mask == 0xFFFF:
+        assert run.launch().log(0) == [mask]
+    else:
+        with pytest.raises(SimulationError, match="FP_DIV_BY_0"):
+            run.launch()
+
+
 def test_exceptions_of_elements(engine):
     """M147: of an operation that works in the background, too."""
     kernel = Computing(exceptions.INEXACT)

@@ -196,10 +196,10 @@ FEATURE_MUTANTS = {
         "s.switches[row, SWITCH_COUNTER] = next_count(counter, limit)",
         "s.switches[row, SWITCH_COUNTER] = next_count(counter, limit - 1)",
     ),
-    "control: an operation takes the wavelet": (
+    "control: no wavelet ends an operation": (
         "data_path.py",
-        "            if is_control_next(s, channel) and not takes_control:\n",
-        "            if ready < 0:\n",
+        "        if ready == FAR or not is_control_next(s, channel):\n",
+        "        if ready == FAR or ready >= 0:\n",
     ),
     "control: the data task takes the wavelet": (
         "tasks.py",
@@ -304,13 +304,13 @@ SETTLED_MUTANTS = {
     ),
     "marks: nobody forgets that a wavelet was marked": (
         "marks.py",
-        "s.arena[tag_place(s, fifo, head - 1)] = 0",
+        "s.arena[tag_place(s, fifo, number)] = 0",
         "pass",
     ),
-    "control: an operation that is not watched takes the wavelet": (
+    "marks: only the last of several wavelets is not marked any more": (
         "marks.py",
-        "            if s.arena[tag_place(s, channel, number)] & CONTROL_TAG:\n",
-        "            if False:\n",
+        "    for number in range(head - count, head):\n",
+        "    for number in range(head - 1, head):\n",
     ),
 }
 MODULES = {"programs": "generation", "switched_lines": "test_settled_routes"}

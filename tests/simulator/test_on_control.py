@@ -28,15 +28,19 @@ CONTROL_WORD = commands(0, ignore=False, entry=40)
 DONE, SPECIAL, LOCKED = 9, 10, 11
 
 
-def listener(num_words, *, extent=None, has_control_task=False, again=False, **options):
-    """Return a program that receives on a microthread; its tasks log their numbers."""
+def listener(num_words, *, extent=None, has_control_task=False, behind=None, **options):
+    """Return a program that receives on a microthread; its tasks log their numbers.
+
+    With `behind` there is another operation on the same microthread, which a control wavelet ends
+    as well or does not.
+    """
     kernel = Kernel("listener")
     kernel.make_log()
     base = kernel.data("received", ScalarType.U32, num_elements=num_words)
     kernel.function("main")
-    config = DsdConfig(0, DONE, ends_on_control=True, **options)
-    for offset in range(2 if again else 1):
-        target = kernel.vector(base + 4 * offset * (num_words // 2), num_words)
+    for number, ends in enumerate([True] if behind is None else [True, behind]):
+        config = DsdConfig(0, DONE, ends_on_control=ends, **options)
+        target = kernel.vector(base + 4 * number * (num_words // 2), num_words)
         source = kernel.incoming(COLOR, extent or num_words)
         kernel.operate(MOV32, target, src1=source, config=config)
     kernel.emit(Opcode.UNBLOCK_COMMAND_STREAM)
@@ -84,18 +88,29 @@ def test_control_wavelet_activates_or_unblocks_besides(engine):
         assert found.log(1) == expected
 
 
-def test_control_wavelet_that_ends_an_operation_starts_no_task(engine):
-    """M98: the operation takes the wavelet, as M65 says of data."""
+def test_control_wavelet_that_ended_an_operation_starts_its_task(engine):
+    """M98: it stays where it is, and is the next of the channel when the operation is over."""
     found = run([5, (CONTROL_WORD,)], listener(4, has_control_task=True), engine)
-    assert found.log(1) == [DONE]
+    assert sorted(found.log(1)) == [DONE, 40]
+    starts = found.cycles(EventKind.TASK_START, 1)
+    (end,) = found.cycles(EventKind.DSD_END, 1)
+    assert starts[1] == end + WSE3.timing.task_start_cycles
 
 
-def test_control_wavelet_ends_one_operation(engine):
-    """M98: the next one goes on behind it, on the same microthread and channel."""
+def test_control_wavelet_that_ended_an_operation_is_taken_by_the_next(engine):
+    """M98: by one that it does not end, as an element (M95)."""
     script = [5, (CONTROL_WORD,), 6, 7, (CONTROL_WORD,)]
-    found = run(script, listener(4, again=True), engine)
-    assert found.words("received", 1) == [5, 0, 6, 7]
+    found = run(script, listener(8, extent=4, behind=False), engine)
+    assert found.words("received", 1) == [5, 0, 0, 0, CONTROL_WORD, 6, 7, CONTROL_WORD]
     assert found.log(1) == [DONE, DONE]
+
+
+def test_control_wavelet_ends_each_operation_that_it_may_end(engine):
+    """M98: the next one receives nothing until somebody has taken the wavelet."""
+    script = [5, (CONTROL_WORD,), 6, 7]
+    found = run(script, listener(8, extent=4, behind=True), engine)
+    assert found.words("received", 1) == [5, *[0] * 7]
+    assert len(found.cycles(EventKind.DSD_END, 1)) == 2
 
 
 def test_operation_ends_in_the_cycle_after_its_control_wavelet(engine):

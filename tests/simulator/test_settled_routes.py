@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from onewafer.image import DsdOperation, ScalarType, TaskKind, make_image
+from onewafer.image import DsdConfig, DsdOperation, ScalarType, make_image
 from onewafer.simulator import LoadedProgram
 from onewafer.simulator.fast import FastEngine
 from onewafer.simulator.fast.fields import (
@@ -47,17 +47,16 @@ TURN = (commands(ADVANCE),)
 DELIVERED = (commands(0, ignore=False, entry=40),)
 
 
-def reader(num_words, *, num_operations=1, has_control_task=False):
+def reader(num_words, *, num_operations=1, ends_on_control=False):
     """Return a program that receives words in several operations of equal length."""
     kernel = Kernel("reader")
     base = kernel.data("received", ScalarType.U32, [0] * (num_words * num_operations))
     kernel.function("main")
     for number in range(num_operations):
         vector = kernel.vector(base + 4 * number * num_words, num_words)
-        kernel.operate(DsdOperation.MOV32, vector, src1=kernel.incoming(COLOR, num_words))
-    if has_control_task:
-        kernel.label("control")
-        kernel.task(TaskKind.CONTROL, 40, "control")
+        config = DsdConfig(number, ends_on_control=True) if ends_on_control else None
+        source = kernel.incoming(COLOR, num_words)
+        kernel.operate(DsdOperation.MOV32, vector, src1=source, config=config)
     return kernel.finish()
 
 
@@ -116,13 +115,13 @@ def test_no_fifo_holds_marked_wavelets_when_they_are_gone():
     assert not (shapes & HOLDS_MARKED).any()
 
 
-@pytest.mark.parametrize("has_control_task", [False, True])
-def test_operations_are_watched_only_where_control_wavelets_start_tasks(has_control_task):
-    program = reader(3, has_control_task=has_control_task)
+@pytest.mark.parametrize("ends_on_control", [False, True])
+def test_operations_are_watched_only_where_control_wavelets_end_them(ends_on_control):
+    program = reader(3, ends_on_control=ends_on_control)
     _, image = line([1, 2, 3], switch=TURNS, readers={1: program})
     s = run(image)
     steps = s.arena[s.operations[s.operations[:, OPS_OFFSET] > 0, OPS_OFFSET] + OP_STEPS]
-    assert bool((steps & WATCHED).any()) == has_control_task
+    assert bool((steps & WATCHED).any()) == ends_on_control
 
 
 @pytest.mark.parametrize(
@@ -137,7 +136,7 @@ def test_operations_are_watched_only_where_control_wavelets_start_tasks(has_cont
 )
 @pytest.mark.parametrize("slices", [None, 1, 5])
 def test_scripts_agree(script, slices):
-    """Among them those that a control wavelet nobody takes holds up for good (M95)."""
+    """Among them those in which operations take control wavelets (M95)."""
     readers = {1: reader(1, num_operations=3), 2: reader(1, num_operations=3)}
     assert_agreement(*line(script, switch=TURNS, readers=readers), slices)
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from onewafer.errors import DeadlockError, ImageError, SimulationError
+from onewafer.errors import ImageError, SimulationError
 from onewafer.image import (
     ChannelKind,
     ColorConfig,
@@ -233,27 +233,24 @@ def test_ignored_control_wavelet_stays_out(engine):
     assert (run.log(1), run.log(2)) == ([], [1005])
 
 
-def test_operation_waits_behind_a_control_wavelet(engine):
-    """M95: an operation does not take it; in a program without control tasks nobody does."""
-    programs = {
-        (0, 0): talker(COLOR, [1, (ADVANCE_WORD & ~(1 << 24),), 2]),
-        (1, 0): receiver(COLOR, 2),
-    }
-    run = boot(programs, engine=engine, width=2, routes=eastward(COLOR, 0, 1))
-    with pytest.raises(DeadlockError, match="behind a control wavelet") as caught:
-        run.launch()
-    assert "after 1 of 2 elements" in str(caught.value)
+def test_operation_takes_a_control_wavelet_as_an_element(engine):
+    """M95: its word is the element, and the mark is lost."""
+    word = commands(NOP, ignore=False, entry=40, data=9)
+    programs = {(0, 0): talker(COLOR, [1, (word,), 2]), (1, 0): receiver(COLOR, 3)}
+    run = boot(programs, engine=engine, width=2, routes=eastward(COLOR, 0, 1)).launch()
+    assert run.words("received", 1) == [1, word, 2]
 
 
 @pytest.mark.parametrize("delay", [0, 60, 300])
-def test_operation_goes_on_behind_a_control_task(engine, delay):
-    """M95, M96: a control task takes the wavelet out of the way, also if data wait before it."""
-    data = [1, 2, 3, 4, 99]
+@pytest.mark.parametrize("num_words", [4, 5])
+def test_operation_reads_before_a_control_task(engine, delay, num_words):
+    """M95, M96: it takes what it has elements for; what is behind them starts the task."""
+    data = [1, 2, 3, 4]
     kernel = Kernel("receiver")
     kernel.make_log()
-    base = kernel.data("received", ScalarType.U32, num_elements=len(data))
+    base = kernel.data("received", ScalarType.U32, num_elements=num_words)
     kernel.function("main")
-    target, source = kernel.vector(base, len(data)), kernel.incoming(COLOR, len(data))
+    target, source = kernel.vector(base, num_words), kernel.incoming(COLOR, num_words)
     kernel.emit(Opcode.UNBLOCK, imm=channel(ChannelKind.INPUT_QUEUE, 2))
     kernel.emit(Opcode.UNBLOCK_COMMAND_STREAM)
     kernel.spin(delay)
@@ -264,10 +261,10 @@ def test_operation_goes_on_behind_a_control_task(engine, delay):
     kernel.emit(Opcode.END_TASK)
     kernel.task(TaskKind.CONTROL, 40, "control")
     word = commands(NOP, ignore=False, entry=40)
-    programs = {(0, 0): talker(COLOR, [*data[:4], (word,), 99]), (1, 0): kernel.build()}
+    programs = {(0, 0): talker(COLOR, [*data, (word,)]), (1, 0): kernel.build()}
     run = boot(programs, engine=engine, width=2, routes=eastward(COLOR, 0, 1)).launch()
-    assert run.log(1) == [7]
-    assert run.words("received", 1) == data
+    assert run.words("received", 1) == [*data, word][:num_words]
+    assert run.log(1) == [7] * (num_words == len(data))
 
 
 @pytest.mark.parametrize("architecture", [WSE2, WSE3])

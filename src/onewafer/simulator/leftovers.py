@@ -124,8 +124,8 @@ def _why(
     has_control_task = any(task.kind is TaskKind.CONTROL for task in program.tasks)
     if is_control and not has_control_task:
         return (
-            "the program has no control task; let the command ignore the compute element, or bind "
-            "one with @bind_control_task(task, id)"
+            "the program has no control task; let an operation take it, let the command ignore the "
+            "compute element, or bind one with @bind_control_task(task, id)"
         )
     tasks = [
         task.name

@@ -33,7 +33,6 @@ from onewafer.simulator.fast.fields import (
 )
 from onewafer.simulator.fast.fifo import ready_cycle
 from onewafer.simulator.fast.marks import is_control_next
-from onewafer.simulator.fast.operation import ends_on_control, takes_control
 from onewafer.simulator.fast.switching import marked_word
 
 
@@ -49,10 +48,9 @@ def ready_controls(s: Arrays, block: int, cycle: int) -> int:
         readable = ready_cycle(s, channel)
         if readable == FAR or int64(s.blocked_colors[pe]) >> s.ways[way, WAY_COLOR] & 1:
             continue
-        if not is_control_next(s, channel):
+        if s.arena[channel + FIFO_READER]:
             continue
-        reader = s.arena[channel + FIFO_READER]
-        if reader and (ends_on_control(s, reader) or takes_control(s, reader)):
+        if not is_control_next(s, channel):
             continue
         if readable > cycle:
             wake_attention(s, block, readable)

@@ -9,7 +9,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from onewafer.image import FifoAction
-from onewafer.simulator.arithmetic.outputs import TAKES_CONTROL
 from onewafer.simulator.fast.agenda import note, wake_attention, wake_element
 from onewafer.simulator.fast.arrays import int64
 from onewafer.simulator.fast.compilation import kernel, merged, shared, trailing_zeros
@@ -54,7 +53,6 @@ from onewafer.simulator.fast.fields import (
     OP_STEPS,
     OPERAND_BASE,
     OPERAND_KIND,
-    OPERAND_STEP,
     OPS_START,
     OPS_THREAD,
     OUTPUT,
@@ -87,7 +85,7 @@ from onewafer.simulator.fast.rings import (
     release_rings,
 )
 from onewafer.simulator.fast.tasks import control_arrived, operation_ended
-from onewafer.simulator.fast.watched import serve_watched, take_from_channel
+from onewafer.simulator.fast.watched import serve_watched
 from onewafer.simulator.state import FIRST_THREAD
 from onewafer.simulator.statistics import StallReason
 from onewafer.trace import EventKind
@@ -180,9 +178,6 @@ def obstacle_of(s: Arrays, block: int, op: int, cycle: int) -> int:
             if ready > cycle:
                 wake_element(s, block, ready)
                 return _INPUT_EMPTY
-            takes_control = s.arena[op + at + OPERAND_STEP] & TAKES_CONTROL != 0
-            if is_control_next(s, channel) and not takes_control:
-                return _INPUT_EMPTY
     if s.arena[op + OP_DEST + OPERAND_KIND] == OUTPUT:
         source = s.arena[op + OP_DEST + OPERAND_BASE]
         room = room_cycle(s, source, 1)
@@ -198,7 +193,7 @@ def obstacle_of(s: Arrays, block: int, op: int, cycle: int) -> int:
 def special_obstacle_of(s: Arrays, block: int, op: int, cycle: int) -> int:
     """Return whether a ring holds an operation up; a control wavelet may end it (M98, M111)."""
     ring = lacking_ring(s, op)
-    ends = ends_on_control(s, op) and take_ending_control(s, block, op, cycle)
+    ends = ends_on_control(s, op) and meets_control(s, block, op, cycle)
     if not ends and ring != NONE:
         ends = act_on_lack(s, block, op, ring, cycle)
     if ends:
@@ -210,8 +205,8 @@ def special_obstacle_of(s: Arrays, block: int, op: int, cycle: int) -> int:
 
 
 @kernel
-def take_ending_control(s: Arrays, block: int, op: int, cycle: int) -> bool:
-    """Take the control wavelet that ends an operation (M98); tell whether there was one."""
+def meets_control(s: Arrays, block: int, op: int, cycle: int) -> bool:
+    """Tell whether a control wavelet that is next ends an operation (M98); it stays there."""
     for at in (OP_SRC0, OP_SRC1):
         if s.arena[op + at + OPERAND_KIND] != INPUT:
             continue
@@ -222,7 +217,6 @@ def take_ending_control(s: Arrays, block: int, op: int, cycle: int) -> bool:
         if ready > cycle:
             wake_element(s, block, ready)
             continue
-        take_from_channel(s, block, channel, cycle)
         control_arrived(s, block, op)
         return True
     return False

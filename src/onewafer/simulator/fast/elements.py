@@ -66,9 +66,10 @@ from onewafer.simulator.fast.fifo import (
     capacity_of,
     last_place,
     place_of,
+    ready_cycle,
     room_cycle,
 )
-from onewafer.simulator.fast.marks import data_cycle, num_data, set_tag, tag_from_ramp
+from onewafer.simulator.fast.marks import holds_marked, set_tag, tag_from_ramp, unmark
 from onewafer.simulator.fast.recording import record
 from onewafer.simulator.fast.staging import settle
 from onewafer.simulator.fast.words import stream_words
@@ -146,11 +147,11 @@ def earliest_cycle(s: Arrays, block: int, op: int, cycle: int) -> int:
 
 @kernel
 def inputs_cycle(s: Arrays, first: int, second: int, cycle: int) -> int:
-    """Return from when, not before `cycle`, the wavelets of an element are there (M95)."""
+    """Return from when, not before `cycle`, the wavelets of an element are there."""
     if first:
-        cycle = max(cycle, data_cycle(s, first))
+        cycle = max(cycle, ready_cycle(s, first))
     if second:
-        cycle = max(cycle, data_cycle(s, second))
+        cycle = max(cycle, ready_cycle(s, second))
     return cycle
 
 
@@ -161,9 +162,9 @@ def execute(s: Arrays, block: int, op: int, cycle: int, horizon: int, most: int)
     if not s.arena[op + OP_IS_ENDLESS]:
         most = min(most, s.arena[op + OP_LENGTH] - s.arena[op + OP_NEXT])
     if first:
-        most = min(most, num_data(s, first))
+        most = min(most, s.arena[first + FIFO_TAIL] - s.arena[first + FIFO_HEAD])
     if second:
-        most = min(most, num_data(s, second))
+        most = min(most, s.arena[second + FIFO_TAIL] - s.arena[second + FIFO_HEAD])
     if out:
         used = s.arena[out + FIFO_TAIL] - s.arena[out + FIFO_HEAD]
         most = min(most, capacity_of(s, out) - used)
@@ -325,6 +326,8 @@ def pass_on(s: Arrays, block: int, op: int, start: int, count: int) -> None:
 def take_many(s: Arrays, block: int, channel: int, start: int, count: int) -> None:
     """Count wavelets out of a channel, and wake the router if it waits for the first place."""
     s.arena[channel + FIFO_HEAD] += count
+    if holds_marked(s, channel):
+        unmark(s, channel, count)
     if s.arena[channel + FIFO_STATE]:
         s.arena[channel + FIFO_STATE] = 0
         wake_router(s, block, start + 1)

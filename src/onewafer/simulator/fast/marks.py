@@ -13,14 +13,13 @@ from onewafer.simulator.fast.compilation import kernel, shared
 from onewafer.simulator.fast.fields import (
     COLOR_MASK,
     CONTROL_TAG,
-    FAR,
     FIFO_HEAD,
     FIFO_SHAPE,
     FIFO_TAIL,
     HOLDS_MARKED,
     MARK_TAGS,
 )
-from onewafer.simulator.fast.fifo import ready_cycle, tag_place
+from onewafer.simulator.fast.fifo import tag_place
 
 if TYPE_CHECKING:
     from onewafer.simulator.fast.arrays import Arrays
@@ -41,10 +40,11 @@ def tag_from_ramp(s: Arrays, pe: int, tag: int) -> int:
 
 
 @shared
-def unmark(s: Arrays, fifo: int) -> None:
-    """Clear the tag of the wavelet that was just taken, and look whether others are marked."""
+def unmark(s: Arrays, fifo: int, count: int) -> None:
+    """Clear the tags of the wavelets that were just taken, and look whether others are marked."""
     head = s.arena[fifo + FIFO_HEAD]
-    s.arena[tag_place(s, fifo, head - 1)] = 0
+    for number in range(head - count, head):
+        s.arena[tag_place(s, fifo, number)] = 0
     for number in range(head, s.arena[fifo + FIFO_TAIL]):
         if s.arena[tag_place(s, fifo, number)] & MARK_TAGS:
             return
@@ -63,20 +63,3 @@ def is_control_next(s: Arrays, channel: int) -> bool:
     if not holds_marked(s, channel):
         return False
     return s.arena[tag_place(s, channel, s.arena[channel + FIFO_HEAD])] & CONTROL_TAG != 0
-
-
-@kernel
-def num_data(s: Arrays, channel: int) -> int:
-    """Return how many wavelets of a channel come before the first control wavelet."""
-    head, tail = s.arena[channel + FIFO_HEAD], s.arena[channel + FIFO_TAIL]
-    if holds_marked(s, channel):
-        for number in range(head, tail):
-            if s.arena[tag_place(s, channel, number)] & CONTROL_TAG:
-                return number - head
-    return tail - head
-
-
-@kernel
-def data_cycle(s: Arrays, channel: int) -> int:
-    """Return from when the oldest wavelet can be taken as data; FAR: there is none, or no data."""
-    return FAR if is_control_next(s, channel) else ready_cycle(s, channel)

@@ -97,7 +97,6 @@ from onewafer.simulator.fast.fields import (
     PROGRAM_CHECKED,
     PROGRAM_CODE,
     PROGRAM_COLORS,
-    PROGRAM_CONTROL_TASKS,
     PROGRAM_DSDS,
     PROGRAM_HAS_QUEUES,
     PROGRAM_NUM_DSDS,
@@ -259,9 +258,7 @@ def prepare(s: Arrays, pe: int, code: int, config: int, op: int, cycle: int) -> 
         or s.arena[op + OP_SRC1 + OPERAND_KIND] == RING
         or s.arena[op + OP_DEST + OPERAND_KIND] == RING
     )
-    is_watched = (
-        has_ring or takes_control(s, op) or marks_wavelets(s, op) or minds_control(s, pe, op)
-    )
+    is_watched = has_ring or takes_control(s, op) or marks_wavelets(s, op) or minds_control(s, op)
     packed = 0
     if is_fabric and has_packed(s, op):
         is_watched, packed = True, PACKED
@@ -327,17 +324,9 @@ def ends_on_control(s: Arrays, op: int) -> bool:
 
 
 @kernel
-def minds_control(s: Arrays, pe: int, op: int) -> bool:
-    """Tell whether a control wavelet in a channel of an operation may start or end something.
-
-    Else it only holds the operation up (M95), for good.
-    """
-    program = s.pes[pe, PE_PROGRAM]
-    if (
-        s.programs[program, PROGRAM_CONTROL_TASKS] == NONE
-        and not s.programs[program, PROGRAM_HAS_QUEUES]
-        and not ends_on_control(s, op)
-    ):
+def minds_control(s: Arrays, op: int) -> bool:
+    """Tell whether a control wavelet that may come is more than an element of an operation."""
+    if not ends_on_control(s, op):
         return False
     return has_tagged_input(s, op, OP_SRC0) or has_tagged_input(s, op, OP_SRC1)
 

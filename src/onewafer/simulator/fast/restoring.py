@@ -129,9 +129,7 @@ from onewafer.simulator.fast.fields import (
     PROGRAM_CHECKED,
     PROGRAM_COLORS,
     PROGRAM_CONFIGS,
-    PROGRAM_CONTROL_TASKS,
     PROGRAM_DSDS,
-    PROGRAM_HAS_QUEUES,
     PROGRAM_QUEUES,
     RING,
     RINGS_COUNT,
@@ -387,8 +385,8 @@ def _restore_operations(s: Arrays, table: Table) -> None:
     is_input = [forms[at] == tables.INPUT for at in (OP_SRC0, OP_SRC1)]
     is_fabric = is_input[0] | is_input[1] | (forms[OP_DEST] == tables.OUTPUT)
     is_ring = np.any([form == tables.FIFO for form in forms.values()], axis=0)
-    minds = (program[:, PROGRAM_CONTROL_TASKS] != NONE) | (program[:, PROGRAM_HAS_QUEUES] != 0)
-    minds[is_asynchronous] |= s.configs[config[is_asynchronous], CONFIG_ENDS] != 0
+    minds = np.zeros(len(row), np.bool_)
+    minds[is_asynchronous] = s.configs[config[is_asynchronous], CONFIG_ENDS] != 0
     minds &= _have_tagged_input(s, op, OP_SRC0) | _have_tagged_input(s, op, OP_SRC1)
     is_packed = _are_packed(s, op)
     is_watched = is_ring | minds | _mark_wavelets(s, op) | is_packed

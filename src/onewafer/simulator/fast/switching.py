@@ -261,7 +261,7 @@ def move_by_switch(
     take(s, source, cycle)
     s.arena[source + FIFO_LAST_MOVE] = cycle
     if word & (CONTROL_MARK | ADVANCE_MARK):
-        unmark(s, source)
+        unmark(s, source, 1)
     if s.arena[source + FIFO_STATE]:
         end_wait(s, source, cycle)
     ready = ready_cycle(s, source)

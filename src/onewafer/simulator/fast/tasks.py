@@ -273,7 +273,7 @@ def take_wavelet(s: Arrays, block: int, channel: int, task: int, cycle: int) -> 
     is_control = is_control_next(s, channel)
     word = take(s, channel, cycle)
     if is_control:
-        unmark(s, channel)
+        unmark(s, channel, 1)
     if s.arena[channel + FIFO_STATE]:
         s.arena[channel + FIFO_STATE] = 0
         wake_router(s, block, cycle + 1)

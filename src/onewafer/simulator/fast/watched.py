@@ -1,7 +1,6 @@
-"""Operations that have a ring, or read a channel by which control wavelets may come (M95, M111).
+"""Operations that have a ring, or to which a control wavelet is more than an element (M98, M111).
 
-Such operations are served element by element: what they wait for may change in any cycle, and a
-control wavelet behind the one they take starts a task.
+Such operations are served element by element: what they wait for may change in any cycle.
 """
 
 from __future__ import annotations
@@ -40,7 +39,6 @@ from onewafer.simulator.fast.fields import (
     BLOCK_PE,
     CHECKED,
     CONTROL_TAG,
-    FAR,
     FAULT,
     FIFO_ROUTE,
     FIFO_SHAPE,
@@ -75,7 +73,7 @@ from onewafer.simulator.fast.fields import (
     T_RAMP,
     VECTOR,
 )
-from onewafer.simulator.fast.fifo import WORD, put, ready_cycle, take
+from onewafer.simulator.fast.fifo import WORD, put, take
 from onewafer.simulator.fast.marks import is_control_next, set_tag, tag_from_ramp, unmark
 from onewafer.simulator.fast.memory import read, write
 from onewafer.simulator.fast.recording import record
@@ -230,17 +228,14 @@ def take_operand(s: Arrays, block: int, op: int, at: int, k: int, cycle: int) ->
 
 @kernel
 def take_from_channel(s: Arrays, block: int, channel: int, cycle: int) -> int:
-    """Take a wavelet; tell the router of the place, and the picker of a control wavelet (M96)."""
+    """Take a wavelet; tell the router of the place."""
     is_control = is_control_next(s, channel)
     word = take(s, channel, cycle)
     if is_control:
-        unmark(s, channel)
+        unmark(s, channel, 1)
     if s.arena[channel + FIFO_STATE]:
         s.arena[channel + FIFO_STATE] = 0
         wake_router(s, block, cycle + 1)
-    ready = ready_cycle(s, channel)
-    if ready < FAR and is_control_next(s, channel):
-        wake_attention(s, block, max(cycle + 1, ready))
     return word
 
 

@@ -159,7 +159,7 @@ class DataPath:
 
     def _ends_early(self, operation: Operation, cycle: int) -> bool:
         """Tell whether an operation ends before its last element (M98, M112, M115, M149)."""
-        if operation.ends_on_control and self._take_ending_control(operation, cycle):
+        if operation.ends_on_control and self._meets_control(operation, cycle):
             return True
         fifo = operation.lacking_fifo
         if fifo is None:
@@ -175,8 +175,8 @@ class DataPath:
             self._owner.set_result(operation.pc, 0)
         return gives_up
 
-    def _take_ending_control(self, operation: Operation, cycle: int) -> bool:
-        """Take the control wavelet that ends an operation (M98); tell whether there was one."""
+    def _meets_control(self, operation: Operation, cycle: int) -> bool:
+        """Tell whether a control wavelet that is next ends an operation (M98); it stays there."""
         for source in operation.inputs:
             channel = source.channel
             if not channel.words or not is_control(channel.words[0][1]):
@@ -184,8 +184,6 @@ class DataPath:
             if channel.words[0][0] > cycle:
                 self._agenda.schedule(self._owner, channel.words[0][0])
                 continue
-            channel.words.popleft()
-            self._tell_of_place(channel, cycle)
             self._owner.control_arrived(operation)
             return True
         return False
@@ -201,7 +199,7 @@ class DataPath:
             return StallReason.FIFO
         for source in operation.inputs:
             words = source.channel.words
-            if not words or source.is_held_up:
+            if not words:
                 return StallReason.INPUT_EMPTY
             if words[0][0] > cycle:
                 self._agenda.schedule(self._owner, words[0][0])

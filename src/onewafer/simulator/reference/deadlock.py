@@ -132,12 +132,6 @@ def _wait(operation: Operation) -> str:
         return f"in {name} waits for a wavelet ({queue}color {empty[0].color}) {done}"
     if operation.reason is StallReason.FIFO:
         return f"in {name} waits for an element or a place in a FIFO {done}"
-    if operation.reason is StallReason.INPUT_EMPTY:
-        colors = " and ".join(str(source.channel.color) for source in operation.inputs)
-        return (
-            f"in {name} waits for a wavelet (color {colors}) behind a control wavelet, which no "
-            f"control task takes here, and the operation has no .on_control, {done}"
-        )
     return f"in {name} waits {done}"
 
 

@@ -26,7 +26,6 @@ from onewafer.simulator.arithmetic.outputs import (
     MARKS,
     NUM_PACKED,
     PACKS,
-    TAKES_CONTROL,
     UNMARKS,
 )
 
@@ -215,12 +214,6 @@ class InputOperand:
     def write(self, k: int, word: int) -> None:
         """Never: a fabin DSD is a source."""
         raise NotImplementedError
-
-    @property
-    def is_held_up(self) -> bool:
-        """Whether a control wavelet is before what the operation waits for (M95)."""
-        words = self.channel.words
-        return bool(words) and is_control(words[0][1]) and not self.flags & TAKES_CONTROL
 
 
 class OutputOperand:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from onewafer.errors import SimulationError
 from onewafer.image import DSD_OPERATIONS, DsdConfig, DsdOperation, FifoAction
 from onewafer.simulator.arithmetic.control import ADVANCE_MARK
-from onewafer.simulator.arithmetic.outputs import ADVANCES, NUM_PACKED, TAKES_CONTROL
+from onewafer.simulator.arithmetic.outputs import ADVANCES, NUM_PACKED
 from onewafer.simulator.arithmetic.undefined import carry_of
 from onewafer.simulator.messages import UNPACKED_OPERAND
 from onewafer.simulator.reference.fifo import Fifo, FifoOperand
@@ -139,11 +139,6 @@ class Operation:
     def is_complete(self) -> bool:
         """Whether the last element has been executed."""
         return self.next_element == self.length and not self.is_endless
-
-    @property
-    def takes_control(self) -> bool:
-        """Whether control wavelets that it could read are the operation's (M48, M98, M99)."""
-        return self.ends_on_control or any(s.flags & TAKES_CONTROL for s in self.inputs)
 
     @property
     def is_reduction(self) -> bool:

@@ -121,15 +121,14 @@ class Picker:
     def _task_of_wavelet(self, channel: Channel, cycle: int) -> Task | None:
         """Return the task that the first wavelet of a channel starts now (M60, M65, M96)."""
         is_blocked = int(self._state.blocked_colors[self._owner.index]) >> channel.home & 1
-        if is_blocked or not channel.words:
+        if is_blocked or not channel.words or channel.reader is not None:
             return None
         readable, word = channel.words[0]
         tables = self._tables
         if is_control(word):
-            is_awaited = channel.reader is not None and channel.reader.takes_control
-            if not tables.control_tasks or is_awaited:
+            if not tables.control_tasks:
                 return None
-        elif channel.reader is not None or channel.home not in tables.data_task_of_color:
+        elif channel.home not in tables.data_task_of_color:
             return None
         if readable > cycle:
             self._agenda.schedule(self._owner, readable)
