@@ -71,6 +71,8 @@ class Architecture:
     """Whether a program chooses the microthread of an operation (`.ut_id`); else its queues do."""
     has_all_fifo_actions: bool
     """Whether a FIFO says what happens when it is full, and may let an operation wait or fail."""
+    num_fabric_inputs: int
+    """Fabric DSDs that one operation can read."""
     has_color_swap: bool
     """Whether a router can give a wavelet the other color of its pair, `color ^ 1`."""
     io_bytes_per_second: float

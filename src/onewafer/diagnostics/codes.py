@@ -36,6 +36,7 @@ CODES = MappingProxyType(
         "duplicate-queue": "A queue is initialised twice",
         "duplicate-rectangle": "The rectangle is set twice",
         "duplicate-task-binding": "A task id or task is bound twice",
+        "duplicate-register": "Two FIFOs have one register",
         "duplicate-tile-code": "A PE gets its program twice",
         "element-size-mismatch": "An operation works on elements of another size than the array's",
         "empty-dsd": "No DSD of an operation has elements",

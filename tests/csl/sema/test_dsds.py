@@ -299,7 +299,7 @@ def test_an_asynchronous_operation_needs_a_dsd_that_names_its_queue(analyze, sta
          ".output_queue = @get_output_queue(2), .zero = .{ .third_source = true } });"), "unknown-field"),
         ("_ = @get_dsd(mem1d_dsd, .{ .tensor_access = |i|{n} -> a[i], .wavelet_index_offset = true });",
          "unsupported-feature"),
-        ("const r = @get_dsr(dsr_dest, 1); @load_to_dsr(r, out, .{ .async = true }); @fmovs(r, d);", "missing-field"),
+        ("const r = @get_dsr(dsr_dest, 1); @load_to_dsr(r, out, .{ .async = true }); @fmovs(r, d, .{ .async = false });", "type-mismatch"),
         ("_ = @get_dsd(mem1d_dsd, .{ .extent = 4 });", "missing-field"),
         ("_ = @get_dsd(mem1d_dsd, .{ .tensor_access = |i|{4} -> a[i * i] });", "tensor-access"),
         ("_ = @get_dsd(mem1d_dsd, .{ .tensor_access = |i, j|{4, 4} -> a[i + j] });", "tensor-access"),
@@ -369,6 +369,33 @@ def test_a_register_is_loaded_wherever_the_only_load_stands(analyze, calls):
     result = analyze(f"{REGISTER} fn main() void {{ {calls} }} {LOAD} {SEND}", arch="wse2")
     (operation,) = result.function("send").body
     assert operation.config.microthread == 3
+
+
+LOAD_ASYNC = (
+    "fn load_async() void { @load_to_dsr(r, first, .{ .async = true, .activate = done }); }"
+)
+DONE = "const done = @get_local_task_id(9); task finish() void {} comptime { @bind_local_task(finish, done); }"
+
+
+@pytest.mark.parametrize("config", ["", ", .{}", ", .{ .async = true }"])
+@pytest.mark.parametrize("is_here", [False, True])
+def test_an_operation_is_asynchronous_by_the_load_of_its_register(analyze, config, is_here):
+    """SDK documentation, "DSDs": the operation need not say it again."""
+    load = "@load_to_dsr(r, first, .{ .async = true, .activate = done });" if is_here else ""
+    body = f"fn main() void {{ load_async(); {load} @mov32(r, x[0]{config}); }}"
+    result = analyze(f"{DONE} {REGISTER} {body} {LOAD_ASYNC}", arch="wse2")
+    operation = result.function("main").body[-1]
+    assert (operation.config.microthread, operation.config.activate) == (3, 9)
+
+
+@pytest.mark.parametrize("calls", ["load(); load_async();", "load_async(); load();"])
+def test_whether_an_operation_is_asynchronous_is_known(analyze, calls):
+    functions = f"fn main() void {{ {calls} send(); }} {LOAD} {LOAD_ASYNC}"
+    by_load = "fn send() void { @mov32(r, x[0]); }"
+    error = analyze(f"{DONE} {REGISTER} {functions} {by_load}", arch="wse2").error
+    assert error.code == "unsupported-feature"
+    assert "with `.async` and without it" in error.message
+    assert not analyze(f"{DONE} {REGISTER} {functions} {SEND}", arch="wse2").errors
 
 
 @pytest.mark.parametrize(

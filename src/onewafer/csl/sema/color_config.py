@@ -135,9 +135,16 @@ def _pop_mode(value: Value, span: Span) -> PopMode:
 def _position(value: Value, last: SwitchPosition, span: Span) -> SwitchPosition | None:
     """Return the position that changes one side of the last one; None: it is not valid."""
     fields = read_fields(value, "a switch position", span, known=("rx", "tx", "invalid"))
-    if read_flag(fields, "invalid", span):
+    if "invalid" in fields and len(fields) == 1:
+        if not read_flag(fields, "invalid", span):
+            fail(
+                "type-mismatch",
+                "`.invalid` of a switch position can only be true",
+                span,
+                help="give the position an `.rx` or a `.tx`, or leave it out",
+            )
         return None
-    if len(fields) != 1:
+    if len(fields) != 1 or "invalid" in fields:
         fail("type-mismatch", "a switch position changes either `rx` or `tx`", span)
     if "rx" in fields:
         return SwitchPosition(_directions(fields["rx"], span), last.tx)

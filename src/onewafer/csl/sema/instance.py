@@ -20,6 +20,7 @@ from onewafer.csl.sema.values import (
     Array,
     Decisions,
     Dsd,
+    Dsr,
     FunctionAddress,
     FunctionValue,
     Pointer,
@@ -129,6 +130,8 @@ class Fifos:
 
     requests: list[FifoRequest] = field(default_factory=list[FifoRequest])
     """By number."""
+    registers: dict[Dsr, Span] = field(default_factory=dict["Dsr", "Span"])
+    """Those that FIFOs name, and where."""
     with_length: set[int] = field(default_factory=set[int])
     """Those whose length the program sets."""
     findings: list[tuple[frozenset[int], Diagnostic]] = field(
@@ -162,6 +165,10 @@ class DsrState:
     """There are several with different settings."""
     users: list[Callable[[], None]] = field(default_factory=list["Callable[[], None]"])
     """What to say, for each operation that took its settings from here, if it becomes varied."""
+    is_sometimes_synchronous: bool = False
+    """Some load does not say `.async = true`."""
+    users_of_async: list[Callable[[], None]] = field(default_factory=list["Callable[[], None]"])
+    """What to say, for each operation that is asynchronous because all loads say so."""
     has_varied_queues: bool = False
     """There are several DSDs of the fabric with different queues."""
     queue_users: list[Callable[[], None]] = field(default_factory=list["Callable[[], None]"])

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from onewafer.image import DsdDescriptor
 
 
-def _descriptors(a: Analyzer, operands: Sequence[Value]) -> list[DsdDescriptor]:
+def known_descriptors(a: Analyzer, operands: Sequence[Value]) -> list[DsdDescriptor]:
     """Return the descriptors of the operands as far as they are known, the destination first."""
     found: list[DsdDescriptor] = []
     for value in operands:
@@ -86,6 +86,16 @@ def read_config(
     )
     loaded = loaded_config(a, operands, span)
     is_async = read_flag(fields, "async", span)
+    if loaded is not None and not is_async:
+        if "async" in fields:
+            fail(
+                "type-mismatch",
+                "a DSR of this operation was loaded with `.async = true`, so it is asynchronous",
+                span,
+                help="leave `.async` out, or load the DSR without it",
+            )
+        _refuse_sometimes(a, operands, span)
+        is_async = True
     if not is_async:
         for name in ("activate", "unblock", "on_control"):
             if name in fields:
@@ -114,7 +124,7 @@ def _check_input(
 ) -> None:
     """Fail if `.on_control` waits for control wavelets where no wavelets come."""
     vectors = [value for value in operands if isinstance(value, Dsr) or type_of(value) in t.DSDS]
-    known = _descriptors(a, operands)
+    known = known_descriptors(a, operands)
     is_known = len(known) == len(vectors)
     if "on_control" in fields and is_known and all(d.kind is not DsdKind.FABIN for d in known):
         fail(
@@ -135,6 +145,28 @@ def loaded_config(a: Analyzer, operands: Sequence[Value], span: Span) -> DsdConf
     return None
 
 
+def _refuse_sometimes(a: Analyzer, operands: Sequence[Value], span: Span) -> None:
+    """Fail, now or when another load is seen, if not all loads of a DSR say `.async = true`."""
+    for value in operands:
+        if not isinstance(value, Dsr) or a.last_load((value.type, value.index)) is not None:
+            continue
+        state = a.instance.dsrs.get((value.type, value.index))
+        if state is None or state.config is None:
+            continue
+        fault = varied_load(
+            value,
+            span,
+            state,
+            what="`.async` and without it, and which of them holds here",
+            label="one of them",
+            user="the operation, or write `.{ .async = true }` as its last argument",
+        )
+        if state.is_sometimes_synchronous:
+            raise fault
+        state.users_of_async.append(complaint(a, fault))
+        return
+
+
 def _state_of(a: Analyzer, dsr: Dsr, span: Span) -> DsrState | None:
     """Return what a DSR holds where an operation uses it, as far as that matters for it."""
     key = (dsr.type, dsr.index)
@@ -147,7 +179,7 @@ def _state_of(a: Analyzer, dsr: Dsr, span: Span) -> DsrState | None:
         dsr,
         span,
         state,
-        what="completion settings, and which of them hold here",
+        what="different completion settings, and which of them hold here",
         label="some of them",
         user="the operation",
     )
@@ -213,7 +245,7 @@ def _microthread(
         if not isinstance(value, Scalar) or value.type is not t.UT_ID:
             conversions.mismatch(value, t.UT_ID, span, "`ut_id`")
         return int(force(value, "ut_id", span))
-    fabric = [d for d in _descriptors(a, operands) if _is_of_fabric(d)]
+    fabric = [d for d in known_descriptors(a, operands) if _is_of_fabric(d)]
     if not fabric:
         has_ut_id = machine.names_microthreads
         fail(
@@ -254,7 +286,7 @@ def _rely_on_queue(a: Analyzer, operands: Sequence[Value], span: Span) -> None:
                 value,
                 span,
                 state,
-                what="queues, and which of them is the microthread here",
+                what="different queues, and which of them is the microthread here",
                 label="one of them",
                 user="the operation",
             )

@@ -131,9 +131,17 @@ def set_dsd_stride(site: Site, a: Analyzer, args: Sequence[Value]) -> Value:
 
 def _size_argument(site: Site, args: Sequence[Value]) -> int:
     type_ = places.expect_type(args[2], site.argument_spans[2])
-    if not t.num_bytes(type_):
-        fail("type-mismatch", f"`{type_}` has no size", site.argument_spans[2])
+    if t.scalar_type(type_) is None or t.num_bytes(type_) not in _ELEMENT_BYTES:
+        fail(
+            "type-mismatch",
+            f"an offset counts elements of 16 or 32 bits, `{type_}` is no type of such numbers",
+            site.argument_spans[2],
+            help="write the type of the elements, as `f32`",
+        )
     return t.num_bytes(type_)
+
+
+_ELEMENT_BYTES = (2, 4)
 
 
 @comptime_builtin("increment_dsd_offset", 3)

@@ -26,6 +26,7 @@ from onewafer.csl.sema.values import (
     not_comptime,
     type_of,
 )
+from onewafer.diagnostics import Annotation
 from onewafer.image import DsdDescriptor, DsdKind, FifoAction
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 
     from onewafer.arch import Architecture
     from onewafer.csl.sema.builtins.registry import Site
+    from onewafer.csl.sema.instance import InstanceContext
     from onewafer.csl.sema.modules import Module
     from onewafer.csl.sema.runtime.analyzer import Analyzer
     from onewafer.diagnostics import Span
@@ -88,11 +90,11 @@ def allocate_fifo(site: Site, module: Module, args: Sequence[Value]) -> Value:
     fifo = Dsd(
         t.FIFO, DsdDescriptor(DsdKind.FIFO, fifo=number), None, _NOTHING, _NO_STRIDE, site.span
     )
-    hold_fifo(context, module, _registers(fields, config_span), fifo)
+    hold_fifo(context, module, _registers(context, fields, config_span), fifo)
     return fifo
 
 
-def _registers(fields: Mapping[str, Value], span: Span) -> Sequence[Dsr]:
+def _registers(context: InstanceContext, fields: Mapping[str, Value], span: Span) -> Sequence[Dsr]:
     """Return the registers that a program chooses for a FIFO: of both ends, or none.
 
     The machine keeps all of a FIFO in its DSRs, so that the `xdsr` is asked for and not used.
@@ -116,6 +118,16 @@ def _registers(fields: Mapping[str, Value], span: Span) -> Sequence[Dsr]:
                 span,
             )
         found.append(value)
+    for register in found:
+        earlier = context.fifos.registers.setdefault(register, span)
+        if earlier is not span:
+            fail(
+                "duplicate-register",
+                f"{register.type} {register.index} is that of another FIFO",
+                span,
+                secondary=(Annotation(earlier, "of this one"),),
+                help="give each FIFO registers of its own",
+            )
     dest, src, _ = found
     if dest.index != src.index:
         fail(

@@ -1,4 +1,4 @@
-"""Warnings about operands that are permitted and surely not meant.
+"""Sources that the machine cannot combine, and operands that are permitted and surely not meant.
 
 The machine moves as many elements as it is told, of the operation's width, from where a DSD begins:
 past the end of the array if need be. What is only known at run time is not looked at.
@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 
 from onewafer.csl.sema import conversions
 from onewafer.csl.sema import types as t
+from onewafer.csl.sema.builtins.completion import known_descriptors
 from onewafer.csl.sema.builtins.descriptors import element_of
-from onewafer.csl.sema.faults import Fault
+from onewafer.csl.sema.faults import Fault, fail
 from onewafer.csl.sema.values import Dsd, Pointer, Scalar, Value, type_of
 from onewafer.diagnostics import Annotation, Diagnostic, Severity
 from onewafer.image import DsdKind
@@ -23,6 +24,28 @@ if TYPE_CHECKING:
     from onewafer.csl.sema.builtins.registry import Site
     from onewafer.csl.sema.runtime.analyzer import Analyzer
     from onewafer.diagnostics import Span
+
+
+def check_sources(site: Site, a: Analyzer, operands: Sequence[Value]) -> None:
+    """Fail if an operation reads more fabric DSDs than the machine can, or a FIFO with another."""
+    machine = a.session.architecture
+    kinds = [d.kind for value in operands[1:] for d in known_descriptors(a, (value,))]
+    if kinds.count(DsdKind.FABIN) > machine.num_fabric_inputs:
+        fail(
+            "unsupported-on-architecture",
+            f"an operation on {machine.name} reads one fabin_dsd, this reads "
+            f"{kinds.count(DsdKind.FABIN)}",
+            site.span,
+            help="receive one of them into memory before",
+        )
+    first, *others = [type_of(value) for value in operands[1:]] or [None]
+    if others and first in (t.FIFO, t.DSR_FIFO_SRC1):
+        fail(
+            "type-mismatch",
+            "a FIFO is the last source of an operation, here it is the first of two",
+            site.argument_spans[1],
+            help="change the order if the operation allows it, or take its elements into memory",
+        )
 
 
 @dataclass(frozen=True, slots=True)

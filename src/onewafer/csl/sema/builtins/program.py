@@ -114,6 +114,7 @@ def bind_data_task(site: Site, module: Module, args: Sequence[Value]) -> Value:
     instance, machine = instance_of(module), module.session.architecture
     if len(task.declaration.parameters) > MAX_DATA_ARGUMENTS:
         fail("type-mismatch", "a data task has at most two parameters", site.argument_spans[0])
+    instance.requests.append(lambda: _check_halves(task, site.argument_spans[0]))
     if machine.data_task_key is DataTaskKey.COLOR:
         check_reserved_color(module.session, number, site.argument_spans[1])
         _check_shared_id(instance, TaskKind.LOCAL, number, site.span)
@@ -121,6 +122,19 @@ def bind_data_task(site: Site, module: Module, args: Sequence[Value]) -> Value:
         instance.requests.append(lambda: _check_data_task(instance, number, site.span))
     instance.bind_task(Binding(TaskKind.DATA, number, task, site.span))
     return VOID_VALUE
+
+
+def _check_halves(task: FunctionValue, span: Span) -> None:
+    """Fail if two parameters do not share the 32 bits of a wavelet equally."""
+    types = task.module.function_type(task.declaration).parameters
+    known = [p for p in types if p is not None and t.fits_wavelet(p)]
+    if len(known) == MAX_DATA_ARGUMENTS and any(t.num_bytes(p) != _ARGUMENT_BYTES for p in known):
+        fail(
+            "type-mismatch",
+            "two parameters of a data task have 16 bits each: the halves of a wavelet",
+            span,
+            help="write `task name(data: u16, index: u16) void { … }`, or one parameter of 32 bits",
+        )
 
 
 @comptime_builtin("bind_control_task", 2, context=Where.PROGRAM)

@@ -37,7 +37,7 @@ from onewafer.csl.sema.values import (
 from onewafer.image import DsdKind, OperandMode, ScalarType
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from onewafer.csl.sema.builtins.registry import RuntimeHandler, Site
     from onewafer.csl.sema.instance import DsrKey
@@ -344,9 +344,7 @@ def _note_queue(known: DsrState, state: DsrState) -> None:
     queues = [of.descriptor.queue for of in (known, state) if of.descriptor and _is_of_fabric(of)]
     if len({*queues}) > 1:
         known.has_varied_queues = True
-        for complain in known.queue_users:
-            complain()
-        known.queue_users.clear()
+        _complain(known.queue_users)
 
 
 def _note_load(a: Analyzer, key: DsrKey, state: DsrState) -> None:
@@ -362,12 +360,20 @@ def _note_load(a: Analyzer, key: DsrKey, state: DsrState) -> None:
     _note_queue(known, state)
     if state.descriptor is None or state.descriptor.kind in _OF_FABRIC or not _is_of_fabric(known):
         known.descriptor = state.descriptor  # that of the fabric says on which microthread
+    if config is None:
+        known.is_sometimes_synchronous = True
+        _complain(known.users_of_async)
     has_same_ids = unknown_ids(known.ids).keys() == unknown_ids(state.ids).keys()
     if config is None or known.config is None or (known.config == config and has_same_ids):
         if known.config is None:
             known.config, known.ut_id, known.ids = config, state.ut_id, state.ids
         return
     known.is_varied = True
-    for complain in known.users:
+    _complain(known.users)
+
+
+def _complain(users: list[Callable[[], None]]) -> None:
+    """Say of all users what was only right as long as there was no other load."""
+    for complain in users:
         complain()
-    known.users.clear()
+    users.clear()

@@ -13,7 +13,7 @@ from onewafer.csl.sema.builtins.completion import (
     read_config,
     with_loaded_ids,
 )
-from onewafer.csl.sema.builtins.operand_checks import Operand, check_operands
+from onewafer.csl.sema.builtins.operand_checks import Operand, check_operands, check_sources
 from onewafer.csl.sema.builtins.registers import OPERAND_MODES
 from onewafer.csl.sema.builtins.registry import runtime_builtin
 from onewafer.csl.sema.builtins.undefined import warn_of_undefined
@@ -138,13 +138,9 @@ def _operation(
             help="use ordinary arithmetic for single values",
         )
     if not remaining and loaded_config(a, operands, site.span) is not None:
-        fail(
-            "missing-field",
-            "a DSR of this operation is loaded with `.async = true`, the operation is synchronous",
-            site.span,
-            help="write `.{ .async = true }` as its last argument",
-        )
+        remaining.append((Struct((), ()), site.span))
     _check_cleared(site, operands, info)
+    check_sources(site, a, operands)
     _warn_of_undefined(a, site, operation)
     parts = operation, dest, src0, src1, scalar
     may_end_early = any(isinstance(v, Dsr) or type_of(v) is t.FIFO for v in operands)

@@ -34,12 +34,12 @@ def varied_load(
 ) -> Fault:
     """Return the fault of a `user` of a DSR that is loaded with different things elsewhere.
 
-    `what` says what differs and which of it is not known, `label` what the load in `state` has.
+    `what` says what differs, and that which of it counts, `label` what the load in `state` has.
     """
     return Fault(
         Diagnostic(
             "unsupported-feature",
-            f"{dsr.type} {dsr.index} is loaded with different {what} is not known while compiling",
+            f"{dsr.type} {dsr.index} is loaded with {what} is not known while compiling",
             Annotation(span),
             secondary=(Annotation(state.span, label),),
             help=f"load the DSR in the same block, before {user}",

@@ -110,7 +110,7 @@ def _held(
         dsr,
         span,
         state,
-        what=f"DSDs, and which of them {user} means",
+        what=f"different DSDs, and which of them {user} means",
         label="one of them",
         user=user,
     )
