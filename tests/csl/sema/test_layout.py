@@ -441,3 +441,32 @@ def test_a_param_for_a_color_that_is_absent_has_its_default(analyze):
 def test_where_a_color_is_needed_it_has_to_be_one(analyze, statement, configuration):
     source = NO_COLOR.replace("STATEMENT", statement).replace("CONFIGURATION", configuration)
     assert analyze(source, arch="wse2").codes == ["id-out-of-range"]
+
+
+ONE_FILE = """
+param number: u16;
+var word: u16;
+task start() void { word = number; }
+comptime { @bind_local_task(start, @get_local_task_id(9)); @activate(@get_local_task_id(9)); }
+layout { @set_rectangle(2, 1); %s }
+"""
+
+
+@pytest.mark.parametrize(
+    "placed",
+    [
+        "@set_tile_code(0, 0); @set_tile_code(1, 0);",
+        'for (@range(i16, 2)) |x| { @set_tile_code(x, 0, "main.csl", .{ .number = 3 }); }',
+    ],
+)
+def test_a_program_may_be_one_file(analyze, placed):
+    """SDK documentation, `@set_tile_code`: "this file" is the code of the PE."""
+    instance = analyze(ONE_FILE % placed, params={"number": "3"}).instance
+    assert instance.pes == ((0, 0), (1, 0))
+    assert [task.function.name for task in instance.tasks] == ["start"]
+
+
+def test_comptime_blocks_of_a_layout_that_no_pe_runs_are_run(analyze):
+    source = ONE_FILE % '@set_tile_code(0, 0, "pe.csl");'
+    result = analyze(source, files={"pe.csl": ""}, params={"number": "3"})
+    assert result.codes == ["wrong-context", "wrong-context"]

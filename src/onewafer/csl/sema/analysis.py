@@ -65,18 +65,20 @@ def _run_layout(session: Session) -> LayoutContext:
     context = session.layout = LayoutContext(session)
     code = session.source_code(file)
     params = _entry_params(session, code)
+    struct = Struct(tuple(params), tuple(params.values())) if params else NO_PARAMS
+    context.entry = TileCode(0, 0, file, struct, None)
     if not code.layout_blocks:
         session.is_single_file = True
         context.set_rectangle(1, 1, None)
-        struct = Struct(tuple(params), tuple(params.values())) if params else NO_PARAMS
-        context.tiles[0, 0] = TileCode(0, 0, file, struct, None)
+        context.tiles[0, 0] = context.entry
         return context
     if len(code.layout_blocks) > 1:
         fail("duplicate-declaration", "a file has one `layout` block", code.layout_blocks[1].span)
     module = Module(context, code, params, "")
     block = code.layout_blocks[0]
-    context.run_roots(module)
     run_block(module, block.body)
+    if not context.runs_entry:  # else they are the PE's
+        context.run_roots(module)
     context.run_pending()
     context.color_names = module.color_names()
     if not context.has_rectangle and not session.sink.has_errors:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from onewafer.csl.layout import ColorTable
@@ -48,6 +48,10 @@ class LayoutContext(Context):
         super().__init__(session)
         self.width = 0
         self.height = 0
+        self.entry: TileCode | None = None
+        """The file of the layout block, with its params."""
+        self.runs_entry = False
+        """Whether a PE runs it, too."""
         self.tiles: dict[tuple[int, int], TileCode | None] = {}
         self.exports: dict[str, Export] = {}
         self.export_spans: dict[str, Span] = {}
@@ -139,6 +143,15 @@ class LayoutContext(Context):
             )
         self._tile_spans[x, y] = span
         self.tiles[x, y] = tile
+        if tile is not None and self.entry is not None and tile.file is self.entry.file:
+            self.runs_entry = True
+
+    def set_own_tile(self, x: int, y: int, span: Span) -> None:
+        """Let PE (x, y) run the file of the layout block; nothing if that has no code for a PE."""
+        entry = self.entry
+        assert entry is not None
+        has_code = bool(self.session.source_code(entry.file).comptime_blocks)
+        self.set_tile(x, y, replace(entry, x=x, y=y, span=span) if has_code else None, span)
 
     def check_tile_code(self, block: ast.LayoutBlock) -> None:
         """Report a program without any code, and PEs that nobody said anything about."""

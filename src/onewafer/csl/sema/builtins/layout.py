@@ -80,7 +80,7 @@ def set_tile_code(site: Site, module: Module, args: Sequence[Value]) -> Value:
     layout = _layout(module)
     x, y = _pe(layout, site, args)
     if not args[2:]:
-        _carry_out(module, x, y, lambda x, y, _: layout.set_tile(x, y, None, site.span))
+        _carry_out(module, x, y, lambda x, y, _: layout.set_own_tile(x, y, site.span))
         return VOID_VALUE
     path = args[2]
     if not isinstance(path, Text):
