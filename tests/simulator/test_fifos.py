@@ -20,6 +20,7 @@ from onewafer.trace import EventKind
 from tests.simulator.assembly import (
     WSE3,
     Kernel,
+    Pointer,
     Register,
     Vector,
     background,
@@ -168,6 +169,20 @@ def test_synchronous_operation_ends_early(engine, num_asked):
     (start,) = run.cycles(EventKind.DSD_START, subject=8)[1:]
     (end,) = run.cycles(EventKind.DSD_END, subject=8)[1:]
     assert end - start == (num_asked if num_asked <= 3 else 4)
+
+
+@pytest.mark.parametrize(("num_asked", "found"), [(2, 2), (3, 3), (4, 55)])
+def test_scalar_is_set_by_the_last_element_only(engine, num_asked, found):
+    """M112: what an operation took out of a FIFO that ran empty does not reach it."""
+    kernel = FifoKernel()
+    address = kernel.data("scalar", ScalarType.U32, [55])
+    kernel.function("main")
+    kernel.put([1, 2, 3])
+    kernel.set_length(num_asked, is_written=False)
+    target = Pointer(kernel.immediate(ScalarType.U16, address))
+    kernel.operate(MOV32, target, src1=kernel.ring_operand())
+    run = boot(kernel.finish(), engine=engine).launch()
+    assert run.words("scalar") == [found]
 
 
 def test_fifo_activates_tasks(engine):

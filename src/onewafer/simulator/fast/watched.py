@@ -46,6 +46,8 @@ from onewafer.simulator.fast.fields import (
     FIFO_TAIL,
     INPUT,
     MARK_TAGS,
+    NONE,
+    OP_CONFIG,
     OP_DEST,
     OP_ELEMENT_CYCLES,
     OP_HAS_STARTED,
@@ -68,6 +70,7 @@ from onewafer.simulator.fast.fields import (
     OPS_THREAD,
     OUTPUT,
     PACKED,
+    POINTER,
     RING,
     SCALAR,
     T_RAMP,
@@ -252,8 +255,18 @@ def put_result(s: Arrays, block: int, pe: int, op: int, k: int, word: int, cycle
         put_element(s, pe, base, word, num_bytes, cycle)
     elif kind == VECTOR:
         write(s, pe, base + k * s.arena[op + OP_DEST + OPERAND_STEP], word, num_bytes)
-    else:
+    elif k + 1 == s.arena[op + OP_LENGTH] or not is_all_or_nothing(s, op):
         write_memory(s, pe, op, k, word)
+
+
+@kernel
+def is_all_or_nothing(s: Arrays, op: int) -> bool:
+    """Tell whether only the last element reaches the destination: a ring may end it (M112)."""
+    if s.arena[op + OP_DEST + OPERAND_KIND] != POINTER or s.arena[op + OP_CONFIG] != NONE:
+        return False
+    return (
+        s.arena[op + OP_SRC0 + OPERAND_KIND] == RING or s.arena[op + OP_SRC1 + OPERAND_KIND] == RING
+    )
 
 
 @kernel

@@ -141,6 +141,12 @@ class Operation:
         return self.next_element == self.length and not self.is_endless
 
     @property
+    def is_all_or_nothing(self) -> bool:
+        """Whether only the last element reaches the destination: a FIFO may end it (M112)."""
+        is_scalar = isinstance(self.dest, PointerOperand)
+        return is_scalar and self.config is None and bool(self.fifo_sources)
+
+    @property
     def is_reduction(self) -> bool:
         """Whether several elements go into one scalar."""
         return isinstance(self.dest, PointerOperand) and self.length > 1
@@ -192,7 +198,8 @@ class Operation:
         k = self.next_element
         a, b = self.src0.read(k), self.src1.read(k)
         word = self.element(a, b, self.scalar)
-        self.dest.write(k, word)
+        if not self.is_all_or_nothing or k + 1 == self.length:
+            self.dest.write(k, word)
         if self.accumulator is not None:
             self.accumulator.write(k, word)
         if all(source.is_progress for source in self.inputs):
