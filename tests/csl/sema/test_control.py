@@ -35,4 +35,4 @@ def test_lists_of_memcpy(comptime, list_, word):
 def test_words_at_run_time(body):
     declared = CONTROL + "var x: u32 = 0; var d: u16 = 3;"
     (line,) = body("x = ctrl.encode_single_payload(ctrl.opcode.SWITCH_ADV, true, {}, d);", declared)
-    assert line == "[&x] = control.encode_single_payload(1u32, 1bool, [&d])"
+    assert line == "[&x] = ctrl.encode_single_payload(1u32, 1bool, [&d])"

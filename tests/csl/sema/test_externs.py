@@ -11,8 +11,6 @@ const point = struct { x: i16, y: struct { z: f32 } };
 export var p: point = .{ .x = 1, .y = .{ .z = 2.0 } };
 export var ps: [2]point = @zeros([2]point);
 export const table = [3]i16{ 1, 2, 3 };
-export var one: i16 linkname("twice") = 1;
-export var two: i16 linkname("twice") = 2;
 fn f() void {}
 """
 
@@ -38,7 +36,6 @@ fn f() void {}
         ("extern var table: [3]i16;", "x = table[x];", ["not-assignable"]),
         ("extern var tables: [3]i16;", "x = tables[x];", ["unresolved-extern"]),
         ("extern var x2: i16 = 3;", "x = x2;", ["type-mismatch"]),
-        ('extern const p: i16 linkname("twice");', "x = p;", ["unresolved-extern"]),
     ],
 )
 def test_extern_variables_are_those_that_a_module_exports(analyze, declarations, use, codes):
@@ -180,3 +177,36 @@ def test_functions_that_wait_for_each_other_are_analysed(analyze):
     """
     codes = ["unresolved-extern", "unresolved-extern", "type-mismatch"]
     assert analyze(source).codes == codes
+
+
+OWNER = """
+param symbol: comptime_string = "shared";
+export var kept: i16 linkname(symbol) = 1;
+export var plain: i16 = 2;
+var own: i16 = 3;
+fn f() void { own += kept + plain; }
+"""
+
+
+def test_exported_variables_have_their_own_names_and_others_those_of_their_module(analyze):
+    """SDK documentation, "Storage classes" and "Modules"."""
+    inner = 'const inner = @import_module("owner.csl"); fn g() void { inner.f(); }'
+    source = 'const m = @import_module("m.csl"); fn main() void { m.g(); }'
+    instance = analyze(source, files={"m.csl": inner, "owner.csl": OWNER}).instance
+    assert {g.name for g in instance.globals} == {"shared", "plain", "m.inner.own"}
+
+
+@pytest.mark.parametrize(
+    ("second", "exported", "codes"),
+    [
+        ("", "", ["duplicate-declaration"] * 2),
+        ('.{ .symbol = "other" }', "", ["duplicate-declaration"]),
+        (None, "export var shared: i16 = 4;", ["duplicate-declaration"]),
+        (None, "var shared: i16 = 4; var plain: i16;", []),
+    ],
+)
+def test_a_symbol_is_exported_once(analyze, second, exported, codes):
+    params = f", {second}" if second else ""
+    more = "" if second is None else f'const b = @import_module("owner.csl"{params});'
+    source = f'const a = @import_module("owner.csl"); {more} {exported}'
+    assert analyze(source, files={"owner.csl": OWNER}).codes == codes

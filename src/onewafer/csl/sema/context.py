@@ -40,6 +40,8 @@ class Context:
         """Places that led to what is being analysed, innermost first."""
         self._pending: list[tuple[Module, tuple[tuple[Span, str], ...]]] = []
         self._prefixes: dict[str, int] = {}
+        self._exported: dict[str, Span] = {}
+        """Where variables are exported, by symbol."""
         self.modules: list[Module] = []
         """All that have been made so far, in this order."""
         self.has_read_program = False
@@ -100,7 +102,7 @@ class Context:
         _check_import_cycle(importer, code, bound, span)
         if path.startswith("<memcpy/") and not session.options.uses_memcpy:
             session.sink.report(_memcpy_not_enabled(path, span))
-        module = Module(self, code, bound, self.unique_prefix(path), importer)
+        module = Module(self, code, bound, self._name_of(importer, path), importer)
         self._pending.append((module, ((span, "imported here"), *self.chain)))
         return module
 
@@ -132,11 +134,31 @@ class Context:
                 )
         return bound
 
-    def unique_prefix(self, path: str) -> str:
-        """Return a symbol prefix for a module: the name of its file, numbered if taken."""
+    def _name_of(self, importer: Module, path: str) -> str:
+        """Return how symbols of a module begin: with the constant that it is the value of.
+
+        A module that is none has the name of its file. What is taken is numbered.
+        """
         stem = posixpath.basename(path.strip("<>")).removesuffix(".csl")
-        count = self._prefixes[stem] = self._prefixes.get(stem, 0) + 1
-        return stem if count == 1 else f"{stem}#{count}"
+        name = importer.qualify(importer.defining or stem)
+        count = self._prefixes[name] = self._prefixes.get(name, 0) + 1
+        return name if count == 1 else f"{name}#{count}"
+
+    def note_exported(self, symbol: str, span: Span) -> None:
+        """Note the symbol of an exported variable, or fail if another one has it.
+
+        Of a file that is imported twice the other one is its own.
+        """
+        earlier = self._exported.get(symbol)
+        self._exported[symbol] = span
+        if earlier is not None:
+            fail(
+                "duplicate-declaration",
+                f"two exported variables have the symbol `{symbol}`",
+                span,
+                secondary=(Annotation(earlier, "exported here, too"),),
+                help='give one of them another: `linkname("name")`, which may be a param',
+            )
 
     def run_roots(self, module: Module) -> None:
         """Import what the module imports and run its `comptime` blocks."""

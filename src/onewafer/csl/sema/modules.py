@@ -115,14 +115,24 @@ class Module:
                     pass
         return found
 
+    @property
+    def defining(self) -> str:
+        """The global whose value is being found; empty: none."""
+        return self._active[-1] if self._active else ""
+
     def qualify(self, name: str) -> str:
         """Return the symbol name of a declaration."""
         return f"{self.name}.{name}" if self.name else name
 
     def symbol(self, declaration: ast.Variable | ast.Function) -> str:
-        """Return the name of a declaration in the image: its `linkname`, if it has one."""
-        node = declaration.link_name
-        return self._name_of(node, "linkname") if node else self.qualify(declaration.name)
+        """Return the name of a declaration in the image: its `linkname`, if it has one.
+
+        What is exported has its own name in every module.
+        """
+        if declaration.link_name is not None:
+            return self._name_of(declaration.link_name, "linkname")
+        is_exported = declaration.storage is ast.Storage.EXPORT
+        return declaration.name if is_exported else self.qualify(declaration.name)
 
     def _section(self, declaration: ast.Variable) -> str:
         node = declaration.link_section
@@ -317,14 +327,16 @@ class Module:
                 help=places.how_to_vary(type_),
             )
         is_exported = declaration.storage is ast.Storage.EXPORT
+        symbol = self.symbol(declaration)
         if is_exported:
             places.check_width_for_host(type_, declaration.name_span)
+            self.context.note_exported(symbol, declaration.name_span)
         alignment = None
         if declaration.alignment is not None:
             value = self.evaluate(declaration.alignment)
             alignment = places.alignment(value, declaration.alignment.span)
         made = Variable(
-            self.symbol(declaration),
+            symbol,
             type_,
             initial,
             declaration.name_span,
