@@ -223,3 +223,24 @@ def test_what_a_program_says_of_a_color_sets_pes_apart(analyze):
     program = analyze(layout, files={"pe.csl": pe}).program
     configs = [program.color_configs[number] for number in program.config_of_color[0, :, 4]]
     assert [config.filter.minimum for config in configs] == [0, 3, 6]
+
+
+def test_a_constant_can_be_exported(analyze):
+    """SDK documentation, `@export_name`: with `false`, what the host only reads."""
+    layout = """
+    layout {
+      @set_rectangle(2, 1);
+      for (@range(u16, 2)) |x| { @set_tile_code(x, 0, "pe.csl", .{ .n = x }); }
+      @export_name("fixed", i16, false);
+      @export_name("scaled", u16, false);
+    }
+    """
+    program = """
+    param n: u16;
+    const fixed: i16 = -3;
+    const scaled = n * 10;
+    comptime { @export_symbol(fixed); @export_symbol(scaled); }
+    """
+    result = analyze(layout, files={"pe.csl": program})
+    assert {g.name for g in result.instance.globals} == {"fixed", "scaled"}
+    assert result.instance.per_pe == ((0, 10),)

@@ -107,9 +107,39 @@ def test_two_parameters_of_a_data_task_are_halves(analyze, parameters, is_right)
     assert result.codes == ([] if is_right else ["type-mismatch"])
 
 
-@pytest.mark.parametrize("position", [".{ .invalid = false }", ".{ .invalid = true, .rx = EAST }"])
-def test_invalid_stands_alone_and_is_true(analyze, position):
+@pytest.mark.parametrize("receive", [".{ WEST, WEST }", ".{ WEST, EAST, WEST }"])
+def test_directions_of_a_route_are_different(analyze, receive):
+    config = f".{{ .routes = .{{ .rx = {receive}, .tx = RAMP }} }}"
+    result = analyze(f"comptime {{ @set_local_color_config(@get_color(8), {config}); }}")
+    assert result.codes == ["type-mismatch"]
+
+
+@pytest.mark.parametrize(
+    "position",
+    [".{ .invalid = false }", ".{ .invalid = true, .rx = EAST }", ".{ .rx = .{ EAST, NORTH } }"],
+)
+def test_switch_positions_change_one_side(analyze, position):
     routes = ".routes = .{ .rx = WEST, .tx = RAMP }"
     config = f".{{ {routes}, .switches = .{{ .pos1 = {position} }} }}"
     result = analyze(f"comptime {{ @set_local_color_config(@get_color(8), {config}); }}")
     assert result.codes == ["type-mismatch"]
+
+
+@pytest.mark.parametrize(
+    ("made", "is_warned"),
+    [
+        (".{ .tensor_access = |i|{4} -> wide[i, 0] }", True),
+        (".{ .base_address = &wide, .extent = 4, .stride = 128 }", True),
+        (".{ .base_address = &wide, .extent = 4, .stride = -128 }", False),
+        (".{ .base_address = &wide, .extent = 4, .stride = 127 }", False),
+    ],
+)
+def test_a_stride_of_more_than_8_bits_is_a_warning(analyze, made, is_warned):
+    source = f"""
+    var wide = @zeros([8, 150]u16);
+    const column = @get_dsd(mem1d_dsd, {made});
+    fn main() void {{ @mov16(column, @as(u16, 1)); }}
+    """
+    result = analyze(source)
+    assert not result.errors
+    assert [d.code for d in result.diagnostics].count("value-out-of-range") == is_warned

@@ -83,7 +83,10 @@ def _directions(value: Value, span: Span) -> int:
         case Struct(None | (), fields) | Array(t.ArrayType(_, t.DIRECTION), fields):
             mask = 0
             for field in fields:
-                mask |= _directions(field, span)
+                more = _directions(field, span)
+                if mask & more:
+                    fail("type-mismatch", "a direction of a route is there twice", span)
+                mask |= more
             return mask
         case _:
             fail(
@@ -147,7 +150,10 @@ def _position(value: Value, last: SwitchPosition, span: Span) -> SwitchPosition 
     if len(fields) != 1 or "invalid" in fields:
         fail("type-mismatch", "a switch position changes either `rx` or `tx`", span)
     if "rx" in fields:
-        return SwitchPosition(_directions(fields["rx"], span), last.tx)
+        receive = _directions(fields["rx"], span)
+        if receive.bit_count() > 1:
+            fail("type-mismatch", "a switch position has one direction to receive from", span)
+        return SwitchPosition(receive, last.tx)
     return SwitchPosition(last.rx, _directions(fields["tx"], span))
 
 

@@ -8,7 +8,12 @@ from typing import TYPE_CHECKING
 from onewafer.csl import ir
 from onewafer.csl.sema import conversions, places
 from onewafer.csl.sema import types as t
-from onewafer.csl.sema.builtins.descriptors import element_of, field_expression
+from onewafer.csl.sema.builtins.descriptors import (
+    element_of,
+    field_expression,
+    program_of,
+    warn_of_stride,
+)
 from onewafer.csl.sema.builtins.registry import comptime_builtin, runtime_builtin
 from onewafer.csl.sema.faults import fail
 from onewafer.csl.sema.in_memory import address_of_place, address_of_variable
@@ -112,12 +117,13 @@ def set_dsd_length(site: Site, a: Analyzer, args: Sequence[Value]) -> Value:
 
 
 @comptime_builtin("set_dsd_stride", 2)
-def known_stride(site: Site, _module: Module, args: Sequence[Value]) -> Value:
+def known_stride(site: Site, module: Module, args: Sequence[Value]) -> Value:
     """Return a known DSD with another stride."""
     dsd, span = _expect_dsd(args[0], site, (t.MEM1D_DSD,)), site.argument_spans[1]
     assert isinstance(dsd, Dsd)
     number = conversions.integer(args[1], span, "the stride")
     stride = conversions.coerce_scalar(number, t.I16, span, "the stride")
+    warn_of_stride(program_of(site, module), stride, span)
     return replace(dsd, stride=stride, span=site.span)
 
 

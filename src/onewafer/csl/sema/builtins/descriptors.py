@@ -11,7 +11,7 @@ from onewafer.csl.sema import conversions, places
 from onewafer.csl.sema import types as t
 from onewafer.csl.sema.builtins.layout import color_number
 from onewafer.csl.sema.builtins.registry import comptime_builtin, runtime_builtin
-from onewafer.csl.sema.faults import fail
+from onewafer.csl.sema.faults import Fault, fail
 from onewafer.csl.sema.instance import InstanceContext
 from onewafer.csl.sema.loop_steps import ACCESS_FIELDS, strides_of
 from onewafer.csl.sema.runtime.addresses import index_value
@@ -30,6 +30,7 @@ from onewafer.csl.sema.values import (
     type_of,
 )
 from onewafer.csl.syntax.ast import BinaryOperator
+from onewafer.diagnostics import Annotation, Diagnostic, Severity
 from onewafer.image import (
     MAX_MEM4D_LOOPS,
     DsdDescriptor,
@@ -427,6 +428,8 @@ def get_dsd(site: Site, module: Module, args: Sequence[Value]) -> Value:
     stride = conversions.coerce(fields.stride, t.I16, span, "the stride")
     assert isinstance(extent, Scalar)
     assert isinstance(stride, Scalar)
+    if fields.type is t.MEM1D_DSD:
+        warn_of_stride(instance, stride, span)
     base = None
     if fields.base is not None:
         pointer = places.expect_pointer(fields.base, span)
@@ -434,6 +437,23 @@ def get_dsd(site: Site, module: Module, args: Sequence[Value]) -> Value:
         offset = pointer.offset + skip * t.num_bytes(fields.element)
         base = Pointer(pointer.type, pointer.variable, offset, pointer.reach)
     return Dsd(fields.type, fields.descriptor, base, extent, stride, site.span, fields.takes_index)
+
+
+def warn_of_stride(instance: InstanceContext, stride: Scalar, span: Span) -> None:
+    """Warn of a stride that the real machine has no room for."""
+    if conversions.decide(stride, lambda n: t.I8.minimum <= n <= t.I8.maximum, "stride", span):
+        return
+    instance.report(
+        Fault(
+            Diagnostic(
+                "value-out-of-range",
+                f"a mem1d_dsd of the real machine has a stride of 8 bits, this is {stride.value}",
+                Annotation(span),
+                severity=Severity.WARNING,
+                help="use a mem4d_dsd, whose strides have 16 bits, or copy the elements together",
+            )
+        )
+    )
 
 
 def program_of(site: Site, module: Module) -> InstanceContext:

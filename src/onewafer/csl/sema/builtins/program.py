@@ -352,6 +352,10 @@ def export_symbol(site: Site, module: Module, args: Sequence[Value]) -> Value:
     if isinstance(target, Struct) and isinstance(target.place, Pointer):
         places.check_width_for_host(type_of(target), site.argument_spans[0])
         target = target.place
+    if isinstance(target, Scalar) and t.scalar_type(target.type) is not None:
+        # A constant number takes no memory unless somebody wants to find it there.
+        place = site.argument_spans[0]
+        target = Variable(module.qualify(name), target.type, target, place, is_const=True)
     if not isinstance(target, FunctionValue | Variable | Pointer):
         fail(
             "type-mismatch",
