@@ -261,3 +261,31 @@ def test_a_file_that_cannot_be_read_is_one_finding(tmp_path: Path, use: str) -> 
     with pytest.raises(CompileError) as refused:
         compile_program(options, DiskFiles(tmp_path))
     assert [d.code for d in refused.value.diagnostics] == ["unreadable-file"]
+
+
+@pytest.mark.parametrize(("depth", "is_right"), [(48, True), (250, True), (300, False)])
+def test_comptime_calls_nest(depth, is_right):
+    """Also where each takes many of Python's: loops, branches, structs and blocks between them."""
+    pe = f"""
+    fn sum(n: u32) u32 {{
+      for (@range(u16, 1)) |_| {{
+        switch (n) {{
+          0 => {{ return 0; }},
+          else => {{
+            const x = .{{ .a = [2]u32{{ n, sum(n - 1) }} }};
+            return blk: {{ if (n > 0) {{ break :blk @as(u32, x.a[0] + x.a[1]); }} break :blk 0; }};
+          }},
+        }}
+      }}
+      return 0;
+    }}
+    comptime {{ @comptime_assert(sum({depth}) == {depth * (depth + 1) // 2}); }}
+    """
+    layout = 'layout { @set_rectangle(1, 1); @set_tile_code(0, 0, "pe.csl"); }'
+    files = MemoryFiles({"layout.csl": layout, "pe.csl": pe})
+    options = CompileOptions(entry="layout.csl", architecture=load_architecture("wse2"))
+    if is_right:
+        compile_program(options, files)
+    else:
+        with pytest.raises(CompileError, match="comptime calls nest more than 256 deep"):
+            compile_program(options, files)

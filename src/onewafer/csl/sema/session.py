@@ -29,8 +29,8 @@ STEPS_OF_ANY_PROGRAM = 1_000_000
 """A few seconds: far more than tables and routes take, and soon enough if a loop never ends."""
 STEPS_OF_A_PE = 20
 """What a layout may add for each PE of its rectangle: public layouts take less than four."""
-MAX_CALL_DEPTH = 48
-"""Comptime calls inside one another; Python's own stack bounds it."""
+MAX_CALL_DEPTH = 256
+"""Comptime calls inside one another; Python's own stack bounds it, see `csl.driver`."""
 
 
 class ParsedFiles(Protocol):
