@@ -124,13 +124,14 @@ fn wait() void {{ for (@range(u16, 20)) |i| {{ words[11] = i; }} }}
         assert run_on_both(body.replace("LOOK", look), declared, arch)[0] == told
 
 
-def test_address_of_run_time_without_a_register_stops():
-    image = compile_pe("address = 0x7e00; words[0] = @get_config(address);", DECLARED)
-    for engine in ENGINES:
-        device = device_of(image, engine=engine)
-        with pytest.raises(SimulationError, match="none at word address 0x7e00") as error:
-            device.launch("run")
-        assert "pe.csl" in str(error.value)
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize(("address", "is_of_color"), [(0x7E00, False), (0x7F27, True)])
+def test_address_of_run_time_without_a_register_stops(engine, address, is_of_color):
+    image = compile_pe(f"address = {address}; words[0] = @get_config(address);", DECLARED)
+    with pytest.raises(SimulationError, match=f"none at word address {address:#x}") as error:
+        device_of(image, engine=engine).launch("run")
+    assert "pe.csl" in str(error.value)
+    assert ("a color has registers if" in str(error.value)) == is_of_color
 
 
 @pytest.mark.parametrize("engine", ENGINES)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from onewafer.image import NUM_COLORS, OUTPUT_QUEUE_WORDS, WORD_BYTES
+from onewafer.image import NUM_COLORS, OUTPUT_QUEUE_WORDS, ROUTER_WORDS, WORD_BYTES
 from onewafer.simulator.arithmetic import queue_words
 from onewafer.simulator.state import RETURN_STACK_DEPTH
 
@@ -31,7 +31,10 @@ def outside_memory(address: int, num_bytes: int, memory_bytes: int) -> str:
     if address < WORD_BYTES * OUTPUT_QUEUE_WORDS:
         return message
     word = address // WORD_BYTES
-    return f"{message}; if a register is meant, this PE has none at word address 0x{word:04x}"
+    message += f"; if a register is meant, this PE has none at word address 0x{word:04x}"
+    if word < ROUTER_WORDS:
+        return message
+    return f"{message}: a color has registers if the layout or a program routes or uses it"
 
 
 def outside_variable(symbol: Symbol, address: int, num_bytes: int) -> str:
