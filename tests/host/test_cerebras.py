@@ -22,6 +22,10 @@ SOURCE = Path(onewafer.__file__).parents[1]
             "cerebras.sdk.runtime.sdkruntimepybind",
             ("SdkTarget", "SimfabConfig", "SdkExecutionPlatform", "get_platform"),
         ),
+        (
+            "cerebras.sdk.runtime.sdkruntimepybind",
+            ("Task", "get_simulator", "get_system"),
+        ),
         ("cerebras.sdk.sdk_utils", ("memcpy_view", "input_array_to_u32", "calculate_cycles")),
         ("cerebras.geometry.geometry", ("IntVector", "IntRectangle")),
     ],

@@ -23,6 +23,16 @@ def test_a_narrow_view_shows_and_writes_the_low_halves(container, dtype):
     np.testing.assert_array_equal(container, high << 16 | expected)
 
 
+@given(containers, st.sampled_from([np.int8, np.uint8, np.bool_]))
+def test_a_view_of_bytes_shows_and_writes_the_low_ones(container, dtype):
+    view = memcpy_view(arr=container, datatype=np.dtype(dtype))
+    assert (view.shape, view.dtype) == (container.shape, dtype)
+    np.testing.assert_array_equal(view.view(np.uint8), container.astype(np.uint8))
+    high = container >> 8
+    view[...] = 1
+    np.testing.assert_array_equal(container, high << 8 | 1)
+
+
 @given(containers, st.sampled_from([np.int32, np.uint32, np.float32]))
 def test_a_wide_view_shares_memory(container, dtype):
     view = memcpy_view(container, dtype)
@@ -49,6 +59,24 @@ def test_with_sentinel_the_high_half_is_the_running_index(array, sentinel, fast_
     np.testing.assert_array_equal(words >> 16, indices)
 
 
+@given(
+    npst.arrays(st.sampled_from([np.int32, np.uint32, np.float32]), shapes),
+    st.none() | st.integers(0, 3),
+)
+def test_words_are_viewed_whatever_the_sentinel(array, sentinel):
+    words = input_array_to_u32(array, sentinel, 0)
+    assert words.dtype == np.uint32
+    assert np.shares_memory(words, array)
+    np.testing.assert_array_equal(words, array.view(np.uint32))
+
+
+def test_older_names_of_the_parameters_stay():
+    half, word = np.array([7], np.int16), np.array([0x3C00], np.uint32)
+    assert input_array_to_u32(np_arr=half, sentinel=0, fast_dim_sz=1) == [7]
+    assert input_array_to_u32(arr=half, sentinel=0, fast_dim_sz=1) == [7]
+    assert memcpy_view(word, dtype=np.float16) == [1]
+
+
 @given(npst.arrays(np.float16, shapes))
 def test_widening_and_viewing_are_inverse(array):
     view = memcpy_view(input_array_to_u32(array, None, 1), np.float16)
@@ -56,11 +84,14 @@ def test_widening_and_viewing_are_inverse(array):
 
 
 def test_unfit_arrays_are_refused():
-    with pytest.raises(HostError, match="container of 32-bit words, not float64"):
+    with pytest.raises(HostError, match="array of 32-bit words, not of float64"):
         memcpy_view(np.zeros(1), np.int16)
-    with pytest.raises(HostError, match="16- or 32-bit types, not float64"):
+    with pytest.raises(HostError, match="types of 8, 16 or 32 bits, not float64"):
         memcpy_view(np.zeros(1, np.uint32), np.float64)
-    with pytest.raises(HostError, match="16-bit arrays, not float32"):
-        input_array_to_u32(np.zeros(1, np.float32), None, 1)
+    with pytest.raises(HostError, match=r"16 or 32 bits an element, not of float64: .*astype"):
+        input_array_to_u32(np.zeros(1), None, 1)
+    for call in (lambda a: memcpy_view(a, np.int16), lambda a: input_array_to_u32(a, None, 1)):
+        with pytest.raises(HostError, match="needs a NumPy array, not list"):
+            call([1, 2])
     with pytest.raises(HostError, match="1 to 65536"):
         input_array_to_u32(np.zeros(1, np.int16), 1, 0)

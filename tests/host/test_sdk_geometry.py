@@ -28,6 +28,37 @@ def test_the_lower_right_corner_is_outside(corner, size):
     assert len(inside) == size.x * size.y
 
 
-def test_swapped_corners_are_refused():
-    with pytest.raises(HostError, match="lower right corner left of or above"):
-        IntRectangle(IntVector(1, 1), IntVector(0, 2))
+@given(vectors, sizes)
+def test_a_size_by_its_name_is_a_size(corner, size):
+    corners = IntRectangle(corner, corner + size)
+    assert IntRectangle(origin=corner, dims=size) == corners
+    assert IntRectangle(corner, dims=size) == corners
+    assert IntRectangle(upper_left=corner, lower_right=corner + size) == corners
+    assert hash(IntRectangle(origin=corner, dims=size)) == hash(corners)
+
+
+ONE = IntVector(1, 1)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (
+            lambda: IntRectangle(ONE, IntVector(0, 2)),
+            r"lower right corner left of or above .* a height, write IntRectangle\(origin=…, dims",
+        ),
+        (
+            lambda: IntRectangle(origin=ONE, dims=IntVector(2, -1)),
+            r"dims=IntVector\(x=2, y=-1\) is no size: it is negative",
+        ),
+        (lambda: IntRectangle(ONE), "give either lower_right.* or dims, the width"),
+        (lambda: IntRectangle(ONE, ONE, dims=ONE), "give either lower_right"),
+        (lambda: IntRectangle(ONE, upper_left=ONE, origin=ONE), "origin is another name of"),
+        (lambda: IntRectangle((1, 1), ONE), r"\(1, 1\) is no vector: write IntVector\(x, y\)"),
+        (lambda: IntRectangle(ONE, dims=(1, 1)), r"\(1, 1\) is no vector"),
+        (lambda: IntRectangle(None, ONE), "None is no vector"),
+    ],
+)
+def test_what_is_no_rectangle_is_refused(make, message):
+    with pytest.raises(HostError, match=message):
+        make()

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from onewafer.errors import HostError
-from onewafer.host import DebugUtil, MemcpyDataType, MemcpyOrder, SdkRuntime
+from onewafer.host import DebugUtil, MemcpyDataType, MemcpyOrder, SdkRuntime, SdkTarget
+from onewafer.host import get_platform as platform_of
 
 ROW = {"data_type": MemcpyDataType.MEMCPY_32BIT, "order": MemcpyOrder.ROW_MAJOR}
 COLUMN = {"data_type": MemcpyDataType.MEMCPY_32BIT, "order": MemcpyOrder.COL_MAJOR}
@@ -98,13 +99,29 @@ def test_launch_and_call_encode_their_arguments(runtime):
     assert launches == [("compute", (-1, 0x40000000))] * 2
 
 
-def test_nonblocking_calls_return_handles(runtime):
-    assert runtime.launch("sync") is None
-    first = runtime.launch("sync", nonblock=True)
-    second = runtime.call("sync", [], nonblock=True)
-    assert first != second
-    assert runtime.is_task_done(first)
-    runtime.task_wait(second)
+@pytest.mark.parametrize("nonblock", [False, True])
+def test_every_call_returns_a_handle_of_its_own(runtime, nonblock):
+    handle, data = runtime.get_id(symbol="A"), np.zeros(2, np.uint32)
+    place, options = (0, 0, 1, 1, 2), {"nonblock": nonblock, **ROW}
+    tasks = [
+        runtime.launch("sync", nonblock=nonblock),
+        runtime.launch(symbol="sync", nonblock=nonblock),
+        runtime.call("sync", [], nonblock=nonblock),
+        runtime.memcpy_h2d(handle, data, *place, **options),
+        runtime.memcpy_h2d_rowbcast(handle, data, *place, **options),
+        runtime.memcpy_h2d_colbcast(handle, data, *place, **options),
+        runtime.memcpy_h2d_stride(handle, data, *place, 1, 1, **options),
+        runtime.memcpy_d2h(data, handle, *place, **options),
+    ]
+    assert len(set(tasks)) == len(tasks)
+    for task in tasks:
+        assert runtime.is_task_done(task)
+        assert runtime.is_task_done(task_handle=task)
+        runtime.task_wait(task_handle=task)
+
+
+def test_handles_of_another_runtime_are_refused(runtime):
+    first = runtime.launch("sync")
     other = SdkRuntime.__new__(SdkRuntime)
     other._num_tasks = 0
     with pytest.raises(HostError, match="not issued by this runtime"):
@@ -131,7 +148,7 @@ def test_symbols_can_be_read_after_the_stop(runtime):
     runtime.memcpy_h2d(runtime.get_id("A"), data, 2, 1, 1, 1, 10, **ROW)
     runtime.stop()
     np.testing.assert_array_equal(runtime.read_symbol(6, 2, "array", dtype="float32"), data)
-    symbol = runtime.read_symbol(6, 2, "array")
+    symbol = runtime.read_symbol(6, 2, symbol_name="array")
     assert (symbol.dtype, symbol.size) == (np.uint8, 40)
     assert symbol.view(np.uint16).flags.writeable
     with pytest.raises(HostError, match=r"outside the program, which is 3×2 at fabric \(4, 1\)"):
@@ -213,8 +230,18 @@ def test_a_folder_that_is_none_is_said(what, folder, message):
         (lambda r, a: r.memcpy_d2h(a, 24, 0, 0, 1, 1, None, **ROW), "None is no whole number"),
         (lambda r, a: r.send("x", a), "no streams, which SdkLayout makes"),
         (lambda r, a: r.receive(0, a, 1), "a layout block streams to colors: memcpy_h2d"),
-        (lambda r, _: r.task_wait(None), "None is no task: pass what a call with nonblock=True"),
+        (lambda r, _: r.task_wait(None), "None is no task: pass what launch, a copy, send or"),
         (lambda r, _: r.is_task_done(3), "3 is no task"),
+        (
+            lambda r, _: r.dump_elf_core("core.elf"),
+            r"dump_elf_core\('core.elf'\): onewafer writes no ELF files: dump_core writes all",
+        ),
+        (lambda r, _: r.dump_elf_core(corefile="core.elf"), "read_symbol reads one variable"),
+        (
+            lambda r, _: r.coord_logical_to_physical(3),
+            r"coord_logical_to_physical\(3\): a PE is a pair: write \(x, y\)",
+        ),
+        (lambda r, _: r.coord_logical_to_physical((1, 2, 3)), "a PE is a pair"),
         (lambda r, _: r.launch("compute", 1), "takes 2 arguments"),
         (lambda r, _: r.call("compute", [1]), "takes 2 arguments"),
     ],
@@ -232,7 +259,48 @@ def test_calls_out_of_order_are_refused(created):
 
 
 def test_a_real_system_and_a_missing_folder_are_refused(tmp_path):
-    with pytest.raises(HostError, match="leave cmaddr out"):
-        SdkRuntime(tmp_path, cmaddr="10.0.0.1:9000")
+    for what in (SdkRuntime, DebugUtil):
+        with pytest.raises(HostError, match=r"the address '[0-9.:]+' names a real system"):
+            what(tmp_path, cmaddr="10.0.0.1:9000")
     with pytest.raises(HostError, match="there is no folder 'nowhere'"):
         SdkRuntime("nowhere")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"platform": platform_of(target=SdkTarget.WSE2)},
+        {"platform": platform_of(target=SdkTarget.WSE2), "cmaddr": None},
+        {"platform": None, "cmaddr": ""},
+        {"cmaddr": platform_of(target=SdkTarget.WSE2)},
+        {},
+    ],
+)
+@pytest.mark.parametrize("folder", ["bindir", "artifacts"])
+def test_platform_and_address_are_two_arguments(created, tmp_path, folder, arguments):
+    assert created is not None
+    runtime = SdkRuntime(**{folder: tmp_path}, **arguments)
+    assert runtime.get_id("A") == created.get_id("A")
+
+
+@pytest.mark.usefixtures("created")
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (
+            {"platform": platform_of(target=SdkTarget.WSE3)},
+            "compiled for wse2, the platform is wse3",
+        ),
+        ({"cmaddr": platform_of(target=SdkTarget.WSE3)}, "compiled for wse2, the platform is wse3"),
+        (
+            {"platform": SdkTarget.WSE2},
+            "platform=<SdkTarget.WSE2: 0> is no platform: pass what get_",
+        ),
+        ({"cmaddr": 3}, "cmaddr=3 is no platform"),
+        ({"platform": "10.0.0.1:9000"}, "SdkRuntime: the address .* names a real system"),
+        ({"artifacts": "out"}, "SdkRuntime: artifacts is another name of bindir: leave one out"),
+    ],
+)
+def test_platforms_that_are_none_are_refused(tmp_path, arguments, message):
+    with pytest.raises(HostError, match=message):
+        SdkRuntime(bindir=tmp_path, **arguments)

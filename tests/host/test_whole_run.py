@@ -5,7 +5,7 @@ import pytest
 
 from onewafer.arch import load_architecture
 from onewafer.errors import DeadlockError, HostError, ImageError
-from onewafer.host import Device, MemcpyDataType, MemcpyOrder, SdkRuntime
+from onewafer.host import DebugUtil, Device, MemcpyDataType, MemcpyOrder, SdkRuntime
 from onewafer.image import Opcode, ProgramBuilder, ScalarType, make_image, save
 
 COPY = {"data_type": MemcpyDataType.MEMCPY_32BIT, "order": MemcpyOrder.ROW_MAJOR}
@@ -57,10 +57,22 @@ def test_coordinates_and_core_dumps(folder, tmp_path):
         runtime.memcpy_h2d(runtime.get_id("x"), x, 0, 0, 2, 2, 1, **COPY)
         with pytest.raises(HostError, match="None is no file"):
             runtime.dump_core(None)
-        runtime.dump_core(tmp_path / "core")
+        runtime.dump_core(corefile=tmp_path / "core")
         runtime.memcpy_h2d(runtime.get_id("x"), 0 * x, 0, 0, 2, 2, 1, **COPY)
     device = Device.from_checkpoint(tmp_path / "core")
     assert device.read("x", 1).reshape(-1).tolist() == x.tolist()
+
+
+def test_coordinates_of_variables_have_two_names(folder):
+    with SdkRuntime(folder) as runtime:
+        x = np.arange(4, dtype=np.float32)
+        runtime.memcpy_h2d(runtime.get_id("x"), x, 0, 0, 2, 2, 1, **COPY)
+    column, row = runtime.coord_logical_to_physical(logical_coords=(1, 1))
+    view = DebugUtil(folder)
+    assert view.get_symbol(col=column, row=row, symbol="x", dtype=np.float32) == [3]
+    assert view.get_symbol(px=column, py=row, symbol="x", dtype=np.float32) == [3]
+    with pytest.raises(HostError, match="has no <debug> module with the key 'trace'"):
+        view.read_trace(px=column, py=row, name="trace")
 
 
 def test_a_function_that_keeps_the_command_stream_is_a_deadlock(folder):

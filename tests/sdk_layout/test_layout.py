@@ -2,6 +2,7 @@
 
 import json
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from onewafer.sdk_layout import (
     Edge,
     Route,
     RoutingPosition,
+    SdkCompileArtifacts,
     SdkLayout,
     get_edge_routing,
 )
@@ -140,7 +142,7 @@ def test_the_folder_has_all_there_is_to_know(csl):
     layout.hstack([sender, receiver])
     layout.connect(tx, rx)
     artifacts = layout.compile("out/first")
-    folder = csl / artifacts.path
+    folder = csl / artifacts.artifacts_path
     assert json.loads((folder / "colors.json").read_text()) == {"receiver_rx": 0, "sender_tx": 0}
     assert json.loads((folder / "out.json").read_text())["arch"] == "wse2"
     text = (folder / "layout.csl").read_text()
@@ -154,6 +156,41 @@ def test_params_by_range_and_by_pe(layout):
     region.set_param_range(IntRectangle(IntVector(0, 1), IntVector(1, 3)), "size", 2)
     region.set_param(IntVector(0, 3), "size", np.uint16(1))
     assert [region.params["size"].at(0, y) for y in range(4)] == [4, 2, 2, 1]
+    region.set_param_range(IntRectangle(origin=IntVector(0, 2), dims=IntVector(1, 2)), "size", 7)
+    assert [region.params["size"].at(0, y) for y in range(4)] == [4, 2, 7, 7]
+
+
+def test_a_color_is_a_param_under_three_forms(layout):
+    region = layout.create_code_region("pe.csl", "r", 2, 1)
+    place, color = IntVector(1, 0), Color("c")
+    region.set_param_all(color=color)
+    region.set_param_range(IntRectangle(IntVector(0, 0), IntVector(2, 1)), color=color)
+    region.set_param(place, color=color)
+    region.set_param_all("a", color)
+    region.set_param_all("b", color=color)
+    region.set_param_all(name="d", value=color)
+    assert list(region.params) == ["c", "a", "b", "d"]
+    assert {table.at(1, 0) for table in region.params.values()} == {color}
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"platform": get_platform(target=SdkTarget.WSE2)},
+        {"platform": SdkTarget.WSE2},
+        {"target": SdkTarget.WSE2},
+    ],
+)
+@pytest.mark.usefixtures("csl")
+def test_a_layout_is_for_a_platform_or_a_target(arguments):
+    layout = SdkLayout(**arguments, msg_level="ERROR")
+    region, _ = add_sender(layout)
+    region.ports.clear()
+    artifacts = layout.compile("out")
+    platform = get_platform(target=SdkTarget.WSE2)
+    for folder in (artifacts, SdkCompileArtifacts("out"), SdkCompileArtifacts(Path("out"))):
+        SdkRuntime(artifacts=folder, platform=platform, memcpy_required=False)
+    assert SdkCompileArtifacts(artifacts_path="out") == artifacts
 
 
 def test_edges_are_painted_over_the_rest(layout):
@@ -284,6 +321,12 @@ def test_warnings_are_shown_unless_they_are_not_wanted(capsys):
         ("one.set_param_all('size', 'four')", "'four' is no value of a param"),
         ("one.set_param_all('si ze', 4)", "'si ze' is no name of a CSL param"),
         ("one.set_param_all(Color('c'), 4)", r'write set_param_all\("c", color\)'),
+        ("one.set_param_all(3, 4)", "3 is no name of a CSL param: give an identifier such as 'size', or a color"),
+        ("one.set_param_all(value=4)", "None is no name of a CSL param"),
+        ("one.set_param_all('size', 4, color=Color('c'))", "color and value are one thing: leave one out"),
+        ("one.set_param(IntVector(0, 0), color='c')", r"set_param of region 'one': 'c' is no color"),
+        ("one.set_param_range(IntRectangle(IntVector(1, 0), IntVector(1, 3)), 'size', 4)",
+         r"has no PEs; if \(1, 3\) is a width and a height, write IntRectangle\(origin=…, dims=…\)"),
         ("one.set_symbol_all('data', np.zeros(4), 4, 1)", "data of type float64; pass an array of int32"),
         ("one.set_symbol_all('data', np.zeros(4, np.int32), 2, 1)", "4 elements are not 2×1"),
         ("two.set_symbol_all('data', np.zeros(4, np.int32), 4, 1)", "cannot be cut into 1×3 equal blocks"),
@@ -313,7 +356,11 @@ def test_warnings_are_shown_unless_they_are_not_wanted(capsys):
         ("one.paint_all('c', [FROM_RAMP])", "'c' is no color"),
         ("one.paint_all(Color('c'), [both('RAMP', 'EAST')], [both('RAMP', 'EAST')])", "sides are a list"),
         ("layout.create_code_region('./seder.csl', 'r', 1, 1).place(9, 9)", "region 'r': there is no file './seder.csl'"),
-        ("SdkLayout('fabric.json')", "pass what get_platform returned, or SdkTarget.WSE3"),
+        ("SdkLayout('fabric.json')", r"SdkLayout\('fabric.json'\): onewafer reads no files that describe a fabric: pass"),
+        ("SdkLayout(fabric_file=Path('fabric.json'))", "'fabric.json'.* or SdkTarget.WSE3, for a whole wafer"),
+        ("SdkLayout(platform=SdkTarget.WSE3, target=SdkTarget.WSE2)", "SdkLayout: target is another name of platform"),
+        ("SdkLayout(3)", "pass what get_platform returned, or SdkTarget.WSE3"),
+        ("SdkCompileArtifacts(None)", r"SdkCompileArtifacts\(None\): give the name of the folder that SdkLayout.compile"),
         ("layout.hstack([])", "the list of regions is empty"),
         ("SdkLayout(SdkTarget.WSE2).connect(tx, rx)", "belongs to another layout"),
         ("SdkLayout(SdkTarget.WSE2, msg_level='LOUD')", "choose from DEBUG, INFO, WARNING, ERROR"),

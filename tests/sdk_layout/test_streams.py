@@ -83,13 +83,24 @@ def test_a_stream_goes_to_a_file(running, tmp_path, nonblock):
     runtime, source, sink = running
     runtime.send(source, X)
     task = runtime.receive_tofile(sink, tmp_path / "words", nonblock=nonblock)
-    if nonblock:
-        runtime.task_wait(task)
+    runtime.task_wait(task_handle=task)
     np.testing.assert_array_equal(np.fromfile(tmp_path / "words", "<f4"), 2 * X)
     with pytest.raises(HostError, match="No such file"):
         runtime.receive_tofile(sink, tmp_path / "missing" / "words", nonblock=True)
     with pytest.raises(HostError, match="None is no file"):
         runtime.receive_tofile(sink, None)
+
+
+def test_blocking_calls_return_handles_too(running):
+    runtime, source, sink = running
+    result = np.zeros(SIZE, np.float32)
+    sent = runtime.send(runtime.get_port_id(port_name=source), X, n_wavelets=SIZE)
+    received = runtime.receive(sink, result, SIZE)
+    assert sent != received
+    for task in (sent, received):
+        assert runtime.is_task_done(task)
+        runtime.task_wait(task)
+    np.testing.assert_array_equal(result, 2 * X)
 
 
 @given(

@@ -7,6 +7,7 @@ from onewafer.host.device import Device, LaunchReport
 from onewafer.host.exports import suggest
 from onewafer.host.host_buffer import MemcpyDataType, MemcpyOrder
 from onewafer.host.interruption import Interruption
+from onewafer.host.keyword_names import also_named
 from onewafer.host.progress_display import WarningsOnly, choose_observer, describe_progress
 from onewafer.host.run_limits import NO_LIMITS, RunLimits, Sampler
 from onewafer.host.run_progress import RunObserver, RunProgress
@@ -19,6 +20,7 @@ from onewafer.host.sdk_platform import (
     SimfabConfig,
     get_platform,
     get_simulator,
+    get_system,
 )
 from onewafer.host.sdk_runtime import SdkRuntime, Task
 from onewafer.host.sdk_timing import calculate_cycles, float_to_hex, make_u48, sub_ts
@@ -48,6 +50,7 @@ __all__ = [
     "StreamPort",
     "Task",
     "WarningsOnly",
+    "also_named",
     "calculate_cycles",
     "checking_of",
     "choose_observer",
@@ -56,6 +59,7 @@ __all__ = [
     "float_to_hex",
     "get_platform",
     "get_simulator",
+    "get_system",
     "input_array_to_u32",
     "load_stream_ports",
     "make_u48",

@@ -11,6 +11,8 @@ from onewafer.errors import HostError
 from onewafer.host.bindir import find_folder
 from onewafer.host.core_file import Core
 from onewafer.host.exports import suggest
+from onewafer.host.keyword_names import also_named
+from onewafer.host.sdk_platform import refuse_real_system
 from onewafer.image import load
 
 if TYPE_CHECKING:
@@ -41,15 +43,15 @@ class DebugUtil:
     """Looks at what a run left. Coordinates are those of the fabric, column first."""
 
     def __init__(self, bindir: str | PathLike[str], cmaddr: str | None = None) -> None:
-        if cmaddr:
-            raise HostError(
-                f"cmaddr={cmaddr!r} names a real system; onewafer only simulates: leave cmaddr out"
-            )
+        refuse_real_system("debug_util", cmaddr)
         folder = find_folder(bindir)
         self._core = Core(load(folder), folder)
 
+    @also_named(px="col", py="row")
     def get_symbol(self, col: int, row: int, symbol: str, dtype: DTypeLike) -> NDArray[Any]:
         """Return the whole memory of a variable, exported or not.
+
+        `col` and `row` may be called `px` and `py`: the SDK's documentation has both.
 
         Raises:
             HostError: no such PE or variable, or the type does not divide it.
@@ -88,7 +90,7 @@ class DebugUtil:
             ]
         )
 
-    def read_trace(self, col: int, row: int, name: str) -> list[Recorded]:
+    def read_trace(self, px: int, py: int, name: str) -> list[Recorded]:
         """Return what the `<debug>` module with the key `name` recorded, in this order.
 
         Warns if records did not fit into its buffer.
@@ -96,9 +98,9 @@ class DebugUtil:
         Raises:
             HostError: no such PE, or it has no such module.
         """
-        variables = self._core.variables(col, row)
+        variables = self._core.variables(px, py)
         keys = {
-            bytes(self._core.read(col, row, symbol.address, symbol.num_bytes)).decode(): module
+            bytes(self._core.read(px, py, symbol.address, symbol.num_bytes)).decode(): module
             for module, symbol in (
                 (found.removesuffix(".trace_key"), symbol)
                 for found, symbol in variables.items()
@@ -107,22 +109,22 @@ class DebugUtil:
         }
         if name not in keys:
             raise HostError(
-                f"fabric PE ({col}, {row}) has no <debug> module with the key {name!r}; "
+                f"fabric PE ({px}, {py}) has no <debug> module with the key {name!r}; "
                 f"{suggest(name, tuple(keys))}"
             )
         module = keys[name]
         if f"{module}.trace_used" not in variables:
             return []
-        used = int(self.get_symbol(col, row, f"{module}.trace_used", np.uint16)[0])
-        dropped = int(self.get_symbol(col, row, f"{module}.trace_dropped", np.uint16)[0])
+        used = int(self.get_symbol(px, py, f"{module}.trace_used", np.uint16)[0])
+        dropped = int(self.get_symbol(px, py, f"{module}.trace_dropped", np.uint16)[0])
         if dropped:
             warnings.warn(
-                f"{dropped} records of {name!r} on fabric PE ({col}, {row}) did not fit: "
+                f"{dropped} records of {name!r} on fabric PE ({px}, {py}) did not fit: "
                 f"import <debug> with a larger buffer_size",
                 stacklevel=2,
             )
-        words = self.get_symbol(col, row, f"{module}.trace_buffer", np.uint16)[:used]
-        return self._decode(col, row, words)
+        words = self.get_symbol(px, py, f"{module}.trace_buffer", np.uint16)[:used]
+        return self._decode(px, py, words)
 
     def _decode(self, col: int, row: int, words: NDArray[np.uint16]) -> list[Recorded]:
         values: list[Recorded] = []

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from onewafer.errors import HostError
+from onewafer.host.keyword_names import also_named
 
 if TYPE_CHECKING:
     from os import PathLike
@@ -40,18 +41,29 @@ class SdkExecutionPlatform:
 
     target: SdkTarget
 
+    def is_simulation(self) -> bool:
+        """Tell whether it is simulated: it always is."""
+        return True
 
+    def is_system(self) -> bool:
+        """Tell whether it is a real system: it never is."""
+        return False
+
+
+@also_named(addr="cmaddr")
 def get_platform(
-    addr: str | None,
+    cmaddr: str | None = None,
     config: SimfabConfig | None = None,
     target: SdkTarget = SdkTarget.WSE3,
 ) -> SdkExecutionPlatform:
     """Return the platform that a program is compiled for and runs on.
 
+    `cmaddr` may be called `addr`, as in some versions of the SDK.
+
     Raises:
-        HostError: `addr` names a real system.
+        HostError: `cmaddr` names a real system, or there is no such generation.
     """
-    refuse_real_system("addr", addr)
+    refuse_real_system("get_platform", cmaddr)
     return get_simulator(config, target)
 
 
@@ -61,9 +73,11 @@ def get_simulator(
     """Return a simulated wafer of a generation.
 
     Raises:
-        HostError: there is no such generation.
+        HostError: there is no such generation, or `config` is something else.
     """
-    del config
+    # A target in its place would otherwise be ignored, and the program run on the WSE-3.
+    if not isinstance(config, SimfabConfig | None):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise HostError(f"config={config!r} is no SimfabConfig: {_instead_of(config)}")
     try:
         return SdkExecutionPlatform(SdkTarget(target))
     except ValueError:
@@ -71,14 +85,60 @@ def get_simulator(
         raise HostError(f"the target {target!r} is no machine: write {names}") from None
 
 
-def refuse_real_system(argument: str, address: str | None) -> None:
-    """Refuse an address.
+@also_named(addr="cmaddr")
+def get_system(
+    cmaddr: str,
+    config: SimfabConfig | None = None,  # noqa: ARG001 - the SDK's signature
+    target: SdkTarget = SdkTarget.WSE3,  # noqa: ARG001 - likewise
+) -> NoReturn:
+    """Refuse to find a real system: onewafer has none.
+
+    Raises:
+        HostError: always.
+    """
+    raise HostError(
+        f"get_system({cmaddr!r}): there is no real system here, onewafer only simulates: "
+        "write get_simulator(), or get_platform() where a script runs on both"
+    )
+
+
+def find_platform(platform: object, cmaddr: object) -> SdkExecutionPlatform | None:
+    """Return the platform that `SdkRuntime` was given, under either name; None: any will do.
+
+    Raises:
+        HostError: one of them names a real system, or is no platform.
+    """
+    for name, given in (("platform", platform), ("cmaddr", cmaddr)):
+        match given:
+            case SdkExecutionPlatform():
+                return given
+            case None | str():
+                refuse_real_system("SdkRuntime", given)
+            case _:
+                raise HostError(
+                    f"SdkRuntime: {name}={given!r} is no platform: pass what get_platform returned"
+                )
+    return None
+
+
+def refuse_real_system(call: str, address: object) -> None:
+    """Refuse an address, and what is none.
 
     Raises:
         HostError: there is one.
     """
-    if address:
-        raise HostError(
-            f"{argument}={address!r} names a real system; onewafer only simulates: "
-            f"leave {argument} out"
-        )
+    if address is None or address == "":
+        return
+    if not isinstance(address, str):
+        raise HostError(f"{call}: {address!r} is no address: {_instead_of(address)}")
+    raise HostError(
+        f"{call}: the address {address!r} names a real system; onewafer only simulates: "
+        "leave it out"
+    )
+
+
+def _instead_of(given: object) -> str:
+    """Return what to write for an argument that stands in a wrong place."""
+    return (
+        f"write target=SdkTarget.{given.name}" if isinstance(given, SdkTarget) else "leave it out"
+    )

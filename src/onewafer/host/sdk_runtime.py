@@ -1,9 +1,10 @@
 """The SDK's host runtime, on a simulated wafer.
 
-Names, argument order and enums are those that public SDK programs use. Operations execute in
-issue order, at the call: `nonblock=True` returns a handle of an operation that is already done,
-which a program cannot tell from one that overlaps. Only a stream to the host may be issued before
-what it waits for exists: it is done when all of its wavelets have come.
+Names, argument order and enums are those that the SDK's documentation and public programs use.
+Operations execute in issue order, at the call: the handle that it returns is that of an operation
+that is already done, also with `nonblock=True`, which a program cannot tell from one that overlaps.
+Only a stream to the host may be issued before what it waits for exists: it is done when all of its
+wavelets have come.
 """
 
 from __future__ import annotations
@@ -25,12 +26,13 @@ from onewafer.host.core_file import save_core
 from onewafer.host.device import Device
 from onewafer.host.exports import suggest
 from onewafer.host.host_buffer import BufferFormat, MemcpyDataType, MemcpyOrder, Replication
+from onewafer.host.keyword_names import also_named
 from onewafer.host.narrow_shifts import warn_of_narrow_shifts
 from onewafer.host.print_log import FILE_NAME as LOG_NAME
 from onewafer.host.print_log import PrintLog, prints
 from onewafer.host.run_limits import RunLimits
 from onewafer.host.run_review import checking_of
-from onewafer.host.sdk_platform import SdkExecutionPlatform, refuse_real_system
+from onewafer.host.sdk_platform import find_platform
 from onewafer.host.simulation_record import SimulationRecord
 from onewafer.host.stream_ports import first_elements, load_stream_ports
 from onewafer.image import FIRST_SYMBOL_ID, NUM_COLORS, SymbolKind, load
@@ -40,12 +42,13 @@ if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
     from os import PathLike
     from types import TracebackType
-    from typing import Self
+    from typing import NoReturn, Self
 
     from numpy.typing import DTypeLike, NDArray
 
     from onewafer.host.device import LaunchReport
     from onewafer.host.scalars import Argument
+    from onewafer.host.sdk_platform import SdkExecutionPlatform
     from onewafer.host.streams import Reception
 
 
@@ -72,7 +75,7 @@ class _Arriving:
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """Handle of an operation that was issued with `nonblock=True`."""
+    """Handle of an operation that was issued."""
 
     number: int
     """Position in issue order."""
@@ -81,25 +84,26 @@ class Task:
 class SdkRuntime:
     """Load a folder that `cslc` or `SdkLayout.compile` wrote, copy data, launch functions."""
 
+    @also_named(artifacts="bindir")
     def __init__(
         self,
         bindir: str | PathLike[str],
-        cmaddr: SdkExecutionPlatform | str | None = None,
+        platform: SdkExecutionPlatform | str | None = None,
         *,
+        cmaddr: SdkExecutionPlatform | str | None = None,
         suppress_simfab_trace: bool = False,  # noqa: ARG002 - vendor tuning, no meaning here
         simfab_numthreads: int = 1,  # noqa: ARG002 - likewise
         msg_level: str = "",  # noqa: ARG002 - likewise
         memcpy_required: bool = True,
     ) -> None:
-        if not isinstance(cmaddr, SdkExecutionPlatform):
-            refuse_real_system("cmaddr", cmaddr)
+        runs_on = find_platform(platform, cmaddr)
         warn_of_narrow_shifts()
         self._folder = find_folder(bindir)
         self._image = load(self._folder)
-        if isinstance(cmaddr, SdkExecutionPlatform) and cmaddr.target.arch != self._image.arch:
+        if runs_on is not None and runs_on.target.arch != self._image.arch:
             raise HostError(
                 f"{str(self._folder)!r} was compiled for {self._image.arch}, the platform is "
-                f"{cmaddr.target.arch}: pass the platform of the SdkLayout"
+                f"{runs_on.target.arch}: pass the platform of the SdkLayout"
             )
         if memcpy_required and not self._image.uses_memcpy:
             raise HostError(
@@ -182,16 +186,16 @@ class SdkRuntime:
         if error_type is None and self._device.is_running:
             self.stop()
 
-    def get_id(self, name: str) -> int:
+    def get_id(self, symbol: str) -> int:
         """Return the handle of an exported symbol; allowed before `load`.
 
         Raises:
             HostError: the program exports no such name.
         """
         names = tuple(export.name for export in self._image.exports)
-        if name not in names:
-            raise HostError(f"the program exports no {name!r}; {suggest(name, names)}")
-        return FIRST_SYMBOL_ID + names.index(name)
+        if symbol not in names:
+            raise HostError(f"the program exports no {symbol!r}; {suggest(symbol, names)}")
+        return FIRST_SYMBOL_ID + names.index(symbol)
 
     def memcpy_h2d(  # noqa: PLR0917 - the SDK's signature
         self,
@@ -206,8 +210,8 @@ class SdkRuntime:
         data_type: MemcpyDataType,
         order: MemcpyOrder,
         streaming: bool = False,
-        nonblock: bool = False,
-    ) -> Task | None:
+        nonblock: bool = False,  # noqa: ARG002 - it is done at the call
+    ) -> Task:
         """Copy `src` to the variable `dest` of `w`×`h` PEs from (`px`, `py`).
 
         With `streaming`, `dest` is a color, and each word a wavelet, whatever `data_type` says.
@@ -216,9 +220,7 @@ class SdkRuntime:
             HostError: unknown handle, rectangle outside the program, wrong size of `src`.
         """
         layout = _format(Rectangle(px, py, w, h), elem_per_pe, data_type, order)
-        return self._copy_in(
-            dest, src, layout, Replication.NONE, streaming=streaming, nonblock=nonblock
-        )
+        return self._copy_in(dest, src, layout, Replication.NONE, streaming=streaming)
 
     def memcpy_h2d_rowbcast(  # noqa: PLR0917 - the SDK's signature
         self,
@@ -233,17 +235,15 @@ class SdkRuntime:
         data_type: MemcpyDataType,
         order: MemcpyOrder,
         streaming: bool = False,
-        nonblock: bool = False,
-    ) -> Task | None:
+        nonblock: bool = False,  # noqa: ARG002 - it is done at the call
+    ) -> Task:
         """Copy `src`, `[h, elem_per_pe]`: every PE of a row gets the same block.
 
         Raises:
             HostError: as `memcpy_h2d`.
         """
         layout = _format(Rectangle(px, py, w, h), elem_per_pe, data_type, order)
-        return self._copy_in(
-            dest, src, layout, Replication.ALONG_ROWS, streaming=streaming, nonblock=nonblock
-        )
+        return self._copy_in(dest, src, layout, Replication.ALONG_ROWS, streaming=streaming)
 
     def memcpy_h2d_colbcast(  # noqa: PLR0917 - the SDK's signature
         self,
@@ -258,17 +258,15 @@ class SdkRuntime:
         data_type: MemcpyDataType,
         order: MemcpyOrder,
         streaming: bool = False,
-        nonblock: bool = False,
-    ) -> Task | None:
+        nonblock: bool = False,  # noqa: ARG002 - it is done at the call
+    ) -> Task:
         """Copy `src`, `[w, elem_per_pe]`: every PE of a column gets the same block.
 
         Raises:
             HostError: as `memcpy_h2d`.
         """
         layout = _format(Rectangle(px, py, w, h), elem_per_pe, data_type, order)
-        return self._copy_in(
-            dest, src, layout, Replication.ALONG_COLUMNS, streaming=streaming, nonblock=nonblock
-        )
+        return self._copy_in(dest, src, layout, Replication.ALONG_COLUMNS, streaming=streaming)
 
     def memcpy_h2d_stride(  # noqa: PLR0917 - the SDK's signature
         self,
@@ -285,8 +283,8 @@ class SdkRuntime:
         data_type: MemcpyDataType,
         order: MemcpyOrder,
         streaming: bool = False,
-        nonblock: bool = False,
-    ) -> Task | None:
+        nonblock: bool = False,  # noqa: ARG002 - it is done at the call
+    ) -> Task:
         """Copy `src` to every `row_stride`-th PE of every `col_stride`-th row of a rectangle.
 
         `src` is `[rows, columns, elem_per_pe]` of the PEs that receive, the first of which is
@@ -313,7 +311,7 @@ class SdkRuntime:
             for column, x in enumerate(columns):
                 block = tensor[row : row + 1, column : column + 1]
                 self._put(dest, block, Rectangle(x, y, 1, 1), streaming=streaming)
-        return self._issued(nonblock=nonblock)
+        return self._issued()
 
     def memcpy_d2h(  # noqa: PLR0917 - the SDK's signature
         self,
@@ -329,7 +327,7 @@ class SdkRuntime:
         order: MemcpyOrder,
         streaming: bool = False,
         nonblock: bool = False,
-    ) -> Task | None:
+    ) -> Task:
         """Copy the variable `src` of `w`×`h` PEs from (`px`, `py`) into `dest`, in place.
 
         With `streaming`, `src` is a color, and each word a wavelet, whatever `data_type` says.
@@ -344,61 +342,62 @@ class SdkRuntime:
         name = self._variable_name(src)
         tensor = self._device.read_raw(name, elem_per_pe, layout.dtype, layout.rectangle)
         layout.store(tensor, dest)
-        return self._issued(nonblock=nonblock)
+        return self._issued()
 
-    def launch(self, name: str, *args: Argument, nonblock: bool = False) -> Task | None:
+    def launch(
+        self,
+        symbol: str,
+        *args: Argument,
+        nonblock: bool = False,  # noqa: ARG002 - it is done at the call
+    ) -> Task:
         """Run an exported function on all PEs, with scalar arguments.
 
         Raises:
             HostError: unknown function, or arguments that do not fit it.
             SimulationError: the program failed; `DeadlockError` if it hangs.
         """
-        self._launches.append(self._device.launch(name, *args))
-        return self._issued(nonblock=nonblock)
+        self._launches.append(self._device.launch(symbol, *args))
+        return self._issued()
 
-    def call(self, name: str, args: Sequence[int], nonblock: bool = False) -> Task | None:  # noqa: FBT001, FBT002 - the SDK's signature
+    def call(self, name: str, args: Sequence[int], nonblock: bool = False) -> Task:  # noqa: ARG002, FBT001, FBT002 - the SDK's signature
         """Run an exported function on all PEs, with arguments encoded as 32-bit words.
 
         Raises:
             HostError, SimulationError: as `launch`.
         """
         self._launches.append(self._device.launch_raw(name, args))
-        return self._issued(nonblock=nonblock)
+        return self._issued()
 
-    def is_task_done(self, task: Task | None) -> bool:
-        """Tell whether an operation issued with `nonblock=True` has finished.
+    def is_task_done(self, task_handle: Task) -> bool:
+        """Tell whether an operation has finished.
 
         Raises:
             HostError: the handle is not one of this runtime's.
         """
-        if not isinstance(task, Task):
-            raise HostError(f"{task!r} is no task: pass what a call with nonblock=True returned")
-        if not 0 <= task.number < self._num_tasks:
-            raise HostError(f"task {task.number} was not issued by this runtime")
-        if task.number in self._arriving:
+        number = self._number_of(task_handle)
+        if number in self._arriving:
             self._device.settle()
             self._store_arrived()
-        return task.number not in self._arriving
+        return number not in self._arriving
 
-    def task_wait(self, task: Task | None) -> None:
-        """Wait for an operation issued with `nonblock=True`.
+    def task_wait(self, task_handle: Task) -> None:
+        """Wait for an operation.
 
         Raises:
             HostError: the handle is not one of this runtime's.
             DeadlockError: it receives more wavelets than the program sends.
         """
-        if not self.is_task_done(task):
-            assert task is not None
+        if not self.is_task_done(task_handle):
             with self._counting_streams():
-                self._device.await_words(self._arriving[task.number].reception)
+                self._device.await_words(self._arriving[task_handle.number].reception)
 
-    def get_port_id(self, name: str) -> int:
+    def get_port_id(self, port_name: str) -> int:
         """Return the number of a stream, which `send` and `receive` take as well as the name.
 
         Raises:
             HostError: the program has no stream of this name.
         """
-        return self._ports.number(name)
+        return self._ports.number(port_name)
 
     def report_port_infos(self) -> None:
         """Print the streams: number, name, direction, color, and the PE where the host is met."""
@@ -412,7 +411,7 @@ class SdkRuntime:
         n_wavelets: int | None = None,
         *,
         nonblock: bool = False,
-    ) -> Task | None:
+    ) -> Task:
         """Stream 32-bit elements to the program; without a number, all of `src`.
 
         Raises:
@@ -426,11 +425,11 @@ class SdkRuntime:
         self._num_sent[stream.name] = self._num_sent.get(stream.name, 0) + n_wavelets
         if not nonblock:
             self._device.settle()
-        return self._issued(nonblock=nonblock)
+        return self._issued()
 
     def receive(
         self, port: str | int, dest: NDArray[Any], n_wavelets: int, *, nonblock: bool = False
-    ) -> Task | None:
+    ) -> Task:
         """Fill `dest` with the next wavelets of a stream; control wavelets do not count.
 
         Raises:
@@ -443,7 +442,7 @@ class SdkRuntime:
 
     def receive_tofile(
         self, port: str | int, outfile: str | PathLike[str], *, nonblock: bool = False
-    ) -> Task | None:
+    ) -> Task:
         """Write what one use of a stream sends to a file, as little-endian words of 32 bits.
 
         How many wavelets that are is the size of the stream's port.
@@ -468,35 +467,54 @@ class SdkRuntime:
             file=file,
         )
 
-    def coord_logical_to_physical(self, coords: tuple[int, int]) -> tuple[int, int]:
+    def coord_logical_to_physical(self, logical_coords: tuple[int, int]) -> tuple[int, int]:
         """Return the fabric coordinates of a PE of the program: those that `read_symbol` takes.
 
         A simulated wafer has no defects to route around, so that only the offset differs.
 
         Raises:
-            HostError: the PE is outside the program.
+            HostError: the PE is outside the program, or no pair of numbers.
         """
-        x, y = map(int, coords)
+        try:
+            x, y = map(int, logical_coords)
+        except (TypeError, ValueError):
+            raise HostError(
+                f"coord_logical_to_physical({logical_coords!r}): a PE is a pair: write (x, y)"
+            ) from None
         whole = self._device.rectangle
         if not whole.contains(x, y):
             raise HostError(f"PE ({x}, {y}) is outside the program, which is {whole}")
         return x + self._image.offset_x, y + self._image.offset_y
 
-    def dump_core(self, path: str | PathLike[str]) -> None:
+    def dump_core(self, corefile: str | PathLike[str]) -> None:
         """Write everything about the machine into one file, as it is when all has come to rest.
 
         It is a checkpoint: `onewafer resume` and `Device.from_checkpoint` read it.
 
         Raises:
-            HostError: the program is not loaded, or `path` is no name.
+            HostError: the program is not loaded, or `corefile` is no name.
             CheckpointError: the file cannot be written.
         """
-        file = _to_path(path)
+        file = _to_path(corefile)
         if self._device.is_running:
             self._device.settle()
         self._device.machine.save_checkpoint(file, what="a core dump")
 
-    def read_symbol(self, x: int, y: int, name: str, dtype: DTypeLike = "uint8") -> NDArray[Any]:
+    def dump_elf_core(self, corefile: str | PathLike[str]) -> NoReturn:
+        """Refuse to write an ELF file: nothing in onewafer makes or reads one.
+
+        Raises:
+            HostError: always.
+        """
+        raise HostError(
+            f"dump_elf_core({corefile!r}): onewafer writes no ELF files: dump_core writes all of "
+            "the machine, as a checkpoint; read_symbol reads one variable, and debug_util those of "
+            "all PEs after stop()"
+        )
+
+    def read_symbol(
+        self, x: int, y: int, symbol_name: str, dtype: DTypeLike = "uint8"
+    ) -> NDArray[Any]:
         """Return the whole memory of a variable on the PE at *fabric* coordinates (`x`, `y`).
 
         Any variable of the entry module can be named, exported or not; usual after `stop`.
@@ -515,15 +533,17 @@ class SdkRuntime:
         index = int(self._image.program_of_pe[program_y, program_x])
         symbols = self._image.programs[index].symbols if index >= 0 else ()
         variables = {s.name: s for s in symbols if s.kind is SymbolKind.VARIABLE}
-        if name not in variables:
+        if symbol_name not in variables:
             raise HostError(
-                f"PE ({program_x}, {program_y}) has no variable {name!r} that its program uses; "
-                f"{suggest(name, tuple(variables))}"
+                f"PE ({program_x}, {program_y}) has no variable {symbol_name!r} that its program "
+                f"uses; {suggest(symbol_name, tuple(variables))}"
             )
-        symbol = variables[name]
+        symbol = variables[symbol_name]
         element = np.dtype(dtype)
         if symbol.num_bytes % element.itemsize:
-            raise HostError(f"{name!r} has {symbol.num_bytes} bytes, no whole number of {element}")
+            raise HostError(
+                f"{symbol_name!r} has {symbol.num_bytes} bytes, no whole number of {element}"
+            )
         payload = machine.peek(program_x, program_y, symbol.address, symbol.num_bytes)
         return np.frombuffer(bytearray(payload), element)
 
@@ -535,11 +555,10 @@ class SdkRuntime:
         replication: Replication,
         *,
         streaming: bool,
-        nonblock: bool,
-    ) -> Task | None:
+    ) -> Task:
         tensor = (_as_wavelets(layout) if streaming else layout).to_tensor(src, replication)
         self._put(dest, tensor, layout.rectangle, streaming=streaming)
-        return self._issued(nonblock=nonblock)
+        return self._issued()
 
     def _put(
         self, dest: int, tensor: NDArray[Any], rectangle: Rectangle, *, streaming: bool
@@ -559,14 +578,14 @@ class SdkRuntime:
         nonblock: bool,
         name: str = "",
         file: Path | None = None,
-    ) -> Task | None:
+    ) -> Task:
         layout = _as_wavelets(layout)
         layout.check(dest)
         reception = self._device.expect_words(
             color, layout.elements_per_pe, layout.rectangle, name=name
         )
         self._arriving[self._num_tasks] = _Arriving(reception, layout, dest, file)
-        task = self._issued(nonblock=nonblock)
+        task = self._issued()
         if not nonblock:
             with self._counting_streams():
                 self._device.await_words(reception)
@@ -620,11 +639,21 @@ class SdkRuntime:
             )
         raise HostError(f"{handle!r} is no symbol: {advice}")
 
-    def _issued(self, *, nonblock: bool) -> Task | None:
-        """Return the handle of the operation that was just done, if the caller wants one."""
+    def _issued(self) -> Task:
+        """Return the handle of the operation that was just done."""
         self._store_arrived()
         self._num_tasks += 1
-        return Task(self._num_tasks - 1) if nonblock else None
+        return Task(self._num_tasks - 1)
+
+    def _number_of(self, task: object) -> int:
+        """Return the number of a task that a script passed."""
+        if not isinstance(task, Task):
+            raise HostError(
+                f"{task!r} is no task: pass what launch, a copy, send or receive returned"
+            )
+        if not 0 <= task.number < self._num_tasks:
+            raise HostError(f"task {task.number} was not issued by this runtime")
+        return task.number
 
 
 def _to_path(file: str | PathLike[str]) -> Path:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,11 +25,25 @@ PARAMETERS_FILE = "out.json"
 class SdkCompileArtifacts:
     """The folder of a compiled layout; a path, as far as functions that take one are concerned."""
 
-    path: str
+    artifacts_path: str
+
+    def __post_init__(self) -> None:
+        """Refuse what names no folder.
+
+        Raises:
+            HostError: it does not.
+        """
+        try:
+            object.__setattr__(self, "artifacts_path", os.fspath(self.artifacts_path))
+        except TypeError:
+            raise HostError(
+                f"SdkCompileArtifacts({self.artifacts_path!r}): give the name of the folder that "
+                "SdkLayout.compile wrote"
+            ) from None
 
     def __fspath__(self) -> str:
         """Return the folder."""
-        return self.path
+        return self.artifacts_path
 
 
 def layout_path(out_prefix: str) -> str:

@@ -136,25 +136,64 @@ class CodeRegion:
     # --- params ---------------------------------------------------------------------------------
 
     def set_param(
-        self, coord: IntVector, name: str | Color, value: ParamValue | None = None
+        self,
+        coord: IntVector,
+        name: str | Color | None = None,
+        value: ParamValue | None = None,
+        *,
+        color: Color | None = None,
     ) -> None:
-        """Give a param of one PE a value; a color alone gives the param of its name."""
-        self._set_param(self._pe(coord, "set_param"), name, value, "set_param")
+        """Give a param of one PE a value; a color alone gives the param of its name.
+
+        Raises:
+            HostError: the PE is not in the region, or name or value are none of a param.
+        """
+        self._set_param(self._pe(coord, "set_param"), name, value, color, call="set_param")
 
     def set_param_range(
-        self, rect: IntRectangle, name: str | Color, value: ParamValue | None = None
+        self,
+        rect: IntRectangle,
+        name: str | Color | None = None,
+        value: ParamValue | None = None,
+        *,
+        color: Color | None = None,
     ) -> None:
-        """Give a param of the PEs of a rectangle a value."""
-        rectangle = self._rectangle(rect, "set_param_range")
-        self._set_param(rectangle, name, value, "set_param_range")
+        """Give a param of the PEs of a rectangle a value, as `set_param`.
 
-    def set_param_all(self, name: str | Color, value: ParamValue | None = None) -> None:
-        """Give a param of all PEs a value."""
-        self._set_param(self.extent, name, value, "set_param_all")
+        Raises:
+            HostError: as `set_param`.
+        """
+        rectangle = self._rectangle(rect, "set_param_range")
+        self._set_param(rectangle, name, value, color, call="set_param_range")
+
+    def set_param_all(
+        self,
+        name: str | Color | None = None,
+        value: ParamValue | None = None,
+        *,
+        color: Color | None = None,
+    ) -> None:
+        """Give a param of all PEs a value, as `set_param`.
+
+        Raises:
+            HostError: as `set_param`.
+        """
+        self._set_param(self.extent, name, value, color, call="set_param_all")
 
     def _set_param(
-        self, where: Rectangle, name: str | Color, value: ParamValue | None, call: str
+        self,
+        where: Rectangle,
+        name: str | Color | None,
+        value: ParamValue | None,
+        color: Color | None,
+        *,
+        call: str,
     ) -> None:
+        if color is not None:
+            color = to_color(color, f"{call} of {self}")
+            if value is not None:
+                raise HostError(f"{call} of {self}: color and value are one thing: leave one out")
+            name, value = (color, None) if name is None else (name, color)
         if isinstance(name, Color):
             if value is not None:
                 raise HostError(
@@ -162,8 +201,11 @@ class CodeRegion:
                     f'{call}("{name.name}", color)'
                 )
             name, value = name.get_local_param_name(), name
-        if not name.isidentifier():
-            raise HostError(f"{call} of {self}: {name!r} is no name of a CSL param")
+        if not (isinstance(name, str) and name.isidentifier()):
+            raise HostError(
+                f"{call} of {self}: {name!r} is no name of a CSL param: give an identifier such as "
+                "'size', or a color"
+            )
         number = _to_param(value, f"{call}({name!r}, …) of {self}")
         if name not in self.params:
             self.params[name] = RegionTable[ParamValue].empty(*self._size)
@@ -344,6 +386,12 @@ class CodeRegion:
         left, top = rect.upper_left.x, rect.upper_left.y
         right, bottom = rect.lower_right.x, rect.lower_right.y
         width, height = self._size
+        if (left == right or top == bottom) and right > 0 < bottom:
+            raise HostError(
+                f"{call}: the rectangle from ({left}, {top}) up to, not including, ({right}, "
+                f"{bottom}) has no PEs; if ({right}, {bottom}) is a width and a height, write "
+                "IntRectangle(origin=…, dims=…)"
+            )
         if not (0 <= left < right <= width and 0 <= top < bottom <= height):
             raise HostError(
                 f"{call}: the rectangle from ({left}, {top}) up to, not including, ({right}, "

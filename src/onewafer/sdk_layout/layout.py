@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from enum import IntEnum
 from numbers import Integral
@@ -11,7 +12,7 @@ from onewafer.arch import load_architecture
 from onewafer.csl import CompileOptions, DiskFiles, run_stages
 from onewafer.diagnostics import DiagnosticSink, render
 from onewafer.errors import CompileError, HostError
-from onewafer.host import SdkExecutionPlatform, SdkTarget
+from onewafer.host import SdkExecutionPlatform, SdkTarget, also_named
 from onewafer.image import ScalarType
 from onewafer.sdk_layout.artifacts import layout_path, write_artifacts, write_text
 from onewafer.sdk_layout.code_region import CodeRegion
@@ -47,6 +48,7 @@ class FP16TYPE(IntEnum):
 class SdkLayout:
     """Code regions, their connections and their streams; `compile` makes a program of them."""
 
+    @also_named(target="platform", fabric_file="platform")
     def __init__(
         self, platform: SdkExecutionPlatform | SdkTarget, *, msg_level: str = "WARNING"
     ) -> None:
@@ -240,6 +242,11 @@ def _target_of(platform: object) -> SdkTarget:
     match platform:
         case SdkExecutionPlatform(target=target) | (SdkTarget() as target):
             return target
+        case str() | os.PathLike():
+            raise HostError(
+                f"SdkLayout({os.fspath(platform)!r}): onewafer reads no files that describe a "
+                "fabric: pass what get_platform returned, or SdkTarget.WSE3, for a whole wafer"
+            )
         case _:
             raise HostError(
                 f"SdkLayout({platform!r}): pass what get_platform returned, or SdkTarget.WSE3"

@@ -15,6 +15,7 @@ from onewafer.host import (
     Task,
     get_platform,
     get_simulator,
+    get_system,
 )
 from onewafer.sdk_layout import (
     FP16TYPE,
@@ -51,4 +52,5 @@ __all__ = [
     "get_edge_routing",
     "get_platform",
     "get_simulator",
+    "get_system",
 ]
