@@ -6,6 +6,7 @@ documented layout, and the nearest one is looked for.
 
 from __future__ import annotations
 
+import re
 from fractions import Fraction
 from functools import cache
 
@@ -68,6 +69,10 @@ def bf16_numbers():
 def bf16_bits(values):
     bits = torch.from_numpy(values).to(torch.float32).to(torch.bfloat16).view(torch.int16)
     return np.where(np.isnan(values), 0x7FC0, bits.numpy().view(np.uint16)).astype(np.uint16)
+
+
+def f16_bits(values):
+    return values.astype(np.float16).view(np.uint16)
 
 
 NUMBERS = {"bf16": bf16_numbers, "cb16": cb16_numbers}
@@ -373,39 +378,24 @@ def test_another_16_bit_float_exists_while_compiling_only(text, half, other):
     assert f"`--fp16-format={other}`" in finding.help
 
 
-LIBRARY_CALLS = [
-    ("<random>", "x = @as(f32, m.random_f16(0.0, 1.0))", "call `random_f32`"),
-    ("<malloc>", "_ = m.malloc_f16(4)", "call `malloc` or `malloc_f32`"),
-    ("<simprint>", "m.print_f16(2.0)", "call `print_f32`"),
-    ("<simprint>", "m.print_f16(y)", "call `print_f32`"),
-    ("<debug>", "m.trace_f16(2.0)", "call `trace` or `trace_f32`"),
-    ("<math>", "x = @as(f32, m.sqrt_f16(y))", "call `sqrt` or `sqrt_f32`"),
-    ("<complex>", "_ = m.get_complex_32(y, y)", "call `get_complex_64`"),
-]
-LIBRARY_PARAMETERS = {
-    "<malloc>": ", .{ .buffer_num_words = 8 }",
-    "<debug>": ', .{ .key = "log", .buffer_size = 8 }',
-}
-
-
 @pytest.mark.parametrize("half", FORMATS)
-@pytest.mark.parametrize(("library", "call", "advice"), LIBRARY_CALLS)
-def test_library_functions_of_f16_are_refused_where_they_are_called(library, call, advice, half):
-    imported = f'const m = @import_module("{library}"{LIBRARY_PARAMETERS.get(library, "")});\n'
-    text = (
-        imported + f"export var x: f32 = 0.0;\nvar y: HALF = 0.5;\ntask main() void {{ {call}; }}"
-    )
+def test_complex_numbers_of_f16_are_refused_where_they_are_computed(half):
+    """`complex_32` is of f16 as documented, whatever the program's float is."""
+    text = """
+      const m = @import_module("<complex>");
+      var y: HALF = 0.5;
+      task main() void { _ = m.get_complex_32(y, y); }
+    """
     with pytest.raises(CompileError) as error:
         compile_pe(text + START, half)
     (finding,) = error.value.diagnostics
     assert finding.code == "other-half-format"
     assert finding.message.endswith(f"the 16-bit float of this program is `{half}`")
-    assert finding.help == f"{advice}; or compile with `--fp16-format=f16`"
+    assert finding.help == "call `get_complex_64`; or compile with `--fp16-format=f16`"
     span = finding.primary.span
     assert span.source.path == "pe.csl"
     shown = span.source.text[span.start : span.end]
-    assert shown.startswith("m.")
-    assert shown in call
+    assert shown.startswith("m.get_complex_32")
 
 
 @pytest.mark.parametrize("half", FORMATS)
@@ -420,6 +410,45 @@ def test_a_variable_of_a_library_type_of_f16_is_refused_where_it_is_declared(pla
     (finding,) = error.value.diagnostics
     assert finding.code == "other-half-format"
     assert finding.primary.span.source.path == "pe.csl"
+
+
+@pytest.mark.parametrize("half", ["f16", *FORMATS])
+def test_constants_and_memory_of_f16_are_of_the_float_of_the_program(half):
+    text = """
+      const math = @import_module("<math>");
+      const mem = @import_module("<malloc>", .{ .buffer_num_words = 8 });
+      const random = @import_module("<random>");
+      export var words = [3]HALF{ math.POSITIVE_INF_f16, math.NEGATIVE_INF_f16, math.NaN_f16 };
+      export var same = @zeros([3]bool);
+      export var kept: HALF = 0.0;
+      export var drawn = @zeros([COUNT]HALF);
+      comptime {
+        @comptime_assert(@is_same_type(@type_of(math.NaN_f16), HALF));
+        @comptime_assert(math.isInf_f16(math.NEGATIVE_INF_f16) and math.isNaN_f16(math.NaN_f16));
+        @comptime_assert(!math.isFinite_f16(math.POSITIVE_INF_f16) and math.isFinite_f16(1.0));
+      }
+      task main() void {
+        for (@range(i16, 3)) |i| {
+          same[i] = @bitcast(u16, words[i]) == @bitcast(u16, ([3]HALF{
+            math.POSITIVE_INF(HALF), math.NEGATIVE_INF(HALF), math.NaN(HALF) })[i]);
+        }
+        const first = mem.malloc_f16(COUNT / 16);
+        first[2] = words[0];
+        const next: [*]HALF = mem.malloc_f16(1);
+        kept = next[-1];
+        for (@range(i16, COUNT)) |i| {
+          drawn[i] = random.random_f16(2.0, @bitcast(HALF, @bitcast(u16, @as(HALF, 2.0)) + 2));
+        }
+      }
+    """
+    outputs = dict.fromkeys(("words", "kept", "drawn"), np.uint16) | {"same": np.bool_}
+    found, _ = run(compile_pe(text + START, half), "reference", {}, outputs)
+    to_bits = BITS.get(half, f16_bits)
+    assert same(found["words"], to_bits(np.array([np.inf, -np.inf, np.nan])))
+    assert found["same"].all()
+    assert found["kept"] == found["words"][0]
+    two = int(to_bits(np.array([2.0]))[0])
+    assert {*found["drawn"].tolist()} == {two, two + 1}
 
 
 @pytest.mark.parametrize("half", FORMATS)
@@ -454,12 +483,7 @@ def test_all_three_are_there_while_compiling(half):
       task main() void { y += @as(HALF, @as(f32, half_of(0.5))); }
     """
     found, _ = run(compile_pe(text + START, half), "reference", {}, {"y": np.uint16})
-    bits = (
-        np.array([1.75], np.float16).view(np.uint16)
-        if half == "f16"
-        else BITS[half](np.array([1.75]))
-    )
-    assert same(found["y"], bits)
+    assert same(found["y"], BITS.get(half, f16_bits)(np.array([1.75])))
 
 
 MATH = """
@@ -467,9 +491,13 @@ const math = @import_module("<math>");
 const ops = @import_module("<dsd_ops>");
 export var x: [COUNT]HALF = @zeros([COUNT]HALF);
 export var y: [COUNT]HALF = @zeros([COUNT]HALF);
+export var named: [COUNT]HALF = @zeros([COUNT]HALF);
 export var twice: [COUNT]HALF = @zeros([COUNT]HALF);
 task main() void {
-  for (@range(i16, COUNT)) |i| { y[i] = EXPRESSION; }
+  for (@range(i16, COUNT)) |i| {
+    y[i] = EXPRESSION;
+    named[i] = NAMED;
+  }
   const source = @get_dsd(mem1d_dsd, .{ .tensor_access = |i|{COUNT} -> x[i] });
   const sum = @get_dsd(mem1d_dsd, .{ .tensor_access = |i|{COUNT} -> twice[i] });
   _ = ops.add(HALF, HALF, sum, source, source, .{});
@@ -479,17 +507,36 @@ FUNCTIONS = {
     "math.sqrt(x[i])": np.sqrt,
     "math.exp(x[i])": np.exp,
     "math.tanh(x[i])": np.tanh,
+    "math.sig(x[i])": lambda x: np.exp(np.minimum(x, 0)) / (1 + np.exp(-np.abs(x))),
+    "math.log(x[i])": np.log,
+    "math.inv(x[i])": lambda x: 1 / x,
+    "math.invsqrt(x[i])": lambda x: 1 / np.sqrt(x),
+    "math.sin(x[i])": lambda x: np.where(np.abs(x) < 102_943, np.sin(x), np.nan),
+    "math.cos(x[i])": lambda x: np.where(np.abs(x) < 102_943, np.cos(x), np.nan),
+    "math.pow(x[i], 3.0)": lambda x: x**3,
     "math.floor(x[i])": np.floor,
+    "math.ceil(x[i])": np.ceil,
     "math.abs(x[i])": np.abs,
     "math.sign(x[i])": lambda x: np.where(x == 0, x, np.sign(x)),
     "math.max(x[i], 2.0)": lambda x: np.where(x < 2.0, 2.0, x),
+    "math.min(x[i], 2.0)": lambda x: np.where(x > 2.0, 2.0, x),
     "if (math.isNaN(x[i]) or math.signbit(x[i])) 1.0 else 0.0": lambda x: (
         np.isnan(x) | np.signbit(x)
     ).astype(float),
     "if (math.isInf(x[i])) math.NEGATIVE_INF(HALF) else math.fscale(x[i], 2)": lambda x: np.where(
         np.isinf(x), -np.inf, x * 4
     ),
+    "math.fscale(x[i], -60)": lambda x: np.ldexp(x, -60),
+    "math.fscale(x[i], 70)": lambda x: np.ldexp(x, 70),
+    "if (math.isFinite(x[i])) 1.0 else math.fscale(x[i], -300)": lambda x: np.where(
+        np.isfinite(x), 1.0, x
+    ),
 }
+
+
+def named(expression):
+    """The same with the functions of the program's 16-bit float by their names."""
+    return re.sub(r"\b(math\.\w+)\(", r"\1_f16(", expression).replace("_f16(HALF)", "_f16")
 
 
 @pytest.mark.parametrize("half", FORMATS)
@@ -500,9 +547,35 @@ def test_functions_of_the_library(half, expression):
     words, _ = operands(half)
     words = np.where(np.isnan(NUMBERS[half]()[words]), words & 0x7FFF, words)
     exact = FUNCTIONS[expression](NUMBERS[half]()[words])
-    image = compile_pe(MATH.replace("EXPRESSION", expression) + START, half)
-    found, _ = run(image, "reference", {"x": words}, {"y": np.uint16, "twice": np.uint16})
+    text = MATH.replace("EXPRESSION", expression).replace("NAMED", named(expression))
+    outputs = dict.fromkeys(("y", "named", "twice"), np.uint16)
+    found, _ = run(compile_pe(text + START, half), "reference", {"x": words}, outputs)
+    assert same(found["named"], found["y"])
     result, nearest = NUMBERS[half]()[found["y"]], NUMBERS[half]()[BITS[half](exact)]
     is_same = (result == nearest) | (np.isnan(result) & np.isnan(nearest))
     assert is_same.all()
     assert same(found["twice"], BITS[half](2 * NUMBERS[half]()[words]))
+
+
+@pytest.mark.parametrize("half", ["f16", *FORMATS])
+def test_nan_without_the_highest_bit_of_the_fraction_is_signaling(half):
+    text = """
+      const math = @import_module("<math>");
+      export var x: [COUNT]HALF = @zeros([COUNT]HALF);
+      export var generic = @zeros([COUNT]bool);
+      export var named = @zeros([COUNT]bool);
+      task main() void {
+        for (@range(i16, COUNT)) |i| {
+          generic[i] = math.isSignaling(x[i]);
+          named[i] = math.isSignaling_f16(x[i]);
+        }
+      }
+    """
+    infinity, nan = BITS.get(half, f16_bits)(np.array([np.inf, np.nan])).tolist()
+    words = [infinity, infinity + 1, nan - 1, nan, nan + 1, 0x7FFF, 0x8001 | infinity, 0x8000 | nan]
+    outputs = dict.fromkeys(("generic", "named"), np.bool_)
+    image = compile_pe(text + START, half)
+    found, _ = run(image, "reference", {"x": np.array(words, np.uint16)}, outputs)
+    is_signaling = [False, True, True, False, False, False, True, False]
+    assert found["generic"][: len(words)].tolist() == is_signaling
+    assert same(found["named"], found["generic"])

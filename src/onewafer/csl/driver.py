@@ -13,14 +13,12 @@
 
 from __future__ import annotations
 
-import sys
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import lru_cache
 from importlib import resources
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from onewafer.csl import codegen, dumps
 from onewafer.csl.sema import AnalysisOptions, analyze_program
@@ -31,7 +29,7 @@ from onewafer.garbage import rare_collection
 from onewafer.image import ScalarType, verify
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator
+    from collections.abc import Callable
 
     from onewafer.arch import Architecture
     from onewafer.csl import ir
@@ -121,21 +119,6 @@ def compile_program(
     return compilation.image
 
 
-_PYTHON_CALLS: Final = 6_000
-"""Inside one another: a comptime call takes about twenty, and `MAX_CALL_DEPTH` of them nest."""
-
-
-@contextmanager
-def _deep_recursion() -> Generator[None]:
-    """Let the stages call themselves more deeply than Python lets others."""
-    before = sys.getrecursionlimit()
-    sys.setrecursionlimit(max(before, _PYTHON_CALLS))
-    try:
-        yield
-    finally:
-        sys.setrecursionlimit(before)
-
-
 def run_stages(
     options: CompileOptions,
     files: SourceFiles,
@@ -144,7 +127,7 @@ def run_stages(
 ) -> Compilation:
     """Run the stages up to the first that reports an error; findings go to the sink."""
     try:
-        with rare_collection(), _deep_recursion():
+        with rare_collection():
             return _run_stages(options, files, sink, observe)
     except RecursionError:
         sink.report(

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from onewafer.arch import load_architecture
 from onewafer.csl.driver import CompileOptions, MemoryFiles, compile_program
 from onewafer.host import NO_LIMITS, Device
+from onewafer.image import ScalarType
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -45,10 +46,12 @@ def compile_pe(
     arch: str = "wse2",
     width: int = 1,
     variables: Mapping[str, str] | None = None,
+    half: ScalarType = ScalarType.F16,
 ) -> WaferImage:
     """Return the image of PEs that run `body`.
 
-    `variables` are exported: the name of an array of the program, and its element type.
+    `variables` are exported: the name of an array of the program, and its element type. `half` is
+    the 16-bit float of the program.
     """
     names = "".join(
         f'  @export_name("{name}", [*]{element}, true);\n'
@@ -62,7 +65,8 @@ def compile_pe(
     layout = LAYOUT.replace("WIDTH", str(width)).replace("EXPORTS", names)
     program = PROGRAM.replace("DECLARATIONS", declarations + pointers).replace("BODY", body)
     files = MemoryFiles({"layout.csl": layout, "pe.csl": program.replace("EXPORTS", symbols)})
-    options = CompileOptions(entry="layout.csl", architecture=load_architecture(arch))
+    machine = load_architecture(arch)
+    options = CompileOptions(entry="layout.csl", architecture=machine, half=half)
     return compile_program(options, files)
 
 

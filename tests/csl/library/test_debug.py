@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from cerebras.sdk.debug.debug_util import debug_util
-from onewafer.errors import HostError
+from onewafer.errors import CompileError, HostError
 from onewafer.host import SdkRuntime
-from onewafer.image import save
+from onewafer.image import ScalarType, save
 from tests.csl.library.one_pe import compile_pe
 
 IMPORTS = """
@@ -35,8 +35,8 @@ def run(tmp_path, monkeypatch):
     """Run a body on a row of PEs and return the view of what it left."""
     monkeypatch.setenv("ONEWAFER_ENGINE", "reference")
 
-    def run(body, width=1):
-        save(compile_pe(body, IMPORTS, width=width), tmp_path)
+    def run(body, width=1, half=ScalarType.F16):
+        save(compile_pe(body, IMPORTS, width=width, half=half), tmp_path)
         runtime = SdkRuntime(tmp_path)
         runtime.load()
         runtime.run()
@@ -52,6 +52,33 @@ def test_every_type_comes_back(run):
     expected = [True, 200, -100, 65535, -7, 0.5, 4000000000, -70000, float(np.float32(0.1))]
     assert recorded == [*expected, "Grüße", "Grüße", -7, "end", 77]
     assert [type(value) for value in recorded[:6]] == [bool, int, int, int, int, float]
+
+
+@pytest.mark.parametrize(
+    ("half", "large"), [(ScalarType.BF16, 2.0**100), (ScalarType.CB16, 2.0**20)]
+)
+def test_the_16_bit_float_of_the_program_comes_back(run, half, large):
+    """As an f32, which has all of its numbers, those beyond f16, too."""
+    body = f"""
+  const x: @fp16() = {large};
+  const y: @fp16() = 3.14159;
+  one.trace_f16(x); one.trace(n); one.trace(y); one.trace_f16(-y);
+"""
+    assert run(body, half=half).read_trace(4, 1, "first") == [large, -7, 3.140625, -3.140625]
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        ("5", "numbers that have a type: write `trace\\(@as\\(u16, 5\\)\\)`"),
+        ("0.5", "numbers that have a type"),
+        ("NORTH", "records bool, u8, i8, u16, i16, u32, i32, @fp16"),
+        ("@as(i64, 5)", "records bool, u8, i8, u16, i16, u32, i32, @fp16"),
+    ],
+)
+def test_what_is_not_recorded_is_refused(value, message):
+    with pytest.raises(CompileError, match=message):
+        compile_pe(f"one.trace({value});", IMPORTS)
 
 
 def test_keys_and_pes_are_apart(run):

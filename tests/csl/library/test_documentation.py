@@ -25,6 +25,7 @@ INTERNAL = {
     "tile_config/registers",
     "tile_config/queue_status",
     "tile_config/queue_registers",
+    "message_passing/after",
     "message_passing/way",
     "language/wide",
     "random/generators",
@@ -92,10 +93,11 @@ OWN = {
     "pe": COLLECTIVES,
     "debug": {"fits", "put_tagged_u16", "put_tagged_u32", "trace_f16", "trace_f32"},
     "math": {"with_sign", "power_of_two", "upper", "product_error", "positive_power", "sine_from"}
-    | {"is_whole", "is_odd", "is_signed", "is_float", "is_other_half"},
+    | {"is_whole", "is_odd", "is_signed", "is_half", "has_format", "number", "float", "format"}
+    | {"quiet_bit", "known_floor"},
     "malloc": {"words_of"},
-    "message_passing": {"take_delivery", "end_delivery", "num_delivered", "action_of", "id_of"}
-    | {"finish", "is_half"},
+    "message_passing": {"take_delivery", "end_delivery", "num_delivered", "after", "is_known"}
+    | {"is_half"},
     "random": {"step"},
     "string": {"field_text"},
 }

@@ -63,6 +63,79 @@ def test_bf16_while_compiling():
     compile_pe("", f"{declared}comptime {{\n{asserted}}}\n")
 
 
+IMPORT = 'const math = @import_module("<math>");\n'
+
+
+@pytest.mark.parametrize(
+    ("expression", "value"),
+    [
+        ("math.abs(-3)", "3"),
+        ("math.abs(-(1 << 70))", "1 << 70"),
+        ("math.abs(-3.5)", "3.5"),
+        ("math.abs(-1e300)", "1e300"),
+        ("math.signbit(math.abs(-0.0))", "false"),
+        ("math.sign(-3)", "-1"),
+        ("math.sign(0)", "0"),
+        ("math.sign(1 << 70)", "1"),
+        ("math.sign(-3.5)", "-1.0"),
+        ("math.sign(1e-300)", "1.0"),
+        ("math.signbit(math.sign(-0.0))", "true"),
+        ("math.max(-3.0, -1e300)", "-3.0"),
+        ("math.min(-3, -(1 << 70))", "-(1 << 70)"),
+        ("math.floor(-2.5)", "-3.0"),
+        ("math.floor(16777217.5)", "16777217.0"),
+        ("math.floor(0.99999999999)", "0.0"),
+        ("math.floor(-1e300)", "-1e300"),
+        ("math.ceil(16777217.5)", "16777218.0"),
+        ("math.ceil(1e-300)", "1.0"),
+        ("math.signbit(math.ceil(-0.5))", "true"),
+        ("math.isInf(1e300) or math.isNaN(1e300) or math.isSignaling(1e300)", "false"),
+        ("math.isFinite(1e300)", "true"),
+        ("math.isInf(-1e300 * 1e300) and !math.isFinite(1e300 * 1e300)", "true"),
+        ("math.isNaN(1e300 * 1e300 - 1e300 * 1e300)", "true"),
+        ("math.signbit(-1e-300)", "true"),
+        ("math.abs(@as(i3, -3))", "3"),
+        ("math.sign(@as(i33, -3))", "-1"),
+        ("math.abs(@as(bf16, -3.5))", "3.5"),
+    ],
+)
+def test_numbers_that_are_known_have_their_own_values(expression, value):
+    """Those without a type are not rounded to f32."""
+    compile_pe("", f"{IMPORT}comptime {{ @comptime_assert({expression} == {value}); }}")
+
+
+@pytest.mark.parametrize("x", ["NORTH", "@get_color(3)", "true", '"3"', "{}"])
+@pytest.mark.parametrize("name", ["abs", "sign"])
+def test_what_is_no_number_has_no_magnitude(name, x):
+    with pytest.raises(CompileError, match=f"<math>.{name} is of numbers"):
+        compile_pe("", f"{IMPORT}comptime {{ _ = math.{name}({x}); }}")
+
+
+OF_FLOATS = ["floor", "ceil", "isNaN", "isInf", "isFinite", "isSignaling", "signbit"]
+OF_FORMATS = ["sqrt", "inv", "invsqrt", "exp", "log", "tanh", "sig", "sin", "cos", "pow", "fscale"]
+
+
+@pytest.mark.parametrize("x", ["3", "@as(i16, 3)", "true"])
+@pytest.mark.parametrize("name", OF_FLOATS)
+def test_integers_have_no_fraction_and_no_bits_of_a_float(name, x):
+    with pytest.raises(CompileError, match=f"<math>.{name} is of floats"):
+        compile_pe("", f"{IMPORT}comptime {{ _ = math.{name}({x}); }}")
+
+
+@pytest.mark.parametrize("x", ["3", "3.0", "@as(i16, 3)", "true"])
+@pytest.mark.parametrize("name", OF_FORMATS)
+def test_what_is_rounded_is_rounded_to_a_format(name, x):
+    other = {"pow": f", {x}", "fscale": ", 2"}.get(name, "")
+    with pytest.raises(CompileError, match=f"<math>.{name} is of f16, bf16, cb16 and f32"):
+        compile_pe("", f"{IMPORT}comptime {{ _ = math.{name}({x}{other}); }}")
+
+
+@pytest.mark.parametrize("name", ["sqrt", "isInf", "floor"])
+def test_a_late_integer_is_refused_as_well(name):
+    with pytest.raises(CompileError, match=rf"<math>.{name} is of .* write `@as\(f32, …\)`"):
+        compile_pe(f"_ = math.{name}(n);", f"{IMPORT}var n: i16 = 3;")
+
+
 @pytest.mark.parametrize("name", ["subsat", "subsat_f16"])
 def test_saturating_subtraction_is_refused(name):
     with pytest.raises(CompileError, match="where it saturates"):

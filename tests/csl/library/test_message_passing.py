@@ -95,16 +95,20 @@ def files_of(type_):
 
 
 @cache
-def image_of(type_):
-    files = MemoryFiles(files_of(type_))
-    return compile_program(CompileOptions(entry="layout.csl", architecture=WSE3), files)
+def image_of(type_, *, by_name=False):
+    files = files_of(type_)
+    if by_name:
+        files["pe.csl"] = files["pe.csl"].replace("activate = got_id", "activate = got_one")
+        files["pe.csl"] = files["pe.csl"].replace("unblock = sent_id", "unblock = sent")
+    options = CompileOptions(entry="layout.csl", architecture=WSE3)
+    return compile_program(options, MemoryFiles(files))
 
 
-def exchange(type_, targets, lengths, engine="reference"):
+def exchange(type_, targets, lengths, engine="reference", *, by_name=False):
     """Let PE i send `lengths[i]` elements to PE `targets[i]`; return what each PE got, sorted."""
     dtype = np.dtype(np.uint16 if type_ == "u16" else np.float32)
     num_pes = WIDTH * HEIGHT
-    device = Device(image_of(type_), WSE3, engine=engine)
+    device = Device(image_of(type_, by_name=by_name), WSE3, engine=engine)
     device.load()
     plan = np.zeros((num_pes, 4), np.uint16)
     data = np.arange(num_pes * MOST, dtype=dtype).reshape(num_pes, MOST) + 1
@@ -141,6 +145,13 @@ def test_engines_agree():
     arguments = ("f32", [5, 4, 3, 0, 0, 0], [32, 1, 5, 7, 32, 2])
     fast = exchange(*arguments, engine="fast")[2]
     np.testing.assert_array_equal(fast, exchange(*arguments)[2])
+
+
+def test_a_task_after_a_message_may_be_named():
+    """The task itself stands for its id, as in the settings of an operation."""
+    arguments = ("u16", [5, 4, 3, 0, 0, 0], [32, 1, 5, 7, 32, 2])
+    by_name = exchange(*arguments, by_name=True)[2]
+    np.testing.assert_array_equal(by_name, exchange(*arguments)[2])
 
 
 OF_PLACES = PROGRAM.replace(
@@ -207,6 +218,67 @@ def test_a_data_task_gets_the_header_and_all_but_the_last_element():
     assert got.sum() == got[1, 1].sum()
 
 
+# PE 0 sends to PE 1. On both, a word has come for a data task that waits for the end of this.
+WAITING = """
+param memcpy_params: comptime_struct;
+const system = @import_module("<memcpy/memcpy>", memcpy_params);
+const mp = @import_module("<message_passing>", .{ .input_queue_id = 2, .output_queue_id = 3 });
+const place = @import_module("<layout>");
+const own_color = @get_color(5);
+const iq = @get_input_queue(4);
+const oq = @get_output_queue(4);
+const out = @get_dsd(fabout_dsd, .{ .fabric_color = own_color, .extent = 1, .output_queue = oq });
+var data = [2]f32{ 1.5, 2.5 };
+var order: [4]f32;
+var order_pointer: [*]f32 = &order;
+var num_noted: u16 = 0;
+fn note(x: f32) void {
+  order[num_noted] = x;
+  num_noted += 1;
+}
+fn run() void {
+  @mov32(out, @as(u32, 7));
+  if (place.get_x_coord() == 0) {
+    mp.send_message(1, 0, &data, 2, .{ .unblock = WAITING });
+  } else {
+    mp.recv_message(@ptrcast([*]f32, &order[1]), .{ .unblock = WAITING });
+  }
+  note(3.0);
+}
+task take(word: u32) void {
+  num_noted = 3;
+  note(@as(f32, word));
+  system.unblock_cmd_stream();
+}
+comptime {
+  @set_local_color_config(own_color, .{ .routes = .{ .rx = RAMP, .tx = RAMP } });
+  @initialize_queue(iq, .{ .color = own_color });
+  @initialize_queue(oq, .{ .color = own_color });
+  @bind_data_task(take, @get_data_task_id(iq));
+  @block(iq);
+  @export_symbol(order_pointer, "order");
+  @export_symbol(run);
+}
+"""
+
+
+@pytest.mark.parametrize("engine", ["reference", "fast"])
+@pytest.mark.parametrize("waiting", ["iq", "@get_data_task_id(iq)", "take"])
+def test_a_queue_is_unblocked_after_a_message(waiting, engine):
+    layout = LAYOUT.split('  @export_name("plan"', maxsplit=1)[0] + (
+        '  @export_name("order", [*]f32, true);\n  @export_name("run", fn()void);\n}\n'
+    )
+    files = {
+        "layout.csl": layout.replace("WIDTH", "2").replace("HEIGHT", "1"),
+        "pe.csl": WAITING.replace("WAITING", waiting),
+    }
+    options = CompileOptions(entry="layout.csl", architecture=WSE3)
+    device = Device(compile_program(options, MemoryFiles(files)), WSE3, engine=engine)
+    device.load()
+    device.launch("run")
+    assert device.read("order", 4)[0].tolist() == [[3, 0, 0, 7], [3, 1.5, 2.5, 7]]
+
+
 def test_a_message_outside_of_the_rectangle_stops_the_simulation():
     device = Device(image_of("f32"), WSE3, engine="reference")
     device.load()
@@ -225,22 +297,33 @@ def test_nobody_is_warned_of_what_the_library_does():
 
 
 @pytest.mark.parametrize(
-    ("after", "is_accepted"),
+    ("after", "code"),
     [
-        ("{}", True),
-        (".{}", True),
-        (".{ .activate = sent_id }", True),
-        (".{ .on = sent_id }", False),
+        ("{}", None),
+        (".{}", None),
+        (".{ .activate = sent_id }", None),
+        (".{ .unblock = mp.mp_input_queue }", None),
+        (".{ .on = sent_id }", "comptime-assert"),
+        (".{ .activate = sent, .unblock = sent }", "comptime-assert"),
+        (".{ .unblock = sent, .on = 1 }", "comptime-assert"),
+        (".{ .activate = mp.mp_input_queue }", "type-mismatch"),
+        (".{ .unblock = mp.mp_output_queue }", "type-mismatch"),
+        (".{ .activate = @get_local_task_id(20) }", "unbound-task"),
     ],
 )
-def test_what_comes_after_a_message_is_known(after, is_accepted):
+def test_what_comes_after_a_message_is_known(after, code):
     files = files_of("f32")
     files["pe.csl"] = files["pe.csl"].replace(".{ .unblock = sent_id }", after)
     sink = DiagnosticSink()
     run_stages(CompileOptions(entry="layout.csl", architecture=WSE3), MemoryFiles(files), sink)
-    assert [found.code for found in sink.diagnostics] == (
-        [] if is_accepted else ["comptime-assert"]
-    )
+    assert [found.code for found in sink.diagnostics] == ([code] if code else [])
+
+
+def test_a_message_has_elements_of_16_or_32_bits():
+    files = files_of("f32")
+    files["pe.csl"] = files["pe.csl"].replace("var data: [32]f32", "var data: [32]i64")
+    with pytest.raises(CompileError, match="elements of i16, u16, @fp16"):
+        compile_program(CompileOptions(entry="layout.csl", architecture=WSE3), MemoryFiles(files))
 
 
 def test_it_is_a_library_of_the_wse3():

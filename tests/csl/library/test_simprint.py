@@ -10,6 +10,7 @@ import pytest
 from onewafer.errors import CompileError, HostError, SimulationError
 from onewafer.host import NO_LIMITS
 from onewafer.host.print_log import PrintLog
+from onewafer.image import ScalarType
 from tests.csl.library.one_pe import compile_pe, device_of
 
 IMPORTS = """
@@ -19,9 +20,9 @@ const place = @import_module("<layout>");
 """
 
 
-def printed(path, body, *, engine="reference", width=1, declarations=""):
+def printed(path, body, *, engine="reference", width=1, declarations="", half=ScalarType.F16):
     """Run `body` and return the lines of the log."""
-    image = compile_pe(body, IMPORTS + declarations, width=width)
+    image = compile_pe(body, IMPORTS + declarations, width=width, half=half)
     limits = replace(NO_LIMITS, log=PrintLog(image, path / "sim.log"))
     device = device_of(image, engine=engine, limits=limits)
     device.launch("run")
@@ -59,6 +60,16 @@ def test_format_strings(tmp_path):
         "42 002A 0000000000101010 42.0",
         "{hello} PE(0,0): n = 70000",
     ]
+
+
+@pytest.mark.parametrize(
+    ("half", "shown"),
+    [(ScalarType.F16, "10.13"), (ScalarType.BF16, "10.1"), (ScalarType.CB16, "10.12")],
+)
+def test_the_16_bit_float_of_the_program_is_printed(tmp_path, half, shown):
+    body = 'prt.print_f16(x); prt.fmt(" {f}", .{ x });'
+    declared = "var x: @fp16() = 10.13;"
+    assert texts(tmp_path, body, declarations=declared, half=half) == [f"{shown} {shown}"]
 
 
 @pytest.mark.parametrize("engine", ["reference", "fast"])

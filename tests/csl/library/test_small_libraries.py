@@ -82,6 +82,23 @@ def test_f16_stays_below_the_upper_bound():
     assert set(draws) == set(np.arange(2, np.float16(2.01), 2**-9, dtype=np.float32))
 
 
+@pytest.mark.parametrize(("num_commands", "is_accepted"), [(0, True), (8, True), (9, False)])
+def test_a_control_wavelet_has_eight_commands(num_commands, is_accepted):
+    declared = f"""
+const control = @import_module("<control>");
+const opcodes = @constants([{num_commands}]control.opcode, control.opcode.SWITCH_ADV);
+const ignores = @constants([{num_commands}]bool, true);
+"""
+    body = f"words[0] = control.encode_payload({num_commands}, opcodes, ignores, true, {{}});"
+    if not is_accepted:
+        with pytest.raises(CompileError, match="at most 8 commands \\(`MAX_CMDS`\\)"):
+            words_of(body, declared)
+        return
+    (word,) = words_of(body, declared)[:1]
+    commands = [(word >> 22 | word << 10) >> 3 * k & 3 for k in range(2)]
+    assert commands == [int(k < num_commands) for k in range(2)]
+
+
 def test_timers_measure_apart():
     body = """
   timer.start(0);

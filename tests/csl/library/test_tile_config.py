@@ -236,6 +236,41 @@ def test_switches_are_read_and_written(arch):
     ]
 
 
+@pytest.mark.parametrize("arch", ["wse2", "wse3"])
+@pytest.mark.parametrize("position", [1, 2, 3])
+def test_every_position_has_two_sides_to_set(position, arch):
+    """By the function of its own, and by that of all positions; `c` is a color or its address."""
+    pos = f"switches.switch_pos.POS{position}"
+    words = _read_and_write(
+        arch,
+        f"switches.set_rx_switch_pos{position}(red, SOUTH)",
+        f"switches.set_tx_switch_pos{position}(switches.get_color_config_addr(red), NORTH)",
+        f"switches.set_switch_pos({pos}, red, RAMP, switches.switch_select.INPUT)",
+        f"switches.set_current_switch_position(red, {position})",
+        config=".{ .routes = .{ .rx = WEST, .tx = .{ RAMP } } }",
+    )
+    shift = 4 * (position - 1)
+    others = NOT_VALID & ~(15 << shift)
+    south, north, ramp = 8 | 2, 3, 8 | 4
+    expected = [others | side << shift for side in (south, north, ramp, ramp)]
+    assert words[1::2] == [*expected[:3], expected[3] | position << 13]
+
+
+@pytest.mark.parametrize("position", [1, 2, 3])
+def test_every_position_of_wse3_may_have_both_sides(position):
+    pos, shift = f"switches.switch_pos.POS{position}", 4 * (position - 1)
+    output = f"((word(0x7f63) >> {shift}) & 15)"
+    words = _read_and_write(
+        "wse3",
+        f"switches.set_rxtx_switch_pos{position}(red, EAST, SOUTH)",
+        f"@assert({output} == 10)",
+        f"switches.set_rxtx_switch_pos({pos}, red, NORTH, RAMP)",
+        f"@assert({output} == 12)",
+        config=".{ .routes = .{ .rx = WEST, .tx = .{ RAMP } } }",
+    )
+    assert [word >> shift & 15 for word in words[1::2]] == [8 | 1, 8 | 1, 8 | 3, 8 | 3]
+
+
 def test_both_sides_of_a_position_are_written():
     """On WSE-3 a position may change both; setting one side again drops the other."""
     words = _read_and_write(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import sys
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Final
 
 from onewafer.csl import ir
 from onewafer.csl.layout import check_routes
@@ -19,7 +21,24 @@ from onewafer.csl.syntax import ast
 from onewafer.diagnostics import Diagnostic, Severity
 
 if TYPE_CHECKING:
+    from collections.abc import Generator
+
     from onewafer.diagnostics import DiagnosticSink
+
+
+_PYTHON_CALLS: Final = 6_000
+"""Inside one another: a comptime call takes about twenty, and `MAX_CALL_DEPTH` of them nest."""
+
+
+@contextmanager
+def _deep_recursion() -> Generator[None]:
+    """Let closures call each other more deeply than Python lets others."""
+    before = sys.getrecursionlimit()
+    sys.setrecursionlimit(max(before, _PYTHON_CALLS))
+    try:
+        yield
+    finally:
+        sys.setrecursionlimit(before)
 
 
 def analyze_program(
@@ -28,7 +47,8 @@ def analyze_program(
     """Analyse a program; None if anything is wrong, which `sink` then says."""
     session = Session(options, files, sink)
     try:
-        return _analyze(session)
+        with _deep_recursion():
+            return _analyze(session)
     except Fault as fault:
         fault.report(sink)
     except RecursionError:

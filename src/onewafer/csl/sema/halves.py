@@ -43,14 +43,12 @@ def of_library_function(function: FunctionValue) -> t.FloatType | None:
 def refuse_library_function(function: FunctionValue, other: t.FloatType, span: Span) -> NoReturn:
     """Fail because a library function for another 16-bit float is called at run time."""
     name, code = function.declaration.name, function.module.code
-    stem = name.removesuffix("_f16")
-    rivals = (stem, f"{stem}_f32", name.replace("complex_32", "complex_64"))
-    instead = " or ".join(f"`{n}`" for n in rivals if n != name and n in code.declarations)
+    wider = name.replace("complex_32", "complex_64")
+    instead = f"`{wider}`" if wider in code.declarations else "a function of another type"
     fail(
         "other-half-format",
         f"`{name}` of `{code.file.source.path}` is for `{other}`, which exists while compiling "
         f"only: the 16-bit float of this program is `{function.module.session.half}`",
         span,
-        help=f"call {instead or 'a function of another type'}; or compile with "
-        f"`--fp16-format={other}`",
+        help=f"call {instead}; or compile with `--fp16-format={other}`",
     )

@@ -30,7 +30,7 @@ STEPS_OF_ANY_PROGRAM = 1_000_000
 STEPS_OF_A_PE = 20
 """What a layout may add for each PE of its rectangle: public layouts take less than four."""
 MAX_CALL_DEPTH = 256
-"""Comptime calls inside one another; Python's own stack bounds it, see `csl.driver`."""
+"""Comptime calls inside one another; Python's own stack bounds it, see `analysis`."""
 
 
 class ParsedFiles(Protocol):
