@@ -5,6 +5,7 @@ import pytest
 from onewafer.errors import HostError
 from onewafer.host import (
     SdkExecutionPlatform,
+    SdkRuntime,
     SdkTarget,
     SimfabConfig,
     get_platform,
@@ -71,3 +72,11 @@ ADDRESS = "10.0.0.1:9000"
 def test_other_forms_are_refused(make, message):
     with pytest.raises(HostError, match=message):
         make()
+
+
+def test_a_runtime_has_one_platform(tmp_path):
+    platform = get_platform()
+    with pytest.raises(HostError, match="leave one out"):
+        SdkRuntime(str(tmp_path), platform=platform, cmaddr=get_platform())
+    with pytest.raises(HostError, match="only simulates"):
+        SdkRuntime(str(tmp_path), platform=platform, cmaddr="10.0.0.1:9000")

@@ -1,4 +1,4 @@
-"""Helpers of SDK programs for narrow data in 32-bit containers."""
+"""Narrow data in 32-bit containers, as `sdk_utils` of SDK programs packs and views it."""
 
 from __future__ import annotations
 

@@ -108,17 +108,20 @@ def find_platform(platform: object, cmaddr: object) -> SdkExecutionPlatform | No
     Raises:
         HostError: one of them names a real system, or is no platform.
     """
+    found: SdkExecutionPlatform | None = None
     for name, given in (("platform", platform), ("cmaddr", cmaddr)):
         match given:
+            case SdkExecutionPlatform() if found is None:
+                found = given
             case SdkExecutionPlatform():
-                return given
+                raise HostError("SdkRuntime: platform and cmaddr are one thing: leave one out")
             case None | str():
                 refuse_real_system("SdkRuntime", given)
             case _:
                 raise HostError(
                     f"SdkRuntime: {name}={given!r} is no platform: pass what get_platform returned"
                 )
-    return None
+    return found
 
 
 def refuse_real_system(call: str, address: object) -> None:

@@ -17,6 +17,8 @@ EXCEPTIONS_WORD = 0x7F3B
 """And which exceptions do not stop the program."""
 ALL_MASKED = 0xFFFF
 """There: none does."""
+MASKABLE = 0xFF
+"""Its bits that say which do not; the others are ones."""
 OUTPUT_QUEUE_WORDS = 0x7B80
 INPUT_QUEUE_WORDS = 0x7B90
 """A word a queue: the color that it serves."""

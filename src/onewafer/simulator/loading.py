@@ -15,6 +15,7 @@ import numpy as np
 from onewafer.arch import DataTaskKey
 from onewafer.errors import ImageError
 from onewafer.image import (
+    MASKABLE,
     NUM_COLORS,
     ChannelKind,
     ColorConfig,
@@ -30,7 +31,6 @@ from onewafer.image import (
     decode_operand,
     verify,
 )
-from onewafer.simulator.arithmetic.exceptions import MASKABLE
 from onewafer.simulator.arithmetic.queue_words import NO_COLOR, NUM_QUEUES
 from onewafer.simulator.sram import allocate, nonzero_stretches
 from onewafer.simulator.state import FIRST_THREAD, MachineState, make_state

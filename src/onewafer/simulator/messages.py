@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
     from onewafer.image import DsdOperation, Symbol, TileProgram
 
+_COLOR_WORDS = 32
+"""From the registers of one kind of the router to those of the next."""
 CALLS_TOO_DEEP = f"the call nests deeper than the {RETURN_STACK_DEPTH} return addresses"
 EMPTY_DSR = "a DSR is used that was never loaded with a DSD; load it with @load_to_dsr first"
 UNPACKED_OPERAND = (
@@ -32,7 +34,7 @@ def outside_memory(address: int, num_bytes: int, memory_bytes: int) -> str:
         return message
     word = address // WORD_BYTES
     message += f"; if a register is meant, this PE has none at word address 0x{word:04x}"
-    if word < ROUTER_WORDS:
+    if word < ROUTER_WORDS or word % _COLOR_WORDS >= NUM_COLORS:
         return message
     return f"{message}: a color has registers if the layout or a program routes or uses it"
 

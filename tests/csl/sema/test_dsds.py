@@ -388,6 +388,23 @@ def test_an_operation_is_asynchronous_by_the_load_of_its_register(analyze, confi
     assert (operation.config.microthread, operation.config.activate) == (3, 9)
 
 
+@pytest.mark.parametrize("register", ["@get_dsr(dsr_dest, 1)", "m.r", "other_name"])
+@pytest.mark.parametrize("load", ["", "load(); "])
+def test_no_operation_is_synchronous_because_it_was_looked_at_early(analyze, register, load):
+    """Nothing in the spelling says that the operation uses the register that is loaded later."""
+    declared = 'const m = @import_module("m.csl"); const other_name = m.r;'
+    functions = f"""
+      fn main() void {{ {load}send(); nested(); }}
+      fn nested() void {{ load_async(); }}
+      fn send() void {{ @mov32({register}, x[0]); }}
+    """
+    files = {"m.csl": "const r = @get_dsr(dsr_dest, 1);"}
+    source = f"{declared} {DONE} {REGISTER} {functions} {LOAD} {LOAD_ASYNC}"
+    error = analyze(source, files=files, arch="wse2").error
+    assert error.code == "unsupported-feature"
+    assert "with `.async` and without it" in error.message
+
+
 @pytest.mark.parametrize("calls", ["load(); load_async();", "load_async(); load();"])
 def test_whether_an_operation_is_asynchronous_is_known(analyze, calls):
     functions = f"fn main() void {{ {calls} send(); }} {LOAD} {LOAD_ASYNC}"

@@ -244,3 +244,6 @@ def test_a_constant_can_be_exported(analyze):
     result = analyze(layout, files={"pe.csl": program})
     assert {g.name for g in result.instance.globals} == {"fixed", "scaled"}
     assert result.instance.per_pe == ((0, 10),)
+    mutable = layout.replace("u16, false", "u16, true")
+    error = analyze(mutable, files={"pe.csl": program}).error
+    assert (error.code, "declare it with `var`" in error.help) == ("export-mismatch", True)

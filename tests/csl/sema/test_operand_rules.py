@@ -44,6 +44,18 @@ def test_an_operation_of_the_wse3_reads_one_fabin_dsd(analyze, statement):
 
 
 @pytest.mark.parametrize(
+    "functions",
+    [
+        "fn main() void { @load_to_dsr(r, first); g(); @load_to_dsr(r, to); f(); } fn g() void {}",
+        "fn main() void { @load_to_dsr(r, to); if (words[0] == 1) { @load_to_dsr(r, first); } f(); }",
+    ],
+)
+def test_a_register_that_may_hold_memory_is_no_fabin_dsd(analyze, functions):
+    use = "fn f() void { @add16(to, r, second); }"
+    assert not analyze(f"{DECLARED}{functions}{use}").errors
+
+
+@pytest.mark.parametrize(
     ("statement", "is_right"),
     [
         ("@add16(to, to, fifo);", True),
@@ -70,6 +82,16 @@ def test_fifos_have_registers_of_their_own(analyze, number, xdsr, is_right):
     )
     result = in_main(analyze, "@mov16(to, fifo); @mov16(to, other);", declared=declared)
     assert result.codes == ([] if is_right else ["duplicate-register"])
+
+
+def test_fifos_of_a_file_that_is_imported_twice_have_registers_of_their_own(analyze):
+    inner = f"var ring: [8]i16; const fifo = @allocate_fifo(ring, {registers(4, 1)});"
+    source = """
+      const a = @import_module("m.csl");
+      const b = @import_module("m.csl");
+      fn main() void { @mov16(a.fifo, @as(i16, 1)); @mov16(b.fifo, @as(i16, 1)); }
+    """
+    assert analyze(source, files={"m.csl": inner}).codes == ["duplicate-register"]
 
 
 @pytest.mark.parametrize(
@@ -141,5 +163,10 @@ def test_a_stride_of_more_than_8_bits_is_a_warning(analyze, made, is_warned):
     fn main() void {{ @mov16(column, @as(u16, 1)); }}
     """
     result = analyze(source)
+    assert not result.errors
+    assert [d.code for d in result.diagnostics].count("value-out-of-range") == is_warned
+    late = made.replace("{4}", "{n}").replace(".extent = 4", ".extent = n")
+    body = f"const column = @get_dsd(mem1d_dsd, {late}); @mov16(column, @as(u16, 1));"
+    result = analyze(f"var wide = @zeros([8, 150]u16); var n: u16; fn main() void {{ {body} }}")
     assert not result.errors
     assert [d.code for d in result.diagnostics].count("value-out-of-range") == is_warned

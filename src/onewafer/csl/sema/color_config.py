@@ -85,7 +85,13 @@ def _directions(value: Value, span: Span) -> int:
             for field in fields:
                 more = _directions(field, span)
                 if mask & more:
-                    fail("type-mismatch", "a direction of a route is there twice", span)
+                    name = Direction((mask & more).bit_length() - 1).name
+                    fail(
+                        "type-mismatch",
+                        f"{name} is twice in the directions of a route",
+                        span,
+                        help=f"leave one {name} out",
+                    )
                 mask |= more
             return mask
         case _:
@@ -147,12 +153,19 @@ def _position(value: Value, last: SwitchPosition, span: Span) -> SwitchPosition 
                 help="give the position an `.rx` or a `.tx`, or leave it out",
             )
         return None
-    if len(fields) != 1 or "invalid" in fields:
+    if "invalid" in fields:
+        fail("type-mismatch", "`.invalid` stands alone in a switch position", span)
+    if len(fields) != 1:
         fail("type-mismatch", "a switch position changes either `rx` or `tx`", span)
     if "rx" in fields:
         receive = _directions(fields["rx"], span)
-        if receive.bit_count() > 1:
-            fail("type-mismatch", "a switch position has one direction to receive from", span)
+        if receive.bit_count() != 1:
+            fail(
+                "type-mismatch",
+                f"a switch position receives from one direction, this from {receive.bit_count()}",
+                span,
+                help="write `.{ .rx = EAST }`",
+            )
         return SwitchPosition(receive, last.tx)
     return SwitchPosition(last.rx, _directions(fields["tx"], span))
 

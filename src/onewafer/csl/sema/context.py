@@ -144,20 +144,26 @@ class Context:
         count = self._prefixes[name] = self._prefixes.get(name, 0) + 1
         return name if count == 1 else f"{name}#{count}"
 
-    def note_exported(self, symbol: str, span: Span) -> None:
+    def note_exported(self, module: Module, symbol: str, span: Span) -> None:
         """Note the symbol of an exported variable, or fail if another one has it.
 
-        Of a file that is imported twice the other one is its own.
+        Of a file that is imported twice the other one is its own. Of the library it is the imports
+        that a program can change.
         """
+        is_library = module.code.is_library
+        place = self.chain[0][0] if is_library and self.chain else span
         earlier = self._exported.get(symbol)
-        self._exported[symbol] = span
+        self._exported[symbol] = place
         if earlier is not None:
+            advice = 'give one of them another: `linkname("name")`, which may be a param'
             fail(
                 "duplicate-declaration",
                 f"two exported variables have the symbol `{symbol}`",
-                span,
+                place,
                 secondary=(Annotation(earlier, "exported here, too"),),
-                help='give one of them another: `linkname("name")`, which may be a param',
+                help=f"give the imports of `{module.path}` different params"
+                if is_library
+                else advice,
             )
 
     def run_roots(self, module: Module) -> None:

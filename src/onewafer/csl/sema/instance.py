@@ -130,8 +130,8 @@ class Fifos:
 
     requests: list[FifoRequest] = field(default_factory=list[FifoRequest])
     """By number."""
-    registers: dict[Dsr, Span] = field(default_factory=dict["Dsr", "Span"])
-    """Those that FIFOs name, and where."""
+    registers: dict[Dsr, tuple[int, Span]] = field(default_factory=dict["Dsr", "tuple[int, Span]"])
+    """Those that FIFOs name: the number of the FIFO, and where."""
     with_length: set[int] = field(default_factory=set[int])
     """Those whose length the program sets."""
     findings: list[tuple[frozenset[int], Diagnostic]] = field(
@@ -167,6 +167,8 @@ class DsrState:
     """What to say, for each operation that took its settings from here, if it becomes varied."""
     is_sometimes_synchronous: bool = False
     """Some load does not say `.async = true`."""
+    is_sometimes_memory: bool = False
+    """Some load is of no fabric DSD."""
     users_of_async: list[Callable[[], None]] = field(default_factory=list["Callable[[], None]"])
     """What to say, for each operation that is asynchronous because all loads say so."""
     has_varied_queues: bool = False
@@ -193,6 +195,24 @@ class PointedFunctions:
 
 
 DsrKey = tuple["t.SimpleType", int]
+
+
+@dataclass(slots=True)
+class ExplicitDsrs:
+    """The DSRs that a program names."""
+
+    states: dict[DsrKey, DsrState] = field(default_factory=dict[DsrKey, DsrState])
+    """What is known of those that it loads."""
+    synchronous_users: dict[DsrKey, list[Callable[[], None]]] = field(
+        default_factory=dict[DsrKey, "list[Callable[[], None]]"]
+    )
+    """What to say of operations that are synchronous as far as is known."""
+    loaded_ids: dict[tuple[t.Type, int, tuple[str, ...]], Variable] = field(
+        default_factory=dict["tuple[t.Type, int, tuple[str, ...]]", Variable]
+    )
+    """Ids of run time that they were loaded with, by kind, number and setting."""
+    loads: list[ir.LoadDsr] = field(default_factory=list[ir.LoadDsr])
+    """What they hold from the start."""
 
 
 def _element_of(type_: t.Type) -> ScalarType | None:
@@ -272,11 +292,7 @@ class InstanceContext(Context):
         """Strings that lie in memory."""
         self.pointed: dict[t.Type, PointedFunctions] = {}
         """By the type of the functions."""
-        self.dsrs: dict[DsrKey, DsrState] = {}
-        # Ids of run time that a DSR was loaded with, by kind, number and setting.
-        self.loaded_ids: dict[tuple[t.Type, int, tuple[str, ...]], Variable] = {}
-        self.loads: list[ir.LoadDsr] = []
-        """What DSRs hold from the start."""
+        self.dsrs = ExplicitDsrs()
         self.late_bindings: list[Callable[[], None]] = []
         """Tasks to bind where comptime blocks tell more about their ids."""
         self.requests: list[Callable[[], None]] = []

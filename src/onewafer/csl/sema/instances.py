@@ -403,7 +403,7 @@ class _Analysis:
             unblocked_channels=tuple(c for c in instance.unblocked if c not in started),
             exports=tuple(self.exports),
             fifos=tuple(self.fifos),
-            loads=tuple(instance.loads),
+            loads=tuple(instance.dsrs.loads),
             reaches_registers=instance.reaches_registers,
             reaches_queues=instance.reaches_queues,
             rotations=tuple(rotation for rotation, _ in instance.rotations),

@@ -330,7 +330,7 @@ class Module:
         symbol = self.symbol(declaration)
         if is_exported:
             places.check_width_for_host(type_, declaration.name_span)
-            self.context.note_exported(symbol, declaration.name_span)
+            self.context.note_exported(self, symbol, declaration.name_span)
         alignment = None
         if declaration.alignment is not None:
             value = self.evaluate(declaration.alignment)

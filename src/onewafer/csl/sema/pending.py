@@ -67,7 +67,7 @@ class PendingBody:
 
     def _is_loaded(self, name: ast.Name) -> bool:
         value = self.module.read(name.name, name.span)
-        return not isinstance(value, Dsr) or (value.type, value.index) in self.instance.dsrs
+        return not isinstance(value, Dsr) or (value.type, value.index) in self.instance.dsrs.states
 
 
 def _may_be_dsr(declaration: object) -> bool:

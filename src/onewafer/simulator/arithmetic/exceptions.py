@@ -31,8 +31,6 @@ NAMES: Final = {
     INVALID: "FP_INVALID",
     DIVISION: "FP_DIV_BY_0",
 }
-MASKABLE = 0xFF
-"""Bits of the register that say which exceptions do not stop the program."""
 EXCEPTIONS_NUMBER = 3
 """Of a register of the last kind (`registers`), beside `MASK_NUMBER`: it is that of exceptions."""
 EXCEPTIONS_REGISTER = PENDING_REGISTER << KIND_SHIFT | EXCEPTIONS_NUMBER

@@ -9,12 +9,11 @@ router, or the next access, comes to a later one.
 
 from __future__ import annotations
 
-from onewafer.image import ALL_MASKED, COLORS_OF_A_WORD
+from onewafer.image import ALL_MASKED, COLORS_OF_A_WORD, MASKABLE
 from onewafer.simulator.arithmetic.control import NUM_ENTRIES
 from onewafer.simulator.arithmetic.exceptions import (
     EXCEPTIONS_NUMBER,
     EXCEPTIONS_REGISTER,
-    MASKABLE,
     is_exceptions_register,
 )
 from onewafer.simulator.arithmetic.filters import filter_word, written_passing

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 from onewafer.errors import SimulationError
 from onewafer.image import (
     ALL_MASKED,
+    MASKABLE,
     DsdOperation,
     Field,
     Opcode,
@@ -26,7 +27,6 @@ from onewafer.simulator.arithmetic.exceptions import (
     DIVISION,
     INEXACT,
     INVALID,
-    MASKABLE,
     NAMES,
     OVERFLOW,
     UNDERFLOW,

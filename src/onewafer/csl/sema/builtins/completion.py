@@ -94,7 +94,7 @@ def read_config(
                 span,
                 help="leave `.async` out, or load the DSR without it",
             )
-        _refuse_sometimes(a, operands, span)
+        _refuse_mixed_loads(a, operands, span)
         is_async = True
     if not is_async:
         for name in ("activate", "unblock", "on_control"):
@@ -145,26 +145,27 @@ def loaded_config(a: Analyzer, operands: Sequence[Value], span: Span) -> DsdConf
     return None
 
 
-def _refuse_sometimes(a: Analyzer, operands: Sequence[Value], span: Span) -> None:
+def note_synchronous(a: Analyzer, operands: Sequence[Value], span: Span) -> None:
+    """Let a load with `.async = true` that is seen later be a mistake: it may hold here."""
+    for value in operands:
+        if isinstance(value, Dsr) and a.last_load((value.type, value.index)) is None:
+            fault = varied_load(value, span, None)
+            users = a.instance.dsrs.synchronous_users.setdefault((value.type, value.index), [])
+            users.append(complaint(a, fault))
+
+
+def _refuse_mixed_loads(a: Analyzer, operands: Sequence[Value], span: Span) -> None:
     """Fail, now or when another load is seen, if not all loads of a DSR say `.async = true`."""
     for value in operands:
         if not isinstance(value, Dsr) or a.last_load((value.type, value.index)) is not None:
             continue
-        state = a.instance.dsrs.get((value.type, value.index))
+        state = a.instance.dsrs.states.get((value.type, value.index))
         if state is None or state.config is None:
             continue
-        fault = varied_load(
-            value,
-            span,
-            state,
-            what="`.async` and without it, and which of them holds here",
-            label="one of them",
-            user="the operation, or write `.{ .async = true }` as its last argument",
-        )
+        fault = varied_load(value, span, state)
         if state.is_sometimes_synchronous:
             raise fault
         state.users_of_async.append(complaint(a, fault))
-        return
 
 
 def _state_of(a: Analyzer, dsr: Dsr, span: Span) -> DsrState | None:
@@ -172,7 +173,7 @@ def _state_of(a: Analyzer, dsr: Dsr, span: Span) -> DsrState | None:
     key = (dsr.type, dsr.index)
     if (known := a.last_load(key)) is not None:
         return known
-    state = a.instance.dsrs.get(key)
+    state = a.instance.dsrs.states.get(key)
     if state is None or state.config is None:
         return state
     fault = varied_load(
@@ -343,4 +344,4 @@ def with_loaded_ids(a: Analyzer, settings: Value, operands: Sequence[Value]) -> 
 
 def _known_state(a: Analyzer, dsr: Dsr) -> DsrState | None:
     key = (dsr.type, dsr.index)
-    return a.last_load(key) or a.instance.dsrs.get(key)
+    return a.last_load(key) or a.instance.dsrs.states.get(key)

@@ -21,8 +21,10 @@ from onewafer.csl.sema.reserved import check_reserved_color, check_reserved_queu
 from onewafer.csl.sema.values import VOID_VALUE, Runtime, Scalar, Struct, Value, force, type_of
 from onewafer.diagnostics import Annotation
 from onewafer.image import (
+    ALL_MASKED,
     CONTROL_MASK_WORD,
     EXCEPTIONS_WORD,
+    MASKABLE,
     OUTPUT_QUEUE_WORDS,
     WORD_BYTES,
     Opcode,
@@ -136,7 +138,7 @@ def set_config_at_start(site: Site, module: Module, args: Sequence[Value]) -> Va
         instance.control_mask = word % module.session.architecture.num_control_task_ids
     elif address == EXCEPTIONS_WORD:
         instance.reaches_registers = instance.unmasks_exceptions = True
-        instance.exception_mask = word
+        instance.exception_mask = word | (ALL_MASKED & ~MASKABLE)
     else:
         _bind_output_queue(site, module, address - OUTPUT_QUEUE_WORDS, word)
     return VOID_VALUE
@@ -164,10 +166,18 @@ def _free_address(site: Site, module: Module, value: Value, within: Sequence[Val
     address = conversions.coerce(value, t.U16, span, "the word address")
     integer = conversions.integer(address, span, "the word address")
     number, words = _known_address(site, module, integer, _ranges(site, module, within))
+    if words.at_start and site.name.startswith("get"):
+        fail(
+            "reserved-register",
+            f"word {number:#x}, {words.name_of(number)}, has no value before the program runs",
+            span,
+            help="read it in a function or task",
+        )
     if words.at_start:
         fail(
             "reserved-register",
-            f"word {number:#x} is {words.name_of(number)}; a `comptime` block cannot have it",
+            f"word {number:#x} is {words.name_of(number)}, which a `comptime` block cannot set "
+            "by its address",
             span,
             help=words.at_start,
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from onewafer.csl import ir
 from onewafer.csl.sema import conversions, places
@@ -20,6 +20,7 @@ from onewafer.csl.sema.in_memory import address_of_place, address_of_variable
 from onewafer.csl.sema.values import (
     Dsd,
     Runtime,
+    Scalar,
     Value,
     Variable,
     is_comptime,
@@ -48,6 +49,7 @@ def _expect_dsd(value: Value, site: Site, kinds: Sequence[t.Type]) -> Dsd | Runt
 
 _MEMORY = (t.MEM1D_DSD, t.MEM4D_DSD)
 _WITH_LENGTH = (t.MEM1D_DSD, t.CIRCBUF_DSD, t.FABIN_DSD, t.FABOUT_DSD)
+_ELEMENT_BYTES: Final = (2, 4)
 
 
 def _update(
@@ -132,6 +134,8 @@ def set_dsd_stride(site: Site, a: Analyzer, args: Sequence[Value]) -> Value:
     """Return a DSD with another stride."""
     dsd, span = _expect_dsd(args[0], site, (t.MEM1D_DSD,)), site.argument_spans[1]
     value = field_expression(a, args[1], t.I16, span, "the stride")
+    if isinstance(args[1], Scalar):
+        warn_of_stride(a.instance, args[1], span)
     return _update(a, ir.DsdUpdate.STRIDE, dsd, value, site)
 
 
@@ -145,9 +149,6 @@ def _size_argument(site: Site, args: Sequence[Value]) -> int:
             help="write the type of the elements, as `f32`",
         )
     return t.num_bytes(type_)
-
-
-_ELEMENT_BYTES = (2, 4)
 
 
 @comptime_builtin("increment_dsd_offset", 3)

@@ -487,6 +487,8 @@ def make_dsd(site: Site, a: Analyzer, args: Sequence[Value]) -> Value:
         base = _advance(a, base, fields.offset, t.num_bytes(fields.element), span)
     extent = field_expression(a, fields.extent, t.U16, span, "the extent")
     stride = field_expression(a, fields.stride, t.I16, span, "the stride")
+    if isinstance(fields.stride, Scalar) and fields.type is t.MEM1D_DSD:
+        warn_of_stride(a.instance, fields.stride, span)
     made = ir.MakeDsd(fields.descriptor, base, extent, stride, site.span)
     return Runtime(fields.type, made, fields.descriptor)
 

@@ -90,12 +90,28 @@ def allocate_fifo(site: Site, module: Module, args: Sequence[Value]) -> Value:
     fifo = Dsd(
         t.FIFO, DsdDescriptor(DsdKind.FIFO, fifo=number), None, _NOTHING, _NO_STRIDE, site.span
     )
-    hold_fifo(context, module, _registers(context, fields, config_span), fifo)
+    registers = _registers(fields, config_span)
+    _claim(context, registers, number, config_span)
+    hold_fifo(context, module, registers[:2], fifo)
     return fifo
 
 
-def _registers(context: InstanceContext, fields: Mapping[str, Value], span: Span) -> Sequence[Dsr]:
-    """Return the registers that a program chooses for a FIFO: of both ends, or none.
+def _claim(context: InstanceContext, registers: Sequence[Dsr], fifo: int, span: Span) -> None:
+    """Fail if another FIFO has one of some registers."""
+    for register in registers:
+        owner, earlier = context.fifos.registers.setdefault(register, (fifo, span))
+        if owner != fifo:
+            fail(
+                "duplicate-register",
+                f"{register.type} {register.index} is that of another FIFO",
+                span,
+                secondary=(Annotation(earlier, "the other FIFO"),),
+                help="give each FIFO registers of its own; those of a module may be params",
+            )
+
+
+def _registers(fields: Mapping[str, Value], span: Span) -> Sequence[Dsr]:
+    """Return the registers that a program chooses for a FIFO: of both ends and the `xdsr`, or none.
 
     The machine keeps all of a FIFO in its DSRs, so that the `xdsr` is asked for and not used.
     """
@@ -118,16 +134,6 @@ def _registers(context: InstanceContext, fields: Mapping[str, Value], span: Span
                 span,
             )
         found.append(value)
-    for register in found:
-        earlier = context.fifos.registers.setdefault(register, span)
-        if earlier is not span:
-            fail(
-                "duplicate-register",
-                f"{register.type} {register.index} is that of another FIFO",
-                span,
-                secondary=(Annotation(earlier, "of this one"),),
-                help="give each FIFO registers of its own",
-            )
     dest, src, _ = found
     if dest.index != src.index:
         fail(
@@ -136,7 +142,7 @@ def _registers(context: InstanceContext, fields: Mapping[str, Value], span: Span
             span,
             help=f"write `.src = @get_dsr(dsr_src1, {dest.index})`",
         )
-    return dest, src
+    return found
 
 
 def _fifo_action(

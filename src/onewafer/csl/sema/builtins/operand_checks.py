@@ -14,7 +14,7 @@ from onewafer.csl.sema import types as t
 from onewafer.csl.sema.builtins.completion import known_descriptors
 from onewafer.csl.sema.builtins.descriptors import element_of
 from onewafer.csl.sema.faults import Fault, fail
-from onewafer.csl.sema.values import Dsd, Pointer, Scalar, Value, type_of
+from onewafer.csl.sema.values import Dsd, Dsr, Pointer, Scalar, Value, type_of
 from onewafer.diagnostics import Annotation, Diagnostic, Severity
 from onewafer.image import DsdKind
 
@@ -29,12 +29,11 @@ if TYPE_CHECKING:
 def check_sources(site: Site, a: Analyzer, operands: Sequence[Value]) -> None:
     """Fail if an operation reads more fabric DSDs than the machine can, or a FIFO with another."""
     machine = a.session.architecture
-    kinds = [d.kind for value in operands[1:] for d in known_descriptors(a, (value,))]
-    if kinds.count(DsdKind.FABIN) > machine.num_fabric_inputs:
+    num_inputs = sum(_is_fabric_input(a, value) for value in operands[1:])
+    if num_inputs > machine.num_fabric_inputs:
         fail(
             "unsupported-on-architecture",
-            f"an operation on {machine.name} reads one fabin_dsd, this reads "
-            f"{kinds.count(DsdKind.FABIN)}",
+            f"an operation on {machine.name} reads one fabin_dsd, this reads {num_inputs}",
             site.span,
             help="receive one of them into memory before",
         )
@@ -42,10 +41,21 @@ def check_sources(site: Site, a: Analyzer, operands: Sequence[Value]) -> None:
     if others and first in (t.FIFO, t.DSR_FIFO_SRC1):
         fail(
             "type-mismatch",
-            "a FIFO is the last source of an operation, here it is the first of two",
+            f"a FIFO is the last source of `@{site.name}`, here another one follows",
             site.argument_spans[1],
-            help="change the order if the operation allows it, or take its elements into memory",
+            help=f"let it be the last one, as in `@{site.name}(dest, other, fifo)`, or take its "
+            "elements into memory before",
         )
+
+
+def _is_fabric_input(a: Analyzer, value: Value) -> bool:
+    """Tell whether an operand surely is a fabin_dsd; of a DSR all loads have to be."""
+    if isinstance(value, Dsr):
+        key = value.type, value.index
+        state = a.instance.dsrs.states.get(key)
+        if a.last_load(key) is None and (state is None or state.is_sometimes_memory):
+            return False
+    return any(d.kind is DsdKind.FABIN for d in known_descriptors(a, (value,)))
 
 
 @dataclass(frozen=True, slots=True)

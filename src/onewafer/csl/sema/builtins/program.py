@@ -353,15 +353,15 @@ def export_symbol(site: Site, module: Module, args: Sequence[Value]) -> Value:
         places.check_width_for_host(type_of(target), site.argument_spans[0])
         target = target.place
     if isinstance(target, Scalar) and t.scalar_type(target.type) is not None:
-        # A constant number takes no memory unless somebody wants to find it there.
-        place = site.argument_spans[0]
-        target = Variable(module.qualify(name), target.type, target, place, is_const=True)
+        target = _constant(site, module, target, name)
     if not isinstance(target, FunctionValue | Variable | Pointer):
         fail(
             "type-mismatch",
-            f"a variable, pointer or function is exported, this is of type `{type_of(target)}`",
+            "a variable, pointer, function or constant number is exported, this is of type "
+            f"`{type_of(target)}`",
             site.argument_spans[0],
-            help="declare it with `var`",
+            help="declare it with `var`; a constant needs a type that run time has: "
+            "`const n: u16 = …;`",
         )
     if isinstance(target, Variable):
         places.check_width_for_host(target.type, site.argument_spans[0])
@@ -376,6 +376,27 @@ def export_symbol(site: Site, module: Module, args: Sequence[Value]) -> Value:
         _check_pointer(module.session, name, target.type, site.span)
     instance.exports[name] = (target, site.span)
     return VOID_VALUE
+
+
+def _constant(site: Site, module: Module, value: Scalar, name: str) -> Variable:
+    """Return a place in memory for a constant number, which the host may only read."""
+    span, layout = site.argument_spans[0], module.session.layout
+    export = layout.exports.get(name) if layout is not None else None
+    if layout is not None and export is not None and export.is_mutable:
+        fail(
+            "export-mismatch",
+            f"`{name}` is declared mutable, and is a constant: nobody would read what the host "
+            "writes there",
+            span,
+            secondary=(Annotation(layout.export_spans[name], "declared here"),),
+            help="write `false` in `@export_name`, or declare it with `var`",
+        )
+    match site.node.arguments[0]:
+        case ast.Name(name=own) | ast.Member(name=own):
+            symbol = module.qualify(own)
+        case _:
+            symbol = module.qualify(name)
+    return Variable(symbol, value.type, value, span, is_const=True)
 
 
 def _check_pointer(session: Session, name: str, type_: t.PointerType, span: Span) -> None:

@@ -233,7 +233,7 @@ def hold_fifo(
         for register in registers:
             _note_load(a, (register.type, register.index), DsrState(fifo.descriptor, None, span))
             dsr = ir.Dsr(OPERAND_MODES[register.type], register.index)
-            context.loads.append(ir.LoadDsr(dsr, a.expression(fifo, span), span))
+            context.dsrs.loads.append(ir.LoadDsr(dsr, a.expression(fifo, span), span))
 
     context.requests.append(request)
 
@@ -253,7 +253,7 @@ def _loaded_at_start(
         a = Analyzer(context, module, "comptime", chain)
         args_of_all = [_same_everywhere(value, site.span) for value in args]
         load(site, a, args_of_all)
-        context.loads += [s for s in a.blocks[0] if isinstance(s, ir.LoadDsr)]
+        context.dsrs.loads += [s for s in a.blocks[0] if isinstance(s, ir.LoadDsr)]
 
     context.requests.append(request)
     return VOID_VALUE
@@ -318,11 +318,11 @@ def _kept_ids(a: Analyzer, dsr: Dsr, settings: Value, span: Span) -> Value:
     ids: Value = NO_IDS
     for path, value in unknown_ids(settings).items():
         key = (dsr.type, dsr.index, path)
-        variable = a.instance.loaded_ids.get(key)
+        variable = a.instance.dsrs.loaded_ids.get(key)
         if variable is None:
             name = f"{dsr.type} {dsr.index} {'.'.join(path)}"
             variable = Variable(name, t.U16, Scalar(t.U16, 0), span, is_const=False)
-            a.instance.loaded_ids[key] = variable
+            a.instance.dsrs.loaded_ids[key] = variable
         address = a.instance.address(places.address_of_variable(variable))
         a.emit(ir.Store(ScalarType.U16, address, 0, value.expression, span))
         ids = with_id(ids, path, Runtime(value.type, ir.Load(ScalarType.U16, address)))
@@ -351,18 +351,21 @@ def _note_load(a: Analyzer, key: DsrKey, state: DsrState) -> None:
     """Remember what a DSR is loaded with; operations on it take their settings from there."""
     config = state.config
     a.note_load(key, state)
-    known = a.instance.dsrs.get(key)
+    known = a.instance.dsrs.states.get(key)
     if known is None:
-        known = a.instance.dsrs[key] = DsrState(state.descriptor, config, state.span)
+        known = a.instance.dsrs.states[key] = DsrState(state.descriptor, config, state.span)
         known.ut_id, known.ids = state.ut_id, state.ids
     held_dsds.note(known.stepped, state.stepped.dsd)
     held_dsds.note(known.dropped, state.dropped.dsd)
     _note_queue(known, state)
     if state.descriptor is None or state.descriptor.kind in _OF_FABRIC or not _is_of_fabric(known):
         known.descriptor = state.descriptor  # that of the fabric says on which microthread
+    known.is_sometimes_memory |= not _is_of_fabric(state)
     if config is None:
         known.is_sometimes_synchronous = True
         _complain(known.users_of_async)
+    else:
+        _complain(a.instance.dsrs.synchronous_users.get(key, []))
     has_same_ids = unknown_ids(known.ids).keys() == unknown_ids(state.ids).keys()
     if config is None or known.config is None or (known.config == config and has_same_ids):
         if known.config is None:

@@ -10,6 +10,7 @@ from onewafer.csl.sema import conversions
 from onewafer.csl.sema import types as t
 from onewafer.csl.sema.builtins.completion import (
     loaded_config,
+    note_synchronous,
     read_config,
     with_loaded_ids,
 )
@@ -162,6 +163,8 @@ def _emit(
 
     def make(known: Value) -> tuple[ir.Statement, ...]:
         config = read_config(a, known, span, operands) if settings else None
+        if config is None:
+            note_synchronous(a, operands, span)
         if config is None and has_result:
             results.append(a.new_local("result", t.BOOL, is_const=True).local)
         return (ir.DsdStatement(*parts, config, site.span, *results),)

@@ -30,18 +30,25 @@ def refuse_circular(value: Value, span: Span, *, settings: str = "") -> None:
 
 
 def varied_load(
-    dsr: Dsr, span: Span, state: DsrState, *, what: str, label: str, user: str
+    dsr: Dsr,
+    span: Span,
+    state: DsrState | None,
+    *,
+    what: str = "`.async` and without it, and which of them holds here",
+    label: str = "one of them",
+    user: str = "the operation, or write `.{ .async = true }` as its last argument",
 ) -> Fault:
     """Return the fault of a `user` of a DSR that is loaded with different things elsewhere.
 
-    `what` says what differs, and that which of it counts, `label` what the load in `state` has.
+    `what` says what differs, and that which of it counts, `label` what the load in `state` has;
+    by default it is whether operations are asynchronous.
     """
     return Fault(
         Diagnostic(
             "unsupported-feature",
             f"{dsr.type} {dsr.index} is loaded with {what} is not known while compiling",
             Annotation(span),
-            secondary=(Annotation(state.span, label),),
+            secondary=(Annotation(state.span, label),) if state is not None else (),
             help=f"load the DSR in the same block, before {user}",
         )
     )

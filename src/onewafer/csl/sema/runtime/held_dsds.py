@@ -97,7 +97,7 @@ def _held(
     here = a.last_load(key)
     if here is not None and (found := use(here).dsd) is not None:
         return found
-    state = a.instance.dsrs.get(key)
+    state = a.instance.dsrs.states.get(key)
     known = use(state) if state is not None else None
     if here is not None or state is None or known is None or known.dsd is None:
         fail(
