@@ -6,6 +6,7 @@ computes and what the program of the same source computes are two readers of it.
 
 from __future__ import annotations
 
+import re
 import struct
 from random import Random
 
@@ -292,11 +293,17 @@ TESTS = """
     math.isSignaling(x)"""
 
 
-def draw_bits(random: Random, type_: str) -> str:
+INTEGERS = re.compile(r"@as\([iu]")
+EXPONENTS = {"f16": 0x7C00, "f32": 0x7F80_0000}
+
+
+def draw_bits(random: Random, type_: str, *, is_finite: bool) -> str:
     """Return a number of any bits, special ones more often."""
-    known = random.choice(VALUES[type_])
-    bits = random.choice((known, known + 1, random.getrandbits(BITS[type_])))
-    return f"@bitcast({type_}, @as(u{BITS[type_]}, {bits % (1 << BITS[type_])}))"
+    while True:
+        known = random.choice(VALUES[type_])
+        bits = random.choice((known, known + 1, random.getrandbits(BITS[type_])))
+        if not is_finite or ~bits & EXPONENTS[type_]:
+            return f"@bitcast({type_}, @as(u{BITS[type_]}, {bits % (1 << BITS[type_])}))"
 
 
 def write_operation(random: Random, number: int) -> tuple[str, str, str]:
@@ -304,10 +311,12 @@ def write_operation(random: Random, number: int) -> tuple[str, str, str]:
     type_ = random.choice(("f16", "f32"))
     if random.random() < 0.7:
         form = random.choice(NUMBERS.splitlines()[1:]).strip().replace("(T", f"({type_}")
+        is_finite = INTEGERS.search(form) is not None  # no integer stands for the others
         result = f"@as(u32, @bitcast(u{BITS[type_]}, {form}))"
     else:
+        is_finite = False
         result = f"@as(u32, {random.choice(TESTS.splitlines()[1:]).strip()})"
-    x, y = draw_bits(random, type_), draw_bits(random, type_)
+    x, y = (draw_bits(random, type_, is_finite=is_finite) for _ in range(2))
     name = f"work{number}"
     declared = (
         f"fn {name}(x: {type_}, y: {type_}) u32 {{ return {result}; }}\n"

@@ -179,3 +179,31 @@ comptime {{
   words[1] = @get_config(0x7b83);
 """
     assert run_on_both(body, declared, "wse3")[:2] == [77, 5 << 4]
+
+
+INLINE = f"""
+{DECLARED}
+var never: u16;
+const Pair = struct {{ a: u16, b: u16 }};
+inline fn set(word: u16) void {{ @set_config({MASK}, word); }}
+inline fn get() u16 {{ return @get_config({MASK}); }}
+fn pair() Pair {{
+  const word = @get_config({MASK});
+  @set_config({MASK}, word + 1);
+  return .{{ .a = word, .b = @get_config({MASK}) }};
+}}
+"""
+
+
+def test_functions_known_while_compiling_read_and_write_when_they_run():
+    body = """
+      words[0] = get();
+      if (never != 0) { set(9); }
+      words[1] = get();
+      set(3);
+      words[2] = get();
+      const both = pair();
+      words[3] = both.a;
+      words[4] = both.b;
+    """
+    assert run_on_both(body, INLINE)[:5] == [0, 0, 3, 3, 4]

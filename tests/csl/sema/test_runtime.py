@@ -251,7 +251,7 @@ def test_numbers_of_math_are_floats(analyze, name):
     error = analyze(source).error
     assert (error.code, error.message) == (
         "comptime-assert",
-        f"<math>.{name} is of a type of floats",
+        f"<math>.{name} is of the types f16, bf16, cb16 and f32",
     )
 
 
@@ -491,7 +491,8 @@ var t = .{ @as(i16, 1), @as(u32, 2) };
         ("p = undefined; t = undefined;", None),
         ("var q = .{ .x = 1 };", "not-runtime"),
         ("var q = .{ .m = i16 };", "not-runtime"),
-        ("var r = @range(i16, 4);", "not-runtime"),
+        ("var r = @range(i16, 4);", None),
+        ("var r = @range(i16, 4); r = @range(i16, 5);", "not-assignable"),
     ],
 )
 def test_variables_of_anonymous_structs(analyze, statement, code):

@@ -64,3 +64,17 @@ def test_places_are_those_of_the_source():
         "f(a) + 2",
     ]
     assert str(variable.name_span) == "test.csl:2:7"
+
+
+@pytest.mark.parametrize(
+    ("text", "findings"),
+    [
+        ("fn f(x: u16,\nx: u16) void { }", ["2:1"]),
+        ("fn f(x: u16) void {\nvar x = 1; const x = 2; }", ["2:5", "2:18"]),
+        ("fn f() void { for (a) |e,\ne| { } }", ["2:1"]),
+        ("fn f(_: u16, _: u16) void { for (a) |_, _| { } }", []),
+        ("fn f(x: u16) void { { const x = 1; } }", []),
+    ],
+)
+def test_names_that_a_function_declares_twice(findings_of, text, findings):
+    assert findings_of(text) == [f"duplicate-declaration {place}" for place in findings]

@@ -26,6 +26,8 @@ import pytest
         ("for (a) |_, i| { }", "(For a _ i (Block []))"),
         ("inline for (a) |v| { }", "(For a v - (Block []) - True)"),
         ("l: inline for (a) |v| { }", "(For a v - (Block []) l True)"),
+        ("l: { break :l 1; }", "(Block [(Break l 1)] l)"),
+        ("l: { break :l 1; };", "(Block [(Break l 1)] l)"),
         ("return 1;", "(Return 1)"),
         ("switch (x) { }", "(Switch x [])"),
         (

@@ -6,7 +6,7 @@ Typing rules are shared with run time; tainted numbers stay tainted.
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Final, NoReturn
 
 from onewafer.csl.sema import packed
 from onewafer.csl.sema import types as t
@@ -113,11 +113,17 @@ def decide(value: Scalar, holds: Callable[[Number], bool], reason: str, span: Sp
     return answer
 
 
+_BY_NUMBER: Final = "if their numbers agree: `@as(T, @get_int(…))`"
+"""How a value of one enum becomes one of another, `T`."""
+
+
 def mismatch(value: Value, type_: t.Type, span: Span | None, what: str = "") -> NoReturn:
     """Fail because `value` is not of `type_`."""
     source = type_of(value)
     advice = ""
-    if isinstance(source, t.IntegerType | t.FloatType | t.EnumType) and (
+    if isinstance(source, t.EnumType) and isinstance(type_, t.EnumType):
+        advice = _BY_NUMBER
+    elif isinstance(source, t.IntegerType | t.FloatType | t.EnumType) and (
         t.is_numeric(type_) or isinstance(type_, t.EnumType)
     ):
         advice = f"convert it: `@as({type_}, …)`"
@@ -137,12 +143,14 @@ def mismatch(value: Value, type_: t.Type, span: Span | None, what: str = "") -> 
 
 def _pointer_advice(source: t.PointerType, type_: t.PointerType) -> str:
     """Return how to come to a pointer of another type."""
-    if isinstance(source.pointee, t.ArrayType) and source.pointee.element == type_.pointee:
-        if not type_.is_many:
+    constant = t.PointerType(type_.pointee, is_const=True, is_many=type_.is_many)
+    if source.is_const and not type_.is_const and _points_like(source, constant):
+        return f"it leads to something constant: declare that with `var`, or take a `{constant}`"
+    match source.pointee:
+        case t.ArrayType(_, element) if element == type_.pointee and not type_.is_many:
             return "take the address of an element: `&array[0]`"
-    elif source.is_const and not type_.is_const:
-        return "the pointer is to something constant: declare that with `var`"
-    return f"if that is meant: `@ptrcast({type_}, …)`"
+        case _:
+            return f"if that is meant: `@ptrcast({type_}, …)`"
 
 
 def coerce(value: Value, type_: t.Type, span: Span | None, what: str = "") -> Value:
@@ -290,9 +298,10 @@ def _to_union(
 def _points_like(source: t.PointerType, target: t.PointerType) -> bool:
     """Tell whether a pointer converts by itself.
 
-    `*[n]T` → `[*]T`, `*T` → `*const T`, `*T` → `*[1]T`, and any to `*anyopaque`.
+    `*[n]T` → `[*]T`, `*T` → `*const T`, `*T` → `*[1]T`, and any to `*anyopaque`; never one to
+    something constant to one that may change it.
     """
-    if source.is_const and not target.is_const and not target.is_many:
+    if source.is_const and not target.is_const:
         return False
     if source.pointee == target.pointee:
         return source.is_many == target.is_many
@@ -300,8 +309,8 @@ def _points_like(source: t.PointerType, target: t.PointerType) -> bool:
         return True
     if not source.is_many and target.pointee == t.ArrayType((1,), source.pointee):
         return not target.is_many
-    match source.pointee:
-        case t.ArrayType(_, element):
+    match source:
+        case t.PointerType(t.ArrayType(_, element), _, False):
             return target.is_many and element == target.pointee
         case _:
             return False
@@ -333,6 +342,7 @@ def convert(type_: t.Type, value: Value, span: Span) -> Value:
             return map_scalar(value, type_, lambda a: a != 0)
         case t.IntegerType():
             if from_float:
+                _check_finite(value, span)
                 return map_scalar(value, type_, lambda a: _truncate(a, type_))
             return map_scalar(value, type_, lambda a: type_.wrap(int(a)))
         case t.FloatType() if isinstance(source, t.FloatType):
@@ -340,27 +350,49 @@ def convert(type_: t.Type, value: Value, span: Span) -> Value:
         case t.FloatType():
             return map_scalar(value, type_, lambda a: to_float(type_, a))
         case t.EnumType(base, members):
+            _check_finite(value, span)
             number = int(force(value, "enum value", span))
             if number not in members.values():
                 fail("value-out-of-range", f"{number} is no value of `{type_}`", span)
             return Scalar(type_, base.wrap(number))
         case t.COMPTIME_INT:
-            if not math.isfinite(value.value):
-                fail("value-out-of-range", f"{value.value} is no integer", span)
+            _check_finite(value, span)
             return map_scalar(value, type_, int)
         case _:
             return map_scalar(value, type_, to_double)
 
 
+def _check_finite(value: Scalar, span: Span) -> None:
+    """Fail if a number is infinite or none: no integer stands for it."""
+
+    def is_finite(number: Number) -> bool:
+        return isinstance(number, int) or math.isfinite(number)
+
+    if not decide(value, is_finite, "must be finite", span):
+        fail(
+            "value-out-of-range",
+            f"{value.value} is no integer",
+            span,
+            help="ask first: `isFinite(x)` of `<math>`",
+        )
+
+
 def check_convertible(source: t.Type, target: t.Type, span: Span) -> None:
-    """Fail unless `@as` converts `source` to `target`."""
+    """Fail unless `@as` converts `source`, another type, to `target`."""
 
     def is_plain(type_: t.Type) -> bool:
         return t.is_numeric(type_) or type_ is t.BOOL or isinstance(type_, t.EnumType)
 
-    if not (is_plain(source) and is_plain(target)):
+    are_enums = isinstance(source, t.EnumType) and isinstance(target, t.EnumType)
+    if are_enums or not (is_plain(source) and is_plain(target)):
+        other = ", another enum" if are_enums else ""
         hint = "`@get_int(…)` reads the number of an id" if source in t.IDS else ""
-        fail("type-mismatch", f"`@as` cannot convert `{source}` to `{target}`", span, help=hint)
+        fail(
+            "type-mismatch",
+            f"`@as` cannot convert `{source}` to `{target}`{other}",
+            span,
+            help=_BY_NUMBER if are_enums else hint,
+        )
 
 
 def _truncate(value: float, type_: t.IntegerType) -> int:

@@ -288,7 +288,7 @@ class InstanceContext(Context):
         """Where functions leave a struct or an array that they return."""
         self.library: dict[str, Module] = {}
         """Modules that are there for what the language has, by path."""
-        self.strings: dict[str, Variable] = {}
+        self.strings: dict[bytes, Variable] = {}
         """Strings that lie in memory."""
         self.pointed: dict[t.Type, PointedFunctions] = {}
         """By the type of the functions."""
@@ -339,11 +339,11 @@ class InstanceContext(Context):
             self._to_fill.append(variable)
         return variable.storage
 
-    def string_address(self, string: str, span: Span) -> Pointer:
+    def string_address(self, string: bytes, span: Span) -> Pointer:
         """Return where the bytes of a string lie in memory, a NUL behind them; equal ones once."""
         variable = self.strings.get(string)
         if variable is None:
-            octets = [Scalar(t.U8, octet) for octet in string.encode() + b"\0"]
+            octets = [Scalar(t.U8, octet) for octet in string + b"\0"]
             type_ = t.ArrayType((len(octets),), t.U8)
             initial = Array(type_, [*octets])
             variable = Variable("string", type_, initial, span, is_const=True)

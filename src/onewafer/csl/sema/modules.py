@@ -175,7 +175,8 @@ class Module:
             )
         self._active.append(name)
         try:
-            value = self._evaluate(declaration, span)
+            with self.session.frozen(is_frozen=False):
+                value = self._evaluate(declaration, span)
         except Fault as fault:
             self._poisoned.add(name)
             self.context.report(fault)

@@ -250,6 +250,7 @@ def _computation(
             exact = _FLOAT.get(op)
             if exact is None:
                 fail("type-mismatch", f"`{op}` is not defined on `{type_}`", span)
+            check_divisor(op, type_, right, span)
             return lambda a, b: quiet(exact(a, b))
         case _:
             return _checked_integer(op, right, span)
@@ -263,8 +264,9 @@ def _checked_integer(op: BinaryOperator, right: Scalar, span: Span) -> Callable[
 
 
 def check_divisor(op: BinaryOperator, type_: t.Type, right: Value, span: Span) -> None:
-    """Fail if integers are divided by a known zero."""
-    is_division = op in (_B.DIVIDE, _B.REMAINDER) and t.is_integer(type_)
+    """Fail if integers, or numbers without a size, are divided by a known zero."""
+    is_exact = t.is_integer(type_) or type_ is t.COMPTIME_FLOAT
+    is_division = op in (_B.DIVIDE, _B.REMAINDER) and is_exact
     if is_division and isinstance(right, Scalar) and right.value == 0:
         fail("division-by-zero", "division by zero", span)
 

@@ -39,7 +39,7 @@ from onewafer.csl.syntax.ast import BinaryOperator
 from onewafer.diagnostics import Annotation, Diagnostic, Severity
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from onewafer.csl.sema.access import Term
     from onewafer.csl.sema.modules import Module
@@ -298,8 +298,28 @@ def expect_pointer(value: Value, span: Span) -> Pointer:
     fail("type-mismatch", f"`.*` needs a pointer, this is of type `{type_of(value)}`", span)
 
 
+def check_single(pointer: t.PointerType, span: Span) -> None:
+    """Fail if `.*` is written after a pointer to many."""
+    if pointer.is_many:
+        fail(
+            "type-mismatch",
+            f"a `{pointer}` is indexed, not dereferenced",
+            span,
+            help="write `p[0]`",
+        )
+
+
+def dereferenced(value: Value, span: Span) -> Pointer:
+    """Return the address of `value.*`, or fail."""
+    pointer = expect_pointer(value, span)
+    check_single(pointer.type, span)
+    return pointer
+
+
 def known_at(pointer: Value, span: Span) -> Value:
     """Return `pointer.*` if that is constant, or fail."""
+    if isinstance(pointer, Pointer):
+        check_single(pointer.type, span)
     if isinstance(pointer, Pointer) and pointer.variable.is_const:
         known = known_part(pointer)
         if not isinstance(known, Undefined):
@@ -310,6 +330,8 @@ def known_at(pointer: Value, span: Span) -> Value:
 def pointed_at(pointer: Value, span: Span) -> Value:
     """Return `pointer.*` where a variable stands for itself: the variable."""
     match pointer:
+        case Pointer(t.PointerType(_, _, True)):
+            return known_at(pointer, span)  # refuses it
         case Pointer(t.PointerType(t.StructType())):
             return struct_at(pointer, span)
         case Pointer(t.PointerType(pointee), variable, 0) if variable.type == pointee:
@@ -511,6 +533,7 @@ def enum_type(
         for m, v in zip(members, values, strict=True)
         if v is not None
     }
+    _check_unique(members, given)
     taken, counter = set(given.values()), 0
     numbers: dict[str, int] = {}
     for entry in members:
@@ -531,6 +554,23 @@ def enum_type(
         numbers[entry.name] = counter
         counter += 1
     return TypeValue(t.EnumType(integer, numbers))
+
+
+def _check_unique(members: Sequence[ast.EnumMember], given: Mapping[str, int]) -> None:
+    """Fail if two members of an enum are given one value."""
+    first: dict[int, ast.EnumMember] = {}
+    for entry in members:
+        if entry.name not in given:
+            continue
+        earlier = first.setdefault(given[entry.name], entry)
+        if earlier.name != entry.name:
+            fail(
+                "duplicate-declaration",
+                f"`{entry.name}` and `{earlier.name}` have the value {given[entry.name]}",
+                entry.span,
+                secondary=(Annotation(earlier.span, "given here first"),),
+                help="give each member a value of its own; a `const` is another name for one",
+            )
 
 
 def struct_type(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import posixpath
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, NoReturn, Protocol
 
@@ -15,7 +16,7 @@ from onewafer.diagnostics import Annotation, Diagnostic
 from onewafer.image import ScalarType
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from onewafer.arch import Architecture
     from onewafer.csl.sema.closures.calls import FunctionCode
@@ -144,6 +145,21 @@ class Session:
         self.layout: LayoutContext | None = None
         self.is_single_file = False
         """Whether the entry has no layout block: every function of it is analysed."""
+        self.is_called_at_run_time = False
+        """Whether comptime code runs for a call that a task or function makes: see `frozen`."""
+
+    @contextmanager
+    def frozen(self, *, is_frozen: bool = True) -> Iterator[None]:
+        """Let comptime code compute only: what a program has from the start is said elsewhere.
+
+        A function that run-time code calls runs while compiling where its result is known. Whether
+        and how often the call itself runs, nobody knows then, so it cannot change anything.
+        """
+        before, self.is_called_at_run_time = self.is_called_at_run_time, is_frozen
+        try:
+            yield
+        finally:
+            self.is_called_at_run_time = before
 
     def source_code(self, file: ast.File) -> SourceCode:
         """Return the declarations and code of a file."""

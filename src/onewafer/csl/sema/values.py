@@ -89,9 +89,28 @@ class Scalar:
 
 @dataclass(frozen=True, slots=True)
 class Text:
-    """A comptime_string."""
+    """A comptime_string: bytes, which mostly are UTF-8."""
 
     value: str
+    """The bytes decoded; those that are no UTF-8 are surrogates (PEP 383)."""
+
+    @classmethod
+    def of(cls, octets: bytes) -> Text:
+        """Return the string of these bytes."""
+        return cls(octets.decode("utf-8", "surrogateescape"))
+
+    @property
+    def octets(self) -> bytes:
+        """The bytes."""
+        try:
+            return self.value.encode("utf-8", "surrogateescape")
+        except UnicodeEncodeError:  # JSON files may have other surrogates
+            return self.value.encode("utf-8", "surrogatepass")
+
+    @property
+    def shown(self) -> str:
+        r"""As text that can be printed: bytes that are no UTF-8 are `\xff`, say."""
+        return self.octets.decode("utf-8", "backslashreplace")
 
 
 @dataclass(frozen=True, slots=True)
@@ -495,8 +514,8 @@ def show(value: Value) -> str:
                     return DIRECTION_NAMES[int(number)]
                 case _:
                     return str(number)
-        case Text(text):
-            return f'"{text}"'
+        case Text():
+            return f'"{value.shown}"'
         case TypeValue(type_):
             return str(type_)
         case Void():

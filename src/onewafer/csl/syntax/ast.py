@@ -96,6 +96,7 @@ class StringLiteral(Node):
     """`"text"`, escapes resolved."""
 
     value: str
+    """Its bytes decoded; those that are no UTF-8 are surrogates (PEP 383)."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

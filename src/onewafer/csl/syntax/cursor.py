@@ -154,6 +154,18 @@ class TokenCursor:
         primary = Annotation(span or self.span(self.token), label)
         self._sink.report(Diagnostic(code, message, primary, secondary, help=help_text))
 
+    def report_twice(self, name: str, span: Span, first: Span) -> None:
+        """Report a name that is declared twice; the tree is right, so other reports stay."""
+        self._sink.report(
+            Diagnostic(
+                "duplicate-declaration",
+                f"`{name}` is declared twice",
+                Annotation(span),
+                (Annotation(first, "declared here first"),),
+                help="give one of the two another name",
+            )
+        )
+
     def failure(
         self,
         message: str,

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from onewafer.csl.syntax import ast
 from onewafer.csl.syntax.cursor import SyntaxFailure, TokenCursor
-from onewafer.csl.syntax.lexer import integer_value, unescape
+from onewafer.csl.syntax.lexer import character_value, integer_value, string_value
 from onewafer.csl.syntax.token import TokenKind
 from onewafer.diagnostics import Span
 
@@ -269,10 +269,10 @@ class ExpressionParser(TokenCursor):
                 return ast.FloatLiteral(span, float(token.text))
             case TokenKind.STRING:
                 self.advance()
-                return ast.StringLiteral(span, unescape(token.text))
+                return ast.StringLiteral(span, string_value(token.text))
             case TokenKind.CHARACTER:
                 self.advance()
-                return ast.IntegerLiteral(span, ord(unescape(token.text)))
+                return ast.IntegerLiteral(span, character_value(token.text))
             case TokenKind.TRUE | TokenKind.FALSE:
                 self.advance()
                 return ast.BoolLiteral(span, token.kind is TokenKind.TRUE)

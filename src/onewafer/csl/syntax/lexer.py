@@ -50,14 +50,35 @@ def integer_value(text: str) -> int:
     return int(text, 0) if text[:2] in {"0x", "0b", "0o"} else int(text)
 
 
-def unescape(text: str) -> str:
-    """Return the characters that a valid string or character literal (with quotes) stands for."""
-    return _ESCAPE.sub(
-        lambda match: (
-            chr(int(match[1][1:], 16)) if len(match[1]) > 1 else _ESCAPES.get(match[1], match[1])
-        ),
-        text[1:-1],
-    )
+def string_value(text: str) -> str:
+    """Return what a valid string literal (with quotes) stands for: the decoding of its bytes.
+
+    Bytes that are no UTF-8 are surrogates (PEP 383).
+    """
+    octets = bytearray()
+    position = 1
+    for escape in _ESCAPE.finditer(text, 1, len(text) - 1):
+        octets += text[position : escape.start()].encode("utf-8", "surrogatepass")
+        octets.append(ord(_character(escape)))
+        position = escape.end()
+    octets += text[position:-1].encode("utf-8", "surrogatepass")
+    return octets.decode("utf-8", "surrogateescape")
+
+
+def character_value(text: str) -> int:
+    """Return the code of the character that a valid character literal (with quotes) holds."""
+    return ord(_characters(text))
+
+
+def _characters(text: str) -> str:
+    """Return the characters in a valid character literal."""
+    return _ESCAPE.sub(_character, text[1:-1])
+
+
+def _character(escape: re.Match[str]) -> str:
+    """Return what a valid escape sequence stands for, one of the first 256 characters."""
+    code = escape[1]
+    return chr(int(code[1:], 16)) if len(code) > 1 else _ESCAPES[code]
 
 
 class _Lexer:
@@ -140,7 +161,7 @@ class _Lexer:
                     help_text="the escapes are `\\n` `\\t` `\\r` `\\0` `\\\\` `\\\"` `\\'` and "
                     "`\\xHH`; write `\\\\` for a backslash",
                 )
-        if kind is TokenKind.CHARACTER and len(unescape(text)) != 1:
+        if kind is TokenKind.CHARACTER and len(_characters(text)) != 1:
             return self._error(
                 "invalid-literal",
                 "a character literal holds exactly one character",

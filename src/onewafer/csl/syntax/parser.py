@@ -17,8 +17,10 @@ from onewafer.csl.syntax.statements import StatementParser
 from onewafer.csl.syntax.token import TokenKind
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from onewafer.csl.syntax.token import Token
-    from onewafer.diagnostics import DiagnosticSink, SourceFile
+    from onewafer.diagnostics import DiagnosticSink, SourceFile, Span
 
 _STORAGE = {
     TokenKind.EXPORT: ast.Storage.EXPORT,
@@ -132,6 +134,7 @@ class _FileParser(StatementParser):
         link_name = self._linkage() or link_name
         is_extern = storage is ast.Storage.EXTERN
         body = self._body_elsewhere(keyword, name) if is_extern else self._body(name)
+        self._check_names(parameters, body)
         return ast.Function(
             self.span_from(first.start),
             name.text,
@@ -143,6 +146,17 @@ class _FileParser(StatementParser):
             storage,
             link_name,
         )
+
+    def _check_names(self, parameters: Sequence[ast.Parameter], body: ast.Block) -> None:
+        """Report parameters of one name, and locals of the body that are called like one."""
+        declared: dict[str, Span] = {}
+        for parameter in parameters:
+            name, span = parameter.name, parameter.span
+            if name != "_" and declared.setdefault(name, span) is not span:
+                self.report_twice(name, span, declared[name])
+        for node in body.statements:
+            if isinstance(node, ast.Variable) and node.name in declared:
+                self.report_twice(node.name, node.name_span, declared[node.name])
 
     def _body(self, name: Token) -> ast.Block:
         if self.at(TokenKind.SEMICOLON):

@@ -314,6 +314,8 @@ class StatementParser(ExpressionParser):
             case (element,):
                 return element, None
             case (element, index):
+                if index.name == element.name != "_":
+                    self.report_twice(index.name, index.span, element.span)
                 return element, index
             case _:
                 raise self.failure(
@@ -391,7 +393,10 @@ class StatementParser(ExpressionParser):
                 node = self._inline_for()
             case _:
                 raise self._not_labelled(label)
-        return replace(node, label=label.text, span=self.span_from(label.start))
+        span = self.span_from(label.start)
+        if isinstance(node, ast.Block):
+            self.accept(TokenKind.SEMICOLON)  # it may be a value
+        return replace(node, label=label.text, span=span)
 
     def _not_labelled(self, label: Token) -> SyntaxFailure:
         return self.failure(

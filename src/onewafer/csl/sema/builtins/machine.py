@@ -16,6 +16,7 @@ from onewafer.csl.sema.builtins.values import (
     pointer_type,
     range_bounds,
     range_part,
+    string_of,
     text,
 )
 from onewafer.csl.sema.faults import fail
@@ -325,8 +326,8 @@ def cycle_since_loading(site: Site, a: Analyzer, args: Sequence[Value]) -> Value
 @runtime_builtin("string_address", 1, is_internal=True)
 def string_address(site: Site, a: Analyzer, args: Sequence[Value]) -> Value:
     """Return the address of the bytes of a string, a NUL behind them."""
-    string = text(args[0], site.argument_spans[0], "the argument")
-    pointer = a.instance.string_address(string, site.span)
+    string = string_of(args[0], site.argument_spans[0], "the argument")
+    pointer = a.instance.string_address(string.octets, site.span)
     return Runtime(t.U16, a.expression(pointer, site.span))
 
 

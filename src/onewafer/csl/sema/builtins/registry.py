@@ -76,6 +76,13 @@ class Builtin:
         if self.is_internal and not module.code.is_library:
             raise Fault(_unknown(site))
         if self.context in (Where.VALUE, module.context.kind):
+            if self.has_effect and module.session.is_called_at_run_time:
+                fail(
+                    "wrong-context",
+                    f"`@{self.name}` cannot be used while compiling a function",
+                    site.span,
+                    help=self._advice_for_functions,
+                )
             return
         fail(
             "wrong-context",
@@ -83,6 +90,11 @@ class Builtin:
             site.span,
             help=f"it belongs {self.context.value}",
         )
+
+    @property
+    def _advice_for_functions(self) -> str:
+        use = "use a `comptime` block at the top level of the file"
+        return use if self.runtime is None else f"leave `comptime` out, or {use}"
 
     def only_at_run_time(self, site: Site) -> Fault:
         """Return the fault of a run-time builtin in comptime code."""

@@ -469,9 +469,14 @@ def concat_structs(site: Site, _module: Module, args: Sequence[Value]) -> Value:
 
 
 def text(value: Value, span: Span, what: str) -> str:
+    """Return a comptime string as it is shown, or fail."""
+    return string_of(value, span, what).shown
+
+
+def string_of(value: Value, span: Span, what: str) -> Text:
     """Return a comptime string, or fail."""
     if isinstance(value, Text):
-        return value.value
+        return value
     fail("type-mismatch", f"{what} is a string, this is of type `{type_of(value)}`", span)
 
 
@@ -479,33 +484,35 @@ def text(value: Value, span: Span, what: str) -> str:
 def strcat(site: Site, _module: Module, args: Sequence[Value]) -> Value:
     """Join strings."""
     pairs = zip(args, site.argument_spans, strict=True)
-    return Text("".join(text(value, span, "an argument") for value, span in pairs))
+    return Text.of(b"".join(string_of(value, span, "an argument").octets for value, span in pairs))
 
 
 @comptime_builtin("strlen", 1)
 def strlen(site: Site, _module: Module, args: Sequence[Value]) -> Value:
-    """Return the length of a string."""
-    return Scalar(t.COMPTIME_INT, len(text(args[0], site.argument_spans[0], "the argument")))
-
-
-_NUM_ASCII = 128
+    """Return the number of bytes of a string."""
+    string = string_of(args[0], site.argument_spans[0], "the argument")
+    return Scalar(t.COMPTIME_INT, len(string.octets))
 
 
 @comptime_builtin("get_array", 1)
 def get_array(site: Site, _module: Module, args: Sequence[Value]) -> Value:
-    """Return the bytes of a string, in UTF-8."""
-    octets = text(args[0], site.argument_spans[0], "the argument").encode()
+    """Return the bytes of a string."""
+    octets = string_of(args[0], site.argument_spans[0], "the argument").octets
     type_ = t.ArrayType((len(octets),), t.U8)
     return Array(type_, [Scalar(t.U8, octet) for octet in octets])
 
 
 @comptime_builtin("get_string_from_byte", 1)
 def get_string_from_byte(site: Site, _module: Module, args: Sequence[Value]) -> Value:
-    """Return the string of one ASCII character."""
+    """Return the string of one byte."""
     number = conversions.forced_integer(args[0], site.argument_spans[0], "the byte")
-    if not 0 <= number < _NUM_ASCII:
-        fail("value-out-of-range", f"{number} is no ASCII character", site.argument_spans[0])
-    return Text(chr(number))
+    if not t.U8.minimum <= number <= t.U8.maximum:
+        fail(
+            "value-out-of-range",
+            f"a byte is a number from {t.U8.minimum} to {t.U8.maximum}, not {number}",
+            site.argument_spans[0],
+        )
+    return Text.of(bytes((number,)))
 
 
 # --- asking and asserting ------------------------------------------------------------------------
@@ -563,7 +570,7 @@ def _assert(site: Site, args: Sequence[Value], *, otherwise: str) -> Value:
 def comptime_print(site: Site, module: Module, args: Sequence[Value]) -> Value:
     """Show values while compiling."""
     module.session.note_effect()
-    shown = " ".join(a.value if isinstance(a, Text) else show(a) for a in args)
+    shown = " ".join(a.shown if isinstance(a, Text) else show(a) for a in args)
     module.session.sink.report(
         Diagnostic("comptime-print", shown, Annotation(site.span), severity=Severity.NOTE)
     )

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from contextlib import nullcontext
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final, NoReturn
 
 from onewafer.csl.sema import conversions, places
 from onewafer.csl.sema import types as t
@@ -27,6 +28,7 @@ from onewafer.csl.sema.values import (
     type_of,
 )
 from onewafer.csl.syntax import ast, tree
+from onewafer.diagnostics import Annotation
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -34,6 +36,10 @@ if TYPE_CHECKING:
     from onewafer.csl.sema.closures.frame import Evaluate, Execute
     from onewafer.csl.sema.modules import Module
     from onewafer.diagnostics import Span
+
+
+_CALLEE: Final = re.compile(r"(?:\w+\s*\.\s*)*(\w+)\s*\(")
+"""The beginning of a call, with the name of the function: it may have another one elsewhere."""
 
 
 @dataclass(slots=True)
@@ -63,16 +69,9 @@ def call_function(function: FunctionValue, arguments: Sequence[Value], span: Spa
     """Run a function at compile time."""
     module, declaration = function.module, function.declaration
     if function.is_extern:
-        fail(
-            "wrong-context",
-            f"`{declaration.name}` is `extern`: it cannot be called while compiling",
-            span,
-            help="call it in run-time code, or through the module that has it: `m.f(…)`",
-        )
+        _refuse_extern(declaration, span)
     session = module.session
-    code = module.code.functions.get(declaration)
-    if code is None:
-        code = module.code.functions[declaration] = _compile_function(declaration)
+    code = _code_of(function)
     arguments = _with_absent(function, arguments)
     check_call(declaration, len(arguments), span)
     session.tick(span)
@@ -92,6 +91,36 @@ def call_function(function: FunctionValue, arguments: Sequence[Value], span: Spa
         key = (declaration, module.memo_key, *map(key_of, arguments))
         session.memo[key] = (result, (module, tuple(arguments)))
     return result
+
+
+def _refuse_extern(declaration: ast.Function, span: Span) -> NoReturn:
+    """Fail because a function is called by a name that only the linker knows."""
+    called = _CALLEE.match(span.source.text, span.start, span.end)
+    fail(
+        "wrong-context",
+        f"`{called[1] if called else declaration.name}` is `extern`: it cannot be called while "
+        "compiling",
+        span,
+        secondary=(Annotation(declaration.name_span, "this is the function"),),
+        help="call it in run-time code, or through the module that has it: `m.f(…)`",
+    )
+
+
+def result_type(function: FunctionValue, arguments: Sequence[Value], span: Span) -> t.Type:
+    """Return the type of what a function returns for these arguments."""
+    module, declaration = function.module, function.declaration
+    code = _code_of(function)
+    frame = _enter(module, code, declaration, arguments, span)
+    return places.expect_type(code.result_type(frame), declaration.result.span)
+
+
+def _code_of(function: FunctionValue) -> FunctionCode:
+    """Return a function as it is compiled, once."""
+    functions, declaration = function.module.code.functions, function.declaration
+    code = functions.get(declaration)
+    if code is None:
+        code = functions[declaration] = _compile_function(declaration)
+    return code
 
 
 def _with_absent(function: FunctionValue, arguments: Sequence[Value]) -> Sequence[Value]:

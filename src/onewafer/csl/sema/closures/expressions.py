@@ -200,7 +200,7 @@ def compile_address(node: ast.Expression, scope: Scope) -> Evaluate:
             return _compile_member_address(base, name, span, scope)
         case ast.Dereference(base=base, span=span):
             evaluate = compile_expression(base, scope)
-            return lambda f: places.expect_pointer(evaluate(f), span)
+            return lambda f: places.dereferenced(evaluate(f), span)
         case ast.Index(base=base, indices=indices, span=span):
             pointer = compile_base(base, scope)
             values = [compile_expression(index, scope) for index in indices]

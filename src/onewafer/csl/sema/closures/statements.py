@@ -58,7 +58,7 @@ def compile_statement(node: ast.Statement, scope: Scope) -> Execute:
         case ast.Return():
             return _compile_return(node, scope)
         case ast.Block():
-            return compile_labelled(node, scope)
+            return _compile_block(node, scope)
         case ast.ComptimeBlock(body=body):
             return compile_block(body.statements, scope)
         case ast.ExpressionStatement(expression=expression):
@@ -134,6 +134,21 @@ def compile_labelled(node: ast.Block, scope: Scope) -> Execute:
     def run(frame: Frame) -> Signal | None:
         signal = body(frame)
         return None if signal is Signal.BREAK_LABEL and frame.arrives(label) else signal
+
+    return run
+
+
+def _compile_block(node: ast.Block, scope: Scope) -> Execute:
+    """Return a closure that executes a block that stands as a statement."""
+    block = compile_labelled(node, scope)
+    if node.label is None:
+        return block
+
+    def run(frame: Frame) -> Signal | None:
+        signal = block(frame)
+        if signal is None:
+            frame.broken = None  # nobody takes the value
+        return signal
 
     return run
 
@@ -466,7 +481,7 @@ def iterate(value: Value, span: Span) -> Iterator[Value]:
             return (Scalar(type_, number) for number in range(*bounds))
         case Array(_, elements):
             return iter(list(elements))
-        case Struct(None, fields):
+        case Struct(None, fields) | Struct((), fields, None):
             return iter(fields)
         case _:
             fail(

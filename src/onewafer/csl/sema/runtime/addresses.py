@@ -22,6 +22,7 @@ from onewafer.csl.sema.values import (
     Array,
     FunctionValue,
     Pointer,
+    Range,
     Runtime,
     Scalar,
     Struct,
@@ -67,7 +68,7 @@ def address_of(a: Analyzer, node: ast.Expression) -> Value:
                 container = load(a, pointer, span)
             return places.address_of_member(container, name, span)
         case ast.Dereference(base=base, span=span):
-            return expect_pointer(expressions.evaluate(a, base), span)
+            return dereferenced(expressions.evaluate(a, base), span)
         case ast.Index(base=base, indices=indices, span=span):
             container = expressions.operand(a, base)
             if isinstance(container, Struct):
@@ -182,6 +183,14 @@ def expect_pointer(value: Value, span: Span) -> Pointer | Runtime:
             fail("type-mismatch", f"`.*` needs a pointer, this is of type `{type_of(value)}`", span)
 
 
+def dereferenced(value: Value, span: Span) -> Pointer | Runtime:
+    """Return the address of `value.*`, or fail."""
+    pointer = expect_pointer(value, span)
+    assert isinstance(pointer.type, t.PointerType)
+    places.check_single(pointer.type, span)
+    return pointer
+
+
 def index_value(
     a: Analyzer, value: Value, span: Span, held: ScalarType = ScalarType.U16
 ) -> ir.Expression:
@@ -256,13 +265,9 @@ def _scale(a: Analyzer, index: ir.Expression, scale: int) -> ir.Expression:
 
 def load(a: Analyzer, pointer: Value, span: Span) -> Value:
     """Return `pointer.*`; an array is what lies there."""
-    place = expect_pointer(pointer, span)
+    place = dereferenced(pointer, span)
     type_ = place.type
     assert isinstance(type_, t.PointerType)
-    if type_.is_many:
-        fail(
-            "type-mismatch", f"a `{type_}` is indexed, not dereferenced", span, help="write `p[0]`"
-        )
     if isinstance(type_.pointee, t.StructType):
         if isinstance(place, Runtime):
             place = Runtime(type_, order.steady(a, place.expression, span))
@@ -320,6 +325,13 @@ def place_of(a: Analyzer, node: ast.Expression) -> RuntimeLocal | Pointer | Runt
             is_place = isinstance(bound, Variable) or (
                 isinstance(bound, Struct) and bound.place is not None
             )
+            if isinstance(bound, Range):
+                fail(
+                    "not-assignable",
+                    f"the range `{name}` stays what it is",
+                    span,
+                    help="declare another one, or keep its bounds in variables",
+                )
             if bound is not None and not is_place:
                 _constant(name, span)
         case ast.Member(span=span) if _is_value(a, node):

@@ -57,6 +57,8 @@ class JumpTarget:
     """In the code. Of a loop over a tuple: none, or two, of all rounds and of the round at hand."""
     type: t.Type | None = None
     """Of that value; None: not known yet."""
+    is_inferred: bool = False
+    """The type is the widest of those that are carried; else it was wanted."""
     local: ir.Local | None = None
     """Holds the value; None: there is none yet, it is a struct, or known while compiling."""
     place: Variable | None = None
@@ -65,7 +67,7 @@ class JumpTarget:
     waiting: dict[int, tuple[ir.Statement, Value, Span]] = field(
         default_factory=dict[int, "tuple[ir.Statement, Value, Span]"]
     )
-    """Plain numbers that were carried before the type was known: what stands there, by its id."""
+    """What was carried before the type was known: what stands there, by its id."""
 
 
 @dataclass(slots=True, eq=False)

@@ -7,13 +7,14 @@ from operator import is_
 from typing import TYPE_CHECKING
 
 from onewafer.csl import ir, rewrite
+from onewafer.csl.sema import conversions
 from onewafer.csl.sema import types as t
 from onewafer.csl.sema.faults import Fault, fail
 from onewafer.csl.sema.in_memory import address_of_variable, whole
 from onewafer.csl.sema.labels import check_label, labelled
 from onewafer.csl.sema.runtime import expressions, statements, stores
 from onewafer.csl.sema.runtime.analyzer import Analyzer, JumpTarget
-from onewafer.csl.sema.values import VOID_VALUE, Runtime, Value, Variable, Void, type_of
+from onewafer.csl.sema.values import VOID_VALUE, Runtime, Struct, Value, Variable, Void, type_of
 from onewafer.csl.syntax import ast
 
 if TYPE_CHECKING:
@@ -75,14 +76,13 @@ def _carry(a: Analyzer, target: JumpTarget, value: Value, span: Span) -> None:
                 help="use the block as a value: `const x = label: { … };`",
             )
         return
-    if target.type is not None:
-        value = a.coerce(value, target.type, span, "the value of the block")
-    target.values.append((value, span))
     type_ = type_of(value)
+    if target.type is not None and not (target.is_inferred and _gives_way(target.type, type_)):
+        value = a.coerce(value, target.type, span, "the value of the block")
+        type_ = type_of(value)
+    target.values.append((value, span))
     if _is_number(value):
-        place = ir.Labelled((), span)
-        target.waiting[id(place)] = place, value, span
-        a.emit(place)
+        _wait(a, target, value, span)
         return
     if isinstance(value, Void) or t.is_comptime_only(type_, a.half):
         return
@@ -93,9 +93,30 @@ def _carry(a: Analyzer, target: JumpTarget, value: Value, span: Span) -> None:
             target.place = a.new_variable(label, type_, span, is_const=False)
         stores.store_value(a, address_of_variable(target.place), type_, value, span)
         return
+    if target.is_inferred:
+        if isinstance(value, Struct):  # a packed one, which is composed here
+            value = Runtime(type_, a.expression(value, span))
+        _wait(a, target, value, span)
+        return
     if target.local is None:
-        target.local = a.new_local(target.label or "block", type_, is_const=False).local
+        target.local = _new_local(a, target, type_)
     a.emit(ir.SetLocal(target.local, a.expression(value, span), span))
+
+
+def _gives_way(narrow: t.Type, wide: t.Type) -> bool:
+    """Tell whether what was carried so far takes the type of what is carried now."""
+    return conversions.widens(narrow, wide) or conversions.pointer_converts(narrow, wide)
+
+
+def _wait(a: Analyzer, target: JumpTarget, value: Value, span: Span) -> None:
+    """Let a value be kept here, once the type of the block is known."""
+    place = ir.Labelled((), span)
+    target.waiting[id(place)] = place, value, span
+    a.emit(place)
+
+
+def _new_local(a: Analyzer, target: JumpTarget, type_: t.Type) -> ir.Local:
+    return a.new_local(target.label or "block", type_, is_const=False).local
 
 
 def labelled_block(a: Analyzer, node: ast.Block) -> None:
@@ -108,7 +129,9 @@ def labelled_block(a: Analyzer, node: ast.Block) -> None:
 
 def block_value(a: Analyzer, node: ast.BlockExpression, type_: t.Type | None) -> Value:
     """Emit a block where its value is needed, and return that value."""
-    target = JumpTarget(node.block.label, is_loop=False, is_value=True, type=type_)
+    target = JumpTarget(
+        node.block.label, is_loop=False, is_value=True, type=type_, is_inferred=type_ is None
+    )
     a.open_block()
     with jump_target(a, target, node.span):
         statements.analyze_block(a, node.block.statements)
@@ -150,9 +173,11 @@ def _is_number(value: Value) -> bool:
 def _settled(
     a: Analyzer, target: JumpTarget, body: tuple[ir.Statement, ...]
 ) -> tuple[ir.Statement, ...]:
-    """Return a block whose plain numbers have its type, which they were carried before."""
+    """Return a block that keeps what was carried before its type was known."""
     settled: dict[int, tuple[ir.Statement, ...]] = dict.fromkeys(target.waiting, ())
-    if target.type is not None and target.local is not None:
+    if target.type is not None and target.place is None:
+        if target.local is None:
+            target.local = _new_local(a, target, target.type)
         for key, (_, value, span) in target.waiting.items():
             sized = a.coerce(value, target.type, span, "the value of the block")
             settled[key] = (ir.SetLocal(target.local, a.expression(sized, span), span),)

@@ -9,7 +9,7 @@ from onewafer.csl.sema import halves
 from onewafer.csl.sema import types as t
 from onewafer.csl.sema.builtins.registry import Site, Where, find_builtin
 from onewafer.csl.sema.closures import call_function
-from onewafer.csl.sema.closures.calls import check_call, missing_return
+from onewafer.csl.sema.closures.calls import check_call, missing_return, result_type
 from onewafer.csl.sema.faults import Fault, fail
 from onewafer.csl.sema.pending import PendingBody
 from onewafer.csl.sema.runtime import function_pointers, order, passing
@@ -102,11 +102,12 @@ def call_value(
         if known is None:
             halves.refuse_library_function(function, other, span)
         return known
-    if a.comptime_depth or _is_comptime_call(function, arguments):
+    if a.comptime_depth or _is_comptime_call(function, arguments, span):
         for argument, place in zip(arguments, spans, strict=True):
             if not _is_known(argument):
                 not_comptime(argument, place)
-        return call_function(function, arguments, span)
+        with function.module.session.frozen():
+            return call_function(function, arguments, span)
     if _is_better_known(function) and all(map(_is_known, arguments)):
         known = _known_result(function, arguments, span)
         if known is not None:
@@ -133,18 +134,30 @@ def _is_better_known(function: FunctionValue) -> bool:
 def _known_result(function: FunctionValue, arguments: Sequence[Value], span: Span) -> Value | None:
     """Return what a function gives for known arguments; None: only run time knows."""
     try:
-        return call_function(function, arguments, span)
+        with function.module.session.frozen():
+            return call_function(function, arguments, span)
     except Fault:
         return None
 
 
-def _is_comptime_call(function: FunctionValue, arguments: Sequence[Value]) -> bool:
+def _is_comptime_call(function: FunctionValue, arguments: Sequence[Value], span: Span) -> bool:
     result = function.module.function_type(function.declaration).result
     half = function.module.session.half
+    if result is t.ANYTYPE and all(map(_is_known, arguments)):
+        result = _result_for(function, arguments, span)
     if isinstance(result, t.StructType):
         exists_not = any(t.is_comptime_only(field, half) for field in result.fields)
         return exists_not and all(map(_is_known, arguments))
     return result is not t.ANYTYPE and t.is_comptime_only(result, half)
+
+
+def _result_for(function: FunctionValue, arguments: Sequence[Value], span: Span) -> t.Type:
+    """Return the type that depends on the arguments; `anytype`: that of a number, or a mistake."""
+    try:
+        type_ = result_type(function, arguments, span)
+    except Fault:
+        return t.ANYTYPE
+    return t.ANYTYPE if t.is_numeric(type_) else type_
 
 
 def _is_known(argument: Value) -> bool:

@@ -47,7 +47,7 @@ from onewafer.csl.sema.values import (
     is_comptime,
     type_of,
 )
-from onewafer.csl.syntax import ast
+from onewafer.csl.syntax import ast, tree
 from onewafer.diagnostics import Annotation, Diagnostic, Severity
 from onewafer.image import Opcode, ScalarType
 
@@ -57,18 +57,22 @@ if TYPE_CHECKING:
     from onewafer.diagnostics import Span
 
 
+_ASSERTION: Final = "comptime-assert"
 _SHIFTS: Final = (ast.BinaryOperator.SHIFT_LEFT, ast.BinaryOperator.SHIFT_RIGHT)
 
 
 def analyze_block(a: Analyzer, statements: Sequence[ast.Statement]) -> bool:
     """Analyse statements in order; a mistake in one does not stop the others.
 
-    What stands behind an `if` or `switch` that is known to leave is not looked at, so that
-    functions whose comptime arguments count down come to an end: `if (n == 0) return; f(n - 1);`.
+    Behind an assertion that does not hold, only other ones are reported: it says for what the
+    statements are not made. What stands behind an `if` or `switch` that is known to leave is not
+    looked at, so that functions whose comptime arguments count down come to an end: `if (n == 0)
+    return; f(n - 1);`.
 
     Returns:
         Whether there was such a statement.
     """
+    is_refuted = False
     for statement in statements:
         emitted = a.blocks[-1]
         start = len(emitted)
@@ -76,7 +80,10 @@ def analyze_block(a: Analyzer, statements: Sequence[ast.Statement]) -> bool:
             is_decided = analyze(a, statement)
         except Fault as fault:
             _poison(a, statement)
-            a.report(fault)
+            is_assertion = fault.diagnostic is not None and fault.diagnostic.code == _ASSERTION
+            if is_assertion or not is_refuted:
+                a.report(fault)
+            is_refuted |= is_assertion
             continue
         if is_decided and blocks.ends_elsewhere(emitted[start:]):
             return True
@@ -96,12 +103,17 @@ def _nested(
 ) -> tuple[ir.Statement, ...]:
     """Analyse a statement as a block of its own."""
     a.open_block(goes_on=goes_on)
-    match statement:
-        case ast.Block(statements=statements):
-            analyze_block(a, statements)
-        case _:
-            analyze_block(a, (statement,))
+    analyze_block(a, _parts_of(statement))
     return a.close_block()
+
+
+def _parts_of(statement: ast.Statement) -> Sequence[ast.Statement]:
+    """Return the statements of a branch, a block or one that stands for itself."""
+    match statement:
+        case ast.Block(statements=statements, label=None):
+            return statements
+        case _:
+            return (statement,)
 
 
 def analyze_in_scope(a: Analyzer, statements: Sequence[ast.Statement]) -> bool:
@@ -137,6 +149,8 @@ def analyze(a: Analyzer, node: ast.Statement) -> bool:
             _return(a, value, span)
         case ast.Block(statements=statements, label=None):
             return analyze_in_scope(a, statements)
+        case ast.Block() if _has_value(node):
+            _evaluate(a, ast.BlockExpression(node.span, node))
         case ast.Block():
             blocks.labelled_block(a, node)
         case ast.ComptimeBlock(body=body):
@@ -144,6 +158,14 @@ def analyze(a: Analyzer, node: ast.Statement) -> bool:
         case ast.ExpressionStatement(expression=expression):
             _evaluate(a, expression)
     return False
+
+
+def _has_value(block: ast.Block) -> bool:
+    """Tell whether a block with a label has a value, though it stands as a statement."""
+    return any(
+        isinstance(node, ast.Break) and node.label == block.label and node.value is not None
+        for node in tree.nodes(block)
+    )
 
 
 def _comptime_block(a: Analyzer, body: ast.Block) -> None:
@@ -207,7 +229,8 @@ def _variable(a: Analyzer, node: ast.Variable) -> None:
     span = node.initializer.span if node.initializer is not None else node.name_span
     if type_ is not None and not isinstance(value, Undefined):
         value = a.coerce(value, type_, span, f"the value of `{node.name}`")
-    if node.is_const and _stays_known(value) and not _has_address(a, node, value):
+    is_binding = node.is_const or isinstance(value, Range)
+    if is_binding and _stays_known(value) and not _has_address(a, node, value):
         a.declare(node.name, order.settled(a, node.name, value, span), node.name_span)
         return
     if type_ is None and isinstance(value, FunctionValue):
@@ -353,7 +376,7 @@ def _if(a: Analyzer, node: ast.If) -> bool:
     if isinstance(test, bool):
         taken = node.then if test else node.otherwise
         if taken is not None:
-            analyze_in_scope(a, taken.statements if isinstance(taken, ast.Block) else (taken,))
+            analyze_in_scope(a, _parts_of(taken))
         return True
     then = _nested(a, node.then, goes_on=True)
     otherwise: tuple[ir.Statement, ...] = ()
@@ -412,7 +435,7 @@ def _for(a: Analyzer, node: ast.For) -> None:
         case Runtime(t.PointerType(t.ArrayType() as type_), base) if _is_dereferenced(node):
             kept = order.once(a, "base", base, t.U16, node.iterable.span)
             _for_array(a, node, type_, Runtime(iterable.type, kept))
-        case Struct(None):
+        case Struct(None) | Struct((), (), None):
             unrolled.unroll(a, node, _settled_parts(a, node, iterable))
         case _:
             fail(
@@ -508,7 +531,7 @@ def _switch(a: Analyzer, node: ast.Switch) -> bool:
         if chosen is None:
             places.no_arm(scrutinee, node.span)
         body = node.arms[chosen].body
-        analyze_in_scope(a, body.statements if isinstance(body, ast.Block) else (body,))
+        analyze_in_scope(a, _parts_of(body))
         return True
     a.ir_type(scrutinee.type, node.scrutinee.span)
     kept = order.once(a, "scrutinee", scrutinee.expression, scrutinee.type, node.span)
