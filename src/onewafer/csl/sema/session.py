@@ -16,7 +16,7 @@ from onewafer.diagnostics import Annotation, Diagnostic
 from onewafer.image import ScalarType
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Generator, Mapping, Sequence
 
     from onewafer.arch import Architecture
     from onewafer.csl.sema.closures.calls import FunctionCode
@@ -149,7 +149,7 @@ class Session:
         """Whether comptime code runs for a call that a task or function makes: see `frozen`."""
 
     @contextmanager
-    def frozen(self, *, is_frozen: bool = True) -> Iterator[None]:
+    def frozen(self, *, is_frozen: bool = True) -> Generator[None]:
         """Let comptime code compute only: what a program has from the start is said elsewhere.
 
         A function that run-time code calls runs while compiling where its result is known. Whether
