@@ -230,6 +230,15 @@ def test_a_folder_is_traced_and_a_trace_converted(folder, capsys, tmp_path, monk
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no full disk at hand")
+@pytest.mark.parametrize("launch", ["nope", "axpy_sum:1,2"])
+def test_a_launch_that_cannot_be_leaves_an_earlier_trace(folder, tmp_path, monkeypatch, launch):
+    monkeypatch.chdir(tmp_path)
+    earlier = tmp_path / "sim.log"
+    earlier.write_text("of an earlier run")
+    assert execute(["csl", "trace", "-o", "sim.log", "--launch", launch, str(folder)]) == 1
+    assert earlier.read_text() == "of an earlier run"
+
+
 def test_a_trace_that_is_not_written_is_a_failure(folder, capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "full.log").symlink_to("/dev/full")

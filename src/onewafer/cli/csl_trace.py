@@ -198,7 +198,9 @@ def _run_folder(
         is_reviewed=True,
         has_host=False,
     )
-    device.load()
+    for name, numbers in calls:
+        device.check_launch(name, *numbers)
+    device.load()  # which begins the trace, in place of an earlier one
     try:
         device.settle()
         for name, numbers in calls:

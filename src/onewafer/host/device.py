@@ -381,8 +381,18 @@ class Device:
             HostError: unknown function, or arguments that do not fit its parameters.
             SimulationError: the program failed; `DeadlockError` if it hangs.
         """
-        words = encode_arguments(self._exports.function(name), arguments)
-        return self._launch(name, words, observer, sampler)
+        return self._launch(name, self._encoded(name, arguments), observer, sampler)
+
+    def check_launch(self, name: str, *arguments: Argument) -> None:
+        """Make sure that the program has a function that can be launched so, and run nothing.
+
+        Raises:
+            HostError: as `launch`.
+        """
+        self._encoded(name, arguments)
+
+    def _encoded(self, name: str, arguments: Sequence[Argument]) -> tuple[int, ...]:
+        return encode_arguments(self._exports.function(name), arguments)
 
     def launch_raw(self, name: str, words: Sequence[int]) -> LaunchReport:
         """Launch with arguments that are already encoded as 32-bit words.

@@ -466,6 +466,15 @@ def test_a_program_may_be_one_file(analyze, placed):
     assert [task.function.name for task in instance.tasks] == ["start"]
 
 
+@pytest.mark.parametrize("place", [0, 1, 2])
+def test_a_mistake_in_the_layout_of_one_file_brings_no_others(analyze, place):
+    """Before the tiles are set nobody knows whose the `comptime` blocks are."""
+    statements = ["@set_tile_code(0, 0);", "@set_tile_code(1, 0);"]
+    statements.insert(place, "wrong();")
+    source = ONE_FILE % " ".join(statements)
+    assert analyze(source, params={"number": "3"}).codes == ["unknown-name"]
+
+
 def test_comptime_blocks_of_a_layout_that_no_pe_runs_are_run(analyze):
     source = ONE_FILE % '@set_tile_code(0, 0, "pe.csl");'
     result = analyze(source, files={"pe.csl": ""}, params={"number": "3"})

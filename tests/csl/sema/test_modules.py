@@ -259,6 +259,21 @@ def test_the_step_limit_counts_for_each_tile_program_and_names_its_option(analyz
     assert "--max-comptime-steps" in error.help
 
 
+def source_of(span):
+    return span.source.text[span.start : span.end]
+
+
+def test_calls_that_stand_deep_in_blocks_end_with_their_place(analyze):
+    """Python's own stack is short before the calls are too many."""
+    depth = 10
+    inner = "(1 + " * depth + "f(n - 1)" + ")" * depth
+    body = "if (n > 0) { " * depth + f"return {inner};" + " }" * depth
+    declared = f"fn f(n: u16) u16 {{ {body} return 0; }} const x = f(250);"
+    error = analyze(f"{declared} layout {{ @set_rectangle(1, 1); _ = x; }}").error
+    assert (error.code, source_of(error.primary.span)) == ("step-limit", "f(n - 1)")
+    assert "what they stand in" in error.message
+
+
 @pytest.mark.parametrize(
     "loop",
     ["for (.{ 1, 2, 3 }) |y| { x += y; }", "inline for (@range(u16, 3)) |y| { x += y; }"],

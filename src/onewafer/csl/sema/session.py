@@ -198,9 +198,11 @@ class Session:
     def stop_nesting(self, span: Span) -> NoReturn:
         """Fail because comptime calls nest too deeply."""
         is_limited = self.max_depth < MAX_CALL_DEPTH
+        is_over = self.depth > self.max_depth
+        what = "calls nest more than" if is_over else "calls and what they stand in nest more than"
         fail(
             "step-limit",
-            f"comptime calls nest more than {self.max_depth} deep",
+            f"comptime {what} {min(self.depth, self.max_depth)} deep",
             span,
             help="look for a call that never returns, or "
             + (

@@ -170,6 +170,8 @@ def _run(
     except Fault as fault:
         fault.add_place(span, label)
         raise
+    except RecursionError:  # whatever the calls stand in: the innermost that has room to say it
+        session.stop_nesting(span)
     finally:
         session.depth -= 1
 
