@@ -305,6 +305,13 @@ print(Settings.from_environment().is_strict, os.environ.get("ONEWAFER_PROGRESS")
 """
 
 
+def test_a_tile_program_is_no_host_program(tmp_path):
+    (tmp_path / "pe.csl").write_text("fn main() void {}\n")
+    result = run("pe.csl", cwd=tmp_path)
+    assert result.returncode == 2
+    assert result.stderr.startswith("cs_python: pe.csl is no host program: compile it with cslc")
+
+
 def test_strict_and_no_progress_have_no_value(tmp_path):
     (tmp_path / "run.py").write_text(STRICT)
     assert run("--strict", "--no-progress", "run.py", cwd=tmp_path).stdout == "True off\n"

@@ -132,6 +132,11 @@ def split_arguments(arguments: list[str]) -> tuple[dict[str, str], list[str]]:
         rest.pop(0)
     if rest and rest[0].startswith("--"):
         _check_option(rest[0].partition("=")[0])
+    if rest and rest[0].endswith(".csl"):
+        raise ConfigurationError(
+            f"{rest[0]} is no host program: compile it with cslc, and give the Python script that "
+            "runs it"
+        )
     return variables, rest
 
 

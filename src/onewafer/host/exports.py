@@ -67,7 +67,7 @@ class ExportTable:
         return export
 
     def _named(self, name: str) -> Export:
-        if name in self._exports:
+        if isinstance(name, str) and name in self._exports:
             return self._exports[name]
         raise HostError(f"the program exports no {name!r}; {suggest(name, tuple(self._exports))}")
 
@@ -111,9 +111,9 @@ class ExportTable:
         raise HostError(f"PE ({x}, {y}) {what}: choose a rectangle of PEs that export it")
 
 
-def suggest(name: str, names: tuple[str, ...]) -> str:
-    """Return the help of an unknown name: near ones, or all of them."""
-    near = get_close_matches(name, names, n=3)
+def suggest(name: object, names: tuple[str, ...]) -> str:
+    """Return the help of an unknown name, which may be no string: near ones, or all of them."""
+    near = get_close_matches(str(name), names, n=3)
     if near:
         return f"did you mean {' or '.join(map(repr, near))}?"
     return f"its names are {', '.join(map(repr, names))}" if names else "it has no names at all"

@@ -523,6 +523,7 @@ class SdkRuntime:
             HostError: no such PE in the program, no such variable, or the type does not divide it.
         """
         machine = self._device.machine
+        _check_whole(x, y)
         program_x, program_y = x - self._image.offset_x, y - self._image.offset_y
         whole = self._device.rectangle
         if not whole.contains(program_x, program_y):
@@ -675,14 +676,17 @@ def _as_wavelets(layout: BufferFormat) -> BufferFormat:
     return replace(layout, data_type=MemcpyDataType.MEMCPY_32BIT)
 
 
-def _format(rectangle: Rectangle, elements_per_pe: int, data_type: int, order: int) -> BufferFormat:
-    """Check what every copy call is given; plain integers stand for the enums' values."""
-    sizes = rectangle.x, rectangle.y, rectangle.width, rectangle.height, elements_per_pe
-    for number in sizes:
+def _check_whole(*numbers: object) -> None:
+    for number in numbers:
         if not isinstance(number, Integral):
             raise HostError(
                 f"{number!r} is no whole number: places and sizes are, as in width // 2"
             )
+
+
+def _format(rectangle: Rectangle, elements_per_pe: int, data_type: int, order: int) -> BufferFormat:
+    """Check what every copy call is given; plain integers stand for the enums' values."""
+    _check_whole(rectangle.x, rectangle.y, rectangle.width, rectangle.height, elements_per_pe)
     if rectangle.width < 1 or rectangle.height < 1 or elements_per_pe < 1:
         raise HostError(
             f"a copy of {elements_per_pe} elements for each PE of {rectangle} moves nothing: "
