@@ -136,14 +136,6 @@ def test_a_late_integer_is_refused_as_well(name):
         compile_pe(f"_ = math.{name}(n);", f"{IMPORT}var n: i16 = 3;")
 
 
-@pytest.mark.parametrize("name", ["subsat", "subsat_f16"])
-def test_saturating_subtraction_is_refused(name):
-    with pytest.raises(CompileError, match="where it saturates"):
-        compile_pe(
-            f"x = math.{name}(x, x);", 'const math = @import_module("<math>");\nvar x: f16 = 1.0;'
-        )
-
-
 @pytest.mark.parametrize("name", ORACLES)
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
 def test_f16_is_near_for_every_input(name):
