@@ -12,6 +12,7 @@ from onewafer.host.bindir import find_folder
 from onewafer.host.core_file import Core
 from onewafer.host.exports import suggest
 from onewafer.host.keyword_names import also_named
+from onewafer.host.scalars import numpy_type
 from onewafer.host.sdk_platform import refuse_real_system
 from onewafer.image import load
 
@@ -57,12 +58,12 @@ class DebugUtil:
             HostError: no such PE or variable, or the type does not divide it.
         """
         variables = self._core.variables(col, row)
-        if symbol not in variables:
+        if not isinstance(symbol, str) or symbol not in variables:
             raise HostError(
                 f"fabric PE ({col}, {row}) has no variable {symbol!r}; "
                 f"{suggest(symbol, tuple(variables))}"
             )
-        found, element = variables[symbol], np.dtype(dtype)
+        found, element = variables[symbol], numpy_type(dtype)
         if found.num_bytes % element.itemsize:
             raise HostError(f"{symbol!r} has {found.num_bytes} bytes, no whole number of {element}")
         return self._core.read(col, row, found.address, found.num_bytes).copy().view(element)

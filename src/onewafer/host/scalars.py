@@ -13,6 +13,8 @@ from onewafer.simulator import float_to_half, half_to_float, largest_half
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from numpy.typing import DTypeLike
+
     from onewafer.image import Export
 
 Argument: TypeAlias = bool | int | float | np.generic
@@ -58,6 +60,18 @@ def to_csl_name(element: ScalarType) -> str:
 def describe_signature(function: Export) -> str:
     """Return a function export as a call of it looks, for messages: `compute(i16, f32)`."""
     return f"{function.name}({', '.join(map(to_csl_name, function.argument_types))})"
+
+
+def numpy_type(dtype: DTypeLike) -> np.dtype[Any]:
+    """Return the type that a host script names.
+
+    Raises:
+        HostError: NumPy has no such type.
+    """
+    try:
+        return np.dtype(dtype)
+    except TypeError:
+        raise HostError(f"{dtype!r} is no type of NumPy: write for example 'float32'") from None
 
 
 def encode_arguments(function: Export, arguments: Sequence[Argument]) -> tuple[int, ...]:

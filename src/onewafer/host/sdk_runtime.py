@@ -32,6 +32,7 @@ from onewafer.host.print_log import FILE_NAME as LOG_NAME
 from onewafer.host.print_log import PrintLog, prints
 from onewafer.host.run_limits import RunLimits
 from onewafer.host.run_review import checking_of
+from onewafer.host.scalars import numpy_type
 from onewafer.host.sdk_platform import find_platform
 from onewafer.host.simulation_record import SimulationRecord
 from onewafer.host.stream_ports import first_elements, load_stream_ports
@@ -193,7 +194,7 @@ class SdkRuntime:
             HostError: the program exports no such name.
         """
         names = tuple(export.name for export in self._image.exports)
-        if symbol not in names:
+        if not isinstance(symbol, str) or symbol not in names:
             raise HostError(f"the program exports no {symbol!r}; {suggest(symbol, names)}")
         return FIRST_SYMBOL_ID + names.index(symbol)
 
@@ -524,7 +525,7 @@ class SdkRuntime:
         """
         machine = self._device.machine
         _check_whole(x, y)
-        program_x, program_y = x - self._image.offset_x, y - self._image.offset_y
+        program_x, program_y = int(x) - self._image.offset_x, int(y) - self._image.offset_y
         whole = self._device.rectangle
         if not whole.contains(program_x, program_y):
             raise HostError(
@@ -534,13 +535,13 @@ class SdkRuntime:
         index = int(self._image.program_of_pe[program_y, program_x])
         symbols = self._image.programs[index].symbols if index >= 0 else ()
         variables = {s.name: s for s in symbols if s.kind is SymbolKind.VARIABLE}
-        if symbol_name not in variables:
+        if not isinstance(symbol_name, str) or symbol_name not in variables:
             raise HostError(
                 f"PE ({program_x}, {program_y}) has no variable {symbol_name!r} that its program "
                 f"uses; {suggest(symbol_name, tuple(variables))}"
             )
         symbol = variables[symbol_name]
-        element = np.dtype(dtype)
+        element = numpy_type(dtype)
         if symbol.num_bytes % element.itemsize:
             raise HostError(
                 f"{symbol_name!r} has {symbol.num_bytes} bytes, no whole number of {element}"

@@ -138,3 +138,29 @@ def test_results_are_remembered_by_the_bits_of_numbers(analyze):
     }
     """
     assert analyze(source).codes == []
+
+
+@pytest.mark.parametrize(
+    "block",
+    [
+        "comptime { bind(); }",
+        "comptime { var k: u16 = 0; while (k < 1) { bind(); k += 1; } }",
+        "comptime { for (@range(u16, 1)) |_| { bind(); } }",
+        "inline for (@range(u16, 1)) |_| { comptime { bind(); } }",
+        "comptime { var k: u16 = 0; bind(); k += 1; }",
+        "bind();",
+    ],
+)
+def test_code_of_run_time_changes_nothing_of_the_program(analyze, block):
+    """It would take effect whether the function runs or not."""
+    files = {
+        "m.csl": """
+            task finish() void {}
+            fn bind() void { @bind_local_task(finish, @get_local_task_id(9)); }
+        """
+    }
+    block = block.replace("bind()", "m.bind()")
+    imported = 'const m = @import_module("m.csl");'
+    run = f"{imported} fn run() void {{ {block} }} comptime {{ @export_symbol(run); }}"
+    assert analyze(run, files=files).codes == ["wrong-context"]
+    assert analyze(f"{imported} comptime {{ m.bind(); }}", files=files).codes == []

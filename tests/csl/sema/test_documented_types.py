@@ -272,6 +272,11 @@ def test_a_struct_without_fields_is_no_tuple(analyze):
         "blk: { if (flag) { break :blk false; } return; };",
         "blk: { if (flag) { break :blk n; } break :blk 3; }",
         "blk: { break :blk 3; }",
+        "blk: { if (flag) break :blk 3; return; }",
+        "blk: { if (flag) break :blk 3; if (n == 2) break :blk 4; n = 5; break :blk 6; }",
+        'blk: { if (flag) break :blk "a"; return; }',
+        "blk: { if (flag) break :blk n; break :blk flag; }",
+        "b: { c: { if (flag) break :c 3; break :b; } }",
         "if (flag) blk: { if (n == 1) break :blk true; return; } else n = 2;",
     ],
 )
@@ -296,6 +301,13 @@ def test_a_branch_has_a_label(analyze, branch):
 def test_its_value_is_discarded_and_all_else_runs(body):
     statements = "blk: { n = 1; if (flag) { break :blk false; } n = 2; return; } n = 3;"
     assert body(statements, LOOPS)[-1] == "[&n] = 3u32"
+
+
+def test_what_its_value_calls_is_called(analyze):
+    declared = f"{LOOPS} fn next() u32 {{ n += 1; return n; }}"
+    block = "blk: { if (flag) { break :blk next(); } break :blk n + next(); }"
+    (labelled,) = analyze(in_main(block, declared)).function("main").body
+    assert repr(labelled).count("=Call(") == 2
 
 
 def test_a_block_with_a_value_has_one_at_its_end(analyze):
@@ -359,6 +371,12 @@ def test_an_assertion_stands_for_what_goes_wrong_behind_it(analyze):
     result = analyze(source)
     assert [e.message for e in result.errors] == ["x is not a float", "another"]
     assert [d.message for d in result.diagnostics if d.severity is Severity.NOTE] == ["went on"]
+
+
+def test_an_assertion_of_a_called_function_hides_nothing(analyze):
+    declared = 'fn T(comptime k: u16) type { @comptime_assert(k < 3, "small"); return u16; }'
+    error_codes = analyze(in_main("const a: T(4) = 1; unknown();", declared)).codes
+    assert error_codes == ["comptime-assert", "unknown-name"]
 
 
 def test_an_assertion_about_the_argument_is_what_is_said(analyze):

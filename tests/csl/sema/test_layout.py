@@ -475,6 +475,15 @@ def test_a_mistake_in_the_layout_of_one_file_brings_no_others(analyze, place):
     assert analyze(source, params={"number": "3"}).codes == ["unknown-name"]
 
 
+def test_but_mistakes_of_a_layout_of_its_own_are_all_said(analyze):
+    source = """
+        layout { @set_rectangle(1, 1); wrong(); @set_tile_code(0, 0, "pe.csl"); }
+        comptime { @comptime_assert(false, "no"); worse(); }
+    """
+    codes = analyze(source, files={"pe.csl": ""}).codes
+    assert codes == ["unknown-name", "comptime-assert", "unknown-name"]
+
+
 def test_comptime_blocks_of_a_layout_that_no_pe_runs_are_run(analyze):
     source = ONE_FILE % '@set_tile_code(0, 0, "pe.csl");'
     result = analyze(source, files={"pe.csl": ""}, params={"number": "3"})

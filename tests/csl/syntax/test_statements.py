@@ -54,3 +54,9 @@ def test_branches_need_no_semicolon_before_else(statement_of):
 @pytest.mark.parametrize("operator", ["+", "-", "*", "/", "%", "<<", ">>", "&", "|", "^"])
 def test_every_arithmetic_operator_has_a_compound_form(statement_of, operator):
     assert statement_of(f"x {operator}= 1;") == f"(Assign x {operator} 1)"
+
+
+def test_a_branch_with_a_label_ends_before_else(findings_of):
+    assert findings_of("fn f() void { if (c) l: { x = 1; } else { x = 2; } }") == []
+    assert findings_of("fn f() void { if (c) l: { x = 1; }; }") == []
+    assert findings_of("fn f() void { if (c) l: { x = 1; }; else { x = 2; } }") != []

@@ -97,8 +97,9 @@ def _run_layout(session: Session) -> LayoutContext:
     module = Module(context, code, params, "")
     block = code.layout_blocks[0]
     run_block(module, block.body)
-    if not context.runs_entry and not session.sink.has_errors:
-        context.run_roots(module)  # else they are the PE's, or would be without the mistake
+    is_undecided = session.sink.has_errors and not context.tiles
+    if not (context.runs_entry or is_undecided):  # else they are the PE's, or may be
+        context.run_roots(module)
     context.run_pending()
     context.color_names = module.color_names()
     if not context.has_rectangle and not session.sink.has_errors:

@@ -394,7 +394,7 @@ class StatementParser(ExpressionParser):
             case _:
                 raise self._not_labelled(label)
         span = self.span_from(label.start)
-        if isinstance(node, ast.Block):
+        if isinstance(node, ast.Block) and self.next_kind is not TokenKind.ELSE:
             self.accept(TokenKind.SEMICOLON)  # it may be a value
         return replace(node, label=label.text, span=span)
 

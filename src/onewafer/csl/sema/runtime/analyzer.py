@@ -53,6 +53,8 @@ class JumpTarget:
     is_loop: bool
     is_value: bool = False
     """`break` carries a value to it."""
+    is_discarded: bool = False
+    """Nobody takes that value."""
     num_blocks: int = 1
     """In the code. Of a loop over a tuple: none, or two, of all rounds and of the round at hand."""
     type: t.Type | None = None

@@ -67,6 +67,9 @@ def _find(a: Analyzer, node: ast.Break | ast.Continue) -> tuple[int, JumpTarget]
 
 def _carry(a: Analyzer, target: JumpTarget, value: Value, span: Span) -> None:
     """Keep the value of a `break` for the block that it goes to."""
+    if target.is_discarded:
+        statements.discard(a, value, span)
+        return
     if not target.is_value:
         if not isinstance(value, Void):
             fail(
@@ -119,12 +122,23 @@ def _new_local(a: Analyzer, target: JumpTarget, type_: t.Type) -> ir.Local:
     return a.new_local(target.label or "block", type_, is_const=False).local
 
 
-def labelled_block(a: Analyzer, node: ast.Block) -> None:
-    """Analyse a block with a label that stands as a statement."""
+def labelled_block(a: Analyzer, node: ast.Block, *, has_value: bool) -> None:
+    """Analyse a block with a label that stands as a statement; nobody takes the value it has."""
+    target = JumpTarget(node.label, is_loop=False, is_discarded=has_value)
     a.open_block()
-    with jump_target(a, JumpTarget(node.label, is_loop=False), node.span):
+    with jump_target(a, target, node.span):
         statements.analyze_block(a, node.statements)
-    a.emit(ir.Labelled(a.close_block(), node.span))
+    body = a.close_block()
+    a.emit(ir.Labelled(body, node.span))
+    if has_value:
+        _check_end(a, target, body, node.span)
+
+
+def _check_end(a: Analyzer, target: JumpTarget, body: tuple[ir.Statement, ...], span: Span) -> None:
+    """Fail if a block that has a value can end without one."""
+    if not ends_elsewhere(body) and not a.has_errors:
+        fail("type-mismatch", "this block can end without a value", span,
+             help=f"end it with `break :{target.label} value;`")  # fmt: skip
 
 
 def block_value(a: Analyzer, node: ast.BlockExpression, type_: t.Type | None) -> Value:
@@ -145,9 +159,7 @@ def block_value(a: Analyzer, node: ast.BlockExpression, type_: t.Type | None) ->
         raise Fault(None)
     if all(isinstance(value, Void) for value, _ in target.values):
         return VOID_VALUE
-    if not ends_elsewhere(body) and not a.has_errors:
-        fail("type-mismatch", "this block can end without a value", node.span,
-             help=f"end it with `break :{target.label} value;`")  # fmt: skip
+    _check_end(a, target, body, node.span)
     for value, span in target.values:
         is_held = target.local is not None or target.place is not None
         if not is_held or t.is_comptime_only(type_of(value), a.half):

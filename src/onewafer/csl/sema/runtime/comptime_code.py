@@ -93,7 +93,9 @@ def run(a: Analyzer, statements: Sequence[ast.Statement], span: Span) -> None:
         value = frame.slots[index]
         frame.slots[index] = value.copy() if isinstance(value, Array) else value
     frame.slots.extend([None] * (scope.size - len(frame.slots)))
-    if execute(frame) is not None:
+    with a.module.session.frozen():
+        signal = execute(frame)
+    if signal is not None:
         fail("misplaced-jump", "code that runs while compiling cannot leave run-time code", span)
     for local, index in changed:
         value = frame.slots[index]

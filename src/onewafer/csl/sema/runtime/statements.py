@@ -83,11 +83,17 @@ def analyze_block(a: Analyzer, statements: Sequence[ast.Statement]) -> bool:
             is_assertion = fault.diagnostic is not None and fault.diagnostic.code == _ASSERTION
             if is_assertion or not is_refuted:
                 a.report(fault)
-            is_refuted |= is_assertion
+            is_refuted |= is_assertion and _is_builtin(statement)
             continue
         if is_decided and blocks.ends_elsewhere(emitted[start:]):
             return True
     return False
+
+
+def _is_builtin(statement: ast.Statement) -> bool:
+    return isinstance(statement, ast.ExpressionStatement) and isinstance(
+        statement.expression, ast.BuiltinCall
+    )
 
 
 def _poison(a: Analyzer, statement: ast.Statement) -> None:
@@ -149,10 +155,8 @@ def analyze(a: Analyzer, node: ast.Statement) -> bool:
             _return(a, value, span)
         case ast.Block(statements=statements, label=None):
             return analyze_in_scope(a, statements)
-        case ast.Block() if _has_value(node):
-            _evaluate(a, ast.BlockExpression(node.span, node))
         case ast.Block():
-            blocks.labelled_block(a, node)
+            blocks.labelled_block(a, node, has_value=_has_value(node))
         case ast.ComptimeBlock(body=body):
             _comptime_block(a, body)
         case ast.ExpressionStatement(expression=expression):
@@ -200,10 +204,10 @@ def _evaluate(a: Analyzer, node: ast.Expression) -> None:
             pass
         case _:
             return
-    _discard(a, value, node.span)
+    discard(a, value, node.span)
 
 
-def _discard(a: Analyzer, value: Value, span: Span) -> None:
+def discard(a: Analyzer, value: Value, span: Span) -> None:
     """Emit the calls that a value takes."""
     match value:
         case Runtime(_, ir.Call() as call):
@@ -321,7 +325,7 @@ def _memory_variable(a: Analyzer, node: ast.Variable, type_: t.Type, value: Valu
 def _assign(a: Analyzer, node: ast.Assign) -> None:
     match node.target:
         case ast.Name(name="_") if a.find("_") is None:
-            _discard(a, operand(a, node.value), node.span)
+            discard(a, operand(a, node.value), node.span)
             return
         case _:
             pass
