@@ -316,7 +316,7 @@ comptime { @bind_local_task(t, @get_local_task_id(8)); }
     assert cslc.execute(ARGUMENTS) == 0
     assert cslc.execute([*ARGUMENTS, "--comptime-func-depth-limit=10"]) == 1
     assert "raise `--comptime-func-depth-limit`, up to 256" in capsys.readouterr().err
-    (folder / "pe.csl").write_text(nested.replace("sum(20)", "sum(60)"))
+    (folder / "pe.csl").write_text(nested.replace("sum(20)", "sum(300)"))
     assert cslc.execute(ARGUMENTS) == 1
     assert "write the recursion as a loop" in capsys.readouterr().err
 

@@ -10,7 +10,7 @@ import numpy as np
 from onewafer.errors import HostError
 from onewafer.host.bindir import find_folder
 from onewafer.host.core_file import Core
-from onewafer.host.exports import suggest
+from onewafer.host.exports import is_name, suggest
 from onewafer.host.keyword_names import also_named
 from onewafer.host.scalars import numpy_type
 from onewafer.host.sdk_platform import refuse_real_system
@@ -58,7 +58,7 @@ class DebugUtil:
             HostError: no such PE or variable, or the type does not divide it.
         """
         variables = self._core.variables(col, row)
-        if not isinstance(symbol, str) or symbol not in variables:
+        if not is_name(symbol, variables):
             raise HostError(
                 f"fabric PE ({col}, {row}) has no variable {symbol!r}; "
                 f"{suggest(symbol, tuple(variables))}"

@@ -12,7 +12,7 @@ from onewafer.errors import HostError
 from onewafer.image import SymbolKind
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Container, Mapping
 
     from numpy.typing import NDArray
 
@@ -67,7 +67,7 @@ class ExportTable:
         return export
 
     def _named(self, name: str) -> Export:
-        if isinstance(name, str) and name in self._exports:
+        if is_name(name, self._exports):
             return self._exports[name]
         raise HostError(f"the program exports no {name!r}; {suggest(name, tuple(self._exports))}")
 
@@ -109,6 +109,11 @@ class ExportTable:
         x, y = pe % self._image.width, pe // self._image.width
         what = f"does not export {name!r}" if program_index >= 0 else "has no program"
         raise HostError(f"PE ({x}, {y}) {what}: choose a rectangle of PEs that export it")
+
+
+def is_name(name: object, names: Container[str]) -> bool:
+    """Tell whether a host script, which may pass anything, has named one of these."""
+    return isinstance(name, str) and name in names
 
 
 def suggest(name: object, names: tuple[str, ...]) -> str:

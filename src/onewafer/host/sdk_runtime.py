@@ -24,7 +24,7 @@ from onewafer.geometry import Rectangle
 from onewafer.host.bindir import find_folder
 from onewafer.host.core_file import save_core
 from onewafer.host.device import Device
-from onewafer.host.exports import suggest
+from onewafer.host.exports import is_name, suggest
 from onewafer.host.host_buffer import BufferFormat, MemcpyDataType, MemcpyOrder, Replication
 from onewafer.host.keyword_names import also_named
 from onewafer.host.narrow_shifts import warn_of_narrow_shifts
@@ -194,7 +194,7 @@ class SdkRuntime:
             HostError: the program exports no such name.
         """
         names = tuple(export.name for export in self._image.exports)
-        if not isinstance(symbol, str) or symbol not in names:
+        if not is_name(symbol, names):
             raise HostError(f"the program exports no {symbol!r}; {suggest(symbol, names)}")
         return FIRST_SYMBOL_ID + names.index(symbol)
 
@@ -535,7 +535,7 @@ class SdkRuntime:
         index = int(self._image.program_of_pe[program_y, program_x])
         symbols = self._image.programs[index].symbols if index >= 0 else ()
         variables = {s.name: s for s in symbols if s.kind is SymbolKind.VARIABLE}
-        if not isinstance(symbol_name, str) or symbol_name not in variables:
+        if not is_name(symbol_name, variables):
             raise HostError(
                 f"PE ({program_x}, {program_y}) has no variable {symbol_name!r} that its program "
                 f"uses; {suggest(symbol_name, tuple(variables))}"
