@@ -1,7 +1,7 @@
 """`@get_config` and `@set_config` as programs run: both engines, and what pointers find there."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from onewafer.errors import SimulationError
@@ -67,6 +67,7 @@ def with_pointers(address, word, place):
     return f"{pointed(address)} = {word};"
 
 
+@settings(max_examples=30)
 @given(
     arch=st.sampled_from(["wse2", "wse3"]),
     script=st.lists(accesses(), min_size=1, max_size=NUM_WORDS),

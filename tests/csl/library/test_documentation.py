@@ -94,7 +94,7 @@ OWN = {
     "debug": {"fits", "put_tagged_u16", "put_tagged_u32", "trace_f16", "trace_f32"},
     "math": {"with_sign", "power_of_two", "upper", "product_error", "positive_power", "sine_from"}
     | {"is_whole", "is_odd", "is_signed", "is_half", "has_format", "number", "float", "format"}
-    | {"quiet_bit", "known_floor"},
+    | {"quiet_bit", "known_floor", "subsat_half", "subsat_signed"},
     "malloc": {"words_of"},
     "message_passing": {"take_delivery", "end_delivery", "num_delivered", "after", "is_known"}
     | {"is_half"},
