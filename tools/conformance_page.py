@@ -45,6 +45,8 @@ This page is written by
 {command}
 ```
 
+after `pip install matplotlib pandas scipy`, which the host scripts of some programs import.
+
 A program passes when its own command script exits with 0, a simulation ran to its stop meanwhile,
 and there is evidence that its results are right; *evidence* says which:
 
