@@ -8,6 +8,7 @@ import numpy as np
 
 from onewafer.errors import HostError
 from onewafer.host.keyword_names import also_named
+from onewafer.host.scalars import numpy_type
 
 if TYPE_CHECKING:
     from numpy.typing import DTypeLike, NDArray
@@ -28,9 +29,9 @@ def memcpy_view(arr: NDArray[Any], datatype: DTypeLike) -> NDArray[Any]:
     array([1., 2.], dtype=float16)
 
     Raises:
-        HostError: the elements of the array are not 32-bit, or the type has another size.
+        HostError: the elements of the array are not 32-bit, the type has another size, or is none.
     """
-    element = np.dtype(datatype)
+    element = numpy_type(datatype)
     if _item_bytes(arr, "memcpy_view") != _WORD_BYTES:
         raise HostError(f"memcpy_view needs an array of 32-bit words, not of {arr.dtype}")
     match element.itemsize:

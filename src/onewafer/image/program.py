@@ -29,6 +29,11 @@ class DsdKind(IntEnum):
     FABOUT = 3
     FIFO = 4
 
+    @property
+    def is_fabric(self) -> bool:
+        """Whether wavelets are what it describes."""
+        return self in (DsdKind.FABIN, DsdKind.FABOUT)
+
 
 @dataclass(frozen=True, slots=True)
 class DsdDescriptor:

@@ -301,7 +301,7 @@ def _reserved(subject: Subject) -> Breaches:
             yield f"{name_task(task)}: the id is reserved for memcpy"
     uses = [
         *((f"dsds[{i}]", d.kind is DsdKind.FABIN, d.queue, d.color)
-          for i, d in enumerate(program.dsds) if d.kind in (DsdKind.FABIN, DsdKind.FABOUT)),
+          for i, d in enumerate(program.dsds) if d.kind.is_fabric),
         *((f"queues[{i}]", b.is_input, b.queue, b.color) for i, b in enumerate(program.queues)),
     ]  # fmt: skip
     for place, is_input, queue, color in uses:

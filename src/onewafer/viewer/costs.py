@@ -171,7 +171,7 @@ def _operation_cost(vectors: list[_Value | None], row: list[int], timing: Timing
         if mode in _DSR_MODES
     )
     values = [value for value in vectors if value is not None]
-    is_fabric = any(v.kind in (DsdKind.FABIN, DsdKind.FABOUT) for v in values)
+    is_fabric = any(v.kind.is_fabric for v in values)
     is_stepwise = is_fabric or any(v.kind is DsdKind.FIFO for v in values)
     is_in_map = row[Field.AUX] == IN_MAP and not is_stepwise
     setups = timing.memory_setup_cycles, timing.fabric_setup_cycles

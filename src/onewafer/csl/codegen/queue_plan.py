@@ -32,7 +32,7 @@ def choose_queues(
 ) -> tuple[DsdDescriptor, ...]:
     """Return the descriptors of an instance, a queue in each that is of the fabric."""
     named = [(b.is_input, b.color, b.queue) for b in bindings]
-    named += [(_is_input(d), d.color, d.queue) for d in descriptors if _is_of_fabric(d)]
+    named += [(_is_input(d), d.color, d.queue) for d in descriptors if d.kind.is_fabric]
     queues: dict[tuple[bool, int], int] = {}
     for is_input in (False, True):
         words, reserved = (
@@ -45,7 +45,7 @@ def choose_queues(
         for color, queue in _queue_of_color(here, usable).items():
             queues[is_input, color] = queue
     return tuple(
-        replace(d, queue=queues[_is_input(d), d.color]) if _is_of_fabric(d) and d.queue < 0 else d
+        replace(d, queue=queues[_is_input(d), d.color]) if d.kind.is_fabric and d.queue < 0 else d
         for d in descriptors
     )
 
@@ -60,10 +60,6 @@ def _queue_of_color(named: Sequence[tuple[int, int]], usable: Sequence[int]) -> 
     free = [queue for queue in usable if queue not in taken] or usable
     without = sorted({color for color, _ in named} - chosen.keys())
     return chosen | {color: free[i % len(free)] for i, color in enumerate(without)}
-
-
-def _is_of_fabric(descriptor: DsdDescriptor) -> bool:
-    return descriptor.kind in (DsdKind.FABIN, DsdKind.FABOUT)
 
 
 def _is_input(descriptor: DsdDescriptor) -> bool:

@@ -184,6 +184,11 @@ class DsrState:
     ids: Value = NO_IDS
     """The settings that only run time knows: ids in variables of the register."""
 
+    @property
+    def is_of_fabric(self) -> bool:
+        """Whether it was loaded with a DSD of the fabric."""
+        return self.descriptor is not None and self.descriptor.kind.is_fabric
+
 
 @dataclass(slots=True)
 class PointedFunctions:
@@ -512,7 +517,7 @@ class InstanceContext(Context):
 
     def check_queue(self, descriptor: DsdDescriptor, span: Span | None) -> None:
         """Fail if a fabric DSD uses a queue that this architecture wants initialised first."""
-        if descriptor.kind not in (DsdKind.FABIN, DsdKind.FABOUT):
+        if not descriptor.kind.is_fabric:
             return
         if descriptor.color >= 0:
             check_reserved_color(self.session, descriptor.color, span)

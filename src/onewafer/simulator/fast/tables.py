@@ -375,10 +375,9 @@ def _cycles(instruction: list[int], timing: Timing) -> int:
 
 
 def _dsd_row(dsd: DsdDescriptor, program: TileProgram, architecture: Architecture) -> list[int]:
-    is_fabric = dsd.kind in (DsdKind.FABIN, DsdKind.FABOUT)
     row = [0] * NUM_DSD_FIELDS
     row[DSD_KIND] = dsd.kind
-    row[DSD_COLOR] = fabric_color(dsd, program, architecture) if is_fabric else UNBOUND
+    row[DSD_COLOR] = fabric_color(dsd, program, architecture) if dsd.kind.is_fabric else UNBOUND
     row[DSD_QUEUE] = dsd.queue
     row[DSD_NAMED] = dsd.color
     row[DSD_NUM_LOOPS] = dsd.fifo if dsd.kind is DsdKind.FIFO else len(dsd.extents)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from onewafer.image import DSD_OPERATIONS, DsdKind, DsdOperation, SymbolKind, Task, TaskKind
+from onewafer.image import DSD_OPERATIONS, DsdOperation, SymbolKind, Task, TaskKind
 from onewafer.simulator.arithmetic import canonical
 from onewafer.simulator.loading import (
     UNBOUND,
@@ -83,9 +83,7 @@ def prepare_program(program: TileProgram, architecture: Architecture) -> Element
         control_tasks=control_tasks,
         attachments=input_attachments(program, architecture),
         dsd_colors=tuple(
-            fabric_color(dsd, program, architecture)
-            if dsd.kind in (DsdKind.FABIN, DsdKind.FABOUT)
-            else UNBOUND
+            fabric_color(dsd, program, architecture) if dsd.kind.is_fabric else UNBOUND
             for dsd in program.dsds
         ),
         functions=functions,

@@ -280,7 +280,7 @@ def _rely_on_queue(a: Analyzer, operands: Sequence[Value], span: Span) -> None:
                 return
             continue
         state = _known_state(a, value)
-        if state is None or not _is_of_fabric(state.descriptor):
+        if state is None or not state.is_of_fabric:
             continue
         if a.last_load((value.type, value.index)) is None:
             fault = varied_load(
@@ -298,7 +298,7 @@ def _rely_on_queue(a: Analyzer, operands: Sequence[Value], span: Span) -> None:
 
 
 def _is_of_fabric(descriptor: DsdDescriptor | None) -> bool:
-    return descriptor is not None and descriptor.kind in (DsdKind.FABIN, DsdKind.FABOUT)
+    return descriptor is not None and descriptor.kind.is_fabric
 
 
 def _first_fabric_state(a: Analyzer, operands: Sequence[Value]) -> DsrState | None:

@@ -73,13 +73,6 @@ def set_config(site: Site, a: Analyzer, args: Sequence[Value]) -> Value:
 
 def _byte_address(site: Site, a: Analyzer, value: Value, within: Sequence[Value]) -> ir.Expression:
     """Return the address of a word, and let the program reach what may be there."""
-    if a.comptime_depth:
-        fail(
-            "wrong-context",
-            f"`@{site.name}` cannot be used while compiling a function",
-            site.span,
-            help="leave `comptime` out, or use a `comptime` block at the top level of the file",
-        )
     ranges = _ranges(site, a.module, within)
     address = a.coerce(value, t.U16, site.argument_spans[0], "the word address")
     if isinstance(address, Scalar):

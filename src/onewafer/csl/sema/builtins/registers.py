@@ -34,7 +34,7 @@ from onewafer.csl.sema.values import (
     not_comptime,
     type_of,
 )
-from onewafer.image import DsdKind, OperandMode, ScalarType
+from onewafer.image import OperandMode, ScalarType
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -332,16 +332,9 @@ def _kept_ids(a: Analyzer, dsr: Dsr, settings: Value, span: Span) -> Value:
 _WITH_ADDRESS: Final = (t.MEM1D_DSD, t.MEM4D_DSD, t.CIRCBUF_DSD)
 
 
-_OF_FABRIC: Final = (DsdKind.FABIN, DsdKind.FABOUT)
-
-
-def _is_of_fabric(state: DsrState) -> bool:
-    return state.descriptor is not None and state.descriptor.kind in _OF_FABRIC
-
-
 def _note_queue(known: DsrState, state: DsrState) -> None:
     """Remember whether all DSDs of the fabric that a DSR is loaded with have one queue."""
-    queues = [of.descriptor.queue for of in (known, state) if of.descriptor and _is_of_fabric(of)]
+    queues = [of.descriptor.queue for of in (known, state) if of.descriptor and of.is_of_fabric]
     if len({*queues}) > 1:
         known.has_varied_queues = True
         _complain(known.queue_users)
@@ -358,9 +351,9 @@ def _note_load(a: Analyzer, key: DsrKey, state: DsrState) -> None:
     held_dsds.note(known.stepped, state.stepped.dsd)
     held_dsds.note(known.dropped, state.dropped.dsd)
     _note_queue(known, state)
-    if state.descriptor is None or state.descriptor.kind in _OF_FABRIC or not _is_of_fabric(known):
+    if state.descriptor is None or state.is_of_fabric or not known.is_of_fabric:
         known.descriptor = state.descriptor  # that of the fabric says on which microthread
-    known.is_sometimes_memory |= not _is_of_fabric(state)
+    known.is_sometimes_memory |= not state.is_of_fabric
     if config is None:
         known.is_sometimes_synchronous = True
         _complain(known.users_of_async)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NoReturn
 
 from onewafer.csl.sema.faults import Fault, fail
 from onewafer.csl.sema.names import suggest
@@ -77,12 +77,7 @@ class Builtin:
             raise Fault(_unknown(site))
         if self.context in (Where.VALUE, module.context.kind):
             if self.has_effect and module.session.is_called_at_run_time:
-                fail(
-                    "wrong-context",
-                    f"`@{self.name}` cannot be used while compiling a function",
-                    site.span,
-                    help=self._advice_for_functions,
-                )
+                self.refuse_in_function(site)
             return
         fail(
             "wrong-context",
@@ -91,10 +86,15 @@ class Builtin:
             help=f"it belongs {self.context.value}",
         )
 
-    @property
-    def _advice_for_functions(self) -> str:
+    def refuse_in_function(self, site: Site) -> NoReturn:
+        """Fail because code of a function would change the program while it is compiled."""
         use = "use a `comptime` block at the top level of the file"
-        return use if self.runtime is None else f"leave `comptime` out, or {use}"
+        fail(
+            "wrong-context",
+            f"`@{self.name}` cannot be used while compiling a function",
+            site.span,
+            help=use if self.runtime is None else f"leave `comptime` out, or {use}",
+        )
 
     def only_at_run_time(self, site: Site) -> Fault:
         """Return the fault of a run-time builtin in comptime code."""

@@ -402,6 +402,8 @@ def call_builtin(a: Analyzer, node: ast.BuiltinCall) -> Value:
         for i, v in enumerate(arguments)
     )
     is_late = not is_known or not arguments or handler is None or _waits(a, site, arguments)
+    if emit is not None and builtin.context is not Where.VALUE and a.comptime_depth:
+        builtin.refuse_in_function(site)
     if emit is not None and (builtin.context is not Where.VALUE or is_late):
         if a.comptime_depth and not is_known:
             _require_known(arguments, site, except_for=builtin.operands)
