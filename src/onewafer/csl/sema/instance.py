@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import deque
+from collections import defaultdict, deque
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import TYPE_CHECKING
@@ -15,6 +15,7 @@ from onewafer.csl.sema.builtins.registry import Where
 from onewafer.csl.sema.columns import Columns
 from onewafer.csl.sema.context import Context
 from onewafer.csl.sema.faults import Fault, fail
+from onewafer.csl.sema.reliance import Reliance
 from onewafer.csl.sema.reserved import check_color, check_reserved_color, check_reserved_queue
 from onewafer.csl.sema.values import (
     Array,
@@ -145,10 +146,8 @@ class HeldDsd:
     """The DSD that is meant by a DSR where the machine takes no register."""
 
     dsd: Dsd | Runtime | None = None
-    is_varied: bool = False
-    """There are several such DSDs, or one that only run time knows."""
-    users: list[Callable[[], None]] = field(default_factory=list["Callable[[], None]"])
-    """What to say, for each user of the DSD, if these become several."""
+    is_one: Reliance = field(default_factory=Reliance)
+    """There is one such DSD, which is known while compiling."""
 
 
 NO_IDS: Value = Struct((), ())
@@ -161,20 +160,14 @@ class DsrState:
     descriptor: DsdDescriptor | None
     config: DsdConfig | None
     span: Span
-    is_varied: bool = False
-    """There are several with different settings."""
-    users: list[Callable[[], None]] = field(default_factory=list["Callable[[], None]"])
-    """What to say, for each operation that took its settings from here, if it becomes varied."""
-    is_sometimes_synchronous: bool = False
-    """Some load does not say `.async = true`."""
+    has_one_config: Reliance = field(default_factory=Reliance)
+    """All have the same settings, which operations take from here."""
+    is_always_async: Reliance = field(default_factory=Reliance)
+    """All say `.async = true`."""
+    has_one_queue: Reliance = field(default_factory=Reliance)
+    """All DSDs of the fabric have one queue, from which operations take their microthread."""
     is_sometimes_memory: bool = False
     """Some load is of no fabric DSD."""
-    users_of_async: list[Callable[[], None]] = field(default_factory=list["Callable[[], None]"])
-    """What to say, for each operation that is asynchronous because all loads say so."""
-    has_varied_queues: bool = False
-    """There are several DSDs of the fabric with different queues."""
-    queue_users: list[Callable[[], None]] = field(default_factory=list["Callable[[], None]"])
-    """What to say, for each operation that took its microthread from the queue."""
     stepped: HeldDsd = field(default_factory=HeldDsd)
     """What `@map` walks through: it was loaded with `.single_step`."""
     dropped: HeldDsd = field(default_factory=HeldDsd)
@@ -208,10 +201,10 @@ class ExplicitDsrs:
 
     states: dict[DsrKey, DsrState] = field(default_factory=dict[DsrKey, DsrState])
     """What is known of those that it loads."""
-    synchronous_users: dict[DsrKey, list[Callable[[], None]]] = field(
-        default_factory=dict[DsrKey, "list[Callable[[], None]]"]
+    never_async: defaultdict[DsrKey, Reliance] = field(
+        default_factory=lambda: defaultdict[DsrKey, Reliance](Reliance)
     )
-    """What to say of operations that are synchronous as far as is known."""
+    """No load says `.async = true`."""
     loaded_ids: dict[tuple[t.Type, int, tuple[str, ...]], Variable] = field(
         default_factory=dict["tuple[t.Type, int, tuple[str, ...]]", Variable]
     )

@@ -150,8 +150,8 @@ def note_synchronous(a: Analyzer, operands: Sequence[Value], span: Span) -> None
     for value in operands:
         if isinstance(value, Dsr) and a.last_load((value.type, value.index)) is None:
             fault = varied_load(value, span, None)
-            users = a.instance.dsrs.synchronous_users.setdefault((value.type, value.index), [])
-            users.append(complaint(a, fault))
+            reliance = a.instance.dsrs.never_async[value.type, value.index]
+            reliance.rely(fault, complaint(a, fault))
 
 
 def _refuse_mixed_loads(a: Analyzer, operands: Sequence[Value], span: Span) -> None:
@@ -163,9 +163,7 @@ def _refuse_mixed_loads(a: Analyzer, operands: Sequence[Value], span: Span) -> N
         if state is None or state.config is None:
             continue
         fault = varied_load(value, span, state)
-        if state.is_sometimes_synchronous:
-            raise fault
-        state.users_of_async.append(complaint(a, fault))
+        state.is_always_async.rely(fault, complaint(a, fault))
 
 
 def _state_of(a: Analyzer, dsr: Dsr, span: Span) -> DsrState | None:
@@ -184,9 +182,7 @@ def _state_of(a: Analyzer, dsr: Dsr, span: Span) -> DsrState | None:
         label="some of them",
         user="the operation",
     )
-    if state.is_varied:
-        raise fault
-    state.users.append(complaint(a, fault))
+    state.has_one_config.rely(fault, complaint(a, fault))
     return state
 
 
@@ -291,9 +287,7 @@ def _rely_on_queue(a: Analyzer, operands: Sequence[Value], span: Span) -> None:
                 label="one of them",
                 user="the operation",
             )
-            if state.has_varied_queues:
-                raise fault
-            state.queue_users.append(complaint(a, fault))
+            state.has_one_queue.rely(fault, complaint(a, fault))
         return
 
 

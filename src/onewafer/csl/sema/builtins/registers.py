@@ -37,7 +37,7 @@ from onewafer.csl.sema.values import (
 from onewafer.image import OperandMode, ScalarType
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from onewafer.csl.sema.builtins.registry import RuntimeHandler, Site
     from onewafer.csl.sema.instance import DsrKey
@@ -336,8 +336,7 @@ def _note_queue(known: DsrState, state: DsrState) -> None:
     """Remember whether all DSDs of the fabric that a DSR is loaded with have one queue."""
     queues = [of.descriptor.queue for of in (known, state) if of.descriptor and of.is_of_fabric]
     if len({*queues}) > 1:
-        known.has_varied_queues = True
-        _complain(known.queue_users)
+        known.has_one_queue.give_up()
 
 
 def _note_load(a: Analyzer, key: DsrKey, state: DsrState) -> None:
@@ -355,21 +354,12 @@ def _note_load(a: Analyzer, key: DsrKey, state: DsrState) -> None:
         known.descriptor = state.descriptor  # that of the fabric says on which microthread
     known.is_sometimes_memory |= not state.is_of_fabric
     if config is None:
-        known.is_sometimes_synchronous = True
-        _complain(known.users_of_async)
+        known.is_always_async.give_up()
     else:
-        _complain(a.instance.dsrs.synchronous_users.get(key, []))
+        a.instance.dsrs.never_async[key].give_up()
     has_same_ids = unknown_ids(known.ids).keys() == unknown_ids(state.ids).keys()
     if config is None or known.config is None or (known.config == config and has_same_ids):
         if known.config is None:
             known.config, known.ut_id, known.ids = config, state.ut_id, state.ids
         return
-    known.is_varied = True
-    _complain(known.users)
-
-
-def _complain(users: list[Callable[[], None]]) -> None:
-    """Say of all users what was only right as long as there was no other load."""
-    for complain in users:
-        complain()
-    users.clear()
+    known.has_one_config.give_up()

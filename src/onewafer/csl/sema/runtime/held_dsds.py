@@ -39,10 +39,8 @@ def note(known: HeldDsd, dsd: Dsd | Runtime | None) -> None:
     if isinstance(dsd, Dsd) and (known.dsd is None or key_of(known.dsd) == key_of(dsd)):
         known.dsd = dsd
         return
-    known.dsd, known.is_varied = known.dsd or dsd, True
-    for complain in known.users:
-        complain()
-    known.users.clear()
+    known.dsd = known.dsd or dsd
+    known.is_one.give_up()
 
 
 def stepped_by(a: Analyzer, dsr: Dsr, span: Span, *, is_output: bool) -> Dsd | Runtime:
@@ -114,7 +112,5 @@ def _held(
         label="one of them",
         user=user,
     )
-    if known.is_varied:
-        raise fault
-    known.users.append(complaint(a, fault))
+    known.is_one.rely(fault, complaint(a, fault))
     return known.dsd
