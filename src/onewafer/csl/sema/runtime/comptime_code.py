@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 
 from onewafer.csl import ir
 from onewafer.csl.sema import conversions
-from onewafer.csl.sema.builtins.registry import Site, Where, find_builtin
 from onewafer.csl.sema.closures import Frame, Scope, compile_statements
 from onewafer.csl.sema.faults import fail
 from onewafer.csl.sema.runtime import expressions
@@ -63,7 +62,6 @@ def is_loop_or_change(block: ast.Block) -> bool:
 
 def run(a: Analyzer, statements: Sequence[ast.Statement], span: Span) -> None:
     """Run statements while compiling; they may change the comptime variables around them."""
-    _check_builtins(statements)
     scope, frame = Scope(), Frame(a.module, 0)
     variables: list[tuple[ComptimeLocal, int]] = []
     for names in a.scopes:
@@ -101,18 +99,3 @@ def run(a: Analyzer, statements: Sequence[ast.Statement], span: Span) -> None:
         value = frame.slots[index]
         assert value is not None
         local.value, local.place = value, None
-
-
-def _check_builtins(statements: Sequence[ast.Statement]) -> None:
-    """Fail if a builtin belongs to the `comptime` blocks at the top level or the layout."""
-    for node in tree.nodes(tuple(statements)):
-        if isinstance(node, ast.BuiltinCall):
-            site = Site(node)
-            context = find_builtin(site).context
-            if context in (Where.LAYOUT, Where.PROGRAM):
-                fail(
-                    "wrong-context",
-                    f"`@{site.name}` cannot be used in run-time code",
-                    site.span,
-                    help=f"it belongs {context.value}",
-                )
