@@ -56,7 +56,9 @@ FRAGMENT_LAYOUT = f"""layout {{
   @set_tile_code(0, 0, "{FRAGMENT}", .{{}});
 }}
 """
-PAGE_COMMAND = "python tools/conformance.py PATH_TO_CSL_EXAMPLES --page docs/conformance.md"
+PAGE_COMMAND = (
+    "python tools/conformance.py PATH_TO_CSL_EXAMPLES --page docs/reference/conformance.md"
+)
 WITNESS = Path(__file__).with_name("conformance_witness.py")
 STOPWATCH = """#!/usr/bin/env bash
 exec 3>&2
@@ -387,7 +389,9 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     parser.add_argument("--only", default="*", metavar="GLOB", help="names of examples to run")
     parser.add_argument("--arch", choices=ARCHES, help="only this machine (default: both)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the outcomes there, too")
-    parser.add_argument("--page", type=Path, metavar="FILE", help="write docs/conformance.md there")
+    parser.add_argument(
+        "--page", type=Path, metavar="FILE", help="write docs/reference/conformance.md there"
+    )
     parser.add_argument(
         "--timeout", type=float, default=600, metavar="SECONDS", help="for each run (default: 600)"
     )

@@ -1,4 +1,4 @@
-"""docs/conformance.md: what `tools/conformance.py` found, one line a program and machine.
+"""docs/reference/conformance.md: what `tools/conformance.py` found, one line a program and machine.
 
 In: outcomes. Out: Markdown. Nothing on the page is written by hand.
 """

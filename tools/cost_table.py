@@ -1,4 +1,4 @@
-"""Write `docs/costs.md`: the closed form of every kind of mesh operation beside the fabric.
+"""Write `docs/explanation/costs.md`: the closed form of each mesh operation beside the fabric.
 
     python tools/cost_table.py            simulate the programs and write the page (minutes)
     python tools/cost_table.py --check    exit with 1 if the closed forms in it are out of date
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from onewafer.mesh.kernel_costs import Counts, Size
     from onewafer.trace import Event
 
-PATH = Path(__file__).parents[1] / "docs" / "costs.md"
+PATH = Path(__file__).parents[1] / "docs/explanation/costs.md"
 _MOST_POINTS = 3
 """Sizes of a kind that are shown."""
 _FLAGS = {"filled", "cut", "padded", "present", "used", "holds", "seeing"}

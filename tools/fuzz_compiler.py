@@ -86,7 +86,9 @@ class Failure:
 
 def find_seeds(root: Path = ROOT) -> list[Seed]:
     """Return the programs of docs, examples, validation and benchmarks, sorted by name."""
-    pages = sorted([*root.glob("docs/errors/*.md"), *root.glob("docs/language/*.md")])
+    pages = sorted(
+        [*root.glob("docs/reference/errors/*.md"), *root.glob("docs/reference/language/*.md")]
+    )
     seeds = [seed for page in pages for seed in _seeds_of_page(page)]
     for pattern in _PROGRAMS:
         seeds += [_program(path) for path in sorted(root.glob(pattern)) if _has_layout(path)]

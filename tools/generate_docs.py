@@ -107,7 +107,7 @@ What the graph holds is the operations of the model, with the exception of
   so that n tokens meet E · (1 − (1 − k/E)ⁿ) of E experts.
 * **latent attention** (DeepSeek): counted as engines decode it, on latent vectors of which the
   cache keeps one a token. Expanding keys and values for a prompt takes fewer operations: on wafers,
-  the cheaper of the two is taken (`docs/wafer-inference.md`).
+  the cheaper of the two is taken (`docs/explanation/wafer-inference.md`).
 * **biases of positions** (ALiBi): causal attention is counted without them;
 * **sums of embeddings**: the table of token types (BERT) and the class token (ViT) are part of the
   table of positions, so the graph has a few thousand weights less than the class.
@@ -142,9 +142,9 @@ def models() -> str:
 
 
 DOCUMENTS = {
-    "docs/instructions.md": instructions,
-    "docs/errors/index.md": diagnostics,
-    "docs/models.md": models,
+    "docs/reference/instructions.md": instructions,
+    "docs/reference/errors/index.md": diagnostics,
+    "docs/reference/models.md": models,
 }
 
 

@@ -1,4 +1,4 @@
-"""What docs/seeing-inside.md shows is what the commands print and draw today."""
+"""What docs/how-to/seeing-inside.md shows is what the commands print and draw today."""
 
 import re
 import shutil
@@ -10,7 +10,7 @@ from onewafer.cli import cslc
 from onewafer.cli.main import execute
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGE = (ROOT / "docs" / "seeing-inside.md").read_text(encoding="utf-8")
+PAGE = (ROOT / "docs/how-to/seeing-inside.md").read_text(encoding="utf-8")
 PICTURE = ROOT / "docs" / "pictures" / "route-multicast.svg"
 
 

@@ -1,4 +1,4 @@
-"""The table of what integers of 64 bits cost (`docs/language/types.md`) is what programs take."""
+"""The costs of 64-bit integers in `docs/reference/language/types.md` are what programs take."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 
 from tests.csl.one_task import START, run_program
 
-PAGE = (Path(__file__).parents[2] / "docs" / "language" / "types.md").read_text(encoding="utf-8")
+PAGE = (Path(__file__).parents[2] / "docs/reference/language/types.md").read_text(encoding="utf-8")
 _, _, SECTION = PAGE.partition("### Integers of more than 32 bits")
 ROWS = dict(re.findall(r"^\| (`x.*?) \|[^|]*\| (.*?) \|$", SECTION, re.MULTILINE))
 SMALL, MOST = (100, 7), (1 << 64) - 1

@@ -8,7 +8,7 @@ import onewafer
 from onewafer.diagnostics import CODES
 
 PACKAGE = Path(onewafer.__file__).parent
-PAGES = Path(__file__).parents[2] / "docs" / "errors"
+PAGES = Path(__file__).parents[2] / "docs/reference/errors"
 KEBAB_CASE = re.compile(r"[a-z]+(-[a-z]+)+")
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-HOW_TO = (ROOT / "docs" / "csl-on-its-own.md").read_text(encoding="utf-8")
+HOW_TO = (ROOT / "docs/how-to/csl-on-its-own.md").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("arch", ["wse2", "wse3"])

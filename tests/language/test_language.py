@@ -10,7 +10,8 @@ after the code must occur in its message. The findings must be exactly these; a 
 such a comment must compile without any. A finding without a place counts for the first line of the
 entry.
 
-The pages `docs/errors/<code>.md` are tests too: their example must give exactly their code.
+The pages `docs/reference/errors/<code>.md` are tests too: their example must give exactly their
+code.
 """
 
 import re
@@ -24,7 +25,7 @@ from onewafer.csl import CompileOptions, MemoryFiles, run_stages
 from onewafer.diagnostics import DiagnosticSink, render
 
 HERE = Path(__file__).parent
-PAGES = HERE.parents[1] / "docs" / "errors"
+PAGES = HERE.parents[1] / "docs/reference/errors"
 
 EXPECTATION = re.compile(r"// (error|warning): \[([a-z-]+)\] *((?:(?!// ).)*)")
 

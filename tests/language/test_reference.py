@@ -1,9 +1,9 @@
-"""The language reference is true: every block of CSL in `docs/language` is compiled, and run.
+"""The language reference is true: each CSL block in `docs/reference/language` is compiled and run.
 
-The notation is explained in `docs/language/index.md`. A program is an unnamed ```` ```csl ````
-block and the named ones behind it. Each is compiled for every machine that it is for; its findings
-must be exactly those that its comments announce, and what it announces of memory must be there at
-rest.
+The notation is explained in `docs/reference/language/index.md`. A program is an unnamed
+```` ```csl ```` block and the named ones behind it. Each is compiled for every machine that it is
+for; its findings must be exactly those that its comments announce, and what it announces of memory
+must be there at rest.
 """
 
 import ast
@@ -22,7 +22,7 @@ from onewafer.diagnostics import DiagnosticSink, render
 from onewafer.image import ScalarType
 from onewafer.simulator import Machine
 
-PAGES = Path(__file__).parents[2] / "docs" / "language"
+PAGES = Path(__file__).parents[2] / "docs/reference/language"
 MACHINES = ("wse2", "wse3")
 MAX_CYCLES = 20_000
 

@@ -1,7 +1,7 @@
 """`mesh/functions.py` against exact values; the fabric computes the same bits (next test file).
 
-The table of docs/numerics.md is what these tests hold. `pytest -m slow` looks at every 101st f32
-number instead of every 20,011th.
+These tests hold the table of docs/explanation/numerics.md. `pytest -m slow` looks at every 101st
+f32 number instead of every 20,011th.
 """
 
 from __future__ import annotations

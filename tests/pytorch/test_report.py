@@ -204,8 +204,8 @@ PHASES = """\
 │ start and end     │     1,000  11%       1,000 │     1,000   2%       1,000 │
 │   of them idle    │       900  10%           – │     4,000  10%           – │
 └───────────────────┴────────────────────────────┴────────────────────────────┘
-measured: where PEs are, the mean of all, looked at some 64 times a launch;
-closed form (docs/costs.md): of the PE that is last; idle: by counters of PEs
+measured: the mean over PEs, from about 64 samples a launch; idle: counters;
+closed form: of the PE that is last (docs/explanation/costs.md)
 """
 
 

@@ -1,4 +1,4 @@
-"""docs/machine.md, the tests and the engines tell the same story."""
+"""docs/explanation/machine.md, the tests and the engines tell the same story."""
 
 import re
 from pathlib import Path
@@ -8,7 +8,7 @@ import pytest
 from onewafer.simulator import reference
 
 ROOT = Path(__file__).parents[2]
-DOCUMENT = (ROOT / "docs" / "machine.md").read_text(encoding="utf-8")
+DOCUMENT = (ROOT / "docs/explanation/machine.md").read_text(encoding="utf-8")
 RULES = dict(re.findall(r"^\*\*(M\d+)\*\* (.*?)(?=\n\n)", DOCUMENT, flags=re.MULTILINE | re.DOTALL))
 TESTS = "\n".join(
     path.read_text(encoding="utf-8")

@@ -5,8 +5,9 @@
     python -m tools.model_coverage --only BertModel …     run some again, keep the others
     python -m tools.model_coverage --check                exit with 1 if the page is out of date
 
-The record (docs/coverage.json) is written after every model, the page (docs/coverage.md) from the
-record at the end. Needs transformers and timm: extra `coverage`.
+The record (docs/reference/coverage.json) is written after every model, the page
+(docs/reference/coverage.md) from the record at the end. Needs transformers and timm
+(extra `coverage`).
 
 Exit code: 0 everything ran with right values, 1 something did not, or the page is out of date.
 """
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
     from tools.model_coverage.record import Outcome
 
 _ROOT = Path(__file__).resolve().parents[2]
-RECORD, PAGE = _ROOT / "docs" / "coverage.json", _ROOT / "docs" / "coverage.md"
+RECORD, PAGE = _ROOT / "docs/reference/coverage.json", _ROOT / "docs/reference/coverage.md"
 
 
 @dataclass(frozen=True, slots=True)

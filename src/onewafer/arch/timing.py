@@ -1,7 +1,7 @@
 """The timing of one machine under one profile.
 
 Every cycle count that the simulator and the cost model use. The rules that give these
-numbers a meaning are in `docs/machine.md`; each field names its rule.
+numbers a meaning are in `docs/explanation/machine.md`; each field names its rule.
 """
 
 from __future__ import annotations

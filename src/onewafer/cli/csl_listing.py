@@ -37,7 +37,7 @@ def listing(
     """Show a tile program: memory map, tables, and its code with bytes and cycles a source line.
 
     A folder with one program shows it. One with several shows which there are; --pe or --program
-    chooses. Cycles are those of docs/machine.md; what only a run knows is a range.
+    chooses. Cycles are those of docs/explanation/machine.md; what only a run knows is a range.
     """
     from onewafer.arch import load_architecture  # noqa: PLC0415  # a subcommand loads what it uses
 

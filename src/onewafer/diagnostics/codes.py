@@ -1,6 +1,6 @@
 """The registry of diagnostic codes: every code a finding may carry, with its one-line summary.
 
-Every code has a page `docs/errors/<code>.md`, whose example is a test. A code names the
+Every code has a page `docs/reference/errors/<code>.md`, whose example is a test. A code names the
 mistake, not the message, and stays the same when the wording changes.
 """
 

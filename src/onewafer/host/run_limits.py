@@ -25,7 +25,10 @@ if TYPE_CHECKING:
     from onewafer.simulator import Machine
 
 _FIRST_SLICE_PE_CYCLES = 1_000_000
-"""PEs times cycles: a tenth of a second or less if all work (`scalar-tasks`, docs/performance)."""
+"""PE-cycles: a tenth of a second or less if all PEs work.
+
+The rate is that of `scalar-tasks` in docs/explanation/performance.
+"""
 _FIRST_SLICE_CYCLES = 1_000
 """At most: the reference engine is slow."""
 _SLICE_SECONDS = 0.2

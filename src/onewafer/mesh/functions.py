@@ -1,8 +1,8 @@
 """Elementary functions as the wafer computes them: f32, operation by operation.
 
 These are the functions of `kernels/functions.csl` and `kernels/rsqrt.csl`, with the same operations
-in the same order, so that both agree in every bit. docs/numerics.md has their formulas and errors.
-All take and give f32 arrays of any shape.
+in the same order, so that both agree in every bit. docs/explanation/numerics.md has their formulas
+and errors. All take and give f32 arrays of any shape.
 """
 
 from __future__ import annotations

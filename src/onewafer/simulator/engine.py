@@ -1,7 +1,7 @@
 """The contract of a simulator engine: small, so that a second engine can replace the first.
 
-An engine executes a loaded program by the rules of `docs/machine.md`. It owns time and everything
-in flight; memory and the other visible state are in the `MachineState` it was given.
+An engine executes a loaded program by the rules of `docs/explanation/machine.md`. It owns time and
+everything in flight; memory and the other visible state are in the `MachineState` it was given.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """A running machine as plain tables: what every engine can export, and go on from.
 
-In: a machine between two runs. Out: a `Snapshot`, in the words of docs/machine.md and of no engine.
-It is complete: whoever restores it, on whichever engine, gets the same bits, cycles, events and
-statistics as if nothing had been interrupted.
+In: a machine between two runs. Out: a `Snapshot`, in the words of docs/explanation/machine.md and
+of no engine. It is complete: whoever restores it, on whichever engine, gets the same bits, cycles,
+events and statistics as if nothing had been interrupted.
 
     Snapshot  := cycle, end, state, stalls, one array for each table
     table     := rows of numbers; the columns are the constants below, keys first

@@ -27,7 +27,7 @@ TABLE_COLUMNS = 132
 _PAGE_HEAD = """\
 # How close the fabric is to the real machine
 
-<!-- Written by `onewafer validate fabric --page docs/validation.md`. -->
+<!-- Written by `onewafer validate fabric --page docs/explanation/validation.md`. -->
 
 Every figure below was published for a real machine or for the vendor's simulator; ours comes from
 a program that runs on the simulated one, measured by a rule that was fixed before it was run. A

@@ -1,8 +1,8 @@
 """What each instruction of a tile program costs, as far as the program alone says.
 
 In: a code array and a timing profile. Out: a `Cost` for each instruction. The rules are those of
-`docs/machine.md`; what only a run knows (which way a branch goes, how long a vector is, when a
-wavelet comes) makes a cost a range, and is never guessed.
+`docs/explanation/machine.md`; what only a run knows (which way a branch goes, how long a vector is,
+when a wavelet comes) makes a cost a range, and is never guessed.
 """
 
 from __future__ import annotations

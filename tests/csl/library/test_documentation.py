@@ -1,4 +1,4 @@
-"""The examples of `docs/libraries.md` compile, run, and assert what they say."""
+"""The examples of `docs/reference/libraries.md` compile, run, and assert what they say."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from onewafer.csl.sema.session import LIBRARIES
 from tests.csl.library.one_pe import compile_pe, device_of
 
 ROOT = Path(__file__).parents[3]
-PAGE = (ROOT / "docs" / "libraries.md").read_text(encoding="utf-8")
+PAGE = (ROOT / "docs/reference/libraries.md").read_text(encoding="utf-8")
 LIBRARY = ROOT / "src" / "onewafer" / "csl" / "library"
 BLOCK = re.compile(r"^```csl ?(\S*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 SECTIONS = {

@@ -123,7 +123,7 @@ def test_the_manual_says_what_a_transform_takes():
     device = device_of("wse3", 16, 4, "f32")
     transform(device, numbers(16, 1), "f32", "csfftExecC2C", 1, 0)
     cycles = device.read("fft_time", 2)[..., 0].max()
-    page = (ROOT / "docs" / "libraries.md").read_text(encoding="utf-8")
+    page = (ROOT / "docs/reference/libraries.md").read_text(encoding="utf-8")
     assert f"16 × 16 × 16 numbers of f32 on 4 × 4 PEs of the WSE-3 take {cycles:,} cycles" in page
 
 

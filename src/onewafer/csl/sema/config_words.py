@@ -1,7 +1,7 @@
 """The words of a PE's configuration: what is at which word address, and who writes it.
 
-They are the registers of M102, M131 to M136, M143 and M147 in `docs/machine.md`. Public text names
-few of the addresses of the real machine; what is at the others was decided here.
+They are the registers of M102, M131 to M136, M143 and M147 in `docs/explanation/machine.md`. Public
+text names few of the addresses of the real machine; what is at the others was decided here.
 """
 
 from __future__ import annotations

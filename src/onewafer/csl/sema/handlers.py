@@ -1,8 +1,9 @@
 """The task that the compiler writes for handlers of teardown and of empty queues.
 
 In: the handlers, by color and by queue. Out: a task that asks which colors were torn down (M133 in
-`docs/machine.md`) and which queues have become empty (M136), and calls their handlers: those of
-colors, of input queues and of output queues, of each the lowest first. Nobody published the order.
+`docs/explanation/machine.md`) and which queues have become empty (M136), and calls their handlers:
+first those of colors, then of input queues, then of output queues, each from the lowest number up.
+The order on real machines is not published.
 """
 
 from __future__ import annotations

@@ -27,8 +27,8 @@ _MEASURED_CELL = "{:>9} {:>4} {:>11}"
 _NUM_MEASURED = 3
 _EXPECTED_CELL = "{:>11} {:>5}"
 _NOTE = (
-    f"measured: where PEs are, the mean of all, looked at some {LOOKS} times a launch;\n"
-    "closed form (docs/costs.md): of the PE that is last; idle: by counters of PEs"
+    f"measured: the mean over PEs, from about {LOOKS} samples a launch; idle: counters;\n"
+    "closed form: of the PE that is last (docs/explanation/costs.md)"
 )
 
 

@@ -1,4 +1,7 @@
-"""Builtins about queues that a program binds to other colors (M134–M137 in `docs/machine.md`)."""
+"""Builtins that bind a queue to another color.
+
+Their rules are M134 to M137 in `docs/explanation/machine.md`.
+"""
 
 from __future__ import annotations
 
