@@ -9,6 +9,7 @@ from __future__ import annotations
 import platform
 import sys
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -85,8 +86,45 @@ class HostError(OnewaferError):
     """A host call is wrong: unknown symbol, bad shape, read-only target, call out of order."""
 
 
+@dataclass(frozen=True, slots=True)
+class SourceLine:
+    """A line of the user's code."""
+
+    file: str
+    """Path of the file, as Python's tracebacks show it."""
+    number: int
+    """Counted from 1."""
+    code: str
+    """The text of the line, without what surrounds it."""
+
+    def __str__(self) -> str:
+        """Return `model.py:41: …` with the code in backquotes."""
+        return f"{Path(self.file).name}:{self.number}: `{self.code}`"
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why the wafer does not carry out a call; equal for equal causes, so that they can be counted.
+
+    Both parts quote the user's text: never read them as markup.
+    """
+
+    reason: str
+    """A clause without the line: `sin is not supported on the wafer`."""
+    place: SourceLine | None = None
+    """The user's line that the wafer cannot do; None: the reason holds for the call as a whole."""
+
+    def __str__(self) -> str:
+        """Return the line, if it is known, and the reason."""
+        return self.reason if self.place is None else f"{self.place}: {self.reason}"
+
+
 class UnsupportedOperationError(OnewaferError):
-    """The mesh program has no form of an operation; the caller may fall back to the host."""
+    """The wafer cannot do an operation; the caller may run it on the host."""
+
+    def __init__(self, reason: str, place: SourceLine | None = None) -> None:
+        self.refusal = Refusal(reason, place)
+        super().__init__(str(self.refusal))
 
 
 class InternalError(OnewaferError):

@@ -13,6 +13,7 @@ import pytest
 import torch
 from torch import nn
 
+from onewafer.errors import Refusal
 from onewafer.pytorch import Fidelity, Session, WaferOptions, guarded, intercept_calls
 
 X = torch.linspace(-1, 1, 8).reshape(2, 4)
@@ -211,7 +212,7 @@ def test_hooks_that_come_and_go(wafer):
         hook.remove()
         assert torch.equal(module(X)[0], plain)
     assert not torch.allclose(hooked, plain)
-    whole, second = (reason for _, reason in wafer.ledger.fallbacks)
+    whole, second = (str(refusal) for _, refusal in wafer.ledger.fallbacks)
     assert "module 'second' has forward hooks" in whole
     assert "the module has forward hooks" in second
 
@@ -263,8 +264,8 @@ def test_list_that_grows_is_right_and_captured_a_bounded_number_of_times(
         results = [module(X + i) for i in range(12)]
     assert all(map(torch.equal, module.log, results))
     assert len(captures) <= 8 + 1  # that of the layer in it
-    ((_, reason),) = wafer.ledger.fallbacks
-    assert reason == "its code changes the attribute 'last'"
+    ((_, refusal),) = wafer.ledger.fallbacks
+    assert refusal.reason == "its code changes the attribute 'last'"
 
 
 class Drawing(nn.Module):
@@ -357,7 +358,8 @@ def test_module_that_computes_nothing_leaves_no_trace_of_attempts(wafer, caplog)
             assert module(X) is X
     assert module.calls == 12
     assert not [record for record in caplog.records if record.levelname == "WARNING"]
-    assert wafer.ledger.fallbacks == {("Passing", "nothing in it is for the wafer to compute"): 12}
+    refusal = Refusal("nothing in it is for the wafer to compute")
+    assert wafer.ledger.fallbacks == {("Passing", refusal): 12}
 
 
 def test_environment_is_read_at_every_call(wafer, monkeypatch):

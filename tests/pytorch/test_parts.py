@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from onewafer.errors import GraphError, UnsupportedOperationError
+from onewafer.errors import GraphError, Refusal, UnsupportedOperationError
 from onewafer.pytorch import Fidelity, Session, WaferOptions, build_report, intercept_calls
 from onewafer.pytorch import parts as parts_module
 from onewafer.pytorch.parts import Parts, is_worth_offering
@@ -193,7 +193,7 @@ def test_an_error_in_a_refused_module_leaves_the_next_call_outermost(wafer):
 def test_modules_that_look_alike_are_refused_together():
     parts, whole, first, second = Parts(), mlp(), nn.Linear(4, 4), nn.Linear(4, 4)
     parts.admit(whole, first, "look")
-    parts.keep_refusal(first, "look", "no form")
+    parts.keep_refusal(first, "look", Refusal("no form"))
     parts.admit(whole, first, "look")  # it has a memory of its own, by values too
     with pytest.raises(UnsupportedOperationError, match="no form"):
         parts.admit(whole, second, "look")
@@ -209,7 +209,9 @@ def test_parts_and_their_shapes_are_limited(wafer, monkeypatch):
         run(wafer, model, X[:1].expand(num_rows, 4))
     assert wafer.ledger.part_calls == {("Linear", "Refused"): 6}
     reasons = {
-        r: calls for (module, r), calls in wafer.ledger.fallbacks.items() if module == "Linear"
+        r.reason: calls
+        for (module, r), calls in wafer.ledger.fallbacks.items()
+        if module == "Linear"
     }
     assert reasons == {
         "2 parts of Refused were offered before it": 5,
@@ -221,7 +223,7 @@ def test_a_part_that_does_not_fit_the_rectangle_runs_on_the_host(wafer):
     model = Refused(nn.Linear(4, 4), nn.Sequential(nn.Linear(4, 300), nn.Linear(300, 300)))
     run(wafer, model, X)
     assert wafer.ledger.part_calls == {("Linear", "Refused"): 2}
-    reasons = [reason for module, reason in wafer.ledger.fallbacks if module != "Refused"]
+    reasons = [why.reason for module, why in wafer.ledger.fallbacks if module != "Refused"]
     assert len(reasons) == 2
     assert all("use a rectangle of at least" in reason for reason in reasons)
 
@@ -256,6 +258,5 @@ def test_operations_that_make_no_graph_together_refuse_the_module(wafer, monkeyp
 
     monkeypatch.setattr(import_module("onewafer.pytorch.capture"), "verify_graph", refuse)
     run(wafer, mlp(), X)
-    ((module, reason),) = wafer.ledger.fallbacks
-    assert (module, reason) == ("Sequential", "too long")
+    assert [*wafer.ledger.fallbacks] == [("Sequential", Refusal("too long"))]
     assert wafer.ledger.part_calls == {("Linear", "Sequential"): 2}

@@ -41,7 +41,7 @@ def test_a_token_that_the_model_does_not_have_is_the_host_s_error(family, token)
             model(torch.tensor([[5, 17, token, 42, 8, 29]]))
         model(IDS)
     assert sum(record.calls for record in wafer.ledger.programs) == 2
-    (reason,) = {reason for _, reason in wafer.ledger.fallbacks}
+    (reason,) = {str(refusal) for _, refusal in wafer.ledger.fallbacks}
     low, high = min(token, 5), max(token, 42)
     assert reason == f"its indices are {low} to {high}; the table has rows 0 to 60"
 
@@ -255,7 +255,7 @@ def test_several_sequences_go_on_on_the_host_with_what_the_wafer_has_begun():
     expected = model.generate(IDS, num_beams=2, **GREEDY)
     with intercept_calls(wafer):
         assert torch.equal(model.generate(IDS, num_beams=2, **GREEDY), expected)
-    assert any("2 sequences" in reason for _, reason in wafer.ledger.fallbacks)
+    assert any("2 sequences" in refusal.reason for _, refusal in wafer.ledger.fallbacks)
 
 
 def test_context_shrinks_until_keys_and_values_fit():
@@ -269,7 +269,7 @@ def test_context_shrinks_until_keys_and_values_fit():
     assert record.reason == f"a language model with a context of {context} tokens"
     with intercept_calls(wafer), torch.no_grad():
         model.generate(IDS.repeat(1, context), max_new_tokens=1, do_sample=False)
-    (reason,) = {reason for name, reason in wafer.ledger.fallbacks if name == "LlamaForCausalLM"}
+    (reason,) = {str(why) for name, why in wafer.ledger.fallbacks if name == "LlamaForCausalLM"}
     assert f"{6 * context} tokens are more than the {context} of its context" in reason
     assert "for a context of 1,024 positions" in reason
     assert "use a rectangle of at least" in reason

@@ -140,7 +140,7 @@ def onewafer(
             plain = (unmarked(arg) if isinstance(arg, torch.Tensor) else arg for arg in args)
             return session.call_graph(graph, tuple(plain))
         except UnsupportedOperationError as error:
-            session.count_fallback(graph_module, str(error))
+            session.count_fallback(graph_module, error.refusal)
             message = f"backend 'onewafer' runs a graph on the host: {error}"
             warnings.warn(message, HostFallbackWarning, stacklevel=2)
         return graph_module.forward(*args)

@@ -55,6 +55,7 @@ if TYPE_CHECKING:
     from torch.export import ExportedProgram
     from torch.fx import Node
 
+    from onewafer.errors import Refusal
     from onewafer.pytorch.lowering import Operands, Value
 
 
@@ -264,7 +265,7 @@ def _read(
     try:
         return _write(program, writer, operands)
     except UnsupportedOperationError as error:
-        raise RefusedError(str(error), tuple(writer.decided.values())) from None
+        raise RefusedError(error.refusal, tuple(writer.decided.values())) from None
 
 
 def _write(
@@ -313,8 +314,8 @@ class SurroundingsError(UnsupportedOperationError):
 class RefusedError(UnsupportedOperationError):
     """A refusal that holds for calls with certain masks and the like."""
 
-    def __init__(self, reason: str, decided: tuple[Decision, ...] = ()) -> None:
-        super().__init__(reason)
+    def __init__(self, refusal: Refusal, decided: tuple[Decision, ...] = ()) -> None:
+        super().__init__(refusal.reason, refusal.place)
         self._decided = decided
 
     def holds_for(self, leaves: Sequence[object]) -> bool:

@@ -69,12 +69,12 @@ class CapturedGraph:
             except RefusedError as error:
                 found = error
             except UnsupportedOperationError as error:
-                found = RefusedError(str(error))
+                found = RefusedError(error.refusal)
             if len(known) >= _MASKS_PER_SIGNATURE:
                 del known[0]
             known.append(found)
         if isinstance(found, RefusedError):
-            raise UnsupportedOperationError(str(found))
+            raise UnsupportedOperationError(found.refusal.reason, found.refusal.place)
         return found.bind(args)
 
 

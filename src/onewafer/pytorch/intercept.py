@@ -21,7 +21,7 @@ import torch
 from torch._dynamo import OptimizedModule
 from torch.utils import _pytree as pytree
 
-from onewafer.errors import UnsupportedOperationError
+from onewafer.errors import Refusal, UnsupportedOperationError
 from onewafer.pytorch.capture import SurroundingsError
 from onewafer.pytorch.compiled import compiled_for_wafer
 from onewafer.pytorch.cuda import call_plain
@@ -100,7 +100,7 @@ class _Router:
         try:
             return call_plain(partial(call, module), args, kwargs)
         except UnsupportedOperationError as error:
-            self.session.count_fallback(module, str(error))
+            self.session.count_fallback(module, error.refusal)
             offers_parts = not isinstance(error, SurroundingsError)
         # Outside the handler, so that an error of the module shows no other error as its context.
         with self._parts_of(module) if offers_parts else nullcontext():
@@ -114,8 +114,8 @@ class _Router:
         compiled = partial(self.original, module)
         result = call_plain(lambda args, kwargs: compiled(*args, **kwargs), args, kwargs)
         if self.session.ledger.num_calls == seen:
-            reason = "it is compiled by another backend of torch.compile"
-            self.session.count_fallback(module, reason)
+            refusal = Refusal("it is compiled by another backend of torch.compile")
+            self.session.count_fallback(module, refusal)
         return result
 
     @contextmanager

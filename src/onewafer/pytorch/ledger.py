@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from onewafer.arch import Architecture
+    from onewafer.errors import Refusal
     from onewafer.mesh import Launch, MeshProgram
     from onewafer.pytorch.executable import PeMemory
     from onewafer.pytorch.options import WaferOptions
@@ -135,8 +136,8 @@ class Ledger:
     programs: list[ProgramRecord] = field(default_factory=list[ProgramRecord])
     gradient_calls: Counter[str] = field(default_factory=Counter[str])
     """Module class → calls that needed gradients."""
-    fallbacks: Counter[tuple[str, str]] = field(default_factory=Counter[tuple[str, str]])
-    """(module class, reason) → calls that the wafer could not do."""
+    fallbacks: Counter[tuple[str, Refusal]] = field(default_factory=Counter["tuple[str, Refusal]"])
+    """(module class, why) → calls that the wafer could not do."""
     part_calls: Counter[tuple[str, str]] = field(default_factory=Counter[tuple[str, str]])
     """(class of a part, class of the refused module it is of) → calls on the wafer.
 

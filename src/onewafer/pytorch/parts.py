@@ -22,6 +22,8 @@ from onewafer.errors import UnsupportedOperationError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from onewafer.errors import Refusal
+
 _MOST_PARTS = 128
 """Parts of one module that are offered, over all its calls; the first ones."""
 _MOST_LOOKS = 4
@@ -42,7 +44,7 @@ class Parts:
             weakref.WeakKeyDictionary()
         )
         """Whole → part → looks of the calls that were offered."""
-        self._refusals: dict[Look, str] = {}
+        self._refusals: dict[Look, Refusal] = {}
 
     def admit(self, whole: torch.nn.Module, part: torch.nn.Module, look: Look) -> None:
         """Count that a part is offered in a call of this look; `whole` is what the script calls.
@@ -52,9 +54,9 @@ class Parts:
         """
         parts = self._looks.setdefault(whole, weakref.WeakKeyDictionary())
         if part not in parts:
-            reason = self._refusals.get(_look_of_part(part, look))
-            if reason is not None:
-                raise UnsupportedOperationError(reason)
+            refusal = self._refusals.get(_look_of_part(part, look))
+            if refusal is not None:
+                raise UnsupportedOperationError(refusal.reason, refusal.place)
             if len(parts) >= _MOST_PARTS:
                 msg = f"{_MOST_PARTS} parts of {type(whole).__name__} were offered before it"
                 raise UnsupportedOperationError(msg)
@@ -63,9 +65,9 @@ class Parts:
             raise UnsupportedOperationError(f"its calls have more than {_MOST_LOOKS} shapes")
         looks.add(look)
 
-    def keep_refusal(self, part: torch.nn.Module, look: Look, reason: str) -> None:
+    def keep_refusal(self, part: torch.nn.Module, look: Look, refusal: Refusal) -> None:
         """Remember why a part was refused, for modules that look alike."""
-        self._refusals[_look_of_part(part, look)] = reason
+        self._refusals[_look_of_part(part, look)] = refusal
 
 
 def is_worth_offering(

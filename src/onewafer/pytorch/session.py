@@ -22,6 +22,7 @@ from onewafer.errors import (
     ConfigurationError,
     InternalError,
     OnewaferError,
+    Refusal,
     UnsupportedOperationError,
 )
 from onewafer.graph import DataType, num_samples, with_rows, with_samples
@@ -62,7 +63,7 @@ class _Alike:
 
     guarded: GuardedCall | None
     """None: Dynamo cannot read the module's code, which is exported at every call instead."""
-    refusal: str | None = None
+    refusal: Refusal | None = None
     """Why export refused it: not asked again, even if the code would now act otherwise."""
 
 
@@ -119,10 +120,10 @@ class Session:
         with self._lock:
             self.ledger.gradient_calls[type(module).__name__] += 1
 
-    def count_fallback(self, module: torch.nn.Module, reason: str) -> None:
+    def count_fallback(self, module: torch.nn.Module, refusal: Refusal) -> None:
         """Note a call that ran on the host because the wafer cannot do it."""
         with self._lock:
-            self.ledger.fallbacks[type(module).__name__, reason] += 1
+            self.ledger.fallbacks[type(module).__name__, refusal] += 1
 
     def call(
         self, module: torch.nn.Module, args: tuple[object, ...], kwargs: Mapping[str, object]
@@ -165,10 +166,10 @@ class Session:
             except OutsideTableError:
                 raise
             except UnsupportedOperationError as error:
-                self._parts.keep_refusal(part, look, str(error))
+                self._parts.keep_refusal(part, look, error.refusal)
                 raise
             except ConfigurationError as error:  # of a whole module, it would stop the script
-                self._parts.keep_refusal(part, look, str(error))
+                self._parts.keep_refusal(part, look, Refusal(str(error)))
                 raise UnsupportedOperationError(str(error)) from None
             self.ledger.part_calls[type(part).__name__, type(whole).__name__] += 1
             return result
@@ -237,16 +238,16 @@ class Session:
                 alike.guarded = None
             else:
                 if not alike.guarded.has_reached_graph:
-                    self.count_fallback(module, NOTHING)
+                    self.count_fallback(module, Refusal(NOTHING))
                     if not alike.guarded.num_graphs:
-                        alike.guarded, alike.refusal = None, NOTHING
+                        alike.guarded, alike.refusal = None, Refusal(NOTHING)
                 return result
         if alike.refusal is not None:
-            raise UnsupportedOperationError(alike.refusal)
+            raise UnsupportedOperationError(alike.refusal.reason, alike.refusal.place)
         try:
             call = capture(module, args, kwargs, dtype=self.options.dtype)
         except UnsupportedOperationError as error:
-            alike.refusal = str(error)
+            alike.refusal = error.refusal
             raise
         return self._run(module, call)
 

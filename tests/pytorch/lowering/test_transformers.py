@@ -444,6 +444,6 @@ def test_refusal_names_the_line_of_the_model():
         def forward(self, input_ids):
             return self.inner(input_ids).last_hidden_state.cumsum(1)
 
-    reason = r"aten\.cumsum\.default: .* \(test_transformers\.py:\d+: `return self.*cumsum\(1\)`\)"
+    reason = r"test_transformers\.py:\d+: `return self.*cumsum\(1\)`: aten\.cumsum\.default: "
     with pytest.raises(UnsupportedOperationError, match=reason):
         captured(Odd(), **arguments("bert", 3))

@@ -15,7 +15,7 @@ import torch
 from torch.fx import Node
 from torch.fx.node import map_arg
 
-from onewafer.errors import UnsupportedOperationError
+from onewafer.errors import SourceLine, UnsupportedOperationError
 from onewafer.pytorch.lowering.operands import (
     External,
     FormError,
@@ -119,23 +119,27 @@ class Call:
 
     def unsupported(self, reason: str) -> UnsupportedOperationError:
         """Return the error that names the operation, the reason and the user's line."""
-        return UnsupportedOperationError(f"{self.name}: {reason}{self._where()}")
+        return NamedOperationError(f"{self.name}: {reason}", self._place())
 
     def _find(self, argument: object) -> Operand | None:
         found = self.operands.get(argument) if isinstance(argument, Node) else None
         return None if isinstance(found, tuple) else found
 
-    def _where(self) -> str:
+    def _place(self) -> SourceLine | None:
         """Return the innermost line that is neither of PyTorch nor ours, if it is known."""
         trace = self.node.meta.get("stack_trace")
         if not isinstance(trace, str):
-            return ""
+            return None
         frames = re.findall(r'File "([^"]*)", line (\d+), in [^\n]*\n\s*([^\n]*)', trace)
         ours = tuple(str(path) for path in (Path(torch.__file__).parent, Path(__file__).parents[2]))
         for file, line, code in reversed(cast("list[tuple[str, str, str]]", frames)):
             if not file.startswith(ours):
-                return f" ({Path(file).name}:{line}: `{code.strip()}`)"
-        return ""
+                return SourceLine(file, int(line), code.strip())
+        return None
+
+
+class NamedOperationError(UnsupportedOperationError):
+    """A refusal that names the operation to blame."""
 
 
 _LOWERINGS: dict[str, _Lowering] = {}
@@ -214,7 +218,7 @@ def value_of(writer: GraphWriter, node: Node, operands: Mapping[Node, Operands])
 
 def _name_operation(call: Call, error: UnsupportedOperationError) -> UnsupportedOperationError:
     """Return an error that names the operation to blame: the one that made a form, if one did."""
-    if str(error).startswith("aten."):
+    if isinstance(error, NamedOperationError):
         return error
     if isinstance(error, FormError):
         for node in (call.node, *call.node.all_input_nodes):

@@ -37,7 +37,8 @@ def build_report(ledger: Ledger) -> Report:
             for module, calls in ledger.gradient_calls.items()
         ),
         fallbacks=tuple(
-            HostCalls(module, reason, calls) for (module, reason), calls in ledger.fallbacks.items()
+            HostCalls(module, str(refusal), calls)
+            for (module, refusal), calls in ledger.fallbacks.items()
         ),
         inner_calls=tuple(
             InnerCalls(module, whole, calls) for (module, whole), calls in ledger.part_calls.items()
