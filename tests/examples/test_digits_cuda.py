@@ -61,9 +61,10 @@ def test_alias_can_be_turned_off_and_the_line_silenced(run_on_wafer, tmp_path):
     script.write_text(
         "import torch\nprint(torch.cuda.is_available(), torch.ones(1).cuda().device)\n"
     )
-    on = run_on_wafer("--quiet", script)
-    assert (on.stdout, on.stderr) == ("True cuda:0\n", "")
+    on_demand = run_on_wafer("--quiet", script)
+    assert (on_demand.stdout, on_demand.stderr) == ("False cuda:0\n", "")
     forced = run_on_wafer("--cuda-alias", script)
+    assert forced.stdout == "True cuda:0\n"
     assert forced.stderr.startswith("onewafer: the script asks for CUDA: cuda:0 is the wafer")
     if not torch.cuda.is_available():
         off = run_on_wafer("--quiet", "--no-cuda-alias", script)

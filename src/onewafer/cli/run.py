@@ -41,7 +41,8 @@ _CudaAliasOption = Annotated[
     bool | None,
     typer.Option(
         "--cuda-alias/--no-cuda-alias",
-        help="Let `cuda` mean the wafer [default: if the host has no CUDA device].",
+        help="Answer that there is a CUDA device, the wafer; never let `cuda` mean the wafer "
+        "[default: it does for scripts that use one without asking, if the host has none].",
     ),
 ]
 
@@ -164,7 +165,7 @@ def _run(
         run_script,
         to_json,
     )
-    from onewafer.pytorch.cuda import has_cuda_device  # noqa: PLC0415  # likewise
+    from onewafer.pytorch.cuda import CudaAlias  # noqa: PLC0415  # likewise
 
     console = Console(stderr=True)
     line = ProgressLine(console) if console.is_terminal and settings.shows_progress else None
@@ -172,10 +173,10 @@ def _run(
     if line is not None:
         limits = replace(limits, observer=line.sentences)
     session = Session(options, observer=line, limits=limits)
-    if cuda_alias is None:
-        cuda_alias = not has_cuda_device()
     announce = _drop if quiet else _print_notice
-    result = run_script(script, arguments, session, announce_cuda=announce if cuda_alias else None)
+    result = run_script(
+        script, arguments, session, cuda=CudaAlias.choose(flag=cuda_alias), announce=announce
+    )
     with suppress(OSError, ValueError):  # closed; Python itself says so at exit
         sys.stdout.flush()
     report = build_report(session.ledger)

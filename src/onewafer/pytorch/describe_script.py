@@ -7,7 +7,7 @@ script ends there: whatever it would do with the result is not done.
 from __future__ import annotations
 
 import sys
-from contextlib import contextmanager, nullcontext, redirect_stdout
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -16,7 +16,7 @@ from torch._dynamo import OptimizedModule  # what torch.compile returns has no p
 
 from onewafer.errors import ConfigurationError
 from onewafer.pytorch.compiled import compile_for_wafer
-from onewafer.pytorch.cuda import alias_cuda, has_cuda_device
+from onewafer.pytorch.cuda import CudaAlias, alias_cuda
 from onewafer.pytorch.describe import describe_call, describe_module
 from onewafer.pytorch.options import WaferOptions
 from onewafer.pytorch.script import as_main, execute, read_script, show_error
@@ -60,7 +60,7 @@ def _first_call(path: Path, arguments: Sequence[str]) -> _Call:
         redirect_stdout(sys.stderr),
         _stop_at_first_call(calls),
         compile_for_wafer(),
-        nullcontext() if has_cuda_device() else alias_cuda(Session(WaferOptions()), _say_nothing),
+        alias_cuda(Session(WaferOptions()), _say_nothing, CudaAlias.choose(flag=None)),
     ):
         try:
             execute(source, path, namespace)

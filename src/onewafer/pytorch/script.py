@@ -7,7 +7,7 @@ import io
 import sys
 import traceback
 import types
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.machinery import SourceFileLoader
 from pathlib import Path
@@ -18,7 +18,7 @@ from onewafer.errors import ConfigurationError, OnewaferError
 from onewafer.host import Interruption
 from onewafer.pytorch.backend import serve_backend
 from onewafer.pytorch.compiled import compile_for_wafer
-from onewafer.pytorch.cuda import alias_cuda
+from onewafer.pytorch.cuda import CudaAlias, alias_cuda
 from onewafer.pytorch.intercept import intercept_calls
 
 if TYPE_CHECKING:
@@ -43,11 +43,13 @@ def run_script(
     arguments: Sequence[str],
     session: Session,
     *,
-    announce_cuda: Callable[[str], None] | None = None,
+    cuda: CudaAlias = CudaAlias.OFF,
+    announce: Callable[[str], None] = lambda _: None,
 ) -> ScriptResult:
     """Run a script to its end; print its traceback if it raises, as Python does.
 
-    With `announce_cuda`, `cuda` means the wafer; it gets one line when the script first uses it.
+    `cuda` says when that word means the wafer; `announce` gets one line when the script first uses
+    it so, or when the script ended because it did not.
     Raises ConfigurationError, before anything runs, if there is no such script.
     """
     source = read_script(path)
@@ -56,19 +58,30 @@ def run_script(
         intercept_calls(session),
         serve_backend(session),
         compile_for_wafer(),
-        alias_cuda(session, announce_cuda) if announce_cuda else nullcontext(),
+        alias_cuda(session, announce, cuda) as presence,
     ):
         try:
             execute(source, path, namespace)
-        except SystemExit as error:
+        except BaseException as error:  # noqa: BLE001  # shown and turned into the exit code
+            result = _end(error)
+            line = presence.explain_end(error, has_called_modules=session.ledger.num_calls > 0)
+            if line is not None:
+                announce(line)
+            return result
+    return ScriptResult(0)
+
+
+def _end(error: BaseException) -> ScriptResult:
+    """Show what ended a script, as Python does."""
+    match error:
+        case SystemExit():
             return ScriptResult(_exit_code(error))
-        except OnewaferError as error:
+        case OnewaferError():
             _note_place(error)
             return ScriptResult(error.exit_code, error)
-        except BaseException as error:  # noqa: BLE001  # shown and turned into the exit code below
+        case _:
             show_error(error)
             return ScriptResult(INTERRUPTED if isinstance(error, KeyboardInterrupt) else 1)
-    return ScriptResult(0)
 
 
 def read_script(path: Path) -> bytes:

@@ -15,6 +15,7 @@ from onewafer.pytorch.compiled import torch_compile
 from onewafer.pytorch.cuda.device import device_replacements
 from onewafer.pytorch.cuda.legacy import legacy_replacements
 from onewafer.pytorch.cuda.moves import Moves
+from onewafer.pytorch.cuda.presence import CudaAlias, Presence
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
@@ -22,16 +23,7 @@ if TYPE_CHECKING:
     from onewafer.pytorch.cuda.moves import Replacement
     from onewafer.pytorch.session import Session
 
-NOTICE = (
-    "the script asks for CUDA: cuda:0 is the wafer (its tensors stay in host memory); "
-    "--no-cuda-alias turns this off"
-)
 _ABSENT = object()
-
-
-def has_cuda_device() -> bool:
-    """Tell whether the host has a CUDA device that PyTorch can use."""
-    return torch.cuda.is_available()
 
 
 def _ask() -> bool:
@@ -44,26 +36,28 @@ def _let_dynamo_list_functions() -> None:
 
 
 @contextmanager
-def alias_cuda(session: Session, announce: Callable[[str], None]) -> Generator[None]:
-    """Let `cuda` mean the session's wafer; `announce` gets one line when a script first uses it."""
-    announced: list[str] = []
+def alias_cuda(
+    session: Session, announce: Callable[[str], None], alias: CudaAlias = CudaAlias.ON
+) -> Generator[Presence]:
+    """Let `cuda` mean the session's wafer, when `alias` says so; yield whether it does.
 
-    def notice() -> None:
-        if not announced:
-            announced.append(NOTICE)
-            announce(NOTICE)
-
+    `announce` gets one line when a script first uses the device.
+    """
+    presence = Presence(announce, alias)
+    if alias is CudaAlias.OFF:
+        yield presence
+        return
     _let_dynamo_list_functions()
     undo: list[Replacement] = []
     try:
         for owner, name, value in (
-            *Moves(notice).replacements(),
-            *device_replacements(session, notice),
-            *legacy_replacements(notice),
+            *Moves(presence.insist).replacements(),
+            *device_replacements(session, presence),
+            *legacy_replacements(presence.insist),
         ):
             undo.append((owner, name, vars(owner).get(name, _ABSENT)))
             setattr(owner, name, value)
-        yield
+        yield presence
     finally:
         for owner, name, value in reversed(undo):
             if value is _ABSENT:

@@ -25,8 +25,10 @@ from onewafer.units import to_seconds
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from contextlib import AbstractContextManager
+    from types import FrameType
 
     from onewafer.pytorch.cuda.moves import Replacement
+    from onewafer.pytorch.cuda.presence import Presence
     from onewafer.pytorch.session import Session
 
 _CAPABILITY = (7, 0)
@@ -58,6 +60,8 @@ _MEMORY_IN_USE = (
     "memory_reserved",
 )
 _ALSO_OF_ACCELERATOR = ("is_available", "device_count", "synchronize", "current_stream")
+_QUESTIONS = ("is_available", "device_count", "current_accelerator")
+"""Functions that tell a script without a device that there is none; others fail, or do nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +82,7 @@ class Stream:
 
     cuda_stream = 0
 
-    def __init__(self, *_: object, **__: object) -> None:
+    def __init__(self) -> None:
         self.device = DEVICE
 
     def synchronize(self, *_: object) -> None:
@@ -111,7 +115,7 @@ class Stream:
 class Event:
     """A moment on the wafer; a subclass has the clock of one."""
 
-    def __init__(self, *_: object, **__: object) -> None:
+    def __init__(self) -> None:
         self._seconds: float | None = None
 
     @staticmethod
@@ -144,15 +148,14 @@ class Event:
 class _Functions:
     """Functions of `torch.cuda`, under the names they have there."""
 
-    Stream = Stream
-
-    def __init__(self, session: Session, notice: Callable[[], None]) -> None:
+    def __init__(self, session: Session, presence: Presence, stream: type[Stream]) -> None:
         self._session = session
-        self._notice = notice
+        self._presence = presence
+        self._stream = stream
 
     def is_available(self) -> bool:
         # PyTorch's profiler would ask CUDA itself what it did.
-        return sys._getframe(1).f_globals.get("__name__") != "torch.autograd.profiler"
+        return not _is_asked_by("torch.autograd.profiler")
 
     def is_initialized(self) -> bool:
         return True
@@ -170,7 +173,7 @@ class _Functions:
 
     def get_device_properties(self, device: object = None) -> DeviceProperties:
         _check_device(device)
-        self._notice()
+        self._presence.insist()
         architecture = self._session.architecture
         num_pes = architecture.fabric_width * architecture.fabric_height
         return DeviceProperties(
@@ -217,7 +220,7 @@ class _Functions:
 
     def current_stream(self, device: object = None) -> Stream:
         _check_device(device)
-        return Stream()
+        return self._stream()
 
     def default_stream(self, device: object = None) -> Stream:
         return self.current_stream(device)
@@ -238,14 +241,31 @@ def _count_seconds(session: Session) -> float:
     )
 
 
-def device_replacements(session: Session, notice: Callable[[], None]) -> Iterator[Replacement]:
-    """Yield what is to be replaced for a session's wafer; `notice` is called when it is used."""
-    functions = _Functions(session, notice)
+def device_replacements(session: Session, presence: Presence) -> Iterator[Replacement]:
+    """Yield what is to be replaced for a session's wafer, which `presence` says is there."""
+    stream, event = _types_in_use(session, presence)
+    yield torch.cuda, "Stream", stream
+    yield torch.cuda, "Event", event
+    for owner, name, ours in _functions(_Functions(session, presence, stream)):
+        original = getattr(owner, name, ours)
+        decide = presence.asks if name in _QUESTIONS else presence.unless_absent
+        yield owner, name, decide(original, ours)
+    yield torch, "Generator", _generator_type(presence)
+    for name in ("CUDAGraph", "graph"):
+        yield torch.cuda, name, _Graph
+    yield torch.cuda, "make_graphed_callables", _refuse_graphs
+    yield torch.cuda, "is_current_stream_capturing", _is_never
+    yield torch.backends.cudnn, "is_acceptable", _is_never
+    yield torch.nn.DataParallel, "forward", _forward_one
+    if torch.distributed.is_available():
+        yield torch.distributed, "init_process_group", _refuse_groups(torch.distributed)
+
+
+def _functions(functions: _Functions) -> Iterator[tuple[object, str, Callable[..., Any]]]:
+    """Yield the functions that answer for a CUDA device: owner, name, answer of the wafer."""
     for name in vars(_Functions):
         if not name.startswith("_"):
             yield torch.cuda, name, getattr(functions, name)
-    clock = staticmethod(partial(_count_seconds, session))
-    yield torch.cuda, "Event", type("Event", (Event,), {"clock": clock})
     for name in _NOTHING_TO_DO:
         yield torch.cuda, name, _do_nothing
     for name in _MEMORY_IN_USE:
@@ -254,6 +274,10 @@ def device_replacements(session: Session, notice: Callable[[], None]) -> Iterato
     yield torch.cuda, "_maybe_exchange_device", _check_device
     for name in _ALSO_OF_ACCELERATOR:
         yield torch.accelerator, name, getattr(functions, name)
+    for names, ours in ((_NOTHING_TO_DO, _do_nothing), (_MEMORY_IN_USE, _use_nothing)):
+        for name in names:
+            if hasattr(torch.accelerator, name):
+                yield torch.accelerator, name, ours
     for name in ("current_device_index", "current_device_idx"):
         yield torch.accelerator, name, functions.current_device
     for name in ("set_device_index", "set_device_idx"):
@@ -261,16 +285,22 @@ def device_replacements(session: Session, notice: Callable[[], None]) -> Iterato
     yield torch.accelerator, "current_accelerator", _name_accelerator
     for name in ("range_push", "range_pop", "mark"):
         yield torch.cuda.nvtx, name, _do_nothing
-    for name in ("CUDAGraph", "graph"):
-        yield torch.cuda, name, _Graph
-    yield torch.cuda, "make_graphed_callables", _refuse_graphs
-    yield torch.cuda, "is_current_stream_capturing", _is_never
     yield torch.backends.cuda, "is_built", functions.is_initialized
-    yield torch.backends.cudnn, "is_acceptable", _is_never
-    yield torch, "Generator", _Generator
-    yield torch.nn.DataParallel, "forward", _forward_one
-    if torch.distributed.is_available():
-        yield torch.distributed, "init_process_group", _refuse_groups(torch.distributed)
+
+
+def _types_in_use(session: Session, presence: Presence) -> tuple[type[Stream], type[Event]]:
+    """Return the types of streams and events: a script that makes one uses the device."""
+
+    class InUse:
+        def __init__(self, *_: object, **__: object) -> None:
+            presence.insist()
+            super().__init__()
+
+    clock = staticmethod(partial(_count_seconds, session))
+    return (
+        type("Stream", (InUse, Stream), {}),
+        type("Event", (InUse, Event), {"clock": clock}),
+    )
 
 
 def _do_nothing(*_: object, **__: object) -> None:
@@ -279,6 +309,16 @@ def _do_nothing(*_: object, **__: object) -> None:
 
 def _use_nothing(*_: object, **__: object) -> int:
     return 0
+
+
+def _is_asked_by(module: str) -> bool:
+    """Tell whether a module's code is what called a function of `_Functions`."""
+    if torch.compiler.is_dynamo_compiling():
+        return False
+    frame: FrameType | None = sys._getframe(2)
+    while frame is not None and frame.f_globals.get("__name__", "").startswith("onewafer."):
+        frame = frame.f_back
+    return frame is not None and frame.f_globals.get("__name__") == module
 
 
 def _is_never(*_: object) -> bool:
@@ -321,12 +361,18 @@ class _GeneratorType(type):
         return isinstance(instance, torch._C.Generator)
 
 
-class _Generator(metaclass=_GeneratorType):
-    """Makes random number generators; those for the device are the host's."""
+def _generator_type(presence: Presence) -> type:
+    class Generator(metaclass=_GeneratorType):
+        """Makes random number generators; those for the device are the host's."""
 
-    def __new__(cls, device: object = "cpu") -> Any:
-        wanted = torch.device(str(device))
-        return torch._C.Generator("cpu" if wanted.type == "cuda" else wanted)
+        def __new__(cls, device: object = "cpu") -> Any:
+            wanted = torch.device(str(device))
+            if wanted.type != "cuda":
+                return torch._C.Generator(wanted)
+            presence.insist()
+            return torch._C.Generator("cpu")
+
+    return Generator
 
 
 def _forward_one(parallel: torch.nn.DataParallel[Any], *inputs: object, **kwargs: object) -> object:

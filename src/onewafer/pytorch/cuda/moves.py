@@ -61,7 +61,7 @@ class Moves:
         yield torch.Tensor, "to", self._to()
         yield torch.Tensor, "cuda", self._cuda()
         yield torch.Tensor, "cpu", self._cpu()
-        yield torch.Tensor, "pin_memory", _pin_memory
+        yield torch.Tensor, "pin_memory", self._pin_memory()
         yield torch.Tensor, "data", property(_get_data, _set_data)
         yield torch.nn.Parameter, "__new__", staticmethod(_make_parameter())
         yield torch, "load", self._load(torch.load)
@@ -89,7 +89,8 @@ class Moves:
                 created = function(*args, **kwargs)
                 is_copy = function is _TENSOR and isinstance(args[0], OnDevice)
                 return mark(created) if is_copy else created
-            kwargs.pop("pin_memory", None)
+            if kwargs.pop("pin_memory", False):
+                self._notice()
             device = kwargs.get("device")
             if not self.means_device(device):
                 created = function(*args, **kwargs)
@@ -152,6 +153,15 @@ class Moves:
             return _move(tensor, lambda t: _BASE.to(t, memory_format=memory_format), to_device=True)
 
         return cuda
+
+    def _pin_memory(self) -> Function:
+        def pin_memory(tensor: torch.Tensor, device: object = None) -> torch.Tensor:
+            """Return the tensor: all memory is the host's."""
+            del device
+            self._notice()
+            return tensor
+
+        return pin_memory
 
     def _cpu(self) -> Function:
         original: Function = _BASE.cpu
@@ -228,12 +238,6 @@ def _move(
 
 def _on_host(created: object) -> object:
     return unmark(created) if isinstance(created, torch.Tensor) else created
-
-
-def _pin_memory(tensor: torch.Tensor, device: object = None) -> torch.Tensor:
-    """Return the tensor: all memory is the host's."""
-    del device
-    return tensor
 
 
 def _get_data(tensor: torch.Tensor) -> torch.Tensor:
