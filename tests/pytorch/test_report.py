@@ -7,7 +7,7 @@ from rich.console import Console
 from onewafer.graph import LayerPart
 from onewafer.mesh import Axis
 from onewafer.pytorch import Report, render, render_placement, to_json, write_json
-from onewafer.pytorch.executable import PeMemory
+from onewafer.pytorch.activity import PeMemory
 from onewafer.pytorch.ledger import Phase
 from onewafer.pytorch.placement import Candidate
 from onewafer.pytorch.report import (

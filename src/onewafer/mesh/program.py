@@ -51,7 +51,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from onewafer.graph import DataType, Graph
-    from onewafer.mesh.operations import MeshOperation
+    from onewafer.mesh.operations import DataDependence, MeshOperation
 
 
 class Axis(StrEnum):
@@ -268,6 +268,12 @@ class MeshProgram:
     """PEs of a section of the chains along an axis, 0: they have one phase (`chains`)."""
     heads: HeadSegments | None = None
     """Where PEs exchange scores with those of their head only; None: nowhere."""
+
+    @property
+    def depends_on(self) -> tuple[DataDependence, ...]:
+        """The values that the cycles of a launch depend on, in the order of the operations."""
+        found = (operation.depends_on for operation in self.operations)
+        return tuple(dict.fromkeys(values for values in found if values is not None))
 
     def size(self, axis: Axis) -> int:
         """Return the number of PEs along an axis."""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from onewafer.errors import HostError
 from onewafer.mesh.layout import pack, unpack
 from onewafer.mesh.memories import Memories
-from onewafer.mesh.program import Role
+from onewafer.mesh.program import Arena, Role
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -61,6 +61,14 @@ class MeshEvaluator:
             )
             for placement in program.with_role(Role.OUTPUT)
         }
+
+    def kept(self) -> NDArray[Any] | None:
+        """Return what every PE keeps from launch to launch, `[height, width, elements]`.
+
+        None: nothing.
+        """
+        elements = self._program.arena_elements.get(Arena.STATE, 0)
+        return self._memories.arena(Arena.STATE).copy() if elements else None
 
     def _write(self, placement: Placement, arrays: Arrays) -> None:
         program = self._program

@@ -7,7 +7,7 @@ host computes them).
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -17,9 +17,10 @@ from onewafer.graph import Evaluator
 from onewafer.host import NO_LIMITS, Device, RunLimits
 from onewafer.image import SectionKind
 from onewafer.mesh import Arena, Estimator, emit, footprint, numpy_dtype
+from onewafer.pytorch.activity import Activity, PeMemory
 from onewafer.pytorch.arrays import convert
 from onewafer.pytorch.options import Fidelity
-from onewafer.pytorch.sampling import PurposeSampler, Spent
+from onewafer.pytorch.sampling import PurposeSampler
 from onewafer.simulator import DEFAULT_ENGINE
 
 if TYPE_CHECKING:
@@ -30,67 +31,10 @@ if TYPE_CHECKING:
     from onewafer.arch import Architecture
     from onewafer.host import RunObserver
     from onewafer.image import TileProgram, WaferImage
-    from onewafer.mesh import EmittedPlacement, Launch, MeshProgram, Purpose
+    from onewafer.mesh import EmittedPlacement, Launch, MeshProgram
     from onewafer.simulator import Statistics
 
     Arrays = Mapping[str, NDArray[np.floating[Any]]]
-
-
-@dataclass(frozen=True, slots=True)
-class PeMemory:
-    """Bytes of SRAM on the fullest PE, and which PE that is."""
-
-    x: int | None
-    """None, as y: nothing was compiled, and the closed form is the same for all PEs."""
-    y: int | None
-    code_bytes: int
-    """Instructions and the memcpy runtime."""
-    weight_bytes: int
-    activation_bytes: int
-    """Inputs, results and outputs."""
-    cache_bytes: int
-    """Keys and values that stay from launch to launch."""
-    buffer_bytes: int
-    """Everything else: partial sums, schedule table, frames."""
-
-    @property
-    def total_bytes(self) -> int:
-        """All of it."""
-        return (
-            self.code_bytes
-            + self.weight_bytes
-            + self.activation_bytes
-            + self.cache_bytes
-            + self.buffer_bytes
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class Activity:
-    """What happened on the fabric, in counts that add up over launches."""
-
-    cycles: int = 0
-    wavelet_hops: int = 0
-    busy_pe_cycles: int = 0
-    """Main thread and data path cycles over all PEs, of each PE at most `cycles`."""
-    link_wavelets: int = 0
-    """Wavelets over links between PEs of the program."""
-    spent: Mapping[Purpose, Spent] = field(default_factory=dict["Purpose", "Spent"])
-    """What for, measured; empty if nobody looked."""
-
-    def __add__(self, other: Activity) -> Activity:
-        """Return the sum of both."""
-        purposes = dict.fromkeys((*self.spent, *other.spent))
-        return Activity(
-            self.cycles + other.cycles,
-            self.wavelet_hops + other.wavelet_hops,
-            self.busy_pe_cycles + other.busy_pe_cycles,
-            self.link_wavelets + other.link_wavelets,
-            {p: self.spent.get(p, _NOTHING) + other.spent.get(p, _NOTHING) for p in purposes},
-        )
-
-
-_NOTHING = Spent(0.0, 0.0)
 
 
 class Executor(Protocol):
@@ -364,6 +308,7 @@ def _section_bytes(tile: TileProgram, kind: SectionKind) -> int:
 def _difference(before: Statistics, after: Statistics, cycles: int) -> Activity:
     return Activity(
         cycles=cycles,
+        observed_cycles=cycles,
         wavelet_hops=int(after.wavelet_hops - before.wavelet_hops),
         busy_pe_cycles=int((after.busy_cycles - before.busy_cycles).sum()),
         link_wavelets=int(after.wavelet_hops - before.wavelet_hops),

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from onewafer.pytorch.executable import Activity
+from onewafer.pytorch.activity import Activity
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from onewafer.arch import Architecture
     from onewafer.errors import Refusal
     from onewafer.mesh import Launch, MeshProgram
-    from onewafer.pytorch.executable import PeMemory
+    from onewafer.pytorch.activity import PeMemory
     from onewafer.pytorch.options import WaferOptions
     from onewafer.pytorch.placement import Placed
 

@@ -24,8 +24,9 @@ if TYPE_CHECKING:
 
     from onewafer.graph import Graph
     from onewafer.host import RunObserver
+    from onewafer.pytorch.activity import Activity
     from onewafer.pytorch.capture import CapturedCall
-    from onewafer.pytorch.executable import Activity, Arrays, Executor
+    from onewafer.pytorch.executable import Arrays, Executor
     from onewafer.pytorch.finiteness import FinitenessCheck
     from onewafer.pytorch.ledger import ProgramRecord
 

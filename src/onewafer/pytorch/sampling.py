@@ -39,6 +39,10 @@ class Spent:
         """Return the sum of both."""
         return Spent(self.cycles + other.cycles, self.busy_cycles + other.busy_cycles)
 
+    def scaled(self, factor: float) -> Spent:
+        """Return both times a factor."""
+        return Spent(self.cycles * factor, self.busy_cycles * factor)
+
 
 class PurposeSampler:
     """Looks at which step of the schedule each PE is."""

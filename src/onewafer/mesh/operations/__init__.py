@@ -35,7 +35,7 @@ from onewafer.mesh.operations.norms import (
     SumRowSquares,
     SumSquares,
 )
-from onewafer.mesh.operations.operation import Conflicts, MeshOperation
+from onewafer.mesh.operations.operation import Conflicts, DataDependence, MeshOperation
 from onewafer.mesh.operations.products import MultiplyBlocks, ProductShape
 from onewafer.mesh.operations.selection import Claim, FindLargest, TakeFeatures, TakeIndex
 from onewafer.mesh.operations.tokens import LookUpPositions, LookUpTokens, Rotate, TakeRow
@@ -57,6 +57,7 @@ __all__ = [
     "Convert",
     "Convolve",
     "Copy",
+    "DataDependence",
     "Divide",
     "DivideGroups",
     "Factor",

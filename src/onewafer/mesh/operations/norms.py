@@ -12,7 +12,7 @@ import numpy as np
 from onewafer.mesh import functions, norms
 from onewafer.mesh.entry import Kind, float_words
 from onewafer.mesh.operations.dense import Split
-from onewafer.mesh.operations.operation import Classes, Conflicts, MeshOperation
+from onewafer.mesh.operations.operation import Classes, Conflicts, DataDependence, MeshOperation
 from onewafer.mesh.operations.sizes import CHUNK, block_entry
 from onewafer.mesh.program import Axis
 
@@ -196,6 +196,8 @@ class StoreNormalized(Split):
     sums of all products.
     """
 
+    depends_on = DataDependence.SPECIAL_VALUES
+
     groups: Groups
     """One, of all features of the operand."""
     epsilon: float
@@ -232,6 +234,7 @@ class Normalize(OverGroups):
     In f32, one rounding to the program's dtype; padding becomes 0.
     """
 
+    depends_on = DataDependence.SPECIAL_VALUES
     takes_short_way = True
 
     result: Block

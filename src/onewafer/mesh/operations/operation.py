@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
@@ -66,6 +67,17 @@ class Conflicts:
 NO_CONFLICTS = Conflicts(0, "fadds", 0)
 
 
+class DataDependence(StrEnum):
+    """Values that decide how many cycles an operation takes."""
+
+    TOKENS = "token look-up"
+    """Which PEs have the rows of a table that the tokens name."""
+    SELECTION = "selection"
+    """Which PEs have the elements that are found or taken."""
+    SPECIAL_VALUES = "special values of rsqrt"
+    """Whether a number is below 2⁻¹⁰⁰, infinite or NaN."""
+
+
 @dataclass(frozen=True)
 class MeshOperation(ABC):
     """One step of every PE: local work, or a collective along an axis.
@@ -76,6 +88,9 @@ class MeshOperation(ABC):
     """
 
     __slots__ = ()
+
+    depends_on: ClassVar[DataDependence | None] = None
+    """The values that its cycles depend on; None: launches of one shape are equally long."""
 
     @property
     @abstractmethod

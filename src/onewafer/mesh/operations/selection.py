@@ -9,7 +9,7 @@ import numpy as np
 
 from onewafer.mesh import selection
 from onewafer.mesh.entry import Kind
-from onewafer.mesh.operations.operation import MeshOperation
+from onewafer.mesh.operations.operation import DataDependence, MeshOperation
 from onewafer.mesh.operations.sizes import block_entry, block_sizes
 from onewafer.mesh.operations.tokens import axis_word
 
@@ -59,6 +59,8 @@ class _Step(MeshOperation):
     """A step for one element of each row."""
 
     __slots__ = ()
+
+    depends_on = DataDependence.SELECTION
 
     words: Block
     rows: Rows
@@ -205,6 +207,8 @@ class TakeFeatures(MeshOperation):
     As a linear operation does, it leaves on each PE a share of a result that is blocked over the
     other axis.
     """
+
+    depends_on = DataDependence.SELECTION
 
     result: Block
     """f32."""

@@ -9,7 +9,7 @@ import numpy as np
 
 from onewafer.mesh import attention
 from onewafer.mesh.entry import Kind
-from onewafer.mesh.operations.operation import Classes, MeshOperation
+from onewafer.mesh.operations.operation import Classes, DataDependence, MeshOperation
 from onewafer.mesh.operations.sizes import CHUNK, block_entry, block_sizes
 from onewafer.mesh.program import Axis
 
@@ -35,6 +35,8 @@ class LookUpTokens(MeshOperation):
 
     The table is that of a linear operation: its entries are columns, blocked over an axis.
     """
+
+    depends_on = DataDependence.TOKENS
 
     result: Block
     """f32."""

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections import Counter
 
     from onewafer.mesh import Launch, Purpose
-    from onewafer.pytorch.executable import Activity
+    from onewafer.pytorch.activity import Activity
     from onewafer.pytorch.ledger import PhaseRecord, ProgramRecord
 
 _MOST_ESTIMATES = 16

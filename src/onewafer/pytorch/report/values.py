@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from onewafer.graph import LayerPart
     from onewafer.mesh import Axis
-    from onewafer.pytorch.executable import PeMemory
+    from onewafer.pytorch.activity import PeMemory
     from onewafer.pytorch.ledger import Phase
     from onewafer.pytorch.placement import Candidate
 

@@ -1,0 +1,84 @@
+"""What a launch did and what a PE holds: the figures that executors give and reports add up."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from onewafer.pytorch.sampling import Spent
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from onewafer.mesh import Purpose
+
+
+@dataclass(frozen=True, slots=True)
+class PeMemory:
+    """Bytes of SRAM on the fullest PE, and which PE that is."""
+
+    x: int | None
+    """None, as y: nothing was compiled, and the closed form is the same for all PEs."""
+    y: int | None
+    code_bytes: int
+    """Instructions and the memcpy runtime."""
+    weight_bytes: int
+    activation_bytes: int
+    """Inputs, results and outputs."""
+    cache_bytes: int
+    """Keys and values that stay from launch to launch."""
+    buffer_bytes: int
+    """Everything else: partial sums, schedule table, frames."""
+
+    @property
+    def total_bytes(self) -> int:
+        """All of it."""
+        return (
+            self.code_bytes
+            + self.weight_bytes
+            + self.activation_bytes
+            + self.cache_bytes
+            + self.buffer_bytes
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Activity:
+    """What happened on the fabric, in counts that add up over launches."""
+
+    cycles: int = 0
+    observed_cycles: int = 0
+    """Those of launches whose other counts are known too: all but those in closed form."""
+    wavelet_hops: int = 0
+    busy_pe_cycles: int = 0
+    """Main thread and data path cycles over all PEs, of each PE at most `cycles`."""
+    link_wavelets: int = 0
+    """Wavelets over links between PEs of the program."""
+    spent: Mapping[Purpose, Spent] = field(default_factory=dict["Purpose", "Spent"])
+    """What for, measured; empty if nobody looked."""
+
+    def __add__(self, other: Activity) -> Activity:
+        """Return the sum of both."""
+        purposes = dict.fromkeys((*self.spent, *other.spent))
+        return Activity(
+            self.cycles + other.cycles,
+            self.observed_cycles + other.observed_cycles,
+            self.wavelet_hops + other.wavelet_hops,
+            self.busy_pe_cycles + other.busy_pe_cycles,
+            self.link_wavelets + other.link_wavelets,
+            {p: self.spent.get(p, _NOTHING) + other.spent.get(p, _NOTHING) for p in purposes},
+        )
+
+    def scaled(self, factor: float) -> Activity:
+        """Return the counts times a factor, rounded."""
+        return Activity(
+            round(self.cycles * factor),
+            round(self.observed_cycles * factor),
+            round(self.wavelet_hops * factor),
+            round(self.busy_pe_cycles * factor),
+            round(self.link_wavelets * factor),
+            {purpose: spent.scaled(factor) for purpose, spent in self.spent.items()},
+        )
+
+
+_NOTHING = Spent(0.0, 0.0)

@@ -1,0 +1,115 @@
+"""What launches of a program cost, from the few that were simulated.
+
+In: activities of simulated launches. Out: the activity of any launch. A launch shape is the program
+and the number of rows; where rows are those of a sequence, cycles also grow with the position. The
+first launch of a shape is simulated, and then one at each doubling of the position. All others take
+the closed form times the ratio, simulated to closed form, that is interpolated between the two
+simulated positions around it.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from onewafer.mesh import Estimator
+from onewafer.pytorch.activity import Activity
+
+if TYPE_CHECKING:
+    from onewafer.arch import Architecture
+    from onewafer.mesh import Launch, MeshProgram
+
+
+@dataclass(frozen=True, slots=True)
+class _Simulated:
+    """A simulated launch of a shape."""
+
+    end: int
+    """Positions behind its last row."""
+    ratio: float
+    """Simulated cycles over the closed form."""
+    activity: Activity
+
+
+@dataclass(slots=True)
+class LaunchTimes:
+    """The launches of one program: those that were simulated, and what the others take."""
+
+    program: MeshProgram
+    architecture: Architecture
+    _estimator: Estimator = field(init=False)
+    _closed_form: dict[Launch, int] = field(default_factory=dict["Launch", int])
+    _simulated: dict[int, list[_Simulated]] = field(default_factory=dict[int, list[_Simulated]])
+    """Rows → the simulated launches with so many, by position."""
+
+    def __post_init__(self) -> None:
+        """Prepare the closed form."""
+        self._estimator = Estimator(self.program, self.architecture)
+
+    def closed_form(self, launch: Launch | None) -> int:
+        """Return the cycles of a launch in closed form; None: one of all rows."""
+        where = launch or self.program.whole_launch()
+        if where not in self._closed_form:
+            self._closed_form[where] = self._estimator.estimate(launch).cycles
+        return self._closed_form[where]
+
+    def is_due(self, launch: Launch | None) -> bool:
+        """Tell whether a launch is the first of its shape, or the position has doubled since.
+
+        Positions are counted from 1 to that of the last row: a simulated launch that ends with the
+        nth position stands for those that end before position 2n.
+        """
+        rows, end = self._shape(launch)
+        return not any(
+            known.end <= end < max(2 * known.end, 1) for known in self._simulated.get(rows, ())
+        )
+
+    def add(self, launch: Launch | None, activity: Activity) -> None:
+        """Note what a simulated launch did."""
+        rows, end = self._shape(launch)
+        found = _Simulated(end, activity.cycles / self.closed_form(launch), activity)
+        known = self._simulated.setdefault(rows, [])
+        known.append(found)
+        known.sort(key=lambda simulated: simulated.end)
+
+    def has_shape(self, launch: Launch | None) -> bool:
+        """Tell whether any launch of the same shape was simulated."""
+        return self._shape(launch)[0] in self._simulated
+
+    def expect(self, launch: Launch | None) -> int:
+        """Return the cycles of a launch, as well as they are known by now."""
+        return self.activity(launch).cycles
+
+    def activity(self, launch: Launch | None) -> Activity:
+        """Return what a launch did; only its cycles, in closed form, if its shape is unknown."""
+        rows, end = self._shape(launch)
+        closed_form = self.closed_form(launch)
+        if rows not in self._simulated:
+            return Activity(cycles=closed_form)
+        around = _around(self._simulated[rows], end)
+        cycles = closed_form * sum(weight * known.ratio for weight, known in around)
+        parts = (
+            known.activity.scaled(weight * cycles / known.activity.cycles)
+            for weight, known in around
+        )
+        return sum(parts, start=Activity())
+
+    def ratios(self) -> tuple[float, ...]:
+        """Return the ratios of all simulated launches."""
+        return tuple(known.ratio for shape in self._simulated.values() for known in shape)
+
+    def _shape(self, launch: Launch | None) -> tuple[int, int]:
+        """Return the rows of a launch and the position of its last row, counted from 1."""
+        where = launch or self.program.whole_launch()
+        return where.num_rows, where.start + where.num_rows
+
+
+def _around(known: list[_Simulated], end: int) -> tuple[tuple[float, _Simulated], ...]:
+    """Return the simulated launches at both sides of a position, with their weights."""
+    at = bisect_right(known, end, key=lambda simulated: simulated.end)
+    if at in (0, len(known)):
+        return ((1.0, known[min(at, len(known) - 1)]),)
+    low, high = known[at - 1 : at + 1]
+    share = (end - low.end) / (high.end - low.end)
+    return (1 - share, low), (share, high)
