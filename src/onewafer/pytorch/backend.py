@@ -10,14 +10,15 @@ from __future__ import annotations
 import atexit
 import sys
 import warnings
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
+from weakref import WeakKeyDictionary
 
 import torch
 from rich.console import Console
 
 from onewafer.errors import ConfigurationError, UnsupportedOperationError
+from onewafer.pytorch.blocks import OpenBlocks
 from onewafer.pytorch.cuda import unmarked
 from onewafer.pytorch.guarded import CapturedGraph
 from onewafer.pytorch.intercept import needs_gradient
@@ -26,30 +27,12 @@ from onewafer.pytorch.report import build_report, render, write_json
 from onewafer.pytorch.session import Session
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
+    from contextlib import AbstractContextManager
 
 
 class HostFallbackWarning(UserWarning):
     """A compiled graph runs on the host because the wafer has no form of it."""
-
-
-class _Sessions:
-    """A session and its siblings with other options; all write to one ledger."""
-
-    def __init__(self, first: Session) -> None:
-        self.first = first
-        self._by_options = {first.options: first}
-
-    def get(self, options: Mapping[str, object]) -> Session:
-        """Return the session for the first one's options with some of them replaced."""
-        wanted = options_from_mapping(options, base=self.first.options)
-        if wanted not in self._by_options:
-            first = self.first
-            sibling = Session(
-                wanted, ledger=first.ledger, observer=first.observer, limits=first.limits
-            )
-            self._by_options[wanted] = sibling
-        return self._by_options[wanted]
 
 
 class _Registry:
@@ -60,21 +43,21 @@ class _Registry:
     """
 
     def __init__(self) -> None:
-        self.running: _Sessions | None = None
-        """Those of `onewafer run`, which reports them itself."""
-        self._own: _Sessions | None = None
+        self.served = OpenBlocks[Session]()
+        """Those of `onewafer run` and of `with` blocks, which report them themselves."""
+        self._own: Session | None = None
         self._json_files: set[Path] = set()
         self._prints = False
 
     def session(self, options: Mapping[str, object]) -> Session:
-        """Return the session for the options of one `torch.compile`."""
-        wafer = {name: value for name, value in options.items() if name not in ("report", "json")}
-        if self.running is not None:
-            return self.running.get(wafer)
+        """Return the session for a call now of what was compiled with some options."""
+        served = self.served.current
+        if served is not None:
+            return _with_options(served, options)
         if self._own is None:
-            self._own = _Sessions(Session(WaferOptions()))
+            self._own = Session(WaferOptions())
             atexit.register(self._report)
-        session = self._own.get(wafer)
+        session = _with_options(self._own, options)
         match options.get("report", True):
             case bool(prints):
                 self._prints |= prints
@@ -91,9 +74,9 @@ class _Registry:
         return session
 
     def _report(self) -> None:
-        if self._own is None or not self._own.first.ledger.num_calls:
+        if self._own is None or not self._own.ledger.num_calls:
             return
-        report = build_report(self._own.first.ledger)
+        report = build_report(self._own.ledger)
         for path in sorted(self._json_files):
             write_json(report, path)
         if self._prints:
@@ -103,14 +86,15 @@ class _Registry:
 _REGISTRY = _Registry()
 
 
-@contextmanager
-def serve_backend(session: Session) -> Generator[None]:
-    """Let `torch.compile(…, backend="onewafer")` work and report in a session."""
-    _REGISTRY.running = _Sessions(session)
-    try:
-        yield
-    finally:
-        _REGISTRY.running = None
+def _with_options(session: Session, options: Mapping[str, object]) -> Session:
+    """Return the session for the options of one `torch.compile`."""
+    wafer = {name: value for name, value in options.items() if name not in ("report", "json")}
+    return session.with_options(options_from_mapping(wafer, base=session.options))
+
+
+def serve_backend(session: Session) -> AbstractContextManager[None]:
+    """Let calls of what `torch.compile(…, backend="onewafer")` made run and report in a session."""
+    return _REGISTRY.served.open(session)
 
 
 def onewafer(
@@ -128,17 +112,21 @@ def onewafer(
     del example_inputs  # the shapes of the call decide
     if mode is not None:
         raise ConfigurationError(f"backend 'onewafer' has no mode {mode!r}; use options={{…}}")
-    session = _REGISTRY.session(options or {})
-
-    graph = CapturedGraph(graph_module, session.options.dtype)
+    chosen = options or {}
+    _REGISTRY.session(chosen)  # refuses wrong ones now
+    graphs: WeakKeyDictionary[Session, CapturedGraph] = WeakKeyDictionary()
 
     def run(*args: object) -> object:
+        # Dynamo keeps what it compiled, and may call it when another wafer has its turn.
+        session = _REGISTRY.session(chosen)
+        if session not in graphs:
+            graphs[session] = CapturedGraph(graph_module, session.options.dtype)
         if needs_gradient(graph_module, args, {}):
             session.count_gradient_call(graph_module)
             return graph_module.forward(*args)
         try:
             plain = (unmarked(arg) if isinstance(arg, torch.Tensor) else arg for arg in args)
-            return session.call_graph(graph, tuple(plain))
+            return session.call_graph(graphs[session], tuple(plain))
         except UnsupportedOperationError as error:
             session.count_fallback(graph_module, error.refusal)
             message = f"backend 'onewafer' runs a graph on the host: {error}"

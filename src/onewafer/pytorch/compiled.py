@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import functools
 import weakref
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import torch
 
+from onewafer.pytorch.blocks import Replacement
+
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator
+    from collections.abc import Callable
+    from contextlib import AbstractContextManager
 
 torch_compile: Callable[..., Any] = vars(torch)["compile"]  # partly typed
 """PyTorch's own; a script that runs sees another."""
@@ -22,21 +24,21 @@ compiled_for_wafer: weakref.WeakSet[torch.nn.Module] = weakref.WeakSet()
 """Modules that `torch.compile` returned while a script ran; what they wrap runs in their place."""
 
 
-@contextmanager
-def compile_for_wafer() -> Generator[None]:
+def compile_for_wafer() -> AbstractContextManager[object]:
     """Let `torch.compile` leave the work to the wafer, unless it is asked for our backend."""
+    return _COMPILE.in_place()
 
-    @functools.wraps(torch_compile)
+
+def _replace_compile(original: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(original)
     def compile_(model: Any = None, **options: Any) -> Any:  # noqa: ANN401  # as in torch
+        if not _COMPILE.is_needed:
+            return original(model, **options)
         if model is None:
             return functools.partial(compile_, **options)
         return _compile(model, options)
 
-    torch.compile = compile_  # pyright: ignore[reportAttributeAccessIssue]  # an overload
-    try:
-        yield
-    finally:
-        torch.compile = torch_compile
+    return compile_
 
 
 def _compile(model: Any, options: dict[str, Any]) -> Any:  # noqa: ANN401  # as in torch
@@ -47,3 +49,6 @@ def _compile(model: Any, options: dict[str, Any]) -> Any:  # noqa: ANN401  # as 
     compiled = torch_compile(model, backend="eager")
     compiled_for_wafer.add(compiled)
     return compiled
+
+
+_COMPILE = Replacement(torch, "compile", _replace_compile)

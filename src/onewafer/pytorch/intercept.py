@@ -22,6 +22,7 @@ from torch._dynamo import OptimizedModule
 from torch.utils import _pytree as pytree
 
 from onewafer.errors import Refusal, UnsupportedOperationError
+from onewafer.pytorch.blocks import OpenBlocks, Replacement
 from onewafer.pytorch.capture import SurroundingsError
 from onewafer.pytorch.compiled import compiled_for_wafer
 from onewafer.pytorch.cuda import call_plain
@@ -45,34 +46,35 @@ class _Nesting(threading.local):
 
 @contextmanager
 def intercept_calls(session: Session) -> Generator[None]:
-    """Send eligible module calls to a session; restore `nn.Module.__call__` whatever happens."""
-    original: Callable[..., object] = torch.nn.Module.__call__
-    nesting = _Nesting()
-    router = _Router(session, original, nesting)
-    process_id = os.getpid()
+    """Send eligible module calls to a session while the block is open.
 
+    Blocks may be nested, and several threads may open some: `OpenBlocks` says which one counts.
+    """
+    with (
+        _CALL.in_place() as original,
+        _ROUTERS.open(_Router(session, original, _Nesting(), os.getpid())),
+    ):
+        yield
+
+
+def _replace_call(original: Callable[..., object]) -> Callable[..., object]:
     def call(module: torch.nn.Module, *args: object, **kwargs: object) -> object:
-        # Tracers must see PyTorch's own call; a forked worker has no session to report to.
+        # Tracers must see PyTorch's own call.
         is_traced = (
             torch.compiler.is_compiling() or torch.jit.is_tracing()  # pyright: ignore[reportPrivateImportUsage]  # documented
         )
         is_traced &= not is_another_thread_tracing()
-        is_inner = nesting.is_inside or session.is_on_host
-        if is_traced or is_inner or os.getpid() != process_id:
+        router = None if is_traced else _ROUTERS.current
+        if router is None or not router.is_offered(module, args, kwargs):
             return original(module, *args, **kwargs)
-        if nesting.whole is not None and not is_worth_offering(module, args, kwargs):
-            return original(module, *args, **kwargs)  # what it calls may be
+        nesting = router.nesting
         nesting.is_inside = True
         try:
             return router.route(module, args, kwargs)
         finally:
             nesting.is_inside = False
 
-    torch.nn.Module.__call__ = call
-    try:
-        yield
-    finally:
-        torch.nn.Module.__call__ = original
+    return call
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +85,19 @@ class _Router:
     original: Callable[..., object]
     """`nn.Module.__call__` as it was."""
     nesting: _Nesting
+    process_id: int
+
+    def is_offered(
+        self, module: torch.nn.Module, args: tuple[object, ...], kwargs: dict[str, object]
+    ) -> bool:
+        """Tell whether a call is not inside another one, or may be one of a part.
+
+        A forked worker has no session to report to.
+        """
+        nesting = self.nesting
+        if nesting.is_inside or self.session.is_on_host or os.getpid() != self.process_id:
+            return False
+        return nesting.whole is None or is_worth_offering(module, args, kwargs)
 
     def route(
         self, module: torch.nn.Module, args: tuple[object, ...], kwargs: dict[str, object]
@@ -138,3 +153,7 @@ def needs_gradient(
     leaves = pytree.tree_leaves((args, kwargs))
     tensors = [leaf for leaf in leaves if isinstance(leaf, torch.Tensor)]
     return any(tensor.requires_grad for tensor in (*module.parameters(), *tensors))
+
+
+_ROUTERS = OpenBlocks["_Router"]()
+_CALL = Replacement(torch.nn.Module, "__call__", _replace_call)

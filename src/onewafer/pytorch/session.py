@@ -111,9 +111,22 @@ class Session:
         self._generation = Generation(
             self._load_sequence, self._calls_on_host, SequenceOptions(dtype=options.dtype)
         )
+        self._siblings: dict[WaferOptions, Session] = {}
         self._unsaid: list[str] = []
         """Warnings that are due when the call has its result."""
         self._lock = threading.RLock()
+
+    def with_options(self, options: WaferOptions) -> Session:
+        """Return the session for calls with other options; what it does is in the same ledger."""
+        if options == self.options:
+            return self
+        with self._lock:
+            if options not in self._siblings:
+                sibling = Session(
+                    options, ledger=self.ledger, observer=self.observer, limits=self.limits
+                )
+                self._siblings[options] = sibling
+            return self._siblings[options]
 
     def count_gradient_call(self, module: torch.nn.Module) -> None:
         """Note a call that ran on the host because its result needs a gradient."""

@@ -1,0 +1,88 @@
+"""`with` blocks that change what PyTorch does: nested, in several threads, closed in any order.
+
+PyTorch has one `nn.Module.__call__` and one `torch.compile` for the whole process, so what blocks
+put in their place belongs to the process too. It stays until the last block is closed.
+"""
+
+from __future__ import annotations
+
+import threading
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator
+
+    Function = Callable[..., Any]
+
+_Value = TypeVar("_Value")
+
+
+class OpenBlocks(Generic[_Value]):
+    """The values of the blocks that are open.
+
+    A thread sees the value of the innermost block that it opened. A thread without a block of its
+    own, such as a worker that a script starts, sees the innermost of all.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._open: tuple[tuple[int, _Value], ...] = ()
+        """The thread and the value of each block, replaced as a whole: readers need no lock."""
+
+    @property
+    def current(self) -> _Value | None:
+        """The value that counts in this thread; None if no block is open."""
+        blocks, thread = self._open, threading.get_ident()
+        own = (value for opener, value in reversed(blocks) if opener == thread)
+        return next(own, blocks[-1][1] if blocks else None)
+
+    @contextmanager
+    def open(self, value: _Value) -> Generator[None]:
+        """Open a block that stands for a value."""
+        block = threading.get_ident(), value
+        with self._lock:
+            self._open = (*self._open, block)
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._open = tuple(other for other in self._open if other is not block)
+
+
+class Replacement:
+    """An attribute of PyTorch that has another value while a block needs it."""
+
+    def __init__(self, owner: object, name: str, make: Callable[[Function], Function]) -> None:
+        """`make` gets the original and returns what takes its place."""
+        self._owner, self._name, self._make = owner, name, make
+        self._lock = threading.Lock()
+        self._num_blocks = 0
+        self._original = self._ours = vars(owner)[name]
+
+    @property
+    def is_needed(self) -> bool:
+        """Whether a block is open that needs it."""
+        return self._num_blocks > 0
+
+    @contextmanager
+    def in_place(self) -> Generator[Function]:
+        """Keep the replacement in place inside the block, which gets the original.
+
+        If someone else has replaced it since, theirs stays, and calls ours for ever: ours must act
+        as the original does while no block is open.
+        """
+        with self._lock:
+            if not self._num_blocks:
+                self._original = vars(self._owner)[self._name]
+                self._ours = self._make(self._original)
+                setattr(self._owner, self._name, self._ours)
+            self._num_blocks += 1
+            original = self._original
+        try:
+            yield original
+        finally:
+            with self._lock:
+                self._num_blocks -= 1
+                if not self._num_blocks and vars(self._owner)[self._name] is self._ours:
+                    setattr(self._owner, self._name, self._original)
