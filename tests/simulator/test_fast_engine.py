@@ -1,12 +1,10 @@
 """What is special about the fast engine: its scalars, its machine code and where that is kept."""
 
-import ast
 import os
 import runpy
 import shutil
 import subprocess
 import sys
-from importlib.util import find_spec
 from pathlib import Path
 
 import numba
@@ -119,22 +117,6 @@ def copy_package(folder):
     return folder / "onewafer"
 
 
-def test_kernel_folder_depends_on_every_source(monkeypatch, tmp_path):
-    """One constant in one source, and the machine code of before is out of sight."""
-    paths = compilation.source_files()
-    assert {p.name for p in paths} >= {"loop.py", "fields.py", "floating.py", "instruction.py"}
-    before = compilation.kernel_folder()
-    copies = [tmp_path / f"{i} {path.name}" for i, path in enumerate(paths)]
-    for path, copy in zip(paths, copies, strict=True):
-        shutil.copy(path, copy)
-    monkeypatch.setattr(compilation, "source_files", lambda: copies)
-    seen = {before, compilation.kernel_folder()}
-    for copy in copies:
-        copy.write_text(copy.read_text(encoding="utf-8") + "\n", encoding="utf-8")
-        seen.add(compilation.kernel_folder())
-    assert len(seen) == len(copies) + 2
-
-
 def test_installations_of_the_same_sources_share_machine_code(tmp_path):
     """Another virtual environment does not compile again, whenever its files were written."""
     hits = []
@@ -148,24 +130,6 @@ def test_installations_of_the_same_sources_share_machine_code(tmp_path):
         assert function(21) == 42
         hits.append(sum(function.stats.cache_hits.values()))
     assert hits == [0, 1]
-
-
-def test_sources_are_all_that_kernels_import():
-    """What a module with kernels imports may end up in the machine code as a constant."""
-    known = {path.resolve() for path in compilation.source_files()}
-    marker = "onewafer.simulator.fast.compilation"
-    num_seen = 0
-    for path in (PACKAGE / "simulator" / "fast").glob("*.py"):
-        tree = ast.parse(path.read_text(encoding="utf-8"))
-        imports = {n.module for n in tree.body if isinstance(n, ast.ImportFrom)}
-        if marker not in imports:
-            continue
-        for name in imports:
-            spec = find_spec(name) if name.startswith("onewafer") else None
-            if spec is not None:
-                assert Path(spec.origin).resolve() in known, f"{path.name} imports {name}"
-                num_seen += 1
-    assert num_seen > len(known) // 2
 
 
 @pytest.mark.slow
