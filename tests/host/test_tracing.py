@@ -10,7 +10,7 @@ import pytest
 from onewafer.arch import load_architecture
 from onewafer.errors import ConfigurationError, DeadlockError, TraceError
 from onewafer.host import Device, RunLimits, convert_trace
-from onewafer.host.print_log import PrintLog
+from onewafer.host.print_log import LogFile, PrintLog
 from onewafer.host.tracing import needed_detail
 from onewafer.image import DsdOperation, ScalarType, make_image
 from onewafer.trace import Detail
@@ -246,7 +246,7 @@ def test_a_sim_log_has_what_the_program_prints(tmp_path):
 """
     image = compile_pe(body, 'const prt = @import_module("<simprint>");')
     path = tmp_path / "sim.log"
-    log = PrintLog(image, path)  # writes first, what the trace then has too
+    log = PrintLog(image, LogFile(path))  # writes first, what the trace then has too
     limits = RunLimits(log=log)
     device = Device(image, WSE2, engine="reference", limits=limits, trace_files=[path])
     device.load()

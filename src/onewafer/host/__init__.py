@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from onewafer.host.bindir import find_folder
 from onewafer.host.debug_trace import DebugUtil
 from onewafer.host.device import Device, LaunchReport
 from onewafer.host.exports import suggest
 from onewafer.host.host_buffer import MemcpyDataType, MemcpyOrder
 from onewafer.host.interruption import Interruption
 from onewafer.host.keyword_names import also_named
+from onewafer.host.print_log import PrintLog, prints
 from onewafer.host.progress_display import WarningsOnly, choose_observer, describe_progress
 from onewafer.host.run_limits import NO_LIMITS, RunLimits, Sampler
 from onewafer.host.run_progress import RunObserver, RunProgress
@@ -39,6 +41,7 @@ __all__ = [
     "LaunchReport",
     "MemcpyDataType",
     "MemcpyOrder",
+    "PrintLog",
     "RunLimits",
     "RunObserver",
     "RunProgress",
@@ -56,6 +59,7 @@ __all__ = [
     "choose_observer",
     "convert_trace",
     "describe_progress",
+    "find_folder",
     "float_to_hex",
     "get_platform",
     "get_simulator",
@@ -64,6 +68,7 @@ __all__ = [
     "load_stream_ports",
     "make_u48",
     "memcpy_view",
+    "prints",
     "save_stream_ports",
     "sub_ts",
     "suggest",

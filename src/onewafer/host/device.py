@@ -287,7 +287,7 @@ class Device:
         Raises:
             HostError: unknown or read-only symbol, wrong dtype or shape, no room.
         """
-        dtype = self._dtype_of(symbol)
+        dtype = self.dtype_of(symbol)
         if array.dtype.newbyteorder("=") != dtype:
             raise HostError(
                 f"{symbol!r} holds {dtype.name}, the array {array.dtype.name}: "
@@ -334,19 +334,38 @@ class Device:
         Raises:
             HostError: unknown symbol, bad rectangle, or more elements than the variable has.
         """
-        return self._read(symbol, num_elements, self._dtype_of(symbol), rectangle, strict=True)
+        return self._read(symbol, num_elements, self.dtype_of(symbol), rectangle, strict=True)
 
-    def read_whole(self, symbol: str) -> NDArray[Any]:
+    def read_whole(self, symbol: str, rectangle: Rectangle | None = None) -> NDArray[Any]:
         """Return all elements that a variable has on every PE, `[height, width, num_elements]`.
 
         Raises:
-            HostError: unknown symbol, or a PE does not export it.
+            HostError: unknown symbol, bad rectangle, or a PE does not export it.
+        """
+        return self.read(symbol, self.count_elements(symbol, rectangle), rectangle)
+
+    def count_elements(self, symbol: str, rectangle: Rectangle | None = None) -> int:
+        """Return how many elements a variable has on every PE of a rectangle.
+
+        Raises:
+            HostError: unknown symbol, bad rectangle, or a PE does not export it.
         """
         machine = self._running(f"read {symbol!r}")
-        dtype = self._dtype_of(symbol)
+        target, dtype = self._rectangle(rectangle), self.dtype_of(symbol)
         self._rest(machine)
-        room = self._exports.place(symbol, self.rectangle, machine.memory).room
-        return self.read(symbol, int(room.min()) // dtype.itemsize)
+        room = self._exports.place(symbol, target, machine.memory).room
+        return int(room.min()) // dtype.itemsize
+
+    def dtype_of(self, symbol: str) -> np.dtype[Any]:
+        """Return the element type of a variable.
+
+        Raises:
+            HostError: unknown symbol, or it has no element type.
+        """
+        element = self._exports.variable(symbol).element
+        if element is None:
+            raise HostError(f"{symbol!r} has no element type, so the host cannot copy it")
+        return to_dtype(element)
 
     def read_raw(
         self,
@@ -558,12 +577,6 @@ class Device:
         if self._phase is not _Phase.LOADED:
             raise HostError(f"cannot {action}: the device is {self._phase.value}")
         return self.machine
-
-    def _dtype_of(self, symbol: str) -> np.dtype[Any]:
-        element = self._exports.variable(symbol).element
-        if element is None:
-            raise HostError(f"{symbol!r} has no element type, so the host cannot copy it")
-        return to_dtype(element)
 
     def _rectangle(self, rectangle: Rectangle | None) -> Rectangle:
         whole = self.rectangle

@@ -52,15 +52,38 @@ class PrintedLines:
         return format_word(event.value, form, kind)
 
 
+class LogFile:
+    """A text file that is begun anew by the first text that is written to it."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._is_begun = False
+
+    def __call__(self, text: str) -> None:
+        """Write a text.
+
+        Raises:
+            HostError: the file cannot be written.
+        """
+        try:
+            with self._path.open("a" if self._is_begun else "w", encoding="utf-8") as file:
+                file.write(text)
+        except OSError as error:
+            raise HostError(
+                f"cannot write what the program prints to {self._path}: {error.strerror or error}"
+            ) from None
+        self._is_begun = True
+
+
 class PrintLog:
     """Takes the events of a machine and writes `@cycle text`, a line for each line of a PE.
 
-    The cycle is that of the newline. The file is begun anew by the first line.
+    The cycle is that of the newline.
     """
 
-    def __init__(self, image: WaferImage, path: Path) -> None:
-        self._path = path
-        self._is_begun = False
+    def __init__(self, image: WaferImage, write: Callable[[str], object]) -> None:
+        """Take what writes texts of whole lines: a `LogFile`, `sys.stdout.write`."""
+        self._write_text = write
         self._events: list[Event] = []
         self._lines = PrintedLines(
             lambda x, y: image.programs[int(image.program_of_pe[y, x])].messages
@@ -72,36 +95,20 @@ class PrintLog:
             self._events.append(event)
 
     def flush(self) -> None:
-        """Write the lines of the events so far; none of an earlier cycle may follow.
-
-        Raises:
-            HostError: the file cannot be written.
-        """
+        """Write the lines of the events so far; none of an earlier cycle may follow."""
         ordered = sorted(self._events, key=lambda event: (event.cycle, event.y, event.x))
         self._write(line for event in ordered for line in self._lines.add(event))
         self._events.clear()
 
     def finish(self, cycle: int) -> None:
-        """Write what has no newline at its end, as a line of `cycle`.
-
-        Raises:
-            HostError: the file cannot be written.
-        """
+        """Write what has no newline at its end, as a line of `cycle`."""
         self.flush()
         self._write(self._lines.rest(cycle))
 
     def _write(self, lines: Iterable[tuple[int, str]]) -> None:
         text = "".join(f"@{cycle} {line}\n" for cycle, line in lines)
-        if not text:
-            return
-        try:
-            with self._path.open("a" if self._is_begun else "w", encoding="utf-8") as file:
-                file.write(text)
-        except OSError as error:
-            raise HostError(
-                f"cannot write what the program prints to {self._path}: {error.strerror or error}"
-            ) from None
-        self._is_begun = True
+        if text:
+            self._write_text(text)
 
 
 def format_word(word: int, form: PrintForm, kind: ScalarType) -> str:

@@ -29,7 +29,7 @@ from onewafer.host.host_buffer import BufferFormat, MemcpyDataType, MemcpyOrder,
 from onewafer.host.keyword_names import also_named
 from onewafer.host.narrow_shifts import warn_of_narrow_shifts
 from onewafer.host.print_log import FILE_NAME as LOG_NAME
-from onewafer.host.print_log import PrintLog, prints
+from onewafer.host.print_log import LogFile, PrintLog, prints
 from onewafer.host.run_limits import RunLimits
 from onewafer.host.run_review import checking_of
 from onewafer.host.scalars import numpy_type
@@ -115,7 +115,7 @@ class SdkRuntime:
         settings = Settings.from_environment()
         limits = RunLimits.from_settings(settings)
         if prints(self._image):
-            limits = replace(limits, log=PrintLog(self._image, Path(LOG_NAME)))
+            limits = replace(limits, log=PrintLog(self._image, LogFile(Path(LOG_NAME))))
         self._device = Device(
             self._image,
             self._architecture,

@@ -9,7 +9,7 @@ import pytest
 
 from onewafer.errors import CompileError, HostError, SimulationError
 from onewafer.host import NO_LIMITS
-from onewafer.host.print_log import PrintLog
+from onewafer.host.print_log import LogFile, PrintLog
 from onewafer.image import ScalarType
 from tests.csl.library.one_pe import compile_pe, device_of
 
@@ -23,7 +23,7 @@ const place = @import_module("<layout>");
 def printed(path, body, *, engine="reference", width=1, declarations="", half=ScalarType.F16):
     """Run `body` and return the lines of the log."""
     image = compile_pe(body, IMPORTS + declarations, width=width, half=half)
-    limits = replace(NO_LIMITS, log=PrintLog(image, path / "sim.log"))
+    limits = replace(NO_LIMITS, log=PrintLog(image, LogFile(path / "sim.log")))
     device = device_of(image, engine=engine, limits=limits)
     device.launch("run")
     device.stop()
