@@ -7,36 +7,38 @@ only once everything is known to be right, and never over something that is not 
 from __future__ import annotations
 
 import argparse
-import json
-import os
-import shutil
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn, TypeVar
 
 from onewafer import __version__
-from onewafer.arch import architecture_names, load_architecture
+from onewafer.api import (
+    HALF_FORMATS,
+    PARAMETERS_FILE,
+    check_folder,
+    csl_options,
+    parameters_to_json,
+    write_folder,
+)
+from onewafer.arch import architecture_names
 from onewafer.cli.process import describe, run_command_line
-from onewafer.csl.driver import CompileOptions, DiskFiles, Stage, run_stages
+from onewafer.csl.driver import DiskFiles, Stage, run_stages
 from onewafer.csl.sema import MAX_CALL_DEPTH, explain_instances
 from onewafer.diagnostics import DiagnosticSink, render, to_json
 from onewafer.errors import ConfigurationError, InternalError, OnewaferError
-from onewafer.image import ScalarType, route_table, save
-from onewafer.settings import Settings
+from onewafer.image import route_table
 from onewafer.units import format_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from onewafer.csl import CompileOptions
     from onewafer.image import WaferImage
 
 DEFAULT_ARCHITECTURE = "wse2"
 """As in the SDK. Everything else of onewafer, which begins with PyTorch, has `wse3`."""
 DEFAULT_OUTPUT = "out"
-PARAMETERS_FILE = "out.json"
-IMAGE_FILE = "image.json"
-"""The file by which a folder is known to be an output of ours."""
 EXIT_COMPILE_ERROR = 1
 MAX_CHANNELS = 16
 _Bound = TypeVar("_Bound", str, int)
@@ -130,7 +132,7 @@ def _parser() -> argparse.ArgumentParser:
     add(
         "--fp16-format",
         type=_half_format,
-        default=ScalarType.F16,
+        default="f16",
         metavar="FORMAT",
         help="the 16-bit float that the program computes with: f16 (the default), bf16 or cb16",
     )
@@ -219,17 +221,14 @@ def _add_report_options(add: Callable[..., object]) -> None:
     add("--json-diagnostics", action="store_true", help="print findings as JSON on stderr")
 
 
-def _half_format(text: str) -> ScalarType:
-    if text not in _HALVES:
-        names = ", ".join(_HALVES)
+def _half_format(text: str) -> str:
+    if text not in HALF_FORMATS:
+        names = ", ".join(HALF_FORMATS)
         raise argparse.ArgumentTypeError(f"`{text}` is no format of 16-bit floats: write {names}")
-    return _HALVES[text]
+    return text
 
 
-_HALVES = {t.name.lower(): t for t in ScalarType if t.is_half}
-
-
-_OUTPUT_JSON = "--output-json"
+_OUTPUT, _OUTPUT_JSON = "-o ", "--output-json"
 
 
 def _with_explicit_paths(arguments: Sequence[str]) -> list[str]:
@@ -304,36 +303,26 @@ def _merge(option: str, lists: list[dict[str, _Bound]]) -> dict[str, _Bound]:
 
 
 def _compile_options(arguments: argparse.Namespace) -> CompileOptions:
-    width, height = arguments.fabric_dims or (None, None)
-    x, y = arguments.fabric_offsets or (None, None)
-    optional = {
-        "offset_x": x,
-        "offset_y": y,
-        "max_steps": arguments.max_comptime_steps,
-        "max_unrolled": arguments.max_inlined_iterations,
-        "half": arguments.fp16_format,
-        "max_call_depth": arguments.comptime_func_depth_limit,
-    }
-    for path in arguments.import_path:
-        if not Path(path).is_dir():
-            raise ConfigurationError(f"--import-path={path}: there is no such folder")
-    environment = tuple(map(str, Settings.from_environment().csl_import_path))
-    return CompileOptions(
-        entry=arguments.file,
-        architecture=load_architecture(arguments.arch or DEFAULT_ARCHITECTURE),
+    return csl_options(
+        arguments.file,
+        arch=arguments.arch or DEFAULT_ARCHITECTURE,
         params=_merge("--params", arguments.params),
         colors=_merge("--colors", arguments.colors),
-        fabric_width=width,
-        fabric_height=height,
-        uses_memcpy=arguments.memcpy,
-        import_paths=(*arguments.import_path, *environment),
-        width_west_buffer=arguments.width_west_buf,
-        width_east_buffer=arguments.width_east_buf,
+        fabric_dims=arguments.fabric_dims,
+        fabric_offsets=arguments.fabric_offsets,
+        memcpy=arguments.memcpy,
+        import_path=arguments.import_path,
+        import_path_option="--import-path=",
+        fp16_format=arguments.fp16_format,
+        warnings_as_errors=arguments.warnings_as_errors,
+        width_west_buf=arguments.width_west_buf,
+        width_east_buf=arguments.width_east_buf,
         section_addresses=_merge(
             "--link-section-start-address-bytes", arguments.link_section_start_address_bytes
         ),
-        warnings_are_errors=arguments.warnings_as_errors,
-        **{name: value for name, value in optional.items() if value is not None},
+        max_comptime_steps=arguments.max_comptime_steps,
+        max_inlined_iterations=arguments.max_inlined_iterations,
+        comptime_func_depth_limit=arguments.comptime_func_depth_limit,
     )
 
 
@@ -369,9 +358,9 @@ def _compile(arguments: argparse.Namespace) -> int:
         return 0
     if arguments.out_routes:
         print(route_table(compilation.image), end="")
-    _write_output(compilation.image, folder)
+    write_folder(compilation.image, folder, _OUTPUT)
     if json_path is not None:
-        json_path.write_text(_parameters(compilation.image), encoding="utf-8")
+        json_path.write_text(parameters_to_json(compilation.image), encoding="utf-8")
     print(_summary(compilation.image, options, folder))
     return 0
 
@@ -415,25 +404,9 @@ def _summary(image: WaferImage, options: CompileOptions, folder: Path) -> str:
 def _output_folder(given: str | None) -> Path:
     """Return where to write; refuse a place that cannot be written, or is not ours."""
     if given is not None and not given.strip():
-        raise ConfigurationError(f'-o "{given}": give the name of a folder')
+        raise ConfigurationError(f'{_OUTPUT}"{given}": give the name of a folder')
     folder = Path(DEFAULT_OUTPUT if given is None else given)
-    if folder.is_symlink() and not folder.exists():
-        raise ConfigurationError(
-            f"-o {folder}: this is a link to {folder.readlink()}, which is not there"
-        )
-    if folder.is_dir():
-        if any(folder.iterdir()) and not (folder / IMAGE_FILE).is_file():
-            raise ConfigurationError(
-                f"-o {folder}: the folder holds files, and none of them is a compiled program; "
-                "choose another folder, or empty this one"
-            )
-    elif folder.exists():
-        raise ConfigurationError(f"-o {folder}: this is a file; give a folder")
-    parent = folder if folder.is_dir() else folder.parent
-    if not parent.is_dir():
-        raise ConfigurationError(f"-o {folder}: there is no folder {parent}")
-    if not os.access(parent, os.W_OK):
-        raise ConfigurationError(f"-o {folder}: the folder {parent} cannot be written")
+    check_folder(folder, _OUTPUT)
     return folder
 
 
@@ -446,30 +419,6 @@ def _json_path(given: str | None, folder: Path) -> Path | None:
         what = "this is a folder" if path.is_dir() else f"there is no folder {path.parent}"
         raise ConfigurationError(f"{_OUTPUT_JSON}={path}: {what}; give the name of a file")
     return path
-
-
-def _parameters(image: WaferImage) -> str:
-    """Return as JSON what host scripts ask for."""
-    parameters = {"params": image.params, "colors": image.colors, "arch": image.arch}
-    return json.dumps(parameters, indent=2, sort_keys=True) + "\n"
-
-
-def _write_output(image: WaferImage, folder: Path) -> None:
-    """Write everything beside the folder, then put it in place."""
-    written = folder.parent / f".{folder.name}.{os.getpid()}"
-    try:
-        save(image, written)
-        (written / PARAMETERS_FILE).write_text(_parameters(image), encoding="utf-8")
-        if folder.is_dir():
-            for file in sorted(written.iterdir()):
-                file.replace(folder / file.name)
-        else:
-            written.rename(folder)
-    except OSError as error:
-        # The system's message names a temporary of ours; the user knows the folder.
-        raise ConfigurationError(f"-o {folder}: cannot be written: {error.strerror}") from None
-    finally:
-        shutil.rmtree(written, ignore_errors=True)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,47 @@
+"""How simulations run: the environment's settings, with what a call or a command line says."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from onewafer.errors import ConfigurationError
+from onewafer.settings import Settings, check_engine, parse_checks
+
+
+def simulation_settings(
+    *,
+    engine: str | None = None,
+    max_cycles: int | None = None,
+    threads: int | None = None,
+    check: str | None = None,
+    strict: bool = False,
+    progress: bool = True,
+    prefix: str = "",
+) -> Settings:
+    """Return the settings of the environment, with what is said instead; None is not said.
+
+    `prefix` stands before the names of arguments in messages: `--` on a command line.
+
+    Raises:
+        ConfigurationError: an argument or a variable has no usable value.
+    """
+    settings = Settings.from_environment()
+    if engine is not None:
+        settings = replace(settings, engine=check_engine(engine, f"{prefix}engine"))
+    if max_cycles is not None:
+        settings = replace(settings, max_cycles=_positive(f"{prefix}max_cycles", max_cycles))
+    if threads is not None:
+        settings = replace(settings, threads=_positive(f"{prefix}threads", threads))
+    if check is not None:
+        settings = replace(settings, checks=parse_checks(check, f"{prefix}check"))
+    return replace(
+        settings,
+        shows_progress=settings.shows_progress and progress,
+        is_strict=settings.is_strict or strict,
+    )
+
+
+def _positive(name: str, number: int) -> int:
+    if not isinstance(number, int) or number < 1:  # pyright: ignore[reportUnnecessaryIsInstance]  # a caller's
+        raise ConfigurationError(f"{name}={number!r}: give a whole number of at least 1")
+    return number
