@@ -36,7 +36,7 @@ NUM_DEMANDED = 42
 """The programs up to this number are those that have to pass, and in time."""
 COMPILE_GOAL_SECONDS, RUN_GOAL_SECONDS = 2, 30
 _MOST_LETTERS = 160
-_HEAD = """# Conformance
+PAGE_HEAD = """# Conformance
 
 Every program of a csl-examples checkout, unmodified, on each machine that it has a script for.
 This page is written by
@@ -88,7 +88,7 @@ def write_page(path: Path, outcomes: Sequence[Outcome], load: Load, command: str
         outcomes, key=lambda outcome: (_number(outcome), outcome.example, outcome.arch)
     )
     demanded = [outcome for outcome in outcomes if 1 <= _number(outcome) <= NUM_DEMANDED]
-    text = _HEAD.format(
+    text = PAGE_HEAD.format(
         command=command,
         compile_goal=COMPILE_GOAL_SECONDS,
         run_goal=RUN_GOAL_SECONDS,

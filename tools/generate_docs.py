@@ -1,13 +1,19 @@
-"""Write the documents that are generated from tables, or check that they are current.
+"""Write the pages that come from tables and commands, or check every page that a command writes.
 
-python tools/generate_docs.py            write them
-python tools/generate_docs.py --check    say which are out of date, and exit 1 if any is
+python tools/generate_docs.py            write the pages that take no run
+python tools/generate_docs.py --check    say which pages are out of date, and exit 1 if any is
+
+The check regenerates and compares those pages. Pages that a long run wrote are held against the
+sources as far as that is possible without the run (`recorded_pages.py`).
 """
 
 from __future__ import annotations
 
 import sys
 from pathlib import Path
+
+from cli_reference import cli_pages
+from recorded_pages import stale_pages
 
 from onewafer.diagnostics import CODES
 from onewafer.image import DSD_OPERATIONS, INSTRUCTIONS, DsdOperation, Opcode
@@ -141,11 +147,24 @@ def models() -> str:
     return _MODELS_HEAD + "\n".join(rows) + "\n"
 
 
-DOCUMENTS = {
-    "docs/reference/instructions.md": instructions,
-    "docs/reference/errors/index.md": diagnostics,
-    "docs/reference/models.md": models,
-}
+def coverage() -> str:
+    """Return the page about the models that run, from the record of the last run."""
+    sys.path.append(str(ROOT))  # where the package `tools` is found
+    from tools.model_coverage.page import render  # noqa: PLC0415  # see above
+    from tools.model_coverage.record import load  # noqa: PLC0415  # see above
+
+    return render(load(ROOT / "docs/reference/coverage.json"))
+
+
+def documents() -> dict[str, str]:
+    """Return the text of every page that takes no run, by its path."""
+    return {
+        "docs/reference/coverage.md": coverage(),
+        "docs/reference/errors/index.md": diagnostics(),
+        "docs/reference/instructions.md": instructions(),
+        "docs/reference/models.md": models(),
+        **cli_pages(),
+    }
 
 
 def main(arguments: list[str]) -> int:
@@ -154,18 +173,22 @@ def main(arguments: list[str]) -> int:
     if arguments and not is_check:
         print("usage: python tools/generate_docs.py [--check]")
         return 2
-    num_stale = 0
-    for name, generate in DOCUMENTS.items():
-        path, text = ROOT / name, generate()
-        if path.exists() and path.read_text(encoding="utf-8") == text:
-            continue
-        num_stale += 1
-        if is_check:
-            print(f"{name} is out of date; run `python tools/generate_docs.py`")
-        else:
-            path.write_text(text, encoding="utf-8")
-            print(f"wrote {name}")
-    return 1 if is_check and num_stale else 0
+    stale = {name: text for name, text in documents().items() if _is_stale(ROOT / name, text)}
+    if is_check:
+        lines = [f"{name} is out of date; run `python tools/generate_docs.py`" for name in stale]
+        lines += stale_pages(ROOT)
+        print("\n".join(lines), end="\n" * bool(lines))
+        return 1 if lines else 0
+    for name, text in stale.items():
+        path = ROOT / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+        print(f"wrote {name}")
+    return 0
+
+
+def _is_stale(path: Path, text: str) -> bool:
+    return not path.exists() or path.read_text(encoding="utf-8") != text
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from onewafer.benchmarks.report import Results
 
-_HEAD = """\
+PAGE_HEAD = """\
 # How fast the simulator is
 
 <!-- Written by `onewafer bench --page`. -->
@@ -50,7 +50,7 @@ logarithmic; each point is a median in a process of its own.
 
 def render_page(results: Results, *, command: str, plots: Mapping[str, Path], page: Path) -> str:
     """Return the Markdown; `plots` are the pictures by their titles, linked relative to `page`."""
-    text = f"{_HEAD}\n```console\n$ {command}\n{render_text(results)}```\n"
+    text = f"{PAGE_HEAD}\n```console\n$ {command}\n{render_text(results)}```\n"
     if not plots:
         return text
     links = [f"![{title}]({_relative(path, page)})" for title, path in plots.items()]

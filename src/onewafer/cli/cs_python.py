@@ -33,7 +33,7 @@ _SWITCHES = {
     "--strict": ("ONEWAFER_STRICT", "on"),
 }
 """Options without a value, and what they set a variable to."""
-_HELP = """\
+HELP = """\
 usage: cs_python [options] script.py [arguments]
 
 Run a host program; the simulated wafer stands behind `cerebras.sdk`. Options come first:
@@ -64,7 +64,7 @@ def main() -> NoReturn:
     """Replace this process by `python` with the arguments that are not ours."""
     arguments = sys.argv[1:]
     if arguments[:1] in (["--help"], ["-h"], ["--onewafer-help"]):
-        sys.stdout.write(_HELP)
+        sys.stdout.write(HELP)
         sys.exit(0)
     try:
         variables, rest = split_arguments(arguments)

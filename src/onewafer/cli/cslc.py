@@ -54,7 +54,7 @@ def main() -> NoReturn:
 
 def execute(arguments: Sequence[str]) -> int:
     """Run a command line and return the exit code; every error is a message on stderr."""
-    options = _parser().parse_args(_with_explicit_paths(arguments))
+    options = command_line_parser().parse_args(_with_explicit_paths(arguments))
     try:
         return _compile(options)
     except OnewaferError as error:
@@ -86,7 +86,8 @@ class _Parser(argparse.ArgumentParser):
         self.exit(2, f"cslc: {message}\n{_USAGE}; `cslc --help` lists the options\n")
 
 
-def _parser() -> argparse.ArgumentParser:
+def command_line_parser() -> argparse.ArgumentParser:
+    """Return the parser of `cslc`'s command line."""
     parser = _Parser(
         prog="cslc",
         usage=_USAGE.removeprefix("usage: "),

@@ -15,7 +15,7 @@ from onewafer.cli.process import run_command_line
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-_HELP: Final = """\
+HELP: Final = """\
 usage: sdk_debug_shell compile [options] file.csl
 
 The older name of `cslc [options] file.csl`; `cslc --help` lists the options.
@@ -40,7 +40,7 @@ def execute(arguments: Sequence[str]) -> int:
         case "compile":
             return cslc.execute(rest)
         case "--help" | "-h":
-            sys.stdout.write(_HELP)
+            sys.stdout.write(HELP)
             return 0
         case _:
             instead = _INSTEAD.get(command, "it has `compile`, which is `cslc`")

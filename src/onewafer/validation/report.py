@@ -18,13 +18,13 @@ if TYPE_CHECKING:
 
     from rich.console import RenderableType
 
-    from onewafer.validation.case import CaseResult, PointResult
+    from onewafer.validation.case import Case, CaseResult, PointResult
 
 FORMAT = "onewafer-validation-1"
 TABLE_COLUMNS = 132
 """Width of the table where there is no terminal to fit it to."""
 
-_PAGE_HEAD = """\
+PAGE_HEAD = """\
 # How close the fabric is to the real machine
 
 <!-- Written by `onewafer validate fabric --page docs/explanation/validation.md`. -->
@@ -127,13 +127,17 @@ def render_details(result: CaseResult) -> RenderableType:
 
 def render_page(results: Sequence[CaseResult], *, engine: str, command: str) -> str:
     """Return the page of the manual: the table as the command prints it, and every rule."""
-    rules = [
+    rules = [rule_row(result.case) for result in results]
+    table = f"\n```console\n$ {command}\n{_text_of(render(results, engine=engine))}```\n"
+    return "\n".join((PAGE_HEAD + table + _RULES_HEAD, *rules)) + "\n"
+
+
+def rule_row(case: Case) -> str:
+    """Return the row of the page that says how a case is measured."""
+    return (
         f"| `{case.name}` | {case.quantity} ({case.unit}) | {case.rule} "
         f"| {case.kind}: {case.basis} |"
-        for case in (result.case for result in results)
-    ]
-    table = f"\n```console\n$ {command}\n{_text_of(render(results, engine=engine))}```\n"
-    return "\n".join((_PAGE_HEAD + table + _RULES_HEAD, *rules)) + "\n"
+    )
 
 
 def _text_of(renderable: RenderableType) -> str:

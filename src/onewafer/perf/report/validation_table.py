@@ -25,7 +25,7 @@ VALIDATION_COLUMNS = 132
 """Width of the tables where there is no terminal to fit them to."""
 _NOTHING = "–"
 
-_PAGE_HEAD = """\
+PAGE_HEAD = """\
 # How close the equations are to published figures
 
 <!-- Written by `{command}`. -->
@@ -83,7 +83,7 @@ def render_validation_page(validation: PerfValidation, *, command: str) -> str:
         *rows,
         "",
     ]
-    head = _PAGE_HEAD.format(command=command)
+    head = PAGE_HEAD.format(command=command)
     return "\n".join([head, "```console", f"$ {command}", shown, "```", *rules])
 
 
