@@ -11,6 +11,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from onewafer.pytorch.activity import Activity
+from onewafer.pytorch.host_work import Cause, HostLedger
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -70,6 +71,8 @@ class ProgramRecord:
     not_finite: str | None = None
     """Where the first infinity or NaN came from that only the wafer had."""
     phases: dict[Phase, PhaseRecord] = field(default_factory=dict[Phase, PhaseRecord])
+    flop: int = 0
+    """What the host would have computed for all calls, by the formulas of PyTorch (`flop`)."""
     bytes_in: int = 0
     """Written to the wafer, weights included."""
     bytes_out: int = 0
@@ -134,10 +137,7 @@ class Ledger:
     """Everything a report is made from."""
 
     programs: list[ProgramRecord] = field(default_factory=list[ProgramRecord])
-    gradient_calls: Counter[str] = field(default_factory=Counter[str])
-    """Module class → calls that needed gradients."""
-    fallbacks: Counter[tuple[str, Refusal]] = field(default_factory=Counter["tuple[str, Refusal]"])
-    """(module class, why) → calls that the wafer could not do."""
+    host: HostLedger = field(default_factory=HostLedger)
     part_calls: Counter[tuple[str, str]] = field(default_factory=Counter[tuple[str, str]])
     """(class of a part, class of the refused module it is of) → calls on the wafer.
 
@@ -145,7 +145,22 @@ class Ledger:
     """
 
     @property
+    def gradient_calls(self) -> Counter[str]:
+        """Module class → calls that needed gradients."""
+        found = Counter[str]()
+        for task, work in self.host.of(Cause.GRADIENT):
+            found[task.module] += work.calls
+        return found
+
+    @property
+    def fallbacks(self) -> Counter[tuple[str, Refusal]]:
+        """(module class, why) → calls that the wafer could not do."""
+        found = Counter["tuple[str, Refusal]"]()
+        for task, work in self.host.of(Cause.REFUSAL):
+            found[task.module, task.refusal] += work.calls
+        return found
+
+    @property
     def num_calls(self) -> int:
         """Calls that the session has seen, wherever they ran."""
-        wafer = sum(record.calls for record in self.programs)
-        return wafer + self.gradient_calls.total() + self.fallbacks.total()
+        return sum(record.calls for record in self.programs) + self.host.num_calls

@@ -128,15 +128,14 @@ class Session:
                 self._siblings[options] = sibling
             return self._siblings[options]
 
-    def count_gradient_call(self, module: torch.nn.Module) -> None:
-        """Note a call that ran on the host because its result needs a gradient."""
-        with self._lock:
-            self.ledger.gradient_calls[type(module).__name__] += 1
+    def count_fallback(
+        self, module: torch.nn.Module, refusal: Refusal, whole: torch.nn.Module | None = None
+    ) -> HostWork:
+        """Note a call that the host makes because the wafer cannot; return what it belongs to.
 
-    def count_fallback(self, module: torch.nn.Module, refusal: Refusal) -> None:
-        """Note a call that ran on the host because the wafer cannot do it."""
-        with self._lock:
-            self.ledger.fallbacks[type(module).__name__, refusal] += 1
+        `whole` is the outermost module, if `module` is called as a part of it.
+        """
+        return self.ledger.host.count_call(module, Cause.REFUSAL, refusal=refusal, whole=whole)
 
     def call(
         self, module: torch.nn.Module, args: tuple[object, ...], kwargs: Mapping[str, object]

@@ -1,0 +1,172 @@
+"""What ran on the host: calls and floating point operations by cause and place.
+
+In: calls that `session` does not take, and FLOP that `flop` counts, from any thread. Out: one
+record for each cause and place, from which a report says what would bring more to the wafer.
+"""
+
+from __future__ import annotations
+
+import threading
+import weakref
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TYPE_CHECKING, cast
+
+import torch
+from torch.utils import _pytree as pytree
+
+from onewafer.pytorch.places import Place, users_place
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+    from onewafer.errors import Refusal
+
+
+class Cause(StrEnum):
+    """Why something ran on the host."""
+
+    REFUSAL = "refusal"
+    """The wafer refused a call."""
+    GRADIENT = "gradient"
+    """A call whose result needs a gradient."""
+    BACKWARD = "backward"
+    """The backward pass of such calls."""
+    OUTSIDE = "outside"
+    """The script computes it outside of modules."""
+
+
+@dataclass(frozen=True, slots=True)
+class HostTask:
+    """Work of one kind: what tells records of a ledger apart."""
+
+    cause: Cause
+    place: Place | None
+    """Where the script computes it, or makes the outermost call that it belongs to."""
+    module: str | None = None
+    """Class of the module that was called."""
+    whole: str | None = None
+    """Class of the outermost module, if this is a part of it, which was refused, too."""
+    refusal: Refusal | None = None
+
+
+@dataclass(slots=True)
+class HostWork:
+    """How much was done of one kind."""
+
+    calls: int = 0
+    flop: int = 0
+    """Floating point operations of calls in it whose place is another's are not counted here."""
+    backpropagated_calls: int = 0
+    """Calls whose results a backward pass has reached."""
+    pending: weakref.WeakSet[_Pending] = field(default_factory=weakref.WeakSet["_Pending"])
+    """Calls whose results a backward pass may still reach."""
+
+    def watch(self, result: object) -> None:
+        """Notice whether a backward pass reaches the result of a call."""
+        pending: _Pending | None = None
+        for leaf in cast("list[object]", pytree.tree_leaves(result)):
+            if isinstance(leaf, torch.Tensor) and leaf.grad_fn is not None:
+                pending = pending or _Pending(self)
+                leaf.grad_fn.register_prehook(pending)
+        if pending is not None:
+            self.pending.add(pending)
+
+
+class _Pending:
+    """Hears of a backward pass; lives as long as the graph of a call does."""
+
+    def __init__(self, work: HostWork) -> None:
+        self._work = work
+        self._is_reached = False
+
+    def __call__(self, gradients: object) -> None:
+        del gradients
+        if not self._is_reached:
+            self._is_reached = True
+            self._work.backpropagated_calls += 1
+
+
+class _Current(threading.local):
+    """Where this thread is."""
+
+    place: Place | None = None
+    """Of the outermost call."""
+    work: HostWork | None = None
+    """What is being done; None: nothing that began with a call."""
+
+
+class HostLedger:
+    """The work of the host; threads may write at the same time."""
+
+    def __init__(self) -> None:
+        self.works: dict[HostTask, HostWork] = {}
+        self._current = _Current()
+        self._elsewhere = HostWork()
+        """What the host computes for the wafer, which counts as the wafer's."""
+        self._lock = threading.Lock()
+
+    def calls_by(self, cause: Cause) -> dict[HostTask, int]:
+        """Return the calls of one cause."""
+        return {
+            task: work.calls for task, work in self.works.items() if task.cause is cause
+        }
+
+    @contextmanager
+    def outermost(self) -> Generator[None]:
+        """Take the place of what happens inside from here."""
+        current = self._current
+        before, current.place = current.place, users_place()
+        try:
+            yield
+        finally:
+            current.place = before
+
+    def count_call(
+        self,
+        module: torch.nn.Module,
+        cause: Cause,
+        *,
+        refusal: Refusal | None = None,
+        whole: torch.nn.Module | None = None,
+    ) -> HostWork:
+        """Count a call that the host makes; return the record that it belongs to."""
+        task = HostTask(
+            cause,
+            self._current.place or users_place(),
+            type(module).__name__,
+            None if whole is None else type(whole).__name__,
+            refusal,
+        )
+        with self._lock:
+            work = self.works.setdefault(task, HostWork())
+            work.calls += 1
+            return work
+
+    @contextmanager
+    def doing(self, work: HostWork) -> Generator[None]:
+        """Count FLOP of this thread as of some work."""
+        current = self._current
+        before, current.work = current.work, work
+        try:
+            yield
+        finally:
+            current.work = before
+
+    @contextmanager
+    def computing_for_wafer(self) -> Generator[None]:
+        """Do not count FLOP of this thread: they are those of a call on the wafer."""
+        with self.doing(self._elsewhere):
+            yield
+
+    def add_flop(self, flop: int) -> None:
+        """Count FLOP that this thread has just computed."""
+        work = self._current.work
+        if work is None:
+            is_backward = torch._C._current_autograd_node() is not None  # noqa: SLF001  # no public name
+            cause = Cause.BACKWARD if is_backward else Cause.OUTSIDE
+            task = HostTask(cause, users_place())
+            work = self.works.get(task) or self.works.setdefault(task, HostWork())
+        with self._lock:
+            work.flop += flop

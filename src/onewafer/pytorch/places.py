@@ -1,0 +1,80 @@
+"""The line of the user's code that a call comes from.
+
+In: the stack of this thread. Out: a place in the script or in a module beside it, never one of
+PyTorch, of onewafer or, if there is another, of an installed package.
+"""
+
+from __future__ import annotations
+
+import linecache
+import sys
+import sysconfig
+from dataclasses import dataclass
+from enum import Enum, auto
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+
+import onewafer
+from onewafer.errors import SourceLine
+
+if TYPE_CHECKING:
+    from types import FrameType
+
+_HIDDEN = tuple(f"{Path(file).parent}/" for file in (torch.__file__, onewafer.__file__))
+_LIBRARIES = tuple(f"{sysconfig.get_path(name)}/" for name in ("stdlib", "platstdlib"))
+_INSTALLED = ("/site-packages/", "/dist-packages/")
+
+
+class _Owner(Enum):
+    """Whose code a file has."""
+
+    USER = auto()
+    LIBRARY = auto()
+    HIDDEN = auto()
+    """PyTorch and onewafer, which stand between the user and every call."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A line of Python code."""
+
+    file: str
+    line: int
+
+    def to_source_line(self) -> SourceLine:
+        """Return the line with its text, which is empty if the file is gone."""
+        return SourceLine(self.file, self.line, linecache.getline(self.file, self.line).strip())
+
+
+def users_place() -> Place | None:
+    """Return the innermost line of the user's code that this thread is in.
+
+    Where there is none, that of a library; None if there is neither.
+    """
+    frame: FrameType | None = sys._getframe(1)  # noqa: SLF001  # documented, and fast
+    library: FrameType | None = None
+    while frame is not None:
+        match _owner(frame.f_code.co_filename):
+            case _Owner.USER:
+                return _place(frame)
+            case _Owner.LIBRARY:
+                library = library or frame
+            case _Owner.HIDDEN:
+                pass
+        frame = frame.f_back
+    return None if library is None else _place(library)
+
+
+def _place(frame: FrameType) -> Place:
+    return Place(frame.f_code.co_filename, frame.f_lineno)
+
+
+@cache
+def _owner(file: str) -> _Owner:
+    if file.startswith(_HIDDEN) or file.startswith("<eval_with_key>"):
+        return _Owner.HIDDEN
+    is_library = file.startswith((*_LIBRARIES, "<frozen ")) or any(n in file for n in _INSTALLED)
+    return _Owner.LIBRARY if is_library else _Owner.USER
