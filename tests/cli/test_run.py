@@ -40,16 +40,16 @@ def test_report_follows_the_script_s_output(script, tmp_path, capsys):
     out, err = capsys.readouterr()
     assert out == "script ['--arch', 'mine']\n(2, 3)\n"
     assert "2×3, 6 PEs used" in err
-    assert "Sequential: the result needs a gradient" in err
-    assert "Softplus: aten.softplus.default" in err
+    assert "1 × Sequential, script.py:9: the result needs a gradient" in err
+    assert "1 × Softplus, script.py:12: " in err
     fields = json.loads(report.read_text())
-    assert fields["format"] == "onewafer-report-1"
+    assert fields["format"] == "onewafer-report-2"
     assert (fields["wafer_calls"], fields["compilations"], fields["recompilations"]) == (1, 1, 0)
     (program,) = fields["programs"]
     assert (program["arch"], program["profile"]) == ("wse3", "sdk")
     assert (program["width"], program["height"], program["clock_hertz"]) == (2, 3, 1e9)
     assert program["seconds_per_launch"] == program["cycles"] / 1e9
-    assert fields["fallbacks"][0]["module"] == "Softplus"
+    assert [cause["module"] for cause in fields["host"]] == [None, "Sequential", "Softplus"]
     assert sorted(tmp_path.iterdir()) == [report, tmp_path / "script.py"]
 
 
@@ -71,7 +71,7 @@ def test_fabric_report_has_every_figure(script, tmp_path, capsys):
         "links busy",
         "all bytes in",
         "all bytes out",
-        "host fallbacks",
+        "on the host",
     ):
         assert row in err
     (program,) = json.loads(report.read_text())["programs"]
@@ -93,7 +93,7 @@ def test_the_placement_is_explained_when_asked_and_always_in_json(script, tmp_pa
     assert "placement of" not in capsys.readouterr().err
     assert execute(["run", *options, "--explain-placement", script]) == 0
     err = capsys.readouterr().err
-    assert err.index("host fallbacks") < err.index("placement of Sequential")
+    assert err.index("on the host") < err.index("placement of Sequential")
     assert "chosen" in err
     (program,) = json.loads(report.read_text())["programs"]
     placement = program["placement"]

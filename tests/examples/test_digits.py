@@ -32,8 +32,9 @@ def test_script_is_ordinary_and_its_output_the_same_on_the_wafer(tmp_path):
     assert float(accuracy[1]) > 95
     fields = json.loads(report.read_text())
     assert fields["wafer_calls"] == 6
-    assert fields["fallbacks"] == []
-    assert [entry["module"] for entry in fields["gradient_calls"]] == ["Sequential"]
+    backward, forward = fields["host"]
+    assert (backward["cause"], forward["cause"]) == ("backward", "gradient")
+    assert forward["module"] == "Sequential"
     (program,) = fields["programs"]
     assert (program["fidelity"], program["samples"]) == ("fabric", 360)
     assert program["memory"]["weight_bytes"] > 0

@@ -151,7 +151,7 @@ def test_real_model_answers_on_the_wafer_as_on_the_host(tmp_path):
     options = ["--fidelity", "model", "--json", report]
     assert run("-c", MAIN, "run", *options, *question).stdout == plain
     fields = json.loads(report.read_text())
-    assert fields["fallbacks"] == []
+    assert fields["host"] == []
     (program,) = fields["programs"]
     assert program["launches"] == 3 + 7  # 37 tokens of prompt, then those but the last one
 

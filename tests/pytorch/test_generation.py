@@ -35,7 +35,7 @@ class HostExecutor:
         self.context = context
         self.parameters = {}
         self.evaluator = None
-        self.launches = []
+        self.launches, self.asked = [], []
 
     def send(self, parameters):
         self.parameters |= {name: array.copy() for name, array in parameters.items()}
@@ -48,7 +48,8 @@ class HostExecutor:
         self.launches.append((start, num_rows))
         return self.evaluator.run(inputs, start, num_rows)
 
-    def finish(self, num_tokens):
+    def finish(self, num_tokens, asked):
+        self.asked.append(asked)
         self.answered = num_tokens
 
 
@@ -166,6 +167,7 @@ def test_loop_of_a_script_with_its_own_cache():
     torch.testing.assert_close(second[0], whole[:, 6:], rtol=2e-5, atol=2e-5)
     assert not wafer.reasons
     assert wafer.launches == [(0, 4), (4, 2), (6, 2)]
+    assert wafer.executors[0].asked == [range(6), range(6, 8)]
 
 
 def test_two_sequences_go_on_from_what_they_share():

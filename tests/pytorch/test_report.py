@@ -4,15 +4,19 @@ from dataclasses import replace
 import pytest
 from rich.console import Console
 
+from onewafer.errors import SourceLine
 from onewafer.graph import LayerPart
 from onewafer.mesh import Axis
 from onewafer.pytorch import Report, render, render_placement, to_json, write_json
 from onewafer.pytorch.activity import PeMemory
+from onewafer.pytorch.host_work import Cause
 from onewafer.pytorch.ledger import Phase
 from onewafer.pytorch.placement import Candidate
 from onewafer.pytorch.report import (
     CacheReport,
+    FlopReport,
     HostCalls,
+    HostCause,
     InnerCalls,
     PartReport,
     PhaseReport,
@@ -71,6 +75,7 @@ PROGRAM = ProgramReport(
     bytes_out=15360,
     parameters_sent=4,
     parameters_resent=2,
+    flop=600_000,
     phases=(),
 )
 
@@ -119,19 +124,36 @@ MODEL = replace(
     not_finite=None,
     phases=(PREFILL, DECODE),
 )
+TRAINING = SourceLine("/home/me/digits.py", 29, "loss = loss_of(model(x))  # see [/docs]")
+GRADIENT = HostCause(
+    cause=Cause.GRADIENT,
+    reason="the result needs a gradient",
+    line=None,
+    module="Sequential",
+    place=TRAINING,
+    num_places=1,
+    calls=460,
+    nested_calls=0,
+    flop=1_400_000,
+    share=0.7,
+    parts=(HostCalls("Sequential", None, TRAINING, 460, 1_400_000),),
+)
 REPORT = Report(
     version="0.1.0",
+    ended=None,
+    flop=FlopReport(2_000_000, 600_000, 0.3),
+    advice=(),
     wafer_calls=6,
     compilations=1,
     recompilations=0,
-    gradient_calls=(HostCalls("Sequential", "the result needs a gradient", 460),),
-    fallbacks=(),
+    host=(GRADIENT,),
     inner_calls=(),
     programs=(PROGRAM,),
 )
 
 TABLE = """\
 onewafer report
+30% of the script's FLOP ran on the wafer (600 k of 2 M).
 ┌───────────────────────┬─────────────────────────────────────────────────┐
 │ program               │ Sequential, 64 rows, f32                        │
 │ compiled because      │ first call                                      │
@@ -161,8 +183,7 @@ onewafer report
 └───────────────────────┴─────────────────────────────────────────────────┘
 calls on the wafer  6
 compilations        1 (0 of them recompilations)
-calls on the host   460 × Sequential: the result needs a gradient
-host fallbacks      none
+on the host         460 × Sequential, digits.py:29: the result needs a gradient, 70% of the FLOP
 """
 
 
@@ -299,19 +320,24 @@ def test_busiest_programs_are_shown_and_the_rest_counted():
 
 
 def test_calls_on_the_wafer_inside_refused_modules_are_named():
-    fallbacks = (HostCalls("GPTJModel", "no form", 2),)
     inner = (InnerCalls("Linear", "GPTJModel", 1200), InnerCalls("MLP", "GPTJModel", 4))
-    lines = shown(replace(REPORT, fallbacks=fallbacks, inner_calls=inner)).splitlines()
-    assert lines[-3:] == [
-        "host fallbacks      2 × GPTJModel: no form",
+    lines = shown(replace(REPORT, inner_calls=inner)).splitlines()
+    assert lines[-3:-1] == [
         "inner calls         1,200 × Linear of GPTJModel, on the wafer",
         "                    4 × MLP of GPTJModel, on the wafer",
     ]
 
 
 def test_report_of_nothing():
-    empty = replace(REPORT, wafer_calls=0, compilations=0, gradient_calls=(), programs=())
-    assert shown(empty).splitlines()[0] == "calls on the wafer  0"
+    nothing = FlopReport(0, 0, None)
+    empty = replace(REPORT, flop=nothing, wafer_calls=0, compilations=0, host=(), programs=())
+    assert shown(empty).splitlines() == [
+        "onewafer report",
+        "The script multiplied no matrices: there are no FLOP to count.",
+        "calls on the wafer  0",
+        "compilations        0 (0 of them recompilations)",
+        "on the host         nothing",
+    ]
 
 
 def test_json_has_every_field_by_name(tmp_path):
@@ -319,9 +345,11 @@ def test_json_has_every_field_by_name(tmp_path):
     write_json(REPORT, path)
     assert path.read_text() == to_json(REPORT)
     fields = json.loads(path.read_text())
-    assert fields["format"] == "onewafer-report-1"
+    assert fields["format"] == "onewafer-report-2"
     assert fields["programs"][0]["memory"]["weight_bytes"] == 1234
-    assert fields["gradient_calls"][0]["calls"] == 460
+    assert fields["host"][0]["calls"] == 460
+    assert fields["host"][0]["place"]["number"] == 29
+    assert fields["flop"]["share"] == 0.3
 
 
 def test_json_has_phases_and_parts():

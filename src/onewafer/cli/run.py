@@ -76,6 +76,9 @@ def run(
     threads: ThreadsOption = None,
     json_file: _JsonOption = None,
     explain_placement: _ExplainOption = False,
+    verbose: Annotated[
+        bool, typer.Option("--verbose", "-v", help="Report every place and nested call.")
+    ] = False,
     quiet: Annotated[
         bool, typer.Option("--quiet", "-q", help="No report and no progress line.")
     ] = False,
@@ -108,6 +111,7 @@ def run(
         cuda_alias=cuda_alias,
         json_file=json_file,
         explains_placement=explain_placement,
+        is_verbose=verbose,
         quiet=quiet,
     )
     raise typer.Exit(code)
@@ -151,6 +155,7 @@ def _run(
     cuda_alias: bool | None,
     json_file: Path | None,
     explains_placement: bool,
+    is_verbose: bool,
     quiet: bool,
 ) -> int:
     from rich.console import Console  # noqa: PLC0415  # a subcommand loads what it uses
@@ -179,11 +184,11 @@ def _run(
     )
     with suppress(OSError, ValueError):  # closed; Python itself says so at exit
         sys.stdout.flush()
-    report = build_report(session.ledger)
+    report = build_report(session.ledger, ended=result.ended, is_over=result.ended is None)
     if json_file is not None:
         write_output(json_file, to_json(report))
     if not quiet:
-        console.print(render(report))
+        console.print(render(report, is_verbose=is_verbose))
     if explains_placement:
         console.print(render_placement(report))
     if result.error is not None:

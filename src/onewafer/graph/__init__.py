@@ -1,7 +1,7 @@
 """Contract 3: what the model computes, free of torch and of sharding."""
 
 from onewafer.errors import GraphError
-from onewafer.graph.counts import count_bytes, count_flop
+from onewafer.graph.counts import count_bytes, count_flop, count_product_flop
 from onewafer.graph.evaluate import Evaluator, evaluate_graph
 from onewafer.graph.graph import Graph
 from onewafer.graph.json_form import from_json, to_json
@@ -105,6 +105,7 @@ __all__ = [
     "cached_features",
     "count_bytes",
     "count_flop",
+    "count_product_flop",
     "count_work",
     "evaluate_graph",
     "fold",

@@ -110,6 +110,28 @@ def count_flop(graph: Graph, operation: Operation) -> int:
             assert_never(operation)
 
 
+def count_product_flop(graph: Graph, *, cached_tokens: int = 0) -> int:
+    """Return the floating point operations that `torch.utils.flop_counter` counts in a launch.
+
+    It counts products of matrices only, and those of attention with every key, masked or not, of
+    this launch and of `cached_tokens` before it.
+    """
+    return sum(_product_flop(graph, operation, cached_tokens) for operation in graph.operations)
+
+
+def _product_flop(graph: Graph, operation: Operation, cached_tokens: int) -> int:
+    match operation:
+        case Linear() | Convolution() | Depthwise() | BatchedMatmul():
+            return count_flop(graph, operation)
+        case Attention():
+            rows, query_features = graph.tensor(operation.query).shape
+            keys = graph.tensor(operation.key).shape[0]
+            keys += cached_tokens if operation.is_causal else 0
+            return 2 * rows * keys * (query_features + operation.result.shape[-1])
+        case _:
+            return 0
+
+
 def attention_flop(graph: Graph, operation: Attention, *, cached_tokens: int = 0) -> int:
     """Return the floating point operations of an attention after some tokens of its sequence.
 

@@ -122,15 +122,19 @@ def onewafer(
         if session not in graphs:
             graphs[session] = CapturedGraph(graph_module, session.options.dtype)
         if needs_gradient(graph_module, args, {}):
-            session.count_gradient_call(graph_module)
-            return graph_module.forward(*args)
+            work = session.count_gradient_call(graph_module)
+            with session.ledger.host.doing(work):
+                result = graph_module.forward(*args)
+            work.watch(result)
+            return result
         try:
             plain = (unmarked(arg) if isinstance(arg, torch.Tensor) else arg for arg in args)
             return session.call_graph(graphs[session], tuple(plain))
         except UnsupportedOperationError as error:
-            session.count_fallback(graph_module, error.refusal)
+            work = session.count_fallback(graph_module, error.refusal)
             message = f"backend 'onewafer' runs a graph on the host: {error}"
             warnings.warn(message, HostFallbackWarning, stacklevel=2)
-        return graph_module.forward(*args)
+        with session.ledger.host.doing(work):
+            return graph_module.forward(*args)
 
     return torch.compiler.disable(run)  # pyright: ignore[reportUnknownMemberType]  # partly typed

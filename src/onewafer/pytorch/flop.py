@@ -16,7 +16,7 @@ import os
 import threading
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, cast
 
 import torch
 from torch._C import (
@@ -26,6 +26,8 @@ from torch._C import (
 )
 from torch._ops import OpOverloadPacket
 from torch.utils import flop_counter
+
+from onewafer.pytorch.blocks import OpenBlocks
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
@@ -45,21 +47,54 @@ _TWINS = {
 
 
 @contextmanager
-def count_flop(add: Callable[[int], None]) -> Generator[None]:
+def counting_flop(add: Callable[[int], None]) -> Generator[None]:
     """Give the FLOP of each operation that the host computes inside to `add`, when it is done.
 
+    Blocks may be nested, in several threads: `OpenBlocks` says which one an operation belongs to.
     A process that is forked inside counts nothing.
     """
-    thread, process_id = _Thread(), os.getpid()
-    library = torch.library.Library("aten", "IMPL")
-    try:
-        for operation, formula in _find_operations():
-            counted = _Counted(operation, formula, add, thread, process_id)
-            name = operation.name().removeprefix("aten::")
-            library.impl(name, counted.compute, DispatchKey.BackendSelect.name, with_keyset=True)
+    with _COUNTER.in_place(), _COUNTER.blocks.open((os.getpid(), add)):
         yield
-    finally:
-        library._destroy()  # noqa: SLF001  # no public name
+
+
+class _Counter:
+    """What the dispatcher calls while a block is open."""
+
+    def __init__(self) -> None:
+        self.blocks = OpenBlocks["tuple[int, Callable[[int], None]]"]()
+        """The process that opened a block, and what takes its FLOP."""
+        self.thread = _Thread()
+        self._lock = threading.Lock()
+        self._num_blocks = 0
+        self._library: torch.library.Library | None = None
+
+    @contextmanager
+    def in_place(self) -> Generator[None]:
+        """Let the dispatcher call us inside."""
+        with self._lock:
+            if not self._num_blocks:
+                self._library = self._register()
+            self._num_blocks += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._num_blocks -= 1
+                if not self._num_blocks and self._library is not None:
+                    self._library._destroy()  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]  # no public name
+                    self._library = None
+
+    def _register(self) -> torch.library.Library:
+        library = torch.library.Library("aten", "IMPL")
+        for operation, formula in _find_operations():
+            name = operation.name().removeprefix("aten::")
+            # Not `operation.redispatch`, whose frame would be in tracebacks.
+            compute_on: Callable[..., object] = operation._handle.redispatch_boxed  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]  # no public name
+            kernel = _Kernel(compute_on, formula, self).compute
+            library.impl(  # pyright: ignore[reportUnknownMemberType]  # untyped
+                name, kernel, DispatchKey.BackendSelect.name, with_keyset=True
+            )
+        return library
 
 
 class _Thread(threading.local):
@@ -70,33 +105,33 @@ class _Thread(threading.local):
 
 
 @dataclass(frozen=True, slots=True)
-class _Counted:
+class _Kernel:
     """An operation that is counted."""
 
-    operation: OpOverload
+    compute_on: Callable[..., object]
+    """Runs the operation at the keys that are the first argument."""
     formula: Formula
-    add: Callable[[int], None]
-    thread: _Thread
-    process_id: int
+    counter: _Counter
     known: dict[object, int] = field(default_factory=dict[object, int])
     """Shapes → FLOP, unless the formula reads elements, too."""
 
     def compute(self, keys: DispatchKeySet, *args: object, **options: object) -> object:
         """Return what the kernel returns; count it unless only its shape is computed."""
-        thread, below = self.thread, keys & _BELOW
-        if thread.is_inside or keys.has(DispatchKey.Meta) or os.getpid() != self.process_id:
-            return self.operation.redispatch(below, *args, **options)
+        thread, block = self.counter.thread, self.counter.blocks.current
+        below = keys & _BELOW
+        if thread.is_inside or keys.has(DispatchKey.Meta) or block is None:
+            return self.compute_on(below, *args, **options)
         thread.is_inside = True
         try:
-            result = self.operation.redispatch(below, *args, **options)
+            result = self.compute_on(below, *args, **options)
         finally:
             thread.is_inside = False
-        self.add(self._count(args, options, result))
+        process_id, add = block
+        if process_id == os.getpid():
+            add(self._count(args, options, result))
         return result
 
-    def _count(
-        self, args: Sequence[object], options: Mapping[str, object], result: object
-    ) -> int:
+    def _count(self, args: Sequence[object], options: Mapping[str, object], result: object) -> int:
         try:
             if not hasattr(self.formula, "__wrapped__"):  # what PyTorch gives shapes only
                 return self.formula(*args, **options, out_val=result)
@@ -121,11 +156,17 @@ def _look(arg: object) -> object:
 
 def _find_operations() -> Iterator[tuple[OpOverload, Formula]]:
     """Yield operations and formulas, but for those that consist of others."""
-    formulas = cast("dict[Any, Formula]", flop_counter.flop_registry)
-    known = {packet: f for packet, f in formulas.items() if isinstance(packet, OpOverloadPacket)}
-    for name, twin in _TWINS.items():
-        formula = known[getattr(torch.ops.aten, twin)]
-        known.setdefault(getattr(torch.ops.aten, name), formula)
-    for packet, formula in known.items():
-        for name in packet.overloads():
-            yield getattr(packet, name), formula
+    formulas = cast("dict[object, Formula]", flop_counter.flop_registry)
+    twins = {_packet(name): formulas[_packet(twin)] for name, twin in _TWINS.items()}
+    for found, formula in {**twins, **formulas}.items():
+        if isinstance(found, OpOverloadPacket):
+            packet = cast("OpOverloadPacket[..., object]", found)
+            for name in packet.overloads():
+                yield getattr(packet, name), formula
+
+
+def _packet(name: str) -> object:
+    return getattr(torch.ops.aten, name)
+
+
+_COUNTER = _Counter()

@@ -61,6 +61,8 @@ class Request:
 
     tokens: tuple[int, ...]
     """All tokens of the sequence, those of this call at the end."""
+    num_given: int
+    """Tokens that the call gives, without those in its cache."""
     count: int
     """Rows of logits that the call asks for, at the end."""
     cache: object | None
@@ -112,7 +114,7 @@ class Generation:
         request = read_request(module, args, kwargs)
         resident = self._resident(module, request)
         resident.update()
-        logits = resident.logits(request.tokens, request.count)
+        logits = resident.logits(request.tokens, request.count, num_given=request.num_given)
         answer = resident.model.answer(logits)
         cache = self._keep(module, request)
         return _with_cache(answer, cache, returns_tuple=request.returns_tuple)
@@ -236,7 +238,7 @@ def read_request(
         raise UnsupportedOperationError(f"its argument {next(iter(given))!r} has no form")
     makes_cache = uses_cache and cache is None
     count = min(keeps or len(ids), len(ids))
-    return Request(before + ids, count, cache, makes_cache, returns_tuple)
+    return Request(before + ids, len(ids), count, cache, makes_cache, returns_tuple)
 
 
 def _take_ids(given: dict[str, object]) -> tuple[int, ...]:

@@ -14,6 +14,9 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, cast
 
 import torch
+from torch._C import (
+    _current_autograd_node as current_autograd_node,  # pyright: ignore[reportPrivateUsage]  # no public name
+)
 from torch.utils import _pytree as pytree
 
 from onewafer.pytorch.places import Place, users_place
@@ -44,8 +47,8 @@ class HostTask:
     cause: Cause
     place: Place | None
     """Where the script computes it, or makes the outermost call that it belongs to."""
-    module: str | None = None
-    """Class of the module that was called."""
+    module: str = ""
+    """Class of the module that was called, if it was a call."""
     whole: str | None = None
     """Class of the outermost module, if this is a part of it, which was refused, too."""
     refusal: Refusal | None = None
@@ -102,22 +105,28 @@ class HostLedger:
 
     def __init__(self) -> None:
         self.works: dict[HostTask, HostWork] = {}
+        self.counts_flop = False
+        """Whether `add_flop` gets what the process computes."""
         self._current = _Current()
         self._elsewhere = HostWork()
         """What the host computes for the wafer, which counts as the wafer's."""
         self._lock = threading.Lock()
 
-    def calls_by(self, cause: Cause) -> dict[HostTask, int]:
-        """Return the calls of one cause."""
-        return {
-            task: work.calls for task, work in self.works.items() if task.cause is cause
-        }
+    def of(self, cause: Cause) -> list[tuple[HostTask, HostWork]]:
+        """Return the records of one cause."""
+        return [(task, work) for task, work in [*self.works.items()] if task.cause is cause]
+
+    @property
+    def num_calls(self) -> int:
+        """Calls of all causes."""
+        return sum(work.calls for work in [*self.works.values()])
 
     @contextmanager
     def outermost(self) -> Generator[None]:
-        """Take the place of what happens inside from here."""
+        """Let calls inside have the place that this thread is at, unless it is inside already."""
         current = self._current
-        before, current.place = current.place, users_place()
+        before = current.place
+        current.place = before or users_place()
         try:
             yield
         finally:
@@ -145,12 +154,12 @@ class HostLedger:
             return work
 
     @contextmanager
-    def doing(self, work: HostWork) -> Generator[None]:
+    def doing(self, work: HostWork) -> Generator[HostWork]:
         """Count FLOP of this thread as of some work."""
         current = self._current
         before, current.work = current.work, work
         try:
-            yield
+            yield work
         finally:
             current.work = before
 
@@ -164,7 +173,7 @@ class HostLedger:
         """Count FLOP that this thread has just computed."""
         work = self._current.work
         if work is None:
-            is_backward = torch._C._current_autograd_node() is not None  # noqa: SLF001  # no public name
+            is_backward = current_autograd_node() is not None  # pyright: ignore[reportUnnecessaryComparison]  # stub
             cause = Cause.BACKWARD if is_backward else Cause.OUTSIDE
             task = HostTask(cause, users_place())
             work = self.works.get(task) or self.works.setdefault(task, HostWork())

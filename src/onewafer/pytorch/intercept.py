@@ -26,12 +26,15 @@ from onewafer.pytorch.blocks import OpenBlocks, Replacement
 from onewafer.pytorch.capture import SurroundingsError
 from onewafer.pytorch.compiled import compiled_for_wafer
 from onewafer.pytorch.cuda import call_plain
+from onewafer.pytorch.flop import counting_flop
+from onewafer.pytorch.host_work import HostWork
 from onewafer.pytorch.parts import is_worth_offering
 from onewafer.pytorch.tracing import is_another_thread_tracing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
 
+    from onewafer.pytorch.host_work import HostLedger
     from onewafer.pytorch.session import Session
 
 
@@ -50,7 +53,9 @@ def intercept_calls(session: Session) -> Generator[None]:
 
     Blocks may be nested, and several threads may open some: `OpenBlocks` says which one counts.
     """
+    session.ledger.host.counts_flop = True
     with (
+        counting_flop(session.ledger.host.add_flop),
         _CALL.in_place() as original,
         _ROUTERS.open(_Router(session, original, _Nesting(), os.getpid())),
     ):
@@ -70,7 +75,8 @@ def _replace_call(original: Callable[..., object]) -> Callable[..., object]:
         nesting = router.nesting
         nesting.is_inside = True
         try:
-            return router.route(module, args, kwargs)
+            with router.host.outermost():
+                return router.route(module, args, kwargs)
         finally:
             nesting.is_inside = False
 
@@ -86,6 +92,11 @@ class _Router:
     """`nn.Module.__call__` as it was."""
     nesting: _Nesting
     process_id: int
+
+    @property
+    def host(self) -> HostLedger:
+        """Where work of the host is counted."""
+        return self.session.ledger.host
 
     def is_offered(
         self, module: torch.nn.Module, args: tuple[object, ...], kwargs: dict[str, object]
@@ -107,18 +118,21 @@ class _Router:
             module = module._orig_mod  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]  # no public name
         elif isinstance(module, OptimizedModule):
             return self._call_compiled(module, args, kwargs)
-        if needs_gradient(module, args, kwargs):
-            self.session.count_gradient_call(module)
-            return self.original(module, *args, **kwargs)
         whole = self.nesting.whole
+        if needs_gradient(module, args, kwargs):
+            work = self.session.count_gradient_call(module, whole)
+            with self.host.doing(work):
+                result = self.original(module, *args, **kwargs)
+            work.watch(result)
+            return result
         call = self.session.call if whole is None else partial(self.session.call_part, whole)
         try:
             return call_plain(partial(call, module), args, kwargs)
         except UnsupportedOperationError as error:
-            self.session.count_fallback(module, error.refusal)
+            work = self.session.count_fallback(module, error.refusal, whole)
             offers_parts = not isinstance(error, SurroundingsError)
         # Outside the handler, so that an error of the module shows no other error as its context.
-        with self._parts_of(module) if offers_parts else nullcontext():
+        with self.host.doing(work), self._parts_of(module) if offers_parts else nullcontext():
             return self.original(module, *args, **kwargs)
 
     def _call_compiled(
@@ -127,10 +141,13 @@ class _Router:
         """Call what the script compiled; if for our backend, graph by graph comes back to us."""
         seen = self.session.ledger.num_calls
         compiled = partial(self.original, module)
-        result = call_plain(lambda args, kwargs: compiled(*args, **kwargs), args, kwargs)
+        with self.host.doing(HostWork()) as work:
+            result = call_plain(lambda args, kwargs: compiled(*args, **kwargs), args, kwargs)
         if self.session.ledger.num_calls == seen:
             refusal = Refusal("it is compiled by another backend of torch.compile")
-            self.session.count_fallback(module, refusal)
+            self.session.count_fallback(module, refusal).flop += work.flop
+        else:
+            self.host.add_flop(work.flop)
         return result
 
     @contextmanager

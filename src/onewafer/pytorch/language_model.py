@@ -59,8 +59,11 @@ class SequenceExecutor(Protocol):
         """
         ...
 
-    def finish(self, num_tokens: int) -> None:
-        """Note that a call which added that many tokens has been answered."""
+    def finish(self, num_tokens: int, asked: range) -> None:
+        """Note that a call which added that many tokens has been answered.
+
+        `asked` are the positions of the tokens that it was called with.
+        """
         ...
 
 
@@ -199,9 +202,12 @@ class ResidentModel:
             self._sent |= {name: array.copy() for name, array in changed.items()}
             self._tokens = []
 
-    def logits(self, tokens: Sequence[int], count: int) -> NDArray[Any]:
+    def logits(
+        self, tokens: Sequence[int], count: int, *, num_given: int | None = None
+    ) -> NDArray[Any]:
         """Return the logits (count, vocabulary) of the last tokens of a sequence.
 
+        `num_given` are the tokens that the call gives, without those in its cache; None: all.
         Raises UnsupportedOperationError if the sequence is longer than the context, or for several
         rows of logits from a program that has only the last one; OutsideTableError for a token that
         the model does not have.
@@ -218,7 +224,8 @@ class ResidentModel:
             self._launch(tokens[start : start + self._rows], start)
             for start in range(first, len(tokens), self._rows)
         ]
-        self._executor.finish(len(tokens) - first)
+        given = len(tokens) if num_given is None else num_given
+        self._executor.finish(len(tokens) - first, range(len(tokens) - given, len(tokens)))
         if not self.model.gives_all_rows:
             return parts[-1]
         return np.concatenate(parts)[-count:]

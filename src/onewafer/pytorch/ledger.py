@@ -157,7 +157,8 @@ class Ledger:
         """(module class, why) → calls that the wafer could not do."""
         found = Counter["tuple[str, Refusal]"]()
         for task, work in self.host.of(Cause.REFUSAL):
-            found[task.module, task.refusal] += work.calls
+            if task.refusal is not None:
+                found[task.module, task.refusal] += work.calls
         return found
 
     @property

@@ -54,7 +54,7 @@ def users_place() -> Place | None:
 
     Where there is none, that of a library; None if there is neither.
     """
-    frame: FrameType | None = sys._getframe(1)  # noqa: SLF001  # documented, and fast
+    frame: FrameType | None = sys._getframe(1)  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]  # documented
     library: FrameType | None = None
     while frame is not None:
         match _owner(frame.f_code.co_filename):

@@ -6,13 +6,14 @@ its tokens. Parameters are sent again where they have changed.
 
 from __future__ import annotations
 
+import weakref
 from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from onewafer.graph import num_samples
+from onewafer.graph import count_product_flop, num_samples, with_rows
 from onewafer.mesh import Launch
 from onewafer.pytorch.arrays import convert, is_same, to_numpy
 from onewafer.pytorch.ledger import Phase
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from onewafer.graph import Graph
     from onewafer.host import RunObserver
     from onewafer.pytorch.activity import Activity
-    from onewafer.pytorch.capture import CapturedCall
+    from onewafer.pytorch.capture import Capture, CapturedCall
     from onewafer.pytorch.executable import Arrays, Executor
     from onewafer.pytorch.finiteness import FinitenessCheck
     from onewafer.pytorch.ledger import ProgramRecord
@@ -80,9 +81,10 @@ class LaunchedProgram:
         self._check.check(inputs, launch, outputs)
         return outputs
 
-    def _count_call(self, phase: Phase, rows: int) -> None:
+    def _count_call(self, phase: Phase, rows: int, flop: int) -> None:
         """Count a call with the launches since the last one."""
         self._record.count_call(phase, rows, self._launched)
+        self._record.flop += flop
         self._launched.clear()
 
 
@@ -98,11 +100,13 @@ class SequenceProgram(LaunchedProgram):
         """Run the first rows of the inputs as positions `start` and on."""
         return self._launch(inputs, Launch(start, num_rows))
 
-    def finish(self, num_tokens: int) -> None:
-        """Count a call and its tokens."""
+    def finish(self, num_tokens: int, asked: range) -> None:
+        """Count a call, the tokens that it launched, and the positions that it asked for."""
         launch, _ = self._launched[-1]
         is_decode = num_tokens == 1 and launch is not None and launch.start > 0
-        self._count_call(Phase.DECODE if is_decode else Phase.PREFILL, num_tokens)
+        graph = with_rows(self._record.program.graph, len(asked))
+        flop = count_product_flop(graph, cached_tokens=asked.start)
+        self._count_call(Phase.DECODE if is_decode else Phase.PREFILL, num_tokens, flop)
 
 
 class ResidentProgram(LaunchedProgram):
@@ -112,6 +116,7 @@ class ResidentProgram(LaunchedProgram):
         super().__init__(compiled)
         self._sent: dict[str, NDArray[Any]] = {}
         """Parameters as they are on the wafer, in the module's number format."""
+        self._flop: weakref.WeakKeyDictionary[Capture, int] = weakref.WeakKeyDictionary()
 
     @property
     def graph(self) -> Graph:
@@ -123,9 +128,15 @@ class ResidentProgram(LaunchedProgram):
         parts = [self._run_part(part) for part in call.split()]
         is_sequence = call.graph.is_sequence
         samples = call.rows * len(parts) if is_sequence else num_samples(call.graph)
-        self._count_call(Phase.BATCH, samples)
+        self._count_call(Phase.BATCH, samples, self._count_flop(call.capture))
         outputs = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
         return call.restore(outputs)
+
+    def _count_flop(self, capture: Capture) -> int:
+        """Return the FLOP of a call, without those of padding."""
+        if capture not in self._flop:
+            self._flop[capture] = capture.sequences * count_product_flop(capture.graph)
+        return self._flop[capture]
 
     def _run_part(self, call: CapturedCall) -> Arrays:
         """Send what changed, run the samples bucket by bucket."""

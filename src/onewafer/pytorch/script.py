@@ -36,6 +36,8 @@ class ScriptResult:
     exit_code: int
     error: OnewaferError | None = None
     """A refusal of ours that the script did not catch; its traceback was not printed."""
+    ended: str | None = None
+    """What ended the script early; None: it came to its end or called `sys.exit`."""
 
 
 def run_script(
@@ -78,10 +80,13 @@ def _end(error: BaseException) -> ScriptResult:
             return ScriptResult(_exit_code(error))
         case OnewaferError():
             _note_place(error)
-            return ScriptResult(error.exit_code, error)
+            return ScriptResult(error.exit_code, error, type(error).__name__)
+        case KeyboardInterrupt():
+            show_error(error)
+            return ScriptResult(INTERRUPTED, ended="Ctrl-C")
         case _:
             show_error(error)
-            return ScriptResult(INTERRUPTED if isinstance(error, KeyboardInterrupt) else 1)
+            return ScriptResult(1, ended=type(error).__name__)
 
 
 def read_script(path: Path) -> bytes:

@@ -37,6 +37,7 @@ from onewafer.pytorch.generation import (
     is_language_model,
 )
 from onewafer.pytorch.guarded import GuardedCall, NotTraceableError
+from onewafer.pytorch.host_work import Cause
 from onewafer.pytorch.ledger import Ledger, ProgramRecord
 from onewafer.pytorch.lowering import NOTHING
 from onewafer.pytorch.parts import Parts
@@ -50,6 +51,7 @@ if TYPE_CHECKING:
     from onewafer.graph import Graph
     from onewafer.pytorch.capture import Capture, CapturedCall
     from onewafer.pytorch.guarded import CapturedGraph
+    from onewafer.pytorch.host_work import HostWork
     from onewafer.pytorch.language_model import SequenceExecutor
     from onewafer.pytorch.options import WaferOptions
     from onewafer.pytorch.parts import Look
@@ -128,13 +130,20 @@ class Session:
                 self._siblings[options] = sibling
             return self._siblings[options]
 
+    def count_gradient_call(
+        self, module: torch.nn.Module, whole: torch.nn.Module | None = None
+    ) -> HostWork:
+        """Note a call that the host makes because its result needs a gradient.
+
+        `whole` is the outermost module, if `module` is called as a part of it. Return the record
+        that the call's work belongs to.
+        """
+        return self.ledger.host.count_call(module, Cause.GRADIENT, whole=whole)
+
     def count_fallback(
         self, module: torch.nn.Module, refusal: Refusal, whole: torch.nn.Module | None = None
     ) -> HostWork:
-        """Note a call that the host makes because the wafer cannot; return what it belongs to.
-
-        `whole` is the outermost module, if `module` is called as a part of it.
-        """
+        """Note a call that the host makes because the wafer cannot; else as the above."""
         return self.ledger.host.count_call(module, Cause.REFUSAL, refusal=refusal, whole=whole)
 
     def call(
@@ -144,7 +153,7 @@ class Session:
 
         Raises UnsupportedOperationError, and has changed nothing, if the wafer cannot.
         """
-        with self._lock:
+        with self._lock, self.ledger.host.computing_for_wafer():
             try:
                 check_call(module, args, kwargs)
                 if is_language_model(module, args, kwargs):
@@ -188,7 +197,7 @@ class Session:
 
     def call_graph(self, graph: CapturedGraph, args: tuple[object, ...]) -> object:
         """Return what `call` would for a graph that Dynamo made, whose guards hold."""
-        with self._lock:
+        with self._lock, self.ledger.host.computing_for_wafer():
             try:
                 check_call(graph.graph_module, args, {})
                 result = self._run(graph.graph_module, graph.bind(graph.graph_module, args))
@@ -215,7 +224,8 @@ class Session:
     def _calls_on_host(self) -> Generator[None]:
         self._on_host.depth += 1
         try:
-            yield
+            with self.ledger.host.computing_for_wafer():
+                yield
         finally:
             self._on_host.depth -= 1
 

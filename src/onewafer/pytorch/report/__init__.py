@@ -8,8 +8,12 @@ from onewafer.pytorch.report.placement import render_placement
 from onewafer.pytorch.report.table import render
 from onewafer.pytorch.report.values import (
     FORMAT,
+    Advice,
+    AdviceKind,
     CacheReport,
+    FlopReport,
     HostCalls,
+    HostCause,
     InnerCalls,
     PartReport,
     PhaseReport,
@@ -23,8 +27,12 @@ from onewafer.pytorch.report.values import (
 
 __all__ = [
     "FORMAT",
+    "Advice",
+    "AdviceKind",
     "CacheReport",
+    "FlopReport",
     "HostCalls",
+    "HostCause",
     "InnerCalls",
     "PartReport",
     "PhaseReport",

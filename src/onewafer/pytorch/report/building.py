@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 from onewafer import __version__
 from onewafer.graph import Attention
 from onewafer.mesh import longest_context
+from onewafer.pytorch.report.host import give_advice, report_causes, report_flop
 from onewafer.pytorch.report.phases import busy_links, busy_pes, ratio, report_phases
 from onewafer.pytorch.report.placement import explain_placement
 from onewafer.pytorch.report.values import (
     CacheReport,
-    HostCalls,
     InnerCalls,
     ProgramReport,
     Report,
@@ -21,25 +21,24 @@ from onewafer.units import to_seconds
 if TYPE_CHECKING:
     from onewafer.pytorch.ledger import Ledger, ProgramRecord
 
-NEEDS_GRADIENT = "the result needs a gradient"
 
+def build_report(ledger: Ledger, *, ended: str | None = None, is_over: bool = False) -> Report:
+    """Return the report of everything that a ledger holds.
 
-def build_report(ledger: Ledger) -> Report:
-    """Return the report of everything that a ledger holds."""
+    `ended` says what ended the script early; a script that `is_over` has come to its end.
+    """
     programs = tuple(_report_program(record) for record in ledger.programs)
+    flop = report_flop(ledger)
+    causes = report_causes(ledger, flop)
     return Report(
         version=__version__,
+        ended=ended,
+        flop=flop,
+        advice=give_advice(ledger, flop, causes, is_over=is_over),
         wafer_calls=sum(program.calls for program in programs),
         compilations=len(programs),
         recompilations=sum(not record.is_first for record in ledger.programs),
-        gradient_calls=tuple(
-            HostCalls(module, NEEDS_GRADIENT, calls)
-            for module, calls in ledger.gradient_calls.items()
-        ),
-        fallbacks=tuple(
-            HostCalls(module, str(refusal), calls)
-            for (module, refusal), calls in ledger.fallbacks.items()
-        ),
+        host=causes,
         inner_calls=tuple(
             InnerCalls(module, whole, calls) for (module, whole), calls in ledger.part_calls.items()
         ),
@@ -75,6 +74,7 @@ def _report_program(record: ProgramRecord) -> ProgramReport:
         calls=record.calls,
         launches=record.launches,
         samples=record.samples,
+        flop=record.flop,
         cycles=activity.cycles,
         cycles_per_launch=per_launch,
         cycles_per_sample=per_sample,

@@ -8,16 +8,17 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
+from onewafer.pytorch.report.headline import describe_cause, render_headline
 from onewafer.pytorch.report.phase_table import render_phases
 from onewafer.pytorch.report.words import count, show_time
 from onewafer.units import format_bytes
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from rich.console import RenderableType
 
-    from onewafer.pytorch.report.values import HostCalls, ProgramReport, Report
+    from onewafer.pytorch.report.values import ProgramReport, Report
 
 
 def _show(value: float | None, form: str) -> str | None:
@@ -113,19 +114,19 @@ _SHOWN_PROGRAMS = 3
 """Programs that get a column; the busiest ones."""
 
 
-def render(report: Report) -> RenderableType:
-    """Return the report for a terminal."""
+def render(report: Report, *, is_verbose: bool = False) -> RenderableType:
+    """Return the report for a terminal; a verbose one names every place and every part."""
     shown = sorted(report.programs, key=lambda p: p.cycles, reverse=True)[:_SHOWN_PROGRAMS]
-    parts: list[RenderableType] = []
+    parts: list[RenderableType] = [Text("onewafer report", style="bold"), *render_headline(report)]
     if shown:
-        parts += [Text("onewafer report", style="bold"), _render_programs(shown)]
+        parts.append(_render_programs(shown))
     left_out = len(report.programs) - len(shown)
     if left_out:
         more = count(left_out, "more program")
         parts.append(Text(f"and {more} with fewer cycles; --json has them all"))
     if shown and shown[0].phases:
         parts.append(render_phases(shown[0]))
-    parts.append(_render_calls(report))
+    parts.append(_render_calls(report, is_verbose=is_verbose))
     return Group(*parts)
 
 
@@ -143,7 +144,7 @@ def _render_programs(programs: list[ProgramReport]) -> Table:
     return table
 
 
-def _render_calls(report: Report) -> Table:
+def _render_calls(report: Report, *, is_verbose: bool) -> Table:
     table = Table(show_header=False, box=None, pad_edge=False)
     table.add_column(style="cyan", no_wrap=True)
     table.add_column(overflow="fold")
@@ -151,14 +152,9 @@ def _render_calls(report: Report) -> Table:
     table.add_row(
         "compilations", f"{report.compilations} ({report.recompilations} of them recompilations)"
     )
-    table.add_row("calls on the host", *_lines(report.gradient_calls))
-    table.add_row("host fallbacks", *_lines(report.fallbacks))
     if report.inner_calls:
         inner = [f"{c.calls:,} × {c.module} of {c.whole}, on the wafer" for c in report.inner_calls]
         table.add_row("inner calls", "\n".join(inner))
+    lines = [line for cause in report.host for line in describe_cause(cause, is_verbose=is_verbose)]
+    table.add_row("on the host", "\n".join(lines) or "nothing")
     return table
-
-
-def _lines(calls: tuple[HostCalls, ...]) -> Iterator[str]:
-    lines = [f"{entry.calls:,} × {entry.module}: {entry.reason}" for entry in calls]
-    yield "\n".join(lines) or "none"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass
+from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from onewafer.whole_files import write_text
@@ -11,13 +12,15 @@ from onewafer.whole_files import write_text
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from onewafer.errors import SourceLine
     from onewafer.graph import LayerPart
     from onewafer.mesh import Axis
     from onewafer.pytorch.activity import PeMemory
+    from onewafer.pytorch.host_work import Cause
     from onewafer.pytorch.ledger import Phase
     from onewafer.pytorch.placement import Candidate
 
-FORMAT = "onewafer-report-1"
+FORMAT = "onewafer-report-2"
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +146,8 @@ class ProgramReport:
     calls: int
     launches: int
     samples: int
+    flop: int
+    """Of the script: without padding."""
     cycles: int
     """Over all launches."""
     cycles_per_launch: float | None
@@ -169,12 +174,74 @@ class ProgramReport:
 
 
 @dataclass(frozen=True, slots=True)
-class HostCalls:
-    """Calls of one module class that ran on the host for one reason."""
+class FlopReport:
+    """Floating point operations of the script's process, as `torch.utils.flop_counter` counts."""
 
-    module: str
-    reason: str
+    total: int
+    """Forward and backward, in modules and outside of them."""
+    on_wafer: int
+    share: float | None
+    """Of the wafer, 0 to 1; None: there were none."""
+
+
+@dataclass(frozen=True, slots=True)
+class HostCalls:
+    """Calls on the host of one module class, made in one place, for one cause."""
+
+    module: str | None
+    """None: work outside of modules."""
+    whole: str | None
+    """Class of the outermost module, which the wafer refused, if these are calls of its parts."""
+    place: SourceLine | None
+    """Where the script makes the outermost call."""
     calls: int
+    flop: int
+
+
+@dataclass(frozen=True, slots=True)
+class HostCause:
+    """Everything that ran on the host for one cause."""
+
+    cause: Cause
+    reason: str
+    line: SourceLine | None
+    """The line of the model's code that the wafer refuses, if it is one."""
+    module: str | None
+    """Class of the module, and place, with most FLOP."""
+    place: SourceLine | None
+    num_places: int
+    calls: int
+    """Outermost calls, those that the script makes."""
+    nested_calls: int
+    """Calls of parts of refused modules, for the same cause."""
+    flop: int
+    share: float | None
+    """Of all FLOP, 0 to 1; None: they were not counted."""
+    parts: tuple[HostCalls, ...]
+
+
+class AdviceKind(StrEnum):
+    """What to change."""
+
+    NO_GRAD = "no_grad"
+    """Calls need a gradient that no backward pass asks for."""
+    OPERATIONS = "operations"
+    """The wafer refuses operations."""
+    MODULES = "modules"
+    """Something is computed outside of modules."""
+
+
+@dataclass(frozen=True, slots=True)
+class Advice:
+    """A change that would bring more of the script to the wafer."""
+
+    kind: AdviceKind
+    text: str
+    lines: tuple[SourceLine, ...]
+    flop: int
+    """What is at stake."""
+    share: float
+    """Of all FLOP, 0 to 1."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,14 +259,17 @@ class Report:
     """A whole run."""
 
     version: str
+    ended: str | None
+    """What ended the script early; None: nothing did."""
+    flop: FlopReport | None
+    """None: they were not counted (`torch.compile` without `onewafer run`)."""
+    advice: tuple[Advice, ...]
     wafer_calls: int
     compilations: int
     recompilations: int
     """Compilations of a module beyond its first."""
-    gradient_calls: tuple[HostCalls, ...]
-    """Calls that needed gradients."""
-    fallbacks: tuple[HostCalls, ...]
-    """Calls that the wafer could not do."""
+    host: tuple[HostCause, ...]
+    """What ran on the host, a cause each, most FLOP first."""
     inner_calls: tuple[InnerCalls, ...]
     """Of the calls on the wafer those that the code of such a module made."""
     programs: tuple[ProgramReport, ...]

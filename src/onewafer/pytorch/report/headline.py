@@ -1,0 +1,75 @@
+"""What people want to know first: how much ran on the wafer, why not more, and what to change."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rich.text import Text
+
+from onewafer.pytorch.report.words import count, show_place
+from onewafer.units import format_count
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from onewafer.pytorch.report.values import FlopReport, HostCalls, HostCause, Report
+
+
+def render_headline(report: Report) -> Iterator[Text]:
+    """Yield the lines that stand above the figures."""
+    if report.ended is not None:
+        yield Text(f"The script ended early ({report.ended}); this is what is known so far.")
+    if report.flop is not None:
+        yield Text(_describe_share(report.flop), style="bold")
+    for advice in report.advice:
+        yield Text(f"  • {advice.text}")
+
+
+def _describe_share(flop: FlopReport) -> str:
+    if flop.share is None:
+        return "The script multiplied no matrices: there are no FLOP to count."
+    return (
+        f"{_percent(flop.share)} of the script's FLOP ran on the wafer "
+        f"({format_count(flop.on_wafer)} of {format_count(flop.total)})."
+    )
+
+
+def _percent(share: float) -> str:
+    """Return a share without decimals, but never all or nothing where it is neither.
+
+    >>> _percent(0.6249), _percent(0.9999), _percent(0.00001), _percent(1.0)
+    ('62%', '>99%', '<1%', '100%')
+    """
+    if 0 < share < 0.005:  # noqa: PLR2004  # rounded to 0
+        return "<1%"
+    return ">99%" if 0.995 <= share < 1 else f"{share:.0%}"  # noqa: PLR2004  # rounded to 100
+
+
+def describe_cause(cause: HostCause, *, is_verbose: bool) -> Iterator[str]:
+    """Yield the line of a cause; if verbose, then one for each place and module."""
+    line = "" if cause.line is None else f"{cause.line}: "
+    share = f", {_percent(cause.share)} of the FLOP" if cause.flop and cause.share else ""
+    yield f"{_describe_calls(cause)}: {line}{cause.reason}{share}"
+    if is_verbose and len(cause.parts) > 1:
+        for part in cause.parts:
+            yield f"    {_describe_part(part)}"
+
+
+def _describe_calls(cause: HostCause) -> str:
+    where = "" if cause.place is None else show_place(cause.place)
+    if cause.num_places > 1:
+        where += f" and {count(cause.num_places - 1, 'other place')}"
+    if cause.module is None:
+        return where
+    calls = f"{cause.calls or cause.nested_calls:,} × {cause.module}"
+    if cause.calls and cause.nested_calls:
+        calls += f" and {count(cause.nested_calls, 'part')} of it"
+    return f"{calls}, {where}" if where else calls
+
+
+def _describe_part(part: HostCalls) -> str:
+    words = [f"{part.calls:,} × {part.module}"] if part.module is not None else []
+    words += [f"in {part.whole}"] if part.whole is not None else []
+    words += [show_place(part.place)] if part.place is not None else []
+    words += [f"{format_count(part.flop)} FLOP"] if part.flop else []
+    return ", ".join(words)

@@ -1,0 +1,156 @@
+"""What ran on the host, one entry a cause, and what would bring more of it to the wafer.
+
+In: the records of a ledger. Out: values in which nothing is guessed: each piece of advice follows
+from FLOP that were counted at a place, for a cause.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import TYPE_CHECKING
+
+from onewafer.pytorch.host_work import Cause
+from onewafer.pytorch.report.values import (
+    Advice,
+    AdviceKind,
+    FlopReport,
+    HostCalls,
+    HostCause,
+)
+from onewafer.pytorch.report.words import count, show_place
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from onewafer.pytorch.host_work import HostTask, HostWork
+    from onewafer.pytorch.ledger import Ledger
+
+    _Records = list[tuple[HostTask, HostWork]]
+
+_REASONS = {
+    Cause.GRADIENT: "the result needs a gradient",
+    Cause.BACKWARD: "backward pass",
+    Cause.OUTSIDE: "computed outside of modules",
+}
+_LEAST_SHARE = 0.01
+"""Of all FLOP, for which advice is given."""
+_MOST_OPERATIONS = 3
+_ENOUGH = 0.8
+"""A share of what the wafer refused, after which no further operation is named."""
+
+
+def report_flop(ledger: Ledger) -> FlopReport | None:
+    """Return the FLOP of a run and how many ran on the wafer; None: they were not counted."""
+    if not ledger.host.counts_flop:
+        return None
+    on_wafer = sum(record.flop for record in ledger.programs)
+    total = on_wafer + sum(work.flop for work in [*ledger.host.works.values()])
+    return FlopReport(total, on_wafer, on_wafer / total if total else None)
+
+
+def report_causes(ledger: Ledger, flop: FlopReport | None) -> tuple[HostCause, ...]:
+    """Return the causes, the one with most FLOP first."""
+    groups: defaultdict[tuple[object, ...], _Records] = defaultdict(list)
+    for task, work in [*ledger.host.works.items()]:
+        groups[task.cause, task.refusal].append((task, work))
+    causes = [_report_cause(records, flop) for records in groups.values()]
+    return tuple(sorted(causes, key=lambda cause: (-cause.flop, -cause.calls)))
+
+
+def _report_cause(records: _Records, flop: FlopReport | None) -> HostCause:
+    """Return what records have in common that differ in places and modules only."""
+    records = sorted(records, key=lambda r: (r[0].whole is not None, -r[1].flop, -r[1].calls))
+    task, _ = records[0]
+    total = sum(work.flop for _, work in records)
+    refusal = task.refusal
+    return HostCause(
+        cause=task.cause,
+        reason=_REASONS[task.cause] if refusal is None else refusal.reason,
+        line=None if refusal is None else refusal.place,
+        module=task.module or None,
+        place=None if task.place is None else task.place.to_source_line(),
+        num_places=len({record.place for record, _ in records}),
+        calls=sum(work.calls for record, work in records if record.whole is None),
+        nested_calls=sum(work.calls for record, work in records if record.whole is not None),
+        flop=total,
+        share=None if flop is None or not flop.total else total / flop.total,
+        parts=tuple(_report_calls(record, work) for record, work in records),
+    )
+
+
+def _report_calls(task: HostTask, work: HostWork) -> HostCalls:
+    place = None if task.place is None else task.place.to_source_line()
+    return HostCalls(task.module or None, task.whole, place, work.calls, work.flop)
+
+
+def give_advice(
+    ledger: Ledger, flop: FlopReport | None, causes: Sequence[HostCause], *, is_over: bool
+) -> tuple[Advice, ...]:
+    """Return what would raise the share of the wafer, the most effective first.
+
+    Calls of a script that `is_over` get no further backward pass.
+    """
+    if flop is None or not flop.total:
+        return ()
+    found = [
+        *_advise_no_grad(ledger, flop, is_over=is_over),
+        *_advise_operations(flop, causes),
+        *_advise_modules(flop, causes),
+    ]
+    worth = [advice for advice in found if advice.share >= _LEAST_SHARE]
+    return tuple(sorted(worth, key=lambda advice: -advice.share))
+
+
+def _advise_no_grad(ledger: Ledger, flop: FlopReport, *, is_over: bool) -> Iterator[Advice]:
+    """Name places where calls needed a gradient that no backward pass asked for."""
+    by_place: defaultdict[object, _Records] = defaultdict(list)
+    for task, work in ledger.host.of(Cause.GRADIENT):
+        by_place[task.place].append((task, work))
+    for records in by_place.values():
+        place = records[0][0].place
+        is_unused = all(not work.backpropagated_calls for _, work in records)
+        is_decided = is_over or any(len(work.pending) < work.calls for _, work in records)
+        if place is None or not is_unused or not is_decided:
+            continue
+        total = sum(work.flop for _, work in records)
+        line = place.to_source_line()
+        share = total / flop.total
+        text = f"`torch.no_grad()` around {show_place(line)} would offer it {share:.0%} more"
+        yield Advice(AdviceKind.NO_GRAD, text, (line,), total, share)
+
+
+def _advise_operations(flop: FlopReport, causes: Sequence[HostCause]) -> Iterator[Advice]:
+    """Name the refusals that hold back most."""
+    refused = [cause for cause in causes if cause.cause is Cause.REFUSAL and cause.flop]
+    total, held = sum(cause.flop for cause in refused), 0
+    named: list[HostCause] = []
+    for cause in refused[:_MOST_OPERATIONS]:
+        if held >= _ENOUGH * total:
+            break
+        named.append(cause)
+        held += cause.flop
+    if not named:
+        return
+    rest = held / (flop.total - flop.on_wafer)
+    verb = "holds" if len(named) == 1 else "hold"
+    reasons = "; ".join(_name(cause) for cause in named)
+    text = f"{count(len(named), 'refusal')} {verb} back {rest:.0%} of the rest: {reasons}"
+    lines = tuple(line for cause in named if (line := cause.line or cause.place) is not None)
+    yield Advice(AdviceKind.OPERATIONS, text, lines, held, held / flop.total)
+
+
+def _name(cause: HostCause) -> str:
+    line = cause.line or cause.place
+    return cause.reason if line is None else f"{show_place(line)}, {cause.reason}"
+
+
+def _advise_modules(flop: FlopReport, causes: Iterable[HostCause]) -> Iterator[Advice]:
+    """Name what could be offered if it were in a module."""
+    for cause in causes:
+        if cause.cause is Cause.OUTSIDE and cause.place is not None:
+            share = cause.flop / flop.total
+            where = show_place(cause.place)
+            if cause.num_places > 1:
+                where += f" and {count(cause.num_places - 1, 'other line')}"
+            text = f"in the `forward` of an `nn.Module`, {where} would be offered: {share:.0%}"
+            yield Advice(AdviceKind.MODULES, text, (cause.place,), cause.flop, share)

@@ -1,0 +1,105 @@
+"""FLOP are counted as PyTorch's own counter does, which sees one thread and slows down all."""
+
+import os
+import threading
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional
+from torch.utils.flop_counter import FlopCounterMode
+
+from onewafer.pytorch import capture
+from onewafer.pytorch.flop import counting_flop
+
+IMAGES, ROWS, TOKENS = torch.ones(2, 3, 8, 8), torch.ones(5, 6), torch.ones(2, 7, 16)
+
+
+def backward(result):
+    result.sum().backward()
+
+
+COMPUTATIONS = {
+    "linear": lambda: nn.Linear(6, 4)(ROWS),
+    "a vector": lambda: nn.Linear(6, 4)(ROWS[0]),
+    "training": lambda: backward(nn.Sequential(nn.Linear(6, 4), nn.ReLU(), nn.Linear(4, 2))(ROWS)),
+    "convolution": lambda: backward(nn.Conv2d(3, 4, 3, padding=1)(IMAGES)),
+    "groups": lambda: backward(nn.Conv2d(3, 6, 3, groups=3)(IMAGES)),
+    "transposed": lambda: backward(nn.ConvTranspose2d(3, 4, 3)(IMAGES)),
+    "encoder": lambda: backward(nn.TransformerEncoderLayer(16, 2, 32)(TOKENS)),  # dropout: products
+    "einsum": lambda: torch.einsum("bij,bkj->bik", TOKENS, TOKENS),
+    "out": lambda: torch.mm(ROWS, ROWS.T, out=torch.empty(5, 5)),
+    "vmap": lambda: torch.vmap(lambda row: ROWS @ row)(ROWS),
+    "bfloat16": lambda: nn.Linear(6, 4).bfloat16()(ROWS.bfloat16()),
+    "nothing": lambda: (ROWS * 2 + 1).relu().sum(),
+}
+
+
+def count(compute):
+    found = []
+    with counting_flop(found.append):
+        compute()
+    return sum(found)
+
+
+@pytest.mark.parametrize("name", COMPUTATIONS)
+def test_the_count_is_that_of_pytorch_s_counter(name):
+    with FlopCounterMode(display=False) as expected:
+        COMPUTATIONS[name]()
+    assert count(COMPUTATIONS[name]) == expected.get_total_flops()
+    assert (expected.get_total_flops() > 0) == (name != "nothing")
+
+
+@pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
+def test_modes_without_gradients_change_nothing(mode):
+    with mode():
+        assert count(COMPUTATIONS["linear"]) == 2 * 5 * 6 * 4
+
+
+def test_attention_counts_alike_whatever_kernel_computes_it():
+    query = torch.ones(1, 2, 7, 8)
+    with torch.nn.attention.sdpa_kernel(torch.nn.attention.SDPBackend.MATH):
+        by_products = count(lambda: functional.scaled_dot_product_attention(query, query, query))
+    fused = count(lambda: functional.scaled_dot_product_attention(query, query, query))
+    assert by_products == fused == 2 * 2 * 7 * 7 * (8 + 8)
+
+
+def test_other_threads_count_and_forked_processes_do_not():
+    def compute():
+        thread = threading.Thread(target=lambda: ROWS @ ROWS.T)
+        thread.start()
+        thread.join()
+        child = os.fork()
+        if child == 0:
+            ROWS @ ROWS.T
+            os._exit(0)
+        assert os.waitpid(child, 0)[1] == 0
+
+    assert count(compute) == 2 * 5 * 5 * 6
+
+
+def test_tracing_computes_nothing():
+    model = nn.Linear(6, 4)
+    assert count(lambda: capture(model, (ROWS,), {})) == 0
+    assert count(lambda: nn.Linear(6, 4, device="meta")(ROWS.to("meta"))) == 0
+
+
+def test_the_innermost_block_counts_and_afterwards_none():
+    outer, inner = [], []
+    with counting_flop(outer.append):
+        with counting_flop(inner.append):
+            ROWS @ ROWS.T
+        ROWS @ ROWS.T
+    ROWS @ ROWS.T
+    assert outer == inner == [2 * 5 * 5 * 6]
+
+
+def test_errors_are_those_of_pytorch():
+    def fail():
+        ROWS @ ROWS
+
+    with pytest.raises(RuntimeError) as expected:
+        fail()
+    with pytest.raises(RuntimeError) as found:
+        count(fail)
+    assert str(found.value) == str(expected.value)
