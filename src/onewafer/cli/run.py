@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -103,18 +103,18 @@ def run(
         max_batch=max_batch,
         engine=settings.engine,
     )
-    code = _run(
-        script,
-        arguments or [],
-        options,
-        settings,
-        cuda_alias=cuda_alias,
-        json_file=json_file,
-        explains_placement=explain_placement,
-        is_verbose=verbose,
-        quiet=quiet,
-    )
-    raise typer.Exit(code)
+    output = _Output(json_file, explain_placement, verbose, quiet)
+    raise typer.Exit(_run(script, arguments or [], options, settings, cuda_alias, output))
+
+
+@dataclass(frozen=True, slots=True)
+class _Output:
+    """What to say about a run, and where."""
+
+    json_file: Path | None
+    explains_placement: bool
+    is_verbose: bool
+    is_quiet: bool
 
 
 def _wafer_options(
@@ -151,12 +151,8 @@ def _run(
     arguments: list[str],
     options: WaferOptions,
     settings: Settings,
-    *,
     cuda_alias: bool | None,
-    json_file: Path | None,
-    explains_placement: bool,
-    is_verbose: bool,
-    quiet: bool,
+    output: _Output,
 ) -> int:
     from rich.console import Console  # noqa: PLC0415  # a subcommand loads what it uses
 
@@ -178,18 +174,18 @@ def _run(
     if line is not None:
         limits = replace(limits, observer=line.sentences)
     session = Session(options, observer=line, limits=limits)
-    announce = _drop if quiet else _print_notice
+    announce = _drop if output.is_quiet else _print_notice
     result = run_script(
         script, arguments, session, cuda=CudaAlias.choose(flag=cuda_alias), announce=announce
     )
     with suppress(OSError, ValueError):  # closed; Python itself says so at exit
         sys.stdout.flush()
     report = build_report(session.ledger, ended=result.ended, is_over=result.ended is None)
-    if json_file is not None:
-        write_output(json_file, to_json(report))
-    if not quiet:
-        console.print(render(report, is_verbose=is_verbose))
-    if explains_placement:
+    if output.json_file is not None:
+        write_output(output.json_file, to_json(report))
+    if not output.is_quiet:
+        console.print(render(report, is_verbose=output.is_verbose))
+    if output.explains_placement:
         console.print(render_placement(report))
     if result.error is not None:
         raise result.error
