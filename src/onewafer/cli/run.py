@@ -104,7 +104,8 @@ def run(
         engine=settings.engine,
     )
     output = _Output(json_file, explain_placement, verbose, quiet)
-    raise typer.Exit(_run(script, arguments or [], options, settings, cuda_alias, output))
+    code = _run(script, arguments or [], options, settings, cuda_alias=cuda_alias, output=output)
+    raise typer.Exit(code)
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,6 +152,7 @@ def _run(
     arguments: list[str],
     options: WaferOptions,
     settings: Settings,
+    *,
     cuda_alias: bool | None,
     output: _Output,
 ) -> int:
