@@ -10,7 +10,7 @@ import platform
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -125,6 +125,14 @@ class UnsupportedOperationError(OnewaferError):
     def __init__(self, reason: str, place: SourceLine | None = None) -> None:
         self.refusal = Refusal(reason, place)
         super().__init__(str(self.refusal))
+
+    def again(self) -> Self:
+        """Return a new error of the same kind, for a call that is refused as an earlier one was."""
+        return type(self)(self.refusal.reason, self.refusal.place)
+
+
+class TooLargeError(UnsupportedOperationError):
+    """A model needs more memory than the PEs have that it may use; the reason has the bytes."""
 
 
 class InternalError(OnewaferError):

@@ -5,7 +5,7 @@ import re
 import pytest
 
 from onewafer.arch import load_architecture
-from onewafer.errors import ConfigurationError, UnsupportedOperationError
+from onewafer.errors import ConfigurationError, TooLargeError, UnsupportedOperationError
 from onewafer.graph import DataType, Graph, RmsNorm, Tensor
 from onewafer.mesh import footprint, longest_context, num_tile_programs, shard, verify
 from tests.mesh.models import llama
@@ -33,16 +33,16 @@ def test_there_are_at_most_nine_tile_programs(size):
 
 
 def test_a_rectangle_that_is_too_small_names_one_that_is_not():
-    with pytest.raises(ConfigurationError, match=r"weights 321,600 B.*at least \d+×\d+") as error:
+    with pytest.raises(TooLargeError, match=r"weights 321,600 B.*at least \d+×\d+") as error:
         verify(sharded([400, 400, 400], 2, 2), WSE3)
     width, height = re.search(r"at least (\d+)×(\d+)", str(error.value)).groups()
     verify(sharded([400, 400, 400], int(width), int(height)), WSE3)
-    with pytest.raises(ConfigurationError):
+    with pytest.raises(TooLargeError):
         verify(sharded([400, 400, 400], int(width) - 1, int(height) - 1), WSE3)
 
 
-def test_a_model_that_fits_no_rectangle_is_unsupported():
-    with pytest.raises(UnsupportedOperationError, match="does not fit the largest rectangle") as e:
+def test_a_model_that_fits_no_rectangle_is_too_large():
+    with pytest.raises(TooLargeError, match="does not fit the whole WSE-3") as e:
         verify(sharded([300_000, 300_000], 100, 100), WSE3)
     assert str(e.value).endswith("755×1170 PEs: use f16 or a smaller model")
 
@@ -53,14 +53,12 @@ def long_llama(positions=4000, width=1, height=2, **options):
 
 
 def test_a_context_that_is_too_long_names_the_longest_that_fits():
-    with pytest.raises(
-        ConfigurationError, match=r"context of 4,000 positions .* KV cache"
-    ) as error:
+    with pytest.raises(TooLargeError, match=r"context of 4,000 positions.* KV cache") as error:
         verify(long_llama(width=6, height=6), WSE3)
     message = str(error.value)
     longest = int(re.search(r"context of at most ([\d,]+) pos", message)[1].replace(",", ""))
     verify(long_llama(width=6, height=6, context=longest), WSE3)
-    with pytest.raises(ConfigurationError):
+    with pytest.raises(TooLargeError):
         verify(long_llama(width=6, height=6, context=longest + 6), WSE3)  # a slot more
     width, height = map(int, re.search(r"at least (\d+)×(\d+)", message).groups())
     verify(long_llama(width=width, height=height), WSE3)
@@ -70,7 +68,7 @@ def test_a_sequence_that_fits_no_rectangle_is_to_be_shorter():
     graph = llama(layers=1, rows=20_000, positions=20_000, dtype=DataType.F16)
     program = shard(graph, width=8, height=8, architecture=WSE3)
     advice = "use a shorter sequence or a smaller model$"
-    with pytest.raises(UnsupportedOperationError, match=advice):
+    with pytest.raises(TooLargeError, match=advice):
         verify(program, WSE3)
 
 

@@ -6,7 +6,7 @@ import pytest
 from onewafer.arch import load_architecture
 from onewafer.csl.syntax import parse
 from onewafer.diagnostics import DiagnosticSink, SourceFile
-from onewafer.errors import ConfigurationError
+from onewafer.errors import TooLargeError
 from onewafer.graph import FLOATING
 from onewafer.mesh import emit, shard
 from tests.mesh.strategies import mlp
@@ -51,7 +51,7 @@ def test_parameters_never_pass_through_the_text():
 
 
 def test_nothing_is_emitted_over_budget():
-    with pytest.raises(ConfigurationError, match="at least"):
+    with pytest.raises(TooLargeError, match="at least"):
         emitted([400, 400], 1, 1)
 
 

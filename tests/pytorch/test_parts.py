@@ -1,13 +1,14 @@
 """What runs on the wafer of a module that it refused as a whole."""
 
 import gc
+import re
 from importlib import import_module
 
 import pytest
 import torch
 from torch import nn
 
-from onewafer.errors import GraphError, Refusal, UnsupportedOperationError
+from onewafer.errors import ConfigurationError, GraphError, Refusal, UnsupportedOperationError
 from onewafer.pytorch import Fidelity, Session, WaferOptions, build_report, intercept_calls
 from onewafer.pytorch import parts as parts_module
 from onewafer.pytorch.parts import Parts, is_worth_offering
@@ -193,7 +194,7 @@ def test_an_error_in_a_refused_module_leaves_the_next_call_outermost(wafer):
 def test_modules_that_look_alike_are_refused_together():
     parts, whole, first, second = Parts(), mlp(), nn.Linear(4, 4), nn.Linear(4, 4)
     parts.admit(whole, first, "look")
-    parts.keep_refusal(first, "look", Refusal("no form"))
+    parts.keep_refusal(first, "look", UnsupportedOperationError("no form"))
     parts.admit(whole, first, "look")  # it has a memory of its own, by values too
     with pytest.raises(UnsupportedOperationError, match="no form"):
         parts.admit(whole, second, "look")
@@ -226,6 +227,24 @@ def test_a_part_that_does_not_fit_the_rectangle_runs_on_the_host(wafer):
     reasons = [why.reason for module, why in wafer.ledger.fallbacks if module != "Refused"]
     assert len(reasons) == 2
     assert all("use a rectangle of at least" in reason for reason in reasons)
+
+
+@pytest.mark.parametrize("is_outermost", [True, False])
+def test_a_module_that_is_too_large_is_a_fallback_wherever_it_is(wafer, is_outermost):
+    large = nn.Sequential(nn.Linear(4, 300), nn.Linear(300, 300))
+    run(wafer, large if is_outermost else Refused(large), X)
+    (reason,) = {why.reason for name, why in wafer.ledger.fallbacks if name == "Sequential"}
+    assert re.search(r"needs [\d,]+ B \(.* of each PE, which has 49,152 B; use a rectangle", reason)
+
+
+def test_strict_makes_a_refusal_of_what_has_parameters_an_error():
+    wafer = Session(WaferOptions(fidelity=Fidelity.MODEL, rectangle=(2, 2), strict=True))
+    run(wafer, mlp(), X)
+    run(wafer, Refused(), X)  # has no parameters
+    with pytest.raises(ConfigurationError, match=r"cannot run Sequential.* strict .*needs"):
+        run(wafer, nn.Sequential(nn.Linear(4, 300), nn.Linear(300, 300)), X)
+    with pytest.raises(ConfigurationError, match=r"cannot run Refused.* strict .*sin"):
+        run(wafer, Refused(mlp()), X)
 
 
 def test_parts_are_not_kept_alive():

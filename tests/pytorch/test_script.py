@@ -130,7 +130,7 @@ def test_refusal_of_ours_is_handed_back_without_a_traceback(tmp_path, capsys):
     script.write_text(
         "import torch\nwith torch.no_grad():\n    torch.nn.Linear(900, 900)(torch.ones(1, 900))\n"
     )
-    options = WaferOptions(fidelity=Fidelity.MODEL, rectangle=(1, 1))
+    options = WaferOptions(fidelity=Fidelity.MODEL, rectangle=(1, 1), strict=True)
     result = run_script(script, [], Session(options))
     assert isinstance(result.error, ConfigurationError)
     assert result.exit_code == 2

@@ -7,9 +7,11 @@ import pytest
 import torch
 from torch import nn
 
-from onewafer.errors import ConfigurationError, UnsupportedOperationError
+from onewafer.errors import TooLargeError, UnsupportedOperationError
 from onewafer.graph import DataType
 from onewafer.pytorch import Fidelity, NonFiniteWarning, Session, WaferOptions, build_report
+from onewafer.pytorch import session as session_module
+from onewafer.pytorch.placement import place
 from tests.pytorch.agreement import assert_agrees
 
 
@@ -142,16 +144,25 @@ def test_what_f16_cannot_hold_becomes_an_infinity():
     assert result.item() == float("inf")
 
 
-def test_model_that_does_not_fit_is_an_error_and_no_fallback():
+def test_model_that_does_not_fit_its_rectangle_is_refused_with_the_bytes():
     wafer = session()
-    with pytest.raises(ConfigurationError, match=r"needs .* of each PE.*at least \d+×\d+ PEs"):
+    with pytest.raises(TooLargeError, match=r"needs [\d,]+ B .* of each PE.*at least \d+×\d+ PEs"):
         call(wafer, nn.Linear(400, 400), torch.zeros(1, 400))
 
 
-def test_model_that_fits_no_wafer_is_an_error():
+def test_model_that_fits_no_wafer_is_refused_and_placed_once(monkeypatch):
     wafer = Session(WaferOptions(arch="toy", fidelity=Fidelity.MODEL))
-    with pytest.raises(ConfigurationError, match="does not fit the largest rectangle"):
-        call(wafer, nn.Linear(4096, 4096), torch.zeros(1, 4096))
+    model, placed = nn.Linear(4096, 4096), []
+
+    def place_once(*args):
+        placed.append(args)
+        return place(*args)
+
+    monkeypatch.setattr(session_module, "place", place_once)
+    for _ in range(3):
+        with pytest.raises(TooLargeError, match=r"needs [\d,]+ B .* has [\d,]+ B; .* the whole"):
+            call(wafer, model, torch.zeros(1, 4096))
+    assert len(placed) == 1
 
 
 def test_large_batch_that_does_not_fit_takes_smaller_buckets():

@@ -37,6 +37,13 @@ _ExplainOption = Annotated[
     bool,
     typer.Option("--explain-placement", help="Say why the rectangle, and how tensors lie."),
 ]
+_StrictOption = Annotated[
+    bool,
+    typer.Option(
+        "--strict",
+        help="Stop if the wafer cannot run a module with parameters [default: the host runs it].",
+    ),
+]
 _CudaAliasOption = Annotated[
     bool | None,
     typer.Option(
@@ -71,6 +78,7 @@ def run(
     ] = None,
     max_batch: Annotated[int, typer.Option(metavar="ROWS", help="Most rows in one launch.")] = 64,
     cuda_alias: _CudaAliasOption = None,
+    strict: _StrictOption = False,
     engine: EngineOption = None,
     max_cycles: MaxCyclesOption = None,
     threads: ThreadsOption = None,
@@ -101,6 +109,7 @@ def run(
         dtype=dtype,
         clock=clock,
         max_batch=max_batch,
+        strict=strict,
         engine=settings.engine,
     )
     output = _Output(json_file, explain_placement, verbose, quiet)
@@ -127,6 +136,7 @@ def _wafer_options(
     dtype: str | None,
     clock: str | None,
     max_batch: int,
+    strict: bool,
     engine: str,
 ) -> WaferOptions:
     from onewafer.pytorch import WaferOptions  # noqa: PLC0415  # torch is loaded only when needed
@@ -143,6 +153,7 @@ def _wafer_options(
         dtype=None if dtype is None else parse_dtype(dtype),
         clock_hertz=None if clock is None else parse_hertz(clock),
         max_batch=max_batch,
+        strict=strict,
         engine=engine,
     )
 

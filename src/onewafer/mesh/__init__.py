@@ -55,7 +55,7 @@ from onewafer.mesh.purposes import (
     split_estimate,
 )
 from onewafer.mesh.reference import MeshEvaluator, evaluate
-from onewafer.mesh.shard import Cutter, largest_rectangle, shard
+from onewafer.mesh.shard import Cutter, check_rectangle, largest_rectangle, shard
 
 __all__ = [
     "CONTROL",
@@ -97,6 +97,7 @@ __all__ = [
     "SumSquares",
     "Turn",
     "Waits",
+    "check_rectangle",
     "check_words",
     "choose_layouts",
     "emit",

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from onewafer.errors import ConfigurationError, InternalError, UnsupportedOperationError
+from onewafer.errors import InternalError, TooLargeError, UnsupportedOperationError
 from onewafer.graph import DataType, with_positions
 from onewafer.mesh.kernel_costs import kernel_costs
 from onewafer.mesh.program import Arena, Axis
@@ -112,9 +112,9 @@ def num_tile_programs(program: MeshProgram) -> int:
 def verify(program: MeshProgram, architecture: Architecture) -> None:
     """Return if a program keeps all budgets.
 
-    Raises ConfigurationError if its rectangle is too small and says which would do, and how long a
-    context fits it; UnsupportedOperationError if the model fits no rectangle of the wafer, or has a
-    dimension that the kernels cannot count.
+    Raises TooLargeError if its rectangle is too small and says which would do, and how long a
+    context fits it, or that the model fits no rectangle of the wafer; UnsupportedOperationError if
+    it has a dimension that the kernels cannot count.
     """
     _check_plan(program, architecture)
     needed = footprint(program, architecture)
@@ -123,20 +123,20 @@ def verify(program: MeshProgram, architecture: Architecture) -> None:
         return
     positions = f" for a context of {program.context:,} positions" if needed.state else ""
     text = (
-        f"{program.graph.name!r} on {program.width}×{program.height} PEs{positions} needs {needed} "
-        f"of each PE, which has {format_bytes(architecture.memory_bytes)}"
+        f"{program.graph.name} does not fit on {program.width}×{program.height} PEs{positions}: it "
+        f"needs {needed} of each PE, which has {format_bytes(architecture.memory_bytes)}"
     )
     longest = longest_context(program, architecture) if needed.state else None
     shorter = f", or a context of at most {longest:,} positions" if longest else ""
     fitting = smallest_rectangle(program, architecture)
     if fitting is None:
         width, height = largest_rectangle(architecture)
-        raise UnsupportedOperationError(
-            f"{text}; it does not fit the largest rectangle of {architecture.title} either, "
-            f"{width}×{height} PEs: use {_smaller(program)}{shorter}"
+        raise TooLargeError(
+            f"{text}; it does not fit the whole {architecture.title} either, {width}×{height} PEs: "
+            f"use {_smaller(program)}{shorter}"
         )
     width, height = fitting
-    raise ConfigurationError(f"{text}; use a rectangle of at least {width}×{height} PEs{shorter}")
+    raise TooLargeError(f"{text}; use a rectangle of at least {width}×{height} PEs{shorter}")
 
 
 def _smaller(program: MeshProgram) -> str:
@@ -212,7 +212,7 @@ def smallest_rectangle(program: MeshProgram, architecture: Architecture) -> tupl
                 architecture=architecture,
                 context=program.context,
             )
-        except ConfigurationError:  # its blocks are too wide for a kernel
+        except TooLargeError:  # its blocks are too wide for a kernel
             return False
         return footprint(candidate, architecture).total <= architecture.memory_bytes
 

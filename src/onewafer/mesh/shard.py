@@ -87,7 +87,7 @@ class Cutter:
         least_joining: int = LEAST_JOINING,
     ) -> MeshProgram:
         """Return the mesh program on a rectangle of PEs, as `shard` does."""
-        _check_rectangle(width, height, architecture)
+        check_rectangle(width, height, architecture)
         layouts = self._orientations.cut(width, height)
         positions = self._choose_context(context)
         self._check_rows(usual_rows, positions)
@@ -162,7 +162,8 @@ def largest_rectangle(architecture: Architecture) -> tuple[int, int]:
     return width, height
 
 
-def _check_rectangle(width: int, height: int, architecture: Architecture) -> None:
+def check_rectangle(width: int, height: int, architecture: Architecture) -> None:
+    """Raise ConfigurationError for a rectangle of PEs that a machine does not have."""
     widest, highest = largest_rectangle(architecture)
     if not (1 <= width <= widest and 1 <= height <= highest):
         raise ConfigurationError(

@@ -55,7 +55,7 @@ if TYPE_CHECKING:
     from torch.export import ExportedProgram
     from torch.fx import Node
 
-    from onewafer.errors import Refusal
+    from onewafer.errors import SourceLine
     from onewafer.pytorch.lowering import Operands, Value
 
 
@@ -265,7 +265,9 @@ def _read(
     try:
         return _write(program, writer, operands)
     except UnsupportedOperationError as error:
-        raise RefusedError(error.refusal, tuple(writer.decided.values())) from None
+        refusal = error.refusal
+        decided = tuple(writer.decided.values())
+        raise RefusedError(refusal.reason, refusal.place, decided=decided) from None
 
 
 def _write(
@@ -314,8 +316,14 @@ class SurroundingsError(UnsupportedOperationError):
 class RefusedError(UnsupportedOperationError):
     """A refusal that holds for calls with certain masks and the like."""
 
-    def __init__(self, refusal: Refusal, decided: tuple[Decision, ...] = ()) -> None:
-        super().__init__(refusal.reason, refusal.place)
+    def __init__(
+        self,
+        reason: str,
+        place: SourceLine | None = None,
+        *,
+        decided: tuple[Decision, ...] = (),
+    ) -> None:
+        super().__init__(reason, place)
         self._decided = decided
 
     def holds_for(self, leaves: Sequence[object]) -> bool:

@@ -78,8 +78,8 @@ class _Known:
 
     look: object
     """What tells whether the module still computes the same."""
-    residents: dict[bool, ResidentModel | str] = field(
-        default_factory=dict[bool, "ResidentModel | str"]
+    residents: dict[bool, ResidentModel | UnsupportedOperationError] = field(
+        default_factory=dict[bool, "ResidentModel | UnsupportedOperationError"]
     )
     """Whether a program gives all rows of logits → the program, or why there is none."""
 
@@ -134,11 +134,13 @@ class Generation:
         if wants_all not in known.residents:
             known.residents[wants_all] = self._load(module, gives_all_rows=wants_all)
         found = known.residents[wants_all]
-        if isinstance(found, str):
-            raise UnsupportedOperationError(found)
+        if isinstance(found, UnsupportedOperationError):
+            raise found.again()
         return found
 
-    def _load(self, module: torch.nn.Module, *, gives_all_rows: bool) -> ResidentModel | str:
+    def _load(
+        self, module: torch.nn.Module, *, gives_all_rows: bool
+    ) -> ResidentModel | UnsupportedOperationError:
         options = self._options
         positions = getattr(_config(module), "max_position_embeddings", options.most_context)
         windows = getattr(_config(module), "sliding_window", None)
@@ -152,7 +154,7 @@ class Generation:
                 model, lambda graph, most: build(module, graph, most), options.rows
             )
         except UnsupportedOperationError as error:
-            return str(error)
+            return error.again()  # without the frames of this one
 
     def _keep(self, module: torch.nn.Module, request: Request) -> object | None:
         """Return the cache of the answer, which stands for what is on the wafer."""

@@ -69,12 +69,12 @@ class CapturedGraph:
             except RefusedError as error:
                 found = error
             except UnsupportedOperationError as error:
-                found = RefusedError(error.refusal)
+                found = RefusedError(error.refusal.reason, error.refusal.place)
             if len(known) >= _MASKS_PER_SIGNATURE:
                 del known[0]
             known.append(found)
         if isinstance(found, RefusedError):
-            raise UnsupportedOperationError(found.refusal.reason, found.refusal.place)
+            raise found.again()
         return found.bind(args)
 
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 import torch
 
-from onewafer.errors import ConfigurationError, UnsupportedOperationError
+from onewafer.errors import TooLargeError, UnsupportedOperationError
 from onewafer.graph import (
     Attention,
     DataType,
@@ -177,7 +177,7 @@ class ResidentModel:
     ) -> None:
         """Build an executor whose launches take up to `rows` tokens; it has no parameters yet.
 
-        `build` gets the graph and the most tokens of a sequence; it raises ConfigurationError if
+        `build` gets the graph and the most tokens of a sequence; it raises TooLargeError if
         they do not fit, and is asked for half as many.
         """
         self.model = model
@@ -254,7 +254,7 @@ def _build_longest(
         graph = with_positions(with_rows(model.graph, rows), context)
         try:
             return context, graph, build(graph, context), refusal
-        except ConfigurationError as error:
+        except TooLargeError as error:
             if context // 2 < _SHORTEST_CONTEXT:
                 raise
             refusal = refusal or str(error)

@@ -10,6 +10,7 @@ from onewafer.arch import load_architecture
 from onewafer.errors import ConfigurationError
 from onewafer.geometry import parse_size
 from onewafer.graph import FLOATING, DataType
+from onewafer.mesh import check_rectangle
 from onewafer.settings import ENGINES
 from onewafer.units import check_clock, parse_hertz
 
@@ -45,15 +46,20 @@ class WaferOptions:
     """Of the simulator, `fast` or `reference`; None: `ONEWAFER_ENGINE`, or `fast`."""
     max_batch: int = 64
     """Most rows in one launch; larger batches take several."""
+    strict: bool = False
+    """Whether it is an error that the wafer refuses a module with parameters; else it runs on the
+    host."""
 
     def __post_init__(self) -> None:
         """Refuse values that no wafer has."""
-        load_architecture(self.arch, profile=self.profile)  # refuses unknown names
+        architecture = load_architecture(self.arch, profile=self.profile)  # or an unknown name
         if self.engine is not None:
             _check_choice("engine", self.engine, ENGINES)
         if self.rectangle is not None and min(self.rectangle) < 1:
             msg = f"rectangle {self.rectangle[0]}x{self.rectangle[1]} has no PE; write e.g. 4x4"
             raise ConfigurationError(msg)
+        if self.rectangle is not None:
+            check_rectangle(*self.rectangle, architecture)
         if self.clock_hertz is not None:
             check_clock(self.clock_hertz)
         if self.max_batch < 1:
@@ -97,6 +103,8 @@ def options_from_mapping(mapping: Mapping[str, object], *, base: WaferOptions) -
                 chosen["clock_hertz"] = float(value)
             case "max_batch", int():
                 chosen[name] = value
+            case "strict", bool():
+                chosen[name] = value
             case _ if name in names:
                 raise ConfigurationError(
                     f"option {name!r} of backend 'onewafer': {value!r} "
@@ -119,6 +127,7 @@ _EXAMPLES = {
     "rectangle": "'8x4' or (8, 4)",
     "clock": "'850MHz' or 850e6",
     "max_batch": "64",
+    "strict": "True",
 }
 
 

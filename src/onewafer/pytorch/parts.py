@@ -22,8 +22,6 @@ from onewafer.errors import UnsupportedOperationError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from onewafer.errors import Refusal
-
 _MOST_PARTS = 128
 """Parts of one module that are offered, over all its calls; the first ones."""
 _MOST_LOOKS = 4
@@ -44,7 +42,7 @@ class Parts:
             weakref.WeakKeyDictionary()
         )
         """Whole → part → looks of the calls that were offered."""
-        self._refusals: dict[Look, Refusal] = {}
+        self._refusals: dict[Look, UnsupportedOperationError] = {}
 
     def admit(self, whole: torch.nn.Module, part: torch.nn.Module, look: Look) -> None:
         """Count that a part is offered in a call of this look; `whole` is what the script calls.
@@ -56,7 +54,7 @@ class Parts:
         if part not in parts:
             refusal = self._refusals.get(_look_of_part(part, look))
             if refusal is not None:
-                raise UnsupportedOperationError(refusal.reason, refusal.place)
+                raise refusal.again()
             if len(parts) >= _MOST_PARTS:
                 msg = f"{_MOST_PARTS} parts of {type(whole).__name__} were offered before it"
                 raise UnsupportedOperationError(msg)
@@ -65,9 +63,11 @@ class Parts:
             raise UnsupportedOperationError(f"its calls have more than {_MOST_LOOKS} shapes")
         looks.add(look)
 
-    def keep_refusal(self, part: torch.nn.Module, look: Look, refusal: Refusal) -> None:
+    def keep_refusal(
+        self, part: torch.nn.Module, look: Look, refusal: UnsupportedOperationError
+    ) -> None:
         """Remember why a part was refused, for modules that look alike."""
-        self._refusals[_look_of_part(part, look)] = refusal
+        self._refusals[_look_of_part(part, look)] = refusal.again()  # without frames
 
 
 def is_worth_offering(

@@ -14,7 +14,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from onewafer.errors import ConfigurationError, UnsupportedOperationError
+from onewafer.errors import TooLargeError, UnsupportedOperationError
 from onewafer.graph import DataType, num_samples, with_samples
 from onewafer.mesh import (
     check_words,
@@ -90,8 +90,9 @@ class Placed:
 def place(graph: Graph, architecture: Architecture, options: WaferOptions) -> Placed:
     """Return the mesh program of the largest bucket that fits, in the fastest rectangle.
 
-    Raises ConfigurationError if not even one sample fits, or only on more PEs than anybody wants to
-    simulate without having asked for it.
+    Raises TooLargeError if not even one sample fits, or only on so many PEs that they are simulated
+    only where the user names the rectangle; ConfigurationError for a rectangle that is larger than
+    the wafer.
     """
     bucket = choose_samples(graph, options.max_batch)
     refused: list[int] = []
@@ -100,7 +101,7 @@ def place(graph: Graph, architecture: Architecture, options: WaferOptions) -> Pl
         try:
             placed = _place_bucket(candidate, architecture, options)
             return replace(placed, refused_rows=tuple(refused))
-        except ConfigurationError:
+        except TooLargeError:
             refused.append(candidate.inputs[0].shape[0])
             bucket //= 2
     placed = _place_bucket(with_samples(graph, 1), architecture, options)
@@ -112,7 +113,7 @@ def place_sequence(
 ) -> Placed:
     """Return the mesh program of a graph whose rows are one sequence, in the fastest rectangle.
 
-    `context` is how many positions its keys and values have room for. Raises ConfigurationError as
+    `context` is how many positions its keys and values have room for. Raises what
     `place` does.
     """
     return _place_bucket(graph, architecture, options, context)
@@ -141,8 +142,8 @@ def _place_bucket(
     program = _build(graph, largest_rectangle(architecture), architecture, context)
     width, height = smallest_rectangle(program, architecture) or (program.width, program.height)
     smaller = "dtype 'f16', " if program.dtype is DataType.F32 else ""
-    raise ConfigurationError(
-        f"{graph.name!r} needs at least {width}×{height} PEs: to simulate every wavelet of so many "
+    raise TooLargeError(
+        f"{graph.name} needs at least {width}×{height} PEs: to simulate every wavelet of so many "
         f"takes hours and {format_bytes(width * height * architecture.memory_bytes)} of memory; "
         f"choose fidelity 'model', {smaller}or the rectangle {width}×{height} to do it nevertheless"
     )
@@ -153,11 +154,7 @@ def _build(
 ) -> MeshProgram:
     width, height = rectangle
     program = shard(graph, width=width, height=height, architecture=architecture, context=context)
-    try:
-        verify(program, architecture)
-    except UnsupportedOperationError as error:
-        # Too large for the wafer is a choice of the user to change, no reason for the host.
-        raise ConfigurationError(str(error)) from error
+    verify(program, architecture)
     return program
 
 
@@ -170,7 +167,7 @@ def _consider(
         program = shard(
             graph, width=width, height=height, architecture=architecture, context=context
         )
-    except ConfigurationError as error:
+    except TooLargeError as error:
         return Candidate(width, height, None, None, str(error)), None
     candidate = _measure(program, architecture)
     return candidate, program if candidate.refusal is None else None

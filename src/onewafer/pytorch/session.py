@@ -23,6 +23,7 @@ from onewafer.errors import (
     InternalError,
     OnewaferError,
     Refusal,
+    TooLargeError,
     UnsupportedOperationError,
 )
 from onewafer.graph import DataType, num_samples, with_rows, with_samples
@@ -65,9 +66,12 @@ class _Alike:
 
     guarded: GuardedCall | None
     """None: Dynamo cannot read the module's code, which is exported at every call instead."""
-    refusal: Refusal | None = None
+    refusal: UnsupportedOperationError | None = None
     """Why export refused it: not asked again, even if the code would now act otherwise."""
 
+
+_Outcome = ResidentProgram | UnsupportedOperationError
+"""The program of a graph, or why there is none, which depends on the graph and the options only."""
 
 _MOST_ALIKE = 256
 """Looks of calls of one module that are remembered, the latest ones."""
@@ -98,9 +102,10 @@ class Session:
         self.architecture = load_architecture(options.arch, profile=options.profile)
         self.ledger = Ledger() if ledger is None else ledger
         self.observer = observer
-        self._programs: weakref.WeakKeyDictionary[torch.nn.Module, dict[Graph, ResidentProgram]] = (
+        self._programs: weakref.WeakKeyDictionary[torch.nn.Module, dict[Graph, _Outcome]] = (
             weakref.WeakKeyDictionary()
         )
+        """What a module's graphs became."""
         self._program_of: weakref.WeakKeyDictionary[Capture, ResidentProgram] = (
             weakref.WeakKeyDictionary()
         )
@@ -143,7 +148,14 @@ class Session:
     def count_fallback(
         self, module: torch.nn.Module, refusal: Refusal, whole: torch.nn.Module | None = None
     ) -> HostWork:
-        """Note a call that the host makes because the wafer cannot; else as the above."""
+        """Note a call that the host makes because the wafer cannot; else as the above.
+
+        Raises ConfigurationError instead if the options are strict and the module has parameters.
+        """
+        if self.options.strict and any(True for _ in module.parameters()):
+            name = type(module).__name__
+            msg = f"the wafer cannot run {name}, and strict makes that an error: {refusal}"
+            raise ConfigurationError(msg) from None
         return self.ledger.host.count_call(module, Cause.REFUSAL, refusal=refusal, whole=whole)
 
     def call(
@@ -176,8 +188,7 @@ class Session:
     ) -> object:
         """Return what `call` would for a part of a call of `whole` that the wafer refused.
 
-        Raises UnsupportedOperationError also where parts that look alike or their number say so,
-        and where a part does not fit the user's rectangle.
+        Raises UnsupportedOperationError also where parts that look alike or their number say so.
         """
         look = _look(part, args, kwargs)
         with self._lock:
@@ -187,11 +198,8 @@ class Session:
             except OutsideTableError:
                 raise
             except UnsupportedOperationError as error:
-                self._parts.keep_refusal(part, look, error.refusal)
+                self._parts.keep_refusal(part, look, error)
                 raise
-            except ConfigurationError as error:  # of a whole module, it would stop the script
-                self._parts.keep_refusal(part, look, Refusal(str(error)))
-                raise UnsupportedOperationError(str(error)) from None
             self.ledger.part_calls[type(part).__name__, type(whole).__name__] += 1
             return result
 
@@ -235,6 +243,8 @@ class Session:
         """Go on with a sequence of tokens; a call that does more is like those of other modules."""
         try:
             return self._generation.call(module, args, kwargs)
+        except TooLargeError:
+            raise
         except UnsupportedOperationError:
             if has_cache(kwargs):
                 raise  # the host goes on with it
@@ -260,16 +270,18 @@ class Session:
                 alike.guarded = None
             else:
                 if not alike.guarded.has_reached_graph:
-                    self.count_fallback(module, Refusal(NOTHING))
+                    refusal = Refusal(NOTHING)
+                    self.ledger.host.count_call(module, Cause.REFUSAL, refusal=refusal)
                     if not alike.guarded.num_graphs:
-                        alike.guarded, alike.refusal = None, Refusal(NOTHING)
+                        alike.guarded = None
+                        alike.refusal = UnsupportedOperationError(NOTHING)
                 return result
         if alike.refusal is not None:
-            raise UnsupportedOperationError(alike.refusal.reason, alike.refusal.place)
+            raise alike.refusal.again()
         try:
             call = capture(module, args, kwargs, dtype=self.options.dtype)
         except UnsupportedOperationError as error:
-            alike.refusal = error.refusal
+            alike.refusal = error.again()
             raise
         return self._run(module, call)
 
@@ -292,26 +304,40 @@ class Session:
         return program.run(call)
 
     def _program_for(self, module: torch.nn.Module, captured: Capture) -> ResidentProgram:
-        """Return the program of a graph: placed once, compiled unless another led to it too."""
-        programs = self._programs.setdefault(module, {})
+        """Return the program of a graph: placed once, compiled unless another led to it too.
+
+        Raises UnsupportedOperationError, at once if the graph was refused before.
+        """
+        outcomes = self._programs.setdefault(module, {})
         wanted = graph = captured.graph
         if not graph.is_sequence:
             wanted = with_samples(graph, choose_samples(graph, self.options.max_batch))
-        if wanted not in programs:
-            place_graph = place_sequence if graph.is_sequence else place
-            placed = place_graph(wanted, self.architecture, self.options)
-            placed_graph = placed.program.graph
-            resident = programs.get(placed_graph)
-            if resident is None:
-                others = [*programs.values()]
-                reason = _explain(others, placed_graph)
-                compiled = self._compile(
-                    module, placed, reason, is_first=not others, on_host=captured.on_host
-                )
-                resident = ResidentProgram(compiled)
-                programs[placed_graph] = resident
-            programs[wanted] = resident
-        return programs[wanted]
+        if wanted not in outcomes:
+            try:
+                outcomes[wanted] = self._place(module, wanted, captured.on_host)
+            except UnsupportedOperationError as error:
+                outcomes[wanted] = error.again()  # without the frames of this one
+        outcome = outcomes[wanted]
+        if isinstance(outcome, UnsupportedOperationError):
+            raise outcome.again()
+        return outcome
+
+    def _place(
+        self, module: torch.nn.Module, wanted: Graph, on_host: tuple[str, ...]
+    ) -> ResidentProgram:
+        """Return the program of a graph that is new; another graph may have led to it already."""
+        outcomes = self._programs[module]
+        place_graph = place_sequence if wanted.is_sequence else place
+        placed = place_graph(wanted, self.architecture, self.options)
+        graph = placed.program.graph
+        found = outcomes.get(graph)
+        if isinstance(found, ResidentProgram):
+            return found
+        others = [other for other in outcomes.values() if isinstance(other, ResidentProgram)]
+        reason = _explain(others, graph)
+        compiled = self._compile(module, placed, reason, is_first=not others, on_host=on_host)
+        outcomes[graph] = resident = ResidentProgram(compiled)
+        return resident
 
     def _compile(
         self,

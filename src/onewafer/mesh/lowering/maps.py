@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from onewafer.errors import ConfigurationError
+from onewafer.errors import TooLargeError
 from onewafer.graph import Convolution, Depthwise, MaxPool, MeanRows, ScaleMaps
 from onewafer.mesh import operations as mesh
 from onewafer.mesh.lowering.lowering import Lowering, OperationType
@@ -142,7 +142,7 @@ def _check_stride(operation: Depthwise | MaxPool, layout: Layout) -> None:
     """Refuse blocks so wide that a vector of places does not reach from one to the next."""
     most = _MOST_STRIDE // operation.window.stride_x
     if layout.columns > most:
-        raise ConfigurationError(
+        raise TooLargeError(
             f"{type(operation).__name__} that defines {operation.result.name!r} has "
             f"{layout.columns} features on each PE, and its kernel reaches over at most {most}; "
             f"use more PEs along {layout.axis}"
