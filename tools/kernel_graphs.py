@@ -16,15 +16,16 @@ from onewafer.graph import (
     BatchedMatmul,
     Convolution,
     DataType,
-    Depthwise,
+    DepthwiseConvolution,
     Embedding,
     FirstRow,
+    Gather,
+    GlobalAveragePool,
     Graph,
     LastRow,
     LayerNorm,
     Linear,
     MaxPool,
-    MeanRows,
     Multiply,
     Operation,
     PositionEmbedding,
@@ -32,10 +33,9 @@ from onewafer.graph import (
     RmsNorm,
     Rotary,
     Scale,
+    ScaleFeatureMaps,
     ScaleFeatures,
-    ScaleMaps,
     Softmax,
-    TakeFeatures,
     Tensor,
     TopIndices,
     Window,
@@ -92,7 +92,7 @@ class _Chain:
         for source in ("x", "0.relu"):
             indices = Tensor(f"{source}.largest", (4, 2), DataType.I32)
             self.operations.append(TopIndices(indices, source, 2))
-        self.operations.append(TakeFeatures(self.tensor("taken", 4, 2), source, indices.name))
+        self.operations.append(Gather(self.tensor("taken", 4, 2), source, indices.name))
 
     def append_products(self) -> None:
         """Append products of two tensors, and the softmax of one."""
@@ -103,16 +103,16 @@ class _Chain:
             BatchedMatmul(tensor("mixed"), "shares", "x", 2, 4, is_transposed=False),
         ]
 
-    def append_all_on_maps(self) -> None:
-        """Append operations on a map of 2×2 places."""
+    def append_all_on_feature_maps(self) -> None:
+        """Append operations on a feature map of 2×2 pixels."""
         tensor, window = self.tensor, Window(2, 2, 1, 2, right=1)
         self.operations += [
             Convolution(tensor("convolved"), "tanh", "taps", window),
-            Depthwise(tensor("weighed"), "convolved", "tap vectors", window),
+            DepthwiseConvolution(tensor("weighed"), "convolved", "tap vectors", window),
             MaxPool(tensor("largest"), "weighed", window),
-            MeanRows(tensor("average", 1, 8), "largest", 4),
-            ScaleMaps(tensor("gated"), "largest", "average", 4),
-            MeanRows(tensor("mean", 1, 8), "gated", 4),
+            GlobalAveragePool(tensor("average", 1, 8), "largest", 4),
+            ScaleFeatureMaps(tensor("gated"), "largest", "average", 4),
+            GlobalAveragePool(tensor("mean", 1, 8), "gated", 4),
         ]
 
     def append_all_of_sequences(self) -> None:
@@ -149,7 +149,7 @@ def graph_of_all_kinds(dtype: DataType, *, is_sequence: bool) -> Graph:
     chain.append_all_of_rows()
     chain.append_selections()
     chain.append_products()
-    chain.append_all_on_maps()
+    chain.append_all_on_feature_maps()
     if is_sequence:
         chain.append_all_of_sequences()
     ids = Tensor("ids", (4, 1), DataType.I32)

@@ -44,7 +44,7 @@ class Sizes:
     """The PE along the axis of the operation, as far as tables tell the kernel."""
     place_across: int = 0
     above: int = 0
-    """Places by which a window begins above a map, and ends above its end."""
+    """Places by which a window begins above a feature map, and ends above its end."""
     aside: int = 0
     """Places by which a window begins behind the beginning of a line, and ends behind its end."""
 

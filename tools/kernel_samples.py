@@ -31,7 +31,7 @@ def samples(*, is_sequence: bool) -> Iterator[Sample]:
     yield from _samples_along(Axis.Y)
     yield from _ELEMENTWISE
     yield from _NORMS
-    yield from _ON_MAPS
+    yield from _ON_FEATURE_MAPS
     yield _LOOKUP
     yield from _SELECTIONS
     yield from _PRODUCTS
@@ -71,7 +71,9 @@ def _store_normalized(sizes: Sizes) -> MeshOperation:
 
 
 def _turn(sizes: Sizes, axis: Axis) -> MeshOperation:
-    return mesh.Turn(sizes.block(), Block(Arena.ACTIVATIONS, 0, sizes.rows, sizes.inner), axis)
+    return mesh.Redistribute(
+        sizes.block(), Block(Arena.ACTIVATIONS, 0, sizes.rows, sizes.inner), axis
+    )
 
 
 def _samples_along(axis: Axis) -> list[Sample]:
@@ -252,14 +254,14 @@ _NORMS = (
 class _Maps:
     """Operands of an operation on `slots` maps.
 
-    The result has `rows` lines of `group` places each, the kernel `heads` lines of `share` taps.
+    The result has `rows` lines of `group` pixels each, the kernel `heads` lines of `share` taps.
     """
 
     sizes: Sizes
 
     @property
     def window(self) -> Window:
-        """A window that is no larger than the map, and may be moved over its edges."""
+        """A window that is no larger than the feature map, and may be moved over its edges."""
         sizes = self.sizes
         height, width = sizes.rows + sizes.heads - 1, sizes.group + sizes.share - 1
         return Window(
@@ -276,12 +278,12 @@ class _Maps:
     @property
     def result(self) -> Block:
         """Rows of all maps."""
-        rows = self.sizes.slots * self.window.num_result_places
+        rows = self.sizes.slots * self.window.num_result_pixels
         return Block(Arena.ACTIVATIONS, 0, rows, self.sizes.columns)
 
     def input(self, columns: int) -> Block:
         """Return the block that is read."""
-        rows = self.sizes.slots * self.window.num_places
+        rows = self.sizes.slots * self.window.num_pixels
         return Block(Arena.ACTIVATIONS, 0, rows, columns)
 
     def convolve(self) -> MeshOperation:
@@ -295,27 +297,27 @@ class _Maps:
         """Return a weighted sum of taps."""
         columns = self.sizes.columns
         weight = Block(Arena.PARAMETERS, 0, self.window.num_taps, columns)
-        return mesh.WeighTaps(self.result, self.input(columns), weight, self.window)
+        return mesh.ConvolveDepthwise(self.result, self.input(columns), weight, self.window)
 
     def max_pool(self) -> MeshOperation:
         """Return a maximum."""
         return mesh.MaxPool(self.result, self.input(self.sizes.columns), self.window)
 
-    def mean_rows(self) -> MeshOperation:
+    def global_average_pool(self) -> MeshOperation:
         """Return a mean of `group` rows of each of `rows` samples."""
         sizes = self.sizes
         source = Block(Arena.ACTIVATIONS, 0, sizes.rows * sizes.group, sizes.columns)
-        return mesh.MeanRows(sizes.block(), source, sizes.block())
+        return mesh.GlobalAveragePool(sizes.block(), source, sizes.block())
 
-    def scale_maps(self) -> MeshOperation:
+    def scale_feature_maps(self) -> MeshOperation:
         """Return a product of `group` rows of each of `rows` samples with a row each."""
         sizes = self.sizes
         maps = Block(Arena.ACTIVATIONS, 0, sizes.rows * sizes.group, sizes.columns)
-        return mesh.ScaleMaps(maps, maps, sizes.block())
+        return mesh.ScaleFeatureMaps(maps, maps, sizes.block())
 
 
 def _over_edges() -> tuple[Sizes, ...]:
-    """Return sizes of pools over the upper edge of a map, the right one, and both.
+    """Return sizes of pools over the upper edge of a feature map, the right one, and both.
 
     All taps that reach a place reach strips of one length.
     """
@@ -344,15 +346,15 @@ def _pool(build: Callable[[_Maps], MeshOperation]) -> Sample:
     )
 
 
-_ON_MAPS = (
+_ON_FEATURE_MAPS = (
     Sample(
-        lambda sizes: _Maps(sizes).mean_rows(),
+        lambda sizes: _Maps(sizes).global_average_pool(),
         rounds=("samples", "rows"),
         lengths=("elements", "columns"),
         grid=grid(rows=(2, 3, 5), group=(3, 4)),
     ),
     Sample(
-        lambda sizes: _Maps(sizes).scale_maps(),
+        lambda sizes: _Maps(sizes).scale_feature_maps(),
         rounds=("samples", "rows"),
         lengths=("columns",),
         grid=grid(rows=(2, 3, 5), group=(3, 4)),
@@ -361,7 +363,7 @@ _ON_MAPS = (
         lambda sizes: _Maps(sizes).convolve(),
         rounds=(
             *("before", "behind", "capped", "begun"),
-            *("samples", "height", "places", "lines", "steps"),
+            *("samples", "height", "pixels", "lines", "steps"),
         ),
         lengths=("elements", "columns"),
         grid=(
@@ -471,11 +473,11 @@ class _Selection:
         """Return the last step."""
         return mesh.TakeIndex(self.words, self.rows)
 
-    def take_features(self) -> MeshOperation:
+    def gather(self) -> MeshOperation:
         """Return the lookup of all indices, which are those for one PE."""
         rows = self.rows
         result = replace(rows.input, columns=self.sizes.heads)
-        return mesh.TakeFeatures(result, rows.input, rows.indices, rows.axis, rows.features)
+        return mesh.Gather(result, rows.input, rows.indices, rows.axis, rows.features)
 
     def some_features_held(self) -> dict[str, tuple[int, ...]]:
         """Return indices, of which one of as many as PEs is in the block."""
@@ -508,7 +510,7 @@ _SELECTIONS = (
         memory=lambda sizes: _Selection(sizes).some_held(),
     ),
     Sample(
-        lambda sizes: _Selection(sizes).take_features(),
+        lambda sizes: _Selection(sizes).gather(),
         rounds=("rows", "wanted", "held"),
         lengths=("elements",),
         grid=grid(rows=(2, 3, 5), heads=(2, 3, 7)),

@@ -17,6 +17,7 @@ from onewafer.graph import (
     DataType,
     Embedding,
     FirstRow,
+    Gather,
     Graph,
     LastRow,
     LayerNorm,
@@ -28,7 +29,6 @@ from onewafer.graph import (
     Rotary,
     Scale,
     Softmax,
-    TakeFeatures,
     Tensor,
     TopIndices,
 )
@@ -126,7 +126,7 @@ def searches(draw: st.DrawFn, **options: object) -> Graph:
     count = draw(st.integers(1, source.shape[-1]))
     result = Tensor("found", (*source.shape[:-1], count), DataType.I32)
     taken = Tensor("taken", result.shape, graph.dtype)
-    search = TopIndices(result, source.name, count), TakeFeatures(taken, source.name, "found")
+    search = TopIndices(result, source.name, count), Gather(taken, source.name, "found")
     operations, outputs = (*graph.operations, *search), (result.name, taken.name)
     return replace(graph, operations=operations, outputs=outputs)
 

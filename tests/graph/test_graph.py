@@ -10,6 +10,7 @@ from onewafer.graph import (
     BatchedMatmul,
     DataType,
     Embedding,
+    Gather,
     Graph,
     GraphError,
     LastRow,
@@ -19,7 +20,6 @@ from onewafer.graph import (
     RmsNorm,
     Rotary,
     Softmax,
-    TakeFeatures,
     Tensor,
     TopIndices,
     count_bytes,
@@ -84,7 +84,7 @@ def test_flop_and_bytes_of_a_sequence():
 def test_flop_and_bytes_of_a_search():
     x, found = Tensor("x", (3, 50), DataType.F16), Tensor("y", (3, 2), DataType.I32)
     search = TopIndices(found, "x", 2)
-    take = TakeFeatures(Tensor("z", (3, 2), DataType.F16), "x", "y")
+    take = Gather(Tensor("z", (3, 2), DataType.F16), "x", "y")
     graph = Graph("g", (x,), (), (search, take), ("y", "z"))
     assert [count_flop(graph, operation) for operation in (search, take)] == [150, 0]
     assert count_bytes(graph, search) == 2 * 150 + 4 * 6

@@ -16,7 +16,7 @@ def test_round_trip(graph):
 
 @pytest.mark.parametrize(
     "text",
-    ["", "[]", "{}", '{"format": "onewafer-graph-0"}', '{"format": "onewafer-graph-1", "name": 1}'],
+    ["", "[]", "{}", '{"format": "onewafer-graph-0"}', '{"format": "onewafer-graph-2", "name": 1}'],
 )
 def test_text_that_is_no_graph_is_refused(text):
     with pytest.raises(GraphError, match="not a graph in the format"):

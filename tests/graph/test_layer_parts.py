@@ -12,13 +12,13 @@ from onewafer.graph import (
     Attention,
     Convolution,
     DataType,
-    Depthwise,
+    DepthwiseConvolution,
+    GlobalAveragePool,
     Graph,
     LayerNorm,
     LayerPart,
     Linear,
     MaxPool,
-    MeanRows,
     Multiply,
     Relu,
     RmsNorm,
@@ -162,10 +162,10 @@ def test_a_residual_net_is_convolution_up_to_its_head():
     layer.add(AddBias, "b", "scaled", "s")
     layer.add(Relu, "r", "b")
     layer.add(MaxPool, "p", "r", window)
-    layer.add(Depthwise, "d", "p", "d.w", window)
+    layer.add(DepthwiseConvolution, "d", "p", "d.w", window)
     layer.add(Add, "sum", "p", "d")
     layer.add(Activation, "active", "sum", ActivationFunction.SILU)
-    layer.add(MeanRows, "mean", "active", 3)
+    layer.add(GlobalAveragePool, "mean", "active", 3)
     layer.add(Linear, "product", "mean", "w")
     layer.add(AddBias, "logits", "product", "b")
     layer.add(TopIndices, "class", "logits", 1)
@@ -182,7 +182,7 @@ def test_products_among_convolutions_are_convolutions_too():
     layer.add(Relu, "r", "wide")
     layer.add(Linear, "narrow", "r", "w")
     layer.add(Add, "sum", "narrow", "c")
-    layer.add(MeanRows, "mean", "sum", 3)
+    layer.add(GlobalAveragePool, "mean", "sum", 3)
     layer.add(Linear, "logits", "mean", "w")
     parts = layer.parts("logits")
     convolutions = {parts[name] for name in ("c", "wide", "r", "narrow", "sum")}

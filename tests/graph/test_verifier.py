@@ -13,6 +13,7 @@ from onewafer.graph import (
     BatchedMatmul,
     DataType,
     Embedding,
+    Gather,
     Graph,
     GraphError,
     LastRow,
@@ -25,7 +26,6 @@ from onewafer.graph import (
     Rotary,
     Scale,
     Softmax,
-    TakeFeatures,
     Tensor,
     TopIndices,
     verify_graph,
@@ -51,7 +51,7 @@ def search(result: Tensor, count: int = 3) -> dict[str, object]:
 
 
 def take(wanted: Tensor) -> dict[str, object]:
-    taking = TakeFeatures(tensor("y", *wanted.shape), "x", "z")
+    taking = Gather(tensor("y", *wanted.shape), "x", "z")
     return {"inputs": (X, wanted), "operations": (taking,)}
 
 

@@ -13,12 +13,12 @@ from onewafer.graph import (
     FLOATING,
     DataType,
     Embedding,
+    Gather,
     Graph,
     Linear,
     PositionEmbedding,
     Rotary,
     Scale,
-    TakeFeatures,
     Tensor,
     TopIndices,
     evaluate_graph,
@@ -39,7 +39,7 @@ FEW_VALUES = (-np.inf, -65504.0, -1.0, -0.0, 0.0, 2.0, np.inf, np.nan)
 
 def search(rows, features, count, dtype=DataType.F32):
     x, y = Tensor("x", (rows, features), dtype), Tensor("y", (rows, count), DataType.I32)
-    taken = TakeFeatures(Tensor("taken", (rows, count), dtype), "x", "y")
+    taken = Gather(Tensor("taken", (rows, count), dtype), "x", "y")
     return Graph("search", (x,), (), (TopIndices(y, "x", count), taken), ("y", "taken"))
 
 
@@ -144,7 +144,7 @@ def test_features_along_y():
     operations = (
         Linear(y, "x", "w"),
         TopIndices(found, "y", 3),
-        TakeFeatures(taken, "y", "found"),
+        Gather(taken, "y", "found"),
         Scale(twice, "taken", 2.0),
     )
     graph = Graph("across", (x,), (weight,), operations, ("found", "taken", "twice"))

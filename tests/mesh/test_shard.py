@@ -7,7 +7,7 @@ import pytest
 from onewafer.arch import load_architecture
 from onewafer.errors import UnsupportedOperationError
 from onewafer.graph import DataType, Tensor
-from onewafer.mesh import Add, Axis, Block, Turn, shard
+from onewafer.mesh import Add, Axis, Block, Redistribute, shard
 from onewafer.mesh.lowering import lowering_of
 from onewafer.mesh.program import Arena
 from tests.mesh.strategies import mlp, turned_input
@@ -20,7 +20,7 @@ def sharded(graph, width, height):
 
 
 def turns(program):
-    return [operation for operation in program.operations if isinstance(operation, Turn)]
+    return [operation for operation in program.operations if isinstance(operation, Redistribute)]
 
 
 @pytest.mark.parametrize("num_linears", [1, 2, 3, 4])

@@ -25,7 +25,7 @@ from onewafer.perf.gpu import AttentionPoints, AttentionShape, NumberFormat, Poi
 from onewafer.perf.groups import parse_groups
 from onewafer.perf.published import published_figures, topics
 from tests.perf.dense_model import Sizes, dense_model
-from tests.perf.map_models import small_network
+from tests.perf.feature_map_models import small_network
 
 SIZES = Sizes(layers=2, hidden=256, heads=4, kv_heads=2, features=64, inner=512, vocabulary=1024)
 MODEL = dense_model("llama-3.1-8b", SIZES)

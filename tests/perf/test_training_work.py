@@ -99,7 +99,7 @@ def test_models_with_maps_are_refused() -> None:
     pool = MaxPool(Tensor("y", (16, 64), DataType.F16), "x", Window(4, 4))
     graph = Graph("other", (x,), (), (pool,), ("y",))
 
-    with pytest.raises(ConfigurationError, match="works on maps"):
+    with pytest.raises(ConfigurationError, match="has feature maps"):
         training_pieces(replace(gpt_model("gpt", shape), segments=(Segment(graph, 1),)), 16)
 
 

@@ -56,7 +56,7 @@ PROGRAM = ProgramReport(
             TensorReport("x", "input", 1, 64, Axis.X, 16, "as numbered"),
             TensorReport("y", "Linear", 2, 32, Axis.Y, 16, "2 heads interleaved"),
         ),
-        turns=0,
+        redistributions=0,
     ),
     on_host=(),
     not_finite=None,
@@ -287,9 +287,9 @@ rows. A PE has 49,152 B. `--rectangle` pins another.
 │ 4×2       │   10,288 B │ 10,000 │ chosen                │
 │ 4×4       │    9,000 B │ 10,000 │ as fast, on more PEs  │
 └───────────┴────────────┴────────┴───────────────────────┘
-The first tensor lies along x; every linear operation turns the axis, others
-keep it, and what is added must lie alike: none had to be turned. To exchange x
-and y, exchange the sides.
+The first tensor lies along x; every linear operation changes the axis, others
+keep it, and what is added must lie alike: none had to be redistributed. To
+exchange x and y, exchange the sides.
 """
 
 
@@ -297,10 +297,11 @@ def test_placement_is_explained_in_words():
     text = shown(REPORT, width=80, form=render_placement)
     assert text.startswith(PLACEMENT)
     assert "│ Linear     │     2 │       32 │ y     │   16 │ 2 heads interleaved │" in text
-    pinned = replace(PROGRAM, placement=replace(PROGRAM.placement, is_pinned=True, turns=2))
+    placement = replace(PROGRAM.placement, is_pinned=True, redistributions=2)
+    pinned = replace(PROGRAM, placement=placement)
     text = shown(replace(REPORT, programs=(pinned,)), width=80, form=render_placement)
     assert "4×2 was asked for, and fits with 64 rows a\nlaunch." in text
-    assert "2 tensors had to be laid out anew" in text
+    assert "2 tensors had to be redistributed" in text
     assert "no program was placed" in shown(replace(REPORT, programs=()), form=render_placement)
 
 

@@ -12,15 +12,16 @@ from onewafer.graph.operations import (
     Attention,
     BatchedMatmul,
     Convolution,
-    Depthwise,
+    DepthwiseConvolution,
     Embedding,
     Experts,
     FirstRow,
+    Gather,
+    GlobalAveragePool,
     LastRow,
     LayerNorm,
     Linear,
     MaxPool,
-    MeanRows,
     Multiply,
     Opaque,
     PositionEmbedding,
@@ -28,10 +29,9 @@ from onewafer.graph.operations import (
     RmsNorm,
     Rotary,
     Scale,
+    ScaleFeatureMaps,
     ScaleFeatures,
-    ScaleMaps,
     Softmax,
-    TakeFeatures,
     TopIndices,
     activation_operands,
     parameter_operands,
@@ -60,7 +60,7 @@ def count_flop(graph: Graph, operation: Operation) -> int:
 
     A multiply-add counts as two, a function of one element as one, a search as a comparison of each
     element. Causal attention counts the keys that are not masked; a window counts all its taps,
-    those outside the map too, as PyTorch does.
+    those outside the feature map too, as PyTorch does.
     """
     elements = operation.result.num_elements
     match operation:
@@ -69,11 +69,11 @@ def count_flop(graph: Graph, operation: Operation) -> int:
         case Convolution():
             taps = operation.window.num_taps
             return 2 * elements * taps * graph.tensor(operation.input).shape[-1]
-        case Depthwise():
+        case DepthwiseConvolution():
             return 2 * elements * operation.window.num_taps
         case MaxPool():
             return elements * operation.window.num_taps
-        case MeanRows():
+        case GlobalAveragePool():
             return elements * (operation.rows + 1)
         case (
             AddBias()
@@ -81,7 +81,7 @@ def count_flop(graph: Graph, operation: Operation) -> int:
             | Add()
             | Multiply()
             | ScaleFeatures()
-            | ScaleMaps()
+            | ScaleFeatureMaps()
             | Scale()
             | Activation()
         ):
@@ -100,7 +100,7 @@ def count_flop(graph: Graph, operation: Operation) -> int:
             return 2 * elements * (graph.tensor(operation.left).shape[-1] // operation.groups)
         case TopIndices():
             return graph.tensor(operation.input).num_elements
-        case Embedding() | PositionEmbedding() | FirstRow() | LastRow() | TakeFeatures():
+        case Embedding() | PositionEmbedding() | FirstRow() | LastRow() | Gather():
             return 0
         case Experts():
             return operation.result.shape[0] * _experts_flop(graph, operation)
@@ -170,7 +170,7 @@ def _experts_flop(graph: Graph, operation: Experts) -> int:
 def count_bytes(graph: Graph, operation: Operation) -> int:
     """Return the bytes of the operands and of the result in a launch at position 0, each once.
 
-    Of a table and of the operand of `FirstRow`, `LastRow` and `TakeFeatures`, only what is looked
+    Of a table and of the operand of `FirstRow`, `LastRow` and `Gather`, only what is looked
     up; of experts, those that the rows are expected to meet.
     """
     activations = sum(graph.tensor(name).num_bytes for name in {*activation_operands(operation)})
@@ -183,7 +183,7 @@ def count_bytes(graph: Graph, operation: Operation) -> int:
             parameters = 2 * operation.result.shape[0] * row_bytes
         case FirstRow() | LastRow():
             activations = operation.result.num_bytes
-        case TakeFeatures():
+        case Gather():
             activations = operation.result.num_bytes + graph.tensor(operation.indices).num_bytes
         case Experts():
             parameters = round(parameters * share_of_experts(operation, operation.result.shape[0]))

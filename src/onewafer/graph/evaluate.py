@@ -21,15 +21,16 @@ from onewafer.graph.operations import (
     Attention,
     BatchedMatmul,
     Convolution,
-    Depthwise,
+    DepthwiseConvolution,
     Embedding,
     Experts,
     FirstRow,
+    Gather,
+    GlobalAveragePool,
     LastRow,
     LayerNorm,
     Linear,
     MaxPool,
-    MeanRows,
     Multiply,
     Opaque,
     PositionEmbedding,
@@ -37,10 +38,9 @@ from onewafer.graph.operations import (
     RmsNorm,
     Rotary,
     Scale,
+    ScaleFeatureMaps,
     ScaleFeatures,
-    ScaleMaps,
     Softmax,
-    TakeFeatures,
     TopIndices,
 )
 from onewafer.graph.tensor import DataType
@@ -180,15 +180,21 @@ class _Launch:
                 return values[operation.input][:1]
             case LastRow():
                 return values[operation.input][-1:]
-            case Convolution() | Depthwise() | MaxPool() | ScaleMaps() | MeanRows():
-                return self._on_maps(operation)
+            case (
+                Convolution()
+                | DepthwiseConvolution()
+                | MaxPool()
+                | ScaleFeatureMaps()
+                | GlobalAveragePool()
+            ):
+                return self._on_feature_maps(operation)
             case Softmax():
                 return self._share_out(operation)
             case BatchedMatmul():
                 return self._multiply(operation)
             case TopIndices():
                 return top_indices(values[operation.input], operation.count)
-            case TakeFeatures():
+            case Gather():
                 return np.take_along_axis(values[operation.input], values[operation.indices], -1)
             case Experts() | Opaque():
                 kind = type(operation).__name__
@@ -196,8 +202,13 @@ class _Launch:
             case _:
                 assert_never(operation)
 
-    def _on_maps(
-        self, operation: Convolution | Depthwise | MaxPool | ScaleMaps | MeanRows
+    def _on_feature_maps(
+        self,
+        operation: Convolution
+        | DepthwiseConvolution
+        | MaxPool
+        | ScaleFeatureMaps
+        | GlobalAveragePool,
     ) -> Array:
         values = self._values
         match operation:
@@ -205,25 +216,27 @@ class _Launch:
                 taps = self._gather(operation, missing=0)
                 result = np.einsum("spti,toi->spo", taps, values[operation.weight])
                 return result.reshape(-1, result.shape[-1])
-            case Depthwise():
+            case DepthwiseConvolution():
                 taps = self._gather(operation, missing=0)
                 return (taps * values[operation.weight]).sum(axis=2).reshape(-1, taps.shape[-1])
             case MaxPool():
                 taps = self._gather(operation, missing=-np.inf)
                 return taps.max(axis=2).reshape(-1, taps.shape[-1])
-            case ScaleMaps():
+            case ScaleFeatureMaps():
                 factors = np.repeat(values[operation.factors], operation.rows, axis=0)
                 return values[operation.input] * factors
-            case MeanRows():
+            case GlobalAveragePool():
                 rows = values[operation.input]
                 return rows.reshape(-1, operation.rows, rows.shape[-1]).mean(axis=1)
             case _:
                 assert_never(operation)
 
-    def _gather(self, operation: Convolution | Depthwise | MaxPool, missing: float) -> Array:
+    def _gather(
+        self, operation: Convolution | DepthwiseConvolution | MaxPool, missing: float
+    ) -> Array:
         """Return the rows at the taps of every place: `[samples, places, taps, features]`."""
         rows, sources = self._values[operation.input], operation.window.sources()
-        maps = rows.reshape(-1, operation.window.num_places, rows.shape[-1])
+        maps = rows.reshape(-1, operation.window.num_pixels, rows.shape[-1])
         is_inside = (sources >= 0)[:, :, np.newaxis]
         return np.where(is_inside, maps[:, sources], missing)
 

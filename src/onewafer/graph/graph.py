@@ -24,12 +24,12 @@ where a tensor lives, in which order its elements are added.
                 | FirstRow(result, input)            result[0] = input[0]
                 | LastRow(result, input)             result[0] = input[num_rows − 1]
                 | Convolution(result, input, weight, window)
-                | Depthwise(result, input, weight, window)
+                | DepthwiseConvolution(result, input, weight, window)
                 | MaxPool(result, input, window)
-                | MeanRows(result, input, rows)
-                | ScaleMaps(result, input, factors, rows)
+                | GlobalAveragePool(result, input, rows)
+                | ScaleFeatureMaps(result, input, factors, rows)
                 | TopIndices(result, input, count)
-                | TakeFeatures(result, input, indices)
+                | Gather(result, input, indices)
                 | Softmax(result, input, groups)
                 | BatchedMatmul(result, left, right, groups, rows, is_transposed)
                 | Experts(result, input, choice, weights, num_experts, experts_per_row,
@@ -44,7 +44,8 @@ may have them. Operations stand in the order of execution and name their operand
 defined once and before its use. Weights, biases and tables are parameters, the other operands
 inputs or results. One floating dtype holds for the whole graph; the last dimension is the features,
 all before it are rows. A launch gives `num_rows` valid rows, the first of them at position `start`
-of the sequence; or, where operations work on maps, all rows of some samples, map after map.
+of the sequence; or, where operations work on feature maps, all rows of some samples, feature map
+after map.
 """
 
 from __future__ import annotations
@@ -54,7 +55,7 @@ from itertools import chain
 from typing import TYPE_CHECKING
 
 from onewafer.errors import GraphError
-from onewafer.graph.operations import ON_MAPS, SEQUENTIAL
+from onewafer.graph.operations import ON_FEATURE_MAPS, SEQUENTIAL
 from onewafer.graph.tensor import FLOATING
 
 if TYPE_CHECKING:
@@ -93,9 +94,9 @@ class Graph:
         return any(isinstance(operation, SEQUENTIAL) for operation in self.operations)
 
     @property
-    def has_maps(self) -> bool:
-        """Whether the rows of a launch are whole maps, so that it always has all of them."""
-        return any(isinstance(operation, ON_MAPS) for operation in self.operations)
+    def has_feature_maps(self) -> bool:
+        """Whether the rows of a launch are whole feature maps, which are never cut."""
+        return any(isinstance(operation, ON_FEATURE_MAPS) for operation in self.operations)
 
     def tensor(self, name: str) -> Tensor:
         """Return the tensor of that name; raise GraphError if there is none."""

@@ -12,7 +12,7 @@ from onewafer.graph.operations import ActivationFunction, Operation
 from onewafer.graph.tensor import DataType, Tensor
 from onewafer.graph.window import Window
 
-FORMAT = "onewafer-graph-1"
+FORMAT = "onewafer-graph-2"
 
 _OPERATIONS: dict[str, type[Operation]] = {kind.__name__: kind for kind in get_args(Operation)}
 

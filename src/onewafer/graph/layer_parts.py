@@ -27,15 +27,16 @@ from onewafer.graph.operations import (
     Attention,
     BatchedMatmul,
     Convolution,
-    Depthwise,
+    DepthwiseConvolution,
     Embedding,
     Experts,
     FirstRow,
+    Gather,
+    GlobalAveragePool,
     LastRow,
     LayerNorm,
     Linear,
     MaxPool,
-    MeanRows,
     Multiply,
     Opaque,
     PositionEmbedding,
@@ -45,7 +46,6 @@ from onewafer.graph.operations import (
     Scale,
     ScaleFeatures,
     Softmax,
-    TakeFeatures,
     TopIndices,
     activation_operands,
 )
@@ -74,8 +74,8 @@ _LEADING = (Linear, Rotary, Softmax, Opaque, *_JOINING)
 """What may stand between a norm and attention."""
 _FOLLOWING = (Linear, *_JOINING)
 """What may stand between attention and a residual connection."""
-_ROWS = (FirstRow, LastRow, MeanRows)
-_SEARCHES = (TopIndices, TakeFeatures)
+_ROWS = (FirstRow, LastRow, GlobalAveragePool)
+_SEARCHES = (TopIndices, Gather)
 _LAST = (Linear, AddBias, Scale, ScaleFeatures, Multiply, Activation, Relu, *_SEARCHES, *_ROWS)
 """What may stand between the last layer and an output."""
 _BETWEEN = (Activation, Relu, Softmax, Opaque, *_JOINING)
@@ -123,7 +123,7 @@ class _Assignment:
                     self._parts[index] = LayerPart.EMBEDDING
                 case Attention() | BatchedMatmul():
                     self._parts[index] = LayerPart.ATTENTION
-                case Convolution() | Depthwise() | MaxPool():
+                case Convolution() | DepthwiseConvolution() | MaxPool():
                     self._parts[index] = LayerPart.CONVOLUTION
                 case _ if isinstance(operation, _BETWEEN):
                     self._keep_part(index, operation)
@@ -203,8 +203,8 @@ class _Assignment:
         Among convolutions without attention, they are convolutions with one tap.
         """
         kinds = {*self._parts.values()}
-        is_network_of_maps = LayerPart.CONVOLUTION in kinds and LayerPart.ATTENTION not in kinds
-        linear = LayerPart.CONVOLUTION if is_network_of_maps else LayerPart.MLP
+        is_convolutional = LayerPart.CONVOLUTION in kinds and LayerPart.ATTENTION not in kinds
+        linear = LayerPart.CONVOLUTION if is_convolutional else LayerPart.MLP
         for index, operation in enumerate(self._operations):
             if index in self._parts:
                 continue

@@ -4,8 +4,9 @@ Rows and features are the last two dimensions; operations that say "two-dimensio
 tensor that has no others. Where an operation knows positions, its rows are consecutive tokens of
 one sequence: row r of a launch that begins at `start` is at position start + r.
 
-Where an operation works on maps (images and the like), its rows are the places of one map after the
-other, all places of a sample together, in reading order: sample · places + y · width + x.
+Where an operation works on feature maps (images and the like), its rows are the pixels of one
+feature map after the other, all pixels of a sample together, in reading order: sample · pixels + y
+· width + x.
 """
 
 from __future__ import annotations
@@ -257,7 +258,7 @@ class Convolution:
 
 
 @dataclass(frozen=True, slots=True)
-class Depthwise:
+class DepthwiseConvolution:
     """Weigh each feature by itself over the taps of a window; two-dimensional, on maps.
 
     `result[p, f] = Σₜ input[tap t of p, f] · weight[t, f]`, over the taps inside the map.
@@ -277,21 +278,21 @@ class MaxPool:
     result: Tensor
     input: str
     window: Window
-    """Every place of the result has a tap inside the map."""
+    """Every pixel of the result has a tap inside the map."""
 
 
 @dataclass(frozen=True, slots=True)
-class MeanRows:
+class GlobalAveragePool:
     """Take the mean of all rows of each sample; two-dimensional, one row a sample."""
 
     result: Tensor
     input: str
     rows: int
-    """Rows of a sample: the places of its map."""
+    """Rows of a sample: the pixels of its map."""
 
 
 @dataclass(frozen=True, slots=True)
-class ScaleMaps:
+class ScaleFeatureMaps:
     """Multiply all rows of each sample by a row of factors (a gate); two-dimensional, on maps."""
 
     result: Tensor
@@ -299,7 +300,7 @@ class ScaleMaps:
     factors: str
     """An input or a result of shape (samples, features)."""
     rows: int
-    """Rows of a sample: the places of its map."""
+    """Rows of a sample: the pixels of its map."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -317,7 +318,7 @@ class TopIndices:
 
 
 @dataclass(frozen=True, slots=True)
-class TakeFeatures:
+class Gather:
     """Take some features of each row: `result[…, j] = input[…, indices[…, j]]`."""
 
     result: Tensor
@@ -416,12 +417,12 @@ Operation = (
     | FirstRow
     | LastRow
     | Convolution
-    | Depthwise
+    | DepthwiseConvolution
     | MaxPool
-    | MeanRows
-    | ScaleMaps
+    | GlobalAveragePool
+    | ScaleFeatureMaps
     | TopIndices
-    | TakeFeatures
+    | Gather
     | Softmax
     | BatchedMatmul
     | Experts
@@ -432,9 +433,16 @@ SEQUENTIAL = (PositionEmbedding, Rotary, Attention, FirstRow, LastRow)
 """Operations for which the rows of a launch belong together, in their order."""
 COUNTED = (Experts, Opaque)
 """Operations that say what they cost, and not what they compute."""
-ON_MAPS = (Convolution, Depthwise, MaxPool, MeanRows, ScaleMaps, BatchedMatmul)
-"""Operations for which so many consecutive rows belong together as a map has places, or a sample
-of a product rows."""
+ON_FEATURE_MAPS = (
+    Convolution,
+    DepthwiseConvolution,
+    MaxPool,
+    GlobalAveragePool,
+    ScaleFeatureMaps,
+    BatchedMatmul,
+)
+"""Operations on samples of several consecutive rows: the pixels of a feature map, or the rows of a
+product."""
 
 
 def activation_operands(operation: Operation) -> tuple[str, ...]:
@@ -453,18 +461,18 @@ def activation_operands(operation: Operation) -> tuple[str, ...]:
             | FirstRow()
             | LastRow()
             | Convolution()
-            | Depthwise()
+            | DepthwiseConvolution()
             | MaxPool()
-            | MeanRows()
+            | GlobalAveragePool()
             | TopIndices()
             | Softmax()
         ):
             return (operation.input,)
         case Add() | Multiply() | BatchedMatmul():
             return (operation.left, operation.right)
-        case ScaleMaps():
+        case ScaleFeatureMaps():
             return (operation.input, operation.factors)
-        case TakeFeatures():
+        case Gather():
             return (operation.input, operation.indices)
         case Embedding():
             return (operation.indices,)
@@ -482,13 +490,13 @@ def activation_operands(operation: Operation) -> tuple[str, ...]:
 
 def index_operands(operation: Operation) -> tuple[str, ...]:
     """Return those of the names that must be indices; all others must not be."""
-    return (operation.indices,) if isinstance(operation, Embedding | TakeFeatures) else ()
+    return (operation.indices,) if isinstance(operation, Embedding | Gather) else ()
 
 
 def parameter_operands(operation: Operation) -> tuple[str, ...]:
     """Return the names of the parameters that an operation reads."""
     match operation:
-        case Linear() | RmsNorm() | Convolution() | Depthwise():
+        case Linear() | RmsNorm() | Convolution() | DepthwiseConvolution():
             return (operation.weight,)
         case ScaleFeatures():
             return (operation.factors,)
@@ -515,10 +523,10 @@ def parameter_operands(operation: Operation) -> tuple[str, ...]:
             | FirstRow()
             | LastRow()
             | MaxPool()
-            | MeanRows()
-            | ScaleMaps()
+            | GlobalAveragePool()
+            | ScaleFeatureMaps()
             | TopIndices()
-            | TakeFeatures()
+            | Gather()
             | Softmax()
             | BatchedMatmul()
         ):

@@ -7,22 +7,23 @@ from typing import TYPE_CHECKING, assert_never
 
 from onewafer.errors import GraphError
 from onewafer.graph.operations import (
-    ON_MAPS,
+    ON_FEATURE_MAPS,
     Activation,
     Add,
     AddBias,
     Attention,
     BatchedMatmul,
     Convolution,
-    Depthwise,
+    DepthwiseConvolution,
     Embedding,
     Experts,
     FirstRow,
+    Gather,
+    GlobalAveragePool,
     LastRow,
     LayerNorm,
     Linear,
     MaxPool,
-    MeanRows,
     Multiply,
     Opaque,
     PositionEmbedding,
@@ -30,10 +31,9 @@ from onewafer.graph.operations import (
     RmsNorm,
     Rotary,
     Scale,
+    ScaleFeatureMaps,
     ScaleFeatures,
-    ScaleMaps,
     Softmax,
-    TakeFeatures,
     TopIndices,
     activation_operands,
 )
@@ -45,8 +45,10 @@ if TYPE_CHECKING:
     from onewafer.graph.operations import Operation
     from onewafer.graph.tensor import Tensor
 
-    _OneOperand = Convolution | Depthwise | MaxPool | MeanRows | ScaleMaps
-    OnMaps = _OneOperand | BatchedMatmul
+    _OneOperand = (
+        Convolution | DepthwiseConvolution | MaxPool | GlobalAveragePool | ScaleFeatureMaps
+    )
+    OnFeatureMaps = _OneOperand | BatchedMatmul
 
 _MATRIX = 2
 """Dimensions of a matrix."""
@@ -71,7 +73,7 @@ def result_shape(operation: Operation, tensors: Mapping[str, Tensor]) -> tuple[i
             | RmsNorm()
             | LayerNorm()
             | Rotary()
-            | ScaleMaps()
+            | ScaleFeatureMaps()
             | Softmax()
             | Experts()
         ):
@@ -88,25 +90,25 @@ def result_shape(operation: Operation, tensors: Mapping[str, Tensor]) -> tuple[i
         case FirstRow() | LastRow():
             return (1, tensors[operation.input].shape[-1])
         case Convolution():
-            places = num_maps(operation, tensors) * operation.window.num_result_places
-            return (places, tensors[operation.weight].shape[1])
-        case Depthwise() | MaxPool():
-            places = num_maps(operation, tensors) * operation.window.num_result_places
-            return (places, tensors[operation.input].shape[1])
+            pixels = num_feature_maps(operation, tensors) * operation.window.num_result_pixels
+            return (pixels, tensors[operation.weight].shape[1])
+        case DepthwiseConvolution() | MaxPool():
+            pixels = num_feature_maps(operation, tensors) * operation.window.num_result_pixels
+            return (pixels, tensors[operation.input].shape[1])
         case Opaque():
             rows = tensors[operation.inputs[0]].shape[0] if operation.keeps_rows else None
             shape = operation.result.shape
             return shape if rows is None else (rows, *shape[1:])
-        case MeanRows():
-            return (num_maps(operation, tensors), tensors[operation.input].shape[1])
+        case GlobalAveragePool():
+            return (num_feature_maps(operation, tensors), tensors[operation.input].shape[1])
         case BatchedMatmul():
             rows, right = tensors[operation.left].shape[0], tensors[operation.right].shape
             if not operation.is_transposed:
                 return (rows, right[1])
-            return (rows, right[0] // num_maps(operation, tensors) * operation.groups)
+            return (rows, right[0] // num_feature_maps(operation, tensors) * operation.groups)
         case TopIndices():
             return (*tensors[operation.input].shape[:-1], operation.count)
-        case TakeFeatures():
+        case Gather():
             return tensors[operation.indices].shape
         case _:
             assert_never(operation)
@@ -153,13 +155,19 @@ def wrong_operand(operation: Operation, tensors: Mapping[str, Tensor]) -> str | 
             return _wrong_experts(operation, tensors)
         case Opaque() if operation.keeps_rows and not operation.inputs:
             return "it keeps the rows of its first input, and has no input"
-        case Convolution() | Depthwise() | MaxPool() | MeanRows() | ScaleMaps():
-            return _wrong_maps(operation, tensors) or _wrong_taps(operation, tensors)
+        case (
+            Convolution()
+            | DepthwiseConvolution()
+            | MaxPool()
+            | GlobalAveragePool()
+            | ScaleFeatureMaps()
+        ):
+            return _wrong_feature_maps(operation, tensors) or _wrong_taps(operation, tensors)
         case Softmax():
             return _wrong_groups(tensors[operation.input].shape[-1], operation.groups)
         case BatchedMatmul():
             return _wrong_product(operation, tensors)
-        case TakeFeatures():
+        case Gather():
             rows, wanted = (tensors[n].shape[:-1] for n in (operation.input, operation.indices))
             if rows != wanted:
                 return f"there are indices for rows {wanted}, and the input has rows {rows}"
@@ -220,7 +228,7 @@ def _wrong_product(operation: BatchedMatmul, tensors: Mapping[str, Tensor]) -> s
             return f"{what}: {finding}"
     if operation.rows < 1 or left.shape[0] % operation.rows:
         return f"a sample has {operation.rows} rows, which must divide the {left.shape[0]} rows"
-    samples = num_maps(operation, tensors)
+    samples = num_feature_maps(operation, tensors)
     if operation.is_transposed:
         if right.shape[1] != left.shape[1] or right.shape[0] % samples:
             expected = f"({samples} · rows of a sample, {left.shape[1]})"
@@ -291,25 +299,25 @@ def _wrong_experts(operation: Experts, tensors: Mapping[str, Tensor]) -> str | N
     return None if rows == found else f"it chooses for {found} rows and has {rows}"
 
 
-def _num_places(operation: OnMaps) -> int:
+def _num_pixels(operation: OnFeatureMaps) -> int:
     """Return the rows that each sample has of the operand."""
-    is_whole = isinstance(operation, MeanRows | ScaleMaps | BatchedMatmul)
-    return operation.rows if is_whole else operation.window.num_places
+    is_whole = isinstance(operation, GlobalAveragePool | ScaleFeatureMaps | BatchedMatmul)
+    return operation.rows if is_whole else operation.window.num_pixels
 
 
-def num_maps(operation: OnMaps, tensors: Mapping[str, Tensor]) -> int:
-    """Return how many maps the rows of the operand are."""
+def num_feature_maps(operation: OnFeatureMaps, tensors: Mapping[str, Tensor]) -> int:
+    """Return how many feature maps the rows of the operand are."""
     source = operation.left if isinstance(operation, BatchedMatmul) else operation.input
-    return tensors[source].shape[0] // _num_places(operation)
+    return tensors[source].shape[0] // _num_pixels(operation)
 
 
-def _wrong_maps(operation: _OneOperand, tensors: Mapping[str, Tensor]) -> str | None:
+def _wrong_feature_maps(operation: _OneOperand, tensors: Mapping[str, Tensor]) -> str | None:
     """Return what is wrong with the window, or with how it cuts the rows into maps."""
-    if isinstance(operation, MeanRows | ScaleMaps):
+    if isinstance(operation, GlobalAveragePool | ScaleFeatureMaps):
         what, sizes = f"a sample has {operation.rows} rows", [operation.rows]
     else:
         window = operation.window
-        what = f"its map has {window.height}×{window.width} places"
+        what = f"its feature map has {window.height}×{window.width} pixels"
         sizes = [window.height, window.width, window.kernel_height, window.kernel_width]
         sizes += [window.stride_y, window.stride_x, window.dilation_y, window.dilation_x]
         if min(window.top, window.left, window.bottom, window.right) < 0:
@@ -317,24 +325,24 @@ def _wrong_maps(operation: _OneOperand, tensors: Mapping[str, Tensor]) -> str | 
     if min(sizes) < 1:
         return f"{what}; sizes, strides and dilations must be at least 1"
     source = tensors[operation.input]
-    places = _num_places(operation)
-    if len(source.shape) == _MATRIX and source.shape[0] % places:
+    pixels = _num_pixels(operation)
+    if len(source.shape) == _MATRIX and source.shape[0] % pixels:
         return f"{what}, which must divide the {source.shape[0]} rows"
     return _not_a_matrix("input", source)
 
 
 def _wrong_taps(operation: _OneOperand, tensors: Mapping[str, Tensor]) -> str | None:
     """Return what is wrong with the taps of a window and their weights."""
-    if isinstance(operation, MeanRows):
+    if isinstance(operation, GlobalAveragePool):
         return None
-    if isinstance(operation, ScaleMaps):
-        expected = (num_maps(operation, tensors), tensors[operation.input].shape[1])
+    if isinstance(operation, ScaleFeatureMaps):
+        expected = (num_feature_maps(operation, tensors), tensors[operation.input].shape[1])
         found = tensors[operation.factors].shape
         return None if found == expected else f"the factors are {found}, must be {expected}"
     window = operation.window
     kernel = f"a kernel of {window.kernel_height}×{window.kernel_width} taps"
     if min(window.result_height, window.result_width) < 1:
-        return f"{kernel} does not fit its map of {window.height}×{window.width} places"
+        return f"{kernel} does not fit its feature map of {window.height}×{window.width} pixels"
     features = tensors[operation.input].shape[1]
     match operation:
         case Convolution(weight=name):
@@ -343,12 +351,12 @@ def _wrong_taps(operation: _OneOperand, tensors: Mapping[str, Tensor]) -> str | 
                 window.num_taps,
                 features,
             )
-        case Depthwise(weight=name):
+        case DepthwiseConvolution(weight=name):
             weight, last = tensors[name].shape, ""
             is_right = weight == (window.num_taps, features)
         case MaxPool():
             if (window.sources() < 0).all(axis=1).any():
-                return f"{kernel} lies outside the map for some places of the result"
+                return f"{kernel} lies outside the map for some pixels of the result"
             return None
     if is_right:
         return None
@@ -356,11 +364,11 @@ def _wrong_taps(operation: _OneOperand, tensors: Mapping[str, Tensor]) -> str | 
 
 
 def num_samples(graph: Graph) -> int:
-    """Return how many samples the rows of a launch are: maps, or else rows; a sequence is one."""
+    """Return the samples of a launch: its feature maps, or its rows; a sequence is one sample."""
     tensors = {tensor.name: tensor for tensor in graph.tensors}
     for operation in graph.operations:
-        if isinstance(operation, ON_MAPS):
-            return num_maps(operation, tensors)
+        if isinstance(operation, ON_FEATURE_MAPS):
+            return num_feature_maps(operation, tensors)
     return 1 if graph.is_sequence else graph.inputs[0].shape[0]
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from onewafer.errors import GraphError
 from onewafer.graph.operations import (
-    ON_MAPS,
+    ON_FEATURE_MAPS,
     Attention,
     LayerNorm,
     Opaque,
@@ -21,7 +21,7 @@ from onewafer.graph.operations import (
     index_operands,
     parameter_operands,
 )
-from onewafer.graph.shapes import num_maps, num_samples, result_shape, wrong_operand
+from onewafer.graph.shapes import num_feature_maps, num_samples, result_shape, wrong_operand
 from onewafer.graph.tensor import DataType
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ def verify_graph(graph: Graph) -> None:
     if not findings:  # types and shapes are only worth a look once every name means something
         findings = [*_check_indices(graph), *_check_shapes(graph), *_check_rows(graph)]
     if not findings:
-        findings = [*_check_maps(graph)]
+        findings = [*_check_feature_maps(graph)]
     if findings:
         rules = "\n".join(f"  - {finding}" for finding in findings)
         raise GraphError(f"graph {graph.name!r} is not well formed:\n{rules}")
@@ -157,17 +157,21 @@ def _check_rows(graph: Graph) -> Iterator[str]:
                 pass
 
 
-def _check_maps(graph: Graph) -> Iterator[str]:
-    """Rows are cut into as many maps everywhere, and inputs have rows of as many samples."""
+def _check_feature_maps(graph: Graph) -> Iterator[str]:
+    """Check that all operations, and the inputs, have the same number of feature maps."""
     tensors = {tensor.name: tensor for tensor in graph.tensors}
-    on_maps = [operation for operation in graph.operations if isinstance(operation, ON_MAPS)]
+    on_feature_maps = [
+        operation for operation in graph.operations if isinstance(operation, ON_FEATURE_MAPS)
+    ]
     samples = num_samples(graph)
-    for operation in on_maps:
-        found = num_maps(operation, tensors)
+    for operation in on_feature_maps:
+        found = num_feature_maps(operation, tensors)
         if found != samples:
-            yield f"{_where(operation)}: it has {found} maps, those before it have {samples}"
-    if on_maps and graph.is_sequence and samples > 1:
-        yield f"{_where(on_maps[0])}: it has {samples} maps, and positions are of one sequence"
-    for tensor in graph.inputs if on_maps else ():
+            where = _where(operation)
+            yield f"{where}: it has {found} feature maps, those before it have {samples}"
+    if on_feature_maps and graph.is_sequence and samples > 1:
+        where = _where(on_feature_maps[0])
+        yield f"{where}: it has {samples} feature maps, and positions are of one sequence"
+    for tensor in graph.inputs if on_feature_maps else ():
         if tensor.shape[0] % samples:
             yield f"the input {tensor.name!r} has {tensor.shape[0]} rows for {samples} samples"

@@ -1,4 +1,4 @@
-"""Which places of a map a place of the result is made of: kernels, strides, margins, dilations."""
+"""Windows over feature maps: the pixels that each pixel of a result is computed from."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """A kernel of taps that is moved over a map of height × width places, row by row.
+    """A kernel of taps that is moved over a feature map of height × width pixels, row by row.
 
-    Tap (i, j) of the result's place (y, x) is the place (y · stride_y + i · dilation_y − top,
-    x · stride_x + j · dilation_x − left) of the map. A tap outside the map counts as zeros, or, in
-    a maximum, not at all. What has one spatial dimension is a map of height 1.
+    Tap (i, j) of the result's pixel (y, x) is the pixel (y · stride_y + i · dilation_y − top, x ·
+    stride_x + j · dilation_x − left) of the map. A tap outside the feature map counts as zeros, or,
+    in a maximum, not at all. What has one spatial dimension is a feature map of height 1.
     """
 
     height: int
-    """Of the map that is read, in places."""
+    """Of the feature map that is read, in pixels."""
     width: int
     kernel_height: int = 1
     """In taps."""
@@ -30,17 +30,17 @@ class Window:
     stride_y: int = 1
     stride_x: int = 1
     top: int = 0
-    """Margins around the map, in places."""
+    """Margins around the feature map, in pixels."""
     left: int = 0
     bottom: int = 0
     right: int = 0
     dilation_y: int = 1
-    """Places from one tap to the next."""
+    """Pixels from one tap to the next."""
     dilation_x: int = 1
 
     @property
-    def num_places(self) -> int:
-        """Places of the map: rows of the operand for each sample."""
+    def num_pixels(self) -> int:
+        """Pixels of the feature map: rows of the operand for each sample."""
         return self.height * self.width
 
     @property
@@ -50,23 +50,23 @@ class Window:
 
     @property
     def result_height(self) -> int:
-        """Height of the result; below 1 if the kernel is larger than the map with its margins."""
+        """Height of the result; below 1 if the kernel does not fit the map and its margins."""
         reach = self.dilation_y * (self.kernel_height - 1) + 1
         return (self.height + self.top + self.bottom - reach) // self.stride_y + 1
 
     @property
     def result_width(self) -> int:
-        """Width of the result; below 1 if the kernel is larger than the map with its margins."""
+        """Width of the result; below 1 if the kernel does not fit the map and its margins."""
         reach = self.dilation_x * (self.kernel_width - 1) + 1
         return (self.width + self.left + self.right - reach) // self.stride_x + 1
 
     @property
-    def num_result_places(self) -> int:
-        """Places of the result: its rows for each sample."""
+    def num_result_pixels(self) -> int:
+        """Pixels of the result: its rows for each sample."""
         return self.result_height * self.result_width
 
     def sources(self) -> NDArray[np.intp]:
-        """Return the place of each tap in the map, −1 outside: `[result places, taps]`, read-only.
+        """Return the pixel of each tap, −1 outside the map: `[result pixels, taps]`, read-only.
 
         >>> Window(1, 3, kernel_width=2, left=1).sources().tolist()
         [[-1, 0], [0, 1], [1, 2]]
@@ -81,10 +81,10 @@ def _sources(w: Window) -> NDArray[np.intp]:
     x = _taps(w.result_width, w.kernel_width, w.stride_x, w.dilation_x) - w.left
     rows, columns = y[:, np.newaxis, :, np.newaxis], x[np.newaxis, :, np.newaxis, :]
     is_inside = (rows >= 0) & (rows < w.height) & (columns >= 0) & (columns < w.width)
-    places = np.where(is_inside, rows * w.width + columns, -1)
-    places = places.reshape(w.num_result_places, w.num_taps)
-    places.setflags(write=False)
-    return places
+    pixels = np.where(is_inside, rows * w.width + columns, -1)
+    pixels = pixels.reshape(w.num_result_pixels, w.num_taps)
+    pixels.setflags(write=False)
+    return pixels
 
 
 def _taps(size: int, kernel: int, stride: int, dilation: int) -> NDArray[np.intp]:

@@ -27,11 +27,11 @@ from onewafer.mesh.operations import (
     MeshOperation,
     Multiply,
     Normalize,
+    Redistribute,
     Relu,
     Scale,
     SumGroups,
     SumSquares,
-    Turn,
 )
 from onewafer.mesh.orientation import choose_layouts
 from onewafer.mesh.program import (
@@ -90,12 +90,12 @@ __all__ = [
     "OperationCost",
     "Placement",
     "Purpose",
+    "Redistribute",
     "Relu",
     "Role",
     "Scale",
     "SumGroups",
     "SumSquares",
-    "Turn",
     "Waits",
     "check_rectangle",
     "check_words",

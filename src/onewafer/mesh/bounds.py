@@ -7,7 +7,7 @@ bound e on its distance from exact arithmetic and a bound m = |exact| + e on its
   multiply-adds or n products and n − 1 additions; p − 1 additions of the chain over p PEs), so
   e = |W|·eₓ + γₙ₊ₚ₊₁ · |W|·mₓ in f32, plus u₁₆ · m of the result where it is stored in f16;
 * bias, residual add: the operands' bounds plus one rounding of the result;
-* ReLU: exact and never increases a distance. A `Turn` is exact.
+* ReLU: exact and never increases a distance. A `Redistribute` is exact.
 
 Products and sums below the normal range add at most the smallest subnormal each. The bounds hold
 while nothing overflows.

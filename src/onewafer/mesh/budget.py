@@ -147,7 +147,7 @@ def _smaller(program: MeshProgram) -> str:
     choices = ["a smaller model"]
     if program.dtype is DataType.F32:
         choices.insert(0, "f16")
-    if program.graph.has_maps:
+    if program.graph.has_feature_maps:
         choices.insert(0, "smaller pictures")
     elif program.sequence_rows is not None:
         choices.insert(0, "a shorter sequence")

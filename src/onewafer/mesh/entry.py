@@ -22,7 +22,7 @@ class Family(StrEnum):
     DENSE = "dense"
     ELEMENTWISE = "elementwise"
     NORM = "norm"
-    MAPS = "maps"
+    FEATURE_MAPS = "feature_maps"
     SEQUENCE = "sequence"
     ATTENTION = "attention"
     SELECTION = "selection"
@@ -41,8 +41,8 @@ class Kind(IntEnum):
     BROADCAST_Y = auto()
     CHAIN_MAX_X = auto()
     CHAIN_MAX_Y = auto()
-    TURN_X = auto()
-    TURN_Y = auto()
+    REDISTRIBUTE_X = auto()
+    REDISTRIBUTE_Y = auto()
     MATMULS_X = auto()
     MATMULS_Y = auto()
     CONVERT = auto()
@@ -71,8 +71,8 @@ class Kind(IntEnum):
     FIND_GROUP_MAXIMA = auto()
     WEIGH_GROUPS = auto()
     DIVIDE_GROUPS = auto()
-    MEAN_ROWS = auto()
-    SCALE_MAPS = auto()
+    GLOBAL_AVERAGE_POOL = auto()
+    SCALE_FEATURE_MAPS = auto()
     CONVOLVE = auto()
     DEPTHWISE = auto()
     MAX_POOL = auto()
@@ -97,7 +97,7 @@ class Kind(IntEnum):
     FIND_LARGEST = auto()
     CLAIM = auto()
     TAKE_INDEX = auto()
-    TAKE_FEATURES = auto()
+    GATHER = auto()
     MULTIPLY_PLAIN = auto()
     MULTIPLY_TRANSPOSED = auto()
     REPEAT = auto()
@@ -113,10 +113,10 @@ _LAST_KINDS = {
     Family.DENSE: Kind.STORE_NORMALIZED,
     Family.ELEMENTWISE: Kind.COPY,
     Family.NORM: Kind.DIVIDE_GROUPS,
-    Family.MAPS: Kind.MAX_POOL,
+    Family.FEATURE_MAPS: Kind.MAX_POOL,
     Family.SEQUENCE: Kind.TAKE_ROW,
     Family.ATTENTION: Kind.SHARE,
-    Family.SELECTION: Kind.TAKE_FEATURES,
+    Family.SELECTION: Kind.GATHER,
     Family.PRODUCTS: Kind.MULTIPLY_TRANSPOSED,
     Family.CONTROL: Kind.STOP,
 }
@@ -209,11 +209,12 @@ class Entry:
     """0: as many as the launch has; `n` is then rows × columns of the launch, too."""
     columns: int = 0
     inner: int = 0
-    """MATMUL, MATMULS: rows of the weight blocks. TURN: columns of the input block. LOOK_UP:
-    entries of the table block. ROTATE: members of a feature. TAKE_ROW: 0 is the first one, 1 the
-    last. CONVOLVE: columns of the input block. MEAN_ROWS, SCALE_MAPS: rows of a sample.
-    FIND_LARGEST, CLAIM, TAKE_INDEX, TAKE_FEATURES: columns of the input block. MULTIPLY_PLAIN,
-    MULTIPLY_TRANSPOSED: columns of the left block. SUM_ROW_SQUARES: features of a row."""
+    """MATMUL, MATMULS: rows of the weight blocks. REDISTRIBUTE: columns of the input block.
+    LOOK_UP: entries of the table block. ROTATE: members of a feature. TAKE_ROW: 0 is the first one,
+    1 the last. CONVOLVE: columns of the input block. GLOBAL_AVERAGE_POOL, SCALE_FEATURE_MAPS:
+    rows of a sample. FIND_LARGEST, CLAIM, TAKE_INDEX, GATHER: columns of the input block.
+    MULTIPLY_PLAIN, MULTIPLY_TRANSPOSED: columns of the left block. SUM_ROW_SQUARES: features of a
+    row."""
     more: tuple[int, ...] = ()
     """Further words, of kinds that need them."""
     parameter_words: tuple[int, ...] = ()

@@ -2,7 +2,7 @@
 
 A linear operation turns the axis, everything else keeps it, so the axis is a two-colouring: tensors
 joined by element-wise operations are alike, the sides of a linear operation differ. A graph without
-a contradiction gets the colouring that needs no `Turn`. Each operation on two tensors that
+a contradiction gets the colouring that needs no `Redistribute`. Each operation on two tensors that
 contradicts the operations before it needs one, for its right operand: its result lies as the left
 one does.
 

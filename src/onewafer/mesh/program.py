@@ -19,10 +19,10 @@ weight.
 A linear operation whose input is blocked over one axis gives partial sums of a result that is
 blocked over the other: `Matmul`, then an all-reduce along the first axis (`ChainReduce` to its
 middle, `Broadcast` from it). The next linear operation takes the axes the other way round, so that
-its input never has to be laid out anew. Only an `Add` whose operands lie along different axes needs
-that: a residual connection over an odd number of linear operations. `Turn` is to it what `Matmul`
-is to a linear operation: it leaves on each PE a share of a result that is blocked over the other
-axis, and the same all-reduce, along the axis of the input, makes the shares whole. An `RmsNorm`
+its input never has to be redistributed. Only an `Add` whose operands lie along different axes needs
+that: a residual connection over an odd number of linear operations. `Redistribute` then does what
+`Matmul` does for a linear operation: it leaves on each PE a share of a result that is blocked over
+the other axis, and the same all-reduce, along the axis of the input, adds them up. An `RmsNorm`
 that only such products read comes after them: its factor is one number a row, and the squares go
 along the axis with the sums.
 
@@ -313,10 +313,10 @@ class MeshProgram:
                 f"a launch of {launch.num_rows} rows does not work: "
                 f"the program was built for 1 to {self.sequence_rows}"
             )
-        if self.graph.has_maps and launch.num_rows < self.sequence_rows:
+        if self.graph.has_feature_maps and launch.num_rows < self.sequence_rows:
             raise HostError(
                 f"a launch of {launch.num_rows} rows does not work: "
-                f"they are the places of maps, which have {self.sequence_rows}"
+                f"they are the pixels of feature maps, which have {self.sequence_rows}"
             )
         if self.context is not None and launch.start + launch.num_rows > self.context:
             raise HostError(

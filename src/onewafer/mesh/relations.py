@@ -53,8 +53,8 @@ class Relations:
     """What operations say about the layouts of tensors."""
 
     def __init__(self) -> None:
-        self._axes = _Turns()
-        self._classes = _Turns()
+        self._axes = _ParityUnionFind()
+        self._classes = _ParityUnionFind()
         self._heads: dict[str, Heads] = {}
         """By the root of the class of a tensor."""
         self._wishes: list[tuple[str, str]] = []
@@ -70,18 +70,18 @@ class Relations:
 
     def join_if_possible(self, left: str, right: str) -> None:
         """Let two tensors lie alike, unless that contradicts something."""
-        self._axes.relate(left, right, turned=False)
+        self._axes.relate(left, right, crossed=False)
         self._wishes.append((left, right))
 
-    def turn(self, left: str, right: str) -> None:
+    def put_across(self, left: str, right: str) -> None:
         """Let two tensors lie along different axes."""
-        self._axes.relate(left, right, turned=True)
-        self._check_axes(left, right, turned=True)
+        self._axes.relate(left, right, crossed=True)
+        self._check_axes(left, right, crossed=True)
 
     def align(self, left: str, right: str) -> None:
         """Let two tensors lie along the same axis."""
-        self._axes.relate(left, right, turned=False)
-        self._check_axes(left, right, turned=False)
+        self._axes.relate(left, right, crossed=False)
+        self._check_axes(left, right, crossed=False)
 
     def arrange(self, name: str, heads: Heads) -> None:
         """Ask for an order of a tensor's features."""
@@ -121,37 +121,37 @@ class Relations:
         merged = asked[0].merge(asked[-1]) if asked else None
         if asked and merged is None:
             return False
-        self._classes.relate(left, right, turned=False)
+        self._classes.relate(left, right, crossed=False)
         if merged is not None:
             self._heads[self._classes.find(left)[0]] = merged
         return True
 
-    def _check_axes(self, left: str, right: str, *, turned: bool) -> None:
-        if (self._axes.find(left)[1] != self._axes.find(right)[1]) != turned:
+    def _check_axes(self, left: str, right: str, *, crossed: bool) -> None:
+        if (self._axes.find(left)[1] != self._axes.find(right)[1]) != crossed:
             raise UnsupportedOperationError(
                 f"{left!r} and {right!r} must lie along "
-                f"{'different axes' if turned else 'the same axis'} of the rectangle, which the "
+                f"{'different axes' if crossed else 'the same axis'} of the rectangle, which the "
                 "operations before forbid; compute one of them by a linear operation"
             )
 
 
 @dataclass(slots=True)
-class _Turns:
-    """Union-find over tensors; each knows whether it is turned against its parent."""
+class _ParityUnionFind:
+    """Union-find over tensors; each knows whether it is across its parent."""
 
     parent: dict[str, tuple[str, bool]] = field(default_factory=dict[str, tuple[str, bool]])
 
     def find(self, name: str) -> tuple[str, bool]:
-        """Return the root of a tensor and whether the tensor is turned against it."""
-        turned = False
+        """Return the root of a tensor and whether the tensor is across it."""
+        crossed = False
         while name in self.parent:
             name, step = self.parent[name]
-            turned ^= step
-        return name, turned
+            crossed ^= step
+        return name, crossed
 
-    def relate(self, left: str, right: str, *, turned: bool) -> None:
+    def relate(self, left: str, right: str, *, crossed: bool) -> None:
         """Relate two tensors, unless earlier relations have done so, alike or not."""
-        left_root, left_turned = self.find(left)
-        right_root, right_turned = self.find(right)
+        left_root, left_crossed = self.find(left)
+        right_root, right_crossed = self.find(right)
         if left_root != right_root:
-            self.parent[right_root] = (left_root, left_turned ^ right_turned ^ turned)
+            self.parent[right_root] = (left_root, left_crossed ^ right_crossed ^ crossed)

@@ -118,7 +118,7 @@ class Cutter:
             return
         rows = self._graph.inputs[0].shape[0]
         most = rows if positions is None else min(rows, positions)
-        least = rows if self._graph.has_maps else 1
+        least = rows if self._graph.has_feature_maps else 1
         if not least <= usual <= most:
             raise ConfigurationError(
                 f"launches of {usual} rows are not possible for {self._graph.name!r}: they have "

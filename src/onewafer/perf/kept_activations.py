@@ -17,7 +17,7 @@ from onewafer.graph import (
     Activation,
     Attention,
     Convolution,
-    Depthwise,
+    DepthwiseConvolution,
     Experts,
     LayerNorm,
     Linear,
@@ -52,7 +52,7 @@ _CHEAP = (Activation, LayerNorm, Multiply, Relu, RmsNorm)
 _READ_BACKWARD = (
     Activation,
     Convolution,
-    Depthwise,
+    DepthwiseConvolution,
     LayerNorm,
     Linear,
     MaxPool,

@@ -45,9 +45,9 @@ class Model:
         return sum(counted.values())
 
     @property
-    def has_maps(self) -> bool:
-        """Whether it works on maps: pictures and the like, with convolutions or pools."""
-        return any(segment.graph.has_maps for segment in self.segments)
+    def has_feature_maps(self) -> bool:
+        """Whether it works on feature maps: pictures and the like, with convolutions or pools."""
+        return any(segment.graph.has_feature_maps for segment in self.segments)
 
     @property
     def cached_features(self) -> int:

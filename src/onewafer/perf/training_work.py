@@ -12,7 +12,15 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from onewafer.errors import ConfigurationError
-from onewafer.graph import ON_MAPS, Attention, Experts, LastRow, Linear, rename_operation, with_rows
+from onewafer.graph import (
+    ON_FEATURE_MAPS,
+    Attention,
+    Experts,
+    LastRow,
+    Linear,
+    rename_operation,
+    with_rows,
+)
 from onewafer.perf.checks import check_sequence
 from onewafer.perf.expanded_attention import with_expanded_attention
 from onewafer.perf.expert_networks import network_of
@@ -65,10 +73,10 @@ def training_pieces(model: Model, sequence: int) -> tuple[TrainingPiece, ...]:
 def check_operations(model: Model) -> None:
     """Raise ConfigurationError for a model whose training has no equations here."""
     operations = [op for segment in model.segments for op in segment.graph.operations]
-    if any(isinstance(operation, ON_MAPS) for operation in operations):
+    if any(isinstance(operation, ON_FEATURE_MAPS) for operation in operations):
         raise ConfigurationError(
-            f"{model.title} works on maps, whose training has no equations here; ask for a model "
-            "that works on sequences"
+            f"{model.title} has feature maps, whose training has no equations here; ask for a "
+            "model that works on sequences"
         )
 
 

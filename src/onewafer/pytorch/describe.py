@@ -209,7 +209,9 @@ def _with_all_positions(graph: Graph, constants: Collection[str], count: int | N
 
 def _takes_tokens(graph: Graph) -> bool:
     """Tell whether sequences may be of any length: rows of token ids, or independent rows."""
-    return not graph.has_maps and all(tensor.dtype is DataType.I32 for tensor in graph.inputs)
+    return not graph.has_feature_maps and all(
+        tensor.dtype is DataType.I32 for tensor in graph.inputs
+    )
 
 
 def _build(entry: KnownModel) -> torch.nn.Module:

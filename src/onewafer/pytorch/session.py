@@ -406,7 +406,9 @@ def _explain(programs: list[ResidentProgram], graph: Graph) -> str:
     if not programs:
         return "first call"
     rows = graph.inputs[0].shape[0]
-    resize, size = (with_samples, num_samples(graph)) if graph.has_maps else (with_rows, rows)
+    resize, size = (
+        (with_samples, num_samples(graph)) if graph.has_feature_maps else (with_rows, rows)
+    )
     if any(resize(resident.graph, size) == graph for resident in programs):
         return f"new shape: bucket of {rows} rows" if rows > 1 else "new shape: bucket of 1 row"
     return "the module computes something else"

@@ -9,11 +9,11 @@ from hypothesis import strategies as st
 from onewafer.graph import (
     DataType,
     Experts,
+    Gather,
     Graph,
     Opaque,
     Segment,
     Softmax,
-    TakeFeatures,
     Tensor,
     TopIndices,
 )
@@ -176,7 +176,7 @@ def test_everybody_chooses_experts_however_the_choice_is_made(group_size):
     chosen = (
         Softmax(t("likely", 128), "scores"),
         TopIndices(t("places", 8, DataType.I32), "likely", 8),
-        TakeFeatures(t("taken", 8), "likely", "places"),
+        Gather(t("taken", 8), "likely", "places"),
     )
     operations = tuple(
         replace(op, choice="taken") if isinstance(op, Experts) else op

@@ -10,8 +10,8 @@ def few_rectangles(monkeypatch, request):
     if request.node.get_closest_marker("slow") is None:
         monkeypatch.setattr(search, "NUM_FIRST", 4)
         monkeypatch.setattr(pipeline, "NUM_FIRST", 4)
-        monkeypatch.setattr(search, "_NUM_FIRST_OF_MAPS", 4)
-        monkeypatch.setattr(pipeline, "_NUM_FIRST_OF_MAPS", 4)
+        monkeypatch.setattr(search, "_NUM_FIRST_OF_FEATURE_MAPS", 4)
+        monkeypatch.setattr(pipeline, "_NUM_FIRST_OF_FEATURE_MAPS", 4)
         monkeypatch.setattr(pipeline, "_NUM_AGAIN", 2)
         monkeypatch.setattr(pipeline, "_MOST_ROUNDS", 1)
         monkeypatch.setattr(pipeline, "_GROUPS", (1, 2))

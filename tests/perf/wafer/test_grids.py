@@ -9,14 +9,14 @@ from hypothesis import strategies as st
 from onewafer.graph import Linear, MaxPool
 from onewafer.perf import Prefill
 from onewafer.perf.wafer import WaferOptions, machine
+from onewafer.perf.wafer.feature_map_blocks import WHOLE, can_be_cut, cut
+from onewafer.perf.wafer.feature_map_memory import FeatureMapMemory
 from onewafer.perf.wafer.grids import Grids, group_of
 from onewafer.perf.wafer.inference import prefill_demand
-from onewafer.perf.wafer.map_blocks import WHOLE, can_be_cut, cut
-from onewafer.perf.wafer.map_memory import MapMemory
 from onewafer.perf.wafer.region import Regions
 from onewafer.perf.wafer.workload import in_small_pieces
 from tests.perf.dense_model import LLAMA_8B, dense_model
-from tests.perf.map_models import block, graph_of, small_network, tensor
+from tests.perf.feature_map_models import block, graph_of, small_network, tensor
 
 GRIDS = Grids(block(32, 64))
 PLENTY = 40_000
@@ -49,7 +49,7 @@ def test_groups_are_large_where_only_large_ones_have_room_for_weights():
 def test_a_model_of_tokens_has_no_grid():
     layer = dense_model("8b", LLAMA_8B).segments[1].graph
 
-    grids = Grids(layer, has_maps=False)
+    grids = Grids(layer, has_feature_maps=False)
 
     assert grids.best((64, 64), lambda _: PLENTY) == (WHOLE,)
     assert not grids.best((64, 64), lambda _: -1)
@@ -83,7 +83,7 @@ def test_no_program_takes_less_for_maps_than_the_least(side, features, sides, bl
     work, group = ((index, 1),), group_of(sides, blocks)
     assume(min(group) > 0 and can_be_cut(regions.graphs[index]))
     needed = regions.bytes(work, sides, blocks)
-    least = MapMemory.of(cut(regions.graphs[index], blocks).graph).least_bytes(group)
+    least = FeatureMapMemory.of(cut(regions.graphs[index], blocks).graph).least_bytes(group)
 
     if needed is not None:
         measured = regions._programs.measure(work, sides, blocks)

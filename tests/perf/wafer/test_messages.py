@@ -1,4 +1,4 @@
-"""What blocks of maps tell each other takes what the formulas say, computed by hand."""
+"""What blocks of feature maps tell each other takes what the formulas say, computed by hand."""
 
 from dataclasses import replace
 from fractions import Fraction
@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from onewafer.arch import load_architecture
 from onewafer.mesh import Waits
-from onewafer.perf.wafer.map_blocks import Exchange, Gathering, Halo
+from onewafer.perf.wafer.feature_map_blocks import Exchange, Gathering, Halo
 from onewafer.perf.wafer.messages import Groups
 
 TIMING = load_architecture("wse3", profile="silicon").timing
@@ -19,11 +19,11 @@ LINK = Fraction(9, 8)
 
 
 def test_an_exchange_by_hand():
-    # 4 × 3 own places, 8 features of each on a PE; a line above and below, two places on the left
+    # 4 × 3 own pixels, 8 features of each on a PE; a line above and below, two pixels on the left
     message = Exchange(y=Halo(4, 6, 1, 1), x=Halo(3, 5, 2, 0))
     rate = TIMING.elements_per_cycle["mov16"]
-    west = 4 * 2 * 8 // 2  # wavelets of two f16: 4 lines of 2 places
-    north = 5 * 1 * 8 // 2  # a line of 3 own places and the 2 that came
+    west = 4 * 2 * 8 // 2  # wavelets of two f16: 4 lines of 2 pixels
+    north = 5 * 1 * 8 // 2  # a line of 3 own pixels and the 2 that came
     expected = Waits(
         instructions=4 * (TIMING.memory_setup_cycles + TIMING.resume_cycles) + (2 + 4) * 40,
         memory=4 * ceil(3 * 8 / rate),

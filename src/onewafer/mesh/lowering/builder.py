@@ -19,7 +19,7 @@ from onewafer.mesh.operations import (
     ChainReduce,
     Convert,
     MeshOperation,
-    Turn,
+    Redistribute,
 )
 from onewafer.mesh.program import (
     PLAIN_ORDER,
@@ -121,8 +121,8 @@ class Builder:
         self._tensors = uses.tensors
         self._last_use = {**uses.last}
         self._readers = uses.readers
-        self._turned = uses.turned(layouts, num_pes=width * height)
-        self._phases = uses.phases(self._turned)
+        self._redistributed = uses.redistributed(layouts, num_pes=width * height)
+        self._phases = uses.phases(self._redistributed)
         self._activations = _FirstFit(period(self.dtype))
         self._parameters: dict[tuple[object, ...], Placement] = {}
         """By name, layouts and copies."""
@@ -325,9 +325,9 @@ class Builder:
     ) -> tuple[Block, Block, Block]:
         """Return the blocks of a result and of its two operands, which lie alike.
 
-        A right operand that lies differently is turned into the block of the result first.
+        A right operand that lies differently is redistributed into the block of the result first.
         """
-        if operation.result.name not in self._turned:
+        if operation.result.name not in self._redistributed:
             operands = self.blocks[left], self.blocks[right]
             return self.allocate_in_place(operation), *operands
         result = self.allocate(operation.result)
@@ -339,7 +339,7 @@ class Builder:
                 f"{type(operation).__name__} that defines {operation.result.name!r}: {left!r} and "
                 f"{right!r} lie in different orders of features; leave it to the host"
             )
-        self.append(Turn(sums, self.blocks[right], axis))
+        self.append(Redistribute(sums, self.blocks[right], axis))
         self.all_reduce_into(result, sums, axis.other)
         return result, self.blocks[left], result
 

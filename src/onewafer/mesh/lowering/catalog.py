@@ -12,14 +12,15 @@ from onewafer.graph import (
     Attention,
     BatchedMatmul,
     Convolution,
-    Depthwise,
+    DepthwiseConvolution,
     Embedding,
     FirstRow,
+    Gather,
+    GlobalAveragePool,
     LastRow,
     LayerNorm,
     Linear,
     MaxPool,
-    MeanRows,
     Multiply,
     Operation,
     PositionEmbedding,
@@ -27,10 +28,9 @@ from onewafer.graph import (
     RmsNorm,
     Rotary,
     Scale,
+    ScaleFeatureMaps,
     ScaleFeatures,
-    ScaleMaps,
     Softmax,
-    TakeFeatures,
     TopIndices,
 )
 from onewafer.mesh import operations as mesh
@@ -43,17 +43,17 @@ from onewafer.mesh.lowering.elementwise import (
     ScaleLowering,
     VectorLowering,
 )
-from onewafer.mesh.lowering.group_softmax import SoftmaxLowering
-from onewafer.mesh.lowering.maps import (
+from onewafer.mesh.lowering.feature_maps import (
     ConvolutionLowering,
-    DepthwiseLowering,
+    DepthwiseConvolutionLowering,
+    GlobalAveragePoolLowering,
     MaxPoolLowering,
-    MeanRowsLowering,
-    ScaleMapsLowering,
+    ScaleFeatureMapsLowering,
 )
+from onewafer.mesh.lowering.group_softmax import SoftmaxLowering
 from onewafer.mesh.lowering.norms import LayerNormLowering, RmsNormLowering
 from onewafer.mesh.lowering.products import BatchedMatmulLowering
-from onewafer.mesh.lowering.selection import TakeFeaturesLowering, TopIndicesLowering
+from onewafer.mesh.lowering.selection import GatherLowering, TopIndicesLowering
 from onewafer.mesh.lowering.tokens import (
     EmbeddingLowering,
     FirstRowLowering,
@@ -85,12 +85,12 @@ LOWERINGS: Mapping[type[Operation], Lowering[Any]] = {
     FirstRow: FirstRowLowering(),
     LastRow: LastRowLowering(),
     Convolution: ConvolutionLowering(),
-    Depthwise: DepthwiseLowering(),
+    DepthwiseConvolution: DepthwiseConvolutionLowering(),
     MaxPool: MaxPoolLowering(),
-    MeanRows: MeanRowsLowering(),
-    ScaleMaps: ScaleMapsLowering(),
+    GlobalAveragePool: GlobalAveragePoolLowering(),
+    ScaleFeatureMaps: ScaleFeatureMapsLowering(),
     TopIndices: TopIndicesLowering(),
-    TakeFeatures: TakeFeaturesLowering(),
+    Gather: GatherLowering(),
     Softmax: SoftmaxLowering(),
     BatchedMatmul: BatchedMatmulLowering(),
 }

@@ -37,7 +37,7 @@ class LinearLowering(Lowering[Linear]):
 
     def relate(self, operation: Linear, relations: Relations) -> None:
         """Let the result lie along the other axis than the input."""
-        relations.turn(operation.input, operation.result.name)
+        relations.put_across(operation.input, operation.result.name)
 
     def lower(self, operation: Linear, builder: Builder) -> None:
         """Append the multiplication and the all-reduce, unless they are there already."""

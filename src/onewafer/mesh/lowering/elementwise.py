@@ -68,7 +68,7 @@ class ActivationLowering(_UnaryLowering[Activation]):
 
 
 class PairLowering(Lowering[OperationType]):
-    """An operation on two tensors; the right one is turned if they lie along different axes."""
+    """An operation on two tensors; the right one is redistributed if their axes differ."""
 
     works_in_place = True
 

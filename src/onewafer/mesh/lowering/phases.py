@@ -33,7 +33,7 @@ def paired_operands(graph: Graph) -> dict[str, tuple[str, str]]:
 
 
 def find_owners(
-    graph: Graph, last_use: Mapping[str, int], turned: Container[str]
+    graph: Graph, last_use: Mapping[str, int], redistributed: Container[str]
 ) -> dict[str, str]:
     """Return the tensor in whose block each input and result is kept.
 
@@ -43,7 +43,7 @@ def find_owners(
     for index, operation in enumerate(graph.operations):
         name = operation.result.name
         owners[name] = name
-        if lowering_of(operation).works_in_place and name not in turned:
+        if lowering_of(operation).works_in_place and name not in redistributed:
             dying = [o for o in activation_operands(operation) if last_use[o] == index]
             if dying:
                 owners[name] = owners[dying[0]]
@@ -51,19 +51,22 @@ def find_owners(
 
 
 def choose_phases(
-    graph: Graph, owners: Mapping[str, str], turned: Container[str]
+    graph: Graph, owners: Mapping[str, str], redistributed: Container[str]
 ) -> dict[str, int]:
     """Return for each block of activations its offset modulo `period`, in elements.
 
-    `owners` maps a tensor to the one whose block it is kept in; `turned` names the results of
-    operations whose right operand is turned into the block of the result first.
+    `owners` maps a tensor to the one whose block it is kept in; `redistributed` names the results
+    of operations whose right operand is redistributed into the block of the result first.
     """
     partners: defaultdict[str, set[str]] = defaultdict(set)
     for operation in graph.operations:
         operands = lowering_of(operation).pair(operation)
         if operands is not None:
             name = operation.result.name
-            left, right = owners[operands[0]], owners[name if name in turned else operands[1]]
+            left, right = (
+                owners[operands[0]],
+                owners[name if name in redistributed else operands[1]],
+            )
             partners[left].add(right)
             partners[right].add(left)
     words: dict[str, int] = {}

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from onewafer.errors import UnsupportedOperationError
 from onewafer.graph import BatchedMatmul
 from onewafer.mesh.lowering.lowering import Lowering
-from onewafer.mesh.operations import MultiplyBlocks, ProductShape, Turn
+from onewafer.mesh.operations import MultiplyBlocks, ProductShape, Redistribute
 from onewafer.mesh.program import PLAIN_ORDER, Layout
 
 if TYPE_CHECKING:
@@ -23,12 +23,13 @@ class BatchedMatmulLowering(Lowering[BatchedMatmul]):
     """As with a linear operation, the result lies along the other axis than the left operand.
 
     The right operand takes the place of the weight, of which a PE has all rows: it lies as what its
-    features meet, those of the left operand or of the result. If it cannot, it is turned first.
+    features meet, those of the left operand or of the result. If it cannot, it is redistributed
+    first.
     """
 
     def relate(self, operation: BatchedMatmul, relations: Relations) -> None:
         """Let the result lie along the other axis, and the right operand as it is needed."""
-        relations.turn(operation.left, operation.result.name)
+        relations.put_across(operation.left, operation.result.name)
         if operation.is_transposed:
             relations.join_if_possible(operation.left, operation.right)
         else:
@@ -66,18 +67,18 @@ def _shape(operation: BatchedMatmul, builder: Builder, axis: Axis) -> ProductSha
 
 
 def _lay(name: str, builder: Builder, axis: Axis) -> Block:
-    """Return the block of a tensor along an axis: its own, or a turned copy."""
+    """Return the block of a tensor along an axis: its own, or a redistributed copy."""
     block, order = builder.blocks[name], builder.layouts[name].order
     features = builder.tensor(name).shape[-1]
     if builder.layouts[name].axis is axis or builder.num_pes == 1:
         return block
     columns = Layout.cut(features, axis, builder.size(axis), order=order).columns
-    turned = builder.spare(block.rows, columns)
-    sums = builder.sums_of(turned)
-    builder.append(Turn(sums, block, axis))
+    moved = builder.spare(block.rows, columns)
+    sums = builder.sums_of(moved)
+    builder.append(Redistribute(sums, block, axis))
     builder.all_reduce(sums, axis.other)
-    builder.store(sums, turned)
-    return turned
+    builder.store(sums, moved)
+    return moved
 
 
 def _check_orders(operation: BatchedMatmul, builder: Builder, shape: ProductShape) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from onewafer.errors import UnsupportedOperationError
-from onewafer.graph import TakeFeatures, TopIndices
+from onewafer.graph import Gather, TopIndices
 from onewafer.mesh import operations as mesh
 from onewafer.mesh.lowering.lowering import Lowering
 from onewafer.mesh.operations.selection import Rows
@@ -51,14 +51,14 @@ class TopIndicesLowering(Lowering[TopIndices]):
             builder.append(mesh.TakeIndex(words, rows, number))
 
 
-class TakeFeaturesLowering(Lowering[TakeFeatures]):
+class GatherLowering(Lowering[Gather]):
     """Each PE takes what it has; an all-reduce along the axis of the input brings it together."""
 
-    def relate(self, operation: TakeFeatures, relations: Relations) -> None:
+    def relate(self, operation: Gather, relations: Relations) -> None:
         """Let the result lie along the other axis than the input."""
-        relations.turn(operation.input, operation.result.name)
+        relations.put_across(operation.input, operation.result.name)
 
-    def lower(self, operation: TakeFeatures, builder: Builder) -> None:
+    def lower(self, operation: Gather, builder: Builder) -> None:
         """Append the lookup and the all-reduce."""
         layout = builder.layouts[operation.input]
         _check_order(operation, layout)
@@ -66,12 +66,12 @@ class TakeFeaturesLowering(Lowering[TakeFeatures]):
         features = builder.tensor(operation.input).shape[-1]
         result = builder.allocate(operation.result)
         sums = builder.sums_of(result)
-        builder.append(mesh.TakeFeatures(sums, source, indices, layout.axis, features))
+        builder.append(mesh.Gather(sums, source, indices, layout.axis, features))
         builder.all_reduce(sums, layout.axis)
         builder.store(sums, result)
 
 
-def _check_order(operation: TopIndices | TakeFeatures, layout: Layout) -> None:
+def _check_order(operation: TopIndices | Gather, layout: Layout) -> None:
     """Refuse features that do not lie as they are numbered."""
     if layout.order != PLAIN_ORDER:
         raise UnsupportedOperationError(
@@ -80,5 +80,5 @@ def _check_order(operation: TopIndices | TakeFeatures, layout: Layout) -> None:
         )
 
 
-def _where(operation: TopIndices | TakeFeatures) -> str:
+def _where(operation: TopIndices | Gather) -> str:
     return f"{type(operation).__name__} that defines {operation.result.name!r}"

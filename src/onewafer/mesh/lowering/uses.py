@@ -24,7 +24,7 @@ class Uses:
         """The one floating type of the graph."""
         self.is_sequence = graph.is_sequence
         self._phases: dict[frozenset[str], Mapping[str, int]] = {}
-        """By the results of operations whose right operand is turned."""
+        """By the results of operations whose right operand is redistributed."""
 
     @cached_property
     def tensors(self) -> Mapping[str, Tensor]:
@@ -49,7 +49,7 @@ class Uses:
             uses |= dict.fromkeys(activation_operands(operation), index)
         return uses | dict.fromkeys(self.graph.outputs, len(self.graph.operations))
 
-    def turned(self, layouts: Mapping[str, Layout], *, num_pes: int) -> frozenset[str]:
+    def redistributed(self, layouts: Mapping[str, Layout], *, num_pes: int) -> frozenset[str]:
         """Return the results of operations whose right operand lies otherwise than the left one.
 
         On a single PE, both axes are the same.
@@ -62,12 +62,12 @@ class Uses:
             if layouts[left] != layouts[right]
         )
 
-    def phases(self, turned: frozenset[str]) -> Mapping[str, int]:
+    def phases(self, redistributed: frozenset[str]) -> Mapping[str, int]:
         """Return for each block of activations its offset modulo `period`, in elements."""
-        if turned not in self._phases:
-            owners = find_owners(self.graph, self.last, turned)
-            self._phases[turned] = choose_phases(self.graph, owners, turned)
-        return self._phases[turned]
+        if redistributed not in self._phases:
+            owners = find_owners(self.graph, self.last, redistributed)
+            self._phases[redistributed] = choose_phases(self.graph, owners, redistributed)
+        return self._phases[redistributed]
 
     @cached_property
     def _pairs(self) -> Mapping[str, tuple[str, str]]:

@@ -14,7 +14,7 @@ from onewafer.mesh.operations.attention import (
 )
 from onewafer.mesh.operations.attention_shape import AttentionShape
 from onewafer.mesh.operations.collectives import Broadcast, BroadcastStore, ChainMax, ChainReduce
-from onewafer.mesh.operations.dense import Factor, Matmul, Matmuls, Split, Turn
+from onewafer.mesh.operations.dense import Factor, Matmul, Matmuls, Redistribute, Split
 from onewafer.mesh.operations.elementwise import (
     Activation,
     Add,
@@ -26,8 +26,14 @@ from onewafer.mesh.operations.elementwise import (
     Scale,
     ScaleFeatures,
 )
+from onewafer.mesh.operations.feature_maps import (
+    Convolve,
+    ConvolveDepthwise,
+    GlobalAveragePool,
+    MaxPool,
+    ScaleFeatureMaps,
+)
 from onewafer.mesh.operations.group_softmax import DivideGroups, FindGroupMaxima, WeighGroups
-from onewafer.mesh.operations.maps import Convolve, MaxPool, MeanRows, ScaleMaps, WeighTaps
 from onewafer.mesh.operations.norms import (
     Normalize,
     StoreNormalized,
@@ -37,7 +43,7 @@ from onewafer.mesh.operations.norms import (
 )
 from onewafer.mesh.operations.operation import Conflicts, DataDependence, MeshOperation
 from onewafer.mesh.operations.products import MultiplyBlocks, ProductShape
-from onewafer.mesh.operations.selection import Claim, FindLargest, TakeFeatures, TakeIndex
+from onewafer.mesh.operations.selection import Claim, FindLargest, Gather, TakeIndex
 from onewafer.mesh.operations.tokens import LookUpPositions, LookUpTokens, Rotate, TakeRow
 
 __all__ = [
@@ -56,6 +62,7 @@ __all__ = [
     "Conflicts",
     "Convert",
     "Convolve",
+    "ConvolveDepthwise",
     "Copy",
     "DataDependence",
     "Divide",
@@ -64,23 +71,25 @@ __all__ = [
     "FindGroupMaxima",
     "FindLargest",
     "FindMaxima",
+    "Gather",
+    "GlobalAveragePool",
     "LookUpPositions",
     "LookUpTokens",
     "Matmul",
     "Matmuls",
     "MaxPool",
-    "MeanRows",
     "MeshOperation",
     "Multiply",
     "MultiplyBlocks",
     "Normalize",
     "ProductShape",
+    "Redistribute",
     "ReduceScores",
     "Relu",
     "Rotate",
     "Scale",
+    "ScaleFeatureMaps",
     "ScaleFeatures",
-    "ScaleMaps",
     "Score",
     "Share",
     "Split",
@@ -89,11 +98,8 @@ __all__ = [
     "SumRowSquares",
     "SumSquares",
     "SumValues",
-    "TakeFeatures",
     "TakeIndex",
     "TakeRow",
-    "Turn",
     "Weigh",
     "WeighGroups",
-    "WeighTaps",
 ]

@@ -287,7 +287,7 @@ class Split(MeshOperation):
 
 
 @dataclass(frozen=True, slots=True)
-class Turn(MeshOperation):
+class Redistribute(MeshOperation):
     """Copy what a PE's input, blocked over one axis, shares with its result, blocked over `axis`.
 
     With columns wᵣ and wᵢ a block, the PE at p along `axis` and q along the other holds features
@@ -304,7 +304,7 @@ class Turn(MeshOperation):
     @property
     def kind(self) -> Kind:
         """What the state machine knows it as."""
-        return Kind.TURN_X if self.axis is Axis.X else Kind.TURN_Y
+        return Kind.REDISTRIBUTE_X if self.axis is Axis.X else Kind.REDISTRIBUTE_Y
 
     def entry(self, program: MeshProgram) -> Entry:
         """Return its words in the schedule."""

@@ -201,7 +201,7 @@ class TakeIndex(_Step):
 
 
 @dataclass(frozen=True, slots=True)
-class TakeFeatures(MeshOperation):
+class Gather(MeshOperation):
     """Take features of each row by their indices, −0 where another PE has them; exact.
 
     As a linear operation does, it leaves on each PE a share of a result that is blocked over the
@@ -228,7 +228,7 @@ class TakeFeatures(MeshOperation):
     @property
     def kind(self) -> Kind:
         """What the state machine knows it as."""
-        return Kind.TAKE_FEATURES
+        return Kind.GATHER
 
     def entry(self, program: MeshProgram) -> Entry:
         """Return its words in the schedule."""

@@ -5,10 +5,10 @@ latencies of kernels come from the package aiconfigurator-core (extra `gpu`); wi
 are as fast as a roofline lets them, which the answer says.
 
 A job travels through the files in this order: `plan` (sizes of groups of GPUs) → `sharding` (a
-layer as kernels of one GPU; of maps `map_pieces`) → `memory` (what fits) → `steps` (kernels of one
-launch) → `clock` (`factors`, `roofline`, `collectives`: seconds of a kernel) → `serving` (requests
-share steps, by the constants of an `engine`) → `outcome` → `estimate`. `validation` compares with
-measured runs.
+layer as kernels of one GPU; of feature maps `feature_map_pieces`) → `memory` (what fits) → `steps`
+(kernels of one launch) → `clock` (`factors`, `roofline`, `collectives`: seconds of a kernel) →
+`serving` (requests share steps, by the constants of an `engine`) → `outcome` → `estimate`.
+`validation` compares with measured runs.
 """
 
 from __future__ import annotations

@@ -115,10 +115,10 @@ def _candidates(
         raise ConfigurationError(
             f"{plan} needs {plan.num_gpus} GPUs, and {cluster.name} has {cluster.count}"
         )
-    if model.has_maps and plan.gpus_per_replica > 1:
+    if model.has_feature_maps and plan.gpus_per_replica > 1:
         raise ConfigurationError(
-            f"{plan}: {model.name} works on maps, which GPUs do not share; give each a part of the "
-            f"batch, as in --plan dp{cluster.count}"
+            f"{plan}: {model.name} has feature maps, which GPUs do not share; give each a part of "
+            f"the batch, as in --plan dp{cluster.count}"
         )
     if plan.tensor not in sizes:
         raise ConfigurationError(
@@ -209,9 +209,9 @@ def _notes(bench: Bench, breakdown: Breakdown) -> tuple[str, ...]:
 
 def _what_runs(bench: Bench) -> str:
     formats = bench.options.formats
-    if bench.model.model.has_maps:
+    if bench.model.model.has_feature_maps:
         return (
-            f"one launch of all kernels, without a serving engine; weights and maps in "
+            f"one launch of all kernels, without a serving engine; weights and feature maps in "
             f"{formats.products.value}, inputs in the GPU's memory"
         )
     if not bench.is_served:
@@ -258,7 +258,7 @@ def _kept(bench: Bench, plan: Plan, job: InferenceJob) -> str:
     memory = bench.memory(plan)
     if memory.sample_bytes:
         samples = -(-num_sequences(job) // plan.replicas)
-        return f"{format_size(samples * memory.sample_bytes)} for maps"
+        return f"{format_size(samples * memory.sample_bytes)} for feature maps"
     return f"{format_size(bench.tokens_needed(plan, job) * memory.token_bytes)} for keys and values"
 
 

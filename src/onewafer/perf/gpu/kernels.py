@@ -146,7 +146,8 @@ class Gemm:
 class Convolution:
     """Multiply the taps of places by a weight: `rows × taps·inputs` by `taps·inputs × outputs`.
 
-    The first of these matrices is never made: maps are read once, and written in the same format.
+    The first of these matrices is never made: feature maps are read once, and written in the same
+    format.
     """
 
     rows: int
@@ -156,7 +157,7 @@ class Convolution:
     """Features at a tap."""
     taps: int
     read: int
-    """Elements of maps that are read."""
+    """Elements of feature maps that are read."""
     number_format: NumberFormat
 
 
@@ -271,7 +272,7 @@ def gemm_bytes(
 
 
 def convolution_bytes(kernel: Convolution) -> float:
-    """Return the bytes of maps and of the weight, all in one format."""
+    """Return the bytes of feature maps and of the weight, all in one format."""
     weights = kernel.taps * kernel.inputs * kernel.outputs
     elements = kernel.read + weights + kernel.rows * kernel.outputs
     return elements * kernel.number_format.num_bytes

@@ -27,7 +27,7 @@ class MemoryOfGpu:
     token_bytes: float
     """Keys and values of one token."""
     sample_bytes: float = 0.0
-    """Maps of one sample."""
+    """Feature maps of one sample."""
 
     @property
     def reserve_bytes(self) -> float:
@@ -46,7 +46,7 @@ class MemoryOfGpu:
         return max(0.0, self.cache_room_bytes) / self.token_bytes
 
     def fits(self, tokens: float, *, samples: int = 0) -> bool:
-        """Tell whether weights, a cache of so many tokens and maps of so many samples fit."""
+        """Tell whether the weights, a cache of `tokens`, and feature maps of the samples fit."""
         needed = tokens * self.token_bytes + samples * self.sample_bytes
         return self.cache_room_bytes >= needed
 

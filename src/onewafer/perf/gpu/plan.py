@@ -78,10 +78,10 @@ def tensor_sizes(model: Model, most: int) -> tuple[int, ...]:
 def plans(model: Model, cluster: GpuCluster, *, most_replicas: int) -> Iterator[Plan]:
     """Return every plan that a cluster has the GPUs for, small groups first.
 
-    As many replicas as there are GPUs for, but no more than there are sequences. A model on maps is
-    not shared by GPUs: each has all of it.
+    As many replicas as there are GPUs for, but no more than there are sequences. A model on feature
+    maps is not shared by GPUs: each has all of it.
     """
-    if model.has_maps:
+    if model.has_feature_maps:
         yield Plan(replicas=min(most_replicas, cluster.count))
         return
     for tensor in tensor_sizes(model, cluster.count):

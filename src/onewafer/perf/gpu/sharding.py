@@ -7,7 +7,7 @@ In: the graph of a segment, the size of the group. Out: parts in the order of ex
           | Mix(shape)                                          experts
           | Fused(name, elements, rows, fixed, flop)            elementwise operations, one kernel
           | Exchange(collective, elements, rows)                between the GPUs of the group
-          | ImplicitProduct(name, rows, outputs, inputs, taps, read)     on maps: see `map_pieces`
+          | ImplicitProduct(name, rows, outputs, inputs, taps, read)     see `feature_map_pieces`
           | Sweep(name, elements, fixed, flop, is_product)      likewise
 
 Tensors are sharded by features, as Megatron-LM does it (Shoeybi et al., 2019): a linear operation
@@ -31,6 +31,7 @@ from onewafer.graph import (
     Attention,
     Embedding,
     Experts,
+    Gather,
     LastRow,
     LayerNorm,
     LayerPart,
@@ -44,7 +45,6 @@ from onewafer.graph import (
     Scale,
     ScaleFeatures,
     Softmax,
-    TakeFeatures,
     TopIndices,
     activation_operands,
     layer_parts,
@@ -135,12 +135,12 @@ class ImplicitProduct:
     """Features at a tap."""
     taps: int
     read: int
-    """Elements of maps that are read of a sample: those at taps, and what is added in the end."""
+    """Elements of feature maps that a sample reads: those at taps, and what is added in the end."""
 
 
 @dataclass(frozen=True, slots=True)
 class Sweep:
-    """A kernel that reads and writes maps, and computes little."""
+    """A kernel that reads and writes feature maps, and computes little."""
 
     name: str
     elements: int
@@ -168,7 +168,7 @@ class ShardedPiece:
     cached_features: int
     """Elements of keys and values of a token on one GPU."""
     sample_elements: int = 0
-    """Elements of maps that a sample needs at a time; 0: room that engines keep anyway."""
+    """Elements of feature maps that a sample needs at a time; 0: room that engines keep anyway."""
     expert_weights: int = 0
     """Those of the `quantized_weights` that are weights of experts."""
 
@@ -210,7 +210,7 @@ _ELEMENTWISE = (
     ScaleFeatures,
 )
 _NORMS = (LayerNorm, RmsNorm)
-_SELECTIONS = (Softmax, TakeFeatures, TopIndices)
+_SELECTIONS = (Softmax, Gather, TopIndices)
 """What stands between the scores of experts and their choice."""
 
 

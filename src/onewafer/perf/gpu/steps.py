@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, assert_never
 
 from onewafer.perf.breakdown import Breakdown, Item, Limit
 from onewafer.perf.gpu.collectives import Collective, Group
+from onewafer.perf.gpu.feature_map_pieces import piece_on_feature_maps
 from onewafer.perf.gpu.kernels import (
     Communication,
     Convolution,
@@ -23,7 +24,6 @@ from onewafer.perf.gpu.kernels import (
     PrefillAttention,
     Vector,
 )
-from onewafer.perf.gpu.map_pieces import piece_on_maps
 from onewafer.perf.gpu.plan import num_layers
 from onewafer.perf.gpu.sharding import (
     Attend,
@@ -92,10 +92,12 @@ class ShardedModel:
 
     def _pieces(self, group_size: int, groups: int) -> tuple[tuple[ShardedPiece, int], ...]:
         first, last = self.model.segments[0], self.model.segments[-1]
-        if self.model.has_maps:
+        if self.model.has_feature_maps:
             return tuple(
                 (
-                    piece_on_maps(segment, is_first=segment is first, is_last=segment is last),
+                    piece_on_feature_maps(
+                        segment, is_first=segment is first, is_last=segment is last
+                    ),
                     segment.repeats,
                 )
                 for segment in self.model.segments
@@ -170,7 +172,7 @@ class StepClock:
                 num_bytes = (part.elements * rows + part.fixed) * _ACTIVATION_BYTES
                 yield part.name, Elementwise(num_bytes, part.flop * rows)
             case ImplicitProduct() | Sweep():
-                yield part.name, self._on_maps(part, step.sequences)
+                yield part.name, self._on_feature_maps(part, step.sequences)
             case Exchange():
                 num_bytes = part.elements * _count(part.rows, step) * _ACTIVATION_BYTES
                 group = Group(self.plan.tensor)
@@ -178,8 +180,8 @@ class StepClock:
             case _:
                 assert_never(part)
 
-    def _on_maps(self, part: ImplicitProduct | Sweep, samples: int) -> Kernel:
-        """Return a kernel on the maps of so many samples, in the format of the products."""
+    def _on_feature_maps(self, part: ImplicitProduct | Sweep, samples: int) -> Kernel:
+        """Return a kernel on the feature maps of so many samples, in the format of the products."""
         number_format = self.formats.products
         if isinstance(part, ImplicitProduct):
             rows, read = part.rows * samples, part.read * samples

@@ -145,7 +145,7 @@ class PieceClock:
                 case Exchange():
                     self._add_exchange(part, parts[index - 1])
                 case ImplicitProduct() | Sweep():
-                    raise InternalError("maps in a model to train; check_operations is before")
+                    raise InternalError("feature maps in training; check_operations refuses them")
                 case _:
                     assert_never(part)
         again = [item for item in self._forward if item.name == ELEMENTWISE]

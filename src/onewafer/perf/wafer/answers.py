@@ -10,7 +10,7 @@ from onewafer.graph import Attention
 from onewafer.mesh import largest_rectangle
 from onewafer.perf.answer import Answer, Choice, Memory
 from onewafer.perf.jobs import Precision
-from onewafer.perf.wafer.map_blocks import WHOLE
+from onewafer.perf.wafer.feature_map_blocks import WHOLE
 from onewafer.perf.wafer.options import Mode
 from onewafer.units import format_rate
 
@@ -127,7 +127,7 @@ def describe(plan: Plan, regions: Regions) -> str:
     wafers = f" on {plan.num_wafers} wafers" if plan.num_wafers > 1 else ""
     kinds = Counter((s.cost.work, s.cost.rectangle, s.cost.grid) for s in plan.stages)
     work, (width, height), grid = max(kinds, key=lambda kind: kinds[kind] * _num_pieces(kind[0]))
-    blocks = "" if grid == WHOLE else f", maps in {grid[0]}×{grid[1]} blocks"
+    blocks = "" if grid == WHOLE else f", feature maps in {grid[0]}×{grid[1]} blocks"
     if plan.mode is Mode.WHOLE:
         return f"{width}×{height} PEs a wafer, layer after layer{blocks}{wafers}"
     layers = sum(count * _num_layers(regions.graphs[index]) for index, count in work)

@@ -67,7 +67,7 @@ def estimate(
     check_job(model, job)
     job = as_rows(model, job)
     demand = _demand(model, job)
-    if model.has_maps:
+    if model.has_feature_maps:
         model = in_small_pieces(model)
         _check_mode(model, options)
     try:
@@ -89,7 +89,7 @@ def estimate(
             )
             found = layout and _outcome(model, job, layout, machine, options)
             outcomes += [found] if found else []
-    is_read = isinstance(job, Prefill) and not model.has_maps
+    is_read = isinstance(job, Prefill) and not model.has_feature_maps
     too_slow: dict[Mode, float] = {}
     if options.mode is Mode.STREAMING or (options.mode is None and is_read):
         streaming = _Streaming(model, demand, machine, options, programs, job)
@@ -118,9 +118,9 @@ def _check_region(machine: Machine, options: WaferOptions) -> None:
 def _check_mode(model: Model, options: WaferOptions) -> None:
     if options.mode is Mode.STREAMING:
         raise ConfigurationError(
-            f"{model.name} works on maps, whose blocks would have to be dealt out anew for every "
-            "layer that comes; weights stay on the wafer: leave --mode out, or ask for pipeline or "
-            "whole"
+            f"{model.name} has feature maps, whose blocks would have to be dealt out anew for "
+            "every layer that comes; weights stay on the wafer: leave --mode out, or ask for "
+            "pipeline or whole"
         )
 
 
@@ -242,9 +242,9 @@ class _Streaming(Asked):
 
 def _model_notes(model: Model, job: Job, load: Load) -> tuple[str, ...]:
     notes = [*model.notes]
-    if model.has_maps:
+    if model.has_feature_maps:
         notes.append(
-            "maps are cut into blocks of places, each on a group of PEs with all weights of its "
+            "feature maps are cut into blocks of pixels, each on PEs with all weights of its "
             "layers; what blocks tell their neighbours has a cost, but no kernel yet"
         )
     if any(isinstance(op, Experts) for s in model.segments for op in s.graph.operations):

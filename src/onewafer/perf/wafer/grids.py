@@ -1,4 +1,4 @@
-"""Which grids of groups the maps of some pieces may be dealt out to, those that look best first.
+"""Grids of groups that feature maps can be dealt out to, the most promising ones first.
 
 What looks best is told by a rough count of cycles of a group, from sizes alone; the mesh programs
 of the few that look best say what they take. So no number of the count is in an answer: they were
@@ -11,15 +11,15 @@ from dataclasses import dataclass
 from itertools import islice, product
 from typing import TYPE_CHECKING
 
-from onewafer.graph import Convolution, Depthwise, Linear, MaxPool
-from onewafer.perf.wafer.map_blocks import WHOLE, can_be_cut, cut, map_shapes
-from onewafer.perf.wafer.map_memory import MAP_BYTES, MapMemory
+from onewafer.graph import Convolution, DepthwiseConvolution, Linear, MaxPool
+from onewafer.perf.wafer.feature_map_blocks import WHOLE, can_be_cut, cut, feature_map_shapes
+from onewafer.perf.wafer.feature_map_memory import FEATURE_BYTES, FeatureMapMemory
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from onewafer.graph import Graph
-    from onewafer.perf.wafer.map_blocks import Grid, Shape
+    from onewafer.perf.wafer.feature_map_blocks import Grid, Shape
     from onewafer.perf.wafer.measured import Rectangle
 
 _MOST_TRIED = 6
@@ -29,13 +29,13 @@ MOST_COMPARED = 2
 _BLOCKS = (1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 14, 16, 20, 24, 28, 32, 40, 48, 56, 64, 80, 96, 112, 128)
 """Lengths of blocks of the largest map."""
 _UNEQUAL = 2
-"""Steps of these that the sides of blocks may be apart, unless maps are lines of places."""
+"""Steps of these that the sides of blocks may be apart, unless feature maps are lines of pixels."""
 _LINES = 4
-"""Numbers of blocks down a map that are tried for pools, the largest: they work along lines."""
+"""The most blocks down a feature map that are tried for pools, which work along lines."""
 _LINE = 28
-"""Cycles of a line of places of a pool, for each feature and tap: its set-up."""
+"""Cycles of a line of pixels of a pool, for each feature and tap: its set-up."""
 _PLACE = 5
-"""Of a place of it."""
+"""Of a pixel of it."""
 _RATE = 1.5
 """Elements of a multiply-add in a cycle, about."""
 _STEP = 1.0
@@ -43,7 +43,7 @@ _STEP = 1.0
 _ROW = 30
 """Of a row of any operation besides: set-ups."""
 _TAP = 15
-"""Of a tap of a place besides."""
+"""Of a tap of a pixel besides."""
 _HOP = 6
 """Of a PE on the way of a reduction and back."""
 _RESULT_BYTES = 6
@@ -61,10 +61,10 @@ def group_of(rectangle: Rectangle, grid: Grid) -> Rectangle:
 
 @dataclass(frozen=True, slots=True)
 class _Product:
-    """A product at every place of a map."""
+    """A product at every pixel of a map."""
 
     source: Shape
-    """Of the map that is read."""
+    """Of the feature map that is read."""
     shape: Shape
     """Of the result."""
     taps: int
@@ -83,14 +83,14 @@ class _Pool:
 
 
 class Grids:
-    """The grids of a graph; one of a model without maps has none but the whole rectangle."""
+    """The grids of a graph; only the whole rectangle if the model has no feature maps."""
 
-    def __init__(self, graph: Graph, *, has_maps: bool = True) -> None:
-        shapes = map_shapes(graph)
+    def __init__(self, graph: Graph, *, has_feature_maps: bool = True) -> None:
+        shapes = feature_map_shapes(graph)
         tensors = {tensor.name: tensor for tensor in graph.tensors}
-        self._can_be_cut = has_maps and can_be_cut(graph)
+        self._can_be_cut = has_feature_maps and can_be_cut(graph)
         self._graph = graph
-        self._memory: dict[Grid, MapMemory] = {}
+        self._memory: dict[Grid, FeatureMapMemory] = {}
         self._rows = [shapes[operation.result.name] for operation in graph.operations]
         self._products = [
             _Product(
@@ -110,7 +110,7 @@ class Grids:
                 operation.result.shape[-1],
             )
             for operation in graph.operations
-            if isinstance(operation, Depthwise | MaxPool)
+            if isinstance(operation, DepthwiseConvolution | MaxPool)
         ]
         heights, widths = zip(*shapes.values(), strict=True)
         self._down, self._across = _counts(max(heights)), _counts(max(widths))
@@ -144,12 +144,12 @@ class Grids:
                 yield one, other
 
     def _fits(self, grid: Grid, rectangle: Rectangle, room: Callable[[Rectangle], float]) -> bool:
-        """Tell whether the largest product may fit beside the weights: maps, sums and code."""
+        """Tell whether the largest product may fit: weights, feature maps, sums and code."""
         group = group_of(rectangle, grid)
         side = max(group)
         maps = (
-            _places(one.source, grid) * -(-one.inputs // side) * MAP_BYTES
-            + _places(one.shape, grid) * -(-one.outputs // side) * _RESULT_BYTES
+            _pixels(one.source, grid) * -(-one.inputs // side) * FEATURE_BYTES
+            + _pixels(one.shape, grid) * -(-one.outputs // side) * _RESULT_BYTES
             for one in self._products
         )
         return max(maps, default=0) + CODE_BYTES <= room(group)
@@ -157,20 +157,20 @@ class Grids:
     def _fits_cut(
         self, grid: Grid, rectangle: Rectangle, room: Callable[[Rectangle], float]
     ) -> bool:
-        """Tell the same of the blocks as they are cut, with halos and all maps of a moment."""
+        """Tell the same for the blocks as cut: with halos, and all feature maps of a moment."""
         if grid not in self._memory:
-            self._memory[grid] = MapMemory.of(cut(self._graph, grid).graph)
+            self._memory[grid] = FeatureMapMemory.of(cut(self._graph, grid).graph)
         group = group_of(rectangle, grid)
         return self._memory[grid].least_bytes(group) + CODE_BYTES <= room(group)
 
     def _rough_cycles(self, grid: Grid, rectangle: Rectangle) -> float:
         width, height = group_of(rectangle, grid)
-        cycles = _ROW * sum(_places(shape, grid) for shape in self._rows)
+        cycles = _ROW * sum(_pixels(shape, grid) for shape in self._rows)
         for one in self._products:
-            places = _places(one.shape, grid)
+            pixels = _pixels(one.shape, grid)
             inputs, outputs = -(-one.inputs // width), -(-one.outputs // height)
             steps = one.taps * (_TAP + inputs * (_STEP + outputs / _RATE))
-            cycles += places * (steps + outputs * _WAVELET) + _HOP * (width + height)
+            cycles += pixels * (steps + outputs * _WAVELET) + _HOP * (width + height)
         for pool in self._pools:
             lines, line = -(-pool.shape[0] // grid[1]), -(-pool.shape[1] // grid[0])
             features = -(-pool.features // max(width, height))
@@ -179,10 +179,10 @@ class Grids:
 
 
 def _counts(size: int) -> list[int]:
-    """Return numbers of blocks that a side of a map may be cut into, few first."""
+    """Return numbers of blocks that a side of a feature map may be cut into, few first."""
     return sorted({-(-size // block) for block in (*_BLOCKS, size)})
 
 
-def _places(shape: Shape, grid: Grid) -> float:
-    """Return the places of a block of a map."""
+def _pixels(shape: Shape, grid: Grid) -> float:
+    """Return the pixels of a block of a map."""
     return -(-shape[0] // grid[1]) * -(-shape[1] // grid[0])

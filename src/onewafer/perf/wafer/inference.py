@@ -133,7 +133,7 @@ def prefill_outcome(
         load=layout.regions.load,
         ttft_seconds=seconds,
         mfu=mfu(model, job, seconds, machine, options),
-        notes=() if model.has_maps else (_rows_note(layout),),
+        notes=() if model.has_feature_maps else (_rows_note(layout),),
     )
 
 

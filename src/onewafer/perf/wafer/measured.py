@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING
 from onewafer.graph import Attention
 from onewafer.mesh import Arena, Estimator, Launch, Role, check_words, footprint, split_waits
 from onewafer.perf.breakdown import Limit
+from onewafer.perf.wafer.feature_map_blocks import Exchange
 from onewafer.perf.wafer.head_products import with_head_products
-from onewafer.perf.wafer.map_blocks import Exchange
 from onewafer.perf.wafer.messages import Groups
 from onewafer.perf.wafer.stored_weights import stored_weights
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from onewafer.arch import Architecture
     from onewafer.graph import Graph, LayerPart
     from onewafer.mesh import Cutter, Estimate, Footprint, MeshProgram, Waits
-    from onewafer.perf.wafer.map_blocks import Grid, Message
+    from onewafer.perf.wafer.feature_map_blocks import Grid, Message
     from onewafer.perf.wafer.stand_ins import Piece
     from onewafer.perf.wafer.stored_weights import StoredWeight
     from onewafer.perf.wafer.workload import Load
@@ -44,7 +44,7 @@ Split = dict["tuple[str | None, Limit, bool]", float]
 are those of operations that stand for others."""
 
 HALOS = "neighbours' places"
-"""What blocks of maps tell each other."""
+"""What blocks of feature maps tell each other."""
 _ONCE = -1
 """In place of a segment: what a launch does once."""
 

@@ -1,4 +1,4 @@
-"""What groups of PEs tell each other about blocks of maps, in cycles.
+"""What groups of PEs tell each other about blocks of feature maps, in cycles.
 
 No kernel does this today, so nothing of it has been compared with a simulation. A PE exchanges with
 the one at the same place of the next group, so that every wavelet passes as many PEs as a group is
@@ -25,11 +25,11 @@ from fractions import Fraction
 from typing import TYPE_CHECKING, assert_never
 
 from onewafer.mesh import Waits
-from onewafer.perf.wafer.map_blocks import Exchange, Gathering
+from onewafer.perf.wafer.feature_map_blocks import Exchange, Gathering
 
 if TYPE_CHECKING:
     from onewafer.arch import Timing
-    from onewafer.perf.wafer.map_blocks import Grid, Halo, Message
+    from onewafer.perf.wafer.feature_map_blocks import Grid, Halo, Message
 
 _WAVELET_BYTES = 4
 

@@ -49,8 +49,8 @@ if TYPE_CHECKING:
 
 NUM_FIRST = 24
 """Rectangles of a segment whose programs a sketch begins with."""
-_NUM_FIRST_OF_MAPS = 12
-"""The same where each has several programs: maps on several grids."""
+_NUM_FIRST_OF_FEATURE_MAPS = 12
+"""The same where each has several programs: feature maps on several grids."""
 _NUM_AGAIN = 6
 """The same for other rows than those that it knows."""
 _NUM_MORE = 6
@@ -244,7 +244,7 @@ class _Segment:
         self.sides, self.most = sides[most > 0], most[most > 0]
         if self.sketch.num_points(regions.load.rows) >= _NUM_AGAIN:
             return
-        few = _NUM_FIRST_OF_MAPS if regions.has_maps else NUM_FIRST
+        few = _NUM_FIRST_OF_FEATURE_MAPS if regions.has_feature_maps else NUM_FIRST
         wanted = _NUM_AGAIN if self.sketch.has_points else few
         in_order = [(width, height) for width, height in self.sides.tolist()]
         for rectangle in (*spread(in_order, wanted), *in_order[-1:]):
@@ -368,7 +368,7 @@ class _Search:
         before = self._num_known()
         for segment, rectangle in zip(self.segments, self.sides, strict=True):
             if not segment.pinned:
-                reach = 1 if segment.regions.has_maps else _REACH
+                reach = 1 if segment.regions.has_feature_maps else _REACH
                 for other in beside(rectangle, self.machine, reach=reach):
                     segment.measure(other)
         return self._num_known() > before

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 from onewafer.errors import ConfigurationError, UnsupportedOperationError
 from onewafer.graph import Convolution, Linear
 from onewafer.mesh import Cutter
+from onewafer.perf.wafer.feature_map_blocks import WHOLE, cut
 from onewafer.perf.wafer.grids import Grids, group_of
-from onewafer.perf.wafer.map_blocks import WHOLE, cut
 from onewafer.perf.wafer.measured import Given, Joined, Measured
 from onewafer.perf.wafer.stored_weights import stored_matrix
 from onewafer.perf.wafer.workload import again, join, parts_of, pieces_of
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from onewafer.arch import Architecture
     from onewafer.graph import Graph, LayerPart
     from onewafer.perf.model import Model
-    from onewafer.perf.wafer.map_blocks import Grid
+    from onewafer.perf.wafer.feature_map_blocks import Grid
     from onewafer.perf.wafer.measured import Rectangle, Work
     from onewafer.perf.wafer.options import WaferOptions
     from onewafer.perf.wafer.stand_ins import Piece
@@ -81,9 +81,9 @@ class LoadPrograms:
         return tuple(piece.graph for piece in self.pieces)
 
     @cached_property
-    def has_maps(self) -> bool:
+    def has_feature_maps(self) -> bool:
         """Whether the model works on maps."""
-        return any(graph.has_maps for graph in self.graphs)
+        return any(graph.has_feature_maps for graph in self.graphs)
 
     @property
     def element_bytes(self) -> int:
@@ -172,11 +172,11 @@ class LoadPrograms:
         )
 
     def grids(self, work: Work) -> Grids:
-        """Return the grids of groups that the maps of some work may be dealt out to."""
+        """Return the grids of groups that the feature maps of some work may be dealt out to."""
         indices = tuple(index for index, _ in work)
         if indices not in self._grids:
             graph = join([self.graphs[index] for index in indices])
-            self._grids[indices] = Grids(graph, has_maps=self.has_maps)
+            self._grids[indices] = Grids(graph, has_feature_maps=self.has_feature_maps)
         return self._grids[indices]
 
     def measure(self, work: Work, rectangle: Rectangle, grid: Grid = WHOLE) -> Measured:

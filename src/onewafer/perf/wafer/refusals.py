@@ -98,7 +98,7 @@ def _way_out(asked: _Asked) -> str:
         if fewest is not None and fewest * replicas <= machine.system.max_systems:
             copies = "as a pipeline" if replicas == 1 else f"as {replicas} replicas of a pipeline"
             enough = f"{machine.system.name}x{fewest * replicas} would do {copies}"
-            if asked.model.has_maps:
+            if asked.model.has_feature_maps:
                 return enough
             return f"{enough}, or let the weights come from outside: `--mode streaming`"
         replicas *= 2

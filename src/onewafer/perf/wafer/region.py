@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from onewafer.errors import ConfigurationError, UnsupportedOperationError
+from onewafer.perf.wafer.feature_map_blocks import WHOLE
 from onewafer.perf.wafer.grids import CODE_BYTES, MOST_COMPARED
-from onewafer.perf.wafer.map_blocks import WHOLE
 from onewafer.perf.wafer.measured import that_keep
 from onewafer.perf.wafer.programs import Programs
 from onewafer.units import format_bytes
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from onewafer.arch import Timing
     from onewafer.graph import Graph
     from onewafer.perf.model import Model
-    from onewafer.perf.wafer.map_blocks import Grid
+    from onewafer.perf.wafer.feature_map_blocks import Grid
     from onewafer.perf.wafer.measured import Bytes, Rectangle, Split, Work
     from onewafer.perf.wafer.options import WaferOptions
     from onewafer.perf.wafer.sketch import Sides
@@ -52,9 +52,9 @@ class RegionCost:
     cycles: float
     bytes: Bytes
     grid: Grid = WHOLE
-    """Groups of PEs among which the places of maps are dealt out."""
+    """Groups of PEs among which the pixels of feature maps are dealt out."""
     leaving_cycles: int = 0
-    """In which maps go on to the next region; not part of `cycles`."""
+    """In which feature maps go on to the next region; not part of `cycles`."""
 
     @property
     def num_pes(self) -> int:
@@ -113,9 +113,9 @@ class Regions:
         return self._programs.graphs
 
     @property
-    def has_maps(self) -> bool:
+    def has_feature_maps(self) -> bool:
         """Whether the model works on maps."""
-        return self._programs.has_maps
+        return self._programs.has_feature_maps
 
     @property
     def element_bytes(self) -> int:
@@ -153,7 +153,7 @@ class Regions:
     def cost(self, work: Work, rectangle: Rectangle) -> RegionCost | None:
         """Return the cost of some work on a rectangle, None if there is no room for it.
 
-        Maps lie on the grid of groups that is fastest among those that look best.
+        Feature maps lie on the grid of groups that is fastest among those that look best.
         """
         key = work, rectangle
         if key not in self._costs:
@@ -167,7 +167,7 @@ class Regions:
         if needed is None or needed.total > self.architecture.memory_bytes:
             return None
         cycles = self.cycles(work, rectangle, grid)
-        leaving = self._leaving_cycles(work, rectangle) if self.has_maps else 0
+        leaving = self._leaving_cycles(work, rectangle) if self.has_feature_maps else 0
         return RegionCost(work, rectangle, cycles, needed, grid, leaving)
 
     def _leaving_cycles(self, work: Work, rectangle: Rectangle) -> int:
@@ -181,7 +181,7 @@ class Regions:
         return self._programs.grids(work).best(rectangle, partial(self._room, work))
 
     def _room(self, work: Work, group: Rectangle) -> float:
-        """Return the bytes that PEs of a group have for maps at most; negative if for nothing."""
+        """Return the most bytes that a PE of a group has for feature maps; negative: none."""
         room = self.architecture.memory_bytes
         least = sum(count * self.weight_bytes[index] for index, count in work)
         if least > group[0] * group[1] * room:

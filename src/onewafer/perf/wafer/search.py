@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 
 NUM_FIRST = 24
 """Rectangles that are tried where no good one is known, spread over all."""
-_NUM_FIRST_OF_MAPS = 12
-"""The same where each has several programs: maps on several grids."""
+_NUM_FIRST_OF_FEATURE_MAPS = 12
+"""The same where each has several programs: feature maps on several grids."""
 _REACH = 2
 """Lengths of sides that are tried on either side of a good one."""
 
@@ -71,7 +71,7 @@ def search_whole(
             least_bytes=least,
             near=near or best.sides,
             is_thorough=is_thorough,
-            are_few=regions.has_maps,
+            are_few=regions.has_feature_maps,
         )
         best = replace(best, num_considered=best.num_considered + len(found))
         sides = min(found, key=found.__getitem__)
@@ -102,7 +102,7 @@ def explore(
     found = {} if near is None else {near: seconds(near)}
     if near is None or math.isinf(found[near]):
         fitting = alone_on_wafer(machine, least_bytes)
-        first = spread(fitting, _NUM_FIRST_OF_MAPS if are_few else NUM_FIRST)
+        first = spread(fitting, _NUM_FIRST_OF_FEATURE_MAPS if are_few else NUM_FIRST)
         found |= {sides: seconds(sides) for sides in (*first, fitting[-1])}
     while True:
         best = min(found, key=found.__getitem__)

@@ -14,12 +14,12 @@ from onewafer.graph import (
     Attention,
     Convolution,
     DataType,
-    Depthwise,
+    DepthwiseConvolution,
+    GlobalAveragePool,
     Graph,
     LastRow,
     Linear,
     MaxPool,
-    MeanRows,
     layer_parts,
     rename,
     split,
@@ -80,9 +80,9 @@ def pieces_of(model: Model, load: Load, precision: Precision) -> tuple[Piece, ..
 
 
 def in_small_pieces(model: Model) -> Model:
-    """Return a model on maps whose segments that are there once are cut at every product and pool.
+    """Return a model on feature maps, its unrepeated segments cut at every product and pool.
 
-    So each has a grid of blocks that suits its own maps, and a region of its own.
+    So each has a grid of blocks that suits its own feature maps, and a region of its own.
     """
     segments = (
         split(segment, _is_work) if segment.repeats == 1 else (segment,)
@@ -92,7 +92,9 @@ def in_small_pieces(model: Model) -> Model:
 
 
 def _is_work(operation: Operation) -> bool:
-    return isinstance(operation, Linear | Convolution | Depthwise | MaxPool | MeanRows)
+    return isinstance(
+        operation, Linear | Convolution | DepthwiseConvolution | MaxPool | GlobalAveragePool
+    )
 
 
 def parts_of(graphs: Sequence[Graph]) -> tuple[tuple[LayerPart, ...], ...]:

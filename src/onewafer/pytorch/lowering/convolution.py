@@ -1,4 +1,4 @@
-"""Convolutions, and linear operations on whole maps, which are convolutions too."""
+"""Convolutions, and linear operations on whole feature maps, which are convolutions too."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, cast
 import numpy as np
 import torch
 
-from onewafer.graph import Convolution, Depthwise, Linear, Tensor, Window
-from onewafer.pytorch.lowering.maps import Kernel, Maps, numbers, read_maps
+from onewafer.graph import Convolution, DepthwiseConvolution, Linear, Tensor, Window
+from onewafer.pytorch.lowering.feature_maps import FeatureMaps, Kernel, numbers, read_feature_maps
 from onewafer.pytorch.lowering.operands import External, Value, see
 from onewafer.pytorch.lowering.products import add_bias, multiply, name_product
 from onewafer.pytorch.lowering.registry import lowers
@@ -42,15 +42,15 @@ def _convolve(writer: GraphWriter, call: Call, num_sides: int) -> Operand:
     image = call.operand(0)
     if groups == 1 and isinstance(image, External) and _is_cut(image, kernel):
         return _multiply_patches(writer, call, image, weight)
-    maps = read_maps(writer, call, num_sides)
+    maps = read_feature_maps(writer, call, num_sides)
     sides = call.shape[-num_sides:]
     window = kernel.over(maps.sides, sides)
     bias = call.optional(2, "bias")
-    num_rows = maps.samples * window.num_result_places
+    num_rows = maps.samples * window.num_result_pixels
     product = name_product(writer, call, (num_rows, weight.shape[0]), bias=bias)
     if groups == weight.shape[0] == maps.features > 1:
         taps = _stack(writer, weight, (window.num_taps, groups))
-        writer.emit(Depthwise(product, maps.tensor.name, taps.name, window))
+        writer.emit(DepthwiseConvolution(product, maps.tensor.name, taps.name, window))
     else:
         if groups > 1:
             weight = writer.view(weight, f"{weight.name}__of_all", join_groups, groups)
@@ -93,9 +93,9 @@ def join_groups(weight: torch.Tensor, groups: int) -> torch.Tensor:
 
 
 def _emit_convolution(
-    writer: GraphWriter, product: Tensor, maps: Maps, weight: External, window: Window
+    writer: GraphWriter, product: Tensor, maps: FeatureMaps, weight: External, window: Window
 ) -> None:
-    """Write a convolution, or a linear operation where each place is its own only tap."""
+    """Write a convolution, or a linear operation where each pixel is its own only tap."""
     out, features = weight.shape[:2]
     if window == Window(window.height, window.width):
         name = f"{weight.name}__matrix"
@@ -129,8 +129,8 @@ def _multiply_patches(
     name = f"{image.name}__patches"
     cut = [size for pair in zip(sides, taps, strict=True) for size in pair]
     pieces = writer.view(image, f"{name}_cut", _aten.reshape.default, (batch, features, *cut))
-    places = range(2, 2 + len(cut), 2)
-    order = (0, *places, 1, *(place + 1 for place in places))
+    dimensions = range(2, 2 + len(cut), 2)
+    order = (0, *dimensions, 1, *(dimension + 1 for dimension in dimensions))
     turned = writer.view(pieces, f"{name}_turned", _aten.permute.default, order)
     shape = (batch * math.prod(sides), features * math.prod(taps))
     rows = writer.rows(writer.view(turned, name, _aten.reshape.default, shape))
@@ -138,30 +138,30 @@ def _multiply_patches(
     writer.on_host.append(f"cutting {image.name!r} into patches")
     matrix = writer.parameter(flat, "weight")
     result = multiply(writer, call, rows, matrix, bias=call.optional(2, "bias"))
-    return Maps(rows, batch, sides, is_batch=True).see(result, sides)
+    return FeatureMaps(rows, batch, sides, is_batch=True).see(result, sides)
 
 
-def multiply_maps(
+def multiply_feature_maps(
     writer: GraphWriter, call: Call, operand: Operand, weight: Operand, *, bias: Operand | None
 ) -> Operand | None:
-    """Write a linear operation on whole maps that were flattened; None if there are none.
+    """Write a linear operation on whole feature maps that were flattened; None if there are none.
 
-    It is a convolution whose kernel is as large as the map; the host puts the columns of the weight
-    into the order of the places.
+    It is a convolution whose kernel is as large as the feature map; the host puts the columns of
+    the weight into the order of the pixels.
     """
     if not isinstance(operand, Value) or not isinstance(weight, External) or operand.is_wide:
         return None
     num_rows, features = operand.tensor.shape
     steps = operand.layout.steps(len(operand.shape) - 1)
     samples = math.prod(operand.shape[:-1])
-    places = len(steps) // features
+    pixels = len(steps) // features
     starts = operand.layout.steps(*range(len(operand.shape) - 1))
     is_whole = (
-        places > 1
-        and places * samples == num_rows
+        pixels > 1
+        and pixels * samples == num_rows
         and operand.layout.offset == 0
-        and (np.sort(steps) == np.arange(places * features)).all()
-        and (starts == np.arange(samples) * places * features).all()
+        and (np.sort(steps) == np.arange(pixels * features)).all()
+        and (starts == np.arange(samples) * pixels * features).all()
     )
     if not is_whole:
         return None
@@ -170,9 +170,9 @@ def multiply_maps(
     index = torch.tensor(np.argsort(steps).tolist())
     name = f"{weight.name}__by_place"
     sorted_ = writer.view(weight, f"{name}_sorted", torch.index_select, 1, index)
-    cut = writer.view(sorted_, f"{name}_cut", _aten.reshape.default, (out, places, features))
+    cut = writer.view(sorted_, f"{name}_cut", _aten.reshape.default, (out, pixels, features))
     taps = writer.parameter(writer.view(cut, name, _aten.permute.default, (1, 0, 2)), "weight")
     product = name_product(writer, call, (samples, out), bias=bias)
-    window = Window(1, places, 1, places)
+    window = Window(1, pixels, 1, pixels)
     writer.emit(Convolution(product, operand.tensor.name, taps.name, window))
     return see(add_bias(writer, call, product, bias), call.shape)

@@ -17,7 +17,7 @@ from onewafer.graph import (
     Relu,
     ScaleFeatures,
 )
-from onewafer.pytorch.lowering.features import apply_to_features, scale_maps
+from onewafer.pytorch.lowering.features import apply_to_features, scale_feature_maps
 from onewafer.pytorch.lowering.normalisation import normalise, scale_normalised
 from onewafer.pytorch.lowering.operands import (
     Centred,
@@ -386,7 +386,7 @@ def _multiply(writer: GraphWriter, call: Call, left: Operand, right: Operand) ->
             first, second = _polynomial(writer, left), _polynomial(writer, right)
             return _simplify(_multiply_polynomials(call, first, second))
         case _:
-            gated = scale_maps(writer, call, left, right)
+            gated = scale_feature_maps(writer, call, left, right)
             return _combine(writer, call, left, right, kind=Multiply) if gated is None else gated
 
 

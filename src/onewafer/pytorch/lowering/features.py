@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, cast
 
 import torch
 
-from onewafer.graph import AddBias, ScaleFeatures, ScaleMaps, Tensor
-from onewafer.pytorch.lowering.maps import Maps, turn_image
+from onewafer.graph import AddBias, ScaleFeatureMaps, ScaleFeatures, Tensor
+from onewafer.pytorch.lowering.feature_maps import FeatureMaps, to_image
 from onewafer.pytorch.lowering.operands import External, Origin, Value, see
 from onewafer.pytorch.lowering.products import add_bias
 from onewafer.pytorch.lowering.registry import lowers
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 _aten = torch.ops.aten
 _FEATURES = 1
-"""The dimension of a batch of maps that features are; places are the dimensions after it."""
+"""The dimension of features in a batch of feature maps; pixels are the dimensions after it."""
 
 
 def apply_to_features(
@@ -81,7 +81,9 @@ def _lower_scaled_sum(writer: GraphWriter, call: Call) -> Operand:
     return shifted
 
 
-def scale_maps(writer: GraphWriter, call: Call, left: Operand, right: Operand) -> Value | None:
+def scale_feature_maps(
+    writer: GraphWriter, call: Call, left: Operand, right: Operand
+) -> Value | None:
     """Write a product with a computed row for all places of a sample; None if it is none."""
     if isinstance(left, External) or isinstance(right, External):
         return None
@@ -104,7 +106,7 @@ def scale_maps(writer: GraphWriter, call: Call, left: Operand, right: Operand) -
     writer.note_samples(num_samples)
     result = writer.result(call.node.name, *rows.shape)
     size = rows.shape[0] // num_samples
-    writer.emit(ScaleMaps(result, rows.name, factors.name, size))
+    writer.emit(ScaleFeatureMaps(result, rows.name, factors.name, size))
     order = samples + places + features
     seen = see(result, [maps.shape[index] for index in order])
     return Value(result, seen.layout.permute([order.index(index) for index in range(rank)]))
@@ -142,7 +144,7 @@ def _normalise_batch(writer: GraphWriter, call: Call, epsilon: float) -> Operand
     return maps.see(add_bias(writer, call, scaled, shifts), maps.sides)
 
 
-def _read_features(writer: GraphWriter, call: Call) -> Maps:
+def _read_features(writer: GraphWriter, call: Call) -> FeatureMaps:
     """Return a batch of any number of spatial dimensions as rows; it does not care for maps."""
     operand = call.operand(0)
     if not isinstance(operand, External):
@@ -150,10 +152,10 @@ def _read_features(writer: GraphWriter, call: Call) -> Maps:
     shape = operand.shape
     rows = [index for index in range(len(shape)) if index != _FEATURES]
     if isinstance(operand, External):
-        tensor = turn_image(writer, operand, rows, _FEATURES)
+        tensor = to_image(writer, operand, rows, _FEATURES)
     else:
         tensor = writer.matrix(operand, rows, (_FEATURES,))
-    return Maps(tensor, shape[0], shape[2:], is_batch=True)
+    return FeatureMaps(tensor, shape[0], shape[2:], is_batch=True)
 
 
 def norm_factors(

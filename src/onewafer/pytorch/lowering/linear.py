@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from onewafer.pytorch.lowering.convolution import multiply_maps
+from onewafer.pytorch.lowering.convolution import multiply_feature_maps
 from onewafer.pytorch.lowering.matmul import multiply_tensors
 from onewafer.pytorch.lowering.operands import External, Origin, see
 from onewafer.pytorch.lowering.products import multiply
@@ -25,7 +25,7 @@ _MATRIX = 2
 @lowers("linear.default")
 def _lower_linear(writer: GraphWriter, call: Call) -> Operand:
     bias = call.optional(2, "bias")
-    whole = multiply_maps(writer, call, call.operand(0), call.operand(1), bias=bias)
+    whole = multiply_feature_maps(writer, call, call.operand(0), call.operand(1), bias=bias)
     if whole is not None:
         return whole
     rows = writer.rows(call.operand(0))

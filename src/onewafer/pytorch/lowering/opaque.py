@@ -208,7 +208,7 @@ def _arrange(
         seen = see(result, [shape[index] for index in (place, *others)])
         back = [(place, *others).index(index) for index in range(len(shape))]
         return result, Value(result, seen.layout.permute(back))
-    if _is_on_maps(shape, rows):
+    if _is_on_feature_maps(shape, rows):
         batch, features, *sides = shape
         result = writer.result(name, total // features, features)
         seen = see(result, [batch, *sides, features])
@@ -222,6 +222,6 @@ def _arrange(
     return result, see(result, shape)
 
 
-def _is_on_maps(shape: tuple[int, ...], rows: int | None) -> bool:
+def _is_on_feature_maps(shape: tuple[int, ...], rows: int | None) -> bool:
     """Tell whether a result has images (batch, features, *sides) whose places are the rows."""
     return len(shape) > _MATRIX and shape[0] * math.prod(shape[2:]) == rows

@@ -1,4 +1,4 @@
-"""Pools: the largest and the mean over the places that a kernel covers."""
+"""Pools: the largest and the mean over the pixels that a kernel covers."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from onewafer.graph import Depthwise, MaxPool, MeanRows, Window
-from onewafer.pytorch.lowering.maps import Kernel, Maps, numbers, read_maps
+from onewafer.graph import DepthwiseConvolution, GlobalAveragePool, MaxPool, Window
+from onewafer.pytorch.lowering.feature_maps import FeatureMaps, Kernel, numbers, read_feature_maps
 from onewafer.pytorch.lowering.operands import External
 from onewafer.pytorch.lowering.registry import lowers
 
@@ -28,12 +28,12 @@ def _lower_max_pool1d(writer: GraphWriter, call: Call) -> Operand:
 
 
 def _take_largest(writer: GraphWriter, call: Call, num_sides: int) -> Operand:
-    maps = read_maps(writer, call, num_sides)
+    maps = read_feature_maps(writer, call, num_sides)
     dilation = numbers(call.constant(4, "dilation", 1), num_sides)
     kernel = _pool_kernel(call, num_sides, dilation)
     sides = call.shape[-num_sides:]
     window = kernel.over(maps.sides, sides)
-    rows = maps.samples * window.num_result_places
+    rows = maps.samples * window.num_result_pixels
     result = writer.result(call.node.name, rows, maps.features)
     writer.emit(MaxPool(result, maps.tensor.name, window))
     return maps.see(result, sides)
@@ -49,7 +49,7 @@ def _pool_kernel(call: Call, num_sides: int, dilation: tuple[int, ...]) -> Kerne
 @lowers("avg_pool2d.default")
 def _lower_average_pool2d(writer: GraphWriter, call: Call) -> Operand:
     if call.constant(6, "divisor_override", None) is not None:
-        raise call.unsupported("it divides by another number than that of the places")
+        raise call.unsupported("it divides by another number than that of the pixels")
     return _take_averages(writer, call, 2)
 
 
@@ -59,14 +59,14 @@ def _lower_average_pool1d(writer: GraphWriter, call: Call) -> Operand:
 
 
 def _take_averages(writer: GraphWriter, call: Call, num_sides: int) -> Operand:
-    maps = read_maps(writer, call, num_sides)
+    maps = read_feature_maps(writer, call, num_sides)
     kernel = _pool_kernel(call, num_sides, (1,) * num_sides)
     window = kernel.over(maps.sides, call.shape[-num_sides:])
     counts_margins = call.constant(5, "count_include_pad", default=True)
     before, after = (window.top, window.left), (window.bottom, window.right)
     overhangs = any(end > begin for begin, end in zip(before, after, strict=True))
     if (overhangs or not counts_margins) and (window.sources() < 0).any():
-        raise call.unsupported("it averages over fewer places at the border than elsewhere")
+        raise call.unsupported("it averages over fewer pixels at the border than elsewhere")
     return _average(writer, call, maps, window)
 
 
@@ -81,23 +81,23 @@ def _lower_adaptive_average_pool1d(writer: GraphWriter, call: Call) -> Operand:
 
 
 def _average_adaptively(writer: GraphWriter, call: Call, num_sides: int) -> Operand:
-    maps = read_maps(writer, call, num_sides)
+    maps = read_feature_maps(writer, call, num_sides)
     sides = call.shape[-num_sides:]
     if any(size % result for size, result in zip(maps.sides, sides, strict=True)):
-        raise call.unsupported(f"its windows over {maps.sides} places differ in size")
+        raise call.unsupported(f"its windows over {maps.sides} pixels differ in size")
     taps = tuple(size // result for size, result in zip(maps.sides, sides, strict=True))
     none = (0,) * num_sides
     window = Kernel(taps, taps, none, (1,) * num_sides).over(maps.sides, sides)
     return _average(writer, call, maps, window)
 
 
-def _average(writer: GraphWriter, call: Call, maps: Maps, window: Window) -> Operand:
+def _average(writer: GraphWriter, call: Call, maps: FeatureMaps, window: Window) -> Operand:
     """Write a mean over all taps of a window, which are equally many everywhere."""
-    places = window.num_result_places
+    pixels = window.num_result_pixels
     sides = call.shape[-len(maps.sides) :]
-    result = writer.result(call.node.name, maps.samples * places, maps.features)
-    if places == 1 and window.num_taps == window.num_places and (window.sources() >= 0).all():
-        writer.emit(MeanRows(result, maps.tensor.name, window.num_places))
+    result = writer.result(call.node.name, maps.samples * pixels, maps.features)
+    if pixels == 1 and window.num_taps == window.num_pixels and (window.sources() >= 0).all():
+        writer.emit(GlobalAveragePool(result, maps.tensor.name, window.num_pixels))
         return maps.see(result, sides)
     shape = (window.num_taps, maps.features)
     share = 1 / window.num_taps
@@ -105,5 +105,5 @@ def _average(writer: GraphWriter, call: Call, maps: Maps, window: Window) -> Ope
     shares = writer.derive(name, torch.full, shape, share, dtype=writer.format)
     assert isinstance(shares, External), "full gives one tensor"  # invariant
     weight = writer.parameter(shares, "weight")
-    writer.emit(Depthwise(result, maps.tensor.name, weight.name, window))
+    writer.emit(DepthwiseConvolution(result, maps.tensor.name, weight.name, window))
     return maps.see(result, sides)

@@ -1,4 +1,4 @@
-"""Means over rows: of the places of a map, of the tokens of a sequence."""
+"""Means over rows: of the pixels of a feature map, of the tokens of a sequence."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import math
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from onewafer.graph import Add, MeanRows, Scale, Tensor
+from onewafer.graph import Add, GlobalAveragePool, Scale, Tensor
 from onewafer.pytorch.lowering.layout import Layout
 from onewafer.pytorch.lowering.operands import Value, see
 
@@ -82,7 +82,7 @@ def mean_of_rows(writer: GraphWriter, call: Call, dimensions: Sequence[int]) -> 
     writer.note_samples(num_samples)
     result = writer.result(call.node.name, num_samples, tensor.shape[1])
     num_rows = tensor.shape[0] // num_samples
-    writer.emit(MeanRows(result, tensor.name, num_rows))
+    writer.emit(GlobalAveragePool(result, tensor.name, num_rows))
     if skips_first:
         first = replace(value, layout=value.layout.select(reduced[0], 0))
         kept_now = [index - (index > reduced[0]) for index in samples + features]

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, cast
 
-from onewafer.graph import DataType, TakeFeatures, Tensor, TopIndices
+from onewafer.graph import DataType, Gather, Tensor, TopIndices
 from onewafer.pytorch.lowering.operands import Value, see
 from onewafer.pytorch.lowering.registry import lowers
 
@@ -70,7 +70,7 @@ class _Found:
     def elements(self, writer: GraphWriter) -> Value:
         """Write the lookup of the elements, which is left out if nobody reads it."""
         taken = writer.result(f"{self.result.name}_elements", *self.result.shape)
-        writer.emit(TakeFeatures(taken, self.rows.name, self.result.name))
+        writer.emit(Gather(taken, self.rows.name, self.result.name))
         return replace(self._see(taken), is_wide=self.value.is_wide)
 
     def _see(self, matrix: Tensor) -> Value:

@@ -104,7 +104,7 @@ class GraphWriter:
     sequences: int | None = None
     """How many sequences the rows are, one after the other; None: no operation has asked."""
     samples: int | None = None
-    """Of how many samples the rows are maps; None: no operation works on maps."""
+    """The number of samples whose feature maps the rows are; None: there are no feature maps."""
     converts: bool = field(init=False)
     _formats: dict[torch.dtype, str] = field(default_factory=dict[torch.dtype, str])
     """Format → the first tensor that has it."""
@@ -196,7 +196,7 @@ class GraphWriter:
             want = len(row_steps), len(taken_features)
             msg = f"a view between two operations re-cuts the rows: {value.tensor.shape} to {want}"
             raise UnsupportedOperationError(msg)
-        tensor = self._take_features(value.tensor, taken_features)
+        tensor = self._select_features(value.tensor, taken_features)
         return self._take_rows(tensor, row_steps // num_features + first_row, num_rows)
 
     def whole(self, value: Value) -> Value:
@@ -286,9 +286,11 @@ class GraphWriter:
         self.sequences = sequences
 
     def note_samples(self, samples: int) -> None:
-        """Note of how many samples the rows of an operation are maps, or refuse it."""
+        """Note the number of samples of an operation on feature maps; refuse another one."""
         if self.samples not in (None, samples):
-            msg = f"its rows are maps of {samples} samples, those before it of {self.samples}"
+            msg = (
+                f"its rows are feature maps of {samples} samples, those before it of {self.samples}"
+            )
             raise UnsupportedOperationError(msg)
         self.samples = samples
 
@@ -355,7 +357,7 @@ class GraphWriter:
             self.emit(kind(self.result(name, sequences, tensor.shape[1]), tensor.name))
         return self._operations[name].result
 
-    def _take_features(self, tensor: Tensor, features: Indices) -> Tensor:
+    def _select_features(self, tensor: Tensor, features: Indices) -> Tensor:
         """Return a matrix with some features of another, in their order."""
         if len(features) == tensor.shape[1] and (features == np.arange(len(features))).all():
             return tensor
@@ -377,7 +379,7 @@ class GraphWriter:
         result = self.result(name, tensor.shape[0], len(features))
 
         def part(operand: str) -> str:
-            return self._take_features(self.find(operand), features).name
+            return self._select_features(self.find(operand), features).name
 
         def stored(parameter: str) -> str:
             new = f"{parameter}_{_describe(features)}"
@@ -502,9 +504,11 @@ class GraphWriter:
 
     def _check_samples(self, batches: Sequence[int], *, is_sequence: bool) -> None:
         """Refuse inputs that are not of all samples, and positions of several."""
-        assert self.samples is not None, "there are maps"  # invariant
+        assert self.samples is not None, "there are feature maps"  # invariant
         if is_sequence and (self.samples > 1 or len(batches) > 1):
-            msg = f"it works on maps of {self.samples} samples and on positions of a sequence"
+            msg = (
+                f"it works on feature maps of {self.samples} samples and on positions of a sequence"
+            )
             raise UnsupportedOperationError(msg)
         for rows in batches:
             if rows % self.samples:

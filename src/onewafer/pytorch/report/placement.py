@@ -9,7 +9,7 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from onewafer.mesh import PLAIN_ORDER, Turn, choose_layouts
+from onewafer.mesh import PLAIN_ORDER, Redistribute, choose_layouts
 from onewafer.pytorch.report.values import PlacementReport, TensorReport
 from onewafer.pytorch.report.words import count
 from onewafer.units import format_bytes
@@ -33,7 +33,7 @@ def explain_placement(placed: Placed) -> PlacementReport:
         is_pinned=placed.is_pinned,
         candidates=placed.candidates,
         tensors=tuple(_report_tensors(program)),
-        turns=sum(isinstance(operation, Turn) for operation in program.operations),
+        redistributions=sum(isinstance(one, Redistribute) for one in program.operations),
     )
 
 
@@ -131,11 +131,11 @@ def _verdict(candidate: Candidate, chosen: Candidate) -> str:
 
 
 def _how_it_lies(program: ProgramReport) -> str:
-    turns = program.placement.turns
-    anew = f"{count(turns, 'tensor')} had to be laid out anew" if turns else "none had to be turned"
+    moved = program.placement.redistributions
+    anew = f"{count(moved, 'tensor') if moved else 'none'} had to be redistributed"
     return (
-        "The first tensor lies along x; every linear operation turns the axis, others keep it, and "
-        f"what is added must lie alike: {anew}. To exchange x and y, exchange the sides."
+        "The first tensor lies along x; every linear operation changes the axis, others keep it, "
+        f"and what is added must lie alike: {anew}. To exchange x and y, exchange the sides."
     )
 
 

@@ -110,7 +110,7 @@ class PlacementReport:
     candidates: tuple[Candidate, ...]
     """In the order in which they were considered."""
     tensors: tuple[TensorReport, ...]
-    turns: int
+    redistributions: int
     """Operations that lay a tensor out along the other axis."""
 
 

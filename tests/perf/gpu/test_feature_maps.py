@@ -1,4 +1,4 @@
-"""Models on maps: each convolution is an implicit product, and what follows it is free."""
+"""Models on feature maps: each convolution is an implicit product, and what follows it is free."""
 
 from dataclasses import replace
 
@@ -15,10 +15,10 @@ from onewafer.graph import (
     Attention,
     BatchedMatmul,
     Convolution,
-    Depthwise,
+    DepthwiseConvolution,
+    GlobalAveragePool,
     Linear,
     MaxPool,
-    MeanRows,
     Opaque,
     Relu,
     ScaleFeatures,
@@ -27,13 +27,13 @@ from onewafer.graph import (
 from onewafer.perf import Answer, Forward, Limit, Precision, Prefill, Refusal
 from onewafer.perf.gpu import GpuOptions, Plan, Points, estimate
 from onewafer.perf.gpu.clock import KernelClock
+from onewafer.perf.gpu.feature_map_pieces import piece_on_feature_maps
 from onewafer.perf.gpu.kernels import AttentionShape, NumberFormat, Vector
 from onewafer.perf.gpu.kernels import Convolution as ConvolutionKernel
-from onewafer.perf.gpu.map_pieces import piece_on_maps
 from onewafer.perf.gpu.measurements import NoMeasurements
 from onewafer.perf.gpu.roofline import load_roofline
 from onewafer.perf.gpu.sharding import Attend, ImplicitProduct, Sweep
-from tests.perf.map_models import graph_of, small_network, tensor, window
+from tests.perf.feature_map_models import graph_of, small_network, tensor, window
 
 PLAIN = GpuOptions(uses_tables=False)
 NETWORK = small_network()
@@ -47,7 +47,7 @@ def answer(model, job, system, options=PLAIN) -> Answer:
 
 def piece(*operations, parameters=(), inputs=None, is_first=True, outputs=None):
     graph = graph_of(*operations, parameters=parameters, inputs=inputs, outputs=outputs)
-    return piece_on_maps(Segment(graph, 1), is_first=is_first)
+    return piece_on_feature_maps(Segment(graph, 1), is_first=is_first)
 
 
 # --- pieces -----------------------------------------------------------------------------------
@@ -71,7 +71,7 @@ def test_a_convolution_takes_what_follows_element_by_element():
     assert one.sample_elements == 64 * (4 + 8 + 8)
 
 
-def test_places_that_no_tap_meets_are_not_read():
+def test_pixels_that_no_tap_meets_are_not_read():
     strided = window(8, kernel=1, stride=2)
     one = piece(
         Convolution(tensor("c", 16, 8), "x", "w", strided),
@@ -123,11 +123,11 @@ def test_what_a_piece_begins_with_is_done_by_the_kernel_before_it(is_first, num_
     assert len(one.parts) == num_parts
 
 
-def test_sweeps_read_and_write_their_maps_once():
+def test_sweeps_read_and_write_their_feature_maps_once():
     one = piece(
         MaxPool(tensor("m", 16, 4), "x", window(8, kernel=2, stride=2)),
-        Depthwise(tensor("d", 16, 4), "m", "taps", window(4)),
-        MeanRows(tensor("mean", 1, 4), "d", 16),
+        DepthwiseConvolution(tensor("d", 16, 4), "m", "taps", window(4)),
+        GlobalAveragePool(tensor("mean", 1, 4), "d", 16),
         parameters=(tensor("taps", 9, 4),),
         inputs=(tensor("x", 64, 4),),
     )
@@ -139,7 +139,7 @@ def test_sweeps_read_and_write_their_maps_once():
     )
 
 
-def test_attention_among_places_and_products_of_maps_have_their_own_sizes():
+def test_attention_among_pixels_and_products_of_feature_maps_have_their_own_sizes():
     one = piece(
         Attention(tensor("a", 16, 8), "x", "x", "x", 2, 2, 1.0, is_causal=False),
         BatchedMatmul(tensor("m", 16, 16), "a", "a", 1, 16, is_transposed=True),
@@ -245,11 +245,11 @@ def test_gpus_do_not_share_maps():
         estimate(NETWORK, Forward(batch=8), "h100x8", options)
 
 
-def test_a_batch_whose_maps_do_not_fit_is_refused_with_what_would_do():
+def test_a_batch_whose_feature_maps_do_not_fit_is_refused_with_what_would_do():
     refusal = estimate(NETWORK, Forward(batch=10**6), "h100", PLAIN)
 
     assert isinstance(refusal, Refusal)
-    assert "for maps" in refusal.reason
+    assert "for feature maps" in refusal.reason
     assert "h100x" in refusal.reason.split("; ")[-1]
 
 

@@ -1,13 +1,13 @@
-"""Small models on maps, made by hand."""
+"""Small models on feature maps, made by hand."""
 
 from onewafer.graph import (
     Add,
     Convolution,
     DataType,
+    GlobalAveragePool,
     Graph,
     Linear,
     MaxPool,
-    MeanRows,
     Relu,
     Segment,
     Tensor,
@@ -21,7 +21,7 @@ def tensor(name, *shape):
 
 
 def window(side, *, kernel=3, stride=1):
-    """Return a square window over square maps, with margins that keep their size if it is odd."""
+    """Return a square window over square feature maps; an odd one keeps their size by margins."""
     margin = (kernel - 1) // 2
     return Window(side, side, kernel, kernel, stride, stride, margin, margin, margin, margin)
 
@@ -37,15 +37,15 @@ def graph_of(*operations, parameters=(), inputs=None, outputs=None):
 
 
 def block(side, features):
-    """Return two convolutions with a shortcut around them, `side` × `side` places."""
-    places = side * side
+    """Return two convolutions with a shortcut around them, `side` × `side` pixels."""
+    pixels = side * side
     return graph_of(
-        Convolution(tensor("first", places, features), "x", "w1", window(side)),
-        Relu(tensor("relu", places, features), "first"),
-        Linear(tensor("second", places, features), "relu", "w2"),
-        Add(tensor("sum", places, features), "second", "x"),
+        Convolution(tensor("first", pixels, features), "x", "w1", window(side)),
+        Relu(tensor("relu", pixels, features), "first"),
+        Linear(tensor("second", pixels, features), "relu", "w2"),
+        Add(tensor("sum", pixels, features), "second", "x"),
         parameters=(tensor("w1", 9, features, features), tensor("w2", features, features)),
-        inputs=(tensor("x", places, features),),
+        inputs=(tensor("x", pixels, features),),
     )
 
 
@@ -60,7 +60,7 @@ def small_network(side=32, features=64, repeats=3):
         inputs=(tensor("image", side * side, 3),),
     )
     head = graph_of(
-        MeanRows(tensor("mean", 1, features), "sum", half * half),
+        GlobalAveragePool(tensor("mean", 1, features), "sum", half * half),
         Linear(tensor("scores", 1, 10), "mean", "w3"),
         parameters=(tensor("w3", 10, features),),
         inputs=(tensor("sum", half * half, features),),

@@ -1,12 +1,12 @@
-"""A piece of a model on maps as kernels of one GPU, for each sample of a batch.
+"""A piece of a model on feature maps as kernels of one GPU, for each sample of a batch.
 
-In: the graph of a segment, whose rows are places of maps. Out: parts as `sharding` has them:
+In: the graph of a segment, whose rows are pixels of maps. Out: parts as `sharding` has them:
 
-    ImplicitProduct   a convolution, or a linear operation at every place: a product of the taps
-                      of each place by a weight, which no matrix is made for
-    Sweep             anything else that reads maps and writes one: pools, depthwise convolutions,
+    ImplicitProduct   a convolution, or a linear operation at every pixel: a product of the taps
+                      of each pixel by a weight, which no matrix is made for
+    Sweep             anything else on feature maps: pools, depthwise convolutions,
                       norms
-    Attend            attention among the places of a sample
+    Attend            attention among the pixels of a sample
 
 What works element by element on a result (the scale and shift of a batch norm, an activation, a
 residual connection) is done by the kernel that writes it, as compilers of inference do; it only
@@ -26,13 +26,13 @@ from onewafer.graph import (
     Attention,
     BatchedMatmul,
     Convolution,
-    Depthwise,
+    DepthwiseConvolution,
     Embedding,
     Experts,
+    GlobalAveragePool,
     LayerNorm,
     Linear,
     MaxPool,
-    MeanRows,
     Multiply,
     Opaque,
     Relu,
@@ -56,17 +56,17 @@ _TENSOR_CORES = (BatchedMatmul, Experts)
 """Operations of a sweep whose arithmetic is products of matrices."""
 _TITLES: dict[type[object], str] = {
     BatchedMatmul: "attention",
-    Depthwise: "depthwise convolutions",
+    DepthwiseConvolution: "depthwise convolutions",
     Embedding: "embedding",
     Experts: "experts",
     LayerNorm: "norms and activations",
     MaxPool: "pools",
-    MeanRows: "pools",
+    GlobalAveragePool: "pools",
     RmsNorm: "norms and activations",
 }
 
 
-def piece_on_maps(
+def piece_on_feature_maps(
     segment: Segment, *, is_first: bool = False, is_last: bool = False
 ) -> ShardedPiece:
     """Return a piece of a segment on one GPU; nothing of it is shared with others."""
@@ -80,7 +80,7 @@ class _Kernel:
     operation: Operation
     """Which it begins with."""
     read: list[str]
-    """Maps."""
+    """Feature maps."""
     result: str
     parameters: list[str] = field(default_factory=list[str])
     """Of what it does besides."""
@@ -198,7 +198,7 @@ class _Piece:
         return quantized, sum(learned.values()) - quantized
 
     def _most_live(self) -> int:
-        """Return the elements of maps that a sample needs at a time: read, written, or kept."""
+        """Return the most elements of feature maps that a sample has at once."""
         last = {name: index for index, kernel in enumerate(self._kernels) for name in kernel.read}
         last |= {self._same_as.get(name, name): len(self._kernels) for name in self._graph.outputs}
         live = {tensor.name for tensor in self._graph.inputs}

@@ -1,4 +1,4 @@
-"""`kernels/turn.csl` alone, on one PE that takes the place of any other."""
+"""`kernels/redistribute.csl` alone, on one PE that takes the place of any other."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ layout {
   @set_tile_code(0, 0, "alone.csl", .{ .memcpy_params = memcpy.get_params(0) });
   @export_name("sums", [*]f32, true);
   @export_name("input", [*]f32, true);
-  @export_name("turn", fn(u16, u16, u16, u16)void);
+  @export_name("redistribute", fn(u16, u16, u16, u16)void);
 }
 """
 ALONE = """
 param memcpy_params: comptime_struct;
 const sys_mod = @import_module("<memcpy/memcpy>", memcpy_params);
-const kernel = @import_module("turn.csl", .{ .element = f32 });
+const kernel = @import_module("redistribute.csl", .{ .element = f32 });
 const rows: u16 = ROWS;
 var sums_array = @zeros([ROWS * COLUMNS]f32);
 var input_array = @zeros([ROWS * COLUMNS]f32);
@@ -36,7 +36,7 @@ const input: [*]f32 = &input_array;
 const sums_dsd = @get_dsd(mem1d_dsd, .{ .base_address = &sums_array, .extent = 1 });
 const input_dsd = @get_dsd(mem1d_dsd, .{ .base_address = &input_array, .extent = 1 });
 
-fn turn(columns: u16, inner: u16, to: u16, from: u16) void {
+fn redistribute(columns: u16, inner: u16, to: u16, from: u16) void {
   kernel.run(@set_dsd_length(sums_dsd, rows * columns), @set_dsd_length(input_dsd, inner),
              rows, columns, inner, to, from);
   sys_mod.unblock_cmd_stream();
@@ -45,7 +45,7 @@ fn turn(columns: u16, inner: u16, to: u16, from: u16) void {
 comptime {
   @export_symbol(sums);
   @export_symbol(input);
-  @export_symbol(turn);
+  @export_symbol(redistribute);
 }
 """
 
@@ -84,6 +84,6 @@ def test_shared_features_are_copied(device, columns, inner, to, from_):
     array = np.zeros((1, 1, ROWS * MOST_COLUMNS), np.float32)
     array[..., : numbers.size] = numbers.reshape(-1)
     device.write("input", array)
-    device.launch("turn", columns, inner, to, from_)
+    device.launch("redistribute", columns, inner, to, from_)
     sums = device.read("sums", ROWS * MOST_COLUMNS)
     assert_same_bits(sums[0, 0, : expected.size], expected.reshape(-1))

@@ -10,14 +10,14 @@ from onewafer.graph import (
     Add,
     AddBias,
     Convolution,
-    Depthwise,
+    DepthwiseConvolution,
+    GlobalAveragePool,
     Graph,
     Linear,
     MaxPool,
-    MeanRows,
     Relu,
+    ScaleFeatureMaps,
     ScaleFeatures,
-    ScaleMaps,
     Tensor,
     Window,
 )
@@ -31,7 +31,7 @@ KINDS = ("convolution", "depthwise", "max pool", "linear", "bias", "factors", "r
 
 @st.composite
 def windows(draw: st.DrawFn, height: int, width: int) -> Window:
-    """Draw a window that fits its map, any place of which may lie wholly in the margins."""
+    """Draw a window that fits its feature map, any pixel of which may lie wholly in the margins."""
     sizes: list[dict[str, int]] = []
     for size in (height, width):
         dilation = draw(st.integers(1, 2))
@@ -55,10 +55,10 @@ def windows(draw: st.DrawFn, height: int, width: int) -> Window:
 
 
 @st.composite
-def maps(
+def convolutional(
     draw: st.DrawFn, *, max_side: int = 4, max_features: int = 5, max_operations: int = 4
 ) -> Graph:
-    """Draw a chain of operations on the maps of one or two samples."""
+    """Draw a chain of operations on the feature maps of one or two samples."""
     dtype = draw(FLOATS)
     samples = draw(st.integers(1, 2))
     height, width = draw(st.integers(1, max_side)), draw(st.integers(1, max_side))
@@ -88,9 +88,9 @@ def maps(
             case "add":
                 operations.append(Add(result, old, old))
             case "gate":
-                gate, places = Tensor(f"{name}.gate", (samples, columns), dtype), height * width
-                operations.append(MeanRows(gate, old, places))
-                operations.append(ScaleMaps(result, old, gate.name, places))
+                gate, pixels = Tensor(f"{name}.gate", (samples, columns), dtype), height * width
+                operations.append(GlobalAveragePool(gate, old, pixels))
+                operations.append(ScaleFeatureMaps(result, old, gate.name, pixels))
             case kind:
                 window = draw(windows(height, width))
                 if kind == "max pool" and (window.sources() < 0).all(axis=1).any():
@@ -104,12 +104,12 @@ def maps(
                         operations.append(Convolution(result, old, weight, window))
                     case "depthwise":
                         weight = parameter(taps, columns)
-                        operations.append(Depthwise(result, old, weight, window))
+                        operations.append(DepthwiseConvolution(result, old, weight, window))
                     case _:
                         operations.append(MaxPool(result, old, window))
         source = result
     if draw(st.booleans()):
         result = Tensor("mean", (samples, source.shape[1]), dtype)
-        operations.append(MeanRows(result, source.name, height * width))
+        operations.append(GlobalAveragePool(result, source.name, height * width))
     last = operations[-1].result.name
     return Graph("maps", (first,), tuple(parameters), tuple(operations), (last,))

@@ -13,15 +13,15 @@ from onewafer.graph import (
     AddBias,
     Convolution,
     DataType,
-    Depthwise,
+    DepthwiseConvolution,
     Evaluator,
+    GlobalAveragePool,
     LayerNorm,
     Linear,
     MaxPool,
-    MeanRows,
     Relu,
+    ScaleFeatureMaps,
     ScaleFeatures,
-    ScaleMaps,
     Window,
     num_samples,
 )
@@ -89,7 +89,7 @@ def test_convolutions(options):
     assert graph.inputs[0].shape == (SAMPLES * 42, 3)
 
 
-def test_one_map_without_a_batch():
+def test_one_feature_map_without_a_batch():
     captured(nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Conv2d(4, 2, 2)), 3, 6, 6)
 
 
@@ -102,7 +102,7 @@ def test_convolutions_in_one_dimension(shape):
 
 def test_features_each_by_itself():
     graph = captured(nn.Conv2d(4, 4, 3, groups=4, padding=1), SAMPLES, 4, 5, 5)
-    assert kinds(graph) == [Depthwise, AddBias]
+    assert kinds(graph) == [DepthwiseConvolution, AddBias]
 
 
 @pytest.mark.parametrize("layer", [nn.Conv2d(4, 6, 3, groups=2), nn.Conv1d(4, 8, 3, groups=4)])
@@ -147,8 +147,8 @@ def test_numbers_learned_for_each_feature(function, expected):
     assert kinds(graph)[2:] == expected
 
 
-def test_positions_and_places_of_other_maps_are_refused_with_a_reason():
-    """A launch is one number of positions; the rows of a smaller map are others."""
+def test_positions_and_pixels_of_other_feature_maps_are_refused_with_a_reason():
+    """A launch is one number of positions; the rows of a smaller feature map are others."""
 
     def function(x, layer):
         rows = layer(x).flatten(2).transpose(1, 2).unsqueeze(1)
@@ -161,7 +161,7 @@ def test_positions_and_places_of_other_maps_are_refused_with_a_reason():
         capture(Function(function, nn.Conv2d(3, 4, 2)).eval(), (torch.randn(1, 3, 5, 5),), {})
 
 
-def test_one_tap_is_linear_unless_it_leaves_places_out():
+def test_one_tap_is_linear_unless_it_leaves_pixels_out():
     layers = nn.Conv2d(3, 5, 2), nn.Conv2d(5, 4, 1), nn.Conv2d(4, 3, 1, stride=2)
     graph = captured(nn.Sequential(*layers), SAMPLES, 3, 6, 6)
     assert kinds(graph)[::2] == [Convolution, Linear, Convolution]
@@ -183,11 +183,11 @@ def test_patches_of_several_images_and_then_maps():
         (nn.MaxPool2d(3, 2, 1), MaxPool),
         (nn.MaxPool2d(3, 2, ceil_mode=True), MaxPool),
         (nn.MaxPool2d(2, 1, dilation=2), MaxPool),
-        (nn.AvgPool2d(2, ceil_mode=True, count_include_pad=False), Depthwise),
-        (nn.AvgPool2d((3, 2), 2, (1, 0)), Depthwise),
-        (nn.AvgPool2d(8), MeanRows),
-        (nn.AdaptiveAvgPool2d(1), MeanRows),
-        (nn.AdaptiveAvgPool2d((4, 2)), Depthwise),
+        (nn.AvgPool2d(2, ceil_mode=True, count_include_pad=False), DepthwiseConvolution),
+        (nn.AvgPool2d((3, 2), 2, (1, 0)), DepthwiseConvolution),
+        (nn.AvgPool2d(8), GlobalAveragePool),
+        (nn.AdaptiveAvgPool2d(1), GlobalAveragePool),
+        (nn.AdaptiveAvgPool2d((4, 2)), DepthwiseConvolution),
     ],
 )
 def test_pools(pool, kind):
@@ -199,8 +199,8 @@ def test_pools(pool, kind):
     ("pool", "kind"),
     [
         (nn.MaxPool1d(3, 2), MaxPool),
-        (nn.AvgPool1d(2), Depthwise),
-        (nn.AdaptiveAvgPool1d(1), MeanRows),
+        (nn.AvgPool1d(2), DepthwiseConvolution),
+        (nn.AdaptiveAvgPool1d(1), GlobalAveragePool),
     ],
 )
 def test_pools_in_one_dimension(pool, kind):
@@ -229,14 +229,14 @@ def test_batch_norms(norm, shape):
         lambda x, layer: layer(x).flatten(2).transpose(1, 2).mean(1),
     ],
 )
-def test_means_over_places(function):
+def test_means_over_pixels(function):
     graph = captured(Function(function, nn.Conv2d(3, 4, 2)), SAMPLES, 3, 5, 4)
-    assert kinds(graph)[2:] == [MeanRows]
+    assert kinds(graph)[2:] == [GlobalAveragePool]
 
 
 @pytest.mark.parametrize("samples", [1, SAMPLES])
-def test_gates_over_all_places(samples):
-    """As in squeeze-and-excitation: features are weighed by what all places say together."""
+def test_gates_over_all_pixels(samples):
+    """As in squeeze-and-excitation: features are weighed by what all pixels say together."""
 
     def function(x, layer, first, second):
         maps = layer(x)
@@ -245,7 +245,7 @@ def test_gates_over_all_places(samples):
 
     layers = nn.Conv2d(3, 4, 2), nn.Conv2d(4, 2, 1), nn.Conv2d(2, 4, 1)
     graph = captured(Function(function, *layers), samples, 3, 5, 4)
-    assert kinds(graph)[-1] is ScaleMaps
+    assert kinds(graph)[-1] is ScaleFeatureMaps
     session = Session(WaferOptions(fidelity=Fidelity.FABRIC, rectangle=(2, 2)))
     model, x = Function(function, *layers).eval(), torch.randn(samples, 3, 5, 4)
     with torch.no_grad(), intercept_calls(session):
@@ -255,7 +255,7 @@ def test_gates_over_all_places(samples):
         torch.testing.assert_close(result, model(x), rtol=1e-5, atol=1e-5)
 
 
-def test_means_over_one_place_are_that_place():
+def test_means_over_one_pixel_are_that_place():
     graph = captured(
         Function(lambda x, layer: layer(x).mean((2, 3)), nn.Conv2d(3, 4, 2)), 2, 3, 2, 2
     )
@@ -264,7 +264,7 @@ def test_means_over_one_place_are_that_place():
 
 def test_means_over_rows_of_one_sequence():
     graph = captured(Function(lambda x, layer: layer(x).mean(1), nn.Linear(6, 4)), 1, 5, 6)
-    assert kinds(graph) == [Linear, AddBias, MeanRows]
+    assert kinds(graph) == [Linear, AddBias, GlobalAveragePool]
 
 
 @pytest.mark.parametrize(
@@ -275,7 +275,7 @@ def test_means_over_rows_of_one_sequence():
         lambda maps: maps.transpose(2, 3).reshape(SAMPLES, -1),
     ],
 )
-def test_a_linear_layer_on_flattened_maps_is_a_kernel_as_large_as_they_are(flatten):
+def test_a_linear_layer_on_flattened_feature_maps_is_a_kernel_as_large_as_they_are(flatten):
     layers = nn.Conv2d(3, 4, 2), nn.Linear(4 * 12, 5)
     model = Function(lambda x, layer, head: head(flatten(layer(x)).relu()), *layers)
     graph = captured(model, SAMPLES, 3, 5, 4)
@@ -286,7 +286,7 @@ def test_a_linear_layer_on_flattened_maps_is_a_kernel_as_large_as_they_are(flatt
 
 
 def test_features_last_between_convolutions():
-    """As in ConvNeXt: a norm and a linear layer over the features of each place."""
+    """As in ConvNeXt: a norm and a linear layer over the features of each pixel."""
 
     def function(x, depthwise, norm, linear):
         inner = linear(norm(depthwise(x).permute(0, 2, 3, 1)))
@@ -296,7 +296,7 @@ def test_features_last_between_convolutions():
     stem = nn.Conv2d(3, 4, 2)
     graph = captured(nn.Sequential(stem, Function(function, *layers)), SAMPLES, 3, 5, 5)
     assert [kind for kind in kinds(graph) if kind is not AddBias] == [
-        *(Convolution, Depthwise, LayerNorm, Linear, Add)
+        *(Convolution, DepthwiseConvolution, LayerNorm, Linear, Add)
     ]
 
 
@@ -307,10 +307,10 @@ def test_features_last_between_convolutions():
     ("module", "shape", "reason"),
     [
         (nn.BatchNorm2d(4, track_running_stats=False), (2, 4, 5, 5), "training mode"),
-        (nn.AvgPool2d(3, 2, 1, count_include_pad=False), (1, 4, 5, 5), "fewer places at the bor"),
-        (nn.AvgPool2d(3, 2, ceil_mode=True), (1, 4, 6, 6), "fewer places at the border"),
+        (nn.AvgPool2d(3, 2, 1, count_include_pad=False), (1, 4, 5, 5), "fewer pixels at the bor"),
+        (nn.AvgPool2d(3, 2, ceil_mode=True), (1, 4, 6, 6), "fewer pixels at the border"),
         (nn.AvgPool2d(2, divisor_override=3), (1, 4, 6, 6), "divides by another number"),
-        (nn.AdaptiveAvgPool2d(2), (1, 4, 5, 6), r"its windows over \(5, 6\) places differ in size"),
+        (nn.AdaptiveAvgPool2d(2), (1, 4, 5, 6), r"its windows over \(5, 6\) pixels differ in size"),
         (
             Function(lambda x, layer: layer(layer(x).transpose(0, 1)), nn.Conv2d(2, 2, 2)),
             (2, 2, 5, 5),
@@ -374,7 +374,7 @@ class Block(nn.Module):
 
 
 class ResNet(nn.Module):
-    """A stem, two blocks, a mean over places, a head."""
+    """A stem, two blocks, a mean over pixels, a head."""
 
     def __init__(self):
         super().__init__()
@@ -417,7 +417,7 @@ def test_models_run_on_the_fabric(build, shape, dtype):
     assert (result.float() - expected).abs().max() <= tolerance * scale
 
 
-def test_small_maps_share_a_launch():
+def test_small_feature_maps_share_a_launch():
     model, x = nn.Conv1d(3, 4, 3, padding=1).eval(), torch.randn(5, 3, 8)
     session = Session(WaferOptions(fidelity=Fidelity.MODEL, max_batch=17))
     with torch.no_grad(), intercept_calls(session):

@@ -1,4 +1,4 @@
-"""Operations on maps; all PEs have all places, and their share of the features."""
+"""Operations on feature maps; each PE has all pixels of its share of the features."""
 
 from __future__ import annotations
 
@@ -6,7 +6,13 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from onewafer.errors import TooLargeError
-from onewafer.graph import Convolution, Depthwise, MaxPool, MeanRows, ScaleMaps
+from onewafer.graph import (
+    Convolution,
+    DepthwiseConvolution,
+    GlobalAveragePool,
+    MaxPool,
+    ScaleFeatureMaps,
+)
 from onewafer.mesh import operations as mesh
 from onewafer.mesh.lowering.lowering import Lowering, OperationType
 
@@ -27,7 +33,7 @@ class ConvolutionLowering(Lowering[Convolution]):
 
     def relate(self, operation: Convolution, relations: Relations) -> None:
         """Let the result lie along the other axis than the input."""
-        relations.turn(operation.input, operation.result.name)
+        relations.put_across(operation.input, operation.result.name)
 
     def lower(self, operation: Convolution, builder: Builder) -> None:
         """Append the multiplications and the all-reduce."""
@@ -47,7 +53,7 @@ class ConvolutionLowering(Lowering[Convolution]):
 
 
 def upright(window: Window) -> Window:
-    """Return the window of a map of height 1 as that of a map of width 1, if taps are apart.
+    """Return a window over a line of pixels as one over a column, if its taps are apart.
 
     The rows of both are the same; taps that are not neighbours in a line are lines of their own.
     """
@@ -89,10 +95,10 @@ class _OfFeaturesLowering(Lowering[OperationType]):
         relations.join(source, operation.result.name)
 
 
-class DepthwiseLowering(_OfFeaturesLowering[Depthwise]):
+class DepthwiseConvolutionLowering(_OfFeaturesLowering[DepthwiseConvolution]):
     """Weigh the taps; the weights lie as the rows of the input do."""
 
-    def lower(self, operation: Depthwise, builder: Builder) -> None:
+    def lower(self, operation: DepthwiseConvolution, builder: Builder) -> None:
         """Append the weighted sum."""
         layout = builder.layouts[operation.result.name]
         _check_stride(operation, layout)
@@ -100,7 +106,7 @@ class DepthwiseLowering(_OfFeaturesLowering[Depthwise]):
         source = builder.blocks[operation.input]
         result = builder.allocate(operation.result)
         sums = builder.sums_of(result)
-        builder.append(mesh.WeighTaps(sums, source, weight, operation.window))
+        builder.append(mesh.ConvolveDepthwise(sums, source, weight, operation.window))
         builder.store(sums, result)
 
 
@@ -114,31 +120,31 @@ class MaxPoolLowering(_OfFeaturesLowering[MaxPool]):
         builder.append(mesh.MaxPool(builder.allocate(operation.result), source, operation.window))
 
 
-class MeanRowsLowering(_OfFeaturesLowering[MeanRows]):
+class GlobalAveragePoolLowering(_OfFeaturesLowering[GlobalAveragePool]):
     """Add up rows and scale."""
 
-    def lower(self, operation: MeanRows, builder: Builder) -> None:
+    def lower(self, operation: GlobalAveragePool, builder: Builder) -> None:
         """Append the mean."""
         source = builder.blocks[operation.input]
         result = builder.allocate(operation.result)
-        builder.append(mesh.MeanRows(result, source, builder.sums_of(result)))
+        builder.append(mesh.GlobalAveragePool(result, source, builder.sums_of(result)))
 
 
-class ScaleMapsLowering(Lowering[ScaleMaps]):
+class ScaleFeatureMapsLowering(Lowering[ScaleFeatureMaps]):
     """Multiply the rows of each sample by its row of factors, which lies as they do."""
 
-    def relate(self, operation: ScaleMaps, relations: Relations) -> None:
+    def relate(self, operation: ScaleFeatureMaps, relations: Relations) -> None:
         """Let all three lie alike."""
         relations.join(operation.input, operation.result.name)
         relations.join(operation.factors, operation.result.name)
 
-    def lower(self, operation: ScaleMaps, builder: Builder) -> None:
+    def lower(self, operation: ScaleFeatureMaps, builder: Builder) -> None:
         """Append the product."""
         source, factors = (builder.blocks[name] for name in (operation.input, operation.factors))
-        builder.append(mesh.ScaleMaps(builder.allocate(operation.result), source, factors))
+        builder.append(mesh.ScaleFeatureMaps(builder.allocate(operation.result), source, factors))
 
 
-def _check_stride(operation: Depthwise | MaxPool, layout: Layout) -> None:
+def _check_stride(operation: DepthwiseConvolution | MaxPool, layout: Layout) -> None:
     """Refuse blocks so wide that a vector of places does not reach from one to the next."""
     most = _MOST_STRIDE // operation.window.stride_x
     if layout.columns > most:

@@ -1,4 +1,4 @@
-"""Operations on maps: shapes, rules, values, and other numbers of samples."""
+"""Operations on feature maps: shapes, rules, values, and other numbers of samples."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from onewafer.graph import (
     Add,
     Convolution,
     DataType,
-    Depthwise,
+    DepthwiseConvolution,
+    GlobalAveragePool,
     Graph,
     GraphError,
     LastRow,
     Linear,
     MaxPool,
-    MeanRows,
     Relu,
+    ScaleFeatureMaps,
     ScaleFeatures,
-    ScaleMaps,
     Tensor,
     Window,
     count_bytes,
@@ -37,7 +37,7 @@ from onewafer.graph import (
     verify_graph,
     with_samples,
 )
-from tests.graph.maps import maps, windows
+from tests.graph.convolutional import convolutional, windows
 from tests.graph.strategies import graphs, sequences
 
 F32 = DataType.F32
@@ -53,15 +53,15 @@ def random(seed: int, *shape: int) -> np.ndarray:
     return np.random.default_rng(seed).normal(size=shape)
 
 
-def places(window: Window) -> tuple[int, int]:
+def pixels(window: Window) -> tuple[int, int]:
     return window.result_height, window.result_width
 
 
-@given(maps())
+@given(convolutional())
 def test_well_formed_graphs_pass_and_come_back_from_json(graph):
     verify_graph(graph)
     assert from_json(to_json(graph)) == graph
-    assert graph.has_maps == any(
+    assert graph.has_feature_maps == any(
         hasattr(o, "window") or hasattr(o, "rows") for o in graph.operations
     )
 
@@ -110,20 +110,20 @@ X = random(0, 2 * SIDES[0] * SIDES[1], FEATURES)
 @given(windows(*SIDES), st.integers(0, 9))
 def test_convolution_is_that_of_pytorch(window, seed):
     weight = random(seed, window.num_taps, 5, FEATURES)
-    result = tensor("y", 2 * window.num_result_places, 5)
+    result = tensor("y", 2 * window.num_result_pixels, 5)
     found = compute(Convolution(result, "x", "w", window), X, w=weight)
     expected = functional.conv2d(
         padded(images(X), window), kernels(weight, window), None, **steps(window)
     )
-    assert expected.shape[2:] == places(window)
+    assert expected.shape[2:] == pixels(window)
     np.testing.assert_allclose(found, rows_of(expected), atol=1e-12)
 
 
 @given(windows(*SIDES), st.integers(0, 9))
 def test_depthwise_is_that_of_pytorch(window, seed):
     weight = random(seed, window.num_taps, FEATURES)
-    result = tensor("y", 2 * window.num_result_places, FEATURES)
-    found = compute(Depthwise(result, "x", "w", window), X, w=weight)
+    result = tensor("y", 2 * window.num_result_pixels, FEATURES)
+    found = compute(DepthwiseConvolution(result, "x", "w", window), X, w=weight)
     expected = functional.conv2d(
         padded(images(X), window),
         kernels(weight[:, :, np.newaxis], window),
@@ -136,7 +136,7 @@ def test_depthwise_is_that_of_pytorch(window, seed):
 
 @given(windows(*SIDES).filter(lambda w: (w.sources() >= 0).any(axis=1).all()))
 def test_max_pool_is_that_of_pytorch(window):
-    result = tensor("y", 2 * window.num_result_places, FEATURES)
+    result = tensor("y", 2 * window.num_result_pixels, FEATURES)
     found = compute(MaxPool(result, "x", window), X)
     taps = (window.kernel_height, window.kernel_width)
     expected = functional.max_pool2d(padded(images(X), window, -torch.inf), taps, **steps(window))
@@ -144,16 +144,16 @@ def test_max_pool_is_that_of_pytorch(window):
 
 
 def test_means_and_factors():
-    mean = compute(MeanRows(tensor("y", 2, FEATURES), "x", len(X) // 2), X)
+    mean = compute(GlobalAveragePool(tensor("y", 2, FEATURES), "x", len(X) // 2), X)
     np.testing.assert_allclose(mean, images(X).mean(dim=(2, 3)).numpy(), atol=1e-12)
     factors = random(1, FEATURES)
     scaled = compute(ScaleFeatures(tensor("y", *X.shape), "x", "f"), X, f=factors)
     np.testing.assert_array_equal(scaled, X * factors)
 
 
-def test_gates_are_broadcast_over_places():
-    gate = MeanRows(tensor("m", 2, FEATURES), "x", len(X) // 2)
-    result = ScaleMaps(tensor("y", *X.shape), "x", "m", len(X) // 2)
+def test_gates_are_broadcast_over_pixels():
+    gate = GlobalAveragePool(tensor("m", 2, FEATURES), "x", len(X) // 2)
+    result = ScaleFeatureMaps(tensor("y", *X.shape), "x", "m", len(X) // 2)
     graph = Graph("g", (tensor("x", *X.shape),), (), (gate, result), ("y",))
     verify_graph(graph)
     maps = images(X)
@@ -170,12 +170,12 @@ def test_gates_are_broadcast_over_places():
 def test_flop_are_those_of_pytorch():
     window = Window(4, 6, 3, 2, top=1)
     x, weight = tensor("x", 48, 3), tensor("w", 6, 5, 3)
-    convolution = Convolution(tensor("y", 2 * window.num_result_places, 5), "x", "w", window)
+    convolution = Convolution(tensor("y", 2 * window.num_result_pixels, 5), "x", "w", window)
     taps = tensor("t", 6, 5)
-    again = Window(*places(window), 3, 2)
-    depthwise = Depthwise(tensor("z", 2 * again.num_result_places, 5), "y", "t", again)
+    again = Window(*pixels(window), 3, 2)
+    depthwise = DepthwiseConvolution(tensor("z", 2 * again.num_result_pixels, 5), "y", "t", again)
     pool = MaxPool(dataclasses.replace(depthwise.result, name="m"), "y", again)
-    mean = MeanRows(tensor("a", 2, 5), "m", again.num_result_places)
+    mean = GlobalAveragePool(tensor("a", 2, 5), "m", again.num_result_pixels)
     operations = (convolution, depthwise, pool, mean)
     graph = Graph("g", (x,), (weight, taps), operations, ("z", "a"))
     verify_graph(graph)
@@ -208,29 +208,35 @@ def with_window(**changes: int) -> dict[str, object]:
     [
         ({"parameters": (tensor("w", 4, 4, 5),)}, "(4, 4, 5), must be (4, out features, 4)"),
         ({"parameters": (tensor("w", 5, 5, 4),)}, "(5, 5, 4), must be (4, out features, 4)"),
-        ({"inputs": (tensor("x", 13, 4),)}, "its map has 2×3 places, which must divide the 13"),
+        ({"inputs": (tensor("x", 13, 4),)}, "map has 2×3 pixels, which must divide the 13"),
         ({"inputs": (tensor("x", 2, 6, 4),)}, "the input has shape (2, 6, 4), must be (rows,"),
         (with_window(top=-1), "a margin of its window is negative"),
-        (with_window(stride_x=0), "its map has 2×3 places; sizes, strides and dilations must"),
-        (with_window(dilation_y=2), "a kernel of 2×2 taps does not fit its map of 2×3 places"),
+        (with_window(stride_x=0), "map has 2×3 pixels; sizes, strides and dilations must"),
+        (with_window(dilation_y=2), "a kernel of 2×2 taps does not fit its feature map of 2×3"),
         (
             {"parameters": (tensor("w", 4, 5),), "operations": (
-                Depthwise(tensor("y", 4, 4), "x", "w", WINDOW),)},
+                DepthwiseConvolution(tensor("y", 4, 4), "x", "w", WINDOW),)},
             "the weight has shape (4, 5), must be (4, 4)",
         ),
         (
             {"operations": (MaxPool(tensor("y", 20, 4), "x", Window(2, 3, 1, 1, top=3)),)},
-            "a kernel of 1×1 taps lies outside the map for some places of the result",
+            "a kernel of 1×1 taps lies outside the map for some pixels of the result",
         ),
-        ({"operations": (MeanRows(tensor("y", 1, 4), "x", 5),)}, "a sample has 5 rows, which must"),
-        ({"operations": (MeanRows(tensor("y", 1, 4), "x", 0),)}, "a sample has 0 rows; sizes"),
         (
-            {"operations": (CONVOLUTION, MeanRows(tensor("z", 1, 5), "y", 4))},
-            "it has 1 maps, those before it have 2",
+            {"operations": (GlobalAveragePool(tensor("y", 1, 4), "x", 5),)},
+            "a sample has 5 rows, which must",
+        ),
+        (
+            {"operations": (GlobalAveragePool(tensor("y", 1, 4), "x", 0),)},
+            "a sample has 0 rows; sizes",
+        ),
+        (
+            {"operations": (CONVOLUTION, GlobalAveragePool(tensor("z", 1, 5), "y", 4))},
+            "it has 1 feature maps, those before it have 2",
         ),
         (
             {"operations": (CONVOLUTION, LastRow(tensor("z", 1, 5), "y"))},
-            "it has 2 maps, and positions are of one sequence",
+            "it has 2 feature maps, and positions are of one sequence",
         ),
         ({"inputs": (MAP, tensor("v", 3, 4))}, "the input 'v' has 3 rows for 2 samples"),
         (
@@ -251,7 +257,7 @@ def test_broken_rules_are_named(change, message):
 # --- samples --------------------------------------------------------------------------------------
 
 
-@given(maps(), st.integers(1, 4))
+@given(convolutional(), st.integers(1, 4))
 def test_other_samples_make_a_well_formed_graph(graph, samples):
     other = with_samples(graph, samples)
     verify_graph(other)
@@ -266,7 +272,7 @@ def test_rows_are_samples_unless_they_belong_together(graph):
 
 def test_each_input_has_rows_of_its_own():
     vectors = tensor("v", 2, 5)
-    mean = MeanRows(tensor("m", 2, 5), "y", 2)
+    mean = GlobalAveragePool(tensor("m", 2, 5), "y", 2)
     operations = (
         CONVOLUTION,
         mean,
@@ -281,7 +287,7 @@ def test_each_input_has_rows_of_its_own():
     assert [each.result.shape[0] for each in one.operations] == [2, 1, 1, 1, 1]
 
 
-@given(maps())
+@given(convolutional())
 def test_samples_do_not_meet(graph):
     """What two samples give together is what each gives alone."""
     graph = with_samples(graph, 2)

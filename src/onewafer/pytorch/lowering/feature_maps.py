@@ -1,8 +1,8 @@
-"""Maps, and the kernels that move over them: what convolutions, pools and norms of maps share.
+"""Feature maps and the kernels that move over them, for convolutions, pools and norms.
 
-A map of PyTorch has its features before its places; in the graph each place is a row, those of a
-sample one after the other. An image that comes with the call is turned by the host, which computes
-nothing; everything after it is a layout.
+A feature map of PyTorch has its features before its pixels; in the graph each pixel is a row, those
+of a sample one after the other. An image that comes with the call is turned by the host, which
+computes nothing; everything after it is a layout.
 """
 
 from __future__ import annotations
@@ -26,23 +26,23 @@ _aten = torch.ops.aten
 
 
 @dataclass(frozen=True, slots=True)
-class Maps:
-    """Maps of several samples as a matrix."""
+class FeatureMaps:
+    """FeatureMaps of several samples as a matrix."""
 
     tensor: Tensor
     samples: int
     sides: tuple[int, ...]
-    """Places along each spatial dimension."""
+    """Pixels along each spatial dimension."""
     is_batch: bool
     """Whether PyTorch's tensor has a dimension for the samples."""
 
     @property
     def features(self) -> int:
-        """Features of a place."""
+        """Features of a pixel."""
         return self.tensor.shape[1]
 
     def see(self, tensor: Tensor, sides: Sequence[int]) -> Value:
-        """Return rows of the places of as many samples as PyTorch sees them."""
+        """Return rows of the pixels of as many samples as PyTorch sees them."""
         value = see(tensor, (self.samples, *sides, tensor.shape[1]))
         rank = len(value.shape)
         order = (0, rank - 1, *range(1, rank - 1))
@@ -50,8 +50,8 @@ class Maps:
         return Value(tensor, layout if self.is_batch else layout.select(0, 0))
 
 
-def read_maps(writer: GraphWriter, call: Call, num_sides: int) -> Maps:
-    """Return the first argument of a call as maps with so many spatial dimensions."""
+def read_feature_maps(writer: GraphWriter, call: Call, num_sides: int) -> FeatureMaps:
+    """Return the first argument of a call as feature maps with so many spatial dimensions."""
     operand = call.operand(0)
     if not isinstance(operand, External):
         operand = writer.value(operand)
@@ -62,25 +62,25 @@ def read_maps(writer: GraphWriter, call: Call, num_sides: int) -> Maps:
     features = len(shape) - num_sides - 1
     dimensions = [index for index in range(len(shape)) if index != features]
     if isinstance(operand, External):
-        tensor = turn_image(writer, operand, dimensions, features)
+        tensor = to_image(writer, operand, dimensions, features)
     else:
         tensor = writer.matrix(operand, dimensions, (features,))
     samples = shape[0] if is_batch else 1
     writer.note_samples(samples)
-    return Maps(tensor, samples, shape[features + 1 :], is_batch)
+    return FeatureMaps(tensor, samples, shape[features + 1 :], is_batch)
 
 
-def turn_image(writer: GraphWriter, image: External, rows: Sequence[int], features: int) -> Tensor:
+def to_image(writer: GraphWriter, image: External, rows: Sequence[int], features: int) -> Tensor:
     """Return an argument with one dimension as features; the host puts it last."""
     turned = writer.view(image, f"{image.name}__turned", _aten.permute.default, (*rows, features))
     shape = (math.prod(turned.shape[:-1]), turned.shape[-1])
-    places = writer.view(turned, f"{image.name}__places", _aten.reshape.default, shape)
-    return writer.rows(places)
+    pixels = writer.view(turned, f"{image.name}__pixels", _aten.reshape.default, shape)
+    return writer.rows(pixels)
 
 
 @dataclass(frozen=True, slots=True)
 class Kernel:
-    """A kernel, its steps and the margin before the map, along each spatial dimension."""
+    """A kernel, its steps and the margin before the feature map, along each spatial dimension."""
 
     taps: tuple[int, ...]
     stride: tuple[int, ...]
@@ -88,7 +88,7 @@ class Kernel:
     dilation: tuple[int, ...]
 
     def over(self, sides: Sequence[int], result_sides: Sequence[int]) -> Window:
-        """Return the window over maps of some sides that gives results of others."""
+        """Return the window over feature maps of some sides that gives results of others."""
         parts = [*zip(self.taps, self.stride, self.before, self.dilation, sides, strict=True)]
         after = [
             max(0, (result - 1) * stride + dilation * (taps - 1) + 1 - size - before)

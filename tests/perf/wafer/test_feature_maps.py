@@ -1,4 +1,4 @@
-"""Models on maps on wafers: programs of blocks, messages between them, and the whole answer."""
+"""Models on feature maps on wafers: programs of blocks, their messages, the whole answer."""
 
 from dataclasses import replace
 from itertools import pairwise
@@ -8,21 +8,21 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from onewafer.errors import ConfigurationError
-from onewafer.graph import Attention, Convolution, MaxPool, MeanRows, Segment
+from onewafer.graph import Attention, Convolution, GlobalAveragePool, MaxPool, Segment
 from onewafer.mesh import Estimator, footprint, shard
 from onewafer.perf import Answer, Forward, Goal, Limit, Model, Prefill, Refusal
 from onewafer.perf.wafer import WaferOptions, estimate, pipeline
+from onewafer.perf.wafer.feature_map_blocks import WHOLE, Exchange, cut
 from onewafer.perf.wafer.inference import prefill_demand
-from onewafer.perf.wafer.map_blocks import WHOLE, Exchange, cut
 from onewafer.perf.wafer.measured import HALOS
 from onewafer.perf.wafer.messages import Groups
 from onewafer.perf.wafer.options import Mode
-from onewafer.perf.wafer.pipeline import place
+from onewafer.perf.wafer.pipeline import pixel
 from onewafer.perf.wafer.plan import HOPS, SAMPLES, WAITING, pace
 from onewafer.perf.wafer.region import Regions
 from onewafer.perf.wafer.system import machine
 from onewafer.perf.wafer.workload import in_small_pieces
-from tests.perf.map_models import graph_of, small_network, tensor, window
+from tests.perf.feature_map_models import graph_of, small_network, tensor, window
 
 OPTIONS = WaferOptions()
 MACHINE = machine("cs3", OPTIONS)
@@ -32,7 +32,7 @@ NETWORK = small_network()
 @pytest.fixture(autouse=True)
 def some_rectangles(few_rectangles, monkeypatch):
     del few_rectangles  # it comes first
-    monkeypatch.setattr(pipeline, "_NUM_FIRST_OF_MAPS", 8)
+    monkeypatch.setattr(pipeline, "_NUM_FIRST_OF_FEATURE_MAPS", 8)
 
 
 def regions_of(model):
@@ -106,7 +106,7 @@ def test_means_of_blocks_are_gathered():
     assert any(part == HALOS for part, _, _ in dealt_out)
 
 
-def test_maps_that_are_too_large_for_a_pe_are_dealt_out():
+def test_feature_maps_that_are_too_large_for_a_pe_are_dealt_out():
     regions = regions_of(small_network(side=192))
     room = MACHINE.architecture.memory_bytes
     cost = regions.cost(((0, 1),), (400, 400))
@@ -127,7 +127,7 @@ def test_what_is_there_once_is_cut_at_products_and_pools():
         ["Convolution", "Relu"],
         ["MaxPool"],
         ["Convolution", "Relu", "Linear", "Add"],
-        ["MeanRows"],
+        ["GlobalAveragePool"],
         ["Linear"],
     ]
     assert [piece.repeats for piece in pieces] == [1, 1, 3, 1, 1]
@@ -162,7 +162,7 @@ def test_samples_come_in_and_scores_go_out_over_the_edge():
         regions.cost(((index, segment.repeats),), (60, 60))
         for index, segment in enumerate(NETWORK.segments)
     ]
-    found = pace(place(costs, MACHINE), regions, MACHINE)
+    found = pace(pixel(costs, MACHINE), regions, MACHINE)
     (ends,) = [item for item in found.breakdown.items if item.name == SAMPLES]
     num_bytes = 2 * (1024 * 3 + 10)
 
@@ -177,7 +177,7 @@ def test_an_edge_that_is_too_slow_sets_the_pace():
     regions = regions_of(NETWORK)
     costs = [regions.cost(((i, s.repeats),), (60, 60)) for i, s in enumerate(NETWORK.segments)]
     slow = replace(MACHINE, architecture=replace(MACHINE.architecture, io_bytes_per_second=1e6))
-    found = pace(place(costs, slow), regions, slow)
+    found = pace(pixel(costs, slow), regions, slow)
 
     assert found.period_seconds == pytest.approx(2 * 1024 * 3 / 1e6)
     assert found.slowest.limit is Limit.OFF_WAFER
@@ -223,19 +223,19 @@ def test_samples_are_named_in_the_reason():
     assert "tokens" not in reason.reason
 
 
-def test_weights_of_maps_do_not_come_from_outside():
+def test_weights_of_feature_maps_do_not_come_from_outside():
     with pytest.raises(ConfigurationError, match="--mode out, or ask for pipeline or whole"):
         estimate(NETWORK, Forward(batch=4), "cs3", replace(OPTIONS, mode=Mode.STREAMING))
 
 
-def test_a_map_whose_places_all_meet_is_refused_where_it_has_no_room():
-    places = 4096
-    attention = Attention(tensor("a", places, 64), "x", "x", "x", 1, 1, 1.0, is_causal=False)
-    pool = MaxPool(tensor("m", places // 4, 64), "a", window(64, kernel=2, stride=2))
-    mean = MeanRows(tensor("mean", 1, 64), "m", places // 4)
-    graph = graph_of(attention, pool, mean, inputs=(tensor("x", places, 64),))
+def test_a_feature_map_whose_pixels_all_meet_is_refused_where_it_has_no_room():
+    pixels = 4096
+    attention = Attention(tensor("a", pixels, 64), "x", "x", "x", 1, 1, 1.0, is_causal=False)
+    pool = MaxPool(tensor("m", pixels // 4, 64), "a", window(64, kernel=2, stride=2))
+    mean = GlobalAveragePool(tensor("mean", 1, 64), "m", pixels // 4)
+    graph = graph_of(attention, pool, mean, inputs=(tensor("x", pixels, 64),))
     model = Model(
-        name="meeting", title="Meeting", segments=(Segment(graph, 1),), fixed_tokens=places
+        name="meeting", title="Meeting", segments=(Segment(graph, 1),), fixed_tokens=pixels
     )
     refusal = estimate(model, Forward(), "cs3", OPTIONS)
 

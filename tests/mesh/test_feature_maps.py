@@ -1,4 +1,4 @@
-"""Operations on maps: fabric, NumPy reader, cost model and exact evaluation."""
+"""Operations on feature maps: fabric, NumPy reader, cost model and exact evaluation."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from onewafer.graph import (
     Attention,
     Convolution,
     DataType,
-    Depthwise,
+    DepthwiseConvolution,
+    GlobalAveragePool,
     Graph,
     Linear,
     MaxPool,
-    MeanRows,
-    ScaleMaps,
+    ScaleFeatureMaps,
     Tensor,
     Window,
     evaluate_graph,
@@ -37,10 +37,10 @@ from onewafer.mesh import (
     smallest_rectangle,
 )
 from onewafer.mesh.layout import pack
-from onewafer.mesh.lowering.maps import upright
+from onewafer.mesh.lowering.feature_maps import upright
 from onewafer.mesh.operations import Convolve
 from onewafer.mesh.program import Role
-from tests.graph.maps import maps
+from tests.graph.convolutional import convolutional
 from tests.mesh.fabric import compile_emitted, run_on_fabric
 from tests.mesh.strategies import assert_same_bits, random_arrays
 from tests.mesh.test_fabric import check, check_delayed
@@ -60,15 +60,15 @@ SHARES = [
 
 
 @settings(max_examples=12)
-@given(maps(), sides, sides, architectures, st.integers(0, 9))
+@given(convolutional(), sides, sides, architectures, st.integers(0, 9))
 def test_random_maps(graph, width, height, architecture, seed):
     check(graph, width, height, ARCHITECTURES[architecture], seed)
 
 
 @pytest.mark.slow
 @settings(max_examples=200)
-@given(maps(max_side=9, max_features=14, max_operations=8), sides, sides, architectures)
-def test_random_maps_on_larger_rectangles(graph, width, height, architecture):
+@given(convolutional(max_side=9, max_features=14, max_operations=8), sides, sides, architectures)
+def test_random_feature_maps_on_larger_rectangles(graph, width, height, architecture):
     check(graph, width, height, ARCHITECTURES[architecture])
 
 
@@ -87,22 +87,22 @@ WINDOWS = {
 
 
 def convolution(window, dtype=DataType.F32, *, samples=2, features=(5, 7)):
-    x = Tensor("x", (samples * window.num_places, features[0]), dtype)
+    x = Tensor("x", (samples * window.num_pixels, features[0]), dtype)
     weight = Tensor("w", (window.num_taps, features[1], features[0]), dtype)
-    y = Tensor("y", (samples * window.num_result_places, features[1]), dtype)
+    y = Tensor("y", (samples * window.num_result_pixels, features[1]), dtype)
     return Graph("convolution", (x,), (weight,), (Convolution(y, "x", "w", window),), ("y",))
 
 
 def depthwise(window, dtype=DataType.F32, *, samples=2, features=5):
-    x = Tensor("x", (samples * window.num_places, features), dtype)
+    x = Tensor("x", (samples * window.num_pixels, features), dtype)
     weight = Tensor("w", (window.num_taps, features), dtype)
-    y = Tensor("y", (samples * window.num_result_places, features), dtype)
-    return Graph("depthwise", (x,), (weight,), (Depthwise(y, "x", "w", window),), ("y",))
+    y = Tensor("y", (samples * window.num_result_pixels, features), dtype)
+    return Graph("depthwise", (x,), (weight,), (DepthwiseConvolution(y, "x", "w", window),), ("y",))
 
 
 def max_pool(window, dtype=DataType.F32, *, samples=2, features=5):
-    x = Tensor("x", (samples * window.num_places, features), dtype)
-    y = Tensor("y", (samples * window.num_result_places, features), dtype)
+    x = Tensor("x", (samples * window.num_pixels, features), dtype)
+    y = Tensor("y", (samples * window.num_result_pixels, features), dtype)
     return Graph("max pool", (x,), (), (MaxPool(y, "x", window),), ("y",))
 
 
@@ -146,7 +146,7 @@ def test_blocks_wider_than_a_stride_have_their_padding_cleared(architecture, dty
 @pytest.mark.parametrize("dtype", FLOATING)
 @pytest.mark.parametrize("rectangle", RECTANGLES, ids=str)
 def test_special_values_stay_where_they_are(rectangle, dtype):
-    """An infinity reaches its own window, and neither padding nor places whose taps miss it."""
+    """An infinity reaches its own window, and neither padding nor pixels whose taps miss it."""
     window = Window(4, 4, 2, 2, stride_x=2, stride_y=2)
     for graph in (convolution(window, dtype), depthwise(window, dtype), max_pool(window, dtype)):
         x, features = np.ones((32, 5), np.float32), graph.operations[0].result.shape[1]
@@ -178,7 +178,7 @@ def test_samples_do_not_meet(samples):
 @pytest.mark.parametrize("rectangle", RECTANGLES, ids=str)
 def test_means(rectangle, dtype):
     x, y = Tensor("x", (21, 5), dtype), Tensor("y", (3, 5), dtype)
-    graph = Graph("mean", (x,), (), (MeanRows(y, "x", 7),), ("y",))
+    graph = Graph("mean", (x,), (), (GlobalAveragePool(y, "x", 7),), ("y",))
     check(graph, *rectangle, WSE3)
     compare_with_exact(graph)
 
@@ -187,7 +187,7 @@ def test_means(rectangle, dtype):
 @pytest.mark.parametrize("rectangle", RECTANGLES, ids=str)
 def test_gates(rectangle, dtype):
     x, gate, y = (Tensor(name, (rows, 5), dtype) for name, rows in (("x", 21), ("m", 3), ("y", 21)))
-    operations = (MeanRows(gate, "x", 7), ScaleMaps(y, "x", "m", 7))
+    operations = (GlobalAveragePool(gate, "x", 7), ScaleFeatureMaps(y, "x", "m", 7))
     check(Graph("gates", (x,), (), operations, ("y", "m")), *rectangle, WSE3)
 
 
@@ -197,7 +197,11 @@ def test_gates_that_lie_along_another_axis_are_for_the_host():
         for name, rows in (("x", 6), ("m", 1), ("t", 1), ("y", 6))
     )
     weight = Tensor("w", (4, 4), DataType.F32)
-    operations = (MeanRows(gate, "x", 6), Linear(turned, "m", "w"), ScaleMaps(y, "x", "t", 6))
+    operations = (
+        GlobalAveragePool(gate, "x", 6),
+        Linear(turned, "m", "w"),
+        ScaleFeatureMaps(y, "x", "t", 6),
+    )
     graph = Graph("gates", (x,), (weight,), operations, ("y",))
     with pytest.raises(UnsupportedOperationError, match="'t' and 'y' must lie along the same axis"):
         shard(graph, width=2, height=2, architecture=WSE3)
@@ -241,7 +245,7 @@ def test_blocks_that_are_too_wide_need_more_pes(build):
 @pytest.mark.slow
 def test_the_footprint_is_an_upper_bound(dtype):
     graphs = [build(WINDOWS["uneven"], dtype) for build in (convolution, depthwise, max_pool)]
-    mean = MeanRows(Tensor("y", (2, 5), dtype), "x", 5)
+    mean = GlobalAveragePool(Tensor("y", (2, 5), dtype), "x", 5)
     graphs.append(Graph("mean", (Tensor("x", (10, 5), dtype),), (), (mean,), ("y",)))
     for graph in graphs:
         program = shard(graph, width=4, height=3, architecture=WSE3)
@@ -271,8 +275,8 @@ def test_a_launch_has_all_rows_of_a_map():
         Tensor(name, (rows, 4), DataType.F32) for name, rows in (("x", 6), ("y", 6), ("z", 1))
     )
     attention = Attention(y, "x", "x", "x", 1, 1, 1.0, is_causal=False)
-    graph = Graph("mixed", (x,), (), (attention, MeanRows(z, "y", 6)), ("z",))
+    graph = Graph("mixed", (x,), (), (attention, GlobalAveragePool(z, "y", 6)), ("z",))
     program = shard(graph, width=2, height=2, architecture=WSE3)
-    with pytest.raises(HostError, match=r"4 rows does not work: they are the places of maps"):
+    with pytest.raises(HostError, match="4 rows does not work: they are the pixels of"):
         program.check(Launch(0, 4))
     program.check(Launch(0, 6))

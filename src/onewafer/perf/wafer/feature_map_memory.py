@@ -1,10 +1,10 @@
-"""What the maps of a group take of a PE at least, before there is a program.
+"""What the feature maps of a group take of a PE at least, before there is a program.
 
 In: the graph of a group's blocks. Out: with the sides of a group, bytes that every program has.
-Maps in f16 are there from the operation that makes them to the last one that reads them; what is
-written over what is read counts once. Sums of products in f32 have a place of their own, as large
-as the largest of them needs. Products turn the axis that features lie along; where it is not known,
-features lie along the longer one.
+Feature maps in f16 are there from the operation that makes them to the last one that reads them;
+what is written over what is read counts once. Sums of products in f32 have room of their own, as
+large as the largest of them needs. Products turn the axis that features lie along; where it is not
+known, features lie along the longer one.
 """
 
 from __future__ import annotations
@@ -12,40 +12,47 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from onewafer.graph import Convolution, Depthwise, Linear, MaxPool, MeanRows, activation_operands
+from onewafer.graph import (
+    Convolution,
+    DepthwiseConvolution,
+    GlobalAveragePool,
+    Linear,
+    MaxPool,
+    activation_operands,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from onewafer.graph import Graph, Tensor
 
-MAP_BYTES = 2
-"""Of an element of a map in f16."""
+FEATURE_BYTES = 2
+"""Of an element of a feature map in f16."""
 _SUM_BYTES = 4
 """Of an element of a product's sum in f32."""
 _PRODUCTS = (Convolution, Linear)
-_APART = (*_PRODUCTS, Depthwise, MaxPool, MeanRows)
+_APART = (*_PRODUCTS, DepthwiseConvolution, MaxPool, GlobalAveragePool)
 """Operations whose results do not lie where their operands did."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Map:
-    """A map of a group."""
+    """A feature map of a group."""
 
-    places: int
+    pixels: int
     features: int
     axis: int | None
-    """Features of maps with 0 lie along one axis, those with 1 along the other; None: not known."""
+    """Which axis its features lie along, 0 or 1; None: not known."""
 
     def elements(self, group: tuple[int, int], first: int) -> int:
         """Return those of a PE, if features of axis 0 lie along that side of a group."""
         side = max(group) if self.axis is None else group[self.axis ^ first]
-        return self.places * -(-self.features // side)
+        return self.pixels * -(-self.features // side)
 
 
 @dataclass(frozen=True, slots=True)
-class MapMemory:
-    """The maps of a graph."""
+class FeatureMapMemory:
+    """The feature maps of a graph."""
 
     moments: tuple[tuple[_Map, ...], ...]
     """Of each operation: those that are there while it works."""
@@ -53,7 +60,7 @@ class MapMemory:
     """Of products."""
 
     @classmethod
-    def of(cls, graph: Graph) -> MapMemory:
+    def of(cls, graph: Graph) -> FeatureMapMemory:
         """Return that of a graph whose operations come in their order."""
         maps = _maps(graph)
         last = {
@@ -82,15 +89,15 @@ class MapMemory:
             return (one.elements(group, first) for one in maps)
 
         most = max((sum(elements(moment)) for moment in self.moments), default=0)
-        return MAP_BYTES * most + _SUM_BYTES * max(elements(self.sums), default=0)
+        return FEATURE_BYTES * most + _SUM_BYTES * max(elements(self.sums), default=0)
 
 
 def _maps(graph: Graph) -> Mapping[str, _Map]:
-    """Return all maps of a graph by name."""
+    """Return all feature maps of a graph by name."""
 
     def map_of(tensor: Tensor, axis: int | None) -> _Map:
-        places, features = tensor.shape
-        return _Map(places, features, axis)
+        pixels, features = tensor.shape
+        return _Map(pixels, features, axis)
 
     maps = {tensor.name: map_of(tensor, 0) for tensor in graph.inputs}
     for operation in graph.operations:

@@ -1,4 +1,4 @@
-"""Blocks of maps have all places that their results are made of, and only what they are told."""
+"""Blocks of feature maps have the pixels that their results need, and no others."""
 
 from dataclasses import replace
 
@@ -11,25 +11,25 @@ from onewafer.graph import (
     Add,
     Attention,
     Convolution,
+    GlobalAveragePool,
     Linear,
     MaxPool,
-    MeanRows,
     Relu,
-    ScaleMaps,
+    ScaleFeatureMaps,
     Window,
     count_flop,
     verify_graph,
 )
-from onewafer.perf.wafer.map_blocks import (
+from onewafer.perf.wafer.feature_map_blocks import (
     WHOLE,
     Exchange,
     Gathering,
     Halo,
     can_be_cut,
     cut,
-    map_shapes,
+    feature_map_shapes,
 )
-from tests.perf.map_models import block, graph_of, small_network, tensor, window
+from tests.perf.feature_map_models import block, graph_of, small_network, tensor, window
 
 WINDOWS = st.builds(
     Window,
@@ -50,11 +50,11 @@ GRIDS = st.tuples(st.integers(1, 6), st.integers(1, 6))
 
 
 def convolution(w):
-    result = tensor("y", w.num_result_places, 4)
+    result = tensor("y", w.num_result_pixels, 4)
     return graph_of(
         Convolution(result, "x", "w", w),
         parameters=(tensor("w", w.num_taps, 4, 3),),
-        inputs=(tensor("x", w.num_places, 3),),
+        inputs=(tensor("x", w.num_pixels, 3),),
     )
 
 
@@ -62,7 +62,7 @@ def test_a_convolution_on_blocks_by_hand():
     blocks = cut(block(8, 4), (2, 4))
     halo, first, *_ = blocks.graph.operations
 
-    assert blocks.graph.inputs[0].shape == (2 * 4, 4)  # 8 / 4 lines of 8 / 2 places
+    assert blocks.graph.inputs[0].shape == (2 * 4, 4)  # 8 / 4 lines of 8 / 2 pixels
     assert blocks.messages == {"first.with_halo": Exchange(Halo(2, 4, 1, 1), Halo(4, 6, 1, 1))}
     assert halo.result.shape == (4 * 6, 4)
     assert first.window == Window(4, 6, 3, 3)
@@ -99,8 +99,8 @@ def test_halos_may_come_from_several_blocks():
 
 def test_means_are_gathered_and_gates_keep_their_rows():
     graph = graph_of(
-        MeanRows(tensor("mean", 1, 4), "x", 64),
-        ScaleMaps(tensor("gated", 64, 4), "x", "mean", 64),
+        GlobalAveragePool(tensor("mean", 1, 4), "x", 64),
+        ScaleFeatureMaps(tensor("gated", 64, 4), "x", "mean", 64),
         Convolution(tensor("c", 64, 4), "gated", "w", window(8)),
         parameters=(tensor("w", 9, 4, 4),),
         inputs=(tensor("x", 64, 4),),
@@ -113,7 +113,7 @@ def test_means_are_gathered_and_gates_keep_their_rows():
     assert (gate.rows, gate.result.shape) == (8, (8, 4))
 
 
-def test_a_product_of_all_places_takes_them_in_the_shape_that_they_have():
+def test_a_product_of_all_pixels_takes_them_in_the_shape_that_they_have():
     flat = Window(1, 16, kernel_width=16)
     graph = graph_of(
         MaxPool(tensor("m", 16, 4), "x", window(8, kernel=2, stride=2)),
@@ -123,7 +123,7 @@ def test_a_product_of_all_places_takes_them_in_the_shape_that_they_have():
     )
     blocks = cut(graph, (2, 2))
 
-    assert map_shapes(graph)["m"] == (4, 4)
+    assert feature_map_shapes(graph)["m"] == (4, 4)
     assert blocks.graph.operations[-1].window == Window(4, 4, 4, 4)
     verify_graph(blocks.graph)
 
@@ -138,23 +138,23 @@ def test_shapes_spread_through_what_works_on_each_place():
         parameters=(tensor("w", 5, 4), tensor("v", 6, 5)),
         inputs=(tensor("x", 12, 4),),
     )
-    shapes = map_shapes(graph)
+    shapes = feature_map_shapes(graph)
 
     assert {shapes[name] for name in ("x", "r", "p", "a")} == {(3, 4)}
     assert {shapes[name] for name in ("m", "q")} == {(1, 2)}
 
 
-def test_maps_that_no_window_sees_are_columns_of_places():
+def test_feature_maps_that_no_window_sees_are_columns_of_pixels():
     graph = graph_of(
         Linear(tensor("p", 12, 5), "x", "w"),
         parameters=(tensor("w", 5, 4),),
         inputs=(tensor("x", 12, 4),),
     )
 
-    assert map_shapes(graph)["p"] == (12, 1)
+    assert feature_map_shapes(graph)["p"] == (12, 1)
 
 
-def test_what_looks_at_all_places_at_once_is_not_cut():
+def test_what_looks_at_all_pixels_at_once_is_not_cut():
     x = (tensor("x", 16, 8),)
     attention = Attention(tensor("a", 16, 8), "x", "x", "x", 2, 2, 1.0, is_causal=False)
     pool = MaxPool(tensor("m", 4, 8), "a", Window(4, 4, 2, 2, 2, 2))
@@ -183,10 +183,10 @@ def test_blocks_of_a_window_are_a_graph_of_their_own(w, grid):
 @given(WINDOWS, GRIDS)
 def test_a_block_is_told_all_that_it_has_not(w, grid):
     assume(min(w.result_height, w.result_width) >= 1)
-    assume(not (w.num_taps == w.num_places and w.num_result_places == 1))
+    assume(not (w.num_taps == w.num_pixels and w.num_result_pixels == 1))
     (message,) = cut(convolution(w), grid).messages.values() or (None,)
     across, down = grid
-    along_y = tap_places(
+    along_y = tap_pixels(
         w.height,
         w.result_height,
         kernel=w.kernel_height,
@@ -194,7 +194,7 @@ def test_a_block_is_told_all_that_it_has_not(w, grid):
         dilation=w.dilation_y,
         margin=w.top,
     )
-    along_x = tap_places(
+    along_x = tap_pixels(
         w.width,
         w.result_width,
         kernel=w.kernel_width,
@@ -217,29 +217,29 @@ def test_usual_windows_are_told_no_more_than_that(size, kernel_and_stride, block
     kernel, stride = kernel_and_stride
     margin = kernel // 2
     w = Window(size, 1, kernel, 1, stride, 1, margin, 0, margin, 0)
-    assume(not (w.num_taps == w.num_places and w.num_result_places == 1))
-    along = tap_places(size, w.result_height, kernel=kernel, stride=stride, margin=margin)
+    assume(not (w.num_taps == w.num_pixels and w.num_result_pixels == 1))
+    along = tap_pixels(size, w.result_height, kernel=kernel, stride=stride, margin=margin)
     messages = cut(convolution(w), (1, blocks)).messages.values()
 
     for message in messages:
         assert (message.y.before, message.y.after) == farthest(*along, blocks)
 
 
-def tap_places(size, results, *, kernel, stride, dilation=1, margin):
-    """Return the size of a map and its places that each place of the result is made of."""
-    places = [
+def tap_pixels(size, results, *, kernel, stride, dilation=1, margin):
+    """Return the size of a feature map and its pixels that each pixel of the result is made of."""
+    pixels = [
         [at for tap in range(kernel) if 0 <= (at := r * stride + tap * dilation - margin) < size]
         for r in range(results)
     ]
-    return size, places
+    return size, pixels
 
 
-def farthest(size, places, blocks):
-    """Return how many places in front of a block and behind it are needed at most."""
-    own, of_block = -(-size // blocks), -(-len(places) // blocks)
+def farthest(size, pixels, blocks):
+    """Return how many pixels in front of a block and behind it are needed at most."""
+    own, of_block = -(-size // blocks), -(-len(pixels) // blocks)
     before = after = 0
     for number in range(blocks):
-        wanted = [at for of_one in places[number * of_block :][:of_block] for at in of_one]
+        wanted = [at for of_one in pixels[number * of_block :][:of_block] for at in of_one]
         if wanted:
             before = max(before, number * own - min(wanted))
             after = max(after, max(wanted) + 1 - (number + 1) * own)

@@ -1,4 +1,4 @@
-"""Operations on maps: a window of taps moves over the places of each, which all PEs have."""
+"""Operations on feature maps: windows of taps over pixels, all of which each PE has."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _WORD = 0xFFFF
 
 
 def window_words(window: Window, samples: int) -> tuple[int, ...]:
-    """Return a window and the number of maps as `kernels/pe.csl` reads them."""
+    """Return a window and the number of feature maps as `kernels/pe.csl` reads them."""
     maps = (samples, window.height, window.width, window.result_height, window.result_width)
     kernel = (window.kernel_height, window.kernel_width, window.stride_y, window.stride_x)
     margins = (window.top & _WORD, window.left & _WORD)
@@ -41,10 +41,11 @@ def window_words(window: Window, samples: int) -> tuple[int, ...]:
 class Convolve(MeshOperation):
     """Multiply the rows at the taps of a window by a weight each, a partial sum.
 
-    `result[p, c] = Σₜ Σₖ input[tap t of p, k] · weight[t, k, c]` over the taps inside the map: the
-    sum starts at +0 and takes taps, and k for each, in ascending order, one rounding a term, as
-    that of `Matmul` does. Columns that pad the last blocks are +0. Of a kernel whose taps are not
-    neighbours in a line of the map, the columns are added one by one, an operation for each.
+    `result[p, c] = Σₜ Σₖ input[tap t of p, k] · weight[t, k, c]` over the taps inside the feature
+    map: the sum starts at +0 and takes taps, and k for each, in ascending order, one rounding a
+    term, as that of `Matmul` does. Columns that pad the last blocks are +0. Of a kernel whose taps
+    are not neighbours in a line of the feature map, the columns are added one by one, an operation
+    for each.
     """
 
     result: Block
@@ -68,8 +69,8 @@ class Convolve(MeshOperation):
 
     @property
     def samples(self) -> int:
-        """Maps."""
-        return self.input.rows // self.window.num_places
+        """Feature maps."""
+        return self.input.rows // self.window.num_pixels
 
     @property
     def part(self) -> Window:
@@ -119,18 +120,18 @@ class Convolve(MeshOperation):
         maps = _maps(memories, self.input, self.window).astype(np.float32)
         weights = memories.view(self.weight, self.window.num_taps, inner, columns)
         weights = weights.astype(np.float32)
-        shape = (*maps.shape[:3], self.window.num_result_places, columns)
+        shape = (*maps.shape[:3], self.window.num_result_pixels, columns)
         sums = np.zeros(shape, np.float32)
         if self.column:
             sums[...] = memories.matrix(self.result).reshape(shape)
         for tap, sources in zip(self.taps, self.part.sources().T, strict=True):
-            (places,) = np.nonzero(sources >= 0)
-            rows, partial = maps[..., sources[places], :], sums[..., places, :]
+            (pixels,) = np.nonzero(sources >= 0)
+            rows, partial = maps[..., sources[pixels], :], sums[..., pixels, :]
             for k in range(inner):
                 column = rows[..., k, np.newaxis]
                 row = weights[:, :, np.newaxis, np.newaxis, tap, k]
                 partial = _accumulate(memories, partial, column, row)
-            sums[..., places, :] = partial
+            sums[..., pixels, :] = partial
         first = memories.at(self.axis)[..., np.newaxis, np.newaxis] * columns
         is_feature = (first + np.arange(columns) < self.features)[..., np.newaxis, :]
         memories.write(self.result, np.where(is_feature, sums, np.float32(0.0)))
@@ -138,8 +139,9 @@ class Convolve(MeshOperation):
     def sizes(self, program: MeshProgram, launch: Launch) -> Mapping[str, int]:
         """Return the sizes that its cost depends on; PEs with padding are through earlier.
 
-        The kernel has `begun` if a place may have a tap in the map: then it goes through the
-        `height` and the `places` that may, `lines` of their taps inside the map and their `steps`.
+        The kernel has `begun` if a pixel may have a tap in the feature map: then it goes through
+        the `height` and the `pixels` that may, `lines` of their taps inside the feature map and
+        their `steps`.
         """
         part, samples = self.part, self.samples
         taps = (part.kernel_height, part.kernel_width)
@@ -162,13 +164,13 @@ class Convolve(MeshOperation):
             "begun": begun,
             "samples": samples * begun,
             "height": samples * height,
-            "places": samples * height * width,
+            "pixels": samples * height * width,
             "lines": samples * int(is_tap.any(axis=3).sum()),
             "steps": samples * int(is_tap.sum()) * self.input.columns,
         }
 
     def conflicts(self, program: MeshProgram, launch: Launch) -> Conflicts:
-        """Count the multiply-adds, one for every place, tap inside the map and row of its weight.
+        """Count the multiply-adds: one for each pixel, tap inside the map and row of its weight.
 
         In f16, the two sources advance differently.
         """
@@ -182,8 +184,8 @@ class Convolve(MeshOperation):
             rows = row_banks(replace(self.weight, offset=first), inner, program.dtype)
             weights[index, [*rows]] = [*rows.values()]
         is_tap = np.tile(self.part.sources() >= 0, (self.samples, 1))
-        places = self.result.offset + np.arange(len(is_tap)) * columns
-        count = (is_tap @ weights)[np.arange(len(is_tap)), bank(places, program.dtype)].sum()
+        pixels = self.result.offset + np.arange(len(is_tap)) * columns
+        count = (is_tap @ weights)[np.arange(len(is_tap)), bank(pixels, program.dtype)].sum()
         return Conflicts(int(count), "fmacs", columns)
 
 
@@ -222,7 +224,7 @@ class _Edges:
 
 
 class _Pool(MeshOperation):
-    """An operation on each feature by itself, in strips of places of a line."""
+    """An operation on each feature by itself, in strips of pixels of a line."""
 
     __slots__ = ()
 
@@ -232,15 +234,15 @@ class _Pool(MeshOperation):
 
     @property
     def samples(self) -> int:
-        """Maps."""
-        return self.input.rows // self.window.num_places
+        """Feature maps."""
+        return self.input.rows // self.window.num_pixels
 
     def sizes(self, program: MeshProgram, launch: Launch) -> Mapping[str, int]:
         """Return the sizes that its cost depends on.
 
-        Of the `taps`, `met` reach a line of the result and `reached` a place; `passes` are these
-        over all maps, `lines` those of the result that they reach, `strip` the places of a line
-        that they reach on average.
+        Of the `taps`, `met` reach a line of the result and `reached` a pixel; `passes` are these
+        over all feature maps, `lines` those of the result that they reach, `strip` the pixels of a
+        line that they reach on average.
         """
         window, samples = self.window, self.samples
         is_tap = self._taps_by_line()
@@ -272,7 +274,7 @@ class _Pool(MeshOperation):
     def conflicts(self, program: MeshProgram, launch: Launch) -> Conflicts:
         """Count the strips that begin in the same banks in the result and in the input.
 
-        Where places are left out, or the result has other elements, they advance differently.
+        Where pixels are left out, or the result has other elements, they advance differently.
         """
         kind = self.dsd_operation(program.dtype)
         if self.window.stride_x > 1 or kind == "fmachs":
@@ -280,15 +282,15 @@ class _Pool(MeshOperation):
         is_tap = self._taps_by_line()
         taps, lines = np.nonzero(is_tap.any(axis=2))
         first = is_tap.argmax(axis=2)[taps, lines]
-        places = lines * self.window.result_width + first
-        sources = self.window.sources()[places, taps]
+        pixels = lines * self.window.result_width + first
+        sources = self.window.sources()[pixels, taps]
         maps = np.arange(self.samples)[:, np.newaxis]
         features = np.arange(self.result.columns)
         begins = [
             block.offset + (maps * size + rows)[..., np.newaxis] * self.result.columns + features
             for block, size, rows in (
-                (self.result, self.window.num_result_places, places),
-                (self.input, self.window.num_places, sources),
+                (self.result, self.window.num_result_pixels, pixels),
+                (self.input, self.window.num_pixels, sources),
             )
         ]
         left, right = (bank(begin, program.dtype) for begin in begins)
@@ -300,17 +302,18 @@ class _Pool(MeshOperation):
         """Return the lower-case name of its DSD operation."""
 
     def _taps_by_line(self) -> NDArray[np.bool_]:
-        """Return which places each tap reaches: `[taps, lines of the result, places]`."""
+        """Return which pixels each tap reaches: `[taps, lines of the result, pixels]`."""
         window = self.window
         is_tap = (window.sources() >= 0).T
         return is_tap.reshape(window.num_taps, window.result_height, window.result_width)
 
 
 @dataclass(frozen=True, slots=True)
-class WeighTaps(_Pool):
+class ConvolveDepthwise(_Pool):
     """Add up each feature by itself over the taps of a window, each times a weight.
 
-    The sum starts at +0 and takes the taps inside the map in ascending order, one rounding a term.
+    The sum starts at +0 and takes the taps inside the feature map in ascending order, one rounding
+    a term.
     """
 
     result: Block
@@ -334,13 +337,13 @@ class WeighTaps(_Pool):
         """Do on NumPy arrays what the kernel does."""
         maps = _maps(memories, self.input, self.window).astype(np.float32)
         weights = memories.matrix(self.weight).astype(np.float32)
-        shape = (*maps.shape[:3], self.window.num_result_places, self.result.columns)
+        shape = (*maps.shape[:3], self.window.num_result_pixels, self.result.columns)
         sums = np.zeros(shape, np.float32)
         for tap, sources in enumerate(self.window.sources().T):
-            (places,) = np.nonzero(sources >= 0)
+            (pixels,) = np.nonzero(sources >= 0)
             row = weights[:, :, np.newaxis, np.newaxis, tap]
-            rows = maps[..., sources[places], :]
-            sums[..., places, :] = _accumulate(memories, sums[..., places, :], rows, row)
+            rows = maps[..., sources[pixels], :]
+            sums[..., pixels, :] = _accumulate(memories, sums[..., pixels, :], rows, row)
         memories.write(self.result, sums)
 
     def dsd_operation(self, dtype: DataType) -> str:
@@ -350,7 +353,7 @@ class WeighTaps(_Pool):
 
 @dataclass(frozen=True, slots=True)
 class MaxPool(_Pool):
-    """Take the largest of each feature over the taps inside the map; exact.
+    """Take the largest of each feature over the taps inside the feature map; exact.
 
     It is NaN if one is NaN, and +0 is above −0.
     """
@@ -372,12 +375,12 @@ class MaxPool(_Pool):
     def execute(self, memories: Memories) -> None:
         """Do on NumPy arrays what the kernel does."""
         maps = _maps(memories, self.input, self.window)
-        shape = (*maps.shape[:3], self.window.num_result_places, self.result.columns)
+        shape = (*maps.shape[:3], self.window.num_result_pixels, self.result.columns)
         largest = np.full(shape, -np.inf, maps.dtype)
         for sources in self.window.sources().T:
-            (places,) = np.nonzero(sources >= 0)
-            rows = maps[..., sources[places], :]
-            largest[..., places, :] = arithmetic.maximum(largest[..., places, :], rows)
+            (pixels,) = np.nonzero(sources >= 0)
+            rows = maps[..., sources[pixels], :]
+            largest[..., pixels, :] = arithmetic.maximum(largest[..., pixels, :], rows)
         memories.write(self.result, largest)
 
     def dsd_operation(self, dtype: DataType) -> str:
@@ -386,7 +389,7 @@ class MaxPool(_Pool):
 
 
 @dataclass(frozen=True, slots=True)
-class MeanRows(MeshOperation):
+class GlobalAveragePool(MeshOperation):
     """Add up the rows of each sample in f32, and multiply by one over their number.
 
     The sum starts at +0 and takes rows in ascending order; each term and the product are rounded
@@ -401,7 +404,7 @@ class MeanRows(MeshOperation):
     @property
     def kind(self) -> Kind:
         """What the state machine knows it as."""
-        return Kind.MEAN_ROWS
+        return Kind.GLOBAL_AVERAGE_POOL
 
     @property
     def samples(self) -> int:
@@ -442,7 +445,7 @@ class MeanRows(MeshOperation):
 
 
 @dataclass(frozen=True, slots=True)
-class ScaleMaps(MeshOperation):
+class ScaleFeatureMaps(MeshOperation):
     """Multiply all rows of each sample by one row, in the program's dtype, rounded once."""
 
     result: Block
@@ -453,7 +456,7 @@ class ScaleMaps(MeshOperation):
     @property
     def kind(self) -> Kind:
         """What the state machine knows it as."""
-        return Kind.SCALE_MAPS
+        return Kind.SCALE_FEATURE_MAPS
 
     @property
     def rows(self) -> int:
@@ -485,9 +488,9 @@ class ScaleMaps(MeshOperation):
 
 
 def _maps(memories: Memories, block: Block, window: Window) -> NDArray[Any]:
-    """Return the rows of a block as `[height, width, samples, places, columns]`."""
-    samples = block.rows // window.num_places
-    return memories.view(block, samples, window.num_places, block.columns)
+    """Return the rows of a block as `[height, width, samples, pixels, columns]`."""
+    samples = block.rows // window.num_pixels
+    return memories.view(block, samples, window.num_pixels, block.columns)
 
 
 def _accumulate(

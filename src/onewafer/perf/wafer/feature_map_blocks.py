@@ -1,14 +1,14 @@
-"""Maps cut into blocks of places, each on a group of PEs that has all of the weights.
+"""Feature maps cut into blocks of pixels, each on a group of PEs that has all of the weights.
 
-In: the graph of a piece whose rows are places of maps, and a grid. Out: the graph of what one group
-computes, and what groups must tell each other.
+In: the graph of a piece whose rows are pixels of feature maps, and a grid. Out: the graph of what
+one group computes, and what groups must tell each other.
 
-A map of h × w places on a grid of gx × gy groups is cut into blocks of ⌈h / gy⌉ × ⌈w / gx⌉ places;
-a group in the middle has no margins and most to do, and it is the one whose graph is made. Its PEs
-share the features as the mesh program does with whole maps. Where a window reaches beyond a block,
-an `Exchange` comes first: the block with what it needs of its neighbours is a tensor of its own,
-which a pool of the same size stands for, so that the mesh program has room for it. Means over all
-places are `Gathering`s: the groups add up their own.
+A feature map of h × w pixels on a grid of gx × gy groups is cut into blocks of ⌈h / gy⌉ × ⌈w / gx⌉
+pixels; a group in the middle has no margins and most to do, and it is the one whose graph is made.
+Its PEs share the features as the mesh program does with whole maps. Where a window reaches beyond a
+block, an `Exchange` comes first: the block with what it needs of its neighbours is a tensor of its
+own, which a pool of the same size stands for, so that the mesh program has room for it. Means over
+all pixels are `Gathering`s: the groups add up their own.
 """
 
 from __future__ import annotations
@@ -21,18 +21,18 @@ from onewafer.graph import (
     Add,
     AddBias,
     Convolution,
-    Depthwise,
+    DepthwiseConvolution,
+    GlobalAveragePool,
     Graph,
     LayerNorm,
     Linear,
     MaxPool,
-    MeanRows,
     Multiply,
     Relu,
     RmsNorm,
     Scale,
+    ScaleFeatureMaps,
     ScaleFeatures,
-    ScaleMaps,
     Softmax,
     Tensor,
     Window,
@@ -47,11 +47,11 @@ if TYPE_CHECKING:
 Grid = tuple[int, int]
 """Groups along x and along y."""
 Shape = tuple[int, int]
-"""Height and width of a map in places."""
+"""Height and width of a feature map in pixels."""
 
 WHOLE: Grid = (1, 1)
 """All PEs of a region are one group."""
-_BY_PLACE = (
+_BY_PIXEL = (
     Activation,
     Add,
     AddBias,
@@ -64,8 +64,8 @@ _BY_PLACE = (
     ScaleFeatures,
     Softmax,
 )
-"""Operations on each place by itself."""
-_WINDOWED = (Convolution, Depthwise, MaxPool)
+"""Operations on each pixel by itself."""
+_WINDOWED = (Convolution, DepthwiseConvolution, MaxPool)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,15 +73,15 @@ class Halo:
     """What the blocks along one axis need of each other."""
 
     own: int
-    """Places of a block."""
+    """Pixels of a block."""
     needed: int
-    """Places of the block with what it is told."""
+    """Pixels of the block with what it is told."""
     before: int = 0
-    """Places that it gets from the blocks in front of it, at most."""
+    """Pixels that it gets from the blocks in front of it, at most."""
     after: int = 0
 
     def from_each(self, count: int) -> tuple[int, ...]:
-        """Return how many of so many places come from the next block, the one after it, ….
+        """Return how many of so many pixels come from the next block, the one after it, ….
 
         >>> Halo(own=2, needed=7, before=3, after=2).from_each(3)
         (2, 1)
@@ -92,7 +92,7 @@ class Halo:
 
 @dataclass(frozen=True, slots=True)
 class Exchange:
-    """Groups tell their neighbours the places at the edges of their blocks."""
+    """Groups tell their neighbours the pixels at the edges of their blocks."""
 
     y: Halo
     x: Halo
@@ -117,8 +117,8 @@ class Blocks:
 
 
 def can_be_cut(graph: Graph) -> bool:
-    """Tell whether places may lie on different groups: no operation needs all of them at once."""
-    known = (*_BY_PLACE, *_WINDOWED, MeanRows, ScaleMaps)
+    """Tell whether pixels may lie on different groups: no operation needs all of them at once."""
+    known = (*_BY_PIXEL, *_WINDOWED, GlobalAveragePool, ScaleFeatureMaps)
     return all(isinstance(operation, known) for operation in graph.operations)
 
 
@@ -127,13 +127,13 @@ def cut(graph: Graph, grid: Grid) -> Blocks:
     return Blocks(graph) if grid == WHOLE else _Cutter(graph, grid).blocks()
 
 
-def map_shapes(graph: Graph) -> Mapping[str, Shape]:
-    """Return the height and width of every map; one that no window sees is a column of places."""
+def feature_map_shapes(graph: Graph) -> Mapping[str, Shape]:
+    """Return the height and width of every feature map; one without a window is a column."""
     shapes: dict[str, Shape] = {}
     for operation in graph.operations:
         if isinstance(operation, _WINDOWED):
             window = operation.window
-            if not _is_of_all_places(window):
+            if not _is_of_all_pixels(window):
                 shapes[operation.input] = (window.height, window.width)
             shapes.setdefault(operation.input, (window.height, window.width))
             shapes[operation.result.name] = (window.result_height, window.result_width)
@@ -143,17 +143,17 @@ def map_shapes(graph: Graph) -> Mapping[str, Shape]:
     return {tensor.name: shapes.get(tensor.name, (tensor.shape[0], 1)) for tensor in tensors}
 
 
-def _is_of_all_places(window: Window) -> bool:
-    """Tell whether all places are taps of the one place of the result, whatever their shape."""
-    return window.num_taps == window.num_places and window.num_result_places == 1
+def _is_of_all_pixels(window: Window) -> bool:
+    """Tell whether all pixels are taps of the one pixel of the result, whatever their shape."""
+    return window.num_taps == window.num_pixels and window.num_result_pixels == 1
 
 
 def _spread(operation: Operation, shapes: dict[str, Shape]) -> bool:
-    """Let what an operation on each place reads and writes have one shape; tell of new ones."""
-    if not isinstance(operation, (*_BY_PLACE, ScaleMaps)):
+    """Let what an operation on each pixel reads and writes have one shape; tell of new ones."""
+    if not isinstance(operation, (*_BY_PIXEL, ScaleFeatureMaps)):
         return False
     operands = activation_operands(operation)
-    alike = operands[:1] if isinstance(operation, ScaleMaps) else operands
+    alike = operands[:1] if isinstance(operation, ScaleFeatureMaps) else operands
     names = (operation.result.name, *alike)
     known = next((shapes[name] for name in names if name in shapes), None)
     unknown = [name for name in names if name not in shapes]
@@ -164,10 +164,10 @@ def _spread(operation: Operation, shapes: dict[str, Shape]) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class _Axis:
-    """A window along one axis of a map that is cut into blocks."""
+    """A window along one axis of a feature map that is cut into blocks."""
 
     size: int
-    """Places of the map."""
+    """Pixels of the map."""
     kernel: int
     stride: int
     dilation: int
@@ -178,12 +178,12 @@ class _Axis:
 
     @property
     def reach(self) -> int:
-        """Places from the first tap of a window to its last one."""
+        """Pixels from the first tap of a window to its last one."""
         return self.dilation * (self.kernel - 1) + 1
 
     @property
     def results(self) -> int:
-        """Places of the result of the whole map."""
+        """Pixels of the result of the whole map."""
         return (self.size + self.before + self.after - self.reach) // self.stride + 1
 
     def halo(self) -> Halo:
@@ -203,7 +203,7 @@ class _Axis:
         return Halo(own, (results - 1) * self.stride + self.reach, before, after)
 
     def is_local(self, halo: Halo) -> bool:
-        """Tell whether a block has all that its places of the result are made of, and no more."""
+        """Tell whether a block has all that its pixels of the result are made of, and no more."""
         if self.blocks == 1:
             return True
         made = (halo.own - self.reach) // self.stride + 1
@@ -216,7 +216,7 @@ class _Cutter:
     def __init__(self, graph: Graph, grid: Grid) -> None:
         self._graph = graph
         self._across, self._down = grid
-        self._shapes = map_shapes(graph)
+        self._shapes = feature_map_shapes(graph)
         self._tensors = {tensor.name: tensor for tensor in graph.tensors}
         self._messages: dict[str, Message] = {}
 
@@ -230,21 +230,21 @@ class _Cutter:
     def _cut(self, operation: Operation) -> Iterator[Operation]:
         result = self._block(operation.result)
         match operation:
-            case Convolution() | Depthwise() | MaxPool():
+            case Convolution() | DepthwiseConvolution() | MaxPool():
                 yield from self._windowed(operation, result)
-            case MeanRows():
+            case GlobalAveragePool():
                 self._messages[result.name] = Gathering()
                 rows = self._block(self._tensors[operation.input]).shape[0]
                 yield replace(operation, result=result, rows=rows)
-            case ScaleMaps():
+            case ScaleFeatureMaps():
                 yield replace(operation, result=result, rows=result.shape[0])
             case _:
                 yield replace(operation, result=result)
 
     def _windowed(
-        self, operation: Convolution | Depthwise | MaxPool, result: Tensor
+        self, operation: Convolution | DepthwiseConvolution | MaxPool, result: Tensor
     ) -> Iterator[Operation]:
-        if _is_of_all_places(operation.window):
+        if _is_of_all_pixels(operation.window):
             height, width = self._shapes[operation.input]
             operation = replace(operation, window=Window(height, width, height, width))
         axes = _axes(operation.window, (self._across, self._down))
@@ -301,7 +301,7 @@ def _axes(window: Window, grid: Grid) -> tuple[_Axis, _Axis]:
 
 
 def _stretch(y: Halo, x: Halo) -> Window:
-    """Return the window of a pool that makes a map of the needed places of one of its own."""
+    """Return the window of a pool that copies the needed pixels into a feature map of their own."""
     (kernel_y, margin_y), (kernel_x, margin_x) = _kernel(y), _kernel(x)
     return Window(
         y.own,
@@ -316,6 +316,6 @@ def _stretch(y: Halo, x: Halo) -> Window:
 
 
 def _kernel(halo: Halo) -> tuple[int, int]:
-    """Return taps and margins: every place that is more needs a tap inside the map."""
+    """Return taps and margins: every pixel that is more needs a tap inside the map."""
     more = halo.needed - halo.own
     return abs(more) + 1, max(0, more)
