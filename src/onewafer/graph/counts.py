@@ -121,7 +121,7 @@ def count_product_flop(graph: Graph, *, cached_tokens: int = 0) -> int:
 
 def _product_flop(graph: Graph, operation: Operation, cached_tokens: int) -> int:
     match operation:
-        case Linear() | Convolution() | Depthwise() | BatchedMatmul():
+        case Linear() | Convolution() | DepthwiseConvolution() | BatchedMatmul():
             return count_flop(graph, operation)
         case Attention():
             rows, query_features = graph.tensor(operation.query).shape

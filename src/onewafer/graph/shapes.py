@@ -118,10 +118,7 @@ def wrong_operand(operation: Operation, tensors: Mapping[str, Tensor]) -> str | 
     """Return what is wrong with the shapes of an operation's operands; None if nothing is."""
     match operation:
         case Linear():
-            weight, features = tensors[operation.weight].shape, tensors[operation.input].shape[-1]
-            if len(weight) != _MATRIX or weight[1] != features:
-                return f"the weight has shape {weight}, must be (out features, {features})"
-            return None
+            return _wrong_linear(operation, tensors)
         case AddBias():
             features = tensors[operation.input].shape[-1]
             return _wrong_vector("bias", tensors[operation.bias], features)
@@ -168,10 +165,7 @@ def wrong_operand(operation: Operation, tensors: Mapping[str, Tensor]) -> str | 
         case BatchedMatmul():
             return _wrong_product(operation, tensors)
         case Gather():
-            rows, wanted = (tensors[n].shape[:-1] for n in (operation.input, operation.indices))
-            if rows != wanted:
-                return f"there are indices for rows {wanted}, and the input has rows {rows}"
-            return None
+            return _wrong_gather(operation, tensors)
         case TopIndices():
             features = tensors[operation.input].shape[-1]
             if not 1 <= operation.count <= features:
@@ -181,6 +175,20 @@ def wrong_operand(operation: Operation, tensors: Mapping[str, Tensor]) -> str | 
             return None
         case _:
             assert_never(operation)
+
+
+def _wrong_linear(operation: Linear, tensors: Mapping[str, Tensor]) -> str | None:
+    weight, features = tensors[operation.weight].shape, tensors[operation.input].shape[-1]
+    if len(weight) != _MATRIX or weight[1] != features:
+        return f"the weight has shape {weight}, must be (out features, {features})"
+    return None
+
+
+def _wrong_gather(operation: Gather, tensors: Mapping[str, Tensor]) -> str | None:
+    rows, wanted = (tensors[name].shape[:-1] for name in (operation.input, operation.indices))
+    if rows != wanted:
+        return f"there are indices for rows {wanted}, and the input has rows {rows}"
+    return None
 
 
 def _not_a_matrix(what: str, tensor: Tensor) -> str | None:

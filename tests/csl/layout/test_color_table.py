@@ -38,8 +38,8 @@ def test_equal_configs_share_one_number(sink):
 def test_the_table_knows_where_a_color_was_configured(sink):
     table = ColorTable(2, 2)
     table.set(1, 0, 3, config(1, 2), span=SECOND, sink=sink)
-    assert table.place(1, 0, 3) == SECOND
-    assert table.place(0, 1, 3) is None
+    assert table.span_at(1, 0, 3) == SECOND
+    assert table.span_at(0, 1, 3) is None
 
 
 def test_a_second_configuration_shows_both_places_and_changes_nothing(sink):

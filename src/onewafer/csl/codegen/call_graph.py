@@ -81,7 +81,7 @@ class _ComponentFinder:
     def visit(self, function: ir.Function) -> int:
         """Return the earliest function of an open group that can be reached."""
         earliest = start = self.begun[function] = len(self.begun)
-        place = len(self.open)
+        first = len(self.open)
         self.open.append(function)
         for callee in self.callees[function]:
             if callee not in self.begun:
@@ -89,7 +89,7 @@ class _ComponentFinder:
             elif callee in self.open:
                 earliest = min(earliest, self.begun[callee])
         if earliest == start:
-            group = self.open[place:]
-            del self.open[place:]
+            group = self.open[first:]
+            del self.open[first:]
             self.found.append(tuple(sorted(group, key=self.position.__getitem__)))
         return earliest

@@ -96,12 +96,12 @@ def _missing(export: Export, instance: ir.InstanceIr, span: Span | None) -> Diag
 
 
 def _find_problem(symbol: ir.ExportedSymbol, export: Export | None) -> Diagnostic | None:
-    place = Annotation(symbol.span) if symbol.span else None
+    annotation = Annotation(symbol.span) if symbol.span else None
     if export is None:
         return Diagnostic(
             "export-undeclared",
             f"`{symbol.name}` is exported, and the layout does not declare it",
-            place,
+            annotation,
             help=f'write `@export_name("{symbol.name}", …);` in the layout block',
         )
     mismatch = _mismatch(symbol.target, export)
@@ -111,7 +111,7 @@ def _find_problem(symbol: ir.ExportedSymbol, export: Export | None) -> Diagnosti
     return Diagnostic(
         "export-mismatch",
         f"`{symbol.name}` is declared as {declared}, and the symbol is {exported}",
-        place,
+        annotation,
         help="give `@export_name` the type of the symbol",
     )
 

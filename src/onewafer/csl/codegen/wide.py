@@ -3,8 +3,8 @@
 In: an expression of a `WideType`, or a comparison or conversion of one. Out: the registers of its
 two words, which need not be neighbours: a word that is zero is the register that is always zero,
 and one that an operation leaves as it is stays where it is. Only the last operation writes to the
-place that a value is wanted in, after its operands have been computed; in the frame of another
-function that place is only for values without calls, whose results might lie there.
+into that a value is wanted in, after its operands have been computed; in the frame of another
+function that into is only for values without calls, whose results might lie there.
 """
 
 from __future__ import annotations
@@ -43,35 +43,35 @@ def evaluate(g: ExpressionGenerator, expression: ir.Expression, dest: Register |
 
 
 def two_words(
-    g: ExpressionGenerator, expression: ir.Expression, place: Register | None = None
+    g: ExpressionGenerator, expression: ir.Expression, into: Register | None = None
 ) -> TwoWords:
-    """Compute a wide integer, perhaps into the pair `place`; return where its words are."""
+    """Compute a wide integer, perhaps into the pair `into`; return where its words are."""
     match expression:
         case ir.Join(low=low, high=high):
             first, second = g.evaluate_all((low, high))
             return first, second
         case ir.Convert(source=ir.WideType(), operand=operand):
-            return two_words(g, operand, place)
+            return two_words(g, operand, into)
         case ir.Convert(source=ScalarType() as source, operand=operand):
-            return _extended(g, source, operand, place)
+            return _extended(g, source, operand, into)
         case ir.Unary() | ir.Binary():
-            return _operation(g, expression, place)
+            return _operation(g, expression, into)
         case _:
             pair = g.evaluate(expression)
             return pair, pair.second
 
 
 def _operation(
-    g: ExpressionGenerator, operation: ir.Unary | ir.Binary, place: Register | None
+    g: ExpressionGenerator, operation: ir.Unary | ir.Binary, into: Register | None
 ) -> TwoWords:
     """Compute an operation; what it takes on the way is free again."""
-    dest = place or g.frame.allocate(2)
+    dest = into or g.frame.allocate(2)
     with g.frame.scope():
         top = g.frame.top
         if isinstance(operation, ir.Unary):
             value = _unary(g, operation, dest)
         else:
-            value = _binary(g, operation, dest, is_fresh=place is None)
+            value = _binary(g, operation, dest, is_fresh=into is None)
         if any(word.function is g.function and word.slot >= top for word in value):
             _deliver(g, value, dest)
             value = dest, dest.second
@@ -79,62 +79,62 @@ def _operation(
 
 
 def _extended(
-    g: ExpressionGenerator, source: ScalarType, operand: ir.Expression, place: Register | None
+    g: ExpressionGenerator, source: ScalarType, operand: ir.Expression, into: Register | None
 ) -> TwoWords:
-    low = g.evaluate(operand, place)
+    low = g.evaluate(operand, into)
     if not source.is_signed:
         return low, ZERO
-    return low, _shifted(g, _RIGHT_SIGNED, low, WORD_BITS - 1, _high(place))
+    return low, _shifted(g, _RIGHT_SIGNED, low, WORD_BITS - 1, _high(into))
 
 
-def _unary(g: ExpressionGenerator, unary: ir.Unary, place: Register) -> TwoWords:
-    low, high = two_words(g, unary.operand, place)
+def _unary(g: ExpressionGenerator, unary: ir.Unary, into: Register) -> TwoWords:
+    low, high = two_words(g, unary.operand, into)
     if unary.opcode is Opcode.NEG:
-        return _difference(g, (ZERO, ZERO), (low, high), place)
-    first = _target(g, place, high)
+        return _difference(g, (ZERO, ZERO), (low, high), into)
+    first = _target(g, into, high)
     g.emit(Opcode.NOT, ScalarType.U32, rd=first, ra=low)
-    second = _target(g, place.second, first)
+    second = _target(g, into.second, first)
     g.emit(Opcode.NOT, ScalarType.U32, rd=second, ra=high)
     return first, second
 
 
 def _binary(
-    g: ExpressionGenerator, binary: ir.Binary, place: Register, *, is_fresh: bool
+    g: ExpressionGenerator, binary: ir.Binary, into: Register, *, is_fresh: bool
 ) -> TwoWords:
     """Compute an operation into a pair; into a fresh one, the first operand may go before it."""
     match binary:
         case ir.Binary(opcode=Opcode.AND, left=left, right=ir.Join() as mask) if _is_known(mask):
-            return _masked(g, two_words(g, left, place), mask, place)
+            return _masked(g, two_words(g, left, into), mask, into)
         case ir.Binary(
             opcode=Opcode.SHR,
             type=ir.WideType.I64,
             left=ir.Binary(opcode=Opcode.SHL, left=value, right=ir.Immediate(word=left)),
             right=ir.Immediate(word=right),
         ) if 0 < left == right < WORD_BITS:
-            return _sign_extended(g, two_words(g, value, place), left, place)
+            return _sign_extended(g, two_words(g, value, into), left, into)
         case ir.Binary(opcode=Opcode.SHL, left=left, right=ir.Immediate(per_pe=None, word=count)):
-            return _shifted_left(g, two_words(g, left, place), count, place)
+            return _shifted_left(g, two_words(g, left, into), count, into)
         case ir.Binary(opcode=Opcode.SHR, left=left, right=ir.Immediate(per_pe=None, word=count)):
             shift = _RIGHT_SIGNED if binary.type.is_signed else _RIGHT
-            return _shifted_right(g, two_words(g, left, place), count, shift, place)
+            return _shifted_right(g, two_words(g, left, into), count, shift, into)
         case _:
-            operands = _operands(g, binary, place if is_fresh else None)
+            operands = _operands(g, binary, into if is_fresh else None)
     match binary.opcode:
         case Opcode.ADD:
-            return _sum(g, *operands, place)
+            return _sum(g, *operands, into)
         case Opcode.SUB:
-            return _difference(g, *operands, place)
+            return _difference(g, *operands, into)
         case Opcode.AND | Opcode.OR | Opcode.XOR:
-            return _bitwise(g, binary.opcode, *operands, place)
+            return _bitwise(g, binary.opcode, *operands, into)
         case _:
             raise InternalError(f"{binary.opcode.name} of wide integers should be a call by now")
 
 
 def _operands(
-    g: ExpressionGenerator, binary: ir.Binary, place: Register | None = None
+    g: ExpressionGenerator, binary: ir.Binary, into: Register | None = None
 ) -> tuple[TwoWords, TwoWords]:
     """Compute both operands, the first perhaps into a pair, so that they are there together."""
-    low, high = two_words(g, binary.left, place)
+    low, high = two_words(g, binary.left, into)
     if walk.has_effect(binary.right):
         low, high = _own(g, low), _own(g, high)
     return (low, high), two_words(g, binary.right)
@@ -152,32 +152,32 @@ def _own(g: ExpressionGenerator, register: Register) -> Register:
 # --- sums and differences ------------------------------------------------------------------------
 
 
-def _sum(g: ExpressionGenerator, left: TwoWords, right: TwoWords, place: Register) -> TwoWords:
-    if left[0] == ZERO or right[0] == place:
+def _sum(g: ExpressionGenerator, left: TwoWords, right: TwoWords, into: Register) -> TwoWords:
+    if left[0] == ZERO or right[0] == into:
         left, right = right, left
     (a_low, a_high), (b_low, b_high) = left, right
     if b_low == ZERO:
-        return a_low, _word(g, Opcode.ADD, a_high, b_high, place.second, a_low)
-    low = _target(g, place, b_low, a_high, b_high)
+        return a_low, _word(g, Opcode.ADD, a_high, b_high, into.second, a_low)
+    low = _target(g, into, b_low, a_high, b_high)
     g.emit(Opcode.ADD, ScalarType.U32, rd=low, ra=a_low, rb=b_low)
     carry = g.frame.allocate()
     g.emit(Opcode.LESS, ScalarType.U32, rd=carry, ra=low, rb=b_low)
-    high = _word(g, Opcode.ADD, a_high, b_high, place.second, low)
-    return low, _word(g, Opcode.ADD, high, carry, place.second, low)
+    high = _word(g, Opcode.ADD, a_high, b_high, into.second, low)
+    return low, _word(g, Opcode.ADD, high, carry, into.second, low)
 
 
 def _difference(
-    g: ExpressionGenerator, left: TwoWords, right: TwoWords, place: Register
+    g: ExpressionGenerator, left: TwoWords, right: TwoWords, into: Register
 ) -> TwoWords:
     (a_low, a_high), (b_low, b_high) = left, right
     if b_low == ZERO:
-        return a_low, _word(g, Opcode.SUB, a_high, b_high, place.second, a_low)
+        return a_low, _word(g, Opcode.SUB, a_high, b_high, into.second, a_low)
     borrow = g.frame.allocate()
     g.emit(Opcode.LESS, ScalarType.U32, rd=borrow, ra=a_low, rb=b_low)
-    low = _target(g, place, a_high, b_high)
+    low = _target(g, into, a_high, b_high)
     g.emit(Opcode.SUB, ScalarType.U32, rd=low, ra=a_low, rb=b_low)
-    high = _word(g, Opcode.SUB, a_high, b_high, place.second, low)
-    return low, _word(g, Opcode.SUB, high, borrow, place.second, low)
+    high = _word(g, Opcode.SUB, a_high, b_high, into.second, low)
+    return low, _word(g, Opcode.SUB, high, borrow, into.second, low)
 
 
 def _word(
@@ -202,24 +202,24 @@ def _word(
 
 
 def _bitwise(
-    g: ExpressionGenerator, opcode: Opcode, left: TwoWords, right: TwoWords, place: Register
+    g: ExpressionGenerator, opcode: Opcode, left: TwoWords, right: TwoWords, into: Register
 ) -> TwoWords:
     (a_low, a_high), (b_low, b_high) = left, right
-    first = _word(g, opcode, a_low, b_low, place, a_high, b_high)
-    return first, _word(g, opcode, a_high, b_high, place.second, first)
+    first = _word(g, opcode, a_low, b_low, into, a_high, b_high)
+    return first, _word(g, opcode, a_high, b_high, into.second, first)
 
 
 def _is_known(value: ir.Join) -> bool:
     return all(isinstance(w, ir.Immediate) and w.per_pe is None for w in (value.low, value.high))
 
 
-def _masked(g: ExpressionGenerator, value: TwoWords, mask: ir.Join, place: Register) -> TwoWords:
+def _masked(g: ExpressionGenerator, value: TwoWords, mask: ir.Join, into: Register) -> TwoWords:
     """Return the bits of a known mask; where these are all bits of a word, it stays."""
     low, high = value
     if not _has_all_bits(mask.low):
-        low = _word(g, Opcode.AND, low, g.evaluate(mask.low), place, high)
+        low = _word(g, Opcode.AND, low, g.evaluate(mask.low), into, high)
     if not _has_all_bits(mask.high):
-        high = _word(g, Opcode.AND, high, g.evaluate(mask.high), place.second, low)
+        high = _word(g, Opcode.AND, high, g.evaluate(mask.high), into.second, low)
     return low, high
 
 
@@ -227,31 +227,29 @@ def _has_all_bits(word: ir.Expression) -> bool:
     return isinstance(word, ir.Immediate) and word.word == _ONES
 
 
-def _sign_extended(
-    g: ExpressionGenerator, value: TwoWords, count: int, place: Register
-) -> TwoWords:
+def _sign_extended(g: ExpressionGenerator, value: TwoWords, count: int, into: Register) -> TwoWords:
     """Return a number of fewer bits than 64, whose upper ones are as its highest."""
     low, high = value
-    moved = _shifted(g, _LEFT, high, count, place.second, low)
-    return low, _shifted(g, _RIGHT_SIGNED, moved, count, place.second, low)
+    moved = _shifted(g, _LEFT, high, count, into.second, low)
+    return low, _shifted(g, _RIGHT_SIGNED, moved, count, into.second, low)
 
 
-def _shifted_left(g: ExpressionGenerator, value: TwoWords, count: int, place: Register) -> TwoWords:
+def _shifted_left(g: ExpressionGenerator, value: TwoWords, count: int, into: Register) -> TwoWords:
     low, high = value
     if count == 0:
         return value
     if count >= NUM_BITS:
         return ZERO, ZERO
     if count >= WORD_BITS:
-        return ZERO, _shifted(g, _LEFT, low, count - WORD_BITS, place.second)
+        return ZERO, _shifted(g, _LEFT, low, count - WORD_BITS, into.second)
     upper = _shifted(g, _LEFT, high, count, None)
     crossing = _shifted(g, _RIGHT, low, WORD_BITS - count, None)
-    first = _shifted(g, _LEFT, low, count, place)
-    return first, _word(g, Opcode.OR, upper, crossing, place.second, first)
+    first = _shifted(g, _LEFT, low, count, into)
+    return first, _word(g, Opcode.OR, upper, crossing, into.second, first)
 
 
 def _shifted_right(
-    g: ExpressionGenerator, value: TwoWords, count: int, shift: Shift, place: Register
+    g: ExpressionGenerator, value: TwoWords, count: int, shift: Shift, into: Register
 ) -> TwoWords:
     """Shift right; `shift` says whether zeros or the sign come in."""
     low, high = value
@@ -260,14 +258,14 @@ def _shifted_right(
     if count >= WORD_BITS:
         first = ZERO
         if shift is _RIGHT_SIGNED or count < NUM_BITS:
-            first = _shifted(g, shift, high, min(count - WORD_BITS, WORD_BITS - 1), place)
+            first = _shifted(g, shift, high, min(count - WORD_BITS, WORD_BITS - 1), into)
         if shift is _RIGHT:
             return first, ZERO
-        return first, _shifted(g, shift, high, WORD_BITS - 1, place.second, first)
+        return first, _shifted(g, shift, high, WORD_BITS - 1, into.second, first)
     lower = _shifted(g, _RIGHT, low, count, None)
     crossing = _shifted(g, _LEFT, high, WORD_BITS - count, None)
-    second = _shifted(g, shift, high, count, place.second)
-    return _word(g, Opcode.OR, lower, crossing, place, second), second
+    second = _shifted(g, shift, high, count, into.second)
+    return _word(g, Opcode.OR, lower, crossing, into, second), second
 
 
 def _shifted(
@@ -349,11 +347,11 @@ def narrowed(
     return dest
 
 
-# --- places --------------------------------------------------------------------------------------
+# --- words ---------------------------------------------------------------------------------------
 
 
-def _high(place: Register | None) -> Register | None:
-    return None if place is None else place.second
+def _high(into: Register | None) -> Register | None:
+    return None if into is None else into.second
 
 
 def _target(g: ExpressionGenerator, wanted: Register | None, *still_read: Register) -> Register:
@@ -371,6 +369,6 @@ def _deliver(g: ExpressionGenerator, value: TwoWords, dest: Register) -> None:
         g.move(high, dest.second, 1)
         g.move(low, dest, 1)
         return
-    for source, place in ((low, dest), (high, dest.second)):
-        if source != place:
-            g.move(source, place, 1)
+    for source, into in ((low, dest), (high, dest.second)):
+        if source != into:
+            g.move(source, into, 1)

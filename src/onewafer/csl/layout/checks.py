@@ -43,7 +43,7 @@ def check_routes(table: ColorTable, sink: DiagnosticSink) -> None:
     if not configs:
         return
     routes = table.routes
-    places = table.places
+    spans = table.spans
     rx_of_config = _lookup([_union(config, is_rx=True) for config in configs])
     tx_of_config = _lookup([_union(config, is_rx=False) for config in configs])
     is_merging = _lookup([_merges(config) for config in configs])
@@ -62,7 +62,7 @@ def check_routes(table: ColorTable, sink: DiagnosticSink) -> None:
             starts_torn_down[config].astype(bool),
             (is_swapped[config] | is_swapped[routes[:, :, color ^ 1]]).astype(bool),
         )
-        findings = _Findings(table, plane, places[:, :, color], config, sink)
+        findings = _Findings(table, plane, spans[:, :, color], config, sink)
         findings.report_two_drivers(is_merging[config].astype(bool))
         for direction in _LINKS:
             findings.report_leaving(direction, plane.leaving(direction))
@@ -163,7 +163,7 @@ class _Findings:
 
     table: ColorTable
     plane: _ColorPlane
-    places: NDArray[np.int32]
+    spans: NDArray[np.int32]
     config: NDArray[np.int16]
     sink: DiagnosticSink
 
@@ -204,13 +204,13 @@ class _Findings:
         side = direction.opposite.name
         for group in self._groups(broken):
             neighbour = _step(group, direction)
-            place = self.table.place(*neighbour, self.color)
+            span = self.table.span_at(*neighbour, self.color)
             self._report(
                 group,
                 "route-not-accepted",
                 f"color {self.color} goes {direction.name} from {_pes(group)} to PE {neighbour}, "
                 f"which does not receive it from {side}",
-                other=Annotation(place, f"PE {neighbour} is configured here") if place else None,
+                other=Annotation(span, f"PE {neighbour} is configured here") if span else None,
                 note=_NEVER_TAKEN,
                 help_text=f"add `.rx = .{{ {side} }}` to the color at PE {neighbour}, or leave "
                 f"{direction.name} out of `.tx` here",
@@ -233,7 +233,7 @@ class _Findings:
         """Group the broken PEs by statement."""
         cells = np.flatnonzero(broken)
         _, first, sizes = np.unique(
-            self.places.ravel()[cells], return_index=True, return_counts=True
+            self.spans.ravel()[cells], return_index=True, return_counts=True
         )
         groups: list[_Group] = []
         for index in np.argsort(first):
@@ -253,12 +253,12 @@ class _Findings:
         other: Annotation | None = None,
         note: str = "",
     ) -> None:
-        place = self.table.place(group.x, group.y, self.color)
+        span = self.table.span_at(group.x, group.y, self.color)
         self.sink.report(
             Diagnostic(
                 code,
                 message,
-                Annotation(place) if place else None,
+                Annotation(span) if span else None,
                 (other,) if other else (),
                 (note,) if note else (),
                 help_text,

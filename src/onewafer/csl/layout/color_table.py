@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 _Value = TypeVar("_Value")
 
 _MAX_CONFIGS = np.iinfo(np.int16).max
-_NO_PLACE = -1
+_NO_SPAN = -1
 
 
 class ColorTable:
@@ -35,9 +35,9 @@ class ColorTable:
         self.height = height
         num_cells = width * height * NUM_COLORS
         self._configs = array("h", [NO_ROUTE]) * num_cells
-        self._places = array("i", [_NO_PLACE]) * num_cells
+        self._spans = array("i", [_NO_SPAN]) * num_cells
         self._config_interner: _Interner[ColorConfig] = _Interner()
-        self._place_interner: _Interner[Span] = _Interner()
+        self._span_interner: _Interner[Span] = _Interner()
 
     def set(
         self,
@@ -66,7 +66,7 @@ class ColorTable:
             sink.report(_too_many(span))
             return
         self._configs[cell] = config_index
-        self._places[cell] = self._place_interner.index_of(span)
+        self._spans[cell] = self._span_interner.index_of(span)
 
     def config_at(self, x: int, y: int, color: int) -> ColorConfig | None:
         """Return the configuration of `color` at PE (x, y); None: it has none."""
@@ -84,14 +84,14 @@ class ColorTable:
         return tuple(self._config_interner.values)
 
     @property
-    def places(self) -> NDArray[np.int32]:
+    def spans(self) -> NDArray[np.int32]:
         """`[height, width, 24]` → number of the statement that configured it; −1: none."""
-        return np.array(self._places, dtype=np.int32).reshape(self.height, self.width, NUM_COLORS)
+        return np.array(self._spans, dtype=np.int32).reshape(self.height, self.width, NUM_COLORS)
 
-    def place(self, x: int, y: int, color: int) -> Span | None:
+    def span_at(self, x: int, y: int, color: int) -> Span | None:
         """Return where `color` was configured at PE (x, y); None if it was not."""
-        index = self._places[(y * self.width + x) * NUM_COLORS + color]
-        return None if index == _NO_PLACE else self._place_interner.values[index]
+        index = self._spans[(y * self.width + x) * NUM_COLORS + color]
+        return None if index == _NO_SPAN else self._span_interner.values[index]
 
     def _outside(self, x: int, y: int, color: int, span: Span) -> Diagnostic:
         return Diagnostic(
@@ -104,7 +104,7 @@ class ColorTable:
         )
 
     def _duplicate(self, x: int, y: int, color: int, span: Span) -> Diagnostic:
-        earlier = self.place(x, y, color)
+        earlier = self.span_at(x, y, color)
         secondary = (Annotation(earlier, "first configured here"),) if earlier else ()
         return Diagnostic(
             "duplicate-color-config",

@@ -45,13 +45,13 @@ class Context:
         self.modules: list[Module] = []
         """All that have been made so far, in this order."""
         self.has_read_program = False
-        """Whether a value may depend on more than params: a PE's place, the colors of queues."""
+        """Whether values may depend on coordinates of a PE or colors of queues, besides params."""
         self._num_modules = 0
 
     def report(self, fault: Fault) -> None:
-        """Hand a fault to the sink with the places that led here."""
+        """Hand a fault to the sink with the locations that led here."""
         for span, label in self.chain:
-            fault.add_place(span, label)
+            fault.add_location(span, label)
         fault.report(self.session.sink)
 
     def how_to_bind(self, module: Module, name: str) -> str:
@@ -151,15 +151,15 @@ class Context:
         that a program can change.
         """
         is_library = module.code.is_library
-        place = self.chain[0][0] if is_library and self.chain else span
+        where = self.chain[0][0] if is_library and self.chain else span
         earlier = self._exported.get(symbol)
-        self._exported[symbol] = place
+        self._exported[symbol] = where
         if earlier is not None:
             advice = 'give one of them another: `linkname("name")`, which may be a param'
             fail(
                 "duplicate-declaration",
                 f"two exported variables have the symbol `{symbol}`",
-                place,
+                where,
                 secondary=(Annotation(earlier, "exported here, too"),),
                 help=f"give the imports of `{module.path}` different params"
                 if is_library

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 from onewafer.csl.sema import types as t
 from onewafer.csl.sema.faults import fail
-from onewafer.csl.sema.in_memory import address_of_place, moved, struct_at
+from onewafer.csl.sema.in_memory import moved, pointer_to, struct_at
 from onewafer.csl.sema.values import (
     FunctionValue,
     Struct,
@@ -121,8 +121,8 @@ def _exported_as(module: Module, declaration: Shared) -> tuple[Module, Shared]:
         f"{len(found)} declarations of the program are exported as `{symbol}`",
         span,
         secondary=tuple(
-            Annotation(place, "exported here")
-            for place in dict.fromkeys(other.name_span for _, other in found)
+            Annotation(name_span, "exported here")
+            for name_span in dict.fromkeys(other.name_span for _, other in found)
         ),
         help="give each a symbol of its own with `linkname(…)`, and import its module once",
     )
@@ -134,7 +134,7 @@ def _refuse_missing(module: Module, declaration: Shared, what: str) -> NoReturn:
     private = [pair[1] for pair in _known_as(module, symbol) if pair[1] is not declaration]
     late = _late_imports(module)
     shown = {other.name_span: "this one is without `export`" for other in private}
-    shown.update((place, "imported here, and known from here on only") for place in late)
+    shown.update((name_span, "imported here, and known from here on only") for name_span in late)
     if late and not private:
         advice = f"import the module that exports it above the use of the {what}"
     else:
@@ -147,7 +147,7 @@ def _refuse_missing(module: Module, declaration: Shared, what: str) -> NoReturn:
         "unresolved-extern",
         f"no module of the program exports a {what} `{symbol}`",
         declaration.name_span,
-        secondary=tuple(Annotation(place, label) for place, label in shown.items()),
+        secondary=tuple(Annotation(name_span, label) for name_span, label in shown.items()),
         help=advice,
     )
 
@@ -207,11 +207,11 @@ def _retyped(value: Value, type_: t.Type, span: Span) -> Value | None:
     if not _is_alike(type_of(value), type_):
         return None
     match value, type_:
-        case Struct(place=place), t.StructType() if place is not None:
-            assert isinstance(place.type, t.PointerType)
-            return struct_at(moved(place, 0, type_, is_const=place.type.is_const), span)
+        case Struct(address=address), t.StructType() if address is not None:
+            assert isinstance(address.type, t.PointerType)
+            return struct_at(moved(address, 0, type_, is_const=address.type.is_const), span)
         case Variable(name, _, _, declared, is_const), _:
-            at = address_of_place(value)
+            at = pointer_to(value)
             return Variable(name, type_, Undefined(), declared, is_const, at=at)
         case _:
             return None

@@ -1,8 +1,8 @@
 """How analysis stops at a mistake of the user: one exception, turned into one diagnostic.
 
-A `Fault` unwinds to the nearest place that can go on (the next statement of a run-time function,
+A `Fault` unwinds to the nearest point that can go on (the next statement of a run-time function,
 the next statement of a top-level comptime block, the next global). On the way up, calls and
-imports add the places that led there. A fault without a diagnostic has been reported before: its
+imports add the locations that led there. A fault without a diagnostic has been reported before: its
 cause is a poisoned name.
 """
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from onewafer.diagnostics import DiagnosticSink, Span
 
 MAX_CHAIN = 8
-"""Places that a diagnostic shows at most; the innermost ones matter."""
+"""The most locations that a diagnostic shows; the innermost ones matter."""
 
 
 class Fault(Exception):  # noqa: N818 - a mistake of the input, not of the program
@@ -27,8 +27,8 @@ class Fault(Exception):  # noqa: N818 - a mistake of the input, not of the progr
         super().__init__()
         self.diagnostic = diagnostic
 
-    def add_place(self, span: Span, label: str) -> None:
-        """Show one more place that led to the mistake."""
+    def add_location(self, span: Span, label: str) -> None:
+        """Show one more location that led to the mistake."""
         if self.diagnostic is not None and len(self.diagnostic.secondary) < MAX_CHAIN:
             annotation = Annotation(span, label)
             if annotation not in self.diagnostic.secondary:

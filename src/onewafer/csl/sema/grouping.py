@@ -229,15 +229,15 @@ class Recorder:
         return group
 
 
-def _called_from(places: Sequence[tuple[Span, str]], effect: Effect) -> Effect:
-    """Return an effect whose faults show these places, innermost first, as a plain call's would."""
+def _called_from(locations: Sequence[tuple[Span, str]], effect: Effect) -> Effect:
+    """Return the effect with these locations in its faults, innermost first, as in a plain call."""
 
     def carry_out(row: Row) -> None:
         try:
             effect(row)
         except Fault as fault:
-            for span, label in places:
-                fault.add_place(span, label)
+            for span, label in locations:
+                fault.add_location(span, label)
             raise
 
     return carry_out

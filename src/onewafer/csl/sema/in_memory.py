@@ -16,12 +16,12 @@ if TYPE_CHECKING:
 
 def address_of_variable(variable: Variable) -> Pointer:
     """Return `&variable` of one whose address the linker knows."""
-    address = address_of_place(variable)
+    address = pointer_to(variable)
     assert isinstance(address, Pointer)
     return address
 
 
-def address_of_place(variable: Variable) -> Pointer | Runtime:
+def pointer_to(variable: Variable) -> Pointer | Runtime:
     """Return `&variable`."""
     if variable.at is None:
         return Pointer(t.PointerType(variable.type, variable.is_const), variable)
@@ -29,11 +29,11 @@ def address_of_place(variable: Variable) -> Pointer | Runtime:
 
 
 def moved(
-    place: Pointer | Runtime, offset: int, type_: t.Type, *, is_const: bool
+    address: Pointer | Runtime, offset: int, type_: t.Type, *, is_const: bool
 ) -> Pointer | Runtime:
-    """Return the address of a part `offset` bytes into a place."""
+    """Return the address of a part `offset` bytes behind an address."""
     pointer = t.PointerType(type_, is_const)
-    match place:
+    match address:
         case Pointer(_, variable, start):
             return Pointer(pointer, variable, start + offset)
         case Runtime(_, base):
@@ -44,28 +44,28 @@ def moved(
 
 def address_of_field(base: Struct, index: int, span: Span) -> Pointer | Runtime:
     """Return the address of a field of a struct in memory."""
-    place, type_ = base.place, base.type
-    if place is None or not isinstance(type_, t.StructType):
+    address, type_ = base.address, base.type
+    if address is None or not isinstance(type_, t.StructType):
         fail(
             "not-assignable",
             "only variables and their elements have an address",
             span,
             help="put the value into a `var` first",
         )
-    assert isinstance(place.type, t.PointerType)
-    offset, is_const = t.field_offset(type_, index), place.type.is_const
-    return moved(place, offset, type_.fields[index], is_const=is_const)
+    assert isinstance(address.type, t.PointerType)
+    offset, is_const = t.field_offset(type_, index), address.type.is_const
+    return moved(address, offset, type_.fields[index], is_const=is_const)
 
 
-def struct_at(place: Pointer | Runtime, span: Span) -> Struct:
+def struct_at(address: Pointer | Runtime, span: Span) -> Struct:
     """Return the struct that lies at an address: its fields are variables, or known."""
     known: Value = Undefined()
-    if isinstance(place, Pointer):
-        whole = place.variable
+    if isinstance(address, Pointer):
+        whole = address.variable
         # The DSDs in a variable, as in one of a DSD itself, stay of the kind that they are first.
         if whole.is_const or isinstance(whole.type, t.StructType):
-            known = known_part(place)
-    return _struct_at(place, 0, place.type, known, span)
+            known = known_part(address)
+    return _struct_at(address, 0, address.type, known, span)
 
 
 def whole(variable: Variable, span: Span) -> Struct | Variable:
@@ -76,22 +76,22 @@ def whole(variable: Variable, span: Span) -> Struct | Variable:
 
 
 def constant(value: Value, span: Span) -> Value:
-    """Return the value of an expression that is no place: nothing is assigned to parts of it."""
+    """Return the value of an expression that is no lvalue: nothing is assigned to parts of it."""
     match value:
-        case Struct(_, _, t.StructType() as type_, Pointer() | Runtime() as place):
-            return struct_at(moved(place, 0, type_, is_const=True), span)
+        case Struct(_, _, t.StructType() as type_, Pointer() | Runtime() as address):
+            return struct_at(moved(address, 0, type_, is_const=True), span)
         case _:
             return value
 
 
 def _struct_at(
-    place: Pointer | Runtime, offset: int, pointer: t.Type, known: Value, span: Span
+    address: Pointer | Runtime, offset: int, pointer: t.Type, known: Value, span: Span
 ) -> Struct:
-    """Return the struct `offset` bytes into a place, whose address has the type `pointer`."""
+    """Return the struct `offset` bytes behind an address of the type `pointer`."""
     assert isinstance(pointer, t.PointerType)
     type_, is_const = pointer.pointee, pointer.is_const
     assert isinstance(type_, t.StructType)
-    is_fixed = isinstance(place, Pointer) and place.variable.is_const
+    is_fixed = isinstance(address, Pointer) and address.variable.is_const
     given = known.fields if isinstance(known, Struct) else (Undefined(),) * len(type_.fields)
     fields: list[Value] = []
     for index, (label, field, value) in enumerate(
@@ -100,13 +100,13 @@ def _struct_at(
         start = offset + t.field_offset(type_, index)
         if isinstance(field, t.StructType):
             part = t.PointerType(field, is_const)
-            fields.append(_struct_at(place, start, part, value, span))
+            fields.append(_struct_at(address, start, part, value, span))
         elif is_fixed and not isinstance(value, Undefined):
             fields.append(value)
         else:
-            variable = Variable(label, field, value, span, is_const, at=place, offset=start)
+            variable = Variable(label, field, value, span, is_const, at=address, offset=start)
             fields.append(variable)
-    whole = moved(place, offset, type_, is_const=is_const)
+    whole = moved(address, offset, type_, is_const=is_const)
     return Struct(type_.names, tuple(fields), type_, whole)
 
 

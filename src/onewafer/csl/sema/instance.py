@@ -101,7 +101,7 @@ class Colors:
 class ControlTables:
     """Where the control tasks of input queues are counted from."""
 
-    place: Span | None = None
+    span: Span | None = None
     """Where the program asks for a table of control tasks."""
     stride: int = 1
     """Entries between the control tasks of a table id and those of the next one."""
@@ -254,7 +254,7 @@ class InstanceContext(Context):
     def __init__(self, session: Session) -> None:
         super().__init__(session)
         self.decisions = Decisions()
-        self.place = (Scalar(t.U16, 0), Scalar(t.U16, 0))
+        self.coordinates = (Scalar(t.U16, 0), Scalar(t.U16, 0))
         """Where the PE is in the rectangle."""
         self.globals: list[ir.Global] = []
         self.functions: list[ir.Function] = []
@@ -365,7 +365,7 @@ class InstanceContext(Context):
         match value:
             case Variable():
                 self.storage(value).is_exported = True
-            case Struct(place=Pointer(_, variable)):
+            case Struct(address=Pointer(_, variable)):
                 self.storage(variable).is_exported = True
             case _:
                 pass

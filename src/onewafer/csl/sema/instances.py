@@ -203,7 +203,7 @@ class _Analysis:
             self.instance.chain = ((tile.span, label),)
         self._plain_params = _with_numbers(tile.params, iter(pe.row))
         self.params = self._taint(self._plain_params, ())
-        self.instance.place = (self._coordinate(-2, "x"), self._coordinate(-1, "y"))
+        self.instance.coordinates = (self._coordinate(-2, "x"), self._coordinate(-1, "y"))
         self.tasks: list[ir.TaskBinding] = []
         self.exports: list[ir.ExportedSymbol] = []
         self.fifos: list[ir.Fifo] = []
@@ -277,7 +277,7 @@ class _Analysis:
         try:
             yield
         except Fault as fault:
-            fault.add_place(span, "required here")
+            fault.add_location(span, "required here")
             self.instance.report(fault)
 
     def _check_all(self, module: Module) -> None:

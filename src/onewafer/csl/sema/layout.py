@@ -204,7 +204,7 @@ class LayoutContext(Context):
         """Fail unless a color has a filter at a PE whose program names it."""
         config = self.table.config_at(x, y, color)
         if config is None or config.filter is None:
-            place = self.table.place(x, y, color)
+            place = self.table.span_at(x, y, color)
             fail(
                 "missing-filter",
                 f"color {color} has no filter at PE ({x}, {y})",
@@ -215,7 +215,7 @@ class LayoutContext(Context):
 
     def set_stream(self, x: int, y: int, color: int, config: ColorConfig, span: Span) -> None:
         """Connect one color of one router with the host."""
-        own = self.table.place(x, y, color)
+        own = self.table.span_at(x, y, color)
         if own is None:
             self.set_color_config(x, y, color, config, span)
             return

@@ -6,7 +6,7 @@ from dataclasses import fields
 from functools import cached_property
 from typing import TYPE_CHECKING, Final
 
-from onewafer.csl.sema import conversions, externs, halves, places
+from onewafer.csl.sema import conversions, externs, halves, rules
 from onewafer.csl.sema import types as t
 from onewafer.csl.sema.closures import Frame, Scope, compile_expression, compile_type
 from onewafer.csl.sema.faults import Fault, fail
@@ -219,14 +219,14 @@ class Module:
             case ast.Variable():
                 return self._variable(declaration)
 
-    def read_place(self, name: str, span: Span) -> Value:
+    def read_lvalue(self, name: str, span: Span) -> Value:
         """Return what a top-level name stands for where an address in it is taken."""
-        early = self.early_place(name)
+        early = self.early_lvalue(name)
         if early is None or not isinstance(early.type, t.StructType | t.ArrayType):
             return self.read(name, span)
         return whole(early, span)
 
-    def early_place(self, name: str) -> Variable | None:
+    def early_lvalue(self, name: str) -> Variable | None:
         """Return the variable of a name whose value is being found, and needs its address.
 
         None: the value has been found, or its type does not stand in front of it.
@@ -239,11 +239,11 @@ class Module:
             return None
         variable = self._early.get(name)
         if variable is None:
-            type_, place = self.evaluate_type(node), declaration.name_span
+            type_, span = self.evaluate_type(node), declaration.name_span
             if not t.can_vary(type_, self.session.half):
                 return None
             symbol = self.qualify(name) if declaration.is_const else self.symbol(declaration)
-            variable = Variable(symbol, type_, Undefined(), place, declaration.is_const)
+            variable = Variable(symbol, type_, Undefined(), span, declaration.is_const)
             if declaration.is_const:
                 variable.section = self._section(declaration)
             self._early[name] = variable
@@ -325,17 +325,17 @@ class Module:
                 "type-mismatch",
                 f"a variable cannot be of type `{type_}`, which has no size at run time",
                 declaration.name_span,
-                help=places.how_to_vary(type_),
+                help=rules.how_to_vary(type_),
             )
         is_exported = declaration.storage is ast.Storage.EXPORT
         symbol = self.symbol(declaration)
         if is_exported:
-            places.check_width_for_host(type_, declaration.name_span)
+            rules.check_width_for_host(type_, declaration.name_span)
             self.context.note_exported(self, symbol, declaration.name_span)
         alignment = None
         if declaration.alignment is not None:
             value = self.evaluate(declaration.alignment)
-            alignment = places.alignment(value, declaration.alignment.span)
+            alignment = rules.alignment(value, declaration.alignment.span)
         made = Variable(
             symbol,
             type_,
@@ -363,9 +363,9 @@ class Module:
                 type_, self.session.half
             )
             if declaration is None or not is_data:
-                places.no_place(span)
-            place = declaration.name_span
-            variable = Variable(self.qualify(name), type_, value, place, is_const=True)
+                rules.no_address(span)
+            name_span = declaration.name_span
+            variable = Variable(self.qualify(name), type_, value, name_span, is_const=True)
             if isinstance(declaration, ast.Variable):
                 variable.section = self._section(declaration)
             self._variables[name] = variable
@@ -385,7 +385,7 @@ class Module:
         evaluate = self.code.expressions.get(node)
         if evaluate is None:
             evaluate = self.code.expressions[node] = compile_type(node, Scope())
-        return places.expect_type(evaluate(Frame(self, 0)), node.span)
+        return rules.expect_type(evaluate(Frame(self, 0)), node.span)
 
     def function_type(self, declaration: ast.Function) -> t.FunctionType:
         """Return the type of a function; parameters whose type depends on others are `anytype`."""

@@ -134,14 +134,14 @@ class Undefined:
 class Struct:
     """A struct, or (names None) a tuple. Fields may be `Runtime` in run-time code.
 
-    One in memory has a place, and a `Variable` for each field that is not known.
+    One in memory has an address, and a `Variable` for each field that is not known.
     """
 
     names: tuple[str, ...] | None
     fields: tuple[Value, ...]
     type: t.StructType | t.PackedType | None = None
     """None: it is anonymous, and no variable; its type follows from the fields."""
-    place: Pointer | Runtime | None = None
+    address: Pointer | Runtime | None = None
     """The address of a struct in memory; None: it is a value only."""
 
     def with_fields(self, fields: tuple[Value, ...]) -> Struct:
@@ -216,7 +216,7 @@ class Variable:
     is_local: bool = False
     """Declared in a function, or made for one."""
     at: Pointer | Runtime | None = None
-    """Where it lies if it is part of a struct; None: it has a place of its own."""
+    """Where it lies if it is part of a struct; None: it lies on its own."""
     offset: int = 0
     """Bytes from there."""
 

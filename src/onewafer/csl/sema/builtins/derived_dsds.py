@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from onewafer.csl import ir
-from onewafer.csl.sema import conversions, places
+from onewafer.csl.sema import conversions, rules
 from onewafer.csl.sema import types as t
 from onewafer.csl.sema.builtins.descriptors import (
     element_of,
@@ -16,7 +16,7 @@ from onewafer.csl.sema.builtins.descriptors import (
 )
 from onewafer.csl.sema.builtins.registry import comptime_builtin, runtime_builtin
 from onewafer.csl.sema.faults import fail
-from onewafer.csl.sema.in_memory import address_of_place, address_of_variable
+from onewafer.csl.sema.in_memory import address_of_variable, pointer_to
 from onewafer.csl.sema.values import (
     Dsd,
     Runtime,
@@ -81,7 +81,7 @@ def known_base_addr(site: Site, _module: Module, args: Sequence[Value]) -> Value
             not_comptime(base, span)
         base = address_of_variable(base)
     element_of(base, span)
-    pointer = places.expect_pointer(base, span)
+    pointer = rules.expect_pointer(base, span)
     _known(site, args)
     _expect_dsd(dsd, site, _MEMORY)
     assert isinstance(dsd, Dsd)
@@ -95,7 +95,7 @@ def set_dsd_base_addr(site: Site, a: Analyzer, args: Sequence[Value]) -> Value:
     base = args[1]
     if isinstance(base, Variable):
         is_pointer = isinstance(base.type, t.PointerType)
-        base = a.load_variable(base, span) if is_pointer else address_of_place(base)
+        base = a.load_variable(base, span) if is_pointer else pointer_to(base)
     element_of(base, span)
     return _update(a, ir.DsdUpdate.BASE, dsd, a.expression(base, span), site)
 
@@ -140,7 +140,7 @@ def set_dsd_stride(site: Site, a: Analyzer, args: Sequence[Value]) -> Value:
 
 
 def _size_argument(site: Site, args: Sequence[Value]) -> int:
-    type_ = places.expect_type(args[2], site.argument_spans[2])
+    type_ = rules.expect_type(args[2], site.argument_spans[2])
     if t.scalar_type(type_) is None or t.num_bytes(type_) not in _ELEMENT_BYTES:
         fail(
             "type-mismatch",

@@ -7,7 +7,7 @@ from math import prod
 from typing import TYPE_CHECKING
 
 from onewafer.csl import ir
-from onewafer.csl.sema import conversions, places
+from onewafer.csl.sema import conversions, rules
 from onewafer.csl.sema import types as t
 from onewafer.csl.sema.builtins.layout import color_number
 from onewafer.csl.sema.builtins.registry import comptime_builtin, runtime_builtin
@@ -69,7 +69,7 @@ _ONE = Scalar(t.COMPTIME_INT, 1)
 
 
 def _read(site: Site, instance: InstanceContext, args: Sequence[Value]) -> _Fields:
-    kind = places.expect_type(args[0], site.argument_spans[0])
+    kind = rules.expect_type(args[0], site.argument_spans[0])
     span = site.argument_spans[1]
     match kind:
         case t.MEM1D_DSD:
@@ -140,7 +140,7 @@ def _access(fields: Mapping[str, Value], what: str, span: Span) -> Mapping[str, 
             "tensor-access",
             f"`.{twice[0]}` of {what} is given twice: by `.tensor_access`, and beside it",
             span,
-            help=f"leave out one of the two, or use `{places.CHANGING_BUILTINS[twice[0]]}`",
+            help=f"leave out one of the two, or use `{rules.CHANGING_BUILTINS[twice[0]]}`",
         )
     return read_fields(access, "`.tensor_access`", span, known=ACCESS_FIELDS)
 
@@ -432,7 +432,7 @@ def get_dsd(site: Site, module: Module, args: Sequence[Value]) -> Value:
         warn_of_stride(instance, stride, span)
     base = None
     if fields.base is not None:
-        pointer = places.expect_pointer(fields.base, span)
+        pointer = rules.expect_pointer(fields.base, span)
         skip = conversions.forced_integer(fields.offset, span, "offset of a DSD")
         offset = pointer.offset + skip * t.num_bytes(fields.element)
         base = Pointer(pointer.type, pointer.variable, offset, pointer.reach)

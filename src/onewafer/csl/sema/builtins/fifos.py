@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from onewafer.csl import ir
-from onewafer.csl.sema import places
+from onewafer.csl.sema import rules
 from onewafer.csl.sema import types as t
 from onewafer.csl.sema.builtins.descriptors import is_packed, program_of
 from onewafer.csl.sema.builtins.registers import hold_fifo
@@ -46,7 +46,7 @@ def allocate_fifo(site: Site, module: Module, args: Sequence[Value]) -> Value:
     context = program_of(site, module)
     array, span = args[0], site.argument_spans[0]
     if isinstance(array, Pointer):
-        array = places.pointed_at(array, span)
+        array = rules.pointed_at(array, span)
     type_ = array.type if isinstance(array, Variable) else None
     if not isinstance(array, Variable) or not isinstance(type_, t.ArrayType):
         fail(

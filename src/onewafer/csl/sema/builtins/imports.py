@@ -7,7 +7,7 @@ import re
 from math import prod
 from typing import TYPE_CHECKING, Final, NoReturn, cast
 
-from onewafer.csl.sema import conversions, places
+from onewafer.csl.sema import conversions, rules
 from onewafer.csl.sema import types as t
 from onewafer.csl.sema.builtins.registry import comptime_builtin
 from onewafer.csl.sema.builtins.values import color_of, text
@@ -29,7 +29,7 @@ Json = None | bool | int | float | str | list["Json"] | dict[str, "Json"]
 @comptime_builtin("import_comptime_value", 2)
 def import_comptime_value(site: Site, module: Module, args: Sequence[Value]) -> Value:
     """Return what a JSON file holds, as a value of a type."""
-    type_ = places.expect_type(args[0], site.argument_spans[0])
+    type_ = rules.expect_type(args[0], site.argument_spans[0])
     path = text(args[1], site.argument_spans[1], "the path")
     session, key = module.session, (path, module.path)
     if key not in session.json_values:
@@ -139,11 +139,11 @@ class _Reader:
 
     def _union(self, found: dict[str, Json], type_: t.StructType, where: str) -> Struct:
         """Return a union, of which an object names the active variant."""
-        names, place = type_.names or (), f" at `{where}`" if where else ""
+        names, part = type_.names or (), f" at `{where}`" if where else ""
         if len(found) != 1:
             fail(
                 "type-mismatch",
-                f"what `{self.path}` holds{place} is no `{type_}`: "
+                f"what `{self.path}` holds{part} is no `{type_}`: "
                 f"it has {len(found)} fields, a union one",
                 self.span,
             )
@@ -162,10 +162,10 @@ class _Reader:
         """Fail because an object has not just the fields of a struct."""
         lacks = f"lacks {_listed(missing)}" if missing else ""
         has = f"has {_listed(extra)}, which the type has not" if extra else ""
-        place = f" at `{where}`" if where else ""
+        part = f" at `{where}`" if where else ""
         fail(
             "missing-field" if missing else "unknown-field",
-            f"what `{self.path}` holds{place} is no `{type_}`: "
+            f"what `{self.path}` holds{part} is no `{type_}`: "
             f"it {' and '.join(filter(None, (lacks, has)))}",
             self.span,
         )
@@ -205,10 +205,10 @@ class _Reader:
         return entries
 
     def _wrong(self, type_: t.Type, where: str) -> NoReturn:
-        place = f" at `{where}`" if where else ""
+        part = f" at `{where}`" if where else ""
         fail(
             "type-mismatch",
-            f"what `{self.path}` holds{place} is no `{type_}`",
+            f"what `{self.path}` holds{part} is no `{type_}`",
             self.span,
             help="lists are arrays, objects structs with the same fields; `null` is nothing",
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from onewafer.csl.sema import conversions, halves, places
+from onewafer.csl.sema import conversions, halves, rules
 from onewafer.csl.sema import types as t
 from onewafer.csl.sema.builtins.registry import Where, comptime_builtin
 from onewafer.csl.sema.faults import fail
@@ -139,7 +139,7 @@ def export_name(site: Site, module: Module, args: Sequence[Value]) -> Value:
             site.span,
             secondary=(Annotation(layout.export_spans[name.value], "exported here first"),),
         )
-    type_ = places.expect_type(args[1], site.argument_spans[1])
+    type_ = rules.expect_type(args[1], site.argument_spans[1])
     layout.exports[name.value] = _export(name.value, type_, site, args, module.session.half)
     layout.export_spans[name.value] = site.span
     return VOID_VALUE

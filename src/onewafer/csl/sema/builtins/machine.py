@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from onewafer.arch import DataTaskKey
 from onewafer.csl import ir
-from onewafer.csl.sema import conversions, halves, places
+from onewafer.csl.sema import conversions, halves, rules
 from onewafer.csl.sema import types as t
 from onewafer.csl.sema.builtins.registry import comptime_builtin, runtime_builtin
 from onewafer.csl.sema.builtins.values import (
@@ -50,7 +50,7 @@ if TYPE_CHECKING:
 @runtime_builtin("as", 2)
 def as_(site: Site, a: Analyzer, args: Sequence[Value]) -> Value:
     """Convert a run-time number."""
-    type_, value = places.expect_type(args[0], site.argument_spans[0]), args[1]
+    type_, value = rules.expect_type(args[0], site.argument_spans[0]), args[1]
     source = type_of(value)
     if source == type_:
         return value
@@ -68,7 +68,7 @@ def as_(site: Site, a: Analyzer, args: Sequence[Value]) -> Value:
 @runtime_builtin("bitcast", 2)
 def bitcast(site: Site, a: Analyzer, args: Sequence[Value]) -> Value:
     """Reinterpret the bits of a run-time value."""
-    type_, value = places.expect_type(args[0], site.argument_spans[0]), args[1]
+    type_, value = rules.expect_type(args[0], site.argument_spans[0]), args[1]
     source, span = type_of(value), site.span
     if isinstance(type_, t.PointerType) and not isinstance(source, t.PointerType):
         if not a.module.code.is_library:
@@ -133,7 +133,7 @@ def range_(site: Site, a: Analyzer, args: Sequence[Value]) -> Value:
 @runtime_builtin("constants", 2)
 def constants(site: Site, a: Analyzer, args: Sequence[Value]) -> Value:
     """Return an array filled with a value that run time knows."""
-    type_ = places.expect_type(args[0], site.argument_spans[0])
+    type_ = rules.expect_type(args[0], site.argument_spans[0])
     span = site.argument_spans[1]
     if not isinstance(type_, t.ArrayType):
         return a.coerce(args[1], type_, span)
@@ -298,7 +298,7 @@ def place_in_rectangle(site: Site, module: Module, args: Sequence[Value]) -> Val
     if not isinstance(context, InstanceContext):
         return VOID_VALUE
     context.has_read_program = True
-    return context.place[axis]
+    return context.coordinates[axis]
 
 
 @runtime_builtin("has_data_task", 1, is_internal=True)

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from onewafer.arch import DataTaskKey
-from onewafer.csl.sema import conversions, places
+from onewafer.csl.sema import conversions, rules
 from onewafer.csl.sema import types as t
 from onewafer.csl.sema.builtins.layout import color_number
 from onewafer.csl.sema.builtins.registry import Where, comptime_builtin
@@ -248,8 +248,8 @@ def initialize_queue(site: Site, module: Module, args: Sequence[Value]) -> Value
         )
     fields = _queue_config(site, args, is_required=machine.queues_need_initialization)
     if "ctrl_table_id" in fields:
-        table, place = fields["ctrl_table_id"], site.argument_spans[1]
-        _set_table(instance, table, number if is_input else None, place)
+        table, where = fields["ctrl_table_id"], site.argument_spans[1]
+        _set_table(instance, table, number if is_input else None, where)
     if "color" in fields:
         color = color_number(fields["color"], site.argument_spans[1])
         check_reserved_color(module.session, color, site.argument_spans[1])
@@ -349,9 +349,9 @@ def export_symbol(site: Site, module: Module, args: Sequence[Value]) -> Value:
                     site.span,
                     help='write `@export_symbol(symbol, "name");`',
                 )
-    if isinstance(target, Struct) and isinstance(target.place, Pointer):
-        places.check_width_for_host(type_of(target), site.argument_spans[0])
-        target = target.place
+    if isinstance(target, Struct) and isinstance(target.address, Pointer):
+        rules.check_width_for_host(type_of(target), site.argument_spans[0])
+        target = target.address
     if isinstance(target, Scalar) and t.scalar_type(target.type) is not None:
         target = _constant(site, module, target, name)
     if not isinstance(target, FunctionValue | Variable | Pointer):
@@ -364,7 +364,7 @@ def export_symbol(site: Site, module: Module, args: Sequence[Value]) -> Value:
             "`const n: u16 = …;`",
         )
     if isinstance(target, Variable):
-        places.check_width_for_host(target.type, site.argument_spans[0])
+        rules.check_width_for_host(target.type, site.argument_spans[0])
     if name in instance.exports:
         fail(
             "duplicate-declaration",

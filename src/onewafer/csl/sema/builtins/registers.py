@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from onewafer.csl import ir
-from onewafer.csl.sema import places
+from onewafer.csl.sema import rules
 from onewafer.csl.sema import types as t
 from onewafer.csl.sema.builtins.completion import read_completion
 from onewafer.csl.sema.builtins.registry import Where, comptime_builtin, runtime_builtin
@@ -323,7 +323,7 @@ def _kept_ids(a: Analyzer, dsr: Dsr, settings: Value, span: Span) -> Value:
             name = f"{dsr.type} {dsr.index} {'.'.join(path)}"
             variable = Variable(name, t.U16, Scalar(t.U16, 0), span, is_const=False)
             a.instance.dsrs.loaded_ids[key] = variable
-        address = a.instance.address(places.address_of_variable(variable))
+        address = a.instance.address(rules.address_of_variable(variable))
         a.emit(ir.Store(ScalarType.U16, address, 0, value.expression, span))
         ids = with_id(ids, path, Runtime(value.type, ir.Load(ScalarType.U16, address)))
     return ids

@@ -124,15 +124,15 @@ def set_control_task_table(site: Site, module: Module, args: Sequence[Value]) ->
     """Keep control tasks in a table of their own, as the simulated machine does anyway."""
     instance = instance_of(module)
     _check_table_exists(site, module.session)
-    if instance.control_tables.place is not None:
+    if instance.control_tables.span is not None:
         fail(
             "duplicate-handler",
             "the table of control tasks is set twice",
             site.span,
-            secondary=(Annotation(instance.control_tables.place, "set here first"),),
+            secondary=(Annotation(instance.control_tables.span, "set here first"),),
             help="leave one of them out",
         )
-    instance.control_tables.place = site.span
+    instance.control_tables.span = site.span
     if args:
         span = site.argument_spans[0]
         known = ("instructions", "stride")

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from onewafer.csl import ir
-from onewafer.csl.sema import places
+from onewafer.csl.sema import rules
 from onewafer.csl.sema import types as t
 from onewafer.csl.sema.builtins.registry import comptime_builtin, runtime_builtin
 from onewafer.csl.sema.faults import fail
@@ -86,7 +86,7 @@ def _number(instance: InstanceContext, name: str) -> int:
 @runtime_builtin("get_symbol_value", 2)
 def get_symbol_value(site: Site, a: Analyzer, args: Sequence[Value]) -> Value:
     """Return the value of the exported variable that has a number; all of them are of one type."""
-    wanted = places.expect_type(args[0], site.argument_spans[0])
+    wanted = rules.expect_type(args[0], site.argument_spans[0])
     found = [
         (name, target)
         for name, (target, _) in a.instance.exports.items()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from onewafer.csl.sema import conversions, places
+from onewafer.csl.sema import conversions, rules
 from onewafer.csl.sema import types as t
 from onewafer.csl.sema.builtins.registry import MANY, comptime_builtin
 from onewafer.csl.sema.faults import fail
@@ -161,7 +161,7 @@ def get_ut_id(site: Site, module: Module, args: Sequence[Value]) -> Value:
 @comptime_builtin("get_dsr", 2)
 def get_dsr(site: Site, module: Module, args: Sequence[Value]) -> Value:
     """Return a data structure register."""
-    kind = places.expect_type(args[0], site.argument_spans[0])
+    kind = rules.expect_type(args[0], site.argument_spans[0])
     if kind not in t.DSRS:
         fail(
             "type-mismatch",
@@ -220,14 +220,14 @@ def int_of(value: Value, span: Span) -> Scalar:
 @comptime_builtin("as", 2)
 def as_(site: Site, _module: Module, args: Sequence[Value]) -> Value:
     """Convert a number."""
-    type_ = places.expect_type(args[0], site.argument_spans[0])
+    type_ = rules.expect_type(args[0], site.argument_spans[0])
     return conversions.convert(type_, args[1], site.span)
 
 
 @comptime_builtin("bitcast", 2)
 def bitcast(site: Site, _module: Module, args: Sequence[Value]) -> Value:
     """Reinterpret the bits of a number."""
-    type_ = places.expect_type(args[0], site.argument_spans[0])
+    type_ = rules.expect_type(args[0], site.argument_spans[0])
     value = args[1]
     if isinstance(value, Struct) and isinstance(value.type, t.PackedType):
         fail(
@@ -252,14 +252,14 @@ def bitcast(site: Site, _module: Module, args: Sequence[Value]) -> Value:
 def ptrcast(site: Site, _module: Module, args: Sequence[Value]) -> Value:
     """Change the type of a pointer."""
     type_ = pointer_type(args[0], site.argument_spans[0])
-    pointer = places.expect_pointer(args[1], site.argument_spans[1])
+    pointer = rules.expect_pointer(args[1], site.argument_spans[1])
     check_pointees(pointer.type, type_, site.span)
     return Pointer(type_, pointer.variable, pointer.offset, pointer.reach)
 
 
 def pointer_type(value: Value, span: Span) -> t.PointerType:
     """Return a pointer type, or fail."""
-    type_ = places.expect_type(value, span)
+    type_ = rules.expect_type(value, span)
     if not isinstance(type_, t.PointerType):
         fail("type-mismatch", f"`@ptrcast` makes pointers, not `{type_}`", span)
     return type_
@@ -284,14 +284,14 @@ def check_pointees(source: t.PointerType, target: t.PointerType, span: Span) -> 
 @comptime_builtin("zeros", 1)
 def zeros(site: Site, _module: Module, args: Sequence[Value]) -> Value:
     """Return the zero value of a type."""
-    type_ = places.expect_type(args[0], site.argument_spans[0])
+    type_ = rules.expect_type(args[0], site.argument_spans[0])
     return conversions.zero(type_, site.span)
 
 
 @comptime_builtin("constants", 2)
 def constants(site: Site, _module: Module, args: Sequence[Value]) -> Value:
     """Return an array filled with one value."""
-    type_ = places.expect_type(args[0], site.argument_spans[0])
+    type_ = rules.expect_type(args[0], site.argument_spans[0])
     if not isinstance(type_, t.ArrayType):
         return conversions.coerce(args[1], type_, site.argument_spans[1])
     element = conversions.coerce(args[1], type_.element, site.argument_spans[1])
@@ -320,7 +320,7 @@ def range_(site: Site, _module: Module, args: Sequence[Value]) -> Value:
 
 def range_bounds(site: Site, args: Sequence[Value]) -> tuple[t.Type, Value, Value, Value]:
     """Return element type, start, stop and step of a `@range`, not coerced."""
-    type_ = places.expect_type(args[0], site.argument_spans[0])
+    type_ = rules.expect_type(args[0], site.argument_spans[0])
     if not t.is_integer(type_):
         fail("type-mismatch", f"a range is over integers, not over `{type_}`", site.span)
     zero, one = Scalar(t.COMPTIME_INT, 0), Scalar(t.COMPTIME_INT, 1)
@@ -372,7 +372,7 @@ def type_of_(_site: Site, _module: Module, args: Sequence[Value]) -> Value:
 def is_same_type(site: Site, _module: Module, args: Sequence[Value]) -> Value:
     """Tell whether two types are the same."""
     left, right = (
-        places.expect_type(value, span)
+        rules.expect_type(value, span)
         for value, span in zip(args, site.argument_spans, strict=True)
     )
     return boolean(left == right)
@@ -417,7 +417,7 @@ def dimensions(site: Site, _module: Module, args: Sequence[Value]) -> Value:
 
 
 def _array(value: Value, span: Span) -> t.ArrayType:
-    type_ = places.expect_type(value, span)
+    type_ = rules.expect_type(value, span)
     if not isinstance(type_, t.ArrayType):
         fail("type-mismatch", f"an array type is expected, this is `{type_}`", span)
     return type_
@@ -440,7 +440,7 @@ def has_field(site: Site, _module: Module, args: Sequence[Value]) -> Value:
 def field(site: Site, _module: Module, args: Sequence[Value]) -> Value:
     """Return a field by name."""
     name = text(args[1], site.argument_spans[1], "the name")
-    return places.member(args[0], name, site.span)
+    return rules.member(args[0], name, site.span)
 
 
 @comptime_builtin("concat_structs", 2)
@@ -583,7 +583,7 @@ def comptime_print(site: Site, module: Module, args: Sequence[Value]) -> Value:
 @comptime_builtin("kind_of_type", 1, is_internal=True)
 def kind_of_type(site: Site, _module: Module, args: Sequence[Value]) -> Value:
     """Return in a word what a type is."""
-    match places.expect_type(args[0], site.argument_spans[0]):
+    match rules.expect_type(args[0], site.argument_spans[0]):
         case t.IntegerType() as type_:
             return Text("signed" if type_.is_signed else "unsigned")
         case t.FloatType():
@@ -600,7 +600,7 @@ def kind_of_type(site: Site, _module: Module, args: Sequence[Value]) -> Value:
 def bits_of_type(site: Site, _module: Module, args: Sequence[Value]) -> Value:
     """Return the bits of a value of a type."""
     span = site.argument_spans[0]
-    return Scalar(t.COMPTIME_INT, _num_bits(places.expect_type(args[0], span), span))
+    return Scalar(t.COMPTIME_INT, _num_bits(rules.expect_type(args[0], span), span))
 
 
 def _num_bits(type_: t.Type, span: Span) -> int:
@@ -620,5 +620,5 @@ def _num_bits(type_: t.Type, span: Span) -> int:
 @comptime_builtin("alignment_of_type", 1, is_internal=True)
 def alignment_of_type(site: Site, _module: Module, args: Sequence[Value]) -> Value:
     """Return the alignment of a variable of a type, in bytes."""
-    type_ = places.expect_type(args[0], site.argument_spans[0])
+    type_ = rules.expect_type(args[0], site.argument_spans[0])
     return Scalar(t.COMPTIME_INT, t.alignment(type_))

@@ -366,10 +366,12 @@ def _shift(
     shift = index_value(a, index, site.argument_spans[-1])
     flags = iter(takes_index)
     dest, src0, src1 = (
-        ir.Vector(_with_index(operand.dsd, shift, is_fabric=place == 0 and _is_fabric(values[0])))
+        ir.Vector(
+            _with_index(operand.dsd, shift, is_fabric=position == 0 and _is_fabric(values[0]))
+        )
         if operand is not None and next(flags) and isinstance(operand, ir.Vector)
         else operand
-        for place, operand in enumerate(operands)
+        for position, operand in enumerate(operands)
     )
     assert dest is not None
     return dest, src0, src1

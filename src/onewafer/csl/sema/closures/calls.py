@@ -7,7 +7,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, NoReturn
 
-from onewafer.csl.sema import conversions, places
+from onewafer.csl.sema import conversions, rules
 from onewafer.csl.sema import types as t
 from onewafer.csl.sema.builtins.registry import Site, Where, find_builtin
 from onewafer.csl.sema.closures.expressions import compile_expression, compile_operand, compile_type
@@ -87,7 +87,7 @@ def call_function(function: FunctionValue, arguments: Sequence[Value], span: Spa
     if session.effects != effects:
         code.is_pure = False
     elif key is not None and (module.memo_key is module or is_plain(result)):
-        # The call may have been the first to read the place of the PE: the key is another now.
+        # The call may be the first that read the coordinates of the PE, which changes the key.
         key = (declaration, module.memo_key, *map(key_of, arguments))
         session.memo[key] = (result, (module, tuple(arguments)))
     return result
@@ -111,7 +111,7 @@ def result_type(function: FunctionValue, arguments: Sequence[Value], span: Span)
     module, declaration = function.module, function.declaration
     code = _code_of(function)
     frame = _enter(module, code, declaration, arguments, span)
-    return places.expect_type(code.result_type(frame), declaration.result.span)
+    return rules.expect_type(code.result_type(frame), declaration.result.span)
 
 
 def _code_of(function: FunctionValue) -> FunctionCode:
@@ -161,14 +161,14 @@ def _run(
         if session.depth > session.max_depth:
             session.stop_nesting(span)
         frame = _enter(module, code, declaration, arguments, span)
-        result_type = places.expect_type(code.result_type(frame), declaration.result.span)
+        result_type = rules.expect_type(code.result_type(frame), declaration.result.span)
         with nullcontext() if session.recorder is None else session.recorder.calling(span, label):
             if result_type is t.TYPE:
                 return _make_type(frame, code, declaration, span)
             signal = code.body(frame)
         return _result(frame, signal, result_type, declaration)
     except Fault as fault:
-        fault.add_place(span, label)
+        fault.add_location(span, label)
         raise
     except RecursionError:  # whatever the calls stand in: the innermost that has room to say it
         session.stop_nesting(span)
@@ -188,7 +188,7 @@ def _enter(
     for index, (argument, type_) in enumerate(zip(arguments, code.parameter_types, strict=True)):
         value = argument
         if type_ is not None:
-            expected = places.expect_type(type_(frame), span)
+            expected = rules.expect_type(type_(frame), span)
             what = f"the argument `{declaration.parameters[index].name}`"
             value = conversions.coerce(argument, expected, span, what)
         frame.slots[index] = value

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from onewafer.csl.sema import conversions, operations, places
+from onewafer.csl.sema import conversions, operations, rules
 from onewafer.csl.sema import types as t
 from onewafer.csl.sema.access import expand, split_access
 from onewafer.csl.sema.closures import calls
@@ -70,7 +70,7 @@ def compile_expression(node: ast.Expression, scope: Scope) -> Evaluate:
             return _compile_member(node, scope)
         case ast.Dereference(base=base, span=span):
             pointer = compile_expression(base, scope)
-            return lambda f: places.known_at(pointer(f), span)
+            return lambda f: rules.known_at(pointer(f), span)
         case ast.Index():
             return _compile_index(node, scope)
         case ast.IfExpression():
@@ -81,7 +81,7 @@ def compile_expression(node: ast.Expression, scope: Scope) -> Evaluate:
             return calls.compile_block_expression(node, scope)
         case ast.StructLiteral(fields=fields):
             names = tuple(field.name for field in fields)
-            places.check_distinct(fields)
+            rules.check_distinct(fields)
             values = [compile_expression(field.value, scope) for field in fields]
             return lambda f: Struct(names, tuple([value(f) for value in values]))
         case ast.TupleLiteral(elements=elements):
@@ -119,13 +119,13 @@ def compile_type(node: ast.Expression, scope: Scope) -> Evaluate:
     def check(frame: Frame) -> Value:
         value = evaluate(frame)
         if type(value) is not TypeValue:
-            places.expect_type(value, span)
+            rules.expect_type(value, span)
         return value
 
     return check
 
 
-# --- names and places ----------------------------------------------------------------------------
+# --- names and lvalues ----------------------------------------------------------------------------
 
 
 def _compile_name(node: ast.Name, scope: Scope) -> Evaluate:
@@ -155,24 +155,24 @@ def _compile_global(node: ast.Name) -> Evaluate:
     return read
 
 
-def compile_operand(node: ast.Expression, scope: Scope, *, is_place: bool = False) -> Evaluate:
+def compile_operand(node: ast.Expression, scope: Scope, *, is_lvalue: bool = False) -> Evaluate:
     """Return a closure like `compile_expression`'s that gives a run-time variable as itself.
 
-    Of a place only the address is taken.
+    For an lvalue, only the address is taken.
     """
     match node:
         case ast.Name(name=name, span=span) if scope.find(name) is None:
-            if is_place:
-                return lambda f: f.module.read_place(name, span)
+            if is_lvalue:
+                return lambda f: f.module.read_lvalue(name, span)
             return lambda f: f.module.read(name, span)
         case ast.Member(base=base, name=name, span=span):
-            evaluate = compile_operand(base, scope, is_place=is_place)
-            return lambda f: places.member(evaluate(f), name, span)
+            evaluate = compile_operand(base, scope, is_lvalue=is_lvalue)
+            return lambda f: rules.member(evaluate(f), name, span)
         case ast.Dereference(base=base, span=span):
             pointer = compile_expression(base, scope)
-            return lambda f: places.pointed_at(pointer(f), span)
+            return lambda f: rules.pointed_at(pointer(f), span)
         case ast.Index():
-            return _compile_index_operand(node, scope, is_place=is_place)
+            return _compile_index_operand(node, scope, is_lvalue=is_lvalue)
         case ast.Name(name=name):
             slot = scope.find(name)
             assert slot is not None
@@ -190,43 +190,43 @@ def compile_operand(node: ast.Expression, scope: Scope, *, is_place: bool = Fals
 
 
 def compile_address(node: ast.Expression, scope: Scope) -> Evaluate:
-    """Return a closure that gives the `Pointer` to a place, or a function as itself."""
+    """Return a closure that gives the `Pointer` to an lvalue, or a function as itself."""
     match node:
         case ast.Name(name=name, span=span):
             if scope.find(name) is not None:
-                return lambda _: places.no_comptime_address(name, span)
-            return lambda f: places.address_of_global(f.module, name, span)
+                return lambda _: rules.no_comptime_address(name, span)
+            return lambda f: rules.address_of_global(f.module, name, span)
         case ast.Member(base=base, name=name, span=span):
             return _compile_member_address(base, name, span, scope)
         case ast.Dereference(base=base, span=span):
             evaluate = compile_expression(base, scope)
-            return lambda f: places.dereferenced(evaluate(f), span)
+            return lambda f: rules.dereferenced(evaluate(f), span)
         case ast.Index(base=base, indices=indices, span=span):
             pointer = compile_base(base, scope)
             values = [compile_expression(index, scope) for index in indices]
-            return lambda f: places.element_pointer(pointer(f), [v(f) for v in values], span)
+            return lambda f: rules.element_pointer(pointer(f), [v(f) for v in values], span)
         case _:
             span = node.span
-            return lambda _: places.no_place(span)
+            return lambda _: rules.no_address(span)
 
 
 def _compile_member_address(base: ast.Expression, name: str, span: Span, scope: Scope) -> Evaluate:
-    container = compile_operand(base, scope, is_place=True)
+    container = compile_operand(base, scope, is_lvalue=True)
     whole = compile_address(base, scope)
 
     def address(frame: Frame) -> Value:
         value = container(frame)
         is_packed = isinstance(type_of(value), t.PackedType)
-        if type(value) is Struct and value.place is None and not is_packed:
-            # A known struct, which gets a place.
-            value = places.pointed_at(whole(frame), span)
-        return places.address_of_member(value, name, span)
+        if type(value) is Struct and value.address is None and not is_packed:
+            # A known struct, which gets an address.
+            value = rules.pointed_at(whole(frame), span)
+        return rules.address_of_member(value, name, span)
 
     return address
 
 
-def _compile_index_operand(node: ast.Index, scope: Scope, *, is_place: bool) -> Evaluate:
-    container = compile_operand(node.base, scope, is_place=is_place)
+def _compile_index_operand(node: ast.Index, scope: Scope, *, is_lvalue: bool) -> Evaluate:
+    container = compile_operand(node.base, scope, is_lvalue=is_lvalue)
     indices = [compile_expression(index, scope) for index in node.indices]
     span = node.span
 
@@ -234,9 +234,9 @@ def _compile_index_operand(node: ast.Index, scope: Scope, *, is_place: bool) -> 
         base = container(frame)
         values = [index(frame) for index in indices]
         if type(base) is Variable and isinstance(base.type, t.ArrayType):
-            pointer = places.element_pointer(address_of_variable(base), values, span)
-            return places.pointed_at(pointer, span)
-        return places.element(base, values, span)
+            pointer = rules.element_pointer(address_of_variable(base), values, span)
+            return rules.pointed_at(pointer, span)
+        return rules.element(base, values, span)
 
     return read
 
@@ -247,18 +247,18 @@ def compile_base(node: ast.Expression, scope: Scope) -> Evaluate:
         case ast.Name(name=name, span=span) if scope.find(name) is None:
 
             def read(frame: Frame) -> Value:
-                value = frame.module.read_place(name, span)
+                value = frame.module.read_lvalue(name, span)
                 if type(value) is Pointer:
                     return value
-                return places.address_of_global(frame.module, name, span)
+                return rules.address_of_global(frame.module, name, span)
 
             return read
         case ast.Member(base=base, name=name, span=span):
-            evaluate = compile_operand(base, scope, is_place=True)
+            evaluate = compile_operand(base, scope, is_lvalue=True)
             address = _compile_member_address(base, name, span, scope)
 
             def base_of_member(frame: Frame) -> Value:
-                value = places.member(evaluate(frame), name, span)
+                value = rules.member(evaluate(frame), name, span)
                 return value if isinstance(value, Pointer) else address(frame)
 
             return base_of_member
@@ -280,7 +280,7 @@ def _compile_member(node: ast.Member, scope: Scope) -> Evaluate:
                 not_comptime(field, span)
             if type(field) is not Undefined:
                 return field
-        value = places.member(base, name, span)
+        value = rules.member(base, name, span)
         if type(value) is Variable:
             not_comptime(value, span)
         return value
@@ -297,7 +297,7 @@ def _compile_index(node: ast.Index, scope: Scope) -> Evaluate:
         container = base(frame)
         if type(container) is Variable:
             not_comptime(container, span)
-        return places.element(container, [index(frame) for index in indices], span)
+        return rules.element(container, [index(frame) for index in indices], span)
 
     return read
 
@@ -337,7 +337,7 @@ def _compile_if(node: ast.IfExpression, scope: Scope) -> Evaluate:
         def no_else(frame: Frame) -> Value:
             if truth(condition(frame), span, "if"):
                 return then(frame)
-            places.missing_else(whole)
+            rules.missing_else(whole)
 
         return no_else
     otherwise = compile_expression(node.otherwise, scope)
@@ -355,10 +355,10 @@ def _compile_switch(node: ast.SwitchExpression, scope: Scope) -> Evaluate:
 
     def evaluate(frame: Frame) -> Value:
         value = scrutinee(frame)
-        places.check_switched(value, node.scrutinee.span)
+        rules.check_switched(value, node.scrutinee.span)
         chosen = select_arm(frame, value, [patterns for patterns, _ in arms], spans)
         if chosen is None:
-            places.no_arm(value, span)
+            rules.no_arm(value, span)
         return arms[chosen][1](frame)
 
     return evaluate
@@ -384,15 +384,15 @@ def select_arm(
 def _compile_struct_type(node: ast.StructType, scope: Scope) -> Evaluate:
     types = [compile_type(field.type, scope) for field in node.fields]
     spans = [field.type.span for field in node.fields]
-    return lambda f: places.struct_type(node, [type_(f) for type_ in types], spans)
+    return lambda f: rules.struct_type(node, [type_(f) for type_ in types], spans)
 
 
 def _compile_typed_struct(node: ast.TypedStruct, scope: Scope) -> Evaluate:
     type_, literal = compile_type(node.type, scope), compile_expression(node.literal, scope)
 
     def evaluate(frame: Frame) -> Value:
-        named = places.expect_type(type_(frame), node.type.span)
-        return conversions.coerce(literal(frame), places.typed_struct(named, node.span), node.span)
+        named = rules.expect_type(type_(frame), node.type.span)
+        return conversions.coerce(literal(frame), rules.typed_struct(named, node.span), node.span)
 
     return evaluate
 
@@ -409,7 +409,7 @@ def _compile_array(node: ast.ArrayLiteral, scope: Scope) -> Evaluate:
     def evaluate(frame: Frame) -> Value:
         array = type_(frame)
         assert isinstance(array, TypeValue)
-        return places.array_literal(array.type, [e(frame) for e in elements], spans, span)
+        return rules.array_literal(array.type, [e(frame) for e in elements], spans, span)
 
     return evaluate
 
@@ -438,19 +438,19 @@ def _compile_type_expression(
             spans = [d.span for d in dimensions]
             base = compile_part(element, scope)
             span = element.span
-            return lambda f: places.array_type([s(f) for s in sizes], spans, base(f), span)
+            return lambda f: rules.array_type([s(f) for s in sizes], spans, base(f), span)
         case ast.PointerType(pointee=pointee, is_const=is_const, is_many=is_many):
             target = _compile_pointee(pointee, scope)
             return lambda f: TypeValue(
-                t.PointerType(places.expect_type(target(f), node.span), is_const, is_many)
+                t.PointerType(rules.expect_type(target(f), node.span), is_const, is_many)
             )
         case ast.FunctionType(parameters=parameters, result=result, is_task=is_task):
             types = [compile_part(p, scope) for p in parameters]
             returns = compile_part(result, scope)
             return lambda f: TypeValue(
                 t.FunctionType(
-                    tuple(places.expect_type(p(f), node.span) for p in types),
-                    places.expect_type(returns(f), node.span),
+                    tuple(rules.expect_type(p(f), node.span) for p in types),
+                    rules.expect_type(returns(f), node.span),
                     is_task,
                 )
             )
@@ -459,7 +459,7 @@ def _compile_type_expression(
             values = [
                 compile_expression(m.value, scope) if m.value is not None else None for m in members
             ]
-            return lambda f: places.enum_type(
+            return lambda f: rules.enum_type(
                 base(f), members, [v(f) if v is not None else None for v in values], node.span
             )
 
@@ -483,9 +483,7 @@ def _compile_tensor_access(node: ast.TensorAccess, scope: Scope) -> Evaluate:
             [(term, [factor(frame) for factor in factors]) for term, factors in index]
             for index in terms
         ]
-        return places.tensor_access(
-            base(frame), [e(frame) for e in extents], evaluated, count, span
-        )
+        return rules.tensor_access(base(frame), [e(frame) for e in extents], evaluated, count, span)
 
     return evaluate
 

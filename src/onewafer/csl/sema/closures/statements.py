@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NoReturn
 
-from onewafer.csl.sema import conversions, operations, packed, places
+from onewafer.csl.sema import conversions, operations, packed, rules
 from onewafer.csl.sema import types as t
 from onewafer.csl.sema.closures.expressions import (
     compile_expression,
@@ -181,11 +181,11 @@ def _compile_variable(node: ast.Variable, scope: Scope) -> Execute:
         if initializer is None:
             if type_ is None:
                 fail("type-mismatch", "a variable needs a type or a value", span)
-            value = conversions.zero(places.expect_type(type_(frame), span), span)
+            value = conversions.zero(rules.expect_type(type_(frame), span), span)
         else:
             value = initializer(frame)
             if type_ is not None:
-                value = conversions.coerce(value, places.expect_type(type_(frame), span), span)
+                value = conversions.coerce(value, rules.expect_type(type_(frame), span), span)
         frame.slots[index] = value.copy() if type(value) is Array else value
         return None
 
@@ -203,10 +203,10 @@ def _compile_assign(node: ast.Assign, scope: Scope) -> Execute:
     match node.target:
         case ast.Name(name="_") if scope.find("_") is None:
             return _discard(value)
-        case ast.Name(name=name, span=place):
-            slot = _variable(scope, name, place)
+        case ast.Name(name=name, span=where):
+            slot = _variable(scope, name, where)
             if slot is None:
-                return _fault(name, place)
+                return _fault(name, where)
             index = slot.index
 
             def assign(frame: Frame) -> Signal | None:
@@ -270,10 +270,10 @@ class _Step:
     span: Span
 
 
-def _steps_to(place: ast.Expression, scope: Scope) -> tuple[ast.Expression, list[_Step]]:
-    """Return what a place is a part of, and the way from there."""
+def _steps_to(target: ast.Expression, scope: Scope) -> tuple[ast.Expression, list[_Step]]:
+    """Return the whole that an lvalue is a part of, and the way from there."""
     steps: list[_Step] = []
-    node = place
+    node = target
     while True:
         match node:
             case ast.Member(base=base, name=name):
@@ -289,7 +289,7 @@ def _steps_to(place: ast.Expression, scope: Scope) -> tuple[ast.Expression, list
 def _compile_update(target: ast.Expression, value: Evaluate, span: Span, scope: Scope) -> Execute:
     whole, steps = _steps_to(target, scope)
     if not isinstance(whole, ast.Name):
-        places.no_place(whole.span)
+        rules.no_address(whole.span)
     slot = _variable(scope, whole.name, whole.span)
     if slot is None:
         return _fault(whole.name, whole.span)
@@ -319,7 +319,7 @@ def _position(frame: Frame, array: Array, step: _Step) -> int:
     if step.name is not None:
         _no_such_part(array, step)
     values = [index(frame) for index in step.indices]
-    flat = places.flat_index(array.type.dimensions, values, step.span, f"`{array.type}`")
+    flat = rules.flat_index(array.type.dimensions, values, step.span, f"`{array.type}`")
     return conversions.forced_integer(flat, step.span, "index")
 
 
@@ -337,7 +337,7 @@ def _update(
     step, rest = steps[0], steps[1:]
     match container:
         case Struct(names, fields) if names is not None and step.name in names:
-            places.member(container, step.name, step.span)  # refuses what a union has not
+            rules.member(container, step.name, step.span)  # refuses what a union has not
             position = names.index(step.name)
         case Scalar(t.PackedType()) if step.name is not None:
             old = packed.read(container, step.name, step.span)
@@ -447,7 +447,7 @@ def _compile_walk(
         for step in steps:
             match array:
                 case Struct(names, fields) if names is not None and step.name is not None:
-                    places.member(array, step.name, step.span)  # refuses what is not there
+                    rules.member(array, step.name, step.span)  # refuses what is not there
                     path.append(names.index(step.name))
                     array = fields[path[-1]]
                 case Array(_, elements):
@@ -503,10 +503,10 @@ def _compile_switch(node: ast.Switch, scope: Scope) -> Execute:
 
     def run(frame: Frame) -> Signal | None:
         value = scrutinee(frame)
-        places.check_switched(value, node.scrutinee.span)
+        rules.check_switched(value, node.scrutinee.span)
         chosen = select_arm(frame, value, patterns, spans)
         if chosen is None:
-            places.no_arm(value, span)
+            rules.no_arm(value, span)
         return bodies[chosen](frame)
 
     return run

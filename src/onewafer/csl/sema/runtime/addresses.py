@@ -1,4 +1,4 @@
-"""Places in memory: addresses of variables and elements, loads."""
+"""Lvalues: the addresses of variables and elements, and loads from them."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from math import prod
 from typing import TYPE_CHECKING, NoReturn
 
 from onewafer.csl import ir
-from onewafer.csl.sema import conversions, places
+from onewafer.csl.sema import conversions, rules
 from onewafer.csl.sema import types as t
 from onewafer.csl.sema.faults import fail
 from onewafer.csl.sema.in_memory import (
     address_of_field,
-    address_of_place,
     address_of_variable,
     known_part,
+    pointer_to,
     struct_at,
 )
 from onewafer.csl.sema.runtime import expressions, order
@@ -49,24 +49,24 @@ def address_of(a: Analyzer, node: ast.Expression) -> Value:
             bound = a.find(name)
             match bound:
                 case None:
-                    return places.address_of_global(a.module, name, span)
+                    return rules.address_of_global(a.module, name, span)
                 case Variable():
-                    return address_of_place(bound)
+                    return pointer_to(bound)
                 case FunctionValue():
                     return bound
-                case Struct(place=place) if place is not None:
-                    return place
+                case Struct(address=address) if address is not None:
+                    return address
                 case Scalar() | Array() | Struct():
                     return address_of_variable(materialize(a, name, bound, span))
                 case _:
-                    places.no_place(span)
+                    rules.no_address(span)
         case ast.Member(base=base, name=name, span=span):
             container = expressions.operand(a, base)
             is_packed = isinstance(type_of(container), t.PackedType)
-            if isinstance(container, Struct) and container.place is None and not is_packed:
-                pointer = address_of(a, base)  # of a known struct, which gets a place
+            if isinstance(container, Struct) and container.address is None and not is_packed:
+                pointer = address_of(a, base)  # of a known struct, which gets an address
                 container = load(a, pointer, span)
-            return places.address_of_member(container, name, span)
+            return rules.address_of_member(container, name, span)
         case ast.Dereference(base=base, span=span):
             return dereferenced(expressions.evaluate(a, base), span)
         case ast.Index(base=base, indices=indices, span=span):
@@ -78,7 +78,7 @@ def address_of(a: Analyzer, node: ast.Expression) -> Value:
             numbers = order.in_order(a, indices)
             return element_pointer(a, order.before(a, mark, pointer, base.span), numbers, span)
         case _:
-            places.no_place(node.span)
+            rules.no_address(node.span)
 
 
 def _address_in_tuple(
@@ -86,7 +86,7 @@ def _address_in_tuple(
 ) -> Value:
     """Return `&t[k]` of a tuple that is a variable, or fail."""
     numbers = [expressions.evaluate_comptime(a, index) for index in indices]
-    places.element(container, numbers, span)  # refuses what is outside
+    rules.element(container, numbers, span)  # refuses what is outside
     (number,) = numbers
     return address_of_field(container, conversions.forced_integer(number, span, "an index"), span)
 
@@ -95,14 +95,14 @@ def materialize(a: Analyzer, name: str, value: Value, span: Span) -> Variable:
     """Give a known local value a place in memory; a `comptime var` has one for each value."""
     type_ = type_of(value)
     if not t.can_vary(type_, a.half) or not is_comptime(value):
-        places.no_place(span)
+        rules.no_address(span)
     changing = a.comptime_variable(name)
-    if changing is not None and changing.place is not None:
-        return changing.place
+    if changing is not None and changing.variable is not None:
+        return changing.variable
     kept = value.copy() if changing is not None and isinstance(value, Array) else value
     variable = Variable(f"{a.name}.{name}", type_, kept, span, is_const=True)
     if changing is not None:
-        changing.place = variable
+        changing.variable = variable
         return variable
     for scope in reversed(a.scopes):
         if name in scope:
@@ -121,7 +121,7 @@ def base_pointer(a: Analyzer, node: ast.Expression, value: Value) -> Value:
         case Variable(type=t.PointerType()):
             return a.load_variable(value, node.span)
         case Variable(type=t.ArrayType()):
-            return address_of_place(value)
+            return pointer_to(value)
         case Array():
             return _address_of_array(a, node, value)
         case Pointer() | Runtime(t.PointerType()):
@@ -143,22 +143,22 @@ def _address_of_array(a: Analyzer, node: ast.Expression, value: Array) -> Value:
             node.span,
             help="index it with a number that is known, or choose with a `switch`",
         )
-    if _has_place(a, node):
+    if _has_address(a, node):
         return address_of(a, node)
     return address_of_variable(
         Variable(f"{a.name}.array", value.type, value, node.span, is_const=True)
     )
 
 
-def _has_place(a: Analyzer, node: ast.Expression) -> bool:
+def _has_address(a: Analyzer, node: ast.Expression) -> bool:
     """Tell whether a known array lies somewhere, or is a part of what gets a place as a whole."""
     match node:
         case ast.Member(base=base) | ast.Index(base=base):
-            return _has_place(a, base)
+            return _has_address(a, base)
         case ast.Name(name=name, span=span):
             bound = a.find(name)
             value = a.module.read(name, span) if bound is None else bound
-            if not isinstance(value, Struct) or value.place is not None:
+            if not isinstance(value, Struct) or value.address is not None:
                 return True
             return t.can_vary(type_of(value), a.half) and is_comptime(value)
         case ast.Dereference():
@@ -187,7 +187,7 @@ def dereferenced(value: Value, span: Span) -> Pointer | Runtime:
     """Return the address of `value.*`, or fail."""
     pointer = expect_pointer(value, span)
     assert isinstance(pointer.type, t.PointerType)
-    places.check_single(pointer.type, span)
+    rules.check_single(pointer.type, span)
     return pointer
 
 
@@ -214,9 +214,9 @@ def element_pointer(
     pointer = expect_pointer(base, span)
     type_ = pointer.type
     assert isinstance(type_, t.PointerType)
-    element, dimensions = places.indexed(type_, span)
+    element, dimensions = rules.indexed(type_, span)
     result = t.PointerType(element, type_.is_const)
-    places.check_rank(dimensions or (0,), len(indices), span, f"`{type_.pointee}`")
+    rules.check_rank(dimensions or (0,), len(indices), span, f"`{type_.pointee}`")
     size, known, unknown = t.num_bytes(element), 0, None
     for axis, index in enumerate(indices):
         scale = prod((dimensions or (0,))[axis + 1 :]) * size
@@ -249,7 +249,7 @@ def _check_bounds(index: Scalar, axis: int, dimensions: tuple[int, ...] | None, 
     if not conversions.decide(index, lambda n: n in indices, "index inside of the array", span):
         fail(
             "index-out-of-range",
-            places.outside(index.value, "the array", dimensions[axis]),
+            rules.outside(index.value, "the array", dimensions[axis]),
             span,
         )
 
@@ -265,22 +265,26 @@ def _scale(a: Analyzer, index: ir.Expression, scale: int) -> ir.Expression:
 
 def load(a: Analyzer, pointer: Value, span: Span) -> Value:
     """Return `pointer.*`; an array is what lies there."""
-    place = dereferenced(pointer, span)
-    type_ = place.type
+    address = dereferenced(pointer, span)
+    type_ = address.type
     assert isinstance(type_, t.PointerType)
     if isinstance(type_.pointee, t.StructType):
-        if isinstance(place, Runtime):
-            place = Runtime(type_, order.steady(a, place.expression, span))
-        return struct_at(place, span)
-    if isinstance(place, Pointer) and place.variable.type == type_.pointee and not place.offset:
-        return a.load_variable(place.variable, span)
+        if isinstance(address, Runtime):
+            address = Runtime(type_, order.steady(a, address.expression, span))
+        return struct_at(address, span)
+    if (
+        isinstance(address, Pointer)
+        and address.variable.type == type_.pointee
+        and not address.offset
+    ):
+        return a.load_variable(address.variable, span)
     if isinstance(type_.pointee, t.ArrayType):
         is_const = type_.is_const
-        return Variable("array", type_.pointee, Undefined(), span, is_const=is_const, at=place)
+        return Variable("array", type_.pointee, Undefined(), span, is_const=is_const, at=address)
     if a.comptime_depth:
         fail("not-comptime", "memory cannot be read at compile time", span)
     held = a.ir_type(type_.pointee, span)
-    return Runtime(type_.pointee, ir.Load(held, a.expression(place, span)))
+    return Runtime(type_.pointee, ir.Load(held, a.expression(address, span)))
 
 
 def load_element(a: Analyzer, node: ast.Index) -> Value:
@@ -297,7 +301,7 @@ def load_element(a: Analyzer, node: ast.Index) -> Value:
     known = all(isinstance(i, Scalar) and i.taint is None for i in indices)
     if isinstance(container, Array | Struct):
         if known:
-            return places.element(order.called(a, "part", container, span), indices, span)
+            return rules.element(order.called(a, "part", container, span), indices, span)
         container = base_pointer(a, base, container)
     return load_at(a, container, indices, span)
 
@@ -313,8 +317,8 @@ def load_at(a: Analyzer, base: Value, indices: Sequence[Value], span: Span) -> V
     return load(a, pointer, span)
 
 
-def place_of(a: Analyzer, node: ast.Expression) -> RuntimeLocal | Pointer | Runtime:
-    """Return what an assignment writes to: a register local or the address of a place, or fail."""
+def lvalue_of(a: Analyzer, node: ast.Expression) -> RuntimeLocal | Pointer | Runtime:
+    """Return what an assignment writes to: a register local or an address, or fail."""
     match node:
         case ast.Name(name=name, span=span):
             bound = a.find(name)
@@ -322,8 +326,8 @@ def place_of(a: Analyzer, node: ast.Expression) -> RuntimeLocal | Pointer | Runt
                 if bound.is_const:
                     _constant(name, span)
                 return bound
-            is_place = isinstance(bound, Variable) or (
-                isinstance(bound, Struct) and bound.place is not None
+            is_lvalue = isinstance(bound, Variable) or (
+                isinstance(bound, Struct) and bound.address is not None
             )
             if isinstance(bound, Range):
                 fail(
@@ -332,7 +336,7 @@ def place_of(a: Analyzer, node: ast.Expression) -> RuntimeLocal | Pointer | Runt
                     span,
                     help="declare another one, or keep its bounds in variables",
                 )
-            if bound is not None and not is_place:
+            if bound is not None and not is_lvalue:
                 _constant(name, span)
         case ast.Member(span=span) if _is_value(a, node):
             _constant(_spelling(node), span)
@@ -351,7 +355,7 @@ def _is_value(a: Analyzer, node: ast.Expression) -> bool:
     while isinstance(node, ast.Member):
         node = node.base
     match a.find(node.name) if isinstance(node, ast.Name) else None:
-        case Struct(place=None):
+        case Struct(address=None):
             return True
         case _:
             return False

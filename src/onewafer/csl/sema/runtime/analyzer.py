@@ -63,7 +63,7 @@ class JumpTarget:
     """The type is the widest of those that are carried; else it was wanted."""
     local: ir.Local | None = None
     """Holds the value; None: there is none yet, it is a struct, or known while compiling."""
-    place: Variable | None = None
+    variable: Variable | None = None
     """Holds a value of a struct type."""
     values: list[tuple[Value, Span]] = field(default_factory=list[tuple[Value, "Span"]])
     waiting: dict[int, tuple[ir.Statement, Value, Span]] = field(
@@ -79,7 +79,7 @@ class ComptimeLocal:
     value: Value
     depth: int
     """Blocks of statements around its declaration."""
-    place: Variable | None = None
+    variable: Variable | None = None
     """Where the value lies in memory; None: nothing needs its address."""
 
 
@@ -126,7 +126,7 @@ class Analyzer:
         return self.module.session
 
     def report(self, fault: Fault) -> None:
-        """Hand a fault to the sink with the places that led to this function."""
+        """Hand a fault to the sink with the locations that led to this function."""
         self.has_errors = True
         self.instance.chain, outer = self.chain, self.instance.chain
         self.instance.report(fault)
@@ -244,14 +244,14 @@ class Analyzer:
         return ir.Load(held, self.expression(address_of_variable(variable), span))
 
     def load(self, value: Value, span: Span) -> Value:
-        """Return the run-time value of a variable; of a struct one that still knows its place."""
+        """Return the run-time value of a variable; of a struct one that still knows its address."""
         match value:
             case Variable():
                 return self.load_variable(value, span)
             case Struct() if _has_variable(value):
                 is_single = len(value.fields) == 1
-                if isinstance(value.place, Runtime) and not is_single:
-                    value = struct_at(self.anchored(value.place, span), span)
+                if isinstance(value.address, Runtime) and not is_single:
+                    value = struct_at(self.anchored(value.address, span), span)
                 return self._load_fields(value, span)
             case _:
                 return value
@@ -261,15 +261,15 @@ class Analyzer:
             self._load_fields(field, span) if isinstance(field, Struct) else self.load(field, span)
             for field in value.fields
         )
-        return Struct(value.names, loaded, value.type, value.place)
+        return Struct(value.names, loaded, value.type, value.address)
 
-    def anchored(self, place: Pointer | Runtime, span: Span) -> Pointer | Runtime:
-        """Return a place whose address is computed here, once."""
-        if isinstance(place, Pointer) or isinstance(place.expression, ir.ReadLocal):
-            return place
+    def anchored(self, address: Pointer | Runtime, span: Span) -> Pointer | Runtime:
+        """Return an address that is computed here, once."""
+        if isinstance(address, Pointer) or isinstance(address.expression, ir.ReadLocal):
+            return address
         local = self.new_local("address", t.U16, is_const=True).local
-        self.emit(ir.SetLocal(local, place.expression, span))
-        return Runtime(place.type, ir.ReadLocal(local))
+        self.emit(ir.SetLocal(local, address.expression, span))
+        return Runtime(address.type, ir.ReadLocal(local))
 
     def coerce(self, value: Value, type_: t.Type, span: Span, what: str = "") -> Value:
         """Return `value` as `type_` if the language converts it by itself, or fail."""

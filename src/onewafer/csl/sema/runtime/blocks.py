@@ -91,10 +91,10 @@ def _carry(a: Analyzer, target: JumpTarget, value: Value, span: Span) -> None:
         return
     target.type = type_
     if isinstance(type_, t.StructType | t.ArrayType):
-        if target.place is None:
+        if target.variable is None:
             label = target.label or "block"
-            target.place = a.new_variable(label, type_, span, is_const=False)
-        stores.store_value(a, address_of_variable(target.place), type_, value, span)
+            target.variable = a.new_variable(label, type_, span, is_const=False)
+        stores.store_value(a, address_of_variable(target.variable), type_, value, span)
         return
     if target.is_inferred:
         if isinstance(value, Struct):  # a packed one, which is composed here
@@ -113,9 +113,9 @@ def _gives_way(narrow: t.Type, wide: t.Type) -> bool:
 
 def _wait(a: Analyzer, target: JumpTarget, value: Value, span: Span) -> None:
     """Let a value be kept here, once the type of the block is known."""
-    place = ir.Labelled((), span)
-    target.waiting[id(place)] = place, value, span
-    a.emit(place)
+    labelled = ir.Labelled((), span)
+    target.waiting[id(labelled)] = labelled, value, span
+    a.emit(labelled)
 
 
 def _new_local(a: Analyzer, target: JumpTarget, type_: t.Type) -> ir.Local:
@@ -161,7 +161,7 @@ def block_value(a: Analyzer, node: ast.BlockExpression, type_: t.Type | None) ->
         return VOID_VALUE
     _check_end(a, target, body, node.span)
     for value, span in target.values:
-        is_held = target.local is not None or target.place is not None
+        is_held = target.local is not None or target.variable is not None
         if not is_held or t.is_comptime_only(type_of(value), a.half):
             what = type_of(value)
             fail("not-runtime", f"the type `{what}` of this value does not exist at run time", span,
@@ -171,8 +171,8 @@ def block_value(a: Analyzer, node: ast.BlockExpression, type_: t.Type | None) ->
 
 def _held(a: Analyzer, target: JumpTarget, span: Span) -> Value:
     """Return what the jumps to a block have left."""
-    if target.place is not None:
-        return a.load(whole(target.place, span), span)
+    if target.variable is not None:
+        return a.load(whole(target.variable, span), span)
     assert target.local is not None
     assert target.type is not None
     return Runtime(target.type, ir.ReadLocal(target.local))
@@ -187,7 +187,7 @@ def _settled(
 ) -> tuple[ir.Statement, ...]:
     """Return a block that keeps what was carried before its type was known."""
     settled: dict[int, tuple[ir.Statement, ...]] = dict.fromkeys(target.waiting, ())
-    if target.type is not None and target.place is None:
+    if target.type is not None and target.variable is None:
         if target.local is None:
             target.local = _new_local(a, target, target.type)
         for key, (_, value, span) in target.waiting.items():
@@ -220,7 +220,7 @@ def _only_value(
 ) -> Value:
     """Return the value of a block that ends in its only `break`; it may be known at comptime."""
     ((value, _),) = target.values
-    is_known = not isinstance(value, Runtime | Variable) and target.place is None
+    is_known = not isinstance(value, Runtime | Variable) and target.variable is None
     kept = body[:-1]
     if target.local is not None and is_known:
         kept = kept[:-1]
@@ -230,7 +230,7 @@ def _only_value(
     else:
         for statement in kept:
             a.emit(statement)
-    if is_known or (target.local is None and target.place is None):
+    if is_known or (target.local is None and target.variable is None):
         return value
     held = _held(a, target, span)
     if isinstance(held, Runtime) and isinstance(value, Runtime):

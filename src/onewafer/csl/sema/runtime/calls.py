@@ -103,19 +103,19 @@ def call_value(
             halves.refuse_library_function(function, other, span)
         return known
     if a.comptime_depth or _is_comptime_call(function, arguments, span):
-        for argument, place in zip(arguments, spans, strict=True):
+        for argument, where in zip(arguments, spans, strict=True):
             if not _is_known(argument):
-                not_comptime(argument, place)
+                not_comptime(argument, where)
         with function.module.session.frozen():
             return call_function(function, arguments, span)
     if _is_better_known(function) and all(map(_is_known, arguments)):
         known = _known_result(function, arguments, span)
         if known is not None:
             return known
-    values = [a.load(v, place) for v, place in zip(arguments, spans, strict=True)]
+    values = [a.load(v, where) for v, where in zip(arguments, spans, strict=True)]
     if any(map(passing.has_array, values)):  # which is copied here: so all are computed here
         pairs = zip(values, spans, strict=True)
-        values = [order.settled(a, "argument", value, place) for value, place in pairs]
+        values = [order.settled(a, "argument", value, where) for value, where in pairs]
     target, passed, result = specialize(a, function, values, spans, span)
     a.forget_loads()
     if isinstance(result, t.StructType | t.ArrayType):
@@ -178,19 +178,19 @@ def specialize(
     passed: list[ir.Expression] = []
     parameters: list[RuntimeLocal] = []
     key: list[object] = [id(function.module), id(declaration)]
-    for parameter, argument, place in zip(declaration.parameters, arguments, spans, strict=True):
+    for parameter, argument, where in zip(declaration.parameters, arguments, spans, strict=True):
         if passing.is_run_time(argument) and not parameter.is_comptime:
-            argument = passing.in_type_of(a, callee, parameter, argument, place)  # noqa: PLW2901
-            parts = passing.Parts(a, callee, place, parameters, passed)
+            argument = passing.in_type_of(a, callee, parameter, argument, where)  # noqa: PLW2901
+            parts = passing.Parts(a, callee, where, parameters, passed)
             bound, part = parts.bind(parameter.name, argument)
         else:
             is_inline = declaration.storage is ast.Storage.INLINE
-            bound, part = bind_argument(a, callee, parameter, argument, place, is_inline=is_inline)
+            bound, part = bind_argument(a, callee, parameter, argument, where, is_inline=is_inline)
         callee.declare(parameter.name, bound)
         key.append(part)
         if isinstance(bound, RuntimeLocal):
             parameters.append(bound)
-            passed.append(a.expression(a.coerce(argument, bound.type, place), place))
+            passed.append(a.expression(a.coerce(argument, bound.type, where), where))
     instance.keep_alive.append((function, arguments))
     known = instance.specializations.get(tuple(key))
     try:
@@ -198,7 +198,7 @@ def specialize(
         if known is None:
             known = instance.specializations[tuple(key)] = start(callee, declaration, parameters)
     except Fault as fault:
-        fault.add_place(*chain[0])
+        fault.add_location(*chain[0])
         raise
     return known, tuple(passed), callee.result
 
@@ -269,10 +269,10 @@ def start(
     instance.functions.append(function)
     if is_stored:
         check_stored(callee, callee.result, declaration.result.span)
-        place = callee.new_variable(
+        variable = callee.new_variable(
             "result", callee.result, declaration.result.span, is_const=False
         )
-        callee.stored_result = instance.stored_results[function] = place
+        callee.stored_result = instance.stored_results[function] = variable
     if len(instance.functions) > MAX_FUNCTIONS:
         fail(
             "step-limit",
@@ -310,12 +310,12 @@ def _analyze_body(
         callee.report(fault)
     except RecursionError:
         message = f"`{declaration.name}` nests too deeply"
-        place = Annotation(declaration.name_span)
-        callee.report(Fault(Diagnostic("nesting-too-deep", message, place)))
+        annotation = Annotation(declaration.name_span)
+        callee.report(Fault(Diagnostic("nesting-too-deep", message, annotation)))
 
 
 def spill(a: Analyzer, parameters: Sequence[RuntimeLocal], span: Span) -> None:
-    """Give parameters whose address is taken a place in memory."""
+    """Give parameters whose address is taken an address."""
     for parameter in parameters:
         name = parameter.name
         if name in a.addressed and a.scopes[-1].get(name) is parameter:
@@ -327,10 +327,10 @@ def spill(a: Analyzer, parameters: Sequence[RuntimeLocal], span: Span) -> None:
 
 
 def _spill_structs(a: Analyzer, declaration: ast.Function) -> None:
-    """Give parameters of struct types whose address is taken a place in memory."""
+    """Give parameters of struct types whose address is taken an address."""
     for parameter in declaration.parameters:
         name, bound = parameter.name, a.scopes[-1].get(parameter.name)
-        if not isinstance(bound, Struct) or bound.place is not None:
+        if not isinstance(bound, Struct) or bound.address is not None:
             continue
         if name in a.addressed and not is_comptime(bound):
             type_ = type_of(bound)
@@ -462,7 +462,7 @@ def _evaluated(a: Analyzer, node: ast.BuiltinCall, builtin: Builtin) -> list[Val
 
 
 def _pointee(a: Analyzer, node: ast.Dereference) -> Value:
-    """Return an argument `p.*`; an array behind a pointer as one, though it is a place."""
+    """Return an argument `p.*`; an array behind a pointer as one, though it is an lvalue."""
     value = _operand(a, node)
     pointer = type_of(_operand(a, node.base))
     match pointer:

@@ -98,4 +98,4 @@ def run(a: Analyzer, statements: Sequence[ast.Statement], span: Span) -> None:
     for local, index in changed:
         value = frame.slots[index]
         assert value is not None
-        local.value, local.place = value, None
+        local.value, local.variable = value, None

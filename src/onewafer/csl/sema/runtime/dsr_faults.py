@@ -55,7 +55,7 @@ def varied_load(
 
 
 def complaint(a: Analyzer, fault: Fault) -> Callable[[], None]:
-    """Return what reports a fault later, with the places that led here."""
+    """Return what reports a fault later, with the locations that led here."""
     chain = a.chain
 
     def complain() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from onewafer.csl import ir, walk
-from onewafer.csl.sema import conversions, operations, places
+from onewafer.csl.sema import conversions, operations, rules
 from onewafer.csl.sema import types as t
 from onewafer.csl.sema.access import expand, split_access
 from onewafer.csl.sema.faults import Fault, fail
@@ -136,7 +136,7 @@ def operand(a: Analyzer, node: ast.Expression) -> Value:
         case ast.IfExpression() | ast.SwitchExpression() | ast.BlockExpression():
             return constant(evaluate_as(a, node, None), node.span)
         case ast.StructLiteral(fields=fields):
-            places.check_distinct(fields)
+            rules.check_distinct(fields)
             names = tuple(field.name for field in fields)
             return Struct(names, tuple(order.in_order(a, [field.value for field in fields])))
         case ast.TupleLiteral(elements=elements):
@@ -144,11 +144,11 @@ def operand(a: Analyzer, node: ast.Expression) -> Value:
         case ast.ArrayLiteral():
             return _array_literal(a, node)
         case ast.TypedStruct(type=type_, literal=literal, span=span):
-            named = places.typed_struct(evaluate_type(a, type_), span)
+            named = rules.typed_struct(evaluate_type(a, type_), span)
             return a.coerce(evaluate(a, literal), named, span)
         case ast.StructType(fields=fields):
             types = [TypeValue(evaluate_type(a, field.type)) for field in fields]
-            return places.struct_type(node, types, [field.type.span for field in fields])
+            return rules.struct_type(node, types, [field.type.span for field in fields])
         case ast.ArrayType() | ast.PointerType() | ast.FunctionType() | ast.EnumType():
             return _type_expression(a, node)
         case ast.TensorAccess():
@@ -161,7 +161,7 @@ def operand(a: Analyzer, node: ast.Expression) -> Value:
 
 def evaluate_type(a: Analyzer, node: ast.Expression) -> t.Type:
     """Return the type that a type expression means."""
-    return places.expect_type(evaluate_comptime(a, node), node.span)
+    return rules.expect_type(evaluate_comptime(a, node), node.span)
 
 
 def evaluate_comptime(a: Analyzer, node: ast.Expression) -> Value:
@@ -197,9 +197,9 @@ def member(a: Analyzer, base: Value, name: str, span: Span) -> Value:
         case Runtime(t.PackedType()) | Variable(type=t.PackedType()):
             return packed_fields.read(a, base, name, span)
         case Struct() if isinstance(base.get(name), Undefined) and not a.comptime_depth:
-            return places.member(structs.readable(a, "union", base, span), name, span)
+            return rules.member(structs.readable(a, "union", base, span), name, span)
         case _:
-            return places.member(base, name, span)
+            return rules.member(base, name, span)
 
 
 # --- operators -----------------------------------------------------------------------------------
@@ -301,7 +301,7 @@ def _array_literal(a: Analyzer, node: ast.ArrayLiteral) -> Value:
     spans = [element.span for element in node.elements]
     values = order.in_order(a, node.elements)
     type_ = evaluate_type(a, node.type)
-    return places.array_literal(type_, values, spans, node.span, coerce=a.coerce)
+    return rules.array_literal(type_, values, spans, node.span, coerce=a.coerce)
 
 
 def _if(a: Analyzer, node: ast.IfExpression, type_: t.Type | None) -> Value:
@@ -311,7 +311,7 @@ def _if(a: Analyzer, node: ast.IfExpression, type_: t.Type | None) -> Value:
     if test is False and node.otherwise is not None:
         return evaluate_as(a, node.otherwise, type_)
     if node.otherwise is None or isinstance(test, bool):
-        places.missing_else(node.span)
+        rules.missing_else(node.span)
     then, otherwise = _branch(a, node.then, type_), _branch(a, node.otherwise, type_)
     return _choose(a, test, then, otherwise, node.span)
 
@@ -336,7 +336,7 @@ def _choose(
     (first, then_value), (second, other_value) = then, otherwise
     type_ = _joined_type(then_value, other_value, span)
     if isinstance(type_, t.StructType | t.ArrayType) and t.can_vary(type_, a.half):
-        return _choose_place(a, test, type_, (then, otherwise), span)
+        return _choose_address(a, test, type_, (then, otherwise), span)
     if not first and not second:
         return select(a, test, then_value, other_value, span)
     local = a.new_local("choice", type_, is_const=False).local
@@ -351,7 +351,7 @@ def _choose(
     return Runtime(type_, ir.ReadLocal(local))
 
 
-def _choose_place(
+def _choose_address(
     a: Analyzer,
     test: ir.Expression,
     type_: t.StructType | t.ArrayType,
@@ -360,12 +360,12 @@ def _choose_place(
 ) -> Value:
     """Return a struct or an array in memory in which one of two was stored."""
     variable = a.new_variable("choice", type_, span, is_const=False)
-    place = address_of_variable(variable)
+    address = address_of_variable(variable)
 
     def taken(branch: _Branch) -> tuple[ir.Statement, ...]:
         before, value = branch
         a.open_block()
-        stores.store_value(a, place, type_, a.coerce(value, type_, span), span)
+        stores.store_value(a, address, type_, a.coerce(value, type_, span), span)
         return (*before, *a.close_block())
 
     first, second = branches
@@ -403,12 +403,12 @@ def _is_named(type_: t.Type) -> bool:
 
 def _switch(a: Analyzer, node: ast.SwitchExpression, type_: t.Type | None) -> Value:
     scrutinee = evaluate(a, node.scrutinee)
-    places.check_switched(scrutinee, node.scrutinee.span)
+    rules.check_switched(scrutinee, node.scrutinee.span)
     if not isinstance(scrutinee, Runtime):
         arms = [arm.patterns for arm in node.arms]
         chosen = choose_arm(a, scrutinee, arms, node.scrutinee.span)
         if chosen is None:
-            places.no_arm(scrutinee, node.span)
+            rules.no_arm(scrutinee, node.span)
         return evaluate_as(a, node.arms[chosen].value, type_)
     if walk.has_effect(scrutinee.expression):
         kept = order.once(a, "scrutinee", scrutinee.expression, scrutinee.type, node.span)
@@ -445,7 +445,7 @@ def _check_all_values(a: Analyzer, node: ast.SwitchExpression, type_: t.Type) ->
         case _:
             missing = f"the other values of `{type_}`"
     if missing is not None:
-        places.no_arm_for(missing, node.span)
+        rules.no_arm_for(missing, node.span)
 
 
 def choose_arm(
@@ -485,7 +485,7 @@ def _is_one_of(
         if isinstance(known, Scalar) and known.taint is None:
             first = taken.setdefault(known.value, pattern.span)
             if first != pattern.span:
-                a.instance.report(places.taken_value(known, pattern.span, first))
+                a.instance.report(rules.taken_value(known, pattern.span, first))
     result = tests[-1]
     true = ir.Immediate(ScalarType.BOOL, 1)
     for test in reversed(tests[:-1]):
@@ -504,7 +504,7 @@ def _type_expression(
             sizes = [evaluate_comptime(a, d) for d in dimensions]
             spans = [d.span for d in dimensions]
             base = TypeValue(evaluate_type(a, element))
-            return places.array_type(sizes, spans, base, element.span)
+            return rules.array_type(sizes, spans, base, element.span)
         case ast.PointerType(pointee=pointee, is_const=is_const, is_many=is_many):
             return TypeValue(t.PointerType(evaluate_type(a, pointee), is_const, is_many))
         case ast.FunctionType(parameters=parameters, result=result, is_task=is_task):
@@ -512,7 +512,7 @@ def _type_expression(
             return TypeValue(t.FunctionType(types, evaluate_type(a, result), is_task))
         case ast.EnumType(base=base, members=members):
             values = [evaluate_comptime(a, m.value) if m.value else None for m in members]
-            return places.enum_type(TypeValue(evaluate_type(a, base)), members, values, node.span)
+            return rules.enum_type(TypeValue(evaluate_type(a, base)), members, values, node.span)
 
 
 def _tensor_access(a: Analyzer, node: ast.TensorAccess) -> Struct:
@@ -524,7 +524,7 @@ def _tensor_access(a: Analyzer, node: ast.TensorAccess) -> Struct:
     dynamic: Value | None = None
     pointer = type_of(base)
     dimensions = (
-        places.indexed(pointer, node.span)[1] if isinstance(pointer, t.PointerType) else None
+        rules.indexed(pointer, node.span)[1] if isinstance(pointer, t.PointerType) else None
     ) or (0,)
     for axis, index in enumerate(indices):
         terms: list[tuple[Term, list[Value]]] = []
@@ -545,7 +545,7 @@ def _tensor_access(a: Analyzer, node: ast.TensorAccess) -> Struct:
                 scale *= size
             dynamic = _add_dynamic(a, dynamic, factors, term.sign * scale, index.span)
         known.append(terms)
-    access = places.tensor_access(base, extents, known, len(variables), node.span)
+    access = rules.tensor_access(base, extents, known, len(variables), node.span)
     if dynamic is None:
         return access
     known_offset = access.get("offset")

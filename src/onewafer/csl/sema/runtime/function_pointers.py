@@ -58,10 +58,10 @@ def call(
         settled = order.settled(a, "function", pointer, span)
         assert isinstance(settled, Runtime)
         pointer = settled
-        arguments = [_settled(a, v, place) for v, place in zip(arguments, spans, strict=True)]
+        arguments = [_settled(a, v, where) for v, where in zip(arguments, spans, strict=True)]
     passed = [pointer.expression]
-    for value, wanted, place in zip(arguments, type_.parameters, spans, strict=True):
-        passed.append(_passed(a, value, wanted, place))
+    for value, wanted, where in zip(arguments, type_.parameters, spans, strict=True):
+        passed.append(_passed(a, value, wanted, where))
     a.forget_loads()
     called = ir.Call(_dispatcher(a, type_, span), tuple(passed))
     if not passing.by_address(type_.result):
@@ -136,8 +136,8 @@ def _body(
         call = ir.Call(target, tuple(arguments))
         taken: tuple[ir.Statement, ...] = (ir.Return(call),)
         if target.result is None:
-            place = instance.stored_results.get(target)
-            result = ir.AddressOf(instance.storage(place)) if place is not None else None
+            variable = instance.stored_results.get(target)
+            result = ir.AddressOf(instance.storage(variable)) if variable is not None else None
             taken = (ir.Evaluate(call), ir.Return(result))
         test = ir.Binary(Opcode.EQUAL, ScalarType.U16, number, ir.Immediate(ScalarType.U16, index))
         rest = (ir.If(test, taken, rest),)

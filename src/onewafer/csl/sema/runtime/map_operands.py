@@ -59,15 +59,15 @@ class Walk:
     """Behind all that."""
 
 
-def walk(a: Analyzer, value: Value, element: Element, place: Span) -> Walk | None:
+def walk(a: Analyzer, value: Value, element: Element, span: Span) -> Walk | None:
     """Return how to walk through an operand, or None; what it needs beforehand is emitted."""
     if not isinstance(value, Dsd) or element.scalar not in _MOVES:
         return None
     match value.type, element.is_output:
         case (t.FABIN_DSD, False) | (t.FABOUT_DSD, True):
-            return _fabric(a, value, element, place)
+            return _fabric(a, value, element, span)
         case t.MEM4D_DSD | t.CIRCBUF_DSD, _:
-            return _nested(a, value, element, place)
+            return _nested(a, value, element, span)
         case _:
             return None
 
@@ -84,48 +84,46 @@ def rounds_only(a: Analyzer, rounds: int, span: Span) -> ir.MapStream:
     return ir.MapStream(a.expression(dsd, span), local, ScalarType.U16)
 
 
-def _fabric(a: Analyzer, value: Dsd, element: Element, place: Span) -> Walk:
+def _fabric(a: Analyzer, value: Dsd, element: Element, span: Span) -> Walk:
     if value.descriptor.packs and element.scalar.num_bytes == ScalarType.U16.num_bytes:
         fail(
             "unsupported-feature",
             "`@map` over wavelets of two values (`.simd_mode`) is not supported",
-            place,
+            span,
             help="let a DSD operation move the values from or to memory, and `@map` go over that",
         )
-    rounds = conversions.forced_integer(value.extent, place, "extent")
-    one = ir.Vector(a.expression(replace(value, extent=Scalar(t.U16, 1)), place))
+    rounds = conversions.forced_integer(value.extent, span, "extent")
+    one = ir.Vector(a.expression(replace(value, extent=Scalar(t.U16, 1)), span))
     operation = _MOVES[element.scalar]
     if element.is_output:
         result = ir.Scalar(ir.ReadLocal(element.local))
-        send = ir.DsdStatement(operation, one, None, result, None, None, place)
+        send = ir.DsdStatement(operation, one, None, result, None, None, span)
         return Walk(rounds, element.is_output, (send,))
-    variable = a.new_variable(element.local.name, element.type, place, is_const=False)
+    variable = a.new_variable(element.local.name, element.type, span, is_const=False)
     address = ir.AddressOf(a.instance.storage(variable))
-    receive = ir.DsdStatement(
-        operation, ir.ScalarDestination(address), None, one, None, None, place
-    )
-    read = ir.SetLocal(element.local, ir.Load(element.scalar, address), place)
+    receive = ir.DsdStatement(operation, ir.ScalarDestination(address), None, one, None, None, span)
+    read = ir.SetLocal(element.local, ir.Load(element.scalar, address), span)
     return Walk(rounds, element.is_output, (receive, read))
 
 
-def _nested(a: Analyzer, value: Dsd, element: Element, place: Span) -> Walk:
+def _nested(a: Analyzer, value: Dsd, element: Element, span: Span) -> Walk:
     assert value.base is not None
     extents = value.descriptor.extents
     address = a.new_local("address", t.U16, is_const=False).local
-    a.emit(ir.SetLocal(address, a.expression(value.base, place), place))
+    a.emit(ir.SetLocal(address, a.expression(value.base, span), span))
     counters = [a.new_local("count", t.U16, is_const=False).local for _ in extents[1:]]
     for counter in counters:
-        a.emit(ir.SetLocal(counter, _number(0), place))
+        a.emit(ir.SetLocal(counter, _number(0), span))
     size = t.num_bytes(element.type)
     steps = [size * step for step in steps_of(extents, value.descriptor.strides)]
     at = ir.ReadLocal(address)
     if element.is_output:
-        move = ir.Store(element.scalar, at, 0, ir.ReadLocal(element.local), place)
+        move = ir.Store(element.scalar, at, 0, ir.ReadLocal(element.local), span)
     else:
-        move = ir.SetLocal(element.local, ir.Load(element.scalar, at), place)
-    rounds = conversions.forced_integer(value.extent, place, "extent")
+        move = ir.SetLocal(element.local, ir.Load(element.scalar, at), span)
+    rounds = conversions.forced_integer(value.extent, span, "extent")
     sizes = tuple(reversed(extents[1:]))
-    return Walk(rounds, element.is_output, (move,), _go_on(address, counters, sizes, steps, place))
+    return Walk(rounds, element.is_output, (move,), _go_on(address, counters, sizes, steps, span))
 
 
 def _go_on(
@@ -133,19 +131,19 @@ def _go_on(
     counters: Sequence[ir.Local],
     extents: Sequence[int],
     steps: Sequence[int],
-    place: Span,
+    span: Span,
 ) -> tuple[ir.Statement, ...]:
     """Return what leads to the next element; counters and extents are those of the inner loops."""
-    moved = ir.SetLocal(address, _plus(address, steps[0]), place)
+    moved = ir.SetLocal(address, _plus(address, steps[0]), span)
     if not counters:
         return (moved,)
     counter = counters[0]
     is_inside = ir.Binary(Opcode.LESS, ScalarType.U16, ir.ReadLocal(counter), _number(extents[0]))
-    anew = ir.SetLocal(counter, _number(0), place)
-    outside = _go_on(address, counters[1:], extents[1:], steps[1:], place)
+    anew = ir.SetLocal(counter, _number(0), span)
+    outside = _go_on(address, counters[1:], extents[1:], steps[1:], span)
     return (
-        ir.SetLocal(counter, _plus(counter, 1), place),
-        ir.If(is_inside, (moved,), (anew, *outside), place),
+        ir.SetLocal(counter, _plus(counter, 1), span),
+        ir.If(is_inside, (moved,), (anew, *outside), span),
     )
 
 

@@ -74,27 +74,27 @@ class _Map:
 
     def bind(self, parameter: ast.Parameter, argument: _Argument) -> None:
         """Let a parameter stand for an element, or for the same value in every round."""
-        callee, place = self.callee, argument.span
+        callee, span = self.callee, argument.span
         if _is_stream(argument.value):
             local = self._element(parameter)
             stream = self.stream(argument, local.local, local.type, is_output=False)
             if stream is not None:
                 self.inputs.append(stream)
         elif passing.is_run_time(argument.value) and not parameter.is_comptime:
-            copy = self._copy(parameter, argument.value, place)
+            copy = self._copy(parameter, argument.value, span)
             callee.declare(parameter.name, copy)
-            self.passed.append(self.caller.load(copy, place))
+            self.passed.append(self.caller.load(copy, span))
             return
         else:
             value = argument.value
-            bound, _ = bind_argument(self.caller, callee, parameter, value, place)
+            bound, _ = bind_argument(self.caller, callee, parameter, value, span)
             if isinstance(bound, Value):
                 callee.declare(parameter.name, bound)
                 self.passed.append(value)
                 return
             local = bound
-            fixed = self.caller.coerce(value, local.type, place)
-            self.caller.emit(ir.SetLocal(local.local, self.caller.expression(fixed, place), place))
+            fixed = self.caller.coerce(value, local.type, span)
+            self.caller.emit(ir.SetLocal(local.local, self.caller.expression(fixed, span), span))
         callee.declare(parameter.name, local)
         self.parameters.append(local)
         self.passed.append(Runtime(local.type, ir.ReadLocal(local.local), local.descriptor))
@@ -120,26 +120,26 @@ class _Map:
         self, argument: _Argument, local: ir.Local, type_: t.Type, *, is_output: bool
     ) -> ir.MapStream | None:
         """Return a DSD whose elements go through `local`; None: the rounds walk through it."""
-        value, place = argument.value, argument.span
+        value, span = argument.value, argument.span
         scalar = t.scalar_type(type_)
         if scalar is None:
-            fail("type-mismatch", f"a DSD has no elements of type `{type_}`", place)
+            fail("type-mismatch", f"a DSD has no elements of type `{type_}`", span)
         if t.is_narrow(type_):
             fail(
                 "type-mismatch",
                 f"a DSD has no elements of type `{type_}`: they have 8, 16 or 32 bits",
-                place,
+                span,
                 help="let the function take and return the type of the array's elements, and "
                 f"convert inside of it: `@as({type_}, x)`",
             )
         self._check_size(argument, type_)
-        found = walk(self.caller, value, Element(local, type_, scalar, is_output), place)
+        found = walk(self.caller, value, Element(local, type_, scalar, is_output), span)
         if found is not None:
             self.walks.append(found)
             return None
         if not isinstance(value, Dsd | Runtime) or value.type is not t.MEM1D_DSD:
-            _refuse(value, place, is_output=is_output)
-        return ir.MapStream(self.caller.expression(value, place), local, scalar)
+            _refuse(value, span, is_output=is_output)
+        return ir.MapStream(self.caller.expression(value, span), local, scalar)
 
     def _check_size(self, argument: _Argument, type_: t.Type) -> None:
         """Warn of an array whose elements have another size than what the function takes."""
@@ -275,46 +275,46 @@ def _is_stream(value: Value) -> bool:
     return type_of(value) in t.DSDS
 
 
-def _refuse(value: Value, place: Span, *, is_output: bool) -> NoReturn:
+def _refuse(value: Value, span: Span, *, is_output: bool) -> NoReturn:
     """Fail because of a DSD through which no loop can walk."""
     kind = type_of(value)
     if kind is t.FIFO:
         advice = "move its elements to memory first"
-        fail("type-mismatch", "a FIFO cannot be an operand of `@map`", place, help=advice)
+        fail("type-mismatch", "a FIFO cannot be an operand of `@map`", span, help=advice)
     if kind is (t.FABIN_DSD if is_output else t.FABOUT_DSD):
         side = "output" if is_output else "input"
-        fail("type-mismatch", f"a {kind} cannot be an {side} of `@map`", place, help=_USAGE)
+        fail("type-mismatch", f"a {kind} cannot be an {side} of `@map`", span, help=_USAGE)
     fail(
         "unsupported-feature",
         f"`@map` over a {kind} that only run time knows is not supported yet",
-        place,
+        span,
         help="use a DSD that is a `const` of known length",
     )
 
 
 def _destination(a: Analyzer, argument: _Argument, type_: t.Type) -> ir.Expression:
     """Return the address of a scalar that takes each result; it is computed once."""
-    value, place = argument.value, argument.span
+    value, span = argument.value, argument.span
     pointer = type_of(value)
     if not isinstance(value, Pointer | Runtime) or not isinstance(pointer, t.PointerType):
         fail(
             "type-mismatch",
             f"the output of `@map` is a DSD or a pointer, this is of type `{pointer}`",
-            place,
+            span,
             help=_USAGE,
         )
     if pointer.is_const:
-        fail("not-assignable", "the output of `@map` is constant", place)
+        fail("not-assignable", "the output of `@map` is constant", span)
     if pointer.pointee != type_:
         fail(
             "type-mismatch",
             f"the function returns `{type_}`, the output points to a `{pointer.pointee}`",
-            place,
+            span,
         )
     if isinstance(value, Pointer):
-        return a.expression(value, place)
+        return a.expression(value, span)
     local = a.new_local("output", pointer, is_const=True).local
-    a.emit(ir.SetLocal(local, value.expression, place))
+    a.emit(ir.SetLocal(local, value.expression, span))
     return ir.ReadLocal(local)
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from onewafer.csl import ir
 from onewafer.csl.sema import types as t
 from onewafer.csl.sema.runtime import expressions, order, packed_fields, statements, stores
-from onewafer.csl.sema.runtime.addresses import load, place_of
+from onewafer.csl.sema.runtime.addresses import load, lvalue_of
 from onewafer.csl.sema.runtime.analyzer import Analyzer, RuntimeLocal
 from onewafer.csl.sema.values import Pointer, Runtime, Scalar, Struct, Variable
 from onewafer.csl.syntax import ast
@@ -43,33 +43,33 @@ def _is_packed(a: Analyzer, node: ast.Expression) -> bool:
 
 def assign(a: Analyzer, node: ast.Assign, whole: ast.Expression, path: Path) -> None:
     """Assign to the part at `path` of `whole`."""
-    place, span = place_of(a, whole), node.target.span
-    if not isinstance(place, RuntimeLocal):
-        place = statements.evaluated_once(a, place, node)
-    type_ = place.type.pointee if isinstance(place.type, t.PointerType) else place.type
+    lvalue, span = lvalue_of(a, whole), node.target.span
+    if not isinstance(lvalue, RuntimeLocal):
+        lvalue = statements.evaluated_once(a, lvalue, node)
+    type_ = lvalue.type.pointee if isinstance(lvalue.type, t.PointerType) else lvalue.type
     assert isinstance(type_, t.PackedType)
     a.ir_type(type_, span)  # refuses one that is too wide
     part, _ = packed_fields.part_of(type_, path, span)
     old = None
     if node.operator is not None:
-        old = packed_fields.extract(type_, _word(a, place, node), path, span)
+        old = packed_fields.extract(type_, _word(a, lvalue, node), path, span)
     mark = order.here(a)
     value = statements.new_value(a, node, old, part)
     value = order.called(a, "field", value, node.value.span)
-    if not isinstance(place, RuntimeLocal):
-        moved = order.before(a, mark, place, span)
+    if not isinstance(lvalue, RuntimeLocal):
+        moved = order.before(a, mark, lvalue, span)
         assert isinstance(moved, Pointer | Runtime)
-        place = moved
+        lvalue = moved
     field = a.expression(value, node.value.span)
-    changed = packed_fields.insert(type_, _word(a, place, node), path, field, span)
-    if isinstance(place, RuntimeLocal):
-        a.emit(ir.SetLocal(place.local, changed, node.span))
+    changed = packed_fields.insert(type_, _word(a, lvalue, node), path, field, span)
+    if isinstance(lvalue, RuntimeLocal):
+        a.emit(ir.SetLocal(lvalue.local, changed, node.span))
     else:
-        stores.store_value(a, place, type_, Runtime(type_, changed), node.span)
+        stores.store_value(a, lvalue, type_, Runtime(type_, changed), node.span)
 
 
-def _word(a: Analyzer, place: RuntimeLocal | Pointer | Runtime, node: ast.Assign) -> ir.Expression:
-    """Return what a place holds now."""
-    if isinstance(place, RuntimeLocal):
-        return ir.ReadLocal(place.local)
-    return a.expression(load(a, place, node.target.span), node.target.span)
+def _word(a: Analyzer, lvalue: RuntimeLocal | Pointer | Runtime, node: ast.Assign) -> ir.Expression:
+    """Return what an lvalue holds now."""
+    if isinstance(lvalue, RuntimeLocal):
+        return ir.ReadLocal(lvalue.local)
+    return a.expression(load(a, lvalue, node.target.span), node.target.span)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, TypeGuard
 from onewafer.csl import ir
 from onewafer.csl.sema import conversions
 from onewafer.csl.sema import types as t
-from onewafer.csl.sema.in_memory import address_of_place, address_of_variable, struct_at
+from onewafer.csl.sema.in_memory import address_of_variable, pointer_to, struct_at
 from onewafer.csl.sema.runtime import order
 from onewafer.csl.sema.runtime.expressions import evaluate_type
 from onewafer.csl.sema.runtime.structs import readable
@@ -86,10 +86,10 @@ def copied(
 ) -> ir.Expression:
     """Return the address of a copy of a struct or an array, or of one that is known."""
     if is_comptime(value) and not isinstance(value, Variable):
-        place = Variable(f"{a.name}.{name}", type_, value, span, is_const=True)
+        variable = Variable(f"{a.name}.{name}", type_, value, span, is_const=True)
     else:
-        place = order.stored(a, name, value, type_, span)
-    return a.expression(address_of_variable(place), span)
+        variable = order.stored(a, name, value, type_, span)
+    return a.expression(address_of_variable(variable), span)
 
 
 def behind_address(
@@ -150,5 +150,5 @@ class Parts:
             value = order.stored(self.caller, name, value, type_, self.span)
         inside, local = behind_address(self.callee, name, type_, self.span)
         self.parameters.append(local)
-        self.passed.append(self.caller.expression(address_of_place(value), self.span))
+        self.passed.append(self.caller.expression(pointer_to(value), self.span))
         return inside, ("array", type_)

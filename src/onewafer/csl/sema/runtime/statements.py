@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from onewafer.csl import ir
-from onewafer.csl.sema import conversions, halves, places
+from onewafer.csl.sema import conversions, halves, rules
 from onewafer.csl.sema import types as t
 from onewafer.csl.sema.faults import Fault, fail
 from onewafer.csl.sema.in_memory import address_of_variable
@@ -19,7 +19,7 @@ from onewafer.csl.sema.runtime import (
     structs,
     unrolled,
 )
-from onewafer.csl.sema.runtime.addresses import base_pointer, load, place_of
+from onewafer.csl.sema.runtime.addresses import base_pointer, load, lvalue_of
 from onewafer.csl.sema.runtime.analyzer import Analyzer, JumpTarget, RuntimeLocal
 from onewafer.csl.sema.runtime.expressions import (
     arm_tests,
@@ -220,7 +220,7 @@ def discard(a: Analyzer, value: Value, span: Span) -> None:
 
 
 def _variable(a: Analyzer, node: ast.Variable) -> None:
-    places.check_unlinked(node)
+    rules.check_unlinked(node)
     if node.is_comptime:
         comptime_code.declare(a, node)
         return
@@ -249,7 +249,7 @@ def _variable(a: Analyzer, node: ast.Variable) -> None:
             "not-runtime",
             f"a variable cannot be of type `{type_}`, which does not exist at run time",
             node.name_span,
-            help=places.how_to_vary(type_),
+            help=rules.how_to_vary(type_),
         )
     is_placed = node.name in a.addressed or node.alignment is not None
     if isinstance(type_, t.ArrayType) or is_placed:
@@ -281,7 +281,7 @@ def _struct_variable(
 def _alignment(a: Analyzer, node: ast.Variable) -> int | None:
     if node.alignment is None:
         return None
-    return places.alignment(evaluate_comptime(a, node.alignment), node.alignment.span)
+    return rules.alignment(evaluate_comptime(a, node.alignment), node.alignment.span)
 
 
 def _stays_known(value: Value) -> bool:
@@ -336,27 +336,27 @@ def _assign(a: Analyzer, node: ast.Assign) -> None:
     if part is not None:
         parts.assign(a, node, *part)
         return
-    place = place_of(a, node.target)
-    if isinstance(place, RuntimeLocal):
-        value = new_value(a, node, Runtime(place.type, ir.ReadLocal(place.local)), place.type)
-        a.emit(ir.SetLocal(place.local, a.expression(value, node.value.span), node.span))
+    lvalue = lvalue_of(a, node.target)
+    if isinstance(lvalue, RuntimeLocal):
+        value = new_value(a, node, Runtime(lvalue.type, ir.ReadLocal(lvalue.local)), lvalue.type)
+        a.emit(ir.SetLocal(lvalue.local, a.expression(value, node.value.span), node.span))
         return
-    type_ = place.type
+    type_ = lvalue.type
     assert isinstance(type_, t.PointerType)
     old = None
     if node.operator is not None:
-        place = evaluated_once(a, place, node)
-        old = load(a, place, node.target.span)
+        lvalue = evaluated_once(a, lvalue, node)
+        old = load(a, lvalue, node.target.span)
     mark = order.here(a)
     value = new_value(a, node, old, type_.pointee)
     value = stores.apart(a, value, type_.pointee, node.value.span)
-    place = order.before(a, mark, place, node.target.span)
-    assert isinstance(place, Pointer | Runtime)
-    stores.store_value(a, place, type_.pointee, value, node.span)
+    lvalue = order.before(a, mark, lvalue, node.target.span)
+    assert isinstance(lvalue, Pointer | Runtime)
+    stores.store_value(a, lvalue, type_.pointee, value, node.span)
 
 
 def new_value(a: Analyzer, node: ast.Assign, old: Value | None, type_: t.Type) -> Value:
-    """Return what an assignment stores; `old` is what the place of a compound one holds."""
+    """Return what an assignment stores; `old` is what the lvalue of a compound one holds."""
     mark = order.here(a)
     value = evaluate_as(a, node.value, None if node.operator in _SHIFTS else type_)
     if node.operator is not None and old is not None:
@@ -365,11 +365,11 @@ def new_value(a: Analyzer, node: ast.Assign, old: Value | None, type_: t.Type) -
     return a.coerce(value, type_, node.value.span)
 
 
-def evaluated_once(a: Analyzer, place: Pointer | Runtime, node: ast.Assign) -> Pointer | Runtime:
-    """Return the place of `p op= v` so that reading and writing it mean the same address."""
-    if isinstance(place, Pointer):
-        return place
-    return Runtime(place.type, order.steady(a, place.expression, node.span))
+def evaluated_once(a: Analyzer, lvalue: Pointer | Runtime, node: ast.Assign) -> Pointer | Runtime:
+    """Return the lvalue of `p op= v` so that reading and writing it mean the same address."""
+    if isinstance(lvalue, Pointer):
+        return lvalue
+    return Runtime(lvalue.type, order.steady(a, lvalue.expression, node.span))
 
 
 # --- control flow --------------------------------------------------------------------------------
@@ -506,8 +506,8 @@ def _for_array(a: Analyzer, node: ast.For, type_: t.ArrayType, pointer: Value) -
     if node.index is not None:
         steps.append(_index_counter(a, node.index.name, span))
     a.open_block()
-    place = Runtime(t.PointerType(type_.element), a.binary(Opcode.ADD, t.U16, base, read))
-    a.declare(node.element.name, _captured(a, node.element.name, place, type_.element, span))
+    address = Runtime(t.PointerType(type_.element), a.binary(Opcode.ADD, t.U16, base, read))
+    a.declare(node.element.name, _captured(a, node.element.name, address, type_.element, span))
     with blocks.jump_target(a, JumpTarget(node.label, is_loop=True), node.span):
         analyze_block(a, node.body.statements)
     body = a.close_block()
@@ -516,24 +516,24 @@ def _for_array(a: Analyzer, node: ast.For, type_: t.ArrayType, pointer: Value) -
 
 
 def _captured(
-    a: Analyzer, name: str, place: Runtime, type_: t.Type, span: Span
+    a: Analyzer, name: str, address: Runtime, type_: t.Type, span: Span
 ) -> RuntimeLocal | Value:
     """Return an element of an array as it is at the start of a round."""
     if isinstance(type_, t.StructType):
-        return order.settled(a, name, load(a, a.anchored(place, span), span), span)
+        return order.settled(a, name, load(a, a.anchored(address, span), span), span)
     element = a.new_local(name, type_, is_const=True)
-    word = ir.Load(a.ir_type(type_, span), place.expression)
+    word = ir.Load(a.ir_type(type_, span), address.expression)
     a.emit(ir.SetLocal(element.local, word, span))
     return element
 
 
 def _switch(a: Analyzer, node: ast.Switch) -> bool:
     scrutinee = evaluate(a, node.scrutinee)
-    places.check_switched(scrutinee, node.scrutinee.span)
+    rules.check_switched(scrutinee, node.scrutinee.span)
     if not isinstance(scrutinee, Runtime):
         chosen = choose_arm(a, scrutinee, [arm.patterns for arm in node.arms], node.scrutinee.span)
         if chosen is None:
-            places.no_arm(scrutinee, node.span)
+            rules.no_arm(scrutinee, node.span)
         body = node.arms[chosen].body
         analyze_in_scope(a, _parts_of(body))
         return True

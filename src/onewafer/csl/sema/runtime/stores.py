@@ -8,7 +8,7 @@ from onewafer.csl import ir, walk
 from onewafer.csl.sema import conversions
 from onewafer.csl.sema import types as t
 from onewafer.csl.sema.faults import fail
-from onewafer.csl.sema.in_memory import address_of_place, moved
+from onewafer.csl.sema.in_memory import moved, pointer_to
 from onewafer.csl.sema.runtime import order
 from onewafer.csl.sema.values import Array, Pointer, Runtime, Struct, Undefined, Value, Variable
 from onewafer.image import Opcode, ScalarType
@@ -43,14 +43,14 @@ def check_stored(a: Analyzer, type_: t.Type, span: Span) -> None:
 def store_value(
     a: Analyzer, pointer: Pointer | Runtime, type_: t.Type, value: Value, span: Span
 ) -> None:
-    """Emit the stores that put `value` at a place."""
+    """Emit the stores that put `value` at an address."""
     match type_, value:
         case t.StructType(), _:
             store_struct(a, pointer, type_, value, span)
         case t.ArrayType(), Array(_, elements):
             _store_array(a, pointer, type_, elements, span)
         case t.ArrayType(), Variable():
-            copy_array(a, pointer, address_of_place(value), type_, span)
+            copy_array(a, pointer, pointer_to(value), type_, span)
         case t.ArrayType(), Pointer() | Runtime(t.PointerType()):
             copy_array(a, pointer, value, type_, span)
         case t.ArrayType(), _:
@@ -62,7 +62,7 @@ def store_value(
 
 
 def apart(a: Analyzer, value: Value, type_: t.Type, span: Span) -> Value:
-    """Return a new value of a place in a form that does not change while it is stored there.
+    """Return a new value of an lvalue in a form that does not change while it is stored there.
 
     It may be made of what lies there: each part is computed before the first is stored.
     """
@@ -103,8 +103,8 @@ def _store_array(
         _loop_elements(a, len(elements), step, span, fill)
         return
     for index, element in enumerate(elements):
-        place = moved(start, index * step, type_.element, is_const=False)
-        store_value(a, place, type_.element, element, span)
+        target = moved(start, index * step, type_.element, is_const=False)
+        store_value(a, target, type_.element, element, span)
 
 
 def copy_array(
@@ -114,11 +114,11 @@ def copy_array(
     type_: t.ArrayType,
     span: Span,
 ) -> None:
-    """Copy an array to another place."""
+    """Copy an array to another address."""
     element = type_.element
     to_start, from_start = (
-        Runtime(t.PointerType(element), order.steady(a, a.expression(place, span), span))
-        for place in (target, source)
+        Runtime(t.PointerType(element), order.steady(a, a.expression(address, span), span))
+        for address in (target, source)
     )
 
     def copy(offset: ir.Expression) -> None:
@@ -158,14 +158,14 @@ def store_struct(
     if not isinstance(value, Struct):
         conversions.mismatch(value, type_, span)
     target = a.anchored(target, span)
-    if is_copy(value, type_) and value.place is not None:
-        copy_struct(a, target, a.anchored(value.place, span), type_, span)
+    if is_copy(value, type_) and value.address is not None:
+        copy_struct(a, target, a.anchored(value.address, span), type_, span)
         return
     for index, (field_type, field) in enumerate(zip(type_.fields, value.fields, strict=True)):
         if isinstance(field, Undefined):
             continue  # a variant of a union that is not active
-        place = moved(target, t.field_offset(type_, index), field_type, is_const=False)
-        store_value(a, place, field_type, field, span)
+        address = moved(target, t.field_offset(type_, index), field_type, is_const=False)
+        store_value(a, address, field_type, field, span)
 
 
 def copy_struct(
@@ -175,9 +175,9 @@ def copy_struct(
     type_: t.StructType,
     span: Span,
 ) -> None:
-    """Copy a struct to another place, or to where it is: two structs of a type overlap wholly."""
+    """Copy a struct to another address, or to where it is: two structs of a type overlap wholly."""
     for offset, leaf in t.leaves(type_):
-        to, from_ = (moved(place, offset, leaf, is_const=False) for place in (target, source))
+        to, from_ = (moved(address, offset, leaf, is_const=False) for address in (target, source))
         if isinstance(leaf, t.ArrayType):
             copy_array(a, to, from_, leaf, span)
             continue
@@ -188,22 +188,22 @@ def copy_struct(
 
 
 def is_copy(value: Value, type_: t.Type) -> bool:
-    """Tell whether a value is what lies at another place."""
+    """Tell whether a value is what lies at another address."""
     match value:
-        case Struct(place=place) if place is not None:
+        case Struct(address=address) if address is not None:
             return value.type == type_
         case _:
             return False
 
 
 def address_and_offset(
-    a: Analyzer, place: Pointer | Runtime, span: Span
+    a: Analyzer, address: Pointer | Runtime, span: Span
 ) -> tuple[ir.Expression, int]:
-    """Return a place as a load or store has it."""
-    match place:
+    """Return an address as a load or store has it."""
+    match address:
         case Runtime(_, ir.Binary(Opcode.ADD, _, base, ir.Immediate(_, offset, None))) if (
             offset >= 0
         ):
             return base, offset
         case _:
-            return a.expression(place, span), 0
+            return a.expression(address, span), 0

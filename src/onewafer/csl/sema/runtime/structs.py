@@ -1,7 +1,7 @@
 """Structs at run time: variables of struct types; structs and arrays as results of functions.
 
 A variable lies in memory, and its fields are variables in it. A result lies in memory between the
-return and the caller: no function is entered twice, so each has one such place; the caller takes
+return and the caller: no function is entered twice, so each has one such variable; the caller takes
 the fields out at once.
 """
 
@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from onewafer.csl.sema import types as t
-from onewafer.csl.sema.in_memory import address_of_place, address_of_variable, struct_at
+from onewafer.csl.sema.in_memory import address_of_variable, pointer_to, struct_at
 from onewafer.csl.sema.runtime import order, stores
 from onewafer.csl.sema.values import (
     Struct,
@@ -51,7 +51,7 @@ def is_overlaid(value: Struct) -> bool:
 def readable(a: Analyzer, name: str, value: Struct, span: Span) -> Struct:
     """Return a value of which all variants of an `extern union` can be read."""
     type_ = value.type
-    if not isinstance(type_, t.StructType) or value.place is not None or not is_overlaid(value):
+    if not isinstance(type_, t.StructType) or value.address is not None or not is_overlaid(value):
         return value
     loaded = a.load(declare_struct(a, name, type_, value, span), span)
     assert isinstance(loaded, Struct)
@@ -69,11 +69,11 @@ def store_result(a: Analyzer, value: Value, type_: t.StructType | t.ArrayType, s
     stores.store_value(a, address_of_variable(a.stored_result), type_, coerced, span)
 
 
-def load_result(a: Analyzer, place: Variable, span: Span) -> Struct | Variable:
+def load_result(a: Analyzer, variable: Variable, span: Span) -> Struct | Variable:
     """Return the result of a call that was just made: fields in locals, arrays copied."""
-    if isinstance(place.type, t.ArrayType):
-        return order.stored(a, place.name, place, place.type, span)
-    result = order.settled(a, "field", struct_at(address_of_place(place), span), span)
+    if isinstance(variable.type, t.ArrayType):
+        return order.stored(a, variable.name, variable, variable.type, span)
+    result = order.settled(a, "field", struct_at(pointer_to(variable), span), span)
     assert isinstance(result, Struct)
     return _as_value(result)
 

@@ -10,10 +10,10 @@ from onewafer.csl.sema import types as t
 from onewafer.csl.sema.faults import Fault, fail
 from onewafer.csl.sema.in_memory import (
     address_of_field,
-    address_of_place,
     address_of_variable,
     known_part,
     moved,
+    pointer_to,
     struct_at,
 )
 from onewafer.csl.sema.loop_steps import access_struct, steps_of
@@ -231,15 +231,15 @@ def element(container: Value, indices: Sequence[Value], span: Span) -> Value:
 
 def address_of_global(module: Module, name: str, span: Span) -> Value:
     """Return `&name` of a top-level declaration; a function is its own address."""
-    early = module.early_place(name)
+    early = module.early_lvalue(name)
     if early is not None:
         return address_of_variable(early)
     value = module.read(name, span)
     match value:
         case FunctionValue():
             return value
-        case Struct(place=place) if place is not None:
-            return place
+        case Struct(address=address) if address is not None:
+            return address
         case _:
             return address_of_variable(module.materialize(name, span))
 
@@ -259,7 +259,7 @@ def address_of_member(base: Value, name: str, span: Span) -> Value:
             return _address_in_packed(base, type_, name, span)
         case _:
             member(base, name, span)  # says what has no such field
-            no_place(span)
+            no_address(span)
 
 
 def _address_in_packed(
@@ -276,7 +276,7 @@ def _address_in_packed(
             span,
             help="take the address of the whole, or copy the variant to a variable",
         )
-    address = address_of_place(base)
+    address = pointer_to(base)
     return moved(address, 0, field, is_const=base.is_const)
 
 
@@ -371,7 +371,7 @@ def indexed(pointer: t.PointerType, span: Span) -> tuple[t.Type, tuple[int, ...]
             )
 
 
-def no_place(span: Span) -> NoReturn:
+def no_address(span: Span) -> NoReturn:
     """Fail because an expression has no address."""
     fail(
         "not-assignable",
