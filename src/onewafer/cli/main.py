@@ -18,6 +18,7 @@ from onewafer.cli.resume import resume
 from onewafer.cli.run import run
 from onewafer.cli.validate import validate
 from onewafer.errors import InternalError, OnewaferError
+from onewafer.terminal import printable
 
 _FAULTS_OF_DISKS = frozenset((errno.ENOSPC, errno.EDQUOT, errno.EIO))
 
@@ -86,4 +87,5 @@ def execute(arguments: list[str]) -> int:
 
 
 def _complain(error: OnewaferError) -> None:
-    print("\n".join((f"onewafer: {error}", *getattr(error, "__notes__", ()))), file=sys.stderr)
+    text = "\n".join((f"onewafer: {error}", *getattr(error, "__notes__", ())))
+    print(printable(text), file=sys.stderr)
