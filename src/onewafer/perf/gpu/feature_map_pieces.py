@@ -145,7 +145,7 @@ class _Piece:
         return False
 
     def _is_done_before(self, names: list[str]) -> bool:
-        """Tell whether a kernel of the previous piece, whose result only this one reads, does it."""
+        """Tell whether a kernel of the piece before does it: only this one reads its result."""
         (name, *others) = names
         is_input = any(tensor.name == name for tensor in self._graph.inputs)
         return is_input and not others and not self._is_first and self._num_readers[name] == 1
