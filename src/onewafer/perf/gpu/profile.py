@@ -18,6 +18,7 @@ from onewafer.errors import ConfigurationError
 from onewafer.perf.gpu.kernels import AttentionShape, NumberFormat
 from onewafer.perf.gpu.latency_table import Points
 from onewafer.perf.gpu.measurements import AttentionPoints, CollectivePoints
+from onewafer.whole_files import check_file
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     Fields = Mapping[str, Any]
 
 FORMAT = "onewafer-gpu-profile-1"
+_MOST_BYTES = 64_000_000
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -129,10 +131,11 @@ def read_profile(path: Path) -> Profile:
     Raises ConfigurationError if it cannot be read, or is none.
     """
     try:
+        check_file(path, most_bytes=_MOST_BYTES)
         document = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise ConfigurationError(f"{path}: {error.strerror or error}") from None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ConfigurationError(f"{path} is no JSON: {error}") from None
     if not isinstance(document, dict) or cast("Fields", document).get("format") != FORMAT:
         raise ConfigurationError(
@@ -141,7 +144,7 @@ def read_profile(path: Path) -> Profile:
         )
     try:
         return _profile(cast("Fields", document))
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise ConfigurationError(
             f"{path} is damaged: {type(error).__name__}: {error}; measure again"
         ) from None

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from onewafer.arch import Architecture, WaferSystem
     from onewafer.perf.wafer.options import WaferOptions
 
-_NAME = re.compile(r"(?P<family>[a-z]+\d+)(?:x(?P<count>\d+))?", re.IGNORECASE)
+_NAME = re.compile(r"(?P<family>[a-z]+\d+)(?:x(?P<count>\d{1,30}))?", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
