@@ -11,7 +11,6 @@ import typer
 from onewafer.cli.output_files import check_output, write_output
 from onewafer.errors import ConfigurationError
 from onewafer.settings import ENGINES, check_engine
-from onewafer.terminal.progress import progress_bar
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -91,10 +90,14 @@ def bench(
 
 def _show(results: Results) -> None:
     """Print the tables, in full where nobody watches."""
-    from onewafer.benchmarks import TABLE_COLUMNS, render  # noqa: PLC0415  # a subcommand loads what it uses
-    from onewafer.terminal.console import stdout_console  # noqa: PLC0415  # likewise
+    from rich.console import Console  # noqa: PLC0415  # a subcommand loads what it uses
 
-    stdout_console(TABLE_COLUMNS).print(render(results))
+    from onewafer.benchmarks import TABLE_COLUMNS, render  # noqa: PLC0415  # likewise
+
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=TABLE_COLUMNS)
+    console.print(render(results))
 
 
 def _print_list(benchmarks: Sequence[Benchmark]) -> None:
@@ -129,14 +132,16 @@ def _run(
     with_curves: bool,
 ) -> tuple[tuple[Outcome, ...], tuple[CurveResult, ...]]:
     """Run benchmarks, then curves, with a progress line if somebody watches."""
-    from onewafer.benchmarks import (  # noqa: PLC0415  # a subcommand loads what it uses
+    from rich.console import Console  # noqa: PLC0415  # a subcommand loads what it uses
+
+    from onewafer.benchmarks import (  # noqa: PLC0415  # likewise
         growth_curves,
         measure_curve,
         run_benchmark,
     )
 
     outcomes: list[Outcome] = []
-    with progress_bar() as bar:
+    with Console(stderr=True).status("", spinner="line") as status:
         for number, benchmark in enumerate(benchmarks, 1):
             place = f"{number} of {len(benchmarks)}, {benchmark.name}"
             outcomes.append(
@@ -145,19 +150,19 @@ def _run(
                     benchmark.quick_sizes if quick else benchmark.sizes,
                     engine=engine,
                     repeat=0 if benchmark.is_large else repeat,
-                    note=_teller(bar.say, place),
+                    note=_teller(status.update, place),
                     threads=threads,
                 )
             )
         curves = [
-            measure_curve(curve, engine=engine, repeat=repeat, note=bar.say, threads=threads)
+            measure_curve(curve, engine=engine, repeat=repeat, note=status.update, threads=threads)
             for curve in (growth_curves(quick=quick) if with_curves else ())
         ]
     return tuple(outcomes), tuple(curves)
 
 
-def _teller(say: Callable[[str], None], place: str) -> Callable[[str], None]:
-    return lambda text: say(f"{place}: {text}")
+def _teller(update: Callable[[str], None], place: str) -> Callable[[str], None]:
+    return lambda text: update(f"{place}: {text}")
 
 
 def _command(

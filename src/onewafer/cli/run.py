@@ -167,7 +167,9 @@ def _run(
     cuda_alias: bool | None,
     output: _Output,
 ) -> int:
-    from onewafer.host import RunLimits  # noqa: PLC0415  # a subcommand loads what it uses
+    from rich.console import Console  # noqa: PLC0415  # a subcommand loads what it uses
+
+    from onewafer.host import RunLimits  # noqa: PLC0415  # likewise
     from onewafer.pytorch import (  # noqa: PLC0415  # likewise
         ProgressLine,
         Session,
@@ -178,9 +180,8 @@ def _run(
         to_json,
     )
     from onewafer.pytorch.cuda import CudaAlias  # noqa: PLC0415  # likewise
-    from onewafer.terminal.console import PlainConsole  # noqa: PLC0415  # likewise
 
-    console = PlainConsole(stderr=True)
+    console = Console(stderr=True)
     line = ProgressLine(console) if console.is_terminal and settings.shows_progress else None
     limits = RunLimits.from_settings(settings)
     if line is not None:

@@ -1,6 +1,6 @@
-"""The part of the layer that each operation of a graph belongs to, from the graph alone.
+"""Which part of a layer each operation of a graph belongs to, told from the graph alone.
 
-Names of modules differ from model to model; the operations around attention do not:
+Names of modules differ from model to model, what attention reads and feeds does not:
 
 * norms are norms wherever they stand, those of heads as well;
 * the embedding is lookups and what joins them before anything else happens, and what inputs pass
@@ -71,13 +71,13 @@ _NORMS = (RmsNorm, LayerNorm)
 _LOOKUPS = (Embedding, PositionEmbedding)
 _JOINING = (Add, AddBias, Multiply, Scale, ScaleFeatures)
 _LEADING = (Linear, Rotary, Softmax, Opaque, *_JOINING)
-"""Operations that may stand between a norm and attention."""
+"""What may stand between a norm and attention."""
 _FOLLOWING = (Linear, *_JOINING)
-"""Operations that may stand between attention and a residual connection."""
+"""What may stand between attention and a residual connection."""
 _ROWS = (FirstRow, LastRow, GlobalAveragePool)
 _SEARCHES = (TopIndices, Gather)
 _LAST = (Linear, AddBias, Scale, ScaleFeatures, Multiply, Activation, Relu, *_SEARCHES, *_ROWS)
-"""Operations that may stand between the last layer and an output."""
+"""What may stand between the last layer and an output."""
 _BETWEEN = (Activation, Relu, Softmax, Opaque, *_JOINING)
 """What belongs to the operation that it comes after."""
 _MOST_PROJECTIONS = 2
@@ -198,7 +198,7 @@ class _Assignment:
                 heads.add(index)
 
     def _assign_rest(self) -> None:
-        """Assign linear operations to the MLP, and the other operations to a part that they read.
+        """Take linear operations for the MLP, and what is left for a part of what it reads.
 
         Among convolutions without attention, they are convolutions with one tap.
         """

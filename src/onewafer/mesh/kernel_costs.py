@@ -88,9 +88,9 @@ class Frame:
     """Registers that a step of a kind needs, in bytes."""
 
     own_bytes: int
-    """Bytes of the state machine itself."""
+    """Of the state machine."""
     called_bytes: int
-    """Bytes of the functions that it calls, placed behind it."""
+    """Of the functions that it calls, behind the state machine's."""
 
     def joined(self, other: Frame) -> Frame:
         """Return what is enough for both."""

@@ -87,7 +87,7 @@ class _Rates:
 
     usual: Rate
     of_many: Rate | None
-    """The rate for more than one element, where it is lower: the elements make one scalar."""
+    """Of more than one element, where that is slower: they make one scalar."""
 
     @classmethod
     def of(cls, rate: Fraction, reduction: Fraction | None, stride: int) -> _Rates:
@@ -119,7 +119,7 @@ class _Busy:
     """With a stride that is known already."""
 
     def cycles(self, sizes: Mapping[str, Size]) -> Size:
-        """Return the cycles of one such operation."""
+        """Return how long one of them has it."""
         rates = self.usual
         if self.stride.names:
             stride = int(np.max(self.stride.of(sizes)))
@@ -153,21 +153,21 @@ class StepCosts:
         self._kernels = kernels
         self._steps: dict[Kind, tuple[tuple[Product, Cycles], ...]] = {}
         self.launch = self._read(kernels.launch).fixed
-        """Cycles of the exported function."""
+        """Of the exported function."""
         self.below = self._read(kernels.below).fixed
-        """Cycles of the question whether a kind is below another one, if it is."""
+        """Of a question whether a kind is below another one, if it is."""
         self.above = self._read(kernels.above).fixed
-        """Cycles of the same question, if it is not."""
+        """The same, if it is not."""
         self.second_chain = self._read(kernels.second_chain).fixed
         """Between adding a chain and adding another one."""
         self.link = Rate(timing.link_window_words, timing.link_window_cycles)
         self.rates = {name: Rate.of(rate) for name, rate in timing.elements_per_cycle.items()}
-        """Rates of DSD operations in memory."""
+        """Of a DSD operation in memory."""
         factor = timing.bank_conflict_factor
         self.rates_in_turns = {
             name: Rate.of(rate / factor) for name, rate in timing.elements_per_cycle.items()
         }
-        """Rates of DSD operations whose sources begin in the same banks."""
+        """Of one whose sources begin in the same banks."""
 
     def of(self, kind: Kind) -> tuple[tuple[Product, Cycles], ...]:
         """Return how often a kernel does what."""
@@ -231,7 +231,7 @@ class StepCosts:
 
 
 def _key(kind: Kind, sizes: Mapping[str, Size]) -> Hashable:
-    """Return a key that is equal for a kind with equal sizes; None: there are too many sizes."""
+    """Return what is equal for a kind with equal sizes; None if there are too many of them."""
     parts: list[Hashable] = [kind]
     for name, size in sizes.items():
         parts.append(name)

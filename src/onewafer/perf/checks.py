@@ -1,4 +1,4 @@
-"""Check whether a model can do a job at all, on whatever machine."""
+"""What a model cannot do on any machine, and what it does instead."""
 
 from __future__ import annotations
 

@@ -5,18 +5,17 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from rich.progress import BarColumn
+from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
 
 from onewafer.host import RunObserver, describe_progress
-from onewafer.terminal.progress import progress_line, text_column
 
 if TYPE_CHECKING:
     from collections.abc import Generator
 
-    from rich.progress import Progress, ProgressColumn, TaskID  # noqa: TID251  # types
+    from rich.console import Console
+    from rich.progress import ProgressColumn, TaskID
 
     from onewafer.host import RunProgress
-    from onewafer.terminal.console import PlainConsole
 
 
 _INTERVAL_SECONDS = 0.25
@@ -28,7 +27,7 @@ class ProgressLine:
     Nothing is shown where the console is not a terminal.
     """
 
-    def __init__(self, console: PlainConsole) -> None:
+    def __init__(self, console: Console) -> None:
         self._console = console
 
     @property
@@ -46,23 +45,33 @@ class ProgressLine:
     @contextmanager
     def simulating(self, what: str, expected_cycles: int) -> Generator[RunObserver]:
         """Show a launch; the value watches it."""
-        with self._line(BarColumn(), text_column("{task.fields[figures]}")) as line:
+        with self._line(BarColumn(), TextColumn("{task.fields[figures]}")) as line:
             task = line.add_task(f"simulating {what}", total=expected_cycles, figures="")
             yield _Launch(self._console, line, task)
 
     def _line(self, *columns: ProgressColumn) -> Progress:
-        return progress_line(self._console, text_column("{task.description}"), *columns)
+        # The script's own output must pass through untouched, so nothing is redirected.
+        return Progress(
+            SpinnerColumn(),
+            TextColumn("{task.description}"),
+            *columns,
+            console=self._console,
+            transient=True,
+            redirect_stdout=False,
+            redirect_stderr=False,
+            disable=not self._console.is_terminal,
+        )
 
 
 class _Sentences:
     """Prints sentences above the line; there is no progress but that of launches."""
 
-    def __init__(self, console: PlainConsole, interval_seconds: float = float("inf")) -> None:
+    def __init__(self, console: Console, interval_seconds: float = float("inf")) -> None:
         self._console = console
         self.interval_seconds = interval_seconds
 
     def say(self, line: str) -> None:
-        self._console.print(f"onewafer: {line}")
+        self._console.print(f"onewafer: {line}", markup=False, highlight=False)
 
     def show(self, progress: RunProgress) -> None:
         del progress
@@ -74,7 +83,7 @@ class _Sentences:
 class _Launch(_Sentences):
     """Renews the line of one launch."""
 
-    def __init__(self, console: PlainConsole, line: Progress, task: TaskID) -> None:
+    def __init__(self, console: Console, line: Progress, task: TaskID) -> None:
         super().__init__(console, _INTERVAL_SECONDS)
         self._line = line
         self._task = task

@@ -1,9 +1,5 @@
-"""What a person sees on a terminal or in a notebook, once for all commands and the Python API.
-
-`console` and `progress`, which load Rich, are imported where something is shown.
-"""
+"""What a person sees on a terminal or in a notebook, once for all commands and the Python API."""
 
 from onewafer.terminal.shown import SHOWN_COLUMNS, Shown
-from onewafer.terminal.text import printable
 
-__all__ = ["SHOWN_COLUMNS", "Shown", "printable"]
+__all__ = ["SHOWN_COLUMNS", "Shown"]

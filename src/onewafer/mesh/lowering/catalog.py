@@ -1,4 +1,4 @@
-"""The lowering of each graph operation."""
+"""Which lowering belongs to which graph operation."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Inference engines: their own time between kernels, and how they share steps among requests."""
+"""Inference engines: what they do between kernels, and how they share steps among requests."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ class Engine:
     """`trtllm`, `vllm`, `sglang`."""
     title: str
     step_seconds: float
-    """The engine's own time in every step for which the GPU waits."""
+    """Of its own work in every step that the GPU waits for."""
     sequence_seconds: float
-    """The engine's own time for each sequence of a step."""
+    """The same for each sequence of a step."""
     prompt_seconds: float
-    """By how much each prompt makes a step longer, beyond its kernels."""
+    """What a step takes longer for each prompt in it, beyond kernels."""
     request_seconds: float
-    """Time from the client to the first step of a request that does not wait."""
+    """From the client to the first step, where nobody waits."""
     token_budget: int
     """Most rows of a step; longer prompts are done in parts."""
     memory_fraction: float
@@ -35,7 +35,7 @@ class Engine:
     """Whether a request begins only when the cache has room for its whole answer."""
 
     def overhead_seconds(self, sequences: float) -> float:
-        """Return the engine's own time in a step."""
+        """Return its own work in a step of so many sequences."""
         return self.step_seconds + self.sequence_seconds * sequences
 
 

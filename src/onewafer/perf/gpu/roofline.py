@@ -1,4 +1,4 @@
-"""Rooflines: the formula that measured factors multiply, and the time of unmeasured kernels."""
+"""How fast kernels are of which no measurement is at hand, and what measured factors multiply."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ _FOLDER = "onewafer.perf.gpu"
 
 @dataclass(frozen=True, slots=True)
 class Roofline:
-    """Shares of a GPU's peaks that unmeasured kernels reach."""
+    """Shares of a GPU's peaks that kernels reach of which no measurement is at hand."""
 
     compute_efficiency: float
-    """Share of the peak that products with weights reach."""
+    """Of products with weights."""
     attention_efficiency: float
     memory_efficiency: float
     kernel_seconds: float

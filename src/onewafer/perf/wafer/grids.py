@@ -1,7 +1,7 @@
 """Grids of groups that feature maps can be dealt out to, the most promising ones first.
 
-A rough count of a group's cycles, from sizes alone, orders the grids; the mesh programs of the
-first few give the cycles of the answer. The constants of the count are in no answer: they were
+What looks best is told by a rough count of cycles of a group, from sizes alone; the mesh programs
+of the few that look best say what they take. So no number of the count is in an answer: they were
 chosen so that the best grid is among the first.
 """
 
@@ -29,30 +29,29 @@ MOST_COMPARED = 2
 _BLOCKS = (1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 14, 16, 20, 24, 28, 32, 40, 48, 56, 64, 80, 96, 112, 128)
 """Lengths of blocks of the largest map."""
 _UNEQUAL = 2
-"""Steps of these by which the sides of blocks may differ, unless feature maps are lines of
-pixels."""
+"""Steps of these that the sides of blocks may be apart, unless feature maps are lines of pixels."""
 _LINES = 4
 """The most blocks down a feature map that are tried for pools, which work along lines."""
 _LINE = 28
 """Cycles of a line of pixels of a pool, for each feature and tap: its set-up."""
 _PLACE = 5
-"""Cycles of a pixel of such a line."""
+"""Of a pixel of it."""
 _RATE = 1.5
 """Elements of a multiply-add in a cycle, about."""
 _STEP = 1.0
-"""Cycles of a multiply-add for its step in the loop."""
+"""Cycles of a multiply-add besides: of its step in a loop."""
 _ROW = 30
-"""Cycles of a row of any operation for set-ups."""
+"""Of a row of any operation besides: set-ups."""
 _TAP = 15
-"""Additional cycles of a tap of a pixel."""
+"""Of a tap of a pixel besides."""
 _HOP = 6
-"""Cycles of a PE on the way of a reduction and back."""
+"""Of a PE on the way of a reduction and back."""
 _RESULT_BYTES = 6
-"""Bytes of an element of a result in f16 and of its sum in f32."""
+"""Of an element of a result in f16 and of its sum in f32."""
 CODE_BYTES = 1_500
-"""Bytes of a few kernels and their schedule, at least."""
+"""Of a few kernels and their schedule, at least."""
 _WAVELET = 2.5
-"""Cycles of an element that is reduced and broadcast."""
+"""Of an element that is reduced and broadcast."""
 
 
 def group_of(rectangle: Rectangle, grid: Grid) -> Rectangle:
@@ -65,9 +64,9 @@ class _Product:
     """A product at every pixel of a map."""
 
     source: Shape
-    """Shape of the feature map that is read."""
+    """Of the feature map that is read."""
     shape: Shape
-    """Shape of the result."""
+    """Of the result."""
     taps: int
     inputs: int
     outputs: int
@@ -78,7 +77,7 @@ class _Pool:
     """An operation on each feature by itself, with a window: a pool, a depthwise convolution."""
 
     shape: Shape
-    """Shape of the result."""
+    """Of the result."""
     taps: int
     features: int
 

@@ -1,4 +1,4 @@
-"""Cycles of the messages between groups of PEs about blocks of feature maps.
+"""What groups of PEs tell each other about blocks of feature maps, in cycles.
 
 No kernel does this today, so nothing of it has been compared with a simulation. A PE exchanges with
 the one at the same place of the next group, so that every wavelet passes as many PEs as a group is
@@ -40,15 +40,15 @@ class Groups:
 
     grid: Grid
     width: int
-    """Width of a group, in PEs."""
+    """Of one, in PEs."""
     height: int
     element_bytes: int
     timing: Timing
     issue_cycles: int
-    """Cycles of a PE from the start of a step to the issue of a fabric operation."""
+    """Of a PE from the start of a step to the issue of a fabric operation."""
 
     def waits(self, message: Message, columns: int) -> Waits:
-        """Return the cycles of a message if a PE has `columns` features."""
+        """Return what a message takes if a PE has so many features."""
         match message:
             case Exchange():
                 return self._exchange(message, columns)
@@ -73,7 +73,7 @@ class Groups:
         )
 
     def _shift(self, halo: Halo, group: int, elements: int) -> Waits:
-        """Return an exchange along one axis of pixels with `elements` each."""
+        """Return an exchange along one axis of places with so many elements each."""
         directions = [halo.from_each(count) for count in (halo.before, halo.after) if count]
         if not directions:
             return Waits()

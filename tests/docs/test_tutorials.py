@@ -1,0 +1,60 @@
+"""The tutorials do what they say: each block is run in order, and prints what the page shows."""
+
+import contextlib
+import io
+import os
+import subprocess
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+from tools.tutorials import Kind, parse_tutorial, prints
+
+ROOT = Path(__file__).parents[2]
+FOLDER = ROOT / "docs" / "tutorials"
+PAGES = [path for path in sorted(FOLDER.glob("*.md")) if path.name != "index.md"]
+MEASURED_KERNELS = find_spec("aiconfigurator_core") is not None
+
+
+def run_shell(text):
+    path = os.pathsep.join((str(Path(sys.executable).parent), os.environ["PATH"]))
+    environment = {**os.environ, "PATH": path, "COLUMNS": "100", "NO_COLOR": "1"}
+    result = subprocess.run(
+        ["bash", "-c", f"set -e\n{text}"],
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
+    return result.stdout
+
+
+def run_python(text, names):
+    shown = io.StringIO()
+    with contextlib.redirect_stdout(shown):
+        exec(compile(text, "<tutorial>", "exec"), names)  # noqa: S102  # our own page
+    return shown.getvalue()
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_each_block_prints_what_the_page_shows(page, tmp_path, monkeypatch):
+    if page.stem == "first-comparison" and MEASURED_KERNELS:
+        pytest.skip("the page shows rooflines of GPUs, and here are measured kernels")
+    monkeypatch.chdir(tmp_path)
+    names = {"__name__": "__main__"}
+    for step in parse_tutorial(page.read_text(encoding="utf-8")):
+        match step.kind:
+            case Kind.FILE:
+                Path(step.name).write_text(step.text, encoding="utf-8")
+                continue
+            case Kind.PYTHON:
+                actual = run_python(step.text, names)
+            case Kind.SHELL:
+                actual = run_shell(step.text)
+            case _:
+                continue
+        if step.output is not None:
+            assert prints(step.output, actual), f"{step.text}\nprinted\n{actual}"
