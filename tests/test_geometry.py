@@ -2,7 +2,8 @@
 
 import pytest
 
-from onewafer.geometry import Direction, Rectangle
+from onewafer.errors import ConfigurationError
+from onewafer.geometry import Direction, Rectangle, parse_size
 
 
 @pytest.mark.parametrize("direction", Direction)
@@ -26,3 +27,9 @@ def test_a_rectangle_knows_its_pes():
     assert not rectangle.contains(4, 3)
     assert not rectangle.contains(1, 3)
     assert str(rectangle) == "2×2 at (2, 3)"
+
+
+@pytest.mark.parametrize("text", ["0x0", "-1x3", "1x", "2X2", "nanx1", "1.5x2", "9" * 5000 + "x1"])
+def test_a_size_is_two_numbers(text):
+    with pytest.raises(ConfigurationError, match="write WIDTHxHEIGHT"):
+        parse_size(text)

@@ -144,3 +144,13 @@ def test_checks_are_named_in_any_order(monkeypatch):
     monkeypatch.setenv("ONEWAFER_CHECK", "bound")
     with pytest.raises(ConfigurationError, match="no check 'bound'; choose from bounds, unin"):
         Settings.from_environment()
+
+
+@pytest.mark.parametrize(
+    "name", ["ONEWAFER_MAX_CYCLES", "ONEWAFER_THREADS", "ONEWAFER_MAX_MEMORY", "ONEWAFER_ENGINE"]
+)
+@pytest.mark.parametrize("ending", ["", "G"])
+def test_numbers_of_thousands_of_digits_are_refused(monkeypatch, name, ending):
+    monkeypatch.setenv(name, "9" * 5000 + ending)
+    with pytest.raises(ConfigurationError, match=f"^{name}="):
+        Settings.from_environment()

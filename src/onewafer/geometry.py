@@ -88,7 +88,7 @@ def parse_size(text: str) -> tuple[int, int]:
     >>> parse_size("8x4")
     (8, 4)
     """
-    match = re.fullmatch(r"([1-9]\d*)[x×]([1-9]\d*)", text.strip())
+    match = re.fullmatch(r"([1-9][0-9]{0,8})[x×]([1-9][0-9]{0,8})", text.strip())
     if match is None:
         raise ConfigurationError(f"rectangle {text!r}: write WIDTHxHEIGHT in PEs, e.g. 8x4")
     return int(match[1]), int(match[2])

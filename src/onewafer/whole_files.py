@@ -1,15 +1,31 @@
-"""Output files that appear whole or not at all."""
+"""Files that are read or written whole: never half of one, never one without an end."""
 
 from __future__ import annotations
 
+import errno
 import os
+import stat
 from contextlib import contextmanager
 from itertools import count
 from typing import TYPE_CHECKING
 
+from onewafer.units import format_size
+
 if TYPE_CHECKING:
     from collections.abc import Generator
     from pathlib import Path
+
+
+def check_file(path: Path, *, most_bytes: int | None = None) -> None:
+    """Raise an OSError unless `path` is a regular file, of at most so many bytes.
+
+    A pipe may never answer, and a device may never end.
+    """
+    status = path.stat()
+    if not stat.S_ISREG(status.st_mode):
+        raise OSError(errno.EINVAL, "it is not a file", str(path))
+    if most_bytes is not None and status.st_size > most_bytes:
+        raise OSError(errno.EFBIG, f"it has more than {format_size(most_bytes)}", str(path))
 
 
 @contextmanager

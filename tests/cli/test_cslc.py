@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import subprocess
 import sys
 from typing import TYPE_CHECKING
@@ -386,3 +388,80 @@ def test_places_have_a_form(capsys: pytest.CaptureFixture[str], places: str) -> 
     with pytest.raises(SystemExit):
         cslc.execute([*ARGUMENTS, f"{OPTION}={places}"])
     assert OPTION in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "option",
+    [
+        *("--channels=", "--width-west-buf=", "--width-east-buf=", "--max-parallelism="),
+        *("--max-inlined-iterations=", "--max-comptime-steps=", "--comptime-func-depth-limit="),
+        *("--fabric-dims=1,", "--fabric-offsets=1,", "--link-section-start-address-bytes=.s:"),
+        *("--params=x:", "--colors=x:"),
+    ],
+)
+@pytest.mark.parametrize("digits", [20, 5000])
+def test_numbers_without_sense_are_refused(
+    option: str, digits: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    try:
+        code = cslc.execute([*ARGUMENTS, option + "9" * digits])
+    except SystemExit as end:
+        code = end.code
+    if code == 0:  # a param that nobody declares may be any number
+        assert option == "--params=x:"
+    output = capsys.readouterr().err
+    assert "internal error" not in output
+    assert "9" * 501 not in output
+
+
+@pytest.mark.parametrize("name", ["pipe", "/dev/zero", "folder", "large.csl"])
+def test_what_is_no_file_is_refused(
+    folder: Path, name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """To read a pipe that nobody writes to, or a device, would take forever."""
+    os.mkfifo(folder / "pipe")
+    (folder / "folder").mkdir()
+    with (folder / "large.csl").open("wb") as file:
+        file.truncate(1 << 30)
+    assert cslc.execute([name]) == 1
+    reason = "it has more than 64 MB" if name == "large.csl" else "it is not a file"
+    expected = f"error[unreadable-file]: `{name}` cannot be read: {reason}\n"
+    assert capsys.readouterr().err.startswith(expected)
+
+
+def test_an_import_of_a_pipe_is_refused(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    os.mkfifo(folder / "pipe.csl")
+    (folder / "layout.csl").write_text('const m = @import_module("pipe.csl");\nlayout {}\n')
+    assert cslc.execute(["layout.csl"]) == 1
+    assert "`pipe.csl` cannot be read: it is not a file" in capsys.readouterr().err
+
+
+def test_many_findings_are_counted(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (folder / "layout.csl").write_text("var x = ;\n" * 250)
+    assert cslc.execute(["layout.csl"]) == 1
+    output = capsys.readouterr().err
+    assert output.count("error[") == 100
+    assert "\nand 150 more\n" in output
+    assert "cslc: 250 findings, nothing was written" in output
+    assert cslc.execute(["layout.csl", "--json-diagnostics"]) == 1
+    *shown, last = json.loads(capsys.readouterr().err)
+    assert len(shown) == 100
+    assert (last["code"], last["message"]) == ("findings-left-out", "and 150 more")
+
+
+def test_a_ctrl_c_ends_a_compilation(folder: Path) -> None:
+    (folder / "layout.csl").write_text("layout { while (true) {} }\n")
+    options = ["--verbose", f"--max-comptime-steps={10**12}"]
+    code = "from onewafer.cli.commands import cslc; cslc()"
+    with subprocess.Popen(
+        [sys.executable, "-c", code, *options, "layout.csl"],
+        cwd=folder,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stderr is not None
+        assert process.stderr.readline() == "cslc: parse done\n"
+        process.send_signal(signal.SIGINT)
+        assert process.stderr.read() == "\ncslc: interrupted\n"
+    assert process.returncode == 130
+    assert names(folder) == ["layout.csl", "pe.csl"]

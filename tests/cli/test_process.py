@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from onewafer.cli.main import execute
+
 CODE = """
 import sys
 from onewafer.cli.process import run_command_line
@@ -82,3 +84,103 @@ def test_a_full_disk_is_no_bug_of_ours(is_buffered):
         )
     assert result.returncode == 1
     assert result.stderr == "onewafer: the output: No space left on device\n"
+
+
+def test_a_ctrl_c_is_one_line():
+    code = """
+from onewafer.cli.process import run_command_line
+def execute(arguments):
+    raise KeyboardInterrupt
+run_command_line("tool", execute)
+"""
+    result = subprocess.run(
+        [sys.executable, "-c", code], check=False, text=True, stderr=subprocess.PIPE
+    )
+    assert (result.returncode, result.stderr) == (130, "\ntool: interrupted\n")
+
+
+CLOSED = """
+import os, sys
+from onewafer.cli.process import run_command_line
+def execute(arguments):
+    print("to stdout")
+    sys.stderr.write("to stderr\\n")
+    sys.stdin.read()
+    with open(arguments[0], "w") as file:
+        file.write(f"descriptor {file.fileno()}")
+    os.system("echo a child speaks; echo a child complains >&2")
+    return 7
+run_command_line("tool", execute)
+"""
+
+
+@pytest.mark.parametrize("closed", [">&-", "2>&-", "<&-", "<&- >&- 2>&-"])
+def test_closed_streams_lead_nowhere(tmp_path, closed):
+    """Not into the next file that is opened, which would get their descriptor."""
+    (tmp_path / "tool.py").write_text(CLOSED)
+    command = f'"{sys.executable}" tool.py written {closed}'
+    result = subprocess.run(
+        ["sh", "-c", command], cwd=tmp_path, check=False, text=True, capture_output=True, input=""
+    )
+    assert result.returncode == 7
+    assert "Traceback" not in result.stderr
+    written = (tmp_path / "written").read_text()
+    assert written.startswith("descriptor ")
+    assert int(written.split()[1]) > 2
+
+
+@pytest.mark.parametrize("closed", [">&-", "2>&-"])
+@pytest.mark.parametrize(
+    ("command", "code"),
+    [
+        ("cs_python script.py", 7),
+        ("cs_python --help", 0),
+        ("cs_python --nonsense script.py", 2),
+        ("cslc --help", 0),
+        ("cslc nowhere.csl", 1),
+        ("onewafer --version", 0),
+        ("onewafer bench --only nothing", 2),
+        ("onewafer resume nowhere", 1),
+    ],
+)
+def test_commands_end_as_always_if_a_stream_is_closed(tmp_path, command, code, closed):
+    (tmp_path / "script.py").write_text("import sys; print(1); sys.stderr.write('2'); sys.exit(7)")
+    name, _, arguments = command.partition(" ")
+    python = f"from onewafer.cli.commands import {name} as main; main()"
+    result = subprocess.run(
+        ["sh", "-c", f'"{sys.executable}" -c "{python}" {arguments} {closed}'],
+        cwd=tmp_path,
+        check=False,
+        text=True,
+        capture_output=True,
+    )
+    assert result.returncode == code
+    assert "Traceback" not in result.stdout + result.stderr
+
+
+def test_a_help_that_goes_nowhere_is_an_error():
+    with Path("/dev/full").open("w") as full:
+        result = subprocess.run(
+            [sys.executable, "-m", "onewafer.cli.cslc", "--help"],
+            check=False,
+            text=True,
+            stdout=full,
+            stderr=subprocess.PIPE,
+        )
+    assert (result.returncode, result.stderr) == (1, "cslc: the output: No space left on device\n")
+
+
+def test_a_ctrl_c_in_a_subcommand_is_one_line(monkeypatch, capsys):
+    """Typer would end without a word."""
+
+    def interrupted():
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("onewafer.benchmarks.find_facts", interrupted)
+    assert execute(["bench"]) == 130
+    assert capsys.readouterr().err == "\nonewafer: interrupted\n"
+
+
+def test_what_the_system_refuses_is_no_bug_of_ours(capsys):
+    assert execute(["resume", "n" * 1000]) == 1
+    assert capsys.readouterr().err.endswith("(1,000 characters): File name too long\n")

@@ -102,6 +102,46 @@ def test_the_placement_is_explained_when_asked_and_always_in_json(script, tmp_pa
     assert not placement["is_pinned"]
 
 
+HOSTILE = """
+    import torch
+
+    class Net(torch.nn.Module):
+        def forward(self, x):
+            return [torch.cumsum(x, 0), [x, x][0]]  # see [/docs] [x, x] :100: [bold]
+
+    with torch.no_grad():
+        Net()(torch.ones(2, 2))
+"""
+
+
+def test_source_lines_are_no_markup(tmp_path, capsys):
+    path = tmp_path / "[red]script.py"
+    path.write_text(textwrap.dedent(HOSTILE))
+    assert execute(["run", "--fidelity", "model", str(path)]) == 0
+    err = " ".join(capsys.readouterr().err.split())
+    assert "# see [/docs] [x, x] :100: [bold]" in err
+    assert "[red]script.py:9" in err
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["run", "[/docs] :100: \x1b[31m.py"],
+        ["compare", "[/docs] :100: \x1b[31m"],
+        ["bench", "--only", "[/docs] :100: \x1b[31m"],
+        ["resume", "[/docs] :100: \x1b[31m"],
+        ["csl", "listing", "[/docs] :100: \x1b[31m"],
+        ["validate", "fabric", "--only", "[/docs] :100: \x1b[31m"],
+        ["validate", "perf", "--only", "[/docs] :100: \x1b[31m"],
+    ],
+)
+def test_what_the_user_writes_is_quoted_as_it_stands(arguments, capsys):
+    assert execute(arguments) in (1, 2)
+    err = capsys.readouterr().err
+    assert "[/docs] :100:" in err
+    assert "\x1b" not in err
+
+
 def test_quiet_is_quiet(script, capsys):
     assert execute(["run", "--quiet", "--fidelity", "model", script]) == 0
     assert capsys.readouterr().err == ""

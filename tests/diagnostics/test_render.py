@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections import Counter
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -9,6 +10,7 @@ from hypothesis import strategies as st
 from onewafer.diagnostics import (
     Annotation,
     Diagnostic,
+    DiagnosticSink,
     Severity,
     SourceFile,
     Span,
@@ -186,3 +188,31 @@ def test_a_very_long_line_is_cut_around_its_mark():
     assert secondary == "  | " + " " * 161 + "- there"
     last = Diagnostic("x", "m", place("end", source=source))
     assert render([last]).splitlines()[3].endswith("cccend")
+
+
+def test_a_sink_keeps_a_hundred_of_each_severity_and_counts_the_others():
+    sink = DiagnosticSink()
+    for number in range(150):
+        sink.report(Diagnostic("unused-value", f"{number}", severity=Severity.WARNING))
+        sink.report(Diagnostic("comptime-print", f"{number}", severity=Severity.NOTE))
+    assert not sink.has_errors
+    for number in [*range(120), *range(120)]:
+        sink.report(Diagnostic("type-mismatch", f"{number}"))
+    assert sink.has_errors
+    assert Counter(finding.severity for finding in sink.diagnostics) == {
+        Severity.WARNING: 100,
+        Severity.NOTE: 150,
+        Severity.ERROR: 100,
+    }
+    assert (sink.num_left_out, sink.num_findings) == (70, 420)
+    other = DiagnosticSink()
+    other.extend(sink)
+    assert other.diagnostics == sink.diagnostics
+    assert other.num_findings == sink.num_findings
+
+
+@given(st.text(alphabet="a\n", max_size=20))
+def test_lines_are_those_of_split(text):
+    source = SourceFile("a.csl", text)
+    lines = [source.line_text(line + 1) for line in range(len(source.line_starts))]
+    assert lines == text.split("\n")

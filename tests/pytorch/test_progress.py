@@ -1,16 +1,15 @@
 import io
 
-from rich.console import Console
-
 from onewafer.host import RunProgress
 from onewafer.pytorch import ProgressLine
+from onewafer.terminal.console import PlainConsole
 
 PROGRESS = RunProgress("the launch of 'run'", 13_000, 12_345, 16, 1.5e6, 3.0, "16 PEs work")
 
 
 def test_line_shows_how_far_a_launch_is_and_disappears():
     stream = io.StringIO()
-    progress = ProgressLine(Console(file=stream, force_terminal=True, width=120))
+    progress = ProgressLine(PlainConsole(file=stream, force_terminal=True, width=120))
     with progress.compiling("Net, 4 rows on 2×2 PEs"):
         pass
     with progress.simulating("Net", 20000) as observer:
@@ -25,7 +24,7 @@ def test_line_shows_how_far_a_launch_is_and_disappears():
 
 def test_sentences_stand_above_the_line():
     stream = io.StringIO()
-    progress = ProgressLine(Console(file=stream, force_terminal=True, width=120))
+    progress = ProgressLine(PlainConsole(file=stream, force_terminal=True, width=120))
     with progress.compiling("Net"):
         progress.sentences.say("compiling the kernels, [once]")
     assert "onewafer: compiling the kernels, [once]\n" in stream.getvalue()
@@ -33,6 +32,6 @@ def test_sentences_stand_above_the_line():
 
 def test_nothing_is_written_where_there_is_no_terminal():
     stream = io.StringIO()
-    with ProgressLine(Console(file=stream)).simulating("Net", 2) as observer:
+    with ProgressLine(PlainConsole(file=stream)).simulating("Net", 2) as observer:
         observer.show(PROGRESS)
     assert stream.getvalue().strip() == ""

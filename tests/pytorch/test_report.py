@@ -2,7 +2,6 @@ import json
 from dataclasses import replace
 
 import pytest
-from rich.console import Console
 
 from onewafer.errors import SourceLine
 from onewafer.graph import LayerPart
@@ -24,6 +23,7 @@ from onewafer.pytorch.report import (
     ProgramReport,
     TensorReport,
 )
+from onewafer.terminal.console import PlainConsole
 
 PROGRAM = ProgramReport(
     module="Sequential",
@@ -188,7 +188,7 @@ on the host         460 × Sequential, digits.py:29: the result needs a gradient
 
 
 def shown(report, width=100, form=render):
-    console = Console(width=width, force_terminal=False)
+    console = PlainConsole(width=width, force_terminal=False)
     with console.capture() as capture:
         console.print(form(report))
     return "".join(f"{line.rstrip()}\n" for line in capture.get().splitlines())

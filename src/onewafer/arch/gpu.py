@@ -14,7 +14,7 @@ from onewafer.arch.sourced import CatalogEntry, entries_of, fitted, names_in, re
 from onewafer.errors import ConfigurationError
 
 _FOLDER = "onewafer.arch.gpus"
-_CLUSTER = re.compile(r"(?P<gpu>[a-z]+\d+)(?:x(?P<count>\d+))?")
+_CLUSTER = re.compile(r"(?P<gpu>[a-z]+\d+)(?:x(?P<count>\d{1,30}))?")
 MOST_GPUS = 1 << 18
 """Of a cluster. The largest that anybody has said to have in one place have some 200,000 (xAI,
 Colossus, 2025); networks of more would need another model."""

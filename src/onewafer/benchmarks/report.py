@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from io import StringIO
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console, Group
+from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
 from onewafer.benchmarks.catalog import BENCHMARKS
 from onewafer.benchmarks.figures import Figure, median_cpu
 from onewafer.benchmarks.runner import MET_IN_CPU_TIME
+from onewafer.terminal.console import to_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -115,10 +115,7 @@ def render(results: Results) -> RenderableType:
 
 def render_text(results: Results) -> str:
     """Return the tables as plain text."""
-    console = Console(file=StringIO(), width=TABLE_COLUMNS, color_system=None)
-    with console.capture() as capture:
-        console.print(render(results))
-    return "\n".join(line.rstrip() for line in capture.get().splitlines()) + "\n"
+    return to_text(render(results), TABLE_COLUMNS)
 
 
 def _goal_table(outcomes: Sequence[Outcome]) -> Table:

@@ -11,6 +11,7 @@ import typer
 from onewafer.cli.output_files import check_output, write_output
 from onewafer.errors import ConfigurationError
 from onewafer.settings import ENGINES, check_engine
+from onewafer.terminal.progress import progress_bar
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -90,14 +91,10 @@ def bench(
 
 def _show(results: Results) -> None:
     """Print the tables, in full where nobody watches."""
-    from rich.console import Console  # noqa: PLC0415  # a subcommand loads what it uses
+    from onewafer.benchmarks import TABLE_COLUMNS, render  # noqa: PLC0415  # a subcommand loads what it uses
+    from onewafer.terminal.console import stdout_console  # noqa: PLC0415  # likewise
 
-    from onewafer.benchmarks import TABLE_COLUMNS, render  # noqa: PLC0415  # likewise
-
-    console = Console()
-    if not console.is_terminal:
-        console = Console(width=TABLE_COLUMNS)
-    console.print(render(results))
+    stdout_console(TABLE_COLUMNS).print(render(results))
 
 
 def _print_list(benchmarks: Sequence[Benchmark]) -> None:
@@ -132,16 +129,14 @@ def _run(
     with_curves: bool,
 ) -> tuple[tuple[Outcome, ...], tuple[CurveResult, ...]]:
     """Run benchmarks, then curves, with a progress line if somebody watches."""
-    from rich.console import Console  # noqa: PLC0415  # a subcommand loads what it uses
-
-    from onewafer.benchmarks import (  # noqa: PLC0415  # likewise
+    from onewafer.benchmarks import (  # noqa: PLC0415  # a subcommand loads what it uses
         growth_curves,
         measure_curve,
         run_benchmark,
     )
 
     outcomes: list[Outcome] = []
-    with Console(stderr=True).status("", spinner="line") as status:
+    with progress_bar() as bar:
         for number, benchmark in enumerate(benchmarks, 1):
             place = f"{number} of {len(benchmarks)}, {benchmark.name}"
             outcomes.append(
@@ -150,19 +145,19 @@ def _run(
                     benchmark.quick_sizes if quick else benchmark.sizes,
                     engine=engine,
                     repeat=0 if benchmark.is_large else repeat,
-                    note=_teller(status.update, place),
+                    note=_teller(bar.say, place),
                     threads=threads,
                 )
             )
         curves = [
-            measure_curve(curve, engine=engine, repeat=repeat, note=status.update, threads=threads)
+            measure_curve(curve, engine=engine, repeat=repeat, note=bar.say, threads=threads)
             for curve in (growth_curves(quick=quick) if with_curves else ())
         ]
     return tuple(outcomes), tuple(curves)
 
 
-def _teller(update: Callable[[str], None], place: str) -> Callable[[str], None]:
-    return lambda text: update(f"{place}: {text}")
+def _teller(say: Callable[[str], None], place: str) -> Callable[[str], None]:
+    return lambda text: say(f"{place}: {text}")
 
 
 def _command(

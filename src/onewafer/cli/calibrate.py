@@ -10,6 +10,7 @@ import typer
 
 from onewafer.cli.output_files import check_output, write_output
 from onewafer.errors import ConfigurationError
+from onewafer.terminal.progress import progress_bar
 
 calibrate = typer.Typer(
     name="calibrate",
@@ -48,10 +49,7 @@ def gpu(
         raise ConfigurationError(
             "PyTorch measures, and it is not installed: pip install 'onewafer[torch]'"
         )
-    from rich.console import Console  # noqa: PLC0415  # a subcommand loads what it uses
-    from rich.progress import Progress  # noqa: PLC0415  # likewise
-
-    from onewafer.perf.gpu import profile_to_json  # noqa: PLC0415  # likewise
+    from onewafer.perf.gpu import profile_to_json  # noqa: PLC0415  # a subcommand loads what it uses
     from onewafer.pytorch.calibration import (  # noqa: PLC0415  # likewise
         FULL,
         QUICK,
@@ -60,11 +58,11 @@ def gpu(
     )
 
     found = find_device(device)
-    with Progress(console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task("", total=None)
+    with progress_bar() as bar:
 
         def show(what: str, done: int, total: int) -> None:
-            progress.update(task, description=what, completed=done, total=total)
+            bar.say(what)
+            bar.show(done, total)
 
         profile = measure_gpu(found, QUICK if quick else FULL, progress=show)
     write_output(target, profile_to_json(profile))

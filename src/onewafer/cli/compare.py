@@ -10,17 +10,17 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from onewafer.cli.output_files import check_output, write_output
-from onewafer.cli.progress import progress_bar
 from onewafer.errors import ConfigurationError
 from onewafer.garbage import rare_collection
 from onewafer.geometry import parse_size
+from onewafer.terminal.progress import progress_bar
 from onewafer.units import parse_hertz
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from onewafer.cli.progress import ProgressBar
     from onewafer.perf import CompareOptions, Comparison, Job, Model
+    from onewafer.terminal.progress import ProgressBar
 
 
 _Model = Annotated[
@@ -295,17 +295,14 @@ def _compare(
 
 
 def _show(comparisons: Sequence[Comparison]) -> None:
-    from rich.console import Console  # noqa: PLC0415  # when it is used
-
-    from onewafer.perf.report import (  # noqa: PLC0415  # likewise
+    from onewafer.perf.report import (  # noqa: PLC0415  # when it is used
         TABLE_COLUMNS,
         render,
         render_curve,
     )
+    from onewafer.terminal.console import stdout_console  # noqa: PLC0415  # likewise
 
-    console = Console()
-    if not console.is_terminal:
-        console = Console(width=TABLE_COLUMNS)
+    console = stdout_console(TABLE_COLUMNS)
     is_one = len(comparisons) == 1
     console.print(render(comparisons[0]) if is_one else render_curve(comparisons))
 

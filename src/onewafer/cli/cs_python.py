@@ -13,11 +13,13 @@ import sys
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, NoReturn
 
+from onewafer.cli.process import run_command_line
 from onewafer.errors import ConfigurationError
 from onewafer.settings import Settings
+from onewafer.user_text import cut_words
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
 _VARIABLES = {
     "--engine": "ONEWAFER_ENGINE",
@@ -33,6 +35,7 @@ _SWITCHES = {
     "--strict": ("ONEWAFER_STRICT", "on"),
 }
 """Options without a value, and what they set a variable to."""
+_HELP_OPTIONS = ("--help", "-h", "--onewafer-help")
 HELP = """\
 usage: cs_python [options] script.py [arguments]
 
@@ -61,18 +64,26 @@ _OF_PYTHON = (
 
 
 def main() -> NoReturn:
-    """Replace this process by `python` with the arguments that are not ours."""
-    arguments = sys.argv[1:]
-    if arguments[:1] in (["--help"], ["-h"], ["--onewafer-help"]):
+    """Run the command line of this process; exit with its code."""
+    run_command_line("cs_python", execute)
+
+
+def execute(arguments: Sequence[str]) -> int:
+    """Replace this process by `python` with the arguments that are not ours.
+
+    It returns, with an exit code, only if there is nothing to run.
+    """
+    if arguments and arguments[0] in _HELP_OPTIONS:
         sys.stdout.write(HELP)
-        sys.exit(0)
+        return 0
     try:
         variables, rest = split_arguments(arguments)
         os.environ.update(variables)  # noqa: TID251 - for the child
         settings = Settings.from_environment()  # refuses bad values before Python starts
     except ConfigurationError as error:
-        sys.stderr.write(f"cs_python: {_in_terms_of_options(str(error), arguments)}\n")
-        sys.exit(error.exit_code)
+        message = cut_words(_in_terms_of_options(str(error), arguments))
+        sys.stderr.write(f"cs_python: {message}\n")
+        return error.exit_code
     if settings.checkpoint_folder is not None and settings.checkpoint_folder.is_absolute():
         # The script may be in another folder when it is interrupted.
         os.environ["ONEWAFER_CHECKPOINT_DIR"] = str(settings.checkpoint_folder)  # noqa: TID251
@@ -104,7 +115,7 @@ def of_container(environment: Mapping[str, str]) -> dict[str, str]:
     return found
 
 
-def split_arguments(arguments: list[str]) -> tuple[dict[str, str], list[str]]:
+def split_arguments(arguments: Sequence[str]) -> tuple[dict[str, str], list[str]]:
     """Return the variables that our leading options set, and the arguments for Python.
 
     >>> split_arguments(["--engine=reference", "--no-progress", "run.py", "--engine", "mine"])
@@ -148,7 +159,7 @@ def _check_option(name: str) -> None:
         raise ConfigurationError(f"there is no option {name}; {advice}")
 
 
-def _in_terms_of_options(message: str, arguments: list[str]) -> str:
+def _in_terms_of_options(message: str, arguments: Sequence[str]) -> str:
     """Return a message about a variable as one about the option that set it."""
     for option, variable in _VARIABLES.items():
         if any(argument.split("=")[0] == option for argument in arguments):

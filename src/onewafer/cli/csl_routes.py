@@ -116,7 +116,7 @@ def _parse_rectangle(text: str | None, image: WaferImage) -> Rectangle:
     whole = Rectangle(0, 0, image.width, image.height)
     if text is None:
         return whole
-    match = re.fullmatch(r"\s*(\d+),(\d+),([1-9]\d*)[x×]([1-9]\d*)\s*", text)
+    match = re.fullmatch(r"\s*(\d{1,9}),(\d{1,9}),([1-9]\d{0,8})[x×]([1-9]\d{0,8})\s*", text)
     if match is None:
         raise ConfigurationError(f"--rectangle {text}: write X,Y,WxH, as in --rectangle 0,0,8x4")
     x, y, width, height = map(int, match.groups())

@@ -29,9 +29,12 @@ from onewafer.diagnostics import DiagnosticSink, render, to_json
 from onewafer.errors import ConfigurationError, InternalError, OnewaferError
 from onewafer.image import route_table
 from onewafer.units import format_bytes
+from onewafer.user_text import cut_words, shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+
+    from _typeshed import SupportsWrite
 
     from onewafer.csl import CompileOptions
     from onewafer.image import WaferImage
@@ -41,6 +44,8 @@ DEFAULT_ARCHITECTURE = "wse2"
 DEFAULT_OUTPUT = "out"
 EXIT_COMPILE_ERROR = 1
 MAX_CHANNELS = 16
+_LARGEST_NUMBER = 10**18
+"""Of an option; a wafer has no sizes near it, and the machine's numbers hold it."""
 _Bound = TypeVar("_Bound", str, int)
 """What an option binds to a name."""
 _USAGE = "usage: cslc [options] file.csl"
@@ -72,7 +77,7 @@ def execute(arguments: Sequence[str]) -> int:
 
 
 def _complain(message: str) -> None:
-    print(f"cslc: {message}", file=sys.stderr)
+    print(f"cslc: {cut_words(message)}", file=sys.stderr)
 
 
 # --- the command line ----------------------------------------------------------------------------
@@ -81,9 +86,13 @@ def _complain(message: str) -> None:
 class _Parser(argparse.ArgumentParser):
     """Says what is wrong first, and points to the help instead of printing all options."""
 
+    def print_help(self, file: SupportsWrite[str] | None = None) -> None:
+        """Print the help; unlike argparse's own, it fails if that goes nowhere."""
+        (file or sys.stdout).write(self.format_help())
+
     def error(self, message: str) -> NoReturn:
         """Exit with the message."""
-        self.exit(2, f"cslc: {message}\n{_USAGE}; `cslc --help` lists the options\n")
+        self.exit(2, f"cslc: {cut_words(message)}\n{_USAGE}; `cslc --help` lists the options\n")
 
 
 def command_line_parser() -> argparse.ArgumentParser:
@@ -225,7 +234,9 @@ def _add_report_options(add: Callable[..., object]) -> None:
 def _half_format(text: str) -> str:
     if text not in HALF_FORMATS:
         names = ", ".join(HALF_FORMATS)
-        raise argparse.ArgumentTypeError(f"`{text}` is no format of 16-bit floats: write {names}")
+        raise argparse.ArgumentTypeError(
+            f"`{shown(text)}` is no format of 16-bit floats: write {names}"
+        )
     return text
 
 
@@ -246,8 +257,10 @@ def _sections(text: str) -> dict[str, int]:
             number = int(address, 0)
         except ValueError:
             number = -1
-        if not name or number < 0:
-            raise argparse.ArgumentTypeError(f"`{binding}` is not of the form `.name:address`")
+        if not name or not 0 <= number <= _LARGEST_NUMBER:
+            raise argparse.ArgumentTypeError(
+                f"`{shown(binding)}` is not of the form `.name:address`"
+            )
         _bind(found, name, number)
     return found
 
@@ -257,15 +270,19 @@ def _pair(text: str) -> tuple[int, int]:
     try:
         pair = int(first), int(second)
     except ValueError:
-        raise argparse.ArgumentTypeError(f"`{text}` is not two numbers like `8,3`") from None
+        raise argparse.ArgumentTypeError(f"`{shown(text)}` is not two numbers like `8,3`") from None
     if min(pair) < 0:
-        raise argparse.ArgumentTypeError(f"`{text}` has a negative number")
+        raise argparse.ArgumentTypeError(f"`{shown(text)}` has a negative number")
+    if max(pair) > _LARGEST_NUMBER:
+        raise argparse.ArgumentTypeError(f"`{shown(text)}` has a number that is too large")
     return pair
 
 
 def _count(text: str) -> int:
     if not text.isdecimal():
-        raise argparse.ArgumentTypeError(f"`{text}` is not a number of at least 0")
+        raise argparse.ArgumentTypeError(f"`{shown(text)}` is not a number of at least 0")
+    if len(text) > len(str(_LARGEST_NUMBER)) or int(text) > _LARGEST_NUMBER:
+        raise argparse.ArgumentTypeError(f"`{shown(text)}` is too large")
     return int(text)
 
 
@@ -282,7 +299,7 @@ def _bindings(text: str) -> dict[str, str]:
     for binding in filter(None, text.split(",")):
         name, colon, value = (part.strip() for part in binding.partition(":"))
         if not (name.isidentifier() and colon and value):
-            raise argparse.ArgumentTypeError(f"`{binding}` is not of the form `name:value`")
+            raise argparse.ArgumentTypeError(f"`{shown(binding)}` is not of the form `name:value`")
         _bind(found, name, value)
     return found
 
@@ -343,9 +360,10 @@ def _compile(arguments: argparse.Namespace) -> int:
         print(explain_instances(compilation.program))
     if compilation.image is None:
         if not arguments.json_diagnostics:
-            count = len(sink.diagnostics)
-            _complain(f"{count} finding{'s' * (count != 1)}, nothing was written")
-            if arguments.arch is None and sink.has_errors:
+            count = sink.num_findings
+            _complain(f"{count:,} finding{'s' * (count != 1)}, nothing was written")
+            has_place = any(finding.primary is not None for finding in sink.diagnostics)
+            if arguments.arch is None and sink.has_errors and has_place:
                 _complain(_HINT)
         return EXIT_COMPILE_ERROR
     if not compilation.has_layout and arguments.output is not None:
@@ -382,9 +400,10 @@ class _Observer:
 
 def _print_findings(sink: DiagnosticSink, *, as_json: bool) -> None:
     if as_json:
-        print(to_json(sink.diagnostics), file=sys.stderr)
+        print(to_json(sink.diagnostics, num_left_out=sink.num_left_out), file=sys.stderr)
     elif sink.diagnostics:
-        print(render(sink.diagnostics, color=sys.stderr.isatty()), file=sys.stderr)
+        text = render(sink.diagnostics, num_left_out=sink.num_left_out, color=sys.stderr.isatty())
+        print(text, file=sys.stderr)
 
 
 def _summary(image: WaferImage, options: CompileOptions, folder: Path) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import sys
 from typing import Annotated, NoReturn
 
@@ -18,8 +17,8 @@ from onewafer.cli.resume import resume
 from onewafer.cli.run import run
 from onewafer.cli.validate import validate
 from onewafer.errors import InternalError, OnewaferError
-
-_FAULTS_OF_DISKS = frozenset((errno.ENOSPC, errno.EDQUOT, errno.EIO))
+from onewafer.terminal import printable
+from onewafer.user_text import cut_words
 
 app = typer.Typer(
     name="onewafer",
@@ -71,19 +70,27 @@ def execute(arguments: list[str]) -> int:
         # Not `app(…)`, which would replace `sys.excepthook` under the user's script.
         typer.main.get_command(app).main(arguments, "onewafer")
     except SystemExit as error:  # how Typer ends, usage errors and Ctrl-C included
+        if _is_interruption(error):
+            print("\nonewafer: interrupted", file=sys.stderr)
         return error.code if isinstance(error.code, int) else 0
     except OnewaferError as error:
         _complain(error)
         return error.exit_code
+    except OSError as error:  # the system refuses something: a full disk, a name that is too long
+        _complain(OnewaferError(describe(error)))
+        return OnewaferError.exit_code
     except Exception as error:  # noqa: BLE001  # whatever else escapes is our bug, and is said so
-        if isinstance(error, OSError) and error.errno in _FAULTS_OF_DISKS:
-            _complain(OnewaferError(describe(error)))
-            return OnewaferError.exit_code
         bug = InternalError(f"{type(error).__name__}: {error}")
         _complain(bug)
         return bug.exit_code
     return 0
 
 
+def _is_interruption(end: SystemExit) -> bool:
+    """Tell whether Typer ended because of a Ctrl-C, of which it says nothing."""
+    return end.__context__ is not None and isinstance(end.__context__.__cause__, KeyboardInterrupt)
+
+
 def _complain(error: OnewaferError) -> None:
-    print("\n".join((f"onewafer: {error}", *getattr(error, "__notes__", ()))), file=sys.stderr)
+    text = "\n".join((f"onewafer: {error}", *getattr(error, "__notes__", ())))
+    print(printable(cut_words(text)), file=sys.stderr)

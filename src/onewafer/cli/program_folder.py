@@ -45,7 +45,7 @@ def parse_pe(text: str, image: WaferImage) -> tuple[int, int]:
     Raises:
         ConfigurationError: that is no PE of the program's rectangle.
     """
-    match = re.fullmatch(r"\s*(\d+)\s*,\s*(\d+)\s*", text)
+    match = re.fullmatch(r"\s*(\d{1,30})\s*,\s*(\d{1,30})\s*", text)
     if match is None:
         raise ConfigurationError(f"--pe {text}: write X,Y, as in --pe 0,0")
     x, y = int(match[1]), int(match[2])

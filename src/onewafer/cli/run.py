@@ -167,9 +167,7 @@ def _run(
     cuda_alias: bool | None,
     output: _Output,
 ) -> int:
-    from rich.console import Console  # noqa: PLC0415  # a subcommand loads what it uses
-
-    from onewafer.host import RunLimits  # noqa: PLC0415  # likewise
+    from onewafer.host import RunLimits  # noqa: PLC0415  # a subcommand loads what it uses
     from onewafer.pytorch import (  # noqa: PLC0415  # likewise
         ProgressLine,
         Session,
@@ -180,8 +178,9 @@ def _run(
         to_json,
     )
     from onewafer.pytorch.cuda import CudaAlias  # noqa: PLC0415  # likewise
+    from onewafer.terminal.console import PlainConsole  # noqa: PLC0415  # likewise
 
-    console = Console(stderr=True)
+    console = PlainConsole(stderr=True)
     line = ProgressLine(console) if console.is_terminal and settings.shows_progress else None
     limits = RunLimits.from_settings(settings)
     if line is not None:

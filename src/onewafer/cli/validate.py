@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from onewafer.cli.output_files import check_output, write_output
-from onewafer.cli.progress import progress_bar
 from onewafer.errors import ConfigurationError
 from onewafer.garbage import rare_collection
 from onewafer.settings import ENGINES, check_engine
+from onewafer.terminal.progress import progress_bar
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -59,8 +59,7 @@ def fabric(
     A case is *validation* if no constant of the machine model comes from its figures, *calibration*
     otherwise. A miss is shown with the reason that was found; only --strict makes it an error.
     """
-    from rich.console import Console  # noqa: PLC0415  # a subcommand loads what it uses
-
+    from onewafer.terminal.console import stdout_console  # noqa: PLC0415  # a subcommand loads what it uses
     from onewafer.validation import (  # noqa: PLC0415  # likewise
         TABLE_COLUMNS,
         render,
@@ -73,9 +72,7 @@ def fabric(
     json_file, page = check_output("--json", json_file), check_output("--page", page)
     check_engine(engine, "--engine")
     results = _run(select_cases(only or ()), engine)
-    console = Console()
-    if not console.is_terminal:
-        console = Console(width=TABLE_COLUMNS)
+    console = stdout_console(TABLE_COLUMNS)
     console.print(render(results, engine=engine))
     if only:
         for result in results:
@@ -127,21 +124,17 @@ def perf(
     Of measured serving runs, only those count that no constant was fitted on. A miss is shown with
     the reason that was found; only --strict makes it an error.
     """
-    from rich.console import Console  # noqa: PLC0415  # a subcommand loads what it uses
-
-    from onewafer.perf.report import (  # noqa: PLC0415  # likewise
+    from onewafer.perf.report import (  # noqa: PLC0415  # a subcommand loads what it uses
         VALIDATION_COLUMNS,
         render_validation,
         render_validation_page,
         validation_to_json,
     )
+    from onewafer.terminal.console import stdout_console  # noqa: PLC0415  # likewise
 
     json_file, page = check_output("--json", json_file), check_output("--page", page)
     validation = _validate_perf(only or ())
-    console = Console()
-    if not console.is_terminal:
-        console = Console(width=VALIDATION_COLUMNS)
-    console.print(render_validation(validation))
+    stdout_console(VALIDATION_COLUMNS).print(render_validation(validation))
     if json_file is not None:
         write_output(json_file, validation_to_json(validation))
     if page is not None:

@@ -27,6 +27,7 @@ from onewafer.diagnostics import Diagnostic, DiagnosticSink, Severity, SourceFil
 from onewafer.errors import CompileError, ImageError
 from onewafer.garbage import rare_collection
 from onewafer.image import ScalarType, verify
+from onewafer.whole_files import check_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -34,6 +35,9 @@ if TYPE_CHECKING:
     from onewafer.arch import Architecture
     from onewafer.csl import ir
     from onewafer.image import WaferImage
+
+_MOST_BYTES = 64_000_000
+"""A source file; a wafer's worth of generated code has a tenth of it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,7 +119,8 @@ def compile_program(
     sink = DiagnosticSink() if sink is None else sink
     compilation = run_stages(options, files, sink)
     if compilation.image is None:
-        raise CompileError(render(sink.diagnostics), sink.diagnostics)
+        rendered = render(sink.diagnostics, num_left_out=sink.num_left_out)
+        raise CompileError(rendered, sink.diagnostics)
     return compilation.image
 
 
@@ -373,8 +378,10 @@ class DiskFiles:
 
     def read(self, path: str) -> str | None:
         """Return the text of a file; None if there is none."""
+        file = self.folder / path
         try:
-            return (self.folder / path).read_text(encoding="utf-8")
+            check_file(file, most_bytes=_MOST_BYTES)
+            return file.read_text(encoding="utf-8")
         except FileNotFoundError:
             return None
 
@@ -418,10 +425,10 @@ class ParsedFiles:
         """Return the tree of a file; None if the file is absent or cannot be read."""
         if path not in self._trees:
             text = self.text(path)
-            tree, findings = (None, ()) if text is None else _parse_text(path, text)
-            self._trees[path] = tree
-            for finding in findings:
-                self.sink.report(finding)
+            self._trees[path] = None
+            if text is not None:
+                self._trees[path], findings = _parse_text(path, text)
+                self.sink.extend(findings)
         return self._trees[path]
 
     def text(self, path: str) -> str | None:
@@ -432,7 +439,7 @@ class ParsedFiles:
             return self.files.read(path)
         except UnicodeDecodeError as error:
             reason = f"byte {error.start} is not UTF-8"
-        except (IsADirectoryError, NotADirectoryError):
+        except NotADirectoryError:
             reason = "it is not a file"
         except (OSError, ValueError) as error:
             reason = error.strerror or str(error) if isinstance(error, OSError) else str(error)
@@ -441,14 +448,13 @@ class ParsedFiles:
 
 
 @lru_cache(maxsize=128)
-def _parse_text(path: str, text: str) -> tuple[ast.File, tuple[Diagnostic, ...]]:
+def _parse_text(path: str, text: str) -> tuple[ast.File, DiagnosticSink]:
     """Parse a text once a process: programs share the library, and models the kernels of the mesh.
 
-    Nobody changes a tree, and what its names mean stands in none.
+    Nobody changes a tree or its findings, and what its names mean stands in no tree.
     """
     sink = DiagnosticSink()
-    tree = parse(SourceFile(path, text), sink)
-    return tree, tuple(sink.diagnostics)
+    return parse(SourceFile(path, text), sink), sink
 
 
 def _read_library(path: str) -> str | None:

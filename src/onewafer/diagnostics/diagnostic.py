@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import bisect
+from collections import Counter
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cached_property
+
+MOST_KEPT = 100
+"""Errors, and warnings, that are kept."""
 
 
 class Severity(StrEnum):
@@ -38,7 +42,9 @@ class SourceFile:
 
     def line_text(self, line: int) -> str:
         """Return the text of a 1-based line without its newline."""
-        return self.text[self.line_starts[line - 1] :].split("\n", 1)[0]
+        start = self.line_starts[line - 1]
+        end = self.line_starts[line] - 1 if line < len(self.line_starts) else len(self.text)
+        return self.text[start:end]
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,20 +88,45 @@ class Diagnostic:
 
 @dataclass(slots=True)
 class DiagnosticSink:
-    """Collects findings, in order, dropping exact repeats (same code, place and sentence)."""
+    """Collects findings, in order, dropping exact repeats (same code, place and sentence).
+
+    Of each severity but notes, which a program asks for, it keeps the first `MOST_KEPT` and counts
+    the others: who reads a hundred mends their cause, and a source of any length comes to an end.
+    """
 
     diagnostics: list[Diagnostic] = field(default_factory=list[Diagnostic])
-    _seen: set[tuple[str, str, str]] = field(default_factory=set[tuple[str, str, str]])
+    num_left_out: int = 0
+    """Findings that were counted and not kept."""
+    _num_kept: Counter[Severity] = field(default_factory=Counter[Severity])
+    _seen: set[int] = field(default_factory=set[int])
+    """Hashes, which take a tenth of the memory of what they are made from."""
 
     def report(self, diagnostic: Diagnostic) -> None:
         """Add a finding."""
         place = str(diagnostic.primary.span) if diagnostic.primary else ""
-        key = (diagnostic.code, place, diagnostic.message)
-        if key not in self._seen:
-            self._seen.add(key)
-            self.diagnostics.append(diagnostic)
+        key = hash((diagnostic.code, place, diagnostic.message))
+        if key in self._seen:
+            return
+        self._seen.add(key)
+        severity = diagnostic.severity
+        if severity is not Severity.NOTE and self._num_kept[severity] >= MOST_KEPT:
+            self.num_left_out += 1
+            return
+        self._num_kept[severity] += 1
+        self.diagnostics.append(diagnostic)
+
+    def extend(self, other: DiagnosticSink) -> None:
+        """Add the findings of another sink, those that it left out included."""
+        for diagnostic in other.diagnostics:
+            self.report(diagnostic)
+        self.num_left_out += other.num_left_out
+
+    @property
+    def num_findings(self) -> int:
+        """How many there are, those left out included."""
+        return len(self.diagnostics) + self.num_left_out
 
     @property
     def has_errors(self) -> bool:
         """Whether any finding is an error."""
-        return any(d.severity is Severity.ERROR for d in self.diagnostics)
+        return self._num_kept[Severity.ERROR] > 0

@@ -24,6 +24,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from onewafer.diagnostics.diagnostic import Annotation, Diagnostic, Severity, SourceFile
+from onewafer.user_text import escaped
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -33,7 +34,6 @@ _LINE_CHARACTERS = 160
 """Longer lines are cut to a window of this size."""
 _LEAD_CHARACTERS = 40
 """What a window shows before the mark."""
-_LAST_BYTE = 0xFF
 _NEARBY_LINES = 1
 """Up to this many unmarked lines between two marked ones are shown rather than elided."""
 
@@ -47,15 +47,33 @@ _SEVERITY_COLOR = {
 }
 
 
-def render(diagnostics: Iterable[Diagnostic], *, color: bool = False) -> str:
-    """Return findings as text, a blank line between two; `color` adds ANSI escapes."""
-    return "\n".join(_Renderer(diagnostic, color=color).text() for diagnostic in diagnostics)
+def render(diagnostics: Iterable[Diagnostic], *, num_left_out: int = 0, color: bool = False) -> str:
+    """Return findings as text, a blank line between two; `color` adds ANSI escapes.
+
+    The last line says how many were left out, if any were.
+    """
+    texts = [_Renderer(diagnostic, color=color).text() for diagnostic in diagnostics]
+    if num_left_out:
+        texts.append(f"{_left_out(num_left_out)}\n")
+    return "\n".join(texts)
 
 
-def to_json(diagnostics: Iterable[Diagnostic]) -> str:
-    """Return findings as a JSON array, an object each, lines and columns counted from 1."""
+def to_json(diagnostics: Iterable[Diagnostic], *, num_left_out: int = 0) -> str:
+    """Return findings as a JSON array, an object each, lines and columns counted from 1.
+
+    If some were left out, the last object says how many; its code is `findings-left-out`.
+    """
     objects = [_json_object(diagnostic) for diagnostic in diagnostics]
+    if num_left_out:
+        message = _left_out(num_left_out)
+        objects.append(
+            _json_object(Diagnostic("findings-left-out", message, severity=Severity.NOTE))
+        )
     return json.dumps(objects, indent=2, ensure_ascii=False)
+
+
+def _left_out(number: int) -> str:
+    return f"and {number:,} more"
 
 
 def _json_object(diagnostic: Diagnostic) -> dict[str, object]:
@@ -216,13 +234,9 @@ def _visible(text: str) -> str:
         if character == "\t"
         else character
         if character.isprintable()
-        else _escaped(ord(character))
+        else escaped(ord(character))
         for character in text.rstrip("\r")
     )
-
-
-def _escaped(code: int) -> str:
-    return f"\\x{code:02x}" if code <= _LAST_BYTE else f"\\u{{{code:x}}}"
 
 
 def _width(text: str) -> int:

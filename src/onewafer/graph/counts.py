@@ -48,7 +48,7 @@ _LAYER_NORM_FLOP = 7
 _ROTARY_FLOP = 3
 """An element: two products and their sum."""
 _GATE_FLOP = 2
-"""A hidden feature of an expert: its function, times what it lets through."""
+"""FLOP of a hidden feature of a gated expert: its function, and the product with the gate."""
 _STACK_OF_VECTORS = 2
 """Dimensions of a vector for each expert."""
 _SOFTMAX_FLOP = 5
@@ -195,7 +195,7 @@ def count_bytes(graph: Graph, operation: Operation) -> int:
 
 
 def share_of_experts(operation: Experts, rows: int) -> float:
-    """Return the share, 0 to 1, of the experts that so many rows are expected to meet.
+    """Return the expected share, 0 to 1, of the experts that at least one of the rows meets.
 
     A row misses an expert with probability 1 − k/E, all rows with (1 − k/E)^rows.
     """

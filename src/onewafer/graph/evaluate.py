@@ -376,5 +376,5 @@ def apply_function(function: ActivationFunction, values: Array) -> Array:
 
 
 def _sigmoid(values: Array) -> Array:
-    """Return 1 / (1 + e⁻ˣ) without overflow: with tanh, of which it is a shifted half."""
+    """Return 1 / (1 + e⁻ˣ) without overflow, as a shifted and halved tanh."""
     return (1 + np.tanh(values / 2)) / 2

@@ -31,7 +31,10 @@ def from_json(text: str) -> Graph:
     """Read a graph; raise GraphError if the text is not one. Call `verify_graph` on the result."""
     try:
         return _read_graph(json.loads(text))
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (
+        *(ValueError, KeyError, TypeError, AttributeError),
+        *(OverflowError, RecursionError),  # a size that is infinite, a list in a list in a list …
+    ) as error:
         raise GraphError(
             f"this is not a graph in the format {FORMAT!r}: {type(error).__name__}: {error}"
         ) from error

@@ -1,6 +1,6 @@
-"""Which part of a layer each operation of a graph belongs to, told from the graph alone.
+"""The part of the layer that each operation of a graph belongs to, from the graph alone.
 
-Names of modules differ from model to model, what attention reads and feeds does not:
+Names of modules differ from model to model; the operations around attention do not:
 
 * norms are norms wherever they stand, those of heads as well;
 * the embedding is lookups and what joins them before anything else happens, and what inputs pass
@@ -71,13 +71,13 @@ _NORMS = (RmsNorm, LayerNorm)
 _LOOKUPS = (Embedding, PositionEmbedding)
 _JOINING = (Add, AddBias, Multiply, Scale, ScaleFeatures)
 _LEADING = (Linear, Rotary, Softmax, Opaque, *_JOINING)
-"""What may stand between a norm and attention."""
+"""Operations that may stand between a norm and attention."""
 _FOLLOWING = (Linear, *_JOINING)
-"""What may stand between attention and a residual connection."""
+"""Operations that may stand between attention and a residual connection."""
 _ROWS = (FirstRow, LastRow, GlobalAveragePool)
 _SEARCHES = (TopIndices, Gather)
 _LAST = (Linear, AddBias, Scale, ScaleFeatures, Multiply, Activation, Relu, *_SEARCHES, *_ROWS)
-"""What may stand between the last layer and an output."""
+"""Operations that may stand between the last layer and an output."""
 _BETWEEN = (Activation, Relu, Softmax, Opaque, *_JOINING)
 """What belongs to the operation that it comes after."""
 _MOST_PROJECTIONS = 2
@@ -198,7 +198,7 @@ class _Assignment:
                 heads.add(index)
 
     def _assign_rest(self) -> None:
-        """Take linear operations for the MLP, and what is left for a part of what it reads.
+        """Assign linear operations to the MLP, and the other operations to a part that they read.
 
         Among convolutions without attention, they are convolutions with one tap.
         """

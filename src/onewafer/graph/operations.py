@@ -150,7 +150,7 @@ class Embedding:
 
     result: Tensor
     indices: str
-    """Of type i32 and shape (rows, 1), an input or a result; one outside the table is a bug."""
+    """Type i32, shape (rows, 1), an input or a result; an index outside the table is a bug."""
     table: str
     """A parameter of shape (number of rows to choose from, features)."""
 
@@ -182,8 +182,8 @@ class Rotary:
     heads: int
     """Groups of consecutive features that are rotated alike."""
     swapped: int | None = None
-    """Features at the beginning of a head, None for all, of which those of the first half are
-    paired with those of the second; after them neighbours are pairs."""
+    """Features at the beginning of a head whose first half is paired with the second half, None:
+    all of them; the features after them are paired with their neighbours."""
 
     @property
     def num_swapped(self) -> int:
@@ -311,7 +311,7 @@ class TopIndices:
     """
 
     result: Tensor
-    """Of type i32 and shape (…, count); all others compute with floating numbers."""
+    """Type i32, shape (…, count); all other operations compute floating-point numbers."""
     input: str
     count: int
     """How many; 1: the argmax of each row."""
@@ -324,7 +324,7 @@ class Gather:
     result: Tensor
     input: str
     indices: str
-    """Of type i32, a row for each of the input; one that is no feature is a bug."""
+    """Type i32, a row for each row of the input; an index outside the features is a bug."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -362,10 +362,10 @@ class BatchedMatmul:
 
 @dataclass(frozen=True, slots=True)
 class Experts:
-    """Send every row through some of many small networks, and add up what they make of it.
+    """Send every row through some of many small networks (experts), and add up their results.
 
-    Counted, not computed: the mesh program has no form of it. Which networks a row meets is chosen
-    by its data, for counts as if all were chosen equally often and independently.
+    Counted, not computed: the mesh program has no form of it. The data of a row choose its
+    networks; counts assume that all are chosen equally often and independently.
     """
 
     result: Tensor

@@ -38,7 +38,8 @@ class Segment:
     shared: frozenset[str] = frozenset()
     """Parameters that are one tensor in all pieces; of others each piece has its own."""
     constants: frozenset[str] = frozenset()
-    """Parameters that nobody learned: tables of rotations, masks, ones where no weight is."""
+    """Parameters that were not learned: tables of rotations, masks, ones in the place of
+    weights."""
 
     @property
     def weights(self) -> tuple[Tensor, ...]:
@@ -56,7 +57,7 @@ def fold(graph: Graph, *, constants: Collection[str] = ()) -> tuple[Segment, ...
     kinds = _number([_signature(graph, atom) for atom in atoms])
     segments: list[Segment] = []
     alone: list[Operation] = []
-    """Those before the next run."""
+    """Operations before the next run."""
     cutter = _Cutter(graph, frozenset(constants))
     index = 0
     while index < len(atoms):
@@ -74,7 +75,7 @@ def fold(graph: Graph, *, constants: Collection[str] = ()) -> tuple[Segment, ...
 
 
 def split(segment: Segment, begins: Callable[[Operation], bool]) -> tuple[Segment, ...]:
-    """Return a segment of one piece as smaller ones, which begin where an operation says so.
+    """Return the smaller segments of a segment of one piece, cut before the given operations.
 
     Between them only one tensor passes, so that what an operation begins may stay together with
     what comes before it.

@@ -1,4 +1,4 @@
-"""Which shapes an operation takes and gives."""
+"""The shapes that an operation takes and gives."""
 
 from __future__ import annotations
 
@@ -390,7 +390,7 @@ def with_samples(graph: Graph, samples: int) -> Graph:
 
 
 def with_rows(graph: Graph, rows: int) -> Graph:
-    """Return the same graph for another number of rows; what has one row by itself keeps it.
+    """Return the same graph for another number of rows; tensors of one row keep it.
 
     The graph must be well formed and two-dimensional, else GraphError is raised.
     """

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 
 def verify_graph(graph: Graph) -> None:
-    """Raise GraphError with every broken rule; return if there is none."""
+    """Raise GraphError with all broken rules, if there are any."""
     findings = [*_check_tensors(graph), *_check_names(graph), *_check_numbers(graph)]
     if not findings:  # types and shapes are only worth a look once every name means something
         findings = [*_check_indices(graph), *_check_shapes(graph), *_check_rows(graph)]

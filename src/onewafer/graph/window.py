@@ -22,7 +22,7 @@ class Window:
     """
 
     height: int
-    """Of the feature map that is read, in pixels."""
+    """Height of the feature map that is read, in pixels."""
     width: int
     kernel_height: int = 1
     """In taps."""

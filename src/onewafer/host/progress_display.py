@@ -9,10 +9,12 @@ import sys
 from typing import TYPE_CHECKING
 
 from onewafer.host.run_progress import SilentObserver
+from onewafer.terminal import printable
+from onewafer.terminal.progress import progress_line, text_column
 from onewafer.units import format_count, format_duration
 
 if TYPE_CHECKING:
-    from rich.status import Status
+    from rich.progress import Progress  # noqa: TID251  # a type
 
     from onewafer.host.run_progress import RunObserver, RunProgress
     from onewafer.settings import Settings
@@ -74,7 +76,7 @@ class StatusLine:
     interval_seconds = _TERMINAL_SECONDS
 
     def __init__(self) -> None:
-        self._status: Status | None = None
+        self._line: Progress | None = None
 
     def say(self, line: str) -> None:
         """Print the sentence."""
@@ -84,20 +86,22 @@ class StatusLine:
     def show(self, progress: RunProgress) -> None:
         """Renew the line."""
         text = f"{progress.what}: {describe_progress(progress)} (Ctrl-C stops)"
-        if self._status is None:
-            from rich.console import Console  # noqa: PLC0415  # short runs never need it
+        if self._line is None:
+            from onewafer.terminal.console import PlainConsole  # noqa: PLC0415  # not for short runs
 
-            self._status = Console(stderr=True, highlight=False, markup=False).status(text)
-            self._status.start()
-        self._status.update(text)
+            console = PlainConsole(stderr=True)
+            self._line = progress_line(console, text_column("{task.description}"))
+            self._line.add_task(text)
+            self._line.start()
+        self._line.update(self._line.task_ids[0], description=text)
 
     def done(self) -> None:
         """Take the line away."""
-        if self._status is not None:
-            self._status.stop()
-            self._status = None
+        if self._line is not None:
+            self._line.stop()
+            self._line = None
 
 
 def _print(line: str) -> None:
-    sys.stderr.write(f"onewafer: {line}\n")
+    sys.stderr.write(f"onewafer: {printable(line)}\n")
     sys.stderr.flush()

@@ -56,7 +56,7 @@ class LocalHeads:
 
     @property
     def words(self) -> tuple[int, ...]:
-        """The table that `shares.csl` makes of it."""
+        """The table that `shares.csl` makes."""
         return (self.first, len(self.sizes), *self.sizes)
 
     def blocks(self) -> Iterator[tuple[int, slice]]:

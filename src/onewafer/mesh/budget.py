@@ -29,17 +29,17 @@ if TYPE_CHECKING:
 COLORS = (0, 1, 2, 3, 4, 5, 6)
 """Two of the chain and one of the multicast, along x and along y; one of the multicast of heads."""
 CHAIN_COLORS = (0, 1, 3, 4)
-"""Those of the chains, whose switches PEs turn so that leaders send past them."""
+"""Colors of the chains, whose switches PEs advance so that leaders send past them."""
 INPUT_QUEUES = (2, 3, 4, 5, 6)
 OUTPUT_QUEUES = (2, 3, 4)
 LOCAL_TASK_IDS = (10, 11, 12, 13)
 
 MAX_WORD = 0xFFFF
-"""Of the schedule."""
+"""The largest word of the schedule."""
 MAX_TILE_PROGRAMS = 9
 MAX_COLORS = 12
 MAX_QUEUES = 5
-"""Of each kind."""
+"""Queues of each kind."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""How chains go along an axis: to its middle, or to the PEs of heads that are next to it.
+"""The chains of reductions along an axis: to its middle, or to the PEs beside it that have heads.
 
 On a long axis they go in two phases: within sections to their leaders, and then from leader to
 leader, past the PEs between them. One chain over D links stops at each PE, for 2R + H + 1 cycles
@@ -57,7 +57,7 @@ class Chains:
         return np.where(has_head, self.next_to_middle(), places)
 
     def leaders(self) -> Flags:
-        """Return which PEs chains of the first phase go to, besides the middle.
+        """Return the PEs, besides the middle, where chains of the first phase end.
 
         A leader follows `section` PEs after the one before it, from the middle outwards. The first
         PE of a head is one, too: sections end where heads do.
@@ -98,11 +98,11 @@ def _constant(values: Array) -> Array:
 def reduce_along(
     values: Array, root: int, leaders: Flags, combine: Callable[[Array, Array], Array]
 ) -> None:
-    """Combine what the PEs of an axis have, in the order of the kernels, into one of them.
+    """Combine the values of all PEs of an axis into one PE, in the order of the kernels.
 
-    `values` are `[across, along, …]`. A PE combines its own with what comes from further out. A
-    leader that gets two chains keeps its own with the first. The root takes the last chain of each
-    side last, and of both sides that from before it first.
+    `values` are `[across, along, …]`. A PE combines its own value with the one from further out. A
+    leader that receives two chains adds its own value to the first. The root takes the last chain
+    of each side last, and first the one of the lower positions.
     """
     last = values.shape[1] - 1
     places = range(root), range(last, root, -1)
@@ -161,7 +161,7 @@ class _Side:
     num_leaders: Places
     """Leaders from the root to each PE, itself included, the root not."""
     leader: Places
-    """The one to which words of each PE go first; the root, if there is none before it."""
+    """The leader to which the words of each PE go first; the root, if no leader is before it."""
     adds_two: Flags
     """Whether that leader adds a second chain after the one of its section."""
     has_pes: Flags

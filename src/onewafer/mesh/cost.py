@@ -167,7 +167,7 @@ class Work:
     chains: Chains | None = None
     """Along the axis of the traffic."""
     again: Size = 0
-    """Those of a PE for another chain, `[places along the other axis]`."""
+    """Cycles of a PE for a second chain, `[places along the other axis]`."""
 
     def after(self, skew: Skew, timing: Timing) -> Skew:
         """Return when PEs are through that begin with some skew."""

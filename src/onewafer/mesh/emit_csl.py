@@ -168,7 +168,7 @@ class EmittedProgram:
     """File name → text."""
     entry: str
     params: dict[str, str]
-    """Of the entry file."""
+    """Params of the entry file."""
     launch: str
     """Exported function that runs the model once."""
     position: str

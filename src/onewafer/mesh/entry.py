@@ -129,7 +129,7 @@ COLLECTIVE_KINDS = frozenset(
 
 
 class Asking(StrEnum):
-    """A task of the state machine, which asks of which kind an entry is."""
+    """A task of the state machine that dispatches on the kind of an entry."""
 
     STEP = "steps"
     AFTER_CHAIN_X = "after_chain_x"
@@ -218,9 +218,9 @@ class Entry:
     more: tuple[int, ...] = ()
     """Further words, of kinds that need them."""
     parameter_words: tuple[int, ...] = ()
-    """Which of the words are offsets in the arena of parameters."""
+    """Indices of the words that are offsets in the arena of parameters."""
     state_words: tuple[int, ...] = ()
-    """Which of the words are offsets in the arena of the state."""
+    """Indices of the words that are offsets in the arena of the state."""
 
     @property
     def words(self) -> tuple[int, ...]:

@@ -1,7 +1,7 @@
-"""Where on the wafer the first number arises that is not finite, though the host's is.
+"""Find the first number on the wafer that is not finite although the host's is.
 
-In: a program, and the launches that led to such a number with what the host has for each. Out: the
-operation of the graph and the PE. The launches are made again, by the NumPy reader.
+In: a program, and the launches that led to such a number with the host's values for each. Out: the
+operation of the graph and the PE. The NumPy reader repeats the launches.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ class NonFinite:
     """An infinity or a NaN that the host has not got."""
 
     launch: int
-    """Which of the launches."""
+    """Index of the launch."""
     operation: int
-    """Which operation of the graph."""
+    """Index of the operation of the graph."""
     x: int
     y: int
     value: float
@@ -45,7 +45,7 @@ def find_non_finite(
     launches: Sequence[tuple[Arrays, Launch]],
     host: Sequence[Arrays],
 ) -> NonFinite | None:
-    """Return where the first number arises that is not finite, though all of the host's are.
+    """Return the first number on the wafer that is not finite although all of the host's are.
 
     The launches (inputs, place in the sequence) begin where the sequence does; `host` has the
     result of every operation of the graph for each of them. Raises HostError as
@@ -83,7 +83,7 @@ class _Watch:
         self._launch = 0
         self._host: Arrays = {}
         self._before: NDArray[np.bool_] | None = None
-        """Where numbers were not finite; those stay in memory until something is put there."""
+        """Whether the numbers in memory were not finite before the operation."""
 
     def begin(self, launch: int, host: Arrays) -> None:
         """Go on with the next launch, for which the host has these results."""

@@ -29,7 +29,7 @@ _HALF_STEPS = np.float32(92.33248)
 _ROUND = np.float32(12582912.0)
 """1.5 · 2²³: added to a small number, it leaves a whole one in the last bits."""
 _ROUND_STEPS = np.float32(12582976.0)
-"""The same and 64, half of the 128 that are cut to."""
+"""The same constant plus 64, half of the 128 that numbers are cut to."""
 _STEP_HIGH, _STEP_LOW = np.float32(1.0833740234375e-2), np.float32(-3.3155382e-6)
 """2 ln 2 / 128, in two parts."""
 _EXPONENTIAL = (0.50000036, 0.16666612, 4.1661117e-2, 8.336187e-3, 1.4107504e-3, 1.9607862e-4)

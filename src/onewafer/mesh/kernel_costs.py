@@ -88,9 +88,9 @@ class Frame:
     """Registers that a step of a kind needs, in bytes."""
 
     own_bytes: int
-    """Of the state machine."""
+    """Bytes of the state machine itself."""
     called_bytes: int
-    """Of the functions that it calls, behind the state machine's."""
+    """Bytes of the functions that it calls, placed behind it."""
 
     def joined(self, other: Frame) -> Frame:
         """Return what is enough for both."""

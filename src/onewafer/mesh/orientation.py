@@ -1,13 +1,13 @@
 """Choose how the features of each tensor lie: along which axis, and in which order.
 
-A linear operation turns the axis, everything else keeps it, so the axis is a two-colouring: tensors
-joined by element-wise operations are alike, the sides of a linear operation differ. A graph without
-a contradiction gets the colouring that needs no `Redistribute`. Each operation on two tensors that
-contradicts the operations before it needs one, for its right operand: its result lies as the left
-one does.
+A linear operation changes the axis, other operations keep it, so the axis is a two-colouring:
+tensors joined by element-wise operations are alike, the sides of a linear operation differ. A graph
+without a contradiction gets the colouring that needs no `Redistribute`. Each operation on two
+tensors that contradicts the operations before it needs one, for its right operand: its result lies
+as the left one does.
 
-Tensors that are alike also have one order of features. Some operations ask for an order, those on
-heads of features; where nobody asks, the features lie as they are numbered.
+Tensors that are alike also have one order of features. Operations on heads of features ask for an
+order; without such an operation, features lie in the order of their numbers.
 """
 
 from __future__ import annotations

@@ -118,7 +118,7 @@ class Block:
 
 @dataclass(frozen=True, slots=True)
 class FeatureOrder:
-    """In which order the features of a tensor lie on the wafer.
+    """The order in which the features of a tensor lie on the wafer.
 
     Features are those of heads, `head_dim` each. `members` consecutive heads interleave: the same
     dimension of each of them, then the next dimension. If dimensions are paired, those of the first
@@ -160,7 +160,7 @@ class InTurns:
     num_pes: int
 
     def features(self, num_features: int) -> NDArray[np.intp]:
-        """Return the position at each place, one behind all positions where there is none.
+        """Return the position at each place, and `num_features` where there is no position.
 
         >>> InTurns(2).features(5).tolist()
         [0, 2, 4, 1, 3, 5]
@@ -203,7 +203,7 @@ class Placement:
     row_order: FeatureOrder = PLAIN_ORDER
     column_order: FeatureOrder | InTurns = PLAIN_ORDER
     num_rows: int | None = None
-    """Rows of the logical matrix that are on the wafer, the first ones; None: all of them."""
+    """The number of leading rows of the logical matrix that are on the wafer; None: all of them."""
     copies: int = 1
     """How often the columns lie beside each other (a vector that all heads share)."""
     input_factors: str | None = None
@@ -267,7 +267,7 @@ class MeshProgram:
     section_y: int = 0
     """PEs of a section of the chains along an axis, 0: they have one phase (`chains`)."""
     heads: HeadSegments | None = None
-    """Where PEs exchange scores with those of their head only; None: nowhere."""
+    """Where PEs exchange scores only within their head; None: nowhere."""
 
     @property
     def depends_on(self) -> tuple[DataDependence, ...]:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 class MeshEvaluator:
-    """A mesh program with its parameters; what it keeps from launch to launch stays with it."""
+    """A mesh program with its parameters and its state, which stays from launch to launch."""
 
     def __init__(self, program: MeshProgram, parameters: Arrays) -> None:
         """Raise HostError for a missing array or a wrong shape."""

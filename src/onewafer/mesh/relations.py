@@ -95,7 +95,7 @@ class Relations:
         self._heads[root] = merged
 
     def swapped(self, name: str) -> int | None:
-        """Return how many dimensions of heads are to be paired by halves; None: nobody has said."""
+        """Return how many dimensions of heads are paired by halves; None: not determined."""
         heads = self._heads.get(self._classes.find(name)[0])
         return heads.swapped if heads else None
 

@@ -92,7 +92,7 @@ def kinds_of(schedule: Iterable[Entry]) -> frozenset[Kind]:
 
 @dataclass(frozen=True, slots=True)
 class _Strides:
-    """By how much the operands of a later round lie further on in each arena, in elements."""
+    """The distance between the operands of consecutive rounds, in elements of each arena."""
 
     parameters: int = 0
     state: int = 0

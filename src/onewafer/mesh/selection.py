@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     Integers = NDArray[np.integer[Any]]
 
 LOWEST = np.float32(-np.inf)
-"""Where there is no element."""
+"""The value where there is no element."""
 
 
 def largest(rest: NDArray[Any], present: Integers) -> Words:
@@ -47,7 +47,7 @@ def locate(
 
 
 def claim(words: Words, own: Words, places: Words) -> Words:
-    """Return the places of what is the largest of all, −∞ elsewhere."""
+    """Return the places of the elements that are the largest of all, −∞ elsewhere."""
     return np.where(_is_same(own, words), places, LOWEST)
 
 

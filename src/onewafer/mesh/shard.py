@@ -38,12 +38,12 @@ def shard(
 ) -> MeshProgram:
     """Return the mesh program of a graph on a rectangle of PEs.
 
-    `context` is how many positions a sequence may have: causal attention keeps keys and values of
-    so many. Unless it is given, it is what the tables of positions hold, or else the rows of a
-    launch. `usual_rows` is how many rows of a sequence the launches have that count: the middles of
-    the axes are chosen for them (`lowering.middles`). Unless it is given, that is 1 row for a
-    program that keeps keys and values, and all rows for any other one. From `least_joining` PEs of
-    an axis on, several rows of f32 of several products are reduced along it together.
+    `context` is the largest number of positions of a sequence: causal attention has a cache for
+    them. By default it is the length of the tables of positions, or else the rows of a launch.
+    `usual_rows` is how many rows of a sequence the launches have that count: the middles of the
+    axes are chosen for them (`lowering.middles`). Unless it is given, that is 1 row for a program
+    that keeps keys and values, and all rows for any other one. From `least_joining` PEs of an axis
+    on, several rows of f32 of several products are reduced along it together.
 
     Raises GraphError for a graph that is not well formed, UnsupportedOperationError for one with an
     operation that the mesh has no form of, ConfigurationError for a rectangle that the wafer has no
@@ -61,10 +61,10 @@ def shard(
 
 
 class Cutter:
-    """A graph that is cut over one rectangle after the other.
+    """A graph that is cut over several rectangles.
 
-    What is the same on all of them is worked out once. Raises GraphError for a graph that is not
-    well formed.
+    What all rectangles share is computed once. Raises GraphError for a graph that is not well
+    formed.
     """
 
     def __init__(self, graph: Graph) -> None:

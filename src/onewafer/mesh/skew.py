@@ -1,9 +1,9 @@
 """When each PE begins a step of the state machine, in closed form: sums and maxima over an axis.
 
-PEs differ: some have only padding of a block, few keep the positions of a KV cache so far. Those
-with less to do are ahead at the next collective, and what they add to the chain is hidden behind
-the work of the others. With t[x, y] the start of a step on a PE, S the cycles of a stage of the
-chain, H those of a hop, R those of the ramp, m the middle, to which chains go:
+PEs differ: some have only padding of a block, few keep the positions of a KV cache so far. PEs with
+less to do reach the next collective earlier, and their part of the chain is hidden behind the work
+of the others. With t[x, y] the start of a step on a PE, S the cycles of a stage of the chain, H
+those of a hop, R those of the ramp, m the middle, to which chains go:
 
     local operation    t[x, y] + c[x, y]
     chain along x      max over x of t[x, y] + |x − m|·S, then n wavelets; the middle has the sum
@@ -78,7 +78,7 @@ class Skew:
         return self.x.tobytes(), self.y.tobytes(), apart
 
     def earlier(self, cycles: int) -> Skew:
-        """Return the same, so many cycles earlier."""
+        """Return the same skew, `cycles` earlier."""
         return Skew(self.x - cycles, self.y, self.apart)
 
     def after_local(self, cycles: Cycles, classes: Classes) -> Skew:

@@ -87,7 +87,7 @@ class _Rates:
 
     usual: Rate
     of_many: Rate | None
-    """Of more than one element, where that is slower: they make one scalar."""
+    """The rate for more than one element, where it is lower: the elements make one scalar."""
 
     @classmethod
     def of(cls, rate: Fraction, reduction: Fraction | None, stride: int) -> _Rates:
@@ -119,7 +119,7 @@ class _Busy:
     """With a stride that is known already."""
 
     def cycles(self, sizes: Mapping[str, Size]) -> Size:
-        """Return how long one of them has it."""
+        """Return the cycles of one such operation."""
         rates = self.usual
         if self.stride.names:
             stride = int(np.max(self.stride.of(sizes)))
@@ -153,21 +153,21 @@ class StepCosts:
         self._kernels = kernels
         self._steps: dict[Kind, tuple[tuple[Product, Cycles], ...]] = {}
         self.launch = self._read(kernels.launch).fixed
-        """Of the exported function."""
+        """Cycles of the exported function."""
         self.below = self._read(kernels.below).fixed
-        """Of a question whether a kind is below another one, if it is."""
+        """Cycles of the question whether a kind is below another one, if it is."""
         self.above = self._read(kernels.above).fixed
-        """The same, if it is not."""
+        """Cycles of the same question, if it is not."""
         self.second_chain = self._read(kernels.second_chain).fixed
         """Between adding a chain and adding another one."""
         self.link = Rate(timing.link_window_words, timing.link_window_cycles)
         self.rates = {name: Rate.of(rate) for name, rate in timing.elements_per_cycle.items()}
-        """Of a DSD operation in memory."""
+        """Rates of DSD operations in memory."""
         factor = timing.bank_conflict_factor
         self.rates_in_turns = {
             name: Rate.of(rate / factor) for name, rate in timing.elements_per_cycle.items()
         }
-        """Of one whose sources begin in the same banks."""
+        """Rates of DSD operations whose sources begin in the same banks."""
 
     def of(self, kind: Kind) -> tuple[tuple[Product, Cycles], ...]:
         """Return how often a kernel does what."""
@@ -231,7 +231,7 @@ class StepCosts:
 
 
 def _key(kind: Kind, sizes: Mapping[str, Size]) -> Hashable:
-    """Return what is equal for a kind with equal sizes; None if there are too many of them."""
+    """Return a key that is equal for a kind with equal sizes; None: there are too many sizes."""
     parts: list[Hashable] = [kind]
     for name, size in sizes.items():
         parts.append(name)

@@ -36,7 +36,7 @@ class Memory:
     other_bytes: int
     """Activations, buffers, code, reserves; in training gradients and optimizer states too."""
     available_bytes: int
-    """That the system has, over all devices in use."""
+    """Memory of all devices in use."""
     longest_context: int | None = None
     """Tokens that each sequence of the batch could have; None: no cache, or no limit."""
 
@@ -51,20 +51,20 @@ class Answer:
     """One job of one model on one system. What a job does not have is None."""
 
     system: str
-    """As the user wrote it: `cs3`, `h100x8`."""
+    """The name that the user wrote: `cs3`, `h100x8`."""
     title: str
     """`CS-3, WSE-3 at 850 MHz`, `8 × H100 SXM`."""
     job: Job
     precision: Precision
     choice: Choice
     breakdown: Breakdown
-    """Of one token for each sequence (Decode), of the pass (Prefill), of a step (Train), of the
-    time of one token of each request (Serve)."""
+    """The time of one token of each sequence (Decode), of the pass (Prefill), of a step (Train), or
+    of one token of each request (Serve)."""
     memory: Memory
     num_devices: int
     """Wafers or GPUs."""
     watts: float
-    """Of the whole system during the job."""
+    """Power of the whole system during the job."""
     energy_basis: str
     """What the watts are, with source."""
     ttft_seconds: float | None = None
@@ -74,17 +74,17 @@ class Answer:
     pass_seconds: float | None = None
     """Time of a batch, where no token follows (Forward, and Prefill of an encoder)."""
     tokens_per_second: float
-    """Of the whole system: output tokens (Decode, Serve), tokens read (Prefill), trained tokens
-    (Train), rows of samples (Forward)."""
+    """Rate of the whole system: output tokens (Decode, Serve), tokens read (Prefill), trained
+    tokens (Train), rows of samples (Forward)."""
     joules_per_token: float
     tokens_per_sample: int | None = None
     """Rows of a sample (Forward); None: what the job counts is tokens."""
     mfu: float | None = None
     """Model FLOP utilisation, 0 to 1, of the peak at the job's precision."""
     total_seconds: float | None = None
-    """Of the whole run (Train)."""
+    """Time of the whole run (Train)."""
     price_per_hour: float | None = None
-    """Of the whole system, in the user's currency; None: the user named no price."""
+    """Price of the whole system, in the user's currency; None: the user named no price."""
     published: tuple[PublishedFigure, ...] = ()
     notes: tuple[str, ...] = ()
     """Assumptions and fallbacks that the user should know, a sentence each."""
@@ -96,19 +96,19 @@ class Answer:
 
     @property
     def tokens_per_second_per_user(self) -> float | None:
-        """Rate at which one reader sees tokens; None where nobody reads."""
+        """Rate at which one reader sees tokens; None: the job has no reader."""
         return None if self.tpot_seconds is None else 1 / self.tpot_seconds
 
     @property
     def samples_per_second(self) -> float | None:
-        """Of the whole system; None where the job counts tokens."""
+        """Rate of the whole system; None: the job counts tokens."""
         if self.tokens_per_sample is None:
             return None
         return self.tokens_per_second / self.tokens_per_sample
 
     @property
     def joules_per_sample(self) -> float | None:
-        """Of the whole system; None where the job counts tokens."""
+        """Energy of the whole system; None: the job counts tokens."""
         rate = self.samples_per_second
         return None if rate is None else self.watts / rate
 
@@ -131,7 +131,7 @@ class Answer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Refusal:
-    """A system that cannot do the job, with what would."""
+    """A system that cannot do the job, and what could."""
 
     system: str
     title: str

@@ -1,7 +1,6 @@
 """Where the time of a piece of work goes: items that add up to the whole.
 
-An item is time that nothing else hides: what overlaps with something longer is in that one's item
-already, so the sum of the items is the total, exactly.
+An item counts only time that no longer item hides, so the sum of the items is exactly the total.
 """
 
 from __future__ import annotations
@@ -89,7 +88,7 @@ class Breakdown:
         return {name: math.fsum(seconds) for name, seconds in groups.items()}
 
     def largest(self, key: Callable[[Item], _Key], count: int) -> list[tuple[_Key, float]]:
-        """Return what most of the time goes to, with its share of the time, 0 to 1."""
+        """Return the largest groups of items, with their share of the time, 0 to 1."""
         seconds, whole = self.by(key), self.seconds
         ranked = sorted(seconds, key=lambda name: seconds[name], reverse=True)
         return [(name, seconds[name] / whole if whole else 0.0) for name in ranked[:count]]

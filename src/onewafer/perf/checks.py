@@ -1,4 +1,4 @@
-"""What a model cannot do on any machine, and what it does instead."""
+"""Check whether a model can do a job at all, on whatever machine."""
 
 from __future__ import annotations
 

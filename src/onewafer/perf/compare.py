@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CompareOptions:
-    """What the user may choose; everything else is searched for, or usual."""
+    """What the user may choose; the rest is searched for or has its usual value."""
 
     wafer: wafer.WaferOptions = field(default_factory=wafer.WaferOptions)
     gpu: gpu.GpuOptions = field(default_factory=gpu.GpuOptions)
@@ -35,7 +35,7 @@ class CompareOptions:
     groups: Groups | None = None
     """Sizes of the groups of GPUs; None: searched for."""
     prices: Mapping[str, float] = field(default_factory=dict[str, float])
-    """Device (`cs3`, `h100`) → price of one of them for an hour, in the user's currency."""
+    """Price of one device (`cs3`, `h100`) for an hour, in the user's currency."""
 
 
 def compare(

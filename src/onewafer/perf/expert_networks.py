@@ -1,4 +1,4 @@
-"""Experts of a layer as what they are made of: small networks of two products or three."""
+"""Experts of a layer as the small networks that they are: two products, or three with a gate."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class ExpertNetwork:
     hidden: int
     """Features between its products."""
     matrices: int
-    """2, or 3 if one of them is a gate."""
+    """Products: 2, or 3 with a gate."""
     num_experts: int
     experts_per_row: int
 

@@ -1,4 +1,4 @@
-"""Models of the GPT family from four numbers: those that papers measure and nobody published.
+"""Models of the GPT family from four numbers, for models that were measured but never published.
 
 In: layers, hidden size, heads, vocabulary. Out: a model in which every layer is a norm, attention
 with as many heads of keys and values as of queries, a norm, and two products with GELU in between
@@ -56,7 +56,7 @@ class GptShape:
 
 
 def gpt_model(name: str, shape: GptShape, *, source: str = "") -> Model:
-    """Return the model of a shape, one layer of which is captured once."""
+    """Return the model of a shape; its layer is captured once."""
     return Model(
         name=name,
         title=name,

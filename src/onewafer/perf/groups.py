@@ -24,7 +24,7 @@ _WORDS = {
     "ep": "groups among which experts are dealt out (training only)",
     "et": "GPUs that share each expert (training only)",
 }
-_PART = re.compile(r"([a-z]+)(\d+)")
+_PART = re.compile(r"([a-z]+)(\d{1,30})")
 
 
 @dataclass(frozen=True, slots=True)

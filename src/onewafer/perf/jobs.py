@@ -1,7 +1,6 @@
 """What is asked of a system: one frozen value a job, checked when it is made.
 
-In all of them the model is given apart, and so is the machine: a job says how much work there is,
-not who does it.
+Model and machine are not part of a job: a job says how much work there is.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ from onewafer.errors import ConfigurationError
 MOST_AT_A_TIME = 1_000_000
 """Sequences, samples or requests that are worked on together."""
 MOST_TOKENS = 1e18
-"""Of a training run; the longest that are published have some 10^13."""
+"""The longest training run that is accepted; published runs have up to some 10^13 tokens."""
 _LONG = 1e15
 """Numbers from here on are written with an exponent."""
 
@@ -30,7 +29,7 @@ class Precision(StrEnum):
     FP8 = "fp8"
     FP4 = "fp4"
     MXFP4 = "mxfp4"
-    """Of the weights of experts; all others, and all products, are wider."""
+    """Format of the weights of experts; other weights, and all products, are wider."""
 
     @property
     def num_bytes(self) -> float:
@@ -93,7 +92,7 @@ class Forward:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Serve:
-    """Requests that keep coming: so many at a time, each with a prompt and an answer."""
+    """Requests that keep coming: `concurrency` at a time, each with a prompt and an answer."""
 
     concurrency: int
     """Requests that are being answered at any time: one leaves, the next begins."""
@@ -113,7 +112,7 @@ class Train:
     """A training run from scratch: forward, backward, optimizer."""
 
     tokens: float
-    """Of the whole run."""
+    """Tokens of the whole run."""
     sequence: int
     """Tokens of a sequence."""
     batch: int
@@ -140,9 +139,9 @@ class Pass:
 
     sequences: int
     new_tokens: int
-    """That each sequence adds."""
+    """Tokens that each sequence adds."""
     cached_tokens: int = 0
-    """That each sequence had before; their keys and values are in the cache."""
+    """Earlier tokens of each sequence; their keys and values are in the cache."""
 
     @property
     def rows(self) -> int:

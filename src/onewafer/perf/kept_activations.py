@@ -1,8 +1,8 @@
-"""What the backward pass reads of the forward pass, and so has to be kept or computed again.
+"""Activations of the forward pass that the backward pass reads: kept, or computed again.
 
 In: the graph of a piece. Out: bytes of a token. These are the operands of products, norms,
-activations and attention, each tensor once (Korthikanti et al., 2022, arXiv 2205.05198, without the
-masks of dropout, which nobody trains large models with any more). Scores of attention are never
+activations and attention, each tensor once (Korthikanti et al., 2022, arXiv 2205.05198, without
+dropout masks: large models are no longer trained with dropout). Scores of attention are never
 stored (FlashAttention, arXiv 2205.14135). Each expert that a row meets keeps a copy of the row
 where rows are sent to experts, what its first product makes, and the operand of its second one;
 what it gives is not read again: weights of the choice multiply that operand (Megatron-Core).
@@ -44,7 +44,7 @@ class Recompute(StrEnum):
     """Norms, activations, rotations: results that take much room and little time. Attention keeps
     its operands; its scores are never stored (FlashAttention)."""
     FULL = "full"
-    """Whole layers, of which only the input is kept."""
+    """Whole layers are computed again; only their input is kept."""
 
 
 _CHEAP = (Activation, LayerNorm, Multiply, Relu, RmsNorm)
@@ -61,7 +61,7 @@ _READ_BACKWARD = (
     RmsNorm,
 )
 _STATISTICS_BYTES = 4
-"""Of a row and a head: the logarithm of the sum of exponentials, in fp32 (FlashAttention)."""
+"""Bytes of a row and a head: the logarithm of the sum of exponentials, in fp32 (FlashAttention)."""
 
 
 def kept_bytes(
@@ -70,8 +70,8 @@ def kept_bytes(
     """Return the bytes that a piece keeps of each row of its input, over the group of a layer.
 
     `operand_bytes` is the size of an element that only products read, in their format. An expert
-    that a row meets has so many `copies_of_rows`: one for each GPU that shares it, 0 where rows are
-    read in their place.
+    that a row meets keeps `copies_of_rows`: one for each GPU that shares it, 0 where rows are read
+    in their place.
     """
     rows = graph.inputs[0].shape[0]
     if recompute is Recompute.FULL:

@@ -34,11 +34,11 @@ class KnownModel:
     num_weights: int
     """Elements of all weights."""
     published_weights: str
-    """As their authors print it, rounded: `70.6B`."""
+    """The number that the authors print, rounded: `70.6B`."""
     max_context: int | None = None
     """Tokens; None: it does not work on sequences."""
     source: str
-    """Where the configuration can be read."""
+    """Where to read the configuration."""
     note: str = ""
     without: tuple[str, ...] = ()
     """Fields of the class' configuration that are set to nothing."""
@@ -50,7 +50,7 @@ class KnownModel:
 def known_models() -> Mapping[str, KnownModel]:
     """Return all models by name, in the order of the files.
 
-    Raises ConfigurationError for an entry that is none.
+    Raises ConfigurationError for an entry that does not describe a model.
     """
     entries: dict[str, KnownModel] = {}
     files = sorted(resources.files(_FOLDER).iterdir(), key=lambda file: file.name)
@@ -66,7 +66,7 @@ def known_models() -> Mapping[str, KnownModel]:
 
 
 def find_model(name: str) -> KnownModel:
-    """Return the model of that name, in large or small letters.
+    """Return the model of that name, whose case does not matter.
 
     Raises ConfigurationError with the nearest names if there is none.
     """

@@ -20,14 +20,14 @@ class Model:
     """What is captured of a model, once, for every job and every machine."""
 
     name: str
-    """As the user wrote it: `llama-3.1-8b`, or the script's class."""
+    """The user's name for it: `llama-3.1-8b`, or the script's class."""
     title: str
     segments: tuple[Segment, ...]
     """In the order of execution; the rows of their graphs are the tokens of one sequence."""
     max_context: int | None = None
-    """Tokens that the model was made for; None: it has no such limit."""
+    """The longest sequence that the model was trained for; None: no limit."""
     source: str = ""
-    """Where the configuration comes from."""
+    """The origin of the configuration."""
     notes: tuple[str, ...] = ()
     """What of the model the graph leaves out, a sentence each."""
     fixed_tokens: int | None = None
@@ -59,14 +59,14 @@ class Model:
         return sum(segment.repeats * sum(_kept(segment, tokens)) for segment in self.segments)
 
     def graph_for(self, segment: Segment, tokens: int) -> Graph:
-        """Return a segment's graph with so many new tokens of one sequence as rows.
+        """Return a segment's graph with `tokens` new tokens of one sequence as rows.
 
         A model with fixed tokens keeps them.
         """
         return segment.graph if self.fixed_tokens is not None else with_rows(segment.graph, tokens)
 
     def work(self, segment: Segment, of: Pass) -> tuple[tuple[Operation, Work], ...]:
-        """Return the operations of one piece of a segment with what they do in a pass.
+        """Return the operations of one piece of a segment with their work in a pass.
 
         The shapes of an operation (its `result`, and the tensors of `graph_for`) are those of one
         sequence, its work is that of all: a linear operation has `of.rows` rows in all, but
@@ -80,7 +80,7 @@ class Model:
 
 
 def _kept(segment: Segment, tokens: int) -> Iterator[int]:
-    """Yield the numbers that each attention of a piece keeps of so many tokens."""
+    """Yield the numbers that each attention of a piece keeps for `tokens`."""
     for operation in segment.graph.operations:
         if isinstance(operation, Attention):
             kept = tokens if operation.window is None else min(tokens, operation.window)

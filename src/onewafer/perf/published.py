@@ -30,7 +30,7 @@ class Role(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PublishedFigure:
-    """One number that somebody printed."""
+    """One published number."""
 
     name: str
     """Unique, as `cerebras-2024-08-llama-3.1-8b`."""

@@ -34,18 +34,18 @@ BACKWARD_PRODUCTS = 2
 
 
 class AttentionPairs(StrEnum):
-    """Which pairs of tokens count as model FLOP of causal attention."""
+    """The pairs of tokens that count as model FLOP of causal attention."""
 
     ALL = "all"
     """Chowdhery et al. (PaLM, arXiv 2204.02311), appendix B: 12 · layers · heads · head features ·
     tokens for each token of a sequence. Megatron-LM of 2024 prints it so, Llama 3 cites it."""
     CAUSAL = "causal"
-    """Those that the mask lets through; Megatron-Bridge of 2025 prints it so."""
+    """Only pairs that the mask admits; Megatron-Bridge of 2025 prints this."""
 
 
 @dataclass(frozen=True, slots=True)
 class TrainingPiece:
-    """One of the equal pieces of a segment, every row of which is a token with a successor."""
+    """One of the equal pieces of a segment; all its rows are tokens that have a successor."""
 
     segment: Segment
     graph: Graph

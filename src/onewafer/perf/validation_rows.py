@@ -23,7 +23,7 @@ class FigureResult:
     rule: str
     """How ours is taken, fixed before it was run."""
     range: tuple[float, float] | None = None
-    """Ours at the ends of what is not known, as the range of published clocks."""
+    """Our figures at both ends of an unknown range, as that of published clocks."""
     finding: str = ""
     """Why it misses, as far as it was found, or why it cannot be compared."""
 
@@ -50,7 +50,7 @@ class ErrorStatistics:
     """Errors over a group of measured points that no constant was fitted on."""
 
     group: str
-    """As `h100 · vllm · qwen3-32b`."""
+    """The group's name: `h100 · vllm · qwen3-32b`."""
     quantity: str
     """`tpot_seconds` or `ttft_seconds`."""
     num_points: int
@@ -61,11 +61,11 @@ class ErrorStatistics:
     bias: float
     """Median of (ours − theirs) / theirs."""
     target: float | None = None
-    """Of the median; None: no target is set for the group."""
+    """Target of the median; None: the group has no target."""
 
     @property
     def is_hit(self) -> bool:
-        """Whether the median is within the target, or there is none."""
+        """Whether the median meets the target; true without a target."""
         return self.target is None or self.median_error <= self.target
 
 

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
 import torch
-from rich.console import Console
 
 from onewafer.errors import ConfigurationError, UnsupportedOperationError
 from onewafer.pytorch.blocks import OpenBlocks
@@ -25,6 +24,7 @@ from onewafer.pytorch.intercept import needs_gradient
 from onewafer.pytorch.options import WaferOptions, options_from_mapping
 from onewafer.pytorch.report import build_report, render, write_json
 from onewafer.pytorch.session import Session
+from onewafer.terminal.console import PlainConsole
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -80,7 +80,7 @@ class _Registry:
         for path in sorted(self._json_files):
             write_json(report, path)
         if self._prints:
-            Console(file=sys.stderr).print(render(report))
+            PlainConsole(file=sys.stderr).print(render(report))
 
 
 _REGISTRY = _Registry()

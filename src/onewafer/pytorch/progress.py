@@ -5,17 +5,18 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
+from rich.progress import BarColumn
 
 from onewafer.host import RunObserver, describe_progress
+from onewafer.terminal.progress import progress_line, text_column
 
 if TYPE_CHECKING:
     from collections.abc import Generator
 
-    from rich.console import Console
-    from rich.progress import ProgressColumn, TaskID
+    from rich.progress import Progress, ProgressColumn, TaskID  # noqa: TID251  # types
 
     from onewafer.host import RunProgress
+    from onewafer.terminal.console import PlainConsole
 
 
 _INTERVAL_SECONDS = 0.25
@@ -27,7 +28,7 @@ class ProgressLine:
     Nothing is shown where the console is not a terminal.
     """
 
-    def __init__(self, console: Console) -> None:
+    def __init__(self, console: PlainConsole) -> None:
         self._console = console
 
     @property
@@ -45,33 +46,23 @@ class ProgressLine:
     @contextmanager
     def simulating(self, what: str, expected_cycles: int) -> Generator[RunObserver]:
         """Show a launch; the value watches it."""
-        with self._line(BarColumn(), TextColumn("{task.fields[figures]}")) as line:
+        with self._line(BarColumn(), text_column("{task.fields[figures]}")) as line:
             task = line.add_task(f"simulating {what}", total=expected_cycles, figures="")
             yield _Launch(self._console, line, task)
 
     def _line(self, *columns: ProgressColumn) -> Progress:
-        # The script's own output must pass through untouched, so nothing is redirected.
-        return Progress(
-            SpinnerColumn(),
-            TextColumn("{task.description}"),
-            *columns,
-            console=self._console,
-            transient=True,
-            redirect_stdout=False,
-            redirect_stderr=False,
-            disable=not self._console.is_terminal,
-        )
+        return progress_line(self._console, text_column("{task.description}"), *columns)
 
 
 class _Sentences:
     """Prints sentences above the line; there is no progress but that of launches."""
 
-    def __init__(self, console: Console, interval_seconds: float = float("inf")) -> None:
+    def __init__(self, console: PlainConsole, interval_seconds: float = float("inf")) -> None:
         self._console = console
         self.interval_seconds = interval_seconds
 
     def say(self, line: str) -> None:
-        self._console.print(f"onewafer: {line}", markup=False, highlight=False)
+        self._console.print(f"onewafer: {line}")
 
     def show(self, progress: RunProgress) -> None:
         del progress
@@ -83,7 +74,7 @@ class _Sentences:
 class _Launch(_Sentences):
     """Renews the line of one launch."""
 
-    def __init__(self, console: Console, line: Progress, task: TaskID) -> None:
+    def __init__(self, console: PlainConsole, line: Progress, task: TaskID) -> None:
         super().__init__(console, _INTERVAL_SECONDS)
         self._line = line
         self._task = task

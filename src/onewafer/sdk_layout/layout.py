@@ -223,7 +223,7 @@ class SdkLayout:
         image = run_stages(options, DiskFiles(), sink).image
         findings = for_script(sink.diagnostics)
         if image is None:
-            raise CompileError(render(findings), findings)
+            raise CompileError(render(findings, num_left_out=sink.num_left_out), findings)
         if self._shows_warnings and findings:
             sys.stderr.write(render(findings, color=sys.stderr.isatty()) + "\n")
         return image

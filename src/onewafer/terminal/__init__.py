@@ -1,5 +1,9 @@
-"""What a person sees on a terminal or in a notebook, once for all commands and the Python API."""
+"""What a person sees on a terminal or in a notebook, once for all commands and the Python API.
+
+`console` and `progress`, which load Rich, are imported where something is shown.
+"""
 
 from onewafer.terminal.shown import SHOWN_COLUMNS, Shown
+from onewafer.terminal.text import printable
 
-__all__ = ["SHOWN_COLUMNS", "Shown"]
+__all__ = ["SHOWN_COLUMNS", "Shown", "printable"]

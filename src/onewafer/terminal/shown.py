@@ -11,11 +11,12 @@ from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from rich.console import Console, RenderableType
+    from rich.console import RenderableType
+
+    from onewafer.terminal.console import PlainConsole
 
 SHOWN_COLUMNS = 120
 """Width of what is shown where there is no terminal to fit it to."""
-_ESCAPES = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160)) if code != ord("\n")}
 _PRE = (
     '<pre style="white-space:pre;overflow-x:auto;line-height:normal;'
     "font-family:Menlo,'DejaVu Sans Mono',consolas,'Courier New',monospace\">{code}</pre>"
@@ -35,14 +36,14 @@ class Shown(ABC):
         """Return it as on a terminal, without colors."""
         console = _console(color_system=None)
         console.print(self.__rich__())
-        lines = console.export_text().translate(_ESCAPES).splitlines()
+        lines = console.export_text().splitlines()
         return "\n".join(line.rstrip() for line in lines)
 
     def _repr_html_(self) -> str:
         """Return it as notebooks show it."""
         console = _console(color_system="truecolor")
         console.print(self.__rich__())
-        return console.export_html(inline_styles=True, code_format=_PRE).translate(_ESCAPES)
+        return console.export_html(inline_styles=True, code_format=_PRE)
 
     def _repr_pretty_(self, printer: _Printer, cycle: bool) -> None:  # noqa: FBT001  # IPython's protocol
         """Print it at the prompt of IPython."""
@@ -55,10 +56,10 @@ class _Printer(Protocol):
     def text(self, obj: str, /) -> None: ...
 
 
-def _console(*, color_system: str | None) -> Console:
-    from rich.console import Console  # noqa: PLC0415  # only what is shown needs it
+def _console(*, color_system: str | None) -> PlainConsole:
+    from onewafer.terminal.console import PlainConsole  # noqa: PLC0415  # what is shown needs it
 
-    return Console(
+    return PlainConsole(
         file=io.StringIO(),
         record=True,
         width=SHOWN_COLUMNS,
@@ -66,7 +67,4 @@ def _console(*, color_system: str | None) -> Console:
         force_terminal=color_system is not None,
         force_jupyter=False,
         legacy_windows=False,
-        markup=False,
-        emoji=False,
-        highlight=False,
     )

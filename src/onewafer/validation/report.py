@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from io import StringIO
 from typing import TYPE_CHECKING
 
-from rich.console import Console, Group
+from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
 from onewafer import __version__
+from onewafer.terminal.console import to_text
 from onewafer.validation.case import Kind
 
 if TYPE_CHECKING:
@@ -128,7 +128,9 @@ def render_details(result: CaseResult) -> RenderableType:
 def render_page(results: Sequence[CaseResult], *, engine: str, command: str) -> str:
     """Return the page of the manual: the table as the command prints it, and every rule."""
     rules = [rule_row(result.case) for result in results]
-    table = f"\n```console\n$ {command}\n{_text_of(render(results, engine=engine))}```\n"
+    table = (
+        f"\n```console\n$ {command}\n{to_text(render(results, engine=engine), TABLE_COLUMNS)}```\n"
+    )
     return "\n".join((PAGE_HEAD + table + _RULES_HEAD, *rules)) + "\n"
 
 
@@ -138,14 +140,6 @@ def rule_row(case: Case) -> str:
         f"| `{case.name}` | {case.quantity} ({case.unit}) | {case.rule} "
         f"| {case.kind}: {case.basis} |"
     )
-
-
-def _text_of(renderable: RenderableType) -> str:
-    console = Console(file=StringIO(), width=TABLE_COLUMNS, color_system=None)
-    with console.capture() as capture:
-        console.print(renderable)
-    lines = [line.rstrip() for line in capture.get().splitlines()]
-    return "\n".join(lines) + "\n"
 
 
 def _cells(result: CaseResult) -> tuple[str | Text, ...]:

@@ -542,3 +542,16 @@ def test_blocks_in_blocks_are_analysed_once(body, monkeypatch):
     assert body(f"a = {nested_blocks(12)};", VARIABLES)[0] == "labelled"
     places = [id(nodes) for nodes in analysed]
     assert len(places) == len(set(places)) > 12
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "comptime { switch (1) {} }",
+        "const k = comptime switch (1) {}; a = k;",
+        "switch (1) {}",
+        "a = switch (a) {};",
+    ],
+)
+def test_a_switch_without_arms_fits_nothing(analyze, statement):
+    assert analyze(f"{VARIABLES}\nfn main() void {{ {statement} }}").codes == ["missing-else"]

@@ -10,6 +10,7 @@ from onewafer.csl import ir
 from onewafer.csl.layout import check_routes
 from onewafer.csl.sema import types as t
 from onewafer.csl.sema.closures import run_block
+from onewafer.csl.sema.command_line import GivenParam
 from onewafer.csl.sema.faults import Fault, fail
 from onewafer.csl.sema.instances import analyze_instances
 from onewafer.csl.sema.layout import NO_PARAMS, LayoutContext, TileCode
@@ -129,8 +130,8 @@ def _entry_params(session: Session, code: SourceCode) -> dict[str, Value]:
         number = _parse_value(written)
         count = session.architecture.num_colors
         if not isinstance(number, Scalar) or number.value not in range(count):
-            message = f"`--colors={name}:{written}`: a color is 0 … {count - 1}"
-            fail("id-out-of-range", message, None)
+            given = GivenParam("colors", name, written)
+            fail("id-out-of-range", f"`{given}`: a color is 0 … {count - 1}", None)
         found[name] = Scalar(t.COLOR, number.value)
     return found
 

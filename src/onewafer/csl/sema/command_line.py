@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from onewafer.csl.sema import types as t
+from onewafer.user_text import cut
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,7 +18,7 @@ class GivenParam:
 
     def __str__(self) -> str:
         """`--params=n:8`."""
-        return f"--{self.option}={self.name}:{self.written}"
+        return f"--{self.option}={self.name}:{cut(self.written)}"
 
     def with_value(self, written: str) -> str:
         """Return the option with another value."""

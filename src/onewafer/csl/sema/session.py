@@ -229,7 +229,7 @@ class Session:
             return known
         tried: list[str] = []
         for candidate in self.candidates(path, importer):
-            num_findings = len(self.sink.diagnostics)
+            num_findings = self.sink.num_findings
             file = self.files.get(candidate)
             if file is not None:
                 self._found[path, importer] = file
@@ -242,7 +242,7 @@ class Session:
         """Return the text of a file that is no CSL, found as one that is, or fail."""
         candidates = self.candidates(path, importer)
         for candidate in candidates:
-            num_findings = len(self.sink.diagnostics)
+            num_findings = self.sink.num_findings
             text = self.files.text(candidate)
             if text is not None:
                 return text
@@ -251,7 +251,7 @@ class Session:
 
     def _stop_if_unreadable(self, num_findings: int) -> None:
         """Fail without a word if a file was there and reading it has been reported."""
-        if len(self.sink.diagnostics) > num_findings:
+        if self.sink.num_findings > num_findings:
             raise Fault(None)
 
     def candidates(self, path: str, importer: str) -> list[str]:

@@ -208,8 +208,8 @@ class TokenCursor:
         def place(diagnostic: Diagnostic) -> int:
             return diagnostic.primary.span.start if diagnostic.primary else -1
 
-        for diagnostic in sorted(self._sink.diagnostics, key=place):
-            self._outer_sink.report(diagnostic)
+        self._sink.diagnostics.sort(key=place)
+        self._outer_sink.extend(self._sink)
 
     # --- nesting ---------------------------------------------------------------------------------
 

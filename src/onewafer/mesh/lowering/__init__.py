@@ -1,4 +1,4 @@
-"""From graph operations to mesh operations, a file a family: `catalog` knows all of them."""
+"""From graph operations to mesh operations, one file per family; `catalog` lists them all."""
 
 from onewafer.mesh.lowering.builder import LEAST_JOINING, Builder
 from onewafer.mesh.lowering.catalog import lowering_of

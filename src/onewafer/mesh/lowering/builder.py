@@ -73,7 +73,7 @@ class _FirstFit:
 
 @dataclass(frozen=True, slots=True)
 class PutOff:
-    """A norm that comes after the products of what it normalizes."""
+    """A norm that is applied after the products of its input."""
 
     norm: RmsNorm
     source: int
@@ -98,7 +98,7 @@ class Builder:
         self.layouts = layouts
         """How every input and result lies."""
         self.blocks: dict[str, Block] = {}
-        """Where every input and result was put."""
+        """The block of every input and result."""
         self.angles: dict[tuple[str, Layout, int], Block] = {}
         """Rows of tables of `Rotary`, looked up once a launch."""
         self.shapes: dict[object, AttentionShape] = {}
@@ -108,9 +108,9 @@ class Builder:
         self.num_tables = 0
         """Words of their shares."""
         self.heads: HeadSegments | None = None
-        """Where PEs exchange scores with those of their head only."""
+        """Where PEs exchange scores only within their head."""
         self.put_off: dict[str, PutOff] = {}
-        """Norms that come after the products of what they normalize."""
+        """Norms that are applied after the products of their input."""
         self.dtype = uses.dtype
         """The one dtype of the graph."""
         self._rows = graph.inputs[0].shape[0] if uses.is_sequence else None
@@ -186,14 +186,14 @@ class Builder:
         return self._sizes[axis]
 
     def prepare(self) -> None:
-        """Append what the operations of the graph need before the first of them."""
+        """Append what operations of the graph need before the first of them."""
         for index, operation in enumerate(self._graph.operations):
             self._source = index
             lowering_of(operation).prepare(operation, self)
         self._num_prepared = len(self._operations)
 
     def lower(self, operation: Operation) -> None:
-        """Lower the next operation of the graph, and give up the blocks that nobody reads then."""
+        """Lower the next operation of the graph, and free the blocks that are read no more."""
         self._source = self._num_lowered
         lowering_of(operation).lower(operation, self)
         live = self._activations.live
@@ -242,7 +242,7 @@ class Builder:
         return self.blocks[tensor.name]
 
     def allocate_beside(self, tensors: Sequence[Tensor]) -> Block:
-        """Give results of one row blocks that follow one another; return what holds all of them."""
+        """Give results of one row consecutive blocks; return the block that covers all of them."""
         columns = [self.layouts[tensor.name].columns for tensor in tensors]
         first = tensors[0].name
         offset = self._activations.allocate(first, sum(columns), self._phases[first])
@@ -254,7 +254,7 @@ class Builder:
         return whole
 
     def allocate_in_place(self, operation: Operation) -> Block:
-        """Give the result the block of an operand that nobody reads any more, else a new one."""
+        """Give the result the block of an operand that is read no more, else a new one."""
         result = operation.result.name
         for name in activation_operands(operation):
             if self._last_use[name] == self._num_lowered:
@@ -366,7 +366,7 @@ class Builder:
     # --- parameters --------------------------------------------------------------------------
 
     def place_vector(self, name: str, layout: Layout, *, copies: int = 1) -> Block:
-        """Place a parameter of rows, or copies of them, as the rows of an activation lie."""
+        """Place a parameter of rows, or copies of it, in the order of an activation's rows."""
         if (name, layout, copies) not in self._parameters:
             tensor = self._tensors[name]
             self._parameters[name, layout, copies] = Placement(

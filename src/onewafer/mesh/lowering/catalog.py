@@ -1,4 +1,4 @@
-"""Which lowering belongs to which graph operation."""
+"""The lowering of each graph operation."""
 
 from __future__ import annotations
 

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from onewafer.mesh.relations import Relations
 
 MOST_WORDS = 1024
-"""Of sums that are reduced together: they need room beside each other, and where there are many the
-way of the first one counts little."""
+"""The most words of sums that are reduced together: they need memory side by side, and for many
+words the latency of the first one counts little."""
 
 
 class LinearLowering(Lowering[Linear]):

@@ -18,7 +18,7 @@ class Lowering(ABC, Generic[OperationType]):
     """How one kind of graph operation becomes mesh operations; a member of `LOWERINGS`."""
 
     works_in_place = False
-    """Whether the result may take the block of an operand that nobody reads any more."""
+    """Whether the result may take the block of an operand that is read no more."""
 
     @abstractmethod
     def relate(self, operation: OperationType, relations: Relations) -> None:

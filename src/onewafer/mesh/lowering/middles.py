@@ -27,9 +27,9 @@ if TYPE_CHECKING:
     from onewafer.mesh.program import MeshProgram
 
 _STAGE, _HOP, _SECOND = 7, 2, 13
-"""About how many cycles a chain takes a PE, a wavelet a link, and a PE until it adds another chain.
-The choice never depends on the timing of a machine, as the order of additions does on it; a test
-holds what it costs against the closed form of the WSE-3."""
+"""Approximate cycles of a stage of a chain, of a wavelet on a link, and of a PE before it adds
+another chain. The choice must not depend on the timing of a machine, since it decides the order of
+additions; a test compares its cost with the closed form of the WSE-3."""
 
 
 def place_middles(program: MeshProgram, usual_rows: int | None) -> MeshProgram:
@@ -44,7 +44,7 @@ def place_middles(program: MeshProgram, usual_rows: int | None) -> MeshProgram:
 
 
 def choose_middle(num_pes: int, words: Sequence[int], head_pes: int = 0) -> tuple[int, int]:
-    """Return the middle of an axis for chains of so many words, and the PEs of a section.
+    """Return the middle of an axis for chains of these words, and the PEs of a section.
 
     0 PEs: chains have one phase. Sections end where heads of `head_pes` PEs do.
 
@@ -75,7 +75,7 @@ class _Side:
 
     @classmethod
     def of(cls, num_pes: Counts, lengths: Counts) -> _Side:
-        """Return that of so many PEs, by the PEs of a section."""
+        """Return the side with `num_pes`, by the PEs of a section."""
         leaders = num_pes // lengths
         return cls(
             _STAGE * np.minimum(num_pes, lengths - 1),
@@ -84,7 +84,7 @@ class _Side:
         )
 
     def cycles(self, again: int) -> Counts:
-        """Return about how many cycles chains take that take so many for another one."""
+        """Return the approximate cycles of chains if another chain takes `again`."""
         return self.first + (again + self.leaders) * self.has_leaders
 
 
@@ -98,7 +98,7 @@ class _Axis:
     reach: Counts
     """Cycles in which the chains next to the middle come to it."""
     others: Counts
-    """Chains that come to the middle besides the first one."""
+    """Chains that end in the middle besides the first one."""
     before: _Side
     has_before: Counts
     """Whether there are PEs before the middle."""
@@ -107,7 +107,7 @@ class _Axis:
 
 @lru_cache(maxsize=128)
 def _axis(num_pes: int, head_pes: int) -> _Axis:
-    """Return that of so many PEs; a search asks for the same few lengths again and again."""
+    """Return the axis with `num_pes`; a search asks for the same few lengths again and again."""
     middle = np.arange(num_pes // 2 + 1)
     behind = num_pes - 1 - middle
     sections = np.array([0, *_sections(num_pes // 2, head_pes)])
@@ -125,7 +125,7 @@ def _axis(num_pes: int, head_pes: int) -> _Axis:
 
 
 def _sections(num_pes: int, head_pes: int) -> list[int]:
-    """Return lengths of sections to be tried for so many PEs on a side.
+    """Return the lengths of sections that are tried for `num_pes` on a side.
 
     Parts of a head are about equally long. On n PEs, sections of √(n·(_STAGE − _HOP) / _STAGE) are
     best if words do not count.
@@ -146,7 +146,7 @@ def _lengths(sections: Counts, head_pes: int) -> Counts:
 
 
 def _num_chains(num_pes: Counts, lengths: Counts) -> Counts:
-    """Return how many chains come to the middle from one side that has so many PEs."""
+    """Return the number of chains that reach the middle from a side with `num_pes`."""
     return (num_pes > 0) * 1 + (num_pes >= lengths)
 
 

@@ -1,4 +1,4 @@
-"""Which results share a block, and in which banks the blocks of activations begin (`banks`).
+"""Choose the results that share a block, and the banks in which activations begin (`banks`).
 
 Parameters begin at word 0 of a period, activations at 1 or 3: rows of an even number of words that
 start so never meet those of a parameter, and two activations that one DSD operation reads get one
@@ -35,7 +35,7 @@ def paired_operands(graph: Graph) -> dict[str, tuple[str, str]]:
 def find_owners(
     graph: Graph, last_use: Mapping[str, int], redistributed: Container[str]
 ) -> dict[str, str]:
-    """Return the tensor in whose block each input and result is kept.
+    """Return, for each input and result, the tensor whose block it is kept in.
 
     An element-wise operation works in place where an operand dies; all others get a new block.
     """

@@ -22,9 +22,9 @@ _MOST_FEATURES = (1 << 16) - 1
 class BatchedMatmulLowering(Lowering[BatchedMatmul]):
     """As with a linear operation, the result lies along the other axis than the left operand.
 
-    The right operand takes the place of the weight, of which a PE has all rows: it lies as what its
-    features meet, those of the left operand or of the result. If it cannot, it is redistributed
-    first.
+    The right operand takes the part of the weight, of which a PE has all rows: it lies like the
+    features that its own meet, those of the left operand or of the result. If it cannot, it is
+    redistributed first.
     """
 
     def relate(self, operation: BatchedMatmul, relations: Relations) -> None:
@@ -82,7 +82,7 @@ def _lay(name: str, builder: Builder, axis: Axis) -> Block:
 
 
 def _check_orders(operation: BatchedMatmul, builder: Builder, shape: ProductShape) -> None:
-    """Refuse features that lie in an order which the kernel does not see.
+    """Refuse an order of features that the kernel does not support.
 
     Those of the right operand and what they meet may be in any order within their groups.
     """

@@ -52,7 +52,7 @@ class TopIndicesLowering(Lowering[TopIndices]):
 
 
 class GatherLowering(Lowering[Gather]):
-    """Each PE takes what it has; an all-reduce along the axis of the input brings it together."""
+    """Each PE takes the elements that it has; an all-reduce along the input's axis adds them up."""
 
     def relate(self, operation: Gather, relations: Relations) -> None:
         """Let the result lie along the other axis than the input."""

@@ -51,10 +51,10 @@ class _Column:
     lengths: Array
     """`[PEs along B, rows]`: slots that each row attends to."""
     slots: int
-    """The most of them that any PE of the program has in use."""
+    """The most slots that any PE of the program uses."""
 
     def of(self, values: Array, axis: Axis) -> Array:
-        """Return a view of what these PEs have of an array `[height, width, …]`."""
+        """Return a view of these PEs' part of an array `[height, width, …]`."""
         return values[:, self.a] if axis is Axis.X else values[self.a]
 
 
@@ -319,7 +319,7 @@ class ReduceScores(_ScoresCollective):
             reduce_along(scores, root, leaders, arithmetic.add)
 
     def traffic(self, program: MeshProgram, launch: Launch) -> Traffic:
-        """Return what it sends."""
+        """Return its traffic."""
         words = self.words(program, launch)
         return Traffic(self.shape.axis, "fadds", words, is_chain=True, of_heads=self.of_heads)
 
@@ -345,7 +345,7 @@ class BroadcastScores(_ScoresCollective):
             copy_along(scores, root)
 
     def traffic(self, program: MeshProgram, launch: Launch) -> Traffic:
-        """Return what it sends."""
+        """Return its traffic."""
         words = self.words(program, launch)
         return Traffic(self.shape.axis, "fmovs", words, is_chain=False, of_heads=self.of_heads)
 

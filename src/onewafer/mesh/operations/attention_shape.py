@@ -1,4 +1,4 @@
-"""How heads, features and positions of attention lie over PEs, and what of them each PE has."""
+"""How heads, features and positions of attention lie over PEs, and each PE's part of them."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class AttentionShape:
     """Along A."""
     kv_heads: int
     group: int
-    """Query heads for each of them."""
+    """Query heads for each kv head."""
     head_dim: int
     width: int
     """Features of keys on each PE; those of queries are `group` times as many."""
@@ -48,9 +48,9 @@ class AttentionShape:
     """Positions that a PE keeps."""
     is_causal: bool
     rows: int
-    """Of the largest launch."""
+    """Rows of the largest launch."""
     table: int
-    """Where its shares are in the arena of tables."""
+    """Offset of its shares in the arena of tables."""
     is_apart: bool = False
     """Whether every PE has the scores of its own heads only; else it has those of all heads, and
     nothing but −0 in most of them until they are summed. Blocks of features then end where heads
@@ -112,7 +112,7 @@ class AttentionShape:
         return (self.table, heads, self.group, *cache, self.score_heads, self.most, axis, is_kept)
 
     def first(self, launch: Launch) -> int:
-        """Return the position of the first row in the cache: what is not causal keeps nothing."""
+        """Return the position of the first row in the cache; it is empty without causality."""
         return launch.start if self.is_causal else 0
 
     def sizes(self, program: MeshProgram, launch: Launch) -> Mapping[str, Size]:
@@ -126,7 +126,7 @@ class AttentionShape:
         return _sizes(self, program.size(self.axis.other), launch)
 
     def work(self, num_places: int, launch: Launch) -> dict[str, Size]:
-        """Return the `sizes` of a program with so many places along the axis of the positions."""
+        """Return the `sizes` of a program with `num_places` along the axis of the positions."""
         (heads, features), _ = _local_work(self)
         places = np.arange(num_places)
         start = self.first(launch)

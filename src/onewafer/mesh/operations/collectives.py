@@ -61,7 +61,7 @@ class ChainReduce(_Collective):
         reduce_along(values, chains.middle, chains.leaders(), arithmetic.add)
 
     def traffic(self, program: MeshProgram, launch: Launch) -> Traffic:
-        """Return what it sends."""
+        """Return its traffic."""
         elements = self.sizes(program, launch)["elements"]
         return Traffic(self.axis, "fadds", elements, is_chain=True)
 
@@ -85,7 +85,7 @@ class ChainMax(_Collective):
         reduce_along(values, chains.middle, chains.leaders(), arithmetic.maximum)
 
     def traffic(self, program: MeshProgram, launch: Launch) -> Traffic:
-        """Return what it sends."""
+        """Return its traffic."""
         elements = self.sizes(program, launch)["elements"]
         return Traffic(self.axis, "fmaxs", elements, is_chain=True)
 
@@ -107,7 +107,7 @@ class Broadcast(_Collective):
         copy_along(memories.along(self.axis, self.values), memories.program.middle(self.axis))
 
     def traffic(self, program: MeshProgram, launch: Launch) -> Traffic:
-        """Return what it sends."""
+        """Return its traffic."""
         elements = self.sizes(program, launch)["elements"]
         return Traffic(self.axis, "fmovs", elements, is_chain=False)
 
@@ -139,7 +139,7 @@ class BroadcastStore(_Collective):
         memories.store(self.result, values if self.axis is Axis.X else values.swapaxes(0, 1))
 
     def traffic(self, program: MeshProgram, launch: Launch) -> Traffic:
-        """Return what it sends."""
+        """Return its traffic."""
         elements = self.sizes(program, launch)["elements"]
         return Traffic(self.axis, "fmovs", elements, is_chain=False)
 

@@ -262,7 +262,7 @@ class Split(MeshOperation):
         return self.store_entry(program)
 
     def store_entry(self, program: MeshProgram, numbers: tuple[int, ...] = ()) -> Entry:
-        """Return such words, with some in front of those that say where the results are."""
+        """Return these words, with `numbers` before the words that say where the results are."""
         blocks = (word for block in self.results for word in (block, block.columns))
         entry = block_entry(program, self.kind, self.input, self.input, more=(*numbers, *blocks))
         return replace(entry, result=0, right=len(self.results))
@@ -325,7 +325,7 @@ class Redistribute(MeshOperation):
     def sizes(self, program: MeshProgram, launch: Launch) -> Mapping[str, int]:
         """Return the sizes that its cost depends on.
 
-        A row of what the blocks share is at most as long as the shorter of theirs.
+        The shared part of a row is at most as long as the shorter row.
         """
         shared = min(self.result.columns, self.input.columns)
         return {**block_sizes(program, self.result, launch), "shared": shared}

@@ -59,8 +59,8 @@ class Convolve(MeshOperation):
     features: int
     """Columns of the result over all PEs, without padding."""
     column: int | None = None
-    """The only column of the kernel that is taken, added to what is there unless it is the first;
-    None: all of them, which are neighbours."""
+    """The only column of the kernel that is used, added to the result unless it is column 0; None:
+    all columns, which are neighbours."""
 
     @property
     def kind(self) -> Kind:
@@ -215,7 +215,7 @@ class _Edges:
         return min(end, most)
 
     def plus(self, other: _Edges, *, times: int) -> dict[str, int]:
-        """Return the numbers with those of others, so many times."""
+        """Return the sums of these numbers and `times` the other ones."""
         return {
             "before": self.before + times * other.before,
             "behind": self.behind + times * other.behind,

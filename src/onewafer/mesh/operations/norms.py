@@ -50,7 +50,7 @@ class OverGroups(MeshOperation):
         """Return the sizes that its cost depends on: `pieces` of a row, `piece` columns each.
 
         A PE is `padded` if it has features for less than its columns, `absent` says how many less.
-        Where nobody walks over pieces, PEs are `filled`, `empty` or `short` of features instead.
+        Without a walk over pieces, PEs are `filled`, `empty` or `short` of features instead.
         """
         sizes = _sizes(
             self.axis,
@@ -117,7 +117,7 @@ class SumSquares(OverGroups):
     axis: Axis
     """Over which the features are blocked."""
     sums: Block | None = None
-    """Sums over all PEs, of which the means are made."""
+    """Sums over all PEs, from which the means are computed."""
 
     @property
     def kind(self) -> Kind:
@@ -247,7 +247,7 @@ class Normalize(OverGroups):
     """Over which the features are blocked."""
     epsilon: float
     sums: Block | None = None
-    """Sums over all PEs, of which the means are made that are subtracted first."""
+    """Sums over all PEs, from which the means that are subtracted first are computed."""
     bias: Block | None = None
     """Only together with `sums`."""
 

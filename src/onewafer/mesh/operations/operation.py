@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Classes:
-    """PEs by what they have to do: those of one class, along one axis, have equal sizes."""
+    """Classes of PEs along one axis: the PEs of a class have equal sizes."""
 
     axis: Axis
     labels: NDArray[np.intp]
@@ -30,7 +30,7 @@ class Classes:
 
     @classmethod
     def of(cls, axis: Axis, values: NDArray[Any]) -> tuple[NDArray[Any], Classes]:
-        """Return the distinct rows of `values` `[places, …]`, and which place has which of them."""
+        """Return the distinct rows of `values` `[places, …]`, and the row of each place."""
         differs = values[1:] != values[:-1]  # neighbours are mostly alike: few are sorted
         begins = np.ones(len(values), np.bool_)
         begins[1:] = differs.any(axis=tuple(range(1, values.ndim)))
@@ -61,7 +61,7 @@ class Conflicts:
     operation: str
     """Lower-case name of `image.DsdOperation`."""
     num_elements: Size
-    """Of each."""
+    """Elements of each operation."""
 
 
 NO_CONFLICTS = Conflicts(0, "fadds", 0)
@@ -120,7 +120,7 @@ class MeshOperation(ABC):
         return None
 
     def traffic(self, program: MeshProgram, launch: Launch) -> Traffic | None:
-        """Return what it sends; None: it is local."""
+        """Return its traffic; None: the operation is local."""
         del program, launch
         return None
 

@@ -45,9 +45,9 @@ class Part:
     width: int
     """Columns of the result."""
     first_depth: int
-    """Column of the left block that is the first of them."""
+    """The first column of the left block that belongs to the group."""
     first_width: int
-    """Column of the block of the result that is the first of them."""
+    """The first column of the result's block that belongs to the group."""
     first_term: int
     """Place in the group of the first feature of the left operand."""
     first_column: int
@@ -62,7 +62,7 @@ class ProductShape:
     """Over which the left operand is blocked; the result is over the other one."""
     samples: int
     rows: int
-    """Of the left operand and of the result, a sample."""
+    """Rows of a sample, in the left operand and in the result."""
     right_rows: int
     """A sample."""
     groups: int
@@ -87,7 +87,7 @@ class ProductShape:
 
 
 def _overlap(group: int, size: int, first: int, width: int) -> tuple[int, int]:
-    """Return how many elements of a group a block has, and how many of it come before these.
+    """Return the elements of a group in a block, and the elements of the group before them.
 
     Groups of so many elements follow one another, the block has `width` from `first` on.
     """
@@ -175,7 +175,7 @@ class MultiplyBlocks(MeshOperation):
         }
 
     def classes(self, program: MeshProgram, launch: Launch) -> Classes:
-        """Return how the PEs along the axis of the left operand differ: by what they have of it."""
+        """Return the classes of PEs along the axis of the left operand, by their part of it."""
         del launch
         return self._work(program)[1]
 

@@ -27,11 +27,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """Rows of which the largest elements are to be found, and what is left of them."""
+    """Rows whose largest elements are searched, and the elements that are left."""
 
     input: Block
     rest: Block
-    """As large as the input: the input itself if one element of each row is to be found."""
+    """As large as the input; the input itself if only one element of each row is searched."""
     indices: Block
     """i32, a column an element that is to be found."""
     axis: Axis

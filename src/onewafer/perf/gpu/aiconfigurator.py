@@ -52,14 +52,14 @@ class AiconfiguratorTables:
     """The tables of one GPU and one engine, newest versions first."""
 
     gpu: str
-    """As the package names its folders: `h100_sxm`."""
+    """The folder name in the package: `h100_sxm`."""
     engine: str
     fuses_conversion: bool = False
     """Whether the engine's norms and activations write fp8 or fp4 themselves."""
 
     @property
     def source(self) -> str:
-        """Where they come from, for people."""
+        """The origin of the tables, for people."""
         return f"kernels measured by aiconfigurator-core ({self.gpu}, {self.engine})"
 
     def gemm(self, number_format: NumberFormat) -> Points | None:
@@ -231,7 +231,8 @@ _ALL_REDUCE_OF = {"vllm": "trtllm"}
 """Engines that use the all-reduce of another one: vLLM takes that of TensorRT-LLM from FlashInfer
 (`enable_fi_allreduce_fusion`), and falls back to its own where that is not there."""
 _LEAST_SHARE = 0.2
-"""Of a measured product that is the product: two tables are subtracted, and both have noise."""
+"""The least share of a measured time that the product itself takes: the rest is subtracted, and
+both tables have noise."""
 _FP8 = (
     NumberFormat.FP8,
     NumberFormat.FP8_DYNAMIC,
@@ -240,7 +241,7 @@ _FP8 = (
 )
 _GEMM_NAMES = {NumberFormat.FP8_DYNAMIC: "fp8"}
 _EXPERT_NAMES = {NumberFormat.MXFP4: ("w4a8_mxfp4_mxfp8", "w4a16_mxfp4")}
-"""The first one was measured where GPUs have such arithmetic."""
+"""The first name is used where GPUs have such arithmetic."""
 
 
 def is_installed() -> bool:
@@ -331,7 +332,7 @@ def _collective_points(
 
 
 def _nearest_window(windows: NDArray[np.float64], wanted: int | None) -> float:
-    """Return the measured window for a model's; 0 is none."""
+    """Return the measured window for a model's window; 0 means no window."""
     if wanted is None or not np.any(windows > 0):
         return 0.0
     return float(min(np.unique(windows[windows > 0]), key=lambda size: abs(np.log(size / wanted))))

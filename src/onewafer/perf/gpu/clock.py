@@ -1,4 +1,4 @@
-"""How long a kernel takes: measured where it was, by a roofline elsewhere.
+"""The time of a kernel: measured if there is a measurement, else by a roofline.
 
 In: a kernel, a GPU, perhaps measurements. Out: seconds, what they are limited by, and whether a
 measurement stands behind them. The formula that measured factors multiply is the ideal roofline,
@@ -110,10 +110,10 @@ class KernelClock:
         return self._formula(flop, num_bytes, peak, self._roofline.compute_efficiency, factor)
 
     def _convolution(self, kernel: Convolution) -> KernelTime:
-        """Return its roofline times what a product of its sizes took in proportion to its own.
+        """Return the roofline, times measured ÷ roofline of a product of the same sizes.
 
-        Nobody measured convolutions: that they reach what products reach is a formula, but for one
-        tap, where a convolution is a product.
+        There are no measurements of convolutions. That they reach the efficiency of products is
+        assumed, except for one tap, where a convolution is a product.
         """
         sizes = (kernel.rows, kernel.outputs, kernel.taps * kernel.inputs)
         flop, num_bytes = gemm_flop(*sizes), convolution_bytes(kernel)

@@ -1,12 +1,12 @@
-"""How long collectives take by latency and bandwidth: rings and trees over NVLink and a network.
+"""The time of collectives from latency and bandwidth: rings and trees over NVLink and a network.
 
 In: bytes, a group of GPUs, a cluster. Out: seconds, by what they are limited. The cost of a message
 of S bytes is α + S / B (Hockney); ring and tree formulas as in Thakur, Rabenseifner and Gropp,
 "Optimization of collective communication operations in MPICH" (2005), the double tree as in
 Sanders, Speck and Träff (2009), which NCCL uses: both its halves together use the full bandwidth.
 
-A group that spans domains reduces within them first, then one GPU of each domain with its like of
-the others, then gathers within them again.
+A group that spans domains reduces within each domain, then among corresponding GPUs of all domains,
+then gathers within each domain.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ class Collective(StrEnum):
     """What GPUs of a group do together. S is the size of the whole tensor on one GPU."""
 
     ALL_REDUCE = "all-reduce"
-    """Everybody has S bytes and ends with their sum."""
+    """Every GPU has S bytes and ends with their sum."""
     ALL_GATHER = "all-gather"
-    """Everybody has a part of S bytes and ends with all of them."""
+    """Every GPU has a part of S bytes and ends with all parts."""
     REDUCE_SCATTER = "reduce-scatter"
-    """Everybody has S bytes and ends with a part of their sum."""
+    """Every GPU has S bytes and ends with a part of their sum."""
     ALL_TO_ALL = "all-to-all"
-    """Everybody has S bytes, a part for each of the others."""
+    """Every GPU has S bytes, a part for each of the others."""
     SEND = "send"
     """One GPU sends S bytes to one other."""
 
@@ -43,9 +43,9 @@ class Link:
     """A way from each GPU of a group to another one: α and B."""
 
     seconds: float
-    """For a message without length."""
+    """Latency: the time of a message without length."""
     bytes_per_second: float
-    """That each GPU can send while it receives as much."""
+    """Bandwidth of each GPU per direction, both directions at once."""
     limit: Limit
 
 
@@ -53,7 +53,7 @@ class Link:
 class Group:
     """GPUs that communicate: `size` of them, every `stride`-th of the cluster.
 
-    Tensor parallelism takes neighbours (stride 1); data parallelism those that hold the same part
+    Tensor parallelism takes neighbours (stride 1); data parallelism takes GPUs with the same part
     of the model (stride: GPUs of a replica).
     """
 
@@ -68,7 +68,7 @@ class Group:
             )
 
     def size_in_domain(self, gpu: Gpu) -> int:
-        """Return how many of them share a domain."""
+        """Return the number of GPUs of the group in one domain."""
         return min(self.size, max(1, gpu.gpus_per_domain // self.stride))
 
 
@@ -124,7 +124,7 @@ def flat_seconds(collective: Collective, size_bytes: float, num_gpus: int, link:
 def collective_seconds(
     collective: Collective, size_bytes: float, *, group: Group, gpu: Gpu
 ) -> tuple[float, Limit]:
-    """Return the seconds of a collective of a group, and which link most of them are spent on."""
+    """Return the seconds of a collective of a group, and the link that takes most of them."""
     near, far = _split(collective, size_bytes, group=group, gpu=gpu)
     return near + far, Limit.NETWORK if far > near else Limit.NVLINK
 

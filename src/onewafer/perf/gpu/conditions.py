@@ -26,28 +26,28 @@ _NARROW = (NumberFormat.FP8, NumberFormat.FP8_DYNAMIC, NumberFormat.FP4)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Conditions:
-    """What holds for runs of an origin, an engine, a GPU; empty fits all."""
+    """Conditions of the runs of an origin, an engine and a GPU; an empty field fits all."""
 
     waves: float
     """Requests in all per request kept open."""
     source: str
     origin: str = ""
-    """With which the origin of a run begins."""
+    """The beginning of a run's origin."""
     model: str = ""
     engine: str = ""
     gpu: str = ""
     length_share: float = 1.0
     """Mean length of prompts and answers, of the nominal one."""
     closed_slots: int = 0
-    """Of the batch that the engine did not use."""
+    """Slots of the batch that the engine did not use."""
     cache: str = ""
     """Format of keys and values; empty: the usual one of the weights."""
     quantization: str = ""
-    """Of the products with weights, as the rows have it."""
+    """Format of the products with weights, as the rows name it."""
     known_share: float = 0.0
-    """Of each prompt that the cache had already."""
+    """The share of each prompt that was in the cache already."""
     has_block_scales: bool = False
-    """Whether fp8 weights have a scale for 128 × 128 of them, whatever the row says."""
+    """Whether fp8 weights have one scale for 128 × 128 weights, whatever the row says."""
     has_dynamic_scales: bool = False
     """Whether fp8 products search for the scale of their rows."""
 
@@ -82,5 +82,5 @@ def all_conditions() -> tuple[Conditions, ...]:
 
 
 def conditions_of(point: ServingPoint) -> Conditions:
-    """Return what holds for a run."""
+    """Return the conditions of a run."""
     return next(conditions for conditions in all_conditions() if conditions.fits(point))

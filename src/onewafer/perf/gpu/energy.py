@@ -1,4 +1,4 @@
-"""What GPUs draw while they work on a step, by the part of the time in which they are busy.
+"""The power of GPUs during a step, from the share of time in which they are busy.
 
 A GPU draws its thermal design power while arithmetic or memory is busy and its idle power while it
 waits for others or for the engine; the rest of the node draws the same all the time. Decoding draws
@@ -26,7 +26,7 @@ def busy_share(breakdown: Breakdown) -> float:
 
 
 def watts(cluster: GpuCluster, num_busy: int, share: float) -> float:
-    """Return what a cluster draws of which some GPUs are busy for a share of the time."""
+    """Return the power of a cluster with some GPUs busy for a share of the time."""
     gpu = cluster.gpu
     busy = gpu.idle_watts + share * (gpu.busy_watts - gpu.idle_watts)
     idle = (cluster.count - num_busy) * gpu.idle_watts
@@ -34,7 +34,7 @@ def watts(cluster: GpuCluster, num_busy: int, share: float) -> float:
 
 
 def energy_basis(cluster: GpuCluster, share: float) -> str:
-    """Say what the watts are."""
+    """Say what the watts include."""
     gpu = cluster.gpu
     return (
         f"upper bound: {gpu.busy_watts:g} W a GPU (thermal design power, vendor) for the "

@@ -1,4 +1,4 @@
-"""Inference engines: what they do between kernels, and how they share steps among requests."""
+"""Inference engines: their own time between kernels, and how they share steps among requests."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ class Engine:
     """`trtllm`, `vllm`, `sglang`."""
     title: str
     step_seconds: float
-    """Of its own work in every step that the GPU waits for."""
+    """The engine's own time in every step for which the GPU waits."""
     sequence_seconds: float
-    """The same for each sequence of a step."""
+    """The engine's own time for each sequence of a step."""
     prompt_seconds: float
-    """What a step takes longer for each prompt in it, beyond kernels."""
+    """By how much each prompt makes a step longer, beyond its kernels."""
     request_seconds: float
-    """From the client to the first step, where nobody waits."""
+    """Time from the client to the first step of a request that does not wait."""
     token_budget: int
     """Most rows of a step; longer prompts are done in parts."""
     memory_fraction: float
@@ -35,7 +35,7 @@ class Engine:
     """Whether a request begins only when the cache has room for its whole answer."""
 
     def overhead_seconds(self, sequences: float) -> float:
-        """Return its own work in a step of so many sequences."""
+        """Return the engine's own time in a step."""
         return self.step_seconds + self.sequence_seconds * sequences
 
 

@@ -83,7 +83,7 @@ def bench_of(model: Model, gpu: Gpu, options: GpuOptions) -> Bench:
 
 
 def kernel_clock(gpu: Gpu, options: GpuOptions) -> KernelClock:
-    """Return a clock with what is measured: a profile, else the installed tables, else nothing.
+    """Return a clock with measurements: of a profile, else of the installed tables, else none.
 
     A profile replaces the bandwidth and the launches of the formulas as well. Raise
     ConfigurationError if the GPU has no arithmetic for the precision.
@@ -99,7 +99,7 @@ def kernel_clock(gpu: Gpu, options: GpuOptions) -> KernelClock:
 
 
 def profiled_clock(gpu: Gpu, profile: Profile) -> KernelClock:
-    """Return a clock with what was measured on a GPU at hand, bandwidth and launches too."""
+    """Return a clock with the measurements of a profile, its bandwidth and launches included."""
     roofline = replace(load_roofline(), kernel_seconds=profile.launch_seconds)
     bandwidth = profile.copy_bytes_per_second / roofline.memory_efficiency
     return KernelClock(replace(gpu, memory_bytes_per_second=bandwidth), profile, roofline=roofline)
@@ -231,7 +231,7 @@ def _what_runs(bench: Bench) -> str:
 def _refusal(
     bench: Bench, cluster: GpuCluster, job: InferenceJob, candidates: Sequence[Plan]
 ) -> Refusal:
-    """Say what does not fit, of the plan that comes nearest, and what would do."""
+    """Say what does not fit under the nearest plan, and what would fit."""
     roomiest = max(candidates, key=lambda plan: _room_left(bench, plan, job))
     memory = bench.memory(roomiest)
     kept = _kept(bench, roomiest, job)
@@ -254,7 +254,7 @@ def _refusal(
 
 
 def _kept(bench: Bench, plan: Plan, job: InferenceJob) -> str:
-    """Return the bytes that a job needs besides weights, and what they are of."""
+    """Return the bytes that a job needs besides weights, and their purpose."""
     memory = bench.memory(plan)
     if memory.sample_bytes:
         samples = -(-num_sequences(job) // plan.replicas)

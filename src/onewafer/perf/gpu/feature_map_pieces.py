@@ -78,12 +78,12 @@ class _Kernel:
     """A kernel in the making."""
 
     operation: Operation
-    """Which it begins with."""
+    """The first operation."""
     read: list[str]
-    """Feature maps."""
+    """The feature maps that it reads."""
     result: str
     parameters: list[str] = field(default_factory=list[str])
-    """Of what it does besides."""
+    """Parameters of its further operations."""
 
 
 class _Piece:
@@ -135,7 +135,7 @@ class _Piece:
                 return isinstance(operation, _ELEMENTWISE)
 
     def _joins(self, operation: Operation, names: list[str]) -> bool:
-        """Let the last kernel that writes an operand do it, if nobody else reads that."""
+        """Join the operation to the last kernel that writes an operand, if no other reads it."""
         for kernel in reversed(self._kernels):
             if kernel.result in names and self._num_readers[kernel.result] == 1:
                 kernel.read += [name for name in names if name != kernel.result]
@@ -145,7 +145,7 @@ class _Piece:
         return False
 
     def _is_done_before(self, names: list[str]) -> bool:
-        """Tell whether a kernel of the piece before does it: it wrote what nobody else reads."""
+        """Tell whether a kernel of the piece before does it: only this one reads its result."""
         (name, *others) = names
         is_input = any(tensor.name == name for tensor in self._graph.inputs)
         return is_input and not others and not self._is_first and self._num_readers[name] == 1

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     _Number = TypeVar("_Number", float, np.ndarray[tuple[int, ...], np.dtype[np.float64]])
 
 _HALF_BYTES = 2.0
-"""Of an activation: bf16, whatever the format of the products."""
+"""Bytes of an activation: bf16, whatever the format of the products."""
 
 
 class NumberFormat(StrEnum):
@@ -58,13 +58,13 @@ class NumberFormat(StrEnum):
         return _BYTES[self]
 
     def lack(self, gpu: Gpu) -> str | None:
-        """Return what to say of a GPU that has no such arithmetic; None if it has."""
+        """Return why a GPU cannot compute in the format; None if it can."""
         if self._peak(gpu):
             return None
         return f"{gpu.title} has no {self.value} arithmetic; choose --precision bf16 or another GPU"
 
     def peak_flop_per_second(self, gpu: Gpu) -> float:
-        """Return the dense peak of a GPU; raise ConfigurationError if it has no such arithmetic."""
+        """Return the dense peak of a GPU; raise ConfigurationError if it lacks the format."""
         if (lack := self.lack(gpu)) is not None:
             raise ConfigurationError(lack)
         return self._peak(gpu)
@@ -114,11 +114,11 @@ class AttentionShape:
     heads: int
     kv_heads: int
     features: int
-    """Of a head, of keys and of values."""
+    """Features of a head, the same for keys and values."""
     window: int | None = None
     """Most tokens that a token sees; None: all before it."""
     cached_features: int | None = None
-    """Numbers that are kept of each token, where keys and values share some; None: both."""
+    """Numbers kept of each token, where keys and values share some; None: they share none."""
 
     @property
     def token_elements(self) -> int:
@@ -128,7 +128,7 @@ class AttentionShape:
         return 2 * self.kv_heads * self.features
 
     def seen(self, context: int) -> int:
-        """Return how many tokens of a context the last of them sees."""
+        """Return how many tokens of a context its last token sees."""
         return context if self.window is None else min(context, self.window)
 
 
@@ -144,14 +144,14 @@ class Gemm:
 
 @dataclass(frozen=True, slots=True)
 class Convolution:
-    """Multiply the taps of places by a weight: `rows × taps·inputs` by `taps·inputs × outputs`.
+    """Multiply the taps of pixels by a weight: `rows × taps·inputs` by `taps·inputs × outputs`.
 
     The first of these matrices is never made: feature maps are read once, and written in the same
     format.
     """
 
     rows: int
-    """Places of all results."""
+    """Pixels of all results."""
     outputs: int
     inputs: int
     """Features at a tap."""
@@ -186,23 +186,23 @@ class PrefillAttention:
 
 @dataclass(frozen=True, slots=True)
 class ExpertShape:
-    """Small networks of which each row passes a few, and how a group of GPUs shares them."""
+    """Experts: small networks of which each row passes a few, and how GPUs share them."""
 
     features: int
     hidden: int
-    """Features between the matrices of one."""
+    """Features between the matrices of one expert."""
     elements: int
-    """Weights of one."""
+    """Weights of one expert."""
     num_experts: int
     experts_per_row: int
     tensor: int = 1
-    """GPUs that share each of them."""
+    """GPUs that share each expert."""
     expert: int = 1
-    """Groups of GPUs among which they are dealt out."""
+    """Groups of GPUs among which the experts are dealt out."""
 
     @property
     def matrices(self) -> int:
-        """Products of one: 2, or 3 if one of them is a gate; biases are not counted."""
+        """Products of one expert: 2, or 3 with a gate; biases are not counted."""
         return self.elements // (self.features * self.hidden)
 
     @property
@@ -213,17 +213,17 @@ class ExpertShape:
 
 @dataclass(frozen=True, slots=True)
 class Experts:
-    """The chosen networks of every row, on the GPU with its share of them."""
+    """The chosen experts of every row, on a GPU with its share of them."""
 
     shape: ExpertShape
     rows: int
-    """Of the whole group: every GPU sees all of them."""
+    """Rows of the whole group: every GPU sees all of them."""
     number_format: NumberFormat
 
 
 @dataclass(frozen=True, slots=True)
 class Elementwise:
-    """A fused kernel that reads and writes so many bytes and computes little."""
+    """A fused kernel that moves `num_bytes` and computes little."""
 
     num_bytes: float
     flop: float = 0.0
@@ -231,7 +231,7 @@ class Elementwise:
 
 @dataclass(frozen=True, slots=True)
 class Vector:
-    """A kernel that reads and writes so many bytes and computes in fp32, without tensor cores."""
+    """A kernel that moves `num_bytes` and computes in fp32, without tensor cores."""
 
     num_bytes: float
     flop: float = 0.0
@@ -294,7 +294,7 @@ def decode_bytes(
 def prefill_pairs(
     new_tokens: _Number, cached_tokens: _Number, *, is_causal: bool = True
 ) -> _Number:
-    """Return how many pairs of a query and a key a sequence has."""
+    """Return the number of pairs of a query and a key in a sequence."""
     if is_causal:
         return new_tokens * cached_tokens + new_tokens * (new_tokens + 1.0) / 2.0
     return new_tokens * (new_tokens + cached_tokens)
@@ -324,7 +324,7 @@ def experts_flop(rows: _Number, shape: ExpertShape) -> _Number:
 
 
 def experts_bytes(rows: _Number, shape: ExpertShape, number_format: NumberFormat) -> _Number:
-    """Return the bytes of the experts that are met, and of rows and results.
+    """Return the bytes of the experts that the rows use, and of rows and results.
 
     A row misses an expert with probability 1 − k / E, all of them with (1 − k / E)^rows.
     """

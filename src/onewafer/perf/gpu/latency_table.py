@@ -1,4 +1,4 @@
-"""Measured latencies on a grid, as factors on a formula, between whose points they are taken.
+"""Measured latencies as factors on a formula, interpolated on a grid of sizes.
 
 In: points (sizes, seconds) and what a formula says at each. Out: the factor at any size. The
 logarithm of seconds / formula is linear between neighbours on logarithmic axes, so that at a
@@ -56,8 +56,8 @@ class LatencyTable:
 def build_table(points: Points, formula: NDArray[np.float64]) -> LatencyTable:
     """Return a table of points, given the seconds of a formula at each of them.
 
-    Of points of the same sizes the fastest counts: an engine picks its kernel. Where the grid has
-    no point, the factor of the nearest one on an axis is taken, the last axis first.
+    If several points have the same sizes, the fastest counts, since an engine picks its kernel. A
+    missing point of the grid takes the factor of the nearest point on an axis, the last axis first.
     """
     axes = tuple(np.unique(sizes) for sizes in points.sizes)
     grid = np.full([len(axis) for axis in axes], np.inf)

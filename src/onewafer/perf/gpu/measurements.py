@@ -1,4 +1,4 @@
-"""What must be measured of a GPU to time kernels without a formula: a contract with two writers.
+"""The measurements that replace formulas of kernel times: a contract with two writers.
 
 `aiconfigurator` reads it from the tables of a package; a profile that was measured on the user's
 own card can stand in. Everything is optional: where something is None, the formula is used.
@@ -46,7 +46,7 @@ class Measurements(Protocol):
 
     @property
     def source(self) -> str:
-        """Where they come from, for people."""
+        """The origin of the measurements, for people."""
         ...
 
     def gemm(self, number_format: NumberFormat) -> Points | None:
@@ -75,7 +75,7 @@ class Measurements(Protocol):
 
 
 class NoMeasurements:
-    """What stands where nothing was measured."""
+    """The absence of measurements."""
 
     source = "no measurements (extra `gpu` has some): rooflines with stated efficiencies"
 

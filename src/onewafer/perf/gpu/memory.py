@@ -36,7 +36,7 @@ class MemoryOfGpu:
 
     @property
     def cache_room_bytes(self) -> float:
-        """What is left for keys and values; negative: not even the weights fit."""
+        """Bytes left for keys and values; negative: not even the weights fit."""
         return self.gpu.memory_bytes - self.reserve_bytes - self.weight_bytes
 
     def num_cached_tokens(self) -> float:
@@ -51,7 +51,7 @@ class MemoryOfGpu:
         return self.cache_room_bytes >= needed
 
     def memory(self, *, sequences: int, context: int) -> Memory:
-        """Return the bytes over all GPUs of the plan, for so many sequences a replica."""
+        """Return the bytes over all GPUs of the plan, with `sequences` in each replica."""
         gpus = self.plan.num_gpus
         longest = self.num_cached_tokens() / max(1, sequences)
         return Memory(

@@ -19,12 +19,12 @@ class GpuOptions:
     """Choices for GPUs; everything has a usual value."""
 
     precision: Precision = Precision.BF16
-    """Of weights and of the products with them; the head stays in bf16. With mxfp4, all but the
-    experts do."""
+    """Format of weights and of products with them; the head stays in bf16, and with mxfp4 all but
+    the experts do."""
     cache: Precision | None = None
-    """Of keys and values; None: fp8 with weights in fp8 or fp4, else bf16."""
+    """Format of keys and values; None: fp8 with weights in fp8 or fp4, else bf16."""
     has_block_scales: bool = False
-    """Whether fp8 weights have a scale for 128 × 128 of them."""
+    """Whether fp8 weights have one scale for 128 × 128 weights."""
     engine: str = "trtllm"
     """`trtllm`, `vllm` or `sglang`."""
     plan: Plan | None = None

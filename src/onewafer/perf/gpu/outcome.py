@@ -1,4 +1,4 @@
-"""What one plan makes of one job: its times, before anything is chosen or shown."""
+"""The times of one job under one plan, before a plan is chosen or shown."""
 
 from __future__ import annotations
 
@@ -33,17 +33,17 @@ class Outcome:
     tpot_seconds: float | None
     ttft_seconds: float
     tokens_per_second: float
-    """Of all replicas: output tokens, or prompt tokens of a prefill."""
+    """Rate of all replicas: output tokens, or prompt tokens of a prefill."""
     times: RequestTimes | None = None
-    """Of a load of requests."""
+    """Times of a request under a load."""
 
     has_room: bool = True
-    """Whether no request waits outside for others to end."""
+    """Whether all requests are running, none waiting for another to end."""
 
     def score(self, goal: Goal) -> tuple[float, float, float]:
-        """Return what is better the larger it is: the goal first, the other one second.
+        """Return a score, larger is better: the goal first, then the other quantity.
 
-        Tokens that come fast to those who are inside are no use to those who wait outside.
+        Fast tokens of running requests do not help requests that wait.
         """
         per_user = 1 / (self.ttft_seconds if self.tpot_seconds is None else self.tpot_seconds)
         whole = self.tokens_per_second
@@ -127,7 +127,7 @@ class Bench:
                 assert_never(job)
 
     def load(self, plan: Plan, job: Serve, waves: float | None = None) -> Load:
-        """Return what one replica is asked for."""
+        """Return the load of one replica."""
         room = self.memory(plan).num_cached_tokens() / self._tokens_of_request(job)
         return Load(
             open_requests=max(1.0, job.concurrency / plan.replicas),
@@ -139,7 +139,7 @@ class Bench:
 
     @property
     def is_served(self) -> bool:
-        """Whether a serving engine does it: the model gives tokens, one after the other."""
+        """Whether a serving engine runs the job: the model generates tokens one after the other."""
         return self.model.model.cached_features > 0
 
     @property

@@ -1,4 +1,4 @@
-"""How a model is laid over GPUs, and which layouts there are."""
+"""How a model is laid over GPUs: the sizes of parallel groups."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Plan:
     tensor: int = 1
     """GPUs that share each layer, neighbours in a domain where they fit."""
     expert: int = 1
-    """Groups of these among which experts are dealt out; each shares its own by features."""
+    """Groups of tensor-parallel GPUs among which experts are dealt out."""
     pipeline: int = 1
     """Stages, each with a part of the layers."""
     replicas: int = 1
@@ -64,7 +64,7 @@ class Plan:
 
 
 def num_layers(model: Model) -> int:
-    """Return the pieces of the longest run of equal ones: what stages are made of."""
+    """Return the layers: pieces of the longest run of equal pieces, which stages are made of."""
     return max(segment.repeats for segment in model.segments)
 
 
@@ -78,7 +78,7 @@ def tensor_sizes(model: Model, most: int) -> tuple[int, ...]:
 def plans(model: Model, cluster: GpuCluster, *, most_replicas: int) -> Iterator[Plan]:
     """Return every plan that a cluster has the GPUs for, small groups first.
 
-    As many replicas as there are GPUs for, but no more than there are sequences. A model on feature
+    There are as many replicas as the GPUs allow, but no more than sequences. A model on feature
     maps is not shared by GPUs: each has all of it.
     """
     if model.has_feature_maps:

@@ -1,4 +1,4 @@
-"""Kernels that were measured on the user's own GPU, as a file: the other writer of `measurements`.
+"""Kernels that were measured on the user's own GPU, in a file that replaces published tables.
 
 In: what `onewafer calibrate gpu` measured, or its file. Out: a `Profile`, which stands in for the
 tables of aiconfigurator-core. The file is JSON: sizes beside seconds, nothing derived.
@@ -18,6 +18,7 @@ from onewafer.errors import ConfigurationError
 from onewafer.perf.gpu.kernels import AttentionShape, NumberFormat
 from onewafer.perf.gpu.latency_table import Points
 from onewafer.perf.gpu.measurements import AttentionPoints, CollectivePoints
+from onewafer.whole_files import check_file
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     Fields = Mapping[str, Any]
 
 FORMAT = "onewafer-gpu-profile-1"
+_MOST_BYTES = 64_000_000
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -38,27 +40,27 @@ class Profile:
     """What was measured on one GPU; a `Measurements`, without collectives."""
 
     device: str
-    """As its driver calls it: `NVIDIA H100 80GB HBM3`."""
+    """The name that its driver reports: `NVIDIA H100 80GB HBM3`."""
     software: str
-    """What measured it: `PyTorch 2.13.0, CUDA 13.0`."""
+    """The software that measured: `PyTorch 2.13.0, CUDA 13.0`."""
     copy_bytes_per_second: float
-    """Read and written, of a copy of a large tensor."""
+    """Bytes read plus bytes written, while copying a large tensor."""
     launch_seconds: float
-    """From one kernel that does nothing to the next."""
+    """Time from one empty kernel to the next."""
     products: Mapping[NumberFormat, Points]
-    """By rows, outputs and inputs."""
+    """Matrix products by rows, outputs and inputs."""
     decode: tuple[AttentionPoints, ...]
-    """Of one new token, by sequences and context, keys and values in bf16."""
+    """Attention of one new token, by sequences and context, keys and values in bf16."""
     prefill: tuple[AttentionPoints, ...]
-    """Causal, of whole prompts, by sequences and tokens, keys and values in bf16."""
+    """Causal attention of whole prompts, by sequences and tokens, keys and values in bf16."""
 
     @property
     def source(self) -> str:
-        """Where the points come from, for people."""
+        """The origin of the points, for people."""
         return f"kernels measured on {self.device} by `onewafer calibrate gpu` ({self.software})"
 
     def is_of(self, gpu: Gpu) -> bool:
-        """Whether it was measured on such a GPU, by the name that the driver has for it."""
+        """Whether it was measured on this GPU, by the name that the driver reports."""
         return gpu.name.upper() in self.device.upper().split()
 
     def gemm(self, number_format: NumberFormat) -> Points | None:
@@ -83,7 +85,7 @@ class Profile:
         return None
 
     def collective(self, collective: Collective, num_gpus: int) -> CollectivePoints | None:
-        """Return None: one process with one GPU has nobody to communicate with."""
+        """Return None: one process with one GPU cannot measure collectives."""
         del collective, num_gpus
         return None
 
@@ -91,7 +93,7 @@ class Profile:
 def _nearest(
     measured: tuple[AttentionPoints, ...], shape: AttentionShape, cache_format: NumberFormat
 ) -> AttentionPoints | None:
-    """Return the points of the shape whose heads are nearest, of those with as many features."""
+    """Return the points of the nearest number of heads with the same features."""
     fitting = [points for points in measured if points.shape.features == shape.features]
     if cache_format is not NumberFormat.BF16 or not fitting:
         return None
@@ -129,10 +131,11 @@ def read_profile(path: Path) -> Profile:
     Raises ConfigurationError if it cannot be read, or is none.
     """
     try:
+        check_file(path, most_bytes=_MOST_BYTES)
         document = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise ConfigurationError(f"{path}: {error.strerror or error}") from None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ConfigurationError(f"{path} is no JSON: {error}") from None
     if not isinstance(document, dict) or cast("Fields", document).get("format") != FORMAT:
         raise ConfigurationError(
@@ -141,7 +144,7 @@ def read_profile(path: Path) -> Profile:
         )
     try:
         return _profile(cast("Fields", document))
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise ConfigurationError(
             f"{path} is damaged: {type(error).__name__}: {error}; measure again"
         ) from None

@@ -1,4 +1,4 @@
-"""How fast kernels are of which no measurement is at hand, and what measured factors multiply."""
+"""Rooflines: the formula that measured factors multiply, and the time of unmeasured kernels."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ _FOLDER = "onewafer.perf.gpu"
 
 @dataclass(frozen=True, slots=True)
 class Roofline:
-    """Shares of a GPU's peaks that kernels reach of which no measurement is at hand."""
+    """Shares of a GPU's peaks that unmeasured kernels reach."""
 
     compute_efficiency: float
-    """Of products with weights."""
+    """Share of the peak that products with weights reach."""
     attention_efficiency: float
     memory_efficiency: float
     kernel_seconds: float

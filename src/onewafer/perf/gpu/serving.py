@@ -1,15 +1,15 @@
-"""Requests that keep coming: how long each waits for its first token and for every next one.
+"""Serving under a closed load: the time to the first token and per token of each request.
 
 In: an engine, the times of its steps, a load. Out: times of one request. The load is closed: a
 client keeps so many requests open and sends the next when one is answered.
 
 With N requests in a replica, t the time of a step in which all of them decode, x what one prompt
-adds to a step, and an answer of a tokens, everybody's cycle is
+adds to a step, and an answer of a tokens, the cycle of every request is
 
     C = (a − 1) · t + N · x
 
-since each of the N − 1 others has exactly one prompt done in it. Of these, q are done while a
-request waits for its own first token, the rest while it decodes:
+since each of the N − 1 others has exactly one prompt done in it. Of these prompts, q are read while
+a request waits for its first token, the others while it decodes:
 
     TPOT = t + (N − 1 − q) · x / (a − 1)        TTFT = f + t + (1 + q) · x
 
@@ -47,7 +47,7 @@ class Load:
     slots: float
     """Requests that the replica has room for at a time; the others wait."""
     known_tokens: int = 0
-    """Of each prompt, which other requests had as well: keys and values are in the cache."""
+    """Tokens of each prompt that other requests share: their keys and values are in the cache."""
     waves: float | None = None
     """Requests in all per request kept open, all open ones sent at once in the beginning; None:
     the beginning is long past."""
@@ -60,14 +60,14 @@ class Load:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RequestTimes:
-    """What happens to one request."""
+    """Times of one request."""
 
     ttft_seconds: float
     tpot_seconds: float
     step_seconds: float
-    """Of a step without prompts, the engine's own work included: a part of TPOT."""
+    """Time of a step without prompts, the engine's own time included; a part of TPOT."""
     prompt_seconds: float
-    """What one prompt adds to the steps it is in."""
+    """Time that one prompt adds to its steps."""
 
     def seconds(self, answer: int) -> float:
         """Return the time from sending a request to the end of its answer."""
@@ -82,7 +82,7 @@ class EngineClock:
     steps: StepClock
 
     def decode_step(self, sequences: float, context: int) -> Step:
-        """Return a step with one new token for each sequence; stages have their share of them."""
+        """Return a step with one new token for each sequence, which stages divide among them."""
         here = max(1, round(sequences / self.steps.plan.pipeline))
         return Step(decode=Pass(sequences=here, new_tokens=1, cached_tokens=context - 1))
 

@@ -1,4 +1,4 @@
-"""Measured serving runs, and which of them may make constants: a split fixed before any fit.
+"""Measured serving runs, split into calibration and validation before any fit.
 
 In: `silicon_sample.csv` of the package aiconfigurator-core, where each row is one run of an engine
 under a closed-loop load. Out: the rows as values. A row is *calibration* if a hash of its id says
@@ -38,9 +38,9 @@ class ServingPoint:
     model: str
     """Name on the Hugging Face hub, as the row has it."""
     gpu: str
-    """As the package names it: `h100_sxm`."""
+    """The name in the package: `h100_sxm`."""
     quantization: str
-    """Of the products with weights: `fp8`, `fp8_block`, `nvfp4`; empty: none, bf16."""
+    """Format of the products with weights: `fp8`, `fp8_block`, `nvfp4`; empty: bf16."""
     prompt: int
     """Nominal tokens of a prompt."""
     answer: int
@@ -54,7 +54,7 @@ class ServingPoint:
     attention_data_parallel: int
     expert_parallel: int
     origin: str
-    """Where the package has the row from."""
+    """The origin that the package names for the row."""
     ttft_seconds: float
     tpot_seconds: float
 

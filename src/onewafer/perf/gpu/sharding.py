@@ -1,4 +1,4 @@
-"""A piece of a model as the kernels of one GPU of a tensor-parallel group, sizes of rows left open.
+"""A piece of a model as the kernels of one GPU of a tensor-parallel group, for any number of rows.
 
 In: the graph of a segment, the size of the group. Out: parts in the order of execution:
 
@@ -79,7 +79,7 @@ class Product:
     is_quantized: bool
     """Whether the weight has the precision of the job; that of the head stays in bf16."""
     is_choice: bool = False
-    """Whether experts are chosen by it: everybody has all of its weight, in bf16."""
+    """Whether it chooses experts: every GPU has the whole weight, in bf16."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,12 +105,12 @@ class Fused:
 
     name: str
     elements: int
-    """That are read and written for each row."""
+    """Elements that are read and written for each row."""
     rows: Rows
     fixed: int = 0
     """Elements that are read whatever the rows: parameters of operations without another form."""
     flop: float = 0.0
-    """Of each row, where they count."""
+    """FLOP of each row, where they count."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,17 +119,17 @@ class Exchange:
 
     collective: Collective
     elements: int
-    """Of each row, over the group."""
+    """Elements of each row, over the group."""
     rows: Rows
 
 
 @dataclass(frozen=True, slots=True)
 class ImplicitProduct:
-    """A weight that meets the taps of each place of a map."""
+    """A weight that meets the taps of each pixel of a feature map."""
 
     name: str
     rows: int
-    """Places of the result of a sample."""
+    """Pixels of the result of a sample."""
     outputs: int
     inputs: int
     """Features at a tap."""
@@ -144,11 +144,11 @@ class Sweep:
 
     name: str
     elements: int
-    """That are read and written of a sample."""
+    """Elements of a sample that are read and written."""
     fixed: int = 0
     """Elements of parameters, read whatever the samples."""
     flop: int = 0
-    """Of a sample."""
+    """FLOP of a sample."""
     is_product: bool = False
     """Whether tensor cores do the arithmetic."""
 
@@ -170,13 +170,13 @@ class ShardedPiece:
     sample_elements: int = 0
     """Elements of feature maps that a sample needs at a time; 0: room that engines keep anyway."""
     expert_weights: int = 0
-    """Those of the `quantized_weights` that are weights of experts."""
+    """Elements of `quantized_weights` that are weights of experts."""
 
 
 def shard(
     segment: Segment, group_size: int, *, expert_groups: int = 1, is_last: bool = False
 ) -> ShardedPiece:
-    """Return a piece of a segment on one of so many GPUs; heads must be a multiple of them.
+    """Return a segment's piece on one of `num_gpus`, which must divide the number of heads.
 
     Experts are dealt out to `expert_groups`, which divide the GPUs. What the last segment of a
     model ends with is its head.
@@ -185,13 +185,13 @@ def shard(
 
 
 def most_shards(segment: Segment) -> int:
-    """Return the heads of attention, of which each GPU needs one at least; without attention 1."""
+    """Return the heads of attention: each GPU needs at least one; 1 without attention."""
     heads = (op.heads for op in segment.graph.operations if isinstance(op, Attention))
     return min(heads, default=1)
 
 
 def num_experts(segment: Segment) -> int:
-    """Return the experts of which a row is sent to some; without any 1."""
+    """Return the number of experts that rows choose among; 1 without experts."""
     counts = (op.num_experts for op in segment.graph.operations if isinstance(op, Experts))
     return min(counts, default=1)
 
@@ -219,7 +219,7 @@ class _Cluster:
     """Elementwise operations that become one kernel."""
 
     start: int
-    """Index of the first of them."""
+    """Index of the first kernel."""
     members: list[Operation] = field(default_factory=list["Operation"])
 
     @property
@@ -258,7 +258,7 @@ class _Sharder:
         """With the index of the operation that they begin with."""
         self._clusters: list[_Cluster] = []
         self._products: dict[tuple[str, LayerPart, bool], tuple[int, int]] = {}
-        """Input, and what it is for → index of its operation and of its part."""
+        """Input and layer part → index of the operation and of its part."""
         self._position: dict[str, int] = {t.name: -1 for t in self._graph.inputs}
 
     def piece(self) -> ShardedPiece:
@@ -299,7 +299,7 @@ class _Sharder:
                 self._pass_on(index, operation)
 
     def _pass_on(self, index: int, operation: Operation) -> None:
-        """Let a result be sharded as what it comes from, and gather what must be whole."""
+        """Let a result be sharded as its operand is, and gather operands that must be whole."""
         operands = activation_operands(operation)
         whole = operation.result.shape[-1]
         if isinstance(operation, Opaque):
@@ -318,7 +318,7 @@ class _Sharder:
             self._cluster_of(index, operation).members.append(operation)
 
     def _share_of(self, names: tuple[str, ...]) -> tuple[int, int]:
-        """Return the features of one GPU and all of them, of the operand with the least share."""
+        """Return the features on one GPU and in all, of the operand with the smallest share."""
         shares = [(self._local[name], self._graph.tensor(name).shape[-1]) for name in names]
         return min(shares, key=lambda share: share[0] / share[1], default=(1, 1))
 
@@ -379,7 +379,7 @@ class _Sharder:
     def _own_outputs(self, name: str, outputs: int) -> int:
         """Return the outputs of one GPU: those of its heads of keys or values, or its share.
 
-        The choice of experts is made by everybody.
+        Every GPU chooses the experts itself.
         """
         if name in self._choices:
             return outputs
@@ -411,7 +411,7 @@ class _Sharder:
             self._clusters.remove(cluster)
 
     def _add_experts(self, index: int, operation: Experts) -> None:
-        """Add the experts of one GPU and the sum over all; everybody knows who is chosen."""
+        """Add the experts of one GPU and the sum over all GPUs, which all know the choice."""
         features = operation.result.shape[-1]
         counts = (self._graph.tensor(n).num_elements for n in operation.weights)
         groups = self._expert_groups

@@ -56,7 +56,7 @@ class Formats:
     products: NumberFormat
     cache: NumberFormat
     own_experts: NumberFormat | None = None
-    """Of experts, where theirs is another than that of products."""
+    """Format of experts, if it differs from that of products."""
 
     @property
     def experts(self) -> NumberFormat:
@@ -79,7 +79,7 @@ class Step:
 
     @property
     def sequences(self) -> int:
-        """Sequences of which the next token is asked for."""
+        """Sequences whose next token is computed."""
         return sum(part.sequences for part in (self.decode, self.prefill) if part is not None)
 
 
@@ -181,7 +181,7 @@ class StepClock:
                 assert_never(part)
 
     def _on_feature_maps(self, part: ImplicitProduct | Sweep, samples: int) -> Kernel:
-        """Return a kernel on the feature maps of so many samples, in the format of the products."""
+        """Return a kernel on the feature maps of `samples`, in the format of the products."""
         number_format = self.formats.products
         if isinstance(part, ImplicitProduct):
             rows, read = part.rows * samples, part.read * samples

@@ -44,13 +44,13 @@ class TrainingOptions:
     """Choices for training on GPUs."""
 
     precision: Precision = Precision.BF16
-    """Of products with weights; bf16 elsewhere, sums, gradients and optimizer in fp32."""
+    """Format of products with weights; the rest is bf16; sums, gradients and optimizer are fp32."""
     plan: PinnedPlan = field(default_factory=PinnedPlan)
     attention_pairs: AttentionPairs = AttentionPairs.ALL
     """What counts for MFU."""
 
     def __post_init__(self) -> None:
-        """Refuse formats that nobody trains in."""
+        """Refuse formats that are not used for training."""
         if self.precision not in (Precision.BF16, Precision.FP16, Precision.FP8):
             raise ConfigurationError(
                 f"training in {self.precision} is not modelled; write bf16, fp16 or fp8"
@@ -65,7 +65,7 @@ def estimate_training(
     *,
     clock: KernelClock | None = None,
 ) -> Answer | Refusal:
-    """Return what a training run takes under the fastest plan, or why there is none.
+    """Return a training run under the fastest plan, or why no plan can do it.
 
     `clock` times kernels; None: by the tables of aiconfigurator-core if it is installed. Raise
     ConfigurationError for a sequence that the model was not made for.

@@ -16,24 +16,24 @@ class TrainingConstants:
     """Shares, and bytes of a weight, a logit or an element."""
 
     sustained_share: float
-    """Of the speed of products and attention measured alone, what is left in a long run in bf16."""
+    """Share of the measured speed of products and attention that a long run in bf16 sustains."""
     sustained_share_fp8: float
-    """The same with products in fp8."""
+    """The same share with products in fp8."""
     attention_backward: float
     """Time of the backward pass of attention, of its forward pass."""
     elementwise_backward: float
     weight_bytes: float
     gradient_bytes: float
     optimizer_bytes: float
-    """Of a weight, over the GPUs that share the optimizer's states."""
+    """Bytes for each weight, over the GPUs that share the optimizer's states."""
     optimizer_traffic_bytes: float
-    """That the optimizer reads and writes of each weight."""
+    """Bytes that the optimizer reads and writes for each weight."""
     loss_bytes: float
-    """Of a logit that are kept from the forward to the backward pass."""
+    """Bytes of each logit that are kept from the forward to the backward pass."""
     loss_traffic_bytes: float
-    """Of a logit that are read and written, forward and backward."""
+    """Bytes read and written for each logit, forward and backward."""
     cast_traffic_bytes: float
-    """Of an operand of fp8 products that are read and written to make it."""
+    """Bytes read and written to convert each operand of fp8 products."""
 
     def share_of(self, products: NumberFormat) -> float:
         """Return the sustained share at a format of products."""

@@ -57,7 +57,7 @@ class ExpertTime:
     forward: tuple[Item, ...]
     backward: tuple[Item, ...]
     transfers: tuple[Item, ...]
-    """Dispatch and combine of either direction, nothing of them hidden."""
+    """Dispatch and combine in either direction, with nothing hidden."""
 
 
 def reached(units: int, num_experts: int, experts_per_row: int) -> float:
@@ -89,7 +89,7 @@ class ExpertClock:
         self._backward: list[Item] = []
 
     def time(self, shape: ExpertShape, rows: int) -> ExpertTime:
-        """Return the time of so many rows of one GPU."""
+        """Return the time of the experts for `rows` of one GPU."""
         self._forward, self._backward = [], []
         shares = self._plan.expert_tensor
         local = ceil(shape.num_experts / self._plan.expert)
@@ -108,7 +108,7 @@ class ExpertClock:
         return ExpertTime((*self._forward,), (*self._backward,), transfers)
 
     def _add_permutations(self, rows: int, copies: int, features: int, *, is_sorted: bool) -> None:
-        """Add two that make or add up copies, and two that sort what has come or will go."""
+        """Add two permutations that make or add up copies, and two that sort received rows."""
         moved = [rows + copies] * 2 + [2 * copies] * (2 if is_sorted else 0)
         for count in moved:
             kernel = Elementwise(count * features * ACTIVATION_BYTES)

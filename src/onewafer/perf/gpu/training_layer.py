@@ -1,6 +1,6 @@
 """What one micro-batch takes in one piece of a model on one GPU, forward and backward.
 
-In: the parts of a sharded piece, a plan. Out: two breakdowns. Of each product of the forward pass
+In: the parts of a sharded piece, a plan. Out: two breakdowns. For each product of the forward pass,
 the backward pass has two: rows × inputs × outputs for the gradient of the input, outputs × inputs ×
 rows for that of the weight.
 
@@ -84,7 +84,7 @@ class PieceTime:
     forward: Breakdown
     backward: Breakdown
     elementwise: Breakdown
-    """Of the forward pass: what selective recomputation does again."""
+    """Elementwise operations of the forward pass: selective recomputation repeats them."""
     hidden: HiddenWays
     hidden_limit: Limit
 
@@ -94,9 +94,9 @@ class MicroBatch:
     """Rows of some sequences on one GPU of a group of context parallelism."""
 
     tokens: int
-    """That go through the layers."""
+    """Tokens that pass the layers."""
     outputs: int
-    """That go through the head."""
+    """Tokens that pass the head."""
     sequences: int
     sequence: int
     """Tokens of a sequence, over all GPUs of the group."""
@@ -181,7 +181,7 @@ class PieceClock:
         return -(-self._rows.tokens // self._plan.tensor)
 
     def _add_ways_to_experts(self) -> HiddenWays:
-        """Add what of them another micro-batch does not hide; return what it does, each way."""
+        """Add the transfers that another micro-batch does not hide; return those that it hides."""
         way = math.fsum(item.seconds for item in self._to_experts)
         if not way:
             return HiddenWays(0.0, 0.0)

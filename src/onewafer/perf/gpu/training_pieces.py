@@ -53,9 +53,9 @@ class PlannedPiece:
     hidden: HiddenWays
     hidden_limit: Limit
     kept_bytes: float
-    """That one micro-batch leaves for the backward pass."""
+    """Bytes that one micro-batch keeps for the backward pass."""
     working_bytes: float
-    """Of everything that the backward pass of one micro-batch reads."""
+    """All bytes that the backward pass of one micro-batch reads."""
     logits: int
     """Elements that the loss is computed of."""
 
@@ -84,7 +84,7 @@ class Pieces:
 
     @property
     def residual_features(self) -> int:
-        """Features of what passes between layers."""
+        """Features of the residual stream, which passes between layers."""
         longest = max(range(len(self.segments)), key=lambda index: self.segments[index].repeats)
         return self._graphs[longest].inputs[0].shape[-1]
 

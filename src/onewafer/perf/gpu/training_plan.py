@@ -83,7 +83,7 @@ class TrainingPlan:
         return self.tensor * self.context * self.data // (self.expert * self.expert_tensor)
 
     def num_micro_batches(self, batch: int) -> int:
-        """Return how many go through every stage in a step of so many sequences."""
+        """Return the micro-batches that pass every stage in a step of `batch` sequences."""
         return batch // (self.data * self.micro_batch)
 
     def __str__(self) -> str:

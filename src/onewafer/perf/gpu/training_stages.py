@@ -1,4 +1,4 @@
-"""Which layers each stage of a pipeline has.
+"""The layers of each pipeline stage.
 
 In: the pieces of a model, stages p, parts a stage v. Out: for each stage how many pieces of each
 segment it has. Layers are dealt out in p · v runs of equal length, run i to stage i mod p; where
@@ -55,6 +55,6 @@ def run_lengths(layers: int, runs: int) -> tuple[int, ...]:
 
 
 def _from_both_ends(count: int, wanted: int) -> Iterator[int]:
-    """Return so many indices: the last, the first, the last but one and so on."""
+    """Return `wanted` indices from both ends: the last, the first, the last but one and so on."""
     for place in range(wanted):
         yield place // 2 if place % 2 else count - 1 - place // 2

@@ -28,7 +28,7 @@ _TOPICS = ("gpu_training", "gpu_training_experts")
 _TARGET = 0.1
 _RULE = "published plan, batch and sequence; what is not published is what the search takes"
 _MOST_TOKENS = 1e12
-"""Of the run; rates do not depend on it."""
+"""Tokens of the run; rates do not depend on them."""
 
 
 def validate_training(

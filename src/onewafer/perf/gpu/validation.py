@@ -69,7 +69,7 @@ class PointResult:
 
     @property
     def group(self) -> str:
-        """As `h100 · vllm · qwen3-32b · fp8`."""
+        """The group's name: `h100 · vllm · qwen3-32b · fp8`."""
         formats = self.point.quantization or "bf16"
         return f"{_gpu_name(self.point)} · {self.point.engine} · {self.model} · {formats}"
 
@@ -105,7 +105,7 @@ def point_results(
     load_model: Callable[[str], Model],
     progress: Callable[[str], None] | None = None,
 ) -> list[PointResult]:
-    """Return runs of known models with what the equations say.
+    """Return our figures for runs of known models.
 
     Runs whose row names a plan that has no room for the weights are left out.
     """

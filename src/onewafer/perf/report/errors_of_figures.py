@@ -1,4 +1,4 @@
-"""How far an answer is from what somebody published."""
+"""The error of an answer against published figures."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ _PRECISIONS = {precision.value: precision for precision in Precision}
 def error_of(answer: Answer, figure: PublishedFigure) -> float | None:
     """Return (ours − theirs) / theirs; None if the answer does not have the quantity.
 
-    None as well for a pass over samples on other devices or with another batch, and for numbers of
-    another width: such a rate says nothing of the published one.
+    None, too, for a pass over samples on other devices or with another batch, and for numbers of
+    another width, since these rates cannot be compared.
     """
     if isinstance(answer.job, Forward) and not _is_same_run(answer, answer.job, figure):
         return None

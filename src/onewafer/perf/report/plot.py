@@ -35,7 +35,7 @@ _COLORS = {
     Limit.LAUNCH: "#999999",
     Limit.BUBBLE: "#dddddd",
 }
-"""Told apart by everybody: Okabe and Ito, and grays."""
+"""Colors that people with color blindness can tell apart: Okabe and Ito, and grays."""
 _WIDTH_INCHES, _BAR_INCHES, _FRAME_INCHES = 9.0, 0.62, 1.7
 _CURVE_INCHES = 4.5
 _LABEL_COLUMNS = 28

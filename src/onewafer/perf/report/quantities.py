@@ -1,6 +1,6 @@
-"""What is said of an answer, a line a quantity: name, unit, and how people read it.
+"""The quantities of an answer, one line each: name, unit, and how they are printed.
 
-Table, JSON and frame show these, so that none has what another lacks.
+Table, JSON and frame show these, and so the same quantities.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class Quantity:
     """One number of an answer."""
 
     name: str
-    """As in JSON and in frames, with its unit."""
+    """The name in JSON and in frames, with its unit."""
     title: str
     read: Callable[[Answer], float | None]
     write: Callable[[float], str]

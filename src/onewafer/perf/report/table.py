@@ -32,7 +32,7 @@ _NOT_SHOWN = ("job", "is_comparable", "is_count_published", "attention_pairs", "
 
 
 def render(comparison: Comparison) -> RenderableType:
-    """Return the quantities, the breakdown and what should be known of them."""
+    """Return the quantities, the breakdown and the notes of a comparison."""
     answers = comparison.answers
     parts: list[RenderableType] = [_quantities(comparison, answers)] if answers else []
     if answers:
@@ -119,7 +119,7 @@ def _published(answer: Answer) -> str:
 
 
 def _written(figure: PublishedFigure) -> str:
-    """Return the number as people write it; shares have no unit that says what they are of."""
+    """Return the number as people write it; shares say what they are shares of."""
     if figure.quantity == "mfu":
         return f"{100 * figure.value:.3g} % of the FLOP/s"
     digits = ",.0f" if figure.value >= _WHOLE else ",.6g"
@@ -148,7 +148,7 @@ def _breakdowns(answers: Sequence[Answer]) -> Table:
 
 
 def _rows(answers: Sequence[Answer], key: Callable[[Item], str]) -> Iterator[tuple[str, list[str]]]:
-    """Yield what items have in common, with its time and share on each system."""
+    """Yield the groups of items with their time and share on each system."""
     groups = [answer.breakdown.by(key) for answer in answers]
     names = dict.fromkeys(name for group in groups for name, took in group.items() if took)
     for name in names:
@@ -188,7 +188,7 @@ def remarks(answers: Sequence[Answer]) -> list[Text]:
 
 
 def _origin(figure: PublishedFigure) -> str:
-    """Return where a figure was published and of what, as far as that is known."""
+    """Return where a figure was published and what it was measured on, as far as known."""
     known = [
         f"{name.replace('_', ' ')} {value}"
         for name, value in figure.conditions.items()

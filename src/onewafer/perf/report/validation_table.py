@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict
-from io import StringIO
 from typing import TYPE_CHECKING
 
-from rich.console import Console, Group
+from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
 from onewafer import __version__
+from onewafer.terminal.console import to_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -65,10 +65,7 @@ def validation_to_json(validation: PerfValidation) -> str:
 
 def render_validation_page(validation: PerfValidation, *, command: str) -> str:
     """Return the page of the manual: the tables as the command prints them, rules and sources."""
-    console = Console(width=VALIDATION_COLUMNS, file=StringIO(), color_system=None)
-    console.print(render_validation(validation))
-    assert isinstance(console.file, StringIO)  # as made above
-    shown = "\n".join(line.rstrip() for line in console.file.getvalue().splitlines())
+    shown = to_text(render_validation(validation), VALIDATION_COLUMNS)
     rows = [
         f"| `{result.figure.name}` | {result.rule} | {result.figure.source}, "
         f"{result.figure.date} ({result.figure.confidence}) | {result.figure.role} |"
@@ -84,7 +81,7 @@ def render_validation_page(validation: PerfValidation, *, command: str) -> str:
         "",
     ]
     head = PAGE_HEAD.format(command=command)
-    return "\n".join([head, "```console", f"$ {command}", shown, "```", *rules])
+    return "\n".join([head, "```console", f"$ {command}\n{shown}```", *rules])
 
 
 def _figure_fields(result: FigureResult) -> dict[str, object]:

@@ -31,22 +31,22 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """One way to do a job: how it is laid over wafers, how long it takes, what it needs."""
+    """One way to do a job: how it lies on wafers, how long it takes, what it needs."""
 
     mode: Mode
     text: str
     breakdown: Breakdown
-    """Of what the job's answer breaks down; see `Answer`."""
+    """The breakdown of the job's answer; see `Answer`."""
     tokens: float
-    """That the breakdown's time, or `period`, yields over the whole system."""
+    """Tokens that the whole system yields in the breakdown's time, or in each `period`."""
     period: float
-    """Seconds between such yields."""
+    """Seconds between yields."""
     memory: Memory
     busy_fraction: float
     """Share of the PEs of all wafers that work, 0 to 1."""
     num_considered: int
     load: Load
-    """Of a launch."""
+    """Load of a launch."""
     ttft_seconds: float | None = None
     tpot_seconds: float | None = None
     mfu: float | None = None
@@ -54,7 +54,7 @@ class Outcome:
 
     @property
     def tokens_per_second(self) -> float:
-        """Of the whole system."""
+        """Rate of the whole system."""
         return self.tokens / self.period
 
 
@@ -64,7 +64,7 @@ class Others:
 
     outcomes: tuple[Outcome, ...]
     too_slow: Mapping[Mode, float]
-    """Tokens per second at most, of those that nobody had to look at any closer."""
+    """Upper bounds in tokens per second of the modes that were dropped because of them."""
 
 
 def answer(

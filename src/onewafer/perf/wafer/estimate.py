@@ -200,7 +200,7 @@ class _Streaming(Asked):
 
     @property
     def _tokens(self) -> int:
-        """Of a pass over all sequences."""
+        """Tokens of a pass over all sequences."""
         is_prefill = isinstance(self.job, Prefill)
         return self.demand.sequences * (self.demand.load.capacity if is_prefill else 1)
 

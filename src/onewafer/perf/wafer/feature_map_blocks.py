@@ -4,11 +4,11 @@ In: the graph of a piece whose rows are pixels of feature maps, and a grid. Out:
 one group computes, and what groups must tell each other.
 
 A feature map of h × w pixels on a grid of gx × gy groups is cut into blocks of ⌈h / gy⌉ × ⌈w / gx⌉
-pixels; a group in the middle has no margins and most to do, and it is the one whose graph is made.
-Its PEs share the features as the mesh program does with whole maps. Where a window reaches beyond a
-block, an `Exchange` comes first: the block with what it needs of its neighbours is a tensor of its
-own, which a pool of the same size stands for, so that the mesh program has room for it. Means over
-all pixels are `Gathering`s: the groups add up their own.
+pixels; the graph is that of a group in the middle, which has no margins and the most work. Its PEs
+share the features as the mesh program does with whole maps. Where a window reaches beyond a block,
+an `Exchange` comes first: the block with what it needs of its neighbours is a tensor of its own,
+which a pool of the same size stands for, so that the mesh program has room for it. Means over all
+pixels are `Gathering`s: the groups add up their own.
 """
 
 from __future__ import annotations
@@ -75,13 +75,13 @@ class Halo:
     own: int
     """Pixels of a block."""
     needed: int
-    """Pixels of the block with what it is told."""
+    """Pixels of the block with those that it receives."""
     before: int = 0
     """Pixels that it gets from the blocks in front of it, at most."""
     after: int = 0
 
     def from_each(self, count: int) -> tuple[int, ...]:
-        """Return how many of so many pixels come from the next block, the one after it, ….
+        """Return how many of `count` pixels come from the next block, the one after it, and so on.
 
         >>> Halo(own=2, needed=7, before=3, after=2).from_each(3)
         (2, 1)
@@ -92,7 +92,7 @@ class Halo:
 
 @dataclass(frozen=True, slots=True)
 class Exchange:
-    """Groups tell their neighbours the pixels at the edges of their blocks."""
+    """Groups send their neighbours the pixels at the edges of their blocks."""
 
     y: Halo
     x: Halo
@@ -108,7 +108,7 @@ Message = Exchange | Gathering
 
 @dataclass(frozen=True, slots=True)
 class Blocks:
-    """What one group computes, and what it tells others."""
+    """The work of one group, and its messages to other groups."""
 
     graph: Graph
     messages: Mapping[str, Message] = field(default_factory=dict[str, "Message"])
@@ -117,7 +117,7 @@ class Blocks:
 
 
 def can_be_cut(graph: Graph) -> bool:
-    """Tell whether pixels may lie on different groups: no operation needs all of them at once."""
+    """Tell whether pixels may lie on different groups: no operation needs all pixels at once."""
     known = (*_BY_PIXEL, *_WINDOWED, GlobalAveragePool, ScaleFeatureMaps)
     return all(isinstance(operation, known) for operation in graph.operations)
 
@@ -149,7 +149,7 @@ def _is_of_all_pixels(window: Window) -> bool:
 
 
 def _spread(operation: Operation, shapes: dict[str, Shape]) -> bool:
-    """Let what an operation on each pixel reads and writes have one shape; tell of new ones."""
+    """Let the operands and the result of a pixelwise operation have one shape; yield new shapes."""
     if not isinstance(operation, (*_BY_PIXEL, ScaleFeatureMaps)):
         return False
     operands = activation_operands(operation)
@@ -203,7 +203,7 @@ class _Axis:
         return Halo(own, (results - 1) * self.stride + self.reach, before, after)
 
     def is_local(self, halo: Halo) -> bool:
-        """Tell whether a block has all that its pixels of the result are made of, and no more."""
+        """Tell whether a block has exactly the pixels that its pixels of the result need."""
         if self.blocks == 1:
             return True
         made = (halo.own - self.reach) // self.stride + 1
@@ -316,6 +316,6 @@ def _stretch(y: Halo, x: Halo) -> Window:
 
 
 def _kernel(halo: Halo) -> tuple[int, int]:
-    """Return taps and margins: every pixel that is more needs a tap inside the map."""
+    """Return taps and margins: every additional pixel needs a tap inside the map."""
     more = halo.needed - halo.own
     return abs(more) + 1, max(0, more)

@@ -1,10 +1,10 @@
-"""What the feature maps of a group take of a PE at least, before there is a program.
+"""A lower bound on the memory of a group's feature maps, before there is a program.
 
 In: the graph of a group's blocks. Out: with the sides of a group, bytes that every program has.
 Feature maps in f16 are there from the operation that makes them to the last one that reads them;
 what is written over what is read counts once. Sums of products in f32 have room of their own, as
-large as the largest of them needs. Products turn the axis that features lie along; where it is not
-known, features lie along the longer one.
+large as the largest of them needs. Products change the axis that features lie along; if it is
+unknown, the longer axis is assumed.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ if TYPE_CHECKING:
     from onewafer.graph import Graph, Tensor
 
 FEATURE_BYTES = 2
-"""Of an element of a feature map in f16."""
+"""Bytes of an element of a feature map, in f16."""
 _SUM_BYTES = 4
-"""Of an element of a product's sum in f32."""
+"""Bytes of an element of a product's sum, in f32."""
 _PRODUCTS = (Convolution, Linear)
 _APART = (*_PRODUCTS, DepthwiseConvolution, MaxPool, GlobalAveragePool)
 """Operations whose results do not lie where their operands did."""
@@ -42,7 +42,7 @@ class _Map:
     pixels: int
     features: int
     axis: int | None
-    """Which axis its features lie along, 0 or 1; None: not known."""
+    """The axis that features lie along, 0 or 1; None: unknown."""
 
     def elements(self, group: tuple[int, int], first: int) -> int:
         """Return those of a PE, if features of axis 0 lie along that side of a group."""
@@ -55,9 +55,9 @@ class FeatureMapMemory:
     """The feature maps of a graph."""
 
     moments: tuple[tuple[_Map, ...], ...]
-    """Of each operation: those that are there while it works."""
+    """For each operation, the feature maps that exist while it works."""
     sums: tuple[_Map, ...]
-    """Of products."""
+    """The results of products."""
 
     @classmethod
     def of(cls, graph: Graph) -> FeatureMapMemory:

@@ -1,7 +1,7 @@
 """Grids of groups that feature maps can be dealt out to, the most promising ones first.
 
-What looks best is told by a rough count of cycles of a group, from sizes alone; the mesh programs
-of the few that look best say what they take. So no number of the count is in an answer: they were
+A rough count of a group's cycles, from sizes alone, orders the grids; the mesh programs of the
+first few give the cycles of the answer. The constants of the count are in no answer: they were
 chosen so that the best grid is among the first.
 """
 
@@ -29,29 +29,30 @@ MOST_COMPARED = 2
 _BLOCKS = (1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 14, 16, 20, 24, 28, 32, 40, 48, 56, 64, 80, 96, 112, 128)
 """Lengths of blocks of the largest map."""
 _UNEQUAL = 2
-"""Steps of these that the sides of blocks may be apart, unless feature maps are lines of pixels."""
+"""Steps of these by which the sides of blocks may differ, unless feature maps are lines of
+pixels."""
 _LINES = 4
 """The most blocks down a feature map that are tried for pools, which work along lines."""
 _LINE = 28
 """Cycles of a line of pixels of a pool, for each feature and tap: its set-up."""
 _PLACE = 5
-"""Of a pixel of it."""
+"""Cycles of a pixel of such a line."""
 _RATE = 1.5
 """Elements of a multiply-add in a cycle, about."""
 _STEP = 1.0
-"""Cycles of a multiply-add besides: of its step in a loop."""
+"""Cycles of a multiply-add for its step in the loop."""
 _ROW = 30
-"""Of a row of any operation besides: set-ups."""
+"""Cycles of a row of any operation for set-ups."""
 _TAP = 15
-"""Of a tap of a pixel besides."""
+"""Additional cycles of a tap of a pixel."""
 _HOP = 6
-"""Of a PE on the way of a reduction and back."""
+"""Cycles of a PE on the way of a reduction and back."""
 _RESULT_BYTES = 6
-"""Of an element of a result in f16 and of its sum in f32."""
+"""Bytes of an element of a result in f16 and of its sum in f32."""
 CODE_BYTES = 1_500
-"""Of a few kernels and their schedule, at least."""
+"""Bytes of a few kernels and their schedule, at least."""
 _WAVELET = 2.5
-"""Of an element that is reduced and broadcast."""
+"""Cycles of an element that is reduced and broadcast."""
 
 
 def group_of(rectangle: Rectangle, grid: Grid) -> Rectangle:
@@ -64,9 +65,9 @@ class _Product:
     """A product at every pixel of a map."""
 
     source: Shape
-    """Of the feature map that is read."""
+    """Shape of the feature map that is read."""
     shape: Shape
-    """Of the result."""
+    """Shape of the result."""
     taps: int
     inputs: int
     outputs: int
@@ -77,7 +78,7 @@ class _Pool:
     """An operation on each feature by itself, with a window: a pool, a depthwise convolution."""
 
     shape: Shape
-    """Of the result."""
+    """Shape of the result."""
     taps: int
     features: int
 

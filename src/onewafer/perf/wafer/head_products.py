@@ -1,8 +1,7 @@
-"""Products of heads in a mesh program: a weight that is zero but between features of one head.
+"""Products of heads in a mesh program: weights that are nonzero only between features of one head.
 
-The program has them as products of everything by everything. Features lie in such an order that
-every PE has some of all heads that meet there, so that of the features of its operand a part meets
-each column: one in as many as there are heads.
+The program has them as dense products. Features are ordered so that every PE has some features of
+each head, so that each column meets only 1 / heads of the operand's features.
 """
 
 from __future__ import annotations
@@ -20,10 +19,9 @@ if TYPE_CHECKING:
 
 
 def with_head_products(program: MeshProgram, heads: Mapping[str, int]) -> MeshProgram:
-    """Return a program that multiplies what is not zero of weights.
+    """Return a program that multiplies only the nonzero parts of weights.
 
-    `heads` says of weights how many parts they are cut into, of which each has rows and columns of
-    its own.
+    `heads` has, for each weight, the number of diagonal blocks.
     """
     if not heads:
         return program

@@ -142,7 +142,7 @@ class _RequestTimes:
     """What happens to a request, in seconds."""
 
     waiting: float
-    """Until it has a place."""
+    """Time until a request starts."""
     stay: float
     """From then on."""
     share: float
@@ -150,16 +150,16 @@ class _RequestTimes:
     reading: float
     """The prompt of a request that is alone."""
     num_launches: int
-    """Of a replica in a stay: of all answers and of all prompts."""
+    """Launches of a replica while a request stays: those of all answers and of all prompts."""
 
 
 def _request_times(job: Serve, layout: Layout, decoding: Speed) -> _RequestTimes | None:
     """Return the times of a request; None if there is no room to read prompts.
 
-    Each request reads its prompt, then takes its tokens one after the other. Alone it would take
-    the latencies; all of them together need the slowest stage for a time. The longer of the two is
-    how long a request stays, and it sees everything later in this proportion. Of those that wait,
-    one gets a place whenever another one leaves (Little).
+    A request reads its prompt, then gets its tokens one after the other. Alone it takes the
+    latencies; all requests together occupy the slowest stage for some time. A request stays for the
+    longer of the two, and all its times grow in this proportion. A waiting request starts whenever
+    another one leaves (Little).
     """
     prompt = read_prompt(layout, tokens=job.prompt)
     if prompt is None:

@@ -1,4 +1,4 @@
-"""Attention to latent vectors, as operations that the mesh has a form of.
+"""Attention to latent vectors, as operations that have a form on the mesh.
 
 Multi-head latent attention keeps one vector a token: L features of which keys and values of all
 heads are made, and R rotated ones that all heads have in common (DeepSeek-V2, arXiv:2405.04434,
@@ -73,10 +73,10 @@ the caches of many sequences. Kernels have strides for 63."""
 
 
 def latent_forms(model: Model, job: Job) -> tuple[LatentForm, ...]:
-    """Return the forms in which a job of a model may be done.
+    """Return the forms in which a job of a model can be done.
 
-    Whoever decodes has no use for expanded keys and values: all of them would be made anew for
-    every token, or kept in the place of the latent vectors.
+    Decoding does not use expanded keys and values: they would be computed again for every token, or
+    kept instead of the latent vectors.
     """
     if not has_latent_attention(model):
         return (USUAL_FORM,)
@@ -109,7 +109,7 @@ class Rewritten:
     kept_share: float = 1.0
     """Part of the keys and values of the graph that is kept for later tokens."""
     passing_share: float = 0.0
-    """Part of them that is there for one sequence at a time, as its prompt is read."""
+    """Share of them that exists for one sequence at a time, while its prompt is read."""
 
 
 def has_latent_attention(model: Model) -> bool:
@@ -151,7 +151,7 @@ class _Parts:
     query: Linear
     latent: Linear
     norm: RmsNorm
-    """Of the latent vector."""
+    """The norm of the latent vector."""
     rotated: Linear
     absorb: Opaque
     """Multiplies queries by what makes keys."""
@@ -269,10 +269,10 @@ class _Rewriting:
         }
 
     def _is_query_turned_once(self) -> bool:
-        """Tell whether one product makes the queries of what makes the latent vectors.
+        """Tell whether a single product makes the queries from the input of the latent vectors.
 
-        Products turn the axis that features lie along, and queries must lie as keys do. With two
-        products, as where queries are made of a latent vector as well, they do.
+        Products change the axis that features lie along, and queries must lie as keys do. They do
+        with two products, when queries are made from a latent vector, too.
         """
         return self._parts.query.input == self._parts.latent.input
 
@@ -289,7 +289,7 @@ class _Rewriting:
         return product
 
     def _product(self, result: Tensor, source: str, *, held: float | None = None) -> Linear:
-        """Return a product; `held` elements of its weight are stored, None: all of them."""
+        """Return a product that stores `held` elements of its weight; None: all of them."""
         shape = result.shape[-1], self._features[source]
         self._to.estimated.add(result.name)
         return Linear(result, source, self._weight(result, shape, held=held))

@@ -1,9 +1,8 @@
 """Lay a model over wafers for many launches: sequences, replicas, rows of a launch, regions.
 
-More rows of a launch share its fixed costs, more launches keep more stages busy; what is better is
-found by doubling the rows as long as it helps, and the same goes for replicas of the whole model.
-Where sequences may wait for others to end, fewer of them leave more room: they are halved as long
-as that helps.
+More rows of a launch share its fixed costs, more launches keep more stages busy: the rows are
+doubled as long as that helps, and so are the replicas of the whole model. If sequences may wait for
+others, fewer sequences leave more room: they are halved as long as that helps.
 """
 
 from __future__ import annotations
@@ -43,7 +42,7 @@ if TYPE_CHECKING:
 _CLOSE = 1.1
 """Times the seconds of the best layout, that others are taken to be as good as it."""
 _FAR = 1.3
-"""Times the seconds of the best layout of another mode, from which on nobody looks closely."""
+"""A mode whose lower bound is longer than the best layout's seconds times this is dropped."""
 _MOST_CLOSE = 2
 """Layouts whose searches are done thoroughly."""
 
@@ -54,19 +53,20 @@ class Demand:
 
     sequences: int
     load: Load
-    """Of launches of one row, or of as many as a launch must have."""
+    """Load of a launch with one row, or with the fewest rows that a launch may have."""
     most_rows: int
-    """Of a launch."""
+    """Most rows of a launch."""
     launches_of: Callable[[int, int], int]
     """How many launches it takes, by sequences and rows of each."""
     scores: tuple[Seconds, ...]
-    """What a search of regions makes small; the best layout is that of one of them."""
+    """The scores that searches of regions minimise; the best layout is the result of one of
+    them."""
     seconds_of: Callable[[Layout], float] | None = None
     """How long the whole job takes on a layout; None: what a search makes small says it."""
     can_wait: bool = False
     """Whether sequences may wait until others have ended; then all launches are full."""
     forms: tuple[LatentForm, ...] = (USUAL_FORM,)
-    """Of attention to latent vectors, that are tried."""
+    """Forms of attention to latent vectors that are tried."""
 
     def in_forms(self) -> Iterator[Demand]:
         """Yield what is asked for in one form each."""
@@ -82,7 +82,7 @@ class Demand:
             yield sequences
 
     def loads(self, sequences: int) -> Iterator[Load]:
-        """Yield loads of ever more rows, with the caches of so many sequences."""
+        """Yield loads with more and more rows, with the caches of `sequences`."""
         rows, most = self.load.rows, self.most_rows
         if self.load.are_sequences:
             most = min(most, sequences)
@@ -105,7 +105,7 @@ class Layout:
     """The wafers of one replica."""
     replicas: int
     launches: int
-    """Of a replica."""
+    """Launches of a replica."""
     seconds: float
     num_considered: int
 
@@ -145,7 +145,7 @@ def with_more_rows(load: Load, rows: int) -> Load:
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What is asked of which machine."""
+    """A job and the machine that it is asked of."""
 
     model: Model
     demand: Demand
@@ -170,11 +170,11 @@ class _Asked(Asked):
 
     mode: Mode
     sketches: tuple[Sketch, ...]
-    """Of the segments; what a piece takes is the same however many sequences there are."""
+    """Sketches of the segments; a piece's cycles do not depend on the number of sequences."""
     is_thorough: bool = False
 
     def of_replica(self, replicas: int) -> _Asked:
-        """Return what is asked of one of so many replicas' wafers."""
+        """Return what one of `replicas` asks of its wafers."""
         return replace(self, machine=with_wafers(self.machine, self.machine.num_wafers // replicas))
 
     def searcher(self, regions: Regions, near: Rectangle | None) -> Callable[[Score], Found]:
@@ -203,7 +203,7 @@ class _Best:
 
     @property
     def seconds(self) -> float:
-        """Of the job; infinite without a layout."""
+        """Seconds of the job; infinite without a layout."""
         return math.inf if self.layout is None else self.layout.seconds
 
     def take(self, found: _Best) -> bool:
@@ -341,10 +341,10 @@ def longest_context(layout: Layout, *, most: int) -> int:
 
 
 def read_prompt(layout: Layout, *, tokens: int) -> tuple[Speed, int] | None:
-    """Return the speed of launches that read a prompt on a layout, and how many of them it takes.
+    """Return the speed of launches that read a prompt on a layout, and the number of launches.
 
-    Launches have as many rows as have room beside the caches, if that is faster. None: not even one
-    row has.
+    Launches have as many rows as fit beside the caches, if that is faster. None: not even one row
+    fits.
     """
     load = layout.regions.load
     load = replace(load, capacity=max(load.capacity, tokens))

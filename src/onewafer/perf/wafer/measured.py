@@ -1,8 +1,8 @@
-"""What the mesh program of some pieces says of launches of any number of such pieces.
+"""Cycles and bytes of launches, read from the mesh program of one piece of each kind.
 
 In: one piece of each kind, joined, and a group of PEs. Out: cycles, what they wait for, and bytes,
 all read from one mesh program: pieces that come again cost what the first one costs, and a step of
-the schedule that goes back to it. What a launch does once for all layers is counted once.
+the schedule that goes back to it. Work that a launch does once for all layers is counted once.
 
     cycles = once + Σ over segments of pieces · (cycles of a piece [+ one REPEAT])
     bytes  = code, activations, buffers, tables + Σ pieces · (weights + sequences · cache)
@@ -40,8 +40,8 @@ Work = tuple[tuple[int, int], ...]
 Rectangle = tuple[int, int]
 """Width and height in PEs."""
 Split = dict["tuple[str | None, Limit, bool]", float]
-"""Cycles by part of a layer, None for the launch itself, by what they wait for, and by whether they
-are those of operations that stand for others."""
+"""Cycles by part of a layer (None: the launch itself), by what they wait for, and by whether their
+operations stand in for others."""
 
 HALOS = "neighbours' places"
 """What blocks of feature maps tell each other."""
@@ -75,7 +75,7 @@ class Given:
     density: float
     """Share of the weights that are not zero."""
     element_bytes: int
-    """Of a weight, an activation, or a key."""
+    """Bytes of an element of a weight, an activation, or a key."""
     parts: tuple[tuple[LayerPart, ...], ...]
     """The part of each operation of each segment."""
     times_stored: Callable[[Piece], Sequence[float]]
@@ -90,12 +90,12 @@ class Joined:
     """In order, with their segments."""
     grid: Grid
     messages: Mapping[str, Message]
-    """That groups of the grid tell each other, by results of the program's graph."""
+    """Messages between groups of the grid, by results of the program's graph."""
     cutter: Cutter
 
 
 class Measured:
-    """The mesh program of one piece of each kind, and what it says of more of them."""
+    """The mesh program of one piece of each kind, from which the cost of more pieces follows."""
 
     def __init__(self, load: Load, given: Given, joined: Joined, group: Rectangle) -> None:
         self._given = given
@@ -121,7 +121,7 @@ class Measured:
 
     @property
     def is_turned(self) -> bool:
-        """Whether what comes out lies along the other axis than what goes in."""
+        """Whether the result lies along the other axis than the input."""
         given = self._program.with_role(Role.INPUT)[0]
         return given.columns is not self._program.with_role(Role.OUTPUT)[0].columns
 
@@ -158,7 +158,7 @@ class Measured:
         return {key: cycles for key, cycles in split.items() if cycles}
 
     def bytes_of(self, work: Work, *, sequences: int) -> Bytes:
-        """Return the bytes of every PE with the caches of so many sequences."""
+        """Return the bytes of every PE with the caches of `sequences`."""
         counts, caches = Counter(dict(work)), self._cache_bytes
         needed, pieces = self._footprint, dict(self._pieces)
         kept = (
@@ -220,7 +220,7 @@ class Measured:
 
     @cached_property
     def _told(self) -> tuple[tuple[int, Waits], ...]:
-        """The messages between groups: at which mesh operation, and what they wait for."""
+        """The messages between groups: the mesh operation before each, and what it waits for."""
         if not self._joined.messages:
             return ()
         groups = Groups(
@@ -250,13 +250,13 @@ class Measured:
         return {at: messages[name] for at, name in enumerate(names) if name in messages}
 
     def _columns(self, at: int) -> int:
-        """Return the features on a PE of what a mesh operation writes."""
+        """Return the features on a PE of the result of a mesh operation."""
         sizes = self._program.operations[at].sizes(self._program, self._launch)
         return int(sizes["columns"])
 
     @cached_property
     def _waits(self) -> tuple[Waits, ...]:
-        """What each operation waits for; of products, only what is not zero."""
+        """What each operation waits for; products count only nonzero parts."""
         architecture, density = self._given.architecture, self._given.density
         waits = split_waits(self._program, self._launch, self._estimate, architecture)
         if density == 1.0:

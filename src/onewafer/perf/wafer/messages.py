@@ -1,4 +1,4 @@
-"""What groups of PEs tell each other about blocks of feature maps, in cycles.
+"""Cycles of the messages between groups of PEs about blocks of feature maps.
 
 No kernel does this today, so nothing of it has been compared with a simulation. A PE exchanges with
 the one at the same place of the next group, so that every wavelet passes as many PEs as a group is
@@ -40,15 +40,15 @@ class Groups:
 
     grid: Grid
     width: int
-    """Of one, in PEs."""
+    """Width of a group, in PEs."""
     height: int
     element_bytes: int
     timing: Timing
     issue_cycles: int
-    """Of a PE from the start of a step to the issue of a fabric operation."""
+    """Cycles of a PE from the start of a step to the issue of a fabric operation."""
 
     def waits(self, message: Message, columns: int) -> Waits:
-        """Return what a message takes if a PE has so many features."""
+        """Return the cycles of a message if a PE has `columns` features."""
         match message:
             case Exchange():
                 return self._exchange(message, columns)
@@ -73,7 +73,7 @@ class Groups:
         )
 
     def _shift(self, halo: Halo, group: int, elements: int) -> Waits:
-        """Return an exchange along one axis of places with so many elements each."""
+        """Return an exchange along one axis of pixels with `elements` each."""
         directions = [halo.from_each(count) for count in (halo.before, halo.after) if count]
         if not directions:
             return Waits()

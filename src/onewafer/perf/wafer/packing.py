@@ -19,11 +19,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Site:
-    """Where a region lies."""
+    """The position of a region."""
 
     wafer: int
     x: int
-    """Of its PE nearest to the corner of the wafer, in PEs that programs can use."""
+    """Coordinate of its PE nearest to the corner of the wafer, among PEs that programs can use."""
     y: int
     width: int
     height: int
@@ -47,7 +47,7 @@ class Site:
         )
 
     def hops_to(self, other: Site) -> int:
-        """Return the hops from a PE to the one at the same place in another region."""
+        """Return the hops from a PE to the corresponding PE of another region."""
         return abs(self.x - other.x) + abs(self.y - other.y)
 
 

@@ -1,9 +1,9 @@
 """Choose regions of a pipeline: how many pieces each computes, its sides, and where it lies.
 
 A region's sides are those of a wafer divided by whole numbers, so that equal regions fill it. A few
-rectangles, spread over all that have room, are asked for their mesh programs; a `sketch` of these
-says about what all others take. The rest is arithmetic on these cycles: of each segment, the
-regions are taken that have the least
+of the rectangles with room are measured by their mesh programs; a `sketch` fitted to these
+estimates the others. The rest is arithmetic on these cycles: of each segment, the regions are taken
+that have the least
 
     cycles of all pieces + price · PEs of all regions,   among those with no stage longer than a cap
 
@@ -50,20 +50,20 @@ if TYPE_CHECKING:
 NUM_FIRST = 24
 """Rectangles of a segment whose programs a sketch begins with."""
 _NUM_FIRST_OF_FEATURE_MAPS = 12
-"""The same where each has several programs: feature maps on several grids."""
+"""The same number if each rectangle has several programs: feature maps on several grids."""
 _NUM_AGAIN = 6
-"""The same for other rows than those that it knows."""
+"""The same number for rows other than those that the sketch knows."""
 _NUM_MORE = 6
 """Rectangles of a segment that get programs before the sketch is drawn anew."""
 _LEAST_GAIN = 0.002
-"""Of the seconds of the best plan, that another one must promise for its programs to be built."""
+"""The least gain, as a share of the best plan's seconds, for which new programs are built."""
 _LONG = 0.05
-"""Of the cycles of a launch, what regions of a segment take that decide whether there is a plan."""
+"""Segments whose regions take more than this share of a launch's cycles decide about a plan."""
 _MOST_ROUNDS = 12
 _GROUPS = (1, 2, 3, 4, 6, 8)
 """Pieces of a region."""
 _SLOTS = (1, 2, 4)
-"""Of regions beside those of the layers."""
+"""Numbers of slots that are tried for regions beside those of the layers."""
 _REACH = 2
 """Lengths of sides that are tried on either side of a chosen one, in the end."""
 _NUM_PRICES = 16
@@ -94,8 +94,8 @@ class Pipelines:
     def search(self, score: Score, *, is_thorough: bool = True) -> Found:
         """Return the best plan with a region for each piece or for a few of them.
 
-        One that is thorough lets rectangles beside the chosen ones have programs, too, until none
-        of them is better.
+        A thorough search also measures the neighbours of the chosen rectangles, until none of them
+        is better.
         """
         search = _Search(self._machine, score, self._segments)
         search.run()
@@ -135,18 +135,19 @@ class _Table:
     """All choices of a segment as arrays: of each size of groups, all rectangles."""
 
     cycles: Floats
-    """Of all pieces; infinite if there is no room."""
+    """Cycles of all pieces; infinite if there is no room."""
     slowest: Floats
-    """Of the longest stage."""
+    """Cycles of the longest stage."""
     pes: Floats
-    """Of all regions."""
+    """PEs of all regions."""
     sides: NDArray[Any]
-    """Of a region, `[choices, 2]`."""
+    """Sides of a region, `[choices, 2]`."""
     num_regions: NDArray[Any]
     starts: Sequence[int]
-    """Where the choices of each size of groups begin; at last, where all end."""
+    """The index at which the choices of each group size begin, then the end of all."""
     front: NDArray[np.intp]
-    """Choices than which none of the same groups is as small and as fast."""
+    """The Pareto front: choices that no other choice of the same groups beats in both PEs and
+    cycles."""
     fastest: Sequence[_Slots]
     """The fastest choice in a slot, by the size of groups."""
     roomiest: Sequence[_Slots]
@@ -167,7 +168,7 @@ class _Table:
         return bisect_right(self.starts, index) - 1
 
     def worthwhile(self) -> NDArray[np.intp]:
-        """Return the choices than which no smaller one is as fast."""
+        """Return the choices that no smaller choice matches in speed."""
         return self.front[_front(self.pes[self.front], self.cycles[self.front])]
 
     def pick(self, prices: Sequence[float], cap: float) -> NDArray[np.intp]:
@@ -187,7 +188,7 @@ class _Slots:
     widths: NDArray[np.intp]
     heights: NDArray[np.intp]
     best: NDArray[np.intp]
-    """By how many of the widths and heights are in the slot; -1: none has room."""
+    """The best choice by the number of slots across and down; −1: none fits."""
 
     @classmethod
     def of(cls, sides: NDArray[Any], values: Floats, start: int) -> _Slots:
@@ -207,7 +208,7 @@ class _Slots:
 
 
 def _front(pes: Floats, cycles: Floats) -> NDArray[np.intp]:
-    """Return the places than which no smaller one is as fast, small ones first."""
+    """Return the indices of the Pareto front, small ones first: no smaller choice is as fast."""
     order = np.lexsort((cycles, pes))
     fastest = np.minimum.accumulate(cycles[order])
     is_faster = np.append(np.isfinite(fastest[:1]), fastest[1:] < fastest[:-1])
@@ -227,13 +228,13 @@ class _Segment:
     )
     """The choices of those that have programs, small groups first."""
     sides: NDArray[Any] = field(default_factory=lambda: np.empty((0, 2), np.intp))
-    """Of all rectangles, the ones that are known last."""
+    """Sides of all rectangles; the measured ones come last."""
     most: NDArray[Any] = field(default_factory=lambda: np.empty(0, np.intp))
     """With how many of the sizes of groups they may have room."""
     _table: _Table | None = None
 
     def begin(self, machine: Machine) -> None:
-        """Find out which rectangles there are; let enough of them have programs for a sketch."""
+        """List the rectangles, and measure enough of them for a sketch."""
         if self.pinned:
             self.measure(self.pinned[0])
             return
@@ -270,7 +271,7 @@ class _Segment:
         self._table = None
 
     def table(self, *, is_of_known: bool = False) -> _Table | None:
-        """Return all choices, or those that are known; None if there are none."""
+        """Return all choices, or only the measured ones; None: there are none."""
         if not self.sketch.has_points:
             return None
         if is_of_known:
@@ -344,7 +345,7 @@ class _Search:
     segments: Sequence[_Segment]
     best: Found = field(default_factory=lambda: Found(None, math.inf, 0))
     sides: tuple[Rectangle, ...] = ()
-    """Of the best plan."""
+    """Sides in the best plan."""
     num_looks: int = 0
     """Plans that were looked at together, at most."""
 
@@ -462,7 +463,7 @@ class _Search:
         )
 
     def _seconds(self, cycles: float, slowest: float, *, num_wafers: int) -> float:
-        """Return the score of a choice that lies over so many wafers."""
+        """Return the score of a choice that lies on `num_wafers`."""
         machine = self.machine
         crossings = (num_wafers - 1) * machine.system.crossing_seconds
         return self.score(machine.seconds(cycles) + crossings, machine.seconds(slowest))
@@ -475,9 +476,9 @@ class _Search:
 
 
 def _by_price(tables: Sequence[_Table]) -> Iterator[NDArray[np.intp]]:
-    """Yield what is best at each price and cap, and beside each choice that the layers have.
+    """Yield the best choices at each price and cap, and beside each choice of the layers.
 
-    No price asks for what is a little slower than one choice and a little larger than another.
+    No price selects a choice that is a little slower than one and a little larger than another.
     """
     prices = _prices(tables)
     for cap in _caps(tables):
@@ -521,7 +522,7 @@ def _layers(tables: Sequence[_Table]) -> int:
 
 
 def tilings(wafer: Rectangle, num_slots: int) -> list[Rectangle]:
-    """Return the sides of equal slots of which so many are on a wafer, none inside another.
+    """Return the sides of the slots of which `num_slots` fill a wafer, none inside another.
 
     >>> tilings((12, 20), 6)
     [(2, 20), (4, 10), (6, 6), (12, 3)]
@@ -543,7 +544,7 @@ def _prices(tables: Sequence[_Table]) -> list[float]:
 
 
 def _caps(tables: Sequence[_Table]) -> list[float]:
-    """Return bounds for the longest stage: none, and quantiles of what stages take."""
+    """Return bounds for the longest stage: none, and quantiles of the stages' cycles."""
     slowest = np.concatenate([table.slowest[table.front] for table in tables])
     return [math.inf, *np.quantile(slowest, np.linspace(0, 0.75, _NUM_CAPS)).tolist()]
 
@@ -558,9 +559,9 @@ def place(costs: Sequence[RegionCost], machine: Machine) -> Plan | None:
 
 
 def fewest_wafers(regions: Regions, machine: Machine, options: WaferOptions) -> int | None:
-    """Return how many wafers hold a pipeline that takes as little of them as possible.
+    """Return the smallest number of wafers that hold a pipeline.
 
-    None: some piece fits no rectangle of a wafer, or not the one that the user wants.
+    None: some piece fits no rectangle of a wafer, or not the user's rectangle.
     """
     width, height = largest_rectangle(machine.architecture)
 

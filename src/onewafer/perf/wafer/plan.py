@@ -73,11 +73,11 @@ class Speed:
     """Between launches that follow each other through full stages."""
 
     def steps(self, launches: int) -> float:
-        """Return the seconds of one launch of each of so many, that follow in a circle."""
+        """Return the seconds of one round of `launches` that follow each other in a circle."""
         return max(self.latency_seconds, launches * self.period_seconds)
 
     def sequence(self, launches: float) -> float:
-        """Return the seconds of so many launches, one close behind the other."""
+        """Return the seconds of `launches`, one close behind the other."""
         return self.latency_seconds + (launches - 1) * self.period_seconds
 
 
@@ -86,9 +86,9 @@ class Pace(Speed):
     """A speed, and where the time goes."""
 
     breakdown: Breakdown
-    """Of the latency."""
+    """Breakdown of the latency."""
     slowest: Breakdown
-    """Of the period."""
+    """Breakdown of the period."""
     busy_pe_seconds: float
     """PEs times seconds that work on one launch."""
 
@@ -172,7 +172,7 @@ def _move_items(move: _Move, machine: Machine) -> Iterator[Item]:
 
 
 def _token_item(plan: Plan, regions: Regions, machine: Machine, *, input_seconds: float) -> Item:
-    """Return the way of logits out, to whoever samples, and of what comes in."""
+    """Return the time in which logits leave the wafer and the next input enters."""
     graph = regions.graphs[plan.stages[-1].cost.work[-1][0]]
     name = SAMPLES if input_seconds else TOKENS
     item = _off_wafer(name, graph.tensor(graph.outputs[0]).num_bytes, machine)
@@ -207,7 +207,7 @@ def _stage_items(
 
 
 def busy_fraction(pace: Pace, launches: float, seconds: float, machine: Machine) -> float:
-    """Return which share of the PEs of all wafers works, 0 to 1, on so many launches in a time."""
+    """Return the share of all PEs that work, 0 to 1, on `launches` in a time."""
     width, height = largest_rectangle(machine.architecture)
     available = width * height * machine.num_wafers * seconds
     return min(1.0, launches * pace.busy_pe_seconds / available)

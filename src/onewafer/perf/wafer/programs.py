@@ -124,7 +124,8 @@ class LoadPrograms:
     def times_stored(self, piece: Piece) -> tuple[float, ...]:
         """Return how many times the bytes of each parameter are stored; constants count as 0.
 
-        Of sparse weights only what is not zero is, of experts all that a row does not meet, too.
+        Sparse weights are stored without their zeros; experts that a row does not meet are stored,
+        too.
         """
         products = _weights_of(piece.graph, Linear)
         return tuple(
@@ -158,7 +159,7 @@ class LoadPrograms:
 
     @cached_property
     def multiply_adds(self) -> tuple[float, ...]:
-        """Those of products of a launch with weights, of each piece, without what is zero."""
+        """Multiply-adds of the products with weights in a launch, by piece, without zeros."""
         return tuple(
             sum(
                 piece.graph.tensor(product.weight).num_elements
@@ -180,7 +181,7 @@ class LoadPrograms:
         return self._grids[indices]
 
     def measure(self, work: Work, rectangle: Rectangle, grid: Grid = WHOLE) -> Measured:
-        """Return what the program of some work on a rectangle says.
+        """Return the measured program of some work on a rectangle.
 
         Raises ConfigurationError if there is no such program.
         """

@@ -23,11 +23,11 @@ if TYPE_CHECKING:
 _MOST_UNEQUAL = 6
 """Ratio of the sides of a rectangle."""
 _GROWTH = 1.12
-"""Of the sides of a rectangle that is alone on its wafer, from one that is tried to the next."""
+"""Growth of the sides, from one rectangle that is tried alone on a wafer to the next."""
 
 
 def shares_of_wafer(machine: Machine, least_bytes: float) -> tuple[Rectangle, ...]:
-    """Return rectangles that fill a wafer side by side and hold so many bytes, small ones first.
+    """Return rectangles that tile a wafer and hold `least_bytes`, small ones first.
 
     The whole wafer is one of them, whatever its sides.
     """

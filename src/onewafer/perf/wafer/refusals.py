@@ -114,7 +114,7 @@ def _way_out(asked: _Asked) -> str:
 
 
 def _fewest(asked: _Asked, replicas: int) -> int | None:
-    """Return how many wafers hold a replica of so many, as a pipeline; None: none do."""
+    """Return the fewest wafers that hold one of `replicas` as a pipeline; None: none do."""
     counts = (
         fewest_wafers(regions, asked.machine, asked.options)
         for regions in asked.regions_in_forms(replicas)

@@ -54,7 +54,7 @@ class RegionCost:
     grid: Grid = WHOLE
     """Groups of PEs among which the pixels of feature maps are dealt out."""
     leaving_cycles: int = 0
-    """In which feature maps go on to the next region; not part of `cycles`."""
+    """Cycles in which feature maps go on to the next region; not part of `cycles`."""
 
     @property
     def num_pes(self) -> int:
@@ -63,7 +63,7 @@ class RegionCost:
 
 
 _OF_OTHER_CODE = 0.8
-"""Of the code of the same work on another rectangle, what is taken to be the least."""
+"""The least code of a program, as a share of the code of the same work on another rectangle."""
 
 
 def _pieces_of(work: Work) -> tuple[int, ...]:
@@ -94,7 +94,7 @@ class Regions:
         )
         self._costs: dict[tuple[Work, Rectangle], RegionCost | None] = {}
         self._code_bytes: dict[tuple[int, ...], float] = {}
-        """Of the first program of pieces."""
+        """Code bytes of the first program of each piece."""
 
     def with_load(self, load: Load, machine: Machine) -> Regions:
         """Return the regions of the same model for another load."""
@@ -134,9 +134,9 @@ class Regions:
 
     @cached_property
     def _caches(self) -> tuple[tuple[tuple[int, int, float], ...], ...]:
-        """Positions, features and bytes of an element of what each piece keeps, of all sequences.
+        """What each piece keeps for all sequences: positions, features, bytes of an element.
 
-        Each attention keeps keys, and values that are as many.
+        Each attention keeps keys and as many values.
         """
         return tuple(
             tuple(
@@ -233,7 +233,7 @@ class Regions:
         return least
 
     def bytes(self, work: Work, rectangle: Rectangle, grid: Grid = WHOLE) -> Bytes | None:
-        """Return the bytes of every PE, however many there is room for; None: no such program."""
+        """Return the bytes of every PE, even if they do not fit; None: there is no such program."""
         try:
             return self._bytes(work, rectangle, grid)
         except (ConfigurationError, UnsupportedOperationError):

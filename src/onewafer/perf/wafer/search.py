@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 NUM_FIRST = 24
 """Rectangles that are tried where no good one is known, spread over all."""
 _NUM_FIRST_OF_FEATURE_MAPS = 12
-"""The same where each has several programs: feature maps on several grids."""
+"""The same number if each rectangle has several programs: feature maps on several grids."""
 _REACH = 2
 """Lengths of sides that are tried on either side of a good one."""
 
@@ -43,7 +43,7 @@ class Found:
     seconds: float
     num_considered: int
     sides: Rectangle | None = None
-    """Of the rectangle of a plan that has one."""
+    """Sides of the rectangle of a plan that has one."""
 
 
 def search_whole(
@@ -57,7 +57,8 @@ def search_whole(
 ) -> Found:
     """Return the best plan with one rectangle a wafer, on all wafers or on some of them.
 
-    Each number of wafers begins `near` a good rectangle: without one, that of fewer wafers.
+    The search for each number of wafers begins `near` a good rectangle, by default that of fewer
+    wafers.
     """
     best = Found(None, math.inf, 0)
     for wafers in _numbers_of_wafers(machine.num_wafers):
@@ -91,7 +92,7 @@ def explore(
     is_thorough: bool,
     are_few: bool = False,
 ) -> dict[Rectangle, float]:
-    """Return the seconds on rectangles that hold so many bytes, each alone on its wafer.
+    """Return the seconds on rectangles that hold `least_bytes`, each alone on its wafer.
 
     They are spread over all there are, unless a good one is known that has room. Then those of
     which a side, or both in a thorough search, is a little shorter or longer than the best one's

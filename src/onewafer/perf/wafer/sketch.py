@@ -1,11 +1,11 @@
-"""What rectangles take before they have a mesh program: a form that fits those that have one.
+"""Estimated cycles of unmeasured rectangles: a form that is fitted to the measured ones.
 
     cycles of w × h PEs for n rows ≈ a · f(w, h) + n · b · f(w, h),  a, b ≥ 0
     f(w, h) = 1, w, h, √w, √h, 1/w, 1/h, 1/(w·h)
 
 Work that is shared out takes 1/(w·h), parts of a row that only one axis shares 1/w and 1/h; chains
-take the length of an axis, or its root in two phases. The form says which rectangles are worth a
-program, for thousands of them at once. None of its numbers is in an answer.
+take the length of an axis, or its root in two phases. The form selects the rectangles that are
+worth a program, out of thousands. None of its numbers is in an answer.
 """
 
 from __future__ import annotations
@@ -51,11 +51,11 @@ class Sketch:
         return bool(self._points)
 
     def num_points(self, rows: int) -> int:
-        """Return how many programs for so many rows it knows."""
+        """Return the number of measured programs for `rows`."""
         return sum(of == rows for of, _ in self._points)
 
     def cycles(self, rows: int, sides: Sides) -> Floats:
-        """Return about what rectangles take for so many rows; there must be a point."""
+        """Return the estimated cycles of rectangles for `rows`; there must be a measured point."""
         return _forms(np.array([float(rows)]), sides) @ self._fit(rows)
 
     def _fit(self, rows: int) -> Floats:
@@ -101,7 +101,7 @@ def non_negative(matrix: Floats, wanted: Floats) -> Floats:
 
 
 def _settle(squares: Floats, products: Floats, found: Floats, used: NDArray[np.bool_]) -> Floats:
-    """Return the best of the forms in use, of which those that turn negative are dropped."""
+    """Return the best nonnegative fit of the forms in use, and drop those that turn negative."""
     while True:
         trial = np.zeros_like(found)
         trial[used] = np.linalg.solve(squares[np.ix_(used, used)], products[used])
@@ -115,6 +115,6 @@ def _settle(squares: Floats, products: Floats, found: Floats, used: NDArray[np.b
 
 
 def spread(rectangles: Sequence[Rectangle], most: int) -> list[Rectangle]:
-    """Return so many of some rectangles in order, evenly."""
+    """Return `most` of the rectangles in order, evenly spread."""
     step = max(1.0, len(rectangles) / most)
     return [rectangles[int(at * step)] for at in range(min(most, len(rectangles)))]

@@ -1,4 +1,4 @@
-"""Operations that the mesh program has no form of, as others that cost about as much.
+"""Stand-ins for operations that have no form in the mesh program: others of about the same cost.
 
 In: a segment of a captured model. Out: its graph of operations that have a form, which of them
 stand for others, and how many times their parameters are stored.
@@ -43,19 +43,18 @@ if TYPE_CHECKING:
     from onewafer.perf.wafer.latent import LatentForm
 
 _GATED = 2.5
-"""Matrices of an expert, from which on one of them is a gate: three, or two with one twice as wide
-against two."""
+"""Matrices of an expert from which one of them is a gate: 3, or 2 of which one is twice as wide."""
 
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """The graph of one piece of a segment, with what it says of the model."""
+    """The graph of one piece of a segment, and its place in the model."""
 
     graph: Graph
     shared: frozenset[str] = frozenset()
     """Parameters that are one tensor in all pieces."""
     constants: frozenset[str] = frozenset()
-    """Parameters that nobody learned."""
+    """Parameters that were not learned."""
     estimated: frozenset[str] = frozenset()
     """Results of operations that stand for others."""
     stored: Mapping[str, float] = field(default_factory=dict[str, float])
@@ -67,7 +66,7 @@ class Piece:
     kept_share: float = 1.0
     """Part of the keys and values of the graph that is kept for later tokens."""
     passing_share: float = 0.0
-    """Part of them that is there for one sequence at a time, as its prompt is read."""
+    """Share of them that exists for one sequence at a time, while its prompt is read."""
 
 
 def with_stand_ins(segment: Segment, form: LatentForm = USUAL_FORM) -> Piece:
@@ -173,7 +172,7 @@ class _StandIns:
     def _product(
         self, result: Tensor, source: Tensor, times: float, *, stacked: int | None = None
     ) -> Linear:
-        """Return a product with a weight of its own, whose bytes are stored so many times."""
+        """Return a product with its own weight, whose bytes are stored `times`."""
         weight = Tensor(
             f"{result.name}.weights", (result.shape[-1], source.shape[-1]), result.dtype
         )

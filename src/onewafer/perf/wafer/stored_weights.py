@@ -30,7 +30,7 @@ class StoredWeight:
 
     segment: int
     block_bytes: int
-    """Of its block on every PE."""
+    """Bytes of its block on every PE."""
     times: float
     """How many times a block is stored."""
     times_at_once: float
@@ -43,9 +43,9 @@ def stored_weights(
     program: MeshProgram,
     times_stored: Callable[[Piece], Sequence[float]],
 ) -> Iterator[StoredWeight]:
-    """Yield the learned parameters of the pieces of a program, which are given with their segments.
+    """Yield the learned parameters of the pieces of a program, with their segments.
 
-    What several of them share belongs to the first one.
+    A shared parameter belongs to the first piece that has it.
     """
     owners: dict[str, tuple[int, float, int | None]] = {}
     for index, piece in pieces:
@@ -75,7 +75,7 @@ def _times_of_stack(
 
 
 def stored_matrix(tensor: Tensor, times: float, stacked: int | None) -> tuple[float, float, float]:
-    """Return rows, columns and bytes of an element of what is stored of a weight."""
+    """Return rows, columns and bytes of an element of the stored form of a weight."""
     *taps, rows, columns = map(float, tensor.shape)
     size = math.prod(taps) * tensor.dtype.num_bytes
     match stacked:

@@ -31,12 +31,12 @@ if TYPE_CHECKING:
 
 WEIGHTS = "weights from outside"
 _ROUNDING = 1e-9
-"""Of sums in another order; far more than they are apart."""
+"""Tolerance for sums in another order; their difference is far smaller."""
 
 
 @dataclass(frozen=True, slots=True)
 class Streamed:
-    """One pass of so many launches through all layers, on every wafer."""
+    """One pass of `launches` through all layers, on every wafer."""
 
     rectangle: Rectangle
     breakdown: Breakdown
@@ -47,7 +47,7 @@ class Streamed:
 
     @property
     def seconds(self) -> float:
-        """Of the pass."""
+        """Seconds of the pass."""
         return self.breakdown.seconds
 
 
@@ -167,7 +167,7 @@ def _seconds(
 
 
 def _piece_seconds(index: int, regions: Regions, machine: Machine, cycles: float) -> float:
-    """Return how long all pieces of a segment take, each so many cycles or as its weights come."""
+    """Return the time of a segment's pieces, each as long as its cycles or its weights take."""
     arrival = regions.weight_bytes[index] / machine.architecture.io_bytes_per_second
     return regions.segments[index].repeats * max(machine.seconds(cycles), arrival)
 

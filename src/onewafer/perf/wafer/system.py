@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from onewafer.arch import Architecture, WaferSystem
     from onewafer.perf.wafer.options import WaferOptions
 
-_NAME = re.compile(r"(?P<family>[a-z]+\d+)(?:x(?P<count>\d+))?", re.IGNORECASE)
+_NAME = re.compile(r"(?P<family>[a-z]+\d+)(?:x(?P<count>\d{1,30}))?", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,14 +22,14 @@ class Wafers:
     """So many systems of one kind."""
 
     name: str
-    """As the user wrote it."""
+    """The name that the user wrote."""
     system: WaferSystem
     num_wafers: int = 1
 
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """Systems with a timing profile and a clock: what equations need of them."""
+    """The properties of systems that equations need, with a timing profile and a clock."""
 
     wafers: Wafers
     architecture: Architecture
@@ -71,9 +71,9 @@ def system_names() -> tuple[str, ...]:
 
 
 def parse_system(name: str) -> Wafers | None:
-    """Return the systems of a name, None if it does not begin with a wafer system.
+    """Return the systems of a name; None if the name does not begin with a wafer system.
 
-    Raises ConfigurationError for a number of systems that nobody can have.
+    Raises ConfigurationError for an impossible number of systems.
 
     >>> parse_system("cs3x4").num_wafers, parse_system("h100x8")
     (4, None)

@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from onewafer.perf.wafer.system import Machine, Wafers
 
 STATE_BYTES = 16
-"""Of a weight outside the wafers: Adam with weights and gradients of 16 bits, fp32 weights and two
-moments (Rajbhandari et al., ZeRO, arXiv 1910.02054, section 3.1)."""
+"""Bytes for each weight outside the wafers: Adam with weights and gradients of 16 bits, fp32
+weights and two moments (Rajbhandari et al., ZeRO, arXiv 1910.02054, section 3.1)."""
 
 
 def estimate_training(
@@ -81,7 +81,7 @@ class _Question:
 
 
 def _rounds(case: StreamedTraining, share: int) -> Iterator[Round]:
-    """Return ways to take a wafer's sequences: so many at a time, on so many strips."""
+    """Yield the ways to divide a wafer's sequences: how many at a time, on how many strips."""
     sizes = {2**power for power in range(share.bit_length()) if 2**power <= share} | {share}
     intervals = {1, case.best_interval()}
     for size, interval, strips in product(sorted(sizes), sorted(intervals), case.strips):

@@ -61,9 +61,9 @@ class ProductCost:
 
     product_cycles: int
     sum_cycles: int
-    """Of sums over the PEs of a strip, and what starts the operations."""
+    """Cycles of sums over the PEs of a strip, and of starting the operations."""
     num_bytes: int
-    """Of a PE: code, operands, sums, the weights in use and those of the next block."""
+    """Bytes of a PE: code, operands, sums, the weights in use and those of the next block."""
 
 
 def strips_of(architecture: Architecture) -> Iterator[Strips]:
@@ -85,7 +85,7 @@ class Products:
         self.cost = cache(self._cost)
 
     def _cost(self, inputs: int, outputs: int, *, strips: Strips, rows: int) -> ProductCost | None:
-        """Return the cost of a product of so many rows a strip; None: no program does it."""
+        """Return the cost of a product with the rows of a strip; None: no program can do it."""
         block = min(strips.block, outputs)
         try:
             one = self._block(inputs, block, strips.width, rows)

@@ -1,4 +1,4 @@
-"""How long an optimizer step takes on wafers to which weights are streamed.
+"""The time of an optimizer step on wafers to which weights are streamed.
 
 Weights and optimizer states live outside (MemoryX). They come layer by layer through a tree
 (SwarmX), which copies them to all wafers; activations stay on each wafer, gradients go back through
@@ -66,7 +66,7 @@ ELEMENTWISE_BACKWARD = 5 / 3
 ROWS = "rows of tables and their gradients"
 _LOOKS_UP = (Embedding, PositionEmbedding)
 _WORD_BYTES = 4
-"""Of a wavelet."""
+"""Bytes of a wavelet."""
 WEIGHTS, GRADIENTS, TREE = "weights from outside", "gradients to outside", "tree between wafers"
 BACKWARD, AGAIN = "backward", "recomputation"
 
@@ -77,9 +77,9 @@ class PieceTime:
 
     products: dict[LayerPart, float]
     sums: float
-    """Of products over the PEs of strips."""
+    """Seconds of the sums of products over the PEs of strips."""
     attention: float
-    """Products of queries, keys and values, and what they send."""
+    """Seconds of products of queries, keys and values, and of their transfers."""
     elementwise: float
     receiving: float
     """Weights into memory, a word of 32 bits a cycle of the data path."""
@@ -119,7 +119,7 @@ class _Products:
     outputs: int
     count: int = 1
     share: Fraction = Fraction(1)
-    """Of the tokens, that each has as rows."""
+    """Share of the tokens that each expert has as rows."""
 
     def rows(self, tokens: int, strips: Strips) -> int:
         """Return the rows of the fullest strip."""
@@ -131,7 +131,7 @@ class Round:
     """How sequences of a step are taken on every wafer."""
 
     sequences: int
-    """Of a wafer, at a time."""
+    """Sequences of a wafer at a time."""
     rounds: int
     strips: Strips
     interval: int
@@ -219,9 +219,9 @@ class StreamedTraining:
         return Breakdown(tuple(item for item in whole.items if item.seconds))
 
     def fewest_seconds(self, candidate: Round) -> float:
-        """Return a step of kernels that nobody could beat: products at the data path's pace alone.
+        """Return a lower bound of a step: products at the pace of the data path alone.
 
-        Their sums are fp16, and nothing but weights is waited for.
+        Sums are fp16, and only weights are waited for.
         """
         return candidate.rounds * sum(
             count
@@ -304,7 +304,7 @@ class StreamedTraining:
         return flop / self._job.sequence
 
     def _attention_transfers(self, graph: Graph, rows: int, strips: Strips) -> float:
-        """Return the time on links of what attention sends.
+        """Return the time on links of the transfers of attention.
 
         Keys and values of a sequence pass all its strips. Scores of a head are summed over the PEs
         that share its features, and go back to them.
@@ -361,7 +361,7 @@ class StreamedTraining:
         return num_bytes / self._machine.architecture.io_bytes_per_second
 
     def _link_seconds(self, words: float) -> float:
-        """Return the time of so many wavelets on a link between PEs."""
+        """Return the time of `words` on a link between PEs."""
         timing = self._machine.architecture.timing
         return self._machine.seconds(words * timing.link_window_cycles / timing.link_window_words)
 
@@ -426,7 +426,7 @@ def _products_of(graph: Graph, operation: Operation) -> Iterator[_Products]:
 
 
 def _expert_flop(graph: Graph, operation: Operation) -> int:
-    """Return the operations of products in an operation that has some besides others."""
+    """Return the FLOP of the products inside an operation that also does other work."""
     if not isinstance(operation, Experts):
         return 0
     return operation.result.shape[0] * network_of(graph, operation).flop_per_row

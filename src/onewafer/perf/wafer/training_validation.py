@@ -61,7 +61,7 @@ def _recompute(figure: PublishedFigure, model: Model) -> Recomputed:
 def _ours(
     figure: PublishedFigure, model: Model, wafers: Wafers, clock_hertz: float | None
 ) -> tuple[float | None, str]:
-    """Return ours in the figure's unit and where it comes from, or why there is none."""
+    """Return our figure in the published unit and its origin, or why there is none."""
     answer = _estimate(figure, model, wafers, clock_hertz)
     if isinstance(answer, Refusal):
         return None, answer.reason

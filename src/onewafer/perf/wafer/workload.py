@@ -46,7 +46,7 @@ class Load:
     rows: int
     """Tokens of a launch: of one sequence, or one each of several."""
     position: int = 0
-    """Of the first of them."""
+    """Position of the first row."""
     capacity: int
     """Positions that the cache of a sequence has room for."""
     sequences: int = 1
@@ -54,7 +54,7 @@ class Load:
     are_sequences: bool = False
     """Whether each row is of a sequence of its own, and wants logits of its own."""
     form: LatentForm = USUAL_FORM
-    """Of attention to latent vectors."""
+    """Form of attention to latent vectors."""
 
 
 def is_causal(model: Model) -> bool:
@@ -158,7 +158,7 @@ def _resize(graph: Graph, load: Load) -> Graph:
 
 
 def _without_last_row(graph: Graph) -> Graph:
-    """Return the graph that goes on with all rows."""
+    """Return the graph without `LastRow`, which goes on with all rows."""
     names = {op.result.name: op.input for op in graph.operations if isinstance(op, LastRow)}
     left = tuple(op for op in graph.operations if not isinstance(op, LastRow))
     return rename(replace(graph, operations=left), names) if names else graph

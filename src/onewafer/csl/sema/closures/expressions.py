@@ -356,7 +356,8 @@ def _compile_switch(node: ast.SwitchExpression, scope: Scope) -> Evaluate:
     def evaluate(frame: Frame) -> Value:
         value = scrutinee(frame)
         rules.check_switched(value, node.scrutinee.span)
-        chosen = select_arm(frame, value, [patterns for patterns, _ in arms], spans)
+        patterns = [patterns for patterns, _ in arms]
+        chosen = select_arm(frame, value, patterns, spans, scrutinee=node.scrutinee.span)
         if chosen is None:
             rules.no_arm(value, span)
         return arms[chosen][1](frame)
@@ -365,11 +366,16 @@ def _compile_switch(node: ast.SwitchExpression, scope: Scope) -> Evaluate:
 
 
 def select_arm(
-    frame: Frame, value: Value, arms: list[list[Evaluate]], spans: list[list[Span]]
+    frame: Frame,
+    value: Value,
+    arms: list[list[Evaluate]],
+    spans: list[list[Span]],
+    *,
+    scrutinee: Span,
 ) -> int | None:
     """Return the number of the arm that `value` takes (`else` last); None: none fits."""
     if isinstance(value, Scalar):
-        value = Scalar(value.type, force(value, "switch", spans[0][0] if spans[0] else None))
+        value = Scalar(value.type, force(value, "switch", scrutinee))
     default = None
     for number, patterns in enumerate(arms):
         if not patterns:

@@ -504,7 +504,7 @@ def _compile_switch(node: ast.Switch, scope: Scope) -> Execute:
     def run(frame: Frame) -> Signal | None:
         value = scrutinee(frame)
         rules.check_switched(value, node.scrutinee.span)
-        chosen = select_arm(frame, value, patterns, spans)
+        chosen = select_arm(frame, value, patterns, spans, scrutinee=node.scrutinee.span)
         if chosen is None:
             rules.no_arm(value, span)
         return bodies[chosen](frame)

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from onewafer.cli.progress import progress_bar
+from onewafer.terminal.progress import progress_bar
 
 
 class Terminal(io.StringIO):

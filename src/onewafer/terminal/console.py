@@ -1,0 +1,66 @@
+"""The one console of all commands: what is printed on it is data, never markup.
+
+Rich takes `[/docs]` for a style, `:100:` for an emoji, and passes escape sequences on. Strings,
+cells of tables and titles come from users' files, names and source lines, so none of that holds
+here. Colors come from styles, which are given beside a text and not in it.
+"""
+
+from __future__ import annotations
+
+import io
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.progress import TextColumn
+from rich.segment import Segment
+from rich.text import Text
+
+from onewafer.terminal.text import printable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from rich.console import ConsoleOptions, RenderableType
+    from rich.progress import Task
+
+
+class PlainConsole(Console):
+    """A console that takes every text as it stands."""
+
+    def __init__(self, **options: Any) -> None:  # noqa: ANN401  # those of Rich
+        """Take the options of a Rich console, but for those that give a meaning to text."""
+        super().__init__(markup=False, emoji=False, highlight=False, **options)
+
+    def render_str(self, text: str, **options: Any) -> Text:  # noqa: ANN401  # those of Rich
+        """Return a string as text, escaped before it is measured."""
+        return super().render_str(printable(text), **options)
+
+    def render(
+        self, renderable: RenderableType, options: ConsoleOptions | None = None
+    ) -> Iterable[Segment]:
+        """Yield segments, those of ready-made texts escaped, too."""
+        for segment in super().render(renderable, options):
+            text, style, control = segment
+            yield segment if control else Segment(printable(text), style)
+
+
+class PlainTextColumn(TextColumn):
+    """A column of a progress line that takes text as it stands."""
+
+    def render(self, task: Task) -> Text:
+        """Return the text of a task, escaped before it is measured."""
+        return Text(printable(self.text_format.format(task=task)), style=self.style)
+
+
+def stdout_console(columns: int) -> PlainConsole:
+    """Return the console of stdout: as wide as the terminal, or `columns` where there is none."""
+    console = PlainConsole()
+    return console if console.is_terminal else PlainConsole(width=columns)
+
+
+def to_text(renderable: RenderableType, columns: int) -> str:
+    """Return what a console of so many columns shows, without colors, as whole lines."""
+    console = PlainConsole(file=io.StringIO(), width=columns, color_system=None)
+    with console.capture() as capture:
+        console.print(renderable)
+    return "".join(f"{line.rstrip()}\n" for line in capture.get().splitlines())

@@ -1,0 +1,75 @@
+"""What a command is doing, and how much of it is done: a line on stderr, if somebody watches.
+
+Rich is loaded when there is a line to show.
+"""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+    from rich.progress import Progress, ProgressColumn, TaskID
+
+    from onewafer.terminal.console import PlainConsole
+
+
+class ProgressBar:
+    """A line with a bar; it only moves until it is known how many steps there are."""
+
+    def __init__(self, progress: Progress | None = None) -> None:
+        self._progress = progress
+        self._task: TaskID | None = None if progress is None else progress.add_task("", total=None)
+
+    def say(self, text: str) -> None:
+        """Say what is being done."""
+        if self._progress is not None and self._task is not None:
+            self._progress.update(self._task, description=text)
+
+    def show(self, done: int, total: int) -> None:
+        """Show how many steps are done, and how many there are."""
+        if self._progress is not None and self._task is not None:
+            self._progress.update(self._task, completed=done, total=total)
+
+
+@contextmanager
+def progress_bar() -> Generator[ProgressBar]:
+    """Yield a bar that is gone at the end; one that shows nothing if stderr is no terminal."""
+    from onewafer.terminal.console import PlainConsole  # noqa: PLC0415  # as above
+
+    console = PlainConsole(stderr=True)
+    if not console.is_terminal:
+        yield ProgressBar()
+        return
+    from rich.progress import BarColumn, TimeElapsedColumn  # noqa: PLC0415  # as above
+
+    columns = (text_column("{task.description}"), BarColumn(), TimeElapsedColumn())
+    with progress_line(console, *columns) as progress:
+        yield ProgressBar(progress)
+
+
+def progress_line(console: PlainConsole, *columns: ProgressColumn) -> Progress:
+    """Return a line with a spinner and columns, gone at its end; nothing if there is no terminal.
+
+    What others print passes untouched.
+    """
+    from rich.progress import Progress, SpinnerColumn  # noqa: PLC0415  # as above
+
+    return Progress(
+        SpinnerColumn("line"),
+        *columns,
+        console=console,
+        transient=True,
+        redirect_stdout=False,
+        redirect_stderr=False,
+        disable=not console.is_terminal,
+    )
+
+
+def text_column(form: str) -> ProgressColumn:
+    """Return a column of text; `form` has the fields of a task in braces."""
+    from onewafer.terminal.console import PlainTextColumn  # noqa: PLC0415  # as above
+
+    return PlainTextColumn(form)

@@ -1,0 +1,21 @@
+"""Text of users as data: what would move the cursor or reorder characters is shown as an escape."""
+
+from __future__ import annotations
+
+_CONTROLS = (*range(0x20), *range(0x7F, 0xA0))
+_LINES = "\n\t"
+_DIRECTIONS = (*range(0x202A, 0x202F), *range(0x2066, 0x206A))
+"""Characters that reorder others, so that a line reads as what it is not."""
+_ESCAPES = {
+    **{code: f"\\x{code:02x}" for code in _CONTROLS if chr(code) not in _LINES},
+    **{code: f"\\u{code:04x}" for code in _DIRECTIONS},
+}
+
+
+def printable(text: str) -> str:
+    r"""Return a text with escapes for control characters, but for ends of lines and tabs.
+
+    >>> printable("a\x1b[31mb")
+    'a\\x1b[31mb'
+    """
+    return text.translate(_ESCAPES)

@@ -1,0 +1,49 @@
+"""Texts of users inside messages of ours: on one line, of a length that can be read."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+_LONG_WORD: Final = re.compile(r"[^\s:;,'`\"]{501,}")
+_MOST_CHARACTERS: Final = 80
+_LAST_BYTE: Final = 0xFF
+
+
+def visible(text: str) -> str:
+    r"""Spell control characters out, which a terminal would obey.
+
+    >>> print(visible("main\x1b[2J\n"))
+    main\x1b[2J\x0a
+    """
+    return "".join(c if c.isprintable() else escaped(ord(c)) for c in text)
+
+
+def escaped(code: int) -> str:
+    r"""Spell a character out by its number.
+
+    >>> print(escaped(27), escaped(0x2028))
+    \x1b \u{2028}
+    """
+    return f"\\x{code:02x}" if code <= _LAST_BYTE else f"\\u{{{code:x}}}"
+
+
+def cut(text: str) -> str:
+    """Keep only the start of a long text, and say how long it is.
+
+    >>> cut("7" * 5000)
+    '7777777777777777777777777777777777777777… (5,000 characters)'
+    """
+    if len(text) <= _MOST_CHARACTERS:
+        return text
+    return f"{text[: _MOST_CHARACTERS // 2]}… ({len(text):,} characters)"
+
+
+def shown(text: str) -> str:
+    """Return a text as a message shows it: visible, and not too long."""
+    return visible(cut(text))
+
+
+def cut_words(text: str) -> str:
+    """Cut words that nobody can read, numbers of thousands of digits say; paths stay whole."""
+    return _LONG_WORD.sub(lambda word: cut(word[0]), text)
