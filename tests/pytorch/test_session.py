@@ -150,9 +150,15 @@ def test_model_that_does_not_fit_its_rectangle_is_refused_with_the_bytes():
         call(wafer, nn.Linear(400, 400), torch.zeros(1, 400))
 
 
-def test_model_that_fits_no_wafer_is_refused_and_placed_once(monkeypatch):
+def test_parameters_that_fit_no_wafer_are_refused_before_anything_is_captured(monkeypatch):
     wafer = Session(WaferOptions(arch="toy", fidelity=Fidelity.MODEL))
-    model, placed = nn.Linear(4096, 4096), []
+    monkeypatch.setattr(session_module, "GuardedCall", None)
+    with pytest.raises(TooLargeError, match=r"parameters need 67,\d+,\d+ B, and all .* have"):
+        call(wafer, nn.Linear(4096, 4096), torch.zeros(1, 4096))
+
+
+def test_model_that_does_not_fit_is_placed_once(monkeypatch):
+    wafer, model, placed = session(), nn.Linear(400, 400), []
 
     def place_once(*args):
         placed.append(args)
@@ -160,8 +166,8 @@ def test_model_that_fits_no_wafer_is_refused_and_placed_once(monkeypatch):
 
     monkeypatch.setattr(session_module, "place", place_once)
     for _ in range(3):
-        with pytest.raises(TooLargeError, match=r"needs [\d,]+ B .* has [\d,]+ B; .* the whole"):
-            call(wafer, model, torch.zeros(1, 4096))
+        with pytest.raises(TooLargeError, match=r"needs [\d,]+ B .* has [\d,]+ B; use a rect"):
+            call(wafer, model, torch.zeros(1, 400))
     assert len(placed) == 1
 
 

@@ -9,7 +9,8 @@ else its code does) → `placement` (bucket and rectangle) → `programs` (launc
 `report`. Beside them, `describe` captures a module of `weightless` size for comparisons in `perf`.
 """
 
-from onewafer.pytorch.backend import HostFallbackWarning, onewafer
+from onewafer.pytorch.attempts import HostFallbackWarning
+from onewafer.pytorch.backend import onewafer
 from onewafer.pytorch.capture import CapturedCall, capture
 from onewafer.pytorch.describe import describe_call, describe_model, describe_module
 from onewafer.pytorch.describe_script import describe_script

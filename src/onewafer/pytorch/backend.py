@@ -17,6 +17,7 @@ from weakref import WeakKeyDictionary
 import torch
 
 from onewafer.errors import ConfigurationError, UnsupportedOperationError
+from onewafer.pytorch.attempts import HostFallbackWarning
 from onewafer.pytorch.blocks import OpenBlocks
 from onewafer.pytorch.cuda import unmarked
 from onewafer.pytorch.guarded import CapturedGraph
@@ -29,10 +30,6 @@ from onewafer.terminal.console import PlainConsole
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from contextlib import AbstractContextManager
-
-
-class HostFallbackWarning(UserWarning):
-    """A compiled graph runs on the host because the wafer has no form of it."""
 
 
 class _Registry:

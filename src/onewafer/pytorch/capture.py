@@ -366,6 +366,7 @@ def check_call(
     _check_surroundings(leaves)
     _check_hooks(module)
     _check_arguments(leaves)
+    _check_parameters(module)
 
 
 def _check_surroundings(leaves: Sequence[object]) -> None:
@@ -408,6 +409,14 @@ def _check_arguments(leaves: Sequence[object]) -> None:
             raise UnsupportedOperationError(msg)
         if leaf.numel() == 0:
             raise UnsupportedOperationError(f"an argument is empty: shape {tuple(leaf.shape)}")
+
+
+def _check_parameters(module: torch.nn.Module) -> None:
+    for name, parameter in module.named_parameters():
+        is_number = parameter.is_floating_point() or parameter.is_complex()
+        if is_number and parameter.dtype not in FORMATS:
+            msg = f"parameter {name!r} has dtype {parameter.dtype}; the wafer computes in "
+            raise UnsupportedOperationError(msg + "float32 and float16")
 
 
 def _export(

@@ -92,6 +92,8 @@ class GuardedCall:
         self._dtype = dtype
         self.num_graphs = 0
         """Graphs that Dynamo has made of the module's code so far."""
+        self.num_calls = 0
+        """Calls so far."""
         self._num_graphs_of_code = 0
         self._compiled: Callable[..., object] = self._compile()
         self._module: torch.nn.Module | None = None
@@ -112,6 +114,7 @@ class GuardedCall:
         """
         if self.num_graphs >= _MOST_GRAPHS:
             raise NotTraceableError("what it reads changes at every call")
+        self.num_calls += 1
         if self._num_graphs_of_code >= _GRAPHS_PER_CODE:
             self._num_graphs_of_code, self._compiled = 0, self._compile()
         self._module, self._has_reached_graph = module, False

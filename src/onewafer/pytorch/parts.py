@@ -52,7 +52,7 @@ class Parts:
         """
         parts = self._looks.setdefault(whole, weakref.WeakKeyDictionary())
         if part not in parts:
-            refusal = self._refusals.get(_look_of_part(part, look))
+            refusal = self._refusals.get(look_alike(part, look))
             if refusal is not None:
                 raise refusal.again()
             if len(parts) >= _MOST_PARTS:
@@ -67,7 +67,7 @@ class Parts:
         self, part: torch.nn.Module, look: Look, refusal: UnsupportedOperationError
     ) -> None:
         """Remember why a part was refused, for modules that look alike."""
-        self._refusals[_look_of_part(part, look)] = refusal.again()  # without frames
+        self._refusals[look_alike(part, look)] = refusal.again()  # without frames
 
 
 def is_worth_offering(
@@ -87,7 +87,7 @@ def is_worth_offering(
     )
 
 
-def _look_of_part(module: torch.nn.Module, look: Look) -> Look:
+def look_alike(module: torch.nn.Module, look: Look) -> Look:
     """Return what modules have in common that look alike in a call of this look."""
     shapes = tuple((parameter.dtype, parameter.shape) for parameter in module.parameters())
     return type(module), shapes, look

@@ -31,6 +31,8 @@ from onewafer.units import format_bytes
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    import torch
+
     from onewafer.arch import Architecture
     from onewafer.graph import Graph
     from onewafer.mesh import MeshProgram
@@ -58,6 +60,23 @@ def choose_samples(graph: Graph, max_rows: int) -> int:
     tensors = (*graph.inputs, *(operation.result for operation in graph.operations))
     rows = max(tensor.shape[0] for tensor in tensors) // samples
     return choose_bucket(samples, max(1, max_rows // max(1, rows)))
+
+
+def check_size(module: torch.nn.Module, architecture: Architecture, options: WaferOptions) -> None:
+    """Raise TooLargeError if not even the parameters of a module fit on the wafer; cheap."""
+    chosen = None if options.dtype is None else options.dtype.num_bytes
+    needed = sum(
+        parameter.numel() * (chosen or parameter.element_size())
+        for parameter in module.parameters()
+        if parameter.is_floating_point()
+    )
+    width, height = largest_rectangle(architecture)
+    room = width * height * architecture.memory_bytes
+    if needed > room:
+        raise TooLargeError(
+            f"its parameters need {format_bytes(needed)}, and all {width}×{height} PEs of "
+            f"{architecture.title} have {format_bytes(room)}; use f16 or a smaller model"
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,6 +28,7 @@ from onewafer.errors import (
 )
 from onewafer.graph import DataType, num_samples, with_rows, with_samples
 from onewafer.host import RunLimits
+from onewafer.pytorch.attempts import Attempts
 from onewafer.pytorch.capture import OutsideTableError, capture, check_call, check_indices
 from onewafer.pytorch.executable import Simulation, build_executor
 from onewafer.pytorch.finiteness import FinitenessCheck, NonFiniteWarning
@@ -42,7 +43,7 @@ from onewafer.pytorch.host_work import Cause
 from onewafer.pytorch.ledger import Ledger, ProgramRecord
 from onewafer.pytorch.lowering import NOTHING
 from onewafer.pytorch.parts import Parts
-from onewafer.pytorch.placement import choose_samples, place, place_sequence
+from onewafer.pytorch.placement import check_size, choose_samples, place, place_sequence
 from onewafer.pytorch.programs import CompiledProgram, ResidentProgram, SequenceProgram
 from onewafer.settings import Settings
 
@@ -114,6 +115,7 @@ class Session:
             weakref.WeakKeyDictionary()
         )
         self._parts = Parts()
+        self._attempts = Attempts()
         self._on_host = _OnHost()
         self._generation = Generation(
             self._load_sequence, self._calls_on_host, SequenceOptions(dtype=options.dtype)
@@ -168,6 +170,7 @@ class Session:
         with self._lock, self.ledger.host.computing_for_wafer():
             try:
                 check_call(module, args, kwargs)
+                check_size(module, self.architecture, self.options)
                 if is_language_model(module, args, kwargs):
                     result = self._continue(module, args, kwargs)
                 else:
@@ -262,28 +265,55 @@ class Session:
         self, module: torch.nn.Module, args: tuple[object, ...], kwargs: Mapping[str, object]
     ) -> object:
         """Run a call by its guards, or, where Dynamo cannot, by an export of its own."""
-        alike = self._alike(module, _look(module, args, kwargs))
-        if alike.guarded is not None and not dynamo_config.disable:
+        look = _look(module, args, kwargs)
+        self._attempts.admit(module, look)
+        alike = self._alike(module, look)
+        guarded = alike.guarded
+        if guarded is not None and not dynamo_config.disable:
+            num_graphs = guarded.num_graphs
             try:
-                result = alike.guarded(module, args, kwargs)
+                result = self._call_guarded(module, alike, args, kwargs)
             except NotTraceableError:
                 alike.guarded = None
+            except OutsideTableError:
+                raise
+            except UnsupportedOperationError as error:
+                if guarded.num_graphs > num_graphs:
+                    self._attempts.note_refusal(module, look, error)
+                raise
             else:
-                if not alike.guarded.has_reached_graph:
-                    refusal = Refusal(NOTHING)
-                    self.ledger.host.count_call(module, Cause.REFUSAL, refusal=refusal)
-                    if not alike.guarded.num_graphs:
-                        alike.guarded = None
-                        alike.refusal = UnsupportedOperationError(NOTHING)
+                if guarded.num_graphs > num_graphs:
+                    self._attempts.note_success(module, look)
                 return result
         if alike.refusal is not None:
             raise alike.refusal.again()
+        self._attempts.admit_export(module)
         try:
             call = capture(module, args, kwargs, dtype=self.options.dtype)
         except UnsupportedOperationError as error:
             alike.refusal = error.again()
+            self._attempts.note_refusal(module, look, error)
             raise
         return self._run(module, call)
+
+    def _call_guarded(
+        self,
+        module: torch.nn.Module,
+        alike: _Alike,
+        args: tuple[object, ...],
+        kwargs: Mapping[str, object],
+    ) -> object:
+        guarded = alike.guarded
+        assert guarded is not None, "the caller has seen to it"  # invariant
+        num_calls, num_graphs = guarded.num_calls, guarded.num_graphs
+        self._attempts.admit_guarded(module, num_calls=num_calls, num_graphs=num_graphs)
+        result = guarded(module, args, kwargs)
+        if not guarded.has_reached_graph:
+            refusal = Refusal(NOTHING)
+            self.ledger.host.count_call(module, Cause.REFUSAL, refusal=refusal)
+            if not guarded.num_graphs:
+                alike.guarded, alike.refusal = None, UnsupportedOperationError(NOTHING)
+        return result
 
     def _alike(self, module: torch.nn.Module, look: Look) -> _Alike:
         known = self._calls.setdefault(module, {})

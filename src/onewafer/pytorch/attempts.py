@@ -1,0 +1,131 @@
+"""When a session stops capturing: refusals that come again and again, code that always changes.
+
+A capture takes tenths of a second, the call of a small module microseconds. What the wafer refuses
+is therefore remembered by what the refusal can depend on: the class of the module, the shapes of
+its parameters and the look of the call. Python state that only the module's code reads may decide,
+too; hence a second capture, which sees it changed, before the session gives up. Counts decide and
+no clock, so the same script always has the same calls on the wafer.
+"""
+
+from __future__ import annotations
+
+import warnings
+import weakref
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from onewafer.errors import UnsupportedOperationError
+from onewafer.pytorch.parts import Look, look_alike
+from onewafer.pytorch.places import users_place
+
+if TYPE_CHECKING:
+    import torch
+
+_MOST_REFUSED_ALIKE = 2
+"""Captures in a row that were refused, of calls that look alike."""
+_MOST_REFUSED = 4
+"""Captures in a row that were refused, of calls of one module."""
+_MOST_UNUSED_GRAPHS = 16
+"""Captures of calls that look alike, after which they must have served a second call on average."""
+_MOST_EXPORTS = 32
+"""Captures of one module that hold for one call only, since Dynamo has no guards for its code."""
+_MOST_ALIKE = 1024
+"""Looks of calls that are remembered, the latest ones."""
+
+
+class HostFallbackWarning(UserWarning):
+    """The host runs what was meant for the wafer."""
+
+
+@dataclass(slots=True)
+class _Refused:
+    """Captures of one kind that were refused in a row."""
+
+    error: UnsupportedOperationError | None = None
+    """The last refusal; None: the last capture was accepted."""
+    count: int = 0
+
+
+@dataclass(slots=True)
+class _OfModule:
+    """What was tried with one module."""
+
+    refused: _Refused
+    num_exports: int = 0
+
+
+class Attempts:
+    """The captures of a session that led to nothing, or to one call only."""
+
+    def __init__(self) -> None:
+        self._alike: dict[Look, _Refused] = {}
+        self._modules: weakref.WeakKeyDictionary[torch.nn.Module, _OfModule] = (
+            weakref.WeakKeyDictionary()
+        )
+        self._has_warned = False
+
+    def admit(self, module: torch.nn.Module, look: Look) -> None:
+        """Raise the last refusal if calls of this look, or this module, are not tried any more."""
+        alike = self._alike.get(look_alike(module, look))
+        _refuse_after(_MOST_REFUSED_ALIKE, alike)
+        of_module = self._modules.get(module)
+        if of_module is None:
+            return
+        if of_module.refused.count >= _MOST_REFUSED:
+            self._warn(module, f"{_MOST_REFUSED} captures of it in a row were refused")
+        _refuse_after(_MOST_REFUSED, of_module.refused)
+
+    def admit_guarded(self, module: torch.nn.Module, *, num_calls: int, num_graphs: int) -> None:
+        """Refuse calls that look alike if most of them so far had to be captured."""
+        if num_graphs >= _MOST_UNUSED_GRAPHS and num_calls < 2 * num_graphs:
+            reason = (
+                f"its code reads what changes from call to call: {num_graphs} of {num_calls} calls "
+                "had to be captured"
+            )
+            self._warn(module, reason)
+            raise UnsupportedOperationError(reason)
+
+    def admit_export(self, module: torch.nn.Module) -> None:
+        """Count a capture that holds for one call; refuse it if there were too many."""
+        of_module = self._of(module)
+        if of_module.num_exports >= _MOST_EXPORTS:
+            reason = f"its code has to be captured at every call, and was {_MOST_EXPORTS} times"
+            self._warn(module, reason)
+            raise UnsupportedOperationError(reason)
+        of_module.num_exports += 1
+
+    def note_refusal(
+        self, module: torch.nn.Module, look: Look, error: UnsupportedOperationError
+    ) -> None:
+        """Note that a capture was refused."""
+        key = look_alike(module, look)
+        if key not in self._alike and len(self._alike) >= _MOST_ALIKE:
+            del self._alike[next(iter(self._alike))]
+        for refused in (self._alike.setdefault(key, _Refused()), self._of(module).refused):
+            refused.count += 1
+            refused.error = error.again()  # without the frames of this one
+
+    def note_success(self, module: torch.nn.Module, look: Look) -> None:
+        """Note that a capture was accepted."""
+        self._alike.pop(look_alike(module, look), None)
+        self._of(module).refused = _Refused()
+
+    def _of(self, module: torch.nn.Module) -> _OfModule:
+        return self._modules.setdefault(module, _OfModule(_Refused()))
+
+    def _warn(self, module: torch.nn.Module, why: str) -> None:
+        """Say once that captures stop; the report has the reason of each call."""
+        if not self._has_warned:
+            self._has_warned = True
+            text = (
+                f"onewafer captures {type(module).__name__} no more, since {why}; the host runs "
+                "its calls from now on. This is said once, the report has all such calls"
+            )
+            place = users_place()
+            file, line = ("script", 0) if place is None else (place.file, place.line)
+            warnings.warn_explicit(text, HostFallbackWarning, file, line)
+
+
+def _refuse_after(most: int, refused: _Refused | None) -> None:
+    if refused is not None and refused.error is not None and refused.count >= most:
+        raise refused.error.again()
