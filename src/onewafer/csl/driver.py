@@ -62,13 +62,13 @@ class CompileOptions:
     """Steps that compile-time code may take before it counts as endless; None: enough for the
     size of the program."""
     max_unrolled: int | None = None
-    """Rounds of one loop that is unrolled into the code of a PE; None: `MAX_UNROLLED` of them."""
+    """Most rounds of a loop that is unrolled into the code of a PE; None: `MAX_UNROLLED`."""
     max_call_depth: int | None = None
     """Compile-time calls inside one another; None: as many as the compiler can do."""
     half: ScalarType = ScalarType.F16
     """The 16-bit float that the program computes with."""
     section_addresses: dict[str, int] = field(default_factory=dict[str, int])
-    """Where the variables of a `linksection` begin, in bytes."""
+    """Addresses of `linksection`s, in bytes."""
     warnings_are_errors: bool = False
 
 
@@ -110,11 +110,10 @@ class Compilation:
 def compile_program(
     options: CompileOptions, files: SourceFiles, *, sink: DiagnosticSink | None = None
 ) -> WaferImage:
-    """Compile a program; a sink that is given receives every finding, warnings too.
+    """Compile a program, and report all findings, warnings included, to the sink if there is one.
 
     Raises:
         CompileError: with every finding, if one of them is an error.
-
     """
     sink = DiagnosticSink() if sink is None else sink
     compilation = run_stages(options, files, sink)
@@ -265,7 +264,7 @@ def _rejected(error: ImageError) -> Diagnostic:
 
 
 def _check_fabric(options: CompileOptions, sink: DiagnosticSink) -> None:
-    """Report a fabric that is larger than the wafer, of which it is a part."""
+    """Report a fabric that is larger than the wafer that contains it."""
     machine = options.architecture
     width = options.fabric_width or machine.fabric_width
     height = options.fabric_height or machine.fabric_height
@@ -357,15 +356,14 @@ class _Margins:
 
 
 class SourceFiles(Protocol):
-    """Where source texts come from."""
+    """A source of program texts."""
 
     def read(self, path: str) -> str | None:
-        """Return the text of a file; None if there is none.
+        """Return the text of a file; None: there is no such file.
 
         Raises:
             OSError: the file is there and cannot be read.
             UnicodeDecodeError: it is not UTF-8.
-
         """
         ...
 
@@ -377,7 +375,7 @@ class DiskFiles:
     folder: Path = Path()
 
     def read(self, path: str) -> str | None:
-        """Return the text of a file; None if there is none."""
+        """Return the text of a file; None: there is no such file."""
         file = self.folder / path
         try:
             check_file(file, most_bytes=_MOST_BYTES)
@@ -393,7 +391,7 @@ class MemoryFiles:
     texts: dict[str, str]
 
     def read(self, path: str) -> str | None:
-        """Return the text of a path; None if there is none."""
+        """Return the text of a path; None: there is no such file."""
         return self.texts.get(path)
 
 
@@ -449,9 +447,9 @@ class ParsedFiles:
 
 @lru_cache(maxsize=128)
 def _parse_text(path: str, text: str) -> tuple[ast.File, DiagnosticSink]:
-    """Parse a text once a process: programs share the library, and models the kernels of the mesh.
+    """Parse a text once per process: programs share the library, and models the mesh kernels.
 
-    Nobody changes a tree or its findings, and what its names mean stands in no tree.
+    Trees and findings are never changed, and trees do not hold what their names mean.
     """
     sink = DiagnosticSink()
     return parse(SourceFile(path, text), sink), sink

@@ -54,10 +54,10 @@ Node = TypeVar("Node")
 
 @dataclass_transform(frozen_default=True, eq_default=False)
 def node(cls: type[Node]) -> type[Node]:
-    """Make a dataclass that is compared by identity and that nobody changes.
+    """Make a dataclass that is compared by identity and never changed.
 
-    The type checker says so. At run time nothing does: an `__init__` that gets around its own guard
-    takes three times as long, and making nodes would be a sixth of a compilation.
+    Only the type checker enforces it: with a guard at run time, `__init__` takes three times as
+    long, and making nodes would be a sixth of a compilation.
     """
     return dataclass(slots=True, eq=False)(cls)
 
@@ -93,7 +93,7 @@ class WideType(Enum):
 
     @property
     def is_float(self) -> bool:
-        """As of a `ScalarType`."""
+        """Whether it is a floating-point type, as for a `ScalarType`."""
         return False
 
 
@@ -178,9 +178,9 @@ class Global:
     section: str = ""
     """Its `linksection`."""
     is_local: bool = False
-    """Of a function, to which it belongs only while that runs."""
+    """Whether it belongs to a function, and only while that runs."""
     parts: tuple[Part, ...] = ()
-    """Of a variable of structs: fields that have symbols."""
+    """Fields with symbols, if it is a variable of structs."""
 
 
 # --- expressions ---------------------------------------------------------------------------------
@@ -290,7 +290,7 @@ class MakeDsd:
 
 
 class DsdUpdate(Enum):
-    """Which field `UpdateDsd` changes."""
+    """The field that `UpdateDsd` changes."""
 
     BASE = "base"
     LENGTH = "length"
@@ -688,7 +688,7 @@ class InstanceIr:
     reaches_registers: bool = False
     """Loads and stores may go to the registers of the router."""
     reaches_queues: bool = False
-    """And to those of queues."""
+    """Whether it writes to the addresses of queues, too."""
     rotations: tuple[Rotation, ...] = ()
     """`@bind_rotating_tasks`."""
     control_mask: int = 0
@@ -696,7 +696,7 @@ class InstanceIr:
     unmasks_exceptions: bool = False
     """Floating point exceptions may stop it."""
     exception_mask: int = ALL_MASKED
-    """Which of them do not at first."""
+    """The exceptions that are masked at first."""
     half: ScalarType = ScalarType.F16
     """The 16-bit float that it computes with."""
     per_pe: tuple[tuple[int, ...], ...] = ()

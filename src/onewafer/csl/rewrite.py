@@ -76,7 +76,7 @@ def with_roots(statement: ir.Statement, change: Change) -> ir.Statement:
 def with_blocks(statement: ir.Statement, change: Callable[[Block], Block]) -> ir.Statement:
     """Return a copy of a statement with its blocks changed, those of `walk.blocks`.
 
-    If they all stay what they are, so does the statement.
+    If no block changes, the statement itself is returned.
     """
     before = walk.blocks(statement)
     if not before:

@@ -75,7 +75,7 @@ class _ComponentFinder:
     begun: dict[ir.Function, int] = field(default_factory=dict["ir.Function", int])
     """When the visit of each began."""
     open: list[ir.Function] = field(default_factory=list["ir.Function"])
-    """Those whose groups are not complete."""
+    """Functions whose groups are not complete yet."""
     found: list[Component] = field(default_factory=list["Component"])
 
     def visit(self, function: ir.Function) -> int:

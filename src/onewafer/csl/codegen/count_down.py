@@ -1,4 +1,4 @@
-"""Loops whose counter nobody reads → loops that count down to 0, where the counter is the test.
+"""Loops whose counter is read only by their test → loops that count down to 0.
 
 In and out: the body of a function. The counter is unsigned and goes from 0, by 1, up to a number
 that the loop does not change.
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def count_down(body: Block) -> Block:
-    """Return the body with such loops turned."""
+    """Return the body, in which loops that may count down do so."""
     if not any(map(_may_count_down, walk.statements(body))):
         return body
     reads = Counter(
@@ -31,7 +31,7 @@ def count_down(body: Block) -> Block:
 
 
 def _may_count_down(statement: ir.Statement) -> bool:
-    """Tell whether to look closer at a loop: at its test, and at what it does after a round."""
+    """Tell whether a loop is a candidate, by its test and by what it does after a round."""
     match statement:
         case ir.Loop(condition=ir.Binary(opcode=Opcode.LESS, type=type_), step=(ir.SetLocal(),)):
             return not (type_.is_float or type_.is_signed)

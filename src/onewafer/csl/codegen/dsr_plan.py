@@ -1,4 +1,4 @@
-"""Which data structure register each compiler-made DSD operand uses.
+"""The data structure registers of the DSD operands that the compiler makes.
 
 In: an instance. Out: a register number for every operand that is a `Vector`.
 Registers that the program names itself, and those of memcpy, are left alone. All synchronous

@@ -55,7 +55,7 @@ def num_registers(type_: ir.ValueType) -> int:
 
 @dataclass(slots=True)
 class FrameLayout:
-    """Where callers find the result and the parameters of a function."""
+    """Where callers find the result of a function and put its parameters."""
 
     result: Register
     parameters: tuple[Register, ...]

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def find_read_only(instance: ir.InstanceIr) -> frozenset[ir.Global]:
-    """Return the variables of which nothing but direct reads is left to be done."""
+    """Return the variables that are only read, and only directly."""
     escaping = {
         address.variable
         for function in instance.functions

@@ -1,9 +1,9 @@
-"""Calls of `inline fn` → what the functions do, in place of the calls.
+"""Calls of `inline fn` → the bodies of the functions, in place of the calls.
 
-In and out: an instance. A function that only returns an expression becomes that expression. The
-body of another one stands before the statement that calls it, as far as what the statement
-evaluates before the call may be evaluated before that body. Where this cannot be, the call stays:
-in a condition of a loop, in a branch of a choice, of a function that returns out of a map loop.
+In and out: an instance. A function that only returns an expression becomes that expression. Any
+other body goes before the statement that calls it, provided that the statement's earlier operands
+may be evaluated before it. Otherwise the call stays: in the condition of a loop, in a branch of a
+choice, and if the function returns from inside a map loop.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class _Expander:
     _expandable: set[ir.Function] = field(default_factory=set[ir.Function])
     """Inline functions whose bodies are final and may stand in place of calls."""
     _uses: dict[ir.Function, _Uses] = field(default_factory=dict[ir.Function, "_Uses"])
-    """How such functions use their parameters."""
+    """How each of these functions uses its parameters."""
 
     def expand(self, function: ir.Function) -> None:
         """Expand the calls in a function; those of a function that calls itself stay."""
@@ -308,7 +308,7 @@ def _returns_from_map(block: Block) -> bool:
 
 
 def _without_last_returns(block: Block, result: ir.Local | None) -> Block:
-    """Return the block with returns that end it replaced by what they do to the result."""
+    """Return the block with its final returns replaced by assignments to the result."""
     match block:
         case (*others, ir.Return(value=value)):
             if value is None or result is None:

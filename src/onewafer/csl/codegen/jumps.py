@@ -1,8 +1,8 @@
-"""Code for tail calls: the arguments move into the registers of the callee, and a jump.
+"""Code for tail calls: move the arguments into the registers of the callee, and jump.
 
 The frame of the callee lies where that of the caller does (`call_graph`), so that parameters of the
-one are parameters or other locals of the other: an argument is written once no other reads what it
-overwrites.
+one are parameters or other locals of the other: an argument is written as soon as no other argument
+reads the register that it overwrites.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class _Passing:
 
 
 def emit_jump(generator: ExpressionGenerator, call: ir.Call) -> None:
-    """Go on in another function, in whose place this one was called."""
+    """Jump to a function instead of calling it and returning."""
     layout = lay_out_frame(call.function)
     frame = generator.frame
     with frame.scope(), _without_hoisted(generator):
@@ -84,7 +84,7 @@ def _passing(generator: ExpressionGenerator, value: ir.Expression, dest: Registe
     for local in walk.locals_read(value):
         own = _slots(generator.registers[local], num_registers(local.type))
         reads |= own
-        # Of two words, one may be written before the other is read.
+        # A wide value has two words: one may be written before the other is read.
         is_direct &= not own & writes or len(own) == width == 1
     return _Passing(value, dest, width, reads, is_direct)
 

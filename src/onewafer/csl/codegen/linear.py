@@ -32,7 +32,7 @@ class Linear:
     offset: int
     terms: tuple[Term, ...]
     array: tuple[int, int] | None = None
-    """As of `ir.AddressOf`."""
+    """See `ir.AddressOf`."""
 
     @property
     def constant(self) -> int | Address:

@@ -76,9 +76,9 @@ class _Linker:
     program: ObjectProgram
     plan: MemoryPlan
     _numbers: dict[ir.Global, int] = field(init=False)
-    """Of the symbols of variables, which are the first ones."""
+    """Symbol numbers of variables, which are the first ones."""
     _part_numbers: dict[tuple[ir.Global, int, int], int] = field(init=False)
-    """Of those of fields, which are the last ones, by variable, offset and bytes."""
+    """Symbol numbers of fields, which are the last ones, by variable, offset and bytes."""
     _targets: dict[Label | ir.Function, int] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -345,7 +345,7 @@ class _Linker:
         exports: dict[str, str] = {}
         taken = {symbol.name for symbol in symbols}
         inside = {part.name: part for part in self._fields() if part.name not in taken}
-        """Places in variables, of which several exports may name one."""
+        """Parts of variables that may be exported under several names."""
         for export in self.program.instance.exports:
             match export.target:
                 case ir.Function() as function:
@@ -462,7 +462,7 @@ def assemble(
 
 @dataclass(frozen=True, slots=True)
 class Placement:
-    """Where on which fabric the program lies, and what the command line said."""
+    """The fabric, where the program lies on it, and the options of the command line."""
 
     arch: str
     fabric_width: int

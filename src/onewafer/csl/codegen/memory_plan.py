@@ -1,8 +1,8 @@
-"""Where everything lies in the memory of a PE: RUNTIME, CODE, DATA, STACK, in this order.
+"""The memory map of a PE: RUNTIME, CODE, DATA, STACK, in this order.
 
-In: the object code of an instance. Out: addresses, or the diagnostic `program-too-large`.
-Sections of variables that were given an address lie there, the other variables around them; the
-STACK is then in front of the DATA.
+In: the object code of an instance. Out: addresses, or the diagnostic `program-too-large`. Sections
+of variables with an address lie there, and the other variables around them; the STACK is then in
+front of the DATA.
 """
 
 from __future__ import annotations
@@ -209,7 +209,7 @@ def _align(address: int, alignment: int = SECTION_ALIGNMENT) -> int:
 
 
 def _unique_names(instance: ir.InstanceIr) -> dict[ir.Global | ir.Function, str]:
-    """Tell apart what has the same name: the second `x` is `x.2`."""
+    """Give equal names a number: the second `x` is `x.2`."""
     names: dict[ir.Global | ir.Function, str] = {}
     taken: set[str] = set()
     for thing in (*instance.globals, *instance.functions):

@@ -76,7 +76,7 @@ class Address:
     variable: ir.Global
     offset: int = 0
     array: tuple[int, int] | None = None
-    """As of `ir.AddressOf`."""
+    """See `ir.AddressOf`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +127,7 @@ class Instruction:
     rc: Operand = None
     imm: int | Word | Label | ir.Function = 0
     aux: DsdShapeWord | ResultRegister | int = 0
-    """The same on every PE: a patch has no way to it."""
+    """The same on every PE: patches cannot change it."""
     span: Span | None = None
 
     @property
@@ -156,7 +156,7 @@ class ObjectProgram:
     instance: ir.InstanceIr
     functions: tuple[ObjectFunction, ...]
     callees: dict[ir.Function, tuple[ir.Function, ...]]
-    """Which functions each calls."""
+    """Function → the functions that it calls."""
     descriptors: DescriptorTable
     configs: tuple[DsdConfig, ...]
     messages: tuple[str, ...]

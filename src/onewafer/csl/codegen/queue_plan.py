@@ -1,4 +1,4 @@
-"""Which queue each fabric DSD uses that names none.
+"""The queues of fabric DSDs that name none.
 
 In: the descriptors of an instance and the queues that it initialises. Out: the same descriptors,
 all with a queue. On a machine whose DSDs tie queues to colors (WSE-2) the SDK asks for a queue only

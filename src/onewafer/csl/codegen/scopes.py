@@ -1,4 +1,4 @@
-"""Where each local lives: the block whose registers hold it.
+"""Where each local lives: the innermost block that contains all its uses.
 
 In: the body of a function. Out: block → locals whose every mention is inside it. Locals of
 blocks that never run together then share registers.

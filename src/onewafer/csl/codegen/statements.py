@@ -64,8 +64,8 @@ if TYPE_CHECKING:
     )
 
 MAXIMUM_REPEATED: Final = 4
-"""Nodes of a condition that is tested before its loop rather than jumped to: a comparison of two
-values, one of which is converted or loaded."""
+"""The largest condition, in nodes, that is copied before its loop rather than jumped to: a
+comparison of two values, one of which is converted or loaded."""
 
 
 @dataclass(slots=True)
@@ -305,7 +305,7 @@ class StatementGenerator(ExpressionGenerator):
 
     @contextmanager
     def _rehearsal(self) -> Generator[None]:
-        """Forget, at the end, the code emitted inside; what it added to tables may stay."""
+        """Discard the code that is emitted inside; additions to tables may stay."""
         num_items, num_slots, span = len(self.items), self.frame.num_slots, self.span
         self.wanted.clear()
         with self.frame.scope():

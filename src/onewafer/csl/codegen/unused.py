@@ -1,6 +1,6 @@
-"""Locals that nothing reads are not computed, and choices that do nothing are not made.
+"""Remove locals that nothing reads, and choices without effect.
 
-In and out: the body of a function. A call stays, and so does what it takes to get there.
+In and out: the body of a function. A call stays, and so do the choices around it.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def drop_unused(body: Block) -> Block:
-    """Return the body without what has no effect."""
+    """Return the body without statements that have no effect."""
     if not any(walk.sets_local(s) or isinstance(s, ir.If) for s in walk.statements(body)):
         return body
     while True:

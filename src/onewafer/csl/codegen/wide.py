@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 TwoWords = tuple["Register", "Register"]
 """The low and the high word."""
 Shift = tuple[Opcode, ScalarType]
-"""Of a word."""
+"""A shift of a word: opcode and type."""
 _LEFT: Final[Shift] = (Opcode.SHL, ScalarType.U32)
 _RIGHT: Final[Shift] = (Opcode.SHR, ScalarType.U32)
 _RIGHT_SIGNED: Final[Shift] = (Opcode.SHR, ScalarType.I32)
@@ -64,7 +64,7 @@ def two_words(
 def _operation(
     g: ExpressionGenerator, operation: ir.Unary | ir.Binary, into: Register | None
 ) -> TwoWords:
-    """Compute an operation; what it takes on the way is free again."""
+    """Compute an operation, and free the registers of intermediate results."""
     dest = into or g.frame.allocate(2)
     with g.frame.scope():
         top = g.frame.top
@@ -188,7 +188,7 @@ def _word(
     wanted: Register | None,
     *still_read: Register,
 ) -> Register:
-    """Compute a word of two, unless it is one of them."""
+    """Compute one of two words, unless it is one of the operands."""
     if b == ZERO:
         return ZERO if opcode is Opcode.AND else a
     if a == ZERO and opcode is not Opcode.SUB:

@@ -1,8 +1,8 @@
-"""Whether the routes of all PEs fit together.
+"""Check that the routes of all PEs fit together.
 
-In: the complete color table. Out: nothing but findings. Every rule is one function from the
-masks of one color to a mask of the PEs that break it, so that a wafer takes a few array
-operations; PEs configured by the same statement share one finding, which names the first of them.
+In: the complete color table. Out: findings. Every rule is one function from the masks of one color
+to a mask of the PEs that break it, so that a wafer takes a few array operations; PEs configured by
+the same statement share one finding, which names the first of them.
 
 All findings are warnings. Correct programs configure regular patterns whose rim PEs never send, and
 several inputs of which one at a time is used; whether a wavelet ever takes such a route is known at
@@ -111,7 +111,7 @@ class _ColorPlane:
         return _has(self.tx, direction) & ~accepts & self._is_comparable(direction)
 
     def without_sender(self, direction: Direction) -> NDArray[np.bool_]:
-        """PEs that receive from a side where nobody sends, the rim included."""
+        """PEs that receive from a neighbour that does not send, or from beyond the rim."""
         sends = _neighbour(_has(self.tx, direction.opposite), direction)
         is_torn_down = _neighbour(_is_torn_down(self), direction)
         return _has(self.rx, direction) & ~sends & self.is_fixed & ~is_torn_down

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 _PYTHON_CALLS: Final = 6_000
-"""Inside one another: a comptime call takes about twenty, and `MAX_CALL_DEPTH` of them nest."""
+"""Depth of nested Python calls: a comptime call takes about twenty, and `MAX_CALL_DEPTH` nest."""
 
 
 @contextmanager

@@ -236,7 +236,7 @@ def _sparse_filter(value: Value, span: Span) -> CounterFilter:
 
 
 def _count(fields: Mapping[str, Value], name: str, span: Span) -> int:
-    """Return a number of wavelets, 0 if there is none."""
+    """Return a number of wavelets; 0 if it is not given."""
     return _half_word(fields[name], name, span) if name in fields else 0
 
 

@@ -39,14 +39,14 @@ class ConfigWords:
     first: int
     count: int
     what: str
-    """What one of them is; `{n}` is its number."""
+    """Name of such a word; `{n}` is its number."""
     by_name: str
     """What does the same without an address."""
     at_start: str = ""
     """What a program says instead where the compiler writes them; empty: they may be set."""
     is_of_queues: bool = False
     known_on: tuple[str, ...] = ()
-    """Machines of which public programs use the addresses."""
+    """Machines on which public programs use the addresses."""
 
     @property
     def last(self) -> int:

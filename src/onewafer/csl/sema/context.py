@@ -1,4 +1,4 @@
-"""Where a module lives: in the layout program or in one instance of a PE program."""
+"""The context of a module: the layout program or one instance of a PE program."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ MAX_MODULES = 1_000
 
 
 class Context:
-    """The modules of one program and what it takes to run their roots."""
+    """The modules of one program, and the state that running their roots needs."""
 
     kind: Where
     is_layout = False
@@ -135,9 +135,9 @@ class Context:
         return bound
 
     def _name_of(self, importer: Module, path: str) -> str:
-        """Return how symbols of a module begin: with the constant that it is the value of.
+        """Return the prefix of a module's symbols: the constant that it is the value of.
 
-        A module that is none has the name of its file. What is taken is numbered.
+        Any other module has the name of its file. Names that are taken are numbered.
         """
         stem = posixpath.basename(path.strip("<>")).removesuffix(".csl")
         name = importer.qualify(importer.defining or stem)

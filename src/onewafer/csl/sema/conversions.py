@@ -90,7 +90,7 @@ def widens(source: t.Type, target: t.Type) -> bool:
 
 
 def fit(value: Scalar, type_: t.IntegerType, span: Span | None, what: str = "") -> Scalar:
-    """Return an integer as one of a sized type, or fail if the type has no such number."""
+    """Return an integer in a sized type, or fail if it is out of range."""
     number = value.value
     low, high = type_.minimum, type_.maximum
     if not decide(value, lambda n: low <= n <= high, f"must fit in {type_}", span):
@@ -225,7 +225,7 @@ def function_address(value: FunctionValue, span: Span | None) -> FunctionAddress
 
 
 def _exists(type_: t.Type, half: t.FloatType) -> bool:
-    """Tell whether a function that is called through a pointer takes or returns such values."""
+    """Tell whether a value of the type can be passed to, or returned from, a function pointer."""
     match type_:
         case t.StructType() | t.ArrayType():
             return t.can_vary(type_, half) and t.num_bytes(type_) > 0

@@ -39,20 +39,20 @@ LEAST_ITERATIONS: Final = 3
 
 @dataclass(frozen=True, slots=True)
 class _Patience:
-    """When grouping has to have paid: after so many groups, with so many members each."""
+    """When grouping must have paid off: after `num_groups`, with `num_members` each."""
 
     num_groups: int
     least_members: int
 
     def is_over(self, num_groups: int, num_members: int) -> bool:
-        """Tell whether so many groups have too few members together."""
+        """Tell whether the groups have too few members together."""
         return num_groups >= self.num_groups and num_members < self.least_members * num_groups
 
 
 _PATIENCE: Final = _Patience(16, 4)
 _LITTLE_PATIENCE: Final = _Patience(3, 16)
-"""Where a loop inside is run plainly: that takes about 16 times as long while it is recorded, as
-results of functions are not remembered then."""
+"""For a loop inside another one: recording takes about 16 times as long as running it plainly,
+since results of functions are not remembered meanwhile."""
 
 
 class CannotGroup(Exception):  # noqa: N818 - no error: the loop is run in the other way
@@ -97,7 +97,7 @@ class Group:
     """How many loops are around it: where its own number is in a row."""
     steps: list[Effect | LoopRecord]
     decisions: list[Decision]
-    """Those of its own, without those of the loops inside."""
+    """Its own decisions, without those of nested loops."""
     members: list[int] = field(default_factory=list[int])
 
     def agrees(self, row: Row, changed: int) -> bool:
@@ -163,7 +163,7 @@ class Recorder:
 
     @property
     def state(self) -> State:
-        """Where the recorder is; set it to forget what was recorded since."""
+        """The position of the recorder; assign it to discard what was recorded since."""
         mark = self._decisions.mark
         return self._row, self._steps, len(self._steps), mark, self.num_enclosing
 

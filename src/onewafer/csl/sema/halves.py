@@ -1,4 +1,4 @@
-"""The 16-bit floats: a program computes with one of them, and has the others while compiling."""
+"""The 16-bit floats: a program has one of them at run time, and all of them at compile time."""
 
 from __future__ import annotations
 

@@ -59,7 +59,7 @@ if TYPE_CHECKING:
 
 
 _MAX_PARTS = 256
-"""Of a variable, that have symbols of their own."""
+"""Most parts of a variable that have symbols of their own."""
 _NO_BASE = ir.Immediate(ScalarType.U16, 0)
 
 
@@ -90,23 +90,23 @@ class Colors:
     streams: dict[int, tuple[ColorConfig, Span]] = field(
         default_factory=dict[int, "tuple[ColorConfig, Span]"]
     )
-    """Those that the host sends or receives, and where the library said so."""
+    """Colors that the host sends or receives, and where the library said so."""
     filter_users: dict[int, Span] = field(default_factory=dict[int, "Span"])
-    """Those whose filters the program names."""
+    """Colors whose filters the program names."""
     commands: set[int] = field(default_factory=set[int])
-    """That by which older programs let memcpy take the commands of the host, if they name one."""
+    """The color by which older programs let memcpy take commands of the host, if they name one."""
 
 
 @dataclass(slots=True)
 class ControlTables:
-    """Where the control tasks of input queues are counted from."""
+    """Where the control tasks of each input queue begin."""
 
     span: Span | None = None
     """Where the program asks for a table of control tasks."""
     stride: int = 1
     """Entries between the control tasks of a table id and those of the next one."""
     ids: dict[int, int] = field(default_factory=dict[int, int])
-    """By input queue; 0 if there is none."""
+    """Table id by input queue; 0: none."""
 
     def offset(self, queue: int) -> int:
         """Return from where the control tasks of an input queue are counted."""
@@ -132,9 +132,9 @@ class Fifos:
     requests: list[FifoRequest] = field(default_factory=list[FifoRequest])
     """By number."""
     registers: dict[Dsr, tuple[int, Span]] = field(default_factory=dict["Dsr", "tuple[int, Span]"])
-    """Those that FIFOs name: the number of the FIFO, and where."""
+    """Registers that FIFOs name: the number of the FIFO, and where."""
     with_length: set[int] = field(default_factory=set[int])
-    """Those whose length the program sets."""
+    """Registers whose length the program sets."""
     findings: list[tuple[frozenset[int], Diagnostic]] = field(
         default_factory=list[tuple[frozenset[int], Diagnostic]]
     )
@@ -147,7 +147,7 @@ class HeldDsd:
 
     dsd: Dsd | Runtime | None = None
     is_one: Reliance = field(default_factory=Reliance)
-    """There is one such DSD, which is known while compiling."""
+    """There is one such DSD, and it is known at compile time."""
 
 
 NO_IDS: Value = Struct((), ())
@@ -189,7 +189,7 @@ class PointedFunctions:
 
     functions: list[FunctionValue] = field(default_factory=list["FunctionValue"])
     dispatcher: ir.Function | None = None
-    """Calls the function of a number; None: nothing calls through such a pointer yet."""
+    """The function that calls the function of a number; None: no call needs it yet."""
 
 
 DsrKey = tuple["t.SimpleType", int]
@@ -255,7 +255,7 @@ class InstanceContext(Context):
         super().__init__(session)
         self.decisions = Decisions()
         self.coordinates = (Scalar(t.U16, 0), Scalar(t.U16, 0))
-        """Where the PE is in the rectangle."""
+        """Coordinates of the PE in the rectangle."""
         self.globals: list[ir.Global] = []
         self.functions: list[ir.Function] = []
         self.work: deque[PendingBody] = deque()
@@ -276,14 +276,14 @@ class InstanceContext(Context):
         self.reaches_registers = self.reaches_queues = self.unmasks_exceptions = False
         """Whether loads and stores may go to registers: of the router; queues; and exceptions."""
         self.rotations: list[tuple[Rotation, Span]] = []
-        """Tasks in whose place another one starts now and then."""
+        """Tasks that are replaced by another task once in a number of times."""
         self.control_tables = ControlTables()
         self.control_mask, self.exception_mask = 0, ALL_MASKED
         """At first: what the entry of kept control wavelets is combined with; and which floating
         point exceptions do not stop the program."""
         self.fifos = Fifos()
         self.stored_results: dict[ir.Function, Variable] = {}
-        """Where functions leave a struct or an array that they return."""
+        """Function → the variable that holds the struct or array that it returns."""
         self.library: dict[str, Module] = {}
         """Modules that are there for what the language has, by path."""
         self.strings: dict[bytes, Variable] = {}
@@ -399,7 +399,7 @@ class InstanceContext(Context):
                 self.report(Fault(finding))
 
     def fill_globals(self) -> None:
-        """Write the initial data of all globals; may make more of them."""
+        """Write the initial data of all globals, which may add more globals."""
         while self._to_fill:
             variable = self._to_fill.popleft()
             assert variable.storage is not None

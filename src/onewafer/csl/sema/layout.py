@@ -35,7 +35,7 @@ class TileCode:
     params: Value
     span: Span | None
     row: tuple[int, ...] = ()
-    """Where tainted numbers in `params` are taken from, see `grouping`."""
+    """Sources of the tainted numbers in `params`; see `grouping`."""
 
 
 class LayoutContext(Context):
@@ -154,7 +154,7 @@ class LayoutContext(Context):
         self.set_tile(x, y, replace(entry, x=x, y=y, span=span) if has_code else None, span)
 
     def check_tile_code(self, block: ast.LayoutBlock) -> None:
-        """Report a program without any code, and PEs that nobody said anything about."""
+        """Report a program without any tile code, and PEs without tile code."""
         if not self.tiles:
             fail(
                 "missing-tile-code",
@@ -197,7 +197,7 @@ class LayoutContext(Context):
         return read
 
     def set_color_config(self, x: int, y: int, color: int, config: ColorConfig, span: Span) -> None:
-        """Configure one color of one router with what `read_color` returned."""
+        """Configure one color of one router with the result of `read_color`."""
         self.table.set(x, y, color, config, span=span, sink=self.session.sink)
 
     def check_filter(self, x: int, y: int, color: int, span: Span) -> None:

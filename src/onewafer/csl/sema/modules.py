@@ -69,7 +69,7 @@ class Module:
         self._values: dict[str, Value] = {}
         self._variables: dict[str, Variable] = {}
         self._early: dict[str, Variable] = {}
-        """Those whose address is in the value that they begin with."""
+        """Variables whose initial value contains their own address."""
         self._active: list[str] = []
         self._poisoned: set[str] = set()
         self._struct_names: dict[str, t.StructName] = {}
@@ -407,7 +407,7 @@ class Module:
 
 
 def _parts(type_: t.Type) -> list[t.Type]:
-    """Return the types of what lies in memory, arrays apart from those of structs as a whole."""
+    """Return the types of the values in memory, arrays apart from structs."""
     element = t.element(type_)
     is_plain = not isinstance(element, t.StructType)
     return [type_] if is_plain else [part for _, part in t.leaves(element)]
@@ -418,7 +418,7 @@ def _has_size(type_: t.Type) -> bool:
 
 
 def _written_type(node: ast.Expression | None) -> ast.Expression | None:
-    """Return the type that a value begins with; None: there is none."""
+    """Return the type that an expression begins with; None: it begins with no type."""
     match node:
         case ast.TypedStruct(type=type_) | ast.ArrayLiteral(type=type_):
             return type_
@@ -427,7 +427,7 @@ def _written_type(node: ast.Expression | None) -> ast.Expression | None:
 
 
 def _become(early: Variable, made: Variable) -> Variable:
-    """Give a variable that pointers lead to already what it is."""
+    """Complete a variable that pointers already refer to."""
     for field in fields(made):
         setattr(early, field.name, getattr(made, field.name))
     return early

@@ -31,8 +31,8 @@ def make_type(
 ) -> t.PackedType | None:
     """Return the type of a `packed struct`, `packed union` or `extern union`; None: no integer.
 
-    An `extern union` with an array or a struct as a variant is none: it lies in memory.
-    A packed struct of more bits than two registers have is one like others.
+    An `extern union` with an array or a struct as a variant is not an integer: it lies in memory. A
+    packed struct with more bits than two registers is an ordinary struct.
     """
     if node.qualifier == "packed":
         for type_, span in zip(types, spans, strict=True):

@@ -1,4 +1,4 @@
-"""Bodies of functions that are still to be analysed, and which of them had better wait.
+"""Function bodies that wait for analysis, and the order in which they are analysed.
 
 What a body means may depend on others: on the exports of modules that one of them imports, and on
 what one of them loads into a DSR. Names say so before the analysis does.

@@ -20,7 +20,7 @@ def check_color(session: Session, color: int, span: Span | None) -> None:
 
 
 def check_reserved_color(session: Session, color: int, span: Span | None) -> None:
-    """Fail if there is no such color, or a program with memcpy uses one of memcpy's own colors."""
+    """Fail if a color does not exist, or is reserved by memcpy in a program that uses memcpy."""
     machine = session.architecture
     check_color(session, color, span)
     if color in machine.reserved_colors:

@@ -160,7 +160,7 @@ def flat_index(
 
 
 def outside(index: Number, what: str, size: int) -> str:
-    """Return that an index is no one of a dimension of `size` elements."""
+    """Return the message for an index outside a dimension of `size` elements."""
     indices = f"(0 … {size - 1})" if size else "which has no elements"
     return f"index {index} is outside of {what}{',' * (not size)} {indices}"
 
@@ -355,7 +355,7 @@ def element_pointer(base: Value, indices: Sequence[Value], span: Span) -> Pointe
 
 
 def indexed(pointer: t.PointerType, span: Span) -> tuple[t.Type, tuple[int, ...] | None]:
-    """Return element type and dimensions (None: unknown length) of what a pointer points to."""
+    """Return element type and dimensions (None: unknown length) of a pointer's target."""
     match pointer:
         case t.PointerType(pointee, _, True):
             return pointee, None
@@ -397,7 +397,7 @@ def missing_else(span: Span) -> NoReturn:
 
 
 def check_switched(value: Value, span: Span) -> None:
-    """Fail if no arm of a `switch` could be compared with what it goes by."""
+    """Fail if the operand of a `switch` cannot be compared with any arm."""
     type_ = type_of(value)
     if isinstance(type_, t.StructType | t.ArrayType) or type_ is t.VOID:
         fail(

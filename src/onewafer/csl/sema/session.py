@@ -40,7 +40,7 @@ class ParsedFiles(Protocol):
     def get(self, path: str) -> ast.File | None:
         """Return the parsed file, the same object each time; None: there is no such file.
 
-        A library module is asked for in angle brackets: `<memcpy/memcpy>`.
+        A library module has a path in angle brackets: `<memcpy/memcpy>`.
         """
         ...
 
@@ -69,7 +69,7 @@ class AnalysisOptions:
     """Loop iterations and calls that comptime code may take; None: `STEPS_OF_ANY_PROGRAM` for the
     layout and for each tile program, and `STEPS_OF_A_PE` more for the layout of each PE."""
     max_unrolled: int | None = None
-    """Rounds of one loop that is unrolled into the code of a PE; None: `MAX_UNROLLED` of them."""
+    """Most rounds of a loop that is unrolled into the code of a PE; None: `MAX_UNROLLED`."""
     max_call_depth: int | None = None
     """Comptime calls inside one another; None, or more than there may be: `MAX_CALL_DEPTH`."""
     half: ScalarType = ScalarType.F16
@@ -86,7 +86,7 @@ class SourceCode:
         self.layout_blocks: list[ast.LayoutBlock] = []
         self.functions: dict[ast.Function, FunctionCode] = {}
         self.addressed: dict[ast.Function, frozenset[str]] = {}
-        """Of functions: the names whose address they take."""
+        """Function → the names whose address it takes."""
         self.expressions: dict[ast.Expression, Evaluate] = {}
         for declaration in file.declarations:
             self._add(declaration, sink)
@@ -125,9 +125,9 @@ class Session:
         self.files = files
         self.sink = sink
         self.effects = 0
-        """Counts what comptime code did besides computing; a call that adds none is pure."""
+        """The number of side effects of comptime code; a call that adds none is pure."""
         self.recorder: Recorder | None = None
-        """Where the effects of a layout loop go that runs for many iterations at once."""
+        """Receives the effects of a layout loop that runs for many iterations at once."""
         self.memo: dict[object, tuple[Value, object]] = {}
         self.making: dict[object, t.StructName | None] = {}
         """Calls that are about to return a type → what pointers to that lead to; None: none yet."""
@@ -150,10 +150,10 @@ class Session:
 
     @contextmanager
     def frozen(self, *, is_frozen: bool = True) -> Generator[None]:
-        """Let comptime code compute only: what a program has from the start is said elsewhere.
+        """Let comptime code compute only: it may not change the program.
 
-        A function that run-time code calls runs while compiling where its result is known. Whether
-        and how often the call itself runs, nobody knows then, so it cannot change anything.
+        A function that run-time code calls is executed at compile time if its result is known.
+        Whether and how often the call itself runs is unknown then, so it cannot change anything.
         """
         before, self.is_called_at_run_time = self.is_called_at_run_time, is_frozen
         try:

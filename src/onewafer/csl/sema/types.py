@@ -177,7 +177,7 @@ class EnumType:
 
 @dataclass(frozen=True, slots=True)
 class _Layout:
-    """Where the fields of a struct lie."""
+    """Offsets of the fields of a struct."""
 
     offsets: tuple[int, ...]
     num_bytes: int
@@ -193,7 +193,7 @@ class StructType:
     origin: object | None = None
     """The `struct { … }` that made it, by identity; None: it is anonymous."""
     is_union: bool = False
-    """Of the fields of a value all but one are undefined."""
+    """Whether all fields of a value but one are undefined."""
     qualifier: str = ""
     """`packed` or `extern`."""
     name: StructName | None = field(default=None, init=False, repr=False, compare=False)
@@ -202,7 +202,7 @@ class StructType:
 
     @property
     def layout(self) -> _Layout:
-        """Where the fields lie in PE memory; worked out once, as each of them is asked for it."""
+        """Offsets of the fields in PE memory, computed once."""
         if self._layout is None:
             object.__setattr__(self, "_layout", _lay_out(self))
         assert self._layout is not None
@@ -239,7 +239,7 @@ class PackedType:
     """All fields begin at the lowest bit; else each follows the one before."""
     qualifier: str
     name: StructName | None = field(default=None, init=False, repr=False, compare=False)
-    """As of `StructType`."""
+    """See `StructType`."""
 
     @property
     def bits(self) -> int:
@@ -335,7 +335,7 @@ IDS: Final = frozenset(
 )
 DSDS: Final = frozenset((MEM1D_DSD, MEM4D_DSD, CIRCBUF_DSD, FABIN_DSD, FABOUT_DSD, FIFO))
 FIFO_DSRS: Final[Mapping[Type, SimpleType]] = {DSR_FIFO_DEST: DSR_DEST, DSR_FIFO_SRC1: DSR_SRC1}
-"""Registers that are known to hold a FIFO, and what they are without that."""
+"""Registers that are known to hold a FIFO → the same registers without that knowledge."""
 DSRS: Final = frozenset((DSR_DEST, DSR_SRC0, DSR_SRC1, *FIFO_DSRS))
 REGISTERS: Final = DSRS | {XDSR, SR}
 COMPTIME_ONLY: Final = frozenset(
@@ -353,7 +353,7 @@ COMPTIME_ONLY: Final = frozenset(
 )
 
 HALVES: Final = (F16, BF16, CB16)
-"""The 16-bit floats, of which a program has one at run time."""
+"""The 16-bit floats, one of which a program has at run time."""
 
 PREDECLARED: Final[Mapping[str, Type]] = {
     str(t): t
@@ -369,13 +369,13 @@ PREDECLARED: Final[Mapping[str, Type]] = {
 """Type names that need no declaration."""
 
 MAX_BITS: Final = (1 << 24) - 1
-"""Of an integer type."""
+"""Most bits of an integer type."""
 POINTER_BITS: Final = 16
 WORD_BITS: Final = 32
 WORD_MASK: Final = (1 << WORD_BITS) - 1
-"""Of a register."""
+"""Mask of a register."""
 MAX_RUN_TIME_BITS: Final = 2 * WORD_BITS
-"""Of an integer type that exists at run time."""
+"""Most bits of an integer type that exists at run time."""
 
 
 def any_width(name: str) -> IntegerType | None:
@@ -399,7 +399,7 @@ def _with_names(type_: Type) -> Type:
 
 
 def _without_names(type_: Type) -> Type:
-    """Return the type that a pointer leads to from what it keeps of it."""
+    """Return a pointer's target type with only the properties that the pointer keeps."""
     match type_:
         case StructName(type=found):
             return type_ if found is None else found
@@ -482,7 +482,7 @@ def is_wide(type_: Type) -> bool:
 
 
 def host_type(type_: Type) -> ScalarType | None:
-    """Return as what a host reads a number: one of more than 32 bits as words; None: it is none."""
+    """Return the host's type of a number, words for more than 32 bits; None: it is no number."""
     held = register_type(type_)
     return ScalarType.U32 if isinstance(held, ir.WideType) else held
 
@@ -678,7 +678,7 @@ def num_parts(type_: Type) -> int:
 
 
 def named_parts(type_: Type, name: str = "", start: int = 0) -> Iterator[tuple[str, int, Type]]:
-    """Yield what of a variable somebody may ask for: `.x`, `[2].y`, with byte offset and type."""
+    """Yield the parts of a variable that can be addressed: `.x`, `[2].y`, with offset and type."""
     match type_:
         case StructType(_, fields):
             for index, (label, field) in enumerate(zip(labels(type_), fields, strict=True)):

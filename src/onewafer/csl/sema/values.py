@@ -62,7 +62,7 @@ class Decisions:
         return len(self.entries), len(self._seen)
 
     def forget_since(self, mark: tuple[int, int]) -> None:
-        """Forget what was decided since `mark`, even what has been moved elsewhere by now."""
+        """Discard the decisions made since `mark`, even those that have been moved elsewhere."""
         num_entries, num_seen = mark
         del self.entries[num_entries:]
         while len(self._seen) > num_seen:
@@ -149,7 +149,7 @@ class Struct:
         return Struct(self.names, fields, self.type)
 
     def get(self, name: str) -> Value | None:
-        """Return a field's value; None: no such field."""
+        """Return a field's value; None: there is no such field."""
         if self.names is None or name not in self.names:
             return None
         return self.fields[self.names.index(name)]
@@ -216,7 +216,7 @@ class Variable:
     is_local: bool = False
     """Declared in a function, or made for one."""
     at: Pointer | Runtime | None = None
-    """Where it lies if it is part of a struct; None: it lies on its own."""
+    """Its address if it is part of a struct; None: it lies on its own."""
     offset: int = 0
     """Bytes from there."""
 
@@ -233,7 +233,7 @@ class Pointer:
 
     @property
     def reach(self) -> tuple[int, int]:
-        """Where elements may be counted to: offset and bytes of an array, or of the variable."""
+        """Bounds of element indices: offset and bytes of an array, or of the variable."""
         if self.array is not None:
             return self.array
         if isinstance(self.type.pointee, t.ArrayType):

@@ -238,7 +238,7 @@ class TypedStruct(Node):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class StructType(Node):
-    """`struct { a: T, b: U }`; every such expression makes a type of its own."""
+    """`struct { a: T, b: U }`; every such expression makes a new type."""
 
     fields: tuple[StructTypeField, ...]
     is_union: bool = False

@@ -1,1 +1,1 @@
-"""The builtins of CSL, a module a field; `catalog` knows all of them."""
+"""The builtins of CSL, one module per field; `catalog` lists them all."""

@@ -42,7 +42,7 @@ MODULES: Final = (
     values,
     vectors,
 )
-"""Where builtins are registered."""
+"""The modules that register builtins."""
 
 
 def builtin_names() -> tuple[str, ...]:

@@ -211,7 +211,7 @@ _CONTROL_ACTIONS: Final = ("terminate", "activate", "unblock")
 
 
 def _control_actions(a: Analyzer, fields: Mapping[str, Value], span: Span) -> tuple[bool, int, int]:
-    """Return whether a control wavelet ends an operation, and what it activates and unblocks."""
+    """Return whether a control wavelet ends an operation, and its tasks to activate and unblock."""
     if "on_control" not in fields:
         return False, NO_TASK, NO_TASK
     chosen = read_fields(fields["on_control"], "`.on_control`", span, known=_CONTROL_ACTIONS)

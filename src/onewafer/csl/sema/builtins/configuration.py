@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 
 _U16: Final = ScalarType.U16
 _COLOR_SHIFT: Final = 4
-"""Of the color in the word of an output queue."""
+"""Position of the color in the word of an output queue."""
 _PAIR: Final = 2
 
 Ranges = tuple[tuple[int, int], ...]
@@ -206,7 +206,7 @@ def _known_address(
 
 
 def _warn_if_ours(site: Site, module: Module, address: int, words: ConfigWords) -> None:
-    """Say that nobody published what is at an address."""
+    """Warn that an address has no published meaning."""
     if module.session.architecture.name in words.known_on or module.code.is_library:
         return
     warn_of_undefined(

@@ -99,9 +99,9 @@ class _Memory:
     element: t.Type
     offset: Value
     steps: tuple[Value, ...]
-    """Of the loops, the innermost first; empty: each element follows the one before."""
+    """Steps of the loops, the innermost first; empty: the elements are contiguous."""
     extents: tuple[Value, ...]
-    """Of the loops, the outermost first."""
+    """Extents of the loops, the outermost first."""
     takes_index: bool
 
 
@@ -226,7 +226,7 @@ def _nested_memory(value: Value, span: Span) -> _Fields:
 
 
 def _circular(value: Value, span: Span) -> _Fields:
-    """Read a circular buffer: two loops, the outer of which never moves on (M124)."""
+    """Read a circular buffer: two loops, of which the outer one has stride 0 (M124)."""
     fields = read_fields(
         value,
         "a circbuf_dsd",

@@ -138,7 +138,7 @@ class _Reader:
         return conversions.coerce(Struct(tuple(found), tuple(fields)), type_, self.span)
 
     def _union(self, found: dict[str, Json], type_: t.StructType, where: str) -> Struct:
-        """Return a union, of which an object names the active variant."""
+        """Return a union; the object names its active variant."""
         names, part = type_.names or (), f" at `{where}`" if where else ""
         if len(found) != 1:
             fail(

@@ -187,7 +187,7 @@ def _export(
 
 
 def _host_element(type_: t.Type, half: t.FloatType) -> ScalarType | None:
-    """Return as what a host reads elements: structs as the words or bytes they have."""
+    """Return the element type that the host sees: words or bytes in the place of structs."""
     if not isinstance(type_, t.StructType):
         return t.host_type(type_)
     if not t.can_vary(type_, half) or not t.num_bytes(type_):

@@ -1,4 +1,4 @@
-"""Run-time builtins besides DSDs: conversions, tasks, assertions, and what our library needs."""
+"""Run-time builtins besides DSD operations: conversions, tasks, assertions, internal ones."""
 
 from __future__ import annotations
 

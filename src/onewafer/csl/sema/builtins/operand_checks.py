@@ -65,7 +65,7 @@ class Operand:
     value: Value
     span: Span
     num_bytes: int
-    """Of an element of the operation, here."""
+    """Bytes of an element of the operation at this operand."""
 
 
 def check_operands(
@@ -114,7 +114,7 @@ def _find_length(operands: Sequence[Operand]) -> Scalar | None:
 
 
 def _find_empty(operands: Sequence[Operand]) -> Diagnostic | None:
-    """Find the first DSD, all of which are empty: the operation has one element all the same."""
+    """Find the first DSD if all are empty: the operation transfers one element nevertheless."""
     for operand in operands:
         match operand.value:
             case Dsd(descriptor=descriptor) if descriptor.kind is not DsdKind.FIFO:
@@ -134,7 +134,7 @@ def _find_empty(operands: Sequence[Operand]) -> Diagnostic | None:
 _ONE = Scalar(t.U16, 1)
 """Length of an operation none of whose operands has one."""
 _ENDLESS = 0x7FFF
-"""Of a fabric operand (M35)."""
+"""Extent of a fabric operand without end (M35)."""
 
 
 def _check_width(site: Site, base: Pointer, operand: Operand) -> Diagnostic | None:

@@ -50,7 +50,7 @@ _FROM_HOST = ColorConfig(_RAMP_TO_RAMP, from_host=True)
 _TO_HOST = ColorConfig(_RAMP_TO_RAMP, to_host=True)
 MAX_DATA_ARGUMENTS = 2
 _ARGUMENT_BYTES = 2
-"""Of what a control wavelet carries for its task."""
+"""Bytes of the argument that a control wavelet carries for its task."""
 
 
 def instance_of(module: Module) -> InstanceContext:
@@ -258,7 +258,7 @@ def initialize_queue(site: Site, module: Module, args: Sequence[Value]) -> Value
 
 
 def is_input_queue(value: Value, span: Span) -> bool:
-    """Tell on which side a queue is; fail if the value is none."""
+    """Tell whether a queue is an input queue; fail if the value is no queue."""
     type_ = type_of(value)
     if type_ not in (t.INPUT_QUEUE, t.OUTPUT_QUEUE):
         fail(

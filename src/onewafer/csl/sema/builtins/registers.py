@@ -53,7 +53,7 @@ OPERAND_MODES: Final = {
     t.DSR_FIFO_SRC1: OperandMode.DSR_SRC1,
 }
 MAX_STRIDE_REGISTERS: Final = 3
-"""Of one DSD: as many as one has that only run time knows."""
+"""Most stride registers of one DSD: enough for strides that only run time knows."""
 
 
 @runtime_builtin("load_to_dsr", 2, 3)
@@ -274,7 +274,7 @@ class _LoadSettings:
     """The configuration of `@load_to_dsr`."""
 
     config: DsdConfig | None = None
-    """Of the operations on the register; None: they are synchronous."""
+    """Settings of asynchronous operations on the register; None: they are synchronous."""
     saves_address: bool = False
     is_stepped: bool = False
     """The register is for `@map`."""

@@ -29,7 +29,7 @@ MANY: Final = 1 << 16
 
 
 class Where(Enum):
-    """Where a builtin may stand."""
+    """The contexts in which a builtin may be used."""
 
     VALUE = "anywhere"
     LAYOUT = "in the `layout` block and the functions it calls"

@@ -40,7 +40,7 @@ _INSTRUCTIONS, _STRIDES = (2, 4, 8), range(1, 8)
 
 @comptime_builtin("bind_rotating_tasks", 4, context=Where.PROGRAM)
 def bind_rotating_tasks(site: Site, module: Module, args: Sequence[Value]) -> Value:
-    """Bind a data task, and a control task that starts in its place every so many times."""
+    """Bind a data task, and a control task that starts instead of it once in a number of times."""
     spans, instance = site.argument_spans, instance_of(module)
     machine = module.session.architecture
     if not machine.num_rotations:

@@ -85,7 +85,7 @@ def _number(instance: InstanceContext, name: str) -> int:
 
 @runtime_builtin("get_symbol_value", 2)
 def get_symbol_value(site: Site, a: Analyzer, args: Sequence[Value]) -> Value:
-    """Return the value of the exported variable that has a number; all of them are of one type."""
+    """Return the value of the exported variable with a number; all variables have one type."""
     wanted = rules.expect_type(args[0], site.argument_spans[0])
     found = [
         (name, target)

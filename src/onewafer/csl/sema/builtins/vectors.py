@@ -73,7 +73,7 @@ _UNDEFINED: Final = {
     DsdOperation.FNORMH: (_SIGNIFICAND, "take the bits apart: `@bitcast(u16, x)`"),
     DsdOperation.FNORMS: (_SIGNIFICAND, "take the bits apart: `@bitcast(u32, x)`"),
 }
-"""Operations of which no public text says something (M140, M141), and what to write instead."""
+"""Operations that no public text documents (M140, M141), and what to write instead."""
 _Parts = tuple[
     DsdOperation,
     ir.DsdOperand | None,
@@ -81,10 +81,10 @@ _Parts = tuple[
     ir.DsdOperand | None,
     ir.Expression | None,
 ]
-"""Of a `DsdStatement`: the operation, its operands, and its scalar."""
+"""A `DsdStatement` in the making: the operation, its operands, and its scalar."""
 _ONLY_DESTINATIONS: Final = (t.DSR_DEST, t.DSR_FIFO_DEST)
 _ELEMENTS: Final = {"u16": t.U16, "u32": t.U32, "f16": t.F16, "f32": t.F32}
-"""Of `f16` the size: it stands for the 16-bit float of the program."""
+"""Element types; `f16` gives the size, and stands for the 16-bit float of the program."""
 
 
 def _register(operation: DsdOperation) -> None:
@@ -157,7 +157,7 @@ def _emit(
     *,
     has_result: bool = False,
 ) -> Value:
-    """Emit an operation, for each task that its settings may mean; return what it gives."""
+    """Emit an operation for each task that its settings may mean; return its result."""
     span = settings[0][1] if settings else site.span
     results: list[ir.Local] = []
 
@@ -177,7 +177,7 @@ def _emit(
 
 
 def _warn_of_undefined(a: Analyzer, site: Site, operation: DsdOperation) -> None:
-    """Warn of an operation of which public text does not define the result."""
+    """Warn of an operation whose result is not defined by public text."""
     if operation in _UNDEFINED:
         unknown, instead = _UNDEFINED[operation]
         warn_of_undefined(a.instance, f"`@{site.name}`", site.span, unknown, instead)
@@ -290,7 +290,7 @@ def _scalar(a: Analyzer, value: Value, span: Span, element: str) -> ir.Expressio
 
 @runtime_builtin("dfilt", 2)
 def dfilt(site: Site, a: Analyzer, args: Sequence[Value]) -> Value:
-    """Let an input queue drop data until so many control wavelets came (M99)."""
+    """Let an input queue drop data until a number of control wavelets came (M99)."""
     span, config_span = site.argument_spans
     dsd = held_dsds.dropped_by(a, args[0], span) if isinstance(args[0], Dsr) else args[0]
     if not isinstance(dsd, Dsd) or dsd.type is not t.FABIN_DSD:

@@ -107,7 +107,7 @@ def _refuse_extern(declaration: ast.Function, span: Span) -> NoReturn:
 
 
 def result_type(function: FunctionValue, arguments: Sequence[Value], span: Span) -> t.Type:
-    """Return the type of what a function returns for these arguments."""
+    """Return the result type of a function for these arguments."""
     module, declaration = function.module, function.declaration
     code = _code_of(function)
     frame = _enter(module, code, declaration, arguments, span)
@@ -363,7 +363,7 @@ def _raise_later(fault: Fault) -> Evaluate:
 
 
 def compile_block_expression(node: ast.BlockExpression, scope: Scope) -> Evaluate:
-    """Return a closure that executes a block and gives what its `break` carries."""
+    """Return a closure that executes a block and returns the value of its `break`."""
     body = compile_labelled(node.block, scope)
 
     def evaluate(frame: Frame) -> Value:

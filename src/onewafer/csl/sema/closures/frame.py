@@ -25,7 +25,7 @@ class Frame:
         self.slots: list[Value | None] = [None] * size
         self.result: Value | None = None
         self.label: str | None = None
-        """Where a `Signal` with a label goes."""
+        """Target of a `Signal` that has a label."""
         self.broken: Value | None = None
         """The value of a `break` with a label."""
 

@@ -432,9 +432,9 @@ def _compile_for(node: ast.For, scope: Scope) -> Execute:
 def _compile_walk(
     node: ast.Expression, scope: Scope
 ) -> Callable[[Frame], Iterator[Value] | None] | None:
-    """Return what walks an array of a variable; None: another value is walked.
+    """Return an iteration over an array in a variable; None: the loop has another operand.
 
-    Like at run time, an element is what it is when the loop comes to it.
+    As at run time, each element is read when the loop reaches it.
     """
     whole, steps = _steps_to(node, scope)
     slot = scope.find(whole.name) if isinstance(whole, ast.Name) else None

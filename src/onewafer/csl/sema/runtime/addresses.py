@@ -151,7 +151,7 @@ def _address_of_array(a: Analyzer, node: ast.Expression, value: Array) -> Value:
 
 
 def _has_address(a: Analyzer, node: ast.Expression) -> bool:
-    """Tell whether a known array lies somewhere, or is a part of what gets a place as a whole."""
+    """Tell whether a known array has an address, or is part of a value that gets one as a whole."""
     match node:
         case ast.Member(base=base) | ast.Index(base=base):
             return _has_address(a, base)
@@ -307,7 +307,7 @@ def load_element(a: Analyzer, node: ast.Index) -> Value:
 
 
 def load_at(a: Analyzer, base: Value, indices: Sequence[Value], span: Span) -> Value:
-    """Return an element of what a pointer points to; known elements of known arrays fold."""
+    """Return an element of a pointer's target; known elements of known arrays fold."""
     known = all(isinstance(i, Scalar) and i.taint is None for i in indices)
     pointer = element_pointer(a, base, indices, span)
     if known and isinstance(pointer, Pointer) and pointer.variable.is_const:

@@ -54,15 +54,15 @@ class JumpTarget:
     is_value: bool = False
     """`break` carries a value to it."""
     is_discarded: bool = False
-    """Nobody takes that value."""
+    """The value is not used."""
     num_blocks: int = 1
     """In the code. Of a loop over a tuple: none, or two, of all rounds and of the round at hand."""
     type: t.Type | None = None
-    """Of that value; None: not known yet."""
+    """Type of the value; None: not known yet."""
     is_inferred: bool = False
     """The type is the widest of those that are carried; else it was wanted."""
     local: ir.Local | None = None
-    """Holds the value; None: there is none yet, it is a struct, or known while compiling."""
+    """Holds the value; None: it has no value yet, is a struct, or is known at compile time."""
     variable: Variable | None = None
     """Holds a value of a struct type."""
     values: list[tuple[Value, Span]] = field(default_factory=list[tuple[Value, "Span"]])
@@ -74,13 +74,13 @@ class JumpTarget:
 
 @dataclass(slots=True, eq=False)
 class ComptimeLocal:
-    """A `comptime var`: what it is at the statement that is being analysed."""
+    """A `comptime var` with its value at the statement that is being analysed."""
 
     value: Value
     depth: int
     """Blocks of statements around its declaration."""
     variable: Variable | None = None
-    """Where the value lies in memory; None: nothing needs its address."""
+    """The variable in memory with the value; None: its address is not needed."""
 
 
 Bound = Value | RuntimeLocal | ComptimeLocal
@@ -107,7 +107,7 @@ class Analyzer:
     chain: tuple[tuple[Span, str], ...]
     result: t.Type = t.VOID
     stored_result: Variable | None = None
-    """Where a result of a struct or array type goes."""
+    """The variable for a result of a struct or array type."""
     addressed: frozenset[str] = frozenset()
     """Names whose address the function takes somewhere."""
     scopes: list[dict[str, Bound | None]] = field(default_factory=lambda: [{}])
@@ -189,9 +189,10 @@ class Analyzer:
         self.blocks[-1].append(statement)
 
     def open_block(self, *, goes_on: bool = False) -> None:
-        """Begin a nested list of statements with a scope of its own.
+        """Begin a nested list of statements with its own scope.
 
-        It goes on with what stands before it if it is no loop, and nothing jumps into it.
+        `goes_on`: it continues the statements before it, since it is no loop and no jump leads into
+        it.
         """
         self.loads.append(BlockLoads(goes_on))
         self.blocks.append([])

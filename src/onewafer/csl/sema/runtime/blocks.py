@@ -107,7 +107,7 @@ def _carry(a: Analyzer, target: JumpTarget, value: Value, span: Span) -> None:
 
 
 def _gives_way(narrow: t.Type, wide: t.Type) -> bool:
-    """Tell whether what was carried so far takes the type of what is carried now."""
+    """Tell whether the type of earlier `break` values is widened to that of the current one."""
     return conversions.widens(narrow, wide) or conversions.pointer_converts(narrow, wide)
 
 
@@ -123,7 +123,7 @@ def _new_local(a: Analyzer, target: JumpTarget, type_: t.Type) -> ir.Local:
 
 
 def labelled_block(a: Analyzer, node: ast.Block, *, has_value: bool) -> None:
-    """Analyse a block with a label that stands as a statement; nobody takes the value it has."""
+    """Analyse a labelled block that is a statement; its value is not used."""
     target = JumpTarget(node.label, is_loop=False, is_discarded=has_value)
     a.open_block()
     with jump_target(a, target, node.span):

@@ -1,7 +1,7 @@
-"""Statements of run-time code that run while compiling: `comptime var`, and blocks that loop.
+"""Run-time code that is executed at compile time: `comptime var`, and blocks that loop.
 
-They are executed by the closures of comptime functions. The names around them are what is known of
-them: a run-time local is there as a value that nobody knows.
+They are executed by the closures of comptime functions. The names around them have their known
+values; a run-time local is an unknown value.
 """
 
 from __future__ import annotations

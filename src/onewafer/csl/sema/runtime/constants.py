@@ -20,7 +20,7 @@ def constant(held: ir.NumberType, number: int) -> ir.Expression:
 
 
 def known(expression: ir.Expression) -> int | None:
-    """Return what a constant of two words is without a sign; None: it is no such constant."""
+    """Return the unsigned value of a constant of two words; None: it is no such constant."""
     match expression:
         case ir.Join(
             low=ir.Immediate(per_pe=None, word=low), high=ir.Immediate(per_pe=None, word=high)

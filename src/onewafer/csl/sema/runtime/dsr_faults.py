@@ -1,4 +1,4 @@
-"""Faults of what a DSR holds, or of what only a DSR may hold."""
+"""Faults about the contents of a DSR."""
 
 from __future__ import annotations
 

@@ -76,9 +76,9 @@ _OPCODES: Final = {
 }
 _SWAPPED: Final = frozenset((_B.GREATER, _B.GREATER_EQUAL))
 _LEAVING: Final = frozenset((_B.ADD, _B.SUBTRACT, _B.MULTIPLY, _B.DIVIDE, _B.SHIFT_LEFT))
-"""What may give a number that a narrow type has not, of two that it has."""
+"""Operators whose result can overflow a narrow integer type."""
 _MOST_LISTED_BITS: Final = 8
-"""Of integers whose values somebody may have written down, one by one."""
+"""Most bits of integers whose values a `switch` may list completely."""
 
 
 def evaluate(a: Analyzer, node: ast.Expression) -> Value:

@@ -2,8 +2,8 @@
 
 All functions of a PE are known, so a call through a pointer is a call of a function made for its
 type, which compares the number with those of the functions of this type, one after the other. Its
-body is written at the end, when all of them are known. Of structs and arrays addresses are passed,
-and of one that is the result the address is returned: it is copied before another call.
+body is written at the end, when all of them are known. Structs and arrays are passed by address,
+and a struct or array that is the result is returned by address: it is copied before another call.
 """
 
 from __future__ import annotations

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 def kept(a: Analyzer, dsd: Dsd | Runtime, span: Span) -> Dsd | Runtime:
-    """Return a DSD in a form that stays what it is here."""
+    """Return a DSD in a form that keeps its present value."""
     if isinstance(dsd, Dsd):
         return dsd
     local = a.new_local("loaded", dsd.type, is_const=True).local
@@ -33,7 +33,7 @@ def kept(a: Analyzer, dsd: Dsd | Runtime, span: Span) -> Dsd | Runtime:
 
 
 def note(known: HeldDsd, dsd: Dsd | Runtime | None) -> None:
-    """Remember, with what is known of all loads of a DSR, one more."""
+    """Add one load of a DSR to what is known of all its loads."""
     if dsd is None:
         return
     if isinstance(dsd, Dsd) and (known.dsd is None or key_of(known.dsd) == key_of(dsd)):

@@ -60,7 +60,7 @@ class Walk:
 
 
 def walk(a: Analyzer, value: Value, element: Element, span: Span) -> Walk | None:
-    """Return how to walk through an operand, or None; what it needs beforehand is emitted."""
+    """Return how to iterate over an operand, or None; emit the preparation."""
     if not isinstance(value, Dsd) or element.scalar not in _MOVES:
         return None
     match value.type, element.is_output:
@@ -73,7 +73,7 @@ def walk(a: Analyzer, value: Value, element: Element, span: Span) -> Walk | None
 
 
 def rounds_only(a: Analyzer, rounds: int, span: Span) -> ir.MapStream:
-    """Return an input of so many elements that mean nothing."""
+    """Return an input of `rounds` elements whose values are not used."""
     variable = a.new_variable("rounds", t.U16, span, is_const=False)
     base = address_of_variable(variable)
     dsd = Dsd(

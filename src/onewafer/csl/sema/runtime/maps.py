@@ -67,7 +67,7 @@ class _Map:
     span: Span
     inputs: list[ir.MapStream] = field(default_factory=list["ir.MapStream"])
     walks: list[Walk] = field(default_factory=list["Walk"])
-    """Of the inputs, then of the output."""
+    """Iterations over the inputs, then over the output."""
     parameters: list[RuntimeLocal] = field(default_factory=list["RuntimeLocal"])
     passed: list[Value] = field(default_factory=list["Value"])
     """The arguments of a call in the loop."""

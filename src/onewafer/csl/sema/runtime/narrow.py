@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from onewafer.diagnostics import Span
 
 _UNSIGNED = {1: ScalarType.U8, 2: ScalarType.U16}
-"""By bytes: what is not as wide as a register."""
+"""Unsigned types narrower than a register, by bytes."""
 
 
 def too_wide(type_: t.Type, span: Span | None) -> NoReturn:

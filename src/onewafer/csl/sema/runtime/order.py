@@ -1,4 +1,4 @@
-"""Left to right: an operand is what it was before the operands after it were evaluated.
+"""Evaluation from left to right: an operand keeps the value it had before later operands.
 
 A run-time value is an expression that stands where the value is used, while what a later operand
 emits (a block, a choice between blocks, a call that gives a struct) stands before. An expression
@@ -53,7 +53,7 @@ def in_order(
 
 
 def here(a: Analyzer) -> int:
-    """Return a mark of what has been emitted in the current block, for `before`."""
+    """Return a mark of the current position in the emitted code, for `before`."""
     return len(a.blocks[-1])
 
 
@@ -77,7 +77,7 @@ def settled(a: Analyzer, name: str, value: Value, span: Span) -> Value:
 
 
 def called(a: Analyzer, name: str, value: Value, span: Span) -> Value:
-    """Return a value of which parts may be left out: the calls in it have been made."""
+    """Return a value of which parts may be dropped; its calls have been emitted."""
     return settled(a, name, value, span) if _has_effect(value) else value
 
 

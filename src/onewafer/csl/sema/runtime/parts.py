@@ -26,7 +26,7 @@ def target(a: Analyzer, node: ast.Expression) -> tuple[ast.Expression, Path] | N
 
 
 def _is_packed(a: Analyzer, node: ast.Expression) -> bool:
-    """Tell of what type an expression is; what it would emit is thrown away."""
+    """Tell whether an expression has a packed type; code that the question emits is discarded."""
     a.open_block()
     try:
         value = expressions.operand(a, node)

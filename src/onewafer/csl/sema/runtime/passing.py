@@ -95,7 +95,7 @@ def copied(
 def behind_address(
     callee: Analyzer, name: str, type_: t.StructType | t.ArrayType, span: Span
 ) -> tuple[Struct | Variable, RuntimeLocal]:
-    """Return what a parameter is of which the address is passed, and what holds that."""
+    """Return the value of a parameter that is passed by address, and the local with the address."""
     pointer = t.PointerType(type_, is_const=True)
     local = callee.new_local(name, pointer, is_const=True)
     at = Runtime(pointer, ir.ReadLocal(local.local))

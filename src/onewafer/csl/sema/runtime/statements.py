@@ -64,10 +64,10 @@ _SHIFTS: Final = (ast.BinaryOperator.SHIFT_LEFT, ast.BinaryOperator.SHIFT_RIGHT)
 def analyze_block(a: Analyzer, statements: Sequence[ast.Statement]) -> bool:
     """Analyse statements in order; a mistake in one does not stop the others.
 
-    Behind an assertion that does not hold, only other ones are reported: it says for what the
-    statements are not made. What stands behind an `if` or `switch` that is known to leave is not
-    looked at, so that functions whose comptime arguments count down come to an end: `if (n == 0)
-    return; f(n - 1);`.
+    After a failed assertion, only further assertions are reported, since the remaining statements
+    need not hold. Statements after an `if` or `switch` that is known to leave are not analysed, so
+    that functions whose comptime arguments count down come to an end: `if (n == 0) return; f(n -
+    1);`.
 
     Returns:
         Whether there was such a statement.

@@ -64,7 +64,7 @@ def store_value(
 def apart(a: Analyzer, value: Value, type_: t.Type, span: Span) -> Value:
     """Return a new value of an lvalue in a form that does not change while it is stored there.
 
-    It may be made of what lies there: each part is computed before the first is stored.
+    The value may read the lvalue itself, so each part is computed before the first is stored.
     """
     match value:
         case Array(_, [one]) if not isinstance(one, Struct):

@@ -1,7 +1,7 @@
 """Structs at run time: variables of struct types; structs and arrays as results of functions.
 
 A variable lies in memory, and its fields are variables in it. A result lies in memory between the
-return and the caller: no function is entered twice, so each has one such variable; the caller takes
+return and the caller: functions are not reentrant, so each has one such variable; the caller takes
 the fields out at once.
 """
 
@@ -43,13 +43,13 @@ def declare_struct(
 
 
 def is_overlaid(value: Struct) -> bool:
-    """Tell whether a value is an `extern union`, or has one, of which any variant may be read."""
+    """Tell whether a value is or contains an `extern union`, of which any variant may be read."""
     is_one = isinstance(value.type, t.StructType) and value.type.is_overlaid
     return is_one or any(isinstance(f, Struct) and is_overlaid(f) for f in value.fields)
 
 
 def readable(a: Analyzer, name: str, value: Struct, span: Span) -> Struct:
-    """Return a value of which all variants of an `extern union` can be read."""
+    """Return a value whose `extern union`s can be read by any variant."""
     type_ = value.type
     if not isinstance(type_, t.StructType) or value.address is not None or not is_overlaid(value):
         return value

@@ -36,13 +36,13 @@ _WANTED: Final = {
 Path = tuple[str, ...]
 
 _MOST_VARIANTS: Final = 64
-"""Of one operation, for all ids that it may mean."""
+"""Most variants of one operation, for all ids that it may mean."""
 
 
 def to_one_of(
     a: Analyzer, value: Runtime, user: str, span: Span, effect: Callable[[int], Statements]
 ) -> Statements:
-    """Return what does something to what a run-time id means; `user` is who got the id."""
+    """Return statements that act on a run-time id; `user` received the id."""
     number = ir.Local("task", ScalarType.U16)
     message = _complaint(value.type, user)
     chain = _chain(_candidates(a, value.type, span), number, message, span, effect)
@@ -52,7 +52,7 @@ def to_one_of(
 def with_known_ids(
     a: Analyzer, settings: Value, user: str, span: Span, make: Callable[[Value], Statements]
 ) -> Statements:
-    """Return what `make` makes of the settings of an operation, for all ids that may be meant."""
+    """Return the statements that `make` gives for the settings, for each id that may be meant."""
     unknown = unknown_ids(settings)
     numbers = {path: ir.Local("id", ScalarType.U16) for path in unknown}
     choices = {path: _candidates(a, value.type, span) for path, value in unknown.items()}

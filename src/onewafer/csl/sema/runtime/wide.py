@@ -68,7 +68,7 @@ def shift_count(a: Analyzer, value: Value, span: Span) -> ir.Expression:
 
 
 def _counted(count: float) -> int:
-    """Return a known count, of which a negative one is a large one of no sign."""
+    """Return a known shift count as unsigned: a negative one is a large one."""
     return int(count) if 0 <= count < _LARGEST_COUNT else _LARGEST_COUNT
 
 
