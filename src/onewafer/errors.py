@@ -54,7 +54,7 @@ class TraceError(OnewaferError):
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where and when something happened on the wafer: program-relative PE and cycle."""
+    """The place and time of an event on the wafer: program-relative PE and cycle."""
 
     x: int
     y: int
@@ -75,7 +75,7 @@ class SimulationError(OnewaferError):
 
 
 class DeadlockError(SimulationError):
-    """Nothing can move any more, and somebody still waits; the message says who waits for whom."""
+    """Nothing can move any more, and something still waits; the message says what and why."""
 
 
 class HazardError(SimulationError):

@@ -14,10 +14,10 @@ _ALLOCATIONS_BETWEEN_COLLECTIONS = 200_000
 
 @contextmanager
 def rare_collection() -> Generator[None]:
-    """Look for cycles seldom in a block that makes many objects and keeps most of them.
+    """Collect garbage rarely in a block that makes many objects and keeps most of them.
 
-    Looking at all of them again and again takes a third of the time of a compilation. Where nobody
-    looks for cycles at all, nobody does in the block. What somebody froze before stays frozen.
+    Looking at all of them again and again takes a third of the time of a compilation. If collection
+    is disabled, it stays so. Frozen objects stay frozen.
     """
     thresholds = gc.get_threshold()
     if thresholds[0]:

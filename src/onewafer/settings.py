@@ -112,7 +112,7 @@ def _engine(name: str) -> str:
 
 
 def check_engine(name: str, origin: str) -> str:
-    """Return the name of an engine that there is; `origin` says who gave it.
+    """Return the name of an engine, which must exist; `origin` says who gave it.
 
     Raises:
         ConfigurationError: there is no such engine.

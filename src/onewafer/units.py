@@ -41,7 +41,7 @@ def format_count(count: float) -> str:
 
 
 def format_duration(seconds: float) -> str:
-    """Return how long somebody waited, in whole seconds.
+    """Return a waiting time in whole seconds.
 
     >>> format_duration(7.4), format_duration(83), format_duration(7384)
     ('7 s', '1:23 min', '2:03:04 h')

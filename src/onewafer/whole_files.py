@@ -64,7 +64,7 @@ def try_to_write(path: Path) -> None:
 
 
 def new_sibling(path: Path, ending: str) -> Path:
-    """Make an empty file beside `path`, hidden, with a name that nobody else has, and return it.
+    """Make an empty, hidden file beside `path` with a unique name, and return it.
 
     Unlike those of `tempfile`, it has the permissions of any new file: it may become `path`.
 

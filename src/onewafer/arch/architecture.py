@@ -59,7 +59,7 @@ class Architecture:
     num_control_task_ids: int
     reserved_control_task_ids: tuple[int, ...]
     num_rotations: int
-    """Data tasks in whose place a control task can start now and then."""
+    """Data tasks that a control task can replace now and then."""
     num_prngs: int
     """Random generators of a PE (`@set_active_prng`)."""
     has_control_table: bool

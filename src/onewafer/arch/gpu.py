@@ -1,7 +1,7 @@
 """GPUs and clusters of them as values: peaks, memory, links, power.
 
-The numbers live in `gpus/<name>.toml`, each with its unit and source. A cluster is so many GPUs of
-one kind, joined by NVLink within a domain and by a network between domains.
+The numbers live in `gpus/<name>.toml`, each with its unit and source. A cluster is a number of GPUs
+of one kind, joined by NVLink within a domain and by a network between domains.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from onewafer.errors import ConfigurationError
 _FOLDER = "onewafer.arch.gpus"
 _CLUSTER = re.compile(r"(?P<gpu>[a-z]+\d+)(?:x(?P<count>\d{1,30}))?")
 MOST_GPUS = 1 << 18
-"""Of a cluster. The largest that anybody has said to have in one place have some 200,000 (xAI,
+"""The largest cluster. The largest announced ones have some 200,000 GPUs in one place (xAI,
 Colossus, 2025); networks of more would need another model."""
 
 
@@ -31,7 +31,7 @@ class Gpu:
     memory_bytes_per_second: float
     fp32_flop_per_second: float
     bf16_flop_per_second: float
-    """Of fp16, too."""
+    """The peak for fp16, too."""
     fp8_flop_per_second: float
     """0: the GPU cannot."""
     fp4_flop_per_second: float
@@ -47,7 +47,7 @@ class Gpu:
     network_seconds: float
     """From a GPU to one of another domain, for a message without length."""
     busy_watts: float
-    """Of the GPU with its memory: the thermal design power."""
+    """Power of the GPU with its memory: the thermal design power."""
     idle_watts: float
     host_watts: float
     """Share of a GPU in all else of its node or rack: processors, switches, fans."""
@@ -66,7 +66,7 @@ class GpuCluster:
 
     @property
     def name(self) -> str:
-        """As users write it: `h100x8`."""
+        """The name that users write: `h100x8`."""
         return f"{self.gpu.name}x{self.count}"
 
     @property

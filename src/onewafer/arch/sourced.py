@@ -35,7 +35,7 @@ class Confidence(StrEnum):
     DERIVED = "D"
     """Derived by arithmetic from A and B facts."""
     ASSUMED = "assumed"
-    """Nobody published it."""
+    """There is no published value."""
 
 
 @dataclass(frozen=True, slots=True)

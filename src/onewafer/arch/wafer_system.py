@@ -30,12 +30,12 @@ class WaferSystem:
     """The ends of the range of published clocks."""
     fastest_clock_hertz: float
     busy_watts: float
-    """Of the whole system, cooling included."""
+    """Power of the whole system, cooling included."""
     idle_watts: float
     crossing_seconds: float
     """From the edge of one wafer to the edge of the next, without the time of the bytes."""
     max_systems: int
-    """Of a cluster."""
+    """Most systems of a cluster."""
     weight_server_bytes: int
     """Weights and optimizer state that a cluster can keep outside the wafers (MemoryX)."""
     tree_fan_out: int

@@ -1,4 +1,4 @@
-"""The sum over all PEs of a rectangle, given to all of them: `programs/all_reduce.csl`."""
+"""An all-reduce over all PEs of a rectangle: `programs/all_reduce.csl`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A benchmark as a value, and what it is run with."""
+"""A benchmark as a value, and the conditions of its run."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Conditions:
     note: Callable[[str], None]
     """Told what happens, in a few words, for a progress line."""
     threads: int = 1
-    """At most so many simulate."""
+    """Most threads that simulate."""
     max_memory: int | None = None
     """Bytes that a simulation may need; None: what the computer has available."""
 

@@ -12,7 +12,7 @@ class Duration:
 
     wall_seconds: float
     cpu_seconds: float
-    """Of this process, all threads together: what does not depend on who else uses the computer."""
+    """CPU time of this process, all threads together: independent of other load on the computer."""
 
 
 class Stopwatch:

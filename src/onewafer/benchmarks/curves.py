@@ -30,11 +30,11 @@ class Curve:
     """One picture."""
 
     name: str
-    """Of its file, without `.svg`."""
+    """Name of its file, without `.svg`."""
     title: str
     x_label: str
     ticks: tuple[tuple[float, str], ...]
-    """Where the x axis has a mark, and what stands there."""
+    """Marks of the x axis and their labels."""
     series: tuple[Series, ...]
 
 

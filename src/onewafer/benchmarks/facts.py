@@ -31,7 +31,7 @@ class Facts:
     load_average: float | None
     """Processes that wanted a core in the minute before the first benchmark."""
     load_average_after: float | None = None
-    """The same in the minute before the end; the benchmarks themselves are one of them."""
+    """The load average at the end; the benchmarks themselves contribute to it."""
 
     def to_fields(self) -> dict[str, Any]:
         """Return it as JSON has it."""
@@ -74,7 +74,7 @@ def find_facts() -> Facts:
 
 
 def load_average() -> float | None:
-    """Return how many processes wanted a core in the last minute; None where no one knows."""
+    """Return how many processes wanted a core in the last minute; None: unknown."""
     return os.getloadavg()[0] if hasattr(os, "getloadavg") else None
 
 

@@ -20,7 +20,7 @@ class Figure(StrEnum):
     HOPS = "wavelet_hops_per_second"
     """Link traversals between PEs; a multicast to two neighbours is two."""
     HOPS_WITH_RAMP = "wavelet_hops_and_ramp_moves_per_second"
-    """The same and those from a router down to its compute element."""
+    """Hops per second, with the moves from routers down to their compute elements."""
     PE_CYCLES = "pe_cycles_per_second"
     """PEs that have code times simulated cycles: grows with idle PEs, so never quote it alone."""
     ELEMENTS = "dsd_elements_per_second"
@@ -137,7 +137,7 @@ class Measurement:
     peak_bytes: int | None = None
     """Most memory that the process had resident; None where the system does not say."""
     checked: str = ""
-    """What was compared with what, as a sentence without its end."""
+    """What was compared with what: a sentence without a full stop."""
 
     def to_fields(self) -> dict[str, Any]:
         """Return it as JSON has it."""

@@ -92,7 +92,7 @@ class _Problem:
         device.write("vector", self.vector()[None], Rectangle(0, 0, self.width, 1))
 
     def check(self, device: Device) -> None:
-        """Compare y, which the first column holds, with what NumPy computes."""
+        """Compare y, which the first column holds, with NumPy's result."""
         found = device.read("sums", self.rows, Rectangle(0, 0, 1, self.height))
         vector = self.vector()
         for y in range(self.height):

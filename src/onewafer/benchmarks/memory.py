@@ -10,7 +10,7 @@ _KIB = 1024
 
 
 def peak_bytes() -> int | None:
-    """Return the most bytes that were resident at once so far; None where no one knows."""
+    """Return the most bytes that were resident at once so far; None: unknown."""
     if _STATUS.exists():  # not `ru_maxrss`: on Linux it starts with that of the parent
         for line in _STATUS.read_text(encoding="ascii", errors="replace").splitlines():
             if line.startswith("VmHWM:"):

@@ -19,12 +19,12 @@ if TYPE_CHECKING:
     from onewafer.benchmarks.curves import CurveResult, SeriesResult
 
 _BOOKSIM_PES, _BOOKSIM_HOPS = 32 * 32, 0.29e6
-"""As the page says."""
+"""The figures that the page prints."""
 _COLORS = ("#0072b2", "#d55e00", "#009e73")  # told apart by everybody: Okabe and Ito
 _MARKERS = ("o", "s", "^")
 _INCHES = (9.0, 3.6)
 _LEAST_SPAN = 10
-"""Of a y axis, largest by smallest."""
+"""The least ratio of the largest to the smallest value of a y axis."""
 _STYLE: dict[Any, Any] = {"svg.fonttype": "none", "font.size": 9}  # text stays text: small files
 
 

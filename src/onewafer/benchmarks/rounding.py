@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 UNIT_ROUNDOFF = 2.0**-24
-"""Of f32, to nearest."""
+"""Unit roundoff of f32, to nearest."""
 
 
 def check_bits(name: str, found: NDArray[np.float32], expected: NDArray[np.float32]) -> None:

@@ -33,7 +33,7 @@ class Request:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """What came of one benchmark: a measurement, or why there is none."""
+    """The outcome of one benchmark: a measurement, or why there is none."""
 
     benchmark: Benchmark
     sizes: Sizes
@@ -67,7 +67,7 @@ def run_benchmark(
     note: Callable[[str], None],
     threads: int = 1,
 ) -> Outcome:
-    """Measure in a new process; `note` hears what it does. A failure is an outcome too."""
+    """Measure in a new process that reports to `note`; a failure is an outcome, too."""
     request = Request(
         benchmark=benchmark.name,
         sizes=dict(sizes),
@@ -100,9 +100,9 @@ def run_benchmark(
 
 
 def _messages(request: Request, errors: TextIO) -> Iterator[dict[str, Any]]:
-    """Yield what the worker says, then `{"ended": exit code}`; it does not outlive this.
+    """Yield the worker's messages, then `{"ended": exit code}`; the worker ends with this process.
 
-    Its stdin says that somebody still listens.
+    As long as its stdin is open, this process listens.
     """
     command = [sys.executable, "-m", "onewafer.benchmarks.worker", json.dumps(asdict(request))]
     worker = subprocess.Popen(  # noqa: S603 - our own interpreter and module

@@ -1,4 +1,4 @@
-"""Which params of a program differ between PEs of one role: that decides what compiling costs."""
+"""The params that differ between PEs of one role, which decide the cost of compiling."""
 
 from __future__ import annotations
 

@@ -90,7 +90,7 @@ def bench(
 
 
 def _show(results: Results) -> None:
-    """Print the tables, in full where nobody watches."""
+    """Print the tables; in full if stdout is no terminal."""
     from onewafer.benchmarks import TABLE_COLUMNS, render  # noqa: PLC0415  # a subcommand loads what it uses
     from onewafer.terminal.console import stdout_console  # noqa: PLC0415  # likewise
 
@@ -128,7 +128,7 @@ def _run(
     quick: bool,
     with_curves: bool,
 ) -> tuple[tuple[Outcome, ...], tuple[CurveResult, ...]]:
-    """Run benchmarks, then curves, with a progress line if somebody watches."""
+    """Run benchmarks, then curves, with a progress line on a terminal."""
     from onewafer.benchmarks import (  # noqa: PLC0415  # a subcommand loads what it uses
         growth_curves,
         measure_curve,

@@ -1,4 +1,4 @@
-"""Which job the options of `onewafer compare` ask for."""
+"""The job that the options of `onewafer compare` ask for."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ USUAL_PROMPT, USUAL_ANSWER = 1_024, 1_024
 USUAL_CONCURRENCIES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 """Points of the curve of serving."""
 USUAL_TOKENS_PER_STEP = 1 << 24
-"""Of training; 16 M as of Llama 3 405B (arXiv 2407.21783, table 4)."""
+"""Tokens of a training step: 16 M as for Llama 3 405B (arXiv 2407.21783, table 4)."""
 TOKENS_PER_WEIGHT = 20
-"""Of training; Hoffmann et al., arXiv 2203.15556."""
+"""Tokens of a training run for each weight: Hoffmann et al., arXiv 2203.15556."""
 
 
 class JobKind(StrEnum):
@@ -72,7 +72,7 @@ def choose_kind(*, decode: bool, prefill: bool, serve: bool, train: bool) -> Job
 
 
 def usual_kind(model: Model) -> JobKind:
-    """Return the job of a model that nobody named one for: its next token, if it gives one."""
+    """Return the default job of a model: its next token, if it generates tokens."""
     return JobKind.DECODE if model.cached_features else JobKind.PREFILL
 
 
@@ -89,7 +89,7 @@ def check_numbers(kind: JobKind, numbers: Numbers) -> None:
 
 
 def build_jobs(kind: JobKind, numbers: Numbers, model: Model) -> tuple[Job, ...]:
-    """Return the job, or the points of the curve of serving, with what is usual filled in.
+    """Return the job, or the points of a serving curve, with defaults filled in.
 
     Raises ConfigurationError for numbers that mean nothing.
     """

@@ -34,7 +34,7 @@ _SWITCHES = {
     "--no-progress": ("ONEWAFER_PROGRESS", "off"),
     "--strict": ("ONEWAFER_STRICT", "on"),
 }
-"""Options without a value, and what they set a variable to."""
+"""Options without a value, and the variable and value that they stand for."""
 _HELP_OPTIONS = ("--help", "-h", "--onewafer-help")
 HELP = """\
 usage: cs_python [options] script.py [arguments]
@@ -152,7 +152,7 @@ def split_arguments(arguments: Sequence[str]) -> tuple[dict[str, str], list[str]
 
 
 def _check_option(name: str) -> None:
-    """Fail unless Python has an option of this name, before it says so in its own words."""
+    """Refuse an option that Python does not have, before Python does in its own words."""
     if name not in _OF_PYTHON:
         near = get_close_matches(name, (*_VARIABLES, *_SWITCHES, "--help"), n=1)
         advice = f"did you mean {near[0]}?" if near else "`cs_python --help` lists them"

@@ -1,4 +1,4 @@
-"""`onewafer csl listing`: the code of a tile program, with what each source line costs."""
+"""`onewafer csl listing`: the code of a tile program, with the cost of each source line."""
 
 from __future__ import annotations
 

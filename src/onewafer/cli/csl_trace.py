@@ -155,7 +155,7 @@ def _run(command: list[str]) -> int:
 
 
 def _identity(path: Path) -> tuple[int, int] | None:
-    """Return what tells a file from one that is written in its place; None: there is none."""
+    """Return an identity that changes if a file is replaced; None: there is no file."""
     try:
         status = path.stat()
     except OSError:

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from onewafer.image import WaferImage
 
 DEFAULT_ARCHITECTURE = "wse2"
-"""As in the SDK. Everything else of onewafer, which begins with PyTorch, has `wse3`."""
+"""The default of the SDK. The rest of onewafer, which begins with PyTorch, has `wse3`."""
 DEFAULT_OUTPUT = "out"
 EXIT_COMPILE_ERROR = 1
 MAX_CHANNELS = 16

@@ -1,4 +1,4 @@
-"""A command as a process of its own: what its output goes through, and its exit code."""
+"""A command as a process: its output streams and its exit code."""
 
 from __future__ import annotations
 

@@ -91,7 +91,7 @@ def fabric(
 
 
 def _run(cases: Sequence[Case], engine: str) -> list[CaseResult]:
-    """Run cases in order, with a progress line if somebody watches."""
+    """Run cases in order, with a progress line on a terminal."""
     from onewafer.validation import Bench, run_case  # noqa: PLC0415  # a subcommand loads what it uses
 
     bench = Bench(engine)
@@ -145,7 +145,7 @@ def perf(
 
 
 def _validate_perf(only: Sequence[str]) -> PerfValidation:
-    """Return the rows of the topics, with a progress line if somebody watches."""
+    """Return the rows of the topics, with a progress line on a terminal."""
     from onewafer.cli.models import load_model  # noqa: PLC0415  # a subcommand loads what it uses
     from onewafer.perf import PerfValidation, gpu, wafer  # noqa: PLC0415  # likewise
 

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def find_folder(named: str | PathLike[str]) -> Path:
-    """Return the folder that a script names; often it is an argument that nobody gave.
+    """Return the folder that a script names; scripts often pass on an argument that is missing.
 
     Raises:
         HostError: there is no such folder, or it is no name at all.

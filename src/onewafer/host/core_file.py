@@ -1,8 +1,7 @@
 """The variables of all PEs as a run left them: `core.npz` in the program's folder.
 
-The file is written when a run stops, for `debug_util`, which may be another process. Only
-the sections with variables are kept, and only of programs of moderate size: nobody waits for
-gigabytes that nobody asked for.
+The file is written when a run stops, for `debug_util`, which may be another process. Only the
+sections with variables are kept, and only for programs of moderate size.
 """
 
 from __future__ import annotations

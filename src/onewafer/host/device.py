@@ -56,7 +56,7 @@ class LaunchReport:
 
 
 class _Phase(Enum):
-    """Where a device is in its life; the values complete the sentence "the device is …"."""
+    """The phases of a device; their values complete the sentence "the device is …"."""
 
     CREATED = "not loaded yet: call load() first"
     LOADED = "loaded"
@@ -88,10 +88,10 @@ class Device:
     ) -> None:
         """Keep a program; with `trace_files`, `stop` or any other end of its run writes these.
 
-        If the run is reviewed, the observer of the limits is told at its end, well or not, of what
-        works and hardly anybody means: operations that were issued on a busy microthread, and
-        wavelets that nobody took. `checking` says whether these are errors. Without a host, which
-        is a run of a program alone, words that are for one are not missed.
+        If the run is reviewed, the observer of the limits is told at its end of things that work
+        but are rarely intended: operations issued on a busy microthread, and wavelets that no PE
+        and no host received. `checking` says whether these are errors. A program that runs alone
+        has no host, and its words for the host are not reported.
         """
         self.image = image
         self.architecture = architecture
@@ -107,7 +107,7 @@ class Device:
         self._checking = checking
         self._is_reviewed = is_reviewed
         self._has_warned = False
-        """Of operations on a busy microthread."""
+        """Whether it has warned of operations on a busy microthread."""
         self._read_by_words: set[str] = set()
         self._has_host = has_host
         self._trace_files = tuple(trace_files)
@@ -199,7 +199,7 @@ class Device:
         self._put_on(machine)
 
     def _sink(self) -> EventSink | None:
-        """Return who is told of events: a recording, the log of what the program prints."""
+        """Return the sink of events: a recording, the log of the program's output, or both."""
         recording = self._recording.sink if self._recording is not None else None
         log = self._limits.log
         if recording is None or log is None:
@@ -450,7 +450,7 @@ class Device:
 
         Raises:
             HostError: not a color that the program sends to the host there.
-            DeadlockError: the program comes to rest without having sent so many.
+            DeadlockError: the program comes to rest before it has sent them.
         """
         return self.await_words(self.expect_words(color, num_words, rectangle))
 

@@ -24,7 +24,7 @@ _POINTER_BYTES = 2
 
 @dataclass(frozen=True, slots=True)
 class Placement:
-    """Where a variable lives on the PEs of a rectangle; arrays have one entry a PE, row by row."""
+    """The place of a variable in the PEs of a rectangle; arrays have one entry a PE, row by row."""
 
     pes: NDArray[np.intp]
     """PE index, `y * width + x`."""
@@ -117,7 +117,7 @@ def is_name(name: object, names: Container[str]) -> bool:
 
 
 def suggest(name: object, names: tuple[str, ...]) -> str:
-    """Return the help of an unknown name, which may be no string: near ones, or all of them."""
+    """Return the help for an unknown name, even if it is no string: near names, or all names."""
     near = get_close_matches(str(name), names, n=3)
     if near:
         return f"did you mean {' or '.join(map(repr, near))}?"

@@ -30,7 +30,7 @@ class MemcpyDataType(IntEnum):
 
 
 class MemcpyOrder(IntEnum):
-    """Which index of `[height, width, elements_per_pe]` runs fastest in the host array."""
+    """The index of `[height, width, elements_per_pe]` that runs fastest in the host array."""
 
     ROW_MAJOR = 0
     """Element, then x, then y."""

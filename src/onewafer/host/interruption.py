@@ -132,7 +132,7 @@ def leave_checkpoint(machine: Machine, what: str, folder: Path | None) -> str:
 
 
 def _free_path(folder: Path, cycle: int) -> Path:
-    """Return a path that is not taken: nobody's checkpoint is overwritten."""
+    """Return a path that is not taken: existing checkpoints are not overwritten."""
     path = folder / f"cycle-{cycle}.checkpoint"
     number = 2
     while path.exists():

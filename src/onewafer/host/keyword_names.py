@@ -1,4 +1,4 @@
-"""Parameters that host scripts know by more than one name.
+"""Parameters that host scripts know by several names.
 
 Names changed between versions of the SDK, and its documentation has one name for each kind of
 argument of a constructor that takes several.

@@ -1,7 +1,7 @@
-"""Host scripts that put a time together out of 16-bit words, as the SDK's examples do.
+"""Host scripts that build a time from 16-bit words, as the SDK's examples do.
 
 They write `words[0] + (words[1] << 16) + (words[2] << 32)` for an array of `uint16`. With NumPy 1 a
-shift of such a word had 64 bits; since NumPy 2 it has 16, and the time is wrong without a word.
+shift of such a word had 64 bits; since NumPy 2 it has 16, and the time is silently wrong.
 """
 
 from __future__ import annotations

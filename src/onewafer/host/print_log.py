@@ -40,7 +40,7 @@ class PrintedLines:
         return [(event.cycle, line) for line in complete]
 
     def rest(self, cycle: int) -> list[tuple[int, str]]:
-        """Return what has no newline at its end, as lines of `cycle`."""
+        """Return the text without a final newline, as lines of `cycle`."""
         rest = sorted((pe, text) for pe, text in self._unfinished.items() if text)
         self._unfinished.clear()
         return [(cycle, text) for _, text in rest]
@@ -101,7 +101,7 @@ class PrintLog:
         self._events.clear()
 
     def finish(self, cycle: int) -> None:
-        """Write what has no newline at its end, as a line of `cycle`."""
+        """Write the text without a final newline, as a line of `cycle`."""
         self.flush()
         self._write(self._lines.rest(cycle))
 

@@ -24,7 +24,7 @@ _LOG_SECONDS = 10.0
 
 
 def choose_observer(settings: Settings) -> RunObserver:
-    """Return who tells the user about runs: nobody if progress is off."""
+    """Return the observer that shows runs to the user; a silent one if progress is off."""
     if not settings.shows_progress:
         return WarningsOnly()
     return StatusLine() if sys.stderr.isatty() else LogLines()

@@ -33,7 +33,7 @@ _FIRST_SLICE_CYCLES = 1_000
 """At most: the reference engine is slow."""
 _SLICE_SECONDS = 0.2
 _MANY_PES = 10_000
-"""Their checkpoint takes long enough that somebody might think nothing happens."""
+"""From this size on, a checkpoint takes so long that the user must be told about it."""
 _LARGEST_CHANGE = 4
 """From one slice to the next, as a factor."""
 
@@ -49,14 +49,14 @@ class RunLimits:
     """A run of more cycles fails."""
     observer: RunObserver = SILENT
     checkpoint_folder: Path | None = None
-    """Where a run that Ctrl-C or SIGTERM stops leaves its checkpoint; None: nowhere."""
+    """Where a run that Ctrl-C or SIGTERM stops writes its checkpoint; None: nowhere."""
     max_memory: int | None = None
     """Bytes that the simulation may need; None: what the computer has available."""
     threads: int | None = None
     """How many threads may simulate; None: as many as are of use."""
     clock: Clock = perf_counter
     log: PrintLog | None = None
-    """Where lines go that the program prints; None: nowhere."""
+    """Receives the lines that the program prints; None: they are dropped."""
 
     @classmethod
     def from_settings(cls, settings: Settings) -> RunLimits:
@@ -74,7 +74,7 @@ NO_LIMITS = RunLimits()
 
 
 class Sampler(Protocol):
-    """Somebody who looks at the machine at cycles of its own choice."""
+    """An observer that looks at the machine at cycles of its own choice."""
 
     @property
     def next_look(self) -> int:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     """Returns seconds since some moment."""
 
 _LARGEST_SHARE = 0.01
-"""Of a run's time that reports may take."""
+"""The largest share of a run's time that reports may take."""
 _NUM_SHOWN = 3
 
 
@@ -34,9 +34,9 @@ class RunProgress:
     what: str
     """Completes "still in …"."""
     cycle: int
-    """Of the machine."""
+    """Cycle of the machine."""
     passed_cycles: int
-    """Of this run."""
+    """Cycles of this run."""
     active_pes: int
     """PEs that worked since the last report."""
     wavelets_per_second: float
@@ -48,7 +48,7 @@ class RunProgress:
 
 
 class RunObserver(Protocol):
-    """Somebody who watches runs, a progress line for instance."""
+    """An observer of runs, for example a progress line."""
 
     @property
     def interval_seconds(self) -> float:
@@ -69,7 +69,7 @@ class RunObserver(Protocol):
 
 
 class SilentObserver:
-    """Nobody watches."""
+    """An observer that ignores everything."""
 
     interval_seconds = float("inf")
 

@@ -67,9 +67,9 @@ def _place_of(machine: Machine, issue: BusyIssue) -> str:
 
 
 def describe_leftovers(machine: Machine, *, has_host: bool) -> str | None:
-    """Return which wavelets nobody took, None: there are none.
+    """Return a description of the wavelets that were not received; None: there are none.
 
-    Without a host nobody could have asked for words that are for it: they are not named.
+    Without a host, words for the host are left out: they could not have been received.
     """
     leftovers = [found for found in machine.find_leftovers() if has_host or not found.is_for_host]
     if not leftovers:

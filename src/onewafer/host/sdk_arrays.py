@@ -82,7 +82,7 @@ def input_array_to_u32(
 
 
 def _item_bytes(arr: object, call: str) -> int:
-    """Return the bytes of an element of what a script passed."""
+    """Return the bytes of an element of a script's array."""
     if not isinstance(arr, np.ndarray):
         raise HostError(f"{call} needs a NumPy array, not {type(arr).__name__}")
     return arr.itemsize

@@ -103,7 +103,7 @@ def get_system(
 
 
 def find_platform(platform: object, cmaddr: object) -> SdkExecutionPlatform | None:
-    """Return the platform that `SdkRuntime` was given, under either name; None: any will do.
+    """Return the platform that `SdkRuntime` was given, under either name; None: no restriction.
 
     Raises:
         HostError: one of them names a real system, or is no platform.
@@ -125,7 +125,7 @@ def find_platform(platform: object, cmaddr: object) -> SdkExecutionPlatform | No
 
 
 def refuse_real_system(call: str, address: object) -> None:
-    """Refuse an address, and what is none.
+    """Refuse an address, and any other value.
 
     Raises:
         HostError: there is one.

@@ -1,10 +1,10 @@
 """The SDK's host runtime, on a simulated wafer.
 
 Names, argument order and enums are those that the SDK's documentation and public programs use.
-Operations execute in issue order, at the call: the handle that it returns is that of an operation
-that is already done, also with `nonblock=True`, which a program cannot tell from one that overlaps.
-Only a stream to the host may be issued before what it waits for exists: it is done when all of its
-wavelets have come.
+Operations execute in issue order, during the call: the returned handle belongs to a finished
+operation, even with `nonblock=True`; a program cannot tell that from one that overlaps. Only a
+stream to the host may be issued before the program sends: it is finished when all of its wavelets
+have arrived.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ class _Arriving:
     layout: BufferFormat
     dest: NDArray[Any]
     file: Path | None = None
-    """Where the array goes, if it is not the caller's."""
+    """The file for the array, if the array is not the caller's."""
 
     def store(self) -> None:
         """Write the wavelets to the array, and this to its file.
@@ -152,7 +152,7 @@ class SdkRuntime:
         Raises:
             DeadlockError: the host wants more wavelets than the program sends, the program more
                 than the host has sent, or a launch is not over.
-            SimulationError: nobody took some wavelets, and the run is strict.
+            SimulationError: some wavelets were not received, and the run is strict.
         """
         with self._counting_streams():
             self._device.stop()
@@ -191,7 +191,7 @@ class SdkRuntime:
         """Return the handle of an exported symbol; allowed before `load`.
 
         Raises:
-            HostError: the program exports no such name.
+            HostError: the program does not export the name.
         """
         names = tuple(export.name for export in self._image.exports)
         if not is_name(symbol, names):
@@ -335,7 +335,7 @@ class SdkRuntime:
 
         Raises:
             HostError: unknown handle, rectangle outside the program, unfit `dest`.
-            DeadlockError: the program does not send so many wavelets.
+            DeadlockError: the program sends fewer wavelets.
         """
         layout = _format(Rectangle(px, py, w, h), elem_per_pe, data_type, order)
         if streaming:
@@ -446,7 +446,7 @@ class SdkRuntime:
     ) -> Task:
         """Write what one use of a stream sends to a file, as little-endian words of 32 bits.
 
-        How many wavelets that are is the size of the stream's port.
+        Their number is the size of the stream's port.
 
         Raises:
             HostError: no such stream, its port has no size, or the file cannot be written.

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 _STAMP_WORDS = 3
 """16-bit words of a time stamp, the low one first."""
 _PACKED_WORDS = 3
-"""32-bit words that hold two of them: start, then end."""
+"""32-bit words that hold two timestamps: start, then end."""
 
 
 def make_u48(words: Sequence[int] | NDArray[Any]) -> int:

@@ -24,7 +24,7 @@ _OWN_FOLDERS = tuple(
 
 
 def install_short_tracebacks() -> None:
-    """Shorten uncaught errors of ours, unless somebody else shows errors already."""
+    """Shorten the tracebacks of our uncaught errors, unless another hook shows errors already."""
     if sys.excepthook is sys.__excepthook__:
         sys.excepthook = show_error
 

@@ -24,7 +24,7 @@ class SimulationRecord:
     profile: str
     """Timing profile: `sdk` or `silicon`."""
     engine: str
-    """Which engine simulated: `fast` or `reference`."""
+    """The engine that simulated: `fast` or `reference`."""
     cycles: int
     """From the start of the fabric to the stop."""
     bytes_in: int

@@ -1,4 +1,4 @@
-"""Where streams of a compiled layout meet the host: `streams.json` in the program's folder."""
+"""The ports at which streams of a layout meet the host: `streams.json` in the program's folder."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class StreamPort:
         return Rectangle(self.x, self.y, 1, 1)
 
     def layout(self, num_wavelets: int) -> BufferFormat:
-        """Return how a host array of so many words is the stream."""
+        """Return how a host array of `num_wavelets` words maps to the stream."""
         return BufferFormat(
             self.rectangle, num_wavelets, MemcpyDataType.MEMCPY_32BIT, MemcpyOrder.ROW_MAJOR
         )
@@ -113,7 +113,7 @@ def first_elements(array: NDArray[Any], number: int) -> NDArray[Any]:
     """Return the first elements of an array as a view of it.
 
     Raises:
-        HostError: there are more, and the array is none that has such a view.
+        HostError: the array has more elements, and no such view.
     """
     if not 0 < number < np.size(array):
         return array

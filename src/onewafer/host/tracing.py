@@ -1,4 +1,4 @@
-"""Traces of runs: events go into a file as they come, and become what was asked for at the end.
+"""Traces of runs: events go into a file as they come, and are converted at the end.
 
 The end may be `stop`, an error, or the end of the process: whatever a run does, what it did before
 is worth looking at. A process that is killed leaves the file of events, and nothing else: a
@@ -120,7 +120,7 @@ class Recording:
         self._machine = machine
 
     def finish(self, *, ended_well: bool = False) -> None:
-        """Write the files, once; a run that nobody stopped has not ended well."""
+        """Write the files, once; a run without `stop` has not ended well."""
         writer, self._writer = self._writer, None
         if writer is None:
             return

@@ -74,7 +74,7 @@ _STRUCT_CODES = {
     ScalarType.BF16: "H",
     ScalarType.CB16: "H",
 }
-"""Of `bf16` and `cb16` the builder is given the bits."""
+"""Data types of values; for `bf16` and `cb16` the builder gets the bits."""
 
 
 def to_bytes(element: ScalarType, values: Sequence[float]) -> bytes:
@@ -91,7 +91,7 @@ def to_word(element: ScalarType, value: float) -> int:
 
 
 class ProgramBuilder:
-    """Collects one tile program. Every `register`, `data` and table method returns what it made."""
+    """Builds one tile program; the methods for registers, data and tables return what they made."""
 
     def __init__(self, name: str, *, data_address: int = 0x100) -> None:
         """Start an empty program whose data lie from byte `data_address` on."""

@@ -104,7 +104,7 @@ class ImageBytes:
     structure: bytes
     arrays: bytes
     checksum: str
-    """The same for equal images, and for no others."""
+    """A checksum of the image: equal images have equal ones."""
 
 
 def save(image: WaferImage, folder: Path) -> None:

@@ -44,7 +44,7 @@ NUM_FIELDS = len(Field)
 SYNCHRONOUS = -1
 """`imm` of a DSD instruction that the main thread waits for."""
 IN_MAP = 1
-"""Of `aux`: a synchronous DSD instruction is part of a map loop."""
+"""A bit of `aux`: a synchronous DSD instruction is part of a map loop."""
 RESULT_SHIFT = 1
 """`aux` above this bit: the register that gets the result of a synchronous DSD instruction (M116);
 0: none does."""
@@ -240,7 +240,7 @@ class PrintForm(IntEnum):
     HEXADECIMAL = 2
     """Upper case, as many digits as the type has."""
     BINARY = 3
-    """As many digits as the type has."""
+    """Binary, with all digits of the type."""
     FLOAT = 4
 
 

@@ -31,7 +31,7 @@ class DsdKind(IntEnum):
 
     @property
     def is_fabric(self) -> bool:
-        """Whether wavelets are what it describes."""
+        """Whether it describes wavelets."""
         return self in (DsdKind.FABIN, DsdKind.FABOUT)
 
 
@@ -72,7 +72,7 @@ MAX_MEM4D_LOOPS = 4
 """Loops of a MEM4D descriptor."""
 NO_TASK = -1
 MAX_ROTATION_LIMIT = (1 << 31) - 1
-"""Of what a rotation counts; nobody published how far the machine does."""
+"""The largest limit of a rotation; how far the machine counts is not published."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,9 +89,9 @@ class DsdConfig:
     ends_on_control: bool = False
     """A control wavelet ends the operation (M98)."""
     control_activate: int = NO_TASK
-    """Local task id to activate besides, if a control wavelet ends it."""
+    """Local task id to activate as well, if a control wavelet ends it."""
     control_unblock: int = NO_TASK
-    """`channel()` to unblock besides, if a control wavelet ends it."""
+    """`channel()` to unblock as well, if a control wavelet ends it."""
 
 
 class FifoAction(IntEnum):
@@ -148,10 +148,10 @@ class Task:
 
 @dataclass(frozen=True, slots=True)
 class Rotation:
-    """A control task that starts in the place of a data task, every so many times (M142)."""
+    """A control task that starts instead of a data task, once in a number of times (M142)."""
 
     task_id: int
-    """Of the data task."""
+    """Id of the data task."""
     alternate: int
     """Entry (id) of the control task."""
     limit: int
@@ -282,12 +282,12 @@ class TileProgram:
     """Host-visible name → symbol name."""
     patches: tuple[Patch, ...] = ()
     addressed: NDArray[np.int32] = field(default_factory=lambda: np.zeros(0, np.int32))
-    """`[num_instructions]`: number of the symbol whose address is in the immediate, −1: of none.
-    Empty: nobody knows, as in programs that are written by hand."""
+    """`[num_instructions]`: number of the symbol whose address is in the immediate, −1: none.
+    Empty: unknown, as in programs that are written by hand."""
     reaches_registers: bool = False
     """Loads and stores may go to the registers of the router (M131 in `docs/machine.md`)."""
     reaches_queues: bool = False
-    """And to those of its queues (M134)."""
+    """Whether it writes to the registers of its queues (M134)."""
     pointers: NDArray[np.int32] = field(default_factory=lambda: np.zeros((0, 2), np.int32))
     """`[n, 2]`: byte addresses of initial data that hold addresses, and the symbols' numbers."""
     rotations: tuple[Rotation, ...] = ()

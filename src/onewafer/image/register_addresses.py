@@ -1,4 +1,4 @@
-"""Where a PE finds the registers of its router and its queues: addresses in words of 16 bits.
+"""Addresses of the registers of a PE's router and queues, in words of 16 bits.
 
 They lie behind the SRAM. Rules M102, M130 to M137 and M143 in `docs/machine.md` say what they
 hold, and which addresses public programs of the SDK have.
@@ -14,7 +14,7 @@ COLORS_OF_A_WORD = 16
 CONTROL_MASK_WORD = 0x7F3A
 """Behind them: what the entry of kept control wavelets is combined with."""
 EXCEPTIONS_WORD = 0x7F3B
-"""And which exceptions do not stop the program."""
+"""The exceptions that do not stop the program."""
 ALL_MASKED = 0xFFFF
 """There: none does."""
 MASKABLE = 0xFF
@@ -23,8 +23,8 @@ OUTPUT_QUEUE_WORDS = 0x7B80
 INPUT_QUEUE_WORDS = 0x7B90
 """A word a queue: the color that it serves."""
 FLUSHED_WORDS = 0x7BA0
-"""Which queues have become empty since they were asked to tell; of input, then of output queues."""
+"""Queues that became empty after a request to tell: input queues, then output queues."""
 ASKED_WORDS = 0x7BA2
-"""Which queues shall tell when they are empty, likewise."""
+"""Queues that are requested to tell when they are empty, in the same order."""
 STATUS_WORDS = 0x7BA4
-"""Which queues are empty, and which full, likewise."""
+"""Queues that are empty, and queues that are full, in the same order."""

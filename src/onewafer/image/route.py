@@ -39,11 +39,12 @@ class RangeFilter:
 
 @dataclass(frozen=True, slots=True)
 class CounterFilter:
-    """Deliver wavelets to the ramp while a counter of them is small enough.
+    """A filter that delivers wavelets to the ramp while its counter is small enough.
 
-    The counter starts at `initial`. A wavelet is delivered if it is at most `maximum`. Then a
-    counted wavelet moves it: from `limit` to 0, else up by one. A sparse filter has a `limit` for
-    one round and perhaps a `second_limit` for another one, and then delivers everything.
+    The counter starts at `initial`. A wavelet is delivered if the counter is at most `maximum`.
+    Then a counted wavelet changes the counter: from `limit` to 0, else up by one. A sparse filter
+    has a `limit` for one round and perhaps a `second_limit` for another one, and then delivers
+    everything.
     """
 
     maximum: int
@@ -55,7 +56,7 @@ class CounterFilter:
     """Whether control wavelets are held back as well, unless the counter is `maximum`."""
     is_sparse: bool = False
     second_limit: int | None = None
-    """Of a sparse filter only; None: the first round is its last one."""
+    """The limit of the second round of a sparse filter; None: there is no second round."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -159,7 +159,7 @@ def _swaps(image: WaferImage, architecture: Architecture) -> Iterator[str]:
 
 
 def _half_swapped(image: WaferImage) -> Iterator[str]:
-    """Yield pairs of which one color would take the wavelets of both, which nobody simulates."""
+    """Yield pairs where one color would take the wavelets of both, which the simulator lacks."""
     masks = np.array([*(config.swap_mask for config in image.color_configs), 0])
     found = masks[image.config_of_color]
     is_known = image.config_of_color >= 0

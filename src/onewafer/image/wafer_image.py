@@ -55,16 +55,16 @@ class WaferImage:
     exports: tuple[Export, ...] = ()
     uses_memcpy: bool = True
     params: dict[str, str] = field(default_factory=dict[str, str])
-    """As given on the command line, for `out.json`."""
+    """Params of the command line, for `out.json`."""
     colors: dict[str, str] = field(default_factory=dict[str, str])
     color_names: dict[str, str] = field(default_factory=dict[str, str])
     """What the file with the layout calls its colors: name → number, for people."""
 
     @property
     def pair_swaps(self) -> NDArray[np.uint8]:
-        """`[height, width, colors]`: ports from which a color comes in as the other of its pair.
+        """`[height, width, colors]`: ports whose wavelets of a color come in as the other color.
 
-        A router swaps a pair, whichever of the two says so.
+        A router swaps both colors of a pair if either is configured so.
         """
         masks = np.array([*(config.swap_mask for config in self.color_configs), 0], np.uint8)
         swaps: NDArray[np.uint8] = masks[self.config_of_color]

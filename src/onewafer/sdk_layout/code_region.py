@@ -87,7 +87,7 @@ class CodeRegion:
         self.name = name
         self.extent = Rectangle(0, 0, width, height)
         self.place_of: tuple[int, int] | None = None
-        """Where `place` put it; None: nowhere yet, which means (0, 0)."""
+        """The position that `place` gave; None: not placed yet, which means (0, 0)."""
         self.params: dict[str, RegionTable[ParamValue]] = {}
         self.paints: dict[Color, RegionTable[Positions]] = {}
         self.ports: list[PortHandle] = []
@@ -146,7 +146,7 @@ class CodeRegion:
         """Give a param of one PE a value; a color alone gives the param of its name.
 
         Raises:
-            HostError: the PE is not in the region, or name or value are none of a param.
+            HostError: the PE is not in the region, or name or value do not fit a param.
         """
         self._set_param(self._pe(coord, "set_param"), name, value, color, call="set_param")
 

@@ -53,7 +53,7 @@ def to_color(given: object, where: str) -> Color:
     """Return a color that a script passed.
 
     Raises:
-        HostError: it is none.
+        HostError: it is no color.
     """
     if isinstance(given, Color):
         return given

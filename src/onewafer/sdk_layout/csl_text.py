@@ -66,7 +66,7 @@ def _tile_code(region: CodeRegion, source: str, plan: FabricPlan) -> Iterator[st
 def _param_groups(
     region: CodeRegion,
 ) -> Iterator[tuple[list[tuple[str, ParamValue]], NDArray[np.bool_]]]:
-    """Yield the params of PEs that agree in all of them, and the mask of these PEs."""
+    """Yield the params of PEs that have equal params, and the mask of these PEs."""
     names = sorted(region.params)
     height, width = region.extent.height, region.extent.width
     if not names:

@@ -46,7 +46,7 @@ class FP16TYPE(IntEnum):
 
 
 class SdkLayout:
-    """Code regions, their connections and their streams; `compile` makes a program of them."""
+    """Code regions, their connections and their streams; `compile` makes a program from them."""
 
     @also_named(target="platform", fabric_file="platform")
     def __init__(

@@ -16,7 +16,7 @@ class Link:
     """A connection of two ports, or a stream: then one of the ends is the host."""
 
     name: str
-    """Of a stream; empty for a connection."""
+    """Name of a stream; empty for a connection."""
     tx: PortHandle | None
     """The sender; None: the host."""
     rx: PortHandle | None

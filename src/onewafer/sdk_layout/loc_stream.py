@@ -1,8 +1,8 @@
-"""Streams that meet the host at a PE of a region, where the program painted the color itself.
+"""Streams that meet the host at a PE of a region whose color the program painted itself.
 
 On a real system such a PE lies at the rim, and the painted color leads over the rim to the host.
-Here the host is at the PE instead: what the color is painted to take from outside, or to send
-there, goes between the host and the router.
+Here the host is at the PE instead: the outer side of the painted color connects the router to the
+host.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class PlacedLocStream:
 def place_loc_streams(
     streams: Sequence[LocStream], regions: Sequence[CodeRegion]
 ) -> tuple[PlacedLocStream, ...]:
-    """Return the streams with the host in place of what is outside.
+    """Return the streams with the host instead of the outside.
 
     Raises:
         HostError: the color is not painted there, or not towards the outside.

@@ -1,9 +1,9 @@
 """Paths of one color between ports: rectilinear, without a PE that two of them share.
 
 In: the ends of each path, PEs that no path may enter, and what each other PE costs. Out: one path
-for each, or the PE at which they are in each other's way. Each path is a cheapest one (A*, Hart,
-Nilsson and Raphael 1968); where two want one PE, both search again while the PE becomes dearer
-for both, until they agree (negotiated congestion: McMurchie and Ebeling, PathFinder, 1995).
+for each, or a PE that several paths need. Each path is a cheapest one (A*, Hart, Nilsson and
+Raphael 1968); where two want one PE, both search again while the PE becomes dearer for both, until
+they agree (negotiated congestion: McMurchie and Ebeling, PathFinder, 1995).
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ class NoPathError(Exception):
 def find_paths(
     requests: Sequence[Request], is_blocked: NDArray[np.bool_], costs: NDArray[np.int64]
 ) -> list[Path]:
-    """Return a path for each request; no PE is on two of them, but for ends that are given twice.
+    """Return a path for each request; paths share no PE, except for common ends.
 
     `is_blocked` and `costs` are `[y, x]`: where no path may pass (ends are exempt), and what a PE
     costs beside the hop into it.
@@ -110,20 +110,20 @@ class _Negotiation:
         self._requests = requests
         self._is_blocked = is_blocked
         self._costs = costs.copy()
-        """Those of all rounds."""
+        """Costs of PEs in all rounds."""
         self._prices = costs.copy()
-        """Those of this round, with what PEs cost that have paths."""
+        """Costs of PEs in this round, with the prices of PEs that have paths."""
         self._users = np.zeros(costs.shape, np.int64)
         self._price = _FIRST_PRICE
         self._effort = _Effort(_MAX_STEPS + len(_LINKS) * costs.size)
 
     @property
     def num_crowded(self) -> int:
-        """PEs that more than one path wants."""
+        """Number of PEs that more than one path uses."""
         return int((self._users > 1).sum())
 
     def first_crowded(self) -> Pe:
-        """Return the first of them."""
+        """Return the first PE that more than one path uses."""
         y, x = np.argwhere(self._users > 1)[0]
         return int(x), int(y)
 
@@ -176,7 +176,7 @@ class _Effort:
 def _cheapest(
     request: Request, is_blocked: NDArray[np.bool_], costs: NDArray[np.int64], effort: _Effort
 ) -> Path | None:
-    """Return a cheapest path, the same one for the same arguments; None: there is none."""
+    """Return a cheapest path, the same one for the same arguments; None: no path exists."""
     first: _Arrival = (request.start.pe, Direction.RAMP)
     best: dict[_Arrival, int] = {first: 0}
     previous: dict[_Arrival, _Arrival] = {}

@@ -1,4 +1,4 @@
-"""Where regions lie: on the fabric, and not on one another."""
+"""The placement of regions: on the fabric, and not on one another."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ class RegionTable(Generic[_Value]):
     """Values on the PEs of a region; the last assignment to a PE counts."""
 
     indices: NDArray[np.int32]
-    """`[height, width]` → `values`; −1 where there is none."""
+    """`[height, width]` → index into `values`; −1: no value."""
     values: list[_Value] = field(default_factory=list["_Value"])
     _numbers: dict[tuple[type, _Value], int] = field(
         default_factory=dict["tuple[type, _Value]", int]

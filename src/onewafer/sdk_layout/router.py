@@ -65,7 +65,7 @@ class RoutedLink:
 
     @property
     def io_pe(self) -> Pe | None:
-        """Where the host meets a stream; None for a connection."""
+        """The PE at which the host meets a stream; None for a connection."""
         if self.link.tx is None:
             return self.lanes[0][0]
         return self.lanes[0][-1] if self.link.rx is None else None
@@ -93,7 +93,7 @@ class _Router:
     crowd: NDArray[np.int64]
     """Colors at each PE so far."""
     io_pes: set[Pe]
-    """Where the host is met already."""
+    """PEs at which the host is met already."""
 
     def route(self, net: Net) -> list[RoutedLink]:
         """Find the paths of one net, and add them to its PEs."""

@@ -32,7 +32,7 @@ class Route(IntEnum):
 
     @property
     def direction(self) -> Direction:
-        """The same port in the words of the image."""
+        """The same port as a direction of the image."""
         return Direction[self.name]
 
 
@@ -46,7 +46,7 @@ class Edge(IntEnum):
 
     @property
     def direction(self) -> Direction:
-        """Where it faces."""
+        """The direction that it faces."""
         return _FACES[self]
 
     def strip(self, region: Rectangle) -> Rectangle:
@@ -72,7 +72,7 @@ _FACES = {
 
 
 class RoutingPosition:
-    """Where a color comes from and where it goes to, while a switch is in one position.
+    """The directions from which a color comes and to which it goes, in one switch position.
 
     The methods change the object and return it, so that calls can be chained.
     """
@@ -133,7 +133,7 @@ def get_edge_routing(edge: Edge, routes: Sequence[RoutingPosition]) -> EdgeRoute
 
 
 def to_edge(edge: object, where: str) -> Edge:
-    """Return a side of a region; its number stands for it.
+    """Return a side of a region from a side or its number.
 
     Raises:
         HostError: it is none.

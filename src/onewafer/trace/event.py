@@ -80,7 +80,7 @@ class Wait:
     reason: int
     """A `StallReason`; −1: nothing any more."""
     color: int = NO_COLOR
-    """Of the wavelet or the place that it waits for, if it is one of the fabric."""
+    """Color of the wavelet, or of the queue slot that it waits for, if the fabric is involved."""
     queue: int = NO_QUEUE
     """Input or output queue, where that has a number."""
 

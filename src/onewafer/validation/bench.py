@@ -1,4 +1,4 @@
-"""Where cases run: programs in memory, on one engine, with a stopwatch on the fabric."""
+"""The bench on which cases run: programs in memory, one engine, a stopwatch on the fabric."""
 
 from __future__ import annotations
 

@@ -66,7 +66,7 @@ follow, in the unit of the case."""
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Case:
-    """A published figure, or a family of them that one rule measures."""
+    """A published figure, or several figures that one rule measures."""
 
     name: str
     machine: str

@@ -1,6 +1,6 @@
 """A tile program for people: source lines with the bytes and cycles that they cost.
 
-In: an image, a PE of it, the timing profile, and somebody who finds source texts. Out: values, and
+In: an image, one of its PEs, the timing profile, and a reader of source texts. Out: values, and
 their readable form.
 """
 
@@ -42,7 +42,7 @@ class FindSource(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class ListedInstruction:
-    """One instruction and what it costs."""
+    """One instruction and its cost."""
 
     pc: int
     address: int
@@ -56,7 +56,7 @@ class ListedInstruction:
 
 @dataclass(frozen=True, slots=True)
 class ListedLine:
-    """A source line with its instructions; each of them counted once."""
+    """A source line with its instructions, each counted once."""
 
     path: str
     """Empty: instructions without a source line."""

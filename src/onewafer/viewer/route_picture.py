@@ -1,7 +1,7 @@
 """The picture of a color's route, as SVG.
 
-Traffic keeps to its side: what goes east is drawn above what goes west, what goes south right of
-what goes north, so that two ways on one pair of links stay apart.
+Both directions of a pair of links are drawn apart: eastward traffic above westward traffic,
+southward traffic to the right of northward traffic.
 """
 
 from __future__ import annotations

@@ -46,7 +46,7 @@ class RouterCell:
     """None: it does not know the color."""
     has_program: bool
     breaks: frozenset[tuple[int, Direction]]
-    """(switch position, direction): it sends there, and nobody takes it."""
+    """(switch position, direction) in which the PE sends, and its neighbour does not receive."""
 
     def positions(self) -> tuple[tuple[int, SwitchPosition], ...]:
         """Return the valid switch positions, that in force last (it is drawn on top)."""
@@ -79,7 +79,7 @@ class ColorMap:
     """PEs from whose ramp it comes."""
     num_sinks: int
     num_breaks: int
-    """PEs that send where nobody takes it."""
+    """PEs that send to a neighbour that does not receive."""
     num_from_host: int = 0
     """PEs at which the host sends it, as if it came from their ramps."""
     num_to_host: int = 0
@@ -184,7 +184,7 @@ _MAX_POSITIONS = 4
 
 
 def _sets(image: WaferImage, configs: NDArray[np.int16], which: str) -> NDArray[np.int64]:
-    """Return `[position, y, x]`: the receive (`rx`) or transmit (`tx`) sets; 0: there is none."""
+    """Return the receive (`rx`) or transmit (`tx`) sets, `[position, y, x]`; 0: empty."""
     table = np.zeros((_MAX_POSITIONS, len(image.color_configs) + 1), np.int64)
     for number, config in enumerate(image.color_configs):
         for position, sets in enumerate(config.positions):
@@ -194,9 +194,9 @@ def _sets(image: WaferImage, configs: NDArray[np.int16], which: str) -> NDArray[
 
 
 def _breaks(image: WaferImage, color: int) -> NDArray[np.bool_]:
-    """Return `[position, direction, y, x]`: sends over a link, and nobody there takes it (M57).
+    """Return `[position, direction, y, x]`: the PE sends over a link, and is not received (M57).
 
-    Some routers take it from a link as the other color of its pair.
+    Some routers receive the color from a link as the other color of its pair.
     """
     configs = image.config_of_color[:, :, color]
     transmit = _sets(image, configs, "tx")

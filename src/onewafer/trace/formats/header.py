@@ -1,4 +1,4 @@
-"""What a trace says beside its events, so that nobody needs the program to read it."""
+"""The header of a trace: all that readers need besides the events."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ class TraceHeader:
 
     @classmethod
     def from_record(cls, record: Mapping[str, Any]) -> TraceHeader:
-        """Return the header of such a record.
+        """Return the header of a record.
 
         Raises:
             KeyError, TypeError, ValueError: it is none.

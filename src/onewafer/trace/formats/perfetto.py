@@ -43,9 +43,9 @@ _ID, _TEXT = 1, 2
 
 _THE_SEQUENCE = 1
 _NUM_WINDOWS = 256
-"""At most so many values a counter has: the run in windows of a power of two of cycles."""
+"""Most values of a counter: windows of the run, each a power of two of cycles long."""
 _LEAST_SHIFT = 3
-"""And never less than this power."""
+"""The smallest power."""
 
 
 def write_perfetto(trace: Trace, file: BinaryIO) -> None:

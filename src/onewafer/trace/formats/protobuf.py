@@ -1,6 +1,6 @@
-"""As much of the protocol buffers encoding as a trace needs: fields in, bytes out.
+"""The part of the protocol buffers encoding that a trace needs: fields in, bytes out.
 
-Source: protobuf.dev, "Encoding". Only what is written here can be written: no signed numbers.
+Source: protobuf.dev, "Encoding". There are no signed numbers.
 """
 
 from __future__ import annotations

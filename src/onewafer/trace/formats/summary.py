@@ -21,7 +21,7 @@ class _Waits:
 
     cycles: int = 0
     worst: int = 0
-    """Of one PE."""
+    """The largest value of one PE."""
     where: tuple[int, int] = 0, 0
     endless: int = 0
     """How many never ended."""

@@ -1,9 +1,9 @@
-"""From events to what a timeline shows: stretches of time on the tracks of a PE.
+"""From events to a timeline: slices on the tracks of a PE.
 
 In: the events of one PE, by cycle. Out: slices. On the main thread's track a task holds its
 synchronous DSD operations, and an operation what it waited for; a microthread has a track with its
 operations. Waits of one kind that follow each other closely are one slice that counts them: a
-stream under back-pressure waits for every wavelet, and nobody wants to see each.
+stream under back-pressure waits for every wavelet.
 """
 
 from __future__ import annotations
@@ -116,7 +116,7 @@ class _Builder:
                 pass
 
     def build(self, end: int) -> PeTimeline:
-        """Return the tracks; what is still open ends with the run and says so."""
+        """Return the tracks; slices that are still open are marked and end with the run."""
         for slice_ in (*self._open.values(), *self._held.values()):
             if slice_ is not None:
                 slice_.end = max(end, slice_.start)
