@@ -30,6 +30,7 @@ from onewafer.pytorch.flop import counting_flop
 from onewafer.pytorch.host_work import HostWork
 from onewafer.pytorch.parts import is_worth_offering
 from onewafer.pytorch.tracing import is_another_thread_tracing
+from onewafer.pytorch.transforms import is_transform
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
@@ -101,14 +102,16 @@ class _Router:
     def is_offered(
         self, module: torch.nn.Module, args: tuple[object, ...], kwargs: dict[str, object]
     ) -> bool:
-        """Tell whether a call is not inside another one, or may be one of a part.
+        """Tell whether a call is outside of all others and no transform, or may be of a part.
 
         A forked worker has no session to report to.
         """
         nesting = self.nesting
         if nesting.is_inside or self.session.is_on_host or os.getpid() != self.process_id:
             return False
-        return nesting.whole is None or is_worth_offering(module, args, kwargs)
+        if nesting.whole is None:
+            return not is_transform(module, args, kwargs)
+        return is_worth_offering(module, args, kwargs)
 
     def route(
         self, module: torch.nn.Module, args: tuple[object, ...], kwargs: dict[str, object]
