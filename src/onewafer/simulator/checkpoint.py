@@ -62,9 +62,9 @@ class CheckpointHeader:
     arch: str
     profile: str
     architecture_digest: str
-    """Of every number of the architecture."""
+    """A digest of all numbers of the architecture."""
     engine: str
-    """That wrote it; any engine can go on."""
+    """The engine that wrote it; any engine can go on."""
     what: str
     """What was running, for people: "the launch of 'main'"."""
     cycle: int
@@ -163,7 +163,7 @@ def _blocks_of(array: NDArray[Any]) -> NDArray[np.uint8]:
 def read_checkpoint(path: Path, architecture: Architecture | None = None) -> Checkpoint:
     """Read a file that `write_checkpoint` wrote.
 
-    Without an architecture the catalog's machine of that name is taken.
+    Without an architecture, the catalog's machine of that name is used.
 
     Raises:
         CheckpointError: there is no such file, it is damaged, or it belongs to another version of
@@ -283,7 +283,7 @@ def _read_state(
 
 
 def _fill(archive: zipfile.ZipFile, name: str, target: NDArray[Any]) -> None:
-    """Fill an array of zeros with what `_write_blocks` wrote of it."""
+    """Fill an array of zeros with the blocks that `_write_blocks` wrote."""
     blocks = _read_array(archive, name)
     if not _has_blocks(target):
         if (blocks.shape, blocks.dtype) != (target.shape, target.dtype):

@@ -54,7 +54,7 @@ class LoadedProgram:
     checking: Checking = NO_CHECKING
     """What follows accesses is looked at by the reference engine only."""
     written: NDArray[np.uint8] | None = None
-    """`[num_pes, memory_bytes]`, 1: somebody wrote the byte; None: nobody wants to know."""
+    """`[num_pes, memory_bytes]`, 1: the byte was written; None: not recorded."""
 
     @property
     def details(self) -> EventSink | None:
@@ -93,7 +93,7 @@ class Engine(Protocol):
         ...
 
     def collect(self, pe_index: int, color: int, most: int) -> list[int]:
-        """Take at most so many wavelets that wait for the host, control wavelets marked (M73)."""
+        """Take up to `most` wavelets that wait for the host, control wavelets marked (M73)."""
         ...
 
     def statistics(self) -> Statistics:

@@ -1,6 +1,6 @@
-"""What a program did that the machine allows and hardly anybody means; and what is an error.
+"""What a program did that the machine allows but is rarely intended, and what is an error.
 
-Engines count such things as they happen; whoever runs the machine says so at the end.
+Engines count them as they happen; the caller of the machine reports them at the end.
 """
 
 from __future__ import annotations

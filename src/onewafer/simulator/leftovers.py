@@ -1,4 +1,4 @@
-"""Wavelets that nobody has taken when nothing moves any more: whose they are, and what to write.
+"""Wavelets that were not received when nothing moves any more: whose they are, and what to write.
 
 In: the tables of what waits, from any engine. Out: one `Leftover` for each color that a tile
 program leaves in its input queues, and for each color that routers hold.
@@ -60,7 +60,7 @@ class Leftover:
 def find_leftovers(
     image: WaferImage, architecture: Architecture, waiting: Waiting, state: MachineState
 ) -> list[Leftover]:
-    """Return what nobody has taken, by color; what arrived at a PE before what routers hold."""
+    """Return the wavelets that were not received, by color; first those that reached a PE."""
     found = [*_arrived(image, architecture, waiting.arrivals, state)]
     return [*found, *_held(image, waiting, found)]
 
@@ -120,7 +120,7 @@ def _why(
     is_control: bool,
     is_blocked: bool,
 ) -> str:
-    """Return why nobody takes the wavelets of a color, and what to write."""
+    """Return why the wavelets of a color are not received, and what to write."""
     has_control_task = any(task.kind is TaskKind.CONTROL for task in program.tasks)
     if is_control and not has_control_task:
         return (

@@ -46,7 +46,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class ColorAttachment:
-    """Where wavelets of a color go at a PE (M43)."""
+    """The destination of wavelets of a color at a PE (M43)."""
 
     color: int
     queue: int
@@ -57,7 +57,7 @@ class ColorAttachment:
 def load_state(image: WaferImage, architecture: Architecture) -> MachineState:
     """Return the state of every PE at cycle 0.
 
-    Raise `ImageError` if the image breaks its contract or uses what is not simulated.
+    Raise `ImageError` if the image breaks its contract or uses something that is not simulated.
     """
     verify(image, architecture)
     refuse_unsupported(image, architecture)
@@ -88,12 +88,12 @@ def load_state(image: WaferImage, architecture: Architecture) -> MachineState:
 
 
 def num_rotations(image: WaferImage) -> int:
-    """Return how many rotations the program with most of them has (M142)."""
+    """Return the largest number of rotations of a program (M142)."""
     return max((len(program.rotations) for program in image.programs), default=0)
 
 
 def num_fifos(image: WaferImage) -> int:
-    """Return how many FIFOs the program with most of them has (M110)."""
+    """Return the largest number of FIFOs of a program (M110)."""
     return max((len(program.fifos) for program in image.programs), default=0)
 
 
@@ -297,7 +297,7 @@ def refuse_unsupported(image: WaferImage, architecture: Architecture) -> None:
 
 
 def _stream_problems(image: WaferImage, architecture: Architecture) -> Iterator[str]:
-    """Yield a sentence for each program that reads what its router hands to the host (M73)."""
+    """Yield a sentence for each program that reads a color that its router gives the host (M73)."""
     receives = host_streams(image)[1]
     for number, program in enumerate(image.programs):
         to_host: NDArray[np.bool_] = np.any(receives[image.program_of_pe == number], axis=0)

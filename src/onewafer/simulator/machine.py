@@ -165,7 +165,7 @@ class Machine:
     def memory(self) -> NDArray[np.uint8]:
         """`[num_pes, memory_bytes]`, PE index y·width + x; may be written between runs.
 
-        Who writes says so to `note_written`.
+        Call `note_written` after a write.
         """
         return self._state.memory
 
@@ -210,14 +210,14 @@ class Machine:
         return None if report is None else self._with_arrivals(report)
 
     def _with_arrivals(self, report: str) -> str:
-        """Return the report of a deadlock with what waits in input queues."""
+        """Return the report of a deadlock with the wavelets that wait in input queues."""
         lines = [f"    {found.text}" for found in self._leftovers() if found.has_arrived]
         return "\n".join(
             [report, *(["  wavelets that nobody has taken:"] if lines else []), *lines]
         )
 
     def find_leftovers(self) -> list[Leftover]:
-        """Return the wavelets that nobody has taken, by color; none if it is not at rest yet."""
+        """Return the wavelets that were not received, by color; none while anything moves."""
         return self._leftovers() if self._is_at_rest else []
 
     def _leftovers(self) -> list[Leftover]:

@@ -28,7 +28,7 @@ ENGINE_BYTES: Final = {"fast": 3_500, "reference": 40_000}
 
 
 _WAVELET_BYTES: Final = 16
-"""Of one that waits for the host, at most: rings are rounded up to a power of two places."""
+"""Most bytes of a wavelet that waits for the host: rings are rounded up to a power of two slots."""
 
 
 class NotEnoughMemoryError(SimulationError):
@@ -41,11 +41,11 @@ class MemoryNeed:
 
     num_pes: int
     engine_bytes: int
-    """Of one PE."""
+    """Bytes of one PE."""
     sram_bytes: int
-    """Of all PEs: the touched pages."""
+    """Bytes of the touched pages of all PEs."""
     stream_bytes: int = 0
-    """Of all colors that go to the host: what waits for it."""
+    """Bytes of wavelets that wait for the host, over all colors."""
 
     @property
     def total(self) -> int:

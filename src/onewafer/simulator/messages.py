@@ -65,7 +65,7 @@ def outside_variables(address: int, num_bytes: int, before: Symbol | None) -> st
 def never_written(
     symbol: Symbol | None, address: int, num_bytes: int, copied_from: str | None = None
 ) -> str:
-    """Return what is wrong with a read of what nobody wrote, or copied from there."""
+    """Return what is wrong with a read of memory that was never written, or of a copy of it."""
     what = f"{_named(symbol, address, num_bytes)} read, and nobody wrote"
     what += f" what it is a copy of, {copied_from}" if copied_from is not None else " it"
     return (

@@ -1,4 +1,4 @@
-"""Which engine runs: the one that was asked for, or the one that can see what is asked for."""
+"""Choose the engine: the requested one, or one that supports the requested observations."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Whether a snapshot that was read from a file can be one: every number that leads somewhere.
+"""Check that a snapshot from a file is possible: every number that is used as an index is in range.
 
-Engines index with these numbers and look at none of them twice; so nothing reaches an engine that
-is out of range. What is in range may still be wrong: checksums are for that.
+Engines use these numbers as indices without checking them, so no number out of range may reach an
+engine. Numbers in range may still be wrong: checksums detect that.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The memory of all PEs as one array that costs what is touched of it.
+"""The memory of all PEs as one array whose cost is only the memory that is touched.
 
 A whole wafer has 40 GB of SRAM; a program uses some pages of each PE's. The operating system gives
 a page when it is first written, and 48 KiB is a whole number of pages, so `[pe, address]` needs no
@@ -25,9 +25,9 @@ _LINUX_MAP_NORESERVE: Final = 0x4000
 
 
 def allocate(num_pes: int, memory_bytes: int) -> NDArray[np.uint8]:
-    """Return `[num_pes, memory_bytes]` zeros of which no page exists yet.
+    """Return `[num_pes, memory_bytes]` zeros without any page allocated yet.
 
-    Raise `SimulationError` if there is not even the address space.
+    Raise `SimulationError` if not even the address space is available.
     """
     try:
         if sys.platform == "linux":
@@ -55,9 +55,9 @@ def _map(num_pes: int, memory_bytes: int) -> NDArray[np.uint8]:
 
 
 def nonzero_stretches(data: NDArray[np.uint8], address: int) -> list[tuple[int, int]]:
-    """Return `[first, end)` of what to write of initial data at `address`, at most one a page.
+    """Return `[first, end)` of the parts of initial data to write at `address`, at most one a page.
 
-    Zeros before, behind and between are left out: they are there already.
+    Zeros before, behind and between them are left out: memory is zero already.
 
     >>> nonzero_stretches(np.array([0, 0, 7, 0, 8, 0], np.uint8), address=100)
     [(2, 5)]

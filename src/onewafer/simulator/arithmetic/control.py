@@ -11,7 +11,8 @@ from onewafer.simulator.arithmetic.compiled import jitable
 
 CONTROL_MARK = 1 << 32
 ADVANCE_MARK = 1 << 33
-"""Of a wavelet in an output queue: it turns the switch as it leaves its first router (M49)."""
+"""A mark of wavelets in output queues: they advance the switch as they leave their first router
+(M49)."""
 MEMORY_MARK = 0xC000_0000
 """Bits of the word of a control wavelet in memory, which commands do not use (M48)."""
 NO_OPERATION, ADVANCE, RESET, TEARDOWN = range(4)

@@ -32,7 +32,7 @@ NAMES: Final = {
     DIVISION: "FP_DIV_BY_0",
 }
 EXCEPTIONS_NUMBER = 3
-"""Of a register of the last kind (`registers`), beside `MASK_NUMBER`: it is that of exceptions."""
+"""The register of exceptions, among registers of the last kind (`registers`), as `MASK_NUMBER`."""
 EXCEPTIONS_REGISTER = PENDING_REGISTER << KIND_SHIFT | EXCEPTIONS_NUMBER
 _ADDRESS = 2 * EXCEPTIONS_WORD
 _REGISTER_BYTES = 2
@@ -91,7 +91,7 @@ def of_scalars(opcode: int, kind: int, a: int, b: int, word: int) -> int:
 
 @jitable
 def of_conversion(source: int, target: int, a: int, word: int) -> int:
-    """Return the exceptions of a conversion from a type or to it, of which one is a float."""
+    """Return the exceptions of a conversion from or to a type, if one side is a float."""
     value = value_of(a, source)
     if target >= _F16:
         return of_sum(value, 0.0, 0.0, value_of(word, target), smallest_normal(target))

@@ -81,5 +81,5 @@ def filter_word(kind: int, counter: int, limit: int, passing: int) -> int:
 
 @jitable
 def written_passing(kind: int, word: int) -> int:
-    """Return how many counts pass after the register of the maximum, or of them, was written."""
+    """Return how many counts pass after the register of the maximum, or of counts, was written."""
     return word + 1 if kind == MAXIMUM_REGISTER else word

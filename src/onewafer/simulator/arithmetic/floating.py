@@ -32,12 +32,12 @@ _BF16, _CB16, _F16 = map(int, (ScalarType.BF16, ScalarType.CB16, ScalarType.F16)
 HALF_SHIFT = 6
 """Behind the number of a DSD operation: the 16-bit float of the program, if that is not f16."""
 OPERATION_MASK = (1 << HALF_SHIFT) - 1
-"""Which operation it is."""
+"""The operation."""
 assert max(DsdOperation) <= OPERATION_MASK
 
 
 _DOUBLE_BITS = 52
-"""Of the fraction of an f64."""
+"""Bits of the fraction of an f64."""
 _DOUBLE_BIAS = 1023
 _DOUBLE_MAGNITUDE = 0x7FFF_FFFF_FFFF_FFFF
 _DOUBLE_FRACTION = (1 << _DOUBLE_BITS) - 1
@@ -95,7 +95,7 @@ def smallest_normal(kind: int) -> float:
 
 @jitable
 def half_to_float(word: int, kind: int) -> float:
-    """Return the value of the bits of a 16-bit float, exactly; `kind` says of which format."""
+    """Return the exact value of the bits of a 16-bit float; `kind` is its format."""
     if kind == _BF16:
         return single_to_float(word << 16)
     if kind == _CB16:
@@ -105,7 +105,7 @@ def half_to_float(word: int, kind: int) -> float:
 
 @jitable
 def small_to_float(word: int, num_bits: int, bias: int) -> float:
-    """Return the value of a 16-bit float with so many bits of fraction and such a bias."""
+    """Return the value of a 16-bit float with `num_bits` of fraction and this bias."""
     special = (1 << 15 - num_bits) - 1
     exponent = word >> num_bits & special
     fraction = word & (1 << num_bits) - 1

@@ -1,4 +1,4 @@
-"""What fabric operands do besides: a number for each that engines share.
+"""Additional effects of fabric operands, as a number that engines share.
 
 Destinations. Bit 0: it sends control wavelets. Bit 1: it has an index (M46), which is in bits
 16–31. Bits 2–3: the source that it clears, plus 1 (M47). Bit 4: it makes control wavelets of marked
@@ -21,14 +21,14 @@ CLEARS_SHIFT, CLEARS_BITS = 2, 3
 UNMARKS, ADVANCES = 1 << 4, 1 << 5
 INDEX_BITS = 0xFFFF_0000
 DATA_BITS = 0xFFFF
-"""Of a wavelet that has an index."""
+"""Data bits of a wavelet that has an index."""
 
 
 MARKS, DROPS = 1, 2
-"""Of a source."""
+"""Bits of a source."""
 TAKES_CONTROL = MARKS | DROPS
 PACKS = 1 << 6
-"""Of either. What it says counts only where elements have `HALF_BYTES`."""
+"""A bit of either; it has an effect only where elements have `HALF_BYTES`."""
 HALF_BYTES = 2
 NUM_PACKED = 2
 """Elements in a wavelet of such an operand."""

@@ -1,8 +1,8 @@
-"""The words by which programs see their queues, and bind them to other colors (M134–M137).
+"""The words by which programs read their queues and bind them to other colors (M134–M137).
 
-A program that reaches its queues has registers of them, beside those of the router. Their numbers
-go on from the router's: a kind, times 32, plus the number of the queue, or of one of the words
-about all queues of a side.
+A program that accesses its queues has registers for them, beside those of the router. Their numbers
+follow the router's: a kind, times 32, plus the number of the queue, or of one of the words about
+all queues of a side.
 
     queue of either side   bits 4–8 the color, bit 0 whether a filter stands before an input queue
     flushed                a bit for each queue that became empty since it was asked to tell
@@ -29,7 +29,7 @@ _NUM_WORDS = STATUS + 2
 KIND_SHIFT = 5
 
 NUM_QUEUES = 8
-"""Of each side."""
+"""Queues of each side."""
 ALL_QUEUES = (1 << NUM_QUEUES) - 1
 NO_COLOR = 0xFF
 """In `MachineState.queue_colors`: the program has not initialised the queue."""
@@ -107,7 +107,7 @@ def flushes_word(flushes: int, number: int) -> int:
 
 @jitable
 def written_flushes(flushes: int, number: int, word: int) -> int:
-    """Return the flushes after a register was written: who is asked, or of whom nobody tells."""
+    """Return the flushes after a register was written: new requests, and cleared reports."""
     queues = (word & ALL_QUEUES) << NUM_QUEUES * (number & 1)
     if number < ASKED:
         return flushes & ~(queues << FLUSHED_SHIFT)

@@ -31,7 +31,7 @@ COUNTER_REGISTER, LIMIT_REGISTER, MAXIMUM_REGISTER, PASSING_REGISTER = 3, 4, 5, 
 PENDING_REGISTER = 7
 """The last kind: which colors were torn down, and what is no color's (`MASK_NUMBER`)."""
 MASK_NUMBER = 2
-"""Of a register of the last kind: it is the mask of kept control wavelets (M143)."""
+"""The mask of kept control wavelets, among registers of the last kind (M143)."""
 KIND_SHIFT = 5
 _NUMBER_MASK = 31
 _NUM_COLORS = 24
@@ -76,7 +76,7 @@ def kind_of(register: int) -> int:
 
 @jitable
 def number_of(register: int) -> int:
-    """Return the color of a register; of the last kind, which of them it is."""
+    """Return the color of a register; for the last kind, which of its registers it is."""
     return register & _NUMBER_MASK
 
 
@@ -129,7 +129,7 @@ def ways_at_load(positions: Sequence[SwitchPosition | None]) -> list[int]:
 
 @jitable
 def lowest(directions: int) -> int:
-    """Return the first of some directions, or the number that says that there is none."""
+    """Return the first direction of a set, or the number for an empty set."""
     for direction in range(_RAMP + 1):
         if directions >> direction & 1:
             return direction
@@ -147,7 +147,7 @@ def position_bits(way: int) -> int:
 
 @jitable
 def with_position_bits(way: int, bits: int, before: int) -> int:
-    """Return a position as a program wrote it; what it left as it was stays as it is."""
+    """Return a position as a program wrote it; the parts that it did not write stay."""
     if bits == position_bits(way):
         return way
     direction = bits & 7

@@ -1,4 +1,4 @@
-"""Which function computes what: dispatch tables for the engines.
+"""Dispatch tables for the engines: the function of each operation.
 
 In: an opcode and a `ScalarType`, or a `DsdOperation`. Out: a function over canonical register
 words. A pair that the instruction table does not define is a `KeyError`; `image.verify` refuses
@@ -200,7 +200,7 @@ CONVERSIONS: dict[tuple[ScalarType, ScalarType], Unary] = {
     for target in ScalarType
     if not (source.is_half and target.is_half) or source is target
 }
-"""None between 16-bit floats: a program has one of them (M148)."""
+"""No conversions between 16-bit floats: a program has only one of them (M148)."""
 
 
 def conversion(source: ScalarType, target: ScalarType) -> Unary:
@@ -370,7 +370,7 @@ ELEMENTS: dict[DsdOperation, Element] = {
     _D.ADDC16: undefined.add_with_carry,
     _D.FNORMS: _one_source(undefined.normalize_single),
 }
-"""Those of a program with f16."""
+"""The operations of a program with f16."""
 
 
 def dsd_element(operation: DsdOperation, half: ScalarType = ScalarType.F16) -> Element:

@@ -1,11 +1,10 @@
-"""What ADDC16, FNORMH and FNORMS give: no public text defines it, so it is decided here, once.
+"""Results of ADDC16, FNORMH and FNORMS: no public text defines them, so they are decided here.
 
-The SDK documents "add two 16-bit integers, with carry" and "normalize a floating point value". Of
-the carry its SIMD table says indirectly that it goes from element to element: on WSE-2, ADDC16 is
-the only addition that does one element a cycle. That numbers of many words, which nobody could add
-otherwise, begin without a carry follows from nothing published. Nor does what a normalised value
-is: a significand in [1, 2) is the number that the scaling by 2^n, which is documented beside it,
-makes the value of again.
+The SDK documents "add two 16-bit integers, with carry" and "normalize a floating point value". Its
+SIMD table says indirectly that the carry goes from element to element: on WSE-2, ADDC16 is the only
+addition with one element a cycle. It is not published that numbers of many words begin without a
+carry, but they could not be added otherwise. Nor is it published what a normalised value is: a
+significand in [1, 2) becomes the value again by the scaling by 2^n, which is documented beside it.
 """
 
 from __future__ import annotations

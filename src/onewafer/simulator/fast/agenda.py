@@ -1,12 +1,12 @@
-"""Which PEs have to be looked at in which window of cycles: a wheel of lists, and heaps.
+"""The PEs to be looked at in each window of cycles: a wheel of lists, and heaps.
 
 The lists of a window hold its PEs, each at most once: a bit mask in the PE's block says where it
 stands. Each part of the PEs (see `sharing`) has one list for each share that puts PEs into it, so
 that no two threads write to one list. Nothing is ever taken off a list before its window. Looking
-at a PE that has nothing to do is harmless, because a look only acts on what has become possible by
-that cycle, and what is still to come asks again (all rules speak of cycles, none of looks). What is
-due later than the wheel reaches waits in the binary heap of its part, each PE once, at the earliest
-cycle it asked for.
+at a PE that has nothing to do is harmless, because a look only does what has become possible by
+that cycle, and later events ask again (all rules speak of cycles, none of looks). What is due later
+than the wheel reaches waits in the binary heap of its part, each PE once, at the earliest cycle it
+asked for.
 """
 
 from __future__ import annotations

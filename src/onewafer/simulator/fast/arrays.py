@@ -31,7 +31,8 @@ class Arrays(NamedTuple):
     operations: Matrix
     links: Matrix
     ramp_routes: Matrix
-    """`[num_pes or 0, colors]`: route of what a PE sends by a queue that has any color."""
+    """`[num_pes or 0, colors]`: route of the wavelets that a PE sends by a queue that has any
+    color."""
     swapped_ramps: Matrix
     """A bit for each color that a PE's own router makes the other one of its pair (M59)."""
     programs: Matrix

@@ -109,7 +109,7 @@ if TYPE_CHECKING:
 
 FIRST_EVENT_ROWS = 1 << 13
 _SPARE_WORDS = 1 << 16
-"""Of the arena, for the host's queues."""
+"""Spare words of the arena, for the host's queues."""
 
 
 def build(loaded: LoadedProgram) -> tuple[Arrays, Fabric]:
@@ -194,7 +194,7 @@ def make_arena(num_words: int) -> Arena:
 
 
 def route_table(fabric: Fabric) -> NDArray[np.int32]:
-    """Return the routes of what PEs send, `[num_pes, colors]`."""
+    """Return the routes of the wavelets that PEs send, `[num_pes, colors]`."""
     routes = fabric.ramp_routes
     table = np.zeros((len(fabric.num_sources), NUM_COLORS), np.int32)
     table[routes.pe, routes.color] = routes.offset
@@ -232,7 +232,7 @@ def _write_operations(
 
 
 def _channel_offsets(fabric: Fabric) -> Integers:
-    """Return the offset of the channel of `pe · colors + color`; 0: there is none."""
+    """Return the offset of the channel of `pe · colors + color`; 0: no channel."""
     channels = fabric.channels
     channel_of = np.zeros(len(fabric.places.block) * NUM_COLORS, np.int64)
     offsets = fabric.places.channels[channels.pe] + channels.distance

@@ -1,8 +1,8 @@
 """The arrays as tables of a snapshot, and back: whole-array operations, for a wafer of any size.
 
-Wake-ups are not told: looking at a PE that has nothing to do changes nothing (see `agenda`), so a
-restored machine looks at all of them once. The places that wavelets left say which credits are on
-their way: a FIFO carries the time.
+Wake-ups are not stored: looking at a PE that has nothing to do changes nothing (see `agenda`), so a
+restored machine looks at all PEs once. The places that wavelets left say which credits are on their
+way: a FIFO carries the time.
 """
 
 from __future__ import annotations

@@ -107,7 +107,7 @@ class _Folder(UserProvidedCacheLocator):
         return ""
 
     def get_disambiguator(self) -> str:
-        """Return what tells functions of one name apart: there are none, and lines move."""
+        """Return what tells functions of one name apart: nothing, there are no such functions."""
         return ""
 
 

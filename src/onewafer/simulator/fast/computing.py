@@ -64,7 +64,7 @@ _ADDC16, _F16 = int(DsdOperation.ADDC16), int(ScalarType.F16)
 
 @kernel
 def block_address(s: Arrays, op: int, at: int, k: int) -> int:
-    """Return the address of element k of a MEM4D, of which some may be skipped (M124)."""
+    """Return the address of element k of a MEM4D, whose elements may be partly skipped (M124)."""
     dsd = s.arena[op + at + OPERAND_DSD]
     num_bytes = s.arena[op + at + OPERAND_BYTES]
     address = s.arena[op + at + OPERAND_BASE]
@@ -213,7 +213,7 @@ def compute_one_by_one(s: Arrays, pe: int, op: int, count: int) -> int:
 
 @kernel
 def source_word(s: Arrays, pe: int, op: int, at: int, k: int, waiting: int) -> int:
-    """Return element k of a source; of a channel the wavelet behind so many that wait."""
+    """Return element k of a source; for a channel, the k-th wavelet that waits."""
     kind, base, step, num_bytes = operand_of(s, op, at)
     if kind == INPUT:
         return waiting_word(s, base, waiting) & mask_of(num_bytes)
@@ -252,13 +252,13 @@ def operand_of(s: Arrays, op: int, at: int) -> tuple[int, int, int, int]:
 
 @kernel
 def mask_of(num_bytes: int) -> int:
-    """Return the mask of the bits of so many bytes."""
+    """Return the mask of the bits of `num_bytes`."""
     return (1 << 8 * num_bytes) - 1
 
 
 @kernel
 def mask_of_output(num_bytes: int, flags: int) -> int:
-    """Return the mask of what an element puts into a wavelet (M44, M46)."""
+    """Return the mask of the bits that an element puts into a wavelet (M44, M46)."""
     return DATA_BITS if flags & HAS_INDEX else mask_of(num_bytes)
 
 

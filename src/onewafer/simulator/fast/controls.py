@@ -1,4 +1,4 @@
-"""Control wavelets at a compute element: what they start (M95, M96)."""
+"""Control wavelets at a compute element, and what they start (M95, M96)."""
 
 from __future__ import annotations
 

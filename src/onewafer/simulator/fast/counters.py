@@ -42,7 +42,7 @@ def count_of_blocks(s: Arrays, field: int) -> Integers:
 
 
 def count_link_wavelets(s: Arrays) -> Integers:
-    """Return the wavelets that left each router, `[num_pes, direction]`: what its targets got."""
+    """Return the wavelets that left each router, `[num_pes, direction]`, as received there."""
     num_pes, num_ports = len(s.blocks), len(Direction)
     fifos: Integers = s.fifos
     pushed = fifos[:, FIFOS_PUSHED] + s.arena[fifos[:, FIFOS_OFFSET] + FIFO_TAIL]

@@ -1,7 +1,7 @@
 """The data path of a PE and the DSD operations that share it (M12, M30–M39).
 
-The loop calls `serve` for every element. What happens once an operation is out of its way: it is
-compiled apart (`shared`), and called when `BLOCK_ATTENTION` says so (see `attention`).
+The loop calls `serve` for every element. Code that runs once per operation is compiled apart
+(`shared`), and called when `BLOCK_ATTENTION` says so (see `attention`).
 """
 
 from __future__ import annotations
@@ -158,7 +158,7 @@ def serve(s: Arrays, block: int, cycle: int) -> None:
 
 @kernel
 def is_preferred(s: Arrays, op: int, other: int) -> bool:
-    """Tell whether an operation is served rather than one on a lower thread (M34)."""
+    """Tell whether an operation is served before one on a lower thread (M34)."""
     if s.arena[op + OP_RANK] != s.arena[other + OP_RANK]:
         return s.arena[op + OP_RANK] > s.arena[other + OP_RANK]
     return s.arena[op + OP_LAST_SERVED] < s.arena[other + OP_LAST_SERVED]
@@ -366,7 +366,7 @@ def count_path_cycles(s: Arrays, block: int, cycles: int) -> None:
 
 @shared
 def begin(s: Arrays, block: int, op: int, cycle: int) -> None:
-    """Note the first element; a memory-only operation executes all of them now (M12)."""
+    """Note the first element; a memory-only operation executes all of its elements now (M12)."""
     s.arena[op + OP_HAS_STARTED] = 1
     thread = s.operations[s.arena[op + OP_ROW], OPS_THREAD]
     record(s, cycle, block, _DSD_START, thread, kind_of(s, op))

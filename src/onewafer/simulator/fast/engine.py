@@ -188,7 +188,7 @@ class FastEngine:
         wake_routers(self._bound, np.array([pe_index]), self._cycle)
 
     def collect(self, pe_index: int, color: int, most: int) -> list[int]:
-        """Take at most so many wavelets that wait for the host, control wavelets marked (M73)."""
+        """Take up to `most` wavelets that wait for the host, control wavelets marked (M73)."""
         words, is_awaited = self._collector.collect(
             self._arrays, pe_index, color, most, cycle=self._cycle
         )

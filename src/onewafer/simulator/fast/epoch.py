@@ -1,8 +1,8 @@
 """Long runs: cycles in records are relative to a base, which moves on before they overflow.
 
-Cycles in the arena have 32 bits. Those that lie further back than `LONG_AGO` become `LONG_AGO`:
-all that matters of them is that they are past. Only where they order things (who was served longest
-ago, M34 and M54) the order is kept.
+Cycles in the arena have 32 bits. Cycles further back than `LONG_AGO` become `LONG_AGO`: it only
+matters that they are past. Where they order things (which was served longest ago, M34 and M54), the
+order is kept.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Floating point exceptions of programs that can unmask them (M147).
 
-What can raise one has a mark in such a program: an instruction in its opcode, an operation in its
-kind. So all other programs are looked at no differently.
+In such a program, instructions that can raise one are marked in their opcode, operations in their
+kind. So other programs pay nothing.
 """
 
 from __future__ import annotations

@@ -29,7 +29,7 @@ LINE_WORDS = 16
 # --- clock: what belongs to the whole machine; each share of the PEs has its own, see `sharing` ---
 
 MAX_PHASES = 3
-"""Parts of a window, in each of which shares cannot meet."""
+"""Phases of a window, in each of which shares cannot meet."""
 (
     BASE,  # what has to be added to the cycles in records
     REBASE_AT,  # when the base moves on
@@ -105,11 +105,11 @@ BUSY_TIMES, BUSY_FIRST, NUM_BUSY_FIELDS = range(3)
     BLOCK_SOURCES,  # the sources of the router, and a place for the host's queue
 ) = range(16)
 HAS_REGISTERS, HAS_QUEUES, IS_ASKED = 2, 4, 8
-"""Of `BLOCK_IS_CONTENDED`: the program may write registers of the router; and of its queues; and
-has asked one to tell when it is empty."""
+"""Bits of `BLOCK_IS_CONTENDED`: the program may write registers of the router; registers of the
+queues; and it has asked a queue to tell when it is empty."""
 LIST_SHIFT = 16
 SOURCE_GROUPS = 31
-"""Sources i, i + 31, … share a bit of `BLOCK_ACTIVE`; hardly a PE has so many."""
+"""Sources i, i + 31, … share a bit of `BLOCK_ACTIVE`; few PEs have that many."""
 
 # --- arena: FIFOs --------------------------------------------------------------------------------
 
@@ -125,20 +125,21 @@ SOURCE_GROUPS = 31
     FIFO_RING,  # pairs: from when a wavelet can be taken (after that: when it was), and its word
 ) = range(9)
 FIFO_READER = FIFO_ROUTE
-"""Of a channel: live operation that reads it."""
+"""A field of channels: the live operation that reads it."""
 FIFO_STARTS_TASK = FIFO_LAST_MOVE
-"""Of a channel: it has a data task."""
+"""A field of channels: it has a data task."""
 NO_ROUTE, ANY_COLOR = 0, -1
 """The tags of a source with any color follow its ring, one word each: color, and `CONTROL_TAG`."""
 COLOR_MASK, CONTROL_TAG, ADVANCE_TAG = 0xFF, 0x100, 0x200
-"""Of a tag. Buffers and channels of switched colors have tags too, without the color; there the tag
-of a place is 0 unless a marked wavelet is in it, so that data can move without a look at tags."""
+"""Parts of a tag. Buffers and channels of switched colors have tags too, without the color; there
+the tag of a slot is 0 unless a marked wavelet is in it, so that data can move without a look at
+tags."""
 MARK_TAGS = CONTROL_TAG | ADVANCE_TAG
-"""Of the tag of a marked wavelet: one that may turn a switch."""
+"""The marks in a tag: a wavelet with one of them may advance a switch."""
 HOLDS_MARKED, HAS_TAGS = 1 << 13, 1 << 14
-"""Of the shape: its wavelets have tags, and one of them is marked."""
+"""Bits of the shape: one of its wavelets is marked; its wavelets have tags."""
 REASON_MASK, IS_AWAITED = 15, 16
-"""State: stall reason + 1; somebody waits for a place."""
+"""State: stall reason + 1; a sender waits for a free slot."""
 
 # --- arena: routes of one color at one PE --------------------------------------------------------
 
@@ -148,19 +149,20 @@ REASON_MASK, IS_AWAITED = 15, 16
     ROUTE_TARGETS,  # FIFOs: buffers behind links in the order of directions, then the channel
 ) = range(3)
 ROUTE_DIRECTIONS = ROUTE_TARGETS + 5
-"""Of the targets, three bits each."""
+"""The targets, three bits each."""
 ROUTE_SWITCH = ROUTE_TARGETS + 4
-"""Of a route that is switched: row of the switch."""
+"""The row of the switch, if the route is switched."""
 NUM_ROUTE_WORDS = 8
 RAMP_INPUT = 1 << 5
 """Bit of the ramp's way in, beside the bits of the five output ports."""
 ALL_PORTS = (RAMP_INPUT << 1) - 1
 IS_SWITCHED = 1 << 6
-"""Of the ports: the route is that of a switch."""
+"""A bit of the ports: the route is that of a switch."""
 IS_SETTLED = 1 << 7
-"""Of the ports: until the switch turns, data goes as by a route without one (`switch_routes`)."""
+"""A bit of the ports: until the switch advances, data goes as by a route without one
+(`switch_routes`)."""
 RECEIVE_SHIFT = 8
-"""Of the ports of a settled route: the directions from which wavelets may come follow from here."""
+"""Position, in the ports of a settled route, of the directions from which wavelets may come."""
 
 # --- arena: operations, one for each thread that a program uses ----------------------------------
 
@@ -200,7 +202,7 @@ MAIN_THREAD = 8
 SCALAR, POINTER, VECTOR, BLOCK, INPUT, OUTPUT, RING = range(7)
 """Kinds of operands."""
 STEPWISE, WATCHED, PACKED = 1, 2, 4
-"""Of `OP_STEPS`."""
+"""Bits of `OP_STEPS`."""
 
 # --- arena: words on their way to SRAM, before the operations of a PE, see `staging` --------------
 
@@ -375,10 +377,10 @@ NUM_PROGRAM_FIELDS = PROGRAM_COLORS + NUM_COLORS
     NUM_CODE_FIELDS,
 ) = range(12)
 CHECKED = 1 << 8
-"""In an opcode, and in the kind of a live operation: what it computes may raise an exception that
-stops the program (M147)."""
+"""A bit of an opcode, and of the kind of a live operation: it may raise an exception that stops the
+program (M147)."""
 KIND_MASK = CHECKED - 1
-"""Of the kind of an operation: which it is."""
+"""Mask of an operation's kind."""
 
 (
     DSD_KIND,
@@ -452,7 +454,7 @@ LAUNCH_ENTRY, LAUNCH_NUM_ARGUMENTS, LAUNCH_ARGUMENTS = range(3)
 """Two columns, elements and cycles, for each `DsdOperation` follow."""
 
 LIST_START, LIST_SHARE, LIST_PHASE, NUM_LIST_FIELDS = range(4)
-"""Of a list of the wheel: its first place, and the part whose PEs it holds."""
+"""Fields of a list of the wheel: its first slot, and the part whose PEs it holds."""
 
 EVENT_FIELDS = 6
 """Cycle, y, x, kind, subject, value: as `trace.Event`."""

@@ -64,7 +64,7 @@ def head_of(s: Arrays, fifo: int) -> int:
 
 @kernel
 def ready_cycle(s: Arrays, fifo: int) -> int:
-    """Return from when the oldest wavelet can be taken; FAR: there is none."""
+    """Return the cycle from which the oldest wavelet can be taken; FAR: there is none."""
     head = s.arena[fifo + FIFO_HEAD]
     if head == s.arena[fifo + FIFO_TAIL]:
         return FAR

@@ -1,11 +1,11 @@
 """The loop over windows of cycles: only those in which something can happen.
 
-Nothing that one PE does reaches another within a window (M1, M50, M53: its length is at most
-`hop_cycles` and `credit_cycles`). So every PE goes through a whole window at one look, compute
-element and router in turn; what they see of each other is stamped with cycles, see `fifo`.
+No PE can affect another one within a window (M1, M50, M53: its length is at most `hop_cycles` and
+`credit_cycles`). So every PE goes through a whole window at one look, compute element and router in
+turn; what they exchange is stamped with cycles, see `fifo`.
 
 If a window has many PEs, several threads share it (see `sharing`, `signals` and `team`). The first
-thread chooses windows, and does them alone where the others would cost more than they bring.
+thread chooses windows, and does them alone where help would cost more than it gains.
 """
 
 from __future__ import annotations
@@ -237,7 +237,7 @@ def is_earlier_failure(s: Arrays, other: Arrays) -> bool:
 
 @shared
 def plan(bound: Bound, until: int, session: int, has_team: bool) -> int:
-    """Choose the next window, and tell who does it; or say why there is none."""
+    """Choose the next window and the threads that do it; or say why there is none."""
     s = opened(bound, 0)
     if s.clock[BUDGET] <= 0:
         return PAUSED
@@ -279,10 +279,10 @@ def plan(bound: Bound, until: int, session: int, has_team: bool) -> int:
 
 @kernel
 def judge_help(s: Arrays, session: int) -> int:
-    """Say if it is time to call the other threads, or to send them away; else `GOING_ON`.
+    """Tell whether to call the other threads, or to send them away; else `GOING_ON`.
 
-    Windows of many PEs are worth it, unless the others keep this one waiting: the computer has
-    something else to do, or all the work is with one of them.
+    Windows of many PEs are worth it, unless this thread waits for the others: the computer is busy
+    with other work, or one of them has all the work.
     """
     if session == 0:
         return HELP_WANTED if s.signals[NUM_BUSY] >= s.clock[HELP_AFTER] else GOING_ON
@@ -307,8 +307,8 @@ def conclude(bound: Bound, outcome: int) -> None:
 def run_cycles(bound: Bound, share: int, session: int, until: int, budget: int) -> int:
     """Go on to before cycle `until`, or until about `budget` PEs or instructions.
 
-    In a session (0: there is none) threads of the other shares come in by this same function, and
-    do their parts of the windows for which the first share wants them, until it is closed.
+    In a session (0: no session), threads of the other shares call this same function, and do their
+    parts of the windows in which the first share wants them, until the session is closed.
     """
     s = opened(bound, share)
     is_first = share == 0

@@ -113,10 +113,12 @@ from onewafer.simulator.statistics import StallReason
 from onewafer.trace import EventKind
 
 MAX_INSTRUCTIONS = 1 << 16
-"""The main thread gives way to the loop after so many, so that an endless one can be stopped."""
+"""After this many instructions, the main thread returns to the loop, so that an endless program can
+be stopped."""
 
 _MOST_TASKS = 64
-"""That are picked ahead of the clock in one look, so that an endless chain can be stopped."""
+"""The most tasks that are picked ahead of the clock in one look, so that an endless chain can be
+stopped."""
 _MICROTHREAD_BUSY = int(StallReason.MICROTHREAD_BUSY)
 _TIMESTAMP_EVENT = int(EventKind.TIMESTAMP)
 _PRINT_EVENT, _PRINT, _TEXT = int(EventKind.PRINT), int(Opcode.PRINT), int(PrintForm.TEXT)

@@ -1,7 +1,7 @@
 """Marked wavelets: control wavelets (M91), and those that advance the sender's switch (M49).
 
-Few wavelets are marked, and all that differs for others is whether a marked one is before them. So
-a FIFO with tags says if it holds any (`HOLDS_MARKED`), and only then somebody looks at tags.
+Few wavelets are marked, and for the others it only matters whether a marked one is before them. So
+a FIFO with tags says if it holds marked ones (`HOLDS_MARKED`), and only then tags are read.
 """
 
 from __future__ import annotations

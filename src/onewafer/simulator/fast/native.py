@@ -63,7 +63,7 @@ _PAUSES = {
 _PAUSE = _PAUSES.get(platform.machine().lower())
 """How a processor is told that it only waits; None: not at all."""
 _FRAME_WORDS = 6
-"""Of an array: address and up to five dimensions."""
+"""Words of an array's frame: address and up to five dimensions."""
 
 
 Bound = Any

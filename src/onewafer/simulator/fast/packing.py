@@ -1,4 +1,4 @@
-"""Operations with fabric operands of which two elements of 16 bits share a wavelet (M150)."""
+"""Operations with fabric operands in which two 16-bit elements share a wavelet (M150)."""
 
 from __future__ import annotations
 

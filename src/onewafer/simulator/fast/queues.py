@@ -1,9 +1,9 @@
-"""Registers of a PE's queues: bound to other colors, asked to tell when they are empty (M134–M137).
+"""Registers of a PE's queues: binding to other colors, and telling when they are empty (M134–M137).
 
 An input queue keeps its channel, in the place of the color that it serves as the program is loaded
 (`PROGRAM_INPUTS`); the switch of the color that it serves now leads there. So only programs that
-reach their queues pay for it. In their PEs no operation goes ahead of the clock: what a queue holds
-while the compute element acts in a cycle is what it held at the start of it.
+access their queues pay for it. In their PEs no operation goes ahead of the clock: while the compute
+element acts in a cycle, a queue holds what it held at the start of the cycle.
 """
 
 from __future__ import annotations
@@ -123,7 +123,7 @@ def color_now(s: Arrays, pe: int, dsd: int, is_input: bool) -> int:
 
 @shared
 def home_of_dsd(s: Arrays, pe: int, dsd: int, color: int) -> int:
-    """Return the color in whose place the channel of a fabin DSD lies."""
+    """Return the color under which the channel of a fabin DSD is stored."""
     queue = s.dsds[dsd, DSD_QUEUE]
     if s.queue_colors[pe, queue] == NO_COLOR:
         return color
@@ -132,7 +132,7 @@ def home_of_dsd(s: Arrays, pe: int, dsd: int, color: int) -> int:
 
 @shared
 def home_of_color(s: Arrays, pe: int, color: int) -> int:
-    """Return the color in whose place the channel lies that serves a color, or NONE."""
+    """Return the color under which the channel that serves a color is stored, or NONE."""
     program = s.pes[pe, PE_PROGRAM]
     first = s.programs[program, PROGRAM_CHANNELS]
     for way in range(first, first + s.programs[program, PROGRAM_NUM_CHANNELS]):

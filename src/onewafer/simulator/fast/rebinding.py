@@ -47,7 +47,7 @@ def attach_all(s: Arrays) -> None:
 
 
 def home_colors(s: Arrays, pe: Integers, color: Integers) -> Integers:
-    """Return the colors in whose places the channels lie that serve colors at PEs now."""
+    """Return the colors under which the channels that serve `color` now are stored."""
     homes = color.copy()
     rebound_pe, queue = _rebound(s)
     served = s.queue_colors[rebound_pe, queue].astype(np.int64)

@@ -46,7 +46,7 @@ def write_event(s: Arrays, cycle: int, block: int, kind: int, subject: int, valu
 
 @kernel
 def has_room_for_events(s: Arrays, num_looks: int) -> bool:
-    """Tell whether there is room for what PEs record in so many cycles."""
+    """Tell whether there is room for the events of PEs in so many looks."""
     if not s.clock[IS_RECORDING]:
         return True
     return s.clock[NUM_EVENTS] + num_looks * EVENTS_PER_PE <= s.events.shape[0]

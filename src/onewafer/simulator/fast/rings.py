@@ -72,7 +72,7 @@ def lacking_ring(s: Arrays, op: int) -> int:
 
 @kernel
 def note_lack(s: Arrays, ring: int) -> int:
-    """Note that an operation lacks an element or a place; return what it does then (M115)."""
+    """Note that an operation lacks an element or a free slot; return what it does then (M115)."""
     if s.rings[ring, RINGS_COUNT]:
         s.rings[ring, RINGS_FOUND_FULL] = 1
         return s.rings[ring, RINGS_FULL_ACTION]

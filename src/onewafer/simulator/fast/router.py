@@ -1,9 +1,9 @@
 """Routers and links: rules M40–M42 and M50–M57.
 
 A router serves its sources: buffers behind links, output queues, the host's queue. In most PEs no
-two sources need one port; then each of them is a stream of its own, and goes ahead of the clock as
-far as is known when its wavelets come and when places become free. Elsewhere (`BLOCK_IS_CONTENDED`)
-the sources are served cycle by cycle, in the order of M54.
+two sources need one port; then each source is a stream of its own, and goes ahead of the clock as
+long as it is known when its wavelets come and when slots become free. Elsewhere
+(`BLOCK_IS_CONTENDED`) the sources are served cycle by cycle, in the order of M54.
 """
 
 from __future__ import annotations
@@ -248,9 +248,9 @@ def is_simple(s: Arrays, source: int, route: int) -> bool:
 
 @kernel
 def move_many(s: Arrays, block: int, source: int, route: int, cycle: int, horizon: int) -> int:
-    """Move wavelets from `cycle` on, as far as it is known when there is room; return how many.
+    """Move wavelets from `cycle` on, as long as room is known to be there; return their number.
 
-    Nobody knows yet that the first one waits, or waits for its place.
+    It is not known yet whether the first one has to wait.
     """
     target = s.arena[route + ROUTE_TARGETS]
     to_ramp = s.arena[route + ROUTE_PORTS] >> _RAMP & 1

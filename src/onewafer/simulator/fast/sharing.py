@@ -1,4 +1,4 @@
-"""Which thread looks at which PE, and in which phase of a window.
+"""Which thread looks at each PE, and in which phase of a window.
 
 The PEs are laid out in bricks, like a wall, and the bricks are dealt out to the shares, one for
 each thread. The bricks have three colors so that no two of one color touch. All threads look at
@@ -65,7 +65,7 @@ if TYPE_CHECKING:
 MOST_THREADS = 64
 """The lists grow with the square of the threads."""
 USUAL_THREADS = 4
-"""At most so many, unless the user wants more: what more are worth was not measured."""
+"""The most threads, unless the user asks for more: the gain of more was not measured."""
 _LARGE, _SMALL = 16, 8
 """Sides of bricks. Large ones have fewer neighbours that another thread looks at."""
 _BRICKS_PER_SHARE = 8
@@ -102,7 +102,7 @@ def choose_division(loaded: LoadedProgram) -> Division:
 
 
 def choose(width: int, height: int, num_threads: int) -> Division:
-    """Return a division for at most `num_threads` threads that gives each of them enough."""
+    """Return a division for at most `num_threads` threads, each with enough PEs."""
     num_threads = min(num_threads, MOST_THREADS)
     side, num_shares = _SMALL, 1
     for side in (_LARGE, _SMALL):

@@ -59,7 +59,7 @@ def source_files() -> list[Path]:
 
 
 def digest_sources(paths: Iterable[Path]) -> str:
-    """Return the digest of what a compiler sees of source files."""
+    """Return the digest of the source files, without their prose."""
     digest = hashlib.sha256()
     for path in paths:
         text = without_prose(path.read_text(encoding="utf-8"))

@@ -5,7 +5,7 @@ elements took half of the time of a multicast to 64×64 PEs; to write it once in
 1.2 times as fast, and 1.4 times on 256×256 PEs. (Reading ahead gained nothing.)
 
 Only an operation that goes ahead of the clock does so: it is the only live one of its PE, and the
-main thread waits or has no task (`find_lone_operation`). Nobody can see the SRAM before `settle`,
+main thread waits or has no task (`find_lone_operation`). The SRAM is not read before `settle`,
 which comes before anything else happens in the PE, at the operation's end, and when a run stops.
 """
 
@@ -83,7 +83,7 @@ def settle_operation(s: Arrays, block: int, op: int) -> None:
 
 @kernel
 def settle(s: Arrays, block: int) -> None:
-    """Let the SRAM of a PE be what its program has made of it."""
+    """Bring the SRAM of a PE to the state that its program has reached."""
     op = s.arena[block + BLOCK_LONE]
     if op and s.arena[stage_of(s, block) + STAGE_FIRST]:
         settle_operation(s, block, op)

@@ -1,10 +1,10 @@
-"""Routes of switched colors while their switches do not turn.
+"""Routes of switched colors while their switches do not advance.
 
-A switch turns behind a control wavelet, and hardly a wavelet is one. Between two of them the routes
-of its color say what the position in force does, and data goes by them as by those of colors
-without switches: they are *settled*. Whatever turns the switch unsettles them, and the next data
-settles them again. Marked wavelets always go by the switch, and so does all that a filter sees, and
-what the program itself may reach: registers of the router (M131), and of queues (M134).
+A switch advances behind a control wavelet, and these are rare. Between two of them the routes of
+its color are those of the current position, and data uses them like routes of colors without
+switches: they are *settled*. Whatever advances the switch unsettles them, and the next data settles
+them again. Marked wavelets always go by the switch, and so does all that a filter sees, and what
+the program itself may reach: registers of the router (M131), and of queues (M134).
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ def is_let_in(s: Arrays, source: int, ports: int) -> bool:
 
 @shared
 def settle_route(s: Arrays, block: int, route: int, cycle: int) -> None:
-    """Let a route be what its switch does, if it does so from the start of `cycle` on."""
+    """Make a route that of its switch's position, if it is known from the start of `cycle` on."""
     row = s.arena[route + ROUTE_SWITCH]
     receive = s.switches[row, SWITCH_SETS + 2 * s.switches[row, SWITCH_POSITION]]
     if (

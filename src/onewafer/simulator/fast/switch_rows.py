@@ -1,4 +1,4 @@
-"""Where the switch of a color at a PE is."""
+"""The row of the switch of a color at a PE."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Switched colors: positions, commands and filters of a router (M90–M101).
 
-Where a color is switched anywhere, its routes at all PEs are marked (`IS_SWITCHED`), and come here
+If a color is switched at any PE, its routes at all PEs are marked (`IS_SWITCHED`), and come here
 unless they are settled (see `switch_routes`); other colors pay a test of one bit. Wavelets of such
 colors carry a tag that says whether they are control wavelets. A router reads the state of the
 start of the cycle: a switch that changed in the cycle at hand also knows what it was before.

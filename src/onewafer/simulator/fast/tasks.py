@@ -106,7 +106,7 @@ def set_blocked(s: Arrays, pe: int, encoded: int, is_blocked: bool) -> None:
 
 @kernel
 def with_bit(flags: int, number: int, is_set: bool) -> int:
-    """Return flags with one of them set or cleared."""
+    """Return the flags with one flag set or cleared."""
     bit = int64(1) << number
     return int64(flags) | bit if is_set else int64(flags) & (_WORD ^ bit)
 

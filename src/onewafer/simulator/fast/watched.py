@@ -1,4 +1,4 @@
-"""Operations that have a ring, or to which a control wavelet is more than an element (M98, M111).
+"""Operations with a ring, or for which a control wavelet is more than an element (M98, M111).
 
 Such operations are served element by element: what they wait for may change in any cycle.
 """

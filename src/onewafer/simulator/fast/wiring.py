@@ -68,11 +68,12 @@ class Traffic:
     receive: Masks
     transmit: Masks
     incoming: Masks
-    """From which links wavelets can come."""
+    """Links from which wavelets can come."""
     swap: Masks
-    """From which ports wavelets come in as the other color of the pair."""
+    """Ports from which wavelets come in as the other color of the pair."""
     is_dead: NDArray[np.bool_]
-    """A wavelet can go nowhere: there is no route, it leaves the rectangle, or nobody takes it."""
+    """A wavelet can go nowhere: it has no route, leaves the rectangle, or the neighbour does not
+    receive it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +111,7 @@ class Routes:
     offset: Integers
 
     def find(self, pe: Integers, color: Integers) -> Integers:
-        """Return the offsets of routes, `NO_ROUTE` where there is none."""
+        """Return the offsets of routes; `NO_ROUTE` where there is no route."""
         if not len(self.pe):
             return np.full(len(pe), NO_ROUTE, np.int64)
         keys = self.pe * NUM_COLORS + self.color
@@ -149,7 +150,7 @@ class Fabric:
     switches: Routes
     """Rows of `Arrays.switches`, in the order of PE and color."""
     host_channels: Queues
-    """Those of the channels that the host empties (M73)."""
+    """Queues of the channels that the host empties (M73)."""
     streams: Routes
     """Host queues of one color, by their number, in the order of PE and color (M72)."""
 
@@ -418,7 +419,7 @@ def swapped_ramps(traffic: Traffic) -> NDArray[np.uint32]:
 
 
 def find_buffers(fabric: Fabric, pe: Integers, color: Integers, width: int) -> Integers:
-    """Return the buffers behind the four links for colors at PEs, `[…, link]`; 0: there is none."""
+    """Return the buffers behind the four links for colors at PEs, `[…, link]`; 0: no buffer."""
     buffers = fabric.buffers
     keys = (buffers.pe * NUM_COLORS + buffers.color) * len(_LINKS) + buffers.port
     offsets = fabric.places.buffers[buffers.pe] + fabric.buffer_words * buffers.number

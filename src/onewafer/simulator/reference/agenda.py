@@ -1,4 +1,4 @@
-"""Which units have to be looked at in which cycle: time passes from one entry to the next."""
+"""The units to be looked at in each cycle: time passes from one entry to the next."""
 
 from __future__ import annotations
 

@@ -1,10 +1,10 @@
-"""A compute element that finds accesses outside variables, and reads of what nobody wrote.
+"""A compute element that finds accesses outside variables, and reads of unwritten memory.
 
 It runs the program as every other one, with the same results and cycles, and follows where
 addresses come from: each register, DSR and pointer in memory has an *origin*, the variable whose
 address went into it. An access must lie in the variable of its origin, or, where that is not known
 (an address that the host or a wavelet brought), in some variable. What was written is a byte for
-each byte of memory (`LoadedProgram.written`); what nobody wrote of a struct may be copied, see
+each byte of memory (`LoadedProgram.written`); unwritten parts of a struct may be copied, see
 `shadow`.
 """
 
@@ -40,9 +40,9 @@ if TYPE_CHECKING:
     from onewafer.simulator.reference.picker import Ready
 
 UNKNOWN = -1
-"""Origin of what is no address, or one of which nobody knows where it comes from."""
+"""Origin of a value that is no address, or an address of unknown origin."""
 _ADDRESS_BYTES = 2
-"""Of a pointer; the base of a DSD is the low half of its first word."""
+"""Bytes of a pointer; the base of a DSD is the low half of its first word."""
 _TIMESTAMP_BYTES = 6
 _REGISTER_BYTES = 4
 
@@ -53,7 +53,7 @@ class Variables:
     def __init__(self, program: TileProgram) -> None:
         self.symbols = program.symbols
         self.pointers = dict[int, int](program.pointers.tolist())
-        """Of initial data: the address of a pointer, and the symbol that it leads to."""
+        """Pointers in initial data: address of the pointer → the symbol that it leads to."""
         whole: list[tuple[int, int]] = []
         variables = [
             (symbol.address, -symbol.num_bytes, number)
@@ -89,7 +89,7 @@ class Variables:
         return next((s for s in fields if s.address <= address < _end(s)), whole)
 
     def is_in_struct(self, address: int) -> bool:
-        """Tell whether there is a struct, or an array of them, at an address."""
+        """Tell whether an address lies in a struct or in an array of structs."""
         return self.at(address) in self._structs
 
     def _is_field(self, number: int, whole: int) -> bool:
@@ -117,27 +117,28 @@ def _end(symbol: Symbol) -> int:
 
 
 class CheckedMemory(Memory):
-    """Memory of which it is known what was written, and where pointers in it come from."""
+    """Memory that records which bytes were written, and where its pointers come from."""
 
     __slots__ = ("_origins", "_sources", "found", "is_copying", "variables", "written")
 
     def __init__(
         self, row: NDArray[np.uint8], variables: Variables, written: NDArray[np.uint8] | None
     ) -> None:
-        """Look at a row of the memory, and at that of what was written; None: nobody asks."""
+        """Take a row of the memory, and the record of its written bytes; None: not recorded."""
         super().__init__(row)
         self.variables = variables
         self.written = None if written is None else memoryview(written)  # pyright: ignore[reportArgumentType]  # arrays are buffers
         self.is_copying = False
-        """What nobody wrote may be read, of a struct."""
+        """Unwritten bytes of a struct may be read."""
         self.found: Missing | None = None
         """What the last read has found then."""
         self._sources: dict[int, int] = {}
-        """Where nobody wrote, by the address of a byte that is a copy of it."""
+        """Address of a byte that is a copy of an unwritten one → address of the unwritten one."""
         self._origins: dict[int, tuple[int, int]] = {}
-        """Of pointers and of first words of DSDs, by their address: the origin, and the pointer.
+        """Origins of pointers and of first words of DSDs, by their address, with the pointer.
 
-        The host writes memory without a word to anybody, and what it wrote is another pointer.
+        The host writes memory without notice; a pointer that it wrote differs from the recorded
+        one.
         """
         for address, origin in variables.pointers.items():
             self.keep_origin(address, origin)
@@ -154,7 +155,7 @@ class CheckedMemory(Memory):
         self._origins[address] = origin, super().read(address, _ADDRESS_BYTES)
 
     def read(self, address: int, num_bytes: int) -> int:
-        """Return the word at `address`, all bytes of which somebody wrote."""
+        """Return the word at `address`, of which all bytes must have been written."""
         word = super().read(address, num_bytes)
         if self.written is not None:
             first = address & ADDRESS_MASK
@@ -179,7 +180,7 @@ class CheckedMemory(Memory):
         return Missing(sum(1 << i for i in places), source, text)
 
     def keep_missing(self, address: int, num_bytes: int, missing: Missing) -> None:
-        """Note that what was just written at `address` is a copy of what nobody wrote."""
+        """Note that the bytes just written at `address` are a copy of unwritten ones."""
         assert self.written is not None
         for i in range(num_bytes):
             if missing.bytes >> i & 1:
@@ -273,7 +274,7 @@ class CheckedElement(ComputeElement):
         super().__init__(tables, *others, **options)
         self._bounds = self._checking.bounds
         self.origins = [UNKNOWN] * len(self.registers)
-        """Of what is in each register; of a DSD, of its first."""
+        """The origin of each register; for a DSD, that of its first register."""
         self._dsr_origins = [UNKNOWN] * len(self.dsrs)
         self.shadows = Shadows()
 
@@ -292,7 +293,7 @@ class CheckedElement(ComputeElement):
             self._variables.check(origin, address, num_bytes)
 
     def origin_of_dsd(self, register: int) -> int:
-        """Return the origin of a DSD in two registers; if it is unknown, what its base lies in."""
+        """Return the origin of a DSD in two registers; if unknown, the variable at its base."""
         origin = self.origins[register]
         return self._variables.at(self.registers[register]) if origin == UNKNOWN else origin
 
@@ -311,7 +312,7 @@ class CheckedElement(ComputeElement):
             self.shadows.set(register, None)
 
     def set_result(self, pc: int, word: int) -> None:
-        """Set the register of the result of an operation, which somebody wrote."""
+        """Set the register of an operation's result, which counts as written."""
         super().set_result(pc, word)
         if register := self.result_register(pc):
             self.shadows.set(register, None)
@@ -347,7 +348,7 @@ class CheckedElement(ComputeElement):
 
 
 def check_instructions(tables: ElementProgram) -> ElementProgram:
-    """Return the tables of a program whose instructions check what they do."""
+    """Return the tables of a program whose instructions check their accesses."""
     named: list[int] = tables.program.addressed.tolist() or [UNKNOWN] * len(tables.code)
     code = [
         replace(instruction, execute=_checked(instruction, number))
@@ -364,7 +365,7 @@ def _checked(instruction: Instruction, named: int) -> Execute:
 
 
 def _shadowed(plain: Execute, instruction: Instruction) -> Execute:
-    """Return what an instruction does, where it needs values that somebody wrote."""
+    """Return an instruction that requires written values."""
     used, changed = used_registers(instruction), set_registers(instruction)
     is_move, is_load = (instruction.opcode is one for one in (Opcode.MOVE, Opcode.LOAD))
 
@@ -484,7 +485,7 @@ def _timestamp(plain: Execute, named: int) -> Execute:
 
 
 def _make_dsd(plain: Execute, named: int) -> Execute:
-    """Give a DSD the origin of what its base is from: a register, or the DSD that it changes."""
+    """Give a DSD the origin of its base: a register, or the DSD that it changes."""
     del named
 
     def execute(element: CheckedElement, instruction: Instruction, cycle: int) -> int:

@@ -174,7 +174,7 @@ def export_routers(
     cycle: int,
     window_cycles: int,
 ) -> dict[str, Table]:
-    """Return the tables of routers and of what waits for them; `queues` are those of each PE."""
+    """Return the tables of routers and of waiting wavelets; `queues` are those of each PE."""
     states: Rows = []
     links: Rows = []
     departures: Rows = []

@@ -3,10 +3,10 @@
 `tick` brings the element to a cycle: the data path settles what went on since the last tick, the
 main thread and the picker act, and the data path serves one operation. The element reads its
 channels and output queues and changes only its own side of them, so the order of units does not
-matter. Whatever it still waits for at a known cycle it asks the agenda for, at every tick.
+matter. At every tick it asks the agenda for the known cycles at which it has to act again.
 
-While no DSD operation is live nothing else can touch what the main thread sees, so it runs ahead of
-time, at most to the end of the run's slice.
+While no DSD operation is live, only the main thread changes what it sees, so it runs ahead of time,
+at most to the end of the run's slice.
 """
 
 from __future__ import annotations
@@ -297,7 +297,7 @@ class ComputeElement:
         return torn >> shift & 0xFFFF
 
     def write_register(self, register: int, word: int) -> None:
-        """Set a register at the end of the cycle; what was torn down, nobody sets."""
+        """Set a register at the end of the cycle; a register that was torn down stays unset."""
         if self.exceptions is not None and register == EXCEPTIONS_REGISTER:
             self.exceptions.mask = word
             return

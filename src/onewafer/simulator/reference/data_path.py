@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class DataPath:
-    """Eight microthreads and the main thread, of which one is served a cycle."""
+    """Eight microthreads and the main thread, of which one is served per cycle."""
 
     __slots__ = (
         "_agenda",

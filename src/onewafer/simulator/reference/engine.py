@@ -171,7 +171,7 @@ class ReferenceEngine:
         self._agenda.schedule(router, self._cycle)
 
     def collect(self, pe_index: int, color: int, most: int) -> list[int]:
-        """Take at most so many wavelets that wait for the host, control wavelets marked (M73)."""
+        """Take up to `most` wavelets that wait for the host, control wavelets marked (M73)."""
         channel = self._host_channels[pe_index, color]
         count = min(most, len(channel.words))
         taken = [channel.words.popleft()[1] for _ in range(count)]

@@ -54,7 +54,7 @@ _SMALLEST_NORMAL: Final = {
 
 
 class Raised:
-    """What the operations of a program have raised since somebody asked."""
+    """The exceptions that the operations of a program have raised since the last query."""
 
     __slots__ = ("_bits",)
 
@@ -72,7 +72,7 @@ class Raised:
 
 
 class Exceptions:
-    """Which exceptions stop the program of an element."""
+    """The exceptions that stop the program of an element."""
 
     __slots__ = ("_index", "_raised", "_state")
 
@@ -111,7 +111,7 @@ def exceptions_of_element(
 
 @dataclass(frozen=True, slots=True)
 class _Shape:
-    """What an operation computes exactly, of operands of which types."""
+    """The exact computation of an operation, and the types of its operands."""
 
     exact: Callable[..., Fraction]
     operands: tuple[ScalarType | None, ...]
@@ -179,7 +179,7 @@ def check_exceptions(element: ComputeElement) -> None:
 def watching(
     instruction: Instruction, row: Sequence[int], raised: Raised, half: ScalarType
 ) -> Instruction:
-    """Return an instruction that notes the exceptions of what it computes.
+    """Return an instruction that notes the exceptions of its computation.
 
     `half` is the 16-bit float of the program.
     """

@@ -38,7 +38,7 @@ class Fifo:
         self._buffer = buffer
         self._memory = memory
         self.lengths = lengths
-        """Of all FIFOs of the PE, by `fifo_length()` (M149)."""
+        """Lengths of all FIFOs of the PE, by `fifo_length()` (M149)."""
         self.number = number
         self.head = 0
         """Place of the oldest element."""
@@ -74,7 +74,7 @@ class Fifo:
         return self.count == self._capacity(self.width if self.count else num_bytes)
 
     def note_lack(self) -> FifoAction:
-        """Note that an operation lacks an element or a place; return what it does then (M115)."""
+        """Note that an operation lacks an element or a slot; return what it does then (M115)."""
         if self.count:
             self.found_full = True
             return self._buffer.full_action
@@ -123,7 +123,7 @@ def make_fifos(program: TileProgram, memory: Memory, lengths: memoryview[int]) -
 
 
 class FifoOperand:
-    """A FIFO as an operand: what it gives is taken, what is written is put in."""
+    """A FIFO as an operand: reading takes an element, writing adds one."""
 
     __slots__ = ("extent", "fifo", "num_bytes", "stride")
 

@@ -140,7 +140,7 @@ class BlockOperand:
         self.base = words[0] & 0xFFFF
         self.extent = words[0] >> 16
         self.number = words[1] >> 16 & DSD_NUMBER_MASK
-        """Of the descriptor."""
+        """Number of the descriptor."""
         self.skipped = words[1] & 0xFFFF
         """Elements of the loops before element 0 (M124)."""
         loops = zip(descriptor.extents, descriptor.strides, strict=True)

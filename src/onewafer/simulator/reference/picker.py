@@ -36,7 +36,7 @@ class Ready:
     task: Task | None
     """None: the launched function."""
     channel: Channel | None = None
-    """Where its wavelet waits."""
+    """The channel in which its wavelet waits."""
 
     @property
     def event_id(self) -> int:

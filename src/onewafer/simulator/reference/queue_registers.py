@@ -52,7 +52,7 @@ def queue_registers_of(
 
 
 class QueueRegisters:
-    """What a program that reaches its queues reads and writes of them."""
+    """The registers by which a program accesses its queues."""
 
     __slots__ = ("_agenda", "_colors", "_element", "_state")
 

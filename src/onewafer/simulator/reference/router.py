@@ -151,7 +151,7 @@ class Channel:
         self.color = color
         """Now (M135)."""
         self.home = color
-        """As the program was loaded: what its data task and its blocking go by."""
+        """The color at loading, which decides about its data task and its blocking."""
         self.queue = queue
         self.capacity = capacity
         self.element = element

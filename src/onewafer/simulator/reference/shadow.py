@@ -1,4 +1,4 @@
-"""What nobody wrote of a struct may be copied with the rest of it; who uses it is told (M14).
+"""Unwritten parts of a struct may be copied with the rest of it; their use is reported (M14).
 
 A register that was loaded with it has a *shadow*: which of its bytes are missing, and what to say.
 Moves and stores pass it on; every other instruction that takes the register stops the run.
@@ -21,9 +21,9 @@ class Missing:
     """The shadow of a register."""
 
     bytes: int
-    """Bit i set: nobody wrote byte i."""
+    """Bit i set: byte i was not written."""
     source: int
-    """Address at which nobody wrote in the first place."""
+    """Address of the original unwritten byte."""
     message: str
 
 
@@ -91,7 +91,7 @@ class Shadows:
             self._missing[register] = missing
 
     def use(self, registers: tuple[int, ...]) -> None:
-        """Raise `SimulationError` if one of some registers holds what nobody wrote."""
+        """Raise `SimulationError` if one of some registers holds unwritten bytes."""
         for register in registers:
             missing = self._missing.get(register)
             if missing is not None:

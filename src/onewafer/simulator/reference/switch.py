@@ -30,7 +30,7 @@ _HALF = 0xFFFF
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """Where a color may come from and goes to while a switch is in one position."""
+    """The directions from which a color may come and to which it goes in one switch position."""
 
     receive: int
     transmit: int
