@@ -52,3 +52,4 @@ def test_many_threads_with_one_model():
         results = [*pool.map(infer, inputs)]
     assert all(map(torch.allclose, results, expected))
     assert not wafer.ledger.fallbacks
+    assert sum(record.calls for record in wafer.ledger.programs) == len(inputs)

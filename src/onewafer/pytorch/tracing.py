@@ -24,13 +24,14 @@ if TYPE_CHECKING:
 _LOCK = threading.RLock()
 """One for the process, as the attributes of `nn.Module` are."""
 _tracing_threads: list[int] = []
-"""The thread that holds the lock, as often as it entered."""
+"""The thread that traces, as often as it began to."""
 
 
 _LOG_OF_SHAPES = logging.getLogger("torch._subclasses.fake_tensor")
 """Gets the traceback of an operation whose shapes do not go together, before it is raised."""
 
 
+@torch.compiler.assume_constant_result  # Dynamo asks while it traces, and could not trace this
 def is_another_thread_tracing() -> bool:
     """Tell whether `torch.compiler.is_compiling()`, which holds for all threads, means another."""
     return any(thread != threading.get_ident() for thread in [*_tracing_threads])
@@ -59,22 +60,27 @@ def tracing_alone() -> Generator[None]:
         try:
             yield
         finally:
-            _tracing_threads.pop()
+            _tracing_threads.remove(thread)
             Patcher.patch_method = patch_method
 
 
 @contextmanager
 def tracing_quietly() -> Generator[None]:
-    """Keep PyTorch's log of what cannot be traced from the script's user, who gets the error."""
+    """Trace inside; PyTorch's log of what cannot be traced is kept from the user.
+
+    The user gets the error.
+    """
     thread = threading.get_ident()
 
     def is_of_another_thread(record: logging.LogRecord) -> bool:
         return record.thread != thread
 
     _LOG_OF_SHAPES.addFilter(is_of_another_thread)
+    _tracing_threads.append(thread)
     try:
         yield
     finally:
+        _tracing_threads.remove(thread)
         _LOG_OF_SHAPES.removeFilter(is_of_another_thread)
 
 
