@@ -23,10 +23,12 @@ __all__ = [
     "Program",
     "RunReport",
     "Runner",
+    "Wafer",
     "__version__",
     "compile_csl",
     "errors",
     "load",
+    "wafer",
 ]
 
 

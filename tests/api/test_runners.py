@@ -125,7 +125,7 @@ def test_report_in_all_its_forms(program):
 
 
 def test_frames_without_pandas_say_how_to_get_it(runner, monkeypatch):
-    monkeypatch.setattr("onewafer.api.frames.find_spec", lambda _: None)
+    monkeypatch.setattr("onewafer.terminal.frames.find_spec", lambda _: None)
     with pytest.raises(ConfigurationError, match="pip install pandas"):
         runner.report.to_pandas()
 

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from onewafer.api import program_folder
 from onewafer.arch import load_architecture
 from onewafer.cli import cslc
 from onewafer.image import ScalarType, load
@@ -205,7 +204,7 @@ def test_a_failing_disk_is_told_by_the_name_the_user_gave(
     def fail(_: object, written: Path) -> None:
         raise OSError(28, "No space left on device", str(written))
 
-    monkeypatch.setattr(program_folder, "save", fail)
+    monkeypatch.setattr("onewafer.image.save", fail)
     assert cslc.execute([*ARGUMENTS, "-o", "here"]) == 2
     assert capsys.readouterr().err == "cslc: -o here: cannot be written: No space left on device\n"
     assert names(folder) == ["layout.csl", "pe.csl"]

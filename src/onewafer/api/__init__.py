@@ -1,10 +1,11 @@
 """The Python API, which the commands use too; `import onewafer` has its names.
 
-`programs` compiles CSL, `runners` runs it. What a call needs is imported by the call: the compiler,
-the simulator, PyTorch, pandas.
+`wafers` runs PyTorch modules on a wafer, `programs` compiles CSL, `runners` runs it. What a call
+needs is imported by the call: the compiler, the simulator, PyTorch, pandas.
 """
 
-from onewafer.api.csl_options import HALF_FORMATS, csl_options
+from onewafer.api.arguments import as_argument, as_option
+from onewafer.api.csl_options import csl_options, half_formats
 from onewafer.api.program_folder import (
     PARAMETERS_FILE,
     check_folder,
@@ -15,19 +16,27 @@ from onewafer.api.programs import CompileWarning, Program, compile_csl
 from onewafer.api.run_report import RunReport
 from onewafer.api.runners import Runner, load
 from onewafer.api.simulation import simulation_settings
+from onewafer.api.wafers import Wafer, open_session, require_torch, wafer, wafer_options
 
 __all__ = [
-    "HALF_FORMATS",
     "PARAMETERS_FILE",
     "CompileWarning",
     "Program",
     "RunReport",
     "Runner",
+    "Wafer",
+    "as_argument",
+    "as_option",
     "check_folder",
     "compile_csl",
     "csl_options",
+    "half_formats",
     "load",
+    "open_session",
     "parameters_to_json",
+    "require_torch",
     "simulation_settings",
+    "wafer",
+    "wafer_options",
     "write_folder",
 ]

@@ -6,18 +6,15 @@ from numbers import Integral, Real
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from onewafer.arch import load_architecture
 from onewafer.errors import ConfigurationError
-from onewafer.image import ScalarType
 from onewafer.settings import Settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from onewafer.csl import CompileOptions
+    from onewafer.image import ScalarType
 
-HALF_FORMATS = {t.name.lower(): t for t in ScalarType if t.is_half}
-"""The 16-bit floats that a program can compute with, by name."""
 _NAMED_AS = "import_path: "
 
 
@@ -46,7 +43,8 @@ def csl_options(
     Raises:
         ConfigurationError: there is no such machine, format or folder.
     """
-    from onewafer.csl import CompileOptions  # noqa: PLC0415  # the compiler, when it is used
+    from onewafer.arch import load_architecture  # noqa: PLC0415  # when it is used
+    from onewafer.csl import CompileOptions  # noqa: PLC0415  # likewise
 
     folders = [*import_path]
     for folder in folders:
@@ -79,11 +77,18 @@ def csl_options(
 _OFFSETS = ("offset_x", "offset_y")
 
 
+def half_formats() -> dict[str, ScalarType]:
+    """Return the 16-bit floats that a program can compute with, by name."""
+    from onewafer.image import ScalarType  # noqa: PLC0415  # when it is used
+
+    return {kind.name.lower(): kind for kind in ScalarType if kind.is_half}
+
+
 def _half_format(name: str) -> ScalarType:
-    if name not in HALF_FORMATS:
-        names = ", ".join(HALF_FORMATS)
-        raise ConfigurationError(f"fp16_format={name!r}: choose from {names}")
-    return HALF_FORMATS[name]
+    known = half_formats()
+    if name not in known:
+        raise ConfigurationError(f"fp16_format={name!r}: choose from {', '.join(known)}")
+    return known[name]
 
 
 Param = bool | int | float | str

@@ -12,7 +12,6 @@ import shutil
 from typing import TYPE_CHECKING
 
 from onewafer.errors import ConfigurationError
-from onewafer.image import save
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -48,6 +47,8 @@ def check_folder(folder: Path, option: str = "") -> None:
 
 def write_folder(image: WaferImage, folder: Path, option: str = "") -> None:
     """Write everything beside the folder, then put it in place."""
+    from onewafer.image import save  # noqa: PLC0415  # when it is used
+
     written = folder.parent / f".{folder.name}.{os.getpid()}"
     try:
         save(image, written)

@@ -6,7 +6,7 @@ import json
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from onewafer.terminal import Shown
+from onewafer.terminal import Shown, make_frame
 from onewafer.units import format_bytes, format_hertz, format_seconds, to_seconds
 
 if TYPE_CHECKING:
@@ -46,8 +46,6 @@ class RunReport(Shown):
         Raises:
             ConfigurationError: pandas is not installed.
         """
-        from onewafer.api.frames import make_frame  # noqa: PLC0415  # when it is asked for
-
         return make_frame(
             [
                 {

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
+from onewafer.api.arguments import as_argument
 from onewafer.errors import ConfigurationError
 from onewafer.settings import Settings, check_engine, parse_checks
+
+if TYPE_CHECKING:
+    from onewafer.api.arguments import Naming
 
 
 def simulation_settings(
@@ -16,24 +21,24 @@ def simulation_settings(
     check: str | None = None,
     strict: bool = False,
     progress: bool = True,
-    prefix: str = "",
+    naming: Naming = as_argument,
 ) -> Settings:
     """Return the settings of the environment, with what is said instead; None is not said.
 
-    `prefix` stands before the names of arguments in messages: `--` on a command line.
+    `naming` says how messages name an argument.
 
     Raises:
         ConfigurationError: an argument or a variable has no usable value.
     """
     settings = Settings.from_environment()
     if engine is not None:
-        settings = replace(settings, engine=check_engine(engine, f"{prefix}engine"))
+        settings = replace(settings, engine=check_engine(engine, naming("engine")))
     if max_cycles is not None:
-        settings = replace(settings, max_cycles=_positive(f"{prefix}max_cycles", max_cycles))
+        settings = replace(settings, max_cycles=_positive(naming("max_cycles"), max_cycles))
     if threads is not None:
-        settings = replace(settings, threads=_positive(f"{prefix}threads", threads))
+        settings = replace(settings, threads=_positive(naming("threads"), threads))
     if check is not None:
-        settings = replace(settings, checks=parse_checks(check, f"{prefix}check"))
+        settings = replace(settings, checks=parse_checks(check, naming("check")))
     return replace(
         settings,
         shows_progress=settings.shows_progress and progress,

@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, NoReturn, TypeVar
 
 from onewafer import __version__
 from onewafer.api import (
-    HALF_FORMATS,
     PARAMETERS_FILE,
     check_folder,
     csl_options,
+    half_formats,
     parameters_to_json,
     write_folder,
 )
@@ -232,8 +232,9 @@ def _add_report_options(add: Callable[..., object]) -> None:
 
 
 def _half_format(text: str) -> str:
-    if text not in HALF_FORMATS:
-        names = ", ".join(HALF_FORMATS)
+    known = half_formats()
+    if text not in known:
+        names = ", ".join(known)
         raise argparse.ArgumentTypeError(
             f"`{shown(text)}` is no format of 16-bit floats: write {names}"
         )

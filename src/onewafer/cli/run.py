@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import sys
 from contextlib import suppress
-from dataclasses import dataclass, replace
-from importlib.util import find_spec
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from onewafer.api import Wafer, open_session, require_torch, wafer_options
 from onewafer.cli.output_files import check_output, write_output
 from onewafer.cli.simulation_options import (
     EngineOption,
@@ -19,8 +19,6 @@ from onewafer.cli.simulation_options import (
     read_settings,
 )
 from onewafer.errors import ConfigurationError
-from onewafer.geometry import parse_size
-from onewafer.units import parse_hertz
 
 if TYPE_CHECKING:
     from onewafer.pytorch import WaferOptions
@@ -100,8 +98,8 @@ def run(
         raise ConfigurationError(f"there is no script {script}")
     json_file = check_output("--json", json_file)
     settings = read_settings(engine=engine, max_cycles=max_cycles, threads=threads, quiet=quiet)
-    _require_torch()
-    options = _wafer_options(
+    require_torch("`onewafer run`")
+    options = wafer_options(
         arch=arch,
         profile=profile,
         fidelity=fidelity,
@@ -127,37 +125,6 @@ class _Output:
     is_quiet: bool
 
 
-def _wafer_options(
-    *,
-    arch: str,
-    profile: str,
-    fidelity: str,
-    rectangle: str | None,
-    dtype: str | None,
-    clock: str | None,
-    max_batch: int,
-    strict: bool,
-    engine: str,
-) -> WaferOptions:
-    from onewafer.pytorch import WaferOptions  # noqa: PLC0415  # torch is loaded only when needed
-    from onewafer.pytorch.options import (  # noqa: PLC0415  # likewise
-        parse_dtype,
-        parse_fidelity,
-    )
-
-    return WaferOptions(
-        arch=arch,
-        profile=profile,
-        fidelity=parse_fidelity(fidelity),
-        rectangle=None if rectangle is None else parse_size(rectangle),
-        dtype=None if dtype is None else parse_dtype(dtype),
-        clock_hertz=None if clock is None else parse_hertz(clock),
-        max_batch=max_batch,
-        strict=strict,
-        engine=engine,
-    )
-
-
 def _run(
     script: Path,
     arguments: list[str],
@@ -167,32 +134,20 @@ def _run(
     cuda_alias: bool | None,
     output: _Output,
 ) -> int:
-    from onewafer.host import RunLimits  # noqa: PLC0415  # a subcommand loads what it uses
-    from onewafer.pytorch import (  # noqa: PLC0415  # likewise
-        ProgressLine,
-        Session,
-        build_report,
+    from onewafer.pytorch import (  # noqa: PLC0415  # a subcommand loads what it uses
         render,
         render_placement,
-        run_script,
         to_json,
     )
-    from onewafer.pytorch.cuda import CudaAlias  # noqa: PLC0415  # likewise
     from onewafer.terminal.console import PlainConsole  # noqa: PLC0415  # likewise
 
     console = PlainConsole(stderr=True)
-    line = ProgressLine(console) if console.is_terminal and settings.shows_progress else None
-    limits = RunLimits.from_settings(settings)
-    if line is not None:
-        limits = replace(limits, observer=line.sentences)
-    session = Session(options, observer=line, limits=limits)
-    announce = _drop if output.is_quiet else _print_notice
-    result = run_script(
-        script, arguments, session, cuda=CudaAlias.choose(flag=cuda_alias), announce=announce
-    )
+    wafer = Wafer(open_session(options, settings))
+    announce = _drop if output.is_quiet else None
+    result = wafer.run_script(script, arguments, cuda_alias=cuda_alias, announce=announce)
     with suppress(OSError, ValueError):  # closed; Python itself says so at exit
         sys.stdout.flush()
-    report = build_report(session.ledger, ended=result.ended, is_over=result.ended is None)
+    report = wafer.report
     if output.json_file is not None:
         write_output(output.json_file, to_json(report))
     if not output.is_quiet:
@@ -204,16 +159,5 @@ def _run(
     return result.exit_code
 
 
-def _print_notice(text: str) -> None:
-    print(f"onewafer: {text}", file=sys.stderr)
-
-
 def _drop(text: str) -> None:
     del text
-
-
-def _require_torch() -> None:
-    if find_spec("torch") is None:
-        raise ConfigurationError(
-            "`onewafer run` needs PyTorch, which is not installed: pip install 'onewafer[torch]'"
-        )

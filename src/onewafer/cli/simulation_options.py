@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from onewafer.settings import Settings, check_engine, parse_checks
+from onewafer.api import as_option, simulation_settings
+
+if TYPE_CHECKING:
+    from onewafer.settings import Settings
 
 EngineOption = Annotated[
     str | None,
@@ -66,17 +68,12 @@ def read_settings(
     Raises:
         ConfigurationError: an option or a variable has no usable value.
     """
-    settings = Settings.from_environment()
-    if engine is not None:
-        settings = replace(settings, engine=check_engine(engine, "--engine"))
-    if max_cycles is not None:
-        settings = replace(settings, max_cycles=max_cycles)
-    if threads is not None:
-        settings = replace(settings, threads=threads)
-    if checks is not None:
-        settings = replace(settings, checks=parse_checks(checks, "--check"))
-    return replace(
-        settings,
-        shows_progress=settings.shows_progress and not quiet,
-        is_strict=settings.is_strict or strict,
+    return simulation_settings(
+        engine=engine,
+        max_cycles=max_cycles,
+        threads=threads,
+        check=checks,
+        strict=strict,
+        progress=not quiet,
+        naming=as_option,
     )

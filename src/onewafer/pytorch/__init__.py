@@ -16,7 +16,7 @@ from onewafer.pytorch.describe import describe_call, describe_model, describe_mo
 from onewafer.pytorch.describe_script import describe_script
 from onewafer.pytorch.finiteness import NonFiniteWarning
 from onewafer.pytorch.intercept import intercept_calls
-from onewafer.pytorch.options import Fidelity, WaferOptions
+from onewafer.pytorch.options import Fidelity, WaferOptions, options_from_mapping
 from onewafer.pytorch.progress import ProgressLine
 from onewafer.pytorch.report import (
     Report,
@@ -26,6 +26,7 @@ from onewafer.pytorch.report import (
     to_json,
     write_json,
 )
+from onewafer.pytorch.run_on import run_on
 from onewafer.pytorch.script import ScriptResult, run_script
 from onewafer.pytorch.session import Session
 
@@ -47,8 +48,10 @@ __all__ = [
     "describe_script",
     "intercept_calls",
     "onewafer",
+    "options_from_mapping",
     "render",
     "render_placement",
+    "run_on",
     "run_script",
     "to_json",
     "write_json",

@@ -78,10 +78,13 @@ def parse_dtype(text: str) -> DataType:
     return DataType(text)
 
 
-def options_from_mapping(mapping: Mapping[str, object], *, base: WaferOptions) -> WaferOptions:
+def options_from_mapping(
+    mapping: Mapping[str, object], *, base: WaferOptions, owner: str = "backend 'onewafer'"
+) -> WaferOptions:
     """Return `base` with the options of a `torch.compile(…, options={…})` dictionary.
 
-    `rectangle` may be `"8x4"` or `(8, 4)`, `clock` a text or hertz.
+    `rectangle` may be `"8x4"` or `(8, 4)`, `clock` a text or hertz. Messages name the options'
+    `owner`.
     """
     names = sorted({field.name for field in fields(WaferOptions)} - {"clock_hertz"} | {"clock"})
     chosen: dict[str, object] = {}
@@ -107,12 +110,12 @@ def options_from_mapping(mapping: Mapping[str, object], *, base: WaferOptions) -
                 chosen[name] = value
             case _ if name in names:
                 raise ConfigurationError(
-                    f"option {name!r} of backend 'onewafer': {value!r} "
+                    f"option {name!r} of {owner}: {value!r} "
                     f"is of type {type(value).__name__}; write {_EXAMPLES[name]}"
                 )
             case _:
                 raise ConfigurationError(
-                    f"backend 'onewafer' has no option {name!r}; "
+                    f"{owner} has no option {name!r}; "
                     f"it has {', '.join([*names, 'report', 'json'])}"
                 )
     return replace(base, **chosen)  # pyright: ignore[reportArgumentType]  # checked per name above

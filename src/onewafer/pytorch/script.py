@@ -16,10 +16,8 @@ from typing import TYPE_CHECKING
 import onewafer
 from onewafer.errors import ConfigurationError, OnewaferError
 from onewafer.host import Interruption
-from onewafer.pytorch.backend import serve_backend
-from onewafer.pytorch.compiled import compile_for_wafer
 from onewafer.pytorch.cuda import CudaAlias, alias_cuda
-from onewafer.pytorch.intercept import intercept_calls
+from onewafer.pytorch.run_on import run_on
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Sequence
@@ -57,9 +55,7 @@ def run_script(
     source = read_script(path)
     with (
         as_main(path, arguments) as namespace,
-        intercept_calls(session),
-        serve_backend(session),
-        compile_for_wafer(),
+        run_on(session),
         alias_cuda(session, announce, cuda) as presence,
     ):
         try:

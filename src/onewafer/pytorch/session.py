@@ -45,6 +45,7 @@ from onewafer.pytorch.lowering import NOTHING
 from onewafer.pytorch.parts import Parts
 from onewafer.pytorch.placement import check_size, choose_samples, place, place_sequence
 from onewafer.pytorch.programs import CompiledProgram, ResidentProgram, SequenceProgram
+from onewafer.pytorch.report import build_report
 from onewafer.settings import Settings
 
 if TYPE_CHECKING:
@@ -59,6 +60,7 @@ if TYPE_CHECKING:
     from onewafer.pytorch.parts import Look
     from onewafer.pytorch.placement import Placed
     from onewafer.pytorch.programs import Observer
+    from onewafer.pytorch.report import Report
 
 
 @dataclass(slots=True)
@@ -76,6 +78,10 @@ _Outcome = ResidentProgram | UnsupportedOperationError
 
 _MOST_ALIKE = 256
 """Looks of calls of one module that are remembered, the latest ones."""
+
+
+_ONE_AT_A_TIME = threading.RLock()
+"""Sessions of one process take turns: what traces a call for one holds for all threads."""
 
 
 class _OnHost(threading.local):
@@ -123,7 +129,7 @@ class Session:
         self._siblings: dict[WaferOptions, Session] = {}
         self._unsaid: list[str] = []
         """Warnings that are due when the call has its result."""
-        self._lock = threading.RLock()
+        self._lock = _ONE_AT_A_TIME
 
     def with_options(self, options: WaferOptions) -> Session:
         """Return the session for calls with other options; what it does is in the same ledger."""
@@ -136,6 +142,11 @@ class Session:
                 )
                 self._siblings[options] = sibling
             return self._siblings[options]
+
+    def report(self, *, ended: str | None = None, is_over: bool = False) -> Report:
+        """Return `build_report` of all calls so far, whatever their options."""
+        with self._lock:
+            return build_report(self.ledger, ended=ended, is_over=is_over)
 
     def count_gradient_call(
         self, module: torch.nn.Module, whole: torch.nn.Module | None = None

@@ -3,7 +3,8 @@
 `console` and `progress`, which load Rich, are imported where something is shown.
 """
 
+from onewafer.terminal.frames import frame_of_entries, make_frame
 from onewafer.terminal.shown import SHOWN_COLUMNS, Shown
 from onewafer.terminal.text import printable
 
-__all__ = ["SHOWN_COLUMNS", "Shown", "printable"]
+__all__ = ["SHOWN_COLUMNS", "Shown", "frame_of_entries", "make_frame", "printable"]

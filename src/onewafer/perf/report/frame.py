@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from importlib import import_module
-from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
-from onewafer.errors import ConfigurationError
 from onewafer.perf.answer import Refusal
 from onewafer.perf.report.quantities import QUANTITIES
+from onewafer.terminal import make_frame
 
 if TYPE_CHECKING:
     from onewafer.perf.answer import Comparison
@@ -19,9 +17,6 @@ def to_pandas(comparison: Comparison) -> Any:  # noqa: ANN401  # pandas is not a
 
     Raises ConfigurationError if pandas is not installed.
     """
-    if find_spec("pandas") is None:
-        raise ConfigurationError("frames need pandas, which is not installed: pip install pandas")
-    pandas: Any = import_module("pandas")  # optional, and without types here
     rows: list[dict[str, Any]] = []
     for result in comparison.results:
         row: dict[str, Any] = {"system": result.system, "title": result.title, "refused": None}
@@ -32,4 +27,4 @@ def to_pandas(comparison: Comparison) -> Any:  # noqa: ANN401  # pandas is not a
             row |= {quantity.name: quantity.read(result) for quantity in QUANTITIES}
             row["limit"] = None if result.limit is None else result.limit.value
         rows.append(row)
-    return pandas.DataFrame(rows).set_index("system")
+    return make_frame(rows, index="system")

@@ -5,12 +5,17 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from onewafer.errors import ConfigurationError
+from onewafer.terminal import Shown, frame_of_entries
 from onewafer.whole_files import write_text
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from _typeshed import DataclassInstance
+    from rich.console import RenderableType
 
     from onewafer.errors import SourceLine
     from onewafer.graph import LayerPart
@@ -255,8 +260,8 @@ class InnerCalls:
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
-    """A whole run."""
+class Report(Shown):
+    """A whole run: a table, JSON, or a pandas frame."""
 
     version: str
     ended: str | None
@@ -273,6 +278,42 @@ class Report:
     inner_calls: tuple[InnerCalls, ...]
     """Of the calls on the wafer those that the code of such a module made."""
     programs: tuple[ProgramReport, ...]
+
+    def to_json(self) -> str:
+        """Return it as JSON, every field under its name."""
+        return to_json(self)
+
+    def to_pandas(self, table: str = "programs") -> Any:  # noqa: ANN401  # pandas is not a requirement
+        """Return a `pandas.DataFrame` of one table of the report, a row an entry of it.
+
+        Tables are `programs` and the other fields that have several entries. A column is a field
+        of the entries that fits into a cell.
+
+        Raises:
+            ConfigurationError: there is no such table, or pandas is not installed.
+        """
+        if table not in _TABLES:
+            raise ConfigurationError(
+                f"table {table!r}: the report has no such table; choose from {', '.join(_TABLES)}"
+            )
+        return frame_of_entries(_TABLES[table], getattr(self, table), as_text=_CELLS)
+
+    def __rich__(self) -> RenderableType:
+        """Return the tables that `onewafer run` prints."""
+        from onewafer.pytorch.report.table import render  # noqa: PLC0415  # it knows the values
+
+        return render(self)
+
+
+_TABLES: dict[str, type[DataclassInstance]] = {
+    "programs": ProgramReport,
+    "host": HostCause,
+    "advice": Advice,
+    "inner_calls": InnerCalls,
+}
+"""The fields of a report that are tables → what an entry is."""
+_CELLS = ("SourceLine", "Cause", "AdviceKind")
+"""Types that fit into a cell as texts."""
 
 
 def to_json(report: Report) -> str:

@@ -1,0 +1,210 @@
+"""A block, or a script, whose PyTorch modules run on a simulated wafer, and what that cost."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from contextlib import ExitStack
+from dataclasses import replace
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from onewafer.api.simulation import simulation_settings
+from onewafer.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from types import TracebackType
+    from typing import Self
+
+    from onewafer.api.paths import StrPath
+    from onewafer.pytorch import Report, ScriptResult, Session, WaferOptions
+    from onewafer.settings import Settings
+
+
+class _Blocks(threading.local):
+    """The blocks of a wafer that this thread has opened."""
+
+    def __init__(self) -> None:
+        self.open: list[ExitStack] = []
+
+
+class Wafer:
+    """A simulated wafer that PyTorch modules run on.
+
+    Inside a `with` block, module calls whose result needs no gradient run on the wafer, as under
+    `onewafer run`; all others run on the host, and are counted. A wafer can be used again: programs
+    stay on it, and its report goes on. In nested blocks the innermost wafer has the calls.
+    """
+
+    def __init__(self, session: Session) -> None:
+        """Take the session that runs the calls; `onewafer.wafer` makes one."""
+        self._session = session
+        self._blocks = _Blocks()
+        self._ended: str | None = None
+        self._is_over = False
+
+    @property
+    def report(self) -> Report:
+        """What the calls have cost so far: a table, JSON, or a pandas frame."""
+        return self._session.report(ended=self._ended, is_over=self._is_over)
+
+    def __enter__(self) -> Self:
+        """Send module calls to this wafer."""
+        from onewafer.pytorch import run_on  # noqa: PLC0415  # loads torch
+
+        block = ExitStack()
+        block.enter_context(run_on(self._session))
+        self._blocks.open.append(block)
+        self._note_end(None, is_over=False)
+        return self
+
+    def __exit__(
+        self,
+        error_type: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Let module calls run where they ran before."""
+        self._blocks.open.pop().close()
+        self._note_end(error, is_over=error is None)
+
+    def _note_end(self, error: BaseException | None, *, is_over: bool) -> None:
+        """Note what the last block or script came to, which its report says."""
+        self._ended = None if error is None else _describe_end(error)
+        self._is_over = is_over
+
+    def run_script(
+        self,
+        path: StrPath,
+        arguments: Sequence[str] = (),
+        *,
+        cuda_alias: bool | None = None,
+        announce: Callable[[str], None] | None = None,
+    ) -> ScriptResult:
+        """Run a PyTorch script to its end, as `onewafer run` does.
+
+        Args:
+            path: the script.
+            arguments: its arguments, `sys.argv[1:]`.
+            cuda_alias: whether `cuda` means the wafer; None: for scripts that cannot do without.
+            announce: gets a line when `cuda` first means the wafer; None: it goes to stderr.
+
+        Raises:
+            ConfigurationError: there is no such script.
+        """
+        from onewafer.pytorch import run_script  # noqa: PLC0415  # loads torch
+        from onewafer.pytorch.cuda import CudaAlias  # noqa: PLC0415  # likewise
+
+        result = run_script(
+            Path(path),
+            arguments,
+            self._session,
+            cuda=CudaAlias.choose(flag=cuda_alias),
+            announce=_print_notice if announce is None else announce,
+        )
+        self._ended, self._is_over = result.ended, result.ended is None
+        return result
+
+    def __repr__(self) -> str:
+        """Return the machine and how many calls it has run."""
+        options, report = self._session.options, self.report
+        calls = f"{report.wafer_calls:,} call{'s' * (report.wafer_calls != 1)}"
+        return f"<Wafer: {options.arch}, fidelity {options.fidelity}, {calls} so far>"
+
+
+def wafer(
+    arch: str = "wse3",
+    *,
+    profile: str = "sdk",
+    fidelity: str | None = None,
+    rectangle: str | tuple[int, int] | None = None,
+    dtype: str | None = None,
+    clock: str | float | None = None,
+    max_batch: int = 64,
+    engine: str | None = None,
+    max_cycles: int | None = None,
+    threads: int | None = None,
+    progress: bool = True,
+) -> Wafer:
+    """Return a wafer for `with` blocks: `with onewafer.wafer() as wafer: model(x)`.
+
+    Args:
+        arch: the machine: `wse2`, `wse3` or `toy`.
+        profile: its timing: `sdk` or `silicon`.
+        fidelity: `fabric`: simulate every wavelet; `model`: values of the host, cycles in closed
+            form; None: what `onewafer run` does.
+        rectangle: the PEs to use, `"8x4"` or (8, 4); None: the fastest that fits.
+        dtype: `f16` or `f32` on the wafer; None: the model's.
+        clock: `"850MHz"`, or hertz; None: the machine's.
+        max_batch: most rows in one launch.
+        engine: the simulator: `fast` or `reference`; None: `ONEWAFER_ENGINE`, or `fast`.
+        max_cycles: let a launch of more cycles fail.
+        threads: let at most so many threads simulate.
+        progress: whether long work says how far it is.
+
+    Raises:
+        ConfigurationError: an argument has no usable value, or PyTorch is not installed.
+    """
+    settings = simulation_settings(
+        engine=engine, max_cycles=max_cycles, threads=threads, progress=progress
+    )
+    require_torch("onewafer.wafer")
+    options = wafer_options(
+        arch=arch,
+        profile=profile,
+        fidelity=fidelity,
+        rectangle=rectangle,
+        dtype=dtype,
+        clock=clock,
+        max_batch=max_batch,
+        engine=settings.engine,
+    )
+    return Wafer(open_session(options, settings))
+
+
+def wafer_options(**said: object) -> WaferOptions:
+    """Return the options of a wafer from plain values; None is not said.
+
+    Raises:
+        ConfigurationError: there is no such machine, timing, fidelity, …
+    """
+    from onewafer.pytorch import WaferOptions, options_from_mapping  # noqa: PLC0415  # loads torch
+
+    known = {name: value for name, value in said.items() if value is not None}
+    return options_from_mapping(known, base=WaferOptions(), owner="a wafer")
+
+
+def open_session(options: WaferOptions, settings: Settings) -> Session:
+    """Return a session that says how far it is, on a terminal or in a notebook."""
+    from onewafer.host import RunLimits  # noqa: PLC0415  # when it is used
+    from onewafer.pytorch import ProgressLine, Session  # noqa: PLC0415  # likewise
+    from onewafer.terminal.console import PlainConsole  # noqa: PLC0415  # likewise
+
+    limits = RunLimits.from_settings(settings)
+    console = PlainConsole(stderr=True)
+    if not (console.is_terminal and settings.shows_progress):
+        return Session(options, limits=limits)
+    line = ProgressLine(console)
+    return Session(options, observer=line, limits=replace(limits, observer=line.sentences))
+
+
+def require_torch(what: str) -> None:
+    """Fail unless PyTorch is installed; `what` needs it.
+
+    Raises:
+        ConfigurationError: it is not.
+    """
+    if find_spec("torch") is None:
+        raise ConfigurationError(
+            f"{what} needs PyTorch, which is not installed: pip install 'onewafer[torch]'"
+        )
+
+
+def _describe_end(error: BaseException) -> str:
+    return "Ctrl-C" if isinstance(error, KeyboardInterrupt) else type(error).__name__
+
+
+def _print_notice(text: str) -> None:
+    sys.stderr.write(f"onewafer: {text}\n")
