@@ -123,6 +123,7 @@ def wafer(
     dtype: str | None = None,
     clock: str | float | None = None,
     max_batch: int = 64,
+    strict: bool = False,
     engine: str | None = None,
     max_cycles: int | None = None,
     threads: int | None = None,
@@ -139,6 +140,7 @@ def wafer(
         dtype: `f16` or `f32` on the wafer; None: the model's.
         clock: `"850MHz"`, or hertz; None: the machine's.
         max_batch: most rows in one launch.
+        strict: fail where the wafer cannot run a module with parameters, instead of the host.
         engine: the simulator: `fast` or `reference`; None: `ONEWAFER_ENGINE`, or `fast`.
         max_cycles: let a launch of more cycles fail.
         threads: let at most so many threads simulate.
@@ -159,6 +161,7 @@ def wafer(
         dtype=dtype,
         clock=clock,
         max_batch=max_batch,
+        strict=strict,
         engine=settings.engine,
     )
     return Wafer(open_session(options, settings))
