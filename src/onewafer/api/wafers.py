@@ -183,7 +183,7 @@ def open_session(options: WaferOptions, settings: Settings) -> Session:
     """Return a session that says how far it is, on a terminal or in a notebook."""
     from onewafer.host import RunLimits  # noqa: PLC0415  # when it is used
     from onewafer.pytorch import ProgressLine, Session  # noqa: PLC0415  # likewise
-    from onewafer.terminal.console import PlainConsole  # noqa: PLC0415  # likewise
+    from onewafer.terminal import PlainConsole  # noqa: PLC0415  # likewise
 
     limits = RunLimits.from_settings(settings)
     console = PlainConsole(stderr=True)

@@ -13,7 +13,7 @@ from rich.text import Text
 from onewafer.benchmarks.catalog import BENCHMARKS
 from onewafer.benchmarks.figures import Figure, median_cpu
 from onewafer.benchmarks.runner import MET_IN_CPU_TIME
-from onewafer.terminal.console import to_text
+from onewafer.terminal import to_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -11,7 +11,7 @@ import typer
 from onewafer.cli.output_files import check_output, write_output
 from onewafer.errors import ConfigurationError
 from onewafer.settings import ENGINES, check_engine
-from onewafer.terminal.progress import progress_bar
+from onewafer.terminal import progress_bar
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -92,7 +92,7 @@ def bench(
 def _show(results: Results) -> None:
     """Print the tables; in full if stdout is no terminal."""
     from onewafer.benchmarks import TABLE_COLUMNS, render  # noqa: PLC0415  # a subcommand loads what it uses
-    from onewafer.terminal.console import stdout_console  # noqa: PLC0415  # likewise
+    from onewafer.terminal import stdout_console  # noqa: PLC0415  # likewise
 
     stdout_console(TABLE_COLUMNS).print(render(results))
 

@@ -10,7 +10,7 @@ import typer
 
 from onewafer.cli.output_files import check_output, write_output
 from onewafer.errors import ConfigurationError
-from onewafer.terminal.progress import progress_bar
+from onewafer.terminal import progress_bar
 
 calibrate = typer.Typer(
     name="calibrate",

@@ -13,14 +13,14 @@ from onewafer.cli.output_files import check_output, write_output
 from onewafer.errors import ConfigurationError
 from onewafer.garbage import rare_collection
 from onewafer.geometry import parse_size
-from onewafer.terminal.progress import progress_bar
+from onewafer.terminal import progress_bar
 from onewafer.units import parse_hertz
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from onewafer.perf import CompareOptions, Comparison, Job, Model
-    from onewafer.terminal.progress import ProgressBar
+    from onewafer.terminal import ProgressBar
 
 
 _Model = Annotated[
@@ -300,7 +300,7 @@ def _show(comparisons: Sequence[Comparison]) -> None:
         render,
         render_curve,
     )
-    from onewafer.terminal.console import stdout_console  # noqa: PLC0415  # likewise
+    from onewafer.terminal import stdout_console  # noqa: PLC0415  # likewise
 
     console = stdout_console(TABLE_COLUMNS)
     is_one = len(comparisons) == 1

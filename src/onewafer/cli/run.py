@@ -139,7 +139,7 @@ def _run(
         render_placement,
         to_json,
     )
-    from onewafer.terminal.console import PlainConsole  # noqa: PLC0415  # likewise
+    from onewafer.terminal import PlainConsole  # noqa: PLC0415  # likewise
 
     console = PlainConsole(stderr=True)
     wafer = Wafer(open_session(options, settings))

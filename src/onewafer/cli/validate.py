@@ -11,7 +11,7 @@ from onewafer.cli.output_files import check_output, write_output
 from onewafer.errors import ConfigurationError
 from onewafer.garbage import rare_collection
 from onewafer.settings import ENGINES, check_engine
-from onewafer.terminal.progress import progress_bar
+from onewafer.terminal import progress_bar
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -59,7 +59,7 @@ def fabric(
     A case is *validation* if no constant of the machine model comes from its figures, *calibration*
     otherwise. A miss is shown with the reason that was found; only --strict makes it an error.
     """
-    from onewafer.terminal.console import stdout_console  # noqa: PLC0415  # a subcommand loads what it uses
+    from onewafer.terminal import stdout_console  # noqa: PLC0415  # a subcommand loads what it uses
     from onewafer.validation import (  # noqa: PLC0415  # likewise
         TABLE_COLUMNS,
         render,
@@ -130,7 +130,7 @@ def perf(
         render_validation_page,
         validation_to_json,
     )
-    from onewafer.terminal.console import stdout_console  # noqa: PLC0415  # likewise
+    from onewafer.terminal import stdout_console  # noqa: PLC0415  # likewise
 
     json_file, page = check_output("--json", json_file), check_output("--page", page)
     validation = _validate_perf(only or ())

@@ -9,8 +9,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from onewafer.host.run_progress import SilentObserver
-from onewafer.terminal import printable
-from onewafer.terminal.progress import progress_line, text_column
+from onewafer.terminal import printable, progress_line, text_column
 from onewafer.units import format_count, format_duration
 
 if TYPE_CHECKING:
@@ -87,7 +86,7 @@ class StatusLine:
         """Renew the line."""
         text = f"{progress.what}: {describe_progress(progress)} (Ctrl-C stops)"
         if self._line is None:
-            from onewafer.terminal.console import PlainConsole  # noqa: PLC0415  # not for short runs
+            from onewafer.terminal import PlainConsole  # noqa: PLC0415  # not for short runs
 
             console = PlainConsole(stderr=True)
             self._line = progress_line(console, text_column("{task.description}"))

@@ -25,7 +25,7 @@ from onewafer.pytorch.intercept import needs_gradient
 from onewafer.pytorch.options import WaferOptions, options_from_mapping
 from onewafer.pytorch.report import build_report, render, write_json
 from onewafer.pytorch.session import Session
-from onewafer.terminal.console import PlainConsole
+from onewafer.terminal import PlainConsole
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

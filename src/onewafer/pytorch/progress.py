@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from rich.progress import BarColumn
 
 from onewafer.host import RunObserver, describe_progress
-from onewafer.terminal.progress import progress_line, text_column
+from onewafer.terminal import progress_line, text_column
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from rich.progress import Progress, ProgressColumn, TaskID  # noqa: TID251  # types
 
     from onewafer.host import RunProgress
-    from onewafer.terminal.console import PlainConsole
+    from onewafer.terminal import PlainConsole
 
 
 _INTERVAL_SECONDS = 0.25

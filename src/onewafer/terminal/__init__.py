@@ -1,10 +1,36 @@
 """What a person sees on a terminal or in a notebook, once for all commands and the Python API.
 
-`console` and `progress`, which load Rich, are imported where something is shown.
+Names of `console`, which loads Rich, are loaded when they are first used.
 """
 
+from importlib import import_module
+from typing import TYPE_CHECKING
+
 from onewafer.terminal.frames import frame_of_entries, make_frame
+from onewafer.terminal.progress import ProgressBar, progress_bar, progress_line, text_column
 from onewafer.terminal.shown import SHOWN_COLUMNS, Shown
 from onewafer.terminal.text import printable
 
-__all__ = ["SHOWN_COLUMNS", "Shown", "frame_of_entries", "make_frame", "printable"]
+if TYPE_CHECKING:
+    from onewafer.terminal.console import PlainConsole, stdout_console, to_text
+
+__all__ = [
+    "SHOWN_COLUMNS",
+    "PlainConsole",
+    "ProgressBar",
+    "Shown",
+    "frame_of_entries",
+    "make_frame",
+    "printable",
+    "progress_bar",
+    "progress_line",
+    "stdout_console",
+    "text_column",
+    "to_text",
+]
+
+
+def __getattr__(name: str) -> object:
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module("onewafer.terminal.console"), name)

@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from onewafer import __version__
-from onewafer.terminal.console import to_text
+from onewafer.terminal import to_text
 from onewafer.validation.case import Kind
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from onewafer import __version__
-from onewafer.terminal.console import to_text
+from onewafer.terminal import to_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
