@@ -1,6 +1,7 @@
 """`onewafer run` as a user meets it: options, messages, exit codes, files."""
 
 import json
+import signal
 import subprocess
 import sys
 import textwrap
@@ -156,6 +157,29 @@ def test_script_that_raises_keeps_its_traceback_code_and_report(tmp_path, capsys
     assert err.startswith("Traceback (most recent call last):\n")
     assert err.index("ValueError: mine") < err.index("calls on the wafer")
     assert json.loads(report.read_text())["wafer_calls"] == 1
+
+
+@pytest.mark.parametrize(
+    ("ending", "code", "ended"),
+    [
+        ("os.kill(os.getpid(), signal.SIGINT)", 130, "Ctrl-C"),
+        ("os.kill(os.getpid(), signal.SIGTERM)", 143, "SIGTERM"),
+        ("raise ValueError", 1, "ValueError"),
+        ("sys.exit(7)", 7, None),
+    ],
+)
+def test_what_is_known_is_told_however_a_script_ends(ending, code, ended, tmp_path, capsys):
+    path = tmp_path / "script.py"
+    path.write_text(textwrap.dedent(SCRIPT) + f"import os, signal\n{ending}\nprint('not here')")
+    report = tmp_path / "report.json"
+    assert execute(["run", "--fidelity", "model", "--json", str(report), str(path)]) == code
+    out, err = capsys.readouterr()
+    assert "not here" not in out
+    assert "calls on the wafer  1" in err
+    assert ("The script ended early" in err) == (ended is not None)
+    fields = json.loads(report.read_text())
+    assert (fields["wafer_calls"], fields["ended"]) == (1, ended)
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
 
 
 @pytest.mark.parametrize(

@@ -319,6 +319,25 @@ def test_a_checkpoint_that_cannot_be_written_is_said(tmp_path):
     )
 
 
+def test_a_script_s_handler_raises_between_two_slices(tmp_path):
+    def give_up(_number, _frame):
+        raise TimeoutError
+
+    before = signal.signal(signal.SIGALRM, give_up)
+    listener = Listener(0)
+    listener.show = lambda _: os.kill(os.getpid(), signal.SIGALRM)
+    stopped = device(counting(9_000), RunLimits(observer=listener, checkpoint_folder=tmp_path))
+    try:
+        with pytest.raises(TimeoutError):
+            stopped.launch("main")
+        assert signal.getsignal(signal.SIGALRM) is give_up
+    finally:
+        signal.signal(signal.SIGALRM, before)
+    listener.show = listener.reports.append
+    stopped.settle()
+    assert stopped.machine.cycle == device(counting(9_000), RunLimits()).launch("main").end_cycle
+
+
 def test_whoever_handles_ctrl_c_himself_goes_on_doing_so(tmp_path):
     heard = []
     before = signal.signal(signal.SIGINT, lambda number, _: heard.append(number))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from contextlib import suppress
 from dataclasses import dataclass
@@ -142,11 +143,14 @@ def _run(
     from onewafer.terminal import PlainConsole  # noqa: PLC0415  # likewise
 
     console = PlainConsole(stderr=True)
+    process_id = os.getpid()
     wafer = Wafer(open_session(options, settings))
     announce = _drop if output.is_quiet else None
     result = wafer.run_script(script, arguments, cuda_alias=cuda_alias, announce=announce)
     with suppress(OSError, ValueError):  # closed; Python itself says so at exit
         sys.stdout.flush()
+    if os.getpid() != process_id:  # a child that the script forked
+        return result.exit_code
     report = wafer.report
     if output.json_file is not None:
         write_output(output.json_file, to_json(report))

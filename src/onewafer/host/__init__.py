@@ -7,7 +7,12 @@ from onewafer.host.debug_trace import DebugUtil
 from onewafer.host.device import Device, LaunchReport
 from onewafer.host.exports import suggest
 from onewafer.host.host_buffer import MemcpyDataType, MemcpyOrder
-from onewafer.host.interruption import Interruption
+from onewafer.host.interruption import (
+    Interruption,
+    Terminated,
+    ended_by_exceptions,
+    scripts_handler,
+)
 from onewafer.host.keyword_names import also_named
 from onewafer.host.print_log import PrintLog, prints
 from onewafer.host.progress_display import WarningsOnly, choose_observer, describe_progress
@@ -52,6 +57,7 @@ __all__ = [
     "SimfabConfig",
     "StreamPort",
     "Task",
+    "Terminated",
     "WarningsOnly",
     "also_named",
     "calculate_cycles",
@@ -59,6 +65,7 @@ __all__ = [
     "choose_observer",
     "convert_trace",
     "describe_progress",
+    "ended_by_exceptions",
     "find_folder",
     "float_to_hex",
     "get_platform",
@@ -70,6 +77,7 @@ __all__ = [
     "memcpy_view",
     "prints",
     "save_stream_ports",
+    "scripts_handler",
     "sub_ts",
     "suggest",
 ]

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 import threading
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING
 
 from onewafer.errors import OnewaferError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator
+    from collections.abc import Callable, Generator, Iterable
     from pathlib import Path
     from types import FrameType, TracebackType
     from typing import Self
@@ -20,13 +22,43 @@ if TYPE_CHECKING:
 
     Handler = Callable[[int, FrameType | None], object] | int | None
 
-_USUAL: dict[int, Handler] = {
-    signal.SIGINT: signal.default_int_handler,
-    signal.SIGTERM: signal.SIG_DFL,
-}
-"""Handlers that may be replaced for a while: who has set another one wants that one."""
 _TERMINATED = 128 + signal.SIGTERM
 """Exit code after SIGTERM, as shells give it."""
+
+
+class Terminated(SystemExit):
+    """A SIGTERM that ends a script as an exception does; the code is that of shells."""
+
+    def __init__(self) -> None:
+        super().__init__(_TERMINATED)
+
+
+def _terminate(number: int, frame: FrameType | None) -> None:
+    """Handle SIGTERM by an exception; the next one ends the process at once."""
+    del frame
+    signal.signal(number, signal.SIG_DFL)
+    raise Terminated
+
+
+_USUAL: dict[int, tuple[Handler, ...]] = {
+    signal.SIGINT: (signal.default_int_handler,),
+    signal.SIGTERM: (signal.SIG_DFL, _terminate),
+}
+"""Handlers in whose place a run may stop between two slices: the script has set no other one."""
+
+
+_OTHERS = tuple(
+    getattr(signal, name)
+    for name in ("SIGHUP", "SIGQUIT", "SIGALRM", "SIGVTALRM", "SIGPROF", "SIGUSR1", "SIGUSR2")
+    if hasattr(signal, name)
+)
+"""What scripts have handlers for that end something by an exception."""
+
+
+def scripts_handler(number: int) -> Callable[[int, FrameType | None], object] | None:
+    """Return the function that the script has set for a signal; None: it has set none."""
+    handler = signal.getsignal(number)
+    return handler if callable(handler) and handler not in _USUAL.get(number, ()) else None
 
 
 class Interruption(str):
@@ -50,22 +82,39 @@ class Interruption(str):
 class StopRequest:
     """Turns the first Ctrl-C or SIGTERM into a request that a run obeys between two slices.
 
-    A second one acts at once, as it always did. Signals reach Python in its main thread only, so a
-    run in another thread changes nothing.
+    A second one acts at once, as it always did. Handlers that the script has set are called between
+    two slices, too, so that they may raise what they like. Signals reach Python in its main thread
+    only, so a run in another thread changes nothing.
     """
 
     def __init__(self) -> None:
         self.signal: int | None = None
         """The signal that asked to stop."""
-        self._replaced: dict[int, Handler] = {}
+        self._replaced: dict[int, tuple[Handler, Handler]] = {}
+        """Number → the handler that was there, and ours."""
+        self._due: list[tuple[Callable[[int, FrameType | None], object], int]] = []
+        """Handlers of the script that are to be called, and what for."""
 
     def __enter__(self) -> Self:
         """Listen."""
         if threading.current_thread() is threading.main_thread():
-            for number, usual in _USUAL.items():
-                if signal.getsignal(number) == usual:
-                    self._replaced[number] = signal.signal(number, self._note)
+            for number in (*_USUAL, *_OTHERS):
+                own = scripts_handler(number)
+                if own is not None:
+                    self._replace(number, own, partial(self._delay, own))
+                elif (handler := signal.getsignal(number)) in _USUAL.get(number, ()):
+                    self._replace(number, handler, self._note)
         return self
+
+    def _replace(self, number: int, before: Handler, ours: Handler) -> None:
+        self._replaced[number] = before, ours
+        signal.signal(number, ours)
+
+    def deliver(self) -> None:
+        """Call the script's handlers of signals that have come; raise what they raise."""
+        while self._due:
+            handler, number = self._due.pop(0)
+            handler(number, sys._getframe())  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]  # what handlers get
 
     def __exit__(
         self,
@@ -74,17 +123,29 @@ class StopRequest:
         traceback: TracebackType | None,
     ) -> None:
         """Listen no more."""
-        self._restore()
+        self._restore([*self._replaced])
+        self.deliver()
+
+    def _delay(
+        self,
+        handler: Callable[[int, FrameType | None], object],
+        number: int,
+        frame: FrameType | None,
+    ) -> None:
+        del frame
+        self._due.append((handler, number))
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         del frame
         self.signal = number
-        self._restore()
+        self._restore(_USUAL)
 
-    def _restore(self) -> None:
-        for number, handler in self._replaced.items():
-            signal.signal(number, handler)
-        self._replaced.clear()
+    def _restore(self, numbers: Iterable[int]) -> None:
+        """Put handlers back, unless the script has set other ones since."""
+        for number in numbers:
+            before, ours = self._replaced.pop(number, (None, None))
+            if ours is not None and signal.getsignal(number) == ours:
+                signal.signal(number, before)
 
 
 def interruption(request: StopRequest, sentence: str) -> BaseException:
@@ -96,25 +157,29 @@ def interruption(request: StopRequest, sentence: str) -> BaseException:
     if request.signal != signal.SIGTERM:
         return KeyboardInterrupt(Interruption(sentence))
     sys.stderr.write(f"{sentence}\n")
-    return SystemExit(_TERMINATED)
+    return Terminated()
 
 
 @contextmanager
-def _ended_by_exceptions() -> Generator[None]:
-    """Let SIGTERM be an exception, as Ctrl-C is, so that no file stays that is half-written."""
+def ended_by_exceptions() -> Generator[None]:
+    """Let SIGTERM be an exception, as Ctrl-C is: `finally` is run, and what is known is told.
+
+    Not where somebody handles it, nor in processes that are forked inside.
+    """
     is_usual = signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
     if not is_usual or threading.current_thread() is not threading.main_thread():
         yield
         return
-
-    def end(number: int, frame: FrameType | None) -> None:
-        del number, frame
-        raise SystemExit(_TERMINATED)
-
-    signal.signal(signal.SIGTERM, end)
+    os.register_at_fork(after_in_child=_restore_default)
+    signal.signal(signal.SIGTERM, _terminate)
     try:
         yield
     finally:
+        _restore_default()
+
+
+def _restore_default() -> None:
+    if signal.getsignal(signal.SIGTERM) is _terminate:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
@@ -124,7 +189,7 @@ def leave_checkpoint(machine: Machine, what: str, folder: Path | None) -> str:
         return "no checkpoint was written: no folder is set (ONEWAFER_CHECKPOINT_DIR, RunLimits)"
     path = _free_path(folder, machine.cycle)
     try:
-        with _ended_by_exceptions():
+        with ended_by_exceptions():
             machine.save_checkpoint(path, what=what)
     except (OSError, OnewaferError) as error:
         return f"no checkpoint was written: {error}"

@@ -139,6 +139,7 @@ def run_until_rest(
                 if limits.log is not None:
                     limits.log.flush()
                 pace.end_slice(cycles)
+                request.deliver()
                 if sampler is not None and machine.cycle >= sampler.next_look:
                     sampler.look(machine)
                 if request.signal is not None:

@@ -73,8 +73,14 @@ class LaunchedProgram:
 
     def _launch(self, inputs: Arrays, launch: Launch | None) -> Arrays:
         observer, expected = self._observer, self._executor.expect(launch)
-        with observer.simulating(self._what, expected) if observer else nullcontext() as watcher:
-            outputs, activity = self._executor.run(inputs, watcher, launch)
+        try:
+            with (
+                observer.simulating(self._what, expected) if observer else nullcontext() as watcher
+            ):
+                outputs, activity = self._executor.run(inputs, watcher, launch)
+        except BaseException:
+            self._launched.clear()  # of a call that is not answered
+            raise
         self._launched.append((launch, activity))
         self._record.bytes_in = self._executor.bytes_in
         self._record.bytes_out = self._executor.bytes_out

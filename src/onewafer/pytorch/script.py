@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import onewafer
 from onewafer.errors import ConfigurationError, OnewaferError
-from onewafer.host import Interruption
+from onewafer.host import Interruption, Terminated, ended_by_exceptions
 from onewafer.pytorch.cuda import CudaAlias, alias_cuda
 from onewafer.pytorch.run_on import run_on
 
@@ -57,6 +57,7 @@ def run_script(
         as_main(path, arguments) as namespace,
         run_on(session),
         alias_cuda(session, announce, cuda) as presence,
+        ended_by_exceptions(),
     ):
         try:
             execute(source, path, namespace)
@@ -72,6 +73,8 @@ def run_script(
 def _end(error: BaseException) -> ScriptResult:
     """Show what ended a script, as Python does."""
     match error:
+        case Terminated():
+            return ScriptResult(_exit_code(error), ended="SIGTERM")
         case SystemExit():
             return ScriptResult(_exit_code(error))
         case OnewaferError():

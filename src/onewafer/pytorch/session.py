@@ -46,6 +46,7 @@ from onewafer.pytorch.parts import Parts
 from onewafer.pytorch.placement import check_size, choose_samples, place, place_sequence
 from onewafer.pytorch.programs import CompiledProgram, ResidentProgram, SequenceProgram
 from onewafer.pytorch.report import build_report
+from onewafer.pytorch.script_signals import carrying_exceptions_of_handlers
 from onewafer.settings import Settings
 
 if TYPE_CHECKING:
@@ -178,7 +179,7 @@ class Session:
 
         Raises UnsupportedOperationError, and has changed nothing, if the wafer cannot.
         """
-        with self._lock, self.ledger.host.computing_for_wafer():
+        with self._lock, self._working():
             try:
                 check_call(module, args, kwargs)
                 check_size(module, self.architecture, self.options)
@@ -219,7 +220,7 @@ class Session:
 
     def call_graph(self, graph: CapturedGraph, args: tuple[object, ...]) -> object:
         """Return what `call` would for a graph that Dynamo made, whose guards hold."""
-        with self._lock, self.ledger.host.computing_for_wafer():
+        with self._lock, self._working():
             try:
                 check_call(graph.graph_module, args, {})
                 result = self._run(graph.graph_module, graph.bind(graph.graph_module, args))
@@ -241,6 +242,12 @@ class Session:
     def is_on_host(self) -> bool:
         """Whether this thread makes calls now that are to run on the host."""
         return self._on_host.depth > 0
+
+    @contextmanager
+    def _working(self) -> Generator[None]:
+        """Let FLOP count as those of the wafer, and signals reach the script."""
+        with carrying_exceptions_of_handlers(), self.ledger.host.computing_for_wafer():
+            yield
 
     @contextmanager
     def _calls_on_host(self) -> Generator[None]:
