@@ -25,6 +25,7 @@ FOLDERS = ("src", "tools", "tests", "examples")
 MAX_FILE_LINES = 600
 MAX_FUNCTION_LINES = 60
 EXCEPTIONS: dict[str, str] = {
+    "src/onewafer/api/comparisons.py::compare": "its signature has a line an argument",
     "src/onewafer/cli/compare.py::compare": "Typer reads its signature: a line an option",
 }
 """`path` or `path::function` → why it may be longer."""

@@ -19,12 +19,14 @@ __version__ = "0.1.0"
 
 _MODULES = ("errors",)
 __all__ = [
+    "Comparison",
     "CompileWarning",
     "Program",
     "RunReport",
     "Runner",
     "Wafer",
     "__version__",
+    "compare",
     "compile_csl",
     "errors",
     "load",

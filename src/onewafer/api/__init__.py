@@ -1,10 +1,18 @@
 """The Python API, which the commands use too; `import onewafer` has its names.
 
-`wafers` runs PyTorch modules on a wafer, `programs` compiles CSL, `runners` runs it. What a call
-needs is imported by the call: the compiler, the simulator, PyTorch, pandas.
+`wafers` runs PyTorch modules on a wafer, `comparisons` compares machines, `programs` compiles CSL,
+`runners` runs it. What a call needs is imported by the call: the compiler, the simulator, PyTorch,
+pandas.
 """
 
 from onewafer.api.arguments import as_argument, as_option
+from onewafer.api.comparisons import (
+    Comparison,
+    compare,
+    compare_described,
+    compare_options,
+    list_systems,
+)
 from onewafer.api.csl_options import csl_options, half_formats
 from onewafer.api.program_folder import (
     PARAMETERS_FILE,
@@ -20,6 +28,7 @@ from onewafer.api.wafers import Wafer, open_session, require_torch, wafer, wafer
 
 __all__ = [
     "PARAMETERS_FILE",
+    "Comparison",
     "CompileWarning",
     "Program",
     "RunReport",
@@ -28,9 +37,13 @@ __all__ = [
     "as_argument",
     "as_option",
     "check_folder",
+    "compare",
+    "compare_described",
+    "compare_options",
     "compile_csl",
     "csl_options",
     "half_formats",
+    "list_systems",
     "load",
     "open_session",
     "parameters_to_json",

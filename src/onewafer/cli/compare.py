@@ -2,26 +2,15 @@
 
 from __future__ import annotations
 
-from functools import partial
-from itertools import count
 from pathlib import Path  # Typer reads the annotation
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
+from onewafer.api import as_option, compare_described, compare_options, list_systems
 from onewafer.cli.output_files import check_output, write_output
 from onewafer.errors import ConfigurationError
-from onewafer.garbage import rare_collection
-from onewafer.geometry import parse_size
-from onewafer.terminal import progress_bar
-from onewafer.units import parse_hertz
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from onewafer.perf import CompareOptions, Comparison, Job, Model
-    from onewafer.terminal import ProgressBar
-
+from onewafer.terminal import SHOWN_COLUMNS, progress_bar, stdout_console
 
 _Model = Annotated[
     str | None,
@@ -148,16 +137,9 @@ def compare(
     Figures come from equations, each compared with what was measured or published (`onewafer
     validate perf`); where a figure of the same job was published, it stands beside ours.
     """
-    from onewafer.cli.compare_job import (  # noqa: PLC0415  # a subcommand loads what it uses
-        Numbers,
-        build_jobs,
-        check_numbers,
-        choose_kind,
-        parse_prices,
-        split_systems,
-        usual_kind,
-    )
-    from onewafer.cli.models import load_model  # noqa: PLC0415  # likewise
+    from onewafer.api.compare_job import Numbers, check_numbers  # noqa: PLC0415  # a subcommand loads what it uses
+    from onewafer.api.models import load_model  # noqa: PLC0415  # likewise
+    from onewafer.cli.compare_options import choose_kind, parse_prices  # noqa: PLC0415  # likewise
 
     if list_:
         _print_list()
@@ -173,13 +155,13 @@ def compare(
         tokens=tokens,
         sequence=sequence,
     )
-    check_numbers(kind, numbers)
+    check_numbers(kind, numbers, as_option)
     if model is None:
         raise ConfigurationError("name a model (--list shows all) or a PyTorch script")
     json_file, plot = check_output("--json", json_file), _check_plot(plot)
     if json_file is not None and json_file == plot:
         raise ConfigurationError(f"--json and --plot are one file, {plot}; name two")
-    options = _options(
+    options = compare_options(
         precision=precision,
         wafer_precision=wafer_precision,
         goal=goal,
@@ -192,74 +174,22 @@ def compare(
         plan=plan,
         gpu_profile=gpu_profile,
         prices=parse_prices(price or []),
+        naming=as_option,
     )
-    systems = split_systems(on, against)
-    _check_systems(systems)
+    systems = list_systems(on, against, naming=as_option)
     with progress_bar() as bar:
         described = load_model(model, bar.say, arguments or ())
-        kind = kind if is_named else usual_kind(described)
-        jobs = build_jobs(kind, numbers, described)
-        with rare_collection():
-            comparisons = _compare(described, jobs, systems, options, bar)
-    _show(comparisons)
-    _write(comparisons, json_file=json_file, plot=plot)
-    if not any(comparison.answers for comparison in comparisons):
+        named = kind if is_named else None
+        comparison = compare_described(
+            described, named, numbers, systems, options, bar=bar, naming=as_option
+        )
+    stdout_console(SHOWN_COLUMNS).print(comparison)
+    if json_file is not None:
+        write_output(json_file, comparison.to_json())
+    if plot is not None:
+        comparison.draw(plot)
+    if not comparison.answers:
         raise typer.Exit(1)
-
-
-def _options(
-    *,
-    precision: str,
-    wafer_precision: str,
-    goal: str,
-    clock: str | None,
-    profile: str,
-    density: float,
-    mode: str | None,
-    region: str | None,
-    engine: str,
-    plan: str | None,
-    gpu_profile: Path | None,
-    prices: dict[str, float],
-) -> CompareOptions:
-    from onewafer.cli.compare_job import choose  # noqa: PLC0415  # when it is used
-    from onewafer.perf import CompareOptions, Goal, Precision  # noqa: PLC0415  # likewise
-    from onewafer.perf.gpu import GpuOptions, read_profile  # noqa: PLC0415  # likewise
-    from onewafer.perf.groups import parse_groups  # noqa: PLC0415  # likewise
-    from onewafer.perf.wafer import Mode, WaferOptions  # noqa: PLC0415  # likewise
-
-    modes = {chosen.name.lower(): chosen for chosen in Mode}
-    named = {chosen.value: chosen for chosen in Precision}
-    goals = {chosen.value: chosen for chosen in Goal}
-    return CompareOptions(
-        wafer=WaferOptions(
-            precision=choose("--wafer-precision", wafer_precision, named),
-            profile=profile,
-            clock_hertz=None if clock is None else parse_hertz(clock),
-            density=density,
-            mode=None if mode is None else choose("--mode", mode, modes),
-            region=None if region is None else parse_size(region),
-            goal=choose("--goal", goal, goals),
-        ),
-        gpu=GpuOptions(
-            precision=choose("--precision", precision, named),
-            engine=engine,
-            goal=choose("--goal", goal, goals),
-            profile=None if gpu_profile is None else read_profile(gpu_profile),
-        ),
-        groups=None if plan is None else parse_groups(plan),
-        prices=prices,
-    )
-
-
-def _check_systems(systems: Sequence[str]) -> None:
-    """Refuse unknown names before a model is captured."""
-    from onewafer.perf import device_of  # noqa: PLC0415  # when it is used
-
-    if not systems:
-        raise ConfigurationError("no system is named; write --on cs3 --against h100x8")
-    for system in systems:
-        device_of(system)
 
 
 def _check_plot(plot: Path | None) -> Path | None:
@@ -268,56 +198,6 @@ def _check_plot(plot: Path | None) -> Path | None:
 
         check_picture(plot)
     return check_output("--plot", plot)
-
-
-def _compare(
-    model: Model,
-    jobs: Sequence[Job],
-    systems: Sequence[str],
-    options: CompareOptions,
-    bar: ProgressBar,
-) -> list[Comparison]:
-    from onewafer.perf import compare as compare_one  # noqa: PLC0415  # when it is used
-    from onewafer.perf.report import describe  # noqa: PLC0415  # likewise
-    from onewafer.perf.wafer import Programs  # noqa: PLC0415  # likewise
-
-    steps, programs = count(), Programs()
-    num_steps = len(jobs) * len(systems)
-
-    def begin(job: Job, system: str) -> None:
-        bar.show(next(steps), num_steps)
-        bar.say(f"{model.name} on {system}: {describe(job)}")
-
-    return [
-        compare_one(model, job, systems, options, progress=partial(begin, job), programs=programs)
-        for job in jobs
-    ]
-
-
-def _show(comparisons: Sequence[Comparison]) -> None:
-    from onewafer.perf.report import (  # noqa: PLC0415  # when it is used
-        TABLE_COLUMNS,
-        render,
-        render_curve,
-    )
-    from onewafer.terminal import stdout_console  # noqa: PLC0415  # likewise
-
-    console = stdout_console(TABLE_COLUMNS)
-    is_one = len(comparisons) == 1
-    console.print(render(comparisons[0]) if is_one else render_curve(comparisons))
-
-
-def _write(comparisons: Sequence[Comparison], *, json_file: Path | None, plot: Path | None) -> None:
-    from onewafer.perf.report import draw, draw_curve, to_json  # noqa: PLC0415  # when it is used
-
-    if json_file is not None:
-        write_output(json_file, to_json(*comparisons))
-    if plot is None:
-        return
-    if len(comparisons) == 1:
-        draw(comparisons[0], plot)
-    else:
-        draw_curve(comparisons, plot)
 
 
 def _print_list() -> None:

@@ -146,7 +146,7 @@ def perf(
 
 def _validate_perf(only: Sequence[str]) -> PerfValidation:
     """Return the rows of the topics, with a progress line on a terminal."""
-    from onewafer.cli.models import load_model  # noqa: PLC0415  # a subcommand loads what it uses
+    from onewafer.api.models import load_model  # noqa: PLC0415  # a subcommand loads what it uses
     from onewafer.perf import PerfValidation, gpu, wafer  # noqa: PLC0415  # likewise
 
     topics = {

@@ -35,8 +35,11 @@ class ProgressBar:
 
 
 @contextmanager
-def progress_bar() -> Generator[ProgressBar]:
+def progress_bar(*, is_shown: bool = True) -> Generator[ProgressBar]:
     """Yield a bar that is gone at the end; one that shows nothing if stderr is no terminal."""
+    if not is_shown:
+        yield ProgressBar()
+        return
     from onewafer.terminal.console import PlainConsole  # noqa: PLC0415  # as above
 
     console = PlainConsole(stderr=True)

@@ -1,18 +1,19 @@
-"""The job that the options of `onewafer compare` ask for."""
+"""The job that the arguments of a comparison ask for."""
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, fields
 from enum import StrEnum
 from typing import TYPE_CHECKING, TypeVar
 
+from onewafer.api.arguments import as_argument
 from onewafer.errors import ConfigurationError
 from onewafer.perf import MOST_AT_A_TIME, Decode, Forward, Prefill, Serve, Train
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from onewafer.api.arguments import Naming
     from onewafer.perf import Job, Model
 
 _Choice = TypeVar("_Choice")
@@ -58,17 +59,13 @@ _NUMBERS_OF = {
 }
 
 
-def choose_kind(*, decode: bool, prefill: bool, serve: bool, train: bool) -> JobKind:
-    """Return the one kind of job that flags name; without a flag, decode.
+def parse_job(name: str | None) -> JobKind:
+    """Return the kind of job of a name; None is decode, the job of most models.
 
-    Raises ConfigurationError for several.
+    Raises ConfigurationError, with all names, if there is none.
     """
-    flags = zip(JobKind, (decode, prefill, serve, train), strict=True)
-    named = [kind for kind, is_named in flags if is_named]
-    if len(named) > 1:
-        both = " and ".join(f"--{kind}" for kind in named)
-        raise ConfigurationError(f"{both} are different jobs; name one of them")
-    return named[0] if named else JobKind.DECODE
+    kinds = {str(kind): kind for kind in JobKind}
+    return JobKind.DECODE if name is None else choose("job", name, kinds)
 
 
 def usual_kind(model: Model) -> JobKind:
@@ -76,19 +73,21 @@ def usual_kind(model: Model) -> JobKind:
     return JobKind.DECODE if model.cached_features else JobKind.PREFILL
 
 
-def check_numbers(kind: JobKind, numbers: Numbers) -> None:
+def check_numbers(kind: JobKind, numbers: Numbers, naming: Naming = as_argument) -> None:
     """Raise ConfigurationError for numbers that belong to another job."""
     for field in fields(numbers):
         if getattr(numbers, field.name) is None or field.name in _NUMBERS_OF[kind]:
             continue
-        owners = [f"--{other}" for other, names in _NUMBERS_OF.items() if field.name in names]
-        own = ", ".join(f"--{name}" for name in _NUMBERS_OF[kind])
+        owners = [naming(other) for other, names in _NUMBERS_OF.items() if field.name in names]
+        own = ", ".join(map(naming, _NUMBERS_OF[kind]))
         raise ConfigurationError(
-            f"--{field.name} belongs to {' and '.join(owners)}; --{kind} takes {own}"
+            f"{naming(field.name)} belongs to {' and '.join(owners)}; {naming(kind)} takes {own}"
         )
 
 
-def build_jobs(kind: JobKind, numbers: Numbers, model: Model) -> tuple[Job, ...]:
+def build_jobs(
+    kind: JobKind, numbers: Numbers, model: Model, *, naming: Naming = as_argument
+) -> tuple[Job, ...]:
     """Return the job, or the points of a serving curve, with defaults filled in.
 
     Raises ConfigurationError for numbers that mean nothing.
@@ -117,8 +116,9 @@ def build_jobs(kind: JobKind, numbers: Numbers, model: Model) -> tuple[Job, ...]
             job = Train(tokens=tokens, sequence=sequence, batch=batch)
             if numbers.tokens is not None and tokens < job.tokens_per_step:
                 raise ConfigurationError(
-                    f"--tokens {tokens:g} is less than a step has, {job.tokens_per_step:,} tokens "
-                    f"in {batch:,} sequences; write more, or a smaller --batch"
+                    f"{naming('tokens')} {tokens:g} is less than a step has, "
+                    f"{job.tokens_per_step:,} tokens in {batch:,} sequences; write more, or a "
+                    f"smaller {naming('batch')}"
                 )
             return (job,)
 
@@ -152,26 +152,3 @@ def split_systems(*texts: str) -> tuple[str, ...]:
     """
     names = [name.strip() for text in texts for name in text.split(",")]
     return tuple(dict.fromkeys(name for name in names if name))
-
-
-def parse_prices(texts: list[str]) -> dict[str, float]:
-    """Return what a device costs for an hour, from texts like `h100=2.5`.
-
-    >>> parse_prices(["h100=2.5", "cs3=120"])
-    {'h100': 2.5, 'cs3': 120.0}
-    """
-    prices: dict[str, float] = {}
-    for text in texts:
-        name, _, amount = text.partition("=")
-        device = name.strip().lower()
-        try:
-            prices[device] = float(amount)
-        except ValueError:
-            device = ""
-        if not device:
-            raise ConfigurationError(
-                f"--price {text!r}: write a device and its price for an hour, as in h100=2.5"
-            )
-        if not 0 <= prices[device] < math.inf:
-            raise ConfigurationError(f"--price {text!r}: a price is a number that is not negative")
-    return prices

@@ -1,17 +1,17 @@
-"""Which job the options of `onewafer compare` ask for."""
+"""The job that the arguments of a comparison ask for."""
 
 from dataclasses import replace
 
 import pytest
 
-from onewafer.cli.compare_job import (
+from onewafer.api import as_option
+from onewafer.api.compare_job import (
     USUAL_CONCURRENCIES,
     JobKind,
     Numbers,
     build_jobs,
     check_numbers,
-    choose_kind,
-    parse_prices,
+    parse_job,
     split_systems,
     usual_kind,
 )
@@ -34,27 +34,9 @@ def _model(max_context=None):
     )
 
 
-def _flags(*named):
-    return {kind.value: kind in named for kind in JobKind}
-
-
-@pytest.mark.parametrize("kind", JobKind)
-def test_a_flag_names_its_job(kind):
-    assert choose_kind(**_flags(kind)) is kind
-
-
-def test_without_a_flag_it_is_decode():
-    assert choose_kind(**_flags()) is JobKind.DECODE
-
-
 def test_a_model_that_gives_no_next_token_is_asked_for_a_pass():
     assert usual_kind(_model()) is JobKind.PREFILL
     assert usual_kind(dense_model("8b", LLAMA_8B)) is JobKind.DECODE
-
-
-def test_two_flags_are_two_jobs():
-    with pytest.raises(ConfigurationError, match="--prefill and --train are different jobs"):
-        choose_kind(**_flags(JobKind.PREFILL, JobKind.TRAIN))
 
 
 @pytest.mark.parametrize(
@@ -87,7 +69,9 @@ def test_what_is_not_said_is_usual(kind, numbers, job):
 
 def test_a_run_has_the_tokens_of_a_step_at_least():
     with pytest.raises(ConfigurationError, match=r"a step has, 16 tokens .* or a smaller --batch"):
-        build_jobs(JobKind.TRAIN, Numbers(tokens=1, sequence=8, batch=2), _model())
+        build_jobs(
+            JobKind.TRAIN, Numbers(tokens=1, sequence=8, batch=2), _model(), naming=as_option
+        )
 
 
 def test_usual_numbers_keep_to_the_context_of_the_model():
@@ -134,10 +118,22 @@ def test_no_work_is_refused(kind, numbers):
 
 
 def test_a_number_of_another_job_is_refused_with_whose_it_is():
+    numbers = Numbers(tokens=1e9)
     with pytest.raises(
         ConfigurationError, match="--tokens belongs to --train; --decode takes --batch, --context"
     ):
-        check_numbers(JobKind.DECODE, Numbers(tokens=1e9))
+        check_numbers(JobKind.DECODE, numbers, as_option)
+    with pytest.raises(
+        ConfigurationError, match=r"^tokens belongs to train; decode takes batch, context$"
+    ):
+        check_numbers(JobKind.DECODE, numbers)
+
+
+def test_a_job_has_one_of_four_names():
+    assert parse_job("serve") is JobKind.SERVE
+    assert parse_job(None) is JobKind.DECODE
+    with pytest.raises(ConfigurationError, match="job 'srv': choose from decode, prefill, serve"):
+        parse_job("srv")
 
 
 @pytest.mark.parametrize("kind", JobKind)
@@ -153,11 +149,3 @@ def test_numbers_of_the_job_pass(kind):
 
 def test_systems_are_named_once():
     assert split_systems("cs3,,", " h100x8 ,cs3") == ("cs3", "h100x8")
-
-
-@pytest.mark.parametrize(
-    "text", ["h100", "h100=", "=2", "h100=cheap", "h100=-1", "h100=nan", "h100=inf"]
-)
-def test_a_price_is_a_number(text):
-    with pytest.raises(ConfigurationError, match="--price"):
-        parse_prices([text])
