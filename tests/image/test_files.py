@@ -75,7 +75,8 @@ configs = st.builds(
     | st.builds(RangeFilter, st.integers(0, 9), st.integers(10, 99))
     | st.builds(CounterFilter, st.integers(0, 9), st.integers(0, 9), counts_control=st.booleans()),
 )
-locations = st.none() | st.builds(SourceLocation, st.text(), st.integers(), st.integers())
+numbers = st.integers(-(1 << 31), (1 << 32) - 1)
+locations = st.none() | st.builds(SourceLocation, st.text(), numbers, numbers)
 
 
 @st.composite
@@ -88,8 +89,8 @@ def images(draw):
         immediate = draw(st.integers(-(2**31), 2**31 - 1))
         location = draw(locations)
         builder.emit(Opcode.LOAD_IMMEDIATE, ScalarType.U32, rd=1, imm=immediate, location=location)
-    builder.dsd(draw(st.builds(DsdDescriptor, st.sampled_from(DsdKind), st.integers())))
-    builder.config(draw(st.builds(DsdConfig, st.integers(), st.integers())))
+    builder.dsd(draw(st.builds(DsdDescriptor, st.sampled_from(DsdKind), numbers)))
+    builder.config(draw(st.builds(DsdConfig, numbers, numbers)))
     width, height = draw(st.integers(1, 3)), draw(st.integers(1, 3))
     values = draw(st.lists(st.integers(0, 9), min_size=width * height, max_size=width * height))
     builder.patch_data(0x100, ScalarType.U16, values)

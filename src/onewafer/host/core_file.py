@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from onewafer.errors import HostError
+from onewafer.foreign_bytes import DAMAGES, parse_array, read_member
 from onewafer.image import SectionKind, SymbolKind
-from onewafer.whole_files import whole_file
+from onewafer.whole_files import check_file, whole_file
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -73,13 +74,27 @@ class Core:
         self._image = image
         path = folder / FILE_NAME
         try:
-            with np.load(path) as blocks:
-                self._blocks = {int(name): blocks[name] for name in blocks.files}
-        except (OSError, ValueError, zipfile.BadZipFile):
+            check_file(path)
+            with zipfile.ZipFile(path) as archive:
+                self._blocks = {
+                    int(name.removesuffix(".npy")): parse_array(read_member(archive, name))
+                    for name in archive.namelist()
+                }
+            self._check_blocks()
+        except (OSError, *DAMAGES):
             raise HostError(
                 f"there is no core in {str(folder)!r}: it is written when SdkRuntime.stop() ends a "
                 f"run, unless the variables of all PEs have more than {MOST_BYTES >> 20} MiB"
             ) from None
+
+    def _check_blocks(self) -> None:
+        """Raise ValueError unless there are the variables of every PE of every program."""
+        for number, program in enumerate(self._image.programs):
+            start, end = _span(program)
+            shape = np.count_nonzero(self._image.program_of_pe == number), end - start
+            block = self._blocks[number]
+            if block.shape != shape or block.dtype != np.uint8:
+                raise ValueError(f"program {number} has {block.dtype} of shape {block.shape}")
 
     def program(self, x: int, y: int) -> TileProgram:
         """Return the program of the PE at fabric coordinates.

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
 from onewafer.errors import HostError
+from onewafer.field_types import FieldTypes
+from onewafer.foreign_bytes import DAMAGES
 from onewafer.geometry import Rectangle
 from onewafer.host.exports import suggest
 from onewafer.host.host_buffer import BufferFormat, MemcpyDataType, MemcpyOrder
@@ -140,5 +142,16 @@ def load_stream_ports(folder: Path) -> StreamTable:
     path = folder / FILE_NAME
     if not path.is_file():
         return StreamTable(())
-    found = json.loads(path.read_text(encoding="utf-8"))
-    return StreamTable(tuple(StreamPort(**fields) for fields in found))
+    try:
+        ports = tuple(_read_port(fields) for fields in json.loads(path.read_text(encoding="utf-8")))
+    except DAMAGES as error:
+        raise HostError(f"{path} is damaged; build the program again") from error
+    return StreamTable(ports)
+
+
+def _read_port(fields: dict[str, object]) -> StreamPort:
+    _FIELD_TYPES.check(StreamPort, fields)
+    return StreamPort(**cast("dict[str, Any]", fields))
+
+
+_FIELD_TYPES = FieldTypes((StreamPort,))

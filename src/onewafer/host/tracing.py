@@ -15,6 +15,7 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from onewafer.errors import ConfigurationError, TraceError
+from onewafer.foreign_bytes import DAMAGES
 from onewafer.host.print_log import PrintedLines
 from onewafer.image import (
     INSTRUCTIONS,
@@ -178,9 +179,15 @@ def convert_trace(path: Path, files: Sequence[Path]) -> Iterator[str]:
 
     Raises:
         OSError: a file cannot be written; it carries that file's name.
-        TraceError: the trace cannot be read, or has not enough detail.
+        TraceError: the trace cannot be read, has not enough detail, or is damaged.
     """
-    trace = read_trace(path)
+    try:
+        yield from _convert(read_trace(path), path, files)
+    except DAMAGES as error:  # its events name what its header does not
+        raise TraceError(f"{path}: the trace is damaged; trace the run again") from error
+
+
+def _convert(trace: Trace, path: Path, files: Sequence[Path]) -> Iterator[str]:
     if not trace.is_whole:
         yield f"{path} has no end: the process was killed; this is what it wrote until then"
     for file in files:

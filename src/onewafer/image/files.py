@@ -14,7 +14,6 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import os
 import zipfile
 from dataclasses import dataclass, fields, is_dataclass
 from enum import Enum
@@ -24,6 +23,8 @@ from typing import TYPE_CHECKING, Any, TypeGuard, cast
 import numpy as np
 
 from onewafer.errors import ImageError, InternalError
+from onewafer.field_types import FieldTypes
+from onewafer.foreign_bytes import DAMAGES, parse_array, read_member
 from onewafer.image.program import (
     DsdConfig,
     DsdDescriptor,
@@ -46,6 +47,8 @@ from onewafer.image.program import (
 from onewafer.image.route import ColorConfig, CounterFilter, PopMode, RangeFilter, SwitchPosition
 from onewafer.image.scalar import ScalarType
 from onewafer.image.wafer_image import Export, WaferImage
+from onewafer.user_text import cut, shown
+from onewafer.whole_files import check_file
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -92,6 +95,7 @@ _ENUMS: dict[str, type[Enum]] = {
         TaskKind,
     )
 }
+_FIELD_TYPES = FieldTypes((*_CLASSES.values(), *_ENUMS.values()))
 
 
 # --- saving --------------------------------------------------------------------------------------
@@ -215,20 +219,29 @@ def decode_image(structure: bytes, arrays: bytes, folder: Path) -> WaferImage:
     if checksum != _checksum(body, arrays):
         raise ImageError(f"{folder}: the image is damaged (its checksum differs); compile it again")
     try:
-        with np.load(io.BytesIO(arrays), allow_pickle=False) as archive:
-            image = _Reader({key: archive[key] for key in archive.files}).decode(json.loads(body))
-    except (ValueError, KeyError, TypeError, AttributeError, zipfile.BadZipFile) as error:
-        raise ImageError(f"{folder}: the image is damaged ({error}); compile it again") from error
+        image = _Reader(_read_arrays(arrays)).decode(json.loads(body))
+    except DAMAGES as error:
+        reason = shown(str(error) or type(error).__name__)
+        raise ImageError(f"{folder}: the image is damaged ({reason}); compile it again") from error
     if not isinstance(image, WaferImage):
         raise ImageError(f"{folder}: the files hold no wafer image; compile it again")
     return image
 
 
+def _read_arrays(content: bytes) -> dict[str, NDArray[Any]]:
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        return {
+            name.removesuffix(".npy"): parse_array(read_member(archive, name))
+            for name in archive.namelist()
+        }
+
+
 def _read(path: Path) -> bytes:
     try:
+        check_file(path)
         return path.read_bytes()
     except OSError as error:
-        reason = os.strerror(error.errno) if error.errno else str(error)
+        reason = error.strerror or str(error)
         raise ImageError(
             f"{path}: {reason}; an image is a folder with {STRUCTURE_FILE} and {ARRAYS_FILE}"
         ) from error
@@ -238,7 +251,7 @@ def _read_header(line: str, path: Path) -> str:
     """Return the checksum that the header promises."""
     try:
         header = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         header = None
     match header:
         case {"format": str(name), "version": int(version), "checksum": str(checksum)}:
@@ -277,6 +290,7 @@ class _Reader:
             case {"type": str(name)}:
                 pairs = cast("dict[str, object]", value).items()
                 arguments = {key: self.decode(item) for key, item in pairs if key != "type"}
+                _FIELD_TYPES.check(_CLASSES[name], arguments)
                 return _CLASSES[name](**arguments)
             case _:
-                raise ValueError(f"unknown form {value!r}")
+                raise ValueError(f"unknown form {cut(repr(value))}")

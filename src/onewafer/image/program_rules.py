@@ -68,6 +68,19 @@ def _code_shape(program: TileProgram) -> Breaches:
         yield f"{len(locations)} source locations for {len(code)} instructions"
 
 
+def _table_shapes(program: TileProgram) -> Breaches:
+    if program.data.ndim != 1:
+        yield f"data has shape {program.data.shape}, not [num_bytes]"
+    if program.addressed.shape not in ((0,), (len(program.code),)):
+        yield f"addressed has shape {program.addressed.shape}, not [num_instructions]"
+    for name, table, columns in (
+        ("pointers", program.pointers, 2),
+        ("loaded_dsrs", program.loaded_dsrs, 3),
+    ):
+        if table.ndim != 2 or table.shape[1] != columns:  # noqa: PLR2004 - rows and columns
+            yield f"{name} has shape {table.shape}, not [n, {columns}]"
+
+
 # --- tables --------------------------------------------------------------------------------------
 
 
@@ -167,9 +180,6 @@ def _control_problems(config: DsdConfig, place: str, architecture: Architecture)
 
 def _loaded_dsrs(subject: Subject) -> Breaches:
     program, num_dsrs = subject.program, subject.architecture.num_dsrs
-    if program.loaded_dsrs.ndim != 2 or program.loaded_dsrs.shape[1] != 3:  # noqa: PLR2004 - as said
-        yield f"loaded_dsrs has shape {program.loaded_dsrs.shape}, not [n, 3]"
-        return
     for index, (encoded, _, high) in enumerate(program.loaded_dsrs.tolist()):
         place, number = f"loaded_dsrs[{index}]", high >> 16 & DSD_NUMBER_MASK
         if encoded >> 16 not in DSR_MODES or encoded & 0xFFFF >= num_dsrs:
@@ -449,8 +459,11 @@ PROGRAM_RULES: tuple[Rule, ...] = (
 def find_breaches(
     program: TileProgram, architecture: Architecture, *, uses_memcpy: bool, num_pes: int
 ) -> Iterator[tuple[str, str]]:
-    """Yield (rule, sentence) for every breach; a misshapen code array hides the other rules."""
-    misshapen = [("code is a table of instructions", breach) for breach in _code_shape(program)]
+    """Yield (rule, sentence) for every breach; a misshapen array hides the other rules."""
+    misshapen = [
+        *(("code is a table of instructions", breach) for breach in _code_shape(program)),
+        *(("tables have their shapes", breach) for breach in _table_shapes(program)),
+    ]
     if misshapen:
         yield from misshapen
         return

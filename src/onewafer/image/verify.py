@@ -50,7 +50,10 @@ def _find_image_breaches(
     image: WaferImage, architecture: Architecture
 ) -> Iterator[tuple[str, str]]:
     misshapen = [("tables have one entry a PE", breach) for breach in _shapes(image)]
-    if misshapen:
+    misshapen = misshapen or [
+        ("configuration indices are in range", breach) for breach in _config_indices(image)
+    ]
+    if misshapen:  # the other rules look up what the tables name
         yield from misshapen
         return
     for name, check in IMAGE_RULES:
@@ -102,8 +105,7 @@ def _program_indices(image: WaferImage, architecture: Architecture) -> Iterator[
         yield f"PE ({x}, {y}): program {image.program_of_pe[y, x]} of {len(image.programs)}"
 
 
-def _config_indices(image: WaferImage, architecture: Architecture) -> Iterator[str]:
-    del architecture
+def _config_indices(image: WaferImage) -> Iterator[str]:
     table, num_configs = image.config_of_color, len(image.color_configs)
     for y, x, color in np.argwhere((table >= num_configs) | (table < NO_ROUTE)).tolist():
         index = table[y, x, color]
@@ -252,7 +254,6 @@ IMAGE_RULES: tuple[tuple[str, Callable[[WaferImage, Architecture], Iterable[str]
     ("the image is for this machine", _architecture_name),
     ("the program fits the fabric", _fabric),
     ("program indices are in range", _program_indices),
-    ("configuration indices are in range", _config_indices),
     ("colors exist", _colors_exist),
     ("color configurations are legal", _color_configs),
     ("only switchable colors have switch positions", _switchable_colors),

@@ -17,10 +17,8 @@ place and then moved there: what stands under its name is complete.
 from __future__ import annotations
 
 import hashlib
-import io
 import json
 import zipfile
-import zlib
 from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING, Any
 
@@ -29,12 +27,14 @@ import numpy as np
 from onewafer import __version__
 from onewafer.arch import load_architecture
 from onewafer.errors import CheckpointError, ConfigurationError, ImageError
+from onewafer.foreign_bytes import DAMAGES, parse_array, read_member
 from onewafer.image import decode_image, encode_image
-from onewafer.simulator.loading import num_fifos, num_rotations
+from onewafer.simulator.loading import check_program, num_fifos, num_rotations
 from onewafer.simulator.snapshot import COLUMNS, Snapshot, dtype_of
 from onewafer.simulator.soundness import check_snapshot
 from onewafer.simulator.state import MachineState, make_state
 from onewafer.simulator.statistics import StallReason
+from onewafer.user_text import shown
 from onewafer.whole_files import whole_file
 
 if TYPE_CHECKING:
@@ -173,17 +173,17 @@ def read_checkpoint(path: Path, architecture: Architecture | None = None) -> Che
         raise CheckpointError(f"{path}: this is no file, so no checkpoint")
     try:
         with zipfile.ZipFile(path) as archive:
-            header = _read_header(archive.read("header.json"), path)
+            header = _read_header(read_member(archive, "header.json"), path)
             machine = _find_architecture(header, architecture, path)
-            image = decode_image(archive.read("image.json"), archive.read("image.npz"), path)
+            structure, arrays = (read_member(archive, f"image.{e}") for e in ("json", "npz"))
+            image = decode_image(structure, arrays, path)
+            check_program(image, machine)
             snapshot = _read_snapshot(archive, header, image, machine)
     except OSError as error:
         raise CheckpointError(f"{path}: {error.strerror or error}") from None
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
+    except (*DAMAGES, ImageError) as error:
         if not zipfile.is_zipfile(path):
             raise CheckpointError(f"{path}: this is no checkpoint, or only a part of one") from None
-        raise _damaged(path, error) from None
-    except (KeyError, ValueError, TypeError, ImageError, AttributeError) as error:
         raise _damaged(path, error) from error
     return Checkpoint(header, image, machine, snapshot)
 
@@ -198,7 +198,8 @@ def check_image(checkpoint: Checkpoint, image: WaferImage, path: Path) -> None:
 
 
 def _damaged(path: Path, error: Exception) -> CheckpointError:
-    return CheckpointError(f"{path}: the checkpoint is damaged ({error})")
+    reason = shown(str(error) or type(error).__name__)
+    return CheckpointError(f"{path}: the checkpoint is damaged ({reason})")
 
 
 def _read_header(payload: bytes, path: Path) -> CheckpointHeader:
@@ -304,5 +305,4 @@ def _read_table(archive: zipfile.ZipFile, name: str) -> NDArray[np.void]:
 
 
 def _read_array(archive: zipfile.ZipFile, name: str) -> NDArray[Any]:
-    # The whole member: only then its checksum is looked at.
-    return np.lib.format.read_array(io.BytesIO(archive.read(f"{name}.npy")), allow_pickle=False)
+    return parse_array(read_member(archive, f"{name}.npy"))

@@ -54,13 +54,14 @@ class ColorAttachment:
     words: int
 
 
-def load_state(image: WaferImage, architecture: Architecture) -> MachineState:
-    """Return the state of every PE at cycle 0.
-
-    Raise `ImageError` if the image breaks its contract or uses something that is not simulated.
-    """
+def check_program(image: WaferImage, architecture: Architecture) -> None:
+    """Raise `ImageError` if an image breaks its contract or uses something that is not simulated."""
     verify(image, architecture)
     refuse_unsupported(image, architecture)
+
+
+def load_state(image: WaferImage, architecture: Architecture) -> MachineState:
+    """Return the state of every PE at cycle 0; `check_program` has nothing against the image."""
     state = make_state(
         image.width * image.height,
         memory_bytes=architecture.memory_bytes,

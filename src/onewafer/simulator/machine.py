@@ -13,7 +13,7 @@ from onewafer.simulator.checkpoint import check_image, read_checkpoint, write_ch
 from onewafer.simulator.engine import LoadedProgram, StopReason
 from onewafer.simulator.findings import NO_CHECKING
 from onewafer.simulator.leftovers import find_leftovers
-from onewafer.simulator.loading import host_streams, load_state, written_at_load
+from onewafer.simulator.loading import check_program, host_streams, load_state, written_at_load
 from onewafer.simulator.memory_budget import refuse_without_memory
 from onewafer.simulator.messages import place
 from onewafer.simulator.selection import DEFAULT_ENGINE, select_engine
@@ -62,6 +62,7 @@ class Machine:
         """
         seen = detail if sink is not None else Detail.EVENTS
         selection = select_engine(engine, seen, checking)
+        check_program(image, architecture)
         refuse_without_memory(image, engine=selection.name, limit=memory_limit)
         state = load_state(image, architecture)
         written = written_at_load(image, architecture) if checking.uninitialised else None

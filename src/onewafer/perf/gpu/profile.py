@@ -144,7 +144,7 @@ def read_profile(path: Path) -> Profile:
         )
     try:
         return _profile(cast("Fields", document))
-    except (KeyError, TypeError, ValueError, OverflowError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise ConfigurationError(
             f"{path} is damaged: {type(error).__name__}: {error}; measure again"
         ) from None

@@ -25,8 +25,11 @@ from typing import TYPE_CHECKING, BinaryIO
 import numpy as np
 
 from onewafer.errors import TraceError
+from onewafer.foreign_bytes import DAMAGES, inflate
 from onewafer.trace.event import Detail, Event, EventKind
 from onewafer.trace.formats.header import TraceHeader
+from onewafer.user_text import shown
+from onewafer.whole_files import check_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -43,6 +46,9 @@ _HEAD_BYTES = _CHUNK.size + _CHECK.size
 _CHUNK_EVENTS = 1 << 14
 """What a process that is killed loses at most; small traces would be lost as a whole."""
 _DTYPES = ("<i8", "<u2", "<u2", "u1", "<i8", "<i8")
+_EVENT_BYTES = sum(np.dtype(dtype).itemsize for dtype in _DTYPES)
+_HEADER_BYTES = 1 << 28
+"""At most; that of a whole wafer has a hundredth."""
 _REPEATED = frozenset((EventKind.HOP, EventKind.RAMP_ARRIVAL))
 """What `MOVE` says as well."""
 
@@ -142,6 +148,7 @@ def read_trace(path: Path) -> Trace:
         TraceError: it cannot be read, is no trace, or is damaged.
     """
     try:
+        check_file(path)
         content = path.read_bytes()
     except OSError as error:
         raise TraceError(f"{path}: {error.strerror or error}") from None
@@ -151,8 +158,9 @@ def read_trace(path: Path) -> Trace:
         raise TraceError(f"{path}: this is no trace that onewafer wrote")
     try:
         return _decode(content)
-    except (ValueError, KeyError, TypeError, struct.error, zlib.error) as error:
-        raise TraceError(f"{path}: the trace is damaged ({error}); trace the run again") from error
+    except DAMAGES as error:
+        reason = shown(str(error) or type(error).__name__)
+        raise TraceError(f"{path}: the trace is damaged ({reason}); trace the run again") from error
 
 
 def _decode(content: bytes) -> Trace:
@@ -160,7 +168,8 @@ def _decode(content: bytes) -> Trace:
     place = len(MAGIC) + _LENGTH.size
     if place + length > len(content):
         raise ValueError("it ends in its header")
-    header = TraceHeader.from_record(json.loads(zlib.decompress(content[place : place + length])))
+    record = json.loads(inflate(content[place : place + length], most_bytes=_HEADER_BYTES))
+    header = TraceHeader.from_record(record)
     place += length
     chunks = [np.zeros((0, len(_DTYPES)), np.int64)]
     end: tuple[int, bool] | None = None
@@ -172,7 +181,10 @@ def _decode(content: bytes) -> Trace:
             break
         if place + num_bytes > len(content):
             break
-        chunks.append(_from_planes(zlib.decompress(content[place : place + num_bytes]), num_events))
+        if num_events > _CHUNK_EVENTS:
+            raise ValueError(f"a chunk says that it has {num_events:,} events")
+        planes = inflate(content[place : place + num_bytes], most_bytes=num_events * _EVENT_BYTES)
+        chunks.append(_from_planes(planes, num_events))
         place += num_bytes
     if end is not None and place < len(content):
         raise ValueError("something follows its end")
@@ -201,7 +213,7 @@ def _check_rows(rows: NDArray[np.int64], header: TraceHeader) -> None:
 
 
 def _from_planes(payload: bytes, num_events: int) -> NDArray[np.int64]:
-    if len(payload) != num_events * sum(np.dtype(dtype).itemsize for dtype in _DTYPES):
+    if len(payload) != num_events * _EVENT_BYTES:
         raise ValueError(f"a chunk of {num_events:,} events has {len(payload):,} bytes")
     table = np.zeros((num_events, len(_DTYPES)), np.int64)
     planes = np.frombuffer(payload, np.uint8)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
+from onewafer.field_types import FieldTypes
 from onewafer.trace.event import Detail
 
 if TYPE_CHECKING:
@@ -84,7 +85,21 @@ class TraceHeader:
             "programs": programs,
             "program_of_pe": tuple(record["program_of_pe"]),
         }
-        return cls(**{**record, **changed})
+        fields = {**record, **changed}
+        _FIELD_TYPES.check(cls, fields)
+        header = cls(**fields)
+        header._check_numbers()
+        return header
+
+    def _check_numbers(self) -> None:
+        """Raise ValueError if there is no such machine, or a PE has none of the programs."""
+        if min(self.clock_hertz, self.hop_cycles) <= 0 or min(self.offset_x, self.offset_y) < 0:
+            raise ValueError("it is of no machine")
+        numbers = self.program_of_pe
+        if self.width < 1 or len(numbers) != self.width * self.height:
+            raise ValueError(f"{len(numbers):,} PEs in {self.width}×{self.height}")
+        if not -1 <= min(numbers) <= max(numbers) < len(self.programs):
+            raise ValueError("a PE has an unknown program")
 
 
 def _program(record: Mapping[str, Any]) -> ProgramNames:
@@ -95,4 +110,9 @@ def _program(record: Mapping[str, Any]) -> ProgramNames:
         "labels": {int(pc): name for pc, name in record["labels"].items()},
         "messages": tuple(record["messages"]),
     }
-    return ProgramNames(**{**record, **changed})
+    fields = {**record, **changed}
+    _FIELD_TYPES.check(ProgramNames, fields)
+    return ProgramNames(**fields)
+
+
+_FIELD_TYPES = FieldTypes((ProgramNames, TraceHeader, Detail))
