@@ -117,7 +117,10 @@ def test_a_command_line_loads_nothing_that_its_command_does_not_use():
     result = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     )
-    light = ["cli", "errors", "garbage", "geometry", "settings", "units", "whole_files"]
+    light = [
+        *("api", "cli", "errors", "garbage", "geometry", "settings", "terminal", "units"),
+        *("user_text", "whole_files"),
+    ]
     expected = f"[] {[f'onewafer.{name}' for name in light]}"
     assert result.stdout.splitlines()[-1] == expected
 
