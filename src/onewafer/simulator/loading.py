@@ -55,7 +55,7 @@ class ColorAttachment:
 
 
 def check_program(image: WaferImage, architecture: Architecture) -> None:
-    """Raise `ImageError` if an image breaks its contract or uses something that is not simulated."""
+    """Raise `ImageError` if an image breaks its contract or uses what no engine simulates."""
     verify(image, architecture)
     refuse_unsupported(image, architecture)
 
