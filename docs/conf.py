@@ -7,6 +7,7 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 from pygments.lexers.zig import ZigLexer
+from sphinx.ext.napoleon import Config, GoogleDocstring
 
 from onewafer import __version__
 
@@ -20,13 +21,27 @@ version = release = __version__
 
 extensions = ["myst_parser", "sphinx.ext.autodoc"]
 nitpicky = True
+# Types in signatures that have no page: those of other projects (no inventory of theirs is read, so
+# that the site builds without a network) and internal ones, by the names that annotations use.
+nitpick_ignore_regex = [
+    ("py:class", r"(numpy|np|torch|pandas|pathlib|collections|types|typing)\..*"),
+    ("py:class", r"(onewafer\.(graph|host|image|pytorch)|wafer|gpu)\..*"),
+    ("py:class", r"[A-Z]\w*|_Key|(Mapping|Sequence|tuple|dict|list)\[.*"),
+]
+default_role = "code"
+
+autodoc_member_order = "bysource"
+autodoc_typehints = "signature"
 
 html_theme = "furo"
 html_title = "onewafer"
 html_copy_source = False
 
 myst_heading_anchors = 4
-suppress_warnings = ["misc.highlighting_failure"]  # pages about errors show what is no CSL
+suppress_warnings = [
+    "misc.highlighting_failure",  # pages about errors show what is no CSL
+    "ref.python",  # two classes of one name in an annotation, which has no path
+]
 highlight_language = "text"
 
 _LINK = re.compile(r"\]\(([\w./-]+\.md)(?:#[\w-]+)?\)")
@@ -46,7 +61,21 @@ def _append_contents(app: Sphinx, docname: str, source: list[str]) -> None:
     source[0] += "\n".join(("\n```{toctree}", ":hidden:", "", *pages, "```", ""))
 
 
+def _read_sections(  # noqa: PLR0917  # as Sphinx calls it
+    app: Sphinx, what: str, name: str, documented: object, options: object, lines: list[str]
+) -> None:
+    """Understand `Args:` and `Raises:`.
+
+    It is what the extension napoleon does, but that takes an attribute's "The rate: a fraction" for
+    its type and its text.
+    """
+    if what in {"function", "method", "class", "exception"}:
+        parsed = GoogleDocstring(list(lines), Config(), app, what, name, documented, options)
+        lines[:] = parsed.lines()
+
+
 def setup(app: Sphinx) -> None:
     """Connect the hooks of this file; called by Sphinx."""
     app.connect("source-read", _append_contents)
+    app.connect("autodoc-process-docstring", _read_sections)
     app.add_lexer("csl", ZigLexer)  # CSL has the syntax of Zig

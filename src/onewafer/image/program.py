@@ -67,7 +67,7 @@ class DsdDescriptor:
 
 
 TEARDOWN_TASK = 29
-"""The local task that starts when a color is torn down (M130 in `docs/machine.md`)."""
+"""The local task that starts when a color is torn down (M130 in `docs/explanation/machine.md`)."""
 MAX_MEM4D_LOOPS = 4
 """Loops of a MEM4D descriptor."""
 NO_TASK = -1
@@ -285,7 +285,10 @@ class TileProgram:
     """`[num_instructions]`: number of the symbol whose address is in the immediate, −1: none.
     Empty: unknown, as in programs that are written by hand."""
     reaches_registers: bool = False
-    """Loads and stores may go to the registers of the router (M131 in `docs/machine.md`)."""
+    """Loads and stores may go to the registers of the router.
+
+    That is M131 in `docs/explanation/machine.md`.
+    """
     reaches_queues: bool = False
     """Whether it writes to the registers of its queues (M134)."""
     pointers: NDArray[np.int32] = field(default_factory=lambda: np.zeros((0, 2), np.int32))

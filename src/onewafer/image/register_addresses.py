@@ -1,7 +1,7 @@
 """Addresses of the registers of a PE's router and queues, in words of 16 bits.
 
-They lie behind the SRAM. Rules M102, M130 to M137 and M143 in `docs/machine.md` say what they
-hold, and which addresses public programs of the SDK have.
+They lie behind the SRAM. Rules M102, M130 to M137 and M143 in `docs/explanation/machine.md` say
+what they hold, and which addresses public programs of the SDK have.
 """
 
 WORD_BYTES = 2

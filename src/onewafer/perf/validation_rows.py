@@ -55,7 +55,7 @@ class ErrorStatistics:
     """`tpot_seconds` or `ttft_seconds`."""
     num_points: int
     mean_error: float
-    """Mean of |ours − theirs| / theirs."""
+    """Mean of `abs(ours − theirs) / theirs`."""
     median_error: float
     """Median of the same."""
     bias: float

@@ -1,0 +1,90 @@
+"""The README is short, prints what its commands print, and quotes the pages that it names."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+from tools.tutorials import Kind, parse_tutorial, prints
+
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+JOBS = [step for step in parse_tutorial(README) if step.output is not None]
+MOST_LINES, MOST_SHOWN = 150, 8
+SLOW = ("examples/generate.py", "onewafer bench")
+NEEDS_MEASUREMENTS = "onewafer compare"
+INSTALLS = re.compile(r"(?:python3 -m venv \.venv|\.venv/bin/pip install [^&]*) && ")
+
+
+def in_this_environment(command):
+    return (
+        INSTALLS.sub("", command)
+        .replace("source .venv/bin/activate && ", "")
+        .replace(".venv/bin/", "")
+    )
+
+
+def marks(command):
+    if any(slow in command for slow in SLOW):
+        yield pytest.mark.slow
+    if NEEDS_MEASUREMENTS in command:
+        is_installed = find_spec("aiconfigurator_core") is not None
+        yield pytest.mark.skipif(not is_installed, reason="it shows measured kernels of GPUs")
+
+
+def test_it_is_short():
+    assert len(README.splitlines()) <= MOST_LINES
+    assert all(len(job.output.splitlines()) <= MOST_SHOWN for job in JOBS)
+
+
+@pytest.mark.parametrize(
+    "job", [pytest.param(job, marks=[*marks(job.text)], id=job.text[-45:-1]) for job in JOBS]
+)
+def test_a_command_prints_what_is_shown(job, tmp_path):
+    assert job.kind is Kind.SHELL
+    shutil.copytree(ROOT / "examples", tmp_path / "examples")
+    (tmp_path / "docs" / "pictures").mkdir(parents=True)
+    path = os.pathsep.join((str(Path(sys.executable).parent), os.environ["PATH"]))
+    result = subprocess.run(
+        ["bash", "-c", in_this_environment(job.text)],
+        cwd=tmp_path,
+        env={**os.environ, "PATH": path},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
+    assert result.returncode == 0, result.stdout
+    assert prints(job.output, result.stdout), result.stdout
+
+
+@pytest.mark.parametrize(
+    ("page", "figure"),
+    [
+        ("explanation/validation.md", r"validation: (\d+ of \d+) cases within target"),
+        ("explanation/perf-validation.md", r"Within the target: (\d+ of \d+) validation figures"),
+        (
+            "explanation/perf-validation.md",
+            r"all serving runs +│ tpot_seconds │ +[\d,]+ │ +([\d.]+ %)",
+        ),
+        (
+            "explanation/perf-validation.md",
+            r"all serving runs +│ ttft_seconds │ +[\d,]+ │ +([\d.]+ %)",
+        ),
+        ("reference/conformance.md", r"(\d+ of \d+) pass"),
+        ("reference/coverage.md", r"\n(\d+) model classes"),
+        ("reference/models.md", None),
+    ],
+)
+def test_a_figure_is_that_of_its_page(page, figure):
+    text = (ROOT / "docs" / page).read_text(encoding="utf-8")
+    assert f"docs/{page}" in README
+    if figure is None:
+        assert f"{text.count('| `')} models" in README
+    else:
+        assert re.search(figure, text)[1].replace(" of ", " of ") in README
