@@ -1,6 +1,7 @@
 """`onewafer run` as a user meets it: options, messages, exit codes, files."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -182,6 +183,54 @@ def test_what_is_known_is_told_however_a_script_ends(ending, code, ended, tmp_pa
     assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
 
 
+WORKERS = """
+    import multiprocessing, os, sys, torch
+    from torch import nn
+
+    model = nn.Sequential(nn.Linear(6, 5), nn.ReLU())
+
+    def work(number):
+        with torch.no_grad():
+            for _ in range(number):
+                model(torch.ones(2, 6))
+
+    def work_and_die(number):
+        work(number)
+        os._exit(3)
+
+    fork = multiprocessing.get_context("fork")
+    for target in (work, work_and_die):
+        process = fork.Process(target=target, args=(5,), name=target.__name__)
+        process.start()
+        process.join()
+    if os.fork() == 0:
+        work(7)
+        sys.exit(4)
+    print(os.waitstatus_to_exitcode(os.wait()[1]), flush=True)
+    work(1)
+"""
+
+
+def test_calls_in_worker_processes_are_counted_and_named(tmp_path):
+    path, report, said = tmp_path / "script.py", tmp_path / "report.json", tmp_path / "said"
+    path.write_text(textwrap.dedent(WORKERS))
+    child = os.fork()  # the script forks, too, and its children come back to here
+    if child == 0:
+        for descriptor in (1, 2):
+            os.dup2(os.open(said, os.O_CREAT | os.O_WRONLY | os.O_APPEND), descriptor)
+        sys.stdout, sys.stderr = sys.__stdout__, sys.__stderr__
+        os._exit(execute(["run", "--fidelity", "model", "--json", str(report), str(path)]))
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    fields = json.loads(report.read_text())
+    found = {(entry["process"], entry["calls"]) for entry in fields["workers"]}
+    assert found == {("work", 5), ("work_and_die", 5), ("os.fork", 7)}
+    assert fields["wafer_calls"] == 1
+    text = " ".join(said.read_text().split())
+    assert text.startswith("4 ")
+    assert text.count("onewafer report") == 1
+    assert "17 × Sequential, on the host, FLOP not counted, in 3 worker processes" in text
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -205,15 +254,15 @@ def test_user_errors_are_one_message(arguments, message, capsys, tmp_path, monke
     assert "Traceback" not in err
 
 
-def test_model_that_does_not_fit_is_said_after_the_report(tmp_path, capsys):
+def test_a_refusal_that_is_an_error_is_said_after_the_report(tmp_path, capsys):
     path = tmp_path / "script.py"
     path.write_text(
         "import torch\nwith torch.no_grad():\n    torch.nn.Linear(900, 900)(torch.ones(1, 900))\n"
     )
-    assert execute(["run", "--rectangle", "1x1", str(path)]) == 2
+    assert execute(["run", "--strict", "--rectangle", "1x1", str(path)]) == 2
     err = capsys.readouterr().err
     message, place = err.splitlines()[-2:]
-    assert message.startswith("onewafer: 'Linear' on 1×1 PEs needs")
+    assert message.startswith("onewafer: the wafer cannot run Linear, and strict makes that an err")
     assert place == f"  in {path}, line 3"
     assert "Traceback" not in err
 

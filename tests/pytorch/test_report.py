@@ -148,6 +148,7 @@ REPORT = Report(
     recompilations=0,
     host=(GRADIENT,),
     inner_calls=(),
+    workers=(),
     programs=(PROGRAM,),
 )
 

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
     from onewafer.pytorch.host_work import HostLedger
     from onewafer.pytorch.session import Session
+    from onewafer.worker_calls import CallFile
 
 
 class _Nesting(threading.local):
@@ -57,8 +58,9 @@ def intercept_calls(session: Session) -> Generator[None]:
     session.ledger.host.counts_flop = True
     with (
         counting_flop(session.ledger.host.add_flop),
+        session.ledger.workers.in_folder() as workers,
         _CALL.in_place() as original,
-        _ROUTERS.open(_Router(session, original, _Nesting(), os.getpid())),
+        _ROUTERS.open(_Router(session, original, _Nesting(), os.getpid(), workers)),
     ):
         yield
 
@@ -93,6 +95,8 @@ class _Router:
     """`nn.Module.__call__` as it was."""
     nesting: _Nesting
     process_id: int
+    workers: CallFile
+    """Where a process that is forked from this one counts its calls."""
 
     @property
     def host(self) -> HostLedger:
@@ -102,12 +106,9 @@ class _Router:
     def is_offered(
         self, module: torch.nn.Module, args: tuple[object, ...], kwargs: dict[str, object]
     ) -> bool:
-        """Tell whether a call is outside of all others and no transform, or may be of a part.
-
-        A forked worker has no session to report to.
-        """
+        """Tell whether a call is outside of all others and no transform, or may be of a part."""
         nesting = self.nesting
-        if nesting.is_inside or self.session.is_on_host or os.getpid() != self.process_id:
+        if nesting.is_inside or self.session.is_on_host:
             return False
         if nesting.whole is None:
             return not is_transform(module, args, kwargs)
@@ -116,7 +117,13 @@ class _Router:
     def route(
         self, module: torch.nn.Module, args: tuple[object, ...], kwargs: dict[str, object]
     ) -> object:
-        """Run the outermost call of a script, or the call of a part."""
+        """Run the outermost call of a script, or the call of a part.
+
+        A forked worker has no session to report to.
+        """
+        if os.getpid() != self.process_id:
+            self.workers.count(module)
+            return self.original(module, *args, **kwargs)
         if isinstance(module, OptimizedModule) and module in compiled_for_wafer:
             module = module._orig_mod  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]  # no public name
         elif isinstance(module, OptimizedModule):

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from onewafer.pytorch.activity import Activity
 from onewafer.pytorch.host_work import Cause, HostLedger
+from onewafer.worker_calls import WorkerCounts
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -138,6 +139,8 @@ class Ledger:
 
     programs: list[ProgramRecord] = field(default_factory=list[ProgramRecord])
     host: HostLedger = field(default_factory=HostLedger)
+    workers: WorkerCounts = field(default_factory=WorkerCounts)
+    """Calls in worker processes of the script, which no other count has."""
     part_calls: Counter[tuple[str, str]] = field(default_factory=Counter[tuple[str, str]])
     """(class of a part, class of the refused module it is of) → calls on the wafer.
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
+from onewafer.user_text import escaped
+
 _CONTROLS = (*range(0x20), *range(0x7F, 0xA0))
 _LINES = "\n\t"
 _DIRECTIONS = (*range(0x202A, 0x202F), *range(0x2066, 0x206A))
 """Characters that reorder others, so that a line reads as what it is not."""
-_ESCAPES = {
-    **{code: f"\\x{code:02x}" for code in _CONTROLS if chr(code) not in _LINES},
-    **{code: f"\\u{code:04x}" for code in _DIRECTIONS},
-}
+_ESCAPES = {c: escaped(c) for c in (*_CONTROLS, *_DIRECTIONS) if chr(c) not in _LINES}
 
 
 def printable(text: str) -> str:

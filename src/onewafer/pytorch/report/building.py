@@ -42,6 +42,7 @@ def build_report(ledger: Ledger, *, ended: str | None = None, is_over: bool = Fa
         inner_calls=tuple(
             InnerCalls(module, whole, calls) for (module, whole), calls in ledger.part_calls.items()
         ),
+        workers=ledger.workers.calls,
         programs=programs,
     )
 

@@ -10,9 +10,13 @@ from onewafer.pytorch.report.words import count, show_place
 from onewafer.units import format_count
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from onewafer.pytorch.report.values import FlopReport, HostCalls, HostCause, Report
+    from onewafer.worker_calls import WorkerCalls
+
+_MOST_NAMES = 4
+"""Worker processes that are named in a line."""
 
 
 def render_headline(report: Report) -> Iterator[Text]:
@@ -65,6 +69,17 @@ def _describe_calls(cause: HostCause) -> str:
     if cause.calls and cause.nested_calls:
         calls += f" and {count(cause.nested_calls, 'part')} of it"
     return f"{calls}, {where}" if where else calls
+
+
+def describe_workers(calls: Sequence[WorkerCalls]) -> Iterator[str]:
+    """Yield a line for each module class that worker processes called."""
+    for module in dict.fromkeys(entry.module for entry in calls):
+        entries = [entry for entry in calls if entry.module == module]
+        names = sorted({entry.process for entry in entries}, key=lambda name: (len(name), name))
+        shown = ", ".join(names[:_MOST_NAMES]) + (", …" if len(names) > _MOST_NAMES else "")
+        total = sum(entry.calls for entry in entries)
+        where = f"{count(len(entries), 'worker process')} ({shown})"
+        yield f"{total:,} × {module}, on the host, FLOP not counted, in {where}"
 
 
 def _describe_part(part: HostCalls) -> str:

@@ -8,7 +8,7 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from onewafer.pytorch.report.headline import describe_cause, render_headline
+from onewafer.pytorch.report.headline import describe_cause, describe_workers, render_headline
 from onewafer.pytorch.report.phase_table import render_phases
 from onewafer.pytorch.report.words import count, show_time
 from onewafer.units import format_bytes
@@ -155,6 +155,8 @@ def _render_calls(report: Report, *, is_verbose: bool) -> Table:
     if report.inner_calls:
         inner = [f"{c.calls:,} × {c.module} of {c.whole}, on the wafer" for c in report.inner_calls]
         table.add_row("inner calls", "\n".join(inner))
+    if report.workers:
+        table.add_row("in workers", "\n".join(describe_workers(report.workers)))
     lines = [line for cause in report.host for line in describe_cause(cause, is_verbose=is_verbose)]
     table.add_row("on the host", "\n".join(lines) or "nothing")
     return table

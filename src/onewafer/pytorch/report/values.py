@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from onewafer.errors import ConfigurationError
 from onewafer.terminal import Shown, frame_of_entries
 from onewafer.whole_files import write_text
+from onewafer.worker_calls import WorkerCalls
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -277,6 +278,8 @@ class Report(Shown):
     """What ran on the host, a cause each, most FLOP first."""
     inner_calls: tuple[InnerCalls, ...]
     """Of the calls on the wafer those that the code of such a module made."""
+    workers: tuple[WorkerCalls, ...]
+    """Calls in worker processes, on the host; neither they nor their FLOP count elsewhere."""
     programs: tuple[ProgramReport, ...]
 
     def to_json(self) -> str:
@@ -310,6 +313,7 @@ _TABLES: dict[str, type[DataclassInstance]] = {
     "host": HostCause,
     "advice": Advice,
     "inner_calls": InnerCalls,
+    "workers": WorkerCalls,
 }
 """The fields of a report that are tables → what an entry is."""
 _CELLS = ("SourceLine", "Cause", "AdviceKind")

@@ -17,7 +17,7 @@ def count(number: int, noun: str) -> str:
     >>> count(1, "launch"), count(1200, "launch"), count(2, "row")
     ('1 launch', '1,200 launches', '2 rows')
     """
-    plural = f"{noun}es" if noun.endswith("ch") else f"{noun}s"
+    plural = f"{noun}es" if noun.endswith(("ch", "ss")) else f"{noun}s"
     return f"{number:,} {noun if number == 1 else plural}"
 
 

@@ -1,0 +1,208 @@
+"""Module calls in the worker processes of a script: counted there, read by the script's process.
+
+Each process writes a small file of its own, whose numbers are right at all times: however it ends
+(`os._exit`, SIGKILL), what it has counted is there. A forked process has everything that it needs.
+A spawned one is a fresh Python: multiprocessing sends it, with the process's name, where to count.
+
+Nothing here loads PyTorch: a worker may have no use for it.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import multiprocessing
+import os
+import shutil
+import sys
+import tempfile
+import threading
+from collections import Counter
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from importlib.abc import MetaPathFinder
+from multiprocessing import spawn
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator, Sequence
+    from importlib.machinery import ModuleSpec
+    from types import ModuleType
+
+_DIGITS = 12
+"""Of a count in a file, so that it is written over in place."""
+_MODULE = "torch.nn.modules.module"
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerCalls:
+    """Outermost calls of one module class in one worker process; they ran on the host."""
+
+    process: str
+    """Its name, as multiprocessing gives it; `os.fork` if the script forked it itself."""
+    process_id: int
+    module: str
+    calls: int
+
+
+class WorkerCounts:
+    """The calls of all worker processes of a script."""
+
+    def __init__(self) -> None:
+        self._folders: list[Path] = []
+        self._over: list[WorkerCalls] = []
+
+    @contextmanager
+    def in_folder(self) -> Generator[CallFile]:
+        """Yield where processes that begin inside count."""
+        process_id, folder = os.getpid(), Path(tempfile.mkdtemp(prefix="onewafer-calls-"))
+        self._folders.append(folder)
+        stop_telling = _tell_spawned_processes(folder)
+        try:
+            yield CallFile(folder)
+        finally:
+            stop_telling()
+            if os.getpid() == process_id:  # a forked process may come here, too
+                self._folders.remove(folder)
+                self._over += _read(folder)
+                shutil.rmtree(folder, ignore_errors=True)
+
+    @property
+    def calls(self) -> tuple[WorkerCalls, ...]:
+        """Those so far."""
+        return (*self._over, *(calls for folder in self._folders for calls in _read(folder)))
+
+
+class CallFile:
+    """Counts the calls of this process; a process that it forks begins its own file."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._process_id = -1
+        self._file = -1
+        self._lock = threading.Lock()
+        self._places: dict[str, int] = {}
+        """Module class → where its count is in the file."""
+        self._counts: Counter[str] = Counter()
+
+    def count(self, called: Any) -> None:  # noqa: ANN401  # an `nn.Module`
+        """Count a call, unless the module has no parameters: data loaders call many such."""
+        if not any(True for _ in called.parameters()):
+            return
+        module = type(called).__name__
+        if os.getpid() != self._process_id:
+            self._begin()
+        with self._lock, suppress(OSError):  # a full disk, or a folder that is gone
+            self._counts[module] += 1
+            digits = f"{self._counts[module]:>{_DIGITS}}".encode()
+            if module not in self._places:
+                self._places[module] = os.lseek(self._file, 0, os.SEEK_END)
+                os.write(self._file, digits + f" {json.dumps(module)}\n".encode())
+            os.pwrite(self._file, digits, self._places[module])
+
+    def _begin(self) -> None:
+        self._process_id, self._lock = os.getpid(), threading.Lock()
+        self._places, self._counts = {}, Counter()
+        with suppress(OSError):
+            path = self.folder / str(self._process_id)
+            self._file = os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+            is_plain_fork = multiprocessing.parent_process() is None
+            name = "os.fork" if is_plain_fork else multiprocessing.current_process().name
+            os.write(self._file, f"{json.dumps(name)}\n".encode())
+
+
+def _read(folder: Path) -> list[WorkerCalls]:
+    """Return what processes have written, but for a line that one has not finished."""
+    found: list[WorkerCalls] = []
+    for path in sorted(folder.iterdir(), key=lambda path: int(path.name)):
+        with suppress(OSError, ValueError):
+            name, *lines = path.read_text(encoding="utf-8").splitlines()
+            for line in lines:
+                module, calls = json.loads(line[_DIGITS:]), int(line[:_DIGITS])
+                found.append(WorkerCalls(json.loads(name), int(path.name), module, calls))
+    return found
+
+
+def _tell_spawned_processes(folder: Path) -> Callable[[], None]:
+    """Let processes that multiprocessing spawns count in a folder; return what ends that."""
+    original: Callable[[str], dict[str, Any]] = spawn.get_preparation_data
+
+    def prepare(name: str) -> dict[str, Any]:
+        return {**original(name), "name": _Told(folder, name)}
+
+    def stop() -> None:
+        if spawn.get_preparation_data is prepare:
+            spawn.get_preparation_data = original
+
+    spawn.get_preparation_data = prepare
+    return stop
+
+
+@dataclass(frozen=True, slots=True)
+class _Told:
+    """The name of a process, which begins to count when it reads it."""
+
+    folder: Path
+    name: str
+
+    def __reduce__(self) -> tuple[Callable[[str, str], str], tuple[str, str]]:
+        return begin_in_spawned_process, (str(self.folder), self.name)
+
+
+def begin_in_spawned_process(folder: str, name: str) -> str:
+    """Count the module calls of this process from now on; return its name."""
+    sys.meta_path.insert(0, _CountWhenLoaded(CallFile(Path(folder))))
+    _tell_spawned_processes(Path(folder))  # and of those that it spawns in turn
+    return name
+
+
+class _CountWhenLoaded(MetaPathFinder):
+    """Makes `nn.Module` count when it is loaded, if ever."""
+
+    def __init__(self, calls: CallFile) -> None:
+        self._calls = calls
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        """Find only the module of `nn.Module`, and that once."""
+        del path, target  # others find it
+        if fullname != _MODULE:
+            return None
+        sys.meta_path.remove(self)
+        spec = importlib.util.find_spec(fullname)
+        if spec is None or spec.loader is None:
+            return None
+        execute = spec.loader.exec_module
+
+        def execute_and_count(module: ModuleType) -> None:
+            execute(module)
+            _count_calls(module, self._calls)
+
+        spec.loader.exec_module = execute_and_count
+        return spec
+
+
+class _Nesting(threading.local):
+    is_inside = False
+    """Whether this thread is in a call that is counted."""
+
+
+def _count_calls(module: ModuleType, calls: CallFile) -> None:
+    """Make the calls of all modules of PyTorch count, the outermost ones."""
+    original: Callable[..., object] = module.Module.__call__
+    nesting = _Nesting()
+
+    def call(self: object, *args: object, **options: object) -> object:
+        torch = sys.modules["torch"]
+        if torch.compiler.is_compiling() or nesting.is_inside:
+            return original(self, *args, **options)
+        nesting.is_inside = True
+        try:
+            calls.count(self)
+            return original(self, *args, **options)
+        finally:
+            nesting.is_inside = False
+
+    module.Module.__call__ = call
