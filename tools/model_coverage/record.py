@@ -50,11 +50,13 @@ class Fallback:
 
         >>> Fallback("A", "aten.cat.default: it joins (a.py:1: `cat(a)`)", 1).operation
         'aten.cat'
+        >>> Fallback("A", "`cat`: concatenating computed tensors is not supported", 1).operation
+        'cat'
         >>> Fallback("A", "its code prints", 1).operation
         'its code prints'
         """
-        match = re.match(r"(aten\.\w+)", self.reason)
-        return match[1] if match else self.sentence
+        match = re.match(r"(aten\.\w+)|`(\w+)`", self.reason)
+        return match[1] or match[2] if match else self.sentence
 
     @property
     def sentence(self) -> str:

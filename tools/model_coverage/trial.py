@@ -61,7 +61,9 @@ def failed(model: Model, fidelity: str, failure: str) -> Outcome:
 
 def _fallbacks(ledger: Ledger) -> list[Fallback]:
     """Return why calls ran on the host, the most frequent reason first."""
-    found = [Fallback(module, str(refusal), n) for (module, refusal), n in ledger.fallbacks.items()]
+    found = [
+        Fallback(module, refusal.reason, n) for (module, refusal), n in ledger.fallbacks.items()
+    ]
     found += [
         Fallback(module, "its result needs a gradient", calls)
         for module, calls in ledger.gradient_calls.items()

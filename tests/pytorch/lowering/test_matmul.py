@@ -151,10 +151,10 @@ def test_attention_stays_one_operation():
 @pytest.mark.parametrize(
     ("function", "shapes", "message"),
     [
-        (lambda x: x.softmax(0), [(3, 6)], "over the last dimension only"),
-        (lambda x: x.T @ x, [(3, 6)], "re-cuts the rows"),
-        (lambda a, b: a @ b, [(2, 3, 4), (4, 5)], "its operands have shapes"),
-        (lambda x: masked(x, 2), [(1, 4, 6)], "masked scores are infinite"),
+        (lambda x: x.softmax(0), [(3, 6)], "over another dimension than the last"),
+        (lambda x: x.T @ x, [(3, 6)], "a transpose"),
+        (lambda a, b: a @ b, [(2, 3, 4), (4, 5)], "a product of shapes"),
+        (lambda x: masked(x, 2), [(1, 4, 6)], "a mask of -inf"),
     ],
 )
 def test_what_has_no_form(function, shapes, message):

@@ -37,7 +37,9 @@ def _lower_conv1d(writer: GraphWriter, call: Call) -> Operand:
 def _convolve(writer: GraphWriter, call: Call, num_sides: int) -> Operand:
     weight, groups = call.operand(1), cast("int", call.constant(6, "groups", 1))
     if not isinstance(weight, External):
-        raise call.unsupported("the weight is computed in the module; the wafer keeps stored ones")
+        raise call.unsupported(
+            "its weight is computed by the module; on the wafer it must be a parameter"
+        )
     kernel = _kernel_of(call, weight, num_sides)
     image = call.operand(0)
     if groups == 1 and isinstance(image, External) and _is_cut(image, kernel):

@@ -86,7 +86,7 @@ def _lower_gelu(writer: GraphWriter, call: Call) -> Operand:
         case "tanh":
             function = ActivationFunction.GELU_TANH
         case other:
-            raise call.unsupported(f"it approximates by {other!r}")
+            raise call.unsupported(f"approximate={other!r} is not supported; use 'none' or 'tanh'")
     return _activate(writer, call, call.operand(0), function)
 
 
@@ -107,7 +107,7 @@ def _lower_erf(writer: GraphWriter, call: Call) -> Operand:
         case Polynomial(value, terms) if {*terms} == {1} and _is_close(terms[1], math.sqrt(0.5)):
             return Gate(value, ActivationFunction.GELU)
         case _:
-            raise call.unsupported("only erf(x / √2) has a form, as a part of the function gelu")
+            raise call.unsupported("erf is supported only as a part of GELU, as erf(x / √2)")
 
 
 def _activate(
@@ -123,7 +123,7 @@ def _narrow(writer: GraphWriter, call: Call, operand: Operand) -> Value:
     """Return a value that is in the graph's format."""
     value = writer.value(operand)
     if value.is_wide:
-        raise call.unsupported("it computes in float32 with tensors of float16")
+        raise call.unsupported("a float32 step in a float16 model is not supported")
     return value
 
 
@@ -141,7 +141,7 @@ def _lower_power(writer: GraphWriter, call: Call) -> Operand:
     if isinstance(operand, Centred) and exponent == 2:  # noqa: PLR2004 - a square
         return replace(operand, is_squared=True)
     if exponent not in (1.0, 2.0, 3.0):
-        raise call.unsupported(f"the exponent is {exponent}; only 2 and 3 have a form")
+        raise call.unsupported(f"the exponent {exponent} is not supported; 2 and 3 are")
     polynomial = _polynomial(writer, operand)
     result = polynomial
     for _ in range(round(exponent) - 1):
@@ -174,7 +174,7 @@ def _admit(writer: GraphWriter, call: Call, operand: Operand | Number) -> Operan
 def _admit_tensor(writer: GraphWriter, call: Call, index: int) -> Operand:
     operand = _admit(writer, call, call.operand(index))
     if isinstance(operand, Number):
-        raise call.unsupported(f"its argument {index} is the number {operand.value}")
+        raise call.unsupported(f"its argument {index} is the number {operand.value}, not a tensor")
     return operand
 
 
@@ -184,7 +184,7 @@ def _admit_tensor(writer: GraphWriter, call: Call, index: int) -> Operand:
 @lowers("add.Tensor", "add.Scalar")
 def _lower_add(writer: GraphWriter, call: Call) -> Operand:
     if call.constant(2, "alpha", 1) != 1:
-        raise call.unsupported("alpha is not 1")
+        raise call.unsupported("alpha other than 1 is not supported")
     left, right = _commuting_operands(writer, call)
     if isinstance(right, Number):
         return _add_number(call, left, right.value)
@@ -198,18 +198,18 @@ def _commuting_operands(writer: GraphWriter, call: Call) -> tuple[Operand, Opera
         return left, right
     if not isinstance(right, Number):
         return right, left
-    raise call.unsupported("both operands are numbers")
+    raise call.unsupported("its operands are numbers, not tensors")
 
 
 @lowers("sub.Tensor", "sub.Scalar")
 def _lower_subtract(writer: GraphWriter, call: Call) -> Operand:
     if call.constant(2, "alpha", 1) != 1:
-        raise call.unsupported("alpha is not 1")
+        raise call.unsupported("alpha other than 1 is not supported")
     left, right = (_admit(writer, call, call.operand_or_number(index)) for index in range(2))
     if isinstance(right, Number) and not isinstance(left, Number):
         return _add_number(call, left, -right.value)
     if isinstance(right, Number):
-        raise call.unsupported("both operands are numbers")
+        raise call.unsupported("its operands are numbers, not tensors")
     if isinstance(right, Mean) and left == right.value:
         return Centred(right.value)
     negative = _multiple(call, right, -1.0)
@@ -233,7 +233,7 @@ def _add_number(call: Call, operand: Operand, number: float) -> Operand:
             terms[0] = terms.get(0, 0.0) + number
             return _simplify(replace(operand, terms=terms))
         case _:
-            raise call.unsupported(f"its argument 1 is not a tensor: {number!r}")
+            raise call.unsupported(f"adding a number to {_name(operand)} is not supported")
 
 
 def _add(writer: GraphWriter, call: Call, left: Operand, right: Operand) -> Operand:
@@ -265,14 +265,14 @@ def _share_value(left: Operand, right: Operand) -> bool:
 def _add_stored(writer: GraphWriter, call: Call, operand: Operand, stored: External) -> Operand:
     """Add a stored vector, or a stored row for every position."""
     if stored.origin is Origin.DATA and stored.shape != call.shape[-1:]:
-        raise call.unsupported(f"it broadcasts an argument of shape {stored.shape}")
+        raise call.unsupported(f"broadcasting {stored.shape} to {call.shape} is not supported")
     if isinstance(operand, Shifted) and operand.value.shape == call.shape:
         name = f"{call.node.name}__table"
         table = writer.view(operand.table, name, torch.ops.aten.add.Tensor, stored)
         return Shifted(operand.value, table)
     value = _narrow(writer, call, operand)
     if value.shape != call.shape:
-        raise call.unsupported(f"it broadcasts {value.shape} over {stored.shape}")
+        raise call.unsupported(f"broadcasting {value.shape} over {stored.shape} is not supported")
     features = call.shape[-1:]
     if stored.tensor.numel() == features[0] and stored.shape[-1:] == features:
         name = f"{stored.name}__vector"
@@ -303,11 +303,12 @@ def _combine(
     """Write an operation on two matrices whose values have equal shapes and layouts."""
     for operand in (left, right):
         if isinstance(operand, External):
-            raise call.unsupported(f"it takes the stored {operand.name!r}, which has no form here")
+            msg = f"{_name(operand)} is not supported as an operand here"
+            raise call.unsupported(msg)
     first, second = _narrow(writer, call, left), _narrow(writer, call, right)
     for value in (first, second):
         if math.prod(value.shape) != math.prod(call.shape):
-            raise call.unsupported(f"it broadcasts {value.shape} to {call.shape}")
+            raise call.unsupported(f"broadcasting {value.shape} to {call.shape} is not supported")
     first, second = (
         writer.whole(replace(v, layout=v.layout.expand(call.shape))) for v in (first, second)
     )
@@ -339,9 +340,9 @@ def _lower_divide(writer: GraphWriter, call: Call) -> Operand:
     operand = _admit_tensor(writer, call, 0)
     divisor = _admit(writer, call, call.operand_or_number(1))
     if not isinstance(divisor, Number):
-        raise call.unsupported("it divides by a tensor")
+        raise call.unsupported("dividing by a tensor is not supported; divide by a number")
     if not divisor.value:
-        raise call.unsupported("it divides by zero")
+        raise call.unsupported("the divisor is zero")
     return _multiple(call, operand, 1 / divisor.value)
 
 
@@ -359,7 +360,7 @@ def _multiple(call: Call, operand: Operand, factor: float) -> Operand:
         case _ if factor == 1:
             return operand
         case _:
-            raise call.unsupported(f"it multiplies {_name(operand)} by {factor}")
+            raise call.unsupported(f"scaling {_name(operand)} by {factor:g} is not supported")
 
 
 def _multiply(writer: GraphWriter, call: Call, left: Operand, right: Operand) -> Operand:
@@ -399,7 +400,9 @@ def _close_gate(writer: GraphWriter, call: Call, factor: Value | Polynomial, gat
     """Recognise `c · x · (1 + tanh(…))`, which is 2c · gelu(x), and the same with erf."""
     polynomial = _polynomial(writer, factor)
     if not gate.is_shifted or polynomial.value != gate.value or {*polynomial.terms} != {1}:
-        raise call.unsupported(f"it multiplies by {gate.what} something else than that part's x")
+        raise call.unsupported(
+            f"{gate.what} is supported only as a factor of the x that it is computed from"
+        )
     result = _activate(writer, call, gate.value, gate.function)
     return _simplify(Polynomial(result, {1: 2 * polynomial.terms[1]}))
 
@@ -419,7 +422,7 @@ def _multiply_polynomials(call: Call, left: Polynomial, right: Polynomial) -> Po
         for other, second in right.terms.items():
             terms[one + other] = terms.get(one + other, 0.0) + factor * second
     if max(terms) > _MOST_EXPONENT:
-        raise call.unsupported(f"it makes a power of {max(terms)}")
+        raise call.unsupported(f"the power {max(terms)} is not supported; 2 and 3 are")
     return Polynomial(left.value, terms)
 
 
@@ -432,8 +435,8 @@ def _simplify(polynomial: Polynomial) -> Operand:
 def _name(operand: Operand) -> str:
     match operand:
         case External(name=name):
-            return repr(name)
+            return f"{name!r}, which the model does not compute,"
         case Value():
-            return "a value"
+            return "a computed tensor"
         case _:
             return operand.what

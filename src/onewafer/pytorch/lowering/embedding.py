@@ -34,7 +34,9 @@ def _lower_embedding(writer: GraphWriter, call: Call) -> Operand:
         case Value():
             ids = writer.found_indices(indices)
         case _:
-            raise call.unsupported("its indices are computed on the wafer")
+            raise call.unsupported(
+                "computed indices are not supported, but for those of topk and argmax"
+            )
     result = writer.result(call.node.name, ids.shape[0], table.shape[1])
     writer.emit(Embedding(result, ids.name, table.name))
     return see(result, call.shape)
@@ -57,16 +59,18 @@ def _lower_concatenation(writer: GraphWriter, call: Call) -> Operand:
     computed = [index for index, part in enumerate(parts) if not isinstance(part, External)]
     stored = [part for part in parts if isinstance(part, External)]
     if len(computed) != 1 or dimension != len(call.shape) - 2:
-        raise call.unsupported("it joins computed tensors; only stored rows can join them")
+        raise call.unsupported("concatenating computed tensors is not supported")
     if any(part.origin is Origin.DATA for part in stored):
-        raise call.unsupported("it joins an argument and computed rows")
+        raise call.unsupported(
+            "concatenating computed rows to a tensor from outside (a KV cache) is not supported"
+        )
     (place,) = computed
     part, table = parts[place], None
     if isinstance(part, Shifted):
         part, table = part.value, _of_one_sequence(writer, call, part.table)
     value = writer.value(part)
     if len(value.shape) > _SEQUENCES_RANK:
-        raise call.unsupported("it joins stored rows to parts of sequences")
+        raise call.unsupported("concatenating rows to a part of a sequence is not supported")
     alike = [_of_one_sequence(writer, call, part) for part in stored]
     return _join_rows(writer, call, (value, table), alike[:place], alike[place:])
 
@@ -75,7 +79,7 @@ def _of_one_sequence(writer: GraphWriter, call: Call, part: External) -> Externa
     """Return stored rows that are alike for all sequences, for one of them."""
     one = part if len(part.shape) < _SEQUENCES_RANK else of_one_sequence(writer, part)
     if one is None:
-        raise call.unsupported(f"it joins other rows of {part.name!r} to each sequence")
+        raise call.unsupported(f"the rows of {part.name!r} differ from sequence to sequence")
     return one
 
 
@@ -85,7 +89,7 @@ def _lower_stack(writer: GraphWriter, call: Call) -> Operand:
     dimension = cast("int", call.constant(1, "dim", 0)) % len(call.shape)
     pairs = stack_neighbours(call, call.operand_list(0), dimension)
     if pairs is None:
-        raise call.unsupported("it joins computed tensors that are no pairs of a rotation")
+        raise call.unsupported("stacking computed tensors is supported only in a rotary embedding")
     return pairs
 
 
@@ -114,7 +118,9 @@ def _join_rows(
         bias = writer.parameters[producer.bias]
         producer = writer.producer(writer.find(producer.input))
     if not isinstance(producer, Linear) or producer.input not in writer.inputs:
-        raise call.unsupported("it joins rows to others than those of a linear layer's inputs")
+        raise call.unsupported(
+            "learned rows can join the result of a linear layer of the input only"
+        )
     above, below = (sum(part.shape[-2] for part in parts) for parts in (before, after))
     margins = [0, 0, above, below]
     old = writer.inputs[producer.input]

@@ -71,13 +71,13 @@ def _lower_scaled_sum(writer: GraphWriter, call: Call) -> Operand:
     factor, first, second = (call.operand(index) for index in (0, 1, 2))
     stored, operand = (first, second) if isinstance(first, External) else (second, first)
     if call.constant(3, "value", 1) != 1:
-        raise call.unsupported("its factor is not 1")
+        raise call.unsupported("a value other than 1 is not supported")
     if isinstance(operand, External):
         operand = writer.value(operand)
     scaled = apply_to_features(writer, call, ScaleFeatures, operand, stored)
     shifted = scaled and apply_to_features(writer, call, AddBias, scaled, factor)
     if shifted is None:
-        raise call.unsupported("only learned numbers, one a feature, can scale and shift a value")
+        raise call.unsupported("scale and shift must be parameters with one number a feature")
     return shifted
 
 
@@ -118,7 +118,9 @@ def scale_feature_maps(
 @lowers("batch_norm.default")
 def _lower_batch_norm(writer: GraphWriter, call: Call) -> Operand:
     if call.constant(5, "training", default=False):
-        raise call.unsupported("a batch norm in training mode is one over the batch; use eval()")
+        raise call.unsupported(
+            "batch norm in training mode depends on the batch; call model.eval()"
+        )
     return _normalise_batch(writer, call, cast("float", call.constant(7, "eps", 1e-5)))
 
 
@@ -133,7 +135,7 @@ def _normalise_batch(writer: GraphWriter, call: Call, epsilon: float) -> Operand
     mean, variance = call.optional(3, "running_mean"), call.optional(4, "running_var")
     weight, bias = call.optional(1, "weight"), call.optional(2, "bias")
     if not isinstance(mean, External) or not isinstance(variance, External):
-        raise call.unsupported("it has no stored mean and variance; it would take those of a batch")
+        raise call.unsupported("batch norm without running statistics is not supported")
     name = call.node.name
     factors = writer.view(variance, f"{name}__factors", norm_factors, weight, epsilon)
     shifts = writer.view(mean, f"{name}__shifts", norm_shifts, factors, bias)

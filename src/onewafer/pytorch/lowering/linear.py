@@ -36,7 +36,7 @@ def _lower_linear(writer: GraphWriter, call: Call) -> Operand:
 @lowers("addmm.default")
 def _lower_addmm(writer: GraphWriter, call: Call) -> Operand:
     if call.constant(3, "beta", 1) != 1 or call.constant(4, "alpha", 1) != 1:
-        raise call.unsupported("alpha or beta is not 1")
+        raise call.unsupported("alpha or beta other than 1 is not supported")
     rows = writer.rows(call.operand(1))
     weight = transposed(writer, call, call.operand(2))
     return see(multiply(writer, call, rows, weight, bias=call.operand(0)), call.shape)
@@ -67,7 +67,9 @@ def transposed(writer: GraphWriter, call: Call, weight: Operand) -> Tensor:
     """Return a stored weight of shape (in features, out features) as a parameter (out, in)."""
     if isinstance(weight, External):
         if len(weight.shape) != _MATRIX:
-            raise call.unsupported(f"its right operand has shape {weight.shape}, not a matrix")
+            raise call.unsupported(
+                f"a weight of shape {weight.shape} is not supported; it must be a matrix"
+            )
         name = f"{weight.name}__transposed"
         weight = writer.view(weight, name, torch.ops.aten.transpose.int, 0, 1)
     return writer.parameter(weight, "weight")

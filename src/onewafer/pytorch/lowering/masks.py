@@ -57,7 +57,9 @@ def read_masks(writer: GraphWriter, scores: Scores) -> tuple[Visibility, Externa
     assert isinstance(kind, External), "a function that gives one tensor"  # invariant
     visibility = Visibility(int(writer.decide(kind)))
     if visibility is Visibility.NOTHING:
-        raise UnsupportedOperationError("the mask leaves a row nothing to see, or has NaN or ∞")
+        raise UnsupportedOperationError(
+            "the attention mask hides all keys from a query, or has NaN or ∞"
+        )
     if visibility is not Visibility.BIASED:
         return visibility, None
     if writer.for_counts:
@@ -84,7 +86,9 @@ def read_table(writer: GraphWriter, scores: Scores, *, may_hide: bool) -> Extern
     hides = writer.derive(f"{name}__hides", _hides, [*scores.masks])
     assert isinstance(hides, External), "a function that gives one tensor"  # invariant
     if not may_hide and bool(writer.decide(hides)):
-        raise UnsupportedOperationError("masked scores are infinite, which only a softmax takes")
+        raise UnsupportedOperationError(
+            "attention scores with a mask of -inf are supported only in a softmax"
+        )
     table = writer.derive(f"{name}__table", _table, [*scores.masks], writer.format)
     assert isinstance(table, External), "a function that gives one tensor"  # invariant
     return table

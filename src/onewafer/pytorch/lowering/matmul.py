@@ -30,7 +30,7 @@ def multiply_tensors(writer: GraphWriter, name: str, left: Value, right: Value) 
     _refuse_counts(writer, "a product of two tensors")
     leading = len(left.shape) - _MATRIX
     if left.shape[:leading] != right.shape[:-2] or left.shape[-1] != right.shape[-2]:
-        msg = f"its operands have shapes {left.shape} and {right.shape}"
+        msg = f"a product of shapes {left.shape} and {right.shape} is not supported"
         raise UnsupportedOperationError(msg)
     samples = [index for index in range(leading) if left.goes_over_rows(index)]
     groups = [index for index in range(leading) if index not in samples]

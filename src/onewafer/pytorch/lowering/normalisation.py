@@ -36,12 +36,14 @@ def _lower_mean(writer: GraphWriter, call: Call) -> Operand:
         return mean_of_rows(writer, call, dimensions)
     form = _mean(writer, operand)
     if form is None:
-        raise call.unsupported("only the mean of squares has a form, as a part of a norm")
+        raise call.unsupported(
+            "this mean is not supported; a mean over features is one only in a norm"
+        )
     rank = len(form.value.shape)
     if [dimension % rank for dimension in dimensions] != [rank - 1]:
-        raise call.unsupported("the mean is over other dimensions than the last")
+        raise call.unsupported("a mean over another dimension than the last is not supported")
     if not call.constant(2, "keepdim", default=False):
-        raise call.unsupported("the mean does not keep its dimension")
+        raise call.unsupported("a mean over features without keepdim=True is not supported")
     return form
 
 
@@ -63,7 +65,7 @@ def _lower_inverse_root(writer: GraphWriter, call: Call) -> Operand:
     del writer
     operand = call.operand(0)
     if not isinstance(operand, MeanSquare):
-        raise call.unsupported("only the root of a mean of squares has a form, as a part of a norm")
+        raise call.unsupported("an inverse square root is supported only in a norm")
     return InverseRoot(operand)
 
 
@@ -79,7 +81,9 @@ def normalise(writer: GraphWriter, call: Call, operand: Operand, square: MeanSqu
             value = writer.value(operand)
             own = MeanSquare(value, square.epsilon)
     if own != square:
-        raise call.unsupported("it scales a value by the mean of squares of another")
+        raise call.unsupported(
+            "normalising a tensor by the mean square of another is not supported"
+        )
     return Normalised(value, square.epsilon, square.is_centred)
 
 
@@ -89,7 +93,9 @@ def scale_normalised(
     """Write the RMSNorm whose weight this is."""
     features = norm.value.shape[-1]
     if weight.tensor.numel() != features or weight.shape[-1:] != (features,):
-        raise call.unsupported(f"the weight of a norm of {features} has shape {weight.shape}")
+        raise call.unsupported(
+            f"a norm over {features} features with a weight of {weight.shape} is not supported"
+        )
     if weight.shape != (features,):
         name = f"{weight.name}__vector"
         weight = writer.view(weight, name, torch.ops.aten.reshape.default, [features])
@@ -124,4 +130,6 @@ def _lower_layer_norm(writer: GraphWriter, call: Call) -> Operand:
 def _check_normalised_shape(call: Call) -> None:
     shape = [*cast("Sequence[int]", call.node.args[1])]
     if len(shape) != 1:
-        raise call.unsupported(f"it normalises over the {len(shape)} last dimensions, not one")
+        raise call.unsupported(
+            f"normalising over the last {len(shape)} dimensions is not supported, only over one"
+        )

@@ -190,7 +190,7 @@ class Value:
         features, last = self.shape[-1], self.layout.dimensions[-1]
         strides = [stride for pieces in self.layout.dimensions[:-1] for _, stride in pieces]
         if last not in ((), ((features, 1),)) or any(stride % features for stride in strides):
-            msg = "the last dimension is not a group of features next to each other"
+            msg = "the last dimension is not one contiguous group of features"
             raise UnsupportedOperationError(msg)
         return self.tensor.shape[1] // features
 
@@ -229,7 +229,7 @@ class Gate:
     """The one of which it is a part."""
     is_shifted: bool = False
     """Whether 1 is added."""
-    what = "a part of the function gelu"
+    what = "a part of GELU"
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,7 +237,7 @@ class Mean:
     """The mean over the last dimension of a value."""
 
     value: Value
-    what = "a mean of features"
+    what = "a mean over features"
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -251,7 +251,7 @@ class Centred:
 
     value: Value
     is_squared: bool = False
-    what = "a value less its mean"
+    what = "a tensor minus its mean"
 
 
 @dataclass(frozen=True, slots=True)
@@ -272,7 +272,7 @@ class InverseRoot:
     """One over the square root of a mean of squares."""
 
     square: MeanSquare
-    what = "one over the root of a mean of squares"
+    what = "the inverse square root of a mean of squares"
 
 
 @dataclass(frozen=True, slots=True)
@@ -283,7 +283,7 @@ class Normalised:
     epsilon: float
     is_centred: bool = False
     """Whether the mean is subtracted first."""
-    what = "a norm without its weight"
+    what = "a normalised tensor"
 
 
 @dataclass(frozen=True, slots=True)
@@ -295,7 +295,7 @@ class Partners:
     """As of the graph's `Rotary`: all features if halves are paired, 0 if neighbours are."""
     factor: float = 1.0
     """By which all is multiplied."""
-    what = "a value with the features of pairs swapped"
+    what = "a tensor with the features of each pair swapped"
 
 
 @dataclass(frozen=True, slots=True)
@@ -304,7 +304,7 @@ class StackedPartners:
 
     partners: Partners
     """As they are without that dimension."""
-    what = "a value with neighbours swapped and stacked"
+    what = "a stack of swapped pairs of features"
 
 
 @dataclass(frozen=True, slots=True)
@@ -318,7 +318,7 @@ class PositionProduct:
     """Broadcasts to the shape of the value."""
     factor: float = 1.0
     """By which all is multiplied."""
-    what = "a product with a table of positions"
+    what = "a product with a table by position"
 
 
 @dataclass(frozen=True, slots=True)
@@ -327,7 +327,7 @@ class HalfRotated:
 
     left: PositionProduct
     right: PositionProduct
-    what = "a half of a rotation"
+    what = "a half of a rotary embedding"
 
 
 @dataclass(frozen=True, slots=True)
@@ -341,7 +341,7 @@ class Rotated:
     """Broadcasts to the shape of the value."""
     sine: External
     """Broadcasts to the shape of the value."""
-    what = "a rotated value"
+    what = "a rotary embedding"
 
 
 @dataclass(frozen=True, slots=True)
@@ -351,7 +351,7 @@ class Shifted:
     value: Value
     table: External
     """Broadcasts to the shape of the value."""
-    what = "a value plus a table of positions"
+    what = "a sum with position embeddings"
 
 
 @dataclass(frozen=True, slots=True)
@@ -369,7 +369,7 @@ class Scores:
     masks: tuple[External, ...] = ()
     """Boolean, true where a key is seen, or numbers that are added to the scaled products; they
     broadcast to (1, heads, rows of the query, rows of the key)."""
-    what = "the scores of an attention"
+    what = "a matrix of attention scores"
 
 
 @dataclass(frozen=True, slots=True)
@@ -377,7 +377,7 @@ class Shares:
     """The softmax of scores over the keys."""
 
     scores: Scores
-    what = "the shares of an attention"
+    what = "a matrix of attention weights"
 
     @property
     def shape(self) -> tuple[int, ...]:

@@ -34,6 +34,7 @@ from onewafer.graph import (
     activation_operands,
 )
 from onewafer.pytorch.lowering.masks import HIDES
+from onewafer.pytorch.lowering.nouns import noun_of
 from onewafer.pytorch.lowering.operands import External, Origin
 
 if TYPE_CHECKING:
@@ -110,9 +111,8 @@ class _Padding:
             case _ if isinstance(operation, _ROW_BY_ROW):
                 pass
             case _:
-                kind = type(operation).__name__
-                msg = f"its inputs have different numbers of rows, which a {kind} would mix"
-                raise UnsupportedOperationError(msg)
+                msg = f"{noun_of(operation)} over inputs of different lengths is not supported"
+                raise UnsupportedOperationError(msg, self._writer.place_of(result.name))
         self._padded.add(result.name)
         return replace(operation, result=replace(result, shape=(self._rows, *result.shape[1:])))
 
@@ -121,8 +121,8 @@ class _Padding:
         are_padded = {name in self._padded for name in operands}
         rows = {self._valid[name] for name in operands if not isinstance(operation, Attention)}
         if len(are_padded) > 1 or len(rows) > 1:
-            kind = type(operation).__name__
-            raise UnsupportedOperationError(f"a {kind} has operands of different numbers of rows")
+            msg = f"{noun_of(operation)} of two sequences of different lengths is not supported"
+            raise UnsupportedOperationError(msg, self._writer.place_of(operation.result.name))
 
     def _attention(self, operation: Attention) -> Attention:
         """Return an attention that sees no key behind the sequence."""

@@ -49,7 +49,7 @@ def _pool_kernel(call: Call, num_sides: int, dilation: tuple[int, ...]) -> Kerne
 @lowers("avg_pool2d.default")
 def _lower_average_pool2d(writer: GraphWriter, call: Call) -> Operand:
     if call.constant(6, "divisor_override", None) is not None:
-        raise call.unsupported("it divides by another number than that of the pixels")
+        raise call.unsupported("divisor_override is not supported")
     return _take_averages(writer, call, 2)
 
 
@@ -66,7 +66,9 @@ def _take_averages(writer: GraphWriter, call: Call, num_sides: int) -> Operand:
     before, after = (window.top, window.left), (window.bottom, window.right)
     overhangs = any(end > begin for begin, end in zip(before, after, strict=True))
     if (overhangs or not counts_margins) and (window.sources() < 0).any():
-        raise call.unsupported("it averages over fewer pixels at the border than elsewhere")
+        raise call.unsupported(
+            "averaging over fewer pixels at the border than elsewhere is not supported"
+        )
     return _average(writer, call, maps, window)
 
 
@@ -84,7 +86,9 @@ def _average_adaptively(writer: GraphWriter, call: Call, num_sides: int) -> Oper
     maps = read_feature_maps(writer, call, num_sides)
     sides = call.shape[-num_sides:]
     if any(size % result for size, result in zip(maps.sides, sides, strict=True)):
-        raise call.unsupported(f"its windows over {maps.sides} pixels differ in size")
+        raise call.unsupported(
+            f"pooling {maps.sides} pixels to {sides}, in windows of two sizes, is not supported"
+        )
     taps = tuple(size // result for size, result in zip(maps.sides, sides, strict=True))
     none = (0,) * num_sides
     window = Kernel(taps, taps, none, (1,) * num_sides).over(maps.sides, sides)

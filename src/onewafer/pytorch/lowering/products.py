@@ -36,7 +36,9 @@ def add_bias(writer: GraphWriter, call: Call, rows: Tensor, bias: Operand | None
         return rows
     vector = writer.parameter(bias, "bias")
     if vector.shape != rows.shape[-1:]:
-        raise call.unsupported(f"it adds {vector.shape} to rows of {rows.shape[-1]} features")
+        raise call.unsupported(
+            f"a bias of shape {vector.shape} does not fit {rows.shape[-1]} features"
+        )
     result = writer.result(call.node.name, *rows.shape)
     writer.emit(AddBias(result, rows.name, vector.name))
     return result

@@ -6,16 +6,15 @@ A new operation is one function with the names it serves; nothing else changes.
 from __future__ import annotations
 
 import operator
-import re
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, cast
 
 import torch
 from torch.fx import Node
 from torch.fx.node import map_arg
 
-from onewafer.errors import SourceLine, UnsupportedOperationError
+from onewafer.errors import UnsupportedOperationError
+from onewafer.pytorch.lowering.lines import line_of, name_of
 from onewafer.pytorch.lowering.operands import (
     External,
     FormError,
@@ -84,7 +83,7 @@ class Call:
         argument = self.node.args[index] if index < len(self.node.args) else None
         found = self._find(argument)
         if found is None:
-            raise self.unsupported(f"its argument {index} is not a tensor: {argument!r}")
+            raise self.unsupported(f"its argument {index} is not a tensor{_show(argument)}")
         return found
 
     def operand_or_number(self, index: int) -> Operand | Number:
@@ -96,7 +95,7 @@ class Call:
             case External(tensor=tensor, origin=Origin.CONSTANT) if not tensor.shape:
                 return Number(float(tensor.item()))
             case None:
-                raise self.unsupported(f"its argument {index} is not a tensor: {argument!r}")
+                raise self.unsupported(f"its argument {index} is not a tensor{_show(argument)}")
             case operand:
                 return operand
 
@@ -119,23 +118,21 @@ class Call:
 
     def unsupported(self, reason: str) -> UnsupportedOperationError:
         """Return the error that names the operation, the reason and the user's line."""
-        return NamedOperationError(f"{self.name}: {reason}", self._place())
+        return NamedOperationError(f"`{name_of(self.name)}`: {reason}", line_of(self.node))
+
+    def unknown(self) -> UnsupportedOperationError:
+        """Return the error for an operation that the wafer does not have."""
+        reason = f"`{name_of(self.name)}` is not supported on the wafer"
+        return NamedOperationError(reason, line_of(self.node))
 
     def _find(self, argument: object) -> Operand | None:
         found = self.operands.get(argument) if isinstance(argument, Node) else None
         return None if isinstance(found, tuple) else found
 
-    def _place(self) -> SourceLine | None:
-        """Return the innermost line that is neither of PyTorch nor ours, if it is known."""
-        trace = self.node.meta.get("stack_trace")
-        if not isinstance(trace, str):
-            return None
-        frames = re.findall(r'File "([^"]*)", line (\d+), in [^\n]*\n\s*([^\n]*)', trace)
-        ours = tuple(str(path) for path in (Path(torch.__file__).parent, Path(__file__).parents[2]))
-        for file, line, code in reversed(cast("list[tuple[str, str, str]]", frames)):
-            if not file.startswith(ours):
-                return SourceLine(file, int(line), code.strip())
-        return None
+
+def _show(argument: object) -> str:
+    """Return the value of an argument that PyTorch knows too."""
+    return f": {argument!r}" if isinstance(argument, bool | int | float | str) else ""
 
 
 class NamedOperationError(UnsupportedOperationError):
@@ -173,6 +170,7 @@ def lower(writer: GraphWriter, node: Node, operands: Mapping[Node, Operands]) ->
     Raises UnsupportedOperationError with the name of the operation.
     """
     call = Call(node, operands)
+    writer.node = node
     if call.name in _WITHOUT_EFFECT:
         return None
     if node.target is operator.getitem:
@@ -181,7 +179,7 @@ def lower(writer: GraphWriter, node: Node, operands: Mapping[Node, Operands]) ->
         return _compute_on_host(writer, call)
     lowering = _LOWERINGS.get(call.name)
     if lowering is None:
-        raise call.unsupported("the mesh program has no such operation")
+        raise call.unknown()
     try:
         if call.name not in _TAKES_ROTATED:
             call = _with_values(writer, call)
@@ -209,7 +207,7 @@ def value_of(writer: GraphWriter, node: Node, operands: Mapping[Node, Operands])
     operand = operands[node]
     call = Call(node, operands)
     if isinstance(operand, tuple):
-        raise call.unsupported("several tensors are returned as one")
+        raise call.unsupported("returning several tensors as one is not supported")
     try:
         return writer.own(writer.value(operand))
     except UnsupportedOperationError as error:
@@ -231,7 +229,7 @@ def _get_item(call: Call) -> Operand:
     source, index = call.node.args
     several = call.operands.get(source) if isinstance(source, Node) else None
     if not isinstance(several, tuple) or not isinstance(index, int):
-        raise call.unsupported("it takes a part of something that is not several tensors")
+        raise call.unsupported("taking a part of what is no tuple of tensors is not supported")
     return several[index]
 
 
@@ -254,11 +252,13 @@ def _is_for_host(call: Call) -> bool:
 def _compute_on_host(writer: GraphWriter, call: Call) -> Operands | None:
     target = call.node.target
     if torch.Tag.nondeterministic_seeded in getattr(target, "tags", ()):
-        raise call.unsupported("it draws random numbers")
+        raise call.unsupported("drawing random numbers is not supported")
 
     def external(node: Node) -> Argument:
         if node not in call.operands:
-            raise call.unsupported(f"its argument {node.name} is a number taken from a tensor")
+            raise call.unsupported(
+                "a number that is read from a tensor (`.item()`) is not supported"
+            )
         return cast("Argument", call.operands[node])
 
     args, kwargs = map_arg(call.node.args, external), map_arg(call.node.kwargs, external)

@@ -111,9 +111,9 @@ def times_table(
         case Value() | Polynomial():
             (value, factor), swapped = _multiple_of(operand), None
     if value.shape != call.shape:
-        raise call.unsupported(f"it broadcasts a value over {table.shape}")
+        raise call.unsupported(f"broadcasting over a table of {table.shape} is not supported")
     if not factor:
-        raise call.unsupported("it multiplies a sum of powers by a table")
+        raise call.unsupported("multiplying a polynomial by a table is not supported")
     return PositionProduct(value, swapped, table, factor)
 
 
@@ -126,7 +126,9 @@ def add_products(
     plain, partners = (right, left) if right.swapped is None else (left, right)
     is_one = (plain.value, plain.factor) == (partners.value, partners.factor)
     if plain.swapped is not None or partners.swapped is None or not is_one:
-        raise call.unsupported("it adds two products that are not a rotation of one value")
+        raise call.unsupported(
+            "a sum of two products with tables is supported only as a rotary embedding"
+        )
     rotated = Rotated(plain.value, partners.swapped, plain.table, partners.table)
     if plain.factor == 1:
         return rotated
@@ -207,7 +209,7 @@ def write_rotation(writer: GraphWriter, rotated: Rotated) -> Value:
     rows.sort(key=lambda index: source.layout.dimensions[index][0][1])
     sequences = math.prod(source.shape[index] for index in rows[1:])
     if not is_head or any(stride % features for stride in others):
-        msg = "the last dimension is not a head of features next to each other"
+        msg = "the last dimension is not one contiguous head of features"
         raise UnsupportedOperationError(msg)
     row = rows[0] if rows else None
     writer.note_sequences(sequences)
@@ -231,7 +233,7 @@ def _table(writer: GraphWriter, table: External, value: Value, row: int | None) 
     if row is not None:
         expected[row] = rows
     if list(shape) != expected:
-        msg = f"a table of shape {table.shape} does not go by position and feature"
+        msg = f"a table of shape {table.shape} has no row for each position"
         raise UnsupportedOperationError(msg)
     name = f"{table.name}__table"
     return writer.view(table, name, torch.ops.aten.reshape.default, [rows, expected[-1]])

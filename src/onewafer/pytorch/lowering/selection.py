@@ -27,7 +27,9 @@ def _lower_argmax(writer: GraphWriter, call: Call) -> Operand:
     dimension = cast("int | None", call.constant(1, "dim", None))
     if dimension is None:
         if math.prod(shape) != shape[-1]:
-            raise call.unsupported("it looks for one element of all rows; name a dimension")
+            raise call.unsupported(
+                "a search over all elements is not supported; name the last dimension"
+            )
         dimension = -1
     return _reshape(_find(writer, call, dimension, 1).indices(), call.shape)
 
@@ -44,10 +46,12 @@ def _lower_top(writer: GraphWriter, call: Call) -> tuple[Operand, ...]:
     count = cast("int", call.constant(1, "k", 1))
     if not 1 <= count <= MOST_ELEMENTS:
         raise call.unsupported(
-            f"it looks for {count} elements of each row; the wafer finds 1 to {MOST_ELEMENTS}"
+            f"k={count} is not supported; the wafer finds 1 to {MOST_ELEMENTS} elements of a row"
         )
     if not call.constant(3, "largest", default=True):
-        raise call.unsupported("it looks for the smallest elements; the wafer finds the largest")
+        raise call.unsupported(
+            "largest=False is not supported; the wafer finds the largest elements"
+        )
     found = _find(writer, call, cast("int", call.constant(2, "dim", -1)), count)
     return found.elements(writer), found.indices()
 

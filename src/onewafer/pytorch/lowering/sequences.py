@@ -13,6 +13,7 @@ import torch
 
 from onewafer.errors import UnsupportedOperationError
 from onewafer.graph import Attention, LastRow, PositionEmbedding, Rotary
+from onewafer.pytorch.lowering.nouns import noun_of
 from onewafer.pytorch.lowering.operands import External
 
 if TYPE_CHECKING:
@@ -94,7 +95,7 @@ def take_one_sequence(graph: Graph, sequences: int) -> Graph:
     return one
 
 
-def check_rows(graph: Graph) -> None:
+def check_rows(writer: GraphWriter, graph: Graph) -> None:
     """Refuse a sequence whose positions are other rows than those that come with the call."""
     rows = {tensor.shape[0] for tensor in graph.inputs}
     for operation in graph.operations:
@@ -106,10 +107,9 @@ def check_rows(graph: Graph) -> None:
             case _:
                 continue
         if rows != {found}:
-            kind = type(operation).__name__
             numbers = " and ".join(str(number) for number in sorted(rows))
-            msg = f"a {kind} is over {found} rows, and inputs have {numbers}"
-            raise UnsupportedOperationError(msg)
+            msg = f"{noun_of(operation)} covers {found} tokens, and the inputs have {numbers}"
+            raise UnsupportedOperationError(msg, writer.place_of(operation.result.name))
 
 
 def _shorten(tensor: Tensor, sequences: int) -> Tensor:
@@ -120,7 +120,7 @@ def _check_table(graph: Graph, operation: Operation) -> None:
     match operation:
         case PositionEmbedding(_, table) | Rotary(_, _, table):
             if graph.tensor(table).shape[0] != operation.result.shape[0]:
-                msg = "a table has other rows for each sequence"
+                msg = "position tables that differ from sequence to sequence are not supported"
                 raise UnsupportedOperationError(msg)
         case _:
             pass

@@ -55,7 +55,9 @@ def _lower_attention(writer: GraphWriter, call: Call) -> Operand:
     mask = call.optional(3, "attn_mask")
     if mask is not None:
         if not isinstance(mask, External):
-            raise call.unsupported("the mask is computed on the wafer")
+            raise call.unsupported(
+                "an attention mask that the model computes from its data is not supported"
+            )
         scores = add_mask(writer, call, scores, mask)
     return _write_attention(writer, call, scores, value, is_causal=is_causal)
 
@@ -63,7 +65,7 @@ def _lower_attention(writer: GraphWriter, call: Call) -> Operand:
 def _repeat_heads(call: Call, query: Value, source: Value) -> Value:
     heads, few = query.shape[1], source.shape[1]
     if heads % few:
-        raise call.unsupported(f"{heads} heads of the query for {few} of key and value")
+        raise call.unsupported(f"{heads} query heads cannot share {few} key heads")
     return replace(source, layout=source.layout.repeat(1, heads // few))
 
 
@@ -113,7 +115,7 @@ def _lower_biased_product(writer: GraphWriter, call: Call) -> Operand:
     bias, left, right = (call.operand(index) for index in range(3))
     scores = multiply_values(writer, call, left, right)
     if not isinstance(scores, Scores) or not isinstance(bias, External):
-        raise call.unsupported("it is no product of queries and keys plus a stored bias")
+        raise call.unsupported("it is supported only for attention scores plus a stored bias")
     beta, alpha = call.constant(3, "beta", 1), call.constant(4, "alpha", 1)
     if beta != 1:
         bias = writer.view(bias, f"{bias.name}__scaled", torch.ops.aten.mul.Tensor, beta)
@@ -126,7 +128,9 @@ def see_scores(call: Call, operand: Scores | Shares) -> Scores | Shares:
     sequences, heads, rows, _ = scores.query.shape
     full = (heads, rows, scores.key.shape[2])
     if call.shape not in ((sequences * heads, *full[1:]), (sequences, *full)):
-        raise call.unsupported(f"it sees the scores of an attention, {full}, as {call.shape}")
+        raise call.unsupported(
+            f"reshaping attention scores from {full} to {call.shape} is not supported"
+        )
     if isinstance(operand, Shares):
         return Shares(replace(scores, shape=call.shape))
     return replace(scores, shape=call.shape)
@@ -134,9 +138,10 @@ def see_scores(call: Call, operand: Scores | Shares) -> Scores | Shares:
 
 def _scores(call: Call, query: Value, key: Value) -> Scores:
     if len(query.shape) != _RANK or len(key.shape) != _RANK:
-        raise call.unsupported("its operands are not of shape (batch, heads, rows, features)")
+        raise call.unsupported("attention takes operands of shape (batch, heads, tokens, features)")
     if query.shape[:2] != key.shape[:2] or query.shape[3] != key.shape[3]:
-        raise call.unsupported(f"the query has shape {query.shape} and the key {key.shape}")
+        msg = f"a query of shape {query.shape} does not fit a key of shape {key.shape}"
+        raise call.unsupported(msg)
     full = (*query.shape[:3], key.shape[2])
     is_alike = math.prod(call.shape) == math.prod(full)
     return Scores(query, key, 1.0, call.shape if is_alike else full)
@@ -146,7 +151,7 @@ def _scores(call: Call, query: Value, key: Value) -> Scores:
 def _lower_softmax(writer: GraphWriter, call: Call) -> Operand:
     operand, dimension = call.operand(0), cast("int", call.node.args[1])
     if dimension % len(call.shape) != len(call.shape) - 1:
-        raise call.unsupported("the wafer takes a softmax over the last dimension only")
+        raise call.unsupported("a softmax over another dimension than the last is not supported")
     if isinstance(operand, Scores):
         return Shares(operand)
     return write_softmax(writer, call.node.name, writer.value(operand))
@@ -156,7 +161,9 @@ def _lower_softmax(writer: GraphWriter, call: Call) -> Operand:
 def _lower_masked_fill(writer: GraphWriter, call: Call) -> Operand:
     scores, hidden, fill = call.operand(0), call.operand(1), call.operand_or_number(2)
     if not isinstance(scores, Scores) or not isinstance(hidden, External):
-        raise call.unsupported("only scores of an attention can be masked, by a stored mask")
+        raise call.unsupported(
+            "masking is supported only for attention scores, with a mask from outside"
+        )
     _check_fill(writer, call, fill)
     seen = writer.view(hidden, f"{hidden.name}__seen", torch.logical_not)
     return add_mask(writer, call, scores, seen)
@@ -166,7 +173,9 @@ def _lower_masked_fill(writer: GraphWriter, call: Call) -> Operand:
 def _lower_where(writer: GraphWriter, call: Call) -> Operand:
     seen, scores, fill = call.operand(0), call.operand(1), call.operand_or_number(2)
     if not isinstance(scores, Scores) or not isinstance(seen, External):
-        raise call.unsupported("only scores of an attention can be masked, by a stored mask")
+        raise call.unsupported(
+            "masking is supported only for attention scores, with a mask from outside"
+        )
     _check_fill(writer, call, fill)
     return add_mask(writer, call, scores, seen)
 
@@ -177,7 +186,7 @@ def _check_fill(writer: GraphWriter, call: Call, fill: Operand | Number) -> None
         largest = writer.view(fill, f"{fill.name}__largest", torch.max)
         fill = Number(float(writer.decide(largest)))
     if not isinstance(fill, Number) or not fill.value < HIDES[call.dtype]:
-        raise call.unsupported("what it fills in does not hide a key")
+        raise call.unsupported("the fill value does not hide a key; use -inf")
 
 
 def add_mask(writer: GraphWriter, call: Call, scores: Scores, mask: External) -> Scores:
@@ -190,9 +199,11 @@ def add_mask(writer: GraphWriter, call: Call, scores: Scores, mask: External) ->
     shape = (1,) * (len(full) - len(mask.shape)) + mask.shape
     fits = all(size in (1, whole) for size, whole in zip(shape, full, strict=True))
     if len(shape) != len(full) or not fits:
-        raise call.unsupported(f"a mask of shape {mask.shape} does not go over scores of {full}")
+        raise call.unsupported(
+            f"a mask of shape {mask.shape} does not fit attention scores of {full}"
+        )
     if mask.tensor.dtype not in (torch.bool, *HIDES):
-        raise call.unsupported(f"the mask has dtype {mask.tensor.dtype}")
+        raise call.unsupported(f"a mask of dtype {mask.tensor.dtype} is not supported")
     is_alike = math.prod(call.shape) == math.prod(full)
     seen = call.shape if is_alike else scores.shape
     return replace(scores, masks=(*scores.masks, mask), shape=seen)
@@ -206,15 +217,18 @@ def _write_attention(
 ) -> Value:
     query, value = scores.query, _with_batch(value)
     if len(value.shape) != _RANK or value.shape[:3] != scores.key.shape[:3]:
-        raise call.unsupported(f"the key has shape {scores.key.shape} and the value {value.shape}")
+        msg = f"a key of shape {scores.key.shape} does not fit a value of shape {value.shape}"
+        raise call.unsupported(msg)
     sequences, heads, rows, _ = query.shape
     writer.note_sequences(sequences)
     if is_causal and rows != value.shape[2]:
-        raise call.unsupported(f"it is causal with {rows} rows and {value.shape[2]} keys")
+        raise call.unsupported(
+            f"causal attention of {rows} queries over {value.shape[2]} keys is not supported"
+        )
     key_layout, key_times = scores.key.layout.without_repetition(1)
     value_layout, value_times = value.layout.without_repetition(1)
     if key_times != value_times:
-        raise call.unsupported("keys and values are repeated differently over the heads")
+        raise call.unsupported("keys and values are shared by different numbers of query heads")
     parts = (
         query,
         replace(scores.key, layout=key_layout),

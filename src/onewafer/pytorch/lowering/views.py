@@ -100,7 +100,9 @@ def _lower_conversion(writer: GraphWriter, call: Call) -> Operand:
             case _:
                 pass
     del writer
-    raise call.unsupported(f"it converts {have} to {want}; one number format holds for all")
+    raise call.unsupported(
+        f"converting {have} to {want} is not supported; the wafer has one number format"
+    )
 
 
 def _narrow_scores(operand: Scores | Shares) -> Scores | Shares:
@@ -161,7 +163,9 @@ def _lower_view(writer: GraphWriter, call: Call) -> Operand:
     def change(layout: Layout) -> Layout:
         found = layout.reshape(call.shape)
         if found is None:
-            raise call.unsupported(f"it cuts {layout.shape} as {call.shape}, across repetitions")
+            raise call.unsupported(
+                f"reshaping {layout.shape} to {call.shape} across repeats is not supported"
+            )
         return found
 
     return relayout(writer, operand, change)
@@ -204,7 +208,7 @@ def _lower_expand(writer: GraphWriter, call: Call) -> Operand:
 def _lower_repeat_interleave(writer: GraphWriter, call: Call) -> Operand:
     times = call.node.args[1]
     if not isinstance(times, int) or call.constant(2, "dim", None) is None:
-        raise call.unsupported("it repeats elements of all dimensions")
+        raise call.unsupported("repeating without a dimension is not supported; name dim")
     dimension = _dimension(call, 2)
     return relayout(writer, call.operand(0), lambda layout: layout.repeat(dimension, times))
 
@@ -223,7 +227,7 @@ def _lower_slice(writer: GraphWriter, call: Call) -> Operand:
         def thin(layout: Layout) -> Layout:
             found = layout.every(dimension, first, step)
             if found is None or found.shape != call.shape:
-                raise call.unsupported("it leaves out elements between others")
+                raise call.unsupported("a slice with this step is not supported")
             return found
 
         return relayout(writer, call.operand(0), thin)
@@ -240,12 +244,12 @@ def _lower_index(writer: GraphWriter, call: Call) -> Operand:
         case [External() as index] if len(index.shape) == 1 and index.tensor.dtype in INDICES:
             pass
         case _:
-            raise call.unsupported("it takes elements in other ways than by one list of indices")
+            raise call.unsupported("indexing is supported only by one list of indices")
     (dimension,) = given
     size = _source_shape(call)[dimension]
     wanted = [int(number) % size for number in writer.decide(index)]
     if not wanted or wanted != [*range(wanted[0], wanted[0] + len(wanted))]:
-        raise call.unsupported(f"it takes the elements {wanted}, which do not follow one another")
+        raise call.unsupported("indexing elements that do not follow one another is not supported")
     first = wanted[0]
     return relayout(writer, call.operand(0), lambda layout: _cut(call, layout, dimension, first))
 
@@ -253,10 +257,10 @@ def _lower_index(writer: GraphWriter, call: Call) -> Operand:
 def _cut(call: Call, layout: Layout, dimension: int, start: int, size: int | None = None) -> Layout:
     size = call.shape[dimension] if size is None else size
     if size == 0:
-        raise call.unsupported("its result is empty")
+        raise call.unsupported("an empty result is not supported")
     found = layout.slice(dimension, start, size)
     if found is None:
-        raise call.unsupported("it cuts across dimensions that were joined")
+        raise call.unsupported("slicing across dimensions that were merged is not supported")
     return found
 
 

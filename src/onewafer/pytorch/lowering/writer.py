@@ -31,7 +31,9 @@ from onewafer.graph import (
     parameter_operands,
 )
 from onewafer.pytorch.lowering.group_norms import write_norm
+from onewafer.pytorch.lowering.lines import line_of
 from onewafer.pytorch.lowering.matmul import write_scores, write_shares
+from onewafer.pytorch.lowering.nouns import noun_of
 from onewafer.pytorch.lowering.operands import (
     Decision,
     External,
@@ -58,8 +60,10 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
+    from torch.fx import Node
     from torch.fx.node import Target
 
+    from onewafer.errors import SourceLine
     from onewafer.graph import Operation
     from onewafer.pytorch.lowering.operands import Form
 
@@ -105,12 +109,16 @@ class GraphWriter:
     """How many sequences the rows are, one after the other; None: no operation has asked."""
     samples: int | None = None
     """The number of samples whose feature maps the rows are; None: there are no feature maps."""
+    node: Node | None = None
+    """The call that is being lowered."""
     converts: bool = field(init=False)
     _formats: dict[torch.dtype, str] = field(default_factory=dict[torch.dtype, str])
     """Format → the first tensor that has it."""
     _declared: dict[str, Tensor] = field(default_factory=dict[str, Tensor])
     _operations: dict[str, Operation] = field(default_factory=dict[str, "Operation"])
     """By the name of the result, in their order."""
+    _nodes: dict[str, Node] = field(default_factory=dict[str, "Node"])
+    """Result → the call that it was written for."""
     _outputs: list[str] = field(default_factory=list[str])
     _derived: dict[tuple[object, ...], External | tuple[External, ...] | None] = field(
         default_factory=dict[tuple[object, ...], "External | tuple[External, ...] | None"]
@@ -172,7 +180,10 @@ class GraphWriter:
                 self.emit(Multiply(product, source.tensor.name, rows.name))
                 return Value(product, source.layout)
             case _:
-                raise FormError(operand, f"{operand.what} has no form by itself")
+                raise FormError(
+                    operand,
+                    f"{operand.what} is supported only in a norm, GELU, attention or rotation",
+                )
 
     def rows(self, operand: Operand) -> Tensor:
         """Return an operand as a matrix whose features are the last dimension."""
@@ -186,7 +197,7 @@ class GraphWriter:
         What the layout leaves out is left out of the operations that compute the value.
         """
         if value.is_wide:
-            msg = "it computes in float32 with tensors of float16; one number format holds for all"
+            msg = "a float32 step in a float16 model is not supported"
             raise UnsupportedOperationError(msg)
         num_rows, num_features = value.tensor.shape
         first_row, first_feature = divmod(value.layout.offset, num_features)
@@ -194,7 +205,7 @@ class GraphWriter:
         taken_features = value.layout.steps(*features) + first_feature
         if (row_steps % num_features).any() or taken_features.max() >= num_features:
             want = len(row_steps), len(taken_features)
-            msg = f"a view between two operations re-cuts the rows: {value.tensor.shape} to {want}"
+            msg = f"rearranging {value.tensor.shape} to {want} (a transpose) is not supported here"
             raise UnsupportedOperationError(msg)
         tensor = self._select_features(value.tensor, taken_features)
         return self._take_rows(tensor, row_steps // num_features + first_row, num_rows)
@@ -231,7 +242,7 @@ class GraphWriter:
 
     def _input(self, external: External) -> Value:
         if not external.shape:
-            raise UnsupportedOperationError("a tensor without dimensions has no features")
+            raise UnsupportedOperationError("a tensor without dimensions is not supported")
         shape = to_rows(external.shape)
         name = f"{external.name}__{shape[1]}"
         rows = self.view(external, name, torch.ops.aten.reshape.default, shape)
@@ -245,7 +256,9 @@ class GraphWriter:
         shape = (external.tensor.numel(), 1)
         rows = self.view(external, name, torch.ops.aten.reshape.default, shape)
         if external.tensor.dtype not in INDICES:
-            raise UnsupportedOperationError(f"indices have dtype {external.tensor.dtype}")
+            raise UnsupportedOperationError(
+                f"indices of dtype {external.tensor.dtype} are not supported"
+            )
         _check_shape(name, rows.shape)
         self.inputs[name] = rows
         return self._declared.setdefault(name, Tensor(name, shape, DataType.I32))
@@ -255,16 +268,20 @@ class GraphWriter:
         tensor, steps = value.tensor, value.layout.steps(*range(len(value.shape)))
         is_whole = len(steps) == tensor.shape[0] and (steps == np.arange(len(steps))).all()
         if tensor.dtype is not DataType.I32 or tensor.shape[1] != 1 or not is_whole:
-            raise UnsupportedOperationError("its indices are no whole result of a search")
+            raise UnsupportedOperationError(
+                "indices that are a part of what topk or argmax gives are not supported"
+            )
         return tensor
 
     def _polynomial(self, operand: Polynomial) -> Value:
         """Compute a multiple of a power; a sum of several has no operation."""
         if 0 in operand.terms:
             number = operand.terms[0]
-            raise FormError(operand, f"adding the number {number} to a value has no form")
+            raise FormError(
+                operand, f"adding the number {number:g} to a computed tensor is not supported"
+            )
         if len(operand.terms) != 1:
-            raise FormError(operand, "a sum of powers of a value has no form")
+            raise FormError(operand, "a sum of powers of a tensor is not supported")
         ((exponent, factor),) = operand.terms.items()
         source = self.whole(operand.value)
         tensor = source.tensor
@@ -281,16 +298,14 @@ class GraphWriter:
     def note_sequences(self, sequences: int) -> None:
         """Note of how many sequences the rows of an operation are, or refuse it."""
         if self.sequences not in (None, sequences):
-            msg = f"its rows are {sequences} sequences, those before it {self.sequences}"
+            msg = f"it works on {sequences} sequences, the operations before on {self.sequences}"
             raise UnsupportedOperationError(msg)
         self.sequences = sequences
 
     def note_samples(self, samples: int) -> None:
         """Note the number of samples of an operation on feature maps; refuse another one."""
         if self.samples not in (None, samples):
-            msg = (
-                f"its rows are feature maps of {samples} samples, those before it of {self.samples}"
-            )
+            msg = f"it works on {samples} samples, the operations before on {self.samples}"
             raise UnsupportedOperationError(msg)
         self.samples = samples
 
@@ -299,7 +314,7 @@ class GraphWriter:
     def parameter(self, operand: Operand, what: str) -> Tensor:
         """Return an operand as a parameter that stays on the wafer."""
         if not isinstance(operand, External):
-            msg = f"the {what} is computed in the module; the wafer keeps stored ones only"
+            msg = f"a {what} that the module computes is not supported; it must be a parameter"
             raise UnsupportedOperationError(msg)
         name = operand.name
         while self.parameters.setdefault(name, operand) is not operand:
@@ -332,7 +347,9 @@ class GraphWriter:
     def decide(self, external: External) -> torch.Tensor:
         """Return the elements of a tensor, on which the graph may depend from now on."""
         if external.origin is Origin.DATA:
-            raise UnsupportedOperationError(f"what it does depends on the data of {external.name}")
+            raise UnsupportedOperationError(
+                f"it depends on the elements of the argument {external.name!r}"
+            )
         if external.origin is not Origin.CONSTANT:
             found = Decision(external, external.tensor.detach().clone())
             self.decided.setdefault(id(external), found)
@@ -348,7 +365,9 @@ class GraphWriter:
         starts = np.arange(sequences) * length
         is_first = bool((rows == starts).all())
         if num_rows % sequences or not (is_first or (rows == starts + length - 1).all()):
-            msg = "it takes other rows of a result than the first or the last"
+            msg = (
+                "taking other tokens of a computed sequence than the first or last is not supported"
+            )
             raise UnsupportedOperationError(msg)
         self.note_sequences(sequences)
         kind, place = (FirstRow, "first") if is_first else (LastRow, "last")
@@ -362,7 +381,9 @@ class GraphWriter:
         if len(features) == tensor.shape[1] and (features == np.arange(len(features))).all():
             return tensor
         if len(np.unique(features)) < len(features):
-            raise UnsupportedOperationError("it repeats elements of a result")
+            raise UnsupportedOperationError(
+                "repeating elements of a computed tensor is not supported"
+            )
         key = tensor.name, tuple(features.tolist())
         if key not in self._selected:
             self._selected[key] = self._select(tensor, features)
@@ -403,8 +424,8 @@ class GraphWriter:
             case Multiply():
                 self.emit(Multiply(result, part(operation.left), part(operation.right)))
             case _:
-                kind = type(operation).__name__
-                msg = f"it takes some features of the result of a {kind}, which makes all at once"
+                noun = noun_of(operation)
+                msg = f"taking a part of the features that {noun} gives is not supported"
                 raise UnsupportedOperationError(msg)
         return result
 
@@ -424,9 +445,16 @@ class GraphWriter:
             is_index = self.find(name).dtype is DataType.I32
             is_wanted = name in index_operands(operation) or isinstance(operation, Opaque)
             if is_index and not is_wanted:
-                msg = "it computes with indices that the wafer has found, which only lookups take"
+                msg = "computing with indices from topk or argmax is not supported, but for lookups"
                 raise UnsupportedOperationError(msg)
         self._operations[operation.result.name] = operation
+        if self.node is not None:
+            self._nodes[operation.result.name] = self.node
+
+    def place_of(self, result: str) -> SourceLine | None:
+        """Return the user's line that a result comes from, if it is known."""
+        node = self._nodes.get(result)
+        return None if node is None else line_of(node)
 
     @property
     def format(self) -> torch.dtype:
@@ -489,7 +517,7 @@ class GraphWriter:
             self.note_samples(self.sequences)
         if len(batches) > 1 or batches[0] % self.sequences:
             sizes = " and ".join(str(size) for size in batches)
-            msg = f"its inputs have {sizes} rows; {self.sequences} sequences have one number"
+            msg = f"its inputs have {sizes} rows, and {self.sequences} sequences have equal lengths"
             raise UnsupportedOperationError(msg)
         return take_one_sequence(self._with_parameters(graph), self.sequences)
 
@@ -499,20 +527,18 @@ class GraphWriter:
         self.parameters = {n: tensor for n, tensor in self.parameters.items() if n in stored}
         parameters = tuple(self._declared[name] for name in self.parameters)
         if graph.is_sequence:
-            check_rows(graph)
+            check_rows(self, graph)
         return replace(graph, parameters=parameters)
 
     def _check_samples(self, batches: Sequence[int], *, is_sequence: bool) -> None:
         """Refuse inputs that are not of all samples, and positions of several."""
         assert self.samples is not None, "there are feature maps"  # invariant
         if is_sequence and (self.samples > 1 or len(batches) > 1):
-            msg = (
-                f"it works on feature maps of {self.samples} samples and on positions of a sequence"
-            )
+            msg = f"feature maps of {self.samples} samples with token positions are not supported"
             raise UnsupportedOperationError(msg)
         for rows in batches:
             if rows % self.samples:
-                msg = f"an input has {rows} rows for {self.samples} samples"
+                msg = f"an input of {rows} rows does not go with {self.samples} samples"
                 raise UnsupportedOperationError(msg)
 
     def _live_operations(self) -> list[Operation]:
@@ -529,13 +555,15 @@ class GraphWriter:
             msg = f"{name!r} has dtype {tensor.dtype}; the wafer computes in float32 and float16"
             raise UnsupportedOperationError(msg)
         if tensor.is_meta or tensor.layout != torch.strided:
-            raise UnsupportedOperationError(f"{name!r} has no plain elements in memory")
+            raise UnsupportedOperationError(
+                f"{name!r} is a meta or sparse tensor; the wafer takes plain ones"
+            )
         _check_shape(name, external.shape)
         if external.step is None or tensor.dtype in external.formats():
             self._formats.setdefault(tensor.dtype, name)
         if not self.converts and len(self._formats) > 1:
             (one, first), (other, second) = self._formats.items()
-            msg = f"{first!r} is {one} and {second!r} is {other}; one number format holds for all"
+            msg = f"{first!r} is {one} and {second!r} is {other}; choose one format with --dtype"
             raise UnsupportedOperationError(msg)
         if self.dtype is None:
             self.dtype = FORMATS[tensor.dtype]

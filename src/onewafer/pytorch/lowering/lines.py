@@ -1,0 +1,110 @@
+"""The user's line, and the expression in it, that an operation of a captured graph comes from."""
+
+from __future__ import annotations
+
+import ast
+import linecache
+import re
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+import torch
+
+from onewafer.errors import SourceLine
+
+if TYPE_CHECKING:
+    from torch.fx import Node
+
+_HIDDEN = tuple(str(path) for path in (Path(torch.__file__).parent, Path(__file__).parents[2]))
+"""PyTorch's code and ours."""
+_FRAME = re.compile(r'File "([^"]*)", line (\d+), in [^\n]*\n\s*([^\n]*)')
+_LONGEST = 72
+"""Characters of an expression that is quoted."""
+_OPERATORS: dict[str, type[ast.operator | ast.unaryop]] = {
+    "add": ast.Add,
+    "sub": ast.Sub,
+    "mul": ast.Mult,
+    "div": ast.Div,
+    "pow": ast.Pow,
+    "matmul": ast.MatMult,
+    "mm": ast.MatMult,
+    "bmm": ast.MatMult,
+    "neg": ast.USub,
+    "remainder": ast.Mod,
+    "floor_divide": ast.FloorDiv,
+}
+_SUBSCRIPTS = frozenset({"slice", "select", "index", "index_put"})
+
+
+def name_of(operation: object) -> str:
+    """Return what users call an operation of ATen.
+
+    >>> name_of("aten.add.Tensor"), name_of("aten._softmax.default"), name_of("aten.relu_.default")
+    ('add', 'softmax', 'relu')
+    """
+    parts = str(operation).split(".")
+    return parts[1 if len(parts) > 1 else 0].strip("_").removeprefix("native_")
+
+
+def line_of(node: Node) -> SourceLine | None:
+    """Return the innermost line that is neither PyTorch's nor ours, if it is known."""
+    trace = node.meta.get("stack_trace")
+    if not isinstance(trace, str):
+        return None
+    frames = cast("list[tuple[str, str, str]]", _FRAME.findall(trace))
+    for file, number, code in reversed(frames):
+        if not file.startswith(_HIDDEN):
+            expression = _expression(file, int(number), name_of(node.target)) or code.strip()
+            if len(expression) > _LONGEST:
+                expression = f"{expression[:_LONGEST]}…"
+            return SourceLine(file, int(number), expression)
+    return None
+
+
+def _expression(file: str, number: int, operation: str) -> str | None:
+    """Return the one expression on a line that an operation can come from, if it is one."""
+    found = [
+        expression
+        for expression in _expressions(file)
+        if expression.lineno <= number <= (expression.end_lineno or number)
+        and _is_call_of(expression, operation)
+    ]
+    return _quote(found[0]) if len(found) == 1 else None
+
+
+@lru_cache(maxsize=64)
+def _expressions(file: str) -> tuple[ast.expr, ...]:
+    try:
+        tree = ast.parse("".join(linecache.getlines(file)))
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return ()
+    return tuple(node for node in ast.walk(tree) if isinstance(node, ast.expr))
+
+
+def _is_call_of(expression: ast.expr, operation: str) -> bool:
+    match expression:
+        case ast.Call(func=ast.Attribute(attr=name) | ast.Name(id=name)):
+            return name.strip("_") == operation
+        case ast.BinOp(op=operator) | ast.UnaryOp(op=operator):
+            return type(operator) is _OPERATORS.get(operation)
+        case ast.Subscript():
+            return operation in _SUBSCRIPTS
+        case _:
+            return False
+
+
+def _quote(expression: ast.expr) -> str:
+    """Return the text of an expression, without the arguments of calls where it is long."""
+    text = ast.unparse(expression)
+    if len(text) <= _LONGEST:
+        return text
+    return ast.unparse(_Shortened().visit(ast.parse(text, mode="eval")))
+
+
+class _Shortened(ast.NodeTransformer):
+    """Leaves out the arguments of calls."""
+
+    def visit_Call(self, node: ast.Call) -> ast.Call:  # the name that ast asks for
+        """Return the call of the same function with three dots."""
+        return ast.Call(self.visit(node.func), [ast.Name("…")], [])

@@ -1,0 +1,51 @@
+"""What users call an operation of the graph."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from onewafer.graph import (
+    Add,
+    AddBias,
+    Attention,
+    BatchedMatmul,
+    FirstRow,
+    LastRow,
+    LayerNorm,
+    Linear,
+    Multiply,
+    PositionEmbedding,
+    RmsNorm,
+    Rotary,
+    Softmax,
+)
+
+if TYPE_CHECKING:
+    from onewafer.graph import Operation
+
+_NOUNS: dict[type, str] = {
+    Add: "the sum",
+    AddBias: "a bias",
+    Attention: "attention",
+    BatchedMatmul: "a batched matrix product",
+    FirstRow: "the first token",
+    LastRow: "the last token",
+    LayerNorm: "LayerNorm",
+    Linear: "a linear layer",
+    Multiply: "the product",
+    PositionEmbedding: "a position embedding",
+    RmsNorm: "RMSNorm",
+    Rotary: "a rotary embedding",
+    Softmax: "softmax",
+}
+
+
+def noun_of(operation: Operation) -> str:
+    """Return a noun for an operation.
+
+    >>> from onewafer.graph import DataType, Relu, Tensor
+    >>> noun_of(Relu(Tensor("y", (1, 1), DataType.F32), "x"))
+    'the Relu'
+    """
+    kind = type(operation)
+    return _NOUNS.get(kind, f"the {kind.__name__}")

@@ -1,0 +1,93 @@
+"""The user's line and expression in a refusal."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from onewafer.errors import UnsupportedOperationError
+from onewafer.pytorch import capture
+from onewafer.pytorch.lowering.lines import name_of
+
+
+class Model(nn.Module):
+    def __init__(self, act):
+        super().__init__()
+        self.layer, self.act = nn.Linear(4, 4), act
+
+    def forward(self, x):
+        return self.act(self, x)
+
+
+class Negative(Model):
+    def forward(self, x):
+        return self.layer(x.relu()) + self.layer(-(x / self.layer(x)).view(x.size(0), -1))
+
+
+class Twice(Model):
+    def forward(self, x):
+        return self.layer(torch.sin(x)) + torch.sin(self.layer(x))
+
+
+class Long(Model):
+    def forward(self, a_picture_with_a_long_name):
+        return torch.cumsum(
+            self.layer(a_picture_with_a_long_name).add(self.layer(a_picture_with_a_long_name)),
+            dim=-1,
+        )
+
+
+class Indexed(Model):
+    def forward(self, x):
+        return self.layer(x).relu() + self.layer(x)[[0, 2]].sum()
+
+
+@pytest.mark.parametrize(
+    ("kind", "expected"),
+    [
+        (Negative, "`x / self.layer(x)`: `div`: dividing by a tensor is not supported"),
+        (Twice, "`return self.layer(torch.sin(x)) + torch.sin(self.layer(x))`: `sin` is not"),
+        (Long, "`torch.cumsum(…)`: `cumsum` is not supported on the wafer"),
+        (Indexed, "`self.layer(x)[[0, 2]]`: `index`: indexing elements that do not follow"),
+    ],
+)
+def test_a_refusal_quotes_the_expression_if_it_is_one(kind, expected):
+    with torch.no_grad(), pytest.raises(UnsupportedOperationError) as error:
+        capture(kind(None), (torch.ones(4, 4),), {})
+    place = error.value.refusal.place
+    assert place.file == __file__
+    assert str(error.value).startswith(f"test_lines.py:{place.number}: {expected}")
+
+
+def test_a_sum_of_two_sequences_of_different_lengths_names_its_line():
+    class Summed(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.embed = nn.Embedding(9, 4)
+            self.layer = nn.TransformerEncoderLayer(4, 1, 4, batch_first=True)
+
+        def forward(self, ids, others):
+            first = self.layer(self.embed(ids))[:, :1]
+            return first + self.embed(others)
+
+    ids = torch.tensor([[1, 2, 3]])
+    with torch.no_grad(), pytest.raises(UnsupportedOperationError) as error:
+        capture(Summed().eval(), (ids, ids[:, :1]), {})
+    assert error.value.refusal.place.code == "first + self.embed(others)"
+    assert (
+        error.value.refusal.reason
+        == "the sum of two sequences of different lengths is not supported"
+    )
+
+
+@pytest.mark.parametrize(
+    ("operation", "name"),
+    [
+        ("aten._softmax.default", "softmax"),
+        ("onewafer.scan.default", "scan"),
+        ("getitem", "getitem"),
+    ],
+)
+def test_names_of_operations(operation, name):
+    assert name_of(operation) == name
