@@ -3,11 +3,21 @@
 import os
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from onewafer import simulator
 from onewafer.errors import ConfigurationError
-from onewafer.settings import ENGINES, Settings, _group_memory, cache_folder
+from onewafer.perf.gpu.kept_rows import KeptRows
+from onewafer.perf.known_models import known_models
+from onewafer.perf.model_files import kept_model
+from onewafer.settings import (
+    ENGINES,
+    Settings,
+    _group_memory,
+    cache_folder,
+    wants_compiled_kernels,
+)
 
 
 def test_import_paths_are_split(monkeypatch):
@@ -53,6 +63,32 @@ def test_machine_code_is_kept_in_a_folder_of_the_user(monkeypatch, tmp_path):
     assert cache_folder() == tmp_path / "caches" / "onewafer"
     monkeypatch.delenv("XDG_CACHE_HOME")
     assert cache_folder() == Path.home() / ".cache" / "onewafer"
+
+
+def test_without_a_home_folder_nothing_is_kept(monkeypatch):
+    """A user whom the system does not know, in a container."""
+    for name in ("HOME", "ONEWAFER_CACHE_DIR", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+
+    def look_up(_uid):
+        raise KeyError("uid not found")
+
+    monkeypatch.setattr("pwd.getpwuid", look_up)
+    with pytest.raises(FileNotFoundError, match="there is no home folder"):
+        cache_folder()
+    assert kept_model(next(iter(known_models()))) is None
+    KeptRows(b"", ["x"], []).write({"x": np.zeros(1)})
+    assert KeptRows(b"", ["x"], []).read() is None
+
+
+def test_prebuilt_kernels_are_used_or_not(monkeypatch):
+    for text, is_used in (("", True), ("on", True), ("off", False), ("OFF", False)):
+        monkeypatch.setenv("ONEWAFER_PREBUILT", text)
+        assert Settings.from_environment().uses_prebuilt is is_used
+        assert wants_compiled_kernels() is not is_used
+    monkeypatch.setenv("ONEWAFER_PREBUILT", "never")
+    with pytest.raises(ConfigurationError, match="ONEWAFER_PREBUILT='never': write on or off"):
+        Settings.from_environment()
 
 
 def test_a_bad_variable_is_no_error_of_an_import(monkeypatch):

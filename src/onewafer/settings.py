@@ -15,6 +15,7 @@ CHECKS = ("bounds", "uninitialised")
 _SPELLINGS = {"uninitialized": "uninitialised"}
 TRACE_ENDINGS = (".perfetto-trace", ".pftrace", ".log", ".wafer-trace")
 """How names of trace files end; the ending says the format."""
+_PREBUILT = "ONEWAFER_PREBUILT"
 _OFF = ("off", "no", "0")
 _ON = ("on", "yes", "1")
 
@@ -45,6 +46,8 @@ class Settings:
     """`ONEWAFER_STRICT`: whether what a program is warned of at the end of a run is an error."""
     checks: tuple[str, ...] = ()
     """`ONEWAFER_CHECK`: some of `CHECKS`, separated by commas, or `all`."""
+    uses_prebuilt: bool = True
+    """`ONEWAFER_PREBUILT`: whether the kernels that came with the package may be used."""
 
     @classmethod
     def from_environment(cls) -> Settings:
@@ -65,6 +68,7 @@ class Settings:
             trace_files=_trace_files("ONEWAFER_TRACE"),
             is_strict=_switch("ONEWAFER_STRICT", default=False),
             checks=parse_checks(os.environ.get("ONEWAFER_CHECK", ""), "ONEWAFER_CHECK"),
+            uses_prebuilt=_switch(_PREBUILT),
         )
 
 
@@ -72,12 +76,43 @@ def cache_folder() -> Path:
     """Return where machine code, captured models and the like are kept: `ONEWAFER_CACHE_DIR`.
 
     Not a field of `Settings`: it is read at an import, which must not fail for other variables.
+
+    Raises:
+        OSError: this user has no home folder; nothing can be kept, as where nothing can be written.
     """
     folder = os.environ.get("ONEWAFER_CACHE_DIR", "")
     if folder:
         return Path(folder).absolute()
-    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(home) / "onewafer"
+    caches = os.environ.get("XDG_CACHE_HOME", "")
+    return (Path(caches) if caches else _home() / ".cache") / "onewafer"
+
+
+def _home() -> Path:
+    try:
+        return Path.home()
+    except RuntimeError as error:  # HOME is not set, and the system does not know the user
+        raise FileNotFoundError("there is no home folder") from error
+
+
+def wants_python_kernels() -> bool:
+    """Tell whether the fast engine's kernels shall run as Python functions (NUMBA_DISABLE_JIT).
+
+    Read at an import, as `cache_folder`; so is the next.
+    """
+    return _is_set("NUMBA_DISABLE_JIT")
+
+
+def wants_compiled_kernels() -> bool:
+    """Tell whether the kernels shall be compiled here, though they came with the package compiled.
+
+    `ONEWAFER_PREBUILT=off` says so; checks of bounds (NUMBA_BOUNDSCHECK) have to be compiled in.
+    """
+    return os.environ.get(_PREBUILT, "").lower() in _OFF or _is_set("NUMBA_BOUNDSCHECK")
+
+
+def _is_set(name: str) -> bool:
+    """Tell whether a variable of Numba is: it takes numbers."""
+    return os.environ.get(name, "").strip() not in ("", "0")
 
 
 def wants_short_tracebacks() -> bool:

@@ -243,16 +243,19 @@ def test_the_memory_limit_is_kept(monkeypatch):
     assert "1,024 B is allowed (ONEWAFER_MAX_MEMORY)" in outcome.failure
 
 
-@pytest.mark.parametrize("fresh", [0, 1])
-def test_first_use_finds_no_kernels_if_it_shall_not(fresh, monkeypatch):
+@pytest.mark.parametrize(
+    ("compiled", "prebuilt", "figure"),
+    [(0, "on", Figure.FIRST_USE_SECONDS), (1, "off", Figure.COMPILED_USE_SECONDS)],
+)
+def test_first_use_finds_nothing_in_the_cache(compiled, prebuilt, figure, monkeypatch):
     seen = []
 
     def note_folder(arguments, added):
-        folder = added.get("ONEWAFER_CACHE_DIR")
-        seen.append((arguments[-2:], folder is not None and list(Path(folder).iterdir())))
+        folder = Path(added["ONEWAFER_CACHE_DIR"])
+        seen.append((arguments[-2:], added["ONEWAFER_PREBUILT"], list(folder.iterdir())))
         return Duration(2.0, 1.0)
 
     monkeypatch.setattr(starting, "_time_process", note_folder)
-    measurement = starting.measure_first_use(conditions("fast"), {"fresh": fresh})
-    assert seen == [(("--warm-up", "fast"), [] if fresh else False)]
-    assert measurement.figures == {Figure.FIRST_USE_SECONDS: 2.0}
+    measurement = starting.measure_first_use(conditions("fast"), {"compiled": compiled})
+    assert seen == [(("--warm-up", "fast"), prebuilt, [])]
+    assert measurement.figures == {figure: 2.0}

@@ -1,15 +1,12 @@
 """What is special about the fast engine: its scalars, its machine code and where that is kept."""
 
 import os
-import runpy
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
-import numba
 import pytest
-from numba.core.dispatcher import Dispatcher
 
 import onewafer
 from onewafer.image import DsdOperation, ScalarType
@@ -21,7 +18,7 @@ from onewafer.simulator.arithmetic.tables import (
     UNARY,
     dsd_element,
 )
-from onewafer.simulator.fast import compilation, scalars
+from onewafer.simulator.fast import scalars
 
 ROOT = Path(__file__).parents[2]
 PACKAGE = Path(onewafer.__file__).parent
@@ -29,8 +26,8 @@ WORDS = (0, 1, 2, 7, 0x3C00, 0x7FFF, 0x8000, 0xBC00, 0xFFFF, 0x3F80_0000, 0x8000
 
 
 def plain(function):
-    """Return the Python function of a kernel."""
-    return function.py_func if isinstance(function, Dispatcher) else function
+    """Return the Python function of a kernel, which may be compiled."""
+    return getattr(function, "py_func", function)
 
 
 @pytest.fixture
@@ -87,8 +84,8 @@ from tests.simulator.assembly import boot, eastward, receiver, sender
 programs = {(0, 0): sender(3, 2), (1, 0): receiver(3, 2)}
 run = boot(programs, engine="fast", width=2, routes=eastward(3, 0, 1)).launch()
 print("cycle", run.machine.cycle)
-(signature,) = loop.run_cycles.signatures
-print("counts", "NRT_incref" in (loop.run_cycles.inspect_llvm(signature) or ""))
+for signature in getattr(loop.run_cycles, "signatures", ()):
+    print("counts", "NRT_incref" in (loop.run_cycles.inspect_llvm(signature) or ""))
 """
 
 
@@ -117,35 +114,21 @@ def copy_package(folder):
     return folder / "onewafer"
 
 
-def test_installations_of_the_same_sources_share_machine_code(tmp_path):
-    """Another virtual environment does not compile again, whenever its files were written."""
-    hits = []
-    for date, place in enumerate(("one", "other")):
-        path = tmp_path / place / "twice.py"
-        path.parent.mkdir()
-        path.write_text("def twice(number):\n    return 2 * number\n", encoding="utf-8")
-        os.utime(path, (date, date))
-        function = numba.njit(runpy.run_path(str(path))["twice"])
-        compilation._keep_on_disk(function, tmp_path / "kernels")
-        assert function(21) == 42
-        hits.append(sum(function.stats.cache_hits.values()))
-    assert hits == [0, 1]
-
-
 @pytest.mark.slow
 def test_a_changed_constant_is_seen(tmp_path):
-    """Compiled code of other sources is never used, even if the file that Numba looks at is old."""
+    """Machine code of other sources is never used, and what is compiled counts no references."""
     package = copy_package(tmp_path)
-    cache = tmp_path / "cache"
-    first = run_in(tmp_path, cache)
-    assert first["counts"] == "False"
+    first = run_in(tmp_path, tmp_path / "cache")
+    assert "counts" not in first  # it came with the package
     path = package / "simulator" / "fast" / "tasks.py"
     text = path.read_text(encoding="utf-8")
     line = "s.pes[pe, PE_MAIN_NEXT] = cycle + s.timing[T_TASK_START]"
     changed = text.replace(line, f"{line} + 10")
     assert changed != text
     path.write_text(changed, encoding="utf-8")
-    assert int(run_in(tmp_path, cache)["cycle"]) == int(first["cycle"]) + 10
+    second = run_in(tmp_path, tmp_path / "cache")
+    assert int(second["cycle"]) == int(first["cycle"]) + 10
+    assert second["counts"] == "False"
 
 
 BOUNDS_CHECKED = (
@@ -157,7 +140,7 @@ BOUNDS_CHECKED = (
 
 @pytest.mark.slow
 def test_no_access_is_out_of_bounds(tmp_path):
-    """The engine under Numba's bounds checks, on every test of the machine model."""
+    """The engine compiled here, with Numba's bounds checks, on every test of the machine model."""
     process = subprocess.run(
         [sys.executable, "-m", "pytest", "tests/simulator", "-n", "0", *BOUNDS_CHECKED],
         env={**os.environ, "NUMBA_BOUNDSCHECK": "1", "ONEWAFER_CACHE_DIR": str(tmp_path)},

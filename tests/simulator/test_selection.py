@@ -1,6 +1,5 @@
 """Which engine runs: the one that was asked for, or the reference with a reason."""
 
-from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -8,7 +7,9 @@ import pytest
 from onewafer.errors import ConfigurationError
 from onewafer.image import make_image
 from onewafer.simulator import DEFAULT_ENGINE, Checking, Machine, selection
-from onewafer.simulator.fast.compilation import Keeping
+from onewafer.simulator.fast import kept
+from onewafer.simulator.fast.execution import Execution
+from onewafer.simulator.fast.kept import Keeping
 from onewafer.trace import Detail, EventRecorder
 from tests.simulator.assembly import WSE3, receiver
 
@@ -50,23 +51,37 @@ def test_an_unknown_engine_is_refused():
         Machine(IMAGE, WSE3, engine="quick")
 
 
+@pytest.fixture
+def compiling(monkeypatch):
+    """Let kernels be compiled here; return the module whose `keeping` says what is on disk."""
+    monkeypatch.setattr(selection, "execution", lambda: Execution.COMPILED)
+    monkeypatch.setattr(selection, "why_compiled", lambda: "the prebuilt ones are damaged")
+    monkeypatch.setattr(selection, "run_cycles", SimpleNamespace(signatures=()))
+    monkeypatch.setattr(kept, "why_not_kept", lambda: "/nowhere cannot be written")
+    return kept
+
+
 @pytest.mark.parametrize(
-    ("kept", "sentence"),
+    ("keeping", "end"),
     [
-        (Keeping.KEPT, None),
-        (Keeping.NOT_YET, "about 90 s; later runs find them on disk"),
-        (Keeping.IMPOSSIBLE, "about 90 s, as every time: /nowhere cannot be written"),
+        (Keeping.NOT_YET, "Later runs find them on disk"),
+        (Keeping.IMPOSSIBLE, "They cannot be kept for later runs: /nowhere cannot be written; "),
     ],
 )
-def test_a_compilation_is_announced(monkeypatch, kept, sentence):
-    monkeypatch.setattr(selection, "run_cycles", SimpleNamespace(signatures=()))
-    monkeypatch.setattr(selection, "keeping", lambda _entry: kept)
-    monkeypatch.setattr(selection, "kernel_folder", lambda: Path("/nowhere/hash"))
-    announced = selection.announce_compilation("fast")
-    assert announced is None if sentence is None else sentence in announced
+def test_a_compilation_is_announced(compiling, monkeypatch, keeping, end):
+    monkeypatch.setattr(compiling, "keeping", lambda _entry: keeping)
+    start = "compiling the fast engine's kernels, about 120 s: the prebuilt ones are damaged. "
+    assert (selection.announce_compilation("fast") or "").startswith(start + end)
     assert selection.announce_compilation("reference") is None
 
 
-def test_what_is_compiled_already_is_not_announced(monkeypatch):
+def test_what_needs_no_compilation_is_not_announced(compiling, monkeypatch):
+    monkeypatch.setattr(compiling, "keeping", lambda _entry: Keeping.KEPT)
+    assert selection.announce_compilation("fast") is None
+    monkeypatch.setattr(compiling, "keeping", lambda _entry: Keeping.NOT_YET)
     monkeypatch.setattr(selection, "run_cycles", SimpleNamespace(signatures=("int64",)))
     assert selection.announce_compilation("fast") is None
+    monkeypatch.setattr(selection, "run_cycles", SimpleNamespace(signatures=()))
+    for other in (Execution.PREBUILT, Execution.PYTHON):
+        monkeypatch.setattr(selection, "execution", lambda other=other: other)
+        assert selection.announce_compilation("fast") is None

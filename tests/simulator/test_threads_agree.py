@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from numba.core.dispatcher import Dispatcher
 
 from onewafer.simulator import LoadedProgram, StopReason
 from onewafer.simulator.fast import FastEngine, fields, loop, sharing, signals, team
+from onewafer.simulator.fast.execution import Execution, execution
 from onewafer.simulator.loading import load_state
 from tests.simulator.cutting import cutting, without_wakes
 from tests.simulator.feature_generation import feature_programs
@@ -22,7 +22,7 @@ SMALL_BRICK = 2, 2
 ALL_PROGRAMS = st.one_of(programs(), feature_programs())
 SLICES = st.sampled_from([None, None, 1, 13])
 needs_threads = pytest.mark.skipif(
-    not isinstance(loop.run_cycles, Dispatcher), reason="Numba is switched off: no helpers"
+    execution() is Execution.PYTHON, reason="kernels run as Python functions: no helpers"
 )
 
 

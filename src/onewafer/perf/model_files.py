@@ -53,8 +53,9 @@ def kept_model(name: str) -> Model | None:
 
 def keep_model(model: Model) -> None:
     """Keep a model of the catalogue for later, where that is possible."""
-    path, body = _path(find_model(model.name)), model_to_json(model)
+    entry, body = find_model(model.name), model_to_json(model)
     try:
+        path = _path(entry)
         path.parent.mkdir(parents=True, exist_ok=True)
         write_text(path, f"{_digest(body)}\n{body}")
     except OSError:

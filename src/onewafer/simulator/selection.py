@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from onewafer.errors import ConfigurationError
 from onewafer.simulator.fast import FastEngine
-from onewafer.simulator.fast.compilation import Keeping, keeping, kernel_folder
+from onewafer.simulator.fast.execution import Execution, execution, why_compiled
 from onewafer.simulator.fast.loop import run_cycles
 from onewafer.simulator.findings import NO_CHECKING
 from onewafer.simulator.reference import ReferenceEngine
@@ -65,25 +65,31 @@ def select_engine(
     return Selection(wanted)
 
 
-COMPILE_SECONDS = 90
+COMPILE_SECONDS = 120
 """What the kernels of the fast engine take on a machine of today, in one thread."""
 
 
 def announce_compilation(engine: str) -> str | None:
     """Return what to tell users if an engine will compile itself at its first run."""
-    compiled: Sequence[object] | None = getattr(run_cycles, "signatures", None)
-    if engine != "fast" or compiled is None or compiled:  # None: Numba is switched off
+    if engine != "fast" or execution() is not Execution.COMPILED:
         return None
+    compiled: Sequence[object] = getattr(run_cycles, "signatures", ())
+    if compiled:
+        return None
+    from onewafer.simulator.fast.kept import (  # noqa: PLC0415  # Numba
+        Keeping,
+        keeping,
+        why_not_kept,
+    )
+
+    what = f"compiling the fast engine's kernels, about {COMPILE_SECONDS} s: {why_compiled()}"
     match keeping(run_cycles):
         case Keeping.KEPT:
             return None
         case Keeping.NOT_YET:
-            return (
-                f"compiling the fast engine's kernels, once, about {COMPILE_SECONDS} s; "
-                "later runs find them on disk"
-            )
+            return f"{what}. Later runs find them on disk"
         case Keeping.IMPOSSIBLE:
             return (
-                f"compiling the fast engine's kernels, about {COMPILE_SECONDS} s, as every time: "
-                f"{kernel_folder().parent} cannot be written (ONEWAFER_CACHE_DIR names another)"
+                f"{what}. They cannot be kept for later runs: {why_not_kept()}; "
+                "ONEWAFER_CACHE_DIR names another folder"
             )

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from onewafer.image import DSD_OPERATIONS, DsdOperation, Opcode, ScalarType
 from onewafer.simulator.arithmetic import binary, canonical, conversion, dsd_element, unary
+from onewafer.simulator.arithmetic.compiled import teach_numba
 from onewafer.simulator.arithmetic.tables import (
     BINARY,
     CONVERSIONS,
@@ -168,6 +169,7 @@ def test_moves_carry_bits():
 
 def compiled(function, num_operands):
     """Compile a loop that applies `function` to rows of int64 operands."""
+    teach_numba()
     match num_operands:
         case 1:
             return numba.njit(lambda rows: np.array([function(r[0]) for r in rows]))

@@ -61,8 +61,8 @@ class KeptRows:
             return
         body = io.BytesIO()
         np.savez(body, **cast("dict[str, Any]", rows))
-        path = self._path()
         try:
+            path = self._path()
             path.parent.mkdir(parents=True, exist_ok=True)
             with whole_file(path) as partial:
                 partial.write_bytes(hashlib.sha256(body.getvalue()).digest() + body.getvalue())

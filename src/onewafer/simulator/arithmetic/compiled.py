@@ -2,17 +2,18 @@
 # Numba ships no type stubs; this is the only file of the package that touches it.
 """The bridge to Numba: one source for plain Python and compiled arithmetic.
 
-`jitable` leaves a function as it is and lets compiled code call it. The four conversions between
+`jitable` leaves a function as it is and lets compiled code call it. Numba hears of that only where
+something is compiled: its import takes longer than many programs run. The four conversions between
 bits and floats are the only functions with two bodies: `struct` here, a bit cast there.
 """
 
 from __future__ import annotations
 
+import functools
 import struct
 from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
-from numba.extending import overload, register_jitable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,9 +30,14 @@ SINGLE_INFINITY = 0x7F80_0000
 SINGLE_SIGN = 0x8000_0000
 
 
+_jitable: list[Callable[..., object]] = []
+"""Filled while modules of arithmetic are imported."""
+
+
 def jitable(function: Function) -> Function:
-    """Return `function` unchanged, callable from Numba code as well."""
-    return register_jitable(function)
+    """Return `function` unchanged, callable from compiled code as well."""
+    _jitable.append(function)
+    return function
 
 
 def single_to_float(word: int) -> float:
@@ -59,12 +65,23 @@ def bits_to_float(bits: int) -> float:
     return _DOUBLE.unpack(_LONG.pack(bits))[0]
 
 
-@overload(single_to_float)
+@functools.cache
+def teach_numba() -> None:
+    """Let Numba know all that was declared so far; call it before anything is compiled."""
+    from numba.extending import overload, register_jitable  # noqa: PLC0415  # see above
+
+    for function in _jitable:
+        register_jitable(function)
+    overload(single_to_float)(_single_to_float)
+    overload(float_to_single)(_float_to_single)
+    overload(float_to_bits)(_float_to_bits)
+    overload(bits_to_float)(_bits_to_float)
+
+
 def _single_to_float(word):  # noqa: ANN001, ANN202, ARG001 - an overload has the types of Numba
     return lambda word: np.float64(np.uint32(word).view(np.float32))
 
 
-@overload(float_to_single)
 def _float_to_single(value):  # noqa: ANN001, ANN202, ARG001  # Numba types
     def body(value):  # noqa: ANN001, ANN202  # Numba types
         if value != value:  # noqa: PLR0124  # NaN
@@ -74,11 +91,9 @@ def _float_to_single(value):  # noqa: ANN001, ANN202, ARG001  # Numba types
     return body
 
 
-@overload(float_to_bits)
 def _float_to_bits(value):  # noqa: ANN001, ANN202, ARG001  # Numba types
     return lambda value: np.float64(value).view(np.int64)
 
 
-@overload(bits_to_float)
 def _bits_to_float(bits):  # noqa: ANN001, ANN202, ARG001  # Numba types
     return lambda bits: np.int64(bits).view(np.float64)

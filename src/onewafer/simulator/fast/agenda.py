@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from onewafer.simulator.fast.compilation import kernel, shared, trailing_zeros
+from onewafer.simulator.fast.compilation import kernel, shared
 from onewafer.simulator.fast.fields import (
     BLOCK_ATTENTION,
     BLOCK_ELEMENT_WAKE,
@@ -37,7 +37,7 @@ from onewafer.simulator.fast.fields import (
     T_WINDOW_SHIFT,
     WRITTEN_SLOTS,
 )
-from onewafer.simulator.fast.native import opened
+from onewafer.simulator.fast.native import opened, trailing_zeros
 
 if TYPE_CHECKING:
     from onewafer.simulator.fast.arrays import Arrays

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from onewafer.image import FifoAction
 from onewafer.simulator.fast.agenda import note, wake_attention, wake_element
 from onewafer.simulator.fast.arrays import int64
-from onewafer.simulator.fast.compilation import kernel, merged, shared, trailing_zeros
+from onewafer.simulator.fast.compilation import kernel, merged, shared
 from onewafer.simulator.fast.computing import perform
 from onewafer.simulator.fast.elements import execute, finish, note_stall, place_fault, slot_of
 from onewafer.simulator.fast.exceptions import kind_of
@@ -75,6 +75,7 @@ from onewafer.simulator.fast.fields import (
 )
 from onewafer.simulator.fast.fifo import ready_cycle, room_cycle
 from onewafer.simulator.fast.marks import is_control_next
+from onewafer.simulator.fast.native import trailing_zeros
 from onewafer.simulator.fast.operation import ends_on_control, set_result
 from onewafer.simulator.fast.recording import record
 from onewafer.simulator.fast.rings import (

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from onewafer.simulator.fast.compilation import kernel, merged, trailing_zeros
+from onewafer.simulator.fast.compilation import kernel, merged
 from onewafer.simulator.fast.fields import (
     BLOCK_ACTIVE,
     BLOCK_ELEMENT_WAKE,
@@ -32,7 +32,7 @@ from onewafer.simulator.fast.fields import (
     STAGE_FIRST,
     VECTOR,
 )
-from onewafer.simulator.fast.native import prefetch
+from onewafer.simulator.fast.native import prefetch, trailing_zeros
 from onewafer.simulator.fast.staging import MOST_STAGED, address_of, stage_of
 
 if TYPE_CHECKING:

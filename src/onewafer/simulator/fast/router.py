@@ -18,7 +18,7 @@ from onewafer.simulator.fast.agenda import (
     wake_router,
 )
 from onewafer.simulator.fast.arrays import int64
-from onewafer.simulator.fast.compilation import kernel, shared, trailing_zeros
+from onewafer.simulator.fast.compilation import kernel, shared
 from onewafer.simulator.fast.fields import (
     ANY_COLOR,
     BLOCK_ACTIVE,
@@ -74,6 +74,7 @@ from onewafer.simulator.fast.fifo import (
     take,
 )
 from onewafer.simulator.fast.links import announce, carry, end_wait, send, wait
+from onewafer.simulator.fast.native import trailing_zeros
 from onewafer.simulator.fast.recording import record
 from onewafer.simulator.fast.registers import begin_cycle
 from onewafer.simulator.fast.switch_routes import settled_ports, still_waits

@@ -7,6 +7,7 @@ better docstring does not cost a compilation.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import re
 from pathlib import Path
@@ -17,8 +18,9 @@ if TYPE_CHECKING:
 
 _FAST = """
     agenda arrays compilation computing controls data_path elements epoch exceptions fetching fields
-    fifo links loop main_thread marks memory native operation packing queues recording registers
-    rings router scalars signals staging switch_routes switch_rows switching tasks watched words
+    fifo jit links loop lowering main_thread marks memory native operation packing queues recording
+    registers rings router scalars signals staging switch_routes switch_rows switching tasks watched
+    words
 """
 _ARITHMETIC = """
     compiled control exceptions filters floating integer outputs queue_words registers tables
@@ -46,6 +48,12 @@ _TOKEN = re.compile(
     """,
     re.VERBOSE | re.DOTALL,
 )
+
+
+@functools.cache
+def sources_digest() -> str:
+    """Return the digest of the sources beside this file."""
+    return digest_sources(source_files())
 
 
 def source_files() -> list[Path]:

@@ -7,7 +7,7 @@ from onewafer.simulator.arithmetic.control import control_task_of, entry_of
 from onewafer.simulator.arithmetic.integer import wrap
 from onewafer.simulator.fast.agenda import wake_attention, wake_router
 from onewafer.simulator.fast.arrays import Arrays, int64
-from onewafer.simulator.fast.compilation import kernel, shared, trailing_zeros
+from onewafer.simulator.fast.compilation import kernel, shared
 from onewafer.simulator.fast.controls import (
     ready_controls,
     way_of_number,
@@ -63,6 +63,7 @@ from onewafer.simulator.fast.fields import (
 )
 from onewafer.simulator.fast.fifo import ready_cycle, take
 from onewafer.simulator.fast.marks import is_control_next, unmark
+from onewafer.simulator.fast.native import trailing_zeros
 from onewafer.simulator.fast.queues import home_of_color
 from onewafer.simulator.fast.recording import record
 from onewafer.simulator.fast.switching import marked_word
