@@ -11,7 +11,7 @@ the cores, and threads that wait for a core held by another worker made scripts 
 Tests marked `long` begin first: at the end of a run, all other workers would wait for them.
 
 What is there before the first test stays to the end: a million objects of PyTorch and of pytest,
-in which nobody looks for garbage. Looking took a twelfth of the time of all tests.
+which the garbage collector skips. Collecting took a twelfth of the time of all tests.
 """
 
 import gc

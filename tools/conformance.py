@@ -113,7 +113,7 @@ class Seconds:
 
     wall: float
     cpu: float
-    """Of all cores; more than `wall` where several worked."""
+    """CPU time of all cores; more than `wall` if several worked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,9 +148,9 @@ class Outcome:
     """What keeps it from passing; empty: it passes."""
     seconds: float
     compilation: Seconds | None
-    """Of the longest call of `cslc`; None: there was none, or none came to an end."""
+    """Time of the longest call of `cslc`; None: there was none, or none ended."""
     run: Seconds | None
-    """Of the longest call of `cs_python`, without compilations in it."""
+    """Time of the longest call of `cs_python`, without compilations in it."""
     cycles: int | None
     """Simulated cycles of all runs in the script; None if it did not get that far."""
     output: str
@@ -311,7 +311,7 @@ def run_all(
 ) -> tuple[list[Outcome], Load]:
     """Run the examples one after the other, in a copy of the checkout for each arch.
 
-    With `warms_up`, run one of them before and forget it: it compiles the simulator's kernels.
+    With `warms_up`, run one of them before, without a record: it compiles the simulator's kernels.
     """
     outcomes: list[Outcome] = []
     loads = [_load_average()]
@@ -340,7 +340,7 @@ def _load_average() -> float:
 
 
 def _copy(checkout: Path, target: Path) -> None:
-    """Copy what is there and can be read; an example that needs the rest says so itself."""
+    """Copy the files that can be read; an example that needs another one says so itself."""
     left_out: list[str] = []
     try:
         shutil.copytree(
@@ -356,7 +356,7 @@ def _copy(checkout: Path, target: Path) -> None:
 
 
 def print_outcomes(outcomes: Sequence[Outcome], console: Console) -> None:
-    """Print the table, then the last lines of whatever failed."""
+    """Print the table, then the last lines of everything that failed."""
     table = Table(title="csl-examples on onewafer")
     table.add_column("example", overflow="fold")
     table.add_column("arch")

@@ -1,7 +1,7 @@
-"""What the verdict on a run of an example rests on.
+"""The evidence for the verdict on a run of an example.
 
-In: what a run left behind. Out: the kinds of evidence that it did what it is an example of, and
-what is missing for a pass. Exit code 0 alone is no evidence: a script may end without a run.
+In: the output and files of a run. Out: the kinds of evidence that it did its work, and what is
+missing for a pass. Exit code 0 alone is no evidence: a script may end without a run.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _MEASURED = re.compile(
     r"bandwidth = (?P<bandwidth>\S+) MB/S"
 )
 _CYCLES_PER_MICROSECOND = 850
-"""Of the clock that the script computes with."""
+"""Clock rate that the script computes with."""
 
 
 class Evidence(StrEnum):
@@ -38,7 +38,7 @@ class Evidence(StrEnum):
     ASSERTS = "asserts"
     """The host script got results and asserted something about them that held."""
     PRINTS = "prints"
-    """The line with which it says so itself."""
+    """The line that reports success."""
     CHECKED = "checked"
     """It asserts and prints nothing of that kind; this tool checked the data that came back."""
     COMPILES = "compiles"
@@ -62,7 +62,7 @@ class Run:
     """None: it was ended after too long."""
     output: str
     records: tuple[Record, ...]
-    """Those that were written by this run."""
+    """Records that this run wrote."""
     assertions: tuple[str, ...]
     """`FILE:LINE` of those that held after results had come back."""
 
@@ -119,7 +119,7 @@ def judge(name: str, run: Run) -> Judgement:
 
 
 def judge_fragment(exit_code: int | None, output: str, compiled: Path) -> Judgement:
-    """Judge the compilation of what is no complete program, into a folder that was not there."""
+    """Judge the compilation of an incomplete program into a folder that did not exist."""
     run = Run(exit_code, output, (), ())
     if exit_code != 0:
         return Judgement((), first_missing(run))

@@ -53,7 +53,7 @@ class Witness:
         return value
 
     def is_true(self, value: object, place: str) -> bool:
-        """Return what `assert` makes of a value; note it if that is true."""
+        """Return whether `assert` holds for a value; note it if it does."""
         truth = bool(value)
         if truth:
             self._note(place)

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 ARCHITECTURE = load_architecture("wse3")
 _ROWS = 16
-"""Of a full launch of a language model."""
+"""Rows of a full launch of a language model."""
 _CONTEXT = 32
 _SIZES: dict[str, Any] = {
     "vocab_size": 61,

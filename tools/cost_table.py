@@ -104,7 +104,7 @@ def measure(program: MeshProgram, launches: Iterable[Launch]) -> Iterator[Measur
 
 
 def _write_memory(program: MeshProgram, machine: Machine) -> None:
-    """Fill the parameters of every PE, and give all of them the same token ids."""
+    """Fill the parameters of every PE, and give all PEs the same token ids."""
     generator = np.random.default_rng(0)
     dtype = numpy_dtype(program.dtype)
     ids = _draw_ids(program, generator).tobytes()
@@ -151,7 +151,7 @@ class Point:
 
     @property
     def excess(self) -> float:
-        """How far the closed form is off, as a multiple of what is promised."""
+        """The error of the closed form, as a multiple of the promised error."""
         return abs(self.expected - self.measured) / max(0.1 * self.measured, 200)
 
 

@@ -42,9 +42,9 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parents[1]
 ARCHITECTURES = ("wse2", "wse3")
 SECONDS = 20.0
-"""Within which a program of a page is compiled, whatever was done to it."""
+"""The time limit for the compilation of a program of a page, whatever was done to it."""
 MAX_STEPS = 200_000
-"""Of compile-time code: endless loops end after them."""
+"""Most steps of compile-time code: endless loops end after them."""
 MOST_EDITS = 3
 _PROGRAMS = (
     "examples/csl/*/*.csl",
@@ -52,7 +52,7 @@ _PROGRAMS = (
     "src/onewafer/benchmarks/programs/*.csl",
 )
 _SHARE_OF_PROGRAMS = 0.8
-"""Of the sources, that have several files; the others are any."""
+"""The share of programs of several files among the sources."""
 
 _BLOCK = re.compile(
     r"^```csl(?: (?P<name>[\w./-]+\.csl))?[^\n]*\n(?P<text>.*?)^```", re.MULTILINE | re.DOTALL
@@ -254,12 +254,12 @@ def _limit(seconds: float) -> Generator[None]:
 
 
 class Fuzzer:
-    """Compiles sources and counts what becomes of them."""
+    """Compiles sources and counts the outcomes."""
 
     def __init__(self, seeds: Sequence[Seed]) -> None:
         self.num_images = 0
         self.codes: Counter[str] = Counter()
-        """Of errors, by how many sources had them."""
+        """Errors by the number of sources that had them."""
         self._seeds = seeds
         self._architectures = [load_architecture(name) for name in ARCHITECTURES]
 

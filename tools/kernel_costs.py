@@ -277,11 +277,11 @@ _CHAINS = (
 )
 """Kinds that begin at the ends of an axis."""
 _FROM_ENDS = (*_CHAINS, Kind.REDUCE_HEADS)
-"""The same, and those that begin at the ends of segments."""
+"""Kinds that begin at the ends of an axis, or at the ends of segments."""
 
 
 def _solve(weights: NDArray[Any], observed: NDArray[Any]) -> NDArray[np.int64] | None:
-    """Return the whole numbers c with weights · c = observed; None if there are none."""
+    """Return the integers c with weights · c = observed; None: there are none."""
     solution = np.linalg.lstsq(weights.astype(float), observed.astype(float), rcond=None)[0]
     whole = np.rint(solution).astype(np.int64)
     return whole if np.array_equal(weights @ whole, observed) else None
@@ -492,7 +492,7 @@ _JUMPS = (Opcode.JUMP, Opcode.BRANCH_ZERO, Opcode.BRANCH_NONZERO, Opcode.MAP_BEG
 def _give_rare_functions_to_callers(
     program: TileProgram, visitors: defaultdict[str | int, set[str]]
 ) -> None:
-    """Let functions that no walk came to, as no sample has such data, be of their callers."""
+    """Count functions that no walk reached, since no sample has their data, with their callers."""
     functions = [symbol for symbol in program.symbols if symbol.kind is SymbolKind.FUNCTION]
     tasks = {symbol.address for symbol in _tasks(program)}
     rare = {
@@ -521,7 +521,7 @@ def _atoms(program: TileProgram) -> dict[str | int, int]:
 
 @dataclass(frozen=True, slots=True)
 class _Places:
-    """Where the symbols of a program are: addresses of variables, instructions of functions."""
+    """Positions of the symbols of a program: addresses of variables, instructions of functions."""
 
     variables: list[tuple[str, range]]
     functions: list[tuple[str, range]]

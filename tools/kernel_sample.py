@@ -87,7 +87,7 @@ class Sample:
     lengths: tuple[str, ...] = ()
     """Products of sizes that are lengths of its DSD operations."""
     strides: tuple[str, ...] = ()
-    """Products of sizes that are strides of them, unless these are 1."""
+    """Products of sizes that are their strides, unless the strides are 1."""
     grid: tuple[Sizes, ...] = ROWS_AND_INNER
     memory: Callable[[Sizes], dict[str, tuple[int, ...]]] = field(default=lambda _: {})
     """u16 words that it finds in variables; `TOTALS` is where f32 numbers are."""

@@ -450,7 +450,7 @@ class _Selection:
 
     @property
     def rows(self) -> Rows:
-        """Rows of which nothing has been found."""
+        """Rows of which no element has been found."""
         sizes = self.sizes
         indices = Block(Arena.INDICES, 0, sizes.rows, sizes.heads)
         features = NUM_PES * sizes.columns
@@ -480,7 +480,7 @@ class _Selection:
         return mesh.Gather(result, rows.input, rows.indices, rows.axis, rows.features)
 
     def some_features_held(self) -> dict[str, tuple[int, ...]]:
-        """Return indices, of which one of as many as PEs is in the block."""
+        """Return indices; one in as many as there are PEs is in the block."""
         wanted = self.sizes.rows * self.sizes.heads
         held = -(-wanted // NUM_PES)
         return {"model.indices": (0, 0) * held + (1000, 0) * (wanted - held)}

@@ -41,7 +41,7 @@ class _Attention:
 
     @property
     def shape_of_part(self) -> mesh.AttentionShape:
-        """The same of PEs that have half of the features of a head."""
+        """The shape for PEs that have half of the features of a head."""
         shape = self.shape
         return replace(shape, head_dim=2 * shape.head_dim, width=shape.head_dim, is_apart=True)
 

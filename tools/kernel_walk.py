@@ -48,8 +48,8 @@ def _signed(word: int) -> int:
 class Walk:
     """The scalar part of one task: registers, memory, and what has been counted.
 
-    DSD operations are counted by name and length, and not executed; one that puts all elements into
-    one scalar leaves the number of elements there, so that those of unequal vectors differ.
+    DSD operations are counted by name and length, and not executed; a reduction to one scalar
+    leaves the number of elements there, so that the results of unequal vectors differ.
     """
 
     def __init__(self, program: TileProgram) -> None:

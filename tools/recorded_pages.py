@@ -1,4 +1,4 @@
-"""The pages that a long run wrote: what of them can be held against the sources without that run.
+"""Check the pages of long runs against the sources, as far as that needs no run.
 
 Figures on such a page are of the computer and the hour of the run; `.ci/full` and the command named
 on the page print them anew. Its prose, its rules and the names in its tables come from the sources,

@@ -45,5 +45,5 @@ def shown(text: str) -> str:
 
 
 def cut_words(text: str) -> str:
-    """Cut words that nobody can read, numbers of thousands of digits say; paths stay whole."""
+    """Cut words too long to read, such as numbers of thousands of digits; paths stay whole."""
     return _LONG_WORD.sub(lambda word: cut(word[0]), text)

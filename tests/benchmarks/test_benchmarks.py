@@ -216,14 +216,14 @@ def test_interruption_ends_the_process():
         told.append(note)
         raise KeyboardInterrupt
 
-    sizes = {**benchmark.quick_sizes, "num_rounds": 60_000}  # minutes, if nobody ends it
+    sizes = {**benchmark.quick_sizes, "num_rounds": 60_000}  # minutes, unless it is ended
     with pytest.raises(KeyboardInterrupt):
         run_benchmark(benchmark, sizes, engine="reference", repeat=1, note=interrupt)
     assert told == ["reading the kernels"]
 
 
 def test_its_process_ends_with_whoever_asked():
-    """Even after a signal that nobody can catch."""
+    """Even after a signal that cannot be caught."""
     sizes = {**find_benchmark("axpy").quick_sizes, "num_rounds": 60_000}  # as above
     request = Request(benchmark="axpy", sizes=sizes, engine="reference", repeat=1)
     command = [sys.executable, "-m", "onewafer.benchmarks.worker", json.dumps(asdict(request))]

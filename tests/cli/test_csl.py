@@ -201,7 +201,7 @@ def test_a_script_that_simulates_nothing_is_a_failure(tmp_path):
     (tmp_path / "trace.perfetto-trace").write_text("of an earlier run")
     result = run("run.py", cwd=tmp_path)
     assert (result.returncode, result.stdout) == (1, "no wafer\n")
-    assert "onewafer: run.py: nothing was simulated, so that there is no trace" in result.stderr
+    assert "onewafer: run.py: nothing was simulated, so there is no trace" in result.stderr
 
 
 def test_a_script_that_fails_keeps_its_exit_code_and_its_trace(folder, tmp_path):

@@ -375,7 +375,7 @@ def test_all_places_that_are_taken_are_told(
     (folder / "pe.csl").write_text(IN_SECTIONS)
     assert cslc.execute([*ARGUMENTS, f"{OPTION}=.a:4,.b:8"]) == 1
     text = capsys.readouterr().err
-    assert [name for name in ("second", "first", "table") if f"`{name}` is to lie" in text] == [
+    assert [name for name in ("second", "first", "table") if f"`{name}` must lie" in text] == [
         "second",
         "first",
         "table",
@@ -406,7 +406,7 @@ def test_numbers_without_sense_are_refused(
         code = cslc.execute([*ARGUMENTS, option + "9" * digits])
     except SystemExit as end:
         code = end.code
-    if code == 0:  # a param that nobody declares may be any number
+    if code == 0:  # an undeclared param may be any number
         assert option == "--params=x:"
     output = capsys.readouterr().err
     assert "internal error" not in output
@@ -417,7 +417,7 @@ def test_numbers_without_sense_are_refused(
 def test_what_is_no_file_is_refused(
     folder: Path, name: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """To read a pipe that nobody writes to, or a device, would take forever."""
+    """To read a pipe without a writer, or a device, would take forever."""
     os.mkfifo(folder / "pipe")
     (folder / "folder").mkdir()
     with (folder / "large.csl").open("wb") as file:

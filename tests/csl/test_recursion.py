@@ -415,7 +415,7 @@ fn keep(p: *u32) void {{ kept = p; }}
 task main() void {{ f(&x); }}
 """
     finding = refusal(source)
-    assert finding.message == "`f` calls itself, and has given away the address of its `mine`"
+    assert finding.message == "`f` calls itself, after taking the address of its `mine`"
     assert "outside of the function" in finding.help
 
 

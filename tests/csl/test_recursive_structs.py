@@ -22,7 +22,7 @@ from tests.csl.exact_integers import Width
 from tests.csl.one_task import LAYOUT, START
 
 NUM_NODES = 3
-"""Of each type."""
+"""Nodes of each type."""
 NUM_STATEMENTS = 16
 VALUE = Width(16, is_signed=True)
 

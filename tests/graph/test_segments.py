@@ -103,7 +103,7 @@ def test_unrolled_segments_are_the_graph(graph, times):
     expected = sum(t.num_elements for t in graph.parameters if t.name in read)
     assert num_weights(segments) == expected
     for segment in segments:
-        if segment.graph.outputs:  # a result that nobody reads has no output
+        if segment.graph.outputs:  # an unread result has no output
             verify_graph(segment.graph)
 
 

@@ -1,4 +1,4 @@
-"""Checked accesses: what leaves its variable, and what nobody wrote, stops with names and lines."""
+"""Checked accesses: what leaves its variable, and unwritten memory, stops with names and lines."""
 
 import numpy as np
 import pytest
@@ -165,7 +165,7 @@ fn last(of: [3]u64, i: u16) u64 { return of[i]; }
         ),
         ("entries[1].values[n >> 1] = 1;", "element 2 of 'entries[1].values'"),
         ("totals = @zeros([3]u64); totals[1] = last(totals, n);", "element 4 of 'run.argument'"),
-        ("totals[0] = totals[2];", "element 2 of 'totals' is read, and nobody wrote it"),
+        ("totals[0] = totals[2];", "element 2 of 'totals' is read before it was written"),
         ("totals[0] = @as(u64, entries[0].values[1] + 1);", "element 1 of 'entries[0].values'"),
     ],
 )
@@ -290,9 +290,9 @@ var ps: [2]point;
 @pytest.mark.parametrize(
     ("body", "message"),
     [
-        ("sum = a[2];", "element 2 of 'a' is read, and nobody wrote it"),
+        ("sum = a[2];", "element 2 of 'a' is read before it was written"),
         ("a[0] = 1; a[1] = 1; sum = a[1] + a[3];", "element 3 of 'a' is read"),
-        ("sum = b;", "'b' is read, and nobody wrote it"),
+        ("sum = b;", "'b' is read before it was written"),
         ("p.y[1] = 2; sum = p.y[1] + p.x;", "'p.x' is read"),
         (
             "const q = &ps[1]; q.*.x = 2; sum = ps[1].x + q.*.y[1];",
@@ -361,17 +361,15 @@ def test_a_copy_has_what_was_written_and_no_more(actions):
     if fault is None:
         run("\n".join(body), COPIES, checking=READS)
     else:
-        assert f"{fault} is read, and nobody wrote" in failure(
-            "\n".join(body), COPIES, checking=READS
-        )
+        assert f"{fault} is read" in failure("\n".join(body), COPIES, checking=READS)
 
 
 def test_a_missing_copy_says_what_it_is_a_copy_of():
     text = failure("p.x = 1; q = p; ps[1] = q; sum += ps[1].w;", COPIES, checking=READS)
-    assert "'ps[1].w' is read, and nobody wrote what it is a copy of, 'p.w'" in text
+    assert "'ps[1].w' is read, a copy of unwritten 'p.w'" in text
     for field in ("w", "x"):
         text = failure(f"sum = @as(i32, p.{field}); sum += 1;", COPIES, checking=READS)
-        assert f"'sum' is read, and nobody wrote what it is a copy of, 'p.{field}'" in text
+        assert f"'sum' is read, a copy of unwritten 'p.{field}'" in text
 
 
 @pytest.mark.parametrize(
@@ -387,7 +385,7 @@ def test_a_missing_copy_says_what_it_is_a_copy_of():
     ],
 )
 def test_every_use_of_what_is_missing_is_found(use):
-    assert "is read, and nobody wrote it" in failure(use, COPIES, checking=READS)
+    assert "is read before it was written" in failure(use, COPIES, checking=READS)
 
 
 def test_what_host_and_program_wrote_may_be_read():

@@ -27,7 +27,7 @@ def test_shifts_of_16_bit_words_are_found(script, line):
 
 
 def test_the_warning_is_true():
-    """Of the NumPy that is installed: the sum of an SDK script is wrong since version 2."""
+    """With the installed NumPy, the sum of an SDK script is wrong since version 2."""
     words = np.array([7, 3, 0], np.uint16)
     is_right = int(words[0] + (words[1] << 16)) == (3 << 16) + 7
     assert is_right == (int(np.__version__.partition(".")[0]) < 2)

@@ -23,7 +23,7 @@ AGAIN = SourceLocation("again.csl", 3, 1)
 
 
 class Clock:
-    """A host clock that ticks whenever somebody looks at it, so that slices stay as they are."""
+    """A host clock that ticks whenever it is read, so that slices stay as they are."""
 
     def __init__(self):
         self.now = 0.0
@@ -193,7 +193,7 @@ def test_what_was_done_before_a_launch_is_not_of_its_first_report():
 
 @pytest.mark.parametrize(("num_pes", "first"), [(1, 1_000), (4_000, 250), (2_000_000, 1)])
 def test_the_first_slice_is_short_on_a_large_machine(num_pes, first):
-    """Ctrl-C is heard between slices, and nobody knows yet how long one takes."""
+    """Ctrl-C is heard between slices, and their duration is not known yet."""
     assert _Pace(Clock(), num_pes).slice_cycles(None) == first
 
 

@@ -21,7 +21,7 @@ from tests.mesh.strategies import assert_same_bits, random_arrays
 ARCHITECTURES = {name: load_architecture(name) for name in ("wse2", "wse3")}
 WSE3 = ARCHITECTURES["wse3"]
 TWO_HEADS = {"features": 32, "heads": 4, "kv_heads": 2, "rows": 3, "layers": 1}
-"""Of 8 features: on 8 PEs along the axis of the features, 4 have one of them."""
+"""Heads of 8 features: on 8 PEs along the axis of the features, 4 PEs have one head."""
 
 
 def kinds(program):

@@ -50,7 +50,7 @@ def test_weight_blocks_are_transposed_and_padded():
 
 
 def test_only_positions_of_the_context_are_on_the_wafer():
-    """Of 8 rows, 5 lie over 2 PEs, the features of a head twice beside each other and in pairs."""
+    """5 of 8 rows lie over 2 PEs, the features of a head twice beside each other and in pairs."""
     graph = llama(layers=1, features=8, heads=2, kv_heads=2, positions=8)
     program = shard(graph, width=2, height=1, architecture=load_architecture("wse3"), context=5)
     (cosine,) = [item for item in program.placements if item.name == "cosine"]

@@ -30,7 +30,7 @@ WSE3 = ARCHITECTURES["wse3"]
 sides = st.integers(1, 4)
 architectures = st.sampled_from(sorted(ARCHITECTURES))
 TOLERANCES = {DataType.F16: 4e-3, DataType.F32: 2e-6}
-"""Of sums of a few products, relative to the largest."""
+"""Tolerance for sums of a few products, relative to the largest."""
 
 
 def check(graph, rectangle, inputs, architecture=WSE3):

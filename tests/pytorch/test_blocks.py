@@ -130,7 +130,7 @@ def test_torch_compile_is_pytorch_s_own_again(model):
             ours = torch.compile
         assert torch.compile is ours
     assert torch.compile is original
-    assert ours(model, backend="eager") is not model  # kept by somebody: it acts as PyTorch's
+    assert ours(model, backend="eager") is not model  # kept by its user: it acts as PyTorch's
 
 
 def test_values_of_open_blocks():

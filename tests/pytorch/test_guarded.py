@@ -413,7 +413,7 @@ def test_export_puts_its_stand_ins_elsewhere(wafer):
 
 @pytest.mark.parametrize("is_exported", [False, True])
 def test_threads_see_the_module_s_own_tensors_while_it_is_captured(wafer, monkeypatch, is_exported):
-    """One thread trains on the host while others infer; nobody meets a stand-in."""
+    """One thread trains on the host while others infer; no thread meets a stand-in."""
     if is_exported:
         monkeypatch.setattr(guarded, "_MOST_GRAPHS", 0)
     module, stop, met = nn.Sequential(*(nn.Linear(4, 4) for _ in range(8))), threading.Event(), []

@@ -323,7 +323,7 @@ def test_warnings_are_shown_unless_they_are_not_wanted(capsys):
         ("one.set_param_all(Color('c'), 4)", r'write set_param_all\("c", color\)'),
         ("one.set_param_all(3, 4)", "3 is no name of a CSL param: give an identifier such as 'size', or a color"),
         ("one.set_param_all(value=4)", "None is no name of a CSL param"),
-        ("one.set_param_all('size', 4, color=Color('c'))", "color and value are one thing: leave one out"),
+        ("one.set_param_all('size', 4, color=Color('c'))", "a color is a value, too: leave one out"),
         ("one.set_param(IntVector(0, 0), color='c')", r"set_param of region 'one': 'c' is no color"),
         ("one.set_param_range(IntRectangle(IntVector(1, 0), IntVector(1, 3)), 'size', 4)",
          r"has no PEs; if \(1, 3\) is a width and a height, write IntRectangle\(origin=…, dims=…\)"),

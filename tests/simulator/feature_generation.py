@@ -2,7 +2,7 @@
 
 The streams of `generation` stay; beside them are switched streams: a sender mixes data and control
 wavelets, the routers of its walk have random positions, and every PE of the walk takes whatever
-its router hands it, mostly with data and control tasks, so that nobody waits for a count.
+its router hands it, mostly with data and control tasks, so that no task waits for a count.
 """
 
 from __future__ import annotations

@@ -291,7 +291,7 @@ class PeBuilder:
 
 
 _READING = (DsdOperation.MOV32, DsdOperation.FADDS, DsdOperation.FMACS)
-"""Of which a wavelet takes less than a cycle, about one and two."""
+"""Operations in which a wavelet takes less than a cycle, about one, and about two."""
 
 
 @st.composite

@@ -13,7 +13,7 @@ from tests.simulator.assembly import WSE2, WSE3, Kernel, boot, eastward, receive
 FADDS, FADDH = DsdOperation.FADDS, DsdOperation.FADDH
 N = 32
 WORDS = 3 * N + 8
-"""Of the memory that both sources are taken from."""
+"""Words of the memory that both sources are taken from."""
 
 
 def with_factor(factor, architecture=WSE2):

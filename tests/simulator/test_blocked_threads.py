@@ -82,7 +82,7 @@ def test_microthread_that_is_blocked_on_its_way(engine):
 
 @pytest.mark.parametrize("is_let_go", [True, False])
 def test_microthread_is_blocked_from_the_start(engine, is_let_go):
-    """M146: and an operation that nobody lets go is no deadlock by itself."""
+    """M146: and an operation that is never let go is no deadlock by itself."""
     kernel = Blocker()
     kernel.block_channel(GATE)
     kernel.send(2)

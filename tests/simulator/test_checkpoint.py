@@ -568,7 +568,7 @@ def _with_fifo():
     [("fast", "fast", 0), ("fast", "reference", 1), ("reference", "fast", 2)],
 )
 def test_it_goes_on_from_every_cycle(tmp_path, make, writer, reader, first):
-    """Of three cycles one each way, so that all are cut."""
+    """One of three cycles each way, so that all are cut."""
     image, path = make(), tmp_path / "x"
     expected = play(image, WSE3, "reference")
     for cycles in range(first, expected["cycle"], 3):

@@ -124,7 +124,7 @@ def test_a_color_that_only_others_come_in_as_waits(engine):
 
 
 def test_a_pair_of_which_one_is_swapped_is_refused():
-    """M59: what comes in as color 2 would go to both, which nobody simulates."""
+    """M59: what comes in as color 2 would go to both, which is not simulated."""
     routes = {(0, 0, 2): route(WEST, RAMP), (0, 0, 3): swapping(route(WEST, EAST))}
     image = make_image(WSE2, sender(2, 1), width=2, routes=routes)
     with pytest.raises(ImageError, match="colors 2 and 3 are not swapped alike"):

@@ -53,7 +53,7 @@ def waited(events, end, shape):
             reason = event.value - 1
         else:
             continue
-        # Of a link buffer one color waits at a time; a queue may hold several.
+        # In a link buffer one color waits at a time; a queue may hold several.
         source = event.subject if event.kind is EventKind.WAIT else event.subject & ~0xFF
         if event.kind is EventKind.HELD and event.subject >> 8 & 0xFF != Direction.RAMP:
             source = event.subject

@@ -134,7 +134,7 @@ def test_fifo_couples_two_operations(engine, extent):
 
 
 def test_full_fifo_holds_up_its_filler(engine):
-    """M111: nobody empties it, so the filler waits at the fifth element."""
+    """M111: the FIFO is never emptied, so the filler waits at the fifth element."""
     kernel = FifoKernel()
     kernel.function("main")
     kernel.put([1, 2, 3, 4, 5, 6], config=background(0))

@@ -47,7 +47,7 @@ def test_slices_change_no_features(program, slices):
         assert found["memory"] == expected["memory"]
 
 
-STOPS = (" is in no variable", " is outside of it", "nobody wrote it")
+STOPS = (" is in no variable", " is outside of it", "before it was written")
 
 
 def checked(loaded, checking):
@@ -69,7 +69,7 @@ def test_checking_changes_nothing_until_it_stops_a_run(program, bounds):
 
 
 def test_generated_programs_use_every_feature():
-    """Nobody drops a feature from the generator without noticing."""
+    """A feature cannot be dropped from the generator unnoticed."""
     seen = set()
 
     @settings(LENIENT, max_examples=340, derandomize=True, database=None)
@@ -124,7 +124,7 @@ def test_generated_programs_use_every_feature():
 
 
 def test_generated_programs_bind_queues():
-    """And have them tell that they are empty, on the way to no error."""
+    """They tell that they are empty, without an error on the way."""
     seen = set()
 
     @settings(LENIENT, max_examples=150, derandomize=True, database=None)

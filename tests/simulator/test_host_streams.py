@@ -92,7 +92,7 @@ def test_sender_waits_for_the_host(engine, most):
 
 
 def test_streams_do_not_wait_for_each_other(engine):
-    """M72: a color that nobody reads yet does not keep another one from entering."""
+    """M72: a color that is not read yet does not keep another one from entering."""
     routes = {(0, 0, IN): from_host(), (0, 0, OTHER_IN): from_host()}
     machine = machine_of(engine, receiver(IN, 12), routes)
     machine.launch("main")
@@ -118,7 +118,7 @@ def test_rest_is_no_deadlock_where_the_host_streams(engine):
 
 
 def test_without_streams_rest_is_a_deadlock(engine):
-    """M74: nobody else can bring what is missing."""
+    """M74: only the host can bring the missing words."""
     machine = machine_of(engine, receiver(IN, 5), {(0, 0, IN): route(RAMP, RAMP)})
     machine.launch("main")
     with pytest.raises(DeadlockError):

@@ -276,7 +276,7 @@ def test_the_first_source_drops_data_too(engine):
 
 
 def test_data_are_dropped_where_no_control_wavelets_come(engine):
-    """M99: then they are all that there is, and nobody waits for it."""
+    """M99: then only data arrives, and no operation waits for it."""
     programs = {(0, 0): talker(COLOR, [1, 2, 3]), (1, 0): dropper(1)}
     found = boot(programs, engine=engine, width=2, routes=eastward(COLOR, 0, 1)).launch()
     assert found.log(1) == []

@@ -120,7 +120,7 @@ def test_installations_of_the_same_sources_share_machine_code(tmp_path):
     assert hits == [0, 1]
 
 
-# --- nobody else can write there -----------------------------------------------------------------
+# --- no other user can write there ---------------------------------------------------------------
 
 
 def mode(path):
@@ -167,7 +167,7 @@ def test_a_folder_below_one_that_others_can_write_is_not_used(tmp_path):
 
 
 def test_a_sticky_folder_as_tmp_may_be_above(tmp_path):
-    """Nobody can replace what belongs to others in there."""
+    """Users cannot replace files of others there."""
     shared = tmp_path / "shared"
     shared.mkdir()
     shared.chmod(0o1777)

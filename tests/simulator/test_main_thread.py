@@ -258,7 +258,7 @@ def test_checked_access_stays_in_a_variable(offset, is_inside):
 
 @pytest.mark.parametrize("writes", [False, True])
 def test_checked_read_was_written(writes):
-    """M14: a variable that is declared without a value is not there until somebody writes it."""
+    """M14: a variable that is declared without a value does not exist until it is written."""
     program = _reader(4)
     symbols = tuple(replace(symbol, is_undefined=symbol.name == "x") for symbol in program.symbols)
     image = make_image(WSE3, replace(program, symbols=symbols))
@@ -269,5 +269,5 @@ def test_checked_read_was_written(writes):
     if writes:
         machine.run()
         return
-    with pytest.raises(SimulationError, match="element 1 of 'x' is read, and nobody wrote it"):
+    with pytest.raises(SimulationError, match="element 1 of 'x' is read before it was written"):
         machine.run()

@@ -106,7 +106,7 @@ def test_control_wavelet_that_ended_an_operation_is_taken_by_the_next(engine):
 
 
 def test_control_wavelet_ends_each_operation_that_it_may_end(engine):
-    """M98: the next one receives nothing until somebody has taken the wavelet."""
+    """M98: the next one receives nothing until the wavelet has been taken."""
     script = [5, (CONTROL_WORD,), 6, 7]
     found = run(script, listener(8, extent=4, behind=True), engine)
     assert found.words("received", 1) == [5, *[0] * 7]

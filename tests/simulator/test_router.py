@@ -203,7 +203,7 @@ def test_two_users_of_a_queue_are_a_hazard(engine, is_input, use):
 
 
 def test_color_with_two_queues_is_refused(engine):
-    """M45: nobody could say which of them a wavelet goes to."""
+    """M45: it would be undefined which of them a wavelet goes to."""
     kernel = Kernel()
     kernel.data("x", ScalarType.U32, [0])
     kernel.function("main")
@@ -342,7 +342,7 @@ def test_multicast_waits_for_all(engine):
 
 @pytest.mark.parametrize("distance", [1, 3])
 def test_backpressure_fills_buffers(engine, distance):
-    """M41, M52: what the fabric holds when nobody reads, to the wavelet."""
+    """M41, M52: the wavelets that the fabric holds when no PE reads, exactly."""
     idle = Kernel("idle")
     idle.data("x", ScalarType.U32, [0])
     idle.function("main")

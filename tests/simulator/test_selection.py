@@ -41,7 +41,7 @@ def test_more_than_events_is_told_by_the_reference_with_a_reason():
     assert machine.engine_note is not None
     assert "the reference engine alone tells" in machine.engine_note
     assert Machine(IMAGE, WSE3, sink=recorder).engine == "fast"
-    assert Machine(IMAGE, WSE3, detail=Detail.CAUSES).engine == "fast"  # nobody listens
+    assert Machine(IMAGE, WSE3, detail=Detail.CAUSES).engine == "fast"  # there is no listener
     asked = Machine(IMAGE, WSE3, engine="reference", sink=recorder, detail=Detail.CAUSES)
     assert asked.engine_note is None
 

@@ -153,7 +153,7 @@ def test_torn_down_color_holds_its_wavelets(engine):
 
 
 def test_color_that_is_loaded_torn_down_starts_no_task(engine):
-    """M130: `.teardown` holds wavelets from the start, and nobody is told."""
+    """M130: `.teardown` holds wavelets from the start, without a teardown task."""
     talker = Talker()
     talker.send(7)
     image = talker.on_teardown(lambda: talker.log(99))

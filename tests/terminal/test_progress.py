@@ -1,4 +1,4 @@
-"""A bar on stderr, if somebody watches."""
+"""A bar on stderr, if it is a terminal."""
 
 from __future__ import annotations
 

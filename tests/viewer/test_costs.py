@@ -28,7 +28,7 @@ TYPES = (ScalarType.U16, ScalarType.I32, ScalarType.F16, ScalarType.F32)
 
 
 def constant(kernel, mode, *, base, extent, stride, descriptor=MEM1D):
-    """Load a DSR with a value that the code names, mem1d if nobody says."""
+    """Load a DSR with a value that the code names, mem1d by default."""
     number = kernel.dsd(descriptor)
     register = operand(mode, 1)
     kernel.emit(

@@ -24,7 +24,7 @@ _LIBRARIES = ("torch", "transformers", "timm")
 
 
 class Place(StrEnum):
-    """Where a model ran."""
+    """The place where a model ran."""
 
     WAFER = "wafer"
     """Wholly on the wafer: its outermost call was accepted."""
@@ -97,7 +97,7 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """All outcomes, with what they were measured with."""
+    """All outcomes, and the versions that they were measured with."""
 
     versions: Mapping[str, str]
     outcomes: tuple[Outcome, ...] = field(default=())
@@ -124,7 +124,7 @@ def _key(outcome: Outcome) -> tuple[str, str]:
 
 
 def new_record() -> Record:
-    """Return a record without outcomes, with the versions of what is installed."""
+    """Return a record without outcomes, with the versions of the installed packages."""
     libraries = {name: _version(name) for name in _LIBRARIES}
     return Record({"Python": platform.python_version(), **libraries})
 
@@ -145,7 +145,7 @@ def save(record: Record, path: Path) -> None:
 
 
 def load(path: Path) -> Record:
-    """Return the record of a file; raises ValueError if it is none."""
+    """Return the record of a file; raise ValueError if it holds none."""
     fields: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     if fields.get("format") != FORMAT:
         raise ValueError(f"{path} is no record of format {FORMAT}")

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from tools.model_coverage.model import Model
 
 _MOST_CHARACTERS = 300
-"""Of a message; longer ones are cut."""
+"""Most characters of a message; longer ones are cut."""
 
 
 def try_model(model: Model, fidelity: Fidelity) -> Outcome:

@@ -111,7 +111,7 @@ class Runner:
 
         Raises:
             DeadlockError: the program waits for something that does not come.
-            SimulationError: nobody took some wavelets, and the run is strict.
+            SimulationError: some wavelets were not received, and the run is strict.
         """
         self._device.stop()
 

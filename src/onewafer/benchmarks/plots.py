@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 _BOOKSIM_PES, _BOOKSIM_HOPS = 32 * 32, 0.29e6
 """The figures that the page prints."""
-_COLORS = ("#0072b2", "#d55e00", "#009e73")  # told apart by everybody: Okabe and Ito
+_COLORS = ("#0072b2", "#d55e00", "#009e73")  # color-blind safe: Okabe and Ito
 _MARKERS = ("o", "s", "^")
 _INCHES = (9.0, 3.6)
 _LEAST_SPAN = 10

@@ -33,7 +33,7 @@ def main(arguments: Sequence[str]) -> int:
             threading.Thread(target=_end_with_stdin, daemon=True).start()
             return _measure(json.loads(request))
         case _:
-            print(__doc__, file=sys.stderr)  # noqa: T201 - for somebody who tries it by hand
+            print(__doc__, file=sys.stderr)  # noqa: T201 - for a user who tries it by hand
             return 2
 
 

@@ -58,7 +58,8 @@ def listing(
     listed = list_program(image, architecture, x=x, y=y, find_source=sources)
     for path in sources.changed:
         print(
-            f"onewafer: {path} is newer than {folder}: its lines may be others than were compiled",
+            f"onewafer: {path} is newer than {folder}: its lines may differ from those that were "
+            "compiled",
             file=sys.stderr,
         )
     if as_json:

@@ -42,7 +42,7 @@ def routes(
         bool | None,
         typer.Option(
             "--fold/--no-fold",
-            help="Draw alike columns and rows that are neighbours as one "
+            help="Draw equal neighbouring columns and rows as one "
             f"[default: beyond {FOLD_BEYOND}×{FOLD_BEYOND} PEs].",
         ),
     ] = None,

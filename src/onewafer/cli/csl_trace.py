@@ -54,7 +54,7 @@ def trace(
         list[str] | None,
         typer.Option(
             metavar="NAME[:NUMBER,…]",
-            help="Of a FOLDER: a function to launch, with its arguments; repeatable.",
+            help="For a FOLDER: a function to launch, with its arguments; repeatable.",
         ),
     ] = None,
     profile: ProfileOption = DEFAULT_PROFILE,
@@ -137,7 +137,7 @@ def _run_script(
     before = [_identity(path) for path in files]
     code = _run(command)
     if code == 0 and [_identity(path) for path in files] == before:
-        note = "nothing was simulated, so that there is no trace: a host script loads a program"
+        note = "nothing was simulated, so there is no trace: a host script loads a program"
         print(f"onewafer: {arguments[0]}: {note}, as with SdkRuntime(…).load()", file=sys.stderr)
         code = TraceError.exit_code
     raise typer.Exit(code)

@@ -45,7 +45,7 @@ DEFAULT_OUTPUT = "out"
 EXIT_COMPILE_ERROR = 1
 MAX_CHANNELS = 16
 _LARGEST_NUMBER = 10**18
-"""Of an option; a wafer has no sizes near it, and the machine's numbers hold it."""
+"""Largest value of an option; a wafer has no sizes near it, and the machine's numbers hold it."""
 _Bound = TypeVar("_Bound", str, int)
 """What an option binds to a name."""
 _USAGE = "usage: cslc [options] file.csl"
@@ -179,7 +179,7 @@ def _add_limits(add: Callable[..., object]) -> None:
         "--max-inlined-iterations",
         type=_count,
         metavar="N",
-        help="rounds that a loop may have which is unrolled into the code of a PE: an "
+        help="most rounds of a loop that is unrolled into the code of a PE: an "
         "`inline for`, or a `for` over a tuple (65536)",
     )
     add(
@@ -193,7 +193,7 @@ def _add_limits(add: Callable[..., object]) -> None:
         "--comptime-func-depth-limit",
         type=_count,
         metavar="N",
-        help=f"compile-time calls inside one another, up to {MAX_CALL_DEPTH} (%(default)s)",
+        help=f"nested compile-time calls, up to {MAX_CALL_DEPTH} (%(default)s)",
         default=MAX_CALL_DEPTH,
     )
     add("--max-parallelism", type=_count, metavar="N", help="threads (one is used, whatever N is)")
@@ -207,7 +207,7 @@ def _add_report_options(add: Callable[..., object]) -> None:
         "without `=PATH`, to the name of the folder with .json behind it",
     )
     add("--out-routes", action="store_true", help="print the routes of each PE as a table")
-    add("-g0", action="store_true", help="leave source places out (they stay, and cost nothing)")
+    add("-g0", action="store_true", help="leave source locations out (they stay, and cost nothing)")
     add(
         "--link-section-start-address-bytes",
         type=_sections,
@@ -227,7 +227,7 @@ def _add_report_options(add: Callable[..., object]) -> None:
         metavar="STAGE",
         help=f"print what stands after a stage: {', '.join(stages)}",
     )
-    add("--explain-instances", action="store_true", help="say which params split the tile programs")
+    add("--explain-instances", action="store_true", help="show which params split tile programs")
     add("--json-diagnostics", action="store_true", help="print findings as JSON on stderr")
 
 

@@ -34,7 +34,7 @@ ThreadsOption = Annotated[
         "--threads",
         metavar="N",
         min=1,
-        help="Let at most so many threads simulate [default: ONEWAFER_THREADS, or the cores].",
+        help="Most threads that simulate [default: ONEWAFER_THREADS, or the cores].",
     ),
 ]
 CheckOption = Annotated[
@@ -49,7 +49,7 @@ StrictOption = Annotated[
     bool,
     typer.Option(
         "--strict",
-        help="Make what the program is warned of at the end an error [default: ONEWAFER_STRICT].",
+        help="Turn the warnings at the end of a run into errors [default: ONEWAFER_STRICT].",
     ),
 ]
 

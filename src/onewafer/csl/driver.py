@@ -42,7 +42,7 @@ _MOST_BYTES = 64_000_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CompileOptions:
-    """What `cslc` is told. Sizes are in PEs, offsets in fabric coordinates."""
+    """The options of `cslc`. Sizes are in PEs, offsets in fabric coordinates."""
 
     entry: str
     architecture: Architecture
@@ -98,7 +98,7 @@ def _observe_nothing(stage: Stage, describe: Callable[[], str]) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Compilation:
-    """What came of a compilation."""
+    """The result of a compilation."""
 
     image: WaferImage | None
     """None: there are errors."""

@@ -660,7 +660,7 @@ class Decision:
     params: tuple[str, ...]
     """Params it follows from, `name` or `name.field`."""
     value: str
-    """What it is in this instance."""
+    """Its value in this instance."""
     reason: str
     span: Span | None
 
@@ -684,7 +684,7 @@ class InstanceIr:
     fifos: tuple[Fifo, ...] = ()
     """By `DsdDescriptor.fifo`."""
     loads: tuple[LoadDsr, ...] = ()
-    """DSRs that hold a DSD from the start; all of it is known, and the same on all PEs."""
+    """DSRs that hold a DSD from the start; the DSD is known, and the same on all PEs."""
     reaches_registers: bool = False
     """Loads and stores may go to the registers of the router."""
     reaches_queues: bool = False
@@ -692,7 +692,7 @@ class InstanceIr:
     rotations: tuple[Rotation, ...] = ()
     """`@bind_rotating_tasks`."""
     control_mask: int = 0
-    """What the entry of kept control wavelets is combined with at first."""
+    """The initial mask for the entry of kept control wavelets."""
     unmasks_exceptions: bool = False
     """Floating point exceptions may stop it."""
     exception_mask: int = ALL_MASKED
@@ -724,4 +724,4 @@ class ProgramIr:
     export_spans: dict[str, Span] = field(default_factory=dict[str, "Span"])
     """Where each name is exported."""
     color_names: dict[str, str] = field(default_factory=dict[str, str])
-    """What the file with the layout calls colors: name → number."""
+    """Names of colors in the file with the layout: name → number."""

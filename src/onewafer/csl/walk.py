@@ -59,7 +59,7 @@ def depends_on_memory(expression: ir.Expression) -> bool:
 
 
 def commute(first: ir.Expression, second: ir.Expression) -> bool:
-    """Tell whether two expressions have the same values whichever is evaluated first."""
+    """Tell whether two expressions may be evaluated in either order."""
     return not (
         (has_effect(first) and depends_on_memory(second))
         or (has_effect(second) and depends_on_memory(first))

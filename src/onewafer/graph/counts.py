@@ -1,4 +1,4 @@
-"""How much an operation computes and moves, whatever computes it."""
+"""The FLOP and bytes of operations, on whatever machine."""
 
 from __future__ import annotations
 

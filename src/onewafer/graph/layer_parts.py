@@ -56,7 +56,7 @@ if TYPE_CHECKING:
 
 
 class LayerPart(StrEnum):
-    """What an operation is there for."""
+    """The purpose of an operation."""
 
     EMBEDDING = "embedding"
     CONVOLUTION = "convolution"
@@ -79,7 +79,7 @@ _SEARCHES = (TopIndices, Gather)
 _LAST = (Linear, AddBias, Scale, ScaleFeatures, Multiply, Activation, Relu, *_SEARCHES, *_ROWS)
 """Operations that may stand between the last layer and an output."""
 _BETWEEN = (Activation, Relu, Softmax, Opaque, *_JOINING)
-"""What belongs to the operation that it comes after."""
+"""Operations that belong to the operation before them."""
 _MOST_PROJECTIONS = 2
 """Linear operations between attention and a residual connection."""
 

@@ -1,4 +1,4 @@
-"""What a graph can compute: one class an operation, and which names it reads.
+"""The operations of a graph: one class each, and the names that it reads.
 
 Rows and features are the last two dimensions; operations that say "two-dimensional" below need a
 tensor that has no others. Where an operation knows positions, its rows are consecutive tokens of
@@ -372,7 +372,7 @@ class Experts:
     input: str
     """Shape (rows, features)."""
     choice: str
-    """What the choice is made of: shape (rows, something)."""
+    """The input of the choice: shape (rows, something)."""
     weights: tuple[str, ...]
     """Parameters whose first dimension is the experts: matrices, and vectors of biases."""
     num_experts: int
@@ -432,7 +432,7 @@ Operation = (
 SEQUENTIAL = (PositionEmbedding, Rotary, Attention, FirstRow, LastRow)
 """Operations for which the rows of a launch belong together, in their order."""
 COUNTED = (Experts, Opaque)
-"""Operations that say what they cost, and not what they compute."""
+"""Operations with a cost but without values."""
 ON_FEATURE_MAPS = (
     Convolution,
     DepthwiseConvolution,

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Work:
-    """What an operation does in one pass, whatever does it."""
+    """The work of an operation in one pass, on whatever machine."""
 
     flop: int
     """A multiply-add counts as two."""

@@ -41,7 +41,7 @@ _TIMESTAMP_WORDS = 3
 
 
 class DebugUtil:
-    """Looks at what a run left. Coordinates are those of the fabric, column first."""
+    """A view of a finished run. Coordinates are those of the fabric, column first."""
 
     def __init__(self, bindir: str | PathLike[str], cmaddr: str | None = None) -> None:
         refuse_real_system("debug_util", cmaddr)

@@ -468,7 +468,7 @@ class Device:
         return self._streams.expect(color, num_words, self._rectangle(rectangle), name=name)
 
     def await_words(self, reception: Reception) -> NDArray[np.uint32]:
-        """Return what was expected, when all of it has come.
+        """Return the expected words when all of them have arrived.
 
         Raises:
             DeadlockError: as `receive_words`.
@@ -562,7 +562,7 @@ class Device:
         observer: RunObserver | None = None,
         sampler: Sampler | None = None,
     ) -> None:
-        """Let what is under way (None: the start-up tasks) come to rest, and take what comes."""
+        """Run until the program is at rest (None: its start-up), and receive its words."""
         while True:
             try:
                 run_until_rest(machine, what or self._pending, self._limits, observer, sampler)

@@ -1,4 +1,4 @@
-"""What the host may name: the exports of an image and where each lives on every PE."""
+"""The exports of an image: the names that a host can use, and their addresses on every PE."""
 
 from __future__ import annotations
 

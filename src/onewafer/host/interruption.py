@@ -62,7 +62,7 @@ def scripts_handler(number: int) -> Callable[[int, FrameType | None], object] | 
 
 
 class Interruption(str):
-    """What a `KeyboardInterrupt` carries that stopped a run between two slices: where it was.
+    """The state that a `KeyboardInterrupt` between two slices carries.
 
     The exception itself is no subclass: only after a plain one Python ends by the signal.
     """
@@ -164,7 +164,7 @@ def interruption(request: StopRequest, sentence: str) -> BaseException:
 def ended_by_exceptions() -> Generator[None]:
     """Let SIGTERM be an exception, as Ctrl-C is: `finally` is run, and what is known is told.
 
-    Not where somebody handles it, nor in processes that are forked inside.
+    Not if it has a handler, nor in processes that are forked inside.
     """
     is_usual = signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
     if not is_usual or threading.current_thread() is not threading.main_thread():

@@ -1,4 +1,4 @@
-"""What programs print (`<simprint>`): lines in a file, in the order of the simulated cycles."""
+"""The output of programs (`<simprint>`): lines in a file, in the order of simulated cycles."""
 
 from __future__ import annotations
 

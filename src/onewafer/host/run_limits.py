@@ -40,7 +40,7 @@ _LARGEST_CHANGE = 4
 
 @dataclass(frozen=True, slots=True)
 class RunLimits:
-    """What bounds one launch (or start-up) of a device, who watches, and what an end leaves.
+    """The limits of a launch (or start-up) of a device, its observers, and the files of its end.
 
     There is no limit unless the user sets one: an honest program may count for as long as it likes.
     """
@@ -53,7 +53,7 @@ class RunLimits:
     max_memory: int | None = None
     """Bytes that the simulation may need; None: what the computer has available."""
     threads: int | None = None
-    """How many threads may simulate; None: as many as are of use."""
+    """Most threads that simulate; None: as many as are useful."""
     clock: Clock = perf_counter
     log: PrintLog | None = None
     """Receives the lines that the program prints; None: they are dropped."""

@@ -1,4 +1,4 @@
-"""How far a run is: what observers are told, and who works.
+"""The progress of a run, as observers get it.
 
 So that looking never takes a measurable part of a run, a `Reporter` looks at most once an interval,
 and less often where looking itself takes long.

@@ -1,4 +1,4 @@
-"""What is said at the end of a run of things that work, and that hardly anybody means."""
+"""The review of a run: things that work but are rarely intended, told at its end."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an SDK program runs on: always a simulated wafer here."""
+"""The platforms of SDK programs: always a simulated wafer here."""
 
 from __future__ import annotations
 

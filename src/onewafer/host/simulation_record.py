@@ -1,4 +1,4 @@
-"""What a finished run leaves for machines to read: `simulation.json` in the program's folder."""
+"""The record of a finished run for machines: `simulation.json` in the program's folder."""
 
 from __future__ import annotations
 

@@ -25,13 +25,13 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class Reception:
-    """So many wavelets of a color from each PE of a rectangle, as far as they have come."""
+    """`num_words` of a color from each PE of a rectangle, as far as they have arrived."""
 
     color: int
     num_words: int
     rectangle: Rectangle
     name: str = ""
-    """What messages call it; empty: its color."""
+    """Its name in messages; empty: its color."""
     _words: dict[tuple[int, int], list[int]] = field(
         default_factory=dict[tuple[int, int], list[int]]
     )
@@ -55,7 +55,7 @@ class Reception:
         return flat.reshape(self.rectangle.height, self.rectangle.width, self.num_words)
 
     def collect(self, machine: Machine) -> int:
-        """Take what is there, but no more than is missing; return how many wavelets came."""
+        """Take the available wavelets, up to the missing number; return how many came."""
         num_taken = 0
         for (x, y), words in self._words.items():
             if missing := self.num_words - len(words):
@@ -78,7 +78,7 @@ class Reception:
 
 
 class HostStreams:
-    """What the host sends to a machine and waits for."""
+    """The host's streams with a machine: words that it sends, and words that it waits for."""
 
     def __init__(self, image: WaferImage) -> None:
         self._sends, self._receives = host_streams(image)

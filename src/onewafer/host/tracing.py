@@ -59,7 +59,7 @@ _WITH_INSTRUCTIONS = frozenset((".log", ".wafer-trace"))
 
 
 class Traced(Protocol):
-    """What is traced."""
+    """The subject of the trace."""
 
     image: WaferImage
     architecture: Architecture

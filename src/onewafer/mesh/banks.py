@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 _Offsets = TypeVar("_Offsets", int, "NDArray[np.int64]")
 
 PERIOD_BYTES = 16
-"""Addresses that differ by a multiple of it lie in the same banks, as far as conflicts go."""
+"""Addresses that differ by a multiple of it lie in the same banks."""
 WORD_BYTES = 4
 
 

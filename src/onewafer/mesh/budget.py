@@ -53,7 +53,7 @@ class Footprint:
     weights: int
     activations: int
     state: int
-    """What is kept from launch to launch: the KV cache."""
+    """State from launch to launch: the KV cache."""
     buffers: int
     """Partial sums of an f16 program, shares of attention."""
     schedule: int

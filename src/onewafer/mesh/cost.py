@@ -157,7 +157,7 @@ def _field_names(operation: type[MeshOperation]) -> tuple[str, ...]:
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """What PEs do in one step."""
+    """The cycles of PEs in one step."""
 
     cycles: Size
     """`[classes, places along the other axis]`, or the same on all PEs; for a collective, until a

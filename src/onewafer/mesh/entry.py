@@ -31,7 +31,7 @@ class Family(StrEnum):
 
 
 class Kind(IntEnum):
-    """What an entry of the schedule asks for."""
+    """The kinds of entries of the schedule."""
 
     MATMUL_X = 1
     MATMUL_Y = auto()

@@ -1,4 +1,4 @@
-"""What the kernels cost, read from `kernel_costs.json`.
+"""The costs of the kernels, read from `kernel_costs.json`.
 
 `python tools/kernel_costs.py` compiles the kernels and writes that file from their listing: how
 many instructions of each cost class a kernel executes once, and for every round of each of its
@@ -115,7 +115,7 @@ class KernelCosts:
     above: Counts
     """It is not."""
     second_chain: Counts
-    """What the middle of an axis executes in addition, to add the second of two chains."""
+    """Additional instructions in the middle of an axis, to add the second of two chains."""
     kinds: Mapping[str, KernelCost]
     """By lower-case name of `entry.Kind`."""
 

@@ -80,7 +80,7 @@ class Arena(StrEnum):
     INDICES = "indices"
     """Inputs that are rows of a table; i32."""
     TABLES = "tables"
-    """What a launch works out once for all layers: heads and slots; u16."""
+    """Tables that a launch computes once for all layers: heads and slots; u16."""
 
     PARAMETERS = "parameters"
     """Written once by the host; elements of the program's dtype."""
@@ -93,7 +93,7 @@ class Arena(StrEnum):
 
 
 class Role(StrEnum):
-    """What the host does with a tensor."""
+    """The host's use of a tensor."""
 
     INPUT = "input"
     PARAMETER = "parameter"
@@ -221,7 +221,7 @@ class Placement:
 
 @dataclass(frozen=True, slots=True)
 class Launch:
-    """What a launch says of the sequence: the first position, and how many rows are valid."""
+    """The position of a launch in the sequence: its first position, and its valid rows."""
 
     start: int
     num_rows: int

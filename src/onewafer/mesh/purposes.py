@@ -1,4 +1,4 @@
-"""What the cycles of a program are spent for: a part of a layer, its work or its collectives.
+"""The purpose of a program's cycles: a part of a layer, its work or its collectives.
 
 In: a mesh program, and cycles by mesh operation or by entry of the schedule. Out: cycles by
 `Purpose`.
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Purpose:
-    """What a step of a program is there for."""
+    """The purpose of a step of a program."""
 
     part: LayerPart | None
     """None: to begin and end the launch, and to repeat layers."""

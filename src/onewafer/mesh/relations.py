@@ -1,4 +1,4 @@
-"""What operations ask of the layouts of their operands and results, and how it fits together."""
+"""The layouts that operations require of their operands and results, made consistent."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from onewafer.mesh.program import PLAIN_ORDER, Axis, FeatureOrder
 
 @dataclass(frozen=True, slots=True)
 class Heads:
-    """What operations on heads of features ask of their order; None: they do not care."""
+    """The order of features that operations on heads require; None: any order."""
 
     head_dims: frozenset[int]
     """Features of a head; as long as the order is plain, heads of several sizes go together."""
@@ -50,7 +50,7 @@ class Heads:
 
 
 class Relations:
-    """What operations say about the layouts of tensors."""
+    """The relations between the layouts of tensors."""
 
     def __init__(self) -> None:
         self._axes = _ParityUnionFind()

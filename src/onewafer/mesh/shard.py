@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 MAX_POSITIONS = 0xFFFF
-"""What a launch can name."""
+"""The largest values that a launch can name."""
 
 
 def shard(

@@ -45,7 +45,7 @@ _ALL = slice(None)
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Apart:
-    """What PEs are late in addition, `[classes, places along the other axis]`."""
+    """Additional lateness of PEs, `[classes, places along the other axis]`."""
 
     classes: Classes
     cycles: Cycles
@@ -73,7 +73,7 @@ class Skew:
 
     @property
     def key(self) -> tuple[bytes, ...]:
-        """What is equal for two skews if and only if they are."""
+        """A key that is equal for two skews if and only if they are equal."""
         apart = b"" if self.apart is None else self.apart.cycles.tobytes()
         return self.x.tobytes(), self.y.tobytes(), apart
 

@@ -1,4 +1,4 @@
-"""What the kernels cost under one timing: the texts of `kernel_costs`, read once for many programs.
+"""The costs of the kernels under one timing: `kernel_costs`, evaluated once for many programs.
 
 In: counts of instructions by name, and the cycles of each. Out: the cycles of a kernel as a number
 and DSD operations whose lengths are still unknown, in which those that take equally long are one.
@@ -250,7 +250,7 @@ def of_all_rows(cycles: Size) -> Size:
 
 
 _known: deque[tuple[Timing, KernelCosts, StepCosts]] = deque(maxlen=_MOST_KNOWN)
-"""By identity: a search asks for those of one machine again and again."""
+"""By identity: a search asks for the costs of one machine again and again."""
 
 
 def step_costs(timing: Timing, dtype: DataType, *, is_sequence: bool) -> StepCosts:

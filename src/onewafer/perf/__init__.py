@@ -1,4 +1,4 @@
-"""What a model costs on a machine: equations from a graph to seconds, joules and bytes.
+"""The cost of a model on a machine: equations from a graph to seconds, joules and bytes.
 
 In: a `Model`, a `Job`, a machine of `arch`. Out: an `Answer` whose `Breakdown` adds up to its time.
 Unknown here: torch, values, the simulator; whoever wants cycles of a mesh program asks `mesh`.

@@ -1,4 +1,4 @@
-"""What a comparison says of one system: times, rates, energy, memory, and why."""
+"""The result of a comparison for one system: times, rates, energy, memory, and why."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _SECONDS_PER_HOUR = 3_600
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Choice:
-    """How the work is laid over a system, and what else was considered."""
+    """The mapping of the work to a system, and the mappings that were considered."""
 
     text: str
     """In a few words, as `pipeline over 34 regions` or `tensor parallelism 8`."""
@@ -66,7 +66,7 @@ class Answer:
     watts: float
     """Power of the whole system during the job."""
     energy_basis: str
-    """What the watts are, with source."""
+    """What the watts include, with their source."""
     ttft_seconds: float | None = None
     """Time to the first token: of a prompt of `context` tokens for Decode."""
     tpot_seconds: float | None = None
@@ -91,7 +91,7 @@ class Answer:
 
     @property
     def limit(self) -> Limit | None:
-        """What most of the time is spent waiting for."""
+        """The reason for most of the waiting."""
         return self.breakdown.limit
 
     @property
@@ -114,12 +114,12 @@ class Answer:
 
     @property
     def price_per_million_tokens(self) -> float | None:
-        """What a million tokens cost while the system does nothing else."""
+        """Price of a million tokens while the system does nothing else."""
         return self._price_per_million(self.tokens_per_second)
 
     @property
     def price_per_million_samples(self) -> float | None:
-        """What a million samples cost while the system does nothing else."""
+        """Price of a million samples while the system does nothing else."""
         rate = self.samples_per_second
         return None if rate is None else self._price_per_million(rate)
 
@@ -136,7 +136,8 @@ class Refusal:
     system: str
     title: str
     reason: str
-    """What is too large, bytes needed and available, and the smallest system that would do."""
+    """The part that is too large, bytes needed and available, and the smallest system that would
+    do."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -18,7 +18,7 @@ _Key = TypeVar("_Key")
 
 
 class Limit(StrEnum):
-    """What a piece of work waits for: more of it would make the work faster."""
+    """The resource that a piece of work waits for: more of it would make the work faster."""
 
     COMPUTE = "compute"
     """Arithmetic units."""
@@ -44,7 +44,7 @@ class Item:
     """Time of one kind of work, all repetitions together."""
 
     name: str
-    """What it is, as in `MLP` or `all-reduce`; items of a breakdown may share a name."""
+    """The name of the work, such as `MLP` or `all-reduce`; items may share a name."""
     seconds: float
     limit: Limit
     is_cross_checked: bool = True
@@ -70,7 +70,7 @@ class Breakdown:
 
     @property
     def limit(self) -> Limit | None:
-        """What most of the time is spent waiting for; None for a breakdown without time."""
+        """The reason for most of the waiting; None for a breakdown without time."""
         return self.largest(lambda item: item.limit, 1)[0][0] if self.seconds > 0 else None
 
     @property

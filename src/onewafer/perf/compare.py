@@ -205,7 +205,7 @@ def _check_clusters(job: Job, options: CompareOptions, systems: Sequence[str]) -
 
 
 def _published(model: Model, job: Job, device: str) -> tuple[PublishedFigure, ...]:
-    """Return the figures of the same model, kind of job and device, whatever their number."""
+    """Return the published figures of the same model, kind of job and device, of any number."""
     kind = type(job).__name__.lower()
     return tuple(
         figure

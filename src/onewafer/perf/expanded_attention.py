@@ -83,7 +83,7 @@ def _expanded(graph: Graph, attention: Attention) -> Graph:
 
 
 def _find_parts(graph: Graph, attention: Attention) -> tuple[Opaque, Opaque, Opaque]:
-    """Return what absorbs keys into queries, what joins both parts of a key, what makes values."""
+    """Return the operations that absorb keys into queries, join parts of keys, and make values."""
     source = {operation.result.name: operation for operation in graph.operations}
     name = attention.result.name
     reader = next((op for op in graph.operations if name in activation_operands(op)), None)

@@ -39,7 +39,7 @@ _EPSILON = 1e-5
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GptShape:
-    """What tells models of the family apart."""
+    """The sizes that distinguish models of the family."""
 
     layers: int
     hidden: int

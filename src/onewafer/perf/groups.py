@@ -29,7 +29,7 @@ _PART = re.compile(r"([a-z]+)(\d{1,30})")
 
 @dataclass(frozen=True, slots=True)
 class Groups:
-    """What of a plan the user chose; the rest is searched for in training, 1 in inference."""
+    """The parts of a plan that the user chose; others are searched in training, 1 in inference."""
 
     text: str
     sizes: Mapping[str, int]

@@ -1,4 +1,4 @@
-"""What is asked of a system: one frozen value a job, checked when it is made.
+"""The work that a system is asked for: one frozen value a job, checked when it is made.
 
 Model and machine are not part of a job: a job says how much work there is.
 """
@@ -40,7 +40,7 @@ class Precision(StrEnum):
 
 
 class Goal(StrEnum):
-    """What a search over mappings looks for."""
+    """The goal of a search over mappings."""
 
     LATENCY = "latency"
     """The most tokens per second for each user."""

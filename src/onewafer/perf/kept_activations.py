@@ -37,7 +37,7 @@ ACTIVATION_BYTES = 2
 
 
 class Recompute(StrEnum):
-    """What the backward pass computes again instead of keeping it (Korthikanti et al., 2022)."""
+    """Activations that the backward pass computes again (Korthikanti et al., 2022)."""
 
     NONE = "none"
     SELECTIVE = "selective"
@@ -48,7 +48,7 @@ class Recompute(StrEnum):
 
 
 _CHEAP = (Activation, LayerNorm, Multiply, Relu, RmsNorm)
-"""What selective recomputation does again."""
+"""Operations that selective recomputation repeats."""
 _READ_BACKWARD = (
     Activation,
     Convolution,

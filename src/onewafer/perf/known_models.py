@@ -26,9 +26,9 @@ class KnownModel:
     """A model as its authors describe it."""
 
     name: str
-    """What the user writes: `llama-3.1-8b`."""
+    """The name that users write: `llama-3.1-8b`."""
     title: str
-    """What its authors call it."""
+    """The authors' name for it."""
     architecture: str
     """A class of transformers, without its package: `LlamaForCausalLM`."""
     num_weights: int

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Model:
-    """What is captured of a model, once, for every job and every machine."""
+    """A model, captured once for every job and every machine."""
 
     name: str
     """The user's name for it: `llama-3.1-8b`, or the script's class."""
@@ -29,7 +29,7 @@ class Model:
     source: str = ""
     """The origin of the configuration."""
     notes: tuple[str, ...] = ()
-    """What of the model the graph leaves out, a sentence each."""
+    """Parts of the model that the graph leaves out, a sentence each."""
     fixed_tokens: int | None = None
     """Rows of every sequence where the model fixes them, as the patches of a picture; None: it
     takes sequences of any length."""

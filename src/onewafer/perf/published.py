@@ -39,7 +39,7 @@ class PublishedFigure:
     system: str
     """A system as the user writes it: `cs3`, `h100x8192`."""
     quantity: str
-    """What was measured, a field of `Answer`: `tokens_per_second_per_user`, `mfu`."""
+    """The measured quantity, a field of `Answer`: `tokens_per_second_per_user`, `mfu`."""
     value: float
     unit: str
     source: str

@@ -1,4 +1,4 @@
-"""Published figures of one topic, each beside what the equations say of it."""
+"""Published figures of one topic beside the figures of the equations."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recomputed:
-    """What the equations say of one figure; the fields are those of `FigureResult`."""
+    """The equations' value of one figure; the fields are those of `FigureResult`."""
 
     ours: float | None
     finding: str

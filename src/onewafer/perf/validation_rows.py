@@ -76,7 +76,7 @@ class PerfValidation:
     figures: tuple[FigureResult, ...] = ()
     statistics: tuple[ErrorStatistics, ...] = ()
     notes: tuple[str, ...] = ()
-    """What was left out and why, where the points come from."""
+    """Points that were left out and why, and the origin of the points."""
 
     @property
     def is_hit(self) -> bool:

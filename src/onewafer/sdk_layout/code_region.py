@@ -192,7 +192,7 @@ class CodeRegion:
         if color is not None:
             color = to_color(color, f"{call} of {self}")
             if value is not None:
-                raise HostError(f"{call} of {self}: color and value are one thing: leave one out")
+                raise HostError(f"{call} of {self}: a color is a value, too: leave one out")
             name, value = (color, None) if name is None else (name, color)
         if isinstance(name, Color):
             if value is not None:

@@ -56,7 +56,7 @@ _COMPRESSION = 1
 
 @dataclass(frozen=True, slots=True)
 class CheckpointHeader:
-    """What a checkpoint says about itself."""
+    """The description of a checkpoint."""
 
     image_checksum: str
     arch: str
@@ -66,7 +66,7 @@ class CheckpointHeader:
     engine: str
     """The engine that wrote it; any engine can go on."""
     what: str
-    """What was running, for people: "the launch of 'main'"."""
+    """The running call, for people: "the launch of 'main'"."""
     cycle: int
     end: int
 

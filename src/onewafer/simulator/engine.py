@@ -40,7 +40,7 @@ class StopReason(Enum):
 
 @dataclass(frozen=True, slots=True)
 class LoadedProgram:
-    """What an engine is made from."""
+    """The inputs of an engine."""
 
     image: WaferImage
     architecture: Architecture
@@ -48,11 +48,11 @@ class LoadedProgram:
     """Initialised: data and patches in memory, start-up flags set."""
     sink: EventSink | None = None
     threads: int | None = None
-    """How many threads may work, None: as many as are of use; no result depends on it (M2)."""
+    """Most threads, None: as many as are useful; no result depends on it (M2)."""
     detail: Detail = Detail.EVENTS
     """How much the sink is told; more than events only by the reference engine."""
     checking: Checking = NO_CHECKING
-    """What follows accesses is looked at by the reference engine only."""
+    """The checks of memory accesses; only the reference engine makes them."""
     written: NDArray[np.uint8] | None = None
     """`[num_pes, memory_bytes]`, 1: the byte was written; None: not recorded."""
 
@@ -125,7 +125,7 @@ class Engine(Protocol):
 
 
 class EngineFactory(Protocol):
-    """What `Machine` looks up by engine name."""
+    """The entry of an engine in the table by name."""
 
     def __call__(self, loaded: LoadedProgram, /) -> Engine:
         """Return an engine at cycle 0."""

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Checking:
-    """What is an error beside what the machine cannot do."""
+    """Findings that are errors although the machine allows them."""
 
     is_strict: bool = False
     """A DSD operation that is issued on a busy microthread stops the simulation (M38)."""

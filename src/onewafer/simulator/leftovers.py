@@ -35,7 +35,7 @@ _NUM_SHOWN = 4
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """What waits in a machine: tables as of a `Snapshot`."""
+    """The waiting wavelets of a machine: tables as of a `Snapshot`."""
 
     arrivals: Table
     sources: Table
@@ -85,7 +85,7 @@ def _arrived(
         where = f" in input queue {queue}" if queue >= 0 else ""
         text = (
             f"{_count(len(rows), image, number, is_control=is_control)} that arrived at "
-            f"{_places(pes, image)} {'was' if len(rows) == 1 else 'were'} never taken{where}: "
+            f"{_places(pes, image)} {'was' if len(rows) == 1 else 'were'} never received{where}: "
             f"{reason}"
         )
         yield Leftover(number, len(rows), len(pes), has_arrived=True, is_for_host=False, text=text)
@@ -161,10 +161,10 @@ def _held(image: WaferImage, waiting: Waiting, found: list[Leftover]) -> Iterato
         rows = np.flatnonzero(color == number)
         pes = np.unique(pe[rows])
         reason = (
-            "behind what was never taken"
+            "behind wavelets that were never received"
             if number in arrived
             else "for a route or a switch position that lets them pass, for the end of a "
-            "teardown, for a queue that serves the color, or for a place in what is before them"
+            "teardown, for a queue that serves the color, or for a free slot in the next buffer"
         )
         text = f"{_count(len(rows), image, number)} still wait at {_places(pes, image)}: {reason}"
         is_for_host = number in arrived - for_program

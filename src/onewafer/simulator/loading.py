@@ -139,13 +139,13 @@ def input_attachments(
 
 
 UNROUTED = ColorConfig((SwitchPosition(0, 0),))
-"""What a router knows of a color that the image does not route, but programs may (M131)."""
+"""The configuration of a color that the image does not route, but programs may (M131)."""
 
 
 def changeable_colors(image: WaferImage, architecture: Architecture) -> frozenset[int]:
     """Return the colors whose registers programs of the image can reach (M131).
 
-    None if no program says that it does; else all that the image routes or names anywhere.
+    No colors if no program does so; else all that the image routes or names anywhere.
     """
     if not any(program.reaches_registers for program in image.programs):
         return frozenset()
@@ -234,7 +234,7 @@ def unbound_queue_message(
     architecture: Architecture,
     colors: Sequence[int],
 ) -> str:
-    """Return what is wrong with a fabric DSD whose color is `UNBOUND`, and what to write.
+    """Return the mistake of a fabric DSD whose color is `UNBOUND`, and its correction.
 
     `colors` are those that the queues of the PE serve, if the program reaches its queues.
     """

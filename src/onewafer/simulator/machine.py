@@ -154,7 +154,7 @@ class Machine:
 
     @property
     def interrupted(self) -> str:
-        """What was running when the checkpoint was written that this machine is from."""
+        """The call that was running when the checkpoint of this machine was written."""
         return self._interrupted
 
     @property
@@ -214,7 +214,7 @@ class Machine:
         """Return the report of a deadlock with the wavelets that wait in input queues."""
         lines = [f"    {found.text}" for found in self._leftovers() if found.has_arrived]
         return "\n".join(
-            [report, *(["  wavelets that nobody has taken:"] if lines else []), *lines]
+            [report, *(["  wavelets that were not received:"] if lines else []), *lines]
         )
 
     def find_leftovers(self) -> list[Leftover]:
@@ -231,13 +231,13 @@ class Machine:
         `what` says for people what was running. An older file of that name is replaced.
 
         Raises:
-            CheckpointError: the last run failed, or was torn off in the middle of a cycle; or the
+            CheckpointError: the last run failed, or was interrupted in a cycle; or the
                 file cannot be written.
         """
         if not self._is_whole:
             raise CheckpointError(
-                f"{path}: the last run failed or was torn off, so that there is no state between "
-                "two cycles to write; save between runs that end well"
+                f"{path}: the last run failed or was interrupted in a cycle, so there is no state "
+                "to write; save between runs that end well"
             )
         try:
             write_checkpoint(

@@ -37,7 +37,7 @@ class NotEnoughMemoryError(SimulationError):
 
 @dataclass(frozen=True, slots=True)
 class MemoryNeed:
-    """What a machine takes, in bytes."""
+    """The memory of a machine, in bytes."""
 
     num_pes: int
     engine_bytes: int

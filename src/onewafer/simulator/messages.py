@@ -1,4 +1,4 @@
-"""What engines say when a program does what the machine cannot do: the same words from each."""
+"""The engines' messages about faults of programs: the same words from each engine."""
 
 from __future__ import annotations
 
@@ -66,8 +66,10 @@ def never_written(
     symbol: Symbol | None, address: int, num_bytes: int, copied_from: str | None = None
 ) -> str:
     """Return what is wrong with a read of memory that was never written, or of a copy of it."""
-    what = f"{_named(symbol, address, num_bytes)} read, and nobody wrote"
-    what += f" what it is a copy of, {copied_from}" if copied_from is not None else " it"
+    what = f"{_named(symbol, address, num_bytes)} read"
+    what += (
+        " before it was written" if copied_from is None else f", a copy of unwritten {copied_from}"
+    )
     return (
         f"{what}: it has no initial value, and neither the host nor the program gave it one; write "
         "it first, or declare the variable with @zeros or a value"

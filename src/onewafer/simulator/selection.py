@@ -34,7 +34,7 @@ class Selection:
 
     @property
     def factory(self) -> EngineFactory:
-        """What makes the engine."""
+        """The constructor of the engine."""
         return ENGINES[self.name]
 
 
@@ -66,7 +66,7 @@ def select_engine(
 
 
 COMPILE_SECONDS = 120
-"""What the kernels of the fast engine take on a machine of today, in one thread."""
+"""Seconds to compile the fast engine's kernels on a present machine, in one thread."""
 
 
 def announce_compilation(engine: str) -> str | None:

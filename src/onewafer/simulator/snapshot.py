@@ -64,7 +64,7 @@ COLUMNS: dict[str, tuple[str, ...]] = {
         "counter_held",  # M22
         "counter_started_at",  # NONE: it is stopped
         "path_free_at",  # M33
-        "bulk_thread",  # has the data path to itself since the next column; NONE: nobody has
+        "bulk_thread",  # has the data path to itself since the next column; NONE: no thread has
         "bulk_since",
         "main_thread_cycles",
         "data_path_cycles",

@@ -2,7 +2,7 @@
 
 A whole wafer has 40 GB of SRAM; a program uses some pages of each PE's. The operating system gives
 a page when it is first written, and 48 KiB is a whole number of pages, so `[pe, address]` needs no
-table of our own. Reading a page that nobody wrote gives zeros and takes no memory.
+table of our own. Reading an unwritten page gives zeros and takes no memory.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What a run cost: counters that every engine keeps."""
+"""The cost of a run: counters that every engine keeps."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a command is doing, and how much of it is done: a line on stderr, if somebody watches.
+"""What a command is doing, and how much of it is done: a line on stderr, if it is a terminal.
 
 Rich is loaded when there is a line to show.
 """

@@ -1,4 +1,4 @@
-"""Loops whose counter nobody reads."""
+"""Loops whose counter is not read."""
 
 from __future__ import annotations
 

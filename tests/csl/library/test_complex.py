@@ -73,7 +73,7 @@ fn pair(x: c.complex_64, y: c.complex_64) pair_type {
 @pytest.mark.parametrize(
     ("statements", "message"),
     [
-        ("const z = wrong(parts[0]);", "needs the field `imag` too"),
+        ("const z = wrong(parts[0]);", "also needs the field `imag`"),
         (
             "const x = c.get_complex(parts[0], parts[1]); const z = c.add_complex_32(x, x);",
             "the argument `x`",

@@ -179,7 +179,7 @@ def run_pe(body, declared=DECLARED, variables=("order",)):
 
 
 def test_handlers_of_input_queues_go_first():
-    """Decided here: nobody published the order."""
+    """Decided here: the order is not published."""
     handlers = (
         "comptime { @set_empty_queue_handler(second, oq); @set_empty_queue_handler(first, iq); }"
     )

@@ -112,5 +112,5 @@ def test_too_small_a_sum_is_not_over():
 
 
 def test_without_a_callback_the_sum_leaves_the_rectangle():
-    """And is gone there: nothing waits for it."""
+    """The sum is gone there: nothing waits for it."""
     device_of("wse2", 2, 2, 0, callback="").launch("run")

@@ -227,7 +227,7 @@ def test_a_range_may_be_declared_with_var(body):
 def test_a_range_is_not_assigned_to_again(analyze, keyword):
     statements = f"{keyword} r = @range(u32, n); r = @range(u32, 4);"
     error = analyze(in_main(statements, LOOPS)).error
-    assert (error.code, error.message) == ("not-assignable", "the range `r` stays what it is")
+    assert (error.code, error.message) == ("not-assignable", "the range `r` cannot be assigned to")
 
 
 def test_comptime_code_assigns_ranges(comptime):

@@ -82,7 +82,7 @@ def test_a_json_file_that_is_no_such_value_is_refused(analyze, type_, text, code
 def test_the_array_that_a_json_file_lacks_is_named(analyze):
     source = 'const x = @import_comptime_value([2, 3]f32, "x.json"); comptime { _ = x; }'
     error = analyze(source, files={"x.json": "[[1, 2, 3], [4, 5]]"}).error
-    assert error.message == "what `x.json` holds at `[1]` is no `[3]f32`"
+    assert error.message == "the value at `[1]` of `x.json` is not a `[3]f32`"
 
 
 def test_the_fields_that_a_json_file_lacks_or_has_are_named(analyze):
@@ -90,7 +90,7 @@ def test_the_fields_that_a_json_file_lacks_or_has_are_named(analyze):
     source = f'const x = @import_comptime_value({type_}, "x.json"); comptime {{ _ = x; }}'
     error = analyze(source, files={"x.json": '{"at": {"x": 1, "w": 2, "y": 3}}'}).error
     assert "at `.at`" in error.message
-    assert error.message.endswith("it lacks `z` and has `w`, which the type has not")
+    assert error.message.endswith("it lacks `z` and has `w`, which the type lacks")
 
 
 def test_a_json_file_is_read_once(analyze, monkeypatch):

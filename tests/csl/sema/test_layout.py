@@ -335,13 +335,13 @@ def test_a_param_of_the_command_line_that_the_file_lacks_is_a_warning(analyze):
 @pytest.mark.parametrize(
     ("type_", "given", "message", "advice"),
     [
-        ("u16", "abc", "is no `u16` (0 … 65535)", "`--params=size:8`"),
-        ("u16", "-8", "is no `u16` (0 … 65535)", "`--params=size:8`"),
-        ("f32", "abc", "is no `f32`", "`--params=size:0.5`"),
-        ("bool", "1", "is no `bool` (true or false)", "`--params=size:true`"),
-        ("comptime_string", "12", "is no `comptime_string`", """`'--params=size:"12"'`"""),
-        ("color", "3", "is no `color`", "`--colors=size:…`"),
-        ("[2]u16", "3", "is no `[2]u16`", "let the layout make the value"),
+        ("u16", "abc", "is not a `u16` (0 … 65535)", "`--params=size:8`"),
+        ("u16", "-8", "is not a `u16` (0 … 65535)", "`--params=size:8`"),
+        ("f32", "abc", "is not a `f32`", "`--params=size:0.5`"),
+        ("bool", "1", "is not a `bool` (true or false)", "`--params=size:true`"),
+        ("comptime_string", "12", "is not a `comptime_string`", """`'--params=size:"12"'`"""),
+        ("color", "3", "is not a `color`", "`--colors=size:…`"),
+        ("[2]u16", "3", "is not a `[2]u16`", "let the layout make the value"),
     ],
 )
 def test_a_value_of_the_command_line_that_does_not_fit(analyze, type_, given, message, advice):
@@ -468,7 +468,7 @@ def test_a_program_may_be_one_file(analyze, placed):
 
 @pytest.mark.parametrize("place", [0, 1, 2])
 def test_a_mistake_in_the_layout_of_one_file_brings_no_others(analyze, place):
-    """Before the tiles are set nobody knows whose the `comptime` blocks are."""
+    """Before the tiles are set, it is unknown whose the `comptime` blocks are."""
     statements = ["@set_tile_code(0, 0);", "@set_tile_code(1, 0);"]
     statements.insert(place, "wrong();")
     source = ONE_FILE % " ".join(statements)

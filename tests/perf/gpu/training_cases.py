@@ -19,7 +19,7 @@ SPEEDS = (
     "link_bytes_per_second",
     "network_bytes_per_second",
 )
-"""Of a GPU: the faster, the shorter a step."""
+"""Speed of a GPU: the faster, the shorter a step."""
 
 
 def job(*, batch: int = 64, sequence: int = 2048) -> Train:

@@ -99,7 +99,7 @@ def test_no_program_takes_less_for_maps_than_the_least(side, features, sides, bl
 )
 @settings(max_examples=10, deadline=None)
 def test_no_grid_of_products_is_much_faster_than_the_one_taken(side, features, width, height):
-    """Of pieces with products, which take most of the time, on more than a few PEs."""
+    """Pieces with products, which take most of the time, on more than a few PEs."""
     options = WaferOptions()
     model = small_network(side=side, features=features)
     load = prefill_demand(model, Prefill(tokens=side * side)).load

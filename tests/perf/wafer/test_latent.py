@@ -133,7 +133,7 @@ def test_products_of_heads_take_what_meets_of_their_features():
 
 @pytest.mark.parametrize(("group", "columns"), [(4, 10 // 2 + 1), (2, 20 // 2), (1, 40 // 2)])
 def test_a_pe_keeps_its_features_of_the_copies_once(group, columns):
-    """Of 16 positions on 2 PEs each has 8, of 2 bytes a feature; features go in pairs."""
+    """Each of 2 PEs has 8 of 16 positions, of 2 bytes a feature; features go in pairs."""
     regions = regions_of(SMALL, form=LatentForm(group))
 
     assert regions.bytes(((1, 1),), (2, 2)).cache == columns * 8 * 2
@@ -304,7 +304,7 @@ def test_norms_of_copies_are_those_of_one_latent_vector_each():
 
 
 def test_a_layer_of_deepseek_v3_fits_a_wafer():
-    """Of 48 KiB, weights take 27.5 KiB: whoever makes kernels larger may lose the model."""
+    """Weights take 27.5 of 48 KiB: larger kernels may leave no room for the model."""
     model = latent_model(replace(MIXTURE, experts=257), DEEPSEEK_V3)
     first, layer, last = model.segments
     choice = Tensor("choice", (1, 257), DataType.F16)

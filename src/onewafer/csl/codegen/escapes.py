@@ -30,7 +30,7 @@ def find_escape(function: ir.Function) -> ir.Global | None:
 
 @dataclass(frozen=True, slots=True)
 class _Addresses:
-    """What values may point to."""
+    """The possible targets of pointer values."""
 
     held: dict[ir.Local, ir.Global] = field(default_factory=dict["ir.Local", ir.Global])
 

@@ -185,12 +185,12 @@ class _Copier:
 
     result: ir.Local | None = None
     values: dict[ir.Local, ir.Expression] = field(default_factory=dict[ir.Local, ir.Expression])
-    """What parameters stand for."""
+    """Parameter → the expression that replaces it."""
     locals: dict[ir.Local, ir.Local] = field(default_factory=dict[ir.Local, ir.Local])
     copies: dict[ir.Expression, ir.Expression] = field(
         default_factory=dict[ir.Expression, ir.Expression]
     )
-    """What is one node stays one: it is evaluated once."""
+    """Expressions that are one node stay one: it is evaluated once."""
 
     def bind(self, call: ir.Call, uses: _Uses, span: Span | None) -> list[ir.Statement]:
         """Let the parameters be the arguments; return what is to be done for that."""

@@ -141,7 +141,7 @@ def _check_sections(
     for variable, address in sorted(fixed.items(), key=itemgetter(1)):
         if address < taken:
             message = (
-                f"`{plan.names[variable]}` is to lie at {address:,} in the section "
+                f"`{plan.names[variable]}` must lie at {address:,} in the section "
                 f"`{variable.section}`, and {owner} take the memory up to {taken:,}"
             )
             sink.report(_misplaced(variable, message, "give the section a higher address"))

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 Path = tuple[int, ...]
 """Identities (`id`) of the blocks around a mention, outermost first."""
 Mentions = dict[int, list[ir.Local]]
-"""What `_mentions` says of each statement, by its identity."""
+"""Results of `_mentions` by the identity of the statement."""
 
 
 def locals_of_blocks(function: ir.Function) -> dict[int, list[ir.Local]]:

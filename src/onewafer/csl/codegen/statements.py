@@ -70,7 +70,7 @@ comparison of two values, one of which is converted or loaded."""
 
 @dataclass(slots=True)
 class InstanceTables:
-    """What the functions of one instance fill together."""
+    """Tables that the functions of one instance fill together."""
 
     dsrs: DsrPlan
     descriptors: DescriptorTable = field(default_factory=DescriptorTable)

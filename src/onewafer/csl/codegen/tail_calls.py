@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from onewafer.diagnostics import DiagnosticSink, Span
 
     After = ir.Return | None
-    """What is done next, if that is to leave the function."""
+    """The next action, if it leaves the function."""
 
 _NUM_CALLS_SHOWN = 4
 _WHAT_IS_ALLOWED = (
@@ -196,13 +196,13 @@ def _path(
 
 
 def _escaped(function: ir.Function, variable: ir.Global) -> Diagnostic:
-    """Return what to say of a function whose next call would overwrite what something points to."""
+    """Return the message for a function whose next call would overwrite a variable pointed to."""
     name = variable.name.removeprefix(f"{function.name}.")
     return Diagnostic(
         "recursive-call",
-        f"`{function.name}` calls itself, and has given away the address of its `{name}`",
+        f"`{function.name}` calls itself, after taking the address of its `{name}`",
         Annotation(variable.span, "the next call uses the same memory") if variable.span else None,
         () if function.span is None else (Annotation(function.span, "called again"),),
-        ("frames are static: what lies in memory has one place for all calls of a function",),
+        ("frames are static: a variable in memory has one address for all calls of its function",),
         "declare the variable outside of the function; pass an array by such an address, `*[n]T`",
     )

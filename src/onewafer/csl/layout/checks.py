@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from onewafer.image import ColorConfig
 
 _LINKS = (Direction.WEST, Direction.EAST, Direction.SOUTH, Direction.NORTH)
-_NEVER_TAKEN = "right if nothing is sent there; a wavelet that is waits for ever"
+_NEVER_TAKEN = "this is correct if nothing is sent there; a wavelet that is sent waits forever"
 
 
 def check_routes(table: ColorTable, sink: DiagnosticSink) -> None:
@@ -195,7 +195,8 @@ class _Findings:
                 "route-leaves-rectangle",
                 f"color {self.color} leaves the program's {self.table.width}×{self.table.height} "
                 f"rectangle at {_pes(group)}, going {direction.name}",
-                note="right if nothing is sent there, or it is not missed: what leaves is gone",
+                note="this is correct if nothing is sent there, or if it may be lost: wavelets "
+                "that leave are lost",
                 help_text=f"there is no PE on that side: at this edge leave {direction.name} out "
                 "of `.tx`, or enlarge the rectangle with `@set_rectangle`",
             )

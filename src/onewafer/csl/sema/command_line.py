@@ -1,4 +1,4 @@
-"""What is wrong with a param that the command line gave, in the words of a command line."""
+"""Mistakes in params of the command line, in the words of a command line."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ class GivenParam:
         return str(GivenParam("params", self.name, written))
 
     def misfit(self, type_: t.Type) -> str:
-        """Return what is wrong with it where the param is of a type."""
+        """Return the mistake for a param of a type."""
         what = f"the value of `{self}`"
         if self.option == "colors":
             return f"{what} is a color, and the param is of type `{type_}`"
-        return f"{what} is no `{type_}`{_limits(type_)}"
+        return f"{what} is not a `{type_}`{_limits(type_)}"
 
     def advice(self, type_: t.Type) -> str:
         """Return what to write for a param of a type."""

@@ -41,9 +41,9 @@ class ConfigWords:
     what: str
     """Name of such a word; `{n}` is its number."""
     by_name: str
-    """What does the same without an address."""
+    """The builtin with the same effect, without an address."""
     at_start: str = ""
-    """What a program says instead where the compiler writes them; empty: they may be set."""
+    """What a program writes instead of words that the compiler writes; empty: they may be set."""
     is_of_queues: bool = False
     known_on: tuple[str, ...] = ()
     """Machines on which public programs use the addresses."""
@@ -59,7 +59,7 @@ class ConfigWords:
 
 
 _FILTER: Final = "write `.filter` in"
-_STATE: Final = "it is no setting but what has happened; ask for it in a task"
+_STATE: Final = "it is a status, not a setting; read it in a task"
 _QUEUES: Final = (
     ConfigWords(
         OUTPUT_QUEUE_WORDS,

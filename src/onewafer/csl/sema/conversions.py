@@ -1,4 +1,4 @@
-"""What becomes of a value where another type is wanted, by itself or on demand.
+"""Conversions of values to other types: implicit, and by `@as`.
 
 Typing rules are shared with run time; tainted numbers stay tainted.
 """
@@ -284,7 +284,7 @@ def _to_union(
     if len(given) != 1:
         fail(
             "type-mismatch",
-            f"a value of `{type_}` has one of its fields, {len(given)} are given",
+            f"a `{type_}` is given exactly one of its fields, not {len(given)}",
             span,
         )
     check_names((*given, *(name for name in names if name not in given)), names, f"`{type_}`", span)

@@ -188,7 +188,7 @@ def _known_as(module: Module, symbol: str) -> list[tuple[Module, Shared]]:
 
 
 def _refuse_another(declaration: Shared, exported: Shared, found: str, wanted: str) -> NoReturn:
-    """Fail because what is exported is not what the `extern` declaration says."""
+    """Fail because an exported symbol does not match its `extern` declaration."""
     fail(
         "type-mismatch",
         f"`{declaration.name}` is {found} where it is exported, not {wanted}",

@@ -61,7 +61,7 @@ class CannotGroup(Exception):  # noqa: N818 - no error: the loop is run in the o
 
 @dataclass(slots=True)
 class LoopRecord:
-    """What a loop does, by groups of iterations."""
+    """The effects of a loop, by groups of iterations."""
 
     num_iterations: int
     groups: list[Group] = field(default_factory=list["Group"])

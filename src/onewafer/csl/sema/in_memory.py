@@ -1,4 +1,4 @@
-"""What lies where in memory: addresses of variables and their parts, structs at an address."""
+"""Layout in memory: addresses of variables and their parts, structs at an address."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One instance of a PE program while it is analysed: what is reachable, and what decided it."""
+"""One instance of a PE program during its analysis: reachable code, and its decisions."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ class LocalColor:
 
 @dataclass(slots=True)
 class Colors:
-    """What a program says about colors of its PEs."""
+    """The colors of a program and their uses."""
 
     local: list[LocalColor] = field(default_factory=list[LocalColor])
     streams: dict[int, tuple[ColorConfig, Span]] = field(
@@ -138,7 +138,7 @@ class Fifos:
     findings: list[tuple[frozenset[int], Diagnostic]] = field(
         default_factory=list[tuple[frozenset[int], Diagnostic]]
     )
-    """What is true of operations if none of their FIFOs has a length."""
+    """Findings about operations that hold if none of their FIFOs has a length."""
 
 
 @dataclass(slots=True)
@@ -155,7 +155,7 @@ NO_IDS: Value = Struct((), ())
 
 @dataclass(slots=True)
 class DsrState:
-    """What is known about an explicit DSR from one `@load_to_dsr`, or all that were seen so far."""
+    """What is known about an explicit DSR from one `@load_to_dsr`, or from all so far."""
 
     descriptor: DsdDescriptor | None
     config: DsdConfig | None
@@ -169,9 +169,9 @@ class DsrState:
     is_sometimes_memory: bool = False
     """Some load is of no fabric DSD."""
     stepped: HeldDsd = field(default_factory=HeldDsd)
-    """What `@map` walks through: it was loaded with `.single_step`."""
+    """The DSD that `@map` iterates over, loaded with `.single_step`."""
     dropped: HeldDsd = field(default_factory=HeldDsd)
-    """What `@dfilt` reads: it was loaded with `.async`."""
+    """The DSD that `@dfilt` reads, loaded with `.async`."""
     ut_id: Value | None = None
     """The microthread that it was loaded with."""
     ids: Value = NO_IDS
@@ -200,7 +200,7 @@ class ExplicitDsrs:
     """The DSRs that a program names."""
 
     states: dict[DsrKey, DsrState] = field(default_factory=dict[DsrKey, DsrState])
-    """What is known of those that it loads."""
+    """Knowledge about the DSRs that the program loads."""
     never_async: defaultdict[DsrKey, Reliance] = field(
         default_factory=lambda: defaultdict[DsrKey, Reliance](Reliance)
     )
@@ -210,11 +210,11 @@ class ExplicitDsrs:
     )
     """Ids of run time that they were loaded with, by kind, number and setting."""
     loads: list[ir.LoadDsr] = field(default_factory=list[ir.LoadDsr])
-    """What they hold from the start."""
+    """Loads of DSDs that are there from the start."""
 
 
 def _element_of(type_: t.Type) -> ScalarType | None:
-    """Return what of a variable a host reads; None: something else than numbers of one type."""
+    """Return the part of a variable that a host reads; None: it is not numbers of one type."""
     element = t.element(type_)
     match element:
         case t.PointerType():
@@ -270,9 +270,10 @@ class InstanceContext(Context):
         self.exports: dict[str, tuple[Value, Span]] = {}
         self.colors = Colors()
         self.teardown_handlers: dict[int, tuple[FunctionValue, Span]] = {}
-        """What runs when a color is torn down."""
+        """The handlers that run when a color is torn down."""
         self.empty_queue_handlers: dict[tuple[bool, int], tuple[FunctionValue, Span]] = {}
-        """What runs when a queue has become empty, by (it is an output queue, number)."""
+        """The handlers that run when a queue has become empty, by (it is an output queue,
+        number)."""
         self.reaches_registers = self.reaches_queues = self.unmasks_exceptions = False
         """Whether loads and stores may go to registers: of the router; queues; and exceptions."""
         self.rotations: list[tuple[Rotation, Span]] = []
@@ -294,7 +295,7 @@ class InstanceContext(Context):
         self.late_bindings: list[Callable[[], None]] = []
         """Tasks to bind where comptime blocks tell more about their ids."""
         self.requests: list[Callable[[], None]] = []
-        """What comptime blocks asked for that needs all tasks to be bound."""
+        """Requests of comptime blocks that need all tasks to be bound."""
         self.keep_alive: list[object] = []
         """Objects whose `id` is part of a key."""
         self.columns = Columns()
@@ -356,7 +357,7 @@ class InstanceContext(Context):
             ):
                 return any(field.name == "dest" for field in fields)
             case ast.BuiltinCall(name="allocate_fifo", arguments=[_, _]):
-                return True  # nobody knows yet what the configuration says
+                return True  # the configuration is not known yet
             case _:
                 return super().is_root(declaration)
 

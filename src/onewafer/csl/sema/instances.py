@@ -104,7 +104,7 @@ def _flatten(
 
 @dataclass(frozen=True, slots=True)
 class _Shape:
-    """What a struct of params is, apart from its numbers."""
+    """The form of a struct of params, apart from its numbers."""
 
     value: Value
     """Keeps the `id` of the struct from being given to another one."""

@@ -39,7 +39,7 @@ class TileCode:
 
 
 class LayoutContext(Context):
-    """What the layout block has set so far."""
+    """The state of the layout block so far."""
 
     kind = Where.LAYOUT
     is_layout = True

@@ -1,4 +1,4 @@
-"""What a tensor access expression gives, and how `.stride` counts the steps of nested loops.
+"""The value of a tensor access expression, and how `.stride` counts the steps of nested loops.
 
 `|i, j|{n, m} -> a[…]` is an anonymous struct of `.base_address`, `.offset`, `.stride` and
 `.extent`, the last two of them tuples. `.extent` has the outermost loop first. `.stride` has the

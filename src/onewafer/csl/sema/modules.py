@@ -446,7 +446,7 @@ def _way_out(declaration: ast.TopDeclaration) -> str:
     """Return what to write where a global depends on itself."""
     match declaration:
         case ast.Variable(name=name, initializer=ast.StructType()):
-            return f"a struct leads to another of its type with a pointer, `*{name}`, or an index"
+            return f"a struct refers to another of its type by a pointer, `*{name}`, or an index"
         case ast.Variable(type=None):
             return (
                 "if only its address is needed, write its type: `: T = …`, `= T{ … }`; a `var` can "

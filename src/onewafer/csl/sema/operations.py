@@ -1,4 +1,4 @@
-"""What operators mean on comptime values; typing rules are shared with run time.
+"""Operators on comptime values; their typing rules hold at run time, too.
 
 Sized integers are exact and wrap, `comptime_int` is unbounded, `f16`/`f32` round to nearest even
 after every operation (computed in double, which is wide enough to make that single rounding

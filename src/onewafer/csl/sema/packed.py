@@ -113,7 +113,7 @@ def check_given(value: Struct, type_: t.PackedType, span: Span | None) -> None:
     if len(given) != 1:
         fail(
             "type-mismatch",
-            f"a value of `{type_}` has one of its fields, {len(given)} are given",
+            f"a `{type_}` is given exactly one of its fields, not {len(given)}",
             span,
         )
     others = tuple(name for name in type_.names if name not in given)

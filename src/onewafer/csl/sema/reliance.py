@@ -1,4 +1,4 @@
-"""What holds as far as is known, and what to say of those that rely on it if it does not."""
+"""Properties that hold as far as is known, and the findings if one turns out not to hold."""
 
 from __future__ import annotations
 

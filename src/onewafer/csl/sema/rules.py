@@ -128,7 +128,7 @@ CHANGING_BUILTINS: Final = {
     "extent": "@set_dsd_length",
     "length": "@set_dsd_length",
 }
-"""Part of a DSD → what returns a DSD with another value of it."""
+"""Part of a DSD → the builtin that returns a DSD with another value of it."""
 
 
 def _how_to_change(name: str) -> str:
@@ -181,7 +181,7 @@ def _count(number: int, what: str) -> str:
 
 
 def how_to_vary(type_: t.Type) -> str:
-    """Return what to write where a variable is of a type that only exists while compiling."""
+    """Return the advice for a variable of a type that only exists at compile time."""
     if type_ is t.RANGE:
         return "keep its bounds in variables, and write `@range(T, start, stop, step)` in the `for`"
     if isinstance(type_, t.StructType):
@@ -402,9 +402,9 @@ def check_switched(value: Value, span: Span) -> None:
     if isinstance(type_, t.StructType | t.ArrayType) or type_ is t.VOID:
         fail(
             "type-mismatch",
-            f"a `switch` cannot go by a `{type_}`: such values are not compared",
+            f"a `switch` cannot compare values of type `{type_}`",
             span,
-            help="let it go by a number, an enum, a `bool`: a field or an element, for example",
+            help="compare a number, an enum or a `bool` of it: a field or an element, for example",
         )
 
 
@@ -419,7 +419,7 @@ def no_arm_for(value: str, span: Span) -> NoReturn:
     """Fail because no arm of a `switch` that is a value is for one of run time."""
     fail(
         "missing-else",
-        f"no arm of this `switch` is for {value}, so it has no value then",
+        f"no arm of this `switch` covers {value}, for which it would have no value",
         span,
         help="add `else => …`",
     )
@@ -429,10 +429,10 @@ def taken_value(value: Value, span: Span, first: Span) -> Fault:
     """Return the warning that an arm of a `switch` is never taken for a value."""
     finding = Diagnostic(
         "unreachable-arm",
-        f"{show(value)} has an arm before this one, which is never taken for it",
+        f"{show(value)} has an earlier arm, so this one is never taken for it",
         Annotation(span),
         (Annotation(first, "this arm is taken"),),
-        help="let each value stand in one arm",
+        help="list each value in one arm only",
         severity=Severity.WARNING,
     )
     return Fault(finding)
@@ -448,7 +448,7 @@ def check_width_for_host(type_: t.Type, span: Span) -> None:
             "type-mismatch",
             f"a `{type_}` cannot be exported: no host has integers of this width",
             span,
-            help="export a variable of 8, 16, 32 or 64 bits, and `@as` what it is to hold",
+            help="export a variable of 8, 16, 32 or 64 bits, and convert its value with `@as`",
         )
 
 
@@ -472,7 +472,7 @@ def check_unlinked(declaration: ast.Variable) -> None:
         ("linkname", declaration.link_name),
     ):
         if node is not None:
-            fail("unsupported-feature", f"`{name}` belongs to globals", node.span,
+            fail("unsupported-feature", f"`{name}` is for global variables only", node.span,
                  help="leave it out, or declare the variable at the top level")  # fmt: skip
 
 
@@ -547,7 +547,7 @@ def enum_type(
         if counter > integer.maximum:
             fail(
                 "value-out-of-range",
-                f"`{entry.name}` would be {counter}, and `{integer}` ends with {integer.maximum}",
+                f"`{entry.name}` would be {counter}; the largest `{integer}` is {integer.maximum}",
                 entry.span,
                 help="take a wider type behind `enum`",
             )

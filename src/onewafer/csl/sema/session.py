@@ -1,4 +1,4 @@
-"""What one analysis shares: options, files, compiled code, the sink and the step quota."""
+"""The shared state of one analysis: options, files, compiled code, the sink and the step quota."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 STEPS_OF_ANY_PROGRAM = 1_000_000
 """A few seconds: far more than tables and routes take, and soon enough if a loop never ends."""
 STEPS_OF_A_PE = 20
-"""What a layout may add for each PE of its rectangle: public layouts take less than four."""
+"""Steps that a layout may add for each PE of its rectangle: public layouts take less than four."""
 MAX_CALL_DEPTH = 256
 """Comptime calls inside one another; Python's own stack bounds it, see `analysis`."""
 
@@ -51,7 +51,7 @@ class ParsedFiles(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class AnalysisOptions:
-    """What the command line says about a program."""
+    """The command line's settings of a program."""
 
     entry: str
     architecture: Architecture
@@ -134,7 +134,7 @@ class Session:
         self.module_keys: dict[object, int] = {}
         """Numbers of modules that compute the same, see `Module.memo_key`."""
         self.json_values: dict[tuple[str, str], object] = {}
-        """What JSON files hold, by path and importer: each is read once."""
+        """Contents of JSON files, by path and importer: each is read once."""
         self._sources: dict[ast.File, SourceCode] = {}
         self._found: dict[tuple[str, str], ast.File] = {}
         self._steps = 0
@@ -199,10 +199,10 @@ class Session:
         """Fail because comptime calls nest too deeply."""
         is_limited = self.max_depth < MAX_CALL_DEPTH
         is_over = self.depth > self.max_depth
-        what = "calls nest more than" if is_over else "calls and what they stand in nest more than"
+        what = "calls" if is_over else "calls and the expressions around them"
         fail(
             "step-limit",
-            f"comptime {what} {min(self.depth, self.max_depth)} deep",
+            f"comptime {what} nest more than {min(self.depth, self.max_depth)} deep",
             span,
             help="look for a call that never returns, or "
             + (

@@ -65,7 +65,7 @@ def check_names(given: Sequence[str], names: Sequence[str], what: str, span: Spa
         those = "the field" if len(missing) == 1 else "the fields"
         fail(
             "missing-field",
-            f"a value of {what} needs {those} {_quoted(missing)} too",
+            f"a value of {what} also needs {those} {_quoted(missing)}",
             span,
             help=f"add `.{missing[0]} = …`",
         )

@@ -141,7 +141,7 @@ class PointerType:
 
     @property
     def pointee(self) -> Type:
-        """What it leads to."""
+        """The pointer's target type."""
         return _without_names(self.written)
 
     def __str__(self) -> str:
@@ -197,7 +197,7 @@ class StructType:
     qualifier: str = ""
     """`packed` or `extern`."""
     name: StructName | None = field(default=None, init=False, repr=False, compare=False)
-    """What pointers to it are compared by, if one is in it; else None."""
+    """The key by which pointers to it are compared, if it contains one; else None."""
     _layout: _Layout | None = field(default=None, init=False, repr=False, compare=False)
 
     @property
@@ -306,7 +306,7 @@ RANGE: Final = SimpleType("range")
 UNDEFINED: Final = SimpleType("undefined")
 ANYTYPE: Final = SimpleType("anytype")
 ANYOPAQUE: Final = SimpleType("anyopaque")
-"""What a pointer of any type leads to; there are no values of it."""
+"""The target type of a pointer to any type; it has no values."""
 DIRECTION: Final = SimpleType("direction")
 COLOR: Final = SimpleType("color")
 LOCAL_TASK_ID: Final = SimpleType("local_task_id")
@@ -321,7 +321,7 @@ CIRCBUF_DSD: Final = SimpleType("circbuf_dsd")
 FABIN_DSD: Final = SimpleType("fabin_dsd")
 FABOUT_DSD: Final = SimpleType("fabout_dsd")
 FIFO: Final = SimpleType("fifo")
-"""What `@allocate_fifo` gives; it has no name in the language."""
+"""The type of `@allocate_fifo`'s result; it has no name in the language."""
 DSR_DEST: Final = SimpleType("dsr_dest")
 DSR_SRC0: Final = SimpleType("dsr_src0")
 DSR_SRC1: Final = SimpleType("dsr_src1")

@@ -43,11 +43,11 @@ class Decision:
 
 @dataclass(slots=True)
 class Decisions:
-    """What decided one instance, in order."""
+    """The decisions that made one instance, in order."""
 
     entries: list[Decision] = field(default_factory=list["Decision"])
     _seen: dict[tuple[int, str], Taint] = field(default_factory=dict[tuple[int, str], "Taint"])
-    """What was decided, in order. It keeps the taints alive, so that an id stays one taint's."""
+    """The decisions, in order. They keep the taints alive, so that an id stays one taint's."""
 
     def add(self, taint: Taint, value: Number, reason: str, span: Span | None) -> None:
         """Note that `taint` has to have this `value` at every PE of the instance."""
@@ -191,7 +191,7 @@ class FunctionAddress:
 
 @dataclass(frozen=True, slots=True)
 class ModuleValue:
-    """What `@import_module` gives."""
+    """The value of `@import_module`."""
 
     module: Module
 
@@ -243,7 +243,7 @@ class Pointer:
 
 @dataclass(frozen=True, slots=True)
 class Range:
-    """What `@range` gives; bounds may be `Runtime`."""
+    """The value of `@range`; bounds may be `Runtime`."""
 
     type: t.Type
     start: Value

@@ -1,4 +1,4 @@
-"""What types of C and NumPy are in CSL, for help to those who write them."""
+"""The CSL types for types of C and NumPy, for help texts."""
 
 from __future__ import annotations
 

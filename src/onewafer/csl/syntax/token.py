@@ -7,7 +7,7 @@ from enum import StrEnum
 
 
 class TokenKind(StrEnum):
-    """What a token is. Keywords and punctuation are their own spelling."""
+    """The kinds of tokens. Keywords and punctuation are their own spelling."""
 
     IDENTIFIER = "identifier"
     BUILTIN = "builtin"

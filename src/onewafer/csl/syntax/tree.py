@@ -1,4 +1,4 @@
-"""What a syntax tree consists of."""
+"""The nodes of a syntax tree."""
 
 from __future__ import annotations
 

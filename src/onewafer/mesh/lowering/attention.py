@@ -105,13 +105,13 @@ def _refuse_what_is_only_counted(operation: Attention) -> None:
     for field, reason in reasons:
         if field is not None:
             raise UnsupportedOperationError(
-                f"{_where(operation)}: it {reason}, of which the mesh program has no form; "
+                f"{_where(operation)}: it {reason}, which the mesh program does not support; "
                 "leave it to the host"
             )
 
 
 def shape_key(shape: AttentionShape) -> tuple[object, ...]:
-    """Return what must be equal for two attentions to have the same shares."""
+    """Return a key that is equal for attentions with the same shares."""
     heads = shape.kv_heads, shape.group, shape.head_dim
     return (shape.axis, *heads, shape.is_causal, shape.is_apart)
 

@@ -186,7 +186,7 @@ class Builder:
         return self._sizes[axis]
 
     def prepare(self) -> None:
-        """Append what operations of the graph need before the first of them."""
+        """Append the preparation for the operations of the graph before the first of them."""
         for index, operation in enumerate(self._graph.operations):
             self._source = index
             lowering_of(operation).prepare(operation, self)
@@ -264,7 +264,7 @@ class Builder:
         return self.allocate(operation.result)
 
     def put_off_norm(self, norm: RmsNorm) -> None:
-        """Let the result be the input; what reads it normalizes what comes out of it."""
+        """Let the result be the input; its readers normalize their own results."""
         source, result = norm.input, norm.result.name
         if self._last_use[source] == self._num_lowered:
             self._activations.live[result] = self._activations.live.pop(source)

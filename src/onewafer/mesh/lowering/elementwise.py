@@ -1,4 +1,4 @@
-"""Operations whose elements meet only those in the same place."""
+"""Element-wise operations."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the lowering of a kind of graph operation says about it."""
+"""The interface of a lowering of one kind of graph operation."""
 
 from __future__ import annotations
 

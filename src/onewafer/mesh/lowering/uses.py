@@ -1,4 +1,4 @@
-"""Who reads what in a graph: what a program on any rectangle begins with."""
+"""The readers of each tensor in a graph: the first analysis for a program on any rectangle."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Uses:
         """For each input and result the index of the last operation that reads it."""
         uses = {tensor.name: -1 for tensor in self.graph.inputs}
         for index, operation in enumerate(self.graph.operations):
-            uses[operation.result.name] = index  # a result that nobody reads dies at once
+            uses[operation.result.name] = index  # an unread result dies at once
             uses |= dict.fromkeys(activation_operands(operation), index)
         return uses | dict.fromkeys(self.graph.outputs, len(self.graph.operations))
 

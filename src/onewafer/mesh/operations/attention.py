@@ -118,7 +118,7 @@ class Share(_Step):
 
     @property
     def kind(self) -> Kind:
-        """What the state machine knows it as."""
+        """Its kind in the schedule."""
         return Kind.SHARE
 
     def blocks(self) -> tuple[Block, ...]:
@@ -145,7 +145,7 @@ class Append(_Step):
 
     @property
     def kind(self) -> Kind:
-        """What the state machine knows it as."""
+        """Its kind in the schedule."""
         return Kind.APPEND
 
     def blocks(self) -> tuple[Block, ...]:
@@ -182,7 +182,7 @@ class Score(_Step):
 
     @property
     def kind(self) -> Kind:
-        """What the state machine knows it as."""
+        """Its kind in the schedule."""
         return Kind.SCORE
 
     def blocks(self) -> tuple[Block, ...]:
@@ -219,7 +219,7 @@ class BiasScores(_Step):
 
     @property
     def kind(self) -> Kind:
-        """What the state machine knows it as."""
+        """Its kind in the schedule."""
         return Kind.BIAS_SCORES
 
     def blocks(self) -> tuple[Block, ...]:
@@ -307,7 +307,7 @@ class ReduceScores(_ScoresCollective):
 
     @property
     def kind(self) -> Kind:
-        """What the state machine knows it as."""
+        """Its kind in the schedule."""
         if self.shape.segments is not None:
             return Kind.REDUCE_HEADS
         is_x = self.shape.axis is Axis.X
@@ -333,7 +333,7 @@ class BroadcastScores(_ScoresCollective):
 
     @property
     def kind(self) -> Kind:
-        """What the state machine knows it as."""
+        """Its kind in the schedule."""
         if self.shape.segments is not None:
             return Kind.BROADCAST_HEADS
         is_x = self.shape.axis is Axis.X
@@ -361,7 +361,7 @@ class FindMaxima(_Step):
 
     @property
     def kind(self) -> Kind:
-        """What the state machine knows it as."""
+        """Its kind in the schedule."""
         return Kind.FIND_MAXIMA
 
     def blocks(self) -> tuple[Block, ...]:
@@ -399,7 +399,7 @@ class Weigh(_Step):
 
     @property
     def kind(self) -> Kind:
-        """What the state machine knows it as."""
+        """Its kind in the schedule."""
         return Kind.WEIGH
 
     def blocks(self) -> tuple[Block, ...]:
@@ -435,7 +435,7 @@ class SumValues(_Step):
 
     @property
     def kind(self) -> Kind:
-        """What the state machine knows it as."""
+        """Its kind in the schedule."""
         return Kind.SUM_VALUES
 
     def blocks(self) -> tuple[Block, ...]:
@@ -471,7 +471,7 @@ class Divide(_Step):
 
     @property
     def kind(self) -> Kind:
-        """What the state machine knows it as."""
+        """Its kind in the schedule."""
         return Kind.DIVIDE
 
     def blocks(self) -> tuple[Block, ...]:

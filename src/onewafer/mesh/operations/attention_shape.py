@@ -32,7 +32,7 @@ _MOST_STRIDE = 127
 
 @dataclass(frozen=True, slots=True)
 class AttentionShape:
-    """How attention lies on the rectangle; the same for all layers that are alike."""
+    """The layout of attention on the rectangle; layers that are alike share it."""
 
     axis: Axis
     """A, over which features are blocked."""
@@ -52,9 +52,9 @@ class AttentionShape:
     table: int
     """Offset of its shares in the arena of tables."""
     is_apart: bool = False
-    """Whether every PE has the scores of its own heads only; else it has those of all heads, and
-    nothing but −0 in most of them until they are summed. Blocks of features then end where heads
-    end, or are whole parts of one head."""
+    """Whether every PE has only the scores of its own heads; else it has those of all heads, most
+    of them −0 until they are summed. Blocks of features then end where heads end, or are whole
+    parts of one head."""
 
     @property
     def num_heads(self) -> int:
@@ -105,7 +105,7 @@ class AttentionShape:
 
     @property
     def words(self) -> tuple[int, ...]:
-        """What the schedule says of it with each step."""
+        """Its words in the schedule of each step."""
         heads = self.table + 2 + self.rows
         cache = self.width, self.capacity
         axis, is_kept = axis_word(self.axis), int(self.is_causal)

@@ -51,7 +51,7 @@ class ChainReduce(_Collective):
 
     @property
     def kind(self) -> Kind:
-        """What the state machine knows it as."""
+        """Its kind in the schedule."""
         return Kind.CHAIN_REDUCE_X if self.axis is Axis.X else Kind.CHAIN_REDUCE_Y
 
     def execute(self, memories: Memories) -> None:
@@ -75,7 +75,7 @@ class ChainMax(_Collective):
 
     @property
     def kind(self) -> Kind:
-        """What the state machine knows it as."""
+        """Its kind in the schedule."""
         return Kind.CHAIN_MAX_X if self.axis is Axis.X else Kind.CHAIN_MAX_Y
 
     def execute(self, memories: Memories) -> None:
@@ -99,7 +99,7 @@ class Broadcast(_Collective):
 
     @property
     def kind(self) -> Kind:
-        """What the state machine knows it as."""
+        """Its kind in the schedule."""
         return Kind.BROADCAST_X if self.axis is Axis.X else Kind.BROADCAST_Y
 
     def execute(self, memories: Memories) -> None:
@@ -125,7 +125,7 @@ class BroadcastStore(_Collective):
 
     @property
     def kind(self) -> Kind:
-        """What the state machine knows it as."""
+        """Its kind in the schedule."""
         return Kind.BROADCAST_STORE_X if self.axis is Axis.X else Kind.BROADCAST_STORE_Y
 
     def entry(self, program: MeshProgram) -> Entry:

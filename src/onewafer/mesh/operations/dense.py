@@ -51,7 +51,7 @@ class Matmul(MeshOperation):
 
     @property
     def kind(self) -> Kind:
-        """What the state machine knows it as."""
+        """Its kind in the schedule."""
         return Kind.MATMUL_X if self.axis is Axis.X else Kind.MATMUL_Y
 
     def entry(self, program: MeshProgram) -> Entry:
@@ -141,7 +141,7 @@ class Matmuls(MeshOperation):
     """
 
     result: Block
-    """What it has behind the products becomes +0."""
+    """Elements behind the products become +0."""
     input: Block
     factors: tuple[Factor, ...]
     axis: Axis
@@ -149,7 +149,7 @@ class Matmuls(MeshOperation):
 
     @property
     def kind(self) -> Kind:
-        """What the state machine knows it as."""
+        """Its kind in the schedule."""
         return Kind.MATMULS_X if self.axis is Axis.X else Kind.MATMULS_Y
 
     def entry(self, program: MeshProgram) -> Entry:
@@ -254,7 +254,7 @@ class Split(MeshOperation):
 
     @property
     def kind(self) -> Kind:
-        """What the state machine knows it as."""
+        """Its kind in the schedule."""
         return Kind.SPLIT
 
     def entry(self, program: MeshProgram) -> Entry:
@@ -303,7 +303,7 @@ class Redistribute(MeshOperation):
 
     @property
     def kind(self) -> Kind:
-        """What the state machine knows it as."""
+        """Its kind in the schedule."""
         return Kind.REDISTRIBUTE_X if self.axis is Axis.X else Kind.REDISTRIBUTE_Y
 
     def entry(self, program: MeshProgram) -> Entry:

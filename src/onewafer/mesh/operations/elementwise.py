@@ -1,4 +1,4 @@
-"""Operations whose elements meet only those in the same place of other blocks."""
+"""Element-wise operations on blocks."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ class Convert(_Unary):
 
     @property
     def kind(self) -> Kind:
-        """What the state machine knows it as."""
+        """Its kind in the schedule."""
         return Kind.CONVERT
 
     def execute(self, memories: Memories) -> None:
@@ -94,7 +94,7 @@ class Copy(_Unary):
 
     @property
     def kind(self) -> Kind:
-        """What the state machine knows it as."""
+        """Its kind in the schedule."""
         return Kind.COPY
 
     def execute(self, memories: Memories) -> None:
@@ -140,7 +140,7 @@ class AddBias(_WithVector):
 
     @property
     def kind(self) -> Kind:
-        """What the state machine knows it as."""
+        """Its kind in the schedule."""
         return Kind.ADD_BIAS
 
     def execute(self, memories: Memories) -> None:
@@ -163,7 +163,7 @@ class ScaleFeatures(_WithVector):
 
     @property
     def kind(self) -> Kind:
-        """What the state machine knows it as."""
+        """Its kind in the schedule."""
         return Kind.SCALE_FEATURES
 
     def execute(self, memories: Memories) -> None:
@@ -185,7 +185,7 @@ class Relu(_Unary):
 
     @property
     def kind(self) -> Kind:
-        """What the state machine knows it as."""
+        """Its kind in the schedule."""
         return Kind.RELU
 
     def execute(self, memories: Memories) -> None:
@@ -203,7 +203,7 @@ class Add(_Binary):
 
     @property
     def kind(self) -> Kind:
-        """What the state machine knows it as."""
+        """Its kind in the schedule."""
         return Kind.ADD
 
     def execute(self, memories: Memories) -> None:
@@ -226,7 +226,7 @@ class Multiply(_Binary):
 
     @property
     def kind(self) -> Kind:
-        """What the state machine knows it as."""
+        """Its kind in the schedule."""
         return Kind.MULTIPLY
 
     def execute(self, memories: Memories) -> None:
@@ -249,7 +249,7 @@ class Scale(_Unary):
 
     @property
     def kind(self) -> Kind:
-        """What the state machine knows it as."""
+        """Its kind in the schedule."""
         return Kind.SCALE
 
     def entry(self, program: MeshProgram) -> Entry:
@@ -289,7 +289,7 @@ class Activation(_Unary):
 
     @property
     def kind(self) -> Kind:
-        """What the state machine knows it as."""
+        """Its kind in the schedule."""
         return _ACTIVATIONS[self.function][0]
 
     def execute(self, memories: Memories) -> None:

@@ -64,7 +64,7 @@ class Convolve(MeshOperation):
 
     @property
     def kind(self) -> Kind:
-        """What the state machine knows it as."""
+        """Its kind in the schedule."""
         return Kind.CONVOLVE
 
     @property
@@ -325,7 +325,7 @@ class ConvolveDepthwise(_Pool):
 
     @property
     def kind(self) -> Kind:
-        """What the state machine knows it as."""
+        """Its kind in the schedule."""
         return Kind.DEPTHWISE
 
     def entry(self, program: MeshProgram) -> Entry:
@@ -364,7 +364,7 @@ class MaxPool(_Pool):
 
     @property
     def kind(self) -> Kind:
-        """What the state machine knows it as."""
+        """Its kind in the schedule."""
         return Kind.MAX_POOL
 
     def entry(self, program: MeshProgram) -> Entry:
@@ -403,7 +403,7 @@ class GlobalAveragePool(MeshOperation):
 
     @property
     def kind(self) -> Kind:
-        """What the state machine knows it as."""
+        """Its kind in the schedule."""
         return Kind.GLOBAL_AVERAGE_POOL
 
     @property
@@ -455,7 +455,7 @@ class ScaleFeatureMaps(MeshOperation):
 
     @property
     def kind(self) -> Kind:
-        """What the state machine knows it as."""
+        """Its kind in the schedule."""
         return Kind.SCALE_FEATURE_MAPS
 
     @property

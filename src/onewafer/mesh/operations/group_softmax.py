@@ -31,7 +31,7 @@ class FindGroupMaxima(OverGroups):
 
     @property
     def kind(self) -> Kind:
-        """What the state machine knows it as."""
+        """Its kind in the schedule."""
         return Kind.FIND_GROUP_MAXIMA
 
     def entry(self, program: MeshProgram) -> Entry:
@@ -62,7 +62,7 @@ class WeighGroups(OverGroups):
 
     @property
     def kind(self) -> Kind:
-        """What the state machine knows it as."""
+        """Its kind in the schedule."""
         return Kind.WEIGH_GROUPS
 
     def entry(self, program: MeshProgram) -> Entry:
@@ -100,7 +100,7 @@ class DivideGroups(OverGroups):
 
     @property
     def kind(self) -> Kind:
-        """What the state machine knows it as."""
+        """Its kind in the schedule."""
         return Kind.DIVIDE_GROUPS
 
     def entry(self, program: MeshProgram) -> Entry:

@@ -89,7 +89,7 @@ class SumGroups(OverGroups):
 
     @property
     def kind(self) -> Kind:
-        """What the state machine knows it as."""
+        """Its kind in the schedule."""
         return Kind.SUM
 
     def entry(self, program: MeshProgram) -> Entry:
@@ -121,7 +121,7 @@ class SumSquares(OverGroups):
 
     @property
     def kind(self) -> Kind:
-        """What the state machine knows it as."""
+        """Its kind in the schedule."""
         return Kind.SUM_SQUARES if self.sums is None else Kind.SUM_CENTRED_SQUARES
 
     def entry(self, program: MeshProgram) -> Entry:
@@ -160,7 +160,7 @@ class SumRowSquares(OverGroups):
 
     @property
     def kind(self) -> Kind:
-        """What the state machine knows it as."""
+        """Its kind in the schedule."""
         return Kind.SUM_ROW_SQUARES
 
     def entry(self, program: MeshProgram) -> Entry:
@@ -204,7 +204,7 @@ class StoreNormalized(Split):
 
     @property
     def kind(self) -> Kind:
-        """What the state machine knows it as."""
+        """Its kind in the schedule."""
         return Kind.STORE_NORMALIZED
 
     def entry(self, program: MeshProgram) -> Entry:
@@ -253,7 +253,7 @@ class Normalize(OverGroups):
 
     @property
     def kind(self) -> Kind:
-        """What the state machine knows it as."""
+        """Its kind in the schedule."""
         return Kind.NORMALIZE if self.sums is None else Kind.CENTRE_AND_NORMALIZE
 
     def entry(self, program: MeshProgram) -> Entry:

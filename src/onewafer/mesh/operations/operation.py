@@ -1,4 +1,4 @@
-"""What every operation of a mesh program says about itself, for all readers of the program."""
+"""The interface of the operations of a mesh program, for all its readers."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Classes:
 
 @dataclass(frozen=True, slots=True)
 class Traffic:
-    """What a collective sends along every line of an axis, from the start of its step on."""
+    """The traffic of a collective along every line of an axis, from the start of its step on."""
 
     axis: Axis
     operation: str
@@ -95,7 +95,7 @@ class MeshOperation(ABC):
     @property
     @abstractmethod
     def kind(self) -> Kind:
-        """What the state machine knows it as."""
+        """Its kind in the schedule."""
 
     @abstractmethod
     def entry(self, program: MeshProgram) -> Entry:

@@ -37,7 +37,7 @@ MOST_STRIDE = 127
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """What a PE has of a group: features of the left operand, and columns of the result."""
+    """A PE's part of a group: features of the left operand, and columns of the result."""
 
     group: int
     depth: int
@@ -114,7 +114,7 @@ class MultiplyBlocks(MeshOperation):
 
     @property
     def kind(self) -> Kind:
-        """What the state machine knows it as."""
+        """Its kind in the schedule."""
         is_transposed = self.shape.is_transposed
         return Kind.MULTIPLY_TRANSPOSED if is_transposed else Kind.MULTIPLY_PLAIN
 

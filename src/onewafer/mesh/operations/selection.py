@@ -91,7 +91,7 @@ class FindLargest(_Step):
 
     @property
     def kind(self) -> Kind:
-        """What the state machine knows it as."""
+        """Its kind in the schedule."""
         return Kind.FIND_LARGEST
 
     def entry(self, program: MeshProgram) -> Entry:
@@ -139,7 +139,7 @@ class Claim(_Step):
 
     @property
     def kind(self) -> Kind:
-        """What the state machine knows it as."""
+        """Its kind in the schedule."""
         return Kind.CLAIM
 
     def entry(self, program: MeshProgram) -> Entry:
@@ -170,7 +170,7 @@ class TakeIndex(_Step):
 
     @property
     def kind(self) -> Kind:
-        """What the state machine knows it as."""
+        """Its kind in the schedule."""
         return Kind.TAKE_INDEX
 
     def entry(self, program: MeshProgram) -> Entry:
@@ -227,7 +227,7 @@ class Gather(MeshOperation):
 
     @property
     def kind(self) -> Kind:
-        """What the state machine knows it as."""
+        """Its kind in the schedule."""
         return Kind.GATHER
 
     def entry(self, program: MeshProgram) -> Entry:

@@ -47,7 +47,7 @@ class LookUpTokens(MeshOperation):
 
     @property
     def kind(self) -> Kind:
-        """What the state machine knows it as."""
+        """Its kind in the schedule."""
         return Kind.LOOK_UP_TOKENS
 
     def entry(self, program: MeshProgram) -> Entry:
@@ -81,7 +81,7 @@ class LookUpPositions(MeshOperation):
 
     @property
     def kind(self) -> Kind:
-        """What the state machine knows it as."""
+        """Its kind in the schedule."""
         return Kind.LOOK_UP_POSITIONS
 
     def entry(self, program: MeshProgram) -> Entry:
@@ -141,7 +141,7 @@ class Rotate(MeshOperation):
 
     @property
     def kind(self) -> Kind:
-        """What the state machine knows it as."""
+        """Its kind in the schedule."""
         return Kind.ROTATE
 
     def entry(self, program: MeshProgram) -> Entry:
@@ -188,7 +188,7 @@ class TakeRow(MeshOperation):
 
     @property
     def kind(self) -> Kind:
-        """What the state machine knows it as."""
+        """Its kind in the schedule."""
         return Kind.TAKE_ROW
 
     def entry(self, program: MeshProgram) -> Entry:

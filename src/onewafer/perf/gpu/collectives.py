@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 class Collective(StrEnum):
-    """What GPUs of a group do together. S is the size of the whole tensor on one GPU."""
+    """Collectives of a group of GPUs. S is the size of the whole tensor on one GPU."""
 
     ALL_REDUCE = "all-reduce"
     """Every GPU has S bytes and ends with their sum."""

@@ -1,4 +1,4 @@
-"""What a model costs on a cluster of GPUs: the best plan, or why none would do.
+"""The cost of a model on a cluster of GPUs: the best plan, or why there is none.
 
 In: a model, a job of inference, a cluster, options. Out: an answer whose breakdown adds up to the
 time, or a refusal with the smallest number of GPUs that would do.
@@ -186,7 +186,7 @@ def _memory(bench: Bench, plan: Plan, job: InferenceJob) -> Memory:
 
 
 def _mfu(bench: Bench, plan: Plan, job: Prefill) -> float:
-    """Return the operations of the model over those of the peak in the same time."""
+    """Return the FLOP of the model over the peak's FLOP in the same time."""
     model, gpu = bench.model.model, bench.gpu
     one = Pass(sequences=job.batch, new_tokens=job.tokens)
     flop = sum(

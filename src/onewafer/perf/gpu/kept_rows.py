@@ -26,13 +26,13 @@ if TYPE_CHECKING:
     Columns = dict[str, NDArray[Any]]
 
 _FORMAT = 2
-"""Goes up when the same question to the same table has another answer, or is kept otherwise."""
+"""Changes with the answers to a question, or with the form in which they are kept."""
 _DIGEST_BYTES = 32
 """At the beginning of a file, of the rest of it."""
 
 
 class KeptRows:
-    """What was asked of a table before, and is asked again."""
+    """Answers to earlier questions to a table."""
 
     def __init__(
         self, table: bytes, columns: Sequence[str], filters: Sequence[tuple[str, object]]

@@ -1,4 +1,4 @@
-"""What fits the memory of GPUs: weights, keys and values, and what the engine keeps."""
+"""The memory of GPUs: weights, keys and values, and the engine's own part."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class MemoryOfGpu:
 
     @property
     def reserve_bytes(self) -> float:
-        """What neither weights nor cache may use."""
+        """Bytes that neither weights nor cache may use."""
         return self.gpu.memory_bytes * (1 - self.engine.memory_fraction) + self.gpu.reserve_bytes
 
     @property

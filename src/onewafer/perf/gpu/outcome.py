@@ -85,7 +85,7 @@ class Bench:
                 assert_never(job)
 
     def fits(self, plan: Plan, job: InferenceJob) -> bool:
-        """Tell whether weights and what the job caches fit, for Serve those of one request."""
+        """Tell whether the weights and the job's cache fit; for Serve, the cache of one request."""
         samples = _share(num_sequences(job), plan)
         return self.memory(plan).fits(self.tokens_needed(plan, job), samples=samples)
 
@@ -189,7 +189,7 @@ class Bench:
         return step + Breakdown((_engine_item(clock.engine.overhead_seconds(sequences)),))
 
     def _tokens_of_request(self, job: Serve) -> float:
-        """Return what a request holds of the cache: all of it, or half an answer on average."""
+        """Return the tokens of a request in the cache: all, or half an answer on average."""
         is_reserved = load_engine(self.options.engine).reserves_answers
         return job.prompt + (job.answer if is_reserved else job.answer / 2)
 

@@ -37,7 +37,7 @@ _MOST_BYTES = 64_000_000
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Profile:
-    """What was measured on one GPU; a `Measurements`, without collectives."""
+    """Measurements of one GPU, without collectives."""
 
     device: str
     """The name that its driver reports: `NVIDIA H100 80GB HBM3`."""

@@ -12,9 +12,9 @@ In: the graph of a segment, the size of the group. Out: parts in the order of ex
 
 Tensors are sharded by features, as Megatron-LM does it (Shoeybi et al., 2019): a linear operation
 whose input is whole gives each GPU a part of the outputs (column parallel); one whose input is in
-parts gives everybody a sum of parts (row parallel), so that an all-reduce follows. GPUs that are
+parts gives every GPU a sum of parts (row parallel), so that an all-reduce follows. GPUs that are
 more than the heads of keys and values have copies of them. Norms and residual connections are done
-by everybody, and so is the choice of experts, which are dealt out to groups of GPUs, each of which
+by every GPU, and so is the choice of experts, which are dealt out to groups of GPUs, each of which
 shares its own by features. Weights of embedding and head are sharded by the vocabulary.
 """
 
@@ -135,7 +135,7 @@ class ImplicitProduct:
     """Features at a tap."""
     taps: int
     read: int
-    """Elements of feature maps that a sample reads: those at taps, and what is added in the end."""
+    """Elements of feature maps that a sample reads: at taps, and for sums at the end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,7 +211,7 @@ _ELEMENTWISE = (
 )
 _NORMS = (LayerNorm, RmsNorm)
 _SELECTIONS = (Softmax, Gather, TopIndices)
-"""What stands between the scores of experts and their choice."""
+"""Operations between the scores of experts and their choice."""
 
 
 @dataclass(slots=True)

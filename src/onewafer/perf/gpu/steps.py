@@ -66,7 +66,7 @@ class Formats:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
-    """What one replica does at once; one of both may be missing."""
+    """The work of one replica in a step: prompts, new tokens, or both."""
 
     decode: Pass | None = None
     """One new token a sequence."""

@@ -47,7 +47,7 @@ class TrainingOptions:
     """Format of products with weights; the rest is bf16; sums, gradients and optimizer are fp32."""
     plan: PinnedPlan = field(default_factory=PinnedPlan)
     attention_pairs: AttentionPairs = AttentionPairs.ALL
-    """What counts for MFU."""
+    """The attention that counts for MFU."""
 
     def __post_init__(self) -> None:
         """Refuse formats that are not used for training."""

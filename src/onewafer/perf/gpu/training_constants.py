@@ -1,4 +1,4 @@
-"""What a training step takes that is in no table of kernels, read from `training.toml`."""
+"""Constants of training steps beside the tables of kernels, read from `training.toml`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What one micro-batch takes in the experts of a layer on one GPU, forward and backward.
+"""The time of one micro-batch in the experts of a layer on one GPU, forward and backward.
 
 In: the shape of the experts, a plan. Each GPU has r rows of its own (sequence parallelism), of
 which every one meets k of E experts, dealt out to `expert` groups. Out: items of both directions,

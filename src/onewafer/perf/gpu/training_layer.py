@@ -1,4 +1,4 @@
-"""What one micro-batch takes in one piece of a model on one GPU, forward and backward.
+"""The time of one micro-batch in one piece of a model on one GPU, forward and backward.
 
 In: the parts of a sharded piece, a plan. Out: two breakdowns. For each product of the forward pass,
 the backward pass has two: rows × inputs × outputs for the gradient of the input, outputs × inputs ×
@@ -272,7 +272,7 @@ class PieceClock:
                 self._add_ring(num_bytes * ACTIVATION_BYTES, forward, backward)
 
     def _add_gather(self, num_bytes: float) -> None:
-        """Add what attention waits for; `num_bytes` are those of all keys and values."""
+        """Add the waiting of attention; `num_bytes` are those of all keys and values."""
         group = Group(self._plan.context, stride=self._plan.tensor)
         gather, scatter = (
             self._clock.time(Communication(collective, num_bytes, group))

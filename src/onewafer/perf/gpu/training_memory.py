@@ -1,4 +1,4 @@
-"""What a training step keeps on one GPU: weights, gradients, optimizer states, activations.
+"""The memory of a training step on one GPU: weights, gradients, optimizer states, activations.
 
 Between products activations are sharded by rows, elsewhere by features, so that the group of tensor
 parallelism has each element once (Korthikanti et al., 2022, arXiv 2205.05198).

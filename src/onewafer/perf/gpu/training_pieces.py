@@ -193,7 +193,7 @@ def exchange_over_replicas(
     collective: Collective,
     element_bytes: float,
 ) -> KernelTime:
-    """Return what a collective of all weights takes over those who share them.
+    """Return the time of a collective of all weights over the GPUs that share them.
 
     Weights of experts are shared by the GPUs that have the same ones, others by all replicas.
     """

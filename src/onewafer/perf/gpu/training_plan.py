@@ -79,7 +79,7 @@ class TrainingPlan:
 
     @property
     def expert_replicas(self) -> int:
-        """GPUs of a stage that have the same part of the same experts."""
+        """GPUs of a stage with the same part of the same experts."""
         return self.tensor * self.context * self.data // (self.expert * self.expert_tensor)
 
     def num_micro_batches(self, batch: int) -> int:
@@ -111,7 +111,7 @@ class TrainingPlan:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PinnedPlan:
-    """What of a plan the user chose; None: whatever is fastest."""
+    """The parts of a plan that the user chose; None: the fastest plan is searched."""
 
     tensor: int | None = None
     context: int | None = None
@@ -223,7 +223,7 @@ def most_experts(model: Model) -> int:
 
 
 def lack_of_experts(model: Model, pinned: PinnedPlan) -> str | None:
-    """Return what to say of a plan whose experts are not those of a model; None: all is well."""
+    """Return why the experts of a plan do not fit a model; None: they do."""
     experts, groups, shares = most_experts(model), pinned.expert or 1, pinned.expert_tensor or 1
     if experts == 1 and max(groups, shares) > 1:
         sizes = " and ".join(f"{n}{s}" for n, s in (("ep", groups), ("et", shares)) if s > 1)

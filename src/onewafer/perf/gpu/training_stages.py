@@ -21,7 +21,7 @@ Stage = tuple[tuple[int, int], ...]
 
 
 def divide(segments: Sequence[Segment], stages: int, parts: int) -> tuple[Stage, ...]:
-    """Return what each stage has: its layers, the outer ones what comes before or after, too."""
+    """Return the layers of each stage; the outer stages have the embedding and the head, too."""
     repeated = [index for index, segment in enumerate(segments) if segment.repeats > 1]
     if not repeated:
         return (tuple((index, 1) for index in range(len(segments))),)

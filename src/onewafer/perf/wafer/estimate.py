@@ -245,7 +245,7 @@ def _model_notes(model: Model, job: Job, load: Load) -> tuple[str, ...]:
     if model.has_feature_maps:
         notes.append(
             "feature maps are cut into blocks of pixels, each on PEs with all weights of its "
-            "layers; what blocks tell their neighbours has a cost, but no kernel yet"
+            "layers; messages between blocks have a cost, but no kernel yet"
         )
     if any(isinstance(op, Experts) for s in model.segments for op in s.graph.operations):
         notes.append(

@@ -70,7 +70,7 @@ _WINDOWED = (Convolution, DepthwiseConvolution, MaxPool)
 
 @dataclass(frozen=True, slots=True)
 class Halo:
-    """What the blocks along one axis need of each other."""
+    """The pixels that the blocks along one axis need from each other."""
 
     own: int
     """Pixels of a block."""
@@ -112,8 +112,7 @@ class Blocks:
 
     graph: Graph
     messages: Mapping[str, Message] = field(default_factory=dict[str, "Message"])
-    """By the result of an operation: an exchange is done in the place of it, a gathering after
-    it."""
+    """By the result of an operation: an exchange replaces it, a gathering comes after it."""
 
 
 def can_be_cut(graph: Graph) -> bool:

@@ -139,7 +139,7 @@ def prefill_outcome(
 
 @dataclass(frozen=True, slots=True)
 class _RequestTimes:
-    """What happens to a request, in seconds."""
+    """The times of a request, in seconds."""
 
     waiting: float
     """Time until a request starts."""
@@ -204,7 +204,7 @@ def serve_outcome(model: Model, job: Serve, layout: Layout, machine: Machine) ->
 def mfu(
     model: Model, job: Prefill, seconds: float, machine: Machine, options: WaferOptions
 ) -> float:
-    """Return the FLOP of a pass, causal attention counted as such, by those of the dense peak."""
+    """Return the FLOP of a pass, with causal attention, over the FLOP of the dense peak."""
     of_pass = Pass(sequences=job.batch, new_tokens=model.fixed_tokens or job.tokens)
     flop = sum(
         segment.repeats * work.flop

@@ -95,7 +95,7 @@ def reading_forms(model: Model, form: LatentForm) -> tuple[LatentForm, ...]:
 
 @dataclass(slots=True)
 class Rewritten:
-    """A graph without latent attention, and what stands in it for what."""
+    """A graph without latent attention, and which of its tensors stand for which."""
 
     graph: Graph
     parameters: list[Tensor] = field(default_factory=list[Tensor])

@@ -49,7 +49,7 @@ _MOST_CLOSE = 2
 
 @dataclass(frozen=True, slots=True)
 class Demand:
-    """What all wafers together are asked for, before it is cut into launches."""
+    """The demand on all wafers together, before it is divided into launches."""
 
     sequences: int
     load: Load
@@ -62,7 +62,7 @@ class Demand:
     """The scores that searches of regions minimise; the best layout is the result of one of
     them."""
     seconds_of: Callable[[Layout], float] | None = None
-    """How long the whole job takes on a layout; None: what a search makes small says it."""
+    """The seconds of the whole job on a layout; None: the score of the search is used."""
     can_wait: bool = False
     """Whether sequences may wait until others have ended; then all launches are full."""
     forms: tuple[LatentForm, ...] = (USUAL_FORM,)
@@ -166,7 +166,7 @@ class Asked:
 
 @dataclass(frozen=True, slots=True)
 class _Asked(Asked):
-    """What is asked, in one mode."""
+    """A job and a machine, in one mode."""
 
     mode: Mode
     sketches: tuple[Sketch, ...]

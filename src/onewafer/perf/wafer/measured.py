@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from onewafer.perf.wafer.workload import Load
 
 Work = tuple[tuple[int, int], ...]
-"""What a region computes, in order: indices of segments, and how many of their pieces."""
+"""The pieces of a region in order: indices of segments, and numbers of their pieces."""
 Rectangle = tuple[int, int]
 """Width and height in PEs."""
 Split = dict["tuple[str | None, Limit, bool]", float]
@@ -44,9 +44,9 @@ Split = dict["tuple[str | None, Limit, bool]", float]
 operations stand in for others."""
 
 HALOS = "neighbours' places"
-"""What blocks of feature maps tell each other."""
+"""Messages between blocks of feature maps."""
 _ONCE = -1
-"""In place of a segment: what a launch does once."""
+"""In place of a segment: work that a launch does once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,8 +58,8 @@ class Bytes:
     other: int
     """Code, activations, buffers, tables, the schedule."""
     weights_at_once: float
-    """What must be there of the weights at a time where they come from outside: of experts, which
-    follow one another, as many as a row meets."""
+    """Weights that must be present at a time if they come from outside: for experts, which follow
+    one another, as many as a row meets."""
 
     @property
     def total(self) -> float:
@@ -69,7 +69,7 @@ class Bytes:
 
 @dataclass(frozen=True, slots=True)
 class Given:
-    """What all programs of a model for one load have in common."""
+    """The common properties of all programs of a model for one load."""
 
     architecture: Architecture
     density: float
@@ -84,7 +84,7 @@ class Given:
 
 @dataclass(frozen=True, slots=True)
 class Joined:
-    """What one program computes."""
+    """The work of one program."""
 
     pieces: Sequence[tuple[int, Piece]]
     """In order, with their segments."""

@@ -1,4 +1,4 @@
-"""What a user may choose of how a wafer does its work; everything has a default."""
+"""The user's choices for wafers; all have defaults."""
 
 from __future__ import annotations
 

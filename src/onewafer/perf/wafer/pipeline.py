@@ -52,7 +52,7 @@ NUM_FIRST = 24
 _NUM_FIRST_OF_FEATURE_MAPS = 12
 """The same number if each rectangle has several programs: feature maps on several grids."""
 _NUM_AGAIN = 6
-"""The same number for rows other than those that the sketch knows."""
+"""The same number for rows that the sketch does not know."""
 _NUM_MORE = 6
 """Rectangles of a segment that get programs before the sketch is drawn anew."""
 _LEAST_GAIN = 0.002
@@ -217,7 +217,7 @@ def _front(pes: Floats, cycles: Floats) -> NDArray[np.intp]:
 
 @dataclass(slots=True)
 class _Segment:
-    """A segment's rectangles: those that have programs, and those that are sketched."""
+    """A segment's rectangles: the measured ones and the sketched ones."""
 
     index: int
     regions: Regions

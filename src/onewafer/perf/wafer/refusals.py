@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 def refusal(
     model: Model, demand: Demand, machine: Machine, options: WaferOptions, programs: Programs
 ) -> Refusal:
-    """Return the bytes that a job needs and those that there are, and what would do."""
+    """Return the bytes that a job needs, the available bytes, and what would do."""
     wafer = math.prod(largest_rectangle(machine.architecture)) * machine.architecture.memory_bytes
     count = machine.num_wafers
     wafers = "1 wafer has" if count == 1 else f"{count} wafers have"
@@ -52,7 +52,7 @@ def sides(rectangle: Rectangle) -> str:
 
 @dataclass(frozen=True, slots=True)
 class _Asked(Asked):
-    """What was asked in vain."""
+    """A job that could not be done."""
 
     def regions_in_forms(self, replicas: int = 1) -> list[Regions]:
         """Return the regions of a replica, in all forms that are tried."""

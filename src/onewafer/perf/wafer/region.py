@@ -1,4 +1,4 @@
-"""What a rectangle of PEs takes to compute some pieces of a model, and the memory that it needs.
+"""The cycles and the memory of a rectangle of PEs for some pieces of a model.
 
 In: pieces, a load, a rectangle. Out: cycles and bytes, which `measured` reads from mesh programs.
 """

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 _RIDGE = 1e-9
 """Added to squares, so that forms that are alike on all points do no harm."""
 _LEAST = 1e-9
-"""What counts as more than nothing in a fit of numbers about 1."""
+"""Numbers below this count as zero in a fit of numbers about 1."""
 
 
 @dataclass(slots=True)
@@ -39,7 +39,7 @@ class Sketch:
     _points: dict[tuple[int, Rectangle], float] = field(
         default_factory=dict[tuple[int, "Rectangle"], float]
     )
-    """By rows and rectangle, what mesh programs say."""
+    """Cycles of mesh programs, by rows and rectangle."""
 
     def learn(self, rows: int, rectangle: Rectangle, cycles: float) -> None:
         """Take what a mesh program says."""

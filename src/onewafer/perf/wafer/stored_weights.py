@@ -1,4 +1,4 @@
-"""What PEs hold of the weights of pieces: in a mesh program's blocks, more or less than once.
+"""The weights that PEs store: in a mesh program's blocks, once, more often, or less.
 
 Of sparse weights less is stored than a block has, of experts all that a row does not meet, too.
 Experts lie one after the other along their hidden features, so that padding comes once, at the end:
@@ -34,8 +34,8 @@ class StoredWeight:
     times: float
     """How many times a block is stored."""
     times_at_once: float
-    """How many times it must be there at a time, where weights come from outside: of experts, which
-    follow one another, those that a row meets."""
+    """Copies that must be present at a time if weights come from outside: for experts, which follow
+    one another, those that a row meets."""
 
 
 def stored_weights(

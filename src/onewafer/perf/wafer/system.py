@@ -54,7 +54,7 @@ class Machine:
 
     @property
     def clock_note(self) -> str:
-        """A sentence on the clock and what is published of it."""
+        """A sentence on the clock and its published values."""
         ends = self.system.slowest_clock_hertz, self.system.fastest_clock_hertz
         slowest, fastest = map(format_hertz, ends)
         clock = format_hertz(self.clock_hertz)

@@ -170,7 +170,7 @@ def _reason(best: Round, breakdown: Breakdown, considered: int) -> str:
 
 
 def _memory(question: _Question, case: StreamedTraining, best: Round) -> Memory:
-    """Return the bytes of all wafers: what rounds keep, and what products need."""
+    """Return the bytes of all wafers: kept by rounds, and needed by products."""
     machine = question.machine
     room = case.room(best)
     assert room is not None, "a candidate that fits"

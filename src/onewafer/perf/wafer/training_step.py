@@ -386,7 +386,7 @@ class StreamedTraining:
         yield _unchecked(BACKWARD, sum(count * piece.backward for piece, count in pieces))
 
     def _waiting(self, pieces: tuple[tuple[PieceTime, int], ...], interval: int) -> Iterator[Item]:
-        """Yield what weights and gradients take longer than what is computed meanwhile."""
+        """Yield by how much weights and gradients take longer than the computation."""
         weights = gradients = 0.0
         for piece, count in pieces:
             weights += count * max(0.0, piece.stream - piece.forward)

@@ -84,14 +84,14 @@ def _on_fewest(
 
 
 def _rate_at(answer: Answer, used: Machine, clock_hertz: float) -> float:
-    """Return the rate of the same mapping at another clock; what is off the wafer stays."""
+    """Return the rate of the same mapping at another clock; times off the wafer stay."""
     outside = answer.breakdown.by(lambda item: item.limit).get(Limit.OFF_WAFER, 0.0)
     inside = answer.breakdown.seconds - outside
     return 1 / (outside + inside * used.clock_hertz / clock_hertz)
 
 
 def _finding(answer: Answer, published: Wafers) -> str:
-    """Return what most of our time is spent for, and what else sets ours apart from theirs."""
+    """Return where most of our time goes, and other differences from the published run."""
     largest = answer.breakdown.largest(lambda item: item.limit, 3)
     shares = ", ".join(f"{limit} {share:.0%}" for limit, share in largest)
     finding = (

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Load:
-    """What every launch of a region brings, and what the region keeps from launch to launch."""
+    """The input of every launch of a region, and its state from launch to launch."""
 
     rows: int
     """Tokens of a launch: of one sequence, or one each of several."""

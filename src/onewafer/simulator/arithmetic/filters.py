@@ -1,4 +1,4 @@
-"""What a counter filter has counted, and its registers (M101, M102).
+"""The count of a counter filter, and its registers (M101, M102).
 
 A filter holds its counter; its limit; how many counts pass, from 0 on; and what comes after the
 limit: another round, a last round with another limit, or nothing to hold back any more.
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from onewafer.image import RangeFilter
 
 REPEATS, ENDS = -1, -2
-"""What comes after the limit; any other number is the limit of the last round."""
+"""The phase after the limit; any other number is the limit of the last round."""
 ALL_PASS = 1 << 16
 """How many counts pass where nothing is held back."""
 _HALF = 0xFFFF

@@ -34,8 +34,8 @@ ALL_QUEUES = (1 << NUM_QUEUES) - 1
 NO_COLOR = 0xFF
 """In `MachineState.queue_colors`: the program has not initialised the queue."""
 FLUSHED_SHIFT = 2 * NUM_QUEUES
-"""In `MachineState.queue_flushes`: input queues, then output queues, that were asked to tell; from
-here on those that have become empty."""
+"""Position in `MachineState.queue_flushes`, which holds input queues, then output queues, that have
+to tell; from this position on, those that have become empty."""
 
 NO_OBSTACLE, IS_USED, HOLDS_WAVELETS, HAS_NO_COLOR, IS_TAKEN, GOES_TO_HOST, IS_FILTERED = range(7)
 """Why a queue cannot be bound to a color (M135), the first that holds."""

@@ -78,10 +78,10 @@ class Arrays(NamedTuple):
     heap_cycles: Matrix
     """`[num_pes]`: when it is woken."""
     candidates: Matrix
-    """What contends in one PE in one cycle."""
+    """The contenders in one PE in one cycle."""
     events: Matrix
     signals: Matrix
-    """What threads tell each other, see `signals`."""
+    """The threads' messages to each other, see `signals`."""
 
 
 DTYPES: dict[str, tuple[type[np.generic], int]] = {

@@ -407,7 +407,7 @@ def serve_memory(s: Arrays, block: int, op: int, cycle: int, is_alone: bool) -> 
 
 @kernel
 def settle_path(s: Arrays, block: int, cycle: int) -> None:
-    """Account for what ran since the last look, and end what is over."""
+    """Account for operations that ran since the last look, and end finished ones."""
     pe = s.arena[block + BLOCK_PE]
     bulk = s.pes[pe, PE_BULK]
     if bulk != NONE and cycle > s.pes[pe, PE_BULK_SINCE]:

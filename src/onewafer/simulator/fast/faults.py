@@ -1,4 +1,4 @@
-"""What the program did wrong, from the fault that a kernel noted to the error that users see."""
+"""Errors for users from the faults that kernels noted."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """What the kernels noted: the columns of the clock from `FAILURE` on."""
+    """The notes of the kernels: the columns of the clock from `FAILURE` on."""
 
     kind: int
     pe: int

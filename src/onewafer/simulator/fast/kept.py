@@ -6,7 +6,7 @@ The cache can never be stale: its folder is named by a digest of every source th
 machine code, see `sources`, so a changed constant is another folder. (Numba itself looks at one
 file only.) For the same reason, every installation of the same sources shares it, wherever it lies.
 
-The files are code that will be executed, so they lie where nobody else can write. What is damaged
+The files are code that will be executed, so they lie where no other user can write. What is damaged
 there is compiled again, and where nothing can be written nothing is kept.
 """
 
@@ -87,7 +87,7 @@ class _KernelCache(FunctionCache):
             for path in self._paths():
                 check_private_file(path)
             return super().load_overload(sig, target_context)
-        except Exception:  # noqa: BLE001  # of bytes that nobody wrote, anything can come
+        except Exception:  # noqa: BLE001  # damaged bytes can raise anything
             try:
                 self.flush()
             except OSError:

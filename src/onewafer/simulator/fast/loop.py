@@ -199,7 +199,7 @@ def visit_part(s: Arrays, phase: int, slot: int, start: int, end: int, until: in
 
 @kernel
 def agree(bound: Bound) -> None:
-    """Let the clocks of all shares say what that of the first one says."""
+    """Set the clocks of all shares to that of the first one."""
     s = opened(bound, 0)
     for share in range(1, s.clock[NUM_SHARES]):
         other = opened(bound, share)
@@ -389,7 +389,7 @@ def wake_elements(bound: Bound, pes: NDArray[np.int64], cycle: int) -> None:
 
 @entry
 def settle_elements(bound: Bound, pes: NDArray[np.int64]) -> None:
-    """Let the SRAM of some PEs be what their programs have made of it."""
+    """Bring the SRAM of some PEs to the state that their programs have reached."""
     s = opened(bound, 0)
     for i in range(len(pes)):
         settle(s, s.blocks[pes[i]])

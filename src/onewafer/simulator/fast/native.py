@@ -21,7 +21,7 @@ FRAME_WORDS = 6
 """Words of an array's frame: address and up to five dimensions."""
 
 Bound = Any
-"""What `bind` returns."""
+"""The result of `bind`."""
 
 
 def bind(shares: tuple[Arrays, ...]) -> Bound:

@@ -1,4 +1,4 @@
-"""Machine code of the kernels that comes with the package, so that nobody waits for a compiler.
+"""Machine code of the kernels that comes with the package: users need not wait for a compiler.
 
 It is used only if it was made of exactly the sources beside it, and is undamaged: `kernels.json`
 holds the digest of the sources, and that of each file. `tools/prebuild_kernels.py` writes them.

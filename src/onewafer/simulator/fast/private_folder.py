@@ -1,4 +1,4 @@
-"""Folders that nobody else can write: machine code that is loaded from a file is executed.
+"""Folders that no other user can write: machine code that is loaded from a file is executed.
 
 Whoever can write a folder on the way to a file can put another file there. So every folder and
 every link on the way has to belong to this user or to the system's administrator. A folder that

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     PLANNED_START,
     PLANNED_END,
     PLANNED_LIMIT,
-    NUM_BUSY,  # PEs in windows of many since somebody was called or sent away
+    NUM_BUSY,  # PEs in windows of many since a thread was called or sent away
     NUM_LEAN,  # windows of few since the last one of many
     NUM_LOOKS,  # of the first thread, in vain, since the others were called
 ) = range(6)

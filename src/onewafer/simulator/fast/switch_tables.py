@@ -74,7 +74,7 @@ STATE = {
     "pop_mode": SWITCH_POP_MODE,
     **{f"way{number}": SWITCH_WAYS + number for number in range(NUM_WAYS)},
 }
-"""What changes in a run, by column of a snapshot."""
+"""The columns of a snapshot that change in a run."""
 _LINKS = (Direction.WEST, Direction.EAST, Direction.SOUTH, Direction.NORTH)
 
 

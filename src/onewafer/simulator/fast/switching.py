@@ -335,7 +335,7 @@ def execute(s: Arrays, row: int, has_ramp: bool, word: int, cycle: int) -> int:
 
 @kernel
 def obey(s: Arrays, row: int, word: int, cycle: int) -> int:
-    """Do what the first command of a control wavelet says; return what is passed on (M92, M93)."""
+    """Execute the first command of a control wavelet; return the others (M92, M93)."""
     opcode = opcode_of(word)
     pops = s.switches[row, SWITCH_POPS] >> opcode & 1
     if opcode == ADVANCE:

@@ -135,7 +135,7 @@ class QueueLayout:
 
 @dataclass(frozen=True, slots=True)
 class ProgramLayout:
-    """What each PE of a tile program has."""
+    """The channels, output queues and threads of each PE of a tile program."""
 
     program: TileProgram
     channels: tuple[QueueLayout, ...]

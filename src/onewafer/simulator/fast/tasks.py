@@ -221,7 +221,7 @@ def take_launch(s: Arrays, pe: int) -> None:
 
 @kernel
 def take_task(s: Arrays, block: int, task_id: int, cycle: int) -> int:
-    """Clear what made a task ready, and put its wavelet into registers; return what events say."""
+    """Clear a task's activation, and put its wavelet into registers; return the id for events."""
     pe = s.arena[block + BLOCK_PE]
     task = s.programs[s.pes[pe, PE_PROGRAM], PROGRAM_TASKS] + task_id
     s.pes[pe, PE_PC] = s.tasks[task, TASK_ENTRY]

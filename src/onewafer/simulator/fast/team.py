@@ -93,7 +93,7 @@ class Team:
         try:
             run_cycles(bound, share, session, 0, 0)
         finally:
-            self._signals[CLOSED] = session  # nobody shall wait for this thread
+            self._signals[CLOSED] = session  # no thread shall wait for this one
 
 
 @functools.cache

@@ -63,7 +63,7 @@ _NTH_BIT = np.array(
 
 @dataclass(frozen=True, slots=True)
 class Traffic:
-    """What the image lets wavelets do: direction sets `[num_pes, colors]`."""
+    """The directions that the image lets wavelets take: direction sets `[num_pes, colors]`."""
 
     receive: Masks
     transmit: Masks

@@ -131,7 +131,7 @@ class CheckedMemory(Memory):
         self.is_copying = False
         """Unwritten bytes of a struct may be read."""
         self.found: Missing | None = None
-        """What the last read has found then."""
+        """The unwritten bytes that the last such read found."""
         self._sources: dict[int, int] = {}
         """Address of a byte that is a copy of an unwritten one → address of the unwritten one."""
         self._origins: dict[int, tuple[int, int]] = {}
@@ -548,4 +548,4 @@ MAKERS: dict[Opcode, Maker] = {
     Opcode.MAP_READ: _map_access,
     Opcode.MAP_WRITE: _map_access,
 }
-"""What becomes of origins, by what an instruction does; all others leave every register alone."""
+"""How each opcode sets origins; other instructions change no register."""

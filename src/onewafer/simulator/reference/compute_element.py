@@ -78,7 +78,7 @@ _WORD = 0xFFFF_FFFF
 
 
 class MainThread(Enum):
-    """What the main thread does."""
+    """The states of the main thread."""
 
     IDLE = "idle"
     RUNNING = "running"
@@ -326,7 +326,7 @@ class ComputeElement:
 
     @property
     def control_mask(self) -> int:
-        """What the entry of kept control wavelets is combined with (M143)."""
+        """The mask for the entry of kept control wavelets (M143)."""
         return int(self._state.control_masks[self.index])
 
     def activate_all(self, tasks: int) -> None:

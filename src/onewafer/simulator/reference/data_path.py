@@ -98,7 +98,7 @@ class DataPath:
                 self._note_stall(operation, cycle, None)
 
     def settle(self, cycle: int) -> None:
-        """Account for what ran since the last tick, and end what is over."""
+        """Account for operations that ran since the last tick, and end finished ones."""
         bulk = self.bulk
         if bulk is not None and cycle > self.bulk_since:
             served = cycle - self.bulk_since

@@ -162,8 +162,8 @@ def _obstacle(router: Router, source: Source, color: int) -> str:
         if buffer.used >= buffer.capacity:
             return f"the buffer of the next router to the {direction.name} is full"
     if route.goes_to_host:
-        return "the host has not taken what waits at this PE"
-    return "the input queue of the PE is full and nobody reads it"
+        return "the host has not received the wavelets that wait at this PE"
+    return "the input queue of the PE is full, and the program does not read it"
 
 
 def _grouped(lines: Iterable[Line]) -> list[str]:

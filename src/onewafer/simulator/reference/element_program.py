@@ -1,4 +1,4 @@
-"""What all compute elements of one tile program share: decoded code and tables."""
+"""The shared part of all compute elements of one tile program: decoded code and tables."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class ElementProgram:
     raised: Raised | None
     """Exceptions of its operations; None: it unmasks none (M147)."""
     control_offsets: dict[int, int]
-    """By input queue: what is added to the entry of its control wavelets (M145)."""
+    """By input queue: the offset of its control wavelets' entries (M145)."""
 
 
 def prepare_program(program: TileProgram, architecture: Architecture) -> ElementProgram:

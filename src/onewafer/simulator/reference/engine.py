@@ -53,7 +53,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """What an element did wrong."""
+    """The fault of an element."""
 
     error: SimulationError
     element: ComputeElement

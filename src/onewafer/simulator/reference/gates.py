@@ -1,4 +1,4 @@
-"""What BLOCK and UNBLOCK name: local tasks, data channels and microthreads (M61, M146)."""
+"""The objects of BLOCK and UNBLOCK: local tasks, data channels and microthreads (M61, M146)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What each instruction of the main thread does: one function an opcode, found by a table.
+"""The instructions of the main thread: one function an opcode, found by a table.
 
 `execute(element, instruction, cycle)` runs an instruction that issues in `cycle`; the program
 counter already points behind it. It returns the cycle in which the next instruction may issue, or

@@ -40,7 +40,7 @@ class Ready:
 
     @property
     def event_id(self) -> int:
-        """What events call it."""
+        """Its name in events."""
         if self.task is not None and self.task.kind is TaskKind.CONTROL:
             return CONTROL_TASK_ID + self.task.task_id
         return self.number

@@ -215,7 +215,7 @@ class Router:
         """The processor of the PE, if it has a program."""
         self.wake = NEVER
         self.switches: dict[int, Switch] = {}
-        """What the router knows about each of its colors."""
+        """The router's state for each of its colors."""
         self.swaps = [0] * NUM_COLORS
         """By color: the ports from which it comes in as the other one of its pair (M59)."""
         self.links = [Link(timing.link_window_words) for _ in range(4)]

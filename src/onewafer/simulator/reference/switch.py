@@ -1,4 +1,4 @@
-"""What a router knows about one color: positions, commands, filters, registers (M90–M133)."""
+"""The router's state for one color: positions, commands, filters, registers (M90–M133)."""
 
 from __future__ import annotations
 

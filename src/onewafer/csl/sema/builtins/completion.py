@@ -106,7 +106,7 @@ def read_config(
 
 
 def _merged(config: DsdConfig, loaded: DsdConfig | None) -> DsdConfig:
-    """Return the settings of an operation, with those of its DSRs where it has none itself."""
+    """Return the settings of an operation; missing ones are taken from its DSRs."""
     if loaded is not None and config.activate == NO_TASK and config.unblock == NO_TASK:
         config = replace(config, activate=loaded.activate, unblock=loaded.unblock)
     if loaded is not None and not config.ends_on_control:

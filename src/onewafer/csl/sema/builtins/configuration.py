@@ -231,7 +231,7 @@ def _shown(words: Sequence[ConfigWords]) -> str:
 
 
 def _words_in(module: Module, ranges: Ranges) -> tuple[ConfigWords, ...]:
-    """Return what an address in some ranges may be that of."""
+    """Return the registers that an address in some ranges may mean."""
     every = config_words(module.session.architecture)
     if not ranges:
         return every

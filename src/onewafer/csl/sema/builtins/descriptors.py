@@ -93,7 +93,7 @@ _MEMORY_FIELDS = ("tensor_access", *ACCESS_FIELDS, "wavelet_index_offset")
 
 @dataclass(frozen=True, slots=True)
 class _Memory:
-    """What the fields of a memory DSD say, `.tensor_access` taken apart."""
+    """The fields of a memory DSD, with `.tensor_access` taken apart."""
 
     base: Value
     element: t.Type
@@ -413,7 +413,7 @@ def _fabric_out(value: Value, instance: InstanceContext, span: Span) -> _Fields:
 
 
 _SOURCES = ("first_source", "second_source")
-"""What `.zero` may name."""
+"""The values that `.zero` may name."""
 
 
 @comptime_builtin("get_dsd", 2)

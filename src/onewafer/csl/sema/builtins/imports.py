@@ -143,8 +143,8 @@ class _Reader:
         if len(found) != 1:
             fail(
                 "type-mismatch",
-                f"what `{self.path}` holds{part} is no `{type_}`: "
-                f"it has {len(found)} fields, a union one",
+                f"the value{part} of `{self.path}` is not a `{type_}`: it has {len(found)} fields, "
+                "and a union has one",
                 self.span,
             )
         (name,) = found
@@ -161,11 +161,11 @@ class _Reader:
     ) -> NoReturn:
         """Fail because an object has not just the fields of a struct."""
         lacks = f"lacks {_listed(missing)}" if missing else ""
-        has = f"has {_listed(extra)}, which the type has not" if extra else ""
+        has = f"has {_listed(extra)}, which the type lacks" if extra else ""
         part = f" at `{where}`" if where else ""
         fail(
             "missing-field" if missing else "unknown-field",
-            f"what `{self.path}` holds{part} is no `{type_}`: "
+            f"the value{part} of `{self.path}` is not a `{type_}`: "
             f"it {' and '.join(filter(None, (lacks, has)))}",
             self.span,
         )
@@ -208,7 +208,7 @@ class _Reader:
         part = f" at `{where}`" if where else ""
         fail(
             "type-mismatch",
-            f"what `{self.path}` holds{part} is no `{type_}`",
+            f"the value{part} of `{self.path}` is not a `{type_}`",
             self.span,
             help="lists are arrays, objects structs with the same fields; `null` is nothing",
         )

@@ -60,7 +60,7 @@ def _is_fabric_input(a: Analyzer, value: Value) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Operand:
-    """What a DSD operation is given at one place."""
+    """One operand of a DSD operation."""
 
     value: Value
     span: Span
@@ -120,10 +120,10 @@ def _find_empty(operands: Sequence[Operand]) -> Diagnostic | None:
             case Dsd(descriptor=descriptor) if descriptor.kind is not DsdKind.FIFO:
                 return Diagnostic(
                     "empty-dsd",
-                    "no DSD of this operation has elements, so that it works on one element",
+                    "all DSDs of this operation are empty, but it works on one element",
                     Annotation(operand.span, "its extent is 0"),
-                    notes=("the machine counts a length of 0 as none, as that of a scalar",),
-                    help="ask for the length before: `if (n > 0) …`",
+                    notes=("the machine takes a length of 0 for a scalar's, which is 1",),
+                    help="test the length first: `if (n > 0) …`",
                     severity=Severity.WARNING,
                 )
             case _:
@@ -178,7 +178,7 @@ def _check_reach(dsd: Dsd, base: Pointer, operand: Operand, length: Scalar) -> D
         f"the operation reaches {abs(far):,} {noun} {side}",
         Annotation(operand.span),
         (*made, Annotation(base.variable.span, f"`{name}` has {size:,} bytes")),
-        ("at run time that is no error: what lies there in memory is read or overwritten",),
+        ("at run time this is no error: the memory there is read or overwritten",),
         "make the extent of the DSD smaller, or the array larger",
         severity=Severity.WARNING,
     )

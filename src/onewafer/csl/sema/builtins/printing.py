@@ -1,4 +1,4 @@
-"""What `<simprint>` is made of: text and values for the host, and format strings."""
+"""The builtins behind `<simprint>`: text and values for the host, and format strings."""
 
 from __future__ import annotations
 

@@ -385,8 +385,8 @@ def _constant(site: Site, module: Module, value: Scalar, name: str) -> Variable:
     if layout is not None and export is not None and export.is_mutable:
         fail(
             "export-mismatch",
-            f"`{name}` is declared mutable, and is a constant: nobody would read what the host "
-            "writes there",
+            f"`{name}` is declared mutable, and is a constant: the program would never read what "
+            "the host writes",
             span,
             secondary=(Annotation(layout.export_spans[name], "declared here"),),
             help="write `false` in `@export_name`, or declare it with `var`",

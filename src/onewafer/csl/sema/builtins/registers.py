@@ -279,7 +279,7 @@ class _LoadSettings:
     is_stepped: bool = False
     """The register is for `@map`."""
     ids: Value = NO_IDS
-    """What is left to run time."""
+    """The part of a load that is left to run time."""
     own_ut_id: Value | None = None
 
     @property

@@ -1,4 +1,4 @@
-"""What the host knows by name, found by number: `@get_symbol_id` and its kin.
+"""Symbols of the host by their number: `@get_symbol_id` and related builtins.
 
 The number of a symbol is that by which the host calls it (`SdkRuntime.get_id`).
 """

@@ -48,7 +48,7 @@ def warn_of_undefined(
         Fault(
             Diagnostic(
                 "undefined-result",
-                f"what {what} does here is a decision of ours, and may differ on the real machine",
+                f"what {what} does here is onewafer's choice, and may differ on the real machine",
                 Annotation(span),
                 severity=Severity.WARNING,
                 notes=(f"no public text says {unknown}",),

@@ -208,7 +208,7 @@ def _make_type(frame: Frame, code: FunctionCode, declaration: ast.Function, span
             "step-limit",
             f"to make `{name}`, `{name}` is needed",
             span,
-            help=f"a struct leads to another of its type with a pointer, `*{name}`, or an index",
+            help=f"a struct refers to another of its type by a pointer, `*{name}`, or an index",
         )
     making[key] = None
     try:
@@ -370,7 +370,7 @@ def compile_block_expression(node: ast.BlockExpression, scope: Scope) -> Evaluat
         frame.broken = None
         signal = body(frame)
         if signal is not None:
-            fail("misplaced-jump", "a block that is a value cannot be left like this", node.span)
+            fail("misplaced-jump", "a jump cannot leave a block that is a value", node.span)
         value, frame.broken = frame.broken, None
         return VOID_VALUE if value is None else value
 

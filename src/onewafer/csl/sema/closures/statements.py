@@ -147,7 +147,7 @@ def _compile_block(node: ast.Block, scope: Scope) -> Execute:
     def run(frame: Frame) -> Signal | None:
         signal = block(frame)
         if signal is None:
-            frame.broken = None  # nobody takes the value
+            frame.broken = None  # the value is not used
         return signal
 
     return run

@@ -332,7 +332,7 @@ def lvalue_of(a: Analyzer, node: ast.Expression) -> RuntimeLocal | Pointer | Run
             if isinstance(bound, Range):
                 fail(
                     "not-assignable",
-                    f"the range `{name}` stays what it is",
+                    f"the range `{name}` cannot be assigned to",
                     span,
                     help="declare another one, or keep its bounds in variables",
                 )

@@ -69,7 +69,7 @@ class JumpTarget:
     waiting: dict[int, tuple[ir.Statement, Value, Span]] = field(
         default_factory=dict[int, "tuple[ir.Statement, Value, Span]"]
     )
-    """What was carried before the type was known: what stands there, by its id."""
+    """Values of `break` before the type was known: the statements in their place, by id."""
 
 
 @dataclass(slots=True, eq=False)
@@ -84,15 +84,15 @@ class ComptimeLocal:
 
 
 Bound = Value | RuntimeLocal | ComptimeLocal
-"""What a name of a function stands for; None in a scope: its declaration was wrong."""
+"""The meaning of a name of a function; None in a scope: its declaration was wrong."""
 
 
 @dataclass(slots=True, eq=False)
 class BlockLoads:
-    """What is known of explicit DSRs from the statements of a block so far."""
+    """Knowledge about explicit DSRs from the statements of a block so far."""
 
     goes_on: bool = False
-    """The block runs at most once, after what stands before it: what held there, holds here."""
+    """The block runs at most once, after the statements before it: their knowledge holds here."""
     states: dict[DsrKey, DsrState | None] = field(default_factory=dict["DsrKey", "DsrState | None"])
     """None: it was loaded in a block inside of this one, or not."""
 
@@ -113,7 +113,7 @@ class Analyzer:
     scopes: list[dict[str, Bound | None]] = field(default_factory=lambda: [{}])
     blocks: list[list[ir.Statement]] = field(default_factory=lambda: [[]])
     loads: list[BlockLoads] = field(default_factory=lambda: [BlockLoads()])
-    """What explicit DSRs were loaded with, by block, innermost last."""
+    """Loads of explicit DSRs, by block, innermost last."""
     comptime_depth: int = 0
     """Positive inside of `comptime …`: calls are evaluated, not emitted."""
     jumps: list[JumpTarget] = field(default_factory=list[JumpTarget])
@@ -213,7 +213,7 @@ class Analyzer:
         self.loads[-1].states[key] = state
 
     def last_load(self, key: DsrKey) -> DsrState | None:
-        """Return what a DSR holds here; None: that depends on what ran before."""
+        """Return the DSD in a DSR here; None: it depends on code that ran before."""
         for block in reversed(self.loads):
             if key in block.states:
                 return block.states[key]

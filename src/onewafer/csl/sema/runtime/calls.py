@@ -50,7 +50,7 @@ if TYPE_CHECKING:
 __all__ = ["block_value"]
 
 CONTROL_TASK = "a control task"
-"""What is analysed."""
+"""Calls that are being analysed."""
 MAX_FUNCTIONS = 2_000
 """Specialised functions of one instance; no PE has memory for that many."""
 

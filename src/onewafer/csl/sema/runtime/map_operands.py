@@ -38,7 +38,7 @@ _MOVES: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Element:
-    """What one operand of the function, or its result, is in a round."""
+    """An operand or the result of the function in one round."""
 
     local: ir.Local
     type: t.Type
@@ -133,7 +133,7 @@ def _go_on(
     steps: Sequence[int],
     span: Span,
 ) -> tuple[ir.Statement, ...]:
-    """Return what leads to the next element; counters and extents are those of the inner loops."""
+    """Return the step to the next element; counters and extents are those of the inner loops."""
     moved = ir.SetLocal(address, _plus(address, steps[0]), span)
     if not counters:
         return (moved,)

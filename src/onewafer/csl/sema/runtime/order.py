@@ -123,7 +123,7 @@ def steady(a: Analyzer, address: ir.Expression, span: Span) -> ir.Expression:
 
 @dataclass(frozen=True, slots=True)
 class _Effects:
-    """What statements do to expressions that they overtake."""
+    """Statements disturb expressions that they overtake."""
 
     locals: frozenset[ir.Local]
     """Locals that they set."""

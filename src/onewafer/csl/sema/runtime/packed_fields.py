@@ -22,7 +22,7 @@ Path = tuple[str, ...]
 
 
 def compose(a: Analyzer, value: Struct, type_: t.PackedType, span: Span) -> Value:
-    """Return a struct as a packed one: what is known of it as a number, the rest put in."""
+    """Return a struct as a packed one: its known part as a number, the rest inserted."""
     packed.check_given(value, type_, span)
     result = Scalar(type_, 0)
     waiting: list[tuple[str, ir.Expression]] = []

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class CountedLoop:
-    """What a loop over a range consists of, but for its body."""
+    """The parts of a loop over a range, except its body."""
 
     counter: RuntimeLocal
     test: ir.Expression
@@ -78,7 +78,7 @@ def _may_wrap(loop: Range, type_: t.Type, step: int, span: Span) -> bool:
     return conversions.decide(
         loop.stop,
         lambda stop: not type_.minimum <= stop + most <= type_.maximum,
-        f"what is {most} behind it has to be in {type_}",
+        f"its value plus {most} must fit in {type_}",
         span,
     )
 

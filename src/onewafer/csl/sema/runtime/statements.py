@@ -356,7 +356,7 @@ def _assign(a: Analyzer, node: ast.Assign) -> None:
 
 
 def new_value(a: Analyzer, node: ast.Assign, old: Value | None, type_: t.Type) -> Value:
-    """Return what an assignment stores; `old` is what the lvalue of a compound one holds."""
+    """Return the value that an assignment stores; `old` is the lvalue's, for a compound one."""
     mark = order.here(a)
     value = evaluate_as(a, node.value, None if node.operator in _SHIFTS else type_)
     if node.operator is not None and old is not None:

@@ -1,4 +1,4 @@
-"""Integers of more than 32 bits: what is code of a few instructions, and what is a call.
+"""Integers of more than 32 bits: which operations are inline code, and which are calls.
 
 Sums, bits, comparisons, shifts by known counts and conversions between integers are IR on pairs of
 words. For all else there is a function in `<language/wide>`, which a program has once it uses it.
@@ -40,7 +40,7 @@ _SIGNED: Final = frozenset(("divide_signed", "remainder_signed", "shift_right_si
 
 
 def binary(a: Analyzer, operation: ir.Binary, span: Span) -> ir.Expression:
-    """Return an operation on wide integers, or what is instead of those that IR has not.
+    """Return an operation on wide integers, or a replacement for those that IR lacks.
 
     A shift has a count of at most 32 bits.
     """

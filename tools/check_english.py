@@ -1,0 +1,83 @@
+"""Refuse docstrings and comments that have to be decoded.
+
+    python tools/check_english.py
+
+A docstring begins with its subject, not with "Of …" or "Whether what …", and says who or what does
+something. The rules are few; they keep out sentences that a reader would have to read twice, and
+judge nothing else.
+"""
+
+from __future__ import annotations
+
+import ast
+import io
+import re
+import sys
+import tokenize
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+ROOT = Path(__file__).resolve().parent.parent
+FOLDERS = ("src", "tools", "tests", "examples")
+
+RULES: Final = (
+    (re.compile(r"^(#+ )?(Of|And|Than)\b"), "begin with the subject"),
+    (re.compile(r"^(#+ )?(What may|Whether what|Those (that|of)|That of)\b"), "name the thing"),
+    (re.compile(r"\bthan which\b"), "write two sentences, or a comparison"),
+    (re.compile(r"\b(no|some|every)body\b", re.IGNORECASE), "say who or what does it"),
+)
+"""What a docstring or comment must not match, and what to write instead."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """A sentence that has to be decoded."""
+
+    place: str
+    text: str
+    advice: str
+
+    def __str__(self) -> str:
+        """Return the finding as a sentence."""
+        return f"{self.place}: {self.text!r}: {self.advice}"
+
+
+def prose(text: str) -> Iterator[tuple[int, str]]:
+    """Yield the docstrings and comments of a Python file with the numbers of their lines."""
+    for node in ast.walk(ast.parse(text)):
+        match node:
+            case ast.Expr(value=ast.Constant(value=str() as docstring)):
+                yield node.lineno, docstring
+            case _:
+                pass
+    for token in tokenize.generate_tokens(io.StringIO(text).readline):
+        if token.type == tokenize.COMMENT:
+            yield token.start[0], token.string
+
+
+def check(path: Path) -> Iterator[Finding]:
+    """Yield the findings of one Python file."""
+    name = path.relative_to(ROOT).as_posix()
+    for line, text in sorted(prose(path.read_text(encoding="utf-8"))):
+        for pattern, advice in RULES:
+            if found := pattern.search(text):
+                start = max(0, found.start() - 20)
+                shown = " ".join(text[start : found.end() + 40].split())
+                yield Finding(f"{name}:{line}", shown, advice)
+
+
+def main() -> int:
+    """Print every finding; return 1 if there is one."""
+    paths = (path for folder in FOLDERS for path in sorted((ROOT / folder).rglob("*.py")))
+    findings = [finding for path in paths for finding in check(path)]
+    for finding in findings:
+        print(finding)
+    return 1 if findings else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
