@@ -21,6 +21,12 @@ class OnewaferError(Exception):
 
     exit_code = 1
 
+    def _render_traceback_(self) -> list[str]:
+        """Return what IPython shows of it: our own frames would hide the message."""
+        from onewafer.tracebacks import render_in_notebook  # noqa: PLC0415  # only IPython asks
+
+        return render_in_notebook(self)
+
 
 class ConfigurationError(OnewaferError):
     """An option, environment variable or machine description is not usable."""
@@ -146,3 +152,9 @@ class InternalError(OnewaferError):
             f"  onewafer on Python {sys.version.split()[0]}, {platform.platform()}\n"
             "  this is a bug of onewafer: please report it with the command and the input"
         )
+
+    def _render_traceback_(self) -> list[str]:
+        """Return all of it, our frames too: they say where the bug is."""
+        from onewafer.tracebacks import render_whole  # noqa: PLC0415  # only IPython asks
+
+        return render_whole(self)

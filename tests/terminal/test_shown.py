@@ -16,14 +16,6 @@ class Note(Shown):
         return table
 
 
-class Printer:
-    def __init__(self):
-        self.printed = []
-
-    def text(self, obj):
-        self.printed.append(obj)
-
-
 HOSTILE = "x[0] # see [/docs] :100: <script>alert(1)</script> & \x1b[31mred \x07\x9b"
 
 
@@ -44,11 +36,10 @@ def test_html_escapes_what_was_written():
     assert "color: #008080" in html
 
 
-def test_a_prompt_shows_the_table_and_a_cycle_only_the_name():
-    printer = Printer()
-    Note("hello")._repr_pretty_(printer, cycle=False)
-    Note("hello")._repr_pretty_(printer, cycle=True)
-    assert printer.printed == [str(Note("hello")), "Note"]
+def test_ipython_shows_the_table_at_a_prompt_and_in_a_notebook():
+    bundle = Note("hello")._repr_mimebundle_(include=None, exclude=None)
+    note = Note("hello")
+    assert bundle == {"text/plain": str(note), "text/html": note._repr_html_()}
 
 
 def test_the_width_is_the_same_everywhere(monkeypatch):

@@ -182,11 +182,21 @@ def wafer_options(**said: object) -> WaferOptions:
 def open_session(options: WaferOptions, settings: Settings) -> Session:
     """Return a session that says how far it is, on a terminal or in a notebook."""
     from onewafer.host import RunLimits  # noqa: PLC0415  # when it is used
-    from onewafer.pytorch import ProgressLine, Session  # noqa: PLC0415  # likewise
-    from onewafer.terminal import PlainConsole  # noqa: PLC0415  # likewise
+    from onewafer.pytorch import (  # noqa: PLC0415  # likewise
+        NotebookProgress,
+        ProgressLine,
+        Session,
+    )
+    from onewafer.terminal import (  # noqa: PLC0415  # likewise
+        NotebookLine,
+        PlainConsole,
+        find_notebook,
+    )
 
     limits = RunLimits.from_settings(settings)
-    console = PlainConsole(stderr=True)
+    shell, console = find_notebook(), PlainConsole(stderr=True)
+    if shell is not None and settings.shows_progress:
+        return Session(options, observer=NotebookProgress(NotebookLine(shell)), limits=limits)
     if not (console.is_terminal and settings.shows_progress):
         return Session(options, limits=limits)
     line = ProgressLine(console)

@@ -15,7 +15,12 @@ from onewafer.host.interruption import (
 )
 from onewafer.host.keyword_names import also_named
 from onewafer.host.print_log import PrintLog, prints
-from onewafer.host.progress_display import WarningsOnly, choose_observer, describe_progress
+from onewafer.host.progress_display import (
+    CellLine,
+    WarningsOnly,
+    choose_observer,
+    describe_progress,
+)
 from onewafer.host.run_limits import NO_LIMITS, RunLimits, Sampler
 from onewafer.host.run_progress import RunObserver, RunProgress
 from onewafer.host.run_review import checking_of
@@ -38,6 +43,7 @@ from onewafer.settings import wants_short_tracebacks
 
 __all__ = [
     "NO_LIMITS",
+    "CellLine",
     "DebugUtil",
     "Device",
     "IntRectangle",

@@ -155,7 +155,9 @@ def interruption(request: StopRequest, sentence: str) -> BaseException:
     for, an exit with the code that a shell gives it, after the sentence on stderr.
     """
     if request.signal != signal.SIGTERM:
-        return KeyboardInterrupt(Interruption(sentence))
+        error = KeyboardInterrupt(Interruption(sentence))
+        vars(error)["_render_traceback_"] = lambda: [sentence]  # what a notebook shows of it
+        return error
     sys.stderr.write(f"{sentence}\n")
     return Terminated()
 

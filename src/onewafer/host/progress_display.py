@@ -9,7 +9,13 @@ import sys
 from typing import TYPE_CHECKING
 
 from onewafer.host.run_progress import SilentObserver
-from onewafer.terminal import printable, progress_line, text_column
+from onewafer.terminal import (
+    NotebookLine,
+    find_notebook,
+    printable,
+    progress_line,
+    text_column,
+)
 from onewafer.units import format_count, format_duration
 
 if TYPE_CHECKING:
@@ -26,6 +32,8 @@ def choose_observer(settings: Settings) -> RunObserver:
     """Return the observer that shows runs to the user; a silent one if progress is off."""
     if not settings.shows_progress:
         return WarningsOnly()
+    if (shell := find_notebook()) is not None:
+        return CellLine(NotebookLine(shell))
     return StatusLine() if sys.stderr.isatty() else LogLines()
 
 
@@ -99,6 +107,30 @@ class StatusLine:
         if self._line is not None:
             self._line.stop()
             self._line = None
+
+
+class CellLine:
+    """One line in the output of a notebook cell that renews itself."""
+
+    interval_seconds = _TERMINAL_SECONDS
+
+    def __init__(self, line: NotebookLine, what: str | None = None) -> None:
+        """Take a line; `what` is shown instead of what a run is called."""
+        self._line = line
+        self._what = what
+
+    def say(self, line: str) -> None:
+        """Print the sentence."""
+        _print(line)
+
+    def show(self, progress: RunProgress) -> None:
+        """Renew the line."""
+        what = self._what or progress.what
+        self._line.show(f"{what}: {describe_progress(progress)} (interrupt to stop)")
+
+    def done(self) -> None:
+        """Take the line away."""
+        self._line.clear()
 
 
 def _print(line: str) -> None:

@@ -6,21 +6,15 @@ What our code called and caught on the way (NumPy, a file that is missing) is ou
 from __future__ import annotations
 
 import sys
-from itertools import takewhile
-from pathlib import Path
-from traceback import StackSummary, TracebackException
+from traceback import TracebackException
 from typing import TYPE_CHECKING
 
-import onewafer
 from onewafer.errors import InternalError, OnewaferError
 from onewafer.host.interruption import Interruption
+from onewafer.tracebacks import drop_own_frames
 
 if TYPE_CHECKING:
     from types import TracebackType
-
-_OWN_FOLDERS = tuple(
-    str(Path(onewafer.__file__).parent.parent / name) + "/" for name in ("onewafer", "cerebras")
-)
 
 
 def install_short_tracebacks() -> None:
@@ -44,16 +38,7 @@ def show_error(
             sys.__excepthook__(kind, error, traceback)
         case OnewaferError() | KeyboardInterrupt():
             shown = TracebackException(kind, error, traceback)
-            _drop_own_frames(shown)
+            drop_own_frames(shown)
             sys.stderr.write("".join(shown.format()))
         case _:
             sys.__excepthook__(kind, error, traceback)
-
-
-def _drop_own_frames(shown: TracebackException) -> None:
-    shown.__cause__ = None
-    link: TracebackException | None = shown
-    while link is not None:
-        theirs = takewhile(lambda f: not f.filename.startswith(_OWN_FOLDERS), link.stack)
-        link.stack = StackSummary.from_list([*theirs])
-        link = link.__cause__ or link.__context__

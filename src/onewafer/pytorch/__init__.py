@@ -17,7 +17,7 @@ from onewafer.pytorch.describe_script import describe_script
 from onewafer.pytorch.finiteness import NonFiniteWarning
 from onewafer.pytorch.intercept import intercept_calls
 from onewafer.pytorch.options import Fidelity, WaferOptions, options_from_mapping
-from onewafer.pytorch.progress import ProgressLine
+from onewafer.pytorch.progress import NotebookProgress, ProgressLine
 from onewafer.pytorch.report import (
     Report,
     build_report,
@@ -35,6 +35,7 @@ __all__ = [
     "Fidelity",
     "HostFallbackWarning",
     "NonFiniteWarning",
+    "NotebookProgress",
     "ProgressLine",
     "Report",
     "ScriptResult",

@@ -1,4 +1,4 @@
-"""A line on the terminal while a program is compiled or a launch is simulated."""
+"""A line on the terminal, or in a notebook, while a program is compiled or a launch simulated."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from rich.progress import BarColumn
 
-from onewafer.host import RunObserver, describe_progress
+from onewafer.host import CellLine, RunObserver, describe_progress
 from onewafer.terminal import progress_line, text_column
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from rich.progress import Progress, ProgressColumn, TaskID  # noqa: TID251  # types
 
     from onewafer.host import RunProgress
-    from onewafer.terminal import PlainConsole
+    from onewafer.terminal import NotebookLine, PlainConsole
 
 
 _INTERVAL_SECONDS = 0.25
@@ -52,6 +52,28 @@ class ProgressLine:
 
     def _line(self, *columns: ProgressColumn) -> Progress:
         return progress_line(self._console, text_column("{task.description}"), *columns)
+
+
+class NotebookProgress:
+    """Show what the wafer is doing in the cell that runs; the line is empty when it is done."""
+
+    def __init__(self, line: NotebookLine) -> None:
+        self._line = line
+
+    @contextmanager
+    def compiling(self, what: str) -> Generator[None]:
+        """Show that a program is being compiled."""
+        self._line.show(f"compiling {what}")
+        try:
+            yield
+        finally:
+            self._line.clear()
+
+    @contextmanager
+    def simulating(self, what: str, expected_cycles: int) -> Generator[RunObserver]:
+        """Show a launch that takes long; the value watches it."""
+        del expected_cycles  # a bar would be drawn with them
+        yield CellLine(self._line, f"simulating {what}")
 
 
 class _Sentences:

@@ -7,6 +7,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 from onewafer.terminal.frames import frame_of_entries, make_frame
+from onewafer.terminal.notebook import NotebookLine, find_notebook
 from onewafer.terminal.progress import ProgressBar, progress_bar, progress_line, text_column
 from onewafer.terminal.shown import SHOWN_COLUMNS, Shown
 from onewafer.terminal.text import printable
@@ -16,9 +17,11 @@ if TYPE_CHECKING:
 
 __all__ = [
     "SHOWN_COLUMNS",
+    "NotebookLine",
     "PlainConsole",
     "ProgressBar",
     "Shown",
+    "find_notebook",
     "frame_of_entries",
     "make_frame",
     "printable",

@@ -8,6 +8,8 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from onewafer.terminal.notebook import NotebookLine, find_notebook
+
 if TYPE_CHECKING:
     from collections.abc import Generator
 
@@ -34,11 +36,36 @@ class ProgressBar:
             self._progress.update(self._task, completed=done, total=total)
 
 
+class CellBar(ProgressBar):
+    """The same in a notebook: text and steps in a line of the cell that runs."""
+
+    def __init__(self, line: NotebookLine) -> None:
+        super().__init__()
+        self._line = line
+        self._text = self._steps = ""
+
+    def say(self, text: str) -> None:
+        """Say what is being done."""
+        self._text = text
+        self._line.show(f"{self._text}{self._steps}")
+
+    def show(self, done: int, total: int) -> None:
+        """Show how many steps are done, and how many there are."""
+        self._steps = f" ({done} of {total} done)"
+
+
 @contextmanager
 def progress_bar(*, is_shown: bool = True) -> Generator[ProgressBar]:
-    """Yield a bar that is gone at the end; one that shows nothing if stderr is no terminal."""
+    """Yield a bar that is gone at the end; one that shows nothing if nobody could see it."""
     if not is_shown:
         yield ProgressBar()
+        return
+    if (shell := find_notebook()) is not None:
+        line = NotebookLine(shell)
+        try:
+            yield CellBar(line)
+        finally:
+            line.clear()
         return
     from onewafer.terminal.console import PlainConsole  # noqa: PLC0415  # as above
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import io
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -45,15 +45,9 @@ class Shown(ABC):
         console.print(self.__rich__())
         return console.export_html(inline_styles=True, code_format=_PRE)
 
-    def _repr_pretty_(self, printer: _Printer, cycle: bool) -> None:  # noqa: FBT001  # IPython's protocol
-        """Print it at the prompt of IPython."""
-        printer.text(type(self).__name__ if cycle else str(self))
-
-
-class _Printer(Protocol):
-    """The part of IPython's printer that is used here."""
-
-    def text(self, obj: str, /) -> None: ...
+    def _repr_mimebundle_(self, **_: object) -> dict[str, str]:
+        """Return it as IPython shows it: `__repr__` is for programmers, and long."""
+        return {"text/plain": str(self), "text/html": self._repr_html_()}
 
 
 def _console(*, color_system: str | None) -> PlainConsole:
