@@ -45,7 +45,7 @@ SECONDS = 20.0
 """Within which a file is read and run."""
 MOST_EDITS = 3
 _SHARE_OF_BYTES = 0.15
-"""Of the files, that are damaged without a look at what they are."""
+"""Share of the files that are damaged at the level of bytes, whatever they are."""
 _NUMBERS = (
     *(-1, 0, 1, 2, 7, 8, 23, 24, 31, 255, 256, 65535, 65536, (1 << 31) - 1, 1 << 31, -(1 << 31)),
     *((1 << 32) - 1, 1 << 32, (1 << 63) - 1, 1 << 63, -(1 << 63), 10**30),

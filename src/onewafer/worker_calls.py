@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from types import ModuleType
 
 _DIGITS = 12
-"""Of a count in a file, so that it is written over in place."""
+"""Digits of a count in a file, a constant number, so that it can be overwritten in place."""
 _MODULE = "torch.nn.modules.module"
 
 

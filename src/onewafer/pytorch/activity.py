@@ -48,14 +48,14 @@ class Activity:
 
     cycles: int = 0
     observed_cycles: int = 0
-    """Those of launches whose other counts are known too: all but those in closed form."""
+    """Cycles of launches whose other counts are known: of all but those in closed form."""
     wavelet_hops: int = 0
     busy_pe_cycles: int = 0
     """Main thread and data path cycles over all PEs, of each PE at most `cycles`."""
     link_wavelets: int = 0
     """Wavelets over links between PEs of the program."""
     spent: Mapping[Purpose, Spent] = field(default_factory=dict["Purpose", "Spent"])
-    """What for, measured; empty if nobody looked."""
+    """The purposes of the cycles, measured; empty if they were not sampled."""
 
     def __add__(self, other: Activity) -> Activity:
         """Return the sum of both."""

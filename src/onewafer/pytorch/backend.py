@@ -41,7 +41,7 @@ class _Registry:
 
     def __init__(self) -> None:
         self.served = OpenBlocks[Session]()
-        """Those of `onewafer run` and of `with` blocks, which report them themselves."""
+        """Sessions of `onewafer run` and of `with` blocks, which report them themselves."""
         self._own: Session | None = None
         self._json_files: set[Path] = set()
         self._prints = False

@@ -68,7 +68,7 @@ _GLOBAL_HOOKS: tuple[dict[int, object], ...] = tuple(
     for name in ("_global_forward_pre_hooks", "_global_forward_hooks")
 )
 _FOLDERS = tuple(str(Path(file).parent) for file in (torch.__file__, onewafer.__file__))
-"""Of PyTorch's code and ours: what else runs in an export is the model's."""
+"""Folders of PyTorch's code and ours: any other code in an export is the model's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -370,7 +370,7 @@ def check_call(
 
 
 def _check_surroundings(leaves: Sequence[object]) -> None:
-    """Refuse where somebody wants PyTorch to show or change every operation."""
+    """Refuse while a mode of PyTorch is active that sees or changes every operation."""
     if peek_interpreter_stack() is not None:  # pyright: ignore[reportUnnecessaryComparison]  # stub
         raise SurroundingsError("the call is inside a torch.func transform")
     mode = get_current_dispatch_mode()

@@ -40,9 +40,9 @@ if TYPE_CHECKING:
     Progress = Callable[[str], None]
 
 TOKENS = 17
-"""Of the captured sequence, unless the caller says otherwise: other numbers follow from it.
+"""Tokens of the captured sequence by default: other numbers of tokens follow from it.
 
-A prime number, which models hardly have of heads or features, so that rows are told from them."""
+It is prime, and so hardly a number of heads or features, from which rows must be told apart."""
 
 
 def describe_model(name: str, *, progress: Progress | None = None) -> Model:
@@ -164,7 +164,7 @@ def _describe(
 def _of_one_sample(graph: Graph) -> Graph:
     """Return the graph for one map or one row where the rows are no sequence.
 
-    Whether rows meet in something opaque, nobody knows, so they stay together.
+    An opaque operation may combine rows, so they stay together.
     """
     is_one = graph.is_sequence or any(isinstance(op, Opaque) for op in graph.operations)
     return graph if is_one or num_samples(graph) == 1 else with_samples(graph, 1)

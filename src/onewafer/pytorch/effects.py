@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 def without_effects(module: torch.nn.Module, *, are_allowed: bool = False) -> Generator[None]:
     """Capture `module` inside; raise UnsupportedOperationError at the end if it had an effect.
 
-    Effects `are_allowed` where nobody will take the result for that of a call.
+    Effects `are_allowed` if the result is not used as that of a call.
     Whatever happens, the module's state is as before; after an error the random number generators
     are, too, since the host will run the code again.
     """

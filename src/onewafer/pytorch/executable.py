@@ -228,7 +228,7 @@ class ModelExecutor:
         self.memory = expect_memory(program, architecture)
         self._estimator = Estimator(program, architecture)
         self._cycles: dict[Launch | None, int] = {}
-        """Of the launches that have been asked for."""
+        """Cycles of the launches that have been asked for."""
         self._parameters: dict[str, NDArray[np.floating[Any]]] = {}
         self._evaluator: Evaluator | None = None
         """None: parameters have come since the last run."""

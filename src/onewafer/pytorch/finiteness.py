@@ -42,7 +42,7 @@ class FinitenessCheck:
     is_over: bool = False
     _parameters: dict[str, NDArray[Any]] = field(default_factory=dict[str, "NDArray[Any]"])
     _launches: list[tuple[Arrays, Launch]] = field(default_factory=list["tuple[Arrays, Launch]"])
-    """Those that gave what the program remembers, the last one included."""
+    """Launches that made the state of the program, the last one included."""
 
     def send(self, parameters: Arrays) -> None:
         """Note parameters, which must not change from then on, and forget the sequence."""

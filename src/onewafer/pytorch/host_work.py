@@ -95,7 +95,7 @@ class _Current(threading.local):
     """Where this thread is."""
 
     place: Place | None = None
-    """Of the outermost call."""
+    """The place of the outermost call."""
     work: HostWork | None = None
     """What is being done; None: nothing that began with a call."""
 

@@ -74,7 +74,7 @@ class CausalModel:
     call: CapturedCall
     """One input, the ids of a whole context, and one output, the logits."""
     leaves: tuple[object, ...]
-    """Those of the captured call."""
+    """Leaves of the captured call."""
     gives_all_rows: bool
     """Whether there are logits for every token of a launch, not only for the last one."""
 

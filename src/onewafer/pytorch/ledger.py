@@ -66,7 +66,7 @@ class ProgramRecord:
     num_tile_programs: int | None
     """None where nothing was compiled."""
     memory: PeMemory
-    """Of the fullest PE."""
+    """Memory of the fullest PE."""
     on_host: tuple[str, ...] = ()
     """What the host does with arguments before the wafer begins."""
     not_finite: str | None = None

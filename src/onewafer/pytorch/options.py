@@ -43,7 +43,7 @@ class WaferOptions:
     clock_hertz: float | None = None
     """Clock for turning cycles into time; None: the architecture's."""
     engine: str | None = None
-    """Of the simulator, `fast` or `reference`; None: `ONEWAFER_ENGINE`, or `fast`."""
+    """The simulator, `fast` or `reference`; None: `ONEWAFER_ENGINE`, or `fast`."""
     max_batch: int = 64
     """Most rows in one launch; larger batches take several."""
     strict: bool = False

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 _USUAL_SIDES = (1, 2, 4, 8)
 """Sides of the rectangles that are tried first: small enough to simulate quickly."""
 _LARGEST_SIMULATED_SIDE = 128
-"""Of the squares that are simulated unasked: minutes a launch."""
+"""Side of the largest square that is simulated by default: a launch takes minutes."""
 
 
 def choose_bucket(rows: int, max_batch: int) -> int:
@@ -86,9 +86,9 @@ class Candidate:
     width: int
     height: int
     num_bytes: int | None
-    """Of SRAM that each PE would need; None: the graph cannot be cut over it."""
+    """Bytes of SRAM that each PE would need; None: the graph cannot be cut over it."""
     cycles: int | None
-    """Of a launch of all rows, in closed form; None: refused."""
+    """Cycles of a launch of all rows, in closed form; None: refused."""
     refusal: str | None
     """Why it will not do; None: it will."""
 

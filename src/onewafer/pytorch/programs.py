@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 
 class Observer(Protocol):
-    """Somebody who watches long work, a progress line for instance."""
+    """An observer of long work, for example a progress line."""
 
     def compiling(self, what: str) -> AbstractContextManager[object]:
         """Enter while a program is compiled."""

@@ -33,7 +33,7 @@ class Spent:
 
     cycles: float
     busy_cycles: float
-    """Those of the main thread and of the data path; work of both at once counts twice."""
+    """Cycles of the main thread and of the data path; work of both at once counts twice."""
 
     def __add__(self, other: Spent) -> Spent:
         """Return the sum of both."""

@@ -441,7 +441,7 @@ def _look(module: torch.nn.Module, args: tuple[object, ...], kwargs: Mapping[str
         (leaf.dtype, leaf.shape) if isinstance(leaf, torch.Tensor) else type(leaf)
         for leaf in cast("list[object]", leaves)
     )
-    # Dynamo trusts that nobody replaces `forward` of a class of PyTorch.
+    # Dynamo trusts that `forward` of a class of PyTorch is not replaced.
     states = tuple(
         (inner.training, type(inner).forward, *map(type, vars(inner)["_parameters"].values()))
         for inner in module.modules()

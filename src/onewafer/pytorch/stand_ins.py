@@ -8,7 +8,7 @@
   attention): the code expands them, engines that decode attend to the latent vectors themselves and
   keep nothing else (DeepSeek-V2, arXiv:2405.04434, section 2.1).
 
-All hold in a copy of the modules, of which nobody computes anything.
+All hold in a copy of the modules, which are counted and not computed.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ torch.library.register_fake(f"{_NAME}::attention", _shape_of_attention)  # pyrig
 
 
 def put_stand_ins(module: torch.nn.Module) -> None:
-    """Replace what cannot be captured in a module that nobody else has."""
+    """Replace code that cannot be captured, in a module that is used for nothing else."""
     configs: dict[int, object] = {}
     for inner in module.modules():
         if _is_experts(inner):

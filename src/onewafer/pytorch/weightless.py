@@ -74,7 +74,7 @@ def _convert(tensor: torch.Tensor) -> torch.Tensor:
 
 
 class _WithoutElements(TorchFunctionMode):
-    """Puts tensors whose elements nobody has written yet, and large ones, on the meta device."""
+    """Puts tensors without written elements, and large ones, on the meta device."""
 
     def __torch_function__(
         self,

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from onewafer.pytorch.session import Session
 
 _CAPABILITY = (7, 0)
-"""That of GPUs with half precision and without bfloat16, like the wafer."""
+"""The capability of GPUs with half precision and without bfloat16, like the wafer."""
 _MILLISECONDS = 1e3
 
 _NOTHING_TO_DO = (

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 _LIKE = ("empty", "full", "ones", "rand", "randint", "randn", "zeros")
 _NEW = ("new_empty", "new_empty_strided", "new_full", "new_ones", "new_tensor", "new_zeros")
 _SHARING = (torch.as_tensor, torch.asarray)
-"""What may return its argument, or memory of it, where it need not move."""
+"""Functions that may return their argument, or share its memory, if it need not move."""
 _TENSOR = torch.tensor
 _BASE = torch._C.TensorBase
 

@@ -53,7 +53,7 @@ _ROOT = math.sqrt(2 / math.pi)
 
 
 def _is_close(left: float, right: float) -> bool:
-    """Tell whether two constants are the same but for the digits that somebody wrote down."""
+    """Tell whether two constants are equal up to the digits that source code has."""
     return math.isclose(left, right, rel_tol=1e-6)
 
 

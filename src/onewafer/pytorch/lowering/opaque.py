@@ -86,7 +86,7 @@ def write_opaque(writer: GraphWriter, node: Node, operands: dict[Node, Operands]
             case External(tensor=tensor) if tensor.is_floating_point():
                 parameters.append(writer.parameter(operand, "weight").name)
             case _:
-                pass  # indices and masks of the host, which nobody counts
+                pass  # indices and masks of the host are not counted
     kind = _Kind(node, tuple(dict.fromkeys(inputs)), tuple(dict.fromkeys(parameters)))
     found: object = node.meta["val"]
     if isinstance(found, torch.Tensor):

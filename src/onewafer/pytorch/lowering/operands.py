@@ -313,7 +313,7 @@ class PositionProduct:
 
     value: Value
     swapped: int | None
-    """That of the partners; None: the value itself."""
+    """The value of the partners; None: the value itself."""
     table: External
     """Broadcasts to the shape of the value."""
     factor: float = 1.0

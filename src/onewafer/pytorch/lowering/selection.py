@@ -72,7 +72,7 @@ class _Found:
         return self._see(self.result)
 
     def elements(self, writer: GraphWriter) -> Value:
-        """Write the lookup of the elements, which is left out if nobody reads it."""
+        """Write the lookup of the elements, which is left out if it is not read."""
         taken = writer.result(f"{self.result.name}_elements", *self.result.shape)
         writer.emit(Gather(taken, self.rows.name, self.result.name))
         return replace(self._see(taken), is_wide=self.value.is_wide)

@@ -97,7 +97,7 @@ class GraphWriter:
     dtype: DataType | None
     """None: that of the tensors, which must then have one."""
     for_counts: bool = False
-    """Whether what has no form stands in the graph all the same, since nobody computes it."""
+    """Whether the graph is only counted: it then has operations without a form, too."""
     inputs: dict[str, External] = field(default_factory=dict[str, External])
     """Graph input → a tensor of its shape."""
     parameters: dict[str, External] = field(default_factory=dict[str, External])

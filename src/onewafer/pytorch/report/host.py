@@ -33,7 +33,7 @@ _REASONS = {
     Cause.OUTSIDE: "computed outside of modules",
 }
 _LEAST_SHARE = 0.01
-"""Of all FLOP, for which advice is given."""
+"""The least share of all FLOP for which advice is given."""
 _MOST_OPERATIONS = 3
 _ENOUGH = 0.8
 """A share of what the wafer refused, after which no further operation is named."""

@@ -1,4 +1,4 @@
-"""A report for people at a terminal. A figure that nobody measured prints as a dash."""
+"""A report for people at a terminal. An unmeasured figure prints as a dash."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a run cost, as values and as JSON. A figure that nobody measured is None."""
+"""The cost of a run, as values and as JSON. An unmeasured figure is None."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class PartReport:
     cycles_per_row: float | None
     """Measured, the mean of all PEs, waiting included; None where nothing was simulated."""
     busy_fraction: float | None
-    """Of these cycles, those in which the main thread or the data path works."""
+    """Share of these cycles in which the main thread or the data path works."""
     expected_cycles_per_row: float
     """In closed form, on the PE that finishes last."""
 
@@ -108,7 +108,7 @@ class PlacementReport:
     """How the rectangle was chosen, and what follows from it."""
 
     rows: int
-    """Of the launch whose cycles decided."""
+    """Rows of the launch whose cycles decided."""
     refused_rows: tuple[int, ...]
     """Rows of larger launches that no rectangle had room for."""
     is_pinned: bool
@@ -153,7 +153,7 @@ class ProgramReport:
     launches: int
     samples: int
     flop: int
-    """Of the script: without padding."""
+    """FLOP of the script, without padding."""
     cycles: int
     """Over all launches."""
     cycles_per_launch: float | None
@@ -187,7 +187,7 @@ class FlopReport:
     """Forward and backward, in modules and outside of them."""
     on_wafer: int
     share: float | None
-    """Of the wafer, 0 to 1; None: there were none."""
+    """Share of the wafer, 0 to 1; None: there were none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,7 +222,7 @@ class HostCause:
     """Calls of parts of refused modules, for the same cause."""
     flop: int
     share: float | None
-    """Of all FLOP, 0 to 1; None: they were not counted."""
+    """Share of all FLOP, 0 to 1; None: they were not counted."""
     parts: tuple[HostCalls, ...]
 
 
@@ -247,7 +247,7 @@ class Advice:
     flop: int
     """What is at stake."""
     share: float
-    """Of all FLOP, 0 to 1."""
+    """Share of all FLOP, 0 to 1."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -277,7 +277,7 @@ class Report(Shown):
     host: tuple[HostCause, ...]
     """What ran on the host, a cause each, most FLOP first."""
     inner_calls: tuple[InnerCalls, ...]
-    """Of the calls on the wafer those that the code of such a module made."""
+    """Calls on the wafer that the code of such a module made."""
     workers: tuple[WorkerCalls, ...]
     """Calls in worker processes, on the host; neither they nor their FLOP count elsewhere."""
     programs: tuple[ProgramReport, ...]
