@@ -115,7 +115,7 @@ def _advise_no_grad(ledger: Ledger, flop: FlopReport, *, is_over: bool) -> Itera
         total = sum(work.flop for _, work in records)
         line = place.to_source_line()
         share = total / flop.total
-        text = f"`torch.no_grad()` around {show_place(line)} would offer it {share:.0%} more"
+        text = f"`torch.no_grad()` around {show_place(line)} would offer the wafer {share:.0%} more"
         yield Advice(AdviceKind.NO_GRAD, text, (line,), total, share)
 
 
@@ -152,5 +152,8 @@ def _advise_modules(flop: FlopReport, causes: Iterable[HostCause]) -> Iterator[A
             where = show_place(cause.place)
             if cause.num_places > 1:
                 where += f" and {count(cause.num_places - 1, 'other line')}"
-            text = f"in the `forward` of an `nn.Module`, {where} would be offered: {share:.0%}"
+            text = (
+                f"in the `forward` of an `nn.Module`, {where}, {share:.0%} of the FLOP, would be "
+                "offered to the wafer"
+            )
             yield Advice(AdviceKind.MODULES, text, (cause.place,), cause.flop, share)
