@@ -11,6 +11,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from onewafer.pytorch import capture
 from onewafer.pytorch.flop import counting_flop
+from tests.pytorch.lowering.models import build
 
 IMAGES, ROWS, TOKENS = torch.ones(2, 3, 8, 8), torch.ones(5, 6), torch.ones(2, 7, 16)
 
@@ -103,3 +104,36 @@ def test_errors_are_those_of_pytorch():
     with pytest.raises(RuntimeError) as found:
         count(fail)
     assert str(found.value) == str(expected.value)
+
+
+class LowRank(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.a, self.b = nn.Parameter(torch.ones(6, 2)), nn.Parameter(torch.ones(2, 4))
+
+    def forward(self, x):
+        return x @ (self.a @ self.b)
+
+
+CALLS = {
+    "linear": (nn.Linear(6, 4), ROWS),
+    "groups": (nn.Conv2d(3, 6, 3, groups=3), IMAGES),
+    "dense groups": (nn.Conv2d(4, 6, 3, groups=2), torch.ones(2, 4, 8, 8)),
+    "product of parameters": (LowRank(), ROWS),
+}
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_a_captured_call_counts_as_on_the_host(name):
+    module, argument = CALLS[name]
+    with torch.no_grad():
+        expected = count(lambda: module(argument))
+    assert capture(module, (argument,), {}).capture.flop == expected > 0
+
+
+def test_captured_attention_counts_as_on_the_host():
+    model = build("vit")
+    argument = torch.ones(2, 3, 24, 24)
+    with torch.no_grad():
+        expected = count(lambda: model(argument))
+    assert capture(model, (argument,), {}).capture.flop == expected

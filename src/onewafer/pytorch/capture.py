@@ -44,6 +44,7 @@ from onewafer.pytorch.lowering import (
     value_of,
     write_opaque,
 )
+from onewafer.pytorch.program_flop import count_program_flop
 from onewafer.pytorch.structure import copy_structure
 from onewafer.pytorch.tracing import tracing_alone, tracing_quietly
 
@@ -174,6 +175,8 @@ class Capture:
     sequences: int = 1
     """The graph is that of one of so many sequences, of which inputs, and parameters that have more
     rows than those of the graph, have the rows one after the other."""
+    flop: int = 0
+    """What the host would compute for the call, as `flop` counts."""
 
     def bind(self, leaves: Sequence[object]) -> CapturedCall:
         """Return the call whose arguments have these leaves, of the captured shapes and types."""
@@ -293,6 +296,7 @@ def _write(
         tuple(writer.decided.values()),
         tuple(writer.on_host),
         writer.sequences or 1,
+        count_program_flop(program),
     )
 
 

@@ -16,7 +16,7 @@ import os
 import threading
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from torch._C import (
@@ -57,6 +57,18 @@ def counting_flop(add: Callable[[int], None]) -> Generator[None]:
         yield
 
 
+@contextmanager
+def counting_flop_of_shapes(add: Callable[[int], None]) -> Generator[None]:
+    """Give the FLOP of each operation on meta tensors to `add`, of this thread only."""
+    thread = _COUNTER.thread
+    with _COUNTER.in_place():
+        thread.add_for_shapes = add
+        try:
+            yield
+        finally:
+            thread.add_for_shapes = None
+
+
 class _Counter:
     """What the dispatcher calls while a block is open."""
 
@@ -67,6 +79,15 @@ class _Counter:
         self._lock = threading.Lock()
         self._num_blocks = 0
         self._library: torch.library.Library | None = None
+
+    def taker(self, keys: DispatchKeySet) -> Callable[[int], None] | None:
+        """Return what takes the FLOP of an operation of this thread now; None: nothing does."""
+        if self.thread.is_inside:
+            return None
+        if keys.has(DispatchKey.Meta):
+            return self.thread.add_for_shapes
+        process_id, add = self.blocks.current or (None, None)
+        return add if process_id == os.getpid() else None
 
     @contextmanager
     def in_place(self) -> Generator[None]:
@@ -89,8 +110,8 @@ class _Counter:
         for operation, formula in _find_operations():
             name = operation.name().removeprefix("aten::")
             # Not `operation.redispatch`, whose frame would be in tracebacks.
-            compute_on: Callable[..., object] = operation._handle.redispatch_boxed  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]  # no public name
-            kernel = _Kernel(compute_on, formula, self).compute
+            handle = cast("Any", operation._handle)  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]  # no public name
+            kernel = _Kernel(handle.redispatch_boxed, formula, self).compute
             library.impl(  # pyright: ignore[reportUnknownMemberType]  # untyped
                 name, kernel, DispatchKey.BackendSelect.name, with_keyset=True
             )
@@ -102,6 +123,8 @@ class _Thread(threading.local):
 
     is_inside = False
     """Whether an operation is being computed: what its kernel calls does not count again."""
+    add_for_shapes: Callable[[int], None] | None = None
+    """What takes the FLOP of operations whose results have a shape only."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,19 +139,17 @@ class _Kernel:
     """Shapes → FLOP, unless the formula reads elements, too."""
 
     def compute(self, keys: DispatchKeySet, *args: object, **options: object) -> object:
-        """Return what the kernel returns; count it unless only its shape is computed."""
-        thread, block = self.counter.thread, self.counter.blocks.current
+        """Return what the kernel returns, and count it."""
+        thread, add = self.counter.thread, self.counter.taker(keys)
         below = keys & _BELOW
-        if thread.is_inside or keys.has(DispatchKey.Meta) or block is None:
+        if add is None:
             return self.compute_on(below, *args, **options)
         thread.is_inside = True
         try:
             result = self.compute_on(below, *args, **options)
         finally:
             thread.is_inside = False
-        process_id, add = block
-        if process_id == os.getpid():
-            add(self._count(args, options, result))
+        add(self._count(args, options, result))
         return result
 
     def _count(self, args: Sequence[object], options: Mapping[str, object], result: object) -> int:

@@ -6,7 +6,6 @@ its tokens. Parameters are sent again where they have changed.
 
 from __future__ import annotations
 
-import weakref
 from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
@@ -26,7 +25,7 @@ if TYPE_CHECKING:
     from onewafer.graph import Graph
     from onewafer.host import RunObserver
     from onewafer.pytorch.activity import Activity
-    from onewafer.pytorch.capture import Capture, CapturedCall
+    from onewafer.pytorch.capture import CapturedCall
     from onewafer.pytorch.executable import Arrays, Executor
     from onewafer.pytorch.finiteness import FinitenessCheck
     from onewafer.pytorch.ledger import ProgramRecord
@@ -122,7 +121,6 @@ class ResidentProgram(LaunchedProgram):
         super().__init__(compiled)
         self._sent: dict[str, NDArray[Any]] = {}
         """Parameters as they are on the wafer, in the module's number format."""
-        self._flop: weakref.WeakKeyDictionary[Capture, int] = weakref.WeakKeyDictionary()
 
     @property
     def graph(self) -> Graph:
@@ -134,15 +132,9 @@ class ResidentProgram(LaunchedProgram):
         parts = [self._run_part(part) for part in call.split()]
         is_sequence = call.graph.is_sequence
         samples = call.rows * len(parts) if is_sequence else num_samples(call.graph)
-        self._count_call(Phase.BATCH, samples, self._count_flop(call.capture))
+        self._count_call(Phase.BATCH, samples, call.capture.flop)
         outputs = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
         return call.restore(outputs)
-
-    def _count_flop(self, capture: Capture) -> int:
-        """Return the FLOP of a call, without those of padding."""
-        if capture not in self._flop:
-            self._flop[capture] = capture.sequences * count_product_flop(capture.graph)
-        return self._flop[capture]
 
     def _run_part(self, call: CapturedCall) -> Arrays:
         """Send what changed, run the samples bucket by bucket."""
