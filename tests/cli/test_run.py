@@ -57,7 +57,8 @@ def test_report_follows_the_script_s_output(script, tmp_path, capsys):
 
 def test_fabric_report_has_every_figure(script, tmp_path, capsys):
     report = tmp_path / "report.json"
-    assert execute(["run", "--rectangle", "2x2", "--json", str(report), script]) == 0
+    options = ["--fidelity", "fabric", "--rectangle", "2x2", "--json", str(report)]
+    assert execute(["run", *options, script]) == 0
     err = capsys.readouterr().err
     for row in (
         "tile programs",
@@ -77,7 +78,9 @@ def test_fabric_report_has_every_figure(script, tmp_path, capsys):
     ):
         assert row in err
     (program,) = json.loads(report.read_text())["programs"]
-    assert [name for name, value in program.items() if value is None] == ["cache", "not_finite"]
+    assert [name for name, value in program.items() if value is None] == [
+        "cache", "not_finite", "simulation"
+    ]  # fmt: skip
     (phase,) = program["phases"]
     assert phase["phase"] == "batch"
     assert all(None not in part.values() for part in phase["parts"] if part["part"])
@@ -309,14 +312,14 @@ def test_command_line_does_not_load_torch(arguments):
 @pytest.mark.parametrize("engine", ["reference", "fast"])
 def test_the_report_says_which_engine_ran(script, tmp_path, capsys, engine):
     report = tmp_path / "report.json"
-    options = ["--engine", engine, "--rectangle", "2x2", "--json", str(report)]
-    assert execute(["run", *options, script]) == 0
+    options = ["--fidelity", "fabric", "--engine", engine, "--rectangle", "2x2"]
+    assert execute(["run", *options, "--json", str(report), script]) == 0
     assert json.loads(report.read_text())["programs"][0]["engine"] == engine
     assert f"│ engine                │ {engine}" in capsys.readouterr().err
 
 
 def test_a_launch_can_be_bounded(script, capsys, monkeypatch):
-    options = ["--engine=reference", "--rectangle", "2x2"]
+    options = ["--fidelity=fabric", "--engine=reference", "--rectangle", "2x2"]
     assert execute(["run", *options, "--max-cycles", "50", script]) == 1
     message = "is not over after 50 cycles, the limit that was set (--max-cycles, "
     assert message in capsys.readouterr().err

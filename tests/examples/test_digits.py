@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from onewafer.pytorch import Session, WaferOptions
+from onewafer.pytorch import Fidelity, Session, WaferOptions
 from tests.pytorch.agreement import assert_agrees
 
 SCRIPT = Path(__file__).parents[2] / "examples" / "digits.py"
@@ -24,7 +24,7 @@ def test_script_is_ordinary_and_its_output_the_same_on_the_wafer(tmp_path):
     report = tmp_path / "report.json"
     plain = run(SCRIPT)
     main = "import sys; from onewafer.cli.main import execute; sys.exit(execute(sys.argv[1:]))"
-    wafer = run("-c", main, "run", "--json", report, SCRIPT)
+    wafer = run("-c", main, "run", "--fidelity", "fabric", "--json", report, SCRIPT)
     assert "onewafer" not in SCRIPT.read_text()
     assert wafer.stdout == plain.stdout
     accuracy = re.fullmatch(r"accuracy on 360 held-out digits: (\d+\.\d)%\n", plain.stdout)
@@ -47,7 +47,7 @@ def test_logits_and_predictions_agree_with_the_host():
     model = nn.Sequential(nn.Linear(64, 32), nn.ReLU(), nn.Linear(32, 10))
     example["train"](model, train_set, epochs=3)
     images = test_set.tensors[0][:64]
-    wafer = Session(WaferOptions(rectangle=(4, 4)))
+    wafer = Session(WaferOptions(fidelity=Fidelity.FABRIC, rectangle=(4, 4)))
     with torch.no_grad():
         expected, result = model(images), wafer.call(model, (images,), {})
     bound = torch.from_numpy(assert_agrees(wafer, model, images, result))

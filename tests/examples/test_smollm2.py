@@ -168,7 +168,7 @@ def test_two_layers_of_the_real_model_give_the_tokens_of_the_host_on_the_fabric(
     ids = torch.tensor([[504, 3575, 282, 4649, 314]])
     greedy = {"max_new_tokens": 3, "do_sample": False, "attention_mask": torch.ones_like(ids)}
     expected = model.generate(ids, **greedy)
-    wafer = Session(WaferOptions(rectangle=(64, 64), dtype=DataType.F16))
+    wafer = Session(WaferOptions(fidelity=Fidelity.FABRIC, rectangle=(64, 64), dtype=DataType.F16))
     with intercept_calls(wafer):
         assert torch.equal(model.generate(ids, **greedy), expected)
     assert not wafer.ledger.fallbacks

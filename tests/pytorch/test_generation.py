@@ -41,7 +41,8 @@ class HostExecutor:
         self.parameters |= {name: array.copy() for name, array in parameters.items()}
         self.evaluator = Evaluator(self.graph, self.parameters)
 
-    def run(self, inputs, start, num_rows):
+    def run(self, inputs, start, num_rows, host):
+        assert host is None
         for tensor in self.graph.inputs:
             assert inputs[tensor.name].shape == tensor.shape
             assert inputs[tensor.name].dtype == np.int32

@@ -37,7 +37,7 @@ def test_mapping_sets_what_it_names_and_keeps_the_rest():
         ({"arch": "wse9"}, "no machine 'wse9'; the catalog has: toy, wse2, wse3"),
         ({"arch": 3}, "option 'arch' of backend 'onewafer': 3 is of type int; write 'wse3'"),
         ({"profile": "fast"}, "no timing profile 'fast'; it has: sdk, silicon"),
-        ({"fidelity": "exact"}, "unknown fidelity 'exact'; choose from fabric, model"),
+        ({"fidelity": "exact"}, "unknown fidelity 'exact'; choose from auto, fabric, model"),
         ({"dtype": "bf16"}, "unknown dtype 'bf16'; choose from f16, f32"),
         ({"rectangle": "4*4"}, "rectangle '4\\*4': write WIDTHxHEIGHT in PEs, e.g. 8x4"),
         ({"rectangle": (0, 4)}, "rectangle 0x4 has no PE"),
@@ -45,6 +45,9 @@ def test_mapping_sets_what_it_names_and_keeps_the_rest():
         ({"clock": -1}, "a wafer has no clock of -1 Hz"),
         ({"clock": "850"}, "a wafer has no clock of 850 Hz; write one between 1 MHz and 100 GHz"),
         ({"max_batch": 0}, "max_batch 0 is not positive"),
+        ({"simulate_budget": "3 G"}, "'3 G' is no number of PE-cycles; write e.g. 3G, 250M or 0"),
+        ({"simulate_budget": "9" * 5000}, "is no number of PE-cycles"),
+        ({"simulate_budget": -1}, "simulate_budget -1 is negative"),
     ],
 )
 def test_wrong_options_say_what_to_write(mapping, message):

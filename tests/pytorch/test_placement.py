@@ -100,10 +100,11 @@ def test_given_rectangle_is_taken_or_refused():
 
 def test_nobody_simulates_a_quarter_of_a_wafer_unasked():
     graph = linear(1, 30_000, 30_000)
-    with pytest.raises(TooLargeError, match=r"at least (\d+)×\d+ PEs.* fidelity 'model'") as error:
-        place(graph, WSE3, WaferOptions())
-    program = place(graph, WSE3, WaferOptions(fidelity=Fidelity.MODEL)).program
-    assert program.width == 512
+    with pytest.raises(TooLargeError, match=r"at least (\d+)×\d+ PEs.* fidelity 'auto'") as error:
+        place(graph, WSE3, WaferOptions(fidelity=Fidelity.FABRIC))
+    for fidelity in (Fidelity.AUTO, Fidelity.MODEL):
+        program = place(graph, WSE3, WaferOptions(fidelity=fidelity)).program
+        assert program.width == 512
     side = int(re.search(r"at least (\d+)", str(error.value)).group(1))
     program = place(graph, WSE3, WaferOptions(rectangle=(side, side))).program
     assert (program.width, program.height) == (side, side)

@@ -30,7 +30,7 @@ from onewafer.whole_files import write_text
 from tools.model_coverage.model import Group
 from tools.model_coverage.models import MODELS
 from tools.model_coverage.page import model_rows, render, shares
-from tools.model_coverage.record import Place, Record, load, new_record, save
+from tools.model_coverage.record import FIDELITIES, Place, Record, load, new_record, save
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -70,7 +70,7 @@ def main(arguments: Sequence[str] | None = None, models: Sequence[Model] = MODEL
     return _run(
         _Choice(
             models=chosen,
-            fidelities=options.fidelity or [*Fidelity],
+            fidelities=options.fidelity or FIDELITIES,
             record=options.record,
             page=options.page,
             resumes=options.resume,
@@ -89,7 +89,7 @@ def _parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add("--only", nargs="+", metavar="MODEL", help="run these, keep the others of the record")
     add("--resume", action="store_true", help="keep what the record has, run the rest")
-    add("--fidelity", action="append", type=Fidelity, choices=[*Fidelity], help="default: both")
+    add("--fidelity", action="append", type=Fidelity, choices=FIDELITIES, help="default: both")
     add("--processes", type=int, default=2, metavar="N", help="at a time; default: 2")
     add("--cpu-seconds", type=int, default=240, metavar="S", help="limit of a model; default: 240")
     add("--record", type=Path, default=RECORD, metavar="FILE")

@@ -6,8 +6,7 @@ from collections import Counter, defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from onewafer.pytorch.options import Fidelity
-from tools.model_coverage.record import TOLERANCE, Outcome, Place, Record
+from tools.model_coverage.record import FIDELITIES, TOLERANCE, Outcome, Place, Record
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -132,7 +131,7 @@ def render(record: Record) -> str:
 
 
 def _count_fidelities(record: Record) -> Iterator[str]:
-    for fidelity in Fidelity:
+    for fidelity in FIDELITIES:
         count = sum(outcome.fidelity == fidelity for outcome in record.outcomes)
         yield f"{count} in fidelity `{fidelity}`"
 

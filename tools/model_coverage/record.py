@@ -11,6 +11,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path  # noqa: TC003  # doctests of dataclasses resolve it
 from typing import TYPE_CHECKING, Any
 
+from onewafer.pytorch.options import Fidelity
 from onewafer.whole_files import write_text
 
 if TYPE_CHECKING:
@@ -66,6 +67,10 @@ class Fallback:
         'aten.cat.default: it joins'
         """
         return re.sub(r"\s*\([^()]*\.py:\d+: `.*`\)$", "", self.reason, flags=re.DOTALL)
+
+
+FIDELITIES = (Fidelity.FABRIC, Fidelity.MODEL)
+"""Those with values of their own: in `auto` they are the host's."""
 
 
 @dataclass(frozen=True, slots=True)

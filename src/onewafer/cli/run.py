@@ -27,7 +27,18 @@ if TYPE_CHECKING:
 
 _FidelityOption = Annotated[
     str,
-    typer.Option(metavar="NAME", help="fabric: simulate every wavelet; model: closed-form cycles."),
+    typer.Option(
+        metavar="NAME",
+        help="auto: the host's values, cycles from simulated launches and derived from them; "
+        "fabric: simulate every wavelet; model: closed-form cycles.",
+    ),
+]
+_BudgetOption = Annotated[
+    str,
+    typer.Option(
+        metavar="PE-CYCLES",
+        help="Cycles times PEs that fidelity auto may simulate, e.g. 10G; 0: none.",
+    ),
 ]
 _JsonOption = Annotated[
     Path | None, typer.Option("--json", metavar="FILE", help="Write the report as JSON.")
@@ -62,7 +73,8 @@ def run(
     *,
     arch: Annotated[str, typer.Option(metavar="NAME", help="wse2, wse3 or toy.")] = "wse3",
     profile: Annotated[str, typer.Option(metavar="NAME", help="Timing: sdk or silicon.")] = "sdk",
-    fidelity: _FidelityOption = "fabric",
+    fidelity: _FidelityOption = "auto",
+    simulate_budget: _BudgetOption = "5G",
     rectangle: Annotated[
         str | None,
         typer.Option(metavar="WxH", help="PEs to use [default: the fastest that fits]."),
@@ -104,6 +116,7 @@ def run(
         arch=arch,
         profile=profile,
         fidelity=fidelity,
+        simulate_budget=simulate_budget,
         rectangle=rectangle,
         dtype=dtype,
         clock=clock,

@@ -37,13 +37,14 @@ from onewafer.graph.operations import (
     TopIndices,
     activation_operands,
 )
+from onewafer.graph.tensor import FLOATING
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from onewafer.graph.graph import Graph
     from onewafer.graph.operations import Operation
-    from onewafer.graph.tensor import Tensor
+    from onewafer.graph.tensor import DataType, Tensor
 
     _OneOperand = (
         Convolution | DepthwiseConvolution | MaxPool | GlobalAveragePool | ScaleFeatureMaps
@@ -435,6 +436,22 @@ def with_positions(graph: Graph, count: int) -> Graph:
         for tensor in graph.parameters
     )
     return replace(graph, parameters=parameters)
+
+
+def with_dtype(graph: Graph, dtype: DataType) -> Graph:
+    """Return the same graph in another floating format; indices stay."""
+
+    def convert(tensor: Tensor) -> Tensor:
+        return replace(tensor, dtype=dtype) if tensor.dtype in FLOATING else tensor
+
+    return replace(
+        graph,
+        inputs=tuple(map(convert, graph.inputs)),
+        parameters=tuple(map(convert, graph.parameters)),
+        operations=tuple(
+            replace(operation, result=convert(operation.result)) for operation in graph.operations
+        ),
+    )
 
 
 def _with_inputs(graph: Graph, resize: Callable[[int], int]) -> Graph:

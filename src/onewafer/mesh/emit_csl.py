@@ -38,6 +38,8 @@ LAUNCH = "infer"
 """Exported function that runs the model once."""
 POSITION = "entry"
 """Variable of every PE: how many words of the schedule it has read."""
+KEPT = "model.state"
+"""Variable of every PE: the arena that is kept from launch to launch, if the program has one."""
 
 _LAYOUT = """\
 // {title}
@@ -173,6 +175,8 @@ class EmittedProgram:
     """Exported function that runs the model once."""
     position: str
     """Variable of every PE, u16: how many words of the schedule it has read."""
+    kept: str
+    """Variable of every PE, if anything is kept from launch to launch: all of `Arena.STATE`."""
     is_sequence: bool
     """Whether the function takes the first position and the number of valid rows, both u16."""
     inputs: dict[str, EmittedPlacement]
@@ -240,6 +244,7 @@ def write_text(program: MeshProgram) -> EmittedProgram:
         },
         launch=LAUNCH,
         position=POSITION,
+        kept=KEPT,
         is_sequence=program.sequence_rows is not None,
         inputs={item.placement.name: item for item in by_role[Role.INPUT]},
         parameters=parameters,

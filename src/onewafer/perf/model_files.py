@@ -8,14 +8,12 @@ other versions counts as none; one that cannot be written is not missed.
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import json
-from functools import lru_cache
 from importlib import metadata
-from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 import onewafer
+from onewafer.digests import digest, digest_of_sources
 from onewafer.errors import GraphError
 from onewafer.graph import Segment, from_json, to_json
 from onewafer.perf.known_models import find_model
@@ -24,6 +22,8 @@ from onewafer.settings import cache_folder
 from onewafer.whole_files import write_text
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from onewafer.perf.known_models import KnownModel
 
 _SOURCES = (
@@ -45,8 +45,8 @@ def kept_model(name: str) -> Model | None:
     """
     try:
         text = _path(find_model(name)).read_text(encoding="utf-8")
-        digest, _, body = text.partition("\n")
-        return model_from_json(body) if digest == _digest(body) else None
+        expected, _, body = text.partition("\n")
+        return model_from_json(body) if expected == digest(body) else None
     except (OSError, UnicodeDecodeError, GraphError):
         return None
 
@@ -57,7 +57,7 @@ def keep_model(model: Model) -> None:
     try:
         path = _path(entry)
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_text(path, f"{_digest(body)}\n{body}")
+        write_text(path, f"{digest(body)}\n{body}")
     except OSError:
         pass  # a cache that cannot be written costs time, nothing else
 
@@ -105,8 +105,8 @@ def _read_segment(item: dict[str, object]) -> Segment:
 
 
 def _path(entry: KnownModel) -> Path:
-    key = json.dumps([dataclasses.asdict(entry), _versions(), _digest_of_sources()])
-    return cache_folder() / "models" / f"{entry.name}-{_digest(key)[:16]}.json"
+    key = json.dumps([dataclasses.asdict(entry), _versions(), digest_of_sources(*_SOURCES)])
+    return cache_folder() / "models" / f"{entry.name}-{digest(key)[:16]}.json"
 
 
 def _versions() -> list[str]:
@@ -118,14 +118,3 @@ def _version(package: str) -> str:
         return metadata.version(package)
     except metadata.PackageNotFoundError:
         return "none"
-
-
-@lru_cache
-def _digest_of_sources() -> str:
-    root = Path(onewafer.__file__).parent
-    files = sorted(path for pattern in _SOURCES for path in root.glob(pattern))
-    return _digest("".join(path.read_text(encoding="utf-8") for path in files))
-
-
-def _digest(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()

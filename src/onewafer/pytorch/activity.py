@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from onewafer.pytorch.sampling import Spent
@@ -67,6 +67,16 @@ class Activity:
             self.busy_pe_cycles + other.busy_pe_cycles,
             self.link_wavelets + other.link_wavelets,
             {p: self.spent.get(p, _NOTHING) + other.spent.get(p, _NOTHING) for p in purposes},
+        )
+
+    def of_all_cycles(self) -> Activity:
+        """Return the counts as if all cycles had been observed, none if none were."""
+        if not self.observed_cycles:
+            return self
+        return replace(
+            self.scaled(self.cycles / self.observed_cycles),
+            cycles=self.cycles,
+            observed_cycles=self.cycles,
         )
 
     def scaled(self, factor: float) -> Activity:

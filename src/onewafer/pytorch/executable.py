@@ -20,11 +20,11 @@ from onewafer.mesh import Arena, Estimator, emit, footprint, numpy_dtype
 from onewafer.pytorch.activity import Activity, PeMemory
 from onewafer.pytorch.arrays import convert
 from onewafer.pytorch.options import Fidelity
-from onewafer.pytorch.sampling import PurposeSampler
+from onewafer.pytorch.sampling import PurposeSampler, addresses_of
 from onewafer.simulator import DEFAULT_ENGINE
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from numpy.typing import NDArray
 
@@ -103,12 +103,10 @@ def build_executor(
     fidelity: Fidelity,
     simulation: Simulation = _PLAIN_SIMULATION,
 ) -> Executor:
-    """Return an executor of that fidelity; for `fabric` this compiles the program."""
-    match fidelity:
-        case Fidelity.FABRIC:
-            return FabricExecutor(program, architecture, simulation)
-        case Fidelity.MODEL:
-            return ModelExecutor(program, architecture)
+    """Return an executor that gives values; for `fabric` this compiles the program."""
+    if fidelity is Fidelity.FABRIC:
+        return FabricExecutor(program, architecture, simulation)
+    return ModelExecutor(program, architecture)
 
 
 class FabricExecutor:
@@ -173,6 +171,17 @@ class FabricExecutor:
         arrays = {**self._multiplied, **parameters}
         for placement, blocks in self._emitted.pack_parameters(arrays, parameters):
             self._write_blocks(placement, blocks)
+
+    def put_kept(self, blocks: NDArray[Any]) -> None:
+        """Write what every PE keeps from launch to launch, `[height, width, elements]`."""
+        machine = self._device.machine
+        addresses = addresses_of(self.image, self._emitted.kept)
+        payload = np.ascontiguousarray(blocks).reshape(len(addresses), -1).view(np.uint8)
+        for address in np.unique(addresses):
+            pes = np.flatnonzero(addresses == address)
+            columns = slice(int(address), int(address) + payload.shape[1])
+            machine.memory[pes, columns] = payload[pes]
+            machine.note_written(pes, columns)
 
     def run(
         self, inputs: Arrays, observer: RunObserver | None, launch: Launch | None = None
@@ -243,7 +252,7 @@ class ModelExecutor:
         """Keep parameters for the coming runs."""
         self._parameters |= parameters
         self._evaluator = None
-        self.bytes_in += self._count_bytes(parameters)
+        self.bytes_in += count_bytes(self.program, parameters)
 
     def run(
         self, inputs: Arrays, observer: RunObserver | None, launch: Launch | None = None
@@ -264,13 +273,14 @@ class ModelExecutor:
             found = self._evaluator.run(inputs, where.start, num_rows)
         graph = self.program.graph
         outputs = {n: convert(array, graph.tensor(n).dtype) for n, array in found.items()}
-        self.bytes_in += self._count_bytes(inputs)
-        self.bytes_out += self._count_bytes(outputs)
+        self.bytes_in += count_bytes(self.program, inputs)
+        self.bytes_out += count_bytes(self.program, outputs)
         return outputs, Activity(cycles=self.expect(launch))
 
-    def _count_bytes(self, arrays: Arrays) -> int:
-        tensors = (self.program.graph.tensor(name) for name in arrays)
-        return sum(tensor.num_bytes for tensor in tensors)
+
+def count_bytes(program: MeshProgram, names: Iterable[str]) -> int:
+    """Return the bytes of some tensors of a program's graph, without padding."""
+    return sum(program.graph.tensor(name).num_bytes for name in names)
 
 
 def measure_memory(image: WaferImage, program: MeshProgram) -> PeMemory:

@@ -50,13 +50,18 @@ class FinitenessCheck:
             self._parameters |= parameters
             self._launches.clear()
 
-    def check(self, inputs: Arrays, launch: Launch | None, outputs: Arrays) -> None:
-        """Tell where the first number of a launch comes from that only the wafer has, if any."""
+    def note(self, inputs: Arrays, launch: Launch | None) -> None:
+        """Note a launch, which `look` may follow: it overwrites the positions that it begins at."""
+        if not self.is_over:
+            where = launch or self.program.whole_launch()
+            self._launches = [known for known in self._launches if known[1].start < where.start]
+            self._launches.append((inputs, where))
+
+    def look(self, outputs: Arrays) -> None:
+        """Tell where the first number of the last launch comes from that only the wafer has."""
         if self.is_over:
             return
-        where = launch or self.program.whole_launch()
-        self._launches = [known for known in self._launches if known[1].start < where.start]
-        self._launches.append((inputs, where))
+        inputs, where = self._launches[-1]
         if self._is_finite(outputs, where):
             return
         found = self._look_for_origin(inputs)

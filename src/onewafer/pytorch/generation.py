@@ -2,8 +2,9 @@
 
 In: the arguments of a call `model(…)`, from `model.generate(…)` or from a loop of the script. Out:
 what the module would have returned, with the script's own cache, which from then on stands for keys
-and values on the wafer. A call that does more than go on with one sequence of tokens is refused
-with the reason; the host then takes over, cache and all.
+and values on the wafer. Where the host computes the values, the cache is the host's, and the tokens
+that it stands for are noted. A call that does more than go on with one sequence of tokens is
+refused with the reason; the host then takes over, cache and all.
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ from typing import TYPE_CHECKING, Any, Protocol, cast
 import torch
 
 from onewafer.errors import UnsupportedOperationError
+from onewafer.pytorch.arrays import to_numpy
+from onewafer.pytorch.host_calls import errors_of_script
 from onewafer.pytorch.language_model import ResidentModel, capture_causal
 
 if TYPE_CHECKING:
@@ -53,6 +56,8 @@ class SequenceOptions:
     """Most tokens of a launch."""
     dtype: DataType | None = None
     """Number format on the wafer; None: the model's own."""
+    values_on_host: bool = False
+    """Whether the host computes the results, beside launches that are only accounted for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,10 +119,39 @@ class Generation:
         request = read_request(module, args, kwargs)
         resident = self._resident(module, request)
         resident.update()
+        if self._options.values_on_host:
+            return self._follow(module, args, kwargs, request=request, resident=resident)
         logits = resident.logits(request.tokens, request.count, num_given=request.num_given)
         answer = resident.model.answer(logits)
         cache = self._keep(module, request)
         return _with_cache(answer, cache, returns_tuple=request.returns_tuple)
+
+    def _follow(
+        self,
+        module: torch.nn.Module,
+        args: tuple[object, ...],
+        kwargs: Mapping[str, object],
+        *,
+        request: Request,
+        resident: ResidentModel,
+    ) -> object:
+        """Return what the host computes, and account for the launches that would give it."""
+        resident.check(request.tokens, request.count)  # the host must not do it twice
+        with self._on_host(), errors_of_script():
+            answer = module(*args, **kwargs)
+        logits = to_numpy(answer[0].detach())
+        resident.logits(
+            request.tokens,
+            request.count,
+            num_given=request.num_given,
+            host=logits.reshape(-1, logits.shape[-1]),
+        )
+        cache = request.cache or _cache_of(answer)
+        if cache is not None:
+            from onewafer.pytorch.wafer_cache import note_tokens  # noqa: PLC0415  # an extra
+
+            note_tokens(cache, request.tokens)
+        return answer
 
     def _resident(self, module: torch.nn.Module, request: Request) -> ResidentModel:
         """Return a program that can answer, one with the last row of logits if that is enough."""
@@ -277,6 +311,14 @@ def _with_cache(answer: object, cache: object | None, *, returns_tuple: bool) ->
     if returns_tuple:
         return cast("Any", answer).to_tuple()
     return answer
+
+
+def _cache_of(answer: object) -> object | None:
+    """Return the cache in a module's output, if it is one that can be noted."""
+    fields = {name: getattr(answer, name, None) for name in _CACHE_NAMES}
+    of_tuple = cast("tuple[object, ...]", answer)[1:] if isinstance(answer, tuple) else ()
+    found = (*fields.values(), *of_tuple)
+    return next((value for value in found if hasattr(value, "get_seq_length")), None)
 
 
 def _cache_name(names: Mapping[str, object]) -> str:

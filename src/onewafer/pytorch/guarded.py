@@ -12,6 +12,7 @@ a capture binds to whatever tensors the module holds by then.
 from __future__ import annotations
 
 import warnings
+from functools import partial
 from types import FunctionType
 from typing import TYPE_CHECKING
 
@@ -29,7 +30,8 @@ if TYPE_CHECKING:
     from onewafer.graph import DataType
     from onewafer.pytorch.capture import Capture, CapturedCall
 
-    Run = Callable[[torch.nn.Module, CapturedCall], object]
+    Run = Callable[[torch.nn.Module, CapturedCall, Callable[[], object]], object]
+    """Gets a module, its call, and what computes the same on the host."""
 
 _GRAPHS_PER_CODE = 6
 """Graphs of one code object; Dynamo refuses more than eight and checks their guards one by one."""
@@ -155,6 +157,7 @@ class GuardedCall:
             module = self._module
             assert module is not None, "only __call__ leads here"  # invariant
             self._has_reached_graph = True
-            return self._run(module, graph.bind(module, args))
+            on_host = partial(graph_module.forward, *args)
+            return self._run(module, graph.bind(module, args), on_host)
 
         return run

@@ -52,10 +52,11 @@ class SequenceExecutor(Protocol):
         """Write parameters, which stay."""
         ...
 
-    def run(self, inputs: Arrays, start: int, num_rows: int) -> Arrays:
+    def run(self, inputs: Arrays, start: int, num_rows: int, host: Arrays | None) -> Arrays:
         """Run the first `num_rows` rows of the inputs as positions `start` and on.
 
-        Inputs have the rows of the graph. Outputs have `num_rows` valid rows, or one.
+        Inputs have the rows of the graph. Outputs have `num_rows` valid rows, or one; where the
+        host computes the values, they are the rows that it has.
         """
         ...
 
@@ -202,12 +203,9 @@ class ResidentModel:
             self._sent |= {name: array.copy() for name, array in changed.items()}
             self._tokens = []
 
-    def logits(
-        self, tokens: Sequence[int], count: int, *, num_given: int | None = None
-    ) -> NDArray[Any]:
-        """Return the logits (count, vocabulary) of the last tokens of a sequence.
+    def check(self, tokens: Sequence[int], count: int) -> None:
+        """Make sure that `logits` can answer.
 
-        `num_given` are the tokens that the call gives, without those in its cache; None: all.
         Raises UnsupportedOperationError if the sequence is longer than the context, or for several
         rows of logits from a program that has only the last one; OutsideTableError for a token that
         the model does not have.
@@ -219,27 +217,64 @@ class ResidentModel:
         if count > 1 and not self.model.gives_all_rows:
             raise UnsupportedOperationError(f"its program gives 1 row of logits, not {count}")
         check_indices(self._graph, {self._graph.inputs[0].name: torch.tensor(tokens)})
+
+    def logits(
+        self,
+        tokens: Sequence[int],
+        count: int,
+        *,
+        num_given: int | None = None,
+        host: NDArray[Any] | None = None,
+    ) -> NDArray[Any]:
+        """Return the logits (count, vocabulary) of the last tokens of a sequence.
+
+        `num_given` are the tokens that the call gives, without those in its cache; None: all.
+        `host` has the logits already if the host computes the values. Raises as `check` does.
+        """
+        self.check(tokens, count)
         first = min(_common_beginning(self._tokens, tokens), len(tokens) - count)
+        starts = range(first, len(tokens), self._rows)
         parts = [
-            self._launch(tokens[start : start + self._rows], start)
-            for start in range(first, len(tokens), self._rows)
+            self._launch(
+                tokens[start : start + self._rows], start, self._rows_of(host, tokens, start)
+            )
+            for start in starts
         ]
         given = len(tokens) if num_given is None else num_given
         self._executor.finish(len(tokens) - first, range(len(tokens) - given, len(tokens)))
+        if host is not None:
+            return host
         if not self.model.gives_all_rows:
             return parts[-1]
         return np.concatenate(parts)[-count:]
 
-    def _launch(self, tokens: Sequence[int], start: int) -> NDArray[Any]:
+    def _rows_of(
+        self, host: NDArray[Any] | None, tokens: Sequence[int], start: int
+    ) -> NDArray[Any] | None:
+        """Return the host's logits of the launch from `start` on, NaN in rows that it has not."""
+        if host is None:
+            return None
+        end, missing = min(start + self._rows, len(tokens)), len(tokens) - len(host)
+        if not self.model.gives_all_rows:
+            return host[-1:] if end == len(tokens) else host[:0]
+        return np.pad(
+            host[max(start - missing, 0) : max(end - missing, 0)],
+            ((min(max(missing - start, 0), end - start), 0), (0, 0)),
+            constant_values=np.nan,
+        )
+
+    def _launch(self, tokens: Sequence[int], start: int, host: NDArray[Any] | None) -> NDArray[Any]:
         graph = self._graph
+        (output,) = graph.outputs
         ids = np.zeros((self._rows, 1), np.int32)
         ids[: len(tokens), 0] = tokens
         del self._tokens[start:]
-        outputs = self._executor.run({graph.inputs[0].name: ids}, start, len(tokens))
+        known = None if host is None else {output: host}
+        outputs = self._executor.run({graph.inputs[0].name: ids}, start, len(tokens), known)
         self._tokens += tokens
         self.num_launches += 1
         rows = len(tokens) if self.model.gives_all_rows else 1
-        return outputs[graph.outputs[0]][:rows]
+        return outputs[output][:rows]
 
 
 def _build_longest(

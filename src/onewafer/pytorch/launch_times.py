@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from onewafer.mesh import Estimator
@@ -19,6 +20,17 @@ from onewafer.pytorch.activity import Activity
 if TYPE_CHECKING:
     from onewafer.arch import Architecture
     from onewafer.mesh import Launch, MeshProgram
+
+
+class Origin(StrEnum):
+    """Where the cycles of a launch come from."""
+
+    SIMULATED = "simulated"
+    KNOWN = "simulated by an earlier run"
+    DERIVED = "derived"
+    """Closed form times the ratio of simulated launches of the same shape."""
+    CLOSED_FORM = "closed form"
+    """No launch of the shape was simulated."""
 
 
 @dataclass(frozen=True, slots=True)

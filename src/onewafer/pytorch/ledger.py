@@ -11,7 +11,10 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from onewafer.pytorch.activity import Activity
+from onewafer.pytorch.agreement import Agreement
+from onewafer.pytorch.auto import Meter
 from onewafer.pytorch.host_work import Cause, HostLedger
+from onewafer.pytorch.launch_times import Origin
 from onewafer.worker_calls import WorkerCounts
 
 if TYPE_CHECKING:
@@ -21,6 +24,8 @@ if TYPE_CHECKING:
     from onewafer.errors import Refusal
     from onewafer.mesh import Launch, MeshProgram
     from onewafer.pytorch.activity import PeMemory
+    from onewafer.pytorch.auto import NotSimulated
+    from onewafer.pytorch.launch_times import LaunchTimes
     from onewafer.pytorch.options import WaferOptions
     from onewafer.pytorch.placement import Placed
 
@@ -46,6 +51,9 @@ class PhaseRecord:
     launches: Counter[Launch | None] = field(default_factory=Counter["Launch | None"])
     """None: a launch of all rows."""
     activity: Activity = field(default_factory=Activity)
+    """Of launches that an executor ran; `ProgramRecord.activity_of` knows all of them."""
+    origins: Counter[Origin] = field(default_factory=Counter[Origin])
+    """Where the cycles of followed launches come from."""
 
 
 @dataclass(slots=True)
@@ -80,6 +88,14 @@ class ProgramRecord:
     parameters_sent: int = 0
     parameters_resent: int = 0
     """Tensors sent again because they had changed."""
+    elapsed_cycles: int = 0
+    """Of all launches, as they were known when each was made: a clock, which never goes back."""
+    times: LaunchTimes | None = None
+    """What followed launches take; None: an executor runs them all."""
+    agreement: Agreement = field(default_factory=Agreement)
+    """Of simulated launches with other evaluations, where the host computes the values."""
+    not_simulated: NotSimulated | None = None
+    """Why a launch was not simulated that should have been."""
 
     @property
     def program(self) -> MeshProgram:
@@ -90,11 +106,6 @@ class ProgramRecord:
     def bucket(self) -> int:
         """Rows of one launch."""
         return self.program.graph.inputs[0].shape[0]
-
-    @property
-    def is_simulated(self) -> bool:
-        """Whether the fabric's activity was measured."""
-        return self.engine is not None
 
     @property
     def clock_hertz(self) -> float:
@@ -119,7 +130,14 @@ class ProgramRecord:
     @property
     def activity(self) -> Activity:
         """What happened in all phases."""
-        return sum((phase.activity for phase in self.phases.values()), start=Activity())
+        return sum(map(self.activity_of, self.phases.values()), start=Activity())
+
+    def activity_of(self, phase: PhaseRecord) -> Activity:
+        """Return what happened in a phase, as far as it is known by now."""
+        if self.times is None:
+            return phase.activity
+        parts = (self.times.activity(launch).scaled(n) for launch, n in phase.launches.items())
+        return sum(parts, start=Activity())
 
     def count_call(
         self, phase: Phase, rows: int, launches: Sequence[tuple[Launch | None, Activity]]
@@ -131,6 +149,19 @@ class ProgramRecord:
         for launch, activity in launches:
             record.launches[launch] += 1
             record.activity += activity
+            self.elapsed_cycles += activity.cycles
+
+    def count_followed(
+        self, phase: Phase, rows: int, launches: Sequence[tuple[Launch | None, Origin]]
+    ) -> None:
+        """Add a call that the host computed, with the launches that it stands for."""
+        record = self.phases.setdefault(phase, PhaseRecord())
+        record.calls += 1
+        record.rows += rows
+        assert self.times is not None, "only followed programs get here"  # invariant
+        self.elapsed_cycles += sum(self.times.expect(launch) for launch, _ in launches)
+        record.launches.update(launch for launch, _ in launches)
+        record.origins.update(origin for _, origin in launches)
 
 
 @dataclass(slots=True)
@@ -146,6 +177,8 @@ class Ledger:
 
     The records of programs count these calls, too.
     """
+    meter: Meter = field(default_factory=Meter)
+    """What was simulated, of all sessions that write here."""
 
     @property
     def gradient_calls(self) -> Counter[str]:

@@ -21,10 +21,16 @@ if TYPE_CHECKING:
 class Fidelity(StrEnum):
     """How a call is carried out."""
 
+    AUTO = "auto"
+    """Values of the host; cycles of the fabric where a launch was simulated, derived elsewhere."""
     FABRIC = "fabric"
     """Compiled from CSL and simulated wavelet by wavelet: values and cycles of the wafer."""
     MODEL = "model"
     """Cycles from the closed-form cost, values as the host computes them."""
+
+
+DEFAULT_SIMULATE_BUDGET = 5_000_000_000
+"""PE-cycles: about a minute of two cores."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +41,7 @@ class WaferOptions:
     """A machine of the catalog, see `architecture_names()`."""
     profile: str = "sdk"
     """Timing profile of that machine."""
-    fidelity: Fidelity = Fidelity.FABRIC
+    fidelity: Fidelity = Fidelity.AUTO
     rectangle: tuple[int, int] | None = None
     """Width and height in PEs; None: the fastest that fits, up to 8×8 where that suffices."""
     dtype: DataType | None = None
@@ -49,6 +55,8 @@ class WaferOptions:
     strict: bool = False
     """Whether it is an error that the wafer refuses a module with parameters; else it runs on the
     host."""
+    simulate_budget: int = DEFAULT_SIMULATE_BUDGET
+    """PE-cycles (cycles times PEs) that fidelity `auto` may simulate in a run."""
 
     def __post_init__(self) -> None:
         """Refuse values that no wafer has."""
@@ -64,6 +72,8 @@ class WaferOptions:
             check_clock(self.clock_hertz)
         if self.max_batch < 1:
             raise ConfigurationError(f"max_batch {self.max_batch} is not positive")
+        if self.simulate_budget < 0:
+            raise ConfigurationError(f"simulate_budget {self.simulate_budget} is negative")
 
 
 def parse_fidelity(text: str) -> Fidelity:
@@ -76,6 +86,22 @@ def parse_dtype(text: str) -> DataType:
     """Return the number format of that name: `f16` or `f32`."""
     _check_choice("dtype", text, FLOATING)
     return DataType(text)
+
+
+_SCALES = {"k": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
+_MOST_DIGITS = 18
+
+
+def parse_pe_cycles(text: str) -> int:
+    """Return a number of PE-cycles.
+
+    >>> parse_pe_cycles("3G"), parse_pe_cycles("250M"), parse_pe_cycles("0")
+    (3000000000, 250000000, 0)
+    """
+    digits = text.removesuffix(text[-1:]) if text[-1:] in _SCALES else text
+    if not (digits.isascii() and digits.isdigit() and len(digits) <= _MOST_DIGITS):
+        raise ConfigurationError(f"{text!r} is no number of PE-cycles; write e.g. 3G, 250M or 0")
+    return int(digits) * _SCALES.get(text[-1], 1)
 
 
 def options_from_mapping(
@@ -104,10 +130,12 @@ def options_from_mapping(
                 chosen["clock_hertz"] = parse_hertz(value)
             case "clock", (int() | float()):
                 chosen["clock_hertz"] = float(value)
-            case "max_batch", int():
+            case (("max_batch" | "simulate_budget"), int()):
                 chosen[name] = value
             case "strict", bool():
                 chosen[name] = value
+            case "simulate_budget", str():
+                chosen[name] = parse_pe_cycles(value)
             case _ if name in names:
                 raise ConfigurationError(
                     f"option {name!r} of {owner}: {value!r} "
@@ -131,6 +159,7 @@ _EXAMPLES = {
     "clock": "'850MHz' or 850e6",
     "max_batch": "64",
     "strict": "True",
+    "simulate_budget": "'5G' or 5_000_000_000",
 }
 
 

@@ -164,7 +164,8 @@ def _place_bucket(
     raise TooLargeError(
         f"{graph.name} needs at least {width}×{height} PEs: to simulate every wavelet of so many "
         f"takes hours and {format_bytes(width * height * architecture.memory_bytes)} of memory; "
-        f"choose fidelity 'model', {smaller}or the rectangle {width}×{height} to do it nevertheless"
+        f"choose fidelity 'auto' or 'model', {smaller}or the rectangle {width}×{height} to do it "
+        "nevertheless"
     )
 
 

@@ -61,7 +61,7 @@ class PurposeSampler:
         """
         self.next_look = 0
         self._looks = looks
-        self._addresses = _addresses(image, position)
+        self._addresses = addresses_of(image, position)
         self._pes = np.arange(len(self._addresses))
         words = purposes_of_words(program)
         self._purposes = tuple(dict.fromkeys(words))
@@ -112,7 +112,7 @@ class PurposeSampler:
         self._cycle_before = 0
 
 
-def _addresses(image: WaferImage, name: str) -> NDArray[np.intp]:
+def addresses_of(image: WaferImage, name: str) -> NDArray[np.intp]:
     """Return where a variable is in the memory of each PE."""
     by_program = np.array(
         [

@@ -9,8 +9,9 @@ from __future__ import annotations
 import threading
 import warnings
 import weakref
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, cast
 
 import torch
@@ -20,18 +21,16 @@ from torch.utils import _pytree as pytree
 from onewafer.arch import load_architecture
 from onewafer.errors import (
     ConfigurationError,
-    InternalError,
-    OnewaferError,
     Refusal,
     TooLargeError,
     UnsupportedOperationError,
 )
-from onewafer.graph import DataType, num_samples, with_rows, with_samples
+from onewafer.graph import num_samples, with_rows, with_samples
 from onewafer.host import RunLimits
 from onewafer.pytorch.attempts import Attempts
 from onewafer.pytorch.capture import OutsideTableError, capture, check_call, check_indices
-from onewafer.pytorch.executable import Simulation, build_executor
-from onewafer.pytorch.finiteness import FinitenessCheck, NonFiniteWarning
+from onewafer.pytorch.executable import Simulation
+from onewafer.pytorch.finiteness import NonFiniteWarning
 from onewafer.pytorch.generation import (
     Generation,
     SequenceOptions,
@@ -39,18 +38,20 @@ from onewafer.pytorch.generation import (
     is_language_model,
 )
 from onewafer.pytorch.guarded import GuardedCall, NotTraceableError
+from onewafer.pytorch.host_calls import run_marked, with_own_errors
 from onewafer.pytorch.host_work import Cause
-from onewafer.pytorch.ledger import Ledger, ProgramRecord
+from onewafer.pytorch.ledger import Ledger
+from onewafer.pytorch.loading import Loader, ModuleProgram, Wanted
 from onewafer.pytorch.lowering import NOTHING
+from onewafer.pytorch.options import Fidelity
 from onewafer.pytorch.parts import Parts
 from onewafer.pytorch.placement import check_size, choose_samples, place, place_sequence
-from onewafer.pytorch.programs import CompiledProgram, ResidentProgram, SequenceProgram
 from onewafer.pytorch.report import build_report
 from onewafer.pytorch.script_signals import carrying_exceptions_of_handlers
 from onewafer.settings import Settings
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Mapping
+    from collections.abc import Callable, Generator, Mapping
 
     from onewafer.graph import Graph
     from onewafer.pytorch.capture import Capture, CapturedCall
@@ -59,7 +60,6 @@ if TYPE_CHECKING:
     from onewafer.pytorch.language_model import SequenceExecutor
     from onewafer.pytorch.options import WaferOptions
     from onewafer.pytorch.parts import Look
-    from onewafer.pytorch.placement import Placed
     from onewafer.pytorch.programs import Observer
     from onewafer.pytorch.report import Report
 
@@ -74,7 +74,7 @@ class _Alike:
     """Why export refused it: not asked again, even if the code would now act otherwise."""
 
 
-_Outcome = ResidentProgram | UnsupportedOperationError
+_Outcome = ModuleProgram | UnsupportedOperationError
 """The program of a graph, or why there is none, which depends on the graph and the options only."""
 
 _MOST_ALIKE = 256
@@ -105,7 +105,6 @@ class Session:
         """Make a session; without `limits` those of the environment hold."""
         settings = Settings.from_environment()
         self.limits = RunLimits.from_settings(settings) if limits is None else limits
-        self._simulation = Simulation(options.engine or settings.engine, self.limits)
         self.options = options
         self.architecture = load_architecture(options.arch, profile=options.profile)
         self.ledger = Ledger() if ledger is None else ledger
@@ -114,7 +113,7 @@ class Session:
             weakref.WeakKeyDictionary()
         )
         """What a module's graphs became."""
-        self._program_of: weakref.WeakKeyDictionary[Capture, ResidentProgram] = (
+        self._program_of: weakref.WeakKeyDictionary[Capture, ModuleProgram] = (
             weakref.WeakKeyDictionary()
         )
         """The same programs by what led to them, which is found without comparing graphs."""
@@ -125,11 +124,21 @@ class Session:
         self._attempts = Attempts()
         self._on_host = _OnHost()
         self._generation = Generation(
-            self._load_sequence, self._calls_on_host, SequenceOptions(dtype=options.dtype)
+            self._load_sequence,
+            self._calls_on_host,
+            SequenceOptions(dtype=options.dtype, values_on_host=options.fidelity is Fidelity.AUTO),
         )
         self._siblings: dict[WaferOptions, Session] = {}
         self._unsaid: list[str] = []
         """Warnings that are due when the call has its result."""
+        self._loader = Loader(
+            options,
+            self.architecture,
+            Simulation(options.engine or settings.engine, self.limits),
+            self.ledger,
+            observer,
+            self._unsaid.append,
+        )
         self._lock = _ONE_AT_A_TIME
 
     def with_options(self, options: WaferOptions) -> Session:
@@ -179,18 +188,16 @@ class Session:
 
         Raises UnsupportedOperationError, and has changed nothing, if the wafer cannot.
         """
+
+        def compute() -> object:
+            check_call(module, args, kwargs)
+            check_size(module, self.architecture, self.options)
+            if is_language_model(module, args, kwargs):
+                return self._continue(module, args, kwargs)
+            return self._call(module, args, kwargs)
+
         with self._lock, self._working():
-            try:
-                check_call(module, args, kwargs)
-                check_size(module, self.architecture, self.options)
-                if is_language_model(module, args, kwargs):
-                    result = self._continue(module, args, kwargs)
-                else:
-                    result = self._call(module, args, kwargs)
-            except OnewaferError:
-                raise
-            except Exception as error:
-                raise InternalError(f"{type(error).__name__}: {error}") from error
+            result = with_own_errors(compute)
             self._warn()
             return result
 
@@ -220,14 +227,14 @@ class Session:
 
     def call_graph(self, graph: CapturedGraph, args: tuple[object, ...]) -> object:
         """Return what `call` would for a graph that Dynamo made, whose guards hold."""
+        module = graph.graph_module
+
+        def compute() -> object:
+            check_call(module, args, {})
+            return self._run(module, graph.bind(module, args), partial(module.forward, *args))
+
         with self._lock, self._working():
-            try:
-                check_call(graph.graph_module, args, {})
-                result = self._run(graph.graph_module, graph.bind(graph.graph_module, args))
-            except OnewaferError:
-                raise
-            except Exception as error:
-                raise InternalError(f"{type(error).__name__}: {error}") from error
+            result = with_own_errors(compute)
             self._warn()
             return result
 
@@ -277,7 +284,7 @@ class Session:
         """Return the program of a language model."""
         placed = place_sequence(graph, self.architecture, self.options, context=context)
         reason = f"a language model with a context of {placed.program.context} tokens"
-        return SequenceProgram(self._compile(module, placed, reason, is_first=True))
+        return self._loader.load_sequence(Wanted(module, placed, reason, is_first=True))
 
     def _call(
         self, module: torch.nn.Module, args: tuple[object, ...], kwargs: Mapping[str, object]
@@ -312,7 +319,7 @@ class Session:
             alike.refusal = error.again()
             self._attempts.note_refusal(module, look, error)
             raise
-        return self._run(module, call)
+        return self._run(module, call, partial(module, *args, **kwargs))
 
     def _call_guarded(
         self,
@@ -341,7 +348,9 @@ class Session:
             known[look] = _Alike(GuardedCall(self._run, self.options.dtype))
         return known[look]
 
-    def _run(self, module: torch.nn.Module, call: CapturedCall) -> object:
+    def _run(
+        self, module: torch.nn.Module, call: CapturedCall, on_host: Callable[[], object]
+    ) -> object:
         if call.needs_gradient:  # of a tensor that is neither an argument nor a parameter
             raise UnsupportedOperationError("a tensor that it holds requires a gradient")
         check_indices(call.graph, call.inputs)
@@ -349,9 +358,10 @@ class Session:
         if program is None:
             program = self._program_for(module, call.capture)
             self._program_of[call.capture] = program
-        return program.run(call)
+        with self._calls_on_host():
+            return program.run(call, partial(run_marked, on_host))
 
-    def _program_for(self, module: torch.nn.Module, captured: Capture) -> ResidentProgram:
+    def _program_for(self, module: torch.nn.Module, captured: Capture) -> ModuleProgram:
         """Return the program of a graph: placed once, compiled unless another led to it too.
 
         Raises UnsupportedOperationError, at once if the graph was refused before.
@@ -372,66 +382,22 @@ class Session:
 
     def _place(
         self, module: torch.nn.Module, wanted: Graph, on_host: tuple[str, ...]
-    ) -> ResidentProgram:
+    ) -> ModuleProgram:
         """Return the program of a graph that is new; another graph may have led to it already."""
         outcomes = self._programs[module]
         place_graph = place_sequence if wanted.is_sequence else place
         placed = place_graph(wanted, self.architecture, self.options)
         graph = placed.program.graph
         found = outcomes.get(graph)
-        if isinstance(found, ResidentProgram):
+        if found is not None and not isinstance(found, UnsupportedOperationError):
             return found
-        others = [other for other in outcomes.values() if isinstance(other, ResidentProgram)]
+        others = [
+            other for other in outcomes.values() if not isinstance(other, UnsupportedOperationError)
+        ]
         reason = _explain(others, graph)
-        compiled = self._compile(module, placed, reason, is_first=not others, on_host=on_host)
-        outcomes[graph] = resident = ResidentProgram(compiled)
-        return resident
-
-    def _compile(
-        self,
-        module: torch.nn.Module,
-        placed: Placed,
-        reason: str,
-        *,
-        is_first: bool,
-        on_host: tuple[str, ...] = (),
-    ) -> CompiledProgram:
-        """Compile a program, and write down in the ledger why."""
-        name, program = type(module).__name__, placed.program
-        bucket = program.graph.inputs[0].shape[0]
-        rows = "1 row" if bucket == 1 else f"{bucket} rows"
-        what = f"{name}, {rows} on {program.width}×{program.height} PEs"
-        with self.observer.compiling(what) if self.observer else nullcontext():
-            executor = build_executor(
-                program, self.architecture, self.options.fidelity, self._simulation
-            )
-        record = ProgramRecord(
-            name,
-            self.options,
-            self.architecture,
-            reason,
-            is_first,
-            placed,
-            executor.engine,
-            executor.num_tile_programs,
-            executor.memory,
-            on_host,
-        )
-        self.ledger.programs.append(record)
-        host_stores = _stored_type(module) if self.options.dtype else program.dtype
-
-        def tell(found: str) -> None:
-            record.not_finite = found
-            self._unsaid.append(f"{what}: {found}")
-
-        check = FinitenessCheck(program, host_stores, tell)
-        return CompiledProgram(executor, record, check, what, self.observer)
-
-
-def _stored_type(module: torch.nn.Module) -> DataType:
-    """Return the type of a module's results on the host."""
-    is_half = any(parameter.dtype == torch.float16 for parameter in module.parameters())
-    return DataType.F16 if is_half else DataType.F32
+        wanted_program = Wanted(module, placed, reason, not others, on_host)
+        outcomes[graph] = program = self._loader.load_module(wanted_program)
+        return program
 
 
 def _look(module: torch.nn.Module, args: tuple[object, ...], kwargs: Mapping[str, object]) -> Look:
@@ -449,7 +415,7 @@ def _look(module: torch.nn.Module, args: tuple[object, ...], kwargs: Mapping[str
     return shapes, str(structure), states
 
 
-def _explain(programs: list[ResidentProgram], graph: Graph) -> str:
+def _explain(programs: list[ModuleProgram], graph: Graph) -> str:
     """Return why a program is compiled, given those that the module has."""
     if not programs:
         return "first call"

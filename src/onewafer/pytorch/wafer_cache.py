@@ -1,6 +1,7 @@
-"""What stands in a script's cache while keys and values are on the wafer; needs transformers.
+"""What a script's cache stands for; needs transformers.
 
-A script passes a `DynamicCache` from call to call and asks it how long it is. Its layers are
+A script passes a `DynamicCache` from call to call and asks it how long it is. Where the host
+computes the values, it stays as it is, with a note of its tokens. Otherwise its layers are
 replaced by stand-ins that know the tokens, hence the length, and whose data the host computes again
 from the tokens the first time that anybody asks for more: then a stand-in hands everything on to an
 ordinary layer, and the sequence goes on on the host.
@@ -144,11 +145,24 @@ def _is_first(indices: torch.Tensor) -> bool:
     return indices.numel() == 1 and int(indices) == 0
 
 
+_NOTED = "_onewafer_tokens"
+"""Attribute of a cache of the host: the tokens whose keys and values it has, those of later calls
+included that a script has cut off since."""
+
+
+def note_tokens(cache: object, tokens: tuple[int, ...]) -> None:
+    """Note the tokens whose keys and values the host has put in a cache."""
+    vars(cache)[_NOTED] = tokens
+
+
 def tokens_of(cache: object) -> tuple[int, ...]:
     """Return the tokens that a cache stands for; raise UnsupportedOperationError if not known."""
     if type(cache) is not DynamicCache:
         msg = f"its cache is a {type(cache).__name__}; only a DynamicCache can stay on the wafer"
         raise UnsupportedOperationError(msg)
+    noted: tuple[int, ...] | None = vars(cache).get(_NOTED)
+    if noted is not None and cache.get_seq_length() <= len(noted):
+        return noted[: cache.get_seq_length()]
     layers = cast("list[CacheLayerMixin]", cache.layers)
     stand_ins = [layer for layer in layers if isinstance(layer, WaferLayer)]
     if not stand_ins and all(_is_empty(layer) for layer in layers):

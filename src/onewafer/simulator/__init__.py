@@ -6,6 +6,7 @@ from onewafer.simulator.findings import NO_CHECKING, BusyIssue, Checking
 from onewafer.simulator.leftovers import Leftover
 from onewafer.simulator.loading import host_streams
 from onewafer.simulator.machine import Machine
+from onewafer.simulator.memory_budget import NotEnoughMemoryError
 from onewafer.simulator.messages import BUSY_ADVICE, place
 from onewafer.simulator.selection import DEFAULT_ENGINE, ENGINES, announce_compilation
 from onewafer.simulator.statistics import Activity, StallReason, Statistics
@@ -22,6 +23,7 @@ __all__ = [
     "Leftover",
     "LoadedProgram",
     "Machine",
+    "NotEnoughMemoryError",
     "StallReason",
     "Statistics",
     "StopReason",

@@ -139,7 +139,7 @@ def test_the_wafer_finds_what_pytorch_does(rows, features, data):
     row = st.lists(values, min_size=features, max_size=features)
     x = torch.tensor(data.draw(st.lists(row, min_size=rows, max_size=rows)))
     module = Top(count)
-    found = Session(WaferOptions(**SMALL)).call(module, (x,), {})
+    found = Session(WaferOptions(**SMALL, fidelity=Fidelity.FABRIC)).call(module, (x,), {})
     torch.testing.assert_close(found.values, module(x).values, rtol=0, atol=0, equal_nan=True)
     taken = x.gather(1, found.indices)
     torch.testing.assert_close(taken, found.values, rtol=0, atol=0, equal_nan=True)
@@ -159,7 +159,7 @@ def test_a_router_of_experts_runs_on_the_wafer():
     """As in GPT-OSS, but for the softmax, which is the host's."""
     torch.manual_seed(1)
     module, x = Function(lambda y, _: y.topk(4), 16, 32), torch.randn(5, 16)
-    session = Session(WaferOptions(**SMALL))
+    session = Session(WaferOptions(**SMALL, fidelity=Fidelity.FABRIC))
     with torch.no_grad():
         found, expected = session.call(module, (x,), {}), module(x)
     torch.testing.assert_close(found.values, expected.values)
@@ -179,7 +179,7 @@ def test_a_language_model_chooses_its_token_on_the_wafer():
             return self.model(input_ids=input_ids, use_cache=False).logits[:, -1].argmax(-1)
 
     model, ids = Greedy().eval(), arguments("llama", 5)["input_ids"]
-    session = Session(WaferOptions(arch="wse3", rectangle=(3, 2)))
+    session = Session(WaferOptions(arch="wse3", rectangle=(3, 2), fidelity=Fidelity.FABRIC))
     with torch.no_grad():
         token = session.call(model, (ids,), {})
         torch.testing.assert_close(token, model(ids))

@@ -234,7 +234,7 @@ def _count_seconds(session: Session) -> float:
     """Return the time that the wafer has worked so far."""
     return sum(
         to_seconds(
-            record.activity.cycles,
+            record.elapsed_cycles,
             clock_hertz=record.options.clock_hertz or record.architecture.clock_hertz,
         )
         for record in session.ledger.programs

@@ -10,6 +10,7 @@ from onewafer.mesh import longest_context
 from onewafer.pytorch.report.host import give_advice, report_causes, report_flop
 from onewafer.pytorch.report.phases import busy_links, busy_pes, ratio, report_phases
 from onewafer.pytorch.report.placement import explain_placement
+from onewafer.pytorch.report.simulation import report_simulation
 from onewafer.pytorch.report.values import (
     CacheReport,
     InnerCalls,
@@ -82,7 +83,9 @@ def _report_program(record: ProgramRecord) -> ProgramReport:
         seconds_per_launch=_seconds(per_launch, clock_hertz),
         seconds_per_sample=_seconds(per_sample, clock_hertz),
         wavelet_hops_per_launch=(
-            ratio(activity.wavelet_hops, record.launches) if record.is_simulated else None
+            ratio(activity.of_all_cycles().wavelet_hops, record.launches)
+            if activity.observed_cycles
+            else None
         ),
         busy_pe_fraction=busy_pes(record, activity),
         busy_link_fraction=busy_links(record, activity),
@@ -91,6 +94,7 @@ def _report_program(record: ProgramRecord) -> ProgramReport:
         parameters_sent=record.parameters_sent,
         parameters_resent=record.parameters_resent,
         phases=report_phases(record),
+        simulation=report_simulation(record),
     )
 
 

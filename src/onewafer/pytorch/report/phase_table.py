@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from onewafer.pytorch.ledger import Phase
+from onewafer.pytorch.report.simulation_words import show_origins
 from onewafer.pytorch.report.words import count
 from onewafer.pytorch.sampling import LOOKS
 from onewafer.units import format_hertz, format_seconds
@@ -67,6 +68,7 @@ def _figures(
     """Yield rows; what the table of programs says of calls with samples is left out."""
     mixed = [phase for phase in phases if phase.phase is not Phase.BATCH]
     yield f"{row}s", [f"{p.rows:,} in {count(p.calls, 'call')}" for p in mixed]
+    yield "launches", [show_origins(p.origins) if p.origins else "" for p in mixed]
     yield "cycles", [f"{p.cycles_per_row:,.0f}" for p in phases]
     yield "closed form", [_error(p) for p in phases]
     yield "time", [format_seconds(p.seconds_per_row) for p in mixed]

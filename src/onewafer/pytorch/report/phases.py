@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from onewafer.graph import LayerPart
 from onewafer.mesh import Estimator, split_estimate
 from onewafer.pytorch.ledger import Phase
+from onewafer.pytorch.report.simulation import count_origins
 from onewafer.pytorch.report.values import PartReport, PhaseReport
 from onewafer.units import to_seconds
 
@@ -35,7 +36,7 @@ def report_phases(record: ProgramRecord) -> tuple[PhaseReport, ...]:
 def _report_phase(
     record: ProgramRecord, phase: Phase, done: PhaseRecord, estimator: Estimator
 ) -> PhaseReport:
-    activity, clock_hertz = done.activity, record.clock_hertz
+    activity, clock_hertz = record.activity_of(done), record.clock_hertz
     expected = _expect(record, done.launches, estimator)
     per_row = activity.cycles / done.rows
     return PhaseReport(
@@ -48,9 +49,10 @@ def _report_phase(
         seconds_per_row=to_seconds(per_row, clock_hertz=clock_hertz),
         rows_per_second=clock_hertz / per_row,
         expected_cycles_per_row=sum(expected.values()) / done.rows,
+        origins=count_origins(done.origins) if record.times else None,
         busy_pe_fraction=busy_pes(record, activity),
         busy_link_fraction=busy_links(record, activity),
-        parts=_report_parts(activity, expected, done.rows),
+        parts=_report_parts(activity.of_all_cycles(), expected, done.rows),
     )
 
 
@@ -91,18 +93,17 @@ def _report_parts(
 
 def busy_pes(record: ProgramRecord, activity: Activity) -> float | None:
     """Return the share of all PEs' cycles in which they worked; None: nothing was simulated."""
-    if not record.is_simulated:
-        return None
     program = record.program
-    return ratio(activity.busy_pe_cycles, activity.cycles * program.width * program.height)
+    pe_cycles = activity.observed_cycles * program.width * program.height
+    return ratio(activity.busy_pe_cycles, pe_cycles)
 
 
 def busy_links(record: ProgramRecord, activity: Activity) -> float | None:
     """Return the share of all links' cycles in which they carry; None: nothing was simulated."""
-    if not record.is_simulated:
+    if not activity.observed_cycles:
         return None
     num_links = _count_links(record.program.width, record.program.height)
-    return ratio(activity.link_wavelets, activity.cycles * num_links)
+    return ratio(activity.link_wavelets, activity.observed_cycles * num_links)
 
 
 def _count_links(width: int, height: int) -> int:

@@ -10,6 +10,12 @@ from rich.text import Text
 
 from onewafer.pytorch.report.headline import describe_cause, describe_workers, render_headline
 from onewafer.pytorch.report.phase_table import render_phases
+from onewafer.pytorch.report.simulation_words import (
+    explain_origins,
+    show_dependences,
+    show_ratios,
+    show_values,
+)
 from onewafer.pytorch.report.words import count, show_time
 from onewafer.units import format_bytes
 
@@ -18,7 +24,7 @@ if TYPE_CHECKING:
 
     from rich.console import RenderableType
 
-    from onewafer.pytorch.report.values import ProgramReport, Report
+    from onewafer.pytorch.report.values import ProgramReport, Report, SimulationReport
 
 
 def _show(value: float | None, form: str) -> str | None:
@@ -59,6 +65,13 @@ def _unless_sequence(
     return lambda program: show(program) if program.cache is None else None
 
 
+def _of_simulation(
+    show: Callable[[SimulationReport], str | None],
+) -> Callable[[ProgramReport], str | None]:
+    """Show a row for programs of fidelity `auto` only."""
+    return lambda program: None if program.simulation is None else show(program.simulation)
+
+
 _Row = tuple[str, "Callable[[ProgramReport], str | None]"]
 
 _SECTIONS: tuple[tuple[_Row, ...], ...] = (
@@ -81,6 +94,13 @@ _SECTIONS: tuple[tuple[_Row, ...], ...] = (
     (
         ("KV cache a token", _show_cache),
         ("context", _show_context),
+    ),
+    (
+        ("cycles from", _of_simulation(lambda s: explain_origins(s.origins))),
+        ("ratio to closed form", _of_simulation(show_ratios)),
+        ("cycles depend on", _of_simulation(show_dependences)),
+        ("values", _of_simulation(show_values)),
+        ("not simulated", _of_simulation(lambda s: s.not_simulated)),
     ),
     (
         ("cycles a launch", _unless_sequence(lambda p: _show(p.cycles_per_launch, "{:,.0f}"))),

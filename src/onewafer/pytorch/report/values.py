@@ -30,6 +30,41 @@ FORMAT = "onewafer-report-2"
 
 
 @dataclass(frozen=True, slots=True)
+class LaunchOrigins:
+    """Launches of fidelity `auto` by where their cycles come from."""
+
+    simulated: int
+    known: int
+    """Simulated by an earlier run."""
+    derived: int
+    """Closed form times the ratio of simulated launches of the same shape."""
+    closed_form: int
+    """No launch of the shape was simulated."""
+
+
+@dataclass(frozen=True, slots=True)
+class SimulationReport:
+    """What the simulated launches of a program say of the others, and of its values."""
+
+    origins: LaunchOrigins
+    lowest_ratio: float | None
+    """Simulated cycles over the closed form; None: nothing was simulated."""
+    largest_ratio: float | None
+    depends_on: tuple[str, ...]
+    """Values that the cycles depend on, so that derived ones are those of other values."""
+    compared: int
+    """Launches whose values on the fabric were compared."""
+    other_bits: int
+    """Of them those with other bits than the NumPy reader has."""
+    beyond_bound: int
+    """Of them those that are farther from the host than rounding explains."""
+    distance: float | None
+    """The largest distance from the host, as a share of its largest element."""
+    not_simulated: str | None
+    """Why the first launch of a shape was not simulated, and what could be."""
+
+
+@dataclass(frozen=True, slots=True)
 class PartReport:
     """What a part of the layers costs a token or sample."""
 
@@ -64,6 +99,8 @@ class PhaseReport:
     busy_pe_fraction: float | None
     busy_link_fraction: float | None
     parts: tuple[PartReport, ...]
+    origins: LaunchOrigins | None = None
+    """None: not of fidelity `auto`."""
 
     @property
     def expected_error(self) -> float:
@@ -172,6 +209,8 @@ class ProgramReport:
     parameters_sent: int
     parameters_resent: int
     phases: tuple[PhaseReport, ...]
+    simulation: SimulationReport | None = None
+    """None: not of fidelity `auto`."""
 
     @property
     def num_pes(self) -> int:

@@ -1,0 +1,20 @@
+"""Digests of texts and of our own sources, which name what is kept on disk."""
+
+from __future__ import annotations
+
+import hashlib
+from functools import cache
+from pathlib import Path
+
+
+def digest(text: str) -> str:
+    """Return the SHA-256 of a text, in hexadecimal digits."""
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+@cache
+def digest_of_sources(*patterns: str) -> str:
+    """Return the digest of the files of this package that the patterns name, in a fixed order."""
+    root = Path(__file__).parent
+    files = sorted(path for pattern in patterns for path in root.glob(pattern))
+    return digest("".join(path.read_text(encoding="utf-8") for path in files))
