@@ -119,6 +119,7 @@ def wafer(
     *,
     profile: str = "sdk",
     fidelity: str | None = None,
+    simulate_budget: str | int | None = None,
     rectangle: str | tuple[int, int] | None = None,
     dtype: str | None = None,
     clock: str | float | None = None,
@@ -134,8 +135,10 @@ def wafer(
     Args:
         arch: the machine: `wse2`, `wse3` or `toy`.
         profile: its timing: `sdk` or `silicon`.
-        fidelity: `fabric`: simulate every wavelet; `model`: values of the host, cycles in closed
-            form; None: what `onewafer run` does.
+        fidelity: `auto`: values of the host, cycles of few simulated launches; `fabric`: simulate
+            every wavelet; `model`: cycles in closed form; None: `auto`.
+        simulate_budget: PE-cycles (cycles times PEs) that `auto` may simulate, a number or `"5G"`;
+            None: about a minute of two cores.
         rectangle: the PEs to use, `"8x4"` or (8, 4); None: the fastest that fits.
         dtype: `f16` or `f32` on the wafer; None: the model's.
         clock: `"850MHz"`, or hertz; None: the machine's.
@@ -157,6 +160,7 @@ def wafer(
         arch=arch,
         profile=profile,
         fidelity=fidelity,
+        simulate_budget=simulate_budget,
         rectangle=rectangle,
         dtype=dtype,
         clock=clock,
