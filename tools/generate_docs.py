@@ -117,11 +117,11 @@ The graph has the operations of the model, except:
 * **biases of positions** (ALiBi): causal attention is counted without them;
 * **sums of embeddings**: the table of token types (BERT) and the class token (ViT) are part of the
   table of positions, so the graph has a few thousand weights less than the class.
-* **batch norms**: a scale and a shift of features, as in inference. Pixels of feature maps are rows,
-  and a picture is a sample with a fixed number of rows (50,176 for ResNet-50, 197 patches for
+* **batch norms**: a scale and a shift of features, as in inference. Pixels of feature maps are
+  rows, and a picture is a sample with a fixed number of rows (50,176 for ResNet-50, 197 patches for
   ViT-B/16).
-* **operations without a form on the wafer**: an operation of PyTorch with its name and the FLOP that
-  `torch.utils.flop_counter` gives it, else one for each element. Their times are marked as not
+* **operations without a form on the wafer**: an operation of PyTorch with its name and the FLOP
+  that `torch.utils.flop_counter` gives it, else one for each element. Their times are marked as not
   cross-checked, and the mesh program refuses them.
 
 Models that give no next token (BERT, ViT, ResNet) are asked for one pass, as in `onewafer compare
@@ -129,8 +129,8 @@ resnet-50 --prefill --batch 64`, and so they are without a flag. Rates of those 
 one size are samples/s. ResNet-50 has 4.09 billion multiply-adds a picture.
 
 The column *weights* counts those of the class with this configuration, checked by a test; *printed*
-is what the authors print. Products of the captured graphs are those that PyTorch's own counter finds, to the
-last one, for every family but DeepSeek's, whose form differs (`tests/pytorch/test_describe.py`).
+is what the authors print. The products of the captured graphs are exactly those that PyTorch's own
+counter finds, for every family but DeepSeek's, whose form differs (`tests/pytorch/test_describe.py`).
 
 | name | model | weights | printed | context | configuration |
 | --- | --- | ---: | ---: | ---: | --- |
