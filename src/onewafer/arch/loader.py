@@ -1,4 +1,4 @@
-"""Read a machine description and refuse one that hides where its numbers come from."""
+"""Read a machine description; refuse one whose numbers have no source."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def measure_idle(conditions: Conditions, sizes: Sizes) -> Measurement:
-    """Launch on both in turn, so that what disturbs one disturbs the other."""
+    """Launch on both in turn, so that other load on the computer disturbs both alike."""
     warm_up(conditions)
     small = {
         "width": sizes["active_width"],

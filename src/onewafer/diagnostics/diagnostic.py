@@ -116,7 +116,7 @@ class DiagnosticSink:
         self.diagnostics.append(diagnostic)
 
     def extend(self, other: DiagnosticSink) -> None:
-        """Add the findings of another sink, those that it left out included."""
+        """Add the findings of another sink, and the number of findings that it left out."""
         for diagnostic in other.diagnostics:
             self.report(diagnostic)
         self.num_left_out += other.num_left_out

@@ -39,13 +39,12 @@ where a tensor lives, in which order its elements are added.
     output     := name of an input or a result
     Tensor     := name shape dtype                   dtype := f16 | f32 | i32 (indices only)
 
-The last two say what they cost and not what they compute: a graph that is captured for counts only
-may have them. Operations stand in the order of execution and name their operands; every name is
-defined once and before its use. Weights, biases and tables are parameters, the other operands
-inputs or results. One floating dtype holds for the whole graph; the last dimension is the features,
-all before it are rows. A launch gives `num_rows` valid rows, the first of them at position `start`
-of the sequence; or, where operations work on feature maps, all rows of some samples, feature map
-after map.
+The last two have a cost, but no values: a graph that is captured for counts only may have them.
+Operations stand in the order of execution and name their operands; every name is defined once and
+before its use. Weights, biases and tables are parameters, the other operands inputs or results. One
+floating dtype holds for the whole graph; the last dimension is the features, all before it are
+rows. A launch gives `num_rows` valid rows, the first of them at position `start` of the sequence;
+or, where operations work on feature maps, all rows of some samples, feature map after map.
 """
 
 from __future__ import annotations

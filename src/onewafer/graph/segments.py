@@ -77,8 +77,8 @@ def fold(graph: Graph, *, constants: Collection[str] = ()) -> tuple[Segment, ...
 def split(segment: Segment, begins: Callable[[Operation], bool]) -> tuple[Segment, ...]:
     """Return the smaller segments of a segment of one piece, cut before the given operations.
 
-    Between them only one tensor passes, so that what an operation begins may stay together with
-    what comes before it.
+    Between them only one tensor passes, so an operation at which a segment could begin may stay
+    with the operations before it.
     """
     pieces: list[list[Operation]] = [[]]
     has_begun = False

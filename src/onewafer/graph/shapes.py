@@ -60,7 +60,7 @@ _STACK = 3
 def result_shape(operation: Operation, tensors: Mapping[str, Tensor]) -> tuple[int, ...]:
     """Return the shape that the result of a well-formed operation has.
 
-    The rows of a `PositionEmbedding`, which reads no other tensor, are those that it says.
+    A `PositionEmbedding` reads no other tensor, so its result says its rows.
     """
     match operation:
         case Linear():

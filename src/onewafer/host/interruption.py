@@ -82,9 +82,9 @@ class Interruption(str):
 class StopRequest:
     """Turns the first Ctrl-C or SIGTERM into a request that a run obeys between two slices.
 
-    A second one acts at once, as it always did. Handlers that the script has set are called between
-    two slices, too, so that they may raise what they like. Signals reach Python in its main thread
-    only, so a run in another thread changes nothing.
+    A second one acts at once, as it always did. Handlers of the script are called between two
+    slices, too, so that they may raise any exception. Signals reach Python in its main thread only,
+    so a run in another thread changes nothing.
     """
 
     def __init__(self) -> None:

@@ -193,7 +193,7 @@ class Symbol:
     """FUNCTION: where a launch puts its scalar arguments."""
     argument_types: tuple[ScalarType, ...] = ()
     is_undefined: bool = False
-    """VARIABLE: declared without a value, so that what the data have for it means nothing."""
+    """VARIABLE: declared without a value: the data in its place have no meaning."""
     is_wide: bool = False
     """VARIABLE: each two of `element` are one number for the program."""
 

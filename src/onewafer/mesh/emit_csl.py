@@ -187,7 +187,7 @@ class EmittedProgram:
 
     @property
     def multiplied(self) -> frozenset[str]:
-        """Parameters that are multiplied by one another as they are packed."""
+        """Parameters that are multiplied together as they are packed."""
         pairs = [
             (name, item.placement.input_factors)
             for name, placements in self.parameters.items()

@@ -177,7 +177,7 @@ class Answers(NamedTuple):
 
 @cache
 def answers(kind: Kind, kinds: frozenset[Kind]) -> Answers:
-    """Return what a state machine with these kinds learns until it knows that it is this one.
+    """Return what a state machine with these kinds learns before it reaches this kind.
 
     It halves the kinds that it may be, as `choose` in `pe.csl` does.
     """

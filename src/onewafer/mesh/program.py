@@ -30,10 +30,9 @@ Rows that are tokens of one sequence are worked on as far as the launch has them
 how many it has room for, a `Launch` how many there are and at which position they begin. Attention
 stays along the axis of its features: the PEs across keep the positions of the cache in turns, so
 that a key is appended where it is needed, and no operation lays anything out anew. Scores are
-summed over the PEs that have the same head, if no block has parts of two. For all that, query
-features lie where the key features are that they meet, and features that rotate together are
-neighbours: a `FeatureOrder` of the layout, which the host applies to rows and columns of weights as
-it packs them.
+summed over the PEs that have the same head, if no block has parts of two. For this, query features
+lie where their key features lie, and features that rotate together are neighbours: a `FeatureOrder`
+of the layout, which the host applies to rows and columns of weights as it packs them.
 """
 
 from __future__ import annotations

@@ -41,10 +41,10 @@ class MeshEvaluator:
     ) -> dict[str, NDArray[Any]]:
         """Return the outputs of a launch by name, in the program's dtype.
 
-        The launch has all rows and starts at position 0 unless another one is given; rows of the
-        outputs behind those that it has are left as they are. `after_step` is called after every
-        operation with its index and the memories. Raises HostError for a missing array,
-        a wrong shape, or a launch that the program has no room for.
+        The launch has all rows and starts at position 0 unless another one is given; further rows
+        of the outputs are left unchanged. `after_step` is called after every operation with its
+        index and the memories. Raises HostError for a missing array, a wrong shape, or a launch
+        that the program has no room for.
         """
         program, memories = self._program, self._memories
         memories.launch = launch or program.whole_launch()

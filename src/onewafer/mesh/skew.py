@@ -104,8 +104,8 @@ class Skew:
         """Return the skew after the chains along an axis.
 
         `words` and `cycles`, from the start of the step until a PE has sent all of them, are
-        numbers or `[places along the other axis]`, and so is `again`: what a PE takes for another
-        chain that waits for it.
+        numbers or `[places along the other axis]`, and so is `again`: the cycles of a PE for
+        another chain that waits.
         """
         late = self._along(axis) + ways.late
         end = functools.reduce(

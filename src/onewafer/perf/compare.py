@@ -50,7 +50,7 @@ def compare(
     """Return what a job takes on each system, named as in `cs3`, `cs3x4`, `h100x8`.
 
     `progress` is told the name of each system before it is asked. Several jobs of a model take less
-    time with the same `programs`: what was worked out for one of them is there for the next.
+    time with the same `programs`: results for one job are kept for the next.
 
     Raises ConfigurationError for a name that is no system, for a price of a device that is not
     asked about, and for a job that the model cannot do. A system that is too small is no error: it

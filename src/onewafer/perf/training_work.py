@@ -1,8 +1,8 @@
 """The work of a training step, whatever does it: graphs of whole sequences, and their model FLOP.
 
 In: a model. Out: graphs in which every token has a successor to learn, and the operations of a
-token that count for MFU: products only, forward once and backward twice, nothing recomputed. Of
-experts those count that a token meets (active weights), and what chooses them.
+token that count for MFU: products only, forward once and backward twice, nothing recomputed.
+Experts count if a token meets them (active weights), and so does their choice.
 """
 
 from __future__ import annotations

@@ -31,7 +31,7 @@ _TURN_COST = 2
 _OTHER_SIDE_COST = 3 * HOP_COST
 """For leaving a port by another side than its region's."""
 _FIRST_PRICE = 2 * HOP_COST
-"""What the second path pays on a PE that another one holds; doubles with each round."""
+"""The price of a PE for the second path that uses it; doubles with each round."""
 _MAX_PRICE = 1_000 * HOP_COST
 _PATIENCE = 6
 """Rounds without fewer PEs in dispute, after which there is taken to be no agreement."""
@@ -98,7 +98,7 @@ def find_paths(
 
 
 class _Negotiation:
-    """The paths so far, and what PEs cost because others want them."""
+    """The paths so far, and the prices of PEs that several paths use."""
 
     def __init__(
         self,

@@ -30,7 +30,7 @@ class Selection:
 
     name: str
     note: str | None = None
-    """Why it is not the one that was asked for, in one line."""
+    """Why the requested engine is not used, in one line."""
 
     @property
     def factory(self) -> EngineFactory:

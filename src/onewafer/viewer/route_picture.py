@@ -195,7 +195,7 @@ def _position_number(place: tuple[int, int], direction: Direction, position: int
 
 
 def _ramp(place: tuple[int, int], cell: RouterCell) -> Iterator[str]:
-    """Draw where wavelets come from the compute element, and where they go to it."""
+    """Draw the sources and destinations of wavelets at compute elements."""
     x, y = _centre(place[0]), _middle(place[1])
     receive = transmit = 0
     for _, sets in cell.positions():

@@ -155,7 +155,7 @@ def _looks(
 def _stretches(
     looks: NDArray[np.int64], *, axis: int, first: int, folds: bool
 ) -> tuple[Stretch, ...]:
-    """Return the columns or rows, those that look like the one before joined with it."""
+    """Return the columns or rows, equal neighbours joined."""
     lines = np.moveaxis(looks, axis, 0)
     num_lines = len(lines)
     changes = [0]

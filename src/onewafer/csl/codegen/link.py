@@ -127,7 +127,7 @@ class _Linker:
     # --- words ----------------------------------------------------------------------------------
 
     def _value(self, word: Word) -> int | NDArray[np.int64]:
-        """Return the value of a word: one number, or one a PE where it differs."""
+        """Return the value of a word: one number, or one for each PE if it differs."""
         match word:
             case Constant(word=number, per_pe=None):
                 return number

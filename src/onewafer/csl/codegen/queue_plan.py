@@ -4,9 +4,9 @@ In: the descriptors of an instance and the queues that it initialises. Out: the 
 all with a queue. On a machine whose DSDs tie queues to colors (WSE-2) the SDK asks for a queue only
 where an operation is asynchronous, and does not say which one all others take. Here it is
 
-* the queue that the program names for the color, so that what is sent keeps its order;
-* else one that the program does not name, for each color its own, the lowest number first; if
-  there are fewer than colors, colors share them, for synchronous operations run one at a time.
+* the queue that the program names for the color, so that wavelets keep their order; * else one that
+the program does not name, for each color its own, the lowest number first; if there are fewer than
+colors, colors share them, for synchronous operations run one at a time.
 """
 
 from __future__ import annotations

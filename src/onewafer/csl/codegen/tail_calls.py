@@ -34,7 +34,7 @@ _WHAT_IS_ALLOWED = (
 
 
 def make_jumps(callees: Callees, sink: DiagnosticSink) -> None:
-    """Let functions jump to those that they call last and that call them; bodies change in place.
+    """Turn calls that are the last action of mutually recursive functions into jumps, in place.
 
     Calls that would enter a function twice stay, and are reported.
     """

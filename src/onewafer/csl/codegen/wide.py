@@ -133,7 +133,7 @@ def _binary(
 def _operands(
     g: ExpressionGenerator, binary: ir.Binary, into: Register | None = None
 ) -> tuple[TwoWords, TwoWords]:
-    """Compute both operands, the first perhaps into a pair, so that they are there together."""
+    """Compute both operands so that neither overwrites the other, the first perhaps into a pair."""
     low, high = two_words(g, binary.left, into)
     if walk.has_effect(binary.right):
         low, high = _own(g, low), _own(g, high)

@@ -298,8 +298,8 @@ def _to_union(
 def _points_like(source: t.PointerType, target: t.PointerType) -> bool:
     """Tell whether a pointer converts by itself.
 
-    `*[n]T` → `[*]T`, `*T` → `*const T`, `*T` → `*[1]T`, and any to `*anyopaque`; never one to
-    something constant to one that may change it.
+    `*[n]T` → `[*]T`, `*T` → `*const T`, `*T` → `*[1]T`, and any to `*anyopaque`; never a pointer to
+    a constant to a pointer that may change it.
     """
     if source.is_const and not target.is_const:
         return False

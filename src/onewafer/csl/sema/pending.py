@@ -1,7 +1,7 @@
 """Function bodies that wait for analysis, and the order in which they are analysed.
 
-What a body means may depend on others: on the exports of modules that one of them imports, and on
-what one of them loads into a DSR. Names say so before the analysis does.
+The meaning of a body may depend on other bodies: on the exports of modules that they import, and on
+their loads of DSRs. Names tell this before the analysis.
 """
 
 from __future__ import annotations

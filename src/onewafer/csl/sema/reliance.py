@@ -27,7 +27,7 @@ class Reliance:
         self._complaints.append(complain)
 
     def give_up(self) -> None:
-        """Say, once, of all that relied on it that it does not hold."""
+        """Report once, for all that relied on the property, that it does not hold."""
         self.is_broken = True
         for complain in self._complaints:
             complain()

@@ -35,7 +35,7 @@ class AttentionLowering(Lowering[Attention]):
     """Queries, keys and values lie along one axis, the positions of the cache along the other."""
 
     def relate(self, operation: Attention, relations: Relations) -> None:
-        """Let heads lie so that a query feature is where the key features are that it meets."""
+        """Let heads lie so that each query feature lies where its key feature lies."""
         _refuse_what_is_only_counted(operation)
         query, key, value = operation.query, operation.key, operation.value
         head_dim, group = _head_dim(operation), operation.heads // operation.kv_heads

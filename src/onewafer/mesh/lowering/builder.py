@@ -42,8 +42,8 @@ if TYPE_CHECKING:
     from onewafer.mesh.lowering.uses import Uses
 
 LEAST_JOINING = 32
-"""PEs of an axis along which several rows of f32 are reduced together: only for that they are
-stored once more, where f16 is rounded anyway, and one row is where it shall be."""
+"""PEs of an axis along which several rows of f32 are reduced together: only for this purpose they
+are stored once more, where f16 is rounded anyway, and one row is where it belongs."""
 _UNNAMED = "\0unnamed"
 """Begins the names of blocks that hold no tensor of the graph."""
 _BLOCKED = {Axis.X: Distribution.BLOCKED_X, Axis.Y: Distribution.BLOCKED_Y}

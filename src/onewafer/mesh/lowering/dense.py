@@ -61,7 +61,7 @@ class LinearLowering(Lowering[Linear]):
 
 
 def joined(operation: Linear, builder: Builder) -> tuple[Linear, ...]:
-    """Return the operation and those after it that are done together with it."""
+    """Return the operation and the later operations that are done together with it."""
     rows = operation.result.num_elements // operation.result.shape[-1]
     is_copied = rows > 1 and builder.dtype is DataType.F32
     least = builder.least_joining if is_copied else 2

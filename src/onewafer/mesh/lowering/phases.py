@@ -1,8 +1,8 @@
 """Choose the results that share a block, and the banks in which activations begin (`banks`).
 
-Parameters begin at word 0 of a period, activations at 1 or 3: rows of an even number of words that
-start so never meet those of a parameter, and two activations that one DSD operation reads get one
-of each.
+Parameters begin at word 0 of a period, activations at 1 or 3: rows with an even number of words
+that start there never conflict with those of a parameter, and two activations of one DSD operation
+start at different words.
 """
 
 from __future__ import annotations

@@ -96,7 +96,7 @@ class _Piece:
         self._num_readers = Counter(name for names in operands for name in {*names})
         self._num_readers.update(self._graph.outputs)
         self._same_as: dict[str, str] = {}
-        """Results that are written as another tensor is, or that only show it in another way."""
+        """Results that are views of another tensor, or are written together with it."""
         self._kernels: list[_Kernel] = []
         for operation in self._graph.operations:
             self._visit(operation)

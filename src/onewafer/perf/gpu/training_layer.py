@@ -67,7 +67,7 @@ _TRANSFERS = (
     EXPERT_TENSOR_PARALLELISM,
     TENSOR_PARALLELISM,
 )
-"""Items in which nothing is computed, so that they hide no others."""
+"""Items without computation, which hide no others."""
 
 
 class HiddenWays(NamedTuple):

@@ -33,7 +33,7 @@ RECOMPUTATION = "recomputation"
 
 
 class WeightCounts(NamedTuple):
-    """Elements of weights on one GPU, before GPUs that have the same ones share them."""
+    """Elements of weights on one GPU, before GPUs with the same weights share them."""
 
     others: int
     """All but those of experts."""

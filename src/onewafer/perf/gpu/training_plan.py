@@ -3,8 +3,8 @@
 Sizes of groups follow Megatron-LM (Narayanan et al., SC'21, arXiv 2104.04473): tensor parallelism
 within a domain, then context, data and pipeline parallelism, neighbours in this order. Experts have
 groups of their own over the GPUs of a stage, whatever those are to the rest of a layer (Liu et al.,
-MoE Parallel Folding, 2025, arXiv 2504.14960): those that share an expert are neighbours, then those
-with other experts, then those with the same ones.
+MoE Parallel Folding, 2025, arXiv 2504.14960): GPUs that share an expert are neighbours, then come
+GPUs with other experts, then GPUs with the same experts.
 """
 
 from __future__ import annotations

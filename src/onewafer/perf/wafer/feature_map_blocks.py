@@ -6,9 +6,9 @@ one group computes, and what groups must tell each other.
 A feature map of h × w pixels on a grid of gx × gy groups is cut into blocks of ⌈h / gy⌉ × ⌈w / gx⌉
 pixels; the graph is that of a group in the middle, which has no margins and the most work. Its PEs
 share the features as the mesh program does with whole maps. Where a window reaches beyond a block,
-an `Exchange` comes first: the block with what it needs of its neighbours is a tensor of its own,
-which a pool of the same size stands for, so that the mesh program has room for it. Means over all
-pixels are `Gathering`s: the groups add up their own.
+an `Exchange` comes first: the block with the pixels of its neighbours is a tensor of its own; a
+pool of the same size stands for it, so that the mesh program reserves room. Means over all pixels
+are `Gathering`s: the groups add up their own.
 """
 
 from __future__ import annotations

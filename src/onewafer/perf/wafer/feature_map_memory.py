@@ -1,10 +1,10 @@
 """A lower bound on the memory of a group's feature maps, before there is a program.
 
 In: the graph of a group's blocks. Out: with the sides of a group, bytes that every program has.
-Feature maps in f16 are there from the operation that makes them to the last one that reads them;
-what is written over what is read counts once. Sums of products in f32 have room of their own, as
-large as the largest of them needs. Products change the axis that features lie along; if it is
-unknown, the longer axis is assumed.
+Feature maps in f16 exist from the operation that makes them to their last reader; what is written
+over what is read counts once. Sums of products in f32 have room of their own, as large as the
+largest of them needs. Products change the axis that features lie along; if it is unknown, the
+longer axis is assumed.
 """
 
 from __future__ import annotations

@@ -228,7 +228,7 @@ def lay_out(
 ) -> Layout | None:
     """Return the best layout of a mode, None if nothing has room.
 
-    One that is far behind that of another mode is not looked for thoroughly.
+    A layout that is far behind another mode's is not searched thoroughly.
     """
     known = Programs() if programs is None else programs
     limit = math.inf if of_other_mode is None else _FAR * of_other_mode.seconds

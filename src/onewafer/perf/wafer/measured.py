@@ -1,7 +1,7 @@
 """Cycles and bytes of launches, read from the mesh program of one piece of each kind.
 
 In: one piece of each kind, joined, and a group of PEs. Out: cycles, what they wait for, and bytes,
-all read from one mesh program: pieces that come again cost what the first one costs, and a step of
+all read from one mesh program: a repeated piece costs as much as the first one, plus the step of
 the schedule that goes back to it. Work that a launch does once for all layers is counted once.
 
     cycles = once + Σ over segments of pieces · (cycles of a piece [+ one REPEAT])

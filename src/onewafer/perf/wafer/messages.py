@@ -12,9 +12,9 @@ wide, and every link between two groups carries the wavelets of as many PEs:
                              hops and wavelets of a whole group in the place of those of a PE
 
 with s the start of a task, F the set-up of a fabric operation, k its fabric operations, H a hop, R
-a ramp, p the cycles of a wavelet, n_m wavelets. Along y the rows go that came along x, so that
-corners get where they belong. Two f16 are one wavelet. Before, the own block is copied into the one
-with room for its neighbours, line by line.
+a ramp, p the cycles of a wavelet, n_m wavelets. Rows that came along x go on along y, so that
+corners arrive. Two f16 are one wavelet. Before, the own block is copied into the one with room for
+its neighbours, line by line.
 """
 
 from __future__ import annotations

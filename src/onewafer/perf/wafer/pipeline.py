@@ -408,7 +408,7 @@ class _Search:
         tables: Sequence[_Table],
         wanted: Sequence[dict[Rectangle, None]],
     ) -> None:
-        """Take a plan if it is the best one, or ask for its programs if it looks so."""
+        """Take a plan if it is the best one, or ask for the programs of its sketched regions."""
         chosen = [*zip(tables, picked, strict=True)]
         rectangles = [table.rectangle(index) for table, index in chosen]
         counts = (int(table.num_regions[index]) for table, index in chosen)

@@ -94,9 +94,9 @@ def explore(
 ) -> dict[Rectangle, float]:
     """Return the seconds on rectangles that hold `least_bytes`, each alone on its wafer.
 
-    They are spread over all there are, unless a good one is known that has room. Then those of
-    which a side, or both in a thorough search, is a little shorter or longer than the best one's
-    are tried until none of them is better. Where the user wants one rectangle, it is the only one.
+    They are spread over all rectangles, unless a good one with room is known. Then rectangles with
+    one side (in a thorough search, both sides) a little shorter or longer than the best one's are
+    tried until none is better. If the user asks for a rectangle, it is the only one.
     """
     if options.region is not None:
         return {options.region: seconds(options.region)}

@@ -190,7 +190,7 @@ class _StandIns:
 def _without_choice(graph: Graph) -> Graph:
     """Return the graph without what only leads to the choice of experts, as far as it has no form.
 
-    Of operations that have none, those stay that keep shapes and lead to one that has one.
+    Operations without a form stay if they keep shapes and lead to an operation with a form.
     """
     choosing = _leading_to_choice(graph)
     tensors = {tensor.name: tensor for tensor in graph.tensors}

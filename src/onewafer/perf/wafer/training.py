@@ -108,7 +108,7 @@ def _refuse_early(question: _Question) -> Refusal | None:
 
 
 def _refuse_memory(question: _Question) -> Refusal:
-    """Say what a sequence keeps, and the longest one that there would be room for."""
+    """Say what a sequence keeps, and the longest sequence that would fit."""
     case = question.case()
     interval, sequence = case.best_interval(), question.job.sequence
     kept = sequence * case.token_bytes(interval)

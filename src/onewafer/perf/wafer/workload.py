@@ -58,7 +58,7 @@ class Load:
 
 
 def is_causal(model: Model) -> bool:
-    """Tell whether a model keeps keys and values, so that it can go on from where it was."""
+    """Tell whether a model keeps keys and values, so that a sequence can continue."""
     return any(
         isinstance(operation, Attention) and operation.is_causal
         for segment in model.segments

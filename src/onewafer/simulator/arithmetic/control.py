@@ -66,8 +66,8 @@ def kept_word(word: int, mask: int) -> int:
     """Return the word of a control wavelet as it is in memory (M48, M143).
 
     The SDK says that the mask is combined with the first six bits of the index, which are the
-    entry. It does not say whether that happens to what is received or to what is sent: if to both,
-    a PE that passes wavelets on would undo it, so that it is decided here that it is to the first.
+    entry. It does not say whether that happens to what is received or to what is sent: if both did,
+    a PE that passes wavelets on would undo it; it is decided here that the first does.
     """
     return word ^ mask << _ENTRY_SHIFT | MEMORY_MARK
 

@@ -233,7 +233,7 @@ def multiply_add_single(a: int, b: int, c: int) -> int:
 
 @jitable
 def add_to_odd(a: float, b: float) -> float:
-    """Return a + b; where f64 cannot hold it, that neighbour whose last bit is 1."""
+    """Return a + b; if f64 cannot hold it, the neighbour whose last bit is 1."""
     total = a + b
     part = total - a
     error = (a - (total - part)) + (b - part)

@@ -1,8 +1,8 @@
 """The words of a router's registers, as programs read and write them (M130–M133).
 
 What a router knows about a color is four *ways*, one a switch position, and a few flags. A way is a
-number: its receive set, its transmit set, which of them are its own, and whether it is valid. The
-side that is not its own is that of the valid position before it, whenever that changes.
+number: its receive set, its transmit set, which of them are its own, and whether it is valid. A
+side that is not its own follows that of the valid position before it.
 
     way        bits 0–4 receive, 5–9 transmit, 10 the receive set is its own, 11 the transmit set
                is, 12 it is valid

@@ -1,4 +1,4 @@
-"""FIFOs that carry the time: all that one unit does to another goes through them.
+"""FIFOs that carry the time: units affect each other only through FIFOs.
 
 Every wavelet has the cycle from which it can be taken; when it is taken, that cycle is left in its
 place. So whoever looks, in whatever order, sees the state of the start of its cycle (M1): a wavelet

@@ -180,8 +180,8 @@ def accepts(s: Arrays, row: int, position: int, port: int, passes: bool) -> bool
 def may_take(s: Arrays, row: int, port: int, passes: bool) -> bool:
     """Tell whether some position would let a wavelet in (M97).
 
-    One that needs no queue now, as the program may bind one to its color (M137), does not count as
-    one that passes.
+    A wavelet whose color has no queue now, since the program may bind one later (M137), does not
+    count as passing.
     """
     for position in range(s.switches[row, SWITCH_NUM_POSITIONS]):
         if accepts(s, row, position, port, passes):

@@ -273,7 +273,7 @@ def _traffic(
 
 
 def _shifted(size: int, step: int) -> tuple[slice, slice]:
-    """Return the positions from which a step stays inside, and those where it leads."""
+    """Return the positions from which a step stays inside, and the positions that it leads to."""
     if step == 0:
         return slice(None), slice(None)
     low, high = slice(0, max(size - 1, 0)), slice(1, None)

@@ -217,7 +217,7 @@ class Router:
         self.switches: dict[int, Switch] = {}
         """The router's state for each of its colors."""
         self.swaps = [0] * NUM_COLORS
-        """By color: the ports from which it comes in as the other one of its pair (M59)."""
+        """By color: the ports from which it comes in as the other color of its pair (M59)."""
         self.links = [Link(timing.link_window_words) for _ in range(4)]
         self.buffers: dict[tuple[int, Direction], LinkBuffer] = {}
         self.active: list[Source] = []

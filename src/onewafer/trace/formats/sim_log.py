@@ -1,8 +1,8 @@
 """Traces as `sim.log`: the text that the public viewer wse-viz draws.
 
 PEs have fabric coordinates. A PE shows one thing at a time: the instruction of the main thread,
-else a DSD operation on a microthread, else IDLE; a line stands only where that changes, which is
-all that the viewer keeps. A wavelet keeps its number over all hops, and copies of it have the same.
+else a DSD operation on a microthread, else IDLE; a line is written only for a change, which is all
+that the viewer keeps. A wavelet keeps its number over all hops, and copies of it have the same.
 
 The form of each line is the shortest that the patterns in the viewer's `trace-parser.js` (8dff605)
 accept and that can still be read by people.
@@ -49,7 +49,7 @@ _MNEMONICS = {
     "move": "MOV32",
     "load_immediate": "MOVRI",
 }
-"""Names that the viewer has a color for; those that it does not know are shown as they are."""
+"""Names that the viewer has a color for; unknown ones are shown as they are."""
 _FLOATS = {
     "add": "FADD",
     "sub": "FSUB",

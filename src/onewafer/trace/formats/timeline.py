@@ -2,8 +2,8 @@
 
 In: the events of one PE, by cycle. Out: slices. On the main thread's track a task holds its
 synchronous DSD operations, and an operation what it waited for; a microthread has a track with its
-operations. Waits of one kind that follow each other closely are one slice that counts them: a
-stream under back-pressure waits for every wavelet.
+operations. Consecutive waits of one kind are one slice with their number: a stream under
+back-pressure waits for every wavelet.
 """
 
 from __future__ import annotations

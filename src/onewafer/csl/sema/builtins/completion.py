@@ -167,7 +167,7 @@ def _refuse_mixed_loads(a: Analyzer, operands: Sequence[Value], span: Span) -> N
 
 
 def _state_of(a: Analyzer, dsr: Dsr, span: Span) -> DsrState | None:
-    """Return what a DSR holds where an operation uses it, as far as that matters for it."""
+    """Return the part of a DSR's load that matters to an operation."""
     key = (dsr.type, dsr.index)
     if (known := a.last_load(key)) is not None:
         return known

@@ -79,7 +79,7 @@ def bind_rotating_tasks(site: Site, module: Module, args: Sequence[Value]) -> Va
 
 
 def _bind_alternate(instance: InstanceContext, pair: int, task: FunctionValue) -> None:
-    """Bind the task that starts now and then, once it is known where its queue looks it up."""
+    """Bind the alternate task, once the table of its queue is known."""
     rotation, span = instance.rotations[pair]
     entry = _ALTERNATE + instance.control_tables.offset(rotation.task_id)
     earlier = instance.bindings.get((TaskKind.CONTROL, entry))

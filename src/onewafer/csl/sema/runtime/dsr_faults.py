@@ -40,8 +40,8 @@ def varied_load(
 ) -> Fault:
     """Return the fault of a `user` of a DSR that is loaded with different things elsewhere.
 
-    `what` says what differs, and that which of it counts, `label` what the load in `state` has;
-    by default it is whether operations are asynchronous.
+    `what` names the difference between the loads, `label` the property of the load in `state`; by
+    default it is whether operations are asynchronous.
     """
     return Fault(
         Diagnostic(

@@ -1,4 +1,4 @@
-"""Ids that only run time knows: there are few of each kind, so they are compared one by one.
+"""Ids that only run time knows: each kind has few, so they are compared one by one.
 
 Tasks, channels and microthreads are numbers in instructions, so that an instruction stands there
 for each id that may be meant.
