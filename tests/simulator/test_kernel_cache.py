@@ -10,7 +10,7 @@ from pathlib import Path
 import numba
 import pytest
 
-from onewafer.simulator.fast import private_folder
+from onewafer.simulator.fast import jit, kept, private_folder
 from onewafer.simulator.fast.kept import Keeping, keep_on_disk, keeping
 from onewafer.simulator.fast.private_folder import NotPrivateError, make_private
 
@@ -212,3 +212,25 @@ def test_a_file_that_others_can_write_is_compiled_again(make_entry, filled, suff
     assert num_loaded(entry) == 0
     assert mode(path) == 0o600
     assert keeping(make_entry(filled)) is Keeping.KEPT
+
+
+def no_home():
+    raise FileNotFoundError("there is no home folder")
+
+
+@pytest.mark.parametrize("has_home", [False, True])
+def test_where_nothing_can_be_kept_kernels_run_all_the_same(monkeypatch, tmp_path, has_home):
+    (tmp_path / "file").touch()
+    monkeypatch.setattr(kept, "cache_folder", (lambda: tmp_path / "file") if has_home else no_home)
+    reason = f"{tmp_path}/file/kernels cannot be written"
+    assert kept.why_not_kept() == (reason if has_home else "there is no home folder")
+    entry = jit.compile_entry(lambda number: 2 * number)
+    assert keeping(entry) is Keeping.IMPOSSIBLE
+    assert entry(4) == 8
+
+
+def test_others_that_can_write_are_named(monkeypatch, tmp_path):
+    monkeypatch.setattr(kept, "cache_folder", lambda: tmp_path)
+    assert kept.why_not_kept() == ""
+    tmp_path.chmod(0o770)
+    assert kept.why_not_kept() == f"other users can write {tmp_path} (`chmod go-w` forbids it)"

@@ -65,7 +65,7 @@ def compiling(monkeypatch):
     ("keeping", "end"),
     [
         (Keeping.NOT_YET, "Later runs find them on disk"),
-        (Keeping.IMPOSSIBLE, "They cannot be kept for later runs: /nowhere cannot be written; "),
+        (Keeping.IMPOSSIBLE, "They are not kept for later runs: /nowhere cannot be written; set "),
     ],
 )
 def test_a_compilation_is_announced(compiling, monkeypatch, keeping, end):

@@ -90,6 +90,6 @@ def announce_compilation(engine: str) -> str | None:
             return f"{what}. Later runs find them on disk"
         case Keeping.IMPOSSIBLE:
             return (
-                f"{what}. They cannot be kept for later runs: {why_not_kept()}; "
-                "ONEWAFER_CACHE_DIR names another folder"
+                f"{what}. They are not kept for later runs: {why_not_kept()}; set "
+                "ONEWAFER_CACHE_DIR to a folder that only you can write"
             )

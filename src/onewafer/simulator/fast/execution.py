@@ -54,7 +54,7 @@ def why_compiled() -> str:
 def _prebuilt_entries() -> Mapping[str, PrebuiltEntry] | str:
     """Return the entries by name, or why they cannot be used."""
     if wants_compiled_kernels():
-        return "ONEWAFER_PREBUILT or NUMBA_BOUNDSCHECK asks for it"
+        return "ONEWAFER_PREBUILT=off or NUMBA_BOUNDSCHECK asks for it"
     try:
         return load_entries(FOLDER, platform_name())
     except NotUsableError as error:
