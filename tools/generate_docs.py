@@ -13,6 +13,7 @@ import sys
 from pathlib import Path
 
 from cli_reference import cli_pages
+from notebooks import notebooks
 from recorded_pages import stale_pages
 
 from onewafer.diagnostics import CODES
@@ -165,6 +166,7 @@ def documents() -> dict[str, str]:
         "docs/reference/instructions.md": instructions(),
         "docs/reference/models.md": models(),
         **cli_pages(),
+        **notebooks(),
     }
 
 
