@@ -1,6 +1,7 @@
 """The tutorials as notebooks: each cell, run in a kernel, prints what the page shows."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,8 @@ from tests.docs.test_tutorials import MEASURED_KERNELS, PAGES
 from tools.notebooks import to_notebook
 from tools.tutorials import Kind, parse_tutorial, prints
 
+STYLES = re.compile(r"\x1b\[[0-9;]*m")
+"""Kernels ask commands for colors."""
 PAGE = """# Title
 
 Prose, with [a link](there.md).
@@ -72,7 +75,8 @@ def test_each_cell_prints_what_the_page_shows(page, tmp_path, monkeypatch):
     cells = [cell for cell in cells if not cell.source.startswith("%%writefile")]
     for step, cell in zip(steps, cells, strict=True):
         if step.output is not None:
-            printed = "".join(o.text for o in cell.outputs if o.output_type == "stream")
+            streams = (o.text for o in cell.outputs if o.output_type == "stream")
+            printed = STYLES.sub("", "".join(streams))
             assert prints(step.output, printed), f"{cell.source}\nprinted\n{printed}"
 
 

@@ -61,3 +61,13 @@ def test_without_a_terminal_tables_are_as_wide_as_they_need(capsys):
 
 def test_lines_and_tabs_stay():
     assert printable("a\n\tb") == "a\n\tb"
+
+
+def test_colors_may_be_forced_on_a_pipe_and_lines_that_renew_themselves_not(monkeypatch):
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    console = PlainConsole(file=io.StringIO())
+    assert (console.is_terminal, console.is_watched) == (True, False)
+    assert PlainConsole(file=io.StringIO(), force_terminal=True).is_watched
+    with progress_line(console, text_column("{task.description}")) as line:
+        line.add_task("working")
+    assert console.file.getvalue() == ""

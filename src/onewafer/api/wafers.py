@@ -201,7 +201,7 @@ def open_session(options: WaferOptions, settings: Settings) -> Session:
     shell, console = find_notebook(), PlainConsole(stderr=True)
     if shell is not None and settings.shows_progress:
         return Session(options, observer=NotebookProgress(NotebookLine(shell)), limits=limits)
-    if not (console.is_terminal and settings.shows_progress):
+    if not (console.is_watched and settings.shows_progress):
         return Session(options, limits=limits)
     line = ProgressLine(console)
     return Session(options, observer=line, limits=replace(limits, observer=line.sentences))

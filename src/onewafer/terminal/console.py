@@ -30,6 +30,16 @@ class PlainConsole(Console):
     def __init__(self, **options: Any) -> None:  # noqa: ANN401  # those of Rich
         """Take the options of a Rich console, but for those that give a meaning to text."""
         super().__init__(markup=False, emoji=False, highlight=False, **options)
+        self._is_forced: bool | None = options.get("force_terminal")
+
+    @property
+    def is_watched(self) -> bool:
+        """Whether output is seen as it is written, so that a line can renew itself.
+
+        `is_terminal` is about colors: `FORCE_COLOR` makes it true for a file and for a pipe, as in
+        the commands that a cell of a notebook runs.
+        """
+        return self.file.isatty() if self._is_forced is None else self._is_forced
 
     def render_str(self, text: str, **options: Any) -> Text:  # noqa: ANN401  # those of Rich
         """Return a string as text, escaped before it is measured."""
@@ -55,7 +65,7 @@ class PlainTextColumn(TextColumn):
 def stdout_console(columns: int) -> PlainConsole:
     """Return the console of stdout: as wide as the terminal, or `columns` where there is none."""
     console = PlainConsole()
-    return console if console.is_terminal else PlainConsole(width=columns)
+    return console if console.is_watched else PlainConsole(width=columns)
 
 
 def to_text(renderable: RenderableType, columns: int) -> str:

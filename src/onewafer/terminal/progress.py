@@ -70,7 +70,7 @@ def progress_bar(*, is_shown: bool = True) -> Generator[ProgressBar]:
     from onewafer.terminal.console import PlainConsole  # noqa: PLC0415  # as above
 
     console = PlainConsole(stderr=True)
-    if not console.is_terminal:
+    if not console.is_watched:
         yield ProgressBar()
         return
     from rich.progress import BarColumn, TimeElapsedColumn  # noqa: PLC0415  # as above
@@ -94,7 +94,7 @@ def progress_line(console: PlainConsole, *columns: ProgressColumn) -> Progress:
         transient=True,
         redirect_stdout=False,
         redirect_stderr=False,
-        disable=not console.is_terminal,
+        disable=not console.is_watched,
     )
 
 
