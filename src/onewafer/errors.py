@@ -130,11 +130,20 @@ class UnsupportedOperationError(OnewaferError):
 
     def __init__(self, reason: str, place: SourceLine | None = None) -> None:
         self.refusal = Refusal(reason, place)
+        self.result: str | None = None
+        """The result of a graph that the wafer cannot compute, if it is known."""
         super().__init__(str(self.refusal))
+
+    def __str__(self) -> str:
+        """Return the line and the reason; the name of the result where no line is known."""
+        is_named = self.result is not None and self.refusal.place is None
+        return f"{self.refusal} (result {self.result!r})" if is_named else str(self.refusal)
 
     def again(self) -> Self:
         """Return a new error of the same kind, for a call that is refused as an earlier one was."""
-        return type(self)(self.refusal.reason, self.refusal.place)
+        error = type(self)(self.refusal.reason, self.refusal.place)
+        error.result = self.result
+        return error
 
 
 class TooLargeError(UnsupportedOperationError):

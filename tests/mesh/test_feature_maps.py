@@ -234,7 +234,7 @@ def test_taps_that_are_apart_are_lines():
 @pytest.mark.parametrize("build", [depthwise, max_pool])
 def test_blocks_that_are_too_wide_need_more_pes(build):
     graph = build(Window(4, 4, 2, 2, stride_x=2), samples=1, features=256)
-    with pytest.raises(TooLargeError, match=r"128 features on each PE.*at most 63; use more"):
+    with pytest.raises(TooLargeError, match=r"128 features on each PE.*at most with 63; use more"):
         shard(graph, width=2, height=2, architecture=WSE3)
     program = shard(graph, width=8, height=1, architecture=WSE3)
     width, _ = smallest_rectangle(program, WSE3)

@@ -156,14 +156,18 @@ def test_features_of_pairs_may_lie_side_by_side_in_what_is_summed_over():
 @pytest.mark.parametrize("is_transposed", [True, False])
 def test_orders_of_heads_that_groups_cut_are_refused(is_transposed):
     graph = rotate_and_multiply(1 if is_transposed else 2, is_transposed=is_transposed)
-    with pytest.raises(UnsupportedOperationError, match="in the order that operations on heads"):
+    with pytest.raises(
+        UnsupportedOperationError, match="in the order that operations on attention heads"
+    ):
         shard(graph, width=2, height=2, architecture=WSE3)
 
 
 def test_more_features_than_the_kernel_counts_are_refused():
     f32 = DataType.F32
     graph = gram(Tensor("x", (1, 70_000), f32), Tensor("y", (1, 1), f32), 1, 1)
-    with pytest.raises(UnsupportedOperationError, match="70,000 features, and its kernel counts"):
+    with pytest.raises(
+        UnsupportedOperationError, match="70,000 features is not supported; its kernel counts"
+    ):
         shard(graph, width=60, height=60, architecture=WSE3)
 
 

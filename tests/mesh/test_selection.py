@@ -207,6 +207,6 @@ def test_what_has_no_form_is_refused(operations):
         table, found = Tensor("t", (4, 4), DataType.F32), Tensor("found", (2, 1), DataType.I32)
         rotated = (Rotary(y, "x", "t", "t", 2), TopIndices(found, "y", 1))
         graph = Graph("heads", (x,), (table,), rotated, ("found",))
-        message = "the order that operations on heads ask for"
+        message = "the order that operations on attention heads ask for"
     with pytest.raises(UnsupportedOperationError, match=message):
         shard(graph, width=2, height=2, architecture=WSE3)

@@ -277,8 +277,8 @@ ONES = torch.ones(1, 6, dtype=torch.int64)
     [
         ({"attention_mask": ONES * torch.tensor([0, 1, 1, 1, 1, 1])}, "hides tokens"),
         ({"position_ids": torch.arange(1, 7)[None]}, "do not count the tokens from 0"),
-        ({"output_attentions": True}, "output_attentions asks for what stays on the wafer"),
-        ({"labels": IDS}, "its argument 'labels' has no form"),
+        ({"output_attentions": True}, "output_attentions is not supported: they stay on the wafer"),
+        ({"labels": IDS}, "its argument 'labels' is not supported"),
         ({"logits_to_keep": torch.tensor([1, 2])}, "not a number of rows"),
         ({"inputs_embeds": torch.zeros(1, 6, 24)}, "its argument 'inputs_embeds'"),
     ],

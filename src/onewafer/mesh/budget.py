@@ -194,9 +194,9 @@ def check_words(program: MeshProgram) -> None:
     largest = max(max(entry.words) for entry in build_schedule(program))
     if largest > MAX_WORD:
         raise UnsupportedOperationError(
-            f"{program.graph.name!r} on {program.width}×{program.height} PEs has a dimension of "
+            f"{program.graph.name} on {program.width}×{program.height} PEs has a dimension of "
             f"{largest:,}, and the kernels count to {MAX_WORD:,}; use a more nearly square "
-            "rectangle, or leave the operation to the host"
+            "rectangle"
         )
 
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from onewafer.mesh.lowering.catalog import lowering_of
+from onewafer.mesh.lowering.catalog import blamed_on, lowering_of
 from onewafer.mesh.program import Axis, Layout
 from onewafer.mesh.relations import Relations
 
@@ -35,7 +35,8 @@ class Orientations:
     def __init__(self, graph: Graph) -> None:
         relations = Relations()
         for operation in graph.operations:
-            lowering_of(operation).relate(operation, relations)
+            with blamed_on(operation):
+                lowering_of(operation).relate(operation, relations)
         relations.settle()
         tensors = (*graph.inputs, *(operation.result for operation in graph.operations))
         self._choices = tuple(

@@ -64,8 +64,8 @@ class Relations:
         self.align(left, right)
         if not self._unite(left, right):
             raise UnsupportedOperationError(
-                f"{left!r} and {right!r} must lie alike, but operations on heads of features ask "
-                "for different orders of their features; leave one of these to the host"
+                f"operations on attention heads ask for different orders of features of {left!r} "
+                f"and {right!r}, which have to be distributed alike"
             )
 
     def join_if_possible(self, left: str, right: str) -> None:
@@ -89,8 +89,7 @@ class Relations:
         merged = self._heads.get(root, heads).merge(heads)
         if merged is None:
             raise UnsupportedOperationError(
-                f"operations on {name!r} and on what lies alike ask for different orders of the "
-                "features of heads; leave one of them to the host"
+                f"operations on attention heads ask for different orders of features of {name!r}"
             )
         self._heads[root] = merged
 
@@ -131,7 +130,7 @@ class Relations:
             raise UnsupportedOperationError(
                 f"{left!r} and {right!r} must lie along "
                 f"{'different axes' if crossed else 'the same axis'} of the rectangle, which the "
-                "operations before forbid; compute one of them by a linear operation"
+                "operations before forbid; a linear layer before one of them would allow it"
             )
 
 

@@ -62,6 +62,7 @@ class Attempts:
         self._modules: weakref.WeakKeyDictionary[torch.nn.Module, _OfModule] = (
             weakref.WeakKeyDictionary()
         )
+        self._unsaid: str | None = None
         self._has_warned = False
 
     def admit(self, module: torch.nn.Module, look: Look) -> None:
@@ -72,7 +73,7 @@ class Attempts:
         if of_module is None:
             return
         if of_module.refused.count >= _MOST_REFUSED:
-            self._warn(module, f"{_MOST_REFUSED} captures of it in a row were refused")
+            self._note(module, f"{_MOST_REFUSED} captures of it in a row were refused")
         _refuse_after(_MOST_REFUSED, of_module.refused)
 
     def admit_guarded(self, module: torch.nn.Module, *, num_calls: int, num_graphs: int) -> None:
@@ -82,7 +83,7 @@ class Attempts:
                 f"its code reads what changes from call to call: {num_graphs} of {num_calls} calls "
                 "had to be captured"
             )
-            self._warn(module, reason)
+            self._note(module, reason)
             raise UnsupportedOperationError(reason)
 
     def admit_export(self, module: torch.nn.Module) -> None:
@@ -90,7 +91,7 @@ class Attempts:
         of_module = self._of(module)
         if of_module.num_exports >= _MOST_EXPORTS:
             reason = f"its code has to be captured at every call, and was {_MOST_EXPORTS} times"
-            self._warn(module, reason)
+            self._note(module, reason)
             raise UnsupportedOperationError(reason)
         of_module.num_exports += 1
 
@@ -113,17 +114,21 @@ class Attempts:
     def _of(self, module: torch.nn.Module) -> _OfModule:
         return self._modules.setdefault(module, _OfModule(_Refused()))
 
-    def _warn(self, module: torch.nn.Module, why: str) -> None:
-        """Say once that captures stop; the report has the reason of each call."""
-        if not self._has_warned:
-            self._has_warned = True
-            text = (
-                f"onewafer captures {type(module).__name__} no more, since {why}; the host runs "
-                "its calls from now on. This is said once, the report has all such calls"
-            )
+    def warn(self) -> None:
+        """Say once that captures stop, where the script's filters of warnings hold."""
+        text, self._unsaid = self._unsaid, None
+        if text is not None:
             place = users_place()
             file, line = ("script", 0) if place is None else (place.file, place.line)
             warnings.warn_explicit(text, HostFallbackWarning, file, line)
+
+    def _note(self, module: torch.nn.Module, why: str) -> None:
+        if not self._has_warned:
+            self._has_warned = True
+            self._unsaid = (
+                f"onewafer captures {type(module).__name__} no more, since {why}; the host runs "
+                "its calls from now on. This is said once, the report has all such calls"
+            )
 
 
 def _refuse_after(most: int, refused: _Refused | None) -> None:

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import traceback
 import warnings
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -28,7 +28,7 @@ from torch.utils._python_dispatch import (
 )
 
 import onewafer
-from onewafer.errors import UnsupportedOperationError
+from onewafer.errors import SourceLine, UnsupportedOperationError
 from onewafer.graph import DataType, Graph, GraphError, table_rows, verify_graph
 from onewafer.pytorch.cuda.tensors import unmarked
 from onewafer.pytorch.effects import without_effects
@@ -56,8 +56,8 @@ if TYPE_CHECKING:
     from torch.export import ExportedProgram
     from torch.fx import Node
 
-    from onewafer.errors import SourceLine
     from onewafer.pytorch.lowering import Operands, Value
+    from onewafer.pytorch.lowering.lines import Trace
 
 
 _ENTER_AUTOCAST, _EXIT_AUTOCAST = (
@@ -172,6 +172,8 @@ class Capture:
     """Masks and the like that the graph was made for."""
     on_host: tuple[str, ...] = ()
     """What the host does with an argument before the wafer begins."""
+    traces: Mapping[str, Trace] = field(default_factory=dict[str, "Trace"])
+    """Result of the graph → where the call comes from that it was written for."""
     sequences: int = 1
     """The graph is that of one of so many sequences, of which inputs, and parameters that have more
     rows than those of the graph, have the rows one after the other."""
@@ -188,6 +190,11 @@ class Capture:
             for result in self.results
         )
         return CapturedCall(self, rows, parameters, results)
+
+    def place_of(self, error: UnsupportedOperationError) -> SourceLine | None:
+        """Return the user's line that a refusal of the graph is about, if it is known."""
+        trace = None if error.result is None else self.traces.get(error.result)
+        return error.refusal.place or (None if trace is None else trace.line())
 
     def holds_for(self, leaves: Sequence[object]) -> bool:
         """Tell whether a call with these leaves has the masks that the graph was made for."""
@@ -295,6 +302,7 @@ def _write(
         _result_spec(program),
         tuple(writer.decided.values()),
         tuple(writer.on_host),
+        writer.traces,
         writer.sequences or 1,
         count_program_flop(program),
     )
@@ -436,18 +444,18 @@ def _export(
     except Exception as error:  # noqa: BLE001  # export runs the model's code: anything may come
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         msg = f"torch.export cannot capture the module: {type(error).__name__}: {reason}"
-        refusal = UnsupportedOperationError(msg)
-        _add_place(refusal, error)
-        raise refusal from None
+        raise UnsupportedOperationError(msg, _place_of(error)) from None
     return program
 
 
-def _add_place(refusal: UnsupportedOperationError, error: Exception) -> None:
-    """Note the line of the model's code that an error comes from, as Python shows it."""
+def _place_of(error: Exception) -> SourceLine | None:
+    """Return the line of the model's code that an error comes from."""
     frames = traceback.extract_tb(error.__traceback__)
     of_model = [frame for frame in frames if not frame.filename.startswith(_FOLDERS)]
-    for line in traceback.format_list(of_model[-1:]):
-        refusal.add_note(line.rstrip())
+    if not of_model:
+        return None
+    last = of_model[-1]
+    return SourceLine(last.filename, last.lineno or 0, last.line or "")
 
 
 def _is_in_place(node: Node) -> bool:

@@ -269,9 +269,9 @@ def read_request(
     returns_tuple = not given.pop("return_dict", config.return_dict)
     for name in ("output_attentions", "output_hidden_states"):
         if given.pop(name, getattr(config, name, False)):
-            raise UnsupportedOperationError(f"{name} asks for what stays on the wafer")
+            raise UnsupportedOperationError(f"{name} is not supported: they stay on the wafer")
     if given:
-        raise UnsupportedOperationError(f"its argument {next(iter(given))!r} has no form")
+        raise UnsupportedOperationError(f"its argument {next(iter(given))!r} is not supported")
     makes_cache = uses_cache and cache is None
     count = min(keeps or len(ids), len(ids))
     return Request(before + ids, len(ids), count, cache, makes_cache, returns_tuple)
@@ -282,7 +282,7 @@ def _take_ids(given: dict[str, object]) -> tuple[int, ...]:
     if not isinstance(ids, torch.Tensor) or ids.dim() != 2 or not ids.numel():  # noqa: PLR2004
         raise UnsupportedOperationError("its token ids are not of shape (sequences, tokens)")
     if ids.shape[0] != 1:
-        msg = f"it goes on with {ids.shape[0]} sequences; the wafer takes one at a time"
+        msg = f"it has {ids.shape[0]} sequences; a language model takes one at a time"
         raise UnsupportedOperationError(msg)
     return tuple(int(token) for token in ids[0])
 

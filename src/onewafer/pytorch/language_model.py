@@ -95,7 +95,7 @@ class CausalModel:
         Raises UnsupportedOperationError if numbers have changed that the graph was made for.
         """
         if not self.call.capture.holds_for(self.leaves):
-            raise UnsupportedOperationError("its buffers no longer hold what they did at first")
+            raise UnsupportedOperationError("buffers that its program was made for have changed")
         return self.call.capture.bind(self.leaves).parameters
 
     def answer(self, logits: NDArray[Any]) -> object:
@@ -116,7 +116,7 @@ def capture_causal(
     positions, depend on how many tokens there are, or if a token looks ahead.
     """
     model = _capture(module, context, gives_all_rows=gives_all_rows, dtype=dtype)
-    _check_causal(model.graph)
+    _check_causal(model)
     if context > _SHORT:
         short = _capture(module, _SHORT, gives_all_rows=gives_all_rows, dtype=dtype)
         _check_length_is_free(model.call, short.call)
@@ -141,19 +141,21 @@ def _capture(
     return CausalModel(call, tuple(arguments.values()), gives_all_rows)
 
 
-def _check_causal(graph: Graph) -> None:
-    for operation in graph.operations:
+def _check_causal(model: CausalModel) -> None:
+    for operation in model.graph.operations:
         match operation:
             case Attention(bias=str()):
-                msg = f"{operation.result.name!r} has another mask than a causal one, or a bias"
-                raise UnsupportedOperationError(msg)
+                reason = "an attention with another mask than a causal one, or with a bias"
             case Attention(is_causal=False):
-                msg = f"{operation.result.name!r} attends to later tokens, so no cache can hold it"
-                raise UnsupportedOperationError(msg)
+                reason = "an attention to later tokens"
             case FirstRow():
-                raise UnsupportedOperationError("it uses the first token of every launch")
+                reason = "the use of the first token of a sequence"
             case _:
-                pass
+                continue
+        error = UnsupportedOperationError(f"{reason} is not supported with a KV cache")
+        error.result = operation.result.name
+        place = model.call.capture.place_of(error)
+        raise UnsupportedOperationError(error.refusal.reason, place)
 
 
 def _check_length_is_free(long: CapturedCall, short: CapturedCall) -> None:

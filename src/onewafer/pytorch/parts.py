@@ -56,7 +56,7 @@ class Parts:
             if refusal is not None:
                 raise refusal.again()
             if len(parts) >= _MOST_PARTS:
-                msg = f"{_MOST_PARTS} parts of {type(whole).__name__} were offered before it"
+                msg = f"{_MOST_PARTS} modules inside {type(whole).__name__} were tried before it"
                 raise UnsupportedOperationError(msg)
         looks = parts.setdefault(part, set())
         if look not in looks and len(looks) >= _MOST_LOOKS:

@@ -179,7 +179,9 @@ class Session:
             name = type(module).__name__
             msg = f"the wafer cannot run {name}, and strict makes that an error: {refusal}"
             raise ConfigurationError(msg) from None
-        return self.ledger.host.count_call(module, Cause.REFUSAL, refusal=refusal, whole=whole)
+        work = self.ledger.host.count_call(module, Cause.REFUSAL, refusal=refusal, whole=whole)
+        self._attempts.warn()
+        return work
 
     def call(
         self, module: torch.nn.Module, args: tuple[object, ...], kwargs: Mapping[str, object]
@@ -374,7 +376,8 @@ class Session:
             try:
                 outcomes[wanted] = self._place(module, wanted, captured.on_host)
             except UnsupportedOperationError as error:
-                outcomes[wanted] = error.again()  # without the frames of this one
+                place = captured.place_of(error)
+                outcomes[wanted] = type(error)(error.refusal.reason, place)
         outcome = outcomes[wanted]
         if isinstance(outcome, UnsupportedOperationError):
             raise outcome.again()

@@ -41,8 +41,8 @@ class AttentionLowering(Lowering[Attention]):
         head_dim, group = _head_dim(operation), operation.heads // operation.kv_heads
         if group > MAX_GROUP:
             raise UnsupportedOperationError(
-                f"{_where(operation)}: {group} query heads share a key head, "
-                f"at most {MAX_GROUP} can; leave it to the host"
+                f"attention with {group} query heads for a key head is not supported, at most "
+                f"{MAX_GROUP} can share one"
             )
         relations.join(query, operation.result.name)
         relations.join(key, value)
@@ -58,9 +58,8 @@ class AttentionLowering(Lowering[Attention]):
         key, value = builder.tensor(operation.key).shape, builder.tensor(operation.value).shape
         if key != value:
             raise UnsupportedOperationError(
-                f"{_where(operation)}: the heads of the values have "
-                f"{value[-1] // operation.kv_heads} features, those of the keys "
-                f"{key[-1] // operation.kv_heads}, which must be equal; leave it to the host"
+                f"the heads of the values have {value[-1] // operation.kv_heads} features, those "
+                f"of the keys {key[-1] // operation.kv_heads}; they must be equal"
             )
         shape = _shape(operation, builder, table=builder.num_tables)
         if shape_key(shape) not in builder.shapes:
@@ -98,15 +97,14 @@ class AttentionLowering(Lowering[Attention]):
 
 def _refuse_what_is_only_counted(operation: Attention) -> None:
     reasons = (
-        (operation.window, f"sees a window of {operation.window} tokens"),
-        (operation.sinks, "has sinks"),
-        (operation.cached_features, "keeps other numbers of a token than its key and its value"),
+        (operation.window, f"a window of {operation.window} tokens"),
+        (operation.sinks, "sinks"),
+        (operation.cached_features, "a cache of latent vectors"),
     )
     for field, reason in reasons:
         if field is not None:
             raise UnsupportedOperationError(
-                f"{_where(operation)}: it {reason}, which the mesh program does not support; "
-                "leave it to the host"
+                f"attention with {reason} is not supported on the wafer"
             )
 
 
@@ -155,7 +153,3 @@ def _has_segments(shape: AttentionShape, builder: Builder) -> bool:
 def _head_dim(operation: Attention) -> int:
     """Return the features of a value head, which are those of a result head."""
     return operation.result.shape[-1] // operation.heads
-
-
-def _where(operation: Attention) -> str:
-    return f"Attention that defines {operation.result.name!r}"

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from onewafer.errors import InternalError, UnsupportedOperationError
 from onewafer.graph import DataType, activation_operands
 from onewafer.mesh.banks import period
-from onewafer.mesh.lowering.catalog import lowering_of
+from onewafer.mesh.lowering.catalog import blamed_on, lowering_of
 from onewafer.mesh.lowering.middles import place_middles
 from onewafer.mesh.operations import (
     AttentionShape,
@@ -189,13 +189,15 @@ class Builder:
         """Append the preparation for the operations of the graph before the first of them."""
         for index, operation in enumerate(self._graph.operations):
             self._source = index
-            lowering_of(operation).prepare(operation, self)
+            with blamed_on(operation):
+                lowering_of(operation).prepare(operation, self)
         self._num_prepared = len(self._operations)
 
     def lower(self, operation: Operation) -> None:
         """Lower the next operation of the graph, and free the blocks that are read no more."""
         self._source = self._num_lowered
-        lowering_of(operation).lower(operation, self)
+        with blamed_on(operation):
+            lowering_of(operation).lower(operation, self)
         live = self._activations.live
         for name in [name for name in live if self._last_use[name] <= self._num_lowered]:
             del live[name]
@@ -336,8 +338,8 @@ class Builder:
         axis = layouts[0].axis
         if layouts[1].axis is axis or any(layout.order != PLAIN_ORDER for layout in layouts):
             raise UnsupportedOperationError(
-                f"{type(operation).__name__} that defines {operation.result.name!r}: {left!r} and "
-                f"{right!r} lie in different orders of features; leave it to the host"
+                "the features of its operands are distributed in different orders, as operations "
+                "on attention heads ask for"
             )
         self.append(Redistribute(sums, self.blocks[right], axis))
         self.all_reduce_into(result, sums, axis.other)

@@ -149,7 +149,6 @@ def _check_stride(operation: DepthwiseConvolution | MaxPool, layout: Layout) -> 
     most = _MOST_STRIDE // operation.window.stride_x
     if layout.columns > most:
         raise TooLargeError(
-            f"{type(operation).__name__} that defines {operation.result.name!r} has "
-            f"{layout.columns} features on each PE, and its kernel reaches over at most {most}; "
-            f"use more PEs along {layout.axis}"
+            f"{type(operation).__name__} with {layout.columns} features on each PE is not "
+            f"supported, at most with {most}; use more PEs along {layout.axis}"
         )

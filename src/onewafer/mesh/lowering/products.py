@@ -97,8 +97,8 @@ def _check_orders(operation: BatchedMatmul, builder: Builder, shape: ProductShap
     if alike and is_within_groups and builder.layouts[other].order == PLAIN_ORDER:
         return
     raise UnsupportedOperationError(
-        f"{_where(operation)}: features of {meets!r}, {operation.right!r} or {other!r} lie in the "
-        "order that operations on heads ask for; leave it to the host"
+        "a batched product of features in the order that operations on attention heads ask for "
+        "is not supported"
     )
 
 
@@ -107,10 +107,6 @@ def _check_sizes(operation: BatchedMatmul, builder: Builder) -> None:
         layout = builder.layouts[name]
         if layout.columns * builder.size(layout.axis) > _MOST_FEATURES:
             raise UnsupportedOperationError(
-                f"{_where(operation)}: {name!r} has {builder.tensor(name).shape[-1]:,} features, "
-                f"and its kernel counts up to {_MOST_FEATURES:,}; leave it to the host"
+                f"a batched product of {builder.tensor(name).shape[-1]:,} features is not "
+                f"supported; its kernel counts up to {_MOST_FEATURES:,}"
             )
-
-
-def _where(operation: BatchedMatmul) -> str:
-    return f"BatchedMatmul that defines {operation.result.name!r}"

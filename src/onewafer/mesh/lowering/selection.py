@@ -30,11 +30,11 @@ class TopIndicesLowering(Lowering[TopIndices]):
         """Append the rounds."""
         source, layout = builder.blocks[operation.input], builder.layouts[operation.input]
         features = builder.tensor(operation.input).shape[-1]
-        _check_order(operation, layout)
+        _check_order(layout)
         if features > _MOST_FEATURES:
             raise UnsupportedOperationError(
-                f"{_where(operation)}: its rows have {features:,} features, and indices are exact "
-                f"up to {_MOST_FEATURES:,}; leave it to the host"
+                f"a search among {features:,} features is not supported; indices are exact up to "
+                f"{_MOST_FEATURES:,}"
             )
         rest = source
         if operation.count > 1:
@@ -61,7 +61,7 @@ class GatherLowering(Lowering[Gather]):
     def lower(self, operation: Gather, builder: Builder) -> None:
         """Append the lookup and the all-reduce."""
         layout = builder.layouts[operation.input]
-        _check_order(operation, layout)
+        _check_order(layout)
         source, indices = (builder.blocks[name] for name in self.operands(operation))
         features = builder.tensor(operation.input).shape[-1]
         result = builder.allocate(operation.result)
@@ -71,14 +71,10 @@ class GatherLowering(Lowering[Gather]):
         builder.store(sums, result)
 
 
-def _check_order(operation: TopIndices | Gather, layout: Layout) -> None:
+def _check_order(layout: Layout) -> None:
     """Refuse features that do not lie as they are numbered."""
     if layout.order != PLAIN_ORDER:
         raise UnsupportedOperationError(
-            f"{_where(operation)}: the features of {operation.input!r} lie in the order that "
-            "operations on heads ask for; leave it to the host"
+            "a search among features in the order that operations on attention heads ask for is "
+            "not supported"
         )
-
-
-def _where(operation: TopIndices | Gather) -> str:
-    return f"{type(operation).__name__} that defines {operation.result.name!r}"

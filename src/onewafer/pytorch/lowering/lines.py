@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import linecache
 import re
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
@@ -47,19 +48,37 @@ def name_of(operation: object) -> str:
     return parts[1 if len(parts) > 1 else 0].strip("_").removeprefix("native_")
 
 
-def line_of(node: Node) -> SourceLine | None:
-    """Return the innermost line that is neither PyTorch's nor ours, if it is known."""
-    trace = node.meta.get("stack_trace")
-    if not isinstance(trace, str):
+@dataclass(frozen=True, slots=True)
+class Trace:
+    """Where an operation comes from, as PyTorch has written it down."""
+
+    operation: str
+    """What users call it."""
+    frames: str
+    """The text of a traceback."""
+
+    def line(self) -> SourceLine | None:
+        """Return the innermost line that is neither PyTorch's nor ours, if there is one."""
+        frames = cast("list[tuple[str, str, str]]", _FRAME.findall(self.frames))
+        for file, number, code in reversed(frames):
+            if not file.startswith(_HIDDEN):
+                expression = _expression(file, int(number), self.operation) or code.strip()
+                if len(expression) > _LONGEST:
+                    expression = f"{expression[:_LONGEST]}…"
+                return SourceLine(file, int(number), expression)
         return None
-    frames = cast("list[tuple[str, str, str]]", _FRAME.findall(trace))
-    for file, number, code in reversed(frames):
-        if not file.startswith(_HIDDEN):
-            expression = _expression(file, int(number), name_of(node.target)) or code.strip()
-            if len(expression) > _LONGEST:
-                expression = f"{expression[:_LONGEST]}…"
-            return SourceLine(file, int(number), expression)
-    return None
+
+
+def trace_of(node: Node) -> Trace | None:
+    """Return where a call of an exported graph comes from, if PyTorch knows."""
+    frames = node.meta.get("stack_trace")
+    return Trace(name_of(node.target), frames) if isinstance(frames, str) else None
+
+
+def line_of(node: Node) -> SourceLine | None:
+    """Return the user's line that a call of an exported graph comes from, if it is known."""
+    trace = trace_of(node)
+    return None if trace is None else trace.line()
 
 
 def _expression(file: str, number: int, operation: str) -> str | None:

@@ -31,7 +31,7 @@ from onewafer.graph import (
     parameter_operands,
 )
 from onewafer.pytorch.lowering.group_norms import write_norm
-from onewafer.pytorch.lowering.lines import line_of
+from onewafer.pytorch.lowering.lines import trace_of
 from onewafer.pytorch.lowering.matmul import write_scores, write_shares
 from onewafer.pytorch.lowering.nouns import noun_of
 from onewafer.pytorch.lowering.operands import (
@@ -65,6 +65,7 @@ if TYPE_CHECKING:
 
     from onewafer.errors import SourceLine
     from onewafer.graph import Operation
+    from onewafer.pytorch.lowering.lines import Trace
     from onewafer.pytorch.lowering.operands import Form
 
     Indices = NDArray[np.int64]
@@ -117,8 +118,8 @@ class GraphWriter:
     _declared: dict[str, Tensor] = field(default_factory=dict[str, Tensor])
     _operations: dict[str, Operation] = field(default_factory=dict[str, "Operation"])
     """By the name of the result, in their order."""
-    _nodes: dict[str, Node] = field(default_factory=dict[str, "Node"])
-    """Result → the call that it was written for."""
+    traces: dict[str, Trace] = field(default_factory=dict[str, "Trace"])
+    """Result → where the call comes from that it was written for."""
     _outputs: list[str] = field(default_factory=list[str])
     _derived: dict[tuple[object, ...], External | tuple[External, ...] | None] = field(
         default_factory=dict[tuple[object, ...], "External | tuple[External, ...] | None"]
@@ -448,13 +449,14 @@ class GraphWriter:
                 msg = "computing with indices from topk or argmax is not supported, but for lookups"
                 raise UnsupportedOperationError(msg)
         self._operations[operation.result.name] = operation
-        if self.node is not None:
-            self._nodes[operation.result.name] = self.node
+        trace = None if self.node is None else trace_of(self.node)
+        if trace is not None:
+            self.traces[operation.result.name] = trace
 
     def place_of(self, result: str) -> SourceLine | None:
         """Return the user's line that a result comes from, if it is known."""
-        node = self._nodes.get(result)
-        return None if node is None else line_of(node)
+        trace = self.traces.get(result)
+        return None if trace is None else trace.line()
 
     @property
     def format(self) -> torch.dtype:
