@@ -84,7 +84,7 @@ class AutoExecutor:
     """The type of the host's results, which decides whether a bound holds."""
     times: LaunchTimes = field(init=False)
     memory: PeMemory = field(init=False)
-    """Of the fullest PE; in closed form until an image is known."""
+    """Memory of the fullest PE; in closed form until an image is known."""
     num_tile_programs: int | None = None
     agreement: Agreement = field(default_factory=Agreement)
     not_simulated: NotSimulated | None = None
@@ -92,7 +92,7 @@ class AutoExecutor:
     bytes_out: int = 0
     _parameters: dict[str, NDArray[Any]] = field(default_factory=dict[str, "NDArray[Any]"])
     _unsent: dict[str, NDArray[Any]] = field(default_factory=dict[str, "NDArray[Any]"])
-    """Those that are not on the simulated wafer."""
+    """Parameters that are not on the simulated wafer."""
     _sequence: SequenceRows = field(init=False)
     _file: LaunchFile | None = None
     """None: earlier runs have not been asked yet."""

@@ -51,7 +51,7 @@ class PhaseRecord:
     launches: Counter[Launch | None] = field(default_factory=Counter["Launch | None"])
     """None: a launch of all rows."""
     activity: Activity = field(default_factory=Activity)
-    """Of launches that an executor ran; `ProgramRecord.activity_of` knows all of them."""
+    """Activity of launches that an executor ran; `ProgramRecord.activity_of` adds the others."""
     origins: Counter[Origin] = field(default_factory=Counter[Origin])
     """Where the cycles of followed launches come from."""
 
@@ -89,11 +89,11 @@ class ProgramRecord:
     parameters_resent: int = 0
     """Tensors sent again because they had changed."""
     elapsed_cycles: int = 0
-    """Of all launches, as they were known when each was made: a clock, which never goes back."""
+    """Cycles of all launches, as known when each was made: a clock, which never goes back."""
     times: LaunchTimes | None = None
     """What followed launches take; None: an executor runs them all."""
     agreement: Agreement = field(default_factory=Agreement)
-    """Of simulated launches with other evaluations, where the host computes the values."""
+    """Agreement of simulated launches with other evaluations, if the host computes the values."""
     not_simulated: NotSimulated | None = None
     """Why a launch was not simulated that should have been."""
 

@@ -186,7 +186,7 @@ class Bucket:
     """The samples of one launch."""
 
     samples: range
-    """Of those of the call."""
+    """Their indices among the samples of the call."""
     inputs: Arrays
     """With the rows of the bucket, those behind the samples 0."""
 

@@ -326,8 +326,7 @@ class CodeRegion:
         return port
 
     def _refuse_second_port_on_pe(self, port: PortHandle, where: str) -> None:
-        """Refuse a port at the place of another port of its color: a color has one route at a
-        PE."""
+        """Refuse a port where another port of its color is: a color has one route at a PE."""
         for other in self.ports:
             strip = other.strip
             shared = [pe for pe in port.strip.pes() if strip.contains(*pe)]

@@ -56,7 +56,7 @@ class CellBar(ProgressBar):
 
 @contextmanager
 def progress_bar(*, is_shown: bool = True) -> Generator[ProgressBar]:
-    """Yield a bar that is gone at the end; one that shows nothing if nobody could see it."""
+    """Yield a bar that is gone at the end; one that shows nothing if stderr is no terminal."""
     if not is_shown:
         yield ProgressBar()
         return

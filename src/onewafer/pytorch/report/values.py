@@ -55,9 +55,9 @@ class SimulationReport:
     compared: int
     """Launches whose values on the fabric were compared."""
     other_bits: int
-    """Of them those with other bits than the NumPy reader has."""
+    """Compared launches with other bits than the NumPy reader's."""
     beyond_bound: int
-    """Of them those that are farther from the host than rounding explains."""
+    """Compared launches that are farther from the host than rounding explains."""
     distance: float | None
     """The largest distance from the host, as a share of its largest element."""
     not_simulated: str | None
