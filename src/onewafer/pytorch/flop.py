@@ -156,23 +156,20 @@ class _Kernel:
         try:
             if not hasattr(self.formula, "__wrapped__"):  # what PyTorch gives shapes only
                 return self.formula(*args, **options, out_val=result)
-            shapes = tuple(_look(arg) for arg in args)
-            if shapes not in self.known:
-                self.known[shapes] = self.formula(*args, **options, out_val=result)
-            return self.known[shapes]
+            shapes = (*map(_look, args),)
+            known = self.known.get(shapes)
+            if known is None:
+                known = self.known[shapes] = self.formula(*args, **options, out_val=result)
+            return known  # noqa: TRY300  # what an operation costs us is microseconds
         except Exception:  # noqa: BLE001  # formulas refuse layouts and shapes in their own ways
             return 0
 
 
 def _look(arg: object) -> object:
     """Return what a formula may read of an argument."""
-    match arg:
-        case torch.Tensor():
-            return arg.shape
-        case list():
-            return tuple(cast("list[object]", arg))
-        case _:
-            return arg
+    if isinstance(arg, torch.Tensor):
+        return arg.shape
+    return tuple(cast("list[object]", arg)) if isinstance(arg, list) else arg
 
 
 def _find_operations() -> Iterator[tuple[OpOverload, Formula]]:

@@ -107,6 +107,8 @@ class HostLedger:
         self.works: dict[HostTask, HostWork] = {}
         self.counts_flop = False
         """Whether `add_flop` gets what the process computes."""
+        self._outside: dict[tuple[bool, Place | None], HostWork] = {}
+        """Records of what no call does, found without making a task: whether it is backward."""
         self._current = _Current()
         self._elsewhere = HostWork()
         """What the host computes for the wafer, which counts as the wafer's."""
@@ -171,11 +173,15 @@ class HostLedger:
 
     def add_flop(self, flop: int) -> None:
         """Count FLOP that this thread has just computed."""
-        work = self._current.work
-        if work is None:
-            is_backward = current_autograd_node() is not None  # pyright: ignore[reportUnnecessaryComparison]  # stub
-            cause = Cause.BACKWARD if is_backward else Cause.OUTSIDE
-            task = HostTask(cause, users_place())
-            work = self.works.get(task) or self.works.setdefault(task, HostWork())
+        work = self._current.work or self._work_outside_of_calls()
         with self._lock:
             work.flop += flop
+
+    def _work_outside_of_calls(self) -> HostWork:
+        is_backward = current_autograd_node() is not None  # pyright: ignore[reportUnnecessaryComparison]  # stub
+        place = users_place()
+        work = self._outside.get((is_backward, place))
+        if work is None:
+            task = HostTask(Cause.BACKWARD if is_backward else Cause.OUTSIDE, place)
+            work = self._outside[is_backward, place] = self.works.setdefault(task, HostWork())
+        return work
