@@ -131,7 +131,8 @@ one size are samples/s. ResNet-50 has 4.09 billion multiply-adds a picture.
 
 The column *weights* counts those of the class with this configuration, checked by a test; *printed*
 is what the authors print. The products of the captured graphs are exactly those that PyTorch's own
-counter finds, for every family but DeepSeek's, whose form differs (`tests/pytorch/test_describe.py`).
+counter finds, for every family but DeepSeek's, whose form differs
+(`tests/pytorch/test_describe.py`).
 
 | name | model | weights | printed | context | configuration |
 | --- | --- | ---: | ---: | ---: | --- |
