@@ -180,7 +180,7 @@ def test_what_is_known_is_told_however_a_script_ends(ending, code, ended, tmp_pa
     out, err = capsys.readouterr()
     assert "not here" not in out
     assert "calls on the wafer  1" in err
-    assert ("The script ended early" in err) == (ended is not None)
+    assert ("The run ended early" in err) == (ended is not None)
     fields = json.loads(report.read_text())
     assert (fields["wafer_calls"], fields["ended"]) == (1, ended)
     assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL

@@ -22,7 +22,7 @@ _MOST_NAMES = 4
 def render_headline(report: Report) -> Iterator[Text]:
     """Yield the lines that stand above the figures."""
     if report.ended is not None:
-        yield Text(f"The script ended early ({report.ended}); this is what is known so far.")
+        yield Text(f"The run ended early ({report.ended}); this is what is known so far.")
     if report.flop is not None:
         yield Text(_describe_share(report.flop), style="bold")
     for advice in report.advice:
