@@ -1,9 +1,16 @@
 """What is installed is complete: type marker, machine descriptions, CSL libraries."""
 
+import subprocess
+import tomllib
 from importlib.metadata import distribution, entry_points
 from importlib.resources import files
+from pathlib import Path
+
+import pytest
 
 import onewafer
+
+ROOT = Path(__file__).parents[1]
 
 CSL_FOLDERS = {
     "csl": "library",
@@ -45,3 +52,14 @@ def test_commands_are_installed():
     }  # fmt: skip
     assert set(commands) == {"onewafer", "cslc", "cs_python", "sdk_debug_shell"}
     assert all(callable(point.load()) for point in commands.values())
+
+
+@pytest.mark.skipif(not (ROOT / ".git").exists(), reason="only git knows what belongs to it")
+def test_the_source_archive_holds_what_git_has():
+    """`tools/check_installs.py sdist` builds one and compares file by file."""
+    build = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["hatch"]
+    included = {path.removeprefix("/") for path in build["build"]["targets"]["sdist"]["include"]}
+    listed = subprocess.run(
+        ["git", "ls-files"], cwd=ROOT, text=True, capture_output=True, check=True
+    ).stdout
+    assert included == {path.partition("/")[0] for path in listed.splitlines()}

@@ -13,7 +13,6 @@ from functools import cache
 from typing import TYPE_CHECKING, Any, Union, cast, get_args, get_origin, get_type_hints
 
 import numpy as np
-from numpy.typing import NDArray
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -23,13 +22,20 @@ _SURROGATES = re.compile("[\ud800-\udfff]")
 _FIRST_NUMBER, _BEHIND_NUMBERS = -(1 << 31), 1 << 32
 
 
+class _NDArray:
+    """Stands for NumPy's, whose parts other releases of Python and NumPy name in other ways."""
+
+    def __class_getitem__(cls, element: type[Any]) -> types.GenericAlias:
+        return types.GenericAlias(np.ndarray, (element,))
+
+
 class FieldTypes:
     """The types of the fields of some dataclasses."""
 
     def __init__(self, classes: Iterable[type[Any]]) -> None:
         """Keep classes; `classes` are all that the annotations name."""
         self._names: dict[str, object] = {cls.__name__: cls for cls in classes}
-        self._names |= {"NDArray": NDArray, "Mapping": Mapping, "np": np}
+        self._names |= {"NDArray": _NDArray, "Mapping": Mapping, "np": np}
         self._predicates: dict[type[Any], dict[str, Predicate]] = {}
 
     def check(self, cls: type[Any], fields: Mapping[str, object]) -> None:
@@ -61,7 +67,7 @@ def _predicate(hint: Any) -> Predicate:  # noqa: ANN401  # any annotation
             and all(key(k) and item(v) for k, v in cast("dict[object, object]", value).items())
         )
     if origin is np.ndarray:
-        return _array_of(np.dtype(get_args(arguments[1])[0]))
+        return _array_of(np.dtype(arguments[0]))
     if hint is int:
         return _is_number
     if hint is float:

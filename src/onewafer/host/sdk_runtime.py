@@ -27,7 +27,7 @@ from onewafer.host.device import Device
 from onewafer.host.exports import is_name, suggest
 from onewafer.host.host_buffer import BufferFormat, MemcpyDataType, MemcpyOrder, Replication
 from onewafer.host.keyword_names import also_named
-from onewafer.host.narrow_shifts import warn_of_narrow_shifts
+from onewafer.host.narrow_shifts import mend_narrow_shifts
 from onewafer.host.print_log import FILE_NAME as LOG_NAME
 from onewafer.host.print_log import LogFile, PrintLog, prints
 from onewafer.host.run_limits import RunLimits
@@ -98,7 +98,7 @@ class SdkRuntime:
         memcpy_required: bool = True,
     ) -> None:
         runs_on = find_platform(platform, cmaddr)
-        warn_of_narrow_shifts()
+        mend_narrow_shifts()
         self._folder = find_folder(bindir)
         self._image = load(self._folder)
         if runs_on is not None and runs_on.target.arch != self._image.arch:

@@ -88,6 +88,10 @@ class WaferLayer(CacheLayerMixin):
         """Append rows that the host has computed."""
         return self.on_host().update(key_states, value_states, *args, **kwargs)  # pyright: ignore[reportUnknownMemberType]  # untyped
 
+    def get_max_cache_shape(self) -> int:
+        """Return that it grows without an end; older releases of transformers ask."""
+        return -1
+
     def get_mask_sizes(self, query_length: int) -> tuple[int, int]:
         """Return the length after a query, and 0."""
         if self._host is not None:
