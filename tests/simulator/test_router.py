@@ -349,7 +349,7 @@ def test_backpressure_fills_buffers(engine, distance):
     idle.incoming(COLOR, 1)
     programs = {(0, 0): sender(COLOR, 100), (distance, 0): idle.finish()}
     run = boot(programs, engine=engine, width=distance + 1, routes=eastward(COLOR, 0, distance))
-    with pytest.raises(DeadlockError, match="the input queue of the PE is full and nobody reads"):
+    with pytest.raises(DeadlockError, match="the input queue of the PE is full, and the program"):
         run.launch()
     ramp = WSE3.timing.ramp_cycles
     held = WSE3.output_queue_words[2] + WSE3.input_queue_words[2] + 2 * ramp
