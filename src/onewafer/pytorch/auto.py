@@ -68,8 +68,8 @@ class NotSimulated:
 
     reason: str
     launch: Launch | None = None
-    pe_cycles: int | None = None
-    """What the launch would have taken; None: the budget is not the reason."""
+    needed_budget: int | None = None
+    """With which it would have been simulated; None: the budget is not the reason."""
 
 
 @dataclass(slots=True)
@@ -200,7 +200,7 @@ class AutoExecutor:
 
     def _may_simulate(self, launch: Launch | None) -> bool:
         """Tell whether a launch fits in the budget and the limits; note why if it does not."""
-        if self.not_simulated is not None and self.not_simulated.pe_cycles is None:
+        if self.not_simulated is not None and self.not_simulated.needed_budget is None:
             return False
         cycles, most = self.times.expect(launch), self.simulation.limits.max_cycles
         if most is not None and cycles > most:
@@ -211,7 +211,9 @@ class AutoExecutor:
         if needed <= self.budget.left:
             return True
         reason = f"a launch takes about {needed:,} PE-cycles, and {self.budget.left:,} are left"
-        self.not_simulated = self.not_simulated or NotSimulated(reason, launch, needed)
+        self.not_simulated = self.not_simulated or NotSimulated(
+            reason, launch, self.budget.meter.pe_cycles + needed
+        )
         return False
 
     def _without_simulation(self, launch: Launch | None) -> Origin:

@@ -52,9 +52,9 @@ def count_origins(origins: Counter[Origin]) -> LaunchOrigins:
 
 def _explain(record: ProgramRecord, missed: NotSimulated) -> str:
     """Return why a launch was not simulated, and the options with which it would be."""
-    if missed.pe_cycles is None:
+    if missed.needed_budget is None:
         return missed.reason
-    wider = f"`--simulate-budget {_round_up(missed.pe_cycles)}` would do"
+    wider = f"`--simulate-budget {_round_up(missed.needed_budget)}` would do"
     for named, pe_cycles in _cheaper(record, missed.launch):
         if pe_cycles <= record.options.simulate_budget:
             wider += f", or {named}: about {pe_cycles:,} a launch"

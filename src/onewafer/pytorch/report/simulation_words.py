@@ -28,8 +28,7 @@ def show_origins(origins: LaunchOrigins) -> str:
 
 def explain_origins(origins: LaunchOrigins) -> str:
     """Return where the cycles of launches come from, with what is meant by `known`."""
-    known = " (known: simulated by an earlier run)" if origins.known else ""
-    return show_origins(origins) + known
+    return show_origins(origins).replace("known", "known (earlier run)")
 
 
 def show_ratios(simulation: SimulationReport) -> str | None:
@@ -42,24 +41,21 @@ def show_ratios(simulation: SimulationReport) -> str | None:
 
 
 def show_dependences(simulation: SimulationReport) -> str | None:
-    """Return the values that cycles depend on; None: derived ones are those of any values."""
-    if not simulation.depends_on:
-        return None
-    return f"{', '.join(simulation.depends_on)}: derived cycles are those of simulated values"
+    """Return the values that cycles depend on; None: launches of one shape are equally long."""
+    return ", ".join(simulation.depends_on) or None
 
 
-def show_values(simulation: SimulationReport) -> str:
-    """Return whose values the script got, and how the fabric's compare."""
+def show_fabric_values(simulation: SimulationReport) -> str | None:
+    """Return how the values of simulated launches compare; None: there was none."""
     if not simulation.compared:
-        return "the host's"
-    compared = count(simulation.compared, "simulated launch")
+        return None
+    compared = count(simulation.compared, "launch")
     if simulation.other_bits or simulation.beyond_bound:
         return (
-            f"the host's. The fabric's are WRONG, please report it: of {compared}, "
-            f"{simulation.other_bits} with other bits than the NumPy reader, "
-            f"{simulation.beyond_bound} beyond the bound of rounding"
+            f"WRONG, please report it: of {compared}, {simulation.other_bits} with other bits than "
+            f"the NumPy reader, {simulation.beyond_bound} beyond the bound of rounding"
         )
-    found = f"the host's; in {compared} the fabric has the NumPy reader's bits"
+    bits = f"reader's bits in {compared}"
     if simulation.distance is None:
-        return found
-    return f"{found}, {simulation.distance:.1e} from the host"
+        return bits
+    return f"{bits}, {simulation.distance:.0e} from PyTorch"

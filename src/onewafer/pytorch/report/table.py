@@ -13,8 +13,8 @@ from onewafer.pytorch.report.phase_table import render_phases
 from onewafer.pytorch.report.simulation_words import (
     explain_origins,
     show_dependences,
+    show_fabric_values,
     show_ratios,
-    show_values,
 )
 from onewafer.pytorch.report.words import count, show_time
 from onewafer.units import format_bytes
@@ -97,9 +97,10 @@ _SECTIONS: tuple[tuple[_Row, ...], ...] = (
     ),
     (
         ("cycles from", _of_simulation(lambda s: explain_origins(s.origins))),
-        ("ratio to closed form", _of_simulation(show_ratios)),
+        ("÷ closed form", _of_simulation(show_ratios)),
         ("cycles depend on", _of_simulation(show_dependences)),
-        ("values", _of_simulation(show_values)),
+        ("values from", _of_simulation(lambda _: "the host (PyTorch)")),
+        ("fabric's values", _of_simulation(show_fabric_values)),
         ("not simulated", _of_simulation(lambda s: s.not_simulated)),
     ),
     (
