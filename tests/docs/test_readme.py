@@ -17,6 +17,7 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 JOBS = [step for step in parse_tutorial(README) if step.output is not None]
 MOST_LINES, MOST_SHOWN = 150, 8
 SLOW = ("examples/generate.py", "onewafer bench")
+OF_THIS_COMPUTER = "onewafer bench"
 NEEDS_MEASUREMENTS = "onewafer compare"
 INSTALLS = re.compile(r"(?:python3 -m venv \.venv|\.venv/bin/pip install [^&]*) && ")
 
@@ -27,6 +28,10 @@ def in_this_environment(command):
         .replace("source .venv/bin/activate && ", "")
         .replace(".venv/bin/", "")
     )
+
+
+def without_figures(text):
+    return re.sub(r"[\d.]+ *", "#", re.sub(r" +", " ", text))
 
 
 def marks(command):
@@ -60,7 +65,10 @@ def test_a_command_prints_what_is_shown(job, tmp_path):
         check=False,
     )
     assert result.returncode == 0, result.stdout
-    assert prints(job.output, result.stdout), result.stdout
+    expected, actual = job.output, result.stdout
+    if OF_THIS_COMPUTER in job.text:
+        expected, actual = without_figures(expected), without_figures(actual)
+    assert prints(expected, actual), actual
 
 
 @pytest.mark.parametrize(
