@@ -17,7 +17,7 @@ from onewafer.perf.wafer.inference import prefill_demand
 from onewafer.perf.wafer.measured import HALOS
 from onewafer.perf.wafer.messages import Groups
 from onewafer.perf.wafer.options import Mode
-from onewafer.perf.wafer.pipeline import pixel
+from onewafer.perf.wafer.pipeline import place
 from onewafer.perf.wafer.plan import HOPS, SAMPLES, WAITING, pace
 from onewafer.perf.wafer.region import Regions
 from onewafer.perf.wafer.system import machine
@@ -162,7 +162,7 @@ def test_samples_come_in_and_scores_go_out_over_the_edge():
         regions.cost(((index, segment.repeats),), (60, 60))
         for index, segment in enumerate(NETWORK.segments)
     ]
-    found = pace(pixel(costs, MACHINE), regions, MACHINE)
+    found = pace(place(costs, MACHINE), regions, MACHINE)
     (ends,) = [item for item in found.breakdown.items if item.name == SAMPLES]
     num_bytes = 2 * (1024 * 3 + 10)
 
@@ -177,7 +177,7 @@ def test_an_edge_that_is_too_slow_sets_the_pace():
     regions = regions_of(NETWORK)
     costs = [regions.cost(((i, s.repeats),), (60, 60)) for i, s in enumerate(NETWORK.segments)]
     slow = replace(MACHINE, architecture=replace(MACHINE.architecture, io_bytes_per_second=1e6))
-    found = pace(pixel(costs, slow), regions, slow)
+    found = pace(place(costs, slow), regions, slow)
 
     assert found.period_seconds == pytest.approx(2 * 1024 * 3 / 1e6)
     assert found.slowest.limit is Limit.OFF_WAFER
