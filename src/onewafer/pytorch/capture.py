@@ -68,7 +68,7 @@ _GLOBAL_HOOKS: tuple[dict[int, object], ...] = tuple(
     vars(nn_module)[name]  # no public accessor
     for name in ("_global_forward_pre_hooks", "_global_forward_hooks")
 )
-_FOLDERS = tuple(str(Path(file).parent) for file in (torch.__file__, onewafer.__file__))
+_FOLDERS = tuple(f"{Path(file).parent}/" for file in (torch.__file__, onewafer.__file__))
 """Folders of PyTorch's code and ours: any other code in an export is the model's."""
 
 

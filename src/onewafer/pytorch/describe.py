@@ -100,7 +100,7 @@ def describe_call(
 ) -> Model:
     """Return what `module(*args, **kwargs)` computes, without calling it.
 
-    Of several sequences or samples the model is that of one.
+    The model of several sequences or samples is that of one of them.
     """
     kind = type(module).__name__
     config = getattr(module, "config", None)

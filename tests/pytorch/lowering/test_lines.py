@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
 from torch import nn
 
 from onewafer.errors import UnsupportedOperationError
 from onewafer.pytorch import capture
-from onewafer.pytorch.lowering.lines import name_of
+from onewafer.pytorch.lowering.lines import Trace, name_of
 
 
 class Model(nn.Module):
@@ -79,6 +81,17 @@ def test_a_sum_of_two_sequences_of_different_lengths_names_its_line():
         error.value.refusal.reason
         == "the sum of two sequences of different lengths is not supported"
     )
+
+
+def test_a_package_whose_name_begins_like_pytorch_s_is_not_hidden():
+    folder = Path(torch.__file__).parent
+    frames = "".join(
+        f'  File "{file}", line 3, in forward\n    y = f(x)\n'
+        for file in ("model.py", f"{folder}vision/models.py", f"{folder}/nn/module.py")
+    )
+    line = Trace("f", frames).line()
+    assert line.file == f"{folder}vision/models.py"
+    assert str(line) == "models.py:3: `y = f(x)`"
 
 
 @pytest.mark.parametrize(

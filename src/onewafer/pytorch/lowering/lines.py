@@ -17,7 +17,7 @@ from onewafer.errors import SourceLine
 if TYPE_CHECKING:
     from torch.fx import Node
 
-_HIDDEN = tuple(str(path) for path in (Path(torch.__file__).parent, Path(__file__).parents[2]))
+_HIDDEN = tuple(f"{path}/" for path in (Path(torch.__file__).parent, Path(__file__).parents[2]))
 """PyTorch's code and ours."""
 _FRAME = re.compile(r'File "([^"]*)", line (\d+), in [^\n]*\n\s*([^\n]*)')
 _LONGEST = 72
