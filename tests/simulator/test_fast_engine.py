@@ -10,6 +10,7 @@ import pytest
 
 import onewafer
 from onewafer.image import DsdOperation, ScalarType
+from onewafer.simulator import StopReason
 from onewafer.simulator.arithmetic.tables import (
     BINARY,
     CONVERSIONS,
@@ -19,6 +20,7 @@ from onewafer.simulator.arithmetic.tables import (
     dsd_element,
 )
 from onewafer.simulator.fast import scalars
+from tests.simulator.assembly import boot, eastward, receiver, sender
 
 ROOT = Path(__file__).parents[2]
 PACKAGE = Path(onewafer.__file__).parent
@@ -75,6 +77,14 @@ def test_every_operation_is_that_of_the_tables(plain_scalars):
                 number = int(operation) | (int(half) << plain_scalars.HALF_SHIFT if kind else 0)
                 found = plain_scalars.compute_element(number, *words)
                 assert found == dsd_element(operation, half)(*words), (operation, half)
+
+
+@pytest.mark.parametrize("engine", ["fast", "reference"])
+def test_a_limit_may_have_more_than_64_bits(engine):
+    programs = {(0, 0): sender(3, 2), (1, 0): receiver(3, 2)}
+    machine = boot(programs, engine=engine, width=2, routes=eastward(3, 0, 1)).machine
+    machine.launch("main", [])
+    assert machine.run(max_cycles=(1 << 64) + 1) is StopReason.QUIESCENT
 
 
 RUN = """

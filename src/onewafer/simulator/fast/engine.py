@@ -132,7 +132,7 @@ class FastEngine:
 
     def run(self, *, max_cycles: int | None = None) -> StopReason:
         """Go on until quiescent or for at most `max_cycles` cycles (M80–M82)."""
-        until = NEVER if max_cycles is None else self._cycle + max_cycles
+        until = NEVER if max_cycles is None else min(self._cycle + max_cycles, NEVER)
         while True:
             outcome = self._team.run(self._bound, until, _BUDGET)
             self._pass_events()
