@@ -178,6 +178,15 @@ def test_control_characters_are_spelled_out():
     assert lines[4] == "  |     ^^^^"
 
 
+def test_control_characters_of_names_and_notes_are_spelled_out():
+    source = SourceFile("a[red]\x1b[31m.csl", SOURCE.text)
+    notes = ("imported as \x9b31m",)
+    finding = Diagnostic("type-mismatch", "no", place("x", source=source), notes=notes)
+    text = render([finding])
+    assert "a[red]\\x1b[31m.csl:1:5" in text
+    assert "imported as \\x9b31m" in text
+
+
 def test_a_very_long_line_is_cut_around_its_mark():
     source = SourceFile("a.csl", "a" * 5000 + "bad" + "c" * 5000 + "end")
     finding = Diagnostic("x", "m", place("bad", "here", source), (place("end", "there", source),))

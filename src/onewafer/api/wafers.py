@@ -57,7 +57,7 @@ class Wafer:
         block = ExitStack()
         block.enter_context(run_on(self._session))
         self._blocks.open.append(block)
-        self._note_end(None, is_over=False)
+        self._note_end(None)
         return self
 
     def __exit__(
@@ -68,12 +68,12 @@ class Wafer:
     ) -> None:
         """Let module calls run where they ran before."""
         self._blocks.open.pop().close()
-        self._note_end(error, is_over=error is None)
+        self._note_end(error)
 
-    def _note_end(self, error: BaseException | None, *, is_over: bool) -> None:
-        """Note what the last block or script came to, which its report says."""
+    def _note_end(self, error: BaseException | None) -> None:
+        """Note what the last block came to; what it made may yet get a backward pass."""
         self._ended = None if error is None else _describe_end(error)
-        self._is_over = is_over
+        self._is_over = False
 
     def run_script(
         self,

@@ -165,12 +165,14 @@ def _run(
     if os.getpid() != process_id:  # a child that the script forked
         return result.exit_code
     report = wafer.report
-    if output.json_file is not None:
-        write_output(output.json_file, to_json(report))
-    if not output.is_quiet:
-        console.print(render(report, is_verbose=output.is_verbose))
-    if output.explains_placement:
-        console.print(render_placement(report))
+    try:
+        if output.json_file is not None:
+            write_output(output.json_file, to_json(report))
+    finally:  # a full disk takes the file, not what was printed
+        if not output.is_quiet:
+            console.print(render(report, is_verbose=output.is_verbose))
+        if output.explains_placement:
+            console.print(render_placement(report))
     if result.error is not None:
         raise result.error
     return result.exit_code

@@ -152,7 +152,7 @@ class _Renderer:
 
     def _footer(self, title: str, text: str) -> Iterator[str]:
         pad = " " * self._gutter
-        first, *rest = text.split("\n")
+        first, *rest = (_visible(line) for line in text.split("\n"))
         yield f"{pad} {self._paint('=', _BLUE)} {self._paint(f'{title}:', _BOLD)} {first}"
         for line in rest:
             yield f"{pad}   {' ' * len(title)}  {line}"
@@ -166,7 +166,7 @@ class _Renderer:
             is_first = primary is not None and source is primary.span.source
             place = primary if is_first and primary else places[0]
             arrow = self._paint("-->" if is_first else ":::", _BLUE)
-            yield f"{' ' * self._gutter}{arrow} {place.span}"
+            yield f"{' ' * self._gutter}{arrow} {_visible(str(place.span))}"
             yield self._bar()
             yield from self._snippet(source, places)
 
