@@ -73,6 +73,28 @@ def test_values_are_those_of_the_host_bit_by_bit():
         assert torch.equal(call(wafer, model, x), model(x))
 
 
+class Checked(nn.Linear):
+    """A module whose code Dynamo cannot read, and which looks at a value."""
+
+    def forward(self, x):
+        torch._dynamo.graph_break()
+        y = super().forward(x)
+        if not torch.compiler.is_exporting() and y.sum() > 0:
+            raise ValueError("positive")
+        return y
+
+
+def test_an_error_of_the_script_s_code_comes_out_as_it_is():
+    wafer, model = session(), Checked(3, 2)
+    nn.init.ones_(model.weight)
+    nn.init.zeros_(model.bias)
+    assert call(wafer, model, -torch.ones(1, 3)).tolist() == [[-3.0, -3.0]]
+    with pytest.raises(ValueError, match="positive") as error:
+        call(wafer, model, torch.ones(1, 3))
+    assert error.value.__cause__ is None
+    assert error.value.__context__ is None
+
+
 def test_only_the_first_launch_of_a_shape_is_simulated_and_costs_what_the_fabric_says():
     wafer, fabric = session(max_batch=8), session(Fidelity.FABRIC, max_batch=8)
     model = mlp()
@@ -173,12 +195,22 @@ def test_what_exceeds_the_budget_is_closed_form_and_the_report_says_what_would_d
 def test_the_report_names_a_rectangle_or_a_format_that_fits_in_the_budget():
     torch.manual_seed(0)
     model, x = nn.Linear(96, 128, bias=False).eval(), torch.randn(1, 96)
-    fitting = session(rectangle=(2, 2))
-    call(fitting, model, x)
-    budget = 2 * report_of(fitting).cycles * 4
-    wafer = session(rectangle=(16, 16), simulate_budget=budget)
-    call(wafer, model, x)
-    assert "`--rectangle 2x1`" in report_of(wafer).simulation.not_simulated
+
+    def pe_cycles(rectangle, dtype=None):
+        wafer = session(Fidelity.MODEL, rectangle=rectangle, dtype=dtype)
+        call(wafer, model, x)
+        return report_of(wafer).cycles * rectangle[0] * rectangle[1]
+
+    def missed(budget):
+        wafer = session(rectangle=(16, 16), simulate_budget=budget)
+        call(wafer, model, x)
+        return report_of(wafer).simulation.not_simulated
+
+    smaller, half = pe_cycles((2, 1)), pe_cycles((1, 1), DataType.F16)
+    assert half < smaller < pe_cycles((16, 16))
+    assert f"`--rectangle 2x1`: about {smaller:,} a launch" in missed(smaller)
+    assert f"`--dtype f16 --rectangle 1x1`: about {half:,} a launch" in missed(half)
+    assert missed(half - 1).endswith("would do")
 
 
 @pytest.mark.usefixtures("no_files")

@@ -87,6 +87,16 @@ def test_a_launch_without_cycles_is_damage():
     assert read_launches(file.path) is None
 
 
+def test_without_a_home_folder_nothing_is_kept(monkeypatch):
+    def none():
+        raise OSError("no home folder")
+
+    monkeypatch.setattr(launch_files, "cache_folder", none)
+    file = LaunchFile.of(emitted(), WSE3)
+    file.keep(Launch(0, 0), FOUND, FIGURES)
+    assert file.launches == {Launch(0, 0): FOUND}
+
+
 def test_a_folder_that_cannot_be_written_is_not_missed(folder):
     (folder / "launches").write_text("a file, not a folder")
     file = LaunchFile.of(emitted(), WSE3)

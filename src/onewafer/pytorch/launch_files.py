@@ -84,7 +84,10 @@ class LaunchFile:
                 architecture.profile,
             ]
         )
-        path = cache_folder() / "launches" / f"{digest(key)[:32]}.json"
+        try:
+            path = cache_folder() / "launches" / f"{digest(key)[:32]}.json"
+        except OSError:  # this user has no home folder
+            return cls(None)
         return read_launches(path) or cls(path)
 
     def keep(self, launch: Launch, found: SimulatedLaunch, figures: ImageFigures) -> None:
