@@ -118,7 +118,7 @@ class CapturedCall:
         return self.graph.inputs[0].shape[0]
 
     def split(self) -> tuple[CapturedCall, ...]:
-        """Return a call for each sequence, of which only inputs and parameters have a meaning."""
+        """Return a call for each sequence; only its inputs and parameters have a meaning."""
         count = self.capture.sequences
         if count == 1:
             return (self,)
@@ -175,8 +175,8 @@ class Capture:
     traces: Mapping[str, Trace] = field(default_factory=dict[str, "Trace"])
     """Result of the graph → where the call comes from that it was written for."""
     sequences: int = 1
-    """The graph is that of one of so many sequences, of which inputs, and parameters that have more
-    rows than those of the graph, have the rows one after the other."""
+    """Sequences in a call; the graph is that of one. Inputs have the rows of all sequences, one
+    after the other, and so have parameters with more rows than in the graph."""
     flop: int = 0
     """What the host would compute for the call, as `flop` counts."""
 

@@ -159,7 +159,7 @@ def _check_causal(model: CausalModel) -> None:
 
 
 def _check_length_is_free(long: CapturedCall, short: CapturedCall) -> None:
-    """Refuse a model of which more than the number of positions depends on the context."""
+    """Refuse a model if more than the number of positions depends on the context."""
     one, other = (with_rows(call.graph, 1) for call in (long, short))
     if (one.operations, one.outputs) != (other.operations, other.outputs):
         raise UnsupportedOperationError("its operations depend on the number of tokens")

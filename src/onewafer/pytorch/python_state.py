@@ -133,7 +133,7 @@ class PythonState:
             self._follow_object(f"{path}." if path else "", inner)
 
     def changes(self) -> Iterator[str]:
-        """Yield what is not as it was, in words."""
+        """Yield the changes, in words."""
         for namespace in self._namespaces:
             for name in namespace.changed_names():
                 yield f"the {namespace.kind} {namespace.prefix + name!r}"

@@ -1,4 +1,4 @@
-"""Modules without memory for their weights, of which a graph can be captured all the same.
+"""Modules whose weights take no memory, for captures of large models.
 
 A weight is one element that is seen in the shape of all of them: whatever only asks for shapes and
 types, as `torch.export` does, finds a plain tensor of the host. Buffers (angles of rotations, masks

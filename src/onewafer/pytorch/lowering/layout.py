@@ -92,7 +92,7 @@ class Layout:
         return Layout(tuple(dimensions), self.offset + offset)
 
     def every(self, dimension: int, start: int, step: int) -> Layout | None:
-        """Return the layout of each `step`-th index of a dimension; None if that has no form.
+        """Return the layout of each `step`-th index of a dimension; None if no layout can say it.
 
         The dimension must be whole steps long, the first index be in the first step.
 

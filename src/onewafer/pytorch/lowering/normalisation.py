@@ -1,4 +1,4 @@
-"""Norms: as one operation of PyTorch, and as the chains of which models write them."""
+"""Norms: operations of PyTorch, and the chains of operations that models write instead."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def _lower_inverse_root(writer: GraphWriter, call: Call) -> Operand:
 
 
 def normalise(writer: GraphWriter, call: Call, operand: Operand, square: MeanSquare) -> Normalised:
-    """Return the norm of which a value and the mean of its squares are the parts."""
+    """Return the norm that a value and the mean of its squares make."""
     match operand:
         case Centred(value, is_squared=False):
             own = MeanSquare(value, square.epsilon, is_centred=True)

@@ -1,4 +1,4 @@
-"""What has no form in a graph, as an operation that says what it costs.
+"""Operations that a graph does not have, as one operation that says what they cost.
 
 A capture for counts only never fails for an operation of PyTorch: what is not lowered stands in the
 graph as `Opaque`, with the floating point operations that PyTorch's own counter gives it. Its
@@ -122,7 +122,7 @@ def _resolve(writer: GraphWriter, source: Node, operands: dict[Node, Operands]) 
 
 
 class _Kind:
-    """One call that has no form."""
+    """One call of an operation that a graph does not have."""
 
     def __init__(self, node: Node, inputs: tuple[Tensor, ...], parameters: tuple[str, ...]) -> None:
         self._node = node

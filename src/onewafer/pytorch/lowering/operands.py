@@ -117,7 +117,7 @@ class Decision:
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """An operation that gives several tensors, of which this is one."""
+    """One of several tensors that an operation gives."""
 
     target: Target
     index: int
@@ -226,7 +226,7 @@ class Gate:
 
     value: Value
     function: ActivationFunction
-    """The one of which it is a part."""
+    """The activation function that it is a part of."""
     is_shifted: bool = False
     """Whether 1 is added."""
     what = "a part of GELU"

@@ -191,7 +191,7 @@ def extend(
 
 
 def write_rotation(writer: GraphWriter, rotated: Rotated) -> Value:
-    """Write a rotation; raise UnsupportedOperationError if it has no form."""
+    """Write a rotation; raise UnsupportedOperationError if the wafer cannot."""
     source = writer.whole(replace(rotated.value, is_wide=False))
     features, num_features = source.shape[-1], source.tensor.shape[1]
     is_head = source.layout.dimensions[-1] == ((features, 1),)

@@ -69,7 +69,7 @@ def of_one_sequence(writer: GraphWriter, external: External) -> External | None:
 
 
 def take_one_sequence(graph: Graph, sequences: int) -> Graph:
-    """Return the graph for one of several sequences of which its rows are.
+    """Return the graph for one sequence, given one whose rows are several.
 
     Raises UnsupportedOperationError if a table has positions of all sequences.
     """
@@ -96,7 +96,7 @@ def take_one_sequence(graph: Graph, sequences: int) -> Graph:
 
 
 def check_rows(writer: GraphWriter, graph: Graph) -> None:
-    """Refuse a sequence whose positions are other rows than those that come with the call."""
+    """Refuse a sequence if its positions are not the rows of the inputs."""
     rows = {tensor.shape[0] for tensor in graph.inputs}
     for operation in graph.operations:
         match operation:
