@@ -47,14 +47,14 @@ def test_a_comparison_in_all_its_forms(comparison, tmp_path):
 
 def test_a_curve_has_a_point_for_each_number_of_requests():
     pytest.importorskip("pandas")
-    systems = {"on": (), "against": "h100x8,h100"}
+    systems = {"on": (), "against": "h100x8,h100x1"}
     curve = onewafer.compare(MODEL, **systems, job="serve", prompt=64, answer=64, progress=False)
     frame = curve.to_pandas()
-    assert frame.loc["h100", "concurrency"].tolist() == [1, 2, 4, 8, 16, 32, 64, 128, 256]
+    assert frame.loc["h100x1", "concurrency"].tolist() == [1, 2, 4, 8, 16, 32, 64, 128, 256]
     assert len(curve.answers) + len(curve.refusals) == len(frame) == 2 * len(curve.points)
     assert "serving prompts of 64" in str(curve)
     with pytest.raises(ConfigurationError, match="the comparison has 9 points"):
-        _ = curve["h100"]
+        _ = curve["h100x1"]
 
 
 def test_a_module_is_compared_by_one_call_of_it():
