@@ -33,7 +33,7 @@ LIGHT_EXTRAS = ("gpu", "view")
 TORCH_EXTRAS = ("demo", "models", "coverage")
 _PROGRAM = "examples/csl/axpy-sum"
 _TESTS = ("tests/image", "tests/diagnostics", "tests/test_units.py", "tests/test_package.py")
-"""Those that run from the source archive: quick ones, of every kind of file in it."""
+"""Tests that run from the source archive: quick ones, of every kind of file in it."""
 
 
 class CheckError(Exception):
