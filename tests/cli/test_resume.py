@@ -127,3 +127,15 @@ def test_user_errors_are_one_message(arguments, code, message, capsys, folder):
     err = capsys.readouterr().err
     assert message in err
     assert "Traceback" not in err
+
+
+def test_what_a_checkpoint_says_moves_no_cursor(tmp_path, capsys):
+    """The text is in the file, which may be from anywhere."""
+    image, architecture = counting()
+    device = Device(image, architecture, engine="reference")
+    device.load()
+    device.settle()
+    path = tmp_path / "evil.checkpoint"
+    device.machine.save_checkpoint(path, what="\x1b[2J\x1b]0;owned\x07")
+    assert execute(["resume", "--engine=reference", str(path)]) == 0
+    assert "in \\x1b[2J\\x1b]0;owned\\x07, on" in capsys.readouterr().out

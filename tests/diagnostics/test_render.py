@@ -225,3 +225,10 @@ def test_lines_are_those_of_split(text):
     source = SourceFile("a.csl", text)
     lines = [source.line_text(line + 1) for line in range(len(source.line_starts))]
     assert lines == text.split("\n")
+
+
+def test_file_names_and_notes_move_no_cursor():
+    source = SourceFile("\x1b[2J.csl", "x\n")
+    finding = Diagnostic("a", "b", Annotation(Span(source, 0, 1)), notes=("\x1b[1m",), help="\x07")
+    assert "\x1b" not in render([finding])
+    assert "\\x1b[2J.csl:1:1" in render([finding])

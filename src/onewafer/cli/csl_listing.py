@@ -16,6 +16,7 @@ from onewafer.cli.program_folder import (
     parse_pe,
 )
 from onewafer.errors import ConfigurationError
+from onewafer.terminal import printable
 from onewafer.units import format_bytes
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ def listing(
     architecture = load_architecture(image.arch, profile=profile)
     chosen = _choose(image, pe, program)
     if chosen is None:
-        print(json.dumps(_programs(image), indent=2) if as_json else _overview(image))
+        print(json.dumps(_programs(image), indent=2) if as_json else printable(_overview(image)))
         return
     from onewafer.viewer import (  # noqa: PLC0415  # likewise
         format_listing,
@@ -65,7 +66,7 @@ def listing(
     if as_json:
         print(json.dumps(listing_record(listed), indent=2))
     else:
-        print(format_listing(listed), end="")
+        print(printable(format_listing(listed)), end="")
 
 
 def _choose(image: WaferImage, pe: str | None, program: int | None) -> tuple[int, int] | None:

@@ -12,6 +12,7 @@ from onewafer.cli.output_files import check_output, write_output
 from onewafer.cli.program_folder import FolderArgument, load_image
 from onewafer.errors import ConfigurationError
 from onewafer.geometry import Rectangle
+from onewafer.terminal import printable
 
 if TYPE_CHECKING:
     from onewafer.image import WaferImage
@@ -54,7 +55,7 @@ def routes(
     """
     image = load_image(folder)
     if color is None:
-        print(_overview(image))
+        print(printable(_overview(image)))
         return
     from onewafer.viewer import (  # noqa: PLC0415  # a subcommand loads what it uses
         describe_map,
@@ -76,7 +77,8 @@ def routes(
         color_map = map_color(image, number, shown=_smaller(shown, color_map), folds=folds)
     assert path is not None
     write_output(path, draw_routes(color_map, program=_describe(folder, image)))
-    print(f"wrote {output or path.name}: {color_map.title}; {describe_map(color_map)}")
+    described = f"{color_map.title}; {describe_map(color_map)}"
+    print(printable(f"wrote {output or path.name}: {described}"))
     if color_map.shown != shown:
         print(
             f"only PEs {color_map.shown} of {shown} are drawn: the picture would have "

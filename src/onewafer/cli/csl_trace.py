@@ -19,6 +19,7 @@ from onewafer.cli.simulation_options import (
 )
 from onewafer.errors import ConfigurationError, TraceError
 from onewafer.settings import check_trace_file
+from onewafer.terminal import printable
 
 if TYPE_CHECKING:
     from onewafer.settings import Settings
@@ -242,6 +243,6 @@ def _convert(path: Path, files: list[Path]) -> None:
 
     try:
         for line in convert_trace(path, files):
-            print(line, file=sys.stderr)
+            print(printable(line), file=sys.stderr)
     except OSError as error:
         raise TraceError(f"{error.filename or path}: {error.strerror or error}") from error

@@ -17,6 +17,7 @@ from onewafer.cli.simulation_options import (
     read_settings,
 )
 from onewafer.errors import ConfigurationError, HostError
+from onewafer.terminal import printable
 from onewafer.whole_files import whole_file
 
 if TYPE_CHECKING:
@@ -86,7 +87,7 @@ def _go_on(path: Path, settings: Settings, symbols: Path | None, json_file: Path
         has_host=False,
     )
     start = device.machine.cycle
-    what = device.machine.interrupted or "the run"
+    what = printable(device.machine.interrupted or "the run")
     print(f"going on at cycle {start:,} in {what}, on the {device.machine.engine} engine")
     try:
         device.settle()
@@ -105,7 +106,7 @@ def _go_on(path: Path, settings: Settings, symbols: Path | None, json_file: Path
     if symbols is not None:
         arrays = read_variables(device)
         _write_arrays(symbols, arrays)
-        print(f"wrote {symbols}: {', '.join(arrays) or 'no variables'}")
+        print(printable(f"wrote {symbols}: {', '.join(arrays) or 'no variables'}"))
     if json_file is not None:
         record = {
             "arch": device.architecture.name,
