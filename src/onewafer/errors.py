@@ -45,6 +45,11 @@ class CompileError(OnewaferError):
 class GraphError(OnewaferError):
     """A graph breaks a rule of its contract or cannot be read."""
 
+    result: str | None = None
+    """The result of the operation that breaks a rule, if the last finding is about one."""
+    finding: str | None = None
+    """That finding, without the name of the operation."""
+
 
 class ImageError(OnewaferError):
     """A wafer image breaks a rule of its contract or cannot be read."""

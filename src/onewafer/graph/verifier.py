@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from onewafer.errors import GraphError
@@ -33,14 +34,33 @@ if TYPE_CHECKING:
 
 def verify_graph(graph: Graph) -> None:
     """Raise GraphError with all broken rules, if there are any."""
-    findings = [*_check_tensors(graph), *_check_names(graph), *_check_numbers(graph)]
+    findings: list[_Finding | str] = [
+        *_check_tensors(graph),
+        *_check_names(graph),
+        *_check_numbers(graph),
+    ]
     if not findings:  # types and shapes are only worth a look once every name means something
         findings = [*_check_indices(graph), *_check_shapes(graph), *_check_rows(graph)]
     if not findings:
         findings = [*_check_feature_maps(graph)]
     if findings:
         rules = "\n".join(f"  - {finding}" for finding in findings)
-        raise GraphError(f"graph {graph.name!r} is not well formed:\n{rules}")
+        error = GraphError(f"graph {graph.name!r} is not well formed:\n{rules}")
+        if isinstance(findings[-1], _Finding):
+            error.result = findings[-1].operation.result.name
+            error.finding = findings[-1].text
+        raise error
+
+
+@dataclass(frozen=True, slots=True)
+class _Finding:
+    """A rule that an operation breaks."""
+
+    operation: Operation
+    text: str
+
+    def __str__(self) -> str:
+        return f"{_where(self.operation)}: {self.text}"
 
 
 def _where(operation: Operation) -> str:
@@ -124,20 +144,20 @@ def _check_indices(graph: Graph) -> Iterator[str]:
             yield f"the output {name!r} is an input of indices, which nothing computes"
 
 
-def _check_shapes(graph: Graph) -> Iterator[str]:
+def _check_shapes(graph: Graph) -> Iterator[_Finding]:
     tensors = {tensor.name: tensor for tensor in graph.tensors}
     for operation in graph.operations:
         wrong = wrong_operand(operation, tensors)
         if wrong is not None:
-            yield f"{_where(operation)}: {wrong}"
+            yield _Finding(operation, wrong)
             continue
         expected = result_shape(operation, tensors)
         if operation.result.shape != expected:
             found = operation.result.shape
-            yield f"{_where(operation)}: the result has shape {found}, must be {expected}"
+            yield _Finding(operation, f"the result has shape {found}, must be {expected}")
 
 
-def _check_rows(graph: Graph) -> Iterator[str]:
+def _check_rows(graph: Graph) -> Iterator[_Finding | str]:
     """Positions belong to the rows of a launch, which all inputs have."""
     if not graph.is_sequence:
         return
@@ -152,7 +172,7 @@ def _check_rows(graph: Graph) -> Iterator[str]:
                 pass
             case PositionEmbedding() | Rotary() | Attention():
                 found, expected = operation.result.shape[0], *rows
-                yield f"{_where(operation)}: it has {found} rows, a launch has {expected}"
+                yield _Finding(operation, f"it has {found} rows, a launch has {expected}")
             case _:
                 pass
 

@@ -44,6 +44,7 @@ from onewafer.pytorch.lowering import (
     value_of,
     write_opaque,
 )
+from onewafer.pytorch.lowering.nouns import noun_of
 from onewafer.pytorch.program_flop import count_program_flop
 from onewafer.pytorch.structure import copy_structure
 from onewafer.pytorch.tracing import tracing_alone, tracing_quietly
@@ -292,6 +293,10 @@ def _write(
     try:
         verify_graph(graph)
     except GraphError as error:  # rows of one launch must go together, which no operation sees
+        if error.result is not None:
+            (operation,) = (o for o in graph.operations if o.result.name == error.result)
+            reason = f"{noun_of(operation)} is not supported on the wafer here: {error.finding}"
+            raise UnsupportedOperationError(reason, writer.place_of(error.result)) from None
         finding = str(error).splitlines()[-1].removeprefix("  - ")
         raise UnsupportedOperationError(finding) from None
     return Capture(

@@ -83,6 +83,27 @@ def test_a_sum_of_two_sequences_of_different_lengths_names_its_line():
     )
 
 
+def test_a_rule_of_the_graph_that_is_broken_names_its_line():
+    class Reduced(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.stem, self.query = nn.Conv2d(3, 8, 1), nn.Linear(8, 8)
+            self.reduce = nn.Conv2d(8, 8, 2, 2)
+
+        def forward(self, x):
+            x = self.stem(x)
+            queries = self.query(x.flatten(2).transpose(1, 2))[:, None]
+            keys = self.reduce(x).flatten(2).transpose(1, 2)[:, None]
+            return nn.functional.scaled_dot_product_attention(queries, keys, keys)
+
+    with torch.no_grad(), pytest.raises(UnsupportedOperationError) as error:
+        capture(Reduced(), (torch.ones(1, 3, 4, 4),), {})
+    assert error.value.refusal.place.code == "nn.functional.scaled_dot_product_attention(…)"
+    assert error.value.refusal.reason == (
+        "attention is not supported on the wafer here: the key has shape (4, 8), must be (16, 8)"
+    )
+
+
 def test_a_package_whose_name_begins_like_pytorch_s_is_not_hidden():
     folder = Path(torch.__file__).parent
     frames = "".join(
