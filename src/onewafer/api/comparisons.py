@@ -314,9 +314,13 @@ def compare_options(
         ConfigurationError: an argument has no usable value.
     """
     from onewafer.api.compare_job import choose  # noqa: PLC0415  # when it is used
-    from onewafer.perf import CompareOptions, Goal, Precision  # noqa: PLC0415  # likewise
+    from onewafer.perf import (  # noqa: PLC0415  # likewise
+        CompareOptions,
+        Goal,
+        Precision,
+        parse_groups,
+    )
     from onewafer.perf.gpu import GpuOptions, read_profile  # noqa: PLC0415  # likewise
-    from onewafer.perf.groups import parse_groups  # noqa: PLC0415  # likewise
     from onewafer.perf.wafer import Mode, WaferOptions  # noqa: PLC0415  # likewise
 
     modes = {chosen.name.lower(): chosen for chosen in Mode}

@@ -8,6 +8,7 @@ from onewafer.graph import Segment
 from onewafer.perf.answer import Answer, Choice, Comparison, Memory, Refusal
 from onewafer.perf.breakdown import Breakdown, Item, Limit, total
 from onewafer.perf.compare import CompareOptions, compare, device_of
+from onewafer.perf.groups import parse_groups
 from onewafer.perf.jobs import (
     MOST_AT_A_TIME,
     Decode,
@@ -62,6 +63,7 @@ __all__ = [
     "known_models",
     "model_from_json",
     "model_to_json",
+    "parse_groups",
     "published_figures",
     "total",
 ]
