@@ -124,6 +124,18 @@ def test_tables_say_met_missed_and_not_measured():
     )
 
 
+def test_a_time_of_first_use_is_shown_with_and_without_a_goal():
+    measurement = Measurement(figures={Figure.FIRST_USE_SECONDS: 3.0})
+    for name, verdict in (("first-use", "met"), ("first-use-compiled", "no goal")):
+        benchmark = find_benchmark(name)
+        outcome = Outcome(
+            benchmark=benchmark, sizes=benchmark.sizes, repeat=1, measurement=measurement
+        )
+        shown = render_text(Results(engine="fast", facts=FACTS, outcomes=(outcome,)))
+        assert shown.count("3.00 s") == 1
+        assert verdict in shown
+
+
 def test_json_has_everything():
     document = json.loads(to_json(RESULTS))
     names = ["format", "engine", "threads", "computer", "benchmarks", "not_run", "curves"]

@@ -39,8 +39,8 @@ _RATES = {
     Figure.COMPILE_PES: "compiled PEs/s",
 }
 """Columns of the second table."""
-_WITHOUT_GOAL = (Figure.VERSION_SECONDS,)
-"""Figures that neither table has otherwise."""
+_WITHOUT_GOAL = (Figure.VERSION_SECONDS, Figure.FIRST_USE_SECONDS)
+"""Figures that the first table shows without a goal, too; the second table lacks them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -141,8 +141,9 @@ def _rows(outcome: Outcome) -> Iterator[tuple[str, str, str, str, str]]:
     for goal in outcome.benchmark.goals:
         values = _values(goal.figure, measurement)
         yield goal.figure.label, *values, str(goal), outcome.verdict(goal)
+    judged = {goal.figure for goal in outcome.benchmark.goals}
     for figure in measurement.figures if measurement else ():
-        if figure in _WITHOUT_GOAL:
+        if figure in _WITHOUT_GOAL and figure not in judged:
             yield figure.label, *_values(figure, measurement), "–", "no goal"
 
 
