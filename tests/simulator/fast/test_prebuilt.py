@@ -24,7 +24,7 @@ from onewafer.simulator.fast.prebuilt import (
     platform_name,
 )
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 X86 = "linux-x86_64"
 on_linux = pytest.mark.skipif(sys.platform != "linux", reason="there are files for Linux alone")
 

@@ -22,7 +22,7 @@ from onewafer.simulator.arithmetic.tables import (
 from onewafer.simulator.fast import scalars
 from tests.simulator.assembly import boot, eastward, receiver, sender
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 PACKAGE = Path(onewafer.__file__).parent
 WORDS = (0, 1, 2, 7, 0x3C00, 0x7FFF, 0x8000, 0xBC00, 0xFFFF, 0x3F80_0000, 0x8000_0000, 0xFFFF_FFFE)
 
@@ -143,8 +143,8 @@ def test_a_changed_constant_is_seen(tmp_path):
 
 BOUNDS_CHECKED = (
     *("-p", "no:cacheprovider", "-k", "fast or agree"),
-    *("--ignore", "tests/simulator/test_fast_engine.py"),
-    *("--ignore", "tests/simulator/test_fast_mutants.py"),
+    *("--ignore", "tests/simulator/fast/test_engine.py"),
+    *("--ignore", "tests/simulator/fast/test_mutants.py"),
 )
 
 

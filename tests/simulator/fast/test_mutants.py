@@ -14,7 +14,7 @@ import pytest
 
 import onewafer
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 PACKAGE = Path(onewafer.__file__).parent
 FAST = Path("onewafer/simulator/fast")
 
@@ -313,7 +313,7 @@ SETTLED_MUTANTS = {
         "    for number in range(head - 1, head):\n",
     ),
 }
-MODULES = {"programs": "generation", "switched_lines": "test_settled_routes"}
+MODULES = {"programs": "generation", "switched_lines": "fast.test_settled_routes"}
 """Where strategies are; the others are in `feature_generation`."""
 DRIVER = """
 from hypothesis import HealthCheck, Phase, given, settings
