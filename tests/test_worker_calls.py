@@ -1,6 +1,7 @@
 """Calls of worker processes are counted however these begin and end."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -48,6 +49,15 @@ def test_a_folder_that_is_gone_stops_nobody(tmp_path):
     calls = CallFile(tmp_path / "gone")
     calls.count(Net())
     calls.count(Net())
+
+
+def test_a_folder_that_the_script_removes_takes_the_counts_along():
+    counts = WorkerCounts()
+    with counts.in_folder() as calls:
+        calls.count(Net())
+        shutil.rmtree(calls.folder)
+        assert counts.calls == ()
+    assert counts.calls == ()
 
 
 def test_an_unfinished_line_is_not_read():

@@ -104,6 +104,7 @@ class CallFile:
     def _begin(self) -> None:
         self._process_id, self._lock = os.getpid(), threading.Lock()
         self._places, self._counts = {}, Counter()
+        self._file = -1  # the one so far is that of the process that forked this one
         with suppress(OSError):
             path = self.folder / str(self._process_id)
             self._file = os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
@@ -113,9 +114,12 @@ class CallFile:
 
 
 def _read(folder: Path) -> list[WorkerCalls]:
-    """Return what processes have written, but for a line that one has not finished."""
+    """Return what processes have written, but for a line that one has not finished.
+
+    Nothing if the folder is gone, as after a script that empties `/tmp`.
+    """
     found: list[WorkerCalls] = []
-    for path in sorted(folder.iterdir(), key=lambda path: int(path.name)):
+    for path in sorted(folder.glob("[0-9]*"), key=lambda path: int(path.name)):
         with suppress(OSError, ValueError):
             name, *lines = path.read_text(encoding="utf-8").splitlines()
             for line in lines:

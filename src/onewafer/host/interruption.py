@@ -7,7 +7,7 @@ import signal
 import sys
 import threading
 from contextlib import contextmanager
-from functools import partial
+from functools import cache, partial
 from typing import TYPE_CHECKING
 
 from onewafer.errors import OnewaferError
@@ -172,12 +172,17 @@ def ended_by_exceptions() -> Generator[None]:
     if not is_usual or threading.current_thread() is not threading.main_thread():
         yield
         return
-    os.register_at_fork(after_in_child=_restore_default)
+    _spare_forked_processes()
     signal.signal(signal.SIGTERM, _terminate)
     try:
         yield
     finally:
         _restore_default()
+
+
+@cache  # Python keeps for ever what it is told, so it is told once
+def _spare_forked_processes() -> None:
+    os.register_at_fork(after_in_child=_restore_default)
 
 
 def _restore_default() -> None:
