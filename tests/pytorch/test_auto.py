@@ -10,6 +10,7 @@ from torch import nn
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from onewafer.arch import load_architecture
+from onewafer.errors import UnsupportedOperationError
 from onewafer.graph import DataType, Evaluator
 from onewafer.host import RunLimits
 from onewafer.mesh import Launch, MeshEvaluator, shard
@@ -17,13 +18,14 @@ from onewafer.pytorch import (
     Fidelity,
     Session,
     WaferOptions,
+    auto,
     build_report,
     intercept_calls,
     launch_files,
 )
 from onewafer.pytorch.auto import AutoExecutor, Budget
 from onewafer.pytorch.executable import Simulation
-from onewafer.pytorch.launch_times import Origin
+from onewafer.pytorch.launch_times import LaunchTimes, Origin
 from onewafer.pytorch.ledger import ProgramRecord
 from tests.mesh.strategies import mlp as perceptron
 from tests.mesh.strategies import random_arrays
@@ -123,6 +125,11 @@ def test_simulated_values_are_compared_with_the_reader_and_with_the_host():
 def no_files(monkeypatch):
     """Nothing is kept from launch to launch of a test."""
     monkeypatch.setattr(launch_files.LaunchFile, "of", lambda *_: launch_files.LaunchFile(None))
+
+
+def build_executor(limits=RunLimits()):  # noqa: B008  # frozen
+    program = shard(perceptron([6, 5, 3]), width=2, height=2, architecture=WSE3)
+    return AutoExecutor(program, WSE3, Simulation(limits=limits), Budget(10**9), DataType.F32)
 
 
 def simulate(host_error):
@@ -231,6 +238,27 @@ def test_launches_longer_than_allowed_are_not_simulated():
     wafer = session(limits=RunLimits(max_cycles=100))
     call(wafer, mlp(), torch.randn(1, 6))
     assert "at most 100 are allowed" in report_of(wafer).simulation.not_simulated
+
+
+@pytest.mark.usefixtures("no_files")
+def test_a_launch_that_is_too_long_keeps_no_shorter_one_from_being_simulated(monkeypatch):
+    monkeypatch.setattr(LaunchTimes, "expect", lambda _, launch: 50 * launch.num_rows)
+    executor = build_executor(RunLimits(max_cycles=100))
+    assert executor.find(Launch(0, 4)) is Origin.CLOSED_FORM
+    assert executor.find(Launch(4, 1)) is Origin.SIMULATED
+
+
+def test_a_program_that_cannot_be_emitted_is_emitted_once(monkeypatch):
+    emitted = []
+
+    def refuse(program, _):
+        emitted.append(program)
+        raise UnsupportedOperationError("no")
+
+    monkeypatch.setattr(auto, "emit", refuse)
+    executor = build_executor()
+    assert [executor.find(None) for _ in range(3)] == [Origin.CLOSED_FORM] * 3
+    assert len(emitted) == 1
 
 
 def llama():

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from onewafer.errors import ConfigurationError, UnsupportedOperationError
+from onewafer.errors import ConfigurationError, OnewaferError, UnsupportedOperationError
 from onewafer.mesh import MeshEvaluator, emit
 from onewafer.pytorch.agreement import (
     Agreement,
@@ -94,6 +94,8 @@ class AutoExecutor:
     _unsent: dict[str, NDArray[Any]] = field(default_factory=dict[str, "NDArray[Any]"])
     """Parameters that are not on the simulated wafer."""
     _sequence: SequenceRows = field(init=False)
+    _is_refused: bool = False
+    """Whether the program cannot be emitted or compiled."""
     _file: LaunchFile | None = None
     """None: earlier runs have not been asked yet."""
     _fabric: FabricExecutor | None = None
@@ -147,7 +149,7 @@ class AutoExecutor:
         try:
             self._fabric = FabricExecutor(self.program, self.architecture, self.simulation)
         except (ConfigurationError, NotEnoughMemoryError, UnsupportedOperationError) as error:
-            self.not_simulated = NotSimulated(str(error))
+            self._refuse(error)
             return False
         self._note_figures(ImageFigures(self._fabric.memory, len(self._fabric.image.programs)))
         return True
@@ -184,28 +186,30 @@ class AutoExecutor:
 
     def _take_known(self, launch: Launch | None) -> bool:
         """Take a launch that an earlier run simulated, if there was one."""
-        if self._file is None:
+        if self._file is None and not self._is_refused:
             try:
                 emitted = emit(self.program, self.architecture)
             except UnsupportedOperationError as error:
-                self.not_simulated = NotSimulated(str(error))
+                self._refuse(error)
                 return False
             self._file = LaunchFile.of(emitted, self.architecture)
-        known = self._file.launches.get(launch or self.program.whole_launch())
-        if known is None or self._file.figures is None:
+        file = self._file
+        where = launch or self.program.whole_launch()
+        known = None if file is None else file.launches.get(where)
+        if file is None or known is None or file.figures is None:
             return False
-        self._note_figures(self._file.figures)
+        self._note_figures(file.figures)
         self._take(launch, known)
         return True
 
     def _may_simulate(self, launch: Launch | None) -> bool:
         """Tell whether a launch fits in the budget and the limits; note why if it does not."""
-        if self.not_simulated is not None and self.not_simulated.needed_budget is None:
+        if self._is_refused:
             return False
         cycles, most = self.times.expect(launch), self.simulation.limits.max_cycles
         if most is not None and cycles > most:
             reason = f"a launch takes about {cycles:,} cycles, and at most {most:,} are allowed"
-            self.not_simulated = NotSimulated(reason)
+            self.not_simulated = self.not_simulated or NotSimulated(reason)
             return False
         needed = cycles * self._num_pes
         if needed <= self.budget.left:
@@ -215,6 +219,10 @@ class AutoExecutor:
             reason, launch, self.budget.meter.pe_cycles + needed
         )
         return False
+
+    def _refuse(self, error: OnewaferError) -> None:
+        self._is_refused = True
+        self.not_simulated = NotSimulated(str(error))
 
     def _without_simulation(self, launch: Launch | None) -> Origin:
         return Origin.DERIVED if self.times.has_shape(launch) else Origin.CLOSED_FORM
