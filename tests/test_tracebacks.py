@@ -1,9 +1,12 @@
 """Errors as a notebook shows them: the user's frames and the message, without ours."""
 
+from pathlib import Path
+
 import pytest
 
 import onewafer
 from onewafer.errors import ConfigurationError, InternalError, OnewaferError
+from onewafer.tracebacks import is_own_file
 
 
 def shown(call):
@@ -29,6 +32,12 @@ def test_a_message_of_several_lines_begins_on_its_own():
 def test_an_error_that_was_not_raised_is_its_message():
     assert ConfigurationError("no").__cause__ is None
     assert ConfigurationError("no")._render_traceback_() == ["ConfigurationError: no"]
+
+
+def test_a_folder_beside_ours_is_not_ours():
+    folder = Path(onewafer.__file__).parent
+    assert is_own_file(f"{folder}/units.py")
+    assert not is_own_file(f"{folder}_demo/train.py")
 
 
 def test_a_bug_of_ours_is_shown_with_all_frames():

@@ -19,12 +19,17 @@ _OWN_FOLDERS = tuple(
 )
 
 
+def is_own_file(name: str) -> bool:
+    """Tell whether a file, as frames name it, is one of ours."""
+    return name.startswith(_OWN_FOLDERS)
+
+
 def drop_own_frames(shown: TracebackException) -> None:
     """Take our frames, and what they called, out of an error and of those that it came from."""
     shown.__cause__ = None
     link: TracebackException | None = shown
     while link is not None:
-        theirs = takewhile(lambda f: not f.filename.startswith(_OWN_FOLDERS), link.stack)
+        theirs = takewhile(lambda f: not is_own_file(f.filename), link.stack)
         link.stack = StackSummary.from_list([*theirs])
         link = link.__cause__ or link.__context__
 

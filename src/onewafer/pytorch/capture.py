@@ -14,7 +14,6 @@ from __future__ import annotations
 import traceback
 import warnings
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import torch
@@ -27,7 +26,6 @@ from torch.utils._python_dispatch import (
     _get_current_dispatch_mode as get_current_dispatch_mode,  # pyright: ignore[reportPrivateUsage]  # no public name
 )
 
-import onewafer
 from onewafer.errors import SourceLine, UnsupportedOperationError
 from onewafer.graph import DataType, Graph, GraphError, table_rows, verify_graph
 from onewafer.pytorch.cuda.tensors import unmarked
@@ -45,6 +43,7 @@ from onewafer.pytorch.lowering import (
     write_opaque,
 )
 from onewafer.pytorch.lowering.nouns import noun_of
+from onewafer.pytorch.places import Owner, owner_of
 from onewafer.pytorch.program_flop import count_program_flop
 from onewafer.pytorch.structure import copy_structure
 from onewafer.pytorch.tracing import tracing_alone, tracing_quietly
@@ -69,8 +68,6 @@ _GLOBAL_HOOKS: tuple[dict[int, object], ...] = tuple(
     vars(nn_module)[name]  # no public accessor
     for name in ("_global_forward_pre_hooks", "_global_forward_hooks")
 )
-_FOLDERS = tuple(f"{Path(file).parent}/" for file in (torch.__file__, onewafer.__file__))
-"""Folders of PyTorch's code and ours: any other code in an export is the model's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -456,7 +453,7 @@ def _export(
 def _place_of(error: Exception) -> SourceLine | None:
     """Return the line of the model's code that an error comes from."""
     frames = traceback.extract_tb(error.__traceback__)
-    of_model = [frame for frame in frames if not frame.filename.startswith(_FOLDERS)]
+    of_model = [frame for frame in frames if owner_of(frame.filename) is not Owner.HIDDEN]
     if not of_model:
         return None
     last = of_model[-1]

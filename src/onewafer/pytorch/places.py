@@ -1,4 +1,4 @@
-"""The line of the user's code that a call comes from.
+"""Whose code a file has, and the line of the user's code that a call comes from.
 
 In: the stack of this thread. Out: a place in the script or in a module beside it, never one of
 PyTorch, of onewafer or, if there is another, of an installed package.
@@ -27,8 +27,8 @@ _LIBRARIES = tuple(f"{sysconfig.get_path(name)}/" for name in ("stdlib", "platst
 _INSTALLED = ("/site-packages/", "/dist-packages/")
 
 
-class _Owner(Enum):
-    """Whose code a file has."""
+class Owner(Enum):
+    """Who wrote a file."""
 
     USER = auto()
     LIBRARY = auto()
@@ -55,22 +55,24 @@ def users_place() -> Place | None:
     frame: FrameType | None = sys._getframe(1)  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]  # documented
     library: FrameType | None = None
     while frame is not None:
-        owner = _owner(frame.f_code.co_filename)
-        if owner is _Owner.USER:
-            return _place(frame)
-        if owner is _Owner.LIBRARY:
+        owner = owner_of(frame.f_code.co_filename)
+        if owner is Owner.USER:
+            return place_of(frame)
+        if owner is Owner.LIBRARY:
             library = library or frame
         frame = frame.f_back
-    return None if library is None else _place(library)
+    return None if library is None else place_of(library)
 
 
-def _place(frame: FrameType) -> Place:
+def place_of(frame: FrameType) -> Place:
+    """Return the line that a frame is at."""
     return Place(frame.f_code.co_filename, frame.f_lineno)
 
 
 @cache
-def _owner(file: str) -> _Owner:
+def owner_of(file: str) -> Owner:
+    """Return whose code a file has, by its path."""
     if file.startswith(_HIDDEN) or file.startswith("<eval_with_key>"):
-        return _Owner.HIDDEN
+        return Owner.HIDDEN
     is_library = file.startswith((*_LIBRARIES, "<frozen ")) or any(n in file for n in _INSTALLED)
-    return _Owner.LIBRARY if is_library else _Owner.USER
+    return Owner.LIBRARY if is_library else Owner.USER

@@ -10,17 +10,17 @@ import types
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.machinery import SourceFileLoader
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-import onewafer
 from onewafer.errors import ConfigurationError, OnewaferError
 from onewafer.host import Interruption, Terminated, ended_by_exceptions
 from onewafer.pytorch.cuda import CudaAlias, alias_cuda
 from onewafer.pytorch.run_on import run_on
+from onewafer.tracebacks import is_own_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Sequence
+    from pathlib import Path
 
     from onewafer.pytorch.session import Session
 
@@ -138,10 +138,6 @@ def _exit_code(error: SystemExit) -> int:
             return 1
 
 
-_OWN_FOLDER = str(Path(onewafer.__file__).parent)
-"""Files in it have the frames that plain Python would not have."""
-
-
 def _note_place(error: OnewaferError) -> None:
     """Add the place in the script to an error."""
     for frame in reversed(traceback.extract_tb(error.__traceback__)):
@@ -175,7 +171,7 @@ def _strip(error: BaseException, seen: set[int]) -> None:
 def _without_own_frames(tb: types.TracebackType | None) -> types.TracebackType | None:
     kept: list[types.TracebackType] = []
     while tb is not None:
-        if not tb.tb_frame.f_code.co_filename.startswith(_OWN_FOLDER):
+        if not is_own_file(tb.tb_frame.f_code.co_filename):
             kept.append(tb)
         tb = tb.tb_next
     chain: types.TracebackType | None = None

@@ -13,17 +13,18 @@ from __future__ import annotations
 import functools
 import re
 import sys
-import sysconfig
 import traceback
-from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 
+from onewafer.pytorch.places import Owner, Place, owner_of, place_of
+
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from types import FrameType
 
     Function = Callable[..., Any]
 
@@ -51,14 +52,6 @@ class CudaAlias(StrEnum):
         return cls.ON if flag else cls.OFF
 
 
-@dataclass(frozen=True, slots=True)
-class Question:
-    """A place in the script that asks whether there is a CUDA device."""
-
-    path: str
-    line: int
-
-
 class Presence:
     """Whether the wafer is the script's CUDA device."""
 
@@ -66,8 +59,8 @@ class Presence:
         """`announce` gets one line when the script first uses the device."""
         self._alias = alias
         self.is_here = alias is CudaAlias.ON
-        self.question: Question | None = None
-        """The first one that was answered with no."""
+        self.question: Place | None = None
+        """Where the script first asked for a CUDA device and was told that there is none."""
         self._announce = announce
         self._is_announced = False
 
@@ -131,27 +124,19 @@ class Presence:
 
 
 _DEVICE_WORDS = re.compile(r"\b(cuda|gpus?|nvidia|accelerators?)\b|\.cuda\b", re.IGNORECASE)
-_LIBRARIES = tuple(
-    {sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")}
-    | {str(Path(torch.__file__).parent), "<frozen"}
-)
 
 
-def _is_in_script(filename: str) -> bool:
-    return not filename.startswith(_LIBRARIES)
-
-
-def _place_in_script(frame: Any) -> Question | None:  # Python's frame
+def _place_in_script(frame: FrameType) -> Place | None:
     """Return where a frame is, if that is a file of the user's."""
-    path = frame.f_code.co_filename
-    return Question(path, frame.f_lineno) if _is_in_script(path) else None
+    place = place_of(frame)
+    return place if owner_of(place.file) is Owner.USER else None
 
 
 def _is_own_exit(frames: traceback.StackSummary) -> bool:
     """Tell whether the script itself calls `sys.exit` or `exit`, not a library such as argparse."""
     outside = [frame for frame in frames if "_sitebuiltins" not in frame.filename]
-    return bool(outside) and _is_in_script(outside[-1].filename)
+    return bool(outside) and owner_of(outside[-1].filename) is Owner.USER
 
 
-def _show(question: Question) -> str:
-    return f"it asks in {Path(question.path).name}, line {question.line}"
+def _show(question: Place) -> str:
+    return f"it asks in {Path(question.file).name}, line {question.line}"

@@ -7,18 +7,14 @@ import linecache
 import re
 from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
-import torch
-
 from onewafer.errors import SourceLine
+from onewafer.pytorch.places import Owner, owner_of
 
 if TYPE_CHECKING:
     from torch.fx import Node
 
-_HIDDEN = tuple(f"{path}/" for path in (Path(torch.__file__).parent, Path(__file__).parents[2]))
-"""PyTorch's code and ours."""
 _FRAME = re.compile(r'File "([^"]*)", line (\d+), in [^\n]*\n\s*([^\n]*)')
 _LONGEST = 72
 """Characters of an expression that is quoted."""
@@ -61,7 +57,7 @@ class Trace:
         """Return the innermost line that is neither PyTorch's nor ours, if there is one."""
         frames = cast("list[tuple[str, str, str]]", _FRAME.findall(self.frames))
         for file, number, code in reversed(frames):
-            if not file.startswith(_HIDDEN):
+            if owner_of(file) is not Owner.HIDDEN:
                 expression = _expression(file, int(number), self.operation) or code.strip()
                 if len(expression) > _LONGEST:
                     expression = f"{expression[:_LONGEST]}…"
