@@ -261,6 +261,27 @@ def test_a_program_that_cannot_be_emitted_is_emitted_once(monkeypatch):
     assert len(emitted) == 1
 
 
+@pytest.mark.usefixtures("no_files")
+def test_launches_before_an_interrupt_are_not_counted_later(monkeypatch):
+    wafer, model = session(max_batch=2), mlp()
+    call(wafer, model, torch.randn(2, 6))
+    find = AutoExecutor.find
+    asked = []
+
+    def find_once(executor, launch):
+        asked.append(launch)
+        if len(asked) > 1:
+            raise KeyboardInterrupt
+        return find(executor, launch)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(AutoExecutor, "find", find_once)
+        with pytest.raises(KeyboardInterrupt):
+            call(wafer, model, torch.randn(4, 6))
+    call(wafer, model, torch.randn(2, 6))
+    assert (report_of(wafer).calls, report_of(wafer).launches) == (2, 2)
+
+
 def llama():
     torch.manual_seed(0)
     config = LlamaConfig(

@@ -65,17 +65,26 @@ class FollowedProgram:
 
     def _follow(self, inputs: Arrays, launch: Launch | None, host: Callable[[], Arrays]) -> None:
         """Account for a launch; `host` gives the rows of its outputs that the host has."""
+        try:
+            origin = self._account(inputs, launch, host)
+        except BaseException:
+            self._launched.clear()  # of a call that is not answered
+            raise
+        self._launched.append((launch, origin))
+        self._update_record()
+
+    def _account(self, inputs: Arrays, launch: Launch | None, host: Callable[[], Arrays]) -> Origin:
+        """Return where the cycles of a launch come from, once it is simulated if it has to be."""
         executor = self._executor
         executor.note(inputs, launch)
         self._check.note(inputs, launch)
         origin = executor.find(launch)
-        if origin is Origin.SIMULATED:
-            if self._compile():
-                self._simulate(inputs, launch, host())
-            else:
-                origin = executor.give_up(launch)
-        self._launched.append((launch, origin))
-        self._update_record()
+        if origin is not Origin.SIMULATED:
+            return origin
+        if not self._compile():
+            return executor.give_up(launch)
+        self._simulate(inputs, launch, host())
+        return origin
 
     def _compile(self) -> bool:
         executor, observer = self._executor, self._observer
