@@ -5,6 +5,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from multiprocessing import spawn
 
 from onewafer.worker_calls import CallFile, WorkerCounts
 
@@ -58,6 +59,16 @@ def test_a_folder_that_the_script_removes_takes_the_counts_along():
         shutil.rmtree(calls.folder)
         assert counts.calls == ()
     assert counts.calls == ()
+
+
+def test_nothing_is_left_of_blocks_that_end_in_the_order_in_which_they_began():
+    original = spawn.get_preparation_data
+    first, second = WorkerCounts().in_folder(), WorkerCounts().in_folder()
+    first.__enter__()
+    second.__enter__()
+    first.__exit__(None, None, None)
+    second.__exit__(None, None, None)
+    assert spawn.get_preparation_data is original
 
 
 def test_an_unfinished_line_is_not_read():

@@ -18,12 +18,14 @@ import sys
 import tempfile
 import threading
 from collections import Counter
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from importlib.abc import MetaPathFinder
 from multiprocessing import spawn
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from onewafer.blocks import OpenBlocks, Replacement
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Sequence
@@ -58,11 +60,10 @@ class WorkerCounts:
         """Yield where processes that begin inside count."""
         process_id, folder = os.getpid(), Path(tempfile.mkdtemp(prefix="onewafer-calls-"))
         self._folders.append(folder)
-        stop_telling = _tell_spawned_processes(folder)
         try:
-            yield CallFile(folder)
+            with counting_in_spawned_processes(folder):
+                yield CallFile(folder)
         finally:
-            stop_telling()
             if os.getpid() == process_id:  # a forked process may come here, too
                 self._folders.remove(folder)
                 self._over += _read(folder)
@@ -128,19 +129,23 @@ def _read(folder: Path) -> list[WorkerCalls]:
     return found
 
 
-def _tell_spawned_processes(folder: Path) -> Callable[[], None]:
-    """Let processes that multiprocessing spawns count in a folder; return what ends that."""
-    original: Callable[[str], dict[str, Any]] = spawn.get_preparation_data
+@contextmanager
+def counting_in_spawned_processes(folder: Path) -> Generator[None]:
+    """Let processes that multiprocessing spawns inside count in a folder."""
+    with _PREPARATION.in_place(), _FOLDERS.open(folder):
+        yield
 
+
+def _replace_preparation(original: Callable[[str], dict[str, Any]]) -> Callable[..., Any]:
     def prepare(name: str) -> dict[str, Any]:
-        return {**original(name), "name": _Told(folder, name)}
+        folder, prepared = _FOLDERS.current, original(name)
+        return prepared if folder is None else {**prepared, "name": _Told(folder, name)}
 
-    def stop() -> None:
-        if spawn.get_preparation_data is prepare:
-            spawn.get_preparation_data = original
+    return prepare
 
-    spawn.get_preparation_data = prepare
-    return stop
+
+_FOLDERS = OpenBlocks[Path]()
+_PREPARATION = Replacement(spawn, "get_preparation_data", _replace_preparation)
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,8 +162,12 @@ class _Told:
 def begin_in_spawned_process(folder: str, name: str) -> str:
     """Count the module calls of this process from now on; return its name."""
     sys.meta_path.insert(0, _CountWhenLoaded(CallFile(Path(folder))))
-    _tell_spawned_processes(Path(folder))  # and of those that it spawns in turn
+    _TO_THE_END.enter_context(counting_in_spawned_processes(Path(folder)))
     return name
+
+
+_TO_THE_END = ExitStack()
+"""What a spawned process keeps open: those that it spawns in turn count, too."""
 
 
 class _CountWhenLoaded(MetaPathFinder):

@@ -16,9 +16,9 @@ from weakref import WeakKeyDictionary
 
 import torch
 
+from onewafer.blocks import OpenBlocks
 from onewafer.errors import ConfigurationError, UnsupportedOperationError
 from onewafer.pytorch.attempts import HostFallbackWarning
-from onewafer.pytorch.blocks import OpenBlocks
 from onewafer.pytorch.cuda import unmarked
 from onewafer.pytorch.guarded import CapturedGraph
 from onewafer.pytorch.intercept import needs_gradient

@@ -27,7 +27,7 @@ from torch._C import (
 from torch._ops import OpOverloadPacket
 from torch.utils import flop_counter
 
-from onewafer.pytorch.blocks import OpenBlocks
+from onewafer.blocks import OpenBlocks
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator, Mapping, Sequence

@@ -21,8 +21,8 @@ import torch
 from torch._dynamo import OptimizedModule
 from torch.utils import _pytree as pytree
 
+from onewafer.blocks import OpenBlocks, Replacement
 from onewafer.errors import Refusal, UnsupportedOperationError
-from onewafer.pytorch.blocks import OpenBlocks, Replacement
 from onewafer.pytorch.capture import SurroundingsError
 from onewafer.pytorch.compiled import compiled_for_wafer
 from onewafer.pytorch.cuda import call_plain

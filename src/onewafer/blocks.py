@@ -1,4 +1,4 @@
-"""`with` blocks that change what PyTorch does: nested, in several threads, closed in any order.
+"""`with` blocks that change what a library does: nested, in several threads, closed in any order.
 
 PyTorch has one `nn.Module.__call__` and one `torch.compile` for the whole process, so what blocks
 put in their place belongs to the process too. It stays until the last block is closed.
@@ -54,7 +54,7 @@ class OpenBlocks(Generic[_Value]):
 
 
 class Replacement:
-    """An attribute of PyTorch that has another value while a block needs it."""
+    """An attribute of a library that has another value while a block needs it."""
 
     def __init__(self, owner: object, name: str, make: Callable[[Function], Function]) -> None:
         """`make` gets the original and returns what takes its place."""

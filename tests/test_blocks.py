@@ -7,9 +7,9 @@ import pytest
 import torch
 from torch import nn
 
+from onewafer.blocks import OpenBlocks, Replacement
 from onewafer.pytorch import Fidelity, Session, WaferOptions, intercept_calls
 from onewafer.pytorch.backend import serve_backend
-from onewafer.pytorch.blocks import OpenBlocks, Replacement
 from onewafer.pytorch.compiled import compile_for_wafer
 
 # torch deprecates what Dynamo itself uses.
