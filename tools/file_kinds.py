@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parents[1]
 _CYCLES = 200
-"""That an image is run for, if it is read."""
+"""Cycles for which an image is run, once it has been read."""
 _MEMORY = 1 << 30
 """Bytes that its simulation may take."""
 _ENGINE = "reference"

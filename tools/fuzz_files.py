@@ -227,7 +227,7 @@ class Fuzzer:
     def __init__(self, kinds: Sequence[Kind], folder: Path) -> None:
         """Make a valid file of each kind; all are written into `folder`."""
         self.num_read = 0
-        """How many were read to their end, whatever was done to them."""
+        """Changed files that were read to their end all the same."""
         self.errors: Counter[str] = Counter()
         """Sentences of refusal, without what stands in brackets."""
         self._folder = folder

@@ -34,7 +34,7 @@ _PAUSES = {
     "linux-x86_64": ("llvm.x86.sse2.pause", ""),
     "linux-aarch64": ("llvm.aarch64.hint", "i32 1"),
 }
-"""What tells a processor that it only waits, and its argument."""
+"""By platform: the instruction of a thread that only waits, and its argument."""
 _FLOOR = """
 define internal double @floor_of(double %x) {
   %magnitude = call double @llvm.fabs.f64(double %x)

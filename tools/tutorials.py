@@ -25,7 +25,7 @@ _GAP: Final = "…"
 
 
 class Kind(StrEnum):
-    """What is done with a step."""
+    """The kinds of steps."""
 
     PROSE = "prose"
     FILE = "file"

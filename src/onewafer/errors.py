@@ -48,7 +48,7 @@ class GraphError(OnewaferError):
     result: str | None = None
     """The result of the operation that breaks a rule, if the last finding is about one."""
     finding: str | None = None
-    """That finding, without the name of the operation."""
+    """The text of the last finding, without the name of the operation."""
 
 
 class ImageError(OnewaferError):

@@ -71,7 +71,7 @@ class WorkerCounts:
 
     @property
     def calls(self) -> tuple[WorkerCalls, ...]:
-        """Those so far."""
+        """The calls so far, those of running processes included."""
         return (*self._over, *(calls for folder in self._folders for calls in _read(folder)))
 
 

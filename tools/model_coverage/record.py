@@ -70,7 +70,7 @@ class Fallback:
 
 
 FIDELITIES = (Fidelity.FABRIC, Fidelity.MODEL)
-"""Those with values of their own: in `auto` they are the host's."""
+"""The fidelities that are tried: the values of `auto` are the host's, so it has none to check."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -52,7 +52,7 @@ _OTHERS = tuple(
     for name in ("SIGHUP", "SIGQUIT", "SIGALRM", "SIGVTALRM", "SIGPROF", "SIGUSR1", "SIGUSR2")
     if hasattr(signal, name)
 )
-"""What scripts have handlers for that end something by an exception."""
+"""Signals whose handlers in scripts often raise an exception, as a timeout does."""
 
 
 def scripts_handler(number: int) -> Callable[[int, FrameType | None], object] | None:

@@ -113,7 +113,7 @@ class KernelCosts:
     below: Counts
     """The state machine asks whether a kind is below another one, and it is."""
     above: Counts
-    """It is not."""
+    """The state machine asks whether a kind is below another one, and it is not."""
     second_chain: Counts
     """Additional instructions in the middle of an axis, to add the second of two chains."""
     kinds: Mapping[str, KernelCost]

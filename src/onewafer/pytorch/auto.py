@@ -58,7 +58,7 @@ class Budget:
 
     @property
     def left(self) -> int:
-        """What launches may still take."""
+        """PE-cycles that launches may still take."""
         return max(0, self.limit - self.meter.pe_cycles)
 
 

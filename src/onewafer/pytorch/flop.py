@@ -119,12 +119,12 @@ class _Counter:
 
 
 class _Thread(threading.local):
-    """What this thread is doing."""
+    """The state of the count in one thread."""
 
     is_inside = False
     """Whether an operation is being computed: what its kernel calls does not count again."""
     add_for_shapes: Callable[[int], None] | None = None
-    """What takes the FLOP of operations whose results have a shape only."""
+    """Receives the FLOP of operations on meta tensors, which have only a shape."""
 
 
 @dataclass(frozen=True, slots=True)

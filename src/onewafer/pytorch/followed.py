@@ -44,7 +44,7 @@ class Followed:
     record: ProgramRecord
     check: FinitenessCheck
     what: str
-    """What it is called in front of the user."""
+    """The program's name in messages to the user."""
     observer: Observer | None
 
 

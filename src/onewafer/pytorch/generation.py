@@ -82,7 +82,7 @@ class _Known:
     """What is known of a module."""
 
     look: object
-    """What tells whether the module still computes the same."""
+    """Equal as long as the module computes the same."""
     residents: dict[bool, ResidentModel | UnsupportedOperationError] = field(
         default_factory=dict[bool, "ResidentModel | UnsupportedOperationError"]
     )

@@ -97,7 +97,7 @@ class _Current(threading.local):
     place: Place | None = None
     """The place of the outermost call."""
     work: HostWork | None = None
-    """What is being done; None: nothing that began with a call."""
+    """The record of the call that runs; None: none runs."""
 
 
 class HostLedger:

@@ -91,7 +91,7 @@ class ProgramRecord:
     elapsed_cycles: int = 0
     """Cycles of all launches, as known when each was made: a clock, which never goes back."""
     times: LaunchTimes | None = None
-    """What followed launches take; None: an executor runs them all."""
+    """Cycles of launches under fidelity `auto`; None: an executor runs every launch."""
     agreement: Agreement = field(default_factory=Agreement)
     """Agreement of simulated launches with other evaluations, if the host computes the values."""
     not_simulated: NotSimulated | None = None
@@ -178,7 +178,7 @@ class Ledger:
     The records of programs count these calls, too.
     """
     meter: Meter = field(default_factory=Meter)
-    """What was simulated, of all sessions that write here."""
+    """PE-cycles that all sessions with this ledger have simulated."""
 
     @property
     def gradient_calls(self) -> Counter[str]:

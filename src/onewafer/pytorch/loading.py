@@ -63,7 +63,7 @@ class Wanted:
 
     @property
     def what(self) -> str:
-        """What it is called in front of the user."""
+        """The program's name in messages to the user."""
         program = self.placed.program
         bucket = program.graph.inputs[0].shape[0]
         rows = "1 row" if bucket == 1 else f"{bucket} rows"

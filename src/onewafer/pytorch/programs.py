@@ -53,7 +53,7 @@ class CompiledProgram:
     record: ProgramRecord
     check: FinitenessCheck
     what: str
-    """What it is called in front of the user."""
+    """The program's name in messages to the user."""
     observer: Observer | None
 
 

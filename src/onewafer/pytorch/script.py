@@ -35,7 +35,7 @@ class ScriptResult:
     error: OnewaferError | None = None
     """A refusal of ours that the script did not catch; its traceback was not printed."""
     ended: str | None = None
-    """What ended the script early; None: it came to its end or called `sys.exit`."""
+    """The reason why the script ended early; None: it came to its end or called `sys.exit`."""
 
 
 def run_script(

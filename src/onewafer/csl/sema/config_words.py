@@ -43,7 +43,7 @@ class ConfigWords:
     by_name: str
     """The builtin with the same effect, without an address."""
     at_start: str = ""
-    """What a program writes instead of words that the compiler writes; empty: they may be set."""
+    """The construct that sets such words, if the compiler writes them; empty: a program may."""
     is_of_queues: bool = False
     known_on: tuple[str, ...] = ()
     """Machines on which public programs use the addresses."""

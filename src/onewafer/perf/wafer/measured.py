@@ -256,7 +256,7 @@ class Measured:
 
     @cached_property
     def _waits(self) -> tuple[Waits, ...]:
-        """What each operation waits for; products count only nonzero parts."""
+        """The waits of each operation; products count only nonzero parts."""
         architecture, density = self._given.architecture, self._given.density
         waits = split_waits(self._program, self._launch, self._estimate, architecture)
         if density == 1.0:

@@ -49,7 +49,7 @@ class Trace:
     """Where an operation comes from, as PyTorch has written it down."""
 
     operation: str
-    """What users call it."""
+    """The user's name for it."""
     frames: str
     """The text of a traceback."""
 

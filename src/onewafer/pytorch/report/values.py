@@ -44,7 +44,7 @@ class LaunchOrigins:
 
 @dataclass(frozen=True, slots=True)
 class SimulationReport:
-    """What the simulated launches of a program say of the others, and of its values."""
+    """Simulated launches of a program: how many, and how they compare with other evaluations."""
 
     origins: LaunchOrigins
     lowest_ratio: float | None
@@ -284,7 +284,7 @@ class Advice:
     text: str
     lines: tuple[SourceLine, ...]
     flop: int
-    """What is at stake."""
+    """FLOP that the change would offer to the wafer."""
     share: float
     """Share of all FLOP, 0 to 1."""
 

@@ -136,7 +136,7 @@ def keep_on_disk(dispatcher: Any, folder: Path) -> None:  # noqa: ANN401  # of N
 
 
 class Keeping(Enum):
-    """What is on disk of an entry."""
+    """Whether the machine code of an entry is on disk."""
 
     KEPT = "kept"
     NOT_YET = "not yet"
