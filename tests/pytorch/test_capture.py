@@ -149,7 +149,10 @@ class Counting(nn.Module):
         (lambda _, x: x.view(-1), "returns a view or copy of its argument"),
         (lambda _, x: x, "nothing in it is for the wafer"),
         (lambda f, x: x.relu_() if f(x) is None else f(x.relu_()), "writes its argument 'x'"),
-        (lambda f, x: f(x) if x.sum() > 0 else x, "torch.export cannot capture the module"),
+        (
+            lambda f, x: f(x) if x.sum() > 0 else x,
+            "cannot capture the module: its code branches on the value of a tensor",
+        ),
         (lambda f, x: f(x.half()), "converting torch.float32 to torch.float16"),
     ],
 )
@@ -157,6 +160,18 @@ def test_refusals_name_the_operation_and_the_reason(function, reason):
     x = torch.ones(4, 4)
     with pytest.raises(UnsupportedOperationError, match=reason):
         captured(Function(function), x)
+
+
+def test_branches_on_values_are_refused_without_a_log_and_without_generated_lines(caplog):
+    encoder = nn.TransformerEncoder(nn.TransformerEncoderLayer(4, 2, 4, batch_first=True), 1)
+    generated = {}
+    exec("def absolute(x):\n    return x if x.sum() > 0 else -x", generated)  # noqa: S102  # like torch.fx
+    with pytest.raises(UnsupportedOperationError, match="branches on the value") as of_pytorch:
+        captured(encoder, torch.ones(2, 4, 4), torch.ones(4, 4))
+    with pytest.raises(UnsupportedOperationError, match="branches on the value") as of_generated:
+        captured(Function(lambda f, x: f(generated["absolute"](x))), torch.ones(4, 4))
+    assert "<string>" not in f"{of_pytorch.value} {of_generated.value}"
+    assert not [record for record in caplog.records if record.levelname == "WARNING"]
 
 
 @pytest.mark.parametrize(

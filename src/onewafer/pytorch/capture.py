@@ -20,6 +20,7 @@ import torch
 from torch._C._functorch import peek_interpreter_stack  # no public name
 from torch.amp import autocast_mode
 from torch.export.graph_signature import ConstantArgument, InputKind, OutputKind
+from torch.fx.experimental.symbolic_shapes import GuardOnDataDependentSymNode
 from torch.nn.modules import module as nn_module
 from torch.utils import _pytree as pytree
 from torch.utils._python_dispatch import (
@@ -444,16 +445,25 @@ def _export(
             if any(_is_in_place(node) for node in program.graph.nodes):
                 program = program.run_decompositions({})  # pyright: ignore[reportUnknownMemberType]  # partly typed
     except Exception as error:  # noqa: BLE001  # export runs the model's code: anything may come
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        msg = f"torch.export cannot capture the module: {type(error).__name__}: {reason}"
+        msg = f"torch.export cannot capture the module: {_reason_of(error)}"
         raise UnsupportedOperationError(msg, _place_of(error)) from None
     return program
 
 
+def _reason_of(error: Exception) -> str:
+    if isinstance(error, GuardOnDataDependentSymNode):
+        return "its code branches on the value of a tensor"
+    reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+    return f"{type(error).__name__}: {reason}"
+
+
 def _place_of(error: Exception) -> SourceLine | None:
-    """Return the line of the model's code that an error comes from."""
+    """Return the line of the model's code that an error comes from.
+
+    Generated code, as that of torch.fx, has no text and is nobody's.
+    """
     frames = traceback.extract_tb(error.__traceback__)
-    of_model = [frame for frame in frames if owner_of(frame.filename) is not Owner.HIDDEN]
+    of_model = [f for f in frames if f.line and owner_of(f.filename) is not Owner.HIDDEN]
     if not of_model:
         return None
     last = of_model[-1]

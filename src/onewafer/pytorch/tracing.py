@@ -27,11 +27,16 @@ _tracing_threads: list[int] = []
 """The thread that traces, as often as it began to."""
 
 
-_LOG_OF_SHAPES = logging.getLogger("torch._subclasses.fake_tensor")
-"""Gets the traceback of an operation whose shapes do not go together, before it is raised."""
+_LOGS = (
+    logging.getLogger("torch._subclasses.fake_tensor"),
+    logging.getLogger("torch.fx.experimental.symbolic_shapes"),
+)
+"""They get what PyTorch has to say of an error before it is raised: the traceback of an operation
+whose shapes do not go together, the symbols of a branch that depends on a tensor's values."""
 
 
-@torch.compiler.assume_constant_result  # Dynamo asks while it traces, and could not trace this
+# Dynamo asks while it traces, and could not trace this.
+@torch.compiler.assume_constant_result  # pyright: ignore[reportUnknownMemberType]  # partly typed
 def is_another_thread_tracing() -> bool:
     """Tell whether `torch.compiler.is_compiling()`, which holds for all threads, means another."""
     return any(thread != threading.get_ident() for thread in [*_tracing_threads])
@@ -75,13 +80,15 @@ def tracing_quietly() -> Generator[None]:
     def is_of_another_thread(record: logging.LogRecord) -> bool:
         return record.thread != thread
 
-    _LOG_OF_SHAPES.addFilter(is_of_another_thread)
+    for log in _LOGS:
+        log.addFilter(is_of_another_thread)
     _tracing_threads.append(thread)
     try:
         yield
     finally:
         _tracing_threads.remove(thread)
-        _LOG_OF_SHAPES.removeFilter(is_of_another_thread)
+        for log in _LOGS:
+            log.removeFilter(is_of_another_thread)
 
 
 def _only_in(
