@@ -19,7 +19,7 @@ class HostCallError(Exception):
     """Carries an error of the script's code past those who look for errors of ours."""
 
     def __init__(self, error: Exception) -> None:
-        super().__init__(str(error))
+        super().__init__()
         self.error = error
 
 

@@ -139,6 +139,7 @@ OTHERS = {
     ),
     "insisted": "torch.ones(1).cuda()\nraise RuntimeError('CUDA error of its own')",
     "interrupted": "raise KeyboardInterrupt('cuda')",
+    "without a message": "class Mute(Exception):\n    __str__ = None\nraise Mute",
 }
 
 

@@ -111,7 +111,8 @@ class Presence:
             return None
         frames = traceback.extract_tb(error.__traceback__)
         line = frames[-1].line if frames else None
-        speaks = bool(_DEVICE_WORDS.search(f"{error}\n{line or ''}"))
+        message = "".join(traceback.format_exception_only(error))  # `str` of some errors fails
+        speaks = bool(_DEVICE_WORDS.search(f"{message}\n{line or ''}"))
         if isinstance(error, SystemExit):
             speaks |= self.question is not None and not has_called_modules and _is_own_exit(frames)
         if isinstance(error, KeyboardInterrupt) or not speaks:
