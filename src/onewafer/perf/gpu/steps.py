@@ -145,11 +145,6 @@ class StepClock:
         kernels = sum(time.seconds * count for _, time, count in self._kernels(step))
         return kernels + sum(item.seconds for item in self._between_stages(step, kernels))
 
-    def num_kernels(self) -> int:
-        """Return the launches of a step, over all stages."""
-        pieces = self.model.pieces(self.plan.tensor, self.plan.expert)
-        return sum(len(piece.parts) * repeats for piece, repeats in pieces)
-
     def _kernels(self, step: Step) -> Iterator[tuple[str, KernelTime, int]]:
         for piece, repeats in self.model.pieces(self.plan.tensor, self.plan.expert):
             for part in piece.parts:

@@ -70,9 +70,6 @@ if TYPE_CHECKING:
 
     Indices = NDArray[np.int64]
 
-_MATRIX = 2
-"""Dimensions of a matrix."""
-
 NOTHING = "nothing in it is for the wafer to compute"
 
 FORMATS = {torch.float32: DataType.F32, torch.float16: DataType.F16}
