@@ -71,6 +71,15 @@ def test_samples_have_rates_and_energy_of_their_own():
     assert "energy per token" not in text
 
 
+def test_a_quantity_that_nothing_has_is_no_row():
+    answer = replace(GPU, memory=replace(GPU.memory, cache_bytes=0))
+    without = _print(Comparison(model="net", job=JOB, results=(answer,)))
+    with_one = _print(Comparison(model="net", job=JOB, results=(answer, WAFER)))
+
+    assert "KV cache" not in without
+    assert "0 B" in _line(with_one, "KV cache")
+
+
 def test_a_published_figure_of_another_system_is_marked_with_it():
     ours = replace(WAFER, published=(FIGURE, replace(FIGURE, system="cs3x4", value=2500.0)))
     text = _print(replace(COMPARISON, results=(ours,)))

@@ -304,6 +304,19 @@ def test_what_keeps_no_keys_has_nothing_to_decode():
         estimate(SMALL, Train(tokens=1e9, sequence=8, batch=8), "cs3")
 
 
+def test_a_note_about_launches_speaks_of_prompts_where_there_are_some():
+    headless = replace(SMALL, segments=(SMALL.segments[0], SMALL.segments[2]))
+    options = WaferOptions(mode=Mode.WHOLE)
+    prompts = estimate(SMALL, Prefill(tokens=8), "cs3", options)
+    samples = estimate(headless, Prefill(tokens=8), "cs3", options)
+
+    assert prompts.notes[-1].startswith("a launch has ")
+    assert " of a prompt: " in prompts.notes[-1]
+    assert samples.notes[-1].startswith("a launch has ")
+    assert "prompt" not in samples.notes[-1]
+    assert "token" not in samples.notes[-1]
+
+
 def test_an_answer_names_machine_and_clock():
     answer = estimate(SMALL, Decode(context=8), "cs3x2", WaferOptions(clock_hertz=1.1e9))
 

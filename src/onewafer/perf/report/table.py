@@ -89,7 +89,7 @@ def _quantities(comparison: Comparison, answers: Sequence[Answer]) -> Table:
     table.add_row("mapping", *(answer.choice.text for answer in answers))
     for quantity in QUANTITIES:
         numbers = [quantity.read(answer) for answer in answers]
-        if any(number is not None for number in numbers):
+        if any(numbers):  # a KV cache of 0 bytes everywhere is no row
             table.add_row(quantity.title, *(_cell(quantity.write, number) for number in numbers))
     table.add_row("limit", *(_limit(answer) for answer in answers))
     if any(answer.published for answer in answers):

@@ -133,7 +133,7 @@ def prefill_outcome(
         load=layout.regions.load,
         ttft_seconds=seconds,
         mfu=mfu(model, job, seconds, machine, options),
-        notes=() if model.has_feature_maps else (_rows_note(layout),),
+        notes=() if model.has_feature_maps else (_rows_note(layout, causal=is_causal(model)),),
     )
 
 
@@ -264,7 +264,8 @@ def _queue_notes(job: Serve, layout: Layout) -> tuple[str, ...]:
     return (note,)
 
 
-def _rows_note(layout: Layout) -> str:
+def _rows_note(layout: Layout, *, causal: bool) -> str:
     rows = layout.regions.load.rows
-    tokens = "a token" if rows == 1 else f"{rows} tokens"
-    return f"a launch has {tokens} of a prompt: more have no room, or do not help"
+    noun, of_what = ("token", " of a prompt") if causal else ("row", "")
+    taken = f"one {noun}" if rows == 1 else f"{rows} {noun}s"
+    return f"a launch has {taken}{of_what}: more have no room, or do not help"
