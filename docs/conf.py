@@ -29,6 +29,7 @@ nitpick_ignore_regex = [
     ("py:class", r"[A-Z]\w*|_Key|(Mapping|Sequence|tuple|dict|list)\[.*"),
 ]
 default_role = "code"
+smartquotes_action = "qe"  # no dashes: options stand in prose as `--train`
 
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
