@@ -17,17 +17,12 @@ def rare_collection() -> Generator[None]:
     """Collect garbage rarely in a block that makes many objects and keeps most of them.
 
     Looking at all of them again and again takes a third of the time of a compilation. If collection
-    is disabled, it stays so. Frozen objects stay frozen.
+    is disabled, it stays so.
     """
     thresholds = gc.get_threshold()
     if thresholds[0]:
         gc.set_threshold(_ALLOCATIONS_BETWEEN_COLLECTIONS, *thresholds[1:])
-    is_frozen = gc.get_freeze_count() > 0
-    if not is_frozen:
-        gc.freeze()
     try:
         yield
     finally:
-        if not is_frozen:
-            gc.unfreeze()
         gc.set_threshold(*thresholds)

@@ -9,6 +9,7 @@ from onewafer.errors import UnsupportedOperationError
 from onewafer.graph import DataType, Tensor
 from onewafer.mesh import Add, Axis, Block, Redistribute, shard
 from onewafer.mesh.lowering import lowering_of
+from onewafer.mesh.lowering.catalog import blamed_on
 from onewafer.mesh.program import Arena
 from tests.mesh.strategies import mlp, turned_input
 
@@ -47,5 +48,7 @@ def test_operation_that_the_mesh_lacks_is_named():
     class Sort:
         result: Tensor
 
-    with pytest.raises(UnsupportedOperationError, match=r"Sort is not supported.*result 'y'"):
-        lowering_of(Sort(Tensor("y", (2, 3), DataType.F32)))
+    sort = Sort(Tensor("y", (2, 3), DataType.F32))
+    expected = r"Sort is not supported on the wafer \(result 'y'\)"
+    with pytest.raises(UnsupportedOperationError, match=expected), blamed_on(sort):
+        lowering_of(sort)

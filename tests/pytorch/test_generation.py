@@ -229,8 +229,8 @@ def test_beams_and_several_sequences_run_on_the_host():
     with wafer.intercept():
         assert torch.equal(generate(model, num_beams=3), expected[0])
         assert torch.equal(generate(model, both), expected[1])
-    assert "it goes on with 3 sequences; the wafer takes one at a time" in wafer.reasons
-    assert "it goes on with 2 sequences; the wafer takes one at a time" in wafer.reasons
+    assert "it has 3 sequences; a language model takes one at a time" in wafer.reasons
+    assert "it has 2 sequences; a language model takes one at a time" in wafer.reasons
 
 
 def test_longer_than_the_context_goes_on_on_the_host():

@@ -39,7 +39,8 @@ def test_every_page_that_names_its_command_is_checked():
             "(?:Generated|Written|written) by\\s+`", path.read_text(encoding="utf-8")[:400]
         )
     }
-    assert written == {*documents(), *(page.path for page in RECORDED_PAGES)}
+    pages = {path for path in documents() if path.endswith(".md")}
+    assert written == pages | {page.path for page in RECORDED_PAGES}
 
 
 def test_the_reference_has_every_option_of_a_command():

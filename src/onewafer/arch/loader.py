@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fractions import Fraction
+from functools import cache
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
@@ -31,6 +32,7 @@ def architecture_names() -> tuple[str, ...]:
     return names_in(_CATALOG)
 
 
+@cache
 def load_architecture(name: str, *, profile: str = "sdk") -> Architecture:
     """Return a machine of the catalog under a timing profile.
 
