@@ -162,6 +162,17 @@ def test_refusals_name_the_operation_and_the_reason(function, reason):
         captured(Function(function), x)
 
 
+@pytest.mark.parametrize(
+    "dropout", [nn.Dropout, nn.Dropout2d, nn.AlphaDropout, nn.FeatureAlphaDropout]
+)
+@pytest.mark.parametrize("inplace", [False, True])
+def test_dropout_of_every_kind_is_nothing_in_eval_mode(dropout, inplace):
+    model = nn.Sequential(nn.Conv2d(2, 3, 1), dropout(0.5, inplace=inplace), nn.ReLU())
+    assert kinds(captured(model, torch.ones(1, 2, 4, 4)).graph) == kinds(
+        captured(nn.Sequential(model[0], model[2]), torch.ones(1, 2, 4, 4)).graph
+    )
+
+
 def test_branches_on_values_are_refused_without_a_log_and_without_generated_lines(caplog):
     encoder = nn.TransformerEncoder(nn.TransformerEncoderLayer(4, 2, 4, batch_first=True), 1)
     generated = {}

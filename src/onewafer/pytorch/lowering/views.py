@@ -51,7 +51,13 @@ def _lower_identity(writer: GraphWriter, call: Call) -> Operand:
     return call.operand(0)
 
 
-@lowers("dropout.default", "dropout_.default")
+@lowers(
+    *(
+        f"{name}{in_place}.default"
+        for name in ("dropout", "alpha_dropout", "feature_dropout", "feature_alpha_dropout")
+        for in_place in ("", "_")
+    )
+)
 def _lower_dropout(writer: GraphWriter, call: Call) -> Operand:
     del writer
     if call.constant(2, "train", None):
