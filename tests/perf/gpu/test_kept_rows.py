@@ -93,6 +93,17 @@ def test_a_folder_that_cannot_be_written_is_not_missed(folder):
 
 
 @pytest.mark.skipif(not is_installed(), reason="needs aiconfigurator-core and pyarrow")
+def test_tables_that_are_not_there_are_no_source():
+    none, some = (
+        AiconfiguratorTables("x9_sxm", "trtllm"),
+        AiconfiguratorTables("h100_sxm", "trtllm"),
+    )
+
+    assert none.source == "aiconfigurator-core measured no kernels on x9_sxm: rooflines"
+    assert some.source == "kernels measured by aiconfigurator-core (h100_sxm, trtllm)"
+
+
+@pytest.mark.skipif(not is_installed(), reason="needs aiconfigurator-core and pyarrow")
 def test_kept_tables_are_the_tables(monkeypatch):
     def read():
         aiconfigurator._newest_rows.cache_clear()  # as a new process

@@ -60,6 +60,8 @@ class AiconfiguratorTables:
     @property
     def source(self) -> str:
         """The origin of the tables, for people."""
+        if not _data(self.gpu).is_dir():
+            return f"aiconfigurator-core measured no kernels on {self.gpu}: rooflines"
         return f"kernels measured by aiconfigurator-core ({self.gpu}, {self.engine})"
 
     def gemm(self, number_format: NumberFormat) -> Points | None:
@@ -217,7 +219,7 @@ def _newest_rows(
     columns: tuple[str, ...],
     filters: tuple[tuple[str, object], ...],
 ) -> _Columns | None:
-    root = resources.files(_PACKAGE).joinpath("systems", "data", *place)
+    root = _data(*place)
     if not root.is_dir():
         return None
     for version in sorted(root.iterdir(), key=_version, reverse=True):
@@ -225,6 +227,10 @@ def _newest_rows(
         if file.is_file() and (rows := _read_rows(file, columns, filters)):
             return rows
     return None
+
+
+def _data(*place: str) -> Traversable:
+    return resources.files(_PACKAGE).joinpath("systems", "data", *place)
 
 
 _ALL_REDUCE_OF = {"vllm": "trtllm"}
