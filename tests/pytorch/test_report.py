@@ -195,6 +195,13 @@ def shown(report, width=100, form=render):
     return "".join(f"{line.rstrip()}\n" for line in capture.get().splitlines())
 
 
+def test_calls_of_a_loss_are_not_counted_as_calls_of_the_model():
+    loss = HostCalls("CrossEntropyLoss", None, TRAINING, 460, 0)
+    both = replace(GRADIENT, calls=920, parts=(*GRADIENT.parts, loss))
+    line = "460 × Sequential, 460 calls of other modules, digits.py:29: the result needs a gradient"
+    assert line in shown(replace(REPORT, host=(both,)), width=120)
+
+
 def test_table_has_every_figure():
     assert shown(REPORT) == TABLE
 

@@ -65,9 +65,16 @@ def _describe_calls(cause: HostCause) -> str:
         where += f" and {count(cause.num_places - 1, 'other place')}"
     if cause.module is None:
         return where
-    calls = f"{cause.calls or cause.nested_calls:,} × {cause.module}"
+    others = sum(
+        part.calls
+        for part in cause.parts
+        if (part.whole is None) is bool(cause.calls) and part.module != cause.module
+    )
+    calls = f"{(cause.calls or cause.nested_calls) - others:,} × {cause.module}"
     if cause.calls and cause.nested_calls:
         calls += f" and {count(cause.nested_calls, 'part')} of it"
+    if others:
+        calls += f", {count(others, 'call')} of other modules"
     return f"{calls}, {where}" if where else calls
 
 
