@@ -16,10 +16,11 @@ from onewafer.csl.sema.values import Dsr
 from onewafer.csl.syntax import ast, tree
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from onewafer.csl.sema.instance import InstanceContext
     from onewafer.csl.sema.modules import Module
+    from onewafer.csl.sema.session import SourceCode
 
 LOADING: Final = ("load_to_dsr", "load_to_dsr_xdsr", "load_to_dsr_xdsr_sr")
 
@@ -49,25 +50,35 @@ class PendingBody:
 
     def _needed_loads(self) -> Iterator[Callable[[], bool]]:
         """Yield, for each DSR that the body uses and does not load, whether it was loaded."""
-        names = self.module.code.declarations
-        registers = {name for name, declaration in names.items() if _may_be_dsr(declaration)}
-        if not registers:
-            return
-        nodes = [*tree.nodes(self.body)]
-        used = {n.name: n for n in nodes if isinstance(n, ast.Name) and n.name in registers}
-        for node in nodes:
-            if isinstance(node, ast.BuiltinCall) and node.name in LOADING and node.arguments:
-                match node.arguments[0]:
-                    case ast.Name(name=name):
-                        used.pop(name, None)
-                    case _:
-                        pass
-        for name in used.values():
+        code = self.module.code
+        if self.body not in code.unloaded:  # PEs share the body
+            code.unloaded[self.body] = tuple(_unloaded(code, self.body))
+        for name in code.unloaded[self.body]:
             yield partial(self._is_loaded, name)
 
     def _is_loaded(self, name: ast.Name) -> bool:
         value = self.module.read(name.name, name.span)
         return not isinstance(value, Dsr) or (value.type, value.index) in self.instance.dsrs.states
+
+
+def _unloaded(code: SourceCode, body: ast.Statement) -> Iterable[ast.Name]:
+    """Return a use of each name that may be a DSR and that a body does not load."""
+    registers = {name for name, node in code.declarations.items() if _may_be_dsr(node)}
+    if not registers:
+        return ()
+    used: dict[str, ast.Name] = {}
+    loaded: set[str] = set()
+    for node in tree.nodes(body):
+        match node:
+            case ast.Name(name=name) if name in registers:
+                used[name] = node
+            case ast.BuiltinCall(name=name, arguments=(ast.Name(name=register), *_)) if (
+                name in LOADING
+            ):
+                loaded.add(register)
+            case _:
+                pass
+    return [name for name in used.values() if name.name not in loaded]
 
 
 def _may_be_dsr(declaration: object) -> bool:

@@ -87,6 +87,8 @@ class SourceCode:
         self.functions: dict[ast.Function, FunctionCode] = {}
         self.addressed: dict[ast.Function, frozenset[str]] = {}
         """Function → the names whose address it takes."""
+        self.unloaded: dict[ast.Statement, tuple[ast.Name, ...]] = {}
+        """Body → a use of each name that may be a DSR and that it does not load."""
         self.expressions: dict[ast.Expression, Evaluate] = {}
         for declaration in file.declarations:
             self._add(declaration, sink)
