@@ -158,6 +158,23 @@ def test_commands_end_as_always_if_a_stream_is_closed(tmp_path, command, code, c
     assert "Traceback" not in result.stdout + result.stderr
 
 
+@pytest.mark.parametrize("end", ["return 7", "raise KeyboardInterrupt"])
+def test_a_program_may_close_its_streams_itself(end):
+    code = f"""
+import sys
+from onewafer.cli.process import run_command_line
+def execute(arguments):
+    sys.stdout.close()
+    sys.stderr.close()
+    {end}
+run_command_line("tool", execute)
+"""
+    result = subprocess.run(
+        [sys.executable, "-c", code], check=False, text=True, capture_output=True
+    )
+    assert (result.returncode, result.stderr) == (7 if "7" in end else 130, "")
+
+
 def test_a_help_that_goes_nowhere_is_an_error():
     with Path("/dev/full").open("w") as full:
         result = subprocess.run(

@@ -36,8 +36,10 @@ def run_command_line(name: str, execute: Callable[[list[str]], int]) -> NoReturn
             code = end.code
         except KeyboardInterrupt:
             code = INTERRUPTED
-            sys.stderr.write(f"\n{name}: interrupted\n")
-        output.flush()
+            with suppress(ValueError):  # the program closed it
+                sys.stderr.write(f"\n{name}: interrupted\n")
+        if not output.closed:
+            output.flush()
     except OSError as error:
         # Not if a reader has seen enough, or the command has said it already.
         if not isinstance(error, BrokenPipeError) and not code:

@@ -460,7 +460,7 @@ def _reason_of(error: Exception) -> str:
 def _place_of(error: Exception) -> SourceLine | None:
     """Return the line of the model's code that an error comes from.
 
-    Generated code, as that of torch.fx, has no text and is nobody's.
+    Generated code, as that of torch.fx, has no text and no line.
     """
     frames = traceback.extract_tb(error.__traceback__)
     of_model = [f for f in frames if f.line and owner_of(f.filename) is not Owner.HIDDEN]
