@@ -31,10 +31,13 @@ def committed():
 @pytest.mark.long
 @pytest.mark.parametrize(
     ("dtype", "arch", "is_sequence"),
-    [(DataType.F16, "wse3", True), (DataType.F32, "wse2", False)],
+    [
+        pytest.param(DataType.F16, "wse3", True, marks=pytest.mark.slow),
+        (DataType.F32, "wse2", False),
+    ],
 )
 def test_committed_counts_are_those_of_the_listing(monkeypatch, dtype, arch, is_sequence):
-    """Two tables of four, each on one machine; all of them are a slow test."""
+    """A table of four on one machine; all of them are a slow test."""
     found = load_tool(monkeypatch).table(dtype, arch, is_sequence=is_sequence)
     tables = json.loads(committed())
     assert tables[table_name(dtype, is_sequence=is_sequence)] == json.loads(json.dumps(found)), (
