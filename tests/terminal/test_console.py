@@ -39,7 +39,9 @@ def test_control_characters_are_escaped_before_cells_are_measured():
 
 def test_styles_still_color():
     stream = io.StringIO()
-    console = PlainConsole(file=stream, force_terminal=True, color_system="standard")
+    console = PlainConsole(
+        file=stream, force_terminal=True, color_system="standard", no_color=False
+    )
     console.print(Text("miss", style="red"))
     assert stream.getvalue() == "\x1b[31mmiss\x1b[0m\n"
 
