@@ -9,7 +9,11 @@ from onewafer.simulator import reference
 
 ROOT = Path(__file__).parents[2]
 DOCUMENT = (ROOT / "docs/explanation/machine.md").read_text(encoding="utf-8")
-RULES = dict(re.findall(r"^\*\*(M\d+)\*\* (.*?)(?=\n\n)", DOCUMENT, flags=re.MULTILINE | re.DOTALL))
+RULES = dict(
+    re.findall(
+        r"^\*\*(M\d+)\*\* (.*?)(?=\n\n(?:\*\*M|#))", DOCUMENT, flags=re.MULTILINE | re.DOTALL
+    )
+)
 TESTS = "\n".join(
     path.read_text(encoding="utf-8")
     for folder in ("simulator", "arch", "host")
