@@ -17,7 +17,7 @@ from onewafer.arch import load_architecture
 from onewafer.geometry import parse_size
 from onewafer.graph import with_positions, with_rows
 from onewafer.mesh import Estimator, shard
-from onewafer.mesh.program import Launch
+from onewafer.mesh.blocks import Launch
 from onewafer.perf import kept_model
 
 if TYPE_CHECKING:

@@ -36,10 +36,10 @@ from onewafer.mesh import (
     shard,
     smallest_rectangle,
 )
+from onewafer.mesh.blocks import Role
 from onewafer.mesh.layout import pack
 from onewafer.mesh.lowering.feature_maps import upright
 from onewafer.mesh.operations import Convolve
-from onewafer.mesh.program import Role
 from tests.graph.convolutional import convolutional
 from tests.mesh.fabric import compile_emitted, run_on_fabric
 from tests.mesh.strategies import assert_same_bits, random_arrays

@@ -9,7 +9,7 @@ from onewafer.arch import load_architecture
 from onewafer.errors import HostError, UnsupportedOperationError
 from onewafer.graph import FLOATING, Add, AddBias, DataType, Graph, Linear, Relu, Scale, Tensor
 from onewafer.mesh import Block, error_bound, evaluate, numpy_dtype, shard
-from onewafer.mesh.program import Arena
+from onewafer.mesh.blocks import Arena
 from tests.graph.strategies import graphs
 from tests.mesh.strategies import assert_same_bits, mlp, random_arrays, turned_input
 

@@ -1,7 +1,7 @@
 import pytest
 
 from onewafer.errors import UnsupportedOperationError
-from onewafer.mesh.program import PLAIN_ORDER, FeatureOrder
+from onewafer.mesh.blocks import PLAIN_ORDER, FeatureOrder
 from onewafer.mesh.relations import Heads, Relations
 
 

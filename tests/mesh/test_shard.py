@@ -8,9 +8,8 @@ from onewafer.arch import load_architecture
 from onewafer.errors import UnsupportedOperationError
 from onewafer.graph import DataType, Tensor
 from onewafer.mesh import Add, Axis, Block, Redistribute, shard
-from onewafer.mesh.lowering import lowering_of
-from onewafer.mesh.lowering.catalog import blamed_on
-from onewafer.mesh.program import Arena
+from onewafer.mesh.blocks import Arena
+from onewafer.mesh.lowering.catalog import blamed_on, lowering_of
 from tests.mesh.strategies import mlp, turned_input
 
 WSE3 = load_architecture("wse3")

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from onewafer.arch import load_architecture
 from onewafer.mesh import Axis
 from onewafer.mesh.chains import Chains
-from onewafer.mesh.operations.operation import Classes
+from onewafer.mesh.operation import Classes
 from onewafer.mesh.skew import Skew
 
 TIMING = load_architecture("wse3").timing

@@ -1,5 +1,17 @@
 """Contract 4, the mesh program: a graph cut over a rectangle of PEs, and its three readers."""
 
+from onewafer.mesh.blocks import (
+    PLAIN_ORDER,
+    Arena,
+    Axis,
+    Block,
+    Distribution,
+    FeatureOrder,
+    Launch,
+    Layout,
+    Placement,
+    Role,
+)
 from onewafer.mesh.bounds import error_bound
 from onewafer.mesh.budget import (
     Footprint,
@@ -34,19 +46,7 @@ from onewafer.mesh.operations import (
     SumSquares,
 )
 from onewafer.mesh.orientation import choose_layouts
-from onewafer.mesh.program import (
-    PLAIN_ORDER,
-    Arena,
-    Axis,
-    Block,
-    Distribution,
-    FeatureOrder,
-    Launch,
-    Layout,
-    MeshProgram,
-    Placement,
-    Role,
-)
+from onewafer.mesh.program import MeshProgram
 from onewafer.mesh.purposes import (
     CONTROL,
     Purpose,

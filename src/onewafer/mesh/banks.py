@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from onewafer.graph import DataType
-    from onewafer.mesh.program import Block
+    from onewafer.mesh.blocks import Block
 
 _Offsets = TypeVar("_Offsets", int, "NDArray[np.int64]")
 

@@ -21,8 +21,8 @@ import numpy as np
 
 from onewafer.errors import HostError, UnsupportedOperationError
 from onewafer.graph import Add, AddBias, DataType, Linear, Relu
+from onewafer.mesh.blocks import Axis
 from onewafer.mesh.layout import numpy_dtype
-from onewafer.mesh.program import Axis
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

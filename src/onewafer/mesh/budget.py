@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 from onewafer.errors import InternalError, TooLargeError, UnsupportedOperationError
 from onewafer.graph import DataType, with_positions
+from onewafer.mesh.blocks import Arena, Axis
 from onewafer.mesh.kernel_costs import kernel_costs
-from onewafer.mesh.program import Arena, Axis
 from onewafer.mesh.schedule import build_schedule, kinds_of
 from onewafer.mesh.shard import (
     MAX_POSITIONS,

@@ -32,8 +32,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from onewafer.mesh.banks import bank
+from onewafer.mesh.blocks import Block
 from onewafer.mesh.entry import CONTROL_KINDS, Kind, answers
-from onewafer.mesh.program import Block
 from onewafer.mesh.schedule import build_schedule, kinds_of
 from onewafer.mesh.skew import Skew
 from onewafer.mesh.step_costs import Rate, of_all_rows, step_costs
@@ -43,11 +43,12 @@ if TYPE_CHECKING:
 
     from onewafer.arch import Architecture, Timing
     from onewafer.graph import DataType
+    from onewafer.mesh.blocks import Launch
     from onewafer.mesh.chains import Chains
     from onewafer.mesh.kernel_costs import Size
+    from onewafer.mesh.operation import Classes, Traffic
     from onewafer.mesh.operations import MeshOperation
-    from onewafer.mesh.operations.operation import Classes, Traffic
-    from onewafer.mesh.program import Launch, MeshProgram
+    from onewafer.mesh.program import MeshProgram
     from onewafer.mesh.step_costs import StepCosts
 
 _NO_SIZES: Mapping[str, Size] = MappingProxyType({})

@@ -21,9 +21,9 @@ from onewafer.geometry import Rectangle
 from onewafer.graph import DataType
 from onewafer.mesh import layout
 from onewafer.mesh.banks import PERIOD_BYTES
+from onewafer.mesh.blocks import Arena, Axis, Distribution, Role
 from onewafer.mesh.budget import verify
 from onewafer.mesh.entry import CONTROL_KINDS, Asking, Family, Kind, asked_by, last_kind
-from onewafer.mesh.program import Arena, Axis, Distribution, Role
 from onewafer.mesh.schedule import build_schedule, kinds_of
 
 if TYPE_CHECKING:
@@ -32,7 +32,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from onewafer.arch import Architecture
-    from onewafer.mesh.program import MeshProgram, Placement
+    from onewafer.mesh.blocks import Placement
+    from onewafer.mesh.program import MeshProgram
 
 LAUNCH = "infer"
 """Exported function that runs the model once."""

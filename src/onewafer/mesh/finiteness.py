@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from onewafer.graph import DataType, Linear
-from onewafer.mesh.program import Arena
+from onewafer.mesh.blocks import Arena
 from onewafer.mesh.reference import MeshEvaluator
 
 if TYPE_CHECKING:
@@ -20,8 +20,9 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from onewafer.mesh.blocks import Launch
     from onewafer.mesh.memories import Memories
-    from onewafer.mesh.program import Launch, MeshProgram
+    from onewafer.mesh.program import MeshProgram
 
     Arrays = Mapping[str, NDArray[Any]]
 

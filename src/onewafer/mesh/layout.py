@@ -10,12 +10,12 @@ import numpy as np
 
 from onewafer.errors import HostError
 from onewafer.graph import DataType
-from onewafer.mesh.program import Distribution, InTurns
+from onewafer.mesh.blocks import Distribution, InTurns
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from onewafer.mesh.program import Placement
+    from onewafer.mesh.blocks import Placement
 
 _DTYPES = {DataType.F16: np.float16, DataType.F32: np.float32, DataType.I32: np.int32}
 

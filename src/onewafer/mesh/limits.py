@@ -26,11 +26,12 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from onewafer.arch import Architecture, Timing
+    from onewafer.mesh.blocks import Launch
     from onewafer.mesh.cost import Estimate
     from onewafer.mesh.kernel_costs import KernelCost, Size
+    from onewafer.mesh.operation import Traffic
     from onewafer.mesh.operations import MeshOperation
-    from onewafer.mesh.operations.operation import Traffic
-    from onewafer.mesh.program import Launch, MeshProgram
+    from onewafer.mesh.program import MeshProgram
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,13 +9,14 @@ import numpy as np
 
 from onewafer.graph import DataType
 from onewafer.mesh import arithmetic
+from onewafer.mesh.blocks import Arena, Axis
 from onewafer.mesh.layout import numpy_dtype
-from onewafer.mesh.program import Arena, Axis
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from onewafer.mesh.program import Block, Launch, MeshProgram
+    from onewafer.mesh.blocks import Block, Launch
+    from onewafer.mesh.program_shape import ProgramShape
 
     Array = NDArray[Any]
 
@@ -32,7 +33,7 @@ class Memories:
     What is read and written of a block are the rows that the launch has, the first ones.
     """
 
-    def __init__(self, program: MeshProgram) -> None:
+    def __init__(self, program: ProgramShape) -> None:
         self.launch: Launch = program.whole_launch()
         """May be set to another one."""
         self.program = program

@@ -14,8 +14,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from onewafer.mesh.blocks import Axis, Layout
 from onewafer.mesh.lowering.catalog import blamed_on, lowering_of
-from onewafer.mesh.program import Axis, Layout
 from onewafer.mesh.relations import Relations
 
 if TYPE_CHECKING:

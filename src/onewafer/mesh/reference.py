@@ -9,16 +9,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from onewafer.errors import HostError
+from onewafer.mesh.blocks import Arena, Role
 from onewafer.mesh.layout import pack, unpack
 from onewafer.mesh.memories import Memories
-from onewafer.mesh.program import Arena, Role
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from numpy.typing import NDArray
 
-    from onewafer.mesh.program import Launch, MeshProgram, Placement
+    from onewafer.mesh.blocks import Launch, Placement
+    from onewafer.mesh.program import MeshProgram
 
     Arrays = Mapping[str, NDArray[Any]]
 

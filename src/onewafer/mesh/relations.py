@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from onewafer.errors import UnsupportedOperationError
-from onewafer.mesh.program import PLAIN_ORDER, Axis, FeatureOrder
+from onewafer.mesh.blocks import PLAIN_ORDER, Axis, FeatureOrder
 
 
 @dataclass(frozen=True, slots=True)

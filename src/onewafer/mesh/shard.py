@@ -13,7 +13,10 @@ from typing import TYPE_CHECKING
 
 from onewafer.errors import ConfigurationError
 from onewafer.graph import Attention, position_tables, verify_graph
-from onewafer.mesh.lowering import LEAST_JOINING, Builder, Uses
+from onewafer.mesh.lowering.builder import LEAST_JOINING, Builder
+from onewafer.mesh.lowering.catalog import blamed_on, lowering_of
+from onewafer.mesh.lowering.phases import Needs
+from onewafer.mesh.lowering.uses import Uses
 from onewafer.mesh.orientation import Orientations
 
 if TYPE_CHECKING:
@@ -99,10 +102,21 @@ class Cutter:
             usual_rows=usual_rows,
             least_joining=least_joining,
         )
-        builder.prepare()
-        for operation in self._graph.operations:
-            builder.lower(operation)
+        self._append_operations(builder)
         return builder.build()
+
+    def _append_operations(self, builder: Builder) -> None:
+        """Lower the graph: first what is done once a launch, then operation after operation."""
+        for index, operation in enumerate(self._graph.operations):
+            builder.begin(index)
+            with blamed_on(operation):
+                lowering_of(operation).prepare(operation, builder)
+        builder.end_preparation()
+        for index, operation in enumerate(self._graph.operations):
+            builder.begin(index)
+            with blamed_on(operation):
+                lowering_of(operation).lower(operation, builder)
+            builder.end()
 
     @cached_property
     def _orientations(self) -> Orientations:
@@ -110,7 +124,16 @@ class Cutter:
 
     @cached_property
     def _uses(self) -> Uses:
-        return Uses(self._graph)
+        return Uses(
+            self._graph,
+            {
+                operation.result.name: Needs(
+                    works_in_place=lowering_of(operation).works_in_place,
+                    pair=lowering_of(operation).pair(operation),
+                )
+                for operation in self._graph.operations
+            },
+        )
 
     def _check_rows(self, usual: int | None, positions: int | None) -> None:
         """Refuse usual rows of a sequence that no launch can have."""

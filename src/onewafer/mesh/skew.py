@@ -27,15 +27,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from onewafer.mesh.program import Axis
+from onewafer.mesh.blocks import Axis
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from onewafer.arch import Timing
     from onewafer.mesh.chains import Places, Ways
-    from onewafer.mesh.operations.operation import Classes, Size
-    from onewafer.mesh.program import MeshProgram
+    from onewafer.mesh.operation import Classes, Size
+    from onewafer.mesh.program_shape import ProgramShape
 
     Cycles = NDArray[Any]
 
@@ -60,7 +60,7 @@ class Skew:
     apart: _Apart | None = None
 
     @classmethod
-    def none(cls, program: MeshProgram) -> Skew:
+    def none(cls, program: ProgramShape) -> Skew:
         """Return the skew at the start of a launch: all PEs begin at 0."""
         return cls(np.zeros(program.width, np.int64), np.zeros(program.height, np.int64))
 

@@ -9,7 +9,18 @@ from typing import TYPE_CHECKING
 from onewafer.errors import InternalError, UnsupportedOperationError
 from onewafer.graph import DataType, activation_operands
 from onewafer.mesh.banks import period
-from onewafer.mesh.lowering.catalog import blamed_on, lowering_of
+from onewafer.mesh.blocks import (
+    PLAIN_ORDER,
+    Arena,
+    Axis,
+    Block,
+    Distribution,
+    HeadSegments,
+    InTurns,
+    Layout,
+    Placement,
+    Role,
+)
 from onewafer.mesh.lowering.middles import place_middles
 from onewafer.mesh.operations import (
     AttentionShape,
@@ -21,19 +32,7 @@ from onewafer.mesh.operations import (
     MeshOperation,
     Redistribute,
 )
-from onewafer.mesh.program import (
-    PLAIN_ORDER,
-    Arena,
-    Axis,
-    Block,
-    Distribution,
-    HeadSegments,
-    InTurns,
-    Layout,
-    MeshProgram,
-    Placement,
-    Role,
-)
+from onewafer.mesh.program import MeshProgram
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -185,19 +184,16 @@ class Builder:
         """Return the number of PEs along an axis."""
         return self._sizes[axis]
 
-    def prepare(self) -> None:
-        """Append the preparation for the operations of the graph before the first of them."""
-        for index, operation in enumerate(self._graph.operations):
-            self._source = index
-            with blamed_on(operation):
-                lowering_of(operation).prepare(operation, self)
+    def begin(self, index: int) -> None:
+        """Go on with an operation of the graph: what is appended next are steps of it."""
+        self._source = index
+
+    def end_preparation(self) -> None:
+        """Note that what is done once a launch, before the first operation, has been appended."""
         self._num_prepared = len(self._operations)
 
-    def lower(self, operation: Operation) -> None:
-        """Lower the next operation of the graph, and free the blocks that are read no more."""
-        self._source = self._num_lowered
-        with blamed_on(operation):
-            lowering_of(operation).lower(operation, self)
+    def end(self) -> None:
+        """End the next operation of the graph: free the blocks that are read no more."""
         live = self._activations.live
         for name in [name for name in live if self._last_use[name] <= self._num_lowered]:
             del live[name]

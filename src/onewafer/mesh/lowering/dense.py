@@ -19,8 +19,8 @@ from onewafer.mesh.operations import (
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from onewafer.mesh.blocks import Block
     from onewafer.mesh.lowering.builder import Builder
-    from onewafer.mesh.program import Block
     from onewafer.mesh.relations import Relations
 
 MOST_WORDS = 1024

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from onewafer.graph import Window
+    from onewafer.mesh.blocks import Layout
     from onewafer.mesh.lowering.builder import Builder
-    from onewafer.mesh.program import Layout
     from onewafer.mesh.relations import Relations
 
 _MOST_STRIDE = 127

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from onewafer.mesh.program import Arena, Axis, Launch
+from onewafer.mesh.blocks import Arena, Axis, Launch
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -12,8 +12,8 @@ from onewafer.mesh.operations import Normalize, SumGroups, SumSquares
 from onewafer.mesh.relations import Heads
 
 if TYPE_CHECKING:
+    from onewafer.mesh.blocks import Layout
     from onewafer.mesh.lowering.builder import Builder
-    from onewafer.mesh.program import Layout
     from onewafer.mesh.relations import Relations
 
 

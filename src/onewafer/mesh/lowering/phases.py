@@ -8,11 +8,11 @@ start at different words.
 from __future__ import annotations
 
 from collections import defaultdict
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from onewafer.graph import activation_operands
 from onewafer.mesh.banks import WORD_BYTES
-from onewafer.mesh.lowering.catalog import lowering_of
 
 if TYPE_CHECKING:
     from collections.abc import Container, Mapping
@@ -23,27 +23,32 @@ _FIRST, _SECOND = 1, 3
 """Words from a multiple of the period to an activation."""
 
 
-def paired_operands(graph: Graph) -> dict[str, tuple[str, str]]:
-    """Return the two operands of each operation that reads two in one DSD operation, by result."""
-    pairs = {
-        operation.result.name: lowering_of(operation).pair(operation)
-        for operation in graph.operations
-    }
-    return {result: pair for result, pair in pairs.items() if pair is not None}
+@dataclass(frozen=True, slots=True)
+class Needs:
+    """The needs of one operation of the graph that decide where its blocks may lie."""
+
+    works_in_place: bool
+    """Whether the result may take the block of an operand that is read no more."""
+    pair: tuple[str, str] | None
+    """The operands of equal shape that one DSD operation reads, if there are two."""
 
 
 def find_owners(
-    graph: Graph, last_use: Mapping[str, int], redistributed: Container[str]
+    graph: Graph,
+    needs: Mapping[str, Needs],
+    last_use: Mapping[str, int],
+    redistributed: Container[str],
 ) -> dict[str, str]:
     """Return, for each input and result, the tensor whose block it is kept in.
 
-    An element-wise operation works in place where an operand dies; all others get a new block.
+    `needs` are those of the operation that defines a result. An element-wise operation works in
+    place where an operand dies; all others get a new block.
     """
     owners = {tensor.name: tensor.name for tensor in graph.inputs}
     for index, operation in enumerate(graph.operations):
         name = operation.result.name
         owners[name] = name
-        if lowering_of(operation).works_in_place and name not in redistributed:
+        if needs[name].works_in_place and name not in redistributed:
             dying = [o for o in activation_operands(operation) if last_use[o] == index]
             if dying:
                 owners[name] = owners[dying[0]]
@@ -51,18 +56,22 @@ def find_owners(
 
 
 def choose_phases(
-    graph: Graph, owners: Mapping[str, str], redistributed: Container[str]
+    graph: Graph,
+    needs: Mapping[str, Needs],
+    owners: Mapping[str, str],
+    redistributed: Container[str],
 ) -> dict[str, int]:
     """Return for each block of activations its offset modulo `period`, in elements.
 
-    `owners` maps a tensor to the one whose block it is kept in; `redistributed` names the results
-    of operations whose right operand is redistributed into the block of the result first.
+    `needs` are those of the operation that defines a result. `owners` maps a tensor to the one
+    whose block it is kept in; `redistributed` names the results of operations whose right operand
+    is redistributed into the block of the result first.
     """
     partners: defaultdict[str, set[str]] = defaultdict(set)
     for operation in graph.operations:
-        operands = lowering_of(operation).pair(operation)
+        name = operation.result.name
+        operands = needs[name].pair
         if operands is not None:
-            name = operation.result.name
             left, right = (
                 owners[operands[0]],
                 owners[name if name in redistributed else operands[1]],

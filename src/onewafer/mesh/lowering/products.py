@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING
 
 from onewafer.errors import UnsupportedOperationError
 from onewafer.graph import BatchedMatmul
+from onewafer.mesh.blocks import PLAIN_ORDER, Layout
 from onewafer.mesh.lowering.lowering import Lowering
 from onewafer.mesh.operations import MultiplyBlocks, ProductShape, Redistribute
-from onewafer.mesh.program import PLAIN_ORDER, Layout
 
 if TYPE_CHECKING:
+    from onewafer.mesh.blocks import Axis, Block
     from onewafer.mesh.lowering.builder import Builder
-    from onewafer.mesh.program import Axis, Block
     from onewafer.mesh.relations import Relations
 
 _MOST_FEATURES = (1 << 16) - 1

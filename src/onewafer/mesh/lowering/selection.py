@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 from onewafer.errors import UnsupportedOperationError
 from onewafer.graph import Gather, TopIndices
 from onewafer.mesh import operations as mesh
+from onewafer.mesh.blocks import PLAIN_ORDER
 from onewafer.mesh.lowering.lowering import Lowering
 from onewafer.mesh.operations.selection import Rows
-from onewafer.mesh.program import PLAIN_ORDER
 
 if TYPE_CHECKING:
+    from onewafer.mesh.blocks import Layout
     from onewafer.mesh.lowering.builder import Builder
-    from onewafer.mesh.program import Layout
     from onewafer.mesh.relations import Relations
 
 _MOST_FEATURES = 1 << 24

@@ -6,14 +6,14 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from onewafer.graph import Embedding, FirstRow, LastRow, PositionEmbedding, Rotary
+from onewafer.mesh.blocks import Layout
 from onewafer.mesh.lowering.lowering import Lowering
 from onewafer.mesh.operations import LookUpPositions, LookUpTokens, Rotate, TakeRow
-from onewafer.mesh.program import Layout
 from onewafer.mesh.relations import Heads
 
 if TYPE_CHECKING:
+    from onewafer.mesh.blocks import Block
     from onewafer.mesh.lowering.builder import Builder
-    from onewafer.mesh.program import Block
     from onewafer.mesh.relations import Relations
 
 

@@ -6,23 +6,25 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from onewafer.graph import activation_operands
-from onewafer.mesh.lowering.phases import choose_phases, find_owners, paired_operands
+from onewafer.mesh.lowering.phases import Needs, choose_phases, find_owners
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from onewafer.graph import Graph, Operation, Tensor
-    from onewafer.mesh.program import Layout
+    from onewafer.mesh.blocks import Layout
 
 
 class Uses:
     """The uses of the tensors of one graph."""
 
-    def __init__(self, graph: Graph) -> None:
+    def __init__(self, graph: Graph, needs: Mapping[str, Needs]) -> None:
+        """Take a graph, and the needs of the operation that defines each result."""
         self.graph = graph
         self.dtype = graph.dtype
         """The one floating type of the graph."""
         self.is_sequence = graph.is_sequence
+        self._needs = needs
         self._phases: dict[frozenset[str], Mapping[str, int]] = {}
         """By the results of operations whose right operand is redistributed."""
 
@@ -56,19 +58,18 @@ class Uses:
         """
         if num_pes == 1:
             return frozenset()
+        pairs = {result: needs.pair for result, needs in self._needs.items()}
         return frozenset(
             result
-            for result, (left, right) in self._pairs.items()
-            if layouts[left] != layouts[right]
+            for result, pair in pairs.items()
+            if pair is not None and layouts[pair[0]] != layouts[pair[1]]
         )
 
     def phases(self, redistributed: frozenset[str]) -> Mapping[str, int]:
         """Return for each block of activations its offset modulo `period`, in elements."""
         if redistributed not in self._phases:
-            owners = find_owners(self.graph, self.last, redistributed)
-            self._phases[redistributed] = choose_phases(self.graph, owners, redistributed)
+            owners = find_owners(self.graph, self._needs, self.last, redistributed)
+            self._phases[redistributed] = choose_phases(
+                self.graph, self._needs, owners, redistributed
+            )
         return self._phases[redistributed]
-
-    @cached_property
-    def _pairs(self) -> Mapping[str, tuple[str, str]]:
-        return paired_operands(self.graph)

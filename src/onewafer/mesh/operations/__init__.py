@@ -1,5 +1,6 @@
 """The operations of a mesh program, a file a family: `operation` says what each answers."""
 
+from onewafer.mesh.operation import Conflicts, DataDependence, MeshOperation
 from onewafer.mesh.operations.attention import (
     Append,
     BiasScores,
@@ -41,7 +42,6 @@ from onewafer.mesh.operations.norms import (
     SumRowSquares,
     SumSquares,
 )
-from onewafer.mesh.operations.operation import Conflicts, DataDependence, MeshOperation
 from onewafer.mesh.operations.products import MultiplyBlocks, ProductShape
 from onewafer.mesh.operations.selection import Claim, FindLargest, Gather, TakeIndex
 from onewafer.mesh.operations.tokens import LookUpPositions, LookUpTokens, Rotate, TakeRow

@@ -19,23 +19,24 @@ import numpy as np
 
 from onewafer.graph import DataType
 from onewafer.mesh import arithmetic, attention, functions
+from onewafer.mesh.blocks import Axis, Launch
 from onewafer.mesh.chains import reduce_along
 from onewafer.mesh.entry import Kind, float_words
+from onewafer.mesh.operation import Classes, MeshOperation, Traffic
 from onewafer.mesh.operations.collectives import copy_along
-from onewafer.mesh.operations.operation import Classes, MeshOperation, Traffic
 from onewafer.mesh.operations.sizes import block_entry
-from onewafer.mesh.program import Axis, Launch
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from numpy.typing import NDArray
 
+    from onewafer.mesh.blocks import Block
     from onewafer.mesh.entry import Entry
     from onewafer.mesh.kernel_costs import Size
     from onewafer.mesh.memories import Memories
     from onewafer.mesh.operations.attention_shape import AttentionShape
-    from onewafer.mesh.program import Block, MeshProgram
+    from onewafer.mesh.program_shape import ProgramShape
 
     Array = NDArray[Any]
 
@@ -73,17 +74,17 @@ class _Step(MeshOperation):
         """Return further words of the schedule."""
         return ()
 
-    def entry(self, program: MeshProgram) -> Entry:
+    def entry(self, program: ProgramShape) -> Entry:
         """Return its words in the schedule."""
         more = (*self.shape.words, *self.more())
         entry = block_entry(program, self.kind, *self.blocks(), more=more)
         return dataclasses.replace(entry, rows=0)  # whatever the rows of the result
 
-    def sizes(self, program: MeshProgram, launch: Launch) -> Mapping[str, Size]:
+    def sizes(self, program: ProgramShape, launch: Launch) -> Mapping[str, Size]:
         """Return the sizes that its cost depends on."""
         return self.shape.sizes(program, launch)
 
-    def classes(self, program: MeshProgram, launch: Launch) -> Classes:
+    def classes(self, program: ProgramShape, launch: Launch) -> Classes:
         """Return how the PEs along the axis of the features differ."""
         del program, launch
         return self.shape.classes
@@ -230,7 +231,7 @@ class BiasScores(_Step):
         """Return further words of the schedule."""
         return (self.bias.rows,)
 
-    def sizes(self, program: MeshProgram, launch: Launch) -> Mapping[str, Size]:
+    def sizes(self, program: ProgramShape, launch: Launch) -> Mapping[str, Size]:
         """Return the sizes that its cost depends on: `biased` rows are those of the first PE."""
         sizes = self.shape.sizes(program, launch)
         biased = min(self.bias.rows, launch.num_rows * self.shape.num_heads)
@@ -289,7 +290,7 @@ class _ScoresCollective(_Step):
         """Whether the PEs of each head have a root of their own."""
         return self.shape.segments is not None
 
-    def words(self, program: MeshProgram, launch: Launch) -> Array:
+    def words(self, program: ProgramShape, launch: Launch) -> Array:
         """Return how many scores the PEs at each place along the axis of the positions have."""
         slots = self.shape.slots(program.size(self.shape.axis.other), launch)
         return launch.num_rows * self.shape.score_heads * slots
@@ -318,7 +319,7 @@ class ReduceScores(_ScoresCollective):
         for scores, root, leaders in self.parts(memories):
             reduce_along(scores, root, leaders, arithmetic.add)
 
-    def traffic(self, program: MeshProgram, launch: Launch) -> Traffic:
+    def traffic(self, program: ProgramShape, launch: Launch) -> Traffic:
         """Return its traffic."""
         words = self.words(program, launch)
         return Traffic(self.shape.axis, "fadds", words, is_chain=True, of_heads=self.of_heads)
@@ -344,7 +345,7 @@ class BroadcastScores(_ScoresCollective):
         for scores, root, _ in self.parts(memories):
             copy_along(scores, root)
 
-    def traffic(self, program: MeshProgram, launch: Launch) -> Traffic:
+    def traffic(self, program: ProgramShape, launch: Launch) -> Traffic:
         """Return its traffic."""
         words = self.words(program, launch)
         return Traffic(self.shape.axis, "fmovs", words, is_chain=False, of_heads=self.of_heads)

@@ -11,18 +11,19 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from onewafer.mesh import attention
-from onewafer.mesh.operations.operation import Classes
+from onewafer.mesh.blocks import HeadSegments
+from onewafer.mesh.operation import Classes
 from onewafer.mesh.operations.sizes import CHUNK
 from onewafer.mesh.operations.tokens import axis_word
-from onewafer.mesh.program import HeadSegments
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from numpy.typing import NDArray
 
+    from onewafer.mesh.blocks import Axis, Launch
     from onewafer.mesh.kernel_costs import Size
-    from onewafer.mesh.program import Axis, Launch, MeshProgram
+    from onewafer.mesh.program_shape import ProgramShape
 
     Array = NDArray[Any]
 
@@ -115,7 +116,7 @@ class AttentionShape:
         """Return the position of the first row in the cache; it is empty without causality."""
         return launch.start if self.is_causal else 0
 
-    def sizes(self, program: MeshProgram, launch: Launch) -> Mapping[str, Size]:
+    def sizes(self, program: ProgramShape, launch: Launch) -> Mapping[str, Size]:
         """Return the sizes that the costs of its steps depend on.
 
         `heads`, `features` and so on are those of a class of PEs, `slots`, `kept` and `attended`

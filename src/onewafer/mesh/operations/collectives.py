@@ -6,18 +6,19 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from onewafer.mesh import arithmetic
+from onewafer.mesh.blocks import Axis
 from onewafer.mesh.chains import reduce_along
 from onewafer.mesh.entry import Kind
-from onewafer.mesh.operations.operation import MeshOperation, Traffic
+from onewafer.mesh.operation import MeshOperation, Traffic
 from onewafer.mesh.operations.sizes import block_entry, block_sizes
-from onewafer.mesh.program import Axis
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from onewafer.mesh.blocks import Block, Launch
     from onewafer.mesh.entry import Entry
     from onewafer.mesh.memories import Memories
-    from onewafer.mesh.program import Block, Launch, MeshProgram
+    from onewafer.mesh.program_shape import ProgramShape
 
     Array = NDArray[Any]
 
@@ -30,11 +31,11 @@ class _Collective(MeshOperation):
     values: Block
     axis: Axis
 
-    def entry(self, program: MeshProgram) -> Entry:
+    def entry(self, program: ProgramShape) -> Entry:
         """Return its words in the schedule."""
         return block_entry(program, self.kind, self.values)
 
-    def sizes(self, program: MeshProgram, launch: Launch) -> dict[str, int]:
+    def sizes(self, program: ProgramShape, launch: Launch) -> dict[str, int]:
         """Return the sizes that its cost depends on."""
         return block_sizes(program, self.values, launch)
 
@@ -60,7 +61,7 @@ class ChainReduce(_Collective):
         values = memories.along(self.axis, self.values)
         reduce_along(values, chains.middle, chains.leaders(), arithmetic.add)
 
-    def traffic(self, program: MeshProgram, launch: Launch) -> Traffic:
+    def traffic(self, program: ProgramShape, launch: Launch) -> Traffic:
         """Return its traffic."""
         elements = self.sizes(program, launch)["elements"]
         return Traffic(self.axis, "fadds", elements, is_chain=True)
@@ -84,7 +85,7 @@ class ChainMax(_Collective):
         values = memories.along(self.axis, self.values)
         reduce_along(values, chains.middle, chains.leaders(), arithmetic.maximum)
 
-    def traffic(self, program: MeshProgram, launch: Launch) -> Traffic:
+    def traffic(self, program: ProgramShape, launch: Launch) -> Traffic:
         """Return its traffic."""
         elements = self.sizes(program, launch)["elements"]
         return Traffic(self.axis, "fmaxs", elements, is_chain=True)
@@ -106,7 +107,7 @@ class Broadcast(_Collective):
         """Do on NumPy arrays what the kernel does."""
         copy_along(memories.along(self.axis, self.values), memories.program.middle(self.axis))
 
-    def traffic(self, program: MeshProgram, launch: Launch) -> Traffic:
+    def traffic(self, program: ProgramShape, launch: Launch) -> Traffic:
         """Return its traffic."""
         elements = self.sizes(program, launch)["elements"]
         return Traffic(self.axis, "fmovs", elements, is_chain=False)
@@ -128,7 +129,7 @@ class BroadcastStore(_Collective):
         """Its kind in the schedule."""
         return Kind.BROADCAST_STORE_X if self.axis is Axis.X else Kind.BROADCAST_STORE_Y
 
-    def entry(self, program: MeshProgram) -> Entry:
+    def entry(self, program: ProgramShape) -> Entry:
         """Return its words in the schedule."""
         return block_entry(program, self.kind, self.result, self.values)
 
@@ -138,7 +139,7 @@ class BroadcastStore(_Collective):
         copy_along(values, memories.program.middle(self.axis))
         memories.store(self.result, values if self.axis is Axis.X else values.swapaxes(0, 1))
 
-    def traffic(self, program: MeshProgram, launch: Launch) -> Traffic:
+    def traffic(self, program: ProgramShape, launch: Launch) -> Traffic:
         """Return its traffic."""
         elements = self.sizes(program, launch)["elements"]
         return Traffic(self.axis, "fmovs", elements, is_chain=False)

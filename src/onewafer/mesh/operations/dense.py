@@ -11,25 +11,21 @@ import numpy as np
 from onewafer.graph import DataType
 from onewafer.mesh import arithmetic
 from onewafer.mesh.banks import row_banks
+from onewafer.mesh.blocks import Axis
 from onewafer.mesh.entry import Kind
-from onewafer.mesh.operations.operation import (
-    NO_CONFLICTS,
-    Classes,
-    Conflicts,
-    MeshOperation,
-)
+from onewafer.mesh.operation import NO_CONFLICTS, Classes, Conflicts, MeshOperation
 from onewafer.mesh.operations.sizes import block_entry, block_sizes
-from onewafer.mesh.program import Axis
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from numpy.typing import NDArray
 
+    from onewafer.mesh.blocks import Block, Launch
     from onewafer.mesh.entry import Entry
     from onewafer.mesh.kernel_costs import Size
     from onewafer.mesh.memories import Memories
-    from onewafer.mesh.program import Block, Launch, MeshProgram
+    from onewafer.mesh.program_shape import ProgramShape
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +50,7 @@ class Matmul(MeshOperation):
         """Its kind in the schedule."""
         return Kind.MATMUL_X if self.axis is Axis.X else Kind.MATMUL_Y
 
-    def entry(self, program: MeshProgram) -> Entry:
+    def entry(self, program: ProgramShape) -> Entry:
         """Return its words in the schedule."""
         padding = program.size(self.axis) * self.result.columns - self.features
         blocks = self.result, self.input, self.weight
@@ -65,7 +61,7 @@ class Matmul(MeshOperation):
         sums = _multiply(memories, self.input, self.weight, self.axis, self.features)
         memories.write(self.result, sums)
 
-    def sizes(self, program: MeshProgram, launch: Launch) -> Mapping[str, Size]:
+    def sizes(self, program: ProgramShape, launch: Launch) -> Mapping[str, Size]:
         """Return the sizes that its cost depends on.
 
         A PE whose columns are not all padding is `filled`; it is `cut` if some are, and `absent`
@@ -81,18 +77,18 @@ class Matmul(MeshOperation):
         }
         return {**block_sizes(program, self.result, launch), "inner": self.weight.rows, **sizes}
 
-    def classes(self, program: MeshProgram, launch: Launch) -> Classes:
+    def classes(self, program: ProgramShape, launch: Launch) -> Classes:
         """Return how the PEs along its axis differ: by padding."""
         del launch
         return self._padding(program)[1]
 
-    def _padding(self, program: MeshProgram) -> tuple[NDArray[np.int64], Classes]:
+    def _padding(self, program: ProgramShape) -> tuple[NDArray[np.int64], Classes]:
         """Return how many columns of its block are padding, by class of PE."""
         num_pes = program.size(self.axis)
         missing, classes = _padding(self.axis, num_pes, ((self.result.columns, self.features),))
         return missing[:, 0], classes
 
-    def conflicts(self, program: MeshProgram, launch: Launch) -> Conflicts:
+    def conflicts(self, program: ProgramShape, launch: Launch) -> Conflicts:
         """Count the multiply-adds, one for every row of the result and of the weight.
 
         In f16, the two sources advance differently.
@@ -152,7 +148,7 @@ class Matmuls(MeshOperation):
         """Its kind in the schedule."""
         return Kind.MATMULS_X if self.axis is Axis.X else Kind.MATMULS_Y
 
-    def entry(self, program: MeshProgram) -> Entry:
+    def entry(self, program: ProgramShape) -> Entry:
         """Return its words in the schedule."""
         num_pes = program.size(self.axis)
         more = [
@@ -179,7 +175,7 @@ class Matmuls(MeshOperation):
         room = np.zeros((*products[0].shape[:-1], width), np.float32)
         memories.write(self.result, np.concatenate([*products, room], axis=-1))
 
-    def sizes(self, program: MeshProgram, launch: Launch) -> Mapping[str, Size]:
+    def sizes(self, program: ProgramShape, launch: Launch) -> Mapping[str, Size]:
         """Return the sizes that its cost depends on.
 
         Kinds of rows are weights here: each counts once in `parts`, has `columns` of its own, and
@@ -200,12 +196,12 @@ class Matmuls(MeshOperation):
             "absent": absent,
         }
 
-    def classes(self, program: MeshProgram, launch: Launch) -> Classes:
+    def classes(self, program: ProgramShape, launch: Launch) -> Classes:
         """Return how the PEs along its axis differ: by padding."""
         del launch
         return self._padding(program)[1]
 
-    def conflicts(self, program: MeshProgram, launch: Launch) -> Conflicts:
+    def conflicts(self, program: ProgramShape, launch: Launch) -> Conflicts:
         """Count the multiply-adds of each weight that `Matmul` would count."""
         if program.dtype is DataType.F16:
             return NO_CONFLICTS
@@ -226,7 +222,7 @@ class Matmuls(MeshOperation):
     def _columns(self) -> NDArray[np.int64]:
         return np.array([factor.weight.columns for factor in self.factors])
 
-    def _padding(self, program: MeshProgram) -> tuple[NDArray[np.int64], Classes]:
+    def _padding(self, program: ProgramShape) -> tuple[NDArray[np.int64], Classes]:
         """Return how many columns of each product are padding, `[class of PE, weight]`."""
         products = tuple((factor.weight.columns, factor.features) for factor in self.factors)
         return _padding(self.axis, program.size(self.axis), products)
@@ -257,11 +253,11 @@ class Split(MeshOperation):
         """Its kind in the schedule."""
         return Kind.SPLIT
 
-    def entry(self, program: MeshProgram) -> Entry:
+    def entry(self, program: ProgramShape) -> Entry:
         """Return its words in the schedule."""
         return self.store_entry(program)
 
-    def store_entry(self, program: MeshProgram, numbers: tuple[int, ...] = ()) -> Entry:
+    def store_entry(self, program: ProgramShape, numbers: tuple[int, ...] = ()) -> Entry:
         """Return these words, with `numbers` before the words that say where the results are."""
         blocks = (word for block in self.results for word in (block, block.columns))
         entry = block_entry(program, self.kind, self.input, self.input, more=(*numbers, *blocks))
@@ -274,13 +270,13 @@ class Split(MeshOperation):
             memories.store(block, sums[..., first : first + block.columns])
             first += block.columns
 
-    def sizes(self, program: MeshProgram, launch: Launch) -> Mapping[str, Size]:
+    def sizes(self, program: ProgramShape, launch: Launch) -> Mapping[str, Size]:
         """Return the sizes that its cost depends on; kinds of rows are results, `parts` counts."""
         columns = np.array([block.columns for block in self.results])[:, np.newaxis, np.newaxis]
         sizes = block_sizes(program, self.input, launch)
         return {**sizes, "columns": columns, "parts": np.ones_like(columns)}
 
-    def classes(self, program: MeshProgram, launch: Launch) -> Classes:
+    def classes(self, program: ProgramShape, launch: Launch) -> Classes:
         """Return that all PEs are alike."""
         del launch
         return Classes(Axis.X, np.zeros(program.width, np.intp))
@@ -306,7 +302,7 @@ class Redistribute(MeshOperation):
         """Its kind in the schedule."""
         return Kind.REDISTRIBUTE_X if self.axis is Axis.X else Kind.REDISTRIBUTE_Y
 
-    def entry(self, program: MeshProgram) -> Entry:
+    def entry(self, program: ProgramShape) -> Entry:
         """Return its words in the schedule."""
         return block_entry(program, self.kind, self.result, self.input, inner=self.input.columns)
 
@@ -322,7 +318,7 @@ class Redistribute(MeshOperation):
         held = np.take_along_axis(source, np.where(is_held, index, 0), axis=-1)
         memories.write(self.result, np.where(is_held, held, np.float32(-0.0)))
 
-    def sizes(self, program: MeshProgram, launch: Launch) -> Mapping[str, int]:
+    def sizes(self, program: ProgramShape, launch: Launch) -> Mapping[str, int]:
         """Return the sizes that its cost depends on.
 
         The shared part of a row is at most as long as the shorter row.

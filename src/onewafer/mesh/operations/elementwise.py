@@ -12,15 +12,16 @@ from onewafer.graph import ActivationFunction, DataType
 from onewafer.mesh import arithmetic, functions
 from onewafer.mesh.banks import bank, count_shared
 from onewafer.mesh.entry import Kind, float_words
-from onewafer.mesh.operations.operation import Conflicts, MeshOperation
+from onewafer.mesh.operation import Conflicts, MeshOperation
 from onewafer.mesh.operations.sizes import block_entry, block_sizes, in_type, with_chunks
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from onewafer.mesh.blocks import Block, Launch
     from onewafer.mesh.entry import Entry
     from onewafer.mesh.memories import Memories
-    from onewafer.mesh.program import Block, Launch, MeshProgram
+    from onewafer.mesh.program_shape import ProgramShape
 
 
 class _Unary(MeshOperation):
@@ -31,11 +32,11 @@ class _Unary(MeshOperation):
     result: Block
     input: Block
 
-    def entry(self, program: MeshProgram) -> Entry:
+    def entry(self, program: ProgramShape) -> Entry:
         """Return its words in the schedule."""
         return block_entry(program, self.kind, self.result, self.input)
 
-    def sizes(self, program: MeshProgram, launch: Launch) -> Mapping[str, int]:
+    def sizes(self, program: ProgramShape, launch: Launch) -> Mapping[str, int]:
         """Return the sizes that its cost depends on."""
         return block_sizes(program, self.result, launch)
 
@@ -49,15 +50,15 @@ class _Binary(MeshOperation):
     left: Block
     right: Block
 
-    def entry(self, program: MeshProgram) -> Entry:
+    def entry(self, program: ProgramShape) -> Entry:
         """Return its words in the schedule."""
         return block_entry(program, self.kind, self.result, self.left, self.right)
 
-    def sizes(self, program: MeshProgram, launch: Launch) -> Mapping[str, int]:
+    def sizes(self, program: ProgramShape, launch: Launch) -> Mapping[str, int]:
         """Return the sizes that its cost depends on."""
         return block_sizes(program, self.result, launch)
 
-    def conflicts(self, program: MeshProgram, launch: Launch) -> Conflicts:
+    def conflicts(self, program: ProgramShape, launch: Launch) -> Conflicts:
         """Return the one DSD operation, if both operands begin in the same banks."""
         left, right = (bank(block.offset, program.dtype) for block in (self.left, self.right))
         elements = self.sizes(program, launch)["elements"]
@@ -111,15 +112,15 @@ class _WithVector(MeshOperation):
     input: Block
     vector: Block
 
-    def entry(self, program: MeshProgram) -> Entry:
+    def entry(self, program: ProgramShape) -> Entry:
         """Return its words in the schedule."""
         return block_entry(program, self.kind, self.result, self.input, self.vector)
 
-    def sizes(self, program: MeshProgram, launch: Launch) -> Mapping[str, int]:
+    def sizes(self, program: ProgramShape, launch: Launch) -> Mapping[str, int]:
         """Return the sizes that its cost depends on."""
         return block_sizes(program, self.result, launch)
 
-    def conflicts(self, program: MeshProgram, launch: Launch) -> Conflicts:
+    def conflicts(self, program: ProgramShape, launch: Launch) -> Conflicts:
         """Count the rows that begin in the same banks as the vector."""
         num_rows = program.num_rows(self.input, launch)
         count = count_shared(self.input, self.vector, num_rows, program.dtype)
@@ -252,7 +253,7 @@ class Scale(_Unary):
         """Its kind in the schedule."""
         return Kind.SCALE
 
-    def entry(self, program: MeshProgram) -> Entry:
+    def entry(self, program: ProgramShape) -> Entry:
         """Return its words in the schedule."""
         more = float_words(self.factor)
         return block_entry(program, self.kind, self.result, self.input, more=more)
@@ -263,7 +264,7 @@ class Scale(_Unary):
         factor = np.full((), self.factor, np.float32)
         memories.store(self.result, arithmetic.multiply(values, factor))
 
-    def sizes(self, program: MeshProgram, launch: Launch) -> Mapping[str, int]:
+    def sizes(self, program: ProgramShape, launch: Launch) -> Mapping[str, int]:
         """Return the sizes that its cost depends on."""
         return with_chunks(block_sizes(program, self.result, launch))
 
@@ -300,11 +301,11 @@ class Activation(_Unary):
             function = _FOR_HALF.get(self.function, function)
         memories.store(self.result, function(values))
 
-    def sizes(self, program: MeshProgram, launch: Launch) -> Mapping[str, int]:
+    def sizes(self, program: ProgramShape, launch: Launch) -> Mapping[str, int]:
         """Return the sizes that its cost depends on."""
         return with_chunks(block_sizes(program, self.result, launch))
 
-    def conflicts(self, program: MeshProgram, launch: Launch) -> Conflicts:
+    def conflicts(self, program: ProgramShape, launch: Launch) -> Conflicts:
         """Return the square that some functions take, whose sources are one part of the scratch."""
         elements = self.sizes(program, launch)["elements"]
         return Conflicts(int(self.function in _SQUARING), "fmuls", elements)

@@ -12,7 +12,7 @@ from onewafer.graph import DataType
 from onewafer.mesh import arithmetic
 from onewafer.mesh.banks import bank, count_shared, row_banks
 from onewafer.mesh.entry import Kind, float_words
-from onewafer.mesh.operations.operation import NO_CONFLICTS, Conflicts, MeshOperation
+from onewafer.mesh.operation import NO_CONFLICTS, Conflicts, MeshOperation
 from onewafer.mesh.operations.sizes import block_entry, block_sizes, in_type
 from onewafer.mesh.operations.tokens import axis_word
 
@@ -22,9 +22,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from onewafer.graph import Window
+    from onewafer.mesh.blocks import Axis, Block, Launch
     from onewafer.mesh.entry import Entry
     from onewafer.mesh.memories import Memories
-    from onewafer.mesh.program import Axis, Block, Launch, MeshProgram
+    from onewafer.mesh.program_shape import ProgramShape
 
 _WORD = 0xFFFF
 
@@ -94,7 +95,7 @@ class Convolve(MeshOperation):
             return range(self.window.num_taps)
         return range(self.column, self.window.num_taps, self.window.kernel_width)
 
-    def entry(self, program: MeshProgram) -> Entry:
+    def entry(self, program: ProgramShape) -> Entry:
         """Return its words in the schedule."""
         inner, columns = self.input.columns, self.result.columns
         first = self.weight.offset + self.taps.start * inner * columns
@@ -136,7 +137,7 @@ class Convolve(MeshOperation):
         is_feature = (first + np.arange(columns) < self.features)[..., np.newaxis, :]
         memories.write(self.result, np.where(is_feature, sums, np.float32(0.0)))
 
-    def sizes(self, program: MeshProgram, launch: Launch) -> Mapping[str, int]:
+    def sizes(self, program: ProgramShape, launch: Launch) -> Mapping[str, int]:
         """Return the sizes that its cost depends on; PEs with padding are through earlier.
 
         The kernel has `begun` if a pixel may have a tap in the feature map: then it goes through
@@ -169,7 +170,7 @@ class Convolve(MeshOperation):
             "steps": samples * int(is_tap.sum()) * self.input.columns,
         }
 
-    def conflicts(self, program: MeshProgram, launch: Launch) -> Conflicts:
+    def conflicts(self, program: ProgramShape, launch: Launch) -> Conflicts:
         """Count the multiply-adds: one for each pixel, tap inside the map and row of its weight.
 
         In f16, the two sources advance differently.
@@ -237,7 +238,7 @@ class _Pool(MeshOperation):
         """Feature maps."""
         return self.input.rows // self.window.num_pixels
 
-    def sizes(self, program: MeshProgram, launch: Launch) -> Mapping[str, int]:
+    def sizes(self, program: ProgramShape, launch: Launch) -> Mapping[str, int]:
         """Return the sizes that its cost depends on.
 
         Of the `taps`, `met` reach a line of the result and `reached` a pixel; `passes` are these
@@ -271,7 +272,7 @@ class _Pool(MeshOperation):
             "strip": -(-samples * int(is_tap.sum()) // max(lines, 1)),
         }
 
-    def conflicts(self, program: MeshProgram, launch: Launch) -> Conflicts:
+    def conflicts(self, program: ProgramShape, launch: Launch) -> Conflicts:
         """Count the strips that begin in the same banks in the result and in the input.
 
         Where pixels are left out, or the result has other elements, they advance differently.
@@ -328,7 +329,7 @@ class ConvolveDepthwise(_Pool):
         """Its kind in the schedule."""
         return Kind.DEPTHWISE
 
-    def entry(self, program: MeshProgram) -> Entry:
+    def entry(self, program: ProgramShape) -> Entry:
         """Return its words in the schedule."""
         more = window_words(self.window, self.samples)
         return block_entry(program, self.kind, self.result, self.input, self.weight, more=more)
@@ -367,7 +368,7 @@ class MaxPool(_Pool):
         """Its kind in the schedule."""
         return Kind.MAX_POOL
 
-    def entry(self, program: MeshProgram) -> Entry:
+    def entry(self, program: ProgramShape) -> Entry:
         """Return its words in the schedule."""
         more = window_words(self.window, self.samples)
         return block_entry(program, self.kind, self.result, self.input, more=more)
@@ -416,7 +417,7 @@ class GlobalAveragePool(MeshOperation):
         """Rows of a sample."""
         return self.input.rows // self.samples
 
-    def entry(self, program: MeshProgram) -> Entry:
+    def entry(self, program: ProgramShape) -> Entry:
         """Return its words in the schedule."""
         more = (self.samples, self.sums, *float_words(1 / self.rows))
         return block_entry(program, self.kind, self.result, self.input, inner=self.rows, more=more)
@@ -430,12 +431,12 @@ class GlobalAveragePool(MeshOperation):
         factor = np.full((), 1 / self.rows, np.float32)
         memories.store(self.result, arithmetic.multiply(sums, factor))
 
-    def sizes(self, program: MeshProgram, launch: Launch) -> Mapping[str, int]:
+    def sizes(self, program: ProgramShape, launch: Launch) -> Mapping[str, int]:
         """Return the sizes that its cost depends on."""
         sizes = block_sizes(program, self.result, launch)
         return {**sizes, "samples": self.samples, "rows": self.input.rows}
 
-    def conflicts(self, program: MeshProgram, launch: Launch) -> Conflicts:
+    def conflicts(self, program: ProgramShape, launch: Launch) -> Conflicts:
         """Count the rows that begin in the same banks as their sums; f16 rows advance otherwise."""
         del launch
         if program.dtype is DataType.F16:
@@ -463,7 +464,7 @@ class ScaleFeatureMaps(MeshOperation):
         """Rows of a sample."""
         return self.input.rows // self.factors.rows
 
-    def entry(self, program: MeshProgram) -> Entry:
+    def entry(self, program: ProgramShape) -> Entry:
         """Return its words in the schedule."""
         blocks, samples = (self.result, self.input, self.factors), self.factors.rows
         return block_entry(program, self.kind, *blocks, inner=self.rows, more=(samples,))
@@ -475,12 +476,12 @@ class ScaleFeatureMaps(MeshOperation):
         factors = memories.view(self.factors, samples, 1, columns)
         memories.write(self.result, arithmetic.multiply(maps, factors))
 
-    def sizes(self, program: MeshProgram, launch: Launch) -> Mapping[str, int]:
+    def sizes(self, program: ProgramShape, launch: Launch) -> Mapping[str, int]:
         """Return the sizes that its cost depends on."""
         sizes = block_sizes(program, self.result, launch)
         return {**sizes, "samples": self.factors.rows, "rows": self.input.rows}
 
-    def conflicts(self, program: MeshProgram, launch: Launch) -> Conflicts:
+    def conflicts(self, program: ProgramShape, launch: Launch) -> Conflicts:
         """Count the rows that begin in the same banks as their factors."""
         del launch
         count = count_shared(self.input, self.factors, self.input.rows, program.dtype)

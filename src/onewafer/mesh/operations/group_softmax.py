@@ -12,10 +12,11 @@ from onewafer.mesh.operations.norms import OverGroups
 from onewafer.mesh.operations.sizes import block_entry
 
 if TYPE_CHECKING:
+    from onewafer.mesh.blocks import Axis, Block
     from onewafer.mesh.entry import Entry
     from onewafer.mesh.memories import Memories
     from onewafer.mesh.norms import Groups
-    from onewafer.mesh.program import Axis, Block, MeshProgram
+    from onewafer.mesh.program_shape import ProgramShape
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +35,7 @@ class FindGroupMaxima(OverGroups):
         """Its kind in the schedule."""
         return Kind.FIND_GROUP_MAXIMA
 
-    def entry(self, program: MeshProgram) -> Entry:
+    def entry(self, program: ProgramShape) -> Entry:
         """Return its words in the schedule."""
         blocks, columns = (self.maxima, self.input), self.input.columns
         return block_entry(program, self.kind, *blocks, columns=columns, more=self.words())
@@ -65,7 +66,7 @@ class WeighGroups(OverGroups):
         """Its kind in the schedule."""
         return Kind.WEIGH_GROUPS
 
-    def entry(self, program: MeshProgram) -> Entry:
+    def entry(self, program: ProgramShape) -> Entry:
         """Return its words in the schedule."""
         blocks, more = (self.weights, self.input, self.maxima), (*self.words(), self.totals)
         return block_entry(program, self.kind, *blocks, more=more)
@@ -103,7 +104,7 @@ class DivideGroups(OverGroups):
         """Its kind in the schedule."""
         return Kind.DIVIDE_GROUPS
 
-    def entry(self, program: MeshProgram) -> Entry:
+    def entry(self, program: ProgramShape) -> Entry:
         """Return its words in the schedule."""
         blocks = self.result, self.input, self.totals
         return block_entry(program, self.kind, *blocks, more=self.words())

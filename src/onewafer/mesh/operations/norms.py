@@ -10,22 +10,23 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 
 from onewafer.mesh import functions, norms
+from onewafer.mesh.blocks import Axis
 from onewafer.mesh.entry import Kind, float_words
+from onewafer.mesh.operation import Classes, Conflicts, DataDependence, MeshOperation
 from onewafer.mesh.operations.dense import Split
-from onewafer.mesh.operations.operation import Classes, Conflicts, DataDependence, MeshOperation
 from onewafer.mesh.operations.sizes import CHUNK, block_entry
-from onewafer.mesh.program import Axis
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from numpy.typing import NDArray
 
+    from onewafer.mesh.blocks import Block, Launch
     from onewafer.mesh.entry import Entry
     from onewafer.mesh.kernel_costs import Size
     from onewafer.mesh.memories import Memories
     from onewafer.mesh.norms import Groups
-    from onewafer.mesh.program import Block, Launch, MeshProgram
+    from onewafer.mesh.program_shape import ProgramShape
 
 
 class OverGroups(MeshOperation):
@@ -46,7 +47,7 @@ class OverGroups(MeshOperation):
         axis = list(Axis).index(self.axis)
         return (groups.num_groups, groups.group_size, groups.num_members, axis)
 
-    def sizes(self, program: MeshProgram, launch: Launch) -> Mapping[str, Size]:
+    def sizes(self, program: ProgramShape, launch: Launch) -> Mapping[str, Size]:
         """Return the sizes that its cost depends on: `pieces` of a row, `piece` columns each.
 
         A PE is `padded` if it has features for less than its columns, `absent` says how many less.
@@ -66,12 +67,12 @@ class OverGroups(MeshOperation):
         is_one = self.groups.num_groups == 1 and self.input.columns <= CHUNK
         return self.takes_short_way and is_one
 
-    def classes(self, program: MeshProgram, launch: Launch) -> Classes:
+    def classes(self, program: ProgramShape, launch: Launch) -> Classes:
         """Return how the PEs along its axis differ: by the features that they have."""
         del launch
         return self._shares(program)[1]
 
-    def _shares(self, program: MeshProgram) -> tuple[NDArray[np.int64], Classes]:
+    def _shares(self, program: ProgramShape) -> tuple[NDArray[np.int64], Classes]:
         """Return features and pieces of a row, `[2, 1, classes, 1]`."""
         return _shares(self.axis, self.groups, self.input.columns, program.size(self.axis))
 
@@ -92,7 +93,7 @@ class SumGroups(OverGroups):
         """Its kind in the schedule."""
         return Kind.SUM
 
-    def entry(self, program: MeshProgram) -> Entry:
+    def entry(self, program: ProgramShape) -> Entry:
         """Return its words in the schedule."""
         blocks = self.totals, self.input
         columns = self.input.columns
@@ -124,7 +125,7 @@ class SumSquares(OverGroups):
         """Its kind in the schedule."""
         return Kind.SUM_SQUARES if self.sums is None else Kind.SUM_CENTRED_SQUARES
 
-    def entry(self, program: MeshProgram) -> Entry:
+    def entry(self, program: ProgramShape) -> Entry:
         """Return its words in the schedule."""
         blocks = self.totals, self.input, self.sums
         columns = self.input.columns
@@ -139,7 +140,7 @@ class SumSquares(OverGroups):
         sums = None if self.sums is None else memories.matrix(self.sums)
         memories.write(self.totals, norms.sum_squares(values, at, self.groups, sums=sums))
 
-    def conflicts(self, program: MeshProgram, launch: Launch) -> Conflicts:
+    def conflicts(self, program: ProgramShape, launch: Launch) -> Conflicts:
         """Return the products of the values with themselves."""
         sizes = self.sizes(program, launch)
         count = (sizes["pieces"] + sizes["filled"]) * sizes["rows"]
@@ -163,7 +164,7 @@ class SumRowSquares(OverGroups):
         """Its kind in the schedule."""
         return Kind.SUM_ROW_SQUARES
 
-    def entry(self, program: MeshProgram) -> Entry:
+    def entry(self, program: ProgramShape) -> Entry:
         """Return its words in the schedule."""
         return block_entry(
             program,
@@ -182,7 +183,7 @@ class SumRowSquares(OverGroups):
         sums[..., -1:] = norms.sum_squares(values, at, self.groups)
         memories.write(self.totals, sums)
 
-    def conflicts(self, program: MeshProgram, launch: Launch) -> Conflicts:
+    def conflicts(self, program: ProgramShape, launch: Launch) -> Conflicts:
         """Return the products of the values with themselves."""
         sizes = self.sizes(program, launch)
         return Conflicts(sizes["pieces"] * sizes["rows"], "fmuls", sizes["piece"])
@@ -207,7 +208,7 @@ class StoreNormalized(Split):
         """Its kind in the schedule."""
         return Kind.STORE_NORMALIZED
 
-    def entry(self, program: MeshProgram) -> Entry:
+    def entry(self, program: ProgramShape) -> Entry:
         """Return its words in the schedule."""
         numbers = (*float_words(float(self.groups.share)), *float_words(self.epsilon))
         return self.store_entry(program, numbers)
@@ -222,7 +223,7 @@ class StoreNormalized(Split):
         memories.write(self.input, np.concatenate([scaled, sums[..., -1:]], axis=-1))
         Split.execute(self, memories)
 
-    def sizes(self, program: MeshProgram, launch: Launch) -> Mapping[str, Size]:
+    def sizes(self, program: ProgramShape, launch: Launch) -> Mapping[str, Size]:
         """Return those of `Split`, and the columns of the `whole` products."""
         return {**Split.sizes(self, program, launch), "whole": self.input.columns - 1}
 
@@ -256,7 +257,7 @@ class Normalize(OverGroups):
         """Its kind in the schedule."""
         return Kind.NORMALIZE if self.sums is None else Kind.CENTRE_AND_NORMALIZE
 
-    def entry(self, program: MeshProgram) -> Entry:
+    def entry(self, program: ProgramShape) -> Entry:
         """Return its words in the schedule."""
         share = float_words(float(self.groups.share))
         more = (*self.words(), self.squares, *share, *float_words(self.epsilon))

@@ -12,21 +12,22 @@ import numpy as np
 from onewafer.graph import DataType
 from onewafer.mesh import arithmetic
 from onewafer.mesh.banks import bank
+from onewafer.mesh.blocks import Axis
 from onewafer.mesh.entry import Kind
-from onewafer.mesh.operations.operation import NO_CONFLICTS, Classes, Conflicts, MeshOperation
+from onewafer.mesh.operation import NO_CONFLICTS, Classes, Conflicts, MeshOperation
 from onewafer.mesh.operations.sizes import block_entry
 from onewafer.mesh.operations.tokens import axis_word
-from onewafer.mesh.program import Axis
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from numpy.typing import NDArray
 
+    from onewafer.mesh.blocks import Block, Launch
     from onewafer.mesh.entry import Entry
     from onewafer.mesh.kernel_costs import Size
     from onewafer.mesh.memories import Memories
-    from onewafer.mesh.program import Block, Launch, MeshProgram
+    from onewafer.mesh.program_shape import ProgramShape
 
     Array = NDArray[np.float32]
     Integers = NDArray[np.int64]
@@ -118,7 +119,7 @@ class MultiplyBlocks(MeshOperation):
         is_transposed = self.shape.is_transposed
         return Kind.MULTIPLY_TRANSPOSED if is_transposed else Kind.MULTIPLY_PLAIN
 
-    def entry(self, program: MeshProgram) -> Entry:
+    def entry(self, program: ProgramShape) -> Entry:
         """Return its words in the schedule."""
         shape = self.shape
         rows = shape.samples, shape.rows, shape.right_rows, self.right.columns
@@ -152,7 +153,7 @@ class MultiplyBlocks(MeshOperation):
             return right[:, rows, terms].swapaxes(1, 2)
         return right[:, part.first_term : part.first_term + part.depth, columns]
 
-    def sizes(self, program: MeshProgram, launch: Launch) -> Mapping[str, Size]:
+    def sizes(self, program: ProgramShape, launch: Launch) -> Mapping[str, Size]:
         """Return the sizes that its cost depends on.
 
         Kinds of rows are groups here: `parts` says whether a PE has a part of one, with `depth`
@@ -174,12 +175,12 @@ class MultiplyBlocks(MeshOperation):
             "stride": self.right.columns,
         }
 
-    def classes(self, program: MeshProgram, launch: Launch) -> Classes:
+    def classes(self, program: ProgramShape, launch: Launch) -> Classes:
         """Return the classes of PEs along the axis of the left operand, by their part of it."""
         del launch
         return self._work(program)[1]
 
-    def conflicts(self, program: MeshProgram, launch: Launch) -> Conflicts:
+    def conflicts(self, program: ProgramShape, launch: Launch) -> Conflicts:
         """Count the multiply-adds whose sources begin in the same banks, in f32.
 
         In f16, the two sources advance differently.
@@ -203,11 +204,11 @@ class MultiplyBlocks(MeshOperation):
             count += meet * (term < depth)
         return Conflicts(count, "fmacs", width)
 
-    def _first_columns(self, program: MeshProgram) -> Integers:
+    def _first_columns(self, program: ProgramShape) -> Integers:
         """Return the column of the result at which each part begins."""
         return self._work(program)[2]
 
-    def _work(self, program: MeshProgram) -> tuple[Integers, Classes, Integers]:
+    def _work(self, program: ProgramShape) -> tuple[Integers, Classes, Integers]:
         """Return parts, depth and width `[3, groups, classes, places]`, classes, first columns."""
         axis = self.shape.axis
         sides = program.size(axis), program.size(axis.other)

@@ -9,7 +9,7 @@ import numpy as np
 
 from onewafer.mesh import selection
 from onewafer.mesh.entry import Kind
-from onewafer.mesh.operations.operation import DataDependence, MeshOperation
+from onewafer.mesh.operation import DataDependence, MeshOperation
 from onewafer.mesh.operations.sizes import block_entry, block_sizes
 from onewafer.mesh.operations.tokens import axis_word
 
@@ -18,9 +18,10 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from onewafer.mesh.blocks import Axis, Block, Launch
     from onewafer.mesh.entry import Entry
     from onewafer.mesh.memories import Memories
-    from onewafer.mesh.program import Axis, Block, Launch, MeshProgram
+    from onewafer.mesh.program_shape import ProgramShape
 
     Integers = NDArray[np.intp]
 
@@ -39,7 +40,7 @@ class Rows:
     features: int
     """Columns of the input over all PEs, without padding."""
 
-    def words(self, program: MeshProgram) -> tuple[int, ...]:
+    def words(self, program: ProgramShape) -> tuple[int, ...]:
         """Return how the rows lie, for the schedule, and how many elements are to be found."""
         padding = program.size(self.axis) * self.input.columns - self.features
         return (axis_word(self.axis), padding, self.indices.columns)
@@ -65,7 +66,7 @@ class _Step(MeshOperation):
     words: Block
     rows: Rows
 
-    def step_entry(self, program: MeshProgram, own: Block | None, *more: Block) -> Entry:
+    def step_entry(self, program: ProgramShape, own: Block | None, *more: Block) -> Entry:
         """Return the words of a step in the schedule, which are the same for all elements."""
         words, columns = self.rows.words(program), self.rows.input.columns
         blocks = self.words, self.rows.rest, own
@@ -94,7 +95,7 @@ class FindLargest(_Step):
         """Its kind in the schedule."""
         return Kind.FIND_LARGEST
 
-    def entry(self, program: MeshProgram) -> Entry:
+    def entry(self, program: ProgramShape) -> Entry:
         """Return its words in the schedule."""
         rows = self.rows
         return self.step_entry(program, self.own, self.places, rows.input, rows.indices)
@@ -110,7 +111,7 @@ class FindLargest(_Step):
         memories.write(self.own, own)
         memories.write(self.places, places)
 
-    def sizes(self, program: MeshProgram, launch: Launch) -> Mapping[str, int]:
+    def sizes(self, program: ProgramShape, launch: Launch) -> Mapping[str, int]:
         """Return the sizes that its cost depends on, for elements above −∞.
 
         To find where one is, columns are halved in `steps`; `half` is what they have on average.
@@ -142,7 +143,7 @@ class Claim(_Step):
         """Its kind in the schedule."""
         return Kind.CLAIM
 
-    def entry(self, program: MeshProgram) -> Entry:
+    def entry(self, program: ProgramShape) -> Entry:
         """Return its words in the schedule."""
         return self.step_entry(program, self.own, self.places)
 
@@ -151,7 +152,7 @@ class Claim(_Step):
         words, own, places = map(memories.read, (self.words, self.own, self.places))
         memories.write(self.words, selection.claim(words, own, places))
 
-    def sizes(self, program: MeshProgram, launch: Launch) -> Mapping[str, int]:
+    def sizes(self, program: ProgramShape, launch: Launch) -> Mapping[str, int]:
         """Return the sizes that its cost depends on."""
         return {"rows": program.num_rows(self.words, launch)}
 
@@ -173,7 +174,7 @@ class TakeIndex(_Step):
         """Its kind in the schedule."""
         return Kind.TAKE_INDEX
 
-    def entry(self, program: MeshProgram) -> Entry:
+    def entry(self, program: ProgramShape) -> Entry:
         """Return its words in the schedule."""
         return self.step_entry(program, None, self.rows.indices)
 
@@ -189,7 +190,7 @@ class TakeIndex(_Step):
             left = selection.take(rest, words, present, rows.first(memories))
             memories.write(rows.rest, left)
 
-    def sizes(self, program: MeshProgram, launch: Launch) -> Mapping[str, int]:
+    def sizes(self, program: ProgramShape, launch: Launch) -> Mapping[str, int]:
         """Return the sizes that its cost depends on; elements spread evenly over the PEs."""
         num_rows, has_more = program.num_rows(self.words, launch), self.rows.indices.columns > 1
         return {
@@ -230,7 +231,7 @@ class Gather(MeshOperation):
         """Its kind in the schedule."""
         return Kind.GATHER
 
-    def entry(self, program: MeshProgram) -> Entry:
+    def entry(self, program: ProgramShape) -> Entry:
         """Return its words in the schedule."""
         blocks, more = (self.result, self.input, self.indices), self.rows.words(program)
         return block_entry(program, self.kind, *blocks, inner=self.input.columns, more=more)
@@ -248,7 +249,7 @@ class Gather(MeshOperation):
         taken = selection.features(memories.matrix(self.input), wanted, present, first)
         memories.write(self.result, taken)
 
-    def sizes(self, program: MeshProgram, launch: Launch) -> Mapping[str, int]:
+    def sizes(self, program: ProgramShape, launch: Launch) -> Mapping[str, int]:
         """Return the sizes that its cost depends on; what is taken spreads evenly over the PEs."""
         sizes = block_sizes(program, self.result, launch)
         wanted = sizes["rows"] * min(self.result.columns, self.indices.columns)

@@ -5,18 +5,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from onewafer.graph import DataType
+from onewafer.mesh.blocks import Arena, Block, Launch
 from onewafer.mesh.entry import ENTRY_WORDS, Entry
-from onewafer.mesh.program import Arena, Block, Launch
 
 if TYPE_CHECKING:
     from onewafer.mesh.entry import Kind
-    from onewafer.mesh.program import MeshProgram
+    from onewafer.mesh.program_shape import ProgramShape
 
 _NO_ROWS = Launch(0, 0)
 
 
 def block_entry(
-    program: MeshProgram,
+    program: ProgramShape,
     kind: Kind,
     result: Block,
     left: Block | None = None,
@@ -68,7 +68,7 @@ def _words_in(arena: Arena, arenas: list[Arena | None]) -> tuple[int, ...]:
     return tuple([word for word, one in enumerate(arenas) if one is arena])
 
 
-def block_sizes(program: MeshProgram, block: Block, launch: Launch) -> dict[str, int]:
+def block_sizes(program: ProgramShape, block: Block, launch: Launch) -> dict[str, int]:
     """Return the rows and columns of a block, and `elements`, its rows times columns."""
     rows = program.num_rows(block, launch)
     return {"rows": rows, "columns": block.columns, "elements": rows * block.columns}

@@ -8,20 +8,21 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from onewafer.mesh import attention
+from onewafer.mesh.blocks import Axis
 from onewafer.mesh.entry import Kind
-from onewafer.mesh.operations.operation import Classes, DataDependence, MeshOperation
+from onewafer.mesh.operation import Classes, DataDependence, MeshOperation
 from onewafer.mesh.operations.sizes import CHUNK, block_entry, block_sizes
-from onewafer.mesh.program import Axis
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from numpy.typing import NDArray
 
+    from onewafer.mesh.blocks import Block, Launch
     from onewafer.mesh.entry import Entry
     from onewafer.mesh.kernel_costs import Size
     from onewafer.mesh.memories import Memories
-    from onewafer.mesh.program import Block, Launch, MeshProgram
+    from onewafer.mesh.program_shape import ProgramShape
 
 
 def axis_word(axis: Axis) -> int:
@@ -50,7 +51,7 @@ class LookUpTokens(MeshOperation):
         """Its kind in the schedule."""
         return Kind.LOOK_UP_TOKENS
 
-    def entry(self, program: MeshProgram) -> Entry:
+    def entry(self, program: ProgramShape) -> Entry:
         """Return its words in the schedule."""
         blocks, more = (self.result, self.indices, self.table), (axis_word(self.axis),)
         return block_entry(program, self.kind, *blocks, inner=self.table.columns, more=more)
@@ -63,7 +64,7 @@ class LookUpTokens(MeshOperation):
         held = attention.look_up_tokens(table, indices, b=memories.at(self.axis))
         memories.write(self.result, held)
 
-    def sizes(self, program: MeshProgram, launch: Launch) -> Mapping[str, int]:
+    def sizes(self, program: ProgramShape, launch: Launch) -> Mapping[str, int]:
         """Return the sizes that its cost depends on; tokens spread evenly over the PEs."""
         sizes = block_sizes(program, self.result, launch)
         return {**sizes, "held": -(-sizes["rows"] // program.size(self.axis))}
@@ -84,7 +85,7 @@ class LookUpPositions(MeshOperation):
         """Its kind in the schedule."""
         return Kind.LOOK_UP_POSITIONS
 
-    def entry(self, program: MeshProgram) -> Entry:
+    def entry(self, program: ProgramShape) -> Entry:
         """Return its words in the schedule."""
         more = (axis_word(self.axis),)
         inner = self.table.rows
@@ -101,7 +102,7 @@ class LookUpPositions(MeshOperation):
         )
         memories.write(self.result, held)
 
-    def sizes(self, program: MeshProgram, launch: Launch) -> Mapping[str, Size]:
+    def sizes(self, program: ProgramShape, launch: Launch) -> Mapping[str, Size]:
         """Return the sizes that its cost depends on: a PE `holds` some positions or does not."""
         held, _ = self._held(program, launch)
         sizes: dict[str, Size] = {
@@ -110,11 +111,11 @@ class LookUpPositions(MeshOperation):
         }
         return {**block_sizes(program, self.result, launch), **sizes}
 
-    def classes(self, program: MeshProgram, launch: Launch) -> Classes:
+    def classes(self, program: ProgramShape, launch: Launch) -> Classes:
         """Return how the PEs along its axis differ: by the positions that they have."""
         return self._held(program, launch)[1]
 
-    def _held(self, program: MeshProgram, launch: Launch) -> tuple[NDArray[np.int64], Classes]:
+    def _held(self, program: ProgramShape, launch: Launch) -> tuple[NDArray[np.int64], Classes]:
         """Return how many positions of the launch a PE has, by class."""
         begins = self.table.rows * np.arange(program.size(self.axis))
         end = launch.start + program.num_rows(self.result, launch)
@@ -144,7 +145,7 @@ class Rotate(MeshOperation):
         """Its kind in the schedule."""
         return Kind.ROTATE
 
-    def entry(self, program: MeshProgram) -> Entry:
+    def entry(self, program: ProgramShape) -> Entry:
         """Return its words in the schedule."""
         return block_entry(
             program,
@@ -163,7 +164,7 @@ class Rotate(MeshOperation):
         cosine, sine = memories.matrix(self.cosine), memories.matrix(self.sine)
         memories.write(self.result, attention.rotate(values, cosine, sine))
 
-    def sizes(self, program: MeshProgram, launch: Launch) -> Mapping[str, int]:
+    def sizes(self, program: ProgramShape, launch: Launch) -> Mapping[str, int]:
         """Return the sizes that its cost depends on."""
         elements = block_sizes(program, self.cosine, launch)["elements"]
         pairs, whole = elements // 2, elements * self.members
@@ -191,7 +192,7 @@ class TakeRow(MeshOperation):
         """Its kind in the schedule."""
         return Kind.TAKE_ROW
 
-    def entry(self, program: MeshProgram) -> Entry:
+    def entry(self, program: ProgramShape) -> Entry:
         """Return its words in the schedule."""
         return block_entry(program, self.kind, self.result, self.input, inner=int(self.is_last))
 
@@ -200,6 +201,6 @@ class TakeRow(MeshOperation):
         rows = memories.matrix(self.input)
         memories.write(self.result, np.array(rows[..., -1 if self.is_last else 0, :]))
 
-    def sizes(self, program: MeshProgram, launch: Launch) -> Mapping[str, int]:
+    def sizes(self, program: ProgramShape, launch: Launch) -> Mapping[str, int]:
         """Return the sizes that its cost depends on."""
         return block_sizes(program, self.result, launch)

@@ -14,10 +14,11 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from onewafer.mesh.blocks import Axis, Launch
     from onewafer.mesh.entry import Entry, Kind
     from onewafer.mesh.kernel_costs import Size
     from onewafer.mesh.memories import Memories
-    from onewafer.mesh.program import Axis, Launch, MeshProgram
+    from onewafer.mesh.program_shape import ProgramShape
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -98,7 +99,7 @@ class MeshOperation(ABC):
         """Its kind in the schedule."""
 
     @abstractmethod
-    def entry(self, program: MeshProgram) -> Entry:
+    def entry(self, program: ProgramShape) -> Entry:
         """Return its words in the schedule."""
 
     @abstractmethod
@@ -106,7 +107,7 @@ class MeshOperation(ABC):
         """Do on NumPy arrays what the kernel does: same order, same roundings, same bits."""
 
     @abstractmethod
-    def sizes(self, program: MeshProgram, launch: Launch) -> Mapping[str, Size]:
+    def sizes(self, program: ProgramShape, launch: Launch) -> Mapping[str, Size]:
         """Return the sizes that its cost depends on, by the names in `kernel_costs.json`.
 
         What is not the same on all PEs is an array `[kinds of rows, classes, places]`, with 1 where
@@ -114,17 +115,17 @@ class MeshOperation(ABC):
         them. A sum over the kinds of rows is what a PE does for the rows of the launch.
         """
 
-    def classes(self, program: MeshProgram, launch: Launch) -> Classes | None:
+    def classes(self, program: ProgramShape, launch: Launch) -> Classes | None:
         """Return how `sizes` divide the PEs of an axis; None: they are equal on all PEs."""
         del program, launch
         return None
 
-    def traffic(self, program: MeshProgram, launch: Launch) -> Traffic | None:
+    def traffic(self, program: ProgramShape, launch: Launch) -> Traffic | None:
         """Return its traffic; None: the operation is local."""
         del program, launch
         return None
 
-    def conflicts(self, program: MeshProgram, launch: Launch) -> Conflicts:
+    def conflicts(self, program: ProgramShape, launch: Launch) -> Conflicts:
         """Return its DSD operations that bank conflicts make longer."""
         del program, launch
         return NO_CONFLICTS

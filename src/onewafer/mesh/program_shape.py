@@ -1,0 +1,69 @@
+"""The shape of a mesh program: all that an operation may know of the program that it is in."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from onewafer.mesh.blocks import Arena, Axis, Launch
+from onewafer.mesh.chains import Chains
+
+if TYPE_CHECKING:
+    from onewafer.graph import DataType
+    from onewafer.mesh.blocks import Block, HeadSegments
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProgramShape:
+    """The rectangle of a program, its rows, its memory and its chains; no operations."""
+
+    width: int
+    height: int
+    dtype: DataType
+    arena_elements: dict[Arena, int]
+    """Size of each arena on every PE."""
+    sequence_rows: int | None = None
+    """Rows of a full launch, where rows are tokens of one sequence; None: they are independent."""
+    context: int | None = None
+    """Positions that a sequence may have; None: there is no limit."""
+    middle_x: int = 0
+    middle_y: int = 0
+    section_x: int = 0
+    section_y: int = 0
+    """PEs of a section of the chains along an axis, 0: they have one phase (`chains`)."""
+    heads: HeadSegments | None = None
+    """Where PEs exchange scores only within their head; None: nowhere."""
+
+    def size(self, axis: Axis) -> int:
+        """Return the number of PEs along an axis."""
+        return self.width if axis is Axis.X else self.height
+
+    def middle(self, axis: Axis) -> int:
+        """Return the place along an axis at which its chains end, and from which it broadcasts."""
+        return self.middle_x if axis is Axis.X else self.middle_y
+
+    def chains(self, axis: Axis) -> Chains:
+        """Return how chains go along an axis."""
+        section = self.section_x if axis is Axis.X else self.section_y
+        chains = Chains(self.size(axis), self.middle(axis), section)
+        if self.heads is None or self.heads.axis is not axis:
+            return chains
+        heads = self.heads
+        return replace(chains, head_pes=heads.num_pes, num_heads=heads.num_heads)
+
+    def arena_bytes(self, arena: Arena) -> int:
+        """Return the bytes that an arena takes on every PE."""
+        return self.arena_elements.get(arena, 0) * _ELEMENT_BYTES.get(arena, self.dtype.num_bytes)
+
+    def whole_launch(self) -> Launch:
+        """Return the launch of all rows from position 0 on."""
+        return Launch(0, self.sequence_rows or 0)
+
+    def num_rows(self, block: Block, launch: Launch) -> int:
+        """Return how many rows of a block of activations a launch works on."""
+        is_sequence = block.rows == self.sequence_rows and block.arena in _OF_ROWS
+        return launch.num_rows if is_sequence else block.rows
+
+
+_ELEMENT_BYTES = {Arena.ACCUMULATOR: 4, Arena.INDICES: 4, Arena.TABLES: 2}
+_OF_ROWS = (Arena.ACTIVATIONS, Arena.ACCUMULATOR)
