@@ -30,47 +30,7 @@ def with_roots(statement: ir.Statement, change: Change) -> ir.Statement:
 
     They are those of `walk.roots`, in that order; its blocks stay.
     """
-    match statement:
-        case ir.SetLocal(local=local, value=value, span=span):
-            return ir.SetLocal(local, change(value), span)
-        case ir.Store(type=type_, address=address, offset=offset, value=value, span=span):
-            return ir.Store(type_, change(address), offset, change(value), span)
-        case ir.Evaluate(call=call) | ir.TailCall(call=call):
-            changed = change(call)
-            if not isinstance(changed, ir.Call):
-                raise TypeError("only a call stands for itself")
-            return replace(statement, call=changed)
-        case ir.If(condition=condition, then=then, otherwise=otherwise, span=span):
-            return ir.If(change(condition), then, otherwise, span)
-        case ir.Loop(condition=condition, body=body, step=step, span=span):
-            return ir.Loop(change(condition), body, step, span)
-        case ir.Trap(condition=condition):
-            return replace(statement, condition=change(condition))
-        case ir.Return(value=value) | ir.Print(value=value):
-            return replace(statement, value=None if value is None else change(value))
-        case ir.DsdStatement():
-            return _with_dsd_roots(statement, change)
-        case ir.LoadDsr(dsr=dsr, dsd=dsd, span=span, saves_address=saves):
-            return ir.LoadDsr(dsr, change(dsd), span, saves)
-        case ir.Map(inputs=inputs, output=output):
-            streams = tuple(replace(stream, dsd=change(stream.dsd)) for stream in inputs)
-            last = None if output is None else replace(output, dsd=change(output.dsd))
-            return replace(statement, inputs=streams, output=last)
-        case ir.Timestamp(address=address):
-            return replace(statement, address=change(address))
-        case ir.SetFifoLength(length=length):
-            return replace(statement, length=change(length))
-        case (
-            ir.Break()
-            | ir.Continue()
-            | ir.Labelled()
-            | ir.Activate()
-            | ir.SetBlocked()
-            | ir.UnblockCommandStream()
-            | ir.TimestampControl()
-        ):
-            return replace(statement)
-    assert_never(statement)
+    return _WITH_ROOTS[type(statement)](statement, change)
 
 
 def with_blocks(statement: ir.Statement, change: Callable[[Block], Block]) -> ir.Statement:
@@ -99,17 +59,33 @@ def with_blocks(statement: ir.Statement, change: Callable[[Block], Block]) -> ir
 
 def with_local(statement: ir.Statement, change: Callable[[ir.Local], ir.Local]) -> ir.Statement:
     """Return a copy of a statement that sets other locals."""
-    match statement:
-        case ir.SetLocal(local=local, value=value, span=span):
-            return ir.SetLocal(change(local), value, span)
-        case ir.DsdStatement(result=ir.Local() as result):
-            return replace(statement, result=change(result))
-        case ir.Map(inputs=inputs, output=output):
-            streams = tuple(replace(stream, local=change(stream.local)) for stream in inputs)
-            last = None if output is None else replace(output, local=change(output.local))
-            return replace(statement, inputs=streams, output=last)
-        case _:
-            return statement
+    copy = _WITH_LOCAL.get(type(statement))
+    return statement if copy is None else copy(statement, change)
+
+
+# --- the children of each kind of statement, put in anew -----------------------------------------
+
+
+def _copied(statement: ir.Statement, change: Change) -> ir.Statement:
+    del change
+    return replace(statement)
+
+
+def _with_call(statement: ir.Evaluate | ir.TailCall, change: Change) -> ir.Statement:
+    changed = change(statement.call)
+    if not isinstance(changed, ir.Call):
+        raise TypeError("only a call stands for itself")
+    return type(statement)(changed, statement.span)
+
+
+def _with_value(statement: ir.Return | ir.Print, change: Change) -> ir.Statement:
+    return replace(statement, value=None if statement.value is None else change(statement.value))
+
+
+def _with_streams(statement: ir.Map, change: Callable[[ir.MapStream], ir.MapStream]) -> ir.Map:
+    inputs = tuple(map(change, statement.inputs))
+    output = None if statement.output is None else change(statement.output)
+    return ir.Map(inputs, output, statement.body, statement.span)
 
 
 def _with_dsd_roots(statement: ir.DsdStatement, change: Change) -> ir.DsdStatement:
@@ -118,7 +94,24 @@ def _with_dsd_roots(statement: ir.DsdStatement, change: Change) -> ir.DsdStateme
         for operand in (statement.dest, statement.src0, statement.src1)
     )
     scalar = None if statement.scalar is None else change(statement.scalar)
-    return replace(statement, dest=dest, src0=src0, src1=src1, scalar=scalar)
+    return ir.DsdStatement(
+        statement.operation,
+        dest,
+        src0,
+        src1,
+        scalar,
+        statement.config,
+        statement.span,
+        statement.result,
+    )
+
+
+def _with_dsd_result(
+    statement: ir.DsdStatement, change: Callable[[ir.Local], ir.Local]
+) -> ir.Statement:
+    if statement.result is None:
+        return statement
+    return replace(statement, result=change(statement.result))
 
 
 def _with_operand(operand: ir.DsdOperand, change: Change) -> ir.DsdOperand:
@@ -132,6 +125,49 @@ def _with_operand(operand: ir.DsdOperand, change: Change) -> ir.DsdOperand:
         case ir.Vector(dsd=dsd):
             return ir.Vector(change(dsd))
     assert_never(operand)
+
+
+# Inlining copies every statement of a body at each call: a look-up, no ladder of cases.
+_WITH_ROOTS: Final[dict[type, Callable[[Any, Change], ir.Statement]]] = {
+    ir.SetLocal: lambda node, change: ir.SetLocal(node.local, change(node.value), node.span),
+    ir.Store: lambda node, change: ir.Store(
+        node.type, change(node.address), node.offset, change(node.value), node.span
+    ),
+    ir.Evaluate: _with_call,
+    ir.TailCall: _with_call,
+    ir.If: lambda node, change: ir.If(change(node.condition), node.then, node.otherwise, node.span),
+    ir.Loop: lambda node, change: ir.Loop(change(node.condition), node.body, node.step, node.span),
+    ir.Trap: lambda node, change: ir.Trap(change(node.condition), node.message, node.span),
+    ir.Return: _with_value,
+    ir.Print: _with_value,
+    ir.DsdStatement: _with_dsd_roots,
+    ir.LoadDsr: lambda node, change: ir.LoadDsr(
+        node.dsr, change(node.dsd), node.span, node.saves_address
+    ),
+    ir.Map: lambda node, change: _with_streams(
+        node, lambda stream: ir.MapStream(change(stream.dsd), stream.local, stream.type)
+    ),
+    ir.Timestamp: lambda node, change: ir.Timestamp(
+        change(node.address), node.since_loading, node.span
+    ),
+    ir.SetFifoLength: lambda node, change: ir.SetFifoLength(
+        node.fifo, node.is_written, change(node.length), node.span
+    ),
+    ir.Break: _copied,
+    ir.Continue: _copied,
+    ir.Labelled: _copied,
+    ir.Activate: _copied,
+    ir.SetBlocked: _copied,
+    ir.UnblockCommandStream: _copied,
+    ir.TimestampControl: _copied,
+}
+_WITH_LOCAL: Final[dict[type, Callable[[Any, Callable[[ir.Local], ir.Local]], ir.Statement]]] = {
+    ir.SetLocal: lambda node, change: ir.SetLocal(change(node.local), node.value, node.span),
+    ir.DsdStatement: _with_dsd_result,
+    ir.Map: lambda node, change: _with_streams(
+        node, lambda stream: ir.MapStream(stream.dsd, change(stream.local), stream.type)
+    ),
+}
 
 
 # --- the children of each kind of expression, put in anew ----------------------------------------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Final
 
 from onewafer.csl import ir
@@ -53,6 +54,23 @@ def locals_read(*roots: ir.Expression) -> list[ir.Local]:
     return found
 
 
+def locals_read_in(block: Block) -> list[ir.Local]:
+    """Return the locals that statements at any depth read, as often as they read them, unordered.
+
+    One loop over all expressions: passes ask this of every function several times.
+    """
+    found: list[ir.Local] = []
+    waiting = [root for statement in statements(block) for root in roots(statement)]
+    while waiting:
+        node = waiting.pop()
+        kind = type(node)
+        if isinstance(node, ir.ReadLocal):
+            found.append(node.local)
+        elif kind not in _LEAVES:
+            waiting += _OPERANDS[kind](node)
+    return found
+
+
 def depends_on_memory(expression: ir.Expression) -> bool:
     """Tell whether the value may be another one after some other function has run."""
     return any(isinstance(node, ir.Call | ir.Load) for node in expressions(expression))
@@ -66,13 +84,10 @@ def commute(first: ir.Expression, second: ir.Expression) -> bool:
     )
 
 
-def sets_local(statement: ir.Statement) -> bool:
-    """Tell whether a statement itself gives a value to a local."""
-    match statement:
-        case ir.SetLocal() | ir.Map() | ir.DsdStatement(result=ir.Local()):
-            return True
-        case _:
-            return False
+def locals_set(statement: ir.Statement) -> tuple[ir.Local, ...]:
+    """Return the locals to which a statement itself gives values."""
+    find = _LOCALS_SET.get(type(statement))
+    return () if find is None else find(statement)
 
 
 def blocks(statement: ir.Statement) -> tuple[Block, ...]:
@@ -138,6 +153,10 @@ def _dsd_roots(statement: ir.DsdStatement) -> tuple[ir.Expression, ...]:
     return tuple(found)
 
 
+def _dsd_result(statement: ir.DsdStatement) -> tuple[ir.Local, ...]:
+    return () if statement.result is None else (statement.result,)
+
+
 def _value_root(statement: ir.Return | ir.Print) -> tuple[ir.Expression, ...]:
     return () if statement.value is None else (statement.value,)
 
@@ -145,29 +164,29 @@ def _value_root(statement: ir.Return | ir.Print) -> tuple[ir.Expression, ...]:
 # The passes ask for the children of every node several times: a look-up, no ladder of cases.
 _OPERANDS: Final[dict[type, Callable[[Any], tuple[ir.Expression, ...]]]] = {
     ir.Immediate: _none,
-    ir.Join: lambda node: (node.low, node.high),
+    ir.Join: attrgetter("low", "high"),
     ir.ReadLocal: _none,
     ir.AddressOf: _none,
     ir.Coordinate: _none,
     ir.Load: lambda node: (node.address,),
     ir.Unary: lambda node: (node.operand,),
     ir.Convert: lambda node: (node.operand,),
-    ir.Binary: lambda node: (node.left, node.right),
-    ir.Select: lambda node: (node.condition, node.then, node.otherwise),
-    ir.Call: lambda node: node.arguments,
-    ir.MakeDsd: lambda node: (node.base, node.extent, node.stride),
-    ir.UpdateDsd: lambda node: (node.dsd, node.value),
+    ir.Binary: attrgetter("left", "right"),
+    ir.Select: attrgetter("condition", "then", "otherwise"),
+    ir.Call: attrgetter("arguments"),
+    ir.MakeDsd: attrgetter("base", "extent", "stride"),
+    ir.UpdateDsd: attrgetter("dsd", "value"),
 }
 _LEAVES: Final = frozenset(kind for kind, find in _OPERANDS.items() if find is _none)
 _BLOCKS: Final[dict[type, Callable[[Any], tuple[Block, ...]]]] = {
-    ir.If: lambda statement: (statement.then, statement.otherwise),
-    ir.Loop: lambda statement: (statement.body, statement.step),
+    ir.If: attrgetter("then", "otherwise"),
+    ir.Loop: attrgetter("body", "step"),
     ir.Map: lambda statement: (statement.body,),
     ir.Labelled: lambda statement: (statement.body,),
 }
 _ROOTS: Final[dict[type, Callable[[Any], tuple[ir.Expression, ...]]]] = {
     ir.SetLocal: lambda statement: (statement.value,),
-    ir.Store: lambda statement: (statement.address, statement.value),
+    ir.Store: attrgetter("address", "value"),
     ir.Evaluate: lambda statement: (statement.call,),
     ir.TailCall: lambda statement: (statement.call,),
     ir.If: lambda statement: (statement.condition,),
@@ -187,4 +206,9 @@ _ROOTS: Final[dict[type, Callable[[Any], tuple[ir.Expression, ...]]]] = {
     ir.SetBlocked: _none,
     ir.UnblockCommandStream: _none,
     ir.TimestampControl: _none,
+}
+_LOCALS_SET: Final[dict[type, Callable[[Any], tuple[ir.Local, ...]]]] = {
+    ir.SetLocal: lambda statement: (statement.local,),
+    ir.Map: lambda statement: tuple(stream.local for stream in statement.streams),
+    ir.DsdStatement: _dsd_result,
 }

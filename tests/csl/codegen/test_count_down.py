@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from onewafer.csl import ir
+from onewafer.csl import ir, walk
 from onewafer.csl.codegen.count_down import count_down
 from onewafer.image import Opcode, ScalarType
 from tests.csl.codegen.interpreters import check, instance
@@ -32,7 +32,7 @@ def count(
 
 
 def is_turned(body: tuple[ir.Statement, ...]) -> bool:
-    loop = count_down(body)[1]
+    loop = count_down(body, walk.locals_read_in(body))[1]
     return isinstance(loop, ir.Loop) and loop.condition is not body[1].condition
 
 

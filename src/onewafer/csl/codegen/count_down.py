@@ -17,17 +17,12 @@ if TYPE_CHECKING:
     from onewafer.csl.walk import Block
 
 
-def count_down(body: Block) -> Block:
-    """Return the body, in which loops that may count down do so."""
+def count_down(body: Block, reads: list[ir.Local]) -> Block:
+    """Return the body, in which loops that may count down do so; `reads` are its locals read."""
     if not any(map(_may_count_down, walk.statements(body))):
         return body
-    reads = Counter(
-        local
-        for statement in walk.statements(body)
-        for local in walk.locals_read(*walk.roots(statement))
-    )
-    sets = Counter(local for statement in walk.statements(body) for local in _changed(statement))
-    return _Turner(reads, sets).block(body)
+    sets = Counter(local for inside in walk.statements(body) for local in walk.locals_set(inside))
+    return _Turner(Counter(reads), sets).block(body)
 
 
 def _may_count_down(statement: ir.Statement) -> bool:
@@ -37,18 +32,6 @@ def _may_count_down(statement: ir.Statement) -> bool:
             return not (type_.is_float or type_.is_signed)
         case _:
             return False
-
-
-def _changed(statement: ir.Statement) -> list[ir.Local]:
-    match statement:
-        case ir.SetLocal(local=local):
-            return [local]
-        case ir.DsdStatement(result=ir.Local() as result):
-            return [result]
-        case ir.Map(streams=streams):
-            return [stream.local for stream in streams]
-        case _:
-            return []
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +86,6 @@ def _stays(stop: ir.Expression, loop: ir.Loop) -> bool:
         case ir.Immediate():
             return True
         case ir.ReadLocal(local=local):
-            return all(local not in _changed(inside) for inside in walk.statements((loop,)))
+            return all(local not in walk.locals_set(inside) for inside in walk.statements((loop,)))
         case _:
             return False

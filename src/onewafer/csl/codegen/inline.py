@@ -56,7 +56,8 @@ class _Expander:
             return
         self._begun.add(function)
         expanded = self._block(function.body)
-        function.body = count_down(drop_unused(expanded))
+        body, reads = drop_unused(expanded)
+        function.body = count_down(body, reads)
         if function.is_inline and not _returns_from_map(function.body):
             self._expandable.add(function)
 
@@ -134,6 +135,8 @@ class _Expander:
 
     def _can_hoist(self, expression: ir.Expression) -> bool:
         """Tell whether there is a call that can stand before the statement."""
+        if not walk.has_effect(expression):
+            return False
         match expression:
             case ir.Call(function=function) if self._is_expanded(function):
                 return True
@@ -214,24 +217,26 @@ class _Copier:
         if isinstance(expression, ir.ReadLocal):
             value = self.values.get(expression.local)
             return ir.ReadLocal(self._local(expression.local)) if value is None else value
-        if expression not in self.copies:
-            self.copies[expression] = rewrite.with_operands(expression, self.expression)
-        return self.copies[expression]
+        copy = self.copies.get(expression)
+        if copy is None:
+            copy = self.copies[expression] = rewrite.with_operands(expression, self.expression)
+        return copy
 
     def block(self, block: Block, depth: int) -> Block:
         """Copy statements that stand in `depth` blocks that a break leaves."""
         found: list[ir.Statement] = []
         for statement in block:
-            match statement:
-                case ir.Return(value=value):
-                    if value is not None and self.result is not None:
-                        found.append(ir.SetLocal(self.result, self.expression(value)))
-                    found.append(ir.Break(depth - 1))
-                case _:
-                    inner = depth + isinstance(statement, ir.Loop | ir.Labelled)
-                    copied = rewrite.with_roots(statement, self.expression)
-                    copied = rewrite.with_local(copied, self._local)
-                    found.append(rewrite.with_blocks(copied, lambda b, n=inner: self.block(b, n)))
+            if isinstance(statement, ir.Return):
+                if statement.value is not None and self.result is not None:
+                    found.append(ir.SetLocal(self.result, self.expression(statement.value)))
+                found.append(ir.Break(depth - 1))
+                continue
+            copied = rewrite.with_roots(statement, self.expression)
+            copied = rewrite.with_local(copied, self._local)
+            if walk.blocks(copied):
+                inner = depth + isinstance(statement, ir.Loop | ir.Labelled)
+                copied = rewrite.with_blocks(copied, lambda b, n=inner: self.block(b, n))
+            found.append(copied)
         return tuple(found)
 
 
@@ -246,28 +251,13 @@ class _Uses:
 
     @classmethod
     def of(cls, function: ir.Function) -> _Uses:
-        uses = cls(Counter(), set(), set())
-        uses._find_in(function.body, is_repeated=False)
-        return uses
-
-    def _find_in(self, block: Block, *, is_repeated: bool) -> None:
-        for statement in block:
-            again = is_repeated or isinstance(statement, ir.Loop | ir.Map)
-            reads = walk.locals_read(*walk.roots(statement))
-            self.num_reads.update(reads)
-            if again:
-                self.repeated.update(reads)
-            match statement:
-                case ir.SetLocal(local=local):
-                    self.changed.add(local)
-                case ir.DsdStatement(result=ir.Local() as result):
-                    self.changed.add(result)
-                case ir.Map(streams=streams):
-                    self.changed.update(stream.local for stream in streams)
-                case _:
-                    pass
-            for inner in walk.blocks(statement):
-                self._find_in(inner, is_repeated=again)
+        inside = [*walk.statements(function.body)]
+        loops = tuple([s for s in inside if isinstance(s, ir.Loop | ir.Map)])
+        return cls(
+            Counter(walk.locals_read_in(function.body)),
+            set(walk.locals_read_in(loops)),
+            {local for statement in inside for local in walk.locals_set(statement)},
+        )
 
     def can_stand_for(self, parameter: ir.Local, argument: ir.Expression) -> bool:
         """Tell whether an argument may be evaluated wherever the parameter is read."""

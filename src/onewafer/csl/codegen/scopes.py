@@ -46,7 +46,7 @@ def _needs_homes(statement: ir.Statement) -> bool:
 
     What stands behind jumps may read one that nothing sets any more.
     """
-    return walk.sets_local(statement) or isinstance(statement, ir.TailCall)
+    return bool(walk.locals_set(statement)) or isinstance(statement, ir.TailCall)
 
 
 def _repeated_blocks(body: Block) -> set[int]:
@@ -76,17 +76,7 @@ def _common(a: Path, b: Path) -> Path:
 
 def _mentions(statement: ir.Statement) -> list[ir.Local]:
     """Return the locals that the statement itself reads or sets, not those of its blocks."""
-    found = walk.locals_read(*walk.roots(statement))
-    match statement:
-        case ir.SetLocal(local=local):
-            found.append(local)
-        case ir.DsdStatement(result=ir.Local() as result):
-            found.append(result)
-        case ir.Map():
-            found += [stream.local for stream in statement.streams]
-        case _:
-            pass
-    return found
+    return [*walk.locals_read(*walk.roots(statement)), *walk.locals_set(statement)]
 
 
 def _set_before_use(

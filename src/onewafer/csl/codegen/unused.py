@@ -14,25 +14,32 @@ if TYPE_CHECKING:
     from onewafer.csl.walk import Block
 
 
-def drop_unused(body: Block) -> Block:
-    """Return the body without statements that have no effect."""
-    if not any(walk.sets_local(s) or isinstance(s, ir.If) for s in walk.statements(body)):
-        return body
+def drop_unused(body: Block) -> tuple[Block, list[ir.Local]]:
+    """Return the body without statements that have no effect, and `locals_read_in` of it."""
     while True:
-        read = {
-            local
-            for statement in walk.statements(body)
-            for local in walk.locals_read(*walk.roots(statement))
-        }
-        read |= {
-            statement.output.local
-            for statement in walk.statements(body)
-            if isinstance(statement, ir.Map) and statement.output is not None
-        }
+        inside = [*walk.statements(body)]
+        reads = walk.locals_read_in(body)
+        read = set(reads)
+        read |= {s.output.local for s in inside if isinstance(s, ir.Map) and s.output is not None}
+        if not any(_may_go(statement, read) for statement in inside):
+            return body, reads
         kept = _without(body, read)
         if kept is body:
-            return body
+            return body, reads
         body = kept
+
+
+def _may_go(statement: ir.Statement, read: set[ir.Local]) -> bool:
+    """Tell whether a statement is a candidate: it only sets what is not read, or has no blocks."""
+    match statement:
+        case ir.SetLocal(local=local):
+            return local not in read
+        case ir.DsdStatement(result=ir.Local() as result):
+            return result not in read
+        case ir.If(then=then, otherwise=otherwise):
+            return not (then or otherwise)
+        case _:
+            return False
 
 
 def _without(block: Block, read: set[ir.Local]) -> Block:
