@@ -77,7 +77,7 @@ CODES = MappingProxyType(
         "unknown-name": "A name is not declared",
         "unknown-param": "A param is given that the module does not declare",
         "unreachable-arm": "Two arms of a `switch` are for one value",
-        "unresolved-extern": "An `extern` declaration means nothing exported, or several things",
+        "unresolved-extern": "No module, or more than one, exports an `extern` name",
         "unsupported-feature": "A feature of CSL that this compiler does not have yet",
         "unsupported-on-architecture": "The chosen machine does not have this",
         "unused-index": "No operand of a DSD operation takes its index",
