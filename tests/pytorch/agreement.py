@@ -5,9 +5,9 @@ from dataclasses import replace
 import numpy as np
 import torch
 
+from onewafer.execution.placement import place
 from onewafer.mesh import error_bound
 from onewafer.pytorch import capture
-from onewafer.pytorch.placement import place
 
 
 def assert_agrees(session, model, x, result):

@@ -3,32 +3,25 @@
 import runpy
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 from torch import nn
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from onewafer.arch import load_architecture
-from onewafer.errors import UnsupportedOperationError
-from onewafer.graph import DataType, Evaluator
+from onewafer.execution import launch_files
+from onewafer.execution.auto import AutoExecutor
+from onewafer.graph import DataType
 from onewafer.host import RunLimits
-from onewafer.mesh import Launch, MeshEvaluator, shard
+from onewafer.mesh import Launch
 from onewafer.pytorch import (
     Fidelity,
     Session,
     WaferOptions,
-    auto,
     build_report,
     intercept_calls,
-    launch_files,
 )
-from onewafer.pytorch.auto import AutoExecutor, Budget
-from onewafer.pytorch.executable import Simulation
-from onewafer.pytorch.launch_times import LaunchTimes, Origin
 from onewafer.pytorch.ledger import ProgramRecord
-from tests.mesh.strategies import mlp as perceptron
-from tests.mesh.strategies import random_arrays
 
 WSE3 = load_architecture("wse3")
 EXAMPLE = Path(__file__).parents[2] / "examples" / "generate.py"
@@ -127,44 +120,6 @@ def no_files(monkeypatch):
     monkeypatch.setattr(launch_files.LaunchFile, "of", lambda *_: launch_files.LaunchFile(None))
 
 
-def build_executor(limits=RunLimits()):  # noqa: B008  # frozen
-    program = shard(perceptron([6, 5, 3]), width=2, height=2, architecture=WSE3)
-    return AutoExecutor(program, WSE3, Simulation(limits=limits), Budget(10**9), DataType.F32)
-
-
-def simulate(host_error):
-    """Simulate one launch of a perceptron, of which the host has other values by an error."""
-    graph = perceptron([6, 5, 3])
-    program = shard(graph, width=2, height=2, architecture=WSE3)
-    executor = AutoExecutor(program, WSE3, Simulation(), Budget(10**9), DataType.F32)
-    parameters, inputs = random_arrays(graph.parameters, 0), random_arrays(graph.inputs, 1)
-    executor.send(parameters)
-    executor.note(inputs, None)
-    assert executor.find(None) is Origin.SIMULATED
-    assert executor.compile()
-    values = Evaluator(graph, parameters, dtype=np.float32).run(inputs)
-    host = {name: array + host_error for name, array in values.items()}
-    executor.simulate(inputs, None, host=host, observer=None)
-    return executor.agreement
-
-
-@pytest.mark.usefixtures("no_files")
-def test_values_of_the_host_beyond_the_bound_of_rounding_are_counted():
-    assert simulate(host_error=0.0).beyond_bound == 0
-    assert simulate(host_error=1e-3).beyond_bound == 1
-
-
-@pytest.mark.usefixtures("no_files")
-def test_bits_that_the_reader_has_not_are_counted(monkeypatch):
-    class Mistaken(MeshEvaluator):
-        def run(self, inputs, launch=None):
-            return {name: array * 2 for name, array in super().run(inputs, launch).items()}
-
-    assert simulate(host_error=0.0).other_bits == 0
-    monkeypatch.setattr("onewafer.pytorch.auto.MeshEvaluator", Mistaken)
-    assert simulate(host_error=0.0).other_bits == 1
-
-
 def test_parameters_that_changed_are_on_the_wafer_when_a_launch_is_simulated():
     wafer, model = session(), mlp()
     call(wafer, model, torch.randn(2, 6))
@@ -180,7 +135,7 @@ def test_a_second_run_simulates_nothing_that_is_known(monkeypatch):
     model, x = mlp(), torch.randn(3, 6)
     first, second = session(), session()
     call(first, model, x)
-    monkeypatch.setattr("onewafer.pytorch.auto.FabricExecutor", None)
+    monkeypatch.setattr("onewafer.execution.auto.FabricExecutor", None)
     call(second, model, x)
     assert origins(second) == (0, 1, 0, 0)
     assert report_of(second).cycles == report_of(first).cycles
@@ -238,27 +193,6 @@ def test_launches_longer_than_allowed_are_not_simulated():
     wafer = session(limits=RunLimits(max_cycles=100))
     call(wafer, mlp(), torch.randn(1, 6))
     assert "at most 100 are allowed" in report_of(wafer).simulation.not_simulated
-
-
-@pytest.mark.usefixtures("no_files")
-def test_a_launch_that_is_too_long_keeps_no_shorter_one_from_being_simulated(monkeypatch):
-    monkeypatch.setattr(LaunchTimes, "expect", lambda _, launch: 50 * launch.num_rows)
-    executor = build_executor(RunLimits(max_cycles=100))
-    assert executor.find(Launch(0, 4)) is Origin.CLOSED_FORM
-    assert executor.find(Launch(4, 1)) is Origin.SIMULATED
-
-
-def test_a_program_that_cannot_be_emitted_is_emitted_once(monkeypatch):
-    emitted = []
-
-    def refuse(program, _):
-        emitted.append(program)
-        raise UnsupportedOperationError("no")
-
-    monkeypatch.setattr(auto, "emit", refuse)
-    executor = build_executor()
-    assert [executor.find(None) for _ in range(3)] == [Origin.CLOSED_FORM] * 3
-    assert len(emitted) == 1
 
 
 @pytest.mark.usefixtures("no_files")

@@ -8,10 +8,10 @@ import pytest
 import torch
 from torch import nn
 
+from onewafer.execution.executable import build_executor
+from onewafer.execution.placement import place
 from onewafer.mesh.banks import PERIOD_BYTES
 from onewafer.pytorch import Fidelity, WaferOptions, build_report, capture
-from onewafer.pytorch.executable import build_executor
-from onewafer.pytorch.placement import place
 from onewafer.pytorch.session import Session
 
 ROWS, FEATURES, HIDDEN, CLASSES = 4, 6, 5, 3

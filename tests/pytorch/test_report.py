@@ -4,13 +4,13 @@ from dataclasses import replace
 import pytest
 
 from onewafer.errors import SourceLine
+from onewafer.execution.activity import PeMemory
+from onewafer.execution.placement import Candidate
 from onewafer.graph import LayerPart
 from onewafer.mesh import Axis
 from onewafer.pytorch import Report, render, render_placement, to_json, write_json
-from onewafer.pytorch.activity import PeMemory
 from onewafer.pytorch.host_work import Cause
 from onewafer.pytorch.ledger import Phase
-from onewafer.pytorch.placement import Candidate
 from onewafer.pytorch.report import (
     CacheReport,
     FlopReport,

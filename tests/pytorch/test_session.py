@@ -8,10 +8,10 @@ import torch
 from torch import nn
 
 from onewafer.errors import TooLargeError, UnsupportedOperationError
+from onewafer.execution.placement import place
 from onewafer.graph import DataType
 from onewafer.pytorch import Fidelity, NonFiniteWarning, Session, WaferOptions, build_report
 from onewafer.pytorch import session as session_module
-from onewafer.pytorch.placement import place
 from tests.pytorch.agreement import assert_agrees
 
 

@@ -25,7 +25,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from onewafer.pytorch.options import Fidelity
+from onewafer.execution import Fidelity
 from onewafer.whole_files import write_text
 from tools.model_coverage.model import Group
 from tools.model_coverage.models import MODELS

@@ -11,7 +11,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path  # noqa: TC003  # doctests of dataclasses resolve it
 from typing import TYPE_CHECKING, Any
 
-from onewafer.pytorch.options import Fidelity
+from onewafer.execution import Fidelity
 from onewafer.whole_files import write_text
 
 if TYPE_CHECKING:

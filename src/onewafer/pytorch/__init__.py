@@ -1,23 +1,28 @@
-"""Run PyTorch modules on a simulated wafer: capture, executable, `torch.compile` backend.
+"""Run PyTorch modules on a simulated wafer: capture, interception, `torch.compile` backend.
 
 A call travels through the files in this order: `intercept` (which calls go to the wafer) or
 `backend` (`torch.compile`) → `session` (which program, the ledger) → `generation` and
 `language_model` (a call that goes on with a sequence of tokens) or `guarded` (a capture
 holds while Dynamo's guards do) → `capture` and `lowering` (module to `graph`; `effects` undoes what
-else its code does) → `placement` (bucket and rectangle) → `programs` (launches, parameters) →
-`executable` (mesh program, CSL, image, device) → `finiteness` (where an infinity comes from) →
-`report`. Beside them, `describe` captures a module of `weightless` size for comparisons in `perf`.
+else its code does) → `execution.placement` (bucket and rectangle) → `programs` (launches,
+parameters) → `execution.executable` (mesh program, CSL, image, device) → `report`. Beside them,
+`describe` captures a module of `weightless` size for comparisons in `perf`.
 """
 
+from onewafer.execution import (
+    Fidelity,
+    NonFiniteWarning,
+    NotebookProgress,
+    ProgressLine,
+    WaferOptions,
+    options_from_mapping,
+)
 from onewafer.pytorch.attempts import HostFallbackWarning
 from onewafer.pytorch.backend import onewafer
 from onewafer.pytorch.capture import CapturedCall, capture
 from onewafer.pytorch.describe import describe_call, describe_model, describe_module
 from onewafer.pytorch.describe_script import describe_script
-from onewafer.pytorch.finiteness import NonFiniteWarning
 from onewafer.pytorch.intercept import intercept_calls
-from onewafer.pytorch.options import Fidelity, WaferOptions, options_from_mapping
-from onewafer.pytorch.progress import NotebookProgress, ProgressLine
 from onewafer.pytorch.report import (
     Report,
     build_report,

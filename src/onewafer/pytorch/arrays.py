@@ -1,42 +1,17 @@
-"""Tensors as arrays: whether their bits have changed, and their elements in another format."""
+"""Tensors as arrays."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from torch._C import DisableTorchFunctionSubclass
-
-from onewafer.mesh import numpy_dtype
 
 if TYPE_CHECKING:
     import torch
     from numpy.typing import NDArray
-
-    from onewafer.graph import DataType
-
-_BITS = {size: np.dtype(f"i{size}") for size in (1, 2, 4, 8)}
-"""Bytes of a number → integers of as many, which are equal where all bits are."""
-
-
-def is_same(array: NDArray[Any], sent: NDArray[Any] | None) -> bool:
-    """Tell whether two arrays have the same bits.
-
-    All bits are compared at each call: a write through `.data` or NumPy leaves no other trace.
-    """
-    if sent is None or (array.dtype, array.shape) != (sent.dtype, sent.shape):
-        return False
-    bits = _BITS[array.itemsize]
-    return bool((array.view(bits) == sent.view(bits)).all())
 
 
 def to_numpy(tensor: torch.Tensor) -> NDArray[Any]:
     """Return the elements, those of a tensor in host memory without a copy."""
     with DisableTorchFunctionSubclass():
         return tensor.numpy(force=True)
-
-
-def convert(array: NDArray[Any], dtype: DataType) -> NDArray[Any]:
-    """Return the elements in another format; beyond its range they become infinities."""
-    with np.errstate(over="ignore"):
-        return array.astype(numpy_dtype(dtype))

@@ -18,11 +18,11 @@ import torch
 
 from onewafer.blocks import OpenBlocks
 from onewafer.errors import ConfigurationError, UnsupportedOperationError
+from onewafer.execution import WaferOptions, options_from_mapping
 from onewafer.pytorch.attempts import HostFallbackWarning
 from onewafer.pytorch.cuda import unmarked
 from onewafer.pytorch.guarded import CapturedGraph
 from onewafer.pytorch.intercept import needs_gradient
-from onewafer.pytorch.options import WaferOptions, options_from_mapping
 from onewafer.pytorch.report import build_report, render, write_json
 from onewafer.pytorch.session import Session
 from onewafer.terminal import PlainConsole

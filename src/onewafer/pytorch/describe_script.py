@@ -15,10 +15,10 @@ import torch
 from torch._dynamo import OptimizedModule  # what torch.compile returns has no public name
 
 from onewafer.errors import ConfigurationError
+from onewafer.execution import WaferOptions
 from onewafer.pytorch.compiled import compile_for_wafer
 from onewafer.pytorch.cuda import CudaAlias, alias_cuda
 from onewafer.pytorch.describe import describe_call, describe_module
-from onewafer.pytorch.options import WaferOptions
 from onewafer.pytorch.script import as_main, execute, read_script, show_error
 from onewafer.pytorch.session import Session
 

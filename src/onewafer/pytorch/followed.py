@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
+from onewafer.execution import Origin
 from onewafer.graph import num_samples
 from onewafer.mesh import Launch
 from onewafer.pytorch.host_outputs import HostOutputs
-from onewafer.pytorch.launch_times import Origin
 from onewafer.pytorch.ledger import Phase
 from onewafer.pytorch.programs import (
     SentParameters,
@@ -27,11 +27,9 @@ from onewafer.pytorch.programs import (
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from onewafer.execution import Arrays, AutoExecutor, FinitenessCheck
     from onewafer.graph import Graph
-    from onewafer.pytorch.auto import AutoExecutor
     from onewafer.pytorch.capture import CapturedCall
-    from onewafer.pytorch.executable import Arrays
-    from onewafer.pytorch.finiteness import FinitenessCheck
     from onewafer.pytorch.ledger import ProgramRecord
     from onewafer.pytorch.programs import Observer
 

@@ -13,13 +13,10 @@ from onewafer.pytorch.arrays import to_numpy
 from onewafer.pytorch.capture import WaferResult
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from numpy.typing import NDArray
 
+    from onewafer.execution import Arrays
     from onewafer.pytorch.capture import CapturedCall
-
-    Arrays = Mapping[str, NDArray[Any]]
 
 
 class HostOutputs:

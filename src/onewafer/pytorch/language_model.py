@@ -18,6 +18,7 @@ import numpy as np
 import torch
 
 from onewafer.errors import TooLargeError, UnsupportedOperationError
+from onewafer.execution import convert, is_same
 from onewafer.graph import (
     Attention,
     DataType,
@@ -26,7 +27,7 @@ from onewafer.graph import (
     with_positions,
     with_rows,
 )
-from onewafer.pytorch.arrays import convert, is_same, to_numpy
+from onewafer.pytorch.arrays import to_numpy
 from onewafer.pytorch.capture import CapturedCall, WaferResult, capture, check_indices
 from onewafer.pytorch.lowering import Layout
 
@@ -35,9 +36,9 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from onewafer.execution import Arrays
     from onewafer.graph import Graph
 
-    Arrays = Mapping[str, NDArray[Any]]
 
 _SHORTEST_CONTEXT = 16
 """Tokens that a sequence may have at least, or it is not worth a program."""

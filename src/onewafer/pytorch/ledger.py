@@ -10,11 +10,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from onewafer.pytorch.activity import Activity
-from onewafer.pytorch.agreement import Agreement
-from onewafer.pytorch.auto import Meter
+from onewafer.execution import Activity, Agreement, Meter, Origin
 from onewafer.pytorch.host_work import Cause, HostLedger
-from onewafer.pytorch.launch_times import Origin
 from onewafer.worker_calls import WorkerCounts
 
 if TYPE_CHECKING:
@@ -22,12 +19,8 @@ if TYPE_CHECKING:
 
     from onewafer.arch import Architecture
     from onewafer.errors import Refusal
+    from onewafer.execution import LaunchTimes, NotSimulated, PeMemory, Placed, WaferOptions
     from onewafer.mesh import Launch, MeshProgram
-    from onewafer.pytorch.activity import PeMemory
-    from onewafer.pytorch.auto import NotSimulated
-    from onewafer.pytorch.launch_times import LaunchTimes
-    from onewafer.pytorch.options import WaferOptions
-    from onewafer.pytorch.placement import Placed
 
 
 class Phase(StrEnum):

@@ -8,26 +8,21 @@ from typing import TYPE_CHECKING, Protocol
 
 import torch
 
+from onewafer.execution import AutoExecutor, Budget, Fidelity, FinitenessCheck, build_executor
 from onewafer.graph import DataType
-from onewafer.pytorch.auto import AutoExecutor, Budget
-from onewafer.pytorch.executable import build_executor
-from onewafer.pytorch.finiteness import FinitenessCheck
 from onewafer.pytorch.followed import Followed, FollowedModule, FollowedSequence
 from onewafer.pytorch.ledger import ProgramRecord
-from onewafer.pytorch.options import Fidelity
 from onewafer.pytorch.programs import CompiledProgram, ResidentProgram, SequenceProgram
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from onewafer.arch import Architecture
+    from onewafer.execution import Executor, Placed, Simulation, WaferOptions
     from onewafer.graph import Graph
     from onewafer.pytorch.capture import CapturedCall
-    from onewafer.pytorch.executable import Executor, Simulation
     from onewafer.pytorch.language_model import SequenceExecutor
     from onewafer.pytorch.ledger import Ledger
-    from onewafer.pytorch.options import WaferOptions
-    from onewafer.pytorch.placement import Placed
     from onewafer.pytorch.programs import Observer
 
 

@@ -25,12 +25,19 @@ from onewafer.errors import (
     TooLargeError,
     UnsupportedOperationError,
 )
+from onewafer.execution import (
+    Fidelity,
+    NonFiniteWarning,
+    Simulation,
+    check_room,
+    choose_samples,
+    place,
+    place_sequence,
+)
 from onewafer.graph import num_samples, with_rows, with_samples
 from onewafer.host import RunLimits
 from onewafer.pytorch.attempts import Attempts
 from onewafer.pytorch.capture import OutsideTableError, capture, check_call, check_indices
-from onewafer.pytorch.executable import Simulation
-from onewafer.pytorch.finiteness import NonFiniteWarning
 from onewafer.pytorch.generation import (
     Generation,
     SequenceOptions,
@@ -43,9 +50,7 @@ from onewafer.pytorch.host_work import Cause
 from onewafer.pytorch.ledger import Ledger
 from onewafer.pytorch.loading import Loader, ModuleProgram, Wanted
 from onewafer.pytorch.lowering import NOTHING
-from onewafer.pytorch.options import Fidelity
 from onewafer.pytorch.parts import Parts
-from onewafer.pytorch.placement import check_size, choose_samples, place, place_sequence
 from onewafer.pytorch.report import build_report
 from onewafer.pytorch.script_signals import carrying_exceptions_of_handlers
 from onewafer.settings import Settings
@@ -53,12 +58,12 @@ from onewafer.settings import Settings
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Mapping
 
-    from onewafer.graph import Graph
+    from onewafer.execution import WaferOptions
+    from onewafer.graph import DataType, Graph
     from onewafer.pytorch.capture import Capture, CapturedCall
     from onewafer.pytorch.guarded import CapturedGraph
     from onewafer.pytorch.host_work import HostWork
     from onewafer.pytorch.language_model import SequenceExecutor
-    from onewafer.pytorch.options import WaferOptions
     from onewafer.pytorch.parts import Look
     from onewafer.pytorch.programs import Observer
     from onewafer.pytorch.report import Report
@@ -193,7 +198,7 @@ class Session:
 
         def compute() -> object:
             check_call(module, args, kwargs)
-            check_size(module, self.architecture, self.options)
+            check_room(_parameter_bytes(module, self.options.dtype), self.architecture)
             if is_language_model(module, args, kwargs):
                 return self._continue(module, args, kwargs)
             return self._call(module, args, kwargs)
@@ -416,6 +421,15 @@ def _look(module: torch.nn.Module, args: tuple[object, ...], kwargs: Mapping[str
         for inner in module.modules()
     )
     return shapes, str(structure), states
+
+
+def _parameter_bytes(module: torch.nn.Module, dtype: DataType | None) -> int:
+    """Return the bytes of a module's parameters in a number format; None: their own."""
+    return sum(
+        parameter.numel() * (parameter.element_size() if dtype is None else dtype.num_bytes)
+        for parameter in module.parameters()
+        if parameter.is_floating_point()
+    )
 
 
 def _explain(programs: list[ModuleProgram], graph: Graph) -> str:

@@ -9,10 +9,10 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
+from onewafer.execution import LOOKS
 from onewafer.pytorch.ledger import Phase
 from onewafer.pytorch.report.simulation_words import show_origins
 from onewafer.pytorch.report.words import count
-from onewafer.pytorch.sampling import LOOKS
 from onewafer.units import format_hertz, format_seconds
 
 if TYPE_CHECKING:

@@ -14,8 +14,8 @@ from onewafer.units import to_seconds
 if TYPE_CHECKING:
     from collections import Counter
 
+    from onewafer.execution import Activity
     from onewafer.mesh import Launch, Purpose
-    from onewafer.pytorch.activity import Activity
     from onewafer.pytorch.ledger import PhaseRecord, ProgramRecord
 
 _MOST_ESTIMATES = 16

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
     from rich.console import RenderableType
 
+    from onewafer.execution import Candidate, Placed
     from onewafer.mesh import Layout, MeshProgram
-    from onewafer.pytorch.placement import Candidate, Placed
     from onewafer.pytorch.report.values import ProgramReport, Report
 
 

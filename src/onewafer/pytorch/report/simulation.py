@@ -7,16 +7,16 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from onewafer.errors import OnewaferError
+from onewafer.execution import Origin
 from onewafer.graph import DataType, with_dtype
 from onewafer.mesh import estimate, shard, smallest_rectangle
-from onewafer.pytorch.launch_times import Origin
 from onewafer.pytorch.report.values import LaunchOrigins, SimulationReport
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from onewafer.execution import NotSimulated
     from onewafer.mesh import Launch
-    from onewafer.pytorch.auto import NotSimulated
     from onewafer.pytorch.ledger import ProgramRecord
 
 

@@ -19,12 +19,11 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from onewafer.errors import SourceLine
+    from onewafer.execution import Candidate, PeMemory
     from onewafer.graph import LayerPart
     from onewafer.mesh import Axis
-    from onewafer.pytorch.activity import PeMemory
     from onewafer.pytorch.host_work import Cause
     from onewafer.pytorch.ledger import Phase
-    from onewafer.pytorch.placement import Candidate
 
 FORMAT = "onewafer-report-2"
 

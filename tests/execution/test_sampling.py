@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 from onewafer.arch import load_architecture
+from onewafer.execution.sampling import PurposeSampler
 from onewafer.host import Device
 from onewafer.mesh import CONTROL, Purpose, emit, purposes, shard
 from onewafer.mesh.budget import LOCAL_TASK_IDS
 from onewafer.mesh.schedule import build_schedule, steps_of
-from onewafer.pytorch.sampling import PurposeSampler
 from onewafer.simulator import Machine
 from onewafer.trace import EventKind, EventRecorder
 from tests.mesh.fabric import compile_emitted

@@ -16,13 +16,12 @@ from onewafer.errors import UnsupportedOperationError
 from onewafer.mesh import error_bound
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator
 
     from numpy.typing import NDArray
 
+    from onewafer.execution.arrays import Arrays
     from onewafer.mesh import MeshProgram
-
-    Arrays = Mapping[str, NDArray[Any]]
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,9 +3,9 @@
 import pytest
 
 from onewafer.arch import load_architecture
+from onewafer.execution.activity import Activity
+from onewafer.execution.launch_times import LaunchTimes
 from onewafer.mesh import Launch, estimate, shard
-from onewafer.pytorch.activity import Activity
-from onewafer.pytorch.launch_times import LaunchTimes
 from tests.mesh.models import llama
 from tests.mesh.strategies import mlp
 

@@ -1,7 +1,7 @@
 import io
 
+from onewafer.execution import ProgressLine
 from onewafer.host import RunProgress
-from onewafer.pytorch import ProgressLine
 from onewafer.terminal.console import PlainConsole
 
 PROGRESS = RunProgress("the launch of 'run'", 13_000, 12_345, 16, 1.5e6, 3.0, "16 PEs work")

@@ -14,8 +14,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
+from onewafer.execution.activity import Activity
 from onewafer.mesh import Estimator
-from onewafer.pytorch.activity import Activity
 
 if TYPE_CHECKING:
     from onewafer.arch import Architecture

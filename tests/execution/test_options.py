@@ -1,10 +1,10 @@
 import pytest
 
 from onewafer.errors import ConfigurationError
+from onewafer.execution import Fidelity, WaferOptions
+from onewafer.execution.options import options_from_mapping
 from onewafer.geometry import parse_size
 from onewafer.graph import DataType
-from onewafer.pytorch import Fidelity, WaferOptions
-from onewafer.pytorch.options import options_from_mapping
 from onewafer.units import parse_hertz
 
 

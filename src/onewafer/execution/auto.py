@@ -14,32 +14,29 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from onewafer.errors import ConfigurationError, OnewaferError, UnsupportedOperationError
-from onewafer.mesh import MeshEvaluator, emit
-from onewafer.pytorch.agreement import (
+from onewafer.execution.agreement import (
     Agreement,
     distance_from_host,
     has_same_bits,
     is_beyond_bound,
 )
-from onewafer.pytorch.executable import FabricExecutor, count_bytes, expect_memory
-from onewafer.pytorch.launch_files import ImageFigures, LaunchFile, SimulatedLaunch
-from onewafer.pytorch.launch_times import LaunchTimes, Origin
-from onewafer.pytorch.sequence_rows import SequenceRows
+from onewafer.execution.executable import FabricExecutor, count_bytes, expect_memory
+from onewafer.execution.launch_files import ImageFigures, LaunchFile, SimulatedLaunch
+from onewafer.execution.launch_times import LaunchTimes, Origin
+from onewafer.execution.sequence_rows import SequenceRows
+from onewafer.mesh import MeshEvaluator, emit
 from onewafer.simulator import NotEnoughMemoryError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from numpy.typing import NDArray
 
     from onewafer.arch import Architecture
+    from onewafer.execution.activity import PeMemory
+    from onewafer.execution.arrays import Arrays
+    from onewafer.execution.executable import Simulation
     from onewafer.graph import DataType
     from onewafer.host import RunObserver
     from onewafer.mesh import Launch, MeshProgram
-    from onewafer.pytorch.activity import PeMemory
-    from onewafer.pytorch.executable import Simulation
-
-    Arrays = Mapping[str, NDArray[Any]]
 
 
 @dataclass(slots=True)

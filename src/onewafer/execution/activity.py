@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from onewafer.pytorch.sampling import Spent
+from onewafer.execution.sampling import Spent
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

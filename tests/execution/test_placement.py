@@ -6,10 +6,10 @@ from hypothesis import strategies as st
 
 from onewafer.arch import load_architecture
 from onewafer.errors import ConfigurationError, TooLargeError
+from onewafer.execution import Fidelity, WaferOptions, placement
+from onewafer.execution.placement import choose_bucket, place
 from onewafer.graph import DataType, Graph, Linear, Tensor
 from onewafer.mesh import budget, estimate, footprint, verify
-from onewafer.pytorch import Fidelity, WaferOptions, placement
-from onewafer.pytorch.placement import choose_bucket, place
 
 WSE3 = load_architecture("wse3")
 

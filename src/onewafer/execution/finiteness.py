@@ -14,13 +14,13 @@ from onewafer.graph import DataType, Evaluator, parameter_operands
 from onewafer.mesh import find_non_finite, numpy_dtype
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
+    from onewafer.execution.arrays import Arrays
     from onewafer.mesh import Launch, MeshProgram, NonFinite
 
-    Arrays = Mapping[str, NDArray[Any]]
 
 _ADVICE = "; leave out the option dtype, or write f32"
 _LARGEST = {DataType.F16: "65,504", DataType.F32: "3.4e38"}

@@ -9,13 +9,12 @@ import numpy as np
 from onewafer.mesh import Arena, Launch
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator
 
     from numpy.typing import NDArray
 
+    from onewafer.execution.arrays import Arrays
     from onewafer.mesh import MeshProgram
-
-    Arrays = Mapping[str, NDArray[Any]]
 
 
 class SequenceRows:

@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from onewafer.errors import TooLargeError, UnsupportedOperationError
+from onewafer.execution.options import Fidelity
 from onewafer.graph import DataType, num_samples, with_samples
 from onewafer.mesh import (
     check_words,
@@ -25,18 +26,15 @@ from onewafer.mesh import (
     smallest_rectangle,
     verify,
 )
-from onewafer.pytorch.options import Fidelity
 from onewafer.units import format_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    import torch
-
     from onewafer.arch import Architecture
+    from onewafer.execution.options import WaferOptions
     from onewafer.graph import Graph
     from onewafer.mesh import MeshProgram
-    from onewafer.pytorch.options import WaferOptions
 
 _USUAL_SIDES = (1, 2, 4, 8)
 """Sides of the rectangles that are tried first: small enough to simulate quickly."""
@@ -62,19 +60,13 @@ def choose_samples(graph: Graph, max_rows: int) -> int:
     return choose_bucket(samples, max(1, max_rows // max(1, rows)))
 
 
-def check_size(module: torch.nn.Module, architecture: Architecture, options: WaferOptions) -> None:
-    """Raise TooLargeError if not even the parameters of a module fit on the wafer; cheap."""
-    chosen = None if options.dtype is None else options.dtype.num_bytes
-    needed = sum(
-        parameter.numel() * (chosen or parameter.element_size())
-        for parameter in module.parameters()
-        if parameter.is_floating_point()
-    )
+def check_room(num_bytes: int, architecture: Architecture) -> None:
+    """Raise TooLargeError if parameters of so many bytes do not fit on the wafer; cheap."""
     width, height = largest_rectangle(architecture)
     room = width * height * architecture.memory_bytes
-    if needed > room:
+    if num_bytes > room:
         raise TooLargeError(
-            f"its parameters need {format_bytes(needed)}, and all {width}×{height} PEs of "
+            f"its parameters need {format_bytes(num_bytes)}, and all {width}×{height} PEs of "
             f"{architecture.title} have {format_bytes(room)}; use f16 or a smaller model"
         )
 

@@ -13,28 +13,27 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from onewafer.csl import CompileOptions, MemoryFiles, compile_program
+from onewafer.execution.activity import Activity, PeMemory
+from onewafer.execution.arrays import convert
+from onewafer.execution.options import Fidelity
+from onewafer.execution.sampling import PurposeSampler, addresses_of
 from onewafer.graph import Evaluator
 from onewafer.host import NO_LIMITS, Device, RunLimits
 from onewafer.image import SectionKind
 from onewafer.mesh import Arena, Estimator, emit, footprint, numpy_dtype
-from onewafer.pytorch.activity import Activity, PeMemory
-from onewafer.pytorch.arrays import convert
-from onewafer.pytorch.options import Fidelity
-from onewafer.pytorch.sampling import PurposeSampler, addresses_of
 from onewafer.simulator import DEFAULT_ENGINE
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable
 
     from numpy.typing import NDArray
 
     from onewafer.arch import Architecture
+    from onewafer.execution.arrays import Arrays
     from onewafer.host import RunObserver
     from onewafer.image import TileProgram, WaferImage
     from onewafer.mesh import EmittedPlacement, Launch, MeshProgram
     from onewafer.simulator import Statistics
-
-    Arrays = Mapping[str, NDArray[np.floating[Any]]]
 
 
 class Executor(Protocol):

@@ -7,13 +7,13 @@ import pytest
 
 from onewafer.arch import load_architecture
 from onewafer.digests import digest
+from onewafer.execution import launch_files
+from onewafer.execution.activity import Activity, PeMemory
+from onewafer.execution.agreement import Agreement
+from onewafer.execution.launch_files import ImageFigures, LaunchFile, SimulatedLaunch, read_launches
+from onewafer.execution.sampling import Spent
 from onewafer.graph import LayerPart
 from onewafer.mesh import CONTROL, Launch, Purpose, emit, shard
-from onewafer.pytorch import launch_files
-from onewafer.pytorch.activity import Activity, PeMemory
-from onewafer.pytorch.agreement import Agreement
-from onewafer.pytorch.launch_files import ImageFigures, LaunchFile, SimulatedLaunch, read_launches
-from onewafer.pytorch.sampling import Spent
 from tests.mesh.strategies import mlp
 
 WSE3 = load_architecture("wse3")

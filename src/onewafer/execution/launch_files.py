@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any, cast
 
 from onewafer import __version__
 from onewafer.digests import digest, digest_of_sources
+from onewafer.execution.activity import Activity, PeMemory
+from onewafer.execution.agreement import Agreement
+from onewafer.execution.sampling import Spent
 from onewafer.graph import LayerPart
 from onewafer.mesh import Launch, Purpose
-from onewafer.pytorch.activity import Activity, PeMemory
-from onewafer.pytorch.agreement import Agreement
-from onewafer.pytorch.sampling import Spent
 from onewafer.settings import cache_folder
 from onewafer.whole_files import write_text
 
@@ -39,7 +39,7 @@ _SOURCES = (
     "image/**/*.py",
     "mesh/**/*.py",
     "simulator/**/*.py",
-    "pytorch/sampling.py",
+    "execution/sampling.py",
 )
 """Files of ours that decide what an image is, what it does, and what that is compared with."""
 _LARGEST_FILE_BYTES = 1 << 24

@@ -1,0 +1,79 @@
+"""Which launches are simulated, and how their values compare with those of the host."""
+
+import numpy as np
+import pytest
+
+from onewafer.arch import load_architecture
+from onewafer.errors import UnsupportedOperationError
+from onewafer.execution import auto, launch_files
+from onewafer.execution.auto import AutoExecutor, Budget
+from onewafer.execution.executable import Simulation
+from onewafer.execution.launch_times import LaunchTimes, Origin
+from onewafer.graph import DataType, Evaluator
+from onewafer.host import RunLimits
+from onewafer.mesh import Launch, MeshEvaluator, shard
+from tests.mesh.strategies import mlp, random_arrays
+
+WSE3 = load_architecture("wse3")
+
+
+@pytest.fixture(autouse=True)
+def no_files(monkeypatch):
+    """No launch is known from earlier runs, and none is kept."""
+    monkeypatch.setattr(launch_files.LaunchFile, "of", lambda *_: launch_files.LaunchFile(None))
+
+
+def build_executor(limits=RunLimits()):  # noqa: B008  # frozen
+    program = shard(mlp([6, 5, 3]), width=2, height=2, architecture=WSE3)
+    return AutoExecutor(program, WSE3, Simulation(limits=limits), Budget(10**9), DataType.F32)
+
+
+def simulate(host_error):
+    """Simulate one launch of a perceptron, of which the host has other values by an error."""
+    graph = mlp([6, 5, 3])
+    program = shard(graph, width=2, height=2, architecture=WSE3)
+    executor = AutoExecutor(program, WSE3, Simulation(), Budget(10**9), DataType.F32)
+    parameters, inputs = random_arrays(graph.parameters, 0), random_arrays(graph.inputs, 1)
+    executor.send(parameters)
+    executor.note(inputs, None)
+    assert executor.find(None) is Origin.SIMULATED
+    assert executor.compile()
+    values = Evaluator(graph, parameters, dtype=np.float32).run(inputs)
+    host = {name: array + host_error for name, array in values.items()}
+    executor.simulate(inputs, None, host=host, observer=None)
+    return executor.agreement
+
+
+def test_values_of_the_host_beyond_the_bound_of_rounding_are_counted():
+    assert simulate(host_error=0.0).beyond_bound == 0
+    assert simulate(host_error=1e-3).beyond_bound == 1
+
+
+def test_bits_that_the_reader_has_not_are_counted(monkeypatch):
+    class Mistaken(MeshEvaluator):
+        def run(self, inputs, launch=None):
+            return {name: array * 2 for name, array in super().run(inputs, launch).items()}
+
+    assert simulate(host_error=0.0).other_bits == 0
+    monkeypatch.setattr("onewafer.execution.auto.MeshEvaluator", Mistaken)
+    assert simulate(host_error=0.0).other_bits == 1
+
+
+def test_a_launch_that_is_too_long_keeps_no_shorter_one_from_being_simulated(monkeypatch):
+    monkeypatch.setattr(LaunchTimes, "expect", lambda _, launch: 50 * launch.num_rows)
+    executor = build_executor(RunLimits(max_cycles=100))
+    assert executor.find(Launch(0, 4)) is Origin.CLOSED_FORM
+    assert executor.find(Launch(4, 1)) is Origin.SIMULATED
+
+
+def test_a_program_that_cannot_be_emitted_is_emitted_once(monkeypatch):
+    emitted = []
+
+    def refuse(program, _):
+        emitted.append(program)
+        raise UnsupportedOperationError("no")
+
+    monkeypatch.setattr(auto, "emit", refuse)
+    executor = build_executor()
+    assert [executor.find(None) for _ in range(3)] == [Origin.CLOSED_FORM] * 3
+    assert len(emitted) == 1
