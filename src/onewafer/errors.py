@@ -108,9 +108,14 @@ class SourceLine:
     code: str
     """The text of the line, without what surrounds it."""
 
+    @property
+    def place(self) -> str:
+        """Where it is: `model.py:41`."""
+        return f"{Path(self.file).name}:{self.number}"
+
     def __str__(self) -> str:
         """Return `model.py:41: …` with the code in backquotes."""
-        return f"{Path(self.file).name}:{self.number}: `{self.code}`"
+        return f"{self.place}: `{self.code}`"
 
 
 @dataclass(frozen=True, slots=True)

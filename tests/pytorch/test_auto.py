@@ -9,7 +9,7 @@ from torch import nn
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from onewafer.arch import load_architecture
-from onewafer.execution import launch_files
+from onewafer.execution import ProgramRecord, launch_files
 from onewafer.execution.auto import AutoExecutor
 from onewafer.graph import DataType
 from onewafer.host import RunLimits
@@ -21,7 +21,6 @@ from onewafer.pytorch import (
     build_report,
     intercept_calls,
 )
-from onewafer.pytorch.ledger import ProgramRecord
 
 WSE3 = load_architecture("wse3")
 EXAMPLE = Path(__file__).parents[2] / "examples" / "generate.py"

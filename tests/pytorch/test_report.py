@@ -4,25 +4,23 @@ from dataclasses import replace
 import pytest
 
 from onewafer.errors import SourceLine
+from onewafer.execution import Phase
 from onewafer.execution.activity import PeMemory
 from onewafer.execution.placement import Candidate
-from onewafer.graph import LayerPart
-from onewafer.mesh import Axis
-from onewafer.pytorch import Report, render, render_placement, to_json, write_json
-from onewafer.pytorch.host_work import Cause
-from onewafer.pytorch.ledger import Phase
-from onewafer.pytorch.report import (
+from onewafer.execution.report import (
     CacheReport,
-    FlopReport,
-    HostCalls,
-    HostCause,
-    InnerCalls,
     PartReport,
     PhaseReport,
     PlacementReport,
     ProgramReport,
     TensorReport,
+    render_placement,
 )
+from onewafer.graph import LayerPart
+from onewafer.mesh import Axis
+from onewafer.pytorch import Report, render, to_json, write_json
+from onewafer.pytorch.host_work import Cause
+from onewafer.pytorch.report import FlopReport, HostCalls, HostCause, InnerCalls
 from onewafer.terminal.console import PlainConsole
 
 PROGRAM = ProgramReport(
@@ -302,15 +300,15 @@ exchange x and y, exchange the sides.
 
 
 def test_placement_is_explained_in_words():
-    text = shown(REPORT, width=80, form=render_placement)
+    text = shown(REPORT.programs, width=80, form=render_placement)
     assert text.startswith(PLACEMENT)
     assert "│ Linear     │     2 │       32 │ y     │   16 │ 2 heads interleaved │" in text
     placement = replace(PROGRAM.placement, is_pinned=True, redistributions=2)
     pinned = replace(PROGRAM, placement=placement)
-    text = shown(replace(REPORT, programs=(pinned,)), width=80, form=render_placement)
+    text = shown((pinned,), width=80, form=render_placement)
     assert "4×2 was asked for, and fits with 64 rows a\nlaunch." in text
     assert "2 tensors had to be redistributed" in text
-    assert "no program was placed" in shown(replace(REPORT, programs=()), form=render_placement)
+    assert "no program was placed" in shown((), form=render_placement)
 
 
 def test_one_of_a_kind_is_singular():

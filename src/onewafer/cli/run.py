@@ -148,11 +148,8 @@ def _run(
     cuda_alias: bool | None,
     output: _Output,
 ) -> int:
-    from onewafer.pytorch import (  # noqa: PLC0415  # a subcommand loads what it uses
-        render,
-        render_placement,
-        to_json,
-    )
+    from onewafer.execution.report import render_placement  # noqa: PLC0415  # when it is used
+    from onewafer.pytorch import render, to_json  # noqa: PLC0415  # likewise
     from onewafer.terminal import PlainConsole  # noqa: PLC0415  # likewise
 
     console = PlainConsole(stderr=True)
@@ -172,7 +169,7 @@ def _run(
         if not output.is_quiet:
             console.print(render(report, is_verbose=output.is_verbose))
         if output.explains_placement:
-            console.print(render_placement(report))
+            console.print(render_placement(report.programs))
     if result.error is not None:
         raise result.error
     return result.exit_code

@@ -6,16 +6,14 @@ In: graphs and arrays. Out: values, and what their launches cost. `placement` ch
 cycles go.
 """
 
-from onewafer.execution.activity import Activity, PeMemory
-from onewafer.execution.agreement import Agreement
+from onewafer.execution.activity import Activity
 from onewafer.execution.arrays import Arrays, convert, is_same
-from onewafer.execution.auto import AutoExecutor, Budget, Meter, NotSimulated
+from onewafer.execution.auto import AutoExecutor, Budget
 from onewafer.execution.executable import Executor, Simulation, build_executor
 from onewafer.execution.finiteness import FinitenessCheck, NonFiniteWarning
-from onewafer.execution.launch_times import LaunchTimes, Origin
+from onewafer.execution.launch_times import Origin
 from onewafer.execution.options import Fidelity, WaferOptions, options_from_mapping
 from onewafer.execution.placement import (
-    Candidate,
     Placed,
     check_room,
     choose_samples,
@@ -23,27 +21,23 @@ from onewafer.execution.placement import (
     place_sequence,
 )
 from onewafer.execution.progress import NotebookProgress, ProgressLine
-from onewafer.execution.sampling import LOOKS
+from onewafer.execution.records import Phase, ProgramLedger, ProgramRecord
 
 __all__ = [
-    "LOOKS",
     "Activity",
-    "Agreement",
     "Arrays",
     "AutoExecutor",
     "Budget",
-    "Candidate",
     "Executor",
     "Fidelity",
     "FinitenessCheck",
-    "LaunchTimes",
-    "Meter",
     "NonFiniteWarning",
-    "NotSimulated",
     "NotebookProgress",
     "Origin",
-    "PeMemory",
+    "Phase",
     "Placed",
+    "ProgramLedger",
+    "ProgramRecord",
     "ProgressLine",
     "Simulation",
     "WaferOptions",

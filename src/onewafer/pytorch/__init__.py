@@ -27,7 +27,6 @@ from onewafer.pytorch.report import (
     Report,
     build_report,
     render,
-    render_placement,
     to_json,
     write_json,
 )
@@ -56,7 +55,6 @@ __all__ = [
     "onewafer",
     "options_from_mapping",
     "render",
-    "render_placement",
     "run_on",
     "run_script",
     "to_json",

@@ -11,11 +11,10 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
-from onewafer.execution import Origin
+from onewafer.execution import Origin, Phase
 from onewafer.graph import num_samples
 from onewafer.mesh import Launch
 from onewafer.pytorch.host_outputs import HostOutputs
-from onewafer.pytorch.ledger import Phase
 from onewafer.pytorch.programs import (
     SentParameters,
     count_samples,
@@ -27,10 +26,9 @@ from onewafer.pytorch.programs import (
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from onewafer.execution import Arrays, AutoExecutor, FinitenessCheck
+    from onewafer.execution import Arrays, AutoExecutor, FinitenessCheck, ProgramRecord
     from onewafer.graph import Graph
     from onewafer.pytorch.capture import CapturedCall
-    from onewafer.pytorch.ledger import ProgramRecord
     from onewafer.pytorch.programs import Observer
 
 

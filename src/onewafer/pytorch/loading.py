@@ -8,10 +8,16 @@ from typing import TYPE_CHECKING, Protocol
 
 import torch
 
-from onewafer.execution import AutoExecutor, Budget, Fidelity, FinitenessCheck, build_executor
+from onewafer.execution import (
+    AutoExecutor,
+    Budget,
+    Fidelity,
+    FinitenessCheck,
+    ProgramRecord,
+    build_executor,
+)
 from onewafer.graph import DataType
 from onewafer.pytorch.followed import Followed, FollowedModule, FollowedSequence
-from onewafer.pytorch.ledger import ProgramRecord
 from onewafer.pytorch.programs import CompiledProgram, ResidentProgram, SequenceProgram
 
 if TYPE_CHECKING:

@@ -13,11 +13,10 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from onewafer.execution import convert, is_same
+from onewafer.execution import Phase, convert, is_same
 from onewafer.graph import count_product_flop, num_samples, with_rows
 from onewafer.mesh import Launch
 from onewafer.pytorch.arrays import to_numpy
-from onewafer.pytorch.ledger import Phase
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -25,11 +24,10 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from onewafer.execution import Activity, Arrays, Executor, FinitenessCheck
+    from onewafer.execution import Activity, Arrays, Executor, FinitenessCheck, ProgramRecord
     from onewafer.graph import Graph
     from onewafer.host import RunObserver
     from onewafer.pytorch.capture import CapturedCall
-    from onewafer.pytorch.ledger import ProgramRecord
 
 
 class Observer(Protocol):

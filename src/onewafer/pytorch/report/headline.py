@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from rich.text import Text
 
-from onewafer.pytorch.report.words import count, show_place
+from onewafer.execution.report import count
 from onewafer.units import format_count
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ def describe_cause(cause: HostCause, *, is_verbose: bool) -> Iterator[str]:
 
 
 def _describe_calls(cause: HostCause) -> str:
-    where = "" if cause.place is None else show_place(cause.place)
+    where = "" if cause.place is None else cause.place.place
     if cause.num_places > 1:
         where += f" and {count(cause.num_places - 1, 'other place')}"
     if cause.module is None:
@@ -92,6 +92,6 @@ def describe_workers(calls: Sequence[WorkerCalls]) -> Iterator[str]:
 def _describe_part(part: HostCalls) -> str:
     words = [f"{part.calls:,} × {part.module}"] if part.module is not None else []
     words += [f"in {part.whole}"] if part.whole is not None else []
-    words += [show_place(part.place)] if part.place is not None else []
+    words += [part.place.place] if part.place is not None else []
     words += [f"{format_count(part.flop)} FLOP"] if part.flop else []
     return ", ".join(words)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import TYPE_CHECKING
 
+from onewafer.execution.report import count
 from onewafer.pytorch.host_work import Cause
 from onewafer.pytorch.report.values import (
     Advice,
@@ -17,7 +18,6 @@ from onewafer.pytorch.report.values import (
     HostCalls,
     HostCause,
 )
-from onewafer.pytorch.report.words import count, show_place
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -115,7 +115,7 @@ def _advise_no_grad(ledger: Ledger, flop: FlopReport, *, is_over: bool) -> Itera
         total = sum(work.flop for _, work in records)
         line = place.to_source_line()
         share = total / flop.total
-        text = f"`torch.no_grad()` around {show_place(line)} would offer the wafer {share:.0%} more"
+        text = f"`torch.no_grad()` around {line.place} would offer the wafer {share:.0%} more"
         yield Advice(AdviceKind.NO_GRAD, text, (line,), total, share)
 
 
@@ -141,7 +141,7 @@ def _advise_operations(flop: FlopReport, causes: Sequence[HostCause]) -> Iterato
 
 def _name(cause: HostCause) -> str:
     line = cause.line or cause.place
-    return cause.reason if line is None else f"{show_place(line)}, {cause.reason}"
+    return cause.reason if line is None else f"{line.place}, {cause.reason}"
 
 
 def _advise_modules(flop: FlopReport, causes: Iterable[HostCause]) -> Iterator[Advice]:
@@ -149,7 +149,7 @@ def _advise_modules(flop: FlopReport, causes: Iterable[HostCause]) -> Iterator[A
     for cause in causes:
         if cause.cause is Cause.OUTSIDE and cause.place is not None:
             share = cause.flop / flop.total
-            where = show_place(cause.place)
+            where = cause.place.place
             if cause.num_places > 1:
                 where += f" and {count(cause.num_places - 1, 'other line')}"
             text = (

@@ -9,19 +9,19 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
+from onewafer.execution.report.values import PlacementReport, TensorReport
+from onewafer.execution.report.words import count
 from onewafer.mesh import PLAIN_ORDER, Redistribute, choose_layouts
-from onewafer.pytorch.report.values import PlacementReport, TensorReport
-from onewafer.pytorch.report.words import count
 from onewafer.units import format_bytes
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from rich.console import RenderableType
 
-    from onewafer.execution import Candidate, Placed
+    from onewafer.execution.placement import Candidate, Placed
+    from onewafer.execution.report.values import ProgramReport
     from onewafer.mesh import Layout, MeshProgram
-    from onewafer.pytorch.report.values import ProgramReport, Report
 
 
 def explain_placement(placed: Placed) -> PlacementReport:
@@ -70,10 +70,10 @@ def _describe_order(layout: Layout) -> str:
     return ", ".join(words) or f"heads of {order.head_dim}"
 
 
-def render_placement(report: Report) -> RenderableType:
+def render_placement(programs: Iterable[ProgramReport]) -> RenderableType:
     """Return for a terminal why every program has the rectangle that it has."""
     parts: list[RenderableType] = []
-    for program in report.programs:
+    for program in programs:
         parts += _render_program(program)
     return Group(*parts) if parts else Text("no program was placed on the wafer")
 

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from onewafer.execution.records import Phase
+from onewafer.execution.report.simulation import count_origins
+from onewafer.execution.report.values import PartReport, PhaseReport
 from onewafer.graph import LayerPart
 from onewafer.mesh import Estimator, split_estimate
-from onewafer.pytorch.ledger import Phase
-from onewafer.pytorch.report.simulation import count_origins
-from onewafer.pytorch.report.values import PartReport, PhaseReport
 from onewafer.units import to_seconds
 
 if TYPE_CHECKING:
     from collections import Counter
 
-    from onewafer.execution import Activity
+    from onewafer.execution.activity import Activity
+    from onewafer.execution.records import PhaseRecord, ProgramRecord
     from onewafer.mesh import Launch, Purpose
-    from onewafer.pytorch.ledger import PhaseRecord, ProgramRecord
 
 _MOST_ESTIMATES = 16
 """Launches of a phase whose closed form is worked out; of more, so many from first to last."""

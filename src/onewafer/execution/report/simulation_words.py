@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from onewafer.pytorch.report.words import count
+from onewafer.execution.report.words import count
 
 if TYPE_CHECKING:
-    from onewafer.pytorch.report.values import LaunchOrigins, SimulationReport
+    from onewafer.execution.report.values import LaunchOrigins, SimulationReport
 
 
 def show_origins(origins: LaunchOrigins) -> str:
     """Return where the cycles of launches come from.
 
-    >>> from onewafer.pytorch.report import LaunchOrigins
+    >>> from onewafer.execution.report import LaunchOrigins
     >>> show_origins(LaunchOrigins(simulated=2, known=0, derived=14, closed_form=0))
     '2 simulated, 14 derived'
     """

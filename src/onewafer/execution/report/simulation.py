@@ -7,17 +7,17 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from onewafer.errors import OnewaferError
-from onewafer.execution import Origin
+from onewafer.execution.launch_times import Origin
+from onewafer.execution.report.values import LaunchOrigins, SimulationReport
 from onewafer.graph import DataType, with_dtype
 from onewafer.mesh import estimate, shard, smallest_rectangle
-from onewafer.pytorch.report.values import LaunchOrigins, SimulationReport
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from onewafer.execution import NotSimulated
+    from onewafer.execution.auto import NotSimulated
+    from onewafer.execution.records import ProgramRecord
     from onewafer.mesh import Launch
-    from onewafer.pytorch.ledger import ProgramRecord
 
 
 def report_simulation(record: ProgramRecord) -> SimulationReport | None:

@@ -2,13 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import TYPE_CHECKING
-
 from onewafer.units import format_hertz, format_seconds
-
-if TYPE_CHECKING:
-    from onewafer.errors import SourceLine
 
 
 def count(number: int, noun: str) -> str:
@@ -24,8 +18,3 @@ def count(number: int, noun: str) -> str:
 def show_time(seconds: float | None, clock_hertz: float) -> str | None:
     """Return a time and the clock that it holds for."""
     return None if seconds is None else f"{format_seconds(seconds)} at {format_hertz(clock_hertz)}"
-
-
-def show_place(line: SourceLine) -> str:
-    """Return where a line is."""
-    return f"{Path(line.file).name}:{line.number}"

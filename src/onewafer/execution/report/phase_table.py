@@ -9,10 +9,10 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from onewafer.execution import LOOKS
-from onewafer.pytorch.ledger import Phase
-from onewafer.pytorch.report.simulation_words import show_origins
-from onewafer.pytorch.report.words import count
+from onewafer.execution.records import Phase
+from onewafer.execution.report.simulation_words import show_origins
+from onewafer.execution.report.words import count
+from onewafer.execution.sampling import LOOKS
 from onewafer.units import format_hertz, format_seconds
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from rich.console import RenderableType
 
-    from onewafer.pytorch.report.values import PartReport, PhaseReport, ProgramReport
+    from onewafer.execution.report.values import PartReport, PhaseReport, ProgramReport
 
 _CONTROL = "start and end"
 _COLLECTIVES = "collectives"

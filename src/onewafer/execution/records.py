@@ -1,0 +1,170 @@
+"""What programs did: one record a program, from which a report is made.
+
+In: calls and their launches. Out: counts that add up. Unknown here: who called.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+from onewafer.execution.activity import Activity
+from onewafer.execution.agreement import Agreement
+from onewafer.execution.auto import Meter
+from onewafer.execution.launch_times import Origin
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from onewafer.arch import Architecture
+    from onewafer.execution.activity import PeMemory
+    from onewafer.execution.auto import NotSimulated
+    from onewafer.execution.launch_times import LaunchTimes
+    from onewafer.execution.options import WaferOptions
+    from onewafer.execution.placement import Placed
+    from onewafer.mesh import Launch, MeshProgram
+
+
+class Phase(StrEnum):
+    """What a call does with a program."""
+
+    PREFILL = "prefill"
+    """It adds several tokens to a sequence, or begins one."""
+    DECODE = "decode"
+    """It adds one token to a sequence."""
+    BATCH = "batch"
+    """It has rows that no later call goes on from."""
+
+
+@dataclass(slots=True)
+class PhaseRecord:
+    """The calls of one phase."""
+
+    calls: int = 0
+    rows: int = 0
+    """Tokens or samples, without padding."""
+    launches: Counter[Launch | None] = field(default_factory=Counter["Launch | None"])
+    """None: a launch of all rows."""
+    activity: Activity = field(default_factory=Activity)
+    """Activity of launches that an executor ran; `ProgramRecord.activity_of` adds the others."""
+    origins: Counter[Origin] = field(default_factory=Counter[Origin])
+    """Where the cycles of followed launches come from."""
+
+
+@dataclass(slots=True)
+class ProgramRecord:
+    """What one compiled program did so far; it outlives the program."""
+
+    module: str
+    options: WaferOptions
+    architecture: Architecture
+    reason: str
+    """Why it was compiled."""
+    is_first: bool
+    """Whether it is the first one of its module."""
+    placed: Placed
+    """Its mesh program, and how that was chosen."""
+    engine: str | None
+    """Which engine simulates; None where nothing is simulated."""
+    num_tile_programs: int | None
+    """None where nothing was compiled."""
+    memory: PeMemory
+    """Memory of the fullest PE."""
+    on_host: tuple[str, ...] = ()
+    """What the host does with arguments before the wafer begins."""
+    not_finite: str | None = None
+    """Where the first infinity or NaN came from that only the wafer had."""
+    phases: dict[Phase, PhaseRecord] = field(default_factory=dict[Phase, PhaseRecord])
+    flop: int = 0
+    """What the host would have computed for all calls, by the formulas of PyTorch (`flop`)."""
+    bytes_in: int = 0
+    """Written to the wafer, weights included."""
+    bytes_out: int = 0
+    parameters_sent: int = 0
+    parameters_resent: int = 0
+    """Tensors sent again because they had changed."""
+    elapsed_cycles: int = 0
+    """Cycles of all launches, as known when each was made: a clock, which never goes back."""
+    times: LaunchTimes | None = None
+    """Cycles of launches under fidelity `auto`; None: an executor runs every launch."""
+    agreement: Agreement = field(default_factory=Agreement)
+    """Agreement of simulated launches with other evaluations, if the host computes the values."""
+    not_simulated: NotSimulated | None = None
+    """Why a launch was not simulated that should have been."""
+
+    @property
+    def program(self) -> MeshProgram:
+        """The graph, cut over its rectangle."""
+        return self.placed.program
+
+    @property
+    def bucket(self) -> int:
+        """Rows of one launch."""
+        return self.program.graph.inputs[0].shape[0]
+
+    @property
+    def clock_hertz(self) -> float:
+        """The clock that cycles are turned into time with."""
+        return self.options.clock_hertz or self.architecture.clock_hertz
+
+    @property
+    def calls(self) -> int:
+        """Calls of all phases."""
+        return sum(phase.calls for phase in self.phases.values())
+
+    @property
+    def launches(self) -> int:
+        """Launches of all phases."""
+        return sum(phase.launches.total() for phase in self.phases.values())
+
+    @property
+    def samples(self) -> int:
+        """Tokens or samples of all phases, without padding."""
+        return sum(phase.rows for phase in self.phases.values())
+
+    @property
+    def activity(self) -> Activity:
+        """What happened in all phases."""
+        return sum(map(self.activity_of, self.phases.values()), start=Activity())
+
+    def activity_of(self, phase: PhaseRecord) -> Activity:
+        """Return what happened in a phase, as far as it is known by now."""
+        if self.times is None:
+            return phase.activity
+        parts = (self.times.activity(launch).scaled(n) for launch, n in phase.launches.items())
+        return sum(parts, start=Activity())
+
+    def count_call(
+        self, phase: Phase, rows: int, launches: Sequence[tuple[Launch | None, Activity]]
+    ) -> None:
+        """Add a call, what it launched, and what happened then."""
+        record = self.phases.setdefault(phase, PhaseRecord())
+        record.calls += 1
+        record.rows += rows
+        for launch, activity in launches:
+            record.launches[launch] += 1
+            record.activity += activity
+            self.elapsed_cycles += activity.cycles
+
+    def count_followed(
+        self, phase: Phase, rows: int, launches: Sequence[tuple[Launch | None, Origin]]
+    ) -> None:
+        """Add a call that the host computed, with the launches that it stands for."""
+        record = self.phases.setdefault(phase, PhaseRecord())
+        record.calls += 1
+        record.rows += rows
+        assert self.times is not None, "only followed programs get here"  # invariant
+        self.elapsed_cycles += sum(self.times.expect(launch) for launch, _ in launches)
+        record.launches.update(launch for launch, _ in launches)
+        record.origins.update(origin for _, origin in launches)
+
+
+@dataclass(slots=True)
+class ProgramLedger:
+    """The programs of one run."""
+
+    programs: list[ProgramRecord] = field(default_factory=list[ProgramRecord])
+    meter: Meter = field(default_factory=Meter)
+    """PE-cycles that have been simulated for all of them."""

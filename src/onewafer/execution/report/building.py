@@ -1,0 +1,90 @@
+"""From the record of a program to its report."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from onewafer.execution.report.phases import busy_links, busy_pes, ratio, report_phases
+from onewafer.execution.report.placement import explain_placement
+from onewafer.execution.report.simulation import report_simulation
+from onewafer.execution.report.values import CacheReport, ProgramReport
+from onewafer.graph import Attention
+from onewafer.mesh import longest_context
+from onewafer.units import to_seconds
+
+if TYPE_CHECKING:
+    from onewafer.execution.records import ProgramRecord
+
+
+def report_program(record: ProgramRecord) -> ProgramReport:
+    """Return what a program cost over all its launches."""
+    program, activity, options = record.program, record.activity, record.options
+    clock_hertz = record.clock_hertz
+    per_launch = ratio(activity.cycles, record.launches)
+    per_sample = ratio(activity.cycles, record.samples)
+    return ProgramReport(
+        module=record.module,
+        compiled_because=record.reason,
+        arch=record.architecture.name,
+        arch_title=record.architecture.title,
+        profile=record.architecture.profile,
+        fidelity=options.fidelity,
+        engine=record.engine,
+        dtype=program.dtype,
+        clock_hertz=clock_hertz,
+        width=program.width,
+        height=program.height,
+        bucket_rows=record.bucket,
+        tile_programs=record.num_tile_programs,
+        memory_bytes=record.architecture.memory_bytes,
+        memory=record.memory,
+        cache=_report_cache(record),
+        placement=explain_placement(record.placed),
+        on_host=record.on_host,
+        not_finite=record.not_finite,
+        calls=record.calls,
+        launches=record.launches,
+        samples=record.samples,
+        flop=record.flop,
+        cycles=activity.cycles,
+        cycles_per_launch=per_launch,
+        cycles_per_sample=per_sample,
+        seconds_per_launch=_seconds(per_launch, clock_hertz),
+        seconds_per_sample=_seconds(per_sample, clock_hertz),
+        wavelet_hops_per_launch=(
+            ratio(activity.of_all_cycles().wavelet_hops, record.launches)
+            if activity.observed_cycles
+            else None
+        ),
+        busy_pe_fraction=busy_pes(record, activity),
+        busy_link_fraction=busy_links(record, activity),
+        bytes_in=record.bytes_in,
+        bytes_out=record.bytes_out,
+        parameters_sent=record.parameters_sent,
+        parameters_resent=record.parameters_resent,
+        phases=report_phases(record),
+        simulation=report_simulation(record),
+    )
+
+
+def _report_cache(record: ProgramRecord) -> CacheReport | None:
+    program, reserved = record.program, record.memory.cache_bytes
+    if program.context is None or not reserved:
+        return None
+    shapes = [
+        program.graph.tensor(name).shape[-1]
+        for operation in program.graph.operations
+        if isinstance(operation, Attention) and operation.is_causal
+        for name in (operation.key, operation.value)
+    ]
+    return CacheReport(
+        bytes_per_token=sum(shapes) * program.dtype.num_bytes,
+        bytes_per_token_per_pe=reserved / program.context,
+        context=program.context,
+        longest_context=longest_context(program, record.architecture, has_tables=False),
+    )
+
+
+def _seconds(cycles: float | None, clock_hertz: float) -> float | None:
+    """Return the time of cycles that may be unknown."""
+    return None if cycles is None else to_seconds(cycles, clock_hertz=clock_hertz)

@@ -1,0 +1,142 @@
+"""The table of programs for people at a terminal. An unmeasured figure prints as a dash."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rich.table import Table
+
+from onewafer.execution.report.simulation_words import (
+    explain_origins,
+    show_dependences,
+    show_fabric_values,
+    show_ratios,
+)
+from onewafer.execution.report.words import count, show_time
+from onewafer.units import format_bytes
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from onewafer.execution.report.values import ProgramReport, SimulationReport
+
+
+def _show(value: float | None, form: str) -> str | None:
+    return None if value is None else form.format(value)
+
+
+def _show_calls(p: ProgramReport) -> str:
+    rows = count(p.samples, "sample" if p.cache is None else "token")
+    return f"{p.calls:,} in {count(p.launches, 'launch')}, {rows}"
+
+
+def _show_memory(program: ProgramReport) -> str:
+    memory = program.memory
+    share = memory.total_bytes / program.memory_bytes
+    where = "in closed form" if memory.x is None else f"at PE ({memory.x}, {memory.y})"
+    return f"{format_bytes(memory.total_bytes)} ({share:.0%}) {where}"
+
+
+def _show_context(program: ProgramReport) -> str | None:
+    cache = program.cache
+    if cache is None:
+        return None
+    text = f"{count(cache.context, 'token')}"
+    return f"{text}; {cache.longest_context:,} would fit" if cache.longest_context else text
+
+
+def _show_cache(program: ProgramReport) -> str | None:
+    cache = program.cache
+    if cache is None:
+        return None
+    return f"{format_bytes(cache.bytes_per_token)}, {cache.bytes_per_token_per_pe:.3g} B on each PE"
+
+
+def _unless_sequence(
+    show: Callable[[ProgramReport], str | None],
+) -> Callable[[ProgramReport], str | None]:
+    """Leave a row out where launches of prefill and decode would be mixed."""
+    return lambda program: show(program) if program.cache is None else None
+
+
+def _of_simulation(
+    show: Callable[[SimulationReport], str | None],
+) -> Callable[[ProgramReport], str | None]:
+    """Show a row for programs of fidelity `auto` only."""
+    return lambda program: None if program.simulation is None else show(program.simulation)
+
+
+_Row = tuple[str, "Callable[[ProgramReport], str | None]"]
+
+_SECTIONS: tuple[tuple[_Row, ...], ...] = (
+    (
+        ("program", lambda p: f"{p.module}, {count(p.bucket_rows, 'row')}, {p.dtype}"),
+        ("compiled because", lambda p: p.compiled_because),
+        ("machine", lambda p: f"{p.arch_title}, {p.profile} timing, {p.fidelity} fidelity"),
+        ("engine", lambda p: p.engine),
+        ("rectangle", lambda p: f"{p.width}×{p.height}, {count(p.num_pes, 'PE')} used"),
+        ("tile programs", lambda p: _show(p.tile_programs, "{:,}")),
+    ),
+    (
+        ("SRAM, fullest PE", _show_memory),
+        ("  code, runtime", lambda p: format_bytes(p.memory.code_bytes)),
+        ("  weights", lambda p: format_bytes(p.memory.weight_bytes)),
+        ("  activations", lambda p: format_bytes(p.memory.activation_bytes)),
+        ("  KV cache", lambda p: format_bytes(p.memory.cache_bytes) if p.cache else None),
+        ("  buffers", lambda p: format_bytes(p.memory.buffer_bytes)),
+    ),
+    (
+        ("KV cache a token", _show_cache),
+        ("context", _show_context),
+    ),
+    (
+        ("cycles from", _of_simulation(lambda s: explain_origins(s.origins))),
+        ("÷ closed form", _of_simulation(show_ratios)),
+        ("cycles depend on", _of_simulation(show_dependences)),
+        ("values from", _of_simulation(lambda _: "the host (PyTorch)")),
+        ("fabric's values", _of_simulation(show_fabric_values)),
+        ("not simulated", _of_simulation(lambda s: s.not_simulated)),
+    ),
+    (
+        ("cycles a launch", _unless_sequence(lambda p: _show(p.cycles_per_launch, "{:,.0f}"))),
+        (
+            "time a launch",
+            _unless_sequence(lambda p: show_time(p.seconds_per_launch, p.clock_hertz)),
+        ),
+        ("cycles a sample", _unless_sequence(lambda p: _show(p.cycles_per_sample, "{:,.0f}"))),
+        (
+            "time a sample",
+            _unless_sequence(lambda p: show_time(p.seconds_per_sample, p.clock_hertz)),
+        ),
+        (
+            "wavelet-hops a launch",
+            _unless_sequence(lambda p: _show(p.wavelet_hops_per_launch, "{:,.0f}")),
+        ),
+        ("PEs busy", _unless_sequence(lambda p: _show(p.busy_pe_fraction, "{:.1%}"))),
+        ("links busy", _unless_sequence(lambda p: _show(p.busy_link_fraction, "{:.1%}"))),
+    ),
+    (
+        ("all calls", _show_calls),
+        ("all bytes in", lambda p: f"{format_bytes(p.bytes_in)}, weights included, replicas not"),
+        ("all bytes out", lambda p: format_bytes(p.bytes_out)),
+        ("host, before", lambda p: "; ".join(p.on_host) or None),
+        ("not finite", lambda p: p.not_finite),
+        ("parameters sent", lambda p: f"{p.parameters_sent} once, {p.parameters_resent} again"),
+    ),
+)
+
+
+def render_programs(programs: Iterable[ProgramReport]) -> Table:
+    """Return the figures of programs, a column each."""
+    shown = [*programs]
+    table = Table(show_header=False)
+    table.add_column(style="cyan", no_wrap=True)
+    for _ in shown:
+        table.add_column(overflow="fold")
+    for section in _SECTIONS:
+        table.add_section()
+        for name, show in section:
+            cells = [show(program) for program in shown]
+            if any(cells):
+                table.add_row(name, *(cell or "–" for cell in cells))
+    return table

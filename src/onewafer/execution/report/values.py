@@ -1,0 +1,202 @@
+"""The cost of programs, as values. An unmeasured figure is None."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from onewafer.execution.activity import PeMemory
+    from onewafer.execution.placement import Candidate
+    from onewafer.execution.records import Phase
+    from onewafer.graph import LayerPart
+    from onewafer.mesh import Axis
+
+
+@dataclass(frozen=True, slots=True)
+class LaunchOrigins:
+    """Launches of fidelity `auto` by where their cycles come from."""
+
+    simulated: int
+    known: int
+    """Simulated by an earlier run."""
+    derived: int
+    """Closed form times the ratio of simulated launches of the same shape."""
+    closed_form: int
+    """No launch of the shape was simulated."""
+
+
+@dataclass(frozen=True, slots=True)
+class SimulationReport:
+    """Simulated launches of a program: how many, and how they compare with other evaluations."""
+
+    origins: LaunchOrigins
+    lowest_ratio: float | None
+    """Simulated cycles over the closed form; None: nothing was simulated."""
+    largest_ratio: float | None
+    depends_on: tuple[str, ...]
+    """Values that the cycles depend on, so that derived ones are those of other values."""
+    compared: int
+    """Launches whose values on the fabric were compared."""
+    other_bits: int
+    """Compared launches with other bits than the NumPy reader's."""
+    beyond_bound: int
+    """Compared launches that are farther from the host than rounding explains."""
+    distance: float | None
+    """The largest distance from the host, as a share of its largest element."""
+    not_simulated: str | None
+    """Why the first launch of a shape was not simulated, and what could be."""
+
+
+@dataclass(frozen=True, slots=True)
+class PartReport:
+    """What a part of the layers costs a token or sample."""
+
+    part: LayerPart | None
+    """None: to begin and end launches, and to repeat layers."""
+    is_collective: bool
+    """Whether values move between PEs, else each works on its own."""
+    cycles_per_row: float | None
+    """Measured, the mean of all PEs, waiting included; None where nothing was simulated."""
+    busy_fraction: float | None
+    """Share of these cycles in which the main thread or the data path works."""
+    expected_cycles_per_row: float
+    """In closed form, on the PE that finishes last."""
+
+
+@dataclass(frozen=True, slots=True)
+class PhaseReport:
+    """Calls of one kind: those that read a prompt, that add a token, that have samples."""
+
+    phase: Phase
+    calls: int
+    launches: int
+    rows: int
+    """Tokens or samples, without padding."""
+    cycles: int
+    """Over all launches."""
+    cycles_per_row: float
+    seconds_per_row: float
+    rows_per_second: float
+    expected_cycles_per_row: float
+    """In closed form."""
+    busy_pe_fraction: float | None
+    busy_link_fraction: float | None
+    parts: tuple[PartReport, ...]
+    origins: LaunchOrigins | None = None
+    """None: not of fidelity `auto`."""
+
+    @property
+    def expected_error(self) -> float:
+        """By how much the closed form is larger than what was measured, as a fraction of that."""
+        return self.expected_cycles_per_row / self.cycles_per_row - 1
+
+
+@dataclass(frozen=True, slots=True)
+class CacheReport:
+    """The keys and values of a language model, which stay on the wafer."""
+
+    bytes_per_token: int
+    """On the whole wafer, over all layers."""
+    bytes_per_token_per_pe: float
+    """What a PE reserves, shared out over the positions that there is room for."""
+    context: int
+    """Positions that there is room for."""
+    longest_context: int | None
+    """Positions that would fit on the same rectangle, if the model has so many; None: unknown."""
+
+
+@dataclass(frozen=True, slots=True)
+class TensorReport:
+    """Tensors that lie alike: inputs and results of one kind of operation."""
+
+    first: str
+    """The name of the first one."""
+    operation: str
+    """What defines them: `input`, or a kind of operation of the graph."""
+    count: int
+    features: int
+    axis: Axis
+    """Along which the features are cut; the PEs across hold the same ones."""
+    features_per_pe: int
+    """Padding included."""
+    order: str
+    """How the features are numbered along the axis, in words."""
+
+
+@dataclass(frozen=True, slots=True)
+class PlacementReport:
+    """How the rectangle was chosen, and what follows from it."""
+
+    rows: int
+    """Rows of the launch whose cycles decided."""
+    refused_rows: tuple[int, ...]
+    """Rows of larger launches that no rectangle had room for."""
+    is_pinned: bool
+    """Whether the user chose the rectangle."""
+    candidates: tuple[Candidate, ...]
+    """In the order in which they were considered."""
+    tensors: tuple[TensorReport, ...]
+    redistributions: int
+    """Operations that lay a tensor out along the other axis."""
+
+
+@dataclass(frozen=True, slots=True)
+class ProgramReport:
+    """One compiled program: where it ran and what it cost over all its launches."""
+
+    module: str
+    compiled_because: str
+    arch: str
+    arch_title: str
+    profile: str
+    fidelity: str
+    engine: str | None
+    """Which engine simulated; None where nothing was."""
+    dtype: str
+    clock_hertz: float
+    width: int
+    height: int
+    bucket_rows: int
+    tile_programs: int | None
+    memory_bytes: int
+    """SRAM of a PE."""
+    memory: PeMemory
+    """Use of the fullest PE; in closed form where nothing was compiled."""
+    cache: CacheReport | None
+    """None: nothing stays from launch to launch."""
+    placement: PlacementReport
+    on_host: tuple[str, ...]
+    """What the host does with arguments before the wafer begins."""
+    not_finite: str | None
+    """Where the first infinity or NaN came from that only the wafer had."""
+    calls: int
+    launches: int
+    samples: int
+    flop: int
+    """FLOP of the script, without padding."""
+    cycles: int
+    """Over all launches."""
+    cycles_per_launch: float | None
+    cycles_per_sample: float | None
+    seconds_per_launch: float | None
+    seconds_per_sample: float | None
+    wavelet_hops_per_launch: float | None
+    busy_pe_fraction: float | None
+    """Main thread cycles + data path cycles ÷ PEs × cycles; work of both at once counts twice."""
+    busy_link_fraction: float | None
+    """Wavelets over links between PEs ÷ links × cycles."""
+    bytes_in: int
+    """Over all launches, weights included. Replicas are made on the wafer and not counted."""
+    bytes_out: int
+    """Over all launches."""
+    parameters_sent: int
+    parameters_resent: int
+    phases: tuple[PhaseReport, ...]
+    simulation: SimulationReport | None = None
+    """None: not of fidelity `auto`."""
+
+    @property
+    def num_pes(self) -> int:
+        """PEs of the rectangle, all of which the program uses."""
+        return self.width * self.height
