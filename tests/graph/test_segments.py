@@ -21,7 +21,6 @@ from onewafer.graph import (
     count_bytes,
     count_flop,
     fold,
-    parameter_operands,
     split,
     verify_graph,
 )
@@ -35,7 +34,7 @@ def looks(graph):
         (
             type(operation),
             operation.result.shape,
-            [tensors[name].shape for name in parameter_operands(operation)],
+            [tensors[name].shape for name in operation.parameter_operands],
         )
         for operation in graph.operations
     ]
@@ -99,7 +98,7 @@ def test_unrolled_segments_are_the_graph(graph, times):
     flop, num_bytes = totals(graph)
     assert sum(s.repeats * totals(s.graph)[0] for s in segments) == flop
     assert sum(s.repeats * totals(s.graph)[1] for s in segments) == num_bytes
-    read = {name for operation in graph.operations for name in parameter_operands(operation)}
+    read = {name for operation in graph.operations for name in operation.parameter_operands}
     expected = sum(t.num_elements for t in graph.parameters if t.name in read)
     assert num_weights(segments) == expected
     for segment in segments:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from onewafer.graph import DataType, Evaluator, parameter_operands
+from onewafer.graph import DataType, Evaluator
 from onewafer.mesh import find_non_finite, numpy_dtype
 
 if TYPE_CHECKING:
@@ -105,7 +105,7 @@ class FinitenessCheck:
         operation = self.program.graph.operations[found.operation]
         name = operation.result.name
         what = "NaN" if np.isnan(found.value) else "an infinity"
-        parameters = parameter_operands(operation)
+        parameters = operation.parameter_operands
         reads = f" with {parameters[0]}" if parameters else ""
         return (
             f"{what} arises on the wafer first in {type(operation).__name__}{reads} "

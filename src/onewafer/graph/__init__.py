@@ -7,7 +7,6 @@ from onewafer.graph.graph import Graph
 from onewafer.graph.json_form import from_json, to_json
 from onewafer.graph.layer_parts import LayerPart, layer_parts
 from onewafer.graph.operations import (
-    COUNTED,
     ON_FEATURE_MAPS,
     SEQUENTIAL,
     Activation,
@@ -39,11 +38,8 @@ from onewafer.graph.operations import (
     ScaleFeatures,
     Softmax,
     TopIndices,
-    activation_operands,
-    index_operands,
-    parameter_operands,
 )
-from onewafer.graph.renaming import rename, rename_operation
+from onewafer.graph.renaming import rename
 from onewafer.graph.segments import Segment, fold, split
 from onewafer.graph.shapes import (
     num_samples,
@@ -60,7 +56,6 @@ from onewafer.graph.window import Window
 from onewafer.graph.work import Work, cached_features, count_work
 
 __all__ = [
-    "COUNTED",
     "FLOATING",
     "ON_FEATURE_MAPS",
     "SEQUENTIAL",
@@ -102,7 +97,6 @@ __all__ = [
     "TopIndices",
     "Window",
     "Work",
-    "activation_operands",
     "cached_features",
     "count_bytes",
     "count_flop",
@@ -111,13 +105,10 @@ __all__ = [
     "evaluate_graph",
     "fold",
     "from_json",
-    "index_operands",
     "layer_parts",
     "num_samples",
-    "parameter_operands",
     "position_tables",
     "rename",
-    "rename_operation",
     "split",
     "table_rows",
     "to_json",

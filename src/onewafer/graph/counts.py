@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, assert_never
+from typing import TYPE_CHECKING
 
 from onewafer.graph.operations import (
     Activation,
@@ -33,8 +33,6 @@ from onewafer.graph.operations import (
     ScaleFeatures,
     Softmax,
     TopIndices,
-    activation_operands,
-    parameter_operands,
 )
 
 if TYPE_CHECKING:
@@ -107,7 +105,7 @@ def count_flop(graph: Graph, operation: Operation) -> int:
         case Opaque():
             return round(operation.flop_per_element * elements)
         case _:
-            assert_never(operation)
+            raise TypeError(f"no rule for {operation}")
 
 
 def count_product_flop(graph: Graph, *, cached_tokens: int = 0) -> int:
@@ -173,8 +171,8 @@ def count_bytes(graph: Graph, operation: Operation) -> int:
     Of a table and of the operand of `FirstRow`, `LastRow` and `Gather`, only what is looked
     up; of experts, those that the rows are expected to meet.
     """
-    activations = sum(graph.tensor(name).num_bytes for name in {*activation_operands(operation)})
-    parameters = sum(graph.tensor(name).num_bytes for name in {*parameter_operands(operation)})
+    activations = sum(graph.tensor(name).num_bytes for name in {*operation.activation_operands})
+    parameters = sum(graph.tensor(name).num_bytes for name in {*operation.parameter_operands})
     match operation:
         case Embedding() | PositionEmbedding():
             parameters = operation.result.num_bytes

@@ -200,7 +200,7 @@ class _Launch:
                 kind = type(operation).__name__
                 raise HostError(f"{kind} {operation.result.name!r} is counted, it has no values")
             case _:
-                assert_never(operation)
+                raise TypeError(f"no rule for {operation}")
 
     def _on_feature_maps(
         self,
@@ -229,7 +229,7 @@ class _Launch:
                 rows = values[operation.input]
                 return rows.reshape(-1, operation.rows, rows.shape[-1]).mean(axis=1)
             case _:
-                assert_never(operation)
+                raise TypeError(f"no rule for {operation}")
 
     def _gather(
         self, operation: Convolution | DepthwiseConvolution | MaxPool, missing: float

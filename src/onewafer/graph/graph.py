@@ -6,45 +6,17 @@ where a tensor lives, in which order its elements are added.
     graph      := name input* parameter* operation* output*
     input      := Tensor                             written before every run
     parameter  := Tensor                             written once, the name is the parameter's id
-    operation  := Linear(result, input, weight)      result[…, o] = Σᵢ input[…, i] · weight[o, i]
-                | AddBias(result, input, bias)       result[…, f] = input[…, f] + bias[f]
-                | Relu(result, input)                result = max(input, 0)
-                | Add(result, left, right)           result = left + right, equal shapes
-                | Multiply(result, left, right)      result = left · right, equal shapes
-                | ScaleFeatures(result, input, factors)  result[…, f] = input[…, f] · factors[f]
-                | Scale(result, input, factor)       result = input · factor
-                | Activation(result, input, function)
-                | RmsNorm(result, input, weight, epsilon, groups)
-                | LayerNorm(result, input, weight, bias, epsilon, groups)
-                | Embedding(result, indices, table)  result[r] = table[indices[r]]
-                | PositionEmbedding(result, table)   result[r] = table[start + r]
-                | Rotary(result, input, cosine, sine, heads, swapped)
-                | Attention(result, query, key, value, heads, kv_heads, scale, is_causal,
-                |           bias, window, sinks, cached_features)
-                | FirstRow(result, input)            result[0] = input[0]
-                | LastRow(result, input)             result[0] = input[num_rows − 1]
-                | Convolution(result, input, weight, window)
-                | DepthwiseConvolution(result, input, weight, window)
-                | MaxPool(result, input, window)
-                | GlobalAveragePool(result, input, rows)
-                | ScaleFeatureMaps(result, input, factors, rows)
-                | TopIndices(result, input, count)
-                | Gather(result, input, indices)
-                | Softmax(result, input, groups)
-                | BatchedMatmul(result, left, right, groups, rows, is_transposed)
-                | Experts(result, input, choice, weights, num_experts, experts_per_row,
-                |         hidden_features)
-                | Opaque(result, function, inputs, parameters, flop_per_element, keeps_rows,
-                |        is_view)
+    operation  := Kind(result, name*, number*)       Kind is a class of `operations`: what it means
+                                                     and reads is said there
     output     := name of an input or a result
     Tensor     := name shape dtype                   dtype := f16 | f32 | i32 (indices only)
 
-The last two have a cost, but no values: a graph that is captured for counts only may have them.
 Operations stand in the order of execution and name their operands; every name is defined once and
 before its use. Weights, biases and tables are parameters, the other operands inputs or results. One
 floating dtype holds for the whole graph; the last dimension is the features, all before it are
 rows. A launch gives `num_rows` valid rows, the first of them at position `start` of the sequence;
-or, where operations work on feature maps, all rows of some samples, feature map after map.
+or, where operations work on feature maps, all rows of some samples, feature map after map. A graph
+that is captured for counts only may have operations that have a cost and no values.
 """
 
 from __future__ import annotations

@@ -1,20 +1,26 @@
-"""Graphs as JSON text, for files, caches and bug reports."""
+"""Graphs as JSON text, for files, caches and bug reports.
+
+A graph is written and read by the fields of its dataclasses, whose annotations say what a value
+must be.
+"""
 
 from __future__ import annotations
 
 import dataclasses
 import json
-from typing import cast, get_args
+from types import UnionType
+from typing import TYPE_CHECKING, Annotated, Any, Union, cast, get_args, get_origin
 
 from onewafer.errors import GraphError
 from onewafer.graph.graph import Graph
-from onewafer.graph.operations import ActivationFunction, Operation
-from onewafer.graph.tensor import DataType, Tensor
-from onewafer.graph.window import Window
+from onewafer.graph.operations import Operation
+from onewafer.graph.operations.names import field_types
+from onewafer.graph.tensor import Tensor
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 FORMAT = "onewafer-graph-2"
-
-_OPERATIONS: dict[str, type[Operation]] = {kind.__name__: kind for kind in get_args(Operation)}
 
 
 def to_json(graph: Graph) -> str:
@@ -43,56 +49,49 @@ def from_json(text: str) -> Graph:
 def _read_graph(fields: dict[str, object]) -> Graph:
     if fields["format"] != FORMAT:
         raise ValueError(f"the format is {fields['format']!r}")
+    kinds = Operation.kinds()
+    operations = cast("list[dict[str, object]]", fields["operations"])
     return Graph(
         name=str(fields["name"]),
-        inputs=_read_tensors(fields["inputs"]),
-        parameters=_read_tensors(fields["parameters"]),
-        operations=tuple(
-            _read_operation(item) for item in cast("list[dict[str, object]]", fields["operations"])
-        ),
-        outputs=tuple(str(name) for name in cast("list[object]", fields["outputs"])),
+        inputs=_read(tuple[Tensor, ...], fields["inputs"]),
+        parameters=_read(tuple[Tensor, ...], fields["parameters"]),
+        operations=tuple(_read_fields(kinds[str(item["kind"])], item) for item in operations),
+        outputs=_read(tuple[str, ...], fields["outputs"]),
     )
 
 
-def _read_tensors(items: object) -> tuple[Tensor, ...]:
-    return tuple(_read_tensor(item) for item in cast("list[dict[str, object]]", items))
+def _read_fields(kind: type[Any], item: Mapping[str, object]) -> Any:  # noqa: ANN401  # a `kind`
+    """Return a dataclass; fields with a default may be left out."""
+    defaults = {field.name: field.default for field in dataclasses.fields(kind)}
+    return kind(
+        **{
+            name: _read(hint, item[name])
+            for name, hint in field_types(kind).items()
+            if name in item or defaults[name] is dataclasses.MISSING
+        }
+    )
 
 
-def _read_tensor(item: dict[str, object]) -> Tensor:
-    shape = tuple(int(size) for size in cast("list[int]", item["shape"]))
-    return Tensor(str(item["name"]), shape, DataType(str(item["dtype"])))
+def _read(hint: Any, value: Any) -> Any:  # noqa: ANN401  # any annotation
+    """Return a value of a type; raise ValueError if there is another one."""
+    origin, arguments = get_origin(hint), get_args(hint)
+    if origin is Annotated:
+        return _read(arguments[0], value)
+    if origin in (Union, UnionType):  # of something and None
+        return None if value is None else _read(arguments[0], value)
+    if origin is tuple and isinstance(value, list):
+        return tuple(_read(arguments[0], item) for item in cast("list[object]", value))
+    if dataclasses.is_dataclass(hint) and isinstance(value, dict):
+        return _read_fields(cast("type[Any]", hint), cast("dict[str, object]", value))
+    return _read_plain(cast("type[Any]", hint), value)
 
 
-def _read_operation(item: dict[str, object]) -> Operation:
-    kind = _OPERATIONS[str(item["kind"])]
-    fields = {
-        field.name: _read_field(str(field.type), item[field.name])
-        for field in dataclasses.fields(kind)
-        if field.name in item or field.default is dataclasses.MISSING
-    }
-    return kind(**fields)  # pyright: ignore[reportArgumentType]  # types are those of the fields
-
-
-def _read_field(
-    kind: str, value: object
-) -> Tensor | ActivationFunction | Window | tuple[str, ...] | str | float | bool | None:
-    """Return a field of an operation from its JSON, by the name of the field's type."""
-    match kind, value:
-        case "Tensor", dict():
-            return _read_tensor(cast("dict[str, object]", value))
-        case "ActivationFunction", str():
-            return ActivationFunction(value)
-        case "Window", dict():
-            return Window(**{str(k): int(v) for k, v in cast("dict[str, int]", value).items()})
-        case "tuple[str, ...]", list():
-            return tuple(str(name) for name in cast("list[object]", value))
-        case ("str" | "str | None", str()) | ("bool", bool()):
-            return value
-        case "int" | "int | None", int() if not isinstance(value, bool):
-            return value
-        case "int | None" | "str | None", None:
-            return None
-        case "float", int() | float() if not isinstance(value, bool):
-            return float(value)
-        case _:
-            raise ValueError(f"{value!r} is no {kind}")
+def _read_plain(kind: type[Any], value: object) -> object:
+    """Return text, a member of an enumeration, or a number."""
+    if isinstance(value, str) and issubclass(kind, str):
+        return kind(value)
+    if isinstance(value, int | float) and not isinstance(value, bool) and kind is float:
+        return float(value)
+    if kind in (int, bool) and type(value) is kind:
+        return value
+    raise ValueError(f"{value!r} is no {kind.__name__}")

@@ -47,7 +47,6 @@ from onewafer.graph.operations import (
     ScaleFeatures,
     Softmax,
     TopIndices,
-    activation_operands,
 )
 
 if TYPE_CHECKING:
@@ -99,7 +98,7 @@ class _Assignment:
         self._defined = {op.result.name: i for i, op in enumerate(graph.operations)}
         self._readers: dict[str, list[int]] = {}
         for index, operation in enumerate(graph.operations):
-            for name in activation_operands(operation):
+            for name in operation.activation_operands:
                 self._readers.setdefault(name, []).append(index)
 
     def complete(self) -> tuple[LayerPart, ...]:
@@ -132,7 +131,7 @@ class _Assignment:
 
     def _keep_part(self, index: int, operation: Operation) -> None:
         """Let an operation on single elements of lookups or convolutions be of their part."""
-        sources = [self._defined.get(name, -1) for name in activation_operands(operation)]
+        sources = [self._defined.get(name, -1) for name in operation.activation_operands]
         before = {self._parts.get(source) for source in sources}
         if before == {LayerPart.CONVOLUTION}:
             self._parts[index] = LayerPart.CONVOLUTION
@@ -160,7 +159,7 @@ class _Assignment:
             if isinstance(operation, Attention | BatchedMatmul):
                 steps[index] = 0
                 continue
-            sources = [self._defined.get(name, -1) for name in activation_operands(operation)]
+            sources = [self._defined.get(name, -1) for name in operation.activation_operands]
             known = [steps[source] for source in sources if source in steps]
             if not known:
                 continue
@@ -179,7 +178,7 @@ class _Assignment:
         for index, operation in enumerate(self._operations):
             is_free = self._parts.get(index, LayerPart.EMBEDDING) is LayerPart.EMBEDDING
             is_plain = isinstance(operation, (*_LOOKUPS, *_FOLLOWING))
-            if is_free and is_plain and passed.issuperset(activation_operands(operation)):
+            if is_free and is_plain and passed.issuperset(operation.activation_operands):
                 self._parts[index] = LayerPart.EMBEDDING
                 passed.add(operation.result.name)
 
@@ -211,7 +210,7 @@ class _Assignment:
             if isinstance(operation, Linear | Experts):
                 self._parts[index] = linear
                 continue
-            sources = [self._defined.get(name) for name in activation_operands(operation)]
+            sources = [self._defined.get(name) for name in operation.activation_operands]
             before = {self._parts[source] for source in sources if source is not None}
             follows = isinstance(operation, _BETWEEN) and bool(before - {LayerPart.OTHER})
             self._parts[index] = linear if follows else LayerPart.OTHER

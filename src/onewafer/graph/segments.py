@@ -9,17 +9,16 @@ runs. What does not repeat stays together: the embedding before the layers, the 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from onewafer.graph.graph import Graph
-from onewafer.graph.operations import activation_operands, parameter_operands
-from onewafer.graph.tensor import Tensor
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Hashable, Iterator, Sequence
 
     from onewafer.graph.operations import Operation
+    from onewafer.graph.tensor import Tensor
 
     _Piece = tuple[Operation, ...]
 
@@ -96,13 +95,13 @@ def _cut(graph: Graph) -> list[_Piece]:
     """Return the operations between cuts."""
     last = {name: len(graph.operations) for name in graph.outputs}
     for index, operation in reversed([*enumerate(graph.operations)]):
-        for name in activation_operands(operation):
+        for name in operation.activation_operands:
             last.setdefault(name, index)
     live = {tensor.name for tensor in graph.inputs if tensor.name in last}
     atoms: list[_Piece] = []
     start = 0
     for index, operation in enumerate(graph.operations):
-        live -= {name for name in activation_operands(operation) if last[name] == index}
+        live -= {name for name in operation.activation_operands if last[name] == index}
         live |= {operation.result.name} & {*last}
         if len(live) == 1:
             atoms.append(graph.operations[start : index + 1])
@@ -112,36 +111,16 @@ def _cut(graph: Graph) -> list[_Piece]:
 
 def _signature(graph: Graph, piece: _Piece) -> Hashable:
     """Return what pieces have in common that are equal up to names."""
-    tensors = {tensor.name: tensor for tensor in graph.tensors}
-    numbers: dict[str, int] = {}
-
-    def number(name: str) -> tuple[int, tuple[int, ...]]:
-        return numbers.setdefault(name, len(numbers)), tensors[name].shape
-
-    return tuple(
-        (
-            type(operation),
-            tuple(number(name) for name in _names(operation)),
-            number(operation.result.name),
-            _other_fields(operation),
-        )
-        for operation in piece
-    )
+    numbers: dict[str, str] = {}
+    for operation in piece:
+        for name in (*_names(operation), operation.result.name):
+            numbers.setdefault(name, str(len(numbers)))
+    shapes = tuple(graph.tensor(name).shape for name in numbers)
+    return shapes, tuple(operation.renamed(numbers) for operation in piece)
 
 
 def _names(operation: Operation) -> tuple[str, ...]:
-    return (*activation_operands(operation), *parameter_operands(operation))
-
-
-def _other_fields(operation: Operation) -> tuple[Hashable, ...]:
-    """Return the fields that name no tensor."""
-    names = _names(operation)
-    values = (getattr(operation, field.name) for field in fields(operation))
-    return tuple(
-        value
-        for value in values
-        if not isinstance(value, Tensor | tuple) and not (type(value) is str and value in names)
-    )
+    return (*operation.activation_operands, *operation.parameter_operands)
 
 
 def _number(signatures: Sequence[Hashable]) -> list[int]:
@@ -177,7 +156,7 @@ def _join(atoms: Sequence[_Piece]) -> _Piece:
 
 
 def _parameters(piece: _Piece) -> list[str]:
-    return [*dict.fromkeys(name for op in piece for name in parameter_operands(op))]
+    return [*dict.fromkeys(name for op in piece for name in op.parameter_operands)]
 
 
 class _Cutter:
@@ -192,7 +171,7 @@ class _Cutter:
         self._index: dict[str, int] = {}
         for index, operation in enumerate(graph.operations):
             self._index[operation.result.name] = index
-            for name in activation_operands(operation):
+            for name in operation.activation_operands:
                 self._read[name] = max(index, self._read.get(name, 0))
 
     def segment(self, pieces: Sequence[_Piece]) -> Segment:
@@ -217,4 +196,4 @@ class _Cutter:
 
     @staticmethod
     def _sources(piece: _Piece) -> Iterator[str]:
-        yield from dict.fromkeys(name for op in piece for name in activation_operands(op))
+        yield from dict.fromkeys(name for op in piece for name in op.activation_operands)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, assert_never
+from typing import TYPE_CHECKING
 
 from onewafer.errors import GraphError
 from onewafer.graph.operations import (
@@ -35,7 +35,6 @@ from onewafer.graph.operations import (
     ScaleFeatures,
     Softmax,
     TopIndices,
-    activation_operands,
 )
 from onewafer.graph.tensor import FLOATING
 
@@ -112,7 +111,7 @@ def result_shape(operation: Operation, tensors: Mapping[str, Tensor]) -> tuple[i
         case Gather():
             return tensors[operation.indices].shape
         case _:
-            assert_never(operation)
+            raise TypeError(f"no rule for {operation}")
 
 
 def wrong_operand(operation: Operation, tensors: Mapping[str, Tensor]) -> str | None:
@@ -175,7 +174,7 @@ def wrong_operand(operation: Operation, tensors: Mapping[str, Tensor]) -> str | 
         case Relu() | Scale() | Activation() | Opaque():
             return None
         case _:
-            assert_never(operation)
+            raise TypeError(f"no rule for {operation}")
 
 
 def _wrong_linear(operation: Linear, tensors: Mapping[str, Tensor]) -> str | None:
@@ -268,7 +267,7 @@ def _wrong_attention(operation: Attention, tensors: Mapping[str, Tensor]) -> str
     heads, kv_heads = operation.heads, operation.kv_heads
     if heads < 1 or kv_heads < 1 or heads % kv_heads:
         return f"it has {heads} heads over {kv_heads} key and value heads, which must divide them"
-    query, key, value = (tensors[name] for name in activation_operands(operation))
+    query, key, value = (tensors[name] for name in operation.activation_operands)
     for what, tensor in (("query", query), ("key", key), ("value", value)):
         finding = _not_a_matrix(what, tensor)
         if finding is not None:

@@ -18,9 +18,6 @@ from onewafer.graph.operations import (
     Rotary,
     Scale,
     TopIndices,
-    activation_operands,
-    index_operands,
-    parameter_operands,
 )
 from onewafer.graph.shapes import num_feature_maps, num_samples, result_shape, wrong_operand
 from onewafer.graph.tensor import DataType
@@ -97,12 +94,12 @@ def _check_names(graph: Graph) -> Iterator[str]:
     defined = {tensor.name for tensor in graph.inputs}
     for operation in graph.operations:
         where = _where(operation)
-        for name in activation_operands(operation):
+        for name in operation.activation_operands:
             if name in parameters:
                 yield f"{where} reads the parameter {name!r} where an input or a result must stand"
             elif name not in defined:
                 yield f"{where} reads {name!r}, which nothing before it defines"
-        for name in parameter_operands(operation):
+        for name in operation.parameter_operands:
             if name not in parameters:
                 yield f"{where} reads {name!r} as a weight or bias, but it is not a parameter"
         defined.add(operation.result.name)
@@ -131,12 +128,12 @@ def _check_numbers(graph: Graph) -> Iterator[str]:
 def _check_indices(graph: Graph) -> Iterator[str]:
     indices = {tensor.name for tensor in graph.tensors if tensor.dtype is DataType.I32}
     for operation in graph.operations:
-        for name in activation_operands(operation):
-            is_wanted = name in index_operands(operation)
+        for name in operation.activation_operands:
+            is_wanted = name in operation.index_operands
             if is_wanted and name not in indices:
                 dtype = graph.tensor(name).dtype
                 yield f"{_where(operation)}: {name!r} has dtype {dtype}, indices must be i32"
-            if name in indices and not (is_wanted or isinstance(operation, Opaque)):
+            if name in indices and not is_wanted and name in operation.number_operands:
                 yield f"{_where(operation)} computes with the indices {name!r}; only lookups may"
     inputs = {tensor.name for tensor in graph.inputs}
     for name in graph.outputs:

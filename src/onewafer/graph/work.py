@@ -20,8 +20,6 @@ from onewafer.graph.operations import (
     Opaque,
     PositionEmbedding,
     Rotary,
-    activation_operands,
-    parameter_operands,
 )
 
 if TYPE_CHECKING:
@@ -51,8 +49,8 @@ def count_work(
 
     Only causal attention has earlier tokens: others read all rows of the pass, and no more.
     """
-    own = sum(graph.tensor(name).num_elements for name in {*activation_operands(operation)})
-    weights = sum(graph.tensor(name).num_elements for name in {*parameter_operands(operation)})
+    own = sum(graph.tensor(name).num_elements for name in {*operation.activation_operands})
+    weights = sum(graph.tensor(name).num_elements for name in {*operation.parameter_operands})
     result = operation.result.num_elements
     flop, cached = count_flop(graph, operation), 0
     match operation:

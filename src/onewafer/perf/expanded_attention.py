@@ -20,7 +20,6 @@ from onewafer.graph import (
     Linear,
     Opaque,
     Tensor,
-    activation_operands,
 )
 
 if TYPE_CHECKING:
@@ -86,7 +85,7 @@ def _find_parts(graph: Graph, attention: Attention) -> tuple[Opaque, Opaque, Opa
     """Return the operations that absorb keys into queries, join parts of keys, and make values."""
     source = {operation.result.name: operation for operation in graph.operations}
     name = attention.result.name
-    reader = next((op for op in graph.operations if name in activation_operands(op)), None)
+    reader = next((op for op in graph.operations if name in op.activation_operands), None)
     match source.get(attention.query), source.get(attention.key), reader:
         case (
             Opaque(parameters=(_,)) as absorb,

@@ -25,7 +25,6 @@ from onewafer.graph import (
     Multiply,
     Relu,
     RmsNorm,
-    activation_operands,
 )
 from onewafer.perf.expert_networks import network_of
 
@@ -113,7 +112,7 @@ def _readers(graph: Graph) -> dict[str, list[Operation]]:
     """Return the tensors that the backward pass needs, with the operations that need them."""
     readers: dict[str, list[Operation]] = {}
     for operation in graph.operations:
-        names = activation_operands(operation) if isinstance(operation, _READ_BACKWARD) else ()
+        names = operation.activation_operands if isinstance(operation, _READ_BACKWARD) else ()
         if isinstance(operation, Attention):
             names = (operation.query, operation.key, operation.value, operation.result.name)
         for name in names:

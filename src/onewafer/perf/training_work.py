@@ -18,7 +18,6 @@ from onewafer.graph import (
     Experts,
     LastRow,
     Linear,
-    rename_operation,
     with_rows,
 )
 from onewafer.perf.checks import check_sequence
@@ -86,7 +85,7 @@ def all_rows(graph: Graph) -> Graph:
     if not sources:
         return graph
     kept = [op for op in graph.operations if not isinstance(op, LastRow)]
-    operations = tuple(rename_operation(operation, sources) for operation in kept)
+    operations = tuple(operation.renamed(sources) for operation in kept)
     outputs = tuple(sources.get(name, name) for name in graph.outputs)
     rows = graph.inputs[0].shape[0]
     return with_rows(replace(graph, operations=operations, outputs=outputs), rows)

@@ -12,7 +12,6 @@ from onewafer.graph import (
     Opaque,
     RmsNorm,
     Tensor,
-    parameter_operands,
 )
 from onewafer.perf import Model, Segment
 from tests.perf.dense_model import Sizes, dense_model
@@ -53,7 +52,7 @@ def latent_model(sizes: Sizes, latent: LatentSizes | None = None, *, positions=4
 
 
 def _read_by(operations, graph: Graph):
-    used = {name for operation in operations for name in parameter_operands(operation)}
+    used = {name for operation in operations for name in operation.parameter_operands}
     return tuple(tensor for tensor in graph.parameters if tensor.name in used)
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from onewafer.errors import InternalError, UnsupportedOperationError
-from onewafer.graph import DataType, activation_operands
+from onewafer.graph import DataType
 from onewafer.mesh.banks import period
 from onewafer.mesh.blocks import (
     PLAIN_ORDER,
@@ -254,7 +254,7 @@ class Builder:
     def allocate_in_place(self, operation: Operation) -> Block:
         """Give the result the block of an operand that is read no more, else a new one."""
         result = operation.result.name
-        for name in activation_operands(operation):
+        for name in operation.activation_operands:
             if self._last_use[name] == self._num_lowered:
                 self._activations.live[result] = self._activations.live.pop(name)
                 self.blocks[result] = self.blocks[name]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from onewafer.graph import Activation, Relu, Scale, parameter_operands
+from onewafer.graph import Activation, Relu, Scale
 from onewafer.mesh import operations as mesh
 from onewafer.mesh.lowering.lowering import Lowering, OperationType
 
@@ -32,7 +32,7 @@ class VectorLowering(_UnaryLowering[OperationType]):
 
     def lower(self, operation: OperationType, builder: Builder) -> None:
         """Append the operation."""
-        (source,), (name,) = self.operands(operation), parameter_operands(operation)
+        (source,), (name,) = self.operands(operation), operation.parameter_operands
         vector = builder.place_vector(name, builder.layouts[operation.result.name])
         block = builder.blocks[source]
         builder.append(self._form(builder.allocate_in_place(operation), block, vector))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Generic, TypeVar
 
-from onewafer.graph import Operation, activation_operands
+from onewafer.graph import Operation
 
 if TYPE_CHECKING:
     from onewafer.mesh.lowering.builder import Builder
@@ -26,7 +26,7 @@ class Lowering(ABC, Generic[OperationType]):
 
     def operands(self, operation: OperationType) -> tuple[str, ...]:
         """Return the inputs and results that the operation reads."""
-        return activation_operands(operation)
+        return operation.activation_operands
 
     def prepare(self, operation: OperationType, builder: Builder) -> None:
         """Append what is to be done once a launch, before the first operation of the graph."""

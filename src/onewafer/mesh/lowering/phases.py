@@ -11,7 +11,6 @@ from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from onewafer.graph import activation_operands
 from onewafer.mesh.banks import WORD_BYTES
 
 if TYPE_CHECKING:
@@ -49,7 +48,7 @@ def find_owners(
         name = operation.result.name
         owners[name] = name
         if needs[name].works_in_place and name not in redistributed:
-            dying = [o for o in activation_operands(operation) if last_use[o] == index]
+            dying = [o for o in operation.activation_operands if last_use[o] == index]
             if dying:
                 owners[name] = owners[dying[0]]
     return owners

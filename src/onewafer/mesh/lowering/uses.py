@@ -5,7 +5,6 @@ from __future__ import annotations
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from onewafer.graph import activation_operands
 from onewafer.mesh.lowering.phases import Needs, choose_phases, find_owners
 
 if TYPE_CHECKING:
@@ -38,7 +37,7 @@ class Uses:
         """The operations that read an input or result, in their order."""
         readers: dict[str, list[Operation]] = {}
         for operation in self.graph.operations:
-            for name in dict.fromkeys(activation_operands(operation)):
+            for name in dict.fromkeys(operation.activation_operands):
                 readers.setdefault(name, []).append(operation)
         return {name: tuple(operations) for name, operations in readers.items()}
 
@@ -48,7 +47,7 @@ class Uses:
         uses = {tensor.name: -1 for tensor in self.graph.inputs}
         for index, operation in enumerate(self.graph.operations):
             uses[operation.result.name] = index  # an unread result dies at once
-            uses |= dict.fromkeys(activation_operands(operation), index)
+            uses |= dict.fromkeys(operation.activation_operands, index)
         return uses | dict.fromkeys(self.graph.outputs, len(self.graph.operations))
 
     def redistributed(self, layouts: Mapping[str, Layout], *, num_pes: int) -> frozenset[str]:

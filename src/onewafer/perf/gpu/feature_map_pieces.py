@@ -39,9 +39,7 @@ from onewafer.graph import (
     RmsNorm,
     Scale,
     ScaleFeatures,
-    activation_operands,
     count_work,
-    parameter_operands,
 )
 from onewafer.perf.gpu.kernels import AttentionShape
 from onewafer.perf.gpu.sharding import Attend, ImplicitProduct, ShardedPiece, Sweep
@@ -92,7 +90,7 @@ class _Piece:
         self._graph = segment.graph
         self._is_first, self._is_last = is_first, is_last
         self._elements = {tensor.name: tensor.num_elements for tensor in self._graph.tensors}
-        operands = (activation_operands(op) for op in self._graph.operations)
+        operands = (op.activation_operands for op in self._graph.operations)
         self._num_readers = Counter(name for names in operands for name in {*names})
         self._num_readers.update(self._graph.outputs)
         self._same_as: dict[str, str] = {}
@@ -113,7 +111,7 @@ class _Piece:
         )
 
     def _visit(self, operation: Operation) -> None:
-        names = [self._same_as.get(name, name) for name in activation_operands(operation)]
+        names = [self._same_as.get(name, name) for name in operation.activation_operands]
         result = operation.result.name
         if isinstance(operation, Opaque) and operation.is_view and names:
             self._same_as[result] = names[0]
@@ -139,7 +137,7 @@ class _Piece:
         for kernel in reversed(self._kernels):
             if kernel.result in names and self._num_readers[kernel.result] == 1:
                 kernel.read += [name for name in names if name != kernel.result]
-                kernel.parameters += parameter_operands(operation)
+                kernel.parameters += operation.parameter_operands
                 kernel.result = operation.result.name
                 return True
         return False

@@ -46,9 +46,7 @@ from onewafer.graph import (
     ScaleFeatures,
     Softmax,
     TopIndices,
-    activation_operands,
     layer_parts,
-    parameter_operands,
 )
 from onewafer.perf.gpu.collectives import Collective
 from onewafer.perf.gpu.kernels import AttentionShape, ExpertShape
@@ -278,7 +276,7 @@ class _Sharder:
         return isinstance(operation, Linear) and operation.result.name in self._graph.outputs
 
     def _visit(self, index: int, operation: Operation) -> None:
-        operands = activation_operands(operation)
+        operands = operation.activation_operands
         name = operation.result.name
         self._position[name] = index
         last = any(self._rows[operand] is Rows.LAST for operand in operands)
@@ -300,7 +298,7 @@ class _Sharder:
 
     def _pass_on(self, index: int, operation: Operation) -> None:
         """Let a result be sharded as its operand is, and gather operands that must be whole."""
-        operands = activation_operands(operation)
+        operands = operation.activation_operands
         whole = operation.result.shape[-1]
         if isinstance(operation, Opaque):
             own, of_all = self._share_of(operands)
@@ -330,7 +328,7 @@ class _Sharder:
 
     def _cluster_of(self, index: int, operation: Operation) -> _Cluster:
         """Return a cluster if all that the operation reads was there before it or is in it."""
-        operands = activation_operands(operation)
+        operands = operation.activation_operands
         for cluster in reversed(self._clusters):
             inside = cluster.results
             if not inside.isdisjoint(operands):
@@ -456,9 +454,9 @@ class _Sharder:
     def _elements(self, cluster: _Cluster) -> int:
         """Return what a cluster reads from outside and writes for others, of each row."""
         inside = cluster.results
-        read = {o for m in cluster.members for o in activation_operands(m)} - inside
+        read = {o for m in cluster.members for o in m.activation_operands} - inside
         outside = [op for op in self._operations if op.result.name not in inside]
-        wanted = {o for op in outside for o in activation_operands(op)} | {*self._graph.outputs}
+        wanted = {o for op in outside for o in op.activation_operands} | {*self._graph.outputs}
         return sum(self._local[name] for name in read | (inside & wanted))
 
     def _opaque_work(self, cluster: _Cluster) -> tuple[int, float]:
@@ -504,7 +502,7 @@ class _Sharder:
         if isinstance(operation, Linear):
             yield name
         elif isinstance(operation, (*_ELEMENTWISE, *_SELECTIONS)):
-            for operand in activation_operands(operation):
+            for operand in operation.activation_operands:
                 yield from self._linear_sources(operand)
 
     def _count_weights(self) -> tuple[int, int]:
@@ -520,7 +518,7 @@ class _Sharder:
                 case Embedding():
                     plain += -(-learned.get(operation.table, 0) // self._size)
                 case _:
-                    plain += sum(learned.get(name, 0) for name in parameter_operands(operation))
+                    plain += sum(learned.get(name, 0) for name in operation.parameter_operands)
         return quantized, plain
 
 

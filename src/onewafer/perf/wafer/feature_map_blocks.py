@@ -36,7 +36,6 @@ from onewafer.graph import (
     Softmax,
     Tensor,
     Window,
-    activation_operands,
 )
 
 if TYPE_CHECKING:
@@ -151,7 +150,7 @@ def _spread(operation: Operation, shapes: dict[str, Shape]) -> bool:
     """Let the operands and the result of a pixelwise operation have one shape; yield new shapes."""
     if not isinstance(operation, (*_BY_PIXEL, ScaleFeatureMaps)):
         return False
-    operands = activation_operands(operation)
+    operands = operation.activation_operands
     alike = operands[:1] if isinstance(operation, ScaleFeatureMaps) else operands
     names = (operation.result.name, *alike)
     known = next((shapes[name] for name in names if name in shapes), None)

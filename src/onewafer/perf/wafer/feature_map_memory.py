@@ -18,7 +18,6 @@ from onewafer.graph import (
     GlobalAveragePool,
     Linear,
     MaxPool,
-    activation_operands,
 )
 
 if TYPE_CHECKING:
@@ -66,7 +65,7 @@ class FeatureMapMemory:
         last = {
             name: at
             for at, operation in enumerate(graph.operations)
-            for name in activation_operands(operation)
+            for name in operation.activation_operands
         }
         last |= dict.fromkeys(graph.outputs, len(graph.operations))
         there = [tensor.name for tensor in graph.inputs]
@@ -101,7 +100,7 @@ def _maps(graph: Graph) -> Mapping[str, _Map]:
 
     maps = {tensor.name: map_of(tensor, 0) for tensor in graph.inputs}
     for operation in graph.operations:
-        axes = {maps[name].axis for name in activation_operands(operation)}
+        axes = {maps[name].axis for name in operation.activation_operands}
         axis = axes.pop() if len(axes) == 1 else None
         if isinstance(operation, _PRODUCTS) and axis is not None:
             axis = 1 - axis

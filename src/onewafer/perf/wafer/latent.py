@@ -30,8 +30,6 @@ from onewafer.graph import (
     Opaque,
     RmsNorm,
     Tensor,
-    activation_operands,
-    parameter_operands,
 )
 from onewafer.perf.jobs import Prefill
 
@@ -186,7 +184,7 @@ def _find_parts(attention: Attention, graph: Graph) -> _Parts:
 
 def _reader(name: str, graph: Graph) -> Operation | None:
     """Return the first operation that reads a result."""
-    return next((op for op in graph.operations if name in activation_operands(op)), None)
+    return next((op for op in graph.operations if name in op.activation_operands), None)
 
 
 class _Rewriting:
@@ -301,7 +299,7 @@ class _Rewriting:
         return weight.name
 
     def _held(self, operation: Operation) -> int:
-        tensors = map(self._to.graph.tensor, parameter_operands(operation))
+        tensors = map(self._to.graph.tensor, operation.parameter_operands)
         return sum(tensor.num_elements for tensor in tensors)
 
     def _tensor(self, part: str, features: int) -> Tensor:

@@ -30,9 +30,6 @@ from onewafer.graph import (
     Opaque,
     Scale,
     Tensor,
-    activation_operands,
-    parameter_operands,
-    rename_operation,
 )
 from onewafer.perf.wafer.latent import USUAL_FORM, without_latent_attention
 
@@ -78,7 +75,7 @@ def with_stand_ins(segment: Segment, form: LatentForm = USUAL_FORM) -> Piece:
     graph = latent.graph
     stand_ins = _StandIns(graph)
     operations = [op for operation in graph.operations for op in stand_ins.of(operation)]
-    used = {name for operation in operations for name in parameter_operands(operation)}
+    used = {name for operation in operations for name in operation.parameter_operands}
     kept = [tensor for tensor in graph.parameters if tensor.name in used]
     return Piece(
         replace(
@@ -184,7 +181,7 @@ class _StandIns:
         return Linear(result, source.name, weight.name)
 
     def _renamed(self, operation: Operation) -> Operation:
-        return rename_operation(operation, self._seen_as)
+        return operation.renamed(self._seen_as)
 
 
 def _without_choice(graph: Graph) -> Graph:
@@ -196,7 +193,7 @@ def _without_choice(graph: Graph) -> Graph:
     tensors = {tensor.name: tensor for tensor in graph.tensors}
     missing: set[str] = set()
     for operation in graph.operations:
-        result, operands = operation.result, activation_operands(operation)
+        result, operands = operation.result, operation.activation_operands
         changes_shape = isinstance(operation, Opaque) and (
             not operands or tensors[operands[0]].shape != result.shape
         )
@@ -223,4 +220,4 @@ def _leading_to_choice(graph: Graph) -> set[str]:
 
 def _computed_operands(operation: Operation) -> tuple[str, ...]:
     """Return the operands of an operation; which experts there are is not looked at."""
-    return (operation.input,) if isinstance(operation, Experts) else activation_operands(operation)
+    return (operation.input,) if isinstance(operation, Experts) else operation.activation_operands

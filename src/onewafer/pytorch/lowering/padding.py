@@ -31,7 +31,6 @@ from onewafer.graph import (
     Rotary,
     Scale,
     ScaleFeatures,
-    activation_operands,
 )
 from onewafer.pytorch.lowering.masks import HIDES
 from onewafer.pytorch.lowering.nouns import noun_of
@@ -92,7 +91,7 @@ class _Padding:
         """Return an operation with more rows."""
         result = operation.result
         self._valid[result.name] = result.shape[0]
-        operands = activation_operands(operation)
+        operands = operation.activation_operands
         self._check_rows(operation, operands)
         if operands and self._padded.isdisjoint(operands):
             return operation

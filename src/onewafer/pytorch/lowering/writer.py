@@ -26,9 +26,6 @@ from onewafer.graph import (
     Relu,
     Scale,
     Tensor,
-    activation_operands,
-    index_operands,
-    parameter_operands,
 )
 from onewafer.pytorch.lowering.group_norms import write_norm
 from onewafer.pytorch.lowering.lines import trace_of
@@ -439,9 +436,9 @@ class GraphWriter:
 
     def emit(self, operation: Operation) -> None:
         """Append an operation; refuse one that computes with indices."""
-        for name in activation_operands(operation):
+        for name in operation.activation_operands:
             is_index = self.find(name).dtype is DataType.I32
-            is_wanted = name in index_operands(operation) or isinstance(operation, Opaque)
+            is_wanted = name in operation.index_operands or isinstance(operation, Opaque)
             if is_index and not is_wanted:
                 msg = "computing with indices from topk or argmax is not supported, but for lookups"
                 raise UnsupportedOperationError(msg)
@@ -490,7 +487,7 @@ class GraphWriter:
         live = self._live_operations()
         if not live:
             raise UnsupportedOperationError(NOTHING)
-        read = {name for operation in live for name in activation_operands(operation)}
+        read = {name for operation in live for name in operation.activation_operands}
         read |= {*self._outputs}
         self.inputs = {name: tensor for name, tensor in self.inputs.items() if name in read}
         inputs = tuple(self._declared[name] for name in self.inputs)
@@ -522,7 +519,7 @@ class GraphWriter:
 
     def _with_parameters(self, graph: Graph) -> Graph:
         """Return a graph with the parameters that it reads, and forget all others."""
-        stored = {name for operation in graph.operations for name in parameter_operands(operation)}
+        stored = {name for operation in graph.operations for name in operation.parameter_operands}
         self.parameters = {n: tensor for n, tensor in self.parameters.items() if n in stored}
         parameters = tuple(self._declared[name] for name in self.parameters)
         if graph.is_sequence:
@@ -545,7 +542,7 @@ class GraphWriter:
         for operation in reversed(self._operations.values()):
             if operation.result.name in needed:
                 live.append(operation)
-                needed |= {*activation_operands(operation)}
+                needed |= {*operation.activation_operands}
         return live[::-1]
 
     def _declare(self, name: str, external: External) -> Tensor:

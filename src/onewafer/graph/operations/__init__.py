@@ -1,0 +1,82 @@
+"""The operations of a graph: one class each, one file a family.
+
+The class of an operation holds everything that is known of it without torch and without a wafer.
+"""
+
+from onewafer.graph.operations.attention import Attention
+from onewafer.graph.operations.counted import Experts, Opaque
+from onewafer.graph.operations.dense import AddBias, Linear
+from onewafer.graph.operations.elementwise import (
+    Activation,
+    ActivationFunction,
+    Add,
+    Multiply,
+    Relu,
+    Scale,
+    ScaleFeatures,
+)
+from onewafer.graph.operations.feature_maps import (
+    Convolution,
+    DepthwiseConvolution,
+    GlobalAveragePool,
+    MaxPool,
+    ScaleFeatureMaps,
+)
+from onewafer.graph.operations.norms import LayerNorm, RmsNorm, Softmax
+from onewafer.graph.operations.operation import Operation
+from onewafer.graph.operations.products import BatchedMatmul
+from onewafer.graph.operations.selection import Gather, TopIndices
+from onewafer.graph.operations.tokens import (
+    Embedding,
+    FirstRow,
+    LastRow,
+    PositionEmbedding,
+    Rotary,
+)
+
+SEQUENTIAL = (PositionEmbedding, Rotary, Attention, FirstRow, LastRow)
+"""Operations for which the rows of a launch belong together, in their order."""
+ON_FEATURE_MAPS = (
+    Convolution,
+    DepthwiseConvolution,
+    MaxPool,
+    GlobalAveragePool,
+    ScaleFeatureMaps,
+    BatchedMatmul,
+)
+"""Operations on samples of several consecutive rows: the pixels of a feature map, or the rows of a
+product."""
+
+__all__ = [
+    "ON_FEATURE_MAPS",
+    "SEQUENTIAL",
+    "Activation",
+    "ActivationFunction",
+    "Add",
+    "AddBias",
+    "Attention",
+    "BatchedMatmul",
+    "Convolution",
+    "DepthwiseConvolution",
+    "Embedding",
+    "Experts",
+    "FirstRow",
+    "Gather",
+    "GlobalAveragePool",
+    "LastRow",
+    "LayerNorm",
+    "Linear",
+    "MaxPool",
+    "Multiply",
+    "Opaque",
+    "Operation",
+    "PositionEmbedding",
+    "Relu",
+    "RmsNorm",
+    "Rotary",
+    "Scale",
+    "ScaleFeatureMaps",
+    "ScaleFeatures",
+    "Softmax",
+    "TopIndices",
+]
