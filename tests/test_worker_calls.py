@@ -52,6 +52,18 @@ def test_a_folder_that_is_gone_stops_nobody(tmp_path):
     calls.count(Net())
 
 
+def test_nothing_is_counted_where_nothing_can_be_written(monkeypatch):
+    def refuse(**_):
+        raise FileNotFoundError("no usable temporary directory")
+
+    monkeypatch.setattr("onewafer.worker_calls.tempfile.mkdtemp", refuse)
+    counts, original = WorkerCounts(), spawn.get_preparation_data
+    with counts.in_folder() as calls:
+        calls.count(Net())
+        assert spawn.get_preparation_data is original
+    assert counts.calls == ()
+
+
 def test_a_folder_that_the_script_removes_takes_the_counts_along():
     counts = WorkerCounts()
     with counts.in_folder() as calls:

@@ -46,8 +46,6 @@ class Settings:
     """`ONEWAFER_STRICT`: whether what a program is warned of at the end of a run is an error."""
     checks: tuple[str, ...] = ()
     """`ONEWAFER_CHECK`: some of `CHECKS`, separated by commas, or `all`."""
-    uses_prebuilt: bool = True
-    """`ONEWAFER_PREBUILT`: whether the kernels that came with the package may be used."""
 
     @classmethod
     def from_environment(cls) -> Settings:
@@ -56,6 +54,7 @@ class Settings:
         Raises:
             ConfigurationError: a variable has no usable value.
         """
+        _switch(_PREBUILT)  # no field: an import has read it, where it could not be refused
         value = os.environ.get("CSL_IMPORT_PATH", "")
         return cls(
             csl_import_path=tuple(Path(p) for p in value.split(os.pathsep) if p),
@@ -68,7 +67,6 @@ class Settings:
             trace_files=_trace_files("ONEWAFER_TRACE"),
             is_strict=_switch("ONEWAFER_STRICT", default=False),
             checks=parse_checks(os.environ.get("ONEWAFER_CHECK", ""), "ONEWAFER_CHECK"),
-            uses_prebuilt=_switch(_PREBUILT),
         )
 
 

@@ -57,8 +57,13 @@ class WorkerCounts:
 
     @contextmanager
     def in_folder(self) -> Generator[CallFile]:
-        """Yield where processes that begin inside count."""
-        process_id, folder = os.getpid(), Path(tempfile.mkdtemp(prefix="onewafer-calls-"))
+        """Yield where processes that begin inside count: nowhere if no folder can be made."""
+        process_id = os.getpid()
+        try:
+            folder = Path(tempfile.mkdtemp(prefix="onewafer-calls-"))
+        except OSError:  # a read-only container
+            yield CallFile(None)
+            return
         self._folders.append(folder)
         try:
             with counting_in_spawned_processes(folder):
@@ -78,7 +83,8 @@ class WorkerCounts:
 class CallFile:
     """Counts the calls of this process; a process that it forks begins its own file."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path | None) -> None:
+        """Take the folder of all files; None: nothing is counted."""
         self.folder = folder
         self._process_id = -1
         self._file = -1
@@ -89,11 +95,11 @@ class CallFile:
 
     def count(self, called: Any) -> None:  # noqa: ANN401  # an `nn.Module`
         """Count a call, unless the module has no parameters: data loaders call many such."""
-        if not any(True for _ in called.parameters()):
+        if self.folder is None or not any(True for _ in called.parameters()):
             return
         module = type(called).__name__
         if os.getpid() != self._process_id:
-            self._begin()
+            self._begin(self.folder)
         with self._lock, suppress(OSError):  # a full disk, or a folder that is gone
             self._counts[module] += 1
             digits = f"{self._counts[module]:>{_DIGITS}}".encode()
@@ -102,12 +108,12 @@ class CallFile:
                 os.write(self._file, digits + f" {json.dumps(module)}\n".encode())
             os.pwrite(self._file, digits, self._places[module])
 
-    def _begin(self) -> None:
+    def _begin(self, folder: Path) -> None:
         self._process_id, self._lock = os.getpid(), threading.Lock()
         self._places, self._counts = {}, Counter()
         self._file = -1  # the one so far is that of the process that forked this one
         with suppress(OSError):
-            path = self.folder / str(self._process_id)
+            path = folder / str(self._process_id)
             self._file = os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
             is_plain_fork = multiprocessing.parent_process() is None
             name = "os.fork" if is_plain_fork else multiprocessing.current_process().name

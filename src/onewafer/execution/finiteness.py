@@ -54,7 +54,8 @@ class FinitenessCheck:
         """Note a launch, which `look` may follow: it overwrites the positions that it begins at."""
         if not self.is_over:
             where = launch or self.program.whole_launch()
-            self._launches = [known for known in self._launches if known[1].start < where.start]
+            while self._launches and self._launches[-1][1].start >= where.start:
+                self._launches.pop()
             self._launches.append((inputs, where))
 
     def look(self, outputs: Arrays) -> None:
