@@ -34,6 +34,10 @@ class ConfigurationError(OnewaferError):
     exit_code = 2
 
 
+class StrictError(ConfigurationError):
+    """The wafer cannot run a module, and the user has said that this is an error."""
+
+
 class CompileError(OnewaferError):
     """The program does not compile; `diagnostics` holds every finding, `str` shows them."""
 
@@ -87,6 +91,10 @@ class SimulationError(OnewaferError):
 
 class DeadlockError(SimulationError):
     """Nothing can move any more, and something still waits; the message says what and why."""
+
+
+class LongRunError(SimulationError):
+    """A launch takes more cycles than the user allows."""
 
 
 class HazardError(SimulationError):
@@ -177,3 +185,20 @@ class InternalError(OnewaferError):
         from onewafer.tracebacks import render_whole  # noqa: PLC0415  # only IPython asks
 
         return render_whole(self)
+
+
+def describe_end(error: BaseException) -> str:
+    """Return what ended a user's code early, in words of the user: our class names say nothing.
+
+    >>> describe_end(StrictError("…")), describe_end(HostError("…")), describe_end(KeyError("a"))
+    ('option strict', 'an error of onewafer', 'KeyError')
+    """
+    match error:
+        case KeyboardInterrupt():
+            return "Ctrl-C"
+        case StrictError():
+            return "option strict"
+        case OnewaferError():
+            return "an error of onewafer"
+        case _:
+            return type(error).__name__

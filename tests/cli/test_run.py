@@ -264,6 +264,7 @@ def test_a_refusal_that_is_an_error_is_said_after_the_report(tmp_path, capsys):
     )
     assert execute(["run", "--strict", "--rectangle", "1x1", str(path)]) == 2
     err = capsys.readouterr().err
+    assert "The run ended early (option strict); this is what is known so far." in err
     message, place = err.splitlines()[-2:]
     assert message.startswith("onewafer: the wafer cannot run Linear, and strict makes that an err")
     assert place == f"  in {path}, line 3"

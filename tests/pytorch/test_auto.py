@@ -11,6 +11,7 @@ from transformers import LlamaConfig, LlamaForCausalLM
 from onewafer.arch import load_architecture
 from onewafer.execution import ProgramRecord, launch_files
 from onewafer.execution.auto import AutoExecutor
+from onewafer.execution.launch_times import LaunchTimes
 from onewafer.graph import DataType
 from onewafer.host import RunLimits
 from onewafer.mesh import Launch
@@ -192,6 +193,21 @@ def test_launches_longer_than_allowed_are_not_simulated():
     wafer = session(limits=RunLimits(max_cycles=100))
     call(wafer, mlp(), torch.randn(1, 6))
     assert "at most 100 are allowed" in report_of(wafer).simulation.not_simulated
+
+
+@pytest.mark.usefixtures("no_files")
+def test_a_launch_that_is_longer_than_expected_is_derived_and_said(monkeypatch):
+    """The next one, which is short enough, finds a fresh wafer with all parameters."""
+    monkeypatch.setattr(LaunchTimes, "expect", lambda *_: 1)
+    wafer, model = session(limits=RunLimits(max_cycles=50_000)), llama()
+    prompt = torch.tensor([[3, 1, 4, 1, 5, 9, 2, 6]])
+    generate(wafer, model, prompt, min_new_tokens=3, max_new_tokens=3)
+    prefill, decode = report_of(wafer).phases
+    assert (prefill.origins.simulated, prefill.origins.closed_form) == (0, 1)
+    assert (decode.origins.simulated, decode.origins.derived) == (1, 1)
+    found = report_of(wafer).simulation
+    assert (found.compared, found.other_bits) == (1, 0)
+    assert "more than the" in found.not_simulated
 
 
 @pytest.mark.usefixtures("no_files")

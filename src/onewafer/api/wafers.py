@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from onewafer.api.simulation import simulation_settings
-from onewafer.errors import ConfigurationError
+from onewafer.errors import ConfigurationError, describe_end
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -72,7 +72,7 @@ class Wafer:
 
     def _note_end(self, error: BaseException | None) -> None:
         """Note what the last block came to; what it made may yet get a backward pass."""
-        self._ended = None if error is None else _describe_end(error)
+        self._ended = None if error is None else describe_end(error)
         self._is_over = False
 
     def run_script(
@@ -217,10 +217,6 @@ def require_torch(what: str) -> None:
         raise ConfigurationError(
             f"{what} needs PyTorch, which is not installed: pip install 'onewafer[torch]'"
         )
-
-
-def _describe_end(error: BaseException) -> str:
-    return "Ctrl-C" if isinstance(error, KeyboardInterrupt) else type(error).__name__
 
 
 def _print_notice(text: str) -> None:

@@ -13,7 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from onewafer.errors import ConfigurationError, OnewaferError, UnsupportedOperationError
+from onewafer.errors import (
+    ConfigurationError,
+    LongRunError,
+    OnewaferError,
+    UnsupportedOperationError,
+)
 from onewafer.execution.agreement import (
     Agreement,
     distance_from_host,
@@ -93,6 +98,8 @@ class AutoExecutor:
     _sequence: SequenceRows = field(init=False)
     _is_refused: bool = False
     """Whether the program cannot be emitted or compiled."""
+    _too_long: list[Launch] = field(default_factory=list["Launch"])
+    """Launches that took more cycles than the limits allow."""
     _file: LaunchFile | None = None
     """None: earlier runs have not been asked yet."""
     _fabric: FabricExecutor | None = None
@@ -157,8 +164,12 @@ class AutoExecutor:
 
     def simulate(
         self, inputs: Arrays, launch: Launch | None, *, host: Arrays, observer: RunObserver | None
-    ) -> Arrays:
-        """Run a launch on the fabric, compare it, and return the fabric's outputs."""
+    ) -> Arrays | None:
+        """Run a launch on the fabric, compare it, and return the fabric's outputs.
+
+        Return None, and expect no further launch as long as this, if it takes more cycles than the
+        limits allow, although the closed form is below them.
+        """
         fabric, file = self._fabric, self._file
         assert fabric is not None, "`compile` came before"  # invariant
         assert file is not None, "`find` came before"  # invariant
@@ -166,7 +177,11 @@ class AutoExecutor:
         reader = self._prepare(fabric, where)
         with np.errstate(all="ignore"):  # infinities and NaNs come and go as on the wafer
             expected = reader.run(inputs, where)
-        outputs, activity = fabric.run(inputs, observer, launch)
+        try:
+            outputs, activity = fabric.run(inputs, observer, launch)
+        except LongRunError:
+            self._break_off(fabric, where)
+            return None
         self.budget.meter.pe_cycles += activity.cycles * self._num_pes
         num_rows = where.num_rows if self.program.sequence_rows else None
         agreement = self._compare(inputs, outputs, expected, host, num_rows)
@@ -204,6 +219,8 @@ class AutoExecutor:
         if self._is_refused:
             return False
         cycles, most = self.times.expect(launch), self.simulation.limits.max_cycles
+        if self._is_too_long(launch or self.program.whole_launch()):
+            return False
         if most is not None and cycles > most:
             reason = f"a launch takes about {cycles:,} cycles, and at most {most:,} are allowed"
             self.not_simulated = self.not_simulated or NotSimulated(reason)
@@ -216,6 +233,28 @@ class AutoExecutor:
             reason, launch, self.budget.meter.pe_cycles + needed
         )
         return False
+
+    def _is_too_long(self, launch: Launch) -> bool:
+        """Tell whether a launch of no more rows, at no later position, took too many cycles."""
+        return any(
+            known.num_rows <= launch.num_rows and known.start <= launch.start
+            for known in self._too_long
+        )
+
+    def _break_off(self, fabric: FabricExecutor, launch: Launch) -> None:
+        """Note a launch that took more cycles than the limits allow, and begin afresh."""
+        most = self.simulation.limits.max_cycles
+        assert most is not None, "nothing else breaks a launch off"  # invariant
+        self._too_long.append(launch)
+        self.budget.meter.pe_cycles += most * self._num_pes
+        expected = self.times.expect(launch)
+        reason = (
+            f"a launch takes more than the {most:,} cycles that are allowed (--max-cycles); "
+            f"{expected:,} were expected"
+        )
+        self.not_simulated = self.not_simulated or NotSimulated(reason)
+        fabric.restart()
+        self._unsent |= self._parameters
 
     def _refuse(self, error: OnewaferError) -> None:
         self._is_refused = True

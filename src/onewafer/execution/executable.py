@@ -123,13 +123,23 @@ class FabricExecutor:
             entry=self._emitted.entry, architecture=architecture, params=self._emitted.params
         )
         self.image = compile_program(options, MemoryFiles(self._emitted.files))
-        self._device = Device(
-            self.image, architecture, engine=simulation.engine, limits=simulation.limits
-        )
-        self._device.load()
+        self._architecture, self._simulation = architecture, simulation
+        self._device = self._load()
         self._sampler = PurposeSampler(program, self.image, self._emitted.position)
         self._multiplied: dict[str, NDArray[np.floating[Any]]] = {}
         """Parameters that are multiplied by one another on the way, as they were sent last."""
+
+    def _load(self) -> Device:
+        simulation = self._simulation
+        device = Device(
+            self.image, self._architecture, engine=simulation.engine, limits=simulation.limits
+        )
+        device.load()
+        return device
+
+    def restart(self) -> None:
+        """Begin with a fresh wafer: a launch was broken off, and all parameters are to be sent."""
+        self._device = self._load()
 
     def expect(self, launch: Launch | None = None) -> int:
         """Return the cycles of the last launch of so many rows, or else the closed form."""

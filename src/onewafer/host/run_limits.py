@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from time import perf_counter  # noqa: TID251  # decides how long slices are; results do not know
 from typing import TYPE_CHECKING, Protocol
 
-from onewafer.errors import SimulationError
+from onewafer.errors import LongRunError
 from onewafer.host.interruption import StopRequest, interruption, leave_checkpoint
 from onewafer.host.progress_display import choose_observer
 from onewafer.host.run_progress import SILENT, Reporter, RunObserver
@@ -120,7 +120,8 @@ def run_until_rest(
     `observer` watches instead of that of the limits, `sampler` looks at cycles that it chooses.
 
     Raises:
-        SimulationError: the program failed, or takes more cycles than the limits allow.
+        SimulationError: the program failed.
+        LongRunError: it takes more cycles than the limits allow.
         KeyboardInterrupt: a Ctrl-C; its `Interruption` says where the program was.
     """
     watcher = limits.observer if observer is None else observer
@@ -151,7 +152,7 @@ def run_until_rest(
         watcher.done()
         if limits.log is not None:
             limits.log.flush()
-    raise SimulationError(
+    raise LongRunError(
         f"{what} is not over after {limits.max_cycles:,} cycles, the limit that was set "
         f"(--max-cycles, ONEWAFER_MAX_CYCLES), at cycle {machine.cycle:,}: {reporter.activity()}"
     )

@@ -79,8 +79,8 @@ class FollowedProgram:
             return origin
         if not self._compile():
             return executor.give_up(launch)
-        self._simulate(inputs, launch, host())
-        return origin
+        is_over = self._simulate(inputs, launch, host())
+        return origin if is_over else executor.give_up(launch)
 
     def _compile(self) -> bool:
         executor, observer = self._executor, self._observer
@@ -89,11 +89,15 @@ class FollowedProgram:
         with observer.compiling(self._what):
             return executor.compile()
 
-    def _simulate(self, inputs: Arrays, launch: Launch | None, host: Arrays) -> None:
+    def _simulate(self, inputs: Arrays, launch: Launch | None, host: Arrays) -> bool:
+        """Simulate a launch; return whether it came to its end within the limits."""
         observer, expected = self._observer, self._executor.times.expect(launch)
         with observer.simulating(self._what, expected) if observer else nullcontext() as watcher:
             outputs = self._executor.simulate(inputs, launch, host=host, observer=watcher)
+        if outputs is None:
+            return False
         self._check.look(outputs)
+        return True
 
     def _update_record(self) -> None:
         record, executor = self._record, self._executor

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from importlib.machinery import SourceFileLoader
 from typing import TYPE_CHECKING
 
-from onewafer.errors import ConfigurationError, OnewaferError
+from onewafer.errors import ConfigurationError, OnewaferError, describe_end
 from onewafer.host import Interruption, Terminated, ended_by_exceptions
 from onewafer.pytorch.cuda import CudaAlias, alias_cuda
 from onewafer.pytorch.run_on import run_on
@@ -79,13 +79,13 @@ def _end(error: BaseException) -> ScriptResult:
             return ScriptResult(_exit_code(error))
         case OnewaferError():
             _note_place(error)
-            return ScriptResult(error.exit_code, error, type(error).__name__)
+            return ScriptResult(error.exit_code, error, describe_end(error))
         case KeyboardInterrupt():
             show_error(error)
-            return ScriptResult(INTERRUPTED, ended="Ctrl-C")
+            return ScriptResult(INTERRUPTED, ended=describe_end(error))
         case _:
             show_error(error)
-            return ScriptResult(1, ended=type(error).__name__)
+            return ScriptResult(1, ended=describe_end(error))
 
 
 def read_script(path: Path) -> bytes:

@@ -20,8 +20,8 @@ from torch.utils import _pytree as pytree
 
 from onewafer.arch import load_architecture
 from onewafer.errors import (
-    ConfigurationError,
     Refusal,
+    StrictError,
     TooLargeError,
     UnsupportedOperationError,
 )
@@ -178,12 +178,12 @@ class Session:
     ) -> HostWork:
         """Note a call that the host makes because the wafer cannot; else as the above.
 
-        Raises ConfigurationError instead if the options are strict and the module has parameters.
+        Raises StrictError instead if the options are strict and the module has parameters.
         """
         if self.options.strict and any(True for _ in module.parameters()):
             name = type(module).__name__
             msg = f"the wafer cannot run {name}, and strict makes that an error: {refusal}"
-            raise ConfigurationError(msg) from None
+            raise StrictError(msg) from None
         work = self.ledger.host.count_call(module, Cause.REFUSAL, refusal=refusal, whole=whole)
         self._attempts.warn()
         return work
