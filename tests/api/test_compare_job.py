@@ -90,6 +90,13 @@ def test_a_model_with_fixed_tokens_has_no_other_usual_number():
     assert build_jobs(JobKind.TRAIN, Numbers(), model)[0].sequence == 197
 
 
+def test_the_samples_of_the_captured_call_are_the_usual_batch():
+    model = replace(_model(), fixed_tokens=197, samples=64)
+
+    assert build_jobs(JobKind.PREFILL, Numbers(), model) == (Forward(batch=64),)
+    assert build_jobs(JobKind.PREFILL, Numbers(batch=2), model) == (Forward(batch=2),)
+
+
 @pytest.mark.parametrize(("sequence", "batch"), [(4096, 4096), (197, 65_536), (1 << 25, 1)])
 def test_a_usual_step_is_a_power_of_two_that_replicas_share(sequence, batch):
     (job,) = build_jobs(JobKind.TRAIN, Numbers(sequence=sequence), _model())

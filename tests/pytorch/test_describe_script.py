@@ -28,7 +28,7 @@ import transformers
 sizes = dict(hidden_size=24, intermediate_size=40, num_hidden_layers=2, num_attention_heads=4)
 config = transformers.LlamaConfig(**sizes, vocab_size=61)
 model = transformers.LlamaForCausalLM(config).to(torch.bfloat16)
-model.generate(torch.ones(1, 3, dtype=torch.int64), max_new_tokens=4, do_sample=False)
+model.generate(torch.ones(2, 3, dtype=torch.int64), max_new_tokens=4, do_sample=False)
 """
 
 
@@ -47,6 +47,7 @@ def test_a_training_script_is_stopped_at_its_model(script, capsys, more):
     model = describe_script(script(PERCEPTRON.format(more=more)), ["--fast"])
 
     assert (model.title, model.num_weights, model.fixed_tokens) == ("Sequential", 212, 1)
+    assert model.samples == 32
     shapes = [o.result.shape for o in model.segments[0].graph.operations if isinstance(o, Linear)]
     assert shapes == [(1, 16), (1, 4)]
     output = capsys.readouterr()
@@ -60,6 +61,7 @@ def test_generation_is_a_model_of_any_length(script):
     assert model.title == "LlamaForCausalLM"
     assert [segment.repeats for segment in model.segments] == [1, 2, 1]
     assert (model.fixed_tokens, model.cached_features) == (None, 2 * 2 * 24)
+    assert model.samples == 2
 
 
 @pytest.mark.parametrize(

@@ -94,7 +94,7 @@ def build_jobs(
     """
     most = model.max_context or USUAL_CONTEXT
     usual = model.fixed_tokens or min(USUAL_CONTEXT, most)
-    batch = _first(numbers.batch, 1)
+    batch = _first(numbers.batch, model.samples)
     match kind:
         case JobKind.DECODE:
             return (Decode(batch=batch, context=_first(numbers.context, usual)),)

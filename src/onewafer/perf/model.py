@@ -33,6 +33,8 @@ class Model:
     fixed_tokens: int | None = None
     """Rows of every sequence where the model fixes them, as the patches of a picture; None: it
     takes sequences of any length."""
+    samples: int = 1
+    """Sequences or samples of the call that it was captured from: the usual batch."""
 
     @property
     def num_weights(self) -> int:

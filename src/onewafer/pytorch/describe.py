@@ -100,7 +100,7 @@ def describe_call(
 ) -> Model:
     """Return what `module(*args, **kwargs)` computes, without calling it.
 
-    The model of several sequences or samples is that of one of them.
+    The model of several sequences or samples is that of one of them, with their number.
     """
     kind = type(module).__name__
     config = getattr(module, "config", None)
@@ -149,7 +149,8 @@ def _describe(
     constants = {
         name for name, tensor in call.parameters.items() if tensor.origin is not Origin.PARAMETER
     }
-    graph = _of_one_sample(_with_all_positions(call.graph, constants, max_context))
+    captured = _with_all_positions(call.graph, constants, max_context)
+    graph = _of_one_sample(captured)
     return Model(
         name=name,
         title=title,
@@ -158,6 +159,7 @@ def _describe(
         source=source,
         notes=notes + _notes(graph),
         fixed_tokens=None if _takes_tokens(graph) else graph.inputs[0].shape[0],
+        samples=call.sequences if graph is captured else num_samples(captured),
     )
 
 

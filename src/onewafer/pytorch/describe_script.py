@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import sys
 from contextlib import contextmanager, redirect_stdout
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, cast
 
 import torch
 from torch._dynamo import OptimizedModule  # what torch.compile returns has no public name
+from torch.utils import _pytree as pytree
 
 from onewafer.errors import ConfigurationError
 from onewafer.execution import WaferOptions
@@ -37,7 +38,7 @@ def describe_script(path: Path, arguments: Sequence[str] = ()) -> Model:
     """
     call = _first_call(path, arguments)
     if hasattr(call.module, "main_input_name"):  # of transformers: its caches are no part of it
-        return describe_module(call.module)
+        return replace(describe_module(call.module), samples=call.samples)
     return describe_call(call.module, call.args, call.kwargs)
 
 
@@ -50,6 +51,13 @@ class _Call:
     module: torch.nn.Module
     args: tuple[object, ...]
     kwargs: dict[str, object]
+
+    @property
+    def samples(self) -> int:
+        """Sequences or samples: the first dimension of the first tensor."""
+        leaves = cast("list[object]", pytree.tree_leaves((self.args, self.kwargs)))
+        tensors = (leaf for leaf in leaves if isinstance(leaf, torch.Tensor) and leaf.dim() > 1)
+        return next((len(tensor) for tensor in tensors), 1)
 
 
 def _first_call(path: Path, arguments: Sequence[str]) -> _Call:
