@@ -299,7 +299,10 @@ def test_platform_and_address_are_two_arguments(created, tmp_path, folder, argum
             {"platform": platform_of(target=SdkTarget.WSE3)},
             "compiled for wse2, the platform is wse3",
         ),
-        ({"cmaddr": platform_of(target=SdkTarget.WSE3)}, "compiled for wse2, the platform is wse3"),
+        (
+            {"cmaddr": platform_of(target=SdkTarget.WSE3)},
+            "compiled for wse2, the platform is wse3: compile it with `cslc --arch=wse3`, or pass",
+        ),
         (
             {"platform": SdkTarget.WSE2},
             "platform=<SdkTarget.WSE2: 0> is no platform: pass what get_",

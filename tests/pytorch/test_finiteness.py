@@ -6,6 +6,7 @@ import warnings
 
 import pytest
 import torch
+from onewafer.pytorch.finiteness import FinitenessCheck
 from torch import nn
 
 from onewafer.graph import DataType
@@ -17,7 +18,6 @@ from onewafer.pytorch import (
     build_report,
     intercept_calls,
 )
-from onewafer.pytorch.finiteness import FinitenessCheck
 from tests.pytorch.lowering.models import build
 
 

@@ -11,10 +11,18 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from onewafer.errors import Refusal
-from onewafer.pytorch import Fidelity, Session, WaferOptions, build_report, run_script
+from onewafer.pytorch import (
+    Fidelity,
+    Session,
+    WaferOptions,
+    build_report,
+    intercept_calls,
+    run_script,
+)
 from onewafer.pytorch.host_work import Cause, HostLedger
 from onewafer.pytorch.ledger import Ledger
 from onewafer.pytorch.report import AdviceKind
+from onewafer.pytorch.report.headline import describe_host
 
 ROWS = torch.ones(2, 4)
 MODEL = nn.Linear(4, 3)
@@ -48,6 +56,21 @@ SCRIPT = """
 """
 TRAIN, BACKWARD, EVALUATE, OUTSIDE, REFUSED = 18, 18, 21, 24, 26
 FORWARD_FLOP = 2 * 32 * (64 * 128 + 128 * 10)
+
+
+def test_what_has_no_flop_holds_nothing_back():
+    session = Session(WaferOptions(fidelity=Fidelity.MODEL, rectangle=(4, 4)))
+    with intercept_calls(session), torch.no_grad():
+        nn.CrossEntropyLoss()(MODEL(ROWS), torch.zeros(2).long())
+    found = build_report(session.ledger, is_over=True)
+    assert found.flop is not None
+    assert found.flop.share == 1
+    (cause,) = found.host
+    assert [*describe_host([cause], is_verbose=False)] == [
+        "1 call without FLOP (CrossEntropyLoss); --verbose says why"
+    ]
+    (line,) = describe_host([cause], is_verbose=True)
+    assert cause.reason in line
 
 
 @pytest.fixture(scope="module")

@@ -9,13 +9,16 @@ from onewafer.execution.activity import PeMemory
 from onewafer.execution.placement import Candidate
 from onewafer.execution.report import (
     CacheReport,
+    LaunchOrigins,
     PartReport,
     PhaseReport,
     PlacementReport,
     ProgramReport,
+    SimulationReport,
     TensorReport,
     render_placement,
 )
+from onewafer.execution.report.simulation_words import show_fabric_values
 from onewafer.graph import LayerPart
 from onewafer.mesh import Axis
 from onewafer.pytorch import Report, render, to_json, write_json
@@ -202,6 +205,23 @@ def test_calls_of_a_loss_are_not_counted_as_calls_of_the_model():
 
 def test_table_has_every_figure():
     assert shown(REPORT) == TABLE
+
+
+def test_values_without_a_distance_are_equal():
+    simulation = SimulationReport(
+        origins=LaunchOrigins(simulated=2, known=0, derived=0, closed_form=0),
+        lowest_ratio=1.0,
+        largest_ratio=1.0,
+        depends_on=(),
+        compared=2,
+        other_bits=0,
+        beyond_bound=0,
+        distance=0.0,
+        not_simulated=None,
+    )
+    assert show_fabric_values(simulation) == "reader's bits in 2 launches, equal to PyTorch's"
+    near = replace(simulation, distance=7e-7)
+    assert show_fabric_values(near) == "reader's bits in 2 launches, 7e-07 from PyTorch"
 
 
 def test_unknown_figures_leave_no_row():

@@ -49,7 +49,7 @@ _LARGEST_NUMBER = 10**18
 _Bound = TypeVar("_Bound", str, int)
 """What an option binds to a name."""
 _USAGE = "usage: cslc [options] file.csl"
-_HINT = f"it was compiled for {DEFAULT_ARCHITECTURE}, the default: for WSE-3, give --arch=wse3"
+_HINT = f"without --arch it is compiled for {DEFAULT_ARCHITECTURE}; for WSE-3, add --arch=wse3"
 
 
 def main() -> NoReturn:

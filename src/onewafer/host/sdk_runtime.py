@@ -104,7 +104,8 @@ class SdkRuntime:
         if runs_on is not None and runs_on.target.arch != self._image.arch:
             raise HostError(
                 f"{str(self._folder)!r} was compiled for {self._image.arch}, the platform is "
-                f"{runs_on.target.arch}: pass the platform of the SdkLayout"
+                f"{runs_on.target.arch}: compile it with `cslc --arch={runs_on.target.arch}`, or "
+                "pass the platform that its SdkLayout has"
             )
         if memcpy_required and not self._image.uses_memcpy:
             raise HostError(

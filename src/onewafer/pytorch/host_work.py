@@ -52,6 +52,8 @@ class HostTask:
     whole: str | None = None
     """Class of the outermost module, if this is a part of it, which was refused, too."""
     refusal: Refusal | None = None
+    has_parameters: bool = True
+    """Whether the module has some: without, it may have no FLOP, as losses have none."""
 
 
 @dataclass(slots=True)
@@ -149,6 +151,7 @@ class HostLedger:
             type(module).__name__,
             None if whole is None else type(whole).__name__,
             refusal,
+            has_parameters=any(True for _ in module.parameters()),
         )
         with self._lock:
             work = self.works.setdefault(task, HostWork())

@@ -58,4 +58,6 @@ def show_fabric_values(simulation: SimulationReport) -> str | None:
     bits = f"reader's bits in {compared}"
     if simulation.distance is None:
         return bits
+    if not simulation.distance:
+        return f"{bits}, equal to PyTorch's"
     return f"{bits}, {simulation.distance:.0e} from PyTorch"

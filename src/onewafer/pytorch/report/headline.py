@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from rich.text import Text
 
 from onewafer.execution.report import count
+from onewafer.pytorch.host_work import Cause
 from onewafer.units import format_count
 
 if TYPE_CHECKING:
@@ -49,7 +50,29 @@ def _percent(share: float) -> str:
     return ">99%" if 0.995 <= share < 1 else f"{share:.0%}"  # noqa: PLR2004  # rounded to 100
 
 
-def describe_cause(cause: HostCause, *, is_verbose: bool) -> Iterator[str]:
+def describe_host(causes: Sequence[HostCause], *, is_verbose: bool) -> Iterator[str]:
+    """Yield the lines of all causes; those that hold no FLOP back are one line unless verbose."""
+    idle = [] if is_verbose else [cause for cause in causes if _is_idle(cause)]
+    for cause in causes:
+        if cause not in idle:
+            yield from _describe_cause(cause, is_verbose=is_verbose)
+    if idle:
+        calls = sum(cause.calls + cause.nested_calls for cause in idle)
+        names = dict.fromkeys(part.module for cause in idle for part in cause.parts if part.module)
+        yield f"{count(calls, 'call')} without FLOP ({', '.join(names)}); --verbose says why"
+
+
+def _is_idle(cause: HostCause) -> bool:
+    """Tell whether the wafer refused calls that have no FLOP, as those of a loss."""
+    return (
+        cause.cause is Cause.REFUSAL
+        and not cause.has_parameters
+        and not cause.flop
+        and cause.share is not None
+    )
+
+
+def _describe_cause(cause: HostCause, *, is_verbose: bool) -> Iterator[str]:
     """Yield the line of a cause; if verbose, then one for each place and module."""
     line = "" if cause.line is None else f"{cause.line}: "
     share = f", {_percent(cause.share)} of the FLOP" if cause.flop and cause.share else ""

@@ -75,6 +75,7 @@ def _report_cause(records: _Records, flop: FlopReport | None) -> HostCause:
         flop=total,
         share=None if flop is None or not flop.total else total / flop.total,
         parts=tuple(_report_calls(record, work) for record, work in records),
+        has_parameters=any(record.has_parameters for record, _ in records),
     )
 
 
@@ -153,7 +154,7 @@ def _advise_modules(flop: FlopReport, causes: Iterable[HostCause]) -> Iterator[A
             if cause.num_places > 1:
                 where += f" and {count(cause.num_places - 1, 'other line')}"
             text = (
-                f"in the `forward` of an `nn.Module`, {where}, {share:.0%} of the FLOP, would be "
-                "offered to the wafer"
+                f"{where}, {share:.0%} of the FLOP, would be offered to the wafer in the `forward` "
+                "of an `nn.Module`"
             )
             yield Advice(AdviceKind.MODULES, text, (cause.place,), cause.flop, share)

@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from onewafer.execution.report import count, render_phases, render_programs
-from onewafer.pytorch.report.headline import describe_cause, describe_workers, render_headline
+from onewafer.pytorch.report.headline import describe_host, describe_workers, render_headline
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -49,6 +49,6 @@ def _render_calls(report: Report, *, is_verbose: bool) -> Table:
         table.add_row("inner calls", "\n".join(inner))
     if report.workers:
         table.add_row("in workers", "\n".join(describe_workers(report.workers)))
-    lines = [line for cause in report.host for line in describe_cause(cause, is_verbose=is_verbose)]
+    lines = describe_host(report.host, is_verbose=is_verbose)
     table.add_row("on the host", "\n".join(lines) or "nothing")
     return table

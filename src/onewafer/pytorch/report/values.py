@@ -70,6 +70,8 @@ class HostCause:
     share: float | None
     """Share of all FLOP, 0 to 1; None: they were not counted."""
     parts: tuple[HostCalls, ...]
+    has_parameters: bool = True
+    """Whether any of the modules has."""
 
 
 class AdviceKind(StrEnum):
