@@ -24,7 +24,6 @@ from onewafer.csl import CompileOptions, MemoryFiles, compile_program
 from onewafer.graph import Embedding
 from onewafer.mesh import Estimator, emit, numpy_dtype
 from onewafer.mesh.budget import LOCAL_TASK_IDS
-from onewafer.mesh.entry import COLLECTIVE_KINDS, Kind
 from onewafer.mesh.kernel_costs import kernel_costs
 from onewafer.mesh.schedule import build_schedule, steps_of
 from onewafer.simulator import Machine
@@ -39,6 +38,7 @@ if TYPE_CHECKING:
     from onewafer.graph import DataType
     from onewafer.mesh import Launch, MeshProgram
     from onewafer.mesh.kernel_costs import Counts, Size
+    from onewafer.mesh.kinds import Kind
     from onewafer.trace import Event
 
 PATH = Path(__file__).parents[1] / "docs/explanation/costs.md"
@@ -194,7 +194,7 @@ def expect(cost: CostProgram, program: MeshProgram) -> list[tuple[Launch, list[P
 def _show_sizes(kind: Kind, dtype: DataType, sizes: Mapping[str, Size]) -> str:
     """Return the sizes that the terms of a kind name; for collectives, how many words they move."""
     used = set(re.findall(r"[a-z_]+", _formula(kind, dtype)))
-    if kind in COLLECTIVE_KINDS:
+    if kind.is_collective:
         used |= {"rows", "columns", "num_heads", "slots"}
     most = {name: int(np.max(size)) for name, size in sizes.items() if name in used - _FLAGS}
     shown = [f"{name} {size}" for name, size in most.items() if size]
@@ -241,7 +241,7 @@ def _formula(kind: Kind, dtype: DataType) -> str:
         elif inner:
             text = " + ".join(inner)
             terms.append(f"{rounds.replace('*', '·')}·{text if len(inner) == 1 else f'({text})'}")
-    return " + ".join(terms) + (" + traffic" if kind in COLLECTIVE_KINDS else "")
+    return " + ".join(terms) + (" + traffic" if kind.is_collective else "")
 
 
 def _terms_of(counts: Counts) -> list[str]:
@@ -279,7 +279,7 @@ def _show_line(line: Line) -> tuple[str, ...]:
 
 
 def _show_point(point: Point) -> tuple[str, ...]:
-    name = f"{point.kind.name.lower()}, {point.dtype}"
+    name = f"{point.kind.name}, {point.dtype}"
     error = _error(point.expected, point.measured)
     return name, point.sizes, f"{point.expected:,}", f"{point.measured:,}", error
 
@@ -365,7 +365,7 @@ def write_page(lines: list[Line], points: list[Point]) -> str:
     operations = _OPERATIONS.format(
         total=len(points),
         kept=kept,
-        kind=worst.kind.name.lower(),
+        kind=worst.kind.name,
         measured=worst.measured,
         expected=worst.expected,
     )

@@ -42,7 +42,8 @@ from onewafer.image import (
     registers_named,
 )
 from onewafer.mesh import Arena, emit_csl, shard
-from onewafer.mesh.entry import Answers, Entry, Kind, answers, num_questions
+from onewafer.mesh import operations as mesh
+from onewafer.mesh.entry import Entry
 from onewafer.mesh.kernel_costs import (
     Counts,
     Frame,
@@ -54,7 +55,9 @@ from onewafer.mesh.kernel_costs import (
     product,
     table_name,
 )
+from onewafer.mesh.kinds import STOP, Answers, answers, num_questions
 from onewafer.mesh.schedule import build_schedule, kinds_of
+from onewafer.mesh.state_machine import write_state_machine
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
@@ -65,6 +68,7 @@ if TYPE_CHECKING:
     from onewafer.graph import Graph
     from onewafer.image import Symbol, TileProgram, WaferImage
     from onewafer.mesh import MeshOperation, MeshProgram
+    from onewafer.mesh.kinds import Kind
 
 PATH = Path(__file__).parents[1] / "src" / "onewafer" / "mesh" / "kernel_costs.json"
 
@@ -163,7 +167,7 @@ def measure(dtype: DataType, arch: str, *, is_sequence: bool) -> KernelCosts:
         below=_plain(tests.below),
         above=_plain(tests.above),
         second_chain=_second_chain(full, by_kind),
-        kinds={kind.name.lower(): costs[kind] for kind in sorted(costs)},
+        kinds={kind.name: costs[kind] for kind in sorted(costs)},
     )
 
 
@@ -188,7 +192,7 @@ def _tests(full: Compiled, small: Compiled) -> _Tests:
     may be those of the launch. That is no part of a question.
     """
     lacks_rows = int(not small.program.sequence_rows)
-    pairs = [((full, kind), (small, kind), lacks_rows) for kind in (Kind.ADD, Kind.STOP)]
+    pairs = [((full, kind), (small, kind), lacks_rows) for kind in (*mesh.Add.kinds, STOP)]
     pairs += [((full, one), (full, other), 0) for one, other in _ALIKE]
     learnt: list[tuple[int, ...]] = []
     found: list[Counter[str]] = []
@@ -206,10 +210,7 @@ def _tests(full: Compiled, small: Compiled) -> _Tests:
     return _Tests(below, above)
 
 
-_ALIKE = (
-    (Kind.CHAIN_REDUCE_X, Kind.CHAIN_REDUCE_Y),
-    (Kind.CHAIN_MAX_X, Kind.CHAIN_MAX_Y),
-)
+_ALIKE = (mesh.ChainReduce.kinds, mesh.ChainMax.kinds)
 """Kinds whose steps are the same."""
 
 
@@ -271,13 +272,10 @@ def _values(text: str, sizes: Mapping[str, Size]) -> list[int]:
     return np.atleast_1d(product(text, sizes)).tolist()
 
 
-_CHAINS = (
-    *(Kind.CHAIN_REDUCE_X, Kind.CHAIN_REDUCE_Y, Kind.CHAIN_MAX_X, Kind.CHAIN_MAX_Y),
-    *(Kind.REDUCE_SCORES_X, Kind.REDUCE_SCORES_Y),
-)
-"""Kinds that begin at the ends of an axis."""
-_FROM_ENDS = (*_CHAINS, Kind.REDUCE_HEADS)
+_FROM_ENDS = (*mesh.ChainReduce.kinds, *mesh.ChainMax.kinds, *mesh.ReduceScores.kinds)
 """Kinds that begin at the ends of an axis, or at the ends of segments."""
+_CHAINS = _FROM_ENDS[:-1]
+"""Kinds that begin at the ends of an axis."""
 
 
 def _solve(weights: NDArray[Any], observed: NDArray[Any]) -> NDArray[np.int64] | None:
@@ -379,7 +377,7 @@ def _visitors(
             walks = [_prepare(program, compiled, sample, point) for point in points]
         for walk in walks:
             for atom in _visit(walk, kind, places):
-                visitors[atom].add(kind.name.lower())
+                visitors[atom].add(kind.name)
     _give_rare_instructions_to_earlier_ones(program, visitors)
     _give_rare_functions_to_callers(program, visitors)
     return visitors
@@ -394,7 +392,7 @@ def _part_bytes(
     whole functions, variables.
     """
     num_bytes: Counter[tuple[str, ...]] = Counter()
-    questions = _questions(program)
+    questions = _questions(program, compiled)
     for atom, size in _atoms(program).items():
         kinds = visitors.get(atom, set[str]())
         if atom not in questions and len(kinds) < len(compiled.kinds):
@@ -444,10 +442,10 @@ def _frames(
     }
 
 
-def _questions(program: TileProgram) -> set[int]:
+def _questions(program: TileProgram, compiled: Compiled) -> set[int]:
     """Return the instructions of the state machine that ask on which side of another a kind is."""
-    lines = emit_csl.kernel_library()["pe.csl"].splitlines()
-    asking = {number for number, line in enumerate(lines, 1) if "kind < model.kinds[" in line}
+    lines = write_state_machine(compiled.kinds).splitlines()
+    asking = {number for number, line in enumerate(lines, 1) if "kind < kinds[" in line}
     return {
         pc
         for pc, place in enumerate(program.locations)
@@ -458,7 +456,7 @@ def _questions(program: TileProgram) -> set[int]:
 def _question_bytes(compiled: Compiled) -> int:
     """Return the bytes of one question."""
     program = compiled.first
-    opcodes = [Opcode(int(program.code[pc][Field.OPCODE])) for pc in _questions(program)]
+    opcodes = [Opcode(int(program.code[pc][Field.OPCODE])) for pc in _questions(program, compiled)]
     total = sum(INSTRUCTIONS[opcode].num_bytes for opcode in opcodes)
     size, rest = divmod(total, num_questions(compiled.kinds))
     if rest:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from onewafer.mesh import MeshOperation
-    from onewafer.mesh.entry import Kind
+    from onewafer.mesh.kinds import Kind
 
 NUM_PES = 4
 """Along both axes."""

@@ -23,13 +23,13 @@ from onewafer.image import (
     decode_operand,
 )
 from onewafer.mesh.budget import LOCAL_TASK_IDS
-from onewafer.mesh.entry import Asking, asking_task
 from onewafer.mesh.kernel_costs import VectorOperation
+from onewafer.mesh.kinds import Task as StepTask
 from onewafer.simulator.arithmetic import binary, canonical, conversion, unary
 
 if TYPE_CHECKING:
     from onewafer.image import Task, TileProgram
-    from onewafer.mesh.entry import Kind
+    from onewafer.mesh.kinds import Kind
 
 _BINARY = range(Opcode.ADD, Opcode.REM + 1)
 _BITWISE = (Opcode.AND, Opcode.OR, Opcode.XOR, Opcode.SHL, Opcode.SHR)
@@ -228,7 +228,7 @@ class Walk:
 
 def task_of(program: TileProgram, kind: Kind) -> Task:
     """Return the task of the state machine that asks for a kind."""
-    task_id = dict(zip(Asking, LOCAL_TASK_IDS, strict=True))[asking_task(kind)]
+    task_id = dict(zip(StepTask, LOCAL_TASK_IDS, strict=True))[kind.task]
     return next(task for task in step_tasks(program) if task.task_id == task_id)
 
 

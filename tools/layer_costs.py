@@ -49,7 +49,7 @@ def layer_cycles(model: Model, region: tuple[int, int], context: int) -> Counter
     estimate = Estimator(program, architecture).estimate(Launch(start=context - 1, num_rows=1))
     cycles: Counter[str] = Counter()
     for cost in estimate.operations[program.num_prepared :]:
-        cycles[cost.kind.name.lower()] += cost.cycles
+        cycles[cost.kind.name] += cost.cycles
     return cycles
 
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from onewafer.csl import CompileOptions, MemoryFiles, compile_program
 from onewafer.host import Device
-from onewafer.mesh.emit_csl import kernel_library
+from onewafer.mesh.kernel_library import kernel_library
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from onewafer.csl import CompileOptions, MemoryFiles, compile_program
 from onewafer.host import Device
-from onewafer.mesh.emit_csl import kernel_library
+from onewafer.mesh.kernel_library import kernel_library
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -11,7 +11,7 @@ from onewafer.arch import load_architecture
 from onewafer.csl import CompileOptions, MemoryFiles, compile_program
 from onewafer.host import Device
 from onewafer.mesh import functions
-from onewafer.mesh.emit_csl import kernel_library
+from onewafer.mesh.kernel_library import kernel_library
 from tests.mesh.attention_rectangle import Rectangle, Shape
 from tests.mesh.one_pe import Array, declare
 from tests.mesh.strategies import assert_same_bits

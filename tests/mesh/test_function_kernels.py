@@ -31,7 +31,7 @@ SPECIAL = [0, -0.0, np.inf, -np.inf, np.nan, 6e-8, -6e-8, 1, -1, 88, -88, -104, 
 SPECIAL += [1.2121435e-38]  # half of it is subnormal
 BODY = """
 const functions = @import_module("functions.csl");
-const activation = @import_module("activation.csl", .{
+const activation = @import_module("activation_functions.csl", .{
   .element = ELEMENT, .functions = functions });
 const multiply_kernel = @import_module("multiply.csl", .{ .element = ELEMENT });
 const scale_kernel = @import_module("scale.csl", .{ .element = ELEMENT, .functions = functions });

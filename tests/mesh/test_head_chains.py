@@ -13,13 +13,14 @@ from onewafer.arch import load_architecture
 from onewafer.graph import FLOATING, DataType
 from onewafer.mesh import Axis, Launch, MeshEvaluator, estimate, shard
 from onewafer.mesh.chains import Chains
-from onewafer.mesh.entry import Kind
+from onewafer.mesh.operations import BroadcastScores, ReduceScores
 from tests.mesh.fabric import run_launches
 from tests.mesh.models import VOCABULARY, bert, llama
 from tests.mesh.strategies import assert_same_bits, random_arrays
 
 ARCHITECTURES = {name: load_architecture(name) for name in ("wse2", "wse3")}
 WSE3 = ARCHITECTURES["wse3"]
+OF_HEADS = {ReduceScores.kinds[-1], BroadcastScores.kinds[-1]}
 TWO_HEADS = {"features": 32, "heads": 4, "kv_heads": 2, "rows": 3, "layers": 1}
 """Heads of 8 features: on 8 PEs along the axis of the features, 4 PEs have one head."""
 
@@ -84,9 +85,9 @@ def test_scores_of_other_heads_take_no_room_and_no_time():
     graph = llama(dtype=DataType.F16, positions=64, **TWO_HEADS)
     apart = shard(graph, width=8, height=8, architecture=WSE3)
     across = shard(graph, width=3, height=3, architecture=WSE3)  # blocks with parts of two heads
-    assert kinds(apart) >= {Kind.REDUCE_HEADS, Kind.BROADCAST_HEADS}
-    assert not kinds(across) & {Kind.REDUCE_HEADS, Kind.BROADCAST_HEADS}
-    (reduce,) = (item for item in apart.operations if item.kind is Kind.REDUCE_HEADS)
+    assert kinds(apart) >= OF_HEADS
+    assert not kinds(across) & OF_HEADS
+    (reduce,) = (item for item in apart.operations if item.kind is ReduceScores.kinds[-1])
     words = reduce.traffic(apart, Launch(63, 1)).words
     assert words.max() == 2 * 64 // 8  # the two query heads of a key head, and the slots of a PE
 
@@ -101,4 +102,4 @@ def test_pes_with_whole_heads_exchange_no_scores():
 def test_a_bias_is_added_to_the_scores_of_all_heads():
     program = shard(bert(has_bias=True), width=4, height=7, architecture=WSE3)
     assert program.heads is None
-    assert any(kind.name.startswith("REDUCE_SCORES") for kind in kinds(program))
+    assert any(kind.name.startswith("reduce_scores") for kind in kinds(program))

@@ -9,8 +9,10 @@ import pytest
 
 import onewafer.mesh
 from onewafer.graph import FLOATING, DataType
-from onewafer.mesh.entry import Family, Kind
 from onewafer.mesh.kernel_costs import kernel_costs, table_name
+from onewafer.mesh.kinds import CONTROL_KINDS
+from onewafer.mesh.operations import Add, Matmul
+from tests.mesh.test_kinds import ALL_KINDS, OPERATIONS
 
 ROOT = Path(__file__).parents[2]
 
@@ -52,10 +54,10 @@ def test_the_committed_file_is_the_one_that_the_tool_writes(monkeypatch):
 
 def test_every_kind_has_counts():
     half, single = (kernel_costs(dtype, is_sequence=True) for dtype in (DataType.F16, DataType.F32))
-    assert set(half.kinds) == {kind.name.lower() for kind in Kind}
+    assert set(half.kinds) == {kind.name for kind in ALL_KINDS}
     stores = {"convert", "broadcast_store_x", "broadcast_store_y"}
     assert set(half.kinds) - set(single.kinds) == stores
-    for kind in (Kind.MATMUL_X, Kind.MATMUL_Y):
+    for kind in Matmul.kinds:
         assert half.of(kind)["filled*rows*inner"]["fmachs(columns)(mapped)"] == 1
         assert single.of(kind)["filled*rows*inner"]["fmacs(columns)(mapped)"] == 1
 
@@ -63,12 +65,13 @@ def test_every_kind_has_counts():
 @pytest.mark.parametrize("dtype", FLOATING)
 def test_only_operations_that_know_positions_make_a_sequence(dtype):
     plain, sequence = (kernel_costs(dtype, is_sequence=flag) for flag in (False, True))
-    families = {Kind[name.upper()].family for name in sequence.kinds.keys() - plain.kinds.keys()}
-    assert families == {Family.SEQUENCE, Family.ATTENTION}
+    names = sequence.kinds.keys() - plain.kinds.keys()
+    modules = {cls.__module__ for cls in OPERATIONS for kind in cls.kinds if kind.name in names}
+    assert {module.rpartition(".")[2] for module in modules} == {"attention", "tokens"}
 
 
 def test_kinds_that_a_program_lacks_take_no_bytes():
     costs = kernel_costs(DataType.F16, is_sequence=True)
-    few = costs.num_bytes({Kind.ADD, Kind.REPEAT, Kind.STOP})
+    few = costs.num_bytes({*Add.kinds, *CONTROL_KINDS})
     assert 300 < few < 1000
-    assert costs.num_bytes(Kind) > 10_000
+    assert costs.num_bytes(ALL_KINDS) > 10_000

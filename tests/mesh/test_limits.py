@@ -7,7 +7,6 @@ from hypothesis import strategies as st
 from onewafer.arch import load_architecture
 from onewafer.graph import DataType
 from onewafer.mesh import Estimator, Launch, shard, split_waits
-from onewafer.mesh.entry import COLLECTIVE_KINDS
 from tests.mesh.models import llama
 from tests.mesh.strategies import mlp
 
@@ -36,7 +35,7 @@ def test_waits_add_up_to_the_cycles_of_every_operation(sides, position, dtype, p
 
     assert [w.cycles for w in waits] == [cost.cycles for cost in estimate.operations]
     for operation, wait in zip(program.operations, waits, strict=True):
-        is_collective = operation.kind in COLLECTIVE_KINDS
+        is_collective = operation.kind.is_collective
         assert min(wait.instructions, wait.memory, wait.travel, wait.wavelets) >= 0
         assert (wait.instructions + wait.memory == 0) == is_collective
 
@@ -50,7 +49,7 @@ def test_wavelets_of_a_collective_go_one_a_cycle_and_the_rest_is_travel():
         wavelets = [
             wait.wavelets
             for operation, wait in zip(program.operations, waits, strict=True)
-            if operation.kind in COLLECTIVE_KINDS
+            if operation.kind.is_collective
         ]
         assert wavelets == [cycles] * len(wavelets)
 
@@ -62,7 +61,7 @@ def test_memory_of_a_product_is_its_elements_at_the_rate_of_the_data_path():
     products = [
         wait.memory
         for operation, wait in zip(program.operations, waits, strict=True)
-        if operation.kind.name.startswith("MATMUL")
+        if operation.kind.name.startswith("matmul")
     ]
     assert products[0] == pytest.approx(16 * 100 / 2, rel=0.1)
 

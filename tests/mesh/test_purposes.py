@@ -18,7 +18,7 @@ from onewafer.mesh import (
     shard,
     split_estimate,
 )
-from onewafer.mesh.entry import Kind
+from onewafer.mesh.kinds import REPEAT
 from onewafer.mesh.schedule import build_schedule, operations_of, steps_of
 from tests.mesh.models import bert, gpt2, llama
 
@@ -62,7 +62,7 @@ def test_steps_are_all_operations_in_order(layers):
     schedule = build_schedule(program)
     steps = steps_of(schedule)
     assert [index for index in steps if index is not None] == [*range(len(program.operations))]
-    repeats = [entry for entry in schedule if entry.kind is Kind.REPEAT]
+    repeats = [entry for entry in schedule if entry.kind is REPEAT]
     assert steps.count(None) == sum(entry.n + 1 for entry in repeats) + 1
     assert steps[-1] is None
 

@@ -8,7 +8,7 @@ import pytest
 from onewafer.arch import load_architecture
 from onewafer.csl import CompileOptions, MemoryFiles, compile_program
 from onewafer.host import Device
-from onewafer.mesh.emit_csl import kernel_library
+from onewafer.mesh.kernel_library import kernel_library
 from tests.mesh.strategies import assert_same_bits
 
 WSE3 = load_architecture("wse3")

@@ -8,31 +8,29 @@ from hypothesis import strategies as st
 
 from onewafer.arch import load_architecture
 from onewafer.mesh import Add, Arena, Axis, Block, Broadcast, ChainReduce, schedule, shard
-from onewafer.mesh.entry import ENTRY_WORDS, Asking, Entry, Kind, asking_task
-from onewafer.mesh.operations import ChainMax
+from onewafer.mesh.entry import ENTRY_WORDS, Entry
+from onewafer.mesh.kinds import REPEAT, STOP, Task
+from onewafer.mesh.operations import ChainMax, ReduceScores
 from onewafer.mesh.schedule import build_schedule
 from tests.graph.strategies import graphs
 from tests.mesh.strategies import mlp
 
 WSE3 = load_architecture("wse3")
+AFTER_CHAINS = [Task.AFTER_CHAIN_X, Task.AFTER_CHAIN_Y, Task.AFTER_HEAD_CHAIN]
 TASK_AFTER = {
-    Kind.CHAIN_REDUCE_X: Asking.AFTER_CHAIN_X,
-    Kind.CHAIN_MAX_X: Asking.AFTER_CHAIN_X,
-    Kind.REDUCE_SCORES_X: Asking.AFTER_CHAIN_X,
-    Kind.CHAIN_REDUCE_Y: Asking.AFTER_CHAIN_Y,
-    Kind.CHAIN_MAX_Y: Asking.AFTER_CHAIN_Y,
-    Kind.REDUCE_SCORES_Y: Asking.AFTER_CHAIN_Y,
-    Kind.REDUCE_HEADS: Asking.AFTER_HEAD_CHAIN,
+    kind: task
+    for chain in (ChainReduce, ChainMax, ReduceScores)
+    for kind, task in zip(chain.kinds, AFTER_CHAINS, strict=False)
 }
 
 
 def unfold(schedule):
     """Walk a schedule as the state machine does; return the entries with absolute offsets."""
     executed, index, turn, offset, state = [], 0, 0, 0, 0
-    while schedule[index].kind is not Kind.STOP:
+    while schedule[index].kind is not STOP:
         entry = schedule[index]
         index += 1
-        if entry.kind is not Kind.REPEAT:
+        if entry.kind is not REPEAT:
             words = list(entry.words)
             for word in entry.parameter_words:
                 words[word] += offset
@@ -55,7 +53,7 @@ def check(program):
     written = build_schedule(program)
     assert unfold(written) == [list(entry.words) for entry in plain]
     for before, after in pairwise(written):
-        assert asking_task(after.kind) is TASK_AFTER.get(before.kind, Asking.STEP)
+        assert after.kind.task is TASK_AFTER.get(before.kind, Task.STEP)
     offsets = [
         placement.block.offset
         for placement in program.placements
@@ -77,7 +75,7 @@ def test_no_repetition_begins_right_after_a_chain():
     operations = (ChainMax(block, Axis.X), *layer * 3, broadcast)
     program = dataclasses.replace(program, operations=operations)
     check(program)
-    (repeat,) = [entry for entry in build_schedule(program) if entry.kind is Kind.REPEAT]
+    (repeat,) = [entry for entry in build_schedule(program) if entry.kind is REPEAT]
     assert repeat.n == 2
 
 
@@ -87,12 +85,12 @@ def test_equal_layers_are_written_once():
         for layers in (8, 40)
     )
     assert len(few) == len(many)
-    (repeat,) = [entry for entry in many if entry.kind is Kind.REPEAT]
+    (repeat,) = [entry for entry in many if entry.kind is REPEAT]
     assert repeat.n == 18  # pairs of layers, the last of which lacks a ReLU
 
 
 def test_an_entry_is_eight_words():
-    assert len(Entry(Kind.STOP).words) == ENTRY_WORDS
+    assert len(Entry(STOP).words) == ENTRY_WORDS
 
 
 def test_parameters_and_state_repeat_at_strides_of_their_own():
@@ -109,7 +107,7 @@ def test_parameters_and_state_repeat_at_strides_of_their_own():
     program = shard(mlp([4, 4]), width=1, height=1, architecture=WSE3)
     program = dataclasses.replace(program, operations=operations, placements=())
     schedule = build_schedule(program)
-    assert [entry.kind for entry in schedule] == [Kind.ADD, Kind.REPEAT, Kind.ADD, Kind.STOP]
+    assert [entry.kind for entry in schedule] == [*Add.kinds, REPEAT, *Add.kinds, STOP]
     assert (schedule[1].right, schedule[1].result, schedule[1].n) == (10, 6, 2)
     plain = [operation.entry(program) for operation in operations]
     assert unfold(schedule) == [list(entry.words) for entry in plain]

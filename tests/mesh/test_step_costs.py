@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 
 from onewafer.arch import load_architecture
 from onewafer.graph import DataType
-from onewafer.mesh.entry import Kind
 from onewafer.mesh.kernel_costs import VectorOperation, kernel_costs, product
+from onewafer.mesh.operations import AddBias, Normalize, Score, SumGroups
 from onewafer.mesh.step_costs import step_costs
+from tests.mesh.test_kinds import ALL_KINDS
 
 MACHINES = [
     load_architecture(name, profile=profile)
@@ -62,7 +63,7 @@ def vector(name, timing, sizes):
 )
 def test_numbers_are_those_of_the_texts(architecture, data, dtype, is_sequence):
     timing, kernels = architecture.timing, kernel_costs(dtype, is_sequence=is_sequence)
-    kind = data.draw(st.sampled_from([kind for kind in Kind if kind.name.lower() in kernels.kinds]))
+    kind = data.draw(st.sampled_from([kind for kind in ALL_KINDS if kind.name in kernels.kinds]))
     texts = kernels.of(kind)
     names = {
         name
@@ -93,7 +94,7 @@ def test_costs_of_one_machine_are_read_once():
 
 @given(
     data=st.data(),
-    kind=st.sampled_from([Kind.SUM, Kind.CENTRE_AND_NORMALIZE, Kind.ADD_BIAS, Kind.SCORE]),
+    kind=st.sampled_from([*SumGroups.kinds, *Normalize.kinds, *AddBias.kinds, *Score.kinds]),
 )
 def test_what_is_kept_of_steps_is_what_they_cost(data, kind):
     costs = step_costs(MACHINES[0].timing, DataType.F16, is_sequence=True)

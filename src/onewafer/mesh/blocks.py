@@ -25,6 +25,11 @@ class Axis(StrEnum):
         """The axis across."""
         return Axis.Y if self is Axis.X else Axis.X
 
+    @property
+    def number(self) -> int:
+        """The word that says it to a kernel: x is 0, y is 1."""
+        return int(self is Axis.Y)
+
 
 class Distribution(StrEnum):
     """How one dimension of a tensor lies on the rectangle."""

@@ -33,7 +33,8 @@ import numpy as np
 
 from onewafer.mesh.banks import bank
 from onewafer.mesh.blocks import Block
-from onewafer.mesh.entry import CONTROL_KINDS, Kind, answers
+from onewafer.mesh.kinds import CONTROL_KINDS, REPEAT, answers
+from onewafer.mesh.operations import ChainReduce
 from onewafer.mesh.schedule import build_schedule, kinds_of
 from onewafer.mesh.skew import Skew
 from onewafer.mesh.step_costs import Rate, of_all_rows, step_costs
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
     from onewafer.mesh.blocks import Launch
     from onewafer.mesh.chains import Chains
     from onewafer.mesh.kernel_costs import Size
+    from onewafer.mesh.kinds import Kind
     from onewafer.mesh.operation import Classes, Traffic
     from onewafer.mesh.operations import MeshOperation
     from onewafer.mesh.program import MeshProgram
@@ -111,11 +113,11 @@ class Estimator:
 
     def repeat_cycles(self) -> int:
         """Return the cycles of the step of the schedule that goes back to the layer before it."""
-        return self._step_cycles(Kind.REPEAT)
+        return self._step_cycles(REPEAT)
 
     def issue_cycles(self) -> int:
         """Return the cycles from the start of a chain's step until its wavelets are issued."""
-        return self._step_cycles(Kind.CHAIN_REDUCE_X)
+        return self._step_cycles(ChainReduce.kinds[0])
 
     def _step_cycles(self, kind: Kind) -> int:
         where = self._program.whole_launch()

@@ -1,12 +1,13 @@
-"""Write a mesh program as CSL: a fixed kernel library and three generated texts.
+"""Write a mesh program as CSL: three generated texts, and kernels of a fixed library.
 
     layout.csl   the rectangle, one program a role, the names the host may use   (generated)
-    model.csl    element type, kinds in use, schedule, memory, exported tensors  (generated)
-    pe.csl, routes.csl, matmul.csl, collectives.csl, …                           (mesh/kernels)
+    model.csl    element type, schedule, memory, exported tensors                (generated)
+    pe.csl       the state machine, with an arm for each kind of steps           (generated)
+    routes.csl, matmul.csl, collectives.csl, …                                   (kernels)
 
 Everything that grows with the model is data (the schedule and the arenas); code depends on the
-kinds of operations only. Parameters never appear in the text: the host copies them to the exported
-symbols, which are pointers into the arenas.
+kinds of steps only (`state_machine`). Parameters never appear in the text: the host copies them to
+the exported symbols, which are pointers into the arenas.
 """
 
 from __future__ import annotations
@@ -14,7 +15,6 @@ from __future__ import annotations
 import itertools
 import re
 from dataclasses import dataclass
-from importlib import resources
 from typing import TYPE_CHECKING, Any
 
 from onewafer.geometry import Rectangle
@@ -23,8 +23,9 @@ from onewafer.mesh import layout
 from onewafer.mesh.banks import PERIOD_BYTES
 from onewafer.mesh.blocks import Arena, Axis, Distribution, Role
 from onewafer.mesh.budget import verify
-from onewafer.mesh.entry import CONTROL_KINDS, Asking, Family, Kind, asked_by, last_kind
+from onewafer.mesh.kernel_library import imported_kernels
 from onewafer.mesh.schedule import build_schedule, kinds_of
+from onewafer.mesh.state_machine import write_state_machine
 
 if TYPE_CHECKING:
     from collections.abc import Container, Iterator, Mapping
@@ -95,17 +96,6 @@ const has_state = {has_state};
 
 // The axis along which PEs have features of one head: 0 is x, 1 is y.
 const head_axis: u16 = {head_axis};
-
-// Kinds of operations: their numbers in the schedule, and whether the model has them.
-{kinds}
-
-// The kinds that a schedule has, by the task that asks for them, and where those of each task end.
-const num_kinds: u16 = {num_kinds};
-const kinds = [num_kinds]u16{{ {used_kinds} }};
-{ends_of_tasks}
-
-// Families of kinds: the last kind of each, and whether the model has any.
-{families}
 
 // kind, result, left, right, n, rows, columns, inner, and more for some kinds (see pe.csl)
 const schedule = [{schedule_words}]u16{{
@@ -225,12 +215,13 @@ def write_text(program: MeshProgram) -> EmittedProgram:
     for item in by_role[Role.PARAMETER]:
         name = item.placement.name
         parameters[name] = (*parameters.get(name, ()), item)
+    files = {
+        "layout.csl": _layout_text(program, placements),
+        "model.csl": _model_text(program, placements),
+        "pe.csl": write_state_machine(kinds_of(build_schedule(program))),
+    }
     return EmittedProgram(
-        files={
-            "layout.csl": _layout_text(program, placements),
-            "model.csl": _model_text(program, placements),
-            **kernel_library(),
-        },
+        files=files | imported_kernels(files),
         entry="layout.csl",
         params={
             "width": str(program.width),
@@ -251,16 +242,6 @@ def write_text(program: MeshProgram) -> EmittedProgram:
         parameters=parameters,
         outputs={item.placement.name: item for item in by_role[Role.OUTPUT]},
     )
-
-
-def kernel_library() -> dict[str, str]:
-    """Return the fixed CSL files, by name."""
-    folder = resources.files("onewafer.mesh") / "kernels"
-    files = [file for file in folder.iterdir() if file.name.endswith(".csl")]
-    return {
-        file.name: file.read_text(encoding="utf-8")
-        for file in sorted(files, key=lambda file: file.name)
-    }
 
 
 def _name_symbols(program: MeshProgram) -> list[EmittedPlacement]:
@@ -293,28 +274,15 @@ def _layout_text(program: MeshProgram, placements: list[EmittedPlacement]) -> st
 
 def _model_text(program: MeshProgram, placements: list[EmittedPlacement]) -> str:
     entries = build_schedule(program)
-    used = kinds_of(entries)
     element = str(program.dtype)
     return _MODEL.format(
         title=_title(program),
         element=element,
         last_x=program.width - 1,
         last_y=program.height - 1,
-        kinds="\n".join(
-            [f"const kind_{kind.name.lower()}: u16 = {kind.value};" for kind in Kind]
-            + [
-                f"const has_{kind.name.lower()} = {_flag(kind in used)};"
-                for kind in Kind
-                if kind not in CONTROL_KINDS
-            ]
-        ),
-        num_kinds=len(used),
-        used_kinds=", ".join(str(kind.value) for task in Asking for kind in asked_by(task, used)),
-        ends_of_tasks=_ends_text(used),
         is_sequence=_flag(program.sequence_rows is not None),
         head_axis=_head_axis(program),
         has_state=_flag(program.arena_elements.get(Arena.STATE, 0) > 0),
-        families="\n".join(_family_text(family, used) for family in _ASKED_FOR),
         schedule_words=sum(len(entry.words) for entry in entries),
         schedule="\n".join(f"  {', '.join(map(str, entry.words))}," for entry in entries),
         arenas=_arena_text(program),
@@ -327,29 +295,12 @@ def _model_text(program: MeshProgram, placements: list[EmittedPlacement]) -> str
     )
 
 
-def _ends_text(used: frozenset[Kind]) -> str:
-    ends = itertools.accumulate(len(asked_by(task, used)) for task in Asking)
-    names = ("end_of" if task is Asking.STEP else "end" for task in Asking)
-    return "\n".join(
-        f"const {name}_{task}: u16 = {end};"
-        for name, task, end in zip(names, Asking, ends, strict=True)
-    )
-
-
 def _head_axis(program: MeshProgram) -> int:
     return int(program.heads is not None and program.heads.axis is Axis.Y)
 
 
-_ASKED_FOR = tuple(family for family in Family if family is not Family.CONTROL)
-
-
 def _flag(value: bool) -> str:  # noqa: FBT001 - what is written is the value
     return "true" if value else "false"
-
-
-def _family_text(family: Family, used: frozenset[Kind]) -> str:
-    has_any = _flag(any(kind.family is family for kind in used))
-    return f"const has_{family} = {has_any};\nconst last_{family}: u16 = {last_kind(family)};"
 
 
 _ARENA_NAMES = {

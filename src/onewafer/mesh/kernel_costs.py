@@ -14,7 +14,7 @@ from functools import cache, reduce
 from importlib import resources
 from typing import TYPE_CHECKING, TypeAlias
 
-from onewafer.mesh.entry import num_questions
+from onewafer.mesh.kinds import num_questions
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from onewafer.graph import DataType
-    from onewafer.mesh.entry import Kind
+    from onewafer.mesh.kinds import Kind
 
 Counts = dict[str, int]
 """Instructions by lower-case name of `image.CostClass`, taken branches as `branch_taken`,
@@ -79,7 +79,7 @@ class Part:
     """Code or constants that a program has if it has one of some kinds."""
 
     kinds: tuple[str, ...]
-    """Lower-case names of `entry.Kind`; none: every program has it."""
+    """Names of kinds of steps; none: every program has it."""
     num_bytes: int
 
 
@@ -105,9 +105,9 @@ class KernelCosts:
     parts: tuple[Part, ...]
     """Code and constants."""
     frames: Mapping[str, Frame]
-    """By lower-case name of `entry.Kind`."""
+    """By name of a kind of steps."""
     question_bytes: int
-    """Code for a question of the state machine (`entry.num_questions`)."""
+    """Code for a question of the state machine (`kinds.num_questions`)."""
     launch: Counts
     """The exported function that starts the state machine."""
     below: Counts
@@ -117,12 +117,12 @@ class KernelCosts:
     second_chain: Counts
     """Additional instructions in the middle of an axis, to add the second of two chains."""
     kinds: Mapping[str, KernelCost]
-    """By lower-case name of `entry.Kind`."""
+    """By name of a kind of steps."""
 
     def num_bytes(self, kinds: Iterable[Kind]) -> int:
         """Return the bytes of a program with these kinds; an upper bound."""
         asked = frozenset(kinds)
-        names = {kind.name.lower() for kind in asked}
+        names = {kind.name for kind in asked}
         questions = num_questions(asked) * self.question_bytes
         frame = reduce(Frame.joined, (self.frames[name] for name in names), Frame(0, 0))
         parts = sum(
@@ -134,7 +134,7 @@ class KernelCosts:
 
     def of(self, kind: Kind) -> KernelCost:
         """Return the counts of a kind."""
-        return self.kinds[kind.name.lower()]
+        return self.kinds[kind.name]
 
 
 def product(names: str, sizes: Mapping[str, Size]) -> Size:

@@ -15,8 +15,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from onewafer.mesh.blocks import Axis, Launch
-    from onewafer.mesh.entry import Entry, Kind
+    from onewafer.mesh.entry import Entry
     from onewafer.mesh.kernel_costs import Size
+    from onewafer.mesh.kinds import Kind
     from onewafer.mesh.memories import Memories
     from onewafer.mesh.program_shape import ProgramShape
 
@@ -83,9 +84,8 @@ class DataDependence(StrEnum):
 class MeshOperation(ABC):
     """One step of every PE: local work, or a collective along an axis.
 
-    A new operation is a frozen dataclass that answers the questions below, a member of
-    `entry.Kind`, its kernel and a branch in `kernels/pe.csl`, and a sample of it in
-    `tools/kernel_costs.py`; the graph operation that needs it gets a function in `lowering`.
+    A new operation is a frozen dataclass that answers the questions below; CONTRIBUTING.md has the
+    recipe.
     """
 
     __slots__ = ()
@@ -93,10 +93,13 @@ class MeshOperation(ABC):
     depends_on: ClassVar[DataDependence | None] = None
     """The values that its cycles depend on; None: launches of one shape are equally long."""
 
+    kinds: ClassVar[tuple[Kind, ...]] = ()
+    """The kinds that it may have in a schedule."""
+
     @property
-    @abstractmethod
     def kind(self) -> Kind:
-        """Its kind in the schedule."""
+        """Its kind in the schedule: the only one, unless a class says which."""
+        return self.kinds[0]
 
     @abstractmethod
     def entry(self, program: ProgramShape) -> Entry:

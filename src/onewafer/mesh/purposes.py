@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from onewafer.graph import LayerPart, layer_parts
-from onewafer.mesh.entry import COLLECTIVE_KINDS
 from onewafer.mesh.schedule import build_schedule, operations_of
 
 if TYPE_CHECKING:
@@ -36,7 +35,7 @@ def purposes(program: MeshProgram) -> tuple[Purpose, ...]:
     """Return the purpose of each mesh operation, in order."""
     parts = layer_parts(program.graph)
     return tuple(
-        Purpose(parts[source], operation.kind in COLLECTIVE_KINDS)
+        Purpose(parts[source], operation.kind.is_collective)
         for operation, source in zip(program.operations, program.sources, strict=True)
     )
 

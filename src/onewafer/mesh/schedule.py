@@ -1,6 +1,6 @@
 """The schedule of a mesh program: one entry of eight words an operation.
 
-The state machine in `kernels/pe.csl` reads the words of an entry in the order of its fields. Layers
+The state machine in `pe.csl` reads the words of an entry in the order of its fields. Layers
 that repeat are written once: a REPEAT entry sends the machine back over the entries before it, and
 parameters and state are then found further on in their arenas.
 """
@@ -12,11 +12,13 @@ from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from onewafer.mesh.entry import CONTROL_KINDS, Asking, Entry, Kind, asking_task
+from onewafer.mesh.entry import Entry
+from onewafer.mesh.kinds import CONTROL_KINDS, REPEAT, STOP, Task
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from onewafer.mesh.kinds import Kind
     from onewafer.mesh.program import MeshProgram
 
 
@@ -30,7 +32,7 @@ def build_schedule(program: MeshProgram) -> tuple[Entry, ...]:
         if known is program:
             return schedule
     entries = [operation.entry(program) for operation in program.operations]
-    schedule = (*_fold_repetitions(entries), Entry(Kind.STOP))
+    schedule = (*_fold_repetitions(entries), Entry(STOP))
     _recent.append((program, schedule))
     return schedule
 
@@ -49,7 +51,7 @@ def operations_of(schedule: Iterable[Entry]) -> tuple[int | None, ...]:
         indices.append(operation if is_operation else None)
         if is_operation:
             operation += 1
-        elif entry.kind is Kind.REPEAT:
+        elif entry.kind is REPEAT:
             operation += entry.n * _num_repeated(words, entry.left)
     return tuple(indices)
 
@@ -66,7 +68,7 @@ def steps_of(schedule: Sequence[Entry]) -> tuple[int | None, ...]:
         entry, index = schedule[at], indices[at]
         steps.append(None if index is None else index + ahead)
         at += 1
-        if entry.kind is not Kind.REPEAT:
+        if entry.kind is not REPEAT:
             continue
         if rounds < entry.n:
             length = _num_repeated([len(e.words) for e in schedule[:at]], entry.left)
@@ -125,7 +127,7 @@ def _fold_repetitions(entries: Sequence[Entry]) -> list[Entry]:
     shapes = _number_shapes(entries)
     start = 0
     while start < len(entries):
-        follows = asking_task(entries[start].kind) is not Asking.STEP
+        follows = entries[start].kind.task is not Task.STEP
         best = None if follows else _best_repetition(entries, shapes, start)
         if best is None:
             folded.append(entries[start])
@@ -154,7 +156,7 @@ def _best_repetition(
 
 def _repeat(repetition: _Repetition, entries: Sequence[Entry]) -> Entry:
     strides = repetition.strides
-    repeat = Entry(Kind.REPEAT, result=strides.state, right=strides.parameters, n=repetition.rounds)
+    repeat = Entry(REPEAT, result=strides.state, right=strides.parameters, n=repetition.rounds)
     body = entries[repetition.start : repetition.start + repetition.length]
     return dataclasses.replace(repeat, left=sum(len(entry.words) for entry in (*body, repeat)))
 

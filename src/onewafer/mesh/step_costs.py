@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
     from onewafer.arch import Timing
     from onewafer.graph import DataType
-    from onewafer.mesh.entry import Kind
     from onewafer.mesh.kernel_costs import Counts, KernelCosts, Size
+    from onewafer.mesh.kinds import Kind
 
 _WITH_SCALAR = frozenset({"fmach", "fmacs", "fmachs"})
 """DSD operations with a third, scalar source."""

@@ -21,7 +21,9 @@ from onewafer.graph import DataType
 from onewafer.mesh import arithmetic, attention, functions
 from onewafer.mesh.blocks import Axis, Launch
 from onewafer.mesh.chains import reduce_along
-from onewafer.mesh.entry import Kind, float_words
+from onewafer.mesh.entry import float_words
+from onewafer.mesh.kernels import FUNCTIONS
+from onewafer.mesh.kinds import ELEMENT, Beginning, Kind, Module, Task, along_axes
 from onewafer.mesh.operation import Classes, MeshOperation, Traffic
 from onewafer.mesh.operations.collectives import copy_along
 from onewafer.mesh.operations.sizes import block_entry
@@ -39,6 +41,54 @@ if TYPE_CHECKING:
     from onewafer.mesh.program_shape import ProgramShape
 
     Array = NDArray[Any]
+
+
+_VALUES = Module("values", ELEMENT)
+_SOFTMAX = Module(
+    "softmax",
+    ".exponential = if (is_half) functions.exponential_for_half else functions.exponential",
+    (FUNCTIONS,),
+)
+_SHARE = """
+// Fill the table of an attention for this launch.
+inline fn share(words: [*]u16, numbers: [*]u16, heads: [*]u16, rows: u16, width: u16, axis: u16,
+                is_kept: u16) void {
+  const b = place(1 - axis);
+  const num_pes = size(1 - axis);
+  const first = if (is_kept != 0) start else 0;
+  const end = first + rows;
+  numbers[0] = shares.slots(end, b, num_pes);
+  numbers[1] = first;
+  const lengths = table(words[8] + 2);
+  if (is_kept != 0) {
+    shares.lengths(lengths, rows, first + 1, 1, b, num_pes);
+  } else {
+    shares.lengths(lengths, rows, end, 0, b, num_pes);
+  }
+  const head_dim = words[17];
+  shares.heads(heads, place(axis), width, head_dim, words[18]);
+  if (words[19] != 0) heads[0] = 0; // scores are those of the PE's own heads
+  entry += 3;
+}
+"""
+_OF_ATTENTION = Beginning(
+    "steps of attention",
+    """
+    // A table has: slots in use, the cache's place of row 0, slots of each row; then the heads.
+    const numbers = table(words[8]);
+    const heads = table(words[9]);
+    const group = words[10];
+    const width = words[11];
+    const capacity = words[12];
+    const num_heads = words[13];
+    const most = words[14];
+    const axis = words[15];
+    const is_kept = words[16];
+    const lengths = table(words[8] + 2);
+    const slots = numbers[0];
+    entry += 9;
+    """,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,14 +163,22 @@ class _Step(MeshOperation):
 class Share(_Step):
     """Work out the heads and slots of each PE, once a launch for all layers that are alike."""
 
+    kinds = (
+        Kind(
+            61,
+            "share",
+            """
+            share(words, numbers, heads, rows, width, axis, is_kept);
+            """,
+            (Module("shares"),),
+            (_SHARE,),
+            beginning=_OF_ATTENTION,
+        ),
+    )
+
     shape: AttentionShape
     rows: Block
     """Any block of the launch's rows."""
-
-    @property
-    def kind(self) -> Kind:
-        """Its kind in the schedule."""
-        return Kind.SHARE
 
     def blocks(self) -> tuple[Block, ...]:
         """Return the block that says how many rows there are."""
@@ -139,15 +197,24 @@ class Share(_Step):
 class Append(_Step):
     """Put the keys and values of the launch's rows into the cache, each on the PE that keeps it."""
 
+    kinds = (
+        Kind(
+            48,
+            "append",
+            """
+            kv_append.run(cache(result, is_kept), activation(left, width), activation(right, width),
+                          heads, numbers[1], rows, width, capacity,
+                          place(1 - axis), size(1 - axis));
+            """,
+            (Module("kv_append", ELEMENT),),
+            beginning=_OF_ATTENTION,
+        ),
+    )
+
     shape: AttentionShape
     cache: Block
     keys: Block
     values: Block
-
-    @property
-    def kind(self) -> Kind:
-        """Its kind in the schedule."""
-        return Kind.APPEND
 
     def blocks(self) -> tuple[Block, ...]:
         """Return cache, keys and values."""
@@ -175,16 +242,24 @@ class Append(_Step):
 class Score(_Step):
     """Multiply queries by keys, as far as a PE has their features and slots; f32 sums."""
 
+    kinds = (
+        Kind(
+            49,
+            "score",
+            """
+            scores.run(sums(result, 1), activation(left, 1), cache(right, is_kept), heads, lengths,
+                       rows, slots, num_heads, group, width, capacity);
+            """,
+            (Module("scores", ELEMENT),),
+            beginning=_OF_ATTENTION,
+        ),
+    )
+
     shape: AttentionShape
     scores: Block
     """Room for all heads and slots in each row; those in use lie together."""
     queries: Block
     cache: Block
-
-    @property
-    def kind(self) -> Kind:
-        """Its kind in the schedule."""
-        return Kind.SCORE
 
     def blocks(self) -> tuple[Block, ...]:
         """Return scores, queries and cache."""
@@ -213,15 +288,24 @@ class Score(_Step):
 class BiasScores(_Step):
     """Add a bias to the partial sums of scores; each PE along A has a share of all heads' rows."""
 
+    kinds = (
+        Kind(
+            50,
+            "bias_scores",
+            """
+            score_bias.run(sums(result, 1), parameter(right, 1), place(axis), words[17],
+                           rows * num_heads, slots, capacity);
+            entry += 1;
+            """,
+            (Module("score_bias", ELEMENT),),
+            beginning=_OF_ATTENTION,
+        ),
+    )
+
     shape: AttentionShape
     scores: Block
     bias: Block
     """Parameters: its share of the rows, a column for every slot."""
-
-    @property
-    def kind(self) -> Kind:
-        """Its kind in the schedule."""
-        return Kind.BIAS_SCORES
 
     def blocks(self) -> tuple[Block, ...]:
         """Return scores and bias."""
@@ -303,16 +387,51 @@ class ReduceScores(_ScoresCollective):
     In the order of `chains.reduce_along`.
     """
 
+    kinds = (
+        *along_axes(
+            Kind(
+                51,
+                "reduce_scores",
+                """
+            moving = rows * num_heads * slots;
+            if (moving > 0) {
+              along_$axis.chain_reduce(sums(result, moving), moving);
+            } else {
+              @activate(after_chain_${axis}_id);
+            }
+            return;
+                """,
+                beginning=_OF_ATTENTION,
+                flags=("may_send_nothing_$axis",),
+                is_collective=True,
+            ),
+            53,
+        ),
+        Kind(
+            55,
+            "reduce_heads",
+            """
+            moving = if (head_chain.has_part == 0) 0 else rows * num_heads * slots;
+            if (moving > 0) {
+              head_chain.reduce(sums(result, moving), moving);
+            } else {
+              @activate(after_head_chain_id);
+            }
+            return;
+            """,
+            beginning=_OF_ATTENTION,
+            flags=("has_head_chains",),
+            is_collective=True,
+        ),
+    )
+
     shape: AttentionShape
     scores: Block
 
     @property
     def kind(self) -> Kind:
         """Its kind in the schedule."""
-        if self.shape.segments is not None:
-            return Kind.REDUCE_HEADS
-        is_x = self.shape.axis is Axis.X
-        return Kind.REDUCE_SCORES_X if is_x else Kind.REDUCE_SCORES_Y
+        return self.kinds[2 if self.of_heads else self.shape.axis.number]
 
     def execute(self, memories: Memories) -> None:
         """Do on NumPy arrays what the kernel does."""
@@ -329,16 +448,45 @@ class ReduceScores(_ScoresCollective):
 class BroadcastScores(_ScoresCollective):
     """Copy the scores of the middle along A, or of the roots of heads, to all others."""
 
+    kinds = (
+        *along_axes(
+            Kind(
+                52,
+                "broadcast_scores",
+                """
+            if (n > 0) {
+              along_$axis.broadcast(sums(result, n), n);
+              return;
+            }
+                """,
+                beginning=_OF_ATTENTION,
+                task=Task.AFTER_CHAIN_X,
+                is_collective=True,
+            ),
+            54,
+        ),
+        Kind(
+            56,
+            "broadcast_heads",
+            """
+            if (n > 0) {
+              head_chain.broadcast(sums(result, n), n);
+              return;
+            }
+            """,
+            beginning=_OF_ATTENTION,
+            task=Task.AFTER_HEAD_CHAIN,
+            is_collective=True,
+        ),
+    )
+
     shape: AttentionShape
     scores: Block
 
     @property
     def kind(self) -> Kind:
         """Its kind in the schedule."""
-        if self.shape.segments is not None:
-            return Kind.BROADCAST_HEADS
-        is_x = self.shape.axis is Axis.X
-        return Kind.BROADCAST_SCORES_X if is_x else Kind.BROADCAST_SCORES_Y
+        return self.kinds[2 if self.of_heads else self.shape.axis.number]
 
     def execute(self, memories: Memories) -> None:
         """Do on NumPy arrays what the kernel does."""
@@ -355,15 +503,24 @@ class BroadcastScores(_ScoresCollective):
 class FindMaxima(_Step):
     """Scale the scores of the local heads, and find the largest one of each row and head."""
 
+    kinds = (
+        Kind(
+            57,
+            "find_maxima",
+            """
+            softmax.maxima(totals(result), sums(left, 1), heads, lengths,
+                           rows, slots, num_heads, group, most, number(words, 17));
+            entry += 2;
+            """,
+            (_SOFTMAX,),
+            beginning=_OF_ATTENTION,
+        ),
+    )
+
     shape: AttentionShape
     maxima: Block
     scores: Block
     scale: float
-
-    @property
-    def kind(self) -> Kind:
-        """Its kind in the schedule."""
-        return Kind.FIND_MAXIMA
 
     def blocks(self) -> tuple[Block, ...]:
         """Return maxima and scores."""
@@ -392,16 +549,24 @@ class FindMaxima(_Step):
 class Weigh(_Step):
     """Make the scores of the local heads exp(score − maximum), and sum them."""
 
+    kinds = (
+        Kind(
+            58,
+            "weigh",
+            """
+            softmax.weights(totals(result), sums(left, 1), totals(right), heads, lengths,
+                            rows, slots, num_heads, group, most, width);
+            """,
+            (_SOFTMAX,),
+            beginning=_OF_ATTENTION,
+        ),
+    )
+
     shape: AttentionShape
     totals: Block
     """A row: sums of the weights, then room for those of weighted values."""
     scores: Block
     maxima: Block
-
-    @property
-    def kind(self) -> Kind:
-        """Its kind in the schedule."""
-        return Kind.WEIGH
 
     def blocks(self) -> tuple[Block, ...]:
         """Return totals, scores and maxima."""
@@ -429,15 +594,23 @@ class Weigh(_Step):
 class SumValues(_Step):
     """Sum the values in a PE's slots, times their weights."""
 
+    kinds = (
+        Kind(
+            59,
+            "sum_values",
+            """
+            values.run(sums(result, 1), sums(left, 1), cache(right + width * capacity, is_kept),
+                       heads, lengths, rows, slots, num_heads, group, most, width, capacity);
+            """,
+            (_VALUES,),
+            beginning=_OF_ATTENTION,
+        ),
+    )
+
     shape: AttentionShape
     totals: Block
     scores: Block
     cache: Block
-
-    @property
-    def kind(self) -> Kind:
-        """Its kind in the schedule."""
-        return Kind.SUM_VALUES
 
     def blocks(self) -> tuple[Block, ...]:
         """Return totals, scores and cache."""
@@ -466,14 +639,21 @@ class SumValues(_Step):
 class Divide(_Step):
     """Divide the weighted sums by the sums of the weights; store them in the program's dtype."""
 
+    kinds = (
+        Kind(
+            60,
+            "divide",
+            """
+            values.divide(activation(result, 1), totals(left), heads, rows, group, most, width);
+            """,
+            (_VALUES,),
+            beginning=_OF_ATTENTION,
+        ),
+    )
+
     shape: AttentionShape
     result: Block
     totals: Block
-
-    @property
-    def kind(self) -> Kind:
-        """Its kind in the schedule."""
-        return Kind.DIVIDE
 
     def blocks(self) -> tuple[Block, ...]:
         """Return result and totals."""

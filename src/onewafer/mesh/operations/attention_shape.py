@@ -14,7 +14,6 @@ from onewafer.mesh import attention
 from onewafer.mesh.blocks import HeadSegments
 from onewafer.mesh.operation import Classes
 from onewafer.mesh.operations.sizes import CHUNK
-from onewafer.mesh.operations.tokens import axis_word
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -109,7 +108,7 @@ class AttentionShape:
         """Its words in the schedule of each step."""
         heads = self.table + 2 + self.rows
         cache = self.width, self.capacity
-        axis, is_kept = axis_word(self.axis), int(self.is_causal)
+        axis, is_kept = self.axis.number, int(self.is_causal)
         return (self.table, heads, self.group, *cache, self.score_heads, self.most, axis, is_kept)
 
     def first(self, launch: Launch) -> int:

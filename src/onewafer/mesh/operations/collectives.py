@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from onewafer.mesh import arithmetic
 from onewafer.mesh.blocks import Axis
 from onewafer.mesh.chains import reduce_along
-from onewafer.mesh.entry import Kind
+from onewafer.mesh.kinds import Kind, Task, along_axes
 from onewafer.mesh.operation import MeshOperation, Traffic
 from onewafer.mesh.operations.sizes import block_entry, block_sizes
 
@@ -31,6 +31,11 @@ class _Collective(MeshOperation):
     values: Block
     axis: Axis
 
+    @property
+    def kind(self) -> Kind:
+        """Its kind in the schedule."""
+        return self.kinds[self.axis.number]
+
     def entry(self, program: ProgramShape) -> Entry:
         """Return its words in the schedule."""
         return block_entry(program, self.kind, self.values)
@@ -47,13 +52,22 @@ class ChainReduce(_Collective):
     A PE computes `own + (sum of PEs further out)`, one rounding for each chain that comes to it.
     """
 
+    kinds = along_axes(
+        Kind(
+            3,
+            "chain_reduce",
+            """
+            moving = n;
+            along_$axis.chain_reduce(sums(result, n), n);
+            return;
+            """,
+            is_collective=True,
+        ),
+        5,
+    )
+
     values: Block
     axis: Axis
-
-    @property
-    def kind(self) -> Kind:
-        """Its kind in the schedule."""
-        return Kind.CHAIN_REDUCE_X if self.axis is Axis.X else Kind.CHAIN_REDUCE_Y
 
     def execute(self, memories: Memories) -> None:
         """Do on NumPy arrays what the kernel does."""
@@ -71,13 +85,22 @@ class ChainReduce(_Collective):
 class ChainMax(_Collective):
     """Take the largest of f32 blocks along an axis into its middle; NaN if one has NaN."""
 
+    kinds = along_axes(
+        Kind(
+            7,
+            "chain_max",
+            """
+            moving = n;
+            along_$axis.chain_max(sums(result, n), n);
+            return;
+            """,
+            is_collective=True,
+        ),
+        8,
+    )
+
     values: Block
     axis: Axis
-
-    @property
-    def kind(self) -> Kind:
-        """Its kind in the schedule."""
-        return Kind.CHAIN_MAX_X if self.axis is Axis.X else Kind.CHAIN_MAX_Y
 
     def execute(self, memories: Memories) -> None:
         """Do on NumPy arrays what the kernel does."""
@@ -95,13 +118,22 @@ class ChainMax(_Collective):
 class Broadcast(_Collective):
     """Copy the f32 block of the middle of an axis to all others of it."""
 
+    kinds = along_axes(
+        Kind(
+            4,
+            "broadcast",
+            """
+            along_$axis.broadcast(sums(result, n), n);
+            return;
+            """,
+            is_collective=True,
+            task=Task.AFTER_CHAIN_X,
+        ),
+        6,
+    )
+
     values: Block
     axis: Axis
-
-    @property
-    def kind(self) -> Kind:
-        """Its kind in the schedule."""
-        return Kind.BROADCAST_X if self.axis is Axis.X else Kind.BROADCAST_Y
 
     def execute(self, memories: Memories) -> None:
         """Do on NumPy arrays what the kernel does."""
@@ -120,14 +152,23 @@ class BroadcastStore(_Collective):
     The sums of the other PEs stay as they are.
     """
 
+    kinds = along_axes(
+        Kind(
+            15,
+            "broadcast_store",
+            """
+            along_$axis.broadcast_store(activation(result, n), sums(left, n), n);
+            return;
+            """,
+            is_collective=True,
+            task=Task.AFTER_CHAIN_X,
+        ),
+        16,
+    )
+
     result: Block
     values: Block
     axis: Axis
-
-    @property
-    def kind(self) -> Kind:
-        """Its kind in the schedule."""
-        return Kind.BROADCAST_STORE_X if self.axis is Axis.X else Kind.BROADCAST_STORE_Y
 
     def entry(self, program: ProgramShape) -> Entry:
         """Return its words in the schedule."""

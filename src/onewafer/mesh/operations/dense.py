@@ -12,7 +12,7 @@ from onewafer.graph import DataType
 from onewafer.mesh import arithmetic
 from onewafer.mesh.banks import row_banks
 from onewafer.mesh.blocks import Axis
-from onewafer.mesh.entry import Kind
+from onewafer.mesh.kinds import ELEMENT, Kind, Module, along_axes
 from onewafer.mesh.operation import NO_CONFLICTS, Classes, Conflicts, MeshOperation
 from onewafer.mesh.operations.sizes import block_entry, block_sizes
 
@@ -28,6 +28,45 @@ if TYPE_CHECKING:
     from onewafer.mesh.program_shape import ProgramShape
 
 
+_MATMUL = Module("matmul", ELEMENT)
+SPLIT = Module("split", ELEMENT)
+_MULTIPLY_SEVERAL = """
+// Multiply one operand by several weights, whose products lie beside each other in the rows of a
+// block of `n` sums.
+inline fn multiply_several(words: [*]u16, n: u16, rows: u16, after: u16) void {
+  const columns = words[6];
+  const inner = words[7];
+  const operand = @ptrcast([*]element, &model.activations[words[2]]);
+  var at = words[1];
+  @fmovs(sums(at, n), 0.0);
+  var part: u16 = 8;
+  for (@range(u16, words[3])) |_| {
+    const width = words[part + 1];
+    matmul.add(sums(at, width), parameter(words[part], width), operand,
+               rows, width, inner, words[part + 2], after, columns);
+    at += width;
+    part += 3;
+  }
+  entry += part - 8;
+}
+"""
+STORE_SEVERAL = """
+// Store products that lie beside each other, each as a block of its own: a pair of words from
+// `first` on.
+inline fn store_several(words: [*]u16, first: u16, rows: u16, columns: u16) void {
+  var at = words[2];
+  var part = first;
+  for (@range(u16, words[3])) |_| {
+    const width = words[part + 1];
+    split.run(activation(words[part], width), sums(at, width), rows, width, columns);
+    at += width;
+    part += 2;
+  }
+  entry += part - 8;
+}
+"""
+
+
 @dataclass(frozen=True, slots=True)
 class Matmul(MeshOperation):
     """Multiply local blocks: `result[r, c] = Σₖ input[r, k] · weight[k, c]`, a partial sum.
@@ -36,6 +75,21 @@ class Matmul(MeshOperation):
     f16 the exact product of two f16 is added to an f32 sum (`@fmachs`). Columns that pad the last
     blocks are +0 and never computed, so that an infinity in a row cannot make them NaN.
     """
+
+    kinds = along_axes(
+        Kind(
+            1,
+            "matmul",
+            """
+            const operand = @ptrcast([*]element, &model.activations[left]);
+            const after = model.last_$axis - layout_mod.get_${axis}_coord();
+            matmul.run(sums(result, rows * columns), parameter(right, columns), operand,
+                       rows, columns, inner, fixed, after);
+            """,
+            (_MATMUL,),
+        ),
+        2,
+    )
 
     result: Block
     input: Block
@@ -48,7 +102,7 @@ class Matmul(MeshOperation):
     @property
     def kind(self) -> Kind:
         """Its kind in the schedule."""
-        return Kind.MATMUL_X if self.axis is Axis.X else Kind.MATMUL_Y
+        return self.kinds[self.axis.number]
 
     def entry(self, program: ProgramShape) -> Entry:
         """Return its words in the schedule."""
@@ -136,6 +190,20 @@ class Matmuls(MeshOperation):
     They lie beside each other in the rows of the result.
     """
 
+    kinds = along_axes(
+        Kind(
+            11,
+            "matmuls",
+            """
+            const after = model.last_$axis - layout_mod.get_${axis}_coord();
+            multiply_several(words, n, rows, after);
+            """,
+            (_MATMUL,),
+            (_MULTIPLY_SEVERAL,),
+        ),
+        12,
+    )
+
     result: Block
     """Elements behind the products become +0."""
     input: Block
@@ -146,7 +214,7 @@ class Matmuls(MeshOperation):
     @property
     def kind(self) -> Kind:
         """Its kind in the schedule."""
-        return Kind.MATMULS_X if self.axis is Axis.X else Kind.MATMULS_Y
+        return self.kinds[self.axis.number]
 
     def entry(self, program: ProgramShape) -> Entry:
         """Return its words in the schedule."""
@@ -245,13 +313,12 @@ def _padding(
 class Split(MeshOperation):
     """Store sums that lie beside each other as blocks of their own, rounded to f16 if they are."""
 
+    kinds = (
+        Kind(14, "split", "store_several(words, 8, rows, columns);", (SPLIT,), (STORE_SEVERAL,)),
+    )
+
     results: tuple[Block, ...]
     input: Block
-
-    @property
-    def kind(self) -> Kind:
-        """Its kind in the schedule."""
-        return Kind.SPLIT
 
     def entry(self, program: ProgramShape) -> Entry:
         """Return its words in the schedule."""
@@ -292,6 +359,21 @@ class Redistribute(MeshOperation):
     q, so a sum along the input's axis gives the tensor itself, every zero with its sign.
     """
 
+    kinds = along_axes(
+        Kind(
+            9,
+            "redistribute",
+            """
+            const x = layout_mod.get_x_coord();
+            const y = layout_mod.get_y_coord();
+            redistribute.run(sums(result, n), activation(left, inner), rows, columns, inner,
+                             $axis, $across);
+            """,
+            (Module("redistribute", ELEMENT),),
+        ),
+        10,
+    )
+
     result: Block
     input: Block
     axis: Axis
@@ -300,7 +382,7 @@ class Redistribute(MeshOperation):
     @property
     def kind(self) -> Kind:
         """Its kind in the schedule."""
-        return Kind.REDISTRIBUTE_X if self.axis is Axis.X else Kind.REDISTRIBUTE_Y
+        return self.kinds[self.axis.number]
 
     def entry(self, program: ProgramShape) -> Entry:
         """Return its words in the schedule."""

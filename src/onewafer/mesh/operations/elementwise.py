@@ -11,7 +11,9 @@ import numpy as np
 from onewafer.graph import ActivationFunction, DataType
 from onewafer.mesh import arithmetic, functions
 from onewafer.mesh.banks import bank, count_shared
-from onewafer.mesh.entry import Kind, float_words
+from onewafer.mesh.entry import float_words
+from onewafer.mesh.kernels import FACTORS, FUNCTIONS, LAST_ROW
+from onewafer.mesh.kinds import ELEMENT, Kind, Module
 from onewafer.mesh.operation import Conflicts, MeshOperation
 from onewafer.mesh.operations.sizes import block_entry, block_sizes, in_type, with_chunks
 
@@ -73,13 +75,17 @@ class _Binary(MeshOperation):
 class Convert(_Unary):
     """Round f32 sums to f16, to nearest even."""
 
+    kinds = (
+        Kind(
+            13,
+            "convert",
+            "convert.run(activation(result, n), sums(left, n));",
+            (Module("convert"),),
+        ),
+    )
+
     result: Block
     input: Block
-
-    @property
-    def kind(self) -> Kind:
-        """Its kind in the schedule."""
-        return Kind.CONVERT
 
     def execute(self, memories: Memories) -> None:
         """Do on NumPy arrays what the kernel does."""
@@ -90,13 +96,17 @@ class Convert(_Unary):
 class Copy(_Unary):
     """Copy elements of the program's dtype."""
 
+    kinds = (
+        Kind(
+            30,
+            "copy",
+            "last_row.run(activation(result, n), activation(left, n), 0, n);",
+            (LAST_ROW,),
+        ),
+    )
+
     result: Block
     input: Block
-
-    @property
-    def kind(self) -> Kind:
-        """Its kind in the schedule."""
-        return Kind.COPY
 
     def execute(self, memories: Memories) -> None:
         """Do on NumPy arrays what the kernel does."""
@@ -135,14 +145,21 @@ class _WithVector(MeshOperation):
 class AddBias(_WithVector):
     """Add one row to each row in the program's dtype, one rounding an element."""
 
+    kinds = (
+        Kind(
+            19,
+            "add_bias",
+            """
+            const vector = parameter(right, columns);
+            bias.run(activation(result, columns), activation(left, columns), vector, rows, columns);
+            """,
+            (Module("bias", ELEMENT),),
+        ),
+    )
+
     result: Block
     input: Block
     vector: Block
-
-    @property
-    def kind(self) -> Kind:
-        """Its kind in the schedule."""
-        return Kind.ADD_BIAS
 
     def execute(self, memories: Memories) -> None:
         """Do on NumPy arrays what the kernel does."""
@@ -158,14 +175,22 @@ class AddBias(_WithVector):
 class ScaleFeatures(_WithVector):
     """Multiply each row by one row in the program's dtype, one rounding an element."""
 
+    kinds = (
+        Kind(
+            20,
+            "scale_features",
+            """
+            const vector = parameter(right, columns);
+            factors.run(activation(result, columns), activation(left, columns), vector,
+                        rows, columns);
+            """,
+            (FACTORS,),
+        ),
+    )
+
     result: Block
     input: Block
     vector: Block
-
-    @property
-    def kind(self) -> Kind:
-        """Its kind in the schedule."""
-        return Kind.SCALE_FEATURES
 
     def execute(self, memories: Memories) -> None:
         """Do on NumPy arrays what the kernel does."""
@@ -181,13 +206,17 @@ class ScaleFeatures(_WithVector):
 class Relu(_Unary):
     """Take the maximum with +0; exact. −0 becomes +0, where PyTorch keeps it."""
 
+    kinds = (
+        Kind(
+            21,
+            "relu",
+            "relu.run(activation(result, n), activation(left, n));",
+            (Module("relu", ELEMENT),),
+        ),
+    )
+
     result: Block
     input: Block
-
-    @property
-    def kind(self) -> Kind:
-        """Its kind in the schedule."""
-        return Kind.RELU
 
     def execute(self, memories: Memories) -> None:
         """Do on NumPy arrays what the kernel does."""
@@ -198,14 +227,18 @@ class Relu(_Unary):
 class Add(_Binary):
     """Add two blocks in the program's dtype, one rounding an element."""
 
+    kinds = (
+        Kind(
+            22,
+            "add",
+            "add.run(activation(result, n), activation(left, n), activation(right, n));",
+            (Module("add", ELEMENT),),
+        ),
+    )
+
     result: Block
     left: Block
     right: Block
-
-    @property
-    def kind(self) -> Kind:
-        """Its kind in the schedule."""
-        return Kind.ADD
 
     def execute(self, memories: Memories) -> None:
         """Do on NumPy arrays what the kernel does."""
@@ -221,14 +254,18 @@ class Add(_Binary):
 class Multiply(_Binary):
     """Multiply two blocks in the program's dtype, one rounding an element."""
 
+    kinds = (
+        Kind(
+            23,
+            "multiply",
+            "multiply.run(activation(result, n), activation(left, n), activation(right, n));",
+            (Module("multiply", ELEMENT),),
+        ),
+    )
+
     result: Block
     left: Block
     right: Block
-
-    @property
-    def kind(self) -> Kind:
-        """Its kind in the schedule."""
-        return Kind.MULTIPLY
 
     def execute(self, memories: Memories) -> None:
         """Do on NumPy arrays what the kernel does."""
@@ -244,14 +281,21 @@ class Multiply(_Binary):
 class Scale(_Unary):
     """Multiply by a number, rounded to f32, in f32; one rounding to the program's dtype."""
 
+    kinds = (
+        Kind(
+            24,
+            "scale",
+            """
+            scale.run(activation(result, n), activation(left, n), n, number(words, 8));
+            entry += 2;
+            """,
+            (Module("scale", f"{ELEMENT}, .functions = functions", (FUNCTIONS,)),),
+        ),
+    )
+
     result: Block
     input: Block
     factor: float
-
-    @property
-    def kind(self) -> Kind:
-        """Its kind in the schedule."""
-        return Kind.SCALE
 
     def entry(self, program: ProgramShape) -> Entry:
         """Return its words in the schedule."""
@@ -269,12 +313,20 @@ class Scale(_Unary):
         return with_chunks(block_sizes(program, self.result, launch))
 
 
+_ACTIVATION = Module("activation_functions", f"{ELEMENT}, .functions = functions", (FUNCTIONS,))
+
+
+def _activation(number: int, name: str) -> Kind:
+    code = f"activation_functions.{name}(activation(result, n), activation(left, n), n);"
+    return Kind(number, name, code, (_ACTIVATION,))
+
+
 _ACTIVATIONS = {
-    ActivationFunction.SILU: (Kind.SILU, functions.silu),
-    ActivationFunction.GELU: (Kind.GELU, functions.gelu),
-    ActivationFunction.GELU_TANH: (Kind.GELU_TANH, functions.gelu_tanh),
-    ActivationFunction.SIGMOID: (Kind.SIGMOID, functions.sigmoid),
-    ActivationFunction.TANH: (Kind.TANH, functions.tanh),
+    ActivationFunction.SILU: (_activation(25, "silu"), functions.silu),
+    ActivationFunction.GELU: (_activation(26, "gelu"), functions.gelu),
+    ActivationFunction.GELU_TANH: (_activation(27, "gelu_tanh"), functions.gelu_tanh),
+    ActivationFunction.SIGMOID: (_activation(28, "sigmoid"), functions.sigmoid),
+    ActivationFunction.TANH: (_activation(29, "tanh"), functions.tanh),
 }
 _FOR_HALF = {ActivationFunction.SILU: functions.silu_for_half}
 _SQUARING = (ActivationFunction.TANH, ActivationFunction.GELU_TANH)
@@ -283,6 +335,8 @@ _SQUARING = (ActivationFunction.TANH, ActivationFunction.GELU_TANH)
 @dataclass(frozen=True, slots=True)
 class Activation(_Unary):
     """Apply a function to every element, in f32; one rounding to the program's dtype."""
+
+    kinds = tuple(kind for kind, _ in _ACTIVATIONS.values())
 
     result: Block
     input: Block

@@ -11,10 +11,11 @@ import numpy as np
 from onewafer.graph import DataType
 from onewafer.mesh import arithmetic
 from onewafer.mesh.banks import bank, count_shared, row_banks
-from onewafer.mesh.entry import Kind, float_words
+from onewafer.mesh.entry import float_words
+from onewafer.mesh.kernels import FACTORS
+from onewafer.mesh.kinds import ELEMENT, Beginning, Kind, Module
 from onewafer.mesh.operation import NO_CONFLICTS, Conflicts, MeshOperation
 from onewafer.mesh.operations.sizes import block_entry, block_sizes, in_type
-from onewafer.mesh.operations.tokens import axis_word
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -31,11 +32,25 @@ _WORD = 0xFFFF
 
 
 def window_words(window: Window, samples: int) -> tuple[int, ...]:
-    """Return a window and the number of feature maps as `kernels/pe.csl` reads them."""
+    """Return a window and the number of feature maps as `pe.csl` reads them."""
     maps = (samples, window.height, window.width, window.result_height, window.result_width)
     kernel = (window.kernel_height, window.kernel_width, window.stride_y, window.stride_x)
     margins = (window.top & _WORD, window.left & _WORD)
     return (*maps, *kernel, *margins, window.dilation_y, window.dilation_x)
+
+
+_WINDOW = Module("window")
+_POOL = Module("pool", f"{ELEMENT}, .window = window", (_WINDOW,))
+_READ_WINDOW = """
+// Read the window of an operation on feature maps from the schedule.
+inline fn read_window(words: [*]u16) void {
+  window.set_map(words[8], words[9], words[10], words[11], words[12]);
+  window.set_kernel(words[13], words[14], words[15], words[16], words[17], words[18], words[19],
+                    words[20]);
+  entry += 13;
+}
+"""
+_WITH_WINDOW = Beginning("operations with a window", "read_window(words);")
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +63,27 @@ class Convolve(MeshOperation):
     are not neighbours in a line of the feature map, the columns are added one by one, an operation
     for each.
     """
+
+    kinds = (
+        Kind(
+            41,
+            "convolve",
+            """
+            const operand = @ptrcast([*]element, &model.activations[left]);
+            const axis = words[21];
+            const after = size(axis) - 1 - place(axis);
+            const line = words[22];
+            const adds = words[23];
+            entry += 3;
+            const places = window.samples * window.result_height * window.result_width;
+            convolve.run(sums(result, places * columns), parameter(right, columns), operand,
+                         columns, inner, line, adds, fixed, after);
+            """,
+            (Module("convolve", f"{ELEMENT}, .window = window", (_WINDOW,)),),
+            (_READ_WINDOW,),
+            beginning=_WITH_WINDOW,
+        ),
+    )
 
     result: Block
     """f32, rows of all maps."""
@@ -62,11 +98,6 @@ class Convolve(MeshOperation):
     column: int | None = None
     """The only column of the kernel that is used, added to the result unless it is column 0; None:
     all columns, which are neighbours."""
-
-    @property
-    def kind(self) -> Kind:
-        """Its kind in the schedule."""
-        return Kind.CONVOLVE
 
     @property
     def samples(self) -> int:
@@ -109,7 +140,7 @@ class Convolve(MeshOperation):
             inner=inner,
             more=(
                 *window_words(self.part, self.samples),
-                axis_word(self.axis),
+                self.axis.number,
                 self.window.kernel_width * inner,
                 int(bool(self.column)),
             ),
@@ -317,17 +348,26 @@ class ConvolveDepthwise(_Pool):
     a term.
     """
 
+    kinds = (
+        Kind(
+            42,
+            "depthwise",
+            """
+            const weight = @ptrcast([*]element, &model.parameters[round_offset + right]);
+            pool.weigh(sums(result, 1), activation(left, 1), weight, columns);
+            """,
+            (_POOL,),
+            (_READ_WINDOW,),
+            beginning=_WITH_WINDOW,
+        ),
+    )
+
     result: Block
     """f32."""
     input: Block
     weight: Block
     """A row a tap."""
     window: Window
-
-    @property
-    def kind(self) -> Kind:
-        """Its kind in the schedule."""
-        return Kind.DEPTHWISE
 
     def entry(self, program: ProgramShape) -> Entry:
         """Return its words in the schedule."""
@@ -359,14 +399,22 @@ class MaxPool(_Pool):
     It is NaN if one is NaN, and +0 is above −0.
     """
 
+    kinds = (
+        Kind(
+            43,
+            "max_pool",
+            """
+            pool.maximum(activation(result, 1), activation(left, 1), columns);
+            """,
+            (_POOL,),
+            (_READ_WINDOW,),
+            beginning=_WITH_WINDOW,
+        ),
+    )
+
     result: Block
     input: Block
     window: Window
-
-    @property
-    def kind(self) -> Kind:
-        """Its kind in the schedule."""
-        return Kind.MAX_POOL
 
     def entry(self, program: ProgramShape) -> Entry:
         """Return its words in the schedule."""
@@ -397,15 +445,24 @@ class GlobalAveragePool(MeshOperation):
     once, and once more to the program's dtype.
     """
 
+    kinds = (
+        Kind(
+            39,
+            "global_average_pool",
+            """
+            const samples = words[8];
+            global_average_pool.run(activation(result, fixed), sums(words[9], fixed),
+                          activation(left, columns), samples, inner, columns, number(words, 10));
+            entry += 4;
+            """,
+            (Module("global_average_pool", ELEMENT),),
+        ),
+    )
+
     result: Block
     input: Block
     sums: Block
     """f32, as large as the result; the result itself in an f32 program."""
-
-    @property
-    def kind(self) -> Kind:
-        """Its kind in the schedule."""
-        return Kind.GLOBAL_AVERAGE_POOL
 
     @property
     def samples(self) -> int:
@@ -449,15 +506,29 @@ class GlobalAveragePool(MeshOperation):
 class ScaleFeatureMaps(MeshOperation):
     """Multiply all rows of each sample by one row, in the program's dtype, rounded once."""
 
+    kinds = (
+        Kind(
+            40,
+            "scale_feature_maps",
+            """
+            var at: u16 = 0; // the first element of a map, and of its factors
+            var factors_at = right;
+            for (@range(u16, words[8])) |_| {
+              factors.run(activation(result + at, columns), activation(left + at, columns),
+                          activation(factors_at, columns), inner, columns);
+              at += inner * columns;
+              factors_at += columns;
+            }
+            entry += 1;
+            """,
+            (FACTORS,),
+        ),
+    )
+
     result: Block
     input: Block
     factors: Block
     """A row a sample."""
-
-    @property
-    def kind(self) -> Kind:
-        """Its kind in the schedule."""
-        return Kind.SCALE_FEATURE_MAPS
 
     @property
     def rows(self) -> int:

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from onewafer.mesh import group_softmax
-from onewafer.mesh.entry import Kind
+from onewafer.mesh.kernels import FUNCTIONS, PIECES
+from onewafer.mesh.kinds import ELEMENT, Kind, Module
 from onewafer.mesh.layout import numpy_dtype
-from onewafer.mesh.operations.norms import OverGroups
+from onewafer.mesh.operations.norms import OF_GROUPS, OverGroups
 from onewafer.mesh.operations.sizes import block_entry
 
 if TYPE_CHECKING:
@@ -19,9 +20,30 @@ if TYPE_CHECKING:
     from onewafer.mesh.program_shape import ProgramShape
 
 
+_GROUP_SOFTMAX = Module(
+    "group_softmax",
+    f"{ELEMENT}, .functions = functions, .pieces = pieces",
+    (FUNCTIONS, PIECES),
+)
+
+
 @dataclass(frozen=True, slots=True)
 class FindGroupMaxima(OverGroups):
     """Find the largest feature of each group that a PE has; −∞ without one, exact."""
+
+    kinds = (
+        Kind(
+            36,
+            "find_group_maxima",
+            """
+            entry += 4;
+            group_softmax.maxima(totals(result), input,
+                                 rows, columns, groups, group_size, members, at);
+            """,
+            (_GROUP_SOFTMAX,),
+            beginning=OF_GROUPS,
+        ),
+    )
 
     maxima: Block
     """f32, a column a group."""
@@ -29,11 +51,6 @@ class FindGroupMaxima(OverGroups):
     groups: Groups
     axis: Axis
     """Over which the features are blocked."""
-
-    @property
-    def kind(self) -> Kind:
-        """Its kind in the schedule."""
-        return Kind.FIND_GROUP_MAXIMA
 
     def entry(self, program: ProgramShape) -> Entry:
         """Return its words in the schedule."""
@@ -50,6 +67,21 @@ class FindGroupMaxima(OverGroups):
 class WeighGroups(OverGroups):
     """Compute exp(feature − largest of its group) and the sums of these by group, in f32."""
 
+    kinds = (
+        Kind(
+            37,
+            "weigh_groups",
+            """
+            entry += 5;
+            const group_totals = totals(words[12]);
+            group_softmax.weigh(sums(result, columns), group_totals, totals(right), input,
+                                rows, columns, groups, group_size, members, at);
+            """,
+            (_GROUP_SOFTMAX,),
+            beginning=OF_GROUPS,
+        ),
+    )
+
     weights: Block
     """f32, as large as the input; it may be the input itself."""
     totals: Block
@@ -60,11 +92,6 @@ class WeighGroups(OverGroups):
     groups: Groups
     axis: Axis
     """Over which the features are blocked."""
-
-    @property
-    def kind(self) -> Kind:
-        """Its kind in the schedule."""
-        return Kind.WEIGH_GROUPS
 
     def entry(self, program: ProgramShape) -> Entry:
         """Return its words in the schedule."""
@@ -90,6 +117,20 @@ class DivideGroups(OverGroups):
     Padding becomes 0.
     """
 
+    kinds = (
+        Kind(
+            38,
+            "divide_groups",
+            """
+            entry += 4;
+            group_softmax.divide(activation(result, columns), sums(left, columns), totals(right),
+                                 rows, columns, groups, group_size, members, at);
+            """,
+            (_GROUP_SOFTMAX,),
+            beginning=OF_GROUPS,
+        ),
+    )
+
     result: Block
     input: Block
     """The weights, f32; they may be the result itself, and are not kept."""
@@ -98,11 +139,6 @@ class DivideGroups(OverGroups):
     groups: Groups
     axis: Axis
     """Over which the features are blocked."""
-
-    @property
-    def kind(self) -> Kind:
-        """Its kind in the schedule."""
-        return Kind.DIVIDE_GROUPS
 
     def entry(self, program: ProgramShape) -> Entry:
         """Return its words in the schedule."""

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 
 from onewafer.mesh import functions, norms
-from onewafer.mesh.blocks import Axis
-from onewafer.mesh.entry import Kind, float_words
+from onewafer.mesh.entry import float_words
+from onewafer.mesh.kernels import FUNCTIONS, PIECES
+from onewafer.mesh.kinds import ELEMENT, Beginning, Kind, Module
 from onewafer.mesh.operation import Classes, Conflicts, DataDependence, MeshOperation
-from onewafer.mesh.operations.dense import Split
+from onewafer.mesh.operations.dense import SPLIT, STORE_SEVERAL, Split
 from onewafer.mesh.operations.sizes import CHUNK, block_entry
 
 if TYPE_CHECKING:
@@ -21,12 +22,27 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from onewafer.mesh.blocks import Block, Launch
+    from onewafer.mesh.blocks import Axis, Block, Launch
     from onewafer.mesh.entry import Entry
     from onewafer.mesh.kernel_costs import Size
     from onewafer.mesh.memories import Memories
     from onewafer.mesh.norms import Groups
     from onewafer.mesh.program_shape import ProgramShape
+
+
+_ARGUMENTS = f"{ELEMENT}, .functions = functions, .pieces = pieces"
+_ROW_NORM = Module("row_norm", _ARGUMENTS, (FUNCTIONS, PIECES))
+_NORM = Module("norm", _ARGUMENTS, (FUNCTIONS, PIECES))
+OF_GROUPS = Beginning(
+    "steps of groups of features",
+    """
+    const input = activation(left, columns);
+    const groups = words[8];
+    const group_size = words[9];
+    const members = words[10];
+    const at = place(words[11]);
+    """,
+)
 
 
 class OverGroups(MeshOperation):
@@ -44,8 +60,7 @@ class OverGroups(MeshOperation):
     def words(self) -> tuple[int, ...]:
         """Return how the groups lie, for the schedule."""
         groups = self.groups
-        axis = list(Axis).index(self.axis)
-        return (groups.num_groups, groups.group_size, groups.num_members, axis)
+        return (groups.num_groups, groups.group_size, groups.num_members, self.axis.number)
 
     def sizes(self, program: ProgramShape, launch: Launch) -> Mapping[str, Size]:
         """Return the sizes that its cost depends on: `pieces` of a row, `piece` columns each.
@@ -81,17 +96,25 @@ class OverGroups(MeshOperation):
 class SumGroups(OverGroups):
     """Sum the features of each group that a PE has, in f32 and in ascending order from +0."""
 
+    kinds = (
+        Kind(
+            33,
+            "sum",
+            """
+            entry += 4;
+            norm.sum(totals(result), input, rows, columns, groups, group_size, members, at);
+            """,
+            (_NORM,),
+            beginning=OF_GROUPS,
+        ),
+    )
+
     totals: Block
     """f32, a column a group."""
     input: Block
     groups: Groups
     axis: Axis
     """Over which the features are blocked."""
-
-    @property
-    def kind(self) -> Kind:
-        """Its kind in the schedule."""
-        return Kind.SUM
 
     def entry(self, program: ProgramShape) -> Entry:
         """Return its words in the schedule."""
@@ -109,6 +132,30 @@ class SumGroups(OverGroups):
 class SumSquares(OverGroups):
     """Sum the squares of each group's features, or of their differences from the mean."""
 
+    kinds = (
+        Kind(
+            31,
+            "sum_squares",
+            """
+            entry += 4;
+            norm.sum_squares(totals(result), input, rows, columns, groups, group_size, members, at);
+            """,
+            (_NORM,),
+            beginning=OF_GROUPS,
+        ),
+        Kind(
+            34,
+            "sum_centred_squares",
+            """
+            entry += 6;
+            norm.sum_centred_squares(totals(result), totals(right), number(words, 12), input,
+                                     rows, columns, groups, group_size, members, at);
+            """,
+            (_NORM,),
+            beginning=OF_GROUPS,
+        ),
+    )
+
     takes_short_way = True
 
     totals: Block
@@ -123,7 +170,7 @@ class SumSquares(OverGroups):
     @property
     def kind(self) -> Kind:
         """Its kind in the schedule."""
-        return Kind.SUM_SQUARES if self.sums is None else Kind.SUM_CENTRED_SQUARES
+        return self.kinds[self.sums is not None]
 
     def entry(self, program: ProgramShape) -> Entry:
         """Return its words in the schedule."""
@@ -151,6 +198,19 @@ class SumSquares(OverGroups):
 class SumRowSquares(OverGroups):
     """Sum the squares of an operand's rows into the last column of the sums of its products."""
 
+    kinds = (
+        Kind(
+            17,
+            "sum_row_squares",
+            """
+            entry += 1;
+            row_norm.squares(totals(result), activation(left, fixed), rows, fixed, columns, inner,
+                             place(words[8]));
+            """,
+            (_ROW_NORM,),
+        ),
+    )
+
     totals: Block
     """f32: the sums of all products, then this one."""
     input: Block
@@ -158,11 +218,6 @@ class SumRowSquares(OverGroups):
     """One, of all features."""
     axis: Axis
     """Over which the features are blocked."""
-
-    @property
-    def kind(self) -> Kind:
-        """Its kind in the schedule."""
-        return Kind.SUM_ROW_SQUARES
 
     def entry(self, program: ProgramShape) -> Entry:
         """Return its words in the schedule."""
@@ -197,16 +252,25 @@ class StoreNormalized(Split):
     sums of all products.
     """
 
+    kinds = (
+        Kind(
+            18,
+            "store_normalized",
+            """
+            row_norm.scale(sums(left, columns - 1), totals(left), rows, columns,
+                           number(words, 8), number(words, 10));
+            store_several(words, 12, rows, columns);
+            """,
+            (_ROW_NORM, SPLIT),
+            (STORE_SEVERAL,),
+        ),
+    )
+
     depends_on = DataDependence.SPECIAL_VALUES
 
     groups: Groups
     """One, of all features of the operand."""
     epsilon: float
-
-    @property
-    def kind(self) -> Kind:
-        """Its kind in the schedule."""
-        return Kind.STORE_NORMALIZED
 
     def entry(self, program: ProgramShape) -> Entry:
         """Return its words in the schedule."""
@@ -235,6 +299,38 @@ class Normalize(OverGroups):
     In f32, one rounding to the program's dtype; padding becomes 0.
     """
 
+    kinds = (
+        Kind(
+            32,
+            "normalize",
+            """
+            entry += 9;
+            const squares = totals(words[12]);
+            norm.scale(activation(result, columns), input, squares, parameter(right, columns),
+                       number(words, 13), number(words, 15),
+                       rows, columns, groups, group_size, members, at);
+            """,
+            (_NORM,),
+            beginning=OF_GROUPS,
+        ),
+        Kind(
+            35,
+            "centre_and_normalize",
+            """
+            entry += 11;
+            const squares = totals(words[12]);
+            const whole_sums = totals(words[17]);
+            const shift = parameter(words[18], columns);
+            norm.centre_and_scale(activation(result, columns), input, whole_sums, squares,
+                                  parameter(right, columns), shift,
+                                  number(words, 13), number(words, 15),
+                                  rows, columns, groups, group_size, members, at);
+            """,
+            (_NORM,),
+            beginning=OF_GROUPS,
+        ),
+    )
+
     depends_on = DataDependence.SPECIAL_VALUES
     takes_short_way = True
 
@@ -255,7 +351,7 @@ class Normalize(OverGroups):
     @property
     def kind(self) -> Kind:
         """Its kind in the schedule."""
-        return Kind.NORMALIZE if self.sums is None else Kind.CENTRE_AND_NORMALIZE
+        return self.kinds[self.sums is not None]
 
     def entry(self, program: ProgramShape) -> Entry:
         """Return its words in the schedule."""

@@ -13,10 +13,9 @@ from onewafer.graph import DataType
 from onewafer.mesh import arithmetic
 from onewafer.mesh.banks import bank
 from onewafer.mesh.blocks import Axis
-from onewafer.mesh.entry import Kind
+from onewafer.mesh.kinds import ELEMENT, Beginning, Kind, Module
 from onewafer.mesh.operation import NO_CONFLICTS, Classes, Conflicts, MeshOperation
 from onewafer.mesh.operations.sizes import block_entry
-from onewafer.mesh.operations.tokens import axis_word
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -34,6 +33,27 @@ if TYPE_CHECKING:
 
 MOST_STRIDE = 127
 """How far a DSD reaches from one element to the next, as `product.csl` has it."""
+
+
+_PRODUCT = Module("product", ELEMENT)
+_OF_PRODUCT = Beginning(
+    "products of two activations",
+    """
+    product.samples = words[8];
+    product.rows = words[9];
+    product.columns = columns;
+    product.inner = inner;
+    product.right_rows = words[10];
+    product.right_columns = words[11];
+    product.groups = words[12];
+    product.left_size = words[13];
+    product.result_size = words[14];
+    const axis = words[15];
+    const piece = activation(words[16], 1);
+    entry += 9;
+    const operand = @ptrcast([*]element, &model.activations[left]);
+    """,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +126,29 @@ class MultiplyBlocks(MeshOperation):
     to add, and in the padding, it is +0.
     """
 
+    kinds = (
+        Kind(
+            66,
+            "multiply_plain",
+            """
+            product.run(false, sums(result, 1), operand, activation(right, 1), piece,
+                        place(axis), place(1 - axis));
+            """,
+            (_PRODUCT,),
+            beginning=_OF_PRODUCT,
+        ),
+        Kind(
+            67,
+            "multiply_transposed",
+            """
+            product.run(true, sums(result, 1), operand, activation(right, 1), piece,
+                        place(axis), place(1 - axis));
+            """,
+            (_PRODUCT,),
+            beginning=_OF_PRODUCT,
+        ),
+    )
+
     result: Block
     left: Block
     right: Block
@@ -116,14 +159,13 @@ class MultiplyBlocks(MeshOperation):
     @property
     def kind(self) -> Kind:
         """Its kind in the schedule."""
-        is_transposed = self.shape.is_transposed
-        return Kind.MULTIPLY_TRANSPOSED if is_transposed else Kind.MULTIPLY_PLAIN
+        return self.kinds[self.shape.is_transposed]
 
     def entry(self, program: ProgramShape) -> Entry:
         """Return its words in the schedule."""
         shape = self.shape
         rows = shape.samples, shape.rows, shape.right_rows, self.right.columns
-        groups = shape.groups, shape.left_size, shape.result_size, axis_word(shape.axis)
+        groups = shape.groups, shape.left_size, shape.result_size, shape.axis.number
         blocks, more = (self.result, self.left, self.right), (*rows, *groups, self.piece)
         entry = block_entry(program, self.kind, *blocks, inner=self.left.columns, more=more)
         return dataclasses.replace(entry, rows=1)  # those of a sample are among the other words

@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from onewafer.mesh import selection
-from onewafer.mesh.entry import Kind
+from onewafer.mesh.kinds import ELEMENT, Beginning, Kind, Module
 from onewafer.mesh.operation import DataDependence, MeshOperation
 from onewafer.mesh.operations.sizes import block_entry, block_sizes
-from onewafer.mesh.operations.tokens import axis_word
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -24,6 +23,21 @@ if TYPE_CHECKING:
     from onewafer.mesh.program_shape import ProgramShape
 
     Integers = NDArray[np.intp]
+
+
+_SELECTION = Module("selection", ELEMENT)
+_OF_SELECTION = Beginning(
+    "steps that look for elements of rows",
+    """
+    const axis = words[8];
+    const padding = words[9];
+    const count = words[10];
+    entry += 3;
+    const at = place(axis);
+    const present = selection.present(inner, padding, size(axis) - 1 - at);
+    const first = @as(i32, at) * @as(i32, inner);
+    """,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +57,7 @@ class Rows:
     def words(self, program: ProgramShape) -> tuple[int, ...]:
         """Return how the rows lie, for the schedule, and how many elements are to be found."""
         padding = program.size(self.axis) * self.input.columns - self.features
-        return (axis_word(self.axis), padding, self.indices.columns)
+        return (self.axis.number, padding, self.indices.columns)
 
     def first(self, memories: Memories) -> Integers:
         """Return the index of the first column of each PE, `[height, width, 1]`."""
@@ -80,6 +94,24 @@ class FindLargest(_Step):
     Without one, both are −∞.
     """
 
+    kinds = (
+        Kind(
+            62,
+            "find_largest",
+            """
+            const places = totals(words[11]);
+            const whole = @ptrcast([*]element, &model.activations[words[12]]);
+            const indices = @ptrcast([*]i32, &model.indices[words[13]]);
+            selection.find(totals(result), totals(right), places, activation(left, 1),
+                           whole, indices,
+                           rows, inner, count, present, first);
+            entry += 3;
+            """,
+            (_SELECTION,),
+            beginning=_OF_SELECTION,
+        ),
+    )
+
     words: Block
     """f32, a number a row: the element."""
     own: Block
@@ -89,11 +121,6 @@ class FindLargest(_Step):
     rows: Rows
     num_found: int = 0
     """Elements of each row that were found before."""
-
-    @property
-    def kind(self) -> Kind:
-        """Its kind in the schedule."""
-        return Kind.FIND_LARGEST
 
     def entry(self, program: ProgramShape) -> Entry:
         """Return its words in the schedule."""
@@ -133,15 +160,23 @@ class Claim(_Step):
     −∞ if another element is larger.
     """
 
+    kinds = (
+        Kind(
+            63,
+            "claim",
+            """
+            selection.claim(totals(result), totals(right), totals(words[11]), rows);
+            entry += 1;
+            """,
+            (_SELECTION,),
+            beginning=_OF_SELECTION,
+        ),
+    )
+
     words: Block
     own: Block
     places: Block
     rows: Rows
-
-    @property
-    def kind(self) -> Kind:
-        """Its kind in the schedule."""
-        return Kind.CLAIM
 
     def entry(self, program: ProgramShape) -> Entry:
         """Return its words in the schedule."""
@@ -164,15 +199,25 @@ class TakeIndex(_Step):
     Then −∞ takes its place in the rest.
     """
 
+    kinds = (
+        Kind(
+            64,
+            "take_index",
+            """
+            const indices = @ptrcast([*]i32, &model.indices[words[11]]);
+            const rest = @ptrcast([*]element, &model.activations[left]);
+            selection.take(indices, totals(result), rest, rows, inner, count, present, first);
+            entry += 1;
+            """,
+            (_SELECTION,),
+            beginning=_OF_SELECTION,
+        ),
+    )
+
     words: Block
     rows: Rows
     num_found: int = 0
     """Elements of each row that were found before."""
-
-    @property
-    def kind(self) -> Kind:
-        """Its kind in the schedule."""
-        return Kind.TAKE_INDEX
 
     def entry(self, program: ProgramShape) -> Entry:
         """Return its words in the schedule."""
@@ -209,6 +254,21 @@ class Gather(MeshOperation):
     other axis.
     """
 
+    kinds = (
+        Kind(
+            65,
+            "gather",
+            """
+            const whole = @ptrcast([*]element, &model.activations[left]);
+            const indices = @ptrcast([*]i32, &model.indices[right]);
+            selection.features(totals(result), whole, indices, rows, inner, columns, count,
+                               place(1 - axis), present, first);
+            """,
+            (_SELECTION,),
+            beginning=_OF_SELECTION,
+        ),
+    )
+
     depends_on = DataDependence.SELECTION
 
     result: Block
@@ -225,11 +285,6 @@ class Gather(MeshOperation):
     def rows(self) -> Rows:
         """How the input lies."""
         return Rows(self.input, self.input, self.indices, self.axis, self.features)
-
-    @property
-    def kind(self) -> Kind:
-        """Its kind in the schedule."""
-        return Kind.GATHER
 
     def entry(self, program: ProgramShape) -> Entry:
         """Return its words in the schedule."""

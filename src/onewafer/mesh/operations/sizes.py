@@ -9,7 +9,7 @@ from onewafer.mesh.blocks import Arena, Block, Launch
 from onewafer.mesh.entry import ENTRY_WORDS, Entry
 
 if TYPE_CHECKING:
-    from onewafer.mesh.entry import Kind
+    from onewafer.mesh.kinds import Kind
     from onewafer.mesh.program_shape import ProgramShape
 
 _NO_ROWS = Launch(0, 0)

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from onewafer.mesh import attention
-from onewafer.mesh.blocks import Axis
-from onewafer.mesh.entry import Kind
+from onewafer.mesh.kernels import FUNCTIONS, LAST_ROW
+from onewafer.mesh.kinds import ELEMENT, Kind, Module
 from onewafer.mesh.operation import Classes, DataDependence, MeshOperation
 from onewafer.mesh.operations.sizes import CHUNK, block_entry, block_sizes
 
@@ -18,16 +18,14 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from onewafer.mesh.blocks import Block, Launch
+    from onewafer.mesh.blocks import Axis, Block, Launch
     from onewafer.mesh.entry import Entry
     from onewafer.mesh.kernel_costs import Size
     from onewafer.mesh.memories import Memories
     from onewafer.mesh.program_shape import ProgramShape
 
 
-def axis_word(axis: Axis) -> int:
-    """Return an axis as a word of the schedule."""
-    return list(Axis).index(axis)
+_LOOKUP = Module("lookup", ELEMENT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +34,20 @@ class LookUpTokens(MeshOperation):
 
     The table is that of a linear operation: its entries are columns, blocked over an axis.
     """
+
+    kinds = (
+        Kind(
+            45,
+            "look_up_tokens",
+            """
+            const entries = @ptrcast([*]element, &model.parameters[right]);
+            lookup.tokens(totals(result), entries, @ptrcast([*]i32, &model.indices[left]),
+                          rows, columns, inner, place(words[8]));
+            entry += 1;
+            """,
+            (_LOOKUP,),
+        ),
+    )
 
     depends_on = DataDependence.TOKENS
 
@@ -46,14 +58,9 @@ class LookUpTokens(MeshOperation):
     axis: Axis
     """Over which the entries of the table are blocked."""
 
-    @property
-    def kind(self) -> Kind:
-        """Its kind in the schedule."""
-        return Kind.LOOK_UP_TOKENS
-
     def entry(self, program: ProgramShape) -> Entry:
         """Return its words in the schedule."""
-        blocks, more = (self.result, self.indices, self.table), (axis_word(self.axis),)
+        blocks, more = (self.result, self.indices, self.table), (self.axis.number,)
         return block_entry(program, self.kind, *blocks, inner=self.table.columns, more=more)
 
     def execute(self, memories: Memories) -> None:
@@ -74,20 +81,28 @@ class LookUpTokens(MeshOperation):
 class LookUpPositions(MeshOperation):
     """Take the rows of a table at the positions of the launch, −0 where another PE has the row."""
 
+    kinds = (
+        Kind(
+            46,
+            "look_up_positions",
+            """
+            lookup.positions(totals(result), parameter(right, 1), start, rows, columns, inner,
+                             place(words[8]));
+            entry += 1;
+            """,
+            (_LOOKUP,),
+        ),
+    )
+
     result: Block
     """f32."""
     table: Block
     axis: Axis
     """Over which the rows of the table are blocked."""
 
-    @property
-    def kind(self) -> Kind:
-        """Its kind in the schedule."""
-        return Kind.LOOK_UP_POSITIONS
-
     def entry(self, program: ProgramShape) -> Entry:
         """Return its words in the schedule."""
-        more = (axis_word(self.axis),)
+        more = (self.axis.number,)
         inner = self.table.rows
         blocks = self.result, None, self.table
         return block_entry(program, self.kind, *blocks, inner=inner, more=more)
@@ -130,6 +145,20 @@ class Rotate(MeshOperation):
     In f32, one rounding an operation, and one more to the program's dtype.
     """
 
+    kinds = (
+        Kind(
+            44,
+            "rotate",
+            """
+            rotary.run(activation(result, 1), activation(left, 1),
+                       totals(words[8]), totals(words[9]), sums(words[10], 1),
+                       rows, columns, inner);
+            entry += 3;
+            """,
+            (Module("rotary", f"{ELEMENT}, .functions = functions", (FUNCTIONS,)),),
+        ),
+    )
+
     result: Block
     input: Block
     cosine: Block
@@ -139,11 +168,6 @@ class Rotate(MeshOperation):
     """f32, twice the size of `cosine`."""
     members: int
     """Columns of the result for each column of `cosine`."""
-
-    @property
-    def kind(self) -> Kind:
-        """Its kind in the schedule."""
-        return Kind.ROTATE
 
     def entry(self, program: ProgramShape) -> Entry:
         """Return its words in the schedule."""
@@ -183,14 +207,21 @@ class Rotate(MeshOperation):
 class TakeRow(MeshOperation):
     """Copy one row: the first one, or the last one of the launch."""
 
+    kinds = (
+        Kind(
+            47,
+            "take_row",
+            """
+            const row = if (inner == 0) 0 else num_rows - 1;
+            last_row.run(activation(result, columns), activation(left, columns), row, columns);
+            """,
+            (LAST_ROW,),
+        ),
+    )
+
     result: Block
     input: Block
     is_last: bool
-
-    @property
-    def kind(self) -> Kind:
-        """Its kind in the schedule."""
-        return Kind.TAKE_ROW
 
     def entry(self, program: ProgramShape) -> Entry:
         """Return its words in the schedule."""

@@ -263,7 +263,7 @@ class Measured:
             return waits
         return tuple(
             replace(wait, memory=-int(-wait.memory * density // 1))
-            if operation.kind.name.startswith("MATMUL")
+            if operation.kind.name.startswith("matmul")
             else wait
             for operation, wait in zip(self._program.operations, waits, strict=True)
         )

@@ -31,7 +31,7 @@ _NARROWEST = 16
 """PEs of a strip."""
 _BLOCKS = (16, 32, 64, 128, 256)
 """Outputs whose weights are on the wafer at a time."""
-_PRODUCT = "MATMUL"
+_PRODUCT = "matmul"
 
 
 @dataclass(frozen=True, slots=True)

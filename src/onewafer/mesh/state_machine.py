@@ -1,0 +1,112 @@
+"""Write the state machine of a PE for the kinds of steps that a program has.
+
+In: kinds. Out: the text of `pe.csl`. The file of that name beside this one has what every state
+machine has, and says where the rest goes:
+
+    // <kinds>       the number of each kind, and the kinds that each task asks for
+    // <kernels>     imports of kernels, each behind those that its arguments name
+    // <functions>   functions that several arms call
+    // <arms>        what a step of each kind does
+"""
+
+from __future__ import annotations
+
+import itertools
+import re
+from inspect import cleandoc
+from itertools import groupby
+from textwrap import fill, indent
+from typing import TYPE_CHECKING
+
+from onewafer.mesh.kernel_library import read_kernel
+from onewafer.mesh.kinds import Task, asked_by
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Sequence
+
+    from onewafer.mesh.kinds import Kind, Module
+
+FILE = "pe.csl"
+_LINE = 100
+
+
+def write_state_machine(kinds: Collection[Kind]) -> str:
+    """Return the text of a state machine with an arm for each of these kinds."""
+    used = sorted(kinds)
+    parts = {
+        "kinds": _number_kinds(used),
+        "kernels": "\n".join(map(_import, _modules(used))),
+        "functions": "\n\n".join(dict.fromkeys(text.strip() for k in used for text in k.functions)),
+        "arms": indent(_arms(used), "  "),
+    }
+    text = re.sub(
+        r"^ *// <(\w+)>$", lambda found: parts[found[1]], read_kernel(FILE), flags=re.MULTILINE
+    )
+    for flag in dict.fromkeys(flag for kind in used for flag in kind.flags):
+        text = text.replace(f"const {flag} = false;", f"const {flag} = true;")
+    return text
+
+
+def _number_kinds(used: Sequence[Kind]) -> str:
+    """Write the number of each kind, then all of them by task and where those of each task end."""
+    numbers = [f"const kind_{kind.name}: u16 = {kind.number};" for kind in used]
+    by_task = [kind for task in Task for kind in asked_by(task, used)]
+    listed = indent(fill(", ".join(f"kind_{kind.name}" for kind in by_task), _LINE - 2), "  ")
+    ends = itertools.accumulate(len(asked_by(task, used)) for task in Task)
+    return "\n".join(
+        [
+            "// Kinds of steps: their numbers in the schedule.",
+            *numbers,
+            "",
+            "// All of them by the task that asks for them, and where those of each task end.",
+            f"const kinds = [{len(used)}]u16{{",
+            listed,
+            "};",
+            *(
+                f"const {'end_of' if task is Task.STEP else 'end'}_{task}: u16 = {end};"
+                for task, end in zip(Task, ends, strict=True)
+            ),
+        ]
+    )
+
+
+def _modules(used: Iterable[Kind]) -> Iterable[Module]:
+    """Return the modules of kinds, each once and behind those that its arguments name."""
+    found: dict[Module, None] = {}
+
+    def add(module: Module) -> None:
+        for other in module.after:
+            add(other)
+        found.setdefault(module)
+
+    for kind in used:
+        for module in kind.modules:
+            add(module)
+    return found
+
+
+def _import(module: Module) -> str:
+    begin = f'const {module.name} = @import_module("{module.name}.csl"'
+    if not module.arguments:
+        return f"{begin});"
+    line = f"{begin}, .{{ {module.arguments} }});"
+    return line if len(line) <= _LINE else f"{begin}, .{{\n  {module.arguments} }});"
+
+
+def _arms(used: Sequence[Kind]) -> str:
+    """Write the arms; those next to each other that begin alike are in one arm."""
+    arms: list[str] = []
+    for beginning, group in groupby(used, key=lambda kind: kind.beginning):
+        alike = list(group)
+        if beginning is None:
+            arms += [_arm(kind) for kind in alike]
+            continue
+        first, last = alike[0], alike[-1]
+        condition = f"kind >= kind_{first.name} and kind <= kind_{last.name}"
+        body = "\n".join([cleandoc(beginning.code), " else ".join(map(_arm, alike))])
+        arms.append(f"if ({condition}) {{ // {beginning.title}\n{indent(body, '  ')}\n}}")
+    return " else ".join(arms)
+
+
+def _arm(kind: Kind) -> str:
+    return f"if (kind == kind_{kind.name}) {{\n{indent(cleandoc(kind.code), '  ')}\n}}"
