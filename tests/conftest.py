@@ -1,12 +1,16 @@
-"""Profiles of the property tests: `ci` (bounded, the same cases every time) and `deep`.
+"""Profiles of the property tests: `ci` and `full` (bounded, the same cases every time), and `deep`.
 
-Choose with `pytest --hypothesis-profile=deep`.
+Choose with `pytest --hypothesis-profile=deep`. `ci` tries the first half of the cases that a test
+names, unless it is slow; `full`, which `.ci/full` runs, tries them all.
 
 Background jobs of a shell start with Ctrl-C ignored, and their children inherit that: tests that
 interrupt a run would wait for ever.
 
 PyTorch computes with one thread, in these processes and in those that they start: the workers have
 the cores, and threads that wait for a core held by another worker made scripts take twice as long.
+
+Where the combinations of parameters take long, and each checks what a neighbour checks, too, the
+mark `alternate` makes every second one a slow test.
 
 Tests marked `long` begin first: at the end of a run, all other workers would wait for them.
 
@@ -17,27 +21,62 @@ which the garbage collector skips. Collecting took a twelfth of the time of all 
 import gc
 import os
 import signal
+from collections import defaultdict
 
+import pytest
 from hypothesis import HealthCheck, settings
 
-settings.register_profile(
-    "ci",
-    max_examples=60,
-    derandomize=True,
-    deadline=None,
-    database=None,
-    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
-)
+for name in ("ci", "full"):
+    settings.register_profile(
+        name,
+        max_examples=60,
+        derandomize=True,
+        deadline=None,
+        database=None,
+        suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
+    )
 settings.register_profile("deep", max_examples=5000, deadline=None)
 settings.load_profile("ci")
+
+SETTINGS = "_hypothesis_internal_use_settings"  # what `@settings` sets; it has no public name
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before anything imports torch
 
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+@pytest.hookimpl(tryfirst=True)  # before slow tests are left out
 def pytest_collection_modifyitems(items):
     items.sort(key=lambda item: item.get_closest_marker("long") is None)
+    for item in seconds([item for item in items if item.get_closest_marker("alternate")]):
+        item.add_marker(pytest.mark.slow)
+    if settings.get_current_profile_name() == "ci":
+        properties = [item for item in items if item.get_closest_marker("hypothesis")]
+        halve({item.function for item in properties if not item.get_closest_marker("slow")})
+
+
+def seconds(items):
+    """Yield the tests whose parameters' places in their lists have an odd sum.
+
+    The others have every value, and with more than two lists every pair of values.
+    """
+    places = defaultdict(dict)
+    for item in items:
+        total = 0
+        for mark in item.iter_markers("parametrize"):
+            names = mark.args[0]
+            row = (names,) if isinstance(names, str) else tuple(names)
+            known = places[item.function, row]
+            total += known.setdefault(tuple(id(item.callspec.params[n]) for n in row), len(known))
+        if total % 2:
+            yield item
+
+
+def halve(functions):
+    """Let properties try half of the cases that they name."""
+    for function in functions:
+        named = getattr(function, SETTINGS, None) or settings.default
+        setattr(function, SETTINGS, settings(named, max_examples=(named.max_examples + 1) // 2))
 
 
 def pytest_collection_finish():

@@ -182,6 +182,7 @@ def test_a_turn_keeps_every_value(rectangle, dtype):
 
 @pytest.mark.parametrize("dtype", FLOATING)
 @pytest.mark.parametrize("rectangle", [(16, 1), (1, 23), (17, 12)], ids=str)
+@pytest.mark.alternate
 def test_chains_from_both_ends(rectangle, dtype):
     graph = mlp([40, 30, 40], batch=2, dtype=dtype, is_residual=True)
     program = shard(graph, width=rectangle[0], height=rectangle[1], architecture=MACHINE)
@@ -207,6 +208,7 @@ def several_products(dtype, sizes=(7, 12, 4), *, rows=3):
 @pytest.mark.parametrize("dtype", FLOATING)
 @pytest.mark.parametrize("rows", [1, 3])
 @pytest.mark.parametrize("rectangle", [(1, 1), (1, 3), (2, 1), (3, 2), (32, 2)], ids=str)
+@pytest.mark.alternate
 def test_products_of_one_input_are_reduced_together(rectangle, rows, dtype):
     graph = several_products(dtype, rows=rows)
     program = shard(graph, width=rectangle[0], height=rectangle[1], architecture=MACHINE)
@@ -235,6 +237,7 @@ def test_tile_programs_are_roles(rectangle):
 
 @pytest.mark.parametrize("dtype", FLOATING)
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
+@pytest.mark.alternate
 def test_the_footprint_is_an_upper_bound(architecture, dtype):
     machine = ARCHITECTURES[architecture]
     graph = mlp([24, 17, 24, 24], batch=2, dtype=dtype, is_residual=True)

@@ -109,6 +109,7 @@ def max_pool(window, dtype=DataType.F32, *, samples=2, features=5):
 @pytest.mark.parametrize(("dtype", "rectangles"), SHARES)
 @pytest.mark.parametrize("build", [convolution, depthwise])
 @pytest.mark.parametrize("window", WINDOWS.values(), ids=WINDOWS)
+@pytest.mark.alternate
 def test_windows(window, build, dtype, rectangles):
     for rectangle in rectangles:
         check(build(window, dtype), *rectangle, WSE3)
@@ -117,6 +118,7 @@ def test_windows(window, build, dtype, rectangles):
 
 @pytest.mark.parametrize(("dtype", "rectangles"), SHARES)
 @pytest.mark.parametrize("name", [name for name in WINDOWS if name != "wide margins"])
+@pytest.mark.alternate
 def test_largest_of_windows(name, dtype, rectangles):
     for rectangle in rectangles:
         check(max_pool(WINDOWS[name], dtype), *rectangle, WSE3)
@@ -145,6 +147,7 @@ def test_blocks_wider_than_a_stride_have_their_padding_cleared(architecture, dty
 
 @pytest.mark.parametrize("dtype", FLOATING)
 @pytest.mark.parametrize("rectangle", RECTANGLES, ids=str)
+@pytest.mark.alternate
 def test_special_values_stay_where_they_are(rectangle, dtype):
     """An infinity reaches its own window, and neither padding nor pixels whose taps miss it."""
     window = Window(4, 4, 2, 2, stride_x=2, stride_y=2)

@@ -50,6 +50,7 @@ def arrays_of(graph, seed=0):
     [(1, 12, (3, 2)), (3, 12, (2, 3)), (2, 150, (2, 1)), (1, 1, (4, 1)), (2, 130, (2, 2))],
     ids=str,
 )
+@pytest.mark.alternate
 def test_it_is_the_norm(rows, features, rectangle, dtype):
     """Rows longer than a chunk, padding, PEs that have nothing but padding."""
     graph = normed(rows=rows, features=features, outs=(8,), dtype=dtype)

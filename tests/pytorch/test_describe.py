@@ -19,7 +19,7 @@ from onewafer.perf.gpu import validate_samples
 from onewafer.pytorch import capture, describe_model, describe_module
 from onewafer.pytorch.describe import TOKENS
 from onewafer.pytorch.weightless import build_weightless, without_weights
-from tests.pytorch.lowering.models import CAUSAL, SIZES, build
+from tests.pytorch.lowering.models import DECODERS, SIZES, build
 
 
 def build_experts(family, **more):
@@ -34,7 +34,7 @@ def num_elements(module):
     return sum(parameter.numel() for parameter in module.parameters())
 
 
-@pytest.mark.parametrize("family", CAUSAL)
+@pytest.mark.parametrize("family", DECODERS)
 def test_a_model_without_weights_is_captured_as_the_one_with_weights(family):
     module = build(family)
     arguments = {
@@ -48,7 +48,7 @@ def test_a_model_without_weights_is_captured_as_the_one_with_weights(family):
     assert capture(without_weights(module), (), arguments, dtype=DataType.F16).graph == expected
 
 
-@pytest.mark.parametrize("family", CAUSAL)
+@pytest.mark.parametrize("family", DECODERS)
 def test_layers_are_one_segment_and_all_weights_count(family):
     module = build(family)
 
@@ -149,7 +149,7 @@ def products(model):
     return total
 
 
-@pytest.mark.parametrize("family", [*CAUSAL, "bert", "vit"])
+@pytest.mark.parametrize("family", [*DECODERS, "bert", "vit"])
 def test_products_are_those_that_pytorch_counts(family):
     module = build(family, "eager").eval()
     model = describe_module(module)

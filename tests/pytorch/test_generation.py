@@ -24,7 +24,7 @@ from onewafer.pytorch.generation import (
 )
 from onewafer.pytorch.language_model import capture_causal
 from onewafer.pytorch.wafer_cache import WaferLayer
-from tests.pytorch.lowering.models import CAUSAL, arguments, build
+from tests.pytorch.lowering.models import DECODERS, arguments, build
 
 
 class HostExecutor:
@@ -125,7 +125,7 @@ def generate(model, ids=IDS, **options):
     return model.generate(ids, **({"max_new_tokens": 5, "do_sample": False} | options))
 
 
-@pytest.mark.parametrize("family", CAUSAL)
+@pytest.mark.parametrize("family", DECODERS)
 def test_greedy_tokens_are_those_of_the_host(family):
     model = build(family)
     expected = generate(model)

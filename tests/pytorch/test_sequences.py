@@ -7,7 +7,7 @@ import torch
 
 from onewafer.graph import DataType
 from onewafer.pytorch import Fidelity, Session, WaferOptions, build_report, intercept_calls
-from tests.pytorch.lowering.models import CAUSAL, arguments, build, build_pair
+from tests.pytorch.lowering.models import DECODERS, arguments, build, build_pair
 
 IDS = torch.tensor([[5, 17, 3, 42, 8, 29]])
 GREEDY = {"max_new_tokens": 4, "do_sample": False}
@@ -17,7 +17,7 @@ def session(fidelity=Fidelity.MODEL, **options):
     return Session(WaferOptions(fidelity=fidelity, **options))
 
 
-@pytest.mark.parametrize("family", CAUSAL)
+@pytest.mark.parametrize("family", DECODERS)
 def test_generate_gives_the_tokens_of_the_host(family):
     model, wafer = build(family), session()
     expected = model.generate(IDS, **GREEDY)
@@ -136,7 +136,7 @@ def test_an_encoder_with_a_decoder_on_the_fabric(name):
     assert abs(cycles[0] - cycles[1]) < 0.05 * cycles[0]
 
 
-@pytest.mark.parametrize("family", CAUSAL)
+@pytest.mark.parametrize("family", DECODERS)
 def test_prompt_and_tokens_are_reported_apart_with_all_parts_of_a_layer(family):
     model, wafer = build(family), session()
     with intercept_calls(wafer):

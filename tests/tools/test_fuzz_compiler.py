@@ -31,7 +31,7 @@ def run(tool, count, first=0):
 
 def test_a_share_of_the_sources(tool):
     """The command runs 10,000."""
-    fuzzer, failures = run(tool, 200)
+    fuzzer, failures = run(tool, 100)
     assert not failures
     assert fuzzer.num_images > 0
     assert len(fuzzer.codes) > 20  # edits reach far behind the parser

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 import transformers
 
@@ -17,6 +18,11 @@ SIZES = {
 ENCODER = {name: size for name, size in SIZES.items() if name != "num_key_value_heads"}
 FAMILIES = ("llama", "mistral", "qwen2", "qwen3", "smollm", "gpt2", "bert", "vit")
 CAUSAL = FAMILIES[:-2]
+DECODERS = [
+    pytest.param(name, marks=pytest.mark.slow if name in ("mistral", "qwen2", "smollm") else ())
+    for name in CAUSAL
+]
+"""The causal ones; Llama stands for those with its layer in other sizes, a bias, or a window."""
 VARIANTS = {
     "Gemma": {"head_dim": 8},
     "Phi": {},

@@ -214,6 +214,7 @@ def test_compiled_elements_agree(operation):
 @pytest.mark.parametrize(
     "key", [key for key in BINARY if key[1] in SOME_TYPES or key[1].is_float], ids=str
 )
+@pytest.mark.alternate
 def test_compiled_operations_agree(key):
     _, element = key
     assert_compiled_agrees(BINARY[key], [width(element)] * 2)
