@@ -7,8 +7,6 @@ from onewafer.graph.graph import Graph
 from onewafer.graph.json_form import from_json, to_json
 from onewafer.graph.layer_parts import LayerPart, layer_parts
 from onewafer.graph.operations import (
-    ON_FEATURE_MAPS,
-    SEQUENTIAL,
     Activation,
     ActivationFunction,
     Add,
@@ -27,6 +25,7 @@ from onewafer.graph.operations import (
     Linear,
     MaxPool,
     Multiply,
+    OnSamples,
     Opaque,
     Operation,
     PositionEmbedding,
@@ -40,8 +39,7 @@ from onewafer.graph.operations import (
     TopIndices,
 )
 from onewafer.graph.renaming import rename
-from onewafer.graph.segments import Segment, fold, split
-from onewafer.graph.shapes import (
+from onewafer.graph.resizing import (
     num_samples,
     position_tables,
     table_rows,
@@ -50,6 +48,7 @@ from onewafer.graph.shapes import (
     with_rows,
     with_samples,
 )
+from onewafer.graph.segments import Segment, fold, split
 from onewafer.graph.tensor import FLOATING, DataType, Tensor
 from onewafer.graph.verifier import verify_graph
 from onewafer.graph.window import Window
@@ -57,8 +56,6 @@ from onewafer.graph.work import Work, cached_features, count_work
 
 __all__ = [
     "FLOATING",
-    "ON_FEATURE_MAPS",
-    "SEQUENTIAL",
     "Activation",
     "ActivationFunction",
     "Add",
@@ -82,6 +79,7 @@ __all__ = [
     "Linear",
     "MaxPool",
     "Multiply",
+    "OnSamples",
     "Opaque",
     "Operation",
     "PositionEmbedding",

@@ -21,16 +21,15 @@ that is captured for counts only may have operations that have a cost and no val
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from itertools import chain
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from onewafer.errors import GraphError
-from onewafer.graph.operations import ON_FEATURE_MAPS, SEQUENTIAL
+from onewafer.graph.operations import OnSamples
 from onewafer.graph.tensor import FLOATING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Mapping
 
     from onewafer.graph.operations import Operation
     from onewafer.graph.tensor import DataType, Tensor
@@ -45,16 +44,23 @@ class Graph:
     parameters: tuple[Tensor, ...]
     operations: tuple[Operation, ...]
     outputs: tuple[str, ...]
+    by_name: Mapping[str, Tensor] = field(init=False, repr=False, compare=False)
+    """All tensors by their names; of several with one name, which is a mistake, the first."""
+
+    def __post_init__(self) -> None:
+        """Find the tensors' names."""
+        by_name = {tensor.name: tensor for tensor in reversed(self.tensors)}
+        object.__setattr__(self, "by_name", dict(reversed(by_name.items())))
 
     @property
     def tensors(self) -> tuple[Tensor, ...]:
         """Inputs, parameters and results, in this order."""
-        return (*self._each_tensor(),)
+        return (*self.inputs, *self.parameters, *(op.result for op in self.operations))
 
     @property
     def dtype(self) -> DataType:
         """The one floating type of the graph; raise GraphError if it has none."""
-        for tensor in self._each_tensor():
+        for tensor in self.tensors:
             if tensor.dtype in FLOATING:
                 return tensor.dtype
         raise GraphError(f"graph {self.name!r} has no tensor of a floating type")
@@ -62,20 +68,15 @@ class Graph:
     @property
     def is_sequence(self) -> bool:
         """Whether the rows of a launch are tokens of one sequence, else they are independent."""
-        return any(isinstance(operation, SEQUENTIAL) for operation in self.operations)
+        return any(operation.is_sequential for operation in self.operations)
 
     @property
     def has_feature_maps(self) -> bool:
         """Whether the rows of a launch are whole feature maps, which are never cut."""
-        return any(isinstance(operation, ON_FEATURE_MAPS) for operation in self.operations)
+        return any(isinstance(operation, OnSamples) for operation in self.operations)
 
     def tensor(self, name: str) -> Tensor:
         """Return the tensor of that name; raise GraphError if there is none."""
-        for tensor in self._each_tensor():
-            if tensor.name == name:
-                return tensor
-        raise GraphError(f"graph {self.name!r} has no tensor {name!r}")
-
-    def _each_tensor(self) -> Iterator[Tensor]:
-        results = (operation.result for operation in self.operations)
-        return chain(self.inputs, self.parameters, results)
+        if name not in self.by_name:
+            raise GraphError(f"graph {self.name!r} has no tensor {name!r}")
+        return self.by_name[name]

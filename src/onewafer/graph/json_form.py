@@ -29,7 +29,14 @@ def to_json(graph: Graph) -> str:
         {"kind": type(operation).__name__, **dataclasses.asdict(operation)}
         for operation in graph.operations
     ]
-    fields = dataclasses.asdict(graph) | {"format": FORMAT, "operations": operations}
+    fields = {
+        "name": graph.name,
+        "inputs": [dataclasses.asdict(tensor) for tensor in graph.inputs],
+        "parameters": [dataclasses.asdict(tensor) for tensor in graph.parameters],
+        "operations": operations,
+        "outputs": graph.outputs,
+        "format": FORMAT,
+    }
     return json.dumps(fields, indent=1)
 
 

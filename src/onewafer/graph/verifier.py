@@ -2,24 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from onewafer.errors import GraphError
-from onewafer.graph.operations import (
-    ON_FEATURE_MAPS,
-    Attention,
-    LayerNorm,
-    Opaque,
-    PositionEmbedding,
-    RmsNorm,
-    Rotary,
-    Scale,
-    TopIndices,
-)
-from onewafer.graph.shapes import num_feature_maps, num_samples, result_shape, wrong_operand
+from onewafer.graph.operations import OnSamples
+from onewafer.graph.resizing import num_samples
 from onewafer.graph.tensor import DataType
 
 if TYPE_CHECKING:
@@ -77,8 +66,7 @@ def _check_tensors(graph: Graph) -> Iterator[str]:
     dtypes = sorted({tensor.dtype for tensor in graph.tensors} - {DataType.I32})
     if len(dtypes) > 1:
         yield f"the tensors have dtypes {', '.join(dtypes)}; convert the model to one of them"
-    found = (operation for operation in graph.operations if isinstance(operation, TopIndices))
-    indices = {operation.result.name for operation in found}
+    indices = {operation.result.name for operation in graph.operations if operation.gives_indices}
     for tensor in graph.tensors[len(graph.inputs) :]:
         if tensor.dtype is DataType.I32 and tensor.name not in indices:
             yield (
@@ -112,17 +100,9 @@ def _check_names(graph: Graph) -> Iterator[str]:
 
 def _check_numbers(graph: Graph) -> Iterator[str]:
     for operation in graph.operations:
-        match operation:
-            case RmsNorm() | LayerNorm() if not 0 < operation.epsilon < math.inf:
-                yield f"{_where(operation)}: epsilon is {operation.epsilon}, must be positive"
-            case Scale() if not math.isfinite(operation.factor):
-                yield f"{_where(operation)}: the factor is {operation.factor}, must be finite"
-            case Opaque() if not 0 <= operation.flop_per_element < math.inf:
-                yield f"{_where(operation)}: it has {operation.flop_per_element} FLOP an element"
-            case Attention() if not 0 < operation.scale < math.inf:
-                yield f"{_where(operation)}: the scale is {operation.scale}, must be positive"
-            case _:
-                pass
+        wrong = operation.wrong_number()
+        if wrong is not None:
+            yield f"{_where(operation)}: {wrong}"
 
 
 def _check_indices(graph: Graph) -> Iterator[str]:
@@ -142,13 +122,12 @@ def _check_indices(graph: Graph) -> Iterator[str]:
 
 
 def _check_shapes(graph: Graph) -> Iterator[_Finding]:
-    tensors = {tensor.name: tensor for tensor in graph.tensors}
     for operation in graph.operations:
-        wrong = wrong_operand(operation, tensors)
+        wrong = operation.wrong_operand(graph.by_name)
         if wrong is not None:
             yield _Finding(operation, wrong)
             continue
-        expected = result_shape(operation, tensors)
+        expected = operation.result_shape(graph.by_name)
         if operation.result.shape != expected:
             found = operation.result.shape
             yield _Finding(operation, f"the result has shape {found}, must be {expected}")
@@ -163,26 +142,19 @@ def _check_rows(graph: Graph) -> Iterator[_Finding | str]:
         numbers = " and ".join(str(number) for number in sorted(rows))
         yield f"the inputs have {numbers or 'no'} rows; those of a sequence have one number of rows"
         return
+    (expected,) = rows
     for operation in graph.operations:
-        match operation:
-            case PositionEmbedding() | Rotary() | Attention() if operation.result.shape[0] in rows:
-                pass
-            case PositionEmbedding() | Rotary() | Attention():
-                found, expected = operation.result.shape[0], *rows
-                yield _Finding(operation, f"it has {found} rows, a launch has {expected}")
-            case _:
-                pass
+        found = operation.result.shape[0]
+        if operation.has_all_rows and found != expected:
+            yield _Finding(operation, f"it has {found} rows, a launch has {expected}")
 
 
 def _check_feature_maps(graph: Graph) -> Iterator[str]:
     """Check that all operations, and the inputs, have the same number of feature maps."""
-    tensors = {tensor.name: tensor for tensor in graph.tensors}
-    on_feature_maps = [
-        operation for operation in graph.operations if isinstance(operation, ON_FEATURE_MAPS)
-    ]
+    on_feature_maps = [op for op in graph.operations if isinstance(op, OnSamples)]
     samples = num_samples(graph)
     for operation in on_feature_maps:
-        found = num_feature_maps(operation, tensors)
+        found = operation.count_samples(graph.by_name)
         if found != samples:
             where = _where(operation)
             yield f"{where}: it has {found} feature maps, those before it have {samples}"

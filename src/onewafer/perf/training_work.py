@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING
 
 from onewafer.errors import ConfigurationError
 from onewafer.graph import (
-    ON_FEATURE_MAPS,
     Attention,
     Experts,
     LastRow,
     Linear,
+    OnSamples,
     with_rows,
 )
 from onewafer.perf.checks import check_sequence
@@ -72,7 +72,7 @@ def training_pieces(model: Model, sequence: int) -> tuple[TrainingPiece, ...]:
 def check_operations(model: Model) -> None:
     """Raise ConfigurationError for a model whose training has no equations here."""
     operations = [op for segment in model.segments for op in segment.graph.operations]
-    if any(isinstance(operation, ON_FEATURE_MAPS) for operation in operations):
+    if any(isinstance(operation, OnSamples) for operation in operations):
         raise ConfigurationError(
             f"{model.title} has feature maps, whose training has no equations here; ask for a "
             "model that works on sequences"

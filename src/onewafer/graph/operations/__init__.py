@@ -25,6 +25,7 @@ from onewafer.graph.operations.feature_maps import (
 from onewafer.graph.operations.norms import LayerNorm, RmsNorm, Softmax
 from onewafer.graph.operations.operation import Operation
 from onewafer.graph.operations.products import BatchedMatmul
+from onewafer.graph.operations.samples import OnSamples
 from onewafer.graph.operations.selection import Gather, TopIndices
 from onewafer.graph.operations.tokens import (
     Embedding,
@@ -34,22 +35,7 @@ from onewafer.graph.operations.tokens import (
     Rotary,
 )
 
-SEQUENTIAL = (PositionEmbedding, Rotary, Attention, FirstRow, LastRow)
-"""Operations for which the rows of a launch belong together, in their order."""
-ON_FEATURE_MAPS = (
-    Convolution,
-    DepthwiseConvolution,
-    MaxPool,
-    GlobalAveragePool,
-    ScaleFeatureMaps,
-    BatchedMatmul,
-)
-"""Operations on samples of several consecutive rows: the pixels of a feature map, or the rows of a
-product."""
-
 __all__ = [
-    "ON_FEATURE_MAPS",
-    "SEQUENTIAL",
     "Activation",
     "ActivationFunction",
     "Add",
@@ -68,6 +54,7 @@ __all__ = [
     "Linear",
     "MaxPool",
     "Multiply",
+    "OnSamples",
     "Opaque",
     "Operation",
     "PositionEmbedding",

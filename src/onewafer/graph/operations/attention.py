@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
+from onewafer.graph.operations.checks import not_a_matrix
 from onewafer.graph.operations.names import ParameterName, ValueName
 from onewafer.graph.operations.operation import Operation
+
+if TYPE_CHECKING:
+    from onewafer.graph.operations.operation import Tensors
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +25,9 @@ class Attention(Operation):
     to the products before they are scaled: `scale · (query[r, h] · key[s, …] + bias[r, h, s])`.
     A window leaves out what lies further back: s > start + r − window.
     """
+
+    is_sequential = True
+    has_all_rows = True
 
     query: ValueName
     """Shape (rows, heads · head features)."""
@@ -40,3 +49,53 @@ class Attention(Operation):
     cached_features: int | None = None
     """Numbers that are kept of each token for later ones, where keys and values share some; None:
     its key and its value."""
+
+    def result_shape(self, tensors: Tensors) -> tuple[int, ...]:
+        """Return the rows of the query with the features of the value, for every query head."""
+        features = tensors[self.value].shape[-1] // self.kv_heads * self.heads
+        return (tensors[self.query].shape[0], features)
+
+    def wrong_number(self) -> str | None:
+        """Return what is wrong with its numbers; None if nothing is."""
+        if not 0 < self.scale < math.inf:
+            return f"the scale is {self.scale}, must be positive"
+        return None
+
+    def wrong_operand(self, tensors: Tensors) -> str | None:
+        """Return what is wrong with the shapes of its operands; None if nothing is."""
+        heads, kv_heads = self.heads, self.kv_heads
+        if heads < 1 or kv_heads < 1 or heads % kv_heads:
+            return (
+                f"it has {heads} heads over {kv_heads} key and value heads, which must divide them"
+            )
+        query, key, value = (tensors[name] for name in self.activation_operands)
+        for what, tensor in (("query", query), ("key", key), ("value", value)):
+            wrong = not_a_matrix(what, tensor)
+            if wrong is not None:
+                return wrong
+        rows, features = query.shape
+        if features % heads:
+            return f"it cuts {features} features of the query into {heads} heads"
+        expected = (rows, features // heads * kv_heads)
+        if key.shape != expected:
+            return f"the key has shape {key.shape}, must be {expected}"
+        if value.shape[0] != rows or value.shape[1] % kv_heads:
+            return f"the value has shape {value.shape}, must be ({rows}, a multiple of {kv_heads})"
+        return self._wrong_option(rows, tensors)
+
+    def _wrong_option(self, rows: int, tensors: Tensors) -> str | None:
+        """Return what is wrong with what it may have."""
+        if self.sinks is not None and tensors[self.sinks].shape != (self.heads,):
+            return f"the sinks have shape {tensors[self.sinks].shape}, must be ({self.heads},)"
+        if self.window is not None and not (self.is_causal and self.window >= 1):
+            return f"it has a window of {self.window}, which must be at least 1 and causal"
+        if self.bias is None:
+            return None
+        if self.is_causal:
+            return (
+                "it is causal and has a bias; only attention to all rows of a launch can have one"
+            )
+        bias, expected = tensors[self.bias].shape, (rows * self.heads, rows)
+        if bias == expected:
+            return None
+        return f"the bias has shape {bias}, must be (rows · heads, rows) = {expected}"

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from onewafer.graph.operations.names import AnyName, ParameterName, ValueName
 from onewafer.graph.operations.operation import Operation
+
+if TYPE_CHECKING:
+    from onewafer.graph.operations.operation import Tensors
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +32,17 @@ class Experts(Operation):
     hidden_features: int
     """Between the matrices of an expert."""
 
+    def wrong_operand(self, tensors: Tensors) -> str | None:
+        """Return what is wrong with the shapes of its operands; None if nothing is."""
+        if not 1 <= self.experts_per_row <= self.num_experts:
+            return f"a row meets {self.experts_per_row} of {self.num_experts} experts"
+        for name in self.weights:
+            shape = tensors[name].shape
+            if shape[0] != self.num_experts:
+                return f"{name!r} has shape {shape}, must be ({self.num_experts} experts, …)"
+        rows, found = tensors[self.input].shape[0], tensors[self.choice].shape[0]
+        return None if rows == found else f"it chooses for {found} rows and has {rows}"
+
 
 @dataclass(frozen=True, slots=True)
 class Opaque(Operation):
@@ -43,3 +59,22 @@ class Opaque(Operation):
     """Whether the result has the rows of the first input, however many those are."""
     is_view: bool = False
     """Whether nothing moves: the same elements are seen in another way."""
+
+    def result_shape(self, tensors: Tensors) -> tuple[int, ...]:
+        """Return the shape that PyTorch gave it, with other rows if it keeps those of its input."""
+        if not self.keeps_rows:
+            return self.result.shape
+        return (tensors[self.inputs[0]].shape[0], *self.result.shape[1:])
+
+    def wrong_number(self) -> str | None:
+        """Return what is wrong with its numbers; None if nothing is."""
+        if not 0 <= self.flop_per_element < math.inf:
+            return f"it has {self.flop_per_element} FLOP an element"
+        return None
+
+    def wrong_operand(self, tensors: Tensors) -> str | None:
+        """Return what is wrong with the shapes of its operands; None if nothing is."""
+        del tensors
+        if self.keeps_rows and not self.inputs:
+            return "it keeps the rows of its first input, and has no input"
+        return None

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
+from onewafer.graph.operations.checks import MATRIX, wrong_vector
 from onewafer.graph.operations.names import ParameterName, ValueName
 from onewafer.graph.operations.operation import Operation
+
+if TYPE_CHECKING:
+    from onewafer.graph.operations.operation import Tensors
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,6 +21,17 @@ class Linear(Operation):
     weight: ParameterName
     """A parameter of shape (out features, in features)."""
 
+    def result_shape(self, tensors: Tensors) -> tuple[int, ...]:
+        """Return the rows of the input with the features of the weight."""
+        return (*tensors[self.input].shape[:-1], tensors[self.weight].shape[0])
+
+    def wrong_operand(self, tensors: Tensors) -> str | None:
+        """Return what is wrong with the shapes of its operands; None if nothing is."""
+        weight, features = tensors[self.weight].shape, tensors[self.input].shape[-1]
+        if len(weight) != MATRIX or weight[1] != features:
+            return f"the weight has shape {weight}, must be (out features, {features})"
+        return None
+
 
 @dataclass(frozen=True, slots=True)
 class AddBias(Operation):
@@ -24,3 +40,7 @@ class AddBias(Operation):
     input: ValueName
     bias: ParameterName
     """A parameter of shape (features,)."""
+
+    def wrong_operand(self, tensors: Tensors) -> str | None:
+        """Return what is wrong with the shapes of its operands; None if nothing is."""
+        return wrong_vector("bias", tensors[self.bias], tensors[self.input].shape[-1])

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import TYPE_CHECKING
 
+from onewafer.graph.operations.checks import wrong_vector
 from onewafer.graph.operations.names import ParameterName, ValueName
 from onewafer.graph.operations.operation import Operation
+
+if TYPE_CHECKING:
+    from onewafer.graph.operations.operation import Tensors
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,8 +22,24 @@ class Relu(Operation):
     input: ValueName
 
 
+class _OfTwo(Operation):
+    """An operation on two tensors of one shape."""
+
+    __slots__ = ()
+
+    left: ValueName
+    right: ValueName
+
+    def wrong_operand(self, tensors: Tensors) -> str | None:
+        """Return what is wrong with the shapes of its operands; None if nothing is."""
+        left, right = tensors[self.left].shape, tensors[self.right].shape
+        if left != right:
+            return f"the operands have shapes {left} and {right}, which must be equal"
+        return None
+
+
 @dataclass(frozen=True, slots=True)
-class Add(Operation):
+class Add(_OfTwo):
     """Add two tensors of one shape (a residual connection)."""
 
     left: ValueName
@@ -25,7 +47,7 @@ class Add(Operation):
 
 
 @dataclass(frozen=True, slots=True)
-class Multiply(Operation):
+class Multiply(_OfTwo):
     """Multiply two tensors of one shape, element by element (a gate)."""
 
     left: ValueName
@@ -40,6 +62,11 @@ class ScaleFeatures(Operation):
     factors: ParameterName
     """A parameter of shape (features,)."""
 
+    def wrong_operand(self, tensors: Tensors) -> str | None:
+        """Return what is wrong with the shapes of its operands; None if nothing is."""
+        features = tensors[self.input].shape[-1]
+        return wrong_vector("vector of factors", tensors[self.factors], features)
+
 
 @dataclass(frozen=True, slots=True)
 class Scale(Operation):
@@ -47,6 +74,12 @@ class Scale(Operation):
 
     input: ValueName
     factor: float
+
+    def wrong_number(self) -> str | None:
+        """Return what is wrong with its numbers; None if nothing is."""
+        if not math.isfinite(self.factor):
+            return f"the factor is {self.factor}, must be finite"
+        return None
 
 
 class ActivationFunction(StrEnum):

@@ -2,15 +2,81 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
+from onewafer.graph.operations.checks import MATRIX, not_a_matrix
 from onewafer.graph.operations.names import ParameterName, ValueName
-from onewafer.graph.operations.operation import Operation
+from onewafer.graph.operations.samples import OnSamples
 from onewafer.graph.window import Window
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from onewafer.graph.operations.operation import Tensors
+    from onewafer.graph.tensor import Tensor
+
+_STACK = 3
+"""Dimensions of several matrices."""
+
+
+class Windowed(OnSamples):
+    """An operation whose result has a pixel for each place of a window."""
+
+    __slots__ = ()
+
+    input: ValueName
+    window: Window
+
+    @property
+    def sample_rows(self) -> int:
+        """Pixels of the feature map that it reads."""
+        return self.window.num_pixels
+
+    def result_shape(self, tensors: Tensors) -> tuple[int, ...]:
+        """Return the pixels of the windows with the features of the input."""
+        return (self._result_pixels(tensors), tensors[self.input].shape[1])
+
+    def wrong_operand(self, tensors: Tensors) -> str | None:
+        """Return what is wrong with the shapes of its operands; None if nothing is."""
+        window = self.window
+        if min(window.top, window.left, window.bottom, window.right) < 0:
+            return "a margin of its window is negative"
+        what = f"its feature map has {window.height}×{window.width} pixels"
+        sizes = [window.height, window.width, window.kernel_height, window.kernel_width]
+        sizes += [window.stride_y, window.stride_x, window.dilation_y, window.dilation_x]
+        wrong = _wrong_samples(what, sizes, tensors[self.input], window.num_pixels)
+        if wrong is not None:
+            return wrong
+        if min(window.result_height, window.result_width) < 1:
+            map_ = f"its feature map of {window.height}×{window.width} pixels"
+            return f"{self._kernel} does not fit {map_}"
+        return self._wrong_taps(tensors)
+
+    @abstractmethod
+    def _wrong_taps(self, tensors: Tensors) -> str | None:
+        """Return what is wrong with the weights of its taps; None if nothing is."""
+
+    @property
+    def _kernel(self) -> str:
+        return f"a kernel of {self.window.kernel_height}×{self.window.kernel_width} taps"
+
+    def _result_pixels(self, tensors: Tensors) -> int:
+        return self.count_samples(tensors) * self.window.num_result_pixels
+
+
+def _wrong_samples(what: str, sizes: Iterable[int], source: Tensor, rows: int) -> str | None:
+    """Return what is wrong with how rows are cut into samples; None if nothing is."""
+    if min(sizes) < 1:
+        return f"{what}; sizes, strides and dilations must be at least 1"
+    if len(source.shape) == MATRIX and source.shape[0] % rows:
+        return f"{what}, which must divide the {source.shape[0]} rows"
+    return not_a_matrix("input", source)
 
 
 @dataclass(frozen=True, slots=True)
-class Convolution(Operation):
+class Convolution(Windowed):
     """Multiply the rows at the taps of a window by a weight each; two-dimensional, on maps.
 
     `result[p, o] = Σₜ Σᵢ input[tap t of p, i] · weight[t, o, i]`, over the taps inside the map.
@@ -21,9 +87,20 @@ class Convolution(Operation):
     """A parameter of shape (taps, out features, in features)."""
     window: Window
 
+    def result_shape(self, tensors: Tensors) -> tuple[int, ...]:
+        """Return the pixels of the windows with the features of the weight."""
+        return (self._result_pixels(tensors), tensors[self.weight].shape[1])
+
+    def _wrong_taps(self, tensors: Tensors) -> str | None:
+        weight, features = tensors[self.weight].shape, tensors[self.input].shape[1]
+        taps = self.window.num_taps
+        if len(weight) == _STACK and (weight[0], weight[2]) == (taps, features):
+            return None
+        return f"the weight has shape {weight}, must be ({taps}, out features, {features})"
+
 
 @dataclass(frozen=True, slots=True)
-class DepthwiseConvolution(Operation):
+class DepthwiseConvolution(Windowed):
     """Weigh each feature by itself over the taps of a window; two-dimensional, on maps.
 
     `result[p, f] = Σₜ input[tap t of p, f] · weight[t, f]`, over the taps inside the map.
@@ -34,27 +111,62 @@ class DepthwiseConvolution(Operation):
     """A parameter of shape (taps, features)."""
     window: Window
 
+    def _wrong_taps(self, tensors: Tensors) -> str | None:
+        weight = tensors[self.weight].shape
+        expected = (self.window.num_taps, tensors[self.input].shape[1])
+        return None if weight == expected else f"the weight has shape {weight}, must be {expected}"
+
 
 @dataclass(frozen=True, slots=True)
-class MaxPool(Operation):
+class MaxPool(Windowed):
     """Take the largest of each feature over the taps of a window; two-dimensional, on maps."""
 
     input: ValueName
     window: Window
     """Every pixel of the result has a tap inside the map."""
 
+    def _wrong_taps(self, tensors: Tensors) -> str | None:
+        del tensors
+        if (self.window.sources() < 0).all(axis=1).any():
+            return f"{self._kernel} lies outside the map for some pixels of the result"
+        return None
+
+
+class _OnWholeSamples(OnSamples):
+    """An operation that does the same to all rows of a sample."""
+
+    __slots__ = ()
+
+    input: ValueName
+    rows: int
+
+    @property
+    def sample_rows(self) -> int:
+        """Rows of a sample."""
+        return self.rows
+
+    def wrong_operand(self, tensors: Tensors) -> str | None:
+        """Return what is wrong with the shapes of its operands; None if nothing is."""
+        return _wrong_samples(
+            f"a sample has {self.rows} rows", [self.rows], tensors[self.input], self.rows
+        )
+
 
 @dataclass(frozen=True, slots=True)
-class GlobalAveragePool(Operation):
+class GlobalAveragePool(_OnWholeSamples):
     """Take the mean of all rows of each sample; two-dimensional, one row a sample."""
 
     input: ValueName
     rows: int
     """Rows of a sample: the pixels of its map."""
 
+    def result_shape(self, tensors: Tensors) -> tuple[int, ...]:
+        """Return a row for each sample."""
+        return (self.count_samples(tensors), tensors[self.input].shape[1])
+
 
 @dataclass(frozen=True, slots=True)
-class ScaleFeatureMaps(Operation):
+class ScaleFeatureMaps(_OnWholeSamples):
     """Multiply all rows of each sample by a row of factors (a gate); two-dimensional, on maps."""
 
     input: ValueName
@@ -62,3 +174,12 @@ class ScaleFeatureMaps(Operation):
     """An input or a result of shape (samples, features)."""
     rows: int
     """Rows of a sample: the pixels of its map."""
+
+    def wrong_operand(self, tensors: Tensors) -> str | None:
+        """Return what is wrong with the shapes of its operands; None if nothing is."""
+        wrong = _OnWholeSamples.wrong_operand(self, tensors)
+        if wrong is not None:
+            return wrong
+        expected = (self.count_samples(tensors), tensors[self.input].shape[1])
+        found = tensors[self.factors].shape
+        return None if found == expected else f"the factors are {found}, must be {expected}"

@@ -2,14 +2,52 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from onewafer.graph.operations.names import ParameterName, ValueName
+from onewafer.graph.operations.checks import wrong_groups, wrong_vector
+from onewafer.graph.operations.names import PARAMETERS, ParameterName, ValueName, name_fields
 from onewafer.graph.operations.operation import Operation
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from onewafer.graph.operations.operation import Tensors
+
+
+class _Norm(Operation):
+    """An operation that is done to each group of features alone, with vectors for a group."""
+
+    __slots__ = ()
+
+    input: ValueName
+    epsilon: float
+    groups: int
+
+    def wrong_number(self) -> str | None:
+        """Return what is wrong with its numbers; None if nothing is."""
+        if not 0 < self.epsilon < math.inf:
+            return f"epsilon is {self.epsilon}, must be positive"
+        return None
+
+    def wrong_operand(self, tensors: Tensors) -> str | None:
+        """Return what is wrong with the shapes of its operands; None if nothing is."""
+        features = tensors[self.input].shape[-1]
+        wrong = wrong_groups(features, self.groups)
+        for what, name in self.vectors.items():
+            wrong = wrong or wrong_vector(what, tensors[name], features // self.groups)
+        return wrong
+
+    @property
+    def vectors(self) -> Mapping[str, str]:
+        """The parameters that each group is scaled or shifted by, by the words for them."""
+        fields = name_fields(type(self))
+        return {field: getattr(self, field) for field in fields if fields[field] in PARAMETERS}
 
 
 @dataclass(frozen=True, slots=True)
-class RmsNorm(Operation):
+class RmsNorm(_Norm):
     """Divide each group of features of a row by its root mean square, and scale it.
 
     For a group g of a row: `result[g] = input[g] / √(mean(input[g]²) + epsilon) · weight`.
@@ -24,7 +62,7 @@ class RmsNorm(Operation):
 
 
 @dataclass(frozen=True, slots=True)
-class LayerNorm(Operation):
+class LayerNorm(_Norm):
     """Give each group of features of a row mean 0 and variance 1, and scale and shift it.
 
     For a group g of n features of a row, with the variance over n:
@@ -51,3 +89,7 @@ class Softmax(Operation):
     input: ValueName
     groups: int = 1
     """Groups of consecutive features of equal size: the heads, where each has its own scores."""
+
+    def wrong_operand(self, tensors: Tensors) -> str | None:
+        """Return what is wrong with the shapes of its operands; None if nothing is."""
+        return wrong_groups(tensors[self.input].shape[-1], self.groups)

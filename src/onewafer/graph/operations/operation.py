@@ -14,7 +14,7 @@ from __future__ import annotations
 import inspect
 from abc import ABC
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from onewafer.graph.operations.names import ACTIVATIONS, PARAMETERS, Role, name_fields
 from onewafer.graph.tensor import Tensor  # noqa: TC001  # `names` reads the annotations
@@ -23,14 +23,25 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
     from typing import Self
 
+    Tensors = Mapping[str, Tensor]
+    """The tensors of a graph by their names, or those before an operation."""
+
 
 @dataclass(frozen=True, slots=True)
 class Operation(ABC):
     """One step of a graph: the tensor that it defines, the names that it reads, and numbers.
 
-    A new operation is a frozen dataclass in the file of its family. The annotations of its fields
-    say what their names stand for (see `names`).
+    A new operation is a frozen dataclass in the file of its family, which answers the questions
+    below where the usual answer is wrong for it. The annotations of its fields say what their names
+    stand for (see `names`).
     """
+
+    is_sequential: ClassVar[bool] = False
+    """Whether the rows of a launch belong together, in their order."""
+    has_all_rows: ClassVar[bool] = False
+    """Whether its result must have all rows of a launch."""
+    gives_indices: ClassVar[bool] = False
+    """Whether its result is indices, not numbers."""
 
     result: Tensor
 
@@ -38,6 +49,19 @@ class Operation(ABC):
     def kinds() -> dict[str, type[Operation]]:
         """Return the classes of operations by their names."""
         return {kind.__name__: kind for kind in _subclasses(Operation)}
+
+    def result_shape(self, tensors: Tensors) -> tuple[int, ...]:
+        """Return the shape that its result has if its operands are right: that of the first one."""
+        return tensors[self.activation_operands[0]].shape
+
+    def wrong_number(self) -> str | None:
+        """Return what is wrong with its numbers; None if nothing is."""
+        return None
+
+    def wrong_operand(self, tensors: Tensors) -> str | None:
+        """Return what is wrong with the shapes of its operands; None if nothing is."""
+        del tensors
+        return None
 
     @property
     def activation_operands(self) -> tuple[str, ...]:

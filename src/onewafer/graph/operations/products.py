@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
+from onewafer.graph.operations.checks import not_a_matrix, wrong_groups
 from onewafer.graph.operations.names import ValueName
-from onewafer.graph.operations.operation import Operation
+from onewafer.graph.operations.samples import OnSamples
+
+if TYPE_CHECKING:
+    from onewafer.graph.operations.operation import Tensors
 
 
 @dataclass(frozen=True, slots=True)
-class BatchedMatmul(Operation):
+class BatchedMatmul(OnSamples):
     """Multiply two tensors, sample by sample and group by group of features; two-dimensional.
 
     Of a sample, whose right operand has S rows, and of group g with K features of the left one:
@@ -25,3 +30,35 @@ class BatchedMatmul(Operation):
     """Rows of the left operand and of the result that belong to a sample."""
     is_transposed: bool
     """Whether the features of the right operand are what is summed over, not its rows."""
+
+    @property
+    def sample_rows(self) -> int:
+        """Rows of the left operand that belong to a sample."""
+        return self.rows
+
+    def result_shape(self, tensors: Tensors) -> tuple[int, ...]:
+        """Return the rows of the left operand, with what each group of them is multiplied by."""
+        rows, right = tensors[self.left].shape[0], tensors[self.right].shape
+        if not self.is_transposed:
+            return (rows, right[1])
+        return (rows, right[0] // self.count_samples(tensors) * self.groups)
+
+    def wrong_operand(self, tensors: Tensors) -> str | None:
+        """Return what is wrong with the shapes of its operands; None if nothing is."""
+        left, right = tensors[self.left], tensors[self.right]
+        for what, tensor in (("left operand", left), ("right operand", right)):
+            wrong = not_a_matrix(what, tensor) or wrong_groups(tensor.shape[1], self.groups)
+            if wrong is not None:
+                return f"{what}: {wrong}"
+        if self.rows < 1 or left.shape[0] % self.rows:
+            return f"a sample has {self.rows} rows, which must divide the {left.shape[0]} rows"
+        samples, summed = self.count_samples(tensors), left.shape[1] // self.groups
+        if self.is_transposed:
+            is_right = right.shape[1] == left.shape[1] and right.shape[0] % samples == 0
+            expected = f"({samples} · rows of a sample, {left.shape[1]})"
+        else:
+            is_right = right.shape[0] == samples * summed
+            expected = f"({samples} · {summed}, features)"
+        return (
+            None if is_right else f"the right operand has shape {right.shape}, must be {expected}"
+        )

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from onewafer.graph.operations.names import IndexName, ValueName
 from onewafer.graph.operations.operation import Operation
+
+if TYPE_CHECKING:
+    from onewafer.graph.operations.operation import Tensors
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,9 +20,22 @@ class TopIndices(Operation):
     has type i32, shape (…, count); all other operations compute floating-point numbers.
     """
 
+    gives_indices = True
+
     input: ValueName
     count: int
     """How many; 1: the argmax of each row."""
+
+    def result_shape(self, tensors: Tensors) -> tuple[int, ...]:
+        """Return the rows of the input, with as many features as it finds."""
+        return (*tensors[self.input].shape[:-1], self.count)
+
+    def wrong_operand(self, tensors: Tensors) -> str | None:
+        """Return what is wrong with the shapes of its operands; None if nothing is."""
+        features = tensors[self.input].shape[-1]
+        if not 1 <= self.count <= features:
+            return f"it finds {self.count} of {features} features; use 1 to {features}"
+        return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,3 +45,14 @@ class Gather(Operation):
     input: ValueName
     indices: IndexName
     """Type i32, a row for each row of the input; an index outside the features is a bug."""
+
+    def result_shape(self, tensors: Tensors) -> tuple[int, ...]:
+        """Return an element for each index."""
+        return tensors[self.indices].shape
+
+    def wrong_operand(self, tensors: Tensors) -> str | None:
+        """Return what is wrong with the shapes of its operands; None if nothing is."""
+        rows, wanted = (tensors[name].shape[:-1] for name in (self.input, self.indices))
+        if rows != wanted:
+            return f"there are indices for rows {wanted}, and the input has rows {rows}"
+        return None

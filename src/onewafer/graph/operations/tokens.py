@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
+from onewafer.graph.operations.checks import MATRIX, not_a_matrix, wrong_table
 from onewafer.graph.operations.names import IndexName, ParameterName, PositionTableName, ValueName
 from onewafer.graph.operations.operation import Operation
+
+if TYPE_CHECKING:
+    from onewafer.graph.operations.operation import Tensors
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,13 +22,35 @@ class Embedding(Operation):
     table: ParameterName
     """A parameter of shape (number of rows to choose from, features)."""
 
+    def result_shape(self, tensors: Tensors) -> tuple[int, ...]:
+        """Return the rows of the indices with the features of the table."""
+        return (tensors[self.indices].shape[0], tensors[self.table].shape[-1])
+
+    def wrong_operand(self, tensors: Tensors) -> str | None:
+        """Return what is wrong with the shapes of its operands; None if nothing is."""
+        indices = tensors[self.indices].shape
+        if len(indices) != MATRIX or indices[1] != 1:
+            return f"the indices have shape {indices}, must be (rows, 1)"
+        return wrong_table(tensors[self.table], "number of rows to choose from")
+
 
 @dataclass(frozen=True, slots=True)
 class PositionEmbedding(Operation):
     """Take the rows of a table at the positions of the launch: `result[r] = table[start + r]`."""
 
+    is_sequential = True
+    has_all_rows = True
+
     table: PositionTableName
     """A parameter of shape (positions, features)."""
+
+    def result_shape(self, tensors: Tensors) -> tuple[int, ...]:
+        """Return the features of the table; it reads no tensor that could say the rows."""
+        return (self.result.shape[0], tensors[self.table].shape[-1])
+
+    def wrong_operand(self, tensors: Tensors) -> str | None:
+        """Return what is wrong with the shapes of its operands; None if nothing is."""
+        return wrong_table(tensors[self.table], "positions")
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +61,9 @@ class Rotary(Operation):
     `result[a] = x[a] · cosine[p, a] − x[b] · sine[p, a]` and
     `result[b] = x[b] · cosine[p, b] + x[a] · sine[p, b]`.
     """
+
+    is_sequential = True
+    has_all_rows = True
 
     input: ValueName
     cosine: PositionTableName
@@ -52,16 +82,50 @@ class Rotary(Operation):
         whole = self.result.shape[-1] // self.heads
         return whole if self.swapped is None else self.swapped
 
+    def wrong_operand(self, tensors: Tensors) -> str | None:
+        """Return what is wrong with the shapes of its operands; None if nothing is."""
+        source = tensors[self.input]
+        features = source.shape[-1]
+        if self.heads < 1 or features % (2 * self.heads):
+            return f"it cuts {features} features into {self.heads} heads of two equal halves"
+        head, swapped = features // self.heads, self.num_swapped
+        if swapped % 2 or not 0 <= swapped <= head:
+            return (
+                f"it swaps halves of {swapped} features; must be even, at most the {head} of a head"
+            )
+        cosine, sine = tensors[self.cosine].shape, tensors[self.sine].shape
+        if len(cosine) != MATRIX or cosine[1] != head or sine != cosine:
+            return f"the tables have shapes {cosine} and {sine}, must both be (positions, {head})"
+        return not_a_matrix("input", source)
+
+
+class _OneRow(Operation):
+    """An operation that takes one row of a launch."""
+
+    __slots__ = ()
+
+    is_sequential = True
+
+    input: ValueName
+
+    def result_shape(self, tensors: Tensors) -> tuple[int, ...]:
+        """Return one row with the features of the input."""
+        return (1, tensors[self.input].shape[-1])
+
+    def wrong_operand(self, tensors: Tensors) -> str | None:
+        """Return what is wrong with the shapes of its operands; None if nothing is."""
+        return not_a_matrix("input", tensors[self.input])
+
 
 @dataclass(frozen=True, slots=True)
-class FirstRow(Operation):
+class FirstRow(_OneRow):
     """Take the first row of the launch; two-dimensional, the result has one row."""
 
     input: ValueName
 
 
 @dataclass(frozen=True, slots=True)
-class LastRow(Operation):
+class LastRow(_OneRow):
     """Take the last valid row of the launch; two-dimensional, the result has one row."""
 
     input: ValueName

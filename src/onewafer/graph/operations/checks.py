@@ -1,0 +1,42 @@
+"""Rules that several operations have for the shapes of their operands.
+
+Each returns what is wrong, None if nothing is.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from onewafer.graph.tensor import Tensor
+
+MATRIX = 2
+"""Dimensions of a matrix."""
+
+
+def not_a_matrix(what: str, tensor: Tensor) -> str | None:
+    """Require rows and features."""
+    if len(tensor.shape) == MATRIX:
+        return None
+    return f"the {what} has shape {tensor.shape}, must be (rows, features)"
+
+
+def wrong_vector(what: str, vector: Tensor, features: int) -> str | None:
+    """Require a number for each feature."""
+    if vector.shape == (features,):
+        return None
+    return f"the {what} has shape {vector.shape}, must be ({features},)"
+
+
+def wrong_table(table: Tensor, rows: str) -> str | None:
+    """Require rows of features; `rows` says what a row is for."""
+    if len(table.shape) == MATRIX:
+        return None
+    return f"the table has shape {table.shape}, must be ({rows}, features)"
+
+
+def wrong_groups(features: int, groups: int) -> str | None:
+    """Require groups of features of equal size."""
+    if groups < 1 or features % groups:
+        return f"it cuts {features} features into {groups} groups, which must divide them"
+    return None

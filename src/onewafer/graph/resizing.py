@@ -1,0 +1,106 @@
+"""The same graph with other sizes: rows, samples, positions, or another format of numbers."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from onewafer.errors import GraphError
+from onewafer.graph.operations import Embedding, OnSamples, PositionEmbedding
+from onewafer.graph.operations.checks import MATRIX
+from onewafer.graph.tensor import FLOATING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from onewafer.graph.graph import Graph
+    from onewafer.graph.operations import Operation
+    from onewafer.graph.tensor import DataType, Tensor
+
+
+def num_samples(graph: Graph) -> int:
+    """Return the samples of a launch: its feature maps, or its rows; a sequence is one sample."""
+    for operation in graph.operations:
+        if isinstance(operation, OnSamples):
+            return operation.count_samples(graph.by_name)
+    return 1 if graph.is_sequence else graph.inputs[0].shape[0]
+
+
+def with_samples(graph: Graph, samples: int) -> Graph:
+    """Return the same graph for another number of samples.
+
+    The graph must be well formed and two-dimensional, else GraphError is raised.
+    """
+    old = num_samples(graph)
+    return _with_inputs(graph, lambda rows: rows // old * samples)
+
+
+def with_rows(graph: Graph, rows: int) -> Graph:
+    """Return the same graph for another number of rows; tensors of one row keep it.
+
+    The graph must be well formed and two-dimensional, else GraphError is raised.
+    """
+    return _with_inputs(graph, lambda _: rows)
+
+
+def position_tables(graph: Graph) -> tuple[str, ...]:
+    """Return the parameters that have a row for every position, each once."""
+    return tuple(dict.fromkeys(name for op in graph.operations for name in op.position_tables))
+
+
+def table_rows(graph: Graph) -> dict[str, int]:
+    """Return, for each input of indices, how many rows there are to choose from.
+
+    Of an input that looks up several tables: the rows of the smallest.
+    """
+    tables = {tensor.name: tensor.shape[0] for tensor in graph.parameters}
+    rows: dict[str, int] = {}
+    for operation in graph.operations:
+        if isinstance(operation, Embedding):
+            count = tables[operation.table]
+            rows[operation.indices] = min(count, rows.get(operation.indices, count))
+    return rows
+
+
+def with_positions(graph: Graph, count: int) -> Graph:
+    """Return the same graph with tables of another number of positions."""
+    tables = position_tables(graph)
+    parameters = tuple(
+        replace(tensor, shape=(count, *tensor.shape[1:])) if tensor.name in tables else tensor
+        for tensor in graph.parameters
+    )
+    return replace(graph, parameters=parameters)
+
+
+def with_dtype(graph: Graph, dtype: DataType) -> Graph:
+    """Return the same graph in another floating format; indices stay."""
+
+    def convert(tensor: Tensor) -> Tensor:
+        return replace(tensor, dtype=dtype) if tensor.dtype in FLOATING else tensor
+
+    return replace(
+        graph,
+        inputs=tuple(map(convert, graph.inputs)),
+        parameters=tuple(map(convert, graph.parameters)),
+        operations=tuple(
+            replace(operation, result=convert(operation.result)) for operation in graph.operations
+        ),
+    )
+
+
+def _with_inputs(graph: Graph, resize: Callable[[int], int]) -> Graph:
+    if any(len(tensor.shape) != MATRIX for tensor in graph.inputs):
+        raise GraphError(f"graph {graph.name!r} has inputs that are not of shape (rows, features)")
+    inputs = tuple(
+        replace(tensor, shape=(resize(tensor.shape[0]), tensor.shape[1])) for tensor in graph.inputs
+    )
+    tensors = {tensor.name: tensor for tensor in (*inputs, *graph.parameters)}
+    operations: list[Operation] = []
+    for operation in graph.operations:
+        shape = operation.result_shape(tensors)
+        if isinstance(operation, PositionEmbedding):
+            shape = (resize(shape[0]), shape[1])
+        result = replace(operation.result, shape=shape)
+        tensors[result.name] = result
+        operations.append(replace(operation, result=result))
+    return replace(graph, inputs=inputs, operations=tuple(operations))
