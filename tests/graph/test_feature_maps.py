@@ -28,8 +28,6 @@ from onewafer.graph import (
     ScaleFeatures,
     Tensor,
     Window,
-    count_bytes,
-    count_flop,
     evaluate_graph,
     from_json,
     num_samples,
@@ -161,7 +159,7 @@ def test_gates_are_broadcast_over_pixels():
     np.testing.assert_allclose(
         evaluate_graph(graph, {"x": X}, {})["y"], rows_of(expected), atol=1e-12
     )
-    assert count_flop(graph, result) == X.size
+    assert result.count_flop(graph.by_name) == X.size
     wrong = dataclasses.replace(graph, operations=(gate, dataclasses.replace(result, factors="x")))
     with pytest.raises(GraphError, match=re.escape("factors are (48, 3), must be (2, 3)")):
         verify_graph(wrong)
@@ -180,14 +178,14 @@ def test_flop_are_those_of_pytorch():
     graph = Graph("g", (x,), (weight, taps), operations, ("z", "a"))
     verify_graph(graph)
     result, later = 2 * 15 * 5, 2 * 4 * 5
-    assert [count_flop(graph, operation) for operation in operations] == [
+    assert [operation.count_flop(graph.by_name) for operation in operations] == [
         2 * 3 * 6 * result,
         2 * 6 * later,
         6 * later,
         (4 + 1) * 2 * 5,
     ]
-    assert count_bytes(graph, convolution) == 4 * (48 * 3 + 6 * 5 * 3 + result)
-    assert count_bytes(graph, mean) == 4 * (later + 10)
+    assert convolution.count_bytes(graph.by_name) == 4 * (48 * 3 + 6 * 5 * 3 + result)
+    assert mean.count_bytes(graph.by_name) == 4 * (later + 10)
 
 
 # --- rules ----------------------------------------------------------------------------------------

@@ -22,8 +22,6 @@ from onewafer.graph import (
     Softmax,
     Tensor,
     TopIndices,
-    count_bytes,
-    count_flop,
 )
 
 
@@ -33,10 +31,10 @@ def test_flop_and_bytes():
     linear = Linear(Tensor("y", (3, 7), DataType.F16), "x", "w")
     add = AddBias(Tensor("z", (3, 7), DataType.F16), "y", "b")
     graph = Graph("g", (x,), (weight, bias), (linear, add), ("z",))
-    assert count_flop(graph, linear) == 2 * 3 * 5 * 7
-    assert count_flop(graph, add) == 21
-    assert count_bytes(graph, linear) == 2 * (15 + 35 + 21)
-    assert count_bytes(graph, add) == 2 * (21 + 7 + 21)
+    assert linear.count_flop(graph.by_name) == 2 * 3 * 5 * 7
+    assert add.count_flop(graph.by_name) == 21
+    assert linear.count_bytes(graph.by_name) == 2 * (15 + 35 + 21)
+    assert add.count_bytes(graph.by_name) == 2 * (21 + 7 + 21)
 
 
 def test_missing_tensor_is_named():
@@ -62,12 +60,12 @@ def test_flop_and_bytes_of_a_sequence():
     last = LastRow(tensor("z", 1, 8), "a")
     operations = (embed, position, rms, layer, rotary, causal, last)
     graph = Graph("g", (ids,), parameters, operations, ("z",))
-    flop = [count_flop(graph, operation) for operation in operations]
+    flop = [operation.count_flop(graph.by_name) for operation in operations]
     pairs = 3 + 2 + 1
     softmax = 2 * pairs * 5 + 3 * 8
     assert flop == [0, 0, 4 * 24, 7 * 24, 3 * 24, 2 * pairs * 16 + softmax, 0]
-    assert count_flop(graph, full) == 2 * 9 * 16 + 2 * 9 * 5 + 3 * 8
-    moved = [count_bytes(graph, operation) for operation in operations]
+    assert full.count_flop(graph.by_name) == 2 * 9 * 16 + 2 * 9 * 5 + 3 * 8
+    moved = [operation.count_bytes(graph.by_name) for operation in operations]
     assert moved == [
         12 + 2 * 48,
         2 * 48,
@@ -86,9 +84,9 @@ def test_flop_and_bytes_of_a_search():
     search = TopIndices(found, "x", 2)
     take = Gather(Tensor("z", (3, 2), DataType.F16), "x", "y")
     graph = Graph("g", (x,), (), (search, take), ("y", "z"))
-    assert [count_flop(graph, operation) for operation in (search, take)] == [150, 0]
-    assert count_bytes(graph, search) == 2 * 150 + 4 * 6
-    assert count_bytes(graph, take) == (2 + 4 + 2) * 6
+    assert [operation.count_flop(graph.by_name) for operation in (search, take)] == [150, 0]
+    assert search.count_bytes(graph.by_name) == 2 * 150 + 4 * 6
+    assert take.count_bytes(graph.by_name) == (2 + 4 + 2) * 6
 
 
 def test_flop_and_bytes_of_products_and_softmax():
@@ -97,9 +95,9 @@ def test_flop_and_bytes_of_products_and_softmax():
     product = BatchedMatmul(scores, "x", "y", 2, 2, is_transposed=True)  # 2 samples, 2 groups of 3
     softmax = Softmax(shares, "s", 2)
     graph = Graph("g", (x, y), (), (product, softmax), ("p",))
-    assert count_flop(graph, product) == 2 * 40 * 3
-    assert count_flop(graph, softmax) == 5 * 40
-    assert count_bytes(graph, product) == 2 * (24 + 60 + 40)
+    assert product.count_flop(graph.by_name) == 2 * 40 * 3
+    assert softmax.count_flop(graph.by_name) == 5 * 40
+    assert product.count_bytes(graph.by_name) == 2 * (24 + 60 + 40)
 
 
 def test_graph_of_indices_has_no_floating_type():

@@ -18,8 +18,6 @@ from onewafer.graph import (
     Relu,
     Segment,
     Tensor,
-    count_bytes,
-    count_flop,
     fold,
     split,
     verify_graph,
@@ -42,8 +40,8 @@ def looks(graph):
 
 def totals(graph):
     """Return FLOP and bytes of all operations."""
-    return sum(count_flop(graph, op) for op in graph.operations), sum(
-        count_bytes(graph, op) for op in graph.operations
+    return sum(op.count_flop(graph.by_name) for op in graph.operations), sum(
+        op.count_bytes(graph.by_name) for op in graph.operations
     )
 
 

@@ -15,10 +15,6 @@ from onewafer.graph import (
     Linear,
     Opaque,
     Tensor,
-    cached_features,
-    count_bytes,
-    count_flop,
-    count_work,
     from_json,
     to_json,
     verify_graph,
@@ -37,10 +33,10 @@ def test_tokens_one_by_one_do_the_flop_of_all_at_once(rows, cached, window):
     graph, operation = attention(rows, window)
     one, single = attention(1, window)
 
-    whole = count_work(graph, operation, cached_tokens=cached)
+    whole = operation.count_work(graph.by_name, cached_tokens=cached)
 
     assert whole.flop == sum(
-        count_work(one, single, cached_tokens=cached + row).flop for row in range(rows)
+        single.count_work(one.by_name, cached_tokens=cached + row).flop for row in range(rows)
     )
 
 
@@ -48,7 +44,7 @@ def test_tokens_one_by_one_do_the_flop_of_all_at_once(rows, cached, window):
 def test_each_sequence_reads_its_own_cache(sequences, cached, window):
     graph, operation = attention(1, window)
 
-    work = count_work(graph, operation, sequences=sequences, cached_tokens=cached)
+    work = operation.count_work(graph.by_name, sequences=sequences, cached_tokens=cached)
 
     seen = cached if window is None else min(cached, window - 1)
     assert work.cached == sequences * seen * 16
@@ -58,10 +54,10 @@ def test_each_sequence_reads_its_own_cache(sequences, cached, window):
 def test_attention_to_all_rows_has_no_cache():
     graph, operation = attention(3, None, is_causal=False)
 
-    work = count_work(graph, operation, cached_tokens=7)
+    work = operation.count_work(graph.by_name, cached_tokens=7)
 
     assert work.cached == 0
-    assert work.flop == count_work(graph, operation).flop
+    assert work.flop == operation.count_work(graph.by_name).flop
 
 
 def experts(rows, *, num_experts=8, per_row=2):
@@ -96,7 +92,7 @@ def test_experts_and_what_is_opaque_are_graphs_like_others():
 def test_rows_compute_with_the_experts_that_they_chose():
     graph = experts(3)
 
-    flop = count_flop(graph, graph.operations[-1])
+    flop = graph.operations[-1].count_flop(graph.by_name)
 
     one = 2 * 64 * 16 + 2 * 16 * 32 + 64 + 2 * 32 + 2 * 16
     assert flop == 3 * 2 * one
@@ -107,12 +103,12 @@ def test_one_row_reads_its_experts_and_many_rows_read_all():
     every = 8 * (64 * 16 + 64 + 16 * 32)
 
     def read(sequences):
-        return count_work(graph, graph.operations[-1], sequences=sequences).weights
+        return graph.operations[-1].count_work(graph.by_name, sequences=sequences).weights
 
     assert read(1) == every * 2 // 8
     assert every / 4 < read(3) < every * 3 / 4
     assert read(1000) == every
-    assert count_bytes(graph, graph.operations[-1]) == 2 * (read(1) + 16 + 2 + 16)
+    assert graph.operations[-1].count_bytes(graph.by_name) == 2 * (read(1) + 16 + 2 + 16)
 
 
 def test_a_view_moves_nothing():
@@ -120,16 +116,16 @@ def test_a_view_moves_nothing():
     view = Opaque(result, "aten.slice.Tensor", ("x",), (), 0.0, keeps_rows=True, is_view=True)
     graph = Graph("view", (Tensor("x", (4, 8), DataType.F16),), (), (view,), ("v",))
 
-    work = count_work(graph, view, sequences=3)
+    work = view.count_work(graph.by_name, sequences=3)
 
     assert (work.flop, work.weights, work.activations, work.cached) == (0, 0, 0, 0)
-    assert count_bytes(graph, view) == 0
+    assert view.count_bytes(graph.by_name) == 0
 
 
 def test_keys_and_values_that_share_numbers_are_kept_once():
     graph, operation = attention(1, None)
     shared = replace(operation, cached_features=9)
 
-    assert cached_features(graph, operation) == 16
-    assert cached_features(graph, shared) == 9
-    assert count_work(graph, shared, cached_tokens=10).cached == 90
+    assert operation.count_token_features(graph.by_name) == 16
+    assert shared.count_token_features(graph.by_name) == 9
+    assert shared.count_work(graph.by_name, cached_tokens=10).cached == 90

@@ -12,7 +12,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from onewafer.arch import load_architecture
 from onewafer.errors import ConfigurationError, UnsupportedOperationError
-from onewafer.graph import Attention, Convolution, DataType, Experts, Linear, Opaque, count_flop
+from onewafer.graph import Attention, Convolution, DataType, Experts, Linear, Opaque
 from onewafer.mesh import shard
 from onewafer.perf import Pass, find_model, known_models
 from onewafer.perf.gpu import validate_samples
@@ -123,7 +123,7 @@ def test_latent_attention_keeps_one_vector_of_each_token():
         for pair in model.work(model.segments[1], Pass(sequences=1, new_tokens=1))
         if pair[0].result.name.startswith("latent")
     )
-    flop = [count_flop(model.graph_for(model.segments[1], 1), op) for op in (absorb, expand)]
+    flop = [op.count_flop(model.graph_for(model.segments[1], 1).by_name) for op in (absorb, expand)]
     assert flop == [2 * 4 * 6 * 10, 2 * 4 * 10 * 8]
 
 
@@ -135,7 +135,7 @@ def products(model):
         for operation in segment.graph.operations:
             match operation:
                 case Linear() | Convolution():
-                    flop = count_flop(segment.graph, operation)
+                    flop = operation.count_flop(segment.graph.by_name)
                 case Attention(result, query):
                     features = tensor(query).shape[1] + result.shape[1]
                     flop = 2 * result.shape[0] ** 2 * features
@@ -166,7 +166,7 @@ def test_products_are_those_that_pytorch_counts(family):
     counted = counter.get_total_flops()
     if family == "vit":  # on the wafer the class token is a patch of zeros
         patch = model.segments[0].graph.operations[0]
-        counted += count_flop(model.segments[0].graph, patch) // patch.result.shape[0]
+        counted += patch.count_flop(model.segments[0].graph.by_name) // patch.result.shape[0]
     assert products(model) == counted
 
 
@@ -269,8 +269,8 @@ def test_what_has_no_form_is_counted_as_pytorch_counts_it():
     (segment,) = model.segments
     sort, product = (op for op in segment.graph.operations if isinstance(op, Opaque))
     assert (sort.function, product.function) == ("aten.sort.default", "aten.einsum.default")
-    assert count_flop(segment.graph, sort) == 17 * 8
-    assert count_flop(segment.graph, product) == 2 * 17 * 17 * 8
+    assert sort.count_flop(segment.graph.by_name) == 17 * 8
+    assert product.count_flop(segment.graph.by_name) == 2 * 17 * 17 * 8
 
 
 def test_the_mesh_refuses_what_is_only_counted():

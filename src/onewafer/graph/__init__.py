@@ -1,7 +1,6 @@
 """Contract 3: what the model computes, free of torch and of sharding."""
 
 from onewafer.errors import GraphError
-from onewafer.graph.counts import count_bytes, count_flop, count_product_flop
 from onewafer.graph.evaluate import Evaluator, evaluate_graph
 from onewafer.graph.graph import Graph
 from onewafer.graph.json_form import from_json, to_json
@@ -37,6 +36,7 @@ from onewafer.graph.operations import (
     ScaleFeatures,
     Softmax,
     TopIndices,
+    Work,
 )
 from onewafer.graph.renaming import rename
 from onewafer.graph.resizing import (
@@ -52,7 +52,6 @@ from onewafer.graph.segments import Segment, fold, split
 from onewafer.graph.tensor import FLOATING, DataType, Tensor
 from onewafer.graph.verifier import verify_graph
 from onewafer.graph.window import Window
-from onewafer.graph.work import Work, cached_features, count_work
 
 __all__ = [
     "FLOATING",
@@ -95,11 +94,6 @@ __all__ = [
     "TopIndices",
     "Window",
     "Work",
-    "cached_features",
-    "count_bytes",
-    "count_flop",
-    "count_product_flop",
-    "count_work",
     "evaluate_graph",
     "fold",
     "from_json",

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import partial
 from typing import TYPE_CHECKING
 
-from onewafer.graph import Attention, cached_features, count_work, with_rows
+from onewafer.graph import Attention, with_rows
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -77,8 +76,8 @@ class Model:
         for each sequence of a pass.
         """
         graph = self.graph_for(segment, of.new_tokens)
-        counts = partial(count_work, graph, sequences=of.sequences, cached_tokens=of.cached_tokens)
-        return tuple((operation, counts(operation)) for operation in graph.operations)
+        counts = {"sequences": of.sequences, "cached_tokens": of.cached_tokens}
+        return tuple((op, op.count_work(graph.by_name, **counts)) for op in graph.operations)
 
 
 def _kept(segment: Segment, tokens: int) -> Iterator[int]:
@@ -86,4 +85,4 @@ def _kept(segment: Segment, tokens: int) -> Iterator[int]:
     for operation in segment.graph.operations:
         if isinstance(operation, Attention):
             kept = tokens if operation.window is None else min(tokens, operation.window)
-            yield kept * cached_features(segment.graph, operation)
+            yield kept * operation.count_token_features(segment.graph.by_name)

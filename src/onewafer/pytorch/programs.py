@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from onewafer.execution import Phase, convert, is_same
-from onewafer.graph import count_product_flop, num_samples, with_rows
+from onewafer.graph import num_samples, with_rows
 from onewafer.mesh import Launch
 from onewafer.pytorch.arrays import to_numpy
 
@@ -115,7 +115,9 @@ class SequenceProgram(LaunchedProgram):
 
 def flop_of_tokens(graph: Graph, asked: range) -> int:
     """Return the FLOP of the positions that a call of a language model asks for."""
-    return count_product_flop(with_rows(graph, len(asked)), cached_tokens=asked.start)
+    rows, cached = with_rows(graph, len(asked)), asked.start
+    flop = (op.count_product_flop(rows.by_name, cached_tokens=cached) for op in rows.operations)
+    return sum(flop)
 
 
 def phase_of(launch: Launch | None, num_tokens: int) -> Phase:

@@ -17,7 +17,6 @@ from onewafer.graph import (
     Relu,
     ScaleFeatureMaps,
     Window,
-    count_flop,
     verify_graph,
 )
 from onewafer.perf.wafer.feature_map_blocks import (
@@ -251,9 +250,9 @@ def test_all_groups_together_compute_at_least_everything(grid):
     graph = small_network().segments[1].graph
     blocks = cut(graph, grid)
     stand_ins = {name for name, told in blocks.messages.items() if isinstance(told, Exchange)}
-    whole = sum(count_flop(graph, operation) for operation in graph.operations)
+    whole = sum(operation.count_flop(graph.by_name) for operation in graph.operations)
     of_group = sum(
-        count_flop(blocks.graph, operation)
+        operation.count_flop(blocks.graph.by_name)
         for operation in blocks.graph.operations
         if operation.result.name not in stand_ins
     )

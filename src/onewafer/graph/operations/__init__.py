@@ -34,6 +34,7 @@ from onewafer.graph.operations.tokens import (
     PositionEmbedding,
     Rotary,
 )
+from onewafer.graph.operations.work import Work
 
 __all__ = [
     "Activation",
@@ -66,4 +67,5 @@ __all__ = [
     "ScaleFeatures",
     "Softmax",
     "TopIndices",
+    "Work",
 ]

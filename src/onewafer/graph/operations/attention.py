@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from onewafer.graph.operations.checks import not_a_matrix
 from onewafer.graph.operations.names import ParameterName, ValueName
+from onewafer.graph.operations.norms import SOFTMAX_FLOP
 from onewafer.graph.operations.operation import Operation
 
 if TYPE_CHECKING:
@@ -99,3 +100,46 @@ class Attention(Operation):
         if bias == expected:
             return None
         return f"the bias has shape {bias}, must be (rows · heads, rows) = {expected}"
+
+    def count_flop(self, tensors: Tensors) -> int:
+        """Return the floating point operations of a launch at position 0."""
+        return self.count_flop_after(tensors, 0)
+
+    def count_flop_after(self, tensors: Tensors, cached_tokens: int) -> int:
+        """Return them after some tokens of its sequence, which only causal attention sees."""
+        rows, query_features = tensors[self.query].shape
+        result_features = self.result.shape[-1]
+        pairs = self._num_pairs(rows, cached_tokens)
+        products = 2 * pairs * (query_features + result_features)
+        softmax = SOFTMAX_FLOP + (self.bias is not None)
+        return products + softmax * pairs * self.heads + rows * result_features
+
+    def count_product_flop(self, tensors: Tensors, *, cached_tokens: int = 0) -> int:
+        """Return those of its products with every key, masked or not."""
+        rows, query_features = tensors[self.query].shape
+        keys = tensors[self.key].shape[0] + (cached_tokens if self.is_causal else 0)
+        return 2 * rows * keys * (query_features + self.result.shape[-1])
+
+    def count_token_features(self, tensors: Tensors) -> int:
+        """Return how many numbers it keeps of each token for later ones."""
+        if not self.is_causal:
+            return 0
+        if self.cached_features is not None:
+            return self.cached_features
+        return tensors[self.key].shape[-1] + tensors[self.value].shape[-1]
+
+    def count_cached(self, tensors: Tensors, cached_tokens: int) -> int:
+        """Return the elements that it reads of earlier tokens in its window."""
+        seen = cached_tokens if self.window is None else min(cached_tokens, self.window - 1)
+        return seen * self.count_token_features(tensors)
+
+    def _num_pairs(self, rows: int, cached_tokens: int) -> int:
+        """Return how many keys all rows see together."""
+        if not self.is_causal:
+            return rows * rows
+        if self.window is None:
+            return rows * cached_tokens + rows * (rows + 1) // 2
+        growing = min(rows, max(0, self.window - cached_tokens))
+        """Rows that see the whole sequence so far."""
+        seen = growing * cached_tokens + growing * (growing + 1) // 2
+        return seen + (rows - growing) * self.window

@@ -6,11 +6,15 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from onewafer.graph.operations.checks import MATRIX
 from onewafer.graph.operations.names import AnyName, ParameterName, ValueName
 from onewafer.graph.operations.operation import Operation
 
 if TYPE_CHECKING:
     from onewafer.graph.operations.operation import Tensors
+
+_GATE_FLOP = 2
+"""FLOP of a hidden feature of a gated expert: its function, and the product with the gate."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +46,28 @@ class Experts(Operation):
                 return f"{name!r} has shape {shape}, must be ({self.num_experts} experts, …)"
         rows, found = tensors[self.input].shape[0], tensors[self.choice].shape[0]
         return None if rows == found else f"it chooses for {found} rows and has {rows}"
+
+    def count_flop(self, tensors: Tensors) -> int:
+        """Return the floating point operations of all rows, each with the experts that it meets."""
+        shapes = [tensors[name].shape for name in self.weights]
+        products = sum(2 * math.prod(shape[1:]) for shape in shapes if len(shape) > MATRIX)
+        biases = sum(math.prod(shape[1:]) for shape in shapes if len(shape) <= MATRIX)
+        gate = _GATE_FLOP * self.hidden_features
+        joined = 2 * self.result.shape[-1]
+        return self.result.shape[0] * self.experts_per_row * (products + biases + gate + joined)
+
+    def count_read_weights(self, tensors: Tensors, sequences: int = 1) -> int:
+        """Return the elements of the experts that at least one row is expected to meet."""
+        elements = Operation.count_read_weights(self, tensors)
+        return round(elements * self._share_met(self.result.shape[0] * sequences))
+
+    def _share_met(self, rows: int) -> float:
+        """Return the expected share, 0 to 1, of the experts that at least one of the rows meets.
+
+        A row misses an expert with probability 1 − k/E, all rows with (1 − k/E)^rows.
+        """
+        missed = 1 - self.experts_per_row / self.num_experts
+        return 1 - missed**rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,3 +104,13 @@ class Opaque(Operation):
         if self.keeps_rows and not self.inputs:
             return "it keeps the rows of its first input, and has no input"
         return None
+
+    @property
+    def moves_data(self) -> bool:
+        """Whether it reads and writes: it is no view."""
+        return not self.is_view
+
+    def count_flop(self, tensors: Tensors) -> int:
+        """Return the floating point operations of all elements."""
+        del tensors
+        return round(self.flop_per_element * self.result.num_elements)

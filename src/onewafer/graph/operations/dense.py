@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 class Linear(Operation):
     """Multiply by a transposed weight: `result = input @ weight.T`."""
 
+    is_product = True
+
     input: ValueName
     weight: ParameterName
     """A parameter of shape (out features, in features)."""
@@ -31,6 +33,10 @@ class Linear(Operation):
         if len(weight) != MATRIX or weight[1] != features:
             return f"the weight has shape {weight}, must be (out features, {features})"
         return None
+
+    def count_flop(self, tensors: Tensors) -> int:
+        """Return the floating point operations of a launch."""
+        return 2 * self.result.num_elements * tensors[self.input].shape[-1]
 
 
 @dataclass(frozen=True, slots=True)

@@ -82,6 +82,8 @@ class Convolution(Windowed):
     `result[p, o] = Σₜ Σᵢ input[tap t of p, i] · weight[t, o, i]`, over the taps inside the map.
     """
 
+    is_product = True
+
     input: ValueName
     weight: ParameterName
     """A parameter of shape (taps, out features, in features)."""
@@ -98,6 +100,10 @@ class Convolution(Windowed):
             return None
         return f"the weight has shape {weight}, must be ({taps}, out features, {features})"
 
+    def count_flop(self, tensors: Tensors) -> int:
+        """Return the floating point operations of a launch."""
+        return 2 * self.result.num_elements * self.window.num_taps * tensors[self.input].shape[-1]
+
 
 @dataclass(frozen=True, slots=True)
 class DepthwiseConvolution(Windowed):
@@ -105,6 +111,8 @@ class DepthwiseConvolution(Windowed):
 
     `result[p, f] = Σₜ input[tap t of p, f] · weight[t, f]`, over the taps inside the map.
     """
+
+    is_product = True
 
     input: ValueName
     weight: ParameterName
@@ -115,6 +123,11 @@ class DepthwiseConvolution(Windowed):
         weight = tensors[self.weight].shape
         expected = (self.window.num_taps, tensors[self.input].shape[1])
         return None if weight == expected else f"the weight has shape {weight}, must be {expected}"
+
+    def count_flop(self, tensors: Tensors) -> int:
+        """Return the floating point operations of a launch."""
+        del tensors
+        return 2 * self.result.num_elements * self.window.num_taps
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +143,11 @@ class MaxPool(Windowed):
         if (self.window.sources() < 0).all(axis=1).any():
             return f"{self._kernel} lies outside the map for some pixels of the result"
         return None
+
+    def count_flop(self, tensors: Tensors) -> int:
+        """Return the floating point operations of a launch."""
+        del tensors
+        return self.result.num_elements * self.window.num_taps
 
 
 class _OnWholeSamples(OnSamples):
@@ -163,6 +181,11 @@ class GlobalAveragePool(_OnWholeSamples):
     def result_shape(self, tensors: Tensors) -> tuple[int, ...]:
         """Return a row for each sample."""
         return (self.count_samples(tensors), tensors[self.input].shape[1])
+
+    def count_flop(self, tensors: Tensors) -> int:
+        """Return the floating point operations of a launch."""
+        del tensors
+        return self.result.num_elements * (self.rows + 1)
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 
     from onewafer.graph.operations.operation import Tensors
 
+SOFTMAX_FLOP = 5
+"""An element: maximum, subtract it, exponential, sum, divide; a score: scale, not divide."""
+
 
 class _Norm(Operation):
     """An operation that is done to each group of features alone, with vectors for a group."""
@@ -53,6 +56,9 @@ class RmsNorm(_Norm):
     For a group g of a row: `result[g] = input[g] / √(mean(input[g]²) + epsilon) · weight`.
     """
 
+    element_flop = 4
+    """Square, sum, scale by the row's factor, weight."""
+
     input: ValueName
     weight: ParameterName
     """A parameter of shape (features / groups,), the same for all groups."""
@@ -68,6 +74,9 @@ class LayerNorm(_Norm):
     For a group g of n features of a row, with the variance over n:
     `result[g] = (input[g] − mean(input[g])) / √(variance(input[g]) + epsilon) · weight + bias`.
     """
+
+    element_flop = 7
+    """Sum, subtract the mean, square, sum, scale by the row's factor, weight, bias."""
 
     input: ValueName
     weight: ParameterName
@@ -85,6 +94,8 @@ class Softmax(Operation):
 
     For a group g of a row: `result[g] = exp(input[g] − max(input[g])) / Σ exp(input[g] − max)`.
     """
+
+    element_flop = SOFTMAX_FLOP
 
     input: ValueName
     groups: int = 1

@@ -17,6 +17,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from onewafer.graph.operations.names import ACTIVATIONS, PARAMETERS, Role, name_fields
+from onewafer.graph.operations.work import Work
 from onewafer.graph.tensor import Tensor  # noqa: TC001  # `names` reads the annotations
 
 if TYPE_CHECKING:
@@ -43,6 +44,11 @@ class Operation(ABC):
     gives_indices: ClassVar[bool] = False
     """Whether its result is indices, not numbers."""
 
+    element_flop: ClassVar[int] = 1
+    """Floating point operations for each element of its result."""
+    is_product: ClassVar[bool] = False
+    """Whether it is a product of matrices and nothing else."""
+
     result: Tensor
 
     @staticmethod
@@ -62,6 +68,72 @@ class Operation(ABC):
         """Return what is wrong with the shapes of its operands; None if nothing is."""
         del tensors
         return None
+
+    def count_flop(self, tensors: Tensors) -> int:
+        """Return the floating point operations of a launch at position 0.
+
+        A multiply-add counts as two, a function of one element as one, a search as a comparison of
+        each element. Causal attention counts the keys that are not masked; a window counts all its
+        taps, those outside the feature map too, as PyTorch does.
+        """
+        del tensors
+        return self.element_flop * self.result.num_elements
+
+    def count_product_flop(self, tensors: Tensors, *, cached_tokens: int = 0) -> int:
+        """Return those that `torch.utils.flop_counter` counts: of products of matrices only."""
+        del cached_tokens
+        return self.count_flop(tensors) if self.is_product else 0
+
+    def count_bytes(self, tensors: Tensors) -> int:
+        """Return the bytes of its operands and its result in a launch at position 0, each once.
+
+        Of tables, only the rows that are looked up count; of experts, those that the rows are
+        expected to meet.
+        """
+        if not self.moves_data:
+            return 0
+        weights = self.count_read_weights(tensors) * self.result.dtype.num_bytes
+        read = sum(tensor.num_bytes for tensor in self.read_activations(tensors))
+        return read + weights + self.result.num_bytes
+
+    def count_work(self, tensors: Tensors, *, sequences: int = 1, cached_tokens: int = 0) -> Work:
+        """Return its work for equal sequences, given the tensors of the new tokens of one.
+
+        Only causal attention has earlier tokens: others read all rows of the pass, and no more.
+        """
+        if not self.moves_data:
+            return Work(flop=0, weights=0, activations=0, cached=0)
+        read = sum(tensor.num_elements for tensor in self.read_activations(tensors))
+        return Work(
+            flop=self.count_flop_after(tensors, cached_tokens) * sequences,
+            weights=self.count_read_weights(tensors, sequences),
+            activations=(read + self.result.num_elements) * sequences,
+            cached=self.count_cached(tensors, cached_tokens) * sequences,
+        )
+
+    def read_activations(self, tensors: Tensors) -> tuple[Tensor, ...]:
+        """Return what it reads of inputs and results, each once."""
+        return tuple(tensors[name] for name in dict.fromkeys(self.activation_operands))
+
+    def count_read_weights(self, tensors: Tensors, sequences: int = 1) -> int:
+        """Return the elements that it reads of parameters, each once, for some equal sequences."""
+        del sequences
+        return sum(tensors[name].num_elements for name in {*self.parameter_operands})
+
+    def count_flop_after(self, tensors: Tensors, cached_tokens: int) -> int:
+        """Return its floating point operations after some tokens of its sequence."""
+        del cached_tokens
+        return self.count_flop(tensors)
+
+    def count_cached(self, tensors: Tensors, cached_tokens: int) -> int:
+        """Return the elements that it reads of earlier tokens of its sequence."""
+        del tensors, cached_tokens
+        return 0
+
+    @property
+    def moves_data(self) -> bool:
+        """Whether it reads and writes: it is no view."""
+        return True
 
     @property
     def activation_operands(self) -> tuple[str, ...]:

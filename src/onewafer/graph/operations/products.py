@@ -22,6 +22,8 @@ class BatchedMatmul(OnSamples):
     `result[r, g·S + s] = Σₖ left[r, g·K + k] · right[s, g·K + k]`.
     """
 
+    is_product = True
+
     left: ValueName
     right: ValueName
     groups: int
@@ -62,3 +64,7 @@ class BatchedMatmul(OnSamples):
         return (
             None if is_right else f"the right operand has shape {right.shape}, must be {expected}"
         )
+
+    def count_flop(self, tensors: Tensors) -> int:
+        """Return the floating point operations of a launch."""
+        return 2 * self.result.num_elements * (tensors[self.left].shape[-1] // self.groups)

@@ -10,6 +10,7 @@ from onewafer.graph.operations.operation import Operation
 
 if TYPE_CHECKING:
     from onewafer.graph.operations.operation import Tensors
+    from onewafer.graph.tensor import Tensor
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,10 +38,16 @@ class TopIndices(Operation):
             return f"it finds {self.count} of {features} features; use 1 to {features}"
         return None
 
+    def count_flop(self, tensors: Tensors) -> int:
+        """Return the comparisons of the search."""
+        return tensors[self.input].num_elements
+
 
 @dataclass(frozen=True, slots=True)
 class Gather(Operation):
     """Take some features of each row: `result[…, j] = input[…, indices[…, j]]`."""
+
+    element_flop = 0
 
     input: ValueName
     indices: IndexName
@@ -56,3 +63,7 @@ class Gather(Operation):
         if rows != wanted:
             return f"there are indices for rows {wanted}, and the input has rows {rows}"
         return None
+
+    def read_activations(self, tensors: Tensors) -> tuple[Tensor, ...]:
+        """Return the elements that it takes, and their indices."""
+        return (self.result, tensors[self.indices])

@@ -11,11 +11,14 @@ from onewafer.graph.operations.operation import Operation
 
 if TYPE_CHECKING:
     from onewafer.graph.operations.operation import Tensors
+    from onewafer.graph.tensor import Tensor
 
 
 @dataclass(frozen=True, slots=True)
 class Embedding(Operation):
     """Look rows up in a table: `result[r] = table[indices[r, 0]]`; two-dimensional."""
+
+    element_flop = 0
 
     indices: IndexName
     """Type i32, shape (rows, 1), an input or a result; an index outside the table is a bug."""
@@ -33,10 +36,17 @@ class Embedding(Operation):
             return f"the indices have shape {indices}, must be (rows, 1)"
         return wrong_table(tensors[self.table], "number of rows to choose from")
 
+    def count_read_weights(self, tensors: Tensors, sequences: int = 1) -> int:
+        """Return the elements of the rows that are looked up."""
+        del tensors
+        return self.result.num_elements * sequences
+
 
 @dataclass(frozen=True, slots=True)
 class PositionEmbedding(Operation):
     """Take the rows of a table at the positions of the launch: `result[r] = table[start + r]`."""
+
+    element_flop = 0
 
     is_sequential = True
     has_all_rows = True
@@ -52,6 +62,11 @@ class PositionEmbedding(Operation):
         """Return what is wrong with the shapes of its operands; None if nothing is."""
         return wrong_table(tensors[self.table], "positions")
 
+    def count_read_weights(self, tensors: Tensors, sequences: int = 1) -> int:
+        """Return the elements of the rows that are looked up."""
+        del tensors
+        return self.result.num_elements * sequences
+
 
 @dataclass(frozen=True, slots=True)
 class Rotary(Operation):
@@ -61,6 +76,9 @@ class Rotary(Operation):
     `result[a] = x[a] · cosine[p, a] − x[b] · sine[p, a]` and
     `result[b] = x[b] · cosine[p, b] + x[a] · sine[p, b]`.
     """
+
+    element_flop = 3
+    """Two products and their sum."""
 
     is_sequential = True
     has_all_rows = True
@@ -98,12 +116,18 @@ class Rotary(Operation):
             return f"the tables have shapes {cosine} and {sine}, must both be (positions, {head})"
         return not_a_matrix("input", source)
 
+    def count_read_weights(self, tensors: Tensors, sequences: int = 1) -> int:
+        """Return the elements of the rows of both tables, which are the same for all sequences."""
+        del sequences
+        return 2 * self.result.shape[0] * tensors[self.cosine].shape[-1]
+
 
 class _OneRow(Operation):
     """An operation that takes one row of a launch."""
 
     __slots__ = ()
 
+    element_flop = 0
     is_sequential = True
 
     input: ValueName
@@ -115,6 +139,11 @@ class _OneRow(Operation):
     def wrong_operand(self, tensors: Tensors) -> str | None:
         """Return what is wrong with the shapes of its operands; None if nothing is."""
         return not_a_matrix("input", tensors[self.input])
+
+    def read_activations(self, tensors: Tensors) -> tuple[Tensor, ...]:
+        """Return the row that it takes."""
+        del tensors
+        return (self.result,)
 
 
 @dataclass(frozen=True, slots=True)

@@ -39,7 +39,6 @@ from onewafer.graph import (
     RmsNorm,
     Scale,
     ScaleFeatures,
-    count_work,
 )
 from onewafer.perf.gpu.kernels import AttentionShape
 from onewafer.perf.gpu.sharding import Attend, ImplicitProduct, ShardedPiece, Sweep
@@ -165,7 +164,7 @@ class _Piece:
             case Attention():
                 return self._attend(operation)
             case _:
-                work = count_work(graph, operation)
+                work = operation.count_work(graph.by_name)
                 return Sweep(
                     _TITLES.get(type(operation), "other operations"),
                     elements=read + written,

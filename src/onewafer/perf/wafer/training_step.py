@@ -35,7 +35,6 @@ from onewafer.graph import (
     LayerPart,
     Linear,
     PositionEmbedding,
-    count_flop,
 )
 from onewafer.mesh import largest_rectangle
 from onewafer.perf.breakdown import Breakdown, Item, Limit
@@ -325,7 +324,7 @@ class StreamedTraining:
     def _elementwise_seconds(self, graph: Graph, tokens: int, strips: Strips) -> float:
         """Return the time of everything but products, an operation an element and a time."""
         flop = sum(
-            count_flop(graph, op) - _expert_flop(graph, op)
+            op.count_flop(graph.by_name) - _expert_flop(graph, op)
             for op in graph.operations
             if not isinstance(op, Linear | Attention)
         )
