@@ -6,12 +6,15 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from onewafer.graph.operations.checks import not_a_matrix
 from onewafer.graph.operations.names import ParameterName, ValueName
 from onewafer.graph.operations.norms import SOFTMAX_FLOP
 from onewafer.graph.operations.operation import Operation
 
 if TYPE_CHECKING:
+    from onewafer.graph.operations.launch import Array, Launch
     from onewafer.graph.operations.operation import Tensors
 
 
@@ -143,3 +146,44 @@ class Attention(Operation):
         """Rows that see the whole sequence so far."""
         seen = growing * cached_tokens + growing * (growing + 1) // 2
         return seen + (rows - growing) * self.window
+
+    def evaluate(self, launch: Launch) -> Array:
+        """Return its result in a launch."""
+        query, keys, values = (launch[name] for name in self.activation_operands)
+        if self.is_causal:
+            keys, values = launch.append(self.result.name, keys, values)
+        groups = self.heads // self.kv_heads
+        heads = query.reshape(len(query), self.kv_heads, groups, -1)
+        keys = keys.reshape(len(keys), self.kv_heads, -1)
+        values = values.reshape(len(values), self.kv_heads, -1)
+        scores = np.einsum("rhgd,shd->rhgs", heads, keys)
+        if self.bias is not None:
+            bias = launch[self.bias]
+            by_row = bias.reshape(-1, self.heads, bias.shape[-1])
+            scores = scores + by_row[: len(query), :, : len(keys)].reshape(scores.shape)
+        scores = scores * self.scale
+        if self.is_causal:
+            scores = self._masked(scores, launch.start)
+        shares = _shares(scores, None if self.sinks is None else launch[self.sinks])
+        return np.einsum("rhgs,shd->rhgd", shares, values).reshape(len(query), -1)
+
+    def _masked(self, scores: Array, start: int) -> Array:
+        """Return scores (rows, kv heads, group, keys) without those of keys that are not seen."""
+        rows, keys = scores.shape[0], scores.shape[-1]
+        position = start + np.arange(rows)
+        distance = position[:, np.newaxis] - np.arange(keys)
+        window = keys if self.window is None else self.window
+        is_hidden = (distance < 0) | (distance >= window)
+        return np.where(is_hidden[:, np.newaxis, np.newaxis], -np.inf, scores)
+
+
+def _shares(scores: Array, sinks: Array | None) -> Array:
+    """Return the softmax of scores (rows, kv heads, group, keys), less what a sink takes."""
+    top = scores.max(axis=-1, keepdims=True)
+    if sinks is None:
+        shares = np.exp(scores - top)
+        return shares / shares.sum(axis=-1, keepdims=True)
+    sinks = sinks.reshape(1, *scores.shape[1:3], 1)
+    top = np.maximum(top, sinks)
+    shares = np.exp(scores - top)
+    return shares / (shares.sum(axis=-1, keepdims=True) + np.exp(sinks - top))

@@ -6,19 +6,33 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from onewafer.errors import HostError
 from onewafer.graph.operations.checks import MATRIX
 from onewafer.graph.operations.names import AnyName, ParameterName, ValueName
 from onewafer.graph.operations.operation import Operation
 
 if TYPE_CHECKING:
+    from onewafer.graph.operations.launch import Array, Launch
     from onewafer.graph.operations.operation import Tensors
 
 _GATE_FLOP = 2
 """FLOP of a hidden feature of a gated expert: its function, and the product with the gate."""
 
 
+class _Counted(Operation):
+    """An operation that has a cost, and no values."""
+
+    __slots__ = ()
+
+    def evaluate(self, launch: Launch) -> Array:
+        """Refuse: there is nothing to compute."""
+        del launch
+        kind = type(self).__name__
+        raise HostError(f"{kind} {self.result.name!r} is counted, it has no values")
+
+
 @dataclass(frozen=True, slots=True)
-class Experts(Operation):
+class Experts(_Counted):
     """Send every row through some of many small networks (experts), and add up their results.
 
     Counted, not computed: the mesh program has no form of it. The data of a row choose its
@@ -71,7 +85,7 @@ class Experts(Operation):
 
 
 @dataclass(frozen=True, slots=True)
-class Opaque(Operation):
+class Opaque(_Counted):
     """Something that PyTorch computes and that has no other form here: counted, not computed."""
 
     function: str

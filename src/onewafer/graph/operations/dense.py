@@ -10,6 +10,7 @@ from onewafer.graph.operations.names import ParameterName, ValueName
 from onewafer.graph.operations.operation import Operation
 
 if TYPE_CHECKING:
+    from onewafer.graph.operations.launch import Array, Launch
     from onewafer.graph.operations.operation import Tensors
 
 
@@ -38,6 +39,10 @@ class Linear(Operation):
         """Return the floating point operations of a launch."""
         return 2 * self.result.num_elements * tensors[self.input].shape[-1]
 
+    def evaluate(self, launch: Launch) -> Array:
+        """Return its result in a launch."""
+        return launch[self.input] @ launch[self.weight].T
+
 
 @dataclass(frozen=True, slots=True)
 class AddBias(Operation):
@@ -50,3 +55,7 @@ class AddBias(Operation):
     def wrong_operand(self, tensors: Tensors) -> str | None:
         """Return what is wrong with the shapes of its operands; None if nothing is."""
         return wrong_vector("bias", tensors[self.bias], tensors[self.input].shape[-1])
+
+    def evaluate(self, launch: Launch) -> Array:
+        """Return its result in a launch."""
+        return launch[self.input] + launch[self.bias]

@@ -7,11 +7,14 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from onewafer.graph.operations.checks import wrong_vector
 from onewafer.graph.operations.names import ParameterName, ValueName
 from onewafer.graph.operations.operation import Operation
 
 if TYPE_CHECKING:
+    from onewafer.graph.operations.launch import Array, Launch
     from onewafer.graph.operations.operation import Tensors
 
 
@@ -20,6 +23,10 @@ class Relu(Operation):
     """Replace negative elements by +0; whether −0 stays or becomes +0 is open."""
 
     input: ValueName
+
+    def evaluate(self, launch: Launch) -> Array:
+        """Return its result in a launch."""
+        return np.maximum(launch[self.input], 0)
 
 
 class _OfTwo(Operation):
@@ -45,6 +52,10 @@ class Add(_OfTwo):
     left: ValueName
     right: ValueName
 
+    def evaluate(self, launch: Launch) -> Array:
+        """Return its result in a launch."""
+        return launch[self.left] + launch[self.right]
+
 
 @dataclass(frozen=True, slots=True)
 class Multiply(_OfTwo):
@@ -52,6 +63,10 @@ class Multiply(_OfTwo):
 
     left: ValueName
     right: ValueName
+
+    def evaluate(self, launch: Launch) -> Array:
+        """Return its result in a launch."""
+        return launch[self.left] * launch[self.right]
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +82,10 @@ class ScaleFeatures(Operation):
         features = tensors[self.input].shape[-1]
         return wrong_vector("vector of factors", tensors[self.factors], features)
 
+    def evaluate(self, launch: Launch) -> Array:
+        """Return its result in a launch."""
+        return launch[self.input] * launch[self.factors]
+
 
 @dataclass(frozen=True, slots=True)
 class Scale(Operation):
@@ -80,6 +99,13 @@ class Scale(Operation):
         if not math.isfinite(self.factor):
             return f"the factor is {self.factor}, must be finite"
         return None
+
+    def evaluate(self, launch: Launch) -> Array:
+        """Return its result in a launch."""
+        return launch[self.input] * self.factor
+
+
+_erf = np.vectorize(math.erf, otypes=[np.float64])
 
 
 class ActivationFunction(StrEnum):
@@ -96,6 +122,26 @@ class ActivationFunction(StrEnum):
     TANH = "tanh"
     """tanh(x)"""
 
+    def apply(self, values: Array) -> Array:
+        """Return the function of every element, as precisely as the type allows."""
+        match self:
+            case ActivationFunction.SIGMOID:
+                return _sigmoid(values)
+            case ActivationFunction.SILU:
+                return values * _sigmoid(values)
+            case ActivationFunction.TANH:
+                return np.tanh(values)
+            case ActivationFunction.GELU:
+                return values * (1 + _erf(values / math.sqrt(2))) / 2
+            case ActivationFunction.GELU_TANH:
+                inner = math.sqrt(2 / math.pi) * (values + 0.044715 * values**3)
+                return values * (1 + np.tanh(inner)) / 2
+
+
+def _sigmoid(values: Array) -> Array:
+    """Return 1 / (1 + e⁻ˣ) without overflow, as a shifted and halved tanh."""
+    return (1 + np.tanh(values / 2)) / 2
+
 
 @dataclass(frozen=True, slots=True)
 class Activation(Operation):
@@ -103,3 +149,7 @@ class Activation(Operation):
 
     input: ValueName
     function: ActivationFunction
+
+    def evaluate(self, launch: Launch) -> Array:
+        """Return its result in a launch."""
+        return self.function.apply(launch[self.input])

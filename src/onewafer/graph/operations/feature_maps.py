@@ -6,6 +6,8 @@ from abc import abstractmethod
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from onewafer.graph.operations.checks import MATRIX, not_a_matrix
 from onewafer.graph.operations.names import ParameterName, ValueName
 from onewafer.graph.operations.samples import OnSamples
@@ -14,6 +16,7 @@ from onewafer.graph.window import Window
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from onewafer.graph.operations.launch import Array, Launch
     from onewafer.graph.operations.operation import Tensors
     from onewafer.graph.tensor import Tensor
 
@@ -65,6 +68,13 @@ class Windowed(OnSamples):
     def _result_pixels(self, tensors: Tensors) -> int:
         return self.count_samples(tensors) * self.window.num_result_pixels
 
+    def _taps(self, launch: Launch, missing: float) -> Array:
+        """Return the rows at the taps of every place: `[samples, places, taps, features]`."""
+        rows, sources = launch[self.input], self.window.sources()
+        maps = rows.reshape(-1, self.window.num_pixels, rows.shape[-1])
+        is_inside = (sources >= 0)[:, :, np.newaxis]
+        return np.where(is_inside, maps[:, sources], missing)
+
 
 def _wrong_samples(what: str, sizes: Iterable[int], source: Tensor, rows: int) -> str | None:
     """Return what is wrong with how rows are cut into samples; None if nothing is."""
@@ -104,6 +114,11 @@ class Convolution(Windowed):
         """Return the floating point operations of a launch."""
         return 2 * self.result.num_elements * self.window.num_taps * tensors[self.input].shape[-1]
 
+    def evaluate(self, launch: Launch) -> Array:
+        """Return its result in a launch."""
+        result = np.einsum("spti,toi->spo", self._taps(launch, missing=0), launch[self.weight])
+        return result.reshape(-1, result.shape[-1])
+
 
 @dataclass(frozen=True, slots=True)
 class DepthwiseConvolution(Windowed):
@@ -129,6 +144,11 @@ class DepthwiseConvolution(Windowed):
         del tensors
         return 2 * self.result.num_elements * self.window.num_taps
 
+    def evaluate(self, launch: Launch) -> Array:
+        """Return its result in a launch."""
+        taps = self._taps(launch, missing=0)
+        return (taps * launch[self.weight]).sum(axis=2).reshape(-1, taps.shape[-1])
+
 
 @dataclass(frozen=True, slots=True)
 class MaxPool(Windowed):
@@ -148,6 +168,11 @@ class MaxPool(Windowed):
         """Return the floating point operations of a launch."""
         del tensors
         return self.result.num_elements * self.window.num_taps
+
+    def evaluate(self, launch: Launch) -> Array:
+        """Return its result in a launch."""
+        taps = self._taps(launch, missing=-np.inf)
+        return taps.max(axis=2).reshape(-1, taps.shape[-1])
 
 
 class _OnWholeSamples(OnSamples):
@@ -187,6 +212,11 @@ class GlobalAveragePool(_OnWholeSamples):
         del tensors
         return self.result.num_elements * (self.rows + 1)
 
+    def evaluate(self, launch: Launch) -> Array:
+        """Return its result in a launch."""
+        rows = launch[self.input]
+        return rows.reshape(-1, self.rows, rows.shape[-1]).mean(axis=1)
+
 
 @dataclass(frozen=True, slots=True)
 class ScaleFeatureMaps(_OnWholeSamples):
@@ -206,3 +236,7 @@ class ScaleFeatureMaps(_OnWholeSamples):
         expected = (self.count_samples(tensors), tensors[self.input].shape[1])
         found = tensors[self.factors].shape
         return None if found == expected else f"the factors are {found}, must be {expected}"
+
+    def evaluate(self, launch: Launch) -> Array:
+        """Return its result in a launch."""
+        return launch[self.input] * np.repeat(launch[self.factors], self.rows, axis=0)

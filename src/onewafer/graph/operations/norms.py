@@ -6,6 +6,8 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from onewafer.graph.operations.checks import wrong_groups, wrong_vector
 from onewafer.graph.operations.names import PARAMETERS, ParameterName, ValueName, name_fields
 from onewafer.graph.operations.operation import Operation
@@ -13,6 +15,7 @@ from onewafer.graph.operations.operation import Operation
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from onewafer.graph.operations.launch import Array, Launch
     from onewafer.graph.operations.operation import Tensors
 
 SOFTMAX_FLOP = 5
@@ -66,6 +69,13 @@ class RmsNorm(_Norm):
     groups: int = 1
     """Groups of consecutive features of equal size: the heads, where each is normalised alone."""
 
+    def evaluate(self, launch: Launch) -> Array:
+        """Return its result in a launch."""
+        groups = _groups(launch[self.input], self.groups)
+        square = (groups * groups).mean(axis=-1, keepdims=True)
+        scaled = groups / np.sqrt(square + self.epsilon) * launch[self.weight]
+        return scaled.reshape(launch[self.input].shape)
+
 
 @dataclass(frozen=True, slots=True)
 class LayerNorm(_Norm):
@@ -87,6 +97,14 @@ class LayerNorm(_Norm):
     groups: int = 1
     """Groups of consecutive features of equal size: the heads, where each is normalised alone."""
 
+    def evaluate(self, launch: Launch) -> Array:
+        """Return its result in a launch."""
+        groups = _groups(launch[self.input], self.groups)
+        centred = groups - groups.mean(axis=-1, keepdims=True)
+        variance = (centred * centred).mean(axis=-1, keepdims=True)
+        scaled = centred / np.sqrt(variance + self.epsilon) * launch[self.weight]
+        return (scaled + launch[self.bias]).reshape(launch[self.input].shape)
+
 
 @dataclass(frozen=True, slots=True)
 class Softmax(Operation):
@@ -104,3 +122,14 @@ class Softmax(Operation):
     def wrong_operand(self, tensors: Tensors) -> str | None:
         """Return what is wrong with the shapes of its operands; None if nothing is."""
         return wrong_groups(tensors[self.input].shape[-1], self.groups)
+
+    def evaluate(self, launch: Launch) -> Array:
+        """Return its result in a launch."""
+        groups = _groups(launch[self.input], self.groups)
+        weights = np.exp(groups - groups.max(axis=-1, keepdims=True))
+        return (weights / weights.sum(axis=-1, keepdims=True)).reshape(launch[self.input].shape)
+
+
+def _groups(rows: Array, count: int) -> Array:
+    """Return rows as groups of features: `[…, groups, features of a group]`."""
+    return rows.reshape(*rows.shape[:-1], count, -1)

@@ -12,7 +12,7 @@ feature map after the other, all pixels of a sample together, in reading order: 
 from __future__ import annotations
 
 import inspect
-from abc import ABC
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -23,6 +23,8 @@ from onewafer.graph.tensor import Tensor  # noqa: TC001  # `names` reads the ann
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
     from typing import Self
+
+    from onewafer.graph.operations.launch import Array, Launch
 
     Tensors = Mapping[str, Tensor]
     """The tensors of a graph by their names, or those before an operation."""
@@ -68,6 +70,10 @@ class Operation(ABC):
         """Return what is wrong with the shapes of its operands; None if nothing is."""
         del tensors
         return None
+
+    @abstractmethod
+    def evaluate(self, launch: Launch) -> Array:
+        """Return its result in a launch whose tensors before it are known, computed by NumPy."""
 
     def count_flop(self, tensors: Tensors) -> int:
         """Return the floating point operations of a launch at position 0.

@@ -5,11 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from onewafer.graph.operations.checks import not_a_matrix, wrong_groups
 from onewafer.graph.operations.names import ValueName
 from onewafer.graph.operations.samples import OnSamples
 
 if TYPE_CHECKING:
+    from onewafer.graph.operations.launch import Array, Launch
     from onewafer.graph.operations.operation import Tensors
 
 
@@ -68,3 +71,14 @@ class BatchedMatmul(OnSamples):
     def count_flop(self, tensors: Tensors) -> int:
         """Return the floating point operations of a launch."""
         return 2 * self.result.num_elements * (tensors[self.left].shape[-1] // self.groups)
+
+    def evaluate(self, launch: Launch) -> Array:
+        """Return its result in a launch."""
+        left, right = launch[self.left], launch[self.right]
+        shape = len(left) // self.rows, -1, self.groups
+        products = np.einsum(
+            "srgk,stgk->srgt" if self.is_transposed else "srgk,skgn->srgn",
+            left.reshape(*shape, left.shape[-1] // self.groups),
+            right.reshape(*shape, right.shape[-1] // self.groups),
+        )
+        return products.reshape(len(left), -1)

@@ -5,10 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from onewafer.graph.operations.names import IndexName, ValueName
 from onewafer.graph.operations.operation import Operation
 
 if TYPE_CHECKING:
+    from onewafer.graph.operations.launch import Array, Launch
     from onewafer.graph.operations.operation import Tensors
     from onewafer.graph.tensor import Tensor
 
@@ -42,6 +45,14 @@ class TopIndices(Operation):
         """Return the comparisons of the search."""
         return tensors[self.input].num_elements
 
+    def evaluate(self, launch: Launch) -> Array:
+        """Return its result in a launch."""
+        values = launch[self.input]
+        if self.count == 1:
+            return values.argmax(axis=-1, keepdims=True)
+        order = np.lexsort((-values, ~np.isnan(values)))  # stable; the last key comes first
+        return order[..., : self.count]
+
 
 @dataclass(frozen=True, slots=True)
 class Gather(Operation):
@@ -67,3 +78,7 @@ class Gather(Operation):
     def read_activations(self, tensors: Tensors) -> tuple[Tensor, ...]:
         """Return the elements that it takes, and their indices."""
         return (self.result, tensors[self.indices])
+
+    def evaluate(self, launch: Launch) -> Array:
+        """Return its result in a launch."""
+        return np.take_along_axis(launch[self.input], launch[self.indices], -1)

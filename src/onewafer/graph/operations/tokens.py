@@ -5,11 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
+
+from onewafer.errors import HostError
 from onewafer.graph.operations.checks import MATRIX, not_a_matrix, wrong_table
 from onewafer.graph.operations.names import IndexName, ParameterName, PositionTableName, ValueName
 from onewafer.graph.operations.operation import Operation
 
 if TYPE_CHECKING:
+    from onewafer.graph.operations.launch import Array, Launch
     from onewafer.graph.operations.operation import Tensors
     from onewafer.graph.tensor import Tensor
 
@@ -41,6 +45,16 @@ class Embedding(Operation):
         del tensors
         return self.result.num_elements * sequences
 
+    def evaluate(self, launch: Launch) -> Array:
+        """Return its result in a launch."""
+        indices, table = launch[self.indices][:, 0], launch[self.table]
+        if indices.size and not (indices.min() >= 0 and indices.max() < len(table)):
+            raise HostError(
+                f"{self.indices!r} has indices from {indices.min()} to {indices.max()}; "
+                f"{self.table!r} has rows 0 to {len(table) - 1}"
+            )
+        return table[indices]
+
 
 @dataclass(frozen=True, slots=True)
 class PositionEmbedding(Operation):
@@ -66,6 +80,10 @@ class PositionEmbedding(Operation):
         """Return the elements of the rows that are looked up."""
         del tensors
         return self.result.num_elements * sequences
+
+    def evaluate(self, launch: Launch) -> Array:
+        """Return its result in a launch."""
+        return launch.at_positions(self.table)
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +139,19 @@ class Rotary(Operation):
         del sequences
         return 2 * self.result.shape[0] * tensors[self.cosine].shape[-1]
 
+    def evaluate(self, launch: Launch) -> Array:
+        """Return its result in a launch."""
+        rows = launch[self.input]
+        heads = rows.reshape(len(rows), self.heads, -1)
+        count = self.num_swapped
+        first, second = np.split(heads[..., :count], 2, axis=-1)
+        even, odd = heads[..., count::2], heads[..., count + 1 :: 2]
+        neighbours = np.stack([-odd, even], axis=-1).reshape(*heads.shape[:-1], -1)
+        swapped = np.concatenate([-second, first, neighbours], axis=-1)
+        cosine = launch.at_positions(self.cosine)[:, np.newaxis]
+        sine = launch.at_positions(self.sine)[:, np.newaxis]
+        return (heads * cosine + swapped * sine).reshape(rows.shape)
+
 
 class _OneRow(Operation):
     """An operation that takes one row of a launch."""
@@ -152,9 +183,17 @@ class FirstRow(_OneRow):
 
     input: ValueName
 
+    def evaluate(self, launch: Launch) -> Array:
+        """Return its result in a launch."""
+        return launch[self.input][:1]
+
 
 @dataclass(frozen=True, slots=True)
 class LastRow(_OneRow):
     """Take the last valid row of the launch; two-dimensional, the result has one row."""
 
     input: ValueName
+
+    def evaluate(self, launch: Launch) -> Array:
+        """Return its result in a launch."""
+        return launch[self.input][-1:]

@@ -1,0 +1,52 @@
+"""The values of one launch of a graph, which its operations compute one by one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from onewafer.errors import HostError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Array = NDArray[Any]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Launch:
+    """The values of one launch, by the names of tensors."""
+
+    values: dict[str, Array]
+    cache: dict[str, tuple[Array, Array]]
+    """Result of a causal attention → keys and values of all rows of the sequence so far."""
+    start: int
+    """The position of the first row."""
+    num_rows: int
+
+    def __getitem__(self, name: str) -> Array:
+        """Return the value of a tensor."""
+        return self.values[name]
+
+    def at_positions(self, table: str) -> Array:
+        """Return the rows of a table for the rows of the launch; raise HostError beyond its end."""
+        end, rows = self.start + self.num_rows, self.values[table]
+        if end > len(rows):
+            raise HostError(f"position {end - 1} is beyond the {len(rows)} positions of {table!r}")
+        return rows[self.start : end]
+
+    def append(self, name: str, keys: Array, values: Array) -> tuple[Array, Array]:
+        """Return keys and values of the sequence up to this launch, and keep them."""
+        if self.start:
+            old_keys, old_values = self.cache.get(name, (keys[:0], values[:0]))
+            if self.start > len(old_keys):
+                raise HostError(
+                    f"a launch starts at position {self.start}, "
+                    f"but earlier launches gave {len(old_keys)} rows"
+                )
+            keys = np.concatenate([old_keys[: self.start], keys])
+            values = np.concatenate([old_values[: self.start], values])
+        self.cache[name] = keys, values
+        return keys, values
