@@ -4,7 +4,7 @@ from onewafer.errors import GraphError
 from onewafer.graph.evaluate import Evaluator, evaluate_graph
 from onewafer.graph.graph import Graph
 from onewafer.graph.json_form import from_json, to_json
-from onewafer.graph.layer_parts import LayerPart, layer_parts
+from onewafer.graph.layer_parts import layer_parts
 from onewafer.graph.operations import (
     Activation,
     ActivationFunction,
@@ -21,6 +21,7 @@ from onewafer.graph.operations import (
     GlobalAveragePool,
     LastRow,
     LayerNorm,
+    LayerPart,
     Linear,
     MaxPool,
     Multiply,

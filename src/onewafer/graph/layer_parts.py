@@ -17,68 +17,17 @@ A graph without attention has no embedding but lookups, one without convolutions
 
 from __future__ import annotations
 
-from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from onewafer.graph.operations import (
-    Activation,
-    Add,
-    AddBias,
-    Attention,
-    BatchedMatmul,
-    Convolution,
-    DepthwiseConvolution,
-    Embedding,
-    Experts,
-    FirstRow,
-    Gather,
-    GlobalAveragePool,
-    LastRow,
-    LayerNorm,
-    Linear,
-    MaxPool,
-    Multiply,
-    Opaque,
-    PositionEmbedding,
-    Relu,
-    RmsNorm,
-    Rotary,
-    Scale,
-    ScaleFeatures,
-    Softmax,
-    TopIndices,
-)
+from onewafer.graph.operations import Add, Linear
+from onewafer.graph.operations.layer_part import LayerPart, Place
 
 if TYPE_CHECKING:
     from onewafer.graph.graph import Graph
     from onewafer.graph.operations import Operation
 
 
-class LayerPart(StrEnum):
-    """The purpose of an operation."""
-
-    EMBEDDING = "embedding"
-    CONVOLUTION = "convolution"
-    ATTENTION = "attention"
-    MLP = "MLP"
-    NORMS = "norms"
-    HEAD = "head"
-    OTHER = "other"
-
-
-_NORMS = (RmsNorm, LayerNorm)
-_LOOKUPS = (Embedding, PositionEmbedding)
-_JOINING = (Add, AddBias, Multiply, Scale, ScaleFeatures)
-_LEADING = (Linear, Rotary, Softmax, Opaque, *_JOINING)
-"""Operations that may stand between a norm and attention."""
-_FOLLOWING = (Linear, *_JOINING)
-"""Operations that may stand between attention and a residual connection."""
-_ROWS = (FirstRow, LastRow, GlobalAveragePool)
-_SEARCHES = (TopIndices, Gather)
-_LAST = (Linear, AddBias, Scale, ScaleFeatures, Multiply, Activation, Relu, *_SEARCHES, *_ROWS)
-"""Operations that may stand between the last layer and an output."""
-_BETWEEN = (Activation, Relu, Softmax, Opaque, *_JOINING)
-"""Operations that belong to the operation before them."""
+_HEAD = Place.IN_HEAD | Place.FIRST_IN_HEAD
 _MOST_PROJECTIONS = 2
 """Linear operations between attention and a residual connection."""
 
@@ -115,19 +64,10 @@ class _Assignment:
 
     def _assign_kinds(self) -> None:
         for index, operation in enumerate(self._operations):
-            match operation:
-                case RmsNorm() | LayerNorm():
-                    self._parts[index] = LayerPart.NORMS
-                case Embedding() | PositionEmbedding():
-                    self._parts[index] = LayerPart.EMBEDDING
-                case Attention() | BatchedMatmul():
-                    self._parts[index] = LayerPart.ATTENTION
-                case Convolution() | DepthwiseConvolution() | MaxPool():
-                    self._parts[index] = LayerPart.CONVOLUTION
-                case _ if isinstance(operation, _BETWEEN):
-                    self._keep_part(index, operation)
-                case _:
-                    pass
+            if operation.part is not None:
+                self._parts[index] = operation.part
+            elif Place.WITH_OPERAND in operation.places:
+                self._keep_part(index, operation)
 
     def _keep_part(self, index: int, operation: Operation) -> None:
         """Let an operation on single elements of lookups or convolutions be of their part."""
@@ -135,7 +75,7 @@ class _Assignment:
         before = {self._parts.get(source) for source in sources}
         if before == {LayerPart.CONVOLUTION}:
             self._parts[index] = LayerPart.CONVOLUTION
-        elif before == {LayerPart.EMBEDDING} and isinstance(operation, _JOINING):
+        elif before == {LayerPart.EMBEDDING} and Place.JOINING in operation.places:
             self._parts[index] = LayerPart.EMBEDDING
 
     def _assign_what_leads_to_attention(self) -> None:
@@ -145,10 +85,10 @@ class _Assignment:
             readers = self._readers.get(operation.result.name, [])
             if not readers or not leads.issuperset(readers) or self._is_output(operation):
                 continue
-            if index not in self._parts and isinstance(operation, _LEADING):
+            if index not in self._parts and Place.BEFORE_ATTENTION in operation.places:
                 self._parts[index] = LayerPart.ATTENTION
                 leads.add(index)
-            elif isinstance(operation, _NORMS):
+            elif operation.part is LayerPart.NORMS:
                 leads.add(index)
 
     def _assign_what_follows_attention(self) -> None:
@@ -156,16 +96,16 @@ class _Assignment:
         steps: dict[int, int] = {}
         """Operation → linear operations and norms since attention."""
         for index, operation in enumerate(self._operations):
-            if isinstance(operation, Attention | BatchedMatmul):
+            if operation.part is LayerPart.ATTENTION:
                 steps[index] = 0
                 continue
             sources = [self._defined.get(name, -1) for name in operation.activation_operands]
             known = [steps[source] for source in sources if source in steps]
             if not known:
                 continue
-            if isinstance(operation, _NORMS):
+            if operation.part is LayerPart.NORMS:
                 steps[index] = _MOST_PROJECTIONS
-            elif isinstance(operation, _FOLLOWING) and index not in self._parts:
+            elif Place.AFTER_ATTENTION in operation.places and index not in self._parts:
                 count = max(known) + isinstance(operation, Linear)
                 if count > _MOST_PROJECTIONS:
                     continue
@@ -177,7 +117,8 @@ class _Assignment:
         passed = {tensor.name for tensor in self._graph.inputs}
         for index, operation in enumerate(self._operations):
             is_free = self._parts.get(index, LayerPart.EMBEDDING) is LayerPart.EMBEDDING
-            is_plain = isinstance(operation, (*_LOOKUPS, *_FOLLOWING))
+            is_lookup = operation.part is LayerPart.EMBEDDING
+            is_plain = is_lookup or Place.AFTER_ATTENTION in operation.places
             if is_free and is_plain and passed.issuperset(operation.activation_operands):
                 self._parts[index] = LayerPart.EMBEDDING
                 passed.add(operation.result.name)
@@ -189,11 +130,11 @@ class _Assignment:
             readers = self._readers.get(operation.result.name, [])
             if not heads.issuperset(readers) or not (readers or self._is_output(operation)):
                 continue
-            if index not in self._parts and isinstance(operation, _LAST):
+            if index not in self._parts and operation.places & _HEAD:
                 self._parts[index] = LayerPart.HEAD
-                if not isinstance(operation, _ROWS):  # before it, rows are those of the layers
+                if Place.IN_HEAD in operation.places:
                     heads.add(index)
-            elif isinstance(operation, _NORMS):
+            elif operation.part is LayerPart.NORMS:
                 heads.add(index)
 
     def _assign_rest(self) -> None:
@@ -207,12 +148,13 @@ class _Assignment:
         for index, operation in enumerate(self._operations):
             if index in self._parts:
                 continue
-            if isinstance(operation, Linear | Experts):
+            if Place.IN_MLP in operation.places:
                 self._parts[index] = linear
                 continue
             sources = [self._defined.get(name) for name in operation.activation_operands]
             before = {self._parts[source] for source in sources if source is not None}
-            follows = isinstance(operation, _BETWEEN) and bool(before - {LayerPart.OTHER})
+            is_with = Place.WITH_OPERAND in operation.places
+            follows = is_with and bool(before - {LayerPart.OTHER})
             self._parts[index] = linear if follows else LayerPart.OTHER
 
     def _is_output(self, operation: Operation) -> bool:

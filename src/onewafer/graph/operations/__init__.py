@@ -22,6 +22,7 @@ from onewafer.graph.operations.feature_maps import (
     MaxPool,
     ScaleFeatureMaps,
 )
+from onewafer.graph.operations.layer_part import LayerPart
 from onewafer.graph.operations.norms import LayerNorm, RmsNorm, Softmax
 from onewafer.graph.operations.operation import Operation
 from onewafer.graph.operations.products import BatchedMatmul
@@ -52,6 +53,7 @@ __all__ = [
     "GlobalAveragePool",
     "LastRow",
     "LayerNorm",
+    "LayerPart",
     "Linear",
     "MaxPool",
     "Multiply",

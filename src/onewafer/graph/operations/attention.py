@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from onewafer.graph.operations.checks import not_a_matrix
+from onewafer.graph.operations.layer_part import LayerPart
 from onewafer.graph.operations.names import ParameterName, ValueName
 from onewafer.graph.operations.norms import SOFTMAX_FLOP
 from onewafer.graph.operations.operation import Operation
@@ -30,6 +31,7 @@ class Attention(Operation):
     A window leaves out what lies further back: s > start + r − window.
     """
 
+    part = LayerPart.ATTENTION
     is_sequential = True
     has_all_rows = True
 
@@ -169,8 +171,8 @@ class Attention(Operation):
 
     def _masked(self, scores: Array, start: int) -> Array:
         """Return scores (rows, kv heads, group, keys) without those of keys that are not seen."""
-        rows, keys = scores.shape[0], scores.shape[-1]
-        position = start + np.arange(rows)
+        keys: int = scores.shape[-1]
+        position = start + np.arange(len(scores))
         distance = position[:, np.newaxis] - np.arange(keys)
         window = keys if self.window is None else self.window
         is_hidden = (distance < 0) | (distance >= window)

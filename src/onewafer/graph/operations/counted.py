@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from onewafer.errors import HostError
 from onewafer.graph.operations.checks import MATRIX
+from onewafer.graph.operations.layer_part import Place
 from onewafer.graph.operations.names import AnyName, ParameterName, ValueName
 from onewafer.graph.operations.operation import Operation
 
@@ -38,6 +39,8 @@ class Experts(_Counted):
     Counted, not computed: the mesh program has no form of it. The data of a row choose its
     networks; counts assume that all are chosen equally often and independently.
     """
+
+    places = Place.IN_MLP
 
     input: ValueName
     """Shape (rows, features)."""
@@ -87,6 +90,8 @@ class Experts(_Counted):
 @dataclass(frozen=True, slots=True)
 class Opaque(_Counted):
     """Something that PyTorch computes and that has no other form here: counted, not computed."""
+
+    places = Place.BEFORE_ATTENTION | Place.WITH_OPERAND
 
     function: str
     """PyTorch's name: `aten.topk.default`."""

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from onewafer.graph.operations.checks import MATRIX, wrong_vector
+from onewafer.graph.operations.layer_part import Place
 from onewafer.graph.operations.names import ParameterName, ValueName
 from onewafer.graph.operations.operation import Operation
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 class Linear(Operation):
     """Multiply by a transposed weight: `result = input @ weight.T`."""
 
+    places = Place.BEFORE_ATTENTION | Place.AFTER_ATTENTION | Place.IN_MLP | Place.IN_HEAD
     is_product = True
 
     input: ValueName
@@ -47,6 +49,8 @@ class Linear(Operation):
 @dataclass(frozen=True, slots=True)
 class AddBias(Operation):
     """Add a vector of features to every row."""
+
+    places = Place.JOINING | Place.IN_HEAD
 
     input: ValueName
     bias: ParameterName

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from onewafer.graph.operations.checks import wrong_vector
+from onewafer.graph.operations.layer_part import Place
 from onewafer.graph.operations.names import ParameterName, ValueName
 from onewafer.graph.operations.operation import Operation
 
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 @dataclass(frozen=True, slots=True)
 class Relu(Operation):
     """Replace negative elements by +0; whether −0 stays or becomes +0 is open."""
+
+    places = Place.WITH_OPERAND | Place.IN_HEAD
 
     input: ValueName
 
@@ -49,6 +52,8 @@ class _OfTwo(Operation):
 class Add(_OfTwo):
     """Add two tensors of one shape (a residual connection)."""
 
+    places = Place.JOINING
+
     left: ValueName
     right: ValueName
 
@@ -61,6 +66,8 @@ class Add(_OfTwo):
 class Multiply(_OfTwo):
     """Multiply two tensors of one shape, element by element (a gate)."""
 
+    places = Place.JOINING | Place.IN_HEAD
+
     left: ValueName
     right: ValueName
 
@@ -72,6 +79,8 @@ class Multiply(_OfTwo):
 @dataclass(frozen=True, slots=True)
 class ScaleFeatures(Operation):
     """Multiply every row by a vector of features, element by element."""
+
+    places = Place.JOINING | Place.IN_HEAD
 
     input: ValueName
     factors: ParameterName
@@ -90,6 +99,8 @@ class ScaleFeatures(Operation):
 @dataclass(frozen=True, slots=True)
 class Scale(Operation):
     """Multiply every element by a number."""
+
+    places = Place.JOINING | Place.IN_HEAD
 
     input: ValueName
     factor: float
@@ -146,6 +157,8 @@ def _sigmoid(values: Array) -> Array:
 @dataclass(frozen=True, slots=True)
 class Activation(Operation):
     """Apply a function to every element."""
+
+    places = Place.WITH_OPERAND | Place.IN_HEAD
 
     input: ValueName
     function: ActivationFunction

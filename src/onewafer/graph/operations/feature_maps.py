@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from onewafer.graph.operations.checks import MATRIX, not_a_matrix
+from onewafer.graph.operations.layer_part import LayerPart, Place
 from onewafer.graph.operations.names import ParameterName, ValueName
 from onewafer.graph.operations.samples import OnSamples
 from onewafer.graph.window import Window
@@ -92,6 +93,7 @@ class Convolution(Windowed):
     `result[p, o] = Σₜ Σᵢ input[tap t of p, i] · weight[t, o, i]`, over the taps inside the map.
     """
 
+    part = LayerPart.CONVOLUTION
     is_product = True
 
     input: ValueName
@@ -127,6 +129,7 @@ class DepthwiseConvolution(Windowed):
     `result[p, f] = Σₜ input[tap t of p, f] · weight[t, f]`, over the taps inside the map.
     """
 
+    part = LayerPart.CONVOLUTION
     is_product = True
 
     input: ValueName
@@ -153,6 +156,8 @@ class DepthwiseConvolution(Windowed):
 @dataclass(frozen=True, slots=True)
 class MaxPool(Windowed):
     """Take the largest of each feature over the taps of a window; two-dimensional, on maps."""
+
+    part = LayerPart.CONVOLUTION
 
     input: ValueName
     window: Window
@@ -198,6 +203,8 @@ class _OnWholeSamples(OnSamples):
 @dataclass(frozen=True, slots=True)
 class GlobalAveragePool(_OnWholeSamples):
     """Take the mean of all rows of each sample; two-dimensional, one row a sample."""
+
+    places = Place.FIRST_IN_HEAD
 
     input: ValueName
     rows: int

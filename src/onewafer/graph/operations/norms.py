@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from onewafer.graph.operations.checks import wrong_groups, wrong_vector
+from onewafer.graph.operations.layer_part import LayerPart, Place
 from onewafer.graph.operations.names import PARAMETERS, ParameterName, ValueName, name_fields
 from onewafer.graph.operations.operation import Operation
 
@@ -26,6 +27,8 @@ class _Norm(Operation):
     """An operation that is done to each group of features alone, with vectors for a group."""
 
     __slots__ = ()
+
+    part = LayerPart.NORMS
 
     input: ValueName
     epsilon: float
@@ -113,6 +116,7 @@ class Softmax(Operation):
     For a group g of a row: `result[g] = exp(input[g] − max(input[g])) / Σ exp(input[g] − max)`.
     """
 
+    places = Place.BEFORE_ATTENTION | Place.WITH_OPERAND
     element_flop = SOFTMAX_FLOP
 
     input: ValueName

@@ -16,6 +16,7 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from onewafer.graph.operations.layer_part import LayerPart, Place
 from onewafer.graph.operations.names import ACTIVATIONS, PARAMETERS, Role, name_fields
 from onewafer.graph.operations.work import Work
 from onewafer.graph.tensor import Tensor  # noqa: TC001  # `names` reads the annotations
@@ -46,6 +47,10 @@ class Operation(ABC):
     gives_indices: ClassVar[bool] = False
     """Whether its result is indices, not numbers."""
 
+    part: ClassVar[LayerPart | None] = None
+    """The part of the layer that it is of wherever it stands."""
+    places: ClassVar[Place] = Place.NOWHERE
+    """The places that it may have in a layer, if `part` does not say it."""
     element_flop: ClassVar[int] = 1
     """Floating point operations for each element of its result."""
     is_product: ClassVar[bool] = False

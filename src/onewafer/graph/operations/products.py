@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from onewafer.graph.operations.checks import not_a_matrix, wrong_groups
+from onewafer.graph.operations.layer_part import LayerPart
 from onewafer.graph.operations.names import ValueName
 from onewafer.graph.operations.samples import OnSamples
 
@@ -25,6 +26,7 @@ class BatchedMatmul(OnSamples):
     `result[r, g·S + s] = Σₖ left[r, g·K + k] · right[s, g·K + k]`.
     """
 
+    part = LayerPart.ATTENTION
     is_product = True
 
     left: ValueName

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from onewafer.graph.operations.layer_part import Place
 from onewafer.graph.operations.names import IndexName, ValueName
 from onewafer.graph.operations.operation import Operation
 
@@ -24,6 +25,7 @@ class TopIndices(Operation):
     has type i32, shape (…, count); all other operations compute floating-point numbers.
     """
 
+    places = Place.IN_HEAD
     gives_indices = True
 
     input: ValueName
@@ -58,6 +60,7 @@ class TopIndices(Operation):
 class Gather(Operation):
     """Take some features of each row: `result[…, j] = input[…, indices[…, j]]`."""
 
+    places = Place.IN_HEAD
     element_flop = 0
 
     input: ValueName

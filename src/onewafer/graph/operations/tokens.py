@@ -9,6 +9,7 @@ import numpy as np
 
 from onewafer.errors import HostError
 from onewafer.graph.operations.checks import MATRIX, not_a_matrix, wrong_table
+from onewafer.graph.operations.layer_part import LayerPart, Place
 from onewafer.graph.operations.names import IndexName, ParameterName, PositionTableName, ValueName
 from onewafer.graph.operations.operation import Operation
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 class Embedding(Operation):
     """Look rows up in a table: `result[r] = table[indices[r, 0]]`; two-dimensional."""
 
+    part = LayerPart.EMBEDDING
     element_flop = 0
 
     indices: IndexName
@@ -60,8 +62,8 @@ class Embedding(Operation):
 class PositionEmbedding(Operation):
     """Take the rows of a table at the positions of the launch: `result[r] = table[start + r]`."""
 
+    part = LayerPart.EMBEDDING
     element_flop = 0
-
     is_sequential = True
     has_all_rows = True
 
@@ -95,9 +97,9 @@ class Rotary(Operation):
     `result[b] = x[b] · cosine[p, b] + x[a] · sine[p, b]`.
     """
 
+    places = Place.BEFORE_ATTENTION
     element_flop = 3
     """Two products and their sum."""
-
     is_sequential = True
     has_all_rows = True
 
@@ -158,6 +160,7 @@ class _OneRow(Operation):
 
     __slots__ = ()
 
+    places = Place.FIRST_IN_HEAD
     element_flop = 0
     is_sequential = True
 
