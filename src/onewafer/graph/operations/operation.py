@@ -11,7 +11,6 @@ feature map after the other, all pixels of a sample together, in reading order: 
 
 from __future__ import annotations
 
-import inspect
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -194,8 +193,8 @@ def _rename(value: Any, names: Mapping[str, str]) -> Any:  # noqa: ANN401  # a f
 
 
 def _subclasses(kind: type[Operation]) -> Iterator[type[Operation]]:
-    """Yield the classes that can have instances; one with slots comes after what it was made of."""
+    """Yield the dataclasses; one with slots comes after the class that it was made of."""
     for each in kind.__subclasses__():
-        if not inspect.isabstract(each):
+        if "__dataclass_fields__" in vars(each):
             yield each
         yield from _subclasses(each)

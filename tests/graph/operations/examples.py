@@ -1,0 +1,102 @@
+"""A small graph for each class of operations, by the class of its last operation."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from onewafer.graph import (
+    Activation,
+    ActivationFunction,
+    Add,
+    AddBias,
+    Attention,
+    BatchedMatmul,
+    Convolution,
+    DataType,
+    DepthwiseConvolution,
+    Embedding,
+    Experts,
+    FirstRow,
+    Gather,
+    GlobalAveragePool,
+    Graph,
+    LastRow,
+    LayerNorm,
+    Linear,
+    MaxPool,
+    Multiply,
+    Opaque,
+    PositionEmbedding,
+    Relu,
+    RmsNorm,
+    Rotary,
+    Scale,
+    ScaleFeatureMaps,
+    ScaleFeatures,
+    Softmax,
+    Tensor,
+    TopIndices,
+    Window,
+)
+
+if TYPE_CHECKING:
+    from onewafer.graph import Operation
+
+
+def tensor(name: str, *shape: int) -> Tensor:
+    return Tensor(name, shape, DataType.F32)
+
+
+def indices(name: str, *shape: int) -> Tensor:
+    return Tensor(name, shape, DataType.I32)
+
+
+def graph(inputs: tuple[Tensor, ...], parameters: tuple[Tensor, ...], *ops: Operation) -> Graph:
+    return Graph("example", inputs, parameters, ops, (ops[-1].result.name,))
+
+
+X, Y = tensor("x", 4, 6), tensor("y", 4, 6)
+KEPT, VECTOR, GROUP = tensor("r", 4, 6), tensor("v", 6), tensor("g", 3)
+IDS, WINDOW = indices("ids", 4, 1), Window(2, 2, 2, 1, bottom=1)
+COSINE, SINE = tensor("cosine", 9, 2), tensor("sine", 9, 2)
+TABLE = tensor("table", 9, 6)
+LIST = (
+    graph((X,), (tensor("w", 5, 6),), Linear(tensor("r", 4, 5), "x", "w")),
+    graph((X,), (VECTOR,), AddBias(KEPT, "x", "v")),
+    graph((X,), (), Relu(KEPT, "x")),
+    graph((X, Y), (), Add(KEPT, "x", "y")),
+    graph((X, Y), (), Multiply(KEPT, "x", "y")),
+    graph((X,), (VECTOR,), ScaleFeatures(KEPT, "x", "v")),
+    graph((X,), (), Scale(KEPT, "x", -0.5)),
+    graph((X,), (), Activation(KEPT, "x", ActivationFunction.SILU)),
+    graph((X,), (GROUP,), RmsNorm(KEPT, "x", "g", 1e-6, 2)),
+    graph((X,), (GROUP, tensor("b", 3)), LayerNorm(KEPT, "x", "g", "b", 1e-6, 2)),
+    graph((X,), (), Softmax(KEPT, "x", 3)),
+    graph((IDS,), (TABLE,), Embedding(KEPT, "ids", "table")),
+    graph((X,), (TABLE,), PositionEmbedding(KEPT, "table")),
+    graph((X,), (COSINE, SINE), Rotary(KEPT, "x", "cosine", "sine", 3)),
+    graph((X,), (), FirstRow(tensor("r", 1, 6), "x")),
+    graph((X,), (), LastRow(tensor("r", 1, 6), "x")),
+    graph(
+        (X, tensor("k", 4, 3)),
+        (tensor("s", 2),),
+        Attention(KEPT, "x", "k", "k", 2, 1, 0.5, is_causal=True, window=2, sinks="s"),
+    ),
+    graph(
+        (X,), (tensor("w", 2, 5, 6),), Convolution(tensor("r", 4, 5), "x", "w", WINDOW)
+    ),
+    graph((X,), (tensor("w", 2, 6),), DepthwiseConvolution(KEPT, "x", "w", WINDOW)),
+    graph((X,), (), MaxPool(KEPT, "x", WINDOW)),
+    graph((X,), (), GlobalAveragePool(tensor("r", 2, 6), "x", 2)),
+    graph((X, tensor("f", 2, 6)), (), ScaleFeatureMaps(KEPT, "x", "f", 2)),
+    graph((X,), (), TopIndices(indices("r", 4, 2), "x", 2)),
+    graph((X,), (), TopIndices(indices("i", 4, 2), "x", 2), Gather(tensor("r", 4, 2), "x", "i")),
+    graph((X, Y), (), BatchedMatmul(tensor("r", 4, 4), "x", "y", 2, 2, is_transposed=True)),
+    graph(
+        (X,),
+        (tensor("up", 4, 8, 6), tensor("down", 4, 6, 8)),
+        Experts(KEPT, "x", "x", ("up", "down"), 4, 2, 8),
+    ),
+    graph((X,), (), Opaque(KEPT, "aten.sort.default", ("x",), (), 2.5, keeps_rows=True)),
+)  # fmt: skip
+EXAMPLES = {type(each.operations[-1]): each for each in LIST}
