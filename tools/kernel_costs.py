@@ -25,7 +25,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from kernel_graphs import graph_of_all_kinds, graph_of_few_kinds
-from kernel_sample import TOTALS
 from kernel_samples import samples
 from kernel_walk import Walk, step_tasks
 
@@ -56,19 +55,20 @@ from onewafer.mesh.kernel_costs import (
     table_name,
 )
 from onewafer.mesh.kinds import STOP, Answers, answers, num_questions
+from onewafer.mesh.sample import TOTALS
 from onewafer.mesh.schedule import build_schedule, kinds_of
 from onewafer.mesh.state_machine import write_state_machine
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
 
-    from kernel_sample import Sample, Sizes
     from numpy.typing import NDArray
 
     from onewafer.graph import Graph
     from onewafer.image import Symbol, TileProgram, WaferImage
     from onewafer.mesh import MeshOperation, MeshProgram
     from onewafer.mesh.kinds import Kind
+    from onewafer.mesh.sample import Sample, Sizes
 
 PATH = Path(__file__).parents[1] / "src" / "onewafer" / "mesh" / "kernel_costs.json"
 

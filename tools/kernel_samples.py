@@ -8,7 +8,6 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from kernel_sample import NUM_PES, ROWS_AND_INNER, TOTALS, Sample, Sizes, grid
 from kernel_samples_of_attention import attention_samples, softmax_samples
 
 from onewafer.graph import (
@@ -17,9 +16,11 @@ from onewafer.graph import (
 )
 from onewafer.mesh import Arena, Axis, Block, MeshOperation
 from onewafer.mesh import operations as mesh
+from onewafer.mesh.collectives import samples as collectives
 from onewafer.mesh.norms import Groups
 from onewafer.mesh.operations.selection import Rows
-from onewafer.mesh.operations.sizes import CHUNK
+from onewafer.mesh.sample import NUM_PES, ROWS_AND_INNER, TOTALS, Sample, Sizes, grid
+from onewafer.mesh.sizes import CHUNK
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
 def samples(*, is_sequence: bool) -> Iterator[Sample]:
     """Yield one sample of every kind but those of the state machine itself."""
+    yield from collectives.SAMPLES
     yield from _samples_along(Axis.X)
     yield from _samples_along(Axis.Y)
     yield from _ELEMENTWISE
@@ -70,12 +72,6 @@ def _store_normalized(sizes: Sizes) -> MeshOperation:
     return mesh.StoreNormalized((sizes.block(),) * sizes.heads, sums, Groups(1, 8), 1e-5)
 
 
-def _turn(sizes: Sizes, axis: Axis) -> MeshOperation:
-    return mesh.Redistribute(
-        sizes.block(), Block(Arena.ACTIVATIONS, 0, sizes.rows, sizes.inner), axis
-    )
-
-
 def _samples_along(axis: Axis) -> list[Sample]:
     """Return the samples of operations whose kinds have an axis."""
     return [
@@ -94,11 +90,6 @@ def _samples_along(axis: Axis) -> list[Sample]:
                 *grid(rows=(2, 3), inner=(1, 4), heads=(2, 3), padding=(4, 11)),
             ),
         ),
-        Sample(lambda sizes: _turn(sizes, axis), rounds=("rows",), lengths=("elements", "shared")),
-        Sample(lambda sizes: mesh.ChainReduce(sizes.block(), axis)),
-        Sample(lambda sizes: mesh.ChainMax(sizes.block(), axis)),
-        Sample(lambda sizes: mesh.Broadcast(sizes.block(), axis)),
-        Sample(lambda sizes: mesh.BroadcastStore(sizes.block(), sizes.block(), axis)),
     ]
 
 
@@ -129,7 +120,6 @@ _ELEMENTWISE = (
         lengths=("columns", "whole"),
         grid=grid(rows=(2, 3, 5), heads=(2, 3)),
     ),
-    _elementwise(lambda sizes: mesh.Convert(sizes.block(), sizes.block())),
     Sample(
         lambda sizes: mesh.AddBias(sizes.block(), sizes.block(), sizes.row()),
         rounds=("rows",),

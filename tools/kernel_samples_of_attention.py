@@ -5,11 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from kernel_sample import NUM_PES, Sample, Sizes, grid
-
 from onewafer.mesh import Arena, Axis, Block, MeshOperation
 from onewafer.mesh import operations as mesh
 from onewafer.mesh.attention import num_slots, row_lengths
+from onewafer.mesh.sample import NUM_PES, Sample, Sizes, grid
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

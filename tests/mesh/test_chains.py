@@ -9,15 +9,15 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.mesh.test_max_collective import BODY, LENGTH
 
 from onewafer.arch import load_architecture
 from onewafer.mesh import arithmetic, estimate, shard
 from onewafer.mesh.chains import Chains, reduce_along
+from tests.mesh.collectives.row_of_pes import load_row
 from tests.mesh.fabric import run_on_fabric
-from tests.mesh.row_of_pes import load_row
 from tests.mesh.strategies import assert_same_bits, mlp, random_arrays
 from tests.mesh.test_fabric import check, check_delayed
-from tests.mesh.test_max_collective import BODY, LENGTH
 
 ARCHITECTURES = {name: load_architecture(name) for name in ("wse2", "wse3")}
 WSE3 = ARCHITECTURES["wse3"]

@@ -22,6 +22,7 @@ from onewafer.mesh.budget import (
     smallest_rectangle,
     verify,
 )
+from onewafer.mesh.collectives import Broadcast, ChainReduce, Convert, Redistribute
 from onewafer.mesh.cost import Estimate, Estimator, OperationCost, estimate
 from onewafer.mesh.emit_csl import EmittedPlacement, EmittedProgram, emit
 from onewafer.mesh.finiteness import NonFinite, find_non_finite
@@ -31,15 +32,11 @@ from onewafer.mesh.operations import (
     Activation,
     Add,
     AddBias,
-    Broadcast,
-    ChainReduce,
-    Convert,
     DataDependence,
     Matmul,
     MeshOperation,
     Multiply,
     Normalize,
-    Redistribute,
     Relu,
     Scale,
     SumGroups,

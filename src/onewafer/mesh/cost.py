@@ -33,8 +33,8 @@ import numpy as np
 
 from onewafer.mesh.banks import bank
 from onewafer.mesh.blocks import Block
+from onewafer.mesh.collectives import ChainReduce
 from onewafer.mesh.kinds import CONTROL_KINDS, REPEAT, answers
-from onewafer.mesh.operations import ChainReduce
 from onewafer.mesh.schedule import build_schedule, kinds_of
 from onewafer.mesh.skew import Skew
 from onewafer.mesh.step_costs import Rate, of_all_rows, step_costs

@@ -1,6 +1,6 @@
 """Elementary functions as the wafer computes them: f32, operation by operation.
 
-These are the functions of `kernels/functions.csl` and `kernels/rsqrt.csl`, with the same operations
+These are the functions of `functions.csl` and `rsqrt.csl`, with the same operations
 in the same order, so that both agree in every bit. docs/explanation/numerics.md has their formulas
 and errors. All take and give f32 arrays of any shape.
 """
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from onewafer.mesh.arithmetic import maximum
+from onewafer.mesh.kinds import Module
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     Floats = NDArray[Any]  # of f32
     Words = NDArray[np.uint32]
 
+FUNCTIONS = Module("functions")
+"""The kernel; it has the scratch memory of all kernels that compute with it."""
 _SIGN = np.uint32(0x80000000)
 _ONE, _TWO = np.float32(1), np.float32(2)
 

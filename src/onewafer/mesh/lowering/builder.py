@@ -21,17 +21,15 @@ from onewafer.mesh.blocks import (
     Placement,
     Role,
 )
-from onewafer.mesh.lowering.middles import place_middles
-from onewafer.mesh.operations import (
-    AttentionShape,
+from onewafer.mesh.collectives import (
     Broadcast,
     BroadcastStore,
     ChainMax,
     ChainReduce,
     Convert,
-    MeshOperation,
     Redistribute,
 )
+from onewafer.mesh.lowering.middles import place_middles
 from onewafer.mesh.program import MeshProgram
 
 if TYPE_CHECKING:
@@ -39,6 +37,7 @@ if TYPE_CHECKING:
 
     from onewafer.graph import Operation, RmsNorm, Tensor
     from onewafer.mesh.lowering.uses import Uses
+    from onewafer.mesh.operations import AttentionShape, MeshOperation
 
 LEAST_JOINING = 32
 """PEs of an axis along which several rows of f32 are reduced together: only for this purpose they

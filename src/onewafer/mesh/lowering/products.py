@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 from onewafer.errors import UnsupportedOperationError
 from onewafer.graph import BatchedMatmul
 from onewafer.mesh.blocks import PLAIN_ORDER, Layout
+from onewafer.mesh.collectives import Redistribute
 from onewafer.mesh.lowering.lowering import Lowering
-from onewafer.mesh.operations import MultiplyBlocks, ProductShape, Redistribute
+from onewafer.mesh.operations import MultiplyBlocks, ProductShape
 
 if TYPE_CHECKING:
     from onewafer.mesh.blocks import Axis, Block

@@ -1,5 +1,7 @@
 """The operations of a mesh program, a file a family: `operation` says what each answers."""
 
+from onewafer.mesh.collectives import Convert, Redistribute
+from onewafer.mesh.collectives.operations import Broadcast, BroadcastStore, ChainMax, ChainReduce
 from onewafer.mesh.operation import Conflicts, DataDependence, MeshOperation
 from onewafer.mesh.operations.attention import (
     Append,
@@ -14,13 +16,11 @@ from onewafer.mesh.operations.attention import (
     Weigh,
 )
 from onewafer.mesh.operations.attention_shape import AttentionShape
-from onewafer.mesh.operations.collectives import Broadcast, BroadcastStore, ChainMax, ChainReduce
-from onewafer.mesh.operations.dense import Factor, Matmul, Matmuls, Redistribute, Split
+from onewafer.mesh.operations.dense import Factor, Matmul, Matmuls, Split
 from onewafer.mesh.operations.elementwise import (
     Activation,
     Add,
     AddBias,
-    Convert,
     Copy,
     Multiply,
     Relu,

@@ -21,12 +21,12 @@ from onewafer.graph import DataType
 from onewafer.mesh import arithmetic, attention, functions
 from onewafer.mesh.blocks import Axis, Launch
 from onewafer.mesh.chains import reduce_along
+from onewafer.mesh.collectives.operations import copy_along
 from onewafer.mesh.entry import float_words
-from onewafer.mesh.kernels import FUNCTIONS
+from onewafer.mesh.functions import FUNCTIONS
 from onewafer.mesh.kinds import ELEMENT, Beginning, Kind, Module, Task, along_axes
 from onewafer.mesh.operation import Classes, MeshOperation, Traffic
-from onewafer.mesh.operations.collectives import copy_along
-from onewafer.mesh.operations.sizes import block_entry
+from onewafer.mesh.sizes import block_entry
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

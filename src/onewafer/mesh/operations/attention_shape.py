@@ -13,7 +13,7 @@ import numpy as np
 from onewafer.mesh import attention
 from onewafer.mesh.blocks import HeadSegments
 from onewafer.mesh.operation import Classes
-from onewafer.mesh.operations.sizes import CHUNK
+from onewafer.mesh.sizes import CHUNK
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

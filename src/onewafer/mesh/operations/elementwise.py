@@ -12,10 +12,11 @@ from onewafer.graph import ActivationFunction, DataType
 from onewafer.mesh import arithmetic, functions
 from onewafer.mesh.banks import bank, count_shared
 from onewafer.mesh.entry import float_words
-from onewafer.mesh.kernels import FACTORS, FUNCTIONS, LAST_ROW
+from onewafer.mesh.functions import FUNCTIONS
+from onewafer.mesh.kernels import FACTORS, LAST_ROW
 from onewafer.mesh.kinds import ELEMENT, Kind, Module
 from onewafer.mesh.operation import Conflicts, MeshOperation
-from onewafer.mesh.operations.sizes import block_entry, block_sizes, in_type, with_chunks
+from onewafer.mesh.sizes import block_entry, block_sizes, in_type, with_chunks
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -69,27 +70,6 @@ class _Binary(MeshOperation):
     @abstractmethod
     def dsd_operation(self, dtype: DataType) -> str:
         """Return the lower-case name of its DSD operation."""
-
-
-@dataclass(frozen=True, slots=True)
-class Convert(_Unary):
-    """Round f32 sums to f16, to nearest even."""
-
-    kinds = (
-        Kind(
-            13,
-            "convert",
-            "convert.run(activation(result, n), sums(left, n));",
-            (Module("convert"),),
-        ),
-    )
-
-    result: Block
-    input: Block
-
-    def execute(self, memories: Memories) -> None:
-        """Do on NumPy arrays what the kernel does."""
-        memories.write(self.result, arithmetic.round_to_half(memories.read(self.input)))
 
 
 @dataclass(frozen=True, slots=True)

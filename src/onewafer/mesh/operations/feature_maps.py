@@ -15,7 +15,7 @@ from onewafer.mesh.entry import float_words
 from onewafer.mesh.kernels import FACTORS
 from onewafer.mesh.kinds import ELEMENT, Beginning, Kind, Module
 from onewafer.mesh.operation import NO_CONFLICTS, Conflicts, MeshOperation
-from onewafer.mesh.operations.sizes import block_entry, block_sizes, in_type
+from onewafer.mesh.sizes import block_entry, block_sizes, in_type
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

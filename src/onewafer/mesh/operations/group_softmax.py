@@ -6,11 +6,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from onewafer.mesh import group_softmax
-from onewafer.mesh.kernels import FUNCTIONS, PIECES
+from onewafer.mesh.functions import FUNCTIONS
+from onewafer.mesh.kernels import PIECES
 from onewafer.mesh.kinds import ELEMENT, Kind, Module
 from onewafer.mesh.layout import numpy_dtype
 from onewafer.mesh.operations.norms import OF_GROUPS, OverGroups
-from onewafer.mesh.operations.sizes import block_entry
+from onewafer.mesh.sizes import block_entry
 
 if TYPE_CHECKING:
     from onewafer.mesh.blocks import Axis, Block

@@ -11,11 +11,12 @@ import numpy as np
 
 from onewafer.mesh import functions, norms
 from onewafer.mesh.entry import float_words
-from onewafer.mesh.kernels import FUNCTIONS, PIECES
+from onewafer.mesh.functions import FUNCTIONS
+from onewafer.mesh.kernels import PIECES
 from onewafer.mesh.kinds import ELEMENT, Beginning, Kind, Module
 from onewafer.mesh.operation import Classes, Conflicts, DataDependence, MeshOperation
 from onewafer.mesh.operations.dense import SPLIT, STORE_SEVERAL, Split
-from onewafer.mesh.operations.sizes import CHUNK, block_entry
+from onewafer.mesh.sizes import CHUNK, block_entry
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -15,7 +15,7 @@ from onewafer.mesh.banks import bank
 from onewafer.mesh.blocks import Axis
 from onewafer.mesh.kinds import ELEMENT, Beginning, Kind, Module
 from onewafer.mesh.operation import NO_CONFLICTS, Classes, Conflicts, MeshOperation
-from onewafer.mesh.operations.sizes import block_entry
+from onewafer.mesh.sizes import block_entry
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

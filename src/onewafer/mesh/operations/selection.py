@@ -10,7 +10,7 @@ import numpy as np
 from onewafer.mesh import selection
 from onewafer.mesh.kinds import ELEMENT, Beginning, Kind, Module
 from onewafer.mesh.operation import DataDependence, MeshOperation
-from onewafer.mesh.operations.sizes import block_entry, block_sizes
+from onewafer.mesh.sizes import block_entry, block_sizes
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

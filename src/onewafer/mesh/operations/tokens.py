@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from onewafer.mesh import attention
-from onewafer.mesh.kernels import FUNCTIONS, LAST_ROW
+from onewafer.mesh.functions import FUNCTIONS
+from onewafer.mesh.kernels import LAST_ROW
 from onewafer.mesh.kinds import ELEMENT, Kind, Module
 from onewafer.mesh.operation import Classes, DataDependence, MeshOperation
-from onewafer.mesh.operations.sizes import CHUNK, block_entry, block_sizes
+from onewafer.mesh.sizes import CHUNK, block_entry, block_sizes
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

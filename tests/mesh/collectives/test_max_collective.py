@@ -1,4 +1,4 @@
-"""`chain_max` of `kernels/collectives.csl` on a row of PEs."""
+"""`chain_max` of `collectives.csl` on a row of PEs."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import pytest
 
 from onewafer.arch import load_architecture
 from onewafer.mesh import arithmetic
-from tests.mesh.row_of_pes import load_row
+from tests.mesh.collectives.row_of_pes import load_row
 from tests.mesh.strategies import assert_same_bits
 
 LENGTH = 12

@@ -1,6 +1,7 @@
 """What a sample of a kernel is: an operation of any size, and by which sizes its walks count.
 
-A helper of `kernel_costs.py`; `kernel_samples.py` has the samples.
+Each family has samples of its operations, by which `tools/kernel_costs.py` measures the costs of
+kernels.
 """
 
 from __future__ import annotations
@@ -9,13 +10,13 @@ import itertools
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from onewafer.mesh import Arena, Block, Launch
+from onewafer.mesh.blocks import Arena, Block, Launch
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from onewafer.mesh import MeshOperation
     from onewafer.mesh.kinds import Kind
+    from onewafer.mesh.operation import MeshOperation
 
 NUM_PES = 4
 """Along both axes."""
@@ -89,6 +90,8 @@ class Sample:
     strides: tuple[str, ...] = ()
     """Products of sizes that are their strides, unless the strides are 1."""
     grid: tuple[Sizes, ...] = ROWS_AND_INNER
+    is_of_sequences: bool = False
+    """Whether only programs have the kind in which rows are tokens of a sequence."""
     memory: Callable[[Sizes], dict[str, tuple[int, ...]]] = field(default=lambda _: {})
     """u16 words that it finds in variables; `TOTALS` is where f32 numbers are."""
 

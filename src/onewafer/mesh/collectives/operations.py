@@ -10,7 +10,7 @@ from onewafer.mesh.blocks import Axis
 from onewafer.mesh.chains import reduce_along
 from onewafer.mesh.kinds import Kind, Task, along_axes
 from onewafer.mesh.operation import MeshOperation, Traffic
-from onewafer.mesh.operations.sizes import block_entry, block_sizes
+from onewafer.mesh.sizes import block_entry, block_sizes
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -1,4 +1,4 @@
-"""Programs on a row of PEs that are joined by `kernels/collectives.csl`."""
+"""Programs on a row of PEs that are joined by `collectives.csl`."""
 
 from __future__ import annotations
 

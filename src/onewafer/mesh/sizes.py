@@ -75,7 +75,7 @@ def block_sizes(program: ProgramShape, block: Block, launch: Launch) -> dict[str
 
 
 CHUNK = 64
-"""Elements that `kernels/functions.csl` computes at a time."""
+"""Elements that `functions.csl` computes at a time."""
 
 
 def with_chunks(sizes: dict[str, int]) -> dict[str, int]:

@@ -1,4 +1,4 @@
-"""`kernels/redistribute.csl` alone, on one PE that takes the place of any other."""
+"""`redistribute.csl` alone, on one PE that takes the place of any other."""
 
 from __future__ import annotations
 
