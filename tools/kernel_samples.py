@@ -17,10 +17,12 @@ from onewafer.graph import (
 from onewafer.mesh import Arena, Axis, Block, MeshOperation
 from onewafer.mesh import operations as mesh
 from onewafer.mesh.collectives import samples as collectives
-from onewafer.mesh.norms import Groups
+from onewafer.mesh.dense import samples as dense
+from onewafer.mesh.norms import samples as norms
 from onewafer.mesh.operations.selection import Rows
-from onewafer.mesh.sample import NUM_PES, ROWS_AND_INNER, TOTALS, Sample, Sizes, grid
+from onewafer.mesh.sample import NUM_PES, TOTALS, Sample, Sizes, grid
 from onewafer.mesh.sizes import CHUNK
+from onewafer.mesh.tokens import samples as tokens
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -29,68 +31,16 @@ if TYPE_CHECKING:
 def samples(*, is_sequence: bool) -> Iterator[Sample]:
     """Yield one sample of every kind but those of the state machine itself."""
     yield from collectives.SAMPLES
-    yield from _samples_along(Axis.X)
-    yield from _samples_along(Axis.Y)
+    yield from dense.SAMPLES
     yield from _ELEMENTWISE
-    yield from _NORMS
+    yield from norms.SAMPLES
     yield from _ON_FEATURE_MAPS
-    yield _LOOKUP
+    yield from tokens.SAMPLES
     yield from _SELECTIONS
     yield from _PRODUCTS
     if is_sequence:
-        yield from _SEQUENCES
         yield from attention_samples()
         yield from softmax_samples()
-
-
-def _matmul(sizes: Sizes, axis: Axis) -> MeshOperation:
-    operand = Block(Arena.ACTIVATIONS, 0, sizes.rows, sizes.inner)
-    weight = Block(Arena.PARAMETERS, 0, sizes.inner, sizes.columns)
-    return mesh.Matmul(sizes.block(), operand, weight, axis, _features(sizes, sizes.columns))
-
-
-def _features(sizes: Sizes, columns: int) -> int:
-    """Return the features of blocks of some columns, so that the first one has the padding."""
-    return columns - sizes.padding if sizes.padding else NUM_PES * columns
-
-
-def _matmuls(sizes: Sizes, axis: Axis) -> MeshOperation:
-    operand = Block(Arena.ACTIVATIONS, 0, sizes.rows, sizes.inner)
-    weight = Block(Arena.PARAMETERS, 0, sizes.inner, sizes.columns)
-    factor = mesh.Factor(weight, _features(sizes, sizes.columns))
-    sums = replace(sizes.block(), columns=sizes.heads * sizes.columns)
-    return mesh.Matmuls(sums, operand, (factor,) * sizes.heads, axis)
-
-
-def _split(sizes: Sizes) -> MeshOperation:
-    sums = replace(sizes.block(), columns=sizes.heads * sizes.columns)
-    return mesh.Split((sizes.block(),) * sizes.heads, sums)
-
-
-def _store_normalized(sizes: Sizes) -> MeshOperation:
-    sums = replace(sizes.block(), columns=sizes.heads * sizes.columns + 1)
-    return mesh.StoreNormalized((sizes.block(),) * sizes.heads, sums, Groups(1, 8), 1e-5)
-
-
-def _samples_along(axis: Axis) -> list[Sample]:
-    """Return the samples of operations whose kinds have an axis."""
-    return [
-        Sample(
-            lambda sizes: _matmul(sizes, axis),
-            rounds=("filled", "filled*rows", "filled*rows*inner", "cut*rows"),
-            lengths=("elements", "columns", "absent"),
-            grid=(*ROWS_AND_INNER, *grid(rows=(2, 3), inner=(1, 4), padding=(4, 11))),
-        ),
-        Sample(
-            lambda sizes: _matmuls(sizes, axis),
-            rounds=("parts", "filled", "filled*rows", "filled*rows*inner", "cut*rows"),
-            lengths=("elements", "columns", "absent"),
-            grid=(
-                *grid(rows=(2, 3, 5), inner=(1, 4), heads=(2, 3)),
-                *grid(rows=(2, 3), inner=(1, 4), heads=(2, 3), padding=(4, 11)),
-            ),
-        ),
-    ]
 
 
 def _elementwise(build: Callable[[Sizes], MeshOperation]) -> Sample:
@@ -109,18 +59,6 @@ def _activation(function: ActivationFunction) -> Sample:
 
 _ELEMENTWISE = (
     Sample(
-        _split,
-        rounds=("parts", "parts*rows"),
-        lengths=("columns",),
-        grid=grid(rows=(2, 3, 5), heads=(2, 3)),
-    ),
-    Sample(
-        _store_normalized,
-        rounds=("rows", "parts", "parts*rows"),
-        lengths=("columns", "whole"),
-        grid=grid(rows=(2, 3, 5), heads=(2, 3)),
-    ),
-    Sample(
         lambda sizes: mesh.AddBias(sizes.block(), sizes.block(), sizes.row()),
         rounds=("rows",),
         lengths=("columns",),
@@ -136,107 +74,6 @@ _ELEMENTWISE = (
     _elementwise(lambda sizes: mesh.Multiply(*[sizes.block()] * 3)),
     _in_chunks(lambda sizes: mesh.Scale(sizes.block(), sizes.block(), 0.5)),
     *(_activation(function) for function in ActivationFunction),
-)
-
-
-@dataclass(frozen=True, slots=True)
-class _Norm:
-    """Operands of a normalization of rows of `inner` whole chunks."""
-
-    sizes: Sizes
-
-    @property
-    def groups(self) -> Groups:
-        """One group, of all features of all PEs."""
-        return Groups(1, _features(self.sizes, self.input.columns))
-
-    @property
-    def input(self) -> Block:
-        """Rows of whole chunks."""
-        return Block(Arena.ACTIVATIONS, 0, self.sizes.rows, CHUNK * self.sizes.inner)
-
-    @property
-    def totals(self) -> Block:
-        """A number a row."""
-        return Block(Arena.ACTIVATIONS, 0, self.sizes.rows, 1)
-
-    @property
-    def vector(self) -> Block:
-        """A weight or bias."""
-        return Block(Arena.PARAMETERS, 0, 1, self.input.columns)
-
-    def sum_groups(self) -> MeshOperation:
-        """Return the first step of LayerNorm."""
-        return mesh.SumGroups(self.totals, self.input, self.groups, Axis.X)
-
-    def sum_squares(self, sums: Block | None) -> MeshOperation:
-        """Return the next step, or the first one of RmsNorm."""
-        return mesh.SumSquares(self.totals, self.input, self.groups, Axis.X, sums)
-
-    def sum_row_squares(self) -> MeshOperation:
-        """Return the first step of an RmsNorm that comes after products."""
-        totals = replace(self.totals, columns=7)
-        groups = Groups(1, self.groups.num_features)
-        return mesh.SumRowSquares(totals, self.input, groups, Axis.X)
-
-    def normalize(self, sums: Block | None) -> MeshOperation:
-        """Return the last step."""
-        bias = None if sums is None else self.vector
-        blocks = self.input, self.input, self.totals, self.vector
-        return mesh.Normalize(*blocks, self.groups, Axis.X, 1e-5, sums, bias)
-
-    def find_maxima(self) -> MeshOperation:
-        """Return the first step of softmax."""
-        return mesh.FindGroupMaxima(self.totals, self.input, self.groups, Axis.X)
-
-    def weigh(self) -> MeshOperation:
-        """Return the next step."""
-        blocks = self.input, self.totals, self.input, self.totals
-        return mesh.WeighGroups(*blocks, self.groups, Axis.X)
-
-    def divide(self) -> MeshOperation:
-        """Return the last step."""
-        return mesh.DivideGroups(self.input, self.input, self.totals, self.groups, Axis.X)
-
-
-def _norm(build: Callable[[_Norm], MeshOperation], *, clears: bool = False) -> Sample:
-    return Sample(
-        lambda sizes: build(_Norm(sizes)),
-        rounds=("pieces", "pieces*rows", *(("padded", "padded*rows") if clears else ())),
-        lengths=("rows", "piece", *(("absent",) if clears else ())),
-        grid=(*ROWS_AND_INNER, *(grid(rows=(2, 5), padding=(7,)) if clears else ())),
-    )
-
-
-def _short_norm(build: Callable[[_Norm], MeshOperation], *, clears: bool = False) -> Sample:
-    """Return the sample of a kernel that knows a short way for rows of one chunk."""
-    cleared = ("padded", "padded*rows", "short*rows", "empty*rows") if clears else ()
-    return Sample(
-        lambda sizes: build(_Norm(sizes)),
-        rounds=("pieces", "pieces*rows", "filled", "filled*rows", "short", "empty", *cleared),
-        lengths=("rows", "piece", *(("absent",) if clears else ())),
-        grid=(
-            *ROWS_AND_INNER,
-            *grid(rows=(2, 5), padding=(7, CHUNK)),
-            *(grid(rows=(2, 5), padding=(CHUNK,), inner=(2,)) if clears else ()),
-        ),
-    )
-
-
-_NORMS = (
-    _short_norm(lambda norm: norm.sum_squares(None)),
-    Sample(
-        lambda sizes: _Norm(sizes).sum_row_squares(),
-        rounds=("rows", "pieces*rows"),
-        lengths=("piece",),
-    ),
-    _short_norm(lambda norm: norm.normalize(None), clears=True),
-    _norm(lambda norm: norm.sum_groups()),
-    _short_norm(lambda norm: norm.sum_squares(norm.totals)),
-    _short_norm(lambda norm: norm.normalize(norm.totals), clears=True),
-    _norm(lambda norm: norm.find_maxima()),
-    _norm(lambda norm: norm.weigh()),
-    _norm(lambda norm: norm.divide(), clears=True),
 )
 
 
@@ -378,57 +215,6 @@ _ON_FEATURE_MAPS = (
     ),
     _pool(lambda maps: maps.weigh()),
     _pool(lambda maps: maps.max_pool()),
-)
-
-
-def _look_up_tokens(sizes: Sizes) -> MeshOperation:
-    indices = Block(Arena.INDICES, 0, sizes.rows, 1)
-    table = Block(Arena.PARAMETERS, 0, sizes.columns, 5)
-    return mesh.LookUpTokens(sizes.block(), indices, table, Axis.X)
-
-
-def _some_held(sizes: Sizes) -> dict[str, tuple[int, ...]]:
-    """Let the table of the PE have one of as many tokens as there are PEs."""
-    held = -(-sizes.rows // NUM_PES)
-    return {"model.indices": (0, 0) * held + (0, 1) * (sizes.rows - held)}
-
-
-def _rotate(sizes: Sizes) -> MeshOperation:
-    angles = Block(Arena.ACTIVATIONS, 0, sizes.rows, sizes.columns)
-    values = replace(angles, columns=sizes.columns * sizes.group)
-    return mesh.Rotate(values, values, angles, angles, angles, sizes.group)
-
-
-_LOOKUP = Sample(
-    _look_up_tokens,
-    rounds=("rows", "held", "held*columns"),
-    lengths=("elements",),
-    grid=grid(rows=(3, 4, 8, 9), columns=(5, 11)),
-    memory=_some_held,
-)
-_SEQUENCES = (
-    Sample(
-        lambda sizes: mesh.LookUpPositions(
-            sizes.block(), Block(Arena.PARAMETERS, 0, sizes.rows - 1, sizes.columns), Axis.X
-        ),
-        rounds=("holds",),
-        lengths=("elements", "held"),
-        grid=(*grid(rows=(2, 3, 5)), *grid(rows=(2, 3, 5), start=(0,))),
-    ),
-    Sample(
-        _rotate,
-        rounds=("long*members", "short", "short*pairs"),
-        lengths=("elements", "pairs", "members", "whole"),
-        strides=("members", "2*members"),
-        grid=(
-            *grid(rows=(2, 3), columns=(4, 6), group=(3, 4)),
-            *grid(rows=(1,), columns=(4, 6), group=(5, 7)),
-        ),
-    ),
-    Sample(
-        lambda sizes: mesh.TakeRow(sizes.row(arena=Arena.ACTIVATIONS), sizes.block(), is_last=True),
-        lengths=("columns",),
-    ),
 )
 
 

@@ -9,9 +9,10 @@ import pytest
 
 import onewafer.mesh
 from onewafer.graph import FLOATING, DataType
+from onewafer.mesh.dense import Matmul
 from onewafer.mesh.kernel_costs import kernel_costs, table_name
 from onewafer.mesh.kinds import CONTROL_KINDS
-from onewafer.mesh.operations import Add, Matmul
+from onewafer.mesh.operations import Add
 from tests.mesh.test_kinds import ALL_KINDS, OPERATIONS
 
 ROOT = Path(__file__).parents[2]

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from onewafer.mesh import Estimator, Launch, shard
-from onewafer.mesh.operations import LookUpTokens
+from onewafer.mesh.tokens import LookUpTokens
 from tests.mesh.models import gpt2, llama
 
 ROOT = Path(__file__).parents[2]

@@ -12,8 +12,6 @@ features beside each other: a block of q is `[rows, width, group]`, and so is on
     weights      softmax.csl       exp(score − maximum), sums of them
     values       values.csl        weighted sums of v; then one sum of both along B
     divide       values.csl        weighted sums ÷ sums of weights
-    rotate       rotary.csl        rotary position embedding
-    look_up_…    lookup.csl        rows of a table, −0 where another PE has them; then a sum along B
 
 Arrays have any leading dimensions: those of the PEs that share `a`, their place along the axis of
 the features. Where a PE's place `b` along the other axis counts, it comes as a number or as an
@@ -284,43 +282,6 @@ def divide(sums: Sums, weighted: Sums, heads: LocalHeads, *, dtype: np.dtype[Any
         quotients = arithmetic.multiply(weighted[..., block], reciprocals[..., np.newaxis])
         result[..., block, :] = _store(quotients, dtype).swapaxes(-1, -2)
     return result
-
-
-def rotate(values: Floats, cosine: Sums, sine: Sums) -> Floats:
-    """Return `values` `[…, rows, width, group]`, neighbouring features rotated by their angles.
-
-    `cosine` and `sine` are `[…, rows, width]`; `width` is even. Computed in f32.
-    """
-    source = values.astype(np.float32)
-    straight = arithmetic.multiply(source, cosine[..., np.newaxis])
-    even, odd = slice(0, None, 2), slice(1, None, 2)
-    less = arithmetic.multiply(source[..., odd, :], sine[..., even, np.newaxis])
-    more = arithmetic.multiply(source[..., even, :], sine[..., odd, np.newaxis])
-    straight[..., even, :] = arithmetic.subtract(straight[..., even, :], less)
-    straight[..., odd, :] = arithmetic.add(straight[..., odd, :], more)
-    return _store(straight, values.dtype)
-
-
-def look_up_tokens(table: Floats, ids: Integers, *, b: int | Integers) -> Sums:
-    """Return columns `ids` `[…, rows]` of a table as rows `[…, rows, features]`.
-
-    The PE `b` has `table` `[…, features, entries]`; −0 where another one has the entry.
-    """
-    entries = table.shape[-1]
-    index = ids - np.asarray(b)[..., np.newaxis] * entries
-    is_held = (index >= 0) & (index < entries)
-    columns = np.where(is_held, index, 0)[..., np.newaxis, :]
-    held = np.take_along_axis(table, columns, axis=-1).swapaxes(-1, -2).astype(np.float32)
-    return np.where(is_held[..., np.newaxis], held, _MINUS_ZERO)
-
-
-def look_up_positions(table: Floats, *, start: int, rows: int, b: int | Integers) -> Sums:
-    """Return rows start, start + 1, … of a table as `[…, rows, features]`.
-
-    The PE `b` has `table` `[…, entries, features]`; −0 where another one has the entry.
-    """
-    ids = np.broadcast_to(start + np.arange(rows), (*np.shape(b), rows))
-    return look_up_tokens(table.swapaxes(-1, -2), ids, b=b)
 
 
 def _is_seen(lengths: Integers, slots: int) -> NDArray[np.bool_]:

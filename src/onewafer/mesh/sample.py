@@ -59,6 +59,10 @@ class Sizes:
         """Return a block of rows × columns."""
         return Block(arena, 0, self.rows, self.columns)
 
+    def features(self, columns: int) -> int:
+        """Return the features of blocks of some columns, so that the first one has the padding."""
+        return columns - self.padding if self.padding else NUM_PES * columns
+
     def row(self, *, arena: Arena = Arena.PARAMETERS) -> Block:
         """Return a block of one row."""
         return Block(arena, 0, 1, self.columns)

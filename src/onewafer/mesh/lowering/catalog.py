@@ -35,8 +35,8 @@ from onewafer.graph import (
     TopIndices,
 )
 from onewafer.mesh import operations as mesh
+from onewafer.mesh.dense.lowering import LinearLowering
 from onewafer.mesh.lowering.attention import AttentionLowering
-from onewafer.mesh.lowering.dense import LinearLowering
 from onewafer.mesh.lowering.elementwise import (
     ActivationLowering,
     PairLowering,
@@ -51,11 +51,11 @@ from onewafer.mesh.lowering.feature_maps import (
     MaxPoolLowering,
     ScaleFeatureMapsLowering,
 )
-from onewafer.mesh.lowering.group_softmax import SoftmaxLowering
-from onewafer.mesh.lowering.norms import LayerNormLowering, RmsNormLowering
 from onewafer.mesh.lowering.products import BatchedMatmulLowering
 from onewafer.mesh.lowering.selection import GatherLowering, TopIndicesLowering
-from onewafer.mesh.lowering.tokens import (
+from onewafer.mesh.norms.lowering import LayerNormLowering, RmsNormLowering
+from onewafer.mesh.norms.softmax_lowering import SoftmaxLowering
+from onewafer.mesh.tokens.lowering import (
     EmbeddingLowering,
     FirstRowLowering,
     LastRowLowering,

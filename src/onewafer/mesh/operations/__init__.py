@@ -2,6 +2,15 @@
 
 from onewafer.mesh.collectives import Convert, Redistribute
 from onewafer.mesh.collectives.operations import Broadcast, BroadcastStore, ChainMax, ChainReduce
+from onewafer.mesh.dense.operations import Factor, Matmul, Matmuls, Split
+from onewafer.mesh.norms.operations import (
+    Normalize,
+    StoreNormalized,
+    SumGroups,
+    SumRowSquares,
+    SumSquares,
+)
+from onewafer.mesh.norms.softmax_operations import DivideGroups, FindGroupMaxima, WeighGroups
 from onewafer.mesh.operation import Conflicts, DataDependence, MeshOperation
 from onewafer.mesh.operations.attention import (
     Append,
@@ -16,7 +25,6 @@ from onewafer.mesh.operations.attention import (
     Weigh,
 )
 from onewafer.mesh.operations.attention_shape import AttentionShape
-from onewafer.mesh.operations.dense import Factor, Matmul, Matmuls, Split
 from onewafer.mesh.operations.elementwise import (
     Activation,
     Add,
@@ -34,17 +42,9 @@ from onewafer.mesh.operations.feature_maps import (
     MaxPool,
     ScaleFeatureMaps,
 )
-from onewafer.mesh.operations.group_softmax import DivideGroups, FindGroupMaxima, WeighGroups
-from onewafer.mesh.operations.norms import (
-    Normalize,
-    StoreNormalized,
-    SumGroups,
-    SumRowSquares,
-    SumSquares,
-)
 from onewafer.mesh.operations.products import MultiplyBlocks, ProductShape
 from onewafer.mesh.operations.selection import Claim, FindLargest, Gather, TakeIndex
-from onewafer.mesh.operations.tokens import LookUpPositions, LookUpTokens, Rotate, TakeRow
+from onewafer.mesh.tokens.operations import LookUpPositions, LookUpTokens, Rotate, TakeRow
 
 __all__ = [
     "Activation",

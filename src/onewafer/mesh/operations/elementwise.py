@@ -13,10 +13,11 @@ from onewafer.mesh import arithmetic, functions
 from onewafer.mesh.banks import bank, count_shared
 from onewafer.mesh.entry import float_words
 from onewafer.mesh.functions import FUNCTIONS
-from onewafer.mesh.kernels import FACTORS, LAST_ROW
+from onewafer.mesh.kernels import FACTORS
 from onewafer.mesh.kinds import ELEMENT, Kind, Module
 from onewafer.mesh.operation import Conflicts, MeshOperation
 from onewafer.mesh.sizes import block_entry, block_sizes, in_type, with_chunks
+from onewafer.mesh.tokens.operations import LAST_ROW
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

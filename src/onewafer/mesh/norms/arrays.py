@@ -1,4 +1,4 @@
-"""The local parts of RmsNorm and LayerNorm on all PEs, as `kernels/norm.csl` computes them.
+"""The local parts of RmsNorm and LayerNorm on all PEs, as `norm.csl` computes them.
 
 Blocks are `[height, width, rows, columns]` in f16 or f32, totals `[height, width, rows, groups]` in
 f32, `at` says which block of the features each PE holds, `[height, width]`. A weight or bias is the

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from onewafer.graph import LayerNorm, Linear, RmsNorm
-from onewafer.mesh.lowering.dense import joined
+from onewafer.mesh.dense.lowering import joined
 from onewafer.mesh.lowering.lowering import Lowering
-from onewafer.mesh.norms import Groups
-from onewafer.mesh.operations import Normalize, SumGroups, SumSquares
+from onewafer.mesh.norms import Normalize, SumGroups, SumSquares
+from onewafer.mesh.norms.arrays import Groups
 from onewafer.mesh.relations import Heads
 
 if TYPE_CHECKING:

@@ -1,4 +1,4 @@
-"""Normalization of groups of features: `kernels/norm.csl`, in steps between all-reduces."""
+"""Normalization of groups of features: `norm.csl`, in steps between all-reduces."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from onewafer.mesh import functions, norms
+from onewafer.mesh import functions
+from onewafer.mesh.dense.operations import SPLIT, STORE_SEVERAL, Split
 from onewafer.mesh.entry import float_words
 from onewafer.mesh.functions import FUNCTIONS
-from onewafer.mesh.kernels import PIECES
 from onewafer.mesh.kinds import ELEMENT, Beginning, Kind, Module
+from onewafer.mesh.norms import arrays
 from onewafer.mesh.operation import Classes, Conflicts, DataDependence, MeshOperation
-from onewafer.mesh.operations.dense import SPLIT, STORE_SEVERAL, Split
 from onewafer.mesh.sizes import CHUNK, block_entry
 
 if TYPE_CHECKING:
@@ -27,10 +27,11 @@ if TYPE_CHECKING:
     from onewafer.mesh.entry import Entry
     from onewafer.mesh.kernel_costs import Size
     from onewafer.mesh.memories import Memories
-    from onewafer.mesh.norms import Groups
+    from onewafer.mesh.norms.arrays import Groups
     from onewafer.mesh.program_shape import ProgramShape
 
 
+PIECES = Module("pieces", f"{ELEMENT}, .functions = functions", (FUNCTIONS,))
 _ARGUMENTS = f"{ELEMENT}, .functions = functions, .pieces = pieces"
 _ROW_NORM = Module("row_norm", _ARGUMENTS, (FUNCTIONS, PIECES))
 _NORM = Module("norm", _ARGUMENTS, (FUNCTIONS, PIECES))
@@ -126,7 +127,7 @@ class SumGroups(OverGroups):
     def execute(self, memories: Memories) -> None:
         """Do on NumPy arrays what the kernel does."""
         values, at = memories.matrix(self.input), memories.at(self.axis)
-        memories.write(self.totals, norms.sum_groups(values, at, self.groups))
+        memories.write(self.totals, arrays.sum_groups(values, at, self.groups))
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,7 +187,7 @@ class SumSquares(OverGroups):
         """Do on NumPy arrays what the kernel does."""
         values, at = memories.matrix(self.input), memories.at(self.axis)
         sums = None if self.sums is None else memories.matrix(self.sums)
-        memories.write(self.totals, norms.sum_squares(values, at, self.groups, sums=sums))
+        memories.write(self.totals, arrays.sum_squares(values, at, self.groups, sums=sums))
 
     def conflicts(self, program: ProgramShape, launch: Launch) -> Conflicts:
         """Return the products of the values with themselves."""
@@ -236,7 +237,7 @@ class SumRowSquares(OverGroups):
         """Do on NumPy arrays what the kernel does."""
         values, at = memories.matrix(self.input), memories.at(self.axis)
         sums = memories.matrix(self.totals).copy()
-        sums[..., -1:] = norms.sum_squares(values, at, self.groups)
+        sums[..., -1:] = arrays.sum_squares(values, at, self.groups)
         memories.write(self.totals, sums)
 
     def conflicts(self, program: ProgramShape, launch: Launch) -> Conflicts:
@@ -364,7 +365,7 @@ class Normalize(OverGroups):
 
     def execute(self, memories: Memories) -> None:
         """Do on NumPy arrays what the kernel does."""
-        result = norms.normalize(
+        result = arrays.normalize(
             memories.matrix(self.input),
             memories.at(self.axis),
             self.groups,

@@ -11,7 +11,7 @@ from onewafer.arch import load_architecture
 from onewafer.errors import HostError
 from onewafer.graph import FLOATING, Add, DataType, Graph, Linear, RmsNorm, Tensor
 from onewafer.mesh import MeshEvaluator, emit_csl, evaluate, shard
-from onewafer.mesh.operations import Normalize, StoreNormalized, SumRowSquares
+from onewafer.mesh.norms import Normalize, StoreNormalized, SumRowSquares
 from tests.mesh.fabric import run_on_fabric
 from tests.mesh.strategies import assert_same_bits, random_arrays
 

@@ -1,4 +1,4 @@
-"""`kernels/norm.csl` on one PE that takes the place of any other, against `mesh/norms.py`."""
+"""`norm.csl` on one PE that takes the place of any other, against `norms/arrays.py`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from onewafer.arch import load_architecture
-from onewafer.mesh.norms import Groups, normalize, sum_groups, sum_squares
+from onewafer.mesh.norms.arrays import Groups, normalize, sum_groups, sum_squares
 from tests.mesh.one_pe import Array, OnePe, load_one_pe
 from tests.mesh.strategies import assert_same_bits
 

@@ -1,23 +1,22 @@
-"""Softmax of groups of features: `kernels/group_softmax.csl`, in steps between all-reduces."""
+"""Softmax of groups of features: `group_softmax.csl`, in steps between all-reduces."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from onewafer.mesh import group_softmax
 from onewafer.mesh.functions import FUNCTIONS
-from onewafer.mesh.kernels import PIECES
 from onewafer.mesh.kinds import ELEMENT, Kind, Module
 from onewafer.mesh.layout import numpy_dtype
-from onewafer.mesh.operations.norms import OF_GROUPS, OverGroups
+from onewafer.mesh.norms import softmax_arrays
+from onewafer.mesh.norms.operations import OF_GROUPS, PIECES, OverGroups
 from onewafer.mesh.sizes import block_entry
 
 if TYPE_CHECKING:
     from onewafer.mesh.blocks import Axis, Block
     from onewafer.mesh.entry import Entry
     from onewafer.mesh.memories import Memories
-    from onewafer.mesh.norms import Groups
+    from onewafer.mesh.norms.arrays import Groups
     from onewafer.mesh.program_shape import ProgramShape
 
 
@@ -61,7 +60,7 @@ class FindGroupMaxima(OverGroups):
     def execute(self, memories: Memories) -> None:
         """Do on NumPy arrays what the kernel does."""
         values, at = memories.matrix(self.input), memories.at(self.axis)
-        memories.write(self.maxima, group_softmax.find_maxima(values, at, self.groups))
+        memories.write(self.maxima, softmax_arrays.find_maxima(values, at, self.groups))
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +100,7 @@ class WeighGroups(OverGroups):
 
     def execute(self, memories: Memories) -> None:
         """Do on NumPy arrays what the kernel does."""
-        weights, totals = group_softmax.weigh(
+        weights, totals = softmax_arrays.weigh(
             memories.matrix(self.input),
             memories.at(self.axis),
             self.groups,
@@ -148,7 +147,7 @@ class DivideGroups(OverGroups):
 
     def execute(self, memories: Memories) -> None:
         """Do on NumPy arrays what the kernel does."""
-        shares = group_softmax.divide(
+        shares = softmax_arrays.divide(
             memories.matrix(self.input),
             memories.at(self.axis),
             self.groups,

@@ -1,4 +1,4 @@
-"""The local steps of softmax on all PEs, as `kernels/group_softmax.csl` computes them.
+"""The local steps of softmax on all PEs, as `group_softmax.csl` computes them.
 
 Blocks are `[height, width, rows, columns]` in f16 or f32, maxima and totals
 `[height, width, rows, groups]` in f32; `at` says which block of the features each PE holds,
@@ -14,12 +14,12 @@ import numpy as np
 
 from onewafer.mesh import arithmetic
 from onewafer.mesh.functions import exponential
-from onewafer.mesh.norms import add_by_group, groups_of, of_group
+from onewafer.mesh.norms.arrays import add_by_group, groups_of, of_group
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from onewafer.mesh.norms import Groups
+    from onewafer.mesh.norms.arrays import Groups
 
     Array = NDArray[Any]
     Floats = NDArray[np.float32]

@@ -5,16 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from onewafer.graph import DataType, Linear
+from onewafer.mesh.dense import Factor, Matmul, Matmuls, Split
 from onewafer.mesh.lowering.lowering import Lowering
-from onewafer.mesh.norms import Groups
-from onewafer.mesh.operations import (
-    Factor,
-    Matmul,
-    Matmuls,
-    Split,
-    StoreNormalized,
-    SumRowSquares,
-)
+from onewafer.mesh.norms import StoreNormalized, SumRowSquares
+from onewafer.mesh.norms.arrays import Groups
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from onewafer.graph import Softmax
 from onewafer.mesh.lowering.lowering import Lowering
-from onewafer.mesh.norms import Groups
-from onewafer.mesh.operations import DivideGroups, FindGroupMaxima, WeighGroups
+from onewafer.mesh.norms import DivideGroups, FindGroupMaxima, WeighGroups
+from onewafer.mesh.norms.arrays import Groups
 from onewafer.mesh.relations import Heads
 
 if TYPE_CHECKING:

@@ -1,4 +1,4 @@
-"""Operations that lead from one axis to the other; an all-reduce makes their results whole."""
+"""Products with weights, which lead from one axis to the other; an all-reduce makes them whole."""
 
 from __future__ import annotations
 

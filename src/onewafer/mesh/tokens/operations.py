@@ -7,12 +7,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from onewafer.mesh import attention
 from onewafer.mesh.functions import FUNCTIONS
-from onewafer.mesh.kernels import LAST_ROW
 from onewafer.mesh.kinds import ELEMENT, Kind, Module
 from onewafer.mesh.operation import Classes, DataDependence, MeshOperation
 from onewafer.mesh.sizes import CHUNK, block_entry, block_sizes
+from onewafer.mesh.tokens import arrays
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -26,6 +25,7 @@ if TYPE_CHECKING:
     from onewafer.mesh.program_shape import ProgramShape
 
 
+LAST_ROW = Module("last_row", ELEMENT)
 _LOOKUP = Module("lookup", ELEMENT)
 
 
@@ -69,7 +69,7 @@ class LookUpTokens(MeshOperation):
         rows = memories.num_rows(self.result)
         indices = memories.view(self.indices, rows)
         table = memories.matrix(self.table)
-        held = attention.look_up_tokens(table, indices, b=memories.at(self.axis))
+        held = arrays.look_up_tokens(table, indices, b=memories.at(self.axis))
         memories.write(self.result, held)
 
     def sizes(self, program: ProgramShape, launch: Launch) -> Mapping[str, int]:
@@ -110,7 +110,7 @@ class LookUpPositions(MeshOperation):
 
     def execute(self, memories: Memories) -> None:
         """Do on NumPy arrays what the kernel does."""
-        held = attention.look_up_positions(
+        held = arrays.look_up_positions(
             memories.matrix(self.table),
             start=memories.launch.start,
             rows=memories.num_rows(self.result),
@@ -187,7 +187,7 @@ class Rotate(MeshOperation):
         rows, width = memories.num_rows(self.input), self.cosine.columns
         values = memories.view(self.input, rows, width, self.members)
         cosine, sine = memories.matrix(self.cosine), memories.matrix(self.sine)
-        memories.write(self.result, attention.rotate(values, cosine, sine))
+        memories.write(self.result, arrays.rotate(values, cosine, sine))
 
     def sizes(self, program: ProgramShape, launch: Launch) -> Mapping[str, int]:
         """Return the sizes that its cost depends on."""

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from onewafer.graph import Embedding, FirstRow, LastRow, PositionEmbedding, Rotary
 from onewafer.mesh.blocks import Layout
 from onewafer.mesh.lowering.lowering import Lowering
-from onewafer.mesh.operations import LookUpPositions, LookUpTokens, Rotate, TakeRow
 from onewafer.mesh.relations import Heads
+from onewafer.mesh.tokens import LookUpPositions, LookUpTokens, Rotate, TakeRow
 
 if TYPE_CHECKING:
     from onewafer.mesh.blocks import Block

@@ -1,0 +1,129 @@
+"""Samples of norms and softmax."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from onewafer.mesh import norms as mesh
+from onewafer.mesh.blocks import Arena, Axis, Block
+from onewafer.mesh.norms.arrays import Groups
+from onewafer.mesh.sample import ROWS_AND_INNER, Sample, Sizes, grid
+from onewafer.mesh.sizes import CHUNK
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from onewafer.mesh.operation import MeshOperation
+
+
+def _store_normalized(sizes: Sizes) -> MeshOperation:
+    sums = replace(sizes.block(), columns=sizes.heads * sizes.columns + 1)
+    return mesh.StoreNormalized((sizes.block(),) * sizes.heads, sums, Groups(1, 8), 1e-5)
+
+
+@dataclass(frozen=True, slots=True)
+class _Norm:
+    """Operands of a normalization of rows of `inner` whole chunks."""
+
+    sizes: Sizes
+
+    @property
+    def groups(self) -> Groups:
+        """One group, of all features of all PEs."""
+        return Groups(1, self.sizes.features(self.input.columns))
+
+    @property
+    def input(self) -> Block:
+        """Rows of whole chunks."""
+        return Block(Arena.ACTIVATIONS, 0, self.sizes.rows, CHUNK * self.sizes.inner)
+
+    @property
+    def totals(self) -> Block:
+        """A number a row."""
+        return Block(Arena.ACTIVATIONS, 0, self.sizes.rows, 1)
+
+    @property
+    def vector(self) -> Block:
+        """A weight or bias."""
+        return Block(Arena.PARAMETERS, 0, 1, self.input.columns)
+
+    def sum_groups(self) -> MeshOperation:
+        """Return the first step of LayerNorm."""
+        return mesh.SumGroups(self.totals, self.input, self.groups, Axis.X)
+
+    def sum_squares(self, sums: Block | None) -> MeshOperation:
+        """Return the next step, or the first one of RmsNorm."""
+        return mesh.SumSquares(self.totals, self.input, self.groups, Axis.X, sums)
+
+    def sum_row_squares(self) -> MeshOperation:
+        """Return the first step of an RmsNorm that comes after products."""
+        totals = replace(self.totals, columns=7)
+        groups = Groups(1, self.groups.num_features)
+        return mesh.SumRowSquares(totals, self.input, groups, Axis.X)
+
+    def normalize(self, sums: Block | None) -> MeshOperation:
+        """Return the last step."""
+        bias = None if sums is None else self.vector
+        blocks = self.input, self.input, self.totals, self.vector
+        return mesh.Normalize(*blocks, self.groups, Axis.X, 1e-5, sums, bias)
+
+    def find_maxima(self) -> MeshOperation:
+        """Return the first step of softmax."""
+        return mesh.FindGroupMaxima(self.totals, self.input, self.groups, Axis.X)
+
+    def weigh(self) -> MeshOperation:
+        """Return the next step."""
+        blocks = self.input, self.totals, self.input, self.totals
+        return mesh.WeighGroups(*blocks, self.groups, Axis.X)
+
+    def divide(self) -> MeshOperation:
+        """Return the last step."""
+        return mesh.DivideGroups(self.input, self.input, self.totals, self.groups, Axis.X)
+
+
+def _norm(build: Callable[[_Norm], MeshOperation], *, clears: bool = False) -> Sample:
+    return Sample(
+        lambda sizes: build(_Norm(sizes)),
+        rounds=("pieces", "pieces*rows", *(("padded", "padded*rows") if clears else ())),
+        lengths=("rows", "piece", *(("absent",) if clears else ())),
+        grid=(*ROWS_AND_INNER, *(grid(rows=(2, 5), padding=(7,)) if clears else ())),
+    )
+
+
+def _short_norm(build: Callable[[_Norm], MeshOperation], *, clears: bool = False) -> Sample:
+    """Return the sample of a kernel that knows a short way for rows of one chunk."""
+    cleared = ("padded", "padded*rows", "short*rows", "empty*rows") if clears else ()
+    return Sample(
+        lambda sizes: build(_Norm(sizes)),
+        rounds=("pieces", "pieces*rows", "filled", "filled*rows", "short", "empty", *cleared),
+        lengths=("rows", "piece", *(("absent",) if clears else ())),
+        grid=(
+            *ROWS_AND_INNER,
+            *grid(rows=(2, 5), padding=(7, CHUNK)),
+            *(grid(rows=(2, 5), padding=(CHUNK,), inner=(2,)) if clears else ()),
+        ),
+    )
+
+
+SAMPLES = (
+    Sample(
+        _store_normalized,
+        rounds=("rows", "parts", "parts*rows"),
+        lengths=("columns", "whole"),
+        grid=grid(rows=(2, 3, 5), heads=(2, 3)),
+    ),
+    _short_norm(lambda norm: norm.sum_squares(None)),
+    Sample(
+        lambda sizes: _Norm(sizes).sum_row_squares(),
+        rounds=("rows", "pieces*rows"),
+        lengths=("piece",),
+    ),
+    _short_norm(lambda norm: norm.normalize(None), clears=True),
+    _norm(lambda norm: norm.sum_groups()),
+    _short_norm(lambda norm: norm.sum_squares(norm.totals)),
+    _short_norm(lambda norm: norm.normalize(norm.totals), clears=True),
+    _norm(lambda norm: norm.find_maxima()),
+    _norm(lambda norm: norm.weigh()),
+    _norm(lambda norm: norm.divide(), clears=True),
+)

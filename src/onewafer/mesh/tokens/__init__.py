@@ -1,0 +1,5 @@
+"""Operations that know which tokens the rows are."""
+
+from onewafer.mesh.tokens.operations import LookUpPositions, LookUpTokens, Rotate, TakeRow
+
+__all__ = ["LookUpPositions", "LookUpTokens", "Rotate", "TakeRow"]

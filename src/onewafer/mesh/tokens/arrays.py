@@ -1,0 +1,60 @@
+"""Lookups and rotation on NumPy arrays, bit for bit as `lookup.csl` and `rotary.csl` compute them.
+
+Arrays have any leading dimensions: those of PEs. Where a PE's place `b` along the axis of a table
+counts, it comes as a number or as an array of these dimensions.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from onewafer.mesh import arithmetic
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Floats = NDArray[Any]
+    """Elements of the storage type, f16 or f32."""
+    Sums = NDArray[np.float32]
+    Integers = NDArray[np.integer[Any]]
+
+_MINUS_ZERO = np.float32(-0.0)
+
+
+def rotate(values: Floats, cosine: Sums, sine: Sums) -> Floats:
+    """Return `values` `[…, rows, width, group]`, neighbouring features rotated by their angles.
+
+    `cosine` and `sine` are `[…, rows, width]`; `width` is even. Computed in f32.
+    """
+    source = values.astype(np.float32)
+    straight = arithmetic.multiply(source, cosine[..., np.newaxis])
+    even, odd = slice(0, None, 2), slice(1, None, 2)
+    less = arithmetic.multiply(source[..., odd, :], sine[..., even, np.newaxis])
+    more = arithmetic.multiply(source[..., even, :], sine[..., odd, np.newaxis])
+    straight[..., even, :] = arithmetic.subtract(straight[..., even, :], less)
+    straight[..., odd, :] = arithmetic.add(straight[..., odd, :], more)
+    return arithmetic.round_to_half(straight) if values.dtype == np.float16 else straight
+
+
+def look_up_tokens(table: Floats, ids: Integers, *, b: int | Integers) -> Sums:
+    """Return columns `ids` `[…, rows]` of a table as rows `[…, rows, features]`.
+
+    The PE `b` has `table` `[…, features, entries]`; −0 where another one has the entry.
+    """
+    entries = table.shape[-1]
+    index = ids - np.asarray(b)[..., np.newaxis] * entries
+    is_held = (index >= 0) & (index < entries)
+    columns = np.where(is_held, index, 0)[..., np.newaxis, :]
+    held = np.take_along_axis(table, columns, axis=-1).swapaxes(-1, -2).astype(np.float32)
+    return np.where(is_held[..., np.newaxis], held, _MINUS_ZERO)
+
+
+def look_up_positions(table: Floats, *, start: int, rows: int, b: int | Integers) -> Sums:
+    """Return rows start, start + 1, … of a table as `[…, rows, features]`.
+
+    The PE `b` has `table` `[…, entries, features]`; −0 where another one has the entry.
+    """
+    ids = np.broadcast_to(start + np.arange(rows), (*np.shape(b), rows))
+    return look_up_tokens(table.swapaxes(-1, -2), ids, b=b)

@@ -1,0 +1,67 @@
+"""Samples of operations that know tokens."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from onewafer.mesh.blocks import Arena, Axis, Block
+from onewafer.mesh.sample import NUM_PES, Sample, Sizes, grid
+from onewafer.mesh.tokens.operations import LookUpPositions, LookUpTokens, Rotate, TakeRow
+
+if TYPE_CHECKING:
+    from onewafer.mesh.operation import MeshOperation
+
+
+def _look_up_tokens(sizes: Sizes) -> MeshOperation:
+    indices = Block(Arena.INDICES, 0, sizes.rows, 1)
+    table = Block(Arena.PARAMETERS, 0, sizes.columns, 5)
+    return LookUpTokens(sizes.block(), indices, table, Axis.X)
+
+
+def _some_held(sizes: Sizes) -> dict[str, tuple[int, ...]]:
+    """Let the table of the PE have one of as many tokens as there are PEs."""
+    held = -(-sizes.rows // NUM_PES)
+    return {"model.indices": (0, 0) * held + (0, 1) * (sizes.rows - held)}
+
+
+def _rotate(sizes: Sizes) -> MeshOperation:
+    angles = Block(Arena.ACTIVATIONS, 0, sizes.rows, sizes.columns)
+    values = replace(angles, columns=sizes.columns * sizes.group)
+    return Rotate(values, values, angles, angles, angles, sizes.group)
+
+
+SAMPLES = (
+    Sample(
+        _look_up_tokens,
+        rounds=("rows", "held", "held*columns"),
+        lengths=("elements",),
+        grid=grid(rows=(3, 4, 8, 9), columns=(5, 11)),
+        memory=_some_held,
+    ),
+    Sample(
+        lambda sizes: LookUpPositions(
+            sizes.block(), Block(Arena.PARAMETERS, 0, sizes.rows - 1, sizes.columns), Axis.X
+        ),
+        rounds=("holds",),
+        lengths=("elements", "held"),
+        grid=(*grid(rows=(2, 3, 5)), *grid(rows=(2, 3, 5), start=(0,))),
+        is_of_sequences=True,
+    ),
+    Sample(
+        _rotate,
+        rounds=("long*members", "short", "short*pairs"),
+        lengths=("elements", "pairs", "members", "whole"),
+        strides=("members", "2*members"),
+        grid=(
+            *grid(rows=(2, 3), columns=(4, 6), group=(3, 4)),
+            *grid(rows=(1,), columns=(4, 6), group=(5, 7)),
+        ),
+        is_of_sequences=True,
+    ),
+    Sample(
+        lambda sizes: TakeRow(sizes.row(arena=Arena.ACTIVATIONS), sizes.block(), is_last=True),
+        lengths=("columns",),
+        is_of_sequences=True,
+    ),
+)
