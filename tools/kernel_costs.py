@@ -25,7 +25,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from kernel_graphs import graph_of_all_kinds, graph_of_few_kinds
-from kernel_samples import samples
 from kernel_walk import Walk, step_tasks
 
 from onewafer.arch import load_architecture
@@ -40,8 +39,7 @@ from onewafer.image import (
     SymbolKind,
     registers_named,
 )
-from onewafer.mesh import Arena, emit_csl, shard
-from onewafer.mesh import operations as mesh
+from onewafer.mesh import Arena, attention, collectives, elementwise, emit_csl, shard
 from onewafer.mesh.entry import Entry
 from onewafer.mesh.kernel_costs import (
     Counts,
@@ -56,6 +54,7 @@ from onewafer.mesh.kernel_costs import (
 )
 from onewafer.mesh.kinds import STOP, Answers, answers, num_questions
 from onewafer.mesh.sample import TOTALS
+from onewafer.mesh.samples import SAMPLES
 from onewafer.mesh.schedule import build_schedule, kinds_of
 from onewafer.mesh.state_machine import write_state_machine
 
@@ -151,10 +150,8 @@ def measure(dtype: DataType, arch: str, *, is_sequence: bool) -> KernelCosts:
     small = compile_graph(graph_of_few_kinds(dtype, is_sequence=is_sequence), arch)
     tests = _tests(full, small)
     infer = _symbol(full.middle, full.middle.exports["infer"])
-    by_kind = {sample.kind: sample for sample in samples(is_sequence=is_sequence)}
-    costs = {
-        kind: _measure_sample(full, by_kind[kind], tests) for kind in full.kinds & set(by_kind)
-    }
+    by_kind = {sample.kind: sample for sample in SAMPLES if sample.kind in full.kinds}
+    costs = {kind: _measure_sample(full, sample, tests) for kind, sample in by_kind.items()}
     for kind in full.kinds - set(by_kind):
         counts = _walk(full.middle, Entry(kind, n=1))  # a REPEAT goes back
         costs[kind] = {"1": _plain(_difference(counts, tests.before(full, kind)))}
@@ -192,7 +189,7 @@ def _tests(full: Compiled, small: Compiled) -> _Tests:
     may be those of the launch. That is no part of a question.
     """
     lacks_rows = int(not small.program.sequence_rows)
-    pairs = [((full, kind), (small, kind), lacks_rows) for kind in (*mesh.Add.kinds, STOP)]
+    pairs = [((full, kind), (small, kind), lacks_rows) for kind in (*elementwise.Add.kinds, STOP)]
     pairs += [((full, one), (full, other), 0) for one, other in _ALIKE]
     learnt: list[tuple[int, ...]] = []
     found: list[Counter[str]] = []
@@ -210,7 +207,7 @@ def _tests(full: Compiled, small: Compiled) -> _Tests:
     return _Tests(below, above)
 
 
-_ALIKE = (mesh.ChainReduce.kinds, mesh.ChainMax.kinds)
+_ALIKE = (collectives.ChainReduce.kinds, collectives.ChainMax.kinds)
 """Kinds whose steps are the same."""
 
 
@@ -272,7 +269,11 @@ def _values(text: str, sizes: Mapping[str, Size]) -> list[int]:
     return np.atleast_1d(product(text, sizes)).tolist()
 
 
-_FROM_ENDS = (*mesh.ChainReduce.kinds, *mesh.ChainMax.kinds, *mesh.ReduceScores.kinds)
+_FROM_ENDS = (
+    *collectives.ChainReduce.kinds,
+    *collectives.ChainMax.kinds,
+    *attention.ReduceScores.kinds,
+)
 """Kinds that begin at the ends of an axis, or at the ends of segments."""
 _CHAINS = _FROM_ENDS[:-1]
 """Kinds that begin at the ends of an axis."""

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.mesh.test_max_collective import BODY, LENGTH
 
 from onewafer.arch import load_architecture
 from onewafer.mesh import arithmetic, estimate, shard
 from onewafer.mesh.chains import Chains, reduce_along
 from tests.mesh.collectives.row_of_pes import load_row
+from tests.mesh.collectives.test_max_collective import BODY, LENGTH
 from tests.mesh.fabric import run_on_fabric
 from tests.mesh.strategies import assert_same_bits, mlp, random_arrays
 from tests.mesh.test_fabric import check, check_delayed

@@ -4,20 +4,27 @@ from __future__ import annotations
 
 import pytest
 
-from onewafer.mesh import operations
+from onewafer.mesh.attention import ReduceScores
+from onewafer.mesh.elementwise import Add, Relu
 from onewafer.mesh.kinds import CONTROL_KINDS
-from onewafer.mesh.operations import Add, MeshOperation, ReduceScores, Relu
+from onewafer.mesh.samples import SAMPLES
 from onewafer.mesh.state_machine import write_state_machine
 
-NAMED = [getattr(operations, name) for name in operations.__all__]
-OPERATIONS = [cls for cls in NAMED if isinstance(cls, type) and issubclass(cls, MeshOperation)]
-ALL_KINDS = sorted({kind for cls in OPERATIONS for kind in cls.kinds} | CONTROL_KINDS)
+OPERATIONS = [sample.build(sample.grid[0]) for sample in SAMPLES]
+ALL_KINDS = sorted({operation.kind for operation in OPERATIONS} | CONTROL_KINDS)
 
 
 def test_no_two_kinds_share_a_number_or_a_name():
-    kinds = [*CONTROL_KINDS, *(kind for cls in OPERATIONS for kind in cls.kinds)]
+    classes = {type(operation) for operation in OPERATIONS}
+    kinds = [*CONTROL_KINDS, *(kind for cls in classes for kind in cls.kinds)]
     for names in ([kind.number for kind in kinds], [kind.name for kind in kinds]):
         assert len(set(names)) == len(names)
+
+
+def test_every_kind_has_one_sample():
+    kinds = [operation.kind for operation in OPERATIONS]
+    assert len(set(kinds)) == len(kinds)
+    assert set(kinds) == {kind for operation in OPERATIONS for kind in operation.kinds}
 
 
 def test_kinds_that_begin_alike_are_neighbours():

@@ -8,10 +8,10 @@ from hypothesis import strategies as st
 
 from onewafer.arch import load_architecture
 from onewafer.mesh import Add, Arena, Axis, Block, Broadcast, ChainReduce, schedule, shard
+from onewafer.mesh.attention import ReduceScores
 from onewafer.mesh.collectives import ChainMax
 from onewafer.mesh.entry import ENTRY_WORDS, Entry
 from onewafer.mesh.kinds import REPEAT, STOP, Task
-from onewafer.mesh.operations import ReduceScores
 from onewafer.mesh.schedule import build_schedule
 from tests.graph.strategies import graphs
 from tests.mesh.strategies import mlp

@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 
 from onewafer.arch import load_architecture
 from onewafer.graph import DataType
+from onewafer.mesh.attention import Score
+from onewafer.mesh.elementwise import AddBias
 from onewafer.mesh.kernel_costs import VectorOperation, kernel_costs, product
 from onewafer.mesh.norms import Normalize, SumGroups
-from onewafer.mesh.operations import AddBias, Score
 from onewafer.mesh.step_costs import step_costs
 from tests.mesh.test_kinds import ALL_KINDS
 

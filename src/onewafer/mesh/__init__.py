@@ -25,21 +25,13 @@ from onewafer.mesh.budget import (
 from onewafer.mesh.collectives import Broadcast, ChainReduce, Convert, Redistribute
 from onewafer.mesh.cost import Estimate, Estimator, OperationCost, estimate
 from onewafer.mesh.dense import Matmul
+from onewafer.mesh.elementwise import Activation, Add, AddBias, Multiply, Relu, Scale
 from onewafer.mesh.emit_csl import EmittedPlacement, EmittedProgram, emit
 from onewafer.mesh.finiteness import NonFinite, find_non_finite
 from onewafer.mesh.layout import numpy_dtype
 from onewafer.mesh.limits import Waits, split_waits
 from onewafer.mesh.norms import Normalize, SumGroups, SumSquares
-from onewafer.mesh.operations import (
-    Activation,
-    Add,
-    AddBias,
-    DataDependence,
-    MeshOperation,
-    Multiply,
-    Relu,
-    Scale,
-)
+from onewafer.mesh.operation import DataDependence, MeshOperation
 from onewafer.mesh.orientation import choose_layouts
 from onewafer.mesh.program import MeshProgram
 from onewafer.mesh.purposes import (

@@ -1,6 +1,6 @@
 """Refuse a mesh program that the machine has no room for, before anything is emitted.
 
-The communication plan of the kernels is fixed (`kernels/routes.csl`, `pe.csl`): its colors,
+The communication plan of the kernels is fixed (`collectives/routes.csl`, `pe.csl`): its colors,
 queues and roles are checked against the architecture, and the bytes of a PE against its memory.
 """
 

@@ -3,8 +3,8 @@
 On a long axis they go in two phases: within sections to their leaders, and then from leader to
 leader, past the PEs between them. One chain over D links stops at each PE, for 2R + H + 1 cycles
 (R the ramp, H the hop). With sections of s PEs words stop at s − 1 of them in the first phase and
-at D / s leaders in the second: the two-phase reduction of NOWR (HPDC'24). `kernels/routes.csl` says
-the same to the fabric.
+at D / s leaders in the second: the two-phase reduction of NOWR (HPDC'24).
+`collectives/routes.csl` says the same to the fabric.
 """
 
 from __future__ import annotations

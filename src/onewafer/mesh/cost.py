@@ -48,8 +48,7 @@ if TYPE_CHECKING:
     from onewafer.mesh.chains import Chains
     from onewafer.mesh.kernel_costs import Size
     from onewafer.mesh.kinds import Kind
-    from onewafer.mesh.operation import Classes, Traffic
-    from onewafer.mesh.operations import MeshOperation
+    from onewafer.mesh.operation import Classes, MeshOperation, Traffic
     from onewafer.mesh.program import MeshProgram
     from onewafer.mesh.step_costs import StepCosts
 

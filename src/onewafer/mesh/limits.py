@@ -29,8 +29,7 @@ if TYPE_CHECKING:
     from onewafer.mesh.blocks import Launch
     from onewafer.mesh.cost import Estimate
     from onewafer.mesh.kernel_costs import KernelCost, Size
-    from onewafer.mesh.operation import Traffic
-    from onewafer.mesh.operations import MeshOperation
+    from onewafer.mesh.operation import MeshOperation, Traffic
     from onewafer.mesh.program import MeshProgram
 
 

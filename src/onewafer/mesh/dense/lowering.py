@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from onewafer.graph import DataType, Linear
 from onewafer.mesh.dense import Factor, Matmul, Matmuls, Split
-from onewafer.mesh.lowering.lowering import Lowering
+from onewafer.mesh.lowering.lowering import Lowering, Lowerings
 from onewafer.mesh.norms import StoreNormalized, SumRowSquares
 from onewafer.mesh.norms.arrays import Groups
 
@@ -131,3 +131,6 @@ def _multiply(
     source = together[0].input
     axis = builder.layouts[source].axis
     builder.append(Matmuls(sums, builder.blocks[source], tuple(factors), axis.other))
+
+
+LOWERINGS: Lowerings = {Linear: LinearLowering()}

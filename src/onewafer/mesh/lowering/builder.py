@@ -36,8 +36,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from onewafer.graph import Operation, RmsNorm, Tensor
+    from onewafer.mesh.attention.shape import AttentionShape
     from onewafer.mesh.lowering.uses import Uses
-    from onewafer.mesh.operations import AttentionShape, MeshOperation
+    from onewafer.mesh.operation import MeshOperation
 
 LEAST_JOINING = 32
 """PEs of an axis along which several rows of f32 are reduced together: only for this purpose they

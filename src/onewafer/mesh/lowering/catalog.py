@@ -6,94 +6,34 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from onewafer.errors import UnsupportedOperationError
-from onewafer.graph import (
-    Activation,
-    Add,
-    AddBias,
-    Attention,
-    BatchedMatmul,
-    Convolution,
-    DepthwiseConvolution,
-    Embedding,
-    FirstRow,
-    Gather,
-    GlobalAveragePool,
-    LastRow,
-    LayerNorm,
-    Linear,
-    MaxPool,
-    Multiply,
-    Operation,
-    PositionEmbedding,
-    Relu,
-    RmsNorm,
-    Rotary,
-    Scale,
-    ScaleFeatureMaps,
-    ScaleFeatures,
-    Softmax,
-    TopIndices,
-)
-from onewafer.mesh import operations as mesh
-from onewafer.mesh.dense.lowering import LinearLowering
-from onewafer.mesh.lowering.attention import AttentionLowering
-from onewafer.mesh.lowering.elementwise import (
-    ActivationLowering,
-    PairLowering,
-    ReluLowering,
-    ScaleLowering,
-    VectorLowering,
-)
-from onewafer.mesh.lowering.feature_maps import (
-    ConvolutionLowering,
-    DepthwiseConvolutionLowering,
-    GlobalAveragePoolLowering,
-    MaxPoolLowering,
-    ScaleFeatureMapsLowering,
-)
-from onewafer.mesh.lowering.products import BatchedMatmulLowering
-from onewafer.mesh.lowering.selection import GatherLowering, TopIndicesLowering
-from onewafer.mesh.norms.lowering import LayerNormLowering, RmsNormLowering
-from onewafer.mesh.norms.softmax_lowering import SoftmaxLowering
-from onewafer.mesh.tokens.lowering import (
-    EmbeddingLowering,
-    FirstRowLowering,
-    LastRowLowering,
-    PositionEmbeddingLowering,
-    RotaryLowering,
-)
+from onewafer.mesh.attention import lowering as attention
+from onewafer.mesh.dense import lowering as dense
+from onewafer.mesh.elementwise import pairs, unary, vectors
+from onewafer.mesh.feature_maps import lowering as feature_maps
+from onewafer.mesh.norms import lowering as norms
+from onewafer.mesh.norms import softmax_lowering as softmax
+from onewafer.mesh.products import lowering as products
+from onewafer.mesh.selection import lowering as selection
+from onewafer.mesh.tokens import lowering as tokens
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Mapping
+    from collections.abc import Generator
 
-    from onewafer.mesh.lowering.lowering import Lowering
+    from onewafer.graph import Operation
+    from onewafer.mesh.lowering.lowering import Lowering, Lowerings
 
-LOWERINGS: Mapping[type[Operation], Lowering[Any]] = {
-    Linear: LinearLowering(),
-    AddBias: VectorLowering[AddBias](mesh.AddBias),
-    ScaleFeatures: VectorLowering[ScaleFeatures](mesh.ScaleFeatures),
-    Relu: ReluLowering(),
-    Add: PairLowering[Add](mesh.Add),
-    Multiply: PairLowering[Multiply](mesh.Multiply),
-    Scale: ScaleLowering(),
-    Activation: ActivationLowering(),
-    RmsNorm: RmsNormLowering(),
-    LayerNorm: LayerNormLowering(),
-    Embedding: EmbeddingLowering(),
-    PositionEmbedding: PositionEmbeddingLowering(),
-    Rotary: RotaryLowering(),
-    Attention: AttentionLowering(),
-    FirstRow: FirstRowLowering(),
-    LastRow: LastRowLowering(),
-    Convolution: ConvolutionLowering(),
-    DepthwiseConvolution: DepthwiseConvolutionLowering(),
-    MaxPool: MaxPoolLowering(),
-    GlobalAveragePool: GlobalAveragePoolLowering(),
-    ScaleFeatureMaps: ScaleFeatureMapsLowering(),
-    TopIndices: TopIndicesLowering(),
-    Gather: GatherLowering(),
-    Softmax: SoftmaxLowering(),
-    BatchedMatmul: BatchedMatmulLowering(),
+LOWERINGS: Lowerings = {
+    **attention.LOWERINGS,
+    **dense.LOWERINGS,
+    **feature_maps.LOWERINGS,
+    **norms.LOWERINGS,
+    **pairs.LOWERINGS,
+    **products.LOWERINGS,
+    **selection.LOWERINGS,
+    **softmax.LOWERINGS,
+    **tokens.LOWERINGS,
+    **unary.LOWERINGS,
+    **vectors.LOWERINGS,
 }
 
 

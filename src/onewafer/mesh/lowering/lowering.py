@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar
 
 from onewafer.graph import Operation
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from onewafer.mesh.lowering.builder import Builder
     from onewafer.mesh.relations import Relations
 
 OperationType = TypeVar("OperationType", bound=Operation)
+Lowerings: TypeAlias = "Mapping[type[Operation], Lowering[Any]]"
+"""The lowerings of a family, by the class of the graph operation."""
 
 
 class Lowering(ABC, Generic[OperationType]):

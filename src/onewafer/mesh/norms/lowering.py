@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from onewafer.graph import LayerNorm, Linear, RmsNorm
 from onewafer.mesh.dense.lowering import joined
-from onewafer.mesh.lowering.lowering import Lowering
+from onewafer.mesh.lowering.lowering import Lowering, Lowerings
 from onewafer.mesh.norms import Normalize, SumGroups, SumSquares
 from onewafer.mesh.norms.arrays import Groups
 from onewafer.mesh.relations import Heads
@@ -102,3 +102,6 @@ def _relate(operation: RmsNorm | LayerNorm, relations: Relations) -> None:
 def _groups(operation: RmsNorm | LayerNorm, layout: Layout) -> Groups:
     members = layout.order.members if operation.groups > 1 else 1
     return Groups(operation.groups, operation.result.shape[-1] // operation.groups, members)
+
+
+LOWERINGS: Lowerings = {RmsNorm: RmsNormLowering(), LayerNorm: LayerNormLowering()}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from onewafer.graph import Softmax
-from onewafer.mesh.lowering.lowering import Lowering
+from onewafer.mesh.lowering.lowering import Lowering, Lowerings
 from onewafer.mesh.norms import DivideGroups, FindGroupMaxima, WeighGroups
 from onewafer.mesh.norms.arrays import Groups
 from onewafer.mesh.relations import Heads
@@ -41,3 +41,6 @@ class SoftmaxLowering(Lowering[Softmax]):
         builder.append(WeighGroups(weights, totals, source, maxima, groups, axis))
         builder.all_reduce(totals, axis)
         builder.append(DivideGroups(result, weights, totals, groups, axis))
+
+
+LOWERINGS: Lowerings = {Softmax: SoftmaxLowering()}

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from onewafer.graph import Embedding, FirstRow, LastRow, PositionEmbedding, Rotary
 from onewafer.mesh.blocks import Layout
-from onewafer.mesh.lowering.lowering import Lowering
+from onewafer.mesh.lowering.lowering import Lowering, Lowerings
 from onewafer.mesh.relations import Heads
 from onewafer.mesh.tokens import LookUpPositions, LookUpTokens, Rotate, TakeRow
 
@@ -125,3 +125,12 @@ class LastRowLowering(Lowering[LastRow]):
         """Append the copy."""
         source = builder.blocks[operation.input]
         builder.append(TakeRow(builder.allocate(operation.result), source, is_last=True))
+
+
+LOWERINGS: Lowerings = {
+    Embedding: EmbeddingLowering(),
+    PositionEmbedding: PositionEmbeddingLowering(),
+    Rotary: RotaryLowering(),
+    FirstRow: FirstRowLowering(),
+    LastRow: LastRowLowering(),
+}

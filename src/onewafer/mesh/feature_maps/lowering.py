@@ -13,8 +13,8 @@ from onewafer.graph import (
     MaxPool,
     ScaleFeatureMaps,
 )
-from onewafer.mesh import operations as mesh
-from onewafer.mesh.lowering.lowering import Lowering, OperationType
+from onewafer.mesh import feature_maps as mesh
+from onewafer.mesh.lowering.lowering import Lowering, Lowerings, OperationType
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -152,3 +152,12 @@ def _check_stride(operation: DepthwiseConvolution | MaxPool, layout: Layout) -> 
             f"{type(operation).__name__} with {layout.columns} features on each PE is not "
             f"supported, at most with {most}; use more PEs along {layout.axis}"
         )
+
+
+LOWERINGS: Lowerings = {
+    Convolution: ConvolutionLowering(),
+    DepthwiseConvolution: DepthwiseConvolutionLowering(),
+    MaxPool: MaxPoolLowering(),
+    GlobalAveragePool: GlobalAveragePoolLowering(),
+    ScaleFeatureMaps: ScaleFeatureMapsLowering(),
+}

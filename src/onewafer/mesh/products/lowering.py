@@ -8,8 +8,8 @@ from onewafer.errors import UnsupportedOperationError
 from onewafer.graph import BatchedMatmul
 from onewafer.mesh.blocks import PLAIN_ORDER, Layout
 from onewafer.mesh.collectives import Redistribute
-from onewafer.mesh.lowering.lowering import Lowering
-from onewafer.mesh.operations import MultiplyBlocks, ProductShape
+from onewafer.mesh.lowering.lowering import Lowering, Lowerings
+from onewafer.mesh.products import MultiplyBlocks, ProductShape
 
 if TYPE_CHECKING:
     from onewafer.mesh.blocks import Axis, Block
@@ -111,3 +111,6 @@ def _check_sizes(operation: BatchedMatmul, builder: Builder) -> None:
                 f"a batched product of {builder.tensor(name).shape[-1]:,} features is not "
                 f"supported; its kernel counts up to {_MOST_FEATURES:,}"
             )
+
+
+LOWERINGS: Lowerings = {BatchedMatmul: BatchedMatmulLowering()}

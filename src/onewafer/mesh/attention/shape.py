@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from onewafer.mesh import attention
+from onewafer.mesh.attention import arrays
 from onewafer.mesh.blocks import HeadSegments
 from onewafer.mesh.operation import Classes
 from onewafer.mesh.sizes import CHUNK
@@ -76,7 +76,7 @@ class AttentionShape:
     @property
     def most_kv_heads(self) -> int:
         """The most kv heads that a PE has features of."""
-        return attention.most_heads(
+        return arrays.most_heads(
             self.num_pes,
             width=self.width,
             head_dim=self.head_dim,
@@ -131,7 +131,7 @@ class AttentionShape:
         places = np.arange(num_places)
         start = self.first(launch)
         slots = self.slots(num_places, launch)
-        kept = slots - attention.num_slots(start, places, len(places))
+        kept = slots - arrays.num_slots(start, places, len(places))
         seeing, seen = self._count_rows(launch, places)
         is_near = self.capacity <= _MOST_STRIDE
         elements = heads * self.group * slots
@@ -167,7 +167,7 @@ class AttentionShape:
     def slots(self, num_places: int, launch: Launch) -> Array:
         """Return how many positions each place along the axis of the positions has by the end."""
         end = self.first(launch) + launch.num_rows
-        return attention.num_slots(end, np.arange(num_places), num_places)
+        return arrays.num_slots(end, np.arange(num_places), num_places)
 
     @property
     def classes(self) -> Classes:
@@ -190,12 +190,10 @@ class AttentionShape:
             return np.maximum(seeing, 0), seen
         return launch.num_rows * ((begins < end) & (begins + size >= end)), seen
 
-    def local_heads(self, a: int) -> attention.LocalHeads:
+    def local_heads(self, a: int) -> arrays.LocalHeads:
         """Return the heads of the PEs at `a` along A."""
         features = self.kv_heads * self.head_dim
-        heads = attention.local_heads(
-            a, width=self.width, head_dim=self.head_dim, features=features
-        )
+        heads = arrays.local_heads(a, width=self.width, head_dim=self.head_dim, features=features)
         return dataclasses.replace(heads, first=0) if self.is_apart else heads
 
 
@@ -212,7 +210,7 @@ def _local_work(shape: AttentionShape) -> tuple[Array, Classes]:
     All steps of attention ask for them, so they are worked out once.
     """
     features = shape.kv_heads * shape.head_dim
-    numbers = attention.count_heads(
+    numbers = arrays.count_heads(
         shape.num_pes, width=shape.width, head_dim=shape.head_dim, features=features
     )
     distinct, classes = Classes.of(shape.axis, np.stack(numbers, axis=1))

@@ -1,4 +1,4 @@
-"""The largest elements of blocked rows on NumPy arrays, bit for bit as `kernels/selection.csl`.
+"""The largest elements of blocked rows on NumPy arrays, bit for bit as `selection.csl`.
 
 A PE's block is `[…, columns]`; `present` of its columns are no padding, and its first one has index
 `first` in the whole row, both arrays of the leading dimensions. After `largest` and `claim` a

@@ -1,4 +1,4 @@
-"""Products of two tensors of activations: `kernels/product.csl`, an all-reduce makes them whole."""
+"""Products of two tensors of activations: `product.csl`, an all-reduce makes them whole."""
 
 from __future__ import annotations
 

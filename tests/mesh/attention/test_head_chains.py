@@ -1,4 +1,4 @@
-"""Scores go along the PEs of their own head: `kernels/head_chain.csl` and its readers."""
+"""Scores go along the PEs of their own head: `head_chain.csl` and its readers."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from onewafer.arch import load_architecture
 from onewafer.graph import FLOATING, DataType
 from onewafer.mesh import Axis, Launch, MeshEvaluator, estimate, shard
+from onewafer.mesh.attention import BroadcastScores, ReduceScores
 from onewafer.mesh.chains import Chains
-from onewafer.mesh.operations import BroadcastScores, ReduceScores
 from tests.mesh.fabric import run_launches
 from tests.mesh.models import VOCABULARY, bert, llama
 from tests.mesh.strategies import assert_same_bits, random_arrays

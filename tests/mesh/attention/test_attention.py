@@ -12,9 +12,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from onewafer.mesh import Axis, Launch, functions
-from onewafer.mesh.attention import count_heads, local_heads, most_heads, num_slots, row_lengths
-from onewafer.mesh.operations import AttentionShape
-from tests.mesh.attention_rectangle import Array, Rectangle, Shape
+from onewafer.mesh.attention import AttentionShape
+from onewafer.mesh.attention.arrays import (
+    count_heads,
+    local_heads,
+    most_heads,
+    num_slots,
+    row_lengths,
+)
+from tests.mesh.attention.attention_rectangle import Array, Rectangle, Shape
 
 
 def exact(queries: Array, keys: Array, values: Array, mask: Array, scale: float) -> Array:

@@ -23,8 +23,9 @@ from onewafer.graph import (
     TopIndices,
     evaluate_graph,
 )
-from onewafer.mesh import Launch, estimate, evaluate, numpy_dtype, selection, shard
+from onewafer.mesh import Launch, estimate, evaluate, numpy_dtype, shard
 from onewafer.mesh.schedule import build_schedule
+from onewafer.mesh.selection import arrays as selection
 from tests.graph.strategies import searches
 from tests.mesh.fabric import run_launches, run_on_fabric
 from tests.mesh.strategies import assert_same_bits, random_arrays

@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING
 
 from onewafer.errors import UnsupportedOperationError
 from onewafer.graph import Gather, TopIndices
-from onewafer.mesh import operations as mesh
+from onewafer.mesh import selection as mesh
 from onewafer.mesh.blocks import PLAIN_ORDER
-from onewafer.mesh.lowering.lowering import Lowering
-from onewafer.mesh.operations.selection import Rows
+from onewafer.mesh.elementwise import Copy
+from onewafer.mesh.lowering.lowering import Lowering, Lowerings
+from onewafer.mesh.selection.operations import Rows
 
 if TYPE_CHECKING:
     from onewafer.mesh.blocks import Layout
@@ -39,7 +40,7 @@ class TopIndicesLowering(Lowering[TopIndices]):
         rest = source
         if operation.count > 1:
             rest = builder.spare(source.rows, source.columns)
-            builder.append(mesh.Copy(rest, source))
+            builder.append(Copy(rest, source))
         words, own, places = (builder.scratch(source.rows, 1) for _ in range(3))
         indices = builder.place_indices(operation.result)
         rows = Rows(source, rest, indices, layout.axis, features)
@@ -78,3 +79,6 @@ def _check_order(layout: Layout) -> None:
             "a search among features in the order that operations on attention heads ask for is "
             "not supported"
         )
+
+
+LOWERINGS: Lowerings = {TopIndices: TopIndicesLowering(), Gather: GatherLowering()}

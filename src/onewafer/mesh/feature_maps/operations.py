@@ -11,8 +11,8 @@ import numpy as np
 from onewafer.graph import DataType
 from onewafer.mesh import arithmetic
 from onewafer.mesh.banks import bank, count_shared, row_banks
+from onewafer.mesh.elementwise.vectors import FACTORS
 from onewafer.mesh.entry import float_words
-from onewafer.mesh.kernels import FACTORS
 from onewafer.mesh.kinds import ELEMENT, Beginning, Kind, Module
 from onewafer.mesh.operation import NO_CONFLICTS, Conflicts, MeshOperation
 from onewafer.mesh.sizes import block_entry, block_sizes, in_type
@@ -223,7 +223,7 @@ class Convolve(MeshOperation):
 
 @dataclass(slots=True)
 class _Edges:
-    """The functions of `kernels/window.csl`, and how often they took which way."""
+    """The functions of `window.csl`, and how often they took which way."""
 
     before: int = 0
     """Began in front of the map."""

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 
 from onewafer.errors import UnsupportedOperationError
 from onewafer.graph import Attention
-from onewafer.mesh.lowering.lowering import Lowering
-from onewafer.mesh.operations import (
+from onewafer.mesh.attention import (
     Append,
     AttentionShape,
     BiasScores,
@@ -21,6 +20,7 @@ from onewafer.mesh.operations import (
     SumValues,
     Weigh,
 )
+from onewafer.mesh.lowering.lowering import Lowering, Lowerings
 from onewafer.mesh.relations import Heads
 
 if TYPE_CHECKING:
@@ -153,3 +153,6 @@ def _has_segments(shape: AttentionShape, builder: Builder) -> bool:
 def _head_dim(operation: Attention) -> int:
     """Return the features of a value head, which are those of a result head."""
     return operation.result.shape[-1] // operation.heads
+
+
+LOWERINGS: Lowerings = {Attention: AttentionLowering()}

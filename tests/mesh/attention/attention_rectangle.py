@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from onewafer.mesh import arithmetic, attention
-from onewafer.mesh.attention import LocalHeads, local_heads, most_heads, row_lengths
+from onewafer.mesh import arithmetic
+from onewafer.mesh.attention import arrays as attention
+from onewafer.mesh.attention.arrays import LocalHeads, local_heads, most_heads, row_lengths
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -1,17 +1,19 @@
-"""Samples of the steps of attention; a helper of `kernel_costs.py`."""
+"""Samples of the steps of attention."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from onewafer.mesh import Arena, Axis, Block, MeshOperation
-from onewafer.mesh import operations as mesh
-from onewafer.mesh.attention import num_slots, row_lengths
+from onewafer.mesh import attention as mesh
+from onewafer.mesh.attention.arrays import num_slots, row_lengths
+from onewafer.mesh.blocks import Arena, Axis, Block
 from onewafer.mesh.sample import NUM_PES, Sample, Sizes, grid
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+    from onewafer.mesh.operation import MeshOperation
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,11 +81,17 @@ def _attention(
     grid: tuple[Sizes, ...] = _FULL,
 ) -> Sample:
     return Sample(
-        lambda sizes: build(_Attention(sizes, axis)), rounds, lengths, strides, grid, _shares
+        lambda sizes: build(_Attention(sizes, axis)),
+        rounds,
+        lengths,
+        strides,
+        grid,
+        is_of_sequences=True,
+        memory=_shares,
     )
 
 
-def attention_samples() -> Iterator[Sample]:
+def _samples_of_scores() -> Iterator[Sample]:
     """Yield those of the steps up to the scores."""
     yield _attention(
         lambda its: mesh.Share(its.shape, its.block()),
@@ -128,7 +136,7 @@ def attention_samples() -> Iterator[Sample]:
     yield _attention(lambda its: mesh.BroadcastScores(its.shape_of_part, its.block()))
 
 
-def softmax_samples() -> Iterator[Sample]:
+def _samples_of_values() -> Iterator[Sample]:
     """Yield those of the steps after the scores."""
     softmax = "present", "present*rows", "present*seeing", "seeing*heads*group"
     yield _attention(
@@ -163,3 +171,6 @@ def softmax_samples() -> Iterator[Sample]:
         strides=("group",),
         grid=(*_FULL, *_WITHOUT_HEADS),
     )
+
+
+SAMPLES = (*_samples_of_scores(), *_samples_of_values())

@@ -12,7 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from onewafer.arch import load_architecture
-from onewafer.mesh import arithmetic, attention
+from onewafer.mesh import arithmetic
+from onewafer.mesh.attention import arrays as attention
+from onewafer.mesh.tokens import arrays as tokens
 from tests.mesh.one_pe import Array, OnePe, load_one_pe
 from tests.mesh.strategies import assert_same_bits
 
@@ -433,7 +435,7 @@ def test_rotary(arch, element):
         case.pe.write("scores", cosine)
         case.pe.write("totals", sine)
         case.pe.launch("rotate", case.rows, 2 * pairs, case.group)
-        expected = attention.rotate(values, cosine, sine)
+        expected = tokens.rotate(values, cosine, sine)
         assert_same_bits(case.read_guarded("result", *shape), expected)
         assert_same_bits(case.read_guarded("left", *shape), expected)
 
@@ -451,7 +453,7 @@ def test_look_up_tokens(arch, element):
         case.pe.write("kv", table)
         case.write_guarded("scores", case.rows * case.width, np.float32)
         case.pe.launch("look_up_tokens", case.rows, case.width, entries, case.b)
-        expected = attention.look_up_tokens(table, ids, b=case.b)
+        expected = tokens.look_up_tokens(table, ids, b=case.b)
         assert_same_bits(case.read_guarded("scores", case.rows, case.width), expected)
 
     check()
@@ -466,7 +468,7 @@ def test_tokens_are_counted_in_32_bits(arch, element):
     pe.write("kv", table)
     pe.write("ids", ids)
     pe.launch("look_up_tokens", len(ids), 2, entries, b)
-    expected = attention.look_up_tokens(table, ids, b=b)
+    expected = tokens.look_up_tokens(table, ids, b=b)
     np.testing.assert_array_equal(expected[:, 0], [5, 0, 300, 0, 0])
     assert_same_bits(pe.read("scores", len(ids), 2), expected)
 
@@ -480,7 +482,7 @@ def test_look_up_positions(arch, element):
         case.write_guarded("scores", case.rows * case.width, np.float32)
         place = (case.width, entries, case.b)
         case.pe.launch("look_up_positions", case.start, case.rows, *place)
-        expected = attention.look_up_positions(table, start=case.start, rows=case.rows, b=case.b)
+        expected = tokens.look_up_positions(table, start=case.start, rows=case.rows, b=case.b)
         assert_same_bits(case.read_guarded("scores", case.rows, case.width), expected)
 
     check()

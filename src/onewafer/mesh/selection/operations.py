@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from onewafer.mesh import selection
 from onewafer.mesh.kinds import ELEMENT, Beginning, Kind, Module
 from onewafer.mesh.operation import DataDependence, MeshOperation
+from onewafer.mesh.selection import arrays
 from onewafer.mesh.sizes import block_entry, block_sizes
 
 if TYPE_CHECKING:
@@ -130,10 +130,10 @@ class FindLargest(_Step):
     def execute(self, memories: Memories) -> None:
         """Do on NumPy arrays what the kernel does."""
         rows, present = self.rows, self.rows.present(memories)
-        own = selection.largest(memories.matrix(rows.rest), present)
+        own = arrays.largest(memories.matrix(rows.rest), present)
         indices = memories.view(rows.indices, own.shape[-1], rows.indices.columns)
         found, blocks = indices[..., : self.num_found], memories.matrix(rows.input)
-        places = selection.locate(blocks, own, present, rows.first(memories), found)
+        places = arrays.locate(blocks, own, present, rows.first(memories), found)
         memories.write(self.words, own)
         memories.write(self.own, own)
         memories.write(self.places, places)
@@ -185,7 +185,7 @@ class Claim(_Step):
     def execute(self, memories: Memories) -> None:
         """Do on NumPy arrays what the kernel does."""
         words, own, places = map(memories.read, (self.words, self.own, self.places))
-        memories.write(self.words, selection.claim(words, own, places))
+        memories.write(self.words, arrays.claim(words, own, places))
 
     def sizes(self, program: ProgramShape, launch: Launch) -> Mapping[str, int]:
         """Return the sizes that its cost depends on."""
@@ -228,11 +228,11 @@ class TakeIndex(_Step):
         rows, num_rows = self.rows, memories.num_rows(self.words)
         words = memories.view(self.words, num_rows)
         found = np.array(memories.view(rows.indices, num_rows, rows.indices.columns))
-        found[..., self.num_found] = selection.index(words)
+        found[..., self.num_found] = arrays.index(words)
         memories.write(rows.indices, found)
         if rows.indices.columns > 1:
             rest, present = memories.matrix(rows.rest), rows.present(memories)
-            left = selection.take(rest, words, present, rows.first(memories))
+            left = arrays.take(rest, words, present, rows.first(memories))
             memories.write(rows.rest, left)
 
     def sizes(self, program: ProgramShape, launch: Launch) -> Mapping[str, int]:
@@ -301,7 +301,7 @@ class Gather(MeshOperation):
         columns = np.broadcast_to(columns[:, :, np.newaxis], (*present.shape, share))
         wanted = np.take_along_axis(indices, np.minimum(columns, count - 1), axis=-1)
         wanted = np.where(columns < count, wanted, -1)
-        taken = selection.features(memories.matrix(self.input), wanted, present, first)
+        taken = arrays.features(memories.matrix(self.input), wanted, present, first)
         memories.write(self.result, taken)
 
     def sizes(self, program: ProgramShape, launch: Launch) -> Mapping[str, int]:

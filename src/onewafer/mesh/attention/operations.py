@@ -5,7 +5,7 @@
 
 Where no block of features has parts of two heads, scores go no further than the PEs of their head.
 The features of queries, keys and values lie along A, the positions of the cache along B. The
-kernels and their mirrors are those of `mesh/attention.py`.
+kernels and their mirrors are those of `arrays.py`.
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from onewafer.graph import DataType
-from onewafer.mesh import arithmetic, attention, functions
+from onewafer.mesh import arithmetic, functions
+from onewafer.mesh.attention import arrays
 from onewafer.mesh.blocks import Axis, Launch
 from onewafer.mesh.chains import reduce_along
 from onewafer.mesh.collectives.operations import copy_along
@@ -33,11 +34,11 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from onewafer.mesh.attention.shape import AttentionShape
     from onewafer.mesh.blocks import Block
     from onewafer.mesh.entry import Entry
     from onewafer.mesh.kernel_costs import Size
     from onewafer.mesh.memories import Memories
-    from onewafer.mesh.operations.attention_shape import AttentionShape
     from onewafer.mesh.program_shape import ProgramShape
 
     Array = NDArray[Any]
@@ -96,7 +97,7 @@ class _Column:
     """The PEs at one place along A; arrays of theirs are `[PEs along B, …]`."""
 
     a: int
-    heads: attention.LocalHeads
+    heads: arrays.LocalHeads
     b: Array
     """Their places along B."""
     lengths: Array
@@ -146,17 +147,15 @@ class _Step(MeshOperation):
         b, first = np.arange(size), shape.first(launch)
         end = first + launch.num_rows
         reach, step = (first + 1, 1) if shape.is_causal else (end, 0)
-        lengths = attention.row_lengths(launch.num_rows, reach=reach, step=step, b=b, size=size)
-        slots = int(attention.num_slots(end, 0, size))
+        lengths = arrays.row_lengths(launch.num_rows, reach=reach, step=step, b=b, size=size)
+        slots = int(arrays.num_slots(end, 0, size))
         for a in range(memories.program.size(shape.axis)):
             yield _Column(a, shape.local_heads(a), b, lengths, slots)
 
     def split_cache(self, cache: Array, column: _Column) -> tuple[Array, tuple[Array, ...]]:
         """Return views of the keys, and of the values of each local head."""
         shape = self.shape
-        return attention.split_cache(
-            cache, column.heads, width=shape.width, capacity=shape.capacity
-        )
+        return arrays.split_cache(cache, column.heads, width=shape.width, capacity=shape.capacity)
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,7 +225,7 @@ class Append(_Step):
         cache = memories.whole(self.cache)
         keys, values = memories.matrix(self.keys), memories.matrix(self.values)
         for column in self.columns(memories):
-            attention.append(
+            arrays.append(
                 column.of(cache, shape.axis),
                 column.of(keys, shape.axis),
                 column.of(values, shape.axis),
@@ -274,7 +273,7 @@ class Score(_Step):
         for column in self.columns(memories):
             scores = view_scores(memories, self.scores, shape, column.slots)
             keys, _ = self.split_cache(column.of(cache, shape.axis), column)
-            column.of(scores, shape.axis)[...] = attention.scores(
+            column.of(scores, shape.axis)[...] = arrays.scores(
                 column.of(queries, shape.axis),
                 keys,
                 column.heads,
@@ -326,9 +325,7 @@ class BiasScores(_Step):
         shape, bias = self.shape, memories.matrix(self.bias)
         for column in self.columns(memories):
             scores = view_scores(memories, self.scores, shape, column.slots)
-            attention.add_bias(
-                column.of(scores, shape.axis), column.of(bias, shape.axis), at=column.a
-            )
+            arrays.add_bias(column.of(scores, shape.axis), column.of(bias, shape.axis), at=column.a)
 
 
 def view_scores(memories: Memories, scores: Block, shape: AttentionShape, slots: int) -> Array:
@@ -535,7 +532,7 @@ class FindMaxima(_Step):
         shape, maxima = self.shape, memories.matrix(self.maxima)
         for column in self.columns(memories):
             scores = view_scores(memories, self.scores, shape, column.slots)
-            column.of(maxima, shape.axis)[...] = attention.maxima(
+            column.of(maxima, shape.axis)[...] = arrays.maxima(
                 column.of(scores, shape.axis),
                 column.heads,
                 column.lengths,
@@ -580,7 +577,7 @@ class Weigh(_Step):
         exponential = functions.exponential_for_half if is_half else functions.exponential
         for column in self.columns(memories):
             scores = view_scores(memories, self.scores, shape, column.slots)
-            column.of(totals, shape.axis)[..., : shape.most] = attention.weights(
+            column.of(totals, shape.axis)[..., : shape.most] = arrays.weights(
                 column.of(scores, shape.axis),
                 column.of(maxima, shape.axis),
                 column.heads,
@@ -623,7 +620,7 @@ class SumValues(_Step):
         for column in self.columns(memories):
             scores = view_scores(memories, self.scores, shape, column.slots)
             _, values = self.split_cache(column.of(cache, shape.axis), column)
-            weighted = attention.values(
+            weighted = arrays.values(
                 column.of(scores, shape.axis),
                 values,
                 column.heads,
@@ -667,6 +664,6 @@ class Divide(_Step):
         for column in self.columns(memories):
             local = column.of(totals, shape.axis)
             weighted = local[..., shape.most :].reshape(*local.shape[:-1], shape.group, shape.width)
-            column.of(result, shape.axis)[...] = attention.divide(
+            column.of(result, shape.axis)[...] = arrays.divide(
                 local[..., : shape.most], weighted, column.heads, dtype=result.dtype
             )

@@ -37,9 +37,9 @@ from onewafer.mesh import (
     smallest_rectangle,
 )
 from onewafer.mesh.blocks import Role
+from onewafer.mesh.feature_maps import Convolve
+from onewafer.mesh.feature_maps.lowering import upright
 from onewafer.mesh.layout import pack
-from onewafer.mesh.lowering.feature_maps import upright
-from onewafer.mesh.operations import Convolve
 from tests.graph.convolutional import convolutional
 from tests.mesh.fabric import compile_emitted, run_on_fabric
 from tests.mesh.strategies import assert_same_bits, random_arrays

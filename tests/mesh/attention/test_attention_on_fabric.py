@@ -12,7 +12,7 @@ from onewafer.csl import CompileOptions, MemoryFiles, compile_program
 from onewafer.host import Device
 from onewafer.mesh import functions
 from onewafer.mesh.kernel_library import kernel_library
-from tests.mesh.attention_rectangle import Rectangle, Shape
+from tests.mesh.attention.attention_rectangle import Rectangle, Shape
 from tests.mesh.one_pe import Array, declare
 from tests.mesh.strategies import assert_same_bits
 

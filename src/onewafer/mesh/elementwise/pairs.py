@@ -1,0 +1,143 @@
+"""Sums and products of two tensors, element by element: operations, lowering, samples."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from onewafer import graph
+from onewafer.mesh import arithmetic
+from onewafer.mesh.banks import bank
+from onewafer.mesh.kinds import ELEMENT, Kind, Module
+from onewafer.mesh.lowering.lowering import Lowering, Lowerings, OperationType
+from onewafer.mesh.operation import Conflicts, MeshOperation
+from onewafer.mesh.sample import Sample
+from onewafer.mesh.sizes import block_entry, block_sizes, in_type
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from onewafer.graph import DataType
+    from onewafer.mesh.blocks import Block, Launch
+    from onewafer.mesh.entry import Entry
+    from onewafer.mesh.lowering.builder import Builder
+    from onewafer.mesh.memories import Memories
+    from onewafer.mesh.program_shape import ProgramShape
+    from onewafer.mesh.relations import Relations
+
+
+class _Binary(MeshOperation):
+    """An operation that reads two blocks with one DSD operation."""
+
+    __slots__ = ()
+
+    result: Block
+    left: Block
+    right: Block
+
+    def entry(self, program: ProgramShape) -> Entry:
+        """Return its words in the schedule."""
+        return block_entry(program, self.kind, self.result, self.left, self.right)
+
+    def sizes(self, program: ProgramShape, launch: Launch) -> Mapping[str, int]:
+        """Return the sizes that its cost depends on."""
+        return block_sizes(program, self.result, launch)
+
+    def conflicts(self, program: ProgramShape, launch: Launch) -> Conflicts:
+        """Return the one DSD operation, if both operands begin in the same banks."""
+        left, right = (bank(block.offset, program.dtype) for block in (self.left, self.right))
+        elements = self.sizes(program, launch)["elements"]
+        return Conflicts(int(left == right), self.dsd_operation(program.dtype), elements)
+
+    @abstractmethod
+    def dsd_operation(self, dtype: DataType) -> str:
+        """Return the lower-case name of its DSD operation."""
+
+
+@dataclass(frozen=True, slots=True)
+class Add(_Binary):
+    """Add two blocks in the program's dtype, one rounding an element."""
+
+    kinds = (
+        Kind(
+            22,
+            "add",
+            "add.run(activation(result, n), activation(left, n), activation(right, n));",
+            (Module("add", ELEMENT),),
+        ),
+    )
+
+    result: Block
+    left: Block
+    right: Block
+
+    def execute(self, memories: Memories) -> None:
+        """Do on NumPy arrays what the kernel does."""
+        total = arithmetic.add(memories.read(self.left), memories.read(self.right))
+        memories.write(self.result, total)
+
+    def dsd_operation(self, dtype: DataType) -> str:
+        """Return the lower-case name of its DSD operation."""
+        return in_type("fadd", dtype)
+
+
+@dataclass(frozen=True, slots=True)
+class Multiply(_Binary):
+    """Multiply two blocks in the program's dtype, one rounding an element."""
+
+    kinds = (
+        Kind(
+            23,
+            "multiply",
+            "multiply.run(activation(result, n), activation(left, n), activation(right, n));",
+            (Module("multiply", ELEMENT),),
+        ),
+    )
+
+    result: Block
+    left: Block
+    right: Block
+
+    def execute(self, memories: Memories) -> None:
+        """Do on NumPy arrays what the kernel does."""
+        product = arithmetic.multiply(memories.read(self.left), memories.read(self.right))
+        memories.write(self.result, product)
+
+    def dsd_operation(self, dtype: DataType) -> str:
+        """Return the lower-case name of its DSD operation."""
+        return in_type("fmul", dtype)
+
+
+class PairLowering(Lowering[OperationType]):
+    """An operation on two tensors; the right one is redistributed if their axes differ."""
+
+    works_in_place = True
+
+    def __init__(self, form: type[Add | Multiply]) -> None:
+        self._form = form
+
+    def relate(self, operation: OperationType, relations: Relations) -> None:
+        """Let the result lie as the left operand does, and the right one too if it can."""
+        left, right = self.operands(operation)
+        relations.join(left, operation.result.name)
+        relations.join_if_possible(right, operation.result.name)
+
+    def pair(self, operation: OperationType) -> tuple[str, str]:
+        """Return both operands."""
+        left, right = self.operands(operation)
+        return left, right
+
+    def lower(self, operation: OperationType, builder: Builder) -> None:
+        """Append the operation."""
+        builder.append(self._form(*builder.allocate_pair(operation, *self.pair(operation))))
+
+
+LOWERINGS: Lowerings = {
+    graph.Add: PairLowering[graph.Add](Add),
+    graph.Multiply: PairLowering[graph.Multiply](Multiply),
+}
+SAMPLES = (
+    Sample(lambda sizes: Add(*[sizes.block()] * 3), lengths=("elements",)),
+    Sample(lambda sizes: Multiply(*[sizes.block()] * 3), lengths=("elements",)),
+)

@@ -1,0 +1,250 @@
+"""Functions of every element: operations, lowerings from the graph, samples."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from onewafer import graph
+from onewafer.graph import ActivationFunction, DataType
+from onewafer.mesh import arithmetic, functions
+from onewafer.mesh.entry import float_words
+from onewafer.mesh.functions import FUNCTIONS
+from onewafer.mesh.kinds import ELEMENT, Kind, Module
+from onewafer.mesh.lowering.lowering import Lowering, Lowerings, OperationType
+from onewafer.mesh.operation import Conflicts, MeshOperation
+from onewafer.mesh.sample import Sample, Sizes, grid
+from onewafer.mesh.sizes import CHUNK, block_entry, block_sizes, with_chunks
+from onewafer.mesh.tokens.operations import LAST_ROW
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from onewafer.mesh.blocks import Block, Launch
+    from onewafer.mesh.entry import Entry
+    from onewafer.mesh.lowering.builder import Builder
+    from onewafer.mesh.memories import Memories
+    from onewafer.mesh.program_shape import ProgramShape
+    from onewafer.mesh.relations import Relations
+
+
+class _Unary(MeshOperation):
+    """An operation that reads one block."""
+
+    __slots__ = ()
+
+    result: Block
+    input: Block
+
+    def entry(self, program: ProgramShape) -> Entry:
+        """Return its words in the schedule."""
+        return block_entry(program, self.kind, self.result, self.input)
+
+    def sizes(self, program: ProgramShape, launch: Launch) -> Mapping[str, int]:
+        """Return the sizes that its cost depends on."""
+        return block_sizes(program, self.result, launch)
+
+
+@dataclass(frozen=True, slots=True)
+class Copy(_Unary):
+    """Copy elements of the program's dtype."""
+
+    kinds = (
+        Kind(
+            30,
+            "copy",
+            "last_row.run(activation(result, n), activation(left, n), 0, n);",
+            (LAST_ROW,),
+        ),
+    )
+
+    result: Block
+    input: Block
+
+    def execute(self, memories: Memories) -> None:
+        """Do on NumPy arrays what the kernel does."""
+        memories.write(self.result, memories.read(self.input))
+
+
+@dataclass(frozen=True, slots=True)
+class Relu(_Unary):
+    """Take the maximum with +0; exact. −0 becomes +0, where PyTorch keeps it."""
+
+    kinds = (
+        Kind(
+            21,
+            "relu",
+            "relu.run(activation(result, n), activation(left, n));",
+            (Module("relu", ELEMENT),),
+        ),
+    )
+
+    result: Block
+    input: Block
+
+    def execute(self, memories: Memories) -> None:
+        """Do on NumPy arrays what the kernel does."""
+        memories.write(self.result, arithmetic.relu(memories.read(self.input)))
+
+
+@dataclass(frozen=True, slots=True)
+class Scale(_Unary):
+    """Multiply by a number, rounded to f32, in f32; one rounding to the program's dtype."""
+
+    kinds = (
+        Kind(
+            24,
+            "scale",
+            """
+            scale.run(activation(result, n), activation(left, n), n, number(words, 8));
+            entry += 2;
+            """,
+            (Module("scale", f"{ELEMENT}, .functions = functions", (FUNCTIONS,)),),
+        ),
+    )
+
+    result: Block
+    input: Block
+    factor: float
+
+    def entry(self, program: ProgramShape) -> Entry:
+        """Return its words in the schedule."""
+        more = float_words(self.factor)
+        return block_entry(program, self.kind, self.result, self.input, more=more)
+
+    def execute(self, memories: Memories) -> None:
+        """Do on NumPy arrays what the kernel does."""
+        values = memories.read(self.input).astype(np.float32)
+        factor = np.full((), self.factor, np.float32)
+        memories.store(self.result, arithmetic.multiply(values, factor))
+
+    def sizes(self, program: ProgramShape, launch: Launch) -> Mapping[str, int]:
+        """Return the sizes that its cost depends on."""
+        return with_chunks(block_sizes(program, self.result, launch))
+
+
+_ACTIVATION = Module("activation_functions", f"{ELEMENT}, .functions = functions", (FUNCTIONS,))
+
+
+def _activation(number: int, name: str) -> Kind:
+    code = f"activation_functions.{name}(activation(result, n), activation(left, n), n);"
+    return Kind(number, name, code, (_ACTIVATION,))
+
+
+_ACTIVATIONS = {
+    ActivationFunction.SILU: (_activation(25, "silu"), functions.silu),
+    ActivationFunction.GELU: (_activation(26, "gelu"), functions.gelu),
+    ActivationFunction.GELU_TANH: (_activation(27, "gelu_tanh"), functions.gelu_tanh),
+    ActivationFunction.SIGMOID: (_activation(28, "sigmoid"), functions.sigmoid),
+    ActivationFunction.TANH: (_activation(29, "tanh"), functions.tanh),
+}
+
+
+_FOR_HALF = {ActivationFunction.SILU: functions.silu_for_half}
+
+
+_SQUARING = (ActivationFunction.TANH, ActivationFunction.GELU_TANH)
+
+
+@dataclass(frozen=True, slots=True)
+class Activation(_Unary):
+    """Apply a function to every element, in f32; one rounding to the program's dtype."""
+
+    kinds = tuple(kind for kind, _ in _ACTIVATIONS.values())
+
+    result: Block
+    input: Block
+    function: ActivationFunction
+
+    @property
+    def kind(self) -> Kind:
+        """Its kind in the schedule."""
+        return _ACTIVATIONS[self.function][0]
+
+    def execute(self, memories: Memories) -> None:
+        """Do on NumPy arrays what the kernel does."""
+        values = memories.read(self.input).astype(np.float32)
+        function = _ACTIVATIONS[self.function][1]
+        if memories.program.dtype is DataType.F16:
+            function = _FOR_HALF.get(self.function, function)
+        memories.store(self.result, function(values))
+
+    def sizes(self, program: ProgramShape, launch: Launch) -> Mapping[str, int]:
+        """Return the sizes that its cost depends on."""
+        return with_chunks(block_sizes(program, self.result, launch))
+
+    def conflicts(self, program: ProgramShape, launch: Launch) -> Conflicts:
+        """Return the square that some functions take, whose sources are one part of the scratch."""
+        elements = self.sizes(program, launch)["elements"]
+        return Conflicts(int(self.function in _SQUARING), "fmuls", elements)
+
+
+class InPlaceLowering(Lowering[OperationType]):
+    """An operation whose result lies as its only operand does, in its place if that dies."""
+
+    works_in_place = True
+
+    def relate(self, operation: OperationType, relations: Relations) -> None:
+        """Let the result lie as the input does."""
+        (source,) = self.operands(operation)
+        relations.join(source, operation.result.name)
+
+
+class ReluLowering(InPlaceLowering[graph.Relu]):
+    """Take the maximum with zero."""
+
+    def lower(self, operation: graph.Relu, builder: Builder) -> None:
+        """Append the maximum."""
+        source = builder.blocks[operation.input]
+        builder.append(Relu(builder.allocate_in_place(operation), source))
+
+
+class ScaleLowering(InPlaceLowering[graph.Scale]):
+    """Multiply by a number."""
+
+    def lower(self, operation: graph.Scale, builder: Builder) -> None:
+        """Append the multiplication."""
+        source = builder.blocks[operation.input]
+        result = builder.allocate_in_place(operation)
+        builder.append(Scale(result, source, operation.factor))
+
+
+class ActivationLowering(InPlaceLowering[graph.Activation]):
+    """Apply a function to every element."""
+
+    def lower(self, operation: graph.Activation, builder: Builder) -> None:
+        """Append the function."""
+        source = builder.blocks[operation.input]
+        result = builder.allocate_in_place(operation)
+        builder.append(Activation(result, source, operation.function))
+
+
+LOWERINGS: Lowerings = {
+    graph.Relu: ReluLowering(),
+    graph.Scale: ScaleLowering(),
+    graph.Activation: ActivationLowering(),
+}
+
+
+def _plain(build: Callable[[Sizes], MeshOperation]) -> Sample:
+    return Sample(build, lengths=("elements",))
+
+
+def _in_chunks(build: Callable[[Sizes], MeshOperation]) -> Sample:
+    """Return a sample whose rows are whole chunks."""
+    chunks = grid(rows=(2, 3, 5), columns=(CHUNK, 2 * CHUNK))
+    return Sample(build, rounds=("chunks",), lengths=("elements", "chunk"), grid=chunks)
+
+
+def _sample(function: ActivationFunction) -> Sample:
+    return _in_chunks(lambda sizes: Activation(sizes.block(), sizes.block(), function))
+
+
+SAMPLES = (
+    _plain(lambda sizes: Copy(sizes.block(), sizes.block())),
+    _plain(lambda sizes: Relu(sizes.block(), sizes.block())),
+    _in_chunks(lambda sizes: Scale(sizes.block(), sizes.block(), 0.5)),
+    *map(_sample, ActivationFunction),
+)

@@ -1,0 +1,149 @@
+"""Rows of a tensor with one stored row: operations, lowering, samples."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from onewafer import graph
+from onewafer.mesh import arithmetic
+from onewafer.mesh.banks import count_shared
+from onewafer.mesh.elementwise.unary import InPlaceLowering
+from onewafer.mesh.kinds import ELEMENT, Kind, Module
+from onewafer.mesh.lowering.lowering import Lowerings, OperationType
+from onewafer.mesh.operation import Conflicts, MeshOperation
+from onewafer.mesh.sample import Sample
+from onewafer.mesh.sizes import block_entry, block_sizes, in_type
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from onewafer.graph import DataType
+    from onewafer.mesh.blocks import Block, Launch
+    from onewafer.mesh.entry import Entry
+    from onewafer.mesh.lowering.builder import Builder
+    from onewafer.mesh.memories import Memories
+    from onewafer.mesh.program_shape import ProgramShape
+
+FACTORS = Module("factors", ELEMENT)
+
+
+class _WithVector(MeshOperation):
+    """An operation that reads a block and a vector for each of its rows."""
+
+    __slots__ = ()
+
+    result: Block
+    input: Block
+    vector: Block
+
+    def entry(self, program: ProgramShape) -> Entry:
+        """Return its words in the schedule."""
+        return block_entry(program, self.kind, self.result, self.input, self.vector)
+
+    def sizes(self, program: ProgramShape, launch: Launch) -> Mapping[str, int]:
+        """Return the sizes that its cost depends on."""
+        return block_sizes(program, self.result, launch)
+
+    def conflicts(self, program: ProgramShape, launch: Launch) -> Conflicts:
+        """Count the rows that begin in the same banks as the vector."""
+        num_rows = program.num_rows(self.input, launch)
+        count = count_shared(self.input, self.vector, num_rows, program.dtype)
+        return Conflicts(count, self.dsd_operation(program.dtype), self.result.columns)
+
+    @abstractmethod
+    def dsd_operation(self, dtype: DataType) -> str:
+        """Return the lower-case name of its DSD operation."""
+
+
+@dataclass(frozen=True, slots=True)
+class AddBias(_WithVector):
+    """Add one row to each row in the program's dtype, one rounding an element."""
+
+    kinds = (
+        Kind(
+            19,
+            "add_bias",
+            """
+            const vector = parameter(right, columns);
+            bias.run(activation(result, columns), activation(left, columns), vector, rows, columns);
+            """,
+            (Module("bias", ELEMENT),),
+        ),
+    )
+
+    result: Block
+    input: Block
+    vector: Block
+
+    def execute(self, memories: Memories) -> None:
+        """Do on NumPy arrays what the kernel does."""
+        rows = arithmetic.add(memories.matrix(self.input), memories.matrix(self.vector))
+        memories.write(self.result, rows)
+
+    def dsd_operation(self, dtype: DataType) -> str:
+        """Return the lower-case name of its DSD operation."""
+        return in_type("fadd", dtype)
+
+
+@dataclass(frozen=True, slots=True)
+class ScaleFeatures(_WithVector):
+    """Multiply each row by one row in the program's dtype, one rounding an element."""
+
+    kinds = (
+        Kind(
+            20,
+            "scale_features",
+            """
+            const vector = parameter(right, columns);
+            factors.run(activation(result, columns), activation(left, columns), vector,
+                        rows, columns);
+            """,
+            (FACTORS,),
+        ),
+    )
+
+    result: Block
+    input: Block
+    vector: Block
+
+    def execute(self, memories: Memories) -> None:
+        """Do on NumPy arrays what the kernel does."""
+        rows = arithmetic.multiply(memories.matrix(self.input), memories.matrix(self.vector))
+        memories.write(self.result, rows)
+
+    def dsd_operation(self, dtype: DataType) -> str:
+        """Return the lower-case name of its DSD operation."""
+        return in_type("fmul", dtype)
+
+
+class VectorLowering(InPlaceLowering[OperationType]):
+    """An operation with a stored row, which lies as the rows of the input do."""
+
+    def __init__(self, form: type[AddBias | ScaleFeatures]) -> None:
+        self._form = form
+
+    def lower(self, operation: OperationType, builder: Builder) -> None:
+        """Append the operation."""
+        (source,), (name,) = self.operands(operation), operation.parameter_operands
+        vector = builder.place_vector(name, builder.layouts[operation.result.name])
+        block = builder.blocks[source]
+        builder.append(self._form(builder.allocate_in_place(operation), block, vector))
+
+
+LOWERINGS: Lowerings = {
+    graph.AddBias: VectorLowering[graph.AddBias](AddBias),
+    graph.ScaleFeatures: VectorLowering[graph.ScaleFeatures](ScaleFeatures),
+}
+
+
+def _sample(form: type[AddBias | ScaleFeatures]) -> Sample:
+    return Sample(
+        lambda sizes: form(sizes.block(), sizes.block(), sizes.row()),
+        rounds=("rows",),
+        lengths=("columns",),
+    )
+
+
+SAMPLES = (_sample(AddBias), _sample(ScaleFeatures))

@@ -1,0 +1,157 @@
+"""Samples of operations on feature maps."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from onewafer.graph import Window
+from onewafer.mesh import feature_maps as mesh
+from onewafer.mesh.blocks import Arena, Axis, Block
+from onewafer.mesh.sample import NUM_PES, Sample, Sizes, grid
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from onewafer.mesh.operation import MeshOperation
+
+
+@dataclass(frozen=True, slots=True)
+class _Maps:
+    """Operands of an operation on `slots` maps.
+
+    The result has `rows` lines of `group` pixels each, the kernel `heads` lines of `share` taps.
+    """
+
+    sizes: Sizes
+
+    @property
+    def window(self) -> Window:
+        """A window that is no larger than the feature map, and may be moved over its edges."""
+        sizes = self.sizes
+        height, width = sizes.rows + sizes.heads - 1, sizes.group + sizes.share - 1
+        return Window(
+            height,
+            width,
+            sizes.heads,
+            sizes.share,
+            top=sizes.above,
+            bottom=-sizes.above,
+            left=-sizes.aside,
+            right=sizes.aside,
+        )
+
+    @property
+    def result(self) -> Block:
+        """Rows of all maps."""
+        rows = self.sizes.slots * self.window.num_result_pixels
+        return Block(Arena.ACTIVATIONS, 0, rows, self.sizes.columns)
+
+    def input(self, columns: int) -> Block:
+        """Return the block that is read."""
+        rows = self.sizes.slots * self.window.num_pixels
+        return Block(Arena.ACTIVATIONS, 0, rows, columns)
+
+    def convolve(self) -> MeshOperation:
+        """Return a convolution."""
+        sizes, window = self.sizes, self.window
+        weight = Block(Arena.PARAMETERS, 0, window.num_taps * sizes.inner, sizes.columns)
+        blocks = self.result, self.input(sizes.inner), weight
+        return mesh.Convolve(*blocks, window, Axis.X, NUM_PES * sizes.columns)
+
+    def weigh(self) -> MeshOperation:
+        """Return a weighted sum of taps."""
+        columns = self.sizes.columns
+        weight = Block(Arena.PARAMETERS, 0, self.window.num_taps, columns)
+        return mesh.ConvolveDepthwise(self.result, self.input(columns), weight, self.window)
+
+    def max_pool(self) -> MeshOperation:
+        """Return a maximum."""
+        return mesh.MaxPool(self.result, self.input(self.sizes.columns), self.window)
+
+    def global_average_pool(self) -> MeshOperation:
+        """Return a mean of `group` rows of each of `rows` samples."""
+        sizes = self.sizes
+        source = Block(Arena.ACTIVATIONS, 0, sizes.rows * sizes.group, sizes.columns)
+        return mesh.GlobalAveragePool(sizes.block(), source, sizes.block())
+
+    def scale_feature_maps(self) -> MeshOperation:
+        """Return a product of `group` rows of each of `rows` samples with a row each."""
+        sizes = self.sizes
+        maps = Block(Arena.ACTIVATIONS, 0, sizes.rows * sizes.group, sizes.columns)
+        return mesh.ScaleFeatureMaps(maps, maps, sizes.block())
+
+
+def _over_edges() -> tuple[Sizes, ...]:
+    """Return sizes of pools over the upper edge of a feature map, the right one, and both.
+
+    All taps that reach a place reach strips of one length.
+    """
+    sizes = {"rows": (2,), "columns": (2,), "heads": (2, 3), "group": (3,), "slots": (1, 2)}
+    return (
+        *grid(**sizes, share=(2,), above=(-1, 1, 2, 4)),
+        *grid(**sizes, share=(1,), aside=(-4, -1, 1, 4)),
+        *grid(**sizes, share=(2,), above=(1,), aside=(3,)),
+    )
+
+
+def _pool(build: Callable[[_Maps], MeshOperation]) -> Sample:
+    return Sample(
+        lambda sizes: build(_Maps(sizes)),
+        rounds=(
+            *("kernel_height", "before", "behind", "capped", "taps", "met", "reached"),
+            *("passes", "lines", "lines*columns"),
+        ),
+        lengths=("elements", "strip"),
+        strides=("step",),
+        grid=(
+            *grid(rows=(2, 3), columns=(2, 3), heads=(1, 2), group=(3,), share=(1,), slots=(1,)),
+            *grid(rows=(2,), columns=(2,), heads=(1, 2), group=(3, 5), share=(2,), slots=(1, 2)),
+            *_over_edges(),
+        ),
+    )
+
+
+SAMPLES = (
+    Sample(
+        lambda sizes: _Maps(sizes).global_average_pool(),
+        rounds=("samples", "rows"),
+        lengths=("elements", "columns"),
+        grid=grid(rows=(2, 3, 5), group=(3, 4)),
+    ),
+    Sample(
+        lambda sizes: _Maps(sizes).scale_feature_maps(),
+        rounds=("samples", "rows"),
+        lengths=("columns",),
+        grid=grid(rows=(2, 3, 5), group=(3, 4)),
+    ),
+    Sample(
+        lambda sizes: _Maps(sizes).convolve(),
+        rounds=(
+            *("before", "behind", "capped", "begun"),
+            *("samples", "height", "pixels", "lines", "steps"),
+        ),
+        lengths=("elements", "columns"),
+        grid=(
+            *grid(rows=(2, 3), inner=(1, 2), heads=(1, 2), group=(2,), share=(1,), slots=(1,)),
+            *grid(rows=(2,), inner=(1,), heads=(1, 2), group=(2, 3), share=(2,), slots=(1, 2)),
+            *grid(
+                rows=(3,),
+                inner=(1,),
+                heads=(2, 3),
+                group=(2,),
+                share=(1,),
+                slots=(1, 2),
+                above=(1,),
+            ),
+            *grid(
+                rows=(3,), inner=(1,), heads=(2,), group=(2,), share=(1,), slots=(1,), aside=(-4, 2)
+            ),
+            *grid(
+                rows=(3,), inner=(1,), heads=(1,), group=(2,), share=(1,), slots=(1,), above=(-1,)
+            ),
+        ),
+    ),
+    _pool(lambda maps: maps.weigh()),
+    _pool(lambda maps: maps.max_pool()),
+)

@@ -1,0 +1,5 @@
+"""Steps that look for elements of rows: the largest ones, and those at indices."""
+
+from onewafer.mesh.selection.operations import Claim, FindLargest, Gather, Rows, TakeIndex
+
+__all__ = ["Claim", "FindLargest", "Gather", "Rows", "TakeIndex"]

@@ -1,0 +1,91 @@
+"""Samples of steps that look for elements of rows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from onewafer.mesh import selection as mesh
+from onewafer.mesh.blocks import Arena, Axis, Block
+from onewafer.mesh.sample import NUM_PES, TOTALS, Sample, Sizes, grid
+from onewafer.mesh.selection.operations import Rows
+
+if TYPE_CHECKING:
+    from onewafer.mesh.operation import MeshOperation
+
+
+@dataclass(frozen=True, slots=True)
+class _Selection:
+    """Operands of the steps that find `heads` elements of each row."""
+
+    sizes: Sizes
+
+    @property
+    def rows(self) -> Rows:
+        """Rows of which no element has been found."""
+        sizes = self.sizes
+        indices = Block(Arena.INDICES, 0, sizes.rows, sizes.heads)
+        features = NUM_PES * sizes.columns
+        return Rows(sizes.block(), sizes.block(), indices, Axis.X, features)
+
+    @property
+    def words(self) -> Block:
+        """A number a row."""
+        return Block(Arena.ACTIVATIONS, 0, self.sizes.rows, 1)
+
+    def find(self) -> MeshOperation:
+        """Return the search on each PE, for elements that are not −∞: words that are left are 0."""
+        return mesh.FindLargest(self.words, self.words, self.words, self.rows)
+
+    def claim(self) -> MeshOperation:
+        """Return the comparison with the largest of all, which is equal for all rows."""
+        return mesh.Claim(self.words, self.words, self.words, self.rows)
+
+    def take(self) -> MeshOperation:
+        """Return the last step."""
+        return mesh.TakeIndex(self.words, self.rows)
+
+    def gather(self) -> MeshOperation:
+        """Return the lookup of all indices, which are those for one PE."""
+        rows = self.rows
+        result = replace(rows.input, columns=self.sizes.heads)
+        return mesh.Gather(result, rows.input, rows.indices, rows.axis, rows.features)
+
+    def some_features_held(self) -> dict[str, tuple[int, ...]]:
+        """Return indices; one in as many as there are PEs is in the block."""
+        wanted = self.sizes.rows * self.sizes.heads
+        held = -(-wanted // NUM_PES)
+        return {"model.indices": (0, 0) * held + (1000, 0) * (wanted - held)}
+
+    def some_held(self) -> dict[str, tuple[int, ...]]:
+        """Return minus an index as the word of each row, in the block for one of as many as PEs."""
+        held = -(-self.sizes.rows // NUM_PES)
+        return {TOTALS: (0, 0) * held + _MINUS_THOUSAND * (self.sizes.rows - held)}
+
+
+_MINUS_THOUSAND = (0x0000, 0xC47A)
+"""In f32, low word first."""
+
+
+SAMPLES = (
+    Sample(
+        lambda sizes: _Selection(sizes).find(),
+        rounds=("rows", "rows*steps"),
+        lengths=("columns", "half"),
+        grid=grid(rows=(3, 5), columns=(2, 3)),  # of which all halves are one element
+    ),
+    Sample(lambda sizes: _Selection(sizes).claim(), rounds=("rows",)),
+    Sample(
+        lambda sizes: _Selection(sizes).take(),
+        rounds=("rows", "more", "compared", "held"),
+        grid=grid(rows=(3, 4, 8, 9), heads=(1, 2)),
+        memory=lambda sizes: _Selection(sizes).some_held(),
+    ),
+    Sample(
+        lambda sizes: _Selection(sizes).gather(),
+        rounds=("rows", "wanted", "held"),
+        lengths=("elements",),
+        grid=grid(rows=(2, 3, 5), heads=(2, 3, 7)),
+        memory=lambda sizes: _Selection(sizes).some_features_held(),
+    ),
+)
