@@ -39,6 +39,7 @@ from onewafer.pytorch.lowering import (
     GraphWriter,
     Layout,
     Origin,
+    finish,
     lower,
     value_of,
     write_opaque,
@@ -287,7 +288,7 @@ def _write(
         if operand is not None:
             operands[node] = operand
     results = tuple(_read_results(program, writer, operands))
-    graph = writer.finish()
+    graph = finish(writer)
     try:
         verify_graph(graph)
     except GraphError as error:  # rows of one launch must go together, which no operation sees

@@ -9,41 +9,24 @@ A new operation is one function with the names it serves, in the file of its fam
 """
 
 from onewafer.pytorch.lowering import (
-    convolution as _convolution,
+    convolution,
+    counted,
+    elementwise,
+    embedding,
+    features,
+    group_norms,
+    linear,
+    matmul,
+    normalisation,
+    polynomials,
+    pools,
+    positions,
+    rotary,
+    selection,
+    softmax,
+    views,
 )
-from onewafer.pytorch.lowering import (
-    counted as _counted,
-)
-from onewafer.pytorch.lowering import (
-    elementwise as _elementwise,
-)
-from onewafer.pytorch.lowering import (
-    embedding as _embedding,
-)
-from onewafer.pytorch.lowering import (
-    features as _features,
-)
-from onewafer.pytorch.lowering import (
-    linear as _linear,
-)
-from onewafer.pytorch.lowering import (
-    normalisation as _normalisation,
-)
-from onewafer.pytorch.lowering import (
-    pools as _pools,
-)
-from onewafer.pytorch.lowering import (
-    rotary as _rotary,
-)
-from onewafer.pytorch.lowering import (
-    selection as _selection,
-)
-from onewafer.pytorch.lowering import (
-    softmax as _softmax,
-)
-from onewafer.pytorch.lowering import (
-    views as _views,
-)
+from onewafer.pytorch.lowering.finishing import finish
 from onewafer.pytorch.lowering.layout import Layout
 from onewafer.pytorch.lowering.opaque import write_opaque
 from onewafer.pytorch.lowering.operands import Decision, External, Operand, Origin, Value
@@ -51,23 +34,26 @@ from onewafer.pytorch.lowering.registry import Operands, lower, value_of
 from onewafer.pytorch.lowering.writer import FORMATS, INDICES, NOTHING, GraphWriter, to_rows
 
 FAMILIES = (
-    _convolution,
-    _counted,
-    _elementwise,
-    _embedding,
-    _features,
-    _linear,
-    _normalisation,
-    _pools,
-    _rotary,
-    _selection,
-    _softmax,
-    _views,
+    convolution,
+    counted,
+    elementwise,
+    embedding,
+    features,
+    group_norms,
+    linear,
+    matmul,
+    normalisation,
+    polynomials,
+    pools,
+    positions,
+    rotary,
+    selection,
+    softmax,
+    views,
 )
-"""Modules that register what they lower when they are imported."""
+"""Modules that register, when they are imported, what they lower and which forms they write."""
 
 __all__ = [
-    "FAMILIES",
     "FORMATS",
     "INDICES",
     "NOTHING",
@@ -79,6 +65,7 @@ __all__ = [
     "Operands",
     "Origin",
     "Value",
+    "finish",
     "lower",
     "to_rows",
     "value_of",

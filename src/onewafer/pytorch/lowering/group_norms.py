@@ -6,10 +6,11 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from onewafer.graph import LayerNorm, RmsNorm
-from onewafer.pytorch.lowering.operands import Value
+from onewafer.pytorch.lowering.operands import Normalised, Value
+from onewafer.pytorch.lowering.writer import write
 
 if TYPE_CHECKING:
-    from onewafer.pytorch.lowering.operands import Normalised, Operand
+    from onewafer.pytorch.lowering.operands import Operand
     from onewafer.pytorch.lowering.writer import GraphWriter
 
 
@@ -32,3 +33,10 @@ def write_norm(
     else:
         writer.emit(RmsNorm(result, source.tensor.name, vector, norm.epsilon, groups))
     return Value(result, source.layout, is_wide=value.is_wide)
+
+
+@write.register(Normalised)
+def _(norm: Normalised, writer: GraphWriter) -> Value:
+    """Write a norm without a weight."""
+    weight = writer.filled(1.0, norm.value.shape[-1])
+    return write_norm(writer, f"{norm.value.tensor.name}_normalised", norm, weight)

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 from onewafer.errors import UnsupportedOperationError
 from onewafer.graph import BatchedMatmul, Softmax
 from onewafer.pytorch.lowering.masks import read_table
-from onewafer.pytorch.lowering.operands import Polynomial, Shifted, Value, see
+from onewafer.pytorch.lowering.operands import Polynomial, Scores, Shares, Shifted, Value, see
+from onewafer.pytorch.lowering.writer import write
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from onewafer.graph import Tensor
-    from onewafer.pytorch.lowering.operands import Scores, Shares
     from onewafer.pytorch.lowering.writer import GraphWriter
 
 _MATRIX = 2
@@ -64,7 +64,8 @@ def _see(matrix: Tensor, shape: Sequence[int], order: Sequence[int]) -> Value:
     return replace(seen, layout=seen.layout.permute(back))
 
 
-def write_scores(writer: GraphWriter, scores: Scores, *, may_hide: bool = False) -> Value:
+@write.register(Scores)
+def write_scores(scores: Scores, writer: GraphWriter, *, may_hide: bool = False) -> Value:
     """Write the products of queries and keys, scaled and with what masks add.
 
     Raises UnsupportedOperationError if masks hide keys, unless they may.
@@ -81,9 +82,10 @@ def write_scores(writer: GraphWriter, scores: Scores, *, may_hide: bool = False)
     return replace(scaled, layout=layout, is_wide=product.is_wide)
 
 
-def write_shares(writer: GraphWriter, shares: Shares) -> Value:
+@write.register(Shares)
+def _(shares: Shares, writer: GraphWriter) -> Value:
     """Write the softmax of scores."""
-    scores = write_scores(writer, shares.scores, may_hide=True)
+    scores = write_scores(shares.scores, writer, may_hide=True)
     return write_softmax(writer, f"{shares.scores.query.tensor.name}_shares", scores)
 
 

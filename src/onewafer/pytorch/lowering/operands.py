@@ -408,6 +408,8 @@ Operand = External | Value | Form
 class FormError(UnsupportedOperationError):
     """A form stands where a value must."""
 
-    def __init__(self, form: Form, reason: str) -> None:
-        super().__init__(reason)
+    def __init__(self, form: Form, reason: str | None = None) -> None:
+        """Say why it cannot be computed alone; None: no operation gives it."""
+        where = "a norm, GELU, attention or rotation"
+        super().__init__(reason or f"{form.what} is supported only in {where}")
         self.form = form

@@ -9,6 +9,7 @@ that hides the keys behind the sequence.
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import singledispatchmethod
 from typing import TYPE_CHECKING
 
 import torch
@@ -41,20 +42,6 @@ if TYPE_CHECKING:
 
     from onewafer.graph import Graph, Operation, Tensor
     from onewafer.pytorch.lowering.writer import GraphWriter
-
-_ROW_BY_ROW = (
-    Linear,
-    AddBias,
-    Relu,
-    Add,
-    Multiply,
-    Scale,
-    ScaleFeatures,
-    Activation,
-    RmsNorm,
-    LayerNorm,
-    Embedding,
-)
 
 
 def pad_sequences(writer: GraphWriter, graph: Graph) -> Graph:
@@ -95,25 +82,43 @@ class _Padding:
         self._check_rows(operation, operands)
         if operands and self._padded.isdisjoint(operands):
             return operation
-        match operation:
-            case FirstRow():
-                return operation
-            case LastRow() if self._valid[operation.input] == self._rows:
-                return operation
-            case PositionEmbedding():
-                operation = replace(operation, table=self._table(operation.table))
-            case Rotary():
-                tables = self._table(operation.cosine), self._table(operation.sine)
-                operation = replace(operation, cosine=tables[0], sine=tables[1])
-            case Attention():
-                operation = self._attention(operation)
-            case _ if isinstance(operation, _ROW_BY_ROW):
-                pass
-            case _:
-                msg = f"{noun_of(operation)} over inputs of different lengths is not supported"
-                raise UnsupportedOperationError(msg, self._writer.place_of(result.name))
+        return self._with_more_rows(operation)
+
+    @singledispatchmethod
+    def _with_more_rows(self, operation: Operation) -> Operation:
+        raise self._refusal(operation)
+
+    @_with_more_rows.register(
+        Linear | AddBias | Relu | Add | Multiply | Scale | ScaleFeatures | Activation
+    )
+    @_with_more_rows.register(RmsNorm | LayerNorm | Embedding)
+    def _row_by_row(self, operation: Operation) -> Operation:
+        result = operation.result
         self._padded.add(result.name)
         return replace(operation, result=replace(result, shape=(self._rows, *result.shape[1:])))
+
+    @_with_more_rows.register(PositionEmbedding | Rotary)
+    def _at_positions(self, operation: Operation) -> Operation:
+        tables = {name: self._table(name) for name in operation.position_tables}
+        return self._row_by_row(operation.renamed(tables))
+
+    @_with_more_rows.register(Attention)
+    def _attention(self, operation: Attention) -> Operation:
+        return self._row_by_row(self._without_keys_behind(operation))
+
+    @_with_more_rows.register(FirstRow)
+    def _first_row(self, operation: FirstRow) -> Operation:
+        return operation
+
+    @_with_more_rows.register(LastRow)
+    def _last_row(self, operation: LastRow) -> Operation:
+        if self._valid[operation.input] == self._rows:
+            return operation
+        raise self._refusal(operation)
+
+    def _refusal(self, operation: Operation) -> UnsupportedOperationError:
+        msg = f"{noun_of(operation)} over inputs of different lengths is not supported"
+        return UnsupportedOperationError(msg, self._writer.place_of(operation.result.name))
 
     def _check_rows(self, operation: Operation, operands: Sequence[str]) -> None:
         """Refuse operands of different rows, but for the queries and keys of an attention."""
@@ -123,7 +128,7 @@ class _Padding:
             msg = f"{noun_of(operation)} of two sequences of different lengths is not supported"
             raise UnsupportedOperationError(msg, self._writer.place_of(operation.result.name))
 
-    def _attention(self, operation: Attention) -> Attention:
+    def _without_keys_behind(self, operation: Attention) -> Attention:
         """Return an attention that sees no key behind the sequence."""
         rows, keys = self._valid[operation.query], self._valid[operation.key]
         if operation.is_causal or (operation.bias is None and keys == self._rows):

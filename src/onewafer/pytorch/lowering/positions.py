@@ -7,9 +7,16 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from onewafer.graph import PositionEmbedding
-from onewafer.pytorch.lowering.operands import Value
+from onewafer.graph import Add, Multiply, PositionEmbedding
+from onewafer.pytorch.lowering.operands import (
+    FormError,
+    Polynomial,
+    PositionProduct,
+    Shifted,
+    Value,
+)
 from onewafer.pytorch.lowering.sequences import of_one_sequence
+from onewafer.pytorch.lowering.writer import write
 
 if TYPE_CHECKING:
     from onewafer.graph import Tensor
@@ -20,7 +27,7 @@ _MATRIX = 2
 """Dimensions of a matrix."""
 
 
-def position_rows(writer: GraphWriter, table: External, value: Value) -> Tensor:
+def _position_rows(writer: GraphWriter, table: External, value: Value) -> Tensor:
     """Return the rows of a table that broadcasts to a whole value, arranged as its matrix.
 
     A table that is alike for all sequences is stored for one.
@@ -60,3 +67,27 @@ def _num_sequences(value: Value, table: tuple[int, ...]) -> int:
     count = value.shape[0]
     is_outermost = first == ((count, num_rows // count * num_features),)
     return count if is_alike and is_outermost else 1
+
+
+@write.register(Shifted)
+def _(shifted: Shifted, writer: GraphWriter) -> Value:
+    """Write the sum of a value and the rows of a table."""
+    source = writer.whole(shifted.value)
+    rows = _position_rows(writer, shifted.table, source)
+    sum_ = writer.result(f"{source.tensor.name}_shifted", *source.tensor.shape)
+    writer.emit(Add(sum_, source.tensor.name, rows.name))
+    return Value(sum_, source.layout)
+
+
+@write.register(PositionProduct)
+def _(product: PositionProduct, writer: GraphWriter) -> Value:
+    """Write the product of a value and the rows of a table; one of partners has no operation."""
+    if product.swapped is not None:
+        raise FormError(product)
+    value, factor = product.value, product.factor
+    scaled = value if factor == 1 else writer.value(Polynomial(value, {1: factor}))
+    source = writer.whole(scaled)
+    rows = _position_rows(writer, product.table, source)
+    result = writer.result(f"{source.tensor.name}_at_positions", *source.tensor.shape)
+    writer.emit(Multiply(result, source.tensor.name, rows.name))
+    return Value(result, source.layout)

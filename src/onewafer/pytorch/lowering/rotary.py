@@ -26,6 +26,7 @@ from onewafer.pytorch.lowering.operands import (
     StackedPartners,
     Value,
 )
+from onewafer.pytorch.lowering.writer import write
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -190,7 +191,8 @@ def extend(
     )
 
 
-def write_rotation(writer: GraphWriter, rotated: Rotated) -> Value:
+@write.register(Rotated)
+def _(rotated: Rotated, writer: GraphWriter) -> Value:
     """Write a rotation; raise UnsupportedOperationError if the wafer cannot."""
     source = writer.whole(replace(rotated.value, is_wide=False))
     features, num_features = source.shape[-1], source.tensor.shape[1]

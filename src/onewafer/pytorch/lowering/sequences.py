@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from onewafer.errors import UnsupportedOperationError
-from onewafer.graph import Attention, LastRow, PositionEmbedding, Rotary
+from onewafer.graph import Attention, LastRow
 from onewafer.pytorch.lowering.nouns import noun_of
 from onewafer.pytorch.lowering.operands import External
 
@@ -99,13 +99,12 @@ def check_rows(writer: GraphWriter, graph: Graph) -> None:
     """Refuse a sequence if its positions are not the rows of the inputs."""
     rows = {tensor.shape[0] for tensor in graph.inputs}
     for operation in graph.operations:
-        match operation:
-            case PositionEmbedding() | Rotary() | Attention():
-                found = operation.result.shape[0]
-            case LastRow():
-                found = graph.tensor(operation.input).shape[0]
-            case _:
-                continue
+        if operation.has_all_rows:
+            found = operation.result.shape[0]
+        elif isinstance(operation, LastRow):
+            found = graph.tensor(operation.input).shape[0]
+        else:
+            continue
         if rows != {found}:
             numbers = " and ".join(str(number) for number in sorted(rows))
             msg = f"{noun_of(operation)} covers {found} tokens, and the inputs have {numbers}"
@@ -117,10 +116,7 @@ def _shorten(tensor: Tensor, sequences: int) -> Tensor:
 
 
 def _check_table(graph: Graph, operation: Operation) -> None:
-    match operation:
-        case PositionEmbedding(_, table) | Rotary(_, _, table):
-            if graph.tensor(table).shape[0] != operation.result.shape[0]:
-                msg = "position tables that differ from sequence to sequence are not supported"
-                raise UnsupportedOperationError(msg)
-        case _:
-            pass
+    lengths = {graph.tensor(table).shape[0] for table in operation.position_tables}
+    if not lengths <= {operation.result.shape[0]}:
+        msg = "position tables that differ from sequence to sequence are not supported"
+        raise UnsupportedOperationError(msg)

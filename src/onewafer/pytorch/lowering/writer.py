@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import zlib
 from dataclasses import dataclass, field, replace
+from functools import singledispatch
 from typing import TYPE_CHECKING, cast
 
 import numpy as np
@@ -12,46 +13,19 @@ import torch
 from torch.utils import _pytree as pytree
 
 from onewafer.errors import UnsupportedOperationError
-from onewafer.graph import (
-    Activation,
-    Add,
-    AddBias,
-    DataType,
-    FirstRow,
-    Graph,
-    LastRow,
-    Linear,
-    Multiply,
-    Opaque,
-    Relu,
-    Scale,
-    Tensor,
-)
-from onewafer.pytorch.lowering.group_norms import write_norm
+from onewafer.graph import DataType, FirstRow, Graph, LastRow, Tensor
 from onewafer.pytorch.lowering.lines import trace_of
-from onewafer.pytorch.lowering.matmul import write_scores, write_shares
-from onewafer.pytorch.lowering.nouns import noun_of
+from onewafer.pytorch.lowering.narrowing import Narrowing, narrow
 from onewafer.pytorch.lowering.operands import (
     Decision,
     External,
     FormError,
-    Normalised,
     Operand,
     Origin,
-    Polynomial,
-    PositionProduct,
-    Rotated,
-    Scores,
-    Shares,
-    Shifted,
     Value,
     derive,
     see,
 )
-from onewafer.pytorch.lowering.padding import pad_sequences
-from onewafer.pytorch.lowering.positions import position_rows
-from onewafer.pytorch.lowering.rotary import write_rotation
-from onewafer.pytorch.lowering.sequences import check_rows, take_one_sequence
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -143,42 +117,9 @@ class GraphWriter:
             case _ if id(operand) in self._computed:
                 return self._computed[id(operand)][1]
             case _:
-                value = self._complete(operand)
+                value = write(operand, self)
                 self._computed[id(operand)] = operand, value
                 return value
-
-    def _complete(self, operand: Form) -> Value:
-        """Compute a form by operations."""
-        match operand:
-            case Polynomial():
-                return self._polynomial(operand)
-            case Shifted(value, table):
-                shifted = self.whole(value)
-                rows = position_rows(self, table, shifted)
-                sum_ = self.result(f"{shifted.tensor.name}_shifted", *shifted.tensor.shape)
-                self.emit(Add(sum_, shifted.tensor.name, rows.name))
-                return Value(sum_, shifted.layout)
-            case Normalised(value):
-                weight = self.filled(1.0, value.shape[-1])
-                return write_norm(self, f"{value.tensor.name}_normalised", operand, weight)
-            case Rotated():
-                return write_rotation(self, operand)
-            case Scores():
-                return write_scores(self, operand)
-            case Shares():
-                return write_shares(self, operand)
-            case PositionProduct(value, swapped=None, table=table, factor=factor):
-                scaled = value if factor == 1 else self.value(Polynomial(value, {1: factor}))
-                source = self.whole(scaled)
-                rows = position_rows(self, table, source)
-                product = self.result(f"{source.tensor.name}_at_positions", *source.tensor.shape)
-                self.emit(Multiply(product, source.tensor.name, rows.name))
-                return Value(product, source.layout)
-            case _:
-                raise FormError(
-                    operand,
-                    f"{operand.what} is supported only in a norm, GELU, attention or rotation",
-                )
 
     def rows(self, operand: Operand) -> Tensor:
         """Return an operand as a matrix whose features are the last dimension."""
@@ -267,28 +208,6 @@ class GraphWriter:
                 "indices that are a part of what topk or argmax gives are not supported"
             )
         return tensor
-
-    def _polynomial(self, operand: Polynomial) -> Value:
-        """Compute a multiple of a power; a sum of several has no operation."""
-        if 0 in operand.terms:
-            number = operand.terms[0]
-            raise FormError(
-                operand, f"adding the number {number:g} to a computed tensor is not supported"
-            )
-        if len(operand.terms) != 1:
-            raise FormError(operand, "a sum of powers of a tensor is not supported")
-        ((exponent, factor),) = operand.terms.items()
-        source = self.whole(operand.value)
-        tensor = source.tensor
-        for power in range(2, exponent + 1):
-            product = self.result(f"{source.tensor.name}_power_{power}", *tensor.shape)
-            self.emit(Multiply(product, tensor.name, source.tensor.name))
-            tensor = product
-        if factor != 1:
-            scaled = self.result(f"{source.tensor.name}_scaled", *tensor.shape)
-            self.emit(Scale(scaled, tensor.name, factor))
-            tensor = scaled
-        return Value(tensor, source.layout)
 
     def note_sequences(self, sequences: int) -> None:
         """Note of how many sequences the rows of an operation are, or refuse it."""
@@ -391,7 +310,6 @@ class GraphWriter:
             rows = self._index(self.inputs[tensor.name], name, 1, features)
             self.inputs[name] = rows
             return self._declare(name, rows)
-        operation = self._operations[tensor.name]
         result = self.result(name, tensor.shape[0], len(features))
 
         def part(operand: str) -> str:
@@ -403,25 +321,7 @@ class GraphWriter:
                 self._index(self.parameters[parameter], new, 0, features), "weight"
             ).name
 
-        match operation:
-            case Linear():
-                self.emit(Linear(result, operation.input, stored(operation.weight)))
-            case AddBias():
-                self.emit(AddBias(result, part(operation.input), stored(operation.bias)))
-            case Relu():
-                self.emit(Relu(result, part(operation.input)))
-            case Activation():
-                self.emit(Activation(result, part(operation.input), operation.function))
-            case Scale():
-                self.emit(Scale(result, part(operation.input), operation.factor))
-            case Add():
-                self.emit(Add(result, part(operation.left), part(operation.right)))
-            case Multiply():
-                self.emit(Multiply(result, part(operation.left), part(operation.right)))
-            case _:
-                noun = noun_of(operation)
-                msg = f"taking a part of the features that {noun} gives is not supported"
-                raise UnsupportedOperationError(msg)
+        self.emit(narrow(self._operations[tensor.name], Narrowing(result, part, stored)))
         return result
 
     def _index(self, external: External, name: str, dimension: int, indices: Indices) -> External:
@@ -438,8 +338,7 @@ class GraphWriter:
         """Append an operation; refuse one that computes with indices."""
         for name in operation.activation_operands:
             is_index = self.find(name).dtype is DataType.I32
-            is_wanted = name in operation.index_operands or isinstance(operation, Opaque)
-            if is_index and not is_wanted:
+            if is_index and name in operation.number_operands:
                 msg = "computing with indices from topk or argmax is not supported, but for lookups"
                 raise UnsupportedOperationError(msg)
         self._operations[operation.result.name] = operation
@@ -482,8 +381,11 @@ class GraphWriter:
         if name not in self._outputs:
             self._outputs.append(name)
 
-    def finish(self) -> Graph:
-        """Return the graph; refuse one that computes nothing or mixes batches."""
+    def live_graph(self) -> Graph:
+        """Return what the outputs need, without parameters; forget inputs that nothing reads.
+
+        Refuse a graph that computes nothing.
+        """
         live = self._live_operations()
         if not live:
             raise UnsupportedOperationError(NOTHING)
@@ -491,51 +393,14 @@ class GraphWriter:
         read |= {*self._outputs}
         self.inputs = {name: tensor for name, tensor in self.inputs.items() if name in read}
         inputs = tuple(self._declared[name] for name in self.inputs)
-        graph = Graph(self.name, inputs, (), tuple(live), tuple(self._outputs))
-        batches = sorted({tensor.shape[0] for tensor in inputs})
-        if not graph.is_sequence:
-            self.sequences = None  # what asked for them is not needed
-        if (self.sequences or 1) > 1:
-            return self._finish_sequences(graph, batches)
-        if self.samples is not None:
-            self._check_samples(batches, is_sequence=graph.is_sequence)
-        elif len(batches) > 1 and not graph.is_sequence:
-            sizes = " and ".join(str(size) for size in batches)
-            raise UnsupportedOperationError(f"its inputs have different numbers of rows: {sizes}")
-        elif len(batches) > 1:
-            graph = pad_sequences(self, graph)
-        return self._with_parameters(graph)
+        return Graph(self.name, inputs, (), tuple(live), tuple(self._outputs))
 
-    def _finish_sequences(self, graph: Graph, batches: Sequence[int]) -> Graph:
-        """Return the graph for one of several sequences."""
-        assert self.sequences is not None, "there are several"  # invariant
-        if self.samples is not None:
-            self.note_samples(self.sequences)
-        if len(batches) > 1 or batches[0] % self.sequences:
-            sizes = " and ".join(str(size) for size in batches)
-            msg = f"its inputs have {sizes} rows, and {self.sequences} sequences have equal lengths"
-            raise UnsupportedOperationError(msg)
-        return take_one_sequence(self._with_parameters(graph), self.sequences)
-
-    def _with_parameters(self, graph: Graph) -> Graph:
+    def with_parameters(self, graph: Graph) -> Graph:
         """Return a graph with the parameters that it reads, and forget all others."""
         stored = {name for operation in graph.operations for name in operation.parameter_operands}
         self.parameters = {n: tensor for n, tensor in self.parameters.items() if n in stored}
         parameters = tuple(self._declared[name] for name in self.parameters)
-        if graph.is_sequence:
-            check_rows(self, graph)
         return replace(graph, parameters=parameters)
-
-    def _check_samples(self, batches: Sequence[int], *, is_sequence: bool) -> None:
-        """Refuse inputs that are not of all samples, and positions of several."""
-        assert self.samples is not None, "there are feature maps"  # invariant
-        if is_sequence and (self.samples > 1 or len(batches) > 1):
-            msg = f"feature maps of {self.samples} samples with token positions are not supported"
-            raise UnsupportedOperationError(msg)
-        for rows in batches:
-            if rows % self.samples:
-                msg = f"an input of {rows} rows does not go with {self.samples} samples"
-                raise UnsupportedOperationError(msg)
 
     def _live_operations(self) -> list[Operation]:
         needed, live = {*self._outputs}, list["Operation"]()
@@ -564,6 +429,13 @@ class GraphWriter:
         if self.dtype is None:
             self.dtype = FORMATS[tensor.dtype]
         return self._declared.setdefault(name, Tensor(name, external.shape, self.dtype))
+
+
+@singledispatch
+def write(form: Form, writer: GraphWriter) -> Value:
+    """Compute a form by operations; the file of a form registers how, by its class."""
+    del writer
+    raise FormError(form)
 
 
 def _identify(leaf: object) -> tuple[type, object]:
