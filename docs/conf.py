@@ -59,7 +59,14 @@ def _append_contents(app: Sphinx, docname: str, source: list[str]) -> None:
     found = app.env.found_docs
     linked = dict.fromkeys(link.removesuffix(".md") for link in _LINK.findall(source[0]))
     pages = [page for page in linked if ".." not in page and str(folder / page) in found]
+    pages = [page for page in pages if not _is_of_another_index(folder / page, folder, found)]
     source[0] += "\n".join(("\n```{toctree}", ":hidden:", "", *pages, "```", ""))
+
+
+def _is_of_another_index(page: PurePosixPath, folder: PurePosixPath, found: set[str]) -> bool:
+    """Tell whether a page stands in the index of a deeper folder."""
+    own = page.parent / "index"
+    return page.parent != folder and page != own and str(own) in found
 
 
 def _read_sections(  # noqa: PLR0917  # as Sphinx calls it

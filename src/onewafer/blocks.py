@@ -57,7 +57,7 @@ class Replacement:
     """An attribute of a library that has another value while a block needs it."""
 
     def __init__(self, owner: object, name: str, make: Callable[[Function], Function]) -> None:
-        """`make` gets the original and returns what takes its place."""
+        """`make` gets the original and returns its replacement."""
         self._owner, self._name, self._make = owner, name, make
         self._lock = threading.Lock()
         self._num_blocks = 0
@@ -72,7 +72,7 @@ class Replacement:
     def in_place(self) -> Generator[Function]:
         """Keep the replacement in place inside the block, which gets the original.
 
-        If someone else has replaced it since, theirs stays, and calls ours for ever: ours must act
+        If someone else has replaced it since, theirs stays, and calls ours forever: ours must act
         as the original does while no block is open.
         """
         with self._lock:

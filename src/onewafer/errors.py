@@ -112,7 +112,7 @@ class SourceLine:
     file: str
     """Path of the file, as Python's tracebacks show it."""
     number: int
-    """Counted from 1."""
+    """The number of the line, from 1."""
     code: str
     """The text of the line, without what surrounds it."""
 

@@ -121,7 +121,7 @@ class CallFile:
 
 
 def _read(folder: Path) -> list[WorkerCalls]:
-    """Return what processes have written, but for a line that one has not finished.
+    """Return the finished lines that processes have written.
 
     Nothing if the folder is gone, as after a script that empties `/tmp`.
     """

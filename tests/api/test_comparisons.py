@@ -66,7 +66,7 @@ def test_a_module_is_compared_by_one_call_of_it():
     )
     assert by_value.to_json() == by_name.to_json() == in_tuple.to_json()
     assert by_value.model == "Sequential"
-    with pytest.raises(ConfigurationError, match="Sequential is no class of transformers"):
+    with pytest.raises(ConfigurationError, match="Sequential is not a class of transformers"):
         onewafer.compare(module, progress=False)
 
 

@@ -106,7 +106,7 @@ def test_a_string_is_given_as_a_string_whatever_it_looks_like():
     [
         ({"arch": "wse9"}, "there is no machine 'wse9'; the catalog has: toy, wse2, wse3"),
         ({"params": {"width": [2]}}, "params: width is of type list; give a number"),
-        ({"params": {2: 2}}, "params: 2 is no name of a param"),
+        ({"params": {2: 2}}, "params: 2 is not the name of a param"),
         ({"colors": {"stream": 0.5}}, r"colors: stream is 0\.5; give the number of a color"),
         ({"fabric_dims": 9}, r"fabric_dims=9: give two whole numbers, as in \(9, 3\)"),
         ({"fabric_offsets": (4, -1)}, r"fabric_offsets=\(4, -1\): give two whole numbers"),

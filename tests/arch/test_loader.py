@@ -85,7 +85,7 @@ def test_unknown_profile():
         ({"value": 3, "unit": "PEs"}, "facts.width does not say its source and confidence"),
         (
             {"value": 3, "unit": "PEs", "source": "x", "confidence": "sure"},
-            "facts.width: 'sure' is no confidence",
+            "facts.width: 'sure' is not a confidence",
         ),
     ],
 )

@@ -309,7 +309,7 @@ def test_a_tile_program_is_no_host_program(tmp_path):
     (tmp_path / "pe.csl").write_text("fn main() void {}\n")
     result = run("pe.csl", cwd=tmp_path)
     assert result.returncode == 2
-    assert result.stderr.startswith("cs_python: pe.csl is no host program: compile it with cslc")
+    assert result.stderr.startswith("cs_python: pe.csl is not a host program: compile it with cslc")
 
 
 def test_strict_and_no_progress_have_no_value(tmp_path):

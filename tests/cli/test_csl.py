@@ -257,10 +257,10 @@ def test_a_trace_that_is_not_written_is_a_failure(folder, capsys, tmp_path, monk
     [
         (
             ["commands.sh"],
-            "commands.sh is no host script: trace the one it starts, or let ONEWAFER_",
+            "commands.sh is not a host script: trace the one it starts, or let ONEWAFER_",
         ),
         (["--profile", "silicon", "run.py"], "--profile is for a FOLDER: a script runs with sdk"),
-        (["cp", "run.py"], "cp is no host script"),
+        (["cp", "run.py"], "cp is not a host script"),
         (["missing.py"], "there is no script, folder or trace missing.py"),
         (["cs_python"], "after cs_python comes the script, as in cs_python run.py"),
         (["-o", "t.json", "run.py"], "the ending of the name says the format"),

@@ -152,7 +152,7 @@ def test_an_output_that_is_not_ours_is_refused(
         (["layout.csl", "--fabric-dims=-1,2"], "has a negative number"),
         (["layout.csl", "--channels=x"], "`x` is not a number"),
         (["layout.csl", "--channels=17"], "`17` is more than 16"),
-        (["layout.csl", "--fp16-format=f32"], "`f32` is no format of 16-bit floats: write f16,"),
+        (["layout.csl", "--fp16-format=f32"], "`f32` is not a format of 16-bit floats: write f16,"),
         (["layout.csl", "--params=a:1,a:2"], "`a` is both `1` and `2`"),
         (["layout.csl", "--unknown"], "unrecognized arguments: --unknown"),
     ],

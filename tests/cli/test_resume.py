@@ -112,7 +112,7 @@ def test_ctrl_c_leaves_the_next_checkpoint(checkpoint):
     [
         (["nowhere"], 1, "onewafer: nowhere: No such file or directory"),
         (["."], 1, "onewafer: .: Is a directory"),
-        (["x"], 1, "onewafer: x: this is no checkpoint, or only a part of one"),
+        (["x"], 1, "onewafer: x: this is not a whole checkpoint"),
         (["x", "--engine", "quick"], 2, "--engine='quick': there is no such engine"),
         (["x", "--symbols", "."], 2, "onewafer: --symbols .: that is a directory; name a file"),
         (["x", "--symbols", "/proc/x"], 2, "--symbols /proc/x: it cannot be written: "),

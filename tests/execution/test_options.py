@@ -45,8 +45,8 @@ def test_mapping_sets_what_it_names_and_keeps_the_rest():
         ({"clock": -1}, "a wafer has no clock of -1 Hz"),
         ({"clock": "850"}, "a wafer has no clock of 850 Hz; write one between 1 MHz and 100 GHz"),
         ({"max_batch": 0}, "max_batch 0 is not positive"),
-        ({"simulate_budget": "3 G"}, "'3 G' is no number of PE-cycles; write e.g. 3G, 250M or 0"),
-        ({"simulate_budget": "9" * 5000}, "is no number of PE-cycles"),
+        ({"simulate_budget": "3 G"}, "'3 G' is not a number of PE-cycles; write e.g. 3G"),
+        ({"simulate_budget": "9" * 5000}, "is not a number of PE-cycles"),
         ({"simulate_budget": -1}, "simulate_budget -1 is negative"),
     ],
 )

@@ -49,14 +49,14 @@ ONE = IntVector(1, 1)
         ),
         (
             lambda: IntRectangle(origin=ONE, dims=IntVector(2, -1)),
-            r"dims=IntVector\(x=2, y=-1\) is no size: it is negative",
+            r"dims=IntVector\(x=2, y=-1\) is not a size: it is negative",
         ),
         (lambda: IntRectangle(ONE), "give either lower_right.* or dims, the width"),
         (lambda: IntRectangle(ONE, ONE, dims=ONE), "give either lower_right"),
         (lambda: IntRectangle(ONE, upper_left=ONE, origin=ONE), "origin is another name of"),
-        (lambda: IntRectangle((1, 1), ONE), r"\(1, 1\) is no vector: write IntVector\(x, y\)"),
-        (lambda: IntRectangle(ONE, dims=(1, 1)), r"\(1, 1\) is no vector"),
-        (lambda: IntRectangle(None, ONE), "None is no vector"),
+        (lambda: IntRectangle((1, 1), ONE), r"\(1, 1\) is not a vector: write IntVector\(x, y\)"),
+        (lambda: IntRectangle(ONE, dims=(1, 1)), r"\(1, 1\) is not a vector"),
+        (lambda: IntRectangle(None, ONE), "None is not a vector"),
     ],
 )
 def test_what_is_no_rectangle_is_refused(make, message):

@@ -53,15 +53,15 @@ ADDRESS = "10.0.0.1:9000"
         ),
         (
             lambda: get_platform(SdkTarget.WSE2),
-            r"SdkTarget.WSE2: 0> is no address: write target=SdkTarget\.WSE2",
+            r"SdkTarget.WSE2: 0> is not an address: write target=SdkTarget\.WSE2",
         ),
-        (lambda: get_platform(3), "3 is no address: leave it out"),
+        (lambda: get_platform(3), "3 is not an address: leave it out"),
         (
             lambda: get_platform(None, SdkTarget.WSE2),
-            r"is no SimfabConfig: write target=SdkTarget\.WSE2",
+            r"is not a SimfabConfig: write target=SdkTarget\.WSE2",
         ),
-        (lambda: get_simulator({}), "config={} is no SimfabConfig: leave it out"),
-        (lambda: get_simulator(target=7), "7 is no machine: write SdkTarget.WSE2 or"),
+        (lambda: get_simulator({}), "config={} is not a SimfabConfig: leave it out"),
+        (lambda: get_simulator(target=7), "7 is not a machine: write SdkTarget.WSE2 or"),
         (
             lambda: get_system(ADDRESS),
             rf"get_system\('{ADDRESS}'\): there is no real system here.*write get_simulator\(\)",

@@ -83,7 +83,7 @@ def test_stride_copies_leave_pes_out(runtime, options, strides, columns, rows):
 
 @pytest.mark.parametrize(
     ("place", "strides", "message"),
-    [((0, 0, 3, 2), (0, 1), "0 is no stride"), ((1, 0, 3, 2), (3, 1), "leaves the program")],
+    [((0, 0, 3, 2), (0, 1), "0 is not a stride"), ((1, 0, 3, 2), (3, 1), "leaves the program")],
 )
 def test_wrong_strides_are_refused(runtime, place, strides, message):
     with pytest.raises(HostError, match=message):
@@ -189,8 +189,8 @@ def test_an_error_in_the_context_is_the_one_that_shows(created, tmp_path):
 @pytest.mark.parametrize(
     ("folder", "message"),
     [
-        (None, "None is no folder: pass the one given to cslc with -o"),
-        (3, "3 is no folder"),
+        (None, "None is not a folder: pass the one given to cslc with -o"),
+        (3, "3 is not a folder"),
         ("missing", "there is no folder 'missing'"),
     ],
 )
@@ -210,13 +210,13 @@ def test_a_folder_that_is_none_is_said(what, folder, message):
         (lambda r, a: r.memcpy_h2d(24, a, 3, 0, 1, 1, 1, **ROW), "leaves the program"),
         (lambda r, a: r.memcpy_h2d(26, a, 0, 0, 1, 1, 1, **ROW), "read-only for the host"),
         (lambda r, a: r.memcpy_h2d(28, a, 0, 0, 1, 1, 1, **ROW), "'compute' is a function"),
-        (lambda r, a: r.memcpy_h2d(4, a, 0, 0, 1, 1, 1, **ROW), "4 is no symbol"),
-        (lambda r, a: r.memcpy_h2d("A", a, 0, 0, 1, 1, 1, **ROW), "'A' is no symbol: pass what"),
-        (lambda r, a: r.memcpy_h2d(None, a, 0, 0, 1, 1, 1, **ROW), "None is no symbol"),
+        (lambda r, a: r.memcpy_h2d(4, a, 0, 0, 1, 1, 1, **ROW), "4 is not a symbol"),
+        (lambda r, a: r.memcpy_h2d("A", a, 0, 0, 1, 1, 1, **ROW), "'A' is not a symbol: pass what"),
+        (lambda r, a: r.memcpy_h2d(None, a, 0, 0, 1, 1, 1, **ROW), "None is not a symbol"),
         (lambda r, _: r.memcpy_h2d(24, [1.0], 0, 0, 1, 1, 1, **ROW), "NumPy array, not list"),
         (lambda r, _: r.memcpy_h2d(24, None, 0, 0, 1, 1, 1, **ROW), "array, not NoneType"),
         (lambda r, _: r.memcpy_d2h([0.0], 24, 0, 0, 1, 1, 1, **ROW), "NumPy array, not list"),
-        (lambda r, a: r.memcpy_d2h(a, 99, 0, 0, 1, 1, 1, **ROW), "99 is no symbol"),
+        (lambda r, a: r.memcpy_d2h(a, 99, 0, 0, 1, 1, 1, **ROW), "99 is not a symbol"),
         (lambda r, a: r.memcpy_h2d(25, a, 0, 0, 1, 1, 1, **ROW), "holds f16"),
         (lambda r, a: r.memcpy_d2h(a, 4, 0, 0, 1, 1, 1, streaming=True, **ROW), "it has none"),
         (lambda r, a: r.memcpy_h2d(24, a, 0, 0, -1, -1, 1, **ROW), "sizes begin at 1"),
@@ -230,16 +230,16 @@ def test_a_folder_that_is_none_is_said(what, folder, message):
         (lambda r, _: r.launch(["compute"]), "did you mean 'compute'"),
         (lambda r, _: r.get_id(3), "exports no 3; its names are"),
         (lambda r, a: r.get_id(a), "exports no array"),
-        (lambda r, _: r.read_symbol("0", 0, "x"), "'0' is no whole number"),
+        (lambda r, _: r.read_symbol("0", 0, "x"), "'0' is not a whole number"),
         (lambda r, _: r.read_symbol(np.uint8(0), 0, "x"), r"fabric PE \(0, 0\) is outside"),
         (lambda r, _: r.read_symbol(4, 1, ["A"]), r"has no variable \['A'\] that"),
-        (lambda r, _: r.read_symbol(4, 1, "array", 3), "3 is no type of NumPy: write for example"),
-        (lambda r, a: r.memcpy_h2d(24, a, 0, 0, 3 / 3, 1, 1, **ROW), "1.0 is no whole number"),
-        (lambda r, a: r.memcpy_d2h(a, 24, 0, 0, 1, 1, None, **ROW), "None is no whole number"),
+        (lambda r, _: r.read_symbol(4, 1, "array", 3), "3 is not a type of NumPy: write"),
+        (lambda r, a: r.memcpy_h2d(24, a, 0, 0, 3 / 3, 1, 1, **ROW), "1.0 is not a whole number"),
+        (lambda r, a: r.memcpy_d2h(a, 24, 0, 0, 1, 1, None, **ROW), "None is not a whole number"),
         (lambda r, a: r.send("x", a), "no streams, which SdkLayout makes"),
         (lambda r, a: r.receive(0, a, 1), "a layout block streams to colors: memcpy_h2d"),
-        (lambda r, _: r.task_wait(None), "None is no task: pass what launch, a copy, send or"),
-        (lambda r, _: r.is_task_done(3), "3 is no task"),
+        (lambda r, _: r.task_wait(None), "None is not a task: pass what launch, a copy, send or"),
+        (lambda r, _: r.is_task_done(3), "3 is not a task"),
         (
             lambda r, _: r.dump_elf_core("core.elf"),
             r"dump_elf_core\('core.elf'\): onewafer writes no ELF files: dump_core writes all",
@@ -305,9 +305,9 @@ def test_platform_and_address_are_two_arguments(created, tmp_path, folder, argum
         ),
         (
             {"platform": SdkTarget.WSE2},
-            "platform=<SdkTarget.WSE2: 0> is no platform: pass what get_",
+            "platform=<SdkTarget.WSE2: 0> is not a platform: pass the one of get_",
         ),
-        ({"cmaddr": 3}, "cmaddr=3 is no platform"),
+        ({"cmaddr": 3}, "cmaddr=3 is not a platform"),
         ({"platform": "10.0.0.1:9000"}, "SdkRuntime: the address .* names a real system"),
         ({"artifacts": "out"}, "SdkRuntime: artifacts is another name of bindir: leave one out"),
     ],

@@ -276,7 +276,7 @@ def test_a_launch_that_is_not_over_lets_neither_launch_nor_stop(runtime):
         (lambda r, a: r.memcpy_h2d(OUT, a, 0, 0, 1, 1, 1, **STREAM), r"it has 3, 4: pass"),
         (lambda r, a: r.memcpy_d2h(a, IN, 0, 0, 1, 1, 1, **STREAM), "is no MEMCPYD2H color"),
         (lambda r, a: r.memcpy_h2d(24, a, 0, 0, 1, 1, 1, **STREAM), "is the handle of 'held'"),
-        (lambda r, a: r.memcpy_h2d("in", a, 0, 0, 1, 1, 1, **STREAM), "'in' is no color"),
+        (lambda r, a: r.memcpy_h2d("in", a, 0, 0, 1, 1, 1, **STREAM), "'in' is not a color"),
         (lambda r, a: r.memcpy_h2d(77, a, 0, 0, 1, 1, 1, **STREAM), "0 to 23; 77 is none"),
         (lambda r, a: r.memcpy_h2d(IN, a, 2, 0, 2, 1, 1, **STREAM), "the call moves 2"),
         (lambda r, a: r.memcpy_h2d(IN, a, 3, 0, 1, 1, 1, **STREAM), "leaves the program"),

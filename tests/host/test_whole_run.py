@@ -55,7 +55,7 @@ def test_coordinates_and_core_dumps(folder, tmp_path):
             runtime.coord_logical_to_physical((2, 0))
         x = np.arange(4, dtype=np.float32)
         runtime.memcpy_h2d(runtime.get_id("x"), x, 0, 0, 2, 2, 1, **COPY)
-        with pytest.raises(HostError, match="None is no file"):
+        with pytest.raises(HostError, match="None is not a file"):
             runtime.dump_core(None)
         runtime.dump_core(corefile=tmp_path / "core")
         runtime.memcpy_h2d(runtime.get_id("x"), 0 * x, 0, 0, 2, 2, 1, **COPY)

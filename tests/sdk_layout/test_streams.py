@@ -87,7 +87,7 @@ def test_a_stream_goes_to_a_file(running, tmp_path, nonblock):
     np.testing.assert_array_equal(np.fromfile(tmp_path / "words", "<f4"), 2 * X)
     with pytest.raises(HostError, match="No such file"):
         runtime.receive_tofile(sink, tmp_path / "missing" / "words", nonblock=True)
-    with pytest.raises(HostError, match="None is no file"):
+    with pytest.raises(HostError, match="None is not a file"):
         runtime.receive_tofile(sink, None)
 
 

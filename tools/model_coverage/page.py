@@ -141,7 +141,7 @@ def _section(title: str, lines: Iterable[str]) -> str:
 
 
 def _goals(found: Shares) -> Iterator[str]:
-    yield "| goal | found | |"
+    yield "| goal | found | verdict |"
     yield "| --- | ---: | --- |"
     right, whole = found.right / (found.models or 1), found.whole / (found.models or 1)
     for goal, shown, is_met in (

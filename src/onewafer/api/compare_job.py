@@ -60,7 +60,7 @@ _NUMBERS_OF = {
 
 
 def parse_job(name: str | None) -> JobKind:
-    """Return the kind of job of a name; None is decode, the job of most models.
+    """Return the kind of job with a name; None means decode, the job of most models.
 
     Raises ConfigurationError, with all names, if there is none.
     """

@@ -365,7 +365,7 @@ def _price(device: str, amount: float, naming: Naming) -> float:
 def _describe(
     model: object, inputs: object, arguments: Sequence[str], say: Callable[[str], None]
 ) -> perf.Model:
-    """Return what a model computes, whatever the caller has of it."""
+    """Return the description of a model, from any form that a caller may pass."""
     from onewafer.perf import Model  # noqa: PLC0415  # when it is used
 
     match model:

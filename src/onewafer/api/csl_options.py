@@ -159,7 +159,7 @@ def _is_switch(value: object) -> bool:
 def _check_name(argument: str, name: object) -> str:
     if not isinstance(name, str) or not name.isidentifier():
         raise ConfigurationError(
-            f"{argument}: {name!r} is no name of a param; write {argument}={{'name': …}}"
+            f"{argument}: {name!r} is not the name of a param; write {argument}={{'name': …}}"
         )
     return name
 

@@ -59,7 +59,7 @@ class Gpu:
 
 @dataclass(frozen=True, slots=True)
 class GpuCluster:
-    """So many GPUs of one kind."""
+    """A number of GPUs of one kind."""
 
     gpu: Gpu
     count: int
@@ -105,7 +105,7 @@ def gpu_entries(name: str) -> tuple[CatalogEntry, ...]:
 def find_cluster(name: str) -> GpuCluster | None:
     """Return the cluster of a name like `h100x8` or `b200` (one GPU); None if it names no GPU.
 
-    Raise ConfigurationError for more GPUs than anybody has.
+    Raise ConfigurationError for more GPUs than any cluster has.
 
     >>> find_cluster("gb200x72").title
     '72 × GB200 NVL72'

@@ -124,7 +124,7 @@ def _entry(path: str, item: dict[str, object], name: str) -> CatalogEntry:
     value = item["value"]
     if item["confidence"] not in {*Confidence}:
         raise ConfigurationError(
-            f"{name}.toml: {path}: '{item['confidence']}' is no confidence; write one of "
+            f"{name}.toml: {path}: '{item['confidence']}' is not a confidence; write one of "
             f"{', '.join(Confidence)}"
         )
     return CatalogEntry(

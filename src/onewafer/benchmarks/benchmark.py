@@ -22,7 +22,7 @@ class Conditions:
     repeat: int
     """Runs after the first; their median is reported. 0: the first is the only one, and counts."""
     note: Callable[[str], None]
-    """Told what happens, in a few words, for a progress line."""
+    """Hears what happens, in a few words, for a progress line."""
     threads: int = 1
     """Most threads that simulate."""
     max_memory: int | None = None
@@ -45,7 +45,7 @@ class Benchmark:
     """For tests: a second on the slowest engine."""
     goals: tuple[Goal, ...] = ()
     finding: str = ""
-    """Why goals are missed, as far as it was found; shown only if one is."""
+    """Why goals are missed, as far as known; shown only if one is."""
     is_large: bool = False
     """Needs minutes or gigabytes: runs only when it is asked for, and once."""
 

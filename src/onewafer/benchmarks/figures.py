@@ -31,7 +31,7 @@ class Figure(StrEnum):
     LOAD_SECONDS = "load_seconds"
     RUN_SECONDS = "run_seconds"
     IDLE_RATIO = "idle_ratio"
-    """Time of a program inside a full wafer by its time alone."""
+    """Time of a program inside a full wafer, divided by its time alone."""
     FIRST_USE_SECONDS = "first_use_seconds"
     COMPILED_USE_SECONDS = "compiled_use_seconds"
     CS_PYTHON_SECONDS = "cs_python_seconds"

@@ -54,7 +54,7 @@ def gemv(
 
 @dataclass(frozen=True, slots=True)
 class _Problem:
-    """One product: its input, made anew when it is needed, and its answer."""
+    """One product: its input, made again when it is needed, and its answer."""
 
     size: int
     width: int

@@ -1,4 +1,4 @@
-"""What idle PEs cost: a small program inside a full wafer by the same program alone."""
+"""The cost of idle PEs: the time of a small program in a full wafer, divided by its time alone."""
 
 from __future__ import annotations
 

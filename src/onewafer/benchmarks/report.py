@@ -101,7 +101,7 @@ def render(results: Results) -> RenderableType:
         parts += [_labelled(outcome.benchmark.name, outcome.failure) for outcome in failed]
         parts.append(Text())
     if missed := [outcome for outcome in results.outcomes if _needs_finding(outcome)]:
-        parts.append(Text("Why goals are missed, as far as it was found", style="bold"))
+        parts.append(Text("Why goals are missed, as far as known", style="bold"))
         findings: dict[str, list[str]] = {}
         for outcome in missed:
             findings.setdefault(outcome.benchmark.finding, []).append(outcome.benchmark.name)

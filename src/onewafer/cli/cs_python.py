@@ -145,7 +145,7 @@ def split_arguments(arguments: Sequence[str]) -> tuple[dict[str, str], list[str]
         _check_option(rest[0].partition("=")[0])
     if rest and rest[0].endswith(".csl"):
         raise ConfigurationError(
-            f"{rest[0]} is no host program: compile it with cslc, and give the Python script that "
+            f"{rest[0]} is not a host program: compile it with cslc, and give the script that "
             "runs it"
         )
     return variables, rest

@@ -121,7 +121,7 @@ def _run_script(
         raise ConfigurationError(f"after {what[0]} comes the script, as in {what[0]} run.py")
     if _is_other_command(arguments[0]):
         raise ConfigurationError(
-            f"{arguments[0]} is no host script: trace the one it starts, or let "
+            f"{arguments[0]} is not a host script: trace the one it starts, or let "
             f"ONEWAFER_TRACE={files[0].name} stand before the command"
         )
     if not arguments[0].startswith("-") and not Path(arguments[0]).exists():

@@ -236,7 +236,7 @@ def _half_format(text: str) -> str:
     if text not in known:
         names = ", ".join(known)
         raise argparse.ArgumentTypeError(
-            f"`{shown(text)}` is no format of 16-bit floats: write {names}"
+            f"`{shown(text)}` is not a format of 16-bit floats: write {names}"
         )
     return text
 

@@ -121,7 +121,7 @@ def _go_on(path: Path, settings: Settings, symbols: Path | None, json_file: Path
 
 
 def _counts(statistics: Statistics) -> dict[str, int]:
-    """Return what the whole machine did since it was loaded."""
+    """Return the statistics of the whole machine since it was loaded."""
     return {
         "instructions": int(statistics.instructions.sum()),
         "dsd_elements": int(statistics.dsd_elements.sum()),

@@ -159,7 +159,7 @@ class AutoExecutor:
         return True
 
     def give_up(self, launch: Launch | None) -> Origin:
-        """Return where the cycles come from of a launch that could not be compiled."""
+        """Return the origin of the cycles of a launch that could not be compiled."""
         return self._without_simulation(launch)
 
     def simulate(

@@ -100,7 +100,7 @@ def parse_pe_cycles(text: str) -> int:
     """
     digits = text.removesuffix(text[-1:]) if text[-1:] in _SCALES else text
     if not (digits.isascii() and digits.isdigit() and len(digits) <= _MOST_DIGITS):
-        raise ConfigurationError(f"{text!r} is no number of PE-cycles; write e.g. 3G, 250M or 0")
+        raise ConfigurationError(f"{text!r} is not a number of PE-cycles; write e.g. 3G, 250M or 0")
     return int(digits) * _SCALES.get(text[-1], 1)
 
 

@@ -96,7 +96,7 @@ class PurposeSampler:
         self._busy_before, self._cycle_before = busy, machine.cycle
 
     def spent(self, cycles: int) -> dict[Purpose, Spent]:
-        """Return what the launch, which took so many cycles, spent them on; empty without looks."""
+        """Return the parts of the cycles of a launch; empty without samples."""
         total = int(self._seen.sum())
         return {
             purpose: Spent(cycles * float(seen) / total, cycles * float(worked) / total)

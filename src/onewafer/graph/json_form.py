@@ -101,4 +101,4 @@ def _read_plain(kind: type[Any], value: object) -> object:
         return float(value)
     if kind in (int, bool) and type(value) is kind:
         return value
-    raise ValueError(f"{value!r} is no {kind.__name__}")
+    raise ValueError(f"{value!r} is not a {kind.__name__}")

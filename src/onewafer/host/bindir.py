@@ -20,7 +20,7 @@ def find_folder(named: str | PathLike[str]) -> Path:
     try:
         folder = Path(named)
     except TypeError:
-        raise HostError(f"{named!r} is no folder: pass the one given to cslc with -o") from None
+        raise HostError(f"{named!r} is not a folder: pass the one given to cslc with -o") from None
     if not folder.is_dir():
         raise HostError(f"there is no folder {str(folder)!r}: pass the one given to cslc with -o")
     return folder

@@ -82,7 +82,7 @@ class DebugUtil:
             (column, row), (width, height) = rectangle
         except (TypeError, ValueError):
             raise HostError(
-                f"{rectangle!r} is no rectangle: write ((column, row), (width, height))"
+                f"{rectangle!r} is not a rectangle: write ((column, row), (width, height))"
             ) from None
         return np.array(
             [

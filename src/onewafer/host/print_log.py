@@ -27,7 +27,7 @@ class PrintedLines:
     """Joins what PEs print into lines."""
 
     def __init__(self, messages_of: Callable[[int, int], Sequence[str]]) -> None:
-        """Take what finds the texts of the program of PE (x, y)."""
+        """Take the function that finds the texts of the program of PE (x, y)."""
         self._messages_of = messages_of
         self._unfinished: dict[tuple[int, int], str] = {}
         """(y, x) → text of a PE since its last newline."""
@@ -53,7 +53,7 @@ class PrintedLines:
 
 
 class LogFile:
-    """A text file that is begun anew by the first text that is written to it."""
+    """A text file that the first text written to it replaces."""
 
     def __init__(self, path: Path) -> None:
         self._path = path

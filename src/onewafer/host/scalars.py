@@ -58,7 +58,7 @@ def to_csl_name(element: ScalarType) -> str:
 
 
 def describe_signature(function: Export) -> str:
-    """Return a function export as a call of it looks, for messages: `compute(i16, f32)`."""
+    """Return an exported function as a call, for messages: `compute(i16, f32)`."""
     return f"{function.name}({', '.join(map(to_csl_name, function.argument_types))})"
 
 
@@ -71,7 +71,7 @@ def numpy_type(dtype: DTypeLike) -> np.dtype[Any]:
     try:
         return np.dtype(dtype)
     except TypeError:
-        raise HostError(f"{dtype!r} is no type of NumPy: write for example 'float32'") from None
+        raise HostError(f"{dtype!r} is not a type of NumPy: write for example 'float32'") from None
 
 
 def encode_arguments(function: Export, arguments: Sequence[Argument]) -> tuple[int, ...]:

@@ -54,13 +54,13 @@ class IntRectangle:
         vectors: tuple[object, ...] = (upper_left, lower_right if dims is None else dims)
         for given in vectors:
             if not isinstance(given, IntVector):
-                raise HostError(f"IntRectangle: {given!r} is no vector: write IntVector(x, y)")
+                raise HostError(f"IntRectangle: {given!r} is not a vector: write IntVector(x, y)")
         corner = lower_right if dims is None else upper_left + dims
         object.__setattr__(self, "upper_left", upper_left)
         object.__setattr__(self, "lower_right", corner)
         if self.width < 0 or self.height < 0:
             if dims is not None:
-                raise HostError(f"IntRectangle: dims={dims} is no size: it is negative")
+                raise HostError(f"IntRectangle: dims={dims} is not a size: it is negative")
             raise HostError(
                 f"{self} has its lower right corner left of or above the upper left; if the second "
                 "vector is a width and a height, write IntRectangle(origin=…, dims=…)"

@@ -77,12 +77,12 @@ def get_simulator(
     """
     # A target in its place would otherwise be ignored, and the program run on the WSE-3.
     if not isinstance(config, SimfabConfig | None):  # pyright: ignore[reportUnnecessaryIsInstance]
-        raise HostError(f"config={config!r} is no SimfabConfig: {_instead_of(config)}")
+        raise HostError(f"config={config!r} is not a SimfabConfig: {_instead_of(config)}")
     try:
         return SdkExecutionPlatform(SdkTarget(target))
     except ValueError:
         names = " or ".join(f"SdkTarget.{member.name}" for member in SdkTarget)
-        raise HostError(f"the target {target!r} is no machine: write {names}") from None
+        raise HostError(f"the target {target!r} is not a machine: write {names}") from None
 
 
 @also_named(addr="cmaddr")
@@ -119,7 +119,7 @@ def find_platform(platform: object, cmaddr: object) -> SdkExecutionPlatform | No
                 refuse_real_system("SdkRuntime", given)
             case _:
                 raise HostError(
-                    f"SdkRuntime: {name}={given!r} is no platform: pass what get_platform returned"
+                    f"SdkRuntime: {name}={given!r} is not a platform: pass the one of get_platform"
                 )
     return found
 
@@ -133,7 +133,7 @@ def refuse_real_system(call: str, address: object) -> None:
     if address is None or address == "":
         return
     if not isinstance(address, str):
-        raise HostError(f"{call}: {address!r} is no address: {_instead_of(address)}")
+        raise HostError(f"{call}: {address!r} is not an address: {_instead_of(address)}")
     raise HostError(
         f"{call}: the address {address!r} names a real system; onewafer only simulates: "
         "leave it out"

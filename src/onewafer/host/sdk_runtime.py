@@ -298,7 +298,7 @@ class SdkRuntime:
         whole = _format(Rectangle(px, py, w, h), elem_per_pe, data_type, order).rectangle
         for stride in (row_stride, col_stride):
             if not isinstance(stride, Integral) or stride < 1:
-                raise HostError(f"{stride!r} is no stride: PEs are at least 1 apart")
+                raise HostError(f"{stride!r} is not a stride: PEs are at least 1 apart")
         program = self._device.rectangle
         if not (
             program.contains(px, py)
@@ -616,7 +616,7 @@ class SdkRuntime:
     def _color(self, number: int) -> int:
         """Return the color that a streaming call names."""
         if not isinstance(number, Integral):
-            raise HostError(f"{number!r} is no color: with streaming=True pass its number")
+            raise HostError(f"{number!r} is not a color: with streaming=True pass its number")
         index = int(number) - FIRST_SYMBOL_ID
         if 0 <= index < len(self._image.exports):
             raise HostError(
@@ -640,7 +640,7 @@ class SdkRuntime:
                 "an array stands where the symbol belongs: it is memcpy_h2d(symbol, array, …), and "
                 "memcpy_d2h(array, symbol, …)"
             )
-        raise HostError(f"{handle!r} is no symbol: {advice}")
+        raise HostError(f"{handle!r} is not a symbol: {advice}")
 
     def _issued(self) -> Task:
         """Return the handle of the operation that was just done."""
@@ -652,7 +652,7 @@ class SdkRuntime:
         """Return the number of a task that a script passed."""
         if not isinstance(task, Task):
             raise HostError(
-                f"{task!r} is no task: pass what launch, a copy, send or receive returned"
+                f"{task!r} is not a task: pass what launch, a copy, send or receive returned"
             )
         if not 0 <= task.number < self._num_tasks:
             raise HostError(f"task {task.number} was not issued by this runtime")
@@ -663,7 +663,7 @@ def _to_path(file: str | PathLike[str]) -> Path:
     try:
         return Path(file)
     except TypeError:
-        raise HostError(f"{file!r} is no file: pass its name") from None
+        raise HostError(f"{file!r} is not a file: pass its name") from None
 
 
 def _write(file: Path, content: bytes) -> None:
@@ -682,7 +682,7 @@ def _check_whole(*numbers: object) -> None:
     for number in numbers:
         if not isinstance(number, Integral):
             raise HostError(
-                f"{number!r} is no whole number: places and sizes are, as in width // 2"
+                f"{number!r} is not a whole number: coordinates and sizes are, as in width // 2"
             )
 
 

@@ -136,7 +136,7 @@ def _check(has_stream: NDArray[np.bool_], color: int, rectangle: Rectangle, kind
     known = np.flatnonzero(has_stream[y, x]).tolist()
     others = f"it has {', '.join(map(str, known))}" if known else "it has none"
     raise HostError(
-        f"color {color} is no {kind} color of PE ({x}, {y}); {others}: pass "
+        f"color {color} is not a {kind} color of PE ({x}, {y}); {others}: pass "
         f"`.{kind}_1 = @get_color({color})` to <memcpy/get_params> and what it returns to "
         f"<memcpy/memcpy>"
     )

@@ -179,7 +179,7 @@ def convert_trace(path: Path, files: Sequence[Path]) -> Iterator[str]:
 
     Raises:
         OSError: a file cannot be written; it carries that file's name.
-        TraceError: the trace cannot be read, has not enough detail, or is damaged.
+        TraceError: the trace cannot be read, lacks detail, or is damaged.
     """
     try:
         yield from _convert(read_trace(path), path, files)
@@ -209,7 +209,7 @@ def save_trace(trace: Trace, path: Path, *, events: Path) -> None:
 
     Raises:
         OSError: the file cannot be written; nothing of it is left, and the error carries its name.
-        TraceError: the trace has not enough detail for it.
+        TraceError: the trace lacks the detail for it.
     """
     with _naming(path), whole_file(path) as target:
         match path.suffix:

@@ -157,7 +157,7 @@ class Rotation:
     limit: int
     """So often the data task starts before the other one does."""
     initial: int = 0
-    """Starts that count as done as the program is loaded."""
+    """Starts that count as done when the program is loaded."""
 
 
 @dataclass(frozen=True, slots=True)

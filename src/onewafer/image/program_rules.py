@@ -183,7 +183,7 @@ def _loaded_dsrs(subject: Subject) -> Breaches:
     for index, (encoded, _, high) in enumerate(program.loaded_dsrs.tolist()):
         place, number = f"loaded_dsrs[{index}]", high >> 16 & DSD_NUMBER_MASK
         if encoded >> 16 not in DSR_MODES or encoded & 0xFFFF >= num_dsrs:
-            yield f"{place}: {encoded:#x} is no DSR"
+            yield f"{place}: {encoded:#x} is not a DSR"
         if number >= len(program.dsds):
             yield f"{place}: DSD descriptor {number} of {len(program.dsds)}"
 
@@ -238,7 +238,7 @@ def _blocked_channels(subject: Subject) -> Breaches:
         if not is_channel(encoded, subject.architecture):
             yield f"unblocked at start-up: there is no channel {encoded:#x}"
         elif encoded >> 8 in (ChannelKind.LOCAL_TASK, ChannelKind.MICROTHREAD):
-            yield f"unblocked at start-up: {encoded:#x} is no data channel, and starts unblocked"
+            yield f"unblocked at start-up: {encoded:#x} is not a data channel, but starts unblocked"
 
 
 def _legal_task_ids(kind: TaskKind, architecture: Architecture) -> range:
@@ -405,7 +405,7 @@ def _export_targets(subject: Subject) -> Breaches:
     names = {symbol.name for symbol in subject.program.symbols}
     for name, target in subject.program.exports.items():
         if target not in names:
-            yield f"export '{name}' stands for '{target}', which is no symbol"
+            yield f"export '{name}' stands for '{target}', which is not a symbol"
 
 
 def _patches(subject: Subject) -> Breaches:

@@ -161,7 +161,7 @@ def _swaps(image: WaferImage, architecture: Architecture) -> Iterator[str]:
 
 
 def _half_swapped(image: WaferImage) -> Iterator[str]:
-    """Yield pairs where one color would take the wavelets of both, which the simulator lacks."""
+    """Yield pairs where one color would take the wavelets of both, which is not simulated."""
     masks = np.array([*(config.swap_mask for config in image.color_configs), 0])
     found = masks[image.config_of_color]
     is_known = image.config_of_color >= 0

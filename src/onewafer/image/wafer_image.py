@@ -71,6 +71,6 @@ class WaferImage:
         return swaps | swaps[:, :, np.arange(NUM_COLORS) ^ 1]
 
     def names_of_color(self, color: int) -> tuple[str, ...]:
-        """Return what people call a color; nothing if it has no name."""
+        """Return the name of a color for people; empty if it has none."""
         given = {**self.color_names, **self.colors}
         return tuple(sorted(name for name, number in given.items() if int(number, 0) == color))

@@ -115,7 +115,7 @@ def reduce_along(
 def _reduce_side(
     values: Array, places: Sequence[int], leaders: Flags, combine: Callable[[Array, Array], Array]
 ) -> list[Array]:
-    """Return what comes to the root in each phase from PEs of one side, the outermost first."""
+    """Return the words that reach the root in each phase from one side, the outermost PE first."""
     first: Array | None = None
     second: Array | None = None
     for place in places:

@@ -142,7 +142,7 @@ def number_alike(program: MeshProgram) -> tuple[tuple[int, MeshOperation], ...]:
 
 
 def _kind_of_work(operation: MeshOperation, dtype: DataType) -> Hashable:
-    """Return what is equal for operations that only work elsewhere in memory, in equal banks."""
+    """Return a key that is equal for operations that differ in addresses only, in equal banks."""
     values = [getattr(operation, name) for name in _field_names(type(operation))]
     return type(operation), *[
         (value.arena, bank(value.offset, dtype), value.rows, value.columns)

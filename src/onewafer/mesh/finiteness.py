@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class NonFinite:
-    """An infinity or a NaN that the host has not got."""
+    """An infinity or a NaN that the host does not have."""
 
     launch: int
     """Index of the launch."""
@@ -63,7 +63,7 @@ def find_non_finite(
 
 
 def _results_of(program: MeshProgram, index: int) -> list[str]:
-    """Return what is there when an operation has ended: linear ones are done several at a time."""
+    """Return the values after an operation; several linear operations are done at a time."""
     operations, with_steps = program.graph.operations, set(program.sources)
     first = operations[index]
     if not isinstance(first, Linear):

@@ -93,7 +93,7 @@ class Frame:
     """Bytes of the functions that it calls, placed behind it."""
 
     def joined(self, other: Frame) -> Frame:
-        """Return what is enough for both."""
+        """Return a frame that is large enough for both."""
         called = max(self.called_bytes, other.called_bytes)
         return Frame(max(self.own_bytes, other.own_bytes), called)
 

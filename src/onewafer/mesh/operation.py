@@ -107,7 +107,7 @@ class MeshOperation(ABC):
 
     @abstractmethod
     def execute(self, memories: Memories) -> None:
-        """Do on NumPy arrays what the kernel does: same order, same roundings, same bits."""
+        """Compute the operation on NumPy arrays: the order, roundings and bits of the kernel."""
 
     @abstractmethod
     def sizes(self, program: ProgramShape, launch: Launch) -> Mapping[str, Size]:

@@ -19,11 +19,11 @@ class Heads:
 
     @classmethod
     def of(cls, head_dim: int, members: int | None = None, *, swapped: int | None = None) -> Heads:
-        """Return what one operation asks for."""
+        """Return the requirement of one operation."""
         return cls(frozenset({head_dim}), members, swapped)
 
     def merge(self, other: Heads) -> Heads | None:
-        """Return what both ask for; None if that is a contradiction."""
+        """Return the combination of two requirements; None if they contradict each other."""
         members = {wish for wish in (self.members, other.members) if wish is not None}
         swapped = {wish for wish in (self.swapped, other.swapped) if wish is not None}
         if len(members) > 1 or len(swapped) > 1:

@@ -25,7 +25,7 @@ class FigureResult:
     range: tuple[float, float] | None = None
     """Our figures at both ends of an unknown range, as that of published clocks."""
     finding: str = ""
-    """Why it misses, as far as it was found, or why it cannot be compared."""
+    """Why it misses, as far as known, or why it cannot be compared."""
 
     @property
     def error(self) -> float | None:

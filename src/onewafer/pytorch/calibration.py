@@ -48,7 +48,7 @@ class Grid:
     """Keys, or queries, of a point of attention; larger ones are left out."""
     copy_bytes: int
     least_seconds: float
-    """That a point is repeated for."""
+    """The time for which a point is repeated."""
 
     @property
     def num_points(self) -> int:
@@ -100,14 +100,14 @@ def find_device(name: str | None) -> torch.device:
         raise ConfigurationError(f"there is no device {name!r}; write cuda:0") from None
     if device.type != "cuda" or (device.index or 0) >= torch.cuda.device_count():
         raise ConfigurationError(
-            f"{name!r} is no GPU of this computer; it has {torch.cuda.device_count()}, "
+            f"{name!r} is not a GPU of this computer; it has {torch.cuda.device_count()}, "
             "the first of them cuda:0"
         )
     return device
 
 
 def measure_gpu(device: torch.device, grid: Grid = FULL, *, progress: Progress) -> Profile:
-    """Return what kernels of a device take; `progress` hears of every point."""
+    """Return the times of the kernels of a device; `progress` hears of every point."""
     with torch.inference_mode():
         return _Measuring(device, grid, progress).measure()
 

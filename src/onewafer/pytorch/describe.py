@@ -256,6 +256,7 @@ def _arguments(module: torch.nn.Module, tokens: int) -> dict[str, object]:
             return {"pixel_values": torch.zeros(1, getattr(config, "num_channels", 3), size, size)}
         case _:
             raise ConfigurationError(
-                f"{type(module).__name__} is no class of transformers with token ids or pictures: "
-                "say how it is called, as in describe_module(module, {'x': torch.zeros(1, 64)})"
+                f"{type(module).__name__} is not a class of transformers with token ids or "
+                "pictures: say how it is called, as in "
+                "describe_module(module, {'x': torch.zeros(1, 64)})"
             )

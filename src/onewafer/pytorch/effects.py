@@ -84,7 +84,7 @@ class _OutputOfThisThread:
 
 
 def save_generators() -> Callable[[], None]:
-    """Return what puts the generators of PyTorch (CPU), Python and NumPy back to now."""
+    """Return a function that restores the generators of PyTorch (CPU), Python and NumPy."""
     of_torch, of_python = torch.get_rng_state(), random.getstate()
     of_numpy = np.random.get_state()  # noqa: NPY002, TID251  # the script's, as above
 

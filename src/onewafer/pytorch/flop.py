@@ -81,7 +81,7 @@ class _Counter:
         self._library: torch.library.Library | None = None
 
     def taker(self, keys: DispatchKeySet) -> Callable[[int], None] | None:
-        """Return what takes the FLOP of an operation of this thread now; None: nothing does."""
+        """Return the counter of FLOP of this thread now; None: nothing counts them."""
         if self.thread.is_inside:
             return None
         if keys.has(DispatchKey.Meta):
@@ -166,14 +166,14 @@ class _Kernel:
 
 
 def _look(arg: object) -> object:
-    """Return what a formula may read of an argument."""
+    """Return the part of an argument that a formula may read."""
     if isinstance(arg, torch.Tensor):
         return arg.shape
     return tuple(cast("list[object]", arg)) if isinstance(arg, list) else arg
 
 
 def _find_operations() -> Iterator[tuple[OpOverload, Formula]]:
-    """Yield operations and formulas, but for those that consist of others."""
+    """Yield operations and formulas, except operations that consist of others."""
     formulas = cast("dict[object, Formula]", flop_counter.flop_registry)
     twins = {_packet(name): formulas[_packet(twin)] for name, twin in _TWINS.items()}
     for found, formula in {**twins, **formulas}.items():

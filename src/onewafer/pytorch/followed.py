@@ -70,7 +70,7 @@ class FollowedProgram:
         self._update_record()
 
     def _account(self, inputs: Arrays, launch: Launch | None, host: Callable[[], Arrays]) -> Origin:
-        """Return where the cycles of a launch come from, once it is simulated if it has to be."""
+        """Return the origin of a launch's cycles; simulate the launch first if that is needed."""
         executor = self._executor
         executor.note(inputs, launch)
         self._check.note(inputs, launch)

@@ -34,7 +34,7 @@ _CACHE_NAMES = ("cache", "past_key_values")
 
 
 class _Config(Protocol):
-    """What is read of a model's configuration."""
+    """The fields of a model's configuration that are read."""
 
     num_hidden_layers: int
     max_position_embeddings: int
@@ -135,7 +135,7 @@ class Generation:
         request: Request,
         resident: ResidentModel,
     ) -> object:
-        """Return what the host computes, and account for the launches that would give it."""
+        """Return the host's result, and account for the launches that would give it."""
         resident.check(request.tokens, request.count)  # the host must not do it twice
         with self._on_host(), errors_of_script():
             answer = module(*args, **kwargs)
@@ -247,7 +247,7 @@ def has_cache(kwargs: Mapping[str, object]) -> bool:
 def read_request(
     module: torch.nn.Module, args: tuple[object, ...], kwargs: Mapping[str, object]
 ) -> Request:
-    """Return what a call asks for; raise UnsupportedOperationError for anything uncommon."""
+    """Return the request of a call; raise UnsupportedOperationError for anything uncommon."""
     names = [*inspect.signature(module.forward).parameters]
     given = {**dict(zip(names, args, strict=False)), **kwargs}
     given = {name: value for name, value in given.items() if value is not None}
@@ -314,7 +314,7 @@ def _with_cache(answer: object, cache: object | None, *, returns_tuple: bool) ->
 
 
 def _cache_of(answer: object) -> object | None:
-    """Return the cache in a module's output, if it is one that can be noted."""
+    """Return the cache in a module's output, if its state can be noted."""
     fields = {name: getattr(answer, name, None) for name in _CACHE_NAMES}
     of_tuple = cast("tuple[object, ...]", answer)[1:] if isinstance(answer, tuple) else ()
     found = (*fields.values(), *of_tuple)
@@ -334,7 +334,7 @@ _REGISTRIES = frozenset(vars(torch.nn.Module()))
 
 
 def _look(module: torch.nn.Module) -> object:
-    """Return what differs once a module has changed, but for the elements of its tensors."""
+    """Return a value that differs after each change of a module but to elements of tensors."""
     tensors = (*module.parameters(), *module.buffers())
     modules = tuple(
         (inner.training, type(inner).forward, *_describe_attributes(inner))

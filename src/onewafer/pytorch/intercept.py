@@ -44,7 +44,7 @@ class _Nesting(threading.local):
     """Where this thread is among the module calls of a script."""
 
     is_inside = False
-    """Whether a call made now belongs to one whose place is decided."""
+    """Whether a call made now is part of a call that already runs on the wafer or the host."""
     whole: torch.nn.Module | None = None
     """The outermost module, which the wafer refused: a call made now is one of a part of it."""
 

@@ -138,7 +138,7 @@ def _capture(
     inputs, results = call.graph.inputs, call.results
     is_plain = len(inputs) == 1 and inputs[0].dtype is DataType.I32
     if not is_plain or len(results) != 1 or not isinstance(results[0], WaferResult):
-        raise UnsupportedOperationError("it does not turn token ids into logits and nothing else")
+        raise UnsupportedOperationError("it does more than turn token ids into logits")
     return CausalModel(call, tuple(arguments.values()), gives_all_rows)
 
 
@@ -254,7 +254,7 @@ class ResidentModel:
     def _rows_of(
         self, host: NDArray[Any] | None, tokens: Sequence[int], start: int
     ) -> NDArray[Any] | None:
-        """Return the host's logits of the launch from `start` on, NaN in rows that it has not."""
+        """Return the host's logits of the launch from `start` on, NaN in rows that it lacks."""
         if host is None:
             return None
         end, missing = min(start + self._rows, len(tokens)), len(tokens) - len(host)

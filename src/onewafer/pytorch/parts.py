@@ -88,6 +88,6 @@ def is_worth_offering(
 
 
 def look_alike(module: torch.nn.Module, look: Look) -> Look:
-    """Return what modules have in common that look alike in a call of this look."""
+    """Return a key that is equal for modules that look alike in a call of this look."""
     shapes = tuple((parameter.dtype, parameter.shape) for parameter in module.parameters())
     return type(module), shapes, look

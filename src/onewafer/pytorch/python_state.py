@@ -93,7 +93,7 @@ class _Cells(MutableMapping[str, object]):
 
 @dataclass(frozen=True, slots=True)
 class _Namespace:
-    """Names that code can bind anew, and what they are bound to."""
+    """Names that code can rebind, and their values."""
 
     kind: str
     """What the names are, in a message."""

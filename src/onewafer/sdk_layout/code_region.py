@@ -62,7 +62,7 @@ class PortHandle:
         return self.strip.num_pes
 
     def __str__(self) -> str:
-        """Return what messages call it."""
+        """Return its name in messages."""
         kind = "input" if self.is_input else "output"
         return f"{kind} port '{self.name}' ({self.edge.name} side of region '{self.region.name}')"
 
@@ -100,7 +100,7 @@ class CodeRegion:
         return Rectangle(x, y, self.extent.width, self.extent.height)
 
     def __str__(self) -> str:
-        """Return what messages call it."""
+        """Return its name in messages."""
         return f"region '{self.name}'"
 
     def check_source(self) -> None:
@@ -203,7 +203,7 @@ class CodeRegion:
             name, value = name.get_local_param_name(), name
         if not (isinstance(name, str) and name.isidentifier()):
             raise HostError(
-                f"{call} of {self}: {name!r} is no name of a CSL param: give an identifier such as "
+                f"{call} of {self}: {name!r} is not a name of a CSL param: give one such as "
                 "'size', or a color"
             )
         number = _to_param(value, f"{call}({name!r}, …) of {self}")
@@ -402,7 +402,7 @@ class CodeRegion:
 
 def _check_place(given: object, kind: type, where: str, form: str) -> None:
     if not isinstance(given, kind):
-        raise HostError(f"{where}: {given!r} is no place: write {form}")
+        raise HostError(f"{where}: {given!r} is not a place: write {form}")
 
 
 def _to_param(value: object, where: str) -> ParamValue:
@@ -416,7 +416,7 @@ def _to_param(value: object, where: str) -> ParamValue:
             return scalar
         case _:
             raise HostError(
-                f"{where}: {value!r} is no value of a param: pass a number, a bool or a Color"
+                f"{where}: {value!r} is not a value of a param: pass a number, a bool or a Color"
             )
 
 

@@ -57,4 +57,4 @@ def to_color(given: object, where: str) -> Color:
     """
     if isinstance(given, Color):
         return given
-    raise HostError(f"{where}: {given!r} is no color: write Color('name')")
+    raise HostError(f"{where}: {given!r} is not a color: write Color('name')")

@@ -30,7 +30,7 @@ class Link:
         return tuple(port for port in (self.tx, self.rx) if port is not None)
 
     def __str__(self) -> str:
-        """Return what messages call it."""
+        """Return its name in messages."""
         if self.tx is None or self.rx is None:
             return f"stream '{self.name}'"
         ends = (f"{port.region.name}.{port.name}" for port in (self.tx, self.rx))

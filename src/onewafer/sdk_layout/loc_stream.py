@@ -35,7 +35,7 @@ class LocStream:
     is_input: bool
 
     def __str__(self) -> str:
-        """Return what messages call it."""
+        """Return its name in messages."""
         return f"stream '{self.name}' at PE {self.pe}"
 
 

@@ -142,7 +142,7 @@ def to_edge(edge: object, where: str) -> Edge:
         return Edge(edge)  # pyright: ignore[reportArgumentType]
     except ValueError:
         names = ", ".join(f"Edge.{edge.name}" for edge in Edge)
-        raise HostError(f"{where}: {edge!r} is no side of a region: write one of {names}") from None
+        raise HostError(f"{where}: {edge!r} is not a side: write one of {names}") from None
 
 
 def read_positions(routes: Sequence[RoutingPosition], where: str) -> Positions:

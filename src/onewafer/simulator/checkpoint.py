@@ -170,7 +170,7 @@ def read_checkpoint(path: Path, architecture: Architecture | None = None) -> Che
             onewafer or other numbers of the machine.
     """
     if path.exists() and not (path.is_file() or path.is_dir()):
-        raise CheckpointError(f"{path}: this is no file, so no checkpoint")
+        raise CheckpointError(f"{path}: this is not a file, so it is not a checkpoint")
     try:
         with zipfile.ZipFile(path) as archive:
             header = _read_header(read_member(archive, "header.json"), path)
@@ -183,7 +183,7 @@ def read_checkpoint(path: Path, architecture: Architecture | None = None) -> Che
         raise CheckpointError(f"{path}: {error.strerror or error}") from None
     except (*DAMAGES, ImageError) as error:
         if not zipfile.is_zipfile(path):
-            raise CheckpointError(f"{path}: this is no checkpoint, or only a part of one") from None
+            raise CheckpointError(f"{path}: this is not a whole checkpoint") from None
         raise _damaged(path, error) from error
     return Checkpoint(header, image, machine, snapshot)
 
@@ -217,14 +217,14 @@ def _read_header(payload: bytes, path: Path) -> CheckpointHeader:
             _check_header(header)
             return header
         case _:
-            raise CheckpointError(f"{path}: this is no {FORMAT}")
+            raise CheckpointError(f"{path}: this is not a {FORMAT}")
 
 
 def _check_header(header: CheckpointHeader) -> None:
     for field in fields(CheckpointHeader):
-        is_number = field.name in ("cycle", "end")
-        if type(getattr(header, field.name)) is not (int if is_number else str):
-            raise ValueError(f"the header's {field.name} is no {'number' if is_number else 'text'}")
+        kind = int if field.name in ("cycle", "end") else str
+        if type(getattr(header, field.name)) is not kind:
+            raise ValueError(f"the header's {field.name} is not of type {kind.__name__}")
 
 
 def _find_architecture(

@@ -101,7 +101,7 @@ class Engine(Protocol):
         ...
 
     def activity(self) -> Activity:
-        """Return the few of these counters that say who works."""
+        """Return those of these counters that show which PEs work."""
         ...
 
     def busy_issues(self) -> list[BusyIssue]:

@@ -28,7 +28,7 @@ class PlainConsole(Console):
     """A console that takes every text as it stands."""
 
     def __init__(self, **options: Any) -> None:  # noqa: ANN401  # those of Rich
-        """Take the options of a Rich console, but for those that give a meaning to text."""
+        """Take the options of a Rich console, except those that give a meaning to text."""
         super().__init__(markup=False, emoji=False, highlight=False, **options)
         self._is_forced: bool | None = options.get("force_terminal")
 

@@ -12,7 +12,7 @@ _ESCAPES = {c: escaped(c) for c in (*_CONTROLS, *_DIRECTIONS) if chr(c) not in _
 
 
 def printable(text: str) -> str:
-    r"""Return a text with escapes for control characters, but for ends of lines and tabs.
+    r"""Return a text with escapes for control characters, except ends of lines and tabs.
 
     >>> printable("a\x1b[31mb")
     'a\\x1b[31mb'

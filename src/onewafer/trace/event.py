@@ -63,7 +63,7 @@ class Detail(IntEnum):
     EVENTS = 0
     """What both engines tell."""
     CAUSES = 1
-    """Why: what waits for what, and the way of every wavelet."""
+    """Why: what waits for what, and the route of every wavelet."""
     INSTRUCTIONS = 2
     """Every instruction of the main thread too."""
 

@@ -83,7 +83,7 @@ class Case:
     measure: Measure
     points: tuple[Point, ...]
     finding: str = ""
-    """Why points miss, as far as it was found; shown only if one does."""
+    """Why points miss, as far as known; shown only if one does."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -72,8 +72,8 @@ CASES = (
             "the published points are 365 + t²·(26.5 + 1.89·t), ours about 180 + t²·(22.5 + 2·t): "
             "both sources of a multiply-add lie in equal banks here (M13), since all blocks are "
             "multiples of 4 words long. The 4 cycles an element of B are for loads, address "
-            "arithmetic and branches, whose costs on the WSE-2 nobody published; the other 185 a "
-            "step are what the collectives library does for two broadcasts and ours does not"
+            "arithmetic and branches, whose costs on the WSE-2 are not published; the other 185 a "
+            "step are work of the collectives library for two broadcasts, which ours does not do"
         ),
     ),
     Case(

@@ -132,8 +132,8 @@ def _shared_link(bench: Bench) -> float:
 
 _TURN_RULE = "8 wavelets: the time over 4 hops east and 4 south less that over 8 hops east"
 _TURN_FINDING = (
-    "not modelled: a router treats all its links alike (M50), and nobody published what a turn is "
-    "made of; software that receives and sends again would explain it, see relay-stage-sdk"
+    "not modelled: a router treats all its links alike (M50), and no source explains the time of a "
+    "turn; software that receives and sends again would explain it, see relay-stage-sdk"
 )
 _HOP_POINTS = (
     Point("east, hops 1 to 32", 2.0, (_EAST, 1, 32)),
@@ -236,8 +236,8 @@ CASES = (
         measure=_silicon_hop,
         points=(Point("west, hops 33 to 64", 3.1, (_WEST, 33, 64)),),
         finding=(
-            "not modelled: a link is the same everywhere (M50); nobody published what makes long "
-            "ways to the west slower"
+            "not modelled: a link is the same everywhere (M50); no source explains why long routes "
+            "to the west are slower"
         ),
     ),
     Case(

@@ -63,7 +63,7 @@ def _data_task(bench: Bench) -> float:
 _STREAM_WORDS = 8
 _STREAM_BASIS = "costs of instructions, set-up, resume and task start come from ALCF-CS3"
 _STREAM_FINDING = (
-    "it was not published what else the measured loop does; ours does the least, and the costs of "
+    "the other work of the measured loop is not published; ours does the least, and the costs of "
     "loads, stores and jumps are assumed or those of the vendor's simulator"
 )
 _BASIS = "single latencies come from the same study, none from this figure"

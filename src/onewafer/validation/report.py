@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from onewafer.validation.case import Case, CaseResult, PointResult
 
 FORMAT = "onewafer-validation-1"
-TABLE_COLUMNS = 132
+TABLE_COLUMNS = 144
 """Width of the table where there is no terminal to fit it to."""
 
 PAGE_HEAD = """\
@@ -33,7 +33,7 @@ Every figure below was published for a real machine or for the vendor's simulato
 a program that runs on the simulated one, measured by a rule that was fixed before it was run. A
 case is *validation* if no constant of the machine model was taken from its figures or fitted on
 them, and *calibration* otherwise: a calibration row shows that the model says what it was told,
-nothing more. A miss stays in the table, with the reason as far as it was found. Constants are
+nothing more. A miss stays in the table, with the reason as far as it is known. Constants are
 changed only for a source, never to make a row fit.
 
 Sources are those of [the machine model](machine.md): ALCF-CS3 and EPCC-CS3 measured a CS-3 (the
@@ -75,11 +75,11 @@ def render(results: Sequence[CaseResult], *, engine: str) -> RenderableType:
         caption_justify="left",
     )
     table.add_column("case", style="cyan", no_wrap=True)
-    table.add_column("machine")
+    table.add_column("machine", no_wrap=True)
     table.add_column("kind", no_wrap=True)
     table.add_column("source")
     table.add_column("hits", justify="right", no_wrap=True)
-    table.add_column("worst point")
+    table.add_column("worst point", overflow="fold")
     for name in ("theirs", "ours", "error"):
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("target", no_wrap=True)
@@ -87,7 +87,7 @@ def render(results: Sequence[CaseResult], *, engine: str) -> RenderableType:
         table.add_row(*_cells(result))
     parts: list[RenderableType] = [table]
     if missed := [result for result in results if not result.is_hit]:
-        parts += [Text("\nWhy cases miss, as far as it was found", style="bold")]
+        parts += [Text("\nWhy cases miss, as far as known", style="bold")]
         parts += [_labelled(result.case.name, result.case.finding) for result in missed]
     if shortened := [result for result in results if result.skipped]:
         parts += [Text(f"\nPoints too large for the {engine} engine, not run", style="bold")]

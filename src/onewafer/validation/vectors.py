@@ -241,7 +241,7 @@ CASES = (
         measure=_sdk_dot,
         points=(Point("100 elements", 23.5),),
         finding=(
-            "nobody published the cost of a load; the catalog assumes 2 cycles, and our loop has "
+            "the cost of a load is not published; the catalog assumes 2 cycles, and our loop has "
             "two loads and fewer address instructions than the vendor's"
         ),
     ),

@@ -86,7 +86,7 @@ def describe_map(color_map: ColorMap) -> str:
     if color_map.num_to_host:
         words.append(f"the host receives at {_pes(color_map.num_to_host, 'PE')}")
     if color_map.num_breaks:
-        words.append(f"{_pes(color_map.num_breaks, 'send')} to where nobody takes it")
+        words.append(f"{_pes(color_map.num_breaks, 'send')} to where no PE takes it")
     return "; ".join(words)
 
 
@@ -260,7 +260,7 @@ def _legend_entries(color_map: ColorMap) -> list[tuple[str, str]]:
         (has_switches, "other", "its way in another switch position, whose number is beside"),
         (color_map.num_sources > 0, "source", "it comes from the ramp of this PE"),
         (color_map.num_sinks > 0, "sink", "it goes to the ramp of this PE"),
-        (color_map.num_breaks > 0, "broken", "it goes where nobody takes it, and waits for ever"),
+        (color_map.num_breaks > 0, "broken", "it goes where no PE takes it, and waits forever"),
         (has_switches, "0/2", "the switch position at the start, of how many; ↻ in a ring"),
         ("T" in badges, "T", "starts in teardown mode: traffic is held"),
         ("F" in badges, "F", "a filter stands before the ramp"),

@@ -112,7 +112,7 @@ const Step = enum(u16) { LOAD, ADD };
 def test_what_is_not_finite_is_no_integer(analyze, number, type_):
     error = analyze(in_main(f"const x = @as({type_}, {number}); _ = x;", NUMBERS)).error
     assert error.code == "value-out-of-range"
-    assert error.message.endswith(" is no integer")
+    assert error.message.endswith(" is not an integer")
 
 
 def test_other_conversions_of_it_stay(comptime):

@@ -110,9 +110,9 @@ DOCUMENT = json.loads(profile_to_json(_profile(lambda n: np.full(n, 1e-5))))
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("no json", "is no JSON"),
-        ("[1, 2]", "is no profile of a GPU"),
-        ('{"format": "onewafer-comparison-1"}', "is no profile of a GPU"),
+        ("no json", "is not JSON"),
+        ("[1, 2]", "is not a profile of a GPU"),
+        ('{"format": "onewafer-comparison-1"}', "is not a profile of a GPU"),
         (json.dumps({**DOCUMENT, "launch_seconds": 0}), "is damaged.*0 is not positive"),
         (json.dumps({**DOCUMENT, "launch_seconds": None}), "is damaged"),
         (json.dumps({k: v for k, v in DOCUMENT.items() if k != "decode"}), "is damaged.*decode"),

@@ -438,6 +438,6 @@ def test_an_answer_says_how_experts_are_dealt_out_and_that_they_are_chosen_equal
 
     assert isinstance(found, Answer)
     assert "expert parallelism 8" in found.choice.text
-    assert "ways to experts not overlapped" in found.choice.text
+    assert "transfers to experts not overlapped" in found.choice.text
     assert any("chosen equally often" in note for note in found.notes)
     assert found.memory.used_bytes <= found.memory.available_bytes

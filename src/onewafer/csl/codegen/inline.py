@@ -166,7 +166,7 @@ class _Expander:
     def _body(
         self, call: ir.Call, result: ir.Local | None, span: Span | None
     ) -> list[ir.Statement]:
-        """Return what a call does, with its result in a local."""
+        """Return the statements of a call, with its result in a local."""
         copier = _Copier(result)
         before = copier.bind(call, self._uses_in(call.function), span)
         body = _without_last_returns(call.function.body, result)
@@ -260,7 +260,7 @@ class _Uses:
         )
 
     def can_stand_for(self, parameter: ir.Local, argument: ir.Expression) -> bool:
-        """Tell whether an argument may be evaluated wherever the parameter is read."""
+        """Tell whether an argument may be evaluated at each read of the parameter."""
         if parameter in self.changed:
             return False
         if _is_at_hand(argument):

@@ -113,7 +113,7 @@ class _Jumps:
 
 
 def _next(block: Block, index: int, after: After, exits: tuple[After, ...]) -> After:
-    """Return what is done before the statement at `index`, if it leaves the function."""
+    """Return the statements before the one at `index`, if that leaves the function."""
     if index == len(block):
         return after
     match block[index]:
@@ -156,7 +156,7 @@ def _not_last(
     callees: Callees,
     members: frozenset[ir.Function],
 ) -> Diagnostic:
-    """Return what to say of calls after which something is left to do."""
+    """Return the diagnostic about calls that are not the last action."""
     first = others[0]
     cycle = [first.caller, *_path(first.callee, first.caller, callees, members)]
     places = {

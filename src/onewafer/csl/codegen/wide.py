@@ -228,7 +228,7 @@ def _has_all_bits(word: ir.Expression) -> bool:
 
 
 def _sign_extended(g: ExpressionGenerator, value: TwoWords, count: int, into: Register) -> TwoWords:
-    """Return a number of fewer bits than 64, whose upper ones are as its highest."""
+    """Return a number of fewer than 64 bits, extended by its highest bit."""
     low, high = value
     moved = _shifted(g, _LEFT, high, count, into.second, low)
     return low, _shifted(g, _RIGHT_SIGNED, moved, count, into.second, low)

@@ -353,7 +353,7 @@ def convert(type_: t.Type, value: Value, span: Span) -> Value:
             _check_finite(value, span)
             number = int(force(value, "enum value", span))
             if number not in members.values():
-                fail("value-out-of-range", f"{number} is no value of `{type_}`", span)
+                fail("value-out-of-range", f"{number} is not a value of `{type_}`", span)
             return Scalar(type_, base.wrap(number))
         case t.COMPTIME_INT:
             _check_finite(value, span)
@@ -371,7 +371,7 @@ def _check_finite(value: Scalar, span: Span) -> None:
     if not decide(value, is_finite, "must be finite", span):
         fail(
             "value-out-of-range",
-            f"{value.value} is no integer",
+            f"{value.value} is not an integer",
             span,
             help="ask first: `isFinite(x)` of `<math>`",
         )

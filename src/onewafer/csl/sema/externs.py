@@ -218,7 +218,7 @@ def _retyped(value: Value, type_: t.Type, span: Span) -> Value | None:
 
 
 def _is_alike(one: t.Type, other: t.Type) -> bool:
-    """Tell whether two types are the same but for which `struct` made them."""
+    """Tell whether two types differ at most in the `struct` expression that made them."""
     match one, other:
         case t.StructType(), t.StructType():
             is_same = (one.names, one.is_union) == (other.names, other.is_union)

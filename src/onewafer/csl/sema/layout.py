@@ -248,4 +248,4 @@ class LayoutContext(Context):
 
 
 NO_PARAMS: Value = Struct(None, ())
-"""No params at all."""
+"""The absence of params."""

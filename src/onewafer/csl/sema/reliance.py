@@ -21,7 +21,7 @@ class Reliance:
     )
 
     def rely(self, fault: Fault, complain: Callable[[], None]) -> None:
-        """Fail if it does not hold any more; if that is seen later, `complain` then."""
+        """Fail if it no longer holds; if that is found later, `complain` then."""
         if self.is_broken:
             raise fault
         self._complaints.append(complain)

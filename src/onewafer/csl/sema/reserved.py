@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def check_color(session: Session, color: int, span: Span | None) -> None:
-    """Fail if a color is one that stands for none."""
+    """Fail if a color means "no color"."""
     count = session.architecture.num_colors
     if color not in range(count):
         message = f"there is no color {color}: routers have colors 0 to {count - 1}"
@@ -40,7 +40,7 @@ def check_switchable_color(session: Session, color: int, span: Span) -> None:
 
 
 def check_color_swap(session: Session, span: Span) -> None:
-    """Fail if colors change on their way on a machine that cannot do that."""
+    """Fail if a route swaps colors on a machine that cannot swap them."""
     machine = session.architecture
     if not machine.has_color_swap:
         fail(

@@ -629,7 +629,7 @@ def check_exportable(type_: t.Type, span: Span) -> None:
 def typed_struct(type_: t.Type, span: Span) -> t.StructType | t.PackedType:
     """Return the type of `T{ .a = 1 }`, or fail."""
     if not isinstance(type_, t.StructType | t.PackedType):
-        fail("type-mismatch", f"`{type_}` is no struct type", span)
+        fail("type-mismatch", f"`{type_}` is not a struct type", span)
     return type_
 
 

@@ -252,7 +252,7 @@ class Session:
         _not_found(path, candidates, span)
 
     def _stop_if_unreadable(self, num_findings: int) -> None:
-        """Fail without a word if a file was there and reading it has been reported."""
+        """Fail silently if a file exists and its read error has been reported."""
         if self.sink.num_findings > num_findings:
             raise Fault(None)
 

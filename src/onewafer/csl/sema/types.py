@@ -611,7 +611,7 @@ def field_bits(type_: Type) -> int | None:
 
 
 def unsigned_of(type_: Type) -> IntegerType:
-    """Return the unsigned integer of the bits that a value has as a field."""
+    """Return the bits of a value as a field, as an unsigned integer."""
     bits = field_bits(type_)
     assert bits is not None
     return IntegerType(bits, is_signed=False)

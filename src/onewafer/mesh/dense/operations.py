@@ -95,7 +95,7 @@ class Matmul(MeshOperation):
     input: Block
     weight: Block
     axis: Axis
-    """Over which the columns of the result are blocked."""
+    """The axis over which the columns of the result are blocked."""
     features: int
     """Columns of the result over all PEs, without padding."""
 
@@ -209,7 +209,7 @@ class Matmuls(MeshOperation):
     input: Block
     factors: tuple[Factor, ...]
     axis: Axis
-    """Over which the columns of the products are blocked."""
+    """The axis over which the columns of the products are blocked."""
 
     @property
     def kind(self) -> Kind:

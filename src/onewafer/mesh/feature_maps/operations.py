@@ -223,7 +223,7 @@ class Convolve(MeshOperation):
 
 @dataclass(slots=True)
 class _Edges:
-    """The functions of `window.csl`, and how often they took which way."""
+    """The functions of `window.csl`, with a count for each branch."""
 
     before: int = 0
     """Began in front of the map."""

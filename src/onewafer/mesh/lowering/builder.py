@@ -150,7 +150,7 @@ class Builder:
     def sequence_rows(self) -> int:
         """The rows of a full launch of a sequence."""
         if self._rows is None:
-            raise InternalError("rows of this graph are no sequence")
+            raise InternalError("rows of this graph are not a sequence")
         return self._rows
 
     @property
@@ -274,7 +274,7 @@ class Builder:
         return result if self.dtype is DataType.F32 else self.scratch(result.rows, result.columns)
 
     def scratch(self, rows: int, columns: int) -> Block:
-        """Return an f32 block for as long as the operation of the graph is being lowered."""
+        """Return an f32 block that lives while the operation of the graph is being lowered."""
         if self.dtype is DataType.F32:
             return self.spare(rows, columns)
         block = Block(Arena.ACCUMULATOR, self._scratch_elements, rows, columns)

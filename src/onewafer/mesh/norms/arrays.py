@@ -31,7 +31,7 @@ class Groups:
     group_size: int
     """Features a group."""
     num_members: int = 1
-    """So many groups interleave: of a bundle of `num_members · group_size` features, feature f is
+    """The groups that interleave: of a bundle of `num_members · group_size` features, feature f is
     in group f mod `num_members` of the bundle."""
 
     @property

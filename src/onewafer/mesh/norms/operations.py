@@ -116,7 +116,7 @@ class SumGroups(OverGroups):
     input: Block
     groups: Groups
     axis: Axis
-    """Over which the features are blocked."""
+    """The axis over which the features are blocked."""
 
     def entry(self, program: ProgramShape) -> Entry:
         """Return its words in the schedule."""
@@ -165,7 +165,7 @@ class SumSquares(OverGroups):
     input: Block
     groups: Groups
     axis: Axis
-    """Over which the features are blocked."""
+    """The axis over which the features are blocked."""
     sums: Block | None = None
     """Sums over all PEs, from which the means are computed."""
 
@@ -219,7 +219,7 @@ class SumRowSquares(OverGroups):
     groups: Groups
     """One, of all features."""
     axis: Axis
-    """Over which the features are blocked."""
+    """The axis over which the features are blocked."""
 
     def entry(self, program: ProgramShape) -> Entry:
         """Return its words in the schedule."""
@@ -343,7 +343,7 @@ class Normalize(OverGroups):
     weight: Block
     groups: Groups
     axis: Axis
-    """Over which the features are blocked."""
+    """The axis over which the features are blocked."""
     epsilon: float
     sums: Block | None = None
     """Sums over all PEs, from which the means that are subtracted first are computed."""
@@ -382,7 +382,7 @@ class Normalize(OverGroups):
 def _sizes(
     axis: Axis, groups: Groups, columns: int, num_pes: int, *, is_one_piece: bool
 ) -> Mapping[str, Size]:
-    """Return the sizes but for the rows, of all operations on groups that lie alike."""
+    """Return the sizes, except the rows, of all operations on groups that lie alike."""
     (present, pieces), _ = _shares(axis, groups, columns, num_pes)
     absent = columns - present
     is_walked = np.full_like(present, 1 - is_one_piece)

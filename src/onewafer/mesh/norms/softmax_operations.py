@@ -50,7 +50,7 @@ class FindGroupMaxima(OverGroups):
     input: Block
     groups: Groups
     axis: Axis
-    """Over which the features are blocked."""
+    """The axis over which the features are blocked."""
 
     def entry(self, program: ProgramShape) -> Entry:
         """Return its words in the schedule."""
@@ -91,7 +91,7 @@ class WeighGroups(OverGroups):
     """Over all PEs."""
     groups: Groups
     axis: Axis
-    """Over which the features are blocked."""
+    """The axis over which the features are blocked."""
 
     def entry(self, program: ProgramShape) -> Entry:
         """Return its words in the schedule."""
@@ -138,7 +138,7 @@ class DivideGroups(OverGroups):
     """Over all PEs."""
     groups: Groups
     axis: Axis
-    """Over which the features are blocked."""
+    """The axis over which the features are blocked."""
 
     def entry(self, program: ProgramShape) -> Entry:
         """Return its words in the schedule."""

@@ -80,7 +80,7 @@ class ProductShape:
     """How the blocks of a product lie on the rectangle."""
 
     axis: Axis
-    """Over which the left operand is blocked; the result is over the other one."""
+    """The axis over which the left operand is blocked; the result is blocked over the other one."""
     samples: int
     rows: int
     """Rows of a sample, in the left operand and in the result."""

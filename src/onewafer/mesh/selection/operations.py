@@ -50,7 +50,7 @@ class Rows:
     indices: Block
     """i32, a column an element that is to be found."""
     axis: Axis
-    """Over which the rows are blocked."""
+    """The axis over which the rows are blocked."""
     features: int
     """Columns of the input over all PEs, without padding."""
 
@@ -277,7 +277,7 @@ class Gather(MeshOperation):
     indices: Block
     """i32, a row for each of the input."""
     axis: Axis
-    """Over which the input is blocked."""
+    """The axis over which the input is blocked."""
     features: int
     """Columns of the input over all PEs, without padding."""
 

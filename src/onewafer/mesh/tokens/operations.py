@@ -57,7 +57,7 @@ class LookUpTokens(MeshOperation):
     indices: Block
     table: Block
     axis: Axis
-    """Over which the entries of the table are blocked."""
+    """The axis over which the entries of the table are blocked."""
 
     def entry(self, program: ProgramShape) -> Entry:
         """Return its words in the schedule."""
@@ -99,7 +99,7 @@ class LookUpPositions(MeshOperation):
     """f32."""
     table: Block
     axis: Axis
-    """Over which the rows of the table are blocked."""
+    """The axis over which the rows of the table are blocked."""
 
     def entry(self, program: ProgramShape) -> Entry:
         """Return its words in the schedule."""

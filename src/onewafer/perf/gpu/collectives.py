@@ -40,7 +40,7 @@ class Collective(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """A way from each GPU of a group to another one: α and B."""
+    """The connection from each GPU of a group to another one: α and B."""
 
     seconds: float
     """Latency: the time of a message without length."""

@@ -219,6 +219,6 @@ def inference_job(job: object, name: str) -> InferenceJob:
     if isinstance(job, Decode | Prefill | Serve):
         return job
     raise ConfigurationError(
-        f"{name}: {type(job).__name__.lower()} is no job of inference; training has its own "
+        f"{name}: {type(job).__name__.lower()} is not a job of inference; training has its own "
         "estimate, estimate_training"
     )

@@ -136,10 +136,10 @@ def read_profile(path: Path) -> Profile:
     except OSError as error:
         raise ConfigurationError(f"{path}: {error.strerror or error}") from None
     except (ValueError, RecursionError) as error:
-        raise ConfigurationError(f"{path} is no JSON: {error}") from None
+        raise ConfigurationError(f"{path} is not JSON: {error}") from None
     if not isinstance(document, dict) or cast("Fields", document).get("format") != FORMAT:
         raise ConfigurationError(
-            f"{path} is no profile of a GPU (format {FORMAT}); write one with "
+            f"{path} is not a profile of a GPU (format {FORMAT}); write one with "
             "`onewafer calibrate gpu --output FILE`"
         )
     try:

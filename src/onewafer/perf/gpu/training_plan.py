@@ -102,7 +102,7 @@ class TrainingPlan:
         parts += ["keys and values gathered"] if self.gathers_context else []
         parts += [] if self.is_overlapped else ["nothing overlapped"]
         if self.expert > 1 and self.is_overlapped and not self.overlaps_experts:
-            parts.append("ways to experts not overlapped")
+            parts.append("transfers to experts not overlapped")
         parts.append(f"micro-batches of {self.micro_batch}")
         if self.recompute is not Recompute.NONE:
             parts.append(f"{self.recompute} recomputation")
@@ -127,7 +127,7 @@ class PinnedPlan:
     expert: int | None = None
     expert_tensor: int | None = None
     overlaps_experts: bool | None = None
-    """None: another micro-batch hides the ways of tokens to experts and back."""
+    """None: another micro-batch hides the transfers of tokens to experts and back."""
     sends_once: bool | None = None
     """None: a token goes once to each domain and GPU."""
 

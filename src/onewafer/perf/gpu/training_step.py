@@ -159,7 +159,7 @@ class TrainingSteps:
         yield _item(OPTIMIZER, update.seconds, update)
 
     def _first_ways(self, plan: TrainingPlan, stages: tuple[_Stage, ...]) -> Item:
-        """Return the ways to experts while there is one micro-batch only, as the bubble counts."""
+        """Return the transfers to experts while there is only one micro-batch, as in the bubble."""
         slowest = _slowest(stages)
         own = sum(slowest.hidden)
         others = math.fsum(sum(stage.hidden) for stage in stages) - own
@@ -201,7 +201,7 @@ class TrainingSteps:
             )
         )
         forward, backward = 0.0, 0.0
-        if plan.is_overlapped:  # no other micro-batch is there to hide the ways to experts
+        if plan.is_overlapped:  # no other micro-batch is there to hide the transfers to experts
             forward = stage.forward + stage.hidden.forward
             backward = stage.backward + stage.hidden.backward
         seconds = max(scatter.seconds - backward, scatter.seconds / stage.num_pieces)

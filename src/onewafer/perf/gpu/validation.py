@@ -209,11 +209,11 @@ _NO_TABLES = (
 _FINDINGS = (
     (
         "gb200 · trtllm · qwen3-32b · bf16 misses: in its runs 8 requests take three to six times "
-        "as long for a token as one, and 16 longer than 32: they did not wait for the GPU"
+        "as long for a token as one request, and 16 take longer than 32; the GPU was not the limit"
     ),
     (
         "gb200 · trtllm · qwen3-32b · nvfp4 and h100 · vllm · qwen3-32b · fp8: the batch of a "
-        "replica is all that their rows say of the load"
+        "replica is all that their rows state of the load"
     ),
     (
         "h200 · vllm · llama-3.1-8b · fp8 has prompts that were mostly in the cache: computing "
@@ -222,8 +222,8 @@ _FINDINGS = (
     ),
     (
         "h200 · qwen3-235b-a22b: how vLLM and SGLang shared the experts is not in the rows; "
-        "TensorRT-LLM's rows say it. No constant was fitted on a run with experts, but their "
-        "conditions (block scales, nobody waits) were written when all errors had been seen"
+        "TensorRT-LLM's rows state it. No constant was fitted on a run with experts, but their "
+        "conditions (block scales, no request waits) were written when all errors had been seen"
     ),
     (
         "lengths, waves and waiting requests of a run, where no row says them, are in "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
@@ -21,8 +22,10 @@ if TYPE_CHECKING:
     from onewafer.perf.validation_rows import ErrorStatistics, FigureResult, PerfValidation
 
 VALIDATION_FORMAT = "onewafer-perf-validation-1"
-VALIDATION_COLUMNS = 132
+VALIDATION_COLUMNS = 136
 """Width of the tables where there is no terminal to fit them to."""
+_NAME_COLUMNS = 27
+"""Width of the names of figures, which are cut at hyphens only."""
 _NOTHING = "–"
 
 PAGE_HEAD = """\
@@ -34,8 +37,8 @@ PAGE_HEAD = """\
 measured tables with a model of the serving engine on GPUs. This page recomputes what others have
 published. A figure is *validation* if no constant of ours was fitted on it or taken from it,
 *calibration* otherwise; a calibration row shows that the model says what it was told, nothing more.
-Rules were fixed before they were run. A miss stays in the table, with the reason as far as it was
-found.
+Rules were fixed before they were run. A miss stays in the table, with the reason as far as it is
+known.
 """
 
 
@@ -110,7 +113,7 @@ def _figure_fields(result: FigureResult) -> dict[str, object]:
 
 def _figures(results: Sequence[FigureResult]) -> Table:
     table = Table(title="Published figures, and ours", title_justify="left")
-    table.add_column("figure", style="cyan", overflow="fold", ratio=1)
+    table.add_column("figure", style="cyan", overflow="fold")
     table.add_column("system", no_wrap=True)
     table.add_column("quantity", no_wrap=True)
     table.add_column("kind", no_wrap=True)
@@ -119,7 +122,7 @@ def _figures(results: Sequence[FigureResult]) -> Table:
     for result in results:
         figure = result.figure
         table.add_row(
-            figure.name,
+            _folded(figure.name),
             figure.system,
             figure.unit if figure.unit != "fraction" else figure.quantity,
             figure.role.value,
@@ -128,6 +131,21 @@ def _figures(results: Sequence[FigureResult]) -> Table:
             *_verdict(result),
         )
     return table
+
+
+def _folded(name: str) -> str:
+    """Return a name on lines that end at hyphens.
+
+    >>> print(_folded("megatron-bridge-25.11-llama-3.1-405b-h100"))
+    megatron-bridge-25.11-
+    llama-3.1-405b-h100
+    """
+    lines = [""]
+    for part in re.findall(r"[^-]+-?", name):
+        if len(lines[-1]) + len(part) > _NAME_COLUMNS:
+            lines.append("")
+        lines[-1] += part
+    return "\n".join(lines)
 
 
 def _ours(result: FigureResult) -> str:
@@ -151,7 +169,7 @@ def _findings(results: Sequence[FigureResult]) -> list[Text]:
     if not said:
         return []
     lines = [Text.assemble((f"{result.figure.name}: ", "cyan"), result.finding) for result in said]
-    return [Text("\nWhy figures miss or are not compared, as far as it was found", "bold"), *lines]
+    return [Text("\nWhy figures miss or are not compared, as far as known", "bold"), *lines]
 
 
 def _statistics(rows: Sequence[ErrorStatistics]) -> Table:

@@ -137,7 +137,7 @@ def _demand_of(model: Model, job: Job) -> Demand:
         case Prefill():
             return prefill_demand(model, job)
         case _:
-            raise ConfigurationError("training is no inference; ask estimate_training")
+            raise ConfigurationError("training is not inference; ask estimate_training")
 
 
 def _outcome(

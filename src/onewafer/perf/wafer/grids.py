@@ -46,7 +46,7 @@ _ROW = 30
 _TAP = 15
 """Additional cycles of a tap of a pixel."""
 _HOP = 6
-"""Cycles of a PE on the way of a reduction and back."""
+"""Cycles of a PE in a reduction and the broadcast of its result."""
 _RESULT_BYTES = 6
 """Bytes of an element of a result in f16 and of its sum in f32."""
 CODE_BYTES = 1_500

@@ -93,7 +93,7 @@ def reading_forms(model: Model, form: LatentForm) -> tuple[LatentForm, ...]:
 
 @dataclass(slots=True)
 class Rewritten:
-    """A graph without latent attention, and which of its tensors stand for which."""
+    """A graph without latent attention, and the stand-ins for its tensors."""
 
     graph: Graph
     parameters: list[Tensor] = field(default_factory=list[Tensor])
@@ -152,7 +152,7 @@ class _Parts:
     """The norm of the latent vector."""
     rotated: Linear
     absorb: Opaque
-    """Multiplies queries by what makes keys."""
+    """Multiplies queries by the matrix of the keys."""
     join: Opaque
     """Puts the latent vector and the rotated features together."""
     attention: Attention
@@ -196,7 +196,7 @@ class _Rewriting:
         self._features = {tensor.name: tensor.shape[-1] for tensor in to.graph.tensors}
 
     def absorbed(self, copies: int) -> Mapping[str, tuple[Operation, ...]]:
-        """Return what stands for which result: heads meet copies of the latent vectors."""
+        """Return the stand-in of each result: heads meet copies of the latent vectors."""
         parts, attention = self._parts, self._parts.attention
         both = self._features[attention.key]
         made, key = (self._tensor(name, copies * both) for name in ("copies", "key"))
@@ -227,7 +227,7 @@ class _Rewriting:
         }
 
     def expanded(self, copies: int) -> Mapping[str, tuple[Operation, ...]]:
-        """Return what stands for which result: every head has keys and values of its own."""
+        """Return the stand-in of each result: every head has keys and values of its own."""
         parts, attention = self._parts, self._parts.attention
         asked, given = (self._features[op.result.name] for op in (parts.query, parts.expand))
         features = attention.heads * -(-(asked + given) // (2 * attention.heads))

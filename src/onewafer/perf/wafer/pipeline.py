@@ -54,7 +54,7 @@ _NUM_FIRST_OF_FEATURE_MAPS = 12
 _NUM_AGAIN = 6
 """The same number for rows that the sketch does not know."""
 _NUM_MORE = 6
-"""Rectangles of a segment that get programs before the sketch is drawn anew."""
+"""Rectangles of a segment that get programs before the sketch is fitted again."""
 _LEAST_GAIN = 0.002
 """The least gain, as a share of the best plan's seconds, for which new programs are built."""
 _LONG = 0.05

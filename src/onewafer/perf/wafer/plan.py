@@ -157,7 +157,7 @@ def _moves(plan: Plan, regions: Regions) -> Iterator[_Move]:
 
 
 def _move_items(move: _Move, machine: Machine) -> Iterator[Item]:
-    """Yield the way of activations from a region to the next one, on a wafer or between two."""
+    """Yield the transfer of activations from a region to the next, on a wafer or between two."""
     source, target = move.source, move.target
     if source.wafer != target.wafer:
         yield _off_wafer(CROSSINGS, move.num_bytes, machine)

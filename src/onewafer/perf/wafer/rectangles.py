@@ -35,7 +35,7 @@ def shares_of_wafer(machine: Machine, least_bytes: float) -> tuple[Rectangle, ..
 
 
 def alone_on_wafer(machine: Machine, least_bytes: float) -> tuple[Rectangle, ...]:
-    """Return the same of rectangles of any size."""
+    """Return rectangles of any size that hold `least_bytes`, small ones first."""
     return _holding(machine, least_bytes, _steps)
 
 

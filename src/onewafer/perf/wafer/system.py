@@ -19,7 +19,7 @@ _NAME = re.compile(r"(?P<family>[a-z]+\d+)(?:x(?P<count>\d{1,30}))?", re.IGNOREC
 
 @dataclass(frozen=True, slots=True)
 class Wafers:
-    """So many systems of one kind."""
+    """A number of systems of one kind."""
 
     name: str
     """The name that the user wrote."""

@@ -150,7 +150,7 @@ def _answer(question: _Question, case: StreamedTraining, best: Round, *, conside
         watts=watts,
         energy_basis=(
             f"{machine.system.busy_watts:,.0f} W a system with cooling; weight servers and the "
-            "tree, which nobody publishes, left out"
+            "tree, which are not published, left out"
         ),
         tokens_per_second=rate,
         joules_per_token=watts / rate,
@@ -187,11 +187,12 @@ def _notes(question: _Question, case: StreamedTraining, best: Round) -> tuple[st
     density, peak = question.options.density, "fp32" if question.is_wide else "fp16"
     share = case.fewest_seconds(best) / case.seconds(best)
     bound = (
-        f"at the pace of the PEs' data path, all else hidden, a step would take {share:.0%} of it"
+        f"a step would take {share:.0%} of its time if products ran at the pace of the PEs' data "
+        "path and hid everything else"
     )
     notes = [
         question.machine.clock_note,
-        "products run as fast as the kernels of the mesh program, which nobody tuned; " + bound,
+        "products run at the speed of the mesh program's kernels, which are not tuned; " + bound,
         "backward pass, attention and elementwise operations have no program with tokens over rows",
         "the optimizer runs in the weight server as gradients arrive and takes no time of its own",
         f"MFU counts all pairs of tokens in attention, no recomputation, of the dense {peak} peak",

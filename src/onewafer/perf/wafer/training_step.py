@@ -400,7 +400,7 @@ class StreamedTraining:
         yield _off_wafer(ROWS, 2 * sum(count * piece.looked_up for piece, count in pieces))
 
     def _once(self, pieces: tuple[tuple[PieceTime, int], ...]) -> Iterator[Item]:
-        """Yield what nothing hides: the first weights, the last gradients, and their ways."""
+        """Yield the exposed transfers: the first weights, the last gradients, the tree."""
         first = next((p for p, _ in pieces if p.products), pieces[0][0])
         yield _off_wafer("first weights", first.stream)
         system = self._machine.system

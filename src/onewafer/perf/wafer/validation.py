@@ -32,8 +32,8 @@ RULE = (
 _MOST_WAFERS = 2
 """Times as many as published, before a model counts as one that no wafers hold."""
 _NOTE = (
-    "wafers: rates of a service stand beside those of kernels that nobody tuned for them; in "
-    "brackets ours at 750 MHz and 1.1 GHz, the ends of the published clocks"
+    "wafers: published rates of a service stand beside those of kernels that were not tuned for "
+    "these models; in brackets ours at 750 MHz and 1.1 GHz, the range of published clocks"
 )
 
 

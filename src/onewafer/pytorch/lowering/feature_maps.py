@@ -57,7 +57,7 @@ def read_feature_maps(writer: GraphWriter, call: Call, num_sides: int) -> Featur
         operand = writer.value(operand)
     shape = operand.shape
     if len(shape) not in (num_sides + 1, num_sides + 2):
-        raise call.unsupported(f"an operand of shape {shape} is no batch of feature maps")
+        raise call.unsupported(f"an operand of shape {shape} is not a batch of feature maps")
     is_batch = len(shape) == num_sides + 2
     features = len(shape) - num_sides - 1
     dimensions = [index for index in range(len(shape)) if index != features]

@@ -159,7 +159,7 @@ def derive(
 
 
 def origin_of(*trees: object) -> Origin:
-    """Return the origin of what is computed of the externals in some structures."""
+    """Return the origin of a value that is computed from the externals in some structures."""
     leaves = pytree.tree_leaves(trees)
     origins = [leaf.origin for leaf in leaves if isinstance(leaf, External)]
     return max(origins, default=Origin.CONSTANT)
@@ -294,7 +294,7 @@ class Partners:
     swapped: int
     """As of the graph's `Rotary`: all features if halves are paired, 0 if neighbours are."""
     factor: float = 1.0
-    """By which all is multiplied."""
+    """The factor of all elements."""
     what = "a tensor with the features of each pair swapped"
 
 
@@ -317,7 +317,7 @@ class PositionProduct:
     table: External
     """Broadcasts to the shape of the value."""
     factor: float = 1.0
-    """By which all is multiplied."""
+    """The factor of all elements."""
     what = "a product with a table by position"
 
 

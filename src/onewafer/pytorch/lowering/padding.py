@@ -121,7 +121,7 @@ class _Padding:
         return UnsupportedOperationError(msg, self._writer.place_of(operation.result.name))
 
     def _check_rows(self, operation: Operation, operands: Sequence[str]) -> None:
-        """Refuse operands of different rows, but for the queries and keys of an attention."""
+        """Refuse operands of different rows, except the queries and keys of an attention."""
         are_padded = {name in self._padded for name in operands}
         rows = {self._valid[name] for name in operands if not isinstance(operation, Attention)}
         if len(are_padded) > 1 or len(rows) > 1:

@@ -229,7 +229,7 @@ def _get_item(call: Call) -> Operand:
     source, index = call.node.args
     several = call.operands.get(source) if isinstance(source, Node) else None
     if not isinstance(several, tuple) or not isinstance(index, int):
-        raise call.unsupported("taking a part of what is no tuple of tensors is not supported")
+        raise call.unsupported("only tuples of tensors have parts on the wafer")
     return several[index]
 
 

@@ -181,7 +181,7 @@ def _lower_where(writer: GraphWriter, call: Call) -> Operand:
 
 
 def _check_fill(writer: GraphWriter, call: Call, fill: Operand | Number) -> None:
-    """Refuse what leaves something of a key where it stands in the place of a score."""
+    """Refuse a fill value that does not hide the key whose score it replaces."""
     if isinstance(fill, External) and fill.origin is not Origin.DATA:
         largest = writer.view(fill, f"{fill.name}__largest", torch.max)
         fill = Number(float(writer.decide(largest)))

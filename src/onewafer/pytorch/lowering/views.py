@@ -1,4 +1,4 @@
-"""Operations that compute nothing: they look at the same elements in another way."""
+"""Views: operations that compute nothing and give the same elements another shape."""
 
 from __future__ import annotations
 
@@ -124,7 +124,7 @@ def _narrow(scores: Scores) -> Scores:
 
 
 def relayout(writer: GraphWriter, operand: Operand, change: Callable[[Layout], Layout]) -> Operand:
-    """Return what an operand is when it is looked at in another way."""
+    """Return a view of an operand."""
     if isinstance(operand, Polynomial):
         value = replace(operand.value, layout=change(operand.value.layout))
         return replace(operand, value=value)

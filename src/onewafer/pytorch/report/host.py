@@ -58,7 +58,7 @@ def report_causes(ledger: Ledger, flop: FlopReport | None) -> tuple[HostCause, .
 
 
 def _report_cause(records: _Records, flop: FlopReport | None) -> HostCause:
-    """Return what records have in common that differ in places and modules only."""
+    """Return a key that is equal for records that differ in places and modules only."""
     records = sorted(records, key=lambda r: (r[0].whole is not None, -r[1].flop, -r[1].calls))
     task, _ = records[0]
     total = sum(work.flop for _, work in records)

@@ -39,7 +39,7 @@ def is_control(word: int) -> bool:
 
 @jitable
 def opcode_of(word: int) -> int:
-    """Return what command 0 tells the router to do."""
+    """Return the action of command 0."""
     return word >> _LIST_SHIFT & 3
 
 

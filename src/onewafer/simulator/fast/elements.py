@@ -364,7 +364,7 @@ def slot_of(s: Arrays, block: int, op: int) -> int:
 
 @kernel
 def place_fault(s: Arrays, pe: int, pc: int, cycle: int) -> None:
-    """Say where and when the fault is that was noted."""
+    """Record the place and the cycle of a fault."""
     s.clock[FAULT_PE] = pe
     s.clock[FAULT_PC] = pc
     s.clock[FAULT_CYCLE] = cycle

@@ -197,7 +197,7 @@ class FastEngine:
         return words
 
     def activity(self) -> Activity:
-        """Return the few of these counters that say who works."""
+        """Return those of these counters that show which PEs work."""
         s = self._arrays
         steps = (
             s.pes[:, PE_INSTRUCTIONS] + s.pes[:, PE_ELEMENTS] + count_of_blocks(s, BLOCK_ELEMENTS)

@@ -47,11 +47,11 @@ class _Folder(UserProvidedCacheLocator):
         self._cache_path = _config.CACHE_DIR
 
     def get_source_stamp(self) -> str:
-        """Return what must be equal beside the folder: nothing."""
+        """Return nothing: no other part of the path must be equal."""
         return ""
 
     def get_disambiguator(self) -> str:
-        """Return what tells functions of one name apart: nothing, there are no such functions."""
+        """Return nothing: no two functions have one name."""
         return ""
 
 
@@ -82,7 +82,7 @@ class _KernelCache(FunctionCache):
     _impl_class = _Contents
 
     def load_overload(self, sig: Any, target_context: Any) -> Any:  # noqa: ANN401  # of Numba
-        """Return what is kept; None if that is nothing, is damaged, or others can change it."""
+        """Return the kept entry; None if there is none, it is damaged, or others can change it."""
         try:
             for path in self._paths():
                 check_private_file(path)
@@ -145,7 +145,7 @@ class Keeping(Enum):
 
 
 def keeping(dispatcher: Any) -> Keeping:  # noqa: ANN401  # of Numba
-    """Return what is on disk of an entry."""
+    """Return the content of an entry on disk."""
     match dispatcher._cache:  # noqa: SLF001  # of Numba
         case _KernelCache() as cache:
             return Keeping.KEPT if cache.is_filled() else Keeping.NOT_YET

@@ -262,7 +262,7 @@ def import_channels(snapshot: Snapshot, channels: Mapping[tuple[int, int], Chann
 def import_elements(
     snapshot: Snapshot, element_of_pe: Mapping[int, ComputeElement], agenda: Agenda
 ) -> None:
-    """Fill the compute elements of a machine that was just loaded, but for their channels."""
+    """Fill the compute elements of a machine that was just loaded, except their channels."""
     for pe, number, head, count, width, found_empty, found_full in rows_of(snapshot.fifos):
         fifo = element_of_pe[pe].fifos[number]
         fifo.head, fifo.count, fifo.width = head, count, width

@@ -189,7 +189,7 @@ class DataPath:
         return False
 
     def _tell_of_place(self, channel: Channel, cycle: int) -> None:
-        """Let the router know, if it waits, that a channel has a place."""
+        """Let the router know, if it waits, that a channel has a free entry."""
         if channel.router_waits:
             channel.router_waits = False
             self._agenda.schedule(self._owner.router, cycle + 1)

@@ -181,7 +181,7 @@ class ReferenceEngine:
         return taken
 
     def activity(self) -> Activity:
-        """Return the few of these counters that say who works."""
+        """Return those of these counters that show which PEs work."""
         return Activity(
             steps=self._of_elements(lambda e: e.num_instructions + e.path.num_elements),
             wavelet_hops=sum(link.num_wavelets for r in self._routers for link in r.links),
@@ -351,7 +351,7 @@ class ReferenceEngine:
 
 
 def _maker_of_checked(tables: ElementProgram, loaded: LoadedProgram) -> partial[ComputeElement]:
-    """Return what makes compute elements of a program whose accesses are checked."""
+    """Return the factory of compute elements for a program whose accesses are checked."""
     variables = Variables(tables.program)
     return partial(CheckedElement, variables=variables, written=loaded.written)
 

@@ -155,7 +155,7 @@ def read_trace(path: Path) -> Trace:
     if not content.startswith(MAGIC):
         if content.startswith(_FAMILY):
             raise TraceError(f"{path}: another version of onewafer wrote it; trace the run again")
-        raise TraceError(f"{path}: this is no trace that onewafer wrote")
+        raise TraceError(f"{path}: this is not a trace that onewafer wrote")
     try:
         return _decode(content)
     except DAMAGES as error:

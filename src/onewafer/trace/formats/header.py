@@ -61,7 +61,7 @@ class TraceHeader:
         return self.programs[number] if number >= 0 else None
 
     def color(self, color: int) -> str:
-        """Return what people call a color: `C4`, or `C4 sum`."""
+        """Return the name of a color for people: `C4`, or `C4 sum`."""
         name = self.colors.get(color)
         return f"C{color} {name}" if name else f"C{color}"
 

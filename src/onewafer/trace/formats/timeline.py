@@ -83,9 +83,9 @@ class _Builder:
         self._program = header.program(x, y)
         self._timeline = PeTimeline(x, y, {}, {}, {})
         self._open: dict[tuple[int, int], Slice] = {}
-        """By thread and depth."""
+        """Open slices by thread and depth."""
         self._issued: dict[int, tuple[int, int]] = {}
-        """By thread: cycle of issue, and its value."""
+        """Cycle of issue and its value, by thread."""
         self._held: dict[str, Slice | None] = {}
         self._last_wait: dict[int, Slice] = {}
         """By thread: what a wait of the same operation may go on with."""

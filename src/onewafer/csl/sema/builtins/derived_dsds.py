@@ -144,7 +144,7 @@ def _size_argument(site: Site, args: Sequence[Value]) -> int:
     if t.scalar_type(type_) is None or t.num_bytes(type_) not in _ELEMENT_BYTES:
         fail(
             "type-mismatch",
-            f"an offset counts elements of 16 or 32 bits, `{type_}` is no type of such numbers",
+            f"an offset counts elements of 16 or 32 bits, `{type_}` is not such a type",
             site.argument_spans[2],
             help="write the type of the elements, as `f32`",
         )

@@ -83,7 +83,7 @@ def _read(site: Site, instance: InstanceContext, args: Sequence[Value]) -> _Fiel
         case t.FABOUT_DSD:
             return _fabric_out(args[1], instance, span)
         case _:
-            fail("type-mismatch", f"`{kind}` is no kind of DSD", site.argument_spans[0],
+            fail("type-mismatch", f"`{kind}` is not a kind of DSD", site.argument_spans[0],
                  help="use mem1d_dsd, mem4d_dsd, circbuf_dsd, fabin_dsd or fabout_dsd")  # fmt: skip
 
 

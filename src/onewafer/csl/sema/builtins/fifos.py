@@ -65,7 +65,7 @@ def allocate_fifo(site: Site, module: Module, args: Sequence[Value]) -> Value:
         )
     is_element = t.scalar_type(type_.element) and t.num_bytes(type_.element) in _FIFO_ELEMENT_BYTES
     if not is_element or t.num_bytes(type_) < _WORD_BYTES:
-        fail("type-mismatch", f"`{type_}` is no ring of 16-bit or 32-bit elements", span)
+        fail("type-mismatch", f"`{type_}` is not a ring of 16-bit or 32-bit elements", span)
     config, config_span = (
         (args[1], site.argument_spans[1]) if args[1:] else (Struct(None, ()), site.span)
     )

@@ -44,7 +44,7 @@ def _parse(source: str, path: str, span: Span) -> Json:
         return json.loads(source, object_pairs_hook=_unique)
     except (ValueError, RecursionError) as error:
         reason = f"{error}" if isinstance(error, ValueError) else "it nests too deeply"
-        fail("unreadable-file", f"`{path}` is no JSON file: {reason}", span)
+        fail("unreadable-file", f"`{path}` is not a JSON file: {reason}", span)
 
 
 def _unique(pairs: list[tuple[str, Json]]) -> dict[str, Json]:
@@ -106,7 +106,7 @@ class _Reader:
         if type_ is None:
             fail(
                 "unknown-name",
-                f"`{name}` at `{where}` in `{self.path}` is no builtin type or array of one",
+                f"`{name}` at `{where}` in `{self.path}` is not a builtin type or array of one",
                 self.span,
                 help='labels look like `"count:u16"` and `"list:[8]i16"`',
             )
@@ -159,7 +159,7 @@ class _Reader:
     def _other_fields(
         self, type_: t.Type, where: str, missing: list[str], extra: list[str]
     ) -> NoReturn:
-        """Fail because an object has not just the fields of a struct."""
+        """Fail because an object does not have exactly the fields of a struct."""
         lacks = f"lacks {_listed(missing)}" if missing else ""
         has = f"has {_listed(extra)}, which the type lacks" if extra else ""
         part = f" at `{where}`" if where else ""

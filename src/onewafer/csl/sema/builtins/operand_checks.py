@@ -178,7 +178,7 @@ def _check_reach(dsd: Dsd, base: Pointer, operand: Operand, length: Scalar) -> D
         f"the operation reaches {abs(far):,} {noun} {side}",
         Annotation(operand.span),
         (*made, Annotation(base.variable.span, f"`{name}` has {size:,} bytes")),
-        ("at run time this is no error: the memory there is read or overwritten",),
+        ("at run time this is not an error: the memory there is read or overwritten",),
         "make the extent of the DSD smaller, or the array larger",
         severity=Severity.WARNING,
     )

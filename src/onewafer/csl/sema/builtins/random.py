@@ -26,7 +26,7 @@ def random16(site: Site, a: Analyzer, args: Sequence[Value]) -> Value:
 
 @runtime_builtin("set_active_prng", 1)
 def set_active_prng(site: Site, a: Analyzer, args: Sequence[Value]) -> Value:
-    """Choose the active generator, modulo their number."""
+    """Choose the active generator, modulo the number of generators."""
     return _call("set_active", site, a, args)
 
 

@@ -61,7 +61,7 @@ def _symbol_id(site: Site, instance: InstanceContext, symbol: Value) -> Scalar:
             return Scalar(t.U16, _number(instance, name))
     fail(
         "export-missing",
-        "this is no symbol that the program exports",
+        "the program does not export this symbol",
         site.argument_spans[0],
         help="name a variable or function that a `comptime` block before has exported: "
         "`@export_symbol(x);`",

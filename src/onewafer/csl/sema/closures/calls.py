@@ -228,7 +228,7 @@ def _make_type(frame: Frame, code: FunctionCode, declaration: ast.Function, span
 
 
 def _key_of_call(frame: Frame, declaration: ast.Function) -> object:
-    """Return what equal calls have in common."""
+    """Return a key that is equal for equal calls."""
     arguments = frame.slots[: len(declaration.parameters)]
     keys = (key_of(argument) for argument in arguments if argument is not None)
     return (declaration, frame.module.memo_key, *keys)

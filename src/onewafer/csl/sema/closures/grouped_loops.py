@@ -20,7 +20,7 @@ _MOST_FAILURES: Final = 3
 
 
 class GroupedLoop:
-    """A compiled loop whose iterations do not hand anything to each other."""
+    """A compiled loop whose iterations pass no values to each other."""
 
     def __init__(self, element: int, index: int | None, body: Execute) -> None:
         """Keep the slots of the loop variables and the body."""

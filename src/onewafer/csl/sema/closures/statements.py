@@ -271,7 +271,7 @@ class _Step:
 
 
 def _steps_to(target: ast.Expression, scope: Scope) -> tuple[ast.Expression, list[_Step]]:
-    """Return the whole that an lvalue is a part of, and the way from there."""
+    """Return the variable that an lvalue is part of, and the steps from it to the part."""
     steps: list[_Step] = []
     node = target
     while True:

@@ -78,7 +78,7 @@ def _settled(a: Analyzer, value: Value, span: Span) -> Value:
 
 
 def _passed(a: Analyzer, value: Value, wanted: t.Type | None, span: Span) -> ir.Expression:
-    """Return what is passed of an argument."""
+    """Return the part of an argument that is passed."""
     if wanted is None:
         conversions.mismatch(value, t.ANYTYPE, span)
     if not passing.by_address(wanted):

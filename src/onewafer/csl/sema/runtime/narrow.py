@@ -29,7 +29,7 @@ def too_wide(type_: t.Type, span: Span | None) -> NoReturn:
         case t.COMPTIME_INT | t.COMPTIME_FLOAT:
             advice = "give the number a type that exists there: `@as(f32, …)`"
         case t.StructType(qualifier="packed"):
-            advice = "name a field of it: packed ones of more than 64 bits are no integers there"
+            advice = "name a field of it: a packed struct of over 64 bits is not an integer there"
         case t.StructType():
             advice = "name a field of it, take its address, or make it a `packed struct`"
         case t.FunctionType():

@@ -77,7 +77,7 @@ def in_type_of(
 
 
 def by_address(type_: t.Type | None) -> TypeGuard[t.StructType | t.ArrayType]:
-    """Tell whether of a value of a type the address is passed through a function pointer."""
+    """Tell whether a value of a type is passed by address through a function pointer."""
     return isinstance(type_, t.StructType | t.ArrayType)
 
 

@@ -90,7 +90,7 @@ def _not_beyond(
     amount: ir.Expression,
     following: ir.Expression,
 ) -> ir.Expression:
-    """Return what the counter is next; `stop` where it would step past it, perhaps past its type.
+    """Return the next value of the counter; `stop` where it would step past it, or past its type.
 
     `bounds` are the lower and the upper one of counter and stop, and the stop.
     """
@@ -126,7 +126,7 @@ def _num_rounds(start: int, stop: int, step: int) -> int:
 
 
 def _wrapped_end(loop: Range, type_: t.Type, step: int) -> Scalar | None:
-    """Return what the counter is after its last round, if it has wrapped around by then."""
+    """Return the value of the counter after its last round, if it has wrapped around by then."""
     end = _known_end(loop, step)
     if end is None or not isinstance(type_, t.IntegerType):
         return None
@@ -135,7 +135,7 @@ def _wrapped_end(loop: Range, type_: t.Type, step: int) -> Scalar | None:
 
 
 def _known_end(loop: Range, step: int) -> int | None:
-    """Return what the counter would be after its last round, if it never wrapped."""
+    """Return the value of the counter after its last round, if it never wrapped."""
     match loop:
         case Range(_, Scalar(value=start, taint=None), Scalar(value=stop, taint=None)):
             return int(start) + _num_rounds(int(start), int(stop), step) * step

@@ -453,7 +453,7 @@ def _for(a: Analyzer, node: ast.For) -> None:
 
 
 def _settled_parts(a: Analyzer, node: ast.For, iterable: Array | Struct) -> Sequence[Value]:
-    """Return what a loop goes over as it is before the first round."""
+    """Return the iterated value as it is before the first round."""
     match order.settled(a, node.element.name, iterable, node.iterable.span):
         case Array(_, parts) | Struct(_, parts):
             return parts

@@ -56,7 +56,7 @@ def binary(a: Analyzer, operation: ir.Binary, span: Span) -> ir.Expression:
 
 
 def shift_count(a: Analyzer, value: Value, span: Span) -> ir.Expression:
-    """Return by how much to shift, in at most 32 bits."""
+    """Return the shift count, in at most 32 bits."""
     type_ = type_of(value)
     if type_ is t.COMPTIME_INT:
         return a.sized(value, t.U16, span)
