@@ -37,10 +37,10 @@ NORM = RmsNorm(Tensor("y", (2, 4), DataType.F32), "x", "w", 1e-6)
 @pytest.mark.parametrize(
     ("field", "value", "message"),
     [
-        ("epsilon", "small", "'small' is no float"),
-        ("epsilon", True, "True is no float"),
-        ("groups", 1.5, "1.5 is no int"),
-        ("input", 3, "3 is no str"),
+        ("epsilon", "small", "'small' is not a float"),
+        ("epsilon", True, "True is not a float"),
+        ("groups", 1.5, "1.5 is not a int"),
+        ("input", 3, "3 is not a str"),
         ("result", "y", "'y' is no Tensor"),
     ],
 )

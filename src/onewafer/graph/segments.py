@@ -110,7 +110,7 @@ def _cut(graph: Graph) -> list[_Piece]:
 
 
 def _signature(graph: Graph, piece: _Piece) -> Hashable:
-    """Return what pieces have in common that are equal up to names."""
+    """Return a key that is equal for pieces that are equal up to names."""
     numbers: dict[str, str] = {}
     for operation in piece:
         for name in (*_names(operation), operation.result.name):

@@ -138,7 +138,7 @@ class Answers(NamedTuple):
 
 @cache
 def answers(kind: Kind, kinds: frozenset[Kind]) -> Answers:
-    """Return what a state machine with these kinds learns before it reaches this kind.
+    """Return the comparisons that a state machine with these kinds makes to reach this kind.
 
     It halves the kinds that it may be, as `choose` in `pe.csl` does.
     """

@@ -103,7 +103,7 @@ class Opaque(_Counted):
     keeps_rows: bool
     """Whether the result has the rows of the first input, however many those are."""
     is_view: bool = False
-    """Whether nothing moves: the same elements are seen in another way."""
+    """Whether no element moves: the result is a view."""
 
     def result_shape(self, tensors: Tensors) -> tuple[int, ...]:
         """Return the shape that PyTorch gave it, with other rows if it keeps those of its input."""
