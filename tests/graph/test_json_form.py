@@ -41,7 +41,7 @@ NORM = RmsNorm(Tensor("y", (2, 4), DataType.F32), "x", "w", 1e-6)
         ("epsilon", True, "True is not a float"),
         ("groups", 1.5, "1.5 is not a int"),
         ("input", 3, "3 is not a str"),
-        ("result", "y", "'y' is no Tensor"),
+        ("result", "y", "'y' is not a Tensor"),
     ],
 )
 def test_field_of_another_type_is_refused(field, value, message):
