@@ -35,13 +35,10 @@ def simulate(host_error):
     executor = AutoExecutor(program, WSE3, Simulation(), Budget(10**9), DataType.F32)
     parameters, inputs = random_arrays(graph.parameters, 0), random_arrays(graph.inputs, 1)
     executor.send(parameters)
-    executor.note(inputs, None)
-    assert executor.find(None) is Origin.SIMULATED
-    assert executor.compile()
     values = Evaluator(graph, parameters, dtype=np.float32).run(inputs)
     host = {name: array + host_error for name, array in values.items()}
-    executor.simulate(inputs, None, host=host, observer=None)
-    return executor.agreement
+    assert executor.run(inputs, host=lambda: host).origin is Origin.SIMULATED
+    return executor.figures.agreement
 
 
 def test_values_of_the_host_beyond_the_bound_of_rounding_are_counted():

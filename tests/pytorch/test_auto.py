@@ -288,7 +288,7 @@ def cycles_by_launch(fidelity, monkeypatch, **options):
     count_call = ProgramRecord.count_call
 
     def count(record, phase, rows, launches):
-        simulated.update({launch: activity.cycles for launch, activity in launches})
+        simulated.update({made.launch: made.activity.cycles for made in launches})
         count_call(record, phase, rows, launches)
 
     with monkeypatch.context() as patch, intercept_calls(wafer):

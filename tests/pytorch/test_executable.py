@@ -52,8 +52,8 @@ def test_bytes_are_those_of_padded_blocks_without_replicas(model):
     weights = WIDTH * HEIGHT * FIRST_RESULT * (FIRST_INPUT + SECOND_RESULT)
     biases = HEIGHT * FIRST_RESULT + WIDTH * SECOND_RESULT
     inputs, outputs = ROWS * WIDTH * FIRST_INPUT, ROWS * WIDTH * SECOND_RESULT
-    assert record.bytes_in == F32_BYTES * (weights + biases + 2 * inputs)
-    assert record.bytes_out == F32_BYTES * 2 * outputs
+    assert record.figures.bytes_in == F32_BYTES * (weights + biases + 2 * inputs)
+    assert record.figures.bytes_out == F32_BYTES * 2 * outputs
 
 
 def test_launches_add_up_and_fractions_are_fractions(model):
@@ -79,7 +79,7 @@ def test_memory_is_that_of_the_fullest_pe(model):
     graph = capture(model, (torch.randn(ROWS, FEATURES),), {}).graph
     program = place(graph, wafer.architecture, wafer.options).program
     executor = build_executor(program, wafer.architecture, Fidelity.FABRIC)
-    memory, image = executor.memory, executor.image
+    memory, image = executor.figures.memory, executor.image
     totals = [sum(section.num_bytes for section in p.sections) for p in image.programs]
     used = np.array(totals)[image.program_of_pe]
     assert memory.total_bytes == used.max() == used[memory.y, memory.x]
@@ -97,10 +97,10 @@ def test_model_fidelity_knows_cycles_bytes_and_an_upper_bound_of_memory(model):
     _, simulated = run(model, Fidelity.FABRIC, calls=2)
     assert record.activity.cycles == pytest.approx(simulated.activity.cycles, rel=0.1, abs=400)
     parameters = HIDDEN * (FEATURES + 1) + CLASSES * (HIDDEN + 1)
-    assert record.bytes_in == F32_BYTES * (parameters + 2 * ROWS * FEATURES)
-    assert record.bytes_out == F32_BYTES * 2 * ROWS * CLASSES
+    assert record.figures.bytes_in == F32_BYTES * (parameters + 2 * ROWS * FEATURES)
+    assert record.figures.bytes_out == F32_BYTES * 2 * ROWS * CLASSES
     (program,) = build_report(wafer.ledger).programs
     assert program.tile_programs is program.busy_pe_fraction is program.memory.x is None
-    measured = simulated.memory
+    measured = simulated.figures.memory
     assert program.memory.weight_bytes == measured.weight_bytes
     assert measured.total_bytes <= program.memory.total_bytes < 1.5 * measured.total_bytes

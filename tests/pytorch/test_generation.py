@@ -1,6 +1,6 @@
 """Unmodified `generate` and loops with a cache: tokens of the host, launches counted.
 
-The executor is the host evaluator of the graph; an executor of a wafer has the same face.
+The program is the host evaluator of the graph; one on a wafer has the same face.
 """
 
 from __future__ import annotations
@@ -15,7 +15,11 @@ import torch
 from transformers import DynamicCache, LlamaForCausalLM, StaticCache
 
 from onewafer.errors import UnsupportedOperationError
-from onewafer.graph import Evaluator
+from onewafer.execution import Launched, Phase
+from onewafer.execution.activity import Activity
+from onewafer.execution.launch_times import Origin
+from onewafer.execution.resident_tensors import ResidentTensors
+from onewafer.graph import Evaluator, with_rows
 from onewafer.pytorch.generation import (
     Generation,
     SequenceOptions,
@@ -27,31 +31,35 @@ from onewafer.pytorch.wafer_cache import WaferLayer
 from tests.pytorch.lowering.models import DECODERS, arguments, build
 
 
-class HostExecutor:
-    """The face of an executor over the host evaluator."""
+class HostProgram:
+    """The face of a program on a wafer over the host evaluator."""
 
     def __init__(self, graph, context):
         self.graph = graph
         self.context = context
-        self.parameters = {}
+        self.tensors, self.parameters = ResidentTensors(), {}
         self.evaluator = None
-        self.launches, self.asked = [], []
+        self.launches, self.calls = [], []
 
-    def send(self, parameters):
-        self.parameters |= {name: array.copy() for name, array in parameters.items()}
-        self.evaluator = Evaluator(self.graph, self.parameters)
+    def keep(self, tensors):
+        written = self.tensors.changed(tensors, {})
+        self.tensors.note(written, {})
+        if written:
+            self.parameters |= {name: array.copy() for name, array in written.items()}
+            self.evaluator = Evaluator(self.graph, self.parameters)
+        return frozenset(written)
 
-    def run(self, inputs, start, num_rows, host):
+    def launch(self, inputs, launch, *, host):
         assert host is None
         for tensor in self.graph.inputs:
             assert inputs[tensor.name].shape == tensor.shape
             assert inputs[tensor.name].dtype == np.int32
-        self.launches.append((start, num_rows))
-        return self.evaluator.run(inputs, start, num_rows)
+        self.launches.append((launch.start, launch.num_rows))
+        outputs = self.evaluator.run(inputs, launch.start, launch.num_rows)
+        return Launched(launch, outputs, Activity(), Origin.CLOSED_FORM)
 
-    def finish(self, num_tokens, asked):
-        self.asked.append(asked)
-        self.answered = num_tokens
+    def count_call(self, phase, rows, flop):
+        self.calls.append((phase, rows, flop))
 
 
 class Wafer:
@@ -59,7 +67,7 @@ class Wafer:
 
     def __init__(self, model, **options):
         self.model = model
-        self.executors = []
+        self.programs = []
         self.reasons = []
         self._depth = 0
         options = {"most_context": 32, "rows": 4} | options
@@ -69,12 +77,12 @@ class Wafer:
 
     @property
     def launches(self):
-        return [launch for executor in self.executors for launch in executor.launches]
+        return [launch for program in self.programs for launch in program.launches]
 
     def _build(self, module, graph, context):
         assert module is self.model
-        self.executors.append(HostExecutor(graph, context))
-        return self.executors[-1]
+        self.programs.append(HostProgram(graph, context))
+        return self.programs[-1]
 
     @contextmanager
     def _no_interception(self):
@@ -134,8 +142,8 @@ def test_greedy_tokens_are_those_of_the_host(family):
         assert torch.equal(generate(model), expected)
     assert not wafer.reasons
     assert wafer.launches == [(0, 4), (4, 2), (6, 1), (7, 1), (8, 1), (9, 1)]
-    (executor,) = wafer.executors
-    assert executor.graph.operations[-1].result.shape == (1, 61)
+    (program,) = wafer.programs
+    assert program.graph.operations[-1].result.shape == (1, 61)
 
 
 def test_sampled_tokens_are_those_of_the_host():
@@ -168,7 +176,17 @@ def test_loop_of_a_script_with_its_own_cache():
     torch.testing.assert_close(second[0], whole[:, 6:], rtol=2e-5, atol=2e-5)
     assert not wafer.reasons
     assert wafer.launches == [(0, 4), (4, 2), (6, 2)]
-    assert wafer.executors[0].asked == [range(6), range(6, 8)]
+    (program,) = wafer.programs
+    assert program.calls == [
+        (Phase.PREFILL, 6, flop_of(program.graph, 6, before=0)),
+        (Phase.PREFILL, 2, flop_of(program.graph, 2, before=6)),
+    ]
+
+
+def flop_of(graph, rows, *, before):
+    graph = with_rows(graph, rows)
+    counts = (op.count_product_flop(graph.by_name, cached_tokens=before) for op in graph.operations)
+    return sum(counts)
 
 
 def test_two_sequences_go_on_from_what_they_share():
@@ -263,7 +281,7 @@ def test_replaced_parameter_makes_a_new_program():
         model(IDS, logits_to_keep=1)
         model.lm_head.weight = torch.nn.Parameter(model.lm_head.weight.detach() * 2)
         found = model(IDS, logits_to_keep=1).logits
-    assert len(wafer.executors) == 2
+    assert len(wafer.programs) == 2
     with torch.no_grad():
         expected = model(IDS, logits_to_keep=1).logits
     torch.testing.assert_close(found, expected, rtol=2e-5, atol=2e-5)

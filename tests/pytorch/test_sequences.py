@@ -179,11 +179,11 @@ def test_a_token_costs_its_id_and_its_logits_in_traffic():
     with intercept_calls(wafer), torch.no_grad():
         output = model(IDS, use_cache=True, logits_to_keep=1)
         record = wafer.ledger.programs[0]
-        bytes_in, bytes_out = record.bytes_in, record.bytes_out
+        bytes_in, bytes_out = record.figures.bytes_in, record.figures.bytes_out
         cache = output[1]
         model(IDS[:, :1], use_cache=True, logits_to_keep=1, **{_cache_name(output): cache})
-    assert record.bytes_in - bytes_in == 16 * 4  # the rows of a launch
-    assert record.bytes_out - bytes_out == 61 * 4
+    assert record.figures.bytes_in - bytes_in == 16 * 4  # the rows of a launch
+    assert record.figures.bytes_out - bytes_out == 61 * 4
 
 
 def test_tokens_differ_first_where_the_host_has_a_tie():

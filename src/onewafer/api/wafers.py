@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from typing import Self
 
     from onewafer.api.paths import StrPath
-    from onewafer.pytorch import Report, ScriptResult, Session, WaferOptions
+    from onewafer.execution import WaferOptions
+    from onewafer.pytorch import Report, ScriptResult, Session
     from onewafer.settings import Settings
 
 
@@ -177,7 +178,10 @@ def wafer_options(**said: object) -> WaferOptions:
     Raises:
         ConfigurationError: there is no such machine, timing, fidelity, …
     """
-    from onewafer.pytorch import WaferOptions, options_from_mapping  # noqa: PLC0415  # loads torch
+    from onewafer.execution import (  # noqa: PLC0415  # loads the simulator
+        WaferOptions,
+        options_from_mapping,
+    )
 
     known = {name: value for name, value in said.items() if value is not None}
     return options_from_mapping(known, base=WaferOptions(), owner="a wafer")
@@ -185,12 +189,9 @@ def wafer_options(**said: object) -> WaferOptions:
 
 def open_session(options: WaferOptions, settings: Settings) -> Session:
     """Return a session that says how far it is, on a terminal or in a notebook."""
-    from onewafer.host import RunLimits  # noqa: PLC0415  # when it is used
-    from onewafer.pytorch import (  # noqa: PLC0415  # likewise
-        NotebookProgress,
-        ProgressLine,
-        Session,
-    )
+    from onewafer.execution import NotebookProgress, ProgressLine  # noqa: PLC0415  # likewise
+    from onewafer.host import RunLimits  # noqa: PLC0415  # likewise
+    from onewafer.pytorch import Session  # noqa: PLC0415  # likewise
     from onewafer.terminal import (  # noqa: PLC0415  # likewise
         NotebookLine,
         PlainConsole,

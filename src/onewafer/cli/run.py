@@ -22,7 +22,7 @@ from onewafer.cli.simulation_options import (
 from onewafer.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from onewafer.pytorch import WaferOptions
+    from onewafer.execution import WaferOptions
     from onewafer.settings import Settings
 
 _FidelityOption = Annotated[

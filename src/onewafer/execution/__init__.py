@@ -1,17 +1,26 @@
-"""Run mesh programs on a simulated wafer, whoever asks for it; no torch.
+"""Run mesh programs on a simulated wafer, for whoever asks: a script, a server, a training loop.
 
-In: graphs and arrays. Out: values, and what their launches cost. `placement` chooses the rectangle,
-`executable` compiles, loads and launches, `auto` simulates few launches and derives the others
-(`launch_times`, `launch_files`), `finiteness` tells where an infinity comes from, `sampling` where
-cycles go.
+In: graphs and arrays, never tensors of torch. Out: values, and what launches cost.
+
+    loader = Loader(WaferOptions(rectangle=(2, 2)))
+    placed = place(graph, loader.architecture, loader.options)
+    program = loader.load(Wanted(placed, "perceptron"))
+    program.keep(weights, versions)     # written only where new or changed; they stay
+    launched = program.launch({"x": x})
+    launched.outputs["y"], launched.activity.cycles
+    loader.ledger                       # the records of calls that `report` makes tables of
+
+`placement` chooses the rectangle. `loading` makes the executor that the fidelity asks for:
+`executable` (compiled and simulated, or in closed form) or `auto` (few launches are simulated, the
+others derived from them by `launch_times`). `resident_program` keeps tensors, makes launches and
+counts them; `finiteness` tells where an infinity comes from, `sampling` where cycles go.
 """
 
-from onewafer.execution.activity import Activity
-from onewafer.execution.arrays import Arrays, convert, is_same
-from onewafer.execution.auto import AutoExecutor, Budget
-from onewafer.execution.executable import Executor, Simulation, build_executor
-from onewafer.execution.finiteness import FinitenessCheck, NonFiniteWarning
-from onewafer.execution.launch_times import Origin
+from onewafer.execution.arrays import Arrays, convert
+from onewafer.execution.executable import Simulation
+from onewafer.execution.executor import Launched
+from onewafer.execution.finiteness import NonFiniteWarning
+from onewafer.execution.loading import Loader, Wanted
 from onewafer.execution.options import Fidelity, WaferOptions, options_from_mapping
 from onewafer.execution.placement import (
     Placed,
@@ -22,30 +31,29 @@ from onewafer.execution.placement import (
 )
 from onewafer.execution.progress import NotebookProgress, ProgressLine
 from onewafer.execution.records import Phase, ProgramLedger, ProgramRecord
+from onewafer.execution.resident_program import ResidentProgram
+from onewafer.execution.watching import Observer
 
 __all__ = [
-    "Activity",
     "Arrays",
-    "AutoExecutor",
-    "Budget",
-    "Executor",
     "Fidelity",
-    "FinitenessCheck",
+    "Launched",
+    "Loader",
     "NonFiniteWarning",
     "NotebookProgress",
-    "Origin",
+    "Observer",
     "Phase",
     "Placed",
     "ProgramLedger",
     "ProgramRecord",
     "ProgressLine",
+    "ResidentProgram",
     "Simulation",
     "WaferOptions",
-    "build_executor",
+    "Wanted",
     "check_room",
     "choose_samples",
     "convert",
-    "is_same",
     "options_from_mapping",
     "place",
     "place_sequence",

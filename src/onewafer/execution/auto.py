@@ -8,7 +8,7 @@ blocks of keys and values are put on the wafer.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -25,22 +25,25 @@ from onewafer.execution.agreement import (
     has_same_bits,
     is_beyond_bound,
 )
-from onewafer.execution.executable import FabricExecutor, count_bytes, expect_memory
+from onewafer.execution.executable import FabricExecutor, expect_memory
+from onewafer.execution.executor import Figures, Launched, NotSimulated, count_traffic
 from onewafer.execution.launch_files import ImageFigures, LaunchFile, SimulatedLaunch
 from onewafer.execution.launch_times import LaunchTimes, Origin
 from onewafer.execution.sequence_rows import SequenceRows
+from onewafer.execution.watching import UNWATCHED
 from onewafer.mesh import MeshEvaluator, emit
 from onewafer.simulator import NotEnoughMemoryError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from numpy.typing import NDArray
 
     from onewafer.arch import Architecture
-    from onewafer.execution.activity import PeMemory
     from onewafer.execution.arrays import Arrays
     from onewafer.execution.executable import Simulation
+    from onewafer.execution.watching import Watch
     from onewafer.graph import DataType
-    from onewafer.host import RunObserver
     from onewafer.mesh import Launch, MeshProgram
 
 
@@ -64,16 +67,6 @@ class Budget:
         return max(0, self.limit - self.meter.pe_cycles)
 
 
-@dataclass(frozen=True, slots=True)
-class NotSimulated:
-    """Why the first launch of some shape was not simulated."""
-
-    reason: str
-    launch: Launch | None = None
-    needed_budget: int | None = None
-    """With which it would have been simulated; None: the budget is not the reason."""
-
-
 @dataclass(slots=True)
 class AutoExecutor:
     """A program of which the first launch of each shape is simulated, within a budget."""
@@ -85,13 +78,7 @@ class AutoExecutor:
     host_stores: DataType
     """The type of the host's results, which decides whether a bound holds."""
     times: LaunchTimes = field(init=False)
-    memory: PeMemory = field(init=False)
-    """Memory of the fullest PE; in closed form until an image is known."""
-    num_tile_programs: int | None = None
-    agreement: Agreement = field(default_factory=Agreement)
-    not_simulated: NotSimulated | None = None
-    bytes_in: int = 0
-    bytes_out: int = 0
+    figures: Figures = field(init=False)
     _parameters: dict[str, NDArray[Any]] = field(default_factory=dict[str, "NDArray[Any]"])
     _unsent: dict[str, NDArray[Any]] = field(default_factory=dict[str, "NDArray[Any]"])
     """Parameters that are not on the simulated wafer."""
@@ -109,35 +96,48 @@ class AutoExecutor:
     def __post_init__(self) -> None:
         """Begin with nothing simulated."""
         self.times = LaunchTimes(self.program, self.architecture)
-        self.memory = expect_memory(self.program, self.architecture)
+        self.figures = Figures(expect_memory(self.program, self.architecture))
         self._sequence = SequenceRows(self.program)
 
-    @property
-    def engine(self) -> str | None:
-        """Which engine simulates; None: nothing was simulated."""
-        return self.simulation.engine if self._fabric is not None else None
-
-    @property
-    def is_compiled(self) -> bool:
-        """Whether there is a simulated wafer with the program."""
-        return self._fabric is not None
+    def expect(self, launch: Launch | None = None) -> int:
+        """Return the cycles of a launch, as well as they are known by now."""
+        return self.times.expect(launch)
 
     def send(self, parameters: Arrays) -> None:
         """Take parameters; they come to the simulated wafer with the next simulated launch."""
         self._parameters |= parameters
         self._unsent |= parameters
         self._reader = None
-        self.bytes_in += count_bytes(self.program, parameters)
+        self.figures = count_traffic(self.figures, self.program, parameters, ())
 
-    def note(self, inputs: Arrays, launch: Launch | None) -> None:
+    def run(
+        self,
+        inputs: Arrays,
+        launch: Launch | None = None,
+        *,
+        host: Callable[[], Arrays] | None = None,
+        watch: Watch = UNWATCHED,
+    ) -> Launched:
+        """Account for a launch; simulate it if it has to be."""
+        self._note(inputs, launch)
+        origin = self.find(launch)
+        if origin is Origin.SIMULATED:
+            fabric = self._compile(watch)
+            if fabric is not None:
+                made = self._simulate(fabric, inputs, launch, host=host, watch=watch)
+                if made is not None:
+                    return made
+            origin = self._without_simulation(launch)
+        return Launched(launch, {}, self.times.activity(launch), origin)
+
+    def _note(self, inputs: Arrays, launch: Launch | None) -> None:
         """Hear of a launch, before anything else is asked about it."""
         self._sequence.note(inputs, launch)
-        self.bytes_in += count_bytes(self.program, inputs)
-        outputs = (self.program.graph.tensor(name) for name in self.program.graph.outputs)
-        self.bytes_out += sum(tensor.num_bytes for tensor in outputs)
+        outputs = self.program.graph.outputs
+        self.figures = count_traffic(self.figures, self.program, inputs, outputs)
 
     def find(self, launch: Launch | None) -> Origin:
-        """Return where the cycles of a launch come from; SIMULATED: `simulate` must follow."""
+        """Return where the cycles of a launch come from; SIMULATED: it has to be simulated."""
         if not self.times.is_due(launch):
             return Origin.DERIVED
         if self._take_known(launch):
@@ -146,51 +146,54 @@ class AutoExecutor:
             return Origin.SIMULATED
         return self._without_simulation(launch)
 
-    def compile(self) -> bool:
-        """Compile the program, if that was not done; return whether it can be simulated."""
+    def _compile(self, watch: Watch) -> FabricExecutor | None:
+        """Return the compiled program; None: it cannot be simulated."""
         if self._fabric is not None:
-            return True
+            return self._fabric
         try:
-            self._fabric = FabricExecutor(self.program, self.architecture, self.simulation)
+            with watch.compiling():
+                self._fabric = FabricExecutor(self.program, self.architecture, self.simulation)
         except (ConfigurationError, NotEnoughMemoryError, UnsupportedOperationError) as error:
             self._refuse(error)
-            return False
-        self._note_figures(ImageFigures(self._fabric.memory, len(self._fabric.image.programs)))
-        return True
+            return None
+        self.figures = replace(self.figures, engine=self.simulation.engine)
+        self._note_image(self._fabric.figures)
+        return self._fabric
 
-    def give_up(self, launch: Launch | None) -> Origin:
-        """Return the origin of the cycles of a launch that could not be compiled."""
-        return self._without_simulation(launch)
-
-    def simulate(
-        self, inputs: Arrays, launch: Launch | None, *, host: Arrays, observer: RunObserver | None
-    ) -> Arrays | None:
-        """Run a launch on the fabric, compare it, and return the fabric's outputs.
+    def _simulate(
+        self,
+        fabric: FabricExecutor,
+        inputs: Arrays,
+        launch: Launch | None,
+        *,
+        host: Callable[[], Arrays] | None,
+        watch: Watch,
+    ) -> Launched | None:
+        """Run a launch on the fabric, and compare it.
 
         Return None, and expect no further launch as long as this, if it takes more cycles than the
         limits allow, although the closed form is below them.
         """
-        fabric, file = self._fabric, self._file
-        assert fabric is not None, "`compile` came before"  # invariant
-        assert file is not None, "`find` came before"  # invariant
         where = launch or self.program.whole_launch()
-        reader = self._prepare(fabric, where)
-        with np.errstate(all="ignore"):  # infinities and NaNs come and go as on the wafer
-            expected = reader.run(inputs, where)
-        try:
-            outputs, activity = fabric.run(inputs, observer, launch)
-        except LongRunError:
-            self._break_off(fabric, where)
-            return None
+        of_host: Arrays = host() if host else {}
+        with watch.simulating(self.times.expect(launch)) as observer:
+            reader = self._prepare(fabric, where)
+            with np.errstate(all="ignore"):  # infinities and NaNs come and go as on the wafer
+                expected = reader.run(inputs, where)
+            try:
+                outputs, activity = fabric.simulate(inputs, launch, observer)
+            except LongRunError:
+                self._break_off(fabric, where)
+                return None
         self.budget.meter.pe_cycles += activity.cycles * self._num_pes
         num_rows = where.num_rows if self.program.sequence_rows else None
-        agreement = self._compare(inputs, outputs, expected, host, num_rows)
-        self._take(launch, SimulatedLaunch(activity, agreement))
+        agreement = self._compare(inputs, outputs, expected, of_host, num_rows)
+        found = SimulatedLaunch(activity, agreement)
+        self._take(launch, found)
         if all(np.isfinite(array[:num_rows]).all() for array in outputs.values()):
             # What is not finite is simulated again by the next run, which then says so, too.
-            figures = ImageFigures(self.memory, len(fabric.image.programs))
-            file.keep(where, SimulatedLaunch(activity, agreement), figures)
-        return outputs
+            self._keep(where, found)
+        return Launched(launch, outputs, activity, Origin.SIMULATED)
 
     @property
     def _num_pes(self) -> int:
@@ -210,9 +213,16 @@ class AutoExecutor:
         known = None if file is None else file.launches.get(where)
         if file is None or known is None or file.figures is None:
             return False
-        self._note_figures(file.figures)
+        self._note_image(file.figures)
         self._take(launch, known)
         return True
+
+    def _keep(self, where: Launch, found: SimulatedLaunch) -> None:
+        """Let later runs know of a launch."""
+        file, figures = self._file, self.figures
+        assert file is not None, "`find` came before"  # invariant
+        assert figures.num_tile_programs is not None, "it was compiled"  # invariant
+        file.keep(where, found, ImageFigures(figures.memory, figures.num_tile_programs))
 
     def _may_simulate(self, launch: Launch | None) -> bool:
         """Tell whether a launch fits in the budget and the limits; note why if it does not."""
@@ -223,16 +233,18 @@ class AutoExecutor:
             return False
         if most is not None and cycles > most:
             reason = f"a launch takes about {cycles:,} cycles, and at most {most:,} are allowed"
-            self.not_simulated = self.not_simulated or NotSimulated(reason)
+            self._miss(NotSimulated(reason))
             return False
         needed = cycles * self._num_pes
         if needed <= self.budget.left:
             return True
         reason = f"a launch takes about {needed:,} PE-cycles, and {self.budget.left:,} are left"
-        self.not_simulated = self.not_simulated or NotSimulated(
-            reason, launch, self.budget.meter.pe_cycles + needed
-        )
+        self._miss(NotSimulated(reason, launch, self.budget.meter.pe_cycles + needed))
         return False
+
+    def _miss(self, missed: NotSimulated) -> None:
+        first = self.figures.not_simulated or missed
+        self.figures = replace(self.figures, not_simulated=first)
 
     def _is_too_long(self, launch: Launch) -> bool:
         """Tell whether a launch of no more rows, at no later position, took too many cycles."""
@@ -252,13 +264,13 @@ class AutoExecutor:
             f"a launch takes more than the {most:,} cycles that are allowed (--max-cycles); "
             f"{expected:,} were expected"
         )
-        self.not_simulated = self.not_simulated or NotSimulated(reason)
+        self._miss(NotSimulated(reason))
         fabric.restart()
         self._unsent |= self._parameters
 
     def _refuse(self, error: OnewaferError) -> None:
         self._is_refused = True
-        self.not_simulated = NotSimulated(str(error))
+        self.figures = replace(self.figures, not_simulated=NotSimulated(str(error)))
 
     def _without_simulation(self, launch: Launch | None) -> Origin:
         return Origin.DERIVED if self.times.has_shape(launch) else Origin.CLOSED_FORM
@@ -292,7 +304,9 @@ class AutoExecutor:
 
     def _take(self, launch: Launch | None, found: SimulatedLaunch) -> None:
         self.times.add(launch, found.activity)
-        self.agreement += found.agreement
+        agreement = self.figures.agreement + found.agreement
+        self.figures = replace(self.figures, agreement=agreement)
 
-    def _note_figures(self, figures: ImageFigures) -> None:
-        self.memory, self.num_tile_programs = figures.memory, figures.num_tile_programs
+    def _note_image(self, image: ImageFigures | Figures) -> None:
+        memory, programs = image.memory, image.num_tile_programs
+        self.figures = replace(self.figures, memory=memory, num_tile_programs=programs)

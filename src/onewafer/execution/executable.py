@@ -1,22 +1,23 @@
-"""A graph on a device: weights resident, one launch a bucket of rows.
+"""Executors that give values: a simulated wafer, or the closed form and a host's values.
 
-In: a verified mesh program. Out: outputs and what they cost. Two executors share one face:
-`FabricExecutor` (CSL, image, simulated wafer) and `ModelExecutor` (closed form, and values as a
-host computes them).
+In: a verified mesh program. Out: what its launches give and what they cost.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from onewafer.csl import CompileOptions, MemoryFiles, compile_program
 from onewafer.execution.activity import Activity, PeMemory
 from onewafer.execution.arrays import convert
+from onewafer.execution.executor import Figures, Launched, count_traffic
+from onewafer.execution.launch_times import Origin
 from onewafer.execution.options import Fidelity
 from onewafer.execution.sampling import PurposeSampler, addresses_of
+from onewafer.execution.watching import UNWATCHED
 from onewafer.graph import Evaluator
 from onewafer.host import NO_LIMITS, Device, RunLimits
 from onewafer.image import SectionKind
@@ -24,65 +25,18 @@ from onewafer.mesh import Arena, Estimator, emit, footprint, numpy_dtype
 from onewafer.simulator import DEFAULT_ENGINE
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from numpy.typing import NDArray
 
     from onewafer.arch import Architecture
     from onewafer.execution.arrays import Arrays
+    from onewafer.execution.executor import Executor
+    from onewafer.execution.watching import Watch
     from onewafer.host import RunObserver
     from onewafer.image import TileProgram, WaferImage
     from onewafer.mesh import EmittedPlacement, Launch, MeshProgram
     from onewafer.simulator import Statistics
-
-
-class Executor(Protocol):
-    """A mesh program that is ready to run."""
-
-    program: MeshProgram
-
-    def expect(self, launch: Launch | None = None) -> int:
-        """Return about how many cycles a launch takes; None: one of all rows."""
-        ...
-
-    @property
-    def engine(self) -> str | None:
-        """Which engine simulates; None where nothing is simulated."""
-        ...
-
-    @property
-    def num_tile_programs(self) -> int | None:
-        """Distinct PE programs; None where nothing was compiled."""
-        ...
-
-    @property
-    def memory(self) -> PeMemory:
-        """Memory of the fullest PE."""
-        ...
-
-    @property
-    def bytes_in(self) -> int:
-        """Bytes written to the wafer so far, weights included."""
-        ...
-
-    @property
-    def bytes_out(self) -> int:
-        """Bytes read from the wafer so far."""
-        ...
-
-    def send(self, parameters: Arrays) -> None:
-        """Write parameters to the wafer, where they stay."""
-        ...
-
-    def run(
-        self, inputs: Arrays, observer: RunObserver | None, launch: Launch | None = None
-    ) -> tuple[Arrays, Activity]:
-        """Run one bucket of rows; return the outputs and what happened.
-
-        `launch` says where in a sequence the rows are and how many are valid, for a program whose
-        rows are one; None: all, from position 0 on.
-        """
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +65,8 @@ def build_executor(
 class FabricExecutor:
     """The program as CSL, compiled and loaded on a simulated wafer."""
 
+    times = None
+
     def __init__(
         self, program: MeshProgram, architecture: Architecture, simulation: Simulation
     ) -> None:
@@ -128,6 +84,7 @@ class FabricExecutor:
         self._sampler = PurposeSampler(program, self.image, self._emitted.position)
         self._multiplied: dict[str, NDArray[np.floating[Any]]] = {}
         """Parameters that are multiplied by one another on the way, as they were sent last."""
+        self._memory = measure_memory(self.image, program)
 
     def _load(self) -> Device:
         simulation = self._simulation
@@ -149,29 +106,16 @@ class FabricExecutor:
         return self._last_cycles[rows]
 
     @property
-    def engine(self) -> str | None:
-        """Which engine simulates."""
-        return self._device.machine.engine
-
-    @property
-    def num_tile_programs(self) -> int | None:
-        """Distinct PE programs."""
-        return len(self.image.programs)
-
-    @property
-    def memory(self) -> PeMemory:
-        """Memory of the fullest PE."""
-        return measure_memory(self.image, self.program)
-
-    @property
-    def bytes_in(self) -> int:
-        """Bytes written to the wafer so far, weights included."""
-        return self._device.bytes_in
-
-    @property
-    def bytes_out(self) -> int:
-        """Bytes read from the wafer so far."""
-        return self._device.bytes_out
+    def figures(self) -> Figures:
+        """What is known of the program by now."""
+        device = self._device
+        return Figures(
+            self._memory,
+            device.machine.engine,
+            len(self.image.programs),
+            device.bytes_in,
+            device.bytes_out,
+        )
 
     def send(self, parameters: Arrays) -> None:
         """Write parameters to the wafer, where they stay."""
@@ -193,9 +137,23 @@ class FabricExecutor:
             machine.note_written(pes, columns)
 
     def run(
-        self, inputs: Arrays, observer: RunObserver | None, launch: Launch | None = None
+        self,
+        inputs: Arrays,
+        launch: Launch | None = None,
+        *,
+        host: Callable[[], Arrays] | None = None,
+        watch: Watch = UNWATCHED,
+    ) -> Launched:
+        """Run one bucket of rows."""
+        del host
+        with watch.simulating(self.expect(launch)) as observer:
+            outputs, activity = self.simulate(inputs, launch, observer)
+        return Launched(launch, outputs, activity, Origin.SIMULATED)
+
+    def simulate(
+        self, inputs: Arrays, launch: Launch | None, observer: RunObserver | None
     ) -> tuple[Arrays, Activity]:
-        """Run one bucket of rows; return the outputs and what happened."""
+        """Return the outputs of a launch and what happened."""
         where = launch or self.program.whole_launch()
         self.program.check(where)
         arguments = (where.start, where.num_rows) if self._emitted.is_sequence else ()
@@ -236,14 +194,11 @@ class ModelExecutor:
     type; the order of sums is the host's, so that values agree with `fabric` within its rounding.
     """
 
-    engine = None
-    num_tile_programs = None
+    times = None
 
     def __init__(self, program: MeshProgram, architecture: Architecture) -> None:
         self.program = program
-        self.bytes_in = 0
-        self.bytes_out = 0
-        self.memory = expect_memory(program, architecture)
+        self.figures = Figures(expect_memory(program, architecture))
         self._estimator = Estimator(program, architecture)
         self._cycles: dict[Launch | None, int] = {}
         """Cycles of the launches that have been asked for."""
@@ -261,14 +216,25 @@ class ModelExecutor:
         """Keep parameters for the coming runs."""
         self._parameters |= parameters
         self._evaluator = None
-        self.bytes_in += count_bytes(self.program, parameters)
+        self._count(parameters, ())
 
     def run(
-        self, inputs: Arrays, observer: RunObserver | None, launch: Launch | None = None
-    ) -> tuple[Arrays, Activity]:
+        self,
+        inputs: Arrays,
+        launch: Launch | None = None,
+        *,
+        host: Callable[[], Arrays] | None = None,
+        watch: Watch = UNWATCHED,
+    ) -> Launched:
         """Evaluate one bucket of rows; only the cycles are known."""
-        del observer
-        where = launch or self.program.whole_launch()
+        del host
+        expected = self.expect(launch)
+        with watch.simulating(expected):
+            outputs = self._evaluate(inputs, launch or self.program.whole_launch())
+        self._count(inputs, outputs)
+        return Launched(launch, outputs, Activity(cycles=expected), Origin.CLOSED_FORM)
+
+    def _evaluate(self, inputs: Arrays, where: Launch) -> Arrays:
         self.program.check(where)
         if self._evaluator is None:
             self._evaluator = Evaluator(
@@ -281,15 +247,10 @@ class ModelExecutor:
         with np.errstate(all="ignore"):  # infinities and NaNs come and go as on the wafer
             found = self._evaluator.run(inputs, where.start, num_rows)
         graph = self.program.graph
-        outputs = {n: convert(array, graph.tensor(n).dtype) for n, array in found.items()}
-        self.bytes_in += count_bytes(self.program, inputs)
-        self.bytes_out += count_bytes(self.program, outputs)
-        return outputs, Activity(cycles=self.expect(launch))
+        return {n: convert(array, graph.tensor(n).dtype) for n, array in found.items()}
 
-
-def count_bytes(program: MeshProgram, names: Iterable[str]) -> int:
-    """Return the bytes of some tensors of a program's graph, without padding."""
-    return sum(program.graph.tensor(name).num_bytes for name in names)
+    def _count(self, written: Iterable[str], read: Iterable[str]) -> None:
+        self.figures = count_traffic(self.figures, self.program, written, read)
 
 
 def measure_memory(image: WaferImage, program: MeshProgram) -> PeMemory:

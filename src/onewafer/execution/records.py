@@ -11,16 +11,14 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from onewafer.execution.activity import Activity
-from onewafer.execution.agreement import Agreement
 from onewafer.execution.auto import Meter
 from onewafer.execution.launch_times import Origin
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
     from onewafer.arch import Architecture
-    from onewafer.execution.activity import PeMemory
-    from onewafer.execution.auto import NotSimulated
+    from onewafer.execution.executor import Figures, Launched
     from onewafer.execution.launch_times import LaunchTimes
     from onewafer.execution.options import WaferOptions
     from onewafer.execution.placement import Placed
@@ -66,12 +64,8 @@ class ProgramRecord:
     """Whether it is the first one of its module."""
     placed: Placed
     """Its mesh program, and how that was chosen."""
-    engine: str | None
-    """Which engine simulates; None where nothing is simulated."""
-    num_tile_programs: int | None
-    """None where nothing was compiled."""
-    memory: PeMemory
-    """Memory of the fullest PE."""
+    figures: Figures
+    """What is known of it by now."""
     on_host: tuple[str, ...] = ()
     """What the host does with arguments before the wafer begins."""
     not_finite: str | None = None
@@ -79,9 +73,6 @@ class ProgramRecord:
     phases: dict[Phase, PhaseRecord] = field(default_factory=dict[Phase, PhaseRecord])
     flop: int = 0
     """What the host would have computed for all calls, by the formulas of PyTorch (`flop`)."""
-    bytes_in: int = 0
-    """Written to the wafer, weights included."""
-    bytes_out: int = 0
     parameters_sent: int = 0
     parameters_resent: int = 0
     """Tensors sent again because they had changed."""
@@ -89,10 +80,6 @@ class ProgramRecord:
     """Cycles of all launches, as known when each was made: a clock, which never goes back."""
     times: LaunchTimes | None = None
     """Cycles of launches under fidelity `auto`; None: an executor runs every launch."""
-    agreement: Agreement = field(default_factory=Agreement)
-    """Agreement of simulated launches with other evaluations, if the host computes the values."""
-    not_simulated: NotSimulated | None = None
-    """Why a launch was not simulated that should have been."""
 
     @property
     def program(self) -> MeshProgram:
@@ -136,29 +123,24 @@ class ProgramRecord:
         parts = (self.times.activity(launch).scaled(n) for launch, n in phase.launches.items())
         return sum(parts, start=Activity())
 
-    def count_call(
-        self, phase: Phase, rows: int, launches: Sequence[tuple[Launch | None, Activity]]
-    ) -> None:
-        """Add a call, what it launched, and what happened then."""
-        record = self.phases.setdefault(phase, PhaseRecord())
-        record.calls += 1
-        record.rows += rows
-        for launch, activity in launches:
-            record.launches[launch] += 1
-            record.activity += activity
-            self.elapsed_cycles += activity.cycles
+    def count_parameters(self, new: Collection[str], written: int) -> None:
+        """Add parameters that were written, of which some are new."""
+        self.parameters_sent += len(new)
+        self.parameters_resent += written - len(new)
 
-    def count_followed(
-        self, phase: Phase, rows: int, launches: Sequence[tuple[Launch | None, Origin]]
-    ) -> None:
-        """Add a call that the host computed, with the launches that it stands for."""
+    def count_call(self, phase: Phase, rows: int, launches: Sequence[Launched]) -> None:
+        """Add a call and its launches."""
         record = self.phases.setdefault(phase, PhaseRecord())
         record.calls += 1
         record.rows += rows
-        assert self.times is not None, "only followed programs get here"  # invariant
-        self.elapsed_cycles += sum(self.times.expect(launch) for launch, _ in launches)
-        record.launches.update(launch for launch, _ in launches)
-        record.origins.update(origin for _, origin in launches)
+        for launched in launches:
+            record.launches[launched.launch] += 1
+            record.origins[launched.origin] += 1
+            if self.times is None:
+                record.activity += launched.activity
+                self.elapsed_cycles += launched.activity.cycles
+            else:
+                self.elapsed_cycles += self.times.expect(launched.launch)
 
 
 @dataclass(slots=True)

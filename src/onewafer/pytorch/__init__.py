@@ -4,18 +4,15 @@ A call travels through the files in this order: `intercept` (which calls go to t
 `backend` (`torch.compile`) → `session` (which program, the ledger) → `generation` and
 `language_model` (a call that goes on with a sequence of tokens) or `guarded` (a capture
 holds while Dynamo's guards do) → `capture` and `lowering` (module to `graph`; `effects` undoes what
-else its code does) → `execution.placement` (bucket and rectangle) → `programs` (launches,
-parameters) → `execution.executable` (mesh program, CSL, image, device) → `report`. Beside them,
-`describe` captures a module of `weightless` size for comparisons in `perf`.
+else its code does) → `execution.place` (bucket and rectangle) and `execution.Loader` → `programs`
+(parameters and launches) → `report`. Beside them, `describe` captures a module of `weightless` size
+for comparisons in `perf`.
 """
 
 from onewafer.execution import (
     Fidelity,
     NonFiniteWarning,
-    NotebookProgress,
-    ProgressLine,
     WaferOptions,
-    options_from_mapping,
 )
 from onewafer.pytorch.attempts import HostFallbackWarning
 from onewafer.pytorch.backend import onewafer
@@ -39,8 +36,6 @@ __all__ = [
     "Fidelity",
     "HostFallbackWarning",
     "NonFiniteWarning",
-    "NotebookProgress",
-    "ProgressLine",
     "Report",
     "ScriptResult",
     "Session",
@@ -53,7 +48,6 @@ __all__ = [
     "describe_script",
     "intercept_calls",
     "onewafer",
-    "options_from_mapping",
     "render",
     "run_on",
     "run_script",

@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from contextlib import AbstractContextManager
 
+    from onewafer.execution import ResidentProgram
     from onewafer.graph import DataType, Graph
-    from onewafer.pytorch.language_model import SequenceExecutor
 
 _CACHE_NAMES = ("cache", "past_key_values")
 """What transformers calls the cache, among arguments and results; the second name is older."""
@@ -94,11 +94,11 @@ class Generation:
 
     def __init__(
         self,
-        build: Callable[[torch.nn.Module, Graph, int], SequenceExecutor],
+        build: Callable[[torch.nn.Module, Graph, int], ResidentProgram],
         on_host: Callable[[], AbstractContextManager[object]],
         options: SequenceOptions,
     ) -> None:
-        """Take what builds an executor, and a context in which module calls run on the host.
+        """Take what loads a program, and a context in which module calls run on the host.
 
         `build` gets the module, the graph, and how many tokens a sequence may have at most.
         """

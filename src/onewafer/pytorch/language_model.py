@@ -12,13 +12,13 @@ Unknown here: caches of scripts (`wafer_cache`), rectangles, devices.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
 from onewafer.errors import TooLargeError, UnsupportedOperationError
-from onewafer.execution import convert, is_same
+from onewafer.execution import Phase
 from onewafer.graph import (
     Attention,
     DataType,
@@ -27,6 +27,7 @@ from onewafer.graph import (
     with_positions,
     with_rows,
 )
+from onewafer.mesh import Launch
 from onewafer.pytorch.arrays import to_numpy
 from onewafer.pytorch.capture import CapturedCall, WaferResult, capture, check_indices
 from onewafer.pytorch.lowering import Layout
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from onewafer.execution import Arrays
+    from onewafer.execution import ResidentProgram
     from onewafer.graph import Graph
 
 
@@ -44,29 +45,6 @@ _SHORTEST_CONTEXT = 16
 """Tokens that a sequence may have at least, or it is not worth a program."""
 _SHORT = 5
 """Tokens of the second capture, which shows what depends on the length of the context."""
-
-
-class SequenceExecutor(Protocol):
-    """A program that remembers the keys and values of one sequence."""
-
-    def send(self, parameters: Arrays) -> None:
-        """Write parameters, which stay."""
-        ...
-
-    def run(self, inputs: Arrays, start: int, num_rows: int, host: Arrays | None) -> Arrays:
-        """Run the first `num_rows` rows of the inputs as positions `start` and on.
-
-        Inputs have the rows of the graph. Outputs have `num_rows` valid rows, or one; where the
-        host computes the values, they are the rows that it has.
-        """
-        ...
-
-    def finish(self, num_tokens: int, asked: range) -> None:
-        """Note that a call which added that many tokens has been answered.
-
-        `asked` are the positions of the tokens that it was called with.
-        """
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,9 +155,9 @@ class ResidentModel:
     """A language model with an executor, and the tokens whose keys and values it has."""
 
     def __init__(
-        self, model: CausalModel, build: Callable[[Graph, int], SequenceExecutor], rows: int
+        self, model: CausalModel, build: Callable[[Graph, int], ResidentProgram], rows: int
     ) -> None:
-        """Build an executor whose launches take up to `rows` tokens; it has no parameters yet.
+        """Load a program whose launches take up to `rows` tokens; it has no parameters yet.
 
         `build` gets the graph and the most tokens of a sequence; it raises TooLargeError if
         they do not fit, and is asked for half as many.
@@ -187,11 +165,10 @@ class ResidentModel:
         self.model = model
         self.num_launches = 0
         longest = _build_longest(model, build, rows)
-        self.context, self._graph, self._executor, self._no_longer = longest
+        self.context, self._graph, self._program, self._no_longer = longest
         self._tables = position_tables(self._graph)
         self._rows = rows
         self._tokens: list[int] = []
-        self._sent: dict[str, NDArray[Any]] = {}
 
     def update(self) -> None:
         """Send what has changed of the parameters; keys and values follow from them."""
@@ -199,11 +176,7 @@ class ResidentModel:
             name: to_numpy(tensor[: self.context] if name in self._tables else tensor)
             for name, tensor in self.model.parameters().items()
         }
-        changed = {n: a for n, a in arrays.items() if not is_same(a, self._sent.get(n))}
-        if changed:
-            dtype = self._graph.dtype
-            self._executor.send({name: convert(array, dtype) for name, array in changed.items()})
-            self._sent |= {name: array.copy() for name, array in changed.items()}
+        if self._program.keep(arrays):
             self._tokens = []
 
     def check(self, tokens: Sequence[int], count: int) -> None:
@@ -244,12 +217,22 @@ class ResidentModel:
             for start in starts
         ]
         given = len(tokens) if num_given is None else num_given
-        self._executor.finish(len(tokens) - first, range(len(tokens) - given, len(tokens)))
+        self._count_call(len(tokens), first, range(len(tokens) - given, len(tokens)))
         if host is not None:
             return host
         if not self.model.gives_all_rows:
             return parts[-1]
         return np.concatenate(parts)[-count:]
+
+    def _count_call(self, num_tokens: int, first: int, asked: range) -> None:
+        """Count a call that launched the tokens from a first one on, and was asked for some."""
+        launched = num_tokens - first
+        phase = Phase.DECODE if launched == 1 and first > 0 else Phase.PREFILL
+        graph, cached = with_rows(self._graph, len(asked)), asked.start
+        flop = (
+            op.count_product_flop(graph.by_name, cached_tokens=cached) for op in graph.operations
+        )
+        self._program.count_call(phase, launched, sum(flop))
 
     def _rows_of(
         self, host: NDArray[Any] | None, tokens: Sequence[int], start: int
@@ -272,17 +255,21 @@ class ResidentModel:
         ids = np.zeros((self._rows, 1), np.int32)
         ids[: len(tokens), 0] = tokens
         del self._tokens[start:]
-        known = None if host is None else {output: host}
-        outputs = self._executor.run({graph.inputs[0].name: ids}, start, len(tokens), known)
+        launched = self._program.launch(
+            {graph.inputs[0].name: ids},
+            Launch(start, len(tokens)),
+            host=None if host is None else lambda: {output: host},
+        )
         self._tokens += tokens
         self.num_launches += 1
-        rows = len(tokens) if self.model.gives_all_rows else 1
-        return outputs[output][:rows]
+        if host is not None:
+            return host
+        return launched.outputs[output][: len(tokens) if self.model.gives_all_rows else 1]
 
 
 def _build_longest(
-    model: CausalModel, build: Callable[[Graph, int], SequenceExecutor], rows: int
-) -> tuple[int, Graph, SequenceExecutor, str | None]:
+    model: CausalModel, build: Callable[[Graph, int], ResidentProgram], rows: int
+) -> tuple[int, Graph, ResidentProgram, str | None]:
     """Return the longest context that fits, of those halved again and again, and its executor.
 
     The last element is what the longest of all was refused for, which says what to do about it.

@@ -27,14 +27,16 @@ from onewafer.errors import (
 )
 from onewafer.execution import (
     Fidelity,
+    Loader,
     NonFiniteWarning,
     Simulation,
+    Wanted,
     check_room,
     choose_samples,
     place,
     place_sequence,
 )
-from onewafer.graph import num_samples, with_rows, with_samples
+from onewafer.graph import DataType, num_samples, with_rows, with_samples
 from onewafer.host import RunLimits
 from onewafer.pytorch.attempts import Attempts
 from onewafer.pytorch.capture import OutsideTableError, capture, check_call, check_indices
@@ -48,9 +50,9 @@ from onewafer.pytorch.guarded import GuardedCall, NotTraceableError
 from onewafer.pytorch.host_calls import run_marked, with_own_errors
 from onewafer.pytorch.host_work import Cause
 from onewafer.pytorch.ledger import Ledger
-from onewafer.pytorch.loading import Loader, ModuleProgram, Wanted
 from onewafer.pytorch.lowering import NOTHING
 from onewafer.pytorch.parts import Parts
+from onewafer.pytorch.programs import ModuleProgram
 from onewafer.pytorch.report import build_report
 from onewafer.pytorch.script_signals import carrying_exceptions_of_handlers
 from onewafer.settings import Settings
@@ -58,14 +60,12 @@ from onewafer.settings import Settings
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Mapping
 
-    from onewafer.execution import WaferOptions
-    from onewafer.graph import DataType, Graph
+    from onewafer.execution import Observer, Placed, ResidentProgram, WaferOptions
+    from onewafer.graph import Graph
     from onewafer.pytorch.capture import Capture, CapturedCall
     from onewafer.pytorch.guarded import CapturedGraph
     from onewafer.pytorch.host_work import HostWork
-    from onewafer.pytorch.language_model import SequenceExecutor
     from onewafer.pytorch.parts import Look
-    from onewafer.pytorch.programs import Observer
     from onewafer.pytorch.report import Report
 
 
@@ -138,7 +138,6 @@ class Session:
         """Warnings that are due when the call has its result."""
         self._loader = Loader(
             options,
-            self.architecture,
             Simulation(options.engine or settings.engine, self.limits),
             self.ledger,
             observer,
@@ -287,11 +286,24 @@ class Session:
 
     def _load_sequence(
         self, module: torch.nn.Module, graph: Graph, context: int
-    ) -> SequenceExecutor:
+    ) -> ResidentProgram:
         """Return the program of a language model."""
         placed = place_sequence(graph, self.architecture, self.options, context=context)
         reason = f"a language model with a context of {placed.program.context} tokens"
-        return self._loader.load_sequence(Wanted(module, placed, reason, is_first=True))
+        return self._load(module, placed, reason)
+
+    def _load(
+        self,
+        module: torch.nn.Module,
+        placed: Placed,
+        reason: str,
+        *,
+        is_first: bool = True,
+        on_host: tuple[str, ...] = (),
+    ) -> ResidentProgram:
+        stores = _host_stores(module) if self.options.dtype else placed.program.dtype
+        wanted = Wanted(placed, type(module).__name__, reason, is_first, stores, on_host)
+        return self._loader.load(wanted)
 
     def _call(
         self, module: torch.nn.Module, args: tuple[object, ...], kwargs: Mapping[str, object]
@@ -403,8 +415,8 @@ class Session:
             other for other in outcomes.values() if not isinstance(other, UnsupportedOperationError)
         ]
         reason = _explain(others, graph)
-        wanted_program = Wanted(module, placed, reason, not others, on_host)
-        outcomes[graph] = program = self._loader.load_module(wanted_program)
+        loaded = self._load(module, placed, reason, is_first=not others, on_host=on_host)
+        outcomes[graph] = program = ModuleProgram(loaded)
         return program
 
 
@@ -430,6 +442,12 @@ def _parameter_bytes(module: torch.nn.Module, dtype: DataType | None) -> int:
         for parameter in module.parameters()
         if parameter.is_floating_point()
     )
+
+
+def _host_stores(module: torch.nn.Module) -> DataType:
+    """Return the type of a module's results on the host."""
+    is_half = any(parameter.dtype == torch.float16 for parameter in module.parameters())
+    return DataType.F16 if is_half else DataType.F32
 
 
 def _explain(programs: list[ModuleProgram], graph: Graph) -> str:

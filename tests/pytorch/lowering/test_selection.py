@@ -119,7 +119,7 @@ def test_only_indices_come_to_the_host(fidelity, dtype):
         expected = module(x)
     torch.testing.assert_close(found, expected)
     (record,) = session.ledger.programs
-    assert record.bytes_out == 4 * 4
+    assert record.figures.bytes_out == 4 * 4
     assert not session.ledger.fallbacks
 
 
@@ -166,7 +166,7 @@ def test_a_router_of_experts_runs_on_the_wafer():
     torch.testing.assert_close(found.indices, expected.indices)
     (record,) = session.ledger.programs
     assert not session.ledger.fallbacks
-    assert record.bytes_out < 8 * 32 * 4  # what the logits of the bucket would be
+    assert record.figures.bytes_out < 8 * 32 * 4  # what the logits of the bucket would be
 
 
 def test_a_language_model_chooses_its_token_on_the_wafer():
@@ -185,5 +185,5 @@ def test_a_language_model_chooses_its_token_on_the_wafer():
         torch.testing.assert_close(token, model(ids))
     (record,) = session.ledger.programs
     assert isinstance(record.program.graph.operations[-1], TopIndices)
-    assert record.bytes_out == 4
+    assert record.figures.bytes_out == 4
     assert not session.ledger.fallbacks

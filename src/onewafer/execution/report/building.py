@@ -29,15 +29,15 @@ def report_program(record: ProgramRecord) -> ProgramReport:
         arch_title=record.architecture.title,
         profile=record.architecture.profile,
         fidelity=options.fidelity,
-        engine=record.engine,
+        engine=record.figures.engine,
         dtype=program.dtype,
         clock_hertz=clock_hertz,
         width=program.width,
         height=program.height,
         bucket_rows=record.bucket,
-        tile_programs=record.num_tile_programs,
+        tile_programs=record.figures.num_tile_programs,
         memory_bytes=record.architecture.memory_bytes,
-        memory=record.memory,
+        memory=record.figures.memory,
         cache=_report_cache(record),
         placement=explain_placement(record.placed),
         on_host=record.on_host,
@@ -58,8 +58,8 @@ def report_program(record: ProgramRecord) -> ProgramReport:
         ),
         busy_pe_fraction=busy_pes(record, activity),
         busy_link_fraction=busy_links(record, activity),
-        bytes_in=record.bytes_in,
-        bytes_out=record.bytes_out,
+        bytes_in=record.figures.bytes_in,
+        bytes_out=record.figures.bytes_out,
         parameters_sent=record.parameters_sent,
         parameters_resent=record.parameters_resent,
         phases=report_phases(record),
@@ -68,7 +68,7 @@ def report_program(record: ProgramRecord) -> ProgramReport:
 
 
 def _report_cache(record: ProgramRecord) -> CacheReport | None:
-    program, reserved = record.program, record.memory.cache_bytes
+    program, reserved = record.program, record.figures.memory.cache_bytes
     if program.context is None or not reserved:
         return None
     shapes = [

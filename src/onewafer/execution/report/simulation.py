@@ -15,7 +15,7 @@ from onewafer.mesh import estimate, shard, smallest_rectangle
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from onewafer.execution.auto import NotSimulated
+    from onewafer.execution.executor import NotSimulated
     from onewafer.execution.records import ProgramRecord
     from onewafer.mesh import Launch
 
@@ -25,8 +25,8 @@ def report_simulation(record: ProgramRecord) -> SimulationReport | None:
     if record.times is None:
         return None
     origins = sum((phase.origins for phase in record.phases.values()), start=Counter[Origin]())
-    ratios, agreement = record.times.ratios(), record.agreement
-    missed = record.not_simulated
+    ratios, agreement = record.times.ratios(), record.figures.agreement
+    missed = record.figures.not_simulated
     return SimulationReport(
         origins=count_origins(origins),
         lowest_ratio=min(ratios, default=None),

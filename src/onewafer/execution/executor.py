@@ -1,0 +1,117 @@
+"""The face of all executors: a mesh program that is ready to run, and what is known of it.
+
+In: arrays, and where in a sequence their rows are. Out: arrays, and what the launch cost.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Protocol
+
+from onewafer.execution.agreement import Agreement
+from onewafer.execution.watching import UNWATCHED
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from onewafer.execution.activity import Activity, PeMemory
+    from onewafer.execution.arrays import Arrays
+    from onewafer.execution.launch_times import LaunchTimes, Origin
+    from onewafer.execution.watching import Watch
+    from onewafer.mesh import Launch, MeshProgram
+
+
+@dataclass(frozen=True, slots=True)
+class NotSimulated:
+    """Why the first launch of some shape was not simulated."""
+
+    reason: str
+    launch: Launch | None = None
+    needed_budget: int | None = None
+    """With which it would have been simulated; None: the budget is not the reason."""
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """What an executor knows of its program by now."""
+
+    memory: PeMemory
+    """Memory of the fullest PE; in closed form where nothing was compiled."""
+    engine: str | None = None
+    """Which engine simulates; None: nothing was simulated."""
+    num_tile_programs: int | None = None
+    """Distinct PE programs; None where nothing was compiled."""
+    bytes_in: int = 0
+    """Written to the wafer so far, weights included."""
+    bytes_out: int = 0
+    """Read from the wafer so far."""
+    agreement: Agreement = field(default_factory=Agreement)
+    """Agreement of simulated launches with other evaluations, if the host computes the values."""
+    not_simulated: NotSimulated | None = None
+    """Why a launch was not simulated that should have been."""
+
+
+@dataclass(frozen=True, slots=True)
+class Launched:
+    """What a launch gave and what it cost."""
+
+    launch: Launch | None
+    """None: one of all rows."""
+    outputs: Arrays
+    """What the wafer computed; empty: it was left to the host."""
+    activity: Activity
+    """As far as it was known when the launch was made."""
+    origin: Origin
+    """Where the cycles come from."""
+
+
+class Executor(Protocol):
+    """A mesh program that is ready to run."""
+
+    program: MeshProgram
+
+    @property
+    def times(self) -> LaunchTimes | None:
+        """Cycles of launches that are derived from others; None: every launch is run."""
+        ...
+
+    @property
+    def figures(self) -> Figures:
+        """What is known of the program by now."""
+        ...
+
+    def expect(self, launch: Launch | None = None) -> int:
+        """Return about how many cycles a launch takes; None: one of all rows."""
+        ...
+
+    def send(self, parameters: Arrays) -> None:
+        """Write parameters to the wafer, where they stay."""
+        ...
+
+    def run(
+        self,
+        inputs: Arrays,
+        launch: Launch | None = None,
+        *,
+        host: Callable[[], Arrays] | None = None,
+        watch: Watch = UNWATCHED,
+    ) -> Launched:
+        """Run one bucket of rows.
+
+        `launch` says where in a sequence the rows are and how many are valid, for a program whose
+        rows are one; None: all, from position 0 on. `host` gives the rows of the outputs that the
+        host has, where it computes the values.
+        """
+        ...
+
+
+def count_traffic(
+    figures: Figures, program: MeshProgram, written: Iterable[str], read: Iterable[str]
+) -> Figures:
+    """Return figures with the bytes of some more tensors, without padding."""
+    moved_in, moved_out = (
+        sum(program.graph.tensor(name).num_bytes for name in names) for names in (written, read)
+    )
+    return replace(
+        figures, bytes_in=figures.bytes_in + moved_in, bytes_out=figures.bytes_out + moved_out
+    )

@@ -1,0 +1,100 @@
+"""Programs on the wafer: tensors that stay, launches that are watched, checked and counted.
+
+In: tensors and inputs as arrays. Out: what each launch gave and what it cost. Whether the wafer
+computes the values or leaves them to the host, beside launches that are only accounted for, is the
+executor's.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from onewafer.execution.arrays import convert
+from onewafer.execution.resident_tensors import ResidentTensors
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from onewafer.execution.arrays import Arrays
+    from onewafer.execution.executor import Executor, Launched
+    from onewafer.execution.finiteness import FinitenessCheck
+    from onewafer.execution.records import Phase, ProgramRecord
+    from onewafer.execution.watching import Watch
+    from onewafer.graph import Graph
+    from onewafer.mesh import Launch
+
+
+class ResidentProgram:
+    """A mesh program on a wafer; `Loader.load` makes one."""
+
+    def __init__(
+        self, executor: Executor, record: ProgramRecord, check: FinitenessCheck, watch: Watch
+    ) -> None:
+        self.record = record
+        self._executor = executor
+        self._check = check
+        self._watch = watch
+        self._residents = ResidentTensors()
+        self._launched: list[Launched] = []
+        """Launches since the last call that was counted."""
+
+    @property
+    def graph(self) -> Graph:
+        """What it computes, with the rows of its launches."""
+        return self.record.program.graph
+
+    @property
+    def leaves_values_to_host(self) -> bool:
+        """Whether the host computes the values, beside launches that are accounted for."""
+        return self._executor.times is not None
+
+    def keep(self, tensors: Arrays, versions: Mapping[str, int] | None = None) -> frozenset[str]:
+        """Let parameters stay on the wafer; return the names of those that are written for it.
+
+        Those are new, or have another version than they had. Where `versions` has none, the bits
+        are compared. Elements are converted to the program's number format.
+        """
+        known = versions or {}
+        written = self._residents.changed(tensors, known)
+        if written:
+            elements = {n: convert(a, self.record.program.dtype) for n, a in written.items()}
+            self._executor.send(elements)
+            self._check.send(elements)
+            self.record.count_parameters(written.keys() - self._residents.names, len(written))
+            self._residents.note(written, known)
+        return frozenset(written)
+
+    def launch(
+        self,
+        inputs: Arrays,
+        launch: Launch | None = None,
+        *,
+        host: Callable[[], Arrays] | None = None,
+    ) -> Launched:
+        """Make a launch of a bucket of rows; return what it gave and what it cost.
+
+        `launch` says where in a sequence the rows are and how many are valid; None: all, from
+        position 0 on. `host` gives the rows of the outputs that the host has, for a program that
+        leaves the values to it.
+        """
+        try:
+            launched = self._executor.run(inputs, launch, host=host, watch=self._watch)
+        except BaseException:
+            self._launched.clear()  # of a call that is not answered
+            raise
+        self._launched.append(launched)
+        self.record.figures = self._executor.figures
+        self._check.note(inputs, launch)
+        if launched.outputs:
+            self._check.look(launched.outputs)
+        return launched
+
+    def expect(self, launch: Launch | None = None) -> int:
+        """Return about how many cycles a launch takes; None: one of all rows."""
+        return self._executor.expect(launch)
+
+    def count_call(self, phase: Phase, rows: int, flop: int) -> None:
+        """Count a call with the launches since the last one: its tokens or samples, its FLOP."""
+        self.record.count_call(phase, rows, self._launched)
+        self.record.flop += flop
+        self._launched.clear()
