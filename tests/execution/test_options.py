@@ -32,7 +32,7 @@ def test_mapping_sets_what_it_names_and_keeps_the_rest():
     [
         (
             {"archh": "wse3"},
-            "no option 'archh'; it has arch, clock, dtype, engine, fidelity, max_batch",
+            "no option 'archh'; it has arch, clock, context, dtype, engine, fidelity, max_batch",
         ),
         ({"arch": "wse9"}, "no machine 'wse9'; the catalog has: toy, wse2, wse3"),
         ({"arch": 3}, "option 'arch' of backend 'onewafer': 3 is of type int; write 'wse3'"),
@@ -45,6 +45,11 @@ def test_mapping_sets_what_it_names_and_keeps_the_rest():
         ({"clock": -1}, "a wafer has no clock of -1 Hz"),
         ({"clock": "850"}, "a wafer has no clock of 850 Hz; write one between 1 MHz and 100 GHz"),
         ({"max_batch": 0}, "max_batch 0 is not positive"),
+        ({"context": 15}, "context 15: write 16 to 65535 tokens"),
+        ({"context": 65536}, "context 65536: write 16 to 65535 tokens"),
+        ({"context": "1k"}, "option 'context' of backend 'onewafer': '1k' .*; write 1024"),
+        ({"rows_per_launch": 0}, "rows_per_launch 0: write 1 to 1024 tokens, the context"),
+        ({"context": 32, "rows_per_launch": 64}, "rows_per_launch 64: write 1 to 32 tokens"),
         ({"simulate_budget": "3 G"}, "'3 G' is not a number of PE-cycles; write e.g. 3G"),
         ({"simulate_budget": "9" * 5000}, "is not a number of PE-cycles"),
         ({"simulate_budget": -1}, "simulate_budget -1 is negative"),

@@ -15,14 +15,13 @@ import torch
 from transformers import DynamicCache, LlamaForCausalLM, StaticCache
 
 from onewafer.errors import UnsupportedOperationError
-from onewafer.execution import Launched, Phase
+from onewafer.execution import Fidelity, Launched, Phase, WaferOptions
 from onewafer.execution.activity import Activity
 from onewafer.execution.launch_times import Origin
 from onewafer.execution.resident_tensors import ResidentTensors
 from onewafer.graph import Evaluator, with_rows
 from onewafer.pytorch.generation import (
     Generation,
-    SequenceOptions,
     is_language_model,
     read_request,
 )
@@ -70,10 +69,8 @@ class Wafer:
         self.programs = []
         self.reasons = []
         self._depth = 0
-        options = {"most_context": 32, "rows": 4} | options
-        self._generation = Generation(
-            self._build, self._no_interception, SequenceOptions(**options)
-        )
+        options = {"fidelity": Fidelity.MODEL, "context": 32, "rows_per_launch": 4} | options
+        self._generation = Generation(self._build, self._no_interception, WaferOptions(**options))
 
     @property
     def launches(self):
@@ -252,9 +249,9 @@ def test_beams_and_several_sequences_run_on_the_host():
 
 
 def test_longer_than_the_context_goes_on_on_the_host():
-    model = build("llama")
+    model = build("llama", max_position_embeddings=8)
     expected = generate(model)
-    wafer = Wafer(model, most_context=8)
+    wafer = Wafer(model)
     with wafer.intercept():
         assert torch.equal(generate(model), expected)
     assert wafer.reasons[0] == "9 tokens are more than the 8 of its context"

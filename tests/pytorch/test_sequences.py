@@ -274,6 +274,15 @@ def test_context_shrinks_until_keys_and_values_fit():
     assert "use a rectangle of at least" in reason
 
 
+def test_context_and_rows_of_a_launch_are_options():
+    model, wafer = build("llama"), session(context=16, rows_per_launch=4)
+    with intercept_calls(wafer):
+        model.generate(IDS, **GREEDY)
+    (record,) = wafer.ledger.programs
+    assert (record.program.context, record.program.sequence_rows) == (16, 4)
+    assert record.launches == 2 + 3  # the prompt has 6 tokens
+
+
 def test_language_model_that_does_not_fit_runs_on_the_host():
     model, wafer = build("llama"), session(rectangle=(1, 1))
     expected = model.generate(IDS, **GREEDY)

@@ -125,6 +125,8 @@ def wafer(
     dtype: str | None = None,
     clock: str | float | None = None,
     max_batch: int = 64,
+    context: int = 1024,
+    rows_per_launch: int = 16,
     strict: bool = False,
     engine: str | None = None,
     max_cycles: int | None = None,
@@ -144,6 +146,9 @@ def wafer(
         dtype: `f16` or `f32` on the wafer; None: the model's.
         clock: `"850MHz"`, or hertz; None: the machine's.
         max_batch: most rows in one launch.
+        context: most tokens of a sequence of a language model; fewer if the model has fewer
+            positions, or memory no room for more.
+        rows_per_launch: most tokens of a sequence in one launch; a longer prompt takes several.
         strict: fail where the wafer cannot run a module with parameters, instead of the host.
         engine: the simulator: `fast` or `reference`; None: `ONEWAFER_ENGINE`, or `fast`.
         max_cycles: let a launch of more cycles fail.
@@ -166,6 +171,8 @@ def wafer(
         dtype=dtype,
         clock=clock,
         max_batch=max_batch,
+        context=context,
+        rows_per_launch=rows_per_launch,
         strict=strict,
         engine=settings.engine,
     )

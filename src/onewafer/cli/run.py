@@ -40,6 +40,25 @@ _BudgetOption = Annotated[
         help="Cycles times PEs that fidelity auto may simulate, e.g. 10G; 0: none.",
     ),
 ]
+_RectangleOption = Annotated[
+    str | None,
+    typer.Option(metavar="WxH", help="PEs to use [default: the fastest that fits]."),
+]
+_ContextOption = Annotated[
+    int,
+    typer.Option(
+        metavar="TOKENS",
+        help="Most tokens of a sequence of a language model; fewer if the model has fewer "
+        "positions, or memory no room for more.",
+    ),
+]
+_RowsOption = Annotated[
+    int,
+    typer.Option(
+        metavar="TOKENS",
+        help="Most tokens of a sequence in one launch; a longer prompt takes several.",
+    ),
+]
 _JsonOption = Annotated[
     Path | None, typer.Option("--json", metavar="FILE", help="Write the report as JSON.")
 ]
@@ -75,10 +94,7 @@ def run(
     profile: Annotated[str, typer.Option(metavar="NAME", help="Timing: sdk or silicon.")] = "sdk",
     fidelity: _FidelityOption = "auto",
     simulate_budget: _BudgetOption = "5G",
-    rectangle: Annotated[
-        str | None,
-        typer.Option(metavar="WxH", help="PEs to use [default: the fastest that fits]."),
-    ] = None,
+    rectangle: _RectangleOption = None,
     dtype: Annotated[
         str | None,
         typer.Option(metavar="NAME", help="f16 or f32 on the wafer [default: the model's]."),
@@ -88,6 +104,8 @@ def run(
         typer.Option(metavar="HZ", help="E.g. 850MHz [default: the architecture's]."),
     ] = None,
     max_batch: Annotated[int, typer.Option(metavar="ROWS", help="Most rows in one launch.")] = 64,
+    context: _ContextOption = 1024,
+    rows_per_launch: _RowsOption = 16,
     cuda_alias: _CudaAliasOption = None,
     strict: _StrictOption = False,
     engine: EngineOption = None,
@@ -121,6 +139,8 @@ def run(
         dtype=dtype,
         clock=clock,
         max_batch=max_batch,
+        context=context,
+        rows_per_launch=rows_per_launch,
         strict=strict,
         engine=settings.engine,
     )

@@ -21,7 +21,12 @@ from onewafer.execution.executable import Simulation
 from onewafer.execution.executor import Launched
 from onewafer.execution.finiteness import NonFiniteWarning
 from onewafer.execution.loading import Loader, Wanted
-from onewafer.execution.options import Fidelity, WaferOptions, options_from_mapping
+from onewafer.execution.options import (
+    SHORTEST_CONTEXT,
+    Fidelity,
+    WaferOptions,
+    options_from_mapping,
+)
 from onewafer.execution.placement import (
     Placed,
     check_room,
@@ -35,6 +40,7 @@ from onewafer.execution.resident_program import ResidentProgram
 from onewafer.execution.watching import Observer
 
 __all__ = [
+    "SHORTEST_CONTEXT",
     "Arrays",
     "Fidelity",
     "Launched",

@@ -10,7 +10,7 @@ from onewafer.arch import load_architecture
 from onewafer.errors import ConfigurationError
 from onewafer.geometry import parse_size
 from onewafer.graph import FLOATING, DataType
-from onewafer.mesh import check_rectangle
+from onewafer.mesh import MAX_POSITIONS, check_rectangle
 from onewafer.settings import ENGINES
 from onewafer.units import check_clock, parse_hertz
 
@@ -29,6 +29,8 @@ class Fidelity(StrEnum):
     """Cycles from the closed-form cost, values as the host computes them."""
 
 
+SHORTEST_CONTEXT = 16
+"""Tokens that a sequence may have at least, or it is not worth a program."""
 DEFAULT_SIMULATE_BUDGET = 5_000_000_000
 """PE-cycles: about a minute of two cores."""
 
@@ -52,6 +54,11 @@ class WaferOptions:
     """The simulator, `fast` or `reference`; None: `ONEWAFER_ENGINE`, or `fast`."""
     max_batch: int = 64
     """Most rows in one launch; larger batches take several."""
+    context: int = 1024
+    """Most tokens of a sequence of a language model; fewer if the model has fewer positions, or
+    memory no room for more."""
+    rows_per_launch: int = 16
+    """Most tokens of a sequence in one launch; a longer prompt takes several."""
     strict: bool = False
     """Whether it is an error that the wafer refuses a module with parameters; else it runs on the
     host."""
@@ -74,6 +81,15 @@ class WaferOptions:
             raise ConfigurationError(f"max_batch {self.max_batch} is not positive")
         if self.simulate_budget < 0:
             raise ConfigurationError(f"simulate_budget {self.simulate_budget} is negative")
+        if not SHORTEST_CONTEXT <= self.context <= MAX_POSITIONS:
+            raise ConfigurationError(
+                f"context {self.context}: write {SHORTEST_CONTEXT} to {MAX_POSITIONS} tokens"
+            )
+        if not 1 <= self.rows_per_launch <= self.context:
+            raise ConfigurationError(
+                f"rows_per_launch {self.rows_per_launch}: write 1 to {self.context} tokens, "
+                "the context"
+            )
 
 
 def parse_fidelity(text: str) -> Fidelity:
@@ -130,7 +146,7 @@ def options_from_mapping(
                 chosen["clock_hertz"] = parse_hertz(value)
             case "clock", (int() | float()):
                 chosen["clock_hertz"] = float(value)
-            case (("max_batch" | "simulate_budget"), int()):
+            case (("max_batch" | "context" | "rows_per_launch" | "simulate_budget"), int()):
                 chosen[name] = value
             case "strict", bool():
                 chosen[name] = value
@@ -158,6 +174,8 @@ _EXAMPLES = {
     "rectangle": "'8x4' or (8, 4)",
     "clock": "'850MHz' or 850e6",
     "max_batch": "64",
+    "context": "1024",
+    "rows_per_launch": "16",
     "strict": "True",
     "simulate_budget": "'5G' or 5_000_000_000",
 }

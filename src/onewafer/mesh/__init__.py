@@ -42,10 +42,11 @@ from onewafer.mesh.purposes import (
     split_estimate,
 )
 from onewafer.mesh.reference import MeshEvaluator, evaluate
-from onewafer.mesh.shard import Cutter, check_rectangle, largest_rectangle, shard
+from onewafer.mesh.shard import MAX_POSITIONS, Cutter, check_rectangle, largest_rectangle, shard
 
 __all__ = [
     "CONTROL",
+    "MAX_POSITIONS",
     "PLAIN_ORDER",
     "Activation",
     "Add",

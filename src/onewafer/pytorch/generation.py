@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Protocol, cast
 import torch
 
 from onewafer.errors import UnsupportedOperationError
+from onewafer.execution import Fidelity
 from onewafer.pytorch.arrays import to_numpy
 from onewafer.pytorch.host_calls import errors_of_script
 from onewafer.pytorch.language_model import ResidentModel, capture_causal
@@ -26,8 +27,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from contextlib import AbstractContextManager
 
-    from onewafer.execution import ResidentProgram
-    from onewafer.graph import DataType, Graph
+    from onewafer.execution import ResidentProgram, WaferOptions
+    from onewafer.graph import Graph
 
 _CACHE_NAMES = ("cache", "past_key_values")
 """What transformers calls the cache, among arguments and results; the second name is older."""
@@ -44,20 +45,6 @@ class _Config(Protocol):
     output_hidden_states: bool
 
     def to_dict(self) -> dict[str, object]: ...
-
-
-@dataclass(frozen=True, slots=True)
-class SequenceOptions:
-    """How language models are put on the wafer."""
-
-    most_context: int = 1024
-    """Most tokens of a sequence; fewer if the model has fewer positions."""
-    rows: int = 16
-    """Most tokens of a launch."""
-    dtype: DataType | None = None
-    """Number format on the wafer; None: the model's own."""
-    values_on_host: bool = False
-    """Whether the host computes the results, beside launches that are only accounted for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +83,7 @@ class Generation:
         self,
         build: Callable[[torch.nn.Module, Graph, int], ResidentProgram],
         on_host: Callable[[], AbstractContextManager[object]],
-        options: SequenceOptions,
+        options: WaferOptions,
     ) -> None:
         """Take what loads a program, and a context in which module calls run on the host.
 
@@ -119,7 +106,7 @@ class Generation:
         request = read_request(module, args, kwargs)
         resident = self._resident(module, request)
         resident.update()
-        if self._options.values_on_host:
+        if self._options.fidelity is Fidelity.AUTO:
             return self._follow(module, args, kwargs, request=request, resident=resident)
         logits = resident.logits(request.tokens, request.count, num_given=request.num_given)
         answer = resident.model.answer(logits)
@@ -176,16 +163,16 @@ class Generation:
         self, module: torch.nn.Module, *, gives_all_rows: bool
     ) -> ResidentModel | UnsupportedOperationError:
         options = self._options
-        positions = getattr(_config(module), "max_position_embeddings", options.most_context)
+        positions = getattr(_config(module), "max_position_embeddings", options.context)
         windows = getattr(_config(module), "sliding_window", None)
-        context = min(options.most_context, positions, windows or positions)
+        context = min(options.context, positions, windows or positions)
         try:
             model = capture_causal(
                 module, context, gives_all_rows=gives_all_rows, dtype=options.dtype
             )
             build = self._build
             return ResidentModel(
-                model, lambda graph, most: build(module, graph, most), options.rows
+                model, lambda graph, most: build(module, graph, most), options.rows_per_launch
             )
         except UnsupportedOperationError as error:
             return error.again()  # without the frames of this one

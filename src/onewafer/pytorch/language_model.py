@@ -18,7 +18,7 @@ import numpy as np
 import torch
 
 from onewafer.errors import TooLargeError, UnsupportedOperationError
-from onewafer.execution import Phase
+from onewafer.execution import SHORTEST_CONTEXT, Phase
 from onewafer.graph import (
     Attention,
     DataType,
@@ -41,8 +41,6 @@ if TYPE_CHECKING:
     from onewafer.graph import Graph
 
 
-_SHORTEST_CONTEXT = 16
-"""Tokens that a sequence may have at least, or it is not worth a program."""
 _SHORT = 5
 """Tokens of the second capture, which shows what depends on the length of the context."""
 
@@ -167,7 +165,7 @@ class ResidentModel:
         longest = _build_longest(model, build, rows)
         self.context, self._graph, self._program, self._no_longer = longest
         self._tables = position_tables(self._graph)
-        self._rows = rows
+        self._rows = self._graph.inputs[0].shape[0]
         self._tokens: list[int] = []
 
     def update(self) -> None:
@@ -276,11 +274,12 @@ def _build_longest(
     """
     context, refusal = model.context, None
     while True:
-        graph = with_positions(with_rows(model.graph, rows), context)
+        most_rows = min(rows, max(context, SHORTEST_CONTEXT))
+        graph = with_positions(with_rows(model.graph, most_rows), context)
         try:
             return context, graph, build(graph, context), refusal
         except TooLargeError as error:
-            if context // 2 < _SHORTEST_CONTEXT:
+            if context // 2 < SHORTEST_CONTEXT:
                 raise
             refusal = refusal or str(error)
             context //= 2

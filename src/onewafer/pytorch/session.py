@@ -26,7 +26,6 @@ from onewafer.errors import (
     UnsupportedOperationError,
 )
 from onewafer.execution import (
-    Fidelity,
     Loader,
     NonFiniteWarning,
     Simulation,
@@ -40,12 +39,7 @@ from onewafer.graph import DataType, num_samples, with_rows, with_samples
 from onewafer.host import RunLimits
 from onewafer.pytorch.attempts import Attempts
 from onewafer.pytorch.capture import OutsideTableError, capture, check_call, check_indices
-from onewafer.pytorch.generation import (
-    Generation,
-    SequenceOptions,
-    has_cache,
-    is_language_model,
-)
+from onewafer.pytorch.generation import Generation, has_cache, is_language_model
 from onewafer.pytorch.guarded import GuardedCall, NotTraceableError
 from onewafer.pytorch.host_calls import run_marked, with_own_errors
 from onewafer.pytorch.host_work import Cause
@@ -128,11 +122,7 @@ class Session:
         self._parts = Parts()
         self._attempts = Attempts()
         self._on_host = _OnHost()
-        self._generation = Generation(
-            self._load_sequence,
-            self._calls_on_host,
-            SequenceOptions(dtype=options.dtype, values_on_host=options.fidelity is Fidelity.AUTO),
-        )
+        self._generation = Generation(self._load_sequence, self._calls_on_host, options)
         self._siblings: dict[WaferOptions, Session] = {}
         self._unsaid: list[str] = []
         """Warnings that are due when the call has its result."""
