@@ -153,8 +153,8 @@ def _vit() -> torch.nn.Module:
     return transformers.ViTModel(transformers.ViTConfig(**sizes, image_size=24, patch_size=6))
 
 
-_SHORT = (Launch(0, 16), Launch(16, 1), Launch(30, 1))
-_LONG = (Launch(0, 6), Launch(6, 1), Launch(62, 1))
+_SHORT = (Launch.at(0, 16), Launch.at(16, 1), Launch.at(30, 1))
+_LONG = (Launch.at(0, 6), Launch.at(6, 1), Launch.at(62, 1))
 
 PROGRAMS = (
     CostProgram("examples/generate.py", lambda: _llama(_EXAMPLE), 8, 8, _LONG, context=64),
@@ -174,7 +174,7 @@ PROGRAMS = (
     CostProgram("Qwen3", _qwen3, 4, 4, _SHORT),
     CostProgram("SmolLM", _smollm, 4, 4, _SHORT),
     CostProgram("GPT-2", _gpt2, 4, 4, _SHORT),
-    CostProgram("BERT", _bert, 4, 4, (Launch(0, 5),), context=None),
-    CostProgram("attention with its shares", _Attention, 4, 4, (Launch(0, 12),), context=None),
-    CostProgram("ViT", _vit, 4, 4, (Launch(0, 17),), context=None),
+    CostProgram("BERT", _bert, 4, 4, (Launch.at(0, 5),), context=None),
+    CostProgram("attention with its shares", _Attention, 4, 4, (Launch.at(0, 12),), context=None),
+    CostProgram("ViT", _vit, 4, 4, (Launch.at(0, 17),), context=None),
 )

@@ -96,7 +96,7 @@ def measure(program: MeshProgram, launches: Iterable[Launch]) -> Iterator[Measur
     for launch in launches:
         steps.clear()
         start = machine.cycle
-        machine.launch(emitted.launch, (launch.start, launch.num_rows))
+        machine.launch(launch.entry, emitted.arguments(launch))
         machine.run()
         ends = [*steps.latest[1:], machine.cycle]
         cycles = [end - begin for begin, end in zip(steps.latest, ends, strict=True)]

@@ -46,7 +46,7 @@ def layer_cycles(model: Model, region: tuple[int, int], context: int) -> Counter
     architecture = load_architecture("wse3", profile="silicon")
     width, height = region
     program = shard(graph, width=width, height=height, architecture=architecture, context=context)
-    estimate = Estimator(program, architecture).estimate(Launch(start=context - 1, num_rows=1))
+    estimate = Estimator(program, architecture).estimate(Launch.at(context - 1, 1))
     cycles: Counter[str] = Counter()
     for cost in estimate.operations[program.num_prepared :]:
         cycles[cost.kind.name] += cost.cycles

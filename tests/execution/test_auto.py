@@ -59,8 +59,8 @@ def test_bits_that_the_reader_has_not_are_counted(monkeypatch):
 def test_a_launch_that_is_too_long_keeps_no_shorter_one_from_being_simulated(monkeypatch):
     monkeypatch.setattr(LaunchTimes, "expect", lambda _, launch: 50 * launch.num_rows)
     executor = build_executor(RunLimits(max_cycles=100))
-    assert executor.find(Launch(0, 4)) is Origin.CLOSED_FORM
-    assert executor.find(Launch(4, 1)) is Origin.SIMULATED
+    assert executor.find(Launch.at(0, 4)) is Origin.CLOSED_FORM
+    assert executor.find(Launch.at(4, 1)) is Origin.SIMULATED
 
 
 def test_a_program_that_cannot_be_emitted_is_emitted_once(monkeypatch):

@@ -36,9 +36,9 @@ def emitted(sizes=(6, 5, 3)):
 
 
 def test_what_was_kept_is_found_by_the_same_program_on_the_same_machine_only():
-    LaunchFile.of(emitted(), WSE3).keep(Launch(0, 0), FOUND, FIGURES)
+    LaunchFile.of(emitted(), WSE3).keep(Launch.at(0, 0), FOUND, FIGURES)
     again = LaunchFile.of(emitted(), WSE3)
-    assert again.launches == {Launch(0, 0): FOUND}
+    assert again.launches == {Launch.at(0, 0): FOUND}
     assert again.figures == FIGURES
     assert not LaunchFile.of(emitted((6, 5, 4)), WSE3).launches
     silicon = load_architecture("wse3", profile="silicon")
@@ -46,7 +46,7 @@ def test_what_was_kept_is_found_by_the_same_program_on_the_same_machine_only():
 
 
 def test_other_sources_know_nothing_of_it(monkeypatch):
-    LaunchFile.of(emitted(), WSE3).keep(Launch(0, 0), FOUND, FIGURES)
+    LaunchFile.of(emitted(), WSE3).keep(Launch.at(0, 0), FOUND, FIGURES)
     monkeypatch.setattr(launch_files, "digest_of_sources", lambda *_: "others")
     assert not LaunchFile.of(emitted(), WSE3).launches
 
@@ -74,7 +74,7 @@ def changed(text, **fields):
 )
 def test_a_damaged_file_counts_as_none(damage):
     file = LaunchFile.of(emitted(), WSE3)
-    file.keep(Launch(0, 0), FOUND, FIGURES)
+    file.keep(Launch.at(0, 0), FOUND, FIGURES)
     file.path.write_text(damage(file.path.read_text()))
     assert read_launches(file.path) is None
     assert not LaunchFile.of(emitted(), WSE3).launches
@@ -83,7 +83,7 @@ def test_a_damaged_file_counts_as_none(damage):
 def test_a_launch_without_cycles_is_damage():
     file = LaunchFile.of(emitted(), WSE3)
     nothing = replace(FOUND, activity=Activity())
-    file.keep(Launch(0, 0), nothing, FIGURES)
+    file.keep(Launch.at(0, 0), nothing, FIGURES)
     assert read_launches(file.path) is None
 
 
@@ -93,12 +93,12 @@ def test_without_a_home_folder_nothing_is_kept(monkeypatch):
 
     monkeypatch.setattr(launch_files, "cache_folder", none)
     file = LaunchFile.of(emitted(), WSE3)
-    file.keep(Launch(0, 0), FOUND, FIGURES)
-    assert file.launches == {Launch(0, 0): FOUND}
+    file.keep(Launch.at(0, 0), FOUND, FIGURES)
+    assert file.launches == {Launch.at(0, 0): FOUND}
 
 
 def test_a_folder_that_cannot_be_written_is_not_missed(folder):
     (folder / "launches").write_text("a file, not a folder")
     file = LaunchFile.of(emitted(), WSE3)
-    file.keep(Launch(0, 0), FOUND, FIGURES)
-    assert file.launches == {Launch(0, 0): FOUND}
+    file.keep(Launch.at(0, 0), FOUND, FIGURES)
+    assert file.launches == {Launch.at(0, 0): FOUND}

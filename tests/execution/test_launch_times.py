@@ -5,7 +5,7 @@ import pytest
 from onewafer.arch import load_architecture
 from onewafer.execution.activity import Activity
 from onewafer.execution.launch_times import LaunchTimes
-from onewafer.mesh import Launch, estimate, shard
+from onewafer.mesh import Launch, Slot, estimate, shard
 from tests.mesh.models import llama
 from tests.mesh.strategies import mlp
 
@@ -25,14 +25,15 @@ def test_the_first_launch_of_a_shape_is_due_and_then_one_at_each_doubling_of_the
     times = times_of(llama())
     due = []
     for position in range(3, 16):
-        launch = Launch(position, 1)
+        launch = Launch.at(position, 1)
         if times.is_due(launch):
             due.append(position + 1)
             simulate(times, launch, 1.0)
     assert due == [4, 8, 16]
-    assert times.is_due(Launch(3, 2))
-    assert times.is_due(Launch(1, 1))
-    assert not times.is_due(Launch(9, 1))
+    assert times.is_due(Launch.at(3, 2))
+    assert times.is_due(Launch.at(1, 1))
+    assert not times.is_due(Launch.at(9, 1))
+    assert times.is_due(Launch((Slot(sequence=0, position=9, rows=1),), "another entry"))
 
 
 def test_launches_without_a_position_are_due_once():
@@ -46,17 +47,17 @@ def test_launches_without_a_position_are_due_once():
 def test_what_was_simulated_is_given_back():
     times = times_of(llama())
     activity = Activity(12_345, 12_345, 678, 9_000, 678)
-    times.add(Launch(4, 1), activity)
-    assert times.activity(Launch(4, 1)) == activity
+    times.add(Launch.at(4, 1), activity)
+    assert times.activity(Launch.at(4, 1)) == activity
 
 
 def test_between_two_positions_the_ratio_is_interpolated_and_beyond_them_kept():
     times = times_of(llama())
-    simulate(times, Launch(3, 1), 1.0)
-    simulate(times, Launch(7, 1), 1.2)
+    simulate(times, Launch.at(3, 1), 1.0)
+    simulate(times, Launch.at(7, 1), 1.2)
 
     def ratio(position):
-        launch = Launch(position, 1)
+        launch = Launch.at(position, 1)
         return times.activity(launch).cycles / times.closed_form(launch)
 
     expected = {0: 1.0, 3: 1.0, 4: 1.05, 5: 1.1, 6: 1.15, 7: 1.2, 11: 1.2}
@@ -66,9 +67,9 @@ def test_between_two_positions_the_ratio_is_interpolated_and_beyond_them_kept():
 
 def test_other_counts_grow_with_the_cycles():
     times = times_of(llama())
-    simulate(times, Launch(3, 1), 1.0)
-    found = times.activity(Launch(6, 1))
-    share = times.closed_form(Launch(6, 1)) / times.closed_form(Launch(3, 1))
+    simulate(times, Launch.at(3, 1), 1.0)
+    found = times.activity(Launch.at(6, 1))
+    share = times.closed_form(Launch.at(6, 1)) / times.closed_form(Launch.at(3, 1))
     assert share > 1
     assert found.wavelet_hops == pytest.approx(1000 * share, abs=1)
     assert found.observed_cycles == found.cycles
@@ -76,8 +77,8 @@ def test_other_counts_grow_with_the_cycles():
 
 def test_a_shape_that_was_never_simulated_has_its_closed_form_alone():
     times = times_of(llama())
-    simulate(times, Launch(3, 1), 1.5)
-    launch = Launch(0, 3)
+    simulate(times, Launch.at(3, 1), 1.5)
+    launch = Launch.at(0, 3)
     closed_form = estimate(times.program, WSE3, launch).cycles
     assert times.activity(launch) == Activity(cycles=closed_form)
     assert not times.has_shape(launch)

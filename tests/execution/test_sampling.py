@@ -61,7 +61,7 @@ def test_samples_tell_what_the_trace_tells(layers):
     sampler = PurposeSampler(program, image, emitted.position, looks=1500)
     sampler.begin(device.machine, 8000 * layers)
     before = device.machine.statistics().busy_cycles
-    report = device.launch(emitted.launch, *LAUNCH, sampler=sampler)
+    report = device.launch("infer", *LAUNCH, sampler=sampler)
     busy = (device.machine.statistics().busy_cycles - before).mean()
     assert device.machine.cycle == traced.cycle
     spent = sampler.spent(report.cycles)
@@ -83,7 +83,7 @@ def test_looking_changes_neither_cycles_nor_values():
         sampler = PurposeSampler(program, image, emitted.position, looks=max(looks, 1))
         if looks:
             sampler.begin(device.machine, 8000)
-        report = device.launch(emitted.launch, *LAUNCH, sampler=sampler if looks else None)
+        report = device.launch("infer", *LAUNCH, sampler=sampler if looks else None)
         memories.append(device.machine.memory.copy())
         cycles.append((report.start_cycle, report.end_cycle))
     assert len(set(cycles)) == 1

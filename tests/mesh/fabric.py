@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from onewafer.csl import CompileOptions, MemoryFiles, compile_program
 from onewafer.host import Device
 from onewafer.mesh import emit
+from onewafer.mesh.blocks import INFER
 from onewafer.simulator import DEFAULT_ENGINE
 
 if TYPE_CHECKING:
@@ -61,8 +62,7 @@ def run_launches(
     for inputs, launch in launches:
         for name, placement in emitted.inputs.items():
             device.write(placement.symbol, placement.pack(inputs[name]))
-        arguments = (launch.start, launch.num_rows) if emitted.is_sequence else ()
-        report = device.launch(emitted.launch, *arguments)
+        report = device.launch(launch.entry, *emitted.arguments(launch))
         outputs = {
             name: placement.unpack(device.read(placement.symbol, placement.num_elements))
             for name, placement in emitted.outputs.items()
@@ -92,7 +92,7 @@ def run_on_fabric(
     for _ in range(2):
         for name, placement in emitted.inputs.items():
             device.write(placement.symbol, placement.pack(inputs[name]))
-        report = device.launch(emitted.launch)
+        report = device.launch(INFER)
         outputs = {
             name: placement.unpack(device.read(placement.symbol, placement.num_elements))
             for name, placement in emitted.outputs.items()

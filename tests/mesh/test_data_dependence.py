@@ -43,7 +43,7 @@ def test_other_tokens_do_not():
     weights = random_arrays(graph.parameters, 1)
     rows = graph.inputs[0].shape[0]
     tokens = [{graph.inputs[0].name: np.full((rows, 1), token, np.int32)} for token in (0, 10)]
-    launches = [(ids, Launch(0, rows)) for ids in tokens]
+    launches = [(ids, Launch.at(0, rows)) for ids in tokens]
     one, other = (run.cycles for run in run_launches(program, WSE3, weights, launches))
     assert one != other
     assert abs(one - other) < 0.01 * one

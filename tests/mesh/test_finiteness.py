@@ -79,7 +79,7 @@ def test_a_later_launch_of_a_sequence_is_named():
     ones = np.ones((2, 4), np.float16)
     inputs = [{"q": ones, "k": ones, "v": ones * size} for size in (1, 1, 60_000)]
     evaluator = Evaluator(every_result(graph), {}, dtype=np.float32)
-    launches = [(each, Launch(2 * i, 2)) for i, each in enumerate(inputs)]
+    launches = [(each, Launch.at(2 * i, 2)) for i, each in enumerate(inputs)]
     host = [evaluator.run(each, 2 * i, 2) for i, each in enumerate(inputs)]
     assert find_non_finite(program, {}, launches[:2], host[:2]) is None
     launches[2] = ({**inputs[2], "v": ones * 65_504}, launches[2][1])

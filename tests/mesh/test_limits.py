@@ -30,7 +30,7 @@ def test_waits_add_up_to_the_cycles_of_every_operation(sides, position, dtype, p
     graph = llama(rows=1, dtype=dtype)
 
     program, estimate, waits = waits_of(
-        graph, *sides, launch=Launch(position, 1), profile=profile, context=8
+        graph, *sides, launch=Launch.at(position, 1), profile=profile, context=8
     )
 
     assert [w.cycles for w in waits] == [cost.cycles for cost in estimate.operations]

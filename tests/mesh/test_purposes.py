@@ -30,7 +30,7 @@ WSE3 = load_architecture("wse3")
 def test_cycles_by_purpose_add_up(build, rectangle):
     width, height = rectangle
     program = shard(build(), width=width, height=height, architecture=WSE3)
-    launch = Launch(2, 1) if build is not bert else None
+    launch = Launch.at(2, 1) if build is not bert else None
     result = estimate(program, WSE3, launch)
     cycles = split_estimate(program, result)
     assert cycles.total() == result.cycles

@@ -17,6 +17,7 @@ from onewafer.mesh import (
     Arena,
     Launch,
     MeshEvaluator,
+    Slot,
     emit,
     estimate,
     footprint,
@@ -54,7 +55,7 @@ def steps_of(graph, launches, seed, vocabulary):
     for start, num_rows in launches:
         ids = np.full((rows, 1), 10**9, np.int32)
         ids[:num_rows, 0] = generator.integers(0, vocabulary, num_rows)
-        yield {"ids": ids}, Launch(start, num_rows)
+        yield {"ids": ids}, Launch.at(start, num_rows)
 
 
 def valid(value, graph, launch):
@@ -167,12 +168,12 @@ def test_a_prompt_in_pieces_gives_the_same_as_one_in_one_launch():
     program = shards(graph, 2, 3)
     parameters = arrays_of(graph, 1)
     ids = np.arange(6, dtype=np.int32).reshape(6, 1)
-    whole = MeshEvaluator(program, parameters).run({"ids": ids}, Launch(0, 6))["logits"]
+    whole = MeshEvaluator(program, parameters).run({"ids": ids}, Launch.at(0, 6))["logits"]
     pieces = MeshEvaluator(program, parameters)
     for start, n in ((0, 2), (2, 3), (5, 1)):
         part = np.zeros_like(ids)
         part[:n] = ids[start : start + n]
-        last = pieces.run({"ids": part}, Launch(start, n))["logits"]
+        last = pieces.run({"ids": part}, Launch.at(start, n))["logits"]
     assert_same_bits(last, whole)
 
 
@@ -246,9 +247,13 @@ def test_launches_beyond_the_program_are_refused():
     reader = MeshEvaluator(program, arrays_of(program.graph, 0))
     ids = {"ids": np.zeros((3, 1), np.int32)}
     with pytest.raises(HostError, match=r"4 rows does not work.*1 to 3"):
-        reader.run(ids, Launch(0, 4))
+        reader.run(ids, Launch.at(0, 4))
     with pytest.raises(HostError, match=r"2 rows from position 7 on.*8 positions"):
-        reader.run(ids, Launch(7, 2))
+        reader.run(ids, Launch.at(7, 2))
+    with pytest.raises(HostError, match=r"sequences \[1\] does not work: the program keeps one"):
+        reader.run(ids, Launch((Slot(sequence=1, position=0, rows=2),)))
+    with pytest.raises(HostError, match="no entry 'train'; it has infer"):
+        reader.run(ids, Launch((Slot(sequence=0, position=0, rows=2),), "train"))
 
 
 def test_heads_of_values_must_be_as_wide_as_those_of_keys():

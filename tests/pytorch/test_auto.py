@@ -279,7 +279,7 @@ def test_a_cache_of_the_host_is_known_by_its_tokens():
     assert not wafer.ledger.fallbacks
     (record,) = wafer.ledger.programs
     launched = [launch for phase in record.phases.values() for launch in phase.launches]
-    assert launched == [Launch(0, 3), Launch(3, 1), Launch(2, 1)]
+    assert launched == [Launch.at(0, 3), Launch.at(3, 1), Launch.at(2, 1)]
 
 
 def cycles_by_launch(fidelity, monkeypatch, **options):

@@ -68,7 +68,7 @@ def test_cycles_of_operations_are_those_of_the_launch(tool):
 @pytest.mark.parametrize("model", [llama, pytest.param(gpt2, marks=pytest.mark.slow)])
 def test_operations_of_several_rows_at_several_starts(tool, model):
     """Each row counts with the positions that it attends to, each PE with those that it keeps."""
-    launches = [Launch(0, 7), Launch(7, 3), Launch(10, 1), Launch(11, 7)]
+    launches = [Launch.at(0, 7), Launch.at(7, 3), Launch.at(10, 1), Launch.at(11, 7)]
     graph = model(layers=1, rows=7, positions=24, features=24)
     program = shard(graph, width=5, height=3, architecture=tool.ARCHITECTURE)
     estimator = Estimator(program, tool.ARCHITECTURE)

@@ -72,8 +72,8 @@ class FabricExecutor:
     ) -> None:
         self.program = program
         self._estimator = Estimator(program, architecture)
-        self._last_cycles: dict[int, int] = {}
-        """Rows of a launch → cycles of the last one with so many."""
+        self._last_cycles: dict[tuple[str, int], int] = {}
+        """Entry and rows of a launch → cycles of the last such one."""
         self._emitted = emit(program, architecture)
         options = CompileOptions(
             entry=self._emitted.entry, architecture=architecture, params=self._emitted.params
@@ -100,10 +100,11 @@ class FabricExecutor:
 
     def expect(self, launch: Launch | None = None) -> int:
         """Return the cycles of the last launch of so many rows, or else the closed form."""
-        rows = (launch or self.program.whole_launch()).num_rows
-        if rows not in self._last_cycles:
-            self._last_cycles[rows] = self._estimator.estimate(launch).cycles
-        return self._last_cycles[rows]
+        where = launch or self.program.whole_launch()
+        shape = where.entry, where.num_rows
+        if shape not in self._last_cycles:
+            self._last_cycles[shape] = self._estimator.estimate(launch).cycles
+        return self._last_cycles[shape]
 
     @property
     def figures(self) -> Figures:
@@ -156,17 +157,16 @@ class FabricExecutor:
         """Return the outputs of a launch and what happened."""
         where = launch or self.program.whole_launch()
         self.program.check(where)
-        arguments = (where.start, where.num_rows) if self._emitted.is_sequence else ()
         for name, array in inputs.items():
             self._write(self._emitted.inputs[name], array)
         machine, sampler = self._device.machine, self._sampler
         before = machine.statistics()
         sampler.begin(machine, self.expect(launch))
         report = self._device.launch(
-            self._emitted.launch, *arguments, observer=observer, sampler=sampler
+            where.entry, *self._emitted.arguments(where), observer=observer, sampler=sampler
         )
         after = machine.statistics()
-        self._last_cycles[where.num_rows] = report.cycles
+        self._last_cycles[where.entry, where.num_rows] = report.cycles
         outputs = {name: self._read(placement) for name, placement in self._emitted.outputs.items()}
         activity = _difference(before, after, report.cycles)
         return outputs, replace(activity, spent=sampler.spent(report.cycles))

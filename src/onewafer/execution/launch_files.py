@@ -18,7 +18,7 @@ from onewafer.execution.activity import Activity, PeMemory
 from onewafer.execution.agreement import Agreement
 from onewafer.execution.sampling import Spent
 from onewafer.graph import LayerPart
-from onewafer.mesh import Launch, Purpose
+from onewafer.mesh import Launch, Purpose, Slot
 from onewafer.settings import cache_folder
 from onewafer.whole_files import write_text
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from onewafer.arch import Architecture
     from onewafer.mesh import EmittedProgram
 
-FORMAT = "onewafer-launches-1"
+FORMAT = "onewafer-launches-2"
 _SOURCES = (
     "arch/**/*.py",
     "arch/**/*.toml",
@@ -79,7 +79,6 @@ class LaunchFile:
                 digest_of_sources(*_SOURCES),
                 emitted.files,
                 emitted.params,
-                emitted.launch,
                 architecture.name,
                 architecture.profile,
             ]
@@ -117,7 +116,8 @@ def read_launches(path: Path) -> LaunchFile | None:
             return None
         figures = content["figures"]
         launches = {
-            Launch(item["start"], item["rows"]): _read_launch(item) for item in content["launches"]
+            Launch(tuple(Slot(*slot) for slot in item["slots"]), item["entry"]): _read_launch(item)
+            for item in content["launches"]
         }
         memory = PeMemory(**figures["memory"])
         return LaunchFile(path, ImageFigures(memory, figures["tile_programs"]), launches)
@@ -136,8 +136,8 @@ def _to_json(file: LaunchFile) -> str:
             },
             "launches": [
                 {
-                    "start": launch.start,
-                    "rows": launch.num_rows,
+                    "entry": launch.entry,
+                    "slots": [dataclasses.astuple(slot) for slot in launch.slots],
                     "activity": _write_activity(found.activity),
                     "agreement": dataclasses.asdict(found.agreement),
                 }

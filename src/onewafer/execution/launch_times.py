@@ -1,10 +1,10 @@
 """What launches of a program cost, from the few that were simulated.
 
-In: activities of simulated launches. Out: the activity of any launch. A launch shape is the program
-and the number of rows; where rows are those of a sequence, cycles also grow with the position. The
-first launch of a shape is simulated, and then one at each doubling of the position. All others take
-the closed form times the ratio, simulated to closed form, that is interpolated between the two
-simulated positions around it.
+In: activities of simulated launches. Out: the activity of any launch. A launch shape is the
+program, the entry and the number of rows; where rows are those of a sequence, cycles also grow with
+the position. The first launch of a shape is simulated, and then one at each doubling of the
+position. All others take the closed form times the ratio, simulated to closed form, that is
+interpolated between the two simulated positions around it.
 """
 
 from __future__ import annotations
@@ -44,6 +44,10 @@ class _Simulated:
     activity: Activity
 
 
+_Shape = tuple[str, int]
+"""An entry and how many rows it is launched for."""
+
+
 @dataclass(slots=True)
 class LaunchTimes:
     """The launches of one program: those that were simulated, and what the others take."""
@@ -52,8 +56,10 @@ class LaunchTimes:
     architecture: Architecture
     _estimator: Estimator = field(init=False)
     _closed_form: dict[Launch, int] = field(default_factory=dict["Launch", int])
-    _simulated: dict[int, list[_Simulated]] = field(default_factory=dict[int, list[_Simulated]])
-    """Rows → the simulated launches with so many, by position."""
+    _simulated: dict[_Shape, list[_Simulated]] = field(
+        default_factory=dict["_Shape", list[_Simulated]]
+    )
+    """Entry and rows → the simulated launches of that shape, by position."""
 
     def __post_init__(self) -> None:
         """Prepare the closed form."""
@@ -72,16 +78,16 @@ class LaunchTimes:
         Positions are counted from 1 to that of the last row: a simulated launch that ends with the
         nth position stands for those that end before position 2n.
         """
-        rows, end = self._shape(launch)
+        shape, end = self._shape(launch)
         return not any(
-            known.end <= end < max(2 * known.end, 1) for known in self._simulated.get(rows, ())
+            known.end <= end < max(2 * known.end, 1) for known in self._simulated.get(shape, ())
         )
 
     def add(self, launch: Launch | None, activity: Activity) -> None:
         """Note what a simulated launch did."""
-        rows, end = self._shape(launch)
+        shape, end = self._shape(launch)
         found = _Simulated(end, activity.cycles / self.closed_form(launch), activity)
-        known = self._simulated.setdefault(rows, [])
+        known = self._simulated.setdefault(shape, [])
         known.append(found)
         known.sort(key=lambda simulated: simulated.end)
 
@@ -95,11 +101,11 @@ class LaunchTimes:
 
     def activity(self, launch: Launch | None) -> Activity:
         """Return what a launch did; only its cycles, in closed form, if its shape is unknown."""
-        rows, end = self._shape(launch)
+        shape, end = self._shape(launch)
         closed_form = self.closed_form(launch)
-        if rows not in self._simulated:
+        if shape not in self._simulated:
             return Activity(cycles=closed_form)
-        around = _around(self._simulated[rows], end)
+        around = _around(self._simulated[shape], end)
         cycles = closed_form * sum(weight * known.ratio for weight, known in around)
         parts = (
             known.activity.scaled(weight * cycles / known.activity.cycles)
@@ -111,10 +117,10 @@ class LaunchTimes:
         """Return the ratios of all simulated launches."""
         return tuple(known.ratio for shape in self._simulated.values() for known in shape)
 
-    def _shape(self, launch: Launch | None) -> tuple[int, int]:
-        """Return the rows of a launch and the position of its last row, counted from 1."""
+    def _shape(self, launch: Launch | None) -> tuple[_Shape, int]:
+        """Return the shape of a launch and the position of its last row, counted from 1."""
         where = launch or self.program.whole_launch()
-        return where.num_rows, where.start + where.num_rows
+        return (where.entry, where.num_rows), where.start + where.num_rows
 
 
 def _around(known: list[_Simulated], end: int) -> tuple[tuple[float, _Simulated], ...]:

@@ -45,4 +45,4 @@ class SequenceRows:
                 name: np.pad(np.stack([row[name] for row in rows]), ((0, padding), (0, 0)))
                 for name in rows[0]
             }
-            yield inputs, Launch(first, len(rows))
+            yield inputs, Launch.at(first, len(rows))

@@ -11,6 +11,7 @@ from onewafer.mesh.blocks import (
     Layout,
     Placement,
     Role,
+    Slot,
 )
 from onewafer.mesh.bounds import error_bound
 from onewafer.mesh.budget import (
@@ -82,6 +83,7 @@ __all__ = [
     "Relu",
     "Role",
     "Scale",
+    "Slot",
     "SumGroups",
     "SumSquares",
     "Waits",

@@ -185,11 +185,44 @@ class Placement:
 
 
 @dataclass(frozen=True, slots=True)
-class Launch:
-    """The position of a launch in the sequence: its first position, and its valid rows."""
+class Slot:
+    """Rows of a launch that are consecutive tokens of one sequence."""
 
-    start: int
-    num_rows: int
+    sequence: int
+    """Which one of those that the program keeps keys and values of, from 0 on."""
+    position: int
+    """The position of the first row."""
+    rows: int
+    """Valid rows."""
+
+
+INFER = "infer"
+"""The entry that gives the outputs of the graph."""
+
+
+@dataclass(frozen=True, slots=True)
+class Launch:
+    """One launch of an entry of a program, for the rows of some slots."""
+
+    slots: tuple[Slot, ...]
+    """In the order of the rows; there is one today."""
+    entry: str = INFER
+
+    @classmethod
+    def at(cls, position: int, rows: int) -> Launch:
+        """Return the launch of rows of the first sequence from a position on."""
+        return cls((Slot(0, position, rows),))
+
+    @property
+    def start(self) -> int:
+        """The position of the first row."""
+        (slot,) = self.slots
+        return slot.position
+
+    @property
+    def num_rows(self) -> int:
+        """Valid rows of all slots."""
+        return sum(slot.rows for slot in self.slots)
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,11 +33,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from onewafer.arch import Architecture
-    from onewafer.mesh.blocks import Placement
+    from onewafer.mesh.blocks import Launch, Placement
     from onewafer.mesh.program import MeshProgram
 
-LAUNCH = "infer"
-"""Exported function that runs the model once."""
 POSITION = "entry"
 """Variable of every PE: how many words of the schedule it has read."""
 KEPT = "model.state"
@@ -76,7 +74,7 @@ layout {{
     }}
   }}
 {exports}
-  @export_name("{launch}", fn({arguments})void);
+{entries}
 }}
 """
 
@@ -162,19 +160,21 @@ class EmittedProgram:
     entry: str
     params: dict[str, str]
     """Params of the entry file."""
-    launch: str
-    """Exported function that runs the model once."""
     position: str
     """Variable of every PE, u16: how many words of the schedule it has read."""
     kept: str
     """Variable of every PE, if anything is kept from launch to launch: all of `Arena.STATE`."""
     is_sequence: bool
-    """Whether the function takes the first position and the number of valid rows, both u16."""
+    """Whether the entries take the first position and the number of valid rows, both u16."""
     inputs: dict[str, EmittedPlacement]
     """To be written before every launch: their memory is used for results too."""
     parameters: dict[str, tuple[EmittedPlacement, ...]]
     """To be written once, at every placement; a tensor used in both orientations has two."""
     outputs: dict[str, EmittedPlacement]
+
+    def arguments(self, launch: Launch) -> tuple[int, ...]:
+        """Return the arguments of the function of a launch's entry."""
+        return (launch.start, launch.num_rows) if self.is_sequence else ()
 
     @property
     def multiplied(self) -> frozenset[str]:
@@ -234,7 +234,6 @@ def write_text(program: MeshProgram) -> EmittedProgram:
             "head_pes": str(program.heads.num_pes if program.heads else 0),
             "num_heads": str(program.heads.num_heads if program.heads else 0),
         },
-        launch=LAUNCH,
         position=POSITION,
         kept=KEPT,
         is_sequence=program.sequence_rows is not None,
@@ -246,7 +245,7 @@ def write_text(program: MeshProgram) -> EmittedProgram:
 
 def _name_symbols(program: MeshProgram) -> list[EmittedPlacement]:
     """Give each placement a CSL identifier that recalls the tensor's name."""
-    taken = {LAUNCH}
+    taken = {*program.entries}
     emitted: list[EmittedPlacement] = []
     for placement in program.placements:
         stem = f"{placement.role}_{re.sub(r'[^A-Za-z0-9]+', '_', placement.name).strip('_')}"
@@ -267,8 +266,9 @@ def _title(program: MeshProgram) -> str:
 def _layout_text(program: MeshProgram, placements: list[EmittedPlacement]) -> str:
     exports = [f'  @export_name("{item.symbol}", [*]{item.dtype}, true);' for item in placements]
     arguments = "u16, u16" if program.sequence_rows else ""
+    entries = [f'  @export_name("{name}", fn({arguments})void);' for name in program.entries]
     return _LAYOUT.format(
-        title=_title(program), exports="\n".join(exports), launch=LAUNCH, arguments=arguments
+        title=_title(program), exports="\n".join(exports), entries="\n".join(entries)
     )
 
 

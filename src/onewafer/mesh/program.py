@@ -3,7 +3,7 @@
 In: nothing. Out: frozen values that `shard` writes and three readers share: `reference` (NumPy),
 `cost` (cycles in closed form) and `emit_csl` (text). Unknown here: colors, queues, addresses.
 
-    program      := graph width height Placement* Operation*            (MeshProgram)
+    program      := graph width height Placement* Operation* entry*     (MeshProgram)
     placement    := tensor, how its two dimensions lie, its block       (Placement)
     distribution := blocked over x | blocked over y | local             (Distribution)
     block        := arena, offset, rows × columns                       (Block)
@@ -27,7 +27,8 @@ that only such products read comes after them: its factor is one number a row, a
 along the axis with the sums.
 
 Rows that are tokens of one sequence are worked on as far as the launch has them: the program says
-how many it has room for, a `Launch` how many there are and at which position they begin. Attention
+how many it has room for, a `Slot` of the `Launch` which sequence they are of, how many there are,
+and at which position they begin. Attention
 stays along the axis of its features: the PEs across keep the positions of the cache in turns, so
 that a key is appended where it is needed, and no operation lays anything out anew. Scores are
 summed over the PEs that have the same head, if no block has parts of two. For this, query features
@@ -41,6 +42,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from onewafer.errors import HostError
+from onewafer.mesh.blocks import INFER
 from onewafer.mesh.program_shape import ProgramShape
 
 if TYPE_CHECKING:
@@ -59,6 +61,8 @@ class MeshProgram(ProgramShape):
     operations: tuple[MeshOperation, ...]
     sources: tuple[int, ...]
     """For each mesh operation the index of the operation of the graph that it is a step of."""
+    entries: tuple[str, ...] = (INFER,)
+    """What can be launched, by name."""
     num_prepared: int = 0
     """Operations at the beginning that are done once a launch, for all layers of the graph."""
 
@@ -73,9 +77,19 @@ class MeshProgram(ProgramShape):
         return tuple(placement for placement in self.placements if placement.role is role)
 
     def check(self, launch: Launch) -> None:
-        """Raise HostError for a launch that the program has no room for."""
+        """Raise HostError for a launch that the program has no entry or no room for."""
+        if launch.entry not in self.entries:
+            raise HostError(
+                f"the program has no entry {launch.entry!r}; it has {', '.join(self.entries)}"
+            )
         if self.sequence_rows is None:
             return
+        sequences = [slot.sequence for slot in launch.slots]
+        if sequences != [0]:
+            raise HostError(
+                f"a launch for the sequences {sequences} does not work: "
+                "the program keeps one sequence, number 0"
+            )
         if not 1 <= launch.num_rows <= self.sequence_rows:
             raise HostError(
                 f"a launch of {launch.num_rows} rows does not work: "

@@ -57,7 +57,7 @@ class ProgramShape:
 
     def whole_launch(self) -> Launch:
         """Return the launch of all rows from position 0 on."""
-        return Launch(0, self.sequence_rows or 0)
+        return Launch.at(0, self.sequence_rows or 0)
 
     def num_rows(self, block: Block, launch: Launch) -> int:
         """Return how many rows of a block of activations a launch works on."""

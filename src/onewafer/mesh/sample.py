@@ -53,7 +53,7 @@ class Sizes:
     def launch(self) -> Launch:
         """The launch of all rows."""
         last = NUM_PES * self.slots - self.rows
-        return Launch(last if self.start is None else self.start, self.rows)
+        return Launch.at(last if self.start is None else self.start, self.rows)
 
     def block(self, arena: Arena = Arena.ACTIVATIONS) -> Block:
         """Return a block of rows × columns."""

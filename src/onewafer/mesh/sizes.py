@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from onewafer.mesh.kinds import Kind
     from onewafer.mesh.program_shape import ProgramShape
 
-_NO_ROWS = Launch(0, 0)
+_NO_ROWS = Launch.at(0, 0)
 
 
 def block_entry(

@@ -255,7 +255,7 @@ class ResidentModel:
         del self._tokens[start:]
         launched = self._program.launch(
             {graph.inputs[0].name: ids},
-            Launch(start, len(tokens)),
+            Launch.at(start, len(tokens)),
             host=None if host is None else lambda: {output: host},
         )
         self._tokens += tokens

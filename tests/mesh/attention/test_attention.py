@@ -121,7 +121,7 @@ def test_sizes_count_what_every_row_attends_to(is_causal, start, rows, num_b, wi
         is_causal=is_causal, rows=rows, table=0,
     )  # fmt: skip
     program = SimpleNamespace(size=lambda axis: 4 if axis is Axis.Y else num_b)
-    sizes = shape.sizes(program, Launch(start, rows))  # pyright: ignore[reportArgumentType]
+    sizes = shape.sizes(program, Launch.at(start, rows))  # pyright: ignore[reportArgumentType]
     first = start if is_causal else 0
     reach, step = (first + 1, 1) if is_causal else (rows, 0)
     places = np.arange(num_b)
@@ -145,4 +145,4 @@ def test_sizes_count_what_every_row_attends_to(is_causal, start, rows, num_b, wi
 def test_a_long_prompt_is_a_few_kinds_of_rows():
     shape = AttentionShape(Axis.X, 96, 3, 3, 64, 2, 86, is_causal=True, rows=4096, table=0)
     program = SimpleNamespace(size=lambda axis: 96 if axis is Axis.X else 128)
-    assert len(shape.sizes(program, Launch(0, 4096))["seen"]) == 32  # pyright: ignore[reportArgumentType]
+    assert len(shape.sizes(program, Launch.at(0, 4096))["seen"]) == 32  # pyright: ignore[reportArgumentType]

@@ -70,7 +70,10 @@ def test_chains_end_where_a_head_is_next_to_the_middle(middle, section, architec
     program = replace(program, **{f"middle_{axis}": middle, f"section_{axis}": section})
     parameters = random_arrays(graph.parameters, 0)
     parameters = {name: np.float32(0.4) * array for name, array in parameters.items()}
-    generator, launches = np.random.default_rng(middle), (Launch(0, 3), Launch(3, 1), Launch(4, 1))
+    generator, launches = (
+        np.random.default_rng(middle),
+        (Launch.at(0, 3), Launch.at(3, 1), Launch.at(4, 1)),
+    )
     steps = [({"ids": generator.integers(0, VOCABULARY, (3, 1), np.int32)}, at) for at in launches]
     reader = MeshEvaluator(program, parameters)
     runs = run_launches(program, machine, parameters, steps)
@@ -88,7 +91,7 @@ def test_scores_of_other_heads_take_no_room_and_no_time():
     assert kinds(apart) >= OF_HEADS
     assert not kinds(across) & OF_HEADS
     (reduce,) = (item for item in apart.operations if item.kind is ReduceScores.kinds[-1])
-    words = reduce.traffic(apart, Launch(63, 1)).words
+    words = reduce.traffic(apart, Launch.at(63, 1)).words
     assert words.max() == 2 * 64 // 8  # the two query heads of a key head, and the slots of a PE
 
 

@@ -281,5 +281,5 @@ def test_a_launch_has_all_rows_of_a_map():
     graph = Graph("mixed", (x,), (), (attention, GlobalAveragePool(z, "y", 6)), ("z",))
     program = shard(graph, width=2, height=2, architecture=WSE3)
     with pytest.raises(HostError, match="4 rows does not work: they are the pixels of"):
-        program.check(Launch(0, 4))
-    program.check(Launch(0, 6))
+        program.check(Launch.at(0, 4))
+    program.check(Launch.at(0, 6))

@@ -147,7 +147,7 @@ def test_features_of_pairs_may_lie_side_by_side_in_what_is_summed_over():
     graph = rotate_and_multiply(2, is_transposed=True)
     inputs, parameters = random_arrays(graph.inputs, 1), random_arrays(graph.parameters, 2)
     program = shard(graph, width=3, height=2, architecture=WSE3)
-    (run,) = run_launches(program, WSE3, parameters, [(inputs, Launch(0, 4))])
+    (run,) = run_launches(program, WSE3, parameters, [(inputs, Launch.at(0, 4))])
     assert_same_bits(run.outputs["y"], evaluate(program, inputs, parameters)["y"])
     exact = evaluate_graph(graph, inputs, parameters)["y"]
     np.testing.assert_allclose(run.outputs["y"], exact, atol=1e-5, rtol=1e-5)
@@ -182,7 +182,7 @@ def test_products_in_a_sequence():
     graph = Graph("g", (x,), (table,), operations, ("y",))
     inputs, parameters = random_arrays(graph.inputs, 1), random_arrays(graph.parameters, 2)
     program = shard(graph, width=3, height=2, architecture=WSE3)
-    (run,) = run_launches(program, WSE3, parameters, [(inputs, Launch(0, 4))])
+    (run,) = run_launches(program, WSE3, parameters, [(inputs, Launch.at(0, 4))])
     assert_same_bits(run.outputs["y"], evaluate(program, inputs, parameters)["y"])
     exact = evaluate_graph(graph, inputs, parameters)["y"]
     np.testing.assert_allclose(run.outputs["y"], exact, atol=1e-5, rtol=1e-5)

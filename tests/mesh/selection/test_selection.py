@@ -177,7 +177,7 @@ def test_rows_that_a_launch_has_not_are_left_alone():
     graph = Graph("sequence", (x,), (table, weight), operations, ("found", "sum"))
     program = shard(graph, width=2, height=2, architecture=WSE3)
     parameters, inputs = random_arrays(graph.parameters, 1), random_arrays(graph.inputs, 2)
-    launches = [(inputs, Launch(0, 3)), (inputs, Launch(3, 2))]
+    launches = [(inputs, Launch.at(0, 3)), (inputs, Launch.at(3, 2))]
     whole, part = run_launches(program, WSE3, parameters, launches)
     order = np.argsort(-parameters["t"], axis=1)[:, :2]
     np.testing.assert_array_equal(whole.outputs["found"], order[:3])

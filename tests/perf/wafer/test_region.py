@@ -48,7 +48,7 @@ def test_a_whole_model_takes_what_its_mesh_program_takes(rectangle, rows, positi
         context=64,
         usual_rows=rows,
     )
-    cycles = Estimator(program, MACHINE.architecture).estimate(Launch(position, rows)).cycles
+    cycles = Estimator(program, MACHINE.architecture).estimate(Launch.at(position, rows)).cycles
     needed = footprint(program, MACHINE.architecture)
     found = regions.bytes(work, rectangle)
 

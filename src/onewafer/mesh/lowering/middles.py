@@ -155,7 +155,7 @@ def _words_of_chains(program: MeshProgram, usual_rows: int | None) -> dict[Axis,
     keeps = program.context is not None and program.arena_elements.get(Arena.STATE, 0)
     if program.sequence_rows is not None and (keeps or usual_rows is not None):
         rows = usual_rows or 1
-        launch = Launch((program.context or rows) - rows, rows)
+        launch = Launch.at((program.context or rows) - rows, rows)
     words: dict[Axis, list[int]] = {}
     for operation in program.operations[program.num_prepared :]:
         traffic = operation.traffic(program, launch)

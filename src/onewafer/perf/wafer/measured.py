@@ -115,7 +115,7 @@ class Measured:
             {name: count for _, piece in pieces for name, count in piece.head_products.items()},
         )
         check_words(self._program)
-        self._launch = Launch(load.position, load.rows)
+        self._launch = Launch.at(load.position, load.rows)
         self._rounds = Counter(index for index, _ in pieces)
         """Pieces of each segment in the program."""
 
