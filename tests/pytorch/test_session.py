@@ -75,7 +75,7 @@ def test_a_norm_and_the_weights_behind_it_change_one_without_the_other(name):
     torch.testing.assert_close(call(wafer, model, x), model(x).detach())
     (record,) = wafer.ledger.programs
     assert record.parameters_resent == 1
-    assert "STORE_NORMALIZED" in {item.kind.name for item in record.program.operations}
+    assert "store_normalized" in {item.kind.name for item in record.program.operations}
 
 
 def test_batches_share_a_bucket_and_larger_ones_take_several_launches():
