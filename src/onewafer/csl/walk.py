@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Final
 
 from onewafer.csl import ir
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
 Block = tuple[ir.Statement, ...]
 
@@ -54,13 +55,13 @@ def locals_read(*roots: ir.Expression) -> list[ir.Local]:
     return found
 
 
-def locals_read_in(block: Block) -> list[ir.Local]:
-    """Return the locals that statements at any depth read, as often as they read them, unordered.
+def locals_read_by(inside: Iterable[ir.Statement]) -> list[ir.Local]:
+    """Return the locals that statements read themselves, as often as they do, in no order.
 
-    One loop over all expressions: passes ask this of every function several times.
+    One loop over all expressions: passes ask this of every function.
     """
     found: list[ir.Local] = []
-    waiting = [root for statement in statements(block) for root in roots(statement)]
+    waiting = [root for statement in inside for root in _ROOTS[type(statement)](statement)]
     while waiting:
         node = waiting.pop()
         kind = type(node)
@@ -106,6 +107,23 @@ def statements(block: Block) -> Iterator[ir.Statement]:
         if find is not None:
             for inner in reversed(find(statement)):
                 waiting += reversed(inner)
+
+
+@dataclass(frozen=True, slots=True)
+class Contents:
+    """A block and what is in it, found once for passes that follow one another."""
+
+    block: Block
+    statements: list[ir.Statement]
+    """At any depth, in source order."""
+    reads: list[ir.Local]
+    """`locals_read_by` them."""
+
+    @classmethod
+    def of(cls, block: Block) -> Contents:
+        """Look at a block."""
+        inside = [*statements(block)]
+        return cls(block, inside, locals_read_by(inside))
 
 
 def roots(statement: ir.Statement) -> tuple[ir.Expression, ...]:

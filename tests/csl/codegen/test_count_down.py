@@ -32,7 +32,7 @@ def count(
 
 
 def is_turned(body: tuple[ir.Statement, ...]) -> bool:
-    loop = count_down(body, walk.locals_read_in(body))[1]
+    loop = count_down(walk.Contents.of(body)).block[1]
     return isinstance(loop, ir.Loop) and loop.condition is not body[1].condition
 
 

@@ -59,6 +59,6 @@ def test_the_result_of_an_operation_lives_somewhere() -> None:
 
 
 def test_a_result_that_nobody_reads_needs_no_register() -> None:
-    (kept,), _ = drop_unused((operation(ir.Local("result", ScalarType.BOOL)),))
+    (kept,) = drop_unused((operation(ir.Local("result", ScalarType.BOOL)),)).block
     assert isinstance(kept, ir.DsdStatement)
     assert kept.result is None

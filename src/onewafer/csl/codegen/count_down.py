@@ -17,12 +17,12 @@ if TYPE_CHECKING:
     from onewafer.csl.walk import Block
 
 
-def count_down(body: Block, reads: list[ir.Local]) -> Block:
-    """Return the body, in which loops that may count down do so; `reads` are its locals read."""
-    if not any(map(_may_count_down, walk.statements(body))):
-        return body
-    sets = Counter(local for inside in walk.statements(body) for local in walk.locals_set(inside))
-    return _Turner(Counter(reads), sets).block(body)
+def count_down(contents: walk.Contents) -> walk.Contents:
+    """Return a body, in which loops that may count down do so."""
+    if not any(map(_may_count_down, contents.statements)):
+        return contents
+    sets = Counter(local for inside in contents.statements for local in walk.locals_set(inside))
+    return walk.Contents.of(_Turner(Counter(contents.reads), sets).block(contents.block))
 
 
 def _may_count_down(statement: ir.Statement) -> bool:

@@ -45,7 +45,9 @@ def expand_inline(instance: ir.InstanceIr) -> ir.InstanceIr:
 @dataclass(slots=True)
 class _Expander:
     _begun: set[ir.Function] = field(default_factory=set[ir.Function])
-    _expandable: set[ir.Function] = field(default_factory=set[ir.Function])
+    _expandable: dict[ir.Function, walk.Contents] = field(
+        default_factory=dict[ir.Function, "walk.Contents"]
+    )
     """Inline functions whose bodies are final and may stand in place of calls."""
     _uses: dict[ir.Function, _Uses] = field(default_factory=dict[ir.Function, "_Uses"])
     """How each of these functions uses its parameters."""
@@ -56,10 +58,10 @@ class _Expander:
             return
         self._begun.add(function)
         expanded = self._block(function.body)
-        body, reads = drop_unused(expanded)
-        function.body = count_down(body, reads)
-        if function.is_inline and not _returns_from_map(function.body):
-            self._expandable.add(function)
+        contents = count_down(drop_unused(expanded))
+        function.body = contents.block
+        if function.is_inline and not _returns_from_map(contents):
+            self._expandable[function] = contents
 
     def _block(self, block: Block) -> Block:
         found: list[ir.Statement] = []
@@ -178,7 +180,7 @@ class _Expander:
         """Return how a function with a final body uses its parameters."""
         uses = self._uses.get(function)
         if uses is None:
-            uses = self._uses[function] = _Uses.of(function)
+            uses = self._uses[function] = _Uses.of(self._expandable[function])
         return uses
 
 
@@ -250,13 +252,12 @@ class _Uses:
     changed: set[ir.Local]
 
     @classmethod
-    def of(cls, function: ir.Function) -> _Uses:
-        inside = [*walk.statements(function.body)]
-        loops = tuple([s for s in inside if isinstance(s, ir.Loop | ir.Map)])
+    def of(cls, body: walk.Contents) -> _Uses:
+        loops = tuple([s for s in body.statements if isinstance(s, ir.Loop | ir.Map)])
         return cls(
-            Counter(walk.locals_read_in(function.body)),
-            set(walk.locals_read_in(loops)),
-            {local for statement in inside for local in walk.locals_set(statement)},
+            Counter(body.reads),
+            set(walk.locals_read_by(walk.statements(loops))),
+            {local for statement in body.statements for local in walk.locals_set(statement)},
         )
 
     def can_stand_for(self, parameter: ir.Local, argument: ir.Expression) -> bool:
@@ -292,8 +293,8 @@ def _expression_of(call: ir.Call) -> ir.Expression | None:
     return copier.expression(value)
 
 
-def _returns_from_map(block: Block) -> bool:
-    loops = [s for s in walk.statements(block) if isinstance(s, ir.Map)]
+def _returns_from_map(body: walk.Contents) -> bool:
+    loops = [s for s in body.statements if isinstance(s, ir.Map)]
     return any(isinstance(s, ir.Return) for loop in loops for s in walk.statements(loop.body))
 
 

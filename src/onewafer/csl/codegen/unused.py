@@ -14,18 +14,17 @@ if TYPE_CHECKING:
     from onewafer.csl.walk import Block
 
 
-def drop_unused(body: Block) -> tuple[Block, list[ir.Local]]:
-    """Return the body without statements that have no effect, and `locals_read_in` of it."""
+def drop_unused(body: Block) -> walk.Contents:
+    """Return the body without statements that have no effect."""
     while True:
-        inside = [*walk.statements(body)]
-        reads = walk.locals_read_in(body)
-        read = set(reads)
+        contents = walk.Contents.of(body)
+        inside, read = contents.statements, set(contents.reads)
         read |= {s.output.local for s in inside if isinstance(s, ir.Map) and s.output is not None}
         if not any(_may_go(statement, read) for statement in inside):
-            return body, reads
+            return contents
         kept = _without(body, read)
         if kept is body:
-            return body, reads
+            return contents
         body = kept
 
 
