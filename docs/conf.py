@@ -37,6 +37,8 @@ autodoc_typehints = "signature"
 html_theme = "furo"
 html_title = "onewafer"
 html_copy_source = False
+html_static_path = ["_static"]
+html_css_files = ["wide.css"]
 
 myst_heading_anchors = 4
 suppress_warnings = [
@@ -65,8 +67,8 @@ def _append_contents(app: Sphinx, docname: str, source: list[str]) -> None:
 
 def _is_of_another_index(page: PurePosixPath, folder: PurePosixPath, found: set[str]) -> bool:
     """Tell whether a page stands in the index of a deeper folder."""
-    own = page.parent / "index"
-    return page.parent != folder and page != own and str(own) in found
+    deeper = (parent / "index" for parent in page.parents if folder in parent.parents)
+    return any(page != index and str(index) in found for index in deeper)
 
 
 def _read_sections(  # noqa: PLR0917  # as Sphinx calls it
