@@ -3,11 +3,12 @@
     python tools/kernel_costs.py            write the file
     python tools/kernel_costs.py --check    exit with 1 if the file is out of date
 
-A program with all kinds of operations is compiled; for every kind the instructions of one step
-of the state machine are walked through, with operations of several sizes. Its sample says of which
-products of sizes their number is a sum, like `once + rows · (row + inner · step)`: as many walks as
-that has terms give the counts, and more walks check them. The length of a DSD operation must be a
-product of sizes, too. No engine and no timing is involved: the file holds counts by cost class.
+A program with a sample of every kind of steps is compiled; for every kind the instructions of one
+step of the state machine are walked through, with operations of several sizes. Its sample says of
+which products of sizes their number is a sum, like `once + rows · (row + inner · step)`: as many
+walks as that has terms give the counts, and more walks check them. The length of a DSD operation
+must be a product of sizes, too. No engine and no timing is involved: the file holds counts by cost
+class.
 """
 
 from __future__ import annotations
@@ -24,12 +25,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from kernel_graphs import graph_of_all_kinds, graph_of_few_kinds
 from kernel_walk import Walk, step_tasks
 
 from onewafer.arch import load_architecture
 from onewafer.csl import CompileOptions, MemoryFiles, compile_program
-from onewafer.graph import FLOATING, DataType
+from onewafer.graph import FLOATING, DataType, Graph
 from onewafer.image import (
     INSTRUCTIONS,
     REGISTER_BYTES,
@@ -39,7 +39,8 @@ from onewafer.image import (
     SymbolKind,
     registers_named,
 )
-from onewafer.mesh import Arena, attention, collectives, elementwise, emit_csl, shard
+from onewafer.mesh import MeshProgram, attention, collectives, elementwise, emit_csl, tokens
+from onewafer.mesh.blocks import Arena, Axis, HeadSegments
 from onewafer.mesh.entry import Entry
 from onewafer.mesh.kernel_costs import (
     Counts,
@@ -53,7 +54,7 @@ from onewafer.mesh.kernel_costs import (
     table_name,
 )
 from onewafer.mesh.kinds import STOP, Answers, answers, num_questions
-from onewafer.mesh.sample import TOTALS
+from onewafer.mesh.sample import NUM_PES, TOTALS
 from onewafer.mesh.samples import SAMPLES
 from onewafer.mesh.schedule import build_schedule, kinds_of
 from onewafer.mesh.state_machine import write_state_machine
@@ -63,9 +64,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from onewafer.graph import Graph
     from onewafer.image import Symbol, TileProgram, WaferImage
-    from onewafer.mesh import MeshOperation, MeshProgram
+    from onewafer.mesh import MeshOperation
     from onewafer.mesh.kinds import Kind
     from onewafer.mesh.sample import Sample, Sizes
 
@@ -104,6 +104,8 @@ _MEMORY_BYTES = 1 << 16
 """More than a PE has: no model has all kinds. Addresses end there."""
 _MIDDLE = 1
 """On both axes, so that chains come from both ends, although these are short."""
+_ROWS = 4
+"""Of a launch of a sequence."""
 _SECTION = 2
 """On both axes, so that PEs have the code of both phases."""
 _ARENA_ELEMENTS = {
@@ -117,40 +119,51 @@ _ARENA_ELEMENTS = {
 """So many that no operation of a sample reaches into the next arena."""
 
 
-def compile_graph(graph: Graph, arch: str) -> Compiled:
-    """Compile a graph for 4×4 PEs."""
+def compile_samples(
+    samples: Collection[Sample], dtype: DataType, arch: str, *, is_sequence: bool
+) -> Compiled:
+    """Compile a program of one operation of each sample for 4×4 PEs."""
     architecture = dataclasses.replace(load_architecture(arch), memory_bytes=_MEMORY_BYTES)
-    program = shard(
-        graph,
-        width=4,
-        height=4,
-        architecture=architecture,
-        least_joining=2,  # for all kinds on so few PEs
-    )
-    elements = {
-        arena: _ARENA_ELEMENTS[arena] if used else 0
-        for arena, used in program.arena_elements.items()
-    }
-    program = dataclasses.replace(program, arena_elements=elements)
+    program = _program_of(samples, dtype, is_sequence=is_sequence)
     emitted = emit_csl.write_text(program)
-    middles = {"middle_x": str(_MIDDLE), "middle_y": str(_MIDDLE)}
-    sections = {"section_x": str(_SECTION), "section_y": str(_SECTION)}
-    options = CompileOptions(
-        entry=emitted.entry,
-        architecture=architecture,
-        params=emitted.params | middles | sections,
-    )
+    options = CompileOptions(entry=emitted.entry, architecture=architecture, params=emitted.params)
     image = compile_program(options, MemoryFiles(emitted.files))
     return Compiled(program, image, kinds_of(build_schedule(program)))
 
 
+def _program_of(samples: Collection[Sample], dtype: DataType, *, is_sequence: bool) -> MeshProgram:
+    """Return a program that has an operation of each sample, and nothing to compute."""
+    absent = set[Arena]() if dtype is DataType.F16 else {Arena.ACCUMULATOR}
+    absent |= set[Arena]() if is_sequence else {Arena.STATE, Arena.TABLES}
+    operations = tuple(sample.build(sample.grid[0]) for sample in samples)
+    return MeshProgram(
+        graph=Graph("samples", (), (), (), ()),
+        width=NUM_PES,
+        height=NUM_PES,
+        dtype=dtype,
+        placements=(),
+        operations=operations,
+        sources=(0,) * len(operations),
+        arena_elements={a: 0 if a in absent else n for a, n in _ARENA_ELEMENTS.items()},
+        sequence_rows=_ROWS if is_sequence else None,
+        middle_x=_MIDDLE,
+        middle_y=_MIDDLE,
+        section_x=_SECTION,
+        section_y=_SECTION,
+        heads=HeadSegments(Axis.X, num_pes=2, num_heads=2) if is_sequence else None,
+    )
+
+
 def measure(dtype: DataType, arch: str, *, is_sequence: bool) -> KernelCosts:
     """Return the counts of all kinds for one dtype."""
-    full = compile_graph(graph_of_all_kinds(dtype, is_sequence=is_sequence), arch)
-    small = compile_graph(graph_of_few_kinds(dtype, is_sequence=is_sequence), arch)
+    used = [sample for sample in SAMPLES if sample.is_in(dtype, is_sequence=is_sequence)]
+    few = [sample for sample in used if sample.kind in _FEW]
+    full, small = (
+        compile_samples(samples, dtype, arch, is_sequence=is_sequence) for samples in (used, few)
+    )
     tests = _tests(full, small)
     infer = _symbol(full.middle, full.middle.exports["infer"])
-    by_kind = {sample.kind: sample for sample in SAMPLES if sample.kind in full.kinds}
+    by_kind = {sample.kind: sample for sample in used}
     costs = {kind: _measure_sample(full, sample, tests) for kind, sample in by_kind.items()}
     for kind in full.kinds - set(by_kind):
         counts = _walk(full.middle, Entry(kind, n=1))  # a REPEAT goes back
@@ -166,6 +179,10 @@ def measure(dtype: DataType, arch: str, *, is_sequence: bool) -> KernelCosts:
         second_chain=_second_chain(full, by_kind),
         kinds={kind.name: costs[kind] for kind in sorted(costs)},
     )
+
+
+_FEW = (*elementwise.Add.kinds, *tokens.TakeRow.kinds)
+"""Kinds of a small program, the second one only if it is of a sequence."""
 
 
 @dataclass(frozen=True, slots=True)

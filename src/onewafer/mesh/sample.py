@@ -10,6 +10,7 @@ import itertools
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from onewafer.graph import DataType
 from onewafer.mesh.blocks import Arena, Block, Launch
 
 if TYPE_CHECKING:
@@ -96,8 +97,15 @@ class Sample:
     grid: tuple[Sizes, ...] = ROWS_AND_INNER
     is_of_sequences: bool = False
     """Whether only programs have the kind in which rows are tokens of a sequence."""
+    is_of_halves: bool = False
+    """Whether only programs have the kind that store f16."""
     memory: Callable[[Sizes], dict[str, tuple[int, ...]]] = field(default=lambda _: {})
     """u16 words that it finds in variables; `TOTALS` is where f32 numbers are."""
+
+    def is_in(self, dtype: DataType, *, is_sequence: bool) -> bool:
+        """Return whether programs of a dtype, and of a sequence or not, may have the kind."""
+        is_stored = dtype is DataType.F16 or not self.is_of_halves
+        return is_stored and (is_sequence or not self.is_of_sequences)
 
     @property
     def kind(self) -> Kind:

@@ -27,12 +27,16 @@ def _samples_along(axis: Axis) -> tuple[Sample, ...]:
         Sample(lambda sizes: ChainReduce(sizes.block(), axis)),
         Sample(lambda sizes: ChainMax(sizes.block(), axis)),
         Sample(lambda sizes: Broadcast(sizes.block(), axis)),
-        Sample(lambda sizes: BroadcastStore(sizes.block(), sizes.block(), axis)),
+        Sample(lambda sizes: BroadcastStore(sizes.block(), sizes.block(), axis), is_of_halves=True),
     )
 
 
 SAMPLES = (
     *_samples_along(Axis.X),
     *_samples_along(Axis.Y),
-    Sample(lambda sizes: Convert(sizes.block(), sizes.block()), lengths=("elements",)),
+    Sample(
+        lambda sizes: Convert(sizes.block(), sizes.block()),
+        lengths=("elements",),
+        is_of_halves=True,
+    ),
 )
