@@ -248,12 +248,18 @@ def test_a_better_gpu_is_never_slower(plan: TrainingPlan, field: str) -> None:
 
 @given(plan=PLANS)
 def test_more_work_takes_longer(plan: TrainingPlan) -> None:
-    one = steps(model=MIXTURE).seconds(plan)
+    """Unless all of it is hidden behind what replicas exchange, as in a step of one micro-batch."""
+    exposed = replace(plan, is_overlapped=False)
     wider = dense_model("wider", replace(SIZES, experts_per_row=8), positions=8192)
+    one = steps(model=MIXTURE)
 
-    assert steps(model=MIXTURE, batch=128).seconds(plan) > one
-    assert steps(model=MIXTURE, sequence=4096).seconds(plan) > one
-    assert steps(model=wider).seconds(plan) > one
+    for more in (
+        steps(model=MIXTURE, batch=128),
+        steps(model=MIXTURE, sequence=4096),
+        steps(model=wider),
+    ):
+        assert more.seconds(exposed) > one.seconds(exposed)
+        assert more.seconds(plan) >= one.seconds(plan) * (1 - 1e-9)
 
 
 @given(plan=PLANS)
