@@ -152,12 +152,12 @@ class Operation(ABC):
 
     @property
     def index_operands(self) -> tuple[str, ...]:
-        """Those of them that must be indices."""
+        """Names of the inputs and results that must be indices."""
         return self._names({Role.INDEX})
 
     @property
     def number_operands(self) -> tuple[str, ...]:
-        """Those of them that must not be indices."""
+        """Names of the inputs and results that must be numbers."""
         return self._names({Role.VALUE})
 
     @property
@@ -167,7 +167,7 @@ class Operation(ABC):
 
     @property
     def position_tables(self) -> tuple[str, ...]:
-        """Those of them that have a row for every position."""
+        """Names of the parameters that have a row for every position."""
         return self._names({Role.POSITION_TABLE})
 
     def renamed(self, names: Mapping[str, str]) -> Self:

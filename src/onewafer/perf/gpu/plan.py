@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from onewafer.arch import GpuCluster
-    from onewafer.perf import Model
+    from onewafer.perf.model import Model
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -40,11 +40,12 @@ from onewafer.perf.gpu.sharding import (
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from onewafer.perf import Model, Pass
     from onewafer.perf.gpu.clock import KernelClock, KernelTime
     from onewafer.perf.gpu.kernels import Kernel
     from onewafer.perf.gpu.plan import Plan
     from onewafer.perf.gpu.sharding import Part, ShardedPiece
+    from onewafer.perf.jobs import Pass
+    from onewafer.perf.model import Model
 
 _ACTIVATION_BYTES = 2
 
