@@ -9,7 +9,7 @@ from torch import nn
 
 import onewafer
 from onewafer.errors import ConfigurationError
-from onewafer.perf.report import TABLE_COLUMNS
+from onewafer.perf.report.table import TABLE_COLUMNS
 from onewafer.terminal import SHOWN_COLUMNS
 from tests.perf.dense_model import LLAMA_8B, dense_model
 

@@ -1,19 +1,9 @@
 """Comparisons made by hand, for the tests of reports."""
 
-from onewafer.perf import (
-    Answer,
-    Breakdown,
-    Choice,
-    Comparison,
-    Decode,
-    Item,
-    Limit,
-    Memory,
-    Precision,
-    PublishedFigure,
-    Refusal,
-    Role,
-)
+from onewafer.perf import Answer, Comparison, Decode, Precision, Refusal
+from onewafer.perf.answer import Choice, Memory
+from onewafer.perf.breakdown import Breakdown, Item, Limit
+from onewafer.perf.published import PublishedFigure, Role
 
 JOB = Decode(batch=1, context=4096)
 

@@ -18,9 +18,10 @@ from onewafer.graph import (
     Multiply,
     RmsNorm,
     Rotary,
+    Segment,
     Tensor,
 )
-from onewafer.perf import Model, Segment
+from onewafer.perf import Model
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from onewafer.perf import Breakdown, Item, Limit, total
+from onewafer.perf.breakdown import Breakdown, Item, Limit, total
 
 ITEMS = st.builds(
     Item,

@@ -3,7 +3,8 @@ import math
 import pytest
 
 from onewafer.errors import ConfigurationError
-from onewafer.perf import Decode, Pass, Precision, Prefill, Serve, Train
+from onewafer.perf import Decode, Precision, Prefill, Serve, Train
+from onewafer.perf.jobs import Pass
 
 
 @pytest.mark.parametrize(

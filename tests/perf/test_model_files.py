@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from onewafer.errors import ConfigurationError, GraphError
 from onewafer.graph import Graph, fold
-from onewafer.perf import Model, keep_model, kept_model, model_from_json, model_to_json
+from onewafer.perf import Model, keep_model, kept_model
+from onewafer.perf.model_files import model_from_json, model_to_json
 from tests.graph.strategies import graphs, sequences
 
 

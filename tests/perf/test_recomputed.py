@@ -1,6 +1,6 @@
 """Published figures of a topic, one after the other."""
 
-from onewafer.perf import published_figures
+from onewafer.perf.published import published_figures
 from onewafer.perf.recomputed import Recomputed, recompute
 
 TOPIC = "wafer_decode"

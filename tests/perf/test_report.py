@@ -9,7 +9,8 @@ import pytest
 from rich.console import Console
 
 from onewafer.errors import ConfigurationError, InternalError
-from onewafer.perf import Breakdown, Comparison, Forward, Item, Limit, Prefill, Serve, Train
+from onewafer.perf import Comparison, Forward, Prefill, Serve, Train
+from onewafer.perf.breakdown import Breakdown, Item, Limit
 from onewafer.perf.report import draw, draw_curve, render, render_curve, to_json, to_pandas
 from onewafer.perf.report.errors_of_figures import error_of
 from onewafer.perf.report.table import describe

@@ -7,8 +7,10 @@ from io import StringIO
 import pytest
 from rich.console import Console
 
-from onewafer.perf import ErrorStatistics, FigureResult, PerfValidation, Role
+from onewafer.perf import PerfValidation
+from onewafer.perf.published import Role
 from onewafer.perf.report import render_validation, render_validation_page, validation_to_json
+from onewafer.perf.validation_rows import ErrorStatistics, FigureResult
 from tests.perf.comparisons import FIGURE
 
 HIT = FigureResult(figure=FIGURE, ours=1900.0, target=0.2, rule="one", range=(1700.0, 2400.0))

@@ -1,6 +1,6 @@
 """The published rates of wafers are read; all but two say why they cannot be compared."""
 
-from onewafer.perf import Role, published_figures
+from onewafer.perf.published import Role, published_figures
 
 
 def test_figures_are_validation_or_say_why_not():

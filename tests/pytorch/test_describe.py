@@ -14,8 +14,9 @@ from onewafer.arch import load_architecture
 from onewafer.errors import ConfigurationError, UnsupportedOperationError
 from onewafer.graph import Attention, Convolution, DataType, Experts, Linear, Opaque
 from onewafer.mesh import shard
-from onewafer.perf import Pass, find_model, known_models
+from onewafer.perf import find_model, known_models
 from onewafer.perf.gpu import validate_samples
+from onewafer.perf.jobs import Pass
 from onewafer.pytorch import capture, describe_model, describe_module
 from onewafer.pytorch.describe import TOKENS
 from onewafer.pytorch.weightless import build_weightless, without_weights

@@ -1,44 +1,12 @@
 """Contract 3: what the model computes, free of torch and of sharding."""
 
 from onewafer.errors import GraphError
+from onewafer.graph import operations
 from onewafer.graph.evaluate import Evaluator, evaluate_graph
 from onewafer.graph.graph import Graph
 from onewafer.graph.json_form import from_json, to_json
 from onewafer.graph.layer_parts import layer_parts
-from onewafer.graph.operations import (
-    Activation,
-    ActivationFunction,
-    Add,
-    AddBias,
-    Attention,
-    BatchedMatmul,
-    Convolution,
-    DepthwiseConvolution,
-    Embedding,
-    Experts,
-    FirstRow,
-    Gather,
-    GlobalAveragePool,
-    LastRow,
-    LayerNorm,
-    LayerPart,
-    Linear,
-    MaxPool,
-    Multiply,
-    OnSamples,
-    Opaque,
-    Operation,
-    PositionEmbedding,
-    Relu,
-    RmsNorm,
-    Rotary,
-    Scale,
-    ScaleFeatureMaps,
-    ScaleFeatures,
-    Softmax,
-    TopIndices,
-    Work,
-)
+from onewafer.graph.operations import *  # noqa: F403  # what an operation is, and all of them
 from onewafer.graph.renaming import rename
 from onewafer.graph.resizing import (
     num_samples,
@@ -56,45 +24,13 @@ from onewafer.graph.window import Window
 
 __all__ = [
     "FLOATING",
-    "Activation",
-    "ActivationFunction",
-    "Add",
-    "AddBias",
-    "Attention",
-    "BatchedMatmul",
-    "Convolution",
     "DataType",
-    "DepthwiseConvolution",
-    "Embedding",
     "Evaluator",
-    "Experts",
-    "FirstRow",
-    "Gather",
-    "GlobalAveragePool",
     "Graph",
     "GraphError",
-    "LastRow",
-    "LayerNorm",
-    "LayerPart",
-    "Linear",
-    "MaxPool",
-    "Multiply",
-    "OnSamples",
-    "Opaque",
-    "Operation",
-    "PositionEmbedding",
-    "Relu",
-    "RmsNorm",
-    "Rotary",
-    "Scale",
-    "ScaleFeatureMaps",
-    "ScaleFeatures",
     "Segment",
-    "Softmax",
     "Tensor",
-    "TopIndices",
     "Window",
-    "Work",
     "evaluate_graph",
     "fold",
     "from_json",
@@ -111,3 +47,4 @@ __all__ = [
     "with_rows",
     "with_samples",
 ]
+__all__ += operations.__all__

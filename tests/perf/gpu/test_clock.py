@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from onewafer.arch import load_gpu
 from onewafer.errors import ConfigurationError
-from onewafer.perf import Limit, Precision
+from onewafer.perf import Precision
+from onewafer.perf.breakdown import Limit
 from onewafer.perf.gpu.aiconfigurator import AiconfiguratorTables, is_installed
 from onewafer.perf.gpu.clock import KernelClock, load_roofline
 from onewafer.perf.gpu.collectives import Collective, Group, flat_seconds, nvlink

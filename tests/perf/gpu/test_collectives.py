@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from onewafer.arch import load_gpu
 from onewafer.errors import ConfigurationError
-from onewafer.perf import Limit
+from onewafer.perf.breakdown import Limit
 from onewafer.perf.gpu.collectives import (
     Collective,
     Group,

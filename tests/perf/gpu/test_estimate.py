@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from onewafer.arch import GpuCluster, load_gpu
 from onewafer.errors import ConfigurationError
-from onewafer.perf import Answer, Decode, Goal, Limit, Precision, Prefill, Refusal, Serve, Train
+from onewafer.perf import Answer, Decode, Goal, Precision, Prefill, Refusal, Serve, Train
+from onewafer.perf.breakdown import Limit
 from onewafer.perf.gpu import GpuOptions, Plan, Profile, estimate
 from onewafer.perf.gpu.roofline import load_roofline
 from tests.perf.dense_model import LLAMA_8B, LLAMA_70B, QWEN3_235B, dense_model

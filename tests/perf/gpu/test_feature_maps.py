@@ -24,7 +24,8 @@ from onewafer.graph import (
     ScaleFeatures,
     Segment,
 )
-from onewafer.perf import Answer, Forward, Limit, Precision, Prefill, Refusal
+from onewafer.perf import Answer, Forward, Precision, Prefill, Refusal
+from onewafer.perf.breakdown import Limit
 from onewafer.perf.gpu import GpuOptions, Plan, Points, estimate
 from onewafer.perf.gpu.clock import KernelClock
 from onewafer.perf.gpu.feature_map_pieces import piece_on_feature_maps

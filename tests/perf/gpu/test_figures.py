@@ -2,9 +2,9 @@
 
 import pytest
 
-from onewafer.perf import Role, published_figures
 from onewafer.perf.gpu.aiconfigurator import is_installed
 from onewafer.perf.gpu.figures import figure_results
+from onewafer.perf.published import Role, published_figures
 from tests.perf.dense_model import LLAMA_70B, dense_model
 
 

@@ -4,13 +4,14 @@ import pytest
 
 from onewafer.arch import GpuCluster, load_gpu
 from onewafer.errors import ConfigurationError
-from onewafer.perf import Answer, Precision, Refusal, Role, published_figures
+from onewafer.perf import Answer, Precision, Refusal
 from onewafer.perf.gpt import GptShape, gpt_model
 from onewafer.perf.gpu.aiconfigurator import is_installed
 from onewafer.perf.gpu.clock import KernelClock
 from onewafer.perf.gpu.training import TrainingOptions, estimate_training
 from onewafer.perf.gpu.training_plan import PinnedPlan
 from onewafer.perf.gpu.training_validation import validate_training
+from onewafer.perf.published import Role, published_figures
 from tests.perf.gpu.training_cases import MODEL, cluster, job
 
 

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from onewafer.errors import ConfigurationError
-from onewafer.perf import Answer, Breakdown, Item, Model, Refusal
+from onewafer.perf import Answer, Model, Refusal
+from onewafer.perf.breakdown import Breakdown, Item
 from onewafer.perf.gpu.clock import KernelClock
 from onewafer.perf.gpu.collectives import Collective, Group
 from onewafer.perf.gpu.kernels import (

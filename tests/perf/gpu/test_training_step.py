@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from onewafer.perf import Breakdown, Limit
+from onewafer.perf.breakdown import Breakdown, Limit
 from onewafer.perf.gpu.clock import KernelClock
 from onewafer.perf.gpu.collectives import Collective, Group
 from onewafer.perf.gpu.kernels import Communication, Elementwise, Gemm, NumberFormat

@@ -11,9 +11,10 @@ from onewafer.graph import (
     Linear,
     Opaque,
     RmsNorm,
+    Segment,
     Tensor,
 )
-from onewafer.perf import Model, Segment
+from onewafer.perf import Model
 from tests.perf.dense_model import Sizes, dense_model
 
 

@@ -7,7 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from onewafer.errors import ConfigurationError
-from onewafer.perf import Answer, Decode, Goal, Limit, Precision, Prefill, Refusal, Serve, Train
+from onewafer.perf import Answer, Decode, Goal, Precision, Prefill, Refusal, Serve, Train
+from onewafer.perf.breakdown import Limit
 from onewafer.perf.gpt import GptShape, gpt_model
 from onewafer.perf.wafer import Mode, WaferOptions, estimate, machine, parse_system
 from onewafer.perf.wafer.inference import decode_demand

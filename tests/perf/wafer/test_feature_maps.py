@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from onewafer.errors import ConfigurationError
 from onewafer.graph import Attention, Convolution, GlobalAveragePool, MaxPool, Segment
 from onewafer.mesh import Estimator, footprint, shard
-from onewafer.perf import Answer, Forward, Goal, Limit, Model, Prefill, Refusal
+from onewafer.perf import Answer, Forward, Goal, Model, Prefill, Refusal
+from onewafer.perf.breakdown import Limit
 from onewafer.perf.wafer import WaferOptions, estimate, pipeline
 from onewafer.perf.wafer.feature_map_blocks import WHOLE, Exchange, cut
 from onewafer.perf.wafer.inference import prefill_demand

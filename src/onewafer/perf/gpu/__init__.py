@@ -16,11 +16,10 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from onewafer.perf.gpu.engine import engine_names
 from onewafer.perf.gpu.estimate import estimate, profiled_clock
 from onewafer.perf.gpu.kernels import AttentionShape, NumberFormat
 from onewafer.perf.gpu.latency_table import Points
-from onewafer.perf.gpu.measurements import AttentionPoints, Measurements
+from onewafer.perf.gpu.measurements import AttentionPoints
 from onewafer.perf.gpu.options import GpuOptions
 from onewafer.perf.gpu.plan import Plan
 from onewafer.perf.gpu.profile import Profile, profile_to_json, read_profile
@@ -31,21 +30,17 @@ if TYPE_CHECKING:
     from onewafer.perf.gpu.training_plan import PinnedPlan
     from onewafer.perf.gpu.training_validation import validate_training
     from onewafer.perf.gpu.validation import validate
-    from onewafer.perf.kept_activations import Recompute
 
 __all__ = [
     "AttentionPoints",
     "AttentionShape",
     "GpuOptions",
-    "Measurements",
     "NumberFormat",
     "PinnedPlan",
     "Plan",
     "Points",
     "Profile",
-    "Recompute",
     "TrainingOptions",
-    "engine_names",
     "estimate",
     "estimate_training",
     "profile_to_json",
@@ -58,7 +53,6 @@ __all__ = [
 
 _LATER = {
     "PinnedPlan": "onewafer.perf.gpu.training_plan",
-    "Recompute": "onewafer.perf.kept_activations",
     "TrainingOptions": "onewafer.perf.gpu.training",
     "estimate_training": "onewafer.perf.gpu.training",
     "validate": "onewafer.perf.gpu.validation",

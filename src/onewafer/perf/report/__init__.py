@@ -4,7 +4,7 @@ from onewafer.perf.report.curve import render_curve
 from onewafer.perf.report.frame import to_pandas
 from onewafer.perf.report.json_form import to_json
 from onewafer.perf.report.plot import check_picture, draw, draw_curve
-from onewafer.perf.report.table import TABLE_COLUMNS, describe, render
+from onewafer.perf.report.table import describe, render
 from onewafer.perf.report.validation_table import (
     VALIDATION_COLUMNS,
     render_validation,
@@ -13,7 +13,6 @@ from onewafer.perf.report.validation_table import (
 )
 
 __all__ = [
-    "TABLE_COLUMNS",
     "VALIDATION_COLUMNS",
     "check_picture",
     "describe",

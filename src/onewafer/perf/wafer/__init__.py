@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from onewafer.perf.wafer.estimate import estimate
 from onewafer.perf.wafer.options import Mode, WaferOptions
 from onewafer.perf.wafer.programs import Programs
-from onewafer.perf.wafer.system import Machine, Wafers, machine, parse_system, system_names
+from onewafer.perf.wafer.system import machine, parse_system, system_names
 
 if TYPE_CHECKING:
     from onewafer.perf.wafer.training import estimate_training
@@ -16,11 +16,9 @@ if TYPE_CHECKING:
     from onewafer.perf.wafer.validation import validate
 
 __all__ = [
-    "Machine",
     "Mode",
     "Programs",
     "WaferOptions",
-    "Wafers",
     "estimate",
     "estimate_training",
     "machine",

@@ -29,9 +29,9 @@ from onewafer.pytorch.lowering import (
 from onewafer.pytorch.lowering.finishing import finish
 from onewafer.pytorch.lowering.layout import Layout
 from onewafer.pytorch.lowering.opaque import write_opaque
-from onewafer.pytorch.lowering.operands import Decision, External, Operand, Origin, Value
+from onewafer.pytorch.lowering.operands import Decision, External, Origin, Value
 from onewafer.pytorch.lowering.registry import Operands, lower, value_of
-from onewafer.pytorch.lowering.writer import FORMATS, INDICES, NOTHING, GraphWriter, to_rows
+from onewafer.pytorch.lowering.writer import FORMATS, INDICES, NOTHING, GraphWriter
 
 FAMILIES = (
     convolution,
@@ -61,13 +61,11 @@ __all__ = [
     "External",
     "GraphWriter",
     "Layout",
-    "Operand",
     "Operands",
     "Origin",
     "Value",
     "finish",
     "lower",
-    "to_rows",
     "value_of",
     "write_opaque",
 ]
