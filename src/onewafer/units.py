@@ -40,6 +40,16 @@ def format_count(count: float) -> str:
     return f"{rounded:.3g}"
 
 
+def count_of(number: int, noun: str) -> str:
+    """Return a number with its noun.
+
+    >>> count_of(1, "launch"), count_of(1200, "launch"), count_of(2, "row")
+    ('1 launch', '1,200 launches', '2 rows')
+    """
+    plural = f"{noun}es" if noun.endswith(("ch", "ss")) else f"{noun}s"
+    return f"{number:,} {noun if number == 1 else plural}"
+
+
 def format_duration(seconds: float) -> str:
     """Return a waiting time in whole seconds.
 

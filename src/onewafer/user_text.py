@@ -11,7 +11,9 @@ _LAST_BYTE: Final = 0xFF
 
 
 def visible(text: str) -> str:
-    r"""Spell control characters out, which a terminal would obey.
+    r"""Spell control characters out, ends of lines too: for a text of a user inside a sentence.
+
+    A whole output, of several lines, goes through `terminal.printable` instead.
 
     >>> print(visible("main\x1b[2J\n"))
     main\x1b[2J\x0a

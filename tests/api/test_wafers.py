@@ -168,6 +168,6 @@ def test_wrong_arguments_are_named_with_the_choices(options, message):
 
 
 def test_missing_torch_is_a_sentence(monkeypatch):
-    monkeypatch.setattr("onewafer.api.wafers.find_spec", lambda _: None)
+    monkeypatch.setattr("onewafer.api.torch_presence.find_spec", lambda _: None)
     with pytest.raises(ConfigurationError, match=r"onewafer\.wafer needs PyTorch, which is not"):
         onewafer.wafer()

@@ -272,7 +272,7 @@ def test_a_refusal_that_is_an_error_is_said_after_the_report(tmp_path, capsys):
 
 
 def test_missing_torch_is_a_sentence(script, capsys, monkeypatch):
-    monkeypatch.setattr("onewafer.api.wafers.find_spec", lambda _name: None)
+    monkeypatch.setattr("onewafer.api.torch_presence.find_spec", lambda _name: None)
     assert execute(["run", script]) == 2
     assert "pip install 'onewafer[torch]'" in capsys.readouterr().err
 

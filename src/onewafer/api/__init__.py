@@ -24,7 +24,8 @@ from onewafer.api.programs import CompileWarning, Program, compile_csl
 from onewafer.api.run_report import RunReport
 from onewafer.api.runners import Runner, load
 from onewafer.api.simulation import simulation_settings
-from onewafer.api.wafers import Wafer, open_session, require_torch, wafer, wafer_options
+from onewafer.api.torch_presence import require_torch
+from onewafer.api.wafers import Wafer, open_session, wafer, wafer_options
 
 __all__ = [
     "PARAMETERS_FILE",

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from onewafer.api.torch_presence import require_torch
 from onewafer.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     Progress = Callable[[str], None]
 
 _SCRIPT = ".py"
+_EXTRA = "models"
 
 
 def load_model(name: str, say: Progress, arguments: Sequence[str] = ()) -> Model:
@@ -33,7 +34,7 @@ def load_model(name: str, say: Progress, arguments: Sequence[str] = ()) -> Model
     kept = kept_model(name)
     if kept is not None:
         return kept
-    _require_torch()
+    require_torch(f"the capture of {name}", _EXTRA)
     say("loading PyTorch")
     from onewafer.pytorch import describe_model  # noqa: PLC0415  # loads torch
 
@@ -43,17 +44,9 @@ def load_model(name: str, say: Progress, arguments: Sequence[str] = ()) -> Model
 def _load_script(script: Path, say: Progress, arguments: Sequence[str]) -> Model:
     if not script.exists():
         raise ConfigurationError(f"there is no script {script}")
-    _require_torch()
+    require_torch(f"the capture of {script}", _EXTRA)
     say("loading PyTorch")
     from onewafer.pytorch import describe_script  # noqa: PLC0415  # loads torch
 
     say(f"running {script} up to its first model")
     return describe_script(script, arguments)
-
-
-def _require_torch() -> None:
-    if find_spec("torch") is None:
-        raise ConfigurationError(
-            "PyTorch says what a model computes, and it is not installed: "
-            "pip install 'onewafer[models]'"
-        )

@@ -6,12 +6,13 @@ import sys
 import threading
 from contextlib import ExitStack
 from dataclasses import replace
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from onewafer.api.simulation import simulation_settings
-from onewafer.errors import ConfigurationError, describe_end
+from onewafer.api.torch_presence import require_torch
+from onewafer.errors import describe_end
+from onewafer.units import count_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -111,7 +112,7 @@ class Wafer:
     def __repr__(self) -> str:
         """Return the machine and how many calls it has run."""
         options, report = self._session.options, self.report
-        calls = f"{report.wafer_calls:,} call{'s' * (report.wafer_calls != 1)}"
+        calls = count_of(report.wafer_calls, "call")
         return f"<Wafer: {options.arch}, fidelity {options.fidelity}, {calls} so far>"
 
 
@@ -213,18 +214,6 @@ def open_session(options: WaferOptions, settings: Settings) -> Session:
         return Session(options, limits=limits)
     line = ProgressLine(console)
     return Session(options, observer=line, limits=replace(limits, observer=line.sentences))
-
-
-def require_torch(what: str) -> None:
-    """Fail unless PyTorch is installed; `what` needs it.
-
-    Raises:
-        ConfigurationError: it is not.
-    """
-    if find_spec("torch") is None:
-        raise ConfigurationError(
-            f"{what} needs PyTorch, which is not installed: pip install 'onewafer[torch]'"
-        )
 
 
 def _print_notice(text: str) -> None:

@@ -28,7 +28,7 @@ from onewafer.csl.sema import MAX_CALL_DEPTH, explain_instances
 from onewafer.diagnostics import DiagnosticSink, render, to_json
 from onewafer.errors import ConfigurationError, InternalError, OnewaferError
 from onewafer.image import route_table
-from onewafer.units import format_bytes
+from onewafer.units import count_of, format_bytes
 from onewafer.user_text import cut_words, shown
 
 if TYPE_CHECKING:
@@ -361,8 +361,7 @@ def _compile(arguments: argparse.Namespace) -> int:
         print(explain_instances(compilation.program))
     if compilation.image is None:
         if not arguments.json_diagnostics:
-            count = sink.num_findings
-            _complain(f"{count:,} finding{'s' * (count != 1)}, nothing was written")
+            _complain(f"{count_of(sink.num_findings, 'finding')}, nothing was written")
             has_place = any(finding.primary is not None for finding in sink.diagnostics)
             if arguments.arch is None and sink.has_errors and has_place:
                 _complain(_HINT)
@@ -411,10 +410,9 @@ def _summary(image: WaferImage, options: CompileOptions, folder: Path) -> str:
     used = max(
         (sum(section.num_bytes for section in tile.sections) for tile in image.programs), default=0
     )
-    programs = len(image.programs)
     return (
         f"wrote {folder}: {image.width}×{image.height} PEs of {image.arch}, "
-        f"{programs} tile program{'s' * (programs != 1)}, at most {format_bytes(used)} of "
+        f"{count_of(len(image.programs), 'tile program')}, at most {format_bytes(used)} of "
         f"{format_bytes(options.architecture.memory_bytes)} a PE"
     )
 

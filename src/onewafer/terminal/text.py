@@ -12,7 +12,10 @@ _ESCAPES = {c: escaped(c) for c in (*_CONTROLS, *_DIRECTIONS) if chr(c) not in _
 
 
 def printable(text: str) -> str:
-    r"""Return a text with escapes for control characters, except ends of lines and tabs.
+    r"""Return an output with escapes for control characters, except ends of lines and tabs.
+
+    Everything that is printed goes through it. A text of a user that is quoted inside a sentence
+    goes through `user_text.visible` first, which keeps it on one line.
 
     >>> printable("a\x1b[31mb")
     'a\\x1b[31mb'

@@ -25,6 +25,7 @@ import numpy as np
 from onewafer.diagnostics import Annotation, Diagnostic, Severity
 from onewafer.geometry import Direction
 from onewafer.image import NUM_COLORS
+from onewafer.units import count_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -240,8 +241,7 @@ class _Findings:
         for index in np.argsort(first):
             y, x = divmod(int(cells[first[index]]), self.table.width)
             others = int(sizes[index]) - 1
-            plural = "s" if others > 1 else ""
-            groups.append(_Group(x, y, f" and {others} other PE{plural}" if others else ""))
+            groups.append(_Group(x, y, f" and {count_of(others, 'other PE')}" if others else ""))
         return groups
 
     def _report(

@@ -37,6 +37,7 @@ from onewafer.csl.sema.values import (
 )
 from onewafer.csl.syntax.ast import BinaryOperator
 from onewafer.diagnostics import Annotation, Diagnostic, Severity
+from onewafer.units import count_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -170,14 +171,10 @@ def check_rank(dimensions: Sequence[int], rank: int, span: Span, what: str) -> N
     if len(dimensions) != rank:
         fail(
             "type-mismatch",
-            f"{what} has {_count(len(dimensions), 'dimension')}, "
-            f"it is indexed with {_count(rank, 'number')}",
+            f"{what} has {count_of(len(dimensions), 'dimension')}, "
+            f"it is indexed with {count_of(rank, 'number')}",
             span,
         )
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number} {what}{'s' * (number != 1)}"
 
 
 def how_to_vary(type_: t.Type) -> str:

@@ -14,7 +14,6 @@ from onewafer.execution.report.values import (
     SimulationReport,
     TensorReport,
 )
-from onewafer.execution.report.words import count
 
 __all__ = [
     "CacheReport",
@@ -25,7 +24,6 @@ __all__ = [
     "ProgramReport",
     "SimulationReport",
     "TensorReport",
-    "count",
     "render_phases",
     "render_placement",
     "render_programs",

@@ -11,9 +11,8 @@ from rich.text import Text
 
 from onewafer.execution.records import Phase
 from onewafer.execution.report.simulation_words import show_origins
-from onewafer.execution.report.words import count
 from onewafer.execution.sampling import LOOKS
-from onewafer.units import format_hertz, format_seconds
+from onewafer.units import count_of, format_hertz, format_seconds
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -67,7 +66,7 @@ def _figures(
 ) -> Iterator[tuple[str, list[str]]]:
     """Yield rows; what the table of programs says of calls with samples is left out."""
     mixed = [phase for phase in phases if phase.phase is not Phase.BATCH]
-    yield f"{row}s", [f"{p.rows:,} in {count(p.calls, 'call')}" for p in mixed]
+    yield f"{row}s", [f"{p.rows:,} in {count_of(p.calls, 'call')}" for p in mixed]
     yield "launches", [show_origins(p.origins) if p.origins else "" for p in mixed]
     yield "cycles", [f"{p.cycles_per_row:,.0f}" for p in phases]
     yield "closed form", [_error(p) for p in phases]

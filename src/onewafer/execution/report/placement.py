@@ -10,9 +10,8 @@ from rich.table import Table
 from rich.text import Text
 
 from onewafer.execution.report.values import PlacementReport, TensorReport
-from onewafer.execution.report.words import count
 from onewafer.mesh import PLAIN_ORDER, Redistribute, choose_layouts
-from onewafer.units import format_bytes
+from onewafer.units import count_of, format_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -92,7 +91,7 @@ def _how_chosen(program: ProgramReport) -> str:
     rectangle = f"{program.width}×{program.height}"
     refused = [f"{rows:,}" for rows in placement.refused_rows]
     sentences = [f"{', '.join(refused)} rows a launch fit nowhere."] if refused else []
-    rows = count(placement.rows, "row")
+    rows = count_of(placement.rows, "row")
     if placement.is_pinned:
         sentences.append(f"{rectangle} was asked for, and fits with {rows} a launch.")
     else:
@@ -132,7 +131,7 @@ def _verdict(candidate: Candidate, chosen: Candidate) -> str:
 
 def _how_it_lies(program: ProgramReport) -> str:
     moved = program.placement.redistributions
-    anew = f"{count(moved, 'tensor') if moved else 'none'} had to be redistributed"
+    anew = f"{count_of(moved, 'tensor') if moved else 'none'} had to be redistributed"
     return (
         "The first tensor lies along x; every linear operation changes the axis, others keep it, "
         f"and what is added must lie alike: {anew}. To exchange x and y, exchange the sides."

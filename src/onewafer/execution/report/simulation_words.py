@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from onewafer.execution.report.words import count
+from onewafer.units import count_of
 
 if TYPE_CHECKING:
     from onewafer.execution.report.values import LaunchOrigins, SimulationReport
@@ -49,7 +49,7 @@ def show_fabric_values(simulation: SimulationReport) -> str | None:
     """Return how the values of simulated launches compare; None: there was none."""
     if not simulation.compared:
         return None
-    compared = count(simulation.compared, "launch")
+    compared = count_of(simulation.compared, "launch")
     if simulation.other_bits or simulation.beyond_bound:
         return (
             f"WRONG, please report it: of {compared}, {simulation.other_bits} with other bits than "

@@ -12,8 +12,8 @@ from onewafer.execution.report.simulation_words import (
     show_fabric_values,
     show_ratios,
 )
-from onewafer.execution.report.words import count, show_time
-from onewafer.units import format_bytes
+from onewafer.execution.report.words import show_time
+from onewafer.units import count_of, format_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -26,8 +26,8 @@ def _show(value: float | None, form: str) -> str | None:
 
 
 def _show_calls(p: ProgramReport) -> str:
-    rows = count(p.samples, "sample" if p.cache is None else "token")
-    return f"{p.calls:,} in {count(p.launches, 'launch')}, {rows}"
+    rows = count_of(p.samples, "sample" if p.cache is None else "token")
+    return f"{p.calls:,} in {count_of(p.launches, 'launch')}, {rows}"
 
 
 def _show_memory(program: ProgramReport) -> str:
@@ -41,7 +41,7 @@ def _show_context(program: ProgramReport) -> str | None:
     cache = program.cache
     if cache is None:
         return None
-    text = f"{count(cache.context, 'token')}"
+    text = f"{count_of(cache.context, 'token')}"
     return f"{text}; {cache.longest_context:,} would fit" if cache.longest_context else text
 
 
@@ -70,11 +70,11 @@ _Row = tuple[str, "Callable[[ProgramReport], str | None]"]
 
 _SECTIONS: tuple[tuple[_Row, ...], ...] = (
     (
-        ("program", lambda p: f"{p.module}, {count(p.bucket_rows, 'row')}, {p.dtype}"),
+        ("program", lambda p: f"{p.module}, {count_of(p.bucket_rows, 'row')}, {p.dtype}"),
         ("compiled because", lambda p: p.compiled_because),
         ("machine", lambda p: f"{p.arch_title}, {p.profile} timing, {p.fidelity} fidelity"),
         ("engine", lambda p: p.engine),
-        ("rectangle", lambda p: f"{p.width}×{p.height}, {count(p.num_pes, 'PE')} used"),
+        ("rectangle", lambda p: f"{p.width}×{p.height}, {count_of(p.num_pes, 'PE')} used"),
         ("tile programs", lambda p: _show(p.tile_programs, "{:,}")),
     ),
     (

@@ -11,7 +11,7 @@ from rich.text import Text
 from onewafer.perf.jobs import Decode, Forward, Job, Prefill, Serve, Train
 from onewafer.perf.report.errors_of_figures import error_of
 from onewafer.perf.report.quantities import QUANTITIES
-from onewafer.units import format_count, format_seconds
+from onewafer.units import count_of, format_count, format_seconds
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -57,9 +57,9 @@ def describe(job: Job) -> str:
         case Decode():
             return f"decode, batch {job.batch:,}, context {job.context:,}"
         case Prefill():
-            return f"prefill, batch {job.batch:,}, prompts of {_counted(job.tokens, 'token')}"
+            return f"prefill, batch {job.batch:,}, prompts of {count_of(job.tokens, 'token')}"
         case Forward():
-            return f"one pass, batch of {_counted(job.batch, 'sample')}"
+            return f"one pass, batch of {count_of(job.batch, 'sample')}"
         case Serve():
             return (
                 f"serving {job.concurrency:,} requests at a time, prompts of {job.prompt:,} "
@@ -70,10 +70,6 @@ def describe(job: Job) -> str:
                 f"training on {format_count(job.tokens)} tokens, sequences of {job.sequence:,}, "
                 f"{job.batch:,} a step"
             )
-
-
-def _counted(number: int, noun: str) -> str:
-    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
 def _quantities(comparison: Comparison, answers: Sequence[Answer]) -> Table:

@@ -11,6 +11,7 @@ from onewafer.pytorch.lowering.operands import External, Origin, Rotated, Shifte
 from onewafer.pytorch.lowering.registry import lowers
 from onewafer.pytorch.lowering.rotary import extend, join_halves, stack_neighbours, swap_halves
 from onewafer.pytorch.lowering.sequences import of_one_sequence
+from onewafer.units import count_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -130,8 +131,7 @@ def _join_rows(
     rows = writer.rows(padded)
     result = writer.result(name, rows.shape[0], source.shape[1])
     writer.emit(Linear(result, rows.name, producer.weight))
-    count = above + below
-    writer.on_host.append(f"adding {count} row{'s' * (count > 1)} of zeros")
+    writer.on_host.append(f"adding {count_of(above + below, 'row')} of zeros")
     shape = [1] * (len(value.shape) - 2) + [num_rows, source.shape[1]]
     if bias is None:
         zeros = torch.zeros(shape, dtype=writer.format)

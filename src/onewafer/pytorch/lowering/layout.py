@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+MATRIX_DIMENSIONS = 2
+"""Rows and features."""
 Dimension = tuple[tuple[int, int], ...]
 """Pieces (size, stride), the slowest first, none of size 1; no piece at all is a size of 1."""
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from onewafer.pytorch.lowering.convolution import multiply_feature_maps
+from onewafer.pytorch.lowering.layout import MATRIX_DIMENSIONS
 from onewafer.pytorch.lowering.matmul import multiply_tensors
 from onewafer.pytorch.lowering.operands import External, Origin, see
 from onewafer.pytorch.lowering.products import multiply
@@ -18,8 +19,6 @@ if TYPE_CHECKING:
     from onewafer.pytorch.lowering.operands import Operand, Value
     from onewafer.pytorch.lowering.registry import Call
     from onewafer.pytorch.lowering.writer import GraphWriter
-
-_MATRIX = 2
 
 
 @lowers("linear.default")
@@ -66,7 +65,7 @@ def _two_tensors(writer: GraphWriter, call: Call) -> tuple[Value, Value] | None:
 def transposed(writer: GraphWriter, call: Call, weight: Operand) -> Tensor:
     """Return a stored weight of shape (in features, out features) as a parameter (out, in)."""
     if isinstance(weight, External):
-        if len(weight.shape) != _MATRIX:
+        if len(weight.shape) != MATRIX_DIMENSIONS:
             raise call.unsupported(
                 f"a weight of shape {weight.shape} is not supported; it must be a matrix"
             )

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from onewafer.errors import UnsupportedOperationError
 from onewafer.graph import BatchedMatmul, Softmax
+from onewafer.pytorch.lowering.layout import MATRIX_DIMENSIONS
 from onewafer.pytorch.lowering.masks import read_table
 from onewafer.pytorch.lowering.operands import Polynomial, Scores, Shares, Shifted, Value, see
 from onewafer.pytorch.lowering.writer import write
@@ -18,9 +19,6 @@ if TYPE_CHECKING:
     from onewafer.graph import Tensor
     from onewafer.pytorch.lowering.writer import GraphWriter
 
-_MATRIX = 2
-"""Dimensions of a matrix."""
-
 
 def multiply_tensors(writer: GraphWriter, name: str, left: Value, right: Value) -> Value:
     """Write the product of `left` `[…, m, k]` and `right` `[…, k, n]`.
@@ -28,7 +26,7 @@ def multiply_tensors(writer: GraphWriter, name: str, left: Value, right: Value) 
     Raises UnsupportedOperationError if one is seen across the rows or the features of its matrix.
     """
     _refuse_counts(writer, "a product of two tensors")
-    leading = len(left.shape) - _MATRIX
+    leading = len(left.shape) - MATRIX_DIMENSIONS
     if left.shape[:leading] != right.shape[:-2] or left.shape[-1] != right.shape[-2]:
         msg = f"a product of shapes {left.shape} and {right.shape} is not supported"
         raise UnsupportedOperationError(msg)

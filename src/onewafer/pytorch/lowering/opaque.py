@@ -19,6 +19,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from onewafer.errors import UnsupportedOperationError
 from onewafer.graph import Opaque
+from onewafer.pytorch.lowering.layout import MATRIX_DIMENSIONS
 from onewafer.pytorch.lowering.operands import External, Origin, Value, see
 
 if TYPE_CHECKING:
@@ -28,9 +29,6 @@ if TYPE_CHECKING:
     from onewafer.pytorch.lowering.operands import Operand
     from onewafer.pytorch.lowering.registry import Operands
     from onewafer.pytorch.lowering.writer import GraphWriter
-
-_MATRIX = 2
-"""Dimensions."""
 _MOVES = frozenset(
     f"aten.{name}"
     for name in (
@@ -224,4 +222,4 @@ def _arrange(
 
 def _is_on_feature_maps(shape: tuple[int, ...], rows: int | None) -> bool:
     """Tell whether a result has images (batch, features, *sides) whose places are the rows."""
-    return len(shape) > _MATRIX and shape[0] * math.prod(shape[2:]) == rows
+    return len(shape) > MATRIX_DIMENSIONS and shape[0] * math.prod(shape[2:]) == rows

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from onewafer.graph import Add, Multiply, PositionEmbedding
+from onewafer.pytorch.lowering.layout import MATRIX_DIMENSIONS
 from onewafer.pytorch.lowering.operands import (
     FormError,
     Polynomial,
@@ -23,9 +24,6 @@ if TYPE_CHECKING:
     from onewafer.pytorch.lowering.operands import External
     from onewafer.pytorch.lowering.writer import GraphWriter
 
-_MATRIX = 2
-"""Dimensions of a matrix."""
-
 
 def _position_rows(writer: GraphWriter, table: External, value: Value) -> Tensor:
     """Return the rows of a table that broadcasts to a whole value, arranged as its matrix.
@@ -33,7 +31,7 @@ def _position_rows(writer: GraphWriter, table: External, value: Value) -> Tensor
     A table that is alike for all sequences is stored for one.
     """
     num_rows, num_features = value.tensor.shape
-    if len(table.shape) == len(value.shape) > _MATRIX:
+    if len(table.shape) == len(value.shape) > MATRIX_DIMENSIONS:
         table = of_one_sequence(writer, table) or table
     sequences = _num_sequences(value, table.shape)
     writer.note_sequences(sequences)
@@ -60,7 +58,7 @@ def _position_rows(writer: GraphWriter, table: External, value: Value) -> Tensor
 def _num_sequences(value: Value, table: tuple[int, ...]) -> int:
     """Return of how many sequences a value's rows are if a table is alike for all of them."""
     num_rows, num_features = value.tensor.shape
-    if len(value.shape) <= _MATRIX:
+    if len(value.shape) <= MATRIX_DIMENSIONS:
         return 1
     first = value.layout.dimensions[0]
     is_alike = len(table) < len(value.shape) or table[0] == 1

@@ -6,9 +6,8 @@ from typing import TYPE_CHECKING
 
 from rich.text import Text
 
-from onewafer.execution.report import count
 from onewafer.pytorch.host_work import Cause
-from onewafer.units import format_count
+from onewafer.units import count_of, format_count
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -59,7 +58,7 @@ def describe_host(causes: Sequence[HostCause], *, is_verbose: bool) -> Iterator[
     if idle:
         calls = sum(cause.calls + cause.nested_calls for cause in idle)
         names = dict.fromkeys(part.module for cause in idle for part in cause.parts if part.module)
-        yield f"{count(calls, 'call')} without FLOP ({', '.join(names)}); --verbose says why"
+        yield f"{count_of(calls, 'call')} without FLOP ({', '.join(names)}); --verbose says why"
 
 
 def _is_idle(cause: HostCause) -> bool:
@@ -85,7 +84,7 @@ def _describe_cause(cause: HostCause, *, is_verbose: bool) -> Iterator[str]:
 def _describe_calls(cause: HostCause) -> str:
     where = "" if cause.place is None else cause.place.place
     if cause.num_places > 1:
-        where += f" and {count(cause.num_places - 1, 'other place')}"
+        where += f" and {count_of(cause.num_places - 1, 'other place')}"
     if cause.module is None:
         return where
     others = sum(
@@ -95,9 +94,9 @@ def _describe_calls(cause: HostCause) -> str:
     )
     calls = f"{(cause.calls or cause.nested_calls) - others:,} × {cause.module}"
     if cause.calls and cause.nested_calls:
-        calls += f" and {count(cause.nested_calls, 'part')} of it"
+        calls += f" and {count_of(cause.nested_calls, 'part')} of it"
     if others:
-        calls += f", {count(others, 'call')} of other modules"
+        calls += f", {count_of(others, 'call')} of other modules"
     return f"{calls}, {where}" if where else calls
 
 
@@ -108,7 +107,7 @@ def describe_workers(calls: Sequence[WorkerCalls]) -> Iterator[str]:
         names = sorted({entry.process for entry in entries}, key=lambda name: (len(name), name))
         shown = ", ".join(names[:_MOST_NAMES]) + (", …" if len(names) > _MOST_NAMES else "")
         total = sum(entry.calls for entry in entries)
-        where = f"{count(len(entries), 'worker process')} ({shown})"
+        where = f"{count_of(len(entries), 'worker process')} ({shown})"
         yield f"{total:,} × {module}, on the host, FLOP not counted, in {where}"
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import TYPE_CHECKING
 
-from onewafer.execution.report import count
 from onewafer.pytorch.host_work import Cause
 from onewafer.pytorch.report.values import (
     Advice,
@@ -18,6 +17,7 @@ from onewafer.pytorch.report.values import (
     HostCalls,
     HostCause,
 )
+from onewafer.units import count_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -135,7 +135,7 @@ def _advise_operations(flop: FlopReport, causes: Sequence[HostCause]) -> Iterato
     rest = held / (flop.total - flop.on_wafer)
     verb = "holds" if len(named) == 1 else "hold"
     reasons = "; ".join(_name(cause) for cause in named)
-    text = f"{count(len(named), 'refusal')} {verb} back {rest:.0%} of the rest: {reasons}"
+    text = f"{count_of(len(named), 'refusal')} {verb} back {rest:.0%} of the rest: {reasons}"
     lines = tuple(line for cause in named if (line := cause.line or cause.place) is not None)
     yield Advice(AdviceKind.OPERATIONS, text, lines, held, held / flop.total)
 
@@ -152,7 +152,7 @@ def _advise_modules(flop: FlopReport, causes: Iterable[HostCause]) -> Iterator[A
             share = cause.flop / flop.total
             where = cause.place.place
             if cause.num_places > 1:
-                where += f" and {count(cause.num_places - 1, 'other line')}"
+                where += f" and {count_of(cause.num_places - 1, 'other line')}"
             text = (
                 f"{where}, {share:.0%} of the FLOP, would be offered to the wafer in the `forward` "
                 "of an `nn.Module`"

@@ -8,8 +8,9 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from onewafer.execution.report import count, render_phases, render_programs
+from onewafer.execution.report import render_phases, render_programs
 from onewafer.pytorch.report.headline import describe_host, describe_workers, render_headline
+from onewafer.units import count_of
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -28,7 +29,7 @@ def render(report: Report, *, is_verbose: bool = False) -> RenderableType:
         parts.append(render_programs(shown))
     left_out = len(report.programs) - len(shown)
     if left_out:
-        more = count(left_out, "more program")
+        more = count_of(left_out, "more program")
         parts.append(Text(f"and {more} with fewer cycles; --json has them all"))
     if shown and shown[0].phases:
         parts.append(render_phases(shown[0]))
