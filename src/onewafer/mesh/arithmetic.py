@@ -16,6 +16,14 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     Floats = NDArray[np.float32]
+    Doubles = NDArray[np.float64]
+
+_BLOCK_ELEMENTS = 1 << 13
+"""Elements that are computed together: their temporaries stay in the cache."""
+_BELOW_F32 = (1 << 29) - 1
+"""Bits of an f64 that a normal f32 has not."""
+_HALF_OF_F32 = 1 << 28
+"""Their value halfway between two f32."""
 
 
 def fused_multiply_add(addend: Floats, left: Floats, right: Floats) -> Floats:
@@ -26,18 +34,43 @@ def fused_multiply_add(addend: Floats, left: Floats, right: Floats) -> Floats:
     >>> bool(fused_multiply_add(c, a, b) == c)
     True
     """
-    with np.errstate(all="ignore"):
-        product = np.float64(left) * np.float64(right)
-        term = np.float64(addend)
-        total = np.asarray(product + term)
-        # Knuth's two-sum: `total + error` is the exact sum.
-        rest = total - product
-        error = (product - (total - rest)) + (term - rest)
-        bits = total.view(np.int64)
-        is_inexact_even = (error != 0) & np.isfinite(total) & (bits & 1 == 0)
-        toward_error = np.where((error > 0) == (total > 0), 1, -1)
-        odd = np.where(is_inexact_even, bits + toward_error, bits).view(np.float64)
-        return odd.astype(np.float32)
+    with (
+        np.errstate(all="ignore"),
+        np.nditer(
+            [addend, left, right, None],
+            ["external_loop", "buffered", "zerosize_ok"],
+            [["readonly"], ["readonly"], ["readonly"], ["writeonly", "allocate"]],
+            [np.float64, np.float64, np.float64, np.float32],
+            order="C",
+            casting="same_kind",
+            buffersize=_BLOCK_ELEMENTS,
+        ) as blocks,
+    ):
+        for term, one, other, sums in blocks:
+            product = one * other
+            total = product + term
+            sums[...] = _round_to_odd(total, product, term) if _has_ties(total) else total
+        return blocks.operands[3]
+
+
+def _has_ties(total: Doubles) -> bool:
+    """Tell whether a number lies halfway between two f32, or may, where these are subnormal.
+
+    Elsewhere the second rounding goes where one rounding of the exact sum would have gone.
+    """
+    is_tie = total.view(np.int64) & _BELOW_F32 == _HALF_OF_F32
+    return bool((is_tie | (np.abs(total) < np.finfo(np.float32).tiny)).any())
+
+
+def _round_to_odd(total: Doubles, product: Doubles, term: Doubles) -> Doubles:
+    """Return `product + term` rounded to odd; `total` is the sum rounded to nearest even."""
+    # Knuth's two-sum: `total + error` is the exact sum.
+    rest = total - product
+    error = (product - (total - rest)) + (term - rest)
+    bits = total.view(np.int64)
+    is_inexact_even = (error != 0) & np.isfinite(total) & (bits & 1 == 0)
+    toward_error = np.where((error > 0) == (total > 0), 1, -1)
+    return np.where(is_inexact_even, bits + toward_error, bits).view(np.float64)
 
 
 def add(left: NDArray[Any], right: NDArray[Any]) -> NDArray[Any]:
