@@ -6,7 +6,7 @@ import pytest
 from onewafer.arch import load_architecture
 from onewafer.errors import UnsupportedOperationError
 from onewafer.execution import auto, launch_files
-from onewafer.execution.auto import AutoExecutor, Budget
+from onewafer.execution.auto import AutoExecutor, Budget, Meter
 from onewafer.execution.executable import Simulation
 from onewafer.execution.launch_times import LaunchTimes, Origin
 from onewafer.graph import DataType, Evaluator
@@ -74,3 +74,19 @@ def test_a_program_that_cannot_be_emitted_is_emitted_once(monkeypatch):
     executor = build_executor()
     assert [executor.find(None) for _ in range(3)] == [Origin.CLOSED_FORM] * 3
     assert len(emitted) == 1
+
+
+def test_a_run_compiles_a_program_for_each_share_of_the_budget():
+    graph, meter = mlp([6, 5, 3]), Meter()
+
+    def run(limit):
+        program = shard(graph, width=2, height=2, architecture=WSE3)
+        executor = AutoExecutor(program, WSE3, Simulation(), Budget(limit, meter), DataType.F32)
+        executor.send(random_arrays(graph.parameters, 0))
+        return executor.run(random_arrays(graph.inputs, 1)).origin, executor.figures.not_simulated
+
+    assert run(10**6)[0] is Origin.SIMULATED
+    origin, missed = run(10**6)
+    assert origin is Origin.CLOSED_FORM
+    assert missed.reason == "1 program was compiled for simulations before it"
+    assert run(missed.needed_budget)[0] is Origin.SIMULATED

@@ -142,7 +142,7 @@ def wafer(
         fidelity: `auto`: values of the host, cycles of few simulated launches; `fabric`: simulate
             every wavelet; `model`: cycles in closed form; None: `auto`.
         simulate_budget: PE-cycles (cycles times PEs) that `auto` may simulate, a number or `"5G"`;
-            None: about a minute of two cores.
+            None: 250M, less than ten seconds of a core.
         rectangle: the PEs to use, `"8x4"` or (8, 4); None: the fastest that fits.
         dtype: `f16` or `f32` on the wafer; None: the model's.
         clock: `"850MHz"`, or hertz; None: the machine's.

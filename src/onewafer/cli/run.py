@@ -93,7 +93,7 @@ def run(
     arch: Annotated[str, typer.Option(metavar="NAME", help="wse2, wse3 or toy.")] = "wse3",
     profile: Annotated[str, typer.Option(metavar="NAME", help="Timing: sdk or silicon.")] = "sdk",
     fidelity: _FidelityOption = "auto",
-    simulate_budget: _BudgetOption = "5G",
+    simulate_budget: _BudgetOption = "250M",
     rectangle: _RectangleOption = None,
     dtype: Annotated[
         str | None,

@@ -49,9 +49,16 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class Meter:
-    """PE-cycles that a run has simulated: cycles times PEs of the rectangle."""
+    """What a run has simulated."""
 
     pe_cycles: int = 0
+    """Cycles times PEs of the rectangle."""
+    programs: int = 0
+    """Programs that were compiled for it."""
+
+
+_PE_CYCLES_OF_PROGRAM = 50_000_000
+"""PE-cycles that a run may simulate for each program that it may compile; this takes as long."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +72,11 @@ class Budget:
     def left(self) -> int:
         """PE-cycles that launches may still take."""
         return max(0, self.limit - self.meter.pe_cycles)
+
+    @property
+    def for_next_program(self) -> int:
+        """The least limit with which one more program may be compiled."""
+        return self.meter.programs * _PE_CYCLES_OF_PROGRAM
 
 
 @dataclass(slots=True)
@@ -156,6 +168,8 @@ class AutoExecutor:
         except (ConfigurationError, NotEnoughMemoryError, UnsupportedOperationError) as error:
             self._refuse(error)
             return None
+        finally:
+            self.budget.meter.programs += 1
         self.figures = replace(self.figures, engine=self.simulation.engine)
         self._note_image(self._fabric.figures)
         return self._fabric
@@ -237,9 +251,21 @@ class AutoExecutor:
             return False
         needed = cycles * self._num_pes
         if needed <= self.budget.left:
-            return True
+            return self._may_compile(needed)
         reason = f"a launch takes about {needed:,} PE-cycles, and {self.budget.left:,} are left"
         self._miss(NotSimulated(reason, launch, self.budget.meter.pe_cycles + needed))
+        return False
+
+    def _may_compile(self, pe_cycles: int) -> bool:
+        """Tell whether the budget has room for the program, too; note why if it has not."""
+        budget = self.budget
+        if self._fabric is not None or budget.for_next_program <= budget.limit:
+            return True
+        count = budget.meter.programs
+        programs = "1 program was" if count == 1 else f"{count} programs were"
+        reason = f"{programs} compiled for simulations before it"
+        needed = max(budget.for_next_program, budget.meter.pe_cycles + pe_cycles)
+        self._miss(NotSimulated(reason, needed_budget=needed, may_be_cheaper=False))
         return False
 
     def _miss(self, missed: NotSimulated) -> None:

@@ -29,6 +29,8 @@ class NotSimulated:
     launch: Launch | None = None
     needed_budget: int | None = None
     """With which it would have been simulated; None: the budget is not the reason."""
+    may_be_cheaper: bool = True
+    """Whether fewer PEs or a narrower format would do, too."""
 
 
 @dataclass(frozen=True, slots=True)

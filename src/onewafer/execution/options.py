@@ -31,8 +31,8 @@ class Fidelity(StrEnum):
 
 SHORTEST_CONTEXT = 16
 """Tokens that a sequence may have at least, or it is not worth a program."""
-DEFAULT_SIMULATE_BUDGET = 5_000_000_000
-"""PE-cycles: about a minute of two cores."""
+DEFAULT_SIMULATE_BUDGET = 250_000_000
+"""PE-cycles: with the programs that are compiled for it, less than ten seconds of a core."""
 
 
 @dataclass(frozen=True, slots=True)

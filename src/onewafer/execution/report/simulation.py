@@ -55,6 +55,8 @@ def _explain(record: ProgramRecord, missed: NotSimulated) -> str:
     if missed.needed_budget is None:
         return missed.reason
     wider = f"`--simulate-budget {_round_up(missed.needed_budget)}` would do"
+    if not missed.may_be_cheaper:
+        return f"{missed.reason}; {wider}"
     for named, pe_cycles in _cheaper(record, missed.launch):
         if pe_cycles <= record.options.simulate_budget:
             wider += f", or {named}: about {pe_cycles:,} a launch"
