@@ -15,6 +15,7 @@ from onewafer.pytorch import (
     Session,
     WaferOptions,
     build_report,
+    guarded,
     intercept_calls,
 )
 from onewafer.pytorch import parts as parts_module
@@ -79,6 +80,72 @@ def test_a_refused_part_has_parts_of_its_own(wafer):
     run(wafer, Refused(nn.Linear(4, 4), Refused(mlp())), X)
     assert wafer.ledger.part_calls == {("Linear", "Refused"): 1, ("Sequential", "Refused"): 1}
     assert refusals(wafer) == {"Refused": 2}
+
+
+class Captures:
+    """The number of graphs that were captured."""
+
+    def __init__(self, monkeypatch):
+        self.count = 0
+        original = guarded.capture_graph
+
+        def capture_graph(*args, **kwargs):
+            self.count += 1
+            return original(*args, **kwargs)
+
+        monkeypatch.setattr(guarded, "capture_graph", capture_graph)
+
+
+def test_equal_layers_are_captured_once(wafer, monkeypatch):
+    captures = Captures(monkeypatch)
+    layers = [mlp() for _ in range(4)]
+    with torch.no_grad(), intercept_calls(wafer):
+        found = [layer(X) for layer in layers]
+    assert captures.count == 1
+    assert [record.calls for record in wafer.ledger.programs] == [1] * 4
+    for layer, result in zip(layers, found, strict=True):
+        assert torch.allclose(layer(X), result, atol=1e-6)
+
+
+def test_layers_that_differ_in_attributes_are_told_apart(wafer, monkeypatch):
+    class Scaled(nn.Module):
+        def __init__(self, factor):
+            super().__init__()
+            self.linear, self.factor = nn.Linear(4, 4), factor
+
+        def forward(self, x):
+            return self.linear(x) * self.factor
+
+    captures = Captures(monkeypatch)
+    layers = [Scaled(factor) for factor in (1.0, 2.0, 3.0, 4.0)]
+    for _ in range(2):
+        for layer in layers:
+            run(wafer, layer, X)
+    assert captures.count == 4
+    assert not wafer.ledger.fallbacks
+
+
+def test_parts_with_an_operation_that_the_wafer_has_not_need_no_capture(wafer, monkeypatch):
+    captures = Captures(monkeypatch)
+    inner = [Refused(nn.Linear(4, 4)), nn.Sequential(nn.Linear(4, 4), Refused(nn.Linear(4, 2)))]
+    run(wafer, Refused(*inner), X)
+    assert wafer.ledger.part_calls == {("Linear", "Refused"): 3}
+    assert refusals(wafer) == {"Refused": 3, "Sequential": 1}
+    assert captures.count == 1 + 2  # the whole, and the linear layers of two shapes
+
+
+def test_an_operation_on_constants_refuses_no_part(wafer):
+    class Shifted(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.linear = nn.Linear(4, 4)
+            self.register_buffer("angles", torch.linspace(0, 1, 4))
+
+        def forward(self, x):
+            return self.linear(x) + torch.sin(self.angles)
+
+    run(wafer, Refused(Shifted()), X)
+    assert wafer.ledger.part_calls == {("Shifted", "Refused"): 1}
 
 
 def test_parts_of_an_accepted_module_are_not_offered(wafer):

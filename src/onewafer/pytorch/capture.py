@@ -47,6 +47,13 @@ from onewafer.pytorch.lowering import (
 from onewafer.pytorch.lowering.nouns import noun_of
 from onewafer.pytorch.places import Owner, owner_of
 from onewafer.pytorch.program_flop import count_program_flop
+from onewafer.pytorch.refusals import (
+    OutsideTableError,
+    RefusedError,
+    SurroundingsError,
+    are_unchanged,
+    find_refused_parts,
+)
 from onewafer.pytorch.structure import copy_structure
 from onewafer.pytorch.tracing import tracing_alone, tracing_quietly
 
@@ -198,7 +205,7 @@ class Capture:
 
     def holds_for(self, leaves: Sequence[object]) -> bool:
         """Tell whether a call with these leaves has the masks that the graph was made for."""
-        return _are_unchanged(self.decided, leaves)
+        return are_unchanged(self.decided, leaves)
 
 
 def capture(
@@ -275,9 +282,9 @@ def _read(
     try:
         return _write(program, writer, operands)
     except UnsupportedOperationError as error:
-        refusal = error.refusal
-        decided = tuple(writer.decided.values())
-        raise RefusedError(refusal.reason, refusal.place, decided=decided) from None
+        refusal, decided = error.refusal, tuple(writer.decided.values())
+        parts = find_refused_parts(program.graph, operands)
+        raise RefusedError(refusal.reason, refusal.place, decided=decided, parts=parts) from None
 
 
 def _write(
@@ -321,32 +328,6 @@ def _lower(writer: GraphWriter, node: Node, operands: dict[Node, Operands]) -> O
     return write_opaque(writer, node, operands)
 
 
-class OutsideTableError(UnsupportedOperationError):
-    """A refusal for the elements of one call's tensors, which says nothing of other calls."""
-
-
-class SurroundingsError(UnsupportedOperationError):
-    """A refusal for what surrounds a call, which holds for every call made inside it, too."""
-
-
-class RefusedError(UnsupportedOperationError):
-    """A refusal that holds for calls with certain masks and the like."""
-
-    def __init__(
-        self,
-        reason: str,
-        place: SourceLine | None = None,
-        *,
-        decided: tuple[Decision, ...] = (),
-    ) -> None:
-        super().__init__(reason, place)
-        self._decided = decided
-
-    def holds_for(self, leaves: Sequence[object]) -> bool:
-        """Tell whether a call with these leaves would be refused for the same reason."""
-        return _are_unchanged(self._decided, leaves)
-
-
 def check_indices(graph: Graph, inputs: Mapping[str, torch.Tensor]) -> None:
     """Raise OutsideTableError if an input of indices chooses a row that its table does not have.
 
@@ -364,12 +345,6 @@ def _take(tensor: torch.Tensor, index: int, count: int) -> torch.Tensor:
     """Return one of equal parts of a tensor's rows."""
     rows = len(tensor) // count
     return tensor[index * rows : (index + 1) * rows]
-
-
-def _are_unchanged(decided: Sequence[Decision], leaves: Sequence[object]) -> bool:
-    """Tell whether tensors are, in a call with these leaves, what they were when captured."""
-    known: dict[int, torch.Tensor] = {}
-    return all(decision.holds(leaves, known) for decision in decided)
 
 
 def check_call(

@@ -12,6 +12,7 @@ a capture binds to whatever tensors the module holds by then.
 from __future__ import annotations
 
 import warnings
+import weakref
 from functools import partial
 from types import FunctionType
 from typing import TYPE_CHECKING
@@ -19,9 +20,10 @@ from typing import TYPE_CHECKING
 import torch
 
 from onewafer.errors import OnewaferError, UnsupportedOperationError
-from onewafer.pytorch.capture import RefusedError, capture_graph
+from onewafer.pytorch.capture import capture_graph
 from onewafer.pytorch.compiled import torch_compile
 from onewafer.pytorch.effects import save_generators
+from onewafer.pytorch.refusals import RefusedError
 from onewafer.pytorch.tracing import tracing_quietly
 
 if TYPE_CHECKING:
@@ -87,7 +89,11 @@ def _call_forward(
 
 
 class GuardedCall:
-    """The calls of one module that look alike; `run` gets each with the tensors of the call."""
+    """Calls that look alike; `run` gets each with its module and its tensors.
+
+    They are calls of one module, or of several that look alike, as repeated layers do: their graph
+    is the same unless guards find attributes that differ.
+    """
 
     def __init__(self, run: Run, dtype: DataType | None) -> None:
         self._run = run
@@ -100,6 +106,10 @@ class GuardedCall:
         self._compiled: Callable[..., object] = self._compile()
         self._module: torch.nn.Module | None = None
         """The module, during a call; it is not kept alive."""
+        self._first: weakref.ref[torch.nn.Module] | None = None
+        """The module that was called first."""
+        self.can_be_shared = True
+        """Whether no call of another module has needed a graph of its own."""
         self._has_reached_graph = False
 
     @property
@@ -120,6 +130,7 @@ class GuardedCall:
         if self._num_graphs_of_code >= _GRAPHS_PER_CODE:
             self._num_graphs_of_code, self._compiled = 0, self._compile()
         self._module, self._has_reached_graph = module, False
+        self._first = self._first or weakref.ref(module)
         restore_generators = save_generators()
         try:
             with tracing_quietly():
@@ -134,6 +145,7 @@ class GuardedCall:
         except Exception as error:
             if self._has_reached_graph:
                 raise
+            self.can_be_shared = False
             restore_generators()
             raise NotTraceableError(f"{type(error).__name__}: {error}") from None
         finally:
@@ -151,6 +163,8 @@ class GuardedCall:
         del example_inputs  # those of the call are at hand when it is called
         self.num_graphs += 1
         self._num_graphs_of_code += 1
+        if self._first is None or self._first() is not self._module:
+            self.can_be_shared = False
         graph = CapturedGraph(graph_module, self._dtype)
 
         def run(*args: object) -> object:

@@ -23,12 +23,12 @@ from torch.utils import _pytree as pytree
 
 from onewafer.blocks import OpenBlocks, Replacement
 from onewafer.errors import Refusal, UnsupportedOperationError
-from onewafer.pytorch.capture import SurroundingsError
 from onewafer.pytorch.compiled import compiled_for_wafer
 from onewafer.pytorch.cuda import call_plain
 from onewafer.pytorch.flop import counting_flop
 from onewafer.pytorch.host_work import HostWork
 from onewafer.pytorch.parts import is_worth_offering
+from onewafer.pytorch.refusals import SurroundingsError
 from onewafer.pytorch.tracing import is_another_thread_tracing
 from onewafer.pytorch.transforms import is_transform
 

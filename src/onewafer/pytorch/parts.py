@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Hashable
+from contextlib import suppress
 from typing import TYPE_CHECKING, cast
 
 import torch
@@ -21,6 +22,8 @@ from onewafer.errors import UnsupportedOperationError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from onewafer.errors import Refusal
 
 _MOST_PARTS = 128
 """Parts of one module that are offered, over all its calls; the first ones."""
@@ -43,13 +46,21 @@ class Parts:
         )
         """Whole → part → looks of the calls that were offered."""
         self._refusals: dict[Look, UnsupportedOperationError] = {}
+        self._unknown: weakref.WeakKeyDictionary[torch.nn.Module, Refusal] = (
+            weakref.WeakKeyDictionary()
+        )
+        """Part → an operation of it that the wafer does not have."""
 
     def admit(self, whole: torch.nn.Module, part: torch.nn.Module, look: Look) -> None:
         """Count that a part is offered in a call of this look; `whole` is what the script calls.
 
-        Raises UnsupportedOperationError if the limits are reached, or if the part is new and one
+        Raises UnsupportedOperationError if the limits are reached, if the capture of a larger part
+        has shown an operation in it that the wafer does not have, or if the part is new and one
         that looks alike was refused.
         """
+        unknown = self._unknown.get(part)
+        if unknown is not None:
+            raise UnsupportedOperationError(unknown.reason, unknown.place)
         parts = self._looks.setdefault(whole, weakref.WeakKeyDictionary())
         if part not in parts:
             refusal = self._refusals.get(look_alike(part, look))
@@ -62,6 +73,14 @@ class Parts:
         if look not in looks and len(looks) >= _MOST_LOOKS:
             raise UnsupportedOperationError(f"its calls have more than {_MOST_LOOKS} shapes")
         looks.add(look)
+
+    def keep_unknown(self, module: torch.nn.Module, parts: Mapping[str, Refusal]) -> None:
+        """Remember which modules inside one have operations that the wafer does not have."""
+        for inner in module.modules():
+            self._unknown.pop(inner, None)
+        for path, refusal in parts.items():
+            with suppress(AttributeError):  # a module that is made by the code
+                self._unknown[module.get_submodule(path)] = refusal
 
     def keep_refusal(
         self, part: torch.nn.Module, look: Look, refusal: UnsupportedOperationError

@@ -38,15 +38,16 @@ from onewafer.execution import (
 from onewafer.graph import DataType, num_samples, with_rows, with_samples
 from onewafer.host import RunLimits
 from onewafer.pytorch.attempts import Attempts
-from onewafer.pytorch.capture import OutsideTableError, capture, check_call, check_indices
+from onewafer.pytorch.capture import capture, check_call, check_indices
 from onewafer.pytorch.generation import Generation, has_cache, is_language_model
 from onewafer.pytorch.guarded import GuardedCall, NotTraceableError
 from onewafer.pytorch.host_calls import run_marked, with_own_errors
 from onewafer.pytorch.host_work import Cause
 from onewafer.pytorch.ledger import Ledger
 from onewafer.pytorch.lowering import NOTHING
-from onewafer.pytorch.parts import Parts
+from onewafer.pytorch.parts import Parts, look_alike
 from onewafer.pytorch.programs import ModuleProgram
+from onewafer.pytorch.refusals import OutsideTableError, RefusedError
 from onewafer.pytorch.report import build_report
 from onewafer.pytorch.script_signals import carrying_exceptions_of_handlers
 from onewafer.settings import Settings
@@ -112,13 +113,17 @@ class Session:
             weakref.WeakKeyDictionary()
         )
         """What a module's graphs became."""
-        self._program_of: weakref.WeakKeyDictionary[Capture, ModuleProgram] = (
-            weakref.WeakKeyDictionary()
-        )
+        self._program_of: weakref.WeakKeyDictionary[
+            torch.nn.Module, weakref.WeakKeyDictionary[Capture, ModuleProgram]
+        ] = weakref.WeakKeyDictionary()
         """The same programs by what led to them, which is found without comparing graphs."""
         self._calls: weakref.WeakKeyDictionary[torch.nn.Module, dict[Look, _Alike]] = (
             weakref.WeakKeyDictionary()
         )
+        self._guarded: weakref.WeakValueDictionary[Look, GuardedCall] = (
+            weakref.WeakValueDictionary()
+        )
+        """What modules that look alike share, as long as one of them is alive."""
         self._parts = Parts()
         self._attempts = Attempts()
         self._on_host = _OnHost()
@@ -314,6 +319,7 @@ class Session:
             except UnsupportedOperationError as error:
                 if guarded.num_graphs > num_graphs:
                     self._attempts.note_refusal(module, look, error)
+                self._note_parts(module, error)
                 raise
             else:
                 if guarded.num_graphs > num_graphs:
@@ -327,8 +333,14 @@ class Session:
         except UnsupportedOperationError as error:
             alike.refusal = error.again()
             self._attempts.note_refusal(module, look, error)
+            self._note_parts(module, error)
             raise
         return self._run(module, call, partial(module, *args, **kwargs))
+
+    def _note_parts(self, module: torch.nn.Module, error: UnsupportedOperationError) -> None:
+        """Keep what the refusal of a call says of the modules inside it."""
+        if isinstance(error, RefusedError):
+            self._parts.keep_unknown(module, error.parts)
 
     def _call_guarded(
         self,
@@ -354,8 +366,16 @@ class Session:
         if look not in known:
             if len(known) >= _MOST_ALIKE:
                 del known[next(iter(known))]
-            known[look] = _Alike(GuardedCall(self._run, self.options.dtype))
+            known[look] = _Alike(self._guarded_call(module, look))
         return known[look]
+
+    def _guarded_call(self, module: torch.nn.Module, look: Look) -> GuardedCall:
+        """Return what captures the calls of a module of this look: once for all equal layers."""
+        key = look_alike(module, look)
+        shared = self._guarded.get(key)
+        if shared is None or not shared.can_be_shared:
+            shared = self._guarded[key] = GuardedCall(self._run, self.options.dtype)
+        return shared
 
     def _run(
         self, module: torch.nn.Module, call: CapturedCall, on_host: Callable[[], object]
@@ -363,10 +383,10 @@ class Session:
         if call.needs_gradient:  # of a tensor that is neither an argument nor a parameter
             raise UnsupportedOperationError("a tensor that it holds requires a gradient")
         check_indices(call.graph, call.inputs)
-        program = self._program_of.get(call.capture)
+        programs = self._program_of.setdefault(module, weakref.WeakKeyDictionary())
+        program = programs.get(call.capture)
         if program is None:
-            program = self._program_for(module, call.capture)
-            self._program_of[call.capture] = program
+            program = programs[call.capture] = self._program_for(module, call.capture)
         with self._calls_on_host():
             return program.run(call, partial(run_marked, on_host))
 

@@ -30,7 +30,7 @@ from onewafer.pytorch.lowering.finishing import finish
 from onewafer.pytorch.lowering.layout import Layout
 from onewafer.pytorch.lowering.opaque import write_opaque
 from onewafer.pytorch.lowering.operands import Decision, External, Origin, Value
-from onewafer.pytorch.lowering.registry import Operands, lower, value_of
+from onewafer.pytorch.lowering.registry import Operands, find_unknown, lower, value_of
 from onewafer.pytorch.lowering.writer import FORMATS, INDICES, NOTHING, GraphWriter
 
 FAMILIES = (
@@ -64,6 +64,7 @@ __all__ = [
     "Operands",
     "Origin",
     "Value",
+    "find_unknown",
     "finish",
     "lower",
     "value_of",

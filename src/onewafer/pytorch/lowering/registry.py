@@ -24,10 +24,12 @@ from onewafer.pytorch.lowering.operands import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
+    from torch.fx import Graph
     from torch.fx.node import Argument
 
+    from onewafer.errors import Refusal
     from onewafer.pytorch.lowering.operands import Value
     from onewafer.pytorch.lowering.writer import GraphWriter
 
@@ -186,6 +188,30 @@ def lower(writer: GraphWriter, node: Node, operands: Mapping[Node, Operands]) ->
         return lowering(writer, call)
     except UnsupportedOperationError as error:
         raise _name_operation(call, error) from None
+
+
+def find_unknown(graph: Graph, operands: Mapping[Node, Operands]) -> Iterator[tuple[Node, Refusal]]:
+    """Yield the calls of a graph on data that the wafer has no operation for, with the reason.
+
+    `operands` are at least those of placeholders. A call on data is one that gets an argument with
+    data, or what was computed of one, or joins arguments and parameters.
+    """
+    origins = {
+        node: {operand.origin}
+        for node, operand in operands.items()
+        if isinstance(operand, External)
+    }
+    for node in graph.nodes:
+        if node.op != "call_function":
+            continue
+        found = set[Origin]().union(*(origins.get(source, ()) for source in node.all_input_nodes))
+        if {Origin.CALL, Origin.PARAMETER} <= found:
+            found.add(Origin.DATA)
+        origins[node] = found
+        call = Call(node, {})
+        is_known = call.name in _LOWERINGS or call.name in (*_WITHOUT_EFFECT, *_VIEWS)
+        if Origin.DATA in found and not is_known and node.target is not operator.getitem:
+            yield node, call.unknown().refusal
 
 
 def _with_values(writer: GraphWriter, call: Call) -> Call:
