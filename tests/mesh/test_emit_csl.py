@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import re
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -8,7 +11,8 @@ from onewafer.csl.syntax import parse
 from onewafer.diagnostics import DiagnosticSink, SourceFile
 from onewafer.errors import TooLargeError
 from onewafer.graph import FLOATING
-from onewafer.mesh import emit, shard
+from onewafer.mesh import Arena, emit, footprint, shard
+from onewafer.mesh.memories import Memories
 from tests.mesh.strategies import mlp
 
 WSE3 = load_architecture("wse3")
@@ -66,3 +70,13 @@ def test_first_copy_holds_every_element_once(sizes):
         first = blocks[: copy.height, : copy.width]
         np.testing.assert_array_equal(np.broadcast_to(first, blocks.shape), blocks)
         assert np.count_nonzero(first) == np.prod(shape)  # padding is zero
+
+
+def test_a_program_may_have_further_arenas():
+    program = shard(mlp([6, 5]), width=2, height=1, architecture=WSE3)
+    moments = Arena("moments", "f32")
+    more = replace(program, arena_elements=program.arena_elements | {moments: 5})
+    text = emit(more, WSE3).files["model.csl"]
+    assert re.search(r"^var moments align\(\d+\) = @zeros\(\[5\]f32\);$", text, re.MULTILINE)
+    assert footprint(more, WSE3).total == footprint(program, WSE3).total + 4 * 5
+    assert Memories(more).arena(moments).shape == (1, 2, 5)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
@@ -39,22 +39,40 @@ class Distribution(StrEnum):
     LOCAL = "local"
 
 
-class Arena(StrEnum):
-    """A stretch of PE memory that operations address by element offsets."""
+@dataclass(frozen=True, slots=True)
+class Arena:
+    """A stretch of PE memory that operations address by element offsets.
 
-    INDICES = "indices"
-    """Inputs that are rows of a table; i32."""
-    TABLES = "tables"
-    """Tables that a launch computes once for all layers: heads and slots; u16."""
+    A program lists its arenas with their sizes, and may have others than those below.
+    """
 
-    PARAMETERS = "parameters"
-    """Written once by the host; elements of the program's dtype."""
-    ACTIVATIONS = "activations"
-    """Inputs, results and outputs; elements of the program's dtype."""
-    ACCUMULATOR = "accumulator"
-    """f32 partial sums of an f16 program; an f32 program sums in `ACTIVATIONS`."""
-    STATE = "state"
-    """Kept from launch to launch, never reused; elements of the program's dtype."""
+    name: str
+    """The variable in CSL."""
+    element: str | None = None
+    """The type of the elements in CSL; None: the program's."""
+    has_rows: bool = False
+    """Whether blocks have rows of a launch, of which only the valid ones are worked on."""
+
+    PARAMETERS: ClassVar[Arena]
+    """Written once by the host."""
+    ACTIVATIONS: ClassVar[Arena]
+    """Inputs, results and outputs."""
+    ACCUMULATOR: ClassVar[Arena]
+    """Partial sums of an f16 program; an f32 program sums in `ACTIVATIONS`."""
+    STATE: ClassVar[Arena]
+    """Kept from launch to launch, never reused."""
+    INDICES: ClassVar[Arena]
+    """Inputs that are rows of a table."""
+    TABLES: ClassVar[Arena]
+    """Tables that a launch computes once for all layers: heads and slots."""
+
+
+Arena.PARAMETERS = Arena("parameters")
+Arena.ACTIVATIONS = Arena("activations", has_rows=True)
+Arena.ACCUMULATOR = Arena("sums", "f32", has_rows=True)
+Arena.STATE = Arena("state")
+Arena.INDICES = Arena("indices", "i32")
+Arena.TABLES = Arena("tables", "u16")
 
 
 class Role(StrEnum):

@@ -92,13 +92,15 @@ def footprint(program: MeshProgram, architecture: Architecture) -> Footprint:
     """Return the bytes that each PE needs."""
     schedule = build_schedule(program)
     kernels = kernel_costs(program.dtype, is_sequence=program.sequence_rows is not None)
+    named = (Arena.PARAMETERS, Arena.ACTIVATIONS, Arena.INDICES, Arena.STATE)
+    others = (arena for arena in program.arena_elements if arena not in named)
     return Footprint(
         runtime=architecture.runtime_bytes,
         kernels=kernels.num_bytes(kinds_of(schedule)),
         weights=program.arena_bytes(Arena.PARAMETERS),
         activations=program.arena_bytes(Arena.ACTIVATIONS) + program.arena_bytes(Arena.INDICES),
         state=program.arena_bytes(Arena.STATE),
-        buffers=program.arena_bytes(Arena.ACCUMULATOR) + program.arena_bytes(Arena.TABLES),
+        buffers=sum(map(program.arena_bytes, others)),
         schedule=sum(entry.num_bytes for entry in schedule),
     )
 

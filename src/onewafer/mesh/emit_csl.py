@@ -288,7 +288,7 @@ def _model_text(program: MeshProgram, placements: list[EmittedPlacement]) -> str
         arenas=_arena_text(program),
         pointers="\n".join(
             f"const {item.symbol}: [*]{item.dtype} = @ptrcast([*]{item.dtype}, "
-            f"&{item.placement.block.arena}[{item.placement.block.offset}]);"
+            f"&{item.placement.block.arena.name}[{item.placement.block.offset}]);"
             for item in placements
         ),
         exports="\n".join(f"  @export_symbol({item.symbol});" for item in placements),
@@ -303,25 +303,15 @@ def _flag(value: bool) -> str:  # noqa: FBT001 - what is written is the value
     return "true" if value else "false"
 
 
-_ARENA_NAMES = {
-    Arena.PARAMETERS: "parameters",
-    Arena.ACTIVATIONS: "activations",
-    Arena.ACCUMULATOR: "sums",
-    Arena.STATE: "state",
-    Arena.INDICES: "indices",
-    Arena.TABLES: "tables",
-}
 _ALWAYS = (Arena.PARAMETERS, Arena.ACTIVATIONS)
-_ELEMENTS = {Arena.ACCUMULATOR: "f32", Arena.INDICES: "i32", Arena.TABLES: "u16"}
 
 
 def _arena_text(program: MeshProgram) -> str:
     lines: list[str] = []
-    for arena, name in _ARENA_NAMES.items():
-        is_there = arena in _ALWAYS or program.arena_elements.get(arena, 0) > 0
+    for arena, elements in program.arena_elements.items():
+        is_there = arena in _ALWAYS or elements > 0
         if not is_there and not (arena is Arena.ACCUMULATOR and program.dtype is DataType.F16):
             continue
-        element = _ELEMENTS.get(arena, str(program.dtype))
-        elements = max(1, program.arena_elements[arena])
-        lines.append(f"var {name} align({PERIOD_BYTES}) = @zeros([{elements}]{element});")
+        array = f"[{max(1, elements)}]{arena.element or program.dtype}"
+        lines.append(f"var {arena.name} align({PERIOD_BYTES}) = @zeros({array});")
     return "\n".join(lines)

@@ -10,7 +10,6 @@ import numpy as np
 from onewafer.graph import DataType
 from onewafer.mesh import arithmetic
 from onewafer.mesh.blocks import Arena, Axis
-from onewafer.mesh.layout import numpy_dtype
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -19,12 +18,6 @@ if TYPE_CHECKING:
     from onewafer.mesh.program_shape import ProgramShape
 
     Array = NDArray[Any]
-
-_DTYPES = {
-    Arena.ACCUMULATOR: np.dtype(np.float32),
-    Arena.INDICES: np.dtype(np.int32),
-    Arena.TABLES: np.dtype(np.uint16),
-}
 
 
 class Memories:
@@ -39,10 +32,7 @@ class Memories:
         self.program = program
         self.is_half = program.dtype is DataType.F16
         self._arenas: dict[Arena, Array] = {
-            arena: np.zeros(
-                (program.height, program.width, elements),
-                _DTYPES.get(arena, numpy_dtype(program.dtype)),
-            )
+            arena: np.zeros((program.height, program.width, elements), program.element_type(arena))
             for arena, elements in program.arena_elements.items()
         }
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from onewafer.mesh.blocks import Arena, Axis, Launch
 from onewafer.mesh.chains import Chains
@@ -21,7 +23,7 @@ class ProgramShape:
     height: int
     dtype: DataType
     arena_elements: dict[Arena, int]
-    """Size of each arena on every PE."""
+    """Size of each arena on every PE, in the order in which they are declared."""
     sequence_rows: int | None = None
     """Rows of a full launch, where rows are tokens of one sequence; None: they are independent."""
     context: int | None = None
@@ -53,7 +55,12 @@ class ProgramShape:
 
     def arena_bytes(self, arena: Arena) -> int:
         """Return the bytes that an arena takes on every PE."""
-        return self.arena_elements.get(arena, 0) * _ELEMENT_BYTES.get(arena, self.dtype.num_bytes)
+        return self.arena_elements.get(arena, 0) * self.element_type(arena).itemsize
+
+    def element_type(self, arena: Arena) -> np.dtype[Any]:
+        """Return the type of an arena's elements."""
+        name = arena.element or str(self.dtype)
+        return np.dtype(f"{name[0]}{int(name[1:]) // 8}")
 
     def whole_launch(self) -> Launch:
         """Return the launch of all rows from position 0 on."""
@@ -61,9 +68,5 @@ class ProgramShape:
 
     def num_rows(self, block: Block, launch: Launch) -> int:
         """Return how many rows of a block of activations a launch works on."""
-        is_sequence = block.rows == self.sequence_rows and block.arena in _OF_ROWS
+        is_sequence = block.rows == self.sequence_rows and block.arena.has_rows
         return launch.num_rows if is_sequence else block.rows
-
-
-_ELEMENT_BYTES = {Arena.ACCUMULATOR: 4, Arena.INDICES: 4, Arena.TABLES: 2}
-_OF_ROWS = (Arena.ACTIVATIONS, Arena.ACCUMULATOR)
