@@ -6,9 +6,9 @@ import warnings
 
 import pytest
 import torch
-from onewafer.pytorch.finiteness import FinitenessCheck
 from torch import nn
 
+from onewafer.execution.finiteness import FinitenessCheck
 from onewafer.graph import DataType
 from onewafer.pytorch import (
     Fidelity,
