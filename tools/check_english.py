@@ -1,4 +1,4 @@
-"""Refuse docstrings and comments that have to be decoded.
+"""Refuse docstrings, comments and pages of the manual that have to be decoded.
 
     python tools/check_english.py
 
@@ -27,10 +27,13 @@ FOLDERS = ("src", "tools", "tests", "examples")
 RULES: Final = (
     (re.compile(r"^(#+ )?(Of|And|Than)\b"), "begin with the subject"),
     (re.compile(r"^(#+ )?(What may|Whether what|Those (that|of)|That of)\b"), "name the thing"),
+    (re.compile(r"^(#+ )?(By|Over|With|To|From|In|For) (which|whom)\b"), "begin with the noun"),
+    (re.compile(r"^(#+ )?So many\b"), "name the thing"),
     (re.compile(r"\bthan which\b"), "write two sentences, or a comparison"),
-    (re.compile(r"\b(no|some|every)body\b", re.IGNORECASE), "say who or what does it"),
+    (re.compile(r"\b(no|some|every|any)body\b", re.IGNORECASE), "say who or what does it"),
 )
-"""What a docstring or comment must not match, and what to write instead."""
+"""What a docstring, comment or paragraph must not match, and what to write instead."""
+_FENCE = re.compile(r"^(`{3,}).*?^\1`*$", re.MULTILINE | re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,10 +62,18 @@ def prose(text: str) -> Iterator[tuple[int, str]]:
             yield token.start[0], token.string
 
 
+def paragraphs(text: str) -> Iterator[tuple[int, str]]:
+    """Yield the paragraphs of a page, without blocks of code, with the numbers of their lines."""
+    blanked = _FENCE.sub(lambda block: "\n" * block[0].count("\n"), text)
+    for found in re.finditer(r"\S.*?(?=\n\s*\n|\Z)", blanked, re.DOTALL):
+        yield blanked.count("\n", 0, found.start()) + 1, found[0]
+
+
 def check(path: Path) -> Iterator[Finding]:
-    """Yield the findings of one Python file."""
+    """Yield the findings of one Python file or page."""
     name = path.relative_to(ROOT).as_posix()
-    for line, text in sorted(prose(path.read_text(encoding="utf-8"))):
+    read = paragraphs if path.suffix == ".md" else prose
+    for line, text in sorted(read(path.read_text(encoding="utf-8"))):
         for pattern, advice in RULES:
             if found := pattern.search(text):
                 start = max(0, found.start() - 20)
@@ -72,7 +83,8 @@ def check(path: Path) -> Iterator[Finding]:
 
 def main() -> int:
     """Print every finding; return 1 if there is one."""
-    paths = (path for folder in FOLDERS for path in sorted((ROOT / folder).rglob("*.py")))
+    sources = (path for folder in FOLDERS for path in sorted((ROOT / folder).rglob("*.py")))
+    paths = [*sources, *sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md"))]
     findings = [finding for path in paths for finding in check(path)]
     for finding in findings:
         print(finding)

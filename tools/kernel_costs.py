@@ -105,7 +105,7 @@ _MEMORY_BYTES = 1 << 16
 _MIDDLE = 1
 """On both axes, so that chains come from both ends, although these are short."""
 _ROWS = 4
-"""Of a launch of a sequence."""
+"""Rows of a launch of a sequence."""
 _SECTION = 2
 """On both axes, so that PEs have the code of both phases."""
 _ARENA_ELEMENTS = {
@@ -116,7 +116,7 @@ _ARENA_ELEMENTS = {
     Arena.INDICES: 256,
     Arena.TABLES: 1024,
 }
-"""So many that no operation of a sample reaches into the next arena."""
+"""Elements, enough that no operation of a sample reaches into the next arena."""
 
 
 def compile_samples(

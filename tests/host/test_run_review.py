@@ -1,4 +1,4 @@
-"""What is said at the end of a run of things that work, and that hardly anybody means."""
+"""The review at the end of a run: ends that work, and that are rarely meant."""
 
 import re
 from dataclasses import replace

@@ -17,8 +17,8 @@ def findings(monkeypatch, tmp_path):
     spec.loader.exec_module(module)
     monkeypatch.setattr(module, "ROOT", tmp_path)
 
-    def find(text):
-        path = tmp_path / "file.py"
+    def find(text, name="file.py"):
+        path = tmp_path / name
         path.write_text(text)
         return [str(finding) for finding in module.check(path)]
 
@@ -31,6 +31,7 @@ def findings(monkeypatch, tmp_path):
         ('"""Of a model."""\n', "begin with the subject"),
         ('x = 1\n"""Whether what it reads is known."""\n', "name the thing"),
         ('"""Choices than which none is as small."""\n', "write two sentences, or a comparison"),
+        ('x = 1\n"""Over which it is blocked."""\n', "begin with the noun"),
         ("x = 1  # nobody reads it\n", "say who or what does it"),
     ],
 )
@@ -43,3 +44,9 @@ def test_sentences_to_decode_are_found(findings, text, advice):
 def test_other_prose_and_strings_are_not(findings):
     text = '"""The bytes of a model, and of its cache."""\nx = "Of nobody"\n# Offsets come first.\n'
     assert findings(text) == []
+
+
+def test_pages_are_read_without_their_code(findings):
+    page = "# A page\n\nIts first part.\n\n```\nnobody\n```\n\nNothing that\nsomebody reads.\n"
+    (finding,) = findings(page, "page.md")
+    assert finding.startswith("page.md:9:")

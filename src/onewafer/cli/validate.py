@@ -121,8 +121,8 @@ def perf(
 ) -> None:
     """Recompute published figures of wafers and GPUs by the equations of `onewafer compare`.
 
-    Of measured serving runs, only those count that no constant was fitted on. A miss is shown with
-    the reason that was found; only --strict makes it an error.
+    Measured serving runs count if no constant was fitted on them. A miss is shown with its reason
+    as far as known; only --strict makes it an error.
     """
     from onewafer.perf.report import (  # noqa: PLC0415  # a subcommand loads what it uses
         VALIDATION_COLUMNS,

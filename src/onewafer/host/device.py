@@ -242,7 +242,7 @@ class Device:
             self._recording.finish(ended_well=True)
 
     def review(self) -> None:
-        """Say, once and if it is wanted, what hardly anybody means; `stop` does.
+        """Report, once and if it is wanted, ends of a run that are rarely meant; `stop` calls it.
 
         Raises:
             SimulationError: wavelets were left over, and that is an error (`Checking.is_strict`).

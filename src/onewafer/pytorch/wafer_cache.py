@@ -3,7 +3,7 @@
 A script passes a `DynamicCache` from call to call and asks it how long it is. Where the host
 computes the values, it stays as it is, with a note of its tokens. Otherwise its layers are
 replaced by stand-ins that know the tokens, hence the length, and whose data the host computes again
-from the tokens the first time that anybody asks for more: then a stand-in hands everything on to an
+from the tokens at the first request for more: then a stand-in hands everything on to an
 ordinary layer, and the sequence goes on on the host.
 """
 

@@ -92,7 +92,7 @@ class Convolve(MeshOperation):
     """The columns of the input for each tap of the whole kernel, one tap after the other."""
     window: Window
     axis: Axis
-    """Over which the columns of the result are blocked."""
+    """The axis over which the columns of the result are blocked."""
     features: int
     """Columns of the result over all PEs, without padding."""
     column: int | None = None
