@@ -28,7 +28,7 @@ class NotSimulated:
     reason: str
     launch: Launch | None = None
     needed_budget: int | None = None
-    """With which it would have been simulated; None: the budget is not the reason."""
+    """The budget that would simulate it; None: the budget is not the reason."""
     may_be_cheaper: bool = True
     """Whether fewer PEs or a narrower format would do, too."""
 
