@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from functools import singledispatch
 from typing import TYPE_CHECKING
 
 from onewafer.errors import ConfigurationError
@@ -91,20 +92,30 @@ def all_rows(graph: Graph) -> Graph:
     return with_rows(replace(graph, operations=operations, outputs=outputs), rows)
 
 
-def product_flop(graph: Graph, operation: Operation, pairs: AttentionPairs) -> int:
+@singledispatch
+def product_flop(operation: Operation, graph: Graph, pairs: AttentionPairs) -> int:
     """Return the operations of the products of one sequence, a multiply-add counted as two."""
-    elements = operation.result.num_elements
-    match operation:
-        case Linear():
-            return 2 * elements * graph.tensor(operation.input).shape[-1]
-        case Attention():
-            query_rows, query_features = graph.tensor(operation.query).shape
-            features = query_features + operation.result.shape[-1]
-            return 2 * _num_pairs(query_rows, operation, pairs) * features
-        case Experts():
-            return operation.result.shape[0] * network_of(graph, operation).flop_per_row
-        case _:
-            return 0
+    del operation, graph, pairs
+    return 0
+
+
+@product_flop.register(Linear)
+def _(operation: Linear, graph: Graph, pairs: AttentionPairs) -> int:
+    del pairs
+    return operation.count_flop(graph.by_name)
+
+
+@product_flop.register(Attention)
+def _(operation: Attention, graph: Graph, pairs: AttentionPairs) -> int:
+    query_rows, query_features = graph.tensor(operation.query).shape
+    features = query_features + operation.result.shape[-1]
+    return 2 * _num_pairs(query_rows, operation, pairs) * features
+
+
+@product_flop.register(Experts)
+def _(operation: Experts, graph: Graph, pairs: AttentionPairs) -> int:
+    del pairs
+    return operation.result.shape[0] * network_of(graph, operation).flop_per_row
 
 
 def _num_pairs(rows: int, operation: Attention, pairs: AttentionPairs) -> int:
@@ -117,7 +128,7 @@ def _num_pairs(rows: int, operation: Attention, pairs: AttentionPairs) -> int:
 def model_flop_per_token(model: Model, sequence: int, pairs: AttentionPairs) -> float:
     """Return what a token of a sequence costs in training, forward and backward."""
     forward = sum(
-        piece.repeats * product_flop(piece.graph, operation, pairs)
+        piece.repeats * product_flop(operation, piece.graph, pairs)
         for piece in training_pieces(model, sequence)
         for operation in piece.graph.operations
     )

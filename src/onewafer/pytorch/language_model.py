@@ -12,6 +12,7 @@ Unknown here: caches of scripts (`wafer_cache`), rectangles, devices.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import singledispatch
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from onewafer.execution import ResidentProgram
-    from onewafer.graph import Graph
+    from onewafer.graph import Graph, Operation
 
 
 _SHORT = 5
@@ -120,19 +121,33 @@ def _capture(
 
 def _check_causal(model: CausalModel) -> None:
     for operation in model.graph.operations:
-        match operation:
-            case Attention(bias=str()):
-                reason = "an attention with another mask than a causal one, or with a bias"
-            case Attention(is_causal=False):
-                reason = "an attention to later tokens"
-            case FirstRow():
-                reason = "the use of the first token of a sequence"
-            case _:
-                continue
+        reason = _looks_beyond(operation)
+        if reason is None:
+            continue
         error = UnsupportedOperationError(f"{reason} is not supported with a KV cache")
         error.result = operation.result.name
         place = model.call.capture.place_of(error)
         raise UnsupportedOperationError(error.refusal.reason, place)
+
+
+@singledispatch
+def _looks_beyond(operation: Operation) -> str | None:
+    """Say how an operation reads other tokens than those up to its own; None: it does not."""
+    del operation
+    return None
+
+
+@_looks_beyond.register(Attention)
+def _(operation: Attention) -> str | None:
+    if operation.bias is not None:
+        return "an attention with another mask than a causal one, or with a bias"
+    return None if operation.is_causal else "an attention to later tokens"
+
+
+@_looks_beyond.register(FirstRow)
+def _(operation: FirstRow) -> str:
+    del operation
+    return "the use of the first token of a sequence"
 
 
 def _check_length_is_free(long: CapturedCall, short: CapturedCall) -> None:

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
+from functools import singledispatchmethod
 from typing import TYPE_CHECKING
 
 from onewafer.graph import (
@@ -125,11 +126,10 @@ class _Piece:
 
     def _is_elementwise(self, operation: Operation) -> bool:
         """Tell whether an operation works on single elements; one without a form, if it may be."""
-        match operation:
-            case Opaque(inputs=(name,), parameters=()):
-                return self._graph.tensor(name).shape == operation.result.shape
-            case _:
-                return isinstance(operation, _ELEMENTWISE)
+        if isinstance(operation, Opaque) and len(operation.inputs) == 1:
+            shape = self._graph.tensor(operation.inputs[0]).shape
+            return shape == operation.result.shape and not operation.parameters
+        return isinstance(operation, _ELEMENTWISE)
 
     def _joins(self, operation: Operation, names: list[str]) -> bool:
         """Join the operation to the last kernel that writes an operand, if no other reads it."""
@@ -148,37 +148,40 @@ class _Piece:
         return is_input and not others and not self._is_first and self._num_readers[name] == 1
 
     def _part(self, kernel: _Kernel) -> Part:
-        operation, graph = kernel.operation, self._graph
-        read = sum(self._elements[name] for name in {*kernel.read})
-        written = self._elements[kernel.result]
-        match operation:
-            case Linear() | Convolution():
-                taps = operation.window.num_taps if isinstance(operation, Convolution) else 1
-                outputs, inputs = graph.tensor(operation.weight).shape[-2:]
-                rows = operation.result.num_elements // outputs
-                seen = min(self._elements[operation.input], rows * taps * inputs)
-                read += seen - self._elements[operation.input]
-                return ImplicitProduct(
-                    self._title(operation, rows), rows, outputs, inputs, taps, read
-                )
-            case Attention():
-                return self._attend(operation)
-            case _:
-                work = operation.count_work(graph.by_name)
-                return Sweep(
-                    _TITLES.get(type(operation), "other operations"),
-                    elements=read + written,
-                    fixed=work.weights,
-                    flop=work.flop,
-                    is_product=isinstance(operation, _TENSOR_CORES),
-                )
+        return self._part_of(kernel.operation, kernel)
+
+    @singledispatchmethod
+    def _part_of(self, operation: Operation, kernel: _Kernel) -> Part:
+        """Return the kernel that begins with an operation: a sweep, unless it multiplies."""
+        work = operation.count_work(self._graph.by_name)
+        return Sweep(
+            _TITLES.get(type(operation), "other operations"),
+            elements=self._elements_read(kernel) + self._elements[kernel.result],
+            fixed=work.weights,
+            flop=work.flop,
+            is_product=isinstance(operation, _TENSOR_CORES),
+        )
+
+    @_part_of.register(Linear | Convolution)
+    def _multiply(self, operation: Linear | Convolution, kernel: _Kernel) -> ImplicitProduct:
+        taps = operation.window.num_taps if isinstance(operation, Convolution) else 1
+        outputs, inputs = self._graph.tensor(operation.weight).shape[-2:]
+        rows = operation.result.num_elements // outputs
+        seen = min(self._elements[operation.input], rows * taps * inputs)
+        read = self._elements_read(kernel) + seen - self._elements[operation.input]
+        return ImplicitProduct(self._title(operation, rows), rows, outputs, inputs, taps, read)
+
+    def _elements_read(self, kernel: _Kernel) -> int:
+        return sum(self._elements[name] for name in {*kernel.read})
 
     def _title(self, operation: Operation, rows: int) -> str:
         if isinstance(operation, Linear) and rows == 1:
             return "head" if self._is_last else "MLP"
         return "convolutions"
 
-    def _attend(self, operation: Attention) -> Attend:
+    @_part_of.register(Attention)
+    def _attend(self, operation: Attention, kernel: _Kernel) -> Attend:
+        del kernel
         rows, features = self._graph.tensor(operation.query).shape
         query = features // operation.heads
         value = operation.result.shape[-1] // operation.heads

@@ -22,6 +22,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from enum import Enum
+from functools import singledispatchmethod
 from typing import TYPE_CHECKING
 
 from onewafer.graph import (
@@ -281,22 +282,10 @@ class _Sharder:
         self._position[name] = index
         last = any(self._rows[operand] is Rows.LAST for operand in operands)
         self._rows[name] = Rows.LAST if last or isinstance(operation, LastRow) else Rows.ALL
-        match operation:
-            case Linear():
-                self._add_product(index, operation)
-            case Attention():
-                self._add_attention(index, operation)
-            case Experts():
-                self._add_experts(index, operation)
-            case Embedding():
-                self._add_embedding(index, operation)
-            case PositionEmbedding():
-                self._local[name] = operation.result.shape[-1]
-                self._parts.append((index, Fused("embedding", 2 * self._local[name], Rows.ALL)))
-            case _:
-                self._pass_on(index, operation)
+        self._add(operation, index)
 
-    def _pass_on(self, index: int, operation: Operation) -> None:
+    @singledispatchmethod
+    def _add(self, operation: Operation, index: int) -> None:
         """Let a result be sharded as its operand is, and gather operands that must be whole."""
         operands = operation.activation_operands
         whole = operation.result.shape[-1]
@@ -338,7 +327,8 @@ class _Sharder:
         self._clusters.append(_Cluster(index))
         return self._clusters[-1]
 
-    def _add_product(self, index: int, operation: Linear) -> None:
+    @_add.register(Linear)
+    def _add_product(self, operation: Linear, index: int) -> None:
         kind = self._kinds[index]
         name, is_head = operation.result.name, kind is LayerPart.HEAD
         if is_head:
@@ -388,7 +378,8 @@ class _Sharder:
             return outputs // heads * -(-heads // self._size)
         return -(-outputs // self._size)
 
-    def _add_attention(self, index: int, operation: Attention) -> None:
+    @_add.register(Attention)
+    def _add_attention(self, operation: Attention, index: int) -> None:
         heads = -(-operation.heads // self._size)
         kv_heads = -(-operation.kv_heads // self._size)
         query = self._graph.tensor(operation.query).shape[-1] // operation.heads
@@ -408,7 +399,8 @@ class _Sharder:
             leading[0].members += cluster.members
             self._clusters.remove(cluster)
 
-    def _add_experts(self, index: int, operation: Experts) -> None:
+    @_add.register(Experts)
+    def _add_experts(self, operation: Experts, index: int) -> None:
         """Add the experts of one GPU and the sum over all GPUs, which all know the choice."""
         features = operation.result.shape[-1]
         counts = (self._graph.tensor(n).num_elements for n in operation.weights)
@@ -427,12 +419,19 @@ class _Sharder:
         if self._size > 1:
             self._parts.append((index, Exchange(Collective.ALL_REDUCE, features, Rows.ALL)))
 
-    def _add_embedding(self, index: int, operation: Embedding) -> None:
+    @_add.register(Embedding)
+    def _add_embedding(self, operation: Embedding, index: int) -> None:
         features = operation.result.shape[-1]
         self._local[operation.result.name] = features
         self._parts.append((index, Fused("embedding", 2 * features, Rows.ALL)))
         if self._size > 1:
             self._parts.append((index, Exchange(Collective.ALL_REDUCE, features, Rows.ALL)))
+
+    @_add.register(PositionEmbedding)
+    def _add_positions(self, operation: PositionEmbedding, index: int) -> None:
+        features = operation.result.shape[-1]
+        self._local[operation.result.name] = features
+        self._parts.append((index, Fused("embedding", 2 * features, Rows.ALL)))
 
     def _add_fused(self) -> None:
         """Add the clusters; what a piece ends with is done by the norm that begins the next one."""
@@ -512,13 +511,10 @@ class _Sharder:
         plain = sum(p.outputs * p.inputs for p in products if not p.is_quantized)
         learned = {tensor.name: tensor.num_elements for tensor in self._segment.weights}
         for operation in self._operations:
-            match operation:
-                case Linear() | Experts():
-                    pass
-                case Embedding():
-                    plain += -(-learned.get(operation.table, 0) // self._size)
-                case _:
-                    plain += sum(learned.get(name, 0) for name in operation.parameter_operands)
+            if isinstance(operation, Linear | Experts):
+                continue
+            own = sum(learned.get(name, 0) for name in operation.parameter_operands)
+            plain += -(-own // self._size) if isinstance(operation, Embedding) else own
         return quantized, plain
 
 

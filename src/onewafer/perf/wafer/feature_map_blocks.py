@@ -14,6 +14,7 @@ are `Gathering`s: the groups add up their own.
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from functools import singledispatchmethod
 from typing import TYPE_CHECKING
 
 from onewafer.graph import (
@@ -225,23 +226,26 @@ class _Cutter:
         inputs = tuple(map(self._block, graph.inputs))
         return Blocks(replace(graph, inputs=inputs, operations=operations), self._messages)
 
+    @singledispatchmethod
     def _cut(self, operation: Operation) -> Iterator[Operation]:
-        result = self._block(operation.result)
-        match operation:
-            case Convolution() | DepthwiseConvolution() | MaxPool():
-                yield from self._windowed(operation, result)
-            case GlobalAveragePool():
-                self._messages[result.name] = Gathering()
-                rows = self._block(self._tensors[operation.input]).shape[0]
-                yield replace(operation, result=result, rows=rows)
-            case ScaleFeatureMaps():
-                yield replace(operation, result=result, rows=result.shape[0])
-            case _:
-                yield replace(operation, result=result)
+        """Yield what one group does of an operation."""
+        yield replace(operation, result=self._block(operation.result))
 
-    def _windowed(
-        self, operation: Convolution | DepthwiseConvolution | MaxPool, result: Tensor
-    ) -> Iterator[Operation]:
+    @_cut.register(GlobalAveragePool)
+    def _(self, operation: GlobalAveragePool) -> Iterator[Operation]:
+        result = self._block(operation.result)
+        self._messages[result.name] = Gathering()
+        rows = self._block(self._tensors[operation.input]).shape[0]
+        yield replace(operation, result=result, rows=rows)
+
+    @_cut.register(ScaleFeatureMaps)
+    def _(self, operation: ScaleFeatureMaps) -> Iterator[Operation]:
+        result = self._block(operation.result)
+        yield replace(operation, result=result, rows=result.shape[0])
+
+    @_cut.register(Convolution | DepthwiseConvolution | MaxPool)
+    def _(self, operation: Convolution | DepthwiseConvolution | MaxPool) -> Iterator[Operation]:
+        result = self._block(operation.result)
         if _is_of_all_pixels(operation.window):
             height, width = self._shapes[operation.input]
             operation = replace(operation, window=Window(height, width, height, width))

@@ -16,6 +16,7 @@ stand for others, and how many times their parameters are stored.
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from functools import singledispatchmethod
 from typing import TYPE_CHECKING
 
 from onewafer.errors import UnsupportedOperationError
@@ -111,20 +112,18 @@ class _StandIns:
         """Return the tensor that a view is of."""
         return self._seen_as.get(name, name)
 
+    @singledispatchmethod
     def of(self, operation: Operation) -> Iterator[Operation]:
         """Yield what stands for an operation: itself, if it has a form."""
-        match operation:
-            case Experts():
-                yield from self._experts(operation)
-            case Opaque():
-                yield from self._opaque(operation)
-            case Attention():
-                if operation.sinks is not None:
-                    self.estimated.add(operation.result.name)
-                yield self._renamed(replace(operation, window=None, sinks=None))
-            case _:
-                yield self._renamed(operation)
+        yield operation.renamed(self._seen_as)
 
+    @of.register(Attention)
+    def _attention(self, operation: Attention) -> Iterator[Operation]:
+        if operation.sinks is not None:
+            self.estimated.add(operation.result.name)
+        yield replace(operation, window=None, sinks=None).renamed(self._seen_as)
+
+    @of.register(Experts)
     def _experts(self, operation: Experts) -> Iterator[Operation]:
         source, result = self._tensors[self.seen_as(operation.input)], operation.result
         features, inner = result.shape[-1], operation.experts_per_row * operation.hidden_features
@@ -149,6 +148,7 @@ class _StandIns:
         yield self._product(result, last, times, stacked=1)
         self.estimated |= {active.result.name, last.name}
 
+    @of.register(Opaque)
     def _opaque(self, operation: Opaque) -> Iterator[Operation]:
         result = operation.result
         source = self._tensors[self.seen_as(operation.inputs[0])] if operation.inputs else None
@@ -179,9 +179,6 @@ class _StandIns:
             self.stacked[weight.name] = stacked
         self.estimated.add(result.name)
         return Linear(result, source.name, weight.name)
-
-    def _renamed(self, operation: Operation) -> Operation:
-        return operation.renamed(self._seen_as)
 
 
 def _without_choice(graph: Graph) -> Graph:

@@ -24,7 +24,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from fractions import Fraction
-from functools import cache
+from functools import cache, singledispatch
 from typing import TYPE_CHECKING
 
 from onewafer.graph import (
@@ -254,7 +254,7 @@ class StreamedTraining:
             products
             for piece in self._pieces
             for operation in piece.graph.operations
-            for products in _products_of(piece.graph, operation)
+            for products in _products_of(operation, piece.graph)
         }
 
     def _cost(self, products: _Products, tokens: int, strips: Strips) -> ProductCost | None:
@@ -267,7 +267,7 @@ class StreamedTraining:
         products: dict[LayerPart, float] = {}
         sums, flop, dense, dense_flop = 0.0, 0.0, 0.0, 0.0
         for operation, part in zip(graph.operations, self._parts[index], strict=True):
-            for one in _products_of(graph, operation):
+            for one in _products_of(operation, graph):
                 cost = self._cost(one, tokens, strips)
                 assert cost is not None, "room() asks first"
                 cycles = self._density * cost.product_cycles * one.count
@@ -299,7 +299,7 @@ class StreamedTraining:
     def _attention_flop(self, graph: Graph) -> float:
         """Return the operations of the products of attention for a token, under the mask."""
         attention = [op for op in graph.operations if isinstance(op, Attention)]
-        flop = sum(product_flop(graph, op, AttentionPairs.CAUSAL) for op in attention)
+        flop = sum(product_flop(op, graph, AttentionPairs.CAUSAL) for op in attention)
         return flop / self._job.sequence
 
     def _attention_transfers(self, graph: Graph, rows: int, strips: Strips) -> float:
@@ -313,7 +313,7 @@ class StreamedTraining:
             if not isinstance(operation, Attention):
                 continue
             features = graph.tensor(operation.query).shape[-1] + operation.result.shape[-1]
-            flop = product_flop(graph, operation, AttentionPairs.CAUSAL)
+            flop = product_flop(operation, graph, AttentionPairs.CAUSAL)
             pairs_of_row = flop / 2 / features / self._job.sequence
             keys = graph.tensor(operation.key), graph.tensor(operation.value)
             elements = self._job.sequence * sum(tensor.shape[-1] for tensor in keys)
@@ -408,20 +408,28 @@ class StreamedTraining:
         yield _off_wafer(TREE, 2 * depth * system.crossing_seconds)
 
 
-def _products_of(graph: Graph, operation: Operation) -> Iterator[_Products]:
-    """Yield the products of an operation with weights."""
-    match operation:
-        case Linear():
-            outputs, inputs = graph.tensor(operation.weight).shape
-            yield _Products(inputs, outputs)
-        case Experts():
-            network = network_of(graph, operation)
-            count = network.num_experts
-            share = Fraction(network.experts_per_row, count)
-            yield _Products(network.features, network.widened, count, share)
-            yield _Products(network.hidden, network.features, count, share)
-        case _:
-            pass
+@singledispatch
+def _products_of(operation: Operation, graph: Graph) -> tuple[_Products, ...]:
+    """Return the products of an operation with weights."""
+    del operation, graph
+    return ()
+
+
+@_products_of.register(Linear)
+def _(operation: Linear, graph: Graph) -> tuple[_Products, ...]:
+    outputs, inputs = graph.tensor(operation.weight).shape
+    return (_Products(inputs, outputs),)
+
+
+@_products_of.register(Experts)
+def _(operation: Experts, graph: Graph) -> tuple[_Products, ...]:
+    network = network_of(graph, operation)
+    count = network.num_experts
+    share = Fraction(network.experts_per_row, count)
+    return (
+        _Products(network.features, network.widened, count, share),
+        _Products(network.hidden, network.features, count, share),
+    )
 
 
 def _expert_flop(graph: Graph, operation: Operation) -> int:
