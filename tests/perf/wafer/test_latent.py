@@ -125,7 +125,7 @@ def test_products_of_heads_take_what_meets_of_their_features():
         for operation, source in zip(
             measured._program.operations, measured._program.sources, strict=True
         )
-        if names[source] == "aq" and operation.kind.name.startswith("MATMUL")
+        if names[source] == "aq" and operation.kind.name.startswith("matmul")
     )
 
     assert product.weight.rows == 16 // 4
