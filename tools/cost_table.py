@@ -314,7 +314,7 @@ leader, past the PEs between them. Wavelets then stop at s − 1 + D/s PEs, not 
 two phases     2·(F + n·p) + (s − 1 + D/s)·(2R + 1) + D·H
 ```
 
-(`src/onewafer/mesh/chains.py`; `lowering/middles.py` chooses the middle and s). Some PEs
+(`src/onewafer/mesh/chains.py`; `mesh/lowering/middles.py` chooses the middle and s). Some PEs
 have less to do, because their block ends in padding or they keep few positions of the KV cache.
 They reach the next collective early, and hide their part of it behind the work of the others:
 `src/onewafer/mesh/skew.py` follows when each PE begins a step. The cycles of an operation, here and

@@ -9,6 +9,8 @@ ROOT = Path(__file__).parents[2]
 PAGES = [*ROOT.glob("*.md"), *sorted((ROOT / "docs").rglob("*.md"))]
 LINK = re.compile(r"\]\(([^()\s]*)\)")
 FENCE = re.compile(r"^(`{3,}).*?^\1`*$", re.MULTILINE | re.DOTALL)
+PATH = re.compile(r"`((?:[\w.-]+/)+[\w.-]+\.(?:py|csl|toml|json|md))`")
+MADE_BY_USERS = {"out/simulation.json", "docs/reference/errors/code.md"}
 HEADING = re.compile(r"^#+ (.*)$", re.MULTILINE)
 
 
@@ -42,3 +44,10 @@ def test_every_page_is_reached_from_the_index():
             found.add(page)
             waiting += [page.parent / link.partition("#")[0] for link in links(page)]
     assert {page for page in PAGES if page.parent != ROOT} <= found
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_files_that_a_page_names_are_there(page):
+    named = set(PATH.findall(prose(page))) - MADE_BY_USERS
+    folders = (ROOT, ROOT / "src" / "onewafer")
+    assert [name for name in named if not any((top / name).exists() for top in folders)] == []
