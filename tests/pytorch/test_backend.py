@@ -122,6 +122,36 @@ def test_intercepted_script_that_compiles_is_counted_once(wafer):
     assert not wafer.ledger.fallbacks
 
 
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.last = nn.Linear(6, 3)
+
+    def forward(self, x):
+        return self.last(torch.relu(x))
+
+
+def test_programs_have_the_names_of_what_was_compiled(wafer):
+    net, inner = Net(), mlp()
+
+    @torch.compile(backend="onewafer")
+    def score(x):
+        return inner(x)
+
+    def refused(x):
+        return torch.sin(net(x))
+
+    x = torch.randn(2, 6)
+    with torch.no_grad():
+        for compiled in (net, mlp()):
+            torch.compile(compiled, backend="onewafer")(x)
+        score(x)
+        with pytest.warns(HostFallbackWarning):
+            torch.compile(refused, backend="onewafer")(x)
+    assert [r.module for r in wafer.ledger.programs] == ["Net", "Sequential", "score"]
+    assert [module for module, _ in wafer.ledger.fallbacks] == ["refused"]
+
+
 def test_options_replace_those_of_the_run(wafer):
     compiled = torch.compile(mlp(), backend="onewafer", options={"rectangle": "1x2"})
     with torch.no_grad():
@@ -160,6 +190,7 @@ SCRIPT = """
     with torch.no_grad():
         compiled = torch.compile(model, backend="onewafer", options=options)
         print(tuple(compiled(torch.ones(2, 6)).shape))
+        model(torch.ones(2, 6))
 """
 
 
@@ -170,6 +201,13 @@ def test_script_needs_no_import_and_gets_its_report_at_exit(tmp_path):
         [sys.executable, script, report], capture_output=True, text=True, check=True
     )
     assert done.stdout == "(2, 5)\n"
-    assert "calls on the wafer" in done.stderr
-    (program,) = json.loads(report.read_text())["programs"]
+    assert (
+        "50% of the FLOP since the first compilation ran on the wafer (120 of 240)." in done.stderr
+    )
+    fields = json.loads(report.read_text())
+    (advice,) = fields["advice"]
+    assert advice["text"].endswith('in what `torch.compile(…, backend="onewafer")` gets')
+    (cause,) = fields["host"]
+    assert cause["reason"] == "not compiled for the wafer"
+    (program,) = fields["programs"]
     assert (program["width"], program["height"], program["calls"]) == (2, 1, 1)

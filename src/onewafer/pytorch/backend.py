@@ -10,6 +10,7 @@ from __future__ import annotations
 import atexit
 import sys
 import warnings
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
@@ -21,8 +22,10 @@ from onewafer.errors import ConfigurationError, UnsupportedOperationError
 from onewafer.execution import WaferOptions, options_from_mapping
 from onewafer.pytorch.attempts import HostFallbackWarning
 from onewafer.pytorch.cuda import unmarked
+from onewafer.pytorch.flop import counting_flop
 from onewafer.pytorch.guarded import CapturedGraph
 from onewafer.pytorch.intercept import needs_gradient
+from onewafer.pytorch.names import name_graph
 from onewafer.pytorch.report import build_report, render, write_json
 from onewafer.pytorch.session import Session
 from onewafer.terminal import PlainConsole
@@ -43,6 +46,8 @@ class _Registry:
         self.served = OpenBlocks[Session]()
         """Sessions of `onewafer run` and of `with` blocks, which report them themselves."""
         self._own: Session | None = None
+        self._counting = ExitStack()
+        """Counts FLOP from the first compilation to the end of the script."""
         self._json_files: set[Path] = set()
         self._prints = False
 
@@ -53,6 +58,9 @@ class _Registry:
             return _with_options(served, options)
         if self._own is None:
             self._own = Session(WaferOptions())
+            host = self._own.ledger.host
+            host.counts_flop, host.sees_all_calls = True, False
+            self._counting.enter_context(counting_flop(host.add_flop))
             atexit.register(self._report)
         session = _with_options(self._own, options)
         match options.get("report", True):
@@ -71,6 +79,7 @@ class _Registry:
         return session
 
     def _report(self) -> None:
+        self._counting.close()
         if self._own is None or not self._own.ledger.num_calls:
             return
         report = build_report(self._own.ledger)
@@ -111,6 +120,7 @@ def onewafer(
         raise ConfigurationError(f"backend 'onewafer' has no mode {mode!r}; use options={{…}}")
     chosen = options or {}
     _REGISTRY.session(chosen)  # refuses wrong ones now
+    name_graph(graph_module)
     graphs: WeakKeyDictionary[Session, CapturedGraph] = WeakKeyDictionary()
 
     def run(*args: object) -> object:

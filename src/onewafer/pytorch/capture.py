@@ -45,6 +45,7 @@ from onewafer.pytorch.lowering import (
     write_opaque,
 )
 from onewafer.pytorch.lowering.nouns import noun_of
+from onewafer.pytorch.names import name_of_module
 from onewafer.pytorch.places import Owner, owner_of
 from onewafer.pytorch.program_flop import count_program_flop
 from onewafer.pytorch.refusals import (
@@ -254,7 +255,7 @@ def capture_graph(
     of_module = _positions_of_module(graph_module)  # export forgets the names of arguments
     program = _export(graph_module, tuple(args), {})
     operands = _bind_placeholders(program, owner, args, of_module=of_module)
-    return _read(program, operands, type(owner).__name__, dtype)
+    return _read(program, operands, name_of_module(owner), dtype)
 
 
 def _drop_idle_autocast(graph_module: torch.fx.GraphModule, args: Sequence[object]) -> None:

@@ -19,6 +19,7 @@ from torch._C import (
 )
 from torch.utils import _pytree as pytree
 
+from onewafer.pytorch.names import name_of_module
 from onewafer.pytorch.places import Place, users_place
 
 if TYPE_CHECKING:
@@ -109,6 +110,8 @@ class HostLedger:
         self.works: dict[HostTask, HostWork] = {}
         self.counts_flop = False
         """Whether `add_flop` gets what the process computes."""
+        self.sees_all_calls = True
+        """Whether every module call is offered; else what the script compiled for the wafer is."""
         self._outside: dict[tuple[bool, Place | None], HostWork] = {}
         """Records of what no call does, found without making a task: whether it is backward."""
         self._current = _Current()
@@ -148,8 +151,8 @@ class HostLedger:
         task = HostTask(
             cause,
             self._current.place or users_place(),
-            type(module).__name__,
-            None if whole is None else type(whole).__name__,
+            name_of_module(module),
+            None if whole is None else name_of_module(whole),
             refusal,
             has_parameters=any(True for _ in module.parameters()),
         )

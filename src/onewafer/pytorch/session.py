@@ -45,6 +45,7 @@ from onewafer.pytorch.host_calls import run_marked, with_own_errors
 from onewafer.pytorch.host_work import Cause
 from onewafer.pytorch.ledger import Ledger
 from onewafer.pytorch.lowering import NOTHING
+from onewafer.pytorch.names import name_of_module
 from onewafer.pytorch.parts import Parts, look_alike
 from onewafer.pytorch.programs import ModuleProgram
 from onewafer.pytorch.refusals import OutsideTableError, RefusedError
@@ -175,7 +176,7 @@ class Session:
         Raises StrictError instead if the options are strict and the module has parameters.
         """
         if self.options.strict and any(True for _ in module.parameters()):
-            name = type(module).__name__
+            name = name_of_module(module)
             msg = f"the wafer cannot run {name}, and strict makes that an error: {refusal}"
             raise StrictError(msg) from None
         work = self.ledger.host.count_call(module, Cause.REFUSAL, refusal=refusal, whole=whole)
@@ -297,7 +298,7 @@ class Session:
         on_host: tuple[str, ...] = (),
     ) -> ResidentProgram:
         stores = _host_stores(module) if self.options.dtype else placed.program.dtype
-        wanted = Wanted(placed, type(module).__name__, reason, is_first, stores, on_host)
+        wanted = Wanted(placed, name_of_module(module), reason, is_first, stores, on_host)
         return self._loader.load(wanted)
 
     def _call(

@@ -32,8 +32,9 @@ def render_headline(report: Report) -> Iterator[Text]:
 def _describe_share(flop: FlopReport) -> str:
     if flop.share is None:
         return "The script multiplied no matrices: there are no FLOP to count."
+    which = "the script's FLOP" if flop.is_whole else "the FLOP since the first compilation"
     return (
-        f"{_percent(flop.share)} of the script's FLOP ran on the wafer "
+        f"{_percent(flop.share)} of {which} ran on the wafer "
         f"({format_count(flop.on_wafer)} of {format_count(flop.total)})."
     )
 

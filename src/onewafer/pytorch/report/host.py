@@ -20,7 +20,7 @@ from onewafer.pytorch.report.values import (
 from onewafer.units import count_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from onewafer.pytorch.host_work import HostTask, HostWork
     from onewafer.pytorch.ledger import Ledger
@@ -32,6 +32,7 @@ _REASONS = {
     Cause.BACKWARD: "backward pass",
     Cause.OUTSIDE: "computed outside of modules",
 }
+_NOT_COMPILED = {Cause.OUTSIDE: "not compiled for the wafer"}
 _LEAST_SHARE = 0.01
 """The least share of all FLOP for which advice is given."""
 _MOST_OPERATIONS = 3
@@ -45,7 +46,8 @@ def report_flop(ledger: Ledger) -> FlopReport | None:
         return None
     on_wafer = sum(record.flop for record in ledger.programs)
     total = on_wafer + sum(work.flop for work in [*ledger.host.works.values()])
-    return FlopReport(total, on_wafer, on_wafer / total if total else None)
+    share = on_wafer / total if total else None
+    return FlopReport(total, on_wafer, share, is_whole=ledger.host.sees_all_calls)
 
 
 def report_causes(ledger: Ledger, flop: FlopReport | None) -> tuple[HostCause, ...]:
@@ -53,11 +55,14 @@ def report_causes(ledger: Ledger, flop: FlopReport | None) -> tuple[HostCause, .
     groups: defaultdict[tuple[object, ...], _Records] = defaultdict(list)
     for task, work in [*ledger.host.works.items()]:
         groups[task.cause, task.refusal].append((task, work))
-    causes = [_report_cause(records, flop) for records in groups.values()]
+    reasons = _REASONS if ledger.host.sees_all_calls else _REASONS | _NOT_COMPILED
+    causes = [_report_cause(records, flop, reasons) for records in groups.values()]
     return tuple(sorted(causes, key=lambda cause: (-cause.flop, -cause.calls)))
 
 
-def _report_cause(records: _Records, flop: FlopReport | None) -> HostCause:
+def _report_cause(
+    records: _Records, flop: FlopReport | None, reasons: Mapping[Cause, str]
+) -> HostCause:
     """Return a key that is equal for records that differ in places and modules only."""
     records = sorted(records, key=lambda r: (r[0].whole is not None, -r[1].flop, -r[1].calls))
     task, _ = records[0]
@@ -65,7 +70,7 @@ def _report_cause(records: _Records, flop: FlopReport | None) -> HostCause:
     refusal = task.refusal
     return HostCause(
         cause=task.cause,
-        reason=_REASONS[task.cause] if refusal is None else refusal.reason,
+        reason=reasons[task.cause] if refusal is None else refusal.reason,
         line=None if refusal is None else refusal.place,
         module=task.module or None,
         place=None if task.place is None else task.place.to_source_line(),
@@ -96,7 +101,7 @@ def give_advice(
     found = [
         *_advise_no_grad(ledger, flop, is_over=is_over),
         *_advise_operations(flop, causes),
-        *_advise_modules(flop, causes),
+        *_advise_modules(flop, causes, what=_WHAT_IS_OFFERED[ledger.host.sees_all_calls]),
     ]
     worth = [advice for advice in found if advice.share >= _LEAST_SHARE]
     return tuple(sorted(worth, key=lambda advice: -advice.share))
@@ -145,16 +150,22 @@ def _name(cause: HostCause) -> str:
     return cause.reason if line is None else f"{line.place}, {cause.reason}"
 
 
-def _advise_modules(flop: FlopReport, causes: Iterable[HostCause]) -> Iterator[Advice]:
-    """Name what could be offered if it were in a module."""
+_WHAT_IS_OFFERED = {
+    True: "in the `forward` of an `nn.Module`",
+    False: 'in what `torch.compile(…, backend="onewafer")` gets',
+}
+"""Whether all module calls are seen → where code is offered to the wafer."""
+
+
+def _advise_modules(
+    flop: FlopReport, causes: Iterable[HostCause], *, what: str
+) -> Iterator[Advice]:
+    """Name what could be offered if it were in a module, or compiled."""
     for cause in causes:
         if cause.cause is Cause.OUTSIDE and cause.place is not None:
             share = cause.flop / flop.total
             where = cause.place.place
             if cause.num_places > 1:
                 where += f" and {count_of(cause.num_places - 1, 'other line')}"
-            text = (
-                f"{where}, {share:.0%} of the FLOP, would be offered to the wafer in the `forward` "
-                "of an `nn.Module`"
-            )
+            text = f"{where}, {share:.0%} of the FLOP, would be offered to the wafer {what}"
             yield Advice(AdviceKind.MODULES, text, (cause.place,), cause.flop, share)

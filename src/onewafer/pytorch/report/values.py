@@ -34,6 +34,8 @@ class FlopReport:
     on_wafer: int
     share: float | None
     """Share of the wafer, 0 to 1; None: there were none."""
+    is_whole: bool = True
+    """Whether they were counted from the beginning; else since the first graph was compiled."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +118,7 @@ class Report(Shown):
     ended: str | None
     """What ended the script early; None: nothing did."""
     flop: FlopReport | None
-    """None: they were not counted (`torch.compile` without `onewafer run`)."""
+    """None: they were not counted."""
     advice: tuple[Advice, ...]
     wafer_calls: int
     compilations: int
