@@ -272,9 +272,9 @@ def test_a_launch_that_is_not_over_lets_neither_launch_nor_stop(runtime):
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda r, a: r.memcpy_h2d(UNUSED, a, 0, 0, 1, 1, 1, **STREAM), "is no MEMCPYH2D color"),
+        (lambda r, a: r.memcpy_h2d(UNUSED, a, 0, 0, 1, 1, 1, **STREAM), "is not a MEMCPYH2D color"),
         (lambda r, a: r.memcpy_h2d(OUT, a, 0, 0, 1, 1, 1, **STREAM), r"it has 3, 4: pass"),
-        (lambda r, a: r.memcpy_d2h(a, IN, 0, 0, 1, 1, 1, **STREAM), "is no MEMCPYD2H color"),
+        (lambda r, a: r.memcpy_d2h(a, IN, 0, 0, 1, 1, 1, **STREAM), "is not a MEMCPYD2H color"),
         (lambda r, a: r.memcpy_h2d(24, a, 0, 0, 1, 1, 1, **STREAM), "is the handle of 'held'"),
         (lambda r, a: r.memcpy_h2d("in", a, 0, 0, 1, 1, 1, **STREAM), "'in' is not a color"),
         (lambda r, a: r.memcpy_h2d(77, a, 0, 0, 1, 1, 1, **STREAM), "0 to 23; 77 is none"),
