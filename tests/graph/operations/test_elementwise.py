@@ -1,0 +1,30 @@
+"""Functions of elements against PyTorch's."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from torch.nn import functional
+
+from onewafer.graph import (
+    Activation,
+    ActivationFunction,
+    Tensor,
+)
+from tests.graph.operations.one_operation import F32, compute, random, t
+
+FUNCTIONS = {
+    ActivationFunction.SILU: functional.silu,
+    ActivationFunction.GELU: functional.gelu,
+    ActivationFunction.GELU_TANH: lambda x: functional.gelu(x, approximate="tanh"),
+    ActivationFunction.SIGMOID: torch.sigmoid,
+    ActivationFunction.TANH: torch.tanh,
+}
+
+
+@pytest.mark.parametrize("function", ActivationFunction)
+def test_activation(function):
+    x = np.concatenate([random(0, 3, 50) * 4, np.array([[-800.0, 0.0, 800.0, 1e-30, -5] * 10])])
+    found = compute(Activation(Tensor("r", x.shape, F32), "x", function), {"x": x})
+    np.testing.assert_allclose(found, FUNCTIONS[function](t(x)).numpy(), rtol=1e-9, atol=1e-12)
