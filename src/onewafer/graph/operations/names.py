@@ -39,6 +39,9 @@ PositionTableName = Annotated[str, Role.POSITION_TABLE]
 
 ACTIVATIONS = frozenset({Role.VALUE, Role.INDEX, Role.ANY})
 PARAMETERS = frozenset({Role.PARAMETER, Role.POSITION_TABLE})
+INDICES = frozenset({Role.INDEX})
+NUMBERS = frozenset({Role.VALUE})
+POSITION_TABLES = frozenset({Role.POSITION_TABLE})
 
 
 @cache
@@ -53,6 +56,12 @@ def name_fields(kind: type[Any]) -> Mapping[str, Role]:
     """Return the fields of a dataclass that name other tensors, in order, and their roles."""
     roles = {field: _role(hint) for field, hint in field_types(kind).items()}
     return MappingProxyType({field: role for field, role in roles.items() if role is not None})
+
+
+@cache
+def fields_with(kind: type[Any], roles: frozenset[Role]) -> tuple[str, ...]:
+    """Return the fields of a dataclass that name other tensors of some roles, in order."""
+    return tuple(field for field, role in name_fields(kind).items() if role in roles)
 
 
 def _role(hint: Any) -> Role | None:  # noqa: ANN401  # any annotation

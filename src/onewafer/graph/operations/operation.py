@@ -16,15 +16,24 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from onewafer.graph.operations.layer_part import LayerPart, Place
-from onewafer.graph.operations.names import ACTIVATIONS, PARAMETERS, Role, name_fields
+from onewafer.graph.operations.names import (
+    ACTIVATIONS,
+    INDICES,
+    NUMBERS,
+    PARAMETERS,
+    POSITION_TABLES,
+    fields_with,
+    name_fields,
+)
 from onewafer.graph.operations.work import Work
 from onewafer.graph.tensor import Tensor  # noqa: TC001  # `names` reads the annotations
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping
+    from collections.abc import Iterator, Mapping
     from typing import Self
 
     from onewafer.graph.operations.launch import Array, Launch
+    from onewafer.graph.operations.names import Role
 
     Tensors = Mapping[str, Tensor]
     """The tensors of a graph by their names, or those before an operation."""
@@ -36,7 +45,9 @@ class Operation(ABC):
 
     A new operation is a frozen dataclass in the file of its family, which answers the questions
     below where the usual answer is wrong for it. The annotations of its fields say what their names
-    stand for (see `names`).
+    stand for (see `names`); JSON, renaming and the order of operations follow from them. All that
+    is known of it without torch and without a wafer stands in the class, and a rule of its gradient
+    belongs there. What only one reader does with an operation, the reader registers by class.
     """
 
     is_sequential: ClassVar[bool] = False
@@ -153,12 +164,12 @@ class Operation(ABC):
     @property
     def index_operands(self) -> tuple[str, ...]:
         """Names of the inputs and results that must be indices."""
-        return self._names({Role.INDEX})
+        return self._names(INDICES)
 
     @property
     def number_operands(self) -> tuple[str, ...]:
         """Names of the inputs and results that must be numbers."""
-        return self._names({Role.VALUE})
+        return self._names(NUMBERS)
 
     @property
     def parameter_operands(self) -> tuple[str, ...]:
@@ -168,7 +179,7 @@ class Operation(ABC):
     @property
     def position_tables(self) -> tuple[str, ...]:
         """Names of the parameters that have a row for every position."""
-        return self._names({Role.POSITION_TABLE})
+        return self._names(POSITION_TABLES)
 
     def renamed(self, names: Mapping[str, str]) -> Self:
         """Return it with other names of tensors, old name → new one; others stay."""
@@ -176,12 +187,11 @@ class Operation(ABC):
         result = replace(self.result, name=names.get(self.result.name, self.result.name))
         return replace(self, result=result, **changes)
 
-    def _names(self, roles: Collection[Role]) -> tuple[str, ...]:
+    def _names(self, roles: frozenset[Role]) -> tuple[str, ...]:
         found: list[str] = []
-        for field, role in name_fields(type(self)).items():
-            if role in roles:
-                value: str | tuple[str, ...] | None = getattr(self, field)
-                found += [value] if isinstance(value, str) else value or ()
+        for field in fields_with(type(self), roles):
+            value: str | tuple[str, ...] | None = getattr(self, field)
+            found += [value] if isinstance(value, str) else value or ()
         return tuple(found)
 
 
