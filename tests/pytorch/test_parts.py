@@ -280,19 +280,32 @@ def test_parts_and_their_shapes_are_limited(wafer, monkeypatch):
     monkeypatch.setattr(parts_module, "_MOST_PARTS", 2)
     monkeypatch.setattr(parts_module, "_MOST_LOOKS", 3)
     model = Refused(*(nn.Linear(4, 4) for _ in range(3)))
-    inputs = [X[:1].expand(num_rows, 4) for num_rows in range(1, 6)]
+    inputs = [X[:1].expand(num_rows, 4) for num_rows in (1, 1, 2, 3, 4, 5)]
     with pytest.warns(HostFallbackWarning, match="captures Refused no more"):
         _ = [run(wafer, model, x) for x in inputs]
-    assert wafer.ledger.part_calls == {("Linear", "Refused"): 6}
+    assert wafer.ledger.part_calls == {("Linear", "Refused"): 8}
     reasons = {
         r.reason: calls
         for (module, r), calls in wafer.ledger.fallbacks.items()
         if module == "Linear"
     }
     assert reasons == {
-        "2 modules inside Refused were tried before it": 5,
+        "2 modules inside Refused were tried before it": 6,
         "its calls have more than 3 shapes": 4,
     }
+
+
+def test_a_part_whose_shape_grows_at_each_call_is_captured_twice(wafer, monkeypatch):
+    captures = Captures(monkeypatch)
+    model, part = Refused(nn.Linear(4, 2)), "its calls have another shape each time"
+    for num_rows in (1, 2, 3):
+        run(wafer, model, X[:1].expand(num_rows, 4))
+    reasons = [why.reason for module, why in wafer.ledger.fallbacks if module == "Linear"]
+    assert (wafer.ledger.part_calls.total(), reasons) == (2, [part])
+    assert captures.count == 3 + 2  # the whole for each shape, the part for two of them
+    run(wafer, model, X[:1])
+    run(wafer, model, X[:1].expand(4, 4))  # one shape came again
+    assert wafer.ledger.part_calls.total() == 4
 
 
 def test_a_part_that_does_not_fit_the_rectangle_runs_on_the_host(wafer):

@@ -11,6 +11,7 @@ wafer; modules of one class that look alike are refused together; and there are 
 from __future__ import annotations
 
 import weakref
+from collections import Counter
 from collections.abc import Hashable
 from contextlib import suppress
 from typing import TYPE_CHECKING, cast
@@ -29,12 +30,14 @@ _MOST_PARTS = 128
 """Parts of one module that are offered, over all its calls; the first ones."""
 _MOST_LOOKS = 4
 """Looks of calls of one part, which differ in shapes: each is captured and compiled."""
+_MOST_UNUSED_LOOKS = 2
+"""Looks of calls of one part, none of which has come twice: a sequence grows from call to call."""
 _LOOKUPS = (torch.nn.Embedding, torch.nn.EmbeddingBag)
 """Modules whose matrix is a table to pick rows from."""
 
 Look = Hashable
 """What tells calls of a module apart; compared, never read."""
-_LooksOfParts = weakref.WeakKeyDictionary[torch.nn.Module, set[Look]]
+_LooksOfParts = weakref.WeakKeyDictionary[torch.nn.Module, Counter[Look]]
 
 
 class Parts:
@@ -44,7 +47,7 @@ class Parts:
         self._looks: weakref.WeakKeyDictionary[torch.nn.Module, _LooksOfParts] = (
             weakref.WeakKeyDictionary()
         )
-        """Whole → part → looks of the calls that were offered."""
+        """Whole → part → looks of the calls that were offered, with their number."""
         self._refusals: dict[Look, UnsupportedOperationError] = {}
         self._unknown: weakref.WeakKeyDictionary[torch.nn.Module, Refusal] = (
             weakref.WeakKeyDictionary()
@@ -69,10 +72,12 @@ class Parts:
             if len(parts) >= _MOST_PARTS:
                 msg = f"{_MOST_PARTS} modules inside {type(whole).__name__} were tried before it"
                 raise UnsupportedOperationError(msg)
-        looks = parts.setdefault(part, set())
+        looks = parts.setdefault(part, Counter())
         if look not in looks and len(looks) >= _MOST_LOOKS:
             raise UnsupportedOperationError(f"its calls have more than {_MOST_LOOKS} shapes")
-        looks.add(look)
+        if look not in looks and len(looks) >= _MOST_UNUSED_LOOKS and looks.total() == len(looks):
+            raise UnsupportedOperationError("its calls have another shape each time")
+        looks[look] += 1
 
     def keep_unknown(self, module: torch.nn.Module, parts: Mapping[str, Refusal]) -> None:
         """Remember which modules inside one have operations that the wafer does not have."""
