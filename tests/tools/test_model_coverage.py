@@ -193,7 +193,7 @@ def test_record_is_kept_and_outcomes_replace_older_ones(tmp_path):
     ]
     assert all(outcome.is_right for outcome in again.outcomes)
     path.write_text(json.dumps({"format": "another"}))
-    with pytest.raises(ValueError, match="is no record"):
+    with pytest.raises(ValueError, match="is not a record"):
         load(path)
 
 

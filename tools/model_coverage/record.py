@@ -153,7 +153,7 @@ def load(path: Path) -> Record:
     """Return the record of a file; raise ValueError if it holds none."""
     fields: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     if fields.get("format") != FORMAT:
-        raise ValueError(f"{path} is no record of format {FORMAT}")
+        raise ValueError(f"{path} is not a record of format {FORMAT}")
     outcomes = tuple(_read_outcome(outcome) for outcome in fields["outcomes"])
     return Record(fields["versions"], outcomes)
 

@@ -43,7 +43,7 @@ def parse_pe(text: str, image: WaferImage) -> tuple[int, int]:
     """Return the program-relative coordinates of a PE, written `X,Y`.
 
     Raises:
-        ConfigurationError: that is no PE of the program's rectangle.
+        ConfigurationError: the program's rectangle has no such PE.
     """
     match = re.fullmatch(r"\s*(\d{1,30})\s*,\s*(\d{1,30})\s*", text)
     if match is None:
