@@ -23,7 +23,7 @@ from onewafer.graph import (
     Linear,
     MaxPool,
     Multiply,
-    Relu,
+    OfElement,
     RmsNorm,
 )
 from onewafer.perf.expert_networks import network_of
@@ -46,17 +46,16 @@ class Recompute(StrEnum):
     """Whole layers are computed again; only their input is kept."""
 
 
-_CHEAP = (Activation, LayerNorm, Multiply, Relu, RmsNorm)
+_CHEAP = (LayerNorm, Multiply, OfElement, RmsNorm)
 """Operations that selective recomputation repeats."""
 _READ_BACKWARD = (
-    Activation,
     Convolution,
     DepthwiseConvolution,
     LayerNorm,
     Linear,
     MaxPool,
     Multiply,
-    Relu,
+    OfElement,
     RmsNorm,
 )
 _STATISTICS_BYTES = 4

@@ -19,11 +19,19 @@ if TYPE_CHECKING:
     from onewafer.graph.operations.operation import Tensors
 
 
-@dataclass(frozen=True, slots=True)
-class Relu(Operation):
-    """Replace negative elements by +0; whether −0 stays or becomes +0 is open."""
+class OfElement(Operation):
+    """A function of each element of one tensor."""
+
+    __slots__ = ()
 
     places = Place.WITH_OPERAND | Place.IN_HEAD
+
+    input: ValueName
+
+
+@dataclass(frozen=True, slots=True)
+class Relu(OfElement):
+    """Replace negative elements by +0; whether −0 stays or becomes +0 is open."""
 
     input: ValueName
 
@@ -155,10 +163,8 @@ def _sigmoid(values: Array) -> Array:
 
 
 @dataclass(frozen=True, slots=True)
-class Activation(Operation):
+class Activation(OfElement):
     """Apply a function to every element."""
-
-    places = Place.WITH_OPERAND | Place.IN_HEAD
 
     input: ValueName
     function: ActivationFunction

@@ -21,7 +21,6 @@ from functools import singledispatchmethod
 from typing import TYPE_CHECKING
 
 from onewafer.graph import (
-    Activation,
     Add,
     AddBias,
     Attention,
@@ -35,8 +34,8 @@ from onewafer.graph import (
     Linear,
     MaxPool,
     Multiply,
+    OfElement,
     Opaque,
-    Relu,
     RmsNorm,
     Scale,
     ScaleFeatures,
@@ -48,7 +47,7 @@ if TYPE_CHECKING:
     from onewafer.graph import Operation, Segment
     from onewafer.perf.gpu.sharding import Part
 
-_ELEMENTWISE = (Activation, Add, AddBias, Multiply, Relu, Scale, ScaleFeatures)
+_ELEMENTWISE = (Add, AddBias, Multiply, OfElement, Scale, ScaleFeatures)
 _PRODUCTS = (Linear, Convolution)
 _TENSOR_CORES = (BatchedMatmul, Experts)
 """Operations of a sweep whose arithmetic is products of matrices."""

@@ -26,7 +26,6 @@ from functools import singledispatchmethod
 from typing import TYPE_CHECKING
 
 from onewafer.graph import (
-    Activation,
     Add,
     AddBias,
     Attention,
@@ -38,9 +37,9 @@ from onewafer.graph import (
     LayerPart,
     Linear,
     Multiply,
+    OfElement,
     Opaque,
     PositionEmbedding,
-    Relu,
     RmsNorm,
     Rotary,
     Scale,
@@ -196,13 +195,12 @@ def num_experts(segment: Segment) -> int:
 
 
 _ELEMENTWISE = (
-    Activation,
     Add,
     AddBias,
     LayerNorm,
     Multiply,
+    OfElement,
     Opaque,
-    Relu,
     RmsNorm,
     Rotary,
     Scale,

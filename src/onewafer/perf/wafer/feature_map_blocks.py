@@ -18,7 +18,6 @@ from functools import singledispatchmethod
 from typing import TYPE_CHECKING
 
 from onewafer.graph import (
-    Activation,
     Add,
     AddBias,
     Convolution,
@@ -29,7 +28,7 @@ from onewafer.graph import (
     Linear,
     MaxPool,
     Multiply,
-    Relu,
+    OfElement,
     RmsNorm,
     Scale,
     ScaleFeatureMaps,
@@ -52,13 +51,12 @@ Shape = tuple[int, int]
 WHOLE: Grid = (1, 1)
 """All PEs of a region are one group."""
 _BY_PIXEL = (
-    Activation,
     Add,
     AddBias,
     LayerNorm,
     Linear,
     Multiply,
-    Relu,
+    OfElement,
     RmsNorm,
     Scale,
     ScaleFeatures,

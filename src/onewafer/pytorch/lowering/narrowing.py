@@ -7,7 +7,15 @@ from functools import singledispatch
 from typing import TYPE_CHECKING
 
 from onewafer.errors import UnsupportedOperationError
-from onewafer.graph import Activation, Add, AddBias, Linear, Multiply, Operation, Relu, Scale
+from onewafer.graph import (
+    Add,
+    AddBias,
+    Linear,
+    Multiply,
+    OfElement,
+    Operation,
+    Scale,
+)
 from onewafer.pytorch.lowering.nouns import noun_of
 
 if TYPE_CHECKING:
@@ -41,7 +49,7 @@ def _(operation: Linear, to: Narrowing) -> Linear:
     return replace(operation, result=to.result, weight=to.stored(operation.weight))
 
 
-@narrow.register(Activation | Add | AddBias | Multiply | Relu | Scale)
+@narrow.register(Add | AddBias | Multiply | OfElement | Scale)
 def _(operation: Operation, to: Narrowing) -> Operation:
     """Each feature follows from the same feature of the operands."""
     names = {name: to.part(name) for name in operation.activation_operands}

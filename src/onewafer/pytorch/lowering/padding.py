@@ -16,7 +16,6 @@ import torch
 
 from onewafer.errors import UnsupportedOperationError
 from onewafer.graph import (
-    Activation,
     Add,
     AddBias,
     Attention,
@@ -26,8 +25,8 @@ from onewafer.graph import (
     LayerNorm,
     Linear,
     Multiply,
+    OfElement,
     PositionEmbedding,
-    Relu,
     RmsNorm,
     Rotary,
     Scale,
@@ -88,9 +87,7 @@ class _Padding:
     def _with_more_rows(self, operation: Operation) -> Operation:
         raise self._refusal(operation)
 
-    @_with_more_rows.register(
-        Linear | AddBias | Relu | Add | Multiply | Scale | ScaleFeatures | Activation
-    )
+    @_with_more_rows.register(Linear | AddBias | Add | Multiply | OfElement | Scale | ScaleFeatures)
     @_with_more_rows.register(RmsNorm | LayerNorm | Embedding)
     def _row_by_row(self, operation: Operation) -> Operation:
         result = operation.result
