@@ -38,6 +38,7 @@ from onewafer.graph import (
     TopIndices,
     Window,
 )
+from onewafer.graph.operations.elementwise import Exp
 
 if TYPE_CHECKING:
     from onewafer.graph import Operation
@@ -69,6 +70,7 @@ LIST = (
     graph((X,), (VECTOR,), ScaleFeatures(KEPT, "x", "v")),
     graph((X,), (), Scale(KEPT, "x", -0.5)),
     graph((X,), (), Activation(KEPT, "x", ActivationFunction.SILU)),
+    graph((X,), (), Exp(KEPT, "x")),
     graph((X,), (GROUP,), RmsNorm(KEPT, "x", "g", 1e-6, 2)),
     graph((X,), (GROUP, tensor("b", 3)), LayerNorm(KEPT, "x", "g", "b", 1e-6, 2)),
     graph((X,), (), Softmax(KEPT, "x", 3)),

@@ -172,3 +172,14 @@ class Activation(OfElement):
     def evaluate(self, launch: Launch) -> Array:
         """Return its result in a launch."""
         return self.function.apply(launch[self.input])
+
+
+@dataclass(frozen=True, slots=True)
+class Exp(OfElement):
+    """Raise e to the power of every element."""
+
+    input: ValueName
+
+    def evaluate(self, launch: Launch) -> Array:
+        """Return its result in a launch."""
+        return np.exp(launch[self.input])

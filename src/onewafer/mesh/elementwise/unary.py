@@ -9,6 +9,7 @@ import numpy as np
 
 from onewafer import graph
 from onewafer.graph import ActivationFunction, DataType
+from onewafer.graph.operations import elementwise
 from onewafer.mesh import arithmetic, functions
 from onewafer.mesh.entry import float_words
 from onewafer.mesh.functions import FUNCTIONS
@@ -181,6 +182,37 @@ class Activation(_Unary):
         return Conflicts(int(self.function in _SQUARING), "fmuls", elements)
 
 
+_LEAST = np.full((), -100, np.float32)
+"""e¹⁰⁰ is infinite in f32: no larger element need be told apart."""
+
+
+@dataclass(frozen=True, slots=True)
+class Exp(_Unary):
+    """Raise e to the power of every element, in f32; one rounding to the program's dtype."""
+
+    kinds = (
+        Kind(
+            70,
+            "exp",
+            "exp.run(activation(result, n), activation(left, n), n);",
+            (Module("exp", f"{ELEMENT}, .functions = functions", (FUNCTIONS,)),),
+        ),
+    )
+
+    result: Block
+    input: Block
+
+    def execute(self, memories: Memories) -> None:
+        """Do on NumPy arrays what the kernel does."""
+        opposite = -memories.read(self.input).astype(np.float32)
+        bounded = -arithmetic.maximum(opposite, _LEAST)
+        memories.store(self.result, functions.exponential(bounded))
+
+    def sizes(self, program: ProgramShape, launch: Launch) -> Mapping[str, int]:
+        """Return the sizes that its cost depends on."""
+        return with_chunks(block_sizes(program, self.result, launch))
+
+
 class InPlaceLowering(Lowering[OperationType]):
     """An operation whose result lies as its only operand does, in its place if that dies."""
 
@@ -221,10 +253,20 @@ class ActivationLowering(InPlaceLowering[graph.Activation]):
         builder.append(Activation(result, source, operation.function))
 
 
+class ExpLowering(InPlaceLowering[elementwise.Exp]):
+    """Raise e to the power of every element."""
+
+    def lower(self, operation: elementwise.Exp, builder: Builder) -> None:
+        """Append the function."""
+        source = builder.blocks[operation.input]
+        builder.append(Exp(builder.allocate_in_place(operation), source))
+
+
 LOWERINGS: Lowerings = {
     graph.Relu: ReluLowering(),
     graph.Scale: ScaleLowering(),
     graph.Activation: ActivationLowering(),
+    elementwise.Exp: ExpLowering(),
 }
 
 
@@ -247,4 +289,5 @@ SAMPLES = (
     _plain(lambda sizes: Relu(sizes.block(), sizes.block())),
     _in_chunks(lambda sizes: Scale(sizes.block(), sizes.block(), 0.5)),
     *map(_sample, ActivationFunction),
+    _in_chunks(lambda sizes: Exp(sizes.block(), sizes.block())),
 )

@@ -17,6 +17,7 @@ from onewafer.graph import (
     Relu,
     ScaleFeatures,
 )
+from onewafer.graph.operations.elementwise import Exp
 from onewafer.pytorch.lowering.features import apply_to_features, scale_feature_maps
 from onewafer.pytorch.lowering.normalisation import normalise, scale_normalised
 from onewafer.pytorch.lowering.operands import (
@@ -98,6 +99,14 @@ def _lower_tanh(writer: GraphWriter, call: Call) -> Operand:
         if _is_close(first, _ROOT) and _is_close(third, _ROOT * _CUBE_FACTOR):
             return Gate(operand.value, ActivationFunction.GELU_TANH)
     return _activate(writer, call, operand, ActivationFunction.TANH)
+
+
+@lowers("exp.default")
+def _lower_exp(writer: GraphWriter, call: Call) -> Operand:
+    source = writer.whole(_narrow(writer, call, call.operand(0)))
+    result = writer.result(call.node.name, *source.tensor.shape)
+    writer.emit(Exp(result, source.tensor.name))
+    return Value(result, source.layout)
 
 
 @lowers("erf.default")
