@@ -9,6 +9,7 @@ from onewafer.mesh.elementwise import pairs, unary, vectors
 from onewafer.mesh.feature_maps import samples as feature_maps
 from onewafer.mesh.norms import samples as norms
 from onewafer.mesh.products import samples as products
+from onewafer.mesh.selection import features
 from onewafer.mesh.selection import samples as selection
 from onewafer.mesh.tokens import samples as tokens
 
@@ -23,5 +24,6 @@ SAMPLES = (
     *tokens.SAMPLES,
     *attention.SAMPLES,
     *selection.SAMPLES,
+    *features.SAMPLES,
     *products.SAMPLES,
 )

@@ -13,6 +13,7 @@ from onewafer.mesh.feature_maps import lowering as feature_maps
 from onewafer.mesh.norms import lowering as norms
 from onewafer.mesh.norms import softmax_lowering as softmax
 from onewafer.mesh.products import lowering as products
+from onewafer.mesh.selection import features
 from onewafer.mesh.selection import lowering as selection
 from onewafer.mesh.tokens import lowering as tokens
 
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 LOWERINGS: Lowerings = {
     **attention.LOWERINGS,
     **dense.LOWERINGS,
+    **features.LOWERINGS,
     **feature_maps.LOWERINGS,
     **norms.LOWERINGS,
     **pairs.LOWERINGS,

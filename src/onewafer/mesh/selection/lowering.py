@@ -5,15 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from onewafer.errors import UnsupportedOperationError
-from onewafer.graph import Gather, TopIndices
+from onewafer.graph import TopIndices
 from onewafer.mesh import selection as mesh
-from onewafer.mesh.blocks import PLAIN_ORDER
 from onewafer.mesh.elementwise import Copy
 from onewafer.mesh.lowering.lowering import Lowering, Lowerings
+from onewafer.mesh.selection.features import check_order
 from onewafer.mesh.selection.operations import Rows
 
 if TYPE_CHECKING:
-    from onewafer.mesh.blocks import Layout
     from onewafer.mesh.lowering.builder import Builder
     from onewafer.mesh.relations import Relations
 
@@ -31,7 +30,7 @@ class TopIndicesLowering(Lowering[TopIndices]):
         """Append the rounds."""
         source, layout = builder.blocks[operation.input], builder.layouts[operation.input]
         features = builder.tensor(operation.input).shape[-1]
-        _check_order(layout)
+        check_order(layout)
         if features > _MOST_FEATURES:
             raise UnsupportedOperationError(
                 f"a search among {features:,} features is not supported; indices are exact up to "
@@ -52,33 +51,4 @@ class TopIndicesLowering(Lowering[TopIndices]):
             builder.append(mesh.TakeIndex(words, rows, number))
 
 
-class GatherLowering(Lowering[Gather]):
-    """Each PE takes the elements that it has; an all-reduce along the input's axis adds them up."""
-
-    def relate(self, operation: Gather, relations: Relations) -> None:
-        """Let the result lie along the other axis than the input."""
-        relations.put_across(operation.input, operation.result.name)
-
-    def lower(self, operation: Gather, builder: Builder) -> None:
-        """Append the lookup and the all-reduce."""
-        layout = builder.layouts[operation.input]
-        _check_order(layout)
-        source, indices = (builder.blocks[name] for name in self.operands(operation))
-        features = builder.tensor(operation.input).shape[-1]
-        result = builder.allocate(operation.result)
-        sums = builder.sums_of(result)
-        builder.append(mesh.Gather(sums, source, indices, layout.axis, features))
-        builder.all_reduce(sums, layout.axis)
-        builder.store(sums, result)
-
-
-def _check_order(layout: Layout) -> None:
-    """Refuse features that do not lie as they are numbered."""
-    if layout.order != PLAIN_ORDER:
-        raise UnsupportedOperationError(
-            "a search among features in the order that operations on attention heads ask for is "
-            "not supported"
-        )
-
-
-LOWERINGS: Lowerings = {TopIndices: TopIndicesLowering(), Gather: GatherLowering()}
+LOWERINGS: Lowerings = {TopIndices: TopIndicesLowering()}

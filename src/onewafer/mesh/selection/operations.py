@@ -10,7 +10,7 @@ import numpy as np
 from onewafer.mesh.kinds import ELEMENT, Beginning, Kind, Module
 from onewafer.mesh.operation import DataDependence, MeshOperation
 from onewafer.mesh.selection import arrays
-from onewafer.mesh.sizes import block_entry, block_sizes
+from onewafer.mesh.sizes import block_entry
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     Integers = NDArray[np.intp]
 
 
-_SELECTION = Module("selection", ELEMENT)
-_OF_SELECTION = Beginning(
+SELECTION = Module("selection", ELEMENT)
+OF_SELECTION = Beginning(
     "steps that look for elements of rows",
     """
     const axis = words[8];
@@ -107,8 +107,8 @@ class FindLargest(_Step):
                            rows, inner, count, present, first);
             entry += 3;
             """,
-            (_SELECTION,),
-            beginning=_OF_SELECTION,
+            (SELECTION,),
+            beginning=OF_SELECTION,
         ),
     )
 
@@ -168,8 +168,8 @@ class Claim(_Step):
             selection.claim(totals(result), totals(right), totals(words[11]), rows);
             entry += 1;
             """,
-            (_SELECTION,),
-            beginning=_OF_SELECTION,
+            (SELECTION,),
+            beginning=OF_SELECTION,
         ),
     )
 
@@ -209,8 +209,8 @@ class TakeIndex(_Step):
             selection.take(indices, totals(result), rest, rows, inner, count, present, first);
             entry += 1;
             """,
-            (_SELECTION,),
-            beginning=_OF_SELECTION,
+            (SELECTION,),
+            beginning=OF_SELECTION,
         ),
     )
 
@@ -244,69 +244,3 @@ class TakeIndex(_Step):
             "compared": num_rows * has_more,
             "held": -(-num_rows // program.size(self.rows.axis)) * has_more,
         }
-
-
-@dataclass(frozen=True, slots=True)
-class Gather(MeshOperation):
-    """Take features of each row by their indices, −0 where another PE has them; exact.
-
-    As a linear operation does, it leaves on each PE a share of a result that is blocked over the
-    other axis.
-    """
-
-    kinds = (
-        Kind(
-            65,
-            "gather",
-            """
-            const whole = @ptrcast([*]element, &model.activations[left]);
-            const indices = @ptrcast([*]i32, &model.indices[right]);
-            selection.features(totals(result), whole, indices, rows, inner, columns, count,
-                               place(1 - axis), present, first);
-            """,
-            (_SELECTION,),
-            beginning=_OF_SELECTION,
-        ),
-    )
-
-    depends_on = DataDependence.SELECTION
-
-    result: Block
-    """f32."""
-    input: Block
-    indices: Block
-    """i32, a row for each of the input."""
-    axis: Axis
-    """The axis over which the input is blocked."""
-    features: int
-    """Columns of the input over all PEs, without padding."""
-
-    @property
-    def rows(self) -> Rows:
-        """How the input lies."""
-        return Rows(self.input, self.input, self.indices, self.axis, self.features)
-
-    def entry(self, program: ProgramShape) -> Entry:
-        """Return its words in the schedule."""
-        blocks, more = (self.result, self.input, self.indices), self.rows.words(program)
-        return block_entry(program, self.kind, *blocks, inner=self.input.columns, more=more)
-
-    def execute(self, memories: Memories) -> None:
-        """Do on NumPy arrays what the kernel does."""
-        rows, share, count = self.rows, self.result.columns, self.indices.columns
-        first, present = rows.first(memories), rows.present(memories)
-        num_rows = present.shape[-1]
-        indices = memories.view(self.indices, num_rows, count)
-        columns = memories.at(self.axis.other)[..., np.newaxis] * share + np.arange(share)
-        columns = np.broadcast_to(columns[:, :, np.newaxis], (*present.shape, share))
-        wanted = np.take_along_axis(indices, np.minimum(columns, count - 1), axis=-1)
-        wanted = np.where(columns < count, wanted, -1)
-        taken = arrays.features(memories.matrix(self.input), wanted, present, first)
-        memories.write(self.result, taken)
-
-    def sizes(self, program: ProgramShape, launch: Launch) -> Mapping[str, int]:
-        """Return the sizes that its cost depends on; what is taken spreads evenly over the PEs."""
-        sizes = block_sizes(program, self.result, launch)
-        wanted = sizes["rows"] * min(self.result.columns, self.indices.columns)
-        held = -(-wanted // program.size(self.axis))
-        return {**sizes, "wanted": wanted, "held": held}

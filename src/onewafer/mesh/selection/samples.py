@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from onewafer.mesh import selection as mesh
@@ -45,18 +45,6 @@ class _Selection:
         """Return the last step."""
         return mesh.TakeIndex(self.words, self.rows)
 
-    def gather(self) -> MeshOperation:
-        """Return the lookup of all indices, which are those for one PE."""
-        rows = self.rows
-        result = replace(rows.input, columns=self.sizes.heads)
-        return mesh.Gather(result, rows.input, rows.indices, rows.axis, rows.features)
-
-    def some_features_held(self) -> dict[str, tuple[int, ...]]:
-        """Return indices; one in as many as there are PEs is in the block."""
-        wanted = self.sizes.rows * self.sizes.heads
-        held = -(-wanted // NUM_PES)
-        return {"model.indices": (0, 0) * held + (1000, 0) * (wanted - held)}
-
     def some_held(self) -> dict[str, tuple[int, ...]]:
         """Return minus an index as the word of each row, in the block for one of as many as PEs."""
         held = -(-self.sizes.rows // NUM_PES)
@@ -80,12 +68,5 @@ SAMPLES = (
         rounds=("rows", "more", "compared", "held"),
         grid=grid(rows=(3, 4, 8, 9), heads=(1, 2)),
         memory=lambda sizes: _Selection(sizes).some_held(),
-    ),
-    Sample(
-        lambda sizes: _Selection(sizes).gather(),
-        rounds=("rows", "wanted", "held"),
-        lengths=("elements",),
-        grid=grid(rows=(2, 3, 5), heads=(2, 3, 7)),
-        memory=lambda sizes: _Selection(sizes).some_features_held(),
     ),
 )

@@ -1,0 +1,152 @@
+"""Features of rows at places that indices name: operation, lowering, sample."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from onewafer import graph
+from onewafer.errors import UnsupportedOperationError
+from onewafer.mesh.blocks import PLAIN_ORDER, Arena, Axis, Block
+from onewafer.mesh.kinds import Kind
+from onewafer.mesh.lowering.lowering import Lowering, Lowerings
+from onewafer.mesh.operation import DataDependence, MeshOperation
+from onewafer.mesh.sample import NUM_PES, Sample, Sizes, grid
+from onewafer.mesh.selection import arrays
+from onewafer.mesh.selection.operations import OF_SELECTION, SELECTION, Rows
+from onewafer.mesh.sizes import block_entry, block_sizes
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from onewafer.mesh.blocks import Launch, Layout
+    from onewafer.mesh.entry import Entry
+    from onewafer.mesh.lowering.builder import Builder
+    from onewafer.mesh.memories import Memories
+    from onewafer.mesh.program_shape import ProgramShape
+    from onewafer.mesh.relations import Relations
+
+
+@dataclass(frozen=True, slots=True)
+class Gather(MeshOperation):
+    """Take features of each row by their indices, −0 where another PE has them; exact.
+
+    As a linear operation does, it leaves on each PE a share of a result that is blocked over the
+    other axis.
+    """
+
+    kinds = (
+        Kind(
+            65,
+            "gather",
+            """
+            const whole = @ptrcast([*]element, &model.activations[left]);
+            const indices = @ptrcast([*]i32, &model.indices[right]);
+            selection.features(totals(result), whole, indices, rows, inner, columns, count,
+                               place(1 - axis), present, first);
+            """,
+            (SELECTION,),
+            beginning=OF_SELECTION,
+        ),
+    )
+
+    depends_on = DataDependence.SELECTION
+
+    result: Block
+    """f32."""
+    input: Block
+    indices: Block
+    """i32, a row for each of the input."""
+    axis: Axis
+    """The axis over which the input is blocked."""
+    features: int
+    """Columns of the input over all PEs, without padding."""
+
+    @property
+    def rows(self) -> Rows:
+        """How the input lies."""
+        return Rows(self.input, self.input, self.indices, self.axis, self.features)
+
+    def entry(self, program: ProgramShape) -> Entry:
+        """Return its words in the schedule."""
+        blocks, more = (self.result, self.input, self.indices), self.rows.words(program)
+        return block_entry(program, self.kind, *blocks, inner=self.input.columns, more=more)
+
+    def execute(self, memories: Memories) -> None:
+        """Do on NumPy arrays what the kernel does."""
+        rows, share, count = self.rows, self.result.columns, self.indices.columns
+        first, present = rows.first(memories), rows.present(memories)
+        num_rows = present.shape[-1]
+        indices = memories.view(self.indices, num_rows, count)
+        columns = memories.at(self.axis.other)[..., np.newaxis] * share + np.arange(share)
+        columns = np.broadcast_to(columns[:, :, np.newaxis], (*present.shape, share))
+        wanted = np.take_along_axis(indices, np.minimum(columns, count - 1), axis=-1)
+        wanted = np.where(columns < count, wanted, -1)
+        taken = arrays.features(memories.matrix(self.input), wanted, present, first)
+        memories.write(self.result, taken)
+
+    def sizes(self, program: ProgramShape, launch: Launch) -> Mapping[str, int]:
+        """Return the sizes that its cost depends on; what is taken spreads evenly over the PEs."""
+        sizes = block_sizes(program, self.result, launch)
+        wanted = sizes["rows"] * min(self.result.columns, self.indices.columns)
+        held = -(-wanted // program.size(self.axis))
+        return {**sizes, "wanted": wanted, "held": held}
+
+
+class GatherLowering(Lowering[graph.Gather]):
+    """Each PE takes the elements that it has; an all-reduce along the input's axis adds them up."""
+
+    def relate(self, operation: graph.Gather, relations: Relations) -> None:
+        """Let the result lie along the other axis than the input."""
+        relations.put_across(operation.input, operation.result.name)
+
+    def lower(self, operation: graph.Gather, builder: Builder) -> None:
+        """Append the lookup and the all-reduce."""
+        layout = builder.layouts[operation.input]
+        check_order(layout)
+        source, indices = (builder.blocks[name] for name in self.operands(operation))
+        features = builder.tensor(operation.input).shape[-1]
+        result = builder.allocate(operation.result)
+        sums = builder.sums_of(result)
+        builder.append(Gather(sums, source, indices, layout.axis, features))
+        builder.all_reduce(sums, layout.axis)
+        builder.store(sums, result)
+
+
+def check_order(layout: Layout) -> None:
+    """Refuse features that do not lie as they are numbered."""
+    if layout.order != PLAIN_ORDER:
+        raise UnsupportedOperationError(
+            "a search among features in the order that operations on attention heads ask for is "
+            "not supported"
+        )
+
+
+LOWERINGS: Lowerings = {graph.Gather: GatherLowering()}
+
+
+def _gather(sizes: Sizes) -> MeshOperation:
+    """Return the lookup of all indices, which are those for one PE."""
+    indices = Block(Arena.INDICES, 0, sizes.rows, sizes.heads)
+    result = replace(sizes.block(), columns=sizes.heads)
+    return Gather(result, sizes.block(), indices, Axis.X, NUM_PES * sizes.columns)
+
+
+def _some_held(sizes: Sizes) -> dict[str, tuple[int, ...]]:
+    """Return indices; one in as many as there are PEs is in the block."""
+    wanted = sizes.rows * sizes.heads
+    held = -(-wanted // NUM_PES)
+    return {"model.indices": (0, 0) * held + (1000, 0) * (wanted - held)}
+
+
+SAMPLES = (
+    Sample(
+        _gather,
+        rounds=("rows", "wanted", "held"),
+        lengths=("elements",),
+        grid=grid(rows=(2, 3, 5), heads=(2, 3, 7)),
+        memory=_some_held,
+    ),
+)
