@@ -341,6 +341,23 @@ class Builder:
         self.all_reduce_into(result, sums, axis.other)
         return result, self.blocks[left], result
 
+    def lay(self, name: str, axis: Axis) -> Block:
+        """Return the block of a tensor along an axis: its own, or a redistributed copy.
+
+        The copy stays for as long as the operation is being lowered.
+        """
+        block, layout = self.blocks[name], self.layouts[name]
+        if layout.axis is axis or self.num_pes == 1:
+            return block
+        features = self.tensor(name).shape[-1]
+        columns = Layout.cut(features, axis, self.size(axis), order=layout.order).columns
+        moved = self.spare(block.rows, columns)
+        sums = self.sums_of(moved)
+        self.append(Redistribute(sums, block, axis))
+        self.all_reduce(sums, axis.other)
+        self.store(sums, moved)
+        return moved
+
     def _place_input(self, tensor: Tensor) -> Placement:
         if tensor.dtype is DataType.I32:
             self.place_indices(tensor)

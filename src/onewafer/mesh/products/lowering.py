@@ -6,13 +6,12 @@ from typing import TYPE_CHECKING
 
 from onewafer.errors import UnsupportedOperationError
 from onewafer.graph import BatchedMatmul
-from onewafer.mesh.blocks import PLAIN_ORDER, Layout
-from onewafer.mesh.collectives import Redistribute
+from onewafer.mesh.blocks import PLAIN_ORDER
 from onewafer.mesh.lowering.lowering import Lowering, Lowerings
 from onewafer.mesh.products import MultiplyBlocks, ProductShape
 
 if TYPE_CHECKING:
-    from onewafer.mesh.blocks import Axis, Block
+    from onewafer.mesh.blocks import Axis
     from onewafer.mesh.lowering.builder import Builder
     from onewafer.mesh.relations import Relations
 
@@ -42,7 +41,7 @@ class BatchedMatmulLowering(Lowering[BatchedMatmul]):
         shape = _shape(operation, builder, left.axis)
         _check_sizes(operation, builder)
         _check_orders(operation, builder, shape)
-        right = _lay(operation.right, builder, left.axis if operation.is_transposed else to.axis)
+        right = builder.lay(operation.right, left.axis if operation.is_transposed else to.axis)
         depth = min(left.columns, shape.left_size)
         piece = builder.spare(1, depth * min(to.columns, shape.result_size))
         result = builder.allocate(operation.result)
@@ -65,21 +64,6 @@ def _shape(operation: BatchedMatmul, builder: Builder, axis: Axis) -> ProductSha
         result_size=operation.result.shape[1] // operation.groups,
         is_transposed=operation.is_transposed,
     )
-
-
-def _lay(name: str, builder: Builder, axis: Axis) -> Block:
-    """Return the block of a tensor along an axis: its own, or a redistributed copy."""
-    block, order = builder.blocks[name], builder.layouts[name].order
-    features = builder.tensor(name).shape[-1]
-    if builder.layouts[name].axis is axis or builder.num_pes == 1:
-        return block
-    columns = Layout.cut(features, axis, builder.size(axis), order=order).columns
-    moved = builder.spare(block.rows, columns)
-    sums = builder.sums_of(moved)
-    builder.append(Redistribute(sums, block, axis))
-    builder.all_reduce(sums, axis.other)
-    builder.store(sums, moved)
-    return moved
 
 
 def _check_orders(operation: BatchedMatmul, builder: Builder, shape: ProductShape) -> None:
