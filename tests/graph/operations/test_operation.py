@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import fields, replace
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 import pytest
@@ -12,6 +12,7 @@ from onewafer.graph import (
     DataType,
     GraphError,
     Operation,
+    Relu,
     evaluate_graph,
     fold,
     from_json,
@@ -21,13 +22,17 @@ from onewafer.graph import (
     with_rows,
     with_samples,
 )
-from tests.graph.operations.examples import EXAMPLES
+from onewafer.graph.operations.names import ValueName
+from tests.graph.operations.examples import EXAMPLES, KEPT
 
 COUNTED = {"Experts", "Opaque"}
 """Classes that have a cost, and no values."""
 
 
-@pytest.fixture(params=Operation.kinds().values(), ids=Operation.kinds())
+KINDS = {name: kind for name, kind in Operation.kinds().items() if kind.__module__ != __name__}
+
+
+@pytest.fixture(params=KINDS.values(), ids=KINDS)
 def graph(request):
     return EXAMPLES[request.param]
 
@@ -128,6 +133,27 @@ def test_it_folds_whatever_its_names_are(graph):
     """Pieces are equal if their operations are, with their operands' shapes."""
     (segment,) = fold(rename(graph, {name: f"new {name}" for name in graph.by_name}))
     assert len(segment.graph.operations) == len(graph.operations)
+
+
+@dataclass(frozen=True, slots=True)
+class _Halve(Operation):
+    """A class of which nothing but this is written anywhere."""
+
+    input: ValueName
+
+    def evaluate(self, launch):
+        return launch[self.input] / 2
+
+
+def test_a_new_class_is_all_that_a_new_operation_needs():
+    graph = replace(EXAMPLES[Relu], operations=(_Halve(KEPT, "x"),))
+    verify_graph(graph)
+    assert from_json(to_json(graph)) == graph
+    x = arrays(graph.inputs)
+    (found,) = evaluate_graph(rename(graph, {"r": "half"}), x, {}).values()
+    np.testing.assert_array_equal(found, x["x"] / 2)
+    assert with_rows(graph, 2).operations[0].result.shape == (2, 6)
+    assert graph.operations[0].count_flop(graph.by_name) == KEPT.num_elements
 
 
 def test_its_fields_cannot_change(operation):

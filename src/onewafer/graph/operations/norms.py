@@ -10,12 +10,10 @@ import numpy as np
 
 from onewafer.graph.operations.checks import wrong_groups, wrong_vector
 from onewafer.graph.operations.layer_part import LayerPart, Place
-from onewafer.graph.operations.names import PARAMETERS, ParameterName, ValueName, name_fields
+from onewafer.graph.operations.names import PARAMETERS, ParameterName, ValueName, fields_with
 from onewafer.graph.operations.operation import Operation
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from onewafer.graph.operations.launch import Array, Launch
     from onewafer.graph.operations.operation import Tensors
 
@@ -24,7 +22,7 @@ SOFTMAX_FLOP = 5
 
 
 class _Norm(Operation):
-    """An operation that is done to each group of features alone, with vectors for a group."""
+    """An operation on each group of features alone; its parameters are vectors for a group."""
 
     __slots__ = ()
 
@@ -44,15 +42,10 @@ class _Norm(Operation):
         """Return what is wrong with the shapes of its operands; None if nothing is."""
         features = tensors[self.input].shape[-1]
         wrong = wrong_groups(features, self.groups)
-        for what, name in self.vectors.items():
-            wrong = wrong or wrong_vector(what, tensors[name], features // self.groups)
+        for field in fields_with(type(self), PARAMETERS):
+            vector = tensors[getattr(self, field)]
+            wrong = wrong or wrong_vector(field, vector, features // self.groups)
         return wrong
-
-    @property
-    def vectors(self) -> Mapping[str, str]:
-        """The parameters that each group is scaled or shifted by, by the words for them."""
-        fields = name_fields(type(self))
-        return {field: getattr(self, field) for field in fields if fields[field] in PARAMETERS}
 
 
 @dataclass(frozen=True, slots=True)
