@@ -39,7 +39,7 @@ _RATES = {
     Figure.COMPILE_PES: "compiled PEs/s",
 }
 """Columns of the second table."""
-_WITHOUT_GOAL = (Figure.VERSION_SECONDS, Figure.FIRST_USE_SECONDS)
+_WITHOUT_GOAL = (Figure.VERSION_SECONDS, Figure.COMPILED_USE_SECONDS)
 """Figures that the first table shows without a goal, too; the second table lacks them."""
 
 
