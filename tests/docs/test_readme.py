@@ -42,6 +42,11 @@ def marks(command):
         yield pytest.mark.skipif(not is_installed, reason="it shows measured kernels of GPUs")
 
 
+def test_ci_passes_the_tests_with_the_command_that_it_shows():
+    (command,) = re.findall(r"^python3 -m venv .*pytest$", README, re.MULTILINE)
+    assert f'"{command}"' in (ROOT / ".ci" / "run").read_text(encoding="utf-8")
+
+
 def test_it_is_short():
     assert len(README.splitlines()) <= MOST_LINES
     assert all(len(job.output.splitlines()) <= MOST_SHOWN for job in JOBS)
