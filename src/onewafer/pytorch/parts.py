@@ -20,6 +20,7 @@ import torch
 from torch.utils import _pytree as pytree
 
 from onewafer.errors import UnsupportedOperationError
+from onewafer.pytorch.refusals import SurroundingsError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -76,7 +77,7 @@ class Parts:
         if look not in looks and len(looks) >= _MOST_LOOKS:
             raise UnsupportedOperationError(f"its calls have more than {_MOST_LOOKS} shapes")
         if look not in looks and len(looks) >= _MOST_UNUSED_LOOKS and looks.total() == len(looks):
-            raise UnsupportedOperationError("its calls have another shape each time")
+            raise SurroundingsError("its calls have another shape each time")
         looks[look] += 1
 
     def keep_unknown(self, module: torch.nn.Module, parts: Mapping[str, Refusal]) -> None:
