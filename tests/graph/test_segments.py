@@ -27,7 +27,7 @@ from tests.graph.strategies import graphs, sequences
 
 def looks(graph):
     """Return what the operations of a graph are, apart from names."""
-    tensors = {tensor.name: tensor for tensor in graph.tensors}
+    tensors = graph.by_name
     return [
         (
             type(operation),

@@ -165,7 +165,7 @@ class _Cutter:
     def __init__(self, graph: Graph, constants: frozenset[str]) -> None:
         self._graph = graph
         self._constants = constants
-        self._tensors = {tensor.name: tensor for tensor in graph.tensors}
+        self._tensors = graph.by_name
         self._read: dict[str, int] = {name: len(graph.operations) for name in graph.outputs}
         """Name → the last operation that reads it."""
         self._index: dict[str, int] = {}

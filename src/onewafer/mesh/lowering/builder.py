@@ -117,7 +117,7 @@ class Builder:
         self._usual_rows = usual_rows
         self._graph = graph
         self._sizes = {Axis.X: width, Axis.Y: height}
-        self._tensors = uses.tensors
+        self._tensors = uses.graph.by_name
         self._last_use = {**uses.last}
         self._readers = uses.readers
         self._redistributed = uses.redistributed(layouts, num_pes=width * height)

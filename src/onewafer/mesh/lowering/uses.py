@@ -10,7 +10,7 @@ from onewafer.mesh.lowering.phases import Needs, choose_phases, find_owners
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from onewafer.graph import Graph, Operation, Tensor
+    from onewafer.graph import Graph, Operation
     from onewafer.mesh.blocks import Layout
 
 
@@ -26,11 +26,6 @@ class Uses:
         self._needs = needs
         self._phases: dict[frozenset[str], Mapping[str, int]] = {}
         """By the results of operations whose right operand is redistributed."""
-
-    @cached_property
-    def tensors(self) -> Mapping[str, Tensor]:
-        """All tensors by name."""
-        return {tensor.name: tensor for tensor in self.graph.tensors}
 
     @cached_property
     def readers(self) -> Mapping[str, tuple[Operation, ...]]:

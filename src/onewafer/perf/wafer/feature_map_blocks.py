@@ -214,7 +214,7 @@ class _Cutter:
         self._graph = graph
         self._across, self._down = grid
         self._shapes = feature_map_shapes(graph)
-        self._tensors = {tensor.name: tensor for tensor in graph.tensors}
+        self._tensors = graph.by_name
         self._messages: dict[str, Message] = {}
 
     def blocks(self) -> Blocks:

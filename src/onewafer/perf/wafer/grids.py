@@ -88,7 +88,7 @@ class Grids:
 
     def __init__(self, graph: Graph, *, has_feature_maps: bool = True) -> None:
         shapes = feature_map_shapes(graph)
-        tensors = {tensor.name: tensor for tensor in graph.tensors}
+        tensors = graph.by_name
         self._can_be_cut = has_feature_maps and can_be_cut(graph)
         self._graph = graph
         self._memory: dict[Grid, FeatureMapMemory] = {}

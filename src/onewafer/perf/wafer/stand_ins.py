@@ -100,7 +100,7 @@ class _StandIns:
     """Replaces operations one by one."""
 
     def __init__(self, graph: Graph) -> None:
-        self._tensors = {tensor.name: tensor for tensor in graph.tensors}
+        self._tensors = graph.by_name
         self._seen_as: dict[str, str] = {}
         """Views, by the tensors that they are."""
         self.parameters: list[Tensor] = []
@@ -187,7 +187,7 @@ def _without_choice(graph: Graph) -> Graph:
     Operations without a form stay if they keep shapes and lead to an operation with a form.
     """
     choosing = _leading_to_choice(graph)
-    tensors = {tensor.name: tensor for tensor in graph.tensors}
+    tensors = graph.by_name
     missing: set[str] = set()
     for operation in graph.operations:
         result, operands = operation.result, operation.activation_operands
