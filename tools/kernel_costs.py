@@ -65,8 +65,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from onewafer.image import Symbol, TileProgram, WaferImage
-    from onewafer.mesh import MeshOperation
     from onewafer.mesh.kinds import Kind
+    from onewafer.mesh.operation import MeshOperation
     from onewafer.mesh.sample import Sample, Sizes
 
 PATH = Path(__file__).parents[1] / "src" / "onewafer" / "mesh" / "kernel_costs.json"

@@ -13,7 +13,8 @@ from onewafer.execution.agreement import Agreement
 from onewafer.execution.launch_files import ImageFigures, LaunchFile, SimulatedLaunch, read_launches
 from onewafer.execution.sampling import Spent
 from onewafer.graph import LayerPart
-from onewafer.mesh import CONTROL, Launch, Purpose, emit, shard
+from onewafer.mesh import Launch, Purpose, emit, shard
+from onewafer.mesh.purposes import CONTROL
 from tests.mesh.strategies import mlp
 
 WSE3 = load_architecture("wse3")

@@ -10,8 +10,9 @@ import pytest
 from onewafer.arch import load_architecture
 from onewafer.execution.sampling import PurposeSampler
 from onewafer.host import Device
-from onewafer.mesh import CONTROL, Purpose, emit, purposes, shard
+from onewafer.mesh import Purpose, emit, shard
 from onewafer.mesh.budget import LOCAL_TASK_IDS
+from onewafer.mesh.purposes import CONTROL, purposes
 from onewafer.mesh.schedule import build_schedule, steps_of
 from onewafer.simulator import Machine
 from onewafer.trace import EventKind, EventRecorder

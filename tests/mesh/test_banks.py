@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 
 from onewafer.arch import load_architecture
 from onewafer.graph import FLOATING, DataType
-from onewafer.mesh import Add, AddBias, Axis, Block, Matmul, estimate, shard
+from onewafer.mesh import Axis, Matmul, estimate, shard
 from onewafer.mesh.banks import bank, period, row_banks
-from onewafer.mesh.blocks import Arena
+from onewafer.mesh.blocks import Arena, Block
+from onewafer.mesh.elementwise import Add, AddBias
 from tests.graph.strategies import graphs
 from tests.mesh.fabric import run_on_fabric
 from tests.mesh.strategies import mlp, random_arrays, turned_input

@@ -7,7 +7,8 @@ import pytest
 from onewafer.arch import load_architecture
 from onewafer.errors import ConfigurationError, TooLargeError, UnsupportedOperationError
 from onewafer.graph import DataType, Graph, RmsNorm, Tensor
-from onewafer.mesh import footprint, longest_context, num_tile_programs, shard, verify
+from onewafer.mesh import footprint, longest_context, shard, verify
+from onewafer.mesh.budget import num_tile_programs
 from tests.mesh.models import llama
 from tests.mesh.strategies import mlp
 

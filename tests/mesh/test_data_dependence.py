@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from onewafer.arch import load_architecture
-from onewafer.mesh import DataDependence, Launch, shard
+from onewafer.mesh import Launch, shard
+from onewafer.mesh.operation import DataDependence
 from tests.mesh.fabric import run_launches
 from tests.mesh.models import bert, llama
 from tests.mesh.strategies import mlp, random_arrays

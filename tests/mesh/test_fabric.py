@@ -22,16 +22,9 @@ from onewafer.graph import (
     evaluate_graph,
 )
 from onewafer.image import SectionKind
-from onewafer.mesh import (
-    ChainReduce,
-    emit,
-    estimate,
-    evaluate,
-    footprint,
-    num_tile_programs,
-    numpy_dtype,
-    shard,
-)
+from onewafer.mesh import emit, estimate, evaluate, footprint, numpy_dtype, shard
+from onewafer.mesh.budget import num_tile_programs
+from onewafer.mesh.collectives import ChainReduce
 from onewafer.mesh.entry import ENTRY_WORDS
 from tests.graph.strategies import graphs
 from tests.mesh.fabric import compile_emitted, run_on_fabric

@@ -8,17 +8,9 @@ import pytest
 
 from onewafer.arch import load_architecture
 from onewafer.graph import LayerPart
-from onewafer.mesh import (
-    CONTROL,
-    Launch,
-    Purpose,
-    estimate,
-    purposes,
-    purposes_of_words,
-    shard,
-    split_estimate,
-)
+from onewafer.mesh import Launch, Purpose, estimate, purposes_of_words, shard, split_estimate
 from onewafer.mesh.kinds import REPEAT
+from onewafer.mesh.purposes import CONTROL, purposes
 from onewafer.mesh.schedule import build_schedule, operations_of, steps_of
 from tests.mesh.models import bert, gpt2, llama
 

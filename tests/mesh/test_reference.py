@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from onewafer.arch import load_architecture
 from onewafer.errors import HostError, UnsupportedOperationError
 from onewafer.graph import FLOATING, Add, AddBias, DataType, Graph, Linear, Relu, Scale, Tensor
-from onewafer.mesh import Block, error_bound, evaluate, numpy_dtype, shard
-from onewafer.mesh.blocks import Arena
+from onewafer.mesh import error_bound, evaluate, numpy_dtype, shard
+from onewafer.mesh.blocks import Arena, Block
 from tests.graph.strategies import graphs
 from tests.mesh.strategies import assert_same_bits, mlp, random_arrays, turned_input
 

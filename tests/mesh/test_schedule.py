@@ -7,9 +7,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from onewafer.arch import load_architecture
-from onewafer.mesh import Add, Arena, Axis, Block, Broadcast, ChainReduce, schedule, shard
+from onewafer.mesh import Arena, Axis, schedule, shard
 from onewafer.mesh.attention import ReduceScores
-from onewafer.mesh.collectives import ChainMax
+from onewafer.mesh.blocks import Block
+from onewafer.mesh.collectives import Broadcast, ChainMax, ChainReduce
+from onewafer.mesh.elementwise import Add
 from onewafer.mesh.entry import ENTRY_WORDS, Entry
 from onewafer.mesh.kinds import REPEAT, STOP, Task
 from onewafer.mesh.schedule import build_schedule

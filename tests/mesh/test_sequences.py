@@ -13,17 +13,8 @@ from onewafer.arch import load_architecture
 from onewafer.errors import ConfigurationError, HostError, UnsupportedOperationError
 from onewafer.graph import FLOATING, Attention, DataType, Evaluator, Graph, Linear, Tensor
 from onewafer.image import SectionKind
-from onewafer.mesh import (
-    Arena,
-    Launch,
-    MeshEvaluator,
-    Slot,
-    emit,
-    estimate,
-    footprint,
-    num_tile_programs,
-    shard,
-)
+from onewafer.mesh import Arena, Launch, MeshEvaluator, Slot, emit, estimate, footprint, shard
+from onewafer.mesh.budget import num_tile_programs
 from onewafer.mesh.schedule import build_schedule
 from tests.graph.strategies import sequences
 from tests.mesh.fabric import compile_emitted, run_launches

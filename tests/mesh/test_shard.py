@@ -7,8 +7,9 @@ import pytest
 from onewafer.arch import load_architecture
 from onewafer.errors import UnsupportedOperationError
 from onewafer.graph import DataType, Tensor
-from onewafer.mesh import Add, Axis, Block, Redistribute, shard
-from onewafer.mesh.blocks import Arena
+from onewafer.mesh import Axis, Redistribute, shard
+from onewafer.mesh.blocks import Arena, Block
+from onewafer.mesh.elementwise import Add
 from onewafer.mesh.lowering.catalog import blamed_on, lowering_of
 from tests.mesh.strategies import mlp, turned_input
 

@@ -4,9 +4,7 @@ from onewafer.mesh.blocks import (
     PLAIN_ORDER,
     Arena,
     Axis,
-    Block,
     Distribution,
-    FeatureOrder,
     Launch,
     Layout,
     Placement,
@@ -19,73 +17,45 @@ from onewafer.mesh.budget import (
     check_words,
     footprint,
     longest_context,
-    num_tile_programs,
     smallest_rectangle,
     verify,
 )
-from onewafer.mesh.collectives import Broadcast, ChainReduce, Convert, Redistribute
-from onewafer.mesh.cost import Estimate, Estimator, OperationCost, estimate
+from onewafer.mesh.collectives import Redistribute
+from onewafer.mesh.cost import Estimate, Estimator, estimate
 from onewafer.mesh.dense import Matmul
-from onewafer.mesh.elementwise import Activation, Add, AddBias, Multiply, Relu, Scale
 from onewafer.mesh.emit_csl import EmittedPlacement, EmittedProgram, emit
 from onewafer.mesh.finiteness import NonFinite, find_non_finite
 from onewafer.mesh.layout import numpy_dtype
 from onewafer.mesh.limits import Waits, split_waits
-from onewafer.mesh.norms import Normalize, SumGroups, SumSquares
-from onewafer.mesh.operation import DataDependence, MeshOperation
 from onewafer.mesh.orientation import choose_layouts
 from onewafer.mesh.program import MeshProgram
-from onewafer.mesh.purposes import (
-    CONTROL,
-    Purpose,
-    purposes,
-    purposes_of_words,
-    split_estimate,
-)
+from onewafer.mesh.purposes import Purpose, purposes_of_words, split_estimate
 from onewafer.mesh.reference import MeshEvaluator, evaluate
 from onewafer.mesh.shard import MAX_POSITIONS, Cutter, check_rectangle, largest_rectangle, shard
 
 __all__ = [
-    "CONTROL",
     "MAX_POSITIONS",
     "PLAIN_ORDER",
-    "Activation",
-    "Add",
-    "AddBias",
     "Arena",
     "Axis",
-    "Block",
-    "Broadcast",
-    "ChainReduce",
-    "Convert",
     "Cutter",
-    "DataDependence",
     "Distribution",
     "EmittedPlacement",
     "EmittedProgram",
     "Estimate",
     "Estimator",
-    "FeatureOrder",
     "Footprint",
     "Launch",
     "Layout",
     "Matmul",
     "MeshEvaluator",
-    "MeshOperation",
     "MeshProgram",
-    "Multiply",
     "NonFinite",
-    "Normalize",
-    "OperationCost",
     "Placement",
     "Purpose",
     "Redistribute",
-    "Relu",
     "Role",
-    "Scale",
     "Slot",
-    "SumGroups",
-    "SumSquares",
     "Waits",
     "check_rectangle",
     "check_words",
@@ -98,9 +68,7 @@ __all__ = [
     "footprint",
     "largest_rectangle",
     "longest_context",
-    "num_tile_programs",
     "numpy_dtype",
-    "purposes",
     "purposes_of_words",
     "shard",
     "smallest_rectangle",
