@@ -30,7 +30,7 @@ def test_a_launch_gives_values_and_what_it_cost(fidelity):
     for name, values in evaluate_graph(GRAPH, INPUTS, WEIGHTS).items():
         np.testing.assert_allclose(launched.outputs[name], values, rtol=1e-5)
     assert launched.activity.cycles == pytest.approx(expected, rel=0.1)
-    program.count_call(Phase.BATCH, 4, flop=100)
+    program.count_call(Phase.BATCH, [launched], rows=4, flop=100)
     (record,) = loader.ledger.programs
     assert (record.launches, record.activity, record.flop) == (1, launched.activity, 100)
     assert program.expect() == launched.activity.cycles

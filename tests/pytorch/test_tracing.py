@@ -3,6 +3,7 @@
 import queue
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, nullcontext
 
 import torch
 from torch import nn
@@ -53,3 +54,40 @@ def test_many_threads_with_one_model():
     assert all(map(torch.allclose, results, expected))
     assert not wafer.ledger.fallbacks
     assert sum(record.calls for record in wafer.ledger.programs) == len(inputs)
+
+
+class Holding:
+    """An observer that lets a launch wait until another thread is done."""
+
+    def __init__(self):
+        self.is_launching, self.may_go_on = threading.Event(), threading.Event()
+
+    def compiling(self, _):
+        return nullcontext()
+
+    @contextmanager
+    def simulating(self, _, expected_cycles):
+        del expected_cycles
+        self.is_launching.set()
+        assert self.may_go_on.wait(30)
+        yield None
+
+
+def test_other_threads_capture_while_one_launches():
+    model, x, held = nn.Linear(4, 4).eval(), torch.randn(2, 4), Holding()
+    wafer = Session(WaferOptions(fidelity=Fidelity.MODEL, rectangle=(1, 1)), observer=held)
+
+    def infer(module):
+        with torch.no_grad():
+            return module(x)
+
+    expected = infer(model)
+    with intercept_calls(wafer), ThreadPoolExecutor(1) as pool:
+        launched = pool.submit(infer, model)
+        assert held.is_launching.wait(30)
+        on_host = infer(nn.Softplus())
+        held.may_go_on.set()
+        torch.testing.assert_close(launched.result(), expected)
+    assert torch.equal(on_host, nn.functional.softplus(x))
+    assert [module for module, _ in wafer.ledger.fallbacks] == ["Softplus"]
+    assert [record.calls for record in wafer.ledger.programs] == [1]

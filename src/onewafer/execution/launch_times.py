@@ -87,9 +87,8 @@ class LaunchTimes:
         """Note what a simulated launch did."""
         shape, end = self._shape(launch)
         found = _Simulated(end, activity.cycles / self.closed_form(launch), activity)
-        known = self._simulated.setdefault(shape, [])
-        known.append(found)
-        known.sort(key=lambda simulated: simulated.end)
+        known = [*self._simulated.get(shape, ()), found]
+        self._simulated[shape] = sorted(known, key=lambda simulated: simulated.end)
 
     def has_shape(self, launch: Launch | None) -> bool:
         """Tell whether any launch of the same shape was simulated."""
@@ -115,7 +114,7 @@ class LaunchTimes:
 
     def ratios(self) -> tuple[float, ...]:
         """Return the ratios of all simulated launches."""
-        return tuple(known.ratio for shape in self._simulated.values() for known in shape)
+        return tuple(known.ratio for shape in [*self._simulated.values()] for known in shape)
 
     def _shape(self, launch: Launch | None) -> tuple[_Shape, int]:
         """Return the shape of a launch and the position of its last row, counted from 1."""

@@ -7,13 +7,15 @@ executor's.
 
 from __future__ import annotations
 
+import threading
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from onewafer.execution.arrays import convert
 from onewafer.execution.resident_tensors import ResidentTensors
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Generator, Mapping, Sequence
 
     from onewafer.execution.arrays import Arrays
     from onewafer.execution.executor import Executor, Launched
@@ -35,8 +37,13 @@ class ResidentProgram:
         self._check = check
         self._watch = watch
         self._residents = ResidentTensors()
-        self._launched: list[Launched] = []
-        """Launches since the last call that was counted."""
+        self._lock = threading.RLock()
+
+    @contextmanager
+    def alone(self) -> Generator[None]:
+        """Be the only thread that launches inside: tensors and sequences stay as it put them."""
+        with self._lock:
+            yield
 
     @property
     def graph(self) -> Graph:
@@ -77,12 +84,7 @@ class ResidentProgram:
         position 0 on. `host` gives the rows of the outputs that the host has, for a program that
         leaves the values to it.
         """
-        try:
-            launched = self._executor.run(inputs, launch, host=host, watch=self._watch)
-        except BaseException:
-            self._launched.clear()  # of a call that is not answered
-            raise
-        self._launched.append(launched)
+        launched = self._executor.run(inputs, launch, host=host, watch=self._watch)
         self.record.figures = self._executor.figures
         self._check.note(inputs, launch)
         if launched.outputs:
@@ -93,8 +95,9 @@ class ResidentProgram:
         """Return about how many cycles a launch takes; None: one of all rows."""
         return self._executor.expect(launch)
 
-    def count_call(self, phase: Phase, rows: int, flop: int) -> None:
-        """Count a call with the launches since the last one: its tokens or samples, its FLOP."""
-        self.record.count_call(phase, rows, self._launched)
+    def count_call(
+        self, phase: Phase, launches: Sequence[Launched], *, rows: int, flop: int
+    ) -> None:
+        """Count a call that was answered: its launches, its tokens or samples, its FLOP."""
+        self.record.count_call(phase, rows, launches)
         self.record.flop += flop
-        self._launched.clear()

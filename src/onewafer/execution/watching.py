@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
+import threading
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
+    from collections.abc import Generator
     from contextlib import AbstractContextManager
 
     from onewafer.host import RunObserver
@@ -24,6 +26,10 @@ class Observer(Protocol):
         ...
 
 
+_LONG_WORK = threading.RLock()
+"""One thread compiles or simulates at a time: they would share the cores and the progress line."""
+
+
 @dataclass(frozen=True, slots=True)
 class Watch:
     """The observer of one program's long work, if there is one."""
@@ -32,15 +38,22 @@ class Watch:
     """The program's name in messages to the user."""
     observer: Observer | None = None
 
-    def compiling(self) -> AbstractContextManager[object]:
+    @contextmanager
+    def compiling(self) -> Generator[None]:
         """Enter while the program is compiled."""
-        return nullcontext() if self.observer is None else self.observer.compiling(self.what)
+        observer = self.observer
+        with _LONG_WORK, observer.compiling(self.what) if observer else nullcontext():
+            yield
 
-    def simulating(self, expected_cycles: int) -> AbstractContextManager[RunObserver | None]:
+    @contextmanager
+    def simulating(self, expected_cycles: int) -> Generator[RunObserver | None]:
         """Enter while a launch runs; the value watches it."""
-        if self.observer is None:
-            return nullcontext()
-        return self.observer.simulating(self.what, expected_cycles)
+        observer = self.observer
+        with (
+            _LONG_WORK,
+            observer.simulating(self.what, expected_cycles) if observer else nullcontext() as run,
+        ):
+            yield run
 
 
 UNWATCHED = Watch()

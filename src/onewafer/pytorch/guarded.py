@@ -11,8 +11,10 @@ a capture binds to whatever tensors the module holds by then.
 
 from __future__ import annotations
 
+import threading
 import warnings
 import weakref
+from contextlib import ExitStack
 from functools import partial
 from types import FunctionType
 from typing import TYPE_CHECKING
@@ -88,6 +90,18 @@ def _call_forward(
     return module.forward(*args, **kwargs)
 
 
+class _Current(threading.local):
+    """The call that this thread makes."""
+
+    module: torch.nn.Module | None = None
+    """It is not kept alive."""
+    has_reached_graph = False
+
+    def __init__(self) -> None:
+        self.filters = ExitStack()
+        """Warnings that are not shown until the graph is reached."""
+
+
 class GuardedCall:
     """Calls that look alike; `run` gets each with its module and its tensors.
 
@@ -104,18 +118,16 @@ class GuardedCall:
         """Calls so far."""
         self._num_graphs_of_code = 0
         self._compiled: Callable[..., object] = self._compile()
-        self._module: torch.nn.Module | None = None
-        """The module, during a call; it is not kept alive."""
+        self._current = _Current()
         self._first: weakref.ref[torch.nn.Module] | None = None
         """The module that was called first."""
         self.can_be_shared = True
         """Whether no call of another module has needed a graph of its own."""
-        self._has_reached_graph = False
 
     @property
     def has_reached_graph(self) -> bool:
-        """Whether the last call had tensor operations, which then were handed to `run`."""
-        return self._has_reached_graph
+        """Whether this thread's last call had tensor operations, which were handed to `run`."""
+        return self._current.has_reached_graph
 
     def __call__(
         self, module: torch.nn.Module, args: tuple[object, ...], kwargs: Mapping[str, object]
@@ -129,27 +141,27 @@ class GuardedCall:
         self.num_calls += 1
         if self._num_graphs_of_code >= _GRAPHS_PER_CODE:
             self._num_graphs_of_code, self._compiled = 0, self._compile()
-        self._module, self._has_reached_graph = module, False
+        current = self._current
+        current.module, current.has_reached_graph = module, False
         self._first = self._first or weakref.ref(module)
         restore_generators = save_generators()
         try:
-            with tracing_quietly():
-                if self.num_graphs:
-                    return self._compiled(module, args, kwargs)
-                with warnings.catch_warnings():  # advice on how to write code for Dynamo
+            with tracing_quietly(), ExitStack() as current.filters:
+                if not self.num_graphs:  # advice on how to write code for Dynamo
+                    current.filters.enter_context(warnings.catch_warnings())
                     warnings.simplefilter("ignore")
-                    return self._compiled(module, args, kwargs)
+                return self._compiled(module, args, kwargs)
         except OnewaferError:
             restore_generators()
             raise
         except Exception as error:
-            if self._has_reached_graph:
+            if current.has_reached_graph:
                 raise
             self.can_be_shared = False
             restore_generators()
             raise NotTraceableError(f"{type(error).__name__}: {error}") from None
         finally:
-            self._module = None
+            current.module = None
 
     def _compile(self) -> Callable[..., object]:
         """Return a function with code of its own, since guards are kept, and limited, by code."""
@@ -163,15 +175,17 @@ class GuardedCall:
         del example_inputs  # those of the call are at hand when it is called
         self.num_graphs += 1
         self._num_graphs_of_code += 1
-        if self._first is None or self._first() is not self._module:
+        if self._first is None or self._first() is not self._current.module:
             self.can_be_shared = False
         graph = CapturedGraph(graph_module, self._dtype)
 
         def run(*args: object) -> object:
-            module = self._module
+            current = self._current
+            module = current.module
             assert module is not None, "only __call__ leads here"  # invariant
-            self._has_reached_graph = True
-            on_host = partial(graph_module.forward, *args)
-            return self._run(module, graph.bind(module, args), on_host)
+            current.has_reached_graph = True
+            call = graph.bind(module, args)
+            current.filters.close()  # those of the process, which other threads may change now
+            return self._run(module, call, partial(graph_module.forward, *args))
 
         return run

@@ -32,13 +32,14 @@ from onewafer.mesh import Launch
 from onewafer.pytorch.arrays import to_numpy
 from onewafer.pytorch.capture import CapturedCall, WaferResult, capture, check_indices
 from onewafer.pytorch.lowering import Layout
+from onewafer.pytorch.tracing import leaving_turn
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from numpy.typing import NDArray
 
-    from onewafer.execution import ResidentProgram
+    from onewafer.execution import Launched, ResidentProgram
     from onewafer.graph import Graph, Operation
 
 
@@ -176,7 +177,6 @@ class ResidentModel:
         they do not fit, and is asked for half as many.
         """
         self.model = model
-        self.num_launches = 0
         longest = _build_longest(model, build, rows)
         self.context, self._graph, self._program, self._no_longer = longest
         self._tables = position_tables(self._graph)
@@ -189,8 +189,9 @@ class ResidentModel:
             name: to_numpy(tensor[: self.context] if name in self._tables else tensor)
             for name, tensor in self.model.parameters().items()
         }
-        if self._program.keep(arrays):
-            self._tokens = []
+        with leaving_turn(), self._program.alone():
+            if self._program.keep(arrays):
+                self._tokens = []
 
     def check(self, tokens: Sequence[int], count: int) -> None:
         """Make sure that `logits` can answer.
@@ -221,31 +222,33 @@ class ResidentModel:
         `host` has the logits already if the host computes the values. Raises as `check` does.
         """
         self.check(tokens, count)
-        first = min(_common_beginning(self._tokens, tokens), len(tokens) - count)
-        starts = range(first, len(tokens), self._rows)
-        parts = [
-            self._launch(
-                tokens[start : start + self._rows], start, self._rows_of(host, tokens, start)
-            )
-            for start in starts
-        ]
+        with leaving_turn(), self._program.alone():
+            first = min(_common_beginning(self._tokens, tokens), len(tokens) - count)
+            made = [
+                self._launch(
+                    tokens[start : start + self._rows], start, self._rows_of(host, tokens, start)
+                )
+                for start in range(first, len(tokens), self._rows)
+            ]
         given = len(tokens) if num_given is None else num_given
-        self._count_call(len(tokens), first, range(len(tokens) - given, len(tokens)))
+        self._count_call(made, tokens[first:], asked=range(len(tokens) - given, len(tokens)))
         if host is not None:
             return host
+        (output,) = self._graph.outputs
         if not self.model.gives_all_rows:
-            return parts[-1]
-        return np.concatenate(parts)[-count:]
+            return made[-1].outputs[output][:1]
+        rows = np.concatenate([launched.outputs[output] for launched in made])
+        return rows[: len(tokens) - first][-count:]
 
-    def _count_call(self, num_tokens: int, first: int, asked: range) -> None:
-        """Count a call that launched the tokens from a first one on, and was asked for some."""
-        launched = num_tokens - first
-        phase = Phase.DECODE if launched == 1 and first > 0 else Phase.PREFILL
+    def _count_call(self, made: Sequence[Launched], tokens: Sequence[int], *, asked: range) -> None:
+        """Count a call that launched some tokens, and asked for those at some positions."""
+        is_decode = len(tokens) == 1 and asked.stop > 1
+        phase = Phase.DECODE if is_decode else Phase.PREFILL
         graph, cached = with_rows(self._graph, len(asked)), asked.start
         flop = (
             op.count_product_flop(graph.by_name, cached_tokens=cached) for op in graph.operations
         )
-        self._program.count_call(phase, launched, sum(flop))
+        self._program.count_call(phase, made, rows=len(tokens), flop=sum(flop))
 
     def _rows_of(
         self, host: NDArray[Any] | None, tokens: Sequence[int], start: int
@@ -262,7 +265,7 @@ class ResidentModel:
             constant_values=np.nan,
         )
 
-    def _launch(self, tokens: Sequence[int], start: int, host: NDArray[Any] | None) -> NDArray[Any]:
+    def _launch(self, tokens: Sequence[int], start: int, host: NDArray[Any] | None) -> Launched:
         graph = self._graph
         (output,) = graph.outputs
         ids = np.zeros((self._rows, 1), np.int32)
@@ -274,10 +277,7 @@ class ResidentModel:
             host=None if host is None else lambda: {output: host},
         )
         self._tokens += tokens
-        self.num_launches += 1
-        if host is not None:
-            return host
-        return launched.outputs[output][: len(tokens) if self.model.gives_all_rows else 1]
+        return launched
 
 
 def _build_longest(

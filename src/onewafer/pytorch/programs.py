@@ -16,15 +16,30 @@ from onewafer.execution import Phase, convert
 from onewafer.graph import num_samples
 from onewafer.pytorch.arrays import to_numpy
 from onewafer.pytorch.host_outputs import HostOutputs
+from onewafer.pytorch.tracing import leaving_turn
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from numpy.typing import NDArray
 
-    from onewafer.execution import Arrays, ResidentProgram
+    from onewafer.execution import Arrays, Launched, ResidentProgram
     from onewafer.graph import Graph
     from onewafer.pytorch.capture import CapturedCall
+
+
+@dataclass(frozen=True, slots=True)
+class _Made:
+    """A launch that was made."""
+
+    launched: Launched
+    samples: int
+    """Samples of the call that it had, the first ones."""
+
+    def outputs(self, size: int) -> Arrays:
+        """Return the outputs of these samples; the launch has room for `size`."""
+        arrays = self.launched.outputs
+        return {name: a[: len(a) // size * self.samples] for name, a in arrays.items()}
 
 
 class ModuleProgram:
@@ -40,34 +55,35 @@ class ModuleProgram:
 
     def run(self, call: CapturedCall, on_host: Callable[[], object]) -> object:
         """Return the module's result; `on_host` computes it there."""
-        if self._loaded.leaves_values_to_host:
+        loaded, host, result = self._loaded, None, None
+        if loaded.leaves_values_to_host:
             result = on_host()
-            for _ in self._launch_all(call, HostOutputs(call, result).samples):
-                pass
-        else:
-            chunks = [*self._launch_all(call, None)]
-            names = chunks[0].keys()
-            result = call.restore({n: np.concatenate([c[n] for c in chunks]) for n in names})
-        self._loaded.count_call(Phase.BATCH, count_samples(call), call.capture.flop)
-        return result
+            host = HostOutputs(call, result).samples
+        with leaving_turn(), loaded.alone():
+            made = [*self._launch_all(call, host)]
+        rows, flop = count_samples(call), call.capture.flop
+        loaded.count_call(Phase.BATCH, [one.launched for one in made], rows=rows, flop=flop)
+        if host is not None:
+            return result
+        chunks = [one.outputs(num_samples(self.graph)) for one in made]
+        return call.restore({n: np.concatenate([c[n] for c in chunks]) for n in chunks[0]})
 
     def _launch_all(
         self, call: CapturedCall, host: Callable[[int, int], Arrays] | None
-    ) -> Iterator[Arrays]:
-        """Make the launches of a call; yield what the wafer has computed of each one's samples.
+    ) -> Iterator[_Made]:
+        """Make the launches of a call.
 
         `host` returns so many samples of the host's outputs from a first one on.
         """
         program = self._loaded.record.program
         launch = program.whole_launch() if self.graph.is_sequence else None
-        first, size = 0, num_samples(self.graph)
+        first = 0
         for part in call.split():
             self._loaded.keep({name: to_numpy(t) for name, t in part.parameters.items()})
             for bucket in cut_into_buckets(part, self.graph):
                 start, count = first + bucket.samples.start, len(bucket.samples)
                 samples = None if host is None else partial(host, start, count)
-                outputs = self._loaded.launch(bucket.inputs, launch, host=samples).outputs
-                yield {name: a[: len(a) // size * count] for name, a in outputs.items()}
+                yield _Made(self._loaded.launch(bucket.inputs, launch, host=samples), count)
             first += num_samples(part.graph)
 
 

@@ -51,6 +51,7 @@ from onewafer.pytorch.programs import ModuleProgram
 from onewafer.pytorch.refusals import OutsideTableError, RefusedError
 from onewafer.pytorch.report import build_report
 from onewafer.pytorch.script_signals import carrying_exceptions_of_handlers
+from onewafer.pytorch.tracing import taking_turn
 from onewafer.settings import Settings
 
 if TYPE_CHECKING:
@@ -82,14 +83,15 @@ _MOST_ALIKE = 256
 """Looks of calls of one module that are remembered, the latest ones."""
 
 
-_ONE_AT_A_TIME = threading.RLock()
-"""Sessions of one process take turns: what traces a call for one holds for all threads."""
+class _ThisThread(threading.local):
+    """The calls of this thread."""
 
+    depth_on_host = 0
+    """How deep it is in calls for the host."""
 
-class _OnHost(threading.local):
-    """How deep in calls for the host this thread is."""
-
-    depth = 0
+    def __init__(self) -> None:
+        self.unsaid: list[str] = []
+        """Warnings that are due when the call has its result."""
 
 
 class Session:
@@ -127,25 +129,22 @@ class Session:
         """What modules that look alike share, as long as one of them is alive."""
         self._parts = Parts()
         self._attempts = Attempts()
-        self._on_host = _OnHost()
+        self._this_thread = _ThisThread()
         self._generation = Generation(self._load_sequence, self._calls_on_host, options)
         self._siblings: dict[WaferOptions, Session] = {}
-        self._unsaid: list[str] = []
-        """Warnings that are due when the call has its result."""
         self._loader = Loader(
             options,
             Simulation(options.engine or settings.engine, self.limits),
             self.ledger,
             observer,
-            self._unsaid.append,
+            self._note_unsaid,
         )
-        self._lock = _ONE_AT_A_TIME
 
     def with_options(self, options: WaferOptions) -> Session:
         """Return the session for calls with other options; what it does is in the same ledger."""
         if options == self.options:
             return self
-        with self._lock:
+        with taking_turn():
             if options not in self._siblings:
                 sibling = Session(
                     options, ledger=self.ledger, observer=self.observer, limits=self.limits
@@ -155,7 +154,7 @@ class Session:
 
     def report(self, *, ended: str | None = None, is_over: bool = False) -> Report:
         """Return `build_report` of all calls so far, whatever their options."""
-        with self._lock:
+        with taking_turn():
             return build_report(self.ledger, ended=ended, is_over=is_over)
 
     def count_gradient_call(
@@ -198,7 +197,7 @@ class Session:
                 return self._continue(module, args, kwargs)
             return self._call(module, args, kwargs)
 
-        with self._lock, self._working():
+        with taking_turn(), self._working():
             result = with_own_errors(compute)
             self._warn()
             return result
@@ -215,7 +214,7 @@ class Session:
         Raises UnsupportedOperationError also where parts that look alike or their number say so.
         """
         look = _look(part, args, kwargs)
-        with self._lock:
+        with taking_turn():
             self._parts.admit(whole, part, look)
             try:
                 result = self.call(part, args, kwargs)
@@ -235,22 +234,25 @@ class Session:
             check_call(module, args, {})
             return self._run(module, graph.bind(module, args), partial(module.forward, *args))
 
-        with self._lock, self._working():
+        with taking_turn(), self._working():
             result = with_own_errors(compute)
             self._warn()
             return result
 
+    def _note_unsaid(self, text: str) -> None:
+        self._this_thread.unsaid.append(text)
+
     def _warn(self) -> None:
         """Say what was found to be not finite, now that the caller's filters hold."""
-        found = [*self._unsaid]
-        self._unsaid.clear()
+        found = [*self._this_thread.unsaid]
+        self._this_thread.unsaid.clear()
         for text in found:
             warnings.warn(text, NonFiniteWarning, stacklevel=3)
 
     @property
     def is_on_host(self) -> bool:
         """Whether this thread makes calls now that are to run on the host."""
-        return self._on_host.depth > 0
+        return self._this_thread.depth_on_host > 0
 
     @contextmanager
     def _working(self) -> Generator[None]:
@@ -260,12 +262,12 @@ class Session:
 
     @contextmanager
     def _calls_on_host(self) -> Generator[None]:
-        self._on_host.depth += 1
+        self._this_thread.depth_on_host += 1
         try:
             with self.ledger.host.computing_for_wafer():
                 yield
         finally:
-            self._on_host.depth -= 1
+            self._this_thread.depth_on_host -= 1
 
     def _continue(
         self, module: torch.nn.Module, args: tuple[object, ...], kwargs: Mapping[str, object]

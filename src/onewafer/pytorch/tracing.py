@@ -21,8 +21,17 @@ from torch.fx._symbolic_trace import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
 
-_LOCK = threading.RLock()
+_LOCK = threading.Lock()
 """One for the process, as the attributes of `nn.Module` are."""
+
+
+class _Turn(threading.local):
+    """How often this thread has taken its turn without ending it."""
+
+    depth = 0
+
+
+_turn = _Turn()
 _tracing_threads: list[int] = []
 """The thread that traces, as often as it began to."""
 
@@ -43,6 +52,43 @@ def is_another_thread_tracing() -> bool:
 
 
 @contextmanager
+def taking_turn() -> Generator[None]:
+    """Be the only thread inside: what traces here, or runs code that does, holds for all."""
+    if not _turn.depth:
+        _LOCK.acquire()
+    _turn.depth += 1
+    try:
+        yield
+    finally:
+        if _turn.depth:  # else it was interrupted while it waited for its turn to go on
+            _turn.depth -= 1
+            if not _turn.depth:
+                _LOCK.release()
+
+
+@contextmanager
+def leaving_turn() -> Generator[None]:
+    """Let other threads take their turn while this one does what no trace can see, or disturb."""
+    depth, thread = _turn.depth, threading.get_ident()
+    if not depth:
+        yield
+        return
+    traces = _tracing_threads.count(thread)
+    for _ in range(traces):
+        _tracing_threads.remove(thread)
+    _turn.depth = 0
+    _LOCK.release()
+    try:
+        yield
+    finally:
+        try:
+            _LOCK.acquire()
+            _turn.depth = depth
+        finally:  # also if it is interrupted while it waits
+            _tracing_threads.extend([thread] * traces)
+
+
+@contextmanager
 def tracing_alone() -> Generator[None]:
     """Trace inside; other threads keep `nn.Module` as it is."""
     thread = threading.get_ident()
@@ -58,7 +104,7 @@ def tracing_alone() -> Generator[None]:
             replacement = _only_in(thread, replacement, getattr(owner, name))
         patch_method(patcher, owner, name, replacement, **options)
 
-    with _LOCK:
+    with taking_turn():
         patch_method = Patcher.patch_method
         Patcher.patch_method = patch  # pyright: ignore[reportAttributeAccessIssue]  # other names
         _tracing_threads.append(thread)
