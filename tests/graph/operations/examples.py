@@ -11,6 +11,7 @@ from onewafer.graph import (
     AddBias,
     Attention,
     BatchedMatmul,
+    Concatenate,
     Convolution,
     DataType,
     DepthwiseConvolution,
@@ -57,6 +58,7 @@ def graph(inputs: tuple[Tensor, ...], parameters: tuple[Tensor, ...], *ops: Oper
 
 
 X, Y = tensor("x", 4, 6), tensor("y", 4, 6)
+GROUP_ROWS = tensor("z", 4, 3)
 KEPT, VECTOR, GROUP = tensor("r", 4, 6), tensor("v", 6), tensor("g", 3)
 IDS, WINDOW = indices("ids", 4, 1), Window(2, 2, 2, 1, bottom=1)
 COSINE, SINE = tensor("cosine", 9, 2), tensor("sine", 9, 2)
@@ -71,6 +73,7 @@ LIST = (
     graph((X,), (), Scale(KEPT, "x", -0.5)),
     graph((X,), (), Activation(KEPT, "x", ActivationFunction.SILU)),
     graph((X,), (), Exp(KEPT, "x")),
+    graph((X, GROUP_ROWS), (), Concatenate(tensor("r", 4, 9), ("x", "z"))),
     graph((X,), (GROUP,), RmsNorm(KEPT, "x", "g", 1e-6, 2)),
     graph((X,), (GROUP, tensor("b", 3)), LayerNorm(KEPT, "x", "g", "b", 1e-6, 2)),
     graph((X,), (), Softmax(KEPT, "x", 3)),

@@ -351,7 +351,7 @@ class TestRotary:
             ),
             (lambda m, h: h[..., ::4].repeat(1, 1, 1, 3), "a slice with this step"),
             (lambda m, h: h.relu() * m.cos + swapped(h) * m.sin, "only as a rotary embedding"),
-            (lambda m, h: by_halves(m, h, sign=-1), "concatenating computed tensors"),
+            (lambda m, h: by_halves(m, h, sign=-1), "a half of a rotary embedding"),
             (lambda m, h: h * m.cos + h * m.sin, "only as a rotary embedding"),
             (lambda m, h: swapped(h) * m.cos + swapped(h) * m.sin, "only as a rotary embedding"),
             (

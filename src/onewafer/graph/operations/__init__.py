@@ -28,7 +28,7 @@ from onewafer.graph.operations.norms import LayerNorm, RmsNorm, Softmax
 from onewafer.graph.operations.operation import Operation
 from onewafer.graph.operations.products import BatchedMatmul
 from onewafer.graph.operations.samples import OnSamples
-from onewafer.graph.operations.selection import Gather, TopIndices
+from onewafer.graph.operations.selection import Concatenate, Gather, TopIndices
 from onewafer.graph.operations.tokens import (
     Embedding,
     FirstRow,
@@ -45,6 +45,7 @@ __all__ = [
     "AddBias",
     "Attention",
     "BatchedMatmul",
+    "Concatenate",
     "Convolution",
     "DepthwiseConvolution",
     "Embedding",

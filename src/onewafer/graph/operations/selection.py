@@ -1,4 +1,4 @@
-"""The largest elements of a row, and elements by their indices."""
+"""The largest elements of a row, elements by their indices, and rows one after the other."""
 
 from __future__ import annotations
 
@@ -85,3 +85,29 @@ class Gather(Operation):
     def evaluate(self, launch: Launch) -> Array:
         """Return its result in a launch."""
         return np.take_along_axis(launch[self.input], launch[self.indices], -1)
+
+
+@dataclass(frozen=True, slots=True)
+class Concatenate(Operation):
+    """Put the features of several tensors one after the other in each row."""
+
+    places = Place.JOINING | Place.IN_HEAD
+    element_flop = 0
+
+    inputs: tuple[ValueName, ...]
+
+    def result_shape(self, tensors: Tensors) -> tuple[int, ...]:
+        """Return the rows of the first one, with the features of all."""
+        shapes = [tensors[name].shape for name in self.inputs]
+        return (*shapes[0][:-1], sum(shape[-1] for shape in shapes))
+
+    def wrong_operand(self, tensors: Tensors) -> str | None:
+        """Return what is wrong with the shapes of its operands; None if nothing is."""
+        rows = {tensors[name].shape[:-1] for name in self.inputs}
+        if len(rows) > 1:
+            return f"the operands have rows {sorted(rows)}, which must be equal"
+        return None
+
+    def evaluate(self, launch: Launch) -> Array:
+        """Return its result in a launch."""
+        return np.concatenate([launch[name] for name in self.inputs], -1)

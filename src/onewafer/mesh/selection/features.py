@@ -1,4 +1,4 @@
-"""Features of rows at places that indices name: operation, lowering, sample."""
+"""Features of rows at places that indices name, and features side by side, with all of both."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 from onewafer import graph
 from onewafer.errors import UnsupportedOperationError
 from onewafer.mesh.blocks import PLAIN_ORDER, Arena, Axis, Block
-from onewafer.mesh.kinds import Kind
+from onewafer.mesh.kinds import ELEMENT, Kind, Module
 from onewafer.mesh.lowering.lowering import Lowering, Lowerings
 from onewafer.mesh.operation import DataDependence, MeshOperation
 from onewafer.mesh.sample import NUM_PES, Sample, Sizes, grid
@@ -95,6 +95,91 @@ class Gather(MeshOperation):
         return {**sizes, "wanted": wanted, "held": held}
 
 
+@dataclass(frozen=True, slots=True)
+class PlaceFeatures(MeshOperation):
+    """Copy the features of an operand to their places in a longer row, where a PE has both; exact.
+
+    Of several operands the first one makes all others −0. As with `Redistribute`, a sum along the
+    axis of the operands gives the whole rows.
+    """
+
+    kinds = (
+        Kind(
+            71,
+            "place_features",
+            """
+            concatenate.run(sums(result, n), activation(left, inner), rows, columns, inner,
+                            place(words[8]), place(1 - words[8]), words[9], words[10], words[11]);
+            entry += 4;
+            """,
+            (Module("concatenate", ELEMENT),),
+        ),
+    )
+
+    result: Block
+    """f32."""
+    input: Block
+    axis: Axis
+    """Over which the result is blocked; the input is over the other one."""
+    first: int
+    """The place of the operand's first feature in the result."""
+    features: int
+    """Columns of the input over all PEs, without padding."""
+
+    def entry(self, program: ProgramShape) -> Entry:
+        """Return its words in the schedule."""
+        more = (self.axis.number, self.first, self.features, int(self.first == 0))
+        blocks = self.result, self.input
+        return block_entry(program, self.kind, *blocks, inner=self.input.columns, more=more)
+
+    def execute(self, memories: Memories) -> None:
+        """Do on NumPy arrays what the kernel does."""
+        source = memories.matrix(self.input).astype(np.float32)
+        before = memories.matrix(self.result) if self.first else np.float32(-0.0)
+        to, along = (memories.at(axis)[..., np.newaxis] for axis in (self.axis, self.axis.other))
+        columns, inner = self.result.columns, self.input.columns
+        feature = to * columns + np.arange(columns) - self.first
+        index = (feature - along * inner)[:, :, np.newaxis]
+        is_held = (index >= 0) & (index < inner) & (feature < self.features)[:, :, np.newaxis]
+        held = np.take_along_axis(source, np.where(is_held, index, 0), axis=-1)
+        memories.write(self.result, np.where(is_held, held, before))
+
+    def sizes(self, program: ProgramShape, launch: Launch) -> Mapping[str, int]:
+        """Return the sizes that its cost depends on: `shared` features as on the first PE."""
+        shared = min(self.result.columns, self.input.columns, self.features)
+        sizes = block_sizes(program, self.result, launch)
+        return {**sizes, "shared": shared, "clears": int(self.first == 0)}
+
+
+class ConcatenateLowering(Lowering[graph.Concatenate]):
+    """Copy what each PE has of the operands; an all-reduce along their axis makes rows whole."""
+
+    def relate(self, operation: graph.Concatenate, relations: Relations) -> None:
+        """Let the result lie along the other axis than the operands, if all can lie alike."""
+        first, *others = operation.inputs
+        relations.put_across(first, operation.result.name)
+        for other in others:
+            relations.join_if_possible(first, other)
+
+    def lower(self, operation: graph.Concatenate, builder: Builder) -> None:
+        """Append the copies and the all-reduce."""
+        axis = builder.layouts[operation.result.name].axis
+        for name in operation.inputs:
+            if builder.layouts[name].order != PLAIN_ORDER:
+                raise UnsupportedOperationError(
+                    "concatenating features in the order that operations on attention heads ask "
+                    "for is not supported"
+                )
+        blocks = [builder.lay(name, axis.other) for name in operation.inputs]
+        result = builder.allocate(operation.result)
+        sums, first = builder.sums_of(result), 0
+        for name, block in zip(operation.inputs, blocks, strict=True):
+            features = builder.tensor(name).shape[-1]
+            builder.append(PlaceFeatures(sums, block, axis, first, features))
+            first += features
+        builder.all_reduce_into(result, sums, axis.other)
+
+
 class GatherLowering(Lowering[graph.Gather]):
     """Each PE takes the elements that it has; an all-reduce along the input's axis adds them up."""
 
@@ -124,7 +209,10 @@ def check_order(layout: Layout) -> None:
         )
 
 
-LOWERINGS: Lowerings = {graph.Gather: GatherLowering()}
+LOWERINGS: Lowerings = {
+    graph.Concatenate: ConcatenateLowering(),
+    graph.Gather: GatherLowering(),
+}
 
 
 def _gather(sizes: Sizes) -> MeshOperation:
@@ -141,7 +229,20 @@ def _some_held(sizes: Sizes) -> dict[str, tuple[int, ...]]:
     return {"model.indices": (0, 0) * held + (1000, 0) * (wanted - held)}
 
 
+def _place_features(sizes: Sizes) -> MeshOperation:
+    """Return a copy into rows; that of the first of `heads` operands clears them."""
+    source = replace(sizes.block(), columns=sizes.inner)
+    first = sizes.heads - 1
+    return PlaceFeatures(sizes.block(), source, Axis.X, first, NUM_PES * sizes.inner)
+
+
 SAMPLES = (
+    Sample(
+        _place_features,
+        rounds=("clears", "rows"),
+        lengths=("elements", "shared"),
+        grid=grid(rows=(2, 3, 5), inner=(1, 4, 7), heads=(1, 2)),
+    ),
     Sample(
         _gather,
         rounds=("rows", "wanted", "held"),

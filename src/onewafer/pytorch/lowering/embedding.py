@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, cast
 
 import torch
 
-from onewafer.graph import AddBias, Embedding, Linear
+from onewafer.graph import AddBias, Concatenate, Embedding, Linear
 from onewafer.pytorch.lowering.operands import External, Origin, Rotated, Shifted, Value, see
 from onewafer.pytorch.lowering.registry import lowers
 from onewafer.pytorch.lowering.rotary import extend, join_halves, stack_neighbours, swap_halves
@@ -57,6 +57,8 @@ def _lower_concatenation(writer: GraphWriter, call: Call) -> Operand:
     if rotary is not None:
         return rotary
     parts = [writer.value(part) if isinstance(part, Rotated) else part for part in parts]
+    if dimension == len(call.shape) - 1 and not any(map(_is_stored, parts)):
+        return _join_features(writer, call, [writer.value(part) for part in parts])
     computed = [index for index, part in enumerate(parts) if not isinstance(part, External)]
     stored = [part for part in parts if isinstance(part, External)]
     if len(computed) != 1 or dimension != len(call.shape) - 2:
@@ -74,6 +76,21 @@ def _lower_concatenation(writer: GraphWriter, call: Call) -> Operand:
         raise call.unsupported("concatenating rows to a part of a sequence is not supported")
     alike = [_of_one_sequence(writer, call, part) for part in stored]
     return _join_rows(writer, call, (value, table), alike[:place], alike[place:])
+
+
+def _is_stored(part: Operand) -> bool:
+    """Tell whether a part is the module's own, and does not come with a call."""
+    return isinstance(part, External) and part.origin is not Origin.DATA
+
+
+def _join_features(writer: GraphWriter, call: Call, parts: Sequence[Value]) -> Value:
+    """Put the features of computed tensors one after the other, unless heads share their rows."""
+    rows = [writer.rows(part) for part in parts if part.tensor.shape[-1] == part.shape[-1]]
+    if len(rows) < len(parts):
+        raise call.unsupported("concatenating computed tensors is not supported for parts of rows")
+    result = writer.result(call.node.name, rows[0].shape[0], call.shape[-1])
+    writer.emit(Concatenate(result, tuple(tensor.name for tensor in rows)))
+    return see(result, call.shape)
 
 
 def _of_one_sequence(writer: GraphWriter, call: Call, part: External) -> External:
