@@ -16,6 +16,7 @@ from onewafer.graph import (
     DataType,
     DepthwiseConvolution,
     Embedding,
+    Exp,
     Experts,
     FirstRow,
     Gather,
@@ -39,7 +40,6 @@ from onewafer.graph import (
     TopIndices,
     Window,
 )
-from onewafer.graph.operations.elementwise import Exp
 
 if TYPE_CHECKING:
     from onewafer.graph import Operation

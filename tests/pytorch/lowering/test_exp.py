@@ -7,8 +7,7 @@ import pytest
 import torch
 
 from onewafer.arch import load_architecture
-from onewafer.graph import FLOATING, Graph, Tensor
-from onewafer.graph.operations.elementwise import Exp
+from onewafer.graph import FLOATING, Exp, Graph, Tensor
 from onewafer.mesh import estimate, evaluate, numpy_dtype, shard
 from tests.mesh.fabric import run_on_fabric
 from tests.mesh.strategies import assert_same_bits

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from onewafer.graph.operations.launch import Array, Launch
     from onewafer.graph.operations.operation import Tensors
 
+__all__ = ["Attention"]
+
 
 @dataclass(frozen=True, slots=True)
 class Attention(Operation):

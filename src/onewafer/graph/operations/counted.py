@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from onewafer.graph.operations.launch import Array, Launch
     from onewafer.graph.operations.operation import Tensors
 
+__all__ = ["Experts", "Opaque"]
+
 _GATE_FLOP = 2
 """FLOP of a hidden feature of a gated expert: its function, and the product with the gate."""
 

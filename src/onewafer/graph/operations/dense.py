@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from onewafer.graph.operations.launch import Array, Launch
     from onewafer.graph.operations.operation import Tensors
 
+__all__ = ["AddBias", "Linear"]
+
 
 @dataclass(frozen=True, slots=True)
 class Linear(Operation):

@@ -18,6 +18,18 @@ if TYPE_CHECKING:
     from onewafer.graph.operations.launch import Array, Launch
     from onewafer.graph.operations.operation import Tensors
 
+__all__ = [
+    "Activation",
+    "ActivationFunction",
+    "Add",
+    "Exp",
+    "Multiply",
+    "OfElement",
+    "Relu",
+    "Scale",
+    "ScaleFeatures",
+]
+
 
 class OfElement(Operation):
     """A function of each element of one tensor."""

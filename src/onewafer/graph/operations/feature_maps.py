@@ -21,6 +21,14 @@ if TYPE_CHECKING:
     from onewafer.graph.operations.operation import Tensors
     from onewafer.graph.tensor import Tensor
 
+__all__ = [
+    "Convolution",
+    "DepthwiseConvolution",
+    "GlobalAveragePool",
+    "MaxPool",
+    "ScaleFeatureMaps",
+]
+
 _STACK = 3
 """Dimensions of several matrices."""
 

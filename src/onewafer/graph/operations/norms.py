@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from onewafer.graph.operations.launch import Array, Launch
     from onewafer.graph.operations.operation import Tensors
 
+__all__ = ["LayerNorm", "RmsNorm", "Softmax"]
+
 SOFTMAX_FLOP = 5
 """An element: maximum, subtract it, exponential, sum, divide; a score: scale, not divide."""
 

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from onewafer.graph.operations.launch import Array, Launch
     from onewafer.graph.operations.operation import Tensors
 
+__all__ = ["BatchedMatmul"]
+
 
 @dataclass(frozen=True, slots=True)
 class BatchedMatmul(OnSamples):

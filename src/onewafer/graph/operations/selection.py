@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from onewafer.graph.operations.operation import Tensors
     from onewafer.graph.tensor import Tensor
 
+__all__ = ["Concatenate", "Gather", "TopIndices"]
+
 
 @dataclass(frozen=True, slots=True)
 class TopIndices(Operation):

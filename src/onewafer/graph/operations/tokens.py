@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from onewafer.graph.operations.operation import Tensors
     from onewafer.graph.tensor import Tensor
 
+__all__ = ["Embedding", "FirstRow", "LastRow", "PositionEmbedding", "Rotary"]
+
 
 @dataclass(frozen=True, slots=True)
 class Embedding(Operation):

@@ -13,11 +13,11 @@ from onewafer.graph import (
     ActivationFunction,
     Add,
     AddBias,
+    Exp,
     Multiply,
     Relu,
     ScaleFeatures,
 )
-from onewafer.graph.operations.elementwise import Exp
 from onewafer.pytorch.lowering.features import apply_to_features, scale_feature_maps
 from onewafer.pytorch.lowering.normalisation import normalise, scale_normalised
 from onewafer.pytorch.lowering.operands import (
