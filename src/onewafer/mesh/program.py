@@ -7,7 +7,7 @@ In: nothing. Out: frozen values that `shard` writes and three readers share: `re
     placement    := tensor, how its two dimensions lie, its block       (Placement)
     distribution := blocked over x | blocked over y | local             (Distribution)
     block        := arena, offset, rows × columns                       (Block)
-    operation    := one of the classes in `operations`                  (MeshOperation)
+    operation    := one of the classes of a family                      (MeshOperation)
 
 The program is SPMD: every PE executes the same operations on blocks of the same size at the same
 place in its own memory; only `Matmul` leaves out the padding of its result. A dimension of n

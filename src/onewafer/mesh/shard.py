@@ -3,7 +3,7 @@
 Three decisions are made here and nowhere else: how each tensor lies (`orientation`), where each
 block sits in PE memory (`lowering.builder`: first fit over the lifetimes of activations, in the
 banks that `lowering.phases` chooses; element-wise operations work in place where their operand
-dies), and the order of the operations (the graph's, each lowered by its class in `lowering`).
+dies), and the order of the operations (the graph's, each lowered by a class of its family).
 """
 
 from __future__ import annotations

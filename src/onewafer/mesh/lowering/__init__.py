@@ -1,1 +1,1 @@
-"""From graph operations to mesh operations, one file per family; `catalog` lists them all."""
+"""The making of a mesh program; `catalog` finds the lowering of each graph operation."""
