@@ -120,7 +120,7 @@ class PlaceFeatures(MeshOperation):
     """f32."""
     input: Block
     axis: Axis
-    """Over which the result is blocked; the input is over the other one."""
+    """The axis over which the result is blocked; the input is over the other one."""
     first: int
     """The place of the operand's first feature in the result."""
     features: int
