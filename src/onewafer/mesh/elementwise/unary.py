@@ -9,7 +9,6 @@ import numpy as np
 
 from onewafer import graph
 from onewafer.graph import ActivationFunction, DataType
-from onewafer.graph.operations import elementwise
 from onewafer.mesh import arithmetic, functions
 from onewafer.mesh.entry import float_words
 from onewafer.mesh.functions import FUNCTIONS
@@ -253,10 +252,10 @@ class ActivationLowering(InPlaceLowering[graph.Activation]):
         builder.append(Activation(result, source, operation.function))
 
 
-class ExpLowering(InPlaceLowering[elementwise.Exp]):
+class ExpLowering(InPlaceLowering[graph.Exp]):
     """Raise e to the power of every element."""
 
-    def lower(self, operation: elementwise.Exp, builder: Builder) -> None:
+    def lower(self, operation: graph.Exp, builder: Builder) -> None:
         """Append the function."""
         source = builder.blocks[operation.input]
         builder.append(Exp(builder.allocate_in_place(operation), source))
@@ -266,7 +265,7 @@ LOWERINGS: Lowerings = {
     graph.Relu: ReluLowering(),
     graph.Scale: ScaleLowering(),
     graph.Activation: ActivationLowering(),
-    elementwise.Exp: ExpLowering(),
+    graph.Exp: ExpLowering(),
 }
 
 
