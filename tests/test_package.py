@@ -12,12 +12,7 @@ import onewafer
 
 ROOT = Path(__file__).parents[1]
 
-CSL_FOLDERS = {
-    "csl": "library",
-    "mesh": "kernels",
-    "validation": "programs",
-    "benchmarks": "programs",
-}
+CSL_FOLDERS = ("csl/library", "mesh", "validation/programs", "benchmarks/programs")
 
 
 def test_the_version_is_the_installed_one():
@@ -40,9 +35,10 @@ def csl_files(folder):
 
 
 def test_csl_libraries_and_kernels_are_installed():
-    for package, folder in CSL_FOLDERS.items():
-        names = [path.name for path in csl_files(files("onewafer") / package / folder)]
-        assert names, f"no CSL in onewafer/{package}/{folder}"
+    for folder in CSL_FOLDERS:
+        installed = {path.name for path in csl_files(files("onewafer").joinpath(folder))}
+        assert installed == {path.name for path in csl_files(ROOT / "src" / "onewafer" / folder)}
+        assert installed, f"no CSL in onewafer/{folder}"
 
 
 def test_commands_are_installed():

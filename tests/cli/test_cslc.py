@@ -95,7 +95,7 @@ def test_the_machine_is_that_of_the_sdk_if_none_is_given(
     (folder / "pe.csl").write_text("export var x: u16 = y;\n")
     assert cslc.execute(program) == 1
     last = capsys.readouterr().err.splitlines()[-1]
-    assert ("compiled for wse2, the default: for WSE-3" in last) is (not arch)
+    assert ("without --arch it is compiled for wse2; for WSE-3" in last) is (not arch)
 
 
 def test_a_compile_error_leaves_everything_as_it_was(

@@ -412,7 +412,7 @@ def test_a_header_with_something_else_is_refused(saved, changes):
 
 def test_a_pipe_is_refused(tmp_path):
     os.mkfifo(tmp_path / "pipe")
-    with pytest.raises(CheckpointError, match="no file"):
+    with pytest.raises(CheckpointError, match="is not a file"):
         Machine.from_checkpoint(tmp_path / "pipe")
 
 
@@ -423,7 +423,7 @@ def test_files_that_are_something_else_are_refused(tmp_path):
         Machine.from_checkpoint(tmp_path)
     for payload in (b"", b"text", b"\x80\x04."):
         (tmp_path / "x").write_bytes(payload)
-        with pytest.raises(CheckpointError, match="no checkpoint"):
+        with pytest.raises(CheckpointError, match="not a whole checkpoint"):
             Machine.from_checkpoint(tmp_path / "x")
     np.savez(tmp_path / "other.npz", a=np.zeros(3))
     with pytest.raises(CheckpointError, match="damaged"):

@@ -94,7 +94,7 @@ def test_what_is_no_trace_is_refused(tmp_path):
     with pytest.raises(TraceError, match="No such file"):
         read_trace(path)
     path.write_bytes(b"@0 dimX=3, dimY=2\n")
-    with pytest.raises(TraceError, match="no trace that onewafer wrote"):
+    with pytest.raises(TraceError, match="not a trace that onewafer wrote"):
         read_trace(path)
     path.write_bytes(binary.MAGIC)
     with pytest.raises(TraceError, match="damaged"):
