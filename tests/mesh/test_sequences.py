@@ -211,7 +211,8 @@ def test_the_footprint_is_an_upper_bound(model, dtype):
     program = shards(model(dtype=dtype), 4, 3)
     image = compile_emitted(emit(program, WSE3), WSE3)
     most = max(sum(part.num_bytes for part in tile.sections) for tile in image.programs)
-    assert most <= footprint(program, WSE3).total <= most + 256
+    # The code of a kernel is counted as it is beside all others, where little can be left out.
+    assert most <= footprint(program, WSE3).total <= most + 512
 
 
 def test_the_embedding_is_the_head():

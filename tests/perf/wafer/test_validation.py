@@ -30,12 +30,12 @@ def test_every_published_rate_has_a_row_and_the_comparable_ones_a_rate():
 
 @pytest.mark.slow
 def test_published_rates_are_missed_by_what_the_page_says():
-    """README: two thirds of 1,800 tokens/s; more than three quarters of 450 on more wafers."""
+    """docs/explanation/perf-validation.md: 10 and 8 % too low, the larger one on more wafers."""
     models = {"llama-3.1-8b": llama_8b(), "llama-3.1-70b": llama_70b()}
     small, large, *_ = validate(models.__getitem__).figures
 
-    assert 0.60 < small.ours / small.figure.value < 0.80
-    assert 0.70 < large.ours / large.figure.value < 0.90
+    assert 0.85 < small.ours / small.figure.value < 0.95
+    assert 0.87 < large.ours / large.figure.value < 0.97
     assert "wafers instead of 4" in large.finding
 
 

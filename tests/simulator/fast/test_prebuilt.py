@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from onewafer.errors import InternalError
+from onewafer.settings import wants_compiled_kernels
 from onewafer.simulator.fast import execution, prebuilt
 from onewafer.simulator.fast.execution import Execution
 from onewafer.simulator.fast.prebuilt import (
@@ -27,6 +28,9 @@ from onewafer.simulator.fast.prebuilt import (
 ROOT = Path(__file__).parents[3]
 X86 = "linux-x86_64"
 on_linux = pytest.mark.skipif(sys.platform != "linux", reason="there are files for Linux alone")
+unless_compiled = pytest.mark.skipif(
+    wants_compiled_kernels(), reason="the environment asks for kernels that are compiled here"
+)
 
 
 @pytest.fixture
@@ -41,6 +45,7 @@ def test_the_package_has_machine_code_of_its_sources(platform):
 
 
 @on_linux
+@unless_compiled
 def test_it_is_used():
     if platform_name() not in (X86, "linux-aarch64"):
         pytest.skip("there are files for other computers alone")
@@ -48,6 +53,7 @@ def test_it_is_used():
     assert load_entries(FOLDER, platform_name()).keys() == NUM_WORDS.keys()
 
 
+@unless_compiled
 def test_numba_is_not_imported_for_it(tmp_path):
     """Its import takes longer than most programs run."""
     code = (
@@ -165,11 +171,11 @@ def test_an_exception_in_a_kernel_is_no_result():
 @pytest.mark.slow
 def test_what_is_compiled_here_agrees_too(tmp_path):
     """The same tests of values and cycles that machine code of the package passes each time."""
-    names = ("engines_agree", "generated_features", "threads_agree")
+    names = ("test_engines_agree", "test_generated_features", "fast/test_threads_agree")
     process = subprocess.run(
         [
             *(sys.executable, "-m", "pytest", "-n", "0", "-p", "no:cacheprovider"),
-            *(f"tests/simulator/test_{name}.py" for name in names),
+            *(f"tests/simulator/{name}.py" for name in names),
         ],
         env={**os.environ, "ONEWAFER_PREBUILT": "off", "ONEWAFER_CACHE_DIR": str(tmp_path)},
         cwd=ROOT,
