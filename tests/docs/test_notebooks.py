@@ -1,7 +1,9 @@
 """The tutorials as notebooks: each cell, run in a kernel, prints what the page shows."""
 
 import json
+import os
 import re
+import sys
 from pathlib import Path
 
 import pytest
@@ -66,6 +68,8 @@ def test_each_cell_prints_what_the_page_shows(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "100")
     monkeypatch.setenv("NO_COLOR", "1")
+    commands = Path(sys.executable).parent  # as in an environment that is activated
+    monkeypatch.setenv("PATH", str(commands), prepend=os.pathsep)
     text = page.read_text(encoding="utf-8")
     notebook = nbformat.reads(to_notebook(text, page.name), as_version=4)
     nbformat.validate(notebook)
