@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -10,8 +11,10 @@ import textwrap
 import pytest
 
 from onewafer import __version__
+from onewafer.cli import cslc
 from onewafer.cli import run as command
 from onewafer.cli.main import execute
+from onewafer.execution import launch_files
 
 SCRIPT = """
     import sys
@@ -105,6 +108,35 @@ def test_the_placement_is_explained_when_asked_and_always_in_json(script, tmp_pa
     assert len(placement["candidates"]) == 16
     assert {tensor["axis"] for tensor in placement["tensors"]} == {"x", "y"}
     assert not placement["is_pinned"]
+
+
+@pytest.mark.parametrize("fidelity", ["auto", "fabric"])
+def test_cslc_compiles_the_csl_of_a_run(script, tmp_path, capsys, monkeypatch, fidelity):
+    monkeypatch.setattr(launch_files, "cache_folder", lambda: tmp_path / "cache")
+    monkeypatch.chdir(tmp_path)
+    options = ["--fidelity", fidelity, "--rectangle", "2x3"]
+    written = []
+    for folder in ("first", "again"):  # again: `auto` knows the launch, and compiles nothing
+        report = tmp_path / f"{folder}.json"
+        arguments = ["--csl", folder, "--json", str(report), script]
+        assert execute(["run", *options, *arguments]) == 0
+        (program,) = (tmp_path / folder).iterdir()
+        written.append({path.name: path.read_text() for path in program.iterdir()})
+    assert program == tmp_path / "again" / "Sequential"
+    assert written[0] == written[1]
+    (simulated,) = json.loads(report.read_text())["programs"]
+    if fidelity == "auto":
+        origins = simulated["simulation"]["origins"]
+        assert (origins["simulated"], origins["known"]) == (0, 1)
+
+    what, command_line = written[0]["layout.csl"].splitlines()[:2]
+    assert what == "// Sequential, 2 rows on 2×3 PEs. In this folder:"
+    name, *arguments = shlex.split(command_line.removeprefix("//"))
+    monkeypatch.chdir(program)
+    capsys.readouterr()
+    assert (name, cslc.execute(arguments)) == ("cslc", 0)
+    num_programs = simulated["tile_programs"]
+    assert f"2×3 PEs of wse3, {num_programs} tile programs" in capsys.readouterr().out
 
 
 HOSTILE = """
@@ -244,6 +276,10 @@ def test_calls_in_worker_processes_are_counted_and_named(tmp_path):
         (["--json", "no/where.json", "x.py"], "there is no directory"),
         (["--json", ".", "x.py"], "that is a directory; name a file"),
         (["--json", "/proc/x.json", "x.py"], "--json /proc/x.json: it cannot be written: "),
+        (["--csl", ".", "x.py"], "it holds files; name another folder, or empty this one\n"),
+        (["--csl", "x.py", "x.py"], "x.py: that is a file; name a folder\n"),
+        (["--csl", "no/where", "x.py"], "no/where: there is no folder "),
+        (["--csl", "/proc/x", "x.py"], "CSL cannot be written to /proc/x: "),
         (["--recktangle", "2x2", "x.py"], "No such option: --recktangle"),
         ([], "Missing argument"),
     ],

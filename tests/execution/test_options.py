@@ -32,7 +32,7 @@ def test_mapping_sets_what_it_names_and_keeps_the_rest():
     [
         (
             {"archh": "wse3"},
-            "no option 'archh'; it has arch, clock, context, dtype, engine, fidelity, max_batch",
+            "no option 'archh'; it has arch, clock, context, csl, dtype, engine, fidelity, ",
         ),
         ({"arch": "wse9"}, "no machine 'wse9'; the catalog has: toy, wse2, wse3"),
         ({"arch": 3}, "option 'arch' of backend 'onewafer': 3 is of type int; write 'wse3'"),
@@ -52,6 +52,7 @@ def test_mapping_sets_what_it_names_and_keeps_the_rest():
         ({"context": 32, "rows_per_launch": 64}, "rows_per_launch 64: write 1 to 32 tokens"),
         ({"simulate_budget": "3 G"}, "'3 G' is not a number of PE-cycles; write e.g. 3G"),
         ({"simulate_budget": "9" * 5000}, "is not a number of PE-cycles"),
+        ({"csl": 3}, "option 'csl' of backend 'onewafer': 3 is of type int; write 'folder'"),
         ({"simulate_budget": -1}, "simulate_budget -1 is negative"),
     ],
 )

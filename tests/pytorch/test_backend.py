@@ -160,9 +160,24 @@ def test_options_replace_those_of_the_run(wafer):
     assert (record.program.width, record.program.height) == (1, 2)
 
 
+def test_a_graph_keeps_the_folder_for_its_csl(wafer, tmp_path, monkeypatch):
+    del wafer
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path)
+    compiled = torch.compile(mlp(), backend="onewafer", options={"csl": "csl"})
+    with torch.no_grad():
+        compiled(torch.randn(2, 6))
+        monkeypatch.chdir("elsewhere")
+        compiled(torch.randn(2, 6))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["csl", "elsewhere"]
+    assert (tmp_path / "csl" / "Sequential" / "layout.csl").is_file()
+    assert not any((tmp_path / "elsewhere").iterdir())
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
+        ({"csl": "no/where"}, "CSL cannot be written to .*/no/where: there is no folder "),
         ({"rectangel": "1x2"}, "no option 'rectangel'; it has arch, "),
         ({"dtype": "f64"}, "unknown dtype 'f64'"),
     ],

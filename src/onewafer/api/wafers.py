@@ -129,6 +129,7 @@ def wafer(
     context: int = 1024,
     rows_per_launch: int = 16,
     strict: bool = False,
+    csl: StrPath | None = None,
     engine: str | None = None,
     max_cycles: int | None = None,
     threads: int | None = None,
@@ -151,6 +152,7 @@ def wafer(
             positions, or memory no room for more.
         rows_per_launch: most tokens of a sequence in one launch; a longer prompt takes several.
         strict: fail where the wafer cannot run a module with parameters, instead of the host.
+        csl: a new or empty folder for the CSL of every program.
         engine: the simulator: `fast` or `reference`; None: `ONEWAFER_ENGINE`, or `fast`.
         max_cycles: let a launch of more cycles fail.
         threads: let at most so many threads simulate.
@@ -175,6 +177,7 @@ def wafer(
         context=context,
         rows_per_launch=rows_per_launch,
         strict=strict,
+        csl=None if csl is None else Path(csl),
         engine=settings.engine,
     )
     return Wafer(open_session(options, settings))
@@ -196,8 +199,16 @@ def wafer_options(**said: object) -> WaferOptions:
 
 
 def open_session(options: WaferOptions, settings: Settings) -> Session:
-    """Return a session that says how far it is, on a terminal or in a notebook."""
-    from onewafer.execution import NotebookProgress, ProgressLine  # noqa: PLC0415  # likewise
+    """Return a session that says how far it is, on a terminal or in a notebook.
+
+    Raises:
+        ConfigurationError: the folder for CSL is not a new or empty one that can be written.
+    """
+    from onewafer.execution import (  # noqa: PLC0415  # likewise
+        NotebookProgress,
+        ProgressLine,
+        check_csl_folder,
+    )
     from onewafer.host import RunLimits  # noqa: PLC0415  # likewise
     from onewafer.pytorch import Session  # noqa: PLC0415  # likewise
     from onewafer.terminal import (  # noqa: PLC0415  # likewise
@@ -206,6 +217,8 @@ def open_session(options: WaferOptions, settings: Settings) -> Session:
         find_notebook,
     )
 
+    if options.csl is not None:
+        check_csl_folder(options.csl, is_new=True)
     limits = RunLimits.from_settings(settings)
     shell, console = find_notebook(), PlainConsole(stderr=True)
     if shell is not None and settings.shows_progress:

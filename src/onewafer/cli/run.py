@@ -62,6 +62,14 @@ _RowsOption = Annotated[
 _JsonOption = Annotated[
     Path | None, typer.Option("--json", metavar="FILE", help="Write the report as JSON.")
 ]
+_CslOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--csl",
+        metavar="FOLDER",
+        help="Write the CSL of every program into a new or empty folder.",
+    ),
+]
 _ExplainOption = Annotated[
     bool,
     typer.Option("--explain-placement", help="Say why the rectangle, and how tensors lie."),
@@ -108,6 +116,7 @@ def run(
     rows_per_launch: _RowsOption = 16,
     cuda_alias: _CudaAliasOption = None,
     strict: _StrictOption = False,
+    csl: _CslOption = None,
     engine: EngineOption = None,
     max_cycles: MaxCyclesOption = None,
     threads: ThreadsOption = None,
@@ -127,7 +136,7 @@ def run(
     """
     if not script.exists():  # said at once: to load torch takes seconds
         raise ConfigurationError(f"there is no script {script}")
-    json_file = check_output("--json", json_file)
+    output = _Output(check_output("--json", json_file), explain_placement, verbose, quiet)
     settings = read_settings(engine=engine, max_cycles=max_cycles, threads=threads, quiet=quiet)
     require_torch("`onewafer run`")
     options = wafer_options(
@@ -142,9 +151,9 @@ def run(
         context=context,
         rows_per_launch=rows_per_launch,
         strict=strict,
+        csl=csl,
         engine=settings.engine,
     )
-    output = _Output(json_file, explain_placement, verbose, quiet)
     code = _run(script, arguments or [], options, settings, cuda_alias=cuda_alias, output=output)
     raise typer.Exit(code)
 

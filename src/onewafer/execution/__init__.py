@@ -13,10 +13,12 @@ In: graphs and arrays, never tensors of torch. Out: values, and what launches co
 `placement` chooses the rectangle. `loading` makes the executor that the fidelity asks for:
 `executable` (compiled and simulated, or in closed form) or `auto` (few launches are simulated, the
 others derived from them by `launch_times`). `resident_program` keeps tensors, makes launches and
-counts them; `finiteness` tells where an infinity comes from, `sampling` where cycles go.
+counts them; `csl_folder` writes programs as files for people; `finiteness` tells where an infinity
+comes from, `sampling` where cycles go.
 """
 
 from onewafer.execution.arrays import Arrays, convert
+from onewafer.execution.csl_folder import check_csl_folder
 from onewafer.execution.executable import Simulation
 from onewafer.execution.executor import Launched
 from onewafer.execution.finiteness import NonFiniteWarning
@@ -57,6 +59,7 @@ __all__ = [
     "Simulation",
     "WaferOptions",
     "Wanted",
+    "check_csl_folder",
     "check_room",
     "choose_samples",
     "convert",

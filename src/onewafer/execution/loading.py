@@ -7,13 +7,16 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from onewafer.arch import load_architecture
+from onewafer.errors import UnsupportedOperationError
 from onewafer.execution.auto import AutoExecutor, Budget
+from onewafer.execution.csl_folder import write_csl
 from onewafer.execution.executable import Simulation, build_executor
 from onewafer.execution.finiteness import FinitenessCheck, NonFiniteWarning
 from onewafer.execution.options import Fidelity
 from onewafer.execution.records import ProgramLedger, ProgramRecord
 from onewafer.execution.resident_program import ResidentProgram
 from onewafer.execution.watching import Watch
+from onewafer.mesh import emit
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -74,8 +77,10 @@ class Loader:
     def load(self, wanted: Wanted) -> ResidentProgram:
         """Return a program that can be launched; its record is in the ledger from now on.
 
-        Raises UnsupportedOperationError if it cannot be compiled for the wafer.
+        Raises UnsupportedOperationError if it cannot be compiled for the wafer, ConfigurationError
+        if its CSL cannot be written where the options say.
         """
+        self._write_csl(wanted)
         watch = Watch(wanted.what, self.observer)
         executor = self._build(wanted, watch)
         record = ProgramRecord(
@@ -91,6 +96,18 @@ class Loader:
         )
         self.ledger.programs.append(record)
         return ResidentProgram(executor, record, self._check(wanted, record), watch)
+
+    def _write_csl(self, wanted: Wanted) -> None:
+        """Write the CSL of a program if a user wants it, whether or not it will be simulated."""
+        folder = self.options.csl
+        if folder is None:
+            return
+        try:
+            emitted = emit(wanted.placed.program, self.architecture)
+        except UnsupportedOperationError:
+            return  # there is no CSL; what follows from it depends on the fidelity
+        arch = self.options.arch
+        write_csl(emitted, folder, name=wanted.name, what=wanted.what, arch=arch)
 
     def _build(self, wanted: Wanted, watch: Watch) -> Executor:
         program, options = wanted.placed.program, self.options

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
 from enum import StrEnum
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from onewafer.arch import load_architecture
@@ -64,6 +65,8 @@ class WaferOptions:
     host."""
     simulate_budget: int = DEFAULT_SIMULATE_BUDGET
     """PE-cycles (cycles times PEs) that fidelity `auto` may simulate in a run."""
+    csl: Path | None = None
+    """Folder for the CSL of every program, one folder each; None: it is not written."""
 
     def __post_init__(self) -> None:
         """Refuse values that no wafer has."""
@@ -148,6 +151,8 @@ def options_from_mapping(
                 chosen["clock_hertz"] = float(value)
             case (("max_batch" | "context" | "rows_per_launch" | "simulate_budget"), int()):
                 chosen[name] = value
+            case "csl", (str() | Path()):
+                chosen[name] = Path(value).absolute()  # a script may change its folder later
             case "strict", bool():
                 chosen[name] = value
             case "simulate_budget", str():
@@ -177,6 +182,7 @@ _EXAMPLES = {
     "context": "1024",
     "rows_per_launch": "16",
     "strict": "True",
+    "csl": "'folder'",
     "simulate_budget": "'5G' or 5_000_000_000",
 }
 

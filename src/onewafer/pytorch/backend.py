@@ -19,7 +19,7 @@ import torch
 
 from onewafer.blocks import OpenBlocks
 from onewafer.errors import ConfigurationError, UnsupportedOperationError
-from onewafer.execution import WaferOptions, options_from_mapping
+from onewafer.execution import WaferOptions, check_csl_folder, options_from_mapping
 from onewafer.pytorch.attempts import HostFallbackWarning
 from onewafer.pytorch.cuda import unmarked
 from onewafer.pytorch.flop import counting_flop
@@ -98,6 +98,15 @@ def _with_options(session: Session, options: Mapping[str, object]) -> Session:
     return session.with_options(options_from_mapping(wafer, base=session.options))
 
 
+def _with_fixed_folder(options: Mapping[str, object]) -> Mapping[str, object]:
+    """Return options that name the same folder when the script has gone to another."""
+    match options.get("csl"):
+        case (str() | Path()) as folder:
+            return {**options, "csl": Path(folder).absolute()}
+        case _:
+            return options
+
+
 def serve_backend(session: Session) -> AbstractContextManager[None]:
     """Let calls of what `torch.compile(…, backend="onewafer")` made run and report in a session."""
     return _REGISTRY.served.open(session)
@@ -118,8 +127,10 @@ def onewafer(
     del example_inputs  # the shapes of the call decide
     if mode is not None:
         raise ConfigurationError(f"backend 'onewafer' has no mode {mode!r}; use options={{…}}")
-    chosen = options or {}
-    _REGISTRY.session(chosen)  # refuses wrong ones now
+    chosen = _with_fixed_folder(options or {})
+    session = _REGISTRY.session(chosen)  # refuses wrong ones now
+    if session.options.csl is not None:
+        check_csl_folder(session.options.csl)
     name_graph(graph_module)
     graphs: WeakKeyDictionary[Session, CapturedGraph] = WeakKeyDictionary()
 

@@ -1,0 +1,92 @@
+"""The CSL of programs as files, so that people read it and `cslc` compiles it.
+
+In: emitted programs and the folder that a user named. Out: a folder for each program in it, whole
+from the moment that it has its name. Programs that are there already stay as they are: a further
+one of the same name gets a number.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import shutil
+import threading
+from itertools import count
+from typing import TYPE_CHECKING
+
+from onewafer.errors import ConfigurationError
+from onewafer.user_text import visible
+from onewafer.whole_files import try_to_write
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from onewafer.mesh import EmittedProgram
+
+_HEADER = """\
+// {what}. In this folder:
+//   cslc --arch={arch} {entry} --memcpy --params={params} -o out
+
+"""
+_MOST_LETTERS = 50
+"""Letters of a folder's name; a class may have a longer one than a file system takes."""
+_IS_TAKEN = (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR)
+"""What the system says when a folder cannot get a name that something else has."""
+
+
+def check_csl_folder(folder: Path, *, is_new: bool = False) -> None:
+    """Raise ConfigurationError if programs cannot be written to a folder.
+
+    It need not be there, the one around it must be. `is_new`: nothing may be in it, so that no
+    program in it is of another run.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise _refusal(folder, "that is a file; name a folder")
+    if not folder.is_dir() and not folder.parent.is_dir():
+        raise _refusal(folder, f"there is no folder {folder.parent}")
+    try:
+        if is_new and folder.is_dir() and any(folder.iterdir()):
+            raise _refusal(folder, "it holds files; name another folder, or empty this one")
+        try_to_write(folder / "layout.csl" if folder.is_dir() else folder)
+    except OSError as error:
+        raise _refusal(folder, error.strerror or str(error)) from None
+
+
+def write_csl(emitted: EmittedProgram, folder: Path, *, name: str, what: str, arch: str) -> Path:
+    """Write a program to a folder of its own inside `folder`, and return it.
+
+    `what` is its name for people, `arch` the machine that it was emitted for. Raises
+    ConfigurationError if it cannot be written; then nothing of it is left.
+    """
+    params = ",".join(f"{param}:{value}" for param, value in emitted.params.items())
+    header = _HEADER.format(what=visible(what), arch=arch, entry=emitted.entry, params=params)
+    stem = re.sub(r"\W+", "_", name)[:_MOST_LETTERS] or "program"
+    partial = folder / f".{stem}.{os.getpid()}-{threading.get_ident()}.partial"
+    try:
+        partial.mkdir(parents=True)
+        for file, text in emitted.files.items():
+            lines = header + text if file == emitted.entry else text
+            path = partial / file
+            path.write_text(lines, encoding="utf-8", errors="backslashreplace")
+        return _rename(partial, folder / stem)
+    except OSError as error:
+        raise _refusal(folder, error.strerror or str(error)) from None
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def _rename(partial: Path, wanted: Path) -> Path:
+    """Give a folder the wanted name, or the first one with a number that is free."""
+    for number in count(1):
+        named = wanted if number == 1 else wanted.with_name(f"{wanted.name}-{number}")
+        try:
+            return partial.rename(named)
+        except OSError as error:
+            if error.errno not in _IS_TAKEN:
+                raise
+    raise AssertionError  # numbers do not end
+
+
+def _refusal(folder: Path, reason: str) -> ConfigurationError:
+    return ConfigurationError(f"CSL cannot be written to {folder}: {reason}")
