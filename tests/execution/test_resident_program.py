@@ -70,6 +70,17 @@ def test_a_tensor_that_could_not_be_written_is_written_the_next_time():
     assert program.keep(WEIGHTS) == WEIGHTS.keys()
 
 
+def test_what_may_be_half_written_is_not_taken_for_what_it_was():
+    _, program = load(Fidelity.FABRIC)
+    first, *_, last = WEIGHTS
+    program.keep(WEIGHTS)
+    changed = {first: WEIGHTS[first] + 1, last: np.zeros((1, 1), np.float32)}
+    with pytest.raises(HostError, match="shape"):
+        program.keep({**WEIGHTS, **changed})
+    assert program.keep(WEIGHTS) == changed.keys()
+    assert program.record.parameters_sent == len(WEIGHTS)
+
+
 SCRIPT = """
 import sys
 import onewafer.execution, onewafer.execution.report

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from onewafer.execution.arrays import is_same
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from numpy.typing import NDArray
 
@@ -25,11 +25,12 @@ class ResidentTensors:
         self._arrays: dict[str, NDArray[Any]] = {}
         """Tensors that were given without a version."""
         self._versions: dict[str, int] = {}
+        self._names: set[str] = set()
 
     @property
     def names(self) -> frozenset[str]:
-        """The tensors that are on the wafer."""
-        return frozenset(self._arrays) | frozenset(self._versions)
+        """The tensors that have been written, those that are forgotten included."""
+        return frozenset(self._names)
 
     def changed(self, tensors: Arrays, versions: Mapping[str, int]) -> Arrays:
         """Return the tensors that are new or have changed."""
@@ -43,11 +44,17 @@ class ResidentTensors:
             )
         }
 
-    def note(self, written: Arrays, versions: Mapping[str, int]) -> None:
-        """Remember what was written."""
-        for name, array in written.items():
+    def forget(self, names: Iterable[str]) -> None:
+        """Forget the elements of tensors: the wafer may have them or others."""
+        for name in names:
             self._arrays.pop(name, None)
             self._versions.pop(name, None)
+
+    def note(self, written: Arrays, versions: Mapping[str, int]) -> None:
+        """Remember what was written."""
+        self.forget(written)
+        self._names |= written.keys()
+        for name, array in written.items():
             if name in versions:
                 self._versions[name] = versions[name]
             else:
