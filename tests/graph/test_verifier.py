@@ -11,6 +11,7 @@ from onewafer.graph import (
     AddBias,
     Attention,
     BatchedMatmul,
+    Concatenate,
     DataType,
     Embedding,
     Gather,
@@ -84,6 +85,7 @@ GOOD = Graph("g", (X,), (W, B), (Linear(tensor("y", 2, 3), "x", "w"),), ("y",))
         ({"operations": (Relu(tensor("y", 2, 5), "x"),)}, "must be (2, 4)"),
         ({"operations": (Linear(tensor("y", 2, 3), "x", "b"),)}, "must be (out features, 4)"),
         ({"operations": (AddBias(tensor("y", 2, 4), "x", "b"),)}, "must be (4,)"),
+        ({"operations": (Concatenate(tensor("y", 2, 4), ()),)}, "it has no operands"),
         (
             {"inputs": (X, tensor("z", 1, 4)), "operations": (Add(tensor("y", 2, 4), "x", "z"),)},
             "shapes (2, 4) and (1, 4)",

@@ -97,6 +97,11 @@ class Concatenate(Operation):
     element_flop = 0
 
     inputs: tuple[ValueName, ...]
+    """At least one."""
+
+    def wrong_number(self) -> str | None:
+        """Return what is wrong with its numbers; None if nothing is."""
+        return None if self.inputs else "it has no operands"
 
     def result_shape(self, tensors: Tensors) -> tuple[int, ...]:
         """Return the rows of the first one, with the features of all."""
