@@ -56,6 +56,25 @@ class Cached(nn.Module):
         return torch.sin(self.keys).sum(0)
 
 
+class Either(nn.Module):
+    """Does what the wafer has or refuses, as an attribute says."""
+
+    def __init__(self, function):
+        super().__init__()
+        self.linear, self.function = nn.Linear(4, 4), function
+
+    def forward(self, x):
+        return self.function(self.linear(x))
+
+
+def test_a_module_that_works_is_not_refused_with_others_that_look_alike(wafer):
+    works, *others = [Either(function) for function in (torch.relu, torch.sin, torch.cos)]
+    with torch.no_grad(), intercept_calls(wafer):
+        for module in (works, *others, works):
+            module(X)
+    assert [record.calls for record in wafer.ledger.programs if record.module == "Either"] == [2]
+
+
 def test_a_cache_that_grows_in_an_attribute_is_captured_twice(wafer, captures):
     on_host, on_wafer = Cached(), Cached()
     with torch.no_grad(), warnings.catch_warnings():

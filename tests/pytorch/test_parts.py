@@ -107,21 +107,37 @@ def test_equal_layers_are_captured_once(wafer, monkeypatch):
         assert torch.allclose(layer(X), result, atol=1e-6)
 
 
+class Scaled(nn.Module):
+    def __init__(self, factor):
+        super().__init__()
+        self.linear, self.factor = nn.Linear(4, 4), factor
+
+    def forward(self, x):
+        return self.linear(x) * self.factor
+
+
 def test_layers_that_differ_in_attributes_are_told_apart(wafer, monkeypatch):
-    class Scaled(nn.Module):
-        def __init__(self, factor):
-            super().__init__()
-            self.linear, self.factor = nn.Linear(4, 4), factor
-
-        def forward(self, x):
-            return self.linear(x) * self.factor
-
     captures = Captures(monkeypatch)
     layers = [Scaled(factor) for factor in (1.0, 2.0, 3.0, 4.0)]
     for _ in range(2):
         for layer in layers:
             run(wafer, layer, X)
     assert captures.count == 4
+    assert not wafer.ledger.fallbacks
+
+
+def test_equal_layers_that_become_different_do_not_push_out_each_other_s_graphs(wafer, monkeypatch):
+    monkeypatch.setattr(guarded, "_GRAPHS_PER_CODE", 2)
+    captures = Captures(monkeypatch)
+    layers = [Scaled(1.0) for _ in range(3)]
+    counts = []
+    for factors in [(1.0, 1.0, 1.0)] + [(2.0, 3.0, 4.0)] * 4:
+        for layer, factor in zip(layers, factors, strict=True):
+            layer.factor = factor
+            run(wafer, layer, X)
+        counts.append(captures.count)
+    assert counts[0] == 1
+    assert counts[-1] == counts[-2] <= 1 + 2 * len(layers)
     assert not wafer.ledger.fallbacks
 
 

@@ -124,6 +124,17 @@ class GuardedCall:
         self.can_be_shared = True
         """Whether no call of another module has needed a graph of its own."""
 
+    def has_room_for(self, module: torch.nn.Module) -> bool:
+        """Tell whether a module may go on here; else other modules' graphs would push out its own.
+
+        It is then better off with a `GuardedCall` of its own; the module that was called first
+        stays.
+        """
+        return self.can_be_shared or self.num_graphs < _GRAPHS_PER_CODE or self._is_first(module)
+
+    def _is_first(self, module: torch.nn.Module | None) -> bool:
+        return self._first is not None and self._first() is module
+
     @property
     def has_reached_graph(self) -> bool:
         """Whether this thread's last call had tensor operations, which were handed to `run`."""
@@ -175,7 +186,7 @@ class GuardedCall:
         del example_inputs  # those of the call are at hand when it is called
         self.num_graphs += 1
         self._num_graphs_of_code += 1
-        if self._first is None or self._first() is not self._current.module:
+        if not self._is_first(self._current.module):
             self.can_be_shared = False
         graph = CapturedGraph(graph_module, self._dtype)
 

@@ -74,6 +74,8 @@ class _Alike:
     """None: Dynamo cannot read the module's code, which is exported at every call instead."""
     refusal: UnsupportedOperationError | None = None
     """Why export refused it: not asked again, even if the code would now act otherwise."""
+    has_worked: bool = False
+    """Whether the last of these calls was answered by a graph: it is not refused with others."""
 
 
 _Outcome = ModuleProgram | UnsupportedOperationError
@@ -308,11 +310,13 @@ class Session:
     ) -> object:
         """Run a call by its guards, or, where Dynamo cannot, by an export of its own."""
         look = _look(module, args, kwargs)
-        self._attempts.admit(module, look)
+        alike = self._calls.get(module, {}).get(look)
+        if alike is None or not alike.has_worked:
+            self._attempts.admit(module, look)
         alike = self._alike(module, look)
         guarded = alike.guarded
         if guarded is not None and not dynamo_config.disable:
-            num_graphs = guarded.num_graphs
+            num_graphs, alike.has_worked = guarded.num_graphs, False
             try:
                 result = self._call_guarded(module, alike, args, kwargs)
             except NotTraceableError:
@@ -325,6 +329,7 @@ class Session:
                 self._note_parts(module, error)
                 raise
             else:
+                alike.has_worked = guarded.has_reached_graph
                 if guarded.num_graphs > num_graphs:
                     self._attempts.note_success(module, look)
                 return result
@@ -370,7 +375,10 @@ class Session:
             if len(known) >= _MOST_ALIKE:
                 del known[next(iter(known))]
             known[look] = _Alike(self._guarded_call(module, look))
-        return known[look]
+        alike = known[look]
+        if alike.guarded is not None and not alike.guarded.has_room_for(module):
+            alike.guarded = GuardedCall(self._run, self.options.dtype)
+        return alike
 
     def _guarded_call(self, module: torch.nn.Module, look: Look) -> GuardedCall:
         """Return what captures the calls of a module of this look: once for all equal layers."""
