@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from onewafer.mesh import arithmetic
 from onewafer.mesh.blocks import Axis
@@ -13,6 +13,8 @@ from onewafer.mesh.operation import MeshOperation, Traffic
 from onewafer.mesh.sizes import block_entry, block_sizes
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from numpy.typing import NDArray
 
     from onewafer.mesh.blocks import Block, Launch
@@ -45,8 +47,30 @@ class _Collective(MeshOperation):
         return block_sizes(program, self.values, launch)
 
 
+class _Chain(_Collective):
+    """A collective whose chains go to the middle of an axis, each PE combining what comes by."""
+
+    __slots__ = ()
+
+    combine: ClassVar[Callable[[Array, Array], Array]]
+    """Combine f32 arrays element by element, as the instruction does."""
+    instruction: ClassVar[str]
+    """The DSD operation of one element, as the tables of costs name it."""
+
+    def execute(self, memories: Memories) -> None:
+        """Do on NumPy arrays what the kernel does."""
+        chains = memories.program.chains(self.axis)
+        values = memories.along(self.axis, self.values)
+        reduce_along(values, chains.middle, chains.leaders(), type(self).combine)
+
+    def traffic(self, program: ProgramShape, launch: Launch) -> Traffic:
+        """Return its traffic."""
+        elements = self.sizes(program, launch)["elements"]
+        return Traffic(self.axis, self.instruction, elements, is_chain=True)
+
+
 @dataclass(frozen=True, slots=True)
-class ChainReduce(_Collective):
+class ChainReduce(_Chain):
     """Sum f32 blocks along an axis into its middle, in the order of `chains.reduce_along`.
 
     A PE computes `own + (sum of PEs further out)`, one rounding for each chain that comes to it.
@@ -68,21 +92,12 @@ class ChainReduce(_Collective):
 
     values: Block
     axis: Axis
-
-    def execute(self, memories: Memories) -> None:
-        """Do on NumPy arrays what the kernel does."""
-        chains = memories.program.chains(self.axis)
-        values = memories.along(self.axis, self.values)
-        reduce_along(values, chains.middle, chains.leaders(), arithmetic.add)
-
-    def traffic(self, program: ProgramShape, launch: Launch) -> Traffic:
-        """Return its traffic."""
-        elements = self.sizes(program, launch)["elements"]
-        return Traffic(self.axis, "fadds", elements, is_chain=True)
+    combine = staticmethod(arithmetic.add)
+    instruction = "fadds"
 
 
 @dataclass(frozen=True, slots=True)
-class ChainMax(_Collective):
+class ChainMax(_Chain):
     """Take the largest of f32 blocks along an axis into its middle; NaN if one has NaN."""
 
     kinds = along_axes(
@@ -101,17 +116,8 @@ class ChainMax(_Collective):
 
     values: Block
     axis: Axis
-
-    def execute(self, memories: Memories) -> None:
-        """Do on NumPy arrays what the kernel does."""
-        chains = memories.program.chains(self.axis)
-        values = memories.along(self.axis, self.values)
-        reduce_along(values, chains.middle, chains.leaders(), arithmetic.maximum)
-
-    def traffic(self, program: ProgramShape, launch: Launch) -> Traffic:
-        """Return its traffic."""
-        elements = self.sizes(program, launch)["elements"]
-        return Traffic(self.axis, "fmaxs", elements, is_chain=True)
+    combine = staticmethod(arithmetic.maximum)
+    instruction = "fmaxs"
 
 
 @dataclass(frozen=True, slots=True)
