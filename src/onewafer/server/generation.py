@@ -1,0 +1,168 @@
+"""What a client asks for, in no dialect: the one request type that all dialects translate to.
+
+A dialect reads a body into a `Generation`, and writes the `Event`s (`events.py`) that answer it.
+Everything here was checked by the dialect: numbers are in range, texts are Unicode.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TYPE_CHECKING, TypeAlias
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from onewafer.server.json_values import Json
+
+
+class Role(StrEnum):
+    """Who says a message."""
+
+    SYSTEM = "system"
+    USER = "user"
+    ASSISTANT = "assistant"
+    TOOL = "tool"
+    """The result of a call, for the model to read."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToolCall:
+    """A call that the model makes, in an earlier turn or in this one."""
+
+    id: str
+    name: str
+    arguments: str
+    """The arguments as JSON text, as the model wrote them."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Message:
+    """One turn of a conversation."""
+
+    role: Role
+    text: str
+    calls: tuple[ToolCall, ...] = ()
+    """The calls of an assistant's turn."""
+    call_id: str | None = None
+    """The call that a tool's turn answers."""
+
+
+@dataclass(frozen=True, slots=True)
+class Conversation:
+    """Turns that the model's chat template makes a prompt of; the answer is the next turn."""
+
+    messages: tuple[Message, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class PlainText:
+    """A text that the answer continues."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class TokenIds:
+    """Tokens that the answer continues."""
+
+    ids: tuple[int, ...]
+
+
+Prompt: TypeAlias = Conversation | PlainText | TokenIds
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tool:
+    """A function that the model may call."""
+
+    name: str
+    description: str
+    parameters: Mapping[str, Json]
+    """A JSON schema of an object."""
+
+
+class ToolUse(StrEnum):
+    """Whether the model calls a tool."""
+
+    NONE = "none"
+    AUTO = "auto"
+    """The model decides."""
+    REQUIRED = "required"
+    """The answer is one or more calls."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tools:
+    """The tools of a request, and what the model may do with them."""
+
+    tools: tuple[Tool, ...] = ()
+    use: ToolUse = ToolUse.AUTO
+    only: str | None = None
+    """The one tool that must be called; `use` is REQUIRED."""
+    is_parallel: bool = True
+    """Whether an answer may have several calls."""
+
+
+@dataclass(frozen=True, slots=True)
+class FreeForm:
+    """Any text."""
+
+
+@dataclass(frozen=True, slots=True)
+class JsonObject:
+    """One JSON object."""
+
+
+@dataclass(frozen=True, slots=True)
+class JsonSchema:
+    """JSON text that a schema allows."""
+
+    schema: Mapping[str, Json]
+
+
+Form: TypeAlias = FreeForm | JsonObject | JsonSchema
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sampling:
+    """How the next token is chosen from the logits."""
+
+    temperature: float = 1.0
+    """0: always the most likely token."""
+    top_p: float = 1.0
+    """The most likely tokens whose probabilities add up to this, in (0, 1]."""
+    top_k: int | None = None
+    """The number of most likely tokens, at least 1; None: all."""
+    seed: int | None = None
+    """None: another one for each request."""
+    logit_bias: Mapping[int, float] = field(default_factory=dict[int, float])
+    """Token → what is added to its logit."""
+    min_tokens: int = 0
+    """The answer cannot end before it has so many tokens."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Generation:
+    """One request for text."""
+
+    id: str
+    """The name of the request in logs; answers of dialects are named after it."""
+    model: str
+    """The name that the client wrote."""
+    prompt: Prompt
+    num_answers: int = 1
+    """Answers to the same prompt, each sampled for itself (`n`)."""
+    max_tokens: int | None = None
+    """Tokens of each answer, at least 1; None: up to the end of the context."""
+    stop: tuple[str, ...] = ()
+    """Texts that end an answer; they are not part of it."""
+    sampling: Sampling = field(default_factory=Sampling)
+    form: Form = field(default_factory=FreeForm)
+    tools: Tools = field(default_factory=Tools)
+    top_logprobs: int | None = None
+    """Alternatives beside each token, 0 or more; None: no log probabilities."""
+    echo: bool = False
+    """Whether an answer begins with the prompt (completions only)."""
+    arrival_seconds: float | None = None
+    """When it comes, in wafer time, if the client says so (pace `virtual`)."""

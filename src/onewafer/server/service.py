@@ -1,0 +1,93 @@
+"""What the HTTP side asks of the rest of the server: the only thing that it knows of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Sequence
+
+    from onewafer.server.events import Event
+    from onewafer.server.generation import Generation
+
+
+class Health(StrEnum):
+    """What the server can do at present."""
+
+    LOADING = "loading"
+    READY = "ready"
+    DRAINING = "draining"
+    """It finishes what it has, and takes nothing new."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServedModel:
+    """A model as clients see it."""
+
+    id: str
+    created: int
+    """Seconds since 1970, when it was loaded."""
+    owned_by: str
+    context_length: int
+    """Tokens of prompt and answer together."""
+    system: str
+    """Where it runs: `cs3`, `h100x8`."""
+    is_synthetic: bool
+    """Whether answers are made up (`--values none`)."""
+    fingerprint: str
+    """A short text that is the same for the same model, version and options."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Counters:
+    """The state of queue and cache at one moment."""
+
+    running: int
+    waiting: int
+    cache_fraction: float
+    """Share of the room for keys and values that is in use, 0 to 1."""
+    most_waiting: int
+    """Requests that may wait; with more, new ones are refused."""
+
+
+class Service(Protocol):
+    """Answers requests; all its methods are called in the thread of the event loop."""
+
+    @property
+    def health(self) -> Health:
+        """What it can do at present."""
+        ...
+
+    @property
+    def models(self) -> Sequence[ServedModel]:
+        """The models that it serves."""
+        ...
+
+    @property
+    def counters(self) -> Counters:
+        """The state of queue and cache."""
+        ...
+
+    async def count_tokens(self, generation: Generation) -> int:
+        """Return the tokens of the prompt, tools included.
+
+        Raises RequestError if the prompt cannot be read, or the model is unknown.
+        """
+        ...
+
+    def answer(self, generation: Generation) -> AsyncGenerator[Event, None]:
+        """Return the events of a request; closing the generator gives up the request.
+
+        The first `anext` raises RequestError if the request is refused: unknown model, too long,
+        full queue, still loading. Each item is an event, in the order of `events.py`.
+        """
+        ...
+
+    def advance(self, seconds: float) -> float:
+        """Move the clock of the served system on, in pace `virtual`; return the new time.
+
+        Raises RequestError in another pace.
+        """
+        ...

@@ -1,0 +1,1 @@
+"""Where tokens come from: the model on this computer, or a made-up text."""
