@@ -1,7 +1,7 @@
 """What happens to a request, in order: the stream that every dialect writes in its own form.
 
     Started  (Delta | CallDelta)*  Ended    one Ended for each answer; answers interleave
-    Completed                               once, at the end
+    Completed                               once, at the end, in the item of the last Ended
 
 A request that fails after `Started` raises an error of `failures.py` from the stream.
 """

@@ -77,11 +77,13 @@ class Service(Protocol):
         """
         ...
 
-    def answer(self, generation: Generation) -> AsyncGenerator[Event, None]:
+    def answer(self, generation: Generation) -> AsyncGenerator[Sequence[Event], None]:
         """Return the events of a request; closing the generator gives up the request.
 
-        The first `anext` raises RequestError if the request is refused: unknown model, too long,
-        full queue, still loading. Each item is an event, in the order of `events.py`.
+        Each item is the events that are ready together, one or more: they are written at once.
+        All items, one behind the other, have the order of `events.py`. The first `anext` raises
+        RequestError if the request is refused: unknown model, too long, full queue, still loading;
+        it returns as soon as the request is accepted, with `Started` at the head of its item.
         """
         ...
 
