@@ -18,7 +18,7 @@ from onewafer.perf.published import PublishedFigure, published_figures, topics
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from onewafer.arch import Gpu
+    from onewafer.arch import Gpu, GpuCluster
     from onewafer.perf.answer import Memory
     from onewafer.perf.groups import Groups
     from onewafer.perf.jobs import Job
@@ -141,8 +141,9 @@ def _estimate(
         return _with_formats(result, options)
     cluster = find_cluster(name)
     assert cluster is not None, "names are checked before"
-    chosen, groups = _for_gpu(options.gpu, cluster.gpu), options.groups
+    groups = options.groups
     if isinstance(job, Train):
+        chosen = _for_gpu(options.gpu, cluster.gpu)
         pinned = gpu.TrainingOptions(
             precision=chosen.precision,
             plan=gpu.PinnedPlan() if groups is None else groups.training_plan(),
@@ -150,8 +151,14 @@ def _estimate(
         profile = chosen.profile
         clock = None if profile is None else gpu.profiled_clock(cluster.gpu, profile)
         return gpu.estimate_training(model, job, cluster, pinned, clock=clock)
+    return gpu.estimate(model, job, cluster, options_for_gpu(options, cluster))
+
+
+def options_for_gpu(options: CompareOptions, cluster: GpuCluster) -> gpu.GpuOptions:
+    """Return the choices for a job of inference on a cluster, with the groups asked for."""
+    groups = options.groups
     plan = None if groups is None else groups.inference_plan(cluster)
-    return gpu.estimate(model, job, cluster, replace(chosen, plan=plan))
+    return replace(_for_gpu(options.gpu, cluster.gpu), plan=plan)
 
 
 def _with_formats(result: Answer | Refusal, options: CompareOptions) -> Answer | Refusal:

@@ -6,7 +6,7 @@ time, or a refusal with the smallest number of GPUs that would do.
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from onewafer.arch import GpuCluster, load_cluster
@@ -52,8 +52,32 @@ def estimate(
     options = options or GpuOptions()
     cluster = load_cluster(system) if isinstance(system, str) else system
     check_job(model, job)
-    _check_precision(model, options)
     wanted = inference_job(as_rows(model, job), model.name)
+    found = best_outcome(model, wanted, cluster, options)
+    if isinstance(found, Refusal):
+        return found
+    return _answer(
+        found.bench, cluster, job=wanted, best=found.outcome, num_considered=found.num_considered
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """The best plan of a job, and what it was tried on."""
+
+    bench: Bench
+    outcome: Outcome
+    num_considered: int
+
+
+def best_outcome(
+    model: Model, wanted: InferenceJob, cluster: GpuCluster, options: GpuOptions
+) -> Found | Refusal:
+    """Return the best plan for a job of inference, or why there is none.
+
+    Raise ConfigurationError as `estimate` does.
+    """
+    _check_precision(model, options)
     if (reason := options.formats.products.lack(cluster.gpu)) is not None:
         return Refusal(system=cluster.name, title=cluster.title, reason=reason)
     bench = bench_of(model, cluster.gpu, options)
@@ -63,7 +87,7 @@ def estimate(
         return _refusal(bench, cluster, wanted, candidates)
     outcomes = [bench.outcome(plan, wanted) for plan in fitting]
     best = max(outcomes, key=lambda outcome: outcome.score(options.goal))
-    return _answer(bench, cluster, job=wanted, best=best, num_considered=len(candidates))
+    return Found(bench, best, len(candidates))
 
 
 def _check_precision(model: Model, options: GpuOptions) -> None:

@@ -140,7 +140,21 @@ def with_more_rows(load: Load, rows: int) -> Load:
     """
     if not load.are_sequences:
         return replace(load, rows=rows, position=max(0, load.capacity - rows) // 2)
-    return replace(load, rows=rows, capacity=load.capacity + rows - 1)
+    return with_rows_of_sequences(load, rows, capacity=load.capacity)
+
+
+def with_rows_of_sequences(load: Load, rows: int, *, capacity: int) -> Load:
+    """Return a load of one row each of `rows` sequences, whose caches have a capacity."""
+    return replace(load, rows=rows, capacity=capacity + rows - 1, are_sequences=True)
+
+
+def prompt_load(layout: Layout, load: Load, rows: int) -> Load:
+    """Return a load of `rows` tokens of one prompt.
+
+    A token by itself goes through as one that is decoded does, and needs no more room.
+    """
+    is_decoding = rows == 1 and layout.regions.load.are_sequences
+    return replace(load, rows=rows, are_sequences=is_decoding)
 
 
 @dataclass(frozen=True, slots=True)
@@ -340,11 +354,25 @@ def longest_context(layout: Layout, *, most: int) -> int:
     return low
 
 
-def read_prompt(layout: Layout, *, tokens: int) -> tuple[Speed, int] | None:
-    """Return the speed of launches that read a prompt on a layout, and the number of launches.
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """How a prompt is read on a layout, in launches of equal numbers of rows."""
 
-    Launches have as many rows as fit beside the caches, if that is faster. None: not even one row
-    fits.
+    load: Load
+    """Load of the launch in the middle."""
+    speed: Speed
+    launches: int
+
+    @property
+    def seconds(self) -> float:
+        """Time of the whole prompt, if nothing else runs."""
+        return self.speed.sequence(self.launches)
+
+
+def best_reading(layout: Layout, *, tokens: int) -> Reading | None:
+    """Return how a prompt is read fastest on a layout; None: not even one row fits.
+
+    Launches have as many rows as fit beside the caches, if that is faster.
     """
     load = layout.regions.load
     load = replace(load, capacity=max(load.capacity, tokens))
@@ -353,24 +381,26 @@ def read_prompt(layout: Layout, *, tokens: int) -> tuple[Speed, int] | None:
         for form in reading_forms(layout.regions.model, load.form)
         if (reading := _read_in_rows(layout, replace(load, form=form), tokens))
     ]
-    return min(found, key=lambda reading: reading[0].sequence(reading[1]), default=None)
+    return min(found, key=lambda reading: reading.seconds, default=None)
 
 
-def _read_in_rows(layout: Layout, load: Load, tokens: int) -> tuple[Speed, int] | None:
-    """Double the rows of a launch as long as that helps.
+def read_prompt(layout: Layout, *, tokens: int) -> tuple[Speed, int] | None:
+    """Return the speed of launches that read a prompt on a layout, and the number of launches."""
+    found = best_reading(layout, tokens=tokens)
+    return None if found is None else (found.speed, found.launches)
 
-    A token by itself goes through as one that is decoded does, and needs no more room.
-    """
-    best: tuple[Speed, int] | None = None
+
+def _read_in_rows(layout: Layout, load: Load, tokens: int) -> Reading | None:
+    """Double the rows of a launch as long as that helps."""
+    best: Reading | None = None
     rows = 1
     while True:
         launches = -(-tokens // rows)
-        is_decoding = rows == 1 and layout.regions.load.are_sequences
-        reading = replace(load, rows=rows, position=(tokens - rows) // 2, are_sequences=is_decoding)
+        reading = replace(prompt_load(layout, load, rows), position=(tokens - rows) // 2)
         found = _read(layout, reading)
-        if found is None or (best and found.sequence(launches) >= best[0].sequence(best[1])):
+        if found is None or (best and found.sequence(launches) >= best.seconds):
             return best
-        best = found, launches
+        best = Reading(reading, found, launches)
         if rows >= tokens:
             return best
         rows = min(2 * rows, tokens)

@@ -1,0 +1,151 @@
+"""A model on a system that serves requests: what it has room for, and how long launches take.
+
+In: rows of a launch. Out: seconds until its results are there, and until the next one may enter. A
+simulation of requests (`onewafer.server`) decides which rows go together, and adds up.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+class Rows(NamedTuple):
+    """The rows of one launch: new tokens of sequences, parts of prompts, or both."""
+
+    tokens: int = 0
+    """Sequences with one new token each."""
+    token_position: int = 0
+    """Mean position of these tokens."""
+    prompts: int = 0
+    """Sequences that read a part of their prompt."""
+    prompt_rows: int = 0
+    """Tokens of prompts, all sequences together."""
+    prompt_position: int = 0
+    """Mean position of the first of them in their sequences."""
+
+
+class LaunchTime(NamedTuple):
+    """How long one launch takes."""
+
+    latency_seconds: float
+    """From its rows that go in to their results."""
+    period_seconds: float
+    """Until the next launch may follow it: the time of the slowest stage."""
+    joules: float
+    """Energy beyond that of the idle system."""
+
+
+class ServedSystem(Protocol):
+    """A model laid over a system, ready for requests."""
+
+    @property
+    def name(self) -> str:
+        """The name that the user wrote: `cs3`, `h100x8`."""
+        ...
+
+    @property
+    def title(self) -> str:
+        """`CS-3, WSE-3 at 850 MHz`, `8 × H100 SXM`."""
+        ...
+
+    @property
+    def layout(self) -> str:
+        """How the model lies on it, in a few words."""
+        ...
+
+    @property
+    def replicas(self) -> int:
+        """Copies of the model, each with launches of its own."""
+        ...
+
+    @property
+    def num_slots(self) -> int:
+        """Sequences that a replica can have at a time."""
+        ...
+
+    @property
+    def room_tokens(self) -> int:
+        """Tokens whose keys and values a replica has room for, over all its sequences."""
+        ...
+
+    @property
+    def context(self) -> int:
+        """Tokens that one sequence can have, prompt and answer."""
+        ...
+
+    @property
+    def most_tokens(self) -> int:
+        """Sequences whose new tokens one launch may have."""
+        ...
+
+    @property
+    def most_prompt_rows(self) -> int:
+        """Tokens of prompts that one launch may have."""
+        ...
+
+    @property
+    def is_mixed(self) -> bool:
+        """Whether a launch may have new tokens and parts of several prompts together."""
+        ...
+
+    @property
+    def request_seconds(self) -> float:
+        """Time from the client to the system."""
+        ...
+
+    @property
+    def idle_watts(self) -> float:
+        """Power of the whole system while nothing runs."""
+        ...
+
+    @property
+    def clock_hertz(self) -> float | None:
+        """The clock of wafers; None: GPUs, whose times are not cycles of one clock."""
+        ...
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Assumptions that the user should know, a sentence each."""
+        ...
+
+    def time(self, rows: Rows) -> LaunchTime:
+        """Return how long a launch takes; its rows are within the limits above."""
+        ...
+
+
+class AtPositions:
+    """Launch times at any position, from those at a few of them.
+
+    Attention takes a time that grows linearly with the position, in small steps; so times between
+    two positions of a grid, 0 and the powers of two from `_FIRST`, are interpolated.
+    """
+
+    _FIRST = 64
+
+    def __init__(self, time: Callable[[int], LaunchTime], most: int) -> None:
+        self._time = time
+        self._grid = [0]
+        while self._grid[-1] < most:
+            self._grid.append(min(most, max(self._FIRST, 2 * self._grid[-1])))
+        self._known: dict[int, LaunchTime] = {}
+
+    def at(self, position: int) -> LaunchTime:
+        """Return the time at a position, 0 to `most`."""
+        index = bisect_right(self._grid, position) - 1
+        low = self._grid[index]
+        if low == position:
+            return self._measured(low)
+        high = self._grid[index + 1]
+        share = (position - low) / (high - low)
+        pairs = zip(self._measured(low), self._measured(high), strict=True)
+        return LaunchTime(*(first + share * (second - first) for first, second in pairs))
+
+    def _measured(self, position: int) -> LaunchTime:
+        found = self._known.get(position)
+        if found is None:
+            found = self._known[position] = self._time(position)
+        return found

@@ -1,0 +1,181 @@
+"""A model laid over wafers for requests that keep coming: launch times from the closed form."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from onewafer.errors import ConfigurationError
+from onewafer.mesh import largest_rectangle
+from onewafer.perf.checks import check_job
+from onewafer.perf.jobs import Serve
+from onewafer.perf.launches import AtPositions, LaunchTime
+from onewafer.perf.wafer.answers import describe
+from onewafer.perf.wafer.inference import serve_demand
+from onewafer.perf.wafer.latent import latent_forms
+from onewafer.perf.wafer.layouts import best_reading, lay_out, prompt_load, with_rows_of_sequences
+from onewafer.perf.wafer.options import Mode
+from onewafer.perf.wafer.plan import pace
+from onewafer.perf.wafer.programs import Programs
+from onewafer.perf.wafer.refusals import refusal
+from onewafer.perf.wafer.system import machine as machine_of
+
+if TYPE_CHECKING:
+    from onewafer.perf.launches import Rows
+    from onewafer.perf.model import Model
+    from onewafer.perf.wafer.layouts import Layout
+    from onewafer.perf.wafer.options import WaferOptions
+    from onewafer.perf.wafer.system import Machine, Wafers
+    from onewafer.perf.wafer.workload import Load
+
+
+@dataclass(frozen=True, slots=True)
+class ServedWafers:
+    """A `ServedSystem` of wafers: launches follow each other through the regions of a plan."""
+
+    found: Layout
+    machine: Machine
+    """All wafers, of all replicas."""
+    context: int
+    reading: Load
+    """Load of a launch that reads as many rows of a prompt as it may."""
+    _token_times: dict[int, AtPositions] = field(default_factory=dict[int, AtPositions])
+    _prompt_times: dict[int, AtPositions] = field(default_factory=dict[int, AtPositions])
+
+    is_mixed = False
+    request_seconds = 0.0
+
+    @property
+    def name(self) -> str:
+        """The name that the user wrote."""
+        return self.machine.wafers.name
+
+    @property
+    def title(self) -> str:
+        """The systems with their clock."""
+        return self.machine.title
+
+    @property
+    def layout(self) -> str:
+        """The regions of the plan."""
+        text = describe(self.found.plan, self.found.regions)
+        return f"{self.replicas} replicas, each a {text}" if self.replicas > 1 else text
+
+    @property
+    def replicas(self) -> int:
+        """Copies of the model."""
+        return self.found.replicas
+
+    @property
+    def num_slots(self) -> int:
+        """Sequences whose caches have room."""
+        return self.found.sequences
+
+    @property
+    def room_tokens(self) -> int:
+        """The room of all slots: each has a whole context."""
+        return self.num_slots * self.context
+
+    @property
+    def most_tokens(self) -> int:
+        """Rows that the programs of the regions have buffers for."""
+        return self.found.regions.load.rows
+
+    @property
+    def most_prompt_rows(self) -> int:
+        """Rows that reading takes least time with."""
+        return self.reading.rows
+
+    @property
+    def idle_watts(self) -> float:
+        """Power of all wafers with their cooling."""
+        return self.machine.num_wafers * self.machine.system.idle_watts
+
+    @property
+    def clock_hertz(self) -> float:
+        """The clock of the wafers."""
+        return self.machine.clock_hertz
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What kernels do not do yet, and the clock."""
+        rows = (
+            "a launch has rows of sequences with caches of their own: kernels have rows of one "
+            "sequence today, and the cost is that of as many of its rows"
+        )
+        return rows, self.machine.clock_note
+
+    def time(self, rows: Rows) -> LaunchTime:
+        """Return the time of a launch that has new tokens or a part of one prompt."""
+        assert not (rows.tokens and rows.prompts), "a launch of wafers has rows of one kind"
+        assert rows.prompts <= 1, "a launch of wafers reads one prompt"
+        if rows.tokens:
+            count, known, position = rows.tokens, self._token_times, rows.token_position
+            load = with_rows_of_sequences(self._load, count, capacity=self.context)
+        else:
+            count, known, position = rows.prompt_rows, self._prompt_times, rows.prompt_position
+            load = prompt_load(self.found, replace(self.reading, capacity=self.context), count)
+        if count not in known:
+            known[count] = AtPositions(
+                lambda at: self._launch_time(replace(load, position=at)), self.context - 1
+            )
+        return known[count].at(position)
+
+    @property
+    def _load(self) -> Load:
+        return self.found.regions.load
+
+    def _launch_time(self, load: Load) -> LaunchTime:
+        layout = self.found
+        regions = layout.regions.with_load(load, layout.machine)
+        one = pace(layout.plan, regions, layout.machine)
+        system, pes = self.machine.system, math.prod(largest_rectangle(self.machine.architecture))
+        watts_of_pe = (system.busy_watts - system.idle_watts) / pes
+        return LaunchTime(
+            one.latency_seconds, one.period_seconds, one.busy_pe_seconds * watts_of_pe
+        )
+
+
+def serve_on_wafers(
+    model: Model,
+    system: str | Wafers,
+    options: WaferOptions,
+    *,
+    sequences: int,
+    context: int,
+) -> ServedWafers:
+    """Lay a model over wafers for so many sequences of such a context, or for as many as have room.
+
+    The layout is the one of `compare --serve` with as many requests at a time, half of whose tokens
+    are prompts.
+
+    Raises:
+        ConfigurationError: the model does not fit; the message says what would do. Or it is no
+            model that answers prompts.
+    """
+    job = Serve(
+        concurrency=sequences, prompt=max(1, context // 2), answer=max(1, context - context // 2)
+    )
+    check_job(model, job)
+    machine, programs = machine_of(system, options), Programs()
+    demand = replace(serve_demand(job), forms=latent_forms(model, job))
+    best: Layout | None = None
+    for mode in (Mode.PIPELINE, Mode.WHOLE):
+        if options.mode in (None, mode):
+            one = lay_out(
+                model,
+                demand,
+                machine,
+                options,
+                mode=mode,
+                programs=programs,
+                of_other_mode=best,
+            )
+            best = min(filter(None, (best, one)), key=lambda one: one.seconds, default=None)
+    if best is None:
+        reason = refusal(model, demand, machine, options, programs).reason
+        raise ConfigurationError(f"{model.name} does not fit on {machine.title}: {reason}")
+    reading = best_reading(best, tokens=job.prompt)
+    assert reading is not None, "a layout that cannot read prompts does no serving"
+    return ServedWafers(best, machine, context=context, reading=reading.load)
