@@ -135,17 +135,17 @@ class AtPositions:
 
     def at(self, position: int) -> LaunchTime:
         """Return the time at a position, 0 to `most`."""
+        found = self._known.get(position)
+        if found is None:
+            found = self._known[position] = self._between(position)
+        return found
+
+    def _between(self, position: int) -> LaunchTime:
         index = bisect_right(self._grid, position) - 1
         low = self._grid[index]
         if low == position:
-            return self._measured(low)
+            return self._time(low)
         high = self._grid[index + 1]
         share = (position - low) / (high - low)
-        pairs = zip(self._measured(low), self._measured(high), strict=True)
+        pairs = zip(self.at(low), self.at(high), strict=True)
         return LaunchTime(*(first + share * (second - first) for first, second in pairs))
-
-    def _measured(self, position: int) -> LaunchTime:
-        found = self._known.get(position)
-        if found is None:
-            found = self._known[position] = self._time(position)
-        return found

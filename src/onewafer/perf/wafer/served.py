@@ -112,15 +112,21 @@ class ServedWafers:
         assert rows.prompts <= 1, "a launch of wafers reads one prompt"
         if rows.tokens:
             count, known, position = rows.tokens, self._token_times, rows.token_position
-            load = with_rows_of_sequences(self._load, count, capacity=self.context)
         else:
             count, known, position = rows.prompt_rows, self._prompt_times, rows.prompt_position
-            load = prompt_load(self.found, replace(self.reading, capacity=self.context), count)
-        if count not in known:
-            known[count] = AtPositions(
+        times = known.get(count)
+        if times is None:
+            load = self._token_load(count) if rows.tokens else self._prompt_load(count)
+            times = known[count] = AtPositions(
                 lambda at: self._launch_time(replace(load, position=at)), self.context - 1
             )
-        return known[count].at(position)
+        return times.at(position)
+
+    def _token_load(self, rows: int) -> Load:
+        return with_rows_of_sequences(self._load, rows, capacity=self.context)
+
+    def _prompt_load(self, rows: int) -> Load:
+        return prompt_load(self.found, replace(self.reading, capacity=self.context), rows)
 
     @property
     def _load(self) -> Load:

@@ -1,0 +1,126 @@
+"""Which rows the next launch has: the policies of wafers and of inference engines on GPUs."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from onewafer.perf.launches import Rows
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from onewafer.perf.launches import ServedSystem
+    from onewafer.server.scheduler.sequences import Sequence
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Some tokens of a prompt."""
+
+    sequence: Sequence
+    position: int
+    """Position of the first of them."""
+    rows: int
+    is_last: bool
+    """Whether the prompt ends with them: a token of the answer comes out."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Launch:
+    """Rows that go in together."""
+
+    replica: int
+    tokens: tuple[Sequence, ...]
+    """Sequences with one new token each."""
+    parts: tuple[Part, ...]
+    """Parts of prompts."""
+
+    @property
+    def num_rows(self) -> int:
+        """All rows."""
+        return len(self.tokens) + sum(part.rows for part in self.parts)
+
+    def yields(self) -> Iterator[Sequence]:
+        """Yield the sequences that get a token of it; their clients may have gone meanwhile."""
+        yield from (one for one in self.tokens if not one.is_given_up)
+        for part in self.parts:
+            if part.is_last and not part.sequence.is_given_up:
+                yield part.sequence
+
+    def rows(self) -> Rows:
+        """Return what its time depends on."""
+        parts = self.parts
+        return Rows(
+            tokens=len(self.tokens),
+            token_position=_mean([one.position for one in self.tokens]),
+            prompts=len(parts),
+            prompt_rows=sum(part.rows for part in parts),
+            prompt_position=_mean([part.position for part in parts]),
+        )
+
+
+def _read(sequence: Sequence, most: int) -> Part:
+    """Take the next tokens of a prompt, at most `most`."""
+    position, rows = sequence.read, min(sequence.left_to_read, most)
+    sequence.read += rows
+    return Part(sequence, position, rows, is_last=sequence.left_to_read == 0)
+
+
+def _mean(numbers: list[int]) -> int:
+    return sum(numbers) // len(numbers) if numbers else 0
+
+
+@dataclass(slots=True)
+class Ready:
+    """Sequences of one replica that can go in, the longest ready ones first."""
+
+    replica: int
+    tokens: deque[tuple[float, Sequence]] = field(default_factory=deque[tuple[float, "Sequence"]])
+    prompts: deque[tuple[float, Sequence]] = field(default_factory=deque[tuple[float, "Sequence"]])
+
+    def __bool__(self) -> bool:
+        """Tell whether a launch could have rows."""
+        return bool(self.tokens or self.prompts)
+
+    def forget(self, sequence: Sequence) -> None:
+        """Take a sequence out of all lines."""
+        for line in (self.tokens, self.prompts):
+            kept = [entry for entry in line if entry[1] is not sequence]
+            line.clear()
+            line.extend(kept)
+
+    def next_launch(self, system: ServedSystem, now: float) -> Launch:
+        """Take the rows of the next launch; there are some."""
+        return self._mixed(system) if system.is_mixed else self._of_one_kind(system, now)
+
+    def _of_one_kind(self, system: ServedSystem, now: float) -> Launch:
+        """Whoever has waited longest goes in: new tokens together, or a part of one prompt.
+
+        What is left of the prompt goes to the end of the line, so that tokens never wait for a
+        whole prompt.
+        """
+        tokens, prompts = self.tokens, self.prompts
+        if tokens and (not prompts or tokens[0][0] <= prompts[0][0]):
+            count = min(len(tokens), system.most_tokens)
+            return Launch(self.replica, tuple(tokens.popleft()[1] for _ in range(count)), ())
+        _, sequence = prompts.popleft()
+        part = _read(sequence, system.most_prompt_rows)
+        if not part.is_last:
+            prompts.append((now, sequence))
+        return Launch(self.replica, (), (part,))
+
+    def _mixed(self, system: ServedSystem) -> Launch:
+        """All tokens, and as much of the prompts as the budget allows, the first ones first."""
+        tokens = tuple(sequence for _, sequence in self.tokens)
+        self.tokens.clear()
+        budget = max(1, system.most_prompt_rows - len(tokens))
+        parts: list[Part] = []
+        while self.prompts and budget > 0:
+            part = _read(self.prompts[0][1], budget)
+            budget -= part.rows
+            parts.append(part)
+            if part.is_last:
+                self.prompts.popleft()
+        return Launch(self.replica, tokens, tuple(parts))

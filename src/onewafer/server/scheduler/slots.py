@@ -1,0 +1,115 @@
+"""Room for keys and values: slots, each with the tokens of one sequence.
+
+A sequence that ends leaves its tokens in the slot. A later one that begins with the same tokens
+goes on behind them, without reading them again: a prefix cache that needs no copies.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from onewafer.server.scheduler.sequences import Arrival
+
+
+@dataclass(slots=True, eq=False)
+class Slot:
+    """Room for one sequence."""
+
+    replica: int
+    order: int
+    """Its number among those of the replica."""
+    content: Sequence[int] = ()
+    """Tokens whose keys and values it has."""
+    reserved: int = 0
+    """Tokens that the sequence in it may come to."""
+    last_used: int = 0
+    is_free: bool = True
+
+    def common(self, prompt: Sequence[int]) -> int:
+        """Return how many tokens of a prompt it has; the last one is always computed."""
+        return common_prefix(self.content, prompt, most=len(prompt) - 1)
+
+
+@dataclass(slots=True)
+class Slots:
+    """The slots of all replicas."""
+
+    replicas: int
+    num_slots: int
+    """Of a replica."""
+    room_tokens: int
+    """Of a replica."""
+    _slots: list[Slot] = field(default_factory=list[Slot])
+    _reserved: list[int] = field(default_factory=list[int])
+    _clock: int = 0
+    """Counts takes and releases: the order of use."""
+
+    def __post_init__(self) -> None:
+        """Make them, all free."""
+        self._reserved = [0] * self.replicas
+        self._slots = [
+            Slot(replica, order)
+            for order in range(self.num_slots)
+            for replica in range(self.replicas)
+        ]
+
+    @property
+    def fraction_in_use(self) -> float:
+        """Share of the room that sequences have reserved, 0 to 1."""
+        return sum(self._reserved) / (self.replicas * self.room_tokens)
+
+    def take(self, arrival: Arrival) -> tuple[Slot, int] | None:
+        """Return a slot for a sequence, and the tokens of its prompt that are there; None: no room.
+
+        It is the one with most of the prompt, then one of the emptiest replica, then the one that
+        was not used for longest.
+        """
+        needed = arrival.reserved_tokens
+        free = [
+            slot
+            for slot in self._slots
+            if slot.is_free and self._reserved[slot.replica] + needed <= self.room_tokens
+        ]
+        if not free:
+            return None
+        common = {id(slot): slot.common(arrival.prompt) for slot in free}
+        best = min(
+            free,
+            key=lambda one: (-common[id(one)], self._reserved[one.replica], one.last_used),
+        )
+        best.is_free, best.reserved = False, needed
+        self._reserved[best.replica] += needed
+        self._touch(best)
+        return best, common[id(best)]
+
+    def release(self, slot: Slot, content: Sequence[int]) -> None:
+        """Free a slot, in which the keys and values of `content` stay."""
+        self._reserved[slot.replica] -= slot.reserved
+        slot.is_free, slot.reserved, slot.content = True, 0, content
+        self._touch(slot)
+
+    def _touch(self, slot: Slot) -> None:
+        self._clock += 1
+        slot.last_used = self._clock
+
+
+def common_prefix(first: Sequence[int], second: Sequence[int], *, most: int) -> int:
+    """Return the length of the common beginning of two sequences, at most `most`.
+
+    >>> common_prefix([1, 2, 3, 4], [1, 2, 9], most=3)
+    2
+    """
+    low, high = 0, min(len(first), len(second), most)
+    if high <= 0 or first[0] != second[0]:
+        return 0
+    while low < high:  # equal up to low; a slice is compared in one go
+        middle = (low + high + 1) // 2
+        if first[low:middle] == second[low:middle]:
+            low = middle
+        else:
+            high = middle - 1
+    return low

@@ -1,0 +1,231 @@
+"""The clock of the served system: arrivals, launches, tokens, in the order in which they happen.
+
+    arrival ─▶ queue ─▶ slot ─▶ parts of the prompt ─▶ first token ─▶ … ─▶ last token, slot is free
+                                └───── launches: enter one a period, are done after their latency
+
+A token is computed elsewhere, at any time (`tell`). Where the timeline comes to a token that is not
+known yet, it stands still until it is told.
+"""
+
+from __future__ import annotations
+
+import heapq
+import math
+from collections import deque
+from itertools import count
+from typing import TYPE_CHECKING, TypeAlias
+
+from onewafer.server.scheduler.energy import IdlePower
+from onewafer.server.scheduler.happenings import Began, Finished, Token
+from onewafer.server.scheduler.launching import Launch, Ready
+from onewafer.server.scheduler.sequences import Arrival, Sequence
+from onewafer.server.scheduler.slots import Slots
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence as Several
+
+    from onewafer.perf.launches import ServedSystem
+    from onewafer.server.scheduler.happenings import Happening
+
+    _Event: TypeAlias = Arrival | Launch | Ready
+    """A sequence comes, a launch is done, a replica can take the next launch."""
+
+
+class Timeline:
+    """Sequences on one system.
+
+    `now` is in seconds since its beginning. One trace of arrivals, with the same answers, gives the
+    same happenings, however often and in what steps `run` is called.
+    """
+
+    def __init__(self, system: ServedSystem) -> None:
+        self.system = system
+        self.now = 0.0
+        self._events: list[tuple[float, int, _Event]] = []
+        self._order = count()
+        self._waiting: deque[Sequence] = deque()
+        self._sequences: dict[int, Sequence] = {}
+        self._slots = Slots(system.replicas, system.num_slots, system.room_tokens)
+        self._ready = [Ready(replica) for replica in range(system.replicas)]
+        self._free_at = [0.0] * system.replicas
+        """When the next launch of a replica may enter."""
+        self._is_called = [False] * system.replicas
+        """Whether an event will call for the next launch of a replica."""
+        self._power = IdlePower(system.idle_watts)
+        self._happened: list[Happening] = []
+
+    @property
+    def num_waiting(self) -> int:
+        """Sequences without a slot."""
+        return len(self._waiting)
+
+    @property
+    def num_running(self) -> int:
+        """Sequences with a slot."""
+        return sum(one.slot is not None for one in self._sequences.values())
+
+    @property
+    def cache_fraction(self) -> float:
+        """Share of the room for keys and values that is reserved, 0 to 1."""
+        return self._slots.fraction_in_use
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether no sequence is there or to come."""
+        return not (self._sequences or self._events)
+
+    @property
+    def next_seconds(self) -> float | None:
+        """When something happens next, as far as is known; None: nothing will."""
+        return self._events[0][0] if self._events else None
+
+    def arrive(self, arrival: Arrival) -> None:
+        """Let a sequence come, now or later.
+
+        It must fit: `arrival.reserved_tokens` is at most the context, and so is the room.
+        """
+        assert arrival.id not in self._sequences, "ids are used once"
+        assert len(arrival.prompt) >= 1, "a prompt has a token"
+        assert arrival.most_tokens >= 1, "an answer has a token"
+        assert arrival.reserved_tokens <= self.system.room_tokens, "it would wait forever"
+        self._sequences[arrival.id] = Sequence(arrival)
+        self._at(max(arrival.seconds, self.now) + self.system.request_seconds, arrival)
+
+    def tell(self, sequence_id: int, tokens: Several[int], *, is_all: bool) -> None:
+        """Say the next tokens of an answer, and whether they are the last ones."""
+        sequence = self._sequences.get(sequence_id)
+        if sequence is not None:
+            sequence.computed.extend(tokens)
+            sequence.is_known = is_all
+            assert sequence.computed or not is_all, "an answer has a token"
+
+    def give_up(self, sequence_id: int) -> None:
+        """Forget a sequence, whose client has gone: its slot is free at once."""
+        sequence = self._sequences.pop(sequence_id, None)
+        if sequence is None:
+            return
+        sequence.is_given_up = True
+        if sequence in self._waiting:
+            self._waiting.remove(sequence)
+        if sequence.slot is not None:
+            self._ready[sequence.slot.replica].forget(sequence)
+            self._release(sequence)
+            self._admit()
+        self._power.forget(sequence_id, self.now)
+
+    def run(self, until: float = math.inf) -> list[Happening]:
+        """Let everything happen up to a time; stop before a token that is not known.
+
+        If it did not have to stop, `now` is `until` afterwards, or the last event if that is
+        infinite.
+        """
+        happened, self._happened = self._happened, []
+        while self._events and self._events[0][0] <= until:
+            seconds, _, event = self._events[0]
+            if isinstance(event, Launch) and not _is_known(event):
+                return happened + self._take()
+            heapq.heappop(self._events)
+            self.now = seconds
+            self._happen(event)
+        if until < math.inf:
+            self.now = max(self.now, until)
+        return happened + self._take()
+
+    def _take(self) -> list[Happening]:
+        happened, self._happened = self._happened, []
+        return happened
+
+    def _at(self, seconds: float, event: _Event) -> None:
+        heapq.heappush(self._events, (seconds, next(self._order), event))
+
+    def _happen(self, event: _Event) -> None:
+        match event:
+            case Arrival():
+                self._come(event)
+            case Launch():
+                self._finish(event)
+            case Ready():
+                self._is_called[event.replica] = False
+                self._launch(event)
+
+    def _come(self, arrival: Arrival) -> None:
+        sequence = self._sequences.get(arrival.id)
+        if sequence is None:  # given up before it came
+            return
+        self._power.enter(arrival.id, self.now)
+        self._waiting.append(sequence)
+        self._admit()
+
+    def _admit(self) -> None:
+        """Give slots to those who wait, in their order."""
+        while self._waiting:
+            sequence = self._waiting[0]
+            taken = self._slots.take(sequence.arrival)
+            if taken is None:
+                return
+            self._waiting.popleft()
+            sequence.slot, sequence.cached = taken
+            sequence.read = sequence.cached
+            self._happened.append(Began(sequence.arrival.id, self.now, sequence.cached))
+            ready = self._ready[sequence.slot.replica]
+            ready.prompts.append((self.now, sequence))
+            self._call(ready)
+
+    def _call(self, ready: Ready) -> None:
+        """Let a replica take its next launch as soon as it can."""
+        if ready and not self._is_called[ready.replica]:
+            self._is_called[ready.replica] = True
+            self._at(max(self.now, self._free_at[ready.replica]), ready)
+
+    def _launch(self, ready: Ready) -> None:
+        if not ready:  # the client has gone
+            return
+        launch = ready.next_launch(self.system, self.now)
+        time = self.system.time(launch.rows())
+        joules = time.joules / launch.num_rows
+        for sequence in launch.tokens:
+            self._enter(sequence, joules)
+        for part in launch.parts:
+            self._enter(part.sequence, joules * part.rows)
+        self._free_at[ready.replica] = self.now + time.period_seconds
+        self._at(self.now + time.latency_seconds, launch)
+        self._call(ready)
+
+    def _enter(self, sequence: Sequence, joules: float) -> None:
+        sequence.launches += 1
+        sequence.joules += joules
+        if sequence.first_launch is None:
+            sequence.first_launch = self.now
+
+    def _finish(self, launch: Launch) -> None:
+        for sequence in launch.yields():
+            self._produce(sequence, launch.replica)
+        self._call(self._ready[launch.replica])
+
+    def _produce(self, sequence: Sequence, replica: int) -> None:
+        index, sequence_id = sequence.produced, sequence.arrival.id
+        sequence.produced += 1
+        if index == 0:
+            sequence.first_token = self.now
+        self._happened.append(Token(sequence_id, index, self.now))
+        if not sequence.is_known or sequence.produced < len(sequence.computed):
+            self._ready[replica].tokens.append((self.now, sequence))
+            return
+        sequence.joules += self._power.leave(sequence_id, self.now)
+        self._happened.append(Finished(sequence_id, sequence.times(self.now)))
+        del self._sequences[sequence_id]
+        self._release(sequence)
+        self._admit()
+
+    def _release(self, sequence: Sequence) -> None:
+        """Free a slot. Its last token was never read: it has no keys and values there."""
+        assert sequence.slot is not None, "it has one"
+        read = max(0, sequence.produced - 1)
+        prompt = sequence.arrival.prompt[: sequence.read]
+        self._slots.release(sequence.slot, [*prompt, *sequence.computed[:read]])
+        sequence.slot = None
+
+
+def _is_known(launch: Launch) -> bool:
+    """Tell whether all tokens that a launch yields are known."""
+    return all(len(one.computed) > one.produced for one in launch.yields())
