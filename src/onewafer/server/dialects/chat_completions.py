@@ -1,0 +1,387 @@
+"""`/v1/chat/completions`, as OpenAI and Cerebras have it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias, cast
+
+from pydantic import Discriminator, Field, Tag
+
+from onewafer.server.dialects.chunks import FINISH, ChunkWriter
+from onewafer.server.dialects.dialect import Asked, Dialect, Envelope, ErrorShape
+from onewafer.server.dialects.error_shapes import cerebras_error, openai_error
+from onewafer.server.dialects.logprobs import chat_logprobs
+from onewafer.server.dialects.measures import measures, openai_usage
+from onewafer.server.dialects.openai_wire import (
+    MAX_TOOLS,
+    MAX_TOP_LOGPROBS,
+    Bias,
+    Content,
+    Count,
+    Fraction,
+    FunctionTool,
+    NamedTool,
+    Natural,
+    NumAnswers,
+    ResponseFormat,
+    Seed,
+    Stop,
+    StreamOptions,
+    Temperature,
+    ToolMode,
+    ToolNames,
+    read_form,
+    read_sampling,
+    read_stop,
+    read_text,
+    read_tool,
+    read_tools,
+    refuse_penalties,
+)
+from onewafer.server.dialects.wire import Wire, read_wire, refuse_fields
+from onewafer.server.dialects.writing import to_json
+from onewafer.server.failures import RequestError
+from onewafer.server.generation import Conversation, Generation, Message, Role, ToolCall, Tools
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from onewafer.server.dialects.gathered import Gathered, GatheredAnswer
+    from onewafer.server.events import CallDelta, Delta, Ended
+    from onewafer.server.json_values import Json
+
+CEREBRAS_FIELDS = frozenset((
+    "clear_thinking", "disable_reasoning", "frequency_penalty", "logit_bias", "logprobs",
+    "max_completion_tokens", "max_tokens", "messages", "min_completion_tokens", "min_tokens",
+    "model", "n", "parallel_tool_calls", "prediction", "presence_penalty", "prompt_cache_key",
+    "reasoning_effort", "reasoning_format", "response_format", "seed", "service_tier", "stop",
+    "stream", "stream_options", "temperature", "tool_choice", "tools", "top_logprobs", "top_p",
+    "user",
+))  # fmt: skip
+"""The fields that Cerebras' client has (cerebras_cloud_sdk 1.91)."""
+
+
+class CalledFunction(Wire):
+    """A call that the model made in an earlier turn."""
+
+    name: str
+    arguments: str
+
+
+class MadeCall(Wire):
+    """A call of an earlier turn with its name."""
+
+    id: str
+    type: Literal["function"] = "function"
+    function: CalledFunction
+    index: int | None = None
+
+
+class SpokenMessage(Wire):
+    """A turn of the system or the user."""
+
+    role: Literal["system", "developer", "user"]
+    content: Content
+    name: str | None = None
+
+
+class AssistantMessage(Wire):
+    """A turn of the model."""
+
+    role: Literal["assistant"]
+    content: Content | None = None
+    name: str | None = None
+    reasoning: str | None = None
+    refusal: str | None = None
+    tool_calls: list[MadeCall] | None = None
+
+
+class ToolMessage(Wire):
+    """The result of a call."""
+
+    role: Literal["tool"]
+    content: Content
+    tool_call_id: str
+    name: str | None = None
+
+
+def _speaker(value: object) -> str:
+    role = cast("Mapping[str, object]", value).get("role") if isinstance(value, dict) else None
+    return role if isinstance(role, str) else "system"
+
+
+ChatMessage: TypeAlias = Annotated[
+    Annotated[SpokenMessage, Tag("system")]
+    | Annotated[SpokenMessage, Tag("developer")]
+    | Annotated[SpokenMessage, Tag("user")]
+    | Annotated[AssistantMessage, Tag("assistant")]
+    | Annotated[ToolMessage, Tag("tool")],
+    Discriminator(
+        _speaker,
+        custom_error_type="role",
+        custom_error_message="role must be system, developer, user, assistant or tool",
+    ),
+]
+
+
+class ChatTool(Wire):
+    """A tool; functions are the only ones."""
+
+    type: Literal["function"]
+    function: FunctionTool
+
+
+class AllowedTools(Wire):
+    """A choice among some of the tools."""
+
+    mode: Literal["auto", "required"]
+    tools: list[NamedTool]
+
+
+class ToolChoice(Wire):
+    """A choice of one tool, or of some."""
+
+    type: Literal["function", "allowed_tools"]
+    function: ToolNames | None = None
+    allowed_tools: AllowedTools | None = None
+
+
+class Prediction(Wire):
+    """A text that the answer may be like; it is not used."""
+
+    type: Literal["content"] = "content"
+    content: Content | None = None
+
+
+def _mode_or_choice(value: object) -> str:
+    return "mode" if isinstance(value, str) else "choice"
+
+
+class ChatRequest(Wire):
+    """The body of a request."""
+
+    model: str
+    messages: Annotated[list[ChatMessage], Field(min_length=1)]
+    n: NumAnswers | None = None
+    stop: Stop | None = None
+    stream: bool | None = None
+    stream_options: StreamOptions | None = None
+    max_tokens: Count | None = None
+    max_completion_tokens: Count | None = None
+    min_tokens: Natural | None = None
+    min_completion_tokens: Natural | None = None
+    ignore_eos: bool | None = None
+    temperature: Temperature | None = None
+    top_p: Fraction | None = None
+    top_k: Annotated[int, Field(ge=-1)] | None = None
+    seed: Seed | None = None
+    logit_bias: dict[str, Bias] | None = None
+    logprobs: bool | None = None
+    top_logprobs: Annotated[int, Field(ge=0, le=MAX_TOP_LOGPROBS)] | None = None
+    frequency_penalty: float | None = None
+    presence_penalty: float | None = None
+    response_format: ResponseFormat | None = None
+    tools: Annotated[list[ChatTool], Field(max_length=MAX_TOOLS)] | None = None
+    tool_choice: (
+        Annotated[
+            Annotated[ToolMode, Tag("mode")] | Annotated[ToolChoice, Tag("choice")],
+            Discriminator(_mode_or_choice),
+        ]
+        | None
+    ) = None
+    parallel_tool_calls: bool | None = None
+    functions: object = None
+    function_call: object = None
+    audio: object = None
+    # Read so that a wrong type is refused; they change nothing here.
+    clear_thinking: bool | None = None
+    disable_reasoning: bool | None = None
+    prediction: Prediction | None = None
+    prompt_cache_key: str | None = None
+    reasoning_effort: str | None = None
+    reasoning_format: str | None = None
+    service_tier: str | None = None
+    user: str | None = None
+
+    def read(self, envelope: Envelope) -> Generation:
+        """Return what it asks for."""
+        self._refuse_unsupported()
+        limit = self.max_completion_tokens or self.max_tokens
+        least = self.min_tokens or self.min_completion_tokens or 0
+        return Generation(
+            id=envelope.id,
+            model=self.model,
+            prompt=Conversation(
+                tuple(_read_message(message, i) for i, message in enumerate(self.messages))
+            ),
+            num_answers=self.n or 1,
+            max_tokens=limit,
+            stop=read_stop(self.stop),
+            sampling=read_sampling(
+                temperature=self.temperature,
+                top_p=self.top_p,
+                top_k=self.top_k if self.top_k is not None and self.top_k > 0 else None,
+                seed=self.seed,
+                logit_bias=self.logit_bias,
+                min_tokens=limit if self.ignore_eos and limit else least,
+            ),
+            form=read_form(self.response_format),
+            tools=self._read_tools(),
+            top_logprobs=(self.top_logprobs or 0) if self.logprobs else None,
+            arrival_seconds=envelope.arrival_seconds,
+        )
+
+    def _refuse_unsupported(self) -> None:
+        refuse_penalties(
+            frequency_penalty=self.frequency_penalty, presence_penalty=self.presence_penalty
+        )
+        if self.functions or self.function_call:
+            raise RequestError(
+                "functions: not supported; name functions in 'tools'", param="functions"
+            )
+        if self.audio is not None:
+            raise RequestError("audio: the model answers with text only", param="audio")
+        if self.top_logprobs is not None and not self.logprobs:
+            raise RequestError("top_logprobs: needs 'logprobs': true", param="top_logprobs")
+        if self.stream_options is not None and not self.stream:
+            raise RequestError("stream_options: needs 'stream': true", param="stream_options")
+
+    def _read_tools(self) -> Tools:
+        tools = [
+            read_tool(tool.function, f"tools.{i}.function")
+            for i, tool in enumerate(self.tools or ())
+        ]
+        is_parallel = self.parallel_tool_calls is not False
+        match self.tool_choice:
+            case ToolChoice(type="function", function=ToolNames() as function):
+                return read_tools(tools, None, only=function.name, is_parallel=is_parallel)
+            case ToolChoice(type="allowed_tools", allowed_tools=AllowedTools() as allowed):
+                names = {tool.function.name for tool in allowed.tools}
+                some = [tool for tool in tools if tool.name in names]
+                return read_tools(some, allowed.mode, only=None, is_parallel=is_parallel)
+            case ToolChoice():
+                param = f"tool_choice.{self.tool_choice.type}"
+                raise RequestError(f"{param}: Field required", param=param)
+            case mode:
+                return read_tools(tools, mode, only=None, is_parallel=is_parallel)
+
+
+def _read_message(message: ChatMessage, index: int) -> Message:
+    text = read_text(message.content, f"messages.{index}.content")
+    match message:
+        case SpokenMessage():
+            role = Role.USER if message.role == "user" else Role.SYSTEM
+            return Message(role=role, text=text)
+        case AssistantMessage():
+            calls = tuple(
+                ToolCall(id=call.id, name=call.function.name, arguments=call.function.arguments)
+                for call in message.tool_calls or ()
+            )
+            return Message(role=Role.ASSISTANT, text=text or message.refusal or "", calls=calls)
+        case ToolMessage():
+            return Message(role=Role.TOOL, text=text, call_id=message.tool_call_id)
+
+
+class ChatWriter(ChunkWriter):
+    """Writes completions of a chat."""
+
+    def __init__(self, request: ChatRequest, envelope: Envelope) -> None:
+        options = request.stream_options
+        self._with_logprobs = bool(request.logprobs)
+        self._identity: dict[str, Json] = {
+            "id": f"chatcmpl-{envelope.id}",
+            "created": int(envelope.created),
+            "model": request.model,
+            "system_fingerprint": envelope.fingerprint(request.model),
+        }
+        super().__init__(
+            envelope,
+            {**self._identity, "object": "chat.completion.chunk"},
+            num_answers=request.n or 1,
+            with_usage=options is not None and bool(options.include_usage),
+        )
+
+    def opening(self, answer: int) -> str:
+        """Return who speaks."""
+        return _choice(answer, '{"role":"assistant","content":""}')
+
+    def text(self, event: Delta) -> str:
+        """Return more text, with the probabilities of its tokens."""
+        if event.logprobs:
+            logprobs = to_json(chat_logprobs(event.logprobs))
+            return _choice(event.answer, f'{{"content":{to_json(event.text)}}}', logprobs=logprobs)
+        if not event.text:
+            return ""
+        return _choice(event.answer, f'{{"content":{to_json(event.text)}}}')
+
+    def call(self, event: CallDelta) -> str:
+        """Return a piece of a call; every piece has its type, which Cerebras' client requires."""
+        call: dict[str, Json] = {"index": event.call, "type": "function"}
+        if event.id is not None:
+            function = {"name": event.name, "arguments": event.arguments}
+            call |= {"id": event.id, "function": function}
+        else:
+            call["function"] = {"arguments": event.arguments}
+        return _choice(event.answer, to_json({"tool_calls": [call]}))
+
+    def closing(self, event: Ended) -> str:
+        """Return why an answer ends."""
+        return _choice(event.answer, "{}", finish=f'"{FINISH[event.reason]}"')
+
+    def whole(self, gathered: Gathered) -> Mapping[str, Json]:
+        """Return all answers."""
+        completed = gathered.completed
+        return {
+            **self._identity,
+            "object": "chat.completion",
+            "choices": [self._answer(i, answer) for i, answer in enumerate(gathered.answers)],
+            "usage": openai_usage(completed.usage),
+            **measures(completed, self._envelope.created),
+        }
+
+    def _answer(self, index: int, answer: GatheredAnswer) -> dict[str, Json]:
+        text = answer.text
+        message: dict[str, Json] = {"role": "assistant", "refusal": None, "content": text}
+        if answer.calls:
+            message["content"] = text or None
+            message["tool_calls"] = [
+                {
+                    "id": call.id,
+                    "type": "function",
+                    "function": {"name": call.name, "arguments": call.arguments},
+                }
+                for call in answer.calls
+            ]
+        return {
+            "index": index,
+            "message": message,
+            "logprobs": chat_logprobs(answer.logprobs) if self._with_logprobs else None,
+            "finish_reason": FINISH[answer.reason],
+        }
+
+
+def _choice(answer: int, delta: str, *, logprobs: str = "null", finish: str = "null") -> str:
+    return f'{{"index":{answer},"delta":{delta},"logprobs":{logprobs},"finish_reason":{finish}}}'
+
+
+@dataclass(frozen=True, slots=True)
+class ChatCompletions(Dialect):
+    """The dialect; strict, it refuses what Cerebras does not know, and writes errors as it does."""
+
+    is_strict: bool = False
+
+    @property
+    def error_shape(self) -> ErrorShape:
+        """OpenAI's; strict: Cerebras'."""
+        return cerebras_error if self.is_strict else openai_error
+
+    def read(self, value: Json, envelope: Envelope) -> Asked:
+        """Return what a body asks for."""
+        request = read_wire(ChatRequest, value, unknown="forbid" if self.is_strict else "ignore")
+        if self.is_strict:
+            refuse_fields(value, CEREBRAS_FIELDS)
+        return Asked(
+            generation=request.read(envelope),
+            is_streamed=bool(request.stream),
+            writer=ChatWriter(request, envelope),
+        )

@@ -1,0 +1,90 @@
+"""What each dialect offers: it reads a body, and writes answers and errors."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from onewafer.server.dialects.gathered import Gathered
+    from onewafer.server.events import Event
+    from onewafer.server.failures import RequestError
+    from onewafer.server.generation import Generation
+    from onewafer.server.json_values import Json
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Envelope:
+    """What an answer says of itself whatever its text is."""
+
+    id: str
+    """The name of the request, without the prefix of a dialect."""
+    created: float
+    """Seconds since 1970."""
+    fingerprints: Mapping[str, str]
+    """Served model → version and options, as a short text."""
+    arrival_seconds: float | None = None
+    """When the request comes in wafer time, if the client says so."""
+
+    def fingerprint(self, model: str) -> str:
+        """Return the fingerprint of a model; '' if it is not served."""
+        return self.fingerprints.get(model, "")
+
+
+class ErrorShape(Protocol):
+    """Writes an error as a dialect does."""
+
+    def __call__(self, failure: RequestError, request_id: str) -> Mapping[str, Json]:
+        """Return the body of the answer."""
+        ...
+
+
+class Writer(ABC):
+    """Writes the answer to one request, as events that are streamed or as a whole."""
+
+    @abstractmethod
+    def write(self, events: Sequence[Event]) -> str:
+        """Return the server-sent events that say what happened; '' if there is nothing to say.
+
+        Those of `Completed` end the stream.
+        """
+
+    @abstractmethod
+    def fail(self, failure: RequestError) -> str:
+        """Return the event that says why the stream breaks off."""
+
+    @abstractmethod
+    def whole(self, gathered: Gathered) -> Mapping[str, Json]:
+        """Return the answer to a request that is not streamed."""
+
+    def ping(self) -> str:
+        """Return what keeps a silent connection open: a comment, which clients skip."""
+        return ": ping\n\n"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """A body that was read."""
+
+    generation: Generation
+    is_streamed: bool
+    writer: Writer
+
+
+class Dialect(ABC):
+    """A kind of request that is answered with text."""
+
+    @property
+    @abstractmethod
+    def error_shape(self) -> ErrorShape:
+        """How errors are written."""
+
+    @abstractmethod
+    def read(self, value: Json, envelope: Envelope) -> Asked:
+        """Return what a body asks for.
+
+        Raises RequestError if it breaks a rule of the dialect.
+        """

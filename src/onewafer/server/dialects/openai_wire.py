@@ -1,0 +1,245 @@
+"""Parts of bodies that several of OpenAI's dialects have: texts, tools, forms of an answer."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias, cast
+
+from pydantic import Discriminator, Field, Tag
+
+from onewafer.server.dialects.wire import Wire
+from onewafer.server.failures import RequestError
+from onewafer.server.generation import (
+    Form,
+    FreeForm,
+    JsonObject,
+    JsonSchema,
+    Sampling,
+    Tool,
+    Tools,
+    ToolUse,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from onewafer.server.json_values import Json
+
+MAX_ANSWERS = 128
+MAX_STOPS = 4
+MAX_TOOLS = 512
+MAX_TOP_LOGPROBS = 20
+Seed: TypeAlias = Annotated[int, Field(ge=-(2**63), lt=2**63)]
+Temperature: TypeAlias = Annotated[float, Field(ge=0, le=2)]
+Fraction: TypeAlias = Annotated[float, Field(ge=0, le=1)]
+Count: TypeAlias = Annotated[int, Field(ge=1, lt=2**53)]
+Natural: TypeAlias = Annotated[int, Field(ge=0, lt=2**53)]
+Bias: TypeAlias = Annotated[float, Field(ge=-100, le=100)]
+NumAnswers: TypeAlias = Annotated[int, Field(ge=1, le=MAX_ANSWERS)]
+FreeJson: TypeAlias = dict[str, object]
+"""An object whose fields are not ours, as a JSON schema."""
+
+
+class Part(Wire):
+    """A piece of a message; the model reads those that are text."""
+
+    type: str
+    text: str | None = None
+    refusal: str | None = None
+
+
+def _text_or_parts(value: object) -> str:
+    return "text" if isinstance(value, str) else "parts"
+
+
+Content: TypeAlias = Annotated[
+    Annotated[str, Tag("text")] | Annotated[list[Part], Tag("parts")],
+    Discriminator(_text_or_parts),
+]
+Stop: TypeAlias = Annotated[
+    Annotated[str, Tag("text")] | Annotated[list[str], Tag("parts")], Discriminator(_text_or_parts)
+]
+
+
+class StreamOptions(Wire):
+    """What a stream has beside its text."""
+
+    include_usage: bool | None = None
+
+
+def read_text(content: str | Sequence[Part] | None, param: str) -> str:
+    """Return the text of a content; parts are put one a line.
+
+    Raises RequestError if a part is not text.
+    """
+    if content is None:
+        return ""
+    if isinstance(content, str):
+        return content
+    return "\n".join(_part_text(part, f"{param}.{i}") for i, part in enumerate(content))
+
+
+def _part_text(part: Part, param: str) -> str:
+    text = part.refusal if part.type == "refusal" else part.text
+    if "text" not in part.type and part.type != "refusal":
+        raise RequestError(
+            f"{param}: the model reads text only, not a part of the type {part.type[:40]!r}",
+            param=param,
+            code="unsupported_content",
+        )
+    if text is None:
+        raise RequestError(f"{param}.text: Field required", param=f"{param}.text")
+    return text
+
+
+def read_stop(stop: str | Sequence[str] | None, *, most: int = MAX_STOPS) -> tuple[str, ...]:
+    """Return the texts that end an answer.
+
+    Raises RequestError if there are too many, or one is empty.
+    """
+    texts = () if stop is None else (stop,) if isinstance(stop, str) else tuple(stop)
+    if len(texts) > most:
+        raise RequestError(f"stop: at most {most} texts, not {len(texts)}", param="stop")
+    if "" in texts:
+        raise RequestError("stop: the empty text would end every answer", param="stop")
+    return texts
+
+
+class JsonSchemaFormat(Wire):
+    """A schema of an answer."""
+
+    name: str
+    schema_: FreeJson | None = Field(default=None, alias="schema")
+    strict: bool | None = None
+    description: str | None = None
+
+
+class ResponseFormat(Wire):
+    """The form of an answer."""
+
+    type: Literal["text", "json_object", "json_schema"]
+    json_schema: JsonSchemaFormat | None = None
+
+
+def read_form(wanted: ResponseFormat | None) -> Form:
+    """Return the form of an answer.
+
+    Raises RequestError if the schema is missing.
+    """
+    if wanted is None or wanted.type == "text":
+        return FreeForm()
+    if wanted.type == "json_object":
+        return JsonObject()
+    if wanted.json_schema is None or wanted.json_schema.schema_ is None:
+        raise RequestError(
+            "response_format.json_schema.schema: Field required",
+            param="response_format.json_schema.schema",
+        )
+    param = "response_format.json_schema.schema"
+    return JsonSchema(read_schema(wanted.json_schema.schema_, param))
+
+
+def read_schema(schema: FreeJson, param: str) -> Mapping[str, Json]:
+    """Return a schema.
+
+    Raises RequestError if it has a number that JSON cannot hold, as 1e999.
+    """
+    try:
+        json.dumps(schema, allow_nan=False)
+    except ValueError:
+        raise RequestError(f"{param}: a number is too large", param=param) from None
+    return cast("Mapping[str, Json]", schema)
+
+
+class FunctionTool(Wire):
+    """A function that the model may call."""
+
+    name: Annotated[str, Field(min_length=1, max_length=256)]
+    description: str | None = None
+    parameters: FreeJson | None = None
+    strict: bool | None = None
+
+
+def read_tool(function: FunctionTool, param: str) -> Tool:
+    """Return a tool; without parameters it is called with an empty object."""
+    schema = function.parameters or {"type": "object", "properties": {}}
+    return Tool(
+        name=function.name,
+        description=function.description or "",
+        parameters=read_schema(schema, f"{param}.parameters"),
+    )
+
+
+class ToolNames(Wire):
+    """The name of a function."""
+
+    name: str
+
+
+class NamedTool(Wire):
+    """A choice of one tool."""
+
+    type: Literal["function"]
+    function: ToolNames
+
+
+ToolMode: TypeAlias = Literal["none", "auto", "required"]
+
+
+def read_tools(
+    tools: Sequence[Tool], mode: ToolMode | None, *, only: str | None, is_parallel: bool
+) -> Tools:
+    """Return the tools of a request with what the model may do with them.
+
+    Raises RequestError if the choice names a tool that is not there.
+    """
+    names = [tool.name for tool in tools]
+    for name in names:
+        if names.count(name) > 1:
+            raise RequestError(f"tools: two tools have the name {name[:80]!r}", param="tools")
+    if only is not None and only not in names:
+        raise RequestError(f"tool_choice: no tool has the name {only[:80]!r}", param="tool_choice")
+    if mode == "required" and not tools:
+        raise RequestError("tool_choice: 'required' needs tools", param="tool_choice")
+    use = ToolUse.REQUIRED if only is not None else ToolUse(mode or "auto")
+    return Tools(tools=tuple(tools), use=use, only=only, is_parallel=is_parallel)
+
+
+def refuse_penalties(**penalties: float | None) -> None:
+    """Raise RequestError if a penalty is other than 0: tokens are chosen without them."""
+    for name, value in penalties.items():
+        if value:
+            raise RequestError(f"{name}: only 0 is supported, not {value}", param=name)
+
+
+def read_sampling(
+    *,
+    temperature: float | None,
+    top_p: float | None,
+    top_k: int | None = None,
+    seed: int | None = None,
+    logit_bias: Mapping[str, float] | None = None,
+    min_tokens: int = 0,
+) -> Sampling:
+    """Return how tokens are chosen.
+
+    Raises RequestError if a bias is not for a token.
+    """
+    if top_p == 0:  # the most likely token alone
+        top_p, top_k = 1.0, 1
+    return Sampling(
+        temperature=1.0 if temperature is None else temperature,
+        top_p=1.0 if top_p is None else top_p,
+        top_k=top_k or None,
+        seed=seed,
+        logit_bias={_token(name): bias for name, bias in (logit_bias or {}).items()},
+        min_tokens=min_tokens,
+    )
+
+
+def _token(name: str) -> int:
+    if name.isascii() and name.isdecimal() and len(name) < 10:  # noqa: PLR2004  # any vocabulary
+        return int(name)
+    raise RequestError(
+        f"logit_bias: {name[:40]!r} is not the number of a token", param="logit_bias"
+    )

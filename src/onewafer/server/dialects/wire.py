@@ -1,0 +1,101 @@
+"""Reading bodies: bytes → JSON → a checked wire type; what is wrong is said in one sentence."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal, TypeAlias, TypeVar, cast
+
+import jiter
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from onewafer.server.failures import RequestError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from onewafer.server.json_values import Json
+
+MAX_MESSAGE_LENGTH = 400
+"""Characters of a message about a body: some quote it."""
+
+Unknown: TypeAlias = Literal["ignore", "forbid"]
+"""What happens to fields that a wire type does not name."""
+
+
+class Wire(BaseModel):
+    """A part of a body: no type is converted, no number is infinite, unknown fields are ignored."""
+
+    model_config = ConfigDict(
+        strict=True, extra="ignore", allow_inf_nan=False, frozen=True, protected_namespaces=()
+    )
+
+
+AnyWire = TypeVar("AnyWire", bound=Wire)
+
+
+def read_json(body: bytes) -> Json:
+    """Return the value of a body.
+
+    Raises RequestError if it is not JSON: also if an object has a name twice, or values are nested
+    more than 200 deep.
+    """
+    try:
+        return jiter.from_json(
+            body, allow_inf_nan=False, catch_duplicate_keys=True, cache_mode="keys"
+        )
+    except ValueError as error:
+        raise RequestError(
+            _clipped(f"the body is not valid JSON: {error}"), code="invalid_json"
+        ) from None
+
+
+def read_wire(kind: type[AnyWire], value: Json, *, unknown: Unknown = "ignore") -> AnyWire:
+    """Return a value as a wire type.
+
+    Raises RequestError about the first field that is wrong.
+    """
+    try:
+        return kind.model_validate(value, extra=unknown)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_context=False)[0]
+        is_unknown = first["type"] == "extra_forbidden"
+        if is_unknown:
+            raise _unsupported(".".join(map(str, first["loc"]))) from None
+        param = ".".join(map(str, _without_tags(first["loc"], value)))
+        text = f"{param}: {first['msg']}" if param else first["msg"]
+        raise RequestError(_clipped(text), param=param or None) from None
+
+
+def refuse_fields(value: Json, allowed: frozenset[str]) -> None:
+    """Raise the error of a strict server if an object has a field that is not allowed."""
+    for name in cast("Mapping[str, Json]", value):
+        if name not in allowed:
+            raise _unsupported(name)
+
+
+def _unsupported(path: str) -> RequestError:
+    return RequestError(
+        _clipped(f"{path}: property '{path}' is unsupported"),
+        param="validation_error",
+        code="wrong_api_format",
+    )
+
+
+def _without_tags(path: Sequence[str | int], value: Json) -> list[str | int]:
+    """Return where a value is in a body, without the names of the alternatives of unions."""
+    result: list[str | int] = []
+    for place, step in enumerate(path):
+        is_last = place == len(path) - 1
+        match value, step:
+            case dict(), str() if step in value or is_last:
+                result.append(step)
+                value = value.get(step)
+            case list(), int() if step < len(value):
+                result.append(step)
+                value = value[step]
+            case _:
+                pass
+    return result
+
+
+def _clipped(text: str) -> str:
+    return text if len(text) <= MAX_MESSAGE_LENGTH else text[: MAX_MESSAGE_LENGTH - 1] + "…"

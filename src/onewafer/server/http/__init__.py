@@ -1,0 +1,1 @@
+"""HTTP: who may ask, reading bodies, streams that are written and drained, metrics, the log."""

@@ -1,0 +1,142 @@
+"""Writing the answer to one request while the service computes it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from contextlib import aclosing
+from typing import TYPE_CHECKING
+
+from onewafer.server.clock import seconds_running
+from onewafer.server.dialects.gathered import Gathered
+from onewafer.server.dialects.writing import to_body
+from onewafer.server.events import CallDelta, Completed, Delta, Ended
+from onewafer.server.failures import BrokenError, RequestError, UnavailableError
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Sequence
+
+    from onewafer.server.dialects.dialect import Asked
+    from onewafer.server.events import Event
+    from onewafer.server.http.exchange import Exchange
+    from onewafer.server.http.metrics import Metrics
+    from onewafer.server.service import Service
+
+WRITES_AT_A_TIME = 16
+"""After so many, others have their turn: a stream whose events are all ready never waits."""
+_STREAM_HEADERS = {"cache-control": "no-cache", "x-accel-buffering": "no"}
+_logger = logging.getLogger(__name__)
+
+
+class Answer:
+    """One answer, streamed or whole."""
+
+    def __init__(
+        self, asked: Asked, exchange: Exchange, *, service: Service, metrics: Metrics
+    ) -> None:
+        self._asked = asked
+        self._exchange = exchange
+        self._service = service
+        self._metrics = metrics
+        self._task: asyncio.Task[None] | None = None
+        self._is_cut = False
+        self._is_writing = False
+        self._num_writes = 0
+        self._num_writes_at_ping = 0
+        self._last_token: float | None = None
+
+    async def run(self) -> None:
+        """Write the answer.
+
+        Raises RequestError if the request is refused, or if an answer that is not streamed fails.
+        """
+        self._task = asyncio.current_task()
+        try:
+            async with aclosing(self._service.answer(self._asked.generation)) as items:
+                await (self._stream(items) if self._asked.is_streamed else self._whole(items))
+        except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001  # the client is told
+            failure = self._failure(error)
+            if failure is None or not self._exchange.status:
+                raise failure or error from None
+            self._exchange.outcome = failure.code or "failed"
+            await self._exchange.write(self._asked.writer.fail(failure))
+            await self._exchange.close()
+
+    async def ping(self) -> None:
+        """Write a ping if nothing was written since the last call."""
+        is_silent = self._num_writes == self._num_writes_at_ping
+        self._num_writes_at_ping = self._num_writes
+        is_begun = self._asked.is_streamed and self._exchange.status and self._task is not None
+        if is_silent and is_begun and not self._is_writing:
+            await self._exchange.write(self._asked.writer.ping())
+
+    def cut(self) -> None:
+        """Break it off: the client reads why."""
+        if self._task is not None:
+            self._is_cut = True
+            self._task.cancel()
+
+    def _failure(self, error: BaseException) -> RequestError | None:
+        """Return what a client is told of an error; None: it is not there to be told."""
+        match error:
+            case RequestError():
+                return error
+            case asyncio.CancelledError():
+                return UnavailableError("the server ends") if self._is_cut else None
+            case _:
+                _logger.error("request %s broke off", self._exchange.id, exc_info=error)
+                return BrokenError("the server has a bug; its log says more")
+
+    async def _stream(self, items: AsyncGenerator[Sequence[Event], None]) -> None:
+        exchange, writer = self._exchange, self._asked.writer
+        async for events in items:
+            if not exchange.status:
+                await exchange.begin(200, "text/event-stream; charset=utf-8", _STREAM_HEADERS)
+            self._note(events)
+            text = writer.write(events)
+            if text:
+                self._is_writing = True
+                await exchange.write(text)
+                self._is_writing = False
+                self._num_writes += 1
+                if self._num_writes % WRITES_AT_A_TIME == 0:
+                    await asyncio.sleep(0)
+        await exchange.close()
+
+    async def _whole(self, items: AsyncGenerator[Sequence[Event], None]) -> None:
+        gathered = Gathered(self._asked.generation.num_answers)
+        num_items = 0
+        async for events in items:
+            self._note(events)
+            gathered.add(events)
+            num_items += 1
+            if num_items % WRITES_AT_A_TIME == 0:
+                await asyncio.sleep(0)
+        await self._exchange.respond(200, to_body(self._asked.writer.whole(gathered)))
+
+    def _note(self, events: Sequence[Event]) -> None:
+        """Measure what the host did, and count what is complete."""
+        num_tokens = 0
+        for event in events:
+            match event:
+                case Delta():
+                    num_tokens += len(event.tokens)
+                case CallDelta():
+                    num_tokens += 1
+                case Ended():
+                    self._metrics.count_end(event.reason)
+                case Completed():
+                    self._exchange.completed = event
+                    self._metrics.count_request(event, self._asked.generation.num_answers)
+                case _:
+                    pass
+        if num_tokens:
+            self._note_tokens(num_tokens)
+
+    def _note_tokens(self, num_tokens: int) -> None:
+        now = seconds_running()
+        if self._last_token is None:
+            self._exchange.ttft_seconds = now - self._exchange.began
+        else:
+            self._metrics.observe_host_gaps((now - self._last_token) / num_tokens, num_tokens)
+        self._last_token = now

@@ -1,0 +1,206 @@
+"""The application: one way in for every request, then the endpoint of its address."""
+
+from __future__ import annotations
+
+import logging
+import math
+import uuid
+from typing import TYPE_CHECKING
+
+from starlette.exceptions import HTTPException
+from starlette.middleware.cors import CORSMiddleware
+from starlette.routing import Route, Router
+
+from onewafer.server.dialects.chat_completions import ChatCompletions
+from onewafer.server.dialects.error_shapes import anthropic_error, cerebras_error, openai_error
+from onewafer.server.dialects.writing import to_body
+from onewafer.server.failures import (
+    BodyTooLargeError,
+    BrokenError,
+    BusyError,
+    MethodError,
+    RequestError,
+    SlowBodyError,
+    UnauthorizedError,
+    UnavailableError,
+    UnknownPathError,
+)
+from onewafer.server.http.access_log import AccessLog
+from onewafer.server.http.body import GoneError
+from onewafer.server.http.endpoints import (
+    AdvanceClock,
+    Generate,
+    ListModels,
+    OneModel,
+    Parts,
+    SayHealth,
+    Scrape,
+    WarmUp,
+)
+from onewafer.server.http.exchange import Exchange, keep_exchange
+from onewafer.server.http.guard import Guard
+from onewafer.server.http.metrics import Metrics
+from onewafer.server.http.open_answers import OpenAnswers
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from starlette.types import ASGIApp, Receive, Scope, Send
+
+    from onewafer.server.dialects.dialect import ErrorShape
+    from onewafer.server.http.options import HttpOptions
+    from onewafer.server.service import Service
+
+PREFIXES = ("/v1", "")
+"""Every address is there twice: the base URL of some clients has no `/v1`."""
+_logger = logging.getLogger(__name__)
+
+
+class App:
+    """The application as ASGI has it."""
+
+    def __init__(
+        self, service: Service, options: HttpOptions, *, write_log_line: Callable[[str], object]
+    ) -> None:
+        self.open_answers = OpenAnswers(options.ping_seconds)
+        parts = Parts(
+            service=service,
+            options=options,
+            metrics=Metrics(service),
+            open_answers=self.open_answers,
+        )
+        entrance: ASGIApp = Entrance(parts, AccessLog(write_log_line))
+        if options.origins:
+            entrance = CORSMiddleware(
+                entrance,
+                allow_origins=options.origins,
+                allow_methods=("GET", "POST"),
+                allow_headers=("*",),
+                expose_headers=("x-request-id", "retry-after"),
+            )
+        self._entrance = entrance
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request."""
+        await self._entrance(scope, receive, send)
+
+
+class Entrance:
+    """Lets a request in, has it answered, says what went wrong, and logs it."""
+
+    def __init__(self, parts: Parts, log: AccessLog) -> None:
+        self._parts = parts
+        self._log = log
+        self._guard = Guard(parts.options)
+        self._router = Router(list(_routes(parts)), redirect_slashes=False, default=_nowhere)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request of HTTP; there are no others."""
+        assert scope["type"] == "http", "the server is configured without others"
+        exchange = Exchange(
+            id=uuid.uuid4().hex,
+            method=scope["method"],
+            path=scope["path"],
+            headers=dict(scope["headers"]),
+            send=send,
+        )
+        keep_exchange(scope, exchange)
+        scope["app"] = self  # so that the router raises HTTPException
+        try:
+            await self._answer(scope, receive, send, exchange)
+        finally:
+            self._log.write(exchange)
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send, exchange: Exchange) -> None:
+        try:
+            self._guard.check(exchange)
+            await self._router(scope, receive, send)
+        except GoneError:
+            exchange.outcome = "disconnected"
+        except RequestError as failure:
+            await self._refuse(exchange, failure)
+        except HTTPException as error:  # of the router
+            allowed = (error.headers or {}).get("Allow", "")
+            await self._refuse(
+                exchange,
+                MethodError(f"{exchange.method[:20]} is not possible here; {allowed} is"),
+                {"allow": allowed},
+            )
+        except Exception:
+            _logger.exception("request %s broke off", exchange.id)
+            await self._refuse(exchange, BrokenError("the server has a bug; its log says more"))
+
+    async def _refuse(
+        self,
+        exchange: Exchange,
+        failure: RequestError,
+        headers: dict[str, str] | None = None,
+    ) -> None:
+        """Answer with an error, in the shape of the dialect."""
+        exchange.outcome = failure.code or "refused"
+        if exchange.status:  # too late: the client sees that the connection breaks off
+            return
+        shape = self._shape(exchange)
+        await exchange.respond(
+            failure.status,
+            to_body(shape(failure, exchange.id)),
+            headers={**self._headers(failure), **(headers or {})},
+        )
+
+    def _shape(self, exchange: Exchange) -> ErrorShape:
+        """Return how the client expects errors: it shows by its path, or by a header."""
+        is_anthropic = b"anthropic-version" in exchange.headers
+        if is_anthropic or exchange.path.removeprefix("/v1").startswith("/messages"):
+            return anthropic_error
+        return cerebras_error if self._parts.options.is_strict else openai_error
+
+    def _headers(self, failure: RequestError) -> dict[str, str]:
+        """Return what clients read before they try again."""
+        match failure:
+            case BusyError():
+                return self._busy_headers(failure.retry_after_seconds)
+            case UnavailableError():
+                return {"retry-after": "1"}
+            case UnauthorizedError():
+                return {"www-authenticate": "Bearer"}
+            case BodyTooLargeError() | SlowBodyError():
+                return {"connection": "close"}
+            case _:
+                return {}
+
+    def _busy_headers(self, seconds: float) -> dict[str, str]:
+        counters = self._parts.service.counters
+        room = max(0, counters.most_waiting - counters.waiting)
+        return {
+            "retry-after": str(max(1, math.ceil(seconds))),
+            "retry-after-ms": str(max(1, math.ceil(seconds * 1000))),
+            "x-ratelimit-limit-requests": str(counters.most_waiting),
+            "x-ratelimit-remaining-requests": str(room),
+            "x-ratelimit-reset-requests": f"{seconds:.3f}s",
+        }
+
+
+def _routes(parts: Parts) -> Iterator[Route]:
+    strict = parts.options.is_strict
+    for prefix in PREFIXES:
+        yield _post(f"{prefix}/chat/completions", Generate(ChatCompletions(strict), parts))
+        yield _get(f"{prefix}/models", ListModels(parts))
+        yield _get(f"{prefix}/models/{{model:path}}", OneModel(parts))
+        yield _get(f"{prefix}/tcp_warming", WarmUp())
+        yield _get(f"{prefix}/health", SayHealth(parts))
+    yield _get("/metrics", Scrape(parts))
+    yield _post("/onewafer/clock", AdvanceClock(parts))
+
+
+def _get(path: str, endpoint: ASGIApp) -> Route:
+    return Route(path, endpoint, methods=("GET",))
+
+
+def _post(path: str, endpoint: ASGIApp) -> Route:
+    return Route(path, endpoint, methods=("POST",))
+
+
+async def _nowhere(scope: Scope, receive: Receive, send: Send) -> None:
+    del receive, send
+    path = scope["path"]
+    raise UnknownPathError(f"nothing is at {path[:80]!r}")

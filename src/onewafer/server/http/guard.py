@@ -1,0 +1,79 @@
+"""Who may ask: keys, and without keys only programs of this computer, not pages of others."""
+
+from __future__ import annotations
+
+import hmac
+from typing import TYPE_CHECKING
+
+from onewafer.server.failures import ForbiddenError, UnauthorizedError
+
+if TYPE_CHECKING:
+    from onewafer.server.http.exchange import Exchange
+    from onewafer.server.http.options import HttpOptions
+
+LOOPBACK_NAMES = ("localhost", "127.0.0.1", "[::1]")
+_ANYBODY = ("/", "/health", "/v1/health", "/tcp_warming", "/v1/tcp_warming")
+"""Paths that need no key: they say nothing of the model."""
+_ANYBODY_UNDER = "/page/"
+
+
+class Guard:
+    """Lets requests in, or says why not."""
+
+    def __init__(self, options: HttpOptions) -> None:
+        self._keys = tuple(key.encode() for key in options.keys)
+        self._origins = options.origins
+
+    def check(self, exchange: Exchange) -> None:
+        """Raise UnauthorizedError or ForbiddenError if a request may not come in."""
+        if not self._keys:
+            self._check_host(exchange)
+            self._check_origin(exchange)
+        elif exchange.path not in _ANYBODY and not exchange.path.startswith(_ANYBODY_UNDER):
+            self._check_key(exchange)
+
+    def _check_key(self, exchange: Exchange) -> None:
+        """Compare both headers with every key, in a time that says nothing of the keys."""
+        bearer = exchange.headers.get(b"authorization", b"")
+        scheme, _, token = bearer.partition(b" ")
+        given = [exchange.headers.get(b"x-api-key", b"")]
+        if scheme.lower() == b"bearer":
+            given.append(token.strip())
+        matches = [hmac.compare_digest(one, key) for one in given for key in self._keys]
+        if not any(matches):
+            what = "wrong" if any(given) else "missing"
+            raise UnauthorizedError(
+                f"The key is {what}: send it as 'Authorization: Bearer KEY' or 'x-api-key: KEY'."
+            )
+
+    def _check_host(self, exchange: Exchange) -> None:
+        """Refuse other names: a page could have its own point here (DNS rebinding)."""
+        host = exchange.header(b"host")
+        if host and _hostname(host) not in LOOPBACK_NAMES:
+            raise ForbiddenError(
+                "Without a key, this server answers only as localhost or 127.0.0.1; "
+                f"this request is for {host[:80]!r}. Start it with --api-key to use other names."
+            )
+
+    def _check_origin(self, exchange: Exchange) -> None:
+        """Refuse pages of other servers: they can send requests without reading the answers."""
+        origin = exchange.header(b"origin")
+        if not origin or "*" in self._origins or origin in self._origins:
+            return
+        if origin.partition("://")[2] != exchange.header(b"host"):
+            raise ForbiddenError(
+                f"Pages of {origin[:80]!r} may not ask this server; "
+                "--cors-origin names those that may."
+            )
+
+
+def _hostname(host: str) -> str:
+    """Return a host without its port, in lower case.
+
+    >>> _hostname("LocalHost:8000"), _hostname("[::1]:8000"), _hostname("127.0.0.1")
+    ('localhost', '[::1]', '127.0.0.1')
+    """
+    host = host.lower()
+    if host.startswith("["):
+        return host.partition("]")[0] + "]"
+    return host.partition(":")[0]

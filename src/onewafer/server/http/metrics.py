@@ -1,0 +1,153 @@
+"""Metrics in the form of Prometheus under vLLM's names; times say on which clock they are."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+)
+from prometheus_client.registry import Collector
+
+from onewafer.server.events import Reason
+from onewafer.server.http.histogram import Histogram
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from prometheus_client import Metric
+
+    from onewafer.server.events import Completed
+    from onewafer.server.service import Service
+
+MEDIA_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+_WAFER, _HOST = "wafer", "host"
+_TIMES = {
+    "time_to_first_token_seconds": "From the arrival to the first token.",
+    "inter_token_latency_seconds": (
+        "From a token to the next; on the wafer's clock its mean in each request."
+    ),
+    "e2e_request_latency_seconds": "From the arrival to the last token.",
+    "request_queue_time_seconds": "From the arrival to the first launch.",
+    "request_prefill_time_seconds": "From the first launch to the first token.",
+    "request_decode_time_seconds": "From the first token to the last.",
+}
+_ON_WAFER_ONLY = {
+    "request_queue_time_seconds",
+    "request_prefill_time_seconds",
+    "request_decode_time_seconds",
+}
+_REASONS = {
+    Reason.END: "stop",
+    Reason.STOP_TEXT: "stop",
+    Reason.LENGTH: "length",
+    Reason.TOOL_CALLS: "tool_calls",
+}
+
+
+class Metrics(Collector):
+    """Counts what was answered; the registry asks it for all metrics at each scrape."""
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+        self._times = {
+            (name, clock): Histogram()
+            for name in _TIMES
+            for clock in (_WAFER, _HOST)
+            if clock == _WAFER or name not in _ON_WAFER_ONLY
+        }
+        self._host_gaps = self._times["inter_token_latency_seconds", _HOST]
+        self._ends: Counter[str] = Counter(dict.fromkeys(_REASONS.values(), 0))
+        self._prompt_tokens = self._cached_tokens = self._new_tokens = 0
+        self._joules = 0.0
+        self._registry = CollectorRegistry()
+        self._registry.register(self)
+
+    def text(self) -> bytes:
+        """Return all metrics."""
+        return generate_latest(self._registry)
+
+    def count_end(self, reason: Reason) -> None:
+        """Count an answer that is complete."""
+        self._ends[_REASONS[reason]] += 1
+
+    def observe_host_gaps(self, seconds: float, num_tokens: int) -> None:
+        """Count gaps between tokens on this computer."""
+        self._host_gaps.observe(seconds, num_tokens)
+
+    def count_request(self, completed: Completed, num_answers: int) -> None:
+        """Count a request that is complete."""
+        usage, times, host = completed.usage, completed.times, completed.host
+        self._prompt_tokens += usage.prompt_tokens
+        self._cached_tokens += usage.cached_tokens
+        self._new_tokens += usage.completion_tokens
+        self._joules += times.joules
+        on_wafer = {
+            "time_to_first_token_seconds": times.queue_seconds + times.prompt_seconds,
+            "e2e_request_latency_seconds": times.total_seconds,
+            "request_queue_time_seconds": times.queue_seconds,
+            "request_prefill_time_seconds": times.prompt_seconds,
+            "request_decode_time_seconds": times.completion_seconds,
+        }
+        for name, seconds in on_wafer.items():
+            self._times[name, _WAFER].observe(seconds)
+        num_gaps = usage.completion_tokens - num_answers
+        if num_gaps > 0:
+            gap = times.completion_seconds / (num_gaps / num_answers)
+            self._times["inter_token_latency_seconds", _WAFER].observe(gap, num_gaps)
+        self._times["time_to_first_token_seconds", _HOST].observe(host.ttft_seconds)
+        self._times["e2e_request_latency_seconds", _HOST].observe(host.total_seconds)
+
+    def collect(self) -> Iterable[Metric]:
+        """Yield every metric."""
+        names = [model.id for model in self._service.models]
+        model = names[0] if names else ""
+        yield from self._gauges(model)
+        yield from self._counters(model)
+        for name, text in _TIMES.items():
+            family = HistogramMetricFamily(f"vllm:{name}", text, labels=("model_name", "clock"))
+            for clock in (_WAFER, _HOST):
+                histogram = self._times.get((name, clock))
+                if histogram is not None:
+                    family.add_metric((model, clock), histogram.buckets, histogram.total)
+            yield family
+
+    def _gauges(self, model: str) -> Iterable[Metric]:
+        counters = self._service.counters
+        values = {
+            "num_requests_running": (counters.running, "Requests that are being computed."),
+            "num_requests_waiting": (counters.waiting, "Requests in the queue."),
+            "kv_cache_usage_perc": (
+                counters.cache_fraction,
+                "Share of the room for keys and values that is in use, 0 to 1.",
+            ),
+        }
+        for name, (value, text) in values.items():
+            family = GaugeMetricFamily(f"vllm:{name}", text, labels=("model_name",))
+            family.add_metric((model,), value)
+            yield family
+
+    def _counters(self, model: str) -> Iterable[Metric]:
+        ends = CounterMetricFamily(
+            "vllm:request_success",
+            "Answers that are complete.",
+            labels=("model_name", "finished_reason"),
+        )
+        for reason, count in self._ends.items():
+            ends.add_metric((model, reason), count)
+        yield ends
+        values = {
+            "vllm:prompt_tokens": (self._prompt_tokens, "Tokens of prompts."),
+            "vllm:generation_tokens": (self._new_tokens, "Tokens of answers."),
+            "vllm:prefix_cache_queries": (self._prompt_tokens, "Tokens looked up in the cache."),
+            "vllm:prefix_cache_hits": (self._cached_tokens, "Tokens found in the cache."),
+            "onewafer:energy_joules": (self._joules, "Energy of the served system."),
+        }
+        for name, (value, text) in values.items():
+            family = CounterMetricFamily(name, text, labels=("model_name",))
+            family.add_metric((model,), value)
+            yield family

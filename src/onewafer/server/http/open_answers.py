@@ -1,0 +1,103 @@
+"""The answers that are being written: what a drain waits for, and what is kept open by pings."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Coroutine
+
+    from starlette.types import Receive
+
+from onewafer.server.http.body import GoneError
+
+
+class OpenAnswer(Protocol):
+    """An answer that is being written."""
+
+    async def run(self) -> None:
+        """Write it."""
+        ...
+
+    async def ping(self) -> None:
+        """Write something if the answer is streamed and silent."""
+        ...
+
+    def cut(self) -> None:
+        """Break it off, with a last word to the client."""
+        ...
+
+
+class OpenAnswers:
+    """All answers of a server that are being written."""
+
+    def __init__(self, ping_seconds: float) -> None:
+        self.is_draining = False
+        """Whether new requests are refused, because the server ends."""
+        self._ping_seconds = ping_seconds
+        self._answers: set[OpenAnswer] = set()
+        self._is_idle = asyncio.Event()
+        self._is_idle.set()
+
+    @property
+    def num_open(self) -> int:
+        """Answers that are being written."""
+        return len(self._answers)
+
+    async def run(self, answer: OpenAnswer, receive: Receive) -> None:
+        """Write an answer for as long as its client is there.
+
+        Raises GoneError if the client goes before the end.
+        """
+        self._answers.add(answer)
+        self._is_idle.clear()
+        try:
+            await run_until_gone(answer.run(), receive)
+        finally:
+            self._answers.discard(answer)
+            if not self._answers:
+                self._is_idle.set()
+
+    def cut(self) -> None:
+        """Break off every answer."""
+        for answer in tuple(self._answers):
+            answer.cut()
+
+    async def ping_forever(self) -> None:
+        """Keep silent streams open."""
+        while True:
+            await asyncio.sleep(self._ping_seconds)
+            for answer in tuple(self._answers):
+                await answer.ping()
+
+    async def wait_until_none(self, seconds: float) -> None:
+        """Wait until every answer is written, but no longer than some seconds."""
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._is_idle.wait(), seconds)
+
+
+async def run_until_gone(work: Coroutine[None, None, None], receive: Receive) -> None:
+    """Run something for a client, whose body was read; stop when the client goes.
+
+    Raises GoneError if it went before the end.
+    """
+    task = asyncio.create_task(work)
+    gone = asyncio.create_task(_wait_for_disconnect(receive))
+    try:
+        await asyncio.wait((task, gone), return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        gone.cancel()
+        is_early = not task.done()
+        task.cancel()
+    if is_early:
+        with suppress(asyncio.CancelledError):
+            await task
+        raise GoneError
+    task.result()
+
+
+async def _wait_for_disconnect(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass

@@ -1,0 +1,139 @@
+"""Listening on a port, and ending: open streams are finished, new requests are told so."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from contextlib import suppress
+from ipaddress import ip_address
+from typing import TYPE_CHECKING
+
+import uvicorn
+
+from onewafer.errors import ConfigurationError
+from onewafer.server.http.app import App
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
+    from types import FrameType
+
+    from onewafer.server.http.options import HttpOptions
+    from onewafer.server.service import Service
+
+BACKLOG = 2048
+"""Connections that wait to be accepted: a thousand clients may come at once."""
+LAST_WORDS_SECONDS = 1.0
+"""Clients whose streams are broken off have so long to read why."""
+
+
+def listen(host: str, port: int, *, has_key: bool) -> socket.socket:
+    """Return a socket that listens; port 0 is any that is free.
+
+    Raises ConfigurationError if the port is taken, the host is not of this computer, or other
+    computers could come in without a key.
+    """
+    try:
+        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+    except OSError as error:
+        raise ConfigurationError(f"--host {host}: {error.strerror or error}") from None
+    if not has_key and not ip_address(address[0]).is_loopback:
+        raise ConfigurationError(
+            f"--host {host} lets other computers in; give a key with --api-key, or listen on "
+            "127.0.0.1"
+        )
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+        listener.listen(BACKLOG)
+    except OSError as error:
+        listener.close()
+        raise ConfigurationError(f"port {port} of {host}: {error.strerror or error}") from None
+    return listener
+
+
+class HttpServer:
+    """Serves until it is asked to end."""
+
+    def __init__(
+        self,
+        service: Service,
+        options: HttpOptions,
+        *,
+        listener: socket.socket,
+        write_log_line: Callable[[str], object],
+        on_drain: Callable[[], object] = lambda: None,
+    ) -> None:
+        self._app = App(service, options, write_log_line=write_log_line)
+        self._options = options
+        self._listener = listener
+        self._on_drain = on_drain
+        config = uvicorn.Config(
+            self._app,
+            lifespan="off",
+            ws="none",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            backlog=BACKLOG,
+            timeout_graceful_shutdown=1,
+        )
+        self._server = _Server(config, self.begin_drain)
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    @property
+    def is_started(self) -> bool:
+        """Whether requests are answered."""
+        return self._server.started
+
+    async def serve(self) -> None:
+        """Answer requests until a drain is over; signals begin one, a second one ends at once."""
+        self._start(self._app.open_answers.ping_forever())
+        try:
+            with suppress(asyncio.CancelledError):
+                await self._server.serve(sockets=[self._listener])
+        finally:
+            for task in self._tasks:
+                task.cancel()
+
+    def begin_drain(self) -> None:
+        """Finish open answers, refuse new ones, then end; a second call ends at once."""
+        if self._app.open_answers.is_draining:
+            self._server.should_exit = self._server.force_exit = True
+            return
+        self._app.open_answers.is_draining = True
+        self._on_drain()
+        self._start(self._drain())
+
+    async def _drain(self) -> None:
+        open_answers = self._app.open_answers
+        await open_answers.wait_until_none(self._options.drain_seconds)
+        if open_answers.num_open:
+            open_answers.cut()
+            await open_answers.wait_until_none(LAST_WORDS_SECONDS)
+        self._server.should_exit = True
+
+    def _start(self, work: Coroutine[None, None, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+
+class _Server(uvicorn.Server):
+    """uvicorn, whose signals begin a drain."""
+
+    def __init__(self, config: uvicorn.Config, begin_drain: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._begin_drain = begin_drain
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    async def serve(self, sockets: list[socket.socket] | None = None) -> None:
+        """Keep the loop, which signals are handed to."""
+        self._loop = asyncio.get_running_loop()
+        await super().serve(sockets)
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Begin a drain in the event loop."""
+        del sig, frame
+        assert self._loop is not None
+        self._loop.call_soon_threadsafe(self._begin_drain)
