@@ -45,6 +45,8 @@ class Slots:
     """Of a replica."""
     _slots: list[Slot] = field(default_factory=list[Slot])
     _reserved: list[int] = field(default_factory=list[int])
+    num_taken: int = 0
+    """Slots that are not free."""
     _clock: int = 0
     """Counts takes and releases: the order of use."""
 
@@ -82,6 +84,7 @@ class Slots:
             key=lambda one: (-common[id(one)], self._reserved[one.replica], one.last_used),
         )
         best.is_free, best.reserved = False, needed
+        self.num_taken += 1
         self._reserved[best.replica] += needed
         self._touch(best)
         return best, common[id(best)]
@@ -89,6 +92,7 @@ class Slots:
     def release(self, slot: Slot, content: Sequence[int]) -> None:
         """Free a slot, in which the keys and values of `content` stay."""
         self._reserved[slot.replica] -= slot.reserved
+        self.num_taken -= 1
         slot.is_free, slot.reserved, slot.content = True, 0, content
         self._touch(slot)
 
@@ -108,7 +112,7 @@ def common_prefix(first: Sequence[int], second: Sequence[int], *, most: int) -> 
         return 0
     while low < high:  # equal up to low; a slice is compared in one go
         middle = (low + high + 1) // 2
-        if first[low:middle] == second[low:middle]:
+        if tuple(first[low:middle]) == tuple(second[low:middle]):
             low = middle
         else:
             high = middle - 1

@@ -62,7 +62,7 @@ class Timeline:
     @property
     def num_running(self) -> int:
         """Sequences with a slot."""
-        return sum(one.slot is not None for one in self._sequences.values())
+        return self._slots.num_taken
 
     @property
     def cache_fraction(self) -> float:

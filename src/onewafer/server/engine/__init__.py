@@ -1,0 +1,1 @@
+"""From requests to events: what the model says, and when the served system would have said it."""

@@ -1,0 +1,290 @@
+"""The engine: computes answers, and lets the clock of the served system follow.
+
+    submit ─▶ values: prompts and tokens, as fast as this computer can ─▶ readers: events
+          └▶ timeline: the same tokens, in the time of the served system ─▶ when they are let out
+
+One thread calls it. Nothing here waits; `run_once` says how long the caller may.
+"""
+
+from __future__ import annotations
+
+import math
+import secrets
+from collections import deque
+from dataclasses import dataclass, replace
+from itertools import count
+from typing import TYPE_CHECKING
+
+from onewafer.server.engine.alone import alone
+from onewafer.server.engine.release import AsComputed, AsTheyLeave, Replayed
+from onewafer.server.engine.requests import Answer, Pace, Request
+from onewafer.server.events import Started
+from onewafer.server.failures import BusyError, RequestError
+from onewafer.server.scheduler import Arrival, Began, Finished, Timeline, Token
+from onewafer.server.values.values import SequenceRequest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from onewafer.perf.launches import ServedSystem
+    from onewafer.server.engine.language import Language
+    from onewafer.server.engine.release import Release
+    from onewafer.server.engine.requests import Listener
+    from onewafer.server.events import Alternative
+    from onewafer.server.generation import Generation, Sampling
+    from onewafer.server.scheduler import Happening
+    from onewafer.server.values.values import Produced, Values
+
+_SEED_STEP = 0x9E3779B97F4A7C15
+"""Between the seeds of the answers of one request: odd, so that no two are equal."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineOptions:
+    """How answers are let out, and how many requests wait."""
+
+    pace: Pace = Pace.HOST
+    is_synthetic: bool = False
+    """Whether values are made up, in no time: then the system's clock is the clock of the day."""
+    most_waiting: int = 256
+    """Answers that may wait for a slot; with more, requests are refused."""
+    context_length: int = 2_048
+    """Tokens of prompt and answer."""
+
+
+class Engine:
+    """Answers requests on one served system."""
+
+    def __init__(
+        self,
+        language: Language,
+        values: Values,
+        system: ServedSystem,
+        options: EngineOptions,
+        *,
+        against: ServedSystem | None = None,
+        clock: Callable[[], float],
+    ) -> None:
+        self.timeline = Timeline(system)
+        self.options = options
+        self._language = language
+        self._values = values
+        self._system = system
+        self._against = against
+        self._clock = clock
+        self._started_at = self._idle_since = clock()
+        self._until = 0.0
+        """How far the clock may go in pace `virtual`."""
+        self._requests: dict[str, Request] = {}
+        self._answers: dict[int, Answer] = {}
+        self._ids = count(1)
+        self._to_begin: deque[Answer] = deque()
+        self._running: dict[int, Answer] = {}
+        """Answers that values compute."""
+        self._release = self._new_release()
+
+    def _new_release(self) -> Release:
+        match self.options.pace:
+            case Pace.HOST:
+                return AsComputed()
+            case Pace.WAFER if not self.options.is_synthetic:
+                return Replayed(self._clock)
+            case _:
+                return AsTheyLeave()
+
+    def submit(self, generation: Generation, prompt: tuple[int, ...], listener: Listener) -> None:
+        """Begin a request, or tell its listener why not."""
+        try:
+            self._submit(generation, prompt, listener)
+        except RequestError as error:
+            listener.fail(error)
+
+    def give_up(self, request_id: str) -> None:
+        """Forget a request, whose client has gone."""
+        request = self._requests.pop(request_id, None)
+        if request is None:
+            return
+        for answer in request.answers:
+            sequence_id = answer.sequence.id
+            self.timeline.give_up(sequence_id)
+            if self._running.pop(sequence_id, None) is not None:
+                self._values.end(sequence_id)
+            self._answers.pop(sequence_id, None)
+        self._to_begin = deque(one for one in self._to_begin if one.request is not request)
+        self._release.forget(request)
+
+    def advance(self, seconds: float) -> float:
+        """Let the clock go on in pace `virtual`; return how far it may go."""
+        self._until += seconds
+        return self._until
+
+    def run_once(self) -> float | None:
+        """Do what can be done at once; return in how many seconds there is more, None: never."""
+        self._compute()
+        self._follow()
+        waits = [self._release.run(), self._seconds_to_event()]
+        if self._running or self._to_begin:
+            return 0.0
+        return min((wait for wait in waits if wait is not None), default=None)
+
+    def fail_all(self, error: Exception) -> None:
+        """Break off every request."""
+        for request_id, request in tuple(self._requests.items()):
+            self.give_up(request_id)
+            request.listener.fail(error)
+
+    def _submit(self, generation: Generation, prompt: tuple[int, ...], listener: Listener) -> None:
+        most = self._most_tokens(generation, prompt)
+        self._check_queue(generation.num_answers)
+        request = Request(generation, prompt, listener, began=self._clock())
+        for index in range(generation.num_answers):
+            reader = self._language.open_answer(generation, index, max_tokens=most)
+            sequence = SequenceRequest(
+                id=next(self._ids),
+                prompt=prompt,
+                sampling=_seeded(generation.sampling, index),
+                constraint=reader.constraint,
+                top_logprobs=generation.top_logprobs,
+            )
+            request.answers.append(Answer(request, index, sequence, reader))
+        self._requests[generation.id] = request
+        seconds = self._arrival_seconds(generation)
+        for answer in request.answers:
+            sequence_id = answer.sequence.id
+            self._answers[sequence_id] = answer
+            self._to_begin.append(answer)
+            self.timeline.arrive(
+                Arrival(id=sequence_id, seconds=seconds, prompt=prompt, most_tokens=most)
+            )
+        self._follow()
+        started = Started(prompt_tokens=len(prompt), cached_tokens=request.cached_tokens)
+        listener.hear((started,))
+
+    def _most_tokens(self, generation: Generation, prompt: tuple[int, ...]) -> int:
+        """Return how many tokens an answer may have."""
+        context = self.options.context_length
+        left = context - len(prompt)
+        if left < 1:
+            raise RequestError(
+                f"the prompt has {len(prompt):,} tokens, and the context {context:,} for prompt "
+                "and answer; shorten the prompt",
+                code="context_length_exceeded",
+            )
+        wanted = generation.max_tokens
+        if wanted is not None and wanted > left:
+            raise RequestError(
+                f"the prompt has {len(prompt):,} tokens and the answer may have {wanted:,}: "
+                f"together more than the context of {context:,}; ask for at most {left:,}",
+                code="context_length_exceeded",
+            )
+        return left if wanted is None else wanted
+
+    def _check_queue(self, num_answers: int) -> None:
+        waiting, most = self.timeline.num_waiting, self.options.most_waiting
+        if waiting and waiting + num_answers > most:
+            raise BusyError(
+                f"{waiting:,} answers wait for a slot already, and {most:,} may; try again later",
+                retry_after_seconds=self._retry_seconds(),
+            )
+
+    def _retry_seconds(self) -> float:
+        """Return a time in which some answers end: as long as the oldest one has taken."""
+        now = self._clock()
+        return max(1.0, now - min(request.began for request in self._requests.values()))
+
+    def _arrival_seconds(self, generation: Generation) -> float:
+        """Return when a request arrives, on the clock of the served system."""
+        if self.options.pace is Pace.VIRTUAL:
+            wanted = generation.arrival_seconds
+            return self.timeline.now if wanted is None else max(wanted, self.timeline.now)
+        if self._is_live:
+            return self._clock() - self._started_at
+        if self.timeline.is_idle:  # it has waited as long as this computer has
+            self.timeline.run(self.timeline.now + self._clock() - self._idle_since)
+        return self.timeline.now
+
+    @property
+    def _is_live(self) -> bool:
+        """Whether the clock of the served system is that of the day."""
+        return self.options.pace is Pace.WAFER and self.options.is_synthetic
+
+    def _horizon(self) -> float:
+        """Return how far the clock of the served system may go."""
+        if self.options.pace is Pace.VIRTUAL:
+            return self._until
+        return self._clock() - self._started_at if self._is_live else math.inf
+
+    def _compute(self) -> None:
+        """Give sequences slots, and let the model make a step."""
+        while self._to_begin and len(self._running) < self._values.num_slots:
+            answer = self._to_begin.popleft()
+            self._values.begin(answer.sequence)
+            self._running[answer.sequence.id] = answer
+        if self._running:
+            for produced in self._values.step():
+                self._take(produced)
+
+    def _take(self, produced: Produced) -> None:
+        answer = self._running[produced.id]
+        request, events = answer.request, answer.reader.read(produced)
+        request.computed = self._clock()
+        if request.first_token is None:
+            request.first_token = request.computed
+        is_all = answer.reader.is_ended
+        if is_all:
+            del self._running[produced.id]
+            self._values.end(produced.id)
+        self._release.compute(answer, events)
+        self.timeline.tell(produced.id, (produced.token,), is_all=is_all)
+
+    def _follow(self) -> None:
+        """Let the clock of the served system go on."""
+        was_idle = self.timeline.is_idle
+        for happening in self.timeline.run(self._horizon()):
+            self._note(happening)
+        if not was_idle and self.timeline.is_idle:
+            self._idle_since = self._clock()
+
+    def _note(self, happening: Happening) -> None:
+        answer = self._answers.get(happening.id)
+        if answer is None:  # its client has gone
+            return
+        match happening:
+            case Began():
+                answer.request.note_cached(happening.cached_tokens)
+            case Token():
+                self._release.leave(answer, happening.seconds)
+            case Finished():
+                answer.times = happening.times
+                del self._answers[happening.id]
+                if answer.request.is_done:
+                    self._complete(answer.request)
+
+    def _complete(self, request: Request) -> None:
+        del self._requests[request.generation.id]
+        completed = request.completed(
+            system=self._system.name,
+            clock_hertz=self._system.clock_hertz,
+            alternative=self._alternative(request),
+            is_synthetic=self.options.is_synthetic,
+        )
+        self._release.complete(request, completed)
+
+    def _alternative(self, request: Request) -> Alternative | None:
+        if self._against is None:
+            return None
+        lengths = [answer.times.answer_tokens for answer in request.answers if answer.times]
+        return alone(self._against, prompt_tokens=len(request.prompt), answer_tokens=lengths)
+
+    def _seconds_to_event(self) -> float | None:
+        """Return how long nothing happens on a clock that is that of the day."""
+        following = self.timeline.next_seconds
+        if not self._is_live or following is None:
+            return None
+        return max(0.0, following - (self._clock() - self._started_at))
+
+
+def _seeded(sampling: Sampling, index: int) -> Sampling:
+    """Return sampling with a seed of its own for each answer of a request."""
+    seed = secrets.randbits(63) if sampling.seed is None else sampling.seed
+    return replace(sampling, seed=seed if index == 0 else seed + index * _SEED_STEP)

@@ -1,0 +1,121 @@
+"""A request inside the engine: its answers, and who hears of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TYPE_CHECKING, Protocol
+
+from onewafer.server.events import Completed, HostTimes, SystemTimes, Usage
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from onewafer.server.engine.language import AnswerReader
+    from onewafer.server.events import Alternative, Event
+    from onewafer.server.generation import Generation
+    from onewafer.server.scheduler import SequenceTimes
+    from onewafer.server.values.values import SequenceRequest
+
+
+class Pace(StrEnum):
+    """When tokens are let out."""
+
+    HOST = "host"
+    """As they are computed."""
+    WAFER = "wafer"
+    """At the rate of the served system."""
+    VIRTUAL = "virtual"
+    """On a clock that clients move on; nothing sleeps."""
+
+
+class Listener(Protocol):
+    """Whoever waits for the events of a request."""
+
+    def hear(self, events: Sequence[Event]) -> None:
+        """Take more events."""
+        ...
+
+    def fail(self, error: Exception) -> None:
+        """Take the end of a request that is refused or breaks off."""
+        ...
+
+
+@dataclass(slots=True, eq=False)
+class Answer:
+    """One answer of a request."""
+
+    request: Request
+    index: int
+    sequence: SequenceRequest
+    reader: AnswerReader
+    times: SequenceTimes | None = None
+    """What it took, when its last token has left."""
+
+
+@dataclass(slots=True, eq=False)
+class Request:
+    """A request that is being answered."""
+
+    generation: Generation
+    prompt: tuple[int, ...]
+    listener: Listener
+    began: float
+    """Seconds on the clock of this computer."""
+    answers: list[Answer] = field(default_factory=list[Answer])
+    cached_tokens: int = 0
+    first_token: float | None = None
+    """When the first token was computed, on the clock of this computer."""
+    computed: float = 0.0
+    """When the last one was."""
+
+    def note_cached(self, tokens: int) -> None:
+        """Count the tokens of the prompt that the slot of an answer had, where it had most."""
+        self.cached_tokens = max(self.cached_tokens, tokens)
+
+    @property
+    def is_done(self) -> bool:
+        """Whether all tokens have left the served system."""
+        return all(answer.times is not None for answer in self.answers)
+
+    def completed(
+        self,
+        *,
+        system: str,
+        clock_hertz: float | None,
+        alternative: Alternative | None,
+        is_synthetic: bool,
+    ) -> Completed:
+        """Return the last event; all answers are done."""
+        all_times = [answer.times for answer in self.answers if answer.times is not None]
+        assert len(all_times) == len(self.answers), "all answers are done"
+        assert self.first_token is not None, "an answer has a token"
+        first_launch = min(times.first_launch_seconds for times in all_times)
+        first_token = min(times.first_token_seconds for times in all_times)
+        last_token = max(times.last_token_seconds for times in all_times)
+        arrival = min(times.arrival_seconds for times in all_times)
+        return Completed(
+            usage=Usage(
+                prompt_tokens=len(self.prompt),
+                cached_tokens=self.cached_tokens,
+                completion_tokens=sum(times.answer_tokens for times in all_times),
+            ),
+            times=SystemTimes(
+                system=system,
+                arrival_seconds=arrival,
+                queue_seconds=first_launch - arrival,
+                prompt_seconds=first_token - first_launch,
+                completion_seconds=last_token - first_token,
+                launches=sum(times.launches for times in all_times),
+                cycles=None
+                if clock_hertz is None
+                else round((last_token - first_launch) * clock_hertz),
+                joules=sum(times.joules for times in all_times),
+                alternative=alternative,
+            ),
+            host=HostTimes(
+                ttft_seconds=self.first_token - self.began,
+                total_seconds=self.computed - self.began,
+            ),
+            is_synthetic=is_synthetic,
+        )

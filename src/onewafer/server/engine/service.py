@@ -1,0 +1,132 @@
+"""The engine behind the `Service` that HTTP knows: one thread computes, the event loop writes."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from onewafer.server.engine.mailbox import Mailbox, Outbox
+from onewafer.server.engine.requests import Pace
+from onewafer.server.engine.thread import EngineThread
+from onewafer.server.events import Completed
+from onewafer.server.failures import RequestError, UnavailableError, UnknownModelError
+from onewafer.server.service import Counters, Health
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Sequence
+
+    from onewafer.server.engine.engine import Engine
+    from onewafer.server.engine.language import Language
+    from onewafer.server.events import Event
+    from onewafer.server.generation import Generation
+    from onewafer.server.service import ServedModel
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """What answers need, when it is there."""
+
+    model: ServedModel
+    language: Language
+    engine: Engine
+
+
+class LiveService:
+    """A `Service`: it is loading until `begin`, and takes nothing new after `drain`."""
+
+    def __init__(self) -> None:
+        self._loaded: Loaded | None = None
+        self._thread: EngineThread | None = None
+        self._outbox = Outbox()
+        self._is_draining = False
+        self._until = 0.0
+        """How far the clock was moved, in pace `virtual`."""
+
+    def begin(self, loaded: Loaded) -> None:
+        """Answer with a model from now on; may be called in any thread."""
+        self._thread = EngineThread(loaded.engine, self._outbox)
+        self._loaded = loaded
+
+    def drain(self) -> None:
+        """Take nothing new; what is there goes on."""
+        self._is_draining = True
+
+    def close(self) -> None:
+        """End the engine's thread; call it when no answer is open."""
+        if self._thread is not None:
+            self._thread.stop()
+
+    @property
+    def health(self) -> Health:
+        """What it can do at present."""
+        if self._is_draining:
+            return Health.DRAINING
+        return Health.LOADING if self._loaded is None else Health.READY
+
+    @property
+    def models(self) -> Sequence[ServedModel]:
+        """The model, when it is there."""
+        return () if self._loaded is None else (self._loaded.model,)
+
+    @property
+    def counters(self) -> Counters:
+        """The state of queue and cache."""
+        if self._loaded is None:
+            return Counters(running=0, waiting=0, cache_fraction=0.0, most_waiting=0)
+        engine = self._loaded.engine
+        return Counters(
+            running=engine.timeline.num_running,
+            waiting=engine.timeline.num_waiting,
+            cache_fraction=engine.timeline.cache_fraction,
+            most_waiting=engine.options.most_waiting,
+        )
+
+    async def count_tokens(self, generation: Generation) -> int:
+        """Return the tokens of the prompt."""
+        loaded, _ = self._ready(generation.model)
+        return len(await asyncio.to_thread(loaded.language.read_prompt, generation))
+
+    async def answer(self, generation: Generation) -> AsyncGenerator[Sequence[Event], None]:
+        """Return the events of a request; closing the generator gives up the request."""
+        loaded, thread = self._ready(generation.model)
+        engine = loaded.engine
+        prompt = await asyncio.to_thread(loaded.language.read_prompt, generation)
+        mailbox = Mailbox(self._outbox)
+        thread.do(lambda: engine.submit(generation, prompt, mailbox))
+        try:
+            while True:
+                events = await mailbox.take()
+                yield events
+                if isinstance(events[-1], Completed):
+                    return
+        finally:
+            thread.do(lambda: engine.give_up(generation.id))
+
+    def advance(self, seconds: float) -> float:
+        """Move the clock on, in pace `virtual`."""
+        if self._loaded is None or self._thread is None:
+            raise UnavailableError("the model is being loaded; try again in a few seconds")
+        engine = self._loaded.engine
+        if engine.options.pace is not Pace.VIRTUAL:
+            raise RequestError(
+                f"the clock cannot be moved: the server runs with --pace {engine.options.pace}; "
+                "start it with --pace virtual"
+            )
+        self._thread.do(lambda: engine.advance(seconds))
+        self._until += seconds
+        return self._until
+
+    def _ready(self, model: str) -> tuple[Loaded, EngineThread]:
+        """Return what answers requests for a model."""
+        if self._is_draining:
+            raise UnavailableError("the server ends, and takes nothing new")
+        if self._loaded is None or self._thread is None:
+            raise UnavailableError("the model is being loaded; try again in a few seconds")
+        if model != self._loaded.model.id:
+            raise UnknownModelError(
+                f"there is no model {model!r} here; this server has {self._loaded.model.id!r}",
+                param="model",
+                code="model_not_found",
+            )
+        return self._loaded, self._thread

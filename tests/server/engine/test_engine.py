@@ -1,0 +1,242 @@
+"""The engine: values beside the clock of the served system, in all paces."""
+
+from __future__ import annotations
+
+import pytest
+
+from onewafer.server.engine.engine import Engine, EngineOptions
+from onewafer.server.engine.requests import Pace
+from onewafer.server.events import Completed, Ended, Reason, Started
+from onewafer.server.failures import BusyError, RequestError
+from onewafer.server.generation import Generation, PlainText, Sampling
+from tests.server.engine.fakes import CountingValues, Heard, NumberLanguage, Wall
+from tests.server.systems import PlainSystem
+
+
+def _engine(
+    options: EngineOptions | None = None,
+    *,
+    wall: Wall | None = None,
+    values: CountingValues | None = None,
+    system: PlainSystem | None = None,
+    against: PlainSystem | None = None,
+) -> Engine:
+    return Engine(
+        NumberLanguage(),
+        values or CountingValues(),
+        system or PlainSystem(),
+        options or EngineOptions(context_length=100),
+        against=against,
+        clock=wall or Wall(),
+    )
+
+
+def _ask(
+    engine: Engine,
+    text: str,
+    *,
+    name: str = "r",
+    num_answers: int = 1,
+    max_tokens: int | None = None,
+    seed: int | None = None,
+    arrival: float | None = None,
+) -> Heard:
+    heard = Heard()
+    generation = Generation(
+        id=name,
+        model="m",
+        prompt=PlainText(text),
+        num_answers=num_answers,
+        max_tokens=max_tokens,
+        sampling=Sampling(seed=seed),
+        arrival_seconds=arrival,
+    )
+    engine.submit(generation, NumberLanguage().read_prompt(generation), heard)
+    return heard
+
+
+def _run(engine: Engine) -> None:
+    while engine.run_once() == 0.0:
+        pass
+
+
+def _completed(heard: Heard) -> Completed:
+    last = heard.events[-1]
+    assert isinstance(last, Completed)
+    return last
+
+
+def test_a_request_has_its_text_its_reason_and_its_times() -> None:
+    engine = _engine()
+    heard = _ask(engine, "9 9 4")
+    _run(engine)
+    assert heard.events[0] == Started(prompt_tokens=3, cached_tokens=0)
+    assert heard.text == "3 2 1 "
+    assert heard.events[-2] == Ended(answer=0, reason=Reason.END)
+    completed = _completed(heard)
+    assert completed.usage.completion_tokens == 4
+    times = completed.times
+    assert (times.queue_seconds, times.prompt_seconds, times.completion_seconds) == (0.0, 1.0, 3.0)
+    assert times.cycles == 4_000_000_000
+    assert times.launches == 4
+
+
+def test_the_clock_of_the_system_waits_for_this_computer() -> None:
+    wall = Wall()
+    engine = _engine(wall=wall)
+    first = _ask(engine, "5", name="a")
+    while not isinstance(first.events[-1], Completed):
+        wall.now += 60.0  # a slow computer
+        engine.run_once()
+    wall.now += 7.0  # nothing to do
+    second = _ask(engine, "5", name="b")
+    _run(engine)
+    a, b = _completed(first).times, _completed(second).times
+    assert a.total_seconds == b.total_seconds == 5.0
+    assert b.arrival_seconds == pytest.approx(a.arrival_seconds + a.total_seconds + 7.0)
+
+
+def test_several_answers_have_seeds_of_their_own() -> None:
+    values = CountingValues()
+    engine = _engine(values=values)
+    heard = _ask(engine, "3", num_answers=3, seed=11)
+    _run(engine)
+    assert _completed(heard).usage.completion_tokens == 9
+    assert _completed(heard).usage.prompt_tokens == 1
+    seeds = [request.sampling.seed for request in values.begun]
+    assert seeds[0] == 11
+    assert len(set(seeds)) == 3
+    ends = [event.answer for event in heard.events if isinstance(event, Ended)]
+    assert sorted(ends) == [0, 1, 2]
+
+
+def test_the_answer_ends_where_the_context_does() -> None:
+    engine = _engine(EngineOptions(context_length=6))
+    heard = _ask(engine, "7 7 99")
+    _run(engine)
+    assert heard.text == "98 97 96 "
+    assert heard.events[-2] == Ended(answer=0, reason=Reason.LENGTH)
+
+
+@pytest.mark.parametrize(
+    ("text", "max_tokens", "said"),
+    [
+        ("1 2 3 4 5 6", None, "6 tokens, and the context 6"),
+        ("1 2", 5, "ask for at most 4"),
+    ],
+)
+def test_what_is_longer_than_the_context_is_refused(
+    text: str, max_tokens: int | None, said: str
+) -> None:
+    engine = _engine(EngineOptions(context_length=6))
+    heard = _ask(engine, text, max_tokens=max_tokens)
+    assert isinstance(heard.failure, RequestError)
+    assert said in str(heard.failure)
+    assert heard.failure.code == "context_length_exceeded"
+    assert engine.timeline.is_idle
+
+
+def test_a_full_queue_refuses_and_says_when_to_come_back() -> None:
+    engine = _engine(
+        EngineOptions(context_length=100, most_waiting=1), system=PlainSystem(num_slots=1)
+    )
+    first, second, third = (_ask(engine, "5", name=name) for name in "abc")
+    assert isinstance(third.failure, BusyError)
+    assert third.failure.retry_after_seconds >= 1.0
+    _run(engine)
+    assert first.text == second.text == "4 3 2 1 "
+
+
+def test_who_goes_frees_the_slot_here_and_there() -> None:
+    values = CountingValues(num_slots=1)
+    engine = _engine(values=values, system=PlainSystem(num_slots=1))
+    gone, waits, stays = (_ask(engine, "50", name=name) for name in "abc")
+    engine.run_once()
+    engine.give_up("a")
+    engine.give_up("b")
+    engine.give_up("b")  # it is gone already
+    _run(engine)
+    assert _completed(stays).usage.completion_tokens == 50
+    assert not isinstance(gone.events[-1], Completed)
+    assert len(waits.events) == 1
+    assert values.running == {}
+    assert engine.timeline.is_idle
+
+
+def test_synthetic_tokens_at_the_pace_of_the_wafer_come_in_its_time() -> None:
+    wall = Wall()
+    options = EngineOptions(pace=Pace.WAFER, is_synthetic=True, context_length=100)
+    engine = _engine(options, wall=wall)
+    heard = _ask(engine, "3")
+    assert engine.run_once() == 0.0  # it computes
+    _run(engine)
+    assert heard.text == ""
+    wait = engine.run_once()
+    assert wait == pytest.approx(1.0)
+    for expected in ("2 ", "2 1 ", "2 1 "):
+        wall.now += 1.0
+        engine.run_once()
+        assert heard.text == expected
+    assert _completed(heard).is_synthetic
+
+
+def test_computed_answers_are_replayed_at_the_pace_of_the_wafer() -> None:
+    wall = Wall()
+    engine = _engine(EngineOptions(pace=Pace.WAFER, context_length=100), wall=wall)
+    heard = _ask(engine, "3")
+    for _ in range(3):
+        wall.now += 30.0
+        engine.run_once()
+    assert heard.text == "", "the whole answer is computed first"
+    assert engine.run_once() == pytest.approx(1.0)
+    wall.now += 1.5
+    assert engine.run_once() == pytest.approx(0.5)
+    assert heard.text == "2 "
+    wall.now += 5.0
+    assert engine.run_once() is None
+    assert _completed(heard).times.total_seconds == 3.0
+
+
+def test_the_virtual_clock_moves_when_it_is_told_to() -> None:
+    engine = _engine(EngineOptions(pace=Pace.VIRTUAL, context_length=100))
+    late = _ask(engine, "2", name="late", arrival=10.0)
+    early = _ask(engine, "2", name="early", arrival=1.0)
+    _run(engine)
+    assert (late.text, early.text) == ("", "")
+    assert engine.advance(3.0) == 3.0
+    _run(engine)
+    assert (late.text, early.text) == ("", "1 ")
+    engine.advance(20.0)
+    _run(engine)
+    assert _completed(late).times.arrival_seconds == 10.0
+    assert _completed(early).times.arrival_seconds == 1.0
+
+
+def test_the_same_request_on_another_system_is_alone_there() -> None:
+    engine = _engine(against=PlainSystem(name="other", latency=0.5, request_seconds=0.25))
+    heard = _ask(engine, "4")
+    _ask(engine, "40", name="beside it")
+    _run(engine)
+    other = _completed(heard).times.alternative
+    assert other is not None
+    assert (other.system, other.ttft_seconds, other.total_seconds) == ("other", 0.75, 2.25)
+    assert other.tokens_per_second == pytest.approx(4 / 2.25)
+
+
+def test_a_conversation_that_goes_on_counts_its_cached_tokens() -> None:
+    engine = _engine()
+    _ask(engine, "1 2 3", name="a")
+    _run(engine)
+    heard = _ask(engine, "1 2 3 2 7", name="b")
+    _run(engine)
+    assert heard.events[0] == Started(prompt_tokens=5, cached_tokens=4)
+    assert _completed(heard).usage.cached_tokens == 4
+
+
+def test_a_bug_breaks_off_every_request() -> None:
+    engine = _engine()
+    heard = _ask(engine, "9")
+    engine.run_once()
+    engine.fail_all(RuntimeError("bug"))
+    assert isinstance(heard.failure, RuntimeError)
+    assert engine.run_once() is None

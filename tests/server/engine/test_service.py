@@ -1,0 +1,132 @@
+"""The live service: an engine's thread behind an event loop."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import aclosing
+from typing import TYPE_CHECKING
+
+import pytest
+
+from onewafer.server.engine.engine import Engine, EngineOptions
+from onewafer.server.engine.requests import Pace
+from onewafer.server.engine.service import LiveService, Loaded
+from onewafer.server.events import Completed, Delta, Event
+from onewafer.server.failures import BrokenError, RequestError, UnavailableError, UnknownModelError
+from onewafer.server.generation import Generation, PlainText
+from onewafer.server.service import Health, ServedModel
+from tests.server.engine.fakes import CountingValues, NumberLanguage, Wall
+from tests.server.systems import PlainSystem
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_MODEL = ServedModel(
+    id="m",
+    created=0,
+    owned_by="onewafer",
+    context_length=100,
+    system="plain",
+    is_synthetic=False,
+    fingerprint="fp",
+)
+
+
+class _Faulty(CountingValues):
+    def step(self) -> list[object]:  # pyright: ignore[reportIncompatibleMethodOverride]
+        raise RuntimeError("no memory")
+
+
+def _loaded(values: CountingValues, pace: Pace = Pace.HOST) -> Loaded:
+    options = EngineOptions(context_length=100, pace=pace)
+    engine = Engine(NumberLanguage(), values, PlainSystem(), options, clock=Wall())
+    return Loaded(_MODEL, NumberLanguage(), engine)
+
+
+@pytest.fixture
+def service() -> Iterator[LiveService]:
+    live = LiveService()
+    yield live
+    live.close()
+
+
+def _generation(text: str, name: str = "r", model: str = "m") -> Generation:
+    return Generation(id=name, model=model, prompt=PlainText(text))
+
+
+async def _all(service: LiveService, generation: Generation) -> list[Event]:
+    async with aclosing(service.answer(generation)) as items:
+        return [event async for events in items for event in events]
+
+
+def _text(events: list[Event]) -> str:
+    return "".join(event.text for event in events if isinstance(event, Delta))
+
+
+def test_answers_come_in_order_and_beside_each_other(service: LiveService) -> None:
+    service.begin(_loaded(CountingValues(num_slots=3)))
+
+    async def ask() -> list[list[Event]]:
+        requests = [_generation(str(n), name=f"r{n}") for n in range(2, 12)]
+        return await asyncio.gather(*(_all(service, one) for one in requests))
+
+    for n, events in enumerate(asyncio.run(ask()), 2):
+        assert _text(events).split() == [str(k) for k in range(n - 1, 0, -1)]
+        assert isinstance(events[-1], Completed)
+    assert service.counters.running == service.counters.waiting == 0
+
+
+def test_who_stops_reading_frees_the_slot(service: LiveService) -> None:
+    values = CountingValues(num_slots=1, context_length=10**6)
+    service.begin(_loaded(values))
+
+    async def go() -> list[Event]:
+        async with aclosing(service.answer(_generation("90 90", name="gone"))) as items:
+            async for _ in items:
+                break
+        return await _all(service, _generation("2", name="next"))
+
+    assert _text(asyncio.run(go())) == "1 "
+
+
+def test_refusals_are_raised_at_once(service: LiveService) -> None:
+    with pytest.raises(UnavailableError, match="being loaded"):
+        asyncio.run(_all(service, _generation("1")))
+    assert service.health is Health.LOADING
+    service.begin(_loaded(CountingValues()))
+    assert service.health is Health.READY
+    with pytest.raises(UnknownModelError, match="this server has 'm'"):
+        asyncio.run(_all(service, _generation("1", model="gpt-4")))
+    with pytest.raises(RequestError, match="no list of numbers"):
+        asyncio.run(_all(service, _generation("x")))
+    with pytest.raises(RequestError, match="the context 100"):
+        asyncio.run(_all(service, _generation("1 " * 100)))
+    assert asyncio.run(service.count_tokens(_generation("1 2 3"))) == 3
+    service.drain()
+    with pytest.raises(UnavailableError, match="the server ends"):
+        asyncio.run(_all(service, _generation("1")))
+
+
+def test_a_bug_in_values_is_told_and_the_server_goes_on(service: LiveService) -> None:
+    service.begin(_loaded(_Faulty()))
+    for _ in range(2):
+        with pytest.raises(BrokenError):
+            asyncio.run(_all(service, _generation("5")))
+    assert service.health is Health.READY
+
+
+def test_the_clock_moves_in_pace_virtual_only(service: LiveService) -> None:
+    service.begin(_loaded(CountingValues(), Pace.VIRTUAL))
+
+    async def go() -> list[Event]:
+        async with aclosing(service.answer(_generation("3"))) as items:
+            started = await anext(items)
+            assert service.advance(100.0) == 100.0
+            return [*started, *[event async for events in items for event in events]]
+
+    assert _text(asyncio.run(go())) == "2 1 "
+    other = LiveService()
+    other.begin(_loaded(CountingValues()))
+    with pytest.raises(RequestError, match="--pace virtual"):
+        other.advance(1.0)
+    other.close()

@@ -1,0 +1,38 @@
+"""A served system of a few plain numbers, for tests that count by hand."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from onewafer.perf.launches import LaunchTime, Rows
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlainSystem:
+    """Launches take a time that depends on their rows alone."""
+
+    name: str = "plain"
+    title: str = "Plain"
+    layout: str = "one region"
+    replicas: int = 1
+    num_slots: int = 4
+    room_tokens: int = 1_000
+    context: int = 250
+    most_tokens: int = 1
+    most_prompt_rows: int = 4
+    is_mixed: bool = False
+    request_seconds: float = 0.0
+    idle_watts: float = 100.0
+    clock_hertz: float | None = 1e9
+    notes: tuple[str, ...] = ()
+    latency: float = 1.0
+    """Of a launch."""
+    period: float = 0.25
+    """Of each row."""
+    joules: float = 2.0
+    """Of each row."""
+
+    def time(self, rows: Rows) -> LaunchTime:
+        """Return the time of a launch."""
+        count = rows.tokens + rows.prompt_rows
+        return LaunchTime(self.latency, self.period * count, self.joules * count)
