@@ -98,8 +98,8 @@ class Ready:
     def _of_one_kind(self, system: ServedSystem, now: float) -> Launch:
         """Whoever has waited longest goes in: new tokens together, or a part of one prompt.
 
-        What is left of the prompt goes to the end of the line, so that tokens never wait for a
-        whole prompt.
+        What is left of the prompt is the first prompt in line, but as of now, so that tokens never
+        wait for a whole prompt.
         """
         tokens, prompts = self.tokens, self.prompts
         if tokens and (not prompts or tokens[0][0] <= prompts[0][0]):
@@ -108,7 +108,7 @@ class Ready:
         _, sequence = prompts.popleft()
         part = _read(sequence, system.most_prompt_rows)
         if not part.is_last:
-            prompts.append((now, sequence))
+            prompts.appendleft((now, sequence))
         return Launch(self.replica, (), (part,))
 
     def _mixed(self, system: ServedSystem) -> Launch:
