@@ -12,7 +12,10 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.routing import Route, Router
 
 from onewafer.server.dialects.chat_completions import ChatCompletions
+from onewafer.server.dialects.completions import Completions
 from onewafer.server.dialects.error_shapes import anthropic_error, cerebras_error, openai_error
+from onewafer.server.dialects.messages import Messages
+from onewafer.server.dialects.responses import Responses
 from onewafer.server.dialects.writing import to_body
 from onewafer.server.failures import (
     BodyTooLargeError,
@@ -29,6 +32,7 @@ from onewafer.server.http.access_log import AccessLog
 from onewafer.server.http.body import GoneError
 from onewafer.server.http.endpoints import (
     AdvanceClock,
+    CountTokens,
     Generate,
     ListModels,
     OneModel,
@@ -184,6 +188,10 @@ def _routes(parts: Parts) -> Iterator[Route]:
     strict = parts.options.is_strict
     for prefix in PREFIXES:
         yield _post(f"{prefix}/chat/completions", Generate(ChatCompletions(strict), parts))
+        yield _post(f"{prefix}/completions", Generate(Completions(strict), parts))
+        yield _post(f"{prefix}/responses", Generate(Responses(), parts))
+        yield _post(f"{prefix}/messages", Generate(Messages(), parts))
+        yield _post(f"{prefix}/messages/count_tokens", CountTokens(parts))
         yield _get(f"{prefix}/models", ListModels(parts))
         yield _get(f"{prefix}/models/{{model:path}}", OneModel(parts))
         yield _get(f"{prefix}/tcp_warming", WarmUp())

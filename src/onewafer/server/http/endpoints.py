@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 from pydantic import Field
 
 from onewafer.server.dialects.dialect import Envelope
+from onewafer.server.dialects.messages import read_counted
 from onewafer.server.dialects.model_list import find_model, list_models
 from onewafer.server.dialects.wire import Wire, read_json, read_wire
 from onewafer.server.dialects.writing import to_body
@@ -63,16 +64,28 @@ class Generate:
         await parts.open_answers.run(answer, receive)
 
     def _read(self, body: bytes, exchange: Exchange) -> Asked:
-        envelope = Envelope(
-            id=exchange.id,
-            created=exchange.created,
-            fingerprints={model.id: model.fingerprint for model in self.parts.service.models},
-            arrival_seconds=_arrival(exchange),
-        )
-        asked = self.dialect.read(read_json(body), envelope)
+        asked = self.dialect.read(read_json(body), _envelope(exchange, self.parts.service))
         exchange.model = asked.generation.model
         exchange.is_streamed = asked.is_streamed
         return asked
+
+
+@dataclass(frozen=True, slots=True)
+class CountTokens:
+    """Counts the tokens of a prompt, as Anthropic does."""
+
+    parts: Parts
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Read a prompt and write its number of tokens."""
+        del send
+        exchange, parts = exchange_of(scope), self.parts
+        check_health(parts)
+        body = await read_body(receive, exchange, parts.options)
+        generation = read_counted(read_json(body), _envelope(exchange, parts.service))
+        exchange.model = generation.model
+        num_tokens = await parts.service.count_tokens(generation)
+        await exchange.respond(200, to_body({"input_tokens": num_tokens}))
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,6 +181,15 @@ def check_health(parts: Parts) -> None:
             raise UnavailableError("the server ends and takes nothing new", code="draining")
         case Health.READY:
             pass
+
+
+def _envelope(exchange: Exchange, service: Service) -> Envelope:
+    return Envelope(
+        id=exchange.id,
+        created=exchange.created,
+        fingerprints={model.id: model.fingerprint for model in service.models},
+        arrival_seconds=_arrival(exchange),
+    )
 
 
 def _arrival(exchange: Exchange) -> float | None:

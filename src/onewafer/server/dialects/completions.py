@@ -1,0 +1,244 @@
+"""`/v1/completions`: a text goes on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, TypeAlias, cast
+
+from pydantic import Discriminator, Field, Tag
+
+from onewafer.server.dialects.chunks import FINISH, ChunkWriter
+from onewafer.server.dialects.dialect import Asked, Dialect, Envelope, ErrorShape
+from onewafer.server.dialects.error_shapes import cerebras_error, openai_error
+from onewafer.server.dialects.measures import measures, openai_usage
+from onewafer.server.dialects.openai_wire import (
+    Bias,
+    Count,
+    Fraction,
+    Natural,
+    NumAnswers,
+    Seed,
+    Stop,
+    StreamOptions,
+    Temperature,
+    read_sampling,
+    read_stop,
+    refuse_penalties,
+)
+from onewafer.server.dialects.wire import Wire, read_wire
+from onewafer.server.dialects.writing import to_json
+from onewafer.server.failures import RequestError
+from onewafer.server.generation import Generation, PlainText, Prompt, TokenIds
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from onewafer.server.dialects.gathered import Gathered, GatheredAnswer
+    from onewafer.server.events import CallDelta, ChosenToken, Delta, Ended
+    from onewafer.server.json_values import Json
+
+USUAL_MAX_TOKENS = 16
+"""Tokens of an answer whose request names no limit, as OpenAI has it."""
+MAX_LOGPROBS = 5
+
+
+def _prompt_kind(value: object) -> str:
+    first = next(iter(cast("list[object]", value)), 0) if isinstance(value, list) else value
+    if isinstance(first, str):
+        return "texts" if isinstance(value, list) else "text"
+    return "lists" if isinstance(first, list) else "tokens"
+
+
+PromptField: TypeAlias = Annotated[
+    Annotated[str, Tag("text")]
+    | Annotated[list[str], Tag("texts")]
+    | Annotated[list[Natural], Tag("tokens")]
+    | Annotated[list[list[Natural]], Tag("lists")],
+    Discriminator(_prompt_kind),
+]
+
+
+class CompletionRequest(Wire):
+    """The body of a request."""
+
+    model: str
+    prompt: PromptField
+    n: NumAnswers | None = None
+    best_of: NumAnswers | None = None
+    stop: Stop | None = None
+    stream: bool | None = None
+    stream_options: StreamOptions | None = None
+    max_tokens: Count | None = None
+    min_tokens: Natural | None = None
+    ignore_eos: bool | None = None
+    temperature: Temperature | None = None
+    top_p: Fraction | None = None
+    top_k: Annotated[int, Field(ge=-1)] | None = None
+    seed: Seed | None = None
+    logit_bias: dict[str, Bias] | None = None
+    logprobs: Annotated[int, Field(ge=0, le=MAX_LOGPROBS)] | None = None
+    echo: bool | None = None
+    suffix: str | None = None
+    frequency_penalty: float | None = None
+    presence_penalty: float | None = None
+    user: str | None = None
+
+    def read(self, envelope: Envelope) -> Generation:
+        """Return what it asks for."""
+        self._refuse_unsupported()
+        limit = self.max_tokens or USUAL_MAX_TOKENS
+        return Generation(
+            id=envelope.id,
+            model=self.model,
+            prompt=_read_prompt(self.prompt),
+            num_answers=self.n or 1,
+            max_tokens=limit,
+            stop=read_stop(self.stop),
+            sampling=read_sampling(
+                temperature=self.temperature,
+                top_p=self.top_p,
+                top_k=self.top_k if self.top_k is not None and self.top_k > 0 else None,
+                seed=self.seed,
+                logit_bias=self.logit_bias,
+                min_tokens=limit if self.ignore_eos else self.min_tokens or 0,
+            ),
+            top_logprobs=self.logprobs,
+            echo=bool(self.echo),
+            arrival_seconds=envelope.arrival_seconds,
+        )
+
+    def _refuse_unsupported(self) -> None:
+        refuse_penalties(
+            frequency_penalty=self.frequency_penalty, presence_penalty=self.presence_penalty
+        )
+        if self.suffix:
+            raise RequestError("suffix: the model only continues a text", param="suffix")
+        if self.best_of is not None and self.best_of != (self.n or 1):
+            raise RequestError("best_of: only the value of 'n' is supported", param="best_of")
+        if self.stream_options is not None and not self.stream:
+            raise RequestError("stream_options: needs 'stream': true", param="stream_options")
+
+
+def _read_prompt(prompt: PromptField) -> Prompt:
+    match prompt:
+        case str():
+            return PlainText(prompt)
+        case [str() as text]:
+            return PlainText(text)
+        case [[*ids]]:
+            return TokenIds(tuple(ids))
+        case [int(), *_]:
+            return TokenIds(tuple(prompt))
+        case []:
+            raise RequestError("prompt: an empty list has no text to continue", param="prompt")
+        case _:
+            raise RequestError(f"prompt: one prompt a request, not {len(prompt)}", param="prompt")
+
+
+class CompletionWriter(ChunkWriter):
+    """Writes completions of a text."""
+
+    def __init__(self, request: CompletionRequest, envelope: Envelope) -> None:
+        options = request.stream_options
+        num_answers = request.n or 1
+        self._with_logprobs = request.logprobs is not None
+        self._offsets = [0] * num_answers
+        self._identity: dict[str, Json] = {
+            "id": f"cmpl-{envelope.id}",
+            "object": "text_completion",
+            "created": int(envelope.created),
+            "model": request.model,
+            "system_fingerprint": envelope.fingerprint(request.model),
+        }
+        super().__init__(
+            envelope,
+            self._identity,
+            num_answers=num_answers,
+            with_usage=options is not None and bool(options.include_usage),
+        )
+
+    def opening(self, answer: int) -> str:
+        """Return nothing: a text has no speaker."""
+        del answer
+        return ""
+
+    def text(self, event: Delta) -> str:
+        """Return more text, with the probabilities of its tokens."""
+        if not event.text and not event.logprobs:
+            return ""
+        logprobs = "null"
+        if event.logprobs:
+            offset = self._offsets[event.answer]
+            logprobs = to_json(_text_logprobs(event.logprobs, offset))
+            self._offsets[event.answer] += _length(event.logprobs)
+        return _choice(event.answer, to_json(event.text), logprobs=logprobs)
+
+    def call(self, event: CallDelta) -> str:
+        """Refuse: a text has no tools."""
+        raise AssertionError(event)
+
+    def closing(self, event: Ended) -> str:
+        """Return why an answer ends."""
+        return _choice(event.answer, '""', finish=f'"{FINISH[event.reason]}"')
+
+    def whole(self, gathered: Gathered) -> Mapping[str, Json]:
+        """Return all answers."""
+        completed = gathered.completed
+        return {
+            **self._identity,
+            "choices": [self._answer(i, answer) for i, answer in enumerate(gathered.answers)],
+            "usage": openai_usage(completed.usage),
+            **measures(completed, self._envelope.created),
+        }
+
+    def _answer(self, index: int, answer: GatheredAnswer) -> dict[str, Json]:
+        return {
+            "index": index,
+            "text": answer.text,
+            "logprobs": _text_logprobs(answer.logprobs, 0) if self._with_logprobs else None,
+            "finish_reason": FINISH[answer.reason],
+        }
+
+
+def _choice(answer: int, text: str, *, logprobs: str = "null", finish: str = "null") -> str:
+    return f'{{"index":{answer},"text":{text},"logprobs":{logprobs},"finish_reason":{finish}}}'
+
+
+def _length(logprobs: Sequence[ChosenToken]) -> int:
+    return sum(len(token.chosen.token) for token in logprobs)
+
+
+def _text_logprobs(logprobs: Sequence[ChosenToken], offset: int) -> dict[str, Json]:
+    """Return lists with an entry a token; offsets count characters of the answer."""
+    offsets: list[Json] = []
+    for token in logprobs:
+        offsets.append(offset)
+        offset += len(token.chosen.token)
+    return {
+        "tokens": [token.chosen.token for token in logprobs],
+        "token_logprobs": [token.chosen.logprob for token in logprobs],
+        "top_logprobs": [{top.token: top.logprob for top in token.top} for token in logprobs],
+        "text_offset": offsets,
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class Completions(Dialect):
+    """The dialect; strict, it refuses unknown fields, and writes errors as Cerebras does."""
+
+    is_strict: bool = False
+
+    @property
+    def error_shape(self) -> ErrorShape:
+        """OpenAI's; strict: Cerebras'."""
+        return cerebras_error if self.is_strict else openai_error
+
+    def read(self, value: Json, envelope: Envelope) -> Asked:
+        """Return what a body asks for."""
+        unknown = "forbid" if self.is_strict else "ignore"
+        request = read_wire(CompletionRequest, value, unknown=unknown)
+        return Asked(
+            generation=request.read(envelope),
+            is_streamed=bool(request.stream),
+            writer=CompletionWriter(request, envelope),
+        )

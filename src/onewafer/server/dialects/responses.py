@@ -1,0 +1,326 @@
+"""`/v1/responses`, as OpenAI has it, without a memory: every request brings its conversation."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias, cast
+
+from pydantic import Discriminator, Field, Tag
+
+from onewafer.server.dialects.dialect import Asked, Dialect, Envelope, ErrorShape
+from onewafer.server.dialects.error_shapes import openai_error
+from onewafer.server.dialects.openai_wire import (
+    MAX_TOOLS,
+    MAX_TOP_LOGPROBS,
+    Content,
+    Count,
+    Fraction,
+    FreeJson,
+    FunctionTool,
+    Temperature,
+    ToolMode,
+    read_sampling,
+    read_schema,
+    read_text,
+    read_tool,
+    read_tools,
+)
+from onewafer.server.dialects.response_writer import ResponseWriter
+from onewafer.server.dialects.wire import Wire, read_wire
+from onewafer.server.failures import RequestError
+from onewafer.server.generation import (
+    Conversation,
+    Form,
+    FreeForm,
+    Generation,
+    JsonObject,
+    JsonSchema,
+    Message,
+    Role,
+    ToolCall,
+    Tools,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from onewafer.server.json_values import Json
+
+LOGPROBS = "message.output_text.logprobs"
+"""What `include` names for log probabilities."""
+
+
+class MessageItem(Wire):
+    """A turn."""
+
+    type: Literal["message"] = "message"
+    role: Literal["user", "assistant", "system", "developer"]
+    content: Content
+
+
+class CallItem(Wire):
+    """A call that the model made."""
+
+    type: Literal["function_call"]
+    call_id: str
+    name: str
+    arguments: str
+
+
+class CallOutputItem(Wire):
+    """The result of a call."""
+
+    type: Literal["function_call_output"]
+    call_id: str
+    output: Content
+
+
+class ReasoningItem(Wire):
+    """Thoughts of another model, which are not read."""
+
+    type: Literal["reasoning"]
+
+
+def _item_kind(value: object) -> str:
+    kind = cast("Mapping[str, object]", value).get("type") if isinstance(value, dict) else None
+    return kind if isinstance(kind, str) else "message"
+
+
+Item: TypeAlias = Annotated[
+    Annotated[MessageItem, Tag("message")]
+    | Annotated[CallItem, Tag("function_call")]
+    | Annotated[CallOutputItem, Tag("function_call_output")]
+    | Annotated[ReasoningItem, Tag("reasoning")],
+    Discriminator(
+        _item_kind,
+        custom_error_type="item",
+        custom_error_message=(
+            "type must be message, function_call, function_call_output or reasoning; the server "
+            "keeps no items"
+        ),
+    ),
+]
+
+
+def _text_or_items(value: object) -> str:
+    return "text" if isinstance(value, str) else "items"
+
+
+class AnyTool(Wire):
+    """A tool; those that are functions are offered to the model."""
+
+    type: str
+    name: str | None = None
+    description: str | None = None
+    parameters: FreeJson | None = None
+
+
+class ToolChoice(Wire):
+    """A choice of one function, or of some."""
+
+    type: str
+    name: str | None = None
+    mode: Literal["auto", "required"] | None = None
+    tools: list[AnyTool] | None = None
+
+
+def _mode_or_choice(value: object) -> str:
+    return "mode" if isinstance(value, str) else "choice"
+
+
+class TextFormat(Wire):
+    """The form of an answer."""
+
+    type: Literal["text", "json_object", "json_schema"]
+    name: str | None = None
+    schema_: FreeJson | None = Field(default=None, alias="schema")
+
+
+class TextOptions(Wire):
+    """How text is written."""
+
+    format: TextFormat | None = None
+
+
+class ResponsesRequest(Wire):
+    """The body of a request."""
+
+    model: str
+    input: Annotated[
+        Annotated[str, Tag("text")] | Annotated[list[Item], Tag("items")],
+        Discriminator(_text_or_items),
+    ]
+    instructions: str | None = None
+    stream: bool | None = None
+    max_output_tokens: Count | None = None
+    temperature: Temperature | None = None
+    top_p: Fraction | None = None
+    top_logprobs: Annotated[int, Field(ge=0, le=MAX_TOP_LOGPROBS)] | None = None
+    include: list[str] | None = None
+    text: TextOptions | None = None
+    tools: Annotated[list[AnyTool], Field(max_length=MAX_TOOLS)] | None = None
+    tool_choice: (
+        Annotated[
+            Annotated[ToolMode, Tag("mode")] | Annotated[ToolChoice, Tag("choice")],
+            Discriminator(_mode_or_choice),
+        ]
+        | None
+    ) = None
+    parallel_tool_calls: bool | None = None
+    previous_response_id: str | None = None
+    conversation: object = None
+    prompt: object = None
+    background: bool | None = None
+
+    def read(self, envelope: Envelope) -> Generation:
+        """Return what it asks for."""
+        self._refuse_unsupported()
+        wants_logprobs = self.top_logprobs is not None or LOGPROBS in (self.include or ())
+        return Generation(
+            id=envelope.id,
+            model=self.model,
+            prompt=self._read_prompt(),
+            max_tokens=self.max_output_tokens,
+            sampling=read_sampling(temperature=self.temperature, top_p=self.top_p),
+            form=self._read_form(),
+            tools=self._read_tools(),
+            top_logprobs=(self.top_logprobs or 0) if wants_logprobs else None,
+            arrival_seconds=envelope.arrival_seconds,
+        )
+
+    def _refuse_unsupported(self) -> None:
+        kept = {
+            "previous_response_id": self.previous_response_id,
+            "conversation": self.conversation,
+            "prompt": self.prompt,
+        }
+        for name, value in kept.items():
+            if value is not None:
+                raise RequestError(
+                    f"{name}: this server keeps nothing; send the whole conversation in 'input'",
+                    param=name,
+                    code="unsupported_parameter",
+                )
+        if self.background:
+            raise RequestError("background: answers are not kept", param="background")
+
+    def _read_prompt(self) -> Conversation:
+        turns: list[Message] = []
+        if self.instructions:
+            turns.append(Message(role=Role.SYSTEM, text=self.instructions))
+        if isinstance(self.input, str):
+            turns.append(Message(role=Role.USER, text=self.input))
+        else:
+            for i, item in enumerate(self.input):
+                _add_item(turns, item, f"input.{i}")
+        if not turns:
+            raise RequestError("input: there is nothing to answer", param="input")
+        return Conversation(tuple(turns))
+
+    def _read_form(self) -> Form:
+        wanted = self.text.format if self.text else None
+        if wanted is None or wanted.type == "text":
+            return FreeForm()
+        if wanted.type == "json_object":
+            return JsonObject()
+        if wanted.schema_ is None:
+            raise RequestError("text.format.schema: Field required", param="text.format.schema")
+        return JsonSchema(read_schema(wanted.schema_, "text.format.schema"))
+
+    def _read_tools(self) -> Tools:
+        """Return the functions; tools that other servers run are left out."""
+        functions = [
+            read_tool(_function(tool, f"tools.{i}"), f"tools.{i}")
+            for i, tool in enumerate(self.tools or ())
+            if tool.type == "function"
+        ]
+        is_parallel = self.parallel_tool_calls is not False
+        match self.tool_choice:
+            case ToolChoice(type="function", name=str(name)):
+                return read_tools(functions, None, only=name, is_parallel=is_parallel)
+            case ToolChoice(type="allowed_tools", tools=[*allowed]):
+                names = {tool.name for tool in allowed}
+                some = [tool for tool in functions if tool.name in names]
+                mode = self.tool_choice.mode
+                return read_tools(some, mode, only=None, is_parallel=is_parallel)
+            case ToolChoice():
+                raise RequestError(
+                    f"tool_choice: {self.tool_choice.type[:40]!r} is not a function of the request",
+                    param="tool_choice",
+                )
+            case mode:
+                return read_tools(functions, mode, only=None, is_parallel=is_parallel)
+
+
+def _function(tool: AnyTool, param: str) -> FunctionTool:
+    if not tool.name:
+        raise RequestError(f"{param}.name: Field required", param=f"{param}.name")
+    return FunctionTool(name=tool.name, description=tool.description, parameters=tool.parameters)
+
+
+def _add_item(turns: list[Message], item: Item, param: str) -> None:
+    """Add an item; calls belong to the turn of the assistant before them."""
+    match item:
+        case MessageItem():
+            role = Role.SYSTEM if item.role == "developer" else Role(item.role)
+            turns.append(Message(role=role, text=read_text(item.content, f"{param}.content")))
+        case CallItem():
+            call = ToolCall(id=item.call_id, name=item.name, arguments=item.arguments)
+            if turns and turns[-1].role is Role.ASSISTANT:
+                last = turns.pop()
+                turns.append(Message(role=last.role, text=last.text, calls=(*last.calls, call)))
+            else:
+                turns.append(Message(role=Role.ASSISTANT, text="", calls=(call,)))
+        case CallOutputItem():
+            text = read_text(item.output, f"{param}.output")
+            turns.append(Message(role=Role.TOOL, text=text, call_id=item.call_id))
+        case ReasoningItem():
+            pass
+
+
+@dataclass(frozen=True, slots=True)
+class Responses(Dialect):
+    """The dialect."""
+
+    @property
+    def error_shape(self) -> ErrorShape:
+        """OpenAI's."""
+        return openai_error
+
+    def read(self, value: Json, envelope: Envelope) -> Asked:
+        """Return what a body asks for."""
+        request = read_wire(ResponsesRequest, value)
+        generation = request.read(envelope)
+        return Asked(
+            generation=generation,
+            is_streamed=bool(request.stream),
+            writer=ResponseWriter(_echoed(request, cast("Mapping[str, Json]", value)), envelope),
+        )
+
+
+def _echoed(request: ResponsesRequest, body: Mapping[str, Json]) -> dict[str, Json]:
+    """Return the fields of a response that repeat the request."""
+    return {
+        "model": request.model,
+        "instructions": request.instructions,
+        "max_output_tokens": request.max_output_tokens,
+        "metadata": body.get("metadata") or {},
+        "parallel_tool_calls": request.parallel_tool_calls is not False,
+        "previous_response_id": None,
+        "reasoning": {"effort": None, "summary": None},
+        "store": False,
+        "temperature": 1.0 if request.temperature is None else request.temperature,
+        "text": body.get("text") or {"format": {"type": "text"}},
+        "tool_choice": body.get("tool_choice") or "auto",
+        "tools": _functions(cast("Sequence[Mapping[str, Json]]", body.get("tools") or ())),
+        "top_p": 1.0 if request.top_p is None else request.top_p,
+        "truncation": "disabled",
+        "user": None,
+    }
+
+
+def _functions(tools: Sequence[Mapping[str, Json]]) -> list[Json]:
+    """Return the tools that the model was offered, with the fields that clients require."""
+    return [
+        {"parameters": {}, "strict": False, **tool} for tool in tools if tool["type"] == "function"
+    ]
