@@ -2,7 +2,7 @@
 
 import pytest
 
-from onewafer.perf.wafer import layouts, pipeline, search
+from onewafer.perf.wafer import layout_search, pipeline, search
 
 
 @pytest.fixture(autouse=True)
@@ -15,4 +15,4 @@ def few_rectangles(monkeypatch, request):
         monkeypatch.setattr(pipeline, "_NUM_AGAIN", 2)
         monkeypatch.setattr(pipeline, "_MOST_ROUNDS", 1)
         monkeypatch.setattr(pipeline, "_GROUPS", (1, 2))
-        monkeypatch.setattr(layouts, "_MOST_CLOSE", 0)
+        monkeypatch.setattr(layout_search, "_MOST_CLOSE", 0)

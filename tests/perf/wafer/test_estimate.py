@@ -12,7 +12,8 @@ from onewafer.perf.breakdown import Limit
 from onewafer.perf.gpt import GptShape, gpt_model
 from onewafer.perf.wafer import Mode, WaferOptions, estimate, machine, parse_system
 from onewafer.perf.wafer.inference import decode_demand
-from onewafer.perf.wafer.layouts import lay_out, read_prompt
+from onewafer.perf.wafer.layout_search import lay_out
+from onewafer.perf.wafer.layouts import read_prompt
 from onewafer.perf.wafer.rectangles import alone_on_wafer
 from onewafer.perf.wafer.region import Regions
 from onewafer.perf.wafer.search import share_out

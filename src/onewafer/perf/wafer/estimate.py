@@ -23,7 +23,8 @@ from onewafer.perf.wafer.inference import (
     serve_outcome,
 )
 from onewafer.perf.wafer.latent import has_latent_attention, latent_forms
-from onewafer.perf.wafer.layouts import Asked, lay_out
+from onewafer.perf.wafer.layout_search import lay_out
+from onewafer.perf.wafer.layouts import Asked
 from onewafer.perf.wafer.options import Mode, WaferOptions
 from onewafer.perf.wafer.programs import Programs
 from onewafer.perf.wafer.refusals import refusal, sides

@@ -1,27 +1,14 @@
-"""Lay a model over wafers for many launches: sequences, replicas, rows of a launch, regions.
-
-More rows of a launch share its fixed costs, more launches keep more stages busy: the rows are
-doubled as long as that helps, and so are the replicas of the whole model. If sequences may wait for
-others, fewer sequences leave more room: they are halved as long as that helps.
-"""
+"""The nouns of a search: what a job demands of wafers, and a layout that does it."""
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass, field, replace
-from functools import partial
-from itertools import islice
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from onewafer.perf.wafer.latent import USUAL_FORM, reading_forms
 from onewafer.perf.wafer.options import Mode
-from onewafer.perf.wafer.pipeline import Pipelines
 from onewafer.perf.wafer.plan import Plan, Speed, pace, speed
-from onewafer.perf.wafer.programs import Programs
 from onewafer.perf.wafer.region import Regions
-from onewafer.perf.wafer.search import search_whole
-from onewafer.perf.wafer.sketch import Sketch
-from onewafer.perf.wafer.system import with_wafers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -31,20 +18,12 @@ if TYPE_CHECKING:
     from onewafer.perf.wafer.measured import Rectangle
     from onewafer.perf.wafer.options import WaferOptions
     from onewafer.perf.wafer.plan import Pace
-    from onewafer.perf.wafer.search import Found, Score
+    from onewafer.perf.wafer.programs import Programs
     from onewafer.perf.wafer.system import Machine
     from onewafer.perf.wafer.workload import Load
 
     Seconds = Callable[[Speed, Load, int], float]
     """How long launches of a load take, by how fast they go through and by their number."""
-
-
-_CLOSE = 1.1
-"""Times the seconds of the best layout, that others are taken to be as good as it."""
-_FAR = 1.3
-"""A mode whose lower bound is longer than the best layout's seconds times this is dropped."""
-_MOST_CLOSE = 2
-"""Layouts whose searches are done thoroughly."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,163 +155,6 @@ class Asked:
             options=self.options,
             programs=self.programs,
         )
-
-
-@dataclass(frozen=True, slots=True)
-class _Asked(Asked):
-    """A job and a machine, in one mode."""
-
-    mode: Mode
-    sketches: tuple[Sketch, ...]
-    """Sketches of the segments; a piece's cycles do not depend on the number of sequences."""
-    is_thorough: bool = False
-
-    def of_replica(self, replicas: int) -> _Asked:
-        """Return what one of `replicas` asks of its wafers."""
-        return replace(self, machine=with_wafers(self.machine, self.machine.num_wafers // replicas))
-
-    def searcher(self, regions: Regions, near: Rectangle | None) -> Callable[[Score], Found]:
-        """Return the search for plans for a load; `near` is a good rectangle for fewer rows."""
-        if self.mode is Mode.WHOLE:
-            return partial(
-                search_whole,
-                regions,
-                self.machine,
-                self.options,
-                near=near,
-                is_thorough=self.is_thorough,
-            )
-        pipelines = Pipelines(regions, self.machine, self.options, self.sketches)
-        return partial(pipelines.search, is_thorough=self.is_thorough)
-
-
-@dataclass(slots=True)
-class _Best:
-    """The best layout so far, and how many were looked at for it."""
-
-    layout: Layout | None = None
-    num_considered: int = 0
-    met: list[Layout] = field(default_factory=list["Layout"])
-    """All layouts that were found on the way."""
-
-    @property
-    def seconds(self) -> float:
-        """Seconds of the job; infinite without a layout."""
-        return math.inf if self.layout is None else self.layout.seconds
-
-    def take(self, found: _Best) -> bool:
-        """Take what was found if it is better; tell whether to go on in this direction."""
-        self.num_considered += found.num_considered
-        self.met += found.met
-        if self.layout is not None and found.seconds >= self.seconds:
-            return False
-        self.layout = found.layout
-        return True
-
-
-def lay_out(
-    model: Model,
-    demand: Demand,
-    machine: Machine,
-    options: WaferOptions,
-    *,
-    mode: Mode,
-    programs: Programs | None = None,
-    of_other_mode: Layout | None = None,
-) -> Layout | None:
-    """Return the best layout of a mode, None if nothing has room.
-
-    A layout that is far behind another mode's is not searched thoroughly.
-    """
-    known = Programs() if programs is None else programs
-    limit = math.inf if of_other_mode is None else _FAR * of_other_mode.seconds
-    tried = [
-        _lay_out(_Asked(model, one, machine, options, known, mode, _sketches(model)), limit)
-        for one in demand.in_forms()
-    ]
-    best = min(tried, key=lambda one: one.seconds)
-    considered = sum(one.num_considered for one in tried)
-    return best.layout and replace(best.layout, num_considered=considered)
-
-
-def _sketches(model: Model) -> tuple[Sketch, ...]:
-    return tuple(Sketch() for _ in model.segments)
-
-
-def _lay_out(asked: _Asked, limit: float) -> _Best:
-    """Return the best layout in one form: fewer sequences at a time as long as that helps.
-
-    The first searches are quick; those that came to the best layouts are done thoroughly, unless
-    these take longer than a limit.
-    """
-    best = _Best()
-    for sequences in asked.demand.at_a_time():
-        if not best.take(_replicated(asked, sequences)):
-            break
-    if best.seconds > limit:
-        return best
-    close = [one for one in best.met if one.seconds <= _CLOSE * best.seconds]
-    searches: dict[tuple[Load, int], Layout] = {}
-    for one in sorted(close, key=lambda layout: layout.seconds):
-        searches.setdefault((one.regions.load, one.replicas), one)
-    for (load, replicas), one in islice(searches.items(), _MOST_CLOSE):
-        of_replica = replace(asked.of_replica(replicas), is_thorough=True)
-        best.take(_searched(of_replica, load, replicas, one.only_rectangle))
-    return best
-
-
-def _replicated(asked: _Asked, sequences: int) -> _Best:
-    """Double the replicas as long as that helps."""
-    best, replicas = _Best(), 1
-    while replicas <= min(asked.machine.num_wafers, sequences):
-        share = sequences // replicas if asked.demand.can_wait else -(-sequences // replicas)
-        found = _doubled(asked.of_replica(replicas), share, replicas)
-        if not best.take(found):
-            break
-        replicas *= 2
-    return best
-
-
-def _doubled(asked: _Asked, sequences: int, replicas: int) -> _Best:
-    """Double the rows of a launch as long as that helps."""
-    best = _Best()
-    near: Rectangle | None = None
-    for load in asked.demand.loads(sequences):
-        found = _searched(asked, load, replicas, near)
-        if not best.take(found) or found.layout is None:
-            break
-        near = found.layout.only_rectangle
-    return best
-
-
-def _searched(asked: _Asked, load: Load, replicas: int, near: Rectangle | None) -> _Best:
-    """Return the best layout for a load by any score; `near` is a good rectangle for fewer rows."""
-    demand, regions, best = asked.demand, asked.regions(load), _Best()
-    launches = demand.launches_of(load.sequences, load.rows)
-    search = asked.searcher(regions, near)
-    for seconds in demand.scores:
-
-        def score(latency: float, period: float, seconds: Seconds = seconds) -> float:
-            return seconds(Speed(latency, period), load, launches)
-
-        found = search(score)
-        one = _Best(num_considered=found.num_considered)
-        if found.plan is not None:
-            layout = Layout(
-                found.plan, regions, asked.machine, replicas, launches, found.seconds, 0
-            )
-            one.layout = _judged(layout, demand)
-            one.met += [one.layout] if one.layout else []
-        best.take(one)
-    return best
-
-
-def _judged(layout: Layout, demand: Demand) -> Layout | None:
-    """Return a layout with the time of the job on it; None if it cannot do it."""
-    if demand.seconds_of is None:
-        return layout
-    seconds = demand.seconds_of(layout)
-    return None if math.isinf(seconds) else replace(layout, seconds=seconds)
 
 
 def longest_context(layout: Layout, *, most: int) -> int:

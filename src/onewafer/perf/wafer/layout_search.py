@@ -1,0 +1,200 @@
+"""Search for the best layout of a mode: rows of a launch, replicas, regions.
+
+More rows of a launch share its fixed costs, more launches keep more stages busy: the rows are
+doubled as long as that helps, and so are the replicas of the whole model. If sequences may wait for
+others, fewer sequences leave more room: they are halved as long as that helps.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field, replace
+from functools import partial
+from itertools import islice
+from typing import TYPE_CHECKING
+
+from onewafer.perf.wafer.layouts import Asked, Layout
+from onewafer.perf.wafer.options import Mode
+from onewafer.perf.wafer.pipeline import Pipelines
+from onewafer.perf.wafer.plan import Speed
+from onewafer.perf.wafer.programs import Programs
+from onewafer.perf.wafer.search import search_whole
+from onewafer.perf.wafer.sketch import Sketch
+from onewafer.perf.wafer.system import with_wafers
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from onewafer.perf.model import Model
+    from onewafer.perf.wafer.layouts import Demand, Seconds
+    from onewafer.perf.wafer.measured import Rectangle
+    from onewafer.perf.wafer.options import WaferOptions
+    from onewafer.perf.wafer.region import Regions
+    from onewafer.perf.wafer.search import Found, Score
+    from onewafer.perf.wafer.system import Machine
+    from onewafer.perf.wafer.workload import Load
+
+_CLOSE = 1.1
+"""Times the seconds of the best layout, that others are taken to be as good as it."""
+_FAR = 1.3
+"""A mode whose lower bound is longer than the best layout's seconds times this is dropped."""
+_MOST_CLOSE = 2
+"""Layouts whose searches are done thoroughly."""
+
+
+@dataclass(frozen=True, slots=True)
+class AskedInMode(Asked):
+    """A job and a machine, in one mode."""
+
+    mode: Mode
+    sketches: tuple[Sketch, ...]
+    """Sketches of the segments; a piece's cycles do not depend on the number of sequences."""
+    is_thorough: bool = False
+
+    def of_replica(self, replicas: int) -> AskedInMode:
+        """Return what one of `replicas` asks of its wafers."""
+        return replace(self, machine=with_wafers(self.machine, self.machine.num_wafers // replicas))
+
+    def searcher(self, regions: Regions, near: Rectangle | None) -> Callable[[Score], Found]:
+        """Return the search for plans for a load; `near` is a good rectangle for fewer rows."""
+        if self.mode is Mode.WHOLE:
+            return partial(
+                search_whole,
+                regions,
+                self.machine,
+                self.options,
+                near=near,
+                is_thorough=self.is_thorough,
+            )
+        pipelines = Pipelines(regions, self.machine, self.options, self.sketches)
+        return partial(pipelines.search, is_thorough=self.is_thorough)
+
+
+@dataclass(slots=True)
+class Best:
+    """The best layout so far, and how many were looked at for it."""
+
+    layout: Layout | None = None
+    num_considered: int = 0
+    met: list[Layout] = field(default_factory=list["Layout"])
+    """All layouts that were found on the way."""
+
+    @property
+    def seconds(self) -> float:
+        """Seconds of the job; infinite without a layout."""
+        return math.inf if self.layout is None else self.layout.seconds
+
+    def take(self, found: Best) -> bool:
+        """Take what was found if it is better; tell whether to go on in this direction."""
+        self.num_considered += found.num_considered
+        self.met += found.met
+        if self.layout is not None and found.seconds >= self.seconds:
+            return False
+        self.layout = found.layout
+        return True
+
+
+def lay_out(
+    model: Model,
+    demand: Demand,
+    machine: Machine,
+    options: WaferOptions,
+    *,
+    mode: Mode,
+    programs: Programs | None = None,
+    of_other_mode: Layout | None = None,
+) -> Layout | None:
+    """Return the best layout of a mode, None if nothing has room.
+
+    A layout that is far behind another mode's is not searched thoroughly.
+    """
+    known = Programs() if programs is None else programs
+    limit = math.inf if of_other_mode is None else _FAR * of_other_mode.seconds
+    tried = [
+        _lay_out(AskedInMode(model, one, machine, options, known, mode, sketches_of(model)), limit)
+        for one in demand.in_forms()
+    ]
+    best = min(tried, key=lambda one: one.seconds)
+    considered = sum(one.num_considered for one in tried)
+    return best.layout and replace(best.layout, num_considered=considered)
+
+
+def sketches_of(model: Model) -> tuple[Sketch, ...]:
+    """Return a sketch that knows nothing for each segment."""
+    return tuple(Sketch() for _ in model.segments)
+
+
+def _lay_out(asked: AskedInMode, limit: float) -> Best:
+    """Return the best layout in one form: fewer sequences at a time as long as that helps.
+
+    The first searches are quick; those that came to the best layouts are done thoroughly, unless
+    these take longer than a limit.
+    """
+    best = Best()
+    for sequences in asked.demand.at_a_time():
+        if not best.take(replicated(asked, sequences)):
+            break
+    if best.seconds > limit:
+        return best
+    close = [one for one in best.met if one.seconds <= _CLOSE * best.seconds]
+    searches: dict[tuple[Load, int], Layout] = {}
+    for one in sorted(close, key=lambda layout: layout.seconds):
+        searches.setdefault((one.regions.load, one.replicas), one)
+    for (load, replicas), one in islice(searches.items(), _MOST_CLOSE):
+        of_replica = replace(asked.of_replica(replicas), is_thorough=True)
+        best.take(searched(of_replica, load, replicas, one.only_rectangle))
+    return best
+
+
+def replicated(asked: AskedInMode, sequences: int) -> Best:
+    """Double the replicas as long as that helps."""
+    best, replicas = Best(), 1
+    while replicas <= min(asked.machine.num_wafers, sequences):
+        share = sequences // replicas if asked.demand.can_wait else -(-sequences // replicas)
+        found = _doubled(asked.of_replica(replicas), share, replicas)
+        if not best.take(found):
+            break
+        replicas *= 2
+    return best
+
+
+def _doubled(asked: AskedInMode, sequences: int, replicas: int) -> Best:
+    """Double the rows of a launch as long as that helps."""
+    best = Best()
+    near: Rectangle | None = None
+    for load in asked.demand.loads(sequences):
+        found = searched(asked, load, replicas, near)
+        if not best.take(found) or found.layout is None:
+            break
+        near = found.layout.only_rectangle
+    return best
+
+
+def searched(asked: AskedInMode, load: Load, replicas: int, near: Rectangle | None) -> Best:
+    """Return the best layout for a load by any score; `near` is a good rectangle for fewer rows."""
+    demand, regions, best = asked.demand, asked.regions(load), Best()
+    launches = demand.launches_of(load.sequences, load.rows)
+    search = asked.searcher(regions, near)
+    for seconds in demand.scores:
+
+        def score(latency: float, period: float, seconds: Seconds = seconds) -> float:
+            return seconds(Speed(latency, period), load, launches)
+
+        found = search(score)
+        one = Best(num_considered=found.num_considered)
+        if found.plan is not None:
+            layout = Layout(
+                found.plan, regions, asked.machine, replicas, launches, found.seconds, 0
+            )
+            one.layout = judged(layout, demand)
+            one.met += [one.layout] if one.layout else []
+        best.take(one)
+    return best
+
+
+def judged(layout: Layout, demand: Demand) -> Layout | None:
+    """Return a layout with the time of the job on it; None if it cannot do it."""
+    if demand.seconds_of is None:
+        return layout
+    seconds = demand.seconds_of(layout)
+    return None if math.isinf(seconds) else replace(layout, seconds=seconds)
