@@ -2,7 +2,7 @@
 
 import pytest
 
-from onewafer.perf.wafer import layout_search, pipeline, search
+from onewafer.perf.wafer import layout_search, pipeline, search, serving
 
 
 @pytest.fixture(autouse=True)
@@ -16,3 +16,4 @@ def few_rectangles(monkeypatch, request):
         monkeypatch.setattr(pipeline, "_MOST_ROUNDS", 1)
         monkeypatch.setattr(pipeline, "_GROUPS", (1, 2))
         monkeypatch.setattr(layout_search, "_MOST_CLOSE", 0)
+        monkeypatch.setattr(serving, "_CLOSE", 0)

@@ -10,10 +10,10 @@ from onewafer.errors import ConfigurationError
 from onewafer.perf import Answer, Decode, Goal, Precision, Prefill, Refusal, Serve, Train
 from onewafer.perf.breakdown import Limit
 from onewafer.perf.gpt import GptShape, gpt_model
-from onewafer.perf.wafer import Mode, WaferOptions, estimate, machine, parse_system
+from onewafer.perf.wafer import Mode, Programs, WaferOptions, estimate, machine, parse_system
 from onewafer.perf.wafer.inference import decode_demand
 from onewafer.perf.wafer.layout_search import lay_out
-from onewafer.perf.wafer.layouts import read_prompt
+from onewafer.perf.wafer.layouts import Asked, read_prompt
 from onewafer.perf.wafer.rectangles import alone_on_wafer
 from onewafer.perf.wafer.region import Regions
 from onewafer.perf.wafer.search import share_out
@@ -154,10 +154,13 @@ def test_a_limit_hides_no_pass_that_keeps_to_it(share, launches):
 def test_a_speed_is_that_of_its_pace(mode, name):
     options = WaferOptions()
     layout = lay_out(
-        SMALL,
-        decode_demand(Decode(batch=4, context=64)),
-        machine(name, options),
-        options,
+        Asked(
+            SMALL,
+            decode_demand(Decode(batch=4, context=64)),
+            machine(name, options),
+            options,
+            Programs(),
+        ),
         mode=mode,
     )
 
@@ -332,7 +335,7 @@ def test_prompts_can_be_read_wherever_their_sequences_are_decoded():
     job, options = Decode(batch=3, context=64), WaferOptions(mode=Mode.WHOLE)
     roomy = machine(parse_system("cs3"), options)
     demand = replace(decode_demand(job), most_rows=1)
-    found = lay_out(SMALL, demand, roomy, options, mode=Mode.WHOLE)
+    found = lay_out(Asked(SMALL, demand, roomy, options, Programs()), mode=Mode.WHOLE)
     most = max(stage.cost.bytes.total for stage in found.plan.stages)
     full = replace(roomy, architecture=replace(roomy.architecture, memory_bytes=int(most)))
 

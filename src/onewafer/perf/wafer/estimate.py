@@ -28,6 +28,7 @@ from onewafer.perf.wafer.layouts import Asked
 from onewafer.perf.wafer.options import Mode, WaferOptions
 from onewafer.perf.wafer.programs import Programs
 from onewafer.perf.wafer.refusals import refusal, sides
+from onewafer.perf.wafer.serving import lay_out_requests
 from onewafer.perf.wafer.streaming import least_seconds, search_streaming
 from onewafer.perf.wafer.system import machine as machine_of
 from onewafer.perf.wafer.workload import has_windows, in_small_pieces, pieces_of
@@ -75,19 +76,12 @@ def estimate(
         pieces_of(model, demand.load, options.precision)
     except UnsupportedOperationError as error:
         return Refusal(system=machine.wafers.name, title=machine.title, reason=str(error))
+    asked = Asked(model, demand, machine, options, programs)
     outcomes: list[Outcome] = []
     layout = None
     for mode in _RESIDENT:
         if options.mode in (None, mode):
-            layout = lay_out(
-                model,
-                demand,
-                machine,
-                options,
-                mode=mode,
-                programs=programs,
-                of_other_mode=layout,
-            )
+            layout = _lay_out(asked, job, mode, of_other_mode=layout)
             found = layout and _outcome(model, job, layout, machine, options)
             outcomes += [found] if found else []
     is_read = isinstance(job, Prefill) and not model.has_feature_maps
@@ -105,6 +99,12 @@ def estimate(
     best = replace(best, notes=(*best.notes, *_model_notes(model, job, best.load)))
     others = Others(tuple(one for one in outcomes if one.mode is not best.mode), too_slow)
     return answer(job, machine, options, best, others=others, sample_rows=model.fixed_tokens)
+
+
+def _lay_out(asked: Asked, job: Job, mode: Mode, *, of_other_mode: Layout | None) -> Layout | None:
+    if isinstance(job, Serve):
+        return lay_out_requests(asked, job, mode=mode, of_other_mode=of_other_mode)
+    return lay_out(asked, mode=mode, of_other_mode=of_other_mode)
 
 
 def _check_region(machine: Machine, options: WaferOptions) -> None:

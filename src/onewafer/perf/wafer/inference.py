@@ -34,9 +34,9 @@ def decode_demand(job: Decode) -> Demand:
 def serve_demand(job: Serve) -> Demand:
     """Return one token for each request, in the middle of its answer; caches hold all of it.
 
-    Requests in excess of those that full launches have wait until others have left. Regions are
-    good for answers alone, or for prompts as well, which are read in launches of as many rows; how
-    long a request takes decides.
+    Requests without a place wait until others have left. Regions are good for answers alone, or for
+    prompts as well, which are read in launches of as many rows; the time between requests that
+    leave decides.
     """
     middle = job.prompt + job.answer // 2
     tokens = _tokens(job.concurrency, position=middle, capacity=job.prompt + job.answer)
@@ -49,7 +49,7 @@ def serve_demand(job: Serve) -> Demand:
 
     def seconds_of(layout: Layout) -> float:
         times = _request_times(job, layout, layout.speed())
-        return math.inf if times is None else times.waiting + times.stay
+        return math.inf if times is None else times.stay / (layout.replicas * layout.sequences)
 
     return Demand(
         sequences=tokens.sequences,
@@ -197,7 +197,7 @@ def serve_outcome(model: Model, job: Serve, layout: Layout, machine: Machine) ->
         load=layout.regions.load,
         ttft_seconds=times.waiting + times.reading * times.share,
         tpot_seconds=seconds,
-        notes=(*_batch_notes(layout), *_queue_notes(job, layout)),
+        notes=(*_batch_notes(layout), *_place_notes(layout), *_queue_notes(job, layout)),
     )
 
 
@@ -249,6 +249,18 @@ def _batch_notes(layout: Layout) -> tuple[str, ...]:
     note = (
         f"a launch has a token each of {rows} sequences, with caches of their own: kernels have "
         "rows of one sequence today, and the cost is that of as many of its rows"
+    )
+    return (note,)
+
+
+def _place_notes(layout: Layout) -> tuple[str, ...]:
+    places = layout.launches * layout.regions.load.rows
+    empty = layout.replicas * (places - layout.sequences)
+    if not empty:
+        return ()
+    note = (
+        f"launches have places for {layout.replicas * places:,} requests, of which {empty:,} stay "
+        "empty: that is faster than to let requests wait until launches are full"
     )
     return (note,)
 

@@ -1,8 +1,7 @@
 """Search for the best layout of a mode: rows of a launch, replicas, regions.
 
 More rows of a launch share its fixed costs, more launches keep more stages busy: the rows are
-doubled as long as that helps, and so are the replicas of the whole model. If sequences may wait for
-others, fewer sequences leave more room: they are halved as long as that helps.
+doubled as long as that helps, and so are the replicas of the whole model.
 """
 
 from __future__ import annotations
@@ -17,7 +16,6 @@ from onewafer.perf.wafer.layouts import Asked, Layout
 from onewafer.perf.wafer.options import Mode
 from onewafer.perf.wafer.pipeline import Pipelines
 from onewafer.perf.wafer.plan import Speed
-from onewafer.perf.wafer.programs import Programs
 from onewafer.perf.wafer.search import search_whole
 from onewafer.perf.wafer.sketch import Sketch
 from onewafer.perf.wafer.system import with_wafers
@@ -25,18 +23,15 @@ from onewafer.perf.wafer.system import with_wafers
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from onewafer.perf.model import Model
     from onewafer.perf.wafer.layouts import Demand, Seconds
     from onewafer.perf.wafer.measured import Rectangle
-    from onewafer.perf.wafer.options import WaferOptions
     from onewafer.perf.wafer.region import Regions
     from onewafer.perf.wafer.search import Found, Score
-    from onewafer.perf.wafer.system import Machine
     from onewafer.perf.wafer.workload import Load
 
 _CLOSE = 1.1
 """Times the seconds of the best layout, that others are taken to be as good as it."""
-_FAR = 1.3
+FAR = 1.3
 """A mode whose lower bound is longer than the best layout's seconds times this is dropped."""
 _MOST_CLOSE = 2
 """Layouts whose searches are done thoroughly."""
@@ -94,55 +89,53 @@ class Best:
         return True
 
 
-def lay_out(
-    model: Model,
-    demand: Demand,
-    machine: Machine,
-    options: WaferOptions,
-    *,
-    mode: Mode,
-    programs: Programs | None = None,
-    of_other_mode: Layout | None = None,
-) -> Layout | None:
+def lay_out(asked: Asked, *, mode: Mode, of_other_mode: Layout | None = None) -> Layout | None:
     """Return the best layout of a mode, None if nothing has room.
 
     A layout that is far behind another mode's is not searched thoroughly.
     """
-    known = Programs() if programs is None else programs
-    limit = math.inf if of_other_mode is None else _FAR * of_other_mode.seconds
+    limit = math.inf if of_other_mode is None else FAR * of_other_mode.seconds
     tried = [
-        _lay_out(AskedInMode(model, one, machine, options, known, mode, sketches_of(model)), limit)
-        for one in demand.in_forms()
+        _lay_out(in_mode(replace(asked, demand=one), mode), limit)
+        for one in asked.demand.in_forms()
     ]
     best = min(tried, key=lambda one: one.seconds)
     considered = sum(one.num_considered for one in tried)
     return best.layout and replace(best.layout, num_considered=considered)
 
 
-def sketches_of(model: Model) -> tuple[Sketch, ...]:
-    """Return a sketch that knows nothing for each segment."""
-    return tuple(Sketch() for _ in model.segments)
+def in_mode(asked: Asked, mode: Mode) -> AskedInMode:
+    """Return what is asked for in one mode, with sketches that know nothing."""
+    sketches = tuple(Sketch() for _ in asked.model.segments)
+    return AskedInMode(
+        asked.model,
+        asked.demand,
+        asked.machine,
+        asked.options,
+        asked.programs,
+        mode,
+        sketches,
+    )
 
 
 def _lay_out(asked: AskedInMode, limit: float) -> Best:
-    """Return the best layout in one form: fewer sequences at a time as long as that helps.
+    """Return the best layout in one form, searched thoroughly unless it is beyond a limit."""
+    best = replicated(asked, asked.demand.sequences)
+    if best.seconds <= limit:
+        best.take(refined(asked, best))
+    return best
 
-    The first searches are quick; those that came to the best layouts are done thoroughly, unless
-    these take longer than a limit.
-    """
+
+def refined(asked: AskedInMode, quick: Best) -> Best:
+    """Search thoroughly for the loads that came to the best layouts of a quick search."""
     best = Best()
-    for sequences in asked.demand.at_a_time():
-        if not best.take(replicated(asked, sequences)):
-            break
-    if best.seconds > limit:
-        return best
-    close = [one for one in best.met if one.seconds <= _CLOSE * best.seconds]
+    close = [one for one in quick.met if one.seconds <= _CLOSE * quick.seconds]
     searches: dict[tuple[Load, int], Layout] = {}
     for one in sorted(close, key=lambda layout: layout.seconds):
         searches.setdefault((one.regions.load, one.replicas), one)
     for (load, replicas), one in islice(searches.items(), _MOST_CLOSE):
         of_replica = replace(asked.of_replica(replicas), is_thorough=True)
-        best.take(searched(of_replica, load, replicas, one.only_rectangle))
+        best.take(_searched(of_replica, load, replicas, one.only_rectangle))
     return best
 
 
@@ -163,14 +156,14 @@ def _doubled(asked: AskedInMode, sequences: int, replicas: int) -> Best:
     best = Best()
     near: Rectangle | None = None
     for load in asked.demand.loads(sequences):
-        found = searched(asked, load, replicas, near)
+        found = _searched(asked, load, replicas, near)
         if not best.take(found) or found.layout is None:
             break
         near = found.layout.only_rectangle
     return best
 
 
-def searched(asked: AskedInMode, load: Load, replicas: int, near: Rectangle | None) -> Best:
+def _searched(asked: AskedInMode, load: Load, replicas: int, near: Rectangle | None) -> Best:
     """Return the best layout for a load by any score; `near` is a good rectangle for fewer rows."""
     demand, regions, best = asked.demand, asked.regions(load), Best()
     launches = demand.launches_of(load.sequences, load.rows)

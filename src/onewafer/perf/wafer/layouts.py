@@ -52,14 +52,6 @@ class Demand:
         for form in self.forms:
             yield replace(self, load=replace(self.load, form=form), forms=(form,))
 
-    def at_a_time(self) -> Iterator[int]:
-        """Yield how many sequences wafers may work on together, many first."""
-        sequences = self.sequences
-        yield sequences
-        while self.can_wait and sequences > 1:
-            sequences = 1 << (sequences - 1).bit_length() - 1
-            yield sequences
-
     def loads(self, sequences: int) -> Iterator[Load]:
         """Yield loads with more and more rows, with the caches of `sequences`."""
         rows, most = self.load.rows, self.most_rows

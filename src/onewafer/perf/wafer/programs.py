@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import replace
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from onewafer.errors import ConfigurationError, UnsupportedOperationError
 from onewafer.graph import Convolution, Linear
@@ -21,6 +21,8 @@ from onewafer.perf.wafer.stored_weights import stored_matrix
 from onewafer.perf.wafer.workload import again, join, parts_of, pieces_of
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Hashable
+
     from onewafer.arch import Architecture
     from onewafer.graph import Graph, LayerPart
     from onewafer.perf.model import Model
@@ -29,6 +31,8 @@ if TYPE_CHECKING:
     from onewafer.perf.wafer.options import WaferOptions
     from onewafer.perf.wafer.stand_ins import Piece
     from onewafer.perf.wafer.workload import Load
+
+_Kept = TypeVar("_Kept")
 
 
 class Programs:
@@ -65,6 +69,7 @@ class LoadPrograms:
         self._measured: dict[tuple[tuple[int, ...], Rectangle, Grid], Measured | str] = {}
         self._joined: dict[tuple[tuple[int, ...], Grid], Joined] = {}
         self._grids: dict[tuple[int, ...], Grids] = {}
+        self._kept: dict[tuple[type, Hashable], object] = {}
 
     def is_of(self, model: Model, architecture: Architecture, options: WaferOptions) -> bool:
         """Tell whether a model has the same programs on an architecture with some options."""
@@ -74,6 +79,13 @@ class LoadPrograms:
             and self._options.precision is options.precision
             and self._options.density == options.density
         )
+
+    def keep(self, kind: type[_Kept], key: Hashable, make: Callable[[], _Kept]) -> _Kept:
+        """Return what was made of these programs for a key, or make it for all who come later."""
+        found = self._kept.get((kind, key))
+        if not isinstance(found, kind):
+            found = self._kept[kind, key] = make()
+        return found
 
     @property
     def graphs(self) -> tuple[Graph, ...]:
