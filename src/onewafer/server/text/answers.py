@@ -1,0 +1,179 @@
+"""The text of one answer, from its tokens.
+
+    tokens ─▶ bytes ─▶ characters ─▶ calls and text ─▶ stop texts ─▶ events
+
+Each step keeps what it cannot pass on yet: a part of a character, what may become a call, what may
+become a stop text. Tokens travel with the text that they are a part of.
+"""
+
+from __future__ import annotations
+
+import codecs
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from onewafer.digests import digest
+from onewafer.server.events import (
+    CallDelta,
+    ChosenToken,
+    Delta,
+    Ended,
+    Reason,
+    TokenLogprob,
+)
+from onewafer.server.text.call_reader import CallBegins, CallGoesOn, CallReader, Said
+from onewafer.server.text.stop_texts import StopTexts
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from typing import TypeAlias
+
+    from onewafer.server.text.call_format import CallFormat
+    from onewafer.server.text.vocabulary import Vocabulary
+    from onewafer.server.values.values import Produced
+
+    AnswerEvent: TypeAlias = Delta | CallDelta | Ended
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AnswerPlan:
+    """What is known of an answer before its first token."""
+
+    request_id: str
+    answer: int
+    """Its index."""
+    most_tokens: int
+    """Tokens that it may have, at least 1."""
+    min_tokens: int = 0
+    """Before it has so many tokens, no stop text ends it."""
+    stops: tuple[str, ...] = ()
+    calls: CallFormat | None = None
+    """How its calls are written; None: it has none."""
+    has_logprobs: bool = False
+
+
+@dataclass(slots=True)
+class _Pending:
+    """Tokens whose text is not out yet."""
+
+    tokens: list[int] = field(default_factory=list[int])
+    logprobs: list[ChosenToken] = field(default_factory=list[ChosenToken])
+
+    def take(self) -> tuple[tuple[int, ...], tuple[ChosenToken, ...]]:
+        taken = tuple(self.tokens), tuple(self.logprobs)
+        self.tokens.clear()
+        self.logprobs.clear()
+        return taken
+
+
+class AnswerText:
+    """Makes events of the tokens of one answer."""
+
+    def __init__(self, plan: AnswerPlan, vocabulary: Vocabulary) -> None:
+        self._plan = plan
+        self._vocabulary = vocabulary
+        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        self._stops = StopTexts(plan.stops)
+        self._reader = None if plan.calls is None else CallReader(plan.calls)
+        self._pending = _Pending()
+        self._num_tokens = 0
+        self._has_ended = False
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether its end was among the events."""
+        return self._has_ended
+
+    @property
+    def num_tokens(self) -> int:
+        """Tokens that it has so far, that of its end included."""
+        return self._num_tokens
+
+    def take(self, produced: Produced) -> list[AnswerEvent]:
+        """Return what has become known with one more token."""
+        assert not self._has_ended
+        self._num_tokens += 1
+        if produced.token in self._vocabulary.end_ids:
+            return list(self._end(Reason.END))
+        self._keep(produced)
+        text = self._decoder.decode(self._vocabulary.bytes_of(produced.token))
+        events = list(self._divide(text)) if text else []
+        if not self._has_ended and self._num_tokens >= self._plan.most_tokens:
+            events += self._end(Reason.LENGTH)
+        return events
+
+    def _keep(self, produced: Produced) -> None:
+        self._pending.tokens.append(produced.token)
+        if self._plan.has_logprobs and produced.logprob is not None:
+            top = tuple(self._named(token, logprob) for token, logprob in produced.top)
+            chosen = self._named(produced.token, produced.logprob)
+            self._pending.logprobs.append(ChosenToken(chosen=chosen, top=top))
+
+    def _named(self, token: int, logprob: float) -> TokenLogprob:
+        data = self._vocabulary.bytes_of(token)
+        return TokenLogprob(
+            token=data.decode("utf-8", "replace"), data=data, id=token, logprob=logprob
+        )
+
+    def _divide(self, text: str) -> Iterator[AnswerEvent]:
+        """Yield the events of more text."""
+        if self._reader is None:
+            yield from self._say(text)
+            return
+        for part in self._reader.push(text):
+            match part:
+                case Said(said):
+                    yield from self._say(said)
+                case CallBegins(name):
+                    yield self._call(self._reader, "", name=name)
+                case CallGoesOn(arguments):
+                    yield self._call(self._reader, arguments)
+
+    def _say(self, text: str) -> Iterator[AnswerEvent]:
+        """Yield text, and the end if a stop text is in it."""
+        if self._has_ended:
+            return
+        if self._num_tokens < self._plan.min_tokens:
+            yield from self._release(text)
+            return
+        released = self._stops.push(text)
+        yield from self._release(released.text)
+        if released.stop is not None:
+            self._has_ended = True
+            yield Ended(answer=self._plan.answer, reason=Reason.STOP_TEXT, stop=released.stop)
+
+    def _release(self, text: str) -> Iterator[AnswerEvent]:
+        if text:
+            tokens, logprobs = self._pending.take()
+            yield Delta(answer=self._plan.answer, text=text, tokens=tokens, logprobs=logprobs)
+
+    def _call(self, reader: CallReader, arguments: str, *, name: str | None = None) -> CallDelta:
+        index = reader.num_calls - 1
+        key = f"{self._plan.request_id}/{self._plan.answer}/{index}"
+        return CallDelta(
+            answer=self._plan.answer,
+            call=index,
+            arguments=arguments,
+            id=None if name is None else f"call_{digest(key)[:24]}",
+            name=name,
+        )
+
+    def _end(self, reason: Reason) -> Iterable[AnswerEvent]:
+        """Yield what was held back, and the end."""
+        rest = self._decoder.decode(b"", final=True)
+        yield from self._divide(rest)
+        for part in () if self._reader is None else self._reader.flush():
+            yield from self._say(part.text)
+        if self._has_ended:
+            return
+        held = self._stops.flush()
+        tokens, logprobs = self._pending.take()
+        if held or tokens:
+            yield Delta(answer=self._plan.answer, text=held, tokens=tokens, logprobs=logprobs)
+        self._has_ended = True
+        yield Ended(answer=self._plan.answer, reason=self._reason(reason))
+
+    def _reason(self, reason: Reason) -> Reason:
+        """Return why it ends: for its calls if it has some and says nothing more."""
+        has_calls = self._reader is not None and self._reader.num_calls > 0
+        return Reason.TOOL_CALLS if has_calls and reason is Reason.END else reason

@@ -1,0 +1,209 @@
+"""The tokens of a prompt.
+
+A conversation goes through the model's own template. A text of a message never becomes a control
+token, even if it spells one: where a message has `<|im_end|>`, an invisible mark is put into its
+copy before the template sees it. The rendered text is then cut at the control tokens that the
+template wrote, and the rest is read without any. A conversation that spells none takes the plain
+way, which gives the same tokens as `apply_chat_template`.
+
+A plain text (`/v1/completions`) is read as transformers reads it: who continues a text writes the
+control tokens himself.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import TYPE_CHECKING, Final
+
+from jinja2 import TemplateError
+
+from onewafer.server.failures import RequestError
+from onewafer.server.generation import (
+    Conversation,
+    Message,
+    PlainText,
+    Role,
+    TokenIds,
+    ToolUse,
+)
+from onewafer.server.text.call_format import (
+    TAGGED,
+    describe_tool,
+    format_of_template,
+    instructions,
+)
+from onewafer.user_text import shown
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from onewafer.server.generation import Generation, Tool
+    from onewafer.server.json_values import Json
+    from onewafer.server.models import TextModel
+
+_MARKS: Final = tuple(map(chr, range(0xFDD0, 0xFDF0)))
+"""Characters that Unicode never assigns: texts have no use for them."""
+
+
+class PromptReader:
+    """Makes tokens of prompts."""
+
+    def __init__(self, model: TextModel) -> None:
+        self._model = model
+        self._tokenizer = model.tokenizer
+        own_format = format_of_template(model.chat_template)
+        self.call_format = own_format or TAGGED
+        self._knows_tools = own_format is not None
+        added = model.tokenizer.added_tokens_decoder
+        self._control = {entry.content: token for token, entry in added.items() if entry.special}
+        spellings = sorted(filter(None, self._control), key=len, reverse=True)
+        self._spelled = re.compile("|".join(map(re.escape, spellings)) or r"(?!)")
+
+    def read(self, generation: Generation) -> tuple[int, ...]:
+        """Return the tokens of a prompt, with the tools that the request has.
+
+        Raises:
+            RequestError: the template refuses the conversation, or there is nothing to read.
+        """
+        match generation.prompt:
+            case Conversation() as conversation:
+                tokens = self._read_conversation(conversation, _offered(generation))
+            case PlainText(text):
+                tokens = self._tokenizer.encode(text)
+            case TokenIds(ids):
+                tokens = self._check(ids)
+        if not tokens:
+            raise RequestError("the prompt is empty: write at least one word", param="prompt")
+        return tuple(tokens)
+
+    def _check(self, ids: tuple[int, ...]) -> Sequence[int]:
+        size = self._model.vocabulary_size
+        wrong = next((token for token in ids if not 0 <= token < size), None)
+        if wrong is not None:
+            raise RequestError(
+                f"the prompt has token {wrong}; the model has {size}", param="prompt"
+            )
+        return ids
+
+    def _read_conversation(
+        self, conversation: Conversation, tools: tuple[Tool, ...]
+    ) -> Sequence[int]:
+        if self._model.chat_template is None:
+            raise RequestError(
+                f"{shown(self._model.id)} has no chat template, so it only continues texts: "
+                "ask /v1/completions",
+                param="messages",
+            )
+        messages = conversation.messages
+        if not self._knows_tools:
+            messages = tuple(_without_tools(messages, tools))
+            tools = ()
+        turns = [_turn(message) for message in messages]
+        described = [describe_tool(tool) for tool in tools]
+        written = json.dumps([turns, described], ensure_ascii=False)
+        if not self._spelled.search(written):
+            return self._tokenizer.encode(self._render(turns, described), add_special_tokens=False)
+        mark = next((mark for mark in _MARKS if mark not in written), None)
+        if mark is None:
+            raise RequestError("a message has characters that Unicode forbids", param="messages")
+        marked = [self._mark(turn, mark) for turn in turns]
+        rendered = self._render(marked, [self._mark(tool, mark) for tool in described])
+        return list(self._read_around_control(rendered, mark))
+
+    def _render(
+        self, turns: Sequence[Mapping[str, Json]], tools: Sequence[Mapping[str, Json]]
+    ) -> str:
+        try:
+            return self._tokenizer.apply_chat_template(
+                turns, tools=tools or None, add_generation_prompt=True, tokenize=False
+            )
+        except (TemplateError, TypeError, ValueError, KeyError) as error:
+            raise RequestError(
+                f"the model's chat template refuses the conversation: {shown(str(error))}",
+                param="messages",
+            ) from error
+
+    def _mark(self, value: Mapping[str, Json], mark: str) -> dict[str, Json]:
+        """Return a copy in which no text spells a control token."""
+        return {
+            self._mark_text(key, mark): self._mark_value(item, mark) for key, item in value.items()
+        }
+
+    def _mark_text(self, text: str, mark: str) -> str:
+        return self._spelled.sub(lambda found: f"{found[0][0]}{mark}{found[0][1:]}", text)
+
+    def _mark_value(self, value: Json, mark: str) -> Json:
+        match value:
+            case str():
+                return self._mark_text(value, mark)
+            case dict():
+                return self._mark(value, mark)
+            case list():
+                return [self._mark_value(item, mark) for item in value]
+            case _:
+                return value
+
+    def _read_around_control(self, text: str, mark: str) -> Iterable[int]:
+        """Yield the tokens of a rendered text, whose marks are taken out."""
+        start = 0
+        for found in self._spelled.finditer(text):
+            yield from self._read_plainly(text[start : found.start()], mark)
+            yield self._control[found[0]]
+            start = found.end()
+        yield from self._read_plainly(text[start:], mark)
+
+    def _read_plainly(self, text: str, mark: str) -> Sequence[int]:
+        if not text:
+            return ()
+        return self._tokenizer.encode(
+            text.replace(mark, ""), add_special_tokens=False, split_special_tokens=True
+        )
+
+
+def _offered(generation: Generation) -> tuple[Tool, ...]:
+    tools = generation.tools
+    return () if tools.use is ToolUse.NONE else tools.tools
+
+
+def _turn(message: Message) -> dict[str, Json]:
+    """Return a message as templates read it."""
+    turn: dict[str, Json] = {"role": message.role.value, "content": message.text}
+    if message.calls:
+        turn["tool_calls"] = [
+            {
+                "id": call.id,
+                "type": "function",
+                "function": {"name": call.name, "arguments": _parsed(call.arguments)},
+            }
+            for call in message.calls
+        ]
+    if message.call_id is not None:
+        turn["tool_call_id"] = message.call_id
+    return turn
+
+
+def _parsed(arguments: str) -> Json:
+    """Return arguments as an object, which templates write in their own way."""
+    try:
+        return json.loads(arguments)
+    except ValueError:  # an answer that was cut off, for instance
+        return arguments
+
+
+def _without_tools(messages: Sequence[Message], tools: Sequence[Tool]) -> Iterable[Message]:
+    """Yield a conversation in which tools, calls and their results are plain text."""
+    if tools:
+        told = instructions(tools, TAGGED)
+        is_first = bool(messages) and messages[0].role is Role.SYSTEM
+        system = f"{messages[0].text}\n\n{told}" if is_first else told
+        yield Message(role=Role.SYSTEM, text=system)
+        messages = messages[1:] if is_first else messages
+    for message in messages:
+        if message.calls:
+            texts = [message.text, *map(TAGGED.write, message.calls)]
+            yield Message(role=message.role, text="\n".join(filter(None, texts)))
+        elif message.role is Role.TOOL:
+            yield Message(role=Role.USER, text=f"<tool_response>\n{message.text}\n</tool_response>")
+        else:
+            yield message

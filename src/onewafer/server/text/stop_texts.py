@@ -1,0 +1,55 @@
+"""Texts that end an answer, found across tokens."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Released:
+    """Text that cannot become a part of a stop text any more."""
+
+    text: str
+    stop: str | None = None
+    """The stop text that came behind it; there is no more text then."""
+
+
+class StopTexts:
+    """Holds back the end of a text while it may be the beginning of a stop text.
+
+    >>> texts = StopTexts(("END",))
+    >>> texts.push("a E").text, texts.push("Nd E").text, texts.push("ND b")
+    ('a ', 'ENd ', Released(text='', stop='END'))
+    """
+
+    def __init__(self, stops: tuple[str, ...]) -> None:
+        self._stops = tuple(filter(None, stops))
+        self._held = ""
+
+    @property
+    def held(self) -> str:
+        """The text that is held back."""
+        return self._held
+
+    def push(self, text: str) -> Released:
+        """Add text; return what is free to go."""
+        text, self._held = self._held + text, ""
+        found = [(text.find(stop), stop) for stop in self._stops if stop in text]
+        if found:
+            start, stop = min(found, key=lambda place: place[0])
+            return Released(text[:start], stop)
+        length = max((_beginning_at_end(text, stop) for stop in self._stops), default=0)
+        free = len(text) - length
+        self._held = text[free:]
+        return Released(text[:free])
+
+    def flush(self) -> str:
+        """Return what is held back: no more text comes."""
+        text, self._held = self._held, ""
+        return text
+
+
+def _beginning_at_end(text: str, stop: str) -> int:
+    """Return how many characters at the end of a text are the beginning of a stop text."""
+    most = min(len(text), len(stop) - 1)
+    return next((n for n in range(most, 0, -1) if text.endswith(stop[:n])), 0)

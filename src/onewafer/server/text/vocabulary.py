@@ -1,0 +1,50 @@
+"""The bytes of each token, by which text is put together and grammars are followed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from llguidance import LLTokenizer
+
+if TYPE_CHECKING:
+    from onewafer.server.models import TextModel
+
+
+class Vocabulary:
+    """The tokens of a model as bytes; control tokens have none."""
+
+    def __init__(self, model: TextModel) -> None:
+        self.size = model.vocabulary_size
+        self.end_ids = model.end_ids
+        self.grammar_tokens: LLTokenizer = _grammar_tokens(model)
+        """The same tokens, as grammars read them."""
+        added = model.tokenizer.added_tokens_decoder
+        self._hidden = frozenset(token for token, entry in added.items() if entry.special)
+        self._num_known = model.tokenizer.backend_tokenizer.get_vocab_size()
+        self._known: dict[int, bytes] = {}
+
+    def bytes_of(self, token: int) -> bytes:
+        """Return the bytes of a token in a text: none if it is a control token, or has no name."""
+        known = self._known.get(token)
+        if known is None:
+            known = self._known[token] = self._read(token)
+        return known
+
+    def text_of(self, tokens: tuple[int, ...]) -> str:
+        """Return the text of tokens; parts of characters show as U+FFFD."""
+        return b"".join(map(self.bytes_of, tokens)).decode("utf-8", "replace")
+
+    def _read(self, token: int) -> bytes:
+        if token in self._hidden or token >= self._num_known:
+            return b""
+        return self.grammar_tokens.decode_bytes([token])
+
+
+def _grammar_tokens(model: TextModel) -> LLTokenizer:
+    backend = model.tokenizer.backend_tokenizer
+    tokens = backend.from_str(backend.to_str())  # a copy, whose options can be changed
+    tokens.no_padding()
+    tokens.no_truncation()
+    return LLTokenizer(
+        tokens.to_str(), n_vocab=model.vocabulary_size, eos_token=sorted(model.end_ids) or None
+    )
