@@ -14,11 +14,17 @@ from onewafer.perf.launches import AtPositions, LaunchTime
 from onewafer.perf.wafer.answers import describe
 from onewafer.perf.wafer.inference import serve_demand
 from onewafer.perf.wafer.latent import latent_forms
-from onewafer.perf.wafer.layouts import best_reading, lay_out, prompt_load, with_rows_of_sequences
+from onewafer.perf.wafer.layouts import (
+    Asked,
+    best_reading,
+    prompt_load,
+    with_rows_of_sequences,
+)
 from onewafer.perf.wafer.options import Mode
 from onewafer.perf.wafer.plan import pace
 from onewafer.perf.wafer.programs import Programs
 from onewafer.perf.wafer.refusals import refusal
+from onewafer.perf.wafer.serving import lay_out_requests
 from onewafer.perf.wafer.system import machine as machine_of
 
 if TYPE_CHECKING:
@@ -166,18 +172,11 @@ def serve_on_wafers(
     check_job(model, job)
     machine, programs = machine_of(system, options), Programs()
     demand = replace(serve_demand(job), forms=latent_forms(model, job))
+    asked = Asked(model, demand, machine, options, programs)
     best: Layout | None = None
     for mode in (Mode.PIPELINE, Mode.WHOLE):
         if options.mode in (None, mode):
-            one = lay_out(
-                model,
-                demand,
-                machine,
-                options,
-                mode=mode,
-                programs=programs,
-                of_other_mode=best,
-            )
+            one = lay_out_requests(asked, job, mode=mode, of_other_mode=best)
             best = min(filter(None, (best, one)), key=lambda one: one.seconds, default=None)
     if best is None:
         reason = refusal(model, demand, machine, options, programs).reason
