@@ -1,0 +1,159 @@
+"""Made-up tokens (`--values none`) for models that this computer cannot hold: 1 µs a token.
+
+A text says that it is synthetic, then goes on with sentences of this file. It depends on the prompt
+and, unless the temperature is 0, on the seed. It ends after a few hundred tokens, or when the
+client wants it to end. Where a grammar allows no such text, the shortest answer is written that it
+allows: end where it can end, else close what is open.
+"""
+
+from __future__ import annotations
+
+import zlib
+from array import array
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from onewafer.server.values.values import Produced
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from numpy.typing import NDArray
+
+    from onewafer.server.values.values import Constraint, SequenceRequest
+
+_SENTENCES: Final = (
+    "A wafer keeps the weights of a model beside the elements that multiply by them.",
+    "Each element sends its sums to its neighbours, a word a cycle.",
+    "A prompt is read many tokens at a time, an answer is written one by one.",
+    "The keys and values of earlier tokens stay where they were computed.",
+    "Several requests share one launch, so that each weight is used more than once.",
+    "A request that arrives waits until a slot is free.",
+    "The times in this answer are those of the system that is served, not of this computer.",
+    "Nothing here answers your question.",
+)
+_SHORTEST, _LONGEST = 100, 400
+"""Tokens of texts that nobody cuts off."""
+_CLOSING: Final = ("}", "]", '"', "0", "null", "true")
+"""What brings an answer in JSON to its end, the quickest first; inside a string only a quote."""
+_QUOTE: Final = '"'
+
+
+@dataclass(slots=True)
+class _Sequence:
+    """One answer that is written."""
+
+    id: int
+    script: tuple[int, ...]
+    length: int
+    """Tokens before its end."""
+    constraint: Constraint | None
+    has_logprobs: bool
+    num_tokens: int = 0
+
+
+class SyntheticValues:
+    """Writes answers without a model; see `values.Values`."""
+
+    def __init__(
+        self,
+        *,
+        model_id: str,
+        encode: Callable[[str], Sequence[int]],
+        end_ids: frozenset[int],
+        context_length: int,
+        num_slots: int = 1024,
+    ) -> None:
+        opening = f"This text is synthetic: the weights of {model_id} are not here to write it. "
+        self._scripts = tuple(
+            tuple(encode(opening + " ".join(_SENTENCES[start:] + _SENTENCES[:start]) + "\n"))
+            for start in range(len(_SENTENCES))
+        )
+        self._end = min(end_ids, default=None)
+        self._quote = encode(_QUOTE)[0]
+        self._closing = [tokens[0] for text in _CLOSING if len(tokens := encode(text)) == 1]
+        self._context_length = context_length
+        self._num_slots = num_slots
+        self._running: dict[int, _Sequence] = {}
+
+    @property
+    def num_slots(self) -> int:
+        """Sequences that can run at a time."""
+        return self._num_slots
+
+    @property
+    def context_length(self) -> int:
+        """Tokens that a sequence can have, prompt and answer."""
+        return self._context_length
+
+    def begin(self, request: SequenceRequest) -> int:
+        """Give a sequence a slot; nothing of its prompt is kept."""
+        sampling = request.sampling
+        seed = (sampling.seed or 0) if sampling.temperature else 0
+        number = zlib.crc32(array("q", (seed & 0x7FFFFFFFFFFFFFFF, *request.prompt)).tobytes())
+        script = self._scripts[number % len(self._scripts)]
+        natural = _SHORTEST + number // len(self._scripts) % (_LONGEST - _SHORTEST)
+        self._running[request.id] = _Sequence(
+            id=request.id,
+            script=script,
+            length=max(natural, sampling.min_tokens),
+            constraint=self._follow(request.constraint, script),
+            has_logprobs=request.top_logprobs is not None,
+        )
+        return 0
+
+    def step(self) -> list[Produced]:
+        """Write a token of every running sequence."""
+        return [
+            Produced(id=sequence.id, token=self._next(sequence))
+            if not sequence.has_logprobs
+            else self._with_logprob(sequence)
+            for sequence in self._running.values()
+        ]
+
+    def end(self, sequence_id: int) -> None:
+        """Free the slot of a sequence."""
+        self._running.pop(sequence_id, None)
+
+    def _follow(self, constraint: Constraint | None, script: tuple[int, ...]) -> Constraint | None:
+        """Return the grammar if it does not allow plain text."""
+        if constraint is None:
+            return None
+        allowed = _allowed_tokens(constraint)
+        return None if allowed is None or allowed[script[0]] else constraint
+
+    def _next(self, sequence: _Sequence) -> int:
+        index = sequence.num_tokens
+        sequence.num_tokens = index + 1
+        if sequence.constraint is not None:
+            return self._constrained(sequence.constraint)
+        if index >= sequence.length and self._end is not None:
+            return self._end
+        return sequence.script[index % len(sequence.script)]
+
+    def _constrained(self, constraint: Constraint) -> int:
+        """Return the allowed token that ends an answer soonest."""
+        allowed = _allowed_tokens(constraint)
+        wanted = self._closing if self._end is None else [self._end, *self._closing]
+        if allowed is None:
+            return wanted[0]
+        if allowed[self._scripts[0][0]]:  # a letter: this is inside a string
+            wanted = [self._quote]
+        found = next((token for token in wanted if allowed[token]), None)
+        token = int(np.argmax(allowed)) if found is None else found
+        constraint.take(token)
+        return token
+
+    def _with_logprob(self, sequence: _Sequence) -> Produced:
+        """Write a token that is certain: no other one was possible."""
+        token = self._next(sequence)
+        return Produced(id=sequence.id, token=token, logprob=0.0, top=((token, 0.0),))
+
+
+def _allowed_tokens(constraint: Constraint) -> NDArray[np.uint8] | None:
+    mask = constraint.allowed()
+    if mask is None:
+        return None
+    return np.unpackbits(np.frombuffer(mask, np.uint8), bitorder="little")
