@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from dataclasses import dataclass
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Final
@@ -55,21 +56,22 @@ def locals_read(*roots: ir.Expression) -> list[ir.Local]:
     return found
 
 
-def locals_read_by(inside: Iterable[ir.Statement]) -> list[ir.Local]:
-    """Return the locals that statements read themselves, as often as they do, in no order.
+def _readers(inside: Iterable[ir.Statement]) -> dict[ir.Local, list[ir.Statement]]:
+    """Return local → the statements that read it themselves, each as often as it does.
 
     One loop over all expressions: passes ask this of every function.
     """
-    found: list[ir.Local] = []
-    waiting = [root for statement in inside for root in _ROOTS[type(statement)](statement)]
-    while waiting:
-        node = waiting.pop()
-        kind = type(node)
-        if isinstance(node, ir.ReadLocal):
-            found.append(node.local)
-        elif kind not in _LEAVES:
-            waiting += _OPERANDS[kind](node)
-    return found
+    found: defaultdict[ir.Local, list[ir.Statement]] = defaultdict(list)
+    for statement in inside:
+        waiting = [*_ROOTS[type(statement)](statement)]
+        while waiting:
+            node = waiting.pop()
+            kind = type(node)
+            if isinstance(node, ir.ReadLocal):
+                found[node.local].append(statement)
+            elif kind not in _LEAVES:
+                waiting += _OPERANDS[kind](node)
+    return dict(found)
 
 
 def depends_on_memory(expression: ir.Expression) -> bool:
@@ -116,14 +118,18 @@ class Contents:
     block: Block
     statements: list[ir.Statement]
     """At any depth, in source order."""
-    reads: list[ir.Local]
-    """`locals_read_by` them."""
+    readers: dict[ir.Local, list[ir.Statement]]
+    """Local → the statements that read it themselves, each as often as it does."""
 
     @classmethod
     def of(cls, block: Block) -> Contents:
         """Look at a block."""
         inside = [*statements(block)]
-        return cls(block, inside, locals_read_by(inside))
+        return cls(block, inside, _readers(inside))
+
+    def num_reads(self, local: ir.Local) -> int:
+        """Return how often the value of a local is asked for."""
+        return len(self.readers.get(local, ()))
 
 
 def roots(statement: ir.Statement) -> tuple[ir.Expression, ...]:
@@ -137,15 +143,18 @@ def dsd_operands(statement: ir.DsdStatement) -> tuple[ir.DsdOperand, ...]:
     return tuple([operand for operand in operands if operand is not None])
 
 
-def callees(function: ir.Function) -> tuple[ir.Function, ...]:
-    """Return the functions that a function calls, each once, in source order."""
-    found: dict[ir.Function, None] = {}
+def calls(function: ir.Function) -> Iterator[ir.Call]:
+    """Yield the calls in a function, in source order."""
     for statement in statements(function.body):
         for root in roots(statement):
             for node in expressions(root):
                 if isinstance(node, ir.Call):
-                    found[node.function] = None
-    return tuple(found)
+                    yield node
+
+
+def callees(function: ir.Function) -> tuple[ir.Function, ...]:
+    """Return the functions that a function calls, each once, in source order."""
+    return tuple(dict.fromkeys(call.function for call in calls(function)))
 
 
 # --- the children of each kind of node -----------------------------------------------------------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from onewafer.csl import ir
+from onewafer.csl.codegen.inline import expand_inline
 from onewafer.image import Field, Opcode, ScalarType
 from tests.csl.codegen.interpreters import check, instance
 
@@ -97,3 +98,37 @@ def test_a_call_stays_where_its_body_cannot_stand_before_the_statement() -> None
 
     assert result == 9
     assert Opcode.CALL in opcodes(program)
+
+
+def store_and_keep() -> tuple[ir.Function, ir.Store]:
+    """A function that stores its argument or, if another one is 0, a number; and that store."""
+    value, choice = ir.Local("value", T.U16), ir.Local("choice", T.U16)
+    other = ir.Store(T.U16, ir.AddressOf(N), 0, imm(9))
+    is_zero = ir.Binary(Opcode.EQUAL, T.U16, ir.ReadLocal(choice), imm(0))
+    body = (ir.If(is_zero, (other,), (store(ir.ReadLocal(value)),)),)
+    return ir.Function("store", (value, choice), None, body, is_inline=True), other
+
+
+def test_the_only_call_gets_the_arguments_at_any_depth() -> None:
+    function, _ = store_and_keep()
+
+    program, result = run(ir.Evaluate(ir.Call(function, (imm(7), imm(1)))), functions=(function,))
+
+    assert result == 7
+    assert Opcode.CALL not in opcodes(program)
+
+
+def test_only_the_statements_of_a_function_that_is_called_again_are_copied() -> None:
+    def stores(num_calls: int) -> tuple[ir.Store, list[ir.Statement]]:
+        function, other = store_and_keep()
+        call = ir.Evaluate(ir.Call(function, (imm(7), imm(1))))
+        main = ir.Function("main", (), None, (call,) * num_calls)
+        (expanded,) = expand_inline(instance((main, function), (N, OUT))).functions
+        return other, [s.then[0] for s in expanded.body if isinstance(s, ir.If)]
+
+    other, found = stores(1)
+    assert found == [other]
+    other, found = stores(2)
+    assert len(found) == 2
+    assert other not in found
+    assert found[0] is not found[1]

@@ -22,7 +22,8 @@ def count_down(contents: walk.Contents) -> walk.Contents:
     if not any(map(_may_count_down, contents.statements)):
         return contents
     sets = Counter(local for inside in contents.statements for local in walk.locals_set(inside))
-    return walk.Contents.of(_Turner(Counter(contents.reads), sets).block(contents.block))
+    block = _Turner(contents, sets).block(contents.block)
+    return contents if block is contents.block else walk.Contents.of(block)
 
 
 def _may_count_down(statement: ir.Statement) -> bool:
@@ -36,17 +37,18 @@ def _may_count_down(statement: ir.Statement) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class _Turner:
-    reads: Counter[ir.Local]
+    contents: walk.Contents
     sets: Counter[ir.Local]
 
     def block(self, block: Block) -> Block:
+        """Return the block with its loops turned; it itself, if there is none to turn."""
         found: list[ir.Statement] = []
         for statement in block:
             changed = rewrite.with_blocks(statement, self.block)
             if found and isinstance(changed, ir.Loop):
                 found[-1], changed = self._turned(found[-1], changed)
             found.append(changed)
-        return tuple(found)
+        return block if found == [*block] else tuple(found)
 
     def _turned(self, before: ir.Statement, loop: ir.Loop) -> tuple[ir.Statement, ir.Statement]:
         """Return a statement and the loop after it, or what counts down in their place."""
@@ -66,7 +68,7 @@ class _Turner:
                 ),
             ) if (
                 counter is tested is advanced is from_
-                and self.reads[counter] == self.sets[counter] == 2  # noqa: PLR2004 - those here
+                and self.contents.num_reads(counter) == self.sets[counter] == 2  # noqa: PLR2004 - those here
                 and not (type_.is_float or type_.is_signed)
                 and _stays(stop, loop)
             ):

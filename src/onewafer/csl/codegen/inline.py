@@ -4,6 +4,9 @@ In and out: an instance. A function that only returns an expression becomes that
 other body goes before the statement that calls it, provided that the statement's earlier operands
 may be evaluated before it. Otherwise the call stays: in the condition of a loop, in a branch of a
 choice, and if the function returns from inside a map loop.
+
+Calls get copies of the body, except the only call of a function: it gets the body itself. Most
+functions of a library of kernels are called once, by others that are.
 """
 
 from __future__ import annotations
@@ -18,7 +21,7 @@ from onewafer.csl.codegen.unused import drop_unused
 from onewafer.image import Opcode, ScalarType
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from onewafer.csl.walk import Block
     from onewafer.diagnostics import Span
@@ -28,13 +31,13 @@ _COMPARISONS = range(Opcode.EQUAL, Opcode.LESS_EQUAL + 1)
 
 def expand_inline(instance: ir.InstanceIr) -> ir.InstanceIr:
     """Return the instance with calls of inline functions expanded; bodies change in place."""
-    expander = _Expander()
+    needed = {task.function for task in instance.tasks}
+    needed |= {e.target for e in instance.exports if isinstance(e.target, ir.Function)}
+    expander = _Expander(_called_once(instance.functions) - needed)
     for function in instance.functions:
         expander.expand(function)
     if not any(function.is_inline for function in instance.functions):
         return instance
-    needed = {task.function for task in instance.tasks}
-    needed |= {e.target for e in instance.exports if isinstance(e.target, ir.Function)}
     kept = [f for f in instance.functions if not f.is_inline or f in needed]
     for function in kept:  # grows on the way
         kept += [f for f in walk.callees(function) if f not in kept]
@@ -42,8 +45,16 @@ def expand_inline(instance: ir.InstanceIr) -> ir.InstanceIr:
     return replace(instance, functions=tuple(order))
 
 
+def _called_once(functions: Sequence[ir.Function]) -> set[ir.Function]:
+    """Return the functions that one expression calls."""
+    num_calls = Counter(call.function for caller in functions for call in walk.calls(caller))
+    return {function for function, number in num_calls.items() if number == 1}
+
+
 @dataclass(slots=True)
 class _Expander:
+    _called_once: set[ir.Function]
+    """Functions whose only call may have the statements of the body, which nothing else has."""
     _begun: set[ir.Function] = field(default_factory=set[ir.Function])
     _expandable: dict[ir.Function, walk.Contents] = field(
         default_factory=dict[ir.Function, "walk.Contents"]
@@ -169,10 +180,16 @@ class _Expander:
         self, call: ir.Call, result: ir.Local | None, span: Span | None
     ) -> list[ir.Statement]:
         """Return the statements of a call, with its result in a local."""
+        function, uses = call.function, self._uses_in(call.function)
+        body = _without_last_returns(function.body, result)
+        leaves = any(isinstance(s, ir.Return) for s in walk.statements(body))
+        if function in self._called_once and not leaves:
+            values, before = _bind(call, uses, lambda parameter: parameter, span)
+            filled = _Filler.of(values, self._expandable[function]).block(function.body)
+            return [*before, *_without_last_returns(filled, result)]
         copier = _Copier(result)
-        before = copier.bind(call, self._uses_in(call.function), span)
-        body = _without_last_returns(call.function.body, result)
-        if any(isinstance(s, ir.Return) for s in walk.statements(body)):
+        copier.values, before = _bind(call, uses, copier.local, span)
+        if leaves:
             return [*before, ir.Labelled(copier.block(body, depth=1), span)]
         return [*before, *copier.block(body, depth=0)]
 
@@ -180,7 +197,7 @@ class _Expander:
         """Return how a function with a final body uses its parameters."""
         uses = self._uses.get(function)
         if uses is None:
-            uses = self._uses[function] = _Uses.of(self._expandable[function])
+            uses = self._uses[function] = _Uses.of(function, self._expandable[function])
         return uses
 
 
@@ -197,17 +214,8 @@ class _Copier:
     )
     """Expressions that are one node stay one: it is evaluated once."""
 
-    def bind(self, call: ir.Call, uses: _Uses, span: Span | None) -> list[ir.Statement]:
-        """Let the parameters be the arguments; return what is to be done for that."""
-        before: list[ir.Statement] = []
-        for parameter, argument in zip(call.function.parameters, call.arguments, strict=True):
-            if uses.can_stand_for(parameter, argument):
-                self.values[parameter] = argument
-            else:
-                before.append(ir.SetLocal(self._local(parameter), argument, span))
-        return before
-
-    def _local(self, local: ir.Local) -> ir.Local:
+    def local(self, local: ir.Local) -> ir.Local:
+        """Return the new local, or the one that gets the result."""
         if local is self.result:
             return local
         if local not in self.locals:
@@ -218,7 +226,7 @@ class _Copier:
         """Copy an expression."""
         if isinstance(expression, ir.ReadLocal):
             value = self.values.get(expression.local)
-            return ir.ReadLocal(self._local(expression.local)) if value is None else value
+            return ir.ReadLocal(self.local(expression.local)) if value is None else value
         copy = self.copies.get(expression)
         if copy is None:
             copy = self.copies[expression] = rewrite.with_operands(expression, self.expression)
@@ -234,7 +242,7 @@ class _Copier:
                 found.append(ir.Break(depth - 1))
                 continue
             copied = rewrite.with_roots(statement, self.expression)
-            copied = rewrite.with_local(copied, self._local)
+            copied = rewrite.with_local(copied, self.local)
             if walk.blocks(copied):
                 inner = depth + isinstance(statement, ir.Loop | ir.Labelled)
                 copied = rewrite.with_blocks(copied, lambda b, n=inner: self.block(b, n))
@@ -243,20 +251,59 @@ class _Copier:
 
 
 @dataclass(frozen=True, slots=True)
+class _Filler:
+    """Puts arguments in the places of parameters; statements that read none stay themselves."""
+
+    values: dict[ir.Local, ir.Expression]
+    readers: set[ir.Statement]
+    copies: dict[ir.Expression, ir.Expression] = field(
+        default_factory=dict[ir.Expression, ir.Expression]
+    )
+    """Expressions that are one node stay one: it is evaluated once."""
+
+    @classmethod
+    def of(cls, values: dict[ir.Local, ir.Expression], body: walk.Contents) -> _Filler:
+        readers = (body.readers.get(parameter, []) for parameter in values)
+        return cls(values, {statement for each in readers for statement in each})
+
+    def block(self, block: Block) -> Block:
+        """Return the block with the arguments; it itself, if it reads none."""
+        if not self.readers:
+            return block
+        filled = tuple([self._statement(statement) for statement in block])
+        return block if filled == block else filled
+
+    def _statement(self, statement: ir.Statement) -> ir.Statement:
+        if statement in self.readers:
+            statement = rewrite.with_roots(statement, self._expression)
+        return rewrite.with_blocks(statement, self.block)
+
+    def _expression(self, expression: ir.Expression) -> ir.Expression:
+        if isinstance(expression, ir.ReadLocal):
+            return self.values.get(expression.local, expression)
+        copy = self.copies.get(expression)
+        if copy is None:
+            copy = self.copies[expression] = rewrite.with_operands(expression, self._expression)
+        return copy
+
+
+@dataclass(frozen=True, slots=True)
 class _Uses:
     """How a function uses its parameters."""
 
-    num_reads: Counter[ir.Local]
+    num_reads: dict[ir.Local, int]
     repeated: set[ir.Local]
     """Read in a loop."""
     changed: set[ir.Local]
 
     @classmethod
-    def of(cls, body: walk.Contents) -> _Uses:
+    def of(cls, function: ir.Function, body: walk.Contents) -> _Uses:
         loops = tuple([s for s in body.statements if isinstance(s, ir.Loop | ir.Map)])
+        in_loops = {*walk.statements(loops)}
+        parameters = function.parameters
         return cls(
-            Counter(body.reads),
-            set(walk.locals_read_by(walk.statements(loops))),
+            {parameter: body.num_reads(parameter) for parameter in parameters},
+            {p for p in parameters if not in_loops.isdisjoint(body.readers.get(p, ()))},
             {local for statement in body.statements for local in walk.locals_set(statement)},
         )
 
@@ -268,6 +315,20 @@ class _Uses:
             return True
         is_read_once = self.num_reads[parameter] <= 1 and parameter not in self.repeated
         return is_read_once and not walk.depends_on_memory(argument)
+
+
+def _bind(
+    call: ir.Call, uses: _Uses, local: Callable[[ir.Local], ir.Local], span: Span | None
+) -> tuple[dict[ir.Local, ir.Expression], list[ir.Statement]]:
+    """Return the arguments that stand for their parameters, and what sets the other parameters."""
+    values: dict[ir.Local, ir.Expression] = {}
+    before: list[ir.Statement] = []
+    for parameter, argument in zip(call.function.parameters, call.arguments, strict=True):
+        if uses.can_stand_for(parameter, argument):
+            values[parameter] = argument
+        else:
+            before.append(ir.SetLocal(local(parameter), argument, span))
+    return values, before
 
 
 def _is_at_hand(expression: ir.Expression) -> bool:

@@ -18,7 +18,7 @@ def drop_unused(body: Block) -> walk.Contents:
     """Return the body without statements that have no effect."""
     while True:
         contents = walk.Contents.of(body)
-        inside, read = contents.statements, set(contents.reads)
+        inside, read = contents.statements, set(contents.readers)
         read |= {s.output.local for s in inside if isinstance(s, ir.Map) and s.output is not None}
         if not any(_may_go(statement, read) for statement in inside):
             return contents

@@ -439,19 +439,26 @@ _SCALARS: Final[Mapping[Type, ScalarType]] = {
         ScalarType.U16,
     ),
 }
+_INTEGERS: Final = {
+    (type_.bits // 8, type_.is_signed): _SCALARS[type_] for type_ in (I8, U8, I16, U16, I32, U32)
+}
+"""Bytes in memory, and whether it is signed → how such an integer sits in a register.
+
+The question is asked of every expression: its key is cheaper to make than a type is.
+"""
 
 
 def scalar_type(type_: Type) -> ScalarType | None:
     """Return how a value of `type_` sits in one register; None: it does not."""
     match type_:
+        case IntegerType(bits, is_signed) if 0 < bits <= WORD_BITS:
+            return _INTEGERS[num_bytes(type_), is_signed]
         case PointerType():
             return ScalarType.U16
         case EnumType(base):
             return scalar_type(base)
         case PackedType():
             return scalar_type(type_.backing)
-        case IntegerType(bits, is_signed) if 0 < bits <= WORD_BITS:
-            return _SCALARS[IntegerType(8 * num_bytes(type_), is_signed)]
         case ArrayType() | StructType() | FunctionType():
             return None
         case _:
@@ -564,12 +571,12 @@ def is_integer(type_: Type) -> bool:
 def num_bytes(type_: Type) -> int:
     """Return the bytes a value of a run-time type takes in PE memory (a DSD takes 8)."""
     match type_:
+        case IntegerType(bits):
+            return 1 << (-(-bits // 8) - 1).bit_length() if bits else 0
         case ArrayType(_, element):
             return type_.num_elements * num_bytes(element)
         case StructType():
             return type_.layout.num_bytes
-        case IntegerType(bits):
-            return 1 << (-(-bits // 8) - 1).bit_length() if bits else 0
         case FloatType(bits):
             return bits // 8
         case PackedType():
