@@ -1,18 +1,9 @@
 """Attention over a cache of keys and values."""
 
-from onewafer.mesh.attention.operations import (
-    Append,
-    BiasScores,
-    BroadcastScores,
-    Divide,
-    FindMaxima,
-    ReduceScores,
-    Score,
-    Share,
-    SumValues,
-    Weigh,
-)
+from onewafer.mesh.attention.cache import Append, Share
+from onewafer.mesh.attention.scores import BiasScores, BroadcastScores, ReduceScores, Score
 from onewafer.mesh.attention.shape import AttentionShape
+from onewafer.mesh.attention.sums import Divide, FindMaxima, SumValues, Weigh
 
 __all__ = [
     "Append",

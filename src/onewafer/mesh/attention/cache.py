@@ -1,0 +1,122 @@
+"""Attention: the slots of each PE, and the keys and values that it keeps."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from onewafer.mesh.attention import arrays
+from onewafer.mesh.attention.step import OF_ATTENTION, AttentionStep
+from onewafer.mesh.kinds import ELEMENT, Kind, Module
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from onewafer.mesh.attention.shape import AttentionShape
+    from onewafer.mesh.blocks import Block
+    from onewafer.mesh.memories import Memories
+
+    Array = NDArray[Any]
+
+
+_SHARE = """
+// Fill the table of an attention for this launch.
+inline fn share(words: [*]u16, numbers: [*]u16, heads: [*]u16, rows: u16, width: u16, axis: u16,
+                is_kept: u16) void {
+  const b = place(1 - axis);
+  const num_pes = size(1 - axis);
+  const first = if (is_kept != 0) start else 0;
+  const end = first + rows;
+  numbers[0] = shares.slots(end, b, num_pes);
+  numbers[1] = first;
+  const lengths = table(words[8] + 2);
+  if (is_kept != 0) {
+    shares.lengths(lengths, rows, first + 1, 1, b, num_pes);
+  } else {
+    shares.lengths(lengths, rows, end, 0, b, num_pes);
+  }
+  const head_dim = words[17];
+  shares.heads(heads, place(axis), width, head_dim, words[18]);
+  if (words[19] != 0) heads[0] = 0; // scores are those of the PE's own heads
+  entry += 3;
+}
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Share(AttentionStep):
+    """Work out the heads and slots of each PE, once a launch for all layers that are alike."""
+
+    kinds = (
+        Kind(
+            61,
+            "share",
+            """
+            share(words, numbers, heads, rows, width, axis, is_kept);
+            """,
+            (Module("shares"),),
+            (_SHARE,),
+            beginning=OF_ATTENTION,
+        ),
+    )
+
+    shape: AttentionShape
+    rows: Block
+    """Any block of the launch's rows."""
+
+    def blocks(self) -> tuple[Block, ...]:
+        """Return the block that says how many rows there are."""
+        return (self.rows,)
+
+    def more(self) -> tuple[int, ...]:
+        """Return further words of the schedule."""
+        shape = self.shape
+        return (shape.head_dim, shape.kv_heads * shape.head_dim, int(shape.is_apart))
+
+    def execute(self, memories: Memories) -> None:
+        """Do nothing: on NumPy arrays each step works its shares out."""
+
+
+@dataclass(frozen=True, slots=True)
+class Append(AttentionStep):
+    """Put the keys and values of the launch's rows into the cache, each on the PE that keeps it."""
+
+    kinds = (
+        Kind(
+            48,
+            "append",
+            """
+            kv_append.run(cache(result, is_kept), activation(left, width), activation(right, width),
+                          heads, numbers[1], rows, width, capacity,
+                          place(1 - axis), size(1 - axis));
+            """,
+            (Module("kv_append", ELEMENT),),
+            beginning=OF_ATTENTION,
+        ),
+    )
+
+    shape: AttentionShape
+    cache: Block
+    keys: Block
+    values: Block
+
+    def blocks(self) -> tuple[Block, ...]:
+        """Return cache, keys and values."""
+        return self.cache, self.keys, self.values
+
+    def execute(self, memories: Memories) -> None:
+        """Do on NumPy arrays what the kernel does."""
+        shape = self.shape
+        cache = memories.whole(self.cache)
+        keys, values = memories.matrix(self.keys), memories.matrix(self.values)
+        for column in self.columns(memories):
+            arrays.append(
+                column.of(cache, shape.axis),
+                column.of(keys, shape.axis),
+                column.of(values, shape.axis),
+                column.heads,
+                start=shape.first(memories.launch),
+                capacity=shape.capacity,
+                b=column.b,
+                size=len(column.b),
+            )

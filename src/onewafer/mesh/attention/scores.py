@@ -1,0 +1,287 @@
+"""Attention: the scores of queries with keys, from products to sums over all features."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from onewafer.mesh import arithmetic
+from onewafer.mesh.attention import arrays
+from onewafer.mesh.attention.step import OF_ATTENTION, AttentionStep
+from onewafer.mesh.blocks import Axis, Launch
+from onewafer.mesh.chains import reduce_along
+from onewafer.mesh.collectives.operations import copy_along
+from onewafer.mesh.kinds import ELEMENT, Kind, Module, Task, along_axes
+from onewafer.mesh.operation import Traffic
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from numpy.typing import NDArray
+
+    from onewafer.mesh.attention.shape import AttentionShape
+    from onewafer.mesh.blocks import Block
+    from onewafer.mesh.kernel_costs import Size
+    from onewafer.mesh.memories import Memories
+    from onewafer.mesh.program_shape import ProgramShape
+
+    Array = NDArray[Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Score(AttentionStep):
+    """Multiply queries by keys, as far as a PE has their features and slots; f32 sums."""
+
+    kinds = (
+        Kind(
+            49,
+            "score",
+            """
+            scores.run(sums(result, 1), activation(left, 1), cache(right, is_kept), heads, lengths,
+                       rows, slots, num_heads, group, width, capacity);
+            """,
+            (Module("scores", ELEMENT),),
+            beginning=OF_ATTENTION,
+        ),
+    )
+
+    shape: AttentionShape
+    scores: Block
+    """Room for all heads and slots in each row; those in use lie together."""
+    queries: Block
+    cache: Block
+
+    def blocks(self) -> tuple[Block, ...]:
+        """Return scores, queries and cache."""
+        return self.scores, self.queries, self.cache
+
+    def execute(self, memories: Memories) -> None:
+        """Do on NumPy arrays what the kernel does."""
+        shape = self.shape
+        rows = memories.num_rows(self.queries)
+        queries = memories.view(self.queries, rows, shape.width, shape.group)
+        cache = memories.whole(self.cache)
+        for column in self.columns(memories):
+            scores = view_scores(memories, self.scores, shape, column.slots)
+            keys, _ = self.split_cache(column.of(cache, shape.axis), column)
+            column.of(scores, shape.axis)[...] = arrays.scores(
+                column.of(queries, shape.axis),
+                keys,
+                column.heads,
+                column.lengths,
+                slots=column.slots,
+                num_heads=shape.score_heads,
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class BiasScores(AttentionStep):
+    """Add a bias to the partial sums of scores; each PE along A has a share of all heads' rows."""
+
+    kinds = (
+        Kind(
+            50,
+            "bias_scores",
+            """
+            score_bias.run(sums(result, 1), parameter(right, 1), place(axis), words[17],
+                           rows * num_heads, slots, capacity);
+            entry += 1;
+            """,
+            (Module("score_bias", ELEMENT),),
+            beginning=OF_ATTENTION,
+        ),
+    )
+
+    shape: AttentionShape
+    scores: Block
+    bias: Block
+    """Parameters: its share of the rows, a column for every slot."""
+
+    def blocks(self) -> tuple[Block, ...]:
+        """Return scores and bias."""
+        return self.scores, self.scores, self.bias
+
+    def more(self) -> tuple[int, ...]:
+        """Return further words of the schedule."""
+        return (self.bias.rows,)
+
+    def sizes(self, program: ProgramShape, launch: Launch) -> Mapping[str, Size]:
+        """Return the sizes that its cost depends on: `biased` rows are those of the first PE."""
+        sizes = self.shape.sizes(program, launch)
+        biased = min(self.bias.rows, launch.num_rows * self.shape.num_heads)
+        return {**sizes, "biased": sizes["used"] * biased}
+
+    def execute(self, memories: Memories) -> None:
+        """Do on NumPy arrays what the kernel does."""
+        shape, bias = self.shape, memories.matrix(self.bias)
+        for column in self.columns(memories):
+            scores = view_scores(memories, self.scores, shape, column.slots)
+            arrays.add_bias(column.of(scores, shape.axis), column.of(bias, shape.axis), at=column.a)
+
+
+def view_scores(memories: Memories, scores: Block, shape: AttentionShape, slots: int) -> Array:
+    """Return the scores in use, `[height, width, rows, heads, slots]`.
+
+    On the wafer, a PE that has a slot less than others leaves no room for it.
+    """
+    return memories.view(scores, memories.launch.num_rows, shape.score_heads, slots)
+
+
+class _ScoresCollective(AttentionStep):
+    """A collective over the scores in use: along the whole axis, or in the segments of heads."""
+
+    __slots__ = ()
+
+    scores: Block
+
+    def blocks(self) -> tuple[Block, ...]:
+        """Return the scores."""
+        return (self.scores,)
+
+    def used(self, memories: Memories) -> Array:
+        """Return a view of the scores in use, `[across, along, …]`."""
+        column = next(self.columns(memories))
+        scores = view_scores(memories, self.scores, self.shape, column.slots)
+        return scores if self.shape.axis is Axis.X else scores.swapaxes(0, 1)
+
+    def parts(self, memories: Memories) -> Iterator[tuple[Array, int, Array]]:
+        """Yield the scores in use of PEs that have some in common, their root and their leaders."""
+        used, segments = self.used(memories), self.shape.segments
+        chains = memories.program.chains(self.shape.axis)
+        leaders = chains.leaders()
+        if segments is None:
+            yield used, chains.middle, leaders
+            return
+        roots = chains.roots(of_heads=True)
+        for head in range(segments.num_heads):
+            first, end = head * segments.num_pes, (head + 1) * segments.num_pes
+            yield used[:, first:end], int(roots[first]) - first, leaders[first:end]
+
+    @property
+    def of_heads(self) -> bool:
+        """Whether the PEs of each head have a root of their own."""
+        return self.shape.segments is not None
+
+    def words(self, program: ProgramShape, launch: Launch) -> Array:
+        """Return how many scores the PEs at each place along the axis of the positions have."""
+        slots = self.shape.slots(program.size(self.shape.axis.other), launch)
+        return launch.num_rows * self.shape.score_heads * slots
+
+
+@dataclass(frozen=True, slots=True)
+class ReduceScores(_ScoresCollective):
+    """Sum the scores along A into its middle, or into the PE of each head that is next to it.
+
+    In the order of `chains.reduce_along`.
+    """
+
+    kinds = (
+        *along_axes(
+            Kind(
+                51,
+                "reduce_scores",
+                """
+            moving = rows * num_heads * slots;
+            if (moving > 0) {
+              along_$axis.chain_reduce(sums(result, moving), moving);
+            } else {
+              @activate(after_chain_${axis}_id);
+            }
+            return;
+                """,
+                beginning=OF_ATTENTION,
+                flags=("may_send_nothing_$axis",),
+                is_collective=True,
+            ),
+            53,
+        ),
+        Kind(
+            55,
+            "reduce_heads",
+            """
+            moving = if (head_chain.has_part == 0) 0 else rows * num_heads * slots;
+            if (moving > 0) {
+              head_chain.reduce(sums(result, moving), moving);
+            } else {
+              @activate(after_head_chain_id);
+            }
+            return;
+            """,
+            beginning=OF_ATTENTION,
+            flags=("has_head_chains",),
+            is_collective=True,
+        ),
+    )
+
+    shape: AttentionShape
+    scores: Block
+
+    @property
+    def kind(self) -> Kind:
+        """Its kind in the schedule."""
+        return self.kinds[2 if self.of_heads else self.shape.axis.number]
+
+    def execute(self, memories: Memories) -> None:
+        """Do on NumPy arrays what the kernel does."""
+        for scores, root, leaders in self.parts(memories):
+            reduce_along(scores, root, leaders, arithmetic.add)
+
+    def traffic(self, program: ProgramShape, launch: Launch) -> Traffic:
+        """Return its traffic."""
+        words = self.words(program, launch)
+        return Traffic(self.shape.axis, "fadds", words, is_chain=True, of_heads=self.of_heads)
+
+
+@dataclass(frozen=True, slots=True)
+class BroadcastScores(_ScoresCollective):
+    """Copy the scores of the middle along A, or of the roots of heads, to all others."""
+
+    kinds = (
+        *along_axes(
+            Kind(
+                52,
+                "broadcast_scores",
+                """
+            if (n > 0) {
+              along_$axis.broadcast(sums(result, n), n);
+              return;
+            }
+                """,
+                beginning=OF_ATTENTION,
+                task=Task.AFTER_CHAIN_X,
+                is_collective=True,
+            ),
+            54,
+        ),
+        Kind(
+            56,
+            "broadcast_heads",
+            """
+            if (n > 0) {
+              head_chain.broadcast(sums(result, n), n);
+              return;
+            }
+            """,
+            beginning=OF_ATTENTION,
+            task=Task.AFTER_HEAD_CHAIN,
+            is_collective=True,
+        ),
+    )
+
+    shape: AttentionShape
+    scores: Block
+
+    @property
+    def kind(self) -> Kind:
+        """Its kind in the schedule."""
+        return self.kinds[2 if self.of_heads else self.shape.axis.number]
+
+    def execute(self, memories: Memories) -> None:
+        """Do on NumPy arrays what the kernel does."""
+        for scores, root, _ in self.parts(memories):
+            copy_along(scores, root)
+
+    def traffic(self, program: ProgramShape, launch: Launch) -> Traffic:
+        """Return its traffic."""
+        words = self.words(program, launch)
+        return Traffic(self.shape.axis, "fmovs", words, is_chain=False, of_heads=self.of_heads)

@@ -1,0 +1,124 @@
+"""What the steps of attention have in common: their shape, their words, the PEs they walk on.
+
+    Share ─▶ Append ─▶ Score (─▶ BiasScores) ─▶ ReduceScores, BroadcastScores along A ─▶ FindMaxima
+    ─▶ ChainMax, Broadcast along B ─▶ Weigh ─▶ SumValues ─▶ ChainReduce, Broadcast along B ─▶ Divide
+
+Where no block of features has parts of two heads, scores go no further than the PEs of their head.
+The features of queries, keys and values lie along A, the positions of the cache along B. The
+kernels and their mirrors are those of `arrays.py`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from abc import abstractmethod
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from onewafer.mesh.attention import arrays
+from onewafer.mesh.blocks import Axis, Launch
+from onewafer.mesh.kinds import Beginning
+from onewafer.mesh.operation import Classes, MeshOperation
+from onewafer.mesh.sizes import block_entry
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from numpy.typing import NDArray
+
+    from onewafer.mesh.attention.shape import AttentionShape
+    from onewafer.mesh.blocks import Block
+    from onewafer.mesh.entry import Entry
+    from onewafer.mesh.kernel_costs import Size
+    from onewafer.mesh.memories import Memories
+    from onewafer.mesh.program_shape import ProgramShape
+
+    Array = NDArray[Any]
+
+
+OF_ATTENTION = Beginning(
+    "steps of attention",
+    """
+    // A table has: slots in use, the cache's place of row 0, slots of each row; then the heads.
+    const numbers = table(words[8]);
+    const heads = table(words[9]);
+    const group = words[10];
+    const width = words[11];
+    const capacity = words[12];
+    const num_heads = words[13];
+    const most = words[14];
+    const axis = words[15];
+    const is_kept = words[16];
+    const lengths = table(words[8] + 2);
+    const slots = numbers[0];
+    entry += 9;
+    """,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """The PEs at one place along A; arrays of theirs are `[PEs along B, …]`."""
+
+    a: int
+    heads: arrays.LocalHeads
+    b: Array
+    """Their places along B."""
+    lengths: Array
+    """`[PEs along B, rows]`: slots that each row attends to."""
+    slots: int
+    """The most slots that any PE of the program uses."""
+
+    def of(self, values: Array, axis: Axis) -> Array:
+        """Return a view of these PEs' part of an array `[height, width, …]`."""
+        return values[:, self.a] if axis is Axis.X else values[self.a]
+
+
+class AttentionStep(MeshOperation):
+    """A step of attention."""
+
+    __slots__ = ()
+
+    shape: AttentionShape
+
+    @abstractmethod
+    def blocks(self) -> tuple[Block, ...]:
+        """Return the blocks of the result and of up to two operands."""
+
+    def more(self) -> tuple[int, ...]:
+        """Return further words of the schedule."""
+        return ()
+
+    def entry(self, program: ProgramShape) -> Entry:
+        """Return its words in the schedule."""
+        more = (*self.shape.words, *self.more())
+        entry = block_entry(program, self.kind, *self.blocks(), more=more)
+        return dataclasses.replace(entry, rows=0)  # whatever the rows of the result
+
+    def sizes(self, program: ProgramShape, launch: Launch) -> Mapping[str, Size]:
+        """Return the sizes that its cost depends on."""
+        return self.shape.sizes(program, launch)
+
+    def classes(self, program: ProgramShape, launch: Launch) -> Classes:
+        """Return how the PEs along the axis of the features differ."""
+        del program, launch
+        return self.shape.classes
+
+    def columns(self, memories: Memories) -> Iterator[Column]:
+        """Yield the PEs of the program, those at one place along A together."""
+        shape, launch = self.shape, memories.launch
+        size = memories.program.size(shape.axis.other)
+        b, first = np.arange(size), shape.first(launch)
+        end = first + launch.num_rows
+        reach, step = (first + 1, 1) if shape.is_causal else (end, 0)
+        lengths = arrays.row_lengths(launch.num_rows, reach=reach, step=step, b=b, size=size)
+        slots = int(arrays.num_slots(end, 0, size))
+        for a in range(memories.program.size(shape.axis)):
+            yield Column(a, shape.local_heads(a), b, lengths, slots)
+
+    def split_cache(self, cache: Array, column: Column) -> tuple[Array, tuple[Array, ...]]:
+        """Return views of the keys, and of the values of each local head."""
+        shape = self.shape
+        return arrays.split_cache(cache, column.heads, width=shape.width, capacity=shape.capacity)

@@ -1,0 +1,205 @@
+"""Attention: the values of all slots, summed by the softmax of their scores."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from onewafer.graph import DataType
+from onewafer.mesh import functions
+from onewafer.mesh.attention import arrays
+from onewafer.mesh.attention.scores import view_scores
+from onewafer.mesh.attention.step import OF_ATTENTION, AttentionStep
+from onewafer.mesh.entry import float_words
+from onewafer.mesh.functions import FUNCTIONS
+from onewafer.mesh.kinds import ELEMENT, Kind, Module
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from onewafer.mesh.attention.shape import AttentionShape
+    from onewafer.mesh.blocks import Block
+    from onewafer.mesh.memories import Memories
+
+    Array = NDArray[Any]
+
+
+_VALUES = Module("values", ELEMENT)
+_SOFTMAX = Module(
+    "softmax",
+    ".exponential = if (is_half) functions.exponential_for_half else functions.exponential",
+    (FUNCTIONS,),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class FindMaxima(AttentionStep):
+    """Scale the scores of the local heads, and find the largest one of each row and head."""
+
+    kinds = (
+        Kind(
+            57,
+            "find_maxima",
+            """
+            softmax.maxima(totals(result), sums(left, 1), heads, lengths,
+                           rows, slots, num_heads, group, most, number(words, 17));
+            entry += 2;
+            """,
+            (_SOFTMAX,),
+            beginning=OF_ATTENTION,
+        ),
+    )
+
+    shape: AttentionShape
+    maxima: Block
+    scores: Block
+    scale: float
+
+    def blocks(self) -> tuple[Block, ...]:
+        """Return maxima and scores."""
+        return self.maxima, self.scores
+
+    def more(self) -> tuple[int, ...]:
+        """Return further words of the schedule."""
+        return float_words(self.scale)
+
+    def execute(self, memories: Memories) -> None:
+        """Do on NumPy arrays what the kernel does."""
+        shape, maxima = self.shape, memories.matrix(self.maxima)
+        for column in self.columns(memories):
+            scores = view_scores(memories, self.scores, shape, column.slots)
+            column.of(maxima, shape.axis)[...] = arrays.maxima(
+                column.of(scores, shape.axis),
+                column.heads,
+                column.lengths,
+                group=shape.group,
+                most=shape.most,
+                scale=self.scale,
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class Weigh(AttentionStep):
+    """Make the scores of the local heads exp(score − maximum), and sum them."""
+
+    kinds = (
+        Kind(
+            58,
+            "weigh",
+            """
+            softmax.weights(totals(result), sums(left, 1), totals(right), heads, lengths,
+                            rows, slots, num_heads, group, most, width);
+            """,
+            (_SOFTMAX,),
+            beginning=OF_ATTENTION,
+        ),
+    )
+
+    shape: AttentionShape
+    totals: Block
+    """A row: sums of the weights, then room for those of weighted values."""
+    scores: Block
+    maxima: Block
+
+    def blocks(self) -> tuple[Block, ...]:
+        """Return totals, scores and maxima."""
+        return self.totals, self.scores, self.maxima
+
+    def execute(self, memories: Memories) -> None:
+        """Do on NumPy arrays what the kernel does."""
+        shape, totals = self.shape, memories.matrix(self.totals)
+        maxima = memories.matrix(self.maxima)
+        is_half = memories.program.dtype is DataType.F16
+        exponential = functions.exponential_for_half if is_half else functions.exponential
+        for column in self.columns(memories):
+            scores = view_scores(memories, self.scores, shape, column.slots)
+            column.of(totals, shape.axis)[..., : shape.most] = arrays.weights(
+                column.of(scores, shape.axis),
+                column.of(maxima, shape.axis),
+                column.heads,
+                column.lengths,
+                exponential,
+                group=shape.group,
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class SumValues(AttentionStep):
+    """Sum the values in a PE's slots, times their weights."""
+
+    kinds = (
+        Kind(
+            59,
+            "sum_values",
+            """
+            values.run(sums(result, 1), sums(left, 1), cache(right + width * capacity, is_kept),
+                       heads, lengths, rows, slots, num_heads, group, most, width, capacity);
+            """,
+            (_VALUES,),
+            beginning=OF_ATTENTION,
+        ),
+    )
+
+    shape: AttentionShape
+    totals: Block
+    scores: Block
+    cache: Block
+
+    def blocks(self) -> tuple[Block, ...]:
+        """Return totals, scores and cache."""
+        return self.totals, self.scores, self.cache
+
+    def execute(self, memories: Memories) -> None:
+        """Do on NumPy arrays what the kernel does."""
+        shape, totals = self.shape, memories.matrix(self.totals)
+        cache = memories.whole(self.cache)
+        for column in self.columns(memories):
+            scores = view_scores(memories, self.scores, shape, column.slots)
+            _, values = self.split_cache(column.of(cache, shape.axis), column)
+            weighted = arrays.values(
+                column.of(scores, shape.axis),
+                values,
+                column.heads,
+                column.lengths,
+                group=shape.group,
+                width=shape.width,
+            )
+            target = column.of(totals, shape.axis)[..., shape.most :]
+            target[...] = weighted.reshape(target.shape)
+
+
+@dataclass(frozen=True, slots=True)
+class Divide(AttentionStep):
+    """Divide the weighted sums by the sums of the weights; store them in the program's dtype."""
+
+    kinds = (
+        Kind(
+            60,
+            "divide",
+            """
+            values.divide(activation(result, 1), totals(left), heads, rows, group, most, width);
+            """,
+            (_VALUES,),
+            beginning=OF_ATTENTION,
+        ),
+    )
+
+    shape: AttentionShape
+    result: Block
+    totals: Block
+
+    def blocks(self) -> tuple[Block, ...]:
+        """Return result and totals."""
+        return self.result, self.totals
+
+    def execute(self, memories: Memories) -> None:
+        """Do on NumPy arrays what the kernel does."""
+        shape, totals = self.shape, memories.matrix(self.totals)
+        rows = memories.num_rows(self.result)
+        result = memories.view(self.result, rows, shape.width, shape.group)
+        for column in self.columns(memories):
+            local = column.of(totals, shape.axis)
+            weighted = local[..., shape.most :].reshape(*local.shape[:-1], shape.group, shape.width)
+            column.of(result, shape.axis)[...] = arrays.divide(
+                local[..., : shape.most], weighted, column.heads, dtype=result.dtype
+            )
