@@ -4,7 +4,7 @@ import asyncio
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from onewafer.server.http.options import HttpOptions
 from onewafer.server.http.serving import HttpServer, listen
@@ -20,7 +20,6 @@ class Running:
     log: list[str]
     loop: asyncio.AbstractEventLoop
     thread: threading.Thread
-    errors: list[BaseException] = field(default_factory=list)
 
     @property
     def url(self) -> str:
@@ -43,18 +42,18 @@ def serving(service: Service, options: HttpOptions | None = None) -> Iterator[Ru
     listener = listen("127.0.0.1", 0, has_key=bool(options.keys))
     log: list[str] = []
     server = HttpServer(service, options, listener=listener, write_log_line=log.append)
-    loop = asyncio.new_event_loop()
-    thread = threading.Thread(target=lambda: loop.run_until_complete(server.serve()), daemon=True)
-    thread.start()
-    running = Running(server, listener.getsockname()[1], log, loop, thread)
-    try:
-        yield running
-    finally:
-        for _ in range(2):  # the second call ends at once
-            if thread.is_alive():
-                running.call(server.begin_drain)
-        running.join()
-        loop.close()
+    with asyncio.Runner() as runner:
+        loop = runner.get_loop()
+        thread = threading.Thread(target=lambda: runner.run(server.serve()), daemon=True)
+        thread.start()
+        running = Running(server, listener.getsockname()[1], log, loop, thread)
+        try:
+            yield running
+        finally:
+            for _ in range(2):  # the second call breaks answers off
+                if thread.is_alive():
+                    running.call(server.begin_drain)
+            running.join()
 
 
 def wait_until(condition: Callable[[], bool], seconds: float = 10.0) -> None:

@@ -108,6 +108,12 @@ def say(generation: Generation) -> Iterable[Step]:
     yield (*ends, completed(generation, len(words) * generation.num_answers))
 
 
+def say_slowly(generation: Generation) -> Iterable[Step]:
+    """Answer as `say` does, with a pause behind the first word."""
+    first, second, *rest = say(generation)
+    return [first, second, Pause(0.3), *rest]
+
+
 def probabilities(generation: Generation, word: str, i: int) -> tuple[ChosenToken, ...]:
     if generation.top_logprobs is None:
         return ()

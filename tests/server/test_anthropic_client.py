@@ -158,6 +158,11 @@ def test_models_are_listed(client):
         ({"max_tokens": 0}, anthropic.BadRequestError, "max_tokens: Input should be greater"),
         ({"messages": []}, anthropic.BadRequestError, "messages: "),
         (
+            {"messages": [{"role": "user", "content": []}]},
+            anthropic.BadRequestError,
+            "messages: no turn says anything",
+        ),
+        (
             {"messages": [{"role": "user", "content": [{"type": "image", "source": {}}]}]},
             anthropic.BadRequestError,
             "messages.0.content.0: the model reads text only, not a block of the type 'image'",

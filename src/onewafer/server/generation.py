@@ -50,7 +50,7 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class Conversation:
-    """Turns that the model's chat template makes a prompt of; the answer is the next turn."""
+    """Turns that the model's chat template makes a prompt of, at least one; the answer is next."""
 
     messages: tuple[Message, ...]
 

@@ -125,10 +125,14 @@ class CountRequest(Wire):
 
     def read_prompt(self) -> Conversation:
         """Return the turns."""
-        turns = list(_read_system(self.system))
-        for i, turn in enumerate(self.messages):
-            turns.extend(_read_turn(turn, f"messages.{i}.content"))
-        return Conversation(tuple(turns))
+        turns = [
+            message
+            for i, turn in enumerate(self.messages)
+            for message in _read_turn(turn, f"messages.{i}.content")
+        ]
+        if not turns:
+            raise RequestError("messages: no turn says anything", param="messages")
+        return Conversation((*_read_system(self.system), *turns))
 
     def read_tools(self) -> Tools:
         """Return the tools."""

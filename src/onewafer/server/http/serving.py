@@ -87,7 +87,7 @@ class HttpServer:
         return self._server.started
 
     async def serve(self) -> None:
-        """Answer requests until a drain is over; signals begin one, a second one ends at once."""
+        """Answer requests until a drain is over; signals begin one, a second one ends it soon."""
         self._start(self._app.open_answers.ping_forever())
         try:
             with suppress(asyncio.CancelledError):
@@ -97,17 +97,17 @@ class HttpServer:
                 task.cancel()
 
     def begin_drain(self) -> None:
-        """Finish open answers, refuse new ones, then end; a second call ends at once."""
+        """Finish open answers, refuse new ones, then end; a second call breaks answers off."""
         if self._app.open_answers.is_draining:
-            self._server.should_exit = self._server.force_exit = True
+            self._start(self._drain(0.0))
             return
         self._app.open_answers.is_draining = True
         self._on_drain()
-        self._start(self._drain())
+        self._start(self._drain(self._options.drain_seconds))
 
-    async def _drain(self) -> None:
+    async def _drain(self, seconds: float) -> None:
         open_answers = self._app.open_answers
-        await open_answers.wait_until_none(self._options.drain_seconds)
+        await open_answers.wait_until_none(seconds)
         if open_answers.num_open:
             open_answers.cut()
             await open_answers.wait_until_none(LAST_WORDS_SECONDS)
