@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from onewafer.mesh.blocks import Block
+    from onewafer.mesh.distances import Bounded, Distances
     from onewafer.mesh.lowering.builder import Builder
     from onewafer.mesh.relations import Relations
 
@@ -52,6 +53,11 @@ class LinearLowering(Lowering[Linear]):
         features = operation.result.shape[-1]
         builder.append(Matmul(sums, source, weight, result_layout.axis, features))
         builder.all_reduce_into(result, sums, layout.axis)
+
+    def bound(self, operation: Linear, distances: Distances) -> Bounded:
+        """Return the product and its distance, in whatever order its sums are."""
+        weight = distances.of(operation.weight).exact
+        return distances.product(distances.of(operation.input), weight)
 
 
 def joined(operation: Linear, builder: Builder) -> tuple[Linear, ...]:

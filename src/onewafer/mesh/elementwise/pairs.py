@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from onewafer import graph
 from onewafer.mesh import arithmetic
 from onewafer.mesh.banks import bank
+from onewafer.mesh.distances import Bounded
 from onewafer.mesh.kinds import ELEMENT, Kind, Module
 from onewafer.mesh.lowering.lowering import Lowering, Lowerings, OperationType
 from onewafer.mesh.operation import Conflicts, MeshOperation
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
     from onewafer.graph import DataType
     from onewafer.mesh.blocks import Block, Launch
+    from onewafer.mesh.distances import Distances
     from onewafer.mesh.entry import Entry
     from onewafer.mesh.lowering.builder import Builder
     from onewafer.mesh.memories import Memories
@@ -133,8 +135,18 @@ class PairLowering(Lowering[OperationType]):
         builder.append(self._form(*builder.allocate_pair(operation, *self.pair(operation))))
 
 
+class AddLowering(PairLowering[graph.Add]):
+    """Add two tensors."""
+
+    def bound(self, operation: graph.Add, distances: Distances) -> Bounded:
+        """Return the sums, with one rounding."""
+        left, right = distances.of(operation.left), distances.of(operation.right)
+        error = left.error + right.error
+        return distances.rounded(Bounded(left.exact + right.exact, error))
+
+
 LOWERINGS: Lowerings = {
-    graph.Add: PairLowering[graph.Add](Add),
+    graph.Add: AddLowering(Add),
     graph.Multiply: PairLowering[graph.Multiply](Multiply),
 }
 SAMPLES = (

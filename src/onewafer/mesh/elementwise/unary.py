@@ -10,6 +10,7 @@ import numpy as np
 from onewafer import graph
 from onewafer.graph import ActivationFunction, DataType
 from onewafer.mesh import arithmetic, functions
+from onewafer.mesh.distances import Bounded
 from onewafer.mesh.entry import float_words
 from onewafer.mesh.functions import FUNCTIONS
 from onewafer.mesh.kinds import ELEMENT, Kind, Module
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from onewafer.mesh.blocks import Block, Launch
+    from onewafer.mesh.distances import Distances
     from onewafer.mesh.entry import Entry
     from onewafer.mesh.lowering.builder import Builder
     from onewafer.mesh.memories import Memories
@@ -230,6 +232,11 @@ class ReluLowering(InPlaceLowering[graph.Relu]):
         """Append the maximum."""
         source = builder.blocks[operation.input]
         builder.append(Relu(builder.allocate_in_place(operation), source))
+
+    def bound(self, operation: graph.Relu, distances: Distances) -> Bounded:
+        """Return the maximum, which is exact and never increases a distance."""
+        source = distances.of(operation.input)
+        return Bounded(np.maximum(source.exact, 0.0), source.error)
 
 
 class ScaleLowering(InPlaceLowering[graph.Scale]):

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from onewafer import graph
 from onewafer.mesh import arithmetic
 from onewafer.mesh.banks import count_shared
+from onewafer.mesh.distances import Bounded
 from onewafer.mesh.elementwise.unary import InPlaceLowering
 from onewafer.mesh.kinds import ELEMENT, Kind, Module
 from onewafer.mesh.lowering.lowering import Lowerings, OperationType
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
     from onewafer.graph import DataType
     from onewafer.mesh.blocks import Block, Launch
+    from onewafer.mesh.distances import Distances
     from onewafer.mesh.entry import Entry
     from onewafer.mesh.lowering.builder import Builder
     from onewafer.mesh.memories import Memories
@@ -132,8 +134,17 @@ class VectorLowering(InPlaceLowering[OperationType]):
         builder.append(self._form(builder.allocate_in_place(operation), block, vector))
 
 
+class AddBiasLowering(VectorLowering[graph.AddBias]):
+    """Add a stored row."""
+
+    def bound(self, operation: graph.AddBias, distances: Distances) -> Bounded:
+        """Return the sums, with one rounding."""
+        source, bias = distances.of(operation.input), distances.of(operation.bias)
+        return distances.rounded(Bounded(source.exact + bias.exact, source.error))
+
+
 LOWERINGS: Lowerings = {
-    graph.AddBias: VectorLowering[graph.AddBias](AddBias),
+    graph.AddBias: AddBiasLowering(AddBias),
     graph.ScaleFeatures: VectorLowering[graph.ScaleFeatures](ScaleFeatures),
 }
 

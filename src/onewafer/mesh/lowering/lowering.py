@@ -10,6 +10,7 @@ from onewafer.graph import Operation
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from onewafer.mesh.distances import Bounded, Distances
     from onewafer.mesh.lowering.builder import Builder
     from onewafer.mesh.relations import Relations
 
@@ -44,3 +45,8 @@ class Lowering(ABC, Generic[OperationType]):
     @abstractmethod
     def lower(self, operation: OperationType, builder: Builder) -> None:
         """Place what the operation needs and append its mesh operations."""
+
+    def bound(self, operation: OperationType, distances: Distances) -> Bounded | None:
+        """Return the exact result and its largest distance from it; None: no bound is known."""
+        del operation, distances
+        return None

@@ -1,0 +1,73 @@
+"""Exact values of the tensors of a graph, and how far an evaluation may be from them.
+
+Notation: u is the unit roundoff (f32 2⁻²⁴, f16 2⁻¹¹), γₙ = n·u / (1 − n·u). Each tensor carries a
+bound e on its distance from exact arithmetic and a bound m = |exact| + e on its magnitude. Products
+and sums below the normal range add at most the smallest subnormal each. The bounds hold while
+nothing overflows.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from onewafer.graph import DataType
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Float64 = NDArray[np.float64]
+
+_ROUNDOFF = {DataType.F16: 2.0**-11, DataType.F32: 2.0**-24}
+_SUBNORMAL = {DataType.F16: 2.0**-24, DataType.F32: 2.0**-149}
+
+
+@dataclass(frozen=True, slots=True)
+class Bounded:
+    """A tensor in exact arithmetic, and the largest distance of an evaluation, by element."""
+
+    exact: Float64
+    error: Float64
+
+    @property
+    def magnitude(self) -> Float64:
+        """The largest magnitude that an evaluation may have."""
+        return np.abs(self.exact) + self.error
+
+
+@dataclass(frozen=True, slots=True)
+class Distances:
+    """The tensors of a graph that are known so far."""
+
+    dtype: DataType
+    """The type that results are stored in."""
+    num_pes: int
+    """The most PEs that add up a sum."""
+    known: dict[str, Bounded] = field(default_factory=dict[str, Bounded])
+
+    def of(self, name: str) -> Bounded:
+        """Return a tensor that is known."""
+        return self.known[name]
+
+    def rounded(self, one: Bounded) -> Bounded:
+        """Add one rounding to the type that results are stored in."""
+        error = one.error + _ROUNDOFF[self.dtype] * one.magnitude + _SUBNORMAL[self.dtype]
+        return Bounded(one.exact, error)
+
+    def product(self, values: Bounded, weight: NDArray[Any]) -> Bounded:
+        """Return `values` · `weight`ᵀ, stored.
+
+        A sum of n products takes part in at most n + p roundings, whatever the order (n
+        multiply-adds or n products and n − 1 additions; p − 1 additions of the chain over p PEs),
+        so e = |W|·eₓ + γₙ₊ₚ₊₁ · |W|·mₓ in f32, and one rounding more where it is stored in f16.
+        """
+        magnitudes = np.abs(weight).T
+        roundings = magnitudes.shape[0] + self.num_pes + 1
+        share = roundings * _ROUNDOFF[DataType.F32]
+        gamma = share / (1 - share)
+        error = values.error @ magnitudes + gamma * (values.magnitude @ magnitudes)
+        error += roundings * _SUBNORMAL[DataType.F32]
+        sums = Bounded(values.exact @ weight.T, error)
+        return sums if self.dtype is DataType.F32 else self.rounded(sums)
