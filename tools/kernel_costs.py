@@ -42,6 +42,7 @@ from onewafer.image import (
 from onewafer.mesh import MeshProgram, attention, collectives, elementwise, emit_csl, tokens
 from onewafer.mesh.blocks import Arena, Axis, HeadSegments
 from onewafer.mesh.entry import Entry
+from onewafer.mesh.families import SAMPLES
 from onewafer.mesh.kernel_costs import (
     Counts,
     Frame,
@@ -55,7 +56,6 @@ from onewafer.mesh.kernel_costs import (
 )
 from onewafer.mesh.kinds import STOP, Answers, answers, num_questions
 from onewafer.mesh.sample import NUM_PES, TOTALS
-from onewafer.mesh.samples import SAMPLES
 from onewafer.mesh.schedule import build_schedule, kinds_of
 from onewafer.mesh.state_machine import write_state_machine
 

@@ -11,9 +11,9 @@ import onewafer.mesh
 from onewafer.graph import FLOATING, DataType
 from onewafer.mesh.dense import Matmul
 from onewafer.mesh.elementwise import Add
+from onewafer.mesh.families import SAMPLES
 from onewafer.mesh.kernel_costs import kernel_costs, table_name
 from onewafer.mesh.kinds import CONTROL_KINDS
-from onewafer.mesh.samples import SAMPLES
 from tests.mesh.test_kinds import ALL_KINDS
 
 ROOT = Path(__file__).parents[2]

@@ -6,8 +6,8 @@ import pytest
 
 from onewafer.mesh.attention import ReduceScores
 from onewafer.mesh.elementwise import Add, Relu
+from onewafer.mesh.families import SAMPLES
 from onewafer.mesh.kinds import CONTROL_KINDS
-from onewafer.mesh.samples import SAMPLES
 from onewafer.mesh.state_machine import write_state_machine
 
 OPERATIONS = [sample.build(sample.grid[0]) for sample in SAMPLES]

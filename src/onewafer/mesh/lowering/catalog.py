@@ -1,4 +1,4 @@
-"""The lowering of each graph operation."""
+"""Find the lowering of a graph operation, and blame refusals on the operation."""
 
 from __future__ import annotations
 
@@ -6,37 +6,13 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from onewafer.errors import UnsupportedOperationError
-from onewafer.mesh.attention import lowering as attention
-from onewafer.mesh.dense import lowering as dense
-from onewafer.mesh.elementwise import pairs, unary, vectors
-from onewafer.mesh.feature_maps import lowering as feature_maps
-from onewafer.mesh.norms import lowering as norms
-from onewafer.mesh.norms import softmax_lowering as softmax
-from onewafer.mesh.products import lowering as products
-from onewafer.mesh.selection import features
-from onewafer.mesh.selection import lowering as selection
-from onewafer.mesh.tokens import lowering as tokens
+from onewafer.mesh.families import LOWERINGS
 
 if TYPE_CHECKING:
     from collections.abc import Generator
 
     from onewafer.graph import Operation
-    from onewafer.mesh.lowering.lowering import Lowering, Lowerings
-
-LOWERINGS: Lowerings = {
-    **attention.LOWERINGS,
-    **dense.LOWERINGS,
-    **features.LOWERINGS,
-    **feature_maps.LOWERINGS,
-    **norms.LOWERINGS,
-    **pairs.LOWERINGS,
-    **products.LOWERINGS,
-    **selection.LOWERINGS,
-    **softmax.LOWERINGS,
-    **tokens.LOWERINGS,
-    **unary.LOWERINGS,
-    **vectors.LOWERINGS,
-}
+    from onewafer.mesh.lowering.lowering import Lowering
 
 
 def lowering_of(operation: Operation) -> Lowering[Any]:

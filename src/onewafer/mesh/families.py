@@ -1,0 +1,58 @@
+"""The files of all families: the one place that names a file with lowerings or samples."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from onewafer.mesh.attention import lowering as attention
+from onewafer.mesh.attention import samples as attention_samples
+from onewafer.mesh.collectives import samples as collective_samples
+from onewafer.mesh.dense import lowering as dense
+from onewafer.mesh.dense import samples as dense_samples
+from onewafer.mesh.elementwise import pairs, unary, vectors
+from onewafer.mesh.feature_maps import lowering as feature_maps
+from onewafer.mesh.feature_maps import samples as feature_map_samples
+from onewafer.mesh.norms import lowering as norms
+from onewafer.mesh.norms import samples as norm_samples
+from onewafer.mesh.norms import softmax_lowering as softmax
+from onewafer.mesh.products import lowering as products
+from onewafer.mesh.products import samples as product_samples
+from onewafer.mesh.selection import features
+from onewafer.mesh.selection import lowering as selection
+from onewafer.mesh.selection import samples as selection_samples
+from onewafer.mesh.tokens import lowering as tokens
+from onewafer.mesh.tokens import samples as token_samples
+
+if TYPE_CHECKING:
+    from onewafer.mesh.lowering.lowering import Lowerings
+
+LOWERINGS: Lowerings = {
+    **attention.LOWERINGS,
+    **dense.LOWERINGS,
+    **features.LOWERINGS,
+    **feature_maps.LOWERINGS,
+    **norms.LOWERINGS,
+    **pairs.LOWERINGS,
+    **products.LOWERINGS,
+    **selection.LOWERINGS,
+    **softmax.LOWERINGS,
+    **tokens.LOWERINGS,
+    **unary.LOWERINGS,
+    **vectors.LOWERINGS,
+}
+"""The lowering of each graph operation."""
+SAMPLES = (
+    *collective_samples.SAMPLES,
+    *dense_samples.SAMPLES,
+    *unary.SAMPLES,
+    *pairs.SAMPLES,
+    *vectors.SAMPLES,
+    *norm_samples.SAMPLES,
+    *feature_map_samples.SAMPLES,
+    *token_samples.SAMPLES,
+    *attention_samples.SAMPLES,
+    *selection_samples.SAMPLES,
+    *features.SAMPLES,
+    *product_samples.SAMPLES,
+)
+"""One sample of every kind of step but those of the state machine itself."""
