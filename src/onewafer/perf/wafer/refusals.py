@@ -24,9 +24,18 @@ if TYPE_CHECKING:
 
 
 def refusal(
-    model: Model, demand: Demand, machine: Machine, options: WaferOptions, programs: Programs
+    model: Model,
+    demand: Demand,
+    machine: Machine,
+    options: WaferOptions,
+    programs: Programs,
+    *,
+    can_stream: bool = True,
 ) -> Refusal:
-    """Return the bytes that a job needs, the available bytes, and what would do."""
+    """Return the bytes that a job needs, the available bytes, and what would do.
+
+    `can_stream` tells whether the user may ask for weights from outside.
+    """
     wafer = math.prod(largest_rectangle(machine.architecture)) * machine.architecture.memory_bytes
     count = machine.num_wafers
     wafers = "1 wafer has" if count == 1 else f"{count} wafers have"
@@ -36,7 +45,7 @@ def refusal(
         title=machine.title,
         reason=(
             f"{_needs(asked)}, besides code and buffers; {wafers} "
-            f"{format_size(wafer * count)}; {_way_out(asked)}"
+            f"{format_size(wafer * count)}; {_way_out(asked, can_stream=can_stream)}"
         ),
     )
 
@@ -83,7 +92,7 @@ def _needs(asked: _Asked) -> str:
     return f"{model.title} needs {format_size(weights)} for weights{kept}"
 
 
-def _way_out(asked: _Asked) -> str:
+def _way_out(asked: _Asked, *, can_stream: bool) -> str:
     """Return the number of wafers that would do, or why none would."""
     machine, options = asked.machine, asked.options
     if options.mode is Mode.STREAMING:
@@ -98,7 +107,7 @@ def _way_out(asked: _Asked) -> str:
         if fewest is not None and fewest * replicas <= machine.system.max_systems:
             copies = "as a pipeline" if replicas == 1 else f"as {replicas} replicas of a pipeline"
             enough = f"{machine.system.name}x{fewest * replicas} would do {copies}"
-            if asked.model.has_feature_maps:
+            if asked.model.has_feature_maps or not can_stream:
                 return enough
             return f"{enough}, or let the weights come from outside: `--mode streaming`"
         replicas *= 2

@@ -179,7 +179,7 @@ def serve_on_wafers(
             one = lay_out_requests(asked, job, mode=mode, of_other_mode=best)
             best = min(filter(None, (best, one)), key=lambda one: one.seconds, default=None)
     if best is None:
-        reason = refusal(model, demand, machine, options, programs).reason
+        reason = refusal(model, demand, machine, options, programs, can_stream=False).reason
         raise ConfigurationError(f"{model.name} does not fit on {machine.title}: {reason}")
     reading = best_reading(best, tokens=job.prompt)
     assert reading is not None, "a layout that cannot read prompts does no serving"
