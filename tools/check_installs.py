@@ -127,6 +127,30 @@ def check_lowest(folder: Path, uv: Path, *, with_torch: bool) -> None:
     tests.command("lint-imports")
     tests.command("ruff", "--version")
     say(f"and of test: {_named(versions, ('test',))}")
+    check_lowest_docs(folder, uv)
+    if with_torch:
+        check_lowest_notebook(folder, uv)
+    else:
+        say("and of notebook: left out; add --torch")
+
+
+def check_lowest_docs(folder: Path, uv: Path) -> None:
+    """Build the documentation with the lowest versions."""
+    docs = Environment(folder / "lowest-docs", find_python(PYTHONS[0]) or sys.executable, uv)
+    versions = docs.install(f"{ROOT}[docs]", resolution="lowest-direct")
+    docs.command("sphinx-build", "-W", "-n", "-q", "-E", "docs", str(docs.folder / "site"))
+    say(f"and of docs: {_named(versions, ('docs',))}")
+
+
+def check_lowest_notebook(folder: Path, uv: Path) -> None:
+    """Run the tests of notebooks with the lowest versions."""
+    cells = Environment(folder / "lowest-cells", find_python(PYTHONS[0]) or sys.executable, uv)
+    extras = ("notebook", "view", "demo", "test")
+    versions = cells.install(f"{ROOT}[{','.join(extras)}]", resolution="lowest-direct")
+    tests = ("tests/api/test_in_a_kernel.py", "tests/docs/test_notebooks.py")
+    # Old packages warn of one another, which is no error of a notebook.
+    cells.command("python", "-m", "pytest", "-n", "0", "-m", "notebook", "-W", "default", *tests)
+    say(f"and of notebook: {_named(versions, ('notebook',))}")
 
 
 def _named(versions: str, extras: tuple[str, ...]) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from onewafer.errors import ConfigurationError
@@ -46,6 +46,8 @@ class Settings:
     """`ONEWAFER_STRICT`: whether what a program is warned of at the end of a run is an error."""
     checks: tuple[str, ...] = ()
     """`ONEWAFER_CHECK`: some of `CHECKS`, separated by commas, or `all`."""
+    api_key: str | None = field(default=None, repr=False)
+    """`ONEWAFER_API_KEY`: the key that clients of `onewafer serve` must send; None: none."""
 
     @classmethod
     def from_environment(cls) -> Settings:
@@ -67,6 +69,7 @@ class Settings:
             trace_files=_trace_files("ONEWAFER_TRACE"),
             is_strict=_switch("ONEWAFER_STRICT", default=False),
             checks=parse_checks(os.environ.get("ONEWAFER_CHECK", ""), "ONEWAFER_CHECK"),
+            api_key=os.environ.get("ONEWAFER_API_KEY") or None,
         )
 
 

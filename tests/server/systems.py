@@ -26,11 +26,11 @@ class PlainSystem:
     clock_hertz: float | None = 1e9
     notes: tuple[str, ...] = ()
     latency: float = 1.0
-    """Of a launch."""
+    """Seconds of a launch."""
     period: float = 0.25
-    """Of each row."""
+    """Seconds for each row."""
     joules: float = 2.0
-    """Of each row."""
+    """Joules for each row."""
 
     def time(self, rows: Rows) -> LaunchTime:
         """Return the time of a launch."""

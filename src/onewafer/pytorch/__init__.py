@@ -30,6 +30,7 @@ from onewafer.pytorch.report import (
 from onewafer.pytorch.run_on import run_on
 from onewafer.pytorch.script import ScriptResult, run_script
 from onewafer.pytorch.session import Session
+from onewafer.pytorch.weightless import build_weightless
 
 __all__ = [
     "CapturedCall",
@@ -41,6 +42,7 @@ __all__ = [
     "Session",
     "WaferOptions",
     "build_report",
+    "build_weightless",
     "capture",
     "describe_call",
     "describe_model",

@@ -18,16 +18,15 @@ END = 0
 
 
 @dataclass(slots=True)
-class NumberReader:
+class NumberText:
     """Reads tokens as numbers."""
 
     answer: int
-    max_tokens: int
-    constraint: None = None
-    is_ended: bool = False
+    most_tokens: int
+    has_ended: bool = False
     count: int = 0
 
-    def read(self, produced: Produced) -> Sequence[Event]:
+    def take(self, produced: Produced) -> Sequence[Event]:
         """Return the number as text."""
         self.count += 1
         events: list[Event] = []
@@ -35,8 +34,8 @@ class NumberReader:
             events.append(
                 Delta(answer=self.answer, text=f"{produced.token} ", tokens=(produced.token,))
             )
-        self.is_ended = produced.token == END or self.count == self.max_tokens
-        if self.is_ended:
+        self.has_ended = produced.token == END or self.count == self.most_tokens
+        if self.has_ended:
             reason = Reason.END if produced.token == END else Reason.LENGTH
             events.append(Ended(answer=self.answer, reason=reason))
         return events
@@ -53,10 +52,19 @@ class NumberLanguage:
         except ValueError:
             raise RequestError("the prompt is no list of numbers", param="prompt") from None
 
-    def open_answer(self, generation: Generation, answer: int, *, max_tokens: int) -> NumberReader:
-        """Return a reader."""
+    def begin_answer(self, generation: Generation, answer: int, *, most_tokens: int) -> NumberText:
+        """Return what reads an answer."""
         del generation
-        return NumberReader(answer, max_tokens)
+        return NumberText(answer, most_tokens)
+
+    def read_grammar(self, generation: Generation) -> None:
+        """Allow everything."""
+        del generation
+
+    def echoed(self, generation: Generation) -> str:
+        """Return the prompt, if it is asked for."""
+        assert isinstance(generation.prompt, PlainText)
+        return generation.prompt.text if generation.echo else ""
 
 
 @dataclass(slots=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from onewafer.server.engine.engine import Engine, EngineOptions
-from onewafer.server.engine.requests import Pace
+from onewafer.server.engine.requests import Asked, Pace
 from onewafer.server.events import Completed, Ended, Reason, Started
 from onewafer.server.failures import BusyError, RequestError
 from onewafer.server.generation import Generation, PlainText, Sampling
@@ -40,6 +40,7 @@ def _ask(
     max_tokens: int | None = None,
     seed: int | None = None,
     arrival: float | None = None,
+    echo: bool = False,
 ) -> Heard:
     heard = Heard()
     generation = Generation(
@@ -50,8 +51,10 @@ def _ask(
         max_tokens=max_tokens,
         sampling=Sampling(seed=seed),
         arrival_seconds=arrival,
+        echo=echo,
     )
-    engine.submit(generation, NumberLanguage().read_prompt(generation), heard)
+    prompt = NumberLanguage().read_prompt(generation)
+    engine.submit(Asked(generation=generation, prompt=prompt), heard)
     return heard
 
 
@@ -231,6 +234,14 @@ def test_a_conversation_that_goes_on_counts_its_cached_tokens() -> None:
     _run(engine)
     assert heard.events[0] == Started(prompt_tokens=5, cached_tokens=4)
     assert _completed(heard).usage.cached_tokens == 4
+
+
+def test_an_echo_comes_before_the_first_token_and_is_no_part_of_the_answer() -> None:
+    engine = _engine()
+    heard = _ask(engine, "7 2", echo=True, num_answers=2)
+    _run(engine)
+    assert heard.text == "7 27 21 1 "
+    assert _completed(heard).usage.completion_tokens == 4
 
 
 def test_a_bug_breaks_off_every_request() -> None:

@@ -39,8 +39,9 @@ class _Faulty(CountingValues):
 
 def _loaded(values: CountingValues, pace: Pace = Pace.HOST) -> Loaded:
     options = EngineOptions(context_length=100, pace=pace)
-    engine = Engine(NumberLanguage(), values, PlainSystem(), options, clock=Wall())
-    return Loaded(_MODEL, NumberLanguage(), engine)
+    system = PlainSystem()
+    engine = Engine(NumberLanguage(), values, system, options, clock=Wall())
+    return Loaded(_MODEL, NumberLanguage(), engine, system)
 
 
 @pytest.fixture

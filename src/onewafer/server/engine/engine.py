@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from onewafer.server.engine.alone import alone
 from onewafer.server.engine.release import AsComputed, AsTheyLeave, Replayed
 from onewafer.server.engine.requests import Answer, Pace, Request
-from onewafer.server.events import Started
+from onewafer.server.events import Delta, Started
 from onewafer.server.failures import BusyError, RequestError
 from onewafer.server.scheduler import Arrival, Began, Finished, Timeline, Token
 from onewafer.server.values.values import SequenceRequest
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from onewafer.perf.launches import ServedSystem
     from onewafer.server.engine.language import Language
     from onewafer.server.engine.release import Release
-    from onewafer.server.engine.requests import Listener
+    from onewafer.server.engine.requests import Asked, Listener
     from onewafer.server.events import Alternative
     from onewafer.server.generation import Generation, Sampling
     from onewafer.server.scheduler import Happening
@@ -92,10 +92,10 @@ class Engine:
             case _:
                 return AsTheyLeave()
 
-    def submit(self, generation: Generation, prompt: tuple[int, ...], listener: Listener) -> None:
+    def submit(self, asked: Asked, listener: Listener) -> None:
         """Begin a request, or tell its listener why not."""
         try:
-            self._submit(generation, prompt, listener)
+            self._submit(asked, listener)
         except RequestError as error:
             listener.fail(error)
 
@@ -133,23 +133,15 @@ class Engine:
             self.give_up(request_id)
             request.listener.fail(error)
 
-    def _submit(self, generation: Generation, prompt: tuple[int, ...], listener: Listener) -> None:
+    def _submit(self, asked: Asked, listener: Listener) -> None:
+        generation, prompt = asked.generation, asked.prompt
         most = self._most_tokens(generation, prompt)
         self._check_queue(generation.num_answers)
-        request = Request(generation, prompt, listener, began=self._clock())
-        for index in range(generation.num_answers):
-            reader = self._language.open_answer(generation, index, max_tokens=most)
-            sequence = SequenceRequest(
-                id=next(self._ids),
-                prompt=prompt,
-                sampling=_seeded(generation.sampling, index),
-                constraint=reader.constraint,
-                top_logprobs=generation.top_logprobs,
-            )
-            request.answers.append(Answer(request, index, sequence, reader))
+        request = Request(asked, listener, began=self._clock())
         self._requests[generation.id] = request
         seconds = self._arrival_seconds(generation)
-        for answer in request.answers:
+        for index in range(generation.num_answers):
+            answer = self._begin(request, index, most)
             sequence_id = answer.sequence.id
             self._answers[sequence_id] = answer
             self._to_begin.append(answer)
@@ -157,8 +149,25 @@ class Engine:
                 Arrival(id=sequence_id, seconds=seconds, prompt=prompt, most_tokens=most)
             )
         self._follow()
-        started = Started(prompt_tokens=len(prompt), cached_tokens=request.cached_tokens)
-        listener.hear((started,))
+        listener.hear((Started(prompt_tokens=len(prompt), cached_tokens=request.cached_tokens),))
+        if echoed := self._language.echoed(generation):
+            listener.hear([Delta(answer=a.index, text=echoed, tokens=()) for a in request.answers])
+
+    def _begin(self, request: Request, index: int, most_tokens: int) -> Answer:
+        """Return one of the answers of a request."""
+        asked = request.asked
+        generation, grammar = asked.generation, asked.grammar
+        sequence = SequenceRequest(
+            id=next(self._ids),
+            prompt=asked.prompt,
+            sampling=_seeded(generation.sampling, index),
+            constraint=None if grammar is None else grammar.begin(),
+            top_logprobs=generation.top_logprobs,
+        )
+        text = self._language.begin_answer(generation, index, most_tokens=most_tokens)
+        answer = Answer(request, index, sequence, text)
+        request.answers.append(answer)
+        return answer
 
     def _most_tokens(self, generation: Generation, prompt: tuple[int, ...]) -> int:
         """Return how many tokens an answer may have."""
@@ -226,11 +235,11 @@ class Engine:
 
     def _take(self, produced: Produced) -> None:
         answer = self._running[produced.id]
-        request, events = answer.request, answer.reader.read(produced)
+        request, events = answer.request, answer.text.take(produced)
         request.computed = self._clock()
         if request.first_token is None:
             request.first_token = request.computed
-        is_all = answer.reader.is_ended
+        is_all = answer.text.has_ended
         if is_all:
             del self._running[produced.id]
             self._values.end(produced.id)
@@ -261,7 +270,7 @@ class Engine:
                     self._complete(answer.request)
 
     def _complete(self, request: Request) -> None:
-        del self._requests[request.generation.id]
+        del self._requests[request.asked.generation.id]
         completed = request.completed(
             system=self._system.name,
             clock_hertz=self._system.clock_hertz,
@@ -274,7 +283,7 @@ class Engine:
         if self._against is None:
             return None
         lengths = [answer.times.answer_tokens for answer in request.answers if answer.times]
-        return alone(self._against, prompt_tokens=len(request.prompt), answer_tokens=lengths)
+        return alone(self._against, prompt_tokens=len(request.asked.prompt), answer_tokens=lengths)
 
     def _seconds_to_event(self) -> float | None:
         """Return how long nothing happens on a clock that is that of the day."""

@@ -12,37 +12,51 @@ if TYPE_CHECKING:
     from onewafer.server.values.values import Constraint, Produced
 
 
-class AnswerReader(Protocol):
+class Grammar(Protocol):
+    """What answers may look like."""
+
+    def begin(self) -> Constraint:
+        """Return the grammar at the beginning of an answer."""
+        ...
+
+
+class AnswerText(Protocol):
     """Reads the tokens of one answer; ends it at an end token, a stop text, or its length."""
 
     @property
-    def constraint(self) -> Constraint | None:
-        """What restricts the tokens of the answer; None: nothing."""
-        ...
-
-    @property
-    def is_ended(self) -> bool:
+    def has_ended(self) -> bool:
         """Whether `Ended` was among the events."""
         ...
 
-    def read(self, produced: Produced) -> Sequence[Event]:
+    def take(self, produced: Produced) -> Sequence[Event]:
         """Return what a token adds: deltas, and at the end `Ended`."""
         ...
 
 
 class Language(Protocol):
-    """Tokenizer, chat template and grammars of the served model; may be called in any thread."""
+    """Tokenizer, chat template and grammars of the served model.
+
+    Reading takes milliseconds, and happens in threads of its own.
+    """
 
     def read_prompt(self, generation: Generation) -> tuple[int, ...]:
         """Return the tokens of a prompt, at least one.
 
-        Raises RequestError if the prompt, the tools or the form cannot be read.
+        Raises RequestError if it cannot be read.
         """
         ...
 
-    def open_answer(self, generation: Generation, answer: int, *, max_tokens: int) -> AnswerReader:
-        """Return a reader of an answer of at most `max_tokens`.
+    def read_grammar(self, generation: Generation) -> Grammar | None:
+        """Return what the answers may look like; None: any text will do.
 
         Raises RequestError for a form or tools that no grammar can be made of.
         """
+        ...
+
+    def begin_answer(self, generation: Generation, answer: int, *, most_tokens: int) -> AnswerText:
+        """Return what reads the tokens of an answer."""
+        ...
+
+    def echoed(self, generation: Generation) -> str:
+        """Return the text that answers begin with; it is no part of their tokens."""
         ...

@@ -11,7 +11,7 @@ from onewafer.server.events import Completed, HostTimes, SystemTimes, Usage
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from onewafer.server.engine.language import AnswerReader
+    from onewafer.server.engine.language import AnswerText, Grammar
     from onewafer.server.events import Alternative, Event
     from onewafer.server.generation import Generation
     from onewafer.server.scheduler import SequenceTimes
@@ -41,6 +41,15 @@ class Listener(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """A request that was read: nothing that takes long is left but the answers."""
+
+    generation: Generation
+    prompt: tuple[int, ...]
+    grammar: Grammar | None = None
+
+
 @dataclass(slots=True, eq=False)
 class Answer:
     """One answer of a request."""
@@ -48,7 +57,7 @@ class Answer:
     request: Request
     index: int
     sequence: SequenceRequest
-    reader: AnswerReader
+    text: AnswerText
     times: SequenceTimes | None = None
     """What it took, when its last token has left."""
 
@@ -57,8 +66,7 @@ class Answer:
 class Request:
     """A request that is being answered."""
 
-    generation: Generation
-    prompt: tuple[int, ...]
+    asked: Asked
     listener: Listener
     began: float
     """Seconds on the clock of this computer."""
@@ -96,7 +104,7 @@ class Request:
         arrival = min(times.arrival_seconds for times in all_times)
         return Completed(
             usage=Usage(
-                prompt_tokens=len(self.prompt),
+                prompt_tokens=len(self.asked.prompt),
                 cached_tokens=self.cached_tokens,
                 completion_tokens=sum(times.answer_tokens for times in all_times),
             ),

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from onewafer.server.engine.mailbox import Mailbox, Outbox
-from onewafer.server.engine.requests import Pace
+from onewafer.server.engine.requests import Asked, Pace
 from onewafer.server.engine.thread import EngineThread
 from onewafer.server.events import Completed
 from onewafer.server.failures import RequestError, UnavailableError, UnknownModelError
@@ -16,6 +16,7 @@ from onewafer.server.service import Counters, Health
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Sequence
 
+    from onewafer.perf.launches import ServedSystem
     from onewafer.server.engine.engine import Engine
     from onewafer.server.engine.language import Language
     from onewafer.server.events import Event
@@ -30,6 +31,9 @@ class Loaded:
     model: ServedModel
     language: Language
     engine: Engine
+    system: ServedSystem
+    notes: tuple[str, ...] = ()
+    """What the user should know, a sentence each."""
 
 
 class LiveService:
@@ -91,9 +95,9 @@ class LiveService:
         """Return the events of a request; closing the generator gives up the request."""
         loaded, thread = self._ready(generation.model)
         engine = loaded.engine
-        prompt = await asyncio.to_thread(loaded.language.read_prompt, generation)
+        asked = await asyncio.to_thread(_read, loaded.language, generation)
         mailbox = Mailbox(self._outbox)
-        thread.do(lambda: engine.submit(generation, prompt, mailbox))
+        thread.do(lambda: engine.submit(asked, mailbox))
         try:
             while True:
                 events = await mailbox.take()
@@ -130,3 +134,12 @@ class LiveService:
                 code="model_not_found",
             )
         return self._loaded, self._thread
+
+
+def _read(language: Language, generation: Generation) -> Asked:
+    """Do what takes milliseconds before a request is asked."""
+    return Asked(
+        generation=generation,
+        prompt=language.read_prompt(generation),
+        grammar=language.read_grammar(generation),
+    )

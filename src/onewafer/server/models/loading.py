@@ -23,6 +23,7 @@ from transformers import (
 from transformers.utils import logging
 
 from onewafer.errors import ConfigurationError
+from onewafer.pytorch import build_weightless
 from onewafer.server.models.fingerprints import fingerprint_of_files
 from onewafer.server.models.sources import find_source, refuse_without_memory
 from onewafer.server.models.text_model import TextModel
@@ -79,6 +80,22 @@ def load_model(
         )
         module.requires_grad_(requires_grad=False)
     return LoadedModel(text=text, module=module.eval())
+
+
+def build_without_weights(source: ModelSource) -> torch.nn.Module:
+    """Return the module that the configuration describes, with weights that take no memory.
+
+    Raises:
+        ConfigurationError: it cannot be read.
+    """
+    with _one_sentence(source):
+        config = AutoConfig.from_pretrained(
+            source.folder,
+            gguf_file=source.gguf_file,
+            local_files_only=True,
+            trust_remote_code=False,
+        )
+        return build_weightless(lambda: AutoModelForCausalLM.from_config(config))
 
 
 def load_text(source: ModelSource, *, bar: ProgressBar) -> TextModel:

@@ -36,9 +36,9 @@ class Replay:
 
     system: ServedSystem
     requests: tuple[ReplayedRequest, ...]
-    """Those that were answered, in the order in which they ended."""
+    """The answered requests, in the order in which they ended."""
     refused: tuple[TraceRequest, ...]
-    """Those that are longer than the context."""
+    """The requests that are longer than the context."""
     gaps: Sequence[float] = field(repr=False)
     """Seconds between consecutive tokens of an answer, of all answers (ITL)."""
 

@@ -40,9 +40,9 @@ class Slots:
 
     replicas: int
     num_slots: int
-    """Of a replica."""
+    """Slots of one replica."""
     room_tokens: int
-    """Of a replica."""
+    """Tokens that one replica has room for."""
     _slots: list[Slot] = field(default_factory=list[Slot])
     _reserved: list[int] = field(default_factory=list[int])
     num_taken: int = 0

@@ -35,7 +35,7 @@ _SENTENCES: Final = (
     "Nothing here answers your question.",
 )
 _SHORTEST, _LONGEST = 100, 400
-"""Tokens of texts that nobody cuts off."""
+"""Tokens of a text that no limit cuts off."""
 _CLOSING: Final = ("}", "]", '"', "0", "null", "true")
 """What brings an answer in JSON to its end, the quickest first; inside a string only a quote."""
 _QUOTE: Final = '"'

@@ -1,0 +1,228 @@
+"""`onewafer serve`: a language model behind the APIs that people use, timed by the wafer."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path  # Typer reads the annotation
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from onewafer.api import as_option, compare_options
+from onewafer.cli.output_files import check_output, write_output
+from onewafer.errors import ConfigurationError
+from onewafer.settings import Settings
+from onewafer.terminal import SHOWN_COLUMNS, printable, progress_bar, stdout_console
+
+if TYPE_CHECKING:
+    from onewafer.perf import CompareOptions
+    from onewafer.server.engine.service import Loaded
+    from onewafer.server.http.options import HttpOptions
+    from onewafer.server.options import ServerOptions
+    from onewafer.server.running import Address
+
+_Model = Annotated[
+    str,
+    typer.Argument(
+        metavar="MODEL",
+        help="smollm2, a folder with safetensors, a GGUF file, or a name of the catalogue.",
+    ),
+]
+_On = Annotated[str, typer.Option("--on", metavar="SYSTEM", help="E.g. cs3, cs3x6, h100x8.")]
+_Against = Annotated[
+    str | None, typer.Option(metavar="SYSTEM", help="Compare each answer with this system.")
+]
+_Values = Annotated[
+    str, typer.Option(metavar="KIND", help="none: text is made up, its times are real.")
+]
+_Pace = Annotated[
+    str,
+    typer.Option(metavar="KIND", help="Tokens come at the pace of the host, wafer or virtual."),
+]
+_Replay = Annotated[
+    Path | None,
+    typer.Option(metavar="TRACE", help="Answer the requests of a file in no time, and end."),
+]
+_JsonFile = Annotated[
+    Path | None, typer.Option("--json", metavar="FILE", help="With --replay: every request.")
+]
+_MaxBatch = Annotated[int, typer.Option(metavar="N", help="Answers at a time.")]
+_Context = Annotated[
+    int | None, typer.Option(metavar="N", help="Tokens of prompt and answer [default: 4096].")
+]
+_MaxWaiting = Annotated[int, typer.Option(metavar="N", help="Answers that may wait.")]
+_Precision = Annotated[str, typer.Option(metavar="NAME", help="On GPUs: bf16, fp16, fp8, fp4.")]
+_WaferPrecision = Annotated[
+    str, typer.Option(metavar="NAME", help="On wafers: fp16, bf16 or fp32.")
+]
+_Clock = Annotated[
+    str | None, typer.Option(metavar="HZ", help="Of the wafer, e.g. 1.1GHz [default: usual].")
+]
+_Profile = Annotated[str, typer.Option(metavar="NAME", help="Timing of the wafer: silicon or sdk.")]
+_Engine = Annotated[
+    str, typer.Option(metavar="NAME", help="Serving engine on GPUs: trtllm, vllm or sglang.")
+]
+_Host = Annotated[str, typer.Option(metavar="ADDRESS", help="Where it listens.")]
+_Port = Annotated[int, typer.Option(metavar="N", min=0, max=65535, help="0: any that is free.")]
+_ApiKey = Annotated[
+    list[str] | None,
+    typer.Option(metavar="KEY", help="Clients must send it; may be repeated [ONEWAFER_API_KEY]."),
+]
+_ApiKeyFile = Annotated[Path | None, typer.Option(metavar="FILE", help="Keys, one a line.")]
+_Cors = Annotated[
+    list[str] | None,
+    typer.Option(metavar="ORIGIN", help="Pages that may ask, e.g. https://example.org."),
+]
+_Strict = Annotated[
+    str | None, typer.Option(metavar="cerebras", help="Refuse fields that Cerebras refuses.")
+]
+_Drain = Annotated[
+    float,
+    typer.Option(metavar="SECONDS", min=0.0, help="Open answers have so long after SIGTERM."),
+]
+
+
+def serve(
+    model: _Model,
+    *,
+    on: _On = "cs3",
+    against: _Against = None,
+    values: _Values = "none",
+    pace: _Pace = "host",
+    replay: _Replay = None,
+    json_file: _JsonFile = None,
+    max_batch: _MaxBatch = 8,
+    context: _Context = None,
+    max_waiting: _MaxWaiting = 256,
+    precision: _Precision = "bf16",
+    wafer_precision: _WaferPrecision = "fp16",
+    clock: _Clock = None,
+    profile: _Profile = "silicon",
+    engine: _Engine = "trtllm",
+    host: _Host = "127.0.0.1",
+    port: _Port = 8000,
+    api_key: _ApiKey = None,
+    api_key_file: _ApiKeyFile = None,
+    cors: _Cors = None,
+    strict: _Strict = None,
+    drain: _Drain = 30.0,
+) -> None:
+    """Serve a language model behind the OpenAI, Anthropic and Cerebras APIs, timed by a wafer.
+
+    With --replay, answer a trace of requests on the clock of the system, and say what they waited
+    for.
+    """
+    from onewafer.perf import device_of  # noqa: PLC0415  # a subcommand loads what it uses
+    from onewafer.server.engine.requests import Pace  # noqa: PLC0415  # likewise
+    from onewafer.server.http.options import HttpOptions  # noqa: PLC0415  # likewise
+    from onewafer.server.options import ServerOptions, ValuesKind, choose  # noqa: PLC0415  # likewise
+    from onewafer.server.running import Address  # noqa: PLC0415  # likewise
+
+    options = ServerOptions(
+        system=on,
+        against=against,
+        values=choose("--values", values, ValuesKind),
+        pace=choose("--pace", pace, Pace),
+        max_batch=max_batch,
+        context=context,
+        max_waiting=max_waiting,
+        equations=_equations(precision, wafer_precision, clock, profile, engine),
+    )
+    for system in filter(None, (on, against)):
+        device_of(system)
+    if json_file is not None and replay is None:
+        raise ConfigurationError("--json goes with --replay: name a trace")
+    if replay is not None:
+        _replay(model, replay, options, check_output("--json", json_file))
+        return
+    http = HttpOptions(
+        keys=_keys(api_key or [], api_key_file),
+        origins=tuple(cors or []),
+        drain_seconds=drain,
+        is_strict=_is_strict(strict),
+    )
+    _serve(model, options, Address(host=host, port=port), http)
+
+
+def _equations(
+    precision: str, wafer_precision: str, clock: str | None, profile: str, engine: str
+) -> CompareOptions:
+    """Return the options of the equations; `onewafer compare` has more of them."""
+    return compare_options(
+        precision=precision,
+        wafer_precision=wafer_precision,
+        goal="latency",
+        clock=clock,
+        profile=profile,
+        density=1.0,
+        mode=None,
+        region=None,
+        engine=engine,
+        plan=None,
+        gpu_profile=None,
+        prices={},
+        naming=as_option,
+    )
+
+
+def _serve(name: str, options: ServerOptions, address: Address, http: HttpOptions) -> None:
+    from onewafer.server.assembly import assemble, check_model  # noqa: PLC0415  # when it is used
+    from onewafer.server.running import run  # noqa: PLC0415  # likewise
+
+    check_model(name)
+
+    def load() -> Loaded:
+        with progress_bar() as bar:
+            return assemble(name, options, bar)
+
+    run(load, address, http, say=_say, write_log_line=_say_log)
+
+
+def _say(line: str) -> None:
+    typer.echo(printable(line))
+    sys.stdout.flush()
+
+
+def _say_log(line: str) -> None:
+    typer.echo(line, err=True)
+
+
+def _keys(keys: list[str], file: Path | None) -> tuple[str, ...]:
+    """Return the keys of options, of a file with one a line, and of the environment."""
+    found = [*keys]
+    if file is not None:
+        try:
+            found += file.read_text(encoding="utf-8").split()
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigurationError(f"--api-key-file {file}: {error}") from None
+        if not found:
+            raise ConfigurationError(f"--api-key-file {file} has no key; write one a line")
+    named = Settings.from_environment().api_key
+    if not found and named is not None:
+        found.append(named)
+    if any(not key.isascii() or not key.isprintable() or not key for key in found):
+        raise ConfigurationError("a key is made of printable ASCII characters")
+    return tuple(found)
+
+
+def _is_strict(dialect: str | None) -> bool:
+    if dialect not in (None, "cerebras"):
+        raise ConfigurationError(f"--strict {dialect}: only cerebras is known")
+    return dialect is not None
+
+
+def _replay(name: str, path: Path, options: ServerOptions, json_file: Path | None) -> None:
+    from onewafer.server.assembly import describe, lay_over  # noqa: PLC0415  # when it is used
+    from onewafer.server.replay import read_trace, replay  # noqa: PLC0415  # likewise
+    from onewafer.server.replay.summary import render, to_json  # noqa: PLC0415  # likewise
+
+    trace = read_trace(path)
+    with progress_bar() as bar:
+        system = lay_over(describe(name, bar), options.system, options, bar)
+        bar.say(f"replaying {path.name}")
+        result = replay(system, trace, progress=bar.show)
+    stdout_console(SHOWN_COLUMNS).print(render(result))
+    if json_file is not None:
+        write_output(json_file, to_json(result))
+    if not result.requests:
+        raise typer.Exit(1)

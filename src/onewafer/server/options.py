@@ -1,0 +1,76 @@
+"""What the user decides about a server, apart from HTTP."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TypeVar
+
+from onewafer.errors import ConfigurationError
+from onewafer.perf import CompareOptions
+from onewafer.server.engine.requests import Pace
+
+_Choice = TypeVar("_Choice", bound=StrEnum)
+USUAL_CONTEXT = 4_096
+"""Tokens of prompt and answer where the user names none, and the model can have as many."""
+
+
+class ValuesKind(StrEnum):
+    """Where tokens come from."""
+
+    NONE = "none"
+    """They are made up."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerOptions:
+    """How a model is served."""
+
+    system: str = "cs3"
+    against: str | None = None
+    """A system that each answer is compared with."""
+    values: ValuesKind = ValuesKind.NONE
+    pace: Pace = Pace.HOST
+    max_batch: int = 8
+    """Answers at a time, on the served system and on this computer."""
+    context: int | None = None
+    """Tokens of prompt and answer; None: `USUAL_CONTEXT`, or what the model can have."""
+    max_waiting: int = 256
+    """Answers that may wait for others to end."""
+    equations: CompareOptions = field(default_factory=CompareOptions)
+    """Precision, clock and the like."""
+    max_memory: int | None = None
+    """Bytes that weights may need; None: what is free."""
+
+    def __post_init__(self) -> None:
+        """Refuse numbers that mean nothing."""
+        for option, number, least, most in (
+            ("--max-batch", self.max_batch, 1, 4_096),
+            ("--max-waiting", self.max_waiting, 0, 1_000_000),
+            ("--context", self.context, 2, 10_000_000),
+        ):
+            if number is not None and not least <= number <= most:
+                raise ConfigurationError(f"{option} {number}: it can be {least:,} to {most:,}")
+
+    def context_of(self, model_id: str, longest: int | None) -> int:
+        """Return the context of a model that was made for `longest` tokens; None: for any number.
+
+        Raises:
+            ConfigurationError: the user asked for more.
+        """
+        if self.context is None:
+            return USUAL_CONTEXT if longest is None else min(USUAL_CONTEXT, longest)
+        if longest is not None and self.context > longest:
+            raise ConfigurationError(
+                f"--context {self.context:,}: {model_id} was made for {longest:,} tokens"
+            )
+        return self.context
+
+
+def choose(option: str, text: str, choices: type[_Choice]) -> _Choice:
+    """Return the choice that a text names."""
+    try:
+        return choices(text)
+    except ValueError:
+        names = ", ".join(choices)
+        raise ConfigurationError(f"{option} {text!r}: choose from {names}") from None
