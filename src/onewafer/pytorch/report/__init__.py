@@ -4,6 +4,7 @@ In: the ledger of a session. Out: a `Report`.
 """
 
 from onewafer.pytorch.report.building import build_report
+from onewafer.pytorch.report.report import Report
 from onewafer.pytorch.report.table import render
 from onewafer.pytorch.report.values import (
     FORMAT,
@@ -13,7 +14,6 @@ from onewafer.pytorch.report.values import (
     HostCalls,
     HostCause,
     InnerCalls,
-    Report,
     to_json,
     write_json,
 )

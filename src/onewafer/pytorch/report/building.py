@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 from onewafer import __version__
 from onewafer.execution.report import report_program
 from onewafer.pytorch.report.host import give_advice, report_causes, report_flop
-from onewafer.pytorch.report.values import InnerCalls, Report
+from onewafer.pytorch.report.report import Report
+from onewafer.pytorch.report.values import InnerCalls
 
 if TYPE_CHECKING:
     from onewafer.pytorch.ledger import Ledger

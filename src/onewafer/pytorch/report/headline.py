@@ -12,14 +12,14 @@ from onewafer.units import count_of, format_count
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from onewafer.pytorch.report.values import FlopReport, HostCalls, HostCause, Report
+    from onewafer.pytorch.report.values import FlopReport, HostCalls, HostCause, RunValues
     from onewafer.worker_calls import WorkerCalls
 
 _MOST_NAMES = 4
 """Worker processes that are named in a line."""
 
 
-def render_headline(report: Report) -> Iterator[Text]:
+def render_headline(report: RunValues) -> Iterator[Text]:
     """Yield the lines that stand above the figures."""
     if report.ended is not None:
         yield Text(f"The run ended early ({report.ended}); this is what is known so far.")

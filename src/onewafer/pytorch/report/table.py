@@ -15,13 +15,13 @@ from onewafer.units import count_of
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-    from onewafer.pytorch.report.values import Report
+    from onewafer.pytorch.report.values import RunValues
 
 _SHOWN_PROGRAMS = 3
 """Programs that get a column; the busiest ones."""
 
 
-def render(report: Report, *, is_verbose: bool = False) -> RenderableType:
+def render(report: RunValues, *, is_verbose: bool = False) -> RenderableType:
     """Return the report for a terminal; a verbose one names every place and every part."""
     shown = sorted(report.programs, key=lambda p: p.cycles, reverse=True)[:_SHOWN_PROGRAMS]
     parts: list[RenderableType] = [Text("onewafer report", style="bold"), *render_headline(report)]
@@ -37,7 +37,7 @@ def render(report: Report, *, is_verbose: bool = False) -> RenderableType:
     return Group(*parts)
 
 
-def _render_calls(report: Report, *, is_verbose: bool) -> Table:
+def _render_calls(report: RunValues, *, is_verbose: bool) -> Table:
     table = Table(show_header=False, box=None, pad_edge=False)
     table.add_column(style="cyan", no_wrap=True)
     table.add_column(overflow="fold")

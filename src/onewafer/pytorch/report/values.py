@@ -5,22 +5,17 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from onewafer.errors import ConfigurationError
-from onewafer.execution.report import ProgramReport
-from onewafer.terminal import Shown, frame_of_entries
 from onewafer.whole_files import write_text
-from onewafer.worker_calls import WorkerCalls
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from _typeshed import DataclassInstance
-    from rich.console import RenderableType
-
     from onewafer.errors import SourceLine
+    from onewafer.execution.report import ProgramReport
     from onewafer.pytorch.host_work import Cause
+    from onewafer.worker_calls import WorkerCalls
 
 FORMAT = "onewafer-report-2"
 
@@ -111,8 +106,8 @@ class InnerCalls:
 
 
 @dataclass(frozen=True, slots=True)
-class Report(Shown):
-    """A whole run: a table, JSON, or a pandas frame."""
+class RunValues:
+    """The figures of a whole run."""
 
     version: str
     ended: str | None
@@ -132,50 +127,13 @@ class Report(Shown):
     """Calls in worker processes, on the host; neither they nor their FLOP count elsewhere."""
     programs: tuple[ProgramReport, ...]
 
-    def to_json(self) -> str:
-        """Return it as JSON, every field under its name."""
-        return to_json(self)
 
-    def to_pandas(self, table: str = "programs") -> Any:  # noqa: ANN401  # pandas is not a requirement
-        """Return a `pandas.DataFrame` of one table of the report, a row an entry of it.
-
-        Tables are `programs` and the other fields that have several entries. A column is a field
-        of the entries that fits into a cell.
-
-        Raises:
-            ConfigurationError: there is no such table, or pandas is not installed.
-        """
-        if table not in _TABLES:
-            raise ConfigurationError(
-                f"table {table!r}: the report has no such table; choose from {', '.join(_TABLES)}"
-            )
-        return frame_of_entries(_TABLES[table], getattr(self, table), as_text=_CELLS)
-
-    def __rich__(self) -> RenderableType:
-        """Return the tables that `onewafer run` prints."""
-        from onewafer.pytorch.report.table import render  # noqa: PLC0415  # it knows the values
-
-        return render(self)
-
-
-_TABLES: dict[str, type[DataclassInstance]] = {
-    "programs": ProgramReport,
-    "host": HostCause,
-    "advice": Advice,
-    "inner_calls": InnerCalls,
-    "workers": WorkerCalls,
-}
-"""The fields of a report that are tables → what an entry is."""
-_CELLS = ("SourceLine", "Cause", "AdviceKind")
-"""Types that fit into a cell as texts."""
-
-
-def to_json(report: Report) -> str:
+def to_json(report: RunValues) -> str:
     """Return the report as JSON, every field under its name."""
     return json.dumps({"format": FORMAT, **asdict(report)}, indent=2) + "\n"
 
 
-def write_json(report: Report, path: Path) -> None:
+def write_json(report: RunValues, path: Path) -> None:
     """Write the report to a file: completely or not at all.
 
     A link or device (`/dev/stdout`) is written in place instead of being replaced.
