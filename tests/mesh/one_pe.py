@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
     from onewafer.arch import Architecture
 
+DTYPES: dict[str, type[np.generic]] = {"f16": np.float16, "f32": np.float32}
+_BEHIND = np.array([7.0, 8.0, 9.0])
+"""Elements behind every result that must stay as they are."""
 _LAYOUT = """
 const memcpy = @import_module("<memcpy/get_params>", .{{ .width = 1, .height = 1 }});
 layout {{
@@ -63,6 +66,34 @@ class OnePe:
     def launch(self, name: str, *arguments: float) -> None:
         """Run a function."""
         self.device.launch(name, *arguments)
+
+
+@dataclass(frozen=True)
+class Numbers:
+    """A PE, and where the numbers of a case come from."""
+
+    pe: OnePe
+    dtype: type[np.generic]
+    seed: int
+
+    def numbers(self, *shape: int, dtype: type[np.generic] | None = None) -> Any:
+        """Return normal numbers, a few of them zeros of either sign."""
+        generator = np.random.default_rng((self.seed, *shape))
+        values = generator.standard_normal(shape)
+        zeros = generator.choice([0.0, -0.0], shape)
+        return np.where(generator.random(shape) < 0.1, zeros, values).astype(dtype or self.dtype)
+
+    def write_guarded(self, name: str, num_elements: int, dtype: type[np.generic]) -> None:
+        """Fill the place of a result with NaN, and the elements behind it with numbers."""
+        values = np.concatenate((np.full(num_elements, np.nan), _BEHIND))
+        self.pe.write(name, values.astype(dtype))
+
+    def read_guarded(self, name: str, *shape: int) -> Any:
+        """Read a result, and see that what lies behind it is untouched."""
+        size = int(np.prod(shape))
+        values = self.pe.read(name, size + len(_BEHIND))
+        np.testing.assert_array_equal(values[size:], _BEHIND)
+        return values[:size].reshape(shape)
 
 
 def declare(arrays: Mapping[str, Array]) -> str:

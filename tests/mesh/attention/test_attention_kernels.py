@@ -14,21 +14,15 @@ from hypothesis import strategies as st
 from onewafer.arch import load_architecture
 from onewafer.mesh import arithmetic
 from onewafer.mesh.attention import arrays as attention
-from onewafer.mesh.tokens import arrays as tokens
-from tests.mesh.one_pe import Array, OnePe, load_one_pe
+from tests.mesh.one_pe import DTYPES, Array, Numbers, OnePe, load_one_pe
 from tests.mesh.strategies import assert_same_bits
 
-DTYPES = {"f16": np.float16, "f32": np.float32}
 BODY = """
 const shares = @import_module("shares.csl");
 const kv_append = @import_module("kv_append.csl", .{ .element = ELEMENT });
 const scores_kernel = @import_module("scores.csl", .{ .element = ELEMENT });
 const softmax = @import_module("softmax.csl", .{ .exponential = halve });
 const values_kernel = @import_module("values.csl", .{ .element = ELEMENT });
-const functions = @import_module("functions.csl");
-const rotary = @import_module("rotary.csl", .{ .element = ELEMENT, .functions = functions });
-const lookup = @import_module("lookup.csl", .{ .element = ELEMENT });
-const last_row = @import_module("last_row.csl", .{ .element = ELEMENT });
 
 // Softmax takes its function from outside; this one shows which elements it was called on.
 fn halve(values: mem1d_dsd, n: u16) void {
@@ -70,23 +64,6 @@ fn divide(rows: u16, group: u16, most: u16, width: u16) void {
   values_kernel.divide(result_dsd, totals, heads, rows, group, most, width);
   sys_mod.unblock_cmd_stream();
 }
-fn rotate(rows: u16, width: u16, group: u16) void {
-  rotary.run(result_dsd, left_dsd, scores, totals, scratch_dsd, rows, width, group);
-  rotary.run(left_dsd, left_dsd, scores, totals, scratch_dsd, rows, width, group);
-  sys_mod.unblock_cmd_stream();
-}
-fn look_up_tokens(rows: u16, features: u16, entries: u16, b: u16) void {
-  lookup.tokens(scores, kv, ids, rows, features, entries, b);
-  sys_mod.unblock_cmd_stream();
-}
-fn look_up_positions(start: u16, rows: u16, features: u16, entries: u16, b: u16) void {
-  lookup.positions(scores, kv_dsd, start, rows, features, entries, b);
-  sys_mod.unblock_cmd_stream();
-}
-fn copy_row(row: u16, columns: u16) void {
-  last_row.run(result_dsd, left_dsd, row, columns);
-  sys_mod.unblock_cmd_stream();
-}
 """
 FUNCTIONS = {
     "share": ", ".join(["u16"] * 9),
@@ -96,13 +73,7 @@ FUNCTIONS = {
     "weigh": ", ".join(["u16"] * 6),
     "sum": ", ".join(["u16"] * 7),
     "divide": ", ".join(["u16"] * 4),
-    "rotate": ", ".join(["u16"] * 3),
-    "look_up_tokens": ", ".join(["u16"] * 4),
-    "look_up_positions": ", ".join(["u16"] * 5),
-    "copy_row": ", ".join(["u16"] * 2),
 }
-_BEHIND = np.array([7.0, 8.0, 9.0])
-"""Elements behind every result that must stay as they are."""
 
 
 @cache
@@ -111,7 +82,6 @@ def load(arch: str, element: str) -> OnePe:
     arrays = {
         "heads": Array("u16", 16),
         "lengths": Array("u16", 16),
-        "ids": Array("i32", 16),
         "kv": Array(element, 2000),
         "left": Array(element, 200),
         "right": Array(element, 200),
@@ -119,17 +89,14 @@ def load(arch: str, element: str) -> OnePe:
         "scores": Array("f32", 2000),
         "maxima": Array("f32", 200),
         "totals": Array("f32", 400),
-        "scratch": Array("f32", 64),
     }
     return load_one_pe(load_architecture(arch), arrays, FUNCTIONS, BODY.replace("ELEMENT", element))
 
 
 @dataclass(frozen=True)
-class Case:
+class Case(Numbers):
     """A PE's place, the shape of an attention, a launch, and where its numbers come from."""
 
-    pe: OnePe
-    dtype: type[np.generic]
     kv_heads: int
     group: int
     head_dim: int
@@ -141,7 +108,6 @@ class Case:
     start: int
     rows: int
     is_causal: bool
-    seed: int
     spare: int = 0
     """Slots between the rows of scores, beyond those in use."""
 
@@ -177,13 +143,6 @@ class Case:
         reach, step = self.reach_and_step
         return attention.row_lengths(self.rows, reach=reach, step=step, b=self.b, size=self.size)
 
-    def numbers(self, *shape: int, dtype: type[np.generic] | None = None) -> Any:
-        """Return normal numbers, a few of them zeros of either sign."""
-        generator = np.random.default_rng((self.seed, *shape))
-        values = generator.standard_normal(shape)
-        zeros = generator.choice([0.0, -0.0], shape)
-        return np.where(generator.random(shape) < 0.1, zeros, values).astype(dtype or self.dtype)
-
     def padded(self, *shape: int) -> Any:
         """Return numbers `[…, width, …]`; features behind the last one are NaN."""
         values = self.numbers(*shape)
@@ -198,18 +157,6 @@ class Case:
         words = self.heads.words
         assert tuple(self.pe.read("heads", len(words))) == words
         np.testing.assert_array_equal(self.pe.read("lengths", self.rows), self.lengths)
-
-    def write_guarded(self, name: str, num_elements: int, dtype: type[np.generic]) -> None:
-        """Fill the place of a result with NaN, and the elements behind it with numbers."""
-        values = np.concatenate((np.full(num_elements, np.nan), _BEHIND))
-        self.pe.write(name, values.astype(dtype))
-
-    def read_guarded(self, name: str, *shape: int) -> Any:
-        """Read a result, and see that what lies behind it is untouched."""
-        size = int(np.prod(shape))
-        values = self.pe.read(name, size + len(_BEHIND))
-        np.testing.assert_array_equal(values[size:], _BEHIND)
-        return values[:size].reshape(shape)
 
     def filled_cache(self) -> Any:
         """Return a cache that holds all positions so far; where none is, NaN."""
@@ -253,6 +200,7 @@ def cases(draw, arch: str, element: str) -> Case:
     return Case(
         load(arch, element),
         DTYPES[element],
+        draw(st.integers(0, 99)),
         kv_heads=kv_heads,
         group=among(2, 1, 3),
         head_dim=head_dim,
@@ -264,7 +212,6 @@ def cases(draw, arch: str, element: str) -> Case:
         start=among(last_start // 2, 0, min(1, last_start), last_start),
         rows=rows,
         is_causal=draw(st.booleans()),
-        seed=draw(st.integers(0, 99)),
         spare=among(0, 1),
     )
 
@@ -418,82 +365,6 @@ def test_values(arch, element):
         assert_same_bits(case.read_guarded("result", *expected.shape), expected)
 
     check()
-
-
-def test_rotary(arch, element):
-    @given(cases(arch, element), st.integers(1, 4))
-    def check(case, pairs):
-        shape = (case.rows, 2 * pairs, case.group)
-        values = case.numbers(*shape)
-        cosine, sine = (
-            case.numbers(case.rows, 2 * pairs, dtype=np.float32) + np.float32(offset)
-            for offset in (0, 1)
-        )
-        case.write_guarded("result", values.size, case.dtype)
-        case.write_guarded("left", values.size, case.dtype)
-        case.pe.write("left", values)
-        case.pe.write("scores", cosine)
-        case.pe.write("totals", sine)
-        case.pe.launch("rotate", case.rows, 2 * pairs, case.group)
-        expected = tokens.rotate(values, cosine, sine)
-        assert_same_bits(case.read_guarded("result", *shape), expected)
-        assert_same_bits(case.read_guarded("left", *shape), expected)
-
-    check()
-
-
-def test_look_up_tokens(arch, element):
-    @given(cases(arch, element), st.data())
-    def check(case, data):
-        entries, last = case.capacity, 5 * case.capacity
-        ids = data.draw(st.lists(st.integers(-2, last), min_size=case.rows, max_size=case.rows))
-        ids = np.array(ids, np.int32)
-        table = case.numbers(case.width, entries)
-        case.pe.write("ids", ids)
-        case.pe.write("kv", table)
-        case.write_guarded("scores", case.rows * case.width, np.float32)
-        case.pe.launch("look_up_tokens", case.rows, case.width, entries, case.b)
-        expected = tokens.look_up_tokens(table, ids, b=case.b)
-        assert_same_bits(case.read_guarded("scores", case.rows, case.width), expected)
-
-    check()
-
-
-def test_tokens_are_counted_in_32_bits(arch, element):
-    """Numbers of tokens that are alike in their low 16 bits are not."""
-    pe, entries, b = load(arch, element), 300, 234
-    first = b * entries
-    table = np.arange(1.0, 2 * entries + 1).reshape(2, entries).astype(DTYPES[element])
-    ids = np.array([first + 4, first + 4 - 2**16, first + 299, first + 300, -1], np.int32)
-    pe.write("kv", table)
-    pe.write("ids", ids)
-    pe.launch("look_up_tokens", len(ids), 2, entries, b)
-    expected = tokens.look_up_tokens(table, ids, b=b)
-    np.testing.assert_array_equal(expected[:, 0], [5, 0, 300, 0, 0])
-    assert_same_bits(pe.read("scores", len(ids), 2), expected)
-
-
-def test_look_up_positions(arch, element):
-    @given(cases(arch, element))
-    def check(case):
-        entries = case.capacity
-        table = case.numbers(entries, case.width)
-        case.pe.write("kv", table)
-        case.write_guarded("scores", case.rows * case.width, np.float32)
-        place = (case.width, entries, case.b)
-        case.pe.launch("look_up_positions", case.start, case.rows, *place)
-        expected = tokens.look_up_positions(table, start=case.start, rows=case.rows, b=case.b)
-        assert_same_bits(case.read_guarded("scores", case.rows, case.width), expected)
-
-    check()
-
-
-def test_last_row(arch, element):
-    pe, block = load(arch, element), np.arange(12).reshape(4, 3).astype(DTYPES[element])
-    pe.write("left", block)
-    for row in range(4):
-        pe.launch("copy_row", row, 3)
-        assert_same_bits(pe.read("result", 3), block[row])
 
 
 def _sizes(case: Case) -> tuple[int, int, int, int]:
