@@ -80,6 +80,9 @@ class Ready:
     tokens: deque[tuple[float, Sequence]] = field(default_factory=deque[tuple[float, "Sequence"]])
     prompts: deque[tuple[float, Sequence]] = field(default_factory=deque[tuple[float, "Sequence"]])
 
+    has_read: bool = False
+    """Whether the last launch was a part of a prompt."""
+
     def __bool__(self) -> bool:
         """Tell whether a launch could have rows."""
         return bool(self.tokens or self.prompts)
@@ -96,15 +99,20 @@ class Ready:
         return self._mixed(system) if system.is_mixed else self._of_one_kind(system, now)
 
     def _of_one_kind(self, system: ServedSystem, now: float) -> Launch:
-        """Whoever has waited longest goes in: new tokens together, or a part of one prompt.
+        """Take new tokens together, or a part of one prompt.
 
-        What is left of the prompt is the first prompt in line, but as of now, so that tokens never
-        wait for a whole prompt.
+        Behind each part of a prompt new tokens go in, so that they wait for one part at most. Else
+        whoever has waited longest goes in; but a launch that is not full lets a part of a prompt go
+        first, so that more tokens come together.
         """
         tokens, prompts = self.tokens, self.prompts
-        if tokens and (not prompts or tokens[0][0] <= prompts[0][0]):
+        is_full = len(tokens) >= system.most_tokens
+        are_first = is_full and bool(prompts) and tokens[0][0] <= prompts[0][0]
+        if tokens and (not prompts or self.has_read or are_first):
+            self.has_read = False
             count = min(len(tokens), system.most_tokens)
             return Launch(self.replica, tuple(tokens.popleft()[1] for _ in range(count)), ())
+        self.has_read = True
         _, sequence = prompts.popleft()
         part = _read(sequence, system.most_prompt_rows)
         if not part.is_last:
