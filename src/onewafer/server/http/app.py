@@ -39,12 +39,14 @@ from onewafer.server.http.endpoints import (
     Parts,
     SayHealth,
     Scrape,
+    SendFile,
     WarmUp,
 )
 from onewafer.server.http.exchange import Exchange, keep_exchange
 from onewafer.server.http.guard import Guard
 from onewafer.server.http.metrics import Metrics
 from onewafer.server.http.open_answers import OpenAnswers
+from onewafer.server.page import read_page
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -196,6 +198,8 @@ def _routes(parts: Parts) -> Iterator[Route]:
         yield _get(f"{prefix}/models/{{model:path}}", OneModel(parts))
         yield _get(f"{prefix}/tcp_warming", WarmUp())
         yield _get(f"{prefix}/health", SayHealth(parts))
+    for path, file in read_page().items():
+        yield _get(path, SendFile(file))
     yield _get("/metrics", Scrape(parts))
     yield _post("/onewafer/clock", AdvanceClock(parts))
 

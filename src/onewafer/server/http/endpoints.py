@@ -17,6 +17,7 @@ from onewafer.server.http.answer import Answer
 from onewafer.server.http.body import read_body
 from onewafer.server.http.exchange import exchange_of
 from onewafer.server.http.metrics import MEDIA_TYPE, Metrics
+from onewafer.server.page import HEADERS
 from onewafer.server.service import Health
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from onewafer.server.http.exchange import Exchange
     from onewafer.server.http.open_answers import OpenAnswers
     from onewafer.server.http.options import HttpOptions
+    from onewafer.server.page import PageFile
     from onewafer.server.service import Service
 
 ARRIVAL_HEADER = b"x-onewafer-arrival-seconds"
@@ -148,6 +150,20 @@ class Scrape:
         """Write all of them."""
         del receive, send
         await exchange_of(scope).respond(200, self.parts.metrics.text(), media_type=MEDIA_TYPE)
+
+
+@dataclass(frozen=True, slots=True)
+class SendFile:
+    """Sends a file of the chat page."""
+
+    file: PageFile
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Write the file."""
+        del receive, send
+        file = self.file
+        exchange = exchange_of(scope)
+        await exchange.respond(200, file.body, media_type=file.media_type, headers=HEADERS)
 
 
 class Advance(Wire):
