@@ -136,6 +136,12 @@ def test_a_number_of_another_job_is_refused_with_whose_it_is():
         check_numbers(JobKind.DECODE, numbers)
 
 
+@pytest.mark.parametrize("value", [True, "8", [1]])
+def test_numbers_are_numbers(value):
+    with pytest.raises(ConfigurationError, match=r"^--batch=.*: give a number"):
+        check_numbers(JobKind.DECODE, Numbers(batch=value), as_option)
+
+
 def test_a_job_has_one_of_four_names():
     assert parse_job("serve") is JobKind.SERVE
     assert parse_job(None) is JobKind.DECODE

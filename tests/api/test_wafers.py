@@ -157,8 +157,9 @@ def test_report_in_all_its_forms(model):
         ({"dtype": "f64"}, "unknown dtype 'f64'; choose from f16, f32"),
         ({"rectangle": 7}, "'rectangle' of a wafer: 7 is of type int; write '8x4' or"),
         ({"clock": 850}, "a wafer has no clock of 850 Hz; write one between"),
-        ({"max_batch": 0}, "max_batch 0 is not positive"),
+        ({"max_batch": 0}, "max_batch=0: write at least 1 row"),
         ({"engine": "x"}, "engine='x': there is no such engine; choose from fast, reference"),
+        ({"threads": True}, "threads=True: give a whole number of at least 1"),
         ({"max_cycles": -1}, "max_cycles=-1: give a whole number of at least 1"),
     ],
 )

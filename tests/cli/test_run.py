@@ -280,6 +280,10 @@ def test_calls_in_worker_processes_are_counted_and_named(tmp_path):
         (["--csl", "x.py", "x.py"], "x.py: that is a file; name a folder\n"),
         (["--csl", "no/where", "x.py"], "no/where: there is no folder "),
         (["--csl", "/proc/x", "x.py"], "CSL cannot be written to /proc/x: "),
+        (
+            ["--context", "64", "--rows-per-launch", "100", "x.py"],
+            "--rows-per-launch 100: write 1 to 64 tokens, those of a sequence (--context 64)",
+        ),
         (["--recktangle", "2x2", "x.py"], "No such option: --recktangle"),
         ([], "Missing argument"),
     ],

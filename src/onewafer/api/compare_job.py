@@ -74,9 +74,12 @@ def usual_kind(model: Model) -> JobKind:
 
 
 def check_numbers(kind: JobKind, numbers: Numbers, naming: Naming = as_argument) -> None:
-    """Raise ConfigurationError for numbers that belong to another job."""
+    """Raise ConfigurationError for numbers that belong to another job, or that are none."""
     for field in fields(numbers):
-        if getattr(numbers, field.name) is None or field.name in _NUMBERS_OF[kind]:
+        number: object = getattr(numbers, field.name)
+        if isinstance(number, bool) or not isinstance(number, int | float | None):
+            raise ConfigurationError(f"{naming(field.name)}={number!r}: give a number, as in 8")
+        if number is None or field.name in _NUMBERS_OF[kind]:
             continue
         owners = [naming(other) for other, names in _NUMBERS_OF.items() if field.name in names]
         own = ", ".join(map(naming, _NUMBERS_OF[kind]))

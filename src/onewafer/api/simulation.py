@@ -47,6 +47,6 @@ def simulation_settings(
 
 
 def _positive(name: str, number: int) -> int:
-    if not isinstance(number, int) or number < 1:  # pyright: ignore[reportUnnecessaryIsInstance]  # a caller's
+    if isinstance(number, bool) or not isinstance(number, int) or number < 1:  # pyright: ignore[reportUnnecessaryIsInstance]  # a caller's
         raise ConfigurationError(f"{name}={number!r}: give a whole number of at least 1")
     return number

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from typing import Self
 
     from onewafer.api.paths import StrPath
-    from onewafer.execution import WaferOptions
+    from onewafer.execution import Spelling, WaferOptions
     from onewafer.pytorch import Report, ScriptResult, Session
     from onewafer.settings import Settings
 
@@ -183,19 +183,24 @@ def wafer(
     return Wafer(open_session(options, settings))
 
 
-def wafer_options(**said: object) -> WaferOptions:
+def wafer_options(*, spelling: Spelling | None = None, **said: object) -> WaferOptions:
     """Return the options of a wafer from plain values; None is not said.
+
+    `spelling` says how messages write an option with its value; None: as in Python.
 
     Raises:
         ConfigurationError: there is no such machine, timing, fidelity, …
     """
     from onewafer.execution import (  # noqa: PLC0415  # loads the simulator
         WaferOptions,
+        as_keyword,
         options_from_mapping,
     )
 
     known = {name: value for name, value in said.items() if value is not None}
-    return options_from_mapping(known, base=WaferOptions(), owner="a wafer")
+    return options_from_mapping(
+        known, base=WaferOptions(), owner="a wafer", spelling=spelling or as_keyword
+    )
 
 
 def open_session(options: WaferOptions, settings: Settings) -> Session:

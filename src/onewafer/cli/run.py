@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from onewafer.api import Wafer, open_session, require_torch, wafer_options
+from onewafer.api import Wafer, as_option, open_session, require_torch, wafer_options
 from onewafer.cli.output_files import check_output, write_output
 from onewafer.cli.simulation_options import (
     EngineOption,
@@ -90,6 +90,10 @@ _CudaAliasOption = Annotated[
     ),
 ]
 
+_VerboseOption = Annotated[
+    bool, typer.Option("--verbose", "-v", help="Report every place and nested call.")
+]
+
 
 def run(
     script: Annotated[Path, typer.Argument(metavar="SCRIPT", help="A PyTorch script.")],
@@ -122,9 +126,7 @@ def run(
     threads: ThreadsOption = None,
     json_file: _JsonOption = None,
     explain_placement: _ExplainOption = False,
-    verbose: Annotated[
-        bool, typer.Option("--verbose", "-v", help="Report every place and nested call.")
-    ] = False,
+    verbose: _VerboseOption = False,
     quiet: Annotated[
         bool, typer.Option("--quiet", "-q", help="No report and no progress line.")
     ] = False,
@@ -140,6 +142,7 @@ def run(
     settings = read_settings(engine=engine, max_cycles=max_cycles, threads=threads, quiet=quiet)
     require_torch("`onewafer run`")
     options = wafer_options(
+        spelling=_as_flag,
         arch=arch,
         profile=profile,
         fidelity=fidelity,
@@ -202,6 +205,10 @@ def _run(
     if result.error is not None:
         raise result.error
     return result.exit_code
+
+
+def _as_flag(name: str, value: object) -> str:
+    return f"{as_option(name)} {value}"
 
 
 def _drop(text: str) -> None:

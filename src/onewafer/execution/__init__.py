@@ -26,7 +26,9 @@ from onewafer.execution.loading import Loader, Wanted
 from onewafer.execution.options import (
     SHORTEST_CONTEXT,
     Fidelity,
+    Spelling,
     WaferOptions,
+    as_keyword,
     options_from_mapping,
 )
 from onewafer.execution.placement import (
@@ -57,8 +59,10 @@ __all__ = [
     "ProgressLine",
     "ResidentProgram",
     "Simulation",
+    "Spelling",
     "WaferOptions",
     "Wanted",
+    "as_keyword",
     "check_csl_folder",
     "check_room",
     "choose_samples",

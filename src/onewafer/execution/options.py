@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, replace
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from onewafer.arch import load_architecture
 from onewafer.errors import ConfigurationError
@@ -17,6 +18,9 @@ from onewafer.units import check_clock, parse_hertz
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+Spelling = Callable[[str, object], str]
+"""Name and value of an option → how its user writes it."""
 
 
 class Fidelity(StrEnum):
@@ -80,19 +84,49 @@ class WaferOptions:
             check_rectangle(*self.rectangle, architecture)
         if self.clock_hertz is not None:
             check_clock(self.clock_hertz)
+        self._check_counts()
+
+    def _check_counts(self) -> None:
         if self.max_batch < 1:
-            raise ConfigurationError(f"max_batch {self.max_batch} is not positive")
+            self._refuse("max_batch", "write at least 1 row")
         if self.simulate_budget < 0:
-            raise ConfigurationError(f"simulate_budget {self.simulate_budget} is negative")
+            self._refuse("simulate_budget", "write 0 to simulate nothing")
         if not SHORTEST_CONTEXT <= self.context <= MAX_POSITIONS:
-            raise ConfigurationError(
-                f"context {self.context}: write {SHORTEST_CONTEXT} to {MAX_POSITIONS} tokens"
-            )
+            self._refuse("context", f"write {SHORTEST_CONTEXT} to {MAX_POSITIONS} tokens")
         if not 1 <= self.rows_per_launch <= self.context:
-            raise ConfigurationError(
-                f"rows_per_launch {self.rows_per_launch}: write 1 to {self.context} tokens, "
-                "the context"
-            )
+            advice = f"write 1 to {self.context} tokens, those of a sequence"
+            self._refuse("rows_per_launch", advice, because="context")
+
+    def _refuse(self, name: str, advice: str, *, because: str | None = None) -> NoReturn:
+        """Refuse the value of an option; that of another one may be the cause."""
+
+        def say(spelling: Spelling) -> str:
+            other = f" ({spelling(because, getattr(self, because))})" if because else ""
+            return f"{spelling(name, getattr(self, name))}: {advice}{other}"
+
+        raise OptionError(say)
+
+
+class OptionError(ConfigurationError):
+    """The value of an option is not usable."""
+
+    def __init__(self, say: Callable[[Spelling], str]) -> None:
+        """Take what to say, by how options are written; Python's way is the usual one."""
+        super().__init__(say(as_keyword))
+        self._say = say
+
+    def spelt(self, spelling: Spelling) -> ConfigurationError:
+        """Return the same error for who writes options in another way."""
+        return ConfigurationError(self._say(spelling))
+
+
+def as_keyword(name: str, value: object) -> str:
+    """Return an option as in Python.
+
+    >>> as_keyword("max_batch", 8)
+    'max_batch=8'
+    """
+    return f"{name}={value!r}"
 
 
 def parse_fidelity(text: str) -> Fidelity:
@@ -124,17 +158,22 @@ def parse_pe_cycles(text: str) -> int:
 
 
 def options_from_mapping(
-    mapping: Mapping[str, object], *, base: WaferOptions, owner: str = "backend 'onewafer'"
+    mapping: Mapping[str, object],
+    *,
+    base: WaferOptions,
+    owner: str = "backend 'onewafer'",
+    spelling: Spelling = as_keyword,
 ) -> WaferOptions:
     """Return `base` with the options of a `torch.compile(…, options={…})` dictionary.
 
     `rectangle` may be `"8x4"` or `(8, 4)`, `clock` a text or hertz. Messages name the options'
-    `owner`.
+    `owner`, and options in the `spelling` of their user.
     """
-    names = sorted({field.name for field in fields(WaferOptions)} - {"clock_hertz"} | {"clock"})
     chosen: dict[str, object] = {}
     for name, value in mapping.items():
         match name, value:
+            case _, bool() if name in _EXAMPLES and name != "strict":  # else a bool is an int
+                raise _wrong_type(name, value, owner)
             case (("arch" | "profile" | "engine"), str()):
                 chosen[name] = value
             case "fidelity", str():
@@ -143,7 +182,7 @@ def options_from_mapping(
                 chosen[name] = parse_dtype(value)
             case "rectangle", str():
                 chosen[name] = parse_size(value)
-            case "rectangle", (int(width), int(height)):
+            case "rectangle", (int(width), int(height)) if bool not in map(type, (width, height)):
                 chosen[name] = (width, height)
             case "clock", str():
                 chosen["clock_hertz"] = parse_hertz(value)
@@ -157,17 +196,24 @@ def options_from_mapping(
                 chosen[name] = value
             case "simulate_budget", str():
                 chosen[name] = parse_pe_cycles(value)
-            case _ if name in names:
-                raise ConfigurationError(
-                    f"option {name!r} of {owner}: {value!r} "
-                    f"is of type {type(value).__name__}; write {_EXAMPLES[name]}"
-                )
+            case _ if name in _EXAMPLES:
+                raise _wrong_type(name, value, owner)
             case _:
                 raise ConfigurationError(
                     f"{owner} has no option {name!r}; "
-                    f"it has {', '.join([*names, 'report', 'json'])}"
+                    f"it has {', '.join([*sorted(_EXAMPLES), 'report', 'json'])}"
                 )
-    return replace(base, **chosen)  # pyright: ignore[reportArgumentType]  # checked per name above
+    try:
+        return replace(base, **chosen)  # pyright: ignore[reportArgumentType]  # checked above
+    except OptionError as error:
+        raise error.spelt(spelling) from None
+
+
+def _wrong_type(name: str, value: object, owner: str) -> ConfigurationError:
+    return ConfigurationError(
+        f"option {name!r} of {owner}: {value!r} "
+        f"is of type {type(value).__name__}; write {_EXAMPLES[name]}"
+    )
 
 
 _EXAMPLES = {
