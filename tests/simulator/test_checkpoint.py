@@ -18,6 +18,7 @@ from onewafer.errors import CheckpointError, DeadlockError, SimulationError
 from onewafer.image import (
     IN_MAP,
     NO_TASK,
+    ChannelKind,
     ColorConfig,
     CounterFilter,
     DsdDescriptor,
@@ -28,6 +29,7 @@ from onewafer.image import (
     PopMode,
     ScalarType,
     SwitchPosition,
+    channel,
     make_image,
 )
 from onewafer.simulator import Machine
@@ -549,6 +551,24 @@ def clashing():
     return make_image(WSE3, kernel.finish())
 
 
+def gated():
+    """Return a program that blocks and lets go a microthread which waits for a wavelet (M146).
+
+    It does so in every second cycle, so that each of the cuts below falls on a BLOCK.
+    """
+    kernel = Kernel("gated")
+    base = kernel.data("received", ScalarType.U32, num_elements=1)
+    gate = channel(ChannelKind.MICROTHREAD, 4)
+    kernel.function("main")
+    source = kernel.incoming(3, 1)
+    kernel.operate(MOV32, kernel.vector(base, 1), src1=source, config=background(4))
+    kernel.spin(3)
+    for _ in range(3):
+        kernel.emit(Opcode.BLOCK, imm=gate)
+        kernel.emit(Opcode.UNBLOCK, imm=gate)
+    return make_image(WSE3, kernel.finish(), routes={(0, 0, 3): route(RAMP, RAMP)})
+
+
 def _with_fifo():
     """Return a kernel, its FIFO of three elements, and longer vectors to put in and to fill."""
     kernel = Kernel("fifo")
@@ -562,7 +582,7 @@ def _with_fifo():
     return kernel, fifo, kernel.vector(source, 12), kernel.vector(target, 12)
 
 
-@pytest.mark.parametrize("make", [switched, mapped, queued, clashing])
+@pytest.mark.parametrize("make", [switched, mapped, queued, clashing, gated])
 @pytest.mark.parametrize(
     ("writer", "reader", "first"),
     [("fast", "fast", 0), ("fast", "reference", 1), ("reference", "fast", 2)],

@@ -28,6 +28,7 @@ from onewafer.simulator.fast.fields import (
     BASE,
     BLOCK,
     BLOCK_ACTIVE,
+    BLOCK_ARMED,
     BLOCK_ATTENTION,
     BLOCK_ELEMENT_WAKE,
     BLOCK_LIVE,
@@ -153,6 +154,7 @@ from onewafer.simulator.fast.fields import (
 from onewafer.simulator.fast.operation import ENDLESS
 from onewafer.simulator.fast.rebinding import attach_all, home_colors
 from onewafer.simulator.fast.switch_tables import STATE, derive_sets
+from onewafer.simulator.state import FIRST_THREAD
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -420,9 +422,29 @@ def _restore_operations(s: Arrays, table: Table) -> None:
     s.operations[row, OPS_START] = table["start"] - base
     s.operations[row, OPS_RESUME] = np.where(table["is_prepared"], 0, s.timing[T_RESUME])
     s.operations[row, OPS_WAITING_SINCE] = table["waiting_since"] - base
+    _put_on_threads(s, table, op)
+
+
+def _put_on_threads(s: Arrays, table: Table, op: Integers) -> None:
+    """Note which operations are live, and which of them the data path served until the cut.
+
+    A BLOCK in the first cycle ends the waits of those that it served, see `data_path.hold`.
+    """
+    pe = table["pe"]
     block = s.blocks[pe]
     slot = (op - s.arena[block + BLOCK_OPERATIONS]) // NUM_OP_WORDS
-    np.bitwise_or.at(s.arena, block + BLOCK_LIVE, np.left_shift(1, slot).astype(np.int32))
+    bit = np.left_shift(1, slot).astype(np.int32)
+    np.bitwise_or.at(s.arena, block + BLOCK_LIVE, bit)
+    cut = s.clock[BASE] + s.clock[NOW]
+    armed = (table["start"] < cut) & (table["finish_at"] == tables.NEVER)
+    armed &= ~_are_held(s, op, pe=pe, thread=table["thread"])
+    np.bitwise_or.at(s.arena, (block + BLOCK_ARMED)[armed], bit[armed])
+
+
+def _are_held(s: Arrays, op: Integers, *, pe: Integers, thread: Integers) -> NDArray[np.bool_]:
+    """Tell of each operation whether a blocked microthread keeps it from going on (M146)."""
+    is_blocked = s.blocked_colors[pe].astype(np.int64) >> FIRST_THREAD + thread & 1 != 0
+    return is_blocked & ((s.arena[op + OP_STEPS] != 0) | (s.arena[op + OP_HAS_STARTED] == 0))
 
 
 def _rows_of_threads(s: Arrays, pe: Integers, thread: Integers) -> Integers:
