@@ -152,7 +152,8 @@ def wafer(
             positions, or memory no room for more.
         rows_per_launch: most tokens of a sequence in one launch; a longer prompt takes several.
         strict: fail where the wafer cannot run a module with parameters, instead of the host.
-        csl: a new or empty folder for the CSL of every program.
+        csl: a new or empty folder for the CSL of every program; a relative one is in the current
+            directory.
         engine: the simulator: `fast` or `reference`; None: `ONEWAFER_ENGINE`, or `fast`.
         max_cycles: let a launch of more cycles fail.
         threads: let at most so many threads simulate.
