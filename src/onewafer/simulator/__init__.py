@@ -1,4 +1,9 @@
-"""The simulated wafer: a machine, its engines, and what a run cost."""
+"""The simulated wafer: a machine, its engines, and what a run cost.
+
+`keep_on_disk`, which loads Numba, is loaded when it is first used.
+"""
+
+from typing import TYPE_CHECKING
 
 from onewafer.simulator.arithmetic import float_to_half, half_to_float, largest_half
 from onewafer.simulator.engine import Engine, LoadedProgram, StopReason
@@ -10,6 +15,9 @@ from onewafer.simulator.memory_budget import NotEnoughMemoryError
 from onewafer.simulator.messages import BUSY_ADVICE, place
 from onewafer.simulator.selection import DEFAULT_ENGINE, ENGINES, announce_compilation
 from onewafer.simulator.statistics import Activity, StallReason, Statistics
+
+if TYPE_CHECKING:
+    from onewafer.simulator.fast.kept import keep_on_disk
 
 __all__ = [
     "BUSY_ADVICE",
@@ -31,6 +39,15 @@ __all__ = [
     "float_to_half",
     "half_to_float",
     "host_streams",
+    "keep_on_disk",
     "largest_half",
     "place",
 ]
+
+
+def __getattr__(name: str) -> object:
+    if name != "keep_on_disk":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from onewafer.simulator.fast.kept import keep_on_disk  # noqa: PLC0415  # Numba
+
+    return keep_on_disk

@@ -1,0 +1,112 @@
+# pyright: basic
+# The type hints of torch and transformers are partial.
+"""Which computation a model gets, and how much of its context fits into memory."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from onewafer.errors import ConfigurationError
+from onewafer.server.values.host import HostValues
+from onewafer.server.values.llama import BLOCK, LlamaNetwork, qualifies
+from onewafer.server.values.modules import ModuleComputation
+from onewafer.server.values.paged import PagedComputation
+from onewafer.settings import available_cores, available_memory
+from onewafer.units import format_size
+
+if TYPE_CHECKING:
+    from onewafer.server.models import LoadedModel
+
+_DEFAULT_BYTES: Final = 4 << 30
+"""Bytes of keys and values where the computer does not say what it has."""
+_SHARE: Final = 0.6
+"""The part of the available memory that keys and values may take."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostOptions:
+    """How a model is computed here."""
+
+    num_slots: int = 8
+    """Sequences at a time; 1: with the bits of `transformers.generate`."""
+    context_length: int | None = None
+    """Tokens of a sequence at most; None: those of the model."""
+    cache_bytes: int | None = None
+    """Memory of keys and values, prefix cache included; None: most of what is free."""
+    num_threads: int | None = None
+    """None: one for each core."""
+    keeps_prefixes: bool = True
+    """Whether beginnings of prompts are kept; never with one slot."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BuiltValues:
+    """A model that is ready to compute."""
+
+    values: HostValues
+    remark: str
+    """How it is computed, for the log."""
+
+
+def build_host_values(model: LoadedModel, options: HostOptions) -> BuiltValues:
+    """Return what computes a model's tokens.
+
+    Raises:
+        ConfigurationError: not even a short context fits into the memory.
+    """
+    wanted = min(options.context_length or model.text.context_length, model.text.context_length)
+    if options.num_slots == 1 or not qualifies(model.module):
+        values = HostValues(
+            ModuleComputation(model.module),
+            num_slots=options.num_slots,
+            context_length=wanted,
+            end_ids=model.text.end_ids,
+        )
+        return BuiltValues(values=values, remark=_plain_remark(options.num_slots))
+    return _paged(model, options, wanted)
+
+
+def _paged(model: LoadedModel, options: HostOptions, wanted: int) -> BuiltValues:
+    block_bytes = LlamaNetwork.block_bytes(model.module)
+    room = options.cache_bytes or _free_bytes()
+    num_slots = options.num_slots
+    fitting = room // block_bytes // num_slots
+    if not fitting:
+        raise ConfigurationError(
+            f"{num_slots} sequences need at least {format_size(num_slots * block_bytes)} for keys "
+            f"and values, and there are {format_size(room)}: ask for fewer sequences at a time"
+        )
+    most_blocks = min(-(-wanted // BLOCK), fitting)
+    context_length = min(wanted, most_blocks * BLOCK)
+    num_blocks = max(num_slots * most_blocks, room // block_bytes)
+    num_threads = options.num_threads or available_cores()
+    network = LlamaNetwork(
+        model.module,
+        num_slots=num_slots,
+        num_blocks=num_blocks,
+        context_length=context_length,
+        num_threads=num_threads,
+    )
+    computation = PagedComputation(
+        network, num_blocks=num_blocks, keeps_prefixes=options.keeps_prefixes
+    )
+    values = HostValues(
+        computation,
+        num_slots=num_slots,
+        context_length=context_length,
+        end_ids=model.text.end_ids,
+    )
+    remark = f"{num_slots} sequences are computed together, by {num_threads} threads"
+    return BuiltValues(values=values, remark=remark)
+
+
+def _plain_remark(num_slots: int) -> str:
+    if num_slots == 1:
+        return "transformers computes one sequence at a time, with the bits of its generate"
+    return "transformers computes this kind of model, one sequence after the other"
+
+
+def _free_bytes() -> int:
+    free = available_memory()
+    return _DEFAULT_BYTES if free is None else int(_SHARE * free)

@@ -1,0 +1,158 @@
+"""The model on this computer (`--values host`).
+
+A step reads the next token of every sequence that writes, and beside them a part of the prompts
+that wait, the oldest first. What is promised:
+
+* With one slot, transformers itself computes: logits have the bits of `transformers.generate`.
+* With several slots, a Llama-like model in float32 is computed by `values.llama`, where no bit of a
+  row depends on other rows, on the chunks in which its prompt was read, on what the prefix cache
+  had, or on the number of slots and threads. Its logits differ from those of transformers by
+  rounding alone, about 1 part in 100,000.
+* Every other model is computed by transformers, one sequence after the other, with its bits.
+
+So a request with a seed gets the same tokens whatever runs beside it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+from onewafer.server.values.computation import Chunk
+from onewafer.server.values.sampling import choose, log_probabilities, most_likely
+from onewafer.server.values.values import Produced
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from onewafer.server.values.computation import Computation
+    from onewafer.server.values.values import SequenceRequest
+
+_ROWS_BESIDE_ANSWERS: Final = 64
+"""Tokens of a step while answers are written: more would let them wait."""
+
+
+@dataclass(slots=True)
+class _Sequence:
+    """One answer that is computed."""
+
+    request: SequenceRequest
+    slot: int
+    num_read: int
+    """Tokens, of prompt and answer, whose keys and values are there."""
+    answer: list[int] = field(default_factory=list[int])
+
+    @property
+    def is_reading(self) -> bool:
+        """Whether a part of the prompt is still to be read."""
+        return self.num_read < len(self.request.prompt)
+
+
+class HostValues:
+    """Computes sequences together; see `values.Values`."""
+
+    def __init__(
+        self,
+        computation: Computation,
+        *,
+        num_slots: int,
+        context_length: int,
+        end_ids: frozenset[int],
+    ) -> None:
+        self._computation = computation
+        self._num_slots = num_slots
+        self._context_length = context_length
+        self._end_ids = end_ids
+        self._free = list(range(num_slots - 1, -1, -1))
+        self._sequences: dict[int, _Sequence] = {}
+
+    @property
+    def num_slots(self) -> int:
+        """Sequences that can run at a time."""
+        return self._num_slots
+
+    @property
+    def context_length(self) -> int:
+        """Tokens that a sequence can have, prompt and answer."""
+        return self._context_length
+
+    def begin(self, request: SequenceRequest) -> int:
+        """Give a sequence a slot; return the tokens of its prompt that were in the prefix cache."""
+        assert request.prompt
+        assert len(request.prompt) < self._context_length
+        slot = self._free.pop()
+        num_read = self._computation.begin(slot, request.prompt)
+        self._sequences[request.id] = _Sequence(request, slot, num_read)
+        return num_read
+
+    def step(self) -> list[Produced]:
+        """Advance every sequence that writes, and some that read their prompts."""
+        chunks = self._next_chunks()
+        if not chunks:
+            return []
+        logits = iter(self._computation.compute([chunk for _, chunk in chunks]))
+        produced: list[Produced] = []
+        for sequence, chunk in chunks:
+            sequence.num_read += len(chunk.tokens)
+            if chunk.wants_logits:
+                produced.append(self._choose(sequence, next(logits)))
+        return produced
+
+    def end(self, sequence_id: int) -> None:
+        """Free the slot of a sequence; its prefix stays in the cache."""
+        sequence = self._sequences.pop(sequence_id, None)
+        if sequence is not None:
+            self._computation.end(sequence.slot)
+            self._free.append(sequence.slot)
+
+    def _next_chunks(self) -> list[tuple[_Sequence, Chunk]]:
+        """Return what the next step reads."""
+        sequences = self._sequences.values()
+        chunks = [
+            (sequence, _chunk(sequence, sequence.answer[-1:], wants_logits=True))
+            for sequence in sequences
+            if not sequence.is_reading and self._has_room(sequence)
+        ]
+        most = self._computation.most_rows
+        if most is not None and chunks:
+            most = min(most, max(_ROWS_BESIDE_ANSWERS, len(chunks) + 1))
+        left = None if most is None else most - len(chunks)
+        for sequence in sequences:
+            if sequence.is_reading and left != 0:
+                rest = sequence.request.prompt[sequence.num_read :]
+                part = rest[:left]
+                is_last = len(part) == len(rest)
+                chunks.append((sequence, _chunk(sequence, part, wants_logits=is_last)))
+                left = None if left is None else left - len(part)
+        return chunks
+
+    def _has_room(self, sequence: _Sequence) -> bool:
+        return sequence.num_read < self._context_length
+
+    def _choose(self, sequence: _Sequence, logits: NDArray[np.float32]) -> Produced:
+        request = sequence.request
+        constraint = request.constraint
+        token = choose(
+            logits,
+            request.sampling,
+            index=len(sequence.answer),
+            end_ids=self._end_ids,
+            mask=None if constraint is None else constraint.allowed(),
+        )
+        if constraint is not None:
+            constraint.take(token)
+        sequence.answer.append(token)
+        if request.top_logprobs is None:
+            return Produced(id=request.id, token=token)
+        logprobs = log_probabilities(logits)
+        top = most_likely(logprobs, request.top_logprobs)
+        return Produced(id=request.id, token=token, logprob=float(logprobs[token]), top=top)
+
+
+def _chunk(
+    sequence: _Sequence, tokens: list[int] | tuple[int, ...], *, wants_logits: bool
+) -> Chunk:
+    return Chunk(
+        slot=sequence.slot, start=sequence.num_read, tokens=tokens, wants_logits=wants_logits
+    )

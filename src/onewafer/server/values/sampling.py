@@ -1,0 +1,136 @@
+"""Which token comes next: chosen from logits in float64.
+
+The choice depends on the logits, the request and the position alone: the random number of a token
+is a hash of the seed and of the token's index in its answer, so that nothing that runs beside it,
+and no earlier request, has a part in it.
+"""
+
+from __future__ import annotations
+
+from hashlib import sha256
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from onewafer.server.generation import Sampling
+
+    Logits = NDArray[np.float32] | NDArray[np.float64]
+
+_FRACTION_BITS: Final = 53
+"""Bits of a float64's fraction."""
+_LIKELY: Final = 1024
+"""Tokens that are sorted first for top_p: usually the rest is not needed."""
+
+
+def choose(
+    logits: NDArray[np.float32],
+    sampling: Sampling,
+    *,
+    index: int,
+    end_ids: frozenset[int],
+    mask: bytes | None = None,
+) -> int:
+    """Return the token with number `index` of an answer; `mask` is that of a `Constraint`."""
+    scores = _adjusted(logits, sampling, is_short=index < sampling.min_tokens, end_ids=end_ids)
+    if mask is not None:
+        scores = _masked(scores, _masked(logits, logits, mask), mask)
+    if sampling.temperature == 0:
+        return int(np.argmax(scores))
+    probabilities = _probabilities(scores, sampling)
+    totals = np.cumsum(probabilities)
+    target = uniform(sampling.seed or 0, index) * float(totals[-1])
+    place = int(np.searchsorted(totals, target, side="right"))
+    return min(place, int(np.flatnonzero(probabilities)[-1]))
+
+
+def uniform(seed: int, index: int) -> float:
+    """Return a number in [0, 1) that looks random, always the same for the same arguments.
+
+    >>> uniform(1, 2) == uniform(1, 2) != uniform(1, 3)
+    True
+    """
+    digest = sha256(f"{seed}/{index}".encode()).digest()
+    return (int.from_bytes(digest[:8]) >> (64 - _FRACTION_BITS)) / 2.0**_FRACTION_BITS
+
+
+def log_probabilities(logits: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Return the natural logarithms of the model's own probabilities, at temperature 1."""
+    scores = logits.astype(np.float64)
+    scores -= scores.max()
+    return scores - np.log(np.exp(scores).sum())
+
+
+def most_likely(logprobs: NDArray[np.float64], count: int) -> tuple[tuple[int, float], ...]:
+    """Return tokens with their log probabilities, the likeliest first."""
+    count = min(count, logprobs.size)
+    if not count:
+        return ()
+    tokens = np.argpartition(-logprobs, count - 1)[:count]
+    ordered = sorted(tokens.tolist(), key=lambda token: (-logprobs[token], token))
+    return tuple((token, float(logprobs[token])) for token in ordered)
+
+
+def _adjusted(
+    logits: NDArray[np.float32], sampling: Sampling, *, is_short: bool, end_ids: frozenset[int]
+) -> Logits:
+    """Return logits with biases, and without an end that would come too early."""
+    ends = sorted(end for end in end_ids if end < logits.size) if is_short else []
+    if not sampling.logit_bias and not ends:
+        return logits
+    scores = logits.astype(np.float64)
+    for token, bias in sampling.logit_bias.items():
+        if 0 <= token < scores.size:
+            scores[token] += bias
+    scores[ends] = -np.inf
+    return scores
+
+
+def _masked(scores: Logits, otherwise: Logits, mask: bytes) -> Logits:
+    """Return scores without what a grammar forbids; `otherwise` if nothing is left."""
+    bits = np.unpackbits(np.frombuffer(mask, np.uint8), bitorder="little", count=scores.size)
+    left = np.where(bits, scores, -np.inf)
+    return left if np.isfinite(left).any() else otherwise
+
+
+def _probabilities(scores: Logits, sampling: Sampling) -> NDArray[np.float64]:
+    """Return what a token is chosen by: not normalised, 0 for what top_k and top_p leave out."""
+    scaled = scores.astype(np.float64) / sampling.temperature
+    weights = np.exp(scaled - scaled.max())
+    if sampling.top_k is not None and sampling.top_k < weights.size:
+        kept = _heaviest(weights, sampling.top_k)
+        weights = _only(weights, kept)
+    if sampling.top_p < 1:
+        weights = _only(weights, _nucleus(weights, sampling.top_p))
+    return weights
+
+
+def _nucleus(weights: NDArray[np.float64], top_p: float) -> NDArray[np.int64]:
+    """Return the heaviest tokens whose share is `top_p`, one at least."""
+    wanted = top_p * weights.sum()
+    for count in (min(_LIKELY, weights.size), weights.size):
+        kept = _heaviest(weights, count)
+        totals = np.cumsum(weights[kept])
+        if totals[-1] >= wanted or count == weights.size:
+            break
+    num_kept = 1 + int(np.count_nonzero(totals < wanted))
+    return kept[:num_kept]
+
+
+def _heaviest(weights: NDArray[np.float64], count: int) -> NDArray[np.int64]:
+    """Return the heaviest tokens, in order; of equal ones the first."""
+    if count < weights.size:
+        least = np.partition(weights, weights.size - count)[weights.size - count]
+        candidates = np.flatnonzero(weights >= least)
+    else:
+        candidates = np.arange(weights.size)
+    order = np.argsort(-weights[candidates], kind="stable")
+    return candidates[order][:count]
+
+
+def _only(weights: NDArray[np.float64], kept: NDArray[np.int64]) -> NDArray[np.float64]:
+    left = np.zeros_like(weights)
+    left[kept] = weights[kept]
+    return left
