@@ -3,6 +3,8 @@
 import contextlib
 import io
 import os
+import re
+import shlex
 import subprocess
 import sys
 from importlib.util import find_spec
@@ -10,17 +12,19 @@ from pathlib import Path
 
 import pytest
 
+from onewafer.cli.main import execute
 from tools.tutorials import Kind, parse_tutorial, prints
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "docs" / "tutorials"
 PAGES = [path for path in sorted(FOLDER.glob("*.md")) if path.name != "index.md"]
+ONE_COMMAND = re.compile(r"onewafer [\w. /-]+")
 MEASURED_KERNELS = find_spec("aiconfigurator_core") is not None
 
 
 def run_shell(text):
     path = os.pathsep.join((str(Path(sys.executable).parent), os.environ["PATH"]))
-    environment = {**os.environ, "PATH": path, "COLUMNS": "100", "NO_COLOR": "1"}
+    environment = {**os.environ, "PATH": path}
     result = subprocess.run(
         ["bash", "-c", f"set -e\n{text}"],
         env=environment,
@@ -30,6 +34,14 @@ def run_shell(text):
         check=False,
     )
     return result.stdout
+
+
+def run_onewafer(text):
+    """Run one command in this process, which has imported PyTorch; return what it shows."""
+    shown = io.StringIO()
+    with contextlib.redirect_stdout(shown), contextlib.redirect_stderr(shown):
+        assert execute(shlex.split(text)[1:]) == 0
+    return shown.getvalue()
 
 
 def run_python(text, names):
@@ -44,6 +56,8 @@ def test_each_block_prints_what_the_page_shows(page, tmp_path, monkeypatch):
     if page.stem == "first-comparison" and MEASURED_KERNELS:
         pytest.skip("the page shows rooflines of GPUs, and here are measured kernels")
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "100")
+    monkeypatch.setenv("NO_COLOR", "1")
     names = {"__name__": "__main__"}
     for step in parse_tutorial(page.read_text(encoding="utf-8")):
         match step.kind:
@@ -52,6 +66,8 @@ def test_each_block_prints_what_the_page_shows(page, tmp_path, monkeypatch):
                 continue
             case Kind.PYTHON:
                 actual = run_python(step.text, names)
+            case Kind.SHELL if ONE_COMMAND.fullmatch(step.text.strip()):
+                actual = run_onewafer(step.text)
             case Kind.SHELL:
                 actual = run_shell(step.text)
             case _:

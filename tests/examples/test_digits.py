@@ -3,31 +3,26 @@
 import json
 import re
 import runpy
-import subprocess
-import sys
 from pathlib import Path
 
 import torch
 from torch import nn
 
+from onewafer.cli.main import execute
 from onewafer.pytorch import Fidelity, Session, WaferOptions
 from tests.pytorch.agreement import assert_agrees
 
 SCRIPT = Path(__file__).parents[2] / "examples" / "digits.py"
 
 
-def run(*command):
-    return subprocess.run([sys.executable, *command], capture_output=True, text=True, check=True)
-
-
-def test_script_is_ordinary_and_its_output_the_same_on_the_wafer(tmp_path):
+def test_script_is_ordinary_and_its_output_the_same_on_the_wafer(tmp_path, capsys):
     report = tmp_path / "report.json"
-    plain = run(SCRIPT)
-    main = "import sys; from onewafer.cli.main import execute; sys.exit(execute(sys.argv[1:]))"
-    wafer = run("-c", main, "run", "--fidelity", "fabric", "--json", report, SCRIPT)
+    runpy.run_path(str(SCRIPT), run_name="__main__")
+    plain = capsys.readouterr().out
+    assert execute(["run", "--fidelity", "fabric", "--json", str(report), str(SCRIPT)]) == 0
     assert "onewafer" not in SCRIPT.read_text()
-    assert wafer.stdout == plain.stdout
-    accuracy = re.fullmatch(r"accuracy on 360 held-out digits: (\d+\.\d)%\n", plain.stdout)
+    assert capsys.readouterr().out == plain
+    accuracy = re.fullmatch(r"accuracy on 360 held-out digits: (\d+\.\d)%\n", plain)
     assert accuracy is not None
     assert float(accuracy[1]) > 95
     fields = json.loads(report.read_text())
