@@ -541,6 +541,7 @@ def named(expression):
 
 @pytest.mark.parametrize("half", FORMATS)
 @pytest.mark.parametrize("expression", FUNCTIONS)
+@pytest.mark.alternate
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
 def test_functions_of_the_library(half, expression):
     """They are computed in f32 and rounded once: the nearest number, or one next to a tie."""

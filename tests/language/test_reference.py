@@ -105,10 +105,17 @@ def read_programs(path):
 
 
 def cases():
+    """Yield each program with one machine, by turns; with its other one, it is a slow test."""
     for path in sorted(PAGES.glob("*.md")):
-        for program in read_programs(path):
-            for machine in program.machines:
-                yield pytest.param(program, machine, id=f"{path.stem}:{program.line}-{machine}")
+        for number, program in enumerate(read_programs(path)):
+            for turn, machine in enumerate(program.machines):
+                is_slow = len(program.machines) > 1 and (number + turn) % 2
+                yield pytest.param(
+                    program,
+                    machine,
+                    id=f"{path.stem}:{program.line}-{machine}",
+                    marks=[pytest.mark.slow] if is_slow else [],
+                )
 
 
 def complete(files):

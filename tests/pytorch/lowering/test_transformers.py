@@ -70,6 +70,7 @@ def of_kind(call, kind):
 
 @pytest.mark.parametrize(("attention", "rows"), [("sdpa", 1), ("sdpa", 7), ("eager", 5)], ids=str)
 @pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.alternate
 def test_graph_computes_what_the_module_does(family, attention, rows):
     model, kwargs = build(family, attention), arguments(family, rows)
     call = captured(model, **kwargs)

@@ -205,6 +205,7 @@ WIDTHS = {"u16": 16, "u32": 32, "f16": 16, "f32": 32, None: 1}
 
 
 @pytest.mark.parametrize("operation", DsdOperation)
+@pytest.mark.alternate
 def test_compiled_elements_agree(operation):
     shape = DSD_OPERATIONS[operation]
     widths = [WIDTHS[name] for name in (shape.src0, shape.src1, shape.scalar)]

@@ -372,7 +372,7 @@ def names(mutants):
     ]
 
 
-@pytest.mark.parametrize("examples", [30, pytest.param(300, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("examples", [10, pytest.param(300, marks=pytest.mark.slow)])
 @pytest.mark.parametrize(
     "strategy",
     ["programs", "feature_programs", "teardown_programs", "queue_programs", "switched_lines"],
