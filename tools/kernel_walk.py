@@ -6,6 +6,7 @@ A helper of `kernel_costs.py`.
 from __future__ import annotations
 
 from collections import Counter
+from functools import cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -35,9 +36,28 @@ _BINARY = range(Opcode.ADD, Opcode.REM + 1)
 _BITWISE = (Opcode.AND, Opcode.OR, Opcode.XOR, Opcode.SHL, Opcode.SHR)
 _COMPARISONS = range(Opcode.EQUAL, Opcode.LESS_EQUAL + 1)
 _WITHOUT_RESULT = (Opcode.ACTIVATE, Opcode.UNBLOCK_COMMAND_STREAM)
+_ON_DSDS = frozenset(
+    {
+        Opcode.DSR_LOAD,
+        Opcode.DSR_LOAD_CONSTANT,
+        Opcode.DSD_SET_BASE,
+        Opcode.DSD_SET_LENGTH,
+        Opcode.DSD_SET_STRIDE,
+        Opcode.DSD_ADVANCE,
+    }
+)
+_IN_MAPS = frozenset({Opcode.MAP_READ, Opcode.MAP_WRITE})
 _DSR_MODES = (OperandMode.DSR_SRC0, OperandMode.DSR_SRC1, OperandMode.DSR_DEST)
 _COST_NAMES = {cost: cost.name.lower() for cost in CostClass}
 _LOW_HALF, _HIGH_HALF, _WORD = 0xFFFF, 0xFFFF0000, 0xFFFFFFFF
+
+
+@cache
+def _decode(instruction: bytes) -> tuple[Opcode, str, list[int]]:
+    """Return the opcode of an instruction, the name of its cost, and all its fields."""
+    row: list[int] = np.frombuffer(instruction, np.int32).tolist()
+    opcode = Opcode(row[Field.OPCODE])
+    return opcode, _COST_NAMES[cost_class(opcode, row[Field.TYPE])], row
 
 
 def _signed(word: int) -> int:
@@ -82,9 +102,8 @@ class Walk:
         stack: list[int] = []
         pc = entry
         while True:
-            row: list[int] = self._program.code[pc].tolist()
-            opcode, immediate = Opcode(row[Field.OPCODE]), row[Field.IMM]
-            cost = _COST_NAMES[cost_class(opcode, row[Field.TYPE])]
+            opcode, cost, row = _decode(self._program.code[pc].tobytes())
+            immediate = row[Field.IMM]
             self.visited.add(pc)
             pc += 1
             match opcode:
@@ -127,7 +146,11 @@ class Walk:
         left, right = registers[row[Field.RA]], registers[row[Field.RB]]
         if opcode in _WITHOUT_RESULT:
             return
-        if self._execute_dsd(opcode, row) or self._execute_map(opcode, row):
+        if opcode in _ON_DSDS:
+            self._execute_dsd(opcode, row)
+            return
+        if opcode in _IN_MAPS:
+            self._execute_map(opcode, row)
             return
         element = ScalarType(row[Field.TYPE])
         if opcode is Opcode.LOAD_IMMEDIATE:
@@ -149,8 +172,8 @@ class Walk:
         else:
             raise NotImplementedError(f"the kernels use {opcode.name}, which this tool cannot walk")
 
-    def _execute_dsd(self, opcode: Opcode, row: list[int]) -> bool:
-        """Execute an instruction on DSD values or DSRs; return whether it was one."""
+    def _execute_dsd(self, opcode: Opcode, row: list[int]) -> None:
+        """Execute an instruction on DSD values or DSRs."""
         registers, rd, immediate = self._registers, row[Field.RD], row[Field.IMM]
         low, high = registers[row[Field.RA]], registers[min(row[Field.RA] + 1, len(registers) - 1)]
         value = registers[row[Field.RB]] & _LOW_HALF
@@ -165,12 +188,9 @@ class Walk:
                 registers[rd : rd + 2] = low & _LOW_HALF | value << 16, high
             case Opcode.DSD_SET_STRIDE:
                 registers[rd : rd + 2] = low, high & _HIGH_HALF | value
-            case Opcode.DSD_ADVANCE:
+            case _:
                 address = low + canonical(value, ScalarType.I16) * immediate
                 registers[rd : rd + 2] = low & _HIGH_HALF | address & _LOW_HALF, high
-            case _:
-                return False
-        return True
 
     def _vector_operation(self, row: list[int]) -> VectorOperation:
         """Return a DSD operation; its length is that of src0, else src1, else dest, else 1."""
@@ -190,11 +210,9 @@ class Walk:
             is_mapped=row[Field.AUX] == IN_MAP,
         )
 
-    def _execute_map(self, opcode: Opcode, row: list[int]) -> bool:
-        """Execute an instruction that moves elements in a map loop; return whether it was one."""
+    def _execute_map(self, opcode: Opcode, row: list[int]) -> None:
+        """Execute an instruction that moves elements in a map loop."""
         registers, pair = self._registers, row[Field.RA]
-        if opcode not in (Opcode.MAP_READ, Opcode.MAP_WRITE):
-            return False
         element = ScalarType(row[Field.TYPE])
         address = registers[pair] & _LOW_HALF
         if opcode is Opcode.MAP_READ:
@@ -203,7 +221,6 @@ class Walk:
             self._write(address, registers[row[Field.RB]], element)
         after = address + _signed(registers[pair + 1]) * element.num_bytes
         registers[pair] = registers[pair] & _HIGH_HALF | after & _LOW_HALF
-        return True
 
     def _write_number(self, address: int, number: int, operation: DsdOperation) -> None:
         """Store the result of an operation on f16 or f32."""
