@@ -269,6 +269,27 @@ class TestEncodersWithDecoders:
         with torch.no_grad():
             assert_same(computed(call), model(**kwargs, attention_mask=mask))
 
+    @pytest.mark.parametrize("rows", [(5, 2), (2, 5)], ids=str)
+    def test_features_of_the_shorter_sequence_are_joined(self, rows):
+        class Joined(torch.nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.embed = torch.nn.Embedding(9, 4)
+                self.attend = torch.nn.MultiheadAttention(4, 1, batch_first=True)
+                self.join = torch.nn.Linear(8, 4)
+
+            def forward(self, ids, others):
+                keys, queries = self.embed(ids), self.embed(others)
+                seen, _ = self.attend(queries, keys, keys, need_weights=False)
+                return self.join(torch.cat([queries, seen], -1)).softmax(-1)
+
+        torch.manual_seed(0)
+        model = Joined().eval()
+        ids, others = (torch.arange(count)[None] for count in rows)
+        call = captured(model, ids=ids, others=others)
+        with torch.no_grad():
+            torch.testing.assert_close(computed(call), model(ids, others), rtol=2e-5, atol=2e-5)
+
     def test_the_last_row_of_a_shorter_sequence_is_refused(self):
         class Last(torch.nn.Module):
             def __init__(self):

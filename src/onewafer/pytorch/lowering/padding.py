@@ -19,6 +19,7 @@ from onewafer.graph import (
     Add,
     AddBias,
     Attention,
+    Concatenate,
     Embedding,
     FirstRow,
     LastRow,
@@ -31,6 +32,7 @@ from onewafer.graph import (
     Rotary,
     Scale,
     ScaleFeatures,
+    Softmax,
 )
 from onewafer.pytorch.lowering.masks import HIDES
 from onewafer.pytorch.lowering.nouns import noun_of
@@ -88,7 +90,7 @@ class _Padding:
         raise self._refusal(operation)
 
     @_with_more_rows.register(Linear | AddBias | Add | Multiply | OfElement | Scale | ScaleFeatures)
-    @_with_more_rows.register(RmsNorm | LayerNorm | Embedding)
+    @_with_more_rows.register(RmsNorm | LayerNorm | Softmax | Concatenate | Embedding)
     def _row_by_row(self, operation: Operation) -> Operation:
         result = operation.result
         self._padded.add(result.name)
