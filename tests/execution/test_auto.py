@@ -6,12 +6,15 @@ import pytest
 from onewafer.arch import load_architecture
 from onewafer.errors import UnsupportedOperationError
 from onewafer.execution import auto, launch_files
+from onewafer.execution.activity import Activity
 from onewafer.execution.auto import AutoExecutor, Budget, Meter
 from onewafer.execution.executable import Simulation
 from onewafer.execution.launch_times import LaunchTimes, Origin
+from onewafer.execution.sampling import PurposeSampler
 from onewafer.graph import DataType, Evaluator
 from onewafer.host import RunLimits
 from onewafer.mesh import Launch, MeshEvaluator, shard
+from tests.mesh.models import llama
 from tests.mesh.strategies import mlp, random_arrays
 
 WSE3 = load_architecture("wse3")
@@ -90,3 +93,28 @@ def test_a_run_compiles_a_program_for_each_share_of_the_budget():
     assert origin is Origin.CLOSED_FORM
     assert missed.reason == "1 program was compiled for simulations before it"
     assert run(missed.needed_budget)[0] is Origin.SIMULATED
+
+
+def test_an_interrupted_launch_ends_before_the_next_one_finds_its_memory(monkeypatch):
+    """Else it writes keys and values of its own tokens over those of the next ones."""
+    graph = llama(rows=4, layers=1)
+    program = shard(graph, width=2, height=2, architecture=WSE3)
+    executor = AutoExecutor(program, WSE3, Simulation(), Budget(10**9), DataType.F32)
+    executor.send(random_arrays(graph.parameters, 0))
+    prompt = Launch.at(0, 4)
+
+    def run(*tokens, launch):
+        inputs = {"ids": np.array(tokens, np.int32)[:, np.newaxis]}
+        return executor.run(inputs, launch).origin
+
+    def interrupt(_self, _machine):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(PurposeSampler, "look", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            run(1, 2, 3, 4, launch=prompt)
+    executor.times.add(prompt, Activity(cycles=executor.expect(prompt)))  # as if it were known
+    assert run(5, 6, 7, 8, launch=prompt) is Origin.DERIVED
+    assert run(9, 0, 0, 0, launch=Launch.at(4, 1)) is Origin.SIMULATED
+    assert executor.figures.agreement.other_bits == 0

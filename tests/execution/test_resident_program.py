@@ -6,7 +6,7 @@ import sys
 import numpy as np
 import pytest
 
-from onewafer.errors import HostError
+from onewafer.errors import HostError, UnsupportedOperationError
 from onewafer.execution import Fidelity, Loader, Phase, WaferOptions, Wanted, place
 from onewafer.graph import evaluate_graph
 from tests.mesh.strategies import mlp, random_arrays
@@ -86,6 +86,18 @@ import sys
 import onewafer.execution, onewafer.execution.report
 assert "torch" not in sys.modules
 """
+
+
+def test_a_call_that_interrupts_another_one_of_its_thread_is_refused():
+    _, program = load(Fidelity.MODEL)
+    with (
+        program.alone(),
+        pytest.raises(UnsupportedOperationError, match="a signal handler or a hook"),
+        program.alone(),
+    ):
+        pass
+    with program.alone():
+        assert program.keep(WEIGHTS) == WEIGHTS.keys()
 
 
 def test_it_is_loaded_without_pytorch():

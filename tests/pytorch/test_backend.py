@@ -12,6 +12,7 @@ from torch import nn
 from torch._dynamo.exc import BackendCompilerFailed
 
 from onewafer.errors import ConfigurationError
+from onewafer.execution.executable import ModelExecutor
 from onewafer.pytorch import (
     Fidelity,
     HostFallbackWarning,
@@ -104,6 +105,28 @@ def test_unsupported_graph_runs_on_the_host_with_a_warning(wafer):
     with torch.no_grad(), pytest.warns(HostFallbackWarning, match="`softplus` is not supported"):
         assert compiled(torch.zeros(2, 3)).shape == (2, 3)
     assert wafer.ledger.fallbacks.total() == 1
+
+
+def test_a_call_that_interrupts_another_one_of_the_same_model_runs_on_the_host(wafer, monkeypatch):
+    """As a signal handler of the script can, while the wafer works."""
+    model, x, found = mlp(), torch.randn(2, 6), []
+    compiled = torch.compile(model, backend="onewafer")
+    run = ModelExecutor.run
+
+    def interrupted(executor, *args, **kwargs):
+        if not found:
+            found.append(None)
+            found[0] = compiled(x)
+        return run(executor, *args, **kwargs)
+
+    monkeypatch.setattr(ModelExecutor, "run", interrupted)
+    with torch.no_grad():
+        with pytest.warns(HostFallbackWarning, match="at work on another call of it"):
+            y = compiled(x)
+        assert_agrees(wafer, model, x, y)
+        assert torch.equal(found[0], model(x))
+        compiled(x)
+    assert num_wafer_calls(wafer) == 2
 
 
 def test_intercepted_script_that_compiles_is_counted_once(wafer):

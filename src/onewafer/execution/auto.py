@@ -191,10 +191,10 @@ class AutoExecutor:
         where = launch or self.program.whole_launch()
         of_host: Arrays = host() if host else {}
         with watch.simulating(self.times.expect(launch)) as observer:
-            reader = self._prepare(fabric, where)
-            with np.errstate(all="ignore"):  # infinities and NaNs come and go as on the wafer
-                expected = reader.run(inputs, where)
             try:
+                reader = self._prepare(fabric, where)
+                with np.errstate(all="ignore"):  # infinities and NaNs come and go as on the wafer
+                    expected = reader.run(inputs, where)
                 outputs, activity = fabric.simulate(inputs, launch, observer)
             except LongRunError:
                 self._break_off(fabric, where)

@@ -127,7 +127,11 @@ class FabricExecutor:
             self._write_blocks(placement, blocks)
 
     def put_kept(self, blocks: NDArray[Any]) -> None:
-        """Write what every PE keeps from launch to launch, `[height, width, elements]`."""
+        """Write what every PE keeps from launch to launch, `[height, width, elements]`.
+
+        A launch that was interrupted goes on to its end first: it would write its own.
+        """
+        self._device.settle()
         machine = self._device.machine
         addresses = addresses_of(self.image, self._emitted.kept)
         payload = np.ascontiguousarray(blocks).reshape(len(addresses), -1).view(np.uint8)

@@ -11,6 +11,7 @@ import threading
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from onewafer.errors import UnsupportedOperationError
 from onewafer.execution.arrays import convert
 from onewafer.execution.resident_tensors import ResidentTensors
 
@@ -38,12 +39,26 @@ class ResidentProgram:
         self._watch = watch
         self._residents = ResidentTensors()
         self._lock = threading.RLock()
+        self._is_at_work = False
 
     @contextmanager
     def alone(self) -> Generator[None]:
-        """Be the only thread that launches inside: tensors and sequences stay as it put them."""
+        """Be the only one that launches inside: tensors and sequences stay as they were put.
+
+        Other threads wait. Raises UnsupportedOperationError for a call that interrupts another one
+        of its own thread, which would wait for itself.
+        """
         with self._lock:
-            yield
+            if self._is_at_work:
+                raise UnsupportedOperationError(
+                    "the wafer is at work on another call of it, which a signal handler or a hook "
+                    "of the script interrupted by this call"
+                )
+            try:
+                self._is_at_work = True
+                yield
+            finally:
+                self._is_at_work = False
 
     @property
     def graph(self) -> Graph:
