@@ -65,8 +65,8 @@ def test_a_server_says_where_it_is_answers_and_ends_with_a_signal(folder):
     assert out == ""
     assert "while the model loads" in first
     assert lines[0].startswith("small on CS-3, WSE-3 at 850 MHz: ")
-    assert "made up" in lines[1]
-    assert lines[2] == "context 48 tokens, 2 answers at a time\n"
+    assert lines[1] == "context 48 tokens, 2 answers at a time\n"
+    assert "made up" in lines[3]
     assert "small's" in lines[4]
     assert f"{where}/v1" in lines[5]
     assert answer["usage"]["completion_tokens"] == 3

@@ -33,7 +33,7 @@ _Against = Annotated[
     str | None, typer.Option(metavar="SYSTEM", help="Compare each answer with this system.")
 ]
 _Values = Annotated[
-    str, typer.Option(metavar="KIND", help="none: text is made up, its times are real.")
+    str, typer.Option(metavar="KIND", help="host: this computer computes; none: text is made up.")
 ]
 _Pace = Annotated[
     str,
@@ -87,7 +87,7 @@ def serve(
     *,
     on: _On = "cs3",
     against: _Against = None,
-    values: _Values = "none",
+    values: _Values = "host",
     pace: _Pace = "host",
     replay: _Replay = None,
     json_file: _JsonFile = None,
@@ -169,7 +169,7 @@ def _serve(name: str, options: ServerOptions, address: Address, http: HttpOption
     from onewafer.server.assembly import assemble, check_model  # noqa: PLC0415  # when it is used
     from onewafer.server.running import run  # noqa: PLC0415  # likewise
 
-    check_model(name)
+    check_model(name, options)
 
     def load() -> Loaded:
         with progress_bar() as bar:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from onewafer import __version__
+from onewafer.errors import ConfigurationError
 from onewafer.perf.served import serve_on
 from onewafer.server.clock import seconds_running, seconds_since_1970
 from onewafer.server.engine.engine import Engine, EngineOptions
 from onewafer.server.engine.service import Loaded
-from onewafer.server.models import find_source, fingerprint, load_words
+from onewafer.server.models import find_source, fingerprint, load_model, load_words
 from onewafer.server.models.describing import (
     describe_files,
     describe_known,
@@ -25,20 +26,38 @@ if TYPE_CHECKING:
     from onewafer.perf.launches import ServedSystem
     from onewafer.server.models import TextModel
     from onewafer.server.options import ServerOptions
+    from onewafer.server.values.values import Values
     from onewafer.terminal import ProgressBar
 
 _MADE_UP_AT_A_TIME = 4_096
 """Answers that are made up at a time: they cost nothing but their texts."""
 
 
-def check_model(name: str) -> None:
+@dataclass(frozen=True, slots=True)
+class _Parts:
+    """A model on a system, and what computes its tokens."""
+
+    text: TextModel
+    model: Model
+    system: ServedSystem
+    values: Values
+    remarks: tuple[str, ...]
+    """What the user should know, a sentence each."""
+
+
+def check_model(name: str, options: ServerOptions) -> None:
     """Refuse a model that cannot be served, before anything is loaded.
 
     Raises:
-        ConfigurationError: there is no such model.
+        ConfigurationError: there is no such model, or its weights are not here.
     """
     if not is_known(name):
         find_source(name)
+    elif options.values is ValuesKind.HOST:
+        raise ConfigurationError(
+            f"the weights of {name} are not here: name a folder that has them, or let text be made "
+            "up at its rate with --values none"
+        )
 
 
 def assemble(name: str, options: ServerOptions, bar: ProgressBar) -> Loaded:
@@ -47,25 +66,64 @@ def assemble(name: str, options: ServerOptions, bar: ProgressBar) -> Loaded:
     Raises:
         ConfigurationError: it cannot be read, or has no room here or there.
     """
-    text, model = load_words(name, bar=bar), describe(name, bar)
-    system = lay_over(model, options.system, options, bar)
-    against = None if options.against is None else lay_over(model, options.against, options, bar)
+    is_synthetic = options.values is ValuesKind.NONE
+    parts = (_made_up if is_synthetic else _computed)(name, options, bar)
+    text, system, other = parts.text, parts.system, options.against
     language = Language(text)
     engine = Engine(
         language,
-        _made_up(text, system),
+        parts.values,
         system,
         EngineOptions(
             pace=options.pace,
-            is_synthetic=options.values is ValuesKind.NONE,
+            is_synthetic=is_synthetic,
             most_waiting=options.max_waiting,
-            context_length=system.context,
+            context_length=min(system.context, parts.values.context_length),
         ),
-        against=against,
+        against=None if other is None else lay_over(parts.model, other, options, bar),
         clock=seconds_running,
     )
-    notes = (f"prompts are counted in tokens of {text.tokenizer_name}",)
-    return Loaded(_served(text, system, options), language, engine, system, notes)
+    return Loaded(
+        _served(text, engine, system, options), language, engine, system, notes=parts.remarks
+    )
+
+
+def _made_up(name: str, options: ServerOptions, bar: ProgressBar) -> _Parts:
+    """Return a model of which nothing is computed."""
+    text, model = load_words(name, bar=bar), describe(name, bar)
+    system = lay_over(model, options.system, options, bar)
+    values = SyntheticValues(
+        model_id=text.id,
+        encode=lambda words: text.tokenizer.encode(words, add_special_tokens=False),
+        end_ids=text.end_ids,
+        context_length=system.context,
+        num_slots=_MADE_UP_AT_A_TIME,
+    )
+    remarks = (
+        "every answer is made up, and says so: only its times are real",
+        f"prompts are counted in tokens of {text.tokenizer_name}",
+    )
+    return _Parts(text, model, system, values, remarks)
+
+
+def _computed(name: str, options: ServerOptions, bar: ProgressBar) -> _Parts:
+    """Return a model that this computer computes."""
+    from onewafer.pytorch import describe_module  # noqa: PLC0415  # loads torch
+    from onewafer.server.values.building import (  # noqa: PLC0415  # likewise
+        HostOptions,
+        build_host_values,
+    )
+
+    loaded = load_model(name, bar=bar, max_memory=options.max_memory)
+    text = loaded.text
+    bar.say(f"{text.id}: capturing what it computes")
+    model = describe_module(loaded.module, name=text.id)
+    system = lay_over(model, options.system, options, bar)
+    bar.say(f"{text.id}: getting ready to compute")
+    built = build_host_values(
+        loaded, HostOptions(num_slots=options.max_batch, context_length=system.context)
+    )
+    return _Parts(text, model, system, built.values, (f"values: {built.remark}",))
 
 
 def describe(name: str, bar: ProgressBar) -> Model:
@@ -95,23 +153,15 @@ def lay_over(model: Model, system: str, options: ServerOptions, bar: ProgressBar
     )
 
 
-def _made_up(text: TextModel, system: ServedSystem) -> SyntheticValues:
-    return SyntheticValues(
-        model_id=text.id,
-        encode=lambda words: text.tokenizer.encode(words, add_special_tokens=False),
-        end_ids=text.end_ids,
-        context_length=system.context,
-        num_slots=_MADE_UP_AT_A_TIME,
-    )
-
-
-def _served(text: TextModel, system: ServedSystem, options: ServerOptions) -> ServedModel:
+def _served(
+    text: TextModel, engine: Engine, system: ServedSystem, options: ServerOptions
+) -> ServedModel:
     return ServedModel(
         id=text.id,
         created=int(seconds_since_1970()),
         owned_by="onewafer",
-        context_length=system.context,
+        context_length=engine.options.context_length,
         system=system.name,
-        is_synthetic=options.values is ValuesKind.NONE,
-        fingerprint=fingerprint(text.fingerprint, __version__, str(options)),
+        is_synthetic=engine.options.is_synthetic,
+        fingerprint=fingerprint(text.fingerprint, str(options)),
     )

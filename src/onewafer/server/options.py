@@ -18,6 +18,8 @@ USUAL_CONTEXT = 4_096
 class ValuesKind(StrEnum):
     """Where tokens come from."""
 
+    HOST = "host"
+    """PyTorch on this computer."""
     NONE = "none"
     """They are made up."""
 
@@ -29,7 +31,7 @@ class ServerOptions:
     system: str = "cs3"
     against: str | None = None
     """A system that each answer is compared with."""
-    values: ValuesKind = ValuesKind.NONE
+    values: ValuesKind = ValuesKind.HOST
     pace: Pace = Pace.HOST
     max_batch: int = 8
     """Answers at a time, on the served system and on this computer."""

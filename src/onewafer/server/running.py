@@ -71,16 +71,13 @@ def describe(loaded: Loaded, where: str) -> list[str]:
     read = min(system.most_prompt_rows, system.context - 1) / prompt.period_seconds
     slots = count_of(system.replicas * system.num_slots, "answer")
     rate, reading = format_rate(1 / token.latency_seconds), format_rate(read)
-    lines = [
+    return [
         f"{model.id} on {system.title}: {system.layout}",
-        f"context {system.context:,} tokens, {slots} at a time",
+        f"context {model.context_length:,} tokens, {slots} at a time",
         f"{rate} tokens/s for one reader, prompts at up to {reading} tokens/s",
         *loaded.notes,
         f"OpenAI clients: {where}/v1; Anthropic and Cerebras clients, and the page: {where}",
     ]
-    if model.is_synthetic:
-        lines.insert(1, "every answer is made up, and says so: only its times are real")
-    return lines
 
 
 async def _serve(
