@@ -115,6 +115,7 @@ def test_bodies_of_a_wrong_type(client, path, name):
         ({"max_tokens": 1.5}, "max_tokens: Input should be a valid integer"),
         ({"max_tokens": "5"}, "max_tokens: Input should be a valid integer"),
         ({"max_tokens": 10**30}, "max_tokens: Input should be less than"),
+        ({"max_tokens": 3, "min_tokens": 4}, "min_tokens: 4 is more than the most, which is 3"),
         ({"n": 0}, "n: Input should be greater than or equal to 1"),
         ({"n": 1000}, "n: Input should be less than or equal to 128"),
         ({"seed": 2**63}, "seed: Input should be less than"),

@@ -31,6 +31,7 @@ from onewafer.server.dialects.openai_wire import (
     ToolMode,
     ToolNames,
     read_form,
+    read_least,
     read_sampling,
     read_stop,
     read_text,
@@ -207,7 +208,7 @@ class ChatRequest(Wire):
         """Return what it asks for."""
         self._refuse_unsupported()
         limit = self.max_completion_tokens or self.max_tokens
-        least = self.min_tokens or self.min_completion_tokens or 0
+        least = self.min_tokens or self.min_completion_tokens
         return Generation(
             id=envelope.id,
             model=self.model,
@@ -223,7 +224,7 @@ class ChatRequest(Wire):
                 top_k=self.top_k if self.top_k is not None and self.top_k > 0 else None,
                 seed=self.seed,
                 logit_bias=self.logit_bias,
-                min_tokens=limit if self.ignore_eos and limit else least,
+                min_tokens=read_least(least, limit, ignores_end=self.ignore_eos),
             ),
             form=read_form(self.response_format),
             tools=self._read_tools(),

@@ -237,6 +237,20 @@ def read_sampling(
     )
 
 
+def read_least(least: int | None, limit: int | None, *, ignores_end: bool | None) -> int:
+    """Return the tokens that an answer has at least; one that ignores its end has all it may have.
+
+    Raises RequestError if that is more than the most.
+    """
+    if ignores_end and limit is not None:
+        return limit
+    if least and limit is not None and least > limit:
+        raise RequestError(
+            f"min_tokens: {least} is more than the most, which is {limit}", param="min_tokens"
+        )
+    return least or 0
+
+
 def _token(name: str) -> int:
     if name.isascii() and name.isdecimal() and len(name) < 10:  # noqa: PLR2004  # any vocabulary
         return int(name)

@@ -63,7 +63,7 @@ class Guard:
         if origin.partition("://")[2] != exchange.header(b"host"):
             raise ForbiddenError(
                 f"Pages of {origin[:80]!r} may not ask this server; "
-                "--cors-origin names those that may."
+                "--cors names those that may."
             )
 
 

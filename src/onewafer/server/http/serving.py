@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 BACKLOG = 2048
 """Connections that wait to be accepted: a thousand clients may come at once."""
+KEEP_ALIVE_SECONDS = 75
+"""Silent connections stay open longer than clients keep them: none sends into a closed one."""
 LAST_WORDS_SECONDS = 1.0
 """Clients whose streams are broken off have so long to read why."""
 
@@ -76,6 +78,7 @@ class HttpServer:
             access_log=False,
             server_header=False,
             backlog=BACKLOG,
+            timeout_keep_alive=KEEP_ALIVE_SECONDS,
             timeout_graceful_shutdown=1,
         )
         self._server = _Server(config, self.begin_drain)
