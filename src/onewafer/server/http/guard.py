@@ -62,8 +62,7 @@ class Guard:
             return
         if origin.partition("://")[2] != exchange.header(b"host"):
             raise ForbiddenError(
-                f"Pages of {origin[:80]!r} may not ask this server; "
-                "--cors names those that may."
+                f"Pages of {origin[:80]!r} may not ask this server; --cors names those that may."
             )
 
 
