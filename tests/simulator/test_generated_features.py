@@ -47,13 +47,25 @@ def test_slices_change_no_features(program, slices):
         assert found["memory"] == expected["memory"]
 
 
-STOPS = (" is in no variable", " is outside of it", "before it was written")
+STOPS = (
+    " is in no variable",
+    " is outside of it",
+    " before it was written",
+    ", a copy of unwritten ",
+)
 
 
 def checked(loaded, checking):
     """Return a reference engine that checks every access (M14)."""
     written = written_at_load(loaded.image, loaded.architecture)
     return ReferenceEngine(replace(loaded, checking=checking, written=written))
+
+
+def before_the_error(observed):
+    """Return what is defined: how far PEs went beyond an error is not."""
+    cycle = observed["cycle"]
+    events = [event for event in observed["events"] if event.cycle < cycle]
+    return {"error": observed["error"], "cycle": cycle, "events": events}
 
 
 @SOME
@@ -63,9 +75,12 @@ def test_checking_changes_nothing_until_it_stops_a_run(program, bounds):
     checking = Checking(bounds=bounds, uninitialised=not bounds)
     expected = observe(ReferenceEngine, image, architecture)
     found = observe(partial(checked, checking=checking), image, architecture)
-    if not any(stop in (found["error"] or "") for stop in STOPS):
-        for name, value in expected.items():
-            assert found[name] == value, name
+    if any(stop in (found["error"] or "") for stop in STOPS):
+        return
+    if expected["error"] and "deadlock" not in expected["error"]:
+        expected, found = before_the_error(expected), before_the_error(found)
+    for name, value in expected.items():
+        assert found[name] == value, name
 
 
 def test_generated_programs_use_every_feature():
