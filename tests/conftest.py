@@ -1,6 +1,6 @@
 """Profiles of the property tests: `ci` and `full` (bounded, the same cases every time), and `deep`.
 
-Choose with `pytest --hypothesis-profile=deep`. `ci` tries the first half of the cases that a test
+Choose with `pytest --hypothesis-profile=deep`. `ci` tries the first third of the cases that a test
 names, unless it is slow; `full`, which `.ci/full` runs, tries them all.
 
 Background jobs of a shell start with Ctrl-C ignored, and their children inherit that: tests that
@@ -38,6 +38,7 @@ for name in ("ci", "full"):
 settings.register_profile("deep", max_examples=5000, deadline=None)
 settings.load_profile("ci")
 
+SHARE = 3
 SETTINGS = "_hypothesis_internal_use_settings"  # what `@settings` sets; it has no public name
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before anything imports torch
@@ -52,7 +53,7 @@ def pytest_collection_modifyitems(items):
         item.add_marker(pytest.mark.slow)
     if settings.get_current_profile_name() == "ci":
         quick = [item for item in items if not item.get_closest_marker("slow")]
-        halve(filter(is_hypothesis_test, {getattr(item, "function", None) for item in quick}))
+        thin_out(filter(is_hypothesis_test, {getattr(item, "function", None) for item in quick}))
 
 
 def seconds(items):
@@ -72,11 +73,11 @@ def seconds(items):
             yield item
 
 
-def halve(functions):
-    """Let properties try half of the cases that they name."""
+def thin_out(functions):
+    """Let properties try a third of the cases that they name."""
     for function in functions:
         named = getattr(function, SETTINGS, None) or settings.default
-        setattr(function, SETTINGS, settings(named, max_examples=(named.max_examples + 1) // 2))
+        setattr(function, SETTINGS, settings(named, max_examples=-(-named.max_examples // SHARE)))
 
 
 def pytest_collection_finish():
