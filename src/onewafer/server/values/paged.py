@@ -23,7 +23,7 @@ class _Paged:
 
     blocks: list[int]
     name: bytes
-    """That of the last full block."""
+    """The name of the last full block."""
     rest: list[int] = field(default_factory=list[int])
     """Tokens of the last block, which is not full."""
 
