@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict, deque
-from dataclasses import dataclass, field
+from collections import deque
 from itertools import islice
 from typing import TYPE_CHECKING
 
@@ -15,13 +14,20 @@ from onewafer.csl.sema.builtins.registry import Where
 from onewafer.csl.sema.columns import Columns
 from onewafer.csl.sema.context import Context
 from onewafer.csl.sema.faults import Fault, fail
-from onewafer.csl.sema.reliance import Reliance
+from onewafer.csl.sema.instance_state import (
+    Binding,
+    Colors,
+    ControlTables,
+    ExplicitDsrs,
+    FifoRequest,
+    Fifos,
+    PointedFunctions,
+)
 from onewafer.csl.sema.reserved import check_color, check_reserved_color, check_reserved_queue
 from onewafer.csl.sema.values import (
     Array,
     Decisions,
     Dsd,
-    Dsr,
     FunctionAddress,
     FunctionValue,
     Pointer,
@@ -42,7 +48,6 @@ from onewafer.image import (
     NO_TASK,
     ChannelKind,
     DsdKind,
-    FifoAction,
     ScalarType,
     TaskKind,
     channel,
@@ -55,162 +60,12 @@ if TYPE_CHECKING:
     from onewafer.csl.sema.pending import PendingBody
     from onewafer.csl.sema.session import Session
     from onewafer.diagnostics import Span
-    from onewafer.image import ColorConfig, DsdConfig, DsdDescriptor, Rotation
+    from onewafer.image import DsdDescriptor, Rotation
 
 
 _MAX_PARTS = 256
 """Most parts of a variable that have symbols of their own."""
 _NO_BASE = ir.Immediate(ScalarType.U16, 0)
-
-
-@dataclass(slots=True)
-class Binding:
-    """A task bound to an id."""
-
-    kind: TaskKind
-    task_id: int
-    task: FunctionValue
-    span: Span
-
-
-@dataclass(frozen=True, slots=True)
-class LocalColor:
-    """One `@set_local_color_config`."""
-
-    color: int
-    config: Value
-    span: Span
-
-
-@dataclass(slots=True)
-class Colors:
-    """The colors of a program and their uses."""
-
-    local: list[LocalColor] = field(default_factory=list[LocalColor])
-    streams: dict[int, tuple[ColorConfig, Span]] = field(
-        default_factory=dict[int, "tuple[ColorConfig, Span]"]
-    )
-    """Colors that the host sends or receives, and where the library said so."""
-    filter_users: dict[int, Span] = field(default_factory=dict[int, "Span"])
-    """Colors whose filters the program names."""
-    commands: set[int] = field(default_factory=set[int])
-    """The color by which older programs let memcpy take commands of the host, if they name one."""
-
-
-@dataclass(slots=True)
-class ControlTables:
-    """Where the control tasks of each input queue begin."""
-
-    span: Span | None = None
-    """Where the program asks for a table of control tasks."""
-    stride: int = 1
-    """Entries between the control tasks of a table id and those of the next one."""
-    ids: dict[int, int] = field(default_factory=dict[int, int])
-    """Table id by input queue; 0: none."""
-
-    def offset(self, queue: int) -> int:
-        """Return from where the control tasks of an input queue are counted."""
-        return self.stride * self.ids.get(queue, 0)
-
-
-@dataclass(frozen=True, slots=True)
-class FifoRequest:
-    """One `@allocate_fifo`."""
-
-    variable: Variable
-    activate_push: Value | None
-    activate_pop: Value | None
-    span: Span
-    empty_action: FifoAction = FifoAction.TEST_OR_SUSPEND
-    full_action: FifoAction = FifoAction.TEST_OR_SUSPEND
-
-
-@dataclass(slots=True)
-class Fifos:
-    """The FIFOs of a program."""
-
-    requests: list[FifoRequest] = field(default_factory=list[FifoRequest])
-    """By number."""
-    registers: dict[Dsr, tuple[int, Span]] = field(default_factory=dict["Dsr", "tuple[int, Span]"])
-    """Registers that FIFOs name: the number of the FIFO, and where."""
-    with_length: set[int] = field(default_factory=set[int])
-    """Registers whose length the program sets."""
-    findings: list[tuple[frozenset[int], Diagnostic]] = field(
-        default_factory=list[tuple[frozenset[int], Diagnostic]]
-    )
-    """Findings about operations that hold if none of their FIFOs has a length."""
-
-
-@dataclass(slots=True)
-class HeldDsd:
-    """The DSD that is meant by a DSR where the machine takes no register."""
-
-    dsd: Dsd | Runtime | None = None
-    is_one: Reliance = field(default_factory=Reliance)
-    """There is one such DSD, and it is known at compile time."""
-
-
-NO_IDS: Value = Struct((), ())
-
-
-@dataclass(slots=True)
-class DsrState:
-    """What is known about an explicit DSR from one `@load_to_dsr`, or from all so far."""
-
-    descriptor: DsdDescriptor | None
-    config: DsdConfig | None
-    span: Span
-    has_one_config: Reliance = field(default_factory=Reliance)
-    """All have the same settings, which operations take from here."""
-    is_always_async: Reliance = field(default_factory=Reliance)
-    """All say `.async = true`."""
-    has_one_queue: Reliance = field(default_factory=Reliance)
-    """All DSDs of the fabric have one queue, from which operations take their microthread."""
-    is_sometimes_memory: bool = False
-    """Some load is of no fabric DSD."""
-    stepped: HeldDsd = field(default_factory=HeldDsd)
-    """The DSD that `@map` iterates over, loaded with `.single_step`."""
-    dropped: HeldDsd = field(default_factory=HeldDsd)
-    """The DSD that `@dfilt` reads, loaded with `.async`."""
-    ut_id: Value | None = None
-    """The microthread that it was loaded with."""
-    ids: Value = NO_IDS
-    """The settings that only run time knows: ids in variables of the register."""
-
-    @property
-    def is_of_fabric(self) -> bool:
-        """Whether it was loaded with a DSD of the fabric."""
-        return self.descriptor is not None and self.descriptor.kind.is_fabric
-
-
-@dataclass(slots=True)
-class PointedFunctions:
-    """Functions of one type whose address is taken; their numbers count up from 1."""
-
-    functions: list[FunctionValue] = field(default_factory=list["FunctionValue"])
-    dispatcher: ir.Function | None = None
-    """The function that calls the function of a number; None: no call needs it yet."""
-
-
-DsrKey = tuple["t.SimpleType", int]
-
-
-@dataclass(slots=True)
-class ExplicitDsrs:
-    """The DSRs that a program names."""
-
-    states: dict[DsrKey, DsrState] = field(default_factory=dict[DsrKey, DsrState])
-    """Knowledge about the DSRs that the program loads."""
-    never_async: defaultdict[DsrKey, Reliance] = field(
-        default_factory=lambda: defaultdict[DsrKey, Reliance](Reliance)
-    )
-    """No load says `.async = true`."""
-    loaded_ids: dict[tuple[t.Type, int, tuple[str, ...]], Variable] = field(
-        default_factory=dict["tuple[t.Type, int, tuple[str, ...]]", Variable]
-    )
-    """Ids of run time that they were loaded with, by kind, number and setting."""
-    loads: list[ir.LoadDsr] = field(default_factory=list[ir.LoadDsr])
-    """Loads of DSDs that are there from the start."""
 
 
 def _element_of(type_: t.Type) -> ScalarType | None:

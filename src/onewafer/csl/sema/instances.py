@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 
     from onewafer.csl.sema.handlers import Handlers
-    from onewafer.csl.sema.instance import Binding
+    from onewafer.csl.sema.instance_state import Binding
     from onewafer.csl.sema.layout import LayoutContext, TileCode
     from onewafer.csl.sema.session import Session
     from onewafer.diagnostics import Span

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 from onewafer.csl.sema import conversions
 from onewafer.csl.sema import types as t
 from onewafer.csl.sema.faults import fail
-from onewafer.csl.sema.instance import NO_IDS
+from onewafer.csl.sema.instance_state import NO_IDS
 from onewafer.csl.sema.runtime.dsr_faults import complaint, varied_load
 from onewafer.csl.sema.runtime.task_ids import unknown_ids, with_id
 from onewafer.csl.sema.structs import read_fields, read_flag, read_priority
@@ -31,7 +31,7 @@ from onewafer.image import NO_TASK, DsdConfig, DsdKind
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from onewafer.csl.sema.instance import DsrState
+    from onewafer.csl.sema.instance_state import DsrState
     from onewafer.csl.sema.runtime.analyzer import Analyzer
     from onewafer.diagnostics import Span
     from onewafer.image import DsdDescriptor

@@ -11,7 +11,7 @@ from onewafer.csl.sema.builtins.descriptors import is_packed, program_of
 from onewafer.csl.sema.builtins.registers import hold_fifo
 from onewafer.csl.sema.builtins.registry import comptime_builtin, runtime_builtin
 from onewafer.csl.sema.faults import fail
-from onewafer.csl.sema.instance import FifoRequest
+from onewafer.csl.sema.instance_state import FifoRequest
 from onewafer.csl.sema.structs import read_choice, read_fields, read_priority
 from onewafer.csl.sema.values import (
     VOID_VALUE,

@@ -12,7 +12,8 @@ from onewafer.csl.sema.builtins.layout import color_number
 from onewafer.csl.sema.builtins.registry import Where, comptime_builtin
 from onewafer.csl.sema.builtins.values import text
 from onewafer.csl.sema.faults import Fault, fail
-from onewafer.csl.sema.instance import Binding, InstanceContext, LocalColor
+from onewafer.csl.sema.instance import InstanceContext
+from onewafer.csl.sema.instance_state import Binding, LocalColor
 from onewafer.csl.sema.reserved import (
     check_reserved_color,
     check_reserved_control_task,

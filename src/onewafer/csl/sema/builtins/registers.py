@@ -15,7 +15,8 @@ from onewafer.csl.sema import types as t
 from onewafer.csl.sema.builtins.completion import read_completion
 from onewafer.csl.sema.builtins.registry import Where, comptime_builtin, runtime_builtin
 from onewafer.csl.sema.faults import fail
-from onewafer.csl.sema.instance import NO_IDS, DsrState, HeldDsd, InstanceContext
+from onewafer.csl.sema.instance import InstanceContext
+from onewafer.csl.sema.instance_state import NO_IDS, DsrState, HeldDsd
 from onewafer.csl.sema.runtime import held_dsds
 from onewafer.csl.sema.runtime.analyzer import Analyzer
 from onewafer.csl.sema.runtime.task_ids import unknown_ids, with_id
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from onewafer.csl.sema.builtins.registry import RuntimeHandler, Site
-    from onewafer.csl.sema.instance import DsrKey
+    from onewafer.csl.sema.instance_state import DsrKey
     from onewafer.csl.sema.modules import Module
     from onewafer.diagnostics import Span
     from onewafer.image import DsdConfig

@@ -17,7 +17,7 @@ from onewafer.csl.sema.builtins.program import (
 from onewafer.csl.sema.builtins.registry import Where, comptime_builtin
 from onewafer.csl.sema.builtins.undefined import warn_of_undefined
 from onewafer.csl.sema.faults import fail
-from onewafer.csl.sema.instance import Binding
+from onewafer.csl.sema.instance_state import Binding
 from onewafer.csl.sema.structs import read_fields
 from onewafer.csl.sema.values import VOID_VALUE, Value
 from onewafer.diagnostics import Annotation

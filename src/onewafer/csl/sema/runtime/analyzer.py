@@ -27,7 +27,8 @@ from onewafer.csl.sema.values import (
 )
 
 if TYPE_CHECKING:
-    from onewafer.csl.sema.instance import DsrKey, DsrState, InstanceContext
+    from onewafer.csl.sema.instance import InstanceContext
+    from onewafer.csl.sema.instance_state import DsrKey, DsrState
     from onewafer.csl.sema.modules import Module
     from onewafer.csl.sema.session import Session
     from onewafer.diagnostics import Span

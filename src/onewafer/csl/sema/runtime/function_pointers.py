@@ -14,7 +14,7 @@ from onewafer.csl import ir
 from onewafer.csl.sema import conversions
 from onewafer.csl.sema import types as t
 from onewafer.csl.sema.faults import fail
-from onewafer.csl.sema.instance import PointedFunctions
+from onewafer.csl.sema.instance_state import PointedFunctions
 from onewafer.csl.sema.runtime import order, passing
 from onewafer.csl.sema.runtime.structs import load_result
 from onewafer.csl.sema.values import Runtime, Undefined, Value, Variable
