@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from onewafer.csl.sema import conversions, operations, rules
+from onewafer.csl.sema import constructors, conversions, operations, rules
 from onewafer.csl.sema import types as t
 from onewafer.csl.sema.access import expand, split_access
 from onewafer.csl.sema.closures import calls
@@ -81,7 +81,7 @@ def compile_expression(node: ast.Expression, scope: Scope) -> Evaluate:
             return calls.compile_block_expression(node, scope)
         case ast.StructLiteral(fields=fields):
             names = tuple(field.name for field in fields)
-            rules.check_distinct(fields)
+            constructors.check_distinct(fields)
             values = [compile_expression(field.value, scope) for field in fields]
             return lambda f: Struct(names, tuple([value(f) for value in values]))
         case ast.TupleLiteral(elements=elements):
@@ -390,7 +390,7 @@ def select_arm(
 def _compile_struct_type(node: ast.StructType, scope: Scope) -> Evaluate:
     types = [compile_type(field.type, scope) for field in node.fields]
     spans = [field.type.span for field in node.fields]
-    return lambda f: rules.struct_type(node, [type_(f) for type_ in types], spans)
+    return lambda f: constructors.struct_type(node, [type_(f) for type_ in types], spans)
 
 
 def _compile_typed_struct(node: ast.TypedStruct, scope: Scope) -> Evaluate:
@@ -398,7 +398,9 @@ def _compile_typed_struct(node: ast.TypedStruct, scope: Scope) -> Evaluate:
 
     def evaluate(frame: Frame) -> Value:
         named = rules.expect_type(type_(frame), node.type.span)
-        return conversions.coerce(literal(frame), rules.typed_struct(named, node.span), node.span)
+        return conversions.coerce(
+            literal(frame), constructors.typed_struct(named, node.span), node.span
+        )
 
     return evaluate
 
@@ -415,7 +417,7 @@ def _compile_array(node: ast.ArrayLiteral, scope: Scope) -> Evaluate:
     def evaluate(frame: Frame) -> Value:
         array = type_(frame)
         assert isinstance(array, TypeValue)
-        return rules.array_literal(array.type, [e(frame) for e in elements], spans, span)
+        return constructors.array_literal(array.type, [e(frame) for e in elements], spans, span)
 
     return evaluate
 
@@ -444,7 +446,7 @@ def _compile_type_expression(
             spans = [d.span for d in dimensions]
             base = compile_part(element, scope)
             span = element.span
-            return lambda f: rules.array_type([s(f) for s in sizes], spans, base(f), span)
+            return lambda f: constructors.array_type([s(f) for s in sizes], spans, base(f), span)
         case ast.PointerType(pointee=pointee, is_const=is_const, is_many=is_many):
             target = _compile_pointee(pointee, scope)
             return lambda f: TypeValue(
@@ -465,7 +467,7 @@ def _compile_type_expression(
             values = [
                 compile_expression(m.value, scope) if m.value is not None else None for m in members
             ]
-            return lambda f: rules.enum_type(
+            return lambda f: constructors.enum_type(
                 base(f), members, [v(f) if v is not None else None for v in values], node.span
             )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from onewafer.csl import ir, walk
-from onewafer.csl.sema import conversions, operations, rules
+from onewafer.csl.sema import constructors, conversions, operations, rules
 from onewafer.csl.sema import types as t
 from onewafer.csl.sema.access import expand, split_access
 from onewafer.csl.sema.faults import Fault, fail
@@ -136,7 +136,7 @@ def operand(a: Analyzer, node: ast.Expression) -> Value:
         case ast.IfExpression() | ast.SwitchExpression() | ast.BlockExpression():
             return constant(evaluate_as(a, node, None), node.span)
         case ast.StructLiteral(fields=fields):
-            rules.check_distinct(fields)
+            constructors.check_distinct(fields)
             names = tuple(field.name for field in fields)
             return Struct(names, tuple(order.in_order(a, [field.value for field in fields])))
         case ast.TupleLiteral(elements=elements):
@@ -144,11 +144,11 @@ def operand(a: Analyzer, node: ast.Expression) -> Value:
         case ast.ArrayLiteral():
             return _array_literal(a, node)
         case ast.TypedStruct(type=type_, literal=literal, span=span):
-            named = rules.typed_struct(evaluate_type(a, type_), span)
+            named = constructors.typed_struct(evaluate_type(a, type_), span)
             return a.coerce(evaluate(a, literal), named, span)
         case ast.StructType(fields=fields):
             types = [TypeValue(evaluate_type(a, field.type)) for field in fields]
-            return rules.struct_type(node, types, [field.type.span for field in fields])
+            return constructors.struct_type(node, types, [field.type.span for field in fields])
         case ast.ArrayType() | ast.PointerType() | ast.FunctionType() | ast.EnumType():
             return _type_expression(a, node)
         case ast.TensorAccess():
@@ -301,7 +301,7 @@ def _array_literal(a: Analyzer, node: ast.ArrayLiteral) -> Value:
     spans = [element.span for element in node.elements]
     values = order.in_order(a, node.elements)
     type_ = evaluate_type(a, node.type)
-    return rules.array_literal(type_, values, spans, node.span, coerce=a.coerce)
+    return constructors.array_literal(type_, values, spans, node.span, coerce=a.coerce)
 
 
 def _if(a: Analyzer, node: ast.IfExpression, type_: t.Type | None) -> Value:
@@ -504,7 +504,7 @@ def _type_expression(
             sizes = [evaluate_comptime(a, d) for d in dimensions]
             spans = [d.span for d in dimensions]
             base = TypeValue(evaluate_type(a, element))
-            return rules.array_type(sizes, spans, base, element.span)
+            return constructors.array_type(sizes, spans, base, element.span)
         case ast.PointerType(pointee=pointee, is_const=is_const, is_many=is_many):
             return TypeValue(t.PointerType(evaluate_type(a, pointee), is_const, is_many))
         case ast.FunctionType(parameters=parameters, result=result, is_task=is_task):
@@ -512,7 +512,9 @@ def _type_expression(
             return TypeValue(t.FunctionType(types, evaluate_type(a, result), is_task))
         case ast.EnumType(base=base, members=members):
             values = [evaluate_comptime(a, m.value) if m.value else None for m in members]
-            return rules.enum_type(TypeValue(evaluate_type(a, base)), members, values, node.span)
+            return constructors.enum_type(
+                TypeValue(evaluate_type(a, base)), members, values, node.span
+            )
 
 
 def _tensor_access(a: Analyzer, node: ast.TensorAccess) -> Struct:
