@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Final, NoReturn, cast
 
 from onewafer.csl.sema import conversions, rules
 from onewafer.csl.sema import types as t
+from onewafer.csl.sema.builtins.ids import color_of
 from onewafer.csl.sema.builtins.registry import comptime_builtin
-from onewafer.csl.sema.builtins.values import color_of, text
+from onewafer.csl.sema.builtins.values import text
 from onewafer.csl.sema.faults import fail
 from onewafer.csl.sema.values import Array, Scalar, Struct, Text, Undefined, Value, boolean
 

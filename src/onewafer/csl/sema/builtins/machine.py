@@ -8,11 +8,11 @@ from onewafer.arch import DataTaskKey
 from onewafer.csl import ir
 from onewafer.csl.sema import conversions, halves, rules
 from onewafer.csl.sema import types as t
+from onewafer.csl.sema.builtins.ids import int_of
 from onewafer.csl.sema.builtins.registry import comptime_builtin, runtime_builtin
 from onewafer.csl.sema.builtins.values import (
     RANGE_PARTS,
     check_pointees,
-    int_of,
     pointer_type,
     range_bounds,
     range_part,
