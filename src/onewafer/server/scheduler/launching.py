@@ -9,8 +9,6 @@ from typing import TYPE_CHECKING
 from onewafer.perf.launches import Rows
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from onewafer.perf.launches import ServedSystem
     from onewafer.server.scheduler.sequences import Sequence
 
@@ -36,36 +34,49 @@ class Launch:
     """Sequences with one new token each."""
     parts: tuple[Part, ...]
     """Parts of prompts."""
+    rows: Rows
+    """What its time depends on."""
+    yielding: tuple[Sequence, ...]
+    """Sequences that get a token of it; their clients may have gone when it is done."""
 
     @property
     def num_rows(self) -> int:
         """All rows."""
-        return len(self.tokens) + sum(part.rows for part in self.parts)
+        return self.rows.tokens + self.rows.prompt_rows
 
-    def yields(self) -> Iterator[Sequence]:
-        """Yield the sequences that get a token of it; their clients may have gone meanwhile."""
-        yield from (one for one in self.tokens if not one.is_given_up)
-        for part in self.parts:
-            if part.is_last and not part.sequence.is_given_up:
-                yield part.sequence
 
-    def rows(self) -> Rows:
-        """Return what its time depends on."""
-        parts = self.parts
-        return Rows(
-            tokens=len(self.tokens),
-            token_position=_mean([one.position for one in self.tokens]),
-            prompts=len(parts),
-            prompt_rows=sum(part.rows for part in parts),
-            prompt_position=_mean([part.position for part in parts]),
-        )
+def _launch(replica: int, tokens: tuple[Sequence, ...], parts: tuple[Part, ...]) -> Launch:
+    """Return a launch of rows of both kinds."""
+    rows = Rows(
+        tokens=len(tokens),
+        token_position=_mean([one.position for one in tokens]),
+        prompts=len(parts),
+        prompt_rows=sum(part.rows for part in parts),
+        prompt_position=_mean([part.position for part in parts]),
+    )
+    ending = tuple(part.sequence for part in parts if part.is_last)
+    return Launch(replica, tokens, parts, rows, tokens + ending)
+
+
+def _launch_of_tokens(replica: int, tokens: tuple[Sequence, ...]) -> Launch:
+    """Return a launch of new tokens; on a wafer most have one, so it is made in few steps."""
+    count = len(tokens)
+    total = tokens[0].position if count == 1 else sum([one.position for one in tokens])
+    return Launch(replica, tokens, (), Rows(count, total // count), tokens)
+
+
+def _launch_of_part(replica: int, part: Part) -> Launch:
+    """Return a launch of a part of one prompt."""
+    rows = Rows(0, 0, 1, part.rows, part.position)
+    return Launch(replica, (), (part,), rows, (part.sequence,) if part.is_last else ())
 
 
 def _read(sequence: Sequence, most: int) -> Part:
     """Take the next tokens of a prompt, at most `most`."""
-    position, rows = sequence.read, min(sequence.left_to_read, most)
-    sequence.read += rows
-    return Part(sequence, position, rows, is_last=sequence.left_to_read == 0)
+    position, left = sequence.read, sequence.left_to_read
+    rows = min(left, most)
+    sequence.read = position + rows
+    return Part(sequence, position, rows, rows == left)
 
 
 def _mean(numbers: list[int]) -> int:
@@ -111,13 +122,14 @@ class Ready:
         if tokens and (not prompts or self.has_read or are_first):
             self.has_read = False
             count = min(len(tokens), system.most_tokens)
-            return Launch(self.replica, tuple(tokens.popleft()[1] for _ in range(count)), ())
+            taken = tuple([tokens.popleft()[1] for _ in range(count)])
+            return _launch_of_tokens(self.replica, taken)
         self.has_read = True
         _, sequence = prompts.popleft()
         part = _read(sequence, system.most_prompt_rows)
         if not part.is_last:
             prompts.appendleft((now, sequence))
-        return Launch(self.replica, (), (part,))
+        return _launch_of_part(self.replica, part)
 
     def _mixed(self, system: ServedSystem) -> Launch:
         """All tokens, and as much of the prompts as the budget allows, the first ones first."""
@@ -131,4 +143,4 @@ class Ready:
             parts.append(part)
             if part.is_last:
                 self.prompts.popleft()
-        return Launch(self.replica, tokens, tuple(parts))
+        return _launch(self.replica, tokens, tuple(parts))

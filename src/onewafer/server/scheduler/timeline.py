@@ -181,7 +181,7 @@ class Timeline:
         if not ready:  # the client has gone
             return
         launch = ready.next_launch(self.system, self.now)
-        time = self.system.time(launch.rows())
+        time = self.system.time(launch.rows)
         joules = time.joules / launch.num_rows
         for sequence in launch.tokens:
             self._enter(sequence, joules)
@@ -198,8 +198,9 @@ class Timeline:
             sequence.first_launch = self.now
 
     def _finish(self, launch: Launch) -> None:
-        for sequence in launch.yields():
-            self._produce(sequence, launch.replica)
+        for sequence in launch.yielding:
+            if not sequence.is_given_up:
+                self._produce(sequence, launch.replica)
         self._call(self._ready[launch.replica])
 
     def _produce(self, sequence: Sequence, replica: int) -> None:
@@ -228,4 +229,7 @@ class Timeline:
 
 def _is_known(launch: Launch) -> bool:
     """Tell whether all tokens that a launch yields are known."""
-    return all(len(one.computed) > one.produced for one in launch.yields())
+    for sequence in launch.yielding:  # a loop: it is done for every launch
+        if not sequence.is_given_up and len(sequence.computed) <= sequence.produced:
+            return False
+    return True
