@@ -46,6 +46,13 @@ def test_a_curve_of_requests_rises():
     assert rates == sorted(rates)
 
 
+def test_a_pass_with_weights_from_outside_counts_the_rows_of_its_launches():
+    """Of 15 requests, 7 were in no launch, but counted."""
+    rates = [rate(SMALL, n, prompt=4, mode=Mode.STREAMING, programs=KNOWN) for n in (8, 15, 16)]
+
+    assert rates == sorted(rates)
+
+
 def test_launches_with_empty_places_say_so():
     job = Serve(concurrency=11, prompt=4, answer=16)
     answer = estimate(SMALL, job, "cs3", WaferOptions(mode=Mode.WHOLE), programs=KNOWN)

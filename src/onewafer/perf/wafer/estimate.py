@@ -87,7 +87,8 @@ def estimate(
     is_read = isinstance(job, Prefill) and not model.has_feature_maps
     too_slow: dict[Mode, float] = {}
     if options.mode is Mode.STREAMING or (options.mode is None and is_read):
-        streaming = _Streaming(model, demand, machine, options, programs, job)
+        in_a_pass = replace(demand, can_wait=False)  # the last launch has what rows are left
+        streaming = _Streaming(model, in_a_pass, machine, options, programs, job)
         most = streaming.most_tokens_per_second()
         if any(one.tokens_per_second >= most for one in outcomes):
             too_slow[Mode.STREAMING] = most
@@ -96,7 +97,7 @@ def estimate(
     if not outcomes:
         return refusal(model, demand, machine, options, programs)
     best = max(outcomes, key=lambda one: _value(one, job, options.goal))
-    best = replace(best, notes=(*best.notes, *_model_notes(model, job, best.load)))
+    best = replace(best, notes=(*best.notes, *_model_notes(model, job, best.load, best.mode)))
     others = Others(tuple(one for one in outcomes if one.mode is not best.mode), too_slow)
     return answer(job, machine, options, best, others=others, sample_rows=model.fixed_tokens)
 
@@ -241,7 +242,7 @@ class _Streaming(Asked):
         return best and (replace(best[0], num_considered=considered), best[1])
 
 
-def _model_notes(model: Model, job: Job, load: Load) -> tuple[str, ...]:
+def _model_notes(model: Model, job: Job, load: Load, mode: Mode) -> tuple[str, ...]:
     notes = [*model.notes]
     if model.has_feature_maps:
         notes.append(
@@ -258,6 +259,10 @@ def _model_notes(model: Model, job: Job, load: Load) -> tuple[str, ...]:
         notes.append(
             f"attention to latent vectors is estimated {load.form}, by attention and products "
             "that have a form; no kernel does it yet"
+        )
+    if isinstance(job, Serve) and mode is Mode.STREAMING:
+        notes.append(
+            "the rate is that of answers: with weights from outside, prompts are not counted"
         )
     if isinstance(job, Decode | Prefill | Serve) and has_windows(model, longest_sequence(job)):
         notes.append(

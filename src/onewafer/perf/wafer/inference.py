@@ -55,7 +55,7 @@ def serve_demand(job: Serve) -> Demand:
         sequences=tokens.sequences,
         load=replace(tokens.load, are_sequences=True),
         most_rows=tokens.most_rows,
-        launches_of=lambda sequences, rows: sequences // rows,
+        launches_of=tokens.launches_of,
         scores=(*tokens.scores, with_prompts),
         seconds_of=seconds_of,
         can_wait=True,
