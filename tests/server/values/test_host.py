@@ -1,5 +1,13 @@
 """The promises of `values.host`: each sequence gets what it would get alone."""
 
+import os
+import subprocess
+import sys
+import textwrap
+from hashlib import sha256
+from pathlib import Path
+
+import llvmlite.binding as llvm
 import numpy as np
 import pytest
 import torch
@@ -301,3 +309,36 @@ def test_the_context_is_what_fits(llama):
     block_bytes = 2 * 2 * 2 * 16 * 32 * 4
 
     assert values_of(llama, num_slots=2, cache_bytes=7 * block_bytes).context_length == 96
+
+
+@pytest.mark.slow
+def test_registers_of_half_the_width_change_no_bit(llama, tmp_path):
+    features = llvm.get_host_cpu_features()
+    if not features.get("avx512f") or not features.get("fma"):
+        pytest.skip("needs a processor with AVX-512, which can do without")
+    here = values_of(llama, num_slots=3)
+    seen = recorded(here)
+    requests = [(prompt_of(n, seed=n), GREEDY) for n in (9, 40, 100)]
+    run(here, requests, num_tokens=10)
+
+    script = """
+        from tests.server.values.test_host import *
+        values = values_of(MODELS["llama"](), num_slots=3)
+        seen = recorded(values)
+        run(values, [(prompt_of(n, seed=n), GREEDY) for n in (9, 40, 100)], num_tokens=10)
+        print(sha256(repr(seen).encode()).hexdigest())
+    """
+    narrow = {
+        "NUMBA_CPU_NAME": "haswell",
+        "NUMBA_CPU_FEATURES": "+avx,+avx2,+fma,+sse4.2",
+        "ONEWAFER_CACHE_DIR": str(tmp_path),
+    }
+    found = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(script)],
+        env=os.environ | narrow,
+        cwd=Path(__file__).parents[3],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert found.stdout.strip() == sha256(repr(seen).encode()).hexdigest()

@@ -9,6 +9,7 @@ become a stop text. Tokens travel with the text that they are a part of.
 from __future__ import annotations
 
 import codecs
+from bisect import bisect_left
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -57,12 +58,19 @@ class _Pending:
     """Tokens whose text is not out yet."""
 
     tokens: list[int] = field(default_factory=list[int])
+    starts: list[int] = field(default_factory=list[int])
+    """The characters that are not out yet before the text of each token."""
     logprobs: list[ChosenToken] = field(default_factory=list[ChosenToken])
+    num_characters: int = 0
 
-    def take(self) -> tuple[tuple[int, ...], tuple[ChosenToken, ...]]:
-        taken = tuple(self.tokens), tuple(self.logprobs)
+    def take(self, before: int | None = None) -> tuple[tuple[int, ...], tuple[ChosenToken, ...]]:
+        """Return all tokens, or those whose text begins before a number of characters."""
+        count = len(self.tokens) if before is None else bisect_left(self.starts, before)
+        taken = tuple(self.tokens[:count]), tuple(self.logprobs[:count])
         self.tokens.clear()
+        self.starts.clear()
         self.logprobs.clear()
+        self.num_characters = 0
         return taken
 
 
@@ -97,6 +105,7 @@ class AnswerText:
             return list(self._end(Reason.END))
         self._keep(produced)
         text = self._decoder.decode(self._vocabulary.bytes_of(produced.token))
+        self._pending.num_characters += len(text)
         events = list(self._divide(text)) if text else []
         if not self._has_ended and self._num_tokens >= self._plan.most_tokens:
             events += self._end(Reason.LENGTH)
@@ -104,6 +113,7 @@ class AnswerText:
 
     def _keep(self, produced: Produced) -> None:
         self._pending.tokens.append(produced.token)
+        self._pending.starts.append(self._pending.num_characters)
         if self._plan.has_logprobs and produced.logprob is not None:
             top = tuple(self._named(token, logprob) for token, logprob in produced.top)
             chosen = self._named(produced.token, produced.logprob)
@@ -137,14 +147,16 @@ class AnswerText:
             yield from self._release(text)
             return
         released = self._stops.push(text)
-        yield from self._release(released.text)
-        if released.stop is not None:
+        is_stopped = released.stop is not None
+        yield from self._release(released.text, before=len(released.text) if is_stopped else None)
+        if is_stopped:
             self._has_ended = True
             yield Ended(answer=self._plan.answer, reason=Reason.STOP_TEXT, stop=released.stop)
 
-    def _release(self, text: str) -> Iterator[AnswerEvent]:
+    def _release(self, text: str, *, before: int | None = None) -> Iterator[AnswerEvent]:
+        """Yield text with its tokens; `before`: without those that begin behind it."""
         if text:
-            tokens, logprobs = self._pending.take()
+            tokens, logprobs = self._pending.take(before)
             yield Delta(answer=self._plan.answer, text=text, tokens=tokens, logprobs=logprobs)
 
     def _call(self, reader: CallReader, arguments: str, *, name: str | None = None) -> CallDelta:

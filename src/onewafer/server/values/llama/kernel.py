@@ -25,11 +25,13 @@ from onewafer.server.values.llama.vectors import (
     exponentials,
     gate,
     give_way,
+    has_wide_registers,
     largest,
     look,
     sum_of_squares,
     tile_1x1,
     tile_1x4,
+    tile_2x2,
     tile_2x4,
     tile_4x4,
     weighted_rows_16,
@@ -46,6 +48,7 @@ BLOCK: Final = 32
 QUERY, KEY, VALUE, OUTPUT, GATE, UP, DOWN = range(7)
 """Columns of the table of matrices."""
 _BYTES: Final = 4
+_IS_WIDE: Final = has_wide_registers()
 _SPINS: Final = 2000
 """Looks at a word before a thread gives its core away."""
 
@@ -135,8 +138,14 @@ def _meet(signal, target, num_threads):
 
 @_compile
 def _multiply_columns(factors, inputs, length, output, stride, num_rows, adds):
-    """Compute four columns of a product."""
+    """Compute four columns of a product; the size of a tile changes no sum."""
     m = 0
+    while not _IS_WIDE and m + 2 <= num_rows:
+        place, rows = output + _BYTES * m * stride, inputs + _BYTES * m * length
+        tile_2x2(factors, rows, length, length, place, stride, adds)
+        others = factors + _BYTES * 2 * length
+        tile_2x2(others, rows, length, length, place + _BYTES * 2, stride, adds)
+        m += 2
     while m + 4 <= num_rows:
         place = output + _BYTES * m * stride
         tile_4x4(factors, inputs + _BYTES * m * length, length, length, place, stride, adds)

@@ -101,6 +101,11 @@ class LlamaNetwork:
         }
         self._normal = np.empty(num_threads * _MOST_ROWS * config.hidden_size, np.float32)
         self._scores = np.empty((num_threads, group, most_blocks * BLOCK), np.float32)
+        # Compiled here, by one thread: no other one shall wait for a compiler.
+        nothing, signal = np.empty(0, np.int64), np.zeros(1, np.int64)
+        self._advance(
+            self._step(nothing, slots=nothing, positions=nothing, wanted=nothing), 0, 1, signal
+        )
 
     @staticmethod
     def block_bytes(module: Any) -> int:  # noqa: ANN401  # of transformers
@@ -129,16 +134,19 @@ class LlamaNetwork:
         )
         signal = np.zeros(1, np.int64)
         tasks = [
-            self._others.submit(
-                *(advance, self._network, step, self._pool, self.blocks),
-                *(thread, self._num_threads, signal),
-            )
+            self._others.submit(self._advance, step, thread, self._num_threads, signal)
             for thread in range(1, self._num_threads)
         ]
-        advance(self._network, step, self._pool, self.blocks, 0, self._num_threads, signal)
+        self._advance(step, 0, self._num_threads, signal)
         for task in tasks:
             task.result()
         return step.logits
+
+    def _advance(
+        self, step: Step, thread: int, num_threads: int, signal: NDArray[np.int64]
+    ) -> None:
+        """Do one thread's share of a step."""
+        advance(self._network, step, self._pool, self.blocks, thread, num_threads, signal)
 
     def _step(
         self,

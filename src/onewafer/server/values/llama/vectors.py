@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 import llvmlite.binding as llvm
 from llvmlite import ir
 from numba import types
-from numba.core import cgutils
+from numba.core import cgutils, config
 from numba.extending import intrinsic
 
 if TYPE_CHECKING:
@@ -196,6 +196,7 @@ def _tile(num_rows: int, num_columns: int) -> Any:
 
 tile_4x4 = _tile(4, 4)
 tile_2x4 = _tile(2, 4)
+tile_2x2 = _tile(2, 2)
 tile_1x4 = _tile(1, 4)
 tile_1x1 = _tile(1, 1)
 
@@ -306,6 +307,14 @@ def _weighted_rows(num_vectors: int) -> Any:
 
 weighted_rows_64 = _weighted_rows(4)
 weighted_rows_16 = _weighted_rows(1)
+
+
+def has_wide_registers() -> bool:
+    """Tell whether a vector fits one register, and 16 sums and their factors fit all of them."""
+    named = config.CPU_FEATURES  # the user's choice, if there is one
+    if named is not None:
+        return "+avx512f" in named
+    return llvm.get_host_cpu_features().get("avx512f", False)
 
 
 # --- threads -------------------------------------------------------------------------------------
