@@ -47,7 +47,7 @@ def test_a_curve_of_requests_rises():
 
 
 def test_a_pass_with_weights_from_outside_counts_the_rows_of_its_launches():
-    """Of 15 requests, 7 were in no launch, but counted."""
+    """Seven of 15 requests were in no launch, but counted."""
     rates = [rate(SMALL, n, prompt=4, mode=Mode.STREAMING, programs=KNOWN) for n in (8, 15, 16)]
 
     assert rates == sorted(rates)
