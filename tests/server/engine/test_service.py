@@ -15,7 +15,7 @@ from onewafer.server.events import Completed, Delta, Event
 from onewafer.server.failures import BrokenError, RequestError, UnavailableError, UnknownModelError
 from onewafer.server.generation import Generation, PlainText
 from onewafer.server.service import Health, ServedModel
-from tests.server.engine.fakes import CountingValues, NumberLanguage, Wall
+from tests.server.engine.fakes import CountingValues, NumberLanguage, NumberText, Wall
 from tests.server.systems import PlainSystem
 
 if TYPE_CHECKING:
@@ -36,12 +36,25 @@ class _Faulty(CountingValues):
     def step(self) -> list[object]:  # pyright: ignore[reportIncompatibleMethodOverride]
         raise RuntimeError("no memory")
 
+    def end(self, sequence_id: int) -> None:
+        super().end(sequence_id)
+        raise RuntimeError("still none")
 
-def _loaded(values: CountingValues, pace: Pace = Pace.HOST) -> Loaded:
+
+class _FaultyLanguage(NumberLanguage):
+    def begin_answer(self, generation: Generation, answer: int, *, most_tokens: int) -> NumberText:
+        if generation.prompt == PlainText("7"):
+            raise RuntimeError("a bug")
+        return super().begin_answer(generation, answer, most_tokens=most_tokens)
+
+
+def _loaded(
+    values: CountingValues, pace: Pace = Pace.HOST, language: NumberLanguage | None = None
+) -> Loaded:
     options = EngineOptions(context_length=100, pace=pace)
-    system = PlainSystem()
-    engine = Engine(NumberLanguage(), values, system, options, clock=Wall())
-    return Loaded(_MODEL, NumberLanguage(), engine, system)
+    language, system = language or NumberLanguage(), PlainSystem()
+    engine = Engine(language, values, system, options, clock=Wall())
+    return Loaded(_MODEL, language, engine, system)
 
 
 @pytest.fixture
@@ -114,6 +127,13 @@ def test_a_bug_in_values_is_told_and_the_server_goes_on(service: LiveService) ->
         with pytest.raises(BrokenError):
             asyncio.run(_all(service, _generation("5")))
     assert service.health is Health.READY
+
+
+def test_a_bug_where_a_request_begins_does_not_end_the_engine(service: LiveService) -> None:
+    service.begin(_loaded(CountingValues(), language=_FaultyLanguage()))
+    with pytest.raises(BrokenError):
+        asyncio.run(asyncio.wait_for(_all(service, _generation("7")), 10))
+    assert _text(asyncio.run(asyncio.wait_for(_all(service, _generation("3")), 10))) == "2 1 "
 
 
 def test_the_clock_moves_in_pace_virtual_only(service: LiveService) -> None:

@@ -128,10 +128,12 @@ class Engine:
         return min((wait for wait in waits if wait is not None), default=None)
 
     def fail_all(self, error: Exception) -> None:
-        """Break off every request."""
-        for request_id, request in tuple(self._requests.items()):
-            self.give_up(request_id)
+        """Break off every request; everyone is told, even if the engine cannot tidy up."""
+        requests = tuple(self._requests.items())
+        for _, request in requests:
             request.listener.fail(error)
+        for request_id, _ in requests:
+            self.give_up(request_id)
 
     def _submit(self, asked: Asked, listener: Listener) -> None:
         generation, prompt = asked.generation, asked.prompt

@@ -39,14 +39,24 @@ class EngineThread:
 
     def _run(self) -> None:
         wait: float | None = 0.0
-        while self._do_work(wait):
+        while True:
             try:
+                if not self._do_work(wait):
+                    return
+                self._outbox.flush()  # who is refused does not wait for a step of the model
                 wait = self._engine.run_once()
             except Exception:  # a request must not end the server
                 _logger.exception("the engine has a bug")
                 wait = None
-                self._engine.fail_all(BrokenError("the server has a bug; its log says more"))
+                self._break_off()
             self._outbox.flush()
+
+    def _break_off(self) -> None:
+        """Tell everyone who waits that the engine has failed."""
+        try:
+            self._engine.fail_all(BrokenError("the server has a bug; its log says more"))
+        except Exception:  # nobody would answer the next request
+            _logger.exception("the engine cannot end its requests")
 
     def _do_work(self, wait: float | None) -> bool:
         """Do what others asked for, after waiting for it; return whether to go on."""
