@@ -150,6 +150,25 @@ def test_a_full_queue_refuses_and_says_when_to_come_back() -> None:
     assert first.text == second.text == "4 3 2 1 "
 
 
+def test_requests_on_the_way_to_the_system_count_as_waiting() -> None:
+    options = EngineOptions(context_length=100, most_waiting=1)
+    engine = _engine(options, system=PlainSystem(num_slots=1, request_seconds=50.0))
+    _ask(engine, "90", name="a")
+    for _ in range(60):  # it has its slot, and its next token is not computed yet
+        engine.run_once()
+    late = [_ask(engine, "5", name=name) for name in "bcd"]
+    assert [isinstance(one.failure, BusyError) for one in late] == [False, True, True]
+
+
+def test_a_queue_without_room_takes_who_has_a_slot_at_once() -> None:
+    options = EngineOptions(context_length=100, most_waiting=0)
+    engine = _engine(options, system=PlainSystem(num_slots=2))
+    heard = [_ask(engine, "5", name=name) for name in "abc"]
+    assert [isinstance(one.failure, BusyError) for one in heard] == [False, False, True]
+    engine = _engine(options, system=PlainSystem(num_slots=2))
+    assert _ask(engine, "5", num_answers=4).failure is None  # it waits for nobody else
+
+
 def test_who_goes_frees_the_slot_here_and_there() -> None:
     values = CountingValues(num_slots=1)
     engine = _engine(values=values, system=PlainSystem(num_slots=1))

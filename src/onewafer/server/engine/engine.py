@@ -191,8 +191,11 @@ class Engine:
         return left if wanted is None else wanted
 
     def _check_queue(self, num_answers: int) -> None:
-        waiting, most = self.timeline.num_waiting, self.options.most_waiting
-        if waiting and waiting + num_answers > most:
+        """Refuse a request whose answers would wait behind too many; one that is alone may come."""
+        timeline, most = self.timeline, self.options.most_waiting
+        waiting = timeline.num_waiting
+        is_alone = not waiting and not timeline.num_running
+        if not is_alone and timeline.num_waiting_with(num_answers) > most:
             raise BusyError(
                 f"{waiting:,} answers wait for a slot already, and {most:,} may; try again later",
                 retry_after_seconds=self._retry_seconds(),

@@ -29,6 +29,13 @@ class Slot:
     last_used: int = 0
     is_free: bool = True
 
+    def may_have_more(self, prompt: Sequence[int], tokens: int) -> bool:
+        """Tell by one token whether it could have more of a prompt than so many tokens."""
+        return (
+            tokens < min(len(self.content), len(prompt) - 1)
+            and self.content[tokens] == prompt[tokens]
+        )
+
     def common(self, prompt: Sequence[int]) -> int:
         """Return how many tokens of a prompt it has; the last one is always computed."""
         return common_prefix(self.content, prompt, most=len(prompt) - 1)
@@ -60,6 +67,11 @@ class Slots:
         ]
 
     @property
+    def num_free(self) -> int:
+        """Slots that no sequence is in."""
+        return len(self._slots) - self.num_taken
+
+    @property
     def fraction_in_use(self) -> float:
         """Share of the room that sequences have reserved, 0 to 1."""
         return sum(self._reserved) / (self.replicas * self.room_tokens)
@@ -78,16 +90,17 @@ class Slots:
         ]
         if not free:
             return None
-        common = {id(slot): slot.common(arrival.prompt) for slot in free}
-        best = min(
-            free,
-            key=lambda one: (-common[id(one)], self._reserved[one.replica], one.last_used),
-        )
+        free.sort(key=lambda one: (self._reserved[one.replica], one.last_used))
+        best, most = free[0], free[0].common(arrival.prompt)
+        for slot in free[1:]:
+            if slot.may_have_more(arrival.prompt, most):
+                common = slot.common(arrival.prompt)
+                best, most = (slot, common) if common > most else (best, most)
         best.is_free, best.reserved = False, needed
         self.num_taken += 1
         self._reserved[best.replica] += needed
         self._touch(best)
-        return best, common[id(best)]
+        return best, most
 
     def release(self, slot: Slot, content: Sequence[int]) -> None:
         """Free a slot, in which the keys and values of `content` stay."""

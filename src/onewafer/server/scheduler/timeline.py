@@ -44,6 +44,8 @@ class Timeline:
         self._events: list[tuple[float, int, _Event]] = []
         self._order = count()
         self._waiting: deque[Sequence] = deque()
+        self._on_the_way: set[int] = set()
+        """Sequences that were asked for, and have not reached the system."""
         self._sequences: dict[int, Sequence] = {}
         self._slots = Slots(system.replicas, system.num_slots, system.room_tokens)
         self._ready = [Ready(replica) for replica in range(system.replicas)]
@@ -56,8 +58,13 @@ class Timeline:
 
     @property
     def num_waiting(self) -> int:
-        """Sequences without a slot."""
-        return len(self._waiting)
+        """Sequences without a slot, of those that were asked for by now."""
+        return len(self._waiting) + len(self._on_the_way)
+
+    def num_waiting_with(self, more: int) -> int:
+        """Return how many would have no slot if more came now."""
+        free = 0 if self._waiting else self._slots.num_free
+        return max(0, self.num_waiting + more - free)
 
     @property
     def num_running(self) -> int:
@@ -89,6 +96,8 @@ class Timeline:
         assert arrival.most_tokens >= 1, "an answer has a token"
         assert arrival.reserved_tokens <= self.system.room_tokens, "it would wait forever"
         self._sequences[arrival.id] = Sequence(arrival)
+        if arrival.seconds <= self.now:
+            self._on_the_way.add(arrival.id)
         self._at(max(arrival.seconds, self.now) + self.system.request_seconds, arrival)
 
     def tell(self, sequence_id: int, tokens: Several[int], *, is_all: bool) -> None:
@@ -105,6 +114,7 @@ class Timeline:
         if sequence is None:
             return
         sequence.is_given_up = True
+        self._on_the_way.discard(sequence_id)
         if sequence in self._waiting:
             self._waiting.remove(sequence)
         if sequence.slot is not None:
@@ -149,6 +159,7 @@ class Timeline:
                 self._launch(event)
 
     def _come(self, arrival: Arrival) -> None:
+        self._on_the_way.discard(arrival.id)
         sequence = self._sequences.get(arrival.id)
         if sequence is None:  # given up before it came
             return
