@@ -247,10 +247,10 @@ def test_addresses_that_are_not_there(client, method, path, status, allowed):
 
 
 def test_the_clock_of_a_virtual_pace(client):
-    service_time = client.post("/onewafer/clock", json={"seconds": 1.5}).json()
+    service_time = client.post("/onewafer/advance", json={"seconds": 1.5}).json()
 
     assert service_time == {"now_seconds": 1.5}
-    assert client.post("/onewafer/clock", json={"seconds": -1}).status_code == 400
+    assert client.post("/onewafer/advance", json={"seconds": -1}).status_code == 400
 
 
 def test_an_arrival_in_wafer_time_is_a_number(client):

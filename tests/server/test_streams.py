@@ -45,6 +45,8 @@ def play(generation):
             return [STARTED, word("Wait"), Pause()]
         case "wait a little":
             return say_slowly(generation)
+        case "flood and wait":
+            return [STARTED, word(LONG * NUM_LONG), Pause()]
         case "fail":
             return [STARTED, word("Well"), UnavailableError("the engine is gone", code="gone")]
         case "break":
@@ -132,6 +134,17 @@ def test_a_slow_reader_holds_up_nobody(server, service):
         seen = b"".join(iter(lines.readline, b"0\r\n"))
     slow.close()
     assert seen.count(LONG.encode()) == NUM_LONG
+
+
+def test_a_slow_reader_holds_up_no_ping(server, service):
+    slow = connect(server.port, "/v1/chat/completions", body("flood and wait"))
+    wait_until(lambda: len(service.running) == 1)
+    silent = connect(server.port, "/v1/chat/completions", body("wait for ever"))
+    for _ in range(2):
+        read_until(silent, b": ping\n\n")
+    silent.close()
+    slow.close()
+    wait_until(lambda: not service.running)
 
 
 @pytest.mark.parametrize(("text", "code"), [("fail", "gone"), ("break", "internal_error")])

@@ -39,6 +39,7 @@ class Answer:
         self._service = service
         self._metrics = metrics
         self._task: asyncio.Task[None] | None = None
+        self._ping: asyncio.Task[None] | None = None
         self._is_cut = False
         self._is_writing = False
         self._num_writes = 0
@@ -61,14 +62,19 @@ class Answer:
             self._exchange.outcome = failure.code or "failed"
             await self._exchange.write(self._asked.writer.fail(failure))
             await self._exchange.close()
+        finally:
+            if self._ping is not None:  # a slow reader may not have taken it
+                self._ping.cancel()
 
-    async def ping(self) -> None:
-        """Write a ping if nothing was written since the last call."""
+    def ping(self) -> None:
+        """Write a ping if nothing was written since the last call, and without waiting for it."""
         is_silent = self._num_writes == self._num_writes_at_ping
         self._num_writes_at_ping = self._num_writes
         is_begun = self._asked.is_streamed and self._exchange.status and self._task is not None
-        if is_silent and is_begun and not self._is_writing:
-            await self._exchange.write(self._asked.writer.ping())
+        is_free = not self._is_writing and (self._ping is None or self._ping.done())
+        if is_silent and is_begun and is_free:
+            written = self._exchange.write(self._asked.writer.ping())
+            self._ping = asyncio.create_task(written)
 
     def cut(self) -> None:
         """Break it off: the client reads why."""

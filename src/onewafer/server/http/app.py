@@ -201,7 +201,7 @@ def _routes(parts: Parts) -> Iterator[Route]:
     for path, file in read_page().items():
         yield _get(path, SendFile(file))
     yield _get("/metrics", Scrape(parts))
-    yield _post("/onewafer/clock", AdvanceClock(parts))
+    yield _post("/onewafer/advance", AdvanceClock(parts))
 
 
 def _get(path: str, endpoint: ASGIApp) -> Route:

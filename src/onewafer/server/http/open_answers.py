@@ -21,8 +21,8 @@ class OpenAnswer(Protocol):
         """Write it."""
         ...
 
-    async def ping(self) -> None:
-        """Write something if the answer is streamed and silent."""
+    def ping(self) -> None:
+        """Begin to write something if the answer is streamed and silent."""
         ...
 
     def cut(self) -> None:
@@ -70,7 +70,7 @@ class OpenAnswers:
         while True:
             await asyncio.sleep(self._ping_seconds)
             for answer in tuple(self._answers):
-                await answer.ping()
+                answer.ping()
 
     async def wait_until_none(self, seconds: float) -> None:
         """Wait until every answer is written, but no longer than some seconds."""

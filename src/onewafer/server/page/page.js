@@ -6,6 +6,7 @@ import { Refusal, chat, get, keepKey } from "./stream.js";
 const HEALTH_MILLISECONDS = 1000;
 const MILLISECONDS = 1000; // in a second
 const NEAR_THE_END = 80; // pixels
+const TEMPERATURE = 0.3; // small models lose the thread at 1
 const by = (id) => document.getElementById(id);
 const conversation = by("conversation");
 const turns = [];
@@ -102,7 +103,8 @@ async function ask(text) {
 async function write(said, rate, table) {
   let numTokens = 0;
   let first = null;
-  for await (const chunk of chat({ model: model.id, messages: turns }, running.signal)) {
+  const body = { model: model.id, messages: turns, temperature: TEMPERATURE };
+  for await (const chunk of chat(body, running.signal)) {
     const piece = chunk.choices[0]?.delta.content;
     if (piece) {
       said.appendData(piece);
