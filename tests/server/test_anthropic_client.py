@@ -86,7 +86,7 @@ def test_a_stop_sequence(client):
 
 
 @pytest.mark.parametrize("choice", [{"type": "any"}, {"type": "tool", "name": "weather"}])
-def test_calls(client, choice):
+def test_calls(client, service, choice):
     asked = {"model": MODEL, "max_tokens": 20, "messages": ASK, "tools": [WEATHER]}
     message = client.messages.create(**asked, tool_choice=choice)
     with client.messages.stream(**asked, tool_choice=choice) as stream:
@@ -97,6 +97,8 @@ def test_calls(client, choice):
         assert (call.type, call.id, call.name) == ("tool_use", "call_1", "weather")
         assert call.input == {"city": "Oslo"}
         assert one.stop_reason == "tool_use"
+    # Programs that force one call read one.
+    assert service.asked[-1].tools.is_parallel == (choice["type"] == "any")
 
 
 def test_a_conversation_with_calls_and_blocks(client, service):
@@ -145,9 +147,14 @@ def test_tokens_are_counted(client):
     assert counted.input_tokens == 2
 
 
-def test_models_are_listed(client):
-    assert [model.id for model in client.models.list()] == [MODEL]
-    assert client.models.retrieve(MODEL).display_name == MODEL
+def test_models_are_listed(server):
+    with anthropic.Anthropic(
+        base_url=server.url, api_key=KEY, _strict_response_validation=True
+    ) as client:
+        assert [model.id for model in client.models.list()] == [MODEL]
+        model = client.models.retrieve(MODEL)
+
+    assert (model.display_name, model.max_input_tokens) == (MODEL, 4096)
 
 
 @pytest.mark.parametrize(

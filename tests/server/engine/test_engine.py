@@ -150,6 +150,17 @@ def test_a_full_queue_refuses_and_says_when_to_come_back() -> None:
     assert first.text == second.text == "4 3 2 1 "
 
 
+def test_clients_of_a_full_queue_are_never_told_to_give_up() -> None:
+    wall = Wall()
+    options = EngineOptions(context_length=100, most_waiting=0)
+    engine = _engine(options, wall=wall, system=PlainSystem(num_slots=1))
+    _ask(engine, "50", name="a")
+    wall.now += 3_600
+    late = _ask(engine, "5", name="b")
+    assert isinstance(late.failure, BusyError)
+    assert late.failure.retry_after_seconds <= 60.0  # anthropic's client waits no longer
+
+
 def test_requests_on_the_way_to_the_system_count_as_waiting() -> None:
     options = EngineOptions(context_length=100, most_waiting=1)
     engine = _engine(options, system=PlainSystem(num_slots=1, request_seconds=50.0))

@@ -52,6 +52,8 @@ def _model(model: ServedModel) -> dict[str, Json]:
         "type": "model",
         "display_name": name,
         "created_at": to_iso(model.created),
+        "lifecycle": "active",
+        "max_input_tokens": model.context_length,
         "max_model_len": model.context_length,
         "context_length": model.context_length,
         "system_fingerprint": model.fingerprint,

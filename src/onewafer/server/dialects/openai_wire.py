@@ -191,6 +191,8 @@ def read_tools(
 ) -> Tools:
     """Return the tools of a request with what the model may do with them.
 
+    A tool that is named is called once: programs that force a call read that one only.
+
     Raises RequestError if the choice names a tool that is not there.
     """
     names = [tool.name for tool in tools]
@@ -202,7 +204,7 @@ def read_tools(
     if mode == "required" and not tools:
         raise RequestError("tool_choice: 'required' needs tools", param="tool_choice")
     use = ToolUse.REQUIRED if only is not None else ToolUse(mode or "auto")
-    return Tools(tools=tuple(tools), use=use, only=only, is_parallel=is_parallel)
+    return Tools(tools=tuple(tools), use=use, only=only, is_parallel=is_parallel and only is None)
 
 
 def refuse_penalties(**penalties: float | None) -> None:

@@ -37,6 +37,8 @@ if TYPE_CHECKING:
 
 _SEED_STEP = 0x9E3779B97F4A7C15
 """Between the seeds of the answers of one request: odd, so that no two are equal."""
+_MOST_RETRY_SECONDS = 30.0
+"""Clients that are told to come again later than in a minute give up instead."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -203,8 +205,8 @@ class Engine:
 
     def _retry_seconds(self) -> float:
         """Return a time in which some answers end: as long as the oldest one has taken."""
-        now = self._clock()
-        return max(1.0, now - min(request.began for request in self._requests.values()))
+        age = self._clock() - min(request.began for request in self._requests.values())
+        return min(max(1.0, age), _MOST_RETRY_SECONDS)
 
     def _arrival_seconds(self, generation: Generation) -> float:
         """Return when a request arrives, on the clock of the served system."""
