@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias, cast
 from pydantic import Discriminator, Field, Tag
 
 from onewafer.server.dialects.chunks import FINISH, ChunkWriter
-from onewafer.server.dialects.dialect import Asked, Dialect, Envelope, ErrorShape
-from onewafer.server.dialects.error_shapes import cerebras_error, openai_error
+from onewafer.server.dialects.dialect import Asked, Dialect, Envelope
 from onewafer.server.dialects.logprobs import chat_logprobs
 from onewafer.server.dialects.measures import measures, openai_usage
 from onewafer.server.dialects.openai_wire import (
@@ -367,14 +366,9 @@ def _choice(answer: int, delta: str, *, logprobs: str = "null", finish: str = "n
 
 @dataclass(frozen=True, slots=True)
 class ChatCompletions(Dialect):
-    """The dialect; strict, it refuses what Cerebras does not know, and writes errors as it does."""
+    """The dialect; strict, it refuses what Cerebras does not know."""
 
     is_strict: bool = False
-
-    @property
-    def error_shape(self) -> ErrorShape:
-        """OpenAI's; strict: Cerebras'."""
-        return cerebras_error if self.is_strict else openai_error
 
     def read(self, value: Json, envelope: Envelope) -> Asked:
         """Return what a body asks for."""

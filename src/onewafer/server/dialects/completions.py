@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Annotated, TypeAlias, cast
 from pydantic import Discriminator, Field, Tag
 
 from onewafer.server.dialects.chunks import FINISH, ChunkWriter
-from onewafer.server.dialects.dialect import Asked, Dialect, Envelope, ErrorShape
-from onewafer.server.dialects.error_shapes import cerebras_error, openai_error
+from onewafer.server.dialects.dialect import Asked, Dialect, Envelope
 from onewafer.server.dialects.measures import measures, openai_usage
 from onewafer.server.dialects.openai_wire import (
     Bias,
@@ -225,14 +224,9 @@ def _text_logprobs(logprobs: Sequence[ChosenToken], offset: int) -> dict[str, Js
 
 @dataclass(frozen=True, slots=True)
 class Completions(Dialect):
-    """The dialect; strict, it refuses unknown fields, and writes errors as Cerebras does."""
+    """The dialect; strict, it refuses unknown fields."""
 
     is_strict: bool = False
-
-    @property
-    def error_shape(self) -> ErrorShape:
-        """OpenAI's; strict: Cerebras'."""
-        return cerebras_error if self.is_strict else openai_error
 
     def read(self, value: Json, envelope: Envelope) -> Asked:
         """Return what a body asks for."""

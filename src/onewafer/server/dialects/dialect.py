@@ -1,10 +1,10 @@
-"""What each dialect offers: it reads a body, and writes answers and errors."""
+"""What each dialect offers: it reads a body, and writes the answer."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -32,14 +32,6 @@ class Envelope:
     def fingerprint(self, model: str) -> str:
         """Return the fingerprint of a model; '' if it is not served."""
         return self.fingerprints.get(model, "")
-
-
-class ErrorShape(Protocol):
-    """Writes an error as a dialect does."""
-
-    def __call__(self, failure: RequestError, request_id: str) -> Mapping[str, Json]:
-        """Return the body of the answer."""
-        ...
 
 
 class Writer(ABC):
@@ -76,11 +68,6 @@ class Asked:
 
 class Dialect(ABC):
     """A kind of request that is answered with text."""
-
-    @property
-    @abstractmethod
-    def error_shape(self) -> ErrorShape:
-        """How errors are written."""
 
     @abstractmethod
     def read(self, value: Json, envelope: Envelope) -> Asked:

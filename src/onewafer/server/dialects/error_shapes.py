@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -29,6 +29,14 @@ _ANTHROPIC_TYPES = {
     503: "overloaded_error",
 }
 _INVALID = "invalid_request_error"
+
+
+class ErrorShape(Protocol):
+    """Writes an error as a dialect does."""
+
+    def __call__(self, failure: RequestError, request_id: str) -> Mapping[str, Json]:
+        """Return the body of the answer."""
+        ...
 
 
 def openai_error(failure: RequestError, request_id: str) -> Mapping[str, Json]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
 import jiter
 from pydantic import Discriminator, Field, Tag
 
-from onewafer.server.dialects.dialect import Asked, Dialect, Envelope, ErrorShape, Writer
+from onewafer.server.dialects.dialect import Asked, Dialect, Envelope, Writer
 from onewafer.server.dialects.error_shapes import anthropic_error
 from onewafer.server.dialects.measures import measures
 from onewafer.server.dialects.openai_wire import (
@@ -416,11 +416,6 @@ def _parsed(arguments: str) -> Json:
 @dataclass(frozen=True, slots=True)
 class Messages(Dialect):
     """The dialect."""
-
-    @property
-    def error_shape(self) -> ErrorShape:
-        """Anthropic's."""
-        return anthropic_error
 
     def read(self, value: Json, envelope: Envelope) -> Asked:
         """Return what a body asks for."""

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias, cast
 
 from pydantic import Discriminator, Field, Tag
 
-from onewafer.server.dialects.dialect import Asked, Dialect, Envelope, ErrorShape
-from onewafer.server.dialects.error_shapes import openai_error
+from onewafer.server.dialects.dialect import Asked, Dialect, Envelope
 from onewafer.server.dialects.openai_wire import (
     MAX_TOOLS,
     MAX_TOP_LOGPROBS,
@@ -281,11 +280,6 @@ def _add_item(turns: list[Message], item: Item, param: str) -> None:
 @dataclass(frozen=True, slots=True)
 class Responses(Dialect):
     """The dialect."""
-
-    @property
-    def error_shape(self) -> ErrorShape:
-        """OpenAI's."""
-        return openai_error
 
     def read(self, value: Json, envelope: Envelope) -> Asked:
         """Return what a body asks for."""

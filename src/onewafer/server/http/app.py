@@ -53,7 +53,7 @@ if TYPE_CHECKING:
 
     from starlette.types import ASGIApp, Receive, Scope, Send
 
-    from onewafer.server.dialects.dialect import ErrorShape
+    from onewafer.server.dialects.error_shapes import ErrorShape
     from onewafer.server.http.options import HttpOptions
     from onewafer.server.service import Service
 
