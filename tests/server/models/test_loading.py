@@ -79,10 +79,25 @@ def test_a_model_without_text_is_refused():
         load_words("resnet-50", bar=ProgressBar())
 
 
+class Steps(ProgressBar):
+    """Keeps what a bar is told."""
+
+    def __init__(self):
+        super().__init__()
+        self.steps = []
+
+    def show(self, done, total):
+        self.steps.append((done, total))
+
+
 @pytest.mark.slow
-def test_smollm2_is_loaded_from_its_package():
+def test_smollm2_is_loaded_from_its_package(capfd):
     skip_without_smollm2()
-    loaded = load_model("smollm2", bar=ProgressBar())
+    bar = Steps()
+    loaded = load_model("smollm2", bar=bar)
+
+    assert bar.steps[-1] == (272, 272)
+    assert capfd.readouterr().err == ""
 
     assert loaded.text.context_length == 8192
     assert loaded.text.end_ids == {2}

@@ -70,6 +70,7 @@ def test_a_schema_is_kept(language):
     ("tools", "allowed", "refused"),
     [
         (Tools(tools=(WEATHER, CLOCK)), ["Hi <b>", OSLO, f"So:{NOW}", f"{OSLO}\n{NOW}"], []),
+        (Tools(tools=(CLOCK,)), ["\n".join([NOW] * 16)], ["\n".join([NOW] * 17)]),
         (Tools(tools=(WEATHER,)), [], [NOW, f"{OSLO} and", OSLO.replace("city", "town")]),
         (Tools(tools=(WEATHER, CLOCK), use=ToolUse.REQUIRED), [OSLO, NOW], ["Hi", f"So:{NOW}"]),
         (Tools(tools=(WEATHER, CLOCK), use=ToolUse.REQUIRED, only="clock"), [NOW], [OSLO]),

@@ -19,6 +19,7 @@ from transformers import (
     GenerationConfig,
     PreTrainedModel,
     PreTrainedTokenizerFast,
+    modeling_gguf_pytorch_utils,
 )
 from transformers.utils import logging
 
@@ -69,7 +70,7 @@ def load_model(
     text = load_text(source, bar=bar)
     bar.say(f"{shown(source.id)}: reading the weights ({format_size(_file_bytes(source))})")
     options: dict[str, Any] = {} if dtype is None else {"dtype": dtype}
-    with _one_sentence(source):
+    with _one_sentence(source), _unpacking_on(bar):
         module: PreTrainedModel = AutoModelForCausalLM.from_pretrained(
             source.folder,
             gguf_file=source.gguf_file,
@@ -163,6 +164,25 @@ def _as_numbers(ends: int | Iterable[int] | None) -> Iterable[int]:
 
 def _file_bytes(source: ModelSource) -> int:
     return sum(file.stat().st_size for file in source.weight_files)
+
+
+@contextmanager
+def _unpacking_on(bar: ProgressBar) -> Generator[None]:
+    """Show on our bar how many tensors of a GGUF file are unpacked, instead of another one."""
+
+    def shown_on_bar(tensors: Iterable[Any], **_look: object) -> Generator[Any]:
+        known = list(tensors)
+        for done, tensor in enumerate(known, 1):
+            yield tensor
+            bar.show(done, len(known))
+
+    unpacking: Any = modeling_gguf_pytorch_utils
+    usual = getattr(unpacking, "tqdm", None)
+    unpacking.tqdm = shown_on_bar
+    try:
+        yield
+    finally:
+        unpacking.tqdm = usual
 
 
 @contextmanager

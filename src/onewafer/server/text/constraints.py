@@ -2,7 +2,7 @@
 
     answer: text | calls            tools that the model may call
     answer: calls                   tools that it must call
-    calls:  call (between call)*    one only, if calls are not parallel
+    calls:  call (between call)*    one only, if calls are not parallel; else a few
 
 llguidance follows them; a token that would leave the grammar is not allowed.
 """
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from onewafer.server.text.vocabulary import Vocabulary
 
 _ANY_OBJECT: Final[dict[str, Json]] = {"type": "object"}
+_MOST_CALLS: Final = 16
+"""Calls of one answer: a small model may else repeat its call for ever."""
 _ANY_TEXT: Final = r"/(.|\n)*/"
 _NO_OBJECT: Final = r"/([^{](.|\n)*)?/"
 """Text that cannot be taken for a call without marks."""
@@ -128,7 +130,11 @@ def _tool_grammar(tools: Tools, form: Form, calls: CallFormat) -> str:
     ]
     any_call = " | ".join(f"call_{i}" for i in range(len(chosen)))
     is_one = calls.is_whole_answer or not tools.is_parallel
-    more = "" if is_one else f"({_literal(calls.between + calls.head)} ({any_call}))*"
+    more = (
+        ""
+        if is_one
+        else f"({_literal(calls.between + calls.head)} ({any_call})){{0,{_MOST_CALLS - 1}}}"
+    )
     lines = [_start(tools, calls, has_schema=schema is not None), f"calls: ({any_call}) {more}"]
     lark = "\n".join([*lines, *options])
     others = [{"name": name, "json_schema": laid_out(inner)} for name, inner in schemas.items()]
