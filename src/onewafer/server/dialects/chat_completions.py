@@ -14,7 +14,8 @@ from onewafer.server.dialects.measures import measures, openai_usage
 from onewafer.server.dialects.openai_wire import (
     MAX_TOOLS,
     MAX_TOP_LOGPROBS,
-    Bias,
+    MAX_TURNS,
+    Biases,
     Content,
     Count,
     Fraction,
@@ -161,7 +162,7 @@ class ChatRequest(Wire):
     """The body of a request."""
 
     model: str
-    messages: Annotated[list[ChatMessage], Field(min_length=1)]
+    messages: Annotated[list[ChatMessage], Field(min_length=1, max_length=MAX_TURNS)]
     n: NumAnswers | None = None
     stop: Stop | None = None
     stream: bool | None = None
@@ -175,7 +176,7 @@ class ChatRequest(Wire):
     top_p: Fraction | None = None
     top_k: Annotated[int, Field(ge=-1)] | None = None
     seed: Seed | None = None
-    logit_bias: dict[str, Bias] | None = None
+    logit_bias: Biases | None = None
     logprobs: bool | None = None
     top_logprobs: Annotated[int, Field(ge=0, le=MAX_TOP_LOGPROBS)] | None = None
     frequency_penalty: float | None = None

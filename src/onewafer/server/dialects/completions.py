@@ -11,7 +11,7 @@ from onewafer.server.dialects.chunks import FINISH, ChunkWriter
 from onewafer.server.dialects.dialect import Asked, Dialect, Envelope
 from onewafer.server.dialects.measures import measures, openai_usage
 from onewafer.server.dialects.openai_wire import (
-    Bias,
+    Biases,
     Count,
     Fraction,
     Natural,
@@ -75,7 +75,7 @@ class CompletionRequest(Wire):
     top_p: Fraction | None = None
     top_k: Annotated[int, Field(ge=-1)] | None = None
     seed: Seed | None = None
-    logit_bias: dict[str, Bias] | None = None
+    logit_bias: Biases | None = None
     logprobs: Annotated[int, Field(ge=0, le=MAX_LOGPROBS)] | None = None
     echo: bool | None = None
     suffix: str | None = None

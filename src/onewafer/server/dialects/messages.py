@@ -13,6 +13,7 @@ from onewafer.server.dialects.error_shapes import anthropic_error
 from onewafer.server.dialects.measures import measures
 from onewafer.server.dialects.openai_wire import (
     MAX_TOOLS,
+    MAX_TURNS,
     Count,
     Fraction,
     FreeJson,
@@ -72,7 +73,8 @@ def _text_or_blocks(value: object) -> str:
 
 
 Content: TypeAlias = Annotated[
-    Annotated[str, Tag("text")] | Annotated[list[Block], Tag("blocks")],
+    Annotated[str, Tag("text")]
+    | Annotated[list[Block], Field(max_length=MAX_TURNS), Tag("blocks")],
     Discriminator(_text_or_blocks),
 ]
 
@@ -118,7 +120,7 @@ class CountRequest(Wire):
     """The body of a request that counts its tokens; one for an answer has more."""
 
     model: str
-    messages: Annotated[list[Turn], Field(min_length=1)]
+    messages: Annotated[list[Turn], Field(min_length=1, max_length=MAX_TURNS)]
     system: Content | None = None
     tools: Annotated[list[ClientTool], Field(max_length=MAX_TOOLS)] | None = None
     tool_choice: ToolChoice | None = None

@@ -26,6 +26,10 @@ if TYPE_CHECKING:
     from onewafer.server.json_values import Json
 
 MAX_ANSWERS = 128
+MAX_BIASES = 1024
+"""Tokens with a bias: each costs time at every token of an answer."""
+MAX_TURNS = 10_000
+"""Turns of a conversation, and parts of a turn: with more a body takes seconds to check."""
 MAX_STOPS = 4
 MAX_TOOLS = 512
 MAX_TOP_LOGPROBS = 20
@@ -34,7 +38,9 @@ Temperature: TypeAlias = Annotated[float, Field(ge=0, le=2)]
 Fraction: TypeAlias = Annotated[float, Field(ge=0, le=1)]
 Count: TypeAlias = Annotated[int, Field(ge=1, lt=2**53)]
 Natural: TypeAlias = Annotated[int, Field(ge=0, lt=2**53)]
-Bias: TypeAlias = Annotated[float, Field(ge=-100, le=100)]
+Biases: TypeAlias = Annotated[
+    dict[str, Annotated[float, Field(ge=-100, le=100)]], Field(max_length=MAX_BIASES)
+]
 NumAnswers: TypeAlias = Annotated[int, Field(ge=1, le=MAX_ANSWERS)]
 FreeJson: TypeAlias = dict[str, object]
 """An object whose fields are not ours, as a JSON schema."""
@@ -53,7 +59,7 @@ def _text_or_parts(value: object) -> str:
 
 
 Content: TypeAlias = Annotated[
-    Annotated[str, Tag("text")] | Annotated[list[Part], Tag("parts")],
+    Annotated[str, Tag("text")] | Annotated[list[Part], Field(max_length=MAX_TURNS), Tag("parts")],
     Discriminator(_text_or_parts),
 ]
 Stop: TypeAlias = Annotated[

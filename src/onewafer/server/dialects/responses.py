@@ -11,6 +11,7 @@ from onewafer.server.dialects.dialect import Asked, Dialect, Envelope
 from onewafer.server.dialects.openai_wire import (
     MAX_TOOLS,
     MAX_TOP_LOGPROBS,
+    MAX_TURNS,
     Content,
     Count,
     Fraction,
@@ -146,7 +147,8 @@ class ResponsesRequest(Wire):
 
     model: str
     input: Annotated[
-        Annotated[str, Tag("text")] | Annotated[list[Item], Tag("items")],
+        Annotated[str, Tag("text")]
+        | Annotated[list[Item], Field(max_length=MAX_TURNS), Tag("items")],
         Discriminator(_text_or_items),
     ]
     instructions: str | None = None

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 from pydantic import Field
 
@@ -21,15 +22,21 @@ from onewafer.server.page import HEADERS
 from onewafer.server.service import Health
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from starlette.types import Receive, Scope, Send
 
     from onewafer.server.dialects.dialect import Asked, Dialect
+    from onewafer.server.generation import Generation
     from onewafer.server.http.exchange import Exchange
     from onewafer.server.http.open_answers import OpenAnswers
     from onewafer.server.http.options import HttpOptions
     from onewafer.server.page import PageFile
     from onewafer.server.service import Service
 
+LARGE_BODY_BYTES = 64 * 1024
+"""Larger bodies are read in a thread: open streams do not wait for them."""
+_Value = TypeVar("_Value")
 ARRIVAL_HEADER = b"x-onewafer-arrival-seconds"
 
 
@@ -61,7 +68,7 @@ class Generate:
         exchange, parts = exchange_of(scope), self.parts
         check_health(parts)
         body = await read_body(receive, exchange, parts.options)
-        asked = self._read(body, exchange)
+        asked = await read_beside(lambda: self._read(body, exchange), len(body))
         answer = Answer(asked, exchange, service=parts.service, metrics=parts.metrics)
         await parts.open_answers.run(answer, receive)
 
@@ -84,10 +91,13 @@ class CountTokens:
         exchange, parts = exchange_of(scope), self.parts
         check_health(parts)
         body = await read_body(receive, exchange, parts.options)
-        generation = read_counted(read_json(body), _envelope(exchange, parts.service))
+        generation = await read_beside(lambda: self._read(body, exchange), len(body))
         exchange.model = generation.model
         num_tokens = await parts.service.count_tokens(generation)
         await exchange.respond(200, to_body({"input_tokens": num_tokens}))
+
+    def _read(self, body: bytes, exchange: Exchange) -> Generation:
+        return read_counted(read_json(body), _envelope(exchange, self.parts.service))
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,6 +196,11 @@ class AdvanceClock:
         step = read_wire(Advance, read_json(body))
         now = self.parts.service.advance(step.seconds)
         await exchange.respond(200, to_body({"now_seconds": now}))
+
+
+async def read_beside(read: Callable[[], _Value], num_bytes: int) -> _Value:
+    """Return what `read` makes of a body, beside the event loop if that may take long."""
+    return await asyncio.to_thread(read) if num_bytes > LARGE_BODY_BYTES else read()
 
 
 def check_health(parts: Parts) -> None:
