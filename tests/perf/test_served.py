@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from onewafer.errors import ConfigurationError
+from onewafer.perf.gpu.served import ServedGpus
 from onewafer.perf.launches import AtPositions, LaunchTime, Rows
 from onewafer.perf.served import serve_on
 from onewafer.perf.wafer.served import ServedWafers
@@ -35,6 +36,21 @@ def test_times_between_positions_are_interpolated_between_those_that_are_known()
     assert times.at(777) == LaunchTime(778.0, 2.0, 3.0)
     assert times.at(1_000).latency_seconds == 1_001.0
     assert sorted(asked) == [512, 1_000]
+    for position in range(1_001):
+        times.at(position)
+    assert times.num_kept == len(asked) == 6
+
+
+def test_a_server_keeps_the_times_of_so_many_kinds_of_steps(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("onewafer.perf.gpu.served.MOST_KINDS", 3)
+    gpus = serve_on(SMALL, "h100", sequences=4, context=512)
+    kinds = [Rows(tokens=n % 5, token_position=7, prompts=1, prompt_rows=n) for n in range(1, 9)]
+    first = [gpus.time(rows) for rows in kinds]
+    assert [gpus.time(rows) for rows in kinds] == first
+    assert isinstance(gpus, ServedGpus)
+    assert gpus.num_kept == 3
 
 
 @pytest.mark.parametrize("position", [1, 40, 100, 300, 500])

@@ -132,20 +132,30 @@ class AtPositions:
         while self._grid[-1] < most:
             self._grid.append(min(most, max(self._FIRST, 2 * self._grid[-1])))
         self._known: dict[int, LaunchTime] = {}
+        """Times at positions of the grid: these alone are kept, however long a server runs."""
+
+    @property
+    def num_kept(self) -> int:
+        """The times that are kept."""
+        return len(self._known)
 
     def at(self, position: int) -> LaunchTime:
         """Return the time at a position, 0 to `most`."""
-        found = self._known.get(position)
-        if found is None:
-            found = self._known[position] = self._between(position)
-        return found
-
-    def _between(self, position: int) -> LaunchTime:
         index = bisect_right(self._grid, position) - 1
         low = self._grid[index]
+        first = self._on_grid(low)
         if low == position:
-            return self._time(low)
+            return first
         high = self._grid[index + 1]
-        share = (position - low) / (high - low)
-        pairs = zip(self.at(low), self.at(high), strict=True)
-        return LaunchTime(*(first + share * (second - first) for first, second in pairs))
+        second, share = self._on_grid(high), (position - low) / (high - low)
+        return LaunchTime(
+            first.latency_seconds + share * (second.latency_seconds - first.latency_seconds),
+            first.period_seconds + share * (second.period_seconds - first.period_seconds),
+            first.joules + share * (second.joules - first.joules),
+        )
+
+    def _on_grid(self, position: int) -> LaunchTime:
+        found = self._known.get(position)
+        if found is None:
+            found = self._known[position] = self._time(position)
+        return found

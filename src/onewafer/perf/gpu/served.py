@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from onewafer.perf.launches import Rows
     from onewafer.perf.model import Model
 
+MOST_KINDS = 16_384
+"""Kinds of steps whose times are kept: a server that runs for months meets ever new ones."""
+
 
 @dataclass(frozen=True, slots=True)
 class ServedGpus:
@@ -87,6 +90,11 @@ class ServedGpus:
         return self.cluster.count * (gpu.idle_watts + gpu.host_watts)
 
     @property
+    def num_kept(self) -> int:
+        """Kinds of steps whose times are kept."""
+        return len(self._times)
+
+    @property
     def notes(self) -> tuple[str, ...]:
         """The engine and its measurements."""
         return (f"{self._engine.title}; {self.bench.clock.measurements.source}",)
@@ -99,9 +107,13 @@ class ServedGpus:
         """Return the time of a step; the next one begins when it ends."""
         read = -(-rows.prompt_rows // rows.prompts) if rows.prompts else 0
         kind = rows.tokens, rows.prompts, read, _round_up(rows.prompt_position)
-        if kind not in self._times:
-            self._times[kind] = AtPositions(lambda at: self._step_time(kind, at), self.context - 1)
-        return self._times[kind].at(rows.token_position)
+        times = self._times.get(kind)
+        if times is None:
+            if len(self._times) >= MOST_KINDS:
+                del self._times[next(iter(self._times))]  # the oldest
+            times = AtPositions(lambda at: self._step_time(kind, at), self.context - 1)
+            self._times[kind] = times
+        return times.at(rows.token_position)
 
     def _step_time(self, kind: tuple[int, int, int, int], token_position: int) -> LaunchTime:
         tokens, prompts, read, prompt_position = kind
