@@ -9,8 +9,9 @@ from onewafer.server.dialects.chat_completions import ChatCompletions
 from onewafer.server.dialects.dialect import Envelope
 from onewafer.server.dialects.messages import Messages
 from onewafer.server.dialects.responses import Responses
+from onewafer.server.dialects.wire import read_wire
 from onewafer.server.failures import RequestError
-from onewafer.server.http.endpoints import LARGE_BODY_BYTES, read_beside
+from onewafer.server.http.endpoints import LARGE_BODY_BYTES, Advance, read_beside
 
 ENVELOPE = Envelope(id="r", created=0.0, fingerprints={})
 TURN = {"role": "user", "content": "hi"}
@@ -43,3 +44,8 @@ def test_large_bodies_are_read_in_a_thread():
     here = threading.get_ident()
     assert asyncio.run(read_beside(threading.get_ident, LARGE_BODY_BYTES)) == here
     assert asyncio.run(read_beside(threading.get_ident, LARGE_BODY_BYTES + 1)) != here
+
+
+def test_the_clock_is_not_moved_beyond_what_it_can_count():
+    with pytest.raises(RequestError, match="seconds: Input should be less than or equal"):
+        read_wire(Advance, {"seconds": 1e300})

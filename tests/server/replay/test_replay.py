@@ -54,6 +54,7 @@ def test_equal_hash_ids_are_equal_tokens(tmp_path: Path) -> None:
         (_line(timestamp=-1), "timestamp is -1"),
         (_line(timestamp=True), "no timestamp"),
         (_line(timestamp=float("nan")), "timestamp is nan"),
+        (_line(timestamp=10**400), "timestamp is 1000"),
         (_line(input_length=0), "input_length is 0"),
         (_line(output_length=1.5), "output_length is 1.5"),
         ('{"timestamp": 0, "input_length": 3}', "output_length is missing"),

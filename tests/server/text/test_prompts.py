@@ -151,6 +151,18 @@ def test_templates_with_tools_get_them_with_parsed_arguments():
     assert turns[0]["tool_calls"][0]["function"]["arguments"] == {"city": "Oslo"}
 
 
+@pytest.mark.parametrize("arguments", ["[" * 100_000, "[" * 900 + "]" * 900, r'["\ud800"]', '{"a'])
+def test_arguments_that_are_no_json_stay_text(arguments):
+    call = ToolCall(id="call_1", name="weather", arguments=arguments)
+    messages = (Message(role=Role.ASSISTANT, text="<|im_end|>", calls=(call,)),)
+    generation = Generation(id="r", model="m", prompt=Conversation(messages))
+    language = Language(words("<tool_call>{{ [tools, messages] | tojson }}"))
+    text = shown(language, language.read_prompt(generation))
+    _, turns = json.loads(text.removeprefix("<tool_call>"))
+
+    assert turns[0]["tool_calls"][0]["function"]["arguments"] == arguments
+
+
 @pytest.mark.parametrize(
     ("template", "form"),
     [

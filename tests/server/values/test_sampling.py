@@ -43,6 +43,11 @@ def test_a_temperature_flattens_or_sharpens():
     assert np.mean(draw(logits, count=2000, temperature=2.0)) == pytest.approx(2 / 3, abs=0.03)
 
 
+@pytest.mark.parametrize("temperature", [1e-30, 1e-300, 5e-324])
+def test_a_tiny_temperature_leaves_the_most_likely_token(temperature):
+    assert set(draw(count=20, temperature=temperature)) == {int(LOGITS.argmax())}
+
+
 @pytest.mark.parametrize("top_p", [0.1, 0.5, 0.9, 0.999])
 def test_top_p_keeps_what_transformers_keeps(top_p):
     kept = TopPLogitsWarper(top_p)(None, torch.tensor(LOGITS)[None])[0].isfinite()

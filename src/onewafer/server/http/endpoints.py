@@ -37,6 +37,8 @@ if TYPE_CHECKING:
 LARGE_BODY_BYTES = 64 * 1024
 """Larger bodies are read in a thread: open streams do not wait for them."""
 _Value = TypeVar("_Value")
+MOST_SECONDS = 1e9
+"""About 30 years: later the clock of the served system could not tell two launches apart."""
 ARRIVAL_HEADER = b"x-onewafer-arrival-seconds"
 
 
@@ -179,7 +181,7 @@ class SendFile:
 class Advance(Wire):
     """A step of the clock of the served system."""
 
-    seconds: Annotated[float, Field(ge=0)]
+    seconds: Annotated[float, Field(ge=0, le=MOST_SECONDS)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,9 +233,10 @@ def _arrival(exchange: Exchange) -> float | None:
         seconds = float(text)
     except ValueError:
         seconds = -1.0
-    if 0 <= seconds < float("inf"):
+    if 0 <= seconds <= MOST_SECONDS:
         return seconds
     raise RequestError(
-        f"{ARRIVAL_HEADER.decode()}: {text[:40]!r} is not a number of seconds from 0 on",
+        f"{ARRIVAL_HEADER.decode()}: {text[:40]!r} is not a number of seconds, 0 to "
+        f"{MOST_SECONDS:,.0f}",
         param=ARRIVAL_HEADER.decode(),
     )

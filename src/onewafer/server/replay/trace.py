@@ -10,7 +10,6 @@ beginnings of two prompts have equal ids. Without them no two prompts have a beg
 from __future__ import annotations
 
 import json
-import math
 from dataclasses import dataclass
 from itertools import chain, islice
 from typing import TYPE_CHECKING, cast
@@ -25,6 +24,8 @@ if TYPE_CHECKING:
 BLOCK_TOKENS = 512
 """Tokens that one of `hash_ids` stands for."""
 _MOST_TOKENS = 10_000_000
+_MOST_MILLISECONDS = 10**12
+"""About 30 years."""
 _REFUSED = {
     "delay": "the time after an earlier answer; write a timestamp",
     "text_input": "a text; write its number of tokens as input_length",
@@ -113,8 +114,8 @@ def _milliseconds(fields: Mapping[str, object]) -> float:
     value = fields.get("timestamp")
     if not isinstance(value, int | float) or isinstance(value, bool):
         raise ValueError("it has no timestamp, a number of milliseconds")  # noqa: TRY004  # as above
-    if not 0 <= value < math.inf:
-        raise ValueError(f"timestamp is {value}; it must be a number that is not negative")
+    if not 0 <= value <= _MOST_MILLISECONDS:
+        raise ValueError(f"timestamp is {value}; it must be 0 to {_MOST_MILLISECONDS:,} ms")
     return float(value)
 
 

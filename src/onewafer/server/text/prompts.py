@@ -16,6 +16,7 @@ import json
 import re
 from typing import TYPE_CHECKING, Final
 
+import jiter
 from jinja2 import TemplateError
 
 from onewafer.server.failures import RequestError
@@ -186,7 +187,7 @@ def _turn(message: Message) -> dict[str, Json]:
 def _parsed(arguments: str) -> Json:
     """Return arguments as an object, which templates write in their own way."""
     try:
-        return json.loads(arguments)
+        return jiter.from_json(arguments.encode())  # ends, however deep they are nested
     except ValueError:  # an answer that was cut off, for instance
         return arguments
 

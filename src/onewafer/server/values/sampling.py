@@ -97,8 +97,9 @@ def _masked(scores: Logits, otherwise: Logits, mask: bytes) -> Logits:
 
 def _probabilities(scores: Logits, sampling: Sampling) -> NDArray[np.float64]:
     """Return what a token is chosen by: not normalised, 0 for what top_k and top_p leave out."""
-    scaled = scores.astype(np.float64) / sampling.temperature
-    weights = np.exp(scaled - scaled.max())
+    below = scores.astype(np.float64) - np.max(scores)  # before it is divided: at most 0
+    with np.errstate(over="ignore"):  # by a tiny temperature
+        weights = np.exp(below / sampling.temperature)
     if sampling.top_k is not None and sampling.top_k < weights.size:
         kept = _heaviest(weights, sampling.top_k)
         weights = _only(weights, kept)
