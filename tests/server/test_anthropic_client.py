@@ -141,6 +141,15 @@ def test_a_conversation_with_calls_and_blocks(client, service):
     assert (asked.sampling.temperature, asked.sampling.top_k) == (0, 5)
 
 
+def test_a_word_of_the_system_behind_the_users(client, service):
+    """An agent adds what it found out to the end of the conversation."""
+    client.messages.create(
+        model=MODEL, max_tokens=5, messages=[*ASK, {"role": "system", "content": "It is late."}]
+    )
+
+    assert [one.role for one in service.asked[-1].prompt.messages] == [Role.USER, Role.SYSTEM]
+
+
 def test_tokens_are_counted(client):
     counted = client.messages.count_tokens(model=MODEL, messages=ASK, tools=[WEATHER])
 
