@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from onewafer.server.scheduler import Arrival
 from onewafer.server.scheduler.slots import Slot, Slots
 
 if TYPE_CHECKING:
@@ -13,30 +12,30 @@ if TYPE_CHECKING:
 _SHARED = tuple(range(100))
 
 
-def _arrival(*tail: int) -> Arrival:
-    return Arrival(id=0, seconds=0.0, prompt=(*_SHARED, *tail), most_tokens=1)
+def _take(slots: Slots, *tail: int) -> tuple[Slot, int]:
+    prompt = (*_SHARED, *tail)
+    found = slots.take(prompt, reserved=len(prompt) + 1)
+    assert found is not None
+    return found
 
 
 def _full(num_slots: int) -> Slots:
     """Return free slots that have the same beginning, and a tail of their own."""
     slots = Slots(replicas=1, num_slots=num_slots, room_tokens=10**6)
-    taken = [slots.take(_arrival(n)) for n in range(num_slots)]
-    for n, found in enumerate(taken):
-        assert found is not None
-        slots.release(found[0], (*_SHARED, n, n))
+    taken = [_take(slots, n)[0] for n in range(num_slots)]
+    for n, slot in enumerate(taken):
+        slots.release(slot, (*_SHARED, n, n))
     return slots
 
 
 def test_the_slot_with_most_of_the_prompt_is_taken() -> None:
-    found = _full(8).take(_arrival(5, 5, 7))
-    assert found is not None
-    assert (found[0].order, found[1]) == (5, 102)
+    slot, cached = _take(_full(8), 5, 5, 7)
+    assert (slot.order, cached) == (5, 102)
 
 
 def test_the_slot_that_was_used_longest_ago_is_taken_of_equal_ones() -> None:
-    found = _full(8).take(_arrival(50))
-    assert found is not None
-    assert (found[0].order, found[1]) == (0, 100)
+    slot, cached = _take(_full(8), 50)
+    assert (slot.order, cached) == (0, 100)
 
 
 def test_prompts_are_compared_with_few_slots(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -48,5 +47,5 @@ def test_prompts_are_compared_with_few_slots(monkeypatch: pytest.MonkeyPatch) ->
         return compare(slot, prompt)
 
     monkeypatch.setattr(Slot, "common", note)
-    assert slots.take(_arrival(40, 40)) is not None
+    _take(slots, 40, 40)
     assert len(compared) == 2

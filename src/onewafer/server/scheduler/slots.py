@@ -12,8 +12,6 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from onewafer.server.scheduler.sequences import Arrival
-
 
 @dataclass(slots=True, eq=False)
 class Slot:
@@ -76,29 +74,28 @@ class Slots:
         """Share of the room that sequences have reserved, 0 to 1."""
         return sum(self._reserved) / (self.replicas * self.room_tokens)
 
-    def take(self, arrival: Arrival) -> tuple[Slot, int] | None:
-        """Return a slot for a sequence, and the tokens of its prompt that are there; None: no room.
+    def take(self, prompt: Sequence[int], *, reserved: int) -> tuple[Slot, int] | None:
+        """Return a slot for so many tokens, and those of the prompt that are there; None: no room.
 
         It is the one with most of the prompt, then one of the emptiest replica, then the one that
         was not used for longest.
         """
-        needed = arrival.reserved_tokens
         free = [
             slot
             for slot in self._slots
-            if slot.is_free and self._reserved[slot.replica] + needed <= self.room_tokens
+            if slot.is_free and self._reserved[slot.replica] + reserved <= self.room_tokens
         ]
         if not free:
             return None
         free.sort(key=lambda one: (self._reserved[one.replica], one.last_used))
-        best, most = free[0], free[0].common(arrival.prompt)
+        best, most = free[0], free[0].common(prompt)
         for slot in free[1:]:
-            if slot.may_have_more(arrival.prompt, most):
-                common = slot.common(arrival.prompt)
+            if slot.may_have_more(prompt, most):
+                common = slot.common(prompt)
                 best, most = (slot, common) if common > most else (best, most)
-        best.is_free, best.reserved = False, needed
+        best.is_free, best.reserved = False, reserved
         self.num_taken += 1
-        self._reserved[best.replica] += needed
+        self._reserved[best.replica] += reserved
         self._touch(best)
         return best, most
 

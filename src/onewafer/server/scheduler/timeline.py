@@ -171,7 +171,8 @@ class Timeline:
         """Give slots to those who wait, in their order."""
         while self._waiting:
             sequence = self._waiting[0]
-            taken = self._slots.take(sequence.arrival)
+            arrival = sequence.arrival
+            taken = self._slots.take(arrival.prompt, reserved=arrival.reserved_tokens)
             if taken is None:
                 return
             self._waiting.popleft()
