@@ -132,7 +132,7 @@ class SystemTimes:
     cycles: int | None
     """Cycles of the wafer from the first launch to the last token; None on GPUs."""
     joules: float
-    """Energy of the system: its power while it works, shared by the rows of each launch."""
+    """Share of the system's energy: of each launch by rows, of the idle power by answers."""
     alternative: Alternative | None = None
     """With `--against`."""
 

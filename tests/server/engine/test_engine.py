@@ -177,7 +177,7 @@ def test_a_queue_without_room_takes_who_has_a_slot_at_once() -> None:
     heard = [_ask(engine, "5", name=name) for name in "abc"]
     assert [isinstance(one.failure, BusyError) for one in heard] == [False, False, True]
     engine = _engine(options, system=PlainSystem(num_slots=2))
-    assert _ask(engine, "5", num_answers=4).failure is None  # it waits for nobody else
+    assert _ask(engine, "5", num_answers=4).failure is None  # no other request is there
 
 
 def test_who_goes_frees_the_slot_here_and_there() -> None:

@@ -55,7 +55,7 @@ class EngineThread:
         """Tell everyone who waits that the engine has failed."""
         try:
             self._engine.fail_all(BrokenError("the server has a bug; its log says more"))
-        except Exception:  # nobody would answer the next request
+        except Exception:  # else the thread ends, and all clients wait
             _logger.exception("the engine cannot end its requests")
 
     def _do_work(self, wait: float | None) -> bool:

@@ -145,7 +145,7 @@ class Metrics(Collector):
             "vllm:generation_tokens": (self._new_tokens, "Tokens of answers."),
             "vllm:prefix_cache_queries": (self._prompt_tokens, "Tokens looked up in the cache."),
             "vllm:prefix_cache_hits": (self._cached_tokens, "Tokens found in the cache."),
-            "onewafer:energy_joules": (self._joules, "Energy of the served system."),
+            "onewafer:energy_joules": (self._joules, "Energy of complete requests."),
         }
         for name, (value, text) in values.items():
             family = CounterMetricFamily(name, text, labels=("model_name",))
