@@ -122,7 +122,7 @@ class Answer:
 
     def _note(self, events: Sequence[Event]) -> None:
         """Measure what the host did, and count what is complete."""
-        num_tokens = 0
+        num_tokens, completed = 0, None
         for event in events:
             match event:
                 case Delta():
@@ -132,12 +132,24 @@ class Answer:
                 case Ended():
                     self._metrics.count_end(event.reason)
                 case Completed():
-                    self._exchange.completed = event
-                    self._metrics.count_request(event, self._asked.generation.num_answers)
+                    completed = event
                 case _:
                     pass
         if num_tokens:
             self._note_tokens(num_tokens)
+        if completed is not None:
+            self._note_end(completed)
+
+    def _note_end(self, completed: Completed) -> None:
+        exchange = self._exchange
+        exchange.completed = completed
+        total_seconds = seconds_running() - exchange.began
+        self._metrics.count_request(
+            completed,
+            self._asked.generation.num_answers,
+            ttft_seconds=exchange.ttft_seconds or total_seconds,
+            total_seconds=total_seconds,
+        )
 
     def _note_tokens(self, num_tokens: int) -> None:
         now = seconds_running()

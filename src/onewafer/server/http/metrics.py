@@ -79,9 +79,16 @@ class Metrics(Collector):
         """Count gaps between tokens on this computer."""
         self._host_gaps.observe(seconds, num_tokens)
 
-    def count_request(self, completed: Completed, num_answers: int) -> None:
-        """Count a request that is complete."""
-        usage, times, host = completed.usage, completed.times, completed.host
+    def count_request(
+        self,
+        completed: Completed,
+        num_answers: int,
+        *,
+        ttft_seconds: float,
+        total_seconds: float,
+    ) -> None:
+        """Count a request that is complete; the seconds are those that its client waited."""
+        usage, times = completed.usage, completed.times
         self._prompt_tokens += usage.prompt_tokens
         self._cached_tokens += usage.cached_tokens
         self._new_tokens += usage.completion_tokens
@@ -99,8 +106,8 @@ class Metrics(Collector):
         if num_gaps > 0:
             gap = times.completion_seconds / (num_gaps / num_answers)
             self._times["inter_token_latency_seconds", _WAFER].observe(gap, num_gaps)
-        self._times["time_to_first_token_seconds", _HOST].observe(host.ttft_seconds)
-        self._times["e2e_request_latency_seconds", _HOST].observe(host.total_seconds)
+        self._times["time_to_first_token_seconds", _HOST].observe(ttft_seconds)
+        self._times["e2e_request_latency_seconds", _HOST].observe(total_seconds)
 
     def collect(self) -> Iterable[Metric]:
         """Yield every metric."""
