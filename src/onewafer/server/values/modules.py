@@ -9,6 +9,7 @@ time, with a cache that the model makes itself. So the logits of a sequence have
 from __future__ import annotations
 
 from dataclasses import dataclass
+from inspect import signature
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -37,6 +38,8 @@ class ModuleComputation:
     def __init__(self, module: Any) -> None:  # noqa: ANN401  # of transformers
         self._module = module
         self._caches: dict[int, _Cache] = {}
+        # Some versions of transformers want to be told what the cache itself knows.
+        self._takes_places = "cache_position" in signature(module.forward).parameters
 
     @property
     def most_rows(self) -> int | None:
@@ -60,13 +63,16 @@ class ModuleComputation:
 
     def _read(self, chunk: Chunk) -> NDArray[np.float32]:
         known = self._caches.get(chunk.slot)
-        earlier = {} if known is None else {known.name: known.content}
+        options: dict[str, Any] = {} if known is None else {known.name: known.content}
+        if self._takes_places:
+            end = chunk.start + len(chunk.tokens)
+            options["cache_position"] = torch.arange(chunk.start, end)
         with torch.inference_mode():
             outputs = self._module(
                 input_ids=torch.tensor([list(chunk.tokens)]),
                 use_cache=True,
                 logits_to_keep=1,
-                **earlier,
+                **options,
             )
         name = next(name for name in _CACHES if getattr(outputs, name, None) is not None)
         self._caches[chunk.slot] = _Cache(name, getattr(outputs, name))
