@@ -7,9 +7,9 @@ from dataclasses import replace
 import pytest
 
 from onewafer.errors import ConfigurationError
+from onewafer.perf import LaunchTime, Rows, serve_on
 from onewafer.perf.gpu.served import ServedGpus
-from onewafer.perf.launches import AtPositions, LaunchTime, Rows
-from onewafer.perf.served import serve_on
+from onewafer.perf.launches import AtPositions
 from onewafer.perf.wafer.served import ServedWafers
 from tests.perf.wafer.models import llama
 

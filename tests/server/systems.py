@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from onewafer.perf.launches import LaunchTime, Rows
+from onewafer.perf import LaunchTime, Rows
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -19,8 +19,10 @@ from onewafer.perf.jobs import (
     Train,
 )
 from onewafer.perf.known_models import KnownModel, find_model, known_models
+from onewafer.perf.launches import LaunchTime, Rows, ServedSystem
 from onewafer.perf.model import Model
 from onewafer.perf.model_files import keep_model, kept_model
+from onewafer.perf.served import serve_on
 from onewafer.perf.validation_rows import PerfValidation
 
 __all__ = [
@@ -33,12 +35,15 @@ __all__ = [
     "Goal",
     "Job",
     "KnownModel",
+    "LaunchTime",
     "Model",
     "PerfValidation",
     "Precision",
     "Prefill",
     "Refusal",
+    "Rows",
     "Serve",
+    "ServedSystem",
     "Train",
     "compare",
     "device_of",
@@ -47,4 +52,5 @@ __all__ = [
     "kept_model",
     "known_models",
     "parse_groups",
+    "serve_on",
 ]

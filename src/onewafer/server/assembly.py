@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from onewafer.errors import ConfigurationError
-from onewafer.perf.served import serve_on
+from onewafer.perf import serve_on
 from onewafer.server.clock import seconds_running, seconds_since_1970
 from onewafer.server.engine.engine import Engine, EngineOptions
 from onewafer.server.engine.service import Loaded
@@ -22,8 +22,7 @@ from onewafer.server.text import Language
 from onewafer.server.values.synthetic import SyntheticValues
 
 if TYPE_CHECKING:
-    from onewafer.perf import Model
-    from onewafer.perf.launches import ServedSystem
+    from onewafer.perf import Model, ServedSystem
     from onewafer.server.models import TextModel
     from onewafer.server.options import ServerOptions
     from onewafer.server.values.values import Values

@@ -7,7 +7,7 @@ import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from onewafer.perf.launches import Rows
+from onewafer.perf import Rows
 from onewafer.server.engine.service import LiveService
 from onewafer.server.http.serving import HttpServer, listen
 from onewafer.units import count_of, format_rate

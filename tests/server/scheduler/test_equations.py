@@ -6,8 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from onewafer.perf import Serve, compare
-from onewafer.perf.served import serve_on
+from onewafer.perf import Serve, compare, serve_on
 from onewafer.perf.wafer.inference import serve_outcome
 from onewafer.server.replay import TraceRequest, replay
 from tests.perf.wafer.models import llama

@@ -10,7 +10,7 @@ from onewafer.server.scheduler import Arrival, Finished, Timeline
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from onewafer.perf.launches import ServedSystem
+    from onewafer.perf import ServedSystem
 
 
 def alone(

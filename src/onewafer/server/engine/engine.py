@@ -26,7 +26,7 @@ from onewafer.server.values.values import SequenceRequest
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from onewafer.perf.launches import ServedSystem
+    from onewafer.perf import ServedSystem
     from onewafer.server.engine.language import Language
     from onewafer.server.engine.release import Release
     from onewafer.server.engine.requests import Asked, Listener

@@ -16,7 +16,7 @@ from onewafer.server.service import Counters, Health
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Sequence
 
-    from onewafer.perf.launches import ServedSystem
+    from onewafer.perf import ServedSystem
     from onewafer.server.engine.engine import Engine
     from onewafer.server.engine.language import Language
     from onewafer.server.events import Event

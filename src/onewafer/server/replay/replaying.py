@@ -12,7 +12,7 @@ from onewafer.server.scheduler import Arrival, Finished, Timeline, Token
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from onewafer.perf.launches import ServedSystem
+    from onewafer.perf import ServedSystem
     from onewafer.server.replay.trace import TraceRequest
     from onewafer.server.scheduler import Happening, SequenceTimes
 

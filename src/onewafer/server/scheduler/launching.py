@@ -6,10 +6,10 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from onewafer.perf.launches import Rows
+from onewafer.perf import Rows
 
 if TYPE_CHECKING:
-    from onewafer.perf.launches import ServedSystem
+    from onewafer.perf import ServedSystem
     from onewafer.server.scheduler.sequences import Sequence
 
 

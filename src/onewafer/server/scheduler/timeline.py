@@ -24,7 +24,7 @@ from onewafer.server.scheduler.slots import Slots
 if TYPE_CHECKING:
     from collections.abc import Sequence as Several
 
-    from onewafer.perf.launches import ServedSystem
+    from onewafer.perf import ServedSystem
     from onewafer.server.scheduler.happenings import Happening
 
     _Event: TypeAlias = Arrival | Launch | Ready
