@@ -38,7 +38,8 @@ class Settings:
     threads: int | None = None
     """`ONEWAFER_THREADS`: how many threads may simulate; None: one for each core, within reason."""
     max_memory: int | None = None
-    """`ONEWAFER_MAX_MEMORY`: bytes that a simulation may need, written as `8G`, `500M` or plain;
+    """`ONEWAFER_MAX_MEMORY`: bytes that a simulation or a served model's
+    weights may need, written as `8G`, `500M` or plain;
     None is what the computer has available."""
     trace_files: tuple[Path, ...] = ()
     """`ONEWAFER_TRACE`: files, separated by commas, that a run of a host script is traced into."""

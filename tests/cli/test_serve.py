@@ -123,3 +123,10 @@ def test_a_model_without_room_ends_the_server(folder, capsys):
     assert code == 2
     assert "small was made for" in err
     assert "listening" in out
+
+
+def test_weights_have_the_memory_that_the_environment_allows(folder, capsys, monkeypatch):
+    monkeypatch.setenv("ONEWAFER_MAX_MEMORY", "1K")
+    code = execute(["serve", str(folder), "--port", "0", "--context", "48"])
+    assert code == 2
+    assert "is allowed (ONEWAFER_MAX_MEMORY)" in capsys.readouterr().err

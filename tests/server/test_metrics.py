@@ -6,6 +6,8 @@ import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from onewafer.server.http.access_log import AccessLog
+from onewafer.server.http.exchange import Exchange
 from tests.server.running import serving, wait_until
 from tests.server.scripted import MODEL, ScriptedService
 
@@ -91,3 +93,10 @@ def test_a_path_is_one_line_of_the_log_and_short(server):
     assert "\n" not in line
     assert json.loads(line)["path"].startswith('/a\nb"ccc')
     assert len(line) < 500
+
+
+def test_a_log_that_cannot_be_written_breaks_no_answer():
+    def write(line):
+        raise BrokenPipeError(line)
+
+    AccessLog(write).write(Exchange(id="r", method="GET", path="/", headers={}, send=None))

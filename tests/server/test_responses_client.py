@@ -162,13 +162,20 @@ def test_what_a_server_without_memory_refuses(client, changes, param):
 
 
 def test_a_completion(client, service):
-    answer = client.completions.create(model=MODEL, prompt="The", logprobs=2, echo=True)
+    answer = client.completions.create(model=MODEL, prompt="The", logprobs=2)
 
     assert answer.choices[0].text == TEXT
     assert answer.choices[0].logprobs.text_offset == [0, 3, 9, 14, 24, 27]
     assert answer.choices[0].logprobs.top_logprobs[0] == {"t0": -1.0, "t1": -2.0}
     assert service.asked[-1].max_tokens == 16
+
+
+def test_an_echoed_completion_has_no_log_probabilities(client, service):
+    client.completions.create(model=MODEL, prompt="The", echo=True)
+
     assert service.asked[-1].echo
+    with pytest.raises(openai.BadRequestError, match="not computed"):
+        client.completions.create(model=MODEL, prompt="The", echo=True, logprobs=0)
 
 
 def test_a_streamed_completion(client):

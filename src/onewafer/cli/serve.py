@@ -127,6 +127,7 @@ def serve(
         context=context,
         max_waiting=max_waiting,
         equations=_equations(precision, wafer_precision, clock, profile, engine),
+        max_memory=Settings.from_environment().max_memory,
     )
     for system in filter(None, (on, against)):
         device_of(system)

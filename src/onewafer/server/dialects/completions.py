@@ -111,6 +111,12 @@ class CompletionRequest(Wire):
         refuse_penalties(
             frequency_penalty=self.frequency_penalty, presence_penalty=self.presence_penalty
         )
+        if self.echo and self.logprobs is not None:
+            raise RequestError(
+                "echo: the log probabilities of a prompt are not computed; ask for 'logprobs' "
+                "without 'echo'",
+                param="echo",
+            )
         if self.suffix:
             raise RequestError("suffix: the model only continues a text", param="suffix")
         if self.best_of is not None and self.best_of != (self.n or 1):

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 MAX_ANSWERS = 128
 MAX_BIASES = 1024
 """Tokens with a bias: each costs time at every token of an answer."""
+MORE_THAN_ANY_CONTEXT = 2**53
+"""Tokens; every client can write the number."""
 MAX_TURNS = 10_000
 """Turns of a conversation, and parts of a turn: with more a body takes seconds to check."""
 MAX_STOPS = 4
@@ -36,8 +38,8 @@ MAX_TOP_LOGPROBS = 20
 Seed: TypeAlias = Annotated[int, Field(ge=-(2**63), lt=2**63)]
 Temperature: TypeAlias = Annotated[float, Field(ge=0, le=2)]
 Fraction: TypeAlias = Annotated[float, Field(ge=0, le=1)]
-Count: TypeAlias = Annotated[int, Field(ge=1, lt=2**53)]
-Natural: TypeAlias = Annotated[int, Field(ge=0, lt=2**53)]
+Count: TypeAlias = Annotated[int, Field(ge=1, lt=MORE_THAN_ANY_CONTEXT)]
+Natural: TypeAlias = Annotated[int, Field(ge=0, lt=MORE_THAN_ANY_CONTEXT)]
 Biases: TypeAlias = Annotated[
     dict[str, Annotated[float, Field(ge=-100, le=100)]], Field(max_length=MAX_BIASES)
 ]
@@ -250,8 +252,8 @@ def read_least(least: int | None, limit: int | None, *, ignores_end: bool | None
 
     Raises RequestError if that is more than the most.
     """
-    if ignores_end and limit is not None:
-        return limit
+    if ignores_end:
+        return MORE_THAN_ANY_CONTEXT if limit is None else limit
     if least and limit is not None and least > limit:
         raise RequestError(
             f"min_tokens: {least} is more than the most, which is {limit}", param="min_tokens"

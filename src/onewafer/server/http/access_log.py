@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from onewafer.server.clock import seconds_running, to_iso
@@ -42,7 +43,8 @@ class AccessLog:
             line["ttft_seconds"] = round(exchange.ttft_seconds, 6)
         if exchange.completed is not None:
             line |= _measured(exchange.completed)
-        self._write_line(to_json(line))
+        with suppress(OSError):  # the answer is sent, though the reader of the log has gone
+            self._write_line(to_json(line))
 
 
 def _measured(completed: Completed) -> dict[str, Json]:

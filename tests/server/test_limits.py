@@ -1,4 +1,4 @@
-"""Bodies with more values than a request needs: refused soon, and read beside open streams."""
+"""What a request may ask for, and that large bodies are read beside open streams."""
 
 import asyncio
 import threading
@@ -49,3 +49,10 @@ def test_large_bodies_are_read_in_a_thread():
 def test_the_clock_is_not_moved_beyond_what_it_can_count():
     with pytest.raises(RequestError, match="seconds: Input should be less than or equal"):
         read_wire(Advance, {"seconds": 1e300})
+
+
+@pytest.mark.parametrize(("limit", "least"), [({}, 2**53), ({"max_tokens": 7}, 7)])
+def test_an_answer_that_ignores_its_end_has_all_it_may_have(limit, least):
+    body = {"model": "m", "messages": [TURN], "ignore_eos": True, **limit}
+
+    assert ChatCompletions().read(body, ENVELOPE).generation.sampling.min_tokens == least
