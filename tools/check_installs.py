@@ -30,7 +30,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 PYTHONS = ("3.11", "3.12", "3.13")
 LIGHT_EXTRAS = ("gpu", "view")
-TORCH_EXTRAS = ("demo", "models", "coverage")
+TORCH_EXTRAS = ("demo", "models", "coverage", "serve")
 _PROGRAM = "examples/csl/axpy-sum"
 _TESTS = ("tests/image", "tests/diagnostics", "tests/test_units.py", "tests/test_package.py")
 """Tests that run from the source archive: quick ones, of every kind of file in it."""
@@ -93,13 +93,16 @@ def try_commands(environment: Environment) -> None:
 
 
 def try_torch(environment: Environment) -> None:
-    """Try what needs torch: a script, a language model, a comparison with a picture."""
+    """Try what needs torch: a script, a language model, a comparison with a picture, a server."""
     environment.command("onewafer", "run", "--fidelity", "model", "examples/digits.py")
     options = ("--fidelity", "model", "--rectangle", "8x8")
     report = environment.folder / "report.json"
     environment.command("onewafer", "run", *options, f"--json={report}", "examples/generate.py")
     picture = environment.folder / "picture.svg"
     environment.command("onewafer", "compare", "bert-base", "--prefill", f"--plot={picture}")
+    trace = environment.folder / "trace.jsonl"
+    trace.write_text('{"timestamp": 0, "input_length": 20, "output_length": 5}\n', "utf-8")
+    environment.command("onewafer", "serve", "gpt2", "--context", "64", f"--replay={trace}")
 
 
 def check_lowest(folder: Path, uv: Path, *, with_torch: bool) -> None:
