@@ -146,6 +146,7 @@ def test_a_full_queue_refuses_and_says_when_to_come_back() -> None:
     first, second, third = (_ask(engine, "5", name=name) for name in "abc")
     assert isinstance(third.failure, BusyError)
     assert third.failure.retry_after_seconds >= 1.0
+    assert "1 answer in it, of 1 that" in str(third.failure)
     _run(engine)
     assert first.text == second.text == "4 3 2 1 "
 

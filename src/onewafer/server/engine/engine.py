@@ -22,6 +22,7 @@ from onewafer.server.events import Delta, Started
 from onewafer.server.failures import BusyError, RequestError
 from onewafer.server.scheduler import Arrival, Began, Finished, Timeline, Token
 from onewafer.server.values.values import SequenceRequest
+from onewafer.units import count_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -199,7 +200,8 @@ class Engine:
         is_alone = not waiting and not timeline.num_running
         if not is_alone and timeline.num_waiting_with(num_answers) > most:
             raise BusyError(
-                f"{waiting:,} answers wait for a slot already, and {most:,} may; try again later",
+                f"the queue is full: {count_of(waiting, 'answer')} in it, of {most:,} that may be; "
+                "try again later",
                 retry_after_seconds=self._retry_seconds(),
             )
 
