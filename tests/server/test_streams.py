@@ -56,6 +56,10 @@ def play(generation):
         case "be long":
             end = (Ended(answer=0, reason=Reason.END), completed(generation, NUM_LONG))
             return [STARTED, *(word(LONG, i) for i in range(NUM_LONG)), end]
+        case "be fast":
+            words = [*word("a", 1), *word("b", 2), Delta(answer=1, text="c", tokens=(3,))]
+            ends = [Ended(answer=i, reason=Reason.END) for i in (0, 1)]
+            return [STARTED, (*words, *word("d", 4)), (*ends, completed(generation, 4))]
         case _:
             return say(generation)
 
@@ -270,3 +274,11 @@ def test_a_second_wish_to_end_breaks_streams_off():
         server.join()
 
     assert service.given_up
+
+
+def test_tokens_that_are_ready_together_are_one_chunk(server):
+    with openai.OpenAI(base_url=f"{server.url}/v1", api_key="none") as client:
+        chunks = client.chat.completions.create(**body("be fast", n=2))
+        texts = [(one.choices[0].index, one.choices[0].delta.content) for one in chunks]
+
+    assert [text for text in texts if text[1]] == [(0, "ab"), (1, "c"), (0, "d")]

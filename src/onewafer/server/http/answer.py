@@ -12,6 +12,7 @@ from onewafer.server.dialects.gathered import Gathered
 from onewafer.server.dialects.writing import to_body
 from onewafer.server.events import CallDelta, Completed, Delta, Ended
 from onewafer.server.failures import BrokenError, RequestError, UnavailableError
+from onewafer.server.http.joining import joined
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Sequence
@@ -99,7 +100,7 @@ class Answer:
             if not exchange.status:
                 await exchange.begin(200, "text/event-stream; charset=utf-8", _STREAM_HEADERS)
             self._note(events)
-            text = writer.write(events)
+            text = writer.write(joined(events))
             if text:
                 self._is_writing = True
                 await exchange.write(text)
