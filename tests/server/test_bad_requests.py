@@ -94,6 +94,15 @@ def test_bodies_that_are_not_json(client, path, name):
     assert error_of(answer, path).startswith("the body is not valid JSON: ")
 
 
+@pytest.mark.parametrize("path", PATHS)
+@pytest.mark.parametrize("text", ["null", "[]", '"a"'])
+def test_a_body_that_is_no_object(client, path, text):
+    answer = client.post(path, content=text)
+
+    assert answer.status_code == 400
+    assert error_of(answer, path).startswith("the body must be a JSON object")
+
+
 @pytest.mark.parametrize(
     ("path", "name"),
     [(path, name) for path in PATHS for name in WRONG if name not in ABSENT.get(path, ())],

@@ -33,19 +33,22 @@ AnyWire = TypeVar("AnyWire", bound=Wire)
 
 
 def read_json(body: bytes) -> Json:
-    """Return the value of a body.
+    """Return the value of a body, which is an object.
 
-    Raises RequestError if it is not JSON: also if an object has a name twice, or values are nested
-    more than 200 deep.
+    Raises RequestError if it is no object, or not JSON: also if an object has a name twice, or
+    values are nested more than 200 deep.
     """
     try:
-        return jiter.from_json(
+        value = jiter.from_json(
             body, allow_inf_nan=False, catch_duplicate_keys=True, cache_mode="keys"
         )
     except ValueError as error:
         raise RequestError(
             _clipped(f"the body is not valid JSON: {error}"), code="invalid_json"
         ) from None
+    if not isinstance(value, dict):
+        raise RequestError('the body must be a JSON object, such as {"model": …}')
+    return cast("Json", value)
 
 
 def read_wire(kind: type[AnyWire], value: Json, *, unknown: Unknown = "ignore") -> AnyWire:
