@@ -64,6 +64,14 @@ def test_damaged_files_are_refused_in_one_sentence(tmp_path, file, content):
     assert "\n" not in str(error.value)
 
 
+def test_a_folder_without_a_tokenizer_says_what_to_do(tmp_path):
+    folder = save(small_llama(), tmp_path / "small")
+    for file in folder.glob("tokenizer*"):
+        file.unlink()
+    with pytest.raises(ConfigurationError, match=r"has no tokenizer\.json.*save_pretrained"):
+        load(folder)
+
+
 def test_names_of_the_catalogue_get_words_that_say_whose_they_are(monkeypatch):
     monkeypatch.setattr("onewafer.server.models.sources.SMOLLM2_PACKAGE", "not-there")
     words = load_words("llama-3.1-70b", bar=ProgressBar())

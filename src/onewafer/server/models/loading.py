@@ -113,9 +113,9 @@ def load_text(source: ModelSource, *, bar: ProgressBar) -> TextModel:
             "trust_remote_code": False,
         }
         config = AutoConfig.from_pretrained(source.folder, **place)
-        tokenizer = AutoTokenizer.from_pretrained(source.folder, **place)
+        tokenizer = _read_tokenizer(source, place)
     if not isinstance(tokenizer, PreTrainedTokenizerFast):
-        raise ConfigurationError(f"{shown(source.id)} has no tokenizer.json, which is needed here")
+        raise ConfigurationError(_no_tokenizer(source))
     words = config.get_text_config()
     return TextModel(
         id=source.id,
@@ -185,6 +185,22 @@ def _unpacking_on(bar: ProgressBar) -> Generator[None]:
         unpacking.tqdm = usual
 
 
+def _read_tokenizer(source: ModelSource, place: dict[str, Any]) -> object:
+    try:
+        return AutoTokenizer.from_pretrained(source.folder, **place)
+    except Exception as error:
+        if source.gguf_file or (source.folder / "tokenizer.json").exists():
+            raise
+        raise ConfigurationError(_no_tokenizer(source)) from error
+
+
+def _no_tokenizer(source: ModelSource) -> str:
+    return (
+        f"{shown(source.id)} has no tokenizer.json, which is needed here: save the tokenizer into "
+        "the folder with its save_pretrained"
+    )
+
+
 @contextmanager
 def _one_sentence(source: ModelSource) -> Generator[None]:
     """Keep transformers quiet, and say in one sentence what it could not read."""
@@ -193,6 +209,8 @@ def _one_sentence(source: ModelSource) -> Generator[None]:
     logging.disable_progress_bar()
     try:
         yield
+    except ConfigurationError:
+        raise
     except Exception as error:  # tokenizers raises nothing narrower for damaged files
         first = next(
             (line for line in str(error).splitlines() if line.strip()), type(error).__name__
