@@ -109,6 +109,20 @@ def test_what_cannot_be_served_is_said_before_anything_listens(folder, tmp_path,
     assert "give a key" in _refused(capsys, name, "--host", "0.0.0.0")  # noqa: S104  # it is refused
 
 
+def test_a_package_that_is_missing_is_named_with_what_installs_it(
+    folder, tmp_path, capsys, monkeypatch
+):
+    monkeypatch.setitem(sys.modules, "uvicorn", None)
+    monkeypatch.setitem(sys.modules, "torch", None)
+    missing = "torch, uvicorn, which are not installed: pip install 'onewafer[serve]'"
+    assert missing in _refused(capsys, str(folder))
+    trace = tmp_path / "trace.jsonl"
+    trace.write_text('{"timestamp": 0, "input_length": 1, "output_length": 1}')
+    assert "the capture of small needs torch" in _refused(
+        capsys, str(folder), "--replay", str(trace)
+    )
+
+
 def test_a_port_that_is_taken_is_refused(folder, capsys):
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))

@@ -7,12 +7,12 @@ import pytest
 import torch
 
 from onewafer.errors import ConfigurationError
-from onewafer.server.assembly import assemble, check_model
+from onewafer.server.assembly import assemble
 from onewafer.server.engine.service import LiveService
 from onewafer.server.events import Completed, Delta
 from onewafer.server.generation import Generation, Sampling, TokenIds
-from onewafer.server.models import load_model
-from onewafer.server.options import ServerOptions, ValuesKind
+from onewafer.server.models import check_model, load_model
+from onewafer.server.options import ServerOptions
 from onewafer.terminal import ProgressBar
 from tests.server.small_models import save, small_llama
 
@@ -68,5 +68,5 @@ def test_greedy_answers_are_those_of_transformers(folder, max_batch):
 
 def test_weights_that_are_not_here_need_made_up_text():
     with pytest.raises(ConfigurationError, match="--values none"):
-        check_model("llama-3.1-8b", ServerOptions())
-    check_model("llama-3.1-8b", ServerOptions(values=ValuesKind.NONE))
+        check_model("llama-3.1-8b", needs_weights=True)
+    check_model("llama-3.1-8b", needs_weights=False)

@@ -167,12 +167,19 @@ def _equations(
 
 
 def _serve(name: str, options: ServerOptions, address: Address, http: HttpOptions) -> None:
-    from onewafer.server.assembly import assemble, check_model  # noqa: PLC0415  # when it is used
+    from onewafer.server.requirements import FOR_HTTP, require  # noqa: PLC0415  # when it is used
+
+    require(FOR_HTTP, "onewafer serve")
+    from onewafer.server.models import check_model  # noqa: PLC0415  # likewise
+    from onewafer.server.options import ValuesKind  # noqa: PLC0415  # likewise
     from onewafer.server.running import run  # noqa: PLC0415  # likewise
 
-    check_model(name, options)
+    check_model(name, needs_weights=options.values is ValuesKind.HOST)
 
     def load() -> Loaded:
+        # Not before the port is ours: it loads PyTorch.
+        from onewafer.server.assembly import assemble  # noqa: PLC0415  # as said
+
         with progress_bar() as bar:
             return assemble(name, options, bar)
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from onewafer.errors import ConfigurationError
 from onewafer.perf import serve_on
 from onewafer.server.clock import seconds_running, seconds_since_1970
 from onewafer.server.engine.engine import Engine, EngineOptions
@@ -42,21 +41,6 @@ class _Parts:
     values: Values
     remarks: tuple[str, ...]
     """What the user should know, a sentence each."""
-
-
-def check_model(name: str, options: ServerOptions) -> None:
-    """Refuse a model that cannot be served, before anything is loaded.
-
-    Raises:
-        ConfigurationError: there is no such model, or its weights are not here.
-    """
-    if not is_known(name):
-        find_source(name)
-    elif options.values is ValuesKind.HOST:
-        raise ConfigurationError(
-            f"the weights of {name} are not here: name a folder that has them, or let text be made "
-            "up at its rate with --values none"
-        )
 
 
 def assemble(name: str, options: ServerOptions, bar: ProgressBar) -> Loaded:

@@ -129,7 +129,7 @@ class Entrance:
             allowed = (error.headers or {}).get("Allow", "")
             await self._refuse(
                 exchange,
-                MethodError(f"{exchange.method[:20]} is not possible here; {allowed} is"),
+                MethodError(f"{exchange.method[:20]} is not possible here; use {allowed}"),
                 {"allow": allowed},
             )
         except Exception:

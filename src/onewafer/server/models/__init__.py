@@ -11,6 +11,7 @@ from onewafer.server.models.sources import (
     SMOLLM2,
     SMOLLM2_INSTALL,
     ModelSource,
+    check_model,
     find_source,
     refuse_without_memory,
 )
@@ -26,6 +27,7 @@ __all__ = [
     "LoadedModel",
     "ModelSource",
     "TextModel",
+    "check_model",
     "find_source",
     "fingerprint",
     "load_model",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from onewafer.perf import kept_model, known_models
+from onewafer.server.requirements import FOR_CAPTURE, require
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -18,6 +19,7 @@ def describe_known(name: str, say: Callable[[str], None]) -> Model:
     kept = kept_model(name)
     if kept is not None:
         return kept
+    require(FOR_CAPTURE, f"the capture of {name}")
     say("loading PyTorch")
     from onewafer.pytorch import describe_model  # noqa: PLC0415  # loads torch
 
@@ -30,6 +32,7 @@ def describe_files(source: ModelSource, say: Callable[[str], None]) -> Model:
     Raises:
         ConfigurationError: it cannot be read.
     """
+    require(FOR_CAPTURE, f"the capture of {source.id}")
     say(f"capturing {source.id}, without its weights")
     from onewafer.pytorch import describe_module  # noqa: PLC0415  # loads torch
     from onewafer.server.models.loading import build_without_weights  # noqa: PLC0415  # likewise

@@ -65,6 +65,21 @@ def find_source(name: str) -> ModelSource:
     raise ConfigurationError(_unknown(name))
 
 
+def check_model(name: str, *, needs_weights: bool) -> None:
+    """Refuse a model that cannot be served, before anything is loaded.
+
+    Raises:
+        ConfigurationError: there is no such model, or its weights are needed and not here.
+    """
+    if name.lower() not in known_models():
+        find_source(name)
+    elif needs_weights:
+        raise ConfigurationError(
+            f"the weights of {shown(name)} are not here: name a folder that has them, or let text "
+            "be made up at its rate with --values none"
+        )
+
+
 def refuse_without_memory(source: ModelSource, *, limit: int | None = None) -> None:
     """Raise ConfigurationError if the weights need more than `limit` bytes; None: what is free."""
     allowed = available_memory() if limit is None else limit

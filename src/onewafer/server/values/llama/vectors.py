@@ -311,7 +311,7 @@ weighted_rows_16 = _weighted_rows(1)
 
 def has_wide_registers() -> bool:
     """Tell whether a vector fits one register, and 16 sums and their factors fit all of them."""
-    named = config.CPU_FEATURES  # the user's choice, if there is one
+    named = getattr(config, "CPU_FEATURES", None)  # the user's choice, if there is one
     if named is not None:
         return "+avx512f" in named
     return llvm.get_host_cpu_features().get("avx512f", False)

@@ -1,0 +1,27 @@
+"""Packages that serving needs, and what installs them."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+
+from onewafer.errors import ConfigurationError
+
+FOR_CAPTURE = ("torch", "transformers")
+"""Packages that tell what a model computes."""
+FOR_HTTP = (*FOR_CAPTURE, "httptools", "jiter", "llguidance", "pydantic", "starlette", "uvicorn")
+"""Packages that a server needs."""
+
+
+def require(packages: tuple[str, ...], what: str) -> None:
+    """Refuse to go on without packages that `what` needs.
+
+    Raises:
+        ConfigurationError: one is not installed; the message says what brings it.
+    """
+    missing = [name for name in packages if find_spec(name) is None]
+    if missing:
+        verb = "is" if len(missing) == 1 else "are"
+        raise ConfigurationError(
+            f"{what} needs {', '.join(missing)}, which {verb} not installed: "
+            "pip install 'onewafer[serve]'"
+        )
