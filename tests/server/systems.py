@@ -27,6 +27,8 @@ class PlainSystem:
     notes: tuple[str, ...] = ()
     latency: float = 1.0
     """Seconds of a launch."""
+    latency_of_row: float = 0.0
+    """Seconds of a launch for each of its rows, beside `latency`."""
     period: float = 0.25
     """Seconds for each row."""
     joules: float = 2.0
@@ -35,4 +37,5 @@ class PlainSystem:
     def time(self, rows: Rows) -> LaunchTime:
         """Return the time of a launch."""
         count = rows.tokens + rows.prompt_rows
-        return LaunchTime(self.latency, self.period * count, self.joules * count)
+        latency = self.latency + self.latency_of_row * count
+        return LaunchTime(latency, self.period * count, self.joules * count)

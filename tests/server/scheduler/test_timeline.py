@@ -45,6 +45,13 @@ def test_a_request_alone_reads_its_prompt_in_parts_and_gets_a_token_a_latency() 
     assert times.joules == 100.0 * 4.0 + 2.0 * 8  # idle power for 4 s, 6 + 2 rows
 
 
+def test_no_launch_overtakes_a_longer_one_in_the_pipeline() -> None:
+    # Four rows enter at 0 and take 5; the one behind them would take 2, and comes out behind them.
+    system = PlainSystem(latency=1.0, latency_of_row=1.0)
+    happened = _play(Timeline(system), Arrival(id=1, seconds=0.0, prompt=range(5), most_tokens=2))
+    assert _tokens(happened, 1) == [5.25, 7.25]
+
+
 def test_two_requests_share_the_pipeline_and_the_idle_power() -> None:
     arrivals = [
         Arrival(id=i, seconds=0.0, prompt=range(10 * i, 10 * i + 1), most_tokens=2) for i in (1, 2)

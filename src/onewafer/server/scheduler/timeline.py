@@ -51,6 +51,8 @@ class Timeline:
         self._ready = [Ready(replica) for replica in range(system.replicas)]
         self._free_at = [0.0] * system.replicas
         """When the next launch of a replica may enter."""
+        self._done_at = [0.0] * system.replicas
+        """When the last launch of a replica is done: none overtakes another one."""
         self._is_called = [False] * system.replicas
         """Whether an event will call for the next launch of a replica."""
         self._power = IdlePower(system.idle_watts)
@@ -200,7 +202,11 @@ class Timeline:
         for part in launch.parts:
             self._enter(part.sequence, joules * part.rows)
         self._free_at[ready.replica] = self.now + time.period_seconds
-        self._at(self.now + time.latency_seconds, launch)
+        done = max(
+            self.now + time.latency_seconds, self._done_at[ready.replica] + time.period_seconds
+        )
+        self._done_at[ready.replica] = done
+        self._at(done, launch)
         self._call(ready)
 
     def _enter(self, sequence: Sequence, joules: float) -> None:
