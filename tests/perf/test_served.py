@@ -10,7 +10,9 @@ from onewafer.errors import ConfigurationError
 from onewafer.perf import LaunchTime, Rows, serve_on
 from onewafer.perf.gpu.served import ServedGpus
 from onewafer.perf.launches import AtPositions
+from onewafer.perf.wafer.layouts import best_reading
 from onewafer.perf.wafer.served import ServedWafers
+from onewafer.server.scheduler import Arrival, Timeline
 from tests.perf.wafer.models import llama
 
 SMALL = llama(layers=3, features=64, inner=128, vocabulary=96)
@@ -77,6 +79,19 @@ def test_more_rows_take_longer_and_cost_more(wafers: ServedWafers) -> None:
     assert one.joules < most.joules < wafers.most_prompt_rows * one.joules
     late = wafers.time(Rows(tokens=1, token_position=511))
     assert late.latency_seconds > wafers.time(Rows(tokens=1)).latency_seconds
+
+
+@pytest.mark.parametrize("tokens", [1, 3, 30, 200])
+def test_a_prompt_alone_is_read_as_soon_as_the_equations_say(
+    wafers: ServedWafers, tokens: int
+) -> None:
+    reading = best_reading(wafers.found, tokens=tokens)
+    assert reading is not None
+    timeline = Timeline(wafers)
+    timeline.arrive(Arrival(id=1, seconds=0.0, prompt=range(tokens), most_tokens=1))
+    timeline.tell(1, (0,), is_all=True)
+    timeline.run()
+    assert timeline.now == pytest.approx(reading.seconds, rel=0.05)
 
 
 def test_steps_of_gpus_grow_with_their_rows() -> None:

@@ -34,6 +34,10 @@ class PlainSystem:
     joules: float = 2.0
     """Joules for each row."""
 
+    def part_rows(self, tokens: int) -> int:
+        """Return as many rows as a launch may have."""
+        return min(tokens, self.most_prompt_rows)
+
     def time(self, rows: Rows) -> LaunchTime:
         """Return the time of a launch."""
         count = rows.tokens + rows.prompt_rows

@@ -87,6 +87,13 @@ class ServedSystem(Protocol):
         """Tokens of prompts that one launch may have."""
         ...
 
+    def part_rows(self, tokens: int) -> int:
+        """Return how many of the `tokens` of a prompt a launch reads, so that all are read soonest.
+
+        It is the rule of `compare`, for a prompt that is alone.
+        """
+        ...
+
     @property
     def is_mixed(self) -> bool:
         """Whether a launch may have new tokens and parts of several prompts together."""

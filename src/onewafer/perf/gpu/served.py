@@ -78,6 +78,10 @@ class ServedGpus:
         """The engine's budget of tokens of a step."""
         return self._engine.token_budget
 
+    def part_rows(self, tokens: int) -> int:
+        """Return all tokens, up to the budget."""
+        return min(tokens, self.most_prompt_rows)
+
     @property
     def request_seconds(self) -> float:
         """The engine's own time for a request."""

@@ -10,7 +10,7 @@ from onewafer.errors import ConfigurationError
 from onewafer.mesh import largest_rectangle
 from onewafer.perf.checks import check_job
 from onewafer.perf.jobs import Serve
-from onewafer.perf.launches import AtPositions, LaunchTime
+from onewafer.perf.launches import AtPositions, LaunchTime, Rows
 from onewafer.perf.wafer.answers import describe
 from onewafer.perf.wafer.inference import serve_demand
 from onewafer.perf.wafer.latent import latent_forms
@@ -28,7 +28,6 @@ from onewafer.perf.wafer.serving import lay_out_requests
 from onewafer.perf.wafer.system import machine as machine_of
 
 if TYPE_CHECKING:
-    from onewafer.perf.launches import Rows
     from onewafer.perf.model import Model
     from onewafer.perf.wafer.layouts import Layout
     from onewafer.perf.wafer.options import WaferOptions
@@ -46,6 +45,8 @@ class ServedWafers:
     context: int
     reading: Load
     """Load of a launch that reads as many rows of a prompt as it may."""
+    _part_rows: dict[int, int] = field(default_factory=dict[int, int])
+    """Rows of a part, by the tokens of a prompt."""
     _token_times: dict[int, AtPositions] = field(default_factory=dict[int, AtPositions])
     _prompt_times: dict[int, AtPositions] = field(default_factory=dict[int, AtPositions])
 
@@ -90,8 +91,23 @@ class ServedWafers:
 
     @property
     def most_prompt_rows(self) -> int:
-        """Rows that reading takes least time with."""
+        """Rows that reading a long prompt takes least time with."""
         return self.reading.rows
+
+    def part_rows(self, tokens: int) -> int:
+        """Return the rows with which a prompt of so many tokens is read soonest."""
+        found = self._part_rows.get(tokens)
+        if found is None:
+            most = min(self.most_prompt_rows, tokens)
+            powers = (1 << power for power in range(most.bit_length()))
+            found = min({*powers, most}, key=lambda rows: self._reading_seconds(tokens, rows))
+            self._part_rows[tokens] = found
+        return found
+
+    def _reading_seconds(self, tokens: int, rows: int) -> float:
+        middle = Rows(prompts=1, prompt_rows=rows, prompt_position=(tokens - rows) // 2)
+        time = self.time(middle)
+        return time.latency_seconds + (-(-tokens // rows) - 1) * time.period_seconds
 
     @property
     def idle_watts(self) -> float:

@@ -126,7 +126,7 @@ class Ready:
             return _launch_of_tokens(self.replica, taken)
         self.has_read = True
         _, sequence = prompts.popleft()
-        part = _read(sequence, system.most_prompt_rows)
+        part = _read(sequence, sequence.part_rows)
         if not part.is_last:
             prompts.appendleft((now, sequence))
         return _launch_of_part(self.replica, part)

@@ -39,6 +39,8 @@ class Sequence:
     slot: Slot | None = None
     read: int = 0
     """Tokens of the prompt that are in the slot or in a launch."""
+    part_rows: int = 1
+    """Tokens of its prompt that a launch has, where it has those of no other prompt."""
     cached: int = 0
     produced: int = 0
     """Tokens that have left the system."""

@@ -180,6 +180,7 @@ class Timeline:
             self._waiting.popleft()
             sequence.slot, sequence.cached = taken
             sequence.read = sequence.cached
+            sequence.part_rows = self.system.part_rows(sequence.left_to_read)
             self._happened.append(Began(sequence.arrival.id, self.now, sequence.cached))
             ready = self._ready[sequence.slot.replica]
             ready.prompts.append((self.now, sequence))
