@@ -55,9 +55,9 @@ def poisson(system, tokens_per_second):
 def test_poisson_arrivals_come_to_the_rate_of_the_equations(system, aim):
     """By Little, as many requests at a time go with one rate.
 
-    On wafers the equations take all launches to be full, which they are not where few requests run,
-    and see no prompt wait for another one: tokens then come at a higher rate, and the first one
-    later.
+    On wafers the equations take all launches to be full, which they are not where few requests run:
+    tokens then come at a higher rate. They see no prompt wait for another one, and no token come
+    out of the regions behind a longer part of a prompt: where many requests run, the rate is lower.
     """
     rate, ttft, requests = poisson(system, equations(system, aim)[0])
     low, share = int(requests), requests % 1
@@ -69,7 +69,7 @@ def test_poisson_arrivals_come_to_the_rate_of_the_equations(system, aim):
         assert rate == pytest.approx(expected, rel=0.1)
         assert ttft == pytest.approx(first, rel=0.1)
     elif aim == 8:
-        assert rate == pytest.approx(expected, rel=0.11)
+        assert 0.75 * expected < rate < expected
         assert first < ttft < 3 * first
     else:
         assert expected < rate < 1.3 * expected
