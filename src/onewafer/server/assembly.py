@@ -61,7 +61,7 @@ def assemble(name: str, options: ServerOptions, bar: ProgressBar) -> Loaded:
             pace=options.pace,
             is_synthetic=is_synthetic,
             most_waiting=options.max_waiting,
-            context_length=min(system.context, parts.values.context_length),
+            context_length=min(system.context, system.room_tokens, parts.values.context_length),
         ),
         against=None if other is None else lay_over(parts.model, other, options, bar),
         clock=seconds_running,

@@ -30,6 +30,7 @@ from onewafer.server.dialects.openai_wire import (
     Temperature,
     ToolMode,
     ToolNames,
+    mode_or_choice,
     read_form,
     read_least,
     read_sampling,
@@ -154,10 +155,6 @@ class Prediction(Wire):
     content: Content | None = None
 
 
-def _mode_or_choice(value: object) -> str:
-    return "mode" if isinstance(value, str) else "choice"
-
-
 class ChatRequest(Wire):
     """The body of a request."""
 
@@ -186,7 +183,7 @@ class ChatRequest(Wire):
     tool_choice: (
         Annotated[
             Annotated[ToolMode, Tag("mode")] | Annotated[ToolChoice, Tag("choice")],
-            Discriminator(_mode_or_choice),
+            Discriminator(mode_or_choice),
         ]
         | None
     ) = None

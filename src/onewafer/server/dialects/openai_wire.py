@@ -75,6 +75,11 @@ class StreamOptions(Wire):
     include_usage: bool | None = None
 
 
+def mode_or_choice(value: object) -> str:
+    """Return the tag of a choice of tools: a word, or an object that names some."""
+    return "mode" if isinstance(value, str) else "choice"
+
+
 def read_text(content: str | Sequence[Part] | None, param: str) -> str:
     """Return the text of a content; parts are put one a line.
 

@@ -19,6 +19,7 @@ from onewafer.server.dialects.openai_wire import (
     FunctionTool,
     Temperature,
     ToolMode,
+    mode_or_choice,
     read_sampling,
     read_schema,
     read_text,
@@ -124,10 +125,6 @@ class ToolChoice(Wire):
     tools: list[AnyTool] | None = None
 
 
-def _mode_or_choice(value: object) -> str:
-    return "mode" if isinstance(value, str) else "choice"
-
-
 class TextFormat(Wire):
     """The form of an answer."""
 
@@ -163,7 +160,7 @@ class ResponsesRequest(Wire):
     tool_choice: (
         Annotated[
             Annotated[ToolMode, Tag("mode")] | Annotated[ToolChoice, Tag("choice")],
-            Discriminator(_mode_or_choice),
+            Discriminator(mode_or_choice),
         ]
         | None
     ) = None
