@@ -95,7 +95,11 @@ class ServedWafers:
         return self.reading.rows
 
     def part_rows(self, tokens: int) -> int:
-        """Return the rows with which a prompt of so many tokens is read soonest."""
+        """Return the rows with which a prompt of so many tokens is read soonest.
+
+        It is the choice of `best_reading`, from times that are interpolated: a server asks for every
+        length of a prompt.
+        """
         found = self._part_rows.get(tokens)
         if found is None:
             most = min(self.most_prompt_rows, tokens)
