@@ -13,7 +13,7 @@ from onewafer.perf.gpt import GptShape, gpt_model
 from onewafer.perf.wafer import Mode, Programs, WaferOptions, estimate, machine, parse_system
 from onewafer.perf.wafer.inference import decode_demand
 from onewafer.perf.wafer.layout_search import lay_out
-from onewafer.perf.wafer.layouts import Asked, read_prompt
+from onewafer.perf.wafer.layouts import Asked, best_reading
 from onewafer.perf.wafer.rectangles import alone_on_wafer
 from onewafer.perf.wafer.region import Regions
 from onewafer.perf.wafer.search import share_out
@@ -339,7 +339,7 @@ def test_prompts_can_be_read_wherever_their_sequences_are_decoded():
     most = max(stage.cost.bytes.total for stage in found.plan.stages)
     full = replace(roomy, architecture=replace(roomy.architecture, memory_bytes=int(most)))
 
-    reading, launches = read_prompt(replace(found, machine=full), tokens=64)
+    reading = best_reading(replace(found, machine=full), tokens=64)
 
-    assert launches <= 64
-    assert reading.period_seconds > 0
+    assert reading.launches <= 64
+    assert reading.speed.period_seconds > 0

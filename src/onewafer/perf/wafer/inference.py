@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from onewafer.perf.breakdown import Breakdown, Item, Limit
 from onewafer.perf.jobs import Pass, Precision
 from onewafer.perf.wafer.answers import Outcome, describe, plan_memory
-from onewafer.perf.wafer.layouts import Demand, longest_context, read_prompt
+from onewafer.perf.wafer.layouts import Demand, best_reading, longest_context
 from onewafer.perf.wafer.plan import WAITING, busy_fraction
 from onewafer.perf.wafer.workload import Load, is_causal
 
@@ -95,7 +95,7 @@ def decode_outcome(model: Model, job: Decode, layout: Layout, machine: Machine) 
     """Return what decoding takes: a token of each sequence goes round all stages."""
     pace = layout.pace()
     seconds = pace.steps(layout.launches)
-    prompt = read_prompt(layout, tokens=job.context)
+    reading = best_reading(layout, tokens=job.context)
     return Outcome(
         mode=layout.plan.mode,
         text=_text(layout),
@@ -106,7 +106,7 @@ def decode_outcome(model: Model, job: Decode, layout: Layout, machine: Machine) 
         busy_fraction=_busy(layout, pace, layout.launches, seconds, machine),
         num_considered=layout.num_considered,
         load=layout.regions.load,
-        ttft_seconds=None if prompt is None else prompt[0].sequence(prompt[1]),
+        ttft_seconds=None if reading is None else reading.seconds,
         tpot_seconds=seconds,
         notes=_batch_notes(layout),
     )
@@ -161,19 +161,18 @@ def _request_times(job: Serve, layout: Layout, decoding: Speed) -> _RequestTimes
     longer of the two, and all its times grow in this proportion. A waiting request starts whenever
     another one leaves (Little).
     """
-    prompt = read_prompt(layout, tokens=job.prompt)
-    if prompt is None:
+    reading = best_reading(layout, tokens=job.prompt)
+    if reading is None:
         return None
-    reading, launches = prompt
-    alone = reading.sequence(launches) + job.answer * decoding.latency_seconds
-    rounds, of_prompts = layout.launches * job.answer, layout.sequences * launches
-    together = rounds * decoding.period_seconds + of_prompts * reading.period_seconds
+    alone = reading.seconds + job.answer * decoding.latency_seconds
+    rounds, of_prompts = layout.launches * job.answer, layout.sequences * reading.launches
+    together = rounds * decoding.period_seconds + of_prompts * reading.speed.period_seconds
     stay, running = max(alone, together), layout.replicas * layout.sequences
     return _RequestTimes(
         waiting=(job.concurrency - running) / running * stay,
         stay=stay,
         share=stay / alone,
-        reading=reading.sequence(launches),
+        reading=reading.seconds,
         num_launches=rounds + of_prompts,
     )
 

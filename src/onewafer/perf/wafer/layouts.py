@@ -198,12 +198,6 @@ def best_reading(layout: Layout, *, tokens: int) -> Reading | None:
     return min(found, key=lambda reading: reading.seconds, default=None)
 
 
-def read_prompt(layout: Layout, *, tokens: int) -> tuple[Speed, int] | None:
-    """Return the speed of launches that read a prompt on a layout, and the number of launches."""
-    found = best_reading(layout, tokens=tokens)
-    return None if found is None else (found.speed, found.launches)
-
-
 def _read_in_rows(layout: Layout, load: Load, tokens: int) -> Reading | None:
     """Double the rows of a launch as long as that helps."""
     best: Reading | None = None

@@ -97,8 +97,8 @@ class ServedWafers:
     def part_rows(self, tokens: int) -> int:
         """Return the rows with which a prompt of so many tokens is read soonest.
 
-        It is the choice of `best_reading`, from times that are interpolated: a server asks for every
-        length of a prompt.
+        It is the choice of `best_reading`, from times that are interpolated: a server asks for
+        every length of a prompt.
         """
         found = self._part_rows.get(tokens)
         if found is None:
