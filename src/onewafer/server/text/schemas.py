@@ -1,7 +1,7 @@
 """Whether a JSON schema can be followed, and which part of it cannot.
 
 llguidance says what is wrong, not where; the part is found by asking about smaller and smaller
-ones. Its own limits bound the time (about 0.1 s) that a grammar takes to build and to follow.
+ones. Its own limits bound the steps that a grammar takes to build and to follow.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ if TYPE_CHECKING:
     from onewafer.server.json_values import Json
 
 LIMITS: Final = LLParserLimits(
-    initial_lexer_fuel=1_000_000,  # 20 ms
-    step_lexer_fuel=200_000,  # 15 ms
+    initial_lexer_fuel=1_000_000,
+    step_lexer_fuel=200_000,
     step_max_items=50_000,
-    max_lexer_states=50_000,  # 100 MB at most
+    max_lexer_states=50_000,
     max_grammar_size=200_000,
     verbose_errors=False,
 )
