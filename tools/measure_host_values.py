@@ -7,7 +7,8 @@
     python tools/measure_host_values.py --tokens 32 --threads 1
 
 Both sides compute the same prompts with the same threads, one after the other and in turns, so that
-the ratios hold where other programs use the cores, too. The last column is what is asked for.
+the ratios hold where other programs use the cores, too. A rate is the tokens of the answers over the
+time of whole requests, prompts included. The last column is what is asked for.
 """
 
 from __future__ import annotations
@@ -138,8 +139,8 @@ def compare(model: LoadedModel, *, num_tokens: int, num_threads: int, rounds: in
         firsts[number], one[number] = host_seconds(values, [number], num_tokens)
         together[number] = host_seconds(values, range(NUM_USERS), num_tokens)[1]
     rates = {
-        "transformers.generate": (num_tokens - 1) / (min(plain) - plain_first),
-        "one user": (num_tokens - 1) / (min(one) - min(firsts)),
+        "transformers.generate": num_tokens / min(plain),
+        "one user": num_tokens / min(one),
         f"{NUM_USERS} users together": NUM_USERS * num_tokens / min(together),
     }
     for name, rate in rates.items():

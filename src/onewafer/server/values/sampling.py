@@ -80,7 +80,7 @@ def _adjusted(
     ends = sorted(end for end in end_ids if end < logits.size) if is_short else []
     if not sampling.logit_bias and not ends:
         return logits
-    scores = logits.astype(np.float64)
+    scores = logits.astype(np.float64) if sampling.logit_bias else logits.copy()
     for token, bias in sampling.logit_bias.items():
         if 0 <= token < scores.size:
             scores[token] += bias
