@@ -7,8 +7,8 @@
     python tools/measure_host_values.py --tokens 32 --threads 1
 
 Both sides compute the same prompts with the same threads, one after the other and in turns, so that
-the ratios hold where other programs use the cores, too. A rate is the tokens of the answers over the
-time of whole requests, prompts included. The last column is what is asked for.
+the ratios hold where other programs use the cores, too. A rate is the tokens of the answers over
+the time of whole requests, prompts included. The last column is what is asked for.
 """
 
 from __future__ import annotations
