@@ -176,7 +176,7 @@ def test_generated_programs_may_be_cut_all_the_time(program, makers, slice_cycle
 
 
 @pytest.mark.slow
-@settings(LENIENT, max_examples=1000)
+@settings(LENIENT, max_examples=300)
 @given(PROGRAMS, MAKERS, SLICES)
 def test_many_generated_programs_may_be_cut_all_the_time(program, makers, slice_cycles):
     assert_cuts_change_nothing(program, makers, slice_cycles)
