@@ -12,12 +12,13 @@ from onewafer.image import ScalarType
 from onewafer.simulator import Machine
 
 
-def run(engine: str, layout: str, source: str, **params: str) -> Machine:
+def run(engine: str, layout: str, source: str, *, shared: str = "", **params: str) -> Machine:
     architecture = load_architecture("wse3")
     options = CompileOptions(
         entry="layout.csl", architecture=architecture, uses_memcpy=False, params=params
     )
-    image = compile_program(options, MemoryFiles({"layout.csl": layout, "pe.csl": source}))
+    files = {"layout.csl": layout, "pe.csl": source, "shared.csl": shared}
+    image = compile_program(options, MemoryFiles(files))
     machine = Machine(image, architecture, engine=engine)
     machine.run(max_cycles=100_000)
     return machine
@@ -113,3 +114,37 @@ def test_calls_of_values_that_nobody_uses_are_made() -> None:
     machine = run("reference", layout, STRUCT_STATEMENTS)
     place = machine.symbol(0, 0, "calls").address
     assert struct.unpack("<3I", machine.peek(0, 0, place, 12)) == (1, 1, 1)
+
+
+KNOWN_AND_EXPORTED = """
+const shared = @import_module("shared.csl");
+extern const table: [4]i16;
+var same_place: bool;
+fn sum(n: i16) i16 { return n + shared.table[shared.N - 2]; }
+var total: [shared.N]i16;
+task main() void {
+  if (shared.N != 4) @comptime_assert(false);
+  total[0] = sum(table[0]);
+  same_place = &table == &shared.table;
+}
+comptime {
+  @comptime_assert(shared.table[3] == 8);
+  @bind_local_task(main, @get_local_task_id(9));
+  @activate(@get_local_task_id(9));
+}
+"""
+
+
+def test_exported_constants_are_known_to_the_compiler_and_lie_in_memory() -> None:
+    shared = "export const N: i16 = 4;\nexport const table = [N]i16{ 5, 6, 7, 8 };\n"
+    layout = 'layout { @set_rectangle(1, 1); @set_tile_code(0, 0, "pe.csl"); }'
+    machine = run("reference", layout, KNOWN_AND_EXPORTED, shared=shared)
+
+    def words(name: str, count: int) -> tuple[int, ...]:
+        symbol = machine.symbol(0, 0, name)
+        return struct.unpack(f"<{count}h", machine.peek(0, 0, symbol.address, 2 * count))
+
+    assert words("N", 1) == (4,)
+    assert words("table", 4) == (5, 6, 7, 8)
+    assert words("total", 4)[0] == 5 + 7
+    assert words("same_place", 1) == (1,)

@@ -51,6 +51,7 @@ import pytest
         ("[*]f32", "(PointerType f32 False True)"),
         ("fn()void", "(FunctionType [] void)"),
         ("fn(u16, *f32) T", "(FunctionType [u16 (PointerType f32)] T)"),
+        ("fn(n: u16, p: *f32) T", "(FunctionType [u16 (PointerType f32)] T)"),
         ("task () void", "(FunctionType [] void True)"),
         ("enum(u16) { A, B = 3, }", "(EnumType u16 [(EnumMember A) (EnumMember B 3)])"),
         ("|i|{n} -> a[i]", "(TensorAccess [i] [n] (Index a [i]))"),

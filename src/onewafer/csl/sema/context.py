@@ -168,10 +168,10 @@ class Context:
 
     def run_roots(self, module: Module) -> None:
         """Import what the module imports and run its `comptime` blocks."""
-        for name, declaration in module.code.declarations.items():
+        for declaration in module.code.declarations.values():
             if isinstance(declaration, ast.Variable) and self.is_root(declaration):
                 try:
-                    self.use_root(module.read(name, declaration.name_span))
+                    self.use_root(module.read_in_memory(declaration, declaration.name_span))
                 except Fault as fault:
                     self.report(fault)
         for block in module.code.comptime_blocks:

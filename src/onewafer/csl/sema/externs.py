@@ -58,7 +58,7 @@ def find_variable(module: Module, declaration: ast.Variable) -> Value:
     owner, exported = _exported_as(module, declaration)
     if not isinstance(exported, ast.Variable):
         _refuse_another(declaration, exported, "a function", "a variable")
-    value = owner.read(exported.name, declaration.name_span)
+    value = owner.read_in_memory(exported, declaration.name_span)
     type_ = module.evaluate_type(declaration.type)
     named = _retyped(value, type_, declaration.name_span)
     if named is None:

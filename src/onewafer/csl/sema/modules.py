@@ -282,14 +282,27 @@ class Module:
         initial = self._initial(declaration, type_)
         if declaration.is_const and not is_exported:
             return initial
+        kept = initial
         if type_ is None and isinstance(initial, FunctionValue):
-            initial = conversions.function_address(initial, declaration.name_span)
-        type_ = type_ or type_of(initial)
+            kept = conversions.function_address(initial, declaration.name_span)
+        type_ = type_ or type_of(kept)
         halves.refuse_other(type_, self.session.half, declaration.name_span)
-        if isinstance(type_, t.StructType) and t.can_vary(type_, self.session.half):
-            variable = self._make_variable(declaration, type_, initial)
+        variable = self._make_variable(declaration, type_, kept)
+        if declaration.is_const:  # the compiler knows its value; the memory is for others
+            self._variables[declaration.name] = variable
+            return initial
+        if isinstance(type_, t.StructType):
             return struct_at(address_of_variable(variable), declaration.name_span)
-        return self._make_variable(declaration, type_, initial)
+        return variable
+
+    def read_in_memory(self, declaration: ast.Variable, span: Span) -> Value:
+        """Return the value of a global; of an exported constant its place in memory."""
+        value = self.read(declaration.name, span)
+        if declaration.storage is not ast.Storage.EXPORT or not declaration.is_const:
+            return value
+        variable = self._variables[declaration.name]
+        is_struct = isinstance(variable.type, t.StructType)
+        return struct_at(address_of_variable(variable), span) if is_struct else variable
 
     def external_name(self, declaration: ast.Variable | ast.Function) -> str:
         """Return the name by which other modules know a variable or function."""
@@ -325,7 +338,9 @@ class Module:
                 "type-mismatch",
                 f"a variable cannot be of type `{type_}`, which has no size at run time",
                 declaration.name_span,
-                help=rules.how_to_vary(type_),
+                help=f"give it a sized type: `export const {declaration.name}: i16 = …`"
+                if declaration.is_const
+                else rules.how_to_vary(type_),
             )
         is_exported = declaration.storage is ast.Storage.EXPORT
         symbol = self.symbol(declaration)

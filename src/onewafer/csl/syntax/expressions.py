@@ -563,11 +563,18 @@ class ExpressionParser(TokenCursor):
     def _function_type(self) -> ast.Expression:
         keyword = self.advance()
         parameters = self.delimited(
-            TokenKind.LEFT_PARENTHESIS, "after the parameter types", self.parse_type
+            TokenKind.LEFT_PARENTHESIS, "after the parameter types", self._parameter_type
         )
         result = self.parse_type()
         is_task = keyword.kind is TokenKind.TASK
         return ast.FunctionType(self.span_from(keyword.start), parameters, result, is_task=is_task)
+
+    def _parameter_type(self) -> ast.Expression:
+        """Return the type of a parameter; its name, if there is one, is for readers only."""
+        if self.at(TokenKind.IDENTIFIER) and self.next_kind is TokenKind.COLON:
+            self.advance()
+            self.advance()
+        return self.parse_type()
 
     def _struct_type(self, first: Token, qualifier: str = "") -> ast.Expression:
         is_union = self.advance().kind is TokenKind.UNION
