@@ -64,6 +64,27 @@ def run(artifacts, platform):
     return runtime
 
 
+def test_color_is_the_number_of_an_integer_param(csl, platform):
+    """SDK 1.4 declares such a param as `color`, SDK 2.10 as `u16`."""
+    source = (csl / "sender.csl").read_text()
+    declared, used = "param tx: color;", "@get_color(tx)"
+    assert source.count(declared) == 1
+    changed = source.replace("= tx", f"= {used}").replace(declared, "param tx: u16;")
+    (csl / "sender.csl").write_text(changed)
+    layout = SdkLayout(platform)
+    data = np.arange(4, dtype=np.uint32)
+    sender, tx = add_sender(layout, data=data)
+    receiver, rx = add_receiver(layout)
+    sender.place(0, 0)
+    receiver.place(1, 0)
+    layout.connect(tx, rx)
+    runtime = run(layout.compile("out"), platform)
+    np.testing.assert_array_equal(runtime.read_symbol(1, 0, "data", "uint32"), data)
+    written = Path("out/layout.csl").read_text()
+    assert re.search(r"\.tx = \d", written)
+    assert re.search(r"\.rx = @get_color\(", written)
+
+
 @pytest.mark.usefixtures("csl")
 def test_rows_arrive_at_their_rows(platform):
     """Three senders of one file and one color, each with rows of its own."""

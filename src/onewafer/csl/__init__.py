@@ -10,6 +10,7 @@ from onewafer.csl.driver import (
     compile_program,
     run_stages,
 )
+from onewafer.csl.params import integer_params
 
 __all__ = [
     "Compilation",
@@ -19,5 +20,6 @@ __all__ = [
     "SourceFiles",
     "Stage",
     "compile_program",
+    "integer_params",
     "run_stages",
 ]

@@ -18,7 +18,7 @@ from onewafer.sdk_layout.region_table import RegionTable, cover
 from onewafer.sdk_layout.routing import Positions, masks_to_names
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from numpy.typing import NDArray
 
@@ -26,8 +26,11 @@ if TYPE_CHECKING:
     from onewafer.sdk_layout.fabric_plan import FabricPlan
 
 
-def write_layout(plan: FabricPlan, path: str) -> str:
-    """Return the CSL of a plan, for a file at `path`: sources are named relative to it."""
+def write_layout(plan: FabricPlan, path: str, integer_params: Mapping[str, frozenset[str]]) -> str:
+    """Return the CSL of a plan, for a file at `path`: sources are named relative to it.
+
+    `integer_params` has the params of each source that take the number of a color.
+    """
     lines = [
         "// Written by SdkLayout.compile.",
         "",
@@ -37,7 +40,8 @@ def write_layout(plan: FabricPlan, path: str) -> str:
     for region in plan.regions:
         source = _relative(region.source, path)
         lines += ["", f"  // {region}: {region.rectangle}"]
-        lines += [f"  {line}" for line in _tile_code(region, source, plan)]
+        integers = integer_params[region.source]
+        lines += [f"  {line}" for line in _tile_code(region, source, plan, integers)]
     for value, names in _colors(plan):
         lines += ["", f"  // color {value}: {', '.join(names)}"]
         lines += [f"  {line}" for line in _color_configs(value, frozenset(names), plan)]
@@ -52,10 +56,15 @@ def _relative(source: str, path: str) -> str:
 # --- programs ------------------------------------------------------------------------------------
 
 
-def _tile_code(region: CodeRegion, source: str, plan: FabricPlan) -> Iterator[str]:
+def _tile_code(
+    region: CodeRegion, source: str, plan: FabricPlan, integers: frozenset[str]
+) -> Iterator[str]:
     place = region.rectangle
     for params, mask in _param_groups(region):
-        fields = [f".{name} = {_literal(value, plan)}" for name, value in params]
+        fields = [
+            f".{name} = {_literal(value, plan, is_integer=name in integers)}"
+            for name, value in params
+        ]
         struct = f".{{ {', '.join(fields)} }}" if fields else ".{}"
         for rectangle in cover(mask):
             yield _for_each(
@@ -85,10 +94,11 @@ def _param_groups(
         yield params, (kind_of_pe.reshape(height, width) == number)
 
 
-def _literal(value: ParamValue, plan: FabricPlan) -> str:
+def _literal(value: ParamValue, plan: FabricPlan, *, is_integer: bool) -> str:
     match value:
         case Color():
-            return f"@get_color({plan.value(value)})"
+            number = plan.value(value)
+            return str(number) if is_integer else f"@get_color({number})"
         case bool():
             return "true" if value else "false"
         case int():

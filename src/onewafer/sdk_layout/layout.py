@@ -9,7 +9,7 @@ from numbers import Integral
 from typing import TYPE_CHECKING
 
 from onewafer.arch import load_architecture
-from onewafer.csl import CompileOptions, DiskFiles, run_stages
+from onewafer.csl import CompileOptions, DiskFiles, integer_params, run_stages
 from onewafer.diagnostics import DiagnosticSink, render
 from onewafer.errors import CompileError, HostError
 from onewafer.host import SdkExecutionPlatform, SdkTarget, also_named
@@ -203,7 +203,8 @@ class SdkLayout:
             region.check_source()
         plan = make_plan(self._regions, self._links, self._architecture, self._loc_streams)
         # Findings of the compiler show lines of the layout: it is there whatever they say.
-        write_text(path, write_layout(plan, path))
+        integers = {r.source: integer_params(DiskFiles(), r.source) for r in self._regions}
+        write_text(path, write_layout(plan, path, integers))
         image = self._compile(path, tuple(libs), half)
         image = mark_host_ends(set_symbols(image, plan.regions), plan)
         return write_artifacts(image, plan, out_prefix)
