@@ -23,6 +23,7 @@ from cost_programs import ARCHITECTURE, PROGRAMS
 from onewafer.csl import CompileOptions, MemoryFiles, compile_program
 from onewafer.graph import Embedding
 from onewafer.mesh import Estimator, emit, numpy_dtype
+from onewafer.mesh.blocks import RowKind
 from onewafer.mesh.budget import LOCAL_TASK_IDS
 from onewafer.mesh.kernel_costs import kernel_costs
 from onewafer.mesh.schedule import build_schedule, steps_of
@@ -234,7 +235,7 @@ def _choose(points: list[Point]) -> list[Point]:
 def _formula(kind: Kind, dtype: DataType) -> str:
     """Return the terms of a kind: cycles of instructions and DSD operations by size."""
     terms: list[str] = []
-    for rounds, counts in kernel_costs(dtype, is_sequence=True).of(kind).items():
+    for rounds, counts in kernel_costs(dtype, rows=RowKind.SEQUENCE).of(kind).items():
         inner = _terms_of(counts)
         if rounds == "1":
             terms += inner

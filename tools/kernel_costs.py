@@ -40,7 +40,7 @@ from onewafer.image import (
     registers_named,
 )
 from onewafer.mesh import MeshProgram, attention, collectives, elementwise, emit_csl, tokens
-from onewafer.mesh.blocks import Arena, Axis, HeadSegments
+from onewafer.mesh.blocks import Arena, Axis, HeadSegments, RowKind
 from onewafer.mesh.entry import Entry
 from onewafer.mesh.families import SAMPLES
 from onewafer.mesh.kernel_costs import (
@@ -120,19 +120,20 @@ _ARENA_ELEMENTS = {
 
 
 def compile_samples(
-    samples: Collection[Sample], dtype: DataType, arch: str, *, is_sequence: bool
+    samples: Collection[Sample], dtype: DataType, arch: str, *, rows: RowKind
 ) -> Compiled:
     """Compile a program of one operation of each sample for 4×4 PEs."""
     architecture = dataclasses.replace(load_architecture(arch), memory_bytes=_MEMORY_BYTES)
-    program = _program_of(samples, dtype, is_sequence=is_sequence)
+    program = _program_of(samples, dtype, rows=rows)
     emitted = emit_csl.write_text(program)
     options = CompileOptions(entry=emitted.entry, architecture=architecture, params=emitted.params)
     image = compile_program(options, MemoryFiles(emitted.files))
     return Compiled(program, image, kinds_of(build_schedule(program)))
 
 
-def _program_of(samples: Collection[Sample], dtype: DataType, *, is_sequence: bool) -> MeshProgram:
+def _program_of(samples: Collection[Sample], dtype: DataType, *, rows: RowKind) -> MeshProgram:
     """Return a program that has an operation of each sample, and nothing to compute."""
+    is_sequence = rows is not RowKind.INDEPENDENT
     absent = set[Arena]() if dtype is DataType.F16 else {Arena.ACCUMULATOR}
     absent |= set[Arena]() if is_sequence else {Arena.STATE, Arena.TABLES}
     operations = tuple(sample.build(sample.grid[0]) for sample in samples)
@@ -154,13 +155,11 @@ def _program_of(samples: Collection[Sample], dtype: DataType, *, is_sequence: bo
     )
 
 
-def measure(dtype: DataType, arch: str, *, is_sequence: bool) -> KernelCosts:
+def measure(dtype: DataType, arch: str, *, rows: RowKind) -> KernelCosts:
     """Return the counts of all kinds for one dtype."""
-    used = [sample for sample in SAMPLES if sample.is_in(dtype, is_sequence=is_sequence)]
+    used = [sample for sample in SAMPLES if sample.is_in(dtype, rows=rows)]
     few = [sample for sample in used if sample.kind in _FEW]
-    full, small = (
-        compile_samples(samples, dtype, arch, is_sequence=is_sequence) for samples in (used, few)
-    )
+    full, small = (compile_samples(samples, dtype, arch, rows=rows) for samples in (used, few))
     tests = _tests(full, small)
     infer = _symbol(full.middle, full.middle.exports["infer"])
     by_kind = {sample.kind: sample for sample in used}
@@ -603,21 +602,21 @@ def _kernel_bytes(program: TileProgram) -> int:
     return total - sum(symbol.num_bytes for symbol in program.symbols if symbol.name in names)
 
 
-def table(dtype: DataType, arch: str, *, is_sequence: bool) -> dict[str, object]:
+def table(dtype: DataType, arch: str, *, rows: RowKind) -> dict[str, object]:
     """Return a table of the file, measured on a generation of machines."""
-    return dataclasses.asdict(measure(dtype, arch, is_sequence=is_sequence))
+    return dataclasses.asdict(measure(dtype, arch, rows=rows))
 
 
 def generate() -> str:
     """Return the text of the file; both generations must give the same counts."""
     tables: dict[str, object] = {}
-    for dtype, is_sequence in product_of(FLOATING, (False, True)):
-        costs = table(dtype, "wse3", is_sequence=is_sequence)
-        if costs != table(dtype, "wse2", is_sequence=is_sequence):
+    for dtype, rows in product_of(FLOATING, RowKind):
+        costs = table(dtype, "wse3", rows=rows)
+        if costs != table(dtype, "wse2", rows=rows):
             raise AssertionError(
                 "the generations compile to different kernels: key the file by arch"
             )
-        tables[table_name(dtype, is_sequence=is_sequence)] = costs
+        tables[table_name(dtype, rows=rows)] = costs
     return json.dumps(tables, indent=1) + "\n"
 
 

@@ -9,6 +9,7 @@ import pytest
 
 import onewafer.mesh
 from onewafer.graph import FLOATING, DataType
+from onewafer.mesh.blocks import RowKind
 from onewafer.mesh.dense import Matmul
 from onewafer.mesh.elementwise import Add
 from onewafer.mesh.families import SAMPLES
@@ -34,17 +35,17 @@ def committed():
 
 @pytest.mark.long
 @pytest.mark.parametrize(
-    ("dtype", "arch", "is_sequence"),
+    ("dtype", "arch", "rows"),
     [
-        pytest.param(DataType.F16, "wse3", True, marks=pytest.mark.slow),
-        (DataType.F32, "wse2", False),
+        pytest.param(DataType.F16, "wse3", RowKind.SEQUENCE, marks=pytest.mark.slow),
+        (DataType.F32, "wse2", RowKind.INDEPENDENT),
     ],
 )
-def test_committed_counts_are_those_of_the_listing(monkeypatch, dtype, arch, is_sequence):
+def test_committed_counts_are_those_of_the_listing(monkeypatch, dtype, arch, rows):
     """A table of four on one machine; all of them are a slow test."""
-    found = load_tool(monkeypatch).table(dtype, arch, is_sequence=is_sequence)
+    found = load_tool(monkeypatch).table(dtype, arch, rows=rows)
     tables = json.loads(committed())
-    assert tables[table_name(dtype, is_sequence=is_sequence)] == json.loads(json.dumps(found)), (
+    assert tables[table_name(dtype, rows=rows)] == json.loads(json.dumps(found)), (
         "the kernels or the compiler changed: run `python tools/kernel_costs.py`"
     )
 
@@ -55,7 +56,9 @@ def test_the_committed_file_is_the_one_that_the_tool_writes(monkeypatch):
 
 
 def test_every_kind_has_counts():
-    half, single = (kernel_costs(dtype, is_sequence=True) for dtype in (DataType.F16, DataType.F32))
+    half, single = (
+        kernel_costs(dtype, rows=RowKind.SEQUENCE) for dtype in (DataType.F16, DataType.F32)
+    )
     assert set(half.kinds) == {kind.name for kind in ALL_KINDS}
     stores = {"convert", "broadcast_store_x", "broadcast_store_y"}
     assert set(half.kinds) - set(single.kinds) == stores
@@ -66,13 +69,17 @@ def test_every_kind_has_counts():
 
 @pytest.mark.parametrize("dtype", FLOATING)
 def test_only_operations_that_know_positions_make_a_sequence(dtype):
-    plain, sequence = (kernel_costs(dtype, is_sequence=flag) for flag in (False, True))
+    plain, sequence = (
+        kernel_costs(dtype, rows=rows) for rows in (RowKind.INDEPENDENT, RowKind.SEQUENCE)
+    )
     names = sequence.kinds.keys() - plain.kinds.keys()
-    assert names == {sample.kind.name for sample in SAMPLES if sample.is_of_sequences}
+    assert names == {
+        sample.kind.name for sample in SAMPLES if RowKind.INDEPENDENT not in sample.rows
+    }
 
 
 def test_kinds_that_a_program_lacks_take_no_bytes():
-    costs = kernel_costs(DataType.F16, is_sequence=True)
+    costs = kernel_costs(DataType.F16, rows=RowKind.SEQUENCE)
     few = costs.num_bytes({*Add.kinds, *CONTROL_KINDS})
     assert 300 < few < 1000
     assert costs.num_bytes(ALL_KINDS) > 10_000

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from onewafer.arch import load_architecture
 from onewafer.graph import DataType
 from onewafer.mesh.attention import Score
+from onewafer.mesh.blocks import RowKind
 from onewafer.mesh.elementwise import AddBias
 from onewafer.mesh.kernel_costs import VectorOperation, kernel_costs, product
 from onewafer.mesh.norms import Normalize, SumGroups
@@ -61,10 +62,12 @@ def vector(name, timing, sizes):
 
 @pytest.mark.parametrize("architecture", MACHINES, ids=lambda machine: machine.title)
 @given(
-    data=st.data(), dtype=st.sampled_from([DataType.F16, DataType.F32]), is_sequence=st.booleans()
+    data=st.data(),
+    dtype=st.sampled_from([DataType.F16, DataType.F32]),
+    rows=st.sampled_from(RowKind),
 )
-def test_numbers_are_those_of_the_texts(architecture, data, dtype, is_sequence):
-    timing, kernels = architecture.timing, kernel_costs(dtype, is_sequence=is_sequence)
+def test_numbers_are_those_of_the_texts(architecture, data, dtype, rows):
+    timing, kernels = architecture.timing, kernel_costs(dtype, rows=rows)
     kind = data.draw(st.sampled_from([kind for kind in ALL_KINDS if kind.name in kernels.kinds]))
     texts = kernels.of(kind)
     names = {
@@ -78,7 +81,7 @@ def test_numbers_are_those_of_the_texts(architecture, data, dtype, is_sequence):
     names |= {name for rounds in texts for name in rounds.split("*")}
     sizes = {name: data.draw(sizes_of_pes) for name in sorted(names) if not name.isdigit()}
 
-    read = step_costs(timing, dtype, is_sequence=is_sequence).of(kind)
+    read = step_costs(timing, dtype, rows=rows).of(kind)
 
     for (rounds, cycles), (text, counts) in zip(read, texts.items(), strict=True):
         assert np.all(rounds.of(sizes) == product(text, sizes))
@@ -87,9 +90,9 @@ def test_numbers_are_those_of_the_texts(architecture, data, dtype, is_sequence):
 
 def test_costs_of_one_machine_are_read_once():
     first, second = (
-        step_costs(MACHINES[0].timing, DataType.F16, is_sequence=True) for _ in range(2)
+        step_costs(MACHINES[0].timing, DataType.F16, rows=RowKind.SEQUENCE) for _ in range(2)
     )
-    other = step_costs(MACHINES[1].timing, DataType.F16, is_sequence=True)
+    other = step_costs(MACHINES[1].timing, DataType.F16, rows=RowKind.SEQUENCE)
     assert first is second
     assert other is not first
 
@@ -99,7 +102,7 @@ def test_costs_of_one_machine_are_read_once():
     kind=st.sampled_from([*SumGroups.kinds, *Normalize.kinds, *AddBias.kinds, *Score.kinds]),
 )
 def test_what_is_kept_of_steps_is_what_they_cost(data, kind):
-    costs = step_costs(MACHINES[0].timing, DataType.F16, is_sequence=True)
+    costs = step_costs(MACHINES[0].timing, DataType.F16, rows=RowKind.SEQUENCE)
     names = {name for part in rounds_and_lengths(costs, kind) for name in part}
     numbers = {name: st.integers(0, 3) for name in sorted(names)}
     row = st.lists(st.integers(0, 3), min_size=2, max_size=2).map(lambda row: np.array([row]))

@@ -243,6 +243,14 @@ class Launch:
         return sum(slot.rows for slot in self.slots)
 
 
+class RowKind(StrEnum):
+    """What the rows of a launch are to each other."""
+
+    INDEPENDENT = "independent"
+    SEQUENCE = "sequence"
+    """Consecutive tokens of one sequence."""
+
+
 @dataclass(frozen=True, slots=True)
 class HeadSegments:
     """The PEs along an axis that have features of one head of attention: segments of the axis.

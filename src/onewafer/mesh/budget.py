@@ -91,7 +91,7 @@ class Footprint:
 def footprint(program: MeshProgram, architecture: Architecture) -> Footprint:
     """Return the bytes that each PE needs."""
     schedule = build_schedule(program)
-    kernels = kernel_costs(program.dtype, is_sequence=program.sequence_rows is not None)
+    kernels = kernel_costs(program.dtype, rows=program.row_kind)
     named = (Arena.PARAMETERS, Arena.ACTIVATIONS, Arena.INDICES, Arena.STATE)
     others = (arena for arena in program.arena_elements if arena not in named)
     return Footprint(

@@ -86,8 +86,7 @@ class Estimator:
     def __init__(self, program: MeshProgram, architecture: Architecture) -> None:
         self._program = program
         self._timing = architecture.timing
-        is_sequence = program.sequence_rows is not None
-        self._costs = step_costs(self._timing, program.dtype, is_sequence=is_sequence)
+        self._costs = step_costs(self._timing, program.dtype, rows=program.row_kind)
         schedule = build_schedule(program)
         self._kinds = kinds_of(schedule)
         self._control = tuple(entry for entry in schedule if entry.kind in CONTROL_KINDS)

@@ -14,6 +14,7 @@ from functools import cache, reduce
 from importlib import resources
 from typing import TYPE_CHECKING, TypeAlias
 
+from onewafer.mesh.blocks import RowKind
 from onewafer.mesh.kinds import num_questions
 
 if TYPE_CHECKING:
@@ -146,17 +147,17 @@ def product(names: str, sizes: Mapping[str, Size]) -> Size:
     return math.prod(int(name) if name.isdigit() else sizes[name] for name in names.split("*"))
 
 
-def table_name(dtype: DataType, *, is_sequence: bool) -> str:
+def table_name(dtype: DataType, *, rows: RowKind) -> str:
     """Return the name of a table in the file."""
-    return f"{dtype} sequence" if is_sequence else str(dtype)
+    return str(dtype) if rows is RowKind.INDEPENDENT else f"{dtype} {rows}"
 
 
 @cache
-def kernel_costs(dtype: DataType, *, is_sequence: bool = False) -> KernelCosts:
-    """Return the committed counts for a dtype, and for launches that say their rows or do not."""
+def kernel_costs(dtype: DataType, *, rows: RowKind = RowKind.INDEPENDENT) -> KernelCosts:
+    """Return the committed counts for a dtype, and for programs whose rows are of one kind."""
     path = resources.files("onewafer.mesh") / "kernel_costs.json"
     tables = json.loads(path.read_text(encoding="utf-8"))
-    table = tables[table_name(dtype, is_sequence=is_sequence)]
+    table = tables[table_name(dtype, rows=rows)]
     parts = tuple(Part(tuple(part["kinds"]), part["num_bytes"]) for part in table["parts"])
     frames = {kind: Frame(**frame) for kind, frame in table["frames"].items()}
     others = {name: value for name, value in table.items() if name not in {"parts", "frames"}}

@@ -53,7 +53,7 @@ def split_waits(
 ) -> tuple[Waits, ...]:
     """Return what each mesh operation of an estimate of `launch` waits for, in order."""
     timing = architecture.timing
-    kernels = kernel_costs(program.dtype, is_sequence=program.sequence_rows is not None)
+    kernels = kernel_costs(program.dtype, rows=program.row_kind)
     known: dict[int, int] = {}
 
     def waits(number: int, operation: MeshOperation, cycles: int) -> Waits:

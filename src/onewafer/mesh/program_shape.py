@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from onewafer.mesh.blocks import Arena, Axis, Launch
+from onewafer.mesh.blocks import Arena, Axis, Launch, RowKind
 from onewafer.mesh.chains import Chains
 
 if TYPE_CHECKING:
@@ -35,6 +35,11 @@ class ProgramShape:
     """PEs of a section of the chains along an axis, 0: they have one phase (`chains`)."""
     heads: HeadSegments | None = None
     """Where PEs exchange scores only within their head; None: nowhere."""
+
+    @property
+    def row_kind(self) -> RowKind:
+        """What the rows of a launch are to each other."""
+        return RowKind.INDEPENDENT if self.sequence_rows is None else RowKind.SEQUENCE
 
     def size(self, axis: Axis) -> int:
         """Return the number of PEs along an axis."""

@@ -11,10 +11,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from onewafer.graph import DataType
-from onewafer.mesh.blocks import Arena, Block, Launch
+from onewafer.mesh.blocks import Arena, Block, Launch, RowKind
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
 
     from onewafer.mesh.kinds import Kind
     from onewafer.mesh.operation import MeshOperation
@@ -79,6 +79,9 @@ ROWS_AND_INNER = grid(rows=(2, 3, 5), inner=(1, 4, 7))
 """Such that no two products are equal."""
 
 
+OF_SEQUENCES = frozenset({RowKind.SEQUENCE})
+"""Programs in which rows are tokens of sequences."""
+
 TOTALS = "totals"
 """Stands for the array of partial sums, which an f32 program has among its activations."""
 
@@ -95,17 +98,17 @@ class Sample:
     strides: tuple[str, ...] = ()
     """Products of sizes that are their strides, unless the strides are 1."""
     grid: tuple[Sizes, ...] = ROWS_AND_INNER
-    is_of_sequences: bool = False
-    """Whether only programs have the kind in which rows are tokens of a sequence."""
+    rows: Collection[RowKind] = frozenset(RowKind)
+    """What rows are in the programs that may have the kind."""
     is_of_halves: bool = False
     """Whether only programs have the kind that store f16."""
     memory: Callable[[Sizes], dict[str, tuple[int, ...]]] = field(default=lambda _: {})
     """u16 words that it finds in variables; `TOTALS` is where f32 numbers are."""
 
-    def is_in(self, dtype: DataType, *, is_sequence: bool) -> bool:
-        """Return whether programs of a dtype, and of a sequence or not, may have the kind."""
+    def is_in(self, dtype: DataType, *, rows: RowKind) -> bool:
+        """Return whether programs of a dtype, whose rows are of one kind, may have the kind."""
         is_stored = dtype is DataType.F16 or not self.is_of_halves
-        return is_stored and (is_sequence or not self.is_of_sequences)
+        return is_stored and rows in self.rows
 
     @property
     def kind(self) -> Kind:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from onewafer.arch import Timing
     from onewafer.graph import DataType
+    from onewafer.mesh.blocks import RowKind
     from onewafer.mesh.kernel_costs import Counts, KernelCosts, Size
     from onewafer.mesh.kinds import Kind
 
@@ -253,9 +254,9 @@ _known: deque[tuple[Timing, KernelCosts, StepCosts]] = deque(maxlen=_MOST_KNOWN)
 """By identity: a search asks for the costs of one machine again and again."""
 
 
-def step_costs(timing: Timing, dtype: DataType, *, is_sequence: bool) -> StepCosts:
-    """Return the costs of all kernels, for launches that say their rows or do not."""
-    kernels = kernel_costs(dtype, is_sequence=is_sequence)
+def step_costs(timing: Timing, dtype: DataType, *, rows: RowKind) -> StepCosts:
+    """Return the costs of all kernels, for programs whose rows are of one kind."""
+    kernels = kernel_costs(dtype, rows=rows)
     for of_timing, of_kernels, costs in _known:
         if of_timing is timing and of_kernels is kernels:
             return costs

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from onewafer.mesh import attention as mesh
 from onewafer.mesh.attention.arrays import num_slots, row_lengths
 from onewafer.mesh.blocks import Arena, Axis, Block
-from onewafer.mesh.sample import NUM_PES, Sample, Sizes, grid
+from onewafer.mesh.sample import NUM_PES, OF_SEQUENCES, Sample, Sizes, grid
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -86,7 +86,7 @@ def _attention(
         lengths,
         strides,
         grid,
-        is_of_sequences=True,
+        rows=OF_SEQUENCES,
         memory=_shares,
     )
 

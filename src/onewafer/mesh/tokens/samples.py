@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from onewafer.mesh.blocks import Arena, Axis, Block
-from onewafer.mesh.sample import NUM_PES, Sample, Sizes, grid
+from onewafer.mesh.sample import NUM_PES, OF_SEQUENCES, Sample, Sizes, grid
 from onewafer.mesh.tokens.operations import LookUpPositions, LookUpTokens, Rotate, TakeRow
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ SAMPLES = (
         rounds=("holds",),
         lengths=("elements", "held"),
         grid=(*grid(rows=(2, 3, 5)), *grid(rows=(2, 3, 5), start=(0,))),
-        is_of_sequences=True,
+        rows=OF_SEQUENCES,
     ),
     Sample(
         _rotate,
@@ -57,11 +57,11 @@ SAMPLES = (
             *grid(rows=(2, 3), columns=(4, 6), group=(3, 4)),
             *grid(rows=(1,), columns=(4, 6), group=(5, 7)),
         ),
-        is_of_sequences=True,
+        rows=OF_SEQUENCES,
     ),
     Sample(
         lambda sizes: TakeRow(sizes.row(arena=Arena.ACTIVATIONS), sizes.block(), is_last=True),
         lengths=("columns",),
-        is_of_sequences=True,
+        rows=OF_SEQUENCES,
     ),
 )
