@@ -3,6 +3,7 @@
 from onewafer.errors import GraphError
 from onewafer.graph import operations
 from onewafer.graph.evaluate import Evaluator, evaluate_graph
+from onewafer.graph.gradients import Gradients, derive_gradients
 from onewafer.graph.graph import Graph
 from onewafer.graph.json_form import from_json, to_json
 from onewafer.graph.layer_parts import layer_parts
@@ -26,11 +27,13 @@ __all__ = [
     "FLOATING",
     "DataType",
     "Evaluator",
+    "Gradients",
     "Graph",
     "GraphError",
     "Segment",
     "Tensor",
     "Window",
+    "derive_gradients",
     "evaluate_graph",
     "fold",
     "from_json",

@@ -38,6 +38,11 @@ class Tensor:
     dtype: DataType
 
     @property
+    def is_floating(self) -> bool:
+        """Whether it is computed with, and no indices."""
+        return self.dtype in FLOATING
+
+    @property
     def num_elements(self) -> int:
         """Product of the dimensions."""
         return math.prod(self.shape)

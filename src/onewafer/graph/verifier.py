@@ -12,21 +12,24 @@ from onewafer.graph.resizing import num_samples
 from onewafer.graph.tensor import DataType
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterator
 
     from onewafer.graph.graph import Graph
     from onewafer.graph.operations import Operation
 
 
-def verify_graph(graph: Graph) -> None:
-    """Raise GraphError with all broken rules, if there are any."""
+def verify_graph(graph: Graph, *, seeds: Collection[str] = ()) -> None:
+    """Raise GraphError with all broken rules, if there are any.
+
+    The inputs named as `seeds` are gradients of outputs, and have the rows of those.
+    """
     findings: list[_Finding | str] = [
         *_check_tensors(graph),
         *_check_names(graph),
         *_check_numbers(graph),
     ]
     if not findings:  # types and shapes are only worth a look once every name means something
-        findings = [*_check_indices(graph), *_check_shapes(graph), *_check_rows(graph)]
+        findings = [*_check_indices(graph), *_check_shapes(graph), *_check_rows(graph, seeds)]
     if not findings:
         findings = [*_check_feature_maps(graph)]
     if findings:
@@ -133,11 +136,11 @@ def _check_shapes(graph: Graph) -> Iterator[_Finding]:
             yield _Finding(operation, f"the result has shape {found}, must be {expected}")
 
 
-def _check_rows(graph: Graph) -> Iterator[_Finding | str]:
+def _check_rows(graph: Graph, seeds: Collection[str]) -> Iterator[_Finding | str]:
     """Positions belong to the rows of a launch, which all inputs have."""
     if not graph.is_sequence:
         return
-    rows = {tensor.shape[0] for tensor in graph.inputs}
+    rows = {tensor.shape[0] for tensor in graph.inputs if tensor.name not in seeds}
     if len(rows) != 1:
         numbers = " and ".join(str(number) for number in sorted(rows))
         yield f"the inputs have {numbers or 'no'} rows; those of a sequence have one number of rows"

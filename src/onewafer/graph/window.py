@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -72,6 +72,25 @@ class Window:
         [[-1, 0], [0, 1], [1, 2]]
         """
         return _sources(self)
+
+    def take(self, rows: NDArray[Any], missing: float) -> NDArray[Any]:
+        """Return the rows at the taps of all samples: `[samples, result pixels, taps, features]`.
+
+        `missing` stands outside the map.
+        """
+        sources = self.sources()
+        maps = rows.reshape(-1, self.num_pixels, rows.shape[-1])
+        return np.where((sources >= 0)[:, :, np.newaxis], maps[:, sources], missing)
+
+    def add_up(self, taps: NDArray[Any]) -> NDArray[Any]:
+        """Return for each pixel the sum of what stands at its taps; the transpose of `take`."""
+        sources = self.sources()
+        samples, _, num_taps, features = taps.shape
+        maps = np.zeros((samples, self.num_pixels, features), taps.dtype)
+        for tap in range(num_taps):
+            is_inside = sources[:, tap] >= 0
+            maps[:, sources[is_inside, tap]] += taps[:, is_inside, tap]  # no pixel comes twice
+        return maps.reshape(-1, features)
 
 
 @lru_cache(maxsize=64)

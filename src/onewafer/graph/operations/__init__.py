@@ -9,6 +9,7 @@ from onewafer.graph.operations import (
     counted,
     dense,
     elementwise,
+    feature_map_gradients,
     feature_maps,
     norms,
     products,
@@ -16,9 +17,11 @@ from onewafer.graph.operations import (
     tokens,
 )
 from onewafer.graph.operations.attention import *  # noqa: F403
+from onewafer.graph.operations.backward import BackwardPass
 from onewafer.graph.operations.counted import *  # noqa: F403
 from onewafer.graph.operations.dense import *  # noqa: F403
 from onewafer.graph.operations.elementwise import *  # noqa: F403
+from onewafer.graph.operations.feature_map_gradients import *  # noqa: F403
 from onewafer.graph.operations.feature_maps import *  # noqa: F403
 from onewafer.graph.operations.layer_part import LayerPart
 from onewafer.graph.operations.norms import *  # noqa: F403
@@ -29,11 +32,12 @@ from onewafer.graph.operations.selection import *  # noqa: F403
 from onewafer.graph.operations.tokens import *  # noqa: F403
 from onewafer.graph.operations.work import Work
 
-__all__: list[str] = ["LayerPart", "OnSamples", "Operation", "Work"]
+__all__: list[str] = ["BackwardPass", "LayerPart", "OnSamples", "Operation", "Work"]
 __all__ += attention.__all__
 __all__ += counted.__all__
 __all__ += dense.__all__
 __all__ += elementwise.__all__
+__all__ += feature_map_gradients.__all__
 __all__ += feature_maps.__all__
 __all__ += norms.__all__
 __all__ += products.__all__

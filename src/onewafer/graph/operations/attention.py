@@ -8,21 +8,86 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from onewafer.graph.operations.checks import not_a_matrix
+from onewafer.errors import HostError
+from onewafer.graph.operations.checks import not_a_matrix, wrong_gradient
 from onewafer.graph.operations.layer_part import LayerPart
 from onewafer.graph.operations.names import ParameterName, ValueName
 from onewafer.graph.operations.norms import SOFTMAX_FLOP
 from onewafer.graph.operations.operation import Operation
+from onewafer.graph.operations.selection import SliceFeatures
 
 if TYPE_CHECKING:
     from onewafer.graph.operations.launch import Array, Launch
-    from onewafer.graph.operations.operation import Tensors
+    from onewafer.graph.operations.operation import Backward, Tensors
 
-__all__ = ["Attention"]
+__all__ = ["Attention", "AttentionGradient"]
+
+_GRADIENT_FLOP = 4
+"""A score of a backward pass, besides its softmax: product, subtract, product, scale."""
+
+
+class _Attending(Operation):
+    """An operation that computes which shares of the value rows each query row takes."""
+
+    __slots__ = ()
+
+    is_sequential = True
+    has_all_rows = True
+
+    query: ValueName
+    key: ValueName
+    value: ValueName
+    heads: int
+    kv_heads: int
+    scale: float
+    is_causal: bool
+    bias: ParameterName | None
+    window: int | None
+    sinks: ParameterName | None
+
+    def _by_head(self, rows: Array) -> Array:
+        """Return rows of query heads by the key and value head that they meet."""
+        return rows.reshape(len(rows), self.kv_heads, self.heads // self.kv_heads, -1)
+
+    def _by_kv_head(self, rows: Array) -> Array:
+        """Return rows of key and value heads by head."""
+        return rows.reshape(len(rows), self.kv_heads, -1)
+
+    def _shares(self, launch: Launch, query: Array, keys: Array) -> Array:
+        """Return the shares (rows, kv heads, group, keys) from query and keys by head."""
+        scores = np.einsum("rhgd,shd->rhgs", query, keys)
+        if self.bias is not None:
+            bias = launch[self.bias]
+            by_row = bias.reshape(-1, self.heads, bias.shape[-1])
+            scores = scores + by_row[: len(query), :, : len(keys)].reshape(scores.shape)
+        scores = scores * self.scale
+        if self.is_causal:
+            scores = self._masked(scores, launch.start)
+        return _softmax(scores, None if self.sinks is None else launch[self.sinks])
+
+    def _masked(self, scores: Array, start: int) -> Array:
+        """Return scores (rows, kv heads, group, keys) without those of keys that are not seen."""
+        keys: int = scores.shape[-1]
+        position = start + np.arange(len(scores))
+        distance = position[:, np.newaxis] - np.arange(keys)
+        window = keys if self.window is None else self.window
+        is_hidden = (distance < 0) | (distance >= window)
+        return np.where(is_hidden[:, np.newaxis, np.newaxis], -np.inf, scores)
+
+    def _num_pairs(self, rows: int, cached_tokens: int) -> int:
+        """Return how many keys all rows see together."""
+        if not self.is_causal:
+            return rows * rows
+        if self.window is None:
+            return rows * cached_tokens + rows * (rows + 1) // 2
+        growing = min(rows, max(0, self.window - cached_tokens))
+        """Rows that see the whole sequence so far."""
+        seen = growing * cached_tokens + growing * (growing + 1) // 2
+        return seen + (rows - growing) * self.window
 
 
 @dataclass(frozen=True, slots=True)
-class Attention(Operation):
+class Attention(_Attending):
     """Mix the value rows by how well their key rows match each query row; two-dimensional.
 
     Query head h, the h-th group of features, meets key and value head h // (heads / kv_heads):
@@ -34,8 +99,6 @@ class Attention(Operation):
     """
 
     part = LayerPart.ATTENTION
-    is_sequential = True
-    has_all_rows = True
 
     query: ValueName
     """Shape (rows, heads · head features)."""
@@ -140,48 +203,111 @@ class Attention(Operation):
         seen = cached_tokens if self.window is None else min(cached_tokens, self.window - 1)
         return seen * self.count_token_features(tensors)
 
-    def _num_pairs(self, rows: int, cached_tokens: int) -> int:
-        """Return how many keys all rows see together."""
-        if not self.is_causal:
-            return rows * rows
-        if self.window is None:
-            return rows * cached_tokens + rows * (rows + 1) // 2
-        growing = min(rows, max(0, self.window - cached_tokens))
-        """Rows that see the whole sequence so far."""
-        seen = growing * cached_tokens + growing * (growing + 1) // 2
-        return seen + (rows - growing) * self.window
-
     def evaluate(self, launch: Launch) -> Array:
         """Return its result in a launch."""
         query, keys, values = (launch[name] for name in self.activation_operands)
         if self.is_causal:
             keys, values = launch.append(self.result.name, keys, values)
-        groups = self.heads // self.kv_heads
-        heads = query.reshape(len(query), self.kv_heads, groups, -1)
-        keys = keys.reshape(len(keys), self.kv_heads, -1)
-        values = values.reshape(len(values), self.kv_heads, -1)
-        scores = np.einsum("rhgd,shd->rhgs", heads, keys)
-        if self.bias is not None:
-            bias = launch[self.bias]
-            by_row = bias.reshape(-1, self.heads, bias.shape[-1])
-            scores = scores + by_row[: len(query), :, : len(keys)].reshape(scores.shape)
-        scores = scores * self.scale
-        if self.is_causal:
-            scores = self._masked(scores, launch.start)
-        shares = _shares(scores, None if self.sinks is None else launch[self.sinks])
-        return np.einsum("rhgs,shd->rhgd", shares, values).reshape(len(query), -1)
+        shares = self._shares(launch, self._by_head(query), self._by_kv_head(keys))
+        result = np.einsum("rhgs,shd->rhgd", shares, self._by_kv_head(values))
+        return result.reshape(len(query), -1)
 
-    def _masked(self, scores: Array, start: int) -> Array:
-        """Return scores (rows, kv heads, group, keys) without those of keys that are not seen."""
-        keys: int = scores.shape[-1]
-        position = start + np.arange(len(scores))
-        distance = position[:, np.newaxis] - np.arange(keys)
-        window = keys if self.window is None else self.window
-        is_hidden = (distance < 0) | (distance >= window)
-        return np.where(is_hidden[:, np.newaxis, np.newaxis], -np.inf, scores)
+    def add_gradients(self, gradient: str, backward: Backward) -> None:
+        """Add one operation for query, key and value together, and take their features from it."""
+        for name in self.parameter_operands:
+            backward.refuse(self, name, "only those of query, key and value are")
+        operands = self.activation_operands
+        if not any(map(backward.needs, operands)):
+            return
+        sizes = [backward.shape(name)[-1] for name in operands]
+        together = backward.compute(
+            f"{self.result.name}.gradients",
+            (backward.shape(self.query)[0], sum(sizes)),
+            AttentionGradient,
+            gradient,
+            self.result.name,
+            self.query,
+            self.key,
+            self.value,
+            self.heads,
+            self.kv_heads,
+            self.scale,
+            is_causal=self.is_causal,
+            bias=self.bias,
+            window=self.window,
+            sinks=self.sinks,
+        )
+        for index, name in enumerate(operands):
+            backward.give(name, SliceFeatures, together, sum(sizes[:index]), sizes[index])
 
 
-def _shares(scores: Array, sinks: Array | None) -> Array:
+@dataclass(frozen=True, slots=True)
+class AttentionGradient(_Attending):
+    """Give the gradients of query, key and value of an `Attention`, one after the other in a row.
+
+    The shares P are computed again. For scores S = scale · (query · key), result O with gradient G:
+    `dP = G · value`, `dS = P · (dP − Σ G · O)`, and `[scale · dS · key, scale · dSᵀ · query, Pᵀ ·
+    G]`. The launch is the whole sequence.
+    """
+
+    gradient: ValueName
+    attended: ValueName
+    """The result of the attention, of shape (rows, heads · value features), as the gradient."""
+    query: ValueName
+    key: ValueName
+    value: ValueName
+    heads: int
+    kv_heads: int
+    scale: float
+    is_causal: bool
+    bias: ParameterName | None = None
+    window: int | None = None
+    sinks: ParameterName | None = None
+
+    def result_shape(self, tensors: Tensors) -> tuple[int, ...]:
+        """Return the rows of the query with the features of query, key and value."""
+        features = sum(tensors[name].shape[-1] for name in (self.query, self.key, self.value))
+        return (tensors[self.query].shape[0], features)
+
+    def wrong_operand(self, tensors: Tensors) -> str | None:
+        """Return what is wrong with the shapes of its operands; None if nothing is."""
+        return wrong_gradient(tensors[self.gradient], tensors[self.attended].shape)
+
+    def count_flop(self, tensors: Tensors) -> int:
+        """Return the floating point operations of a launch: five products and the softmax."""
+        rows, query_features = tensors[self.query].shape
+        value_features = tensors[self.attended].shape[-1]
+        pairs = self._num_pairs(rows, 0)
+        products = 2 * pairs * (3 * query_features + 2 * value_features)
+        scores = (SOFTMAX_FLOP + _GRADIENT_FLOP) * pairs * self.heads
+        return products + scores + 2 * rows * value_features
+
+    def count_product_flop(self, tensors: Tensors, *, cached_tokens: int = 0) -> int:
+        """Return those of its products with every key, masked or not."""
+        del cached_tokens
+        rows, query_features = tensors[self.query].shape
+        return 2 * rows * rows * (3 * query_features + 2 * tensors[self.attended].shape[-1])
+
+    def evaluate(self, launch: Launch) -> Array:
+        """Return its result in a launch."""
+        if launch.start:
+            raise HostError(f"a launch that starts at {launch.start} is no whole sequence")
+        gradient, attended, query, keys, values = (launch[n] for n in self.activation_operands)
+        by_head, by_key = self._by_head(query), self._by_kv_head(keys)
+        shares = self._shares(launch, by_head, by_key)
+        given = self._by_head(gradient)
+        inner = (given * self._by_head(attended)).sum(axis=-1, keepdims=True)
+        moved = np.einsum("rhgd,shd->rhgs", given, self._by_kv_head(values))
+        scores = shares * (moved - inner) * self.scale
+        of_operands = (
+            np.einsum("rhgs,shd->rhgd", scores, by_key),
+            np.einsum("rhgs,rhgd->shd", scores, by_head),
+            np.einsum("rhgs,rhgd->shd", shares, given),
+        )
+        return np.concatenate([part.reshape(len(query), -1) for part in of_operands], axis=-1)
+
+
+def _softmax(scores: Array, sinks: Array | None) -> Array:
     """Return the softmax of scores (rows, kv heads, group, keys), less what a sink takes."""
     top = scores.max(axis=-1, keepdims=True)
     if sinks is None:

@@ -40,3 +40,10 @@ def wrong_groups(features: int, groups: int) -> str | None:
     if groups < 1 or features % groups:
         return f"it cuts {features} features into {groups} groups, which must divide them"
     return None
+
+
+def wrong_gradient(gradient: Tensor, expected: tuple[int, ...]) -> str | None:
+    """Require the shape of the result that it is the gradient of."""
+    if gradient.shape == expected:
+        return None
+    return f"the gradient has shape {gradient.shape}, must be {expected}"

@@ -5,16 +5,21 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from onewafer.graph.operations.checks import MATRIX, wrong_vector
+from onewafer.graph.operations.checks import (
+    MATRIX,
+    wrong_gradient,
+    wrong_groups,
+    wrong_vector,
+)
 from onewafer.graph.operations.layer_part import Place
 from onewafer.graph.operations.names import ParameterName, ValueName
 from onewafer.graph.operations.operation import Operation
 
 if TYPE_CHECKING:
     from onewafer.graph.operations.launch import Array, Launch
-    from onewafer.graph.operations.operation import Tensors
+    from onewafer.graph.operations.operation import Backward, Tensors
 
-__all__ = ["AddBias", "Linear"]
+__all__ = ["AddBias", "Linear", "LinearInputGradient", "LinearWeightGradient", "SumRows"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +52,73 @@ class Linear(Operation):
         """Return its result in a launch."""
         return launch[self.input] @ launch[self.weight].T
 
+    def add_gradients(self, gradient: str, backward: Backward) -> None:
+        """Add the products of its result's gradient with the weight and with the input."""
+        backward.give(self.input, LinearInputGradient, gradient, self.weight)
+        backward.give(self.weight, LinearWeightGradient, gradient, self.input)
+
+
+@dataclass(frozen=True, slots=True)
+class LinearInputGradient(Operation):
+    """Multiply by a weight: `result = gradient @ weight`."""
+
+    is_product = True
+
+    gradient: ValueName
+    """Shape (…, out features)."""
+    weight: ParameterName
+    """A parameter of shape (out features, in features)."""
+
+    def result_shape(self, tensors: Tensors) -> tuple[int, ...]:
+        """Return the rows of the gradient with the in features of the weight."""
+        return (*tensors[self.gradient].shape[:-1], tensors[self.weight].shape[-1])
+
+    def wrong_operand(self, tensors: Tensors) -> str | None:
+        """Return what is wrong with the shapes of its operands; None if nothing is."""
+        weight, gradient = tensors[self.weight].shape, tensors[self.gradient]
+        if len(weight) != MATRIX:
+            return f"the weight has shape {weight}, must be (out features, in features)"
+        return wrong_gradient(gradient, (*gradient.shape[:-1], weight[0]))
+
+    def count_flop(self, tensors: Tensors) -> int:
+        """Return the floating point operations of a launch."""
+        return 2 * self.result.num_elements * tensors[self.gradient].shape[-1]
+
+    def evaluate(self, launch: Launch) -> Array:
+        """Return its result in a launch."""
+        return launch[self.gradient] @ launch[self.weight]
+
+
+@dataclass(frozen=True, slots=True)
+class LinearWeightGradient(Operation):
+    """Add up products over all rows: `result[o, i] = Σᵣ gradient[r, o] · input[r, i]`."""
+
+    is_product = True
+
+    gradient: ValueName
+    """Shape (…, out features)."""
+    input: ValueName
+    """Shape (…, in features)."""
+
+    def result_shape(self, tensors: Tensors) -> tuple[int, ...]:
+        """Return the shape of the weight."""
+        return (tensors[self.gradient].shape[-1], tensors[self.input].shape[-1])
+
+    def wrong_operand(self, tensors: Tensors) -> str | None:
+        """Return what is wrong with the shapes of its operands; None if nothing is."""
+        gradient = tensors[self.gradient]
+        rows = tensors[self.input].shape[:-1]
+        return wrong_gradient(gradient, (*rows, gradient.shape[-1]))
+
+    def count_flop(self, tensors: Tensors) -> int:
+        """Return the floating point operations of a launch."""
+        return 2 * tensors[self.gradient].num_elements * self.result.shape[-1]
+
+    def evaluate(self, launch: Launch) -> Array:
+        """Return its result in a launch."""
+        gradient, rows = (launch[name] for name in self.activation_operands)
+        return gradient.reshape(-1, gradient.shape[-1]).T @ rows.reshape(-1, rows.shape[-1])
+
 
 @dataclass(frozen=True, slots=True)
 class AddBias(Operation):
@@ -65,3 +137,34 @@ class AddBias(Operation):
     def evaluate(self, launch: Launch) -> Array:
         """Return its result in a launch."""
         return launch[self.input] + launch[self.bias]
+
+    def add_gradients(self, gradient: str, backward: Backward) -> None:
+        """Pass the gradient on, and add it up for the bias."""
+        backward.pass_on(self.input, gradient)
+        backward.give(self.bias, SumRows, gradient)
+
+
+@dataclass(frozen=True, slots=True)
+class SumRows(Operation):
+    """Add up all rows, and the groups of features of a row: `result[i] = Σᵣ Σ_g input[r, g, i]`."""
+
+    input: ValueName
+    groups: int = 1
+    """Groups of consecutive features of equal size."""
+
+    def result_shape(self, tensors: Tensors) -> tuple[int, ...]:
+        """Return the features of a group."""
+        return (tensors[self.input].shape[-1] // self.groups,)
+
+    def wrong_operand(self, tensors: Tensors) -> str | None:
+        """Return what is wrong with the shapes of its operands; None if nothing is."""
+        return wrong_groups(tensors[self.input].shape[-1], self.groups)
+
+    def count_flop(self, tensors: Tensors) -> int:
+        """Return the floating point operations of a launch."""
+        return tensors[self.input].num_elements
+
+    def evaluate(self, launch: Launch) -> Array:
+        """Return its result in a launch."""
+        rows = launch[self.input]
+        return rows.reshape(-1, rows.shape[-1] // self.groups).sum(axis=0)

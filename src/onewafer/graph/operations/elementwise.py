@@ -9,23 +9,26 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from onewafer.graph.operations.checks import wrong_vector
+from onewafer.graph.operations.checks import wrong_gradient, wrong_vector
+from onewafer.graph.operations.dense import SumRows
 from onewafer.graph.operations.layer_part import Place
 from onewafer.graph.operations.names import ParameterName, ValueName
 from onewafer.graph.operations.operation import Operation
 
 if TYPE_CHECKING:
     from onewafer.graph.operations.launch import Array, Launch
-    from onewafer.graph.operations.operation import Tensors
+    from onewafer.graph.operations.operation import Backward, Tensors
 
 __all__ = [
     "Activation",
     "ActivationFunction",
+    "ActivationGradient",
     "Add",
     "Exp",
     "Multiply",
     "OfElement",
     "Relu",
+    "ReluGradient",
     "Scale",
     "ScaleFeatures",
 ]
@@ -50,6 +53,36 @@ class Relu(OfElement):
     def evaluate(self, launch: Launch) -> Array:
         """Return its result in a launch."""
         return np.maximum(launch[self.input], 0)
+
+    def add_gradients(self, gradient: str, backward: Backward) -> None:
+        """Add the gradient where the result is above 0."""
+        backward.give(self.input, ReluGradient, gradient, self.result.name)
+
+
+class _OfElementGradient(Operation):
+    """A product of each element of a gradient with a function of one element."""
+
+    __slots__ = ()
+
+    gradient: ValueName
+    value: ValueName
+
+    def wrong_operand(self, tensors: Tensors) -> str | None:
+        """Return what is wrong with the shapes of its operands; None if nothing is."""
+        return wrong_gradient(tensors[self.gradient], tensors[self.value].shape)
+
+
+@dataclass(frozen=True, slots=True)
+class ReluGradient(_OfElementGradient):
+    """Keep the elements of a gradient where a value is above 0; others become 0."""
+
+    gradient: ValueName
+    value: ValueName
+    """The input or the result of the `Relu`."""
+
+    def evaluate(self, launch: Launch) -> Array:
+        """Return its result in a launch."""
+        return np.where(launch[self.value] > 0, launch[self.gradient], 0)
 
 
 class _OfTwo(Operation):
@@ -81,6 +114,11 @@ class Add(_OfTwo):
         """Return its result in a launch."""
         return launch[self.left] + launch[self.right]
 
+    def add_gradients(self, gradient: str, backward: Backward) -> None:
+        """Pass the gradient on to both."""
+        backward.pass_on(self.left, gradient)
+        backward.pass_on(self.right, gradient)
+
 
 @dataclass(frozen=True, slots=True)
 class Multiply(_OfTwo):
@@ -94,6 +132,11 @@ class Multiply(_OfTwo):
     def evaluate(self, launch: Launch) -> Array:
         """Return its result in a launch."""
         return launch[self.left] * launch[self.right]
+
+    def add_gradients(self, gradient: str, backward: Backward) -> None:
+        """Add the products of the gradient with the other factor."""
+        backward.give(self.left, Multiply, gradient, self.right)
+        backward.give(self.right, Multiply, gradient, self.left)
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +158,16 @@ class ScaleFeatures(Operation):
         """Return its result in a launch."""
         return launch[self.input] * launch[self.factors]
 
+    def add_gradients(self, gradient: str, backward: Backward) -> None:
+        """Add the products of the gradient with the factors, and with the input over all rows."""
+        backward.give(self.input, ScaleFeatures, gradient, self.factors)
+        if backward.needs(self.factors):
+            shape = backward.shape(self.input)
+            product = backward.compute(
+                f"{self.factors}.products", shape, Multiply, gradient, self.input
+            )
+            backward.give(self.factors, SumRows, product)
+
 
 @dataclass(frozen=True, slots=True)
 class Scale(Operation):
@@ -135,7 +188,13 @@ class Scale(Operation):
         """Return its result in a launch."""
         return launch[self.input] * self.factor
 
+    def add_gradients(self, gradient: str, backward: Backward) -> None:
+        """Add the gradient times the factor."""
+        backward.give(self.input, Scale, gradient, self.factor)
 
+
+_SLOPE, _CUBIC = math.sqrt(2 / math.pi), 0.044715
+"""The factors in `gelu_tanh`."""
 _erf = np.vectorize(math.erf, otypes=[np.float64])
 
 
@@ -165,8 +224,27 @@ class ActivationFunction(StrEnum):
             case ActivationFunction.GELU:
                 return values * (1 + _erf(values / math.sqrt(2))) / 2
             case ActivationFunction.GELU_TANH:
-                inner = math.sqrt(2 / math.pi) * (values + 0.044715 * values**3)
+                inner = _SLOPE * (values + _CUBIC * values**3)
                 return values * (1 + np.tanh(inner)) / 2
+
+    def derivative(self, values: Array) -> Array:
+        """Return the derivative at every element, as precisely as the type allows."""
+        match self:
+            case ActivationFunction.SIGMOID:
+                share = _sigmoid(values)
+                return share * (1 - share)
+            case ActivationFunction.SILU:
+                share = _sigmoid(values)
+                return share * (1 + values * (1 - share))
+            case ActivationFunction.TANH:
+                return 1 - np.tanh(values) ** 2
+            case ActivationFunction.GELU:
+                density = np.exp(-values * values / 2) / math.sqrt(2 * math.pi)
+                return (1 + _erf(values / math.sqrt(2))) / 2 + values * density
+            case ActivationFunction.GELU_TANH:
+                level = np.tanh(_SLOPE * (values + _CUBIC * values**3))
+                slope = _SLOPE * (1 + 3 * _CUBIC * values * values)
+                return (1 + level + values * (1 - level * level) * slope) / 2
 
 
 def _sigmoid(values: Array) -> Array:
@@ -185,6 +263,27 @@ class Activation(OfElement):
         """Return its result in a launch."""
         return self.function.apply(launch[self.input])
 
+    def add_gradients(self, gradient: str, backward: Backward) -> None:
+        """Add the product of the gradient with the derivative of the function."""
+        backward.give(self.input, ActivationGradient, gradient, self.input, self.function)
+
+
+@dataclass(frozen=True, slots=True)
+class ActivationGradient(_OfElementGradient):
+    """Multiply each element of a gradient by the derivative of a function at a value."""
+
+    element_flop = 2
+    """The derivative, and the product."""
+
+    gradient: ValueName
+    value: ValueName
+    """The input of the `Activation`."""
+    function: ActivationFunction
+
+    def evaluate(self, launch: Launch) -> Array:
+        """Return its result in a launch."""
+        return launch[self.gradient] * self.function.derivative(launch[self.value])
+
 
 @dataclass(frozen=True, slots=True)
 class Exp(OfElement):
@@ -195,3 +294,7 @@ class Exp(OfElement):
     def evaluate(self, launch: Launch) -> Array:
         """Return its result in a launch."""
         return np.exp(launch[self.input])
+
+    def add_gradients(self, gradient: str, backward: Backward) -> None:
+        """Add the product of the gradient with the result."""
+        backward.give(self.input, Multiply, gradient, self.result.name)

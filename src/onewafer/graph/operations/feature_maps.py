@@ -9,6 +9,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from onewafer.graph.operations.checks import MATRIX, not_a_matrix
+from onewafer.graph.operations.elementwise import Multiply, Scale
+from onewafer.graph.operations.feature_map_gradients import (
+    ConvolutionInputGradient,
+    ConvolutionWeightGradient,
+    DepthwiseInputGradient,
+    DepthwiseWeightGradient,
+    MaxPoolGradient,
+    RepeatRows,
+)
 from onewafer.graph.operations.layer_part import LayerPart, Place
 from onewafer.graph.operations.names import ParameterName, ValueName
 from onewafer.graph.operations.samples import OnSamples
@@ -18,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from onewafer.graph.operations.launch import Array, Launch
-    from onewafer.graph.operations.operation import Tensors
+    from onewafer.graph.operations.operation import Backward, Tensors
     from onewafer.graph.tensor import Tensor
 
 __all__ = [
@@ -79,10 +88,7 @@ class Windowed(OnSamples):
 
     def _taps(self, launch: Launch, missing: float) -> Array:
         """Return the rows at the taps of every place: `[samples, places, taps, features]`."""
-        rows, sources = launch[self.input], self.window.sources()
-        maps = rows.reshape(-1, self.window.num_pixels, rows.shape[-1])
-        is_inside = (sources >= 0)[:, :, np.newaxis]
-        return np.where(is_inside, maps[:, sources], missing)
+        return self.window.take(launch[self.input], missing)
 
 
 def _wrong_samples(what: str, sizes: Iterable[int], source: Tensor, rows: int) -> str | None:
@@ -129,6 +135,11 @@ class Convolution(Windowed):
         result = np.einsum("spti,toi->spo", self._taps(launch, missing=0), launch[self.weight])
         return result.reshape(-1, result.shape[-1])
 
+    def add_gradients(self, gradient: str, backward: Backward) -> None:
+        """Add the products of its result's gradient with the weight and with the input."""
+        backward.give(self.input, ConvolutionInputGradient, gradient, self.weight, self.window)
+        backward.give(self.weight, ConvolutionWeightGradient, gradient, self.input, self.window)
+
 
 @dataclass(frozen=True, slots=True)
 class DepthwiseConvolution(Windowed):
@@ -160,6 +171,12 @@ class DepthwiseConvolution(Windowed):
         taps = self._taps(launch, missing=0)
         return (taps * launch[self.weight]).sum(axis=2).reshape(-1, taps.shape[-1])
 
+    def add_gradients(self, gradient: str, backward: Backward) -> None:
+        """Add the products of its result's gradient with the weight and with the input."""
+        numbers = (self.window,)
+        backward.give(self.input, DepthwiseInputGradient, gradient, self.weight, *numbers)
+        backward.give(self.weight, DepthwiseWeightGradient, gradient, self.input, *numbers)
+
 
 @dataclass(frozen=True, slots=True)
 class MaxPool(Windowed):
@@ -186,6 +203,10 @@ class MaxPool(Windowed):
         """Return its result in a launch."""
         taps = self._taps(launch, missing=-np.inf)
         return taps.max(axis=2).reshape(-1, taps.shape[-1])
+
+    def add_gradients(self, gradient: str, backward: Backward) -> None:
+        """Add the gradient of each maximum where it was found."""
+        backward.give(self.input, MaxPoolGradient, gradient, self.input, self.window)
 
 
 class _OnWholeSamples(OnSamples):
@@ -232,6 +253,13 @@ class GlobalAveragePool(_OnWholeSamples):
         rows = launch[self.input]
         return rows.reshape(-1, self.rows, rows.shape[-1]).mean(axis=1)
 
+    def add_gradients(self, gradient: str, backward: Backward) -> None:
+        """Add an equal share of the gradient to all rows of a sample."""
+        if backward.needs(self.input):
+            shape = backward.shape(self.result.name)
+            share = backward.compute(f"{gradient}.share", shape, Scale, gradient, 1 / self.rows)
+            backward.give(self.input, RepeatRows, share, self.rows)
+
 
 @dataclass(frozen=True, slots=True)
 class ScaleFeatureMaps(_OnWholeSamples):
@@ -255,3 +283,15 @@ class ScaleFeatureMaps(_OnWholeSamples):
     def evaluate(self, launch: Launch) -> Array:
         """Return its result in a launch."""
         return launch[self.input] * np.repeat(launch[self.factors], self.rows, axis=0)
+
+    def add_gradients(self, gradient: str, backward: Backward) -> None:
+        """Add the products of the gradient with the factors, and with all rows of the input."""
+        backward.give(self.input, ScaleFeatureMaps, gradient, self.factors, self.rows)
+        if not backward.needs(self.factors):
+            return
+        shape, few = backward.shape(self.input), backward.shape(self.factors)
+        products = backward.compute(
+            f"{self.factors}.products", shape, Multiply, gradient, self.input
+        )
+        mean = backward.compute(f"{self.factors}.mean", few, GlobalAveragePool, products, self.rows)
+        backward.give(self.factors, Scale, mean, float(self.rows))

@@ -8,16 +8,26 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from onewafer.graph.operations.checks import wrong_groups, wrong_vector
+from onewafer.graph.operations.checks import wrong_gradient, wrong_groups, wrong_vector
+from onewafer.graph.operations.dense import SumRows
 from onewafer.graph.operations.layer_part import LayerPart, Place
 from onewafer.graph.operations.names import PARAMETERS, ParameterName, ValueName, fields_with
 from onewafer.graph.operations.operation import Operation
 
 if TYPE_CHECKING:
     from onewafer.graph.operations.launch import Array, Launch
-    from onewafer.graph.operations.operation import Tensors
+    from onewafer.graph.operations.operation import Backward, Tensors
 
-__all__ = ["LayerNorm", "RmsNorm", "Softmax"]
+__all__ = [
+    "LayerNorm",
+    "LayerNormInputGradient",
+    "LayerNormWeightGradient",
+    "RmsNorm",
+    "RmsNormInputGradient",
+    "RmsNormWeightGradient",
+    "Softmax",
+    "SoftmaxGradient",
+]
 
 SOFTMAX_FLOP = 5
 """An element: maximum, subtract it, exponential, sum, divide; a score: scale, not divide."""
@@ -74,6 +84,13 @@ class RmsNorm(_Norm):
         scaled = groups / np.sqrt(square + self.epsilon) * launch[self.weight]
         return scaled.reshape(launch[self.input].shape)
 
+    def add_gradients(self, gradient: str, backward: Backward) -> None:
+        """Add what the scale of each group, and the weight, are responsible for."""
+        numbers = self.epsilon, self.groups
+        operands = gradient, self.input
+        backward.give(self.input, RmsNormInputGradient, *operands, self.weight, *numbers)
+        backward.give(self.weight, RmsNormWeightGradient, *operands, *numbers)
+
 
 @dataclass(frozen=True, slots=True)
 class LayerNorm(_Norm):
@@ -103,6 +120,154 @@ class LayerNorm(_Norm):
         scaled = centred / np.sqrt(variance + self.epsilon) * launch[self.weight]
         return (scaled + launch[self.bias]).reshape(launch[self.input].shape)
 
+    def add_gradients(self, gradient: str, backward: Backward) -> None:
+        """Add what mean and scale of each group, weight and bias are responsible for."""
+        numbers = self.epsilon, self.groups
+        operands = gradient, self.input
+        backward.give(self.input, LayerNormInputGradient, *operands, self.weight, *numbers)
+        backward.give(self.weight, LayerNormWeightGradient, *operands, *numbers)
+        backward.give(self.bias, SumRows, gradient, self.groups)
+
+
+class _NormGradient(_Norm):
+    """An operation on each group of a gradient, and of what was normalised."""
+
+    __slots__ = ()
+
+    part = None
+
+    gradient: ValueName
+
+    def wrong_operand(self, tensors: Tensors) -> str | None:
+        """Return what is wrong with the shapes of its operands; None if nothing is."""
+        wrong = _Norm.wrong_operand(self, tensors)
+        return wrong or wrong_gradient(tensors[self.gradient], tensors[self.input].shape)
+
+    def _normalised(self, launch: Launch, *, is_centred: bool) -> tuple[Array, Array]:
+        """Return the groups of the input, brought to one scale, and the factors that did it."""
+        groups = _groups(launch[self.input], self.groups)
+        if is_centred:
+            groups = groups - groups.mean(axis=-1, keepdims=True)
+        factors = 1 / np.sqrt((groups * groups).mean(axis=-1, keepdims=True) + self.epsilon)
+        return groups * factors, factors
+
+
+@dataclass(frozen=True, slots=True)
+class RmsNormInputGradient(_NormGradient):
+    """Give the gradient of the input of an `RmsNorm`.
+
+    For a group g, with n the normalised input, f its factor 1 / √(mean(input[g]²) + epsilon), and d
+    = gradient[g] · weight: `result[g] = f · (d − n · mean(d · n))`.
+    """
+
+    element_flop = 9
+    """Square, sum, scale, weight, product, sum, scale, subtract, scale."""
+
+    gradient: ValueName
+    input: ValueName
+    weight: ParameterName
+    """A parameter of shape (features / groups,), the same for all groups."""
+    epsilon: float
+    groups: int = 1
+    """Groups of consecutive features of equal size."""
+
+    def evaluate(self, launch: Launch) -> Array:
+        """Return its result in a launch."""
+        normalised, factors = self._normalised(launch, is_centred=False)
+        weighted = _groups(launch[self.gradient], self.groups) * launch[self.weight]
+        along = normalised * (weighted * normalised).mean(axis=-1, keepdims=True)
+        return ((weighted - along) * factors).reshape(launch[self.input].shape)
+
+
+@dataclass(frozen=True, slots=True)
+class LayerNormInputGradient(_NormGradient):
+    """Give the gradient of the input of a `LayerNorm`.
+
+    For a group g, with n the normalised input, f its factor 1 / √(variance(input[g]) + epsilon),
+    and d = gradient[g] · weight: `result[g] = f · (d − mean(d) − n · mean(d · n))`.
+    """
+
+    element_flop = 13
+    """Mean, subtract, square, sum, scale, weight, product, two sums, scale, subtract two, scale."""
+
+    gradient: ValueName
+    input: ValueName
+    weight: ParameterName
+    """A parameter of shape (features / groups,), the same for all groups."""
+    epsilon: float
+    groups: int = 1
+    """Groups of consecutive features of equal size."""
+
+    def evaluate(self, launch: Launch) -> Array:
+        """Return its result in a launch."""
+        normalised, factors = self._normalised(launch, is_centred=True)
+        weighted = _groups(launch[self.gradient], self.groups) * launch[self.weight]
+        along = normalised * (weighted * normalised).mean(axis=-1, keepdims=True)
+        centred = weighted - weighted.mean(axis=-1, keepdims=True)
+        return ((centred - along) * factors).reshape(launch[self.input].shape)
+
+
+class _NormWeightGradient(_NormGradient):
+    """A sum over rows and groups of products of a gradient with what was normalised."""
+
+    __slots__ = ()
+
+    def result_shape(self, tensors: Tensors) -> tuple[int, ...]:
+        """Return the features of a group."""
+        return (tensors[self.input].shape[-1] // self.groups,)
+
+    def count_flop(self, tensors: Tensors) -> int:
+        """Return the floating point operations of a launch."""
+        return self.element_flop * tensors[self.input].num_elements
+
+    def _sums(self, launch: Launch, normalised: Array) -> Array:
+        products = _groups(launch[self.gradient], self.groups) * normalised
+        return products.reshape(-1, products.shape[-1]).sum(axis=0)
+
+
+@dataclass(frozen=True, slots=True)
+class RmsNormWeightGradient(_NormWeightGradient):
+    """Give the gradient of the weight of an `RmsNorm`: `result = Σ gradient[g] · n`.
+
+    The sum runs over all groups g of all rows, with n the normalised input of the group.
+    """
+
+    element_flop = 5
+    """Square, sum, scale, product, sum."""
+
+    gradient: ValueName
+    input: ValueName
+    epsilon: float
+    groups: int = 1
+    """Groups of consecutive features of equal size."""
+
+    def evaluate(self, launch: Launch) -> Array:
+        """Return its result in a launch."""
+        normalised, _ = self._normalised(launch, is_centred=False)
+        return self._sums(launch, normalised)
+
+
+@dataclass(frozen=True, slots=True)
+class LayerNormWeightGradient(_NormWeightGradient):
+    """Give the gradient of the weight of a `LayerNorm`: `result = Σ gradient[g] · n`.
+
+    The sum runs over all groups g of all rows, with n the normalised input of the group.
+    """
+
+    element_flop = 7
+    """Sum, subtract, square, sum, scale, product, sum."""
+
+    gradient: ValueName
+    input: ValueName
+    epsilon: float
+    groups: int = 1
+    """Groups of consecutive features of equal size."""
+
+    def evaluate(self, launch: Launch) -> Array:
+        """Return its result in a launch."""
+        normalised, _ = self._normalised(launch, is_centred=True)
+        return self._sums(launch, normalised)
+
 
 @dataclass(frozen=True, slots=True)
 class Softmax(Operation):
@@ -127,6 +292,38 @@ class Softmax(Operation):
         groups = _groups(launch[self.input], self.groups)
         weights = np.exp(groups - groups.max(axis=-1, keepdims=True))
         return (weights / weights.sum(axis=-1, keepdims=True)).reshape(launch[self.input].shape)
+
+    def add_gradients(self, gradient: str, backward: Backward) -> None:
+        """Add the gradient, less what the sum of each group takes, times the result."""
+        backward.give(self.input, SoftmaxGradient, gradient, self.result.name, self.groups)
+
+
+@dataclass(frozen=True, slots=True)
+class SoftmaxGradient(Operation):
+    """Give the gradient of the input of a `Softmax` from its result, the shares.
+
+    For a group g of a row: `result[g] = shares[g] · (gradient[g] − Σ gradient[g] · shares[g])`.
+    """
+
+    element_flop = 4
+    """Product, sum, subtract, product."""
+
+    gradient: ValueName
+    shares: ValueName
+    groups: int = 1
+    """Groups of consecutive features of equal size."""
+
+    def wrong_operand(self, tensors: Tensors) -> str | None:
+        """Return what is wrong with the shapes of its operands; None if nothing is."""
+        shape = tensors[self.shares].shape
+        wrong = wrong_groups(shape[-1], self.groups)
+        return wrong or wrong_gradient(tensors[self.gradient], shape)
+
+    def evaluate(self, launch: Launch) -> Array:
+        """Return its result in a launch."""
+        gradient, shares = (_groups(launch[n], self.groups) for n in self.activation_operands)
+        inner = (gradient * shares).sum(axis=-1, keepdims=True)
+        return (shares * (gradient - inner)).reshape(launch[self.shares].shape)
 
 
 def _groups(rows: Array, count: int) -> Array:

@@ -32,11 +32,14 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from typing import Self
 
+    from onewafer.graph.operations.backward import BackwardPass
     from onewafer.graph.operations.launch import Array, Launch
     from onewafer.graph.operations.names import Role
 
     Tensors = Mapping[str, Tensor]
     """The tensors of a graph by their names, or those before an operation."""
+    Backward = BackwardPass["Operation"]
+    """What the rules of gradients write to."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,8 +49,8 @@ class Operation(ABC):
     A new operation is a frozen dataclass in the file of its family, which answers the questions
     below where the usual answer is wrong for it. The annotations of its fields say what their names
     stand for (see `names`); JSON, renaming and the order of operations follow from them. All that
-    is known of it without torch and without a wafer stands in the class, and a rule of its gradient
-    belongs there. What only one reader does with an operation, the reader registers by class.
+    is known of it without torch and without a wafer stands in the class, the rule of its gradients
+    too. What only one reader does with an operation, the reader registers by class.
     """
 
     is_sequential: ClassVar[bool] = False
@@ -89,6 +92,15 @@ class Operation(ABC):
     @abstractmethod
     def evaluate(self, launch: Launch) -> Array:
         """Return its result in a launch whose tensors before it are known, computed by NumPy."""
+
+    def add_gradients(self, gradient: str, backward: Backward) -> None:
+        """Add what its operands' gradients are computed with, given that of its result.
+
+        Raise GraphError if it has no rule. Its result is not indices.
+        """
+        del gradient
+        for name in (*self.activation_operands, *self.parameter_operands):
+            backward.refuse(self, name, "since the operation has no rule for it")
 
     def count_flop(self, tensors: Tensors) -> int:
         """Return the floating point operations of a launch at position 0.

@@ -14,9 +14,9 @@ from onewafer.graph.operations.samples import OnSamples
 
 if TYPE_CHECKING:
     from onewafer.graph.operations.launch import Array, Launch
-    from onewafer.graph.operations.operation import Tensors
+    from onewafer.graph.operations.operation import Backward, Tensors
 
-__all__ = ["BatchedMatmul"]
+__all__ = ["BatchedMatmul", "BatchedOuter"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,3 +86,68 @@ class BatchedMatmul(OnSamples):
             right.reshape(*shape, right.shape[-1] // self.groups),
         )
         return products.reshape(len(left), -1)
+
+    def add_gradients(self, gradient: str, backward: Backward) -> None:
+        """Add the products of its result's gradient with the other operand."""
+        numbers = self.groups, self.rows
+        transposed = not self.is_transposed
+        backward.give(
+            self.left, BatchedMatmul, gradient, self.right, *numbers, is_transposed=transposed
+        )
+        factors = (gradient, self.left) if self.is_transposed else (self.left, gradient)
+        backward.give(self.right, BatchedOuter, *factors, *numbers)
+
+
+@dataclass(frozen=True, slots=True)
+class BatchedOuter(OnSamples):
+    """Multiply features by features over the rows of each sample, group by group; two-dimensional.
+
+    Of a sample and of group g with K features of the left operand and N of the right one:
+    `result[k, g·N + n] = Σᵣ left[r, g·K + k] · right[r, g·N + n]`.
+    """
+
+    is_product = True
+
+    left: ValueName
+    right: ValueName
+    groups: int
+    """Groups of consecutive features of equal size: the matrices of a sample, heads for example."""
+    rows: int
+    """Rows of both operands that belong to a sample."""
+
+    @property
+    def sample_rows(self) -> int:
+        """Rows of the left operand that belong to a sample."""
+        return self.rows
+
+    def result_shape(self, tensors: Tensors) -> tuple[int, ...]:
+        """Return a row for each feature of a group of the left operand, of each sample."""
+        rows = self.count_samples(tensors) * (tensors[self.left].shape[1] // self.groups)
+        return (rows, tensors[self.right].shape[1])
+
+    def wrong_operand(self, tensors: Tensors) -> str | None:
+        """Return what is wrong with the shapes of its operands; None if nothing is."""
+        left, right = tensors[self.left], tensors[self.right]
+        for what, tensor in (("left operand", left), ("right operand", right)):
+            wrong = not_a_matrix(what, tensor) or wrong_groups(tensor.shape[1], self.groups)
+            if wrong is not None:
+                return f"{what}: {wrong}"
+        if left.shape[0] != right.shape[0]:
+            return f"the operands have {left.shape[0]} and {right.shape[0]} rows"
+        if self.rows < 1 or left.shape[0] % self.rows:
+            return f"a sample has {self.rows} rows, which must divide the {left.shape[0]} rows"
+        return None
+
+    def count_flop(self, tensors: Tensors) -> int:
+        """Return the floating point operations of a launch."""
+        del tensors
+        return 2 * self.result.num_elements * self.rows
+
+    def evaluate(self, launch: Launch) -> Array:
+        """Return its result in a launch."""
+        left, right = (
+            launch[name].reshape(-1, self.rows, self.groups, launch[name].shape[-1] // self.groups)
+            for name in self.activation_operands
+        )
+        products = np.einsum("srgk,srgn->skgn", left, right)
+        return products.reshape(-1, right.shape[-1] * self.groups)

@@ -7,16 +7,17 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from onewafer.graph.operations.checks import wrong_gradient
 from onewafer.graph.operations.layer_part import Place
 from onewafer.graph.operations.names import IndexName, ValueName
 from onewafer.graph.operations.operation import Operation
 
 if TYPE_CHECKING:
     from onewafer.graph.operations.launch import Array, Launch
-    from onewafer.graph.operations.operation import Tensors
+    from onewafer.graph.operations.operation import Backward, Tensors
     from onewafer.graph.tensor import Tensor
 
-__all__ = ["Concatenate", "Gather", "TopIndices"]
+__all__ = ["Concatenate", "Gather", "GatherGradient", "SliceFeatures", "TopIndices"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +89,45 @@ class Gather(Operation):
         """Return its result in a launch."""
         return np.take_along_axis(launch[self.input], launch[self.indices], -1)
 
+    def add_gradients(self, gradient: str, backward: Backward) -> None:
+        """Add the elements of the gradient at the features that they are of."""
+        operands = gradient, self.indices
+        if backward.needs(self.input):
+            backward.give(self.input, GatherGradient, *operands, backward.shape(self.input)[-1])
+
+
+@dataclass(frozen=True, slots=True)
+class GatherGradient(Operation):
+    """Add up elements by features: `result[…, i] = Σⱼ gradient[…, j]` where `indices[…, j] = i`."""
+
+    gradient: ValueName
+    indices: IndexName
+    """Type i32, the shape of the gradient."""
+    features: int
+    """Features of the result."""
+
+    def result_shape(self, tensors: Tensors) -> tuple[int, ...]:
+        """Return the rows of the gradient with all features."""
+        return (*tensors[self.gradient].shape[:-1], self.features)
+
+    def wrong_operand(self, tensors: Tensors) -> str | None:
+        """Return what is wrong with the shapes of its operands; None if nothing is."""
+        return wrong_gradient(tensors[self.gradient], tensors[self.indices].shape)
+
+    def count_flop(self, tensors: Tensors) -> int:
+        """Return the additions."""
+        return tensors[self.gradient].num_elements
+
+    def evaluate(self, launch: Launch) -> Array:
+        """Return its result in a launch."""
+        gradient, indices = launch[self.gradient], launch[self.indices]
+        result = np.zeros((*gradient.shape[:-1], self.features), gradient.dtype)
+        rows = result.reshape(-1, self.features)
+        where = np.arange(len(rows))[:, np.newaxis]
+        width = gradient.shape[-1]
+        np.add.at(rows, (where, indices.reshape(-1, width)), gradient.reshape(-1, width))
+        return result
+
 
 @dataclass(frozen=True, slots=True)
 class Concatenate(Operation):
@@ -118,3 +158,43 @@ class Concatenate(Operation):
     def evaluate(self, launch: Launch) -> Array:
         """Return its result in a launch."""
         return np.concatenate([launch[name] for name in self.inputs], -1)
+
+    def add_gradients(self, gradient: str, backward: Backward) -> None:
+        """Add the features of each operand."""
+        first = 0
+        for name in self.inputs:
+            features = backward.shape(name)[-1]
+            backward.give(name, SliceFeatures, gradient, first, features)
+            first += features
+
+
+@dataclass(frozen=True, slots=True)
+class SliceFeatures(Operation):
+    """Take consecutive features of each row: `result[…, j] = input[…, first + j]`."""
+
+    places = Place.IN_HEAD
+    element_flop = 0
+
+    input: ValueName
+    first: int
+    features: int
+
+    def result_shape(self, tensors: Tensors) -> tuple[int, ...]:
+        """Return the rows of the input with some features."""
+        return (*tensors[self.input].shape[:-1], self.features)
+
+    def wrong_operand(self, tensors: Tensors) -> str | None:
+        """Return what is wrong with the shapes of its operands; None if nothing is."""
+        found, end = tensors[self.input].shape[-1], self.first + self.features
+        if 0 <= self.first < end <= found:
+            return None
+        return f"it takes features {self.first} to {end - 1} of {found}"
+
+    def read_activations(self, tensors: Tensors) -> tuple[Tensor, ...]:
+        """Return the features that it takes."""
+        del tensors
+        return (self.result,)
+
+    def evaluate(self, launch: Launch) -> Array:
+        """Return its result in a launch."""
+        return launch[self.input][..., self.first : self.first + self.features]

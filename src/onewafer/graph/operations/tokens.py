@@ -8,17 +8,28 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from onewafer.errors import HostError
-from onewafer.graph.operations.checks import MATRIX, not_a_matrix, wrong_table
+from onewafer.graph.operations.checks import MATRIX, not_a_matrix, wrong_gradient, wrong_table
 from onewafer.graph.operations.layer_part import LayerPart, Place
 from onewafer.graph.operations.names import IndexName, ParameterName, PositionTableName, ValueName
 from onewafer.graph.operations.operation import Operation
 
 if TYPE_CHECKING:
     from onewafer.graph.operations.launch import Array, Launch
-    from onewafer.graph.operations.operation import Tensors
+    from onewafer.graph.operations.operation import Backward, Tensors
     from onewafer.graph.tensor import Tensor
 
-__all__ = ["Embedding", "FirstRow", "LastRow", "PositionEmbedding", "Rotary"]
+__all__ = [
+    "Embedding",
+    "EmbeddingGradient",
+    "FirstRow",
+    "FirstRowGradient",
+    "LastRow",
+    "LastRowGradient",
+    "PositionEmbedding",
+    "PositionEmbeddingGradient",
+    "Rotary",
+    "RotaryGradient",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +70,45 @@ class Embedding(Operation):
             )
         return table[indices]
 
+    def add_gradients(self, gradient: str, backward: Backward) -> None:
+        """Add the rows of the gradient to the rows of the table that were looked up."""
+        if backward.needs(self.table):
+            rows = backward.shape(self.table)[0]
+            backward.give(self.table, EmbeddingGradient, gradient, self.indices, rows)
+
+
+@dataclass(frozen=True, slots=True)
+class EmbeddingGradient(Operation):
+    """Add up rows for each row of a table: `result[i] = Σ gradient[r]` over `indices[r, 0] = i`."""
+
+    gradient: ValueName
+    indices: IndexName
+    """Type i32, shape (rows, 1)."""
+    table_rows: int
+    """Rows of the table, and of the result."""
+
+    def result_shape(self, tensors: Tensors) -> tuple[int, ...]:
+        """Return the rows of the table with the features of the gradient."""
+        return (self.table_rows, tensors[self.gradient].shape[-1])
+
+    def wrong_operand(self, tensors: Tensors) -> str | None:
+        """Return what is wrong with the shapes of its operands; None if nothing is."""
+        indices, gradient = tensors[self.indices].shape, tensors[self.gradient]
+        if len(indices) != MATRIX or indices[1] != 1:
+            return f"the indices have shape {indices}, must be (rows, 1)"
+        return wrong_gradient(gradient, (indices[0], gradient.shape[-1]))
+
+    def count_flop(self, tensors: Tensors) -> int:
+        """Return the additions."""
+        return tensors[self.gradient].num_elements
+
+    def evaluate(self, launch: Launch) -> Array:
+        """Return its result in a launch."""
+        gradient = launch[self.gradient]
+        result = np.zeros((self.table_rows, gradient.shape[-1]), gradient.dtype)
+        np.add.at(result, launch[self.indices][:, 0], gradient)
+        return result
+
 
 @dataclass(frozen=True, slots=True)
 class PositionEmbedding(Operation):
@@ -89,32 +139,60 @@ class PositionEmbedding(Operation):
         """Return its result in a launch."""
         return launch.at_positions(self.table)
 
+    def add_gradients(self, gradient: str, backward: Backward) -> None:
+        """Add the rows of the gradient at the positions of the launch."""
+        if backward.needs(self.table):
+            positions = backward.shape(self.table)[0]
+            backward.give(self.table, PositionEmbeddingGradient, gradient, positions)
+
 
 @dataclass(frozen=True, slots=True)
-class Rotary(Operation):
-    """Rotate pairs of features of each head by angles of the position; two-dimensional.
+class PositionEmbeddingGradient(Operation):
+    """Put rows at the positions of the launch: `result[start + r] = gradient[r]`; others are 0."""
 
-    For a head x at position p and each pair of features a, b:
-    `result[a] = x[a] · cosine[p, a] − x[b] · sine[p, a]` and
-    `result[b] = x[b] · cosine[p, b] + x[a] · sine[p, b]`.
-    """
+    element_flop = 0
+    is_sequential = True
 
-    places = Place.BEFORE_ATTENTION
+    gradient: ValueName
+    positions: int
+    """Rows of the table, and of the result."""
+
+    def result_shape(self, tensors: Tensors) -> tuple[int, ...]:
+        """Return a row for each position."""
+        return (self.positions, tensors[self.gradient].shape[-1])
+
+    def wrong_operand(self, tensors: Tensors) -> str | None:
+        """Return what is wrong with the shapes of its operands; None if nothing is."""
+        gradient = tensors[self.gradient]
+        if gradient.shape[0] > self.positions:
+            return f"it has {gradient.shape[0]} rows for {self.positions} positions"
+        return not_a_matrix("gradient", gradient)
+
+    def evaluate(self, launch: Launch) -> Array:
+        """Return its result in a launch."""
+        gradient = launch[self.gradient]
+        end = launch.start + len(gradient)
+        if end > self.positions:
+            raise HostError(f"position {end - 1} is beyond the {self.positions} positions")
+        result = np.zeros((self.positions, gradient.shape[-1]), gradient.dtype)
+        result[launch.start : end] = gradient
+        return result
+
+
+class _Rotation(Operation):
+    """An operation on pairs of features of each head, by angles of the position."""
+
+    __slots__ = ()
+
     element_flop = 3
     """Two products and their sum."""
     is_sequential = True
     has_all_rows = True
 
-    input: ValueName
     cosine: PositionTableName
-    """A parameter of shape (positions, features of a head)."""
     sine: PositionTableName
-    """A parameter of shape (positions, features of a head)."""
     heads: int
-    """Groups of consecutive features that are rotated alike."""
-    swapped: int | None = None
-    """Features at the beginning of a head whose first half is paired with the second half, None:
-    all of them; the features after them are paired with their neighbours."""
+    swapped: int | None
 
     @property
     def num_swapped(self) -> int:
@@ -124,7 +202,7 @@ class Rotary(Operation):
 
     def wrong_operand(self, tensors: Tensors) -> str | None:
         """Return what is wrong with the shapes of its operands; None if nothing is."""
-        source = tensors[self.input]
+        source = tensors[self.activation_operands[0]]
         features = source.shape[-1]
         if self.heads < 1 or features % (2 * self.heads):
             return f"it cuts {features} features into {self.heads} heads of two equal halves"
@@ -143,18 +221,79 @@ class Rotary(Operation):
         del sequences
         return 2 * self.result.shape[0] * tensors[self.cosine].shape[-1]
 
-    def evaluate(self, launch: Launch) -> Array:
-        """Return its result in a launch."""
-        rows = launch[self.input]
+    def _heads_and_tables(self, launch: Launch) -> tuple[Array, Array, Array]:
+        """Return the heads of the rows, and the cosines and sines of their positions."""
+        rows = launch[self.activation_operands[0]]
         heads = rows.reshape(len(rows), self.heads, -1)
+        cosine = launch.at_positions(self.cosine)[:, np.newaxis]
+        return heads, cosine, launch.at_positions(self.sine)[:, np.newaxis]
+
+    def _rotated(self, heads: Array) -> Array:
+        """Return −b in the place of a, and a in that of b, for each pair a, b of features."""
         count = self.num_swapped
         first, second = np.split(heads[..., :count], 2, axis=-1)
         even, odd = heads[..., count::2], heads[..., count + 1 :: 2]
         neighbours = np.stack([-odd, even], axis=-1).reshape(*heads.shape[:-1], -1)
-        swapped = np.concatenate([-second, first, neighbours], axis=-1)
-        cosine = launch.at_positions(self.cosine)[:, np.newaxis]
-        sine = launch.at_positions(self.sine)[:, np.newaxis]
-        return (heads * cosine + swapped * sine).reshape(rows.shape)
+        return np.concatenate([-second, first, neighbours], axis=-1)
+
+
+@dataclass(frozen=True, slots=True)
+class Rotary(_Rotation):
+    """Rotate pairs of features of each head by angles of the position; two-dimensional.
+
+    For a head x at position p and each pair of features a, b:
+    `result[a] = x[a] · cosine[p, a] − x[b] · sine[p, a]` and
+    `result[b] = x[b] · cosine[p, b] + x[a] · sine[p, b]`.
+    """
+
+    places = Place.BEFORE_ATTENTION
+
+    input: ValueName
+    cosine: PositionTableName
+    """A parameter of shape (positions, features of a head)."""
+    sine: PositionTableName
+    """A parameter of shape (positions, features of a head)."""
+    heads: int
+    """Groups of consecutive features that are rotated alike."""
+    swapped: int | None = None
+    """Features at the beginning of a head whose first half is paired with the second half, None:
+    all of them; the features after them are paired with their neighbours."""
+
+    def evaluate(self, launch: Launch) -> Array:
+        """Return its result in a launch."""
+        heads, cosine, sine = self._heads_and_tables(launch)
+        return (heads * cosine + self._rotated(heads) * sine).reshape(len(heads), -1)
+
+    def add_gradients(self, gradient: str, backward: Backward) -> None:
+        """Add the gradient, rotated back."""
+        for table in (self.cosine, self.sine):
+            backward.refuse(self, table, "a table of angles is no weight")
+        numbers = self.heads, self.swapped
+        backward.give(self.input, RotaryGradient, gradient, self.cosine, self.sine, *numbers)
+
+
+@dataclass(frozen=True, slots=True)
+class RotaryGradient(_Rotation):
+    """Apply the transposed matrix of a `Rotary`, which rotates back; two-dimensional.
+
+    For each pair of features a, b of a gradient g at position p:
+    `result[a] = g[a] · cosine[p, a] + g[b] · sine[p, b]` and
+    `result[b] = g[b] · cosine[p, b] − g[a] · sine[p, a]`.
+    """
+
+    gradient: ValueName
+    cosine: PositionTableName
+    """A parameter of shape (positions, features of a head)."""
+    sine: PositionTableName
+    """A parameter of shape (positions, features of a head)."""
+    heads: int
+    swapped: int | None = None
+    """Features at the beginning of a head whose halves are paired, None: all of them."""
+
+    def evaluate(self, launch: Launch) -> Array:
+        """Return its result in a launch."""
+        heads, cosine, sine = self._heads_and_tables(launch)
+        return (heads * cosine - self._rotated(heads * sine)).reshape(len(heads), -1)
 
 
 class _OneRow(Operation):
@@ -192,6 +331,10 @@ class FirstRow(_OneRow):
         """Return its result in a launch."""
         return launch[self.input][:1]
 
+    def add_gradients(self, gradient: str, backward: Backward) -> None:
+        """Add the row of the gradient as the first of all."""
+        backward.give(self.input, FirstRowGradient, gradient, self.input)
+
 
 @dataclass(frozen=True, slots=True)
 class LastRow(_OneRow):
@@ -202,3 +345,64 @@ class LastRow(_OneRow):
     def evaluate(self, launch: Launch) -> Array:
         """Return its result in a launch."""
         return launch[self.input][-1:]
+
+    def add_gradients(self, gradient: str, backward: Backward) -> None:
+        """Add the row of the gradient as the last of all."""
+        backward.give(self.input, LastRowGradient, gradient, self.input)
+
+
+class _OneRowGradient(Operation):
+    """An operation that puts one row among zeros."""
+
+    __slots__ = ()
+
+    element_flop = 0
+    is_sequential = True
+
+    gradient: ValueName
+    input: ValueName
+
+    def result_shape(self, tensors: Tensors) -> tuple[int, ...]:
+        """Return the rows of the input."""
+        return tensors[self.input].shape
+
+    def wrong_operand(self, tensors: Tensors) -> str | None:
+        """Return what is wrong with the shapes of its operands; None if nothing is."""
+        source = tensors[self.input]
+        wrong = not_a_matrix("input", source)
+        return wrong or wrong_gradient(tensors[self.gradient], (1, source.shape[-1]))
+
+    def read_activations(self, tensors: Tensors) -> tuple[Tensor, ...]:
+        """Return the one row."""
+        return (tensors[self.gradient],)
+
+    def _among_zeros(self, launch: Launch, row: int) -> Array:
+        result = np.zeros_like(launch[self.input])
+        result[row] = launch[self.gradient][0]
+        return result
+
+
+@dataclass(frozen=True, slots=True)
+class FirstRowGradient(_OneRowGradient):
+    """Put the row of a gradient before rows of zeros, as many as the launch has."""
+
+    gradient: ValueName
+    input: ValueName
+    """The input of the `FirstRow`, of which only the shape is read."""
+
+    def evaluate(self, launch: Launch) -> Array:
+        """Return its result in a launch."""
+        return self._among_zeros(launch, 0)
+
+
+@dataclass(frozen=True, slots=True)
+class LastRowGradient(_OneRowGradient):
+    """Put the row of a gradient in the place of the last valid row, after rows of zeros."""
+
+    gradient: ValueName
+    input: ValueName
+    """The input of the `LastRow`, of which only the shape is read."""
+
+    def evaluate(self, launch: Launch) -> Array:
+        """Return its result in a launch."""
+        return self._among_zeros(launch, -1)
