@@ -11,6 +11,7 @@ from onewafer.graph.operations import (
     elementwise,
     feature_map_gradients,
     feature_maps,
+    losses,
     norms,
     products,
     selection,
@@ -24,6 +25,7 @@ from onewafer.graph.operations.elementwise import *  # noqa: F403
 from onewafer.graph.operations.feature_map_gradients import *  # noqa: F403
 from onewafer.graph.operations.feature_maps import *  # noqa: F403
 from onewafer.graph.operations.layer_part import LayerPart
+from onewafer.graph.operations.losses import *  # noqa: F403
 from onewafer.graph.operations.norms import *  # noqa: F403
 from onewafer.graph.operations.operation import Operation
 from onewafer.graph.operations.products import *  # noqa: F403
@@ -39,6 +41,7 @@ __all__ += dense.__all__
 __all__ += elementwise.__all__
 __all__ += feature_map_gradients.__all__
 __all__ += feature_maps.__all__
+__all__ += losses.__all__
 __all__ += norms.__all__
 __all__ += products.__all__
 __all__ += selection.__all__
