@@ -27,6 +27,18 @@ def runtime(created):
     return created
 
 
+@pytest.mark.usefixtures("fake_machine")
+def test_record_lies_in_the_folder_whatever_the_script_changes_to(image, monkeypatch, tmp_path):
+    monkeypatch.setattr("onewafer.host.sdk_runtime.load", lambda _: image)
+    (tmp_path / "out").mkdir()
+    monkeypatch.chdir(tmp_path)
+    runtime = SdkRuntime("out", cmaddr=None)
+    monkeypatch.chdir(tmp_path / "out")
+    with runtime:
+        pass
+    assert (tmp_path / "out" / "simulation.json").exists()
+
+
 def test_handles_exist_before_load_and_are_no_colors(created):
     handles = [created.get_id(name) for name in ("A", "h", "constant", "p", "compute")]
     assert len(set(handles)) == 5

@@ -99,17 +99,18 @@ class SdkRuntime:
     ) -> None:
         runs_on = find_platform(platform, cmaddr)
         mend_narrow_shifts()
-        self._folder = find_folder(bindir)
-        self._image = load(self._folder)
+        named = find_folder(bindir)
+        self._folder = named.absolute()  # scripts change the working directory before they run
+        self._image = load(named)
         if runs_on is not None and runs_on.target.arch != self._image.arch:
             raise HostError(
-                f"{str(self._folder)!r} was compiled for {self._image.arch}, the platform is "
+                f"{str(named)!r} was compiled for {self._image.arch}, the platform is "
                 f"{runs_on.target.arch}: compile it with `cslc --arch={runs_on.target.arch}`, or "
                 "pass the platform that its SdkLayout has"
             )
         if memcpy_required and not self._image.uses_memcpy:
             raise HostError(
-                f"{str(self._folder)!r} was compiled without --memcpy: "
+                f"{str(named)!r} was compiled without --memcpy: "
                 f"compile with it, or pass memcpy_required=False"
             )
         self._architecture = load_architecture(self._image.arch)

@@ -38,10 +38,16 @@ const oq = @get_output_queue(3);
 const from = if (is_last) onward else @get_color(@bitcast(u16, sys_mod.MEMCPYH2D_1));
 const in = @get_dsd(fabin_dsd, .{ .extent = 1, .input_queue = iq });
 
+const one = [1]i16{ 1 };
+const ones = @get_dsd(mem1d_dsd, .{ .tensor_access = |i|{4} -> one[0] });
+
 fn relay(n: i16) void {
   const to = if (is_last) @get_color(@bitcast(u16, sys_mod.MEMCPYD2H_1)) else onward;
-  const out = sys_mod.get_streaming_fabout_dsd(to, n, oq);
-  @add16(out, @set_dsd_length(in, @as(u16, n)), 1, .{ .async = true });
+  const first = sys_mod.get_streaming_fabout_dsd(to, n, oq);
+  @add16(first, @set_dsd_length(in, @as(u16, n)), 1);
+  const known: i16 = 4; // so that the compiler knows the DSD, and its microthread
+  const second = sys_mod.get_streaming_fabout_dsd(to, known, oq);
+  if (is_last) { @mov16(second, ones, .{ .async = true }); }
   sys_mod.unblock_cmd_stream();
 }
 comptime {
@@ -66,7 +72,7 @@ def compiled(arch, **params):
 @pytest.mark.parametrize("arch", ["wse2", "wse3"])
 def test_streams_are_named_by_the_numbers_of_their_colors(arch, tmp_path):
     save(compiled(arch, to_device="0", to_host="1"), tmp_path)
-    words, result = np.arange(5, dtype=np.uint32), np.zeros(5, np.uint32)
+    words, result = np.arange(5, dtype=np.uint32), np.zeros(9, np.uint32)
     options = {
         "data_type": MemcpyDataType.MEMCPY_16BIT,
         "order": MemcpyOrder.ROW_MAJOR,
@@ -76,8 +82,8 @@ def test_streams_are_named_by_the_numbers_of_their_colors(arch, tmp_path):
     with SdkRuntime(tmp_path) as runtime:
         runtime.launch("relay", np.int16(5), nonblock=True)
         runtime.memcpy_h2d(0, words, 0, 0, 1, 1, 5, **options)
-        runtime.memcpy_d2h(result, 1, 1, 0, 1, 1, 5, **options)
-    assert result.tolist() == [2, 3, 4, 5, 6]
+        runtime.memcpy_d2h(result, 1, 1, 0, 1, 1, 9, **options)
+    assert result.tolist() == [2, 3, 4, 5, 6, 1, 1, 1, 1]
 
 
 @pytest.mark.parametrize(
