@@ -94,7 +94,7 @@ def _dsd_problems(dsd: DsdDescriptor, architecture: Architecture, num_fifos: int
     match dsd.kind:
         case DsdKind.FABIN | DsdKind.FABOUT:
             is_input = dsd.kind is DsdKind.FABIN
-            if dsd.color != -1 or not architecture.queues_need_initialization:
+            if dsd.color != -1 or not (is_input or architecture.queues_need_initialization):
                 yield from _color_problems(dsd.color, architecture)
             yield from _queue_problems(dsd.queue, architecture, is_input=is_input)
             if is_input and (dsd.has_index or dsd.clears != -1 or dsd.advances_switch):

@@ -195,10 +195,21 @@ def _colors_of_local_tasks(program: TileProgram, architecture: Architecture) -> 
 def queue_colors_at_load(program: TileProgram, architecture: Architecture) -> NDArray[np.uint8]:
     """Return the colors of the queues that a program can bind to others (M135)."""
     colors = np.full(2 * NUM_QUEUES, NO_COLOR, np.uint8)
-    if architecture.queues_need_initialization:
-        for binding in program.queues:
+    ties_all = architecture.queues_need_initialization
+    named = set[int]() if ties_all else _queues_of_named_colors(program)
+    for binding in program.queues:
+        if ties_all or (binding.is_input and binding.queue not in named):
             colors[binding.queue + (0 if binding.is_input else NUM_QUEUES)] = binding.color
     return colors
+
+
+def _queues_of_named_colors(program: TileProgram) -> set[int]:
+    """Return the input queues through which DSDs read colors that they name themselves."""
+    return {
+        dsd.queue
+        for dsd in program.dsds
+        if dsd.kind is DsdKind.FABIN and dsd.color != UNBOUND and dsd.queue >= 0
+    }
 
 
 UNBOUND = -1
@@ -209,7 +220,7 @@ def fabric_color(
     descriptor: DsdDescriptor, program: TileProgram, architecture: Architecture
 ) -> int:
     """Return the color that a fabric DSD reads or writes, or `UNBOUND` (M43)."""
-    if not architecture.queues_need_initialization:
+    if not architecture.queues_need_initialization and descriptor.color != UNBOUND:
         return descriptor.color
     is_input = descriptor.kind is DsdKind.FABIN
     bound = _bound_color(program, descriptor.queue, is_input=is_input)
@@ -248,9 +259,10 @@ def unbound_queue_message(
             "the color out of the DSD, then it has that of its queue"
         )
     if bound is None:
+        names = "" if architecture.queues_need_initialization else ", or .fabric_color in the DSD"
         return (
             f"the DSD's {side} queue {descriptor.queue} serves no color; on {architecture.name} "
-            "write @initialize_queue(queue, .{ .color = … }) in a comptime block"
+            f"write @initialize_queue(queue, .{{ .color = … }}) in a comptime block{names}"
         )
     return (
         f"the DSD has color {descriptor.color}, but its {side} queue {descriptor.queue} is "

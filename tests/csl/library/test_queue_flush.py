@@ -135,12 +135,41 @@ comptime {
 )
 
 
+SENDER_OF_THE_WSE2 = f"""
+{SENDER.split("const out", maxsplit=1)[0]}
+const low_out = @get_dsd(fabout_dsd, .{{
+  .extent = 12, .output_queue = oq, .fabric_color = colors[0] }});
+const high_out = @get_dsd(fabout_dsd, .{{
+  .extent = 12, .output_queue = oq, .fabric_color = colors[1] }});
+
+fn run() void {{
+  for (@range(u16, rounds)) |_| {{
+    @mov32(low_out, low_dsd);
+    @mov32(high_out, high_dsd);
+  }}
+  system.unblock_cmd_stream();
+}}
+
+comptime {{
+  @initialize_queue(oq, .{{}});
+  for (colors) |c| {{
+    @set_local_color_config(c, .{{ .routes = .{{ .rx = .{{ RAMP }}, .tx = .{{ EAST }} }} }});
+  }}
+  @export_symbol(run);
+  @export_symbol(low_pointer, "low");
+  @export_symbol(high_pointer, "high");
+}}
+"""
+"""There a DSD names the color of what it sends; input queues are as on the WSE-3."""
+
+
 @pytest.mark.parametrize("engine", ["reference", "fast"])
-@pytest.mark.parametrize("rounds", [1, 3])
-def test_one_queue_of_each_side_serves_two_colors(engine, rounds):
+@pytest.mark.parametrize(("arch", "rounds"), [("wse3", 1), ("wse3", 3), ("wse2", 2)])
+def test_one_queue_of_each_side_serves_two_colors(engine, arch, rounds):
     """Back and forth, launch after launch; a filter stands before the queue while it is bound."""
-    machine = load_architecture("wse3")
-    files = MemoryFiles({"layout.csl": LAYOUT, "sender.csl": SENDER, "receiver.csl": RECEIVER})
+    machine = load_architecture(arch)
+    sender = SENDER if arch == "wse3" else SENDER_OF_THE_WSE2
+    files = MemoryFiles({"layout.csl": LAYOUT, "sender.csl": sender, "receiver.csl": RECEIVER})
     options = CompileOptions(
         entry="layout.csl", architecture=machine, params={"rounds": str(rounds)}
     )
@@ -220,7 +249,6 @@ comptime {{
     [
         "config.queue_flush.exit(oq)",
         "order[0] = config.queue_flush.iq_status()",
-        "config.input_queue_config.encode_input_queue(3, 4, false)",
         "config.output_queue_config.encode_output_queue(3, 4)",
     ],
 )

@@ -523,19 +523,20 @@ def _made_colors(analyze, arch, program):
 
 def test_a_fabric_dsd_has_the_color_of_its_queue(analyze):
     """Also where programs that share a library give its queue other colors."""
-    into_memory = QUEUES.replace("@mov32(lib.out(), lib.in())", "@mov32(x_dsd, lib.in())").replace(
-        "  @initialize_queue(@get_output_queue(3), .{ .color = @get_color(5) });\n", ""
+    only_out = QUEUES.replace("@mov32(lib.out(), lib.in())", "@mov32(lib.out(), 7)").replace(
+        "@get_color(5)", "c"
     )
-    declared = """
-var x: [4]u32;
-const x_dsd = @get_dsd(mem1d_dsd, .{ .tensor_access = |i|{4} -> x[i] });
-"""
-    assert _made_colors(analyze, "wse2", into_memory + declared) == [[1], [4]]
+    without_input = only_out.replace(
+        "  @initialize_queue(@get_input_queue(2), .{ .color = c });\n", ""
+    )
+    assert _made_colors(analyze, "wse2", without_input) == [[1], [4]]
 
 
-def test_a_queue_of_the_wse3_may_change_its_color(analyze):
+def test_a_queue_may_change_its_color(analyze):
     """So the DSD names none: it has that which its queue serves when an operation begins."""
     assert _made_colors(analyze, "wse3", QUEUES) == [[-1, -1], [-1, -1]]
+    from_queue = QUEUES.replace("lib.out()", "&x").replace("param c", "var x: u32; param c")
+    assert _made_colors(analyze, "wse2", from_queue) == [[-1], [-1]]
 
 
 def test_the_color_of_a_queue_has_to_be_known(analyze):
@@ -547,6 +548,22 @@ def test_the_color_of_a_queue_has_to_be_known(analyze):
     assert analyze(source, arch="wse2").codes == ["missing-field"]
     found = analyze(source, arch="wse3").diagnostics
     assert [d.code for d in found] == ["queue-not-initialized"]
+
+
+def test_an_input_without_a_color_harms_nobody_who_does_not_use_it(analyze):
+    source = """
+    const in = @get_dsd(fabin_dsd, .{ .extent = 1, .input_queue = @get_input_queue(3) });
+    var x: u32;
+    task idle() void { @mov32(&x, in); }
+    fn main() void { }
+    comptime { @bind_local_task(idle, @get_local_task_id(9)); }
+    """
+    for arch in ("wse2", "wse3"):
+        found = analyze(source, arch=arch)
+        assert [d.code for d in found.diagnostics] == ["queue-not-initialized"]
+        assert found.program is not None
+    without_queue = "fn main() void { @mov32(@get_dsd(fabin_dsd, .{ .extent = 1 }), 0); }"
+    assert analyze(without_queue, arch="wse2").codes == ["missing-field"]
 
 
 def test_queues_have_a_priority_on_wse2_only(analyze):

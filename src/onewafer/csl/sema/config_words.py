@@ -60,25 +60,23 @@ class ConfigWords:
 
 _FILTER: Final = "write `.filter` in"
 _STATE: Final = "it is a status, not a setting; read it in a task"
-_QUEUES: Final = (
-    ConfigWords(
-        OUTPUT_QUEUE_WORDS,
-        NUM_QUEUES,
-        "the color of output queue {n}",
-        "`output_queue_config` of `<tile_config>`",
-        is_of_queues=True,
-        known_on=("wse3",),
-    ),
-    ConfigWords(
-        INPUT_QUEUE_WORDS,
-        NUM_QUEUES,
-        "the color of input queue {n}",
-        "`input_queue_config` of `<tile_config>`",
-        "use `@initialize_queue`",
-        is_of_queues=True,
-    ),
+_OUTPUT_QUEUES: Final = ConfigWords(
+    OUTPUT_QUEUE_WORDS,
+    NUM_QUEUES,
+    "the color of output queue {n}",
+    "`output_queue_config` of `<tile_config>`",
+    is_of_queues=True,
+    known_on=("wse3",),
 )
-"""Only machines that tie queues to colors have them."""
+"""Only machines that tie output queues to colors have them."""
+_INPUT_QUEUES: Final = ConfigWords(
+    INPUT_QUEUE_WORDS,
+    NUM_QUEUES,
+    "the color of input queue {n}",
+    "`input_queue_config` of `<tile_config>`",
+    "use `@initialize_queue`",
+    is_of_queues=True,
+)
 
 
 def _both_sides(first: int, what: str, by_name: str) -> tuple[ConfigWords, ...]:
@@ -141,7 +139,8 @@ _OTHERS: Final = (
 
 def config_words(machine: Architecture) -> tuple[ConfigWords, ...]:
     """Return the words that a PE of a machine has, by address."""
-    return (*_QUEUES, *_OTHERS) if machine.queues_need_initialization else _OTHERS
+    of_outputs = (_OUTPUT_QUEUES,) if machine.queues_need_initialization else ()
+    return (*of_outputs, _INPUT_QUEUES, *_OTHERS)
 
 
 def words_at(machine: Architecture, address: int) -> ConfigWords | None:

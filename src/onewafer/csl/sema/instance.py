@@ -377,8 +377,17 @@ class InstanceContext(Context):
         check_reserved_queue(self.session, descriptor.queue, is_input=is_input, span=span)
         bound = self.queues.get((is_input, descriptor.queue))
         if bound is None:
+            queue = f"{name} queue {descriptor.queue}"
             if self.session.architecture.queues_need_initialization:
-                self._warn_uninitialized(f"{name} queue {descriptor.queue}", span)
+                self._warn_uninitialized(
+                    f"{queue} is used without `@initialize_queue`, "
+                    f"which {self.session.architecture.name} needs",
+                    span,
+                )
+            elif descriptor.color < 0:
+                self._warn_uninitialized(
+                    f"{queue} serves no color, and this DSD has no `.fabric_color`", span
+                )
         elif self.session.architecture.queues_need_initialization and descriptor.color not in (
             -1,
             bound[0],
@@ -393,14 +402,13 @@ class InstanceContext(Context):
                 "queue serves when an operation begins",
             )
 
-    def _warn_uninitialized(self, queue: str, span: Span | None) -> None:
+    def _warn_uninitialized(self, message: str, span: Span | None) -> None:
         """Say that a queue serves no color; only an operation on it would be an error."""
         self.report(
             Fault(
                 Diagnostic(
                     "queue-not-initialized",
-                    f"{queue} is used without `@initialize_queue`, "
-                    f"which {self.session.architecture.name} needs",
+                    message,
                     Annotation(span) if span is not None else None,
                     notes=("an operation on it stops the simulation with an error",),
                     help="add `@initialize_queue(queue, .{ .color = … });` to a `comptime` block",

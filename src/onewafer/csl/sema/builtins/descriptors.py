@@ -330,11 +330,15 @@ _UNPACKABLE = {
 def _color(
     fields: Mapping[str, Value], instance: InstanceContext, queue: tuple[bool, int], span: Span
 ) -> int:
-    """Return the color of a fabric DSD: as given, else the one that its queue serves."""
+    """Return the color of a fabric DSD: as given; −1: the one that its queue serves.
+
+    A queue may serve another color later, and input queues do so on every machine (M135).
+    """
     if "fabric_color" in fields:
         return color_number(fields["fabric_color"], span)
-    if instance.session.architecture.queues_need_initialization:
-        return -1  # which may change while the program runs
+    is_input, number = queue
+    if instance.session.architecture.queues_need_initialization or (is_input and number >= 0):
+        return -1
     instance.has_read_program = True
     bound = instance.queues.get(queue)
     if bound is None:
