@@ -53,6 +53,22 @@ comptime {{ {checks} }}
     assert words_of(body, declared)[:5] == [1] * 5
 
 
+def test_directions_are_bits_of_the_register_of_a_route():
+    """Bits 0 to 4 say where to, bits 5 to 9 where from, as in `<tile_config>`."""
+    declared = """
+const sides = @import_module("<directions>");
+const io = @import_module("<tile_config>").color_config.fabric_io;
+fn bit(of: io) u16 { return @as(u16, 1) << @get_int(of); }
+comptime {
+  @comptime_assert(sides.TX_RAMP == bit(io.TX_RAMP) and sides.RX_RAMP == bit(io.RX_RAMP));
+  @comptime_assert(sides.dirToTxBits(SOUTH) == bit(io.TX_SOUTH));
+}
+var from: direction = NORTH;
+"""
+    body = "words[0] = @as(u32, sides.dirToRxBits(from) == bit(io.RX_NORTH));"
+    assert words_of(body, declared)[0] == 1
+
+
 def test_random_numbers_in_powers_of_two_and_from_seeds():
     body = """
   random.set_global_prng_seed(7); words[0] = random.random_pow_u32(32);

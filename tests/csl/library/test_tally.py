@@ -37,8 +37,7 @@ param memcpy_params: comptime_struct;
 param tally_params: comptime_struct;
 const system = @import_module("<memcpy/memcpy>", memcpy_params);
 const callback_id = @get_local_task_id(20);
-const tally = @import_module("<kernels/tally/pe>", @concat_structs(tally_params, .{
-  .input_queues = [2]u16{ 2, 3 }, .output_queues = [2]u16{ 2, 3 } CALLBACK }));
+const tally = @import_module("<kernels/tally/pe>", PARAMS);
 var bumps: [2]u16; // before and after the completion
 var delays: [2]u16;
 var told: [2]u32; // how often, and the sum
@@ -73,11 +72,17 @@ comptime {
 """
 
 
-def device_of(arch, width, height, enough, callback=", .callback = callback_id"):
+QUEUES = ".input_queues = [2]u16{ 2, 3 }, .output_queues = [2]u16{ 2, 3 }"
+IN_ONE = f".{{ .tally_params = tally_params, {QUEUES} CALLBACK }}"
+APART = f"@concat_structs(tally_params, .{{ {QUEUES} CALLBACK }})"
+
+
+def device_of(arch, width, height, enough, *, callback=", .callback = callback_id", params=IN_ONE):
     machine = load_architecture(arch)
-    files = MemoryFiles({"layout.csl": LAYOUT, "pe.csl": PROGRAM.replace("CALLBACK", callback)})
-    params = {"width": str(width), "height": str(height), "enough": str(enough)}
-    options = CompileOptions(entry="layout.csl", architecture=machine, params=params)
+    program = PROGRAM.replace("PARAMS", params.replace("CALLBACK", callback))
+    files = MemoryFiles({"layout.csl": LAYOUT, "pe.csl": program})
+    given = {"width": str(width), "height": str(height), "enough": str(enough)}
+    options = CompileOptions(entry="layout.csl", architecture=machine, params=given)
     device = Device(compile_program(options, files), machine, engine="reference")
     device.load()
     return device
@@ -100,6 +105,12 @@ def test_callback_comes_once_with_the_sum(arch, width, height):
 
 def test_without_a_second_phase_all_completions_count():
     device = device_of("wse2", 3, 2, 0)
+    device.launch("run")
+    assert device.read("told", 2)[0, -1].tolist() == [1, 0]
+
+
+def test_params_of_the_layout_may_be_params_of_their_own():
+    device = device_of("wse2", 2, 2, 0, params=APART)
     device.launch("run")
     assert device.read("told", 2)[0, -1].tolist() == [1, 0]
 

@@ -55,6 +55,54 @@ def test_routes_and_switches(analyze):
     )  # fmt: skip
 
 
+NUMBERED = """
+const sides = @import_module("<directions>");
+const Pop = struct { always_pop: bool };
+const Switches = struct {
+  pos1: u16, pos2: u16, pos3: u16, ring_mode: bool, current_switch_pos: u16, pop_mode: Pop };
+const Config = struct { routes: u16, switches: Switches };
+layout {
+  @set_rectangle(2, 1);
+  @set_tile_code(0, 0);
+  @set_tile_code(1, 0);
+  const out = sides.dirToTxBits(EAST);
+  @set_color_config(0, 0, @get_color(3), Config{
+    .routes = sides.RX_RAMP | sides.TX_RAMP | out,
+    .switches = Switches{
+      .pos1 = out, .pos2 = 0, .pos3 = sides.dirToRxBits(sides.flip(EAST)), .ring_mode = true,
+      .current_switch_pos = 1, .pop_mode = Pop{ .always_pop = true } } });
+  @set_color_config(1, 0, @get_color(3), .{ .routes = .{ .rx = WEST, .tx = RAMP } });
+}
+"""
+
+
+def test_routes_and_switches_as_numbers(analyze):
+    """The same configuration as in the test before, with types of structs and without tuples."""
+    config = analyze(NUMBERED).program.color_configs[0]
+    assert config.positions == (
+        SwitchPosition(RAMP, EAST | RAMP), SwitchPosition(RAMP, EAST), None, SwitchPosition(WEST, EAST),
+    )  # fmt: skip
+    assert (config.current_position, config.ring_mode, config.pop_mode) == (
+        1, True, PopMode.ALWAYS_POP,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("routes", "position", "code"),
+    [
+        ("1 << 10", "0", "value-out-of-range"),
+        ("-1", "0", "value-out-of-range"),
+        ("0x201", "0x400", "value-out-of-range"),
+        ("0x201", "0x201", "type-mismatch"),
+        ("0x201", "0x60", "type-mismatch"),
+    ],
+)
+def test_numbers_that_are_no_directions(analyze, routes, position, code):
+    config = f".{{ .routes = {routes}, .switches = .{{ .pos1 = {position} }} }}"
+    entry = _layout(f"@set_color_config(0, 0, @get_color(3), {config});")
+    assert analyze(entry).codes == [code]
+
+
 ROUTE = ".routes = .{ .rx = .{ WEST }, .tx = .{ RAMP } }"
 
 

@@ -35,8 +35,12 @@ def read_color_config(value: Value, span: Span) -> ColorConfig:
         known=("routes", "switches", "filter", "teardown"),
         required=("routes",),
     )
-    routes = _routes(fields["routes"], span)
-    first = SwitchPosition(_directions(routes["rx"], span), _directions(routes["tx"], span))
+    routes: Mapping[str, Value] = {}
+    if _is_number(fields["routes"]):
+        first = _sides(fields["routes"], "`routes`", span)
+    else:
+        routes = _routes(fields["routes"], span)
+        first = SwitchPosition(_directions(routes["rx"], span), _directions(routes["tx"], span))
     positions, current, ring_mode, pop_mode = _switches(fields, first, span)
     if "pop_mode" in routes:  # where older versions of the SDK have it
         pop_mode = _pop_mode(routes["pop_mode"], span)
@@ -62,6 +66,28 @@ def _routes(value: Value, span: Span) -> Mapping[str, Value]:
         known=("rx", "tx", "color_swap_x", "color_swap_y", "pop_mode"),
         required=("rx", "tx"),
     )
+
+
+_TRANSMIT_BITS = 5
+"""Bits 0 to 4 of a number are directions to send to, bits 5 to 9 those to receive from."""
+
+
+def _is_number(value: Value) -> bool:
+    return isinstance(value, Scalar) and t.is_integer(value.type)
+
+
+def _sides(value: Value, what: str, span: Span) -> SwitchPosition:
+    """Return the directions of a number as `<directions>` makes it (SDK 2.10)."""
+    bits = conversions.forced_integer(value, span, what)
+    if not 0 <= bits < 1 << 2 * _TRANSMIT_BITS:
+        fail(
+            "value-out-of-range",
+            f"{what} is {bits}, and a number of directions has bits 0 to 9",
+            span,
+            help="put it together from `RX_RAMP`, `TX_RAMP`, `dirToRxBits(d)` and `dirToTxBits(d)` "
+            "of `<directions>`",
+        )
+    return SwitchPosition(bits >> _TRANSMIT_BITS, bits & (1 << _TRANSMIT_BITS) - 1)
 
 
 def _swap_mask(routes: Mapping[str, Value], span: Span) -> int:
@@ -143,6 +169,8 @@ def _pop_mode(value: Value, span: Span) -> PopMode:
 
 def _position(value: Value, last: SwitchPosition, span: Span) -> SwitchPosition | None:
     """Return the position that changes one side of the last one; None: it is not valid."""
+    if _is_number(value):
+        return _numbered_position(value, last, span)
     fields = read_fields(value, "a switch position", span, known=("rx", "tx", "invalid"))
     if "invalid" in fields and len(fields) == 1:
         if not read_flag(fields, "invalid", span):
@@ -158,16 +186,29 @@ def _position(value: Value, last: SwitchPosition, span: Span) -> SwitchPosition 
     if len(fields) != 1:
         fail("type-mismatch", "a switch position changes either `rx` or `tx`", span)
     if "rx" in fields:
-        receive = _directions(fields["rx"], span)
-        if receive.bit_count() != 1:
-            fail(
-                "type-mismatch",
-                f"a switch position receives from one direction, this from {receive.bit_count()}",
-                span,
-                help="write `.{ .rx = EAST }`",
-            )
-        return SwitchPosition(receive, last.tx)
+        return _receiving(_directions(fields["rx"], span), last, span)
     return SwitchPosition(last.rx, _directions(fields["tx"], span))
+
+
+def _numbered_position(value: Value, last: SwitchPosition, span: Span) -> SwitchPosition | None:
+    """Return what the bits of a number change; 0 is no valid position."""
+    sides = _sides(value, "a switch position", span)
+    if sides.rx and sides.tx:
+        fail("type-mismatch", "a switch position changes either `rx` or `tx`, not both", span)
+    if sides.rx:
+        return _receiving(sides.rx, last, span)
+    return SwitchPosition(last.rx, sides.tx) if sides.tx else None
+
+
+def _receiving(receive: int, last: SwitchPosition, span: Span) -> SwitchPosition:
+    if receive.bit_count() != 1:
+        fail(
+            "type-mismatch",
+            f"a switch position receives from one direction, this from {receive.bit_count()}",
+            span,
+            help="write `.{ .rx = EAST }`",
+        )
+    return SwitchPosition(receive, last.tx)
 
 
 _RANGE_FIELDS = ("min_idx", "max_idx")
