@@ -60,12 +60,15 @@ def run_launches(
         device.write(placement.symbol, blocks)
     runs: list[FabricRun] = []
     for inputs, launch in launches:
+        entries = None, launch.entry
         for name, placement in emitted.inputs.items():
-            device.write(placement.symbol, placement.pack(inputs[name]))
+            if placement.placement.entry in entries:
+                device.write(placement.symbol, placement.pack(inputs[name]))
         report = device.launch(launch.entry, *emitted.arguments(launch))
         outputs = {
             name: placement.unpack(device.read(placement.symbol, placement.num_elements))
             for name, placement in emitted.outputs.items()
+            if placement.placement.entry in entries
         }
         runs.append(FabricRun(outputs, report.cycles))
     return runs

@@ -195,6 +195,8 @@ class Placement:
     num_matrices: int = 1
     """Matrices that lie one after the other in a block; the first dimension counts them if there
     are several (weights of a convolution, one a tap)."""
+    entry: str | None = None
+    """The entry that an input is written before, or an output read after; None: the only one."""
 
     @property
     def num_elements(self) -> int:

@@ -35,7 +35,7 @@ from onewafer.mesh.banks import bank
 from onewafer.mesh.blocks import Block
 from onewafer.mesh.collectives import ChainReduce
 from onewafer.mesh.kinds import CONTROL_KINDS, REPEAT, answers
-from onewafer.mesh.schedule import build_schedule, kinds_of
+from onewafer.mesh.schedule import build_schedule, kinds_of, schedule_parts
 from onewafer.mesh.skew import Skew
 from onewafer.mesh.step_costs import Rate, of_all_rows, step_costs
 
@@ -69,7 +69,7 @@ class Estimate:
 
     launch_cycles: int
     operations: tuple[OperationCost, ...]
-    """One a mesh operation, in order."""
+    """One a mesh operation of the entry, in order."""
     control_cycles: int
     """The REPEAT and STOP entries of the schedule."""
 
@@ -87,9 +87,8 @@ class Estimator:
         self._program = program
         self._timing = architecture.timing
         self._costs = step_costs(self._timing, program.dtype, rows=program.row_kind)
-        schedule = build_schedule(program)
-        self._kinds = kinds_of(schedule)
-        self._control = tuple(entry for entry in schedule if entry.kind in CONTROL_KINDS)
+        self._kinds = kinds_of(build_schedule(program))
+        self._parts = schedule_parts(program)
         self._operations = number_alike(program)
 
     def estimate(self, launch: Launch | None = None) -> Estimate:
@@ -97,15 +96,18 @@ class Estimator:
         program = self._program
         where = launch or program.whole_launch()
         model = _CostModel(self._timing, self._costs, program, where, self._kinds)
-        cycles = _Walk(model).run(self._operations)
+        stretch = program.stretch(where.entry)
+        cycles = _Walk(model).run(self._operations[stretch])
         return Estimate(
             launch_cycles=model.launch_cycles(),
             operations=tuple(
                 OperationCost(operation.kind, count)
-                for operation, count in zip(program.operations, cycles, strict=True)
+                for operation, count in zip(program.operations[stretch], cycles, strict=True)
             ),
             control_cycles=sum(
-                (entry.n + 1) * int(model.step(entry.kind)) for entry in self._control
+                (entry.n + 1) * int(model.step(entry.kind))
+                for entry in self._parts[where.entry]
+                if entry.kind in CONTROL_KINDS
             ),
         )
 

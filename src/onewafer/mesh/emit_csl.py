@@ -24,7 +24,7 @@ from onewafer.mesh.banks import PERIOD_BYTES
 from onewafer.mesh.blocks import Arena, Axis, Distribution, Role
 from onewafer.mesh.budget import verify
 from onewafer.mesh.kernel_library import imported_kernels
-from onewafer.mesh.schedule import build_schedule, kinds_of
+from onewafer.mesh.schedule import build_schedule, first_words, kinds_of
 from onewafer.mesh.state_machine import write_state_machine
 
 if TYPE_CHECKING:
@@ -218,7 +218,7 @@ def write_text(program: MeshProgram) -> EmittedProgram:
     files = {
         "layout.csl": _layout_text(program, placements),
         "model.csl": _model_text(program, placements),
-        "pe.csl": write_state_machine(kinds_of(build_schedule(program))),
+        "pe.csl": write_state_machine(kinds_of(build_schedule(program)), first_words(program)),
     }
     return EmittedProgram(
         files=files | imported_kernels(files),

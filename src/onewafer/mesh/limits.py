@@ -72,7 +72,7 @@ def split_waits(
     return tuple(
         waits(number, operation, cost.cycles)
         for (number, operation), cost in zip(
-            number_alike(program), estimate.operations, strict=True
+            number_alike(program)[program.stretch(launch.entry)], estimate.operations, strict=True
         )
     )
 

@@ -38,7 +38,7 @@ of the layout, which the host applies to rows and columns of weights as it packs
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from onewafer.errors import HostError
@@ -62,7 +62,9 @@ class MeshProgram(ProgramShape):
     sources: tuple[int, ...]
     """For each mesh operation the index of the operation of the graph that it is a step of."""
     entries: tuple[str, ...] = (INFER,)
-    """What can be launched, by name."""
+    """What can be launched, by name: each does operations that follow those of the one before."""
+    ends: tuple[int, ...] = ()
+    """For each entry the index behind its last operation; none: the only entry does all."""
     num_prepared: int = 0
     """Operations at the beginning that are done once a launch, for all layers of the graph."""
 
@@ -72,9 +74,28 @@ class MeshProgram(ProgramShape):
         found = (operation.depends_on for operation in self.operations)
         return tuple(dict.fromkeys(values for values in found if values is not None))
 
-    def with_role(self, role: Role) -> tuple[Placement, ...]:
-        """Return the placements of one role, in the order of the graph."""
-        return tuple(placement for placement in self.placements if placement.role is role)
+    def with_role(self, role: Role, entry: str | None = None) -> tuple[Placement, ...]:
+        """Return the placements of one role, in the order of the graph.
+
+        Of inputs and outputs, those of one entry if it is named.
+        """
+        return tuple(
+            placement
+            for placement in self.placements
+            if placement.role is role
+            and (entry is None or placement.entry is None or placement.entry == entry)
+        )
+
+    def stretch(self, entry: str) -> slice:
+        """Return where the operations of an entry are among all."""
+        if not self.ends:
+            return slice(0, len(self.operations))
+        index = self.entries.index(entry)
+        return slice(self.ends[index - 1] if index else 0, self.ends[index])
+
+    def whole_launch(self) -> Launch:
+        """Return the launch of the first entry, of all rows from position 0 on."""
+        return replace(ProgramShape.whole_launch(self), entry=self.entries[0])
 
     def check(self, launch: Launch) -> None:
         """Raise HostError for a launch that the program has no entry or no room for."""

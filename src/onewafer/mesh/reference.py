@@ -50,9 +50,10 @@ class MeshEvaluator:
         program, memories = self._program, self._memories
         memories.launch = launch or program.whole_launch()
         program.check(memories.launch)
-        for placement in program.with_role(Role.INPUT):
+        entry = memories.launch.entry
+        for placement in program.with_role(Role.INPUT, entry):
             self._write(placement, inputs)
-        for step, operation in enumerate(program.operations):
+        for step, operation in enumerate(program.operations[program.stretch(entry)]):
             operation.execute(memories)
             if after_step is not None:
                 after_step(step, memories)
@@ -60,7 +61,7 @@ class MeshEvaluator:
             placement.name: unpack(
                 placement, memories.whole(placement.block), program.width, program.height
             )
-            for placement in program.with_role(Role.OUTPUT)
+            for placement in program.with_role(Role.OUTPUT, entry)
         }
 
     def kept(self) -> NDArray[Any] | None:

@@ -8,6 +8,7 @@ parameters and state are then found further on in their arenas.
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -16,25 +17,43 @@ from onewafer.mesh.entry import Entry
 from onewafer.mesh.kinds import CONTROL_KINDS, REPEAT, STOP, Task
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from onewafer.mesh.kinds import Kind
     from onewafer.mesh.program import MeshProgram
 
 
-_recent: deque[tuple[MeshProgram, tuple[Entry, ...]]] = deque(maxlen=4)
+_recent: deque[tuple[MeshProgram, Mapping[str, tuple[Entry, ...]]]] = deque(maxlen=4)
 """Programs, by identity, and their schedules: checks, footprint and cost ask one by one."""
 
 
 def build_schedule(program: MeshProgram) -> tuple[Entry, ...]:
-    """Return the entries of a program, repetitions folded, with STOP at the end."""
-    for known, schedule in _recent:
+    """Return the steps of all entries of a program, one entry after the other."""
+    parts = schedule_parts(program).values()
+    return next(iter(parts)) if len(parts) == 1 else tuple(itertools.chain.from_iterable(parts))
+
+
+def schedule_parts(program: MeshProgram) -> Mapping[str, tuple[Entry, ...]]:
+    """Return the steps of each entry of a program, repetitions folded, with STOP at the end."""
+    for known, parts in _recent:
         if known is program:
-            return schedule
-    entries = [operation.entry(program) for operation in program.operations]
-    schedule = (*_fold_repetitions(entries), Entry(STOP))
-    _recent.append((program, schedule))
-    return schedule
+            return parts
+    steps = [operation.entry(program) for operation in program.operations]
+    parts = {
+        name: (*_fold_repetitions(steps[program.stretch(name)]), Entry(STOP))
+        for name in program.entries
+    }
+    _recent.append((program, parts))
+    return parts
+
+
+def first_words(program: MeshProgram) -> dict[str, int]:
+    """Return the word of the schedule with which each entry of a program begins."""
+    firsts, words = dict[str, int](), 0
+    for name, part in schedule_parts(program).items():
+        firsts[name] = words
+        words += sum(len(entry.words) for entry in part)
+    return firsts
 
 
 def operations_of(schedule: Iterable[Entry]) -> tuple[int | None, ...]:

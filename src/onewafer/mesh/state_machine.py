@@ -7,6 +7,7 @@ machine has, and says where the rest goes:
     // <kernels>     imports of kernels, each behind those that its arguments name
     // <functions>   functions that several arms call
     // <arms>        what a step of each kind does
+    // <exports>     the functions that the host launches, one an entry
 """
 
 from __future__ import annotations
@@ -16,28 +17,39 @@ import re
 from inspect import cleandoc
 from itertools import groupby
 from textwrap import fill, indent
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
+from onewafer.mesh.blocks import INFER
 from onewafer.mesh.kernel_library import read_kernel
 from onewafer.mesh.kinds import Task, asked_by
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
     from onewafer.mesh.kinds import Kind, Module
 
 FILE = "pe.csl"
 _LINE = 100
+_ALONE = MappingProxyType({INFER: 0})
+"""The entries of most programs."""
 
 
-def write_state_machine(kinds: Collection[Kind]) -> str:
-    """Return the text of a state machine with an arm for each of these kinds."""
+def write_state_machine(kinds: Collection[Kind], entries: Mapping[str, int] = _ALONE) -> str:
+    """Return the text of a state machine with an arm for each of these kinds.
+
+    `entries` says with which word of the schedule each of them begins, the first one with 0.
+    """
     used = sorted(kinds)
+    first, *others = entries
+    functions = [text.strip() for kind in used for text in kind.functions]
+    functions += [_function(name, entries[name]) for name in others]
     parts = {
         "kinds": _number_kinds(used),
         "kernels": "\n".join(map(_import, _modules(used))),
-        "functions": "\n\n".join(dict.fromkeys(text.strip() for k in used for text in k.functions)),
+        "functions": "\n\n".join(dict.fromkeys(functions)),
         "arms": indent(_arms(used), "  "),
+        "exports": indent("\n".join([_export_first(first), *map(_export, others)]), "  "),
     }
     text = re.sub(
         r"^ *// <(\w+)>$", lambda found: parts[found[1]], read_kernel(FILE), flags=re.MULTILINE
@@ -45,6 +57,38 @@ def write_state_machine(kinds: Collection[Kind]) -> str:
     for flag in dict.fromkeys(flag for kind in used for flag in kind.flags):
         text = text.replace(f"const {flag} = false;", f"const {flag} = true;")
     return text
+
+
+_FUNCTION = """\
+// Do what the schedule has from its word {word} on.
+fn {name}() void {{
+  entry = {word};
+  @activate(step_id);
+}}
+fn {name}_rows(first: u16, count: u16) void {{
+  start = first;
+  num_rows = count;
+  {name}();
+}}"""
+_EXPORT = """\
+if (model.is_sequence) {{
+  @export_symbol({function}_rows, "{name}");
+}} else {{
+  @export_symbol({function}{other_name});
+}}"""
+
+
+def _function(name: str, word: int) -> str:
+    return _FUNCTION.format(name=name, word=word)
+
+
+def _export_first(name: str) -> str:
+    other_name = "" if name == INFER else f', "{name}"'
+    return _EXPORT.format(function=INFER, name=name, other_name=other_name)
+
+
+def _export(name: str) -> str:
+    return _EXPORT.format(function=name, name=name, other_name="")
 
 
 def _number_kinds(used: Sequence[Kind]) -> str:
