@@ -192,7 +192,7 @@ def _say(line: str) -> None:
 
 
 def _say_log(line: str) -> None:
-    typer.echo(line, err=True)
+    print(line, file=sys.stderr, flush=True)  # at every request: echo takes longer
 
 
 def _keys(keys: list[str], file: Path | None) -> tuple[str, ...]:

@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from onewafer.server.json_values import Json
 
 
+_TURN_CHARACTERS = 40
+"""What the template writes around a turn."""
+
+
 class Role(StrEnum):
     """Who says a message."""
 
@@ -47,12 +51,22 @@ class Message:
     call_id: str | None = None
     """The call that a tool's turn answers."""
 
+    @property
+    def length(self) -> int:
+        """About how much there is to read, in characters: a turn has some of its own."""
+        return _TURN_CHARACTERS + len(self.text) + sum(len(call.arguments) for call in self.calls)
+
 
 @dataclass(frozen=True, slots=True)
 class Conversation:
     """Turns that the model's chat template makes a prompt of, at least one; the answer is next."""
 
     messages: tuple[Message, ...]
+
+    @property
+    def length(self) -> int:
+        """About how much there is to read, in characters."""
+        return sum(message.length for message in self.messages)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,12 +75,22 @@ class PlainText:
 
     text: str
 
+    @property
+    def length(self) -> int:
+        """How much there is to read, in characters."""
+        return len(self.text)
+
 
 @dataclass(frozen=True, slots=True)
 class TokenIds:
     """Tokens that the answer continues."""
 
     ids: tuple[int, ...]
+
+    @property
+    def length(self) -> int:
+        """Nothing to speak of: tokens are read already."""
+        return 0
 
 
 Prompt: TypeAlias = Conversation | PlainText | TokenIds
@@ -166,3 +190,8 @@ class Generation:
     """Whether an answer begins with the prompt (completions only)."""
     arrival_seconds: float | None = None
     """When it comes, in wafer time, if the client says so (pace `virtual`)."""
+
+    @property
+    def is_free(self) -> bool:
+        """Whether answers may be any text: there is no schema to follow, and no tool to call."""
+        return isinstance(self.form, FreeForm) and not self.tools.tools

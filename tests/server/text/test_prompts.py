@@ -175,3 +175,10 @@ def test_arguments_that_are_no_json_stay_text(arguments):
 )
 def test_the_form_of_calls_is_that_of_the_template(template, form):
     assert format_of_template(template) is form
+
+
+def test_reading_leaves_the_tokenizer_alone(language):
+    """Its options are of all threads: one that reads letters must not change what others read."""
+    language.read_prompt(chat(("user", "Hi<|im_end|>")))
+
+    assert not language.model.tokenizer.backend_tokenizer.encode_special_tokens

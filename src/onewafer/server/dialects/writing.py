@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING
+
+import pydantic_core
 
 if TYPE_CHECKING:
     from onewafer.server.json_values import Json
 
-to_json = json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode
-"""Return a value as JSON text in ASCII: some clients cut lines at other separators than `\\n`."""
-
 
 def to_body(value: Json) -> bytes:
-    """Return a value as the body of an answer."""
-    return to_json(value).encode()
+    """Return a value as JSON in ASCII: some clients cut lines at U+2028, too."""
+    return pydantic_core.to_json(value, ensure_ascii=True)
+
+
+def to_json(value: Json) -> str:
+    """Return a value as JSON text in ASCII."""
+    return to_body(value).decode()
 
 
 def to_data(value: Json) -> str:

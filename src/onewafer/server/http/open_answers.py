@@ -83,19 +83,28 @@ async def run_until_gone(work: Coroutine[None, None, None], receive: Receive) ->
 
     Raises GoneError if it went before the end.
     """
-    task = asyncio.create_task(work)
+    task = asyncio.current_task()
+    assert task is not None, "coroutines run in tasks"
+    has_gone = False
+
+    def stop(gone: asyncio.Task[None]) -> None:
+        nonlocal has_gone
+        if not gone.cancelled():
+            has_gone = True
+            task.cancel()
+
     gone = asyncio.create_task(_wait_for_disconnect(receive))
+    gone.add_done_callback(stop)
     try:
-        await asyncio.wait((task, gone), return_when=asyncio.FIRST_COMPLETED)
+        await work
+    except asyncio.CancelledError:
+        if not has_gone:
+            raise
+        task.uncancel()
+        raise GoneError from None
     finally:
+        gone.remove_done_callback(stop)
         gone.cancel()
-        is_early = not task.done()
-        task.cancel()
-    if is_early:
-        with suppress(asyncio.CancelledError):
-            await task
-        raise GoneError
-    task.result()
 
 
 async def _wait_for_disconnect(receive: Receive) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from onewafer.perf import Rows
 
@@ -13,8 +13,7 @@ if TYPE_CHECKING:
     from onewafer.server.scheduler.sequences import Sequence
 
 
-@dataclass(frozen=True, slots=True)
-class Part:
+class Part(NamedTuple):  # not a frozen dataclass: a launch is made in half the time
     """Some tokens of a prompt."""
 
     sequence: Sequence
@@ -25,8 +24,7 @@ class Part:
     """Whether the prompt ends with them: a token of the answer comes out."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Launch:
+class Launch(NamedTuple):
     """Rows that go in together."""
 
     replica: int
@@ -73,7 +71,8 @@ def _launch_of_part(replica: int, part: Part) -> Launch:
 
 def _read(sequence: Sequence, most: int) -> Part:
     """Take the next tokens of a prompt, at most `most`."""
-    position, left = sequence.read, sequence.left_to_read
+    position = sequence.read
+    left = len(sequence.arrival.prompt) - position
     rows = min(left, most)
     sequence.read = position + rows
     return Part(sequence, position, rows, rows == left)
@@ -105,6 +104,21 @@ class Ready:
             line.clear()
             line.extend(kept)
 
+    def reader(self) -> Sequence | None:
+        """Return the sequence whose prompt is read next, by a part that is not the last.
+
+        None: the next launch has a token, or yields one.
+        """
+        if self.tokens or not self.prompts:
+            return None
+        sequence = self.prompts[0][1]
+        return sequence if sequence.left_to_read > sequence.part_rows else None
+
+    def note_part(self, now: float) -> None:
+        """Take notice that a part of the first prompt, not its last, has gone in."""
+        self.has_read = True
+        self.prompts[0] = (now, self.prompts[0][1])
+
     def next_launch(self, system: ServedSystem, now: float) -> Launch:
         """Take the rows of the next launch; there are some."""
         return self._mixed(system) if system.is_mixed else self._of_one_kind(system, now)
@@ -125,10 +139,12 @@ class Ready:
             taken = tuple([tokens.popleft()[1] for _ in range(count)])
             return _launch_of_tokens(self.replica, taken)
         self.has_read = True
-        _, sequence = prompts.popleft()
+        _, sequence = prompts[0]
         part = _read(sequence, sequence.part_rows)
-        if not part.is_last:
-            prompts.appendleft((now, sequence))
+        if part.is_last:
+            prompts.popleft()
+        else:
+            prompts[0] = (now, sequence)
         return _launch_of_part(self.replica, part)
 
     def _mixed(self, system: ServedSystem) -> Launch:

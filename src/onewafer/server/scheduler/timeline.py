@@ -12,9 +12,11 @@ from __future__ import annotations
 import heapq
 import math
 from collections import deque
+from functools import lru_cache
 from itertools import count
 from typing import TYPE_CHECKING, TypeAlias
 
+from onewafer.perf import Rows
 from onewafer.server.scheduler.energy import IdlePower
 from onewafer.server.scheduler.happenings import Began, Finished, Token
 from onewafer.server.scheduler.launching import Launch, Ready
@@ -31,6 +33,10 @@ if TYPE_CHECKING:
     """A sequence comes, a launch is done, a replica can take the next launch."""
 
 
+_KEPT_TIMES = 16_384
+"""Launches whose times are remembered: most have rows that another one had."""
+
+
 class Timeline:
     """Sequences on one system.
 
@@ -41,6 +47,7 @@ class Timeline:
     def __init__(self, system: ServedSystem) -> None:
         self.system = system
         self.now = 0.0
+        self._time = lru_cache(_KEPT_TIMES)(system.time)
         self._events: list[tuple[float, int, _Event]] = []
         self._order = count()
         self._waiting: deque[Sequence] = deque()
@@ -138,7 +145,7 @@ class Timeline:
                 return happened + self._take()
             heapq.heappop(self._events)
             self.now = seconds
-            self._happen(event)
+            self._happen(event, until)
         if until < math.inf:
             self.now = max(self.now, until)
         return happened + self._take()
@@ -150,7 +157,7 @@ class Timeline:
     def _at(self, seconds: float, event: _Event) -> None:
         heapq.heappush(self._events, (seconds, next(self._order), event))
 
-    def _happen(self, event: _Event) -> None:
+    def _happen(self, event: _Event, until: float) -> None:
         match event:
             case Arrival():
                 self._come(event)
@@ -158,7 +165,7 @@ class Timeline:
                 self._finish(event)
             case Ready():
                 self._is_called[event.replica] = False
-                self._launch(event)
+                self._launch_until(event, until)
 
     def _come(self, arrival: Arrival) -> None:
         self._on_the_way.discard(arrival.id)
@@ -192,23 +199,59 @@ class Timeline:
             self._is_called[ready.replica] = True
             self._at(max(self.now, self._free_at[ready.replica]), ready)
 
+    def _launch_until(self, ready: Ready, until: float) -> None:
+        """Let launches in, one behind the other, for as long as nothing else happens before."""
+        free_at, replica, is_mixed = self._free_at, ready.replica, self.system.is_mixed
+        while ready:  # else the client has gone
+            reader = ready.reader()
+            if reader is None or is_mixed:
+                self._launch(ready)
+            else:
+                self._read_on(reader, ready, until)
+            following = free_at[replica]
+            if following > until or (self._events and self._events[0][0] <= following):
+                self._call(ready)
+                return
+            if ready:
+                self.now = following
+
+    def _read_on(self, sequence: Sequence, ready: Ready, until: float) -> None:
+        """Let parts of a prompt in, none of them the last: nothing but time goes on.
+
+        It does what `_launch` does for each, in half the time: a prompt may have hundreds.
+        """
+        rows, time_of = sequence.part_rows, self._time
+        now, done = self.now, self._done_at[ready.replica]
+        limit = self._events[0][0] if self._events else math.inf
+        if sequence.first_launch is None:
+            sequence.first_launch = now
+        while True:
+            time = time_of(Rows(0, 0, 1, rows, sequence.read))
+            sequence.read += rows
+            sequence.launches += 1
+            sequence.joules += time.joules / rows * rows
+            following = now + time.period_seconds
+            done = max(now + time.latency_seconds, done + time.period_seconds)
+            if following > until or following >= limit or sequence.left_to_read <= rows:
+                break
+            now = following
+        self.now, self._free_at[ready.replica], self._done_at[ready.replica] = now, following, done
+        ready.note_part(now)
+
     def _launch(self, ready: Ready) -> None:
-        if not ready:  # the client has gone
-            return
+        replica = ready.replica
         launch = ready.next_launch(self.system, self.now)
-        time = self.system.time(launch.rows)
+        time = self._time(launch.rows)
         joules = time.joules / launch.num_rows
         for sequence in launch.tokens:
             self._enter(sequence, joules)
         for part in launch.parts:
             self._enter(part.sequence, joules * part.rows)
-        self._free_at[ready.replica] = self.now + time.period_seconds
-        done = max(
-            self.now + time.latency_seconds, self._done_at[ready.replica] + time.period_seconds
-        )
-        self._done_at[ready.replica] = done
-        self._at(done, launch)
-        self._call(ready)
+        self._free_at[replica] = self.now + time.period_seconds
+        done = max(self.now + time.latency_seconds, self._done_at[replica] + time.period_seconds)
+        self._done_at[replica] = done
+        if launch.yielding:  # else nothing happens when it is done
+            self._at(done, launch)
 
     def _enter(self, sequence: Sequence, joules: float) -> None:
         sequence.launches += 1

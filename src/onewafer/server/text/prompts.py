@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import json
 import re
+from functools import cached_property
 from typing import TYPE_CHECKING, Final
 
 import jiter
@@ -34,10 +35,13 @@ from onewafer.server.text.call_format import (
     format_of_template,
     instructions,
 )
+from onewafer.server.text.vocabulary import own_tokenizer
 from onewafer.user_text import shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
+
+    from tokenizers import Tokenizer as Backend
 
     from onewafer.server.generation import Generation, Tool
     from onewafer.server.json_values import Json
@@ -53,6 +57,8 @@ class PromptReader:
     def __init__(self, model: TextModel) -> None:
         self._model = model
         self._tokenizer = model.tokenizer
+        self._plain = own_tokenizer(model.tokenizer)
+        """Not that of transformers, whose options change with every call, in any thread."""
         own_format = format_of_template(model.chat_template)
         self.call_format = own_format or TAGGED
         self._knows_tools = own_format is not None
@@ -71,7 +77,7 @@ class PromptReader:
             case Conversation() as conversation:
                 tokens = self._read_conversation(conversation, _offered(generation))
             case PlainText(text):
-                tokens = self._tokenizer.encode(text)
+                tokens = _encode(self._plain, text, with_special=True)
             case TokenIds(ids):
                 tokens = self._check(ids)
         if not tokens:
@@ -104,7 +110,8 @@ class PromptReader:
         described = [describe_tool(tool) for tool in tools]
         written = json.dumps([turns, described], ensure_ascii=False)
         if not self._spelled.search(written):
-            return self._tokenizer.encode(self._render(turns, described), add_special_tokens=False)
+            rendered = self._render(turns, described)
+            return _encode(self._plain, rendered)
         mark = next((mark for mark in _MARKS if mark not in written), None)
         if mark is None:
             raise RequestError("a message has characters that Unicode forbids", param="messages")
@@ -157,9 +164,20 @@ class PromptReader:
     def _read_plainly(self, text: str, mark: str) -> Sequence[int]:
         if not text:
             return ()
-        return self._tokenizer.encode(
-            text.replace(mark, ""), add_special_tokens=False, split_special_tokens=True
-        )
+        return _encode(self._literal, text.replace(mark, ""))
+
+    @cached_property
+    def _literal(self) -> Backend:
+        """What reads a control token as the letters that it has."""
+        tokenizer = own_tokenizer(self._tokenizer)
+        tokenizer.encode_special_tokens = True
+        return tokenizer
+
+
+def _encode(tokenizer: Backend, text: str, *, with_special: bool = False) -> Sequence[int]:
+    """Return the tokens of a text, without their places in it."""
+    [encoding] = tokenizer.encode_batch_fast([text], add_special_tokens=with_special)
+    return encoding.ids
 
 
 def _offered(generation: Generation) -> tuple[Tool, ...]:

@@ -33,6 +33,8 @@ class StopTexts:
 
     def push(self, text: str) -> Released:
         """Add text; return what is free to go."""
+        if not self._stops:
+            return Released(text)
         text, self._held = self._held + text, ""
         found = [(text.find(stop), stop) for stop in self._stops if stop in text]
         if found:

@@ -7,7 +7,10 @@ from typing import TYPE_CHECKING
 from llguidance import LLTokenizer
 
 if TYPE_CHECKING:
+    from tokenizers import Tokenizer as Backend
+
     from onewafer.server.models import TextModel
+    from onewafer.server.models.text_model import Tokenizer
 
 
 class Vocabulary:
@@ -40,11 +43,16 @@ class Vocabulary:
         return self.grammar_tokens.decode_bytes([token])
 
 
+def own_tokenizer(tokenizer: Tokenizer) -> Backend:
+    """Return a copy of what is inside a tokenizer, which reads a text whole and adds no padding."""
+    backend = tokenizer.backend_tokenizer
+    copy = backend.from_str(backend.to_str())
+    copy.no_padding()
+    copy.no_truncation()
+    return copy
+
+
 def _grammar_tokens(model: TextModel) -> LLTokenizer:
-    backend = model.tokenizer.backend_tokenizer
-    tokens = backend.from_str(backend.to_str())  # a copy, whose options can be changed
-    tokens.no_padding()
-    tokens.no_truncation()
-    return LLTokenizer(
-        tokens.to_str(), n_vocab=model.vocabulary_size, eos_token=sorted(model.end_ids) or None
-    )
+    tokens = own_tokenizer(model.tokenizer).to_str()
+    ends = sorted(model.end_ids) or None
+    return LLTokenizer(tokens, n_vocab=model.vocabulary_size, eos_token=ends)
