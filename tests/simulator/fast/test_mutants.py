@@ -21,28 +21,28 @@ FAST = Path("onewafer/simulator/fast")
 MUTANTS = {
     "credit: one place too few": (
         "fifo.py",
-        "s.arena[fifo + FIFO_TAIL] - capacity_of(s, fifo)",
-        "s.arena[fifo + FIFO_TAIL] - capacity_of(s, fifo) + 1",
+        "s.arena[fifo + f.FIFO_TAIL] - capacity_of(s, fifo)",
+        "s.arena[fifo + f.FIFO_TAIL] - capacity_of(s, fifo) + 1",
     ),
     "credit: known a cycle early": (
         "router.py",
-        "room = room_cycle(s, target, 1 if is_channel else s.timing[T_CREDIT])",
-        "room = room_cycle(s, target, 1 if is_channel else s.timing[T_CREDIT] - 1)",
+        "room = room_cycle(s, target, 1 if is_channel else s.timing[f.T_CREDIT])",
+        "room = room_cycle(s, target, 1 if is_channel else s.timing[f.T_CREDIT] - 1)",
     ),
     "credit: in a bunch, known a cycle late": (
         "router.py",
-        "credit, hop = s.timing[T_CREDIT], s.timing[T_HOP]",
-        "credit, hop = s.timing[T_CREDIT] + 1, s.timing[T_HOP]",
+        "credit, hop = s.timing[f.T_CREDIT], s.timing[f.T_HOP]",
+        "credit, hop = s.timing[f.T_CREDIT] + 1, s.timing[f.T_HOP]",
     ),
     "credit: a sender is woken a cycle late": (
         "links.py",
-        "known = cycle + s.timing[T_CREDIT]",
-        "known = cycle + s.timing[T_CREDIT] + 1",
+        "known = cycle + s.timing[f.T_CREDIT]",
+        "known = cycle + s.timing[f.T_CREDIT] + 1",
     ),
     "latency: a hop takes a cycle more": (
         "router.py",
-        "arrival = cycle + s.timing[T_HOP]\n    for",
-        "arrival = cycle + s.timing[T_HOP] + 1\n    for",
+        "arrival = cycle + s.timing[f.T_HOP]\n    for",
+        "arrival = cycle + s.timing[f.T_HOP] + 1\n    for",
     ),
     "latency: in a bunch, a hop takes a cycle more": (
         "router.py",
@@ -66,18 +66,18 @@ MUTANTS = {
     ),
     "staging: the first word is not written": (
         "staging.py",
-        "for k in range(first, s.arena[op + OP_NEXT]):",
-        "for k in range(first + 1, s.arena[op + OP_NEXT]):",
+        "for k in range(first, s.arena[op + f.OP_NEXT]):",
+        "for k in range(first + 1, s.arena[op + f.OP_NEXT]):",
     ),
     "staging: words wait beyond the end of their operation": (
         "elements.py",
-        "    settle(s, block)\n    s.arena[block + BLOCK_LONE] = 0",
-        "    s.arena[block + BLOCK_LONE] = 0",
+        "    settle(s, block)\n    s.arena[block + f.BLOCK_LONE] = 0",
+        "    s.arena[block + f.BLOCK_LONE] = 0",
     ),
     "latency: the ramp is a cycle short": (
         "elements.py",
-        "delay = 1 + s.timing[T_RAMP]",
-        "delay = s.timing[T_RAMP]",
+        "delay = 1 + s.timing[f.T_RAMP]",
+        "delay = s.timing[f.T_RAMP]",
     ),
     "link window: an entry too late": (
         "links.py",
@@ -86,8 +86,8 @@ MUTANTS = {
     ),
     "arbitration: last served first": (
         "router.py",
-        "s.arena[source + FIFO_LAST_MOVE] < s.arena[other + FIFO_LAST_MOVE]",
-        "s.arena[source + FIFO_LAST_MOVE] > s.arena[other + FIFO_LAST_MOVE]",
+        "s.arena[source + f.FIFO_LAST_MOVE] < s.arena[other + f.FIFO_LAST_MOVE]",
+        "s.arena[source + f.FIFO_LAST_MOVE] > s.arena[other + f.FIFO_LAST_MOVE]",
     ),
     "arbitration: higher color first": (
         "router.py",
@@ -106,8 +106,8 @@ MUTANTS = {
     ),
     "data path: last served first": (
         "data_path.py",
-        "s.arena[op + OP_LAST_SERVED] < s.arena[other + OP_LAST_SERVED]",
-        "s.arena[op + OP_LAST_SERVED] > s.arena[other + OP_LAST_SERVED]",
+        "s.arena[op + f.OP_LAST_SERVED] < s.arena[other + f.OP_LAST_SERVED]",
+        "s.arena[op + f.OP_LAST_SERVED] > s.arena[other + f.OP_LAST_SERVED]",
     ),
     "data path: the main thread ranks lowest": (
         "operation.py",
@@ -116,7 +116,7 @@ MUTANTS = {
     ),
     "data path: an operation is lone although the main thread runs": (
         "data_path.py",
-        "is_quiet = s.arena[block + BLOCK_ATTENTION] == FAR and main != RUNNING",
+        "is_quiet = s.arena[block + f.BLOCK_ATTENTION] == f.FAR and main != f.RUNNING",
         "is_quiet = True",
     ),
     "data path: an operation is lone although another is live": (
@@ -136,8 +136,8 @@ MUTANTS = {
     ),
     "picker: starts from the last task": (
         "tasks.py",
-        "start = s.pes[pe, PE_LAST_PICKED] + 1",
-        "start = s.pes[pe, PE_LAST_PICKED]",
+        "start = s.pes[pe, f.PE_LAST_PICKED] + 1",
+        "start = s.pes[pe, f.PE_LAST_PICKED]",
     ),
     "picker: a data task starts a cycle before its wavelet is there": (
         "tasks.py",
@@ -151,8 +151,8 @@ MUTANTS = {
     ),
     "statistics: a wait is counted to the wrong cycle": (
         "elements.py",
-        "        s.operations[row, OPS_WAITING_SINCE] = cycle\n",
-        "        s.operations[row, OPS_WAITING_SINCE] = cycle + 1\n",
+        "        s.operations[row, f.OPS_WAITING_SINCE] = cycle\n",
+        "        s.operations[row, f.OPS_WAITING_SINCE] = cycle + 1\n",
     ),
     "windows: longer than a hop": (
         "tables.py",
@@ -163,43 +163,43 @@ MUTANTS = {
 FEATURE_MUTANTS = {
     "switch: turns a cycle late": (
         "switching.py",
-        "    if s.switches[row, SWITCH_CHANGED] == cycle:\n",
-        "    if 0 <= cycle - s.switches[row, SWITCH_CHANGED] <= 1:\n",
+        "    if s.switches[row, f.SWITCH_CHANGED] == cycle:\n",
+        "    if 0 <= cycle - s.switches[row, f.SWITCH_CHANGED] <= 1:\n",
     ),
     "switch: turns a wavelet late": (
         "switching.py",
-        "    if s.switches[row, SWITCH_CHANGED] == cycle:\n",
-        "    if s.switches[row, SWITCH_CHANGED] < 1 << 62:\n",
+        "    if s.switches[row, f.SWITCH_CHANGED] == cycle:\n",
+        "    if s.switches[row, f.SWITCH_CHANGED] < 1 << 62:\n",
     ),
     "switch: a control wavelet takes the new route": (
         "switching.py",
-        "position = in_force(s, row, SWITCH_POSITION, cycle)",
-        "position = following(s, row) if is_control(word) else s.switches[row, SWITCH_POSITION]",
+        "position = in_force(s, row, f.SWITCH_POSITION, cycle)",
+        "position = following(s, row) if is_control(word) else s.switches[row, f.SWITCH_POSITION]",
     ),
     "switch: the last position is the first of no ring": (
         "switching.py",
-        "return 0 if s.switches[row, SWITCH_IS_RING] else position",
-        "return position if s.switches[row, SWITCH_IS_RING] else 0",
+        "return 0 if s.switches[row, f.SWITCH_IS_RING] else position",
+        "return position if s.switches[row, f.SWITCH_IS_RING] else 0",
     ),
     "switch: one pop mode is as another": (
         "switch_tables.py",
-        "row[SWITCH_POPS] = pops_of(row[SWITCH_POP_MODE])",
-        "row[SWITCH_POPS] = pops_of(min(row[SWITCH_POP_MODE], 2))",
+        "row[f.SWITCH_POPS] = pops_of(row[f.SWITCH_POP_MODE])",
+        "row[f.SWITCH_POPS] = pops_of(min(row[f.SWITCH_POP_MODE], 2))",
     ),
     "filter: the upper bound is left out": (
         "switching.py",
-        "index <= s.switches[row, SWITCH_MAXIMUM]",
-        "index < s.switches[row, SWITCH_MAXIMUM]",
+        "index <= s.switches[row, f.SWITCH_MAXIMUM]",
+        "index < s.switches[row, f.SWITCH_MAXIMUM]",
     ),
     "filter: the period is one too short": (
         "switching.py",
-        "s.switches[row, SWITCH_COUNTER] = next_count(counter, limit)",
-        "s.switches[row, SWITCH_COUNTER] = next_count(counter, limit - 1)",
+        "s.switches[row, f.SWITCH_COUNTER] = next_count(counter, limit)",
+        "s.switches[row, f.SWITCH_COUNTER] = next_count(counter, limit - 1)",
     ),
     "control: no wavelet ends an operation": (
         "data_path.py",
-        "        if ready == FAR or not is_control_next(s, channel):\n",
-        "        if ready == FAR or ready >= 0:\n",
+        "        if ready == f.FAR or not is_control_next(s, channel):\n",
+        "        if ready == f.FAR or ready >= 0:\n",
     ),
     "control: the data task takes the wavelet": (
         "tasks.py",
@@ -208,23 +208,23 @@ FEATURE_MUTANTS = {
     ),
     "output: the switch turns behind the first wavelet": (
         "watched.py",
-        "is_last = following == s.arena[op + OP_LENGTH]",
+        "is_last = following == s.arena[op + f.OP_LENGTH]",
         "is_last = following == 1",
     ),
     "FIFO: one place is never used": (
         "rings.py",
-        "return count == s.rings[ring, RINGS_BYTES] // width",
-        "return count + 1 >= s.rings[ring, RINGS_BYTES] // width",
+        "return count == s.rings[ring, f.RINGS_BYTES] // width",
+        "return count + 1 >= s.rings[ring, f.RINGS_BYTES] // width",
     ),
     "FIFO: the task of the other end is activated": (
         "rings.py",
-        "s.rings[ring, RINGS_POP], cycle",
-        "s.rings[ring, RINGS_PUSH], cycle",
+        "s.rings[ring, f.RINGS_POP], cycle",
+        "s.rings[ring, f.RINGS_PUSH], cycle",
     ),
     "FIFO: a synchronous operation ends a cycle late": (
         "data_path.py",
         "cycle + 1)\n        return _ENDED",
-        "cycle + 1)\n        s.arena[op + OP_FINISH] += 1\n        return _ENDED",
+        "cycle + 1)\n        s.arena[op + f.OP_FINISH] += 1\n        return _ENDED",
     ),
     "map: the operation is set up again": (
         "operation.py",
@@ -245,13 +245,13 @@ FEATURE_MUTANTS = {
 TEARDOWN_MUTANTS = {
     "registers: a write in the cycle of a look at the router is forgotten": (
         "registers.py",
-        "if s.pes[s.arena[block + BLOCK_PE], PE_WRITE_CYCLE] != NEVER:",
-        "if s.pes[s.arena[block + BLOCK_PE], PE_WRITE_CYCLE] == 0:",
+        "if s.pes[s.arena[block + f.BLOCK_PE], f.PE_WRITE_CYCLE] != f.NEVER:",
+        "if s.pes[s.arena[block + f.BLOCK_PE], f.PE_WRITE_CYCLE] == 0:",
     ),
     "registers: a write counts in its own cycle": (
         "registers.py",
-        "if s.pes[pe, PE_WRITE_CYCLE] >= cycle:",
-        "if s.pes[pe, PE_WRITE_CYCLE] > cycle:",
+        "if s.pes[pe, f.PE_WRITE_CYCLE] >= cycle:",
+        "if s.pes[pe, f.PE_WRITE_CYCLE] > cycle:",
     ),
     "registers: torn down colors are told again": (
         "registers.py",
@@ -267,12 +267,12 @@ TEARDOWN_MUTANTS = {
 QUEUE_MUTANTS = {
     "queues: a bound queue keeps its old color too": (
         "queues.py",
-        "s.switches[before, SWITCH_CHANNEL] = 0",
+        "s.switches[before, f.SWITCH_CHANNEL] = 0",
         "pass",
     ),
     "queues: one that is drained by the router does not tell": (
         "switching.py",
-        "if s.arena[block + BLOCK_IS_CONTENDED] & IS_ASKED:",
+        "if s.arena[block + f.BLOCK_IS_CONTENDED] & f.IS_ASKED:",
         "if False:",
     ),
 }
@@ -294,12 +294,12 @@ SETTLED_MUTANTS = {
     ),
     "settled routes: they take a switch that turned in the cycle": (
         "switch_routes.py",
-        "        or s.switches[row, SWITCH_CHANGED] == cycle\n",
+        "        or s.switches[row, f.SWITCH_CHANGED] == cycle\n",
         "",
     ),
     "settled routes: they let in what comes from anywhere": (
         "switch_routes.py",
-        "return ports >> RECEIVE_SHIFT + port & 1 != 0",
+        "return ports >> f.RECEIVE_SHIFT + port & 1 != 0",
         "return True",
     ),
     "marks: nobody forgets that a wavelet was marked": (

@@ -11,22 +11,7 @@ from hypothesis import strategies as st
 from onewafer.image import DsdConfig, DsdOperation, ScalarType, make_image
 from onewafer.simulator import LoadedProgram
 from onewafer.simulator.fast import FastEngine
-from onewafer.simulator.fast.fields import (
-    FIFO_SHAPE,
-    FIFOS_OFFSET,
-    HAS_TAGS,
-    HOLDS_MARKED,
-    IS_SETTLED,
-    IS_SWITCHED,
-    OP_STEPS,
-    OPS_OFFSET,
-    ROUTE_PORTS,
-    SWITCH_COLOR,
-    SWITCH_LINK_ROUTE,
-    SWITCH_PE,
-    SWITCH_RAMP_ROUTE,
-    WATCHED,
-)
+from onewafer.simulator.fast import fields as f
 from onewafer.simulator.loading import load_state
 from tests.simulator.assembly import (
     EAST,
@@ -85,34 +70,34 @@ def run(image, *, until=None):
 
 def ports(s, pe, field):
     """Return the ports of a route of the color at a PE."""
-    row = (s.switches[:-1, SWITCH_PE] == pe) & (s.switches[:-1, SWITCH_COLOR] == COLOR)
+    row = (s.switches[:-1, f.SWITCH_PE] == pe) & (s.switches[:-1, f.SWITCH_COLOR] == COLOR)
     (offset,) = s.switches[:-1][row][:, field]
-    assert s.arena[offset + ROUTE_PORTS] & IS_SWITCHED
-    return int(s.arena[offset + ROUTE_PORTS])
+    assert s.arena[offset + f.ROUTE_PORTS] & f.IS_SWITCHED
+    return int(s.arena[offset + f.ROUTE_PORTS])
 
 
 def test_data_settles_the_routes_that_it_goes_by():
     _, image = line([1, 2, 3], switch=TURNS, readers={1: reader(3)})
     s = run(image)
-    assert ports(s, 0, SWITCH_RAMP_ROUTE) & IS_SETTLED
-    assert ports(s, 1, SWITCH_LINK_ROUTE) & IS_SETTLED
-    assert not ports(s, 2, SWITCH_LINK_ROUTE) & IS_SETTLED  # nothing came so far
+    assert ports(s, 0, f.SWITCH_RAMP_ROUTE) & f.IS_SETTLED
+    assert ports(s, 1, f.SWITCH_LINK_ROUTE) & f.IS_SETTLED
+    assert not ports(s, 2, f.SWITCH_LINK_ROUTE) & f.IS_SETTLED  # nothing came so far
 
 
 def test_a_switch_that_turns_unsettles_its_routes_and_no_other():
     _, image = line([1, 2, 3, TURN], switch=TURNS, readers={1: reader(3)})
     s = run(image)
-    assert ports(s, 0, SWITCH_RAMP_ROUTE) & IS_SETTLED
-    assert ports(s, 1, SWITCH_LINK_ROUTE) == IS_SWITCHED
+    assert ports(s, 0, f.SWITCH_RAMP_ROUTE) & f.IS_SETTLED
+    assert ports(s, 1, f.SWITCH_LINK_ROUTE) == f.IS_SWITCHED
 
 
 def test_no_fifo_holds_marked_wavelets_when_they_are_gone():
     script = [1, TURN, 2, 3, TURN, 4]
     _, image = line(script, switch=TURNS, readers={1: reader(2), 2: reader(2)})
     s = run(image)
-    shapes = s.arena[s.fifos[s.fifos[:, FIFOS_OFFSET] > 0, FIFOS_OFFSET] + FIFO_SHAPE]
-    assert (shapes & HAS_TAGS).any()
-    assert not (shapes & HOLDS_MARKED).any()
+    shapes = s.arena[s.fifos[s.fifos[:, f.FIFOS_OFFSET] > 0, f.FIFOS_OFFSET] + f.FIFO_SHAPE]
+    assert (shapes & f.HAS_TAGS).any()
+    assert not (shapes & f.HOLDS_MARKED).any()
 
 
 @pytest.mark.parametrize("ends_on_control", [False, True])
@@ -120,8 +105,8 @@ def test_operations_are_watched_only_where_control_wavelets_end_them(ends_on_con
     program = reader(3, ends_on_control=ends_on_control)
     _, image = line([1, 2, 3], switch=TURNS, readers={1: program})
     s = run(image)
-    steps = s.arena[s.operations[s.operations[:, OPS_OFFSET] > 0, OPS_OFFSET] + OP_STEPS]
-    assert bool((steps & WATCHED).any()) == ends_on_control
+    steps = s.arena[s.operations[s.operations[:, f.OPS_OFFSET] > 0, f.OPS_OFFSET] + f.OP_STEPS]
+    assert bool((steps & f.WATCHED).any()) == ends_on_control
 
 
 @pytest.mark.parametrize(

@@ -13,30 +13,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from onewafer.simulator.fast import fields as f
 from onewafer.simulator.fast.compilation import kernel, shared
-from onewafer.simulator.fast.fields import (
-    BLOCK_ATTENTION,
-    BLOCK_ELEMENT_WAKE,
-    BLOCK_PE,
-    BLOCK_ROUTER_WAKE,
-    BLOCK_SLOTS,
-    FAR,
-    HEAP_FIRSTS,
-    HEAP_SIZES,
-    HEAP_STARTS,
-    LAST_END,
-    LIST_PHASE,
-    LIST_SHARE,
-    LIST_SHIFT,
-    LIST_START,
-    NEVER,
-    NOW,
-    NUM_PHASES,
-    NUM_SHARES,
-    SHARE,
-    T_WINDOW_SHIFT,
-    WRITTEN_SLOTS,
-)
 from onewafer.simulator.fast.native import opened, trailing_zeros
 
 if TYPE_CHECKING:
@@ -51,8 +29,8 @@ _ALL_SLOTS = (1 << NUM_SLOTS) - 1
 @kernel
 def note(s: Arrays, cycle: int) -> None:
     """Remember that something goes on until `cycle` (M80)."""
-    if cycle > s.clock[LAST_END]:
-        s.clock[LAST_END] = cycle
+    if cycle > s.clock[f.LAST_END]:
+        s.clock[f.LAST_END] = cycle
 
 
 # --- what a PE asks for itself while it is looked at ---------------------------------------------
@@ -61,24 +39,24 @@ def note(s: Arrays, cycle: int) -> None:
 @kernel
 def wake_router(s: Arrays, block: int, cycle: int) -> None:
     """Look at the router of the PE at hand again in `cycle`, or before."""
-    if cycle < s.arena[block + BLOCK_ROUTER_WAKE]:
-        s.arena[block + BLOCK_ROUTER_WAKE] = cycle
+    if cycle < s.arena[block + f.BLOCK_ROUTER_WAKE]:
+        s.arena[block + f.BLOCK_ROUTER_WAKE] = cycle
 
 
 @kernel
 def wake_element(s: Arrays, block: int, cycle: int) -> None:
     """Look at the compute element of the PE at hand again in `cycle`, or before."""
-    if cycle < s.arena[block + BLOCK_ELEMENT_WAKE]:
-        s.arena[block + BLOCK_ELEMENT_WAKE] = cycle
+    if cycle < s.arena[block + f.BLOCK_ELEMENT_WAKE]:
+        s.arena[block + f.BLOCK_ELEMENT_WAKE] = cycle
 
 
 @kernel
 def wake_attention(s: Arrays, block: int, cycle: int) -> None:
     """Look at main thread and operations of the PE at hand again in `cycle`, or before."""
-    if cycle < s.arena[block + BLOCK_ATTENTION]:
-        s.arena[block + BLOCK_ATTENTION] = cycle
+    if cycle < s.arena[block + f.BLOCK_ATTENTION]:
+        s.arena[block + f.BLOCK_ATTENTION] = cycle
         wake_element(s, block, cycle)
-    elif cycle >= FAR:
+    elif cycle >= f.FAR:
         put_into_heap(s, block, cycle)
 
 
@@ -88,35 +66,35 @@ def wake_attention(s: Arrays, block: int, cycle: int) -> None:
 @kernel
 def enlist(s: Arrays, block: int, cycle: int) -> None:
     """Look at a PE in the window of `cycle`."""
-    shift = s.timing[T_WINDOW_SHIFT]
-    slots = s.arena[block + BLOCK_SLOTS]
-    if (cycle >> shift) - (s.clock[NOW] >> shift) >= NUM_SLOTS:
-        if share_of(s, block) == s.clock[SHARE]:
+    shift = s.timing[f.T_WINDOW_SHIFT]
+    slots = s.arena[block + f.BLOCK_SLOTS]
+    if (cycle >> shift) - (s.clock[f.NOW] >> shift) >= NUM_SLOTS:
+        if share_of(s, block) == s.clock[f.SHARE]:
             put_into_heap(s, block, cycle)
             return
         # Only its own share may touch the heap: it shall look as soon as the wheel reaches.
-        cycle = s.clock[NOW] + (NUM_SLOTS - 1 << shift)
+        cycle = s.clock[f.NOW] + (NUM_SLOTS - 1 << shift)
     slot = (cycle >> shift) & (NUM_SLOTS - 1)
     if slots >> slot & 1 == 0:
-        s.arena[block + BLOCK_SLOTS] = slots | 1 << slot
-        row = (slots >> LIST_SHIFT) + s.clock[SHARE]
+        s.arena[block + f.BLOCK_SLOTS] = slots | 1 << slot
+        row = (slots >> f.LIST_SHIFT) + s.clock[f.SHARE]
         count = s.wheel_counts[row, slot]
-        s.wheel[slot, s.lists[row, LIST_START] + count] = block
+        s.wheel[slot, s.lists[row, f.LIST_START] + count] = block
         s.wheel_counts[row, slot] = count + 1
-        s.clock[WRITTEN_SLOTS] |= 1 << slot
+        s.clock[f.WRITTEN_SLOTS] |= 1 << slot
 
 
 @kernel
 def share_of(s: Arrays, block: int) -> int:
     """Return the number of the share that a PE belongs to."""
-    return s.lists[s.arena[block + BLOCK_SLOTS] >> LIST_SHIFT, LIST_SHARE]
+    return s.lists[s.arena[block + f.BLOCK_SLOTS] >> f.LIST_SHIFT, f.LIST_SHARE]
 
 
 @kernel
 def first_list(s: Arrays, phase: int) -> int:
     """Return the first list of the part that a share looks at in a phase."""
-    num_shares = s.clock[NUM_SHARES]
-    return (phase * num_shares + s.clock[SHARE]) * num_shares
+    num_shares = s.clock[f.NUM_SHARES]
+    return (phase * num_shares + s.clock[f.SHARE]) * num_shares
 
 
 @kernel
@@ -127,23 +105,23 @@ def next_window(bound: Bound, until: int) -> int:
     something from there on.
     """
     s = opened(bound, 0)
-    shift = s.timing[T_WINDOW_SHIFT]
-    slots, first = 0, NEVER
-    for share in range(s.clock[NUM_SHARES]):
+    shift = s.timing[f.T_WINDOW_SHIFT]
+    slots, first = 0, f.NEVER
+    for share in range(s.clock[f.NUM_SHARES]):
         other = opened(bound, share)
-        slots |= other.clock[WRITTEN_SLOTS]
-        for phase in range(s.clock[NUM_PHASES]):
-            first = min(first, other.clock[HEAP_FIRSTS + phase])
-    now = s.clock[NOW]
+        slots |= other.clock[f.WRITTEN_SLOTS]
+        for phase in range(s.clock[f.NUM_PHASES]):
+            first = min(first, other.clock[f.HEAP_FIRSTS + phase])
+    now = s.clock[f.NOW]
     if slots:
         window = now >> shift
         turn = window & (NUM_SLOTS - 1)
         turned = (slots >> turn | slots << NUM_SLOTS - turn) & _ALL_SLOTS
         first = min(first, window + trailing_zeros(turned) << shift)
-    elif first == NEVER:
-        return NEVER
+    elif first == f.NEVER:
+        return f.NEVER
     start = max(now, first >> shift << shift)
-    s.clock[NOW] = min(start, until)
+    s.clock[f.NOW] = min(start, until)
     return start
 
 
@@ -162,19 +140,19 @@ def count_pes(s: Arrays, slot: int) -> int:
 @kernel
 def phase_of(s: Arrays, block: int) -> int:
     """Return the phase in which a PE is looked at."""
-    return s.lists[s.arena[block + BLOCK_SLOTS] >> LIST_SHIFT, LIST_PHASE]
+    return s.lists[s.arena[block + f.BLOCK_SLOTS] >> f.LIST_SHIFT, f.LIST_PHASE]
 
 
 @shared
 def put_into_heap(s: Arrays, block: int, cycle: int) -> None:
     """Look at a PE of the share in a cycle that the wheel does not reach, or before."""
-    pe = s.arena[block + BLOCK_PE]
+    pe = s.arena[block + f.BLOCK_PE]
     phase = phase_of(s, block)
-    heap = s.clock[HEAP_STARTS + phase]
+    heap = s.clock[f.HEAP_STARTS + phase]
     place = s.heap_places[pe]
     if place == 0:
-        place = s.clock[HEAP_SIZES + phase] + 1
-        s.clock[HEAP_SIZES + phase] = place
+        place = s.clock[f.HEAP_SIZES + phase] + 1
+        s.clock[f.HEAP_SIZES + phase] = place
     elif s.heap_cycles[pe] <= cycle:
         return
     s.heap_cycles[pe] = cycle
@@ -186,22 +164,22 @@ def put_into_heap(s: Arrays, block: int, cycle: int) -> None:
     s.heap[heap + place] = pe
     s.heap_places[pe] = place
     if place == 1:
-        s.clock[HEAP_FIRSTS + phase] = cycle
+        s.clock[f.HEAP_FIRSTS + phase] = cycle
 
 
 @shared
 def deal_out(s: Arrays, phase: int, end: int) -> None:
     """Put PEs from a heap on the wheel that are due before `end`; they look at all they have."""
-    heap = s.clock[HEAP_STARTS + phase]
-    while s.clock[HEAP_FIRSTS + phase] < end:
+    heap = s.clock[f.HEAP_STARTS + phase]
+    while s.clock[f.HEAP_FIRSTS + phase] < end:
         pe = s.heap[heap + 1]
         s.heap_places[pe] = 0
-        size = s.clock[HEAP_SIZES + phase] - 1
-        s.clock[HEAP_SIZES + phase] = size
-        s.clock[HEAP_FIRSTS + phase] = NEVER
+        size = s.clock[f.HEAP_SIZES + phase] - 1
+        s.clock[f.HEAP_SIZES + phase] = size
+        s.clock[f.HEAP_FIRSTS + phase] = f.NEVER
         if size:
             sink(s, heap, s.heap[heap + size + 1], size)
-            s.clock[HEAP_FIRSTS + phase] = s.heap_cycles[s.heap[heap + 1]]
+            s.clock[f.HEAP_FIRSTS + phase] = s.heap_cycles[s.heap[heap + 1]]
         cycle = s.heap_cycles[pe]
         block = s.blocks[pe]
         wake_attention(s, block, cycle)

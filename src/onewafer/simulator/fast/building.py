@@ -9,82 +9,9 @@ import numpy as np
 
 from onewafer.geometry import Direction
 from onewafer.image import NUM_COLORS, PatchTarget
+from onewafer.simulator.fast import fields as f
 from onewafer.simulator.fast.arrays import Arrays
 from onewafer.simulator.fast.epoch import EPOCH_CYCLES
-from onewafer.simulator.fast.fields import (
-    ANY_COLOR,
-    BLOCK_ATTENTION,
-    BLOCK_ELEMENT_WAKE,
-    BLOCK_IS_CONTENDED,
-    BLOCK_NUM_SOURCES,
-    BLOCK_OPERATIONS,
-    BLOCK_PE,
-    BLOCK_ROUTER_WAKE,
-    BLOCK_SOURCES,
-    EVENT_FIELDS,
-    FAR,
-    FAULT_PE,
-    FIFO_LAST_MOVE,
-    FIFO_OWNER,
-    FIFO_RING,
-    FIFO_ROUTE,
-    FIFO_ROW,
-    FIFO_SHAPE,
-    FIFO_STARTS_TASK,
-    FIFOS_COLOR,
-    FIFOS_NUMBER,
-    FIFOS_OFFSET,
-    FIFOS_PE,
-    FIFOS_PORT,
-    FIFOS_SENDER,
-    FIFOS_WRITER,
-    HAS_QUEUES,
-    HAS_REGISTERS,
-    HAS_TAGS,
-    IS_RECORDING,
-    IS_STRICT,
-    LAUNCH_ARGUMENTS,
-    LAUNCH_ENTRY,
-    LINE_WORDS,
-    LINK_DEPARTURES,
-    LONG_AGO,
-    NEVER,
-    NONE,
-    NOT_YET,
-    NUM_BUSY_FIELDS,
-    NUM_CLOCK_FIELDS,
-    NUM_FIFO_FIELDS,
-    NUM_OP_WORDS,
-    NUM_OPERATION_FIELDS,
-    NUM_PE_FIELDS,
-    NUM_RING_FIELDS,
-    NUM_TASK_IDS,
-    OP_REASON,
-    OP_ROW,
-    OPS_OFFSET,
-    OPS_THREAD,
-    PE_BULK,
-    PE_CHANNELS,
-    PE_COUNTER_START,
-    PE_LAST_PICKED,
-    PE_NUM_OPERATIONS,
-    PE_OUTPUTS,
-    PE_PATCHES,
-    PE_PROGRAM,
-    PE_RINGS,
-    PE_WRITE_CYCLE,
-    PE_X,
-    PE_Y,
-    REBASE_AT,
-    RINGS_ADDRESS,
-    RINGS_BYTES,
-    RINGS_EMPTY_ACTION,
-    RINGS_FULL_ACTION,
-    RINGS_POP,
-    RINGS_PUSH,
-    SOURCE_GROUPS,
-    T_HAS_LINK_WINDOW,
-)
 from onewafer.simulator.fast.switch_tables import find_switched_colors, make_switches
 from onewafer.simulator.fast.tables import log2_places, make_tables, make_timing
 from onewafer.simulator.fast.wiring import (
@@ -124,16 +51,16 @@ def build(loaded: LoadedProgram) -> tuple[Arrays, Fabric]:
     arena = make_arena(fabric.places.end + _SPARE_WORDS)
     patches, first_patch = _make_patches(image, tables)
     pes = _make_pes(image, fabric)
-    pes[:, PE_PATCHES] = first_patch
+    pes[:, f.PE_PATCHES] = first_patch
     channel_of = _channel_offsets(fabric)
     fifos = _write_fifos(
         arena, fabric, channel_of, architecture.timing.router_buffer_words, image.width
     )
-    rings, pes[:, PE_RINGS] = _make_rings(image)
+    rings, pes[:, f.PE_RINGS] = _make_rings(image)
     operations = _write_operations(arena, fabric, image, tables)
     _write_headers(arena, fabric)
-    arena[fabric.places.block + BLOCK_IS_CONTENDED] |= _reached(image)
-    needs_table = bool((fabric.outputs.color == ANY_COLOR).any())
+    arena[fabric.places.block + f.BLOCK_IS_CONTENDED] |= _reached(image)
+    needs_table = bool((fabric.outputs.color == f.ANY_COLOR).any())
     window_words = architecture.timing.link_window_words
     arrays = Arrays(
         arena=arena,
@@ -142,7 +69,7 @@ def build(loaded: LoadedProgram) -> tuple[Arrays, Fabric]:
         pes=pes,
         fifos=fifos,
         operations=operations,
-        links=_make_links(num_pes if timing[T_HAS_LINK_WINDOW] else 1, window_words),
+        links=_make_links(num_pes if timing[f.T_HAS_LINK_WINDOW] else 1, window_words),
         ramp_routes=route_table(fabric) if needs_table else np.zeros((0, NUM_COLORS), np.int32),
         swapped_ramps=swapped_ramps(fabric.traffic),
         programs=tables.programs,
@@ -159,7 +86,7 @@ def build(loaded: LoadedProgram) -> tuple[Arrays, Fabric]:
         heap_places=np.zeros(num_pes, np.int32),
         heap_cycles=np.empty(num_pes, np.int64),
         candidates=np.zeros(_most_sources(fabric), np.int64),
-        events=np.zeros((FIRST_EVENT_ROWS if loaded.sink else 1, EVENT_FIELDS), np.int64),
+        events=np.zeros((FIRST_EVENT_ROWS if loaded.sink else 1, f.EVENT_FIELDS), np.int64),
         **_shared_with(state),
         **dict.fromkeys(("wheel", "wheel_counts", "lists", "heap", "signals")),
     )
@@ -175,7 +102,8 @@ def _shared_with(state: MachineState) -> dict[str, NDArray[Any]]:
 def _reached(image: WaferImage) -> NDArray[np.int32]:
     """Return which registers the program of each PE reaches, as flags of `BLOCK_IS_CONTENDED`."""
     flags = [
-        HAS_REGISTERS * p.reaches_registers | HAS_QUEUES * p.reaches_queues for p in image.programs
+        f.HAS_REGISTERS * p.reaches_registers | f.HAS_QUEUES * p.reaches_queues
+        for p in image.programs
     ]
     return np.array([*flags, 0], np.int32)[image.program_of_pe.reshape(-1)]
 
@@ -188,8 +116,8 @@ def _most_sources(fabric: Fabric) -> int:
 
 def make_arena(num_words: int) -> Arena:
     """Return words, all zero, that begin with a cache line."""
-    words = np.zeros(num_words + LINE_WORDS, np.int32)
-    skipped = -(words.ctypes.data // words.itemsize) % LINE_WORDS
+    words = np.zeros(num_words + f.LINE_WORDS, np.int32)
+    skipped = -(words.ctypes.data // words.itemsize) % f.LINE_WORDS
     return words[skipped : skipped + num_words]
 
 
@@ -206,11 +134,11 @@ def route_table(fabric: Fabric) -> NDArray[np.int32]:
 
 def _write_headers(arena: Arena, fabric: Fabric) -> None:
     block = fabric.places.block
-    arena[block + BLOCK_PE] = np.arange(len(block))
-    for field in (BLOCK_ELEMENT_WAKE, BLOCK_ROUTER_WAKE, BLOCK_ATTENTION):
-        arena[block + field] = FAR
-    arena[block + BLOCK_OPERATIONS] = fabric.places.operations
-    arena[block + BLOCK_NUM_SOURCES] = fabric.num_sources
+    arena[block + f.BLOCK_PE] = np.arange(len(block))
+    for field in (f.BLOCK_ELEMENT_WAKE, f.BLOCK_ROUTER_WAKE, f.BLOCK_ATTENTION):
+        arena[block + field] = f.FAR
+    arena[block + f.BLOCK_OPERATIONS] = fabric.places.operations
+    arena[block + f.BLOCK_NUM_SOURCES] = fabric.num_sources
 
 
 def _write_operations(
@@ -219,15 +147,15 @@ def _write_operations(
     """Write the operations; return their matrix."""
     program_of_pe = image.program_of_pe.reshape(-1)
     first = np.cumsum(fabric.num_operations) - fabric.num_operations
-    operations = np.zeros((int(fabric.num_operations.sum()) + 1, NUM_OPERATION_FIELDS), np.int64)
+    operations = np.zeros((int(fabric.num_operations.sum()) + 1, f.NUM_OPERATION_FIELDS), np.int64)
     for number, layout in enumerate(tables.layouts):
         pes = np.flatnonzero(program_of_pe == number)
         for slot, thread in enumerate(layout.threads):
-            offset = fabric.places.operations[pes] + NUM_OP_WORDS * slot
-            operations[first[pes] + slot, OPS_OFFSET] = offset
-            operations[first[pes] + slot, OPS_THREAD] = thread
-            arena[offset + OP_ROW] = first[pes] + slot
-            arena[offset + OP_REASON] = NONE
+            offset = fabric.places.operations[pes] + f.NUM_OP_WORDS * slot
+            operations[first[pes] + slot, f.OPS_OFFSET] = offset
+            operations[first[pes] + slot, f.OPS_THREAD] = thread
+            arena[offset + f.OP_ROW] = first[pes] + slot
+            arena[offset + f.OP_REASON] = f.NONE
     return operations
 
 
@@ -254,17 +182,17 @@ def _make_rings(image: WaferImage) -> tuple[Integers, Integers]:
     counts = np.append(np.array([len(p.fifos) for p in image.programs], np.int64), 0)
     of_pe = counts[program_of_pe]
     first = np.cumsum(of_pe) - of_pe
-    rings = np.zeros((int(of_pe.sum()) + 1, NUM_RING_FIELDS), np.int64)
+    rings = np.zeros((int(of_pe.sum()) + 1, f.NUM_RING_FIELDS), np.int64)
     for number, program in enumerate(image.programs):
         pes = np.flatnonzero(program_of_pe == number)
         for index, fifo in enumerate(program.fifos):
             rows = first[pes] + index
-            rings[rows, RINGS_ADDRESS] = fifo.address
-            rings[rows, RINGS_BYTES] = fifo.num_bytes
-            rings[rows, RINGS_PUSH] = fifo.activate_push
-            rings[rows, RINGS_POP] = fifo.activate_pop
-            rings[rows, RINGS_EMPTY_ACTION] = fifo.empty_action
-            rings[rows, RINGS_FULL_ACTION] = fifo.full_action
+            rings[rows, f.RINGS_ADDRESS] = fifo.address
+            rings[rows, f.RINGS_BYTES] = fifo.num_bytes
+            rings[rows, f.RINGS_PUSH] = fifo.activate_push
+            rings[rows, f.RINGS_POP] = fifo.activate_pop
+            rings[rows, f.RINGS_EMPTY_ACTION] = fifo.empty_action
+            rings[rows, f.RINGS_FULL_ACTION] = fifo.full_action
     return rings, first
 
 
@@ -285,7 +213,7 @@ def _write_fifos(
     receives = fabric.traffic.receive[buffers.pe, buffers.color] >> buffers.port & 1
     route = fabric.link_routes.find(buffers.pe, buffers.color) * receives
     output_route = fabric.ramp_routes.find(outputs.pe, np.maximum(outputs.color, 0))
-    output_route[outputs.color == ANY_COLOR] = ANY_COLOR
+    output_route[outputs.color == f.ANY_COLOR] = f.ANY_COLOR
     capacity = np.full(len(buffers.pe), buffer_capacity)
     sources = np.concatenate((of_outputs, of_buffers))
     source_pe = np.concatenate((outputs.pe, buffers.pe))
@@ -294,23 +222,23 @@ def _write_fifos(
     offset = np.concatenate((sources, of_channels))
     pe = np.concatenate((source_pe, channels.pe))
     capacity = np.concatenate((outputs.capacity, capacity, channels.capacity))
-    group = np.concatenate((source_number % SOURCE_GROUPS, 0 * channels.pe))
+    group = np.concatenate((source_number % f.SOURCE_GROUPS, 0 * channels.pe))
 
-    arena[places.block[source_pe] + BLOCK_SOURCES + source_number] = sources
-    arena[offset + FIFO_OWNER] = places.block[pe]
-    arena[offset + FIFO_ROW] = np.arange(len(offset))
+    arena[places.block[source_pe] + f.BLOCK_SOURCES + source_number] = sources
+    arena[offset + f.FIFO_OWNER] = places.block[pe]
+    arena[offset + f.FIFO_ROW] = np.arange(len(offset))
     _shape_rings(arena, offset, capacity, group)
     marked = fabric.switches.color
     if fabric.traffic.swap.any():  # to a color that may have no switch anywhere (M59)
         marked = np.concatenate((marked, marked ^ 1))
     is_tagged = np.isin(buffers.color, marked)
     has_tags = np.concatenate((outputs.has_tags, is_tagged, channels.has_tags))
-    arena[offset + FIFO_SHAPE] |= (HAS_TAGS * has_tags).astype(np.int32)
-    arena[sources + FIFO_ROUTE] = source_route
-    arena[sources + FIFO_LAST_MOVE] = NOT_YET
-    arena[of_channels + FIFO_STARTS_TASK] = channels.starts_task
+    arena[offset + f.FIFO_SHAPE] |= (f.HAS_TAGS * has_tags).astype(np.int32)
+    arena[sources + f.FIFO_ROUTE] = source_route
+    arena[sources + f.FIFO_LAST_MOVE] = f.NOT_YET
+    arena[of_channels + f.FIFO_STARTS_TASK] = channels.starts_task
     contended = find_contention(arena, source_pe, source_route, fabric.switches.pe, num_pes)
-    arena[places.block[contended] + BLOCK_IS_CONTENDED] = 1
+    arena[places.block[contended] + f.BLOCK_IS_CONTENDED] = 1
     return _make_fifos(fabric, offset, pe)
 
 
@@ -319,29 +247,29 @@ def _shape_rings(arena: Arena, offset: Integers, capacity: Integers, group: Inte
     for words in np.unique(capacity).tolist():
         chosen = np.flatnonzero(capacity == words)
         log2 = log2_places(words)
-        arena[offset[chosen] + FIFO_SHAPE] = words << 16 | log2 << 8 | group[chosen]
+        arena[offset[chosen] + f.FIFO_SHAPE] = words << 16 | log2 << 8 | group[chosen]
         for place in range(1 << log2):
-            arena[offset[chosen] + FIFO_RING + 2 * place] = LONG_AGO
+            arena[offset[chosen] + f.FIFO_RING + 2 * place] = f.LONG_AGO
 
 
 def _make_fifos(fabric: Fabric, offset: Integers, pe: Integers) -> Integers:
     outputs, buffers, channels = fabric.outputs, fabric.buffers, fabric.channels
     ramp = int(Direction.RAMP)
     num_host_queues = len(fabric.num_sources) + len(fabric.streams.pe)
-    fifos = np.zeros((len(offset) + num_host_queues, NUM_FIFO_FIELDS), np.int64)
-    fifos[:, FIFOS_PORT] = ramp
+    fifos = np.zeros((len(offset) + num_host_queues, f.NUM_FIFO_FIELDS), np.int64)
+    fifos[:, f.FIFOS_PORT] = ramp
     rows = fifos[: len(offset)]
-    rows[:, FIFOS_OFFSET] = offset
-    rows[:, FIFOS_PE] = pe
-    rows[:, FIFOS_COLOR] = np.concatenate((outputs.color, buffers.color, channels.color))
-    rows[:, FIFOS_NUMBER] = np.concatenate((outputs.queue, 0 * buffers.pe, channels.queue))
-    rows[:, FIFOS_PORT] = (
+    rows[:, f.FIFOS_OFFSET] = offset
+    rows[:, f.FIFOS_PE] = pe
+    rows[:, f.FIFOS_COLOR] = np.concatenate((outputs.color, buffers.color, channels.color))
+    rows[:, f.FIFOS_NUMBER] = np.concatenate((outputs.queue, 0 * buffers.pe, channels.queue))
+    rows[:, f.FIFOS_PORT] = (
         np.concatenate((0 * outputs.pe, buffers.port - ramp, 0 * channels.pe)) + ramp
     )
-    rows[:, FIFOS_SENDER] = np.concatenate(
-        (0 * outputs.pe, buffers.sender, np.full(len(channels.pe), NONE))
+    rows[:, f.FIFOS_SENDER] = np.concatenate(
+        (0 * outputs.pe, buffers.sender, np.full(len(channels.pe), f.NONE))
     )
-    rows[:, FIFOS_WRITER] = NONE
+    rows[:, f.FIFOS_WRITER] = f.NONE
     return fifos
 
 
@@ -349,34 +277,34 @@ def _make_fifos(fabric: Fabric, offset: Integers, pe: Integers) -> Integers:
 
 
 def _make_clock(loaded: LoadedProgram, num_busy: int) -> Integers:
-    clock = np.zeros(NUM_CLOCK_FIELDS + NUM_BUSY_FIELDS * num_busy, np.int64)
-    clock[REBASE_AT] = EPOCH_CYCLES
-    clock[IS_RECORDING] = loaded.sink is not None
-    clock[IS_STRICT] = loaded.checking.is_strict
-    clock[FAULT_PE] = NONE
+    clock = np.zeros(f.NUM_CLOCK_FIELDS + f.NUM_BUSY_FIELDS * num_busy, np.int64)
+    clock[f.REBASE_AT] = EPOCH_CYCLES
+    clock[f.IS_RECORDING] = loaded.sink is not None
+    clock[f.IS_STRICT] = loaded.checking.is_strict
+    clock[f.FAULT_PE] = f.NONE
     return clock
 
 
 def _make_pes(image: WaferImage, fabric: Fabric) -> Integers:
     num_pes = image.width * image.height
     index = np.arange(num_pes)
-    pes = np.zeros((num_pes, NUM_PE_FIELDS), np.int64)
-    pes[:, PE_X] = index % image.width
-    pes[:, PE_Y] = index // image.width
-    pes[:, PE_PROGRAM] = image.program_of_pe.reshape(-1)
-    pes[:, PE_LAST_PICKED] = NUM_TASK_IDS - 1
-    pes[:, PE_COUNTER_START] = NEVER
-    pes[:, PE_WRITE_CYCLE] = NEVER
-    pes[:, PE_BULK] = NONE
-    pes[:, PE_CHANNELS] = fabric.places.channels
-    pes[:, PE_OUTPUTS] = fabric.places.outputs
-    pes[:, PE_NUM_OPERATIONS] = fabric.num_operations
+    pes = np.zeros((num_pes, f.NUM_PE_FIELDS), np.int64)
+    pes[:, f.PE_X] = index % image.width
+    pes[:, f.PE_Y] = index // image.width
+    pes[:, f.PE_PROGRAM] = image.program_of_pe.reshape(-1)
+    pes[:, f.PE_LAST_PICKED] = f.NUM_TASK_IDS - 1
+    pes[:, f.PE_COUNTER_START] = f.NEVER
+    pes[:, f.PE_WRITE_CYCLE] = f.NEVER
+    pes[:, f.PE_BULK] = f.NONE
+    pes[:, f.PE_CHANNELS] = fabric.places.channels
+    pes[:, f.PE_OUTPUTS] = fabric.places.outputs
+    pes[:, f.PE_NUM_OPERATIONS] = fabric.num_operations
     return pes
 
 
 def _make_links(num_pes: int, window_words: int) -> Integers:
-    links = np.zeros((4 * num_pes, LINK_DEPARTURES + window_words), np.int64)
-    links[:, LINK_DEPARTURES:] = 2 * LONG_AGO
+    links = np.zeros((4 * num_pes, f.LINK_DEPARTURES + window_words), np.int64)
+    links[:, f.LINK_DEPARTURES :] = 2 * f.LONG_AGO
     return links
 
 
@@ -404,6 +332,6 @@ def _make_launches(image: WaferImage, num_pes: int) -> Integers:
     most = max(
         (len(symbol.argument_registers) for p in image.programs for symbol in p.symbols), default=0
     )
-    launches = np.zeros((num_pes, LAUNCH_ARGUMENTS + 2 * most), np.int64)
-    launches[:, LAUNCH_ENTRY] = NONE
+    launches = np.zeros((num_pes, f.LAUNCH_ARGUMENTS + 2 * most), np.int64)
+    launches[:, f.LAUNCH_ENTRY] = f.NONE
     return launches

@@ -14,112 +14,8 @@ import numpy as np
 from onewafer.geometry import Direction
 from onewafer.simulator import snapshot as tables
 from onewafer.simulator.arithmetic.control import ADVANCE_MARK, CONTROL_MARK
+from onewafer.simulator.fast import fields as f
 from onewafer.simulator.fast.counters import count_link_wavelets, count_of_blocks
-from onewafer.simulator.fast.fields import (
-    ADVANCE_TAG,
-    ANY_COLOR,
-    BASE,
-    BLOCK_ELEMENTS,
-    BLOCK_LIVE,
-    BLOCK_OPERATIONS,
-    BLOCK_PATH_CYCLES,
-    BLOCK_PATH_FREE,
-    COLOR_MASK,
-    CONTROL_TAG,
-    FAR,
-    FIFO_HEAD,
-    FIFO_LAST_MOVE,
-    FIFO_RING,
-    FIFO_ROW,
-    FIFO_SHAPE,
-    FIFO_STATE,
-    FIFO_TAIL,
-    FIFOS_COLOR,
-    FIFOS_NUMBER,
-    FIFOS_OFFSET,
-    FIFOS_PE,
-    FIFOS_PORT,
-    FIFOS_SENDER,
-    FIFOS_WAITING_SINCE,
-    HAS_TAGS,
-    INPUT,
-    IS_AWAITED,
-    KIND_MASK,
-    LAST_END,
-    LAUNCH_ARGUMENTS,
-    LAUNCH_ENTRY,
-    LAUNCH_NUM_ARGUMENTS,
-    LINK_DEPARTURES,
-    LINK_FREE,
-    LINK_WAVELETS,
-    NEVER,
-    NONE,
-    NOT_YET,
-    NUM_OP_WORDS,
-    OP_CONFIG,
-    OP_DEST,
-    OP_ELEMENT_CYCLES,
-    OP_FINISH,
-    OP_HAS_STARTED,
-    OP_KIND,
-    OP_LAST_SERVED,
-    OP_LENGTH,
-    OP_NEXT,
-    OP_PC,
-    OP_REASON,
-    OP_REMAINING,
-    OP_ROW,
-    OP_SCALAR,
-    OP_SRC0,
-    OP_SRC1,
-    OPERAND_BASE,
-    OPERAND_BYTES,
-    OPERAND_DSD,
-    OPERAND_KIND,
-    OPERAND_STEP,
-    OPS_OFFSET,
-    OPS_RESUME,
-    OPS_START,
-    OPS_THREAD,
-    OPS_WAITING_SINCE,
-    OUTPUT,
-    PE_BULK,
-    PE_BULK_SINCE,
-    PE_COUNTER_HELD,
-    PE_COUNTER_START,
-    PE_ELEMENTS,
-    PE_INSTRUCTIONS,
-    PE_LAST_PICKED,
-    PE_MAIN,
-    PE_MAIN_CYCLES,
-    PE_MAIN_FREE,
-    PE_MAIN_NEXT,
-    PE_PATH_CYCLES,
-    PE_PROGRAM,
-    PE_RINGS,
-    PE_STALLED_SINCE,
-    PE_STALLS,
-    PE_TASK_STARTS,
-    POINTER,
-    PROGRAM_CONFIGS,
-    PROGRAM_DSDS,
-    REASON_MASK,
-    RING,
-    RINGS_COUNT,
-    RINGS_FOUND_EMPTY,
-    RINGS_FOUND_FULL,
-    RINGS_HEAD,
-    RINGS_WIDTH,
-    SCALAR,
-    SWITCH_COLOR,
-    SWITCH_PE,
-    T_CREDIT,
-    T_HAS_LINK_WINDOW,
-    T_RESUME,
-    T_WINDOW_CYCLES,
-    T_WINDOW_WORDS,
-    VECTOR,
-)
 from onewafer.simulator.fast.switch_tables import STATE, find_turned
 from onewafer.simulator.leftovers import Waiting
 from onewafer.simulator.snapshot import Snapshot, dtype_of
@@ -138,7 +34,7 @@ if TYPE_CHECKING:
 WORD = 0xFFFF_FFFF
 _LOG2_MASK = 0x1F
 _FORMS = np.zeros(8, np.int64)
-_FORMS[[SCALAR, POINTER, VECTOR, INPUT, OUTPUT, RING]] = (
+_FORMS[[f.SCALAR, f.POINTER, f.VECTOR, f.INPUT, f.OUTPUT, f.RING]] = (
     tables.SCALAR,
     tables.POINTER,
     tables.VECTOR,
@@ -152,14 +48,14 @@ _FORMS[3] = tables.BLOCK
 
 def export_snapshot(s: Arrays, loaded: LoadedProgram, *, cycle: int) -> Snapshot:
     """Return everything about a machine between two runs."""
-    base = int(s.clock[BASE])
+    base = int(s.clock[f.BASE])
     moved = count_link_wavelets(s)
-    stalls = s.pes[:, PE_STALLS : PE_STALLS + len(StallReason)].copy()
+    stalls = s.pes[:, f.PE_STALLS : f.PE_STALLS + len(StallReason)].copy()
     departures = _departures(s, cycle, base)
     launches, arguments = _launches(s)
     return Snapshot(
         cycle=cycle,
-        end=int(s.clock[LAST_END]) + base,
+        end=int(s.clock[f.LAST_END]) + base,
         state=loaded.state,
         stalls=stalls,
         elements=_elements(s, base),
@@ -182,11 +78,11 @@ def export_snapshot(s: Arrays, loaded: LoadedProgram, *, cycle: int) -> Snapshot
 
 def export_waiting(s: Arrays, *, cycle: int) -> Waiting:
     """Return the wavelets that wait; where none does, without a look at each queue."""
-    offset = s.fifos[:, FIFOS_OFFSET]
-    if (s.arena[offset + FIFO_HEAD] == s.arena[offset + FIFO_TAIL]).all():
+    offset = s.fifos[:, f.FIFOS_OFFSET]
+    if (s.arena[offset + f.FIFO_HEAD] == s.arena[offset + f.FIFO_TAIL]).all():
         names = ("arrivals", "sources", "wavelets")
         return Waiting(*(np.zeros(0, dtype_of(name)) for name in names))
-    queues = _queues(s, cycle, int(s.clock[BASE]))
+    queues = _queues(s, cycle, int(s.clock[f.BASE]))
     return Waiting(queues["arrivals"], queues["sources"], queues["wavelets"])
 
 
@@ -199,30 +95,30 @@ def _table(name: str, **columns: NDArray[np.generic]) -> tables.Table:
 
 
 def _elements(s: Arrays, base: int) -> tables.Table:
-    pes = np.flatnonzero(s.pes[:, PE_PROGRAM] >= 0)
+    pes = np.flatnonzero(s.pes[:, f.PE_PROGRAM] >= 0)
     rows = s.pes[pes]
-    started = rows[:, PE_COUNTER_START]
-    bulk = rows[:, PE_BULK]
-    bulk_row = np.where(bulk == NONE, 0, s.arena[np.maximum(bulk, 0) + OP_ROW])
-    path_cycles = rows[:, PE_PATH_CYCLES] + count_of_blocks(s, BLOCK_PATH_CYCLES)[pes]
+    started = rows[:, f.PE_COUNTER_START]
+    bulk = rows[:, f.PE_BULK]
+    bulk_row = np.where(bulk == f.NONE, 0, s.arena[np.maximum(bulk, 0) + f.OP_ROW])
+    path_cycles = rows[:, f.PE_PATH_CYCLES] + count_of_blocks(s, f.BLOCK_PATH_CYCLES)[pes]
     return _table(
         "elements",
         pe=pes,
-        main_thread=rows[:, PE_MAIN],
-        main_free=rows[:, PE_MAIN_FREE] + base,
-        main_next=rows[:, PE_MAIN_NEXT] + base,
-        last_picked=rows[:, PE_LAST_PICKED],
-        stalled_since=rows[:, PE_STALLED_SINCE] + base,
-        counter_held=rows[:, PE_COUNTER_HELD],
-        counter_started_at=np.where(started == NEVER, NONE, started + base),
-        path_free_at=s.arena[s.blocks[pes] + BLOCK_PATH_FREE].astype(np.int64) + base,
-        bulk_thread=np.where(bulk == NONE, NONE, s.operations[bulk_row, OPS_THREAD]),
-        bulk_since=rows[:, PE_BULK_SINCE] + base,
-        main_thread_cycles=rows[:, PE_MAIN_CYCLES],
+        main_thread=rows[:, f.PE_MAIN],
+        main_free=rows[:, f.PE_MAIN_FREE] + base,
+        main_next=rows[:, f.PE_MAIN_NEXT] + base,
+        last_picked=rows[:, f.PE_LAST_PICKED],
+        stalled_since=rows[:, f.PE_STALLED_SINCE] + base,
+        counter_held=rows[:, f.PE_COUNTER_HELD],
+        counter_started_at=np.where(started == f.NEVER, f.NONE, started + base),
+        path_free_at=s.arena[s.blocks[pes] + f.BLOCK_PATH_FREE].astype(np.int64) + base,
+        bulk_thread=np.where(bulk == f.NONE, f.NONE, s.operations[bulk_row, f.OPS_THREAD]),
+        bulk_since=rows[:, f.PE_BULK_SINCE] + base,
+        main_thread_cycles=rows[:, f.PE_MAIN_CYCLES],
         data_path_cycles=path_cycles,
-        instructions=rows[:, PE_INSTRUCTIONS],
-        dsd_elements=rows[:, PE_ELEMENTS] + count_of_blocks(s, BLOCK_ELEMENTS)[pes],
-        task_starts=rows[:, PE_TASK_STARTS],
+        instructions=rows[:, f.PE_INSTRUCTIONS],
+        dsd_elements=rows[:, f.PE_ELEMENTS] + count_of_blocks(s, f.BLOCK_ELEMENTS)[pes],
+        task_starts=rows[:, f.PE_TASK_STARTS],
         wake=np.full(len(pes), tables.UNKNOWN),
     )
 
@@ -232,8 +128,8 @@ def _links(s: Arrays, moved: Integers, base: int) -> tables.Table:
     pe, direction = np.nonzero(links)
     # Without a window a link that carried something before this cycle is free in it.
     free_at = np.zeros(len(pe), np.int64)
-    if s.timing[T_HAS_LINK_WINDOW]:
-        free_at = s.links[4 * pe + direction, LINK_FREE] + base
+    if s.timing[f.T_HAS_LINK_WINDOW]:
+        free_at = s.links[4 * pe + direction, f.LINK_FREE] + base
     return _table(
         "links", pe=pe, direction=direction, free_at=free_at, wavelets=links[pe, direction]
     )
@@ -241,42 +137,42 @@ def _links(s: Arrays, moved: Integers, base: int) -> tables.Table:
 
 def _departures(s: Arrays, cycle: int, base: int) -> tables.Table:
     """Return the departures that still count for M55, of each link in order."""
-    if not s.timing[T_HAS_LINK_WINDOW]:
+    if not s.timing[f.T_HAS_LINK_WINDOW]:
         return np.zeros(0, dtype_of("departures"))
-    window = int(s.timing[T_WINDOW_WORDS])
+    window = int(s.timing[f.T_WINDOW_WORDS])
     age = np.arange(window)
-    place = (s.links[:, LINK_WAVELETS, None] + age) % window
-    cycles = np.take_along_axis(s.links[:, LINK_DEPARTURES:], place, axis=1) + base
-    link, nth = np.nonzero(cycles + int(s.timing[T_WINDOW_CYCLES]) > cycle)
+    place = (s.links[:, f.LINK_WAVELETS, None] + age) % window
+    cycles = np.take_along_axis(s.links[:, f.LINK_DEPARTURES :], place, axis=1) + base
+    link, nth = np.nonzero(cycles + int(s.timing[f.T_WINDOW_CYCLES]) > cycle)
     return _table("departures", pe=link // 4, direction=link % 4, cycle=cycles[link, nth])
 
 
 def _queues(s: Arrays, cycle: int, base: int) -> dict[str, tables.Table]:
     """Return the tables of sources and channels."""
-    rows = np.flatnonzero(s.fifos[:, FIFOS_OFFSET])
-    offset = s.fifos[rows, FIFOS_OFFSET]
-    is_channel = s.fifos[rows, FIFOS_SENDER] == NONE
-    held, number = _numbers(s.arena[offset + FIFO_HEAD], s.arena[offset + FIFO_TAIL])
+    rows = np.flatnonzero(s.fifos[:, f.FIFOS_OFFSET])
+    offset = s.fifos[rows, f.FIFOS_OFFSET]
+    is_channel = s.fifos[rows, f.FIFOS_SENDER] == f.NONE
+    held, number = _numbers(s.arena[offset + f.FIFO_HEAD], s.arena[offset + f.FIFO_TAIL])
     at = offset[held]
-    places = 1 << (s.arena[at + FIFO_SHAPE] >> 8 & _LOG2_MASK).astype(np.int64)
+    places = 1 << (s.arena[at + f.FIFO_SHAPE] >> 8 & _LOG2_MASK).astype(np.int64)
     place = number & (places - 1)
-    ready = s.arena[at + FIFO_RING + 2 * place].astype(np.int64) + base
-    word = s.arena[at + FIFO_RING + 2 * place + 1].astype(np.int64) & WORD
-    color = s.fifos[rows[held], FIFOS_COLOR]
+    ready = s.arena[at + f.FIFO_RING + 2 * place].astype(np.int64) + base
+    word = s.arena[at + f.FIFO_RING + 2 * place + 1].astype(np.int64) & WORD
+    color = s.fifos[rows[held], f.FIFOS_COLOR]
     tagged = np.flatnonzero(have_tags(s, rows)[held])
-    tag = s.arena[(at + FIFO_RING + 2 * places + place)[tagged]].astype(np.int64)
-    word[tagged] |= np.where(tag & CONTROL_TAG, CONTROL_MARK, 0)
-    word[tagged] |= np.where(tag & ADVANCE_TAG, ADVANCE_MARK, 0)
-    color[tagged] = np.where(color[tagged] == ANY_COLOR, tag & COLOR_MASK, color[tagged])
+    tag = s.arena[(at + f.FIFO_RING + 2 * places + place)[tagged]].astype(np.int64)
+    word[tagged] |= np.where(tag & f.CONTROL_TAG, CONTROL_MARK, 0)
+    word[tagged] |= np.where(tag & f.ADVANCE_TAG, ADVANCE_MARK, 0)
+    color[tagged] = np.where(color[tagged] == f.ANY_COLOR, tag & f.COLOR_MASK, color[tagged])
 
     arrived = np.flatnonzero(is_channel[held])
-    awaited = np.flatnonzero(is_channel & (s.arena[offset + FIFO_STATE] & IS_AWAITED != 0))
+    awaited = np.flatnonzero(is_channel & (s.arena[offset + f.FIFO_STATE] & f.IS_AWAITED != 0))
     left, release = _credits(s, rows, cycle - base)
     used = np.bincount(held, minlength=len(rows)) + np.bincount(left, minlength=len(rows))
-    last_move = s.arena[offset + FIFO_LAST_MOVE].astype(np.int64)
-    last_move = np.where(last_move == NOT_YET, NONE, np.maximum(last_move + base, 0))
-    chosen = np.flatnonzero(~is_channel & ((last_move != NONE) | (used > 0)))
-    source_of = np.full(len(rows), NONE)
+    last_move = s.arena[offset + f.FIFO_LAST_MOVE].astype(np.int64)
+    last_move = np.where(last_move == f.NOT_YET, f.NONE, np.maximum(last_move + base, 0))
+    chosen = np.flatnonzero(~is_channel & ((last_move != f.NONE) | (used > 0)))
+    source_of = np.full(len(rows), f.NONE)
     source_of[chosen] = np.arange(len(chosen))
     waiting = np.flatnonzero(~is_channel[held])
     return {
@@ -291,42 +187,42 @@ def _queues(s: Arrays, cycle: int, base: int) -> dict[str, tables.Table]:
         "credits": _table("credits", source=source_of[left], cycle=release + base),
         "arrivals": _table(
             "arrivals",
-            pe=s.fifos[rows[held[arrived]], FIFOS_PE],
+            pe=s.fifos[rows[held[arrived]], f.FIFOS_PE],
             color=color[arrived],
             ready=ready[arrived],
             word=word[arrived],
         ),
         "awaited_channels": _table(
             "awaited_channels",
-            pe=s.fifos[rows[awaited], FIFOS_PE],
-            color=s.fifos[rows[awaited], FIFOS_COLOR],
+            pe=s.fifos[rows[awaited], f.FIFOS_PE],
+            color=s.fifos[rows[awaited], f.FIFOS_COLOR],
         ),
     }
 
 
 def have_tags(s: Arrays, rows: Integers) -> NDArray[np.bool_]:
     """Tell of each of some queues whether its wavelets carry tags, see `fields.ANY_COLOR`."""
-    return s.arena[s.fifos[rows, FIFOS_OFFSET] + FIFO_SHAPE] & HAS_TAGS != 0
+    return s.arena[s.fifos[rows, f.FIFOS_OFFSET] + f.FIFO_SHAPE] & f.HAS_TAGS != 0
 
 
 def _sources(
     s: Arrays, rows: Integers, last_move: Integers, used: Integers, base: int
 ) -> tables.Table:
-    state = s.arena[s.fifos[rows, FIFOS_OFFSET] + FIFO_STATE].astype(np.int64)
-    port: Integers = s.fifos[rows, FIFOS_PORT]
+    state = s.arena[s.fifos[rows, f.FIFOS_OFFSET] + f.FIFO_STATE].astype(np.int64)
+    port: Integers = s.fifos[rows, f.FIFOS_PORT]
     is_queue = port == int(Direction.RAMP)
-    queue: Integers = s.fifos[rows, FIFOS_NUMBER]
-    color: Integers = s.fifos[rows, FIFOS_COLOR]
+    queue: Integers = s.fifos[rows, f.FIFOS_NUMBER]
+    color: Integers = s.fifos[rows, f.FIFOS_COLOR]
     return _table(
         "sources",
-        pe=s.fifos[rows, FIFOS_PE],
+        pe=s.fifos[rows, f.FIFOS_PE],
         port=port,
         number=np.where(is_queue, queue, color),
         last_move=last_move,
-        reason=(state & REASON_MASK) - 1,
-        waiting_since=s.fifos[rows, FIFOS_WAITING_SINCE] + base,
+        reason=(state & f.REASON_MASK) - 1,
+        waiting_since=s.fifos[rows, f.FIFOS_WAITING_SINCE] + base,
         used=used,
-        is_awaited=state & IS_AWAITED != 0,
+        is_awaited=state & f.IS_AWAITED != 0,
     )
 
 
@@ -340,58 +236,58 @@ def _numbers(head: NDArray[np.int32], tail: NDArray[np.int32]) -> tuple[Integers
 
 def _credits(s: Arrays, rows: Integers, now: int) -> tuple[Integers, Integers]:
     """Return (index in `rows`, cycle) of the credits on their way, in order."""
-    is_buffer = s.fifos[rows, FIFOS_SENDER] != NONE
-    is_buffer &= s.fifos[rows, FIFOS_PORT] != int(Direction.RAMP)
+    is_buffer = s.fifos[rows, f.FIFOS_SENDER] != f.NONE
+    is_buffer &= s.fifos[rows, f.FIFOS_PORT] != int(Direction.RAMP)
     chosen = np.flatnonzero(is_buffer)
-    offset = s.fifos[rows[chosen], FIFOS_OFFSET]
-    head, tail = s.arena[offset + FIFO_HEAD], s.arena[offset + FIFO_TAIL]
-    capacity = s.arena[offset + FIFO_SHAPE] >> 16
+    offset = s.fifos[rows[chosen], f.FIFOS_OFFSET]
+    head, tail = s.arena[offset + f.FIFO_HEAD], s.arena[offset + f.FIFO_TAIL]
+    capacity = s.arena[offset + f.FIFO_SHAPE] >> 16
     first: NDArray[np.int32] = np.minimum(tail - capacity, head)
     buffer, number = _numbers(first, head)
-    places = 1 << (s.arena[offset + FIFO_SHAPE] >> 8 & _LOG2_MASK).astype(np.int64)
+    places = 1 << (s.arena[offset + f.FIFO_SHAPE] >> 8 & _LOG2_MASK).astype(np.int64)
     place = number & (places[buffer] - 1)
-    release = s.arena[offset[buffer] + FIFO_RING + 2 * place].astype(np.int64)
-    release += int(s.timing[T_CREDIT])
+    release = s.arena[offset[buffer] + f.FIFO_RING + 2 * place].astype(np.int64)
+    release += int(s.timing[f.T_CREDIT])
     pending = np.flatnonzero(release > now)
     return chosen[buffer[pending]], release[pending]
 
 
 def _operations(s: Arrays, base: int) -> tables.Table:
-    rows = np.flatnonzero(s.operations[:, OPS_OFFSET])
-    offset: Integers = s.operations[rows, OPS_OFFSET]
+    rows = np.flatnonzero(s.operations[:, f.OPS_OFFSET])
+    offset: Integers = s.operations[rows, f.OPS_OFFSET]
     blocks: NDArray[np.int32] = s.blocks
     pe = np.searchsorted(blocks, offset, side="right") - 1
     block = s.blocks[pe]
-    slot = (offset - s.arena[block + BLOCK_OPERATIONS]) // NUM_OP_WORDS
-    live = np.flatnonzero(s.arena[block + BLOCK_LIVE] >> slot & 1)
+    slot = (offset - s.arena[block + f.BLOCK_OPERATIONS]) // f.NUM_OP_WORDS
+    live = np.flatnonzero(s.arena[block + f.BLOCK_LIVE] >> slot & 1)
     rows, offset, pe = rows[live], offset[live], pe[live]
-    program = s.programs[s.pes[pe, PE_PROGRAM]]
+    program = s.programs[s.pes[pe, f.PE_PROGRAM]]
 
     def word(field: int) -> Integers:
         return s.arena[offset + field].astype(np.int64)
 
-    config, served, finish = word(OP_CONFIG), word(OP_LAST_SERVED), word(OP_FINISH)
+    config, served, finish = word(f.OP_CONFIG), word(f.OP_LAST_SERVED), word(f.OP_FINISH)
     columns: Columns = {
         "pe": pe,
-        "thread": s.operations[rows, OPS_THREAD],
-        "kind": word(OP_KIND) & KIND_MASK,
-        "pc": word(OP_PC),
-        "config": np.where(config < 0, NONE, config - program[:, PROGRAM_CONFIGS]),
-        "scalar": word(OP_SCALAR) & WORD,
-        "length": word(OP_LENGTH),
-        "next_element": word(OP_NEXT),
-        "start": s.operations[rows, OPS_START] + base,
-        "remaining": word(OP_REMAINING),
-        "element_cycles": word(OP_ELEMENT_CYCLES),
-        "has_started": word(OP_HAS_STARTED),
-        "last_served": np.where(served == NOT_YET, NONE, np.maximum(served + base, 0)),
-        "finish_at": np.where(finish == FAR, tables.NEVER, finish + base),
-        "reason": word(OP_REASON),
-        "waiting_since": s.operations[rows, OPS_WAITING_SINCE] + base,
-        "is_prepared": s.operations[rows, OPS_RESUME] < s.timing[T_RESUME],
+        "thread": s.operations[rows, f.OPS_THREAD],
+        "kind": word(f.OP_KIND) & f.KIND_MASK,
+        "pc": word(f.OP_PC),
+        "config": np.where(config < 0, f.NONE, config - program[:, f.PROGRAM_CONFIGS]),
+        "scalar": word(f.OP_SCALAR) & WORD,
+        "length": word(f.OP_LENGTH),
+        "next_element": word(f.OP_NEXT),
+        "start": s.operations[rows, f.OPS_START] + base,
+        "remaining": word(f.OP_REMAINING),
+        "element_cycles": word(f.OP_ELEMENT_CYCLES),
+        "has_started": word(f.OP_HAS_STARTED),
+        "last_served": np.where(served == f.NOT_YET, f.NONE, np.maximum(served + base, 0)),
+        "finish_at": np.where(finish == f.FAR, tables.NEVER, finish + base),
+        "reason": word(f.OP_REASON),
+        "waiting_since": s.operations[rows, f.OPS_WAITING_SINCE] + base,
+        "is_prepared": s.operations[rows, f.OPS_RESUME] < s.timing[f.T_RESUME],
     }
-    first = program[:, PROGRAM_DSDS], s.pes[pe, PE_RINGS]
-    for name, at in (("dest", OP_DEST), ("src0", OP_SRC0), ("src1", OP_SRC1)):
+    first = program[:, f.PROGRAM_DSDS], s.pes[pe, f.PE_RINGS]
+    for name, at in (("dest", f.OP_DEST), ("src0", f.OP_SRC0), ("src1", f.OP_SRC1)):
         columns |= _operand(s, offset + at, name, *first)
     return _table("operations", **columns)
 
@@ -404,22 +300,22 @@ def _operand(
     def word(field: int) -> Integers:
         return s.arena[at + field].astype(np.int64)
 
-    form = _FORMS[word(OPERAND_KIND)]
+    form = _FORMS[word(f.OPERAND_KIND)]
     is_input, is_output = form == tables.INPUT, form == tables.OUTPUT
-    base = word(OPERAND_BASE)
+    base = word(f.OPERAND_BASE)
     is_fabric = is_input | is_output
-    fifo = np.where(is_fabric, s.arena[np.where(is_fabric, base, 0) + FIFO_ROW], 0)
+    fifo = np.where(is_fabric, s.arena[np.where(is_fabric, base, 0) + f.FIFO_ROW], 0)
     base = np.where(form == tables.SCALAR, base & WORD, base)
     base = np.where(form == tables.POINTER, base & WORD, base)
-    base = np.where(is_input, s.fifos[fifo, FIFOS_COLOR], base)
-    base = np.where(is_output, s.fifos[fifo, FIFOS_NUMBER], base)
+    base = np.where(is_input, s.fifos[fifo, f.FIFOS_COLOR], base)
+    base = np.where(is_output, s.fifos[fifo, f.FIFOS_NUMBER], base)
     base = np.where(form == tables.FIFO, base - first_ring, base)
-    dsd = word(OPERAND_DSD)  # of fabric output: its tag
-    stride = word(OPERAND_STEP) // np.maximum(word(OPERAND_BYTES), 1)
-    skipped = np.where(form == tables.BLOCK, word(OPERAND_STEP), 0)
+    dsd = word(f.OPERAND_DSD)  # of fabric output: its tag
+    stride = word(f.OPERAND_STEP) // np.maximum(word(f.OPERAND_BYTES), 1)
+    skipped = np.where(form == tables.BLOCK, word(f.OPERAND_STEP), 0)
     stride = np.where(form == tables.VECTOR, stride, skipped)
-    flags = word(OPERAND_STEP) & WORD | (is_output & (dsd & CONTROL_TAG != 0))
-    extra = np.where(is_output, dsd & COLOR_MASK, 0)
+    flags = word(f.OPERAND_STEP) & WORD | (is_output & (dsd & f.CONTROL_TAG != 0))
+    extra = np.where(is_output, dsd & f.COLOR_MASK, 0)
     return {
         f"{name}_form": form,
         f"{name}_base": base,
@@ -429,14 +325,14 @@ def _operand(
 
 
 def _launches(s: Arrays) -> tuple[tables.Table, tables.Table]:
-    pes = np.flatnonzero(s.launches[:, LAUNCH_ENTRY] != NONE)
+    pes = np.flatnonzero(s.launches[:, f.LAUNCH_ENTRY] != f.NONE)
     rows = s.launches[pes]
     launch, nth = _numbers(
-        np.zeros(len(pes), np.int32), rows[:, LAUNCH_NUM_ARGUMENTS].astype(np.int32)
+        np.zeros(len(pes), np.int32), rows[:, f.LAUNCH_NUM_ARGUMENTS].astype(np.int32)
     )
-    at = LAUNCH_ARGUMENTS + 2 * nth
+    at = f.LAUNCH_ARGUMENTS + 2 * nth
     return (
-        _table("launches", pe=pes, entry=rows[:, LAUNCH_ENTRY]),
+        _table("launches", pe=pes, entry=rows[:, f.LAUNCH_ENTRY]),
         _table(
             "launch_arguments",
             pe=pes[launch],
@@ -449,20 +345,20 @@ def _launches(s: Arrays) -> tuple[tables.Table, tables.Table]:
 def _rings(s: Arrays) -> tables.Table:
     """Return the FIFOs that hold something, or did, or in which an operation found nothing."""
     rings: Integers = s.rings
-    is_used = rings[:, (RINGS_WIDTH, RINGS_FOUND_EMPTY, RINGS_FOUND_FULL)].any(axis=1)
+    is_used = rings[:, (f.RINGS_WIDTH, f.RINGS_FOUND_EMPTY, f.RINGS_FOUND_FULL)].any(axis=1)
     used = np.flatnonzero(is_used)
-    first: Integers = s.pes[:, PE_RINGS]
+    first: Integers = s.pes[:, f.PE_RINGS]
     pe = np.searchsorted(first, used, side="right") - 1
     rings = rings[used]
     return _table(
         "fifos",
         pe=pe,
         number=used - first[pe],
-        head=rings[:, RINGS_HEAD],
-        count=rings[:, RINGS_COUNT],
-        width=rings[:, RINGS_WIDTH],
-        found_empty=rings[:, RINGS_FOUND_EMPTY],
-        found_full=rings[:, RINGS_FOUND_FULL],
+        head=rings[:, f.RINGS_HEAD],
+        count=rings[:, f.RINGS_COUNT],
+        width=rings[:, f.RINGS_WIDTH],
+        found_empty=rings[:, f.RINGS_FOUND_EMPTY],
+        found_full=rings[:, f.RINGS_FOUND_FULL],
     )
 
 
@@ -471,7 +367,7 @@ def _switches(s: Arrays, image: WaferImage) -> tables.Table:
     switches = s.switches[find_turned(s, image)]
     return _table(
         "switches",
-        pe=switches[:, SWITCH_PE],
-        color=switches[:, SWITCH_COLOR],
+        pe=switches[:, f.SWITCH_PE],
+        color=switches[:, f.SWITCH_COLOR],
         **{name: switches[:, field] for name, field in STATE.items()},
     )

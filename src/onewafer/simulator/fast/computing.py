@@ -15,42 +15,13 @@ from onewafer.simulator.arithmetic.outputs import (
     INDEX_BITS,
 )
 from onewafer.simulator.arithmetic.undefined import carry_of
+from onewafer.simulator.fast import fields as f
 from onewafer.simulator.fast.arrays import Arrays, int64
 from onewafer.simulator.fast.compilation import kernel, shared
 from onewafer.simulator.fast.exceptions import (
     exceptions_of,
     kind_of,
     note_exceptions,
-)
-from onewafer.simulator.fast.fields import (
-    BLOCK,
-    CHECKED,
-    DSD_EXTENTS,
-    DSD_NUM_LOOPS,
-    DSD_STRIDES,
-    FAULT,
-    FIFO_HEAD,
-    FIFO_TAIL,
-    INPUT,
-    OP_ACCUMULATOR,
-    OP_DEST,
-    OP_KIND,
-    OP_LENGTH,
-    OP_NEXT,
-    OP_SCALAR,
-    OP_SRC0,
-    OP_SRC1,
-    OP_STEPS,
-    OPERAND_BASE,
-    OPERAND_BYTES,
-    OPERAND_DSD,
-    OPERAND_KIND,
-    OPERAND_STEP,
-    OUTPUT,
-    PE_PROGRAM,
-    PROGRAM_HALF,
-    SCALAR,
-    VECTOR,
 )
 from onewafer.simulator.fast.fifo import WORD, place_of, to_signed
 from onewafer.simulator.fast.memory import read, write
@@ -65,37 +36,37 @@ _ADDC16, _F16 = int(DsdOperation.ADDC16), int(ScalarType.F16)
 @kernel
 def block_address(s: Arrays, op: int, at: int, k: int) -> int:
     """Return the address of element k of a MEM4D, whose elements may be partly skipped (M124)."""
-    dsd = s.arena[op + at + OPERAND_DSD]
-    num_bytes = s.arena[op + at + OPERAND_BYTES]
-    address = s.arena[op + at + OPERAND_BASE]
-    k += s.arena[op + at + OPERAND_STEP]
-    last = s.dsds[dsd, DSD_NUM_LOOPS] - 1
+    dsd = s.arena[op + at + f.OPERAND_DSD]
+    num_bytes = s.arena[op + at + f.OPERAND_BYTES]
+    address = s.arena[op + at + f.OPERAND_BASE]
+    k += s.arena[op + at + f.OPERAND_STEP]
+    last = s.dsds[dsd, f.DSD_NUM_LOOPS] - 1
     for loop in range(last):
-        extent = s.dsds[dsd, DSD_EXTENTS + loop]
-        address += k % extent * s.dsds[dsd, DSD_STRIDES + loop] * num_bytes
+        extent = s.dsds[dsd, f.DSD_EXTENTS + loop]
+        address += k % extent * s.dsds[dsd, f.DSD_STRIDES + loop] * num_bytes
         k //= extent
-    return address + k * s.dsds[dsd, DSD_STRIDES + last] * num_bytes
+    return address + k * s.dsds[dsd, f.DSD_STRIDES + last] * num_bytes
 
 
 @kernel
 def read_memory(s: Arrays, pe: int, op: int, at: int, k: int) -> int:
     """Return element k of a source that is not fabric and not a plain vector."""
-    address = int64(s.arena[op + at + OPERAND_BASE])
-    if s.arena[op + at + OPERAND_KIND] == BLOCK:
+    address = int64(s.arena[op + at + f.OPERAND_BASE])
+    if s.arena[op + at + f.OPERAND_KIND] == f.BLOCK:
         address = block_address(s, op, at, k)
-    return read(s, pe, address, s.arena[op + at + OPERAND_BYTES])
+    return read(s, pe, address, s.arena[op + at + f.OPERAND_BYTES])
 
 
 @kernel
 def write_memory(s: Arrays, pe: int, op: int, k: int, word: int) -> None:
     """Set element k of a destination that is not fabric and not a plain vector."""
-    address = int64(s.arena[op + OP_DEST + OPERAND_BASE])
-    kind = s.arena[op + OP_DEST + OPERAND_KIND]
-    if kind == SCALAR:
+    address = int64(s.arena[op + f.OP_DEST + f.OPERAND_BASE])
+    kind = s.arena[op + f.OP_DEST + f.OPERAND_KIND]
+    if kind == f.SCALAR:
         return
-    if kind == BLOCK:
-        address = block_address(s, op, OP_DEST, k)
-    write(s, pe, address, word, s.arena[op + OP_DEST + OPERAND_BYTES])
+    if kind == f.BLOCK:
+        address = block_address(s, op, f.OP_DEST, k)
+    write(s, pe, address, word, s.arena[op + f.OP_DEST + f.OPERAND_BYTES])
 
 
 # --- elements ------------------------------------------------------------------------------------
@@ -107,65 +78,65 @@ def compute_elements(s: Arrays, pe: int, op: int, count: int) -> int:
 
     Wavelets are read and written in their places; who calls this moves the heads and tails.
     """
-    kind = s.arena[op + OP_KIND]
+    kind = s.arena[op + f.OP_KIND]
     if kind >= _ADDC16:  # or behind it, or marked: what these take would halve the speed of all
         return compute_one_by_one(s, pe, op, count)
     kind = kind_in_program(s, pe, kind)
-    scalar = int64(s.arena[op + OP_SCALAR]) & WORD
-    accumulator = s.arena[op + OP_ACCUMULATOR]
-    kind0, base0, step0, bytes0 = operand_of(s, op, OP_SRC0)
-    kind1, base1, step1, bytes1 = operand_of(s, op, OP_SRC1)
-    kind2, base2, step2, bytes2 = operand_of(s, op, OP_DEST)
+    scalar = int64(s.arena[op + f.OP_SCALAR]) & WORD
+    accumulator = s.arena[op + f.OP_ACCUMULATOR]
+    kind0, base0, step0, bytes0 = operand_of(s, op, f.OP_SRC0)
+    kind1, base1, step1, bytes1 = operand_of(s, op, f.OP_SRC1)
+    kind2, base2, step2, bytes2 = operand_of(s, op, f.OP_DEST)
     mask0, mask1 = mask_of(bytes0), mask_of(bytes1)
     mask2, index2 = mask_of(bytes2), 0
-    if kind2 == OUTPUT:
+    if kind2 == f.OUTPUT:
         mask2, index2 = mask_of_output(bytes2, step2), step2 & INDEX_BITS
-    first, done = int64(s.arena[op + OP_NEXT]), 0
+    first, done = int64(s.arena[op + f.OP_NEXT]), 0
     while done < count:
         k = first + done
-        if kind0 == INPUT:
+        if kind0 == f.INPUT:
             a = waiting_word(s, base0, done) & mask0
-        elif kind0 == VECTOR:
+        elif kind0 == f.VECTOR:
             a = read(s, pe, base0 + k * step0, bytes0)
-        elif kind0 == SCALAR:
+        elif kind0 == f.SCALAR:
             a = base0 & WORD
         else:
-            a = read_memory(s, pe, op, OP_SRC0, k)
-        if kind1 == INPUT:
+            a = read_memory(s, pe, op, f.OP_SRC0, k)
+        if kind1 == f.INPUT:
             b = waiting_word(s, base1, done) & mask1
-        elif kind1 == VECTOR:
+        elif kind1 == f.VECTOR:
             b = read(s, pe, base1 + k * step1, bytes1)
-        elif kind1 == SCALAR:
+        elif kind1 == f.SCALAR:
             b = base1 & WORD
         else:
-            b = read_memory(s, pe, op, OP_SRC1, k)
-        if s.clock[FAULT]:
+            b = read_memory(s, pe, op, f.OP_SRC1, k)
+        if s.clock[f.FAULT]:
             break
         word = compute_element(kind, a, b, scalar)
-        if kind2 == OUTPUT:
-            s.arena[place_of(s, base2, s.arena[base2 + FIFO_TAIL] + done) + 1] = to_signed(
+        if kind2 == f.OUTPUT:
+            s.arena[place_of(s, base2, s.arena[base2 + f.FIFO_TAIL] + done) + 1] = to_signed(
                 word & mask2 | index2
             )
-        elif kind2 == VECTOR:
+        elif kind2 == f.VECTOR:
             write(s, pe, base2 + k * step2, word, bytes2)
         else:
             write_memory(s, pe, op, k, word)
-        if s.clock[FAULT]:
+        if s.clock[f.FAULT]:
             break
-        if accumulator == OP_SRC0:
+        if accumulator == f.OP_SRC0:
             base0 = word
-        elif accumulator == OP_SRC1:
+        elif accumulator == f.OP_SRC1:
             base1 = word
         done += 1
-    s.arena[op + OP_NEXT] = first + done
-    keep_result(s, op, base0 if accumulator == OP_SRC0 else base1)
+    s.arena[op + f.OP_NEXT] = first + done
+    keep_result(s, op, base0 if accumulator == f.OP_SRC0 else base1)
     return done
 
 
 @kernel
 def kind_in_program(s: Arrays, pe: int, kind: int) -> int:
     """Return an operation with the 16-bit float of the program, if elements depend on it (M148)."""
-    half = s.programs[s.pes[pe, PE_PROGRAM], PROGRAM_HALF]
+    half = s.programs[s.pes[pe, f.PE_PROGRAM], f.PROGRAM_HALF]
     return kind | half << HALF_SHIFT if half != _F16 and OF_HALVES >> kind & 1 else kind
 
 
@@ -175,38 +146,38 @@ def compute_one_by_one(s: Arrays, pe: int, op: int, count: int) -> int:
 
     An exception (M147) stops a memory-only operation when all its elements are done (M12).
     """
-    first = int64(s.arena[op + OP_NEXT])
-    is_checked = s.arena[op + OP_KIND] & CHECKED != 0
+    first = int64(s.arena[op + f.OP_NEXT])
+    is_checked = s.arena[op + f.OP_KIND] & f.CHECKED != 0
     computed = kind_in_program(s, pe, kind_of(s, op))
     raised, done = 0, 0
     while done < count:
-        a = source_word(s, pe, op, OP_SRC0, first + done, done)
-        b = source_word(s, pe, op, OP_SRC1, first + done, done)
-        if s.clock[FAULT]:
+        a = source_word(s, pe, op, f.OP_SRC0, first + done, done)
+        b = source_word(s, pe, op, f.OP_SRC1, first + done, done)
+        if s.clock[f.FAULT]:
             break
-        scalar = int64(s.arena[op + OP_SCALAR]) & WORD
+        scalar = int64(s.arena[op + f.OP_SCALAR]) & WORD
         word = compute_element(computed, a, b, scalar)
-        kind, base, step, num_bytes = operand_of(s, op, OP_DEST)
-        if kind == OUTPUT:
+        kind, base, step, num_bytes = operand_of(s, op, f.OP_DEST)
+        if kind == f.OUTPUT:
             sent = word & mask_of_output(num_bytes, step) | step & INDEX_BITS
-            s.arena[place_of(s, base, s.arena[base + FIFO_TAIL] + done) + 1] = to_signed(sent)
-        elif kind == VECTOR:
+            s.arena[place_of(s, base, s.arena[base + f.FIFO_TAIL] + done) + 1] = to_signed(sent)
+        elif kind == f.VECTOR:
             write(s, pe, base + (first + done) * step, word, num_bytes)
         else:
             write_memory(s, pe, op, first + done, word)
-        if s.clock[FAULT]:
+        if s.clock[f.FAULT]:
             break
         hand_on_carry(s, op, a, b)
         keep_result(s, op, word)
         if is_checked:
             raised |= exceptions_of(computed, a, b, scalar, word)
-            if s.arena[op + OP_STEPS]:
+            if s.arena[op + f.OP_STEPS]:
                 note_exceptions(s, pe, raised)
-                if s.clock[FAULT]:
+                if s.clock[f.FAULT]:
                     break
         done += 1
-    s.arena[op + OP_NEXT] = first + done
-    if raised and not s.clock[FAULT]:
+    s.arena[op + f.OP_NEXT] = first + done
+    if raised and not s.clock[f.FAULT]:
         note_exceptions(s, pe, raised)
     return done
 
@@ -215,11 +186,11 @@ def compute_one_by_one(s: Arrays, pe: int, op: int, count: int) -> int:
 def source_word(s: Arrays, pe: int, op: int, at: int, k: int, waiting: int) -> int:
     """Return element k of a source; for a channel, the k-th wavelet that waits."""
     kind, base, step, num_bytes = operand_of(s, op, at)
-    if kind == INPUT:
+    if kind == f.INPUT:
         return waiting_word(s, base, waiting) & mask_of(num_bytes)
-    if kind == VECTOR:
+    if kind == f.VECTOR:
         return read(s, pe, base + k * step, num_bytes)
-    if kind == SCALAR:
+    if kind == f.SCALAR:
         return base & WORD
     return read_memory(s, pe, op, at, k)
 
@@ -227,26 +198,26 @@ def source_word(s: Arrays, pe: int, op: int, at: int, k: int, waiting: int) -> i
 @kernel
 def hand_on_carry(s: Arrays, op: int, a: int, b: int) -> None:
     """Keep what ADDC16 carries from an element into the next one (M140)."""
-    if s.arena[op + OP_KIND] == _ADDC16:
-        s.arena[op + OP_SCALAR] = carry_of(a, b, int64(s.arena[op + OP_SCALAR]))
+    if s.arena[op + f.OP_KIND] == _ADDC16:
+        s.arena[op + f.OP_SCALAR] = carry_of(a, b, int64(s.arena[op + f.OP_SCALAR]))
 
 
 @kernel
 def keep_result(s: Arrays, op: int, word: int) -> None:
     """Let the next element of a reduction begin with the result of this one (M37)."""
-    accumulator = s.arena[op + OP_ACCUMULATOR]
+    accumulator = s.arena[op + f.OP_ACCUMULATOR]
     if accumulator:
-        s.arena[op + accumulator + OPERAND_BASE] = to_signed(word)
+        s.arena[op + accumulator + f.OPERAND_BASE] = to_signed(word)
 
 
 @kernel
 def operand_of(s: Arrays, op: int, at: int) -> tuple[int, int, int, int]:
     """Return kind, base, step and bytes of an operand."""
     return (
-        s.arena[op + at + OPERAND_KIND],
-        int64(s.arena[op + at + OPERAND_BASE]),
-        int64(s.arena[op + at + OPERAND_STEP]),
-        int64(s.arena[op + at + OPERAND_BYTES]),
+        s.arena[op + at + f.OPERAND_KIND],
+        int64(s.arena[op + at + f.OPERAND_BASE]),
+        int64(s.arena[op + at + f.OPERAND_STEP]),
+        int64(s.arena[op + at + f.OPERAND_BYTES]),
     )
 
 
@@ -268,26 +239,26 @@ def clear_source(s: Arrays, pe: int, op: int) -> None:
 
     Each element was read before, so that its place is in memory.
     """
-    source = (s.arena[op + OP_DEST + OPERAND_STEP] >> CLEARS_SHIFT & CLEARS_BITS) - 1
+    source = (s.arena[op + f.OP_DEST + f.OPERAND_STEP] >> CLEARS_SHIFT & CLEARS_BITS) - 1
     if source < 0:
         return
-    at = OP_SRC0 if source == 0 else OP_SRC1
+    at = f.OP_SRC0 if source == 0 else f.OP_SRC1
     kind, base, step, num_bytes = operand_of(s, op, at)
-    if kind != VECTOR and kind != BLOCK:
+    if kind != f.VECTOR and kind != f.BLOCK:
         return
-    for k in range(s.arena[op + OP_LENGTH]):
-        address = block_address(s, op, at, k) if kind == BLOCK else base + k * step
+    for k in range(s.arena[op + f.OP_LENGTH]):
+        address = block_address(s, op, at, k) if kind == f.BLOCK else base + k * step
         write(s, pe, address, 0, num_bytes)
 
 
 @kernel
 def waiting_word(s: Arrays, fifo: int, i: int) -> int:
     """Return the word of a wavelet that waits in a FIFO, the oldest is number 0."""
-    return int64(s.arena[place_of(s, fifo, s.arena[fifo + FIFO_HEAD] + i) + 1]) & WORD
+    return int64(s.arena[place_of(s, fifo, s.arena[fifo + f.FIFO_HEAD] + i) + 1]) & WORD
 
 
 @shared
 def perform(s: Arrays, pe: int, op: int) -> None:
     """Execute every element of a memory-only operation, up to a fault."""
-    compute_elements(s, pe, op, s.arena[op + OP_LENGTH])
-    s.arena[op + OP_NEXT] = 0
+    compute_elements(s, pe, op, s.arena[op + f.OP_LENGTH])
+    s.arena[op + f.OP_NEXT] = 0

@@ -7,23 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from onewafer.geometry import Direction
-from onewafer.simulator.fast.fields import (
-    BASE,
-    FIFO_STATE,
-    FIFO_TAIL,
-    FIFOS_OFFSET,
-    FIFOS_PE,
-    FIFOS_PORT,
-    FIFOS_PUSHED,
-    FIFOS_SENDER,
-    FIFOS_WAITING_SINCE,
-    NONE,
-    OP_REASON,
-    OPS_OFFSET,
-    OPS_WAITING_SINCE,
-    PE_STALLS,
-    REASON_MASK,
-)
+from onewafer.simulator.fast import fields as f
 from onewafer.simulator.statistics import StallReason
 
 if TYPE_CHECKING:
@@ -45,11 +29,11 @@ def count_link_wavelets(s: Arrays) -> Integers:
     """Return the wavelets that left each router, `[num_pes, direction]`, as received there."""
     num_pes, num_ports = len(s.blocks), len(Direction)
     fifos: Integers = s.fifos
-    pushed = fifos[:, FIFOS_PUSHED] + s.arena[fifos[:, FIFOS_OFFSET] + FIFO_TAIL]
-    is_channel = fifos[:, FIFOS_SENDER] == NONE
-    is_buffer = fifos[:, FIFOS_PORT] != Direction.RAMP
-    sender: Integers = np.where(is_channel, fifos[:, FIFOS_PE], fifos[:, FIFOS_SENDER])
-    key: Integers = sender * num_ports + _OPPOSITE[fifos[:, FIFOS_PORT]]
+    pushed = fifos[:, f.FIFOS_PUSHED] + s.arena[fifos[:, f.FIFOS_OFFSET] + f.FIFO_TAIL]
+    is_channel = fifos[:, f.FIFOS_SENDER] == f.NONE
+    is_buffer = fifos[:, f.FIFOS_PORT] != Direction.RAMP
+    sender: Integers = np.where(is_channel, fifos[:, f.FIFOS_PE], fifos[:, f.FIFOS_SENDER])
+    key: Integers = sender * num_ports + _OPPOSITE[fifos[:, f.FIFOS_PORT]]
     chosen = np.flatnonzero(is_channel | is_buffer)
     # Weights are floats: exact up to 2**53 wavelets.
     counts = np.bincount(key[chosen], pushed[chosen], minlength=num_pes * num_ports)
@@ -58,24 +42,29 @@ def count_link_wavelets(s: Arrays) -> Integers:
 
 def count_hops(s: Arrays) -> int:
     """Return the wavelets that left routers for another PE: what link buffers got."""
-    ports: Integers = s.fifos[:, FIFOS_PORT]
+    ports: Integers = s.fifos[:, f.FIFOS_PORT]
     buffers = np.flatnonzero(ports != Direction.RAMP)
-    tails: Integers = s.arena[s.fifos[buffers, FIFOS_OFFSET] + FIFO_TAIL]
-    return int(s.fifos[buffers, FIFOS_PUSHED].sum() + tails.sum(dtype=np.int64))
+    tails: Integers = s.arena[s.fifos[buffers, f.FIFOS_OFFSET] + f.FIFO_TAIL]
+    return int(s.fifos[buffers, f.FIFOS_PUSHED].sum() + tails.sum(dtype=np.int64))
 
 
 def count_stalls(s: Arrays, cycle: int) -> Integers:
     """Return the cycles that units have waited up to `cycle`, `[num_pes, reason]`."""
-    stalls = s.pes[:, PE_STALLS : PE_STALLS + len(StallReason)].copy()
-    now = cycle - int(s.clock[BASE])
-    fifos = np.flatnonzero(s.fifos[:, FIFOS_OFFSET])
-    reason = (s.arena[s.fifos[fifos, FIFOS_OFFSET] + FIFO_STATE] & REASON_MASK) - 1
-    _add(stalls, s.fifos[fifos, FIFOS_PE], reason, now - s.fifos[fifos, FIFOS_WAITING_SINCE])
-    operations = np.flatnonzero(s.operations[:, OPS_OFFSET])
-    offset: Integers = s.operations[operations, OPS_OFFSET]
+    stalls = s.pes[:, f.PE_STALLS : f.PE_STALLS + len(StallReason)].copy()
+    now = cycle - int(s.clock[f.BASE])
+    fifos = np.flatnonzero(s.fifos[:, f.FIFOS_OFFSET])
+    reason = (s.arena[s.fifos[fifos, f.FIFOS_OFFSET] + f.FIFO_STATE] & f.REASON_MASK) - 1
+    _add(stalls, s.fifos[fifos, f.FIFOS_PE], reason, now - s.fifos[fifos, f.FIFOS_WAITING_SINCE])
+    operations = np.flatnonzero(s.operations[:, f.OPS_OFFSET])
+    offset: Integers = s.operations[operations, f.OPS_OFFSET]
     blocks: Integers = s.blocks
     pe: Integers = np.searchsorted(blocks, offset, side="right") - 1
-    _add(stalls, pe, s.arena[offset + OP_REASON], now - s.operations[operations, OPS_WAITING_SINCE])
+    _add(
+        stalls,
+        pe,
+        s.arena[offset + f.OP_REASON],
+        now - s.operations[operations, f.OPS_WAITING_SINCE],
+    )
     return stalls
 
 

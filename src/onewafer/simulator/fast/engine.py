@@ -15,6 +15,7 @@ from onewafer.geometry import Direction
 from onewafer.image import SymbolKind
 from onewafer.simulator import messages
 from onewafer.simulator.engine import StopReason
+from onewafer.simulator.fast import fields as f
 from onewafer.simulator.fast.building import build
 from onewafer.simulator.fast.checkpoint import export_snapshot, export_waiting
 from onewafer.simulator.fast.counters import (
@@ -24,34 +25,6 @@ from onewafer.simulator.fast.counters import (
     count_stalls,
 )
 from onewafer.simulator.fast.faults import make_error
-from onewafer.simulator.fast.fields import (
-    BASE,
-    BLOCK_ELEMENTS,
-    BLOCK_PATH_CYCLES,
-    BUSY_FIRST,
-    BUSY_TIMES,
-    CODE_BUSY,
-    EVENT_FIELDS,
-    FAILURE,
-    FAILURE_CYCLE,
-    FAR,
-    LAST_END,
-    LAUNCH_ARGUMENTS,
-    LAUNCH_ENTRY,
-    LAUNCH_NUM_ARGUMENTS,
-    NEVER,
-    NO_FAULT,
-    NUM_EVENTS,
-    PE_ELEMENTS,
-    PE_INSTRUCTIONS,
-    PE_MAIN_CYCLES,
-    PE_PATH_CYCLES,
-    PE_PC,
-    PE_RETURN_DEPTH,
-    PE_TASK_STARTS,
-    PROGRAM_CODE,
-    T_WINDOW_SHIFT,
-)
 from onewafer.simulator.fast.injection import Collector, Injector
 from onewafer.simulator.fast.loop import (
     EVENTS_FULL,
@@ -132,7 +105,7 @@ class FastEngine:
 
     def run(self, *, max_cycles: int | None = None) -> StopReason:
         """Go on until quiescent or for at most `max_cycles` cycles (M80–M82)."""
-        until = NEVER if max_cycles is None else min(self._cycle + max_cycles, NEVER)
+        until = f.NEVER if max_cycles is None else min(self._cycle + max_cycles, f.NEVER)
         while True:
             outcome = self._team.run(self._bound, until, _BUDGET)
             self._pass_events()
@@ -159,7 +132,9 @@ class FastEngine:
         """Start an exported function on every PE that has it (M70)."""
         functions = [_function(p.exports.get(name), p.symbols) for p in self._loaded.image.programs]
         having = [
-            pes for f, pes in zip(functions, self._pes_of_program, strict=True) if f is not None
+            pes
+            for function, pes in zip(functions, self._pes_of_program, strict=True)
+            if function is not None
         ]
         pes = np.sort(np.concatenate([_NO_PES, *having]))
         if not len(pes):
@@ -169,12 +144,12 @@ class FastEngine:
         for function, rows in zip(functions, self._pes_of_program, strict=True):
             if function is None:
                 continue
-            launches[rows, LAUNCH_ENTRY] = function.address
-            launches[rows, LAUNCH_NUM_ARGUMENTS] = len(words)
+            launches[rows, f.LAUNCH_ENTRY] = function.address
+            launches[rows, f.LAUNCH_NUM_ARGUMENTS] = len(words)
             arguments = zip(function.argument_registers, words, strict=True)
             for i, (register, word) in enumerate(arguments):
-                launches[rows, LAUNCH_ARGUMENTS + 2 * i] = register
-                launches[rows, LAUNCH_ARGUMENTS + 2 * i + 1] = word & 0xFFFF_FFFF
+                launches[rows, f.LAUNCH_ARGUMENTS + 2 * i] = register
+                launches[rows, f.LAUNCH_ARGUMENTS + 2 * i + 1] = word & 0xFFFF_FFFF
         self._arrays.blocked_streams[pes] = 1
         self._note_now()
         wake_elements(self._bound, pes, self._cycle)
@@ -200,7 +175,9 @@ class FastEngine:
         """Return those of these counters that show which PEs work."""
         s = self._arrays
         steps = (
-            s.pes[:, PE_INSTRUCTIONS] + s.pes[:, PE_ELEMENTS] + count_of_blocks(s, BLOCK_ELEMENTS)
+            s.pes[:, f.PE_INSTRUCTIONS]
+            + s.pes[:, f.PE_ELEMENTS]
+            + count_of_blocks(s, f.BLOCK_ELEMENTS)
         )
         image = self._loaded.image
         return Activity(steps.reshape(image.height, image.width), count_hops(s))
@@ -208,11 +185,11 @@ class FastEngine:
     def busy_issues(self) -> list[BusyIssue]:
         """Return where operations were issued on a busy microthread (M38)."""
         s = self._arrays
-        rows = np.flatnonzero(s.code[:, CODE_BUSY])
-        at = s.code[rows, CODE_BUSY]
-        times = sum(share.clock[at + BUSY_TIMES] for share in self._shares)
-        first = FAR - np.max([c.clock[at + BUSY_FIRST] for c in self._shares], axis=0)
-        starts = s.programs[:, PROGRAM_CODE]
+        rows = np.flatnonzero(s.code[:, f.CODE_BUSY])
+        at = s.code[rows, f.CODE_BUSY]
+        times = sum(share.clock[at + f.BUSY_TIMES] for share in self._shares)
+        first = f.FAR - np.max([c.clock[at + f.BUSY_FIRST] for c in self._shares], axis=0)
+        starts = s.programs[:, f.PROGRAM_CODE]
         program = np.searchsorted(starts, rows, side="right") - 1
         columns = np.stack((program, rows - starts[program], times, first), axis=1)
         return [BusyIssue(*row) for row in columns[columns[:, 2] > 0].tolist()]
@@ -226,16 +203,16 @@ class FastEngine:
             return s.pes[:, field].reshape(shape).copy()
 
         links = count_link_wavelets(s).reshape(*shape, len(Direction))
-        elements = column(PE_ELEMENTS) + count_of_blocks(s, BLOCK_ELEMENTS).reshape(shape)
-        path = column(PE_PATH_CYCLES) + count_of_blocks(s, BLOCK_PATH_CYCLES).reshape(shape)
+        elements = column(f.PE_ELEMENTS) + count_of_blocks(s, f.BLOCK_ELEMENTS).reshape(shape)
+        path = column(f.PE_PATH_CYCLES) + count_of_blocks(s, f.BLOCK_PATH_CYCLES).reshape(shape)
         stalls = count_stalls(s, self._cycle)
         return Statistics(
             cycles=self._cycle,
-            main_thread_cycles=column(PE_MAIN_CYCLES),
+            main_thread_cycles=column(f.PE_MAIN_CYCLES),
             data_path_cycles=path,
-            instructions=column(PE_INSTRUCTIONS),
+            instructions=column(f.PE_INSTRUCTIONS),
             dsd_elements=elements,
-            task_starts=column(PE_TASK_STARTS),
+            task_starts=column(f.PE_TASK_STARTS),
             link_wavelets=links,
             stall_cycles={reason: stalls[:, reason].reshape(shape) for reason in StallReason},
         )
@@ -266,7 +243,7 @@ class FastEngine:
 
     def _finish(self) -> StopReason:
         # Not `max`: a slice may have ended later, before a look at a unit that had nothing to do.
-        self._cycle = self._absolute(LAST_END)
+        self._cycle = self._absolute(f.LAST_END)
         self._store_state()
         if not self._has_streams and (report := self.find_deadlock()) is not None:
             raise DeadlockError(report)
@@ -274,22 +251,22 @@ class FastEngine:
 
     def _fail(self) -> SimulationError:
         """End the run in the cycle of the failure and return its error (M2)."""
-        self._cycle = self._absolute(FAILURE_CYCLE)
+        self._cycle = self._absolute(f.FAILURE_CYCLE)
         self._store_state()
         error = make_error(self._arrays, self._loaded)
-        self._arrays.clock[FAILURE] = NO_FAULT
+        self._arrays.clock[f.FAILURE] = f.NO_FAULT
         return error
 
     def _absolute(self, field: int) -> int:
         """Return a cycle of the clock since loading."""
-        return int(self._arrays.clock[BASE] + self._arrays.clock[field])
+        return int(self._arrays.clock[f.BASE] + self._arrays.clock[field])
 
     def _store_state(self) -> None:
         """Write what is kept in records back to the machine state."""
         pes, state = self._programmed, self._loaded.state
         settle_elements(self._bound, pes)
-        state.program_counters[pes] = self._arrays.pes[pes, PE_PC]
-        state.return_depths[pes] = self._arrays.pes[pes, PE_RETURN_DEPTH]
+        state.program_counters[pes] = self._arrays.pes[pes, f.PE_PC]
+        state.return_depths[pes] = self._arrays.pes[pes, f.PE_RETURN_DEPTH]
 
     # --- events ----------------------------------------------------------------------------------
 
@@ -297,24 +274,24 @@ class FastEngine:
         sink, s = self._loaded.sink, self._arrays
         if sink is None:
             return
-        for row in s.events[: s.clock[NUM_EVENTS]].tolist():
+        for row in s.events[: s.clock[f.NUM_EVENTS]].tolist():
             cycle, y, x, kind, subject, value = row
             sink.record(Event(cycle, y, x, EventKind(kind), subject, value))
-        s.clock[NUM_EVENTS] = 0
+        s.clock[f.NUM_EVENTS] = 0
 
     def _make_room_for_events(self) -> None:
         """Provide for the busiest window: every PE."""
         s = self._arrays
-        most = (len(s.pes) * EVENTS_PER_PE << int(s.timing[T_WINDOW_SHIFT])) + 1
+        most = (len(s.pes) * EVENTS_PER_PE << int(s.timing[f.T_WINDOW_SHIFT])) + 1
         num_rows = min(2 * len(s.events), most)
-        self._use(s._replace(events=np.zeros((num_rows, EVENT_FIELDS), np.int64)))
+        self._use(s._replace(events=np.zeros((num_rows, f.EVENT_FIELDS), np.int64)))
 
     # --- what the host starts --------------------------------------------------------------------
 
     def _note_now(self) -> None:
         """Let no run end before the host acted (M80)."""
         clock = self._arrays.clock
-        clock[LAST_END] = max(self._cycle - clock[BASE], clock[LAST_END])
+        clock[f.LAST_END] = max(self._cycle - clock[f.BASE], clock[f.LAST_END])
 
     def _function_names(self) -> set[str]:
         """Return the names under which functions can be launched on some PE."""
@@ -335,7 +312,9 @@ class FastEngine:
         functions: Sequence[Symbol | None],
     ) -> None:
         """Raise the error of the first PE that cannot start the function."""
-        num_arguments = np.array([len(f.argument_registers) if f else 0 for f in functions])
+        num_arguments = np.array(
+            [len(function.argument_registers) if function else 0 for function in functions]
+        )
         expected = num_arguments[self._program_of_pe[pes]]
         is_blocked = self._arrays.blocked_streams[pes] != 0
         refused = np.flatnonzero((expected != len(words)) | is_blocked)

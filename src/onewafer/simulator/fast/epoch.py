@@ -9,59 +9,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from onewafer.simulator.fast import fields as f
 from onewafer.simulator.fast.agenda import NUM_SLOTS
 from onewafer.simulator.fast.compilation import kernel, shared
-from onewafer.simulator.fast.fields import (
-    BASE,
-    BLOCK_ATTENTION,
-    BLOCK_ELEMENT_WAKE,
-    BLOCK_ELEMENTS,
-    BLOCK_NUM_SOURCES,
-    BLOCK_OPERATIONS,
-    BLOCK_PATH_CYCLES,
-    BLOCK_PATH_FREE,
-    BLOCK_ROUTER_WAKE,
-    BLOCK_SOURCES,
-    FAILURE_CYCLE,
-    FAR,
-    FAULT_CYCLE,
-    FIFO_HEAD,
-    FIFO_LAST_MOVE,
-    FIFO_RING,
-    FIFO_SHAPE,
-    FIFO_TAIL,
-    FIFOS_OFFSET,
-    FIFOS_PUSHED,
-    FIFOS_WAITING_SINCE,
-    HEAP_FIRSTS,
-    HEAP_SIZES,
-    HEAP_STARTS,
-    LAST_END,
-    LINK_DEPARTURES,
-    LINK_FREE,
-    LONG_AGO,
-    NEVER,
-    NOT_YET,
-    NOW,
-    NUM_OP_WORDS,
-    NUM_PHASES,
-    NUM_SHARES,
-    OP_FINISH,
-    OP_LAST_SERVED,
-    OPS_START,
-    OPS_WAITING_SINCE,
-    PE_BULK_SINCE,
-    PE_COUNTER_START,
-    PE_ELEMENTS,
-    PE_MAIN_FREE,
-    PE_MAIN_NEXT,
-    PE_NUM_OPERATIONS,
-    PE_PATH_CYCLES,
-    PE_STALLED_SINCE,
-    PE_WRITE_CYCLE,
-    SWITCH_CHANGED,
-    T_WINDOW_SHIFT,
-)
 from onewafer.simulator.fast.native import opened
 
 if TYPE_CHECKING:
@@ -76,15 +26,15 @@ EPOCH_CYCLES = 1 << 30
 def shift_back(s: Arrays, place: int, cycles: int) -> None:
     """Move a cycle in the arena."""
     cycle = s.arena[place]
-    if cycle < FAR and cycle != NOT_YET:
-        s.arena[place] = max(cycle - cycles, LONG_AGO)
+    if cycle < f.FAR and cycle != f.NOT_YET:
+        s.arena[place] = max(cycle - cycles, f.LONG_AGO)
 
 
 @kernel
 def subtract(matrix: Matrix, column: int, cycles: int) -> None:
     """Move a column of cycles."""
     for row in range(matrix.shape[0]):
-        if matrix[row, column] != NEVER:
+        if matrix[row, column] != f.NEVER:
             matrix[row, column] -= cycles
 
 
@@ -92,37 +42,43 @@ def subtract(matrix: Matrix, column: int, cycles: int) -> None:
 def rebase(bound: Bound) -> None:
     """Let the base be (nearly) NOW of the first share."""
     s = opened(bound, 0)
-    cycles = s.clock[NOW] & ~((NUM_SLOTS << s.timing[T_WINDOW_SHIFT]) - 1)
-    for share in range(s.clock[NUM_SHARES]):
+    cycles = s.clock[f.NOW] & ~((NUM_SLOTS << s.timing[f.T_WINDOW_SHIFT]) - 1)
+    for share in range(s.clock[f.NUM_SHARES]):
         shift_clock(opened(bound, share), cycles)
     for pe in range(s.blocks.shape[0]):
         shift_block(s, pe, cycles)
     for row in range(s.fifos.shape[0]):
         shift_fifo(s, row, cycles)
-    for field in (PE_MAIN_FREE, PE_MAIN_NEXT, PE_STALLED_SINCE, PE_COUNTER_START, PE_BULK_SINCE):
+    for field in (
+        f.PE_MAIN_FREE,
+        f.PE_MAIN_NEXT,
+        f.PE_STALLED_SINCE,
+        f.PE_COUNTER_START,
+        f.PE_BULK_SINCE,
+    ):
         subtract(s.pes, field, cycles)
-    subtract(s.pes, PE_WRITE_CYCLE, cycles)
-    subtract(s.fifos, FIFOS_WAITING_SINCE, cycles)
-    subtract(s.switches, SWITCH_CHANGED, cycles)
-    for field in (OPS_START, OPS_WAITING_SINCE):
+    subtract(s.pes, f.PE_WRITE_CYCLE, cycles)
+    subtract(s.fifos, f.FIFOS_WAITING_SINCE, cycles)
+    subtract(s.switches, f.SWITCH_CHANGED, cycles)
+    for field in (f.OPS_START, f.OPS_WAITING_SINCE):
         subtract(s.operations, field, cycles)
-    for field in range(LINK_FREE, s.links.shape[1]):
-        if field == LINK_FREE or field >= LINK_DEPARTURES:
+    for field in range(f.LINK_FREE, s.links.shape[1]):
+        if field == f.LINK_FREE or field >= f.LINK_DEPARTURES:
             subtract(s.links, field, cycles)
 
 
 @kernel
 def shift_clock(s: Arrays, cycles: int) -> None:
     """Move the cycles of a share's clock and heaps."""
-    for field in (NOW, LAST_END, FAULT_CYCLE, FAILURE_CYCLE):
+    for field in (f.NOW, f.LAST_END, f.FAULT_CYCLE, f.FAILURE_CYCLE):
         s.clock[field] -= cycles
-    s.clock[BASE] += cycles
-    for phase in range(s.clock[NUM_PHASES]):
-        heap, size = s.clock[HEAP_STARTS + phase], s.clock[HEAP_SIZES + phase]
+    s.clock[f.BASE] += cycles
+    for phase in range(s.clock[f.NUM_PHASES]):
+        heap, size = s.clock[f.HEAP_STARTS + phase], s.clock[f.HEAP_SIZES + phase]
         for place in range(1, size + 1):
             s.heap_cycles[s.heap[heap + place]] -= cycles
         if size:
-            s.clock[HEAP_FIRSTS + phase] -= cycles
+            s.clock[f.HEAP_FIRSTS + phase] -= cycles
 
 
 @kernel
@@ -130,46 +86,46 @@ def shift_block(s: Arrays, pe: int, cycles: int) -> None:
     """Move the cycles in the header and the operations of a block, and its counters out."""
     block = s.blocks[pe]
     keep_order(s, block, cycles)
-    s.pes[pe, PE_ELEMENTS] += s.arena[block + BLOCK_ELEMENTS]
-    s.pes[pe, PE_PATH_CYCLES] += s.arena[block + BLOCK_PATH_CYCLES]
-    s.arena[block + BLOCK_ELEMENTS] = 0
-    s.arena[block + BLOCK_PATH_CYCLES] = 0
-    for field in (BLOCK_ELEMENT_WAKE, BLOCK_ROUTER_WAKE, BLOCK_ATTENTION, BLOCK_PATH_FREE):
+    s.pes[pe, f.PE_ELEMENTS] += s.arena[block + f.BLOCK_ELEMENTS]
+    s.pes[pe, f.PE_PATH_CYCLES] += s.arena[block + f.BLOCK_PATH_CYCLES]
+    s.arena[block + f.BLOCK_ELEMENTS] = 0
+    s.arena[block + f.BLOCK_PATH_CYCLES] = 0
+    for field in (f.BLOCK_ELEMENT_WAKE, f.BLOCK_ROUTER_WAKE, f.BLOCK_ATTENTION, f.BLOCK_PATH_FREE):
         shift_back(s, block + field, cycles)
-    for slot in range(s.pes[pe, PE_NUM_OPERATIONS]):
-        op = s.arena[block + BLOCK_OPERATIONS] + NUM_OP_WORDS * slot
-        shift_back(s, op + OP_FINISH, cycles)
-        shift_back(s, op + OP_LAST_SERVED, cycles)
+    for slot in range(s.pes[pe, f.PE_NUM_OPERATIONS]):
+        op = s.arena[block + f.BLOCK_OPERATIONS] + f.NUM_OP_WORDS * slot
+        shift_back(s, op + f.OP_FINISH, cycles)
+        shift_back(s, op + f.OP_LAST_SERVED, cycles)
 
 
 @kernel
 def shift_fifo(s: Arrays, row: int, cycles: int) -> None:
     """Move the cycles in a ring, and count its wavelets from a lower number."""
-    fifo = s.fifos[row, FIFOS_OFFSET]
+    fifo = s.fifos[row, f.FIFOS_OFFSET]
     if fifo == 0:
         return
-    places = 1 << (s.arena[fifo + FIFO_SHAPE] >> 8 & 0x1F)
+    places = 1 << (s.arena[fifo + f.FIFO_SHAPE] >> 8 & 0x1F)
     for place in range(places):
-        shift_back(s, fifo + FIFO_RING + 2 * place, cycles)
-    counted = s.arena[fifo + FIFO_HEAD] & ~(places - 1)
-    s.arena[fifo + FIFO_HEAD] -= counted
-    s.arena[fifo + FIFO_TAIL] -= counted
-    s.fifos[row, FIFOS_PUSHED] += counted
+        shift_back(s, fifo + f.FIFO_RING + 2 * place, cycles)
+    counted = s.arena[fifo + f.FIFO_HEAD] & ~(places - 1)
+    s.arena[fifo + f.FIFO_HEAD] -= counted
+    s.arena[fifo + f.FIFO_TAIL] -= counted
+    s.fifos[row, f.FIFOS_PUSHED] += counted
 
 
 @kernel
 def keep_order(s: Arrays, block: int, cycles: int) -> None:
     """Move the cycles in which sources were served last; among the oldest, keep the order."""
-    num_sources = s.arena[block + BLOCK_NUM_SOURCES]
+    num_sources = s.arena[block + f.BLOCK_NUM_SOURCES]
     for i in range(num_sources):
-        last = s.arena[s.arena[block + BLOCK_SOURCES + i] + FIFO_LAST_MOVE]
+        last = s.arena[s.arena[block + f.BLOCK_SOURCES + i] + f.FIFO_LAST_MOVE]
         moved = last - cycles
-        if last != NOT_YET and moved < LONG_AGO + num_sources:
-            moved = LONG_AGO
+        if last != f.NOT_YET and moved < f.LONG_AGO + num_sources:
+            moved = f.LONG_AGO
             for k in range(num_sources):
-                other = s.arena[s.arena[block + BLOCK_SOURCES + k] + FIFO_LAST_MOVE]
-                if other != NOT_YET and other < last:
+                other = s.arena[s.arena[block + f.BLOCK_SOURCES + k] + f.FIFO_LAST_MOVE]
+                if other != f.NOT_YET and other < last:
                     moved += 1
-        s.candidates[i] = NOT_YET if last == NOT_YET else moved
+        s.candidates[i] = f.NOT_YET if last == f.NOT_YET else moved
     for i in range(num_sources):
-        s.arena[s.arena[block + BLOCK_SOURCES + i] + FIFO_LAST_MOVE] = s.candidates[i]
+        s.arena[s.arena[block + f.BLOCK_SOURCES + i] + f.FIFO_LAST_MOVE] = s.candidates[i]

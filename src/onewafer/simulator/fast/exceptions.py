@@ -15,20 +15,9 @@ from onewafer.simulator.arithmetic.exceptions import (
     of_element,
     of_scalars,
 )
+from onewafer.simulator.fast import fields as f
 from onewafer.simulator.fast.arrays import int64
 from onewafer.simulator.fast.compilation import kernel, shared
-from onewafer.simulator.fast.fields import (
-    CODE_OPCODE,
-    CODE_RA,
-    CODE_RB,
-    CODE_RD,
-    CODE_TYPE,
-    EXCEPTION_FAULT,
-    FAULT,
-    FAULT_DETAIL,
-    KIND_MASK,
-    OP_KIND,
-)
 from onewafer.simulator.fast.scalars import compute_binary, convert
 
 if TYPE_CHECKING:
@@ -42,7 +31,7 @@ RAISING_BITS = sum(1 << operation for operation in RAISING)
 @kernel
 def kind_of(s: Arrays, op: int) -> int:
     """Return which operation is live, without its mark."""
-    return s.arena[op + OP_KIND] & KIND_MASK
+    return s.arena[op + f.OP_KIND] & f.KIND_MASK
 
 
 @kernel
@@ -50,8 +39,8 @@ def note_exceptions(s: Arrays, pe: int, raised: int) -> None:
     """Stop the program if one of some exceptions is not masked."""
     unmasked = raised & int64(s.unmasked_exceptions[pe])
     if unmasked:
-        s.clock[FAULT] = EXCEPTION_FAULT
-        s.clock[FAULT_DETAIL] = unmasked
+        s.clock[f.FAULT] = f.EXCEPTION_FAULT
+        s.clock[f.FAULT_DETAIL] = unmasked
 
 
 @shared
@@ -63,15 +52,15 @@ def exceptions_of(kind: int, a: int, b: int, scalar: int, word: int) -> int:
 @shared
 def execute_checked(s: Arrays, pe: int, row: int, imm: int) -> None:
     """Execute an instruction on registers that can raise an exception."""
-    opcode = s.code[row, CODE_OPCODE] & KIND_MASK
-    kind: int = s.code[row, CODE_TYPE]
-    a = int64(s.registers[pe, s.code[row, CODE_RA]])
+    opcode = s.code[row, f.CODE_OPCODE] & f.KIND_MASK
+    kind: int = s.code[row, f.CODE_TYPE]
+    a = int64(s.registers[pe, s.code[row, f.CODE_RA]])
     if opcode == _CONVERT:
         word = convert(kind, imm, a)
         raised = of_conversion(kind, imm, a, word)
     else:
-        b = int64(s.registers[pe, s.code[row, CODE_RB]])
+        b = int64(s.registers[pe, s.code[row, f.CODE_RB]])
         word = compute_binary(opcode, kind, a, b)
         raised = of_scalars(opcode, kind, a, b, word)
-    s.registers[pe, s.code[row, CODE_RD]] = word
+    s.registers[pe, s.code[row, f.CODE_RD]] = word
     note_exceptions(s, pe, raised)

@@ -11,36 +11,7 @@ from onewafer.simulator import messages
 from onewafer.simulator.arithmetic.exceptions import NAMES
 from onewafer.simulator.arithmetic.queue_words import INPUT_QUEUE_REGISTER
 from onewafer.simulator.arithmetic.registers import kind_of, number_of
-from onewafer.simulator.fast.fields import (
-    BASE,
-    BIND_FAULT,
-    BUSY_FAULT,
-    CALL_FAULT,
-    CONTROL_FAULT,
-    EMPTY_DSR_FAULT,
-    EXCEPTION_FAULT,
-    FAILURE,
-    FIFOS_COLOR,
-    FIFOS_NUMBER,
-    FILLER_FAULT,
-    KIND_MASK,
-    LACK_FAULT,
-    MEMORY_FAULT,
-    NUM_FAULT_FIELDS,
-    OP_KIND,
-    OP_PC,
-    OP_ROW,
-    OPS_THREAD,
-    PACKING_FAULT,
-    PE_PROGRAM,
-    PE_X,
-    PE_Y,
-    READER_FAULT,
-    TAKER_FAULT,
-    TRAP_FAULT,
-    WIDTH_FAULT,
-    WRITER_FAULT,
-)
+from onewafer.simulator.fast import fields as f
 from onewafer.simulator.loading import unbound_queue_message
 
 if TYPE_CHECKING:
@@ -63,44 +34,44 @@ class Fault:
 
 def make_error(s: Arrays, loaded: LoadedProgram) -> SimulationError:
     """Return the error of the failure in the clock, with PE, cycle and source place."""
-    fault = Fault(*s.clock[FAILURE : FAILURE + NUM_FAULT_FIELDS].tolist())
-    program = loaded.image.programs[int(s.pes[fault.pe, PE_PROGRAM])]
-    x, y = int(s.pes[fault.pe, PE_X]), int(s.pes[fault.pe, PE_Y])
-    place = Place(x, y, int(s.clock[BASE]) + fault.cycle)
+    fault = Fault(*s.clock[f.FAILURE : f.FAILURE + f.NUM_FAULT_FIELDS].tolist())
+    program = loaded.image.programs[int(s.pes[fault.pe, f.PE_PROGRAM])]
+    x, y = int(s.pes[fault.pe, f.PE_X]), int(s.pes[fault.pe, f.PE_Y])
+    place = Place(x, y, int(s.clock[f.BASE]) + fault.cycle)
     where = messages.place(program, fault.pc)
-    if fault.kind == CONTROL_FAULT:
+    if fault.kind == f.CONTROL_FAULT:
         return SimulationError(messages.unbound_control_task(fault.detail, fault.other), place)
-    if fault.kind in (READER_FAULT, WRITER_FAULT, TAKER_FAULT, FILLER_FAULT):
+    if fault.kind in (f.READER_FAULT, f.WRITER_FAULT, f.TAKER_FAULT, f.FILLER_FAULT):
         return HazardError(f"{_conflict(s, program, fault)}\n  at {where}", place)
-    if fault.kind == BUSY_FAULT:
+    if fault.kind == f.BUSY_FAULT:
         return HazardError(f"{_busy(s, program, fault.detail)}\n  at {where}", place)
     return SimulationError(f"{_reason(s, program, fault, loaded)}\n  at {where}", place)
 
 
 def _reason(s: Arrays, program: TileProgram, fault: Fault, loaded: LoadedProgram) -> str:
     match fault.kind:
-        case kind if kind == MEMORY_FAULT:
+        case kind if kind == f.MEMORY_FAULT:
             return messages.outside_memory(fault.detail, fault.other, s.memory.shape[1])
-        case kind if kind == TRAP_FAULT:
+        case kind if kind == f.TRAP_FAULT:
             return program.messages[fault.detail]
-        case kind if kind == CALL_FAULT:
+        case kind if kind == f.CALL_FAULT:
             return messages.CALLS_TOO_DEEP
-        case kind if kind == EMPTY_DSR_FAULT:
+        case kind if kind == f.EMPTY_DSR_FAULT:
             return messages.EMPTY_DSR
-        case kind if kind == PACKING_FAULT:
+        case kind if kind == f.PACKING_FAULT:
             return messages.UNPACKED_OPERAND
-        case kind if kind == BIND_FAULT:
+        case kind if kind == f.BIND_FAULT:
             return messages.cannot_bind(
                 fault.other >> 8,
                 is_input=kind_of(fault.detail) == INPUT_QUEUE_REGISTER,
                 queue=number_of(fault.detail),
                 color=fault.other & 0xFF,
             )
-        case kind if kind == WIDTH_FAULT:
+        case kind if kind == f.WIDTH_FAULT:
             return messages.fifo_width(fault.detail, fault.other)
-        case kind if kind == LACK_FAULT:
+        case kind if kind == f.LACK_FAULT:
             return messages.fifo_fault(fault.detail, is_empty=bool(fault.other))
-        case kind if kind == EXCEPTION_FAULT:
+        case kind if kind == f.EXCEPTION_FAULT:
             names = [name for bit, name in NAMES.items() if fault.detail & bit]
             return messages.unmasked_exceptions(names)
         case _:
@@ -111,23 +82,23 @@ def _reason(s: Arrays, program: TileProgram, fault: Fault, loaded: LoadedProgram
 
 def _conflict(s: Arrays, program: TileProgram, fault: Fault) -> str:
     match fault.kind:
-        case kind if kind == WRITER_FAULT:
-            use = f"writes to output queue {s.fifos[fault.other, FIFOS_NUMBER]}"
-        case kind if kind == READER_FAULT:
-            use = f"reads color {s.fifos[fault.other, FIFOS_COLOR]}"
-        case kind if kind == TAKER_FAULT:
+        case kind if kind == f.WRITER_FAULT:
+            use = f"writes to output queue {s.fifos[fault.other, f.FIFOS_NUMBER]}"
+        case kind if kind == f.READER_FAULT:
+            use = f"reads color {s.fifos[fault.other, f.FIFOS_COLOR]}"
+        case kind if kind == f.TAKER_FAULT:
             use = f"takes from FIFO {fault.other}"
         case _:
             use = f"puts into FIFO {fault.other}"
-    place = messages.place(program, int(s.arena[fault.detail + OP_PC]))
+    place = messages.place(program, int(s.arena[fault.detail + f.OP_PC]))
     return messages.conflict(_kind(s, fault.detail), use, place)
 
 
 def _busy(s: Arrays, program: TileProgram, live: int) -> str:
-    thread = int(s.operations[s.arena[live + OP_ROW], OPS_THREAD])
-    place = messages.place(program, int(s.arena[live + OP_PC]))
+    thread = int(s.operations[s.arena[live + f.OP_ROW], f.OPS_THREAD])
+    place = messages.place(program, int(s.arena[live + f.OP_PC]))
     return messages.busy_microthread(thread, _kind(s, live), place)
 
 
 def _kind(s: Arrays, op: int) -> DsdOperation:
-    return DsdOperation(s.arena[op + OP_KIND] & KIND_MASK)
+    return DsdOperation(s.arena[op + f.OP_KIND] & f.KIND_MASK)

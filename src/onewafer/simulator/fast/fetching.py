@@ -10,28 +10,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from onewafer.simulator.fast import fields as f
 from onewafer.simulator.fast.compilation import kernel, merged
-from onewafer.simulator.fast.fields import (
-    BLOCK_ACTIVE,
-    BLOCK_ELEMENT_WAKE,
-    BLOCK_LONE,
-    BLOCK_PE,
-    BLOCK_ROUTER_WAKE,
-    BLOCK_SOURCES,
-    FIFO_ROUTE,
-    LINE_WORDS,
-    NO_ROUTE,
-    OP_DEST,
-    OP_NEXT,
-    OP_ROW,
-    OP_SRC0,
-    OP_SRC1,
-    OPERAND_KIND,
-    OPS_WAITING_SINCE,
-    ROUTE_TARGETS,
-    STAGE_FIRST,
-    VECTOR,
-)
 from onewafer.simulator.fast.native import prefetch, trailing_zeros
 from onewafer.simulator.fast.staging import MOST_STAGED, address_of, stage_of
 
@@ -48,39 +28,39 @@ def fetch_ahead(s: Arrays, slot: int, i: int, count: int, end: int) -> None:
     """Ask for what the looks at the next PEs of a list will need, before PE `i` is looked at."""
     block = s.wheel[slot, min(i + 2, count)]
     for line in range(NUM_FETCHED_LINES):
-        prefetch(s.arena, block + LINE_WORDS * line)
+        prefetch(s.arena, block + f.LINE_WORDS * line)
     if i + 1 < count:
         following = s.wheel[slot, i + 1]
-        if s.arena[following + BLOCK_ELEMENT_WAKE] < end:
+        if s.arena[following + f.BLOCK_ELEMENT_WAKE] < end:
             fetch_elements(s, following)
-        if s.arena[following + BLOCK_ROUTER_WAKE] < end:
+        if s.arena[following + f.BLOCK_ROUTER_WAKE] < end:
             fetch_targets(s, following)
 
 
 @kernel
 def fetch_elements(s: Arrays, block: int) -> None:
     """Ask for the SRAM that an operation which goes ahead of the clock will read or write."""
-    op = s.arena[block + BLOCK_LONE]
+    op = s.arena[block + f.BLOCK_LONE]
     if op:
-        pe = s.arena[block + BLOCK_PE]
-        following = s.arena[op + OP_NEXT]
-        prefetch(s.operations, (s.arena[op + OP_ROW], OPS_WAITING_SINCE))
-        for at in (OP_SRC0, OP_SRC1):
-            if s.arena[op + at + OPERAND_KIND] == VECTOR:
+        pe = s.arena[block + f.BLOCK_PE]
+        following = s.arena[op + f.OP_NEXT]
+        prefetch(s.operations, (s.arena[op + f.OP_ROW], f.OPS_WAITING_SINCE))
+        for at in (f.OP_SRC0, f.OP_SRC1):
+            if s.arena[op + at + f.OPERAND_KIND] == f.VECTOR:
                 prefetch(s.memory, (pe, address_of(s, op, at, following)))
-        if s.arena[op + OP_DEST + OPERAND_KIND] == VECTOR:
-            staged = s.arena[stage_of(s, block) + STAGE_FIRST]
+        if s.arena[op + f.OP_DEST + f.OPERAND_KIND] == f.VECTOR:
+            staged = s.arena[stage_of(s, block) + f.STAGE_FIRST]
             if staged and following + _USUAL_BUNCH - (staged - 1) > MOST_STAGED:
-                prefetch(s.memory, (pe, address_of(s, op, OP_DEST, staged - 1)))
+                prefetch(s.memory, (pe, address_of(s, op, f.OP_DEST, staged - 1)))
 
 
 @kernel
 def fetch_targets(s: Arrays, block: int) -> None:
     """Ask for the FIFOs to which the first source of a router with a wavelet sends."""
-    active = s.arena[block + BLOCK_ACTIVE]
+    active = s.arena[block + f.BLOCK_ACTIVE]
     if active:
-        source = s.arena[block + BLOCK_SOURCES + trailing_zeros(active)]
-        route = s.arena[source + FIFO_ROUTE]
-        if route > NO_ROUTE:
-            prefetch(s.arena, s.arena[route + ROUTE_TARGETS])
-            prefetch(s.arena, s.arena[route + ROUTE_TARGETS + 1])
+        source = s.arena[block + f.BLOCK_SOURCES + trailing_zeros(active)]
+        route = s.arena[source + f.FIFO_ROUTE]
+        if route > f.NO_ROUTE:
+            prefetch(s.arena, s.arena[route + f.ROUTE_TARGETS])
+            prefetch(s.arena, s.arena[route + f.ROUTE_TARGETS + 1])

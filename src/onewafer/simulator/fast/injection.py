@@ -8,37 +8,8 @@ import numpy as np
 
 from onewafer.geometry import Direction
 from onewafer.simulator.arithmetic.control import CONTROL_MARK
+from onewafer.simulator.fast import fields as f
 from onewafer.simulator.fast.building import make_arena, route_table
-from onewafer.simulator.fast.fields import (
-    ANY_COLOR,
-    BASE,
-    BLOCK_ACTIVE,
-    BLOCK_IS_CONTENDED,
-    BLOCK_NUM_SOURCES,
-    BLOCK_SOURCES,
-    CONTROL_TAG,
-    FIFO_HEAD,
-    FIFO_LAST_MOVE,
-    FIFO_OWNER,
-    FIFO_RING,
-    FIFO_ROUTE,
-    FIFO_ROW,
-    FIFO_SHAPE,
-    FIFO_STATE,
-    FIFO_TAIL,
-    FIFOS_COLOR,
-    FIFOS_NUMBER,
-    FIFOS_OFFSET,
-    FIFOS_PE,
-    FIFOS_PORT,
-    FIFOS_WRITER,
-    HAS_TAGS,
-    HOLDS_MARKED,
-    HOST_QUEUE,
-    NONE,
-    NOT_YET,
-    SOURCE_GROUPS,
-)
 from onewafer.simulator.fast.tables import fifo_words, log2_places
 
 if TYPE_CHECKING:
@@ -65,7 +36,7 @@ class Injector:
         """Append wavelets that can leave from `cycle` on; return the arrays to go on with."""
         streams = self._fabric.streams
         is_stream = bool(((streams.pe == pe) & (streams.color == color)).any())
-        number = HOST_QUEUE + 1 + color if is_stream else HOST_QUEUE
+        number = f.HOST_QUEUE + 1 + color if is_stream else f.HOST_QUEUE
         entering = color ^ (int(s.swapped_ramps[pe]) >> color & 1)
         return self.put(s, pe, number, entering, words, cycle=cycle)
 
@@ -76,9 +47,9 @@ class Injector:
         if len(s.ramp_routes) < len(s.blocks):
             s = s._replace(ramp_routes=route_table(self._fabric))
         row = self._row_of(s, pe, number)
-        queue = int(s.fifos[row, FIFOS_OFFSET])
+        queue = int(s.fifos[row, f.FIFOS_OFFSET])
         waiting = _wavelets(s, queue) if queue else []
-        ready = cycle - int(s.clock[BASE])
+        ready = cycle - int(s.clock[f.BASE])
         wavelets = [*waiting, *((ready, color, word & _WORD) for word in words)]
         s = self._make_room(s, fifo_words(len(wavelets), has_tags=True))
         self._move_queue(s, row, pe, number, len(wavelets))
@@ -90,9 +61,9 @@ class Injector:
         """Return the row of a queue: that of a color, or the one of all other colors."""
         streams = self._fabric.streams
         num_streams, num_pes = len(streams.pe), len(s.blocks)
-        if number == HOST_QUEUE:
+        if number == f.HOST_QUEUE:
             return len(s.fifos) - num_streams - num_pes + pe
-        found = np.flatnonzero((streams.pe == pe) & (streams.color == number - HOST_QUEUE - 1))
+        found = np.flatnonzero((streams.pe == pe) & (streams.color == number - f.HOST_QUEUE - 1))
         return len(s.fifos) - num_streams + int(found[0])
 
     def _make_room(self, s: Arrays, num_words: int) -> Arrays:
@@ -107,47 +78,47 @@ class Injector:
         self, s: Arrays, row: int, pe: int, queue_number: int, num_wavelets: int
     ) -> None:
         """Write the header of a host queue at the end of the arena, without wavelets."""
-        block, old, queue = int(s.blocks[pe]), int(s.fifos[row, FIFOS_OFFSET]), self._end
+        block, old, queue = int(s.blocks[pe]), int(s.fifos[row, f.FIFOS_OFFSET]), self._end
         number = _source_number(s, block, old)
-        s.arena[queue + FIFO_HEAD] = s.arena[queue + FIFO_TAIL] = 0
-        s.arena[queue + FIFO_OWNER] = block
-        shape = log2_places(num_wavelets) << 8 | number % SOURCE_GROUPS
-        s.arena[queue + FIFO_SHAPE] = shape | HAS_TAGS
-        s.arena[queue + FIFO_STATE] = s.arena[old + FIFO_STATE] if old else 0
-        s.arena[queue + FIFO_ROUTE] = ANY_COLOR
-        s.arena[queue + FIFO_LAST_MOVE] = s.arena[old + FIFO_LAST_MOVE] if old else NOT_YET
-        s.arena[queue + FIFO_ROW] = row
-        s.fifos[row, FIFOS_OFFSET] = queue
-        s.fifos[row, FIFOS_PE] = pe
-        s.fifos[row, FIFOS_COLOR] = ANY_COLOR
-        s.fifos[row, FIFOS_NUMBER] = queue_number
-        s.fifos[row, FIFOS_PORT] = int(Direction.RAMP)
-        s.fifos[row, FIFOS_WRITER] = NONE
-        s.arena[block + BLOCK_SOURCES + number] = queue
-        s.arena[block + BLOCK_NUM_SOURCES] = max(number + 1, s.arena[block + BLOCK_NUM_SOURCES])
-        s.arena[block + BLOCK_IS_CONTENDED] |= 1
-        s.arena[block + BLOCK_ACTIVE] |= 1 << number % SOURCE_GROUPS
+        s.arena[queue + f.FIFO_HEAD] = s.arena[queue + f.FIFO_TAIL] = 0
+        s.arena[queue + f.FIFO_OWNER] = block
+        shape = log2_places(num_wavelets) << 8 | number % f.SOURCE_GROUPS
+        s.arena[queue + f.FIFO_SHAPE] = shape | f.HAS_TAGS
+        s.arena[queue + f.FIFO_STATE] = s.arena[old + f.FIFO_STATE] if old else 0
+        s.arena[queue + f.FIFO_ROUTE] = f.ANY_COLOR
+        s.arena[queue + f.FIFO_LAST_MOVE] = s.arena[old + f.FIFO_LAST_MOVE] if old else f.NOT_YET
+        s.arena[queue + f.FIFO_ROW] = row
+        s.fifos[row, f.FIFOS_OFFSET] = queue
+        s.fifos[row, f.FIFOS_PE] = pe
+        s.fifos[row, f.FIFOS_COLOR] = f.ANY_COLOR
+        s.fifos[row, f.FIFOS_NUMBER] = queue_number
+        s.fifos[row, f.FIFOS_PORT] = int(Direction.RAMP)
+        s.fifos[row, f.FIFOS_WRITER] = f.NONE
+        s.arena[block + f.BLOCK_SOURCES + number] = queue
+        s.arena[block + f.BLOCK_NUM_SOURCES] = max(number + 1, s.arena[block + f.BLOCK_NUM_SOURCES])
+        s.arena[block + f.BLOCK_IS_CONTENDED] |= 1
+        s.arena[block + f.BLOCK_ACTIVE] |= 1 << number % f.SOURCE_GROUPS
 
 
 def _source_number(s: Arrays, block: int, queue: int) -> int:
     """Return which source of its router a queue is; a new one (0) is the next."""
-    num_sources = int(s.arena[block + BLOCK_NUM_SOURCES])
+    num_sources = int(s.arena[block + f.BLOCK_NUM_SOURCES])
     if not queue:
         return num_sources
-    first = block + BLOCK_SOURCES
+    first = block + f.BLOCK_SOURCES
     return s.arena[first : first + num_sources].tolist().index(queue)
 
 
 def _places(s: Arrays, queue: int) -> int:
-    return 1 << (int(s.arena[queue + FIFO_SHAPE]) >> 8 & _MAX_LOG2)
+    return 1 << (int(s.arena[queue + f.FIFO_SHAPE]) >> 8 & _MAX_LOG2)
 
 
 def _wavelets(s: Arrays, queue: int) -> list[Wavelet]:
     """Return what waits in a host queue."""
     places = _places(s, queue)
-    head, tail = int(s.arena[queue + FIFO_HEAD]), int(s.arena[queue + FIFO_TAIL])
+    head, tail = int(s.arena[queue + f.FIFO_HEAD]), int(s.arena[queue + f.FIFO_TAIL])
     numbers = np.arange(head, tail) % places
-    ring = queue + FIFO_RING
+    ring = queue + f.FIFO_RING
     ready = s.arena[ring + 2 * numbers].tolist()
     words = (s.arena[ring + 2 * numbers + 1].astype(np.int64) & _WORD).tolist()
     colors = s.arena[ring + 2 * places + numbers].tolist()
@@ -156,12 +127,12 @@ def _wavelets(s: Arrays, queue: int) -> list[Wavelet]:
 
 def _fill(s: Arrays, queue: int, wavelets: Sequence[Wavelet]) -> None:
     """Put wavelets into an empty host queue."""
-    ring, tags = queue + FIFO_RING, queue + FIFO_RING + 2 * _places(s, queue)
+    ring, tags = queue + f.FIFO_RING, queue + f.FIFO_RING + 2 * _places(s, queue)
     for i, (ready, color, word) in enumerate(wavelets):
         s.arena[ring + 2 * i] = ready
         s.arena[ring + 2 * i + 1] = (word ^ 0x8000_0000) - 0x8000_0000
         s.arena[tags + i] = color
-    s.arena[queue + FIFO_TAIL] = len(wavelets)
+    s.arena[queue + f.FIFO_TAIL] = len(wavelets)
 
 
 class Collector:
@@ -179,21 +150,21 @@ class Collector:
     ) -> tuple[list[int], bool]:
         """Take wavelets in `cycle`; return them, and whether the router waits for the places."""
         channel = self._channels[pe, color]
-        head, tail = int(s.arena[channel + FIFO_HEAD]), int(s.arena[channel + FIFO_TAIL])
+        head, tail = int(s.arena[channel + f.FIFO_HEAD]), int(s.arena[channel + f.FIFO_TAIL])
         taken = np.arange(head, min(tail, head + most))
         places = _places(s, channel)
-        at = channel + FIFO_RING + 2 * (taken % places)
+        at = channel + f.FIFO_RING + 2 * (taken % places)
         words = s.arena[at + 1].astype(np.int64) & _WORD
-        if s.arena[channel + FIFO_SHAPE] & HAS_TAGS:
-            tag_places = channel + FIFO_RING + 2 * places + np.arange(places)
+        if s.arena[channel + f.FIFO_SHAPE] & f.HAS_TAGS:
+            tag_places = channel + f.FIFO_RING + 2 * places + np.arange(places)
             tags = s.arena[tag_places[taken % places]]
-            words |= np.where(tags & CONTROL_TAG, CONTROL_MARK, 0)
+            words |= np.where(tags & f.CONTROL_TAG, CONTROL_MARK, 0)
             s.arena[tag_places[taken % places]] = 0
             if not s.arena[tag_places].any():
-                s.arena[channel + FIFO_SHAPE] &= ~HOLDS_MARKED
-        s.arena[at] = cycle - int(s.clock[BASE])
-        s.arena[channel + FIFO_HEAD] = head + len(taken)
-        is_awaited = bool(len(taken)) and s.arena[channel + FIFO_STATE] != 0
+                s.arena[channel + f.FIFO_SHAPE] &= ~f.HOLDS_MARKED
+        s.arena[at] = cycle - int(s.clock[f.BASE])
+        s.arena[channel + f.FIFO_HEAD] = head + len(taken)
+        is_awaited = bool(len(taken)) and s.arena[channel + f.FIFO_STATE] != 0
         if is_awaited:
-            s.arena[channel + FIFO_STATE] = 0
+            s.arena[channel + f.FIFO_STATE] = 0
         return words.tolist(), is_awaited

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from onewafer.simulator.fast import fields as f
 from onewafer.simulator.fast.agenda import (
     NUM_SLOTS,
     count_pes,
@@ -28,42 +29,6 @@ from onewafer.simulator.fast.data_path import serve
 from onewafer.simulator.fast.elements import stream
 from onewafer.simulator.fast.epoch import rebase
 from onewafer.simulator.fast.fetching import fetch_ahead
-from onewafer.simulator.fast.fields import (
-    BASE,
-    BLOCK_ATTENTION,
-    BLOCK_ELEMENT_WAKE,
-    BLOCK_IS_CONTENDED,
-    BLOCK_LONE,
-    BLOCK_PE,
-    BLOCK_ROUTER_WAKE,
-    BLOCK_SLOTS,
-    BUDGET,
-    FAILURE,
-    FAILURE_CYCLE,
-    FAILURE_PE,
-    FAR,
-    FAULT,
-    FAULT_CYCLE,
-    FAULT_PE,
-    HEAP_FIRSTS,
-    HELP_AFTER,
-    IS_ASKED,
-    IS_RECORDING,
-    LAST_END,
-    LIST_START,
-    MANY_PES,
-    MAX_PHASES,
-    NEVER,
-    NO_FAULT,
-    NONE,
-    NOW,
-    NUM_FAULT_FIELDS,
-    NUM_PHASES,
-    NUM_SHARES,
-    REBASE_AT,
-    T_WINDOW_SHIFT,
-    WRITTEN_SLOTS,
-)
 from onewafer.simulator.fast.main_thread import attend
 from onewafer.simulator.fast.native import load_signal, opened, store_signal
 from onewafer.simulator.fast.queues import look_again
@@ -119,73 +84,73 @@ def visit(s: Arrays, block: int, start: int, end: int, until: int) -> None:
     What nothing can disturb goes ahead, to before `until`; but not while events are recorded, so
     that their buffer need not be larger.
     """
-    horizon = end if s.clock[IS_RECORDING] else min(until, FAR)
+    horizon = end if s.clock[f.IS_RECORDING] else min(until, f.FAR)
     while True:
         # To begin what is due only later (the elements of wavelets that a router just delivered)
         # saves looks, but was measured to be slower: bunches get smaller.
-        wake = min(s.arena[block + BLOCK_ELEMENT_WAKE], s.arena[block + BLOCK_ROUTER_WAKE])
+        wake = min(s.arena[block + f.BLOCK_ELEMENT_WAKE], s.arena[block + f.BLOCK_ROUTER_WAKE])
         if wake >= end:
             break
         cycle = max(wake, start)
-        if s.arena[block + BLOCK_ELEMENT_WAKE] <= cycle:
-            s.arena[block + BLOCK_ELEMENT_WAKE] = FAR
+        if s.arena[block + f.BLOCK_ELEMENT_WAKE] <= cycle:
+            s.arena[block + f.BLOCK_ELEMENT_WAKE] = f.FAR
             tick(s, block, cycle, horizon, until)
-        if s.arena[block + BLOCK_ROUTER_WAKE] <= cycle:
-            s.arena[block + BLOCK_ROUTER_WAKE] = FAR
+        if s.arena[block + f.BLOCK_ROUTER_WAKE] <= cycle:
+            s.arena[block + f.BLOCK_ROUTER_WAKE] = f.FAR
             route_wavelets(s, block, cycle, horizon)
-    if wake < FAR:
+    if wake < f.FAR:
         enlist(s, block, wake)
 
 
 @merged
 def tick(s: Arrays, block: int, cycle: int, horizon: int, until: int) -> None:
     """Let a compute element act in `cycle`, unless its PE is the one that failed."""
-    if s.clock[FAILURE] and s.arena[block + BLOCK_PE] == s.clock[FAILURE_PE]:
+    if s.clock[f.FAILURE] and s.arena[block + f.BLOCK_PE] == s.clock[f.FAILURE_PE]:
         return
-    if s.arena[block + BLOCK_ATTENTION] <= cycle:
+    if s.arena[block + f.BLOCK_ATTENTION] <= cycle:
         attend(s, block, cycle, until)
     else:
-        wake_element(s, block, s.arena[block + BLOCK_ATTENTION])
-    if not s.clock[FAULT]:
-        lone = s.arena[block + BLOCK_LONE]
+        wake_element(s, block, s.arena[block + f.BLOCK_ATTENTION])
+    if not s.clock[f.FAULT]:
+        lone = s.arena[block + f.BLOCK_LONE]
         if lone:
             stream(s, block, lone, cycle, horizon)
         else:
             serve(s, block, cycle)
-            if s.arena[block + BLOCK_IS_CONTENDED] & IS_ASKED:
+            if s.arena[block + f.BLOCK_IS_CONTENDED] & f.IS_ASKED:
                 look_again(s, block, cycle)
-    if s.clock[FAULT]:
+    if s.clock[f.FAULT]:
         keep_earliest_fault(s)
 
 
 @shared
 def keep_earliest_fault(s: Arrays) -> None:
     """Make a fault the failure of the run, unless one of an earlier cycle or PE is known (M2)."""
-    cycle, pe = s.clock[FAULT_CYCLE], s.clock[FAULT_PE]
-    known = s.clock[FAILURE_CYCLE]
-    if not s.clock[FAILURE] or cycle < known or (cycle == known and pe < s.clock[FAILURE_PE]):
-        for i in range(NUM_FAULT_FIELDS):
-            s.clock[FAILURE + i] = s.clock[FAULT + i]
-    s.clock[FAULT] = NO_FAULT
-    s.clock[FAULT_PE] = NONE
+    cycle, pe = s.clock[f.FAULT_CYCLE], s.clock[f.FAULT_PE]
+    known = s.clock[f.FAILURE_CYCLE]
+    if not s.clock[f.FAILURE] or cycle < known or (cycle == known and pe < s.clock[f.FAILURE_PE]):
+        for i in range(f.NUM_FAULT_FIELDS):
+            s.clock[f.FAILURE + i] = s.clock[f.FAULT + i]
+    s.clock[f.FAULT] = f.NO_FAULT
+    s.clock[f.FAULT_PE] = f.NONE
 
 
 @merged
 def visit_part(s: Arrays, phase: int, slot: int, start: int, end: int, until: int) -> None:
     """Bring every PE of a part to `end`; what is left to do in this window stays in the list."""
-    s.clock[NOW] = start
-    if s.clock[HEAP_FIRSTS + phase] < end:
+    s.clock[f.NOW] = start
+    if s.clock[f.HEAP_FIRSTS + phase] < end:
         deal_out(s, phase, end)
     first = first_list(s, phase)
-    for row in range(first, first + s.clock[NUM_SHARES]):
+    for row in range(first, first + s.clock[f.NUM_SHARES]):
         count = s.wheel_counts[row, slot]
-        place = s.lists[row, LIST_START]
+        place = s.lists[row, f.LIST_START]
         for i in range(place, place + count):
             fetch_ahead(s, slot, i, place + count, end)
             block = s.wheel[slot, i]
-            s.arena[block + BLOCK_SLOTS] &= ~(1 << slot)
-            if s.clock[FAILURE]:
-                until = min(until, s.clock[FAILURE_CYCLE] + 1)
+            s.arena[block + f.BLOCK_SLOTS] &= ~(1 << slot)
+            if s.clock[f.FAILURE]:
+                until = min(until, s.clock[f.FAILURE_CYCLE] + 1)
                 end = min(end, until)
             visit(s, block, start, end, until)
         left = s.wheel_counts[row, slot] - count
@@ -201,11 +166,11 @@ def visit_part(s: Arrays, phase: int, slot: int, start: int, end: int, until: in
 def agree(bound: Bound) -> None:
     """Set the clocks of all shares to that of the first one."""
     s = opened(bound, 0)
-    for share in range(1, s.clock[NUM_SHARES]):
+    for share in range(1, s.clock[f.NUM_SHARES]):
         other = opened(bound, share)
-        for field in (BASE, NOW, IS_RECORDING):
+        for field in (f.BASE, f.NOW, f.IS_RECORDING):
             other.clock[field] = s.clock[field]
-        for field in range(FAILURE, FAILURE + NUM_FAULT_FIELDS):
+        for field in range(f.FAILURE, f.FAILURE + f.NUM_FAULT_FIELDS):
             other.clock[field] = s.clock[field]
 
 
@@ -213,63 +178,63 @@ def agree(bound: Bound) -> None:
 def gather(bound: Bound) -> None:
     """Let the first share's clock know what became known in a window, and all of the failure."""
     s = opened(bound, 0)
-    for share in range(1, s.clock[NUM_SHARES]):
+    for share in range(1, s.clock[f.NUM_SHARES]):
         other = opened(bound, share)
-        s.clock[BUDGET] += other.clock[BUDGET]
-        other.clock[BUDGET] = 0
+        s.clock[f.BUDGET] += other.clock[f.BUDGET]
+        other.clock[f.BUDGET] = 0
         if is_earlier_failure(other, s):
-            for field in range(FAILURE, FAILURE + NUM_FAULT_FIELDS):
+            for field in range(f.FAILURE, f.FAILURE + f.NUM_FAULT_FIELDS):
                 s.clock[field] = other.clock[field]
-    if s.clock[FAILURE]:
-        s.clock[NOW] = min(s.clock[NOW], s.clock[FAILURE_CYCLE] + 1)
+    if s.clock[f.FAILURE]:
+        s.clock[f.NOW] = min(s.clock[f.NOW], s.clock[f.FAILURE_CYCLE] + 1)
         agree(bound)
 
 
 @kernel
 def is_earlier_failure(s: Arrays, other: Arrays) -> bool:
     """Tell whether the failure of a share is the one that counts (M2)."""
-    if not s.clock[FAILURE] or not other.clock[FAILURE]:
-        return s.clock[FAILURE] != NO_FAULT
-    if s.clock[FAILURE_CYCLE] != other.clock[FAILURE_CYCLE]:
-        return s.clock[FAILURE_CYCLE] < other.clock[FAILURE_CYCLE]
-    return s.clock[FAILURE_PE] < other.clock[FAILURE_PE]
+    if not s.clock[f.FAILURE] or not other.clock[f.FAILURE]:
+        return s.clock[f.FAILURE] != f.NO_FAULT
+    if s.clock[f.FAILURE_CYCLE] != other.clock[f.FAILURE_CYCLE]:
+        return s.clock[f.FAILURE_CYCLE] < other.clock[f.FAILURE_CYCLE]
+    return s.clock[f.FAILURE_PE] < other.clock[f.FAILURE_PE]
 
 
 @shared
 def plan(bound: Bound, until: int, session: int, has_team: bool) -> int:
     """Choose the next window and the threads that do it; or say why there is none."""
     s = opened(bound, 0)
-    if s.clock[BUDGET] <= 0:
+    if s.clock[f.BUDGET] <= 0:
         return PAUSED
-    if s.clock[NUM_SHARES] > 1:
+    if s.clock[f.NUM_SHARES] > 1:
         outcome = judge_help(s, session)
         if outcome != GOING_ON:
             return outcome
-    if s.clock[NOW] >= s.clock[REBASE_AT]:
+    if s.clock[f.NOW] >= s.clock[f.REBASE_AT]:
         rebase(bound)
-    limit = until - s.clock[BASE]
+    limit = until - s.clock[f.BASE]
     start = next_window(bound, limit)
-    if s.clock[FAILURE] and start > s.clock[FAILURE_CYCLE]:
+    if s.clock[f.FAILURE] and start > s.clock[f.FAILURE_CYCLE]:
         return FAULTED
-    if start == NEVER:
+    if start == f.NEVER:
         return QUIESCENT
     if start >= limit:
         return LIMIT
-    shift = s.timing[T_WINDOW_SHIFT]
+    shift = s.timing[f.T_WINDOW_SHIFT]
     end = min((start >> shift) + 1 << shift, limit)
     slot = (start >> shift) & (NUM_SLOTS - 1)
-    if s.clock[NUM_SHARES] == 1 and s.clock[HEAP_FIRSTS] < end:
+    if s.clock[f.NUM_SHARES] == 1 and s.clock[f.HEAP_FIRSTS] < end:
         deal_out(s, 0, end)
     count = count_pes(s, slot)
     if not has_room_for_events(s, count << shift):
         return EVENTS_FULL
-    for share in range(s.clock[NUM_SHARES]):
-        opened(bound, share).clock[WRITTEN_SLOTS] &= ~(1 << slot)
+    for share in range(s.clock[f.NUM_SHARES]):
+        opened(bound, share).clock[f.WRITTEN_SLOTS] &= ~(1 << slot)
     s.signals[PLANNED_START] = start
     s.signals[PLANNED_END] = end
     s.signals[PLANNED_LIMIT] = limit
-    s.clock[BUDGET] -= max(count, 1)
-    if count < s.clock[MANY_PES]:
+    s.clock[f.BUDGET] -= max(count, 1)
+    if count < s.clock[f.MANY_PES]:
         s.signals[NUM_LEAN] += 1
         return GOING_ON
     s.signals[NUM_LEAN] = 0
@@ -285,7 +250,7 @@ def judge_help(s: Arrays, session: int) -> int:
     with other work, or one of them has all the work.
     """
     if session == 0:
-        return HELP_WANTED if s.signals[NUM_BUSY] >= s.clock[HELP_AFTER] else GOING_ON
+        return HELP_WANTED if s.signals[NUM_BUSY] >= s.clock[f.HELP_AFTER] else GOING_ON
     if s.signals[NUM_LEAN] >= MOST_LEAN_WINDOWS:
         return HELP_UNWANTED
     if s.signals[NUM_LOOKS] > FREE_LOOKS + LOOKS_PER_PE * s.signals[NUM_BUSY]:
@@ -297,10 +262,10 @@ def judge_help(s: Arrays, session: int) -> int:
 def conclude(bound: Bound, outcome: int) -> None:
     """Let the first share's clock say how far the machine is."""
     s = opened(bound, 0)
-    for share in range(1, s.clock[NUM_SHARES]):
-        note(s, opened(bound, share).clock[LAST_END])
+    for share in range(1, s.clock[f.NUM_SHARES]):
+        note(s, opened(bound, share).clock[f.LAST_END])
     if outcome == QUIESCENT:
-        s.clock[NOW] = min(s.clock[NOW], s.clock[LAST_END])
+        s.clock[f.NOW] = min(s.clock[f.NOW], s.clock[f.LAST_END])
 
 
 @entry
@@ -312,14 +277,14 @@ def run_cycles(bound: Bound, share: int, session: int, until: int, budget: int) 
     """
     s = opened(bound, share)
     is_first = share == 0
-    num_shares, num_phases = s.clock[NUM_SHARES], s.clock[NUM_PHASES]
-    shift = s.timing[T_WINDOW_SHIFT]
+    num_shares, num_phases = s.clock[f.NUM_SHARES], s.clock[f.NUM_PHASES]
+    shift = s.timing[f.T_WINDOW_SHIFT]
     turn = load_signal(s.signals, TURN)
     has_team = False
     outcome = GOING_ON
     if is_first:
         agree(bound)
-        s.clock[BUDGET] = budget
+        s.clock[f.BUDGET] = budget
     else:
         arrive(s, share, session)
     while True:
@@ -346,14 +311,14 @@ def run_cycles(bound: Bound, share: int, session: int, until: int, budget: int) 
         while phase < num_phases:
             for member in range(first, last):
                 visit_part(opened(bound, member), phase, slot, start, end, limit)
-            if outcome == TOGETHER and not meet(s, share, session, turn * MAX_PHASES + phase):
+            if outcome == TOGETHER and not meet(s, share, session, turn * f.MAX_PHASES + phase):
                 outcome = BROKEN
                 break
             phase += 1
         if outcome == BROKEN:
             break
         if is_first:
-            s.clock[NOW] = end
+            s.clock[f.NOW] = end
             gather(bound)
     if is_first:
         conclude(bound, outcome)
@@ -372,7 +337,7 @@ def wake_routers(bound: Bound, pes: NDArray[np.int64], cycle: int) -> None:
     agree(bound)
     for i in range(len(pes)):
         s, block, at = owner_of(bound, pes[i], cycle)
-        s.arena[block + BLOCK_ROUTER_WAKE] = min(at, s.arena[block + BLOCK_ROUTER_WAKE])
+        s.arena[block + f.BLOCK_ROUTER_WAKE] = min(at, s.arena[block + f.BLOCK_ROUTER_WAKE])
         enlist(s, block, at)
 
 
@@ -382,8 +347,8 @@ def wake_elements(bound: Bound, pes: NDArray[np.int64], cycle: int) -> None:
     agree(bound)
     for i in range(len(pes)):
         s, block, at = owner_of(bound, pes[i], cycle)
-        s.arena[block + BLOCK_ATTENTION] = min(at, s.arena[block + BLOCK_ATTENTION])
-        s.arena[block + BLOCK_ELEMENT_WAKE] = min(at, s.arena[block + BLOCK_ELEMENT_WAKE])
+        s.arena[block + f.BLOCK_ATTENTION] = min(at, s.arena[block + f.BLOCK_ATTENTION])
+        s.arena[block + f.BLOCK_ELEMENT_WAKE] = min(at, s.arena[block + f.BLOCK_ELEMENT_WAKE])
         enlist(s, block, at)
 
 
@@ -393,7 +358,7 @@ def settle_elements(bound: Bound, pes: NDArray[np.int64]) -> None:
     s = opened(bound, 0)
     for i in range(len(pes)):
         settle(s, s.blocks[pes[i]])
-        settle_register(s, s.blocks[pes[i]], FAR)
+        settle_register(s, s.blocks[pes[i]], f.FAR)
 
 
 @kernel
@@ -401,5 +366,5 @@ def owner_of(bound: Bound, pe: int, cycle: int) -> tuple[Arrays, int, int]:
     """Return the arrays of the share of a PE, its block, and a cycle of the run as theirs."""
     s = opened(bound, 0)
     block = s.blocks[pe]
-    at = max(cycle - s.clock[BASE], s.clock[NOW])
+    at = max(cycle - s.clock[f.BASE], s.clock[f.NOW])
     return opened(bound, share_of(s, block)), block, at

@@ -8,17 +8,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from onewafer.simulator.fast import fields as f
 from onewafer.simulator.fast.arrays import int64
 from onewafer.simulator.fast.compilation import kernel, shared
-from onewafer.simulator.fast.fields import (
-    COLOR_MASK,
-    CONTROL_TAG,
-    FIFO_HEAD,
-    FIFO_SHAPE,
-    FIFO_TAIL,
-    HOLDS_MARKED,
-    MARK_TAGS,
-)
 from onewafer.simulator.fast.fifo import tag_place
 
 if TYPE_CHECKING:
@@ -29,32 +21,32 @@ if TYPE_CHECKING:
 def set_tag(s: Arrays, fifo: int, number: int, tag: int) -> None:
     """Set the tag of wavelet `number` of a FIFO with tags."""
     s.arena[tag_place(s, fifo, number)] = tag
-    if tag & MARK_TAGS:
-        s.arena[fifo + FIFO_SHAPE] |= HOLDS_MARKED
+    if tag & f.MARK_TAGS:
+        s.arena[fifo + f.FIFO_SHAPE] |= f.HOLDS_MARKED
 
 
 @kernel
 def tag_from_ramp(s: Arrays, pe: int, tag: int) -> int:
     """Return the tag of a wavelet that comes from the ramp, where colors may be swapped (M59)."""
-    return tag ^ (int64(s.swapped_ramps[pe]) >> (tag & COLOR_MASK) & 1)
+    return tag ^ (int64(s.swapped_ramps[pe]) >> (tag & f.COLOR_MASK) & 1)
 
 
 @shared
 def unmark(s: Arrays, fifo: int, count: int) -> None:
     """Clear the tags of the wavelets that were just taken, and look whether others are marked."""
-    head = s.arena[fifo + FIFO_HEAD]
+    head = s.arena[fifo + f.FIFO_HEAD]
     for number in range(head - count, head):
         s.arena[tag_place(s, fifo, number)] = 0
-    for number in range(head, s.arena[fifo + FIFO_TAIL]):
-        if s.arena[tag_place(s, fifo, number)] & MARK_TAGS:
+    for number in range(head, s.arena[fifo + f.FIFO_TAIL]):
+        if s.arena[tag_place(s, fifo, number)] & f.MARK_TAGS:
             return
-    s.arena[fifo + FIFO_SHAPE] &= ~HOLDS_MARKED
+    s.arena[fifo + f.FIFO_SHAPE] &= ~f.HOLDS_MARKED
 
 
 @kernel
 def holds_marked(s: Arrays, fifo: int) -> bool:
     """Tell whether a FIFO holds a marked wavelet."""
-    return s.arena[fifo + FIFO_SHAPE] & HOLDS_MARKED != 0
+    return s.arena[fifo + f.FIFO_SHAPE] & f.HOLDS_MARKED != 0
 
 
 @kernel
@@ -62,4 +54,4 @@ def is_control_next(s: Arrays, channel: int) -> bool:
     """Tell whether the oldest wavelet of a channel, which there is, is a control wavelet."""
     if not holds_marked(s, channel):
         return False
-    return s.arena[tag_place(s, channel, s.arena[channel + FIFO_HEAD])] & CONTROL_TAG != 0
+    return s.arena[tag_place(s, channel, s.arena[channel + f.FIFO_HEAD])] & f.CONTROL_TAG != 0

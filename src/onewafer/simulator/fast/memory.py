@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from onewafer.simulator.fast import fields as f
 from onewafer.simulator.fast.arrays import Arrays, int64
 from onewafer.simulator.fast.compilation import kernel, shared
-from onewafer.simulator.fast.fields import FAULT, FAULT_DETAIL, FAULT_OTHER, MEMORY_FAULT
 
 _ADDRESS_MASK = 0xFFFF
 _WORD_BYTES, _HALF_BYTES = 4, 2
@@ -43,8 +43,8 @@ def write(s: Arrays, pe: int, address: int, word: int, num_bytes: int) -> None:
 @shared
 def note_outside(s: Arrays, address: int, num_bytes: int) -> None:
     """Note a fault, unless there is one already."""
-    if s.clock[FAULT]:
+    if s.clock[f.FAULT]:
         return
-    s.clock[FAULT] = MEMORY_FAULT
-    s.clock[FAULT_DETAIL] = address
-    s.clock[FAULT_OTHER] = num_bytes
+    s.clock[f.FAULT] = f.MEMORY_FAULT
+    s.clock[f.FAULT_DETAIL] = address
+    s.clock[f.FAULT_OTHER] = num_bytes

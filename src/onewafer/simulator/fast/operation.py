@@ -22,98 +22,12 @@ from onewafer.simulator.arithmetic.outputs import (
     UNMARKS,
 )
 from onewafer.simulator.arithmetic.undefined import FIRST_CARRY
+from onewafer.simulator.fast import fields as f
 from onewafer.simulator.fast.arrays import Arrays, int64
 from onewafer.simulator.fast.compilation import kernel, shared
 from onewafer.simulator.fast.exceptions import (
     RAISING_BITS,
     kind_of,
-)
-from onewafer.simulator.fast.fields import (
-    BLOCK,
-    CODE_AUX,
-    CODE_RA,
-    CODE_RB,
-    CODE_RC,
-    CODE_RD,
-    CODE_TYPE,
-    CONFIG_ENDS,
-    CONFIG_RANK,
-    CONTROL_TAG,
-    DSD_COLOR,
-    DSD_EXTENTS,
-    DSD_FLAGS,
-    DSD_IS_CONTROL,
-    DSD_KIND,
-    DSD_NUM_LOOPS,
-    DSD_QUEUE,
-    DSD_STRIDE,
-    DSD_STRIDES,
-    EMPTY_DSR_FAULT,
-    FAR,
-    FAULT,
-    FAULT_DETAIL,
-    FIFO_SHAPE,
-    HAS_TAGS,
-    INPUT,
-    NONE,
-    NOT_YET,
-    OP_ACCUMULATOR,
-    OP_CONFIG,
-    OP_DEST,
-    OP_ELEMENT_CYCLES,
-    OP_FINISH,
-    OP_HAS_STARTED,
-    OP_IS_ENDLESS,
-    OP_KIND,
-    OP_LAST_SERVED,
-    OP_LENGTH,
-    OP_NEXT,
-    OP_PC,
-    OP_RANK,
-    OP_REASON,
-    OP_REMAINING,
-    OP_ROW,
-    OP_SCALAR,
-    OP_SRC0,
-    OP_SRC1,
-    OP_STEPS,
-    OPERAND_BASE,
-    OPERAND_BYTES,
-    OPERAND_DSD,
-    OPERAND_KIND,
-    OPERAND_STEP,
-    OPS_RESUME,
-    OPS_START,
-    OPS_WAITING_SINCE,
-    OUTPUT,
-    PACKED,
-    PACKING_FAULT,
-    PE_CHANNELS,
-    PE_OUTPUTS,
-    PE_PC,
-    PE_PROGRAM,
-    PE_RINGS,
-    POINTER,
-    PROGRAM_CHECKED,
-    PROGRAM_CODE,
-    PROGRAM_COLORS,
-    PROGRAM_DSDS,
-    PROGRAM_HAS_QUEUES,
-    PROGRAM_NUM_DSDS,
-    PROGRAM_QUEUES,
-    QUEUE_FAULT,
-    RING,
-    SCALAR,
-    STEPWISE,
-    T_CONFLICT,
-    T_FABRIC_SETUP,
-    T_MEMORY_SETUP,
-    T_RATES,
-    T_REDUCTION,
-    T_RESUME,
-    T_SCALAR_SETUP,
-    VECTOR,
-    WATCHED,
 )
 from onewafer.simulator.fast.fifo import to_signed
 from onewafer.simulator.fast.packing import fits_packed, has_packed
@@ -143,14 +57,14 @@ def set_operand(s: Arrays, pe: int, encoded: int, num_bytes: int, op: int, at: i
     """Copy an operand into columns `at` … of an operation; return its extent (M37)."""
     mode = encoded >> 16
     index = encoded & 0xFFFF
-    s.arena[op + at + OPERAND_STEP] = 1
-    s.arena[op + at + OPERAND_BYTES] = num_bytes
-    s.arena[op + at + OPERAND_KIND] = SCALAR
-    s.arena[op + at + OPERAND_BASE] = 0
+    s.arena[op + at + f.OPERAND_STEP] = 1
+    s.arena[op + at + f.OPERAND_BYTES] = num_bytes
+    s.arena[op + at + f.OPERAND_KIND] = f.SCALAR
+    s.arena[op + at + f.OPERAND_BASE] = 0
     if mode == _REGISTER or mode == _POINTER:
-        s.arena[op + at + OPERAND_BASE] = to_signed(int64(s.registers[pe, index]))
+        s.arena[op + at + f.OPERAND_BASE] = to_signed(int64(s.registers[pe, index]))
         if mode == _POINTER:
-            s.arena[op + at + OPERAND_KIND] = POINTER
+            s.arena[op + at + f.OPERAND_KIND] = f.POINTER
         return 0
     if mode == 0:
         return 0
@@ -162,74 +76,74 @@ def set_operand(s: Arrays, pe: int, encoded: int, num_bytes: int, op: int, at: i
 @kernel
 def set_vector(s: Arrays, pe: int, low: int, high: int, num_bytes: int, op: int, at: int) -> int:
     """Set an operand from the two words of a DSD value; return its extent."""
-    program = s.pes[pe, PE_PROGRAM]
+    program = s.pes[pe, f.PE_PROGRAM]
     number = high >> 16 & DSD_NUMBER_MASK
-    if number >= s.programs[program, PROGRAM_NUM_DSDS]:
-        if not s.clock[FAULT]:
-            s.clock[FAULT] = EMPTY_DSR_FAULT
+    if number >= s.programs[program, f.PROGRAM_NUM_DSDS]:
+        if not s.clock[f.FAULT]:
+            s.clock[f.FAULT] = f.EMPTY_DSR_FAULT
         return 0
-    dsd = s.programs[program, PROGRAM_DSDS] + number
-    kind = s.dsds[dsd, DSD_KIND]
-    color = s.dsds[dsd, DSD_COLOR]
+    dsd = s.programs[program, f.PROGRAM_DSDS] + number
+    kind = s.dsds[dsd, f.DSD_KIND]
+    color = s.dsds[dsd, f.DSD_COLOR]
     extent = low >> 16
-    s.arena[op + at + OPERAND_DSD] = dsd
+    s.arena[op + at + f.OPERAND_DSD] = dsd
     if kind == _FABIN or kind == _FABOUT:
         home = color
-        if s.programs[program, PROGRAM_HAS_QUEUES]:
+        if s.programs[program, f.PROGRAM_HAS_QUEUES]:
             color = color_now(s, pe, dsd, kind == _FABIN)
             home = home_of_dsd(s, pe, dsd, color) if kind == _FABIN else color
         if color < 0:
-            if not s.clock[FAULT]:
-                s.clock[FAULT] = QUEUE_FAULT
-                s.clock[FAULT_DETAIL] = number
+            if not s.clock[f.FAULT]:
+                s.clock[f.FAULT] = f.QUEUE_FAULT
+                s.clock[f.FAULT_DETAIL] = number
             return 0
         if kind == _FABIN:
-            offset = s.programs[program, PROGRAM_COLORS + home]
-            s.arena[op + at + OPERAND_KIND] = INPUT
-            s.arena[op + at + OPERAND_STEP] = s.dsds[dsd, DSD_FLAGS]
-            s.arena[op + at + OPERAND_BASE] = s.pes[pe, PE_CHANNELS] + offset
+            offset = s.programs[program, f.PROGRAM_COLORS + home]
+            s.arena[op + at + f.OPERAND_KIND] = f.INPUT
+            s.arena[op + at + f.OPERAND_STEP] = s.dsds[dsd, f.DSD_FLAGS]
+            s.arena[op + at + f.OPERAND_BASE] = s.pes[pe, f.PE_CHANNELS] + offset
         else:
-            offset = s.programs[program, PROGRAM_QUEUES + s.dsds[dsd, DSD_QUEUE]]
-            s.arena[op + at + OPERAND_KIND] = OUTPUT
-            s.arena[op + at + OPERAND_BASE] = s.pes[pe, PE_OUTPUTS] + offset
-            mark = s.dsds[dsd, DSD_IS_CONTROL]
-            s.arena[op + at + OPERAND_DSD] = color | CONTROL_TAG if mark else color
-            flags = s.dsds[dsd, DSD_FLAGS] & ~IS_CONTROL
+            offset = s.programs[program, f.PROGRAM_QUEUES + s.dsds[dsd, f.DSD_QUEUE]]
+            s.arena[op + at + f.OPERAND_KIND] = f.OUTPUT
+            s.arena[op + at + f.OPERAND_BASE] = s.pes[pe, f.PE_OUTPUTS] + offset
+            mark = s.dsds[dsd, f.DSD_IS_CONTROL]
+            s.arena[op + at + f.OPERAND_DSD] = color | f.CONTROL_TAG if mark else color
+            flags = s.dsds[dsd, f.DSD_FLAGS] & ~IS_CONTROL
             index = (low & DATA_BITS) << 16 if flags & HAS_INDEX else 0
-            s.arena[op + at + OPERAND_STEP] = to_signed(flags | index)
+            s.arena[op + at + f.OPERAND_STEP] = to_signed(flags | index)
         return extent
     if kind == _FIFO:
-        s.arena[op + at + OPERAND_KIND] = RING
-        fifo = s.dsds[dsd, DSD_NUM_LOOPS]
-        s.arena[op + at + OPERAND_BASE] = s.pes[pe, PE_RINGS] + fifo
-        return int64(s.fifo_lengths[pe, length_place(fifo, at == OP_DEST)])
-    s.arena[op + at + OPERAND_BASE] = low & 0xFFFF
+        s.arena[op + at + f.OPERAND_KIND] = f.RING
+        fifo = s.dsds[dsd, f.DSD_NUM_LOOPS]
+        s.arena[op + at + f.OPERAND_BASE] = s.pes[pe, f.PE_RINGS] + fifo
+        return int64(s.fifo_lengths[pe, length_place(fifo, at == f.OP_DEST)])
+    s.arena[op + at + f.OPERAND_BASE] = low & 0xFFFF
     if kind == _MEM4D:
-        s.arena[op + at + OPERAND_KIND] = BLOCK
-        s.arena[op + at + OPERAND_STEP] = high & 0xFFFF
+        s.arena[op + at + f.OPERAND_KIND] = f.BLOCK
+        s.arena[op + at + f.OPERAND_STEP] = high & 0xFFFF
     else:
         stride = ((high & 0xFFFF) ^ 0x8000) - 0x8000
-        s.arena[op + at + OPERAND_KIND] = VECTOR
-        s.arena[op + at + OPERAND_STEP] = stride * num_bytes
+        s.arena[op + at + f.OPERAND_KIND] = f.VECTOR
+        s.arena[op + at + f.OPERAND_STEP] = stride * num_bytes
     return extent
 
 
 @kernel
 def stride_of(s: Arrays, op: int, at: int) -> int:
     """Return the distance of neighbouring elements in elements; 1 where that has no meaning."""
-    kind = s.arena[op + at + OPERAND_KIND]
-    if (kind != VECTOR and kind != BLOCK) or s.arena[op + at + OPERAND_BYTES] == 0:
+    kind = s.arena[op + at + f.OPERAND_KIND]
+    if (kind != f.VECTOR and kind != f.BLOCK) or s.arena[op + at + f.OPERAND_BYTES] == 0:
         return 1
-    return abs(step_of(s, op, at)) // s.arena[op + at + OPERAND_BYTES]
+    return abs(step_of(s, op, at)) // s.arena[op + at + f.OPERAND_BYTES]
 
 
 @kernel
 def step_of(s: Arrays, op: int, at: int) -> int:
     """Return the bytes from an element in memory to the next one, of a MEM4D in the last loop."""
-    if s.arena[op + at + OPERAND_KIND] == BLOCK:
-        dsd = s.arena[op + at + OPERAND_DSD]
-        return s.dsds[dsd, DSD_STRIDE] * s.arena[op + at + OPERAND_BYTES]
-    return int64(s.arena[op + at + OPERAND_STEP])
+    if s.arena[op + at + f.OPERAND_KIND] == f.BLOCK:
+        dsd = s.arena[op + at + f.OPERAND_DSD]
+        return s.dsds[dsd, f.DSD_STRIDE] * s.arena[op + at + f.OPERAND_BYTES]
+    return int64(s.arena[op + at + f.OPERAND_STEP])
 
 
 # --- issue ---------------------------------------------------------------------------------------
@@ -238,70 +152,70 @@ def step_of(s: Arrays, op: int, at: int) -> int:
 @shared
 def prepare(s: Arrays, pe: int, code: int, config: int, op: int, cycle: int) -> None:
     """Fill an operation from the instruction in row `code` that issues in `cycle` (M30–M37)."""
-    kind: int = s.code[code, CODE_TYPE]
-    checked = s.programs[s.pes[pe, PE_PROGRAM], PROGRAM_CHECKED]
-    s.arena[op + OP_KIND] = kind | checked * (RAISING_BITS >> kind & 1)
-    s.arena[op + OP_CONFIG] = config
-    s.arena[op + OP_RANK] = _MAIN_RANK if config < 0 else s.configs[config, CONFIG_RANK]
-    s.arena[op + OP_PC] = s.pes[pe, PE_PC] - 1
-    dest = set_operand(s, pe, s.code[code, CODE_RD], _DEST_BYTES[kind], op, OP_DEST)
-    src0 = set_operand(s, pe, s.code[code, CODE_RA], _SRC0_BYTES[kind], op, OP_SRC0)
-    src1 = set_operand(s, pe, s.code[code, CODE_RB], _SRC1_BYTES[kind], op, OP_SRC1)
+    kind: int = s.code[code, f.CODE_TYPE]
+    checked = s.programs[s.pes[pe, f.PE_PROGRAM], f.PROGRAM_CHECKED]
+    s.arena[op + f.OP_KIND] = kind | checked * (RAISING_BITS >> kind & 1)
+    s.arena[op + f.OP_CONFIG] = config
+    s.arena[op + f.OP_RANK] = _MAIN_RANK if config < 0 else s.configs[config, f.CONFIG_RANK]
+    s.arena[op + f.OP_PC] = s.pes[pe, f.PE_PC] - 1
+    dest = set_operand(s, pe, s.code[code, f.CODE_RD], _DEST_BYTES[kind], op, f.OP_DEST)
+    src0 = set_operand(s, pe, s.code[code, f.CODE_RA], _SRC0_BYTES[kind], op, f.OP_SRC0)
+    src1 = set_operand(s, pe, s.code[code, f.CODE_RB], _SRC1_BYTES[kind], op, f.OP_SRC1)
     length = src0 if src0 else src1 if src1 else dest if dest else 1
     is_fabric = (
-        s.arena[op + OP_SRC0 + OPERAND_KIND] == INPUT
-        or s.arena[op + OP_SRC1 + OPERAND_KIND] == INPUT
-        or s.arena[op + OP_DEST + OPERAND_KIND] == OUTPUT
+        s.arena[op + f.OP_SRC0 + f.OPERAND_KIND] == f.INPUT
+        or s.arena[op + f.OP_SRC1 + f.OPERAND_KIND] == f.INPUT
+        or s.arena[op + f.OP_DEST + f.OPERAND_KIND] == f.OUTPUT
     )
     has_ring = (
-        s.arena[op + OP_SRC0 + OPERAND_KIND] == RING
-        or s.arena[op + OP_SRC1 + OPERAND_KIND] == RING
-        or s.arena[op + OP_DEST + OPERAND_KIND] == RING
+        s.arena[op + f.OP_SRC0 + f.OPERAND_KIND] == f.RING
+        or s.arena[op + f.OP_SRC1 + f.OPERAND_KIND] == f.RING
+        or s.arena[op + f.OP_DEST + f.OPERAND_KIND] == f.RING
     )
     is_watched = has_ring or takes_control(s, op) or marks_wavelets(s, op) or minds_control(s, op)
     packed = 0
     if is_fabric and has_packed(s, op):
-        is_watched, packed = True, PACKED
-        if not fits_packed(s, op) and not s.clock[FAULT]:
-            s.clock[FAULT] = PACKING_FAULT
-    is_reduction = s.arena[op + OP_DEST + OPERAND_KIND] == POINTER and length > 1
-    s.arena[op + OP_LENGTH] = length
-    steps = STEPWISE if is_fabric or has_ring else 0
-    s.arena[op + OP_STEPS] = steps | packed | WATCHED if is_watched else steps
-    s.arena[op + OP_IS_ENDLESS] = 1 if is_fabric and length == ENDLESS else 0
-    s.arena[op + OP_ACCUMULATOR] = 0
+        is_watched, packed = True, f.PACKED
+        if not fits_packed(s, op) and not s.clock[f.FAULT]:
+            s.clock[f.FAULT] = f.PACKING_FAULT
+    is_reduction = s.arena[op + f.OP_DEST + f.OPERAND_KIND] == f.POINTER and length > 1
+    s.arena[op + f.OP_LENGTH] = length
+    steps = f.STEPWISE if is_fabric or has_ring else 0
+    s.arena[op + f.OP_STEPS] = steps | packed | f.WATCHED if is_watched else steps
+    s.arena[op + f.OP_IS_ENDLESS] = 1 if is_fabric and length == ENDLESS else 0
+    s.arena[op + f.OP_ACCUMULATOR] = 0
     if is_reduction and _SRC0_BYTES[kind]:
-        if s.arena[op + OP_SRC0 + OPERAND_KIND] == SCALAR:
-            s.arena[op + OP_ACCUMULATOR] = OP_SRC0
-        elif s.arena[op + OP_SRC1 + OPERAND_KIND] == SCALAR:
-            s.arena[op + OP_ACCUMULATOR] = OP_SRC1
-    s.arena[op + OP_NEXT] = 0
-    s.arena[op + OP_HAS_STARTED] = 0
-    s.arena[op + OP_LAST_SERVED] = NOT_YET
-    s.arena[op + OP_FINISH] = FAR
-    s.arena[op + OP_REASON] = NONE
-    row = s.arena[op + OP_ROW]
-    s.operations[row, OPS_WAITING_SINCE] = cycle
-    scalar = s.code[code, CODE_RC]
+        if s.arena[op + f.OP_SRC0 + f.OPERAND_KIND] == f.SCALAR:
+            s.arena[op + f.OP_ACCUMULATOR] = f.OP_SRC0
+        elif s.arena[op + f.OP_SRC1 + f.OPERAND_KIND] == f.SCALAR:
+            s.arena[op + f.OP_ACCUMULATOR] = f.OP_SRC1
+    s.arena[op + f.OP_NEXT] = 0
+    s.arena[op + f.OP_HAS_STARTED] = 0
+    s.arena[op + f.OP_LAST_SERVED] = f.NOT_YET
+    s.arena[op + f.OP_FINISH] = f.FAR
+    s.arena[op + f.OP_REASON] = f.NONE
+    row = s.arena[op + f.OP_ROW]
+    s.operations[row, f.OPS_WAITING_SINCE] = cycle
+    scalar = s.code[code, f.CODE_RC]
     has_scalar = scalar >> 16 == _REGISTER
     word = int64(s.registers[pe, scalar & 0xFFFF]) if has_scalar else FIRST_CARRY
-    s.arena[op + OP_SCALAR] = to_signed(word)
-    setup = s.timing[T_FABRIC_SETUP] if is_fabric else s.timing[T_MEMORY_SETUP]
-    begins = cycle + setup + (s.timing[T_SCALAR_SETUP] if has_scalar else 0)
-    is_prepared = s.code[code, CODE_AUX] == IN_MAP and steps == 0
-    set_result(s, pe, s.arena[op + OP_PC], 1)
-    s.operations[row, OPS_START] = cycle if is_prepared else begins
-    s.operations[row, OPS_RESUME] = 0 if is_prepared else s.timing[T_RESUME]
+    s.arena[op + f.OP_SCALAR] = to_signed(word)
+    setup = s.timing[f.T_FABRIC_SETUP] if is_fabric else s.timing[f.T_MEMORY_SETUP]
+    begins = cycle + setup + (s.timing[f.T_SCALAR_SETUP] if has_scalar else 0)
+    is_prepared = s.code[code, f.CODE_AUX] == IN_MAP and steps == 0
+    set_result(s, pe, s.arena[op + f.OP_PC], 1)
+    s.operations[row, f.OPS_START] = cycle if is_prepared else begins
+    s.operations[row, f.OPS_RESUME] = 0 if is_prepared else s.timing[f.T_RESUME]
     set_duration(s, op, is_reduction)
-    if not s.clock[FAULT]:
+    if not s.clock[f.FAULT]:
         save_addresses(s, pe, code, kind, length)
 
 
 @kernel
 def set_result(s: Arrays, pe: int, pc: int, word: int) -> None:
     """Set the register that gets the result of the operation at `pc`, if there is one (M116)."""
-    row = s.programs[s.pes[pe, PE_PROGRAM], PROGRAM_CODE] + pc
-    register = s.code[row, CODE_AUX] >> RESULT_SHIFT
+    row = s.programs[s.pes[pe, f.PE_PROGRAM], f.PROGRAM_CODE] + pc
+    register = s.code[row, f.CODE_AUX] >> RESULT_SHIFT
     if register:
         s.registers[pe, register] = word
 
@@ -309,9 +223,9 @@ def set_result(s: Arrays, pe: int, pc: int, word: int) -> None:
 @kernel
 def takes_control(s: Arrays, op: int) -> bool:
     """Tell whether a source takes control wavelets as elements (M48, M99)."""
-    for at in (OP_SRC0, OP_SRC1):
-        flags = s.arena[op + at + OPERAND_STEP]
-        if s.arena[op + at + OPERAND_KIND] == INPUT and flags & TAKES_CONTROL:
+    for at in (f.OP_SRC0, f.OP_SRC1):
+        flags = s.arena[op + at + f.OPERAND_STEP]
+        if s.arena[op + at + f.OPERAND_KIND] == f.INPUT and flags & TAKES_CONTROL:
             return True
     return False
 
@@ -319,8 +233,8 @@ def takes_control(s: Arrays, op: int) -> bool:
 @kernel
 def ends_on_control(s: Arrays, op: int) -> bool:
     """Tell whether a control wavelet ends an operation (M98)."""
-    config = s.arena[op + OP_CONFIG]
-    return config != NONE and s.configs[config, CONFIG_ENDS] != 0
+    config = s.arena[op + f.OP_CONFIG]
+    return config != f.NONE and s.configs[config, f.CONFIG_ENDS] != 0
 
 
 @kernel
@@ -328,29 +242,29 @@ def minds_control(s: Arrays, op: int) -> bool:
     """Tell whether a control wavelet that may come is more than an element of an operation."""
     if not ends_on_control(s, op):
         return False
-    return has_tagged_input(s, op, OP_SRC0) or has_tagged_input(s, op, OP_SRC1)
+    return has_tagged_input(s, op, f.OP_SRC0) or has_tagged_input(s, op, f.OP_SRC1)
 
 
 @kernel
 def marks_wavelets(s: Arrays, op: int) -> bool:
     """Tell whether wavelets that an operation sends may differ in their tags (M48, M49)."""
-    flags = s.arena[op + OP_DEST + OPERAND_STEP]
-    is_output = s.arena[op + OP_DEST + OPERAND_KIND] == OUTPUT
+    flags = s.arena[op + f.OP_DEST + f.OPERAND_STEP]
+    is_output = s.arena[op + f.OP_DEST + f.OPERAND_KIND] == f.OUTPUT
     return is_output and flags & (UNMARKS | ADVANCES) != 0
 
 
 @kernel
 def has_tagged_input(s: Arrays, op: int, at: int) -> bool:
     """Tell whether control wavelets may come by the channel of an operand."""
-    if s.arena[op + at + OPERAND_KIND] != INPUT:
+    if s.arena[op + at + f.OPERAND_KIND] != f.INPUT:
         return False
-    return s.arena[s.arena[op + at + OPERAND_BASE] + FIFO_SHAPE] & HAS_TAGS != 0
+    return s.arena[s.arena[op + at + f.OPERAND_BASE] + f.FIFO_SHAPE] & f.HAS_TAGS != 0
 
 
 @kernel
 def save_addresses(s: Arrays, pe: int, code: int, kind: int, length: int) -> None:
     """Advance each register of an operation that saves its address, once (M123)."""
-    rd, ra, rb = s.code[code, CODE_RD], s.code[code, CODE_RA], s.code[code, CODE_RB]
+    rd, ra, rb = s.code[code, f.CODE_RD], s.code[code, f.CODE_RA], s.code[code, f.CODE_RB]
     save_address(s, pe, rd, length, _DEST_BYTES[kind])
     if ra != rd:
         save_address(s, pe, ra, length, _SRC0_BYTES[kind])
@@ -369,17 +283,17 @@ def save_address(s: Arrays, pe: int, encoded: int, length: int, num_bytes: int) 
     high = int64(s.dsrs[pe, mode - _DSR_DEST, index, 1])
     if not high & SAVES_ADDRESS:
         return
-    dsd = s.programs[s.pes[pe, PE_PROGRAM], PROGRAM_DSDS] + (high >> 16 & DSD_NUMBER_MASK)
+    dsd = s.programs[s.pes[pe, f.PE_PROGRAM], f.PROGRAM_DSDS] + (high >> 16 & DSD_NUMBER_MASK)
     stride = ((high & 0xFFFF) ^ 0x8000) - 0x8000
-    if s.dsds[dsd, DSD_KIND] == _MEM4D:
-        last = s.dsds[dsd, DSD_NUM_LOOPS] - 1
+    if s.dsds[dsd, f.DSD_KIND] == _MEM4D:
+        last = s.dsds[dsd, f.DSD_NUM_LOOPS] - 1
         inside = int64(1)
         for loop in range(last):
-            inside *= s.dsds[dsd, DSD_EXTENTS + loop]
+            inside *= s.dsds[dsd, f.DSD_EXTENTS + loop]
         if inside == 0:
             return
         start = (high & 0xFFFF) + length
-        stride = int64(s.dsds[dsd, DSD_STRIDES + last])
+        stride = int64(s.dsds[dsd, f.DSD_STRIDES + last])
         length = start // inside
         high = high & ~0xFFFF | start % inside
         s.dsrs[pe, mode - _DSR_DEST, index, 1] = high
@@ -390,13 +304,13 @@ def save_address(s: Arrays, pe: int, encoded: int, length: int, num_bytes: int) 
 @kernel
 def sources_conflict(s: Arrays, op: int) -> bool:
     """Tell whether two sources in memory advance alike and begin in banks that are equal (M13)."""
-    kind0 = s.arena[op + OP_SRC0 + OPERAND_KIND]
-    kind1 = s.arena[op + OP_SRC1 + OPERAND_KIND]
-    if (kind0 != VECTOR and kind0 != BLOCK) or (kind1 != VECTOR and kind1 != BLOCK):
+    kind0 = s.arena[op + f.OP_SRC0 + f.OPERAND_KIND]
+    kind1 = s.arena[op + f.OP_SRC1 + f.OPERAND_KIND]
+    if (kind0 != f.VECTOR and kind0 != f.BLOCK) or (kind1 != f.VECTOR and kind1 != f.BLOCK):
         return False
-    if step_of(s, op, OP_SRC0) != step_of(s, op, OP_SRC1):
+    if step_of(s, op, f.OP_SRC0) != step_of(s, op, f.OP_SRC1):
         return False
-    differing = s.arena[op + OP_SRC0 + OPERAND_BASE] ^ s.arena[op + OP_SRC1 + OPERAND_BASE]
+    differing = s.arena[op + f.OP_SRC0 + f.OPERAND_BASE] ^ s.arena[op + f.OP_SRC1 + f.OPERAND_BASE]
     return (differing >> 2) & 3 == 0
 
 
@@ -404,19 +318,21 @@ def sources_conflict(s: Arrays, op: int) -> bool:
 def set_duration(s: Arrays, op: int, is_reduction: bool) -> None:
     """Set the data path cycles of the operation and of one element (M13, M32, M33)."""
     kind = kind_of(s, op)
-    elements = s.timing[T_RATES + 2 * kind]
-    cycles = s.timing[T_RATES + 2 * kind + 1]
-    if is_reduction and s.timing[T_REDUCTION] * cycles < elements * s.timing[T_REDUCTION + 1]:
-        elements = s.timing[T_REDUCTION]
-        cycles = s.timing[T_REDUCTION + 1]
-    stride = max(stride_of(s, op, OP_DEST), stride_of(s, op, OP_SRC0), stride_of(s, op, OP_SRC1))
+    elements = s.timing[f.T_RATES + 2 * kind]
+    cycles = s.timing[f.T_RATES + 2 * kind + 1]
+    if is_reduction and s.timing[f.T_REDUCTION] * cycles < elements * s.timing[f.T_REDUCTION + 1]:
+        elements = s.timing[f.T_REDUCTION]
+        cycles = s.timing[f.T_REDUCTION + 1]
+    stride = max(
+        stride_of(s, op, f.OP_DEST), stride_of(s, op, f.OP_SRC0), stride_of(s, op, f.OP_SRC1)
+    )
     if stride > 1 and elements > cycles:
         cycles *= stride
         if elements < cycles:
             elements = cycles
     if sources_conflict(s, op):
-        elements *= s.timing[T_CONFLICT + 1]
-        cycles *= s.timing[T_CONFLICT]
-    count = NUM_PACKED if s.arena[op + OP_STEPS] & PACKED else 1
-    s.arena[op + OP_ELEMENT_CYCLES] = max(1, (count * cycles + elements - 1) // elements)
-    s.arena[op + OP_REMAINING] = (s.arena[op + OP_LENGTH] * cycles + elements - 1) // elements
+        elements *= s.timing[f.T_CONFLICT + 1]
+        cycles *= s.timing[f.T_CONFLICT]
+    count = NUM_PACKED if s.arena[op + f.OP_STEPS] & f.PACKED else 1
+    s.arena[op + f.OP_ELEMENT_CYCLES] = max(1, (count * cycles + elements - 1) // elements)
+    s.arena[op + f.OP_REMAINING] = (s.arena[op + f.OP_LENGTH] * cycles + elements - 1) // elements

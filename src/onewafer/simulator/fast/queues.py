@@ -34,45 +34,10 @@ from onewafer.simulator.arithmetic.queue_words import (
     written_flushes,
 )
 from onewafer.simulator.arithmetic.registers import kind_of, number_of
+from onewafer.simulator.fast import fields as f
 from onewafer.simulator.fast.agenda import wake_attention, wake_router
 from onewafer.simulator.fast.arrays import Arrays, int64
 from onewafer.simulator.fast.compilation import kernel, shared
-from onewafer.simulator.fast.fields import (
-    BIND_FAULT,
-    BLOCK_IS_CONTENDED,
-    BLOCK_PE,
-    DSD_COLOR,
-    DSD_NAMED,
-    DSD_QUEUE,
-    FAULT,
-    FAULT_DETAIL,
-    FAULT_OTHER,
-    FIFO_HEAD,
-    FIFO_READER,
-    FIFO_ROW,
-    FIFO_TAIL,
-    FIFOS_COLOR,
-    FIFOS_NUMBER,
-    FIFOS_WRITER,
-    IS_ASKED,
-    NO_FILTER,
-    NONE,
-    PE_CHANNELS,
-    PE_OUTPUTS,
-    PE_PROGRAM,
-    PE_WRITE_CYCLE,
-    PE_WRITE_REGISTER,
-    PE_WRITE_WORD,
-    PROGRAM_CHANNELS,
-    PROGRAM_COLORS,
-    PROGRAM_INPUTS,
-    PROGRAM_NUM_CHANNELS,
-    PROGRAM_QUEUES,
-    SWITCH_CHANNEL,
-    SWITCH_FILTER,
-    WAY_CHANNEL,
-    WAY_COLOR,
-)
 from onewafer.simulator.fast.fifo import capacity_of
 from onewafer.simulator.fast.switch_rows import row_of
 
@@ -83,9 +48,9 @@ from onewafer.simulator.fast.switch_rows import row_of
 def find_queue_register(s: Arrays, pe: int, address: int, num_bytes: int) -> int:
     """Return the register at an address, or NONE; only queues that are bound have one."""
     register = queue_register_at(address, num_bytes)
-    if register == NONE or kind_of(register) == ALL_QUEUES_REGISTER:
+    if register == f.NONE or kind_of(register) == ALL_QUEUES_REGISTER:
         return register
-    return NONE if s.queue_colors[pe, place_of_color(register)] == NO_COLOR else register
+    return f.NONE if s.queue_colors[pe, place_of_color(register)] == NO_COLOR else register
 
 
 @kernel
@@ -98,57 +63,57 @@ def place_of_color(register: int) -> int:
 @kernel
 def channel_of_queue(s: Arrays, pe: int, queue: int) -> int:
     """Return the channel of an input queue that is bound."""
-    program = s.pes[pe, PE_PROGRAM]
-    home = s.programs[program, PROGRAM_INPUTS + queue]
-    return s.pes[pe, PE_CHANNELS] + s.programs[program, PROGRAM_COLORS + home]
+    program = s.pes[pe, f.PE_PROGRAM]
+    home = s.programs[program, f.PROGRAM_INPUTS + queue]
+    return s.pes[pe, f.PE_CHANNELS] + s.programs[program, f.PROGRAM_COLORS + home]
 
 
 @kernel
 def output_of_queue(s: Arrays, pe: int, queue: int) -> int:
     """Return an output queue in the arena; 0: no DSD sends by it."""
-    distance = s.programs[s.pes[pe, PE_PROGRAM], PROGRAM_QUEUES + queue]
-    return 0 if distance == NONE else s.pes[pe, PE_OUTPUTS] + distance
+    distance = s.programs[s.pes[pe, f.PE_PROGRAM], f.PROGRAM_QUEUES + queue]
+    return 0 if distance == f.NONE else s.pes[pe, f.PE_OUTPUTS] + distance
 
 
 @shared
 def color_now(s: Arrays, pe: int, dsd: int, is_input: bool) -> int:
     """Return the color of a fabric DSD; NONE: its queue serves none, or another (M43, M135)."""
     side = 0 if is_input else NUM_QUEUES
-    bound = int64(s.queue_colors[pe, side + s.dsds[dsd, DSD_QUEUE]])
+    bound = int64(s.queue_colors[pe, side + s.dsds[dsd, f.DSD_QUEUE]])
     if bound == NO_COLOR:
-        return s.dsds[dsd, DSD_COLOR]
-    named = s.dsds[dsd, DSD_NAMED]
-    return bound if named == NONE or named == bound else NONE
+        return s.dsds[dsd, f.DSD_COLOR]
+    named = s.dsds[dsd, f.DSD_NAMED]
+    return bound if named == f.NONE or named == bound else f.NONE
 
 
 @shared
 def home_of_dsd(s: Arrays, pe: int, dsd: int, color: int) -> int:
     """Return the color under which the channel of a fabin DSD is stored."""
-    queue = s.dsds[dsd, DSD_QUEUE]
+    queue = s.dsds[dsd, f.DSD_QUEUE]
     if s.queue_colors[pe, queue] == NO_COLOR:
         return color
-    return s.programs[s.pes[pe, PE_PROGRAM], PROGRAM_INPUTS + queue]
+    return s.programs[s.pes[pe, f.PE_PROGRAM], f.PROGRAM_INPUTS + queue]
 
 
 @shared
 def home_of_color(s: Arrays, pe: int, color: int) -> int:
     """Return the color under which the channel that serves a color is stored, or NONE."""
-    program = s.pes[pe, PE_PROGRAM]
-    first = s.programs[program, PROGRAM_CHANNELS]
-    for way in range(first, first + s.programs[program, PROGRAM_NUM_CHANNELS]):
-        served = s.ways[way, WAY_COLOR]
-        queue = number_of_channel(s, s.pes[pe, PE_CHANNELS] + s.ways[way, WAY_CHANNEL])
+    program = s.pes[pe, f.PE_PROGRAM]
+    first = s.programs[program, f.PROGRAM_CHANNELS]
+    for way in range(first, first + s.programs[program, f.PROGRAM_NUM_CHANNELS]):
+        served = s.ways[way, f.WAY_COLOR]
+        queue = number_of_channel(s, s.pes[pe, f.PE_CHANNELS] + s.ways[way, f.WAY_CHANNEL])
         if queue >= 0 and s.queue_colors[pe, queue] != NO_COLOR:
             served = int64(s.queue_colors[pe, queue])
         if served == color:
-            return s.ways[way, WAY_COLOR]
-    return NONE
+            return s.ways[way, f.WAY_COLOR]
+    return f.NONE
 
 
 @kernel
 def number_of_channel(s: Arrays, channel: int) -> int:
     """Return the input queue of a channel, or NONE."""
-    return s.fifos[s.arena[channel + FIFO_ROW], FIFOS_NUMBER]
+    return s.fifos[s.arena[channel + f.FIFO_ROW], f.FIFOS_NUMBER]
 
 
 # --- read and write ------------------------------------------------------------------------------
@@ -172,26 +137,26 @@ def read_queue_register(s: Arrays, pe: int, register: int) -> int:
 @shared
 def write_queue_register(s: Arrays, block: int, register: int, word: int, cycle: int) -> None:
     """Set a register; the router knows of an input queue's color from the next cycle on (M132)."""
-    pe = s.arena[block + BLOCK_PE]
+    pe = s.arena[block + f.BLOCK_PE]
     if kind_of(register) == ALL_QUEUES_REGISTER:
         flushes = written_flushes(int64(s.queue_flushes[pe]), number_of(register), word)
         s.queue_flushes[pe] = flushes
         if asked_of(flushes):
-            s.arena[block + BLOCK_IS_CONTENDED] |= IS_ASKED
+            s.arena[block + f.BLOCK_IS_CONTENDED] |= f.IS_ASKED
             wake_attention(s, block, cycle + 1)
         return
     color = color_in(word)
     obstacle = obstacle_of(s, pe, register, color, has_filter_in(word))
     if obstacle != NO_OBSTACLE:
-        s.clock[FAULT] = BIND_FAULT
-        s.clock[FAULT_DETAIL] = register
-        s.clock[FAULT_OTHER] = obstacle << 8 | color
+        s.clock[f.FAULT] = f.BIND_FAULT
+        s.clock[f.FAULT_DETAIL] = register
+        s.clock[f.FAULT_OTHER] = obstacle << 8 | color
         return
     s.queue_colors[pe, place_of_color(register)] = color
     if kind_of(register) == INPUT_QUEUE_REGISTER:
-        s.pes[pe, PE_WRITE_CYCLE] = cycle
-        s.pes[pe, PE_WRITE_REGISTER] = register
-        s.pes[pe, PE_WRITE_WORD] = word
+        s.pes[pe, f.PE_WRITE_CYCLE] = cycle
+        s.pes[pe, f.PE_WRITE_REGISTER] = register
+        s.pes[pe, f.PE_WRITE_WORD] = word
         wake_router(s, block, cycle + 1)
 
 
@@ -199,14 +164,14 @@ def write_queue_register(s: Arrays, block: int, register: int, word: int, cycle:
 def attach(s: Arrays, pe: int, queue: int, color: int) -> None:
     """Let the switch of a color lead to an input queue, and that of its last color nowhere."""
     channel = channel_of_queue(s, pe, queue)
-    fifo = s.arena[channel + FIFO_ROW]
-    before = row_of(s, pe, s.fifos[fifo, FIFOS_COLOR])
-    if before != NONE:
-        s.switches[before, SWITCH_CHANNEL] = 0
+    fifo = s.arena[channel + f.FIFO_ROW]
+    before = row_of(s, pe, s.fifos[fifo, f.FIFOS_COLOR])
+    if before != f.NONE:
+        s.switches[before, f.SWITCH_CHANNEL] = 0
     after = row_of(s, pe, color)
-    if after != NONE:
-        s.switches[after, SWITCH_CHANNEL] = channel
-    s.fifos[fifo, FIFOS_COLOR] = color
+    if after != f.NONE:
+        s.switches[after, f.SWITCH_CHANNEL] = channel
+    s.fifos[fifo, f.FIFOS_COLOR] = color
 
 
 @shared
@@ -222,16 +187,16 @@ def obstacle_of(s: Arrays, pe: int, register: int, color: int, with_filter: bool
         fifo = channel_of_queue(s, pe, number_of(register))
     if fifo and is_used(s, fifo, is_output):
         return IS_USED
-    if fifo and s.arena[fifo + FIFO_HEAD] != s.arena[fifo + FIFO_TAIL]:
+    if fifo and s.arena[fifo + f.FIFO_HEAD] != s.arena[fifo + f.FIFO_TAIL]:
         return HOLDS_WAVELETS
     if color >= NUM_COLORS:
         return HAS_NO_COLOR
     if is_output:
         return NO_OBSTACLE
-    if home_of_color(s, pe, color) != NONE:
+    if home_of_color(s, pe, color) != f.NONE:
         return IS_TAKEN
     row = row_of(s, pe, color)
-    if row != NONE and s.switches[row, SWITCH_CHANNEL] != 0:
+    if row != f.NONE and s.switches[row, f.SWITCH_CHANNEL] != 0:
         return GOES_TO_HOST
     return IS_FILTERED if has_filter(s, pe, color) and not with_filter else NO_OBSTACLE
 
@@ -240,15 +205,15 @@ def obstacle_of(s: Arrays, pe: int, register: int, color: int, with_filter: bool
 def is_used(s: Arrays, fifo: int, is_output: bool) -> bool:
     """Tell whether a live operation uses a queue."""
     if is_output:
-        return s.fifos[s.arena[fifo + FIFO_ROW], FIFOS_WRITER] != NONE
-    return s.arena[fifo + FIFO_READER] != 0
+        return s.fifos[s.arena[fifo + f.FIFO_ROW], f.FIFOS_WRITER] != f.NONE
+    return s.arena[fifo + f.FIFO_READER] != 0
 
 
 @kernel
 def has_filter(s: Arrays, pe: int, color: int) -> bool:
     """Tell whether a color has a filter at a PE."""
     row = row_of(s, pe, color)
-    return row != NONE and s.switches[row, SWITCH_FILTER] != NO_FILTER
+    return row != f.NONE and s.switches[row, f.SWITCH_FILTER] != f.NO_FILTER
 
 
 # --- empty queues --------------------------------------------------------------------------------
@@ -257,17 +222,17 @@ def has_filter(s: Arrays, pe: int, color: int) -> bool:
 @shared
 def empty_queues(s: Arrays, pe: int) -> int:
     """Return the bit set of the queues that hold nothing: input queues, then output queues."""
-    program = s.pes[pe, PE_PROGRAM]
+    program = s.pes[pe, f.PE_PROGRAM]
     held = 0
-    first = s.programs[program, PROGRAM_CHANNELS]
-    for way in range(first, first + s.programs[program, PROGRAM_NUM_CHANNELS]):
-        channel = s.pes[pe, PE_CHANNELS] + s.ways[way, WAY_CHANNEL]
+    first = s.programs[program, f.PROGRAM_CHANNELS]
+    for way in range(first, first + s.programs[program, f.PROGRAM_NUM_CHANNELS]):
+        channel = s.pes[pe, f.PE_CHANNELS] + s.ways[way, f.WAY_CHANNEL]
         queue = number_of_channel(s, channel)
-        if queue >= 0 and s.arena[channel + FIFO_HEAD] != s.arena[channel + FIFO_TAIL]:
+        if queue >= 0 and s.arena[channel + f.FIFO_HEAD] != s.arena[channel + f.FIFO_TAIL]:
             held |= 1 << queue
     for queue in range(NUM_QUEUES):
         output = output_of_queue(s, pe, queue)
-        if output and s.arena[output + FIFO_HEAD] != s.arena[output + FIFO_TAIL]:
+        if output and s.arena[output + f.FIFO_HEAD] != s.arena[output + f.FIFO_TAIL]:
             held |= 1 << NUM_QUEUES + queue
     return ((1 << 2 * NUM_QUEUES) - 1) & ~held
 
@@ -275,11 +240,11 @@ def empty_queues(s: Arrays, pe: int) -> int:
 @shared
 def full_queues(s: Arrays, pe: int) -> int:
     """Return the bit set of the queues that have no place left."""
-    program = s.pes[pe, PE_PROGRAM]
+    program = s.pes[pe, f.PE_PROGRAM]
     full = 0
-    first = s.programs[program, PROGRAM_CHANNELS]
-    for way in range(first, first + s.programs[program, PROGRAM_NUM_CHANNELS]):
-        channel = s.pes[pe, PE_CHANNELS] + s.ways[way, WAY_CHANNEL]
+    first = s.programs[program, f.PROGRAM_CHANNELS]
+    for way in range(first, first + s.programs[program, f.PROGRAM_NUM_CHANNELS]):
+        channel = s.pes[pe, f.PE_CHANNELS] + s.ways[way, f.WAY_CHANNEL]
         queue = number_of_channel(s, channel)
         if queue >= 0 and is_full(s, channel):
             full |= 1 << queue
@@ -293,13 +258,13 @@ def full_queues(s: Arrays, pe: int) -> int:
 @kernel
 def is_full(s: Arrays, fifo: int) -> bool:
     """Tell whether a queue has no place left."""
-    return s.arena[fifo + FIFO_TAIL] - s.arena[fifo + FIFO_HEAD] >= capacity_of(s, fifo)
+    return s.arena[fifo + f.FIFO_TAIL] - s.arena[fifo + f.FIFO_HEAD] >= capacity_of(s, fifo)
 
 
 @shared
 def tell_empty_queues(s: Arrays, block: int) -> None:
     """Let the queues that were asked, and are empty at the start of the cycle, tell it (M136)."""
-    pe = s.arena[block + BLOCK_PE]
+    pe = s.arena[block + f.BLOCK_PE]
     flushes = int64(s.queue_flushes[pe])
     told = asked_of(flushes) & empty_queues(s, pe)
     if told == 0:
@@ -308,12 +273,12 @@ def tell_empty_queues(s: Arrays, block: int) -> None:
     s.queue_flushes[pe] = flushes
     s.pending_tasks[pe] = int64(s.pending_tasks[pe]) | int64(1) << TEARDOWN_TASK
     if asked_of(flushes) == 0:
-        s.arena[block + BLOCK_IS_CONTENDED] &= ~IS_ASKED
+        s.arena[block + f.BLOCK_IS_CONTENDED] &= ~f.IS_ASKED
 
 
 @shared
 def look_again(s: Arrays, block: int, cycle: int) -> None:
     """Look in the next cycle at input queues that have just become empty."""
-    pe = s.arena[block + BLOCK_PE]
+    pe = s.arena[block + f.BLOCK_PE]
     if asked_of(int64(s.queue_flushes[pe])) & ALL_QUEUES & empty_queues(s, pe):
         wake_attention(s, block, cycle + 1)

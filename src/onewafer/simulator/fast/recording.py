@@ -4,15 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from onewafer.simulator.fast import fields as f
 from onewafer.simulator.fast.compilation import kernel, shared
-from onewafer.simulator.fast.fields import (
-    BASE,
-    BLOCK_PE,
-    IS_RECORDING,
-    NUM_EVENTS,
-    PE_X,
-    PE_Y,
-)
 
 if TYPE_CHECKING:
     from onewafer.simulator.fast.arrays import Arrays
@@ -26,27 +19,27 @@ MAIN_THREAD_EVENTS = 32
 @kernel
 def record(s: Arrays, cycle: int, block: int, kind: int, subject: int, value: int) -> None:
     """Tell the event sink, if there is one."""
-    if s.clock[IS_RECORDING]:
+    if s.clock[f.IS_RECORDING]:
         write_event(s, cycle, block, kind, subject, value)
 
 
 @shared
 def write_event(s: Arrays, cycle: int, block: int, kind: int, subject: int, value: int) -> None:
     """Append an event to the buffer."""
-    pe = s.arena[block + BLOCK_PE]
-    row = s.clock[NUM_EVENTS]
-    s.events[row, 0] = s.clock[BASE] + cycle
-    s.events[row, 1] = s.pes[pe, PE_Y]
-    s.events[row, 2] = s.pes[pe, PE_X]
+    pe = s.arena[block + f.BLOCK_PE]
+    row = s.clock[f.NUM_EVENTS]
+    s.events[row, 0] = s.clock[f.BASE] + cycle
+    s.events[row, 1] = s.pes[pe, f.PE_Y]
+    s.events[row, 2] = s.pes[pe, f.PE_X]
     s.events[row, 3] = kind
     s.events[row, 4] = subject
     s.events[row, 5] = value
-    s.clock[NUM_EVENTS] = row + 1
+    s.clock[f.NUM_EVENTS] = row + 1
 
 
 @kernel
 def has_room_for_events(s: Arrays, num_looks: int) -> bool:
     """Tell whether there is room for the events of PEs in so many looks."""
-    if not s.clock[IS_RECORDING]:
+    if not s.clock[f.IS_RECORDING]:
         return True
-    return s.clock[NUM_EVENTS] + num_looks * EVENTS_PER_PE <= s.events.shape[0]
+    return s.clock[f.NUM_EVENTS] + num_looks * EVENTS_PER_PE <= s.events.shape[0]

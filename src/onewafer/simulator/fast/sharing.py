@@ -29,27 +29,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from onewafer.settings import available_cores
+from onewafer.simulator.fast import fields as f
 from onewafer.simulator.fast.agenda import NUM_SLOTS
-from onewafer.simulator.fast.fields import (
-    BLOCK_SLOTS,
-    HEAP_FIRSTS,
-    HEAP_SIZES,
-    HEAP_STARTS,
-    HELP_AFTER,
-    LINE_WORDS,
-    LIST_PHASE,
-    LIST_SHARE,
-    LIST_SHIFT,
-    LIST_START,
-    MANY_PES,
-    MAX_PHASES,
-    NEVER,
-    NUM_LIST_FIELDS,
-    NUM_PHASES,
-    NUM_SHARES,
-    SHARE,
-    WRITTEN_SLOTS,
-)
 from onewafer.simulator.fast.signals import num_signals
 
 if TYPE_CHECKING:
@@ -122,11 +103,11 @@ def divide(width: int, height: int, num_shares: int, *, brick: tuple[int, int]) 
     row = y // brick[1]
     is_odd = row % 2
     column = (x + is_odd * (brick[0] // 2)) // brick[0] + is_odd
-    stride = int(column.max()) // MAX_PHASES + 1
+    stride = int(column.max()) // f.MAX_PHASES + 1
     while gcd(stride, num_shares) > 1:  # fronts along columns are for all shares, too
         stride += 1
-    share = (column // MAX_PHASES + row // 2 * stride) % num_shares
-    return Division(num_shares, MAX_PHASES, share, column % MAX_PHASES)
+    share = (column // f.MAX_PHASES + row // 2 * stride) % num_shares
+    return Division(num_shares, f.MAX_PHASES, share, column % f.MAX_PHASES)
 
 
 def share_out(arrays: Arrays, division: Division) -> tuple[Arrays, ...]:
@@ -134,28 +115,28 @@ def share_out(arrays: Arrays, division: Division) -> tuple[Arrays, ...]:
     num_shares, num_phases = division.num_shares, division.num_phases
     part = division.part.reshape(-1)
     s = arrays
-    s.arena[s.blocks + BLOCK_SLOTS] = (part * num_shares << LIST_SHIFT).astype(np.int32)
+    s.arena[s.blocks + f.BLOCK_SLOTS] = (part * num_shares << f.LIST_SHIFT).astype(np.int32)
     sizes = most_in_lists(division)
     wheel = np.empty((NUM_SLOTS, int(sizes.sum()) + 1), np.int32)
-    clocks = _aligned((num_shares, -(-len(s.clock) // LINE_WORDS) * LINE_WORDS))
+    clocks = _aligned((num_shares, -(-len(s.clock) // f.LINE_WORDS) * f.LINE_WORDS))
     clocks[:, : len(s.clock)] = s.clock
-    clocks[:, NUM_SHARES] = num_shares
-    clocks[:, NUM_PHASES] = num_phases
-    clocks[:, MANY_PES] = _MANY_PES
-    clocks[:, HELP_AFTER] = _HELP_AFTER
+    clocks[:, f.NUM_SHARES] = num_shares
+    clocks[:, f.NUM_PHASES] = num_phases
+    clocks[:, f.MANY_PES] = _MANY_PES
+    clocks[:, f.HELP_AFTER] = _HELP_AFTER
     places = np.bincount(part, minlength=num_shares * num_phases) + 1
     places = places.reshape(num_phases, num_shares).T
     ends = places.cumsum(axis=1)
-    clocks[:, SHARE] = np.arange(num_shares)
-    clocks[:, HEAP_STARTS : HEAP_STARTS + num_phases] = ends - places
-    clocks[:, HEAP_FIRSTS : HEAP_FIRSTS + MAX_PHASES] = NEVER
+    clocks[:, f.SHARE] = np.arange(num_shares)
+    clocks[:, f.HEAP_STARTS : f.HEAP_STARTS + num_phases] = ends - places
+    clocks[:, f.HEAP_FIRSTS : f.HEAP_FIRSTS + f.MAX_PHASES] = f.NEVER
     common = s._replace(
         wheel=wheel,
         wheel_counts=_aligned((len(sizes), NUM_SLOTS)),
         lists=_make_lists(division, sizes),
         signals=_aligned((1, num_signals(num_shares)))[0],
     )
-    candidates = _aligned((num_shares, -(-len(s.candidates) // LINE_WORDS) * LINE_WORDS))
+    candidates = _aligned((num_shares, -(-len(s.candidates) // f.LINE_WORDS) * f.LINE_WORDS))
     return tuple(
         common._replace(
             clock=clocks[share],
@@ -167,11 +148,11 @@ def share_out(arrays: Arrays, division: Division) -> tuple[Arrays, ...]:
 
 
 def _make_lists(division: Division, sizes: Integers) -> Integers:
-    lists = np.empty((len(sizes), NUM_LIST_FIELDS), np.int64)
+    lists = np.empty((len(sizes), f.NUM_LIST_FIELDS), np.int64)
     part = np.arange(len(sizes)) // division.num_shares
-    lists[:, LIST_START] = np.cumsum(sizes) - sizes
-    lists[:, LIST_SHARE] = part % division.num_shares
-    lists[:, LIST_PHASE] = part // division.num_shares
+    lists[:, f.LIST_START] = np.cumsum(sizes) - sizes
+    lists[:, f.LIST_SHARE] = part % division.num_shares
+    lists[:, f.LIST_PHASE] = part // division.num_shares
     return lists
 
 
@@ -185,13 +166,13 @@ def with_arrays(shares: Sequence[Arrays], arrays: Arrays) -> tuple[Arrays, ...]:
 def empty_agenda(shares: Sequence[Arrays]) -> None:
     """Take all PEs off all lists and heaps."""
     s = shares[0]
-    s.arena[s.blocks + BLOCK_SLOTS] &= -1 << LIST_SHIFT
+    s.arena[s.blocks + f.BLOCK_SLOTS] &= -1 << f.LIST_SHIFT
     s.wheel_counts[:] = 0
     s.heap_places[:] = 0
     for other in shares:
-        other.clock[WRITTEN_SLOTS] = 0
-        other.clock[HEAP_SIZES : HEAP_SIZES + MAX_PHASES] = 0
-        other.clock[HEAP_FIRSTS : HEAP_FIRSTS + MAX_PHASES] = NEVER
+        other.clock[f.WRITTEN_SLOTS] = 0
+        other.clock[f.HEAP_SIZES : f.HEAP_SIZES + f.MAX_PHASES] = 0
+        other.clock[f.HEAP_FIRSTS : f.HEAP_FIRSTS + f.MAX_PHASES] = f.NEVER
 
 
 def most_in_lists(division: Division) -> Integers:
@@ -224,6 +205,6 @@ def _neighbours() -> list[tuple[tuple[slice, slice], tuple[slice, slice]]]:
 
 def _aligned(shape: tuple[int, int]) -> Integers:
     """Return zeros that begin with a cache line."""
-    words = np.zeros(shape[0] * shape[1] + LINE_WORDS, np.int64)
-    skipped = -(words.ctypes.data // words.itemsize) % LINE_WORDS
+    words = np.zeros(shape[0] * shape[1] + f.LINE_WORDS, np.int64)
+    skipped = -(words.ctypes.data // words.itemsize) % f.LINE_WORDS
     return words[skipped : skipped + shape[0] * shape[1]].reshape(shape)

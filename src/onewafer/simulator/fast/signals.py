@@ -12,8 +12,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from onewafer.simulator.fast import fields as f
 from onewafer.simulator.fast.compilation import shared
-from onewafer.simulator.fast.fields import LINE_WORDS, NUM_SHARES
 from onewafer.simulator.fast.native import give_way, load_signal, relax, store_signal
 
 if TYPE_CHECKING:
@@ -28,10 +28,10 @@ if TYPE_CHECKING:
     NUM_LOOKS,  # of the first thread, in vain, since the others were called
 ) = range(6)
 """Written by the first thread only; those of a window before it raises `TURN`."""
-TURN = LINE_WORDS
-CLOSED = 2 * LINE_WORDS
+TURN = f.LINE_WORDS
+CLOSED = 2 * f.LINE_WORDS
 """The last session that is over."""
-MEMBERS = 3 * LINE_WORDS
+MEMBERS = 3 * f.LINE_WORDS
 """A line of words for each thread: the session in which it came, and how far it is."""
 HAS_COME, DONE = range(2)
 
@@ -41,20 +41,20 @@ _LOOKS = 1 << 10
 
 def num_signals(num_shares: int) -> int:
     """Return the length of the array of signals."""
-    return MEMBERS + LINE_WORDS * num_shares
+    return MEMBERS + f.LINE_WORDS * num_shares
 
 
 @shared
 def arrive(s: Arrays, share: int, session: int) -> None:
     """Say that the thread of a share is there."""
-    store_signal(s.signals, MEMBERS + LINE_WORDS * share + HAS_COME, session)
+    store_signal(s.signals, MEMBERS + f.LINE_WORDS * share + HAS_COME, session)
 
 
 @shared
 def is_complete(s: Arrays, session: int) -> bool:
     """Tell whether all threads are there."""
-    for share in range(1, s.clock[NUM_SHARES]):
-        if load_signal(s.signals, MEMBERS + LINE_WORDS * share + HAS_COME) != session:
+    for share in range(1, s.clock[f.NUM_SHARES]):
+        if load_signal(s.signals, MEMBERS + f.LINE_WORDS * share + HAS_COME) != session:
             return False
     return True
 
@@ -73,10 +73,10 @@ def await_turn(s: Arrays, turn: int, session: int) -> bool:
 @shared
 def meet(s: Arrays, share: int, session: int, number: int) -> bool:
     """Wait until all threads are as far as this one; tell whether they will be."""
-    store_signal(s.signals, MEMBERS + LINE_WORDS * share + DONE, number)
-    for other in range(s.clock[NUM_SHARES]):
+    store_signal(s.signals, MEMBERS + f.LINE_WORDS * share + DONE, number)
+    for other in range(s.clock[f.NUM_SHARES]):
         looks = 0
-        while load_signal(s.signals, MEMBERS + LINE_WORDS * other + DONE) < number:
+        while load_signal(s.signals, MEMBERS + f.LINE_WORDS * other + DONE) < number:
             if load_signal(s.signals, CLOSED) >= session:
                 return False
             looks = wait_a_moment(looks)

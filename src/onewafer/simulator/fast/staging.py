@@ -11,47 +11,37 @@ which comes before anything else happens in the PE, at the operation's end, and 
 
 from __future__ import annotations
 
+from onewafer.simulator.fast import fields as f
 from onewafer.simulator.fast.arrays import Arrays, int64
 from onewafer.simulator.fast.compilation import kernel, shared
-from onewafer.simulator.fast.fields import (
-    BLOCK_LONE,
-    BLOCK_OPERATIONS,
-    BLOCK_PE,
-    NUM_STAGE_WORDS,
-    OP_DEST,
-    OP_NEXT,
-    OPERAND_BASE,
-    OPERAND_STEP,
-    STAGE_FIRST,
-)
 from onewafer.simulator.fast.fifo import WORD
 from onewafer.simulator.fast.memory import write
 
 WORD_BYTES = 4
-MOST_STAGED = NUM_STAGE_WORDS - 1
+MOST_STAGED = f.NUM_STAGE_WORDS - 1
 
 
 @kernel
 def stage_of(s: Arrays, block: int) -> int:
     """Return where in the arena the words of a PE wait."""
-    return s.arena[block + BLOCK_OPERATIONS] - NUM_STAGE_WORDS
+    return s.arena[block + f.BLOCK_OPERATIONS] - f.NUM_STAGE_WORDS
 
 
 @kernel
 def address_of(s: Arrays, op: int, at: int, k: int) -> int:
     """Return the address of element k of a vector; it may lie outside the memory."""
-    step = int64(s.arena[op + at + OPERAND_STEP])
-    return int64(s.arena[op + at + OPERAND_BASE]) + k * step
+    step = int64(s.arena[op + at + f.OPERAND_STEP])
+    return int64(s.arena[op + at + f.OPERAND_BASE]) + k * step
 
 
 @kernel
 def can_be_staged(s: Arrays, block: int, op: int, count: int) -> bool:
     """Tell whether the next words of a destination may wait: they lie in the memory."""
-    if s.arena[block + BLOCK_LONE] != op or count > MOST_STAGED:
+    if s.arena[block + f.BLOCK_LONE] != op or count > MOST_STAGED:
         return False
-    first = s.arena[op + OP_NEXT]
-    begin = address_of(s, op, OP_DEST, first)
-    end = address_of(s, op, OP_DEST, first + count - 1)
+    first = s.arena[op + f.OP_NEXT]
+    begin = address_of(s, op, f.OP_DEST, first)
+    end = address_of(s, op, f.OP_DEST, first + count - 1)
     return min(begin, end) >= 0 and max(begin, end) + WORD_BYTES <= s.memory.shape[1]
 
 
@@ -59,31 +49,31 @@ def can_be_staged(s: Arrays, block: int, op: int, count: int) -> bool:
 def stage_words(s: Arrays, block: int, op: int, count: int) -> int:
     """Return where in the arena the words of the next elements wait, number 0 first."""
     stage = stage_of(s, block)
-    first = s.arena[op + OP_NEXT]
-    staged = s.arena[stage + STAGE_FIRST]
+    first = s.arena[op + f.OP_NEXT]
+    staged = s.arena[stage + f.STAGE_FIRST]
     if staged and first + count - (staged - 1) > MOST_STAGED:
         settle_operation(s, block, op)
         staged = 0
     if staged == 0:
         staged = first + 1
-        s.arena[stage + STAGE_FIRST] = staged
-    return stage + STAGE_FIRST + 1 - (staged - 1)
+        s.arena[stage + f.STAGE_FIRST] = staged
+    return stage + f.STAGE_FIRST + 1 - (staged - 1)
 
 
 @shared
 def settle_operation(s: Arrays, block: int, op: int) -> None:
     """Write what waits to be written."""
-    pe, stage = s.arena[block + BLOCK_PE], stage_of(s, block)
-    first = s.arena[stage + STAGE_FIRST] - 1
-    for k in range(first, s.arena[op + OP_NEXT]):
-        word = int64(s.arena[stage + STAGE_FIRST + 1 + k - first]) & WORD
-        write(s, pe, address_of(s, op, OP_DEST, k), word, WORD_BYTES)
-    s.arena[stage + STAGE_FIRST] = 0
+    pe, stage = s.arena[block + f.BLOCK_PE], stage_of(s, block)
+    first = s.arena[stage + f.STAGE_FIRST] - 1
+    for k in range(first, s.arena[op + f.OP_NEXT]):
+        word = int64(s.arena[stage + f.STAGE_FIRST + 1 + k - first]) & WORD
+        write(s, pe, address_of(s, op, f.OP_DEST, k), word, WORD_BYTES)
+    s.arena[stage + f.STAGE_FIRST] = 0
 
 
 @kernel
 def settle(s: Arrays, block: int) -> None:
     """Bring the SRAM of a PE to the state that its program has reached."""
-    op = s.arena[block + BLOCK_LONE]
-    if op and s.arena[stage_of(s, block) + STAGE_FIRST]:
+    op = s.arena[block + f.BLOCK_LONE]
+    if op and s.arena[stage_of(s, block) + f.STAGE_FIRST]:
         settle_operation(s, block, op)

@@ -12,36 +12,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from onewafer.geometry import Direction
+from onewafer.simulator.fast import fields as f
 from onewafer.simulator.fast.compilation import kernel, shared
-from onewafer.simulator.fast.fields import (
-    ALL_PORTS,
-    BLOCK_IS_CONTENDED,
-    FIFO_ROW,
-    FIFO_STATE,
-    FIFOS_PORT,
-    HAS_QUEUES,
-    HAS_REGISTERS,
-    IS_SETTLED,
-    IS_SWITCHED,
-    NO_FILTER,
-    RAMP_INPUT,
-    REASON_MASK,
-    RECEIVE_SHIFT,
-    ROUTE_DIRECTIONS,
-    ROUTE_NUM_TARGETS,
-    ROUTE_PORTS,
-    ROUTE_SWITCH,
-    ROUTE_TARGETS,
-    SWITCH_BUFFERS,
-    SWITCH_CHANGED,
-    SWITCH_CHANNEL,
-    SWITCH_FILTER,
-    SWITCH_IS_TORN,
-    SWITCH_LINK_ROUTE,
-    SWITCH_POSITION,
-    SWITCH_RAMP_ROUTE,
-    SWITCH_SETS,
-)
 from onewafer.simulator.fast.marks import holds_marked
 from onewafer.simulator.statistics import StallReason
 
@@ -61,16 +33,16 @@ def settled_ports(s: Arrays, block: int, source: int, route: int, cycle: int) ->
     """
     if holds_marked(s, source):
         return 0
-    if s.arena[route + ROUTE_PORTS] & IS_SETTLED == 0:
+    if s.arena[route + f.ROUTE_PORTS] & f.IS_SETTLED == 0:
         settle_route(s, block, route, cycle)
-    ports = s.arena[route + ROUTE_PORTS]
-    return ports & ALL_PORTS if ports & IS_SETTLED and is_let_in(s, source, ports) else 0
+    ports = s.arena[route + f.ROUTE_PORTS]
+    return ports & f.ALL_PORTS if ports & f.IS_SETTLED and is_let_in(s, source, ports) else 0
 
 
 @kernel
 def still_waits(s: Arrays, source: int, ports: int) -> bool:
     """Tell whether a wavelet waits for a switch (M97) that has not turned since it was noted."""
-    if s.arena[source + FIFO_STATE] & REASON_MASK != _SWITCH + 1 or ports & IS_SETTLED == 0:
+    if s.arena[source + f.FIFO_STATE] & f.REASON_MASK != _SWITCH + 1 or ports & f.IS_SETTLED == 0:
         return False
     return not is_let_in(s, source, ports)
 
@@ -78,47 +50,47 @@ def still_waits(s: Arrays, source: int, ports: int) -> bool:
 @kernel
 def is_let_in(s: Arrays, source: int, ports: int) -> bool:
     """Tell whether a settled route lets wavelets in from where a source is."""
-    port = s.fifos[s.arena[source + FIFO_ROW], FIFOS_PORT]
-    return ports >> RECEIVE_SHIFT + port & 1 != 0
+    port = s.fifos[s.arena[source + f.FIFO_ROW], f.FIFOS_PORT]
+    return ports >> f.RECEIVE_SHIFT + port & 1 != 0
 
 
 @shared
 def settle_route(s: Arrays, block: int, route: int, cycle: int) -> None:
     """Make a route that of its switch's position, if it is known from the start of `cycle` on."""
-    row = s.arena[route + ROUTE_SWITCH]
-    receive = s.switches[row, SWITCH_SETS + 2 * s.switches[row, SWITCH_POSITION]]
+    row = s.arena[route + f.ROUTE_SWITCH]
+    receive = s.switches[row, f.SWITCH_SETS + 2 * s.switches[row, f.SWITCH_POSITION]]
     if (
-        s.arena[block + BLOCK_IS_CONTENDED] & (HAS_REGISTERS | HAS_QUEUES)
-        or s.switches[row, SWITCH_FILTER] != NO_FILTER
-        or s.switches[row, SWITCH_CHANGED] == cycle
-        or s.switches[row, SWITCH_IS_TORN]
+        s.arena[block + f.BLOCK_IS_CONTENDED] & (f.HAS_REGISTERS | f.HAS_QUEUES)
+        or s.switches[row, f.SWITCH_FILTER] != f.NO_FILTER
+        or s.switches[row, f.SWITCH_CHANGED] == cycle
+        or s.switches[row, f.SWITCH_IS_TORN]
         or receive < 0
     ):
         return
-    transmit = s.switches[row, SWITCH_SETS + 2 * s.switches[row, SWITCH_POSITION] + 1]
+    transmit = s.switches[row, f.SWITCH_SETS + 2 * s.switches[row, f.SWITCH_POSITION] + 1]
     count, directions = 0, 0
     for direction in range(_RAMP + 1):
         if transmit >> direction & 1 == 0:
             continue
-        place = SWITCH_CHANNEL if direction == _RAMP else SWITCH_BUFFERS + direction
+        place = f.SWITCH_CHANNEL if direction == _RAMP else f.SWITCH_BUFFERS + direction
         target = s.switches[row, place]
         if target == 0 or count == _NUM_LINKS:
             return
-        s.arena[route + ROUTE_TARGETS + count] = target
+        s.arena[route + f.ROUTE_TARGETS + count] = target
         directions |= direction << 3 * count
         count += 1
-    s.arena[route + ROUTE_NUM_TARGETS] = count
-    s.arena[route + ROUTE_DIRECTIONS] = directions
-    ports = transmit | IS_SWITCHED | IS_SETTLED | receive << RECEIVE_SHIFT
-    if s.switches[row, SWITCH_RAMP_ROUTE] == route:
-        ports |= RAMP_INPUT
-    s.arena[route + ROUTE_PORTS] = ports
+    s.arena[route + f.ROUTE_NUM_TARGETS] = count
+    s.arena[route + f.ROUTE_DIRECTIONS] = directions
+    ports = transmit | f.IS_SWITCHED | f.IS_SETTLED | receive << f.RECEIVE_SHIFT
+    if s.switches[row, f.SWITCH_RAMP_ROUTE] == route:
+        ports |= f.RAMP_INPUT
+    s.arena[route + f.ROUTE_PORTS] = ports
 
 
 @kernel
 def unsettle_routes(s: Arrays, row: int) -> None:
     """Let all wavelets of a color at a PE go by its switch."""
-    for field in (SWITCH_LINK_ROUTE, SWITCH_RAMP_ROUTE):
+    for field in (f.SWITCH_LINK_ROUTE, f.SWITCH_RAMP_ROUTE):
         route = s.switches[row, field]
         if route:
-            s.arena[route + ROUTE_PORTS] = IS_SWITCHED
+            s.arena[route + f.ROUTE_PORTS] = f.IS_SWITCHED

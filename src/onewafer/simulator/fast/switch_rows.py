@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from onewafer.simulator.arithmetic.registers import KIND_SHIFT
+from onewafer.simulator.fast import fields as f
 from onewafer.simulator.fast.compilation import shared
-from onewafer.simulator.fast.fields import NONE, SWITCH_COLOR, SWITCH_PE
 
 if TYPE_CHECKING:
     from onewafer.simulator.fast.arrays import Arrays
@@ -21,9 +21,12 @@ def row_of(s: Arrays, pe: int, color: int) -> int:
     low, high = 0, s.switches.shape[0] - 1
     while low < high:
         middle = (low + high) // 2
-        if s.switches[middle, SWITCH_PE] * _NUM_COLORS + s.switches[middle, SWITCH_COLOR] < wanted:
+        if (
+            s.switches[middle, f.SWITCH_PE] * _NUM_COLORS + s.switches[middle, f.SWITCH_COLOR]
+            < wanted
+        ):
             low = middle + 1
         else:
             high = middle
-    is_found = low < s.switches.shape[0] - 1 and s.switches[low, SWITCH_PE] == pe
-    return low if is_found and s.switches[low, SWITCH_COLOR] == color else NONE
+    is_found = low < s.switches.shape[0] - 1 and s.switches[low, f.SWITCH_PE] == pe
+    return low if is_found and s.switches[low, f.SWITCH_COLOR] == color else f.NONE

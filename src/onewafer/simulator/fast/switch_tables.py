@@ -17,39 +17,7 @@ from onewafer.simulator.arithmetic.registers import (
     transmit_of,
     ways_at_load,
 )
-from onewafer.simulator.fast.fields import (
-    COUNTER_FILTER,
-    NEVER,
-    NONE,
-    NUM_SWITCH_FIELDS,
-    RANGE_FILTER,
-    SWITCH_BUFFERS,
-    SWITCH_CHANGED,
-    SWITCH_CHANNEL,
-    SWITCH_COLOR,
-    SWITCH_COUNTER,
-    SWITCH_COUNTS_CONTROL,
-    SWITCH_COUNTS_DATA,
-    SWITCH_FILTER,
-    SWITCH_FILTERS_CONTROL,
-    SWITCH_IS_RING,
-    SWITCH_IS_TORN,
-    SWITCH_LIMIT,
-    SWITCH_LINK_ROUTE,
-    SWITCH_MAXIMUM,
-    SWITCH_MINIMUM,
-    SWITCH_NUM_POSITIONS,
-    SWITCH_PASSING,
-    SWITCH_PE,
-    SWITCH_POP_MODE,
-    SWITCH_POPS,
-    SWITCH_POSITION,
-    SWITCH_RAMP_ROUTE,
-    SWITCH_SETS,
-    SWITCH_SWAPS,
-    SWITCH_THEN,
-    SWITCH_WAYS,
-)
+from onewafer.simulator.fast import fields as f
 from onewafer.simulator.loading import UNROUTED, fabric_color
 
 if TYPE_CHECKING:
@@ -64,15 +32,15 @@ if TYPE_CHECKING:
     Integers = NDArray[np.int64]
 
 STATE = {
-    "position": SWITCH_POSITION,
-    "is_torn_down": SWITCH_IS_TORN,
-    "counter": SWITCH_COUNTER,
-    "limit": SWITCH_LIMIT,
-    "passing": SWITCH_PASSING,
-    "then": SWITCH_THEN,
-    "is_ring": SWITCH_IS_RING,
-    "pop_mode": SWITCH_POP_MODE,
-    **{f"way{number}": SWITCH_WAYS + number for number in range(NUM_WAYS)},
+    "position": f.SWITCH_POSITION,
+    "is_torn_down": f.SWITCH_IS_TORN,
+    "counter": f.SWITCH_COUNTER,
+    "limit": f.SWITCH_LIMIT,
+    "passing": f.SWITCH_PASSING,
+    "then": f.SWITCH_THEN,
+    "is_ring": f.SWITCH_IS_RING,
+    "pop_mode": f.SWITCH_POP_MODE,
+    **{f"way{number}": f.SWITCH_WAYS + number for number in range(NUM_WAYS)},
 }
 """The columns of a snapshot that change in a run."""
 _LINKS = (Direction.WEST, Direction.EAST, Direction.SOUTH, Direction.NORTH)
@@ -93,8 +61,8 @@ def find_switched_colors(image: WaferImage, architecture: Architecture) -> froze
             and (dsd.is_control or dsd.keeps_control or dsd.advances_switch)
         }
     if any(config.swap_mask for config in image.color_configs):
-        colors |= {color ^ 1 for color in colors - {NONE}}
-    return frozenset(colors - {NONE})
+        colors |= {color ^ 1 for color in colors - {f.NONE}}
+    return frozenset(colors - {f.NONE})
 
 
 def make_switches(
@@ -112,12 +80,12 @@ def make_switches(
     of_config = _rows_at_load(image)
     config_of_color = image.config_of_color.reshape(-1, NUM_COLORS)
     switches = of_config[config_of_color[pe, color]]
-    switches[:, SWITCH_PE] = pe
-    switches[:, SWITCH_COLOR] = color
-    switches[:, SWITCH_CHANNEL] = channel
-    switches[:, SWITCH_BUFFERS : SWITCH_BUFFERS + len(_LINKS)] = buffers
-    switches[:, SWITCH_LINK_ROUTE], switches[:, SWITCH_RAMP_ROUTE] = routes
-    return np.concatenate((switches, np.zeros((1, NUM_SWITCH_FIELDS), np.int64)))
+    switches[:, f.SWITCH_PE] = pe
+    switches[:, f.SWITCH_COLOR] = color
+    switches[:, f.SWITCH_CHANNEL] = channel
+    switches[:, f.SWITCH_BUFFERS : f.SWITCH_BUFFERS + len(_LINKS)] = buffers
+    switches[:, f.SWITCH_LINK_ROUTE], switches[:, f.SWITCH_RAMP_ROUTE] = routes
+    return np.concatenate((switches, np.zeros((1, f.NUM_SWITCH_FIELDS), np.int64)))
 
 
 def find_turned(s: Arrays, image: WaferImage) -> Integers:
@@ -125,18 +93,18 @@ def find_turned(s: Arrays, image: WaferImage) -> Integers:
     rows = s.switches[:-1]
     config_of_color = image.config_of_color.reshape(-1, NUM_COLORS)
     of_config = _rows_at_load(image)
-    loaded = of_config[config_of_color[rows[:, SWITCH_PE], rows[:, SWITCH_COLOR]]]
+    loaded = of_config[config_of_color[rows[:, f.SWITCH_PE], rows[:, f.SWITCH_COLOR]]]
     fields = [*STATE.values()]
     return np.flatnonzero((rows[:, fields] != loaded[:, fields]).any(axis=1))
 
 
 def derive_sets(row: MutableSequence[int]) -> None:
     """Let the sets and opcodes of a switch be those of its ways and its pop mode."""
-    row[SWITCH_POPS] = pops_of(row[SWITCH_POP_MODE])
+    row[f.SWITCH_POPS] = pops_of(row[f.SWITCH_POP_MODE])
     for number in range(NUM_WAYS):
-        way = row[SWITCH_WAYS + number]
-        row[SWITCH_SETS + 2 * number] = receive_of(way) if is_valid(way) else NONE
-        row[SWITCH_SETS + 2 * number + 1] = transmit_of(way) if is_valid(way) else 0
+        way = row[f.SWITCH_WAYS + number]
+        row[f.SWITCH_SETS + 2 * number] = receive_of(way) if is_valid(way) else f.NONE
+        row[f.SWITCH_SETS + 2 * number + 1] = transmit_of(way) if is_valid(way) else 0
 
 
 def _rows_at_load(image: WaferImage) -> Integers:
@@ -145,27 +113,32 @@ def _rows_at_load(image: WaferImage) -> Integers:
 
 
 def _row(config: ColorConfig) -> list[int]:
-    row = [0] * NUM_SWITCH_FIELDS
-    row[SWITCH_POSITION] = config.current_position
-    row[SWITCH_IS_TORN] = int(config.teardown)
-    row[SWITCH_CHANGED] = NEVER
-    row[SWITCH_NUM_POSITIONS] = NUM_WAYS
-    row[SWITCH_IS_RING] = int(config.ring_mode)
-    row[SWITCH_POP_MODE] = int(config.pop_mode)
-    row[SWITCH_SWAPS] = config.swap_mask
-    row[SWITCH_WAYS : SWITCH_WAYS + NUM_WAYS] = ways_at_load(config.positions)
+    row = [0] * f.NUM_SWITCH_FIELDS
+    row[f.SWITCH_POSITION] = config.current_position
+    row[f.SWITCH_IS_TORN] = int(config.teardown)
+    row[f.SWITCH_CHANGED] = f.NEVER
+    row[f.SWITCH_NUM_POSITIONS] = NUM_WAYS
+    row[f.SWITCH_IS_RING] = int(config.ring_mode)
+    row[f.SWITCH_POP_MODE] = int(config.pop_mode)
+    row[f.SWITCH_SWAPS] = config.swap_mask
+    row[f.SWITCH_WAYS : f.SWITCH_WAYS + NUM_WAYS] = ways_at_load(config.positions)
     derive_sets(row)
     match config.filter:
         case None:
             pass
         case RangeFilter(minimum, maximum):
-            row[SWITCH_FILTER] = RANGE_FILTER
-            row[SWITCH_MINIMUM], row[SWITCH_MAXIMUM] = minimum, maximum
+            row[f.SWITCH_FILTER] = f.RANGE_FILTER
+            row[f.SWITCH_MINIMUM], row[f.SWITCH_MAXIMUM] = minimum, maximum
         case CounterFilter() as filter_:
-            row[SWITCH_FILTER] = COUNTER_FILTER
+            row[f.SWITCH_FILTER] = f.COUNTER_FILTER
             counts = filter_at_load(filter_)
-            row[SWITCH_COUNTER], row[SWITCH_LIMIT], row[SWITCH_PASSING], row[SWITCH_THEN] = counts
-            row[SWITCH_COUNTS_DATA] = int(filter_.counts_data)
-            row[SWITCH_COUNTS_CONTROL] = int(filter_.counts_control)
-            row[SWITCH_FILTERS_CONTROL] = int(filter_.filters_control)
+            (
+                row[f.SWITCH_COUNTER],
+                row[f.SWITCH_LIMIT],
+                row[f.SWITCH_PASSING],
+                row[f.SWITCH_THEN],
+            ) = counts
+            row[f.SWITCH_COUNTS_DATA] = int(filter_.counts_data)
+            row[f.SWITCH_COUNTS_CONTROL] = int(filter_.counts_control)
+            row[f.SWITCH_FILTERS_CONTROL] = int(filter_.filters_control)
     return row

@@ -22,78 +22,7 @@ from onewafer.image import (
 from onewafer.simulator.arithmetic.control import NUM_ENTRIES
 from onewafer.simulator.arithmetic.exceptions import can_raise
 from onewafer.simulator.arithmetic.outputs import input_flags, output_flags
-from onewafer.simulator.fast.fields import (
-    ANY_COLOR,
-    CHECKED,
-    CODE_AUX,
-    CODE_BUSY,
-    CODE_CYCLES,
-    CODE_IMM,
-    CODE_OPCODE,
-    CODE_PATCH,
-    CONFIG_ACTIVATE,
-    CONFIG_CONTROL_ACTIVATE,
-    CONFIG_CONTROL_UNBLOCK,
-    CONFIG_ENDS,
-    CONFIG_RANK,
-    CONFIG_SLOT,
-    CONFIG_UNBLOCK,
-    CONTROL_TASK,
-    DATA_TASK,
-    DSD_COLOR,
-    DSD_EXTENTS,
-    DSD_FLAGS,
-    DSD_IS_CONTROL,
-    DSD_KIND,
-    DSD_NAMED,
-    DSD_NUM_LOOPS,
-    DSD_QUEUE,
-    DSD_STRIDE,
-    DSD_STRIDES,
-    FIFO_RING,
-    LINE_WORDS,
-    LOCAL_TASK,
-    MAIN_THREAD,
-    NONE,
-    NUM_BUSY_FIELDS,
-    NUM_CLOCK_FIELDS,
-    NUM_CODE_FIELDS,
-    NUM_CONFIG_FIELDS,
-    NUM_DSD_FIELDS,
-    NUM_PROGRAM_FIELDS,
-    NUM_TASK_FIELDS,
-    NUM_TASK_IDS,
-    NUM_WAY_FIELDS,
-    PROGRAM_CHANNELS,
-    PROGRAM_CHECKED,
-    PROGRAM_CODE,
-    PROGRAM_COLORS,
-    PROGRAM_CONFIGS,
-    PROGRAM_CONTROL_TASKS,
-    PROGRAM_DATA_TASKS,
-    PROGRAM_DSDS,
-    PROGRAM_HALF,
-    PROGRAM_HAS_QUEUES,
-    PROGRAM_HAS_REGISTERS,
-    PROGRAM_INPUTS,
-    PROGRAM_IS_WOKEN,
-    PROGRAM_LOCAL_TASKS,
-    PROGRAM_NUM_CHANNELS,
-    PROGRAM_NUM_DSDS,
-    PROGRAM_QUEUES,
-    PROGRAM_TASKS,
-    T_RATES,
-    TASK_ALTERNATE,
-    TASK_CHANNEL,
-    TASK_COLOR,
-    TASK_ENTRY,
-    TASK_KIND,
-    TASK_LIMIT,
-    TASK_NUM_ARGUMENTS,
-    TASK_REGISTERS,
-    TASK_ROTATION,
-    TASK_TYPES,
-)
+from onewafer.simulator.fast import fields as f
 from onewafer.simulator.loading import (
     UNBOUND,
     data_task_color,
@@ -177,11 +106,11 @@ def make_tables(
     num_instructions = 0
     for layout in layouts:
         row = _program_row(layout)
-        row[PROGRAM_CODE] = num_instructions
-        row[PROGRAM_DSDS] = len(dsds)
-        row[PROGRAM_CONFIGS] = len(configs)
-        row[PROGRAM_TASKS] = len(tasks)
-        row[PROGRAM_CHANNELS] = len(ways)
+        row[f.PROGRAM_CODE] = num_instructions
+        row[f.PROGRAM_DSDS] = len(dsds)
+        row[f.PROGRAM_CONFIGS] = len(configs)
+        row[f.PROGRAM_TASKS] = len(tasks)
+        row[f.PROGRAM_CHANNELS] = len(ways)
         rows.append(row)
         code.append(_code(layout, architecture.timing))
         num_instructions += len(layout.program.code)
@@ -189,29 +118,29 @@ def make_tables(
         configs += _config_rows(layout)
         tasks += _task_rows(layout, architecture)
         if any(task.kind is TaskKind.CONTROL for task in layout.program.tasks):
-            row[PROGRAM_CONTROL_TASKS] = len(tasks)
+            row[f.PROGRAM_CONTROL_TASKS] = len(tasks)
             tasks += _control_task_rows(layout)
         of_program = _way_rows(layout, architecture)
-        row[PROGRAM_NUM_CHANNELS] = len(of_program)
+        row[f.PROGRAM_NUM_CHANNELS] = len(of_program)
         ways += of_program
-    instructions = np.concatenate([np.empty((0, NUM_CODE_FIELDS), np.int64), *code])
+    instructions = np.concatenate([np.empty((0, f.NUM_CODE_FIELDS), np.int64), *code])
     return ProgramTables(
         layouts=layouts,
-        programs=_matrix(rows, NUM_PROGRAM_FIELDS),
+        programs=_matrix(rows, f.NUM_PROGRAM_FIELDS),
         code=instructions,
-        dsds=_matrix(dsds, NUM_DSD_FIELDS),
-        configs=_matrix(configs, NUM_CONFIG_FIELDS),
-        tasks=_matrix(tasks, NUM_TASK_FIELDS),
-        ways=_matrix([*ways, [0] * NUM_WAY_FIELDS], NUM_WAY_FIELDS),
+        dsds=_matrix(dsds, f.NUM_DSD_FIELDS),
+        configs=_matrix(configs, f.NUM_CONFIG_FIELDS),
+        tasks=_matrix(tasks, f.NUM_TASK_FIELDS),
+        ways=_matrix([*ways, [0] * f.NUM_WAY_FIELDS], f.NUM_WAY_FIELDS),
         num_busy=_number_microthreads(instructions),
     )
 
 
 def _number_microthreads(code: NDArray[np.int64]) -> int:
     """Give each DSD operation with a microthread its place in the clock; return how many are."""
-    is_operation = (code[:, CODE_OPCODE] == Opcode.DSD) & (code[:, CODE_IMM] >= 0)
+    is_operation = (code[:, f.CODE_OPCODE] == Opcode.DSD) & (code[:, f.CODE_IMM] >= 0)
     num_busy = int(is_operation.sum())
-    code[is_operation, CODE_BUSY] = NUM_CLOCK_FIELDS + NUM_BUSY_FIELDS * np.arange(num_busy)
+    code[is_operation, f.CODE_BUSY] = f.NUM_CLOCK_FIELDS + f.NUM_BUSY_FIELDS * np.arange(num_busy)
     return num_busy
 
 
@@ -238,7 +167,7 @@ def make_timing(timing: Timing) -> NDArray[np.int64]:
         timing.bank_conflict_factor.numerator,
         timing.bank_conflict_factor.denominator,
     ]
-    assert len(row) == T_RATES
+    assert len(row) == f.T_RATES
     for rate in rates:
         row += [rate.numerator, rate.denominator]
     return np.array(row, np.int64)
@@ -257,7 +186,7 @@ def _layout(
         program=program,
         channels=_place(_channels(program, architecture, switched)),
         outputs=_place(_outputs(program, architecture, switched)),
-        threads=(*sorted({config.microthread for config in program.configs}), MAIN_THREAD),
+        threads=(*sorted({config.microthread for config in program.configs}), f.MAIN_THREAD),
         patched=tuple(sorted(patched)),
     )
 
@@ -300,7 +229,7 @@ def _outputs(
         of_queue = colors[queue] - {UNBOUND}
         has_tags = len(of_queue) != 1 or not of_queue.isdisjoint(switched)
         is_fixed = len(of_queue) == 1 and not (has_tags and program.reaches_queues)
-        color = of_queue.pop() if is_fixed else ANY_COLOR
+        color = of_queue.pop() if is_fixed else f.ANY_COLOR
         num_words = fifo_words(words, has_tags=has_tags)
         queues.append(QueueLayout(queue, color, words, 0, num_words, has_tags=has_tags))
     return queues
@@ -320,48 +249,48 @@ def log2_places(capacity: int) -> int:
 def fifo_words(capacity: int, *, has_tags: bool = False) -> int:
     """Return the words of a FIFO, in whole cache lines."""
     places = 1 << log2_places(capacity)
-    return -(-(FIFO_RING + (3 if has_tags else 2) * places) // LINE_WORDS) * LINE_WORDS
+    return -(-(f.FIFO_RING + (3 if has_tags else 2) * places) // f.LINE_WORDS) * f.LINE_WORDS
 
 
 def _program_row(layout: ProgramLayout) -> list[int]:
-    row = [NONE] * NUM_PROGRAM_FIELDS
-    row[PROGRAM_NUM_DSDS] = len(layout.program.dsds)
+    row = [f.NONE] * f.NUM_PROGRAM_FIELDS
+    row[f.PROGRAM_NUM_DSDS] = len(layout.program.dsds)
     kind_of_id = {
         task.task_id: task.kind
         for task in layout.program.tasks
         if task.kind is not TaskKind.CONTROL
     }
-    row[PROGRAM_LOCAL_TASKS] = sum(1 << i for i in kind_of_id if kind_of_id[i] is TaskKind.LOCAL)
-    row[PROGRAM_DATA_TASKS] = sum(1 << i for i in kind_of_id if kind_of_id[i] is TaskKind.DATA)
+    row[f.PROGRAM_LOCAL_TASKS] = sum(1 << i for i in kind_of_id if kind_of_id[i] is TaskKind.LOCAL)
+    row[f.PROGRAM_DATA_TASKS] = sum(1 << i for i in kind_of_id if kind_of_id[i] is TaskKind.DATA)
     is_torn_down = TEARDOWN_TASK in kind_of_id
     has_queues = layout.program.reaches_queues
-    row[PROGRAM_IS_WOKEN] = int(row[PROGRAM_DATA_TASKS] != 0 or is_torn_down or has_queues)
-    row[PROGRAM_HAS_REGISTERS] = int(layout.program.reaches_registers)
-    row[PROGRAM_HALF] = int(layout.program.half)
-    row[PROGRAM_HAS_QUEUES] = int(has_queues)
-    row[PROGRAM_CHECKED] = CHECKED if layout.program.unmasks_exceptions else 0
+    row[f.PROGRAM_IS_WOKEN] = int(row[f.PROGRAM_DATA_TASKS] != 0 or is_torn_down or has_queues)
+    row[f.PROGRAM_HAS_REGISTERS] = int(layout.program.reaches_registers)
+    row[f.PROGRAM_HALF] = int(layout.program.half)
+    row[f.PROGRAM_HAS_QUEUES] = int(has_queues)
+    row[f.PROGRAM_CHECKED] = f.CHECKED if layout.program.unmasks_exceptions else 0
     for output in layout.outputs:
-        row[PROGRAM_QUEUES + output.queue] = output.distance
+        row[f.PROGRAM_QUEUES + output.queue] = output.distance
     for binding in reversed(layout.program.queues):
         if binding.is_input:
-            row[PROGRAM_INPUTS + binding.queue] = binding.color
+            row[f.PROGRAM_INPUTS + binding.queue] = binding.color
     for channel in layout.channels:
-        row[PROGRAM_COLORS + channel.color] = channel.distance
+        row[f.PROGRAM_COLORS + channel.color] = channel.distance
     return row
 
 
 def _code(layout: ProgramLayout, timing: Timing) -> NDArray[np.int64]:
-    code = np.zeros((len(layout.program.code), NUM_CODE_FIELDS), np.int64)
-    code[:, : CODE_AUX + 1] = layout.program.code[:, : Field.AUX + 1]
-    code[:, CODE_PATCH] = NONE
+    code = np.zeros((len(layout.program.code), f.NUM_CODE_FIELDS), np.int64)
+    code[:, : f.CODE_AUX + 1] = layout.program.code[:, : Field.AUX + 1]
+    code[:, f.CODE_PATCH] = f.NONE
     for offset, location in enumerate(layout.patched):
-        code[location, CODE_PATCH] = offset
+        code[location, f.CODE_PATCH] = offset
     for row, instruction in zip(code, layout.program.code.tolist(), strict=True):
-        row[CODE_CYCLES] = _cycles(instruction, timing)
+        row[f.CODE_CYCLES] = _cycles(instruction, timing)
         if layout.program.unmasks_exceptions:
             opcode = Opcode(instruction[Field.OPCODE])
             if can_raise(opcode, instruction[Field.TYPE], instruction[Field.IMM]):
-                row[CODE_OPCODE] |= CHECKED
+                row[f.CODE_OPCODE] |= f.CHECKED
     return code
 
 
@@ -375,46 +304,46 @@ def _cycles(instruction: list[int], timing: Timing) -> int:
 
 
 def _dsd_row(dsd: DsdDescriptor, program: TileProgram, architecture: Architecture) -> list[int]:
-    row = [0] * NUM_DSD_FIELDS
-    row[DSD_KIND] = dsd.kind
-    row[DSD_COLOR] = fabric_color(dsd, program, architecture) if dsd.kind.is_fabric else UNBOUND
-    row[DSD_QUEUE] = dsd.queue
-    row[DSD_NAMED] = dsd.color
-    row[DSD_NUM_LOOPS] = dsd.fifo if dsd.kind is DsdKind.FIFO else len(dsd.extents)
-    row[DSD_IS_CONTROL] = int(dsd.is_control)
-    row[DSD_FLAGS] = input_flags(dsd) if dsd.kind is DsdKind.FABIN else output_flags(dsd, 0)
+    row = [0] * f.NUM_DSD_FIELDS
+    row[f.DSD_KIND] = dsd.kind
+    row[f.DSD_COLOR] = fabric_color(dsd, program, architecture) if dsd.kind.is_fabric else UNBOUND
+    row[f.DSD_QUEUE] = dsd.queue
+    row[f.DSD_NAMED] = dsd.color
+    row[f.DSD_NUM_LOOPS] = dsd.fifo if dsd.kind is DsdKind.FIFO else len(dsd.extents)
+    row[f.DSD_IS_CONTROL] = int(dsd.is_control)
+    row[f.DSD_FLAGS] = input_flags(dsd) if dsd.kind is DsdKind.FABIN else output_flags(dsd, 0)
     if dsd.kind is DsdKind.MEM4D:
-        row[DSD_STRIDE] = dsd.strides[-1]
+        row[f.DSD_STRIDE] = dsd.strides[-1]
     loops = zip(reversed(dsd.extents), reversed(dsd.strides), strict=True)
     for i, (extent, stride) in enumerate(loops):
-        row[DSD_EXTENTS + i] = extent
-        row[DSD_STRIDES + i] = stride
+        row[f.DSD_EXTENTS + i] = extent
+        row[f.DSD_STRIDES + i] = stride
     return row
 
 
 def _config_rows(layout: ProgramLayout) -> Rows:
     rows: Rows = []
     for config in layout.program.configs:
-        row = [0] * NUM_CONFIG_FIELDS
-        row[CONFIG_SLOT] = layout.threads.index(config.microthread)
-        row[CONFIG_RANK] = _RANK_OF_PRIORITY[config.priority]
-        row[CONFIG_ACTIVATE] = config.activate
-        row[CONFIG_UNBLOCK] = config.unblock
-        row[CONFIG_ENDS] = int(config.ends_on_control)
-        row[CONFIG_CONTROL_ACTIVATE] = config.control_activate
-        row[CONFIG_CONTROL_UNBLOCK] = config.control_unblock
+        row = [0] * f.NUM_CONFIG_FIELDS
+        row[f.CONFIG_SLOT] = layout.threads.index(config.microthread)
+        row[f.CONFIG_RANK] = _RANK_OF_PRIORITY[config.priority]
+        row[f.CONFIG_ACTIVATE] = config.activate
+        row[f.CONFIG_UNBLOCK] = config.unblock
+        row[f.CONFIG_ENDS] = int(config.ends_on_control)
+        row[f.CONFIG_CONTROL_ACTIVATE] = config.control_activate
+        row[f.CONFIG_CONTROL_UNBLOCK] = config.control_unblock
         rows.append(row)
     return rows
 
 
 def _task_rows(layout: ProgramLayout, architecture: Architecture) -> Rows:
-    rows = [[0] * NUM_TASK_FIELDS for _ in range(NUM_TASK_IDS)]
+    rows = [[0] * f.NUM_TASK_FIELDS for _ in range(f.NUM_TASK_IDS)]
     for task in layout.program.tasks:
         if task.kind is TaskKind.CONTROL:
             continue
         row = rows[task.task_id]
-        row[TASK_ENTRY] = task.entry
-        row[TASK_KIND] = DATA_TASK if task.kind is TaskKind.DATA else LOCAL_TASK
+        row[f.TASK_ENTRY] = task.entry
+        row[f.TASK_KIND] = f.DATA_TASK if task.kind is TaskKind.DATA else f.LOCAL_TASK
         if task.kind is TaskKind.DATA:
             _set_data_task(row, task, layout, architecture)
     return rows
@@ -422,12 +351,12 @@ def _task_rows(layout: ProgramLayout, architecture: Architecture) -> Rows:
 
 def _control_task_rows(layout: ProgramLayout) -> Rows:
     """Return the control tasks of a program by entry."""
-    rows = [[0] * NUM_TASK_FIELDS for _ in range(NUM_ENTRIES)]
+    rows = [[0] * f.NUM_TASK_FIELDS for _ in range(NUM_ENTRIES)]
     for task in layout.program.tasks:
         if task.kind is TaskKind.CONTROL:
             row = rows[task.task_id]
-            row[TASK_KIND] = CONTROL_TASK
-            row[TASK_ENTRY] = task.entry
+            row[f.TASK_KIND] = f.CONTROL_TASK
+            row[f.TASK_ENTRY] = task.entry
             _set_arguments(row, task)
     return rows
 
@@ -445,24 +374,24 @@ def _set_data_task(
     row: list[int], task: Task, layout: ProgramLayout, architecture: Architecture
 ) -> None:
     color = data_task_color(task.task_id, layout.program, architecture)
-    row[TASK_COLOR] = color
-    row[TASK_ROTATION] = NONE
-    row[TASK_CHANNEL] = next(c.distance for c in layout.channels if c.color == color)
+    row[f.TASK_COLOR] = color
+    row[f.TASK_ROTATION] = f.NONE
+    row[f.TASK_CHANNEL] = next(c.distance for c in layout.channels if c.color == color)
     for number, rotation in enumerate(layout.program.rotations):
         if rotation.task_id == task.task_id:
-            row[TASK_ROTATION] = number
-            row[TASK_LIMIT] = rotation.limit
-            row[TASK_ALTERNATE] = rotation.alternate
+            row[f.TASK_ROTATION] = number
+            row[f.TASK_LIMIT] = rotation.limit
+            row[f.TASK_ALTERNATE] = rotation.alternate
     _set_arguments(row, task)
 
 
 def _set_arguments(row: list[int], task: Task) -> None:
-    row[TASK_NUM_ARGUMENTS] = len(task.argument_registers)
+    row[f.TASK_NUM_ARGUMENTS] = len(task.argument_registers)
     for i, (register, kind) in enumerate(
         zip(task.argument_registers, task.argument_types, strict=True)
     ):
-        row[TASK_REGISTERS + i] = register
-        row[TASK_TYPES + i] = kind
+        row[f.TASK_REGISTERS + i] = register
+        row[f.TASK_TYPES + i] = kind
 
 
 def _matrix(rows: Rows, num_columns: int) -> NDArray[np.int64]:

@@ -5,61 +5,13 @@ from __future__ import annotations
 from onewafer.image import NO_TASK, ChannelKind
 from onewafer.simulator.arithmetic.control import control_task_of, entry_of
 from onewafer.simulator.arithmetic.integer import wrap
+from onewafer.simulator.fast import fields as f
 from onewafer.simulator.fast.agenda import wake_attention, wake_router
 from onewafer.simulator.fast.arrays import Arrays, int64
 from onewafer.simulator.fast.compilation import kernel, shared
 from onewafer.simulator.fast.controls import (
     ready_controls,
     way_of_number,
-)
-from onewafer.simulator.fast.fields import (
-    BLOCK_PE,
-    CONFIG_ACTIVATE,
-    CONFIG_CONTROL_ACTIVATE,
-    CONFIG_CONTROL_UNBLOCK,
-    CONFIG_UNBLOCK,
-    FAR,
-    FAULT,
-    FIFO_READER,
-    FIFO_STATE,
-    LAUNCH_ARGUMENTS,
-    LAUNCH_ENTRY,
-    LAUNCH_ID,
-    LAUNCH_NUM_ARGUMENTS,
-    LOCAL_TASK,
-    NONE,
-    OP_CONFIG,
-    OP_ROW,
-    OPS_RESUME,
-    PE_CHANNELS,
-    PE_LAST_PICKED,
-    PE_MAIN,
-    PE_MAIN_FREE,
-    PE_MAIN_NEXT,
-    PE_PC,
-    PE_PROGRAM,
-    PE_RETURN_DEPTH,
-    PE_TASK_STARTS,
-    PROGRAM_CONTROL_TASKS,
-    PROGRAM_DATA_TASKS,
-    PROGRAM_HAS_QUEUES,
-    PROGRAM_INPUTS,
-    PROGRAM_LOCAL_TASKS,
-    PROGRAM_TASKS,
-    RUNNING,
-    T_TASK_START,
-    TASK_ALTERNATE,
-    TASK_CHANNEL,
-    TASK_COLOR,
-    TASK_ENTRY,
-    TASK_KIND,
-    TASK_LIMIT,
-    TASK_NUM_ARGUMENTS,
-    TASK_REGISTERS,
-    TASK_ROTATION,
-    TASK_TYPES,
-    WAY_CHANNEL,
-    WAY_CONTROL_OFFSET,
 )
 from onewafer.simulator.fast.fifo import ready_cycle, take
 from onewafer.simulator.fast.marks import is_control_next, unmark
@@ -88,18 +40,18 @@ def activate(s: Arrays, pe: int, task_id: int) -> None:
 def set_blocked(s: Arrays, pe: int, encoded: int, is_blocked: bool) -> None:
     """Block or unblock a `channel()` (M61)."""
     kind = encoded >> 8
-    color = NONE
+    color = f.NONE
     if kind == _COLOR:
         color = encoded & 0xFF
-        if s.programs[s.pes[pe, PE_PROGRAM], PROGRAM_HAS_QUEUES]:
+        if s.programs[s.pes[pe, f.PE_PROGRAM], f.PROGRAM_HAS_QUEUES]:
             color = home_of_color(s, pe, color)
-            if color == NONE:
+            if color == f.NONE:
                 return  # no queue serves the color now
     elif kind == _INPUT_QUEUE:
-        color = s.programs[s.pes[pe, PE_PROGRAM], PROGRAM_INPUTS + (encoded & 0xFF)]
+        color = s.programs[s.pes[pe, f.PE_PROGRAM], f.PROGRAM_INPUTS + (encoded & 0xFF)]
     elif kind == _MICROTHREAD:
         color = FIRST_THREAD + (encoded & 0xFF)
-    if color == NONE:
+    if color == f.NONE:
         s.blocked_tasks[pe] = with_bit(s.blocked_tasks[pe], encoded & 0xFF, is_blocked)
     else:
         s.blocked_colors[pe] = with_bit(s.blocked_colors[pe], color, is_blocked)
@@ -115,76 +67,76 @@ def with_bit(flags: int, number: int, is_set: bool) -> int:
 @kernel
 def operation_ended(s: Arrays, block: int, op: int, cycle: int) -> None:
     """Resume the main thread, or activate and unblock (M31, M39)."""
-    pe = s.arena[block + BLOCK_PE]
-    config = s.arena[op + OP_CONFIG]
-    if config == NONE:
-        s.pes[pe, PE_MAIN] = RUNNING
-        s.pes[pe, PE_MAIN_NEXT] = cycle + s.operations[s.arena[op + OP_ROW], OPS_RESUME]
+    pe = s.arena[block + f.BLOCK_PE]
+    config = s.arena[op + f.OP_CONFIG]
+    if config == f.NONE:
+        s.pes[pe, f.PE_MAIN] = f.RUNNING
+        s.pes[pe, f.PE_MAIN_NEXT] = cycle + s.operations[s.arena[op + f.OP_ROW], f.OPS_RESUME]
         return
-    if s.configs[config, CONFIG_ACTIVATE] != NO_TASK:
-        activate(s, pe, s.configs[config, CONFIG_ACTIVATE])
-    if s.configs[config, CONFIG_UNBLOCK] != NO_TASK:
-        set_blocked(s, pe, s.configs[config, CONFIG_UNBLOCK], False)
+    if s.configs[config, f.CONFIG_ACTIVATE] != NO_TASK:
+        activate(s, pe, s.configs[config, f.CONFIG_ACTIVATE])
+    if s.configs[config, f.CONFIG_UNBLOCK] != NO_TASK:
+        set_blocked(s, pe, s.configs[config, f.CONFIG_UNBLOCK], False)
 
 
 @kernel
 def control_arrived(s: Arrays, block: int, op: int) -> None:
     """Do what an operation wants done when a control wavelet ends it (M98)."""
-    pe = s.arena[block + BLOCK_PE]
-    config = s.arena[op + OP_CONFIG]
-    if s.configs[config, CONFIG_CONTROL_ACTIVATE] != NO_TASK:
-        activate(s, pe, s.configs[config, CONFIG_CONTROL_ACTIVATE])
-    if s.configs[config, CONFIG_CONTROL_UNBLOCK] != NO_TASK:
-        set_blocked(s, pe, s.configs[config, CONFIG_CONTROL_UNBLOCK], False)
+    pe = s.arena[block + f.BLOCK_PE]
+    config = s.arena[op + f.OP_CONFIG]
+    if s.configs[config, f.CONFIG_CONTROL_ACTIVATE] != NO_TASK:
+        activate(s, pe, s.configs[config, f.CONFIG_CONTROL_ACTIVATE])
+    if s.configs[config, f.CONFIG_CONTROL_UNBLOCK] != NO_TASK:
+        set_blocked(s, pe, s.configs[config, f.CONFIG_CONTROL_UNBLOCK], False)
 
 
 @kernel
 def pick(s: Arrays, block: int, cycle: int) -> None:
     """Start a ready task (M60, M62–M64)."""
-    pe = s.arena[block + BLOCK_PE]
-    if cycle < s.pes[pe, PE_MAIN_FREE]:
-        wake_attention(s, block, s.pes[pe, PE_MAIN_FREE])
+    pe = s.arena[block + f.BLOCK_PE]
+    if cycle < s.pes[pe, f.PE_MAIN_FREE]:
+        wake_attention(s, block, s.pes[pe, f.PE_MAIN_FREE])
         return
     ready = ready_tasks(s, block, cycle)
     controls = 0
-    if s.programs[s.pes[pe, PE_PROGRAM], PROGRAM_CONTROL_TASKS] != NONE:
+    if s.programs[s.pes[pe, f.PE_PROGRAM], f.PROGRAM_CONTROL_TASKS] != f.NONE:
         controls = ready_controls(s, block, cycle)
-        if s.clock[FAULT]:
+        if s.clock[f.FAULT]:
             return
     if ready | controls == 0:
         return
-    start = s.pes[pe, PE_LAST_PICKED] + 1
+    start = s.pes[pe, f.PE_LAST_PICKED] + 1
     following = (ready | controls) >> start << start
     picked = trailing_zeros(following if following else ready | controls)
-    s.pes[pe, PE_LAST_PICKED] = picked
-    s.pes[pe, PE_RETURN_DEPTH] = 0
-    s.pes[pe, PE_MAIN] = RUNNING
-    s.pes[pe, PE_MAIN_NEXT] = cycle + s.timing[T_TASK_START]
-    s.pes[pe, PE_TASK_STARTS] += 1
+    s.pes[pe, f.PE_LAST_PICKED] = picked
+    s.pes[pe, f.PE_RETURN_DEPTH] = 0
+    s.pes[pe, f.PE_MAIN] = f.RUNNING
+    s.pes[pe, f.PE_MAIN_NEXT] = cycle + s.timing[f.T_TASK_START]
+    s.pes[pe, f.PE_TASK_STARTS] += 1
     subject = picked
     if ready >> picked & 1 == 0:
         subject = take_control_task(s, block, picked, cycle)
-    elif picked == LAUNCH_ID:
+    elif picked == f.LAUNCH_ID:
         take_launch(s, pe)
     else:
         subject = take_task(s, block, picked, cycle)
-    record(s, s.pes[pe, PE_MAIN_NEXT], block, _TASK_START, subject, s.pes[pe, PE_PC])
+    record(s, s.pes[pe, f.PE_MAIN_NEXT], block, _TASK_START, subject, s.pes[pe, f.PE_PC])
 
 
 @kernel
 def ready_tasks(s: Arrays, block: int, cycle: int) -> int:
     """Return the bit set of tasks that could start; ask to be woken for others."""
-    pe = s.arena[block + BLOCK_PE]
-    program = s.pes[pe, PE_PROGRAM]
+    pe = s.arena[block + f.BLOCK_PE]
+    program = s.pes[pe, f.PE_PROGRAM]
     ready = int64(s.pending_tasks[pe]) & ~int64(s.blocked_tasks[pe])
-    ready &= s.programs[program, PROGRAM_LOCAL_TASKS]
-    if s.launches[pe, LAUNCH_ENTRY] != NONE:
-        ready |= 1 << LAUNCH_ID
-    data_tasks = s.programs[program, PROGRAM_DATA_TASKS]
+    ready &= s.programs[program, f.PROGRAM_LOCAL_TASKS]
+    if s.launches[pe, f.LAUNCH_ENTRY] != f.NONE:
+        ready |= 1 << f.LAUNCH_ID
+    data_tasks = s.programs[program, f.PROGRAM_DATA_TASKS]
     while data_tasks:
         task_id = trailing_zeros(data_tasks)
         data_tasks &= data_tasks - 1
-        if is_data_ready(s, block, s.programs[program, PROGRAM_TASKS] + task_id, cycle):
+        if is_data_ready(s, block, s.programs[program, f.PROGRAM_TASKS] + task_id, cycle):
             ready |= 1 << task_id
     return ready
 
@@ -192,13 +144,13 @@ def ready_tasks(s: Arrays, block: int, cycle: int) -> int:
 @kernel
 def is_data_ready(s: Arrays, block: int, task: int, cycle: int) -> bool:
     """Tell whether a data task could start; ask to be woken when its wavelet is there (M65)."""
-    pe = s.arena[block + BLOCK_PE]
-    channel = s.pes[pe, PE_CHANNELS] + s.tasks[task, TASK_CHANNEL]
+    pe = s.arena[block + f.BLOCK_PE]
+    channel = s.pes[pe, f.PE_CHANNELS] + s.tasks[task, f.TASK_CHANNEL]
     ready = ready_cycle(s, channel)
     if (
-        int64(s.blocked_colors[pe]) >> s.tasks[task, TASK_COLOR] & 1
-        or s.arena[channel + FIFO_READER] != 0
-        or ready == FAR
+        int64(s.blocked_colors[pe]) >> s.tasks[task, f.TASK_COLOR] & 1
+        or s.arena[channel + f.FIFO_READER] != 0
+        or ready == f.FAR
     ):
         return False
     if is_control_next(s, channel):
@@ -212,25 +164,25 @@ def is_data_ready(s: Arrays, block: int, task: int, cycle: int) -> bool:
 @kernel
 def take_launch(s: Arrays, pe: int) -> None:
     """Start a launched function: its arguments go into their registers (M70)."""
-    s.pes[pe, PE_PC] = s.launches[pe, LAUNCH_ENTRY]
-    s.launches[pe, LAUNCH_ENTRY] = NONE
-    for i in range(s.launches[pe, LAUNCH_NUM_ARGUMENTS]):
-        column = LAUNCH_ARGUMENTS + 2 * i
+    s.pes[pe, f.PE_PC] = s.launches[pe, f.LAUNCH_ENTRY]
+    s.launches[pe, f.LAUNCH_ENTRY] = f.NONE
+    for i in range(s.launches[pe, f.LAUNCH_NUM_ARGUMENTS]):
+        column = f.LAUNCH_ARGUMENTS + 2 * i
         s.registers[pe, s.launches[pe, column]] = s.launches[pe, column + 1]
 
 
 @kernel
 def take_task(s: Arrays, block: int, task_id: int, cycle: int) -> int:
     """Clear a task's activation, and put its wavelet into registers; return the id for events."""
-    pe = s.arena[block + BLOCK_PE]
-    task = s.programs[s.pes[pe, PE_PROGRAM], PROGRAM_TASKS] + task_id
-    s.pes[pe, PE_PC] = s.tasks[task, TASK_ENTRY]
-    if s.tasks[task, TASK_KIND] == LOCAL_TASK:
+    pe = s.arena[block + f.BLOCK_PE]
+    task = s.programs[s.pes[pe, f.PE_PROGRAM], f.PROGRAM_TASKS] + task_id
+    s.pes[pe, f.PE_PC] = s.tasks[task, f.TASK_ENTRY]
+    if s.tasks[task, f.TASK_KIND] == f.LOCAL_TASK:
         s.pending_tasks[pe] = int64(s.pending_tasks[pe]) & (_WORD ^ (1 << task_id))
         return task_id
-    channel = s.pes[pe, PE_CHANNELS] + s.tasks[task, TASK_CHANNEL]
-    if s.tasks[task, TASK_ROTATION] != NONE and counts_to_limit(s, pe, task):
-        entry = s.tasks[task, TASK_ALTERNATE]
+    channel = s.pes[pe, f.PE_CHANNELS] + s.tasks[task, f.TASK_CHANNEL]
+    if s.tasks[task, f.TASK_ROTATION] != f.NONE and counts_to_limit(s, pe, task):
+        entry = s.tasks[task, f.TASK_ALTERNATE]
         start_control_task(s, block, channel, entry, cycle)
         return _CONTROL_TASK_ID + entry
     take_wavelet(s, block, channel, task, cycle)
@@ -240,9 +192,9 @@ def take_task(s: Arrays, block: int, task_id: int, cycle: int) -> int:
 @kernel
 def counts_to_limit(s: Arrays, pe: int, task: int) -> bool:
     """Count the start of a data task; tell whether the other one of its pair is due (M142)."""
-    number = s.tasks[task, TASK_ROTATION]
+    number = s.tasks[task, f.TASK_ROTATION]
     count = int64(s.rotation_counts[pe, number])
-    is_due = count >= s.tasks[task, TASK_LIMIT]
+    is_due = count >= s.tasks[task, f.TASK_LIMIT]
     s.rotation_counts[pe, number] = 0 if is_due else count + 1
     return is_due
 
@@ -250,19 +202,19 @@ def counts_to_limit(s: Arrays, pe: int, task: int) -> bool:
 @kernel
 def start_control_task(s: Arrays, block: int, channel: int, entry: int, cycle: int) -> None:
     """Start a control task with the next wavelet of a channel."""
-    pe = s.arena[block + BLOCK_PE]
-    task = s.programs[s.pes[pe, PE_PROGRAM], PROGRAM_CONTROL_TASKS] + entry
-    s.pes[pe, PE_PC] = s.tasks[task, TASK_ENTRY]
+    pe = s.arena[block + f.BLOCK_PE]
+    task = s.programs[s.pes[pe, f.PE_PROGRAM], f.PROGRAM_CONTROL_TASKS] + entry
+    s.pes[pe, f.PE_PC] = s.tasks[task, f.TASK_ENTRY]
     take_wavelet(s, block, channel, task, cycle)
 
 
 @shared
 def take_control_task(s: Arrays, block: int, number: int, cycle: int) -> int:
     """Start the control task of the wavelet at a picker's number; return what events call it."""
-    pe = s.arena[block + BLOCK_PE]
+    pe = s.arena[block + f.BLOCK_PE]
     way = way_of_number(s, pe, number)
-    channel = s.pes[pe, PE_CHANNELS] + s.ways[way, WAY_CHANNEL]
-    entry = control_task_of(entry_of(marked_word(s, channel)), s.ways[way, WAY_CONTROL_OFFSET])
+    channel = s.pes[pe, f.PE_CHANNELS] + s.ways[way, f.WAY_CHANNEL]
+    entry = control_task_of(entry_of(marked_word(s, channel)), s.ways[way, f.WAY_CONTROL_OFFSET])
     start_control_task(s, block, channel, entry, cycle)
     return _CONTROL_TASK_ID + entry
 
@@ -270,19 +222,19 @@ def take_control_task(s: Arrays, block: int, number: int, cycle: int) -> int:
 @kernel
 def take_wavelet(s: Arrays, block: int, channel: int, task: int, cycle: int) -> None:
     """Take the wavelet that starts a task and put it into the task's registers (M64)."""
-    pe = s.arena[block + BLOCK_PE]
+    pe = s.arena[block + f.BLOCK_PE]
     is_control = is_control_next(s, channel)
     word = take(s, channel, cycle)
     if is_control:
         unmark(s, channel, 1)
-    if s.arena[channel + FIFO_STATE]:
-        s.arena[channel + FIFO_STATE] = 0
+    if s.arena[channel + f.FIFO_STATE]:
+        s.arena[channel + f.FIFO_STATE] = 0
         wake_router(s, block, cycle + 1)
-    num_arguments = s.tasks[task, TASK_NUM_ARGUMENTS]
+    num_arguments = s.tasks[task, f.TASK_NUM_ARGUMENTS]
     if num_arguments == 1:
-        s.registers[pe, s.tasks[task, TASK_REGISTERS]] = wrap(word, s.tasks[task, TASK_TYPES])
+        s.registers[pe, s.tasks[task, f.TASK_REGISTERS]] = wrap(word, s.tasks[task, f.TASK_TYPES])
     elif num_arguments > 1:
         for i in range(num_arguments):
             half = word >> (16 * i) & 0xFFFF
-            register = s.tasks[task, TASK_REGISTERS + i]
-            s.registers[pe, register] = wrap(half, s.tasks[task, TASK_TYPES + i])
+            register = s.tasks[task, f.TASK_REGISTERS + i]
+            s.registers[pe, register] = wrap(half, s.tasks[task, f.TASK_TYPES + i])

@@ -11,7 +11,7 @@ import os
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
-from onewafer.simulator.fast.fields import HELP_AFTER
+from onewafer.simulator.fast import fields as f
 from onewafer.simulator.fast.loop import (
     HELP_FUTILE,
     HELP_UNWANTED,
@@ -42,7 +42,7 @@ class Team:
         self._num_members = len(shares)
         self._clock = shares[0].clock
         self._signals = shares[0].signals
-        self._help_after = int(self._clock[HELP_AFTER])
+        self._help_after = int(self._clock[f.HELP_AFTER])
         self._session = 0
         self._is_helped = False
         self._patience = 1
@@ -61,7 +61,7 @@ class Team:
             self._patience = max(self._patience // 2, 1)
         if outcome in (HELP_WANTED, HELP_UNWANTED, HELP_FUTILE):
             self._is_helped = outcome == HELP_WANTED
-            self._clock[HELP_AFTER] = self._help_after * self._patience
+            self._clock[f.HELP_AFTER] = self._help_after * self._patience
             self._signals[NUM_BUSY] = self._signals[NUM_LEAN] = 0
             return PAUSED
         return outcome

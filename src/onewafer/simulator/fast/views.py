@@ -14,69 +14,7 @@ import numpy as np
 from onewafer.geometry import Direction
 from onewafer.image import DsdOperation, SwitchPosition
 from onewafer.simulator import messages
-from onewafer.simulator.fast.fields import (
-    ANY_COLOR,
-    BASE,
-    BLOCK_ACTIVE,
-    BLOCK_LIVE,
-    BLOCK_NUM_SOURCES,
-    BLOCK_OPERATIONS,
-    BLOCK_SOURCES,
-    COLOR_MASK,
-    FIFO_HEAD,
-    FIFO_RING,
-    FIFO_ROUTE,
-    FIFO_ROW,
-    FIFO_SHAPE,
-    FIFO_STATE,
-    FIFO_TAIL,
-    FIFOS_COLOR,
-    FIFOS_NUMBER,
-    FIFOS_PE,
-    FIFOS_PORT,
-    FIFOS_WAITING_SINCE,
-    IDLE,
-    INPUT,
-    IS_SWITCHED,
-    KIND_MASK,
-    NO_ROUTE,
-    NONE,
-    NUM_OP_WORDS,
-    OP_DEST,
-    OP_IS_ENDLESS,
-    OP_KIND,
-    OP_LENGTH,
-    OP_NEXT,
-    OP_PC,
-    OP_REASON,
-    OP_ROW,
-    OP_SRC0,
-    OP_SRC1,
-    OPERAND_BASE,
-    OPERAND_DSD,
-    OPERAND_KIND,
-    OPS_THREAD,
-    OPS_WAITING_SINCE,
-    OUTPUT,
-    PE_MAIN,
-    PE_NUM_OPERATIONS,
-    PE_PC,
-    PE_PROGRAM,
-    PE_STALLED_SINCE,
-    PE_X,
-    PE_Y,
-    PROGRAM_COLORS,
-    REASON_MASK,
-    ROUTE_PORTS,
-    ROUTE_SWITCH,
-    RUNNING,
-    STALLED,
-    SWITCH_CHANNEL,
-    SWITCH_IS_TORN,
-    SWITCH_POSITION,
-    SWITCH_SETS,
-    WAITING,
-)
+from onewafer.simulator.fast import fields as f
 from onewafer.simulator.loading import UNROUTED
 from onewafer.simulator.reference.compute_element import MainThread
 from onewafer.simulator.reference.deadlock import describe_deadlock
@@ -90,10 +28,10 @@ if TYPE_CHECKING:
     from onewafer.simulator.fast.arrays import Arrays
 
 _MAIN_THREADS = {
-    IDLE: MainThread.IDLE,
-    RUNNING: MainThread.RUNNING,
-    WAITING: MainThread.WAITING,
-    STALLED: MainThread.STALLED,
+    f.IDLE: MainThread.IDLE,
+    f.RUNNING: MainThread.RUNNING,
+    f.WAITING: MainThread.WAITING,
+    f.STALLED: MainThread.STALLED,
 }
 
 
@@ -108,12 +46,12 @@ def report_deadlock(
 
     `programmed` are the PEs that have a program.
     """
-    main = s.pes[programmed, PE_MAIN]
-    waits = (main == WAITING) | (main == STALLED) | (s.blocked_streams[programmed] != 0)
+    main = s.pes[programmed, f.PE_MAIN]
+    waits = (main == f.WAITING) | (main == f.STALLED) | (s.blocked_streams[programmed] != 0)
     stuck = programmed[waits].tolist()
     if not stuck:
         return None
-    holds = np.flatnonzero(s.arena[s.blocks + BLOCK_ACTIVE])
+    holds = np.flatnonzero(s.arena[s.blocks + f.BLOCK_ACTIVE])
     elements = [_element(s, loaded, pe) for pe in stuck]
     routers = [_router(s, loaded.image, pe) for pe in holds.tolist()]
     return describe_deadlock(elements, routers, loaded.state, cycle)
@@ -121,72 +59,72 @@ def report_deadlock(
 
 def _element(s: Arrays, loaded: LoadedProgram, pe: int) -> Any:  # noqa: ANN401 - a stand-in
     record, block = s.pes[pe], int(s.blocks[pe])
-    program = loaded.image.programs[int(record[PE_PROGRAM])]
-    first, live = int(s.arena[block + BLOCK_OPERATIONS]), int(s.arena[block + BLOCK_LIVE])
+    program = loaded.image.programs[int(record[f.PE_PROGRAM])]
+    first, live = int(s.arena[block + f.BLOCK_OPERATIONS]), int(s.arena[block + f.BLOCK_LIVE])
     operations = [
-        first + NUM_OP_WORDS * i for i in range(record[PE_NUM_OPERATIONS]) if live >> i & 1
+        first + f.NUM_OP_WORDS * i for i in range(record[f.PE_NUM_OPERATIONS]) if live >> i & 1
     ]
     return SimpleNamespace(
         index=int(pe),
-        x=int(record[PE_X]),
-        y=int(record[PE_Y]),
-        pc=int(record[PE_PC]),
+        x=int(record[f.PE_X]),
+        y=int(record[f.PE_Y]),
+        pc=int(record[f.PE_PC]),
         program=program,
-        main_thread=_MAIN_THREADS[int(record[PE_MAIN])],
-        stalled_since=int(record[PE_STALLED_SINCE] + s.clock[BASE]),
+        main_thread=_MAIN_THREADS[int(record[f.PE_MAIN])],
+        stalled_since=int(record[f.PE_STALLED_SINCE] + s.clock[f.BASE]),
         path=SimpleNamespace(threads=[_operation(s, op) for op in operations]),
         describe_place=partial(messages.place, program),
     )
 
 
 def _operation(s: Arrays, op: int) -> Any:  # noqa: ANN401
-    record = s.arena[op : op + NUM_OP_WORDS].tolist()
-    times = s.operations[record[OP_ROW]]
+    record = s.arena[op : op + f.NUM_OP_WORDS].tolist()
+    times = s.operations[record[f.OP_ROW]]
     return SimpleNamespace(
-        kind=DsdOperation(record[OP_KIND] & KIND_MASK),
-        thread=int(times[OPS_THREAD]),
-        pc=record[OP_PC],
-        is_endless=bool(record[OP_IS_ENDLESS]),
-        next_element=record[OP_NEXT],
-        length=record[OP_LENGTH],
-        reason=None if record[OP_REASON] == NONE else StallReason(record[OP_REASON]),
-        waiting_since=int(times[OPS_WAITING_SINCE] + s.clock[BASE]),
+        kind=DsdOperation(record[f.OP_KIND] & f.KIND_MASK),
+        thread=int(times[f.OPS_THREAD]),
+        pc=record[f.OP_PC],
+        is_endless=bool(record[f.OP_IS_ENDLESS]),
+        next_element=record[f.OP_NEXT],
+        length=record[f.OP_LENGTH],
+        reason=None if record[f.OP_REASON] == f.NONE else StallReason(record[f.OP_REASON]),
+        waiting_since=int(times[f.OPS_WAITING_SINCE] + s.clock[f.BASE]),
         output=_output(s, record),
         inputs=[
-            SimpleNamespace(channel=_channel(s, record[at + OPERAND_BASE]))
-            for at in (OP_SRC0, OP_SRC1)
-            if record[at + OPERAND_KIND] == INPUT
+            SimpleNamespace(channel=_channel(s, record[at + f.OPERAND_BASE]))
+            for at in (f.OP_SRC0, f.OP_SRC1)
+            if record[at + f.OPERAND_KIND] == f.INPUT
         ],
     )
 
 
 def _output(s: Arrays, record: list[int]) -> Any:  # noqa: ANN401
-    if record[OP_DEST + OPERAND_KIND] != OUTPUT:
+    if record[f.OP_DEST + f.OPERAND_KIND] != f.OUTPUT:
         return None
-    number = int(s.fifos[s.arena[record[OP_DEST + OPERAND_BASE] + FIFO_ROW], FIFOS_NUMBER])
-    color = record[OP_DEST + OPERAND_DSD] & COLOR_MASK
+    number = int(s.fifos[s.arena[record[f.OP_DEST + f.OPERAND_BASE] + f.FIFO_ROW], f.FIFOS_NUMBER])
+    color = record[f.OP_DEST + f.OPERAND_DSD] & f.COLOR_MASK
     return SimpleNamespace(queue=SimpleNamespace(number=number), color=color)
 
 
 def _channel(s: Arrays, channel: int) -> Any:  # noqa: ANN401
-    record = s.fifos[s.arena[channel + FIFO_ROW]]
+    record = s.fifos[s.arena[channel + f.FIFO_ROW]]
     return SimpleNamespace(
-        queue=int(record[FIFOS_NUMBER]),
-        color=int(record[FIFOS_COLOR]),
+        queue=int(record[f.FIFOS_NUMBER]),
+        color=int(record[f.FIFOS_COLOR]),
         words=range(_count(s, channel)),
     )
 
 
 def _count(s: Arrays, fifo: int) -> int:
-    return int(s.arena[fifo + FIFO_TAIL] - s.arena[fifo + FIFO_HEAD])
+    return int(s.arena[fifo + f.FIFO_TAIL] - s.arena[fifo + f.FIFO_HEAD])
 
 
 def _router(s: Arrays, image: WaferImage, pe: int) -> Any:  # noqa: ANN401
     active = [_source(s, source) for source in _sources(s, pe) if _count(s, source)]
     routes = {a.words[0][1]: _route(s, image, pe, a.words[0][1], a.switch) for a in active}
     return SimpleNamespace(
-        x=int(s.pes[pe, PE_X]),
-        y=int(s.pes[pe, PE_Y]),
+        x=int(s.pes[pe, f.PE_X]),
+        y=int(s.pes[pe, f.PE_Y]),
         active=active,
         torn_colors={a.words[0][1] for a in active if _is_torn(s, a.switch)},
         routes={color: route for color, route in routes.items() if route is not None},
@@ -194,40 +132,40 @@ def _router(s: Arrays, image: WaferImage, pe: int) -> Any:  # noqa: ANN401
 
 
 def _is_torn(s: Arrays, switch: int) -> bool:
-    return switch != NONE and bool(s.switches[switch, SWITCH_IS_TORN])
+    return switch != f.NONE and bool(s.switches[switch, f.SWITCH_IS_TORN])
 
 
 def _sources(s: Arrays, pe: int) -> list[int]:
     block = int(s.blocks[pe])
-    first = block + BLOCK_SOURCES
-    return s.arena[first : first + s.arena[block + BLOCK_NUM_SOURCES]].tolist()
+    first = block + f.BLOCK_SOURCES
+    return s.arena[first : first + s.arena[block + f.BLOCK_NUM_SOURCES]].tolist()
 
 
 def _source(s: Arrays, source: int) -> Any:  # noqa: ANN401
-    record = s.fifos[s.arena[source + FIFO_ROW]]
-    reason = int(s.arena[source + FIFO_STATE] & REASON_MASK) - 1
-    color = int(record[FIFOS_COLOR])
-    if color == NONE:
-        places = 1 << (s.arena[source + FIFO_SHAPE] >> 8 & 0x1F)
-        place = s.arena[source + FIFO_HEAD] & (places - 1)
-        color = int(s.arena[source + FIFO_RING + 2 * places + place]) & COLOR_MASK
+    record = s.fifos[s.arena[source + f.FIFO_ROW]]
+    reason = int(s.arena[source + f.FIFO_STATE] & f.REASON_MASK) - 1
+    color = int(record[f.FIFOS_COLOR])
+    if color == f.NONE:
+        places = 1 << (s.arena[source + f.FIFO_SHAPE] >> 8 & 0x1F)
+        place = s.arena[source + f.FIFO_HEAD] & (places - 1)
+        color = int(s.arena[source + f.FIFO_RING + 2 * places + place]) & f.COLOR_MASK
     return SimpleNamespace(
-        port=Direction(record[FIFOS_PORT]),
-        number=int(record[FIFOS_NUMBER]),
-        waiting_since=int(record[FIFOS_WAITING_SINCE] + s.clock[BASE]),
+        port=Direction(record[f.FIFOS_PORT]),
+        number=int(record[f.FIFOS_NUMBER]),
+        waiting_since=int(record[f.FIFOS_WAITING_SINCE] + s.clock[f.BASE]),
         reason=None if reason < 0 else StallReason(reason),
         words=[(0, color, 0)],
-        switch=_switch(s, int(record[FIFOS_PE]), source, color),
+        switch=_switch(s, int(record[f.FIFOS_PE]), source, color),
     )
 
 
 def _switch(s: Arrays, pe: int, source: int, color: int) -> int:
     """Return the row of the switch that a source waits for, or NONE."""
-    route = int(s.arena[source + FIFO_ROUTE])
-    if route == ANY_COLOR:
+    route = int(s.arena[source + f.FIFO_ROUTE])
+    if route == f.ANY_COLOR:
         route = int(s.ramp_routes[pe, color])
-    is_switched = route != NO_ROUTE and s.arena[route + ROUTE_PORTS] & IS_SWITCHED
-    return int(s.arena[route + ROUTE_SWITCH]) if is_switched else NONE
+    is_switched = route != f.NO_ROUTE and s.arena[route + f.ROUTE_PORTS] & f.IS_SWITCHED
+    return int(s.arena[route + f.ROUTE_SWITCH]) if is_switched else f.NONE
 
 
 def _route(s: Arrays, image: WaferImage, pe: int, color: int, switch: int) -> Any:  # noqa: ANN401
@@ -236,8 +174,8 @@ def _route(s: Arrays, image: WaferImage, pe: int, color: int, switch: int) -> An
     number = int(image.config_of_color[y, x, color])
     config = image.color_configs[number] if number >= 0 else UNROUTED
     position, to_host = config.positions[0], config.to_host
-    if switch != NONE:
-        at = SWITCH_SETS + 2 * s.switches[switch, SWITCH_POSITION]
+    if switch != f.NONE:
+        at = f.SWITCH_SETS + 2 * s.switches[switch, f.SWITCH_POSITION]
         receive, transmit = s.switches[switch, at : at + 2].tolist()
         position = SwitchPosition(max(receive, 0), transmit)
     assert position is not None
@@ -257,10 +195,10 @@ def _route(s: Arrays, image: WaferImage, pe: int, color: int, switch: int) -> An
 
 
 def _has_channel(s: Arrays, pe: int, color: int, switch: int) -> bool:
-    if switch != NONE:
-        return bool(s.switches[switch, SWITCH_CHANNEL])
-    program = s.pes[pe, PE_PROGRAM]
-    return bool(program >= 0 and s.programs[program, PROGRAM_COLORS + color] >= 0)
+    if switch != f.NONE:
+        return bool(s.switches[switch, f.SWITCH_CHANNEL])
+    program = s.pes[pe, f.PE_PROGRAM]
+    return bool(program >= 0 and s.programs[program, f.PROGRAM_COLORS + color] >= 0)
 
 
 def _buffer(
@@ -272,8 +210,8 @@ def _buffer(
         return None
     color ^= int(image.pair_swaps[y, x, color]) >> direction.opposite & 1
     for source in _sources(s, y * image.width + x):
-        record = s.fifos[s.arena[source + FIFO_ROW]]
-        if record[FIFOS_COLOR] == color and record[FIFOS_PORT] == direction.opposite:
-            capacity = int(s.arena[source + FIFO_SHAPE] >> 16)
+        record = s.fifos[s.arena[source + f.FIFO_ROW]]
+        if record[f.FIFOS_COLOR] == color and record[f.FIFOS_PORT] == direction.opposite:
+            capacity = int(s.arena[source + f.FIFO_SHAPE] >> 16)
             return SimpleNamespace(used=_count(s, source), capacity=capacity)
     return None

@@ -15,6 +15,7 @@ from onewafer.simulator.arithmetic.outputs import (
     NUM_PACKED,
     UNMARKS,
 )
+from onewafer.simulator.fast import fields as f
 from onewafer.simulator.fast.agenda import note, wake_attention, wake_element, wake_router
 from onewafer.simulator.fast.arrays import Arrays, int64
 from onewafer.simulator.fast.compilation import kernel, shared
@@ -29,53 +30,6 @@ from onewafer.simulator.fast.computing import (
 )
 from onewafer.simulator.fast.elements import finish, place_fault
 from onewafer.simulator.fast.exceptions import exceptions_of, kind_of, note_exceptions
-from onewafer.simulator.fast.fields import (
-    ADVANCE_TAG,
-    ANY_COLOR,
-    BLOCK_ACTIVE,
-    BLOCK_ELEMENTS,
-    BLOCK_PATH_CYCLES,
-    BLOCK_PATH_FREE,
-    BLOCK_PE,
-    CHECKED,
-    CONTROL_TAG,
-    FAULT,
-    FIFO_ROUTE,
-    FIFO_SHAPE,
-    FIFO_STATE,
-    FIFO_TAIL,
-    INPUT,
-    MARK_TAGS,
-    NONE,
-    OP_CONFIG,
-    OP_DEST,
-    OP_ELEMENT_CYCLES,
-    OP_HAS_STARTED,
-    OP_IS_ENDLESS,
-    OP_KIND,
-    OP_LAST_SERVED,
-    OP_LENGTH,
-    OP_NEXT,
-    OP_PC,
-    OP_ROW,
-    OP_SCALAR,
-    OP_SRC0,
-    OP_SRC1,
-    OP_STEPS,
-    OPERAND_BASE,
-    OPERAND_BYTES,
-    OPERAND_DSD,
-    OPERAND_KIND,
-    OPERAND_STEP,
-    OPS_THREAD,
-    OUTPUT,
-    PACKED,
-    POINTER,
-    RING,
-    SCALAR,
-    T_RAMP,
-    VECTOR,
-)
 from onewafer.simulator.fast.fifo import WORD, put, take
 from onewafer.simulator.fast.marks import is_control_next, set_tag, tag_from_ramp, unmark
 from onewafer.simulator.fast.memory import read, write
@@ -90,29 +44,29 @@ _DSD_START = int(EventKind.DSD_START)
 @shared
 def serve_watched(s: Arrays, block: int, op: int, cycle: int) -> None:
     """Execute one element, for which there is all it needs."""
-    pe = s.arena[block + BLOCK_PE]
-    if s.arena[op + OP_HAS_STARTED] == 0:
-        s.arena[op + OP_HAS_STARTED] = 1
-        thread = s.operations[s.arena[op + OP_ROW], OPS_THREAD]
+    pe = s.arena[block + f.BLOCK_PE]
+    if s.arena[op + f.OP_HAS_STARTED] == 0:
+        s.arena[op + f.OP_HAS_STARTED] = 1
+        thread = s.operations[s.arena[op + f.OP_ROW], f.OPS_THREAD]
         record(s, cycle, block, _DSD_START, thread, kind_of(s, op))
-    before = s.arena[op + OP_NEXT]
-    if s.arena[op + OP_STEPS] & PACKED:
+    before = s.arena[op + f.OP_NEXT]
+    if s.arena[op + f.OP_STEPS] & f.PACKED:
         step_packed(s, block, op, cycle)
     else:
         step_watched(s, block, op, cycle)
-    if s.clock[FAULT]:
-        place_fault(s, pe, s.arena[op + OP_PC], cycle)
+    if s.clock[f.FAULT]:
+        place_fault(s, pe, s.arena[op + f.OP_PC], cycle)
         return
-    element_cycles = s.arena[op + OP_ELEMENT_CYCLES]
+    element_cycles = s.arena[op + f.OP_ELEMENT_CYCLES]
     free_at = cycle + element_cycles
-    s.arena[block + BLOCK_ELEMENTS] += max(1, s.arena[op + OP_NEXT] - before)
-    s.arena[block + BLOCK_PATH_CYCLES] += element_cycles
-    s.arena[op + OP_LAST_SERVED] = cycle
-    s.arena[block + BLOCK_PATH_FREE] = free_at
-    if s.arena[op + OP_NEXT] == s.arena[op + OP_LENGTH] and s.arena[op + OP_IS_ENDLESS] == 0:
+    s.arena[block + f.BLOCK_ELEMENTS] += max(1, s.arena[op + f.OP_NEXT] - before)
+    s.arena[block + f.BLOCK_PATH_CYCLES] += element_cycles
+    s.arena[op + f.OP_LAST_SERVED] = cycle
+    s.arena[block + f.BLOCK_PATH_FREE] = free_at
+    if s.arena[op + f.OP_NEXT] == s.arena[op + f.OP_LENGTH] and s.arena[op + f.OP_IS_ENDLESS] == 0:
         finish(s, block, op, free_at)
         wake_attention(s, block, free_at)
-        if s.arena[op + OP_DEST + OPERAND_KIND] == OUTPUT:
+        if s.arena[op + f.OP_DEST + f.OPERAND_KIND] == f.OUTPUT:
             clear_source(s, pe, op)
     note(s, free_at)
     wake_element(s, block, free_at)
@@ -121,58 +75,58 @@ def serve_watched(s: Arrays, block: int, op: int, cycle: int) -> None:
 @kernel
 def step_watched(s: Arrays, block: int, op: int, cycle: int) -> None:
     """Read, compute and write the next element (M36)."""
-    pe = s.arena[block + BLOCK_PE]
-    k = int64(s.arena[op + OP_NEXT])
+    pe = s.arena[block + f.BLOCK_PE]
+    k = int64(s.arena[op + f.OP_NEXT])
     progress = 0 if drops_next(s, op) else 1
-    a = take_operand(s, block, op, OP_SRC0, k, cycle)
-    b = take_operand(s, block, op, OP_SRC1, k, cycle)
-    if s.clock[FAULT]:
+    a = take_operand(s, block, op, f.OP_SRC0, k, cycle)
+    b = take_operand(s, block, op, f.OP_SRC1, k, cycle)
+    if s.clock[f.FAULT]:
         return
-    scalar = int64(s.arena[op + OP_SCALAR]) & WORD
+    scalar = int64(s.arena[op + f.OP_SCALAR]) & WORD
     kind = kind_in_program(s, pe, kind_of(s, op))
     word = compute_element(kind, a, b, scalar)
     put_result(s, block, pe, op, k, word, cycle)
-    if s.clock[FAULT]:
+    if s.clock[f.FAULT]:
         return
     keep_result(s, op, word)
     if progress:
         hand_on_carry(s, op, a, b)
-    s.arena[op + OP_NEXT] = k + progress
-    if s.arena[op + OP_KIND] & CHECKED:
+    s.arena[op + f.OP_NEXT] = k + progress
+    if s.arena[op + f.OP_KIND] & f.CHECKED:
         note_exceptions(s, pe, exceptions_of(kind, a, b, scalar, word))
 
 
 @kernel
 def step_packed(s: Arrays, block: int, op: int, cycle: int) -> None:
     """Read, compute and write the elements of a wavelet: the first is its low half (M150)."""
-    pe = s.arena[block + BLOCK_PE]
-    first = int64(s.arena[op + OP_NEXT])
+    pe = s.arena[block + f.BLOCK_PE]
+    first = int64(s.arena[op + f.OP_NEXT])
     count = int64(NUM_PACKED)
-    if not s.arena[op + OP_IS_ENDLESS]:
-        count = min(count, s.arena[op + OP_LENGTH] - first)
+    if not s.arena[op + f.OP_IS_ENDLESS]:
+        count = min(count, s.arena[op + f.OP_LENGTH] - first)
     kind = kind_in_program(s, pe, kind_of(s, op))
     raised, sent = 0, int64(0)
-    received0 = take_packed(s, block, op, OP_SRC0, cycle)
-    received1 = take_packed(s, block, op, OP_SRC1, cycle)
+    received0 = take_packed(s, block, op, f.OP_SRC0, cycle)
+    received1 = take_packed(s, block, op, f.OP_SRC1, cycle)
     for i in range(count):
-        a = packed_element(s, block, op, OP_SRC0, received0, first + i, i, cycle)
-        b = packed_element(s, block, op, OP_SRC1, received1, first + i, i, cycle)
-        if s.clock[FAULT]:
+        a = packed_element(s, block, op, f.OP_SRC0, received0, first + i, i, cycle)
+        b = packed_element(s, block, op, f.OP_SRC1, received1, first + i, i, cycle)
+        if s.clock[f.FAULT]:
             return
-        scalar = int64(s.arena[op + OP_SCALAR]) & WORD
+        scalar = int64(s.arena[op + f.OP_SCALAR]) & WORD
         word = compute_element(kind, a, b, scalar)
-        if s.arena[op + OP_DEST + OPERAND_KIND] == OUTPUT:
+        if s.arena[op + f.OP_DEST + f.OPERAND_KIND] == f.OUTPUT:
             sent |= (word & DATA_BITS) << 16 * i
         else:
             put_result(s, block, pe, op, first + i, word, cycle)
-        if s.clock[FAULT]:
+        if s.clock[f.FAULT]:
             return
         keep_result(s, op, word)
         hand_on_carry(s, op, a, b)
-        if s.arena[op + OP_KIND] & CHECKED:
+        if s.arena[op + f.OP_KIND] & f.CHECKED:
             raised |= exceptions_of(kind, a, b, scalar, word)
-    s.arena[op + OP_NEXT] = first + count
-    if s.arena[op + OP_DEST + OPERAND_KIND] == OUTPUT:
+    s.arena[op + f.OP_NEXT] = first + count
+    if s.arena[op + f.OP_DEST + f.OPERAND_KIND] == f.OUTPUT:
         send(s, block, pe, op, first + count, sent, cycle)
     note_exceptions(s, pe, raised)
 
@@ -180,9 +134,9 @@ def step_packed(s: Arrays, block: int, op: int, cycle: int) -> None:
 @kernel
 def take_packed(s: Arrays, block: int, op: int, at: int, cycle: int) -> int:
     """Take the wavelet that has the next elements of a source; 0: they do not come in wavelets."""
-    if s.arena[op + at + OPERAND_KIND] != INPUT:
+    if s.arena[op + at + f.OPERAND_KIND] != f.INPUT:
         return int64(0)
-    return take_from_channel(s, block, int64(s.arena[op + at + OPERAND_BASE]), cycle)
+    return take_from_channel(s, block, int64(s.arena[op + at + f.OPERAND_BASE]), cycle)
 
 
 @kernel
@@ -190,7 +144,7 @@ def packed_element(
     s: Arrays, block: int, op: int, at: int, received: int, k: int, i: int, cycle: int
 ) -> int:
     """Return element k of a source, which is number i of its wavelet if it came in one."""
-    if s.arena[op + at + OPERAND_KIND] == INPUT:
+    if s.arena[op + at + f.OPERAND_KIND] == f.INPUT:
         return received >> 16 * i & DATA_BITS
     return take_operand(s, block, op, at, k, cycle)
 
@@ -198,11 +152,11 @@ def packed_element(
 @kernel
 def drops_next(s: Arrays, op: int) -> bool:
     """Tell whether the next wavelet is data that a source drops (M99)."""
-    for at in (OP_SRC0, OP_SRC1):
-        if s.arena[op + at + OPERAND_KIND] != INPUT:
+    for at in (f.OP_SRC0, f.OP_SRC1):
+        if s.arena[op + at + f.OPERAND_KIND] != f.INPUT:
             continue
-        drops = s.arena[op + at + OPERAND_STEP] & DROPS != 0
-        if drops and not is_control_next(s, s.arena[op + at + OPERAND_BASE]):
+        drops = s.arena[op + at + f.OPERAND_STEP] & DROPS != 0
+        if drops and not is_control_next(s, s.arena[op + at + f.OPERAND_BASE]):
             return True
     return False
 
@@ -210,22 +164,22 @@ def drops_next(s: Arrays, op: int) -> bool:
 @kernel
 def take_operand(s: Arrays, block: int, op: int, at: int, k: int, cycle: int) -> int:
     """Return element k of a source; take it out of a channel or a ring."""
-    pe = s.arena[block + BLOCK_PE]
-    kind = s.arena[op + at + OPERAND_KIND]
-    base = int64(s.arena[op + at + OPERAND_BASE])
-    num_bytes = int64(s.arena[op + at + OPERAND_BYTES])
-    if kind == SCALAR:
+    pe = s.arena[block + f.BLOCK_PE]
+    kind = s.arena[op + at + f.OPERAND_KIND]
+    base = int64(s.arena[op + at + f.OPERAND_BASE])
+    num_bytes = int64(s.arena[op + at + f.OPERAND_BYTES])
+    if kind == f.SCALAR:
         return base & WORD
-    if kind == INPUT:
-        marks = s.arena[op + at + OPERAND_STEP] & MARKS != 0 and is_control_next(s, base)
+    if kind == f.INPUT:
+        marks = s.arena[op + at + f.OPERAND_STEP] & MARKS != 0 and is_control_next(s, base)
         word = take_from_channel(s, block, base, cycle)
         if marks:
             word = kept_word(word, int64(s.control_masks[pe]))
         return word & ((1 << 8 * num_bytes) - 1)
-    if kind == RING:
+    if kind == f.RING:
         return take_element(s, pe, base, num_bytes, cycle)
-    if kind == VECTOR:
-        return read(s, pe, base + k * s.arena[op + at + OPERAND_STEP], num_bytes)
+    if kind == f.VECTOR:
+        return read(s, pe, base + k * s.arena[op + at + f.OPERAND_STEP], num_bytes)
     return read_memory(s, pe, op, at, k)
 
 
@@ -236,8 +190,8 @@ def take_from_channel(s: Arrays, block: int, channel: int, cycle: int) -> int:
     word = take(s, channel, cycle)
     if is_control:
         unmark(s, channel, 1)
-    if s.arena[channel + FIFO_STATE]:
-        s.arena[channel + FIFO_STATE] = 0
+    if s.arena[channel + f.FIFO_STATE]:
+        s.arena[channel + f.FIFO_STATE] = 0
         wake_router(s, block, cycle + 1)
     return word
 
@@ -245,45 +199,46 @@ def take_from_channel(s: Arrays, block: int, channel: int, cycle: int) -> int:
 @kernel
 def put_result(s: Arrays, block: int, pe: int, op: int, k: int, word: int, cycle: int) -> None:
     """Set element k of the destination; send it, or put it into a ring."""
-    kind = s.arena[op + OP_DEST + OPERAND_KIND]
-    base = int64(s.arena[op + OP_DEST + OPERAND_BASE])
-    num_bytes = int64(s.arena[op + OP_DEST + OPERAND_BYTES])
-    if kind == OUTPUT:
-        flags = int64(s.arena[op + OP_DEST + OPERAND_STEP])
+    kind = s.arena[op + f.OP_DEST + f.OPERAND_KIND]
+    base = int64(s.arena[op + f.OP_DEST + f.OPERAND_BASE])
+    num_bytes = int64(s.arena[op + f.OP_DEST + f.OPERAND_BYTES])
+    if kind == f.OUTPUT:
+        flags = int64(s.arena[op + f.OP_DEST + f.OPERAND_STEP])
         send(s, block, pe, op, k + 1, word & mask_of_output(num_bytes, flags), cycle)
-    elif kind == RING:
+    elif kind == f.RING:
         put_element(s, pe, base, word, num_bytes, cycle)
-    elif kind == VECTOR:
-        write(s, pe, base + k * s.arena[op + OP_DEST + OPERAND_STEP], word, num_bytes)
-    elif k + 1 == s.arena[op + OP_LENGTH] or not is_all_or_nothing(s, op):
+    elif kind == f.VECTOR:
+        write(s, pe, base + k * s.arena[op + f.OP_DEST + f.OPERAND_STEP], word, num_bytes)
+    elif k + 1 == s.arena[op + f.OP_LENGTH] or not is_all_or_nothing(s, op):
         write_memory(s, pe, op, k, word)
 
 
 @kernel
 def is_all_or_nothing(s: Arrays, op: int) -> bool:
     """Tell whether only the last element reaches the destination: a ring may end it (M112)."""
-    if s.arena[op + OP_DEST + OPERAND_KIND] != POINTER or s.arena[op + OP_CONFIG] != NONE:
+    if s.arena[op + f.OP_DEST + f.OPERAND_KIND] != f.POINTER or s.arena[op + f.OP_CONFIG] != f.NONE:
         return False
     return (
-        s.arena[op + OP_SRC0 + OPERAND_KIND] == RING or s.arena[op + OP_SRC1 + OPERAND_KIND] == RING
+        s.arena[op + f.OP_SRC0 + f.OPERAND_KIND] == f.RING
+        or s.arena[op + f.OP_SRC1 + f.OPERAND_KIND] == f.RING
     )
 
 
 @kernel
 def send(s: Arrays, block: int, pe: int, op: int, following: int, word: int, cycle: int) -> None:
     """Put a wavelet into the queue of the destination, behind which element `following` comes."""
-    base = int64(s.arena[op + OP_DEST + OPERAND_BASE])
-    flags = int64(s.arena[op + OP_DEST + OPERAND_STEP])
-    tag = int64(s.arena[op + OP_DEST + OPERAND_DSD])
+    base = int64(s.arena[op + f.OP_DEST + f.OPERAND_BASE])
+    flags = int64(s.arena[op + f.OP_DEST + f.OPERAND_STEP])
+    tag = int64(s.arena[op + f.OP_DEST + f.OPERAND_DSD])
     if flags & UNMARKS and word & MEMORY_MARK == MEMORY_MARK:
         word &= ~MEMORY_MARK
-        tag |= CONTROL_TAG
-    is_last = following == s.arena[op + OP_LENGTH] and s.arena[op + OP_IS_ENDLESS] == 0
+        tag |= f.CONTROL_TAG
+    is_last = following == s.arena[op + f.OP_LENGTH] and s.arena[op + f.OP_IS_ENDLESS] == 0
     if flags & ADVANCES and is_last:
-        tag |= ADVANCE_TAG
-    if s.arena[base + FIFO_ROUTE] == ANY_COLOR or tag & MARK_TAGS:
-        set_tag(s, base, s.arena[base + FIFO_TAIL], tag_from_ramp(s, pe, tag))
-    routable = cycle + 1 + s.timing[T_RAMP]
+        tag |= f.ADVANCE_TAG
+    if s.arena[base + f.FIFO_ROUTE] == f.ANY_COLOR or tag & f.MARK_TAGS:
+        set_tag(s, base, s.arena[base + f.FIFO_TAIL], tag_from_ramp(s, pe, tag))
+    routable = cycle + 1 + s.timing[f.T_RAMP]
     put(s, base, routable, word | flags & INDEX_BITS)
-    s.arena[block + BLOCK_ACTIVE] |= 1 << (s.arena[base + FIFO_SHAPE] & 0xFF)
+    s.arena[block + f.BLOCK_ACTIVE] |= 1 << (s.arena[base + f.FIFO_SHAPE] & 0xFF)
     wake_router(s, block, routable)

@@ -15,25 +15,7 @@ import numpy as np
 
 from onewafer.geometry import Direction
 from onewafer.image import NUM_COLORS
-from onewafer.simulator.fast.fields import (
-    ALL_PORTS,
-    ANY_COLOR,
-    BLOCK_SOURCES,
-    IS_SWITCHED,
-    LINE_WORDS,
-    NO_ROUTE,
-    NONE,
-    NUM_OP_WORDS,
-    NUM_ROUTE_WORDS,
-    NUM_STAGE_WORDS,
-    PROGRAM_COLORS,
-    RAMP_INPUT,
-    ROUTE_DIRECTIONS,
-    ROUTE_NUM_TARGETS,
-    ROUTE_PORTS,
-    ROUTE_SWITCH,
-    ROUTE_TARGETS,
-)
+from onewafer.simulator.fast import fields as f
 from onewafer.simulator.fast.tables import fifo_words
 from onewafer.simulator.loading import HOST_STREAM_WORDS, host_streams
 
@@ -113,11 +95,11 @@ class Routes:
     def find(self, pe: Integers, color: Integers) -> Integers:
         """Return the offsets of routes; `NO_ROUTE` where there is no route."""
         if not len(self.pe):
-            return np.full(len(pe), NO_ROUTE, np.int64)
+            return np.full(len(pe), f.NO_ROUTE, np.int64)
         keys = self.pe * NUM_COLORS + self.color
         wanted = pe * NUM_COLORS + color
         index = np.minimum(np.searchsorted(keys, wanted), len(keys) - 1)
-        return np.where(keys[index] == wanted, self.offset[index], NO_ROUTE)
+        return np.where(keys[index] == wanted, self.offset[index], f.NO_ROUTE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,9 +153,9 @@ def lay_out(
     sends, receives = (where.reshape(num_pes, -1) for where in host_streams(image))
     traffic = _traffic(image, tables, sorted(switched), sorted(changeable))
     outputs = _queues(program_of_pe, [layout.outputs for layout in tables.layouts])
-    is_fixed = outputs.color != ANY_COLOR
+    is_fixed = outputs.color != f.ANY_COLOR
     entering = color_from(traffic, outputs.pe, outputs.color, Direction.RAMP)
-    outputs = replace(outputs, color=np.where(is_fixed, entering, ANY_COLOR))
+    outputs = replace(outputs, color=np.where(is_fixed, entering, f.ANY_COLOR))
     channels = _queues(program_of_pe, [layout.channels for layout in tables.layouts])
     channel_words = _of_pe(
         program_of_pe, [sum(q.num_words for q in t.channels) for t in tables.layouts]
@@ -191,13 +173,13 @@ def lay_out(
     buffer_words = fifo_words(architecture.timing.router_buffer_words, has_tags=bool(switched))
     is_switch = np.isin(np.arange(NUM_COLORS), sorted(switched)) & ~traffic.is_dead
     sizes = (
-        _lines(BLOCK_SOURCES + num_sources + 1 + sends.sum(axis=1))
-        + NUM_STAGE_WORDS * (num_operations > 0),
-        NUM_OP_WORDS * num_operations,
+        _lines(f.BLOCK_SOURCES + num_sources + 1 + sends.sum(axis=1))
+        + f.NUM_STAGE_WORDS * (num_operations > 0),
+        f.NUM_OP_WORDS * num_operations,
         _of_pe(program_of_pe, [sum(q.num_words for q in t.outputs) for t in tables.layouts]),
         buffer_words * num_buffers,
         channel_words + host_words,
-        _lines(NUM_ROUTE_WORDS * (num_link_routes + is_ramp_route.sum(axis=1))),
+        _lines(f.NUM_ROUTE_WORDS * (num_link_routes + is_ramp_route.sum(axis=1))),
     )
     places = _places(sizes)
     return Fabric(
@@ -206,7 +188,7 @@ def lay_out(
         buffers=buffers,
         channels=_joined(channels, host_channels),
         link_routes=_routes(is_link_route, places.routes),
-        ramp_routes=_routes(is_ramp_route, places.routes + NUM_ROUTE_WORDS * num_link_routes),
+        ramp_routes=_routes(is_ramp_route, places.routes + f.NUM_ROUTE_WORDS * num_link_routes),
         places=places,
         num_operations=num_operations,
         num_sources=num_sources,
@@ -218,17 +200,17 @@ def lay_out(
 
 
 def _lines(words: Integers) -> Integers:
-    return -(-words // LINE_WORDS) * LINE_WORDS
+    return -(-words // f.LINE_WORDS) * f.LINE_WORDS
 
 
 def _places(sizes: tuple[Integers, ...]) -> Places:
     """Put the parts of each block one after the other, and the blocks; 0 stays free."""
     num_words = sum(sizes[1:], sizes[0])
-    ends = np.cumsum(num_words) + LINE_WORDS
+    ends = np.cumsum(num_words) + f.LINE_WORDS
     starts = [ends - num_words]
     for size in sizes:
         starts.append(starts[-1] + size)
-    return Places(*starts[:-1], end=int(ends[-1]) if len(ends) else LINE_WORDS)
+    return Places(*starts[:-1], end=int(ends[-1]) if len(ends) else f.LINE_WORDS)
 
 
 def _of_pe(program_of_pe: Integers, of_program: list[int]) -> Integers:
@@ -246,7 +228,7 @@ def _traffic(
     transmit[:, :, changeable] = _ALL_LINKS | _TO_RAMP
     incoming = np.zeros_like(transmit)
     is_dead = image.config_of_color < 0
-    has_channel = np.append(tables.programs[:, PROGRAM_COLORS:] >= 0, [[False] * NUM_COLORS], 0)
+    has_channel = np.append(tables.programs[:, f.PROGRAM_COLORS :] >= 0, [[False] * NUM_COLORS], 0)
     is_taken = has_channel[image.program_of_pe] | host_streams(image)[1]
     is_dead |= (transmit & _TO_RAMP != 0) & ~is_taken
     for direction in _LINKS:
@@ -321,7 +303,7 @@ def _host_channels(
     ends = np.cumsum(words)
     before = ends - words
     distance = first[pe] + before - before[np.searchsorted(pe, pe)]
-    nobody, never = np.full(len(pe), NONE), np.zeros(len(pe), np.int64)
+    nobody, never = np.full(len(pe), f.NONE), np.zeros(len(pe), np.int64)
     depth = np.full(len(pe), capacity)
     channels = Queues(pe, never, nobody, color, depth, distance, never, has_tags.astype(np.int64))
     return channels, np.bincount(pe, words, minlength=len(receives)).astype(np.int64)
@@ -357,7 +339,7 @@ def _number_within(pe: Integers) -> Integers:
 
 def _routes(exists: NDArray[np.bool_], first: Integers) -> Routes:
     pe, color = np.divmod(np.flatnonzero(exists), NUM_COLORS)
-    return Routes(pe, color, first[pe] + NUM_ROUTE_WORDS * _number_within(pe))
+    return Routes(pe, color, first[pe] + f.NUM_ROUTE_WORDS * _number_within(pe))
 
 
 # --- routes --------------------------------------------------------------------------------------
@@ -368,7 +350,7 @@ def write_routes(arena: Arena, fabric: Fabric, channel_of: Integers, width: int)
     buffers = fabric.buffers
     keys = (buffers.pe * NUM_COLORS + buffers.color) * len(_LINKS) + buffers.port
     offsets = fabric.places.buffers[buffers.pe] + fabric.buffer_words * buffers.number
-    for kind, more_ports in ((fabric.link_routes, 0), (fabric.ramp_routes, RAMP_INPUT)):
+    for kind, more_ports in ((fabric.link_routes, 0), (fabric.ramp_routes, f.RAMP_INPUT)):
         routes = _write_switched_routes(arena, fabric, kind)
         transmit = fabric.traffic.transmit[routes.pe, routes.color]
         count = np.zeros(len(routes.pe), np.int64)
@@ -380,17 +362,17 @@ def write_routes(arena: Arena, fabric: Fabric, channel_of: Integers, width: int)
             color = color_from(fabric.traffic, receiver, routes.color[used], direction.opposite)
             key = (receiver * NUM_COLORS + color) * len(_LINKS) + direction.opposite
             target = offsets[np.searchsorted(keys, key)]
-            arena[routes.offset[used] + ROUTE_TARGETS + count[used]] = target
+            arena[routes.offset[used] + f.ROUTE_TARGETS + count[used]] = target
             directions[used] |= int(direction) << 3 * count[used]
             count[used] += 1
         used = np.flatnonzero(transmit & _TO_RAMP)
         channel = channel_of[routes.pe[used] * NUM_COLORS + routes.color[used]]
-        arena[routes.offset[used] + ROUTE_TARGETS + count[used]] = channel
+        arena[routes.offset[used] + f.ROUTE_TARGETS + count[used]] = channel
         directions[used] |= int(Direction.RAMP) << 3 * count[used]
         count[used] += 1
-        arena[routes.offset + ROUTE_PORTS] = transmit.astype(np.int64) | more_ports
-        arena[routes.offset + ROUTE_NUM_TARGETS] = count
-        arena[routes.offset + ROUTE_DIRECTIONS] = directions
+        arena[routes.offset + f.ROUTE_PORTS] = transmit.astype(np.int64) | more_ports
+        arena[routes.offset + f.ROUTE_NUM_TARGETS] = count
+        arena[routes.offset + f.ROUTE_DIRECTIONS] = directions
 
 
 def _write_switched_routes(arena: Arena, fabric: Fabric, routes: Routes) -> Routes:
@@ -401,8 +383,8 @@ def _write_switched_routes(arena: Arena, fabric: Fabric, routes: Routes) -> Rout
     )
     chosen = routes.offset[is_switched]
     row = switches.find(routes.pe[is_switched], routes.color[is_switched])
-    arena[chosen + ROUTE_PORTS] = IS_SWITCHED
-    arena[chosen + ROUTE_SWITCH] = row
+    arena[chosen + f.ROUTE_PORTS] = f.IS_SWITCHED
+    arena[chosen + f.ROUTE_SWITCH] = row
     rest = ~is_switched
     return Routes(routes.pe[rest], routes.color[rest], routes.offset[rest])
 
@@ -448,8 +430,8 @@ def find_contention(
 
     A switch may turn under the wavelets of another source: the PEs of `switches` are among them.
     """
-    ports = np.where(route > NO_ROUTE, arena[np.maximum(route, 0) + ROUTE_PORTS], 0)
-    ports[route == ANY_COLOR] = ALL_PORTS
+    ports = np.where(route > f.NO_ROUTE, arena[np.maximum(route, 0) + f.ROUTE_PORTS], 0)
+    ports[route == f.ANY_COLOR] = f.ALL_PORTS
     is_contended = np.zeros(num_pes, np.bool_)
     for bit in range(_NUM_PORTS):
         is_contended |= np.bincount(pe[ports >> bit & 1 == 1], minlength=num_pes) > 1

@@ -10,26 +10,9 @@ from __future__ import annotations
 from onewafer.image import DsdOperation
 from onewafer.simulator.arithmetic.outputs import HAS_INDEX
 from onewafer.simulator.arithmetic.tables import ELEMENTS
+from onewafer.simulator.fast import fields as f
 from onewafer.simulator.fast.arrays import Arrays, int64
 from onewafer.simulator.fast.compilation import kernel
-from onewafer.simulator.fast.fields import (
-    BLOCK_PE,
-    FAULT,
-    FIFO_HEAD,
-    FIFO_TAIL,
-    INPUT,
-    NONE,
-    OP_DEST,
-    OP_KIND,
-    OP_NEXT,
-    OP_SRC0,
-    OP_SRC1,
-    OPERAND_BASE,
-    OPERAND_KIND,
-    OPERAND_STEP,
-    OUTPUT,
-    VECTOR,
-)
 from onewafer.simulator.fast.fifo import WORD, place_of, to_signed
 from onewafer.simulator.fast.memory import read, write
 from onewafer.simulator.fast.staging import WORD_BYTES, can_be_staged, settle, stage_words
@@ -43,43 +26,47 @@ assert ELEMENTS[DsdOperation.FMOVS] is _mov32
 @kernel
 def stream_words(s: Arrays, block: int, op: int, count: int) -> int:
     """Do what `compute_elements` does, if the operation is one of these; NONE: it is not."""
-    pe = s.arena[block + BLOCK_PE]
-    kind = s.arena[op + OP_KIND]
-    source = s.arena[op + OP_SRC1 + OPERAND_KIND]
-    dest = s.arena[op + OP_DEST + OPERAND_KIND]
+    pe = s.arena[block + f.BLOCK_PE]
+    kind = s.arena[op + f.OP_KIND]
+    source = s.arena[op + f.OP_SRC1 + f.OPERAND_KIND]
+    dest = s.arena[op + f.OP_DEST + f.OPERAND_KIND]
     if kind == _FMOVS or kind == _MOV32:
-        if source == INPUT and dest == VECTOR:
+        if source == f.INPUT and dest == f.VECTOR:
             if can_be_staged(s, block, op, count):
                 return stage_received(s, block, op, count)
             settle(s, block)
             return compute_words(s, pe, op, count, False, True, False)
-        if source == VECTOR and is_plain_output(s, op):
+        if source == f.VECTOR and is_plain_output(s, op):
             return compute_words(s, pe, op, count, False, False, True)
-    elif kind == _FADDS and source == INPUT and s.arena[op + OP_SRC0 + OPERAND_KIND] == VECTOR:
-        if dest == VECTOR:
+    elif (
+        kind == _FADDS
+        and source == f.INPUT
+        and s.arena[op + f.OP_SRC0 + f.OPERAND_KIND] == f.VECTOR
+    ):
+        if dest == f.VECTOR:
             return compute_words(s, pe, op, count, True, True, False)
         if is_plain_output(s, op):
             return compute_words(s, pe, op, count, True, True, True)
-    return NONE
+    return f.NONE
 
 
 @kernel
 def is_plain_output(s: Arrays, op: int) -> bool:
     """Tell whether the destination is fabric, and wavelets have no index (M46)."""
-    is_output = s.arena[op + OP_DEST + OPERAND_KIND] == OUTPUT
-    return is_output and s.arena[op + OP_DEST + OPERAND_STEP] & HAS_INDEX == 0
+    is_output = s.arena[op + f.OP_DEST + f.OPERAND_KIND] == f.OUTPUT
+    return is_output and s.arena[op + f.OP_DEST + f.OPERAND_STEP] & HAS_INDEX == 0
 
 
 @kernel
 def stage_received(s: Arrays, block: int, op: int, count: int) -> int:
     """Let the words of wavelets wait for their way to SRAM; return their number."""
     words = stage_words(s, block, op, count)
-    channel = s.arena[op + OP_SRC1 + OPERAND_BASE]
-    head, first = s.arena[channel + FIFO_HEAD], s.arena[op + OP_NEXT]
+    channel = s.arena[op + f.OP_SRC1 + f.OPERAND_BASE]
+    head, first = s.arena[channel + f.FIFO_HEAD], s.arena[op + f.OP_NEXT]
     for i in range(count):
         word = int64(s.arena[place_of(s, channel, head + i) + 1]) & WORD
         s.arena[words + first + i] = to_signed(_mov32(0, word, 0))
-    s.arena[op + OP_NEXT] = first + count
+    s.arena[op + f.OP_NEXT] = first + count
     return count
 
 
@@ -88,12 +75,12 @@ def compute_words(
     s: Arrays, pe: int, op: int, count: int, adds: bool, receives: bool, sends: bool
 ) -> int:
     """Read, compute and write elements, one after the other (M36); return how many were done."""
-    first = int64(s.arena[op + OP_NEXT])
-    base0, step0 = place_and_step(s, op, OP_SRC0)
-    base1, step1 = place_and_step(s, op, OP_SRC1)
-    base2, step2 = place_and_step(s, op, OP_DEST)
-    head = s.arena[base1 + FIFO_HEAD] if receives else 0
-    tail = s.arena[base2 + FIFO_TAIL] if sends else 0
+    first = int64(s.arena[op + f.OP_NEXT])
+    base0, step0 = place_and_step(s, op, f.OP_SRC0)
+    base1, step1 = place_and_step(s, op, f.OP_SRC1)
+    base2, step2 = place_and_step(s, op, f.OP_DEST)
+    head = s.arena[base1 + f.FIFO_HEAD] if receives else 0
+    tail = s.arena[base2 + f.FIFO_TAIL] if sends else 0
     done = 0
     while done < count:
         k = first + done
@@ -102,21 +89,21 @@ def compute_words(
             b = int64(s.arena[place_of(s, base1, head + done) + 1]) & WORD
         else:
             b = read(s, pe, base1 + k * step1, WORD_BYTES)
-        if s.clock[FAULT]:
+        if s.clock[f.FAULT]:
             break
         word = _fadds(a, b, 0) if adds else _mov32(a, b, 0)
         if sends:
             s.arena[place_of(s, base2, tail + done) + 1] = to_signed(word)
         else:
             write(s, pe, base2 + k * step2, word, WORD_BYTES)
-            if s.clock[FAULT]:
+            if s.clock[f.FAULT]:
                 break
         done += 1
-    s.arena[op + OP_NEXT] = first + done
+    s.arena[op + f.OP_NEXT] = first + done
     return done
 
 
 @kernel
 def place_and_step(s: Arrays, op: int, at: int) -> tuple[int, int]:
     """Return base and step of an operand."""
-    return int64(s.arena[op + at + OPERAND_BASE]), int64(s.arena[op + at + OPERAND_STEP])
+    return int64(s.arena[op + at + f.OPERAND_BASE]), int64(s.arena[op + at + f.OPERAND_STEP])
