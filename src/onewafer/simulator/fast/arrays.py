@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, get_type_hints
 
 import numpy as np
 
 if TYPE_CHECKING:
-    Matrix = Any
-    """An array of the dtype and shape that `building` gives it."""
 
     def int64(value: object, /) -> int:
         """Return a number of an array as kernels compute with it."""
@@ -18,26 +16,37 @@ else:
 
 __all__ = ["Arrays", "int64"]
 
+Vector = Annotated[Any, np.int64, 1]
+Matrix = Annotated[Any, np.int64, 2]
+Int32Vector = Annotated[Any, np.int32, 1]
+Int32Matrix = Annotated[Any, np.int32, 2]
+Uint32Vector = Annotated[Any, np.uint32, 1]
+Uint32Matrix = Annotated[Any, np.uint32, 2]
+Uint32Block = Annotated[Any, np.uint32, 4]
+ByteVector = Annotated[Any, np.uint8, 1]
+ByteMatrix = Annotated[Any, np.uint8, 2]
+"""An array by the type and the number of dimensions of its elements."""
+
 
 class Arrays(NamedTuple):
     """Matrices of records, see `fields`; those of `MachineState` are shared with it."""
 
-    arena: Matrix
-    """`[words]`, int32: a block for each PE, in it all that the loop touches for every wavelet."""
-    clock: Matrix
-    timing: Matrix
+    arena: Int32Vector
+    """`[words]`: a block for each PE, in it all that the loop touches for every wavelet."""
+    clock: Vector
+    timing: Vector
     pes: Matrix
     fifos: Matrix
     operations: Matrix
     links: Matrix
-    ramp_routes: Matrix
+    ramp_routes: Int32Matrix
     """`[num_pes or 0, colors]`: route of the wavelets that a PE sends by a queue that has any
     color."""
-    swapped_ramps: Matrix
+    swapped_ramps: Uint32Vector
     """A bit for each color that a PE's own router makes the other one of its pair (M59)."""
     programs: Matrix
     code: Matrix
-    patches: Matrix
+    patches: Vector
     dsds: Matrix
     configs: Matrix
     tasks: Matrix
@@ -46,74 +55,45 @@ class Arrays(NamedTuple):
     switches: Matrix
     rings: Matrix
     launches: Matrix
-    # what programs see
-    memory: Matrix
-    registers: Matrix
-    dsrs: Matrix
-    return_stacks: Matrix
-    pending_tasks: Matrix
-    blocked_tasks: Matrix
-    blocked_colors: Matrix
-    torn_colors: Matrix
-    queue_colors: Matrix
-    queue_flushes: Matrix
-    rotation_counts: Matrix
-    fifo_lengths: Matrix
-    control_masks: Matrix
-    unmasked_exceptions: Matrix
-    blocked_streams: Matrix
+    # what programs see: see `simulator.state`
+    memory: ByteMatrix
+    registers: Uint32Matrix
+    dsrs: Uint32Block
+    return_stacks: Int32Matrix
+    pending_tasks: Uint32Vector
+    blocked_tasks: Uint32Vector
+    blocked_colors: Uint32Vector
+    torn_colors: Uint32Vector
+    queue_colors: ByteMatrix
+    queue_flushes: Uint32Vector
+    rotation_counts: Uint32Matrix
+    fifo_lengths: Uint32Matrix
+    control_masks: ByteVector
+    unmasked_exceptions: ByteVector
+    blocked_streams: ByteVector
     # the agenda
-    wheel: Matrix
+    wheel: Int32Matrix
     """`[slots, places]`: blocks of the PEs to look at in a window, list after list."""
     wheel_counts: Matrix
     """`[lists, slots]`: how long each list is."""
     lists: Matrix
     """`[lists, fields]`: where each list is, and whose."""
-    blocks: Matrix
+    blocks: Int32Vector
     """`[num_pes]`: offset of each PE's block."""
-    heap: Matrix
+    heap: Int32Vector
     """PEs of the share that are woken later than the wheel reaches, phase by phase."""
-    heap_places: Matrix
+    heap_places: Int32Vector
     """`[num_pes]`: where each PE is in its heap; 0: not there."""
-    heap_cycles: Matrix
+    heap_cycles: Vector
     """`[num_pes]`: when it is woken."""
-    candidates: Matrix
+    candidates: Vector
     """The contenders in one PE in one cycle."""
     events: Matrix
-    signals: Matrix
+    signals: Vector
     """The threads' messages to each other, see `signals`."""
 
 
 DTYPES: dict[str, tuple[type[np.generic], int]] = {
-    **dict.fromkeys(Arrays._fields, (np.int64, 2)),
-    "arena": (np.int32, 1),
-    "clock": (np.int64, 1),
-    "timing": (np.int64, 1),
-    "ramp_routes": (np.int32, 2),
-    "swapped_ramps": (np.uint32, 1),
-    "patches": (np.int64, 1),
-    "memory": (np.uint8, 2),
-    "registers": (np.uint32, 2),
-    "dsrs": (np.uint32, 4),
-    "return_stacks": (np.int32, 2),
-    "pending_tasks": (np.uint32, 1),
-    "blocked_tasks": (np.uint32, 1),
-    "blocked_colors": (np.uint32, 1),
-    "torn_colors": (np.uint32, 1),
-    "queue_colors": (np.uint8, 2),
-    "queue_flushes": (np.uint32, 1),
-    "rotation_counts": (np.uint32, 2),
-    "fifo_lengths": (np.uint32, 2),
-    "control_masks": (np.uint8, 1),
-    "unmasked_exceptions": (np.uint8, 1),
-    "blocked_streams": (np.uint8, 1),
-    "wheel": (np.int32, 2),
-    "wheel_counts": (np.int64, 2),
-    "blocks": (np.int32, 1),
-    "heap": (np.int32, 1),
-    "heap_places": (np.int32, 1),
-    "heap_cycles": (np.int64, 1),
-    "candidates": (np.int64, 1),
-    "signals": (np.int64, 1),
+    name: hint.__metadata__ for name, hint in get_type_hints(Arrays, include_extras=True).items()
 }
 """Element type and number of dimensions of each array."""

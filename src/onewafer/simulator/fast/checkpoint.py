@@ -15,8 +15,9 @@ from onewafer.geometry import Direction
 from onewafer.simulator import snapshot as tables
 from onewafer.simulator.arithmetic.control import ADVANCE_MARK, CONTROL_MARK
 from onewafer.simulator.fast import fields as f
+from onewafer.simulator.fast.columns import WORD, kept_columns
 from onewafer.simulator.fast.counters import count_link_wavelets, count_of_blocks
-from onewafer.simulator.fast.switch_tables import STATE, find_turned
+from onewafer.simulator.fast.switch_tables import find_turned
 from onewafer.simulator.leftovers import Waiting
 from onewafer.simulator.snapshot import Snapshot, dtype_of
 from onewafer.simulator.statistics import StallReason
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
     Integers = NDArray[np.int64]
     Columns = dict[str, Integers]
 
-WORD = 0xFFFF_FFFF
 _LOG2_MASK = 0x1F
 _FORMS = np.zeros(8, np.int64)
 _FORMS[[f.SCALAR, f.POINTER, f.VECTOR, f.INPUT, f.OUTPUT, f.RING]] = (
@@ -97,29 +97,21 @@ def _table(name: str, **columns: NDArray[np.generic]) -> tables.Table:
 def _elements(s: Arrays, base: int) -> tables.Table:
     pes = np.flatnonzero(s.pes[:, f.PE_PROGRAM] >= 0)
     rows = s.pes[pes]
-    started = rows[:, f.PE_COUNTER_START]
+    block = s.blocks[pes]
     bulk = rows[:, f.PE_BULK]
     bulk_row = np.where(bulk == f.NONE, 0, s.arena[np.maximum(bulk, 0) + f.OP_ROW])
-    path_cycles = rows[:, f.PE_PATH_CYCLES] + count_of_blocks(s, f.BLOCK_PATH_CYCLES)[pes]
+    columns = {
+        **kept_columns(f.PE_KEPT, lambda place: rows[:, place], base),
+        **kept_columns(f.BLOCK_KEPT, lambda place: s.arena[block + place], base),
+    }
+    columns["dsd_elements"] += count_of_blocks(s, f.BLOCK_ELEMENTS)[pes]
+    columns["data_path_cycles"] += count_of_blocks(s, f.BLOCK_PATH_CYCLES)[pes]
     return _table(
         "elements",
         pe=pes,
-        main_thread=rows[:, f.PE_MAIN],
-        main_free=rows[:, f.PE_MAIN_FREE] + base,
-        main_next=rows[:, f.PE_MAIN_NEXT] + base,
-        last_picked=rows[:, f.PE_LAST_PICKED],
-        stalled_since=rows[:, f.PE_STALLED_SINCE] + base,
-        counter_held=rows[:, f.PE_COUNTER_HELD],
-        counter_started_at=np.where(started == f.NEVER, f.NONE, started + base),
-        path_free_at=s.arena[s.blocks[pes] + f.BLOCK_PATH_FREE].astype(np.int64) + base,
         bulk_thread=np.where(bulk == f.NONE, f.NONE, s.operations[bulk_row, f.OPS_THREAD]),
-        bulk_since=rows[:, f.PE_BULK_SINCE] + base,
-        main_thread_cycles=rows[:, f.PE_MAIN_CYCLES],
-        data_path_cycles=path_cycles,
-        instructions=rows[:, f.PE_INSTRUCTIONS],
-        dsd_elements=rows[:, f.PE_ELEMENTS] + count_of_blocks(s, f.BLOCK_ELEMENTS)[pes],
-        task_starts=rows[:, f.PE_TASK_STARTS],
         wake=np.full(len(pes), tables.UNKNOWN),
+        **columns,
     )
 
 
@@ -266,25 +258,15 @@ def _operations(s: Arrays, base: int) -> tables.Table:
     def word(field: int) -> Integers:
         return s.arena[offset + field].astype(np.int64)
 
-    config, served, finish = word(f.OP_CONFIG), word(f.OP_LAST_SERVED), word(f.OP_FINISH)
+    config = word(f.OP_CONFIG)
     columns: Columns = {
         "pe": pe,
         "thread": s.operations[rows, f.OPS_THREAD],
         "kind": word(f.OP_KIND) & f.KIND_MASK,
-        "pc": word(f.OP_PC),
         "config": np.where(config < 0, f.NONE, config - program[:, f.PROGRAM_CONFIGS]),
-        "scalar": word(f.OP_SCALAR) & WORD,
-        "length": word(f.OP_LENGTH),
-        "next_element": word(f.OP_NEXT),
-        "start": s.operations[rows, f.OPS_START] + base,
-        "remaining": word(f.OP_REMAINING),
-        "element_cycles": word(f.OP_ELEMENT_CYCLES),
-        "has_started": word(f.OP_HAS_STARTED),
-        "last_served": np.where(served == f.NOT_YET, f.NONE, np.maximum(served + base, 0)),
-        "finish_at": np.where(finish == f.FAR, tables.NEVER, finish + base),
-        "reason": word(f.OP_REASON),
-        "waiting_since": s.operations[rows, f.OPS_WAITING_SINCE] + base,
         "is_prepared": s.operations[rows, f.OPS_RESUME] < s.timing[f.T_RESUME],
+        **kept_columns(f.OP_KEPT, word, base),
+        **kept_columns(f.OPS_KEPT, lambda place: s.operations[rows, place], base),
     }
     first = program[:, f.PROGRAM_DSDS], s.pes[pe, f.PE_RINGS]
     for name, at in (("dest", f.OP_DEST), ("src0", f.OP_SRC0), ("src1", f.OP_SRC1)):
@@ -354,11 +336,7 @@ def _rings(s: Arrays) -> tables.Table:
         "fifos",
         pe=pe,
         number=used - first[pe],
-        head=rings[:, f.RINGS_HEAD],
-        count=rings[:, f.RINGS_COUNT],
-        width=rings[:, f.RINGS_WIDTH],
-        found_empty=rings[:, f.RINGS_FOUND_EMPTY],
-        found_full=rings[:, f.RINGS_FOUND_FULL],
+        **kept_columns(f.RINGS_KEPT, lambda place: rings[:, place], 0),
     )
 
 
@@ -369,5 +347,5 @@ def _switches(s: Arrays, image: WaferImage) -> tables.Table:
         "switches",
         pe=switches[:, f.SWITCH_PE],
         color=switches[:, f.SWITCH_COLOR],
-        **{name: switches[:, field] for name, field in STATE.items()},
+        **kept_columns(f.SWITCH_KEPT, lambda place: switches[:, place], 0),
     )

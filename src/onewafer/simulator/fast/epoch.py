@@ -15,6 +15,8 @@ from onewafer.simulator.fast.compilation import kernel, shared
 from onewafer.simulator.fast.native import opened
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from onewafer.simulator.fast.arrays import Arrays, Matrix
     from onewafer.simulator.fast.native import Bound
 
@@ -31,11 +33,12 @@ def shift_back(s: Arrays, place: int, cycles: int) -> None:
 
 
 @kernel
-def subtract(matrix: Matrix, column: int, cycles: int) -> None:
-    """Move a column of cycles."""
-    for row in range(matrix.shape[0]):
-        if matrix[row, column] != f.NEVER:
-            matrix[row, column] -= cycles
+def subtract(matrix: Matrix, columns: Iterable[int], cycles: int) -> None:
+    """Move columns of cycles."""
+    for column in columns:
+        for row in range(matrix.shape[0]):
+            if matrix[row, column] != f.NEVER:
+                matrix[row, column] -= cycles
 
 
 @shared
@@ -49,28 +52,18 @@ def rebase(bound: Bound) -> None:
         shift_block(s, pe, cycles)
     for row in range(s.fifos.shape[0]):
         shift_fifo(s, row, cycles)
-    for field in (
-        f.PE_MAIN_FREE,
-        f.PE_MAIN_NEXT,
-        f.PE_STALLED_SINCE,
-        f.PE_COUNTER_START,
-        f.PE_BULK_SINCE,
-    ):
-        subtract(s.pes, field, cycles)
-    subtract(s.pes, f.PE_WRITE_CYCLE, cycles)
-    subtract(s.fifos, f.FIFOS_WAITING_SINCE, cycles)
-    subtract(s.switches, f.SWITCH_CHANGED, cycles)
-    for field in (f.OPS_START, f.OPS_WAITING_SINCE):
-        subtract(s.operations, field, cycles)
-    for field in range(f.LINK_FREE, s.links.shape[1]):
-        if field == f.LINK_FREE or field >= f.LINK_DEPARTURES:
-            subtract(s.links, field, cycles)
+    subtract(s.pes, f.PE_CYCLES, cycles)
+    subtract(s.fifos, f.FIFOS_CYCLES, cycles)
+    subtract(s.switches, f.SWITCH_CYCLES, cycles)
+    subtract(s.operations, f.OPS_CYCLES, cycles)
+    subtract(s.links, f.LINK_CYCLES, cycles)
+    subtract(s.links, range(f.LINK_DEPARTURES, s.links.shape[1]), cycles)
 
 
 @kernel
 def shift_clock(s: Arrays, cycles: int) -> None:
     """Move the cycles of a share's clock and heaps."""
-    for field in (f.NOW, f.LAST_END, f.FAULT_CYCLE, f.FAILURE_CYCLE):
+    for field in f.CLOCK_CYCLES:
         s.clock[field] -= cycles
     s.clock[f.BASE] += cycles
     for phase in range(s.clock[f.NUM_PHASES]):
@@ -90,12 +83,12 @@ def shift_block(s: Arrays, pe: int, cycles: int) -> None:
     s.pes[pe, f.PE_PATH_CYCLES] += s.arena[block + f.BLOCK_PATH_CYCLES]
     s.arena[block + f.BLOCK_ELEMENTS] = 0
     s.arena[block + f.BLOCK_PATH_CYCLES] = 0
-    for field in (f.BLOCK_ELEMENT_WAKE, f.BLOCK_ROUTER_WAKE, f.BLOCK_ATTENTION, f.BLOCK_PATH_FREE):
+    for field in f.BLOCK_CYCLES:
         shift_back(s, block + field, cycles)
     for slot in range(s.pes[pe, f.PE_NUM_OPERATIONS]):
         op = s.arena[block + f.BLOCK_OPERATIONS] + f.NUM_OP_WORDS * slot
-        shift_back(s, op + f.OP_FINISH, cycles)
-        shift_back(s, op + f.OP_LAST_SERVED, cycles)
+        for field in f.OP_CYCLES:
+            shift_back(s, op + field, cycles)
 
 
 @kernel

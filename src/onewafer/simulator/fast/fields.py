@@ -12,6 +12,8 @@ that they fit into 32 bits.
 from __future__ import annotations
 
 from onewafer.image import NUM_COLORS
+from onewafer.simulator.fast.record import Holds, Record
+from onewafer.simulator.statistics import StallReason
 
 NEVER = 1 << 62
 """A cycle that does not come."""
@@ -25,41 +27,43 @@ NONE = -1
 
 LINE_WORDS = 16
 """Words of a cache line."""
+NUM_PORTS = 5
+"""Ways out of a router: four links and the ramp."""
 
 # --- clock: what belongs to the whole machine; each share of the PEs has its own, see `sharing` ---
 
 MAX_PHASES = 3
 """Phases of a window, in each of which shares cannot meet."""
-(
-    BASE,  # what has to be added to the cycles in records
-    REBASE_AT,  # when the base moves on
-    NOW,  # the last window that was looked at began then
-    LAST_END,  # when the last thing noted so far is over (M80)
-    IS_RECORDING,
-    IS_STRICT,  # an operation that is issued on a busy microthread is a fault (M38)
-    NUM_EVENTS,
-    BUDGET,  # units and instructions to look at before `run_cycles` returns
-    SHARE,  # number of the share
-    NUM_SHARES,
-    NUM_PHASES,
-    WRITTEN_SLOTS,  # bit set: slots of the wheel in whose lists the share has put PEs
-    MANY_PES,  # windows with so many PEs are worth several threads
-    HELP_AFTER,  # so many PEs in such windows are worth calling the threads
-    HEAP_STARTS,  # three columns, by phase: the place in `heap` before the first one
-    HEAP_SIZES,
-    HEAP_FIRSTS,  # the earliest cycle that a heap knows, or NEVER
-    FAULT,  # of the unit that is looked at
-    FAULT_PE,
-    FAULT_PC,
-    FAULT_CYCLE,
-    FAULT_DETAIL,
-    FAULT_OTHER,
-    FAILURE,  # the earliest fault so far, in six columns like those before
-) = (*range(14), 14, 17, 20, *range(23, 30))
-NUM_FAULT_FIELDS = FAILURE - FAULT
+_clock = Record()
+BASE = _clock.field()  # what has to be added to the cycles in records
+REBASE_AT = _clock.field()  # when the base moves on
+NOW = _clock.field(holds=Holds.CYCLE)  # the last window that was looked at began then
+LAST_END = _clock.field(holds=Holds.CYCLE)  # when the last thing noted so far is over (M80)
+IS_RECORDING = _clock.field()
+IS_STRICT = _clock.field()  # an operation that is issued on a busy microthread is a fault (M38)
+NUM_EVENTS = _clock.field()
+BUDGET = _clock.field()  # units and instructions to look at before `run_cycles` returns
+SHARE = _clock.field()  # number of the share
+NUM_SHARES = _clock.field()
+NUM_PHASES = _clock.field()
+WRITTEN_SLOTS = _clock.field()  # bit set: slots of the wheel in whose lists the share has put PEs
+MANY_PES = _clock.field()  # windows with so many PEs are worth several threads
+HELP_AFTER = _clock.field()  # so many PEs in such windows are worth calling the threads
+HEAP_STARTS = _clock.field(MAX_PHASES)  # by phase: the place in `heap` before the first one
+HEAP_SIZES = _clock.field(MAX_PHASES)
+HEAP_FIRSTS = _clock.field(MAX_PHASES)  # the earliest cycle that a heap knows, or NEVER
+FAULT = _clock.field()  # of the unit that is looked at
+FAULT_PE = _clock.field()
+FAULT_PC = _clock.field()
+FAULT_CYCLE = _clock.field(holds=Holds.CYCLE)
+FAULT_DETAIL = _clock.field()
+FAULT_OTHER = _clock.field()
+NUM_FAULT_FIELDS = _clock.size - FAULT
+FAILURE = _clock.field(NUM_FAULT_FIELDS)  # the earliest fault so far, in columns like those before
 FAILURE_PE = FAILURE + FAULT_PE - FAULT
 FAILURE_CYCLE = FAILURE + FAULT_CYCLE - FAULT
-NUM_CLOCK_FIELDS = FAILURE + NUM_FAULT_FIELDS
+CLOCK_CYCLES = (*_clock.cycles, FAILURE_CYCLE)
+NUM_CLOCK_FIELDS = _clock.size
 """Behind them are counts of operations that were issued on a busy microthread: `CODE_BUSY`."""
 BUSY_TIMES, BUSY_FIRST, NUM_BUSY_FIELDS = range(3)
 """How often, and `FAR` less the first PE on which it happened; 0: on none."""
@@ -86,24 +90,28 @@ BUSY_TIMES, BUSY_FIRST, NUM_BUSY_FIELDS = range(3)
 
 # --- arena: the header of a PE's block -----------------------------------------------------------
 
-(
-    BLOCK_PE,  # row of the PE in the matrices
-    BLOCK_ELEMENT_WAKE,  # when the compute element is looked at
-    BLOCK_ROUTER_WAKE,  # when the router is looked at
-    BLOCK_ATTENTION,  # when main thread, picker, or the end of an operation are looked at
-    BLOCK_SLOTS,  # bit set: slots of the wheel in which the PE stands; first list << LIST_SHIFT
-    BLOCK_LIVE,  # bit set: live operations
-    BLOCK_ARMED,  # bit set: live operations that the data path may serve
-    BLOCK_LONE,  # operation that goes ahead of the clock
-    BLOCK_PATH_FREE,
-    BLOCK_ACTIVE,  # bit set: groups of sources with a wavelet
-    BLOCK_IS_CONTENDED,  # bit 0: two sources of the router may need one port; the flags below
-    BLOCK_OPERATIONS,  # first operation; the main thread's is the last
-    BLOCK_ELEMENTS,
-    BLOCK_PATH_CYCLES,
-    BLOCK_NUM_SOURCES,
-    BLOCK_SOURCES,  # the sources of the router, and a place for the host's queue
-) = range(16)
+_block = Record()
+BLOCK_PE = _block.field()  # row of the PE in the matrices
+BLOCK_ELEMENT_WAKE = _block.field(holds=Holds.CYCLE)  # when the compute element is looked at
+BLOCK_ROUTER_WAKE = _block.field(holds=Holds.CYCLE)  # when the router is looked at
+BLOCK_ATTENTION = _block.field(holds=Holds.CYCLE)
+"""When main thread, picker, or the end of an operation are looked at."""
+BLOCK_SLOTS = _block.field()
+"""Bit set: slots of the wheel in which the PE stands; its first list << `LIST_SHIFT`."""
+BLOCK_LIVE = _block.field()  # bit set: live operations
+BLOCK_ARMED = _block.field()  # bit set: live operations that the data path may serve
+BLOCK_LONE = _block.field()  # operation that goes ahead of the clock
+BLOCK_PATH_FREE = _block.field(holds=Holds.END, keeps="path_free_at")
+BLOCK_ACTIVE = _block.field()  # bit set: groups of sources with a wavelet
+BLOCK_IS_CONTENDED = _block.field()
+"""Bit 0: two sources of the router may need one port; and the flags below."""
+BLOCK_OPERATIONS = _block.field()  # first operation; the main thread's is the last
+BLOCK_ELEMENTS = _block.field()
+BLOCK_PATH_CYCLES = _block.field()
+BLOCK_NUM_SOURCES = _block.field()
+BLOCK_SOURCES = _block.size
+"""The sources of the router, and places for the host's queues, follow."""
+BLOCK_CYCLES, BLOCK_KEPT = _block.cycles, _block.kept
 HAS_REGISTERS, HAS_QUEUES, IS_ASKED = 2, 4, 8
 """Bits of `BLOCK_IS_CONTENDED`: the program may write registers of the router; registers of the
 queues; and it has asked a queue to tell when it is empty."""
@@ -113,17 +121,18 @@ SOURCE_GROUPS = 31
 
 # --- arena: FIFOs --------------------------------------------------------------------------------
 
-(
-    FIFO_HEAD,  # number of the oldest wavelet
-    FIFO_TAIL,  # number of the next wavelet
-    FIFO_OWNER,  # block of the PE that takes wavelets out
-    FIFO_SHAPE,  # capacity << 16 | log2 of the places of the ring << 8 | group; the flags below
-    FIFO_STATE,  # what its oldest wavelet waits for, and who waits for a place
-    FIFO_ROUTE,  # of a source; NO_ROUTE, or ANY_COLOR: each wavelet has its own
-    FIFO_LAST_MOVE,  # of a source
-    FIFO_ROW,  # in the matrix
-    FIFO_RING,  # pairs: from when a wavelet can be taken (after that: when it was), and its word
-) = range(9)
+_fifo = Record()
+FIFO_HEAD = _fifo.field()  # number of the oldest wavelet
+FIFO_TAIL = _fifo.field()  # number of the next wavelet
+FIFO_OWNER = _fifo.field()  # block of the PE that takes wavelets out
+FIFO_SHAPE = _fifo.field()
+"""Capacity << 16 | log2 of the places of the ring << 8 | group; the flags below."""
+FIFO_STATE = _fifo.field()  # what its oldest wavelet waits for, and who waits for a place
+FIFO_ROUTE = _fifo.field()  # of a source; NO_ROUTE, or ANY_COLOR: each wavelet has its own
+FIFO_LAST_MOVE = _fifo.field()  # of a source
+FIFO_ROW = _fifo.field()  # in the matrix
+FIFO_RING = _fifo.size
+"""Pairs follow: from when a wavelet can be taken (after that: when it was), and its word."""
 FIFO_READER = FIFO_ROUTE
 """A field of channels: the live operation that reads it."""
 FIFO_STARTS_TASK = FIFO_LAST_MOVE
@@ -143,17 +152,18 @@ REASON_MASK, IS_AWAITED = 15, 16
 
 # --- arena: routes of one color at one PE --------------------------------------------------------
 
-(
-    ROUTE_PORTS,  # that a wavelet needs; `RAMP_INPUT` if it comes from the compute element
-    ROUTE_NUM_TARGETS,
-    ROUTE_TARGETS,  # FIFOs: buffers behind links in the order of directions, then the channel
-) = range(3)
-ROUTE_DIRECTIONS = ROUTE_TARGETS + 5
-"""The targets, three bits each."""
-ROUTE_SWITCH = ROUTE_TARGETS + 4
+_route = Record()
+ROUTE_PORTS = _route.field()
+"""The ports that a wavelet needs; `RAMP_INPUT` if it comes from the compute element."""
+ROUTE_NUM_TARGETS = _route.field()
+ROUTE_TARGETS = _route.field(NUM_PORTS)
+"""FIFOs: buffers behind links in the order of directions, then the channel."""
+ROUTE_SWITCH = ROUTE_TARGETS + NUM_PORTS - 1
 """The row of the switch, if the route is switched."""
-NUM_ROUTE_WORDS = 8
-RAMP_INPUT = 1 << 5
+ROUTE_DIRECTIONS = _route.field()
+"""The targets, three bits each."""
+NUM_ROUTE_WORDS = _route.size
+RAMP_INPUT = 1 << NUM_PORTS
 """Bit of the ramp's way in, beside the bits of the five output ports."""
 ALL_PORTS = (RAMP_INPUT << 1) - 1
 IS_SWITCHED = 1 << 6
@@ -167,37 +177,38 @@ RECEIVE_SHIFT = 8
 # --- arena: operations, one for each thread that a program uses ----------------------------------
 
 (
-    OP_KIND,  # and `CHECKED`
-    OP_STEPS,  # it executes element by element (bit 0), and has a ring or marked input (bit 1)
-    OP_NEXT,
-    OP_LENGTH,
-    OP_IS_ENDLESS,
-    OP_ELEMENT_CYCLES,
-    OP_LAST_SERVED,
-    OP_REASON,
-    OP_DEST,
-    OP_SRC0,
-    OP_SRC1,
-    OP_SCALAR,
-    OP_ACCUMULATOR,  # offset of the operand that takes the running result
-    OP_RANK,
-    OP_HAS_STARTED,
-    OP_FINISH,
-    OP_REMAINING,
-    OP_CONFIG,  # row of the configs; −1: synchronous
-    OP_PC,
-    OP_ROW,  # in the matrix
-) = (*range(8), 8, 13, 18, *range(23, 32))
-NUM_OP_WORDS = 32
-MAIN_THREAD = 8
-
-(
     OPERAND_KIND,
     OPERAND_BASE,  # value, address, or FIFO
     OPERAND_STEP,  # bytes; BLOCK: elements skipped (M124); fabric: flags, see `arithmetic.outputs`
     OPERAND_BYTES,
     OPERAND_DSD,  # row of the descriptors (color of fabric output)
-) = range(5)
+    NUM_OPERAND_WORDS,
+) = range(6)
+
+_op = Record()
+OP_KIND = _op.field()  # and `CHECKED`
+OP_STEPS = _op.field()  # how it executes: the bits below
+OP_NEXT = _op.field(keeps="next_element")
+OP_LENGTH = _op.field(keeps="length")
+OP_IS_ENDLESS = _op.field()
+OP_ELEMENT_CYCLES = _op.field(keeps="element_cycles")
+OP_LAST_SERVED = _op.field(holds=Holds.LAST_TIME, keeps="last_served")
+OP_REASON = _op.field(keeps="reason")
+OP_DEST = _op.field(NUM_OPERAND_WORDS)
+OP_SRC0 = _op.field(NUM_OPERAND_WORDS)
+OP_SRC1 = _op.field(NUM_OPERAND_WORDS)
+OP_SCALAR = _op.field(holds=Holds.WORD, keeps="scalar")
+OP_ACCUMULATOR = _op.field()  # offset of the operand that takes the running result
+OP_RANK = _op.field()
+OP_HAS_STARTED = _op.field(keeps="has_started")
+OP_FINISH = _op.field(holds=Holds.END, keeps="finish_at")
+OP_REMAINING = _op.field(keeps="remaining")
+OP_CONFIG = _op.field()  # row of the configs; −1: synchronous
+OP_PC = _op.field(keeps="pc")
+OP_ROW = _op.field()  # in the matrix
+OP_CYCLES, OP_KEPT = _op.cycles, _op.kept
+NUM_OP_WORDS = _op.padded(LINE_WORDS)
+MAIN_THREAD = 8
 
 SCALAR, POINTER, VECTOR, BLOCK, INPUT, OUTPUT, RING = range(7)
 """Kinds of operands."""
@@ -213,154 +224,168 @@ NUM_STAGE_WORDS = LINE_WORDS
 
 # --- PEs -----------------------------------------------------------------------------------------
 
-(
-    PE_MAIN,  # state of the main thread, below
-    PE_PC,
-    PE_RETURN_DEPTH,
-    PE_MAIN_FREE,  # when the picker may act again
-    PE_MAIN_NEXT,  # when the next instruction issues
-    PE_LIMIT,  # the main thread may run up to this cycle
-    PE_LAST_PICKED,
-    PE_STALLED_SINCE,
-    PE_COUNTER_HELD,
-    PE_COUNTER_START,  # NEVER: the counter is stopped
-    PE_PROGRAM,  # row of the programs
-    PE_PATCHES,  # first row of the PE's own immediates
-    PE_NUM_OPERATIONS,
-    PE_CHANNELS,  # its first channel in the arena
-    PE_OUTPUTS,  # its first output queue in the arena
-    PE_BULK,  # operation that has the data path to itself
-    PE_BULK_SINCE,
-    PE_X,
-    PE_Y,
-    PE_MAIN_CYCLES,
-    PE_INSTRUCTIONS,
-    PE_TASK_STARTS,
-    PE_ELEMENTS,  # what is not counted in the block any more
-    PE_PATH_CYCLES,
-    PE_RINGS,  # its first row in `rings`
-    PE_STALLS,  # nine columns, by StallReason
-    PE_WRITE_CYCLE,  # in which a register of the router was written that has it not yet, or NEVER
-    PE_WRITE_REGISTER,
-    PE_WRITE_WORD,
-) = (*range(26), 34, 35, 36)
-NUM_PE_FIELDS = 40
+_pe = Record()
+PE_MAIN = _pe.field(keeps="main_thread")  # state of the main thread, below
+PE_PC = _pe.field()
+PE_RETURN_DEPTH = _pe.field()
+PE_MAIN_FREE = _pe.field(holds=Holds.CYCLE, keeps="main_free")  # when the picker may act again
+PE_MAIN_NEXT = _pe.field(holds=Holds.CYCLE, keeps="main_next")  # when the next instruction issues
+PE_LIMIT = _pe.field()  # the main thread may run up to this cycle
+PE_LAST_PICKED = _pe.field(keeps="last_picked")
+PE_STALLED_SINCE = _pe.field(holds=Holds.CYCLE, keeps="stalled_since")
+PE_COUNTER_HELD = _pe.field(keeps="counter_held")
+PE_COUNTER_START = _pe.field(
+    holds=Holds.START, keeps="counter_started_at"
+)  # NEVER: the counter is stopped
+PE_PROGRAM = _pe.field()  # row of the programs
+PE_PATCHES = _pe.field()  # first row of the PE's own immediates
+PE_NUM_OPERATIONS = _pe.field()
+PE_CHANNELS = _pe.field()  # its first channel in the arena
+PE_OUTPUTS = _pe.field()  # its first output queue in the arena
+PE_BULK = _pe.field()  # operation that has the data path to itself
+PE_BULK_SINCE = _pe.field(holds=Holds.CYCLE, keeps="bulk_since")
+PE_X = _pe.field()
+PE_Y = _pe.field()
+PE_MAIN_CYCLES = _pe.field(keeps="main_thread_cycles")
+PE_INSTRUCTIONS = _pe.field(keeps="instructions")
+PE_TASK_STARTS = _pe.field(keeps="task_starts")
+PE_ELEMENTS = _pe.field(keeps="dsd_elements")  # what is not counted in the block any more
+PE_PATH_CYCLES = _pe.field(keeps="data_path_cycles")
+PE_RINGS = _pe.field()  # its first row in `rings`
+PE_STALLS = _pe.field(len(StallReason))  # by reason
+PE_WRITE_CYCLE = _pe.field(holds=Holds.CYCLE)
+"""In which a register of the router was written that has it not yet, or NEVER."""
+PE_WRITE_REGISTER = _pe.field()
+PE_WRITE_WORD = _pe.field()
+PE_CYCLES, PE_KEPT = _pe.cycles, _pe.kept
+NUM_PE_FIELDS = _pe.padded(LINE_WORDS // 2)
 
 IDLE, RUNNING, WAITING, STALLED = range(4)
 """States of a main thread."""
 
 # --- links: four rows a PE, by direction; used if a link is slower than one wavelet a cycle ------
 
-LINK_FREE, LINK_WAVELETS, LINK_DEPARTURES = range(3)
-"""The last `link_window_words` departures follow."""
+_link = Record()
+LINK_FREE = _link.field(holds=Holds.CYCLE)
+LINK_WAVELETS = _link.field()
+LINK_CYCLES = _link.cycles
+LINK_DEPARTURES = _link.size
+"""The cycles of the last `link_window_words` departures follow."""
 
 # --- FIFOs: output queues and link buffers of each PE (sources), channels, and host queues -------
 
-(
-    FIFOS_OFFSET,
-    FIFOS_PE,
-    FIFOS_COLOR,
-    FIFOS_NUMBER,  # of the queue
-    FIFOS_PORT,
-    FIFOS_SENDER,  # link buffer: PE of the router before it
-    FIFOS_WRITER,  # output queue: live operation that writes to it
-    FIFOS_WAITING_SINCE,
-    FIFOS_PUSHED,  # wavelets that the tail does not count any more
-    NUM_FIFO_FIELDS,
-) = range(10)
+_fifos = Record()
+FIFOS_OFFSET = _fifos.field()
+FIFOS_PE = _fifos.field()
+FIFOS_COLOR = _fifos.field()
+FIFOS_NUMBER = _fifos.field()  # of the queue
+FIFOS_PORT = _fifos.field()
+FIFOS_SENDER = _fifos.field()  # link buffer: PE of the router before it
+FIFOS_WRITER = _fifos.field()  # output queue: live operation that writes to it
+FIFOS_WAITING_SINCE = _fifos.field(holds=Holds.CYCLE)
+FIFOS_PUSHED = _fifos.field()  # wavelets that the tail does not count any more
+FIFOS_CYCLES = _fifos.cycles
+NUM_FIFO_FIELDS = _fifos.size
 HOST_QUEUE = 1 << 16
 """Number of the queue that `inject` fills, see `snapshot.HOST_QUEUE`."""
 
 # --- operations ----------------------------------------------------------------------------------
 
-(
-    OPS_OFFSET,
-    OPS_THREAD,
-    OPS_START,
-    OPS_WAITING_SINCE,
-    OPS_RESUME,  # cycles from the end to the main thread's next instruction
-    NUM_OPERATION_FIELDS,
-) = range(6)
+_ops = Record()
+OPS_OFFSET = _ops.field()
+OPS_THREAD = _ops.field()
+OPS_START = _ops.field(holds=Holds.CYCLE, keeps="start")
+OPS_WAITING_SINCE = _ops.field(holds=Holds.CYCLE, keeps="waiting_since")
+OPS_RESUME = _ops.field()  # cycles from the end to the main thread's next instruction
+OPS_CYCLES, OPS_KEPT = _ops.cycles, _ops.kept
+NUM_OPERATION_FIELDS = _ops.size
 
 # --- switches: of one color at one PE, where a color is switched anywhere -------------------------
 
-(
-    SWITCH_POSITION,
-    SWITCH_COUNTER,  # of a counter filter
-    SWITCH_PASSING,  # of a counter filter: how many counts pass
-    SWITCH_IS_TORN,
-    SWITCH_OLD_POSITION,  # four columns: as of the start of the cycle of the last change
-    SWITCH_CHANGED,  # the cycle of the last change
-    SWITCH_NUM_POSITIONS,
-    SWITCH_IS_RING,
-    SWITCH_POPS,  # bit set: opcodes after which the list of commands moves up
-    SWITCH_FILTER,
-    SWITCH_MINIMUM,
-    SWITCH_MAXIMUM,
-    SWITCH_LIMIT,
-    SWITCH_THEN,  # what comes after the limit, as `arithmetic.filters` has it
-    SWITCH_COUNTS_DATA,
-    SWITCH_COUNTS_CONTROL,
-    SWITCH_FILTERS_CONTROL,
-    SWITCH_CHANNEL,  # 0: no queue of the PE takes the color
-    SWITCH_BUFFERS,  # behind the four links; 0: the link leaves the rectangle
-    SWITCH_SETS,  # receive (NONE: not valid) and transmit of each position
-    SWITCH_PE,
-    SWITCH_COLOR,
-    SWITCH_WAYS,  # four columns, by position: as `arithmetic.registers` has them
-    SWITCH_SWAPS,  # bit set: links behind which the color is another
-    SWITCH_POP_MODE,
-    SWITCH_LINK_ROUTE,  # of wavelets from links, and from the PE; `NO_ROUTE`: there is none
-    SWITCH_RAMP_ROUTE,
-    NUM_SWITCH_FIELDS,
-) = (*range(5), *range(8, 22), 25, 33, 34, 35, *range(39, 44))
+_switch = Record()
+SWITCH_POSITION = _switch.field(keeps="position")
+SWITCH_COUNTER = _switch.field(keeps="counter")  # of a counter filter
+SWITCH_PASSING = _switch.field(keeps="passing")  # of a counter filter: how many counts pass
+SWITCH_IS_TORN = _switch.field(keeps="is_torn_down")
+NUM_OLD_FIELDS = _switch.size
+SWITCH_OLD_POSITION = _switch.field(NUM_OLD_FIELDS)
+"""Columns like those before, as of the start of the cycle of the last change."""
+SWITCH_CHANGED = _switch.field(holds=Holds.CYCLE)  # the cycle of the last change
+SWITCH_NUM_POSITIONS = _switch.field()
+SWITCH_IS_RING = _switch.field(keeps="is_ring")
+SWITCH_POPS = _switch.field()  # bit set: opcodes after which the list of commands moves up
+SWITCH_FILTER = _switch.field()
+SWITCH_MINIMUM = _switch.field()
+SWITCH_MAXIMUM = _switch.field()
+SWITCH_LIMIT = _switch.field(keeps="limit")
+SWITCH_THEN = _switch.field(
+    keeps="then"
+)  # what comes after the limit, as `arithmetic.filters` has it
+SWITCH_COUNTS_DATA = _switch.field()
+SWITCH_COUNTS_CONTROL = _switch.field()
+SWITCH_FILTERS_CONTROL = _switch.field()
+SWITCH_CHANNEL = _switch.field()  # 0: no queue of the PE takes the color
+SWITCH_BUFFERS = _switch.field(4)  # behind the four links; 0: the link leaves the rectangle
+SWITCH_SETS = _switch.field(8)  # receive (NONE: not valid) and transmit of each position
+SWITCH_PE = _switch.field()
+SWITCH_COLOR = _switch.field()
+SWITCH_WAYS = _switch.field(4, keeps="way")  # by position: as `arithmetic.registers` has them
+SWITCH_SWAPS = _switch.field()  # bit set: links behind which the color is another
+SWITCH_POP_MODE = _switch.field(keeps="pop_mode")
+SWITCH_LINK_ROUTE = _switch.field()  # of wavelets from links; `NO_ROUTE`: there is none
+SWITCH_RAMP_ROUTE = _switch.field()  # likewise, of those from the PE
+SWITCH_CYCLES, SWITCH_KEPT = _switch.cycles, _switch.kept
+NUM_SWITCH_FIELDS = _switch.size
 NO_FILTER, RANGE_FILTER, COUNTER_FILTER = range(3)
 
 # --- rings: the FIFOs that programs allocate in their memory --------------------------------------
 
-(
-    RINGS_ADDRESS,
-    RINGS_BYTES,
-    RINGS_PUSH,  # task to activate, or NO_TASK
-    RINGS_POP,
-    RINGS_EMPTY_ACTION,
-    RINGS_FULL_ACTION,
-    RINGS_HEAD,
-    RINGS_COUNT,
-    RINGS_WIDTH,
-    RINGS_FOUND_EMPTY,  # an operation found no element, and none was put in since
-    RINGS_FOUND_FULL,
-    RINGS_READER,  # live operation, 0: none
-    RINGS_WRITER,
-    NUM_RING_FIELDS,
-) = range(14)
+_ring = Record()
+RINGS_ADDRESS = _ring.field()
+RINGS_BYTES = _ring.field()
+RINGS_PUSH = _ring.field()  # task to activate, or NO_TASK
+RINGS_POP = _ring.field()
+RINGS_EMPTY_ACTION = _ring.field()
+RINGS_FULL_ACTION = _ring.field()
+RINGS_HEAD = _ring.field(keeps="head")
+RINGS_COUNT = _ring.field(keeps="count")
+RINGS_WIDTH = _ring.field(keeps="width")
+RINGS_FOUND_EMPTY = _ring.field(
+    keeps="found_empty"
+)  # an operation found no element, and none was put in since
+RINGS_FOUND_FULL = _ring.field(keeps="found_full")
+RINGS_READER = _ring.field()  # live operation, 0: none
+RINGS_WRITER = _ring.field()
+RINGS_KEPT = _ring.kept
+NUM_RING_FIELDS = _ring.size
 
 # --- programs and their tables -------------------------------------------------------------------
 
-(
-    PROGRAM_CODE,  # first row in the code
-    PROGRAM_DSDS,
-    PROGRAM_NUM_DSDS,
-    PROGRAM_CONFIGS,
-    PROGRAM_TASKS,  # 32 rows, by task id
-    PROGRAM_LOCAL_TASKS,  # bit set of task ids
-    PROGRAM_DATA_TASKS,  # bit set of task ids
-    PROGRAM_CONTROL_TASKS,  # 64 rows of tasks, by entry; NONE: it has no control task
-    PROGRAM_NUM_CHANNELS,
-    PROGRAM_CHANNELS,  # first row in the channels of programs
-    PROGRAM_IS_WOKEN,  # wavelets start tasks: data tasks, or that of teardown and queues
-    PROGRAM_HAS_REGISTERS,  # its loads and stores may go to registers of the router
-    PROGRAM_HAS_QUEUES,  # and to those of its queues
-    PROGRAM_CHECKED,  # `CHECKED` if floating point exceptions may stop it, else 0
-    PROGRAM_HALF,  # its 16-bit float, a `ScalarType`
-    PROGRAM_QUEUES,  # (+ output queue) distance of its source from the PE's first
-) = range(16)
 MAX_QUEUES = 16
-PROGRAM_INPUTS = PROGRAM_QUEUES + MAX_QUEUES
-"""(+ input queue) the color it is bound to as the program is loaded."""
-PROGRAM_COLORS = PROGRAM_INPUTS + MAX_QUEUES
-"""(+ color) distance of its channel from the PE's first."""
-NUM_PROGRAM_FIELDS = PROGRAM_COLORS + NUM_COLORS
+_program = Record()
+PROGRAM_CODE = _program.field()  # first row in the code
+PROGRAM_DSDS = _program.field()
+PROGRAM_NUM_DSDS = _program.field()
+PROGRAM_CONFIGS = _program.field()
+PROGRAM_TASKS = _program.field()  # 32 rows, by task id
+PROGRAM_LOCAL_TASKS = _program.field()  # bit set of task ids
+PROGRAM_DATA_TASKS = _program.field()  # bit set of task ids
+PROGRAM_CONTROL_TASKS = _program.field()  # 64 rows of tasks, by entry; NONE: it has no control task
+PROGRAM_NUM_CHANNELS = _program.field()
+PROGRAM_CHANNELS = _program.field()  # first row in the channels of programs
+PROGRAM_IS_WOKEN = _program.field()
+"""Wavelets start tasks: data tasks, or that of teardown and queues."""
+PROGRAM_HAS_REGISTERS = _program.field()  # its loads and stores may go to registers of the router
+PROGRAM_HAS_QUEUES = _program.field()  # and to those of its queues
+PROGRAM_CHECKED = _program.field()  # `CHECKED` if floating point exceptions may stop it, else 0
+PROGRAM_HALF = _program.field()  # its 16-bit float, a `ScalarType`
+PROGRAM_QUEUES = _program.field(MAX_QUEUES)
+"""By output queue, distance of its source from the PE's first."""
+PROGRAM_INPUTS = _program.field(MAX_QUEUES)
+"""By input queue, the color it is bound to as the program is loaded."""
+PROGRAM_COLORS = _program.field(NUM_COLORS)
+"""By color, distance of its channel from the PE's first."""
+NUM_PROGRAM_FIELDS = _program.size
 
 (
     CODE_OPCODE,
@@ -382,19 +407,19 @@ program (M147)."""
 KIND_MASK = CHECKED - 1
 """Mask of an operation's kind."""
 
-(
-    DSD_KIND,
-    DSD_COLOR,
-    DSD_QUEUE,
-    DSD_STRIDE,  # MEM4D: of the innermost loop
-    DSD_NUM_LOOPS,  # FIFO: number of the ring
-    DSD_IS_CONTROL,
-    DSD_NAMED,  # the color that it names; NONE: that of its queue
-    DSD_FLAGS,  # of fabric: as `arithmetic.outputs` has them, without an index
-    DSD_EXTENTS,  # four, the innermost first
-) = range(9)
-DSD_STRIDES = DSD_EXTENTS + 4
-NUM_DSD_FIELDS = DSD_STRIDES + 4
+MAX_LOOPS = 4
+_dsd = Record()
+DSD_KIND = _dsd.field()
+DSD_COLOR = _dsd.field()
+DSD_QUEUE = _dsd.field()
+DSD_STRIDE = _dsd.field()  # MEM4D: of the innermost loop
+DSD_NUM_LOOPS = _dsd.field()  # FIFO: number of the ring
+DSD_IS_CONTROL = _dsd.field()
+DSD_NAMED = _dsd.field()  # the color that it names; NONE: that of its queue
+DSD_FLAGS = _dsd.field()  # of fabric: as `arithmetic.outputs` has them, without an index
+DSD_EXTENTS = _dsd.field(MAX_LOOPS)  # the innermost first
+DSD_STRIDES = _dsd.field(MAX_LOOPS)
+NUM_DSD_FIELDS = _dsd.size
 
 (
     CONFIG_SLOT,
@@ -407,19 +432,18 @@ NUM_DSD_FIELDS = DSD_STRIDES + 4
     NUM_CONFIG_FIELDS,
 ) = range(8)
 
-(
-    TASK_KIND,
-    TASK_ENTRY,
-    TASK_CHANNEL,
-    TASK_COLOR,
-    TASK_NUM_ARGUMENTS,
-    TASK_REGISTERS,
-    TASK_TYPES,
-    TASK_ROTATION,  # of a data task: number of its rotation; NONE: it has none
-    TASK_LIMIT,
-    TASK_ALTERNATE,  # entry of the control task that starts in its place
-    NUM_TASK_FIELDS,
-) = (*range(6), 7, 9, 10, 11, 12)
+_task = Record()
+TASK_KIND = _task.field()
+TASK_ENTRY = _task.field()
+TASK_CHANNEL = _task.field()
+TASK_COLOR = _task.field()
+TASK_NUM_ARGUMENTS = _task.field()
+TASK_REGISTERS = _task.field(2)  # by argument
+TASK_TYPES = _task.field(2)
+TASK_ROTATION = _task.field()  # of a data task: number of its rotation; NONE: it has none
+TASK_LIMIT = _task.field()
+TASK_ALTERNATE = _task.field()  # entry of the control task that starts in its place
+NUM_TASK_FIELDS = _task.size
 NO_TASK_KIND, LOCAL_TASK, DATA_TASK, CONTROL_TASK = range(4)
 NUM_TASK_IDS = 32
 
@@ -433,24 +457,23 @@ LAUNCH_ENTRY, LAUNCH_NUM_ARGUMENTS, LAUNCH_ARGUMENTS = range(3)
 
 # --- timing --------------------------------------------------------------------------------------
 
-(
-    T_HOP,
-    T_CREDIT,
-    T_RAMP,
-    T_WINDOW_SHIFT,  # log2 of the cycles of a window, see `loop`
-    T_HAS_LINK_WINDOW,
-    T_WINDOW_WORDS,
-    T_WINDOW_CYCLES,
-    T_MEMORY_SETUP,
-    T_FABRIC_SETUP,
-    T_SCALAR_SETUP,
-    T_RESUME,
-    T_TASK_START,
-    T_BRANCH_TAKEN,
-    T_REDUCTION,  # elements, cycles
-    T_CONFLICT,  # numerator, denominator
-    T_RATES,
-) = (*range(14), 15, 17)
+_timing = Record()
+T_HOP = _timing.field()
+T_CREDIT = _timing.field()
+T_RAMP = _timing.field()
+T_WINDOW_SHIFT = _timing.field()  # log2 of the cycles of a window, see `loop`
+T_HAS_LINK_WINDOW = _timing.field()
+T_WINDOW_WORDS = _timing.field()
+T_WINDOW_CYCLES = _timing.field()
+T_MEMORY_SETUP = _timing.field()
+T_FABRIC_SETUP = _timing.field()
+T_SCALAR_SETUP = _timing.field()
+T_RESUME = _timing.field()
+T_TASK_START = _timing.field()
+T_BRANCH_TAKEN = _timing.field()
+T_REDUCTION = _timing.field(2)  # elements, cycles
+T_CONFLICT = _timing.field(2)  # numerator, denominator
+T_RATES = _timing.size
 """Two columns, elements and cycles, for each `DsdOperation` follow."""
 
 LIST_START, LIST_SHARE, LIST_PHASE, NUM_LIST_FIELDS = range(4)

@@ -21,14 +21,18 @@ from onewafer.simulator.arithmetic.outputs import (
 from onewafer.simulator.fast import fields as f
 from onewafer.simulator.fast.agenda import NUM_SLOTS
 from onewafer.simulator.fast.checkpoint import have_tags
+from onewafer.simulator.fast.columns import restore_columns, signed, since_base, to_field
 from onewafer.simulator.fast.counters import count_link_wavelets
 from onewafer.simulator.fast.exceptions import RAISING_BITS
 from onewafer.simulator.fast.operation import ENDLESS
 from onewafer.simulator.fast.rebinding import attach_all, home_colors
-from onewafer.simulator.fast.switch_tables import STATE, derive_sets
+from onewafer.simulator.fast.record import Holds
+from onewafer.simulator.fast.switch_tables import derive_sets
 from onewafer.simulator.state import FIRST_THREAD
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from numpy.typing import NDArray
 
     from onewafer.simulator.fast.arrays import Arrays
@@ -82,18 +86,22 @@ def _put_to_sleep(s: Arrays) -> None:
         s.arena[s.blocks + field] = f.FAR
 
 
-def _since_base(s: Arrays, cycles: Integers) -> Integers:
-    """Return cycles as the arena holds them."""
-    return np.clip(cycles - s.clock[f.BASE], f.LONG_AGO, f.FAR)
+def _into(matrix: Integers, rows: Integers) -> Callable[[int, Integers], None]:
+    """Return what writes columns of rows."""
+
+    def write(column: int, values: Integers) -> None:
+        matrix[rows, column] = values
+
+    return write
 
 
-def _last_time(s: Arrays, cycles: Integers) -> Integers:
-    """Return cycles in which something was served last, as the arena holds them."""
-    return np.where(cycles == f.NONE, f.NOT_YET, _since_base(s, cycles))
+def _into_arena(s: Arrays, offsets: Integers) -> Callable[[int, Integers], None]:
+    """Return what writes words behind offsets."""
 
+    def write(field: int, values: Integers) -> None:
+        s.arena[offsets + field] = values
 
-def _signed(words: Integers) -> NDArray[np.int32]:
-    return (words & 0xFFFF_FFFF).astype(np.uint32).view(np.int32)
+    return write
 
 
 def _find(keys: Integers, wanted: Integers) -> Integers:
@@ -134,7 +142,9 @@ def _restore_sources(s: Arrays, snapshot: Snapshot) -> None:
     keys = _source_keys(s.fifos[rows, f.FIFOS_PE], port, number)
     found = rows[_find(keys, _source_keys(table["pe"], table["port"], table["number"]))]
     offset = s.fifos[found, f.FIFOS_OFFSET]
-    s.arena[offset + f.FIFO_LAST_MOVE] = _last_time(s, table["last_move"])
+    s.arena[offset + f.FIFO_LAST_MOVE] = to_field(
+        table["last_move"], Holds.LAST_TIME, s.clock[f.BASE]
+    )
     s.arena[offset + f.FIFO_STATE] = table["reason"] + 1 | table["is_awaited"] * f.IS_AWAITED
     s.fifos[found, f.FIFOS_WAITING_SINCE] = table["waiting_since"] - s.clock[f.BASE]
 
@@ -164,8 +174,8 @@ def _fill(s: Arrays, rows: Integers, wavelets: Table) -> None:
     at = s.fifos[rows, f.FIFOS_OFFSET]
     number = _running(at)
     place = at + f.FIFO_RING + 2 * number
-    s.arena[place] = _since_base(s, wavelets["ready"])
-    s.arena[place + 1] = _signed(wavelets["word"])
+    s.arena[place] = since_base(wavelets["ready"], s.clock[f.BASE])
+    s.arena[place + 1] = signed(wavelets["word"])
     tagged = np.flatnonzero(have_tags(s, rows))
     places = 1 << (s.arena[at + f.FIFO_SHAPE] >> 8 & 0x1F).astype(np.int64)
     color = np.where(s.fifos[rows, f.FIFOS_COLOR] == f.ANY_COLOR, wavelets["color"], 0)
@@ -183,7 +193,7 @@ def _restore_credits(s: Arrays, at: Integers, release: Integers) -> None:
     number = _running(at) - counts[np.searchsorted(fifos, at)]
     places = 1 << (s.arena[at + f.FIFO_SHAPE] >> 8 & 0x1F).astype(np.int64)
     left = release - int(s.timing[f.T_CREDIT])
-    s.arena[at + f.FIFO_RING + 2 * (number & (places - 1))] = _since_base(s, left)
+    s.arena[at + f.FIFO_RING + 2 * (number & (places - 1))] = since_base(left, s.clock[f.BASE])
 
 
 def _restore_channels(s: Arrays, snapshot: Snapshot) -> None:
@@ -230,19 +240,14 @@ def _restore_links(s: Arrays, snapshot: Snapshot) -> None:
 def _restore_switches(s: Arrays, table: Table) -> None:
     keys = s.switches[:-1, f.SWITCH_PE] * NUM_COLORS + s.switches[:-1, f.SWITCH_COLOR]
     row = _find(keys, table["pe"] * NUM_COLORS + table["color"])
-    for name, field in STATE.items():
-        s.switches[row, field] = table[name]
+    restore_columns(f.SWITCH_KEPT, _into(s.switches, row), table, 0)
     for number in row:
         derive_sets(s.switches[number])
 
 
 def _restore_rings(s: Arrays, table: Table) -> None:
     row = s.pes[table["pe"], f.PE_RINGS] + table["number"]
-    s.rings[row, f.RINGS_HEAD] = table["head"]
-    s.rings[row, f.RINGS_COUNT] = table["count"]
-    s.rings[row, f.RINGS_WIDTH] = table["width"]
-    s.rings[row, f.RINGS_FOUND_EMPTY] = table["found_empty"]
-    s.rings[row, f.RINGS_FOUND_FULL] = table["found_full"]
+    restore_columns(f.RINGS_KEPT, _into(s.rings, row), table, 0)
 
 
 # --- operations ----------------------------------------------------------------------------------
@@ -270,32 +275,21 @@ def _restore_operations(s: Arrays, table: Table) -> None:
     accumulates &= _BYTES[f.OP_SRC0][kind] > 0
     accumulator = np.where(forms[f.OP_SRC1] == tables.SCALAR, f.OP_SRC1, 0)
     accumulator = np.where(forms[f.OP_SRC0] == tables.SCALAR, f.OP_SRC0, accumulator)
-    finish = table["finish_at"]
     words = {
         f.OP_KIND: kind | program[:, f.PROGRAM_CHECKED] * (RAISING_BITS >> kind & 1),
         f.OP_CONFIG: config,
         f.OP_RANK: rank,
-        f.OP_PC: table["pc"],
         f.OP_STEPS: np.where(is_fabric | is_ring, f.STEPWISE, 0)
         | np.where(is_watched, f.WATCHED, 0)
         | np.where(is_packed, f.PACKED, 0),
         f.OP_IS_ENDLESS: is_fabric & (table["length"] == ENDLESS),
-        f.OP_LENGTH: table["length"],
-        f.OP_NEXT: table["next_element"],
         f.OP_ACCUMULATOR: np.where(accumulates, accumulator, 0),
-        f.OP_SCALAR: _signed(table["scalar"]),
-        f.OP_REMAINING: table["remaining"],
-        f.OP_ELEMENT_CYCLES: table["element_cycles"],
-        f.OP_HAS_STARTED: table["has_started"],
-        f.OP_LAST_SERVED: _last_time(s, table["last_served"]),
-        f.OP_FINISH: np.where(finish == tables.NEVER, f.FAR, _since_base(s, finish)),
-        f.OP_REASON: table["reason"],
     }
     for field, values in words.items():
         s.arena[op + field] = values
-    s.operations[row, f.OPS_START] = table["start"] - base
+    restore_columns(f.OP_KEPT, _into_arena(s, op), table, base)
+    restore_columns(f.OPS_KEPT, _into(s.operations, row), table, base)
     s.operations[row, f.OPS_RESUME] = np.where(table["is_prepared"], 0, s.timing[f.T_RESUME])
-    s.operations[row, f.OPS_WAITING_SINCE] = table["waiting_since"] - base
     _put_on_threads(s, table, op)
 
 
@@ -372,7 +366,7 @@ def _restore_operand(s: Arrays, table: Table, op: Integers, at: int) -> Integers
     channel = s.pes[pe, f.PE_CHANNELS] + program[rows, f.PROGRAM_COLORS + home]
     queue = s.pes[pe, f.PE_OUTPUTS] + program[rows, f.PROGRAM_QUEUES + np.where(is_output, base, 0)]
     is_plain = (form == tables.SCALAR) | (form == tables.POINTER)
-    base = np.where(is_plain, _signed(base), base)
+    base = np.where(is_plain, signed(base), base)
     base = np.where(is_input, channel, np.where(is_output, queue, base))
     is_ring = form == tables.FIFO
     base = np.where(is_ring, base + s.pes[pe, f.PE_RINGS], base)
@@ -380,7 +374,7 @@ def _restore_operand(s: Arrays, table: Table, op: Integers, at: int) -> Integers
     is_block = form == tables.BLOCK
     step = np.where(form == tables.VECTOR, stride * num_bytes, 1)
     step[is_block] = stride[is_block]
-    step[is_output] = _signed(stride[is_output] & ~IS_CONTROL)
+    step[is_output] = signed(stride[is_output] & ~IS_CONTROL)
     step[is_input] = stride[is_input]
     kind = np.select([form == number for number in _KINDS], list(_KINDS.values()))
     s.arena[op + at + f.OPERAND_KIND] = kind
@@ -400,33 +394,17 @@ def _restore_operand(s: Arrays, table: Table, op: Integers, at: int) -> Integers
 
 def _restore_elements(s: Arrays, snapshot: Snapshot) -> None:
     table, state, base = snapshot.elements, snapshot.state, s.clock[f.BASE]
-    pe, started, bulk = table["pe"], table["counter_started_at"], table["bulk_thread"]
+    pe, bulk = table["pe"], table["bulk_thread"]
     has_bulk = bulk != f.NONE
     bulk_op = np.full(len(pe), f.NONE)
     rows = _rows_of_threads(s, pe[has_bulk], bulk[has_bulk])
     bulk_op[has_bulk] = s.operations[rows, f.OPS_OFFSET]
-    columns = {
-        f.PE_MAIN: table["main_thread"],
-        f.PE_MAIN_FREE: table["main_free"] - base,
-        f.PE_MAIN_NEXT: table["main_next"] - base,
-        f.PE_LAST_PICKED: table["last_picked"],
-        f.PE_STALLED_SINCE: table["stalled_since"] - base,
-        f.PE_COUNTER_HELD: table["counter_held"],
-        f.PE_COUNTER_START: np.where(started == f.NONE, f.NEVER, started - base),
-        f.PE_BULK: bulk_op,
-        f.PE_BULK_SINCE: table["bulk_since"] - base,
-        f.PE_MAIN_CYCLES: table["main_thread_cycles"],
-        f.PE_PATH_CYCLES: table["data_path_cycles"],
-        f.PE_INSTRUCTIONS: table["instructions"],
-        f.PE_ELEMENTS: table["dsd_elements"],
-        f.PE_TASK_STARTS: table["task_starts"],
-        f.PE_PC: state.program_counters[pe],
-        f.PE_RETURN_DEPTH: state.return_depths[pe],
-    }
-    for column, values in columns.items():
-        s.pes[pe, column] = values
+    restore_columns(f.PE_KEPT, _into(s.pes, pe), table, base)
+    restore_columns(f.BLOCK_KEPT, _into_arena(s, s.blocks[pe]), table, base)
+    s.pes[pe, f.PE_BULK] = bulk_op
+    s.pes[pe, f.PE_PC] = state.program_counters[pe]
+    s.pes[pe, f.PE_RETURN_DEPTH] = state.return_depths[pe]
     s.pes[:, f.PE_STALLS : f.PE_STALLS + snapshot.stalls.shape[1]] = snapshot.stalls
-    s.arena[s.blocks[pe] + f.BLOCK_PATH_FREE] = _since_base(s, table["path_free_at"])
 
 
 def _restore_launches(s: Arrays, snapshot: Snapshot) -> None:

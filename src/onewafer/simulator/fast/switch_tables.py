@@ -31,18 +31,6 @@ if TYPE_CHECKING:
 
     Integers = NDArray[np.int64]
 
-STATE = {
-    "position": f.SWITCH_POSITION,
-    "is_torn_down": f.SWITCH_IS_TORN,
-    "counter": f.SWITCH_COUNTER,
-    "limit": f.SWITCH_LIMIT,
-    "passing": f.SWITCH_PASSING,
-    "then": f.SWITCH_THEN,
-    "is_ring": f.SWITCH_IS_RING,
-    "pop_mode": f.SWITCH_POP_MODE,
-    **{f"way{number}": f.SWITCH_WAYS + number for number in range(NUM_WAYS)},
-}
-"""The columns of a snapshot that change in a run."""
 _LINKS = (Direction.WEST, Direction.EAST, Direction.SOUTH, Direction.NORTH)
 
 
@@ -94,7 +82,7 @@ def find_turned(s: Arrays, image: WaferImage) -> Integers:
     config_of_color = image.config_of_color.reshape(-1, NUM_COLORS)
     of_config = _rows_at_load(image)
     loaded = of_config[config_of_color[rows[:, f.SWITCH_PE], rows[:, f.SWITCH_COLOR]]]
-    fields = [*STATE.values()]
+    fields = [field.place for field in f.SWITCH_KEPT]
     return np.flatnonzero((rows[:, fields] != loaded[:, fields]).any(axis=1))
 
 

@@ -51,7 +51,6 @@ from onewafer.trace import EventKind
 
 _RAMP = int(Direction.RAMP)
 _NUM_LINKS = 4
-_NUM_STATES = f.SWITCH_OLD_POSITION - f.SWITCH_POSITION
 _LINK_BUSY = int(StallReason.LINK_BUSY)
 _NO_CREDIT = int(StallReason.NO_CREDIT)
 _NO_ROUTE = int(StallReason.NO_ROUTE)
@@ -104,7 +103,7 @@ def marked_word(s: Arrays, fifo: int) -> int:
 def in_force(s: Arrays, row: int, field: int, cycle: int) -> int:
     """Return a state of a switch, one that has an old column, as of the start of `cycle` (M92)."""
     if s.switches[row, f.SWITCH_CHANGED] == cycle:
-        return s.switches[row, field + _NUM_STATES]
+        return s.switches[row, field + f.NUM_OLD_FIELDS]
     return s.switches[row, field]
 
 
@@ -261,8 +260,8 @@ def execute(s: Arrays, row: int, has_ramp: bool, word: int, cycle: int) -> int:
     if not is_counted and word & (CONTROL_MARK | ADVANCE_MARK) == 0:
         return word
     if s.switches[row, f.SWITCH_CHANGED] != cycle:
-        for field in range(_NUM_STATES):
-            s.switches[row, field + _NUM_STATES] = s.switches[row, field]
+        for field in range(f.NUM_OLD_FIELDS):
+            s.switches[row, field + f.NUM_OLD_FIELDS] = s.switches[row, field]
         s.switches[row, f.SWITCH_CHANGED] = cycle
     if is_counted:
         count(s, row, word)
@@ -272,8 +271,8 @@ def execute(s: Arrays, row: int, has_ramp: bool, word: int, cycle: int) -> int:
     if is_control(word):
         word = obey(s, row, word, cycle)
     if (
-        s.switches[row, f.SWITCH_POSITION] != s.switches[row, f.SWITCH_POSITION + _NUM_STATES]
-        or s.switches[row, f.SWITCH_IS_TORN] != s.switches[row, f.SWITCH_IS_TORN + _NUM_STATES]
+        s.switches[row, f.SWITCH_POSITION] != s.switches[row, f.SWITCH_POSITION + f.NUM_OLD_FIELDS]
+        or s.switches[row, f.SWITCH_IS_TORN] != s.switches[row, f.SWITCH_IS_TORN + f.NUM_OLD_FIELDS]
     ):
         unsettle_routes(s, row)
     return word
