@@ -1,23 +1,27 @@
-"""The arrays as the objects of the reference engine, as far as its deadlock report reads them.
+"""What the arrays hold when nothing moves any more, in the words of the report (M81).
 
-One report, whoever simulated: only the PEs that it may mention are turned into objects.
+Only the PEs that it may mention are turned into objects.
 """
 
 from __future__ import annotations
 
-from functools import partial
-from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from onewafer.geometry import Direction
 from onewafer.image import DsdOperation, SwitchPosition
-from onewafer.simulator import messages
+from onewafer.simulator.deadlock import (
+    HeldWavelet,
+    LiveOperation,
+    QueueAndColor,
+    RouteInForce,
+    StuckElement,
+    StuckRouter,
+    describe_deadlock,
+)
 from onewafer.simulator.fast import fields as f
 from onewafer.simulator.loading import UNROUTED
-from onewafer.simulator.reference.compute_element import MainThread
-from onewafer.simulator.reference.deadlock import describe_deadlock
 from onewafer.simulator.statistics import StallReason
 
 if TYPE_CHECKING:
@@ -26,13 +30,6 @@ if TYPE_CHECKING:
     from onewafer.image import WaferImage
     from onewafer.simulator.engine import LoadedProgram
     from onewafer.simulator.fast.arrays import Arrays
-
-_MAIN_THREADS = {
-    f.IDLE: MainThread.IDLE,
-    f.RUNNING: MainThread.RUNNING,
-    f.WAITING: MainThread.WAITING,
-    f.STALLED: MainThread.STALLED,
-}
 
 
 def report_deadlock(
@@ -57,30 +54,35 @@ def report_deadlock(
     return describe_deadlock(elements, routers, loaded.state, cycle)
 
 
-def _element(s: Arrays, loaded: LoadedProgram, pe: int) -> Any:  # noqa: ANN401 - a stand-in
+def _element(s: Arrays, loaded: LoadedProgram, pe: int) -> StuckElement:
     record, block = s.pes[pe], int(s.blocks[pe])
-    program = loaded.image.programs[int(record[f.PE_PROGRAM])]
     first, live = int(s.arena[block + f.BLOCK_OPERATIONS]), int(s.arena[block + f.BLOCK_LIVE])
     operations = [
         first + f.NUM_OP_WORDS * i for i in range(record[f.PE_NUM_OPERATIONS]) if live >> i & 1
     ]
-    return SimpleNamespace(
+    is_stalled = record[f.PE_MAIN] == f.STALLED
+    return StuckElement(
         index=int(pe),
         x=int(record[f.PE_X]),
         y=int(record[f.PE_Y]),
+        program=loaded.image.programs[int(record[f.PE_PROGRAM])],
         pc=int(record[f.PE_PC]),
-        program=program,
-        main_thread=_MAIN_THREADS[int(record[f.PE_MAIN])],
-        stalled_since=int(record[f.PE_STALLED_SINCE] + s.clock[f.BASE]),
-        path=SimpleNamespace(threads=[_operation(s, op) for op in operations]),
-        describe_place=partial(messages.place, program),
+        is_idle=bool(record[f.PE_MAIN] == f.IDLE),
+        stalled_since=int(record[f.PE_STALLED_SINCE] + s.clock[f.BASE]) if is_stalled else None,
+        operations=[_operation(s, op) for op in operations],
     )
 
 
-def _operation(s: Arrays, op: int) -> Any:  # noqa: ANN401
+def _operation(s: Arrays, op: int) -> LiveOperation:
     record = s.arena[op : op + f.NUM_OP_WORDS].tolist()
     times = s.operations[record[f.OP_ROW]]
-    return SimpleNamespace(
+    inputs = [
+        record[at + f.OPERAND_BASE]
+        for at in (f.OP_SRC0, f.OP_SRC1)
+        if record[at + f.OPERAND_KIND] == f.INPUT
+    ]
+    empty = [channel for channel in inputs if not _count(s, channel)]
+    return LiveOperation(
         kind=DsdOperation(record[f.OP_KIND] & f.KIND_MASK),
         thread=int(times[f.OPS_THREAD]),
         pc=record[f.OP_PC],
@@ -90,49 +92,32 @@ def _operation(s: Arrays, op: int) -> Any:  # noqa: ANN401
         reason=None if record[f.OP_REASON] == f.NONE else StallReason(record[f.OP_REASON]),
         waiting_since=int(times[f.OPS_WAITING_SINCE] + s.clock[f.BASE]),
         output=_output(s, record),
-        inputs=[
-            SimpleNamespace(channel=_channel(s, record[at + f.OPERAND_BASE]))
-            for at in (f.OP_SRC0, f.OP_SRC1)
-            if record[at + f.OPERAND_KIND] == f.INPUT
-        ],
+        empty_input=_queue(s, empty[0]) if empty else None,
     )
 
 
-def _output(s: Arrays, record: list[int]) -> Any:  # noqa: ANN401
+def _output(s: Arrays, record: list[int]) -> QueueAndColor | None:
     if record[f.OP_DEST + f.OPERAND_KIND] != f.OUTPUT:
         return None
-    number = int(s.fifos[s.arena[record[f.OP_DEST + f.OPERAND_BASE] + f.FIFO_ROW], f.FIFOS_NUMBER])
-    color = record[f.OP_DEST + f.OPERAND_DSD] & f.COLOR_MASK
-    return SimpleNamespace(queue=SimpleNamespace(number=number), color=color)
+    queue = _queue(s, record[f.OP_DEST + f.OPERAND_BASE]).queue
+    return QueueAndColor(queue, record[f.OP_DEST + f.OPERAND_DSD] & f.COLOR_MASK)
 
 
-def _channel(s: Arrays, channel: int) -> Any:  # noqa: ANN401
-    record = s.fifos[s.arena[channel + f.FIFO_ROW]]
-    return SimpleNamespace(
-        queue=int(record[f.FIFOS_NUMBER]),
-        color=int(record[f.FIFOS_COLOR]),
-        words=range(_count(s, channel)),
-    )
+def _queue(s: Arrays, fifo: int) -> QueueAndColor:
+    record = s.fifos[s.arena[fifo + f.FIFO_ROW]]
+    return QueueAndColor(int(record[f.FIFOS_NUMBER]), int(record[f.FIFOS_COLOR]))
 
 
 def _count(s: Arrays, fifo: int) -> int:
     return int(s.arena[fifo + f.FIFO_TAIL] - s.arena[fifo + f.FIFO_HEAD])
 
 
-def _router(s: Arrays, image: WaferImage, pe: int) -> Any:  # noqa: ANN401
-    active = [_source(s, source) for source in _sources(s, pe) if _count(s, source)]
-    routes = {a.words[0][1]: _route(s, image, pe, a.words[0][1], a.switch) for a in active}
-    return SimpleNamespace(
+def _router(s: Arrays, image: WaferImage, pe: int) -> StuckRouter:
+    return StuckRouter(
         x=int(s.pes[pe, f.PE_X]),
         y=int(s.pes[pe, f.PE_Y]),
-        active=active,
-        torn_colors={a.words[0][1] for a in active if _is_torn(s, a.switch)},
-        routes={color: route for color, route in routes.items() if route is not None},
+        held=[_wavelet(s, image, source) for source in _sources(s, pe) if _count(s, source)],
     )
-
-
-def _is_torn(s: Arrays, switch: int) -> bool:
-    return switch != f.NONE and bool(s.switches[switch, f.SWITCH_IS_TORN])
 
 
 def _sources(s: Arrays, pe: int) -> list[int]:
@@ -141,22 +126,30 @@ def _sources(s: Arrays, pe: int) -> list[int]:
     return s.arena[first : first + s.arena[block + f.BLOCK_NUM_SOURCES]].tolist()
 
 
-def _source(s: Arrays, source: int) -> Any:  # noqa: ANN401
+def _wavelet(s: Arrays, image: WaferImage, source: int) -> HeldWavelet:
     record = s.fifos[s.arena[source + f.FIFO_ROW]]
+    pe, color = int(record[f.FIFOS_PE]), _color(s, source)
     reason = int(s.arena[source + f.FIFO_STATE] & f.REASON_MASK) - 1
-    color = int(record[f.FIFOS_COLOR])
-    if color == f.NONE:
-        places = 1 << (s.arena[source + f.FIFO_SHAPE] >> 8 & 0x1F)
-        place = s.arena[source + f.FIFO_HEAD] & (places - 1)
-        color = int(s.arena[source + f.FIFO_RING + 2 * places + place]) & f.COLOR_MASK
-    return SimpleNamespace(
+    switch = _switch(s, pe, source, color)
+    return HeldWavelet(
         port=Direction(record[f.FIFOS_PORT]),
         number=int(record[f.FIFOS_NUMBER]),
-        waiting_since=int(record[f.FIFOS_WAITING_SINCE] + s.clock[f.BASE]),
+        color=color,
         reason=None if reason < 0 else StallReason(reason),
-        words=[(0, color, 0)],
-        switch=_switch(s, int(record[f.FIFOS_PE]), source, color),
+        waiting_since=int(record[f.FIFOS_WAITING_SINCE] + s.clock[f.BASE]),
+        is_torn_down=switch != f.NONE and bool(s.switches[switch, f.SWITCH_IS_TORN]),
+        route=_route(s, image, pe, color, switch),
     )
+
+
+def _color(s: Arrays, source: int) -> int:
+    """Return the color of the oldest wavelet of a source."""
+    color = int(s.fifos[s.arena[source + f.FIFO_ROW], f.FIFOS_COLOR])
+    if color != f.ANY_COLOR:
+        return color
+    places = 1 << (s.arena[source + f.FIFO_SHAPE] >> 8 & 0x1F)
+    place = s.arena[source + f.FIFO_HEAD] & (places - 1)
+    return int(s.arena[source + f.FIFO_RING + 2 * places + place]) & f.COLOR_MASK
 
 
 def _switch(s: Arrays, pe: int, source: int, color: int) -> int:
@@ -168,7 +161,7 @@ def _switch(s: Arrays, pe: int, source: int, color: int) -> int:
     return int(s.arena[route + f.ROUTE_SWITCH]) if is_switched else f.NONE
 
 
-def _route(s: Arrays, image: WaferImage, pe: int, color: int, switch: int) -> Any:  # noqa: ANN401
+def _route(s: Arrays, image: WaferImage, pe: int, color: int, switch: int) -> RouteInForce | None:
     """Return the route in force of a color at a PE; None: it has none."""
     y, x = divmod(pe, image.width)
     number = int(image.config_of_color[y, x, color])
@@ -181,16 +174,17 @@ def _route(s: Arrays, image: WaferImage, pe: int, color: int, switch: int) -> An
     assert position is not None
     if not position.rx | position.tx:
         return None
-    wanted = [d for d in Direction if d is not Direction.RAMP and position.tx >> d & 1]
-    targets = [(None, _buffer(s, image, (x, y), color, d), d) for d in wanted]
-    return SimpleNamespace(
+    links = [d for d in Direction if d is not Direction.RAMP and position.tx >> d & 1]
+    buffers = [_buffer(s, image, (x, y), color, link) for link in links]
+    full = [link for link, buffer in zip(links, buffers, strict=True) if _is_full(s, buffer)]
+    return RouteInForce(
         receive=position.rx,
-        lacks_link=any(buffer is None for _, buffer, _ in targets),
+        lacks_link=None in buffers,
         lacks_queue=bool(position.tx >> Direction.RAMP & 1)
         and not to_host
         and not _has_channel(s, pe, color, switch),
         goes_to_host=to_host,
-        targets=[target for target in targets if target[1] is not None],
+        full_link=full[0] if full else None,
     )
 
 
@@ -203,7 +197,7 @@ def _has_channel(s: Arrays, pe: int, color: int, switch: int) -> bool:
 
 def _buffer(
     s: Arrays, image: WaferImage, sender: tuple[int, int], color: int, direction: Direction
-) -> Any:  # noqa: ANN401
+) -> int | None:
     """Return the buffer of a color behind a link; None: the link leaves the rectangle."""
     x, y = sender[0] + direction.step[0], sender[1] + direction.step[1]
     if not (0 <= x < image.width and 0 <= y < image.height):
@@ -212,6 +206,9 @@ def _buffer(
     for source in _sources(s, y * image.width + x):
         record = s.fifos[s.arena[source + f.FIFO_ROW]]
         if record[f.FIFOS_COLOR] == color and record[f.FIFOS_PORT] == direction.opposite:
-            capacity = int(s.arena[source + f.FIFO_SHAPE] >> 16)
-            return SimpleNamespace(used=_count(s, source), capacity=capacity)
+            return source
     return None
+
+
+def _is_full(s: Arrays, buffer: int | None) -> bool:
+    return buffer is not None and _count(s, buffer) >= s.arena[buffer + f.FIFO_SHAPE] >> 16

@@ -33,7 +33,7 @@ from onewafer.simulator.reference.checkpoint import (
     import_routers,
 )
 from onewafer.simulator.reference.compute_element import ComputeElement
-from onewafer.simulator.reference.deadlock import describe_deadlock
+from onewafer.simulator.reference.deadlock import report_deadlock
 from onewafer.simulator.reference.element_program import ElementProgram, prepare_program
 from onewafer.simulator.reference.operation import OperationTiming
 from onewafer.simulator.reference.router import NEVER, Channel, OutputQueue, Router
@@ -138,7 +138,7 @@ class ReferenceEngine:
 
     def find_deadlock(self) -> str | None:
         """Return what the quiescent program waits for, None if it is done (M81)."""
-        return describe_deadlock(self._elements, self._routers, self._loaded.state, self._cycle)
+        return report_deadlock(self._elements, self._routers, self._loaded.state, self._cycle)
 
     def launch(self, name: str, words: Sequence[int]) -> None:
         """Start an exported function on every PE that has it (M70)."""
