@@ -15,7 +15,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from onewafer.simulator.fast.prebuilt import FAILED, NUM_WORDS, SYMBOL, file_name
+from onewafer.simulator.fast.machine_code.prebuilt import FAILED, NUM_WORDS, SYMBOL, file_name
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -77,7 +77,7 @@ def compile_entries() -> str:
     import llvmlite.binding as llvm  # noqa: PLC0415  # as above
     from numba import int64  # noqa: PLC0415  # as above
 
-    from onewafer.simulator.fast import loop  # noqa: PLC0415  # as above
+    from onewafer.simulator.fast.kernels import loop  # noqa: PLC0415  # as above
 
     array = int64[::1]
     signatures = {

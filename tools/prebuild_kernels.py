@@ -30,8 +30,8 @@ from typing import TYPE_CHECKING, Any
 
 from kernel_objects import HOST, PLATFORMS, emit
 
-from onewafer.simulator.fast.prebuilt import FOLDER, MANIFEST, file_name
-from onewafer.simulator.fast.sources import sources_digest
+from onewafer.simulator.fast.machine_code.prebuilt import FOLDER, MANIFEST, file_name
+from onewafer.simulator.fast.machine_code.sources import sources_digest
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from onewafer.errors import SimulationError
 from onewafer.image import DsdOperation, ScalarType, make_image
 from onewafer.simulator import LoadedProgram, StopReason
-from onewafer.simulator.fast import FastEngine, fields
+from onewafer.simulator.fast import FastEngine
+from onewafer.simulator.fast.state import fields
 from onewafer.simulator.loading import load_state
 from onewafer.simulator.reference import ReferenceEngine
 from onewafer.trace import EventRecorder

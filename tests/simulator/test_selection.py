@@ -7,9 +7,9 @@ import pytest
 from onewafer.errors import ConfigurationError
 from onewafer.image import make_image
 from onewafer.simulator import DEFAULT_ENGINE, Checking, Machine, selection
-from onewafer.simulator.fast import kept
-from onewafer.simulator.fast.execution import Execution
-from onewafer.simulator.fast.kept import Keeping
+from onewafer.simulator.fast.machine_code import kept
+from onewafer.simulator.fast.machine_code.execution import Execution
+from onewafer.simulator.fast.machine_code.kept import Keeping
 from onewafer.trace import Detail, EventRecorder
 from tests.simulator.assembly import WSE3, receiver
 

@@ -7,7 +7,7 @@ import prebuild_kernels
 import pytest
 from kernel_objects import PLATFORMS, code_for
 
-from onewafer.simulator.fast.prebuilt import FOLDER, MANIFEST, file_name
+from onewafer.simulator.fast.machine_code.prebuilt import FOLDER, MANIFEST, file_name
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from onewafer.simulator.selection import DEFAULT_ENGINE, ENGINES, announce_compi
 from onewafer.simulator.statistics import Activity, StallReason, Statistics
 
 if TYPE_CHECKING:
-    from onewafer.simulator.fast.kept import keep_on_disk
+    from onewafer.simulator.fast.machine_code.kept import keep_on_disk
 
 __all__ = [
     "BUSY_ADVICE",
@@ -48,6 +48,6 @@ __all__ = [
 def __getattr__(name: str) -> object:
     if name != "keep_on_disk":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from onewafer.simulator.fast.kept import keep_on_disk  # noqa: PLC0415  # Numba
+    from onewafer.simulator.fast.machine_code.kept import keep_on_disk  # noqa: PLC0415  # Numba
 
     return keep_on_disk

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from onewafer.image import ChannelKind, DsdOperation, Field, Opcode, TaskKind, channel
 from onewafer.simulator.arithmetic.queue_words import NUM_QUEUES, asked_of
 from onewafer.simulator.messages import place
+from onewafer.simulator.state import MAIN_THREAD
 from onewafer.simulator.statistics import StallReason
 
 if TYPE_CHECKING:
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
     from onewafer.image import TileProgram
     from onewafer.simulator.state import MachineState
 
-MAIN_THREAD = 8
 _NUM_SHOWN = 4
 
 

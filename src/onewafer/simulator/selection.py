@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from onewafer.errors import ConfigurationError
 from onewafer.simulator.fast import FastEngine
-from onewafer.simulator.fast.execution import Execution, execution, why_compiled
-from onewafer.simulator.fast.loop import run_cycles
+from onewafer.simulator.fast.kernels.loop import run_cycles
+from onewafer.simulator.fast.machine_code.execution import Execution, execution, why_compiled
 from onewafer.simulator.findings import NO_CHECKING
 from onewafer.simulator.reference import ReferenceEngine
 from onewafer.trace import Detail
@@ -76,7 +76,7 @@ def announce_compilation(engine: str) -> str | None:
     compiled: Sequence[object] = getattr(run_cycles, "signatures", ())
     if compiled:
         return None
-    from onewafer.simulator.fast.kept import (  # noqa: PLC0415  # Numba
+    from onewafer.simulator.fast.machine_code.kept import (  # noqa: PLC0415  # Numba
         Keeping,
         keeping,
         why_not_kept,

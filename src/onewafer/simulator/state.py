@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 NUM_DSR_FILES = 3
+MAIN_THREAD = 8
+"""Thread number of synchronous operations; microthreads come before it."""
 FIRST_THREAD = NUM_COLORS
 """In the set of blocked colors, from here on microthreads."""
 

@@ -19,7 +19,7 @@ from onewafer.simulator.arithmetic.tables import (
     UNARY,
     dsd_element,
 )
-from onewafer.simulator.fast import scalars
+from onewafer.simulator.fast.kernels.compute_element import scalars
 from tests.simulator.assembly import boot, eastward, receiver, sender
 
 ROOT = Path(__file__).parents[3]
@@ -88,7 +88,7 @@ def test_a_limit_may_have_more_than_64_bits(engine):
 
 
 RUN = """
-from onewafer.simulator.fast import loop
+from onewafer.simulator.fast.kernels import loop
 from tests.simulator.assembly import boot, eastward, receiver, sender
 
 programs = {(0, 0): sender(3, 2), (1, 0): receiver(3, 2)}

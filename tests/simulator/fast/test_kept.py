@@ -10,9 +10,9 @@ from pathlib import Path
 import numba
 import pytest
 
-from onewafer.simulator.fast import jit, kept, private_folder
-from onewafer.simulator.fast.kept import Keeping, keep_on_disk, keeping
-from onewafer.simulator.fast.private_folder import NotPrivateError, make_private
+from onewafer.simulator.fast.machine_code import jit, kept, private_folder
+from onewafer.simulator.fast.machine_code.kept import Keeping, keep_on_disk, keeping
+from onewafer.simulator.fast.machine_code.private_folder import NotPrivateError, make_private
 
 SOURCE = "def twice(number):\n    return 2 * number\n"
 

@@ -11,9 +11,9 @@ import pytest
 
 from onewafer.errors import InternalError
 from onewafer.settings import wants_compiled_kernels
-from onewafer.simulator.fast import execution, prebuilt
-from onewafer.simulator.fast.execution import Execution
-from onewafer.simulator.fast.prebuilt import (
+from onewafer.simulator.fast.machine_code import execution, prebuilt
+from onewafer.simulator.fast.machine_code.execution import Execution
+from onewafer.simulator.fast.machine_code.prebuilt import (
     FAILED,
     FOLDER,
     MANIFEST,

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from onewafer.image import DsdConfig, DsdOperation, ScalarType, make_image
 from onewafer.simulator import LoadedProgram
 from onewafer.simulator.fast import FastEngine
-from onewafer.simulator.fast import fields as f
+from onewafer.simulator.fast.state import fields as f
 from onewafer.simulator.loading import load_state
 from tests.simulator.assembly import (
     EAST,

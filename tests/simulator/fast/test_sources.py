@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from onewafer.simulator.fast.sources import digest_sources, source_files, without_prose
+from onewafer.simulator.fast.machine_code.sources import digest_sources, source_files, without_prose
 
 FAST = "onewafer.simulator.fast"
 NO_CONSTANTS = {
     *("onewafer.errors", "onewafer.settings", "onewafer.units"),
-    *(f"{FAST}.{name}" for name in ("execution", "kept", "prebuilt", "sources")),
+    *(f"{FAST}.machine_code.{name}" for name in ("execution", "kept", "prebuilt", "sources")),
 }
 """Modules that the kernels' modules import for other purposes."""
 
@@ -136,7 +136,7 @@ def closure(module):
 
 
 def test_the_sources_are_all_that_kernels_can_use():
-    expected = closure(f"{FAST}.loop")
+    expected = closure(f"{FAST}.kernels.loop")
     faces = {path for path in source_files() if path.name == "__init__.py"}
     assert set(source_files()) - faces == expected - faces
     assert len(source_files()) == len(set(source_files()))

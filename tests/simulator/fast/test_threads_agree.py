@@ -9,8 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from onewafer.simulator import LoadedProgram, StopReason
-from onewafer.simulator.fast import FastEngine, fields, loop, sharing, signals, team
-from onewafer.simulator.fast.execution import Execution, execution
+from onewafer.simulator.fast import FastEngine
+from onewafer.simulator.fast.kernels import loop, signals
+from onewafer.simulator.fast.machine_code.execution import Execution, execution
+from onewafer.simulator.fast.state import fields
+from onewafer.simulator.fast.threads import sharing, team
 from onewafer.simulator.loading import load_state
 from tests.simulator.cutting import cutting, without_wakes
 from tests.simulator.feature_generation import feature_programs

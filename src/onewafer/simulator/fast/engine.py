@@ -15,18 +15,9 @@ from onewafer.geometry import Direction
 from onewafer.image import SymbolKind
 from onewafer.simulator import messages
 from onewafer.simulator.engine import StopReason
-from onewafer.simulator.fast import fields as f
-from onewafer.simulator.fast.building import build
-from onewafer.simulator.fast.checkpoint import export_snapshot, export_waiting
-from onewafer.simulator.fast.counters import (
-    count_hops,
-    count_link_wavelets,
-    count_of_blocks,
-    count_stalls,
-)
-from onewafer.simulator.fast.faults import make_error
-from onewafer.simulator.fast.injection import Collector, Injector
-from onewafer.simulator.fast.loop import (
+from onewafer.simulator.fast.build.building import build
+from onewafer.simulator.fast.build.injection import Collector, Injector
+from onewafer.simulator.fast.kernels.loop import (
     EVENTS_FULL,
     FAULTED,
     LIMIT,
@@ -36,17 +27,26 @@ from onewafer.simulator.fast.loop import (
     wake_elements,
     wake_routers,
 )
-from onewafer.simulator.fast.native import bind
-from onewafer.simulator.fast.recording import EVENTS_PER_PE
-from onewafer.simulator.fast.restoring import restore
-from onewafer.simulator.fast.sharing import (
+from onewafer.simulator.fast.kernels.recording import EVENTS_PER_PE
+from onewafer.simulator.fast.machine_code.native import bind
+from onewafer.simulator.fast.reports.counters import (
+    count_hops,
+    count_link_wavelets,
+    count_of_blocks,
+    count_stalls,
+)
+from onewafer.simulator.fast.reports.faults import make_error
+from onewafer.simulator.fast.reports.views import report_deadlock
+from onewafer.simulator.fast.snapshots.checkpoint import export_snapshot, export_waiting
+from onewafer.simulator.fast.snapshots.restoring import restore
+from onewafer.simulator.fast.state import fields as f
+from onewafer.simulator.fast.threads.sharing import (
     choose_division,
     empty_agenda,
     share_out,
     with_arrays,
 )
-from onewafer.simulator.fast.team import Team
-from onewafer.simulator.fast.views import report_deadlock
+from onewafer.simulator.fast.threads.team import Team
 from onewafer.simulator.findings import BusyIssue
 from onewafer.simulator.rim import without_exits
 from onewafer.simulator.statistics import Activity, StallReason, Statistics
@@ -59,8 +59,8 @@ if TYPE_CHECKING:
 
     from onewafer.image import Symbol
     from onewafer.simulator.engine import LoadedProgram
-    from onewafer.simulator.fast.arrays import Arrays
-    from onewafer.simulator.fast.sharing import Division
+    from onewafer.simulator.fast.state.arrays import Arrays
+    from onewafer.simulator.fast.threads.sharing import Division
     from onewafer.simulator.leftovers import Waiting
     from onewafer.simulator.snapshot import Snapshot
 

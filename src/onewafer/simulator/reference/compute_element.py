@@ -49,11 +49,10 @@ from onewafer.simulator.reference.gates import set_blocked
 from onewafer.simulator.reference.instructions import NOT_YET, STOP, Instruction
 from onewafer.simulator.reference.issuing import make_operand, make_operation
 from onewafer.simulator.reference.memory import ADDRESS_MASK, Memory
-from onewafer.simulator.reference.operation import MAIN_THREAD, Operation
 from onewafer.simulator.reference.picker import Picker
 from onewafer.simulator.reference.queue_registers import queue_registers_of
 from onewafer.simulator.reference.router import NEVER, Channel, OutputQueue, Router
-from onewafer.simulator.state import FIRST_THREAD
+from onewafer.simulator.state import FIRST_THREAD, MAIN_THREAD
 from onewafer.simulator.statistics import StallReason
 from onewafer.trace import Detail, Event, EventKind, Wait
 
@@ -69,7 +68,7 @@ if TYPE_CHECKING:
     from onewafer.simulator.reference.agenda import Agenda
     from onewafer.simulator.reference.element_program import ElementProgram
     from onewafer.simulator.reference.operand import Operand
-    from onewafer.simulator.reference.operation import OperationTiming
+    from onewafer.simulator.reference.operation import Operation, OperationTiming
     from onewafer.simulator.reference.picker import Ready
     from onewafer.simulator.state import MachineState
     from onewafer.trace import EventSink

@@ -9,14 +9,15 @@ from onewafer.image import FifoAction
 from onewafer.simulator.arithmetic.control import ADVANCE_MARK, is_control
 from onewafer.simulator.messages import conflict, fifo_fault
 from onewafer.simulator.reference.exceptions import check_exceptions
-from onewafer.simulator.reference.operation import MAIN_THREAD, Operation
 from onewafer.simulator.reference.router import NEVER
+from onewafer.simulator.state import MAIN_THREAD
 from onewafer.simulator.statistics import StallReason
 from onewafer.trace import NO_QUEUE, EventKind, Wait
 
 if TYPE_CHECKING:
     from onewafer.simulator.reference.agenda import Agenda
     from onewafer.simulator.reference.compute_element import ComputeElement
+    from onewafer.simulator.reference.operation import Operation
     from onewafer.simulator.reference.router import Channel
 
 

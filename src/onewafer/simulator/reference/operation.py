@@ -24,6 +24,7 @@ from onewafer.simulator.reference.operand import (
     share_banks,
 )
 from onewafer.simulator.reference.router import NEVER
+from onewafer.simulator.state import MAIN_THREAD
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,8 +32,6 @@ if TYPE_CHECKING:
     from onewafer.arch import Timing
     from onewafer.simulator.statistics import StallReason
 
-MAIN_THREAD = 8
-"""Thread number of synchronous operations; microthreads come before it."""
 _RANK_OF_PRIORITY = (0, 2, 3)
 _MAIN_RANK = 1
 

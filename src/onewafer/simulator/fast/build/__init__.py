@@ -1,0 +1,1 @@
+"""From a loaded program to the arrays of the kernels."""

@@ -1,0 +1,1 @@
+"""What runs in every cycle: the loop, and the two halves of a PE that it looks at."""

@@ -1,0 +1,45 @@
+"""Events: written into a buffer that the engine empties between cycles."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from onewafer.simulator.fast.machine_code.compilation import kernel, shared
+from onewafer.simulator.fast.state import fields as f
+
+if TYPE_CHECKING:
+    from onewafer.simulator.fast.state.arrays import Arrays
+
+EVENTS_PER_PE = 128
+"""No PE records more in one cycle: 24 colors, each to a link or the ramp, a main thread that is
+stopped after `MAIN_THREAD_EVENTS`, and beginning and end of an operation on each thread."""
+MAIN_THREAD_EVENTS = 32
+
+
+@kernel
+def record(s: Arrays, cycle: int, block: int, kind: int, subject: int, value: int) -> None:
+    """Tell the event sink, if there is one."""
+    if s.clock[f.IS_RECORDING]:
+        write_event(s, cycle, block, kind, subject, value)
+
+
+@shared
+def write_event(s: Arrays, cycle: int, block: int, kind: int, subject: int, value: int) -> None:
+    """Append an event to the buffer."""
+    pe = s.arena[block + f.BLOCK_PE]
+    row = s.clock[f.NUM_EVENTS]
+    s.events[row, 0] = s.clock[f.BASE] + cycle
+    s.events[row, 1] = s.pes[pe, f.PE_Y]
+    s.events[row, 2] = s.pes[pe, f.PE_X]
+    s.events[row, 3] = kind
+    s.events[row, 4] = subject
+    s.events[row, 5] = value
+    s.clock[f.NUM_EVENTS] = row + 1
+
+
+@kernel
+def has_room_for_events(s: Arrays, num_looks: int) -> bool:
+    """Tell whether there is room for the events of PEs in so many looks."""
+    if not s.clock[f.IS_RECORDING]:
+        return True
+    return s.clock[f.NUM_EVENTS] + num_looks * EVENTS_PER_PE <= s.events.shape[0]

@@ -1,0 +1,1 @@
+"""How kernels become machine code: compiled here and kept, or delivered with the package."""

@@ -1,0 +1,1 @@
+"""What the arrays say to people: counters, errors, deadlocks."""

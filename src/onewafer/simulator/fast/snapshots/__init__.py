@@ -1,0 +1,1 @@
+"""The arrays as tables that every engine understands, and back."""

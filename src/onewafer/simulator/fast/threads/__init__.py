@@ -1,0 +1,1 @@
+"""Which thread looks at which PEs, and how the threads wait for each other."""

@@ -1,0 +1,210 @@
+"""Which thread looks at each PE, and in which phase of a window.
+
+The PEs are laid out in bricks, like a wall, and the bricks are dealt out to the shares, one for
+each thread. The bricks have three colors so that no two of one color touch. All threads look at
+their bricks of the first color, then of the second, then of the third, and wait for each other in
+between. A look at a PE touches its block and those of its four neighbours, and no brick is touched
+at one PE by two others of one color. So no two threads ever meet at a word, nothing has to be
+locked, and what a thread sees does not depend on how fast the others are:
+
+    ┌───────┬───────┬───────┐
+    │   0   │   1   │   2   │
+    ├───┬───┴───┬───┴───┬───┤
+    │ 1 │   2   │   0   │ 1 │
+    ├───┴───┬───┴───┬───┴───┤
+    │   0   │   1   │   2   │
+    └───────┴───────┴───────┘
+
+A *part* is what a share looks at in one phase. It has a heap of its own, and a list for each share
+that wakes PEs of it, see `agenda`. Whatever else a look needs (counters, room for what is thrown
+away after it) is in the share's clock and arrays of its own.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import gcd
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from onewafer.settings import available_cores
+from onewafer.simulator.fast.kernels.agenda import NUM_SLOTS
+from onewafer.simulator.fast.kernels.signals import num_signals
+from onewafer.simulator.fast.state import fields as f
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from onewafer.simulator.engine import LoadedProgram
+    from onewafer.simulator.fast.state.arrays import Arrays
+
+    Integers = NDArray[np.int64]
+
+MOST_THREADS = 64
+"""The lists grow with the square of the threads."""
+USUAL_THREADS = 4
+"""The most threads, unless the user asks for more: the gain of more was not measured."""
+_LARGE, _SMALL = 16, 8
+"""Sides of bricks. Large ones have fewer neighbours that another thread looks at."""
+_BRICKS_PER_SHARE = 8
+"""At least: some of each color."""
+_MANY_PES = 128
+"""To meet three times costs as much as to look at about ten PEs."""
+_HELP_AFTER = 1 << 14
+"""About two milliseconds of one thread's time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Division:
+    """The shares and phases of all PEs."""
+
+    num_shares: int
+    num_phases: int
+    share: Integers
+    """`[height, width]`"""
+    phase: Integers
+    """`[height, width]`"""
+
+    @property
+    def part(self) -> Integers:
+        """Number of the part that each PE belongs to, `[height, width]`."""
+        return self.phase * self.num_shares + self.share
+
+
+def choose_division(loaded: LoadedProgram) -> Division:
+    """Return the division for as many threads as are allowed and of use."""
+    wanted = loaded.threads or min(available_cores(), USUAL_THREADS)
+    if loaded.sink is not None:  # recorded events have an order
+        wanted = 1
+    return choose(loaded.image.width, loaded.image.height, wanted)
+
+
+def choose(width: int, height: int, num_threads: int) -> Division:
+    """Return a division for at most `num_threads` threads, each with enough PEs."""
+    num_threads = min(num_threads, MOST_THREADS)
+    side, num_shares = _SMALL, 1
+    for side in (_LARGE, _SMALL):
+        num_bricks = -(-width // side) * -(-height // side)
+        num_shares = max(min(num_threads, num_bricks // _BRICKS_PER_SHARE), 1)
+        if num_shares == num_threads:
+            break
+    return divide(width, height, num_shares, brick=(side, side))
+
+
+def divide(width: int, height: int, num_shares: int, *, brick: tuple[int, int]) -> Division:
+    """Return a division into bricks of `brick` PEs (even width and height, both at least 2)."""
+    if num_shares == 1:
+        nothing = np.zeros((height, width), np.int64)
+        return Division(1, 1, nothing, nothing)
+    y, x = np.mgrid[:height, :width]
+    row = y // brick[1]
+    is_odd = row % 2
+    column = (x + is_odd * (brick[0] // 2)) // brick[0] + is_odd
+    stride = int(column.max()) // f.MAX_PHASES + 1
+    while gcd(stride, num_shares) > 1:  # fronts along columns are for all shares, too
+        stride += 1
+    share = (column // f.MAX_PHASES + row // 2 * stride) % num_shares
+    return Division(num_shares, f.MAX_PHASES, share, column % f.MAX_PHASES)
+
+
+def share_out(arrays: Arrays, division: Division) -> tuple[Arrays, ...]:
+    """Return the arrays of each share: nearly all are those of the machine that was built."""
+    num_shares, num_phases = division.num_shares, division.num_phases
+    part = division.part.reshape(-1)
+    s = arrays
+    s.arena[s.blocks + f.BLOCK_SLOTS] = (part * num_shares << f.LIST_SHIFT).astype(np.int32)
+    sizes = most_in_lists(division)
+    wheel = np.empty((NUM_SLOTS, int(sizes.sum()) + 1), np.int32)
+    clocks = _aligned((num_shares, -(-len(s.clock) // f.LINE_WORDS) * f.LINE_WORDS))
+    clocks[:, : len(s.clock)] = s.clock
+    clocks[:, f.NUM_SHARES] = num_shares
+    clocks[:, f.NUM_PHASES] = num_phases
+    clocks[:, f.MANY_PES] = _MANY_PES
+    clocks[:, f.HELP_AFTER] = _HELP_AFTER
+    places = np.bincount(part, minlength=num_shares * num_phases) + 1
+    places = places.reshape(num_phases, num_shares).T
+    ends = places.cumsum(axis=1)
+    clocks[:, f.SHARE] = np.arange(num_shares)
+    clocks[:, f.HEAP_STARTS : f.HEAP_STARTS + num_phases] = ends - places
+    clocks[:, f.HEAP_FIRSTS : f.HEAP_FIRSTS + f.MAX_PHASES] = f.NEVER
+    common = s._replace(
+        wheel=wheel,
+        wheel_counts=_aligned((len(sizes), NUM_SLOTS)),
+        lists=_make_lists(division, sizes),
+        signals=_aligned((1, num_signals(num_shares)))[0],
+    )
+    candidates = _aligned((num_shares, -(-len(s.candidates) // f.LINE_WORDS) * f.LINE_WORDS))
+    return tuple(
+        common._replace(
+            clock=clocks[share],
+            candidates=candidates[share],
+            heap=np.empty(int(ends[share, -1]), np.int32),
+        )
+        for share in range(num_shares)
+    )
+
+
+def _make_lists(division: Division, sizes: Integers) -> Integers:
+    lists = np.empty((len(sizes), f.NUM_LIST_FIELDS), np.int64)
+    part = np.arange(len(sizes)) // division.num_shares
+    lists[:, f.LIST_START] = np.cumsum(sizes) - sizes
+    lists[:, f.LIST_SHARE] = part % division.num_shares
+    lists[:, f.LIST_PHASE] = part // division.num_shares
+    return lists
+
+
+def with_arrays(shares: Sequence[Arrays], arrays: Arrays) -> tuple[Arrays, ...]:
+    """Return shares that go on with other arrays of the machine."""
+    return tuple(
+        arrays._replace(clock=s.clock, candidates=s.candidates, heap=s.heap) for s in shares
+    )
+
+
+def empty_agenda(shares: Sequence[Arrays]) -> None:
+    """Take all PEs off all lists and heaps."""
+    s = shares[0]
+    s.arena[s.blocks + f.BLOCK_SLOTS] &= -1 << f.LIST_SHIFT
+    s.wheel_counts[:] = 0
+    s.heap_places[:] = 0
+    for other in shares:
+        other.clock[f.WRITTEN_SLOTS] = 0
+        other.clock[f.HEAP_SIZES : f.HEAP_SIZES + f.MAX_PHASES] = 0
+        other.clock[f.HEAP_FIRSTS : f.HEAP_FIRSTS + f.MAX_PHASES] = f.NEVER
+
+
+def most_in_lists(division: Division) -> Integers:
+    """Return how many PEs each list may hold, by part and by the share that writes.
+
+    In the list of its own share a PE may stand twice, while it is looked at. Other shares only
+    write neighbours of their PEs.
+    """
+    num_shares, part = division.num_shares, division.part
+    num_parts = num_shares * division.num_phases
+    sizes = np.zeros((num_parts, num_shares), np.int64)
+    for here, there in _neighbours():
+        place = part[here] * num_shares + division.share[there]
+        sizes += np.bincount(place.reshape(-1), minlength=sizes.size).reshape(sizes.shape)
+    own = np.arange(num_parts)
+    sizes[own, own % num_shares] = 2 * np.bincount(part.reshape(-1), minlength=num_parts)
+    return sizes.reshape(-1)
+
+
+def _neighbours() -> list[tuple[tuple[slice, slice], tuple[slice, slice]]]:
+    """Return the PEs that have a neighbour in a direction, and the neighbours."""
+    every, first, last = slice(None), slice(None, -1), slice(1, None)
+    return [
+        ((every, first), (every, last)),
+        ((every, last), (every, first)),
+        ((first, every), (last, every)),
+        ((last, every), (first, every)),
+    ]
+
+
+def _aligned(shape: tuple[int, int]) -> Integers:
+    """Return zeros that begin with a cache line."""
+    words = np.zeros(shape[0] * shape[1] + f.LINE_WORDS, np.int64)
+    skipped = -(words.ctypes.data // words.itemsize) % f.LINE_WORDS
+    return words[skipped : skipped + shape[0] * shape[1]].reshape(shape)

@@ -1,0 +1,102 @@
+"""The threads of a run: called where it pays, sent away where it does not.
+
+Whether they help changes no result. It depends on counts only: how many PEs the windows have, and
+how often one thread looked for another in vain.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
+
+from onewafer.simulator.fast.kernels.loop import (
+    HELP_FUTILE,
+    HELP_UNWANTED,
+    HELP_WANTED,
+    PAUSED,
+    run_cycles,
+)
+from onewafer.simulator.fast.kernels.signals import CLOSED, NUM_BUSY, NUM_LEAN, NUM_LOOKS
+from onewafer.simulator.fast.state import fields as f
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from concurrent.futures import Future
+
+    from onewafer.simulator.fast.machine_code.native import Bound
+    from onewafer.simulator.fast.state.arrays import Arrays
+
+_MOST_PATIENCE = 1 << 10
+
+
+class Team:
+    """Runs the cycles of a machine, alone or with helpers.
+
+    Helpers are in the kernels only while `run` is: between two calls the arrays are the caller's.
+    """
+
+    def __init__(self, shares: Sequence[Arrays]) -> None:
+        """Take what belongs to each thread, the caller's first."""
+        self._num_members = len(shares)
+        self._clock = shares[0].clock
+        self._signals = shares[0].signals
+        self._help_after = int(self._clock[f.HELP_AFTER])
+        self._session = 0
+        self._is_helped = False
+        self._patience = 1
+        """How many times as long as at first help has to seem worth it before it is called."""
+
+    def run(self, bound: Bound, until: int, budget: int) -> int:
+        """Go on as `run_cycles` does, and return why it ended."""
+        outcome = (
+            self._run_with_help(bound, until, budget)
+            if self._is_helped
+            else run_cycles(bound, 0, 0, until, budget)
+        )
+        if outcome == HELP_FUTILE:
+            self._patience = min(8 * self._patience, _MOST_PATIENCE)
+        elif outcome == PAUSED and self._is_helped:
+            self._patience = max(self._patience // 2, 1)
+        if outcome in (HELP_WANTED, HELP_UNWANTED, HELP_FUTILE):
+            self._is_helped = outcome == HELP_WANTED
+            self._clock[f.HELP_AFTER] = self._help_after * self._patience
+            self._signals[NUM_BUSY] = self._signals[NUM_LEAN] = 0
+            return PAUSED
+        return outcome
+
+    def _run_with_help(self, bound: Bound, until: int, budget: int) -> int:
+        self._session += 1
+        self._signals[NUM_BUSY] = self._signals[NUM_LEAN] = self._signals[NUM_LOOKS] = 0
+        helpers: list[Future[None]] = []
+        try:
+            self._call(helpers, bound)
+            return run_cycles(bound, 0, self._session, until, budget)
+        finally:
+            self._signals[CLOSED] = self._session
+            for helper in helpers:
+                if not helper.cancel():
+                    helper.result()
+
+    def _call(self, helpers: list[Future[None]], bound: Bound) -> None:
+        """Let threads come; the run does not wait for them."""
+        try:
+            for share in range(1, self._num_members):
+                pool = _pool(os.getpid(), self._num_members - 1)
+                helpers.append(pool.submit(self._help, bound, share, self._session))
+        except RuntimeError:  # no thread can be started: the caller does it alone
+            return
+
+    def _help(self, bound: Bound, share: int, session: int) -> None:
+        """Do the parts of a share until the session is closed."""
+        try:
+            run_cycles(bound, share, session, 0, 0)
+        finally:
+            self._signals[CLOSED] = session  # no thread shall wait for this one
+
+
+@functools.cache
+def _pool(_process: int, num_threads: int) -> ThreadPoolExecutor:
+    """Return the threads that help in this process; a child process has none of its parent's."""
+    return ThreadPoolExecutor(num_threads, thread_name_prefix="onewafer")
