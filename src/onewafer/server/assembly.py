@@ -63,11 +63,15 @@ def assemble(name: str, options: ServerOptions, bar: ProgressBar) -> Loaded:
             most_waiting=options.max_waiting,
             context_length=min(system.context, system.room_tokens, parts.values.context_length),
         ),
-        against=None if other is None else lay_over(parts.model, other, options, bar),
         clock=seconds_running,
     )
     return Loaded(
-        _served(text, engine, system, options), language, engine, system, notes=parts.remarks
+        _served(text, engine, system, options),
+        language,
+        engine,
+        system,
+        notes=parts.remarks,
+        against=None if other is None else lay_over(parts.model, other, options, bar),
     )
 
 

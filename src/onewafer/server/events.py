@@ -159,6 +159,8 @@ class Completed:
     host: HostTimes
     is_synthetic: bool
     """Whether the text was made up, not computed by the model (`--values none`)."""
+    answer_tokens: tuple[int, ...] = ()
+    """Tokens of each answer."""
 
 
 Event: TypeAlias = Started | Delta | CallDelta | Ended | Completed

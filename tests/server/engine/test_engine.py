@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 
+from onewafer.server.engine import engine as engine_file
 from onewafer.server.engine.engine import Engine, EngineOptions
 from onewafer.server.engine.requests import Asked, Pace
 from onewafer.server.events import Completed, Ended, Reason, Started
-from onewafer.server.failures import BusyError, RequestError
+from onewafer.server.failures import BrokenError, BusyError, RequestError
 from onewafer.server.generation import Generation, PlainText, Sampling
+from onewafer.server.values.values import Failed, Produced, SequenceRequest
 from tests.server.engine.fakes import CountingValues, Heard, NumberLanguage, Wall
 from tests.server.systems import PlainSystem
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 
 def _engine(
@@ -19,14 +26,12 @@ def _engine(
     wall: Wall | None = None,
     values: CountingValues | None = None,
     system: PlainSystem | None = None,
-    against: PlainSystem | None = None,
 ) -> Engine:
     return Engine(
         NumberLanguage(),
         values or CountingValues(),
         system or PlainSystem(),
         options or EngineOptions(context_length=100),
-        against=against,
         clock=wall or Wall(),
     )
 
@@ -246,17 +251,6 @@ def test_the_virtual_clock_moves_when_it_is_told_to() -> None:
     assert _completed(early).times.arrival_seconds == 1.0
 
 
-def test_the_same_request_on_another_system_is_alone_there() -> None:
-    engine = _engine(against=PlainSystem(name="other", latency=0.5, request_seconds=0.25))
-    heard = _ask(engine, "4")
-    _ask(engine, "40", name="beside it")
-    _run(engine)
-    other = _completed(heard).times.alternative
-    assert other is not None
-    assert (other.system, other.ttft_seconds, other.total_seconds) == ("other", 0.75, 2.25)
-    assert other.tokens_per_second == pytest.approx(4 / 2.25)
-
-
 def test_a_conversation_that_goes_on_counts_its_cached_tokens() -> None:
     engine = _engine()
     _ask(engine, "1 2 3", name="a")
@@ -273,6 +267,83 @@ def test_an_echo_comes_before_the_first_token_and_is_no_part_of_the_answer() -> 
     _run(engine)
     assert heard.text == "7 27 21 1 "
     assert _completed(heard).usage.completion_tokens == 4
+
+
+class _OneFails(CountingValues):
+    """Cannot choose a token of one sequence."""
+
+    def step(self) -> list[Produced | Failed]:  # pyright: ignore[reportIncompatibleMethodOverride]
+        return [
+            Failed(id=one.id, error=RuntimeError("a bug")) if one.token == 7 else one
+            for one in super().step()
+        ]
+
+
+class _AllFail(CountingValues):
+    """Cannot compute sequences together with a certain one."""
+
+    def step(self) -> Sequence[Produced]:
+        if 50 in self.running.values():
+            raise RuntimeError("a bug")
+        return super().step()
+
+
+class _NoneBegins(CountingValues):
+    def begin(self, request: SequenceRequest) -> int:
+        if request.prompt == (7,):
+            raise RuntimeError("a bug")
+        return super().begin(request)
+
+
+def test_a_token_that_cannot_be_chosen_ends_its_request_alone() -> None:
+    engine = _engine(values=_OneFails(num_slots=3))
+    broken, others = _ask(engine, "9", name="a", num_answers=2), _ask(engine, "5", name="b")
+    _run(engine)
+    assert isinstance(broken.failure, BrokenError)
+    assert others.text == "4 3 2 1 "
+    assert engine.timeline.is_idle
+
+
+def test_a_prompt_that_cannot_begin_ends_its_request_alone() -> None:
+    engine = _engine(values=_NoneBegins())
+    broken, others = _ask(engine, "7", name="a"), _ask(engine, "3", name="b")
+    _run(engine)
+    assert isinstance(broken.failure, BrokenError)
+    assert others.text == "2 1 "
+
+
+def test_a_step_that_fails_ends_what_it_computes_and_who_waits_goes_on() -> None:
+    engine = _engine(values=_AllFail(num_slots=2))
+    broken = [_ask(engine, "50", name="a"), _ask(engine, "4", name="b")]
+    waiting = _ask(engine, "3", name="c")
+    _run(engine)
+    assert all(isinstance(one.failure, BrokenError) for one in broken)
+    assert waiting.text == "2 1 "
+
+
+def test_made_up_tokens_are_few_ahead_of_the_system(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine_file, "_MOST_HELD", 10)
+    wall = Wall()
+    options = EngineOptions(pace=Pace.WAFER, is_synthetic=True, context_length=1_000)
+    values = CountingValues(num_slots=2, context_length=1_000)
+    engine = _engine(options, wall=wall, values=values, system=PlainSystem(context=1_000))
+    heard = _ask(engine, "90")
+    wait = engine.run_once()
+    while wait == 0.0:
+        wait = engine.run_once()
+    assert values.running[1] == 80
+    while wait is not None:
+        wall.now += wait + 1e-9
+        wait = engine.run_once()
+    assert heard.text.split() == [str(n) for n in range(89, 0, -1)]
+
+
+def test_who_leaves_before_arriving_leaves_nothing_behind() -> None:
+    engine = _engine(EngineOptions(pace=Pace.VIRTUAL, context_length=100))
+    _ask(engine, "3", name="gone", arrival=1e6)
+    engine.give_up("gone")
+    assert engine.timeline.is_idle
+    assert engine.timeline.next_seconds is None
 
 
 def test_a_bug_breaks_off_every_request() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import aclosing
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -134,6 +135,23 @@ def test_a_bug_where_a_request_begins_does_not_end_the_engine(service: LiveServi
     with pytest.raises(BrokenError):
         asyncio.run(asyncio.wait_for(_all(service, _generation("7")), 10))
     assert _text(asyncio.run(asyncio.wait_for(_all(service, _generation("3")), 10))) == "2 1 "
+
+
+def test_the_same_request_on_another_system_is_alone_there(service: LiveService) -> None:
+    other = PlainSystem(name="other", latency=0.5, request_seconds=0.25)
+    service.begin(replace(_loaded(CountingValues()), against=other))
+
+    async def ask() -> list[list[Event]]:
+        names = {"a": "4", "b": "40"}
+        requests = [_generation(text, name=name) for name, text in names.items()]
+        return await asyncio.gather(*(_all(service, one) for one in requests))
+
+    last = asyncio.run(ask())[0][-1]
+    assert isinstance(last, Completed)
+    there = last.times.alternative
+    assert there is not None
+    assert (there.system, there.ttft_seconds, there.total_seconds) == ("other", 0.75, 2.25)
+    assert there.tokens_per_second == pytest.approx(4 / 2.25)
 
 
 def test_the_clock_moves_in_pace_virtual_only(service: LiveService) -> None:

@@ -8,6 +8,7 @@ One thread calls it. Nothing here waits; `run_once` says how long the caller may
 
 from __future__ import annotations
 
+import logging
 import math
 import secrets
 from collections import deque
@@ -15,27 +16,28 @@ from dataclasses import dataclass, replace
 from itertools import count
 from typing import TYPE_CHECKING
 
-from onewafer.server.engine.alone import alone
 from onewafer.server.engine.release import AsComputed, AsTheyLeave, Replayed
 from onewafer.server.engine.requests import Answer, Pace, Request
 from onewafer.server.events import Delta, Started
-from onewafer.server.failures import BusyError, RequestError
+from onewafer.server.failures import BrokenError, BusyError, RequestError
 from onewafer.server.scheduler import Arrival, Began, Finished, Timeline, Token
-from onewafer.server.values.values import SequenceRequest
+from onewafer.server.values.values import Failed, SequenceRequest
 from onewafer.units import count_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from onewafer.perf import ServedSystem
     from onewafer.server.engine.language import Language
     from onewafer.server.engine.release import Release
     from onewafer.server.engine.requests import Asked, Listener
-    from onewafer.server.events import Alternative
     from onewafer.server.generation import Generation, Sampling
     from onewafer.server.scheduler import Happening
     from onewafer.server.values.values import Produced, Values
 
+_logger = logging.getLogger(__name__)
+_MOST_HELD = 65_536
+"""Tokens that are made up ahead of the served system, all answers together."""
 _SEED_STEP = 0x9E3779B97F4A7C15
 """Between the seeds of the answers of one request: odd, so that no two are equal."""
 _MOST_RETRY_SECONDS = 30.0
@@ -65,7 +67,6 @@ class Engine:
         system: ServedSystem,
         options: EngineOptions,
         *,
-        against: ServedSystem | None = None,
         clock: Callable[[], float],
     ) -> None:
         self.timeline = Timeline(system)
@@ -73,7 +74,6 @@ class Engine:
         self._language = language
         self._values = values
         self._system = system
-        self._against = against
         self._clock = clock
         self._started_at = self._idle_since = clock()
         self._until = 0.0
@@ -101,6 +101,9 @@ class Engine:
             self._submit(asked, listener)
         except RequestError as error:
             listener.fail(error)
+        except Exception as error:  # noqa: BLE001  # it is the end of this request alone
+            listener.fail(self._broken(asked.generation.id, error))
+            self.give_up(asked.generation.id)
 
     def give_up(self, request_id: str) -> None:
         """Forget a request, whose client has gone."""
@@ -126,7 +129,7 @@ class Engine:
         self._compute()
         self._follow()
         waits = [self._release.run(), self._seconds_to_event()]
-        if self._running or self._to_begin:
+        if self._to_begin or (self._running and not self._is_far_ahead()):
             return 0.0
         return min((wait for wait in waits if wait is not None), default=None)
 
@@ -236,14 +239,48 @@ class Engine:
         """Give sequences slots, and let the model make a step."""
         while self._to_begin and len(self._running) < self._values.num_slots:
             answer = self._to_begin.popleft()
-            self._values.begin(answer.sequence)
-            self._running[answer.sequence.id] = answer
-        if self._running:
-            for produced in self._values.step():
-                self._take(produced)
+            try:
+                self._values.begin(answer.sequence)
+            except Exception as error:  # noqa: BLE001  # it is the end of this request alone
+                self._break_off(answer.request, error)
+            else:
+                self._running[answer.sequence.id] = answer
+        if self._running and not self._is_far_ahead():
+            for one in self._step():
+                answer = self._running.get(one.id)
+                if answer is None:  # another answer of its request has broken off
+                    continue
+                try:
+                    self._take(answer, one)
+                except Exception as error:  # noqa: BLE001  # likewise
+                    self._break_off(answer.request, error)
 
-    def _take(self, produced: Produced) -> None:
-        answer = self._running[produced.id]
+    def _step(self) -> Sequence[Produced | Failed]:
+        """Let the model make a step; what it raises is the end of all answers that it computes."""
+        try:
+            return self._values.step()
+        except Exception as error:  # noqa: BLE001  # those that wait go on
+            for request in dict.fromkeys(answer.request for answer in self._running.values()):
+                self._break_off(request, error)
+            return ()
+
+    def _break_off(self, request: Request, error: Exception) -> None:
+        """End one request, and tell its client."""
+        request_id = request.asked.generation.id
+        request.listener.fail(self._broken(request_id, error))
+        self.give_up(request_id)
+
+    def _broken(self, request_id: str, error: Exception) -> BrokenError:
+        _logger.error("request %s broke off", request_id, exc_info=error)
+        return BrokenError("the answer broke off by a bug of the server, whose log says more")
+
+    def _is_far_ahead(self) -> bool:
+        """Tell whether the system can go on for long with the tokens that are known."""
+        return self._release.num_held >= _MOST_HELD and not self.timeline.lacks_token
+
+    def _take(self, answer: Answer, produced: Produced | Failed) -> None:
+        if isinstance(produced, Failed):
+            raise produced.error
         request, events = answer.request, answer.text.take(produced)
         request.computed = self._clock()
         if request.first_token is None:
@@ -283,16 +320,9 @@ class Engine:
         completed = request.completed(
             system=self._system.name,
             clock_hertz=self._system.clock_hertz,
-            alternative=self._alternative(request),
             is_synthetic=self.options.is_synthetic,
         )
         self._release.complete(request, completed)
-
-    def _alternative(self, request: Request) -> Alternative | None:
-        if self._against is None:
-            return None
-        lengths = [answer.times.answer_tokens for answer in request.answers if answer.times]
-        return alone(self._against, prompt_tokens=len(request.asked.prompt), answer_tokens=lengths)
 
     def _seconds_to_event(self) -> float | None:
         """Return how long nothing happens on a clock that is that of the day."""

@@ -33,6 +33,11 @@ class Release(Protocol):
         """Let nothing out any more."""
         ...
 
+    @property
+    def num_held(self) -> int:
+        """Tokens that are held only until the clock of the served system comes to them."""
+        ...
+
     def run(self) -> float | None:
         """Let out what is due; return in how many seconds more is, None: nothing waits."""
         ...
@@ -40,6 +45,8 @@ class Release(Protocol):
 
 class AsComputed:
     """Lets tokens out as soon as they are known."""
+
+    num_held = 0
 
     def compute(self, answer: Answer, events: Sequence[Event]) -> None:
         """Let them out."""
@@ -65,13 +72,21 @@ class AsTheyLeave:
 
     def __init__(self) -> None:
         self._held: dict[Answer, deque[Sequence[Event]]] = {}
+        self._num_held = 0
+
+    @property
+    def num_held(self) -> int:
+        """Tokens that are held."""
+        return self._num_held
 
     def compute(self, answer: Answer, events: Sequence[Event]) -> None:
         """Hold them."""
+        self._num_held += 1
         self._held.setdefault(answer, deque()).append(events)
 
     def leave(self, answer: Answer, seconds: float) -> None:  # noqa: ARG002  # it is now
         """Let them out."""
+        self._num_held -= 1
         answer.request.listener.hear(self._held[answer].popleft())
 
     def complete(self, request: Request, completed: Completed) -> None:
@@ -82,7 +97,7 @@ class AsTheyLeave:
     def forget(self, request: Request) -> None:
         """Let nothing out any more."""
         for answer in request.answers:
-            self._held.pop(answer, None)
+            self._num_held -= len(self._held.pop(answer, ()))
 
     def run(self) -> float | None:
         """Do nothing: whoever runs the timeline waits."""
@@ -91,6 +106,9 @@ class AsTheyLeave:
 
 class Replayed:
     """Computes a whole answer first, then lets it out at the rate of the served system."""
+
+    num_held = 0
+    """None: it holds whole answers whatever the clock does."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock

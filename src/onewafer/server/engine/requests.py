@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from onewafer.server.engine.language import AnswerText, Grammar
-    from onewafer.server.events import Alternative, Event
+    from onewafer.server.events import Event
     from onewafer.server.generation import Generation
     from onewafer.server.scheduler import SequenceTimes
     from onewafer.server.values.values import SequenceRequest
@@ -91,7 +91,6 @@ class Request:
         *,
         system: str,
         clock_hertz: float | None,
-        alternative: Alternative | None,
         is_synthetic: bool,
     ) -> Completed:
         """Return the last event; all answers are done."""
@@ -119,11 +118,11 @@ class Request:
                 if clock_hertz is None
                 else round((last_token - first_launch) * clock_hertz),
                 joules=sum(times.joules for times in all_times),
-                alternative=alternative,
             ),
             host=HostTimes(
                 ttft_seconds=self.first_token - self.began,
                 total_seconds=self.computed - self.began,
             ),
             is_synthetic=is_synthetic,
+            answer_tokens=tuple(times.answer_tokens for times in all_times),
         )

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, TypeVar
 
+from onewafer.server.engine.alone import alone
 from onewafer.server.engine.mailbox import Mailbox, Outbox
 from onewafer.server.engine.requests import Asked, Pace
 from onewafer.server.engine.thread import EngineThread
@@ -34,6 +35,18 @@ class Loaded:
     system: ServedSystem
     notes: tuple[str, ...] = ()
     """What the user should know, a sentence each."""
+    against: ServedSystem | None = None
+    """Another system, that each answer is compared with."""
+
+    def compared(self, completed: Completed) -> Completed:
+        """Return the end of a request, with what it would have taken on the other system."""
+        assert self.against is not None
+        alternative = alone(
+            self.against,
+            prompt_tokens=completed.usage.prompt_tokens,
+            answer_tokens=completed.answer_tokens,
+        )
+        return replace(completed, times=replace(completed.times, alternative=alternative))
 
 
 MOST_CHARACTERS = 4_000
@@ -106,9 +119,14 @@ class LiveService:
         try:
             while True:
                 events = await mailbox.take()
-                yield events
-                if isinstance(events[-1], Completed):
-                    return
+                last = events[-1]
+                if not isinstance(last, Completed):
+                    yield events
+                    continue
+                if loaded.against is not None:  # beside the tokens of others
+                    last = await asyncio.to_thread(loaded.compared, last)
+                yield (*events[:-1], last)
+                return
         finally:
             thread.do(lambda: engine.give_up(generation.id))
 

@@ -48,6 +48,8 @@ class Sequence:
     """Tokens that are known: the answer may be longer."""
     is_known: bool = False
     """Whether `computed` is the whole answer."""
+    has_come: bool = False
+    """Whether it has reached the system."""
     is_given_up: bool = False
     launches: int = 0
     joules: float = 0.0

@@ -91,6 +91,14 @@ class Timeline:
         return not (self._sequences or self._events)
 
     @property
+    def lacks_token(self) -> bool:
+        """Whether what happens next is a token that is not known."""
+        if not self._events:
+            return False
+        event = self._events[0][2]
+        return isinstance(event, Launch) and not _is_known(event)
+
+    @property
     def next_seconds(self) -> float | None:
         """When something happens next, as far as is known; None: nothing will."""
         return self._events[0][0] if self._events else None
@@ -124,6 +132,8 @@ class Timeline:
             return
         sequence.is_given_up = True
         self._on_the_way.discard(sequence_id)
+        if not sequence.has_come:
+            self._forget_arrival(sequence.arrival)
         if sequence in self._waiting:
             self._waiting.remove(sequence)
         if sequence.slot is not None:
@@ -131,6 +141,11 @@ class Timeline:
             self._release(sequence)
             self._admit()
         self._power.forget(sequence_id, self.now)
+
+    def _forget_arrival(self, arrival: Arrival) -> None:
+        """Let a sequence not come: the clock may never get there."""
+        self._events = [entry for entry in self._events if entry[2] is not arrival]
+        heapq.heapify(self._events)
 
     def run(self, until: float = math.inf) -> list[Happening]:
         """Let everything happen up to a time; stop before a token that is not known.
@@ -169,9 +184,8 @@ class Timeline:
 
     def _come(self, arrival: Arrival) -> None:
         self._on_the_way.discard(arrival.id)
-        sequence = self._sequences.get(arrival.id)
-        if sequence is None:  # given up before it came
-            return
+        sequence = self._sequences[arrival.id]
+        sequence.has_come = True
         self._power.enter(arrival.id, self.now)
         self._waiting.append(sequence)
         self._admit()

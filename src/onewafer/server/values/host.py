@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Final
 
 from onewafer.server.values.computation import Chunk
 from onewafer.server.values.sampling import choose, log_probabilities, most_likely
-from onewafer.server.values.values import Produced
+from onewafer.server.values.values import Failed, Produced
 
 if TYPE_CHECKING:
     import numpy as np
@@ -86,17 +86,17 @@ class HostValues:
         self._sequences[request.id] = _Sequence(request, slot, num_read)
         return num_read
 
-    def step(self) -> list[Produced]:
+    def step(self) -> list[Produced | Failed]:
         """Advance every sequence that writes, and some that read their prompts."""
         chunks = self._next_chunks()
         if not chunks:
             return []
         logits = iter(self._computation.compute([chunk for _, chunk in chunks]))
-        produced: list[Produced] = []
+        produced: list[Produced | Failed] = []
         for sequence, chunk in chunks:
             sequence.num_read += len(chunk.tokens)
             if chunk.wants_logits:
-                produced.append(self._choose(sequence, next(logits)))
+                produced.append(self._try_to_choose(sequence, next(logits)))
         return produced
 
     def end(self, sequence_id: int) -> None:
@@ -129,6 +129,12 @@ class HostValues:
 
     def _has_room(self, sequence: _Sequence) -> bool:
         return sequence.num_read < self._context_length
+
+    def _try_to_choose(self, sequence: _Sequence, logits: NDArray[np.float32]) -> Produced | Failed:
+        try:
+            return self._choose(sequence, logits)
+        except Exception as error:  # noqa: BLE001  # it is the end of one answer alone
+            return Failed(id=sequence.request.id, error=error)
 
     def _choose(self, sequence: _Sequence, logits: NDArray[np.float32]) -> Produced:
         request = sequence.request

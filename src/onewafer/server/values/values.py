@@ -46,6 +46,14 @@ class Produced:
     """The most likely tokens with their log probabilities, the likeliest first."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failed:
+    """A sequence for which no token could be chosen: it is to be ended."""
+
+    id: int
+    error: Exception
+
+
 class Values(Protocol):
     """Computes tokens of several sequences at a time, in one thread.
 
@@ -66,8 +74,11 @@ class Values(Protocol):
         """Give a sequence a slot; return the tokens of its prompt that were in the prefix cache."""
         ...
 
-    def step(self) -> Sequence[Produced]:
-        """Advance: read a part of a prompt, or compute one token of every running sequence."""
+    def step(self) -> Sequence[Produced | Failed]:
+        """Advance: read a part of a prompt, or compute one token of every running sequence.
+
+        What it raises is the end of all running sequences.
+        """
         ...
 
     def end(self, sequence_id: int) -> None:
