@@ -40,6 +40,7 @@ STREAM = "port io_loc io_buffer_size"
     ("function", "positional", "by_name"),
     [
         (SdkRuntime, "bindir platform", "cmaddr suppress_simfab_trace simfab_numthreads msg_level"),
+        (SdkRuntime, "bindir", "memcpy_required simulator disable_version_check"),
         (SdkRuntime.coord_logical_to_physical, "logical_coords", ""),
         (SdkRuntime.dump_core, "corefile", ""),
         (SdkRuntime.dump_elf_core, "corefile", ""),

@@ -293,6 +293,7 @@ def test_a_real_system_and_a_missing_folder_are_refused(tmp_path):
         {"platform": platform_of(target=SdkTarget.WSE2), "cmaddr": None},
         {"platform": None, "cmaddr": ""},
         {"cmaddr": platform_of(target=SdkTarget.WSE2)},
+        {"simulator": True, "disable_version_check": True},
         {},
     ],
 )
@@ -321,6 +322,7 @@ def test_platform_and_address_are_two_arguments(created, tmp_path, folder, argum
         ),
         ({"cmaddr": 3}, "cmaddr=3 is not a platform"),
         ({"platform": "10.0.0.1:9000"}, "SdkRuntime: the address .* names a real system"),
+        ({"simulator": False}, "simulator=False asks for a real system; .* pass simulator=True"),
         ({"artifacts": "out"}, "SdkRuntime: artifacts is another name of bindir: leave one out"),
     ],
 )

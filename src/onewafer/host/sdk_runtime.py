@@ -96,7 +96,14 @@ class SdkRuntime:
         simfab_numthreads: int = 1,  # noqa: ARG002 - likewise
         msg_level: str = "",  # noqa: ARG002 - likewise
         memcpy_required: bool = True,
+        simulator: bool = True,
+        disable_version_check: bool = False,  # noqa: ARG002 - there is one version
     ) -> None:
+        if not simulator:
+            raise HostError(
+                "SdkRuntime: simulator=False asks for a real system; onewafer only simulates: pass "
+                "simulator=True, or leave it out"
+            )
         runs_on = find_platform(platform, cmaddr)
         mend_narrow_shifts()
         named = find_folder(bindir)
