@@ -148,3 +148,44 @@ def test_exported_constants_are_known_to_the_compiler_and_lie_in_memory() -> Non
     assert words("table", 4) == (5, 6, 7, 8)
     assert words("total", 4)[0] == 5 + 7
     assert words("same_place", 1) == (1,)
+
+
+PRINTED_BY_A_COMPILER = """
+const const3 : i16 = 3;
+const fields = .{
+  .N = const3,
+};
+const lib : imported_module = @import_module("shared.csl", fields);
+var table : [const3]i16 = @zeros([const3]i16);
+var pointer : [*]i16 = &table;
+const callback : *const fn(i16) void = &receive0;
+
+fn receive0(offset : i16) void {
+  const n : i16 = 2;
+  const address : *const i16 = &n;
+  const part : mem4d_dsd = @get_dsd( mem4d_dsd, .{
+    .tensor_access = | d0, d1 | { n, const3 } -> table[ d1 ]
+  });
+  @add16(part, part, @as(i16, @as(i32, offset)));
+  pointer[@as(i32, 0)] = ((pointer[0]) + (address.*));
+  return;
+}
+
+task main() void {
+  lib.communicate(callback);
+  return;
+}
+comptime {
+  @bind_local_task(main, @get_local_task_id(9), );
+  @activate(@get_local_task_id(9));
+}
+"""
+
+
+def test_text_of_a_compiler_that_writes_csl() -> None:
+    """Compilers name every value, annotate every type, and take addresses of constants."""
+    shared = "param N: i16; fn communicate(f: *const fn(i16)void) void { f(N + 4); }"
+    layout = 'layout { @set_rectangle(1, 1); @set_tile_code(0, 0, "pe.csl", ); }'
+    machine = run("reference", layout, PRINTED_BY_A_COMPILER, shared=shared)
+    place = machine.symbol(0, 0, "table").address
+    assert struct.unpack("<3h", machine.peek(0, 0, place, 6)) == (16, 14, 14)

@@ -17,7 +17,7 @@ from onewafer.csl.sema.in_memory import (
     struct_at,
 )
 from onewafer.csl.sema.runtime import expressions, order
-from onewafer.csl.sema.runtime.analyzer import Analyzer, RuntimeLocal
+from onewafer.csl.sema.runtime.analyzer import Analyzer, PlacedNumber, RuntimeLocal
 from onewafer.csl.sema.values import (
     Array,
     FunctionValue,
@@ -104,11 +104,16 @@ def materialize(a: Analyzer, name: str, value: Value, span: Span) -> Variable:
     if changing is not None:
         changing.variable = variable
         return variable
-    for scope in reversed(a.scopes):
-        if name in scope:
-            is_struct = isinstance(type_, t.StructType)
-            scope[name] = struct_at(address_of_variable(variable), span) if is_struct else variable
-            break
+    scope = next(scope for scope in reversed(a.scopes) if name in scope)
+    match scope[name], value:
+        case PlacedNumber(variable=placed), _:
+            return placed
+        case _, Scalar():
+            scope[name] = PlacedNumber(value, variable)
+        case _, Struct():
+            scope[name] = struct_at(address_of_variable(variable), span)
+        case _:
+            scope[name] = variable
     return variable
 
 

@@ -84,7 +84,15 @@ class ComptimeLocal:
     """The variable in memory with the value; None: its address is not needed."""
 
 
-Bound = Value | RuntimeLocal | ComptimeLocal
+@dataclass(frozen=True, slots=True, eq=False)
+class PlacedNumber:
+    """A known scalar constant whose address is taken: reads have its value, pointers its place."""
+
+    value: Scalar
+    variable: Variable
+
+
+Bound = Value | RuntimeLocal | ComptimeLocal | PlacedNumber
 """The meaning of a name of a function; None in a scope: its declaration was wrong."""
 
 
@@ -148,7 +156,7 @@ class Analyzer:
                 bound = scope[name]
                 if bound is None:
                     raise Fault(None)
-                return bound.value if isinstance(bound, ComptimeLocal) else bound
+                return bound.value if isinstance(bound, ComptimeLocal | PlacedNumber) else bound
         return None
 
     def comptime_variable(self, name: str) -> ComptimeLocal | None:

@@ -13,7 +13,12 @@ from onewafer.csl.sema import conversions
 from onewafer.csl.sema.closures import Frame, Scope, compile_statements
 from onewafer.csl.sema.faults import fail
 from onewafer.csl.sema.runtime import expressions
-from onewafer.csl.sema.runtime.analyzer import Analyzer, ComptimeLocal, RuntimeLocal
+from onewafer.csl.sema.runtime.analyzer import (
+    Analyzer,
+    ComptimeLocal,
+    PlacedNumber,
+    RuntimeLocal,
+)
 from onewafer.csl.sema.values import Array, Runtime, Undefined, Value, not_comptime
 from onewafer.csl.syntax import ast, tree
 
@@ -72,6 +77,8 @@ def run(a: Analyzer, statements: Sequence[ast.Statement], span: Span) -> None:
             match bound:
                 case ComptimeLocal(value):
                     variables.append((bound, slot.index))
+                case PlacedNumber(value):
+                    pass
                 case RuntimeLocal(_, type_, local):
                     value = Runtime(type_, ir.ReadLocal(local))
                 case _:
