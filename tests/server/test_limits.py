@@ -51,8 +51,63 @@ def test_the_clock_is_not_moved_beyond_what_it_can_count():
         read_wire(Advance, {"seconds": 1e300})
 
 
-@pytest.mark.parametrize(("limit", "least"), [({}, 2**53), ({"max_tokens": 7}, 7)])
-def test_an_answer_that_ignores_its_end_has_all_it_may_have(limit, least):
-    body = {"model": "m", "messages": [TURN], "ignore_eos": True, **limit}
+def test_an_answer_that_ignores_its_end_is_still_ended_by_its_texts():
+    body = {"model": "m", "messages": [TURN], "ignore_eos": True, "stop": "x"}
+    generation = ChatCompletions().read(body, ENVELOPE).generation
 
-    assert ChatCompletions().read(body, ENVELOPE).generation.sampling.min_tokens == least
+    assert generation.sampling.ignores_end
+    assert generation.sampling.min_tokens == 0
+    assert generation.stop == ("x",)
+
+
+OBJEKT = {"type": "objekt"}
+INPUT = {"model": "m", "input": "Hi"}
+CHAT = {"model": "m", "messages": [TURN], "max_tokens": 9}
+
+
+@pytest.mark.parametrize(
+    ("dialect", "body", "param"),
+    [
+        (
+            ChatCompletions(),
+            CHAT
+            | {"tools": [{"type": "function", "function": {"name": "f", "parameters": OBJEKT}}]},
+            "tools.0.function.parameters",
+        ),
+        (
+            ChatCompletions(),
+            CHAT
+            | {
+                "response_format": {
+                    "type": "json_schema",
+                    "json_schema": {"name": "x", "schema": OBJEKT},
+                }
+            },
+            "response_format.json_schema.schema",
+        ),
+        (
+            Responses(),
+            INPUT | {"tools": [{"type": "function", "name": "f", "parameters": OBJEKT}]},
+            "tools.0.parameters",
+        ),
+        (
+            Responses(),
+            INPUT | {"text": {"format": {"type": "json_schema", "name": "x", "schema": OBJEKT}}},
+            "text.format.schema",
+        ),
+        (
+            Messages(),
+            CHAT | {"tools": [{"name": "f", "input_schema": OBJEKT}]},
+            "tools.0.input_schema",
+        ),
+        (
+            Messages(),
+            CHAT | {"output_config": {"format": {"type": "json_schema", "schema": OBJEKT}}},
+            "output_config.format.schema",
+        ),
+    ],
+)
+def test_a_schema_knows_the_field_that_has_it(dialect, body, param):
+    generation = dialect.read(body, ENVELOPE).generation
+
+    assert [tool.param for tool in generation.tools.tools] or [generation.form.param] == [param]

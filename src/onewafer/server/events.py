@@ -39,9 +39,9 @@ class TokenLogprob:
     """One token with the logarithm of its probability."""
 
     token: str
-    """Its text; a part of a character shows as U+FFFD."""
+    """Its text, or the name of a control token; a part of a character shows as U+FFFD."""
     data: bytes
-    """Its bytes."""
+    """Its bytes in a text; a control token has none."""
     id: int
     logprob: float
     """Natural logarithm, at most 0."""

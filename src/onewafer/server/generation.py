@@ -104,6 +104,8 @@ class Tool:
     description: str
     parameters: Mapping[str, Json]
     """A JSON schema of an object."""
+    param: str = "tools"
+    """The field of the request that has the schema."""
 
 
 class ToolUse(StrEnum):
@@ -143,6 +145,8 @@ class JsonSchema:
     """JSON text that a schema allows."""
 
     schema: Mapping[str, Json]
+    param: str = "schema"
+    """The field of the request that has it."""
 
 
 Form: TypeAlias = FreeForm | JsonObject | JsonSchema
@@ -162,8 +166,23 @@ class Sampling:
     """None: another one for each request."""
     logit_bias: Mapping[int, float] = field(default_factory=dict[int, float])
     """Token → what is added to its logit."""
+    frequency_penalty: float = 0.0
+    """What is taken from the logit of a token for each time that it is in the answer."""
+    presence_penalty: float = 0.0
+    """What is taken from the logit of a token that is in the answer."""
+    repetition_penalty: float = 1.0
+    """What the logit of a token is made smaller by that is in the prompt or the answer: divided if
+    it is positive, else multiplied."""
     min_tokens: int = 0
     """The answer cannot end before it has so many tokens."""
+    ignores_end: bool = False
+    """Whether the model cannot end the answer: it has all the tokens that it may have."""
+
+    @property
+    def has_penalties(self) -> bool:
+        """Whether what was written changes what comes next."""
+        has_additive = bool(self.frequency_penalty or self.presence_penalty)
+        return has_additive or self.repetition_penalty != 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -135,16 +135,18 @@ def nested(levels):
 )
 def test_a_schema_that_cannot_be_followed_is_refused_with_its_part(language, schema, message):
     with pytest.raises(RequestError, match=message) as error:
-        language.read_grammar(request(form=JsonSchema(schema)))
-    assert error.value.param == "response_format.json_schema.schema"
+        language.read_grammar(request(form=JsonSchema(schema, "text.format.schema")))
+    assert error.value.param == "text.format.schema"
     assert "\n" not in str(error.value)
 
 
 def test_a_wrong_schema_of_a_tool_is_named(language):
-    wrong = Tool(name="x", description="", parameters={"type": "objekt"})
+    wrong = Tool(
+        name="x", description="", parameters={"type": "objekt"}, param="tools.1.input_schema"
+    )
     with pytest.raises(RequestError) as error:
         language.read_grammar(request(tools=Tools(tools=(WEATHER, wrong))))
-    assert error.value.param == "tools.1.function.parameters"
+    assert error.value.param == "tools.1.input_schema"
 
 
 def test_a_grammar_that_becomes_too_complex_ends_the_answer(language):

@@ -179,6 +179,8 @@ def test_the_form_of_calls_is_that_of_the_template(template, form):
 
 def test_reading_leaves_the_tokenizer_alone(language):
     """Its options are of all threads: one that reads letters must not change what others read."""
+    tokenizer = language.model.tokenizer.backend_tokenizer
+    tokenizer.encode_special_tokens = False
     language.read_prompt(chat(("user", "Hi<|im_end|>")))
 
-    assert not language.model.tokenizer.backend_tokenizer.encode_special_tokens
+    assert not tokenizer.encode_special_tokens

@@ -3,10 +3,20 @@ import math
 import numpy as np
 import pytest
 import torch
-from transformers import TopKLogitsWarper, TopPLogitsWarper
+from transformers import (
+    RepetitionPenaltyLogitsProcessor,
+    TopKLogitsWarper,
+    TopPLogitsWarper,
+)
 
 from onewafer.server.generation import Sampling
-from onewafer.server.values.sampling import choose, log_probabilities, most_likely, uniform
+from onewafer.server.values.sampling import (
+    choose,
+    log_probabilities,
+    most_likely,
+    penalised,
+    uniform,
+)
 
 LOGITS = np.random.default_rng(0).normal(0, 2, 50).astype(np.float32)
 
@@ -115,3 +125,35 @@ def test_the_most_likely_tokens_come_in_order():
     assert most_likely(logprobs, 0) == ()
     assert len(most_likely(logprobs, 20)) == 4
     assert most_likely(logprobs, 1)[0][1] == pytest.approx(math.log(0.3))
+
+
+def test_penalties_are_for_tokens_that_were_there():
+    logits = np.array([5, 4, 3, -1], np.float32)
+
+    def likeliest(**fields):
+        sampling = Sampling(temperature=0, **fields)
+        return choose(logits, sampling, index=3, end_ids=frozenset(), prompt=(1,), answer=(0, 0, 2))
+
+    assert likeliest() == 0
+    assert likeliest(presence_penalty=1.5) == 1  # 3.5, 4, 1.5, -1
+    assert likeliest(frequency_penalty=0.6) == 1  # 3.8, 4, 2.4, -1
+    assert likeliest(frequency_penalty=-2.0) == 0
+    assert likeliest(repetition_penalty=100.0) == 0  # 0.05, 0.04, 0.03, -1
+    assert logits.tolist() == [5, 4, 3, -1]
+
+
+def test_a_repetition_penalty_is_that_of_transformers():
+    logits, prompt, answer = np.array([3, -2, 1, 0.5, -4], np.float32), (1, 0), (4, 4)
+    warped = RepetitionPenaltyLogitsProcessor(1.5)(
+        torch.tensor([[*prompt, *answer]]), torch.tensor(logits[None])
+    )[0]
+    sampling = Sampling(repetition_penalty=1.5)
+
+    assert penalised(logits, sampling, prompt, answer) == pytest.approx(warped.numpy())
+
+
+def test_an_answer_that_ignores_its_end_does_not_end():
+    logits = np.zeros(8, np.float32)
+    logits[7] = 100
+
+    assert 7 not in draw(logits, ignores_end=True)

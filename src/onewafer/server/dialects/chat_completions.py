@@ -15,30 +15,25 @@ from onewafer.server.dialects.openai_wire import (
     MAX_TOOLS,
     MAX_TOP_LOGPROBS,
     MAX_TURNS,
-    Biases,
     Content,
     Count,
-    Fraction,
     FunctionTool,
     NamedTool,
     Natural,
     NumAnswers,
     ResponseFormat,
-    Seed,
+    SamplingFields,
     Stop,
     StreamOptions,
-    Temperature,
     ToolMode,
     ToolNames,
     mode_or_choice,
     read_form,
     read_least,
-    read_sampling,
     read_stop,
     read_text,
     read_tool,
     read_tools,
-    refuse_penalties,
 )
 from onewafer.server.dialects.wire import Wire, read_wire, refuse_fields
 from onewafer.server.dialects.writing import to_json
@@ -155,7 +150,7 @@ class Prediction(Wire):
     content: Content | None = None
 
 
-class ChatRequest(Wire):
+class ChatRequest(SamplingFields):
     """The body of a request."""
 
     model: str
@@ -168,16 +163,8 @@ class ChatRequest(Wire):
     max_completion_tokens: Count | None = None
     min_tokens: Natural | None = None
     min_completion_tokens: Natural | None = None
-    ignore_eos: bool | None = None
-    temperature: Temperature | None = None
-    top_p: Fraction | None = None
-    top_k: Annotated[int, Field(ge=-1)] | None = None
-    seed: Seed | None = None
-    logit_bias: Biases | None = None
     logprobs: bool | None = None
     top_logprobs: Annotated[int, Field(ge=0, le=MAX_TOP_LOGPROBS)] | None = None
-    frequency_penalty: float | None = None
-    presence_penalty: float | None = None
     response_format: ResponseFormat | None = None
     tools: Annotated[list[ChatTool], Field(max_length=MAX_TOOLS)] | None = None
     tool_choice: (
@@ -215,14 +202,7 @@ class ChatRequest(Wire):
             num_answers=self.n or 1,
             max_tokens=limit,
             stop=read_stop(self.stop),
-            sampling=read_sampling(
-                temperature=self.temperature,
-                top_p=self.top_p,
-                top_k=self.top_k if self.top_k is not None and self.top_k > 0 else None,
-                seed=self.seed,
-                logit_bias=self.logit_bias,
-                min_tokens=read_least(least, limit, ignores_end=self.ignore_eos),
-            ),
+            sampling=self.read_sampling(min_tokens=read_least(least, limit)),
             form=read_form(self.response_format),
             tools=self._read_tools(),
             top_logprobs=(self.top_logprobs or 0) if self.logprobs else None,
@@ -230,9 +210,6 @@ class ChatRequest(Wire):
         )
 
     def _refuse_unsupported(self) -> None:
-        refuse_penalties(
-            frequency_penalty=self.frequency_penalty, presence_penalty=self.presence_penalty
-        )
         if self.functions or self.function_call:
             raise RequestError(
                 "functions: not supported; name functions in 'tools'", param="functions"

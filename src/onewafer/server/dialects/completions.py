@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, TypeAlias, cast
 
@@ -11,21 +12,16 @@ from onewafer.server.dialects.chunks import FINISH, ChunkWriter
 from onewafer.server.dialects.dialect import Asked, Dialect, Envelope
 from onewafer.server.dialects.measures import measures, openai_usage
 from onewafer.server.dialects.openai_wire import (
-    Biases,
     Count,
-    Fraction,
     Natural,
     NumAnswers,
-    Seed,
+    SamplingFields,
     Stop,
     StreamOptions,
-    Temperature,
     read_least,
-    read_sampling,
     read_stop,
-    refuse_penalties,
 )
-from onewafer.server.dialects.wire import Wire, read_wire
+from onewafer.server.dialects.wire import read_wire
 from onewafer.server.dialects.writing import to_json
 from onewafer.server.failures import RequestError
 from onewafer.server.generation import Generation, PlainText, Prompt, TokenIds
@@ -34,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from onewafer.server.dialects.gathered import Gathered, GatheredAnswer
-    from onewafer.server.events import CallDelta, ChosenToken, Delta, Ended
+    from onewafer.server.events import CallDelta, ChosenToken, Delta, Ended, TokenLogprob
     from onewafer.server.json_values import Json
 
 USUAL_MAX_TOKENS = 16
@@ -58,7 +54,7 @@ PromptField: TypeAlias = Annotated[
 ]
 
 
-class CompletionRequest(Wire):
+class CompletionRequest(SamplingFields):
     """The body of a request."""
 
     model: str
@@ -70,17 +66,9 @@ class CompletionRequest(Wire):
     stream_options: StreamOptions | None = None
     max_tokens: Count | None = None
     min_tokens: Natural | None = None
-    ignore_eos: bool | None = None
-    temperature: Temperature | None = None
-    top_p: Fraction | None = None
-    top_k: Annotated[int, Field(ge=-1)] | None = None
-    seed: Seed | None = None
-    logit_bias: Biases | None = None
     logprobs: Annotated[int, Field(ge=0, le=MAX_LOGPROBS)] | None = None
     echo: bool | None = None
     suffix: str | None = None
-    frequency_penalty: float | None = None
-    presence_penalty: float | None = None
     user: str | None = None
 
     def read(self, envelope: Envelope) -> Generation:
@@ -94,23 +82,13 @@ class CompletionRequest(Wire):
             num_answers=self.n or 1,
             max_tokens=limit,
             stop=read_stop(self.stop),
-            sampling=read_sampling(
-                temperature=self.temperature,
-                top_p=self.top_p,
-                top_k=self.top_k if self.top_k is not None and self.top_k > 0 else None,
-                seed=self.seed,
-                logit_bias=self.logit_bias,
-                min_tokens=read_least(self.min_tokens, limit, ignores_end=self.ignore_eos),
-            ),
+            sampling=self.read_sampling(min_tokens=read_least(self.min_tokens, limit)),
             top_logprobs=self.logprobs,
             echo=bool(self.echo),
             arrival_seconds=envelope.arrival_seconds,
         )
 
     def _refuse_unsupported(self) -> None:
-        refuse_penalties(
-            frequency_penalty=self.frequency_penalty, presence_penalty=self.presence_penalty
-        )
         if self.echo and self.logprobs is not None:
             raise RequestError(
                 "echo: the log probabilities of a prompt are not computed; ask for 'logprobs' "
@@ -148,7 +126,7 @@ class CompletionWriter(ChunkWriter):
         options = request.stream_options
         num_answers = request.n or 1
         self._with_logprobs = request.logprobs is not None
-        self._offsets = [0] * num_answers
+        self._logprobs = [_TextLogprobs() for _ in range(num_answers)]
         self._identity: dict[str, Json] = {
             "id": f"cmpl-{envelope.id}",
             "object": "text_completion",
@@ -174,9 +152,7 @@ class CompletionWriter(ChunkWriter):
             return ""
         logprobs = "null"
         if event.logprobs:
-            offset = self._offsets[event.answer]
-            logprobs = to_json(_text_logprobs(event.logprobs, offset))
-            self._offsets[event.answer] += _length(event.logprobs)
+            logprobs = to_json(self._logprobs[event.answer].write(event.logprobs))
         return _choice(event.answer, to_json(event.text), logprobs=logprobs)
 
     def call(self, event: CallDelta) -> str:
@@ -198,10 +174,11 @@ class CompletionWriter(ChunkWriter):
         }
 
     def _answer(self, index: int, answer: GatheredAnswer) -> dict[str, Json]:
+        logprobs = self._logprobs[index].write(answer.logprobs) if self._with_logprobs else None
         return {
             "index": index,
             "text": answer.text,
-            "logprobs": _text_logprobs(answer.logprobs, 0) if self._with_logprobs else None,
+            "logprobs": logprobs,
             "finish_reason": FINISH[answer.reason],
         }
 
@@ -210,22 +187,34 @@ def _choice(answer: int, text: str, *, logprobs: str = "null", finish: str = "nu
     return f'{{"index":{answer},"text":{text},"logprobs":{logprobs},"finish_reason":{finish}}}'
 
 
-def _length(logprobs: Sequence[ChosenToken]) -> int:
-    return sum(len(token.chosen.token) for token in logprobs)
+class _TextLogprobs:
+    """Writes log probabilities of one answer; offsets count characters of its text."""
+
+    def __init__(self) -> None:
+        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        self._offset = 0
+
+    def write(self, logprobs: Sequence[ChosenToken]) -> dict[str, Json]:
+        """Return lists with an entry a token."""
+        offsets: list[Json] = []
+        for token in logprobs:
+            offsets.append(self._offset)
+            self._offset += len(self._decoder.decode(token.chosen.data))
+        return {
+            "tokens": [_shown(token.chosen) for token in logprobs],
+            "token_logprobs": [token.chosen.logprob for token in logprobs],
+            "top_logprobs": [{_shown(top): top.logprob for top in token.top} for token in logprobs],
+            "text_offset": offsets,
+        }
 
 
-def _text_logprobs(logprobs: Sequence[ChosenToken], offset: int) -> dict[str, Json]:
-    """Return lists with an entry a token; offsets count characters of the answer."""
-    offsets: list[Json] = []
-    for token in logprobs:
-        offsets.append(offset)
-        offset += len(token.chosen.token)
-    return {
-        "tokens": [token.chosen.token for token in logprobs],
-        "token_logprobs": [token.chosen.logprob for token in logprobs],
-        "top_logprobs": [{top.token: top.logprob for top in token.top} for token in logprobs],
-        "text_offset": offsets,
-    }
+def _shown(token: TokenLogprob) -> str:
+    """Return a token as a key; parts of characters by their bytes: two of them are not one."""
+    try:
+        token.data.decode()
+    except UnicodeDecodeError:
+        return "bytes:" + "".join(f"\\x{byte:02x}" for byte in token.data)
+    return token.token
 
 
 @dataclass(frozen=True, slots=True)

@@ -196,7 +196,8 @@ class MessagesRequest(CountRequest):
         wanted = wanted or self.output_format
         if wanted is None:
             return FreeForm()
-        return JsonSchema(read_schema(wanted.schema_, "output_config.format.schema"))
+        param = "output_config.format.schema"
+        return JsonSchema(read_schema(wanted.schema_, param), param)
 
 
 def _read_system(content: str | Sequence[Block] | None) -> Iterator[Message]:
@@ -270,6 +271,7 @@ def _read_tool(tool: ClientTool, param: str) -> Tool:
         name=tool.name,
         description=tool.description or "",
         parameters=read_schema(schema, f"{param}.input_schema"),
+        param=f"{param}.input_schema",
     )
 
 

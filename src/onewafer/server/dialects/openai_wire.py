@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias, cast
 
 from pydantic import Discriminator, Field, Tag
@@ -33,10 +34,12 @@ MORE_THAN_ANY_CONTEXT = 2**53
 MAX_TURNS = 10_000
 """Turns of a conversation, and parts of a turn: with more a body takes seconds to check."""
 MAX_STOPS = 4
+MAX_REPETITION_PENALTY = 100.0
 MAX_TOOLS = 512
 MAX_TOP_LOGPROBS = 20
 Seed: TypeAlias = Annotated[int, Field(ge=-(2**63), lt=2**63)]
 Temperature: TypeAlias = Annotated[float, Field(ge=0, le=2)]
+Penalty: TypeAlias = Annotated[float, Field(ge=-2, le=2)]
 Fraction: TypeAlias = Annotated[float, Field(ge=0, le=1)]
 Count: TypeAlias = Annotated[int, Field(ge=1, lt=MORE_THAN_ANY_CONTEXT)]
 Natural: TypeAlias = Annotated[int, Field(ge=0, lt=MORE_THAN_ANY_CONTEXT)]
@@ -149,7 +152,7 @@ def read_form(wanted: ResponseFormat | None) -> Form:
             param="response_format.json_schema.schema",
         )
     param = "response_format.json_schema.schema"
-    return JsonSchema(read_schema(wanted.json_schema.schema_, param))
+    return JsonSchema(read_schema(wanted.json_schema.schema_, param), param)
 
 
 def read_schema(schema: FreeJson, param: str) -> Mapping[str, Json]:
@@ -176,10 +179,12 @@ class FunctionTool(Wire):
 def read_tool(function: FunctionTool, param: str) -> Tool:
     """Return a tool; without parameters it is called with an empty object."""
     schema = function.parameters or {"type": "object", "properties": {}}
+    param = f"{param}.parameters"
     return Tool(
         name=function.name,
         description=function.description or "",
-        parameters=read_schema(schema, f"{param}.parameters"),
+        parameters=read_schema(schema, param),
+        param=param,
     )
 
 
@@ -220,45 +225,59 @@ def read_tools(
     return Tools(tools=tuple(tools), use=use, only=only, is_parallel=is_parallel and only is None)
 
 
-def refuse_penalties(**penalties: float | None) -> None:
-    """Raise RequestError if a penalty is other than 0: tokens are chosen without them."""
-    for name, value in penalties.items():
-        if value:
-            raise RequestError(f"{name}: only 0 is supported, not {value}", param=name)
+class SamplingFields(Wire):
+    """How tokens are chosen, in chats and completions alike."""
+
+    temperature: Temperature | None = None
+    top_p: Fraction | None = None
+    top_k: Annotated[int, Field(ge=-1)] | None = None
+    seed: Seed | None = None
+    logit_bias: Biases | None = None
+    frequency_penalty: Penalty | None = None
+    presence_penalty: Penalty | None = None
+    repetition_penalty: Annotated[float, Field(gt=0, le=MAX_REPETITION_PENALTY)] | None = None
+    ignore_eos: bool | None = None
+
+    def read_sampling(self, *, min_tokens: int) -> Sampling:
+        """Return how tokens are chosen.
+
+        Raises RequestError if a bias is not for a token.
+        """
+        plain = read_sampling(
+            temperature=self.temperature,
+            top_p=self.top_p,
+            top_k=self.top_k if self.top_k is not None and self.top_k > 0 else None,
+        )
+        return replace(
+            plain,
+            seed=self.seed,
+            logit_bias={_token(name): bias for name, bias in (self.logit_bias or {}).items()},
+            frequency_penalty=self.frequency_penalty or 0.0,
+            presence_penalty=self.presence_penalty or 0.0,
+            repetition_penalty=self.repetition_penalty or 1.0,
+            min_tokens=min_tokens,
+            ignores_end=bool(self.ignore_eos),
+        )
 
 
 def read_sampling(
-    *,
-    temperature: float | None,
-    top_p: float | None,
-    top_k: int | None = None,
-    seed: int | None = None,
-    logit_bias: Mapping[str, float] | None = None,
-    min_tokens: int = 0,
+    *, temperature: float | None, top_p: float | None, top_k: int | None = None
 ) -> Sampling:
-    """Return how tokens are chosen.
-
-    Raises RequestError if a bias is not for a token.
-    """
+    """Return how tokens are chosen."""
     if top_p == 0:  # the most likely token alone
         top_p, top_k = 1.0, 1
     return Sampling(
         temperature=1.0 if temperature is None else temperature,
         top_p=1.0 if top_p is None else top_p,
         top_k=top_k or None,
-        seed=seed,
-        logit_bias={_token(name): bias for name, bias in (logit_bias or {}).items()},
-        min_tokens=min_tokens,
     )
 
 
-def read_least(least: int | None, limit: int | None, *, ignores_end: bool | None) -> int:
-    """Return the tokens that an answer has at least; one that ignores its end has all it may have.
+def read_least(least: int | None, limit: int | None) -> int:
+    """Return the tokens that an answer has at least.
 
     Raises RequestError if that is more than the most.
     """
-    if ignores_end:
-        return MORE_THAN_ANY_CONTEXT if limit is None else limit
     if least and limit is not None and least > limit:
         raise RequestError(
             f"min_tokens: {least} is more than the most, which is {limit}", param="min_tokens"

@@ -223,7 +223,8 @@ class ResponsesRequest(Wire):
             return JsonObject()
         if wanted.schema_ is None:
             raise RequestError("text.format.schema: Field required", param="text.format.schema")
-        return JsonSchema(read_schema(wanted.schema_, "text.format.schema"))
+        param = "text.format.schema"
+        return JsonSchema(read_schema(wanted.schema_, param), param)
 
     def _read_tools(self) -> Tools:
         """Return the functions; tools that other servers run are left out."""

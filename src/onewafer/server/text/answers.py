@@ -46,7 +46,7 @@ class AnswerPlan:
     most_tokens: int
     """Tokens that it may have, at least 1."""
     min_tokens: int = 0
-    """Before it has so many tokens, no stop text ends it."""
+    """No stop text ends it among its first tokens."""
     stops: tuple[str, ...] = ()
     calls: CallFormat | None = None
     """How its calls are written; None: it has none."""
@@ -120,9 +120,11 @@ class AnswerText:
             self._pending.logprobs.append(ChosenToken(chosen=chosen, top=top))
 
     def _named(self, token: int, logprob: float) -> TokenLogprob:
-        data = self._vocabulary.bytes_of(token)
         return TokenLogprob(
-            token=data.decode("utf-8", "replace"), data=data, id=token, logprob=logprob
+            token=self._vocabulary.name_of(token),
+            data=self._vocabulary.bytes_of(token),
+            id=token,
+            logprob=logprob,
         )
 
     def _divide(self, text: str) -> Iterator[AnswerEvent]:
@@ -143,7 +145,7 @@ class AnswerText:
         """Yield text, and the end if a stop text is in it."""
         if self._has_ended:
             return
-        if self._num_tokens < self._plan.min_tokens:
+        if self._num_tokens <= self._plan.min_tokens:
             yield from self._release(text)
             return
         released = self._stops.push(text)

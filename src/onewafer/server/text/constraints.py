@@ -97,13 +97,12 @@ def read_grammar(
 def _check(generation: Generation, vocabulary: Vocabulary, *, has_tools: bool) -> None:
     tokens = vocabulary.grammar_tokens
     match generation.form:
-        case JsonSchema(schema):
-            check_schema(schema, tokens, param="response_format.json_schema.schema")
+        case JsonSchema(schema, param):
+            check_schema(schema, tokens, param=param)
         case _:
             pass
-    for index, tool in enumerate(generation.tools.tools if has_tools else ()):
-        param = f"tools.{index}.function.parameters"
-        check_schema(tool.parameters, tokens, param=param)
+    for tool in generation.tools.tools if has_tools else ():
+        check_schema(tool.parameters, tokens, param=tool.param)
 
 
 def _schema_of(form: Form) -> dict[str, Json] | None:

@@ -47,17 +47,21 @@ _SINGLE: Final = ("items", "additionalProperties")
 def check_schema(schema: Mapping[str, Json], tokens: LLTokenizer, *, param: str) -> None:
     """Raise RequestError, with the name of the part, for a schema that cannot be followed."""
     if _levels(schema) > _MOST_LEVELS:
-        raise RequestError(f"the schema is nested deeper than {_MOST_LEVELS} levels", param=param)
+        raise RequestError(
+            f"{param}: the schema is nested deeper than {_MOST_LEVELS} levels", param=param
+        )
     size = len(json.dumps(schema))
     if size > _MOST_CHARACTERS:
         most = f"at most {_MOST_CHARACTERS:,} are read"
-        raise RequestError(f"the schema has {size:,} characters; {most}", param=param)
+        raise RequestError(f"{param}: the schema has {size:,} characters; {most}", param=param)
     reason = _reason(schema, tokens)
     if reason is not None:
         place = _narrow(schema, tokens, reason)
         where = "".join(f"/{shown(key)}" for key in place)
         at = f" at {where}" if where else ""
-        raise RequestError(f"the schema cannot be followed{at}: {shown(reason)}", param=param)
+        raise RequestError(
+            f"{param}: the schema cannot be followed{at}: {shown(reason)}", param=param
+        )
 
 
 def laid_out(schema: Mapping[str, Json]) -> dict[str, Json]:

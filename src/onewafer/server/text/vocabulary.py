@@ -22,7 +22,7 @@ class Vocabulary:
         self.grammar_tokens: LLTokenizer = _grammar_tokens(model)
         """The same tokens, as grammars read them."""
         added = model.tokenizer.added_tokens_decoder
-        self._hidden = frozenset(token for token, entry in added.items() if entry.special)
+        self._control = {token: entry.content for token, entry in added.items() if entry.special}
         self._num_known = model.tokenizer.backend_tokenizer.get_vocab_size()
         self._known: dict[int, bytes] = {}
 
@@ -33,12 +33,20 @@ class Vocabulary:
             known = self._known[token] = self._read(token)
         return known
 
+    def name_of(self, token: int) -> str:
+        """Return how a token is shown by itself: its text, or the name of a control token.
+
+        A part of a character shows as U+FFFD.
+        """
+        text = self.bytes_of(token).decode("utf-8", "replace")
+        return text or self._control.get(token) or f"token_id:{token}"
+
     def text_of(self, tokens: tuple[int, ...]) -> str:
         """Return the text of tokens; parts of characters show as U+FFFD."""
         return b"".join(map(self.bytes_of, tokens)).decode("utf-8", "replace")
 
     def _read(self, token: int) -> bytes:
-        if token in self._hidden or token >= self._num_known:
+        if token in self._control or token >= self._num_known:
             return b""
         return self.grammar_tokens.decode_bytes([token])
 

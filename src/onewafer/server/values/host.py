@@ -145,6 +145,8 @@ class HostValues:
             index=len(sequence.answer),
             end_ids=self._end_ids,
             mask=None if constraint is None else constraint.allowed(),
+            prompt=request.prompt,
+            answer=sequence.answer,
         )
         if constraint is not None:
             constraint.take(token)

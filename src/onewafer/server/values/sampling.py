@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
     from onewafer.server.generation import Sampling
@@ -32,9 +34,16 @@ def choose(
     index: int,
     end_ids: frozenset[int],
     mask: bytes | None = None,
+    prompt: Sequence[int] = (),
+    answer: Sequence[int] = (),
 ) -> int:
-    """Return the token with number `index` of an answer; `mask` is that of a `Constraint`."""
-    scores = _adjusted(logits, sampling, is_short=index < sampling.min_tokens, end_ids=end_ids)
+    """Return the token with number `index` of an answer; `mask` is that of a `Constraint`.
+
+    Penalties are for the tokens of `prompt` and `answer`.
+    """
+    is_short = sampling.ignores_end or index < sampling.min_tokens
+    lowered = penalised(logits, sampling, prompt, answer) if sampling.has_penalties else logits
+    scores = _adjusted(lowered, sampling, is_short=is_short, end_ids=end_ids)
     if mask is not None:
         scores = _masked(scores, _masked(logits, logits, mask), mask)
     if sampling.temperature == 0:
@@ -73,8 +82,22 @@ def most_likely(logprobs: NDArray[np.float64], count: int) -> tuple[tuple[int, f
     return tuple((token, float(logprobs[token])) for token in ordered)
 
 
+def penalised(
+    logits: NDArray[np.float32], sampling: Sampling, prompt: Sequence[int], answer: Sequence[int]
+) -> Logits:
+    """Return logits with less for tokens that were there, as vLLM computes it."""
+    scores = logits.astype(np.float64)
+    tokens, counts = np.unique(np.asarray(answer, np.int64), return_counts=True)
+    if sampling.repetition_penalty != 1:
+        seen = np.union1d(tokens, np.asarray(prompt, np.int64))
+        found, factor = scores[seen], sampling.repetition_penalty
+        scores[seen] = np.where(found > 0, found / factor, found * factor)
+    scores[tokens] -= sampling.frequency_penalty * counts + sampling.presence_penalty
+    return scores
+
+
 def _adjusted(
-    logits: NDArray[np.float32], sampling: Sampling, *, is_short: bool, end_ids: frozenset[int]
+    logits: Logits, sampling: Sampling, *, is_short: bool, end_ids: frozenset[int]
 ) -> Logits:
     """Return logits with biases, and without an end that would come too early."""
     ends = sorted(end for end in end_ids if end < logits.size) if is_short else []

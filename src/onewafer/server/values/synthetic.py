@@ -49,6 +49,7 @@ class _Sequence:
     script: tuple[int, ...]
     length: int
     """Tokens before its end."""
+    is_endless: bool
     constraint: Constraint | None
     has_logprobs: bool
     num_tokens: int = 0
@@ -99,6 +100,7 @@ class SyntheticValues:
             id=request.id,
             script=script,
             length=max(natural, sampling.min_tokens),
+            is_endless=sampling.ignores_end,
             constraint=self._follow(request.constraint, script),
             has_logprobs=request.top_logprobs is not None,
         )
@@ -129,7 +131,7 @@ class SyntheticValues:
         sequence.num_tokens = index + 1
         if sequence.constraint is not None:
             return self._constrained(sequence.constraint)
-        if index >= sequence.length and self._end is not None:
+        if index >= sequence.length and self._end is not None and not sequence.is_endless:
             return self._end
         return sequence.script[index % len(sequence.script)]
 
