@@ -63,7 +63,7 @@ class Round:
 
     seconds: float
     cpu_seconds: float
-    """Of the server."""
+    """CPU time of the server."""
     num_chunks: int
     most_open: int
     """Streams that were open at one time."""

@@ -99,13 +99,13 @@ def say(generation: Generation) -> Iterable[Step]:
     for i, word in enumerate(words):
         yield tuple(
             Delta(answer=n, text=word, tokens=(i,), logprobs=probabilities(generation, word, i))
-            for n in range(generation.num_answers)
+            for n in range(generation.total_answers)
         )
     ends = [
         Ended(answer=n, reason=reason, stop=stops[0] if stops else None)
-        for n in range(generation.num_answers)
+        for n in range(generation.total_answers)
     ]
-    yield (*ends, completed(generation, len(words) * generation.num_answers))
+    yield (*ends, completed(generation, len(words) * generation.total_answers))
 
 
 def say_slowly(generation: Generation) -> Iterable[Step]:

@@ -84,6 +84,17 @@ def test_a_stream_that_asks_for_its_usage_ends_with_a_chunk_of_it(client):
     assert all(len(chunk.choices) == 1 and chunk.usage is None for chunk in chunks[:-1])
 
 
+def test_several_prompts_have_answers_in_their_order(client, service):
+    whole = client.completions.create(model=MODEL, prompt=["a", "b"], n=2)
+    assert [choice.index for choice in whole.choices] == [0, 1, 2, 3]
+    lists = client.completions.create(model=MODEL, prompt=[[1, 2], [3]])
+    assert [choice.index for choice in lists.choices] == [0, 1]
+
+    texts, tokens = service.asked[-2:]
+    assert [one.prompt.text for one in texts.each()] == ["a", "b"]
+    assert [one.prompt.ids for one in tokens.each()] == [(1, 2), (3,)]
+
+
 def test_answers_of_one_request_keep_apart(client):
     chunks = client.chat.completions.create(model=MODEL, messages=ASK, n=3, stream=True)
     texts = ["", "", ""]

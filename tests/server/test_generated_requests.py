@@ -41,7 +41,7 @@ RICH = {
         "tool_choice": {"type": "function", "function": {"name": "f"}},
         "response_format": {"type": "json_schema", "json_schema": {"name": "s", "schema": {}}},
     },
-    "/v1/completions": {"prompt": ["hi"], "logprobs": 2, "stop": "x", "n": 2},
+    "/v1/completions": {"prompt": ["hi", "ho"], "logprobs": 2, "stop": "x", "n": 2},
     "/v1/responses": {
         "input": [
             {"role": "user", "content": [{"type": "input_text", "text": "hi"}]},

@@ -201,7 +201,9 @@ def test_a_completion_of_tokens(client, service):
 @pytest.mark.parametrize(
     "changes",
     [
-        {"prompt": ["one", "two"]},
+        {"prompt": ["one", "two"], "n": 128, "best_of": 127},
+        {"prompt": ["one"] * 9, "n": 128},
+        {"prompt": ["one", 2]},
         {"prompt": []},
         {"prompt": [1, "two"]},
         {"suffix": "end"},

@@ -151,6 +151,14 @@ class HostTimes:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Lengths:
+    """The tokens of one prompt and of its answers."""
+
+    prompt_tokens: int
+    answer_tokens: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Completed:
     """Every answer of the request is complete."""
 
@@ -159,8 +167,8 @@ class Completed:
     host: HostTimes
     is_synthetic: bool
     """Whether the text was made up, not computed by the model (`--values none`)."""
-    answer_tokens: tuple[int, ...] = ()
-    """Tokens of each answer."""
+    lengths: tuple[Lengths, ...] = ()
+    """The lengths of each prompt and its answers."""
 
 
 Event: TypeAlias = Started | Delta | CallDelta | Ended | Completed

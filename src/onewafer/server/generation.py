@@ -6,7 +6,7 @@ Everything here was checked by the dialect: numbers are in range, texts are Unic
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -180,7 +180,7 @@ class Sampling:
 
     @property
     def has_penalties(self) -> bool:
-        """Whether what was written changes what comes next."""
+        """Whether earlier tokens change the logits of the next one."""
         has_additive = bool(self.frequency_penalty or self.presence_penalty)
         return has_additive or self.repetition_penalty != 1
 
@@ -194,8 +194,10 @@ class Generation:
     model: str
     """The name that the client wrote."""
     prompt: Prompt
+    others: tuple[Prompt, ...] = ()
+    """More prompts (completions only); their answers come behind those of the first one."""
     num_answers: int = 1
-    """Answers to the same prompt, each sampled for itself (`n`)."""
+    """Answers to each prompt, each sampled for itself (`n`)."""
     max_tokens: int | None = None
     """Tokens of each answer, at least 1; None: up to the end of the context."""
     stop: tuple[str, ...] = ()
@@ -209,6 +211,22 @@ class Generation:
     """Whether an answer begins with the prompt (completions only)."""
     arrival_seconds: float | None = None
     """When it comes, in wafer time, if the client says so (pace `virtual`)."""
+
+    @property
+    def total_answers(self) -> int:
+        """The answers to all prompts."""
+        return self.num_answers * (1 + len(self.others))
+
+    def each(self) -> tuple[Generation, ...]:
+        """Return the same request for each of its prompts."""
+        if not self.others:
+            return (self,)
+        return tuple(replace(self, prompt=one, others=()) for one in (self.prompt, *self.others))
+
+    @property
+    def num_characters(self) -> int:
+        """About how much there is to read of all prompts."""
+        return self.prompt.length + sum(one.length for one in self.others)
 
     @property
     def is_free(self) -> bool:

@@ -9,7 +9,7 @@ import pytest
 from onewafer.server.engine import engine as engine_file
 from onewafer.server.engine.engine import Engine, EngineOptions
 from onewafer.server.engine.requests import Asked, Pace
-from onewafer.server.events import Completed, Ended, Reason, Started
+from onewafer.server.events import Completed, Delta, Ended, Reason, Started
 from onewafer.server.failures import BrokenError, BusyError, RequestError
 from onewafer.server.generation import Generation, PlainText, Sampling
 from onewafer.server.values.values import Failed, Produced, SequenceRequest
@@ -59,7 +59,7 @@ def _ask(
         echo=echo,
     )
     prompt = NumberLanguage().read_prompt(generation)
-    engine.submit(Asked(generation=generation, prompt=prompt), heard)
+    engine.submit(Asked(generation=generation, prompts=(prompt,)), heard)
     return heard
 
 
@@ -344,6 +344,39 @@ def test_who_leaves_before_arriving_leaves_nothing_behind() -> None:
     engine.give_up("gone")
     assert engine.timeline.is_idle
     assert engine.timeline.next_seconds is None
+
+
+def test_several_prompts_have_the_answers_that_each_would_have_alone() -> None:
+    values = CountingValues(num_slots=4)
+    engine = _engine(values=values)
+    alone = _ask(engine, "1 5", name="alone", num_answers=2, seed=3)
+    _run(engine)
+    seeds = [one.sampling.seed for one in values.begun]
+    generation = Generation(
+        id="r",
+        model="m",
+        prompt=PlainText("1 5"),
+        others=(PlainText("9 3"),),
+        num_answers=2,
+        sampling=Sampling(seed=3),
+        echo=True,
+    )
+    prompts = tuple(map(NumberLanguage().read_prompt, generation.each()))
+    heard = Heard()
+    engine.submit(Asked(generation=generation, prompts=prompts), heard)
+    _run(engine)
+
+    texts = ["", "", "", ""]
+    for event in heard.events:
+        if isinstance(event, Delta):
+            texts[event.answer] += event.text
+    assert texts == ["1 54 3 2 1 ", "1 54 3 2 1 ", "9 32 1 ", "9 32 1 "]
+    assert alone.text == "4 4 3 3 2 2 1 1 "
+    assert [one.sampling.seed for one in values.begun] == [*seeds, *seeds, *seeds]
+    completed = _completed(heard)
+    assert completed.usage.prompt_tokens == 4
+    assert completed.usage.completion_tokens == 16
+    assert [one.answer_tokens for one in completed.lengths] == [(5, 5), (3, 3)]
 
 
 def test_a_bug_breaks_off_every_request() -> None:

@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 USUAL_MAX_TOKENS = 16
 """Tokens of an answer whose request names no limit, as OpenAI has it."""
 MAX_LOGPROBS = 5
+MAX_TOGETHER = 1_024
+"""Answers to all prompts of a request."""
 
 
 def _prompt_kind(value: object) -> str:
@@ -75,10 +77,12 @@ class CompletionRequest(SamplingFields):
         """Return what it asks for."""
         self._refuse_unsupported()
         limit = self.max_tokens or USUAL_MAX_TOKENS
+        prompts = self.read_prompts()
         return Generation(
             id=envelope.id,
             model=self.model,
-            prompt=_read_prompt(self.prompt),
+            prompt=prompts[0],
+            others=tuple(prompts[1:]),
             num_answers=self.n or 1,
             max_tokens=limit,
             stop=read_stop(self.stop),
@@ -87,6 +91,22 @@ class CompletionRequest(SamplingFields):
             echo=bool(self.echo),
             arrival_seconds=envelope.arrival_seconds,
         )
+
+    def read_prompts(self) -> list[Prompt]:
+        """Return the texts that go on.
+
+        Raises RequestError if there are none, or too many.
+        """
+        prompts = _read_prompts(self.prompt)
+        if not prompts:
+            raise RequestError("prompt: an empty list has no text to continue", param="prompt")
+        if len(prompts) * (self.n or 1) > MAX_TOGETHER:
+            raise RequestError(
+                f"prompt: {len(prompts):,} prompts have more answers together than "
+                f"{MAX_TOGETHER:,}; send fewer",
+                param="prompt",
+            )
+        return prompts
 
     def _refuse_unsupported(self) -> None:
         if self.echo and self.logprobs is not None:
@@ -103,20 +123,15 @@ class CompletionRequest(SamplingFields):
             raise RequestError("stream_options: needs 'stream': true", param="stream_options")
 
 
-def _read_prompt(prompt: PromptField) -> Prompt:
+def _read_prompts(prompt: PromptField) -> list[Prompt]:
     match prompt:
         case str():
-            return PlainText(prompt)
-        case [str() as text]:
-            return PlainText(text)
-        case [[*ids]]:
-            return TokenIds(tuple(ids))
+            return [PlainText(prompt)]
         case [int(), *_]:
-            return TokenIds(tuple(prompt))
-        case []:
-            raise RequestError("prompt: an empty list has no text to continue", param="prompt")
+            return [TokenIds(tuple(prompt))]
         case _:
-            raise RequestError(f"prompt: one prompt a request, not {len(prompt)}", param="prompt")
+            several = cast("list[str] | list[list[int]]", prompt)
+            return [PlainText(p) if isinstance(p, str) else TokenIds(tuple(p)) for p in several]
 
 
 class CompletionWriter(ChunkWriter):
@@ -124,7 +139,7 @@ class CompletionWriter(ChunkWriter):
 
     def __init__(self, request: CompletionRequest, envelope: Envelope) -> None:
         options = request.stream_options
-        num_answers = request.n or 1
+        num_answers = len(request.read_prompts()) * (request.n or 1)
         self._with_logprobs = request.logprobs is not None
         self._logprobs = [_TextLogprobs() for _ in range(num_answers)]
         self._identity: dict[str, Json] = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import count
 from typing import TYPE_CHECKING
 
 from onewafer.server.events import Alternative
@@ -11,24 +12,29 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from onewafer.perf import ServedSystem
+    from onewafer.server.events import Lengths
+
+_APART = 1 << 32
+"""Between the tokens of two prompts: none begins as another one does."""
 
 
-def alone(
-    system: ServedSystem, *, prompt_tokens: int, answer_tokens: Sequence[int]
-) -> Alternative | None:
+def alone(system: ServedSystem, lengths: Sequence[Lengths]) -> Alternative | None:
     """Return the times of a request with answers of some lengths; None: it has no room there."""
-    timeline = Timeline(system)
-    prompt = range(prompt_tokens)
-    if prompt_tokens + max(answer_tokens) > min(system.context, system.room_tokens):
+    timeline, ids = Timeline(system), count()
+    room = min(system.context, system.room_tokens)
+    if any(one.prompt_tokens + max(one.answer_tokens) > room for one in lengths):
         return None
-    for index, length in enumerate(answer_tokens):
-        timeline.arrive(Arrival(id=index, seconds=0.0, prompt=prompt, most_tokens=length))
-        timeline.tell(index, range(length), is_all=True)
+    for number, one in enumerate(lengths):
+        first = number * _APART
+        prompt = range(first, first + one.prompt_tokens)
+        for length, index in zip(one.answer_tokens, ids, strict=False):
+            timeline.arrive(Arrival(id=index, seconds=0.0, prompt=prompt, most_tokens=length))
+            timeline.tell(index, range(length), is_all=True)
     all_times = [one.times for one in timeline.run() if isinstance(one, Finished)]
     total = max(times.last_token_seconds for times in all_times)
     return Alternative(
         system=system.name,
         ttft_seconds=min(times.first_token_seconds for times in all_times),
-        tokens_per_second=sum(answer_tokens) / total,
+        tokens_per_second=sum(times.answer_tokens for times in all_times) / total,
         total_seconds=total,
     )

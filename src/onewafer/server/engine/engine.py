@@ -142,33 +142,44 @@ class Engine:
             self.give_up(request_id)
 
     def _submit(self, asked: Asked, listener: Listener) -> None:
-        generation, prompt = asked.generation, asked.prompt
-        most = self._most_tokens(generation, prompt)
-        self._check_queue(generation.num_answers)
+        generation = asked.generation
+        most = [self._most_tokens(generation, prompt) for prompt in asked.prompts]
+        self._check_queue(generation.total_answers)
         request = Request(asked, listener, began=self._clock())
         self._requests[generation.id] = request
         seconds = self._arrival_seconds(generation)
-        for index in range(generation.num_answers):
-            answer = self._begin(request, index, most)
-            sequence_id = answer.sequence.id
+        for index in range(generation.total_answers):
+            which = index // generation.num_answers
+            answer = self._begin(request, index, most[which])
+            sequence_id, prompt = answer.sequence.id, answer.sequence.prompt
             self._answers[sequence_id] = answer
             self._to_begin.append(answer)
             self.timeline.arrive(
-                Arrival(id=sequence_id, seconds=seconds, prompt=prompt, most_tokens=most)
+                Arrival(id=sequence_id, seconds=seconds, prompt=prompt, most_tokens=most[which])
             )
         self._follow()
-        listener.hear((Started(prompt_tokens=len(prompt), cached_tokens=request.cached_tokens),))
-        if echoed := self._language.echoed(generation):
-            listener.hear([Delta(answer=a.index, text=echoed, tokens=()) for a in request.answers])
+        num_tokens = sum(map(len, asked.prompts))
+        listener.hear((Started(prompt_tokens=num_tokens, cached_tokens=request.cached_tokens),))
+        listener.hear(self._echoes(generation))
+
+    def _echoes(self, generation: Generation) -> list[Delta]:
+        """Return the prompts, for answers that begin with them."""
+        texts = [self._language.echoed(one) for one in generation.each()]
+        answers = range(generation.total_answers)
+        each = generation.num_answers
+        return [
+            Delta(answer=i, text=texts[i // each], tokens=()) for i in answers if texts[i // each]
+        ]
 
     def _begin(self, request: Request, index: int, most_tokens: int) -> Answer:
-        """Return one of the answers of a request."""
+        """Return one of the answers of a request, with what it would have alone."""
         asked = request.asked
         generation, grammar = asked.generation, asked.grammar
+        which, of_prompt = divmod(index, generation.num_answers)
         sequence = SequenceRequest(
             id=next(self._ids),
-            prompt=asked.prompt,
-            sampling=_seeded(generation.sampling, index),
+            prompt=asked.prompts[which],
+            sampling=_seeded(generation.sampling, of_prompt),
             constraint=None if grammar is None else grammar.begin(),
             top_logprobs=generation.top_logprobs,
         )
@@ -306,7 +317,7 @@ class Engine:
             return
         match happening:
             case Began():
-                answer.request.note_cached(happening.cached_tokens)
+                answer.request.note_cached(answer, happening.cached_tokens)
             case Token():
                 self._release.leave(answer, happening.seconds)
             case Finished():

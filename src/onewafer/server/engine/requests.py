@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import StrEnum
+from itertools import count
 from typing import TYPE_CHECKING, Protocol
 
-from onewafer.server.events import Completed, HostTimes, SystemTimes, Usage
+from onewafer.server.events import Completed, HostTimes, Lengths, SystemTimes, Usage
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -46,7 +47,8 @@ class Asked:
     """A request that was read: nothing that takes long is left but the answers."""
 
     generation: Generation
-    prompt: tuple[int, ...]
+    prompts: tuple[tuple[int, ...], ...]
+    """Tokens, of one prompt or of several."""
     grammar: Grammar | None = None
 
 
@@ -71,15 +73,32 @@ class Request:
     began: float
     """Seconds on the clock of this computer."""
     answers: list[Answer] = field(default_factory=list[Answer])
-    cached_tokens: int = 0
+    _cached: dict[int, int] = field(default_factory=dict[int, int])
+    """Cached tokens of each prompt."""
     first_token: float | None = None
     """When the first token was computed, on the clock of this computer."""
     computed: float = 0.0
     """When the last one was."""
 
-    def note_cached(self, tokens: int) -> None:
-        """Count the tokens of the prompt that the slot of an answer had, where it had most."""
-        self.cached_tokens = max(self.cached_tokens, tokens)
+    @property
+    def cached_tokens(self) -> int:
+        """Tokens of the prompts that were in the cache."""
+        return sum(self._cached.values())
+
+    def note_cached(self, answer: Answer, tokens: int) -> None:
+        """Count the tokens of a prompt that the slot of an answer had, where it had most."""
+        prompt = answer.index // self.asked.generation.num_answers
+        self._cached[prompt] = max(self._cached.get(prompt, 0), tokens)
+
+    def _lengths(self, all_times: Sequence[SequenceTimes]) -> tuple[Lengths, ...]:
+        each = self.asked.generation.num_answers
+        return tuple(
+            Lengths(
+                prompt_tokens=len(prompt),
+                answer_tokens=tuple(times.answer_tokens for times in all_times[first:][:each]),
+            )
+            for prompt, first in zip(self.asked.prompts, count(0, each), strict=False)
+        )
 
     @property
     def is_done(self) -> bool:
@@ -103,7 +122,7 @@ class Request:
         arrival = min(times.arrival_seconds for times in all_times)
         return Completed(
             usage=Usage(
-                prompt_tokens=len(self.asked.prompt),
+                prompt_tokens=sum(map(len, self.asked.prompts)),
                 cached_tokens=self.cached_tokens,
                 completion_tokens=sum(times.answer_tokens for times in all_times),
             ),
@@ -124,5 +143,5 @@ class Request:
                 total_seconds=self.computed - self.began,
             ),
             is_synthetic=is_synthetic,
-            answer_tokens=tuple(times.answer_tokens for times in all_times),
+            lengths=self._lengths(all_times),
         )

@@ -41,11 +41,7 @@ class Loaded:
     def compared(self, completed: Completed) -> Completed:
         """Return the end of a request, with what it would have taken on the other system."""
         assert self.against is not None
-        alternative = alone(
-            self.against,
-            prompt_tokens=completed.usage.prompt_tokens,
-            answer_tokens=completed.answer_tokens,
-        )
+        alternative = alone(self.against, completed.lengths)
         return replace(completed, times=replace(completed.times, alternative=alternative))
 
 
@@ -164,7 +160,7 @@ async def _read(language: Language, generation: Generation) -> Asked:
     return await _beside(
         lambda asked: Asked(
             generation=asked,
-            prompt=language.read_prompt(asked),
+            prompts=tuple(map(language.read_prompt, asked.each())),
             grammar=language.read_grammar(asked),
         ),
         generation,
@@ -176,5 +172,5 @@ async def _beside(read: Callable[[Generation], _Read], generation: Generation) -
 
     A short prompt is read in less time than a thread takes to begin.
     """
-    is_short = generation.is_free and generation.prompt.length <= MOST_CHARACTERS
+    is_short = generation.is_free and generation.num_characters <= MOST_CHARACTERS
     return read(generation) if is_short else await asyncio.to_thread(read, generation)

@@ -111,7 +111,7 @@ class Answer:
         await exchange.close()
 
     async def _whole(self, items: AsyncGenerator[Sequence[Event], None]) -> None:
-        gathered = Gathered(self._asked.generation.num_answers)
+        gathered = Gathered(self._asked.generation.total_answers)
         num_items = 0
         async for events in items:
             self._note(events)
@@ -147,7 +147,7 @@ class Answer:
         total_seconds = seconds_running() - exchange.began
         self._metrics.count_request(
             completed,
-            self._asked.generation.num_answers,
+            self._asked.generation.total_answers,
             ttft_seconds=exchange.ttft_seconds or total_seconds,
             total_seconds=total_seconds,
         )

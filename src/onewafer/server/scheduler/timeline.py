@@ -92,7 +92,7 @@ class Timeline:
 
     @property
     def lacks_token(self) -> bool:
-        """Whether what happens next is a token that is not known."""
+        """Whether the next event needs a token that was not told yet."""
         if not self._events:
             return False
         event = self._events[0][2]
