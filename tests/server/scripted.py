@@ -76,7 +76,10 @@ def logprob(text: str, token: int, value: float) -> TokenLogprob:
 
 
 def completed(generation: Generation, num_tokens: int) -> Completed:
+    each = num_tokens // generation.total_answers - 1
+    gaps = (TIMES.completion_seconds / max(1, each),) * (each * generation.total_answers)
     return Completed(
+        gaps=gaps,
         usage=Usage(prompt_tokens=12, cached_tokens=4, completion_tokens=num_tokens),
         times=TIMES,
         host=HostTimes(ttft_seconds=0.01, total_seconds=0.02),

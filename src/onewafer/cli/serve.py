@@ -174,7 +174,8 @@ def _serve(name: str, options: ServerOptions, address: Address, http: HttpOption
     from onewafer.server.options import ValuesKind  # noqa: PLC0415  # likewise
     from onewafer.server.running import run  # noqa: PLC0415  # likewise
 
-    check_model(name, needs_weights=options.values is ValuesKind.HOST)
+    is_computed = options.values is ValuesKind.HOST
+    check_model(name, needs_weights=is_computed, max_memory=options.max_memory)
 
     def load() -> Loaded:
         # Not before the port is ours: it loads PyTorch.

@@ -10,7 +10,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 
 class Reason(StrEnum):
@@ -169,6 +172,8 @@ class Completed:
     """Whether the text was made up, not computed by the model (`--values none`)."""
     lengths: tuple[Lengths, ...] = ()
     """The lengths of each prompt and its answers."""
+    gaps: Sequence[float] = ()
+    """Seconds between consecutive tokens of an answer (ITL) on the system's clock."""
 
 
 Event: TypeAlias = Started | Delta | CallDelta | Ended | Completed

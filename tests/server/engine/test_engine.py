@@ -89,6 +89,20 @@ def test_a_request_has_its_text_its_reason_and_its_times() -> None:
     assert times.launches == 4
 
 
+def test_every_gap_between_tokens_is_measured_on_the_systems_clock() -> None:
+    engine = _engine(system=PlainSystem(latency=1.0, period=1.0))
+    heard = [_ask(engine, "3 3", name="a", num_answers=2), _ask(engine, "1 2 3", name="b")]
+    _run(engine)
+
+    for one in heard:
+        completed = _completed(one)
+        answers = sum(len(prompt.answer_tokens) for prompt in completed.lengths)
+        assert len(completed.gaps) == completed.usage.completion_tokens - answers
+        assert min(completed.gaps) >= 1.0
+    gaps = _completed(heard[1]).gaps
+    assert sum(gaps) == pytest.approx(_completed(heard[1]).times.completion_seconds)
+
+
 def test_the_clock_of_the_system_waits_for_this_computer() -> None:
     wall = Wall()
     engine = _engine(wall=wall)

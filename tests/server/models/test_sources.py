@@ -1,7 +1,7 @@
 import pytest
 
 from onewafer.errors import ConfigurationError
-from onewafer.server.models import find_source, refuse_without_memory, sources
+from onewafer.server.models import check_model, find_source, refuse_without_memory, sources
 
 
 def refusal(name):
@@ -85,3 +85,21 @@ def test_gguf_weights_are_counted_in_the_format_that_they_are_unpacked_to(tmp_pa
     writer.close()
 
     assert find_source(str(tmp_path)).loading_bytes == 2 * 4 * (32 + 10)
+
+
+def test_a_folder_without_a_tokenizer_is_refused_before_anything_is_loaded(tmp_path):
+    (tmp_path / "config.json").write_text("{}")
+    (tmp_path / "model.safetensors").write_bytes(b"")
+    with pytest.raises(ConfigurationError, match=r"no tokenizer\.json"):
+        check_model(str(tmp_path), needs_weights=True)
+    (tmp_path / "tokenizer.json").write_text("{}")
+    check_model(str(tmp_path), needs_weights=True)
+
+
+def test_weights_that_have_no_room_are_refused_before_anything_is_loaded(tmp_path):
+    for name in ("config.json", "tokenizer.json"):
+        (tmp_path / name).write_text("{}")
+    (tmp_path / "model.safetensors").write_bytes(b"x" * 100)
+    with pytest.raises(ConfigurationError, match="ONEWAFER_MAX_MEMORY"):
+        check_model(str(tmp_path), needs_weights=True, max_memory=99)
+    check_model(str(tmp_path), needs_weights=False, max_memory=99)

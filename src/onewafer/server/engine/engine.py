@@ -319,6 +319,7 @@ class Engine:
             case Began():
                 answer.request.note_cached(answer, happening.cached_tokens)
             case Token():
+                answer.note_left(happening.seconds)
                 self._release.leave(answer, happening.seconds)
             case Finished():
                 answer.times = happening.times

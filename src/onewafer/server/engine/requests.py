@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from dataclasses import dataclass, field
 from enum import StrEnum
 from itertools import count
@@ -62,6 +63,14 @@ class Answer:
     text: AnswerText
     times: SequenceTimes | None = None
     """What it took, when its last token has left."""
+    last_left: float | None = None
+    """When a token left the served system last."""
+
+    def note_left(self, seconds: float) -> None:
+        """Take notice that a token has left the served system."""
+        if self.last_left is not None:
+            self.request.gaps.append(seconds - self.last_left)
+        self.last_left = seconds
 
 
 @dataclass(slots=True, eq=False)
@@ -73,6 +82,8 @@ class Request:
     began: float
     """Seconds on the clock of this computer."""
     answers: list[Answer] = field(default_factory=list[Answer])
+    gaps: array[float] = field(default_factory=lambda: array("d"))
+    """Seconds between tokens that left the served system."""
     _cached: dict[int, int] = field(default_factory=dict[int, int])
     """Cached tokens of each prompt."""
     first_token: float | None = None
@@ -144,4 +155,5 @@ class Request:
             ),
             is_synthetic=is_synthetic,
             lengths=self._lengths(all_times),
+            gaps=self.gaps,
         )

@@ -147,7 +147,6 @@ class Answer:
         total_seconds = seconds_running() - exchange.began
         self._metrics.count_request(
             completed,
-            self._asked.generation.total_answers,
             ttft_seconds=exchange.ttft_seconds or total_seconds,
             total_seconds=total_seconds,
         )

@@ -28,9 +28,7 @@ MEDIA_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 _WAFER, _HOST = "wafer", "host"
 _TIMES = {
     "time_to_first_token_seconds": "From the arrival to the first token.",
-    "inter_token_latency_seconds": (
-        "From a token to the next; on the wafer's clock its mean in each request."
-    ),
+    "inter_token_latency_seconds": "From a token to the next.",
     "e2e_request_latency_seconds": "From the arrival to the last token.",
     "request_queue_time_seconds": "From the arrival to the first launch.",
     "request_prefill_time_seconds": "From the first launch to the first token.",
@@ -82,7 +80,6 @@ class Metrics(Collector):
     def count_request(
         self,
         completed: Completed,
-        num_answers: int,
         *,
         ttft_seconds: float,
         total_seconds: float,
@@ -102,10 +99,8 @@ class Metrics(Collector):
         }
         for name, seconds in on_wafer.items():
             self._times[name, _WAFER].observe(seconds)
-        num_gaps = usage.completion_tokens - num_answers
-        if num_gaps > 0:
-            gap = times.completion_seconds / (num_gaps / num_answers)
-            self._times["inter_token_latency_seconds", _WAFER].observe(gap, num_gaps)
+        for gap in completed.gaps:
+            self._times["inter_token_latency_seconds", _WAFER].observe(gap)
         self._times["time_to_first_token_seconds", _HOST].observe(ttft_seconds)
         self._times["e2e_request_latency_seconds", _HOST].observe(total_seconds)
 

