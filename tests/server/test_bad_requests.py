@@ -15,6 +15,7 @@ PATHS = {
     "/v1/chat/completions": CHAT,
     "/v1/completions": {"model": MODEL, "prompt": "hi"},
     "/v1/responses": {"model": MODEL, "input": "hi"},
+    "/v1/responses/input_tokens": {"model": MODEL, "input": "hi"},
     "/v1/messages": {"model": MODEL, "max_tokens": 1, "messages": [USER]},
     "/v1/messages/count_tokens": {"model": MODEL, "messages": [USER]},
 }

@@ -65,6 +65,7 @@ RICH = {
         "stop_sequences": ["x"],
         "output_config": {"format": {"type": "json_schema", "schema": {}}},
     },
+    "/v1/responses/input_tokens": {"input": [{"role": "user", "content": "hi"}], "text": {}},
     "/v1/messages/count_tokens": {"system": "x", "tools": [{"name": "f"}]},
 }
 """Bodies with every field that means something."""

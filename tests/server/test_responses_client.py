@@ -46,6 +46,12 @@ def test_a_response(client):
     assert response.onewafer["joules"] == 3.5
 
 
+def test_the_tokens_of_an_input_are_counted(client):
+    counted = client.responses.input_tokens.count(model=MODEL, input="Say two words")
+
+    assert (counted.object, counted.input_tokens) == ("response.input_tokens", 3)
+
+
 def test_a_streamed_response(client):
     with client.responses.stream(model=MODEL, input="Say something.") as stream:
         events = list(stream)

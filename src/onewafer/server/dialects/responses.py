@@ -292,6 +292,11 @@ class Responses(Dialect):
         )
 
 
+def read_response_input(value: Json, envelope: Envelope) -> Generation:
+    """Return the request whose input is counted (`/v1/responses/input_tokens`)."""
+    return read_wire(ResponsesRequest, value).read(envelope)
+
+
 def _echoed(request: ResponsesRequest, body: Mapping[str, Json]) -> dict[str, Json]:
     """Return the fields of a response that repeat the request."""
     return {

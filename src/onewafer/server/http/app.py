@@ -14,8 +14,8 @@ from starlette.routing import Route, Router
 from onewafer.server.dialects.chat_completions import ChatCompletions
 from onewafer.server.dialects.completions import Completions
 from onewafer.server.dialects.error_shapes import anthropic_error, cerebras_error, openai_error
-from onewafer.server.dialects.messages import Messages
-from onewafer.server.dialects.responses import Responses
+from onewafer.server.dialects.messages import Messages, read_counted
+from onewafer.server.dialects.responses import Responses, read_response_input
 from onewafer.server.dialects.writing import to_body
 from onewafer.server.failures import (
     BodyTooLargeError,
@@ -193,7 +193,11 @@ def _routes(parts: Parts) -> Iterator[Route]:
         yield _post(f"{prefix}/completions", Generate(Completions(strict), parts))
         yield _post(f"{prefix}/responses", Generate(Responses(), parts))
         yield _post(f"{prefix}/messages", Generate(Messages(), parts))
-        yield _post(f"{prefix}/messages/count_tokens", CountTokens(parts))
+        yield _post(f"{prefix}/messages/count_tokens", CountTokens(parts, read_counted))
+        yield _post(
+            f"{prefix}/responses/input_tokens",
+            CountTokens(parts, read_response_input, {"object": "response.input_tokens"}),
+        )
         yield _get(f"{prefix}/models", ListModels(parts))
         yield _get(f"{prefix}/models/{{model:path}}", OneModel(parts))
         yield _get(f"{prefix}/tcp_warming", WarmUp())

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated, TypeVar
 
 from pydantic import Field
 
 from onewafer.server.dialects.dialect import Envelope
-from onewafer.server.dialects.messages import read_counted
 from onewafer.server.dialects.model_list import find_model, list_models
 from onewafer.server.dialects.wire import Wire, read_json, read_wire
 from onewafer.server.dialects.writing import to_body
@@ -22,7 +21,7 @@ from onewafer.server.page import HEADERS
 from onewafer.server.service import Health
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from starlette.types import Receive, Scope, Send
 
@@ -31,6 +30,7 @@ if TYPE_CHECKING:
     from onewafer.server.http.exchange import Exchange
     from onewafer.server.http.open_answers import OpenAnswers
     from onewafer.server.http.options import HttpOptions
+    from onewafer.server.json_values import Json
     from onewafer.server.page import PageFile
     from onewafer.server.service import Service
 
@@ -83,9 +83,12 @@ class Generate:
 
 @dataclass(frozen=True, slots=True)
 class CountTokens:
-    """Counts the tokens of a prompt, as Anthropic does."""
+    """Counts the tokens of a prompt, as Anthropic and OpenAI do."""
 
     parts: Parts
+    read: Callable[[Json, Envelope], Generation]
+    kind: Mapping[str, Json] = field(default_factory=dict[str, "Json"])
+    """What the answer says of itself."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Read a prompt and write its number of tokens."""
@@ -96,10 +99,10 @@ class CountTokens:
         generation = await read_beside(lambda: self._read(body, exchange), len(body))
         exchange.model = generation.model
         num_tokens = await parts.service.count_tokens(generation)
-        await exchange.respond(200, to_body({"input_tokens": num_tokens}))
+        await exchange.respond(200, to_body({**self.kind, "input_tokens": num_tokens}))
 
     def _read(self, body: bytes, exchange: Exchange) -> Generation:
-        return read_counted(read_json(body), _envelope(exchange, self.parts.service))
+        return self.read(read_json(body), _envelope(exchange, self.parts.service))
 
 
 @dataclass(frozen=True, slots=True)
