@@ -20,6 +20,7 @@ import sys
 from bisect import bisect_left
 from collections import Counter, defaultdict
 from dataclasses import dataclass
+from itertools import chain
 from itertools import product as product_of
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -55,7 +56,7 @@ from onewafer.mesh.kernel_costs import (
     table_name,
 )
 from onewafer.mesh.kinds import STOP, Answers, answers, num_questions
-from onewafer.mesh.sample import NUM_PES, TOTALS
+from onewafer.mesh.sample import NUM_PES, NUM_SEQUENCES, TOTALS
 from onewafer.mesh.schedule import build_schedule, kinds_of
 from onewafer.mesh.state_machine import write_state_machine
 
@@ -82,7 +83,7 @@ class Compiled:
 
     def with_rows(self, sizes: Sizes) -> MeshProgram:
         """Return the program with the rows of a sample in each launch, if it is a sequence."""
-        rows = sizes.rows if self.program.sequence_rows else None
+        rows = sizes.launch.num_rows if self.program.sequence_rows else None
         return dataclasses.replace(self.program, sequence_rows=rows)
 
     @property
@@ -115,6 +116,7 @@ _ARENA_ELEMENTS = {
     Arena.STATE: 800,
     Arena.INDICES: 256,
     Arena.TABLES: 1024,
+    Arena.SLOTS: 3 * NUM_SEQUENCES,
 }
 """Elements, enough that no operation of a sample reaches into the next arena."""
 
@@ -136,6 +138,7 @@ def _program_of(samples: Collection[Sample], dtype: DataType, *, rows: RowKind) 
     is_sequence = rows is not RowKind.INDEPENDENT
     absent = set[Arena]() if dtype is DataType.F16 else {Arena.ACCUMULATOR}
     absent |= set[Arena]() if is_sequence else {Arena.STATE, Arena.TABLES}
+    absent |= set[Arena]() if rows is RowKind.SEQUENCES else {Arena.SLOTS}
     operations = tuple(sample.build(sample.grid[0]) for sample in samples)
     return MeshProgram(
         graph=Graph("samples", (), (), (), ()),
@@ -147,6 +150,7 @@ def _program_of(samples: Collection[Sample], dtype: DataType, *, rows: RowKind) 
         sources=(0,) * len(operations),
         arena_elements={a: 0 if a in absent else n for a, n in _ARENA_ELEMENTS.items()},
         sequence_rows=_ROWS if is_sequence else None,
+        sequences=NUM_SEQUENCES if rows is RowKind.SEQUENCES else 1,
         middle_x=_MIDDLE,
         middle_y=_MIDDLE,
         section_x=_SECTION,
@@ -180,8 +184,8 @@ def measure(dtype: DataType, arch: str, *, rows: RowKind) -> KernelCosts:
     )
 
 
-_FEW = (*elementwise.Add.kinds, *tokens.TakeRow.kinds)
-"""Kinds of a small program, the second one only if it is of a sequence."""
+_FEW = (*elementwise.Add.kinds, *tokens.TakeRow.kinds, *tokens.TakeLastRows.kinds)
+"""Kinds of a small program, the second or the third one only if it is of one or more sequences."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -291,7 +295,7 @@ _FROM_ENDS = (
     *attention.ReduceScores.kinds,
 )
 """Kinds that begin at the ends of an axis, or at the ends of segments."""
-_CHAINS = _FROM_ENDS[:-1]
+_CHAINS = tuple(kind for kind in _FROM_ENDS if "has_head_chains" not in kind.flags)
 """Kinds that begin at the ends of an axis."""
 
 
@@ -336,8 +340,14 @@ def _prepare(program: TileProgram, compiled: Compiled, sample: Sample, sizes: Si
     """Return a walk that begins with an operation of some sizes."""
     walk = _with_schedule(program, sample.build(sizes).entry(compiled.with_rows(sizes)))
     memory = sample.memory(sizes) | {"moving": (1,)}
-    if compiled.program.sequence_rows:
-        memory |= {"start": (sizes.launch.start,), "num_rows": (sizes.rows,)}
+    launch, rows = sizes.launch, compiled.program.row_kind
+    if rows is RowKind.SEQUENCE:
+        memory |= {"start": (launch.start,)}
+    if rows is RowKind.SEQUENCES:
+        words = ((slot.sequence, slot.position, slot.rows) for slot in launch.slots)
+        memory |= {"num_slots": (len(launch.slots),), "model.slots": tuple(chain(*words))}
+    if rows is not RowKind.INDEPENDENT:
+        memory |= {"num_rows": (launch.num_rows,)}
     if TOTALS in memory:
         arena = "sums" if compiled.program.dtype is DataType.F16 else "activations"
         memory[f"model.{arena}"] = memory.pop(TOTALS)
@@ -590,7 +600,7 @@ def _instructions(program: TileProgram, function: Symbol) -> range:
     return range(function.address, min(later, default=len(program.code)))
 
 
-_ARRAYS = ("parameters", "activations", "sums", "state", "indices", "tables", "schedule")
+_ARRAYS = ("parameters", "activations", "sums", "state", "indices", "tables", "slots", "schedule")
 """What belongs to a model, not to the kernels."""
 
 

@@ -9,6 +9,7 @@ from onewafer.csl import CompileOptions, MemoryFiles, compile_program
 from onewafer.host import Device
 from onewafer.mesh import emit
 from onewafer.mesh.blocks import INFER
+from onewafer.mesh.emit_csl import SLOTS
 from onewafer.simulator import DEFAULT_ENGINE
 
 if TYPE_CHECKING:
@@ -64,6 +65,8 @@ def run_launches(
         for name, placement in emitted.inputs.items():
             if placement.placement.entry in entries:
                 device.write(placement.symbol, placement.pack(inputs[name]))
+        if emitted.has_slots:
+            device.write(SLOTS, emitted.slots(launch))
         report = device.launch(launch.entry, *emitted.arguments(launch))
         outputs = {
             name: placement.unpack(device.read(placement.symbol, placement.num_elements))

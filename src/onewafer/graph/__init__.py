@@ -17,6 +17,7 @@ from onewafer.graph.resizing import (
     with_positions,
     with_rows,
     with_samples,
+    with_sequences,
 )
 from onewafer.graph.segments import Segment, fold, split
 from onewafer.graph.tensor import FLOATING, DataType, Tensor
@@ -49,5 +50,6 @@ __all__ = [
     "with_positions",
     "with_rows",
     "with_samples",
+    "with_sequences",
 ]
 __all__ += operations.__all__

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from onewafer.errors import GraphError
-from onewafer.graph.operations import Embedding, OnSamples, PositionEmbedding
+from onewafer.graph.operations import Embedding, LastRow, OnSamples, PositionEmbedding
 from onewafer.graph.operations.checks import MATRIX
 from onewafer.graph.tensor import FLOATING
 
@@ -41,6 +41,18 @@ def with_rows(graph: Graph, rows: int) -> Graph:
     The graph must be well formed and two-dimensional, else GraphError is raised.
     """
     return _with_inputs(graph, lambda _: rows)
+
+
+def with_sequences(graph: Graph, sequences: int) -> Graph:
+    """Return the same graph for launches with rows of several sequences, the last row of each.
+
+    The graph must be well formed and two-dimensional, else GraphError is raised.
+    """
+    operations = tuple(
+        replace(operation, sequences=sequences) if isinstance(operation, LastRow) else operation
+        for operation in graph.operations
+    )
+    return _with_inputs(replace(graph, operations=operations), lambda rows: rows)
 
 
 def position_tables(graph: Graph) -> tuple[str, ...]:

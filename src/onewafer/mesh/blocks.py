@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from numpy.typing import NDArray
 
     from onewafer.graph import DataType
@@ -65,6 +67,8 @@ class Arena:
     """Inputs that are rows of a table."""
     TABLES: ClassVar[Arena]
     """Tables that a launch computes once for all layers: heads and slots."""
+    SLOTS: ClassVar[Arena]
+    """Sequence, first position and rows of each slot of a launch, which the host writes."""
 
 
 Arena.PARAMETERS = Arena("parameters")
@@ -73,6 +77,7 @@ Arena.ACCUMULATOR = Arena("sums", "f32", has_rows=True)
 Arena.STATE = Arena("state")
 Arena.INDICES = Arena("indices", "i32")
 Arena.TABLES = Arena("tables", "u16")
+Arena.SLOTS = Arena("slots", "u16")
 
 
 class Role(StrEnum):
@@ -225,7 +230,7 @@ class Launch:
     """One launch of an entry of a program, for the rows of some slots."""
 
     slots: tuple[Slot, ...]
-    """In the order of the rows; there is one today."""
+    """In the order of the rows; of different sequences."""
     entry: str = INFER
 
     @classmethod
@@ -244,6 +249,13 @@ class Launch:
         """Valid rows of all slots."""
         return sum(slot.rows for slot in self.slots)
 
+    def each_slot(self) -> Iterator[tuple[int, Launch]]:
+        """Yield, for each slot, its first row and the launch of its rows alone."""
+        first = 0
+        for slot in self.slots:
+            yield first, Launch((slot,), self.entry)
+            first += slot.rows
+
 
 class RowKind(StrEnum):
     """What the rows of a launch are to each other."""
@@ -251,6 +263,8 @@ class RowKind(StrEnum):
     INDEPENDENT = "independent"
     SEQUENCE = "sequence"
     """Consecutive tokens of one sequence."""
+    SEQUENCES = "sequences"
+    """Tokens of several sequences, those of each consecutive and beside each other."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -123,13 +123,15 @@ def verify(program: MeshProgram, architecture: Architecture) -> None:
     if needed.total <= architecture.memory_bytes:
         check_words(program)
         return
-    positions = f" for a context of {program.context:,} positions" if needed.state else ""
+    of = "" if program.sequences == 1 else f" of {program.sequences} sequences each"
+    positions = f" for a context of {program.context:,} positions{of}" if needed.state else ""
     text = (
         f"{program.graph.name} does not fit on {program.width}×{program.height} PEs{positions}: it "
         f"needs {needed} of each PE, which has {format_bytes(architecture.memory_bytes)}"
     )
     longest = longest_context(program, architecture) if needed.state else None
     shorter = f", or a context of at most {longest:,} positions" if longest else ""
+    shorter += ", or fewer sequences at a time" if program.sequences > 1 else ""
     fitting = smallest_rectangle(program, architecture)
     if fitting is None:
         width, height = largest_rectangle(architecture)
@@ -169,7 +171,7 @@ def longest_context(
     # Code and schedule are the same for any context, and to fold the schedule takes long.
     other_bytes = footprint(program, architecture).total - sum(map(program.arena_bytes, arenas))
 
-    cutter = Cutter(graph)
+    cutter = Cutter(graph, sequences=program.sequences)
 
     def fits(context: int) -> bool:
         candidate = cutter.cut(
@@ -204,7 +206,8 @@ def check_words(program: MeshProgram) -> None:
 
 def smallest_rectangle(program: MeshProgram, architecture: Architecture) -> tuple[int, int] | None:
     """Return the (width, height) of the smallest nearly square rectangle that fits, or None."""
-    largest, cutter = largest_rectangle(architecture), Cutter(program.graph)
+    largest = largest_rectangle(architecture)
+    cutter = Cutter(program.graph, sequences=program.sequences)
 
     def fits(width: int, height: int) -> bool:
         try:

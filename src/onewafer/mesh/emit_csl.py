@@ -17,6 +17,8 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from onewafer.geometry import Rectangle
 from onewafer.graph import DataType
 from onewafer.mesh import layout
@@ -40,6 +42,9 @@ POSITION = "entry"
 """Variable of every PE: how many words of the schedule it has read."""
 KEPT = "model.state"
 """Variable of every PE: the arena that is kept from launch to launch, if the program has one."""
+
+SLOTS = "launch_slots"
+"""Symbol of a program that keeps several sequences: the slots of a launch."""
 
 _LAYOUT = """\
 // {title}
@@ -166,6 +171,8 @@ class EmittedProgram:
     """Variable of every PE, if anything is kept from launch to launch: all of `Arena.STATE`."""
     is_sequence: bool
     """Whether the entries take the first position and the number of valid rows, both u16."""
+    has_slots: bool
+    """Whether they take the number of slots instead of a position; `SLOTS` is to be written."""
     inputs: dict[str, EmittedPlacement]
     """To be written before every launch: their memory is used for results too."""
     parameters: dict[str, tuple[EmittedPlacement, ...]]
@@ -174,7 +181,14 @@ class EmittedProgram:
 
     def arguments(self, launch: Launch) -> tuple[int, ...]:
         """Return the arguments of the function of a launch's entry."""
-        return (launch.start, launch.num_rows) if self.is_sequence else ()
+        if not self.is_sequence:
+            return ()
+        return (len(launch.slots) if self.has_slots else launch.start), launch.num_rows
+
+    def slots(self, launch: Launch) -> NDArray[np.uint16]:
+        """Return what is to be written to `SLOTS` on all PEs before a launch, `[1, 1, words]`."""
+        words = [(slot.sequence, slot.position, slot.rows) for slot in launch.slots]
+        return np.array(words, np.uint16).reshape(1, 1, -1)
 
     @property
     def multiplied(self) -> frozenset[str]:
@@ -237,6 +251,7 @@ def write_text(program: MeshProgram) -> EmittedProgram:
         position=POSITION,
         kept=KEPT,
         is_sequence=program.sequence_rows is not None,
+        has_slots=program.sequences > 1,
         inputs={item.placement.name: item for item in by_role[Role.INPUT]},
         parameters=parameters,
         outputs={item.placement.name: item for item in by_role[Role.OUTPUT]},
@@ -265,6 +280,8 @@ def _title(program: MeshProgram) -> str:
 
 def _layout_text(program: MeshProgram, placements: list[EmittedPlacement]) -> str:
     exports = [f'  @export_name("{item.symbol}", [*]{item.dtype}, true);' for item in placements]
+    if program.sequences > 1:
+        exports.append(f'  @export_name("{SLOTS}", [*]u16, true);')
     arguments = "u16, u16" if program.sequence_rows else ""
     entries = [f'  @export_name("{name}", fn({arguments})void);' for name in program.entries]
     return _LAYOUT.format(
@@ -286,13 +303,27 @@ def _model_text(program: MeshProgram, placements: list[EmittedPlacement]) -> str
         schedule_words=sum(len(entry.words) for entry in entries),
         schedule="\n".join(f"  {', '.join(map(str, entry.words))}," for entry in entries),
         arenas=_arena_text(program),
-        pointers="\n".join(
-            f"const {item.symbol}: [*]{item.dtype} = @ptrcast([*]{item.dtype}, "
-            f"&{item.placement.block.arena.name}[{item.placement.block.offset}]);"
-            for item in placements
-        ),
-        exports="\n".join(f"  @export_symbol({item.symbol});" for item in placements),
+        pointers="\n".join(_pointers(program, placements)),
+        exports="\n".join(_exports(program, placements)),
     )
+
+
+def _pointers(program: MeshProgram, placements: list[EmittedPlacement]) -> Iterator[str]:
+    for item in placements:
+        block = item.placement.block
+        yield (
+            f"const {item.symbol}: [*]{item.dtype} = @ptrcast([*]{item.dtype}, "
+            f"&{block.arena.name}[{block.offset}]);"
+        )
+    if program.sequences > 1:
+        yield f"const {SLOTS}: [*]u16 = @ptrcast([*]u16, &{Arena.SLOTS.name}[0]);"
+
+
+def _exports(program: MeshProgram, placements: list[EmittedPlacement]) -> Iterator[str]:
+    for item in placements:
+        yield f"  @export_symbol({item.symbol});"
+    if program.sequences > 1:
+        yield f"  @export_symbol({SLOTS});"
 
 
 def _head_axis(program: MeshProgram) -> int:
@@ -308,6 +339,8 @@ _ALWAYS = (Arena.PARAMETERS, Arena.ACTIVATIONS)
 
 def _arena_text(program: MeshProgram) -> str:
     lines: list[str] = []
+    if program.sequences > 1:
+        lines.append(f"const num_sequences: u16 = {program.sequences};")
     for arena, elements in program.arena_elements.items():
         is_there = arena in _ALWAYS or elements > 0
         if not is_there and not (arena is Arena.ACCUMULATOR and program.dtype is DataType.F16):

@@ -30,7 +30,8 @@ class Entry:
     """Elements of the result. MATMUL, CONVOLVE: columns of padding, over all PEs along the axis of
     the result. SUM_ROW_SQUARES: columns of the input block. REPEAT: rounds after the first."""
     rows: int = 0
-    """0: as many as the launch has; `n` is then rows × columns of the launch, too."""
+    """0: as many as the launch has; 0xFFFF: as many as it has slots (`BlockRows`). `n` is then rows
+    × columns of the launch, too."""
     columns: int = 0
     inner: int = 0
     """MATMUL, MATMULS: rows of the weight blocks. REDISTRIBUTE: columns of the input block.

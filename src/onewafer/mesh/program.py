@@ -26,9 +26,11 @@ the other axis, and the same all-reduce, along the axis of the input, adds them 
 that only such products read comes after them: its factor is one number a row, and the squares go
 along the axis with the sums.
 
-Rows that are tokens of one sequence are worked on as far as the launch has them: the program says
+Rows that are tokens of sequences are worked on as far as the launch has them: the program says
 how many it has room for, a `Slot` of the `Launch` which sequence they are of, how many there are,
-and at which position they begin. Attention
+and at which position they begin. A program for several sequences keeps keys and values of each in a
+place of its own; a launch of it has rows of one slot after the other, and what knows positions is
+done slot by slot (`RowKind.SEQUENCES`), so that no value depends on the rows beside it. Attention
 stays along the axis of its features: the PEs across keep the positions of the cache in turns, so
 that a key is appended where it is needed, and no operation lays anything out anew. Scores are
 summed over the PEs that have the same head, if no block has parts of two. For this, query features
@@ -105,12 +107,7 @@ class MeshProgram(ProgramShape):
             )
         if self.sequence_rows is None:
             return
-        sequences = [slot.sequence for slot in launch.slots]
-        if sequences != [0]:
-            raise HostError(
-                f"a launch for the sequences {sequences} does not work: "
-                "the program keeps one sequence, number 0"
-            )
+        self._check_sequences(launch)
         if not 1 <= launch.num_rows <= self.sequence_rows:
             raise HostError(
                 f"a launch of {launch.num_rows} rows does not work: "
@@ -121,8 +118,26 @@ class MeshProgram(ProgramShape):
                 f"a launch of {launch.num_rows} rows does not work: "
                 f"they are the pixels of feature maps, which have {self.sequence_rows}"
             )
-        if self.context is not None and launch.start + launch.num_rows > self.context:
-            raise HostError(
-                f"{launch.num_rows} rows from position {launch.start} on do not fit: "
-                f"the program was built for {self.context} positions"
-            )
+        for slot in launch.slots:
+            if self.context is not None and slot.position + slot.rows > self.context:
+                raise HostError(
+                    f"{slot.rows} rows from position {slot.position} on do not fit: "
+                    f"the program was built for {self.context} positions"
+                )
+
+    def _check_sequences(self, launch: Launch) -> None:
+        """Raise HostError for sequences that the program does not keep, or keeps in one place."""
+        sequences = [slot.sequence for slot in launch.slots]
+        is_known = all(0 <= sequence < self.sequences for sequence in sequences)
+        if is_known and sequences and len(set(sequences)) == len(sequences):
+            if len(sequences) == 1 or all(slot.rows > 0 for slot in launch.slots):
+                return
+            raise HostError("a launch with several slots has at least a row of each of them")
+        kept = (
+            "one sequence, number 0"
+            if self.sequences == 1
+            else f"{self.sequences} sequences, from number 0 on, and a launch has each at most once"
+        )
+        raise HostError(
+            f"a launch for the sequences {sequences} does not work: the program keeps {kept}"
+        )

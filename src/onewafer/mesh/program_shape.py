@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from enum import Enum
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,6 +14,17 @@ from onewafer.mesh.chains import Chains
 if TYPE_CHECKING:
     from onewafer.graph import DataType
     from onewafer.mesh.blocks import Block, HeadSegments
+
+
+class BlockRows(Enum):
+    """What the rows of a block are, by the word for their number in an entry of the schedule."""
+
+    FIXED = None
+    """As many as the block has."""
+    ALL = 0
+    """The rows of the launch."""
+    ONE_A_SLOT = 0xFFFF
+    """One row of each slot of the launch."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,6 +40,8 @@ class ProgramShape:
     """Rows of a full launch, where rows are tokens of one sequence; None: they are independent."""
     context: int | None = None
     """Positions that a sequence may have; None: there is no limit."""
+    sequences: int = 1
+    """Sequences that it keeps keys and values of; a launch may have rows of all of them."""
     middle_x: int = 0
     middle_y: int = 0
     section_x: int = 0
@@ -39,7 +53,9 @@ class ProgramShape:
     @property
     def row_kind(self) -> RowKind:
         """What the rows of a launch are to each other."""
-        return RowKind.INDEPENDENT if self.sequence_rows is None else RowKind.SEQUENCE
+        if self.sequence_rows is None:
+            return RowKind.INDEPENDENT
+        return RowKind.SEQUENCE if self.sequences == 1 else RowKind.SEQUENCES
 
     def size(self, axis: Axis) -> int:
         """Return the number of PEs along an axis."""
@@ -73,5 +89,20 @@ class ProgramShape:
 
     def num_rows(self, block: Block, launch: Launch) -> int:
         """Return how many rows of a block of activations a launch works on."""
-        is_sequence = block.rows == self.sequence_rows and block.arena.has_rows
-        return launch.num_rows if is_sequence else block.rows
+        match self.rows_of(block):
+            case BlockRows.ALL:
+                return launch.num_rows
+            case BlockRows.ONE_A_SLOT:
+                return len(launch.slots)
+            case BlockRows.FIXED:
+                return block.rows
+
+    def rows_of(self, block: Block) -> BlockRows:
+        """Return what the rows of a block are."""
+        if not block.arena.has_rows:
+            return BlockRows.FIXED
+        if block.rows == self.sequence_rows:
+            return BlockRows.ALL
+        # Where launches have as many rows as there are sequences, `ALL` has those of all slots.
+        is_one = self.sequences > 1 and block.rows == self.sequences
+        return BlockRows.ONE_A_SLOT if is_one else BlockRows.FIXED

@@ -7,20 +7,24 @@ kernels.
 from __future__ import annotations
 
 import itertools
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from onewafer.graph import DataType
-from onewafer.mesh.blocks import Arena, Block, Launch, RowKind
+from onewafer.mesh.blocks import Arena, Block, Launch, RowKind, Slot
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from collections.abc import Callable, Collection, Iterator
 
     from onewafer.mesh.kinds import Kind
     from onewafer.mesh.operation import MeshOperation
 
 NUM_PES = 4
 """Along both axes."""
+
+
+MoreSlots: TypeAlias = "tuple[tuple[int, int], ...]"
+"""First position and rows of each further slot of a launch."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +46,8 @@ class Sizes:
     """Columns of the first PE behind the last feature."""
     start: int | None = None
     """The position of the first row; None: at the end of the launch all slots are in use."""
+    more_slots: MoreSlots = ()
+    """Further slots of the launch."""
     place: int = 0
     """The PE along the axis of the operation, as far as tables tell the kernel."""
     place_across: int = 0
@@ -54,7 +60,8 @@ class Sizes:
     def launch(self) -> Launch:
         """The launch of all rows."""
         last = NUM_PES * self.slots - self.rows
-        return Launch.at(last if self.start is None else self.start, self.rows)
+        slots = (last if self.start is None else self.start, self.rows), *self.more_slots
+        return Launch(tuple(Slot(sequence, *slot) for sequence, slot in enumerate(slots)))
 
     def block(self, arena: Arena = Arena.ACTIVATIONS) -> Block:
         """Return a block of rows × columns."""
@@ -72,15 +79,27 @@ class Sizes:
 def grid(**values: tuple[int, ...]) -> tuple[Sizes, ...]:
     """Return all combinations of some sizes."""
     combinations = itertools.product(*values.values())
-    return tuple(Sizes(**dict(zip(values, items, strict=True))) for items in combinations)
+    numbers: Iterator[dict[str, Any]] = (
+        dict(zip(values, items, strict=True)) for items in combinations
+    )
+    return tuple(Sizes(**names) for names in numbers)
+
+
+def grid_of_slots(more: tuple[MoreSlots, ...], **values: tuple[int, ...]) -> tuple[Sizes, ...]:
+    """Return all combinations of further slots and some sizes."""
+    return tuple(replace(sizes, more_slots=slots) for slots in more for sizes in grid(**values))
 
 
 ROWS_AND_INNER = grid(rows=(2, 3, 5), inner=(1, 4, 7))
 """Such that no two products are equal."""
 
 
-OF_SEQUENCES = frozenset({RowKind.SEQUENCE})
+OF_SEQUENCES = frozenset({RowKind.SEQUENCE, RowKind.SEQUENCES})
 """Programs in which rows are tokens of sequences."""
+OF_ONE = frozenset({RowKind.SEQUENCE})
+OF_SEVERAL = frozenset({RowKind.SEQUENCES})
+NUM_SEQUENCES = 13
+"""Sequences of programs of several: as many as no sample has rows."""
 
 TOTALS = "totals"
 """Stands for the array of partial sums, which an f32 program has among its activations."""

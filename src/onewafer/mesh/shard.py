@@ -11,8 +11,8 @@ from __future__ import annotations
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from onewafer.errors import ConfigurationError
-from onewafer.graph import Attention, position_tables, verify_graph
+from onewafer.errors import ConfigurationError, UnsupportedOperationError
+from onewafer.graph import Attention, FirstRow, position_tables, verify_graph, with_sequences
 from onewafer.mesh.lowering.builder import LEAST_JOINING, Builder
 from onewafer.mesh.lowering.catalog import blamed_on, lowering_of
 from onewafer.mesh.lowering.phases import Needs
@@ -36,6 +36,7 @@ def shard(
     height: int,
     architecture: Architecture,
     context: int | None = None,
+    sequences: int = 1,
     usual_rows: int | None = None,
     least_joining: int = LEAST_JOINING,
 ) -> MeshProgram:
@@ -43,6 +44,7 @@ def shard(
 
     `context` is the largest number of positions of a sequence: causal attention has a cache for
     them. By default it is the length of the tables of positions, or else the rows of a launch.
+    There is such a cache for each of `sequences`, and a launch may have rows of all of them.
     `usual_rows` is how many rows of a sequence the launches have that count: the middles of the
     axes are chosen for them (`lowering.middles`). Unless it is given, that is 1 row for a program
     that keeps keys and values, and all rows for any other one. From `least_joining` PEs of an axis
@@ -53,7 +55,7 @@ def shard(
     room for, a context that tables of positions are too short for, or usual rows that no launch can
     have. Whether the program fits into the memory of a PE is for `verify` to say.
     """
-    return Cutter(graph).cut(
+    return Cutter(graph, sequences=sequences).cut(
         width=width,
         height=height,
         architecture=architecture,
@@ -70,8 +72,13 @@ class Cutter:
     formed.
     """
 
-    def __init__(self, graph: Graph) -> None:
+    def __init__(self, graph: Graph, *, sequences: int = 1) -> None:
+        """Take a graph, and how many sequences its programs keep keys and values of."""
         verify_graph(graph)
+        if sequences > 1:
+            _check_slots(graph)
+            graph = with_sequences(graph, sequences)
+        self._sequences = sequences
         self._graph = graph
         self._shortest_table = _shortest_table(graph)
         self._most_positions = most_positions(graph)
@@ -99,6 +106,7 @@ class Cutter:
             (width, height),
             layouts,
             positions,
+            sequences=self._sequences,
             usual_rows=usual_rows,
             least_joining=least_joining,
         )
@@ -163,6 +171,22 @@ class Cutter:
                 f"use 1 to {most}"
             )
         return wanted
+
+
+def _check_slots(graph: Graph) -> None:
+    """Refuse a graph whose launches cannot have rows of several sequences."""
+    attentions = [item for item in graph.operations if isinstance(item, Attention)]
+    if not attentions:
+        reason = "it has no attention to earlier tokens, whose keys and values would be kept"
+    elif not all(item.is_causal for item in attentions):
+        reason = "its attention is not causal: each token attends to all rows of a launch"
+    elif any(isinstance(item, FirstRow) for item in graph.operations):
+        reason = "it takes the first token of a sequence, which is in an earlier launch"
+    else:
+        return
+    raise UnsupportedOperationError(
+        f"{graph.name} cannot work on several sequences at a time: {reason}"
+    )
 
 
 def most_positions(graph: Graph) -> int:

@@ -5,14 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from onewafer.graph import DataType
-from onewafer.mesh.blocks import Arena, Block, Launch
+from onewafer.mesh.blocks import Arena, Block
 from onewafer.mesh.entry import ENTRY_WORDS, Entry
 
 if TYPE_CHECKING:
+    from onewafer.mesh.blocks import Launch
     from onewafer.mesh.kinds import Kind
     from onewafer.mesh.program_shape import ProgramShape
-
-_NO_ROWS = Launch.at(0, 0)
 
 
 def block_entry(
@@ -33,6 +32,7 @@ def block_entry(
     `more` are further words, a block its offset. Operands in the arenas of parameters and state are
     found further on when the entry is repeated.
     """
+    rows = program.rows_of(result).value
     arenas = [block and block.arena for block in (None, result, left, right)]
     if more:
         arenas += [None] * (ENTRY_WORDS - len(arenas))
@@ -43,7 +43,7 @@ def block_entry(
         left.offset if left else 0,
         right.offset if right else 0,
         result.num_elements if n is None else n,
-        program.num_rows(result, _NO_ROWS),
+        result.rows if rows is None else rows,
         result.columns if columns is None else columns,
         inner,
         tuple(item if isinstance(item, int) else item.offset for item in more),

@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
 FILE = "pe.csl"
 _LINE = 100
+SLOTS_FLAG = "has_slots"
+"""The flag of kinds that only programs for several sequences have."""
 _ALONE = MappingProxyType({INFER: 0})
 """The entries of most programs."""
 
@@ -41,6 +43,7 @@ def write_state_machine(kinds: Collection[Kind], entries: Mapping[str, int] = _A
     `entries` says with which word of the schedule each of them begins, the first one with 0.
     """
     used = sorted(kinds)
+    flags = dict.fromkeys(flag for kind in used for flag in kind.flags)
     first, *others = entries
     functions = [text.strip() for kind in used for text in kind.functions]
     functions += [_function(name, entries[name]) for name in others]
@@ -49,12 +52,12 @@ def write_state_machine(kinds: Collection[Kind], entries: Mapping[str, int] = _A
         "kernels": "\n".join(map(_import, _modules(used))),
         "functions": "\n\n".join(dict.fromkeys(functions)),
         "arms": indent(_arms(used), "  "),
-        "exports": indent("\n".join([_export_first(first), *map(_export, others)]), "  "),
+        "exports": indent("\n".join([_export_first(first, flags), *map(_export, others)]), "  "),
     }
     text = re.sub(
         r"^ *// <(\w+)>$", lambda found: parts[found[1]], read_kernel(FILE), flags=re.MULTILINE
     )
-    for flag in dict.fromkeys(flag for kind in used for flag in kind.flags):
+    for flag in flags:
         text = text.replace(f"const {flag} = false;", f"const {flag} = true;")
     return text
 
@@ -82,7 +85,9 @@ def _function(name: str, word: int) -> str:
     return _FUNCTION.format(name=name, word=word)
 
 
-def _export_first(name: str) -> str:
+def _export_first(name: str, flags: Collection[str]) -> str:
+    if SLOTS_FLAG in flags:
+        return f'@export_symbol({INFER}_slots, "{name}");'
     other_name = "" if name == INFER else f', "{name}"'
     return _EXPORT.format(function=INFER, name=name, other_name=other_name)
 

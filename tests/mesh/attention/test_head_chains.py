@@ -20,7 +20,7 @@ from tests.mesh.strategies import assert_same_bits, random_arrays
 
 ARCHITECTURES = {name: load_architecture(name) for name in ("wse2", "wse3")}
 WSE3 = ARCHITECTURES["wse3"]
-OF_HEADS = {ReduceScores.kinds[-1], BroadcastScores.kinds[-1]}
+OF_HEADS = {ReduceScores.kinds[2], BroadcastScores.kinds[2]}
 TWO_HEADS = {"features": 32, "heads": 4, "kv_heads": 2, "rows": 3, "layers": 1}
 """Heads of 8 features: on 8 PEs along the axis of the features, 4 PEs have one head."""
 
@@ -90,7 +90,7 @@ def test_scores_of_other_heads_take_no_room_and_no_time():
     across = shard(graph, width=3, height=3, architecture=WSE3)  # blocks with parts of two heads
     assert kinds(apart) >= OF_HEADS
     assert not kinds(across) & OF_HEADS
-    (reduce,) = (item for item in apart.operations if item.kind is ReduceScores.kinds[-1])
+    (reduce,) = (item for item in apart.operations if item.kind is ReduceScores.kinds[2])
     words = reduce.traffic(apart, Launch.at(63, 1)).words
     assert words.max() == 2 * 64 // 8  # the two query heads of a key head, and the slots of a PE
 

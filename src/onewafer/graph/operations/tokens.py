@@ -338,12 +338,21 @@ class FirstRow(_OneRow):
 
 @dataclass(frozen=True, slots=True)
 class LastRow(_OneRow):
-    """Take the last valid row of the launch; two-dimensional, the result has one row."""
+    """Take the last valid row of the launch; two-dimensional, the result has one row.
+
+    In a graph for several sequences, the last row of each that the launch has rows of.
+    """
 
     input: ValueName
+    sequences: int = 1
+    """The most sequences that a launch has rows of."""
+
+    def result_shape(self, tensors: Tensors) -> tuple[int, ...]:
+        """Return a row for each sequence, with the features of the input."""
+        return (self.sequences, tensors[self.input].shape[-1])
 
     def evaluate(self, launch: Launch) -> Array:
-        """Return its result in a launch."""
+        """Return its result in a launch, which has rows of one sequence here."""
         return launch[self.input][-1:]
 
     def add_gradients(self, gradient: str, backward: Backward) -> None:

@@ -6,7 +6,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from onewafer.mesh.attention import arrays
-from onewafer.mesh.attention.step import OF_ATTENTION, AttentionStep
+from onewafer.mesh.attention.step import (
+    OF_ATTENTION,
+    OF_SLOTS,
+    SLOT_TABLE,
+    AttentionStep,
+    each_slot,
+)
 from onewafer.mesh.kinds import ELEMENT, Kind, Module
 
 if TYPE_CHECKING:
@@ -19,6 +25,8 @@ if TYPE_CHECKING:
     Array = NDArray[Any]
 
 
+_SHARES = Module("shares")
+_KV_APPEND = Module("kv_append", ELEMENT)
 _SHARE = """
 // Fill the table of an attention for this launch.
 inline fn share(words: [*]u16, numbers: [*]u16, heads: [*]u16, rows: u16, width: u16, axis: u16,
@@ -42,6 +50,37 @@ inline fn share(words: [*]u16, numbers: [*]u16, heads: [*]u16, rows: u16, width:
 }
 """
 
+_SHARE_SLOTS = """
+// Fill the table of an attention for the slots of this launch.
+inline fn share_slots(words: [*]u16, numbers: [*]u16, heads: [*]u16, width: u16, capacity: u16,
+                      num_heads: u16, axis: u16, slot_table: u16, length_table: u16) void {
+  const b = place(1 - axis);
+  const num_pes = size(1 - axis);
+  var first: u16 = 0;
+  var end: u16 = 0; // of scores
+  for (@range(u16, num_slots)) |index| {
+    const slot = table(slot_table + words_of_slot * index);
+    const sequence = model.slots[3 * index];
+    const position = model.slots[3 * index + 1];
+    const rows = model.slots[3 * index + 2];
+    const slots = shares.slots(position + rows, b, num_pes);
+    slot[0] = first;
+    slot[1] = rows;
+    slot[2] = position;
+    slot[3] = 2 * width * capacity * sequence;
+    slot[4] = slots;
+    slot[5] = end;
+    shares.lengths(table(length_table + first), rows, position + 1, 1, b, num_pes);
+    first += rows;
+    end += rows * num_heads * slots;
+  }
+  numbers[0] = end;
+  shares.heads(heads, place(axis), width, words[17], words[18]);
+  if (words[19] != 0) heads[0] = 0; // scores are those of the PE's own heads
+  entry += 3;
+}
+"""
+
 
 @dataclass(frozen=True, slots=True)
 class Share(AttentionStep):
@@ -54,9 +93,21 @@ class Share(AttentionStep):
             """
             share(words, numbers, heads, rows, width, axis, is_kept);
             """,
-            (Module("shares"),),
+            (_SHARES,),
             (_SHARE,),
             beginning=OF_ATTENTION,
+        ),
+        Kind(
+            72,
+            "share_slots",
+            """
+            share_slots(words, numbers, heads, width, capacity, num_heads, axis,
+                        slot_table, length_table);
+            """,
+            (_SHARES,),
+            (SLOT_TABLE, _SHARE_SLOTS),
+            beginning=OF_SLOTS,
+            flags=("has_slots",),
         ),
     )
 
@@ -73,7 +124,7 @@ class Share(AttentionStep):
         shape = self.shape
         return (shape.head_dim, shape.kv_heads * shape.head_dim, int(shape.is_apart))
 
-    def execute(self, memories: Memories) -> None:
+    def execute_slot(self, memories: Memories) -> None:
         """Do nothing: on NumPy arrays each step works its shares out."""
 
 
@@ -90,8 +141,23 @@ class Append(AttentionStep):
                           heads, numbers[1], rows, width, capacity,
                           place(1 - axis), size(1 - axis));
             """,
-            (Module("kv_append", ELEMENT),),
+            (_KV_APPEND,),
             beginning=OF_ATTENTION,
+        ),
+        Kind(
+            73,
+            "append_slots",
+            each_slot(
+                """
+                const first = slot[0] * width;
+                kv_append.run(cache(result + slot[3], 1), activation(left + first, width),
+                              activation(right + first, width), heads, slot[2], slot[1], width,
+                              capacity, place(1 - axis), size(1 - axis));
+                """
+            ),
+            (_KV_APPEND,),
+            (SLOT_TABLE,),
+            beginning=OF_SLOTS,
         ),
     )
 
@@ -104,7 +170,7 @@ class Append(AttentionStep):
         """Return cache, keys and values."""
         return self.cache, self.keys, self.values
 
-    def execute(self, memories: Memories) -> None:
+    def execute_slot(self, memories: Memories) -> None:
         """Do on NumPy arrays what the kernel does."""
         shape = self.shape
         cache = memories.whole(self.cache)

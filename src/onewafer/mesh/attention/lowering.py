@@ -130,6 +130,7 @@ def _shape(operation: Attention, builder: Builder, *, table: int) -> AttentionSh
         rows=rows,
         table=table,
         is_apart=operation.bias is None,
+        sequences=builder.sequences,
     )
     if _has_segments(shape, builder):
         return shape

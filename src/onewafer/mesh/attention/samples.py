@@ -8,11 +8,23 @@ from typing import TYPE_CHECKING
 from onewafer.mesh import attention as mesh
 from onewafer.mesh.attention.arrays import num_slots, row_lengths
 from onewafer.mesh.blocks import Arena, Axis, Block
-from onewafer.mesh.sample import NUM_PES, OF_SEQUENCES, Sample, Sizes, grid
+from onewafer.mesh.sample import (
+    NUM_PES,
+    NUM_SEQUENCES,
+    OF_ONE,
+    OF_SEQUENCES,
+    OF_SEVERAL,
+    MoreSlots,
+    Sample,
+    Sizes,
+    grid,
+    grid_of_slots,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Collection, Iterator
 
+    from onewafer.mesh.blocks import RowKind
     from onewafer.mesh.operation import MeshOperation
 
 
@@ -22,6 +34,7 @@ class _Attention:
 
     sizes: Sizes
     axis: Axis = Axis.X
+    has_slots: bool = False
 
     @property
     def shape(self) -> mesh.AttentionShape:
@@ -36,8 +49,9 @@ class _Attention:
             width=sizes.heads * sizes.share,
             capacity=sizes.slots + 1,
             is_causal=True,
-            rows=sizes.rows,
+            rows=sizes.launch.num_rows,
             table=0,
+            sequences=NUM_SEQUENCES if self.has_slots else 1,
         )
 
     @property
@@ -53,7 +67,7 @@ class _Attention:
 
     def block(self, columns: int = 1) -> Block:
         """Return a block with the rows of the launch."""
-        return Block(Arena.ACTIVATIONS, 0, self.sizes.rows, columns)
+        return Block(Arena.ACTIVATIONS, 0, self.sizes.launch.num_rows, columns)
 
 
 def _shares(sizes: Sizes) -> dict[str, tuple[int, ...]]:
@@ -63,6 +77,24 @@ def _shares(sizes: Sizes) -> dict[str, tuple[int, ...]]:
     lengths = row_lengths(launch.num_rows, reach=launch.start + 1, step=1, b=b, size=NUM_PES)
     numbers = int(num_slots(end, b, NUM_PES)), launch.start, *lengths.tolist()
     return {"model.tables": numbers + shape.local_heads(sizes.place).words}
+
+
+def _shares_of_slots(sizes: Sizes) -> dict[str, tuple[int, ...]]:
+    """Return the table that `Share` fills on that PE for a launch of several slots."""
+    shape, b = _Attention(sizes, has_slots=True).shape, sizes.place_across
+    words: list[int] = []
+    lengths: list[int] = []
+    scores = 0
+    for first, launch in sizes.launch.each_slot():
+        (slot,) = launch.slots
+        slots = int(shape.slots(NUM_PES, launch)[b])
+        cache = slot.sequence * shape.cache_elements
+        words += [first, slot.rows, slot.position, cache, slots, scores]
+        seen = row_lengths(slot.rows, reach=slot.position + 1, step=1, b=b, size=NUM_PES)
+        lengths += seen.tolist()
+        scores += slot.rows * shape.score_heads * slots
+    words += [0] * (shape.table_words - shape.most_kv_heads - 3 - len(lengths) - len(words))
+    return {"model.tables": (scores, *words, *lengths, *shape.local_heads(sizes.place).words)}
 
 
 _FULL = grid(rows=(4, 8), heads=(2, 3), group=(3, 5), slots=(16, 21))
@@ -79,15 +111,17 @@ def _attention(
     lengths: tuple[str, ...] = (),
     strides: tuple[str, ...] = (),
     grid: tuple[Sizes, ...] = _FULL,
+    rows: Collection[RowKind] = OF_ONE,
 ) -> Sample:
+    has_slots = rows is OF_SEVERAL
     return Sample(
-        lambda sizes: build(_Attention(sizes, axis)),
+        lambda sizes: build(_Attention(sizes, axis, has_slots)),
         rounds,
         lengths,
         strides,
         grid,
-        rows=OF_SEQUENCES,
-        memory=_shares,
+        rows=rows,
+        memory=_shares_of_slots if has_slots else _shares,
     )
 
 
@@ -131,9 +165,13 @@ def _samples_of_scores() -> Iterator[Sample]:
     )
     for axis in Axis:
         yield _attention(lambda its: mesh.ReduceScores(its.shape, its.block()), axis=axis)
-        yield _attention(lambda its: mesh.BroadcastScores(its.shape, its.block()), axis=axis)
+        yield _attention(
+            lambda its: mesh.BroadcastScores(its.shape, its.block()), axis=axis, rows=OF_SEQUENCES
+        )
     yield _attention(lambda its: mesh.ReduceScores(its.shape_of_part, its.block()))
-    yield _attention(lambda its: mesh.BroadcastScores(its.shape_of_part, its.block()))
+    yield _attention(
+        lambda its: mesh.BroadcastScores(its.shape_of_part, its.block()), rows=OF_SEQUENCES
+    )
 
 
 def _samples_of_values() -> Iterator[Sample]:
@@ -170,7 +208,112 @@ def _samples_of_values() -> Iterator[Sample]:
         lengths=("share", "lacking"),
         strides=("group",),
         grid=(*_FULL, *_WITHOUT_HEADS),
+        rows=OF_SEQUENCES,
     )
 
 
-SAMPLES = (*_samples_of_scores(), *_samples_of_values())
+_MORE_SLOTS: tuple[MoreSlots, ...] = (), ((52, 3),), ((59, 3), (46, 5))
+"""The first PE keeps a position of each, and has more slots than they have rows."""
+_SLOTS = grid_of_slots(_MORE_SLOTS, rows=(4, 7), heads=(2, 3), group=(3, 5), slots=(16, 21))
+_FIRST_SLOTS = grid_of_slots((((0, 2),), ((1, 6),)), rows=(3, 8), start=(0, 9), place_across=(3,))
+"""The last PE has no slot for some of the first positions."""
+_SLOTS_WITHOUT_HEADS = grid_of_slots(((), ((8, 3), (14, 5))), rows=(4, 8), place=(3,))
+
+
+def _samples_of_slots() -> Iterator[Sample]:
+    """Yield those of the steps that are done slot by slot, up to the scores."""
+    yield _attention(
+        lambda its: mesh.Share(its.shape, its.block()),
+        rounds=("slot", "slot*rows", "heads"),
+        grid=_SLOTS,
+        rows=OF_SEVERAL,
+    )
+    yield _attention(
+        lambda its: mesh.Append(its.shape, its.kept, its.block(), its.block()),
+        rounds=("slot", "strided", "single", "single*width", "kept*heads"),
+        lengths=("width", "share", "1"),
+        strides=("capacity",),
+        grid=(
+            *_SLOTS,
+            *grid_of_slots(((), ((8, 3), (14, 5))), rows=(4, 8), heads=(2, 3), slots=(130,)),
+        ),
+        rows=OF_SEVERAL,
+    )
+    yield _attention(
+        lambda its: mesh.Score(its.shape, its.block(), its.block(), its.kept),
+        rounds=(
+            "slot",
+            "used",
+            "used*rows",
+            "seeing",
+            "present*seeing",
+            "seeing*heads",
+            "seeing*heads*group",
+            "seeing*group*features",
+        ),
+        lengths=("rows*num_heads*slots", "seen"),
+        grid=(
+            *grid_of_slots(_MORE_SLOTS[1:], rows=(4, 7), heads=(2, 3), group=(3, 5), share=(6, 8)),
+            *_FIRST_SLOTS,
+            *_SLOTS_WITHOUT_HEADS,
+        ),
+        rows=OF_SEVERAL,
+    )
+    for axis in Axis:
+        yield _attention(
+            lambda its: mesh.ReduceScores(its.shape, its.block()), axis=axis, rows=OF_SEVERAL
+        )
+    yield _attention(lambda its: mesh.ReduceScores(its.shape_of_part, its.block()), rows=OF_SEVERAL)
+
+
+def _samples_of_slot_values() -> Iterator[Sample]:
+    """Yield those of the steps that are done slot by slot, after the scores."""
+    softmax = "slot", "slot*present", "slot*present*rows", "present*seeing", "seeing*heads*group"
+    yield _attention(
+        lambda its: mesh.FindMaxima(its.shape, its.block(), its.block(), 0.5),
+        rounds=softmax,
+        lengths=("rows*most", "heads*group*slots", "seen"),
+        grid=(
+            *_SLOTS,
+            *grid_of_slots(
+                (((0, 3),), ((1, 5),)), rows=(3, 8), group=(4,), start=(0, 21), place_across=(3,)
+            ),
+            *_SLOTS_WITHOUT_HEADS,
+        ),
+        rows=OF_SEVERAL,
+    )
+    yield _attention(
+        lambda its: mesh.Weigh(its.shape, its.block(), its.block(), its.block()),
+        rounds=(*softmax, "seeing*chunks", "seeing*cut"),
+        lengths=("rows*totals", "chunk", "seen"),
+        grid=(
+            *grid_of_slots(
+                ((), ((61, 3),), ((62, 2), (60, 4))),
+                rows=(4, 8),
+                heads=(2, 4),
+                group=(2, 4),
+                slots=(16, 32),
+            ),
+            *_FIRST_SLOTS,
+            *_SLOTS_WITHOUT_HEADS,
+        ),
+        rows=OF_SEVERAL,
+    )
+    yield _attention(
+        lambda its: mesh.SumValues(its.shape, its.block(), its.block(), its.kept),
+        rounds=(
+            *("slot", "slot*rows", "slot*present*rows", "slot*rows*heads"),
+            *("slot*rows*heads*group", "heads*group*attended"),
+        ),
+        lengths=("share",),
+        grid=(*_SLOTS, *_FIRST_SLOTS, *_SLOTS_WITHOUT_HEADS),
+        rows=OF_SEVERAL,
+    )
+
+
+SAMPLES = (
+    *_samples_of_scores(),
+    *_samples_of_values(),
+    *_samples_of_slots(),
+    *_samples_of_slot_values(),
+)

@@ -5,9 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from onewafer.mesh import arithmetic
 from onewafer.mesh.attention import arrays
-from onewafer.mesh.attention.step import OF_ATTENTION, AttentionStep
+from onewafer.mesh.attention.step import (
+    OF_ATTENTION,
+    OF_SLOTS,
+    SLOT_TABLE,
+    AttentionStep,
+    each_slot,
+)
 from onewafer.mesh.blocks import Axis, Launch
 from onewafer.mesh.chains import reduce_along
 from onewafer.mesh.collectives.operations import copy_along
@@ -28,6 +36,9 @@ if TYPE_CHECKING:
     Array = NDArray[Any]
 
 
+_SCORES = Module("scores", ELEMENT)
+
+
 @dataclass(frozen=True, slots=True)
 class Score(AttentionStep):
     """Multiply queries by keys, as far as a PE has their features and slots; f32 sums."""
@@ -40,8 +51,22 @@ class Score(AttentionStep):
             scores.run(sums(result, 1), activation(left, 1), cache(right, is_kept), heads, lengths,
                        rows, slots, num_heads, group, width, capacity);
             """,
-            (Module("scores", ELEMENT),),
+            (_SCORES,),
             beginning=OF_ATTENTION,
+        ),
+        Kind(
+            74,
+            "score_slots",
+            each_slot(
+                """
+                scores.run(sums(result + slot[5], 1), activation(left + slot[0] * width * group, 1),
+                           cache(right + slot[3], 1), heads, table(length_table + slot[0]),
+                           slot[1], slot[4], num_heads, group, width, capacity);
+                """
+            ),
+            (_SCORES,),
+            (SLOT_TABLE,),
+            beginning=OF_SLOTS,
         ),
     )
 
@@ -55,7 +80,7 @@ class Score(AttentionStep):
         """Return scores, queries and cache."""
         return self.scores, self.queries, self.cache
 
-    def execute(self, memories: Memories) -> None:
+    def execute_slot(self, memories: Memories) -> None:
         """Do on NumPy arrays what the kernel does."""
         shape = self.shape
         rows = memories.num_rows(self.queries)
@@ -111,7 +136,7 @@ class BiasScores(AttentionStep):
         biased = min(self.bias.rows, launch.num_rows * self.shape.num_heads)
         return {**sizes, "biased": sizes["used"] * biased}
 
-    def execute(self, memories: Memories) -> None:
+    def execute_slot(self, memories: Memories) -> None:
         """Do on NumPy arrays what the kernel does."""
         shape, bias = self.shape, memories.matrix(self.bias)
         for column in self.columns(memories):
@@ -164,8 +189,9 @@ class _ScoresCollective(AttentionStep):
 
     def words(self, program: ProgramShape, launch: Launch) -> Array:
         """Return how many scores the PEs at each place along the axis of the positions have."""
-        slots = self.shape.slots(program.size(self.shape.axis.other), launch)
-        return launch.num_rows * self.shape.score_heads * slots
+        size = program.size(self.shape.axis.other)
+        scores = [part.num_rows * self.shape.slots(size, part) for _, part in launch.each_slot()]
+        return self.shape.score_heads * np.sum(scores, axis=0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,6 +237,43 @@ class ReduceScores(_ScoresCollective):
             flags=("has_head_chains",),
             is_collective=True,
         ),
+        *along_axes(
+            Kind(
+                75,
+                "reduce_slot_scores",
+                """
+            moving = numbers[0];
+            if (moving > 0) {
+              along_$axis.chain_reduce(sums(result, moving), moving);
+            } else {
+              @activate(after_chain_${axis}_id);
+            }
+            return;
+                """,
+                functions=(SLOT_TABLE,),
+                beginning=OF_SLOTS,
+                flags=("may_send_nothing_$axis",),
+                is_collective=True,
+            ),
+            76,
+        ),
+        Kind(
+            77,
+            "reduce_slot_heads",
+            """
+            moving = if (head_chain.has_part == 0) 0 else numbers[0];
+            if (moving > 0) {
+              head_chain.reduce(sums(result, moving), moving);
+            } else {
+              @activate(after_head_chain_id);
+            }
+            return;
+            """,
+            functions=(SLOT_TABLE,),
+            beginning=OF_SLOTS,
+            flags=("has_head_chains",),
+            is_collective=True,
+        ),
     )
 
     shape: AttentionShape
@@ -219,9 +282,10 @@ class ReduceScores(_ScoresCollective):
     @property
     def kind(self) -> Kind:
         """Its kind in the schedule."""
-        return self.kinds[2 if self.of_heads else self.shape.axis.number]
+        index = 2 if self.of_heads else self.shape.axis.number
+        return self.kinds[index + 3 if self.shape.has_slots else index]
 
-    def execute(self, memories: Memories) -> None:
+    def execute_slot(self, memories: Memories) -> None:
         """Do on NumPy arrays what the kernel does."""
         for scores, root, leaders in self.parts(memories):
             reduce_along(scores, root, leaders, arithmetic.add)
@@ -276,7 +340,7 @@ class BroadcastScores(_ScoresCollective):
         """Its kind in the schedule."""
         return self.kinds[2 if self.of_heads else self.shape.axis.number]
 
-    def execute(self, memories: Memories) -> None:
+    def execute_slot(self, memories: Memories) -> None:
         """Do on NumPy arrays what the kernel does."""
         for scores, root, _ in self.parts(memories):
             copy_along(scores, root)

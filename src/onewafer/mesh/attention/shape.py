@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
     Array = NDArray[Any]
 
+WORDS_OF_SLOT = 6
+"""Words of the shares of an attention for each slot of a launch (`step.OF_SLOTS`)."""
 _MOST_STRIDE = 127
 """How far a DSD reaches from one element to the next, as `kv_append.csl` has it."""
 
@@ -55,6 +57,13 @@ class AttentionShape:
     """Whether every PE has only the scores of its own heads; else it has those of all heads, most
     of them −0 until they are summed. Blocks of features then end where heads end, or are whole
     parts of one head."""
+    sequences: int = 1
+    """Sequences whose keys and values are kept."""
+
+    @property
+    def has_slots(self) -> bool:
+        """Whether launches may have rows of several sequences."""
+        return self.sequences > 1
 
     @property
     def num_heads(self) -> int:
@@ -90,7 +99,7 @@ class AttentionShape:
 
     @property
     def cache_elements(self) -> int:
-        """Elements of keys and values on each PE."""
+        """Elements of keys and values of a sequence on each PE."""
         return 2 * self.width * self.capacity
 
     @property
@@ -100,13 +109,21 @@ class AttentionShape:
 
     @property
     def table_words(self) -> int:
-        """Words of its shares: slots, first position, slots of each row, heads."""
-        return 2 + self.rows + 2 + self.most_kv_heads
+        """Words of its shares: those before, slots of each row, heads."""
+        return self._words_before + self.rows + 2 + self.most_kv_heads
+
+    @property
+    def _words_before(self) -> int:
+        """Words of its shares before the slots of each row.
+
+        They are slots and the first position, or the scores in use and words of each sequence.
+        """
+        return 1 + WORDS_OF_SLOT * self.sequences if self.has_slots else 2
 
     @property
     def words(self) -> tuple[int, ...]:
         """Its words in the schedule of each step."""
-        heads = self.table + 2 + self.rows
+        heads = self.table + self._words_before + self.rows
         cache = self.width, self.capacity
         axis, is_kept = self.axis.number, int(self.is_causal)
         return (self.table, heads, self.group, *cache, self.score_heads, self.most, axis, is_kept)
@@ -122,23 +139,29 @@ class AttentionShape:
         (summed over the rows) those of a place along the axis of the positions. Of the rows,
         `seeing` attend to `seen` slots. Keys that are `kept` are copied with a stride, or feature
         by feature where that would be too long.
+
+        Where launches have slots, the kinds of rows are those of each of them, one after the other:
+        there is one `slot` at the first of its kinds, and so are its sizes that no row counts.
         """
         return _sizes(self, program.size(self.axis.other), launch)
 
     def work(self, num_places: int, launch: Launch) -> dict[str, Size]:
         """Return the `sizes` of a program with `num_places` along the axis of the positions."""
+        of_rows = self.row_sizes(launch.num_rows)
+        if not self.has_slots:
+            return of_rows | self._slot_sizes(num_places, launch)
+        each = [
+            {"slot": 1, "rows": part.num_rows, **self._slot_sizes(num_places, part)}
+            for _, part in launch.each_slot()
+        ]
+        return of_rows | _join_slots(each)
+
+    def row_sizes(self, num_rows: int) -> dict[str, Size]:
+        """Return the `sizes` that do not depend on positions."""
         (heads, features), _ = _local_work(self)
-        places = np.arange(num_places)
-        start = self.first(launch)
-        slots = self.slots(num_places, launch)
-        kept = slots - arrays.num_slots(start, places, len(places))
-        seeing, seen = self._count_rows(launch, places)
-        is_near = self.capacity <= _MOST_STRIDE
-        elements = heads * self.group * slots
-        chunks = -(-elements // CHUNK)
         lacking = (self.width - features) * self.group
         return {
-            "rows": launch.num_rows,
+            "rows": num_rows,
             "heads": heads,
             "group": self.group,
             "width": self.width,
@@ -148,14 +171,28 @@ class AttentionShape:
             "capacity": self.capacity,
             "share": -(-features // np.maximum(heads, 1)),
             "present": (heads > 0).astype(np.int64),
+            "num_heads": self.score_heads,
+            "most": self.most,
+            "totals": self.totals_columns,
+        }
+
+    def _slot_sizes(self, num_places: int, launch: Launch) -> dict[str, Size]:
+        """Return the `sizes` that depend on the positions of a launch of one slot."""
+        (heads, _), _ = _local_work(self)
+        places = np.arange(num_places)
+        start = self.first(launch)
+        slots = self.slots(num_places, launch)
+        kept = slots - arrays.num_slots(start, places, len(places))
+        seeing, seen = self._count_rows(launch, places)
+        is_near = self.capacity <= _MOST_STRIDE
+        elements = heads * self.group * slots
+        chunks = -(-elements // CHUNK)
+        return {
             "slots": slots[np.newaxis, np.newaxis],
             "used": (slots > 0).astype(np.int64)[np.newaxis, np.newaxis],
             "seeing": seeing,
             "seen": seen,
             "attended": (seeing * seen).sum(axis=0, keepdims=True),
-            "num_heads": self.score_heads,
-            "most": self.most,
-            "totals": self.totals_columns,
             "kept": kept[np.newaxis, np.newaxis],
             "strided": (kept * is_near)[np.newaxis, np.newaxis],
             "single": (kept * (not is_near))[np.newaxis, np.newaxis],
@@ -195,6 +232,26 @@ class AttentionShape:
         features = self.kv_heads * self.head_dim
         heads = arrays.local_heads(a, width=self.width, head_dim=self.head_dim, features=features)
         return dataclasses.replace(heads, first=0) if self.is_apart else heads
+
+
+_ONCE_A_SLOT = frozenset({"slot", "used", "attended", "kept", "strided", "single"})
+"""Sizes that say how often something is done for a slot, and not for each of its kinds of rows."""
+
+
+def _join_slots(each: list[dict[str, Size]]) -> dict[str, Size]:
+    """Return the sizes of several slots: their kinds of rows one after the other."""
+    counts = [np.shape(sizes["seen"])[0] for sizes in each]
+    joined: dict[str, Size] = {}
+    for name in each[0]:
+        parts: list[Array] = []
+        for sizes, count in zip(each, counts, strict=True):
+            size = np.asarray(sizes[name]) + np.zeros((1, 1, 1), np.int64)
+            part = np.repeat(size, count if len(size) == 1 else 1, axis=0)
+            if name in _ONCE_A_SLOT:
+                part[1:] = 0
+            parts.append(part)
+        joined[name] = np.concatenate(parts)
+    return joined
 
 
 @lru_cache(maxsize=16)

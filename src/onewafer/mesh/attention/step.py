@@ -13,25 +13,29 @@ from __future__ import annotations
 import dataclasses
 from abc import abstractmethod
 from dataclasses import dataclass
+from inspect import cleandoc
+from textwrap import indent
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from onewafer.mesh.attention import arrays
-from onewafer.mesh.blocks import Axis, Launch
+from onewafer.mesh.attention.shape import WORDS_OF_SLOT
+from onewafer.mesh.blocks import Axis, Block, Launch
 from onewafer.mesh.kinds import Beginning
 from onewafer.mesh.operation import Classes, MeshOperation
 from onewafer.mesh.sizes import block_entry
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+    from typing import Self
 
     from numpy.typing import NDArray
 
     from onewafer.mesh.attention.shape import AttentionShape
-    from onewafer.mesh.blocks import Block
     from onewafer.mesh.entry import Entry
     from onewafer.mesh.kernel_costs import Size
+    from onewafer.mesh.kinds import Kind
     from onewafer.mesh.memories import Memories
     from onewafer.mesh.program_shape import ProgramShape
 
@@ -58,6 +62,42 @@ OF_ATTENTION = Beginning(
 )
 
 
+OF_SLOTS = Beginning(
+    "steps of attention, slot by slot",
+    """
+    // A table has: scores in use; then of each slot its first row, its rows, its first position,
+    // the place of its sequence in the cache, its slots in use and the place of its scores; then
+    // slots of each row; then the heads.
+    const numbers = table(words[8]);
+    const heads = table(words[9]);
+    const group = words[10];
+    const width = words[11];
+    const capacity = words[12];
+    const num_heads = words[13];
+    const most = words[14];
+    const axis = words[15];
+    const slot_table = words[8] + 1;
+    const length_table = slot_table + words_of_slot * model.num_sequences;
+    entry += 9;
+    """,
+)
+SLOT_TABLE = f"""
+// Words of the table of an attention for each slot.
+const words_of_slot = {WORDS_OF_SLOT};
+"""
+
+
+def each_slot(code: str) -> str:
+    """Return the arm of a kind that does something for each slot of a launch."""
+    body = indent(cleandoc(code), "  ")
+    return f"""\
+for (@range(u16, num_slots)) |index| {{
+  const slot = table(slot_table + words_of_slot * index);
+{body}
+}}
+"""
+
+
 @dataclass(frozen=True, slots=True)
 class Column:
     """The PEs at one place along A; arrays of theirs are `[PEs along B, …]`."""
@@ -77,11 +117,20 @@ class Column:
 
 
 class AttentionStep(MeshOperation):
-    """A step of attention."""
+    """A step of attention.
+
+    In a program that keeps several sequences it is done for the rows of each slot of a launch, as
+    if they were a launch of their own, with the blocks where that slot has its part of them.
+    """
 
     __slots__ = ()
 
     shape: AttentionShape
+
+    @property
+    def kind(self) -> Kind:
+        """Its kind in the schedule: that of several sequences is the last one."""
+        return self.kinds[-1 if self.shape.has_slots else 0]
 
     @abstractmethod
     def blocks(self) -> tuple[Block, ...]:
@@ -105,6 +154,34 @@ class AttentionStep(MeshOperation):
         """Return how the PEs along the axis of the features differ."""
         del program, launch
         return self.shape.classes
+
+    def execute(self, memories: Memories) -> None:
+        """Do on NumPy arrays what the kernel does, slot by slot."""
+        whole, shape, scores = memories.launch, self.shape, 0
+        size = memories.program.size(shape.axis.other)
+        for first, launch in whole.each_slot():
+            (slot,) = launch.slots
+            memories.launch = launch
+            cache = slot.sequence * shape.cache_elements
+            self._moved(rows=first, scores=scores, cache=cache).execute_slot(memories)
+            scores += slot.rows * shape.score_heads * int(shape.slots(size, launch)[0])
+        memories.launch = whole
+
+    @abstractmethod
+    def execute_slot(self, memories: Memories) -> None:
+        """Do it for a launch of one slot."""
+
+    def _moved(self, *, rows: int, scores: int, cache: int) -> Self:
+        """Return the step on blocks that lie further on: by rows, or by elements."""
+        elements = {"scores": scores, "cache": cache, "bias": 0}
+        blocks = {
+            item.name: dataclasses.replace(
+                block, offset=block.offset + elements.get(item.name, rows * block.columns)
+            )
+            for item in dataclasses.fields(self)
+            if isinstance(block := getattr(self, item.name), Block)
+        }
+        return dataclasses.replace(self, **blocks)
 
     def columns(self, memories: Memories) -> Iterator[Column]:
         """Yield the PEs of the program, those at one place along A together."""

@@ -9,17 +9,27 @@ from onewafer.graph import DataType
 from onewafer.mesh import functions
 from onewafer.mesh.attention import arrays
 from onewafer.mesh.attention.scores import view_scores
-from onewafer.mesh.attention.step import OF_ATTENTION, AttentionStep
+from onewafer.mesh.attention.step import (
+    OF_ATTENTION,
+    OF_SLOTS,
+    SLOT_TABLE,
+    AttentionStep,
+    each_slot,
+)
 from onewafer.mesh.entry import float_words
 from onewafer.mesh.functions import FUNCTIONS
 from onewafer.mesh.kinds import ELEMENT, Kind, Module
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from numpy.typing import NDArray
 
     from onewafer.mesh.attention.shape import AttentionShape
-    from onewafer.mesh.blocks import Block
+    from onewafer.mesh.blocks import Block, Launch
+    from onewafer.mesh.kernel_costs import Size
     from onewafer.mesh.memories import Memories
+    from onewafer.mesh.program_shape import ProgramShape
 
     Array = NDArray[Any]
 
@@ -48,6 +58,21 @@ class FindMaxima(AttentionStep):
             (_SOFTMAX,),
             beginning=OF_ATTENTION,
         ),
+        Kind(
+            78,
+            "find_slot_maxima",
+            each_slot(
+                """
+                softmax.maxima(totals(result + slot[0] * most), sums(left + slot[5], 1), heads,
+                               table(length_table + slot[0]), slot[1], slot[4], num_heads, group,
+                               most, number(words, 17));
+                """
+            )
+            + "entry += 2;",
+            (_SOFTMAX,),
+            (SLOT_TABLE,),
+            beginning=OF_SLOTS,
+        ),
     )
 
     shape: AttentionShape
@@ -63,7 +88,7 @@ class FindMaxima(AttentionStep):
         """Return further words of the schedule."""
         return float_words(self.scale)
 
-    def execute(self, memories: Memories) -> None:
+    def execute_slot(self, memories: Memories) -> None:
         """Do on NumPy arrays what the kernel does."""
         shape, maxima = self.shape, memories.matrix(self.maxima)
         for column in self.columns(memories):
@@ -93,6 +118,21 @@ class Weigh(AttentionStep):
             (_SOFTMAX,),
             beginning=OF_ATTENTION,
         ),
+        Kind(
+            79,
+            "weigh_slots",
+            each_slot(
+                """
+                softmax.weights(totals(result + slot[0] * (most + group * width)),
+                                sums(left + slot[5], 1), totals(right + slot[0] * most), heads,
+                                table(length_table + slot[0]), slot[1], slot[4], num_heads, group,
+                                most, width);
+                """
+            ),
+            (_SOFTMAX,),
+            (SLOT_TABLE,),
+            beginning=OF_SLOTS,
+        ),
     )
 
     shape: AttentionShape
@@ -105,7 +145,7 @@ class Weigh(AttentionStep):
         """Return totals, scores and maxima."""
         return self.totals, self.scores, self.maxima
 
-    def execute(self, memories: Memories) -> None:
+    def execute_slot(self, memories: Memories) -> None:
         """Do on NumPy arrays what the kernel does."""
         shape, totals = self.shape, memories.matrix(self.totals)
         maxima = memories.matrix(self.maxima)
@@ -138,6 +178,21 @@ class SumValues(AttentionStep):
             (_VALUES,),
             beginning=OF_ATTENTION,
         ),
+        Kind(
+            80,
+            "sum_slot_values",
+            each_slot(
+                """
+                values.run(sums(result + slot[0] * (most + group * width), 1),
+                           sums(left + slot[5], 1), cache(right + width * capacity + slot[3], 1),
+                           heads, table(length_table + slot[0]), slot[1], slot[4], num_heads, group,
+                           most, width, capacity);
+                """
+            ),
+            (_VALUES,),
+            (SLOT_TABLE,),
+            beginning=OF_SLOTS,
+        ),
     )
 
     shape: AttentionShape
@@ -149,7 +204,7 @@ class SumValues(AttentionStep):
         """Return totals, scores and cache."""
         return self.totals, self.scores, self.cache
 
-    def execute(self, memories: Memories) -> None:
+    def execute_slot(self, memories: Memories) -> None:
         """Do on NumPy arrays what the kernel does."""
         shape, totals = self.shape, memories.matrix(self.totals)
         cache = memories.whole(self.cache)
@@ -192,7 +247,12 @@ class Divide(AttentionStep):
         """Return result and totals."""
         return self.result, self.totals
 
-    def execute(self, memories: Memories) -> None:
+    def sizes(self, program: ProgramShape, launch: Launch) -> Mapping[str, Size]:
+        """Return the sizes that its cost depends on: slots are not among them."""
+        del program
+        return self.shape.row_sizes(launch.num_rows)
+
+    def execute_slot(self, memories: Memories) -> None:
         """Do on NumPy arrays what the kernel does."""
         shape, totals = self.shape, memories.matrix(self.totals)
         rows = memories.num_rows(self.result)

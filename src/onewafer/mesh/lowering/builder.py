@@ -43,6 +43,8 @@ if TYPE_CHECKING:
 LEAST_JOINING = 32
 """PEs of an axis along which several rows of f32 are reduced together: only for this purpose they
 are stored once more, where f16 is rounded anyway, and one row is where it belongs."""
+SLOT_WORDS = 3
+"""Words of `Arena.SLOTS` for each slot: its sequence, its first position, its rows."""
 _UNNAMED = "\0unnamed"
 """Begins the names of blocks that hold no tensor of the graph."""
 _BLOCKED = {Axis.X: Distribution.BLOCKED_X, Axis.Y: Distribution.BLOCKED_Y}
@@ -89,6 +91,7 @@ class Builder:
         layouts: Mapping[str, Layout],
         context: int | None,
         *,
+        sequences: int = 1,
         usual_rows: int | None = None,
         least_joining: int = LEAST_JOINING,
     ) -> None:
@@ -102,6 +105,8 @@ class Builder:
         """Rows of tables of `Rotary`, looked up once a launch."""
         self.shapes: dict[object, AttentionShape] = {}
         """Shapes of attention whose shares are worked out once a launch."""
+        self.sequences = sequences
+        """Sequences that the program keeps keys and values of."""
         self.least_joining = least_joining
         """PEs of an axis along which several rows of f32 are reduced together."""
         self.num_tables = 0
@@ -220,13 +225,20 @@ class Builder:
                 Arena.STATE: self._state_elements,
                 Arena.INDICES: self._num_indices,
                 Arena.TABLES: self.num_tables,
+                **self._slots,
             },
             sequence_rows=self._rows,
             context=self._context,
+            sequences=self.sequences,
             num_prepared=self._num_prepared,
             heads=self.heads,
         )
         return place_middles(program, self._usual_rows)
+
+    @property
+    def _slots(self) -> dict[Arena, int]:
+        """The arena of the slots of a launch, where it may have several."""
+        return {Arena.SLOTS: SLOT_WORDS * self.sequences} if self.sequences > 1 else {}
 
     # --- activations -------------------------------------------------------------------------
 
@@ -291,11 +303,14 @@ class Builder:
         return block
 
     def place_cache(self, elements: int, *, is_kept: bool) -> Block:
-        """Return a block for keys and values: kept for good, or while the operation is lowered."""
+        """Return a block for keys and values: kept for good, or while the operation is lowered.
+
+        What is kept has a block for each sequence; that of the first one is returned.
+        """
         if not is_kept:
             return self.spare(1, elements)
         block = Block(Arena.STATE, self._state_elements, 1, elements)
-        self._state_elements += elements
+        self._state_elements += elements * self.sequences
         return block
 
     def spare(self, rows: int, columns: int) -> Block:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from onewafer.mesh.blocks import Arena, Axis, Launch
+from onewafer.mesh.blocks import Arena, Axis, Launch, Slot
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -155,7 +155,9 @@ def _words_of_chains(program: MeshProgram, usual_rows: int | None) -> dict[Axis,
     keeps = program.context is not None and program.arena_elements.get(Arena.STATE, 0)
     if program.sequence_rows is not None and (keeps or usual_rows is not None):
         rows = usual_rows or 1
-        launch = Launch.at((program.context or rows) - rows, rows)
+        position = (program.context or rows) - rows
+        count = min(program.sequences, program.sequence_rows // rows)
+        launch = Launch(tuple(Slot(sequence, position, rows) for sequence in range(max(1, count))))
     words: dict[Axis, list[int]] = {}
     for operation in program.operations[program.num_prepared :]:
         traffic = operation.traffic(program, launch)

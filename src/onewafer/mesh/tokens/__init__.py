@@ -1,5 +1,11 @@
 """Operations that know which tokens the rows are."""
 
-from onewafer.mesh.tokens.operations import LookUpPositions, LookUpTokens, Rotate, TakeRow
+from onewafer.mesh.tokens.operations import (
+    LookUpPositions,
+    LookUpTokens,
+    Rotate,
+    TakeLastRows,
+    TakeRow,
+)
 
-__all__ = ["LookUpPositions", "LookUpTokens", "Rotate", "TakeRow"]
+__all__ = ["LookUpPositions", "LookUpTokens", "Rotate", "TakeLastRows", "TakeRow"]

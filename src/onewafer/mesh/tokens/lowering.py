@@ -9,7 +9,7 @@ from onewafer.graph import Embedding, FirstRow, LastRow, PositionEmbedding, Rota
 from onewafer.mesh.blocks import Layout
 from onewafer.mesh.lowering.lowering import Lowering, Lowerings
 from onewafer.mesh.relations import Heads
-from onewafer.mesh.tokens import LookUpPositions, LookUpTokens, Rotate, TakeRow
+from onewafer.mesh.tokens import LookUpPositions, LookUpTokens, Rotate, TakeLastRows, TakeRow
 
 if TYPE_CHECKING:
     from onewafer.mesh.blocks import Block
@@ -53,7 +53,7 @@ class PositionEmbeddingLowering(Lowering[PositionEmbedding]):
         table = builder.place_table(operation.table, layout)
         result = builder.allocate(operation.result)
         sums = builder.sums_of(result)
-        builder.append(LookUpPositions(sums, table, across))
+        builder.append(LookUpPositions(sums, table, across, builder.sequences > 1))
         builder.all_reduce_into(result, sums, across)
 
 
@@ -77,7 +77,8 @@ class RotaryLowering(Lowering[Rotary]):
                 continue
             table = builder.place_table(name, layout, copies=copies)
             angles = builder.keep(rows, layout.columns)
-            builder.append(LookUpPositions(angles, table, layout.axis.other))
+            has_slots = builder.sequences > 1
+            builder.append(LookUpPositions(angles, table, layout.axis.other, has_slots))
             builder.all_reduce(angles, layout.axis.other)
             builder.angles[name, layout, copies] = angles
 
@@ -115,7 +116,7 @@ class FirstRowLowering(Lowering[FirstRow]):
 
 
 class LastRowLowering(Lowering[LastRow]):
-    """Copy the last valid row."""
+    """Copy the last valid row, of every slot if there are several."""
 
     def relate(self, operation: LastRow, relations: Relations) -> None:
         """Let the result lie as the input does."""
@@ -124,7 +125,11 @@ class LastRowLowering(Lowering[LastRow]):
     def lower(self, operation: LastRow, builder: Builder) -> None:
         """Append the copy."""
         source = builder.blocks[operation.input]
-        builder.append(TakeRow(builder.allocate(operation.result), source, is_last=True))
+        result = builder.allocate(operation.result)
+        if builder.sequences > 1:
+            builder.append(TakeLastRows(result, source))
+        else:
+            builder.append(TakeRow(result, source, is_last=True))
 
 
 LOWERINGS: Lowerings = {

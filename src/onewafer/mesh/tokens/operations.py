@@ -93,6 +93,22 @@ class LookUpPositions(MeshOperation):
             """,
             (_LOOKUP,),
         ),
+        Kind(
+            81,
+            "look_up_slot_positions",
+            """
+            var to = result;
+            for (@range(u16, num_slots)) |index| {
+              const count = model.slots[3 * index + 2];
+              lookup.positions(totals(to), parameter(right, 1), model.slots[3 * index + 1], count,
+                               columns, inner, place(words[8]));
+              to += count * columns;
+            }
+            entry += 1;
+            """,
+            (_LOOKUP,),
+            flags=("has_slots",),
+        ),
     )
 
     result: Block
@@ -100,6 +116,13 @@ class LookUpPositions(MeshOperation):
     table: Block
     axis: Axis
     """The axis over which the rows of the table are blocked."""
+    has_slots: bool = False
+    """Whether launches may have rows of several sequences."""
+
+    @property
+    def kind(self) -> Kind:
+        """Its kind in the schedule."""
+        return self.kinds[int(self.has_slots)]
 
     def entry(self, program: ProgramShape) -> Entry:
         """Return its words in the schedule."""
@@ -110,32 +133,35 @@ class LookUpPositions(MeshOperation):
 
     def execute(self, memories: Memories) -> None:
         """Do on NumPy arrays what the kernel does."""
-        held = arrays.look_up_positions(
-            memories.matrix(self.table),
-            start=memories.launch.start,
-            rows=memories.num_rows(self.result),
-            b=memories.at(self.axis),
-        )
-        memories.write(self.result, held)
+        table, b = memories.matrix(self.table), memories.at(self.axis)
+        held = [
+            arrays.look_up_positions(table, start=slot.position, rows=slot.rows, b=b)
+            for slot in memories.launch.slots
+        ]
+        memories.write(self.result, np.concatenate(held, axis=-2))
 
     def sizes(self, program: ProgramShape, launch: Launch) -> Mapping[str, Size]:
         """Return the sizes that its cost depends on: a PE `holds` some positions or does not."""
-        held, _ = self._held(program, launch)
+        held = self._held(program, launch)[0].T[:, :, np.newaxis]
         sizes: dict[str, Size] = {
-            "holds": (held > 0).astype(np.int64)[np.newaxis, :, np.newaxis],
-            "held": (held * self.result.columns)[np.newaxis, :, np.newaxis],
+            "holds": (held > 0).astype(np.int64),
+            "held": held * self.result.columns,
         }
-        return {**block_sizes(program, self.result, launch), **sizes}
+        if not self.has_slots:
+            return {**block_sizes(program, self.result, launch), **sizes}
+        rows = np.array([slot.rows for slot in launch.slots])[:, np.newaxis, np.newaxis]
+        return {"slot": np.ones_like(rows), "elements": rows * self.result.columns, **sizes}
 
     def classes(self, program: ProgramShape, launch: Launch) -> Classes:
         """Return how the PEs along its axis differ: by the positions that they have."""
         return self._held(program, launch)[1]
 
     def _held(self, program: ProgramShape, launch: Launch) -> tuple[NDArray[np.int64], Classes]:
-        """Return how many positions of the launch a PE has, by class."""
-        begins = self.table.rows * np.arange(program.size(self.axis))
-        end = launch.start + program.num_rows(self.result, launch)
-        held = np.minimum(begins + self.table.rows, end) - np.maximum(begins, launch.start)
+        """Return how many positions of each slot a PE has `[classes, slots]`, by class."""
+        begins = self.table.rows * np.arange(program.size(self.axis))[:, np.newaxis]
+        first = np.array([slot.position for slot in launch.slots])
+        end = first + [slot.rows for slot in launch.slots]
+        held = np.minimum(begins + self.table.rows, end) - np.maximum(begins, first)
         return Classes.of(self.axis, np.maximum(held, 0))
 
 
@@ -236,3 +262,44 @@ class TakeRow(MeshOperation):
     def sizes(self, program: ProgramShape, launch: Launch) -> Mapping[str, int]:
         """Return the sizes that its cost depends on."""
         return block_sizes(program, self.result, launch)
+
+
+@dataclass(frozen=True, slots=True)
+class TakeLastRows(MeshOperation):
+    """Copy the last row of each slot of the launch."""
+
+    kinds = (
+        Kind(
+            82,
+            "take_last_rows",
+            """
+            var end: u16 = 0;
+            var to = result;
+            for (@range(u16, rows)) |index| {
+              end += model.slots[3 * index + 2];
+              last_row.run(activation(to, columns), activation(left, columns), end - 1, columns);
+              to += columns;
+            }
+            """,
+            (LAST_ROW,),
+            flags=("has_slots",),
+        ),
+    )
+
+    result: Block
+    """A row for each sequence that the program keeps."""
+    input: Block
+
+    def entry(self, program: ProgramShape) -> Entry:
+        """Return its words in the schedule."""
+        return block_entry(program, self.kind, self.result, self.input)
+
+    def execute(self, memories: Memories) -> None:
+        """Do on NumPy arrays what the kernel does."""
+        ends = np.cumsum([slot.rows for slot in memories.launch.slots])
+        memories.write(self.result, memories.matrix(self.input)[..., ends - 1, :])
+
+    def sizes(self, program: ProgramShape, launch: Launch) -> Mapping[str, int]:
+        """Return the sizes that its cost depends on."""
+        del program
+        return {"slots": len(launch.slots), "columns": self.result.columns}

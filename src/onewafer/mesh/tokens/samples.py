@@ -6,8 +6,24 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from onewafer.mesh.blocks import Arena, Axis, Block
-from onewafer.mesh.sample import NUM_PES, OF_SEQUENCES, Sample, Sizes, grid
-from onewafer.mesh.tokens.operations import LookUpPositions, LookUpTokens, Rotate, TakeRow
+from onewafer.mesh.sample import (
+    NUM_PES,
+    NUM_SEQUENCES,
+    OF_ONE,
+    OF_SEQUENCES,
+    OF_SEVERAL,
+    Sample,
+    Sizes,
+    grid,
+    grid_of_slots,
+)
+from onewafer.mesh.tokens.operations import (
+    LookUpPositions,
+    LookUpTokens,
+    Rotate,
+    TakeLastRows,
+    TakeRow,
+)
 
 if TYPE_CHECKING:
     from onewafer.mesh.operation import MeshOperation
@@ -46,7 +62,19 @@ SAMPLES = (
         rounds=("holds",),
         lengths=("elements", "held"),
         grid=(*grid(rows=(2, 3, 5)), *grid(rows=(2, 3, 5), start=(0,))),
-        rows=OF_SEQUENCES,
+        rows=OF_ONE,
+    ),
+    Sample(
+        lambda sizes: LookUpPositions(
+            sizes.block(),
+            Block(Arena.PARAMETERS, 0, sizes.rows - 1, sizes.columns),
+            Axis.X,
+            has_slots=True,
+        ),
+        rounds=("slot", "holds"),
+        lengths=("elements", "held"),
+        grid=grid_of_slots(((), ((0, 6),), ((50, 8),)), rows=(3, 5), start=(0, 59)),
+        rows=OF_SEVERAL,
     ),
     Sample(
         _rotate,
@@ -62,6 +90,15 @@ SAMPLES = (
     Sample(
         lambda sizes: TakeRow(sizes.row(arena=Arena.ACTIVATIONS), sizes.block(), is_last=True),
         lengths=("columns",),
-        rows=OF_SEQUENCES,
+        rows=OF_ONE,
+    ),
+    Sample(
+        lambda sizes: TakeLastRows(
+            Block(Arena.ACTIVATIONS, 0, NUM_SEQUENCES, sizes.columns), sizes.block()
+        ),
+        rounds=("slots",),
+        lengths=("columns",),
+        grid=grid_of_slots(((), ((1, 4),), ((0, 1), (50, 6))), rows=(2, 5)),
+        rows=OF_SEVERAL,
     ),
 )
