@@ -624,3 +624,7 @@ def test_wavelets_of_two_values_have_room_for_nothing_else(analyze, kind, field)
     """
     error = analyze(source).error
     assert (error.code, f"`.{field}`" in error.help) == ("type-mismatch", True)
+    for mode in ("simd_64", "simd_32_or_64"):
+        result = analyze(source.replace("_ =", "var d =").replace("simd_32", mode))
+        assert result.codes == []
+        assert not result.function("main").body[0].value.descriptor.packs

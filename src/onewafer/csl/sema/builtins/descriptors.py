@@ -302,21 +302,22 @@ def is_packed(fields: Mapping[str, Value], span: Span) -> bool:
     """Tell whether wavelets are to carry two values of 16 bits each (M150).
 
     Published is that they do. Decided here: the first value is the low half, as in memory, and
-    extents count values, as in programs that round theirs to an even number.
+    extents count values, as in programs that round theirs to an even number. A mode of 64 bits asks
+    for two wavelets at a time: where these have no room for a second value, they have one each.
     """
     if "simd_mode" not in fields:
         return False
     modes = read_fields(fields["simd_mode"], "`.simd_mode`", span, known=_SIMD_MODES)
     packing = [mode for mode in modes if read_flag(modes, mode, span) and mode not in _UNPACKED]
-    for name, what in _UNPACKABLE.items():
-        if packing and read_flag(fields, name, span):
-            fail(
-                "type-mismatch",
-                f"a wavelet of two values (`.{packing[0]}`) has no room for {what}",
-                span,
-                help=f"leave out `.{name}`, or `.simd_mode`",
-            )
-    return bool(packing)
+    filled = [name for name in _UNPACKABLE if read_flag(fields, name, span)]
+    if filled and packing == ["simd_32"]:
+        fail(
+            "type-mismatch",
+            f"a wavelet of two values (`.simd_32`) has no room for {_UNPACKABLE[filled[0]]}",
+            span,
+            help=f"leave out `.{filled[0]}`, or `.simd_mode`",
+        )
+    return bool(packing) and not filled
 
 
 _UNPACKABLE = {
