@@ -35,6 +35,12 @@ def test_names_are_those_of_the_host_package(module, names):
         assert getattr(importlib.import_module(module), name) is getattr(onewafer.host, name)
 
 
+def test_runtime_of_the_first_sdks_is_refused_in_a_sentence():
+    match = r"CSELFRunner belongs to SDK 0\.9 and older: .*SdkRuntime"
+    with pytest.raises(ImportError, match=match):
+        importlib.import_module("cerebras.elf.cs_elf_runner")
+
+
 def test_names_of_the_layout_are_those_of_its_package():
     module = importlib.import_module("cerebras.sdk.runtime.sdkruntimepybind")
     for name in onewafer.sdk_layout.__all__:

@@ -6,7 +6,7 @@ from dataclasses import fields
 from functools import cached_property
 from typing import TYPE_CHECKING, Final
 
-from onewafer.csl.sema import conversions, externs, halves, rules
+from onewafer.csl.sema import conversions, externs, halves, retired, rules
 from onewafer.csl.sema import types as t
 from onewafer.csl.sema.closures import Frame, Scope, compile_expression, compile_type
 from onewafer.csl.sema.faults import Fault, fail
@@ -200,8 +200,13 @@ class Module:
         if value is None and (type_ := t.any_width(name)) is not None:
             return TypeValue(type_)
         if value is None:
-            fail("unknown-name", f"`{name}` is not declared", span, help=self._suggest(name))
+            fail("unknown-name", self._unknown(name), span, help=self._suggest(name))
         return value
+
+    def _unknown(self, name: str) -> str:
+        if self.code.is_library:
+            return f"`{self.path}` has no `{name}` in any SDK up to {retired.NEWEST_SDK}"
+        return f"`{name}` is not declared"
 
     def _suggest(self, name: str) -> str:
         if nearest := nearest_types(name):

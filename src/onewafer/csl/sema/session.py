@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, NoReturn, Protocol
 
+from onewafer.csl.sema import retired
 from onewafer.csl.sema import types as t
 from onewafer.csl.sema.faults import Fault, fail
 from onewafer.csl.sema.grouping import CannotGroup
@@ -278,6 +279,8 @@ LIBRARIES: Final = (
 
 def _not_found(path: str, tried: Sequence[str], span: Span | None) -> NoReturn:
     names = [f"<{name}>" for name in LIBRARIES] if not path.endswith(".csl") else []
+    if path.startswith("<"):
+        _no_library(path, names, span)
     fail(
         "import-not-found",
         f"there is no file `{path}`",
@@ -286,4 +289,17 @@ def _not_found(path: str, tried: Sequence[str], span: Span | None) -> NoReturn:
         help=suggest(f"<{path.strip('<>')}>", names)
         or "paths are relative to the importing file, or to that which is compiled; `<name>` looks "
         "in the library",
+    )
+
+
+def _no_library(path: str, names: Sequence[str], span: Span | None) -> NoReturn:
+    name = path.strip("<>")
+    old = retired.LIBRARIES.get(name.split("/", maxsplit=1)[0])
+    if old is not None:
+        fail("import-not-found", old.message(f"`{path}`"), span, help=old.instead)
+    fail(
+        "import-not-found",
+        f"there is no library `{path}` in any SDK up to {retired.NEWEST_SDK}",
+        span,
+        help=suggest(path, names) or "a file of yours is imported without `<` and `>`",
     )

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from enum import Enum
 from typing import TYPE_CHECKING, Final, NoReturn
 
+from onewafer.csl.sema import retired
 from onewafer.csl.sema.faults import Fault, fail
 from onewafer.csl.sema.names import suggest
 from onewafer.diagnostics import Annotation, Diagnostic
@@ -185,6 +186,10 @@ def public_names() -> tuple[str, ...]:
 
 
 def _unknown(site: Site) -> Diagnostic:
-    message = f"there is no builtin `@{site.name}`"
-    advice = suggest(site.name, public_names(), prefix="@")
+    old = retired.BUILTINS.get(site.name)
+    if old is not None:
+        message, advice = old.message(f"`@{site.name}`"), old.instead
+    else:
+        message = f"there is no builtin `@{site.name}` in any SDK up to {retired.NEWEST_SDK}"
+        advice = suggest(site.name, public_names(), prefix="@")
     return Diagnostic("unknown-builtin", message, Annotation(site.span), help=advice)
