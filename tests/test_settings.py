@@ -190,3 +190,17 @@ def test_numbers_of_thousands_of_digits_are_refused(monkeypatch, name, ending):
     monkeypatch.setenv(name, "9" * 5000 + ending)
     with pytest.raises(ConfigurationError, match=f"^{name}="):
         Settings.from_environment()
+
+
+@pytest.mark.parametrize(
+    ("asked", "parts"),
+    [
+        ("", ()),
+        ("landing", ("landing",)),
+        ("stalls, inst_trace,other", ("inst_trace", "stalls")),
+        ("other", ()),
+    ],
+)
+def test_log_of_the_vendors_simulator_may_be_asked_for(monkeypatch, asked, parts):
+    monkeypatch.setenv("SIMFABRIC_DEBUG", asked)
+    assert Settings.from_environment().log_parts == parts

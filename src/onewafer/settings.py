@@ -15,6 +15,8 @@ CHECKS = ("bounds", "uninitialised")
 _SPELLINGS = {"uninitialized": "uninitialised"}
 TRACE_ENDINGS = (".perfetto-trace", ".pftrace", ".log", ".wafer-trace")
 """How names of trace files end; the ending says the format."""
+LOG_PARTS = ("inst_trace", "landing", "router", "stalls")
+"""What `SIMFABRIC_DEBUG` may ask for; the vendor's simulator knows more, which is left out."""
 _PREBUILT = "ONEWAFER_PREBUILT"
 _OFF = ("off", "no", "0")
 _ON = ("on", "yes", "1")
@@ -43,6 +45,9 @@ class Settings:
     None is what the computer has available."""
     trace_files: tuple[Path, ...] = ()
     """`ONEWAFER_TRACE`: files, separated by commas, that a run of a host script is traced into."""
+    log_parts: tuple[str, ...] = ()
+    """`SIMFABRIC_DEBUG`: kinds of lines, separated by commas, that a run of a host script writes to
+    `sim.log`: some of `LOG_PARTS`."""
     is_strict: bool = False
     """`ONEWAFER_STRICT`: whether what a program is warned of at the end of a run is an error."""
     checks: tuple[str, ...] = ()
@@ -68,6 +73,7 @@ class Settings:
             threads=_positive("ONEWAFER_THREADS"),
             max_memory=_bytes("ONEWAFER_MAX_MEMORY"),
             trace_files=_trace_files("ONEWAFER_TRACE"),
+            log_parts=_log_parts("SIMFABRIC_DEBUG"),
             is_strict=_switch("ONEWAFER_STRICT", default=False),
             checks=parse_checks(os.environ.get("ONEWAFER_CHECK", ""), "ONEWAFER_CHECK"),
             api_key=os.environ.get("ONEWAFER_API_KEY") or None,
@@ -203,6 +209,11 @@ def _folder(name: str) -> Path | None:
 def _trace_files(name: str) -> tuple[Path, ...]:
     texts = [text for text in os.environ.get(name, "").split(",") if text]
     return tuple(check_trace_file(text, name) for text in texts)
+
+
+def _log_parts(name: str) -> tuple[str, ...]:
+    asked = [part.strip() for part in os.environ.get(name, "").split(",")]
+    return tuple(part for part in LOG_PARTS if part in asked)
 
 
 def check_trace_file(text: str, origin: str) -> Path:

@@ -13,6 +13,7 @@ from onewafer.host import Device, RunLimits, convert_trace
 from onewafer.host.print_log import LogFile, PrintLog
 from onewafer.host.tracing import needed_detail
 from onewafer.image import DsdOperation, ScalarType, make_image
+from onewafer.settings import LOG_PARTS
 from onewafer.trace import Detail
 from onewafer.trace.formats import TraceWriter, binary, read_trace
 from tests.csl.library.one_pe import compile_pe
@@ -74,6 +75,47 @@ def test_stop_writes_every_file(tmp_path):
     plain.load()
     assert plain.launch("main") == report
     np.testing.assert_array_equal(plain.machine.memory, device.machine.memory)
+
+
+@pytest.mark.parametrize(
+    ("parts", "present", "absent"),
+    [
+        (["inst_trace"], ["[EX OP]"], ["wavelet", "landing", "stall"]),
+        (
+            ["landing"],
+            ["landing C3 from link W,", "wavelet C3"],
+            ["[EX OP]", "OUT_Q", "Not enough"],
+        ),
+        (["router"], ["Writing wavelet C3", "wavelet C3"], ["[EX OP]", "from link", "Not enough"]),
+        (["stalls"], ["Not enough wavelets (0/1) for SRC1 with C3"], ["[EX OP]", "landing"]),
+        (LOG_PARTS, ["[EX OP]", "from link", "Writing wavelet", "Not enough"], []),
+    ],
+)
+def test_sim_log_has_the_kinds_of_lines_that_were_asked_for(
+    tmp_path, monkeypatch, parts, present, absent
+):
+    monkeypatch.chdir(tmp_path)
+    device = Device(streaming(), WSE3, engine="reference", log_parts=parts)
+    device.load()
+    device.launch("main")
+    device.stop()
+    text = (tmp_path / "sim.log").read_text()
+    assert text.startswith("@0 dimX=")
+    assert [word for word in present if word not in text] == []
+    assert [word for word in absent if word in text] == []
+
+
+def test_sim_log_beside_a_trace_has_its_own_lines(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    whole = tmp_path / "whole.log"
+    device = Device(
+        streaming(), WSE3, engine="reference", trace_files=[whole], log_parts=["landing"]
+    )
+    device.load()
+    device.launch("main")
+    device.stop()
+    assert "[EX OP]" in whole.read_text()
+    assert "[EX OP]" not in (tmp_path / "sim.log").read_text()
 
 
 def test_a_run_that_hangs_is_traced_up_to_there(tmp_path):

@@ -82,11 +82,14 @@ class Device:
         engine: str = DEFAULT_ENGINE,
         limits: RunLimits = NO_LIMITS,
         trace_files: Sequence[Path] = (),
+        log_parts: Sequence[str] = (),
         checking: Checking = NO_CHECKING,
         is_reviewed: bool = False,
         has_host: bool = True,
     ) -> None:
         """Keep a program; with `trace_files`, `stop` or any other end of its run writes these.
+
+        So it does with `sim.log`, if there are `log_parts`: the kinds of lines in it.
 
         If the run is reviewed, the observer of the limits is told at its end of things that work
         but are rarely intended: operations issued on a busy microthread, and wavelets that no PE
@@ -111,6 +114,7 @@ class Device:
         self._read_by_words: set[str] = set()
         self._has_host = has_host
         self._trace_files = tuple(trace_files)
+        self._log_parts = tuple(log_parts)
         self._recording: Recording | None = None
 
     @classmethod
@@ -182,8 +186,10 @@ class Device:
         """
         if self._phase is not _Phase.CREATED:
             raise HostError(f"cannot load: the device is {self._phase.value}")
-        if self._trace_files:
-            self._recording = record(self._trace_files, self, self._limits.observer)
+        if self._trace_files or self._log_parts:
+            self._recording = record(
+                self._trace_files, self, self._limits.observer, log_parts=self._log_parts
+            )
         machine = Machine(
             self.image,
             self.architecture,

@@ -131,6 +131,7 @@ class SdkRuntime:
             engine=settings.engine,
             limits=limits,
             trace_files=settings.trace_files,
+            log_parts=settings.log_parts,
             checking=checking_of(settings),
             is_reviewed=True,
         )

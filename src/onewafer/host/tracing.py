@@ -12,10 +12,13 @@ import shutil
 import sys
 import weakref
 from contextlib import contextmanager, suppress
+from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from onewafer.errors import ConfigurationError, TraceError
 from onewafer.foreign_bytes import DAMAGES
+from onewafer.host.print_log import FILE_NAME as LOG_NAME
 from onewafer.host.print_log import PrintedLines
 from onewafer.image import (
     INSTRUCTIONS,
@@ -31,6 +34,8 @@ from onewafer.image import (
 from onewafer.simulator import StallReason
 from onewafer.trace import Detail, EventKind
 from onewafer.trace.formats import (
+    ALL_PARTS,
+    LogPart,
     ProgramNames,
     Trace,
     TraceHeader,
@@ -44,8 +49,7 @@ from onewafer.units import format_size
 from onewafer.whole_files import new_sibling, try_to_write, whole_file
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterator, Sequence
-    from pathlib import Path
+    from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 
     from onewafer.arch import Architecture
     from onewafer.host.run_progress import RunObserver
@@ -65,14 +69,25 @@ class Traced(Protocol):
     architecture: Architecture
 
 
-def record(files: Sequence[Path], device: Traced, observer: RunObserver) -> Recording:
+def record(
+    files: Sequence[Path],
+    device: Traced,
+    observer: RunObserver,
+    *,
+    log_parts: Sequence[str] = (),
+) -> Recording:
     """Return a recording that writes `files` at the end of the device's run, whichever that is.
+
+    If `log_parts` has any, it writes lines of these kinds to `sim.log` in the working directory.
 
     Raises:
         ConfigurationError: nothing can be written there.
     """
-    header = make_header(device.image, device.architecture, detail=needed_detail(files))
-    recording = Recording(files, header, observer)
+    log = Path(LOG_NAME).absolute()
+    parts = {log: frozenset(map(LogPart, log_parts))} if log_parts else {}
+    wanted = tuple(dict.fromkeys((*files, *parts)))
+    header = make_header(device.image, device.architecture, detail=needed_detail(wanted))
+    recording = Recording(wanted, header, observer, parts)
     weakref.finalize(device, recording.finish)
     return recording
 
@@ -86,8 +101,15 @@ def needed_detail(files: Sequence[Path]) -> Detail:
 class Recording:
     """The events of one run, on their way into files."""
 
-    def __init__(self, files: Sequence[Path], header: TraceHeader, observer: RunObserver) -> None:
+    def __init__(
+        self,
+        files: Sequence[Path],
+        header: TraceHeader,
+        observer: RunObserver,
+        log_parts: Mapping[Path, frozenset[LogPart]],
+    ) -> None:
         self._files = tuple(files)
+        self._log_parts = log_parts
         self._observer = observer
         self._machine: Machine | None = None
         self.detail = header.detail
@@ -128,7 +150,7 @@ class Recording:
         try:
             cycle = self._machine.cycle if self._machine is not None else 0
             writer.end(cycle, is_well=ended_well)
-            for line in convert_trace(self._events, self._files):
+            for line in convert_trace(self._events, self._files, log_parts=self._log_parts):
                 self._observer.say(line)
         except (OSError, TraceError) as error:
             self._give_up(error)
@@ -174,24 +196,36 @@ def _describe(error: OSError | TraceError, path: Path) -> str:
             return str(error)
 
 
-def convert_trace(path: Path, files: Sequence[Path]) -> Iterator[str]:
+def convert_trace(
+    path: Path,
+    files: Sequence[Path],
+    *,
+    log_parts: Mapping[Path, frozenset[LogPart]] = MappingProxyType({}),
+) -> Iterator[str]:
     """Write a trace in other formats; yield what a user wants to read about it.
+
+    `log_parts` has the logs that get some kinds of lines only.
 
     Raises:
         OSError: a file cannot be written; it carries that file's name.
         TraceError: the trace cannot be read, lacks detail, or is damaged.
     """
     try:
-        yield from _convert(read_trace(path), path, files)
+        yield from _convert(read_trace(path), path, files, log_parts)
     except DAMAGES as error:  # its events name what its header does not
         raise TraceError(f"{path}: the trace is damaged; trace the run again") from error
 
 
-def _convert(trace: Trace, path: Path, files: Sequence[Path]) -> Iterator[str]:
+def _convert(
+    trace: Trace,
+    path: Path,
+    files: Sequence[Path],
+    log_parts: Mapping[Path, frozenset[LogPart]],
+) -> Iterator[str]:
     if not trace.is_whole:
         yield f"{path} has no end: the process was killed; this is what it wrote until then"
     for file in files:
-        save_trace(trace, file, events=path)
+        save_trace(trace, file, events=path, log_parts=log_parts.get(file, ALL_PARTS))
         use = _where(file) if len(trace.rows) else ", empty: nothing happened"
         yield f"wrote {file.name}, {format_size(file.stat().st_size)}{use}"
     yield summarize(trace)
@@ -204,7 +238,13 @@ def _where(path: Path) -> str:
     return ": open it in wse-viz" if path.suffix == ".log" else ": open it at ui.perfetto.dev"
 
 
-def save_trace(trace: Trace, path: Path, *, events: Path) -> None:
+def save_trace(
+    trace: Trace,
+    path: Path,
+    *,
+    events: Path,
+    log_parts: frozenset[LogPart] = ALL_PARTS,
+) -> None:
     """Write a trace in the format that the name of a file says; `events` is where it is read from.
 
     Raises:
@@ -217,7 +257,7 @@ def save_trace(trace: Trace, path: Path, *, events: Path) -> None:
                 shutil.copyfile(events, target)
             case ".log":
                 with target.open("w", encoding="utf-8", newline="\n") as text:
-                    write_sim_log(trace, text, printed=_printed(trace))
+                    write_sim_log(trace, text, printed=_printed(trace), parts=log_parts)
             case _:
                 with target.open("wb") as file:
                     write_perfetto(trace, file)

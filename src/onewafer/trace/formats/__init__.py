@@ -6,11 +6,13 @@ Not a part of `onewafer.trace` itself, whose files the machine code of the fast 
 from onewafer.trace.formats.binary import Trace, TraceWriter, read_trace
 from onewafer.trace.formats.header import ProgramNames, TraceHeader
 from onewafer.trace.formats.perfetto import write_perfetto
-from onewafer.trace.formats.sim_log import write_sim_log
+from onewafer.trace.formats.sim_log import ALL_PARTS, LogPart, write_sim_log
 from onewafer.trace.formats.summary import summarize
 from onewafer.trace.formats.timeline import PeTimeline, Slice, build_timelines
 
 __all__ = [
+    "ALL_PARTS",
+    "LogPart",
     "PeTimeline",
     "ProgramNames",
     "Slice",

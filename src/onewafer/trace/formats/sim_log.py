@@ -12,7 +12,8 @@ from __future__ import annotations
 
 import struct
 from collections import deque
-from typing import TYPE_CHECKING
+from enum import StrEnum
+from typing import TYPE_CHECKING, Final
 
 from onewafer.errors import TraceError
 from onewafer.geometry import Direction
@@ -79,6 +80,22 @@ _INTEGERS = {
 }
 
 
+class LogPart(StrEnum):
+    """A kind of lines, by the name that it has in `SIMFABRIC_DEBUG`."""
+
+    INSTRUCTIONS = "inst_trace"
+    """What each PE executes."""
+    LANDINGS = "landing"
+    """Wavelets where they come, and where they go on."""
+    ROUTERS = "router"
+    """Wavelets in queues and routers."""
+    STALLS = "stalls"
+    """What operations wait for."""
+
+
+ALL_PARTS: Final = frozenset(LogPart)
+
+
 def opcode(instruction: str) -> str:
     """Return what the viewer calls an instruction.
 
@@ -101,8 +118,14 @@ def opcode(instruction: str) -> str:
     return mnemonic.upper()
 
 
-def write_sim_log(trace: Trace, file: TextIO, *, printed: Iterable[tuple[int, str]] = ()) -> None:
-    """Write a trace for wse-viz, with the lines that the program printed, by cycle.
+def write_sim_log(
+    trace: Trace,
+    file: TextIO,
+    *,
+    printed: Iterable[tuple[int, str]] = (),
+    parts: frozenset[LogPart] = ALL_PARTS,
+) -> None:
+    """Write some kinds of lines, all for wse-viz, with those that the program printed, by cycle.
 
     Raises:
         TraceError: the trace has no instructions.
@@ -112,7 +135,7 @@ def write_sim_log(trace: Trace, file: TextIO, *, printed: Iterable[tuple[int, st
             "a sim.log shows every instruction, and this trace was written without them: trace the "
             "run again, with an output that ends in .log"
         )
-    log = _Log(trace.header, file)
+    log = _Log(trace.header, file, parts)
     for cycle, text in printed:
         log.at(cycle, f"@{cycle} {text}\n")
     for cycle, y, x, kind, subject, value in trace.rows.tolist():
@@ -138,9 +161,10 @@ class _Pe:
 class _Log:
     """Writes lines in the order of cycles."""
 
-    def __init__(self, header: TraceHeader, file: TextIO) -> None:
+    def __init__(self, header: TraceHeader, file: TextIO, parts: frozenset[LogPart]) -> None:
         self._header = header
         self._file = file
+        self._parts = parts
         self._pes: dict[tuple[int, int], _Pe] = {}
         self._due: dict[int, list[str]] = {}
         """By cycle: lines about wavelets under way, and what is printed."""
@@ -178,7 +202,9 @@ class _Log:
             case EventKind.WAIT:
                 self._wait(place, pe, subject, value)
             case EventKind.QUEUED:
-                self._line(place, f": Writing wavelet C{subject & 0xFF} x to OUT_Q[{subject >> 8}]")
+                if LogPart.ROUTERS in self._parts:
+                    color, queue = subject & 0xFF, subject >> 8
+                    self._line(place, f": Writing wavelet C{color} x to OUT_Q[{queue}]")
             case EventKind.MOVE:
                 self._move(place, subject, value)
             case _:
@@ -207,7 +233,7 @@ class _Log:
     # --- what a PE shows -------------------------------------------------------------------------
 
     def _show(self, place: tuple[int, int], pe: _Pe, text: str) -> None:
-        if text != pe.shown:
+        if text != pe.shown and LogPart.INSTRUCTIONS in self._parts:
             pe.shown = text
             self._line(place, f": [EX OP] {text}")
 
@@ -251,6 +277,8 @@ class _Log:
             return
         if pe.task < 0 or thread == MAIN_THREAD:
             self._show(place, pe, "IDLE")  # a stall is shown until another line of this kind
+        if LogPart.STALLS not in self._parts:
+            return
         reason = self._header.reasons[wait.reason]
         if reason == _OUTPUT_FULL:
             self._line(place, f": Backpressure on C{wait.color} for OUT_Q[{wait.queue}]")
@@ -266,17 +294,19 @@ class _Log:
         color, port = subject & 0xFF, Direction(subject >> 8 & 0xFF)
         ways, swaps, queue = subject >> 16 & 0xFF, subject >> 24 & 0xFF, subject >> 32
         number = self._number(place, color, port)
-        if port is Direction.RAMP and queue <= _LAST_QUEUE:
+        is_sent = port is Direction.RAMP and queue <= _LAST_QUEUE
+        if is_sent and LogPart.ROUTERS in self._parts:
             self._line(place, f": Sending wavelet C{color} x ident:{number:016x} on OUT_Q[{queue}]")
         departing = "".join(_LETTERS[d] if ways >> d & 1 else " " for d in _SLOTS)
         consumed = " to_ce_from_router" if ways >> Direction.RAMP & 1 else ""
         control = int(bool(word & CONTROL_MARK))
-        self._line(
-            place,
-            f" (pe) wavelet C{color} ctrl={control}, idx=0, data={word & _WORD:x} "
-            f"({_reading(word)}), half=0, ident={number:016x} landing={_LETTERS[port]} "
-            f"departing=/{departing}/{consumed}",
-        )
+        if self._parts & {LogPart.ROUTERS, LogPart.LANDINGS}:
+            self._line(
+                place,
+                f" (pe) wavelet C{color} ctrl={control}, idx=0, data={word & _WORD:x} "
+                f"({_reading(word)}), half=0, ident={number:016x} landing={_LETTERS[port]} "
+                f"departing=/{departing}/{consumed}",
+            )
         for direction in _SLOTS[:-1]:
             if ways >> direction & 1:
                 self._land(place, direction, color ^ (swaps >> direction & 1), number)
@@ -295,9 +325,10 @@ class _Log:
         there = place[0] + dx, place[1] + dy
         port = direction.opposite
         self._waiting.setdefault((there, color, port), deque()).append(number)
-        due = self._cycle + self._header.hop_cycles
-        text = f"(pe) landing C{color} from link {_LETTERS[port]},"
-        self.at(due, f"@{due} {self._name(there)} {text}\n")
+        if LogPart.LANDINGS in self._parts:
+            due = self._cycle + self._header.hop_cycles
+            text = f"(pe) landing C{color} from link {_LETTERS[port]},"
+            self.at(due, f"@{due} {self._name(there)} {text}\n")
 
 
 def _reading(word: int) -> str:
