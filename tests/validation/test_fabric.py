@@ -37,6 +37,7 @@ EXPECTED_HITS = {
     "relay-stage-sdk",
     "one-word-operation",
     "chain-reduce",
+    "long-operation-sdk",
 }
 """Cases whose smallest point is within the target; others may become hits, these may not miss."""
 
@@ -48,7 +49,8 @@ def smallest(case):
 @pytest.mark.parametrize("case", FABRIC_CASES, ids=lambda case: case.name)
 def test_smallest_point_of_every_case_runs(case):
     point = smallest(case)
-    ours = case.measure(BENCH, *point.sizes)
+    bench = BENCH if point.work <= BENCH.largest_work else Bench("fast")
+    ours = case.measure(bench, *point.sizes)
     assert ours >= 0
     if case.name in EXPECTED_HITS:
         assert case.target.allows(ours, point.theirs)

@@ -78,6 +78,8 @@ def test_table_shows_hits_misses_reasons_and_what_was_not_run():
     assert "1/1" in rows["good"]
     assert "bad  the moon was full" in text
     assert "never shown" not in text
+    # 1 % and 50 % of validation; the calibration row does not count.
+    assert "validation on silicon: median error 25.5 %, 1 of 2 points further off" in text
     assert "bad  P=512" in text
     assert (
         "validation: 0 of 1 cases within target; calibration: 1 of 1 cases within target. "

@@ -5,7 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from onewafer.errors import ConfigurationError
-from onewafer.validation import collectives, kernels, multicast, pipeline, vectors
+from onewafer.validation import (
+    collectives,
+    kernels,
+    loops,
+    multicast,
+    pipeline,
+    stencils,
+    vectors,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -15,8 +23,10 @@ if TYPE_CHECKING:
 FABRIC_CASES: tuple[Case, ...] = (
     *multicast.CASES,
     *vectors.CASES,
+    *loops.CASES,
     *pipeline.CASES,
     *collectives.CASES,
+    *stencils.CASES,
     *kernels.CASES,
 )
 

@@ -1,7 +1,8 @@
-"""WSE-2: whole kernels, SUMMA and a matrix-vector product on one PE (ZHANG)."""
+"""Whole kernels: SUMMA, and a matrix-vector product on one PE (ZHANG, BENCH, GEMMLOG)."""
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from onewafer.validation.case import Case, Kind, Point, Target
@@ -31,6 +32,36 @@ def _summa(bench: Bench, num_pes: int, block_size: int) -> int:
 def _summa_step(bench: Bench, block_size: int) -> float:
     few, many = (_summa(bench, num_pes, block_size) for num_pes in (_FEW_PES, _MANY_PES))
     return (many - few) / (_MANY_PES - _FEW_PES)
+
+
+def _gemm(machine: str, bench: Bench, num_pes: int, block_size: int) -> float:
+    params: dict[str, int | bool] = {"num_pes": num_pes, "block_size": block_size}
+    run = bench.run("gemm", machine, "sdk", params=params)
+    run.expect("c_home", 0, 0, value=float(num_pes * block_size))
+    before, after = run.stopwatch.reads()
+    return after - before
+
+
+def _gemm_case(machine: str, source: str, cycles: int, *, original: str) -> Case:
+    return Case(
+        name=f"gemm-{machine}",
+        machine=machine,
+        profile="sdk",
+        quantity="f32 GEMM by SUMMA over `<collectives_2d>`",
+        unit="cycles",
+        rule=(
+            "two broadcasts a step and a multiply-add for every element of B, on PE (0, 0) from "
+            "a read of the cycle counter at its launch to one after the last step. The library "
+            f"is ours, with the vendor's interface. {original}"
+        ),
+        target=Target(relative=0.1),
+        source=source,
+        kind=Kind.VALIDATION,
+        basis="no constant comes from it",
+        measure=partial(_gemm, machine),
+        points=(Point("4×4 PEs, t=14", cycles, (4, 14), work=500_000),),
+        finding="algorithms of the two libraries differ; see single operations for the machine",
+    )
 
 
 def _matvec(bench: Bench, size: int) -> float:
@@ -66,7 +97,7 @@ CASES = (
                 (size,),
                 work=_MANY_PES**3 * size**2 * (12 + size) // 4,
             )
-            for size, cycles in ((4, 910.4), (8, 3031.5), (16, 14906.0))
+            for size, cycles in ((2, 522.0), (4, 910.4), (8, 3031.5), (16, 14906.0))
         ),
         finding=(
             "the published points are 365 + t²·(26.5 + 1.89·t), ours about 180 + t²·(22.5 + 2·t): "
@@ -100,4 +131,8 @@ CASES = (
             "down, which the compiler of the original may not have done"
         ),
     ),
+    _gemm_case(
+        "wse3", "BENCH", 51_425, original="The original is the vendor's example of that name"
+    ),
+    _gemm_case("wse2", "GEMMLOG", 45_783, original="The original is a pipelined variant"),
 )

@@ -60,6 +60,22 @@ def _data_task(bench: Bench) -> float:
     return (tasks[-1] - tasks[0]) / (_STREAM_WORDS - 1)
 
 
+def _count(bench: Bench, num_hops: int, num_words: int) -> Stopwatch:
+    params: dict[str, int | bool] = {"num_hops": num_hops, "num_words": num_words}
+    return bench.run("counting", "wse3", "sdk", params=params).stopwatch
+
+
+def _last_count(bench: Bench, num_words: int) -> float:
+    watch = _count(bench, 1, num_words)
+    return watch.reads(1)[-1] - watch.task_starts(1)[0]
+
+
+def _one_word(bench: Bench, num_hops: int) -> float:
+    hop_cycles = load_architecture("wse3", profile="sdk").timing.hop_cycles
+    watch = _count(bench, num_hops, 1)
+    return watch.reads(num_hops)[0] - watch.reads(0)[0] - hop_cycles * num_hops
+
+
 _STREAM_WORDS = 8
 _STREAM_BASIS = "costs of instructions, set-up, resume and task start come from ALCF-CS3"
 _STREAM_FINDING = (
@@ -193,5 +209,49 @@ CASES = (
         measure=_data_task,
         points=(Point("8 words", 43.0),),
         finding=_STREAM_FINDING,
+    ),
+    Case(
+        name="one-word-sdk",
+        machine="wse3",
+        profile="sdk",
+        quantity="one word into a data task that reads the cycle counter",
+        unit="cycles",
+        rule=(
+            "from a read of the counter, through a synchronous send of one word, to the read in "
+            "the task that takes it; less the hops, since counters start with a launch that comes "
+            "the same way"
+        ),
+        target=Target(relative=0.1),
+        source="SPIKE",
+        kind=Kind.VALIDATION,
+        basis=_STREAM_BASIS,
+        measure=_one_word,
+        points=(Point("1 hop", 28, (1,)), Point("31 hops", 28, (31,), work=62)),
+        finding="the read before the send is a function that is called: 6 cycles each way",
+    ),
+    Case(
+        name="counting-task-sdk",
+        machine="wse3",
+        profile="sdk",
+        quantity="k wavelets into a data task that reads the cycle counter and keeps statistics",
+        unit="cycles",
+        rule=(
+            "the task stores the counter, counts and keeps a maximum (both u32), copies both, and "
+            "compares: from the launch of the receiver to the last read. One PE sends all k words, "
+            "where the original has k senders: CSL refuses routes that merge"
+        ),
+        target=Target(relative=0.1),
+        source="SPIKE",
+        kind=Kind.VALIDATION,
+        basis=_STREAM_BASIS,
+        measure=_last_count,
+        points=tuple(
+            Point(f"k={words}", cycles, (words,))
+            for words, cycles in ((1, 41), (2, 69), (3, 100), (4, 131), (5, 162))
+        ),
+        finding=(
+            "a wavelet takes 58 cycles and theirs 31: calls and returns are 23 of ours, the end of "
+            "the task 5 more than the picker needs"
+        ),
     ),
 )

@@ -253,7 +253,7 @@ PE_PATH_CYCLES = _pe.field(keeps="data_path_cycles")
 PE_RINGS = _pe.field()  # its first row in `rings`
 PE_STALLS = _pe.field(len(StallReason))  # by reason
 PE_WRITE_CYCLE = _pe.field(holds=Holds.CYCLE)
-"""In which a register of the router was written that has it not yet, or NEVER."""
+"""The cycle in which a register of the router was written that has it not yet, or NEVER."""
 PE_WRITE_REGISTER = _pe.field()
 PE_WRITE_WORD = _pe.field()
 PE_CYCLES, PE_KEPT = _pe.cycles, _pe.kept

@@ -1,0 +1,80 @@
+"""Scalar code of one PE: loops, and reads of the cycle counter (BENCH, SPIKE, EPCC-CS3)."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from typing import TYPE_CHECKING
+
+from onewafer.validation.case import Case, Kind, Point, Target
+
+if TYPE_CHECKING:
+    from onewafer.validation.bench import Bench
+
+_NUM_ELEMENTS = 512
+
+
+class _Loop(IntEnum):
+    """What `scalar_loop.csl` runs, as it numbers them."""
+
+    SUM = 0
+    DOT = 1
+    AXPY = 2
+
+
+def _loop(bench: Bench, variant: int) -> float:
+    params: dict[str, int | bool] = {"variant": variant, "num_elements": _NUM_ELEMENTS}
+    before, after = bench.run("scalar_loop", "wse3", "sdk", params=params).stopwatch.reads()
+    return after - before
+
+
+def _counter_start(bench: Bench) -> float:
+    params: dict[str, int | bool] = {"num_hops": 1, "num_words": 1}
+    watch = bench.run("counting", "wse3", "sdk", params=params).stopwatch
+    return watch.reads(0)[0] - watch.task_starts(0)[0]
+
+
+CASES = (
+    Case(
+        name="counter-start-sdk",
+        machine="wse3",
+        profile="sdk",
+        quantity="start of the cycle counter to a read at once",
+        unit="cycles",
+        rule="from the first instruction of a launch, which starts the counter, to the next read",
+        target=Target(absolute=1),
+        source="SPIKE",
+        kind=Kind.CALIBRATION,
+        basis="timestamp_cycles comes from it, and from windows of BENCH",
+        measure=_counter_start,
+        points=(Point("one read", 5),),
+        finding=(
+            "`enable_tsc` and `get_timestamp` are functions of one line that are called here, 13 "
+            "cycles and 6; the read takes its value as it issues (M22)"
+        ),
+    ),
+    Case(
+        name="scalar-loops-sdk",
+        machine="wse3",
+        profile="sdk",
+        quantity="scalar loop over f32 arrays of 512 elements",
+        unit="cycles",
+        rule=(
+            "`while` over a u16 index, its bound known while compiling: from the read of the cycle "
+            "counter before the loop to the one after it"
+        ),
+        target=Target(relative=0.05),
+        source="BENCH",
+        kind=Kind.VALIDATION,
+        basis="costs of single instructions come from ALCF-CS3, none from a loop",
+        measure=_loop,
+        points=(
+            Point("s += x[i]", 7693, (_Loop.SUM,), work=6000),
+            Point("s += x[i]·y[i]", 10254, (_Loop.DOT,), work=8000),
+            Point("y[i] = a·x[i] + y[i]", 11276, (_Loop.AXPY,), work=9000),
+        ),
+        finding=(
+            "a round is two cycles too fast: a load of 32 bits costs as one of 16, an operand of a "
+            "float and the flag of a jump are there at once"
+        ),
+    ),
+)

@@ -1,0 +1,135 @@
+"""Both machines: stencils of one point a PE, and of a block of points (STN)."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING
+
+from onewafer.validation.case import Case, Kind, Point, Target
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from onewafer.validation.bench import Bench
+
+_FEW_ROUNDS, _MORE_ROUNDS = 4, 12
+_FEW_BLOCKS, _MORE_BLOCKS = 2, 4
+
+
+def _point(machine: str, bench: Bench, size: int) -> float:
+    ends: list[int] = []
+    for num_rounds in (_FEW_ROUNDS, _MORE_ROUNDS):
+        params: dict[str, int | bool] = {"size": size, "num_rounds": num_rounds}
+        run = bench.run("point_stencil", machine, "sdk", params=params)
+        run.expect("point", 1, 1, value=1.0)
+        ends.append(run.stopwatch.last_element(1, 1))
+    return (ends[1] - ends[0]) / (_MORE_ROUNDS - _FEW_ROUNDS)
+
+
+def _block(machine: str, bench: Bench, radius: int, size: int) -> float:
+    ends: list[int] = []
+    for num_rounds in (_FEW_BLOCKS, _MORE_BLOCKS):
+        params: dict[str, int | bool] = {
+            "size": size,
+            "radius": radius,
+            "num_rounds": num_rounds,
+        }
+        run = bench.run("block_stencil", machine, "sdk", params=params)
+        ends.append(run.stopwatch.last_element(1, 1))
+    return (ends[1] - ends[0]) / (_MORE_BLOCKS - _FEW_BLOCKS)
+
+
+def _point_case(machine: str, sums: str, cycles: Mapping[int, int]) -> Case:
+    return Case(
+        name=f"point-stencil-{machine}",
+        machine=machine,
+        profile="sdk",
+        quantity="round of a 5-point stencil with a point a PE",
+        unit="cycles",
+        rule=(
+            f"send x·w to four neighbours, scale x, add what they sent ({sums}): synchronous "
+            "operations of one element whose operands are loaded before the loop; the last "
+            "element of PE (1, 1) after 12 rounds less that after 4, by 8. PEs of the border "
+            "send a constant"
+        ),
+        target=Target(relative=0.1),
+        source="STN",
+        kind=Kind.VALIDATION,
+        basis="no constant comes from it",
+        measure=partial(_point, machine),
+        points=tuple(
+            Point(f"{size}×{size} PEs", theirs, (size,), work=200 * size**2)
+            for size, theirs in cycles.items()
+        ),
+        finding=(
+            "each of the six operations pays set-up and resume here (M30, M31), where theirs only "
+            "waits for what it depends on; a call and a return, the loop, and loads of two weights "
+            "come on top"
+        ),
+    )
+
+
+def _block_case(machine: str, cycles: Mapping[tuple[int, int], int]) -> Case:
+    return Case(
+        name=f"block-stencil-{machine}",
+        machine=machine,
+        profile="sdk",
+        quantity="round of a star stencil over a block of n×n f32 points a PE",
+        unit="cycles",
+        rule=(
+            "four asynchronous sends and four receives of n·r words, each with a task at its end "
+            "that counts; a task with the operations over two arrays that lie next to each other "
+            "(r=1: two products and four sums, operands loaded before the loop; r=2: a product "
+            "and eight multiply-adds); a task that counts rounds. The last element of the PE in "
+            "the middle after 4 rounds less that after 2, by 2. The original of r=1 on the WSE-3 "
+            "has no tasks at the ends of its exchange for n ≥ 4"
+        ),
+        target=Target(relative=0.1),
+        source="STN",
+        kind=Kind.VALIDATION,
+        basis="no constant comes from it",
+        measure=partial(_block, machine),
+        points=tuple(
+            Point(f"r={radius}, n={size}", theirs, (radius, size), work=40 * radius * size**2)
+            for (radius, size), theirs in cycles.items()
+        ),
+        finding=(
+            "small blocks are too slow: tasks of one line cost 33 cycles (a call, a return, "
+            "loads, an end that is a jump), theirs 8 or 9. Large ones on the WSE-3 differ by the "
+            "rates: fmacs takes 2 cycles an element here, and 1 (2 where banks conflict) there; "
+            "products by a scalar 1/2 here, 1 there; each wrap of the inner loop over two sources "
+            "2 there"
+        ),
+    )
+
+
+CASES = (
+    _point_case("wse2", "east with west, north with south, then both sums to x", {3: 12, 5: 16}),
+    _point_case("wse3", "one after the other", {3: 17, 5: 23}),
+    _block_case(
+        "wse2",
+        {
+            (1, 1): 127,
+            (1, 10): 783,
+            (1, 20): 2670,
+            (1, 64): 25270,
+            (2, 10): 1676,
+            (2, 20): 4545,
+            (2, 64): 42358,
+        },
+    ),
+    _block_case(
+        "wse3",
+        {
+            (1, 1): 157,
+            (1, 10): 558,
+            (1, 20): 1788,
+            (1, 64): 16924,
+            (2, 10): 1712,
+            (2, 15): 3418,
+            (2, 20): 4572,
+            (2, 30): 12431,
+            (2, 64): 42228,
+        },
+    ),
+)
