@@ -84,8 +84,8 @@ _STREAM_FINDING = (
 )
 _BASIS = "single latencies come from the same study, none from this figure"
 _FINDING = (
-    "a stage is exact (relay-stage-sdk), the constant 16.5 is not: one read of the cycle counter "
-    "(18 cycles) inside the published time, which our rule takes off, would explain it"
+    "a stage is exact (relay-stage-sdk), the constant 16.5 is not: what else lies inside the "
+    "published time, before the first stage or behind the last, is not said"
 )
 
 CASES = (
