@@ -12,6 +12,8 @@ import urllib.request
 import pytest
 
 from onewafer.cli.main import execute
+from onewafer.server.http.options import HttpOptions
+from onewafer.server.running import Address, run
 from tests.server.small_models import save, small_llama
 
 
@@ -106,6 +108,9 @@ def test_what_cannot_be_served_is_said_before_anything_listens(folder, tmp_path,
     assert "only cerebras" in _refused(capsys, name, "--strict", "openai")
     assert "--api-key-file" in _refused(capsys, name, "--api-key-file", str(tmp_path / "none"))
     assert "printable ASCII" in _refused(capsys, name, "--api-key", "ä")
+    assert "small was made for 512 tokens" in _refused(capsys, name, "--context", "4000")
+    catalogue = ("llama-3.1-70b", "--values", "none", "--context", "999999")
+    assert "llama-3.1-70b was made for 131,072 tokens" in _refused(capsys, *catalogue)
     assert "give a key" in _refused(capsys, name, "--host", "0.0.0.0")  # noqa: S104  # it is refused
 
 
@@ -131,12 +136,25 @@ def test_a_port_that_is_taken_is_refused(folder, capsys):
         assert f"port {port}" in _refused(capsys, str(folder), "--port", str(port))
 
 
-def test_a_model_without_room_ends_the_server(folder, capsys):
-    code = execute(["serve", str(folder), "--port", "0", "--context", "4000"])
+def test_a_failure_while_loading_ends_the_server(tmp_path, capsys):
+    folder = save(small_llama(), tmp_path / "small")
+    (folder / "config.json").write_text('{"model_type": "nothing"}')
+    capsys.readouterr()  # what the saving shows
+    code = execute(["serve", str(folder), "--port", "0"])
     out, err = capsys.readouterr()
     assert code == 2
-    assert "small was made for" in err
+    assert err.count("\n") == 1
+    assert "transformers cannot load small" in err
     assert "listening" in out
+
+
+@pytest.mark.parametrize("error", [StopIteration("x"), ValueError("x")])
+def test_whatever_breaks_the_loading_ends_the_server(error):
+    def load():
+        raise error
+
+    with pytest.raises((ValueError, RuntimeError), match="x"):
+        run(load, Address(port=0), HttpOptions(), say=len, write_log_line=len)
 
 
 def test_weights_have_the_memory_that_the_environment_allows(folder, capsys, monkeypatch):

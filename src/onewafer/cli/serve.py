@@ -13,6 +13,7 @@ from onewafer.cli.output_files import check_output, write_output
 from onewafer.errors import ConfigurationError
 from onewafer.settings import Settings
 from onewafer.terminal import SHOWN_COLUMNS, printable, progress_bar, stdout_console
+from onewafer.user_text import shown
 
 if TYPE_CHECKING:
     from onewafer.perf import CompareOptions
@@ -175,7 +176,8 @@ def _serve(name: str, options: ServerOptions, address: Address, http: HttpOption
     from onewafer.server.running import run  # noqa: PLC0415  # likewise
 
     is_computed = options.values is ValuesKind.HOST
-    check_model(name, needs_weights=is_computed, max_memory=options.max_memory)
+    longest = check_model(name, needs_weights=is_computed, max_memory=options.max_memory)
+    options.context_of(shown(name), longest)  # refused now, not when the model is loaded
 
     def load() -> Loaded:
         # Not before the port is ours: it loads PyTorch.
@@ -222,9 +224,11 @@ def _is_strict(dialect: str | None) -> bool:
 
 def _replay(name: str, path: Path, options: ServerOptions, json_file: Path | None) -> None:
     from onewafer.server.assembly import describe, lay_over  # noqa: PLC0415  # when it is used
+    from onewafer.server.models import check_model  # noqa: PLC0415  # likewise
     from onewafer.server.replay import read_trace, replay  # noqa: PLC0415  # likewise
     from onewafer.server.replay.summary import render, to_json  # noqa: PLC0415  # likewise
 
+    options.context_of(shown(name), check_model(name, needs_weights=False))
     trace = read_trace(path)
     with progress_bar() as bar:
         system = lay_over(describe(name, bar), options.system, options, bar)

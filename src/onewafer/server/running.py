@@ -92,6 +92,8 @@ async def _serve(
     def work() -> None:
         try:
             result = load()
+        except StopIteration as error:  # a future takes any exception but this one
+            _tell(loop, loading.set_exception, RuntimeError(repr(error)))
         except BaseException as error:  # noqa: BLE001  # it is raised by whoever waits
             _tell(loop, loading.set_exception, error)
         else:

