@@ -194,7 +194,7 @@ class PeBuilder:
     def compute(self, _):
         """Do something with memory or scalars."""
         kernel, form = self.kernel, self.draw(st.integers(0, 4))
-        length = self.draw(st.integers(1, 60))
+        length = self.draw(st.integers(0, 60))
         vector = kernel.vector(self.memory, length)
         if form == 0:
             kind = self.draw(st.sampled_from(_TWO_SOURCES))

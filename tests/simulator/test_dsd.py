@@ -45,7 +45,7 @@ T = WSE3.timing
 def one_operation(engine, kind, *, n, architecture=WSE3, stride=1, has_scalar=False):
     """Run one memory-only operation; return set-up, duration and resumption in cycles."""
     kernel = Kernel()
-    base = kernel.data("x", ScalarType.U16, num_elements=4 * n * abs(stride))
+    base = kernel.data("x", ScalarType.U16, num_elements=max(1, 4 * n * abs(stride)))
     kernel.function("main")
     vector = kernel.vector(base, n, stride)
     other = kernel.vector(base + 4, n, stride)  # in other banks (M13)
@@ -301,6 +301,38 @@ def test_scalar_source_takes_length_of_destination(engine):
     value = kernel.immediate(ScalarType.U32, 9)
     kernel.operate(MOV32, kernel.vector(base, 3), src1=Register(value))
     assert boot(kernel.finish(), engine=engine).launch().words("x") == [9, 9, 9, 0, 0]
+
+
+@pytest.mark.parametrize("config", [None, background(3, activate=9)])
+def test_operation_without_elements_does_nothing(engine, config):
+    """M35: nor does it wait; an operation on the same queue may follow at once."""
+    kernel = Kernel()
+    base = kernel.data("x", ScalarType.U32, [7, 7, 7])
+    kernel.make_log()
+    kernel.function("main")
+    value = Register(kernel.immediate(ScalarType.U32, 9))
+    kernel.operate(MOV32, kernel.vector(base, 0), src1=value)
+    kernel.operate(MOV32, kernel.vector(base, 3), src1=kernel.vector(base, 0))
+    place = Pointer(kernel.immediate(ScalarType.U16, base))
+    kernel.operate(DsdOperation.FADDS, place, value, kernel.vector(base, 0))
+    kernel.operate(MOV32, kernel.vector(base, 3), src1=kernel.incoming(3, 0), config=config)
+    kernel.operate(MOV32, kernel.outgoing(3, 0), src1=value, config=config)
+    kernel.log(1)
+    if config is not None:
+        kernel.emit(Opcode.RETURN)
+        kernel.label("done")
+        kernel.log(2)
+        kernel.task(TaskKind.LOCAL, 9, "done")
+    kernel.emit(Opcode.UNBLOCK_COMMAND_STREAM)
+    kernel.emit(Opcode.END_TASK if config is not None else Opcode.RETURN)
+    run = boot(kernel.build(), engine=engine).launch()
+    assert run.log()[:2] == [1, 2][: 1 + (config is not None)]
+    assert run.words("x") == [7, 7, 7]
+
+
+def test_time_of_an_operation_without_elements(engine):
+    """M35: its set-up, and one cycle of the data path."""
+    assert one_operation(engine, MOV32, n=0) == (2, 1, 4)
 
 
 def test_aliasing_is_sequential(engine):

@@ -210,21 +210,25 @@ def test_registers_that_are_loaded_at_the_start(engine):
 def copied(engine, architecture, *, source, extents, strides, lengths):
     """Copy elements of nested loops, operation by operation; return what came out."""
     kernel = Kernel()
-    base = kernel.data("source", T.U32, source)
-    target = kernel.data("target", T.U32, num_elements=sum(lengths))
+    base = kernel.data("source", T.U16, source)
+    zero = kernel.data("zero", T.U16, [0])
+    target = kernel.data("target", T.U16, num_elements=sum(lengths))
     plain = kernel.dsd(DsdDescriptor(DsdKind.MEM1D))
     nested = kernel.dsd(DsdDescriptor(DsdKind.MEM4D, extents=extents, strides=strides))
     kernel.function("main")
     rb = kernel.dsr_load_constant(
-        OperandMode.DSR_SRC1, 1, nested, base=base, extent=0, stride=0, saves_address=True
+        OperandMode.DSR_SRC1, 1, nested, base=base, extent=1, stride=0, saves_address=True
     )
     place = target
     for length in lengths:
         rd = kernel.dsr_load_constant(OperandMode.DSR_DEST, 1, plain, base=place, extent=length)
-        kernel.operate_loaded(DsdOperation.MOV32, rd, 0, rb)
-        place += 4 * length
+        ra = kernel.dsr_load_constant(  # which says the length
+            OperandMode.DSR_SRC0, 1, plain, base=zero, extent=length, stride=0
+        )
+        kernel.operate_loaded(DsdOperation.OR16, rd, ra, rb)
+        place += 2 * length
     run = boot(kernel.finish(), engine=engine, architecture=architecture).launch()
-    return run.words("target")
+    return run.words("target", num_bytes=2)
 
 
 @pytest.mark.parametrize("architecture", [WSE2, WSE3])

@@ -59,9 +59,9 @@ class Fifo:
         """Whether no operation ever put anything in, or looked for something."""
         return not self.width and not self.found_empty and not self.found_full
 
-    def length(self, *, is_written: bool) -> int:
+    def extent(self, *, is_written: bool) -> int | None:
         """Return the length of operations that put something in, or that take something (M149)."""
-        return self.lengths[fifo_length(self.number, is_written=is_written)]
+        return self.lengths[fifo_length(self.number, is_written=is_written)] or None
 
     def keep_remaining(self, length: int) -> None:
         """Keep what remains of an operation that ends because of a lack, if there is a length."""
@@ -130,7 +130,7 @@ class FifoOperand:
     def __init__(self, fifo: Fifo, num_bytes: int) -> None:
         self.fifo = fifo
         self.num_bytes = num_bytes
-        self.extent = fifo.length(is_written=False)
+        self.extent = fifo.extent(is_written=False)
         """As a source."""
         self.stride = 1
 

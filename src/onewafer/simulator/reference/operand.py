@@ -43,10 +43,13 @@ _CONFLICT_DISTANCE = 4
 class Operand(Protocol):
     """A source or destination."""
 
-    extent: int
-    """Elements; 0 for scalars."""
     stride: int
     """Elements between neighbours in memory, innermost loop; 1 where that has no meaning."""
+
+    @property
+    def extent(self) -> int | None:
+        """Elements; None: it has no extent, as scalars have none (M35)."""
+        ...
 
     def read(self, k: int) -> int:
         """Return element k."""
@@ -64,7 +67,7 @@ class ScalarOperand:
 
     def __init__(self, word: int) -> None:
         self.word = word
-        self.extent = 0
+        self.extent: int | None = None
         self.stride = 1
 
     def read(self, k: int) -> int:
@@ -87,7 +90,7 @@ class PointerOperand:
         self._memory = memory
         self.address = address
         self._num_bytes = num_bytes
-        self.extent = 0
+        self.extent: int | None = None
         self.stride = 1
 
     def read(self, k: int) -> int:

@@ -85,7 +85,8 @@ class Operation:
         """Take the length from the operands (M35, M149), unless it is known from before."""
         self.kind = kind
         self.element = element
-        self.dest, self.src0, self.src1 = operands
+        self.length = _length_of(*operands) if length is None else length
+        self.dest, self.src0, self.src1 = operands if self.length else _NOTHING
         self.scalar = scalar
         self.config = config
         self.pc = pc
@@ -110,11 +111,6 @@ class Operation:
             raise SimulationError(UNPACKED_OPERAND)
         self.is_prepared = False
         """Whether a map loop has set it up before it issues (M122)."""
-        dest_extent = self.dest.extent
-        if self.fifo_dest is not None:
-            dest_extent = self.fifo_dest.fifo.length(is_written=True)
-        extent = self.src0.extent or self.src1.extent or dest_extent or 1
-        self.length = extent if length is None else length
         self.accumulator = self._find_accumulator()
         self.next_element = 0
         self.start = 0
@@ -260,7 +256,8 @@ class OperationTiming:
         num_elements = NUM_PACKED if operation.is_packed else 1
         cycles = _ceil_div(num_elements * rate.denominator, rate.numerator)
         operation.element_cycles = max(1, cycles)
-        operation.remaining = _ceil_div(operation.length * rate.denominator, rate.numerator)
+        cycles = _ceil_div(operation.length * rate.denominator, rate.numerator)
+        operation.remaining = max(1, cycles)  # also of an operation of no elements (M35)
 
     def _rate(self, kind: DsdOperation, stride: int, *, is_reduction: bool) -> Fraction:
         key = (kind, stride, is_reduction)
@@ -273,6 +270,18 @@ class OperationTiming:
                 rate = max(Fraction(1), rate / stride)
             self._rates[key] = rate
         return rate
+
+
+_NOTHING = (ScalarOperand(0), ScalarOperand(0), ScalarOperand(0))
+"""The operands of an operation that has no elements: it neither waits for others nor holds them up
+(M35)."""
+
+
+def _length_of(dest: Operand, src0: Operand, src1: Operand) -> int:
+    """Return the extent of the first operand that has one, else 1 (M35, M149)."""
+    into = dest.fifo.extent(is_written=True) if isinstance(dest, FifoOperand) else dest.extent
+    extents = (src0.extent, src1.extent, into)
+    return next((extent for extent in extents if extent is not None), 1)
 
 
 def _ceil_div(numerator: int, denominator: int) -> int:

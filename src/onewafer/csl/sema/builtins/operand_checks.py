@@ -74,9 +74,11 @@ def check_operands(
     """Warn of arrays with other elements, of DSDs without any, and of such as leave their array."""
     operands = [o for o in (src0, src1, dest) if o is not None]
     fifos = _fifos_of(operands)
-    length = _find_length(operands)
-    if length is _ONE and (finding := _find_empty(operands)) is not None:
-        a.instance.report_without_lengths(fifos, finding)
+    length, operand = _find_length(operands)
+    if operand is not None and length is not None and not length.value:
+        if length.taint is None:  # it is 0 at every PE, whatever its params are
+            a.instance.report_without_lengths(fifos, _has_no_elements(operand))
+        length = None
     for operand in (dest, src0, src1):
         if operand is None or not isinstance(operand.value, Dsd) or operand.value.base is None:
             continue
@@ -95,40 +97,35 @@ def _fifos_of(operands: Sequence[Operand]) -> frozenset[int]:
     return frozenset(d.fifo for d in descriptors if d.kind is DsdKind.FIFO)
 
 
-def _find_length(operands: Sequence[Operand]) -> Scalar | None:
-    """Return the length of the operation (M35) if no FIFO has one; None if only the PE knows."""
+def _find_length(operands: Sequence[Operand]) -> tuple[Scalar | None, Operand | None]:
+    """Return the length of the operation (M35) if no FIFO has one, and the operand that has it.
+
+    The length is None if only the PE knows, or if there is no end.
+    """
     for operand in operands:
         match operand.value:
             case Dsd(descriptor=descriptor) if descriptor.kind is DsdKind.FIFO:
                 continue
             case Dsd(extent=Scalar(value=value)) if value == _ENDLESS:
-                return None
+                return None, operand
             case Dsd(extent=extent):
-                if conversions.decide(extent, bool, "extent", operand.span):
-                    return extent
+                return extent, operand
             case value if type_of(value) in t.DSDS or type_of(value) in t.DSRS:
-                return None
+                return None, operand
             case _:
                 continue
-    return _ONE
+    return _ONE, None
 
 
-def _find_empty(operands: Sequence[Operand]) -> Diagnostic | None:
-    """Find the first DSD if all are empty: the operation transfers one element nevertheless."""
-    for operand in operands:
-        match operand.value:
-            case Dsd(descriptor=descriptor) if descriptor.kind is not DsdKind.FIFO:
-                return Diagnostic(
-                    "empty-dsd",
-                    "all DSDs of this operation are empty, but it works on one element",
-                    Annotation(operand.span, "its extent is 0"),
-                    notes=("the machine takes a length of 0 for a scalar's, which is 1",),
-                    help="test the length first: `if (n > 0) …`",
-                    severity=Severity.WARNING,
-                )
-            case _:
-                pass
-    return None
+def _has_no_elements(operand: Operand) -> Diagnostic:
+    return Diagnostic(
+        "empty-dsd",
+        "this operation has no elements: it does nothing",
+        Annotation(operand.span, "the extent of this DSD is 0"),
+        notes=("the first source that is a DSD says the length, else the destination",),
+        help="give the DSD an extent, or leave the operation out",
+        severity=Severity.WARNING,
+    )
 
 
 _ONE = Scalar(t.U16, 1)

@@ -54,7 +54,7 @@ _SRC1_BYTES = tuple(_WIDTHS[DSD_OPERATIONS[operation].src1] for operation in Dsd
 
 @kernel
 def set_operand(s: Arrays, pe: int, encoded: int, num_bytes: int, op: int, at: int) -> int:
-    """Copy an operand into columns `at` … of an operation; return its extent (M37)."""
+    """Copy an operand into columns `at` … of an operation; return its extent, or NONE (M37)."""
     mode = encoded >> 16
     index = encoded & 0xFFFF
     s.arena[op + at + f.OPERAND_STEP] = 1
@@ -65,9 +65,9 @@ def set_operand(s: Arrays, pe: int, encoded: int, num_bytes: int, op: int, at: i
         s.arena[op + at + f.OPERAND_BASE] = to_signed(int64(s.registers[pe, index]))
         if mode == _POINTER:
             s.arena[op + at + f.OPERAND_KIND] = f.POINTER
-        return 0
+        return f.NONE
     if mode == 0:
-        return 0
+        return f.NONE
     low = int64(s.dsrs[pe, mode - _DSR_DEST, index, 0])
     high = int64(s.dsrs[pe, mode - _DSR_DEST, index, 1])
     return set_vector(s, pe, low, high, num_bytes, op, at)
@@ -75,7 +75,7 @@ def set_operand(s: Arrays, pe: int, encoded: int, num_bytes: int, op: int, at: i
 
 @kernel
 def set_vector(s: Arrays, pe: int, low: int, high: int, num_bytes: int, op: int, at: int) -> int:
-    """Set an operand from the two words of a DSD value; return its extent."""
+    """Set an operand from the two words of a DSD value; return its extent, or NONE."""
     program = s.pes[pe, f.PE_PROGRAM]
     number = high >> 16 & DSD_NUMBER_MASK
     if number >= s.programs[program, f.PROGRAM_NUM_DSDS]:
@@ -116,7 +116,8 @@ def set_vector(s: Arrays, pe: int, low: int, high: int, num_bytes: int, op: int,
         s.arena[op + at + f.OPERAND_KIND] = f.RING
         fifo = s.dsds[dsd, f.DSD_NUM_LOOPS]
         s.arena[op + at + f.OPERAND_BASE] = s.pes[pe, f.PE_RINGS] + fifo
-        return int64(s.fifo_lengths[pe, length_place(fifo, at == f.OP_DEST)])
+        length = int64(s.fifo_lengths[pe, length_place(fifo, at == f.OP_DEST)])
+        return length if length else f.NONE
     s.arena[op + at + f.OPERAND_BASE] = low & 0xFFFF
     if kind == _MEM4D:
         s.arena[op + at + f.OPERAND_KIND] = f.BLOCK
@@ -126,6 +127,23 @@ def set_vector(s: Arrays, pe: int, low: int, high: int, num_bytes: int, op: int,
         s.arena[op + at + f.OPERAND_KIND] = f.VECTOR
         s.arena[op + at + f.OPERAND_STEP] = stride * num_bytes
     return extent
+
+
+@kernel
+def take_operands(s: Arrays, pe: int, code: int, kind: int, op: int) -> int:
+    """Set the operands of an operation; return its length (M35, M37).
+
+    One without elements has no operands: it neither waits for others nor holds them up.
+    """
+    dest = set_operand(s, pe, s.code[code, f.CODE_RD], _DEST_BYTES[kind], op, f.OP_DEST)
+    src0 = set_operand(s, pe, s.code[code, f.CODE_RA], _SRC0_BYTES[kind], op, f.OP_SRC0)
+    src1 = set_operand(s, pe, s.code[code, f.CODE_RB], _SRC1_BYTES[kind], op, f.OP_SRC1)
+    length = src0 if src0 >= 0 else src1 if src1 >= 0 else dest if dest >= 0 else 1
+    if length == 0:
+        for at in (f.OP_DEST, f.OP_SRC0, f.OP_SRC1):
+            s.arena[op + at + f.OPERAND_KIND] = f.SCALAR
+            s.arena[op + at + f.OPERAND_BASE] = 0
+    return length
 
 
 @kernel
@@ -158,10 +176,7 @@ def prepare(s: Arrays, pe: int, code: int, config: int, op: int, cycle: int) -> 
     s.arena[op + f.OP_CONFIG] = config
     s.arena[op + f.OP_RANK] = _MAIN_RANK if config < 0 else s.configs[config, f.CONFIG_RANK]
     s.arena[op + f.OP_PC] = s.pes[pe, f.PE_PC] - 1
-    dest = set_operand(s, pe, s.code[code, f.CODE_RD], _DEST_BYTES[kind], op, f.OP_DEST)
-    src0 = set_operand(s, pe, s.code[code, f.CODE_RA], _SRC0_BYTES[kind], op, f.OP_SRC0)
-    src1 = set_operand(s, pe, s.code[code, f.CODE_RB], _SRC1_BYTES[kind], op, f.OP_SRC1)
-    length = src0 if src0 else src1 if src1 else dest if dest else 1
+    length = take_operands(s, pe, code, kind, op)
     is_fabric = (
         s.arena[op + f.OP_SRC0 + f.OPERAND_KIND] == f.INPUT
         or s.arena[op + f.OP_SRC1 + f.OPERAND_KIND] == f.INPUT
@@ -335,4 +350,5 @@ def set_duration(s: Arrays, op: int, is_reduction: bool) -> None:
         cycles *= s.timing[f.T_CONFLICT]
     count = NUM_PACKED if s.arena[op + f.OP_STEPS] & f.PACKED else 1
     s.arena[op + f.OP_ELEMENT_CYCLES] = max(1, (count * cycles + elements - 1) // elements)
-    s.arena[op + f.OP_REMAINING] = (s.arena[op + f.OP_LENGTH] * cycles + elements - 1) // elements
+    path_cycles = (s.arena[op + f.OP_LENGTH] * cycles + elements - 1) // elements
+    s.arena[op + f.OP_REMAINING] = max(1, path_cycles)  # also of an operation of no elements (M35)
