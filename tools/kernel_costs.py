@@ -40,7 +40,15 @@ from onewafer.image import (
     SymbolKind,
     registers_named,
 )
-from onewafer.mesh import MeshProgram, attention, collectives, elementwise, emit_csl, tokens
+from onewafer.mesh import (
+    MeshProgram,
+    attention,
+    collectives,
+    elementwise,
+    emit_csl,
+    optimizers,
+    tokens,
+)
 from onewafer.mesh.blocks import Arena, Axis, HeadSegments, RowKind
 from onewafer.mesh.entry import Entry
 from onewafer.mesh.families import SAMPLES
@@ -109,6 +117,7 @@ _ROWS = 4
 """Rows of a launch of a sequence."""
 _SECTION = 2
 """On both axes, so that PEs have the code of both phases."""
+_OF_TRAINING = (Arena.GRADIENTS, optimizers.MOMENTS, optimizers.SQUARES)
 _ARENA_ELEMENTS = {
     Arena.PARAMETERS: 600,
     Arena.ACTIVATIONS: 2300,
@@ -117,6 +126,8 @@ _ARENA_ELEMENTS = {
     Arena.INDICES: 256,
     Arena.TABLES: 1024,
     Arena.SLOTS: 3 * NUM_SEQUENCES,
+    **dict.fromkeys(_OF_TRAINING, 600),
+    optimizers.NUMBERS: optimizers.MOST_NUMBERS,
 }
 """Elements, enough that no operation of a sample reaches into the next arena."""
 
@@ -139,6 +150,8 @@ def _program_of(samples: Collection[Sample], dtype: DataType, *, rows: RowKind) 
     absent = set[Arena]() if dtype is DataType.F16 else {Arena.ACCUMULATOR}
     absent |= set[Arena]() if is_sequence else {Arena.STATE, Arena.TABLES}
     absent |= set[Arena]() if rows is RowKind.SEQUENCES else {Arena.SLOTS}
+    trains = dtype is DataType.F32 and not is_sequence
+    absent |= set[Arena]() if trains else {*_OF_TRAINING, optimizers.NUMBERS}
     operations = tuple(sample.build(sample.grid[0]) for sample in samples)
     return MeshProgram(
         graph=Graph("samples", (), (), (), ()),
@@ -600,7 +613,7 @@ def _instructions(program: TileProgram, function: Symbol) -> range:
     return range(function.address, min(later, default=len(program.code)))
 
 
-_ARRAYS = ("parameters", "activations", "sums", "state", "indices", "tables", "slots", "schedule")
+_ARRAYS = (*(arena.name for arena in _ARENA_ELEMENTS), "schedule")
 """What belongs to a model, not to the kernels."""
 
 

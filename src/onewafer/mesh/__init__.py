@@ -31,7 +31,14 @@ from onewafer.mesh.orientation import choose_layouts
 from onewafer.mesh.program import MeshProgram
 from onewafer.mesh.purposes import Purpose, purposes_of_words, split_estimate
 from onewafer.mesh.reference import MeshEvaluator, evaluate
-from onewafer.mesh.shard import MAX_POSITIONS, Cutter, check_rectangle, largest_rectangle, shard
+from onewafer.mesh.shard import (
+    MAX_POSITIONS,
+    Cutter,
+    check_rectangle,
+    largest_rectangle,
+    shard,
+    shard_training,
+)
 
 __all__ = [
     "MAX_POSITIONS",
@@ -71,6 +78,7 @@ __all__ = [
     "numpy_dtype",
     "purposes_of_words",
     "shard",
+    "shard_training",
     "smallest_rectangle",
     "split_estimate",
     "split_waits",

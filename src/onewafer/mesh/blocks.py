@@ -65,6 +65,8 @@ class Arena:
     """Kept from launch to launch, never reused."""
     INDICES: ClassVar[Arena]
     """Inputs that are rows of a table."""
+    GRADIENTS: ClassVar[Arena]
+    """Gradients of parameters, each at the place that its parameter has in `PARAMETERS`."""
     TABLES: ClassVar[Arena]
     """Tables that a launch computes once for all layers: heads and slots."""
     SLOTS: ClassVar[Arena]
@@ -78,6 +80,7 @@ Arena.STATE = Arena("state")
 Arena.INDICES = Arena("indices", "i32")
 Arena.TABLES = Arena("tables", "u16")
 Arena.SLOTS = Arena("slots", "u16")
+Arena.GRADIENTS = Arena("gradients", "f32")
 
 
 class Role(StrEnum):

@@ -13,6 +13,7 @@ from onewafer.errors import InternalError, TooLargeError, UnsupportedOperationEr
 from onewafer.graph import DataType, with_positions
 from onewafer.mesh.blocks import Arena, Axis
 from onewafer.mesh.kernel_costs import kernel_costs
+from onewafer.mesh.optimizers import MOMENTS, SQUARES
 from onewafer.mesh.schedule import build_schedule, kinds_of
 from onewafer.mesh.shard import (
     MAX_POSITIONS,
@@ -40,6 +41,9 @@ MAX_TILE_PROGRAMS = 9
 MAX_COLORS = 12
 MAX_QUEUES = 5
 """Queues of each kind."""
+_OF_TRAINING = (Arena.GRADIENTS, MOMENTS, SQUARES)
+_RARE = ("KV cache", "gradients and moments")
+"""What most programs have nothing of."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +61,8 @@ class Footprint:
     buffers: int
     """Partial sums of an f16 program, shares of attention."""
     schedule: int
+    training: int = 0
+    """Gradients of parameters, and what an optimizer keeps of them."""
 
     @property
     def total(self) -> int:
@@ -68,6 +74,7 @@ class Footprint:
             + self.activations
             + self.state
             + self.buffers
+            + self.training
             + self.schedule
         )
 
@@ -79,11 +86,12 @@ class Footprint:
             ("weights", self.weights),
             ("activations", self.activations),
             ("KV cache", self.state),
+            ("gradients and moments", self.training),
             ("buffers", self.buffers),
             ("schedule", self.schedule),
         )
         listed = ", ".join(
-            f"{name} {format_bytes(size)}" for name, size in parts if size or name != "KV cache"
+            f"{name} {format_bytes(size)}" for name, size in parts if size or name not in _RARE
         )
         return f"{format_bytes(self.total)} ({listed})"
 
@@ -92,7 +100,7 @@ def footprint(program: MeshProgram, architecture: Architecture) -> Footprint:
     """Return the bytes that each PE needs."""
     schedule = build_schedule(program)
     kernels = kernel_costs(program.dtype, rows=program.row_kind)
-    named = (Arena.PARAMETERS, Arena.ACTIVATIONS, Arena.INDICES, Arena.STATE)
+    named = (Arena.PARAMETERS, Arena.ACTIVATIONS, Arena.INDICES, Arena.STATE, *_OF_TRAINING)
     others = (arena for arena in program.arena_elements if arena not in named)
     return Footprint(
         runtime=architecture.runtime_bytes,
@@ -102,6 +110,7 @@ def footprint(program: MeshProgram, architecture: Architecture) -> Footprint:
         state=program.arena_bytes(Arena.STATE),
         buffers=sum(map(program.arena_bytes, others)),
         schedule=sum(entry.num_bytes for entry in schedule),
+        training=sum(map(program.arena_bytes, _OF_TRAINING)),
     )
 
 
@@ -149,7 +158,9 @@ def _smaller(program: MeshProgram) -> str:
     The rows of a program are places of pictures, tokens of a sequence, or independent.
     """
     choices = ["a smaller model"]
-    if program.dtype is DataType.F32:
+    if program.training is not None:
+        choices.insert(0, "a smaller batch")
+    elif program.dtype is DataType.F32:
         choices.insert(0, "f16")
     if program.graph.has_feature_maps:
         choices.insert(0, "smaller pictures")
@@ -171,7 +182,7 @@ def longest_context(
     # Code and schedule are the same for any context, and to fold the schedule takes long.
     other_bytes = footprint(program, architecture).total - sum(map(program.arena_bytes, arenas))
 
-    cutter = Cutter(graph, sequences=program.sequences)
+    cutter = Cutter(graph, sequences=program.sequences, training=program.training)
 
     def fits(context: int) -> bool:
         candidate = cutter.cut(
@@ -207,7 +218,7 @@ def check_words(program: MeshProgram) -> None:
 def smallest_rectangle(program: MeshProgram, architecture: Architecture) -> tuple[int, int] | None:
     """Return the (width, height) of the smallest nearly square rectangle that fits, or None."""
     largest = largest_rectangle(architecture)
-    cutter = Cutter(program.graph, sequences=program.sequences)
+    cutter = Cutter(program.graph, sequences=program.sequences, training=program.training)
 
     def fits(width: int, height: int) -> bool:
         try:

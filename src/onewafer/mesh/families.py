@@ -12,9 +12,14 @@ from onewafer.mesh.dense import samples as dense_samples
 from onewafer.mesh.elementwise import pairs, unary, vectors
 from onewafer.mesh.feature_maps import lowering as feature_maps
 from onewafer.mesh.feature_maps import samples as feature_map_samples
+from onewafer.mesh.gradients import lowering as gradients
+from onewafer.mesh.gradients import samples as gradient_samples
+from onewafer.mesh.losses import lowering as losses
+from onewafer.mesh.losses import samples as loss_samples
 from onewafer.mesh.norms import lowering as norms
 from onewafer.mesh.norms import samples as norm_samples
 from onewafer.mesh.norms import softmax_lowering as softmax
+from onewafer.mesh.optimizers import samples as optimizer_samples
 from onewafer.mesh.products import lowering as products
 from onewafer.mesh.products import samples as product_samples
 from onewafer.mesh.selection import features
@@ -31,6 +36,8 @@ LOWERINGS: Lowerings = {
     **dense.LOWERINGS,
     **features.LOWERINGS,
     **feature_maps.LOWERINGS,
+    **gradients.LOWERINGS,
+    **losses.LOWERINGS,
     **norms.LOWERINGS,
     **pairs.LOWERINGS,
     **products.LOWERINGS,
@@ -54,5 +61,8 @@ SAMPLES = (
     *selection_samples.SAMPLES,
     *features.SAMPLES,
     *product_samples.SAMPLES,
+    *gradient_samples.SAMPLES,
+    *loss_samples.SAMPLES,
+    *optimizer_samples.SAMPLES,
 )
 """One sample of every kind of step but those of the state machine itself."""

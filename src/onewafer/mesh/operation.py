@@ -76,6 +76,8 @@ class DataDependence(StrEnum):
     """Which PEs have the rows of a table that the tokens name."""
     SELECTION = "selection"
     """Which PEs have the elements that are found or taken."""
+    TARGETS = "targets of a loss"
+    """Which PEs have the classes that the targets name."""
     SPECIAL_VALUES = "special values of rsqrt"
     """Whether a number is below 2⁻¹⁰⁰, infinite or NaN."""
 

@@ -50,6 +50,7 @@ from onewafer.mesh.program_shape import ProgramShape
 if TYPE_CHECKING:
     from onewafer.graph import Graph
     from onewafer.mesh.blocks import Launch, Placement, Role
+    from onewafer.mesh.lowering.training import Training
     from onewafer.mesh.operation import DataDependence, MeshOperation
 
 
@@ -69,6 +70,8 @@ class MeshProgram(ProgramShape):
     """For each entry the index behind its last operation; none: the only entry does all."""
     num_prepared: int = 0
     """Operations at the beginning that are done once a launch, for all layers of the graph."""
+    training: Training | None = None
+    """What it was cut for, if it trains."""
 
     @property
     def depends_on(self) -> tuple[DataDependence, ...]:

@@ -94,6 +94,8 @@ ROWS_AND_INNER = grid(rows=(2, 3, 5), inner=(1, 4, 7))
 """Such that no two products are equal."""
 
 
+OF_INDEPENDENT = frozenset({RowKind.INDEPENDENT})
+"""Programs in which rows are samples."""
 OF_SEQUENCES = frozenset({RowKind.SEQUENCE, RowKind.SEQUENCES})
 """Programs in which rows are tokens of sequences."""
 OF_ONE = frozenset({RowKind.SEQUENCE})
@@ -121,13 +123,15 @@ class Sample:
     """What rows are in the programs that may have the kind."""
     is_of_halves: bool = False
     """Whether only programs have the kind that store f16."""
+    is_of_singles: bool = False
+    """Whether only programs have the kind that store f32."""
     memory: Callable[[Sizes], dict[str, tuple[int, ...]]] = field(default=lambda _: {})
     """u16 words that it finds in variables; `TOTALS` is where f32 numbers are."""
 
     def is_in(self, dtype: DataType, *, rows: RowKind) -> bool:
         """Return whether programs of a dtype, whose rows are of one kind, may have the kind."""
-        is_stored = dtype is DataType.F16 or not self.is_of_halves
-        return is_stored and rows in self.rows
+        excluded = self.is_of_singles if dtype is DataType.F16 else self.is_of_halves
+        return not excluded and rows in self.rows
 
     @property
     def kind(self) -> Kind:

@@ -8,20 +8,33 @@ dies), and the order of the operations (the graph's, each lowered by a class of 
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 from onewafer.errors import ConfigurationError, UnsupportedOperationError
-from onewafer.graph import Attention, FirstRow, position_tables, verify_graph, with_sequences
+from onewafer.graph import (
+    Attention,
+    DataType,
+    FirstRow,
+    position_tables,
+    verify_graph,
+    with_sequences,
+)
 from onewafer.mesh.lowering.builder import LEAST_JOINING, Builder
 from onewafer.mesh.lowering.catalog import blamed_on, lowering_of
+from onewafer.mesh.lowering.optimizer import append_optimizer
 from onewafer.mesh.lowering.phases import Needs
+from onewafer.mesh.lowering.training import Training
 from onewafer.mesh.lowering.uses import Uses
 from onewafer.mesh.orientation import Orientations
 
 if TYPE_CHECKING:
+    from collections.abc import Collection, Sequence
+
     from onewafer.arch import Architecture
-    from onewafer.graph import Graph
+    from onewafer.graph import Gradients, Graph
+    from onewafer.mesh.optimizers import StepOperation
     from onewafer.mesh.program import MeshProgram
 
 
@@ -65,6 +78,44 @@ def shard(
     )
 
 
+def shard_training(
+    gradients: Gradients,
+    *,
+    width: int,
+    height: int,
+    architecture: Architecture,
+    num_model: int | None = None,
+    optimizer: type[StepOperation] | None = None,
+    groups: Sequence[Collection[str]] | None = None,
+) -> MeshProgram:
+    """Return the program of a graph with its gradients, in entries that are launched one by one.
+
+    They are `forward`, `loss` and `backward`: the model is the first `num_model` operations, those
+    after it its loss; without a number, the model is all and there is no such entry. A launch of
+    `backward` adds to the gradients of the parameters, which are its outputs; it is for the forward
+    pass launched last. With an `optimizer`, `update` takes a step of it and gives the parameters
+    anew, and `clear` sets all gradients to 0. Its numbers are an input, those of each of the
+    `groups` of parameters; unless they are given, all are one group.
+
+    Raises as `shard` does, and UnsupportedOperationError for a graph in f16 or of sequences.
+    """
+    if gradients.graph.dtype is not DataType.F32:
+        raise UnsupportedOperationError(
+            f"training in {gradients.graph.dtype} is not supported on the wafer; use f32"
+        )
+    if gradients.graph.is_sequence:
+        raise UnsupportedOperationError(
+            "training on the tokens of a sequence is not supported on the wafer"
+        )
+    number = gradients.num_forward if num_model is None else num_model
+    training = Training.of(gradients, number)
+    if optimizer is not None:
+        all_parameters = tuple(training.outputs.values())
+        training = replace(training, optimizer=optimizer, groups=groups or (all_parameters,))
+    cutter = Cutter(gradients.graph, training=training)
+    return cutter.cut(width=width, height=height, architecture=architecture)
+
+
 class Cutter:
     """A graph that is cut over several rectangles.
 
@@ -72,14 +123,17 @@ class Cutter:
     formed.
     """
 
-    def __init__(self, graph: Graph, *, sequences: int = 1) -> None:
-        """Take a graph, and how many sequences its programs keep keys and values of."""
-        verify_graph(graph)
+    def __init__(
+        self, graph: Graph, *, sequences: int = 1, training: Training | None = None
+    ) -> None:
+        """Take a graph, how many sequences its programs keep, and what they are trained for."""
+        verify_graph(graph, seeds=training.seeds if training else ())
         if sequences > 1:
             _check_slots(graph)
             graph = with_sequences(graph, sequences)
         self._sequences = sequences
         self._graph = graph
+        self._training = training
         self._shortest_table = _shortest_table(graph)
         self._most_positions = most_positions(graph)
         self._keeps = any(
@@ -109,6 +163,7 @@ class Cutter:
             sequences=self._sequences,
             usual_rows=usual_rows,
             least_joining=least_joining,
+            training=self._training,
         )
         self._append_operations(builder)
         return builder.build()
@@ -125,6 +180,9 @@ class Cutter:
             with blamed_on(operation):
                 lowering_of(operation).lower(operation, builder)
             builder.end()
+        training = self._training
+        if training is not None and training.optimizer is not None:
+            append_optimizer(builder, training.optimizer, training.groups)
 
     @cached_property
     def _orientations(self) -> Orientations:
@@ -138,6 +196,7 @@ class Cutter:
                 operation.result.name: Needs(
                     works_in_place=lowering_of(operation).works_in_place,
                     pair=lowering_of(operation).pair(operation),
+                    scalars=lowering_of(operation).scalars(operation),
                 )
                 for operation in self._graph.operations
             },

@@ -138,6 +138,11 @@ class PairLowering(Lowering[OperationType]):
 class AddLowering(PairLowering[graph.Add]):
     """Add two tensors."""
 
+    def lower(self, operation: graph.Add, builder: Builder) -> None:
+        """Append the operation; parts of a gradient of a parameter have been added up already."""
+        if not builder.is_parameter_gradient(operation.result.name):
+            PairLowering[graph.Add].lower(self, operation, builder)
+
     def bound(self, operation: graph.Add, distances: Distances) -> Bounded:
         """Return the sums, with one rounding."""
         left, right = distances.of(operation.left), distances.of(operation.right)

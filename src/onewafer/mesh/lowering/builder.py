@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from onewafer.errors import InternalError, UnsupportedOperationError
 from onewafer.graph import DataType
 from onewafer.mesh.banks import period
 from onewafer.mesh.blocks import (
+    INFER,
     PLAIN_ORDER,
     Arena,
     Axis,
@@ -30,6 +31,7 @@ from onewafer.mesh.collectives import (
     Redistribute,
 )
 from onewafer.mesh.lowering.middles import place_middles
+from onewafer.mesh.lowering.training import BACKWARD
 from onewafer.mesh.program import MeshProgram
 
 if TYPE_CHECKING:
@@ -37,6 +39,8 @@ if TYPE_CHECKING:
 
     from onewafer.graph import Operation, RmsNorm, Tensor
     from onewafer.mesh.attention.shape import AttentionShape
+    from onewafer.mesh.losses import Targets
+    from onewafer.mesh.lowering.training import Training
     from onewafer.mesh.lowering.uses import Uses
     from onewafer.mesh.operation import MeshOperation
 
@@ -94,8 +98,12 @@ class Builder:
         sequences: int = 1,
         usual_rows: int | None = None,
         least_joining: int = LEAST_JOINING,
+        training: Training | None = None,
     ) -> None:
         graph = uses.graph
+        self._uses, self._training = uses, training
+        self.losses: dict[tuple[str, str], tuple[Targets, Block]] = {}
+        """What a loss has found, by its logits and targets: targets, and the sums of rows."""
         width, height = rectangle
         self.layouts = layouts
         """How every input and result lies."""
@@ -118,27 +126,24 @@ class Builder:
         self.dtype = uses.dtype
         """The one dtype of the graph."""
         self._rows = graph.inputs[0].shape[0] if uses.is_sequence else None
-        self._context = context
-        self._usual_rows = usual_rows
+        self._context, self._usual_rows = context, usual_rows
         self._graph = graph
         self._sizes = {Axis.X: width, Axis.Y: height}
         self._tensors = uses.graph.by_name
         self._last_use = {**uses.last}
-        self._readers = uses.readers
         self._redistributed = uses.redistributed(layouts, num_pes=width * height)
         self._phases = uses.phases(self._redistributed)
         self._activations = _FirstFit(period(self.dtype))
         self._parameters: dict[tuple[object, ...], Placement] = {}
         """By name, layouts and copies."""
-        self._parameter_elements = 0
-        self._accumulator_elements = 0
-        self._kept_elements = 0
-        self._scratch_elements = 0
-        self._num_unnamed = 0
-        self._state_elements = 0
-        self._num_indices = 0
-        self._operations: list[MeshOperation] = []
-        self._sources: list[int] = []
+        self._parameter_elements = self._accumulator_elements = 0
+        self._kept_elements = self._scratch_elements = 0
+        self._num_unnamed = self._num_indices = self._state_elements = 0
+        self._ends: dict[str, int] = {}
+        """Entry → operations up to its end, of a program that trains."""
+        self._added, self._reserved = list[Placement](), dict[Arena, int]()
+        """What is no tensor of the graph: inputs and outputs, and arenas."""
+        self._operations, self._sources = list["MeshOperation"](), list[int]()
         self._num_prepared = 0
         """Operations before those of the first operation of the graph."""
         self._source = 0
@@ -178,7 +183,7 @@ class Builder:
 
     def readers(self, name: str) -> tuple[Operation, ...]:
         """Return the operations that read an input or result, in the order of the graph."""
-        return self._readers.get(name, ())
+        return self._uses.readers.get(name, ())
 
     @property
     def num_pes(self) -> int:
@@ -204,18 +209,36 @@ class Builder:
             del live[name]
         self._num_lowered += 1
         self._scratch_elements = self._kept_elements
+        for entry, end in self._training.entries.items() if self._training else ():
+            if end == self._num_lowered:
+                self.end_entry(entry)
+
+    def end_entry(self, name: str) -> None:
+        """End an entry: what is appended next is done by another launch."""
+        self._ends[name] = len(self._operations)
+
+    def add(self, placement: Placement) -> None:
+        """Add an input or output that is no tensor of the graph."""
+        self._added.append(placement)
+
+    def reserve(self, elements: Mapping[Arena, int]) -> None:
+        """Add arenas that hold no tensor of the graph, with their sizes."""
+        self._reserved |= elements
+
+    @property
+    def num_parameter_elements(self) -> int:
+        """Elements of all parameters so far."""
+        return self._parameter_elements
 
     def build(self) -> MeshProgram:
         """Return the program."""
-        outputs = [
-            self._placement(self._tensors[name], Role.OUTPUT) for name in self._graph.outputs
-        ]
+        outputs = [*map(self._output, self._graph.outputs)]
         program = MeshProgram(
             graph=self._graph,
             width=self._sizes[Axis.X],
             height=self._sizes[Axis.Y],
             dtype=self.dtype,
-            placements=(*self._inputs, *self._parameters.values(), *outputs),
+            placements=(*self._inputs, *self._parameters.values(), *outputs, *self._added),
             operations=tuple(self._operations),
             sources=tuple(self._sources),
             arena_elements={
@@ -226,11 +249,16 @@ class Builder:
                 Arena.INDICES: self._num_indices,
                 Arena.TABLES: self.num_tables,
                 **self._slots,
+                Arena.GRADIENTS: self._parameter_elements if self._training else 0,
+                **self._reserved,
             },
+            entries=(*self._ends,) or (INFER,),
+            ends=(*self._ends.values(),),
             sequence_rows=self._rows,
             context=self._context,
             sequences=self.sequences,
             num_prepared=self._num_prepared,
+            training=self._training,
             heads=self.heads,
         )
         return place_middles(program, self._usual_rows)
@@ -239,6 +267,12 @@ class Builder:
     def _slots(self) -> dict[Arena, int]:
         """The arena of the slots of a launch, where it may have several."""
         return {Arena.SLOTS: SLOT_WORDS * self.sequences} if self.sequences > 1 else {}
+
+    def _output(self, name: str) -> Placement:
+        parameter = self._training.outputs.get(name) if self._training else None
+        if parameter is not None:
+            return self._gradient_placement(name, parameter)
+        return self._placement(self._tensors[name], Role.OUTPUT)
 
     # --- activations -------------------------------------------------------------------------
 
@@ -313,9 +347,17 @@ class Builder:
         self._state_elements += elements * self.sequences
         return block
 
-    def spare(self, rows: int, columns: int) -> Block:
-        """Return a block of the program's dtype for as long as the operation is being lowered."""
-        return self._allocate_unnamed(rows, columns, last_use=self._num_lowered)
+    def spare(self, rows: int, columns: int, *, until: int | None = None) -> Block:
+        """Return a block of the program's dtype for as long as the operation is being lowered.
+
+        Or until an operation of the graph has been lowered, by its index.
+        """
+        last = self._num_lowered if until is None else until
+        return self._allocate_unnamed(rows, columns, last_use=last)
+
+    def last_reader(self, name: str) -> int:
+        """Return the index of the last operation of the graph that reads an input or result."""
+        return self._last_use[name]
 
     def place_indices(self, tensor: Tensor) -> Block:
         """Give indices a block that all PEs have, for good."""
@@ -381,7 +423,8 @@ class Builder:
         return self._placement(tensor, Role.INPUT)
 
     def _placement(self, tensor: Tensor, role: Role) -> Placement:
-        layout, is_everywhere = self.layouts[tensor.name], tensor.dtype is DataType.I32
+        layout = self.layouts[tensor.name]
+        is_everywhere = tensor.dtype is DataType.I32 or tensor.name in self._uses.scalars
         return Placement(
             name=tensor.name,
             role=role,
@@ -391,7 +434,57 @@ class Builder:
             columns=Distribution.LOCAL if is_everywhere else _BLOCKED[layout.axis],
             block=self.blocks[tensor.name],
             column_order=layout.order,
+            entry=self._entry_of(tensor.name),
         )
+
+    def _entry_of(self, name: str) -> str | None:
+        """Return the entry that first reads an input, or defines a result."""
+        if self._training is None:
+            return None
+        operations = enumerate(self._graph.operations)
+        first = next(
+            index
+            for index, operation in operations
+            if name == operation.result.name or name in operation.activation_operands
+        )
+        return self._training.entry_of(first)
+
+    # --- gradients of parameters -------------------------------------------------------------
+
+    def is_parameter_gradient(self, result: str) -> bool:
+        """Return whether a result is the gradient of a parameter, or a part of it."""
+        return self._training is not None and result in self._training.parameters
+
+    def gradient(self, result: str) -> Block:
+        """Return where the gradient of a parameter lies, of which a result is the whole or a part.
+
+        Raise UnsupportedOperationError if the parameter has no place, or several.
+        """
+        name = self._training.parameters.get(result) if self._training else None
+        if name is None:
+            raise UnsupportedOperationError(
+                "a sum over all rows is supported only as a gradient of a parameter"
+            )
+        return replace(self.home(name).block, arena=Arena.GRADIENTS)
+
+    def home(self, name: str) -> Placement:
+        """Return the only placement of a parameter.
+
+        Raise UnsupportedOperationError if it has no place, or several.
+        """
+        homes = [home for home in self._parameters.values() if home.name == name]
+        if len(homes) != 1 or homes[0].input_factors is not None:
+            raise UnsupportedOperationError(
+                f"{name!r} is stored {len(homes)} times, or multiplied as it is stored; "
+                "a parameter that is trained has one place"
+            )
+        return homes[0]
+
+    def _gradient_placement(self, result: str, parameter: str) -> Placement:
+        """Return where the host finds the gradient of a parameter."""
+        home = self.home(parameter)
+        block = replace(home.block, arena=Arena.GRADIENTS)
+        return replace(home, name=result, role=Role.OUTPUT, block=block, entry=BACKWARD)
 
     # --- parameters --------------------------------------------------------------------------
 

@@ -37,6 +37,11 @@ class Lowering(ABC, Generic[OperationType]):
         """Append what is to be done once a launch, before the first operation of the graph."""
         del operation, builder
 
+    def scalars(self, operation: OperationType) -> tuple[str, ...]:
+        """Return the inputs of one number that every PE needs."""
+        del operation
+        return ()
+
     def pair(self, operation: OperationType) -> tuple[str, str] | None:
         """Return the operands of equal shape that one DSD operation reads, if there are two."""
         del operation

@@ -30,6 +30,8 @@ class Needs:
     """Whether the result may take the block of an operand that is read no more."""
     pair: tuple[str, str] | None
     """The operands of equal shape that one DSD operation reads, if there are two."""
+    scalars: tuple[str, ...] = ()
+    """The operands of one number that every PE needs."""
 
 
 def find_owners(

@@ -20,6 +20,8 @@ class Uses:
     def __init__(self, graph: Graph, needs: Mapping[str, Needs]) -> None:
         """Take a graph, and the needs of the operation that defines each result."""
         self.graph = graph
+        self.scalars = frozenset(name for each in needs.values() for name in each.scalars)
+        """Inputs of one number that every PE needs."""
         self.dtype = graph.dtype
         """The one floating type of the graph."""
         self.is_sequence = graph.is_sequence

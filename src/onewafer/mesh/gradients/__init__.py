@@ -1,0 +1,10 @@
+"""Backward passes: gradients of activations, and of parameters onto what is there."""
+
+from onewafer.mesh.gradients.operations import (
+    AddOuterProducts,
+    AddRows,
+    MultiplyTurned,
+    ReluGradient,
+)
+
+__all__ = ["AddOuterProducts", "AddRows", "MultiplyTurned", "ReluGradient"]

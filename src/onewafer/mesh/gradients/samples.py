@@ -1,0 +1,80 @@
+"""Samples of the steps of backward passes."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from onewafer.mesh.blocks import Arena, Axis, Block
+from onewafer.mesh.gradients.operations import (
+    AddOuterProducts,
+    AddRows,
+    MultiplyTurned,
+    ReluGradient,
+)
+from onewafer.mesh.sample import OF_INDEPENDENT, Sample, Sizes, grid
+from onewafer.mesh.sizes import CHUNK
+
+if TYPE_CHECKING:
+    from onewafer.mesh.operation import MeshOperation
+
+
+def _multiply(sizes: Sizes, axis: Axis) -> MeshOperation:
+    operand = Block(Arena.ACTIVATIONS, 0, sizes.rows, sizes.inner)
+    weight = Block(Arena.PARAMETERS, 0, sizes.columns, sizes.inner)
+    piece = replace(weight, arena=Arena.ACTIVATIONS, rows=sizes.inner, columns=sizes.columns)
+    features = sizes.features(sizes.columns)
+    return MultiplyTurned(sizes.block(), operand, weight, piece, axis, features)
+
+
+def _add_products(sizes: Sizes) -> MeshOperation:
+    operand = Block(Arena.ACTIVATIONS, 0, sizes.rows, sizes.inner)
+    sums = Block(Arena.GRADIENTS, 0, sizes.inner, sizes.columns)
+    return AddOuterProducts(sums, operand, sizes.block())
+
+
+def _samples_along(axis: Axis) -> Sample:
+    return Sample(
+        lambda sizes: _multiply(sizes, axis),
+        rounds=(
+            *("near", "near*inner", "far", "far*inner", "far*inner*columns"),
+            *("filled", "filled*rows", "filled*rows*inner", "cut*rows"),
+        ),
+        lengths=("elements", "columns", "absent", "1"),
+        strides=("stride",),
+        grid=(
+            *grid(rows=(2, 3, 5), inner=(4, 7)),  # 1 were a stride like any other
+            *grid(rows=(2, 3), inner=(4, 7), padding=(4, 11)),
+            *grid(rows=(2, 3), inner=(130, 141), columns=(2, 3)),
+        ),
+        is_of_singles=True,
+        rows=OF_INDEPENDENT,
+    )
+
+
+SAMPLES = (
+    _samples_along(Axis.X),
+    _samples_along(Axis.Y),
+    Sample(
+        _add_products,
+        rounds=("rows", "rows*inner"),
+        lengths=("columns",),
+        is_of_singles=True,
+        rows=OF_INDEPENDENT,
+    ),
+    Sample(
+        lambda sizes: AddRows(sizes.row(arena=Arena.GRADIENTS), sizes.block()),
+        rounds=("rows",),
+        lengths=("columns",),
+        is_of_singles=True,
+        rows=OF_INDEPENDENT,
+    ),
+    Sample(
+        lambda sizes: ReluGradient(*[sizes.block()] * 3),
+        rounds=("chunks",),
+        lengths=("chunk",),
+        grid=grid(rows=(2, 3, 5), columns=(CHUNK, 2 * CHUNK)),
+        is_of_singles=True,
+        rows=OF_INDEPENDENT,
+    ),
+)

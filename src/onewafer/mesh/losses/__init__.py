@@ -1,0 +1,11 @@
+"""Losses, and the gradients that backward passes begin with."""
+
+from onewafer.mesh.losses.operations import (
+    SUMS_OF_ROW,
+    AddUpTargets,
+    BackFromTargets,
+    MeanOfTargets,
+    Targets,
+)
+
+__all__ = ["SUMS_OF_ROW", "AddUpTargets", "BackFromTargets", "MeanOfTargets", "Targets"]

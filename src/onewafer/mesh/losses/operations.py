@@ -1,0 +1,285 @@
+"""Cross entropy of rows with the index of a class as their target: `cross_entropy.csl`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from onewafer.mesh import arithmetic, functions
+from onewafer.mesh.functions import FUNCTIONS
+from onewafer.mesh.kinds import Beginning, Kind, Module
+from onewafer.mesh.operation import DataDependence, MeshOperation
+from onewafer.mesh.sizes import CHUNK, block_entry, block_sizes
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from numpy.typing import NDArray
+
+    from onewafer.mesh.blocks import Axis, Block, Launch
+    from onewafer.mesh.entry import Entry
+    from onewafer.mesh.memories import Memories
+    from onewafer.mesh.program_shape import ProgramShape
+
+    Floats = NDArray[Any]  # of f32
+    Integers = NDArray[Any]
+
+_CROSS_ENTROPY = Module("cross_entropy", ".functions = functions", (FUNCTIONS,))
+SUMS_OF_ROW = 2
+"""As in cross_entropy.csl: of exponentials, and the logit of the target."""
+_PRESENT = """
+// How many of the columns of this PE are no padding, of which there is some at the end of an axis.
+inline fn num_present(columns: u16, padding: u16, after: u16) u16 {
+  const missing = @as(i32, padding) - @as(i32, after) * @as(i32, columns);
+  if (missing <= 0) return columns;
+  if (missing >= @as(i32, columns)) return 0;
+  return columns - @as(u16, missing);
+}
+"""
+_OF_LOSS = Beginning(
+    "steps of a cross entropy",
+    """
+    const targets = @ptrcast([*]i32, &model.indices[words[8]]);
+    const ignored = @as(i32, @bitcast(i16, words[9]));
+    const is_mean = words[10] != 0;
+    const at = place(words[11]);
+    const present = num_present(columns, inner, size(words[11]) - 1 - at);
+    const first_class = @as(i32, at) * @as(i32, columns);
+    const largest = totals(words[12]);
+    """,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Targets:
+    """The logits of a cross entropy, and what all PEs know of their rows."""
+
+    logits: Block
+    indices: Block
+    """i32, a target a row."""
+    maxima: Block
+    """f32, the largest logit of each row over all PEs."""
+    axis: Axis
+    """The axis over which the classes are blocked."""
+    classes: int
+    """Classes over all PEs, without padding."""
+    ignored: int
+    """The target of rows that do not count."""
+    is_mean: bool
+    """Whether the loss is divided by how many rows count."""
+
+    def first(self, memories: Memories) -> Integers:
+        """Return the first class of each PE, `[height, width]`."""
+        return memories.at(self.axis) * self.logits.columns
+
+    def present(self, memories: Memories) -> Integers:
+        """Return how many columns of each PE are classes, `[height, width]`."""
+        left = self.classes - self.first(memories)
+        return np.clip(left, 0, self.logits.columns)
+
+    def counts(self, memories: Memories) -> NDArray[np.bool_]:
+        """Return which rows count, `[height, width, rows]`."""
+        return memories.read(self.indices) != self.ignored
+
+    def classes_here(self, memories: Memories) -> NDArray[np.bool_]:
+        """Return which columns are classes, `[height, width, 1, columns]`."""
+        present = self.present(memories)[..., np.newaxis, np.newaxis]
+        return np.arange(self.logits.columns) < present
+
+    def here(self, memories: Memories) -> NDArray[np.bool_]:
+        """Return where the target of each row is, `[height, width, rows, columns]`."""
+        places = memories.read(self.indices) - self.first(memories)[..., np.newaxis]
+        columns = np.arange(self.logits.columns)
+        return (places[..., np.newaxis] == columns) & self.classes_here(memories)
+
+    def exponentials(self, memories: Memories) -> Floats:
+        """Return exp(logit − largest of the row), 0 in the padding."""
+        largest = memories.read(self.maxima)[..., np.newaxis]
+        rest = arithmetic.subtract(memories.matrix(self.logits), largest)
+        weights = functions.exponential(rest)
+        return np.where(self.classes_here(memories), weights, np.float32(0))
+
+    def divisor(self, memories: Memories) -> Floats:
+        """Return what the loss is divided by, `[height, width]`."""
+        count = self.counts(memories).sum(axis=-1).astype(np.float32)
+        return count if self.is_mean else np.ones_like(count)
+
+
+class _OfTargets(MeshOperation):
+    """A step of a cross entropy."""
+
+    __slots__ = ()
+
+    depends_on = DataDependence.TARGETS
+
+    targets: Targets
+
+    def step_entry(
+        self, program: ProgramShape, result: Block, left: Block, right: Block, *more: Block
+    ) -> Entry:
+        """Return the words that all steps have, for an operation that goes over the logits."""
+        targets = self.targets
+        logits, padding = targets.logits, self._padding(program)
+        ignored = targets.ignored & 0xFFFF
+        numbers = targets.indices, ignored, int(targets.is_mean), targets.axis.number
+        words = (*numbers, targets.maxima, *more)
+        entry = block_entry(program, self.kind, result, left, right, inner=padding, more=words)
+        rows = block_entry(program, self.kind, logits).rows
+        return replace(entry, n=logits.num_elements, rows=rows, columns=logits.columns)
+
+    def sizes(self, program: ProgramShape, launch: Launch) -> Mapping[str, int]:
+        """Return the sizes that its cost depends on, on a PE that has no padding."""
+        sizes = block_sizes(program, self.targets.logits, launch)
+        chunks = -(-sizes["columns"] // CHUNK)
+        held = -(-sizes["rows"] // program.size(self.targets.axis))
+        return {**sizes, "chunks": chunks, "chunk": -(-sizes["columns"] // chunks), "held": held}
+
+    def _padding(self, program: ProgramShape) -> int:
+        targets = self.targets
+        return program.size(targets.axis) * targets.logits.columns - targets.classes
+
+
+@dataclass(frozen=True, slots=True)
+class AddUpTargets(_OfTargets):
+    """Sum the exponentials of each row that a PE has, and take the logit of its target.
+
+    −0 where another PE has that.
+    """
+
+    kinds = (
+        Kind(
+            97,
+            "add_up_targets",
+            """
+            entry += 5;
+            cross_entropy.add_up(totals(result), totals(left), activation(right, 1), largest,
+                                 targets, rows, columns, present, first_class);
+            """,
+            (_CROSS_ENTROPY,),
+            (_PRESENT,),
+            beginning=_OF_LOSS,
+        ),
+    )
+
+    sums: Block
+    """f32, `SUMS_OF_ROW` columns."""
+    room: Block
+    """A row as long as one of logits."""
+    targets: Targets
+
+    def entry(self, program: ProgramShape) -> Entry:
+        """Return its words in the schedule."""
+        return self.step_entry(program, self.sums, self.targets.logits, self.room)
+
+    def execute(self, memories: Memories) -> None:
+        """Do on NumPy arrays what the kernel does."""
+        weights = self.targets.exponentials(memories)
+        total = np.zeros(weights.shape[:3], np.float32)
+        for column in range(weights.shape[-1]):
+            total = arithmetic.add(total, weights[..., column])
+        logits, is_here = memories.matrix(self.targets.logits), self.targets.here(memories)
+        found = np.where(is_here, logits, 0).sum(axis=-1, dtype=np.float32)
+        found = np.where(is_here.any(axis=-1), found, np.float32(-0.0))
+        memories.write(self.sums, np.stack([total, found], axis=-1))
+
+
+@dataclass(frozen=True, slots=True)
+class MeanOfTargets(_OfTargets):
+    """Give the loss of all rows that count, as a sum or their mean; every PE has it."""
+
+    kinds = (
+        Kind(
+            98,
+            "mean_of_targets",
+            """
+            entry += 5;
+            cross_entropy.mean(totals(result), totals(left), largest, targets, rows, ignored,
+                               is_mean);
+            """,
+            (_CROSS_ENTROPY,),
+            (_PRESENT,),
+            beginning=_OF_LOSS,
+        ),
+    )
+
+    loss: Block
+    """f32, a number."""
+    sums: Block
+    """Over all PEs."""
+    targets: Targets
+
+    def entry(self, program: ProgramShape) -> Entry:
+        """Return its words in the schedule."""
+        return self.step_entry(program, self.loss, self.sums, self.sums)
+
+    def execute(self, memories: Memories) -> None:
+        """Do on NumPy arrays what the kernel does."""
+        sums, largest = memories.matrix(self.sums), memories.read(self.targets.maxima)
+        counts = self.targets.counts(memories)
+        with np.errstate(all="ignore"):
+            losses = logarithm(sums[..., 0]) + largest - sums[..., 1]
+            total = np.zeros(losses.shape[:2], np.float32)
+            for row in range(losses.shape[-1]):
+                total = total + np.where(counts[..., row], losses[..., row], np.float32(0))
+            memories.write(self.loss, total / self.targets.divisor(memories))
+
+
+@dataclass(frozen=True, slots=True)
+class BackFromTargets(_OfTargets):
+    """Give the gradient of the logits from that of the loss, which every PE has."""
+
+    kinds = (
+        Kind(
+            99,
+            "back_from_targets",
+            """
+            entry += 6;
+            const seed = totals(words[13]);
+            cross_entropy.back(totals(result), activation(left, 1), totals(right), largest,
+                               targets, seed[0], rows, columns, present, first_class, ignored,
+                               is_mean);
+            """,
+            (_CROSS_ENTROPY,),
+            (_PRESENT,),
+            beginning=_OF_LOSS,
+        ),
+    )
+
+    result: Block
+    sums: Block
+    """Over all PEs."""
+    seed: Block
+    """f32, a number."""
+    targets: Targets
+
+    def entry(self, program: ProgramShape) -> Entry:
+        """Return its words in the schedule."""
+        return self.step_entry(program, self.result, self.targets.logits, self.sums, self.seed)
+
+    def execute(self, memories: Memories) -> None:
+        """Do on NumPy arrays what the kernel does."""
+        targets, sums = self.targets, memories.matrix(self.sums)[..., 0]
+        with np.errstate(all="ignore"):
+            share = memories.read(self.seed)[..., 0] / targets.divisor(memories)
+            part = np.where(targets.counts(memories), share[..., np.newaxis], np.float32(0))
+            factors = (part / sums)[..., np.newaxis]
+            weights = arithmetic.multiply(targets.exponentials(memories), factors)
+            less = np.where(targets.here(memories), part[..., np.newaxis], np.float32(0))
+            back = np.where(targets.classes_here(memories), weights - less, np.float32(0))
+        memories.write(self.result, back)
+
+
+def logarithm(x: Floats) -> Floats:
+    """Return the natural logarithm of numbers of at least 1 as cross_entropy.csl does."""
+    bits = np.ascontiguousarray(x).view(np.uint32) + np.uint32(0x3F800000 - 0x3F3504F3)
+    k = ((bits >> np.uint32(23)).astype(np.int32) - 127).astype(np.float32)
+    f = ((bits & np.uint32(0x7FFFFF)) + np.uint32(0x3F3504F3)).view(np.float32) - np.float32(1)
+    s = f / (np.float32(2) + f)
+    z = s * s
+    series = np.float32(0.2857143) + z * np.float32(0.22222222)
+    series = z * (np.float32(0.6666667) + z * (np.float32(0.4) + z * series))
+    half = np.float32(0.5) * f * f
+    tail = half - (s * (half + series) - k * np.float32(2.12194440e-4))
+    return k * np.float32(0.693359375) + (f - tail) + (x - x)

@@ -1,0 +1,74 @@
+"""Samples of the steps of losses."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from onewafer.mesh.blocks import Arena, Axis, Block
+from onewafer.mesh.losses.operations import (
+    SUMS_OF_ROW,
+    AddUpTargets,
+    BackFromTargets,
+    MeanOfTargets,
+    Targets,
+)
+from onewafer.mesh.sample import OF_INDEPENDENT, Sample, Sizes, grid
+from onewafer.mesh.sizes import CHUNK
+
+if TYPE_CHECKING:
+    from onewafer.mesh.operation import MeshOperation
+
+_ROWS = 5
+"""Most rows of a sample."""
+_FEATURES = 4 * CHUNK
+"""Classes over all PEs, so that no column is padding."""
+_BEHIND = 2 * CHUNK * _ROWS
+
+
+def _targets(sizes: Sizes) -> Targets:
+    """Return targets none of which is on the PE that is walked on."""
+    indices = Block(Arena.INDICES, 0, sizes.rows, 1)
+    maxima = Block(Arena.ACTIVATIONS, _BEHIND, sizes.rows, 1)
+    classes = 4 * sizes.columns
+    return Targets(sizes.block(), indices, maxima, Axis.X, classes, ignored=-100, is_mean=True)
+
+
+def _sums(sizes: Sizes) -> Block:
+    return Block(Arena.ACTIVATIONS, _BEHIND, sizes.rows, SUMS_OF_ROW)
+
+
+def _add_up(sizes: Sizes) -> MeshOperation:
+    return AddUpTargets(_sums(sizes), sizes.row(arena=Arena.ACTIVATIONS), _targets(sizes))
+
+
+def _mean(sizes: Sizes) -> MeshOperation:
+    return MeanOfTargets(Block(Arena.ACTIVATIONS, 0, 1, 1), _sums(sizes), _targets(sizes))
+
+
+def _back(sizes: Sizes) -> MeshOperation:
+    seed = Block(Arena.ACTIVATIONS, _BEHIND, 1, 1)
+    return BackFromTargets(sizes.block(), _sums(sizes), seed, _targets(sizes))
+
+
+_GRID = grid(rows=(2, 3, _ROWS), columns=(CHUNK, 2 * CHUNK))
+_ROUNDS = ("rows", "rows*chunks")
+
+SAMPLES = (
+    Sample(
+        _add_up,
+        rounds=_ROUNDS,
+        lengths=("columns", "chunk"),
+        grid=_GRID,
+        is_of_singles=True,
+        rows=OF_INDEPENDENT,
+    ),
+    Sample(_mean, rounds=("rows",), grid=_GRID, is_of_singles=True),
+    Sample(
+        _back,
+        rounds=_ROUNDS,
+        lengths=("elements", "columns", "chunk"),
+        grid=_GRID,
+        is_of_singles=True,
+        rows=OF_INDEPENDENT,
+    ),
+)

@@ -1,0 +1,58 @@
+"""What a program that trains has besides the operations of its graph: entries, and gradients."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from onewafer.graph import Add
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping, Sequence
+
+    from onewafer.graph import Gradients
+    from onewafer.mesh.optimizers import StepOperation
+
+FORWARD, LOSS, BACKWARD = "forward", "loss", "backward"
+"""Entries of a program that trains."""
+
+
+@dataclass(frozen=True, slots=True)
+class Training:
+    """The parts of a graph that are launched one by one, and its gradients of parameters."""
+
+    entries: Mapping[str, int]
+    """Entry → the index behind its last operation of the graph, in their order."""
+    seeds: frozenset[str]
+    """Inputs that are gradients of outputs."""
+    parameters: Mapping[str, str]
+    """Result that is a gradient of a parameter, or a part of one → the parameter."""
+    outputs: Mapping[str, str] = field(default_factory=dict[str, str])
+    """Result that is the whole gradient of a parameter → the parameter."""
+    optimizer: type[StepOperation] | None = None
+    """The step of `update`; None: there is no such entry."""
+    groups: Sequence[Collection[str]] = ()
+    """Parameters that the optimizer steps, by which numbers they have."""
+
+    @classmethod
+    def of(cls, gradients: Gradients, num_model: int) -> Training:
+        """Return the training of a graph whose first operations are the model, others its loss."""
+        entries = {
+            FORWARD: num_model,
+            LOSS: gradients.num_forward,
+            BACKWARD: len(gradients.graph.operations),
+        }
+        if num_model == gradients.num_forward:
+            del entries[LOSS]
+        stored = {tensor.name for tensor in gradients.graph.parameters}
+        whole = {result: name for name, result in gradients.by_name.items() if name in stored}
+        parts = dict(whole)
+        for operation in reversed(gradients.graph.operations[gradients.num_forward :]):
+            name = parts.get(operation.result.name)
+            if name is not None and isinstance(operation, Add):
+                parts |= dict.fromkeys(operation.activation_operands, name)
+        return cls(entries, frozenset(gradients.seeds.values()), parts, whole)
+
+    def entry_of(self, index: int) -> str:
+        """Return the entry of an operation of the graph."""
+        return next(name for name, end in self.entries.items() if index < end)

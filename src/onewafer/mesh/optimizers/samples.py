@@ -1,0 +1,50 @@
+"""Samples of the steps of optimizers."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from onewafer.mesh.blocks import Arena, Block
+from onewafer.mesh.optimizers.operations import (
+    MOST_NUMBERS,
+    NUMBERS,
+    AdamStep,
+    ClearGradients,
+    MomentumStep,
+    SgdStep,
+)
+from onewafer.mesh.sample import OF_INDEPENDENT, Sample, Sizes, grid
+from onewafer.mesh.sizes import CHUNK
+
+if TYPE_CHECKING:
+    from onewafer.mesh.operation import MeshOperation
+
+
+def _sample(kind: type[SgdStep | MomentumStep | AdamStep]) -> Sample:
+    """Return a sample whose rows are whole chunks."""
+
+    def build(sizes: Sizes) -> MeshOperation:
+        numbers = Block(NUMBERS, 0, 1, MOST_NUMBERS)
+        return kind(sizes.block(Arena.PARAMETERS), numbers)
+
+    return Sample(
+        build,
+        rounds=("chunks",),
+        lengths=("chunk",),
+        grid=grid(rows=(2, 3, 5), columns=(CHUNK, 2 * CHUNK)),
+        is_of_singles=True,
+        rows=OF_INDEPENDENT,
+    )
+
+
+SAMPLES = (
+    Sample(
+        lambda sizes: ClearGradients(sizes.block(Arena.GRADIENTS)),
+        lengths=("elements",),
+        is_of_singles=True,
+        rows=OF_INDEPENDENT,
+    ),
+    _sample(SgdStep),
+    _sample(MomentumStep),
+    _sample(AdamStep),
+)

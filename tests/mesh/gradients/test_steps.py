@@ -1,0 +1,221 @@
+"""Whole training steps: losses and parameters against PyTorch, NumPy against the fabric."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, replace
+
+import numpy as np
+import pytest
+import torch
+from torch.nn import functional
+
+from onewafer.arch import load_architecture
+from onewafer.errors import TooLargeError, UnsupportedOperationError
+from onewafer.graph import CrossEntropy, DataType, Reduction, Tensor, derive_gradients
+from onewafer.mesh import estimate, shard_training
+from onewafer.mesh.blocks import Launch
+from onewafer.mesh.budget import verify
+from onewafer.mesh.optimizers import Adam, AdamW, Sgd
+from onewafer.mesh.reference import MeshEvaluator
+from tests.mesh.fabric import run_launches
+from tests.mesh.strategies import assert_same_bits, mlp, random_arrays
+
+WSE3 = load_architecture("wse3")
+ROWS, IGNORED = 5, -1
+STEPS = 4
+OPTIMIZERS = {
+    "descent": (torch.optim.SGD, Sgd(lr=0.1, weight_decay=0.05)),
+    "ascent": (torch.optim.SGD, Sgd(lr=0.1, maximize=True)),
+    "momentum": (torch.optim.SGD, Sgd(lr=0.1, momentum=0.9, dampening=0.3)),
+    "nesterov": (torch.optim.SGD, Sgd(lr=0.1, momentum=0.9, nesterov=True, weight_decay=0.1)),
+    "adam": (torch.optim.Adam, Adam(lr=0.01, weight_decay=0.1, eps=1e-5)),
+    "adamw": (torch.optim.AdamW, AdamW(lr=0.02, betas=(0.8, 0.99), maximize=True)),
+}
+
+
+def launch(entry: str) -> Launch:
+    return replace(Launch.at(0, 0), entry=entry)
+
+
+def with_loss(sizes, **options):
+    """Return the gradients of a perceptron with a cross entropy, and the operations before it."""
+    graph = mlp(sizes, batch=ROWS)
+    (logits,) = graph.outputs
+    rows = ROWS if options.get("reduction") is Reduction.NONE else 1
+    loss = Tensor("loss", (rows, 1), DataType.F32)
+    operation = CrossEntropy(loss, logits, "targets", **({"ignored": IGNORED} | options))
+    targets = Tensor("targets", (ROWS, 1), DataType.I32)
+    whole = replace(
+        graph,
+        inputs=(*graph.inputs, targets),
+        operations=(*graph.operations, operation),
+        outputs=(logits, "loss"),
+    )
+    wanted = [tensor.name for tensor in graph.parameters]
+    return derive_gradients(whole, wanted, outputs=["loss"]), len(graph.operations)
+
+
+def batches(sizes, count: int):
+    """Return inputs of forward, loss and backward for several steps; one row does not count."""
+    generator = np.random.default_rng(3)
+    for _ in range(count):
+        targets = generator.integers(0, sizes[-1], (ROWS, 1)).astype(np.int32)
+        targets[1] = IGNORED
+        yield {
+            "x": generator.standard_normal((ROWS, sizes[0])).astype(np.float32),
+            "targets": targets,
+            "loss.seed": np.ones((1, 1), np.float32),
+        }
+
+
+def launches_of(optimizer, sizes):
+    """Return the launches of several steps, with what the host writes before each."""
+    for index, batch in enumerate(batches(sizes, STEPS), start=1):
+        inputs = {**batch, "step_numbers": optimizer.numbers(index)}
+        for entry in ("clear", "forward", "loss", "backward", "update"):
+            yield inputs, launch(entry)
+
+
+def pytorchs(kind, optimizer, sizes, parameters):
+    """Return the losses and the parameters of the same steps in PyTorch, in float64."""
+    tensors = {
+        name: torch.tensor(value, dtype=torch.float64, requires_grad=True)
+        for name, value in parameters.items()
+    }
+    steps = kind(tensors.values(), **asdict(optimizer))
+    losses = []
+    for batch in batches(sizes, STEPS):
+        x = torch.from_numpy(batch["x"]).double()
+        for layer in range(len(sizes) - 1):
+            x = functional.linear(x, tensors[f"{layer}.weight"], tensors[f"{layer}.bias"])
+            x = x if layer == len(sizes) - 2 else x.relu()
+        targets = torch.from_numpy(batch["targets"][:, 0].astype(np.int64))
+        loss = functional.cross_entropy(x, targets, ignore_index=IGNORED)
+        steps.zero_grad()
+        loss.backward()
+        steps.step()
+        losses.append(loss.item())
+    return losses, {name: tensor.detach().numpy() for name, tensor in tensors.items()}
+
+
+@pytest.mark.parametrize(("kind", "optimizer"), OPTIMIZERS.values(), ids=OPTIMIZERS)
+def test_losses_and_parameters_are_pytorchs(kind, optimizer):
+    sizes = [6, 7, 4]
+    gradients, number = with_loss(sizes)
+    program = shard_training(
+        gradients,
+        width=3,
+        height=2,
+        architecture=WSE3,
+        num_model=number,
+        optimizer=optimizer.step,
+    )
+    parameters = random_arrays(gradients.graph.parameters, 2)
+    evaluator, found, last = MeshEvaluator(program, parameters), [], {}
+    for inputs, where in launches_of(optimizer, sizes):
+        outputs = evaluator.run(inputs, where)
+        found += [outputs["loss"].item()] if where.entry == "loss" else []
+        last = outputs
+    losses, expected = pytorchs(kind, optimizer, sizes, parameters)
+    np.testing.assert_allclose(found, losses, rtol=2e-6)
+    for name, value in expected.items():
+        np.testing.assert_allclose(last[name], value, rtol=2e-5, atol=2e-6)
+
+
+@pytest.mark.parametrize("arch", ["wse2", "wse3"])
+@pytest.mark.parametrize("optimizer", [OPTIMIZERS["nesterov"][1], OPTIMIZERS["adamw"][1]])
+@pytest.mark.parametrize("rectangle", [(1, 1), (4, 3)])
+@pytest.mark.alternate
+def test_steps_on_the_fabric(optimizer, rectangle, arch):
+    """Two chunks of parameters on a PE, and PEs without a class."""
+    sizes, architecture = [9, 10, 5], load_architecture(arch)
+    gradients, number = with_loss(sizes)
+    width, height = rectangle
+    program = shard_training(
+        gradients,
+        width=width,
+        height=height,
+        architecture=architecture,
+        num_model=number,
+        optimizer=optimizer.step,
+    )
+    parameters = random_arrays(gradients.graph.parameters, 2)
+    evaluator, launches = MeshEvaluator(program, parameters), [*launches_of(optimizer, sizes)][:10]
+    runs = run_launches(program, architecture, parameters, launches)
+    for run, (inputs, where) in zip(runs, launches, strict=True):
+        expected = evaluator.run(inputs, where)
+        assert expected.keys() == run.outputs.keys()
+        for name, value in expected.items():
+            assert_same_bits(run.outputs[name], value)
+        cycles = estimate(program, architecture, where).cycles
+        assert abs(cycles - run.cycles) <= max(0.1 * run.cycles, 100)
+
+
+def test_a_mean_over_no_rows_is_not_a_number():
+    gradients, number = with_loss([3, 4])
+    program = shard_training(gradients, width=2, height=1, architecture=WSE3, num_model=number)
+    evaluator = MeshEvaluator(program, random_arrays(gradients.graph.parameters, 2))
+    (batch,) = batches([3, 4], 1)
+    batch["targets"][:] = IGNORED
+    evaluator.run(batch, launch("forward"))
+    assert np.isnan(evaluator.run(batch, launch("loss"))["loss"]).all()
+
+
+def test_a_program_that_is_too_large_names_its_arenas_and_a_rectangle():
+    gradients, number = with_loss([300, 80, 10])
+    program = shard_training(
+        gradients,
+        width=1,
+        height=1,
+        architecture=WSE3,
+        num_model=number,
+        optimizer=Adam().step,
+    )
+    with pytest.raises(TooLargeError) as found:
+        verify(program, WSE3)
+    text = str(found.value)
+    assert "weights 99,568 B" in text
+    assert "gradients and moments 298,704 B" in text
+    assert "use a rectangle of at least 4×4 PEs" in text
+
+
+def test_groups_of_parameters_have_numbers_of_their_own():
+    gradients, number = with_loss([3, 4, 2])
+    groups = (["0.weight", "1.bias"], ["1.weight"])
+    program = shard_training(
+        gradients,
+        width=2,
+        height=1,
+        architecture=WSE3,
+        num_model=number,
+        optimizer=Sgd().step,
+        groups=groups,
+    )
+    parameters = random_arrays(gradients.graph.parameters, 2)
+    evaluator = MeshEvaluator(program, parameters)
+    (batch,) = batches([3, 4, 2], 1)
+    for entry in ("forward", "loss"):
+        evaluator.run(batch, launch(entry))
+    slopes = evaluator.run(batch, launch("backward"))
+    numbers = np.concatenate([Sgd(lr=rate).numbers(1) for rate in (0.5, 0.25)], axis=1)
+    found = evaluator.run({"step_numbers": numbers}, launch("update"))
+    assert found.keys() == {"0.weight", "1.bias", "1.weight"}
+    for names, rate in zip(groups, (0.5, 0.25), strict=True):
+        for name in names:
+            moved = parameters[name] - rate * slopes[gradients.by_name[name]]
+            np.testing.assert_allclose(found[name], moved, rtol=1e-6, atol=1e-7)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"smoothing": 0.1}, "label smoothing is not supported on the wafer"),
+        ({"reduction": Reduction.NONE}, "a loss for each row is not supported"),
+        ({"ignored": 1 << 15}, "ignore_index 32768 is not supported; it must fit 16 bits"),
+    ],
+)
+def test_losses_without_a_kernel_are_refused(options, message):
+    gradients, number = with_loss([3, 2], **options)
+    with pytest.raises(UnsupportedOperationError, match=message) as found:
+        shard_training(gradients, width=2, height=2, architecture=WSE3, num_model=number)
+    assert found.value.result == "loss"

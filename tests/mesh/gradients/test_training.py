@@ -1,0 +1,108 @@
+"""Forward and backward launches of one program: NumPy, fabric and closed form; float64."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from onewafer.arch import load_architecture
+from onewafer.errors import UnsupportedOperationError
+from onewafer.graph import DataType, Graph, Linear, Tensor, derive_gradients, evaluate_graph
+from onewafer.mesh import estimate, shard_training
+from onewafer.mesh.blocks import Launch
+from onewafer.mesh.gradients import AddRows
+from onewafer.mesh.reference import MeshEvaluator
+from tests.mesh.fabric import run_launches
+from tests.mesh.strategies import assert_same_bits, mlp, random_arrays
+
+ARCHITECTURES = {name: load_architecture(name) for name in ("wse2", "wse3")}
+FORWARD, BACKWARD = (replace(Launch.at(0, 0), entry=name) for name in ("forward", "backward"))
+sides = st.integers(1, 4)
+
+
+def derived(graph: Graph):
+    """Return the graph with the gradients of all parameters, and the inputs of its launches."""
+    gradients = derive_gradients(graph, [tensor.name for tensor in graph.parameters])
+    return gradients, random_arrays(gradients.graph.inputs, 1)
+
+
+def check_values(gradients, values, found, *, times: int = 1):
+    """Compare gradients with those in float64."""
+    exact = evaluate_graph(gradients.graph, values, values)
+    for result in gradients.by_name.values():
+        expected = times * exact[result]
+        scale = np.abs(expected).max() + 1e-3
+        assert np.abs(found[result] - expected).max() <= 1e-5 * scale
+
+
+def check(graph: Graph, width: int, height: int, architecture):
+    """Compare values bit by bit, and cycles with their tolerance."""
+    gradients, inputs = derived(graph)
+    parameters = random_arrays(graph.parameters, 2)
+    program = shard_training(gradients, width=width, height=height, architecture=architecture)
+    launches = [(inputs, FORWARD), (inputs, BACKWARD), (inputs, FORWARD), (inputs, BACKWARD)]
+    evaluator = MeshEvaluator(program, parameters)
+    runs = run_launches(program, architecture, parameters, launches)
+    for index, (run, (written, launch)) in enumerate(zip(runs, launches, strict=True)):
+        expected = evaluator.run(written, launch)
+        assert expected.keys() == run.outputs.keys()
+        for name, value in expected.items():
+            assert_same_bits(run.outputs[name], value)
+        cycles = estimate(program, architecture, launch).cycles
+        assert abs(cycles - run.cycles) <= max(0.1 * run.cycles, 200)
+        if launch is BACKWARD:
+            times = 1 + index // 2
+            check_values(gradients, inputs | parameters, run.outputs, times=times)
+
+
+@settings(max_examples=6)
+@given(
+    st.lists(st.integers(1, 12), min_size=2, max_size=4),
+    st.integers(1, 5),
+    st.tuples(sides, sides),
+    st.sampled_from(sorted(ARCHITECTURES)),
+)
+def test_gradients_of_perceptrons(sizes, batch, rectangle, architecture):
+    check(mlp(sizes, batch=batch), *rectangle, ARCHITECTURES[architecture])
+
+
+def test_copies_of_a_bias_have_equal_gradients():
+    """So that PEs that have the same bias go on having it."""
+    gradients, inputs = derived(mlp([5, 6], batch=3))
+    program = shard_training(gradients, width=3, height=2, architecture=ARCHITECTURES["wse3"])
+    evaluator = MeshEvaluator(program, random_arrays(gradients.graph.parameters, 2))
+    evaluator.run(inputs, FORWARD)
+    found = []
+
+    def look(step, memories):
+        operation = program.operations[program.stretch("backward")][step]
+        if isinstance(operation, AddRows):
+            found.append(memories.read(operation.result).copy())
+
+    evaluator.run(inputs, BACKWARD, look)
+    (blocks,) = found
+    np.testing.assert_array_equal(blocks, np.broadcast_to(blocks[:, :1], blocks.shape))
+
+
+def test_a_block_that_is_wider_than_a_stride():
+    check(mlp([3, 140, 2], batch=2), 1, 1, ARCHITECTURES["wse3"])
+
+
+def test_a_weight_with_two_places_is_refused():
+    x, w = Tensor("x", (2, 3), DataType.F32), Tensor("w", (3, 3), DataType.F32)
+    results = [Tensor(name, (2, 3), DataType.F32) for name in ("a", "b")]
+    operations = Linear(results[0], "x", "w"), Linear(results[1], "a", "w")
+    gradients, _ = derived(Graph("twice", (x,), (w,), operations, ("b",)))
+    with pytest.raises(UnsupportedOperationError, match="'w' is stored 2 times") as found:
+        shard_training(gradients, width=2, height=2, architecture=ARCHITECTURES["wse3"])
+    assert found.value.result == "w.gradient"
+
+
+def test_half_precision_is_refused():
+    gradients, _ = derived(mlp([3, 2], dtype=DataType.F16))
+    with pytest.raises(UnsupportedOperationError, match="training in f16 is not supported"):
+        shard_training(gradients, width=2, height=2, architecture=ARCHITECTURES["wse3"])
