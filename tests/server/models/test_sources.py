@@ -19,7 +19,7 @@ def safetensors(tensors=TENSORS, data=bytes(26)):
 
 
 def write_folder(path, content, config="{}"):
-    """Write a model whose words nobody reads."""
+    """Write a model with an empty tokenizer."""
     (path / "config.json").write_text(config)
     (path / "tokenizer.json").write_text("{}")
     (path / "model.safetensors").write_bytes(content)
