@@ -34,7 +34,10 @@ _Against = Annotated[
     str | None, typer.Option(metavar="SYSTEM", help="Compare each answer with this system.")
 ]
 _Values = Annotated[
-    str, typer.Option(metavar="KIND", help="host: this computer computes; none: text is made up.")
+    str,
+    typer.Option(
+        metavar="KIND", help="host: this computer; fabric: a simulated wafer; none: made up."
+    ),
 ]
 _Pace = Annotated[
     str,
@@ -175,7 +178,7 @@ def _serve(name: str, options: ServerOptions, address: Address, http: HttpOption
     from onewafer.server.options import ValuesKind  # noqa: PLC0415  # likewise
     from onewafer.server.running import run  # noqa: PLC0415  # likewise
 
-    is_computed = options.values is ValuesKind.HOST
+    is_computed = options.values is not ValuesKind.NONE
     longest = check_model(name, needs_weights=is_computed, max_memory=options.max_memory)
     options.context_of(shown(name), longest)  # refused now, not when the model is loaded
 

@@ -13,8 +13,8 @@ In: graphs and arrays, never tensors of torch. Out: values, and what launches co
 `placement` chooses the rectangle. `loading` makes the executor that the fidelity asks for:
 `executable` (compiled and simulated, or in closed form) or `auto` (few launches are simulated, the
 others derived from them by `launch_times`). `resident_program` keeps tensors, makes launches and
-counts them; `csl_folder` writes programs as files for people; `finiteness` tells where an infinity
-comes from, `sampling` where cycles go.
+counts them; `kept_sequences` has several sequences of tokens in one; `csl_folder` writes programs
+as files for people; `finiteness` tells where an infinity comes from, `sampling` where cycles go.
 """
 
 from onewafer.execution.arrays import Arrays, convert
@@ -22,6 +22,7 @@ from onewafer.execution.csl_folder import check_csl_folder
 from onewafer.execution.executable import Simulation
 from onewafer.execution.executor import Launched
 from onewafer.execution.finiteness import NonFiniteWarning
+from onewafer.execution.kept_sequences import KeptSequences
 from onewafer.execution.loading import Loader, Wanted
 from onewafer.execution.options import (
     SHORTEST_CONTEXT,
@@ -47,6 +48,7 @@ __all__ = [
     "SHORTEST_CONTEXT",
     "Arrays",
     "Fidelity",
+    "KeptSequences",
     "Launched",
     "Loader",
     "NonFiniteWarning",

@@ -21,7 +21,7 @@ from onewafer.execution.watching import UNWATCHED
 from onewafer.graph import Evaluator
 from onewafer.host import NO_LIMITS, Device, RunLimits
 from onewafer.image import SectionKind
-from onewafer.mesh import Arena, Estimator, emit, footprint, numpy_dtype
+from onewafer.mesh import SLOTS, Arena, Estimator, emit, footprint, numpy_dtype
 from onewafer.simulator import DEFAULT_ENGINE
 
 if TYPE_CHECKING:
@@ -72,8 +72,8 @@ class FabricExecutor:
     ) -> None:
         self.program = program
         self._estimator = Estimator(program, architecture)
-        self._last_cycles: dict[tuple[str, int], int] = {}
-        """Entry and rows of a launch → cycles of the last such one."""
+        self._last_cycles: dict[tuple[str, tuple[int, ...]], int] = {}
+        """Entry and rows of the slots of a launch → cycles of the last such one."""
         self._emitted = emit(program, architecture)
         options = CompileOptions(
             entry=self._emitted.entry, architecture=architecture, params=self._emitted.params
@@ -100,8 +100,7 @@ class FabricExecutor:
 
     def expect(self, launch: Launch | None = None) -> int:
         """Return the cycles of the last launch of so many rows, or else the closed form."""
-        where = launch or self.program.whole_launch()
-        shape = where.entry, where.num_rows
+        shape = _shape(launch or self.program.whole_launch())
         if shape not in self._last_cycles:
             self._last_cycles[shape] = self._estimator.estimate(launch).cycles
         return self._last_cycles[shape]
@@ -163,6 +162,8 @@ class FabricExecutor:
         self.program.check(where)
         for name, array in inputs.items():
             self._write(self._emitted.inputs[name], array)
+        if self._emitted.has_slots:
+            self._device.write(SLOTS, self._emitted.slots(where))
         machine, sampler = self._device.machine, self._sampler
         before = machine.statistics()
         sampler.begin(machine, self.expect(launch))
@@ -170,7 +171,7 @@ class FabricExecutor:
             where.entry, *self._emitted.arguments(where), observer=observer, sampler=sampler
         )
         after = machine.statistics()
-        self._last_cycles[where.entry, where.num_rows] = report.cycles
+        self._last_cycles[_shape(where)] = report.cycles
         outputs = {name: self._read(placement) for name, placement in self._emitted.outputs.items()}
         activity = _difference(before, after, report.cycles)
         return outputs, replace(activity, spent=sampler.spent(report.cycles))
@@ -255,6 +256,11 @@ class ModelExecutor:
 
     def _count(self, written: Iterable[str], read: Iterable[str]) -> None:
         self.figures = count_traffic(self.figures, self.program, written, read)
+
+
+def _shape(launch: Launch) -> tuple[str, tuple[int, ...]]:
+    """Return the entry of a launch, and the rows of its slots."""
+    return launch.entry, tuple(slot.rows for slot in launch.slots)
 
 
 def measure_memory(image: WaferImage, program: MeshProgram) -> PeMemory:

@@ -120,21 +120,37 @@ def place(graph: Graph, architecture: Architecture, options: WaferOptions) -> Pl
 
 
 def place_sequence(
-    graph: Graph, architecture: Architecture, options: WaferOptions, *, context: int | None = None
+    graph: Graph,
+    architecture: Architecture,
+    options: WaferOptions,
+    *,
+    context: int | None = None,
+    sequences: int = 1,
 ) -> Placed:
-    """Return the mesh program of a graph whose rows are one sequence, in the fastest rectangle.
+    """Return the mesh program of a graph whose rows are tokens, in the fastest rectangle.
 
-    `context` is how many positions its keys and values have room for. Raises what
-    `place` does.
+    They are those of one sequence, or of some of several `sequences`. `context` is how many
+    positions the keys and values of each have room for. Raises what `place` does.
     """
-    return _place_bucket(graph, architecture, options, context)
+    return _place_bucket(graph, architecture, options, _Kept(context, sequences))
+
+
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    """Keys and values that a program has room for."""
+
+    context: int | None = None
+    sequences: int = 1
+
+
+_NOTHING_KEPT = _Kept()
 
 
 def _place_bucket(
-    graph: Graph, architecture: Architecture, options: WaferOptions, context: int | None = None
+    graph: Graph, architecture: Architecture, options: WaferOptions, kept: _Kept = _NOTHING_KEPT
 ) -> Placed:
     if options.rectangle is not None:
-        program = _build(graph, options.rectangle, architecture, context)
+        program = _build(graph, options.rectangle, architecture, kept)
         return Placed(program, (_measure(program, architecture),), is_pinned=True)
     considered: list[Candidate] = []
     for rectangles in _candidates(architecture):
@@ -143,14 +159,14 @@ def _place_bucket(
             break
         best: tuple[tuple[int, int], MeshProgram] | None = None
         for rectangle in rectangles:
-            candidate, program = _consider(graph, rectangle, architecture, context)
+            candidate, program = _consider(graph, rectangle, architecture, kept)
             considered.append(candidate)
             if program is not None and candidate.cycles is not None:
                 rank = candidate.cycles, program.width * program.height
                 best = (rank, program) if best is None or rank < best[0] else best
         if best is not None:
             return Placed(best[1], tuple(considered), is_pinned=False)
-    program = _build(graph, largest_rectangle(architecture), architecture, context)
+    program = _build(graph, largest_rectangle(architecture), architecture, kept)
     width, height = smallest_rectangle(program, architecture) or (program.width, program.height)
     smaller = "dtype 'f16', " if program.dtype is DataType.F32 else ""
     raise TooLargeError(
@@ -162,23 +178,34 @@ def _place_bucket(
 
 
 def _build(
-    graph: Graph, rectangle: tuple[int, int], architecture: Architecture, context: int | None
+    graph: Graph, rectangle: tuple[int, int], architecture: Architecture, kept: _Kept
 ) -> MeshProgram:
-    width, height = rectangle
-    program = shard(graph, width=width, height=height, architecture=architecture, context=context)
+    program = _shard(graph, rectangle, architecture, kept)
     verify(program, architecture)
     return program
 
 
+def _shard(
+    graph: Graph, rectangle: tuple[int, int], architecture: Architecture, kept: _Kept
+) -> MeshProgram:
+    width, height = rectangle
+    return shard(
+        graph,
+        width=width,
+        height=height,
+        architecture=architecture,
+        context=kept.context,
+        sequences=kept.sequences,
+    )
+
+
 def _consider(
-    graph: Graph, rectangle: tuple[int, int], architecture: Architecture, context: int | None
+    graph: Graph, rectangle: tuple[int, int], architecture: Architecture, kept: _Kept
 ) -> tuple[Candidate, MeshProgram | None]:
     """Return what a rectangle would cost, with its program if it will do."""
     width, height = rectangle
     try:
-        program = shard(
-            graph, width=width, height=height, architecture=architecture, context=context
-        )
+        program = _shard(graph, rectangle, architecture, kept)
     except TooLargeError as error:
         return Candidate(width, height, None, None, str(error)), None
     candidate = _measure(program, architecture)

@@ -23,7 +23,7 @@ from onewafer.mesh.budget import (
 from onewafer.mesh.collectives import Redistribute
 from onewafer.mesh.cost import Estimate, Estimator, estimate
 from onewafer.mesh.dense import Matmul
-from onewafer.mesh.emit_csl import EmittedPlacement, EmittedProgram, emit
+from onewafer.mesh.emit_csl import SLOTS, EmittedPlacement, EmittedProgram, emit
 from onewafer.mesh.finiteness import NonFinite, find_non_finite
 from onewafer.mesh.layout import numpy_dtype
 from onewafer.mesh.limits import Waits, split_waits
@@ -43,6 +43,7 @@ from onewafer.mesh.shard import (
 __all__ = [
     "MAX_POSITIONS",
     "PLAIN_ORDER",
+    "SLOTS",
     "Arena",
     "Axis",
     "Cutter",

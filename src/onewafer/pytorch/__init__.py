@@ -29,6 +29,7 @@ from onewafer.pytorch.report import (
 )
 from onewafer.pytorch.run_on import run_on
 from onewafer.pytorch.script import ScriptResult, run_script
+from onewafer.pytorch.sequences import SequenceRoom, open_sequences
 from onewafer.pytorch.session import Session
 from onewafer.pytorch.weightless import build_weightless
 
@@ -39,6 +40,7 @@ __all__ = [
     "NonFiniteWarning",
     "Report",
     "ScriptResult",
+    "SequenceRoom",
     "Session",
     "WaferOptions",
     "build_report",
@@ -50,6 +52,7 @@ __all__ = [
     "describe_script",
     "intercept_calls",
     "onewafer",
+    "open_sequences",
     "render",
     "run_on",
     "run_script",

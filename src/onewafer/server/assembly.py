@@ -22,8 +22,9 @@ from onewafer.server.values.synthetic import SyntheticValues
 
 if TYPE_CHECKING:
     from onewafer.perf import Model, ServedSystem
-    from onewafer.server.models import TextModel
+    from onewafer.server.models import LoadedModel, TextModel
     from onewafer.server.options import ServerOptions
+    from onewafer.server.values.building import BuiltValues
     from onewafer.server.values.values import Values
     from onewafer.terminal import ProgressBar
 
@@ -94,12 +95,8 @@ def _made_up(name: str, options: ServerOptions, bar: ProgressBar) -> _Parts:
 
 
 def _computed(name: str, options: ServerOptions, bar: ProgressBar) -> _Parts:
-    """Return a model that this computer computes."""
+    """Return a model that is computed, by this computer or by a wafer that it simulates."""
     from onewafer.pytorch import describe_module  # noqa: PLC0415  # loads torch
-    from onewafer.server.values.building import (  # noqa: PLC0415  # likewise
-        HostOptions,
-        build_host_values,
-    )
 
     loaded = load_model(name, bar=bar, max_memory=options.max_memory)
     text = loaded.text
@@ -107,10 +104,24 @@ def _computed(name: str, options: ServerOptions, bar: ProgressBar) -> _Parts:
     model = describe_module(loaded.module, name=text.id)
     system = lay_over(model, options.system, options, bar)
     bar.say(f"{text.id}: getting ready to compute")
-    built = build_host_values(
-        loaded, HostOptions(num_slots=options.max_batch, context_length=system.context)
-    )
+    built = _build(loaded, options, context_length=system.context)
     return _Parts(text, model, system, built.values, (f"values: {built.remark}",))
+
+
+def _build(loaded: LoadedModel, options: ServerOptions, *, context_length: int) -> BuiltValues:
+    """Return what computes the tokens of a model."""
+    from onewafer.server.values.building import (  # noqa: PLC0415  # loads torch
+        HostOptions,
+        build_host_values,
+    )
+    from onewafer.server.values.fabric import build_fabric_values  # noqa: PLC0415  # likewise
+
+    num_slots = options.max_batch
+    if options.values is ValuesKind.FABRIC:
+        return build_fabric_values(loaded, num_slots=num_slots, context_length=context_length)
+    return build_host_values(
+        loaded, HostOptions(num_slots=num_slots, context_length=context_length)
+    )
 
 
 def describe(name: str, bar: ProgressBar) -> Model:
@@ -150,5 +161,6 @@ def _served(
         context_length=engine.options.context_length,
         system=system.name,
         is_synthetic=engine.options.is_synthetic,
+        values=str(options.values),
         fingerprint=fingerprint(text.fingerprint, str(options)),
     )

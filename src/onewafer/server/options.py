@@ -20,6 +20,8 @@ class ValuesKind(StrEnum):
 
     HOST = "host"
     """PyTorch on this computer."""
+    FABRIC = "fabric"
+    """A simulated wafer, wavelet by wavelet."""
     NONE = "none"
     """They are made up."""
 

@@ -38,6 +38,8 @@ class ServedModel:
     """Whether answers are made up (`--values none`)."""
     fingerprint: str
     """A short text that is the same for the same model, version and options."""
+    values: str = "host"
+    """Where tokens come from: `host`, `fabric` or `none`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

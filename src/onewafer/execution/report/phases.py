@@ -60,7 +60,7 @@ def _expect(
     record: ProgramRecord, launches: Counter[Launch | None], estimator: Estimator
 ) -> dict[Purpose, float]:
     """Return the cycles of all launches in closed form, by purpose."""
-    known = sorted(launches, key=lambda launch: (launch.start, launch.num_rows) if launch else ())
+    known = sorted(launches, key=_place)
     step = max(1, len(known) / _MOST_ESTIMATES)
     looked_at = [known[int(index * step)] for index in range(min(len(known), _MOST_ESTIMATES))]
     total: dict[Purpose, float] = {}
@@ -70,6 +70,11 @@ def _expect(
             total[purpose] = total.get(purpose, 0.0) + count * launches[launch]
     share = launches.total() / sum(launches[launch] for launch in looked_at)
     return {purpose: cycles * share for purpose, cycles in total.items()}
+
+
+def _place(launch: Launch | None) -> tuple[tuple[int, int], ...]:
+    """Return what launches are sorted by: the first positions and rows of their slots."""
+    return tuple((slot.position, slot.rows) for slot in launch.slots) if launch else ()
 
 
 def _report_parts(

@@ -57,5 +57,9 @@ def _model(model: ServedModel) -> dict[str, Json]:
         "max_model_len": model.context_length,
         "context_length": model.context_length,
         "system_fingerprint": model.fingerprint,
-        "onewafer": {"system": model.system, "is_synthetic": model.is_synthetic},
+        "onewafer": {
+            "system": model.system,
+            "is_synthetic": model.is_synthetic,
+            "values": model.values,
+        },
     }

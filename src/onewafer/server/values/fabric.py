@@ -1,0 +1,102 @@
+# pyright: basic
+# The type hints of torch and transformers are partial.
+"""The model on a simulated wafer (`--values fabric`): every wavelet, for small models.
+
+A step is one launch: the next token of every sequence that writes, and parts of prompts beside
+them. Each sequence is in a place of its own on the PEs; a prompt that begins like what a free place
+has goes on from there. No bit of a row depends on the rows beside it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from onewafer.errors import ConfigurationError, UnsupportedOperationError
+from onewafer.execution import SHORTEST_CONTEXT, Fidelity, KeptSequences, Loader, WaferOptions
+from onewafer.pytorch import SequenceRoom, open_sequences
+from onewafer.server.values.building import BuiltValues
+from onewafer.server.values.host import HostValues
+from onewafer.user_text import shown
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from onewafer.server.models import LoadedModel
+    from onewafer.server.values.computation import Chunk
+
+_ROWS: Final = 16
+"""Tokens of a launch: with more, a launch of one would need more memory of every PE, too."""
+
+
+class FabricComputation:
+    """Computes sequences together in the slots of a program on a wafer: a `Computation`."""
+
+    def __init__(self, sequences: KeptSequences) -> None:
+        self._sequences = sequences
+        self._place_of_slot: dict[int, int] = {}
+        self._free = list(range(len(sequences)))
+        """Places without a sequence, the one that was used last at the end."""
+
+    @property
+    def most_rows(self) -> int | None:
+        """Tokens that one step can have."""
+        return self._sequences.most_rows
+
+    def begin(self, slot: int, prompt: Sequence[int]) -> int:
+        """Begin a sequence in the free place that has most of its prompt; return how much."""
+        known = prompt[:-1]  # what comes behind the last token is to be computed
+        found = {place: self._sequences.count_known(place, known) for place in self._free}
+        place = max(found, key=found.__getitem__)  # the first of several: unused for longest
+        self._free.remove(place)
+        self._place_of_slot[slot] = place
+        self._sequences.free(place, keep=found[place])
+        return found[place]
+
+    def compute(self, chunks: Sequence[Chunk]) -> NDArray[np.float32]:
+        """Return the logits behind the last token of each chunk that wants them."""
+        tokens = {self._place_of_slot[chunk.slot]: chunk.tokens for chunk in chunks}
+        logits, _ = self._sequences.launch(tokens)
+        rows = [logits[self._place_of_slot[chunk.slot]] for chunk in chunks if chunk.wants_logits]
+        return np.stack(rows).astype(np.float32) if rows else np.empty((0, 0), np.float32)
+
+    def end(self, slot: int) -> None:
+        """Free the place of a sequence; its tokens stay there until another one takes it."""
+        self._free.append(self._place_of_slot.pop(slot))
+
+
+def build_fabric_values(
+    model: LoadedModel, *, num_slots: int, context_length: int | None
+) -> BuiltValues:
+    """Return what computes a model's tokens on a simulated wafer.
+
+    Raises:
+        ConfigurationError: the model does not fit, or has operations that the wafer has not.
+    """
+    wanted = min(context_length or model.text.context_length, model.text.context_length)
+    options = WaferOptions(fidelity=Fidelity.FABRIC, context=max(wanted, SHORTEST_CONTEXT))
+    room = SequenceRoom(sequences=num_slots, context=wanted, rows=max(num_slots, _ROWS))
+    try:
+        sequences = open_sequences(model.module, model.text.id, Loader(options), room)
+    except UnsupportedOperationError as error:
+        raise ConfigurationError(
+            f"--values fabric cannot compute {shown(model.text.id)}, since every wavelet is "
+            f"simulated: {error.refusal.reason}; serve it with --values host, or a smaller model "
+            f"with a smaller --max-batch or --context"
+        ) from error
+    program = sequences.program.record.program
+    context = program.context or wanted
+    values = HostValues(
+        FabricComputation(sequences),
+        num_slots=num_slots,
+        context_length=context,
+        end_ids=model.text.end_ids,
+    )
+    remark = (
+        f"every wavelet of {program.width}×{program.height} PEs is simulated, with up to "
+        f"{sequences.most_rows} tokens a launch; the times of answers are those of the equations"
+    )
+    return BuiltValues(values=values, remark=remark)
