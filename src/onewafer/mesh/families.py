@@ -16,6 +16,7 @@ from onewafer.mesh.gradients import lowering as gradients
 from onewafer.mesh.gradients import samples as gradient_samples
 from onewafer.mesh.losses import lowering as losses
 from onewafer.mesh.losses import samples as loss_samples
+from onewafer.mesh.losses import squares
 from onewafer.mesh.norms import lowering as norms
 from onewafer.mesh.norms import samples as norm_samples
 from onewafer.mesh.norms import softmax_lowering as softmax
@@ -38,6 +39,7 @@ LOWERINGS: Lowerings = {
     **feature_maps.LOWERINGS,
     **gradients.LOWERINGS,
     **losses.LOWERINGS,
+    **squares.LOWERINGS,
     **norms.LOWERINGS,
     **pairs.LOWERINGS,
     **products.LOWERINGS,
@@ -63,6 +65,7 @@ SAMPLES = (
     *product_samples.SAMPLES,
     *gradient_samples.SAMPLES,
     *loss_samples.SAMPLES,
+    *squares.SAMPLES,
     *optimizer_samples.SAMPLES,
 )
 """One sample of every kind of step but those of the state machine itself."""

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 _CROSS_ENTROPY = Module("cross_entropy", ".functions = functions", (FUNCTIONS,))
 SUMS_OF_ROW = 2
 """As in cross_entropy.csl: of exponentials, and the logit of the target."""
-_PRESENT = """
+NUM_PRESENT = """
 // How many of the columns of this PE are no padding, of which there is some at the end of an axis.
 inline fn num_present(columns: u16, padding: u16, after: u16) u16 {
   const missing = @as(i32, padding) - @as(i32, after) * @as(i32, columns);
@@ -158,7 +158,7 @@ class AddUpTargets(_OfTargets):
                                  targets, rows, columns, present, first_class);
             """,
             (_CROSS_ENTROPY,),
-            (_PRESENT,),
+            (NUM_PRESENT,),
             beginning=_OF_LOSS,
         ),
     )
@@ -199,7 +199,7 @@ class MeanOfTargets(_OfTargets):
                                is_mean);
             """,
             (_CROSS_ENTROPY,),
-            (_PRESENT,),
+            (NUM_PRESENT,),
             beginning=_OF_LOSS,
         ),
     )
@@ -242,7 +242,7 @@ class BackFromTargets(_OfTargets):
                                is_mean);
             """,
             (_CROSS_ENTROPY,),
-            (_PRESENT,),
+            (NUM_PRESENT,),
             beginning=_OF_LOSS,
         ),
     )
