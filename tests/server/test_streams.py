@@ -1,10 +1,7 @@
 """Streams that end early: clients that go, slow readers, errors, the end of the server."""
 
 import json
-import signal
 import socket
-import subprocess
-import sys
 
 import anthropic
 import httpx
@@ -230,36 +227,6 @@ def test_streams_that_outlast_the_drain_are_told_why(path):
 
     assert b"the server ends" in seen
     assert service.given_up
-
-
-def test_a_signal_finishes_streams(tmp_path):
-    """The same in a process of its own, which ends well."""
-    script = tmp_path / "serve.py"
-    script.write_text(
-        "import asyncio\n"
-        "from tests.server.scripted import ScriptedService, say_slowly\n"
-        "from onewafer.server.http.options import HttpOptions\n"
-        "from onewafer.server.http.serving import HttpServer, listen\n"
-        "listener = listen('127.0.0.1', 0, has_key=False)\n"
-        "print(listener.getsockname()[1], flush=True)\n"
-        "service = ScriptedService(say_slowly)\n"
-        "server = HttpServer(\n"
-        "    service, HttpOptions(), listener=listener, write_log_line=lambda line: None\n"
-        ")\n"
-        "asyncio.run(server.serve())\n"
-        "print('over')\n"
-    )
-    with subprocess.Popen(
-        [sys.executable, script], stdout=subprocess.PIPE, text=True, env={"PYTHONPATH": "."}
-    ) as process:
-        port = int(process.stdout.readline())
-        connection = connect(port, "/v1/chat/completions", body("wait a little"))
-        read_until(connection, b"The")
-        process.send_signal(signal.SIGTERM)
-        assert b'"finish_reason":"stop"' in read_until(connection, b"[DONE]")
-        connection.close()
-        assert process.wait(20) == 0
-        assert process.stdout.read() == "over\n"
 
 
 def test_a_second_wish_to_end_breaks_streams_off():
