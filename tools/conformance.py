@@ -1,11 +1,12 @@
-"""Run the examples of a csl-examples checkout and say which pass.
+"""Run the examples of csl-examples and sdk-examples checkouts and say which pass.
 
-    python tools/conformance.py PATH [--only GLOB] [--arch wse2|wse3] [--timeout S]
+    python tools/conformance.py PATH... [--only GLOB] [--arch wse2|wse3] [--timeout S]
                                 [--json FILE] [--page FILE]
 
-An example is a folder with `commands_wse2.sh` or `commands_wse3.sh`. The checkout is copied to a
+An example is a folder with `commands_wse2.sh` or `commands_wse3.sh`. Each checkout is copied to a
 temporary folder, once per arch, and the unmodified script runs in the copy with this Python's
-`cslc` and `cs_python` first on PATH. An example passes when its script exits with 0, a simulation
+`cslc` and `cs_python` first on PATH. (A placeholder that stands where a command should be is filled
+in: see `PLACEHOLDERS`.) An example passes when its script exits with 0, a simulation
 ran to its stop meanwhile, and there is evidence that its results are right: the script printed its
 success line, or asserted something about results, or this tool checks the data that came back
 (`conformance_evidence.py`). A folder that only holds `code.csl` is no complete program: it is
@@ -56,8 +57,11 @@ FRAGMENT_LAYOUT = f"""layout {{
   @set_tile_code(0, 0, "{FRAGMENT}", .{{}});
 }}
 """
+PLACEHOLDERS = {b"%python_sdk_paint": b"cs_python run.py"}
+"""What stands for a command in scripts of sdk-examples, which no shell runs: a test runner of its
+authors puts a command there before."""
 PAGE_COMMAND = (
-    "python tools/conformance.py PATH_TO_CSL_EXAMPLES --page docs/reference/conformance.md"
+    "python tools/conformance.py csl-examples sdk-examples --page docs/reference/conformance.md"
 )
 WITNESS = Path(__file__).with_name("conformance_witness.py")
 STOPWATCH = """#!/usr/bin/env bash
@@ -85,6 +89,7 @@ class Verdict(StrEnum):
 class Example:
     """A folder of the checkout, and how it runs on one arch."""
 
+    checkout: Path
     name: str
     """Path below the checkout."""
     arch: str
@@ -140,6 +145,8 @@ _IDLE = 0.5
 class Outcome:
     """The result of one example on one arch."""
 
+    repository: str
+    """Name of the checkout."""
     example: str
     arch: str
     verdict: Verdict
@@ -167,7 +174,8 @@ def find_examples(checkout: Path, arches: Sequence[str], pattern: str) -> list[E
     for folder in sorted(path for path in [checkout, *checkout.rglob("*")] if path.is_dir()):
         name = str(folder.relative_to(checkout)) if folder != checkout else folder.name
         if fnmatch(folder.name, pattern) or fnmatch(name, pattern):
-            found += (Example(name, arch, command) for arch, command in _commands(folder, arches))
+            commands = _commands(folder, arches)
+            found += (Example(checkout, name, arch, command) for arch, command in commands)
     return found
 
 
@@ -186,7 +194,9 @@ def _commands(folder: Path, arches: Sequence[str]) -> Iterator[tuple[str, tuple[
 def run_example(example: Example, folder: Path, timeout_seconds: float) -> Outcome:
     """Run an example in its copy of the folder."""
     compiled = folder / "out"
-    if not example.is_complete:
+    if example.is_complete:
+        _fill_placeholders(folder / example.command[-1])
+    else:
         (folder / "layout.csl").write_text(FRAGMENT_LAYOUT, encoding="utf-8")
         shutil.rmtree(compiled, ignore_errors=True)
     remove_records(folder)
@@ -206,6 +216,7 @@ def run_example(example: Example, folder: Path, timeout_seconds: float) -> Outco
     passed_or_not = Verdict.FAIL if judgement.missing else Verdict.PASS
     compilations = [call for call in calls if call.name == "cslc"]
     return Outcome(
+        repository=example.checkout.name,
         example=example.name,
         arch=example.arch,
         verdict=Verdict.TIMEOUT if exit_code is None else passed_or_not,
@@ -217,6 +228,16 @@ def run_example(example: Example, folder: Path, timeout_seconds: float) -> Outco
         cycles=sum(record.cycles for record in records) if records else None,
         output=output,
     )
+
+
+def _fill_placeholders(script: Path) -> None:
+    """Write commands where a script has placeholders for them."""
+    lines = script.read_bytes().splitlines(keepends=True)
+    for index, line in enumerate(lines):
+        word, *_ = line.split(maxsplit=1) or [b""]
+        if word in PLACEHOLDERS:
+            lines[index] = line.replace(word, PLACEHOLDERS[word], 1)
+    script.write_bytes(b"".join(lines))
 
 
 def _run(
@@ -302,26 +323,29 @@ def _kill_group(process: subprocess.Popen[bytes]) -> None:
 
 
 def run_all(
-    checkout: Path,
     examples: Sequence[Example],
     timeout_seconds: float,
     console: Console,
     *,
     warms_up: bool = False,
 ) -> tuple[list[Outcome], Load]:
-    """Run the examples one after the other, in a copy of the checkout for each arch.
+    """Run the examples one after the other, in a copy of their checkout for each arch.
 
     With `warms_up`, run one of them before, without a record: it compiles the simulator's kernels.
     """
     outcomes: list[Outcome] = []
     loads = [_load_average()]
     with tempfile.TemporaryDirectory(prefix="conformance-") as scratch:
-        for arch in sorted({example.arch for example in examples}):
-            _copy(checkout, Path(scratch, arch))
+        copies = {
+            key: Path(scratch, str(number), key[1])
+            for number, key in enumerate(dict.fromkeys((e.checkout, e.arch) for e in examples))
+        }
+        for (checkout, _), copy in copies.items():
+            _copy(checkout, copy)
 
         def run(example: Example) -> Outcome:
-            root = Path(scratch, example.arch)
-            folder = root / example.name if (checkout / example.name).is_dir() else root
+            root = copies[example.checkout, example.arch]
+            folder = root / example.name if (example.checkout / example.name).is_dir() else root
             with console.status(f"{example.name} on {example.arch}"):
                 return run_example(example, folder, timeout_seconds)
 
@@ -356,8 +380,21 @@ def _copy(checkout: Path, target: Path) -> None:
 
 
 def print_outcomes(outcomes: Sequence[Outcome], console: Console) -> None:
-    """Print the table, then the last lines of everything that failed."""
-    table = Table(title="csl-examples on onewafer")
+    """Print a table for each checkout, then the last lines of everything that failed."""
+    for repository in dict.fromkeys(outcome.repository for outcome in outcomes):
+        _print_table(repository, [o for o in outcomes if o.repository == repository], console)
+    for outcome in outcomes:
+        if not outcome.has_passed:
+            console.rule(f"{outcome.example} on {outcome.arch}: {outcome.verdict}")
+            console.print(outcome.missing, markup=False, highlight=False, soft_wrap=True)
+            tail = "\n".join(outcome.output.splitlines()[-TAIL_LINES:])
+            console.print(tail or "(no output)", markup=False, highlight=False, soft_wrap=True)
+    num_passed = sum(outcome.has_passed for outcome in outcomes)
+    console.print(f"{num_passed} of {len(outcomes)} passed")
+
+
+def _print_table(repository: str, outcomes: Sequence[Outcome], console: Console) -> None:
+    table = Table(title=f"{repository} on onewafer")
     table.add_column("example", overflow="fold")
     table.add_column("arch")
     table.add_column("verdict")
@@ -372,20 +409,14 @@ def print_outcomes(outcomes: Sequence[Outcome], console: Console) -> None:
         seconds = f"{outcome.seconds:.1f}"
         table.add_row(outcome.example, outcome.arch, verdict, evidence, seconds, cycles)
     console.print(table)
-    for outcome in outcomes:
-        if not outcome.has_passed:
-            console.rule(f"{outcome.example} on {outcome.arch}: {outcome.verdict}")
-            console.print(outcome.missing, markup=False, highlight=False, soft_wrap=True)
-            tail = "\n".join(outcome.output.splitlines()[-TAIL_LINES:])
-            console.print(tail or "(no output)", markup=False, highlight=False, soft_wrap=True)
-    num_passed = sum(outcome.has_passed for outcome in outcomes)
-    console.print(f"{num_passed} of {len(outcomes)} passed")
 
 
 def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", maxsplit=1)[0])
-    parser.add_argument("path", type=Path, help="a csl-examples checkout, or a folder in it")
+    parser.add_argument(
+        "paths", nargs="+", metavar="PATH", type=Path, help="a checkout, or a folder in it"
+    )
     parser.add_argument("--only", default="*", metavar="GLOB", help="names of examples to run")
     parser.add_argument("--arch", choices=ARCHES, help="only this machine (default: both)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the outcomes there, too")
@@ -401,14 +432,16 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
 def main() -> int:
     """Run the tool; return its exit code."""
     options = parse_arguments()
-    checkout: Path = options.path.resolve()
     arches = (options.arch,) if options.arch else ARCHES
-    if not checkout.is_dir():
-        return _refuse(f"there is no folder {str(options.path)!r}")
-    examples = find_examples(checkout, arches, options.only)
+    examples: list[Example] = []
+    for path in options.paths:
+        if not path.is_dir():
+            return _refuse(f"there is no folder {str(path)!r}")
+        examples += find_examples(path.resolve(), arches, options.only)
     if not examples:
+        named = " or ".join(repr(str(path)) for path in options.paths)
         return _refuse(
-            f"no example under {str(options.path)!r} matches {options.only!r}: "
+            f"no example under {named} matches {options.only!r}: "
             f"an example is a folder with commands_wse2.sh or commands_wse3.sh"
         )
     for path in (options.json, options.page):
@@ -417,9 +450,7 @@ def main() -> int:
     if shutil.which("cslc", path=_search_path()) is None:
         return _refuse(f"there is no cslc: install onewafer for {sys.executable}")
     console = Console()
-    outcomes, load = run_all(
-        checkout, examples, options.timeout, console, warms_up=options.page is not None
-    )
+    outcomes, load = run_all(examples, options.timeout, console, warms_up=options.page is not None)
     print_outcomes(outcomes, console)
     if options.json:
         text = json.dumps([asdict(outcome) for outcome in outcomes], indent=2)

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from conformance import Load, Outcome, Seconds
 
-PROGRAMS = tuple(  # 54 names in a list literal would be 54 lines
+PROGRAMS = tuple(  # 55 names in a list literal would be 55 lines
     """
     gemv-00-basic-syntax gemv-01-complete-program topic-01-arrays-and-pointers gemv-02-memory-dsds
     gemv-03-memcpy gemv-04-params gemv-05-multiple-pes topic-10-map-builtin topic-02-libraries
@@ -27,7 +27,7 @@ PROGRAMS = tuple(  # 54 names in a list literal would be 54 lines
     gemv-collectives_2d gemm-collectives_2d bandwidth-test row-col-broadcast sdklayout-05-gemv
     cholesky fft-1d-2d 7pt-stencil-spmv power-method conjugate-gradient
     preconditioned-conjugate-gradient bicgstab histogram-torus 25-pt-stencil fft-3d
-    spmv-hypersparse
+    spmv-hypersparse topic-16-queue-flush
     """.split()  # noqa: SIM905
 )
 """The programs, easiest first: each needs little that those before it do not. Their numbers are
@@ -38,14 +38,16 @@ COMPILE_GOAL_SECONDS, RUN_GOAL_SECONDS = 2, 30
 _MOST_LETTERS = 160
 PAGE_HEAD = """# Conformance
 
-Every program of a csl-examples checkout, unmodified, on each machine that it has a script for.
-This page is written by
+Every program of two public repositories, unmodified, on each machine that it has a script for:
+[csl-examples](https://github.com/Cerebras/csl-examples), the programs of SDK 1.4, and
+[sdk-examples](https://github.com/Cerebras/sdk-examples), those of SDK 2.10. This page is written by
 
 ```
 {command}
 ```
 
-after `pip install matplotlib pandas scipy`, which the host scripts of some programs import.
+in a folder with a checkout of each, after `pip install matplotlib pandas scipy`, which the host
+scripts of some programs import.
 
 A program passes when its own command script exits with 0, a simulation ran to its stop meanwhile,
 and there is evidence that its results are right; *evidence* says which:
@@ -56,6 +58,9 @@ and there is evidence that its results are right; *evidence* says which:
 | `prints` | a line that is nothing but SUCCESS or PASS |
 | `checked` | the script judges nothing; this tool checks what came back, as said below |
 | `compiles` | it is no complete program: it was compiled, and nothing ran |
+
+The scripts of the `sdklayout` programs in sdk-examples have the word `%python_sdk_paint` where a
+command should be, which no shell runs; the tool writes `cs_python run.py` in its place.
 
 What a script asserts, about which inputs and with which tolerance, is its own choice. Of
 `bandwidth-test`, which only measures, the tool checks that the bytes were moved, that the cycles it
@@ -68,6 +73,9 @@ clock and with the simulator's kernels compiled before, are {compile_goal} s to 
 {run_goal} s to run; *in time* says whether a row keeps them.
 
 {load}
+"""
+TABLE_HEAD = """
+## {repository}
 
 {passed} of {total} pass; of the programs 1–{demanded}, {demanded_passed} of {demanded_total}.
 {in_time} of these {demanded_total} are within the goals.
@@ -83,18 +91,30 @@ clock are too high; those of the CPU are closer to what an idle computer takes."
 
 
 def write_page(path: Path, outcomes: Sequence[Outcome], load: Load, command: str) -> None:
-    """Write the page, in the order of `PROGRAMS`."""
-    ordered = sorted(
-        outcomes, key=lambda outcome: (_number(outcome), outcome.example, outcome.arch)
-    )
-    demanded = [outcome for outcome in outcomes if 1 <= _number(outcome) <= NUM_DEMANDED]
-    text = PAGE_HEAD.format(
+    """Write the page: a table for each repository, in the order of `PROGRAMS`."""
+    head = PAGE_HEAD.format(
         command=command,
         compile_goal=COMPILE_GOAL_SECONDS,
         run_goal=RUN_GOAL_SECONDS,
         load=(_BUSY if load.is_high else _IDLE).format(
             num_cores=load.num_cores, at_start=load.at_start, highest=load.highest
         ),
+    )
+    repositories = dict.fromkeys(outcome.repository for outcome in outcomes)
+    tables = (
+        _table(repository, [o for o in outcomes if o.repository == repository])
+        for repository in repositories
+    )
+    path.write_text(head + "".join(tables), encoding="utf-8")
+
+
+def _table(repository: str, outcomes: Sequence[Outcome]) -> str:
+    ordered = sorted(
+        outcomes, key=lambda outcome: (_number(outcome), outcome.example, outcome.arch)
+    )
+    demanded = [outcome for outcome in outcomes if 1 <= _number(outcome) <= NUM_DEMANDED]
+    head = TABLE_HEAD.format(
+        repository=repository,
         passed=sum(outcome.has_passed for outcome in outcomes),
         total=len(outcomes),
         demanded=NUM_DEMANDED,
@@ -102,7 +122,7 @@ def write_page(path: Path, outcomes: Sequence[Outcome], load: Load, command: str
         demanded_total=len(demanded),
         in_time=sum(outcome.has_passed and not _too_slow(outcome) for outcome in demanded),
     )
-    path.write_text(text + "".join(map(_row, ordered)), encoding="utf-8")
+    return head + "".join(map(_row, ordered))
 
 
 def _too_slow(outcome: Outcome) -> list[str]:

@@ -240,6 +240,15 @@ def test_examples_run_in_a_copy_beside_their_libraries(checkout, tmp_path):
     assert not list(checkout.rglob("simulation.json"))
 
 
+def test_placeholders_of_scripts_become_commands(checkout, tmp_path):
+    says = "import sys", STOPS, "print(sys.argv)", SAYS
+    folder = add_example(checkout, "a", *says, script="%python_sdk_paint --arch=wse2")
+    assert verdict(checkout, tmp_path) == ("pass", "prints", "")
+    assert "%python_sdk_paint" in (folder / "commands_wse2.sh").read_text()
+    _, found = outcomes(checkout, tmp_path)
+    assert "['run.py', '--arch=wse2']" in found["tutorials/a", "wse2"]["output"]
+
+
 def test_a_folder_for_temporary_files_may_have_any_name(checkout, tmp_path, monkeypatch):
     (tmp_path / "two words; and 'more'").mkdir()
     monkeypatch.setenv("TMPDIR", str(tmp_path / "two words; and 'more'"))
@@ -320,9 +329,12 @@ def test_the_page_says_what_each_verdict_rests_on(checkout, tmp_path):
     add_example(checkout, "bandwidth-test", *measure())
     fails = "echo 'a.b.HostError: no | such thing'; echo later; exit 1"
     add_example(checkout, "elsewhere", script=fails)
-    run(checkout, "--page", tmp_path / "page.md")
-    page = (tmp_path / "page.md").read_text()
-    assert "2 of 3 pass; of the programs 1–42, 2 of 2.\n" in page
+    add_example(tmp_path / "another", first)
+    run(checkout, tmp_path / "another", "--page", tmp_path / "page.md")
+    page, another = (tmp_path / "page.md").read_text().split("## another\n")
+    assert "1 of 1 pass" in another
+    assert f"| 13 | {first} | wse2 | pass | prints |" in another
+    assert "## checkout\n\n2 of 3 pass; of the programs 1–42, 2 of 2.\n" in page
     assert " of these 2 are within the goals." in page  # how many, a busy computer decides
     assert "load average" in page
     rows = [line.split(" | ") for line in page.splitlines() if line.startswith("| ")]
@@ -338,6 +350,7 @@ def test_the_page_says_what_each_verdict_rests_on(checkout, tmp_path):
 
 def outcome(number, *, compilation=None, run=None):
     return Outcome(
+        repository="csl-examples",
         example=f"tutorials/{PROGRAMS[number]}",
         arch="wse3",
         verdict=Verdict.PASS,
