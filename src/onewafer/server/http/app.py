@@ -33,6 +33,7 @@ from onewafer.server.http.body import GoneError
 from onewafer.server.http.endpoints import (
     AdvanceClock,
     CountTokens,
+    Describe,
     Generate,
     ListModels,
     OneModel,
@@ -46,6 +47,7 @@ from onewafer.server.http.exchange import Exchange, keep_exchange
 from onewafer.server.http.guard import Guard
 from onewafer.server.http.metrics import Metrics
 from onewafer.server.http.open_answers import OpenAnswers
+from onewafer.server.http.openapi import to_openapi
 from onewafer.server.page import read_page
 
 if TYPE_CHECKING:
@@ -205,6 +207,7 @@ def _routes(parts: Parts) -> Iterator[Route]:
     for path, file in read_page().items():
         yield _get(path, SendFile(file))
     yield _get("/metrics", Scrape(parts))
+    yield _get("/openapi.json", Describe(parts, to_openapi))
     yield _post("/onewafer/advance", AdvanceClock(parts))
 
 

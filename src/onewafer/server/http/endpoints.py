@@ -21,7 +21,7 @@ from onewafer.server.page import HEADERS
 from onewafer.server.service import Health
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from starlette.types import Receive, Scope, Send
 
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from onewafer.server.http.options import HttpOptions
     from onewafer.server.json_values import Json
     from onewafer.server.page import PageFile
-    from onewafer.server.service import Service
+    from onewafer.server.service import ServedModel, Service
 
 LARGE_BODY_BYTES = 64 * 1024
 """Larger bodies are read in a thread: open streams do not wait for them."""
@@ -165,6 +165,20 @@ class Scrape:
         """Write all of them."""
         del receive, send
         await exchange_of(scope).respond(200, self.parts.metrics.text(), media_type=MEDIA_TYPE)
+
+
+@dataclass(frozen=True, slots=True)
+class Describe:
+    """Sends a document about the server that depends on its models."""
+
+    parts: Parts
+    describe: Callable[[Sequence[ServedModel]], Json]
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Write the document."""
+        del receive, send
+        document = self.describe(self.parts.service.models)
+        await exchange_of(scope).respond(200, to_body(document))
 
 
 @dataclass(frozen=True, slots=True)
