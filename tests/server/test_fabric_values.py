@@ -55,6 +55,10 @@ def test_two_clients_at_once_get_the_tokens_of_transformers(folder):
         )[0, len(prompt) :]
         assert answer.choices[0].text == loaded.text.tokenizer.decode(expected)
     assert again.choices[0].text == answers[0].choices[0].text
+    cycles = [answer.onewafer["simulated"]["cycles"] for answer in (*answers, again)]
+    launches = [answer.onewafer["simulated"]["launches"] for answer in (*answers, again)]
+    assert all(n == MOST_TOKENS for n in launches), "each prompt fits into the first launch"
+    assert all(1_000 * n < c < 1_000_000 * n for c, n in zip(cycles, launches, strict=True))
     assert model.onewafer == {"system": "cs3", "is_synthetic": False, "values": "fabric"}
 
 

@@ -154,6 +154,18 @@ class HostTimes:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Simulated:
+    """What a simulated wafer did for answers; other answers may have had rows of its launches."""
+
+    launches: int = 0
+    cycles: int = 0
+
+    def __add__(self, other: Simulated) -> Simulated:
+        """Return the sum of both."""
+        return Simulated(launches=self.launches + other.launches, cycles=self.cycles + other.cycles)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Lengths:
     """The tokens of one prompt and of its answers."""
 
@@ -170,6 +182,8 @@ class Completed:
     host: HostTimes
     is_synthetic: bool
     """Whether the text was made up, not computed by the model (`--values none`)."""
+    simulated: Simulated | None = None
+    """The launches that computed the text (`--values fabric`); None: no wafer computed it."""
     lengths: tuple[Lengths, ...] = ()
     """The lengths of each prompt and its answers."""
     gaps: Sequence[float] = ()

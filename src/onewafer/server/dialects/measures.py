@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from onewafer.server.events import Alternative, Completed, SystemTimes, Usage
+    from onewafer.server.events import Alternative, Completed, Simulated, SystemTimes, Usage
     from onewafer.server.json_values import Json
 
 
@@ -53,6 +53,7 @@ def onewafer_object(completed: Completed) -> dict[str, Json]:
             "ttft_seconds": completed.host.ttft_seconds,
             "total_seconds": completed.host.total_seconds,
         },
+        "simulated": _simulated(completed.simulated),
         "alternative": _alternative(times.alternative),
     }
 
@@ -63,6 +64,12 @@ def measures(completed: Completed, created: float) -> dict[str, Json]:
         "time_info": time_info(completed.times, created),
         "onewafer": onewafer_object(completed),
     }
+
+
+def _simulated(simulated: Simulated | None) -> dict[str, Json] | None:
+    if simulated is None:
+        return None
+    return {"launches": simulated.launches, "cycles": simulated.cycles}
 
 
 def _alternative(alternative: Alternative | None) -> dict[str, Json] | None:

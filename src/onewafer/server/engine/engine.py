@@ -292,6 +292,7 @@ class Engine:
     def _take(self, answer: Answer, produced: Produced | Failed) -> None:
         if isinstance(produced, Failed):
             raise produced.error
+        answer.simulated = produced.simulated
         request, events = answer.request, answer.text.take(produced)
         request.computed = self._clock()
         if request.first_token is None:

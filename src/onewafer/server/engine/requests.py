@@ -8,7 +8,7 @@ from enum import StrEnum
 from itertools import count
 from typing import TYPE_CHECKING, Protocol
 
-from onewafer.server.events import Completed, HostTimes, Lengths, SystemTimes, Usage
+from onewafer.server.events import Completed, HostTimes, Lengths, Simulated, SystemTimes, Usage
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -63,6 +63,8 @@ class Answer:
     text: AnswerText
     times: SequenceTimes | None = None
     """What it took, when its last token has left."""
+    simulated: Simulated | None = None
+    """What a simulated wafer computed of it, if one computes the values."""
     last_left: float | None = None
     """When a token left the served system last."""
 
@@ -100,6 +102,10 @@ class Request:
         """Count the tokens of a prompt that the slot of an answer had, where it had most."""
         prompt = answer.index // self.asked.generation.num_answers
         self._cached[prompt] = max(self._cached.get(prompt, 0), tokens)
+
+    def _simulated(self) -> Simulated | None:
+        of_answers = [one.simulated for one in self.answers if one.simulated is not None]
+        return sum(of_answers, Simulated()) if of_answers else None
 
     def _lengths(self, all_times: Sequence[SequenceTimes]) -> tuple[Lengths, ...]:
         each = self.asked.generation.num_answers
@@ -154,6 +160,7 @@ class Request:
                 total_seconds=self.computed - self.began,
             ),
             is_synthetic=is_synthetic,
+            simulated=self._simulated(),
             lengths=self._lengths(all_times),
             gaps=self.gaps,
         )

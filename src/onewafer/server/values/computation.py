@@ -32,6 +32,11 @@ class Computation(Protocol):
         """Tokens that one step can have; None: prompts are read whole."""
         ...
 
+    @property
+    def simulated_cycles(self) -> int | None:
+        """Cycles of the last step on a simulated wafer; None: no wafer computes the values."""
+        ...
+
     def begin(self, slot: int, prompt: Sequence[int]) -> int:
         """Begin a sequence; return how many tokens of its prompt need not be read again."""
         ...

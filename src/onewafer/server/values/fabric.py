@@ -40,11 +40,17 @@ class FabricComputation:
         self._place_of_slot: dict[int, int] = {}
         self._free = list(range(len(sequences)))
         """Places without a sequence, the one that was used last at the end."""
+        self._cycles: int | None = None
 
     @property
     def most_rows(self) -> int | None:
         """Tokens that one step can have."""
         return self._sequences.most_rows
+
+    @property
+    def simulated_cycles(self) -> int | None:
+        """Cycles of the last launch."""
+        return self._cycles
 
     def begin(self, slot: int, prompt: Sequence[int]) -> int:
         """Begin a sequence in the free place that has most of its prompt; return how much."""
@@ -59,7 +65,8 @@ class FabricComputation:
     def compute(self, chunks: Sequence[Chunk]) -> NDArray[np.float32]:
         """Return the logits behind the last token of each chunk that wants them."""
         tokens = {self._place_of_slot[chunk.slot]: chunk.tokens for chunk in chunks}
-        logits, _ = self._sequences.launch(tokens)
+        logits, launched = self._sequences.launch(tokens)
+        self._cycles = launched.activity.cycles
         rows = [logits[self._place_of_slot[chunk.slot]] for chunk in chunks if chunk.wants_logits]
         return np.stack(rows).astype(np.float32) if rows else np.empty((0, 0), np.float32)
 

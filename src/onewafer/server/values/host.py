@@ -15,14 +15,17 @@ So a request with a seed gets the same tokens whatever runs beside it.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
+from onewafer.server.events import Simulated
 from onewafer.server.values.computation import Chunk
 from onewafer.server.values.sampling import choose, log_probabilities, most_likely
 from onewafer.server.values.values import Failed, Produced
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     import numpy as np
     from numpy.typing import NDArray
 
@@ -42,6 +45,7 @@ class _Sequence:
     num_read: int
     """Tokens, of prompt and answer, whose keys and values are there."""
     answer: list[int] = field(default_factory=list[int])
+    simulated: Simulated | None = None
 
     @property
     def is_reading(self) -> bool:
@@ -92,6 +96,7 @@ class HostValues:
         if not chunks:
             return []
         logits = iter(self._computation.compute([chunk for _, chunk in chunks]))
+        self._note_simulated(sequence for sequence, _ in chunks)
         produced: list[Produced | Failed] = []
         for sequence, chunk in chunks:
             sequence.num_read += len(chunk.tokens)
@@ -130,6 +135,15 @@ class HostValues:
     def _has_room(self, sequence: _Sequence) -> bool:
         return sequence.num_read < self._context_length
 
+    def _note_simulated(self, sequences: Iterable[_Sequence]) -> None:
+        """Count the launch for all whose rows it had, if the step was one of a simulated wafer."""
+        cycles = self._computation.simulated_cycles
+        if cycles is not None:
+            launch = Simulated(launches=1, cycles=cycles)
+            for sequence in sequences:
+                before = sequence.simulated
+                sequence.simulated = launch if before is None else before + launch
+
     def _try_to_choose(self, sequence: _Sequence, logits: NDArray[np.float32]) -> Produced | Failed:
         try:
             return self._choose(sequence, logits)
@@ -151,11 +165,12 @@ class HostValues:
         if constraint is not None:
             constraint.take(token)
         sequence.answer.append(token)
+        produced = Produced(id=request.id, token=token, simulated=sequence.simulated)
         if request.top_logprobs is None:
-            return Produced(id=request.id, token=token)
+            return produced
         logprobs = log_probabilities(logits)
         top = most_likely(logprobs, request.top_logprobs)
-        return Produced(id=request.id, token=token, logprob=float(logprobs[token]), top=top)
+        return replace(produced, logprob=float(logprobs[token]), top=top)
 
 
 def _chunk(

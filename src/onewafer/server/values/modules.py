@@ -46,6 +46,11 @@ class ModuleComputation:
         """Tokens that one step can have: prompts are read whole."""
         return None
 
+    @property
+    def simulated_cycles(self) -> int | None:
+        """Cycles of a simulated wafer: this computer computes."""
+        return None
+
     def begin(self, slot: int, prompt: Sequence[int]) -> int:  # noqa: ARG002  # of the protocol
         """Begin a sequence; nothing of its prompt is kept."""
         self._caches.pop(slot, None)

@@ -42,6 +42,11 @@ class PagedComputation:
         """Tokens that one step can have."""
         return self._network.most_rows
 
+    @property
+    def simulated_cycles(self) -> int | None:
+        """Cycles of a simulated wafer: this computer computes."""
+        return None
+
     def begin(self, slot: int, prompt: Sequence[int]) -> int:
         """Begin a sequence; return how many tokens of its prompt need not be read again."""
         blocks, name = self._pool.find(prompt) if self._keeps_prefixes else ([], b"")

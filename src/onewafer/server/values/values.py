@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from onewafer.server.events import Simulated
     from onewafer.server.generation import Sampling
 
 
@@ -44,6 +45,8 @@ class Produced:
     logprob: float | None = None
     top: tuple[tuple[int, float], ...] = ()
     """The most likely tokens with their log probabilities, the likeliest first."""
+    simulated: Simulated | None = None
+    """All launches of the sequence so far; None: no wafer computes the values."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
