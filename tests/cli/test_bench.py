@@ -25,6 +25,7 @@ def test_two_benchmarks_with_json_and_page(tmp_path, capsys):
     assert f"\n$ {command}\n" in page.read_text()
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(find_spec("matplotlib") is None, reason="plots are an extra")
 def test_plots_are_measured_and_linked(tmp_path, capsys, monkeypatch):
     """With one program a curve: each of its points is a process."""

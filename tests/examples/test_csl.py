@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[2]
 HOW_TO = (ROOT / "docs/how-to/csl-on-its-own.md").read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize("arch", ["wse2", "wse3"])
+@pytest.mark.parametrize("arch", [pytest.param("wse2", marks=pytest.mark.slow), "wse3"])
 def test_examples_pass(arch, tmp_path):
     outcomes = tmp_path / "outcomes.json"
     options = ["--arch", arch, "--json", str(outcomes)]

@@ -15,6 +15,7 @@ PROGRAM = EmittedProgram(
     position="entry",
     kept="model.state",
     is_sequence=False,
+    has_slots=False,
     inputs={},
     parameters={},
     outputs={},

@@ -301,6 +301,7 @@ def cycles_by_launch(fidelity, monkeypatch, **options):
     return wafer, {launch: record.times.activity(launch).cycles for launch in launched}
 
 
+@pytest.mark.slow
 def test_all_positions_of_the_example_are_within_one_percent_of_the_fabric(monkeypatch, capsys):
     wafer, derived = cycles_by_launch(Fidelity.AUTO, monkeypatch)
     of_auto = capsys.readouterr().out

@@ -72,6 +72,7 @@ def ask(running, prompt):
     )
 
 
+@pytest.mark.slow
 def test_a_model_that_does_not_fit_is_refused(tmp_path):
     folder = save(small_llama(hidden_size=4096, intermediate_size=8), tmp_path / "wide")
     with pytest.raises(

@@ -7,6 +7,7 @@ from dataclasses import replace
 from functools import partial
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -83,6 +84,7 @@ def test_checking_changes_nothing_until_it_stops_a_run(program, bounds):
         assert found[name] == value, name
 
 
+@pytest.mark.slow
 def test_generated_programs_use_every_feature():
     """A feature cannot be dropped from the generator unnoticed."""
     seen = set()
@@ -138,6 +140,7 @@ def test_generated_programs_use_every_feature():
     assert wanted <= seen
 
 
+@pytest.mark.slow
 def test_generated_programs_bind_queues():
     """They tell that they are empty, without an error on the way."""
     seen = set()

@@ -209,7 +209,7 @@ def test_generated_programs_that_pack(program, slices):
     assert_agreement(*program, slices)
 
 
-@settings(LENIENT, max_examples=20)
+@settings(LENIENT, max_examples=9)
 @given(programs(PackingBuilder), MAKERS, SLICES)
 def test_generated_programs_that_pack_may_be_cut(program, makers, slice_cycles):
     assert_cuts_change_nothing(program, makers, slice_cycles)

@@ -365,9 +365,9 @@ ALL = MUTANTS | FEATURE_MUTANTS | TEARDOWN_MUTANTS | QUEUE_MUTANTS
 
 
 def names(mutants):
-    """Return every third mutant, the others as slow tests: each takes a process."""
+    """Return every sixth mutant, the others as slow tests: each takes a process."""
     return [
-        name if i % 3 == 0 and name not in RARE else pytest.param(name, marks=pytest.mark.slow)
+        name if i % 6 == 0 and name not in RARE else pytest.param(name, marks=pytest.mark.slow)
         for i, name in enumerate(mutants)
     ]
 
