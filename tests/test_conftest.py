@@ -9,7 +9,7 @@ TRIED = []
 
 @settings(max_examples=9)
 @given(st.integers())
-def test_a_property_tries_a_third_of_its_cases_in_ci(number):
+def test_a_property_tries_a_quarter_of_its_cases_in_ci(number):
     TRIED.append(number)
     assert len(TRIED) <= (3 if settings.get_current_profile_name() == "ci" else 9)
 

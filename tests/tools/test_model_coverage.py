@@ -103,6 +103,7 @@ def test_an_error_is_an_outcome():
     assert outcome.failure.startswith("KeyError: 'mine' (test_model_coverage.py:")
 
 
+@pytest.mark.slow
 def test_a_model_that_dies_or_never_ends_takes_nothing_with_it():
     kinds = (Dying, Endless, Plain)
     trials = [Trial(model_of(kind), Fidelity.MODEL) for kind in kinds]
