@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
@@ -135,6 +135,8 @@ class _NormGradient(_Norm):
     __slots__ = ()
 
     part = None
+    _is_centred: ClassVar[bool]
+    """Whether the mean of each group is taken from it first."""
 
     gradient: ValueName
 
@@ -143,17 +145,34 @@ class _NormGradient(_Norm):
         wrong = _Norm.wrong_operand(self, tensors)
         return wrong or wrong_gradient(tensors[self.gradient], tensors[self.input].shape)
 
-    def _normalised(self, launch: Launch, *, is_centred: bool) -> tuple[Array, Array]:
+    def _normalised(self, launch: Launch) -> tuple[Array, Array]:
         """Return the groups of the input, brought to one scale, and the factors that did it."""
         groups = _groups(launch[self.input], self.groups)
-        if is_centred:
+        if self._is_centred:
             groups = groups - groups.mean(axis=-1, keepdims=True)
         factors = 1 / np.sqrt((groups * groups).mean(axis=-1, keepdims=True) + self.epsilon)
         return groups * factors, factors
 
 
+class _NormInputGradient(_NormGradient):
+    """What a gradient says of the input, less what the mean and the scale of each group take."""
+
+    __slots__ = ()
+
+    weight: ParameterName
+
+    def evaluate(self, launch: Launch) -> Array:
+        """Return its result in a launch."""
+        normalised, factors = self._normalised(launch)
+        weighted = _groups(launch[self.gradient], self.groups) * launch[self.weight]
+        along = normalised * (weighted * normalised).mean(axis=-1, keepdims=True)
+        if self._is_centred:
+            weighted = weighted - weighted.mean(axis=-1, keepdims=True)
+        return ((weighted - along) * factors).reshape(launch[self.input].shape)
+
+
 @dataclass(frozen=True, slots=True)
-class RmsNormInputGradient(_NormGradient):
+class RmsNormInputGradient(_NormInputGradient):
     """Give the gradient of the input of an `RmsNorm`.
 
     For a group g, with n the normalised input, f its factor 1 / √(mean(input[g]²) + epsilon), and d
@@ -162,6 +181,7 @@ class RmsNormInputGradient(_NormGradient):
 
     element_flop = 9
     """Square, sum, scale, weight, product, sum, scale, subtract, scale."""
+    _is_centred = False
 
     gradient: ValueName
     input: ValueName
@@ -171,16 +191,9 @@ class RmsNormInputGradient(_NormGradient):
     groups: int = 1
     """Groups of consecutive features of equal size."""
 
-    def evaluate(self, launch: Launch) -> Array:
-        """Return its result in a launch."""
-        normalised, factors = self._normalised(launch, is_centred=False)
-        weighted = _groups(launch[self.gradient], self.groups) * launch[self.weight]
-        along = normalised * (weighted * normalised).mean(axis=-1, keepdims=True)
-        return ((weighted - along) * factors).reshape(launch[self.input].shape)
-
 
 @dataclass(frozen=True, slots=True)
-class LayerNormInputGradient(_NormGradient):
+class LayerNormInputGradient(_NormInputGradient):
     """Give the gradient of the input of a `LayerNorm`.
 
     For a group g, with n the normalised input, f its factor 1 / √(variance(input[g]) + epsilon),
@@ -189,6 +202,7 @@ class LayerNormInputGradient(_NormGradient):
 
     element_flop = 13
     """Mean, subtract, square, sum, scale, weight, product, two sums, scale, subtract two, scale."""
+    _is_centred = True
 
     gradient: ValueName
     input: ValueName
@@ -197,14 +211,6 @@ class LayerNormInputGradient(_NormGradient):
     epsilon: float
     groups: int = 1
     """Groups of consecutive features of equal size."""
-
-    def evaluate(self, launch: Launch) -> Array:
-        """Return its result in a launch."""
-        normalised, factors = self._normalised(launch, is_centred=True)
-        weighted = _groups(launch[self.gradient], self.groups) * launch[self.weight]
-        along = normalised * (weighted * normalised).mean(axis=-1, keepdims=True)
-        centred = weighted - weighted.mean(axis=-1, keepdims=True)
-        return ((centred - along) * factors).reshape(launch[self.input].shape)
 
 
 class _NormWeightGradient(_NormGradient):
@@ -220,7 +226,9 @@ class _NormWeightGradient(_NormGradient):
         """Return the floating point operations of a launch."""
         return self.element_flop * tensors[self.input].num_elements
 
-    def _sums(self, launch: Launch, normalised: Array) -> Array:
+    def evaluate(self, launch: Launch) -> Array:
+        """Return its result in a launch."""
+        normalised, _ = self._normalised(launch)
         products = _groups(launch[self.gradient], self.groups) * normalised
         return products.reshape(-1, products.shape[-1]).sum(axis=0)
 
@@ -234,17 +242,13 @@ class RmsNormWeightGradient(_NormWeightGradient):
 
     element_flop = 5
     """Square, sum, scale, product, sum."""
+    _is_centred = False
 
     gradient: ValueName
     input: ValueName
     epsilon: float
     groups: int = 1
     """Groups of consecutive features of equal size."""
-
-    def evaluate(self, launch: Launch) -> Array:
-        """Return its result in a launch."""
-        normalised, _ = self._normalised(launch, is_centred=False)
-        return self._sums(launch, normalised)
 
 
 @dataclass(frozen=True, slots=True)
@@ -256,17 +260,13 @@ class LayerNormWeightGradient(_NormWeightGradient):
 
     element_flop = 7
     """Sum, subtract, square, sum, scale, product, sum."""
+    _is_centred = True
 
     gradient: ValueName
     input: ValueName
     epsilon: float
     groups: int = 1
     """Groups of consecutive features of equal size."""
-
-    def evaluate(self, launch: Launch) -> Array:
-        """Return its result in a launch."""
-        normalised, _ = self._normalised(launch, is_centred=True)
-        return self._sums(launch, normalised)
 
 
 @dataclass(frozen=True, slots=True)
