@@ -11,6 +11,7 @@ from onewafer.errors import (
     OnewaferError,
     Place,
     SimulationError,
+    TooLargeError,
 )
 
 
@@ -45,3 +46,9 @@ def test_an_internal_error_says_how_to_report_it():
     assert message.startswith("internal error: impossible\n")
     assert "Python 3." in message
     assert "please report it with the command and the input" in message
+
+
+def test_a_refusal_has_a_cause_for_those_who_have_other_options():
+    error = TooLargeError("it needs 9 PEs", remedy="choose a smaller model").again()
+    assert str(error) == "it needs 9 PEs; choose a smaller model"
+    assert error.cause == "it needs 9 PEs"

@@ -146,8 +146,13 @@ class Refusal:
 class UnsupportedOperationError(OnewaferError):
     """The wafer cannot do an operation; the caller may run it on the host."""
 
-    def __init__(self, reason: str, place: SourceLine | None = None) -> None:
-        self.refusal = Refusal(reason, place)
+    def __init__(
+        self, reason: str, place: SourceLine | None = None, *, remedy: str | None = None
+    ) -> None:
+        """Take what is wrong, where, and what the options of a script can do about it."""
+        self.refusal = Refusal(reason if remedy is None else f"{reason}; {remedy}", place)
+        self.cause = reason
+        """The reason without the remedy: for those who have other options."""
         self.result: str | None = None
         """The result of a graph that the wafer cannot compute, if it is known."""
         super().__init__(str(self.refusal))
@@ -160,7 +165,7 @@ class UnsupportedOperationError(OnewaferError):
     def again(self) -> Self:
         """Return a new error of the same kind, for a call that is refused as an earlier one was."""
         error = type(self)(self.refusal.reason, self.refusal.place)
-        error.result = self.result
+        error.result, error.cause = self.result, self.cause
         return error
 
 

@@ -77,5 +77,6 @@ def test_a_model_that_does_not_fit_is_refused(tmp_path):
     folder = save(small_llama(hidden_size=4096, intermediate_size=8), tmp_path / "wide")
     with pytest.raises(
         ConfigurationError, match=r"--values fabric cannot compute wide.*--values host"
-    ):
+    ) as caught:
         assemble(str(folder), ServerOptions(values=ValuesKind.FABRIC), ProgressBar())
+    assert "fidelity" not in str(caught.value), "the options are those of `serve`"

@@ -67,7 +67,8 @@ def check_room(num_bytes: int, architecture: Architecture) -> None:
     if num_bytes > room:
         raise TooLargeError(
             f"its parameters need {format_bytes(num_bytes)}, and all {width}×{height} PEs of "
-            f"{architecture.title} have {format_bytes(room)}; use f16 or a smaller model"
+            f"{architecture.title} have {format_bytes(room)}",
+            remedy="use f16 or a smaller model",
         )
 
 
@@ -171,9 +172,9 @@ def _place_bucket(
     smaller = "dtype 'f16', " if program.dtype is DataType.F32 else ""
     raise TooLargeError(
         f"{graph.name} needs at least {width}×{height} PEs: to simulate every wavelet of so many "
-        f"takes hours and {format_bytes(width * height * architecture.memory_bytes)} of memory; "
-        f"choose fidelity 'auto' or 'model', {smaller}or the rectangle {width}×{height} to do it "
-        "nevertheless"
+        f"takes hours and {format_bytes(width * height * architecture.memory_bytes)} of memory",
+        remedy=f"choose fidelity 'auto' or 'model', {smaller}or the rectangle {width}×{height} "
+        "to do it nevertheless",
     )
 
 

@@ -91,8 +91,8 @@ def build_fabric_values(
     except UnsupportedOperationError as error:
         raise ConfigurationError(
             f"--values fabric cannot compute {shown(model.text.id)}, since every wavelet is "
-            f"simulated: {error.refusal.reason}; serve it with --values host, or a smaller model "
-            f"with a smaller --max-batch or --context"
+            f"simulated: {error.cause}; serve it with --values host, or try a smaller --max-batch "
+            "or --context, or a smaller model"
         ) from error
     program = sequences.program.record.program
     context = program.context or wanted
