@@ -5,7 +5,8 @@ import pytest
 from onewafer.arch import load_architecture
 from onewafer.execution.activity import Activity
 from onewafer.execution.launch_times import LaunchTimes
-from onewafer.mesh import Launch, Slot, estimate, shard
+from onewafer.graph import Slot
+from onewafer.mesh import Launch, estimate, shard
 from tests.mesh.models import llama
 from tests.mesh.strategies import mlp
 

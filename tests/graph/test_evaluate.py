@@ -13,9 +13,11 @@ from onewafer.graph import (
     DataType,
     Embedding,
     Evaluator,
+    FirstRow,
     Graph,
     Linear,
     PositionEmbedding,
+    Slot,
     Tensor,
     evaluate_graph,
 )
@@ -43,6 +45,35 @@ def test_launches_of_a_part_each_give_the_rows_of_one_launch(graph, seed, data):
     (name,) = graph.outputs
     found = np.concatenate([part[name] for part in parts])
     np.testing.assert_allclose(found, whole[name], rtol=1e-6, atol=1e-9)
+
+
+@given(sequences(max_rows=5), st.integers(0, 99), st.data())
+def test_rows_of_several_sequences_are_those_of_each_alone(graph, seed, data):
+    causal = [o for o in graph.operations if not isinstance(o, Attention) or o.is_causal]
+    if len(causal) < len(graph.operations) or any(isinstance(o, FirstRow) for o in causal):
+        return
+    parameters = {p.name: random(seed + i, *p.shape) for i, p in enumerate(graph.parameters)}
+    rows, choices = graph.inputs[0].shape[0], graph.tensor("table").shape[0]
+    generator, (name,) = np.random.default_rng(seed), graph.outputs
+    together, ends = Evaluator(graph, parameters), [0, 0, 0]
+    alone = [Evaluator(graph, parameters) for _ in ends]
+    for order in data.draw(st.lists(st.permutations(range(3)), min_size=1, max_size=3)):
+        slots = [
+            Slot(sequence, ends[sequence], data.draw(st.integers(1, rows - ends[sequence])))
+            for sequence in order
+            if ends[sequence] < rows
+        ]
+        if not slots:
+            break
+        ids = generator.integers(0, choices, (sum(slot.rows for slot in slots) + 1, 1))
+        found = together.run_slots({"ids": ids}, slots)[name]
+        expected, first = [], 0
+        for slot in slots:
+            part = {"ids": ids[first : first + slot.rows]}
+            expected.append(alone[slot.sequence].run(part, slot.position)[name])
+            ends[slot.sequence] += slot.rows
+            first += slot.rows
+        np.testing.assert_allclose(found, np.concatenate(expected), rtol=1e-6, atol=1e-9)
 
 
 def test_a_sequence_may_begin_again():

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from onewafer.arch import load_architecture
 from onewafer.errors import ConfigurationError, HostError, UnsupportedOperationError
-from onewafer.graph import FLOATING, Attention, DataType, Evaluator, Graph, Linear, Tensor
+from onewafer.graph import FLOATING, Attention, DataType, Evaluator, Graph, Linear, Slot, Tensor
 from onewafer.image import SectionKind
-from onewafer.mesh import Arena, Launch, MeshEvaluator, Slot, emit, estimate, footprint, shard
+from onewafer.mesh import Arena, Launch, MeshEvaluator, emit, estimate, footprint, shard
 from onewafer.mesh.budget import num_tile_programs
 from onewafer.mesh.schedule import build_schedule
 from tests.graph.strategies import sequences

@@ -11,12 +11,11 @@ from hypothesis import strategies as st
 
 from onewafer.arch import load_architecture
 from onewafer.errors import HostError, TooLargeError, UnsupportedOperationError
-from onewafer.graph import DataType, Evaluator
+from onewafer.graph import DataType, Evaluator, Slot
 from onewafer.mesh import (
     Arena,
     Launch,
     MeshEvaluator,
-    Slot,
     emit,
     estimate,
     footprint,

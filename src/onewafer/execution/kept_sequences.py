@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from onewafer.mesh import Launch, Slot
+from onewafer.graph import Slot
+from onewafer.mesh import Launch
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

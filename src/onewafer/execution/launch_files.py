@@ -17,8 +17,8 @@ from onewafer.digests import digest, digest_of_sources
 from onewafer.execution.activity import Activity, PeMemory
 from onewafer.execution.agreement import Agreement
 from onewafer.execution.sampling import Spent
-from onewafer.graph import LayerPart
-from onewafer.mesh import Launch, Purpose, Slot
+from onewafer.graph import LayerPart, Slot
+from onewafer.mesh import Launch, Purpose
 from onewafer.settings import cache_folder
 from onewafer.whole_files import write_text
 

@@ -20,6 +20,7 @@ from onewafer.graph.resizing import (
     with_sequences,
 )
 from onewafer.graph.segments import Segment, fold, split
+from onewafer.graph.slot import Slot
 from onewafer.graph.tensor import FLOATING, DataType, Tensor
 from onewafer.graph.verifier import verify_graph
 from onewafer.graph.window import Window
@@ -32,6 +33,7 @@ __all__ = [
     "Graph",
     "GraphError",
     "Segment",
+    "Slot",
     "Tensor",
     "Window",
     "derive_gradients",

@@ -1,6 +1,6 @@
 """Compute a graph with NumPy on the host: what every other reader is compared with.
 
-In: a graph, parameters, and for each launch inputs and its place in the sequence. Out: outputs.
+In: a graph, parameters, and for each launch inputs and their places in sequences. Out: outputs.
 All is computed in one floating type of the caller's choice, float64 unless told otherwise; results
 are rounded to a narrower one if the caller names one.
 """
@@ -13,21 +13,25 @@ import numpy as np
 
 from onewafer.errors import HostError
 from onewafer.graph.operations.launch import Launch
+from onewafer.graph.slot import Slot
 from onewafer.graph.tensor import DataType
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import DTypeLike, NDArray
 
     from onewafer.graph.graph import Graph
+    from onewafer.graph.operations import Operation
+    from onewafer.graph.operations.launch import Cache
+    from onewafer.graph.tensor import Tensor
 
     Array = NDArray[Any]
     Arrays = Mapping[str, Array]
 
 
 class Evaluator:
-    """A well-formed graph with its parameters; it remembers the keys and values of a sequence."""
+    """A well-formed graph with its parameters; it remembers keys and values of sequences."""
 
     def __init__(
         self,
@@ -51,34 +55,65 @@ class Evaluator:
             )
             for tensor in graph.parameters
         }
-        self._cache: dict[str, tuple[Array, Array]] = {}
-        """Result of a causal attention → keys and values of all rows of the sequence so far."""
+        self._caches: dict[int, Cache] = {}
+        """Sequence → what it has of keys and values so far."""
 
     def run(self, inputs: Arrays, start: int = 0, num_rows: int | None = None) -> dict[str, Array]:
         """Return the outputs of one launch, whose first row is at position `start`.
 
-        Inputs may have any number of rows, of which the first `num_rows` count, all if None.
-        Outputs have `num_rows` rows, or one. Raises HostError for a missing input, a wrong shape,
-        or a start beyond the rows that earlier launches have given.
+        Its rows are of sequence 0. Inputs may have any number of rows, of which the first
+        `num_rows` count, all if None. Raises as `run_slots` does.
         """
-        values = dict(self._parameters)
-        for tensor in self.graph.inputs:
-            if tensor.name not in inputs:
-                raise HostError(f"the input {tensor.name!r} is missing")
-            array = inputs[tensor.name]
-            if array.ndim != len(tensor.shape) or array.shape[1:] != tensor.shape[1:]:
-                wanted = ("rows", *tensor.shape[1:])
-                raise HostError(f"input {tensor.name!r} has shape {array.shape}, not {wanted}")
-            dtype = np.int64 if tensor.dtype is DataType.I32 else self._dtype
-            values[tensor.name] = array[:num_rows].astype(dtype)
-        rows = values[self.graph.inputs[0].name].shape[0]
-        launch = Launch(values, self._cache, start, rows)
+        first = self.graph.inputs[0].name
+        rows = len(_find_input(first, inputs)) if num_rows is None else num_rows
+        return self.run_slots(inputs, (Slot(0, start, rows),))
+
+    def run_slots(self, inputs: Arrays, slots: Sequence[Slot]) -> dict[str, Array]:
+        """Return the outputs of one launch with rows of some sequences, slot after slot.
+
+        Inputs may have any number of rows, of which the first count. Outputs have a row for each of
+        them, or for each slot. Raises HostError for a missing input, a wrong shape, or a position
+        beyond the rows that earlier launches have given.
+        """
+        rows = sum(slot.rows for slot in slots)
+        values = self._parameters | {
+            tensor.name: self._take_input(tensor, inputs, rows) for tensor in self.graph.inputs
+        }
         for operation in self.graph.operations:
-            result = operation.evaluate(launch)
+            result = self._evaluate(operation, values, slots)
             if operation.result.dtype is not DataType.I32:
                 result = np.asarray(result, dtype=self._stored_as).astype(self._dtype, copy=False)
             values[operation.result.name] = result
         return {name: values[name] for name in self.graph.outputs}
+
+    def _take_input(self, tensor: Tensor, inputs: Arrays, rows: int) -> Array:
+        array = _find_input(tensor.name, inputs)
+        if array.ndim != len(tensor.shape) or array.shape[1:] != tensor.shape[1:]:
+            wanted = ("rows", *tensor.shape[1:])
+            raise HostError(f"input {tensor.name!r} has shape {array.shape}, not {wanted}")
+        dtype = np.int64 if tensor.dtype is DataType.I32 else self._dtype
+        return array[:rows].astype(dtype)
+
+    def _evaluate(
+        self, operation: Operation, values: dict[str, Array], slots: Sequence[Slot]
+    ) -> Array:
+        """Return an operation's result: slot by slot where rows belong together."""
+        if len(slots) == 1:
+            return operation.evaluate(self._launch(values, slots[0]))
+        if not operation.is_sequential:
+            return operation.evaluate(Launch(values, {}, 0, sum(slot.rows for slot in slots)))
+        results: list[Array] = []
+        first = 0
+        for slot in slots:
+            of_slot = {name: values[name] for name in operation.parameter_operands}
+            for name in operation.activation_operands:
+                of_slot[name] = values[name][first : first + slot.rows]
+            results.append(operation.evaluate(self._launch(of_slot, slot)))
+            first += slot.rows
+        return np.concatenate(results)
+
+    def _launch(self, values: dict[str, Array], slot: Slot) -> Launch:
+        return Launch(values, self._caches.setdefault(slot.sequence, {}), slot.position, slot.rows)
 
 
 def evaluate_graph(
@@ -86,6 +121,12 @@ def evaluate_graph(
 ) -> dict[str, Array]:
     """Return the outputs of one launch at position 0; raise HostError for missing arrays."""
     return Evaluator(graph, parameters, dtype=dtype).run(inputs)
+
+
+def _find_input(name: str, inputs: Arrays) -> Array:
+    if name not in inputs:
+        raise HostError(f"the input {name!r} is missing")
+    return inputs[name]
 
 
 def _find(what: str, name: str, shape: tuple[int, ...], arrays: Arrays) -> Array:

@@ -9,7 +9,6 @@ from onewafer.mesh.blocks import (
     Layout,
     Placement,
     Role,
-    Slot,
 )
 from onewafer.mesh.bounds import error_bound
 from onewafer.mesh.budget import (
@@ -63,7 +62,6 @@ __all__ = [
     "Purpose",
     "Redistribute",
     "Role",
-    "Slot",
     "Waits",
     "check_rectangle",
     "check_words",

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
+from onewafer.graph import Slot
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -210,18 +212,6 @@ class Placement:
     def num_elements(self) -> int:
         """Elements of one PE's block, padding included."""
         return self.block.num_elements
-
-
-@dataclass(frozen=True, slots=True)
-class Slot:
-    """Rows of a launch that are consecutive tokens of one sequence."""
-
-    sequence: int
-    """Which one of those that the program keeps keys and values of, from 0 on."""
-    position: int
-    """The position of the first row."""
-    rows: int
-    """Valid rows."""
 
 
 INFER = "infer"

@@ -10,8 +10,8 @@ import itertools
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from onewafer.graph import DataType
-from onewafer.mesh.blocks import Arena, Block, Launch, RowKind, Slot
+from onewafer.graph import DataType, Slot
+from onewafer.mesh.blocks import Arena, Block, Launch, RowKind
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator

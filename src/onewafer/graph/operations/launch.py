@@ -1,4 +1,4 @@
-"""The values of one launch of a graph, which its operations compute one by one."""
+"""The values of one launch of a graph, or of its rows of one sequence."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     Array = NDArray[Any]
+    Cache = dict[str, tuple[Array, Array]]
+    """Result of a causal attention → keys and values of all rows of the sequence so far."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -20,8 +22,7 @@ class Launch:
     """The values of one launch, by the names of tensors."""
 
     values: dict[str, Array]
-    cache: dict[str, tuple[Array, Array]]
-    """Result of a causal attention → keys and values of all rows of the sequence so far."""
+    cache: Cache
     start: int
     """The position of the first row."""
     num_rows: int

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from onewafer.mesh.blocks import Arena, Axis, Launch, Slot
+from onewafer.graph import Slot
+from onewafer.mesh.blocks import Arena, Axis, Launch
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
