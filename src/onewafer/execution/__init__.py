@@ -34,10 +34,12 @@ from onewafer.execution.options import (
 )
 from onewafer.execution.placement import (
     Placed,
+    Trained,
     check_room,
     choose_samples,
     place,
     place_sequence,
+    place_training,
 )
 from onewafer.execution.progress import NotebookProgress, ProgressLine
 from onewafer.execution.records import Phase, ProgramLedger, ProgramRecord
@@ -62,6 +64,7 @@ __all__ = [
     "ResidentProgram",
     "Simulation",
     "Spelling",
+    "Trained",
     "WaferOptions",
     "Wanted",
     "as_keyword",
@@ -72,4 +75,5 @@ __all__ = [
     "options_from_mapping",
     "place",
     "place_sequence",
+    "place_training",
 ]

@@ -29,6 +29,8 @@ class PeMemory:
     """Keys and values that stay from launch to launch."""
     buffer_bytes: int
     """Everything else: partial sums, schedule table, frames."""
+    training_bytes: int = 0
+    """Gradients, and what an optimizer keeps of each parameter."""
 
     @property
     def total_bytes(self) -> int:
@@ -39,6 +41,7 @@ class PeMemory:
             + self.activation_bytes
             + self.cache_bytes
             + self.buffer_bytes
+            + self.training_bytes
         )
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from onewafer.csl import CompileOptions, MemoryFiles, compile_program
 from onewafer.execution.activity import Activity, PeMemory
 from onewafer.execution.arrays import convert
-from onewafer.execution.executor import Figures, Launched, count_traffic
+from onewafer.execution.executor import Figures, Launched, count_traffic, read_outputs
 from onewafer.execution.launch_times import Origin
 from onewafer.execution.options import Fidelity
 from onewafer.execution.sampling import PurposeSampler, addresses_of
@@ -21,7 +21,15 @@ from onewafer.execution.watching import UNWATCHED
 from onewafer.graph import Evaluator
 from onewafer.host import NO_LIMITS, Device, RunLimits
 from onewafer.image import SectionKind
-from onewafer.mesh import SLOTS, Arena, Estimator, emit, footprint, numpy_dtype
+from onewafer.mesh import (
+    SLOTS,
+    Arena,
+    Estimator,
+    emit,
+    footprint,
+    numpy_dtype,
+    training_bytes,
+)
 from onewafer.simulator import DEFAULT_ENGINE
 
 if TYPE_CHECKING:
@@ -66,6 +74,7 @@ class FabricExecutor:
     """The program as CSL, compiled and loaded on a simulated wafer."""
 
     times = None
+    leaves_values_to_host = False
 
     def __init__(
         self, program: MeshProgram, architecture: Architecture, simulation: Simulation
@@ -118,12 +127,18 @@ class FabricExecutor:
         )
 
     def send(self, parameters: Arrays) -> None:
-        """Write parameters to the wafer, where they stay."""
-        needed = self._emitted.multiplied
+        """Write parameters to the wafer, where they stay, or their gradients and moments."""
+        emitted = self._emitted
+        needed = emitted.multiplied
         self._multiplied |= {name: array for name, array in parameters.items() if name in needed}
         arrays = {**self._multiplied, **parameters}
-        for placement, blocks in self._emitted.pack_parameters(arrays, parameters):
+        for placement, blocks in emitted.pack_parameters(arrays, parameters):
             self._write_blocks(placement, blocks)
+        for name in parameters.keys() - emitted.parameters.keys():
+            self._write(emitted.outputs[name], parameters[name])
+
+    def adopt(self, parameters: Arrays) -> None:
+        """Do nothing: they are on the wafer."""
 
     def put_kept(self, blocks: NDArray[Any]) -> None:
         """Write what every PE keeps from launch to launch, `[height, width, elements]`.
@@ -172,7 +187,11 @@ class FabricExecutor:
         )
         after = machine.statistics()
         self._last_cycles[_shape(where)] = report.cycles
-        outputs = {name: self._read(placement) for name, placement in self._emitted.outputs.items()}
+        outputs = {
+            name: self._read(placement)
+            for name, placement in self._emitted.outputs.items()
+            if placement.placement.entry in (None, where.entry)
+        }
         activity = _difference(before, after, report.cycles)
         return outputs, replace(activity, spent=sampler.spent(report.cycles))
 
@@ -185,9 +204,11 @@ class FabricExecutor:
         self._device.write(placement.symbol, blocks[: copy.height, : copy.width])
 
     def _read(self, placement: EmittedPlacement) -> NDArray[np.floating[Any]]:
-        """Fetch every block once."""
+        """Fetch every block once; what stays on the wafer is only looked at."""
         copy, num_elements = placement.first_copy, placement.num_elements
-        blocks = self._device.read(placement.symbol, num_elements, copy)
+        is_copied = not placement.placement.is_resident
+        read = self._device.read if is_copied else self._device.look
+        blocks = read(placement.symbol, num_elements, copy)
         shape = (placement.height, placement.width, num_elements)
         return placement.unpack(np.broadcast_to(blocks, shape))
 
@@ -197,12 +218,14 @@ class ModelExecutor:
 
     Operations are computed in f32, each as a whole, and their results rounded to the program's
     type; the order of sums is the host's, so that values agree with `fabric` within its rounding.
+    Those of a program that trains are left to the host.
     """
 
     times = None
 
     def __init__(self, program: MeshProgram, architecture: Architecture) -> None:
         self.program = program
+        self.leaves_values_to_host = program.trains
         self.figures = Figures(expect_memory(program, architecture))
         self._estimator = Estimator(program, architecture)
         self._cycles: dict[Launch | None, int] = {}
@@ -219,9 +242,13 @@ class ModelExecutor:
 
     def send(self, parameters: Arrays) -> None:
         """Keep parameters for the coming runs."""
-        self._parameters |= parameters
-        self._evaluator = None
+        if not self.leaves_values_to_host:
+            self._parameters |= parameters
+            self._evaluator = None
         self._count(parameters, ())
+
+    def adopt(self, parameters: Arrays) -> None:
+        """Do nothing: the host has them."""
 
     def run(
         self,
@@ -233,10 +260,12 @@ class ModelExecutor:
     ) -> Launched:
         """Evaluate one bucket of rows; only the cycles are known."""
         del host
-        expected = self.expect(launch)
-        with watch.simulating(expected):
-            outputs = self._evaluate(inputs, launch or self.program.whole_launch())
-        self._count(inputs, outputs)
+        expected, where = self.expect(launch), launch or self.program.whole_launch()
+        outputs: Arrays = {}
+        if not self.leaves_values_to_host:
+            with watch.simulating(expected):
+                outputs = self._evaluate(inputs, where)
+        self._count(inputs, read_outputs(self.program, where))
         return Launched(launch, outputs, Activity(cycles=expected), Origin.CLOSED_FORM)
 
     def _evaluate(self, inputs: Arrays, where: Launch) -> Arrays:
@@ -273,8 +302,9 @@ def measure_memory(image: WaferImage, program: MeshProgram) -> PeMemory:
     weights = program.arena_bytes(Arena.PARAMETERS)
     activations = program.arena_bytes(Arena.ACTIVATIONS)
     cache = program.arena_bytes(Arena.STATE)
-    rest = int(per_pe[y, x]) - code - weights - activations - cache
-    return PeMemory(x, y, code, weights, activations, cache, rest)
+    training = training_bytes(program)
+    rest = int(per_pe[y, x]) - code - weights - activations - cache - training
+    return PeMemory(x, y, code, weights, activations, cache, rest, training)
 
 
 def expect_memory(program: MeshProgram, architecture: Architecture) -> PeMemory:
@@ -288,6 +318,7 @@ def expect_memory(program: MeshProgram, architecture: Architecture) -> PeMemory:
         activation_bytes=needed.activations,
         cache_bytes=needed.state,
         buffer_bytes=needed.buffers + needed.schedule,
+        training_bytes=needed.training,
     )
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from onewafer.execution.agreement import Agreement
 from onewafer.execution.watching import UNWATCHED
+from onewafer.mesh import Role
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -86,8 +87,17 @@ class Executor(Protocol):
         """Return about how many cycles a launch takes; None: one of all rows."""
         ...
 
+    @property
+    def leaves_values_to_host(self) -> bool:
+        """Whether the host computes the values, beside launches that are accounted for."""
+        ...
+
     def send(self, parameters: Arrays) -> None:
-        """Write parameters to the wafer, where they stay."""
+        """Write parameters to the wafer, where they stay, or what belongs to them."""
+        ...
+
+    def adopt(self, parameters: Arrays) -> None:
+        """Take what a launch has made of parameters, and of what belongs to them."""
         ...
 
     def run(
@@ -107,13 +117,17 @@ class Executor(Protocol):
         ...
 
 
+def read_outputs(program: MeshProgram, launch: Launch) -> list[str]:
+    """Return the outputs of a launch that come to the host: all but what stays on the wafer."""
+    outputs = program.with_role(Role.OUTPUT, launch.entry)
+    return [output.name for output in outputs if not output.is_resident]
+
+
 def count_traffic(
     figures: Figures, program: MeshProgram, written: Iterable[str], read: Iterable[str]
 ) -> Figures:
     """Return figures with the bytes of some more tensors, without padding."""
-    moved_in, moved_out = (
-        sum(program.graph.tensor(name).num_bytes for name in names) for names in (written, read)
-    )
+    moved_in, moved_out = (sum(map(program.num_bytes, names)) for names in (written, read))
     return replace(
         figures, bytes_in=figures.bytes_in + moved_in, bytes_out=figures.bytes_out + moved_out
     )

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from onewafer.arch import Architecture
     from onewafer.mesh import EmittedProgram
 
-FORMAT = "onewafer-launches-2"
+FORMAT = "onewafer-launches-3"
 _SOURCES = (
     "arch/**/*.py",
     "arch/**/*.toml",

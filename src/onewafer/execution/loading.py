@@ -131,6 +131,6 @@ class Loader:
             self.warn(f"{what}: {found}")
 
         program = wanted.placed.program
-        # It makes launches again on the host, which keeps one sequence.
-        is_over = program.sequences > 1
+        # It makes launches again on the host, which keeps one sequence, and takes no steps.
+        is_over = program.sequences > 1 or program.trains
         return FinitenessCheck(program, wanted.host_stores or program.dtype, tell, is_over)

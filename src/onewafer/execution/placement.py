@@ -11,6 +11,7 @@ ask of the others follows from that (`mesh.orientation`). To exchange the axes, 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -18,11 +19,12 @@ from onewafer.errors import TooLargeError, UnsupportedOperationError
 from onewafer.execution.options import Fidelity
 from onewafer.graph import DataType, num_samples, with_samples
 from onewafer.mesh import (
+    Estimator,
     check_words,
-    estimate,
     footprint,
     largest_rectangle,
     shard,
+    shard_training,
     smallest_rectangle,
     verify,
 )
@@ -33,8 +35,9 @@ if TYPE_CHECKING:
 
     from onewafer.arch import Architecture
     from onewafer.execution.options import WaferOptions
-    from onewafer.graph import Graph
+    from onewafer.graph import Gradients, Graph
     from onewafer.mesh import MeshProgram
+    from onewafer.mesh.optimizers import StepOperation
 
 _USUAL_SIDES = (1, 2, 4, 8)
 """Sides of the rectangles that are tried first: small enough to simulate quickly."""
@@ -81,7 +84,8 @@ class Candidate:
     num_bytes: int | None
     """Bytes of SRAM that each PE would need; None: the graph cannot be cut over it."""
     cycles: int | None
-    """Cycles of a launch of all rows, in closed form; None: refused."""
+    """Cycles of a launch of all rows, in closed form, of each entry if there are several; None:
+    refused."""
     refusal: str | None
     """Why it will not do; None: it will."""
 
@@ -133,25 +137,73 @@ def place_sequence(
     They are those of one sequence, or of some of several `sequences`. `context` is how many
     positions the keys and values of each have room for. Raises what `place` does.
     """
-    return _place_bucket(graph, architecture, options, _Kept(context, sequences))
+    return _place_bucket(graph, architecture, options, context=context, sequences=sequences)
 
 
 @dataclass(frozen=True, slots=True)
-class _Kept:
-    """Keys and values that a program has room for."""
+class Trained:
+    """What a program is trained for, besides the gradients of its graph."""
 
-    context: int | None = None
-    sequences: int = 1
+    num_model: int
+    """Operations of the graph that are the model; those after it, up to the gradients, its loss."""
+    optimizer: type[StepOperation] | None = None
+    groups: tuple[tuple[str, ...], ...] = ()
+    """Parameters that the optimizer steps, by which numbers they have."""
 
 
-_NOTHING_KEPT = _Kept()
+def place_training(
+    gradients: Gradients, trained: Trained, architecture: Architecture, options: WaferOptions
+) -> Placed:
+    """Return the program that trains with all rows of a graph at once, in the fastest rectangle.
+
+    Raises what `place` does, and UnsupportedOperationError for an operation that cannot be trained.
+    """
+
+    def cut(rectangle: tuple[int, int]) -> MeshProgram:
+        width, height = rectangle
+        return shard_training(
+            gradients,
+            width=width,
+            height=height,
+            architecture=architecture,
+            num_model=trained.num_model,
+            optimizer=trained.optimizer,
+            groups=trained.groups,
+        )
+
+    return _choose(cut, gradients.graph.name, architecture, options)
+
+
+_Cut = Callable[[tuple[int, int]], "MeshProgram"]
+"""A rectangle → a program on it."""
 
 
 def _place_bucket(
-    graph: Graph, architecture: Architecture, options: WaferOptions, kept: _Kept = _NOTHING_KEPT
+    graph: Graph,
+    architecture: Architecture,
+    options: WaferOptions,
+    *,
+    context: int | None = None,
+    sequences: int = 1,
 ) -> Placed:
+    def cut(rectangle: tuple[int, int]) -> MeshProgram:
+        width, height = rectangle
+        return shard(
+            graph,
+            width=width,
+            height=height,
+            architecture=architecture,
+            context=context,
+            sequences=sequences,
+        )
+
+    return _choose(cut, graph.name, architecture, options)
+
+
+def _choose(cut: _Cut, name: str, architecture: Architecture, options: WaferOptions) -> Placed:
+    """Return the program on the rectangle that the user chose, or else on the fastest one."""
     if options.rectangle is not None:
-        program = _build(graph, options.rectangle, architecture, kept)
+        program = _build(cut, options.rectangle, architecture)
         return Placed(program, (_measure(program, architecture),), is_pinned=True)
     considered: list[Candidate] = []
     for rectangles in _candidates(architecture):
@@ -160,53 +212,37 @@ def _place_bucket(
             break
         best: tuple[tuple[int, int], MeshProgram] | None = None
         for rectangle in rectangles:
-            candidate, program = _consider(graph, rectangle, architecture, kept)
+            candidate, program = _consider(cut, rectangle, architecture)
             considered.append(candidate)
             if program is not None and candidate.cycles is not None:
                 rank = candidate.cycles, program.width * program.height
                 best = (rank, program) if best is None or rank < best[0] else best
         if best is not None:
             return Placed(best[1], tuple(considered), is_pinned=False)
-    program = _build(graph, largest_rectangle(architecture), architecture, kept)
+    program = _build(cut, largest_rectangle(architecture), architecture)
     width, height = smallest_rectangle(program, architecture) or (program.width, program.height)
     smaller = "dtype 'f16', " if program.dtype is DataType.F32 else ""
     raise TooLargeError(
-        f"{graph.name} needs at least {width}×{height} PEs: to simulate every wavelet of so many "
+        f"{name} needs at least {width}×{height} PEs: to simulate every wavelet of so many "
         f"takes hours and {format_bytes(width * height * architecture.memory_bytes)} of memory",
         remedy=f"choose fidelity 'auto' or 'model', {smaller}or the rectangle {width}×{height} "
         "to do it nevertheless",
     )
 
 
-def _build(
-    graph: Graph, rectangle: tuple[int, int], architecture: Architecture, kept: _Kept
-) -> MeshProgram:
-    program = _shard(graph, rectangle, architecture, kept)
+def _build(cut: _Cut, rectangle: tuple[int, int], architecture: Architecture) -> MeshProgram:
+    program = cut(rectangle)
     verify(program, architecture)
     return program
 
 
-def _shard(
-    graph: Graph, rectangle: tuple[int, int], architecture: Architecture, kept: _Kept
-) -> MeshProgram:
-    width, height = rectangle
-    return shard(
-        graph,
-        width=width,
-        height=height,
-        architecture=architecture,
-        context=kept.context,
-        sequences=kept.sequences,
-    )
-
-
 def _consider(
-    graph: Graph, rectangle: tuple[int, int], architecture: Architecture, kept: _Kept
+    cut: _Cut, rectangle: tuple[int, int], architecture: Architecture
 ) -> tuple[Candidate, MeshProgram | None]:
     """Return what a rectangle would cost, with its program if it will do."""
     width, height = rectangle
     try:
-        program = _shard(graph, rectangle, architecture, kept)
+        program = cut(rectangle)
     except TooLargeError as error:
         return Candidate(width, height, None, None, str(error)), None
     candidate = _measure(program, architecture)
@@ -222,8 +258,14 @@ def _measure(program: MeshProgram, architecture: Architecture) -> Candidate:
         check_words(program)
     except UnsupportedOperationError as error:
         return Candidate(width, height, needed, None, str(error))
-    cycles = estimate(program, architecture).cycles
-    return Candidate(width, height, needed, cycles, None)
+    return Candidate(width, height, needed, _cycles(program, architecture), None)
+
+
+def _cycles(program: MeshProgram, architecture: Architecture) -> int:
+    """Return the cycles of a launch of each entry, all together."""
+    estimator, whole = Estimator(program, architecture), program.whole_launch()
+    launches = (replace(whole, entry=entry) for entry in program.entries)
+    return sum(estimator.estimate(launch).cycles for launch in launches)
 
 
 def _candidates(architecture: Architecture) -> Iterator[list[tuple[int, int]]]:

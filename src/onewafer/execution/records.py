@@ -34,6 +34,19 @@ class Phase(StrEnum):
     """It adds one token to a sequence."""
     BATCH = "batch"
     """It has rows that no later call goes on from."""
+    FORWARD = "forward"
+    """It has rows that a backward pass may follow."""
+    LOSS = "loss"
+    """It compares the rows of a forward pass with what they should be."""
+    BACKWARD = "backward"
+    """It gives the gradients of a forward pass, to parameters that had none."""
+    UPDATE = "update"
+    """It takes a step of an optimizer."""
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether its rows are those of another phase, too."""
+        return self in (Phase.LOSS, Phase.BACKWARD, Phase.UPDATE)
 
 
 @dataclass(slots=True)
@@ -98,8 +111,8 @@ class ProgramRecord:
 
     @property
     def calls(self) -> int:
-        """Calls of all phases."""
-        return sum(phase.calls for phase in self.phases.values())
+        """Calls of all phases; what follows a forward pass belongs to its call."""
+        return sum(done.calls for phase, done in self.phases.items() if not phase.goes_on)
 
     @property
     def launches(self) -> int:
@@ -108,8 +121,8 @@ class ProgramRecord:
 
     @property
     def samples(self) -> int:
-        """Tokens or samples of all phases, without padding."""
-        return sum(phase.rows for phase in self.phases.values())
+        """Tokens or samples of all phases, without padding, each once."""
+        return sum(done.rows for phase, done in self.phases.items() if not phase.goes_on)
 
     @property
     def activity(self) -> Activity:

@@ -8,6 +8,7 @@ executor's.
 from __future__ import annotations
 
 import threading
+from collections import Counter
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -40,6 +41,11 @@ class ResidentProgram:
         self._residents = ResidentTensors()
         self._lock = threading.RLock()
         self._is_at_work = False
+        self._num_launches = Counter[str]()
+
+    def num_launches(self, entry: str) -> int:
+        """Return how often an entry was launched."""
+        return self._num_launches[entry]
 
     @contextmanager
     def alone(self) -> Generator[None]:
@@ -68,7 +74,7 @@ class ResidentProgram:
     @property
     def leaves_values_to_host(self) -> bool:
         """Whether the host computes the values, beside launches that are accounted for."""
-        return self._executor.times is not None
+        return self._executor.leaves_values_to_host
 
     def keep(self, tensors: Arrays, versions: Mapping[str, int] | None = None) -> frozenset[str]:
         """Let parameters stay on the wafer; return the names of those that are written for it.
@@ -87,6 +93,11 @@ class ResidentProgram:
             self._residents.note(written, known)
         return frozenset(written)
 
+    def adopt(self, tensors: Arrays) -> None:
+        """Note what launches have made of tensors that stay on the wafer: they are not sent."""
+        self._executor.adopt(tensors)
+        self._residents.note(tensors, {})
+
     def launch(
         self,
         inputs: Arrays,
@@ -102,6 +113,7 @@ class ResidentProgram:
         """
         launched = self._executor.run(inputs, launch, host=host, watch=self._watch)
         self.record.figures = self._executor.figures
+        self._num_launches[(launch or self.record.program.whole_launch()).entry] += 1
         self._check.note(inputs, launch)
         if launched.outputs:
             self._check.look(launched.outputs)

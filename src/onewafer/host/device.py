@@ -342,6 +342,21 @@ class Device:
         """
         return self._read(symbol, num_elements, self.dtype_of(symbol), rectangle, strict=True)
 
+    def look(
+        self, symbol: str, num_elements: int, rectangle: Rectangle | None = None
+    ) -> NDArray[Any]:
+        """Return what `read` does, by a look into the simulated memory.
+
+        No byte of it leaves the wafer, and `bytes_out` does not count it.
+
+        Raises:
+            HostError: as `read`.
+        """
+        found, before = self.dtype_of(symbol), self.bytes_out
+        elements = self._read(symbol, num_elements, found, rectangle, strict=True)
+        self.bytes_out = before
+        return elements
+
     def read_whole(self, symbol: str, rectangle: Rectangle | None = None) -> NDArray[Any]:
         """Return all elements that a variable has on every PE, `[height, width, num_elements]`.
 

@@ -17,6 +17,7 @@ from onewafer.mesh.budget import (
     footprint,
     longest_context,
     smallest_rectangle,
+    training_bytes,
     verify,
 )
 from onewafer.mesh.collectives import Redistribute
@@ -81,5 +82,6 @@ __all__ = [
     "smallest_rectangle",
     "split_estimate",
     "split_waits",
+    "training_bytes",
     "verify",
 ]

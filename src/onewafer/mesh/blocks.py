@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, ClassVar
@@ -212,6 +213,16 @@ class Placement:
     def num_elements(self) -> int:
         """Elements of one PE's block, padding included."""
         return self.block.num_elements
+
+    @property
+    def num_bytes(self) -> int:
+        """Bytes of the logical tensor, without padding."""
+        return math.prod(self.shape) * self.dtype.num_bytes
+
+    @property
+    def is_resident(self) -> bool:
+        """Whether it stays from launch to launch, as parameters do and what belongs to them."""
+        return self.role is not Role.INPUT and not self.block.arena.has_rows
 
 
 INFER = "infer"

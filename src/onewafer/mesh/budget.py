@@ -110,8 +110,13 @@ def footprint(program: MeshProgram, architecture: Architecture) -> Footprint:
         state=program.arena_bytes(Arena.STATE),
         buffers=sum(map(program.arena_bytes, others)),
         schedule=sum(entry.num_bytes for entry in schedule),
-        training=sum(map(program.arena_bytes, _OF_TRAINING)),
+        training=training_bytes(program),
     )
+
+
+def training_bytes(program: MeshProgram) -> int:
+    """Return the bytes of each PE for gradients, and for what an optimizer keeps."""
+    return sum(map(program.arena_bytes, _OF_TRAINING))
 
 
 def num_tile_programs(program: MeshProgram) -> int:

@@ -91,6 +91,15 @@ class MeshProgram(ProgramShape):
             and (entry is None or placement.entry is None or placement.entry == entry)
         )
 
+    @property
+    def trains(self) -> bool:
+        """Whether it has gradients."""
+        return self.training is not None
+
+    def num_bytes(self, name: str) -> int:
+        """Return the bytes of an input, a parameter or an output, without padding."""
+        return next(item for item in self.placements if item.name == name).num_bytes
+
     def stretch(self, entry: str) -> slice:
         """Return where the operations of an entry are among all."""
         if not self.ends:

@@ -50,10 +50,16 @@ def purposes_of_words(program: MeshProgram) -> tuple[Purpose, ...]:
     return tuple(words)
 
 
-def split_estimate(program: MeshProgram, estimate: Estimate) -> Counter[Purpose]:
-    """Return the cycles of an estimate by purpose; they add up to its cycles."""
+def split_estimate(
+    program: MeshProgram, estimate: Estimate, entry: str | None = None
+) -> Counter[Purpose]:
+    """Return the cycles of an estimate by purpose; they add up to its cycles.
+
+    It is an estimate of an `entry`, of the first one unless that is named.
+    """
     cycles: Counter[Purpose] = Counter()
     cycles[CONTROL] = estimate.launch_cycles + estimate.control_cycles
-    for purpose, operation in zip(purposes(program), estimate.operations, strict=True):
+    known = purposes(program)[program.stretch(entry or program.entries[0])]
+    for purpose, operation in zip(known, estimate.operations, strict=True):
         cycles[purpose] += operation.cycles
     return cycles

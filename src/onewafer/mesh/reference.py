@@ -28,11 +28,19 @@ class MeshEvaluator:
     """A mesh program with its parameters and its state, which stays from launch to launch."""
 
     def __init__(self, program: MeshProgram, parameters: Arrays) -> None:
-        """Raise HostError for a missing array or a wrong shape."""
+        """Raise HostError for a missing array or a wrong shape.
+
+        Gradients and moments may be among the parameters; those that are not begin with 0.
+        """
         self._program = program
         self._memories = Memories(program)
-        for placement in program.with_role(Role.PARAMETER):
+        placed = program.with_role(Role.PARAMETER)
+        for placement in placed:
             self._write(placement, parameters)
+        names = {placement.name for placement in placed}
+        for placement in program.with_role(Role.OUTPUT):
+            if placement.is_resident and placement.name in parameters.keys() - names:
+                self._write(placement, parameters)
 
     def run(
         self,

@@ -23,7 +23,7 @@ from onewafer.graph import (
 )
 from onewafer.mesh.lowering.builder import LEAST_JOINING, Builder
 from onewafer.mesh.lowering.catalog import blamed_on, lowering_of
-from onewafer.mesh.lowering.optimizer import append_optimizer
+from onewafer.mesh.lowering.optimizer import append_clearing, append_optimizer
 from onewafer.mesh.lowering.phases import Needs
 from onewafer.mesh.lowering.training import Training
 from onewafer.mesh.lowering.uses import Uses
@@ -93,9 +93,9 @@ def shard_training(
     They are `forward`, `loss` and `backward`: the model is the first `num_model` operations, those
     after it its loss; without a number, the model is all and there is no such entry. A launch of
     `backward` adds to the gradients of the parameters, which are its outputs; it is for the forward
-    pass launched last. With an `optimizer`, `update` takes a step of it and gives the parameters
-    anew, and `clear` sets all gradients to 0. Its numbers are an input, those of each of the
-    `groups` of parameters; unless they are given, all are one group.
+    pass launched last, and `clear` sets them to 0. With an `optimizer`, `update` takes a step of it
+    and gives the parameters anew, and what is kept of each. Its numbers are an input, those of each
+    of the `groups` of parameters; unless they are given, all are one group.
 
     Raises as `shard` does, and UnsupportedOperationError for a graph in f16 or of sequences.
     """
@@ -183,6 +183,8 @@ class Cutter:
         training = self._training
         if training is not None and training.optimizer is not None:
             append_optimizer(builder, training.optimizer, training.groups)
+        if training is not None and training.outputs:
+            append_clearing(builder)
 
     @cached_property
     def _orientations(self) -> Orientations:

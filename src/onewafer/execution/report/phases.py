@@ -65,7 +65,8 @@ def _expect(
     looked_at = [known[int(index * step)] for index in range(min(len(known), _MOST_ESTIMATES))]
     total: dict[Purpose, float] = {}
     for launch in looked_at:
-        cycles = split_estimate(record.program, estimator.estimate(launch))
+        entry = launch.entry if launch else None
+        cycles = split_estimate(record.program, estimator.estimate(launch), entry)
         for purpose, count in cycles.items():
             total[purpose] = total.get(purpose, 0.0) + count * launches[launch]
     share = launches.total() / sum(launches[launch] for launch in looked_at)

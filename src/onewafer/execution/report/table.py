@@ -25,6 +25,10 @@ def _show(value: float | None, form: str) -> str | None:
     return None if value is None else form.format(value)
 
 
+def _show_bytes(count: int) -> str | None:
+    return format_bytes(count) if count else None
+
+
 def _show_calls(p: ProgramReport) -> str:
     rows = count_of(p.samples, "sample" if p.cache is None else "token")
     return f"{p.calls:,} in {count_of(p.launches, 'launch')}, {rows}"
@@ -83,6 +87,7 @@ _SECTIONS: tuple[tuple[_Row, ...], ...] = (
         ("  weights", lambda p: format_bytes(p.memory.weight_bytes)),
         ("  activations", lambda p: format_bytes(p.memory.activation_bytes)),
         ("  KV cache", lambda p: format_bytes(p.memory.cache_bytes) if p.cache else None),
+        ("  gradients, moments", lambda p: _show_bytes(p.memory.training_bytes)),
         ("  buffers", lambda p: format_bytes(p.memory.buffer_bytes)),
     ),
     (

@@ -22,6 +22,18 @@ STEP_NUMBERS = "step_numbers"
 """The input of `update`: `MOST_NUMBERS` of each group of parameters."""
 
 
+def moment_of(parameter: str, arena: Arena) -> str:
+    """Return the name of what an optimizer keeps of a parameter in an arena."""
+    return f"{parameter}.{arena.name}"
+
+
+def append_clearing(builder: Builder) -> None:
+    """Append the entry that sets the gradients of all parameters to 0."""
+    gradients = Block(Arena.GRADIENTS, 0, 1, builder.num_parameter_elements)
+    builder.append(ClearGradients(gradients))
+    builder.end_entry(CLEAR)
+
+
 def append_optimizer(
     builder: Builder,
     step: type[StepOperation],
@@ -29,7 +41,8 @@ def append_optimizer(
 ) -> None:
     """Append the step of all groups of parameters, each of which has numbers of its own.
 
-    Parameters of a group that lie one after the other are one sweep.
+    Parameters of a group that lie one after the other are one sweep. The host finds the parameters
+    afterwards, and what is kept of each.
     """
     for index, names in enumerate(groups):
         numbers = Block(NUMBERS, index * MOST_NUMBERS, 1, MOST_NUMBERS)
@@ -37,12 +50,13 @@ def append_optimizer(
         for row in _rows(home.block for home in homes):
             builder.append(step(row, numbers))  # pyright: ignore[reportCallIssue]  # all have both
         for home in homes:
-            builder.add(replace(home, role=Role.OUTPUT, entry=UPDATE))
+            result = replace(home, role=Role.OUTPUT, entry=UPDATE)
+            builder.add(result)
+            for arena in step.arenas:
+                block = replace(home.block, arena=arena)
+                builder.add(replace(result, name=moment_of(home.name, arena), block=block))
     builder.end_entry(UPDATE)
-    count = builder.num_parameter_elements
-    builder.append(ClearGradients(Block(Arena.GRADIENTS, 0, 1, count)))
-    builder.end_entry(CLEAR)
-    builder.reserve(dict.fromkeys(step.arenas, count))
+    builder.reserve(dict.fromkeys(step.arenas, builder.num_parameter_elements))
     all_numbers = Block(NUMBERS, 0, 1, len(groups) * MOST_NUMBERS)
     builder.reserve({NUMBERS: all_numbers.columns})
     builder.add(
