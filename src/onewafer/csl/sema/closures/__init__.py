@@ -1,11 +1,18 @@
 """Comptime evaluation: syntax compiled once to Python closures with resolved slots."""
 
+from typing import Final
+
+from onewafer.csl.sema.closures import calls, expressions, statements, type_expressions
 from onewafer.csl.sema.closures.calls import call_function, run_block
-from onewafer.csl.sema.closures.expressions import compile_expression, compile_type
+from onewafer.csl.sema.closures.dispatch import compile_block as compile_statements
+from onewafer.csl.sema.closures.dispatch import compile_expression, compile_type
 from onewafer.csl.sema.closures.frame import Frame, Scope
-from onewafer.csl.sema.closures.statements import compile_block as compile_statements
+
+MODULES: Final = (calls, expressions, statements, type_expressions)
+"""The modules that register how the kinds of nodes become closures."""
 
 __all__ = [
+    "MODULES",
     "Frame",
     "Scope",
     "call_function",

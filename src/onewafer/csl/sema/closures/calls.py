@@ -10,9 +10,17 @@ from typing import TYPE_CHECKING, Final, NoReturn
 from onewafer.csl.sema import conversions, rules
 from onewafer.csl.sema import types as t
 from onewafer.csl.sema.builtins.registry import Site, Where, find_builtin
-from onewafer.csl.sema.closures.expressions import compile_expression, compile_operand, compile_type
+from onewafer.csl.sema.closures.dispatch import (
+    compile_block,
+    compile_expression,
+    compile_statement,
+    compile_type,
+    compiles,
+    compiles_pointee,
+)
+from onewafer.csl.sema.closures.expressions import compile_operand
 from onewafer.csl.sema.closures.frame import Frame, Scope, Signal
-from onewafer.csl.sema.closures.statements import compile_block, compile_labelled, compile_statement
+from onewafer.csl.sema.closures.statements import compile_labelled
 from onewafer.csl.sema.faults import Fault, fail
 from onewafer.csl.sema.values import (
     VOID_VALUE,
@@ -240,9 +248,10 @@ def _spelled(frame: Frame, declaration: ast.Function) -> str:
     return f"{declaration.name}({shown})"
 
 
-def compile_pointee(node: ast.Call, scope: Scope) -> Evaluate:
+@compiles_pointee(ast.Call)
+def _compile_pointee(node: ast.Call, scope: Scope) -> Evaluate:
     """Return a closure for a call whose result a pointer leads to, which may be in the making."""
-    call, callee = compile_call(node, scope), compile_operand(node.callee, scope)
+    call, callee = _compile_call(node, scope), compile_operand(node.callee, scope)
     arguments = [compile_expression(argument, scope) for argument in node.arguments]
 
     def pointee(frame: Frame) -> Value:
@@ -305,7 +314,8 @@ def check_call(declaration: ast.Function, count: int, span: Span) -> None:
         )
 
 
-def compile_call(node: ast.Call, scope: Scope) -> Evaluate:
+@compiles(ast.Call)
+def _compile_call(node: ast.Call, scope: Scope) -> Evaluate:
     """Return a closure for `callee(arguments)`."""
     named = node.callee
     if isinstance(named, ast.Dereference):
@@ -325,7 +335,8 @@ def compile_call(node: ast.Call, scope: Scope) -> Evaluate:
     return call
 
 
-def compile_builtin(node: ast.BuiltinCall, scope: Scope) -> Evaluate:
+@compiles(ast.BuiltinCall)
+def _compile_builtin(node: ast.BuiltinCall, scope: Scope) -> Evaluate:
     """Return a closure for `@name(arguments)`."""
     site = Site(node)
     try:
@@ -362,7 +373,8 @@ def _raise_later(fault: Fault) -> Evaluate:
     return call
 
 
-def compile_block_expression(node: ast.BlockExpression, scope: Scope) -> Evaluate:
+@compiles(ast.BlockExpression)
+def _compile_block_expression(node: ast.BlockExpression, scope: Scope) -> Evaluate:
     """Return a closure that executes a block and returns the value of its `break`."""
     body = compile_labelled(node.block, scope)
 

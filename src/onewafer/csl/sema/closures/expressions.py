@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from onewafer.csl.sema import constructors, conversions, operations, rules
 from onewafer.csl.sema import types as t
 from onewafer.csl.sema.access import expand, split_access
-from onewafer.csl.sema.closures import calls
+from onewafer.csl.sema.closures.dispatch import compile_expression, compile_type, compiles
 from onewafer.csl.sema.closures.frame import Scope, read_poison
 from onewafer.csl.sema.faults import Fault
 from onewafer.csl.sema.in_memory import address_of_variable
@@ -16,8 +16,6 @@ from onewafer.csl.sema.values import (
     TRUE,
     VOID_VALUE,
     Array,
-    FunctionValue,
-    ModuleValue,
     Pointer,
     Scalar,
     Struct,
@@ -34,100 +32,57 @@ from onewafer.csl.sema.values import (
 from onewafer.csl.syntax import ast
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from onewafer.csl.sema.closures.frame import Evaluate, Frame
     from onewafer.diagnostics import Span
 
 
-def compile_expression(node: ast.Expression, scope: Scope) -> Evaluate:
-    """Return a closure that evaluates `node`; a run-time variable as value is a fault."""
-    match node:
-        case ast.IntegerLiteral(value=number):
-            return _constant(Scalar(t.COMPTIME_INT, number))
-        case ast.FloatLiteral(value=number):
-            return _constant(Scalar(t.COMPTIME_FLOAT, number))
-        case ast.StringLiteral(value=text):
-            return _constant(Text(text))
-        case ast.BoolLiteral(value=flag):
-            return _constant(TRUE if flag else FALSE)
-        case ast.VoidLiteral():
-            return _constant(VOID_VALUE)
-        case ast.Name():
-            return _compile_name(node, scope)
-        case ast.Unary(operator=ast.UnaryOperator.ADDRESS_OF, operand=operand):
-            return compile_address(operand, scope)
-        case ast.Unary(operator=operator, operand=operand, span=span):
-            evaluate = compile_expression(operand, scope)
-            return lambda f: operations.unary(operator, evaluate(f), span)
-        case ast.Binary():
-            return _compile_binary(node, scope)
-        case ast.Call():
-            return calls.compile_call(node, scope)
-        case ast.BuiltinCall():
-            return calls.compile_builtin(node, scope)
-        case ast.Member():
-            return _compile_member(node, scope)
-        case ast.Dereference(base=base, span=span):
-            pointer = compile_expression(base, scope)
-            return lambda f: rules.known_at(pointer(f), span)
-        case ast.Index():
-            return _compile_index(node, scope)
-        case ast.IfExpression():
-            return _compile_if(node, scope)
-        case ast.SwitchExpression():
-            return _compile_switch(node, scope)
-        case ast.BlockExpression():
-            return calls.compile_block_expression(node, scope)
-        case ast.StructLiteral(fields=fields):
-            names = tuple(field.name for field in fields)
-            constructors.check_distinct(fields)
-            values = [compile_expression(field.value, scope) for field in fields]
-            return lambda f: Struct(names, tuple([value(f) for value in values]))
-        case ast.TupleLiteral(elements=elements):
-            values = [compile_expression(element, scope) for element in elements]
-            return lambda f: Struct(None, tuple([value(f) for value in values]))
-        case ast.TypedStruct():
-            return _compile_typed_struct(node, scope)
-        case ast.ArrayLiteral():
-            return _compile_array(node, scope)
-        case ast.StructType():
-            return _compile_struct_type(node, scope)
-        case ast.ArrayType() | ast.PointerType() | ast.FunctionType() | ast.EnumType():
-            return _compile_type_expression(node, scope)
-        case ast.TensorAccess():
-            return _compile_tensor_access(node, scope)
-        case ast.ComptimeExpression(operand=operand):
-            return compile_expression(operand, scope)
-        case ast.ErrorExpression():
-            return _reported
+@compiles(ast.IntegerLiteral)
+def _integer(node: ast.IntegerLiteral, _: Scope) -> Evaluate:
+    return _constant(Scalar(t.COMPTIME_INT, node.value))
+
+
+@compiles(ast.FloatLiteral)
+def _float(node: ast.FloatLiteral, _: Scope) -> Evaluate:
+    return _constant(Scalar(t.COMPTIME_FLOAT, node.value))
+
+
+@compiles(ast.StringLiteral)
+def _string(node: ast.StringLiteral, _: Scope) -> Evaluate:
+    return _constant(Text(node.value))
+
+
+@compiles(ast.BoolLiteral)
+def _bool(node: ast.BoolLiteral, _: Scope) -> Evaluate:
+    return _constant(TRUE if node.value else FALSE)
+
+
+@compiles(ast.VoidLiteral)
+def _void(_: ast.VoidLiteral, __: Scope) -> Evaluate:
+    return _constant(VOID_VALUE)
 
 
 def _constant(value: Value) -> Evaluate:
     return lambda _: value
 
 
+@compiles(ast.ErrorExpression)
+def _compile_error(_: ast.ErrorExpression, __: Scope) -> Evaluate:
+    return _reported
+
+
 def _reported(_: Frame) -> Value:
     raise Fault(None)
 
 
-def compile_type(node: ast.Expression, scope: Scope) -> Evaluate:
-    """Return a closure that evaluates `node` to a `TypeValue`."""
-    evaluate = compile_expression(node, scope)
-    span = node.span
-
-    def check(frame: Frame) -> Value:
-        value = evaluate(frame)
-        if type(value) is not TypeValue:
-            rules.expect_type(value, span)
-        return value
-
-    return check
+@compiles(ast.ComptimeExpression)
+def _compile_comptime(node: ast.ComptimeExpression, scope: Scope) -> Evaluate:
+    return compile_expression(node.operand, scope)
 
 
 # --- names and lvalues ----------------------------------------------------------------------------
 
 
+@compiles(ast.Name)
 def _compile_name(node: ast.Name, scope: Scope) -> Evaluate:
     slot = scope.find(node.name)
     if slot is None:
@@ -268,6 +223,7 @@ def compile_base(node: ast.Expression, scope: Scope) -> Evaluate:
             return compile_address(node, scope)
 
 
+@compiles(ast.Member)
 def _compile_member(node: ast.Member, scope: Scope) -> Evaluate:
     evaluate = compile_expression(node.base, scope)
     name, span = node.name, node.span
@@ -288,6 +244,7 @@ def _compile_member(node: ast.Member, scope: Scope) -> Evaluate:
     return read
 
 
+@compiles(ast.Index)
 def _compile_index(node: ast.Index, scope: Scope) -> Evaluate:
     base = compile_operand(node.base, scope)
     indices = [compile_expression(index, scope) for index in node.indices]
@@ -302,9 +259,25 @@ def _compile_index(node: ast.Index, scope: Scope) -> Evaluate:
     return read
 
 
+@compiles(ast.Dereference)
+def _compile_dereference(node: ast.Dereference, scope: Scope) -> Evaluate:
+    pointer, span = compile_expression(node.base, scope), node.span
+    return lambda f: rules.known_at(pointer(f), span)
+
+
 # --- operators -----------------------------------------------------------------------------------
 
 
+@compiles(ast.Unary)
+def _compile_unary(node: ast.Unary, scope: Scope) -> Evaluate:
+    operator, span = node.operator, node.span
+    if operator is ast.UnaryOperator.ADDRESS_OF:
+        return compile_address(node.operand, scope)
+    evaluate = compile_expression(node.operand, scope)
+    return lambda f: operations.unary(operator, evaluate(f), span)
+
+
+@compiles(ast.Binary)
 def _compile_binary(node: ast.Binary, scope: Scope) -> Evaluate:
     left, right = compile_expression(node.left, scope), compile_expression(node.right, scope)
     operator, span = node.operator, node.span
@@ -325,6 +298,7 @@ def _checked(value: Value, span: Span) -> Value:
     return TRUE if truth(value, span) else FALSE
 
 
+@compiles(ast.IfExpression)
 def _compile_if(node: ast.IfExpression, scope: Scope) -> Evaluate:
     condition, then = (
         compile_expression(node.condition, scope),
@@ -344,6 +318,7 @@ def _compile_if(node: ast.IfExpression, scope: Scope) -> Evaluate:
     return lambda f: then(f) if truth(condition(f), span, "if") else otherwise(f)
 
 
+@compiles(ast.SwitchExpression)
 def _compile_switch(node: ast.SwitchExpression, scope: Scope) -> Evaluate:
     scrutinee = compile_expression(node.scrutinee, scope)
     arms = [
@@ -387,12 +362,7 @@ def select_arm(
     return default
 
 
-def _compile_struct_type(node: ast.StructType, scope: Scope) -> Evaluate:
-    types = [compile_type(field.type, scope) for field in node.fields]
-    spans = [field.type.span for field in node.fields]
-    return lambda f: constructors.struct_type(node, [type_(f) for type_ in types], spans)
-
-
+@compiles(ast.TypedStruct)
 def _compile_typed_struct(node: ast.TypedStruct, scope: Scope) -> Evaluate:
     type_, literal = compile_type(node.type, scope), compile_expression(node.literal, scope)
 
@@ -405,9 +375,24 @@ def _compile_typed_struct(node: ast.TypedStruct, scope: Scope) -> Evaluate:
     return evaluate
 
 
-# --- arrays and types ----------------------------------------------------------------------------
+# --- structs and arrays --------------------------------------------------------------------------
 
 
+@compiles(ast.StructLiteral)
+def _compile_struct(node: ast.StructLiteral, scope: Scope) -> Evaluate:
+    names = tuple(field.name for field in node.fields)
+    constructors.check_distinct(node.fields)
+    values = [compile_expression(field.value, scope) for field in node.fields]
+    return lambda f: Struct(names, tuple([value(f) for value in values]))
+
+
+@compiles(ast.TupleLiteral)
+def _compile_tuple(node: ast.TupleLiteral, scope: Scope) -> Evaluate:
+    values = [compile_expression(element, scope) for element in node.elements]
+    return lambda f: Struct(None, tuple([value(f) for value in values]))
+
+
+@compiles(ast.ArrayLiteral)
 def _compile_array(node: ast.ArrayLiteral, scope: Scope) -> Evaluate:
     type_ = compile_type(node.type, scope)
     elements = [compile_expression(element, scope) for element in node.elements]
@@ -422,56 +407,7 @@ def _compile_array(node: ast.ArrayLiteral, scope: Scope) -> Evaluate:
     return evaluate
 
 
-def _compile_pointee(node: ast.Expression, scope: Scope) -> Evaluate:
-    """Return a closure for the type that a pointer leads to, which may be in the making."""
-    match node:
-        case ast.Name(name=name, span=span) if scope.find(name) is None:
-            return lambda f: f.module.read_pointee(name, span)
-        case ast.Call():
-            return calls.compile_pointee(node, scope)
-        case ast.ArrayType() | ast.FunctionType():
-            return _compile_type_expression(node, scope, _compile_pointee)
-        case _:
-            return compile_type(node, scope)
-
-
-def _compile_type_expression(
-    node: ast.ArrayType | ast.PointerType | ast.FunctionType | ast.EnumType,
-    scope: Scope,
-    compile_part: Callable[[ast.Expression, Scope], Evaluate] = compile_type,
-) -> Evaluate:
-    match node:
-        case ast.ArrayType(dimensions=dimensions, element=element):
-            sizes = [compile_expression(d, scope) for d in dimensions]
-            spans = [d.span for d in dimensions]
-            base = compile_part(element, scope)
-            span = element.span
-            return lambda f: constructors.array_type([s(f) for s in sizes], spans, base(f), span)
-        case ast.PointerType(pointee=pointee, is_const=is_const, is_many=is_many):
-            target = _compile_pointee(pointee, scope)
-            return lambda f: TypeValue(
-                t.PointerType(rules.expect_type(target(f), node.span), is_const, is_many)
-            )
-        case ast.FunctionType(parameters=parameters, result=result, is_task=is_task):
-            types = [compile_part(p, scope) for p in parameters]
-            returns = compile_part(result, scope)
-            return lambda f: TypeValue(
-                t.FunctionType(
-                    tuple(rules.expect_type(p(f), node.span) for p in types),
-                    rules.expect_type(returns(f), node.span),
-                    is_task,
-                )
-            )
-        case ast.EnumType(base=base_node, members=members):
-            base = compile_type(base_node, scope)
-            values = [
-                compile_expression(m.value, scope) if m.value is not None else None for m in members
-            ]
-            return lambda f: constructors.enum_type(
-                base(f), members, [v(f) if v is not None else None for v in values], node.span
-            )
-
-
+@compiles(ast.TensorAccess)
 def _compile_tensor_access(node: ast.TensorAccess, scope: Scope) -> Evaluate:
     base_node, indices = split_access(node)
     base = compile_base(base_node, scope)
@@ -494,16 +430,3 @@ def _compile_tensor_access(node: ast.TensorAccess, scope: Scope) -> Evaluate:
         return rules.tensor_access(base(frame), [e(frame) for e in extents], evaluated, count, span)
 
     return evaluate
-
-
-__all__ = [
-    "FunctionValue",
-    "ModuleValue",
-    "Undefined",
-    "compile_address",
-    "compile_expression",
-    "compile_operand",
-    "compile_type",
-    "select_arm",
-    "type_of",
-]

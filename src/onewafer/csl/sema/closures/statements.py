@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, NoReturn
 
 from onewafer.csl.sema import conversions, operations, packed, rules
 from onewafer.csl.sema import types as t
-from onewafer.csl.sema.closures.expressions import (
+from onewafer.csl.sema.closures.dispatch import (
+    compile_block,
     compile_expression,
-    compile_operand,
     compile_type,
-    select_arm,
+    compiles_statement,
 )
+from onewafer.csl.sema.closures.expressions import compile_operand, select_arm
 from onewafer.csl.sema.closures.frame import Scope, Signal, undeclared
 from onewafer.csl.sema.closures.grouped_loops import GroupedLoop
 from onewafer.csl.sema.faults import Fault, fail
@@ -36,62 +37,20 @@ if TYPE_CHECKING:
     from onewafer.diagnostics import Span
 
 
-def compile_statement(node: ast.Statement, scope: Scope) -> Execute:
-    """Return a closure that executes `node`."""
-    match node:
-        case ast.Variable():
-            return _compile_variable(node, scope)
-        case ast.Assign():
-            return _compile_assign(node, scope)
-        case ast.If():
-            return _compile_if(node, scope)
-        case ast.While():
-            return _compile_while(node, scope)
-        case ast.For():
-            return _compile_for(node, scope)
-        case ast.Switch():
-            return _compile_switch(node, scope)
-        case ast.Break():
-            return _compile_break(node, scope)
-        case ast.Continue():
-            return _compile_continue(node, scope)
-        case ast.Return():
-            return _compile_return(node, scope)
-        case ast.Block():
-            return _compile_block(node, scope)
-        case ast.ComptimeBlock(body=body):
-            return compile_block(body.statements, scope)
-        case ast.ExpressionStatement(expression=expression):
-            evaluate = compile_operand(expression, scope)
-
-            def run(frame: Frame) -> Signal | None:
-                evaluate(frame)
-                return None
-
-            return run
+@compiles_statement(ast.ExpressionStatement)
+def _compile_value(node: ast.ExpressionStatement, scope: Scope) -> Execute:
+    return _discard(compile_operand(node.expression, scope))
 
 
-def compile_block(statements: Sequence[ast.Statement], scope: Scope) -> Execute:
-    """Return a closure that executes statements in a scope of their own."""
-    scope.blocks.append({})
-    compiled = tuple(compile_statement(statement, scope) for statement in statements)
-    scope.blocks.pop()
-    if len(compiled) == 1:
-        return compiled[0]
-
-    def run(frame: Frame) -> Signal | None:
-        for execute in compiled:
-            signal = execute(frame)
-            if signal is not None:
-                return signal
-        return None
-
-    return run
+@compiles_statement(ast.ComptimeBlock)
+def _compile_comptime(node: ast.ComptimeBlock, scope: Scope) -> Execute:
+    return compile_block(node.body.statements, scope)
 
 
 # --- labels --------------------------------------------------------------------------------------
 
 
+@compiles_statement(ast.Break)
 def _compile_break(node: ast.Break, scope: Scope) -> Execute:
     if node.label is None:
         return lambda _: Signal.BREAK
@@ -116,6 +75,7 @@ def _go_to(label: str, signal: Signal) -> Execute:
     return run
 
 
+@compiles_statement(ast.Continue)
 def _compile_continue(node: ast.Continue, scope: Scope) -> Execute:
     if node.label is None:
         return lambda _: Signal.CONTINUE
@@ -138,6 +98,7 @@ def compile_labelled(node: ast.Block, scope: Scope) -> Execute:
     return run
 
 
+@compiles_statement(ast.Block)
 def _compile_block(node: ast.Block, scope: Scope) -> Execute:
     """Return a closure that executes a block that stands as a statement."""
     block = compile_labelled(node, scope)
@@ -170,6 +131,7 @@ def _leaves(frame: Frame, signal: Signal, label: str | None) -> Signal | None:
 # --- variables -----------------------------------------------------------------------------------
 
 
+@compiles_statement(ast.Variable)
 def _compile_variable(node: ast.Variable, scope: Scope) -> Execute:
     type_ = compile_type(node.type, scope) if node.type is not None else None
     initializer = compile_expression(node.initializer, scope) if node.initializer else None
@@ -195,6 +157,7 @@ def _compile_variable(node: ast.Variable, scope: Scope) -> Execute:
 # --- assignment ----------------------------------------------------------------------------------
 
 
+@compiles_statement(ast.Assign)
 def _compile_assign(node: ast.Assign, scope: Scope) -> Execute:
     value = compile_expression(node.value, scope)
     span = node.value.span
@@ -361,6 +324,7 @@ def _update(
 # --- control flow --------------------------------------------------------------------------------
 
 
+@compiles_statement(ast.If)
 def _compile_if(node: ast.If, scope: Scope) -> Execute:
     condition, span = compile_expression(node.condition, scope), node.condition.span
     then = compile_block((node.then,), scope)
@@ -370,6 +334,7 @@ def _compile_if(node: ast.If, scope: Scope) -> Execute:
     return lambda f: then(f) if truth(condition(f), span, "if") else otherwise(f)
 
 
+@compiles_statement(ast.While)
 def _compile_while(node: ast.While, scope: Scope) -> Execute:
     condition, span = compile_expression(node.condition, scope), node.condition.span
     with labelled(scope.labels, node.label, node.span, is_loop=True):
@@ -391,6 +356,7 @@ def _compile_while(node: ast.While, scope: Scope) -> Execute:
     return run
 
 
+@compiles_statement(ast.For)
 def _compile_for(node: ast.For, scope: Scope) -> Execute:
     iterable = compile_expression(node.iterable, scope)
     walked = _compile_walk(node.iterable, scope)
@@ -492,6 +458,7 @@ def iterate(value: Value, span: Span) -> Iterator[Value]:
             )
 
 
+@compiles_statement(ast.Switch)
 def _compile_switch(node: ast.Switch, scope: Scope) -> Execute:
     scrutinee = compile_expression(node.scrutinee, scope)
     patterns = [[compile_expression(p, scope) for p in arm.patterns] for arm in node.arms]
@@ -512,6 +479,7 @@ def _compile_switch(node: ast.Switch, scope: Scope) -> Execute:
     return run
 
 
+@compiles_statement(ast.Return)
 def _compile_return(node: ast.Return, scope: Scope) -> Execute:
     if node.value is None:
         return lambda _: Signal.RETURN
