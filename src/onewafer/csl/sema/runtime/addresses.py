@@ -16,8 +16,10 @@ from onewafer.csl.sema.in_memory import (
     pointer_to,
     struct_at,
 )
-from onewafer.csl.sema.runtime import expressions, order
+from onewafer.csl.sema.runtime import order
 from onewafer.csl.sema.runtime.analyzer import Analyzer, PlacedNumber, RuntimeLocal
+from onewafer.csl.sema.runtime.dispatch import evaluate, evaluate_comptime, evaluates, operand
+from onewafer.csl.sema.runtime.temporaries import steady
 from onewafer.csl.sema.values import (
     Array,
     FunctionValue,
@@ -61,16 +63,16 @@ def address_of(a: Analyzer, node: ast.Expression) -> Value:
                 case _:
                     rules.no_address(span)
         case ast.Member(base=base, name=name, span=span):
-            container = expressions.operand(a, base)
+            container = operand(a, base)
             is_packed = isinstance(type_of(container), t.PackedType)
             if isinstance(container, Struct) and container.address is None and not is_packed:
                 pointer = address_of(a, base)  # of a known struct, which gets an address
                 container = load(a, pointer, span)
             return rules.address_of_member(container, name, span)
         case ast.Dereference(base=base, span=span):
-            return dereferenced(expressions.evaluate(a, base), span)
+            return dereferenced(evaluate(a, base), span)
         case ast.Index(base=base, indices=indices, span=span):
-            container = expressions.operand(a, base)
+            container = operand(a, base)
             if isinstance(container, Struct):
                 return _address_in_tuple(a, container, indices, span)
             pointer = base_pointer(a, base, container)
@@ -85,7 +87,7 @@ def _address_in_tuple(
     a: Analyzer, container: Struct, indices: Sequence[ast.Expression], span: Span
 ) -> Value:
     """Return `&t[k]` of a tuple that is a variable, or fail."""
-    numbers = [expressions.evaluate_comptime(a, index) for index in indices]
+    numbers = [evaluate_comptime(a, index) for index in indices]
     rules.element(container, numbers, span)  # refuses what is outside
     (number,) = numbers
     return address_of_field(container, conversions.forced_integer(number, span, "an index"), span)
@@ -275,7 +277,7 @@ def load(a: Analyzer, pointer: Value, span: Span) -> Value:
     assert isinstance(type_, t.PointerType)
     if isinstance(type_.pointee, t.StructType):
         if isinstance(address, Runtime):
-            address = Runtime(type_, order.steady(a, address.expression, span))
+            address = Runtime(type_, steady(a, address.expression, span))
         return struct_at(address, span)
     if (
         isinstance(address, Pointer)
@@ -292,10 +294,11 @@ def load(a: Analyzer, pointer: Value, span: Span) -> Value:
     return Runtime(type_.pointee, ir.Load(held, a.expression(address, span)))
 
 
-def load_element(a: Analyzer, node: ast.Index) -> Value:
+@evaluates(ast.Index)
+def _load_element(a: Analyzer, node: ast.Index) -> Value:
     """Return `base[indices]`; known elements of known arrays fold."""
     base, span = node.base, node.span
-    container = expressions.operand(a, base)
+    container = operand(a, base)
     if not isinstance(container, Array | Struct):
         container = base_pointer(a, base, container)
     mark = order.here(a)

@@ -12,13 +12,16 @@ from onewafer.csl.sema import types as t
 from onewafer.csl.sema.faults import Fault, fail
 from onewafer.csl.sema.in_memory import address_of_variable, whole
 from onewafer.csl.sema.labels import check_label, labelled
-from onewafer.csl.sema.runtime import expressions, statements, stores
+from onewafer.csl.sema.runtime import order, stores
 from onewafer.csl.sema.runtime.analyzer import Analyzer, JumpTarget
+from onewafer.csl.sema.runtime.bodies import analyze_block, analyze_in_scope
+from onewafer.csl.sema.runtime.dispatch import analyzes, evaluate_as, evaluates_choice
+from onewafer.csl.sema.runtime.jumps import ends_elsewhere, jumps_out
 from onewafer.csl.sema.values import VOID_VALUE, Runtime, Struct, Value, Variable, Void, type_of
-from onewafer.csl.syntax import ast
+from onewafer.csl.syntax import ast, tree
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Sequence
+    from collections.abc import Generator
 
     from onewafer.diagnostics import Span
 
@@ -35,21 +38,22 @@ def jump_target(a: Analyzer, target: JumpTarget, span: Span) -> Generator[None]:
             a.jumps.pop()
 
 
-def jump(a: Analyzer, node: ast.Break | ast.Continue) -> None:
-    """Analyse `break` or `continue`, with or without label and value."""
+@analyzes(ast.Continue)
+def _continue(a: Analyzer, node: ast.Continue) -> bool:
     levels, target = _find(a, node)
-    match node:
-        case ast.Continue():
-            # A round of a loop over a tuple is a block.
-            is_unrolled = target.num_blocks > 1
-            a.emit(ir.Break(levels) if is_unrolled else ir.Continue(levels))
-            return
-        case ast.Break(value=carried):
-            value: Value = VOID_VALUE
-            if carried is not None:
-                value = expressions.evaluate_as(a, carried, target.type)
+    # A round of a loop over a tuple is a block.
+    is_unrolled = target.num_blocks > 1
+    a.emit(ir.Break(levels) if is_unrolled else ir.Continue(levels))
+    return False
+
+
+@analyzes(ast.Break)
+def _break(a: Analyzer, node: ast.Break) -> bool:
+    levels, target = _find(a, node)
+    value = VOID_VALUE if node.value is None else evaluate_as(a, node.value, target.type)
     _carry(a, target, value, node.span)
     a.emit(ir.Break(levels + target.num_blocks - 1))
+    return False
 
 
 def _find(a: Analyzer, node: ast.Break | ast.Continue) -> tuple[int, JumpTarget]:
@@ -68,7 +72,7 @@ def _find(a: Analyzer, node: ast.Break | ast.Continue) -> tuple[int, JumpTarget]
 def _carry(a: Analyzer, target: JumpTarget, value: Value, span: Span) -> None:
     """Keep the value of a `break` for the block that it goes to."""
     if target.is_discarded:
-        statements.discard(a, value, span)
+        order.discard(a, value, span)
         return
     if not target.is_value:
         if not isinstance(value, Void):
@@ -122,16 +126,29 @@ def _new_local(a: Analyzer, target: JumpTarget, type_: t.Type) -> ir.Local:
     return a.new_local(target.label or "block", type_, is_const=False).local
 
 
-def labelled_block(a: Analyzer, node: ast.Block, *, has_value: bool) -> None:
-    """Analyse a labelled block that is a statement; its value is not used."""
+@analyzes(ast.Block)
+def _block(a: Analyzer, node: ast.Block) -> bool:
+    """Analyse a block that is a statement; the value of a labelled one is not used."""
+    if node.label is None:
+        return analyze_in_scope(a, node.statements)
+    has_value = _has_value(node)
     target = JumpTarget(node.label, is_loop=False, is_discarded=has_value)
     a.open_block()
     with jump_target(a, target, node.span):
-        statements.analyze_block(a, node.statements)
+        analyze_block(a, node.statements)
     body = a.close_block()
     a.emit(ir.Labelled(body, node.span))
     if has_value:
         _check_end(a, target, body, node.span)
+    return False
+
+
+def _has_value(block: ast.Block) -> bool:
+    """Tell whether a block with a label has a value, though it stands as a statement."""
+    return any(
+        isinstance(node, ast.Break) and node.label == block.label and node.value is not None
+        for node in tree.nodes(block)
+    )
 
 
 def _check_end(a: Analyzer, target: JumpTarget, body: tuple[ir.Statement, ...], span: Span) -> None:
@@ -141,14 +158,15 @@ def _check_end(a: Analyzer, target: JumpTarget, body: tuple[ir.Statement, ...], 
              help=f"end it with `break :{target.label} value;`")  # fmt: skip
 
 
-def block_value(a: Analyzer, node: ast.BlockExpression, type_: t.Type | None) -> Value:
+@evaluates_choice(ast.BlockExpression)
+def _block_value(a: Analyzer, node: ast.BlockExpression, type_: t.Type | None) -> Value:
     """Emit a block where its value is needed, and return that value."""
     target = JumpTarget(
         node.block.label, is_loop=False, is_value=True, type=type_, is_inferred=type_ is None
     )
     a.open_block()
     with jump_target(a, target, node.span):
-        statements.analyze_block(a, node.block.statements)
+        analyze_block(a, node.block.statements)
     body = a.close_block()
     if target.waiting:
         body = _settled(a, target, body)
@@ -224,7 +242,7 @@ def _only_value(
     kept = body[:-1]
     if target.local is not None and is_known:
         kept = kept[:-1]
-    if _jumps_out(kept, 0):
+    if jumps_out(kept, 0):
         # The jumps have counted this block.
         a.emit(ir.Labelled(kept, span))
     else:
@@ -236,55 +254,3 @@ def _only_value(
     if isinstance(held, Runtime) and isinstance(value, Runtime):
         return Runtime(held.type, held.expression, value.descriptor)
     return held
-
-
-# --- where statements lead -----------------------------------------------------------------------
-
-
-def ends_elsewhere(statements_: Sequence[ir.Statement]) -> bool:
-    """Tell whether the end of these statements is never reached."""
-    for statement in statements_:
-        match statement:
-            case ir.Return() | ir.Break() | ir.Continue():
-                return True
-            case ir.If(_, then, otherwise) if ends_elsewhere(then) and ends_elsewhere(otherwise):
-                return True
-            case ir.Loop(ir.Immediate(_, 1), body) if not _breaks(body, 0):
-                return True
-            case ir.Labelled(body) if ends_elsewhere(body) and not _breaks(body, 0):
-                return True
-            case _:
-                pass
-    return False
-
-
-def _breaks(statements_: Sequence[ir.Statement], levels: int) -> bool:
-    """Tell whether a `break` leaves the loop or block that is `levels` around these statements."""
-    for statement in statements_:
-        match statement:
-            case ir.Break(target) if target == levels:
-                return True
-            case ir.If(_, then, otherwise) if _breaks(then, levels) or _breaks(otherwise, levels):
-                return True
-            case ir.Loop(_, body) | ir.Labelled(body) if _breaks(body, levels + 1):
-                return True
-            case _:
-                pass
-    return False
-
-
-def _jumps_out(statements_: Sequence[ir.Statement], levels: int) -> bool:
-    """Tell whether a jump goes beyond the block that is `levels` around these statements."""
-    for statement in statements_:
-        match statement:
-            case ir.Break(target) | ir.Continue(target) if target > levels:
-                return True
-            case ir.If(_, then, otherwise) if any(_jumps_out(s, levels) for s in (then, otherwise)):
-                return True
-            case ir.Loop(_, body) | ir.Labelled(body) | ir.Map(body=body) if _jumps_out(
-                body, levels + 1
-            ):
-                return True
-            case _:
-                pass
-    return False

@@ -15,9 +15,9 @@ from onewafer.csl.sema.pending import PendingBody
 from onewafer.csl.sema.runtime import function_pointers, order, passing
 from onewafer.csl.sema.runtime.addresses import load
 from onewafer.csl.sema.runtime.analyzer import Analyzer, RuntimeLocal
-from onewafer.csl.sema.runtime.blocks import block_value, ends_elsewhere
-from onewafer.csl.sema.runtime.expressions import evaluate, evaluate_type, operand
-from onewafer.csl.sema.runtime.statements import analyze_block
+from onewafer.csl.sema.runtime.bodies import analyze_block
+from onewafer.csl.sema.runtime.dispatch import evaluate, evaluate_type, evaluates, operand
+from onewafer.csl.sema.runtime.jumps import ends_elsewhere
 from onewafer.csl.sema.runtime.stores import check_stored
 from onewafer.csl.sema.runtime.structs import declare_struct, load_result
 from onewafer.csl.sema.values import (
@@ -47,15 +47,14 @@ if TYPE_CHECKING:
     from onewafer.csl.sema.instance import InstanceContext
     from onewafer.diagnostics import Span
 
-__all__ = ["block_value"]
-
 CONTROL_TASK = "a control task"
 """Calls that are being analysed."""
 MAX_FUNCTIONS = 2_000
 """Specialised functions of one instance; no PE has memory for that many."""
 
 
-def call(a: Analyzer, node: ast.Call) -> Value:
+@evaluates(ast.Call)
+def _call(a: Analyzer, node: ast.Call) -> Value:
     """Return the value of `callee(arguments)`."""
     function = _callee(a, node.callee)
     if isinstance(function, FunctionAddress):
@@ -385,7 +384,8 @@ def start_root(
 # --- builtins ------------------------------------------------------------------------------------
 
 
-def call_builtin(a: Analyzer, node: ast.BuiltinCall) -> Value:
+@evaluates(ast.BuiltinCall)
+def _call_builtin(a: Analyzer, node: ast.BuiltinCall) -> Value:
     """Return the value of `@name(arguments)`."""
     site = Site(node)
     builtin = find_builtin(site)

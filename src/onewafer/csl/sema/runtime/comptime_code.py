@@ -12,13 +12,13 @@ from onewafer.csl import ir
 from onewafer.csl.sema import conversions
 from onewafer.csl.sema.closures import Frame, Scope, compile_statements
 from onewafer.csl.sema.faults import fail
-from onewafer.csl.sema.runtime import expressions
 from onewafer.csl.sema.runtime.analyzer import (
     Analyzer,
     ComptimeLocal,
     PlacedNumber,
     RuntimeLocal,
 )
+from onewafer.csl.sema.runtime.dispatch import evaluate_comptime, evaluate_type
 from onewafer.csl.sema.values import Array, Runtime, Undefined, Value, not_comptime
 from onewafer.csl.syntax import ast, tree
 
@@ -30,10 +30,10 @@ if TYPE_CHECKING:
 
 def declare(a: Analyzer, node: ast.Variable) -> None:
     """Declare a `comptime var` or `comptime const`."""
-    type_ = expressions.evaluate_type(a, node.type) if node.type is not None else None
+    type_ = evaluate_type(a, node.type) if node.type is not None else None
     value: Value = Undefined()
     if node.initializer is not None:
-        value = expressions.evaluate_comptime(a, node.initializer)
+        value = evaluate_comptime(a, node.initializer)
     if type_ is not None:
         value = conversions.coerce(value, type_, node.span, f"the value of `{node.name}`")
     elif node.initializer is None:

@@ -9,25 +9,21 @@ from onewafer.csl.sema import constructors, conversions, operations, rules
 from onewafer.csl.sema import types as t
 from onewafer.csl.sema.access import expand, split_access
 from onewafer.csl.sema.faults import Fault, fail
-from onewafer.csl.sema.in_memory import address_of_variable, constant, whole
+from onewafer.csl.sema.in_memory import address_of_variable, whole
 from onewafer.csl.sema.loop_steps import with_offset
-from onewafer.csl.sema.runtime import (
-    calls,
-    narrow,
-    order,
-    packed_fields,
-    stores,
-    structs,
-    wide,
-)
-from onewafer.csl.sema.runtime.addresses import (
-    address_of,
-    base_pointer,
-    index_value,
-    load,
-    load_element,
-)
+from onewafer.csl.sema.runtime import narrow, order, packed_fields, stores, structs, wide
+from onewafer.csl.sema.runtime.addresses import address_of, base_pointer, index_value, load
 from onewafer.csl.sema.runtime.analyzer import Analyzer, RuntimeLocal
+from onewafer.csl.sema.runtime.dispatch import (
+    evaluate,
+    evaluate_as,
+    evaluate_comptime,
+    evaluate_type,
+    evaluates,
+    evaluates_choice,
+    operand,
+)
+from onewafer.csl.sema.runtime.temporaries import once
 from onewafer.csl.sema.values import (
     FALSE,
     TRUE,
@@ -36,7 +32,6 @@ from onewafer.csl.sema.values import (
     Scalar,
     Struct,
     Text,
-    TypeValue,
     Undefined,
     Value,
     Variable,
@@ -81,99 +76,44 @@ _MOST_LISTED_BITS: Final = 8
 """Most bits of integers whose values a `switch` may list completely."""
 
 
-def evaluate(a: Analyzer, node: ast.Expression) -> Value:
-    """Return the value of an expression; array variables are given as themselves."""
-    return a.load(operand(a, node), node.span)
+@evaluates(ast.IntegerLiteral)
+def _integer(_: Analyzer, node: ast.IntegerLiteral) -> Value:
+    return Scalar(t.COMPTIME_INT, node.value)
 
 
-def evaluate_as(a: Analyzer, node: ast.Expression, type_: t.Type | None) -> Value:
-    """Return the value of an expression that is about to become a `type_` (None: unknown).
-
-    The type reaches the branches of a choice, so that `x = if (c) 1 else 2` works at run time.
-    """
-    match node:
-        case ast.IfExpression():
-            return _if(a, node, type_)
-        case ast.SwitchExpression():
-            return _switch(a, node, type_)
-        case ast.BlockExpression():
-            return calls.block_value(a, node, type_)
-        case _:
-            return evaluate(a, node)
+@evaluates(ast.FloatLiteral)
+def _float(_: Analyzer, node: ast.FloatLiteral) -> Value:
+    return Scalar(t.COMPTIME_FLOAT, node.value)
 
 
-def operand(a: Analyzer, node: ast.Expression) -> Value:
-    """Return the value of an expression; any variable in memory is given as itself."""
-    match node:  # the most frequent kinds first
-        case ast.Name(name=name, span=span):
-            return _name(a, name, span)
-        case ast.IntegerLiteral(value=number):
-            return Scalar(t.COMPTIME_INT, number)
-        case ast.FloatLiteral(value=number):
-            return Scalar(t.COMPTIME_FLOAT, number)
-        case ast.StringLiteral(value=text):
-            return Text(text)
-        case ast.BoolLiteral(value=flag):
-            return TRUE if flag else FALSE
-        case ast.VoidLiteral():
-            return VOID_VALUE
-        case ast.Unary(operator=ast.UnaryOperator.ADDRESS_OF, operand=target):
-            return address_of(a, target)
-        case ast.Unary(operator=operator, operand=inner, span=span):
-            return _unary(a, operator, evaluate(a, inner), span)
-        case ast.Binary():
-            return _binary(a, node)
-        case ast.Call():
-            return calls.call(a, node)
-        case ast.BuiltinCall():
-            return calls.call_builtin(a, node)
-        case ast.Member(base=base, name=name, span=span):
-            return member(a, order.called(a, "part", operand(a, base), span), name, span)
-        case ast.Dereference(base=base, span=span):
-            return load(a, evaluate(a, base), span)
-        case ast.Index():
-            return load_element(a, node)
-        case ast.IfExpression() | ast.SwitchExpression() | ast.BlockExpression():
-            return constant(evaluate_as(a, node, None), node.span)
-        case ast.StructLiteral(fields=fields):
-            constructors.check_distinct(fields)
-            names = tuple(field.name for field in fields)
-            return Struct(names, tuple(order.in_order(a, [field.value for field in fields])))
-        case ast.TupleLiteral(elements=elements):
-            return Struct(None, tuple(order.in_order(a, elements)))
-        case ast.ArrayLiteral():
-            return _array_literal(a, node)
-        case ast.TypedStruct(type=type_, literal=literal, span=span):
-            named = constructors.typed_struct(evaluate_type(a, type_), span)
-            return a.coerce(evaluate(a, literal), named, span)
-        case ast.StructType(fields=fields):
-            types = [TypeValue(evaluate_type(a, field.type)) for field in fields]
-            return constructors.struct_type(node, types, [field.type.span for field in fields])
-        case ast.ArrayType() | ast.PointerType() | ast.FunctionType() | ast.EnumType():
-            return _type_expression(a, node)
-        case ast.TensorAccess():
-            return _tensor_access(a, node)
-        case ast.ComptimeExpression(operand=inner):
-            return evaluate_comptime(a, inner)
-        case ast.ErrorExpression():
-            raise Fault(None)
+@evaluates(ast.StringLiteral)
+def _string(_: Analyzer, node: ast.StringLiteral) -> Value:
+    return Text(node.value)
 
 
-def evaluate_type(a: Analyzer, node: ast.Expression) -> t.Type:
-    """Return the type that a type expression means."""
-    return rules.expect_type(evaluate_comptime(a, node), node.span)
+@evaluates(ast.BoolLiteral)
+def _bool(_: Analyzer, node: ast.BoolLiteral) -> Value:
+    return TRUE if node.value else FALSE
 
 
-def evaluate_comptime(a: Analyzer, node: ast.Expression) -> Value:
-    """Return the value of an expression that has to be known while compiling."""
-    a.comptime_depth += 1
-    try:
-        return evaluate(a, node)
-    finally:
-        a.comptime_depth -= 1
+@evaluates(ast.VoidLiteral)
+def _void(_: Analyzer, __: ast.VoidLiteral) -> Value:
+    return VOID_VALUE
 
 
-def _name(a: Analyzer, name: str, span: Span) -> Value:
+@evaluates(ast.ErrorExpression)
+def _error(_: Analyzer, __: ast.ErrorExpression) -> Value:
+    raise Fault(None)
+
+
+@evaluates(ast.ComptimeExpression)
+def _comptime(a: Analyzer, node: ast.ComptimeExpression) -> Value:
+    return evaluate_comptime(a, node.operand)
+
+
+@evaluates(ast.Name)
+def _name(a: Analyzer, node: ast.Name) -> Value:
+    name, span = node.name, node.span
     bound = a.find(name)
     match bound:
         case None:
@@ -191,6 +131,12 @@ def _name(a: Analyzer, name: str, span: Span) -> Value:
             return bound
 
 
+@evaluates(ast.Member)
+def _member(a: Analyzer, node: ast.Member) -> Value:
+    base = order.called(a, "part", operand(a, node.base), node.span)
+    return member(a, base, node.name, node.span)
+
+
 def member(a: Analyzer, base: Value, name: str, span: Span) -> Value:
     """Return `base.name`."""
     match base:
@@ -205,7 +151,17 @@ def member(a: Analyzer, base: Value, name: str, span: Span) -> Value:
 # --- operators -----------------------------------------------------------------------------------
 
 
-def _unary(a: Analyzer, operator: ast.UnaryOperator, value: Value, span: Span) -> Value:
+@evaluates(ast.Dereference)
+def _dereference(a: Analyzer, node: ast.Dereference) -> Value:
+    return load(a, evaluate(a, node.base), node.span)
+
+
+@evaluates(ast.Unary)
+def _unary(a: Analyzer, node: ast.Unary) -> Value:
+    operator, span = node.operator, node.span
+    if operator is ast.UnaryOperator.ADDRESS_OF:
+        return address_of(a, node.operand)
+    value = evaluate(a, node.operand)
     if not isinstance(value, Runtime):
         return operations.unary(operator, value, span)
     type_ = operations.unary_type(operator, value, span)
@@ -216,6 +172,7 @@ def _unary(a: Analyzer, operator: ast.UnaryOperator, value: Value, span: Span) -
     return Runtime(type_, narrow.wrapped(type_, result))
 
 
+@evaluates(ast.Binary)
 def _binary(a: Analyzer, node: ast.Binary) -> Value:
     if node.operator in (_B.AND, _B.OR):
         return _logical(a, node)
@@ -297,6 +254,25 @@ def condition(a: Analyzer, node: ast.Expression) -> bool | ir.Expression:
             return truth(value, node.span, "if")
 
 
+@evaluates(ast.StructLiteral)
+def _struct(a: Analyzer, node: ast.StructLiteral) -> Value:
+    constructors.check_distinct(node.fields)
+    names = tuple(field.name for field in node.fields)
+    return Struct(names, tuple(order.in_order(a, [field.value for field in node.fields])))
+
+
+@evaluates(ast.TupleLiteral)
+def _tuple(a: Analyzer, node: ast.TupleLiteral) -> Value:
+    return Struct(None, tuple(order.in_order(a, node.elements)))
+
+
+@evaluates(ast.TypedStruct)
+def _typed_struct(a: Analyzer, node: ast.TypedStruct) -> Value:
+    named = constructors.typed_struct(evaluate_type(a, node.type), node.span)
+    return a.coerce(evaluate(a, node.literal), named, node.span)
+
+
+@evaluates(ast.ArrayLiteral)
 def _array_literal(a: Analyzer, node: ast.ArrayLiteral) -> Value:
     spans = [element.span for element in node.elements]
     values = order.in_order(a, node.elements)
@@ -304,6 +280,7 @@ def _array_literal(a: Analyzer, node: ast.ArrayLiteral) -> Value:
     return constructors.array_literal(type_, values, spans, node.span, coerce=a.coerce)
 
 
+@evaluates_choice(ast.IfExpression)
 def _if(a: Analyzer, node: ast.IfExpression, type_: t.Type | None) -> Value:
     test = condition(a, node.condition)
     if test is True:
@@ -401,6 +378,7 @@ def _is_named(type_: t.Type) -> bool:
     return isinstance(type_, t.StructType) and type_.origin is not None
 
 
+@evaluates_choice(ast.SwitchExpression)
 def _switch(a: Analyzer, node: ast.SwitchExpression, type_: t.Type | None) -> Value:
     scrutinee = evaluate(a, node.scrutinee)
     rules.check_switched(scrutinee, node.scrutinee.span)
@@ -411,7 +389,7 @@ def _switch(a: Analyzer, node: ast.SwitchExpression, type_: t.Type | None) -> Va
             rules.no_arm(scrutinee, node.span)
         return evaluate_as(a, node.arms[chosen].value, type_)
     if walk.has_effect(scrutinee.expression):
-        kept = order.once(a, "scrutinee", scrutinee.expression, scrutinee.type, node.span)
+        kept = once(a, "scrutinee", scrutinee.expression, scrutinee.type, node.span)
         scrutinee = Runtime(scrutinee.type, kept)
     if all(arm.patterns for arm in node.arms):
         _check_all_values(a, node, scrutinee.type)
@@ -493,30 +471,10 @@ def _is_one_of(
     return result
 
 
-# --- types and tensor accesses -------------------------------------------------------------------
+# --- tensor accesses -----------------------------------------------------------------------------
 
 
-def _type_expression(
-    a: Analyzer, node: ast.ArrayType | ast.PointerType | ast.FunctionType | ast.EnumType
-) -> Value:
-    match node:
-        case ast.ArrayType(dimensions=dimensions, element=element):
-            sizes = [evaluate_comptime(a, d) for d in dimensions]
-            spans = [d.span for d in dimensions]
-            base = TypeValue(evaluate_type(a, element))
-            return constructors.array_type(sizes, spans, base, element.span)
-        case ast.PointerType(pointee=pointee, is_const=is_const, is_many=is_many):
-            return TypeValue(t.PointerType(evaluate_type(a, pointee), is_const, is_many))
-        case ast.FunctionType(parameters=parameters, result=result, is_task=is_task):
-            types = tuple(evaluate_type(a, p) for p in parameters)
-            return TypeValue(t.FunctionType(types, evaluate_type(a, result), is_task))
-        case ast.EnumType(base=base, members=members):
-            values = [evaluate_comptime(a, m.value) if m.value else None for m in members]
-            return constructors.enum_type(
-                TypeValue(evaluate_type(a, base)), members, values, node.span
-            )
-
-
+@evaluates(ast.TensorAccess)
 def _tensor_access(a: Analyzer, node: ast.TensorAccess) -> Struct:
     base_node, indices = split_access(node)
     extents = order.in_order(a, node.extents)

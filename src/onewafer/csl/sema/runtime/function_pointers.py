@@ -17,6 +17,7 @@ from onewafer.csl.sema.faults import fail
 from onewafer.csl.sema.instance_state import PointedFunctions
 from onewafer.csl.sema.runtime import order, passing
 from onewafer.csl.sema.runtime.structs import load_result
+from onewafer.csl.sema.runtime.temporaries import once
 from onewafer.csl.sema.values import Runtime, Undefined, Value, Variable
 from onewafer.image import Opcode, ScalarType
 
@@ -67,7 +68,7 @@ def call(
     if not passing.by_address(type_.result):
         return Runtime(type_.result, called)
     address = t.PointerType(type_.result, is_const=True)
-    at = Runtime(address, order.once(a, "result", called, address, span))
+    at = Runtime(address, once(a, "result", called, address, span))
     result = Variable("result", type_.result, Undefined(), span, is_const=True, at=at)
     return load_result(a, result, span)
 

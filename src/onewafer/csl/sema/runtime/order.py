@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 
 from onewafer.csl import ir, walk
 from onewafer.csl.sema import types as t
-from onewafer.csl.sema.runtime import expressions, stores
+from onewafer.csl.sema.runtime import dispatch, stores
+from onewafer.csl.sema.runtime.temporaries import once
 from onewafer.csl.sema.values import (
     Array,
     Pointer,
@@ -38,7 +39,7 @@ def in_order(
     a: Analyzer, nodes: Sequence[ast.Expression], evaluate: Evaluate | None = None
 ) -> list[Value]:
     """Return the values of expressions, each as it is before the next one is evaluated."""
-    evaluate = evaluate or expressions.evaluate
+    evaluate = evaluate or dispatch.evaluate
     values: list[Value] = []
     marks: list[int] = []
     for node in nodes:
@@ -90,6 +91,15 @@ def stored(
     return copy
 
 
+def discard(a: Analyzer, value: Value, span: Span) -> None:
+    """Emit the calls that a value takes."""
+    match value:
+        case Runtime(_, ir.Call() as call):
+            a.emit(ir.Evaluate(call, span))
+        case _:
+            called(a, "_", value, span)
+
+
 def _has_effect(value: Value) -> bool:
     match value:
         case Runtime(_, expression):
@@ -102,23 +112,35 @@ def _has_effect(value: Value) -> bool:
             return False
 
 
+def apart(a: Analyzer, value: Value, type_: t.Type, span: Span) -> Value:
+    """Return a new value of an lvalue in a form that does not change while it is stored there.
+
+    The value may read the lvalue itself, so each part is computed before the first is stored.
+    """
+    match value:
+        case Array(_, [one]) if not isinstance(one, Struct):
+            return value
+        case Array() | Struct() if not stores.is_copy(value, type_) and _depends_on_memory(value):
+            return settled(a, "part", value, span)
+        case _:
+            return value
+
+
+def _depends_on_memory(value: Value) -> bool:
+    match value:
+        case Runtime(_, expression):
+            return walk.depends_on_memory(expression)
+        case Struct(_, parts) | Array(_, parts):
+            return any(map(_depends_on_memory, parts))
+        case _:
+            return isinstance(value, Variable)
+
+
 def ahead(
     a: Analyzer, first: ir.Expression, second: ir.Expression, type_: t.Type, span: Span
 ) -> ir.Expression:
     """Return `first` in a form that may be evaluated after `second`, though it is written ahead."""
     return first if walk.commute(first, second) else once(a, "operand", first, type_, span)
-
-
-def once(a: Analyzer, name: str, value: ir.Expression, type_: t.Type, span: Span) -> ir.Expression:
-    """Compute a value here, for uses of it later on."""
-    local = a.new_local(name, type_, is_const=True).local
-    a.emit(ir.SetLocal(local, value, span))
-    return ir.ReadLocal(local)
-
-
-def steady(a: Analyzer, address: ir.Expression, span: Span) -> ir.Expression:
-    """Return an address in a form that may be computed several times: no call is in it."""
-    return once(a, "address", address, t.U16, span) if walk.has_effect(address) else address
 
 
 @dataclass(frozen=True, slots=True)

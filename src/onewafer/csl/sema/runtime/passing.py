@@ -14,7 +14,7 @@ from onewafer.csl.sema import conversions
 from onewafer.csl.sema import types as t
 from onewafer.csl.sema.in_memory import address_of_variable, pointer_to, struct_at
 from onewafer.csl.sema.runtime import order
-from onewafer.csl.sema.runtime.expressions import evaluate_type
+from onewafer.csl.sema.runtime.dispatch import evaluate_type
 from onewafer.csl.sema.runtime.structs import readable
 from onewafer.csl.sema.values import (
     Array,

@@ -15,6 +15,7 @@ from onewafer.csl.sema import types as t
 from onewafer.csl.sema.faults import fail
 from onewafer.csl.sema.runtime import narrow, order
 from onewafer.csl.sema.runtime.constants import known
+from onewafer.csl.sema.runtime.temporaries import once
 from onewafer.csl.sema.values import Range, Scalar, force
 from onewafer.image import Opcode
 
@@ -47,7 +48,7 @@ def count(a: Analyzer, name: str, loop: Range, span: Span) -> CountedLoop:
     start, stop = a.sized(loop.start, type_, span), a.sized(loop.stop, type_, span)
     start = order.ahead(a, start, stop, type_, span)
     if not isinstance(stop, ir.Immediate) and known(stop) is None:
-        stop = order.once(a, "stop", stop, type_, span)
+        stop = once(a, "stop", stop, type_, span)
     a.emit(ir.SetLocal(counter.local, start, span))
     first, second = (read, stop) if step > 0 else (stop, read)
     steps: list[ir.Statement] = []

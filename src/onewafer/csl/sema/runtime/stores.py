@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from onewafer.csl import ir, walk
+from onewafer.csl import ir
 from onewafer.csl.sema import conversions
 from onewafer.csl.sema import types as t
 from onewafer.csl.sema.faults import fail
 from onewafer.csl.sema.in_memory import moved, pointer_to
-from onewafer.csl.sema.runtime import order
+from onewafer.csl.sema.runtime.temporaries import steady
 from onewafer.csl.sema.values import Array, Pointer, Runtime, Struct, Undefined, Value, Variable
 from onewafer.image import Opcode, ScalarType
 
@@ -61,30 +61,6 @@ def store_value(
             a.emit(ir.Store(held, address, offset, a.expression(value, span), span))
 
 
-def apart(a: Analyzer, value: Value, type_: t.Type, span: Span) -> Value:
-    """Return a new value of an lvalue in a form that does not change while it is stored there.
-
-    The value may read the lvalue itself, so each part is computed before the first is stored.
-    """
-    match value:
-        case Array(_, [one]) if not isinstance(one, Struct):
-            return value
-        case Array() | Struct() if not is_copy(value, type_) and _depends_on_memory(value):
-            return order.settled(a, "part", value, span)
-        case _:
-            return value
-
-
-def _depends_on_memory(value: Value) -> bool:
-    match value:
-        case Runtime(_, expression):
-            return walk.depends_on_memory(expression)
-        case Struct(_, parts) | Array(_, parts):
-            return any(map(_depends_on_memory, parts))
-        case _:
-            return isinstance(value, Variable)
-
-
 def _store_array(
     a: Analyzer,
     pointer: Pointer | Runtime,
@@ -93,7 +69,7 @@ def _store_array(
     span: Span,
 ) -> None:
     step = t.num_bytes(type_.element)
-    address = order.steady(a, a.expression(pointer, span), span)
+    address = steady(a, a.expression(pointer, span), span)
     start = Runtime(t.PointerType(type_.element), address)
     if len(elements) > UNROLLED_ELEMENTS and all(e is elements[0] for e in elements):
 
@@ -117,7 +93,7 @@ def copy_array(
     """Copy an array to another address."""
     element = type_.element
     to_start, from_start = (
-        Runtime(t.PointerType(element), order.steady(a, a.expression(address, span), span))
+        Runtime(t.PointerType(element), steady(a, a.expression(address, span), span))
         for address in (target, source)
     )
 

@@ -65,7 +65,7 @@ def store_result(a: Analyzer, value: Value, type_: t.StructType | t.ArrayType, s
     """Store what a function returns, or fail if it is not of this type."""
     assert a.stored_result is not None
     what = "the result"
-    coerced = stores.apart(a, a.coerce(value, type_, span, what), type_, span)
+    coerced = order.apart(a, a.coerce(value, type_, span, what), type_, span)
     stores.store_value(a, address_of_variable(a.stored_result), type_, coerced, span)
 
 

@@ -8,9 +8,12 @@ from typing import TYPE_CHECKING
 from onewafer.csl import ir
 from onewafer.csl.sema import types as t
 from onewafer.csl.sema.faults import fail
-from onewafer.csl.sema.runtime import blocks, order, statements
+from onewafer.csl.sema.runtime import order
 from onewafer.csl.sema.runtime.addresses import load_at
 from onewafer.csl.sema.runtime.analyzer import Analyzer, JumpTarget
+from onewafer.csl.sema.runtime.blocks import jump_target
+from onewafer.csl.sema.runtime.bodies import analyze_in_scope
+from onewafer.csl.sema.runtime.jumps import ends_elsewhere
 from onewafer.csl.sema.values import Range, Scalar, Value, force
 from onewafer.csl.syntax import ast, tree
 
@@ -32,7 +35,7 @@ def unroll(a: Analyzer, node: ast.For, elements: Iterable[Value]) -> None:
     """
     jumps = any(isinstance(inner, ast.Break | ast.Continue) for inner in tree.nodes(node.body))
     target = JumpTarget(node.label, is_loop=True, num_blocks=2 if jumps else 0)
-    with blocks.jump_target(a, target, node.span), _block(a, node.span, is_one=jumps):
+    with jump_target(a, target, node.span), _block(a, node.span, is_one=jumps):
         for number, element in enumerate(elements):
             _check_limits(a, node, number)
             start = len(a.blocks[-1])
@@ -40,9 +43,9 @@ def unroll(a: Analyzer, node: ast.For, elements: Iterable[Value]) -> None:
                 a.scopes.append({node.element.name: element})
                 if node.index is not None:
                     a.declare(node.index.name, Scalar(t.COMPTIME_INT, number))
-                statements.analyze_in_scope(a, node.body.statements)
+                analyze_in_scope(a, node.body.statements)
                 a.scopes.pop()
-            if blocks.ends_elsewhere(a.blocks[-1][start:]):
+            if ends_elsewhere(a.blocks[-1][start:]):
                 return
 
 

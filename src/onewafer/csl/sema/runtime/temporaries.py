@@ -1,0 +1,24 @@
+"""Values that are computed once, into a local, for uses of them later on."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from onewafer.csl import ir, walk
+from onewafer.csl.sema import types as t
+
+if TYPE_CHECKING:
+    from onewafer.csl.sema.runtime.analyzer import Analyzer
+    from onewafer.diagnostics import Span
+
+
+def once(a: Analyzer, name: str, value: ir.Expression, type_: t.Type, span: Span) -> ir.Expression:
+    """Compute a value here, for uses of it later on."""
+    local = a.new_local(name, type_, is_const=True).local
+    a.emit(ir.SetLocal(local, value, span))
+    return ir.ReadLocal(local)
+
+
+def steady(a: Analyzer, address: ir.Expression, span: Span) -> ir.Expression:
+    """Return an address in a form that may be computed several times: no call is in it."""
+    return once(a, "address", address, t.U16, span) if walk.has_effect(address) else address
