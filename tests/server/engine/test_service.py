@@ -1,10 +1,10 @@
-"""The live service: an engine's thread behind an event loop."""
+"""The live service: an engine in a thread, or in the event loop."""
 
 from __future__ import annotations
 
 import asyncio
 from contextlib import aclosing
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -49,13 +49,27 @@ class _FaultyLanguage(NumberLanguage):
         return super().begin_answer(generation, answer, most_tokens=most_tokens)
 
 
-def _loaded(
-    values: CountingValues, pace: Pace = Pace.HOST, language: NumberLanguage | None = None
-) -> Loaded:
-    options = EngineOptions(context_length=100, pace=pace)
-    language, system = language or NumberLanguage(), PlainSystem()
-    engine = Engine(language, values, system, options, clock=Wall())
-    return Loaded(_MODEL, language, engine, system)
+@dataclass(frozen=True)
+class _Loader:
+    """Loads small models whose values are computed, in a thread, or made up, in the event loop."""
+
+    is_synthetic: bool
+
+    def __call__(
+        self,
+        values: CountingValues,
+        pace: Pace = Pace.HOST,
+        language: NumberLanguage | None = None,
+    ) -> Loaded:
+        options = EngineOptions(context_length=100, pace=pace, is_synthetic=self.is_synthetic)
+        language, system = language or NumberLanguage(), PlainSystem()
+        engine = Engine(language, values, system, options, clock=Wall())
+        return Loaded(_MODEL, language, engine, system)
+
+
+@pytest.fixture(params=[False, True], ids=["thread", "loop"])
+def load(request: pytest.FixtureRequest) -> _Loader:
+    return _Loader(is_synthetic=request.param)
 
 
 @pytest.fixture
@@ -78,8 +92,8 @@ def _text(events: list[Event]) -> str:
     return "".join(event.text for event in events if isinstance(event, Delta))
 
 
-def test_answers_come_in_order_and_beside_each_other(service: LiveService) -> None:
-    service.begin(_loaded(CountingValues(num_slots=3)))
+def test_answers_come_in_order_and_beside_each_other(service: LiveService, load: _Loader) -> None:
+    service.begin(load(CountingValues(num_slots=3)))
 
     async def ask() -> list[list[Event]]:
         requests = [_generation(str(n), name=f"r{n}") for n in range(2, 12)]
@@ -91,9 +105,9 @@ def test_answers_come_in_order_and_beside_each_other(service: LiveService) -> No
     assert service.counters.running == service.counters.waiting == 0
 
 
-def test_who_stops_reading_frees_the_slot(service: LiveService) -> None:
+def test_who_stops_reading_frees_the_slot(service: LiveService, load: _Loader) -> None:
     values = CountingValues(num_slots=1, context_length=10**6)
-    service.begin(_loaded(values))
+    service.begin(load(values))
 
     async def go() -> list[Event]:
         async with aclosing(service.answer(_generation("90 90", name="gone"))) as items:
@@ -104,11 +118,11 @@ def test_who_stops_reading_frees_the_slot(service: LiveService) -> None:
     assert _text(asyncio.run(go())) == "1 "
 
 
-def test_refusals_are_raised_at_once(service: LiveService) -> None:
+def test_refusals_are_raised_at_once(service: LiveService, load: _Loader) -> None:
     with pytest.raises(UnavailableError, match="being loaded"):
         asyncio.run(_all(service, _generation("1")))
     assert service.health is Health.LOADING
-    service.begin(_loaded(CountingValues()))
+    service.begin(load(CountingValues()))
     assert service.health is Health.READY
     with pytest.raises(UnknownModelError, match="this server has 'm'"):
         asyncio.run(_all(service, _generation("1", model="gpt-4")))
@@ -122,24 +136,30 @@ def test_refusals_are_raised_at_once(service: LiveService) -> None:
         asyncio.run(_all(service, _generation("1")))
 
 
-def test_a_bug_in_values_is_told_and_the_server_goes_on(service: LiveService) -> None:
-    service.begin(_loaded(_Faulty()))
+def test_a_bug_in_values_is_told_and_the_server_goes_on(
+    service: LiveService, load: _Loader
+) -> None:
+    service.begin(load(_Faulty()))
     for _ in range(2):
         with pytest.raises(BrokenError):
             asyncio.run(_all(service, _generation("5")))
     assert service.health is Health.READY
 
 
-def test_a_bug_where_a_request_begins_does_not_end_the_engine(service: LiveService) -> None:
-    service.begin(_loaded(CountingValues(), language=_FaultyLanguage()))
+def test_a_bug_where_a_request_begins_does_not_end_the_engine(
+    service: LiveService, load: _Loader
+) -> None:
+    service.begin(load(CountingValues(), language=_FaultyLanguage()))
     with pytest.raises(BrokenError):
         asyncio.run(asyncio.wait_for(_all(service, _generation("7")), 10))
     assert _text(asyncio.run(asyncio.wait_for(_all(service, _generation("3")), 10))) == "2 1 "
 
 
-def test_the_same_request_on_another_system_is_alone_there(service: LiveService) -> None:
+def test_the_same_request_on_another_system_is_alone_there(
+    service: LiveService, load: _Loader
+) -> None:
     other = PlainSystem(name="other", latency=0.5, request_seconds=0.25)
-    service.begin(replace(_loaded(CountingValues()), against=other))
+    service.begin(replace(load(CountingValues()), against=other))
 
     async def ask() -> list[list[Event]]:
         names = {"a": "4", "b": "40"}
@@ -154,8 +174,8 @@ def test_the_same_request_on_another_system_is_alone_there(service: LiveService)
     assert there.tokens_per_second == pytest.approx(4 / 2.25)
 
 
-def test_the_clock_moves_in_pace_virtual_only(service: LiveService) -> None:
-    service.begin(_loaded(CountingValues(), Pace.VIRTUAL))
+def test_the_clock_moves_in_pace_virtual_only(service: LiveService, load: _Loader) -> None:
+    service.begin(load(CountingValues(), Pace.VIRTUAL))
 
     async def go() -> list[Event]:
         async with aclosing(service.answer(_generation("3"))) as items:
@@ -165,7 +185,7 @@ def test_the_clock_moves_in_pace_virtual_only(service: LiveService) -> None:
 
     assert _text(asyncio.run(go())) == "2 1 "
     other = LiveService()
-    other.begin(_loaded(CountingValues()))
+    other.begin(load(CountingValues()))
     with pytest.raises(RequestError, match="--pace virtual"):
         other.advance(1.0)
     other.close()

@@ -159,6 +159,19 @@ def test_who_gives_up_frees_the_slot_at_once() -> None:
     assert timeline.cache_fraction == 0.0
 
 
+def test_a_long_prompt_is_read_in_several_runs() -> None:
+    asked = Arrival(id=1, seconds=0.0, prompt=range(1_000), most_tokens=2)
+    system = PlainSystem(context=2_000, room_tokens=2_000)
+    timeline = Timeline(system)
+    timeline.arrive(asked)
+    timeline.tell(1, (5, 6), is_all=True)
+    runs = [timeline.run(most_launches=100) for _ in range(2)]  # 250 launches read the prompt
+    assert timeline.can_go_on(math.inf)
+    assert [*runs[0], *runs[1]] == [Began(1, 0.0, 0)]
+    assert [*runs[0], *timeline.run()] == _play(Timeline(system), asked)
+    assert not timeline.can_go_on(math.inf)
+
+
 @dataclass(frozen=True)
 class _Asked:
     seconds: float
@@ -217,7 +230,7 @@ def test_results_do_not_depend_on_when_tokens_are_computed(
             )
             if not left[sequence_id]:
                 del left[sequence_id]
-        happened += slow.run(slow.now + step / 3)
+        happened += slow.run(slow.now + step / 3, most_launches=1 + step)
     happened += slow.run()
     assert happened == known
 

@@ -14,7 +14,7 @@ from onewafer.server.generation import (
     ToolUse,
 )
 from onewafer.server.text import Language
-from onewafer.server.values.synthetic import SyntheticValues
+from onewafer.server.values.synthetic import MOST_A_STEP, SyntheticValues
 from onewafer.server.values.values import SequenceRequest
 from tests.server.text.conftest import END, words
 
@@ -74,6 +74,15 @@ def test_sequences_that_ended_write_no_more(values):
     values.end(1)
     values.end(1)
     assert [produced.id for produced in values.step()] == [2]
+
+
+def test_of_many_sequences_each_has_its_turn(values):
+    count = MOST_A_STEP + 1
+    for number in range(count):
+        values.begin(SequenceRequest(id=number, prompt=(1,), sampling=Sampling()))
+    written = [produced.id for _ in range(count) for produced in values.step()]
+
+    assert written == [*range(count)] * MOST_A_STEP
 
 
 def test_logprobs_say_that_there_was_no_choice(values):

@@ -1,4 +1,4 @@
-"""Events on their way from the engine's thread to the event loop: one wake-up for all of a turn."""
+"""Events on their way from the engine to those who wait for them: all of a turn together."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Mailbox:
         self.loop = asyncio.get_running_loop()
         self._outbox = outbox
         self._written: list[Event] = []
-        """What the engine has written and not sent: of its thread."""
+        """What the engine has written and not sent."""
         self._failure: Exception | None = None
         self._arrived: list[Event] = []
         """What has come and was not taken: of the event loop."""
@@ -26,18 +26,18 @@ class Mailbox:
         self._has_mail = asyncio.Event()
 
     def hear(self, events: Sequence[Event]) -> None:
-        """Take more events, in the engine's thread."""
+        """Take more events, where the engine runs."""
         if events:
             self._written.extend(events)
             self._outbox.note(self)
 
     def fail(self, error: Exception) -> None:
-        """Take the end of the request, in the engine's thread."""
+        """Take the end of the request, where the engine runs."""
         self._failure = error
         self._outbox.note(self)
 
     def collect(self) -> tuple[list[Event], Exception | None]:
-        """Return what is to be sent, in the engine's thread."""
+        """Return what is to be sent, where the engine runs."""
         events, self._written = self._written, []
         return events, self._failure
 
@@ -64,7 +64,7 @@ class Mailbox:
 
 
 class Outbox:
-    """The mailboxes that were written to since the last flush, in the engine's thread."""
+    """The mailboxes that were written to since they were sent last, where the engine runs."""
 
     def __init__(self) -> None:
         self._written: dict[Mailbox, None] = {}
@@ -73,8 +73,14 @@ class Outbox:
         """Remember a mailbox that was written to."""
         self._written[mailbox] = None
 
+    def deliver(self) -> None:
+        """Hand everything over, in the event loop itself."""
+        written, self._written = self._written, {}
+        for mailbox in written:
+            mailbox.arrive(*mailbox.collect())
+
     def flush(self) -> None:
-        """Send everything, with one wake-up of each event loop."""
+        """Send everything from another thread, with one wake-up of each event loop."""
         if not self._written:
             return
         by_loop: dict[asyncio.AbstractEventLoop, list[_Mail]] = {}

@@ -1,4 +1,4 @@
-"""The engine behind the `Service` that HTTP knows: one thread computes, the event loop writes."""
+"""The engine behind the `Service` that HTTP knows: it computes, and the event loop writes."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypeVar
 from onewafer.server.engine.alone import alone
 from onewafer.server.engine.mailbox import Mailbox, Outbox
 from onewafer.server.engine.requests import Asked, Pace
-from onewafer.server.engine.thread import EngineThread
+from onewafer.server.engine.runners import EngineThread, EngineTurns
 from onewafer.server.events import Completed
 from onewafer.server.failures import RequestError, UnavailableError, UnknownModelError
 from onewafer.server.service import Counters, Health
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from onewafer.perf import ServedSystem
     from onewafer.server.engine.engine import Engine
     from onewafer.server.engine.language import Language
+    from onewafer.server.engine.runners import Runner
     from onewafer.server.events import Event
     from onewafer.server.generation import Generation
     from onewafer.server.service import ServedModel
@@ -55,7 +56,7 @@ class LiveService:
 
     def __init__(self) -> None:
         self._loaded: Loaded | None = None
-        self._thread: EngineThread | None = None
+        self._runner: Runner | None = None
         self._outbox = Outbox()
         self._is_draining = False
         self._until = 0.0
@@ -63,7 +64,8 @@ class LiveService:
 
     def begin(self, loaded: Loaded) -> None:
         """Answer with a model from now on; may be called in any thread."""
-        self._thread = EngineThread(loaded.engine, self._outbox)
+        is_made_up = loaded.engine.options.is_synthetic
+        self._runner = (EngineTurns if is_made_up else EngineThread)(loaded.engine, self._outbox)
         self._loaded = loaded
 
     def drain(self) -> None:
@@ -71,9 +73,9 @@ class LiveService:
         self._is_draining = True
 
     def close(self) -> None:
-        """End the engine's thread; call it when no answer is open."""
-        if self._thread is not None:
-            self._thread.stop()
+        """End the engine; call it when no answer is open."""
+        if self._runner is not None:
+            self._runner.stop()
 
     @property
     def health(self) -> Health:
@@ -107,11 +109,11 @@ class LiveService:
 
     async def answer(self, generation: Generation) -> AsyncGenerator[Sequence[Event], None]:
         """Return the events of a request; closing the generator gives up the request."""
-        loaded, thread = self._ready(generation.model)
+        loaded, runner = self._ready(generation.model)
         engine = loaded.engine
         asked = await _read(loaded.language, generation)
         mailbox = Mailbox(self._outbox)
-        thread.do(lambda: engine.submit(asked, mailbox))
+        runner.do(lambda: engine.submit(asked, mailbox))
         try:
             while True:
                 events = await mailbox.take()
@@ -124,11 +126,11 @@ class LiveService:
                 yield (*events[:-1], last)
                 return
         finally:
-            thread.do(lambda: engine.give_up(generation.id))
+            runner.do(lambda: engine.give_up(generation.id))
 
     def advance(self, seconds: float) -> float:
         """Move the clock on, in pace `virtual`."""
-        if self._loaded is None or self._thread is None:
+        if self._loaded is None or self._runner is None:
             raise UnavailableError("the model is being loaded; try again in a few seconds")
         engine = self._loaded.engine
         if engine.options.pace is not Pace.VIRTUAL:
@@ -136,15 +138,15 @@ class LiveService:
                 f"the clock cannot be moved: the server runs with --pace {engine.options.pace}; "
                 "start it with --pace virtual"
             )
-        self._thread.do(lambda: engine.advance(seconds))
+        self._runner.do(lambda: engine.advance(seconds))
         self._until += seconds
         return self._until
 
-    def _ready(self, model: str) -> tuple[Loaded, EngineThread]:
+    def _ready(self, model: str) -> tuple[Loaded, Runner]:
         """Return what answers requests for a model."""
         if self._is_draining:
             raise UnavailableError("the server ends, and takes nothing new")
-        if self._loaded is None or self._thread is None:
+        if self._loaded is None or self._runner is None:
             raise UnavailableError("the model is being loaded; try again in a few seconds")
         if model != self._loaded.model.id:
             raise UnknownModelError(
@@ -152,7 +154,7 @@ class LiveService:
                 param="model",
                 code="model_not_found",
             )
-        return self._loaded, self._thread
+        return self._loaded, self._runner
 
 
 async def _read(language: Language, generation: Generation) -> Asked:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import heapq
 import math
+import sys
 from collections import deque
 from functools import lru_cache
 from itertools import count
@@ -64,6 +65,8 @@ class Timeline:
         """Whether an event will call for the next launch of a replica."""
         self._power = IdlePower(system.idle_watts)
         self._happened: list[Happening] = []
+        self._left = 0
+        """Launches that `run` may still let in."""
 
     @property
     def num_waiting(self) -> int:
@@ -102,6 +105,10 @@ class Timeline:
     def next_seconds(self) -> float | None:
         """When something happens next, as far as is known; None: nothing will."""
         return self._events[0][0] if self._events else None
+
+    def can_go_on(self, until: float) -> bool:
+        """Tell whether something happens up to a time, as far as is known."""
+        return bool(self._events) and self._events[0][0] <= until and not self.lacks_token
 
     def arrive(self, arrival: Arrival) -> None:
         """Let a sequence come, now or later.
@@ -147,16 +154,17 @@ class Timeline:
         self._events = [entry for entry in self._events if entry[2] is not arrival]
         heapq.heapify(self._events)
 
-    def run(self, until: float = math.inf) -> list[Happening]:
+    def run(self, until: float = math.inf, *, most_launches: int = sys.maxsize) -> list[Happening]:
         """Let everything happen up to a time; stop before a token that is not known.
 
-        If it did not have to stop, `now` is `until` afterwards, or the last event if that is
-        infinite.
+        It stops behind so many launches, too, and `can_go_on`. If it did not have to stop, `now` is
+        `until` afterwards, or the last event if that is infinite.
         """
         happened, self._happened = self._happened, []
+        self._left = most_launches
         while self._events and self._events[0][0] <= until:
             seconds, _, event = self._events[0]
-            if isinstance(event, Launch) and not _is_known(event):
+            if self._left <= 0 or (isinstance(event, Launch) and not _is_known(event)):
                 return happened + self._take()
             heapq.heappop(self._events)
             self.now = seconds
@@ -223,7 +231,8 @@ class Timeline:
             else:
                 self._read_on(reader, ready, until)
             following = free_at[replica]
-            if following > until or (self._events and self._events[0][0] <= following):
+            is_next = not self._events or self._events[0][0] > following
+            if following > until or not is_next or self._left <= 0:
                 self._call(ready)
                 return
             if ready:
@@ -235,7 +244,7 @@ class Timeline:
         It does what `_launch` does for each, in half the time: a prompt may have hundreds.
         """
         rows, time_of = sequence.part_rows, self._time
-        now, done = self.now, self._done_at[ready.replica]
+        now, done, left = self.now, self._done_at[ready.replica], self._left
         limit = self._events[0][0] if self._events else math.inf
         if sequence.first_launch is None:
             sequence.first_launch = now
@@ -246,14 +255,17 @@ class Timeline:
             sequence.joules += time.joules / rows * rows
             following = now + time.period_seconds
             done = max(now + time.latency_seconds, done + time.period_seconds)
-            if following > until or following >= limit or sequence.left_to_read <= rows:
+            left -= 1
+            if following > until or following >= limit or not left or sequence.left_to_read <= rows:
                 break
             now = following
+        self._left = left
         self.now, self._free_at[ready.replica], self._done_at[ready.replica] = now, following, done
         ready.note_part(now)
 
     def _launch(self, ready: Ready) -> None:
         replica = ready.replica
+        self._left -= 1
         launch = ready.next_launch(self.system, self.now)
         time = self._time(launch.rows)
         joules = time.joules / launch.num_rows

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import zlib
 from array import array
+from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -34,6 +35,8 @@ _SENTENCES: Final = (
     "The times in this answer are those of the system that is served, not of this computer.",
     "Nothing here answers your question.",
 )
+MOST_A_STEP = 64
+"""Tokens of one step: a thousand sequences do not hold up an event loop that makes steps."""
 _SHORTEST, _LONGEST = 100, 400
 """Tokens of a text that no limit cuts off."""
 _CLOSING: Final = ("}", "]", '"', "0", "null", "true")
@@ -78,6 +81,8 @@ class SyntheticValues:
         self._context_length = context_length
         self._num_slots = num_slots
         self._running: dict[int, _Sequence] = {}
+        self._turns: deque[_Sequence] = deque()
+        """Whose token is next; some may have ended."""
 
     @property
     def num_slots(self) -> int:
@@ -96,7 +101,7 @@ class SyntheticValues:
         number = zlib.crc32(array("q", (seed & 0x7FFFFFFFFFFFFFFF, *request.prompt)).tobytes())
         script = self._scripts[number % len(self._scripts)]
         natural = _SHORTEST + number // len(self._scripts) % (_LONGEST - _SHORTEST)
-        self._running[request.id] = _Sequence(
+        sequence = self._running[request.id] = _Sequence(
             id=request.id,
             script=script,
             length=max(natural, sampling.min_tokens),
@@ -104,16 +109,23 @@ class SyntheticValues:
             constraint=self._follow(request.constraint, script),
             has_logprobs=request.top_logprobs is not None,
         )
+        self._turns.append(sequence)
         return 0
 
     def step(self) -> list[Produced]:
-        """Write a token of every running sequence."""
-        return [
-            Produced(id=sequence.id, token=self._next(sequence))
-            if not sequence.has_logprobs
-            else self._with_logprob(sequence)
-            for sequence in self._running.values()
-        ]
+        """Write a token of some running sequences, each in its turn."""
+        turns, produced = self._turns, list[Produced]()
+        for _ in range(min(len(turns), MOST_A_STEP)):
+            sequence = turns.popleft()
+            if self._running.get(sequence.id) is not sequence:
+                continue
+            turns.append(sequence)
+            produced.append(
+                self._with_logprob(sequence)
+                if sequence.has_logprobs
+                else Produced(id=sequence.id, token=self._next(sequence))
+            )
+        return produced
 
     def end(self, sequence_id: int) -> None:
         """Free the slot of a sequence."""

@@ -78,7 +78,9 @@ class Values(Protocol):
         ...
 
     def step(self) -> Sequence[Produced | Failed]:
-        """Advance: read a part of a prompt, or compute one token of every running sequence.
+        """Advance: read a part of a prompt, or compute one token of running sequences.
+
+        Each of them has its turn after a few steps.
 
         What it raises is the end of all running sequences.
         """
