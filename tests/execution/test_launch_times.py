@@ -83,3 +83,22 @@ def test_a_shape_that_was_never_simulated_has_its_closed_form_alone():
     closed_form = estimate(times.program, WSE3, launch).cycles
     assert times.activity(launch) == Activity(cycles=closed_form)
     assert not times.has_shape(launch)
+
+
+def test_positions_of_several_sequences_are_added_up():
+    program = shard(llama(rows=4, layers=1), width=2, height=2, architecture=WSE3, sequences=3)
+    times = LaunchTimes(program, WSE3)
+
+    def launch(*positions):
+        return Launch(tuple(Slot(index, at, 1) for index, at in enumerate(positions)))
+
+    simulate(times, launch(3, 1), 1.1)  # by its end there are 6 positions
+    assert [times.is_due(launch(*at)) for at in ((1, 3), (5, 4), (5, 5), (3, 0))] == [
+        False,
+        False,
+        True,
+        True,
+    ]
+    assert times.is_due(launch(3, 1, 1))
+    other = launch(2, 4)
+    assert times.expect(other) == pytest.approx(1.1 * times.closed_form(other), abs=1)

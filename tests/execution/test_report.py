@@ -78,11 +78,20 @@ def test_prefill_and_decode_of_a_language_model_are_told_apart():
         "│ KV cache a token │ 512 B, 8 B on each PE ",
         "│ context          │ 64 tokens; 496 would fit ",
         "│ all calls        │ 6 in 6 launches, 360 tokens ",
-        "│ host, before     │ cutting 'pixels' into patches; adding 1 row of zeros",
+        "│ on the host      │ cutting 'pixels' into patches; adding 1 row of zeros",
     ):
         assert row in text
     for mixed in ("cycles a launch", "time a sample", "wavelet-hops"):
         assert mixed not in text
+
+
+def test_tokens_of_several_sequences_share_launches():
+    decode = replace(DECODE, rows=28, again=5)
+    cache = replace(MODEL.cache, sequences=2)
+    text = shown(both(replace(MODEL, cache=cache, phases=(MODEL.phases[0], decode))), width=80)
+    assert "│ context          │ 2 sequences of 64 tokens; 496 would fit " in text
+    assert "│ computed again    │                            │                   5 tokens │" in text
+    assert "│ tokens a launch   │                    1,234.0 │                        2.0 │" in text
 
 
 BATCH = """\

@@ -22,7 +22,7 @@ from onewafer.execution.csl_folder import check_csl_folder
 from onewafer.execution.executable import Simulation
 from onewafer.execution.executor import Launched
 from onewafer.execution.finiteness import NonFiniteWarning
-from onewafer.execution.kept_sequences import KeptSequences
+from onewafer.execution.kept_sequences import Extended, KeptSequences, WantedSequence
 from onewafer.execution.loading import Loader, Wanted
 from onewafer.execution.options import (
     SHORTEST_CONTEXT,
@@ -49,6 +49,7 @@ from onewafer.execution.watching import Observer
 __all__ = [
     "SHORTEST_CONTEXT",
     "Arrays",
+    "Extended",
     "Fidelity",
     "KeptSequences",
     "Launched",
@@ -67,6 +68,7 @@ __all__ = [
     "Trained",
     "WaferOptions",
     "Wanted",
+    "WantedSequence",
     "as_keyword",
     "check_csl_folder",
     "check_room",

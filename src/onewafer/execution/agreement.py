@@ -16,7 +16,7 @@ from onewafer.errors import UnsupportedOperationError
 from onewafer.mesh import error_bound
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from numpy.typing import NDArray
 
@@ -47,10 +47,17 @@ class Agreement:
         )
 
 
-def has_same_bits(fabric: Arrays, reader: Arrays, num_rows: int | None) -> bool:
+def are_finite(outputs: Arrays, rows: Mapping[str, int]) -> bool:
+    """Tell whether the rows of a launch are finite (`MeshProgram.output_rows`)."""
+    return all(bool(np.isfinite(array[: rows.get(name)]).all()) for name, array in outputs.items())
+
+
+def has_same_bits(fabric: Arrays, reader: Arrays, rows: Mapping[str, int]) -> bool:
     """Tell whether the rows of a launch are the same, NaNs in being NaN."""
-    pairs = ((array[:num_rows], reader[name][:num_rows]) for name, array in fabric.items())
-    return all(_is_same(one, other) for one, other in pairs)
+    return all(
+        _is_same(array[: rows.get(name)], reader[name][: rows.get(name)])
+        for name, array in fabric.items()
+    )
 
 
 def _is_same(one: NDArray[Any], other: NDArray[Any]) -> bool:

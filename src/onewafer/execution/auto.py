@@ -21,6 +21,7 @@ from onewafer.errors import (
 )
 from onewafer.execution.agreement import (
     Agreement,
+    are_finite,
     distance_from_host,
     has_same_bits,
     is_beyond_bound,
@@ -41,7 +42,7 @@ from onewafer.mesh import MeshEvaluator, emit
 from onewafer.simulator import NotEnoughMemoryError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from numpy.typing import NDArray
 
@@ -101,7 +102,7 @@ class AutoExecutor:
     _parameters: dict[str, NDArray[Any]] = field(default_factory=dict[str, "NDArray[Any]"])
     _unsent: dict[str, NDArray[Any]] = field(default_factory=dict[str, "NDArray[Any]"])
     """Parameters that are not on the simulated wafer."""
-    _sequence: SequenceRows = field(init=False)
+    _sequences: SequenceRows = field(init=False)
     _is_refused: bool = False
     """Whether the program cannot be emitted or compiled."""
     _too_long: list[Launch] = field(default_factory=list["Launch"])
@@ -116,7 +117,7 @@ class AutoExecutor:
         """Begin with nothing simulated."""
         self.times = LaunchTimes(self.program, self.architecture)
         self.figures = Figures(expect_memory(self.program, self.architecture))
-        self._sequence = SequenceRows(self.program)
+        self._sequences = SequenceRows(self.program)
 
     def expect(self, launch: Launch | None = None) -> int:
         """Return the cycles of a launch, as well as they are known by now."""
@@ -157,7 +158,7 @@ class AutoExecutor:
 
     def _note(self, inputs: Arrays, launch: Launch | None) -> None:
         """Hear of a launch, before anything else is asked about it."""
-        self._sequence.note(inputs, launch)
+        self._sequences.note(inputs, launch)
         outputs = read_outputs(self.program, launch or self.program.whole_launch())
         self.figures = count_traffic(self.figures, self.program, inputs, outputs)
 
@@ -213,11 +214,11 @@ class AutoExecutor:
                 self._break_off(fabric, where)
                 return None
         self.budget.meter.pe_cycles += activity.cycles * self._num_pes
-        num_rows = where.num_rows if self.program.sequence_rows else None
-        agreement = self._compare(inputs, outputs, expected, of_host, num_rows)
+        rows = self.program.output_rows(where)
+        agreement = self._compare(inputs, outputs, expected, of_host, rows)
         found = SimulatedLaunch(activity, agreement)
         self._take(launch, found)
-        if all(np.isfinite(array[:num_rows]).all() for array in outputs.values()):
+        if are_finite(outputs, rows):
             # What is not finite is simulated again by the next run, which then says so, too.
             self._keep(where, found)
         return Launched(launch, outputs, activity, Origin.SIMULATED)
@@ -286,9 +287,9 @@ class AutoExecutor:
         self.figures = replace(self.figures, not_simulated=first)
 
     def _is_too_long(self, launch: Launch) -> bool:
-        """Tell whether a launch of no more rows, at no later position, took too many cycles."""
+        """Tell whether a launch of no more rows, with no more positions, took too many cycles."""
         return any(
-            known.num_rows <= launch.num_rows and known.start <= launch.start
+            known.num_rows <= launch.num_rows and known.positions <= launch.positions
             for known in self._too_long
         )
 
@@ -324,7 +325,7 @@ class AutoExecutor:
         fabric.send(self._unsent)
         self._unsent.clear()
         with np.errstate(all="ignore"):
-            for inputs, before in self._sequence.launches_before(launch.start):
+            for inputs, before in self._sequences.launches_before(launch):
                 self._reader.run(inputs, before)
         kept = self._reader.kept()
         if kept is not None:
@@ -332,7 +333,12 @@ class AutoExecutor:
         return self._reader
 
     def _compare(
-        self, inputs: Arrays, fabric: Arrays, reader: Arrays, host: Arrays, num_rows: int | None
+        self,
+        inputs: Arrays,
+        fabric: Arrays,
+        reader: Arrays,
+        host: Arrays,
+        rows: Mapping[str, int],
     ) -> Agreement:
         has_bound = self.host_stores is self.program.dtype and not self.program.trains
         is_beyond = has_bound and is_beyond_bound(
@@ -340,7 +346,7 @@ class AutoExecutor:
         )
         return Agreement(
             launches=1,
-            other_bits=int(not has_same_bits(fabric, reader, num_rows)),
+            other_bits=int(not has_same_bits(fabric, reader, rows)),
             distance=distance_from_host(fabric, host),
             beyond_bound=int(is_beyond),
         )

@@ -14,22 +14,14 @@ from onewafer.csl import CompileOptions, MemoryFiles, compile_program
 from onewafer.execution.activity import Activity, PeMemory
 from onewafer.execution.arrays import convert
 from onewafer.execution.executor import Figures, Launched, count_traffic, read_outputs
+from onewafer.execution.host_evaluation import HostEvaluation
 from onewafer.execution.launch_times import Origin
 from onewafer.execution.options import Fidelity
 from onewafer.execution.sampling import PurposeSampler, addresses_of
 from onewafer.execution.watching import UNWATCHED
-from onewafer.graph import Evaluator
 from onewafer.host import NO_LIMITS, Device, RunLimits
 from onewafer.image import SectionKind
-from onewafer.mesh import (
-    SLOTS,
-    Arena,
-    Estimator,
-    emit,
-    footprint,
-    numpy_dtype,
-    training_bytes,
-)
+from onewafer.mesh import SLOTS, Arena, Estimator, emit, footprint, training_bytes
 from onewafer.simulator import DEFAULT_ENGINE
 
 if TYPE_CHECKING:
@@ -231,7 +223,7 @@ class ModelExecutor:
         self._cycles: dict[Launch | None, int] = {}
         """Cycles of the launches that have been asked for."""
         self._parameters: dict[str, NDArray[np.floating[Any]]] = {}
-        self._evaluator: Evaluator | None = None
+        self._evaluation: HostEvaluation | None = None
         """None: parameters have come since the last run."""
 
     def expect(self, launch: Launch | None = None) -> int:
@@ -244,7 +236,7 @@ class ModelExecutor:
         """Keep parameters for the coming runs."""
         if not self.leaves_values_to_host:
             self._parameters |= parameters
-            self._evaluator = None
+            self._evaluation = None
         self._count(parameters, ())
 
     def adopt(self, parameters: Arrays) -> None:
@@ -270,17 +262,10 @@ class ModelExecutor:
 
     def _evaluate(self, inputs: Arrays, where: Launch) -> Arrays:
         self.program.check(where)
-        if self._evaluator is None:
-            self._evaluator = Evaluator(
-                self.program.graph,
-                self._parameters,
-                dtype=np.float32,
-                stored_as=numpy_dtype(self.program.dtype),
-            )
-        num_rows = where.num_rows if self.program.sequence_rows else None
-        with np.errstate(all="ignore"):  # infinities and NaNs come and go as on the wafer
-            found = self._evaluator.run(inputs, where.start, num_rows)
         graph = self.program.graph
+        if self._evaluation is None:
+            self._evaluation = HostEvaluation(graph, self._parameters, self.program.dtype)
+        found = self._evaluation.run(inputs, where)
         return {n: convert(array, graph.tensor(n).dtype) for n, array in found.items()}
 
     def _count(self, written: Iterable[str], read: Iterable[str]) -> None:

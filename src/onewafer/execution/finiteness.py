@@ -10,11 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from onewafer.graph import DataType, Evaluator
-from onewafer.mesh import find_non_finite, numpy_dtype
+from onewafer.execution.agreement import are_finite
+from onewafer.execution.host_evaluation import HostEvaluation
+from onewafer.execution.sequence_rows import SequenceRows
+from onewafer.graph import DataType
+from onewafer.mesh import find_non_finite
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
     from numpy.typing import NDArray
 
@@ -41,66 +44,50 @@ class FinitenessCheck:
     """Gets the sentence."""
     is_over: bool = False
     _parameters: dict[str, NDArray[Any]] = field(default_factory=dict[str, "NDArray[Any]"])
-    _launches: list[tuple[Arrays, Launch]] = field(default_factory=list["tuple[Arrays, Launch]"])
-    """Launches that made the state of the program, the last one included."""
+    _sequences: SequenceRows = field(init=False)
+    """Rows that made the state of the program."""
+
+    def __post_init__(self) -> None:
+        """Begin with nothing launched."""
+        self._sequences = SequenceRows(self.program)
 
     def send(self, parameters: Arrays) -> None:
-        """Note parameters, which must not change from then on, and forget the sequence."""
+        """Note parameters, which must not change from then on, and forget all sequences."""
         if not self.is_over:
             self._parameters |= parameters
-            self._launches.clear()
+            self._sequences = SequenceRows(self.program)
 
-    def note(self, inputs: Arrays, launch: Launch | None) -> None:
-        """Note a launch, which `look` may follow: it overwrites the positions that it begins at."""
-        if not self.is_over:
-            where = launch or self.program.whole_launch()
-            while self._launches and self._launches[-1][1].start >= where.start:
-                self._launches.pop()
-            self._launches.append((inputs, where))
+    def look(self, inputs: Arrays, launch: Launch | None, outputs: Arrays) -> None:
+        """Tell where the first number of a launch comes from that only the wafer has.
 
-    def look(self, outputs: Arrays) -> None:
-        """Tell where the first number of the last launch comes from that only the wafer has."""
+        It gets all launches, those without outputs too.
+        """
         if self.is_over:
             return
-        inputs, where = self._launches[-1]
-        if self._is_finite(outputs, where):
+        where = launch or self.program.whole_launch()
+        self._sequences.note(inputs, launch)
+        if are_finite(outputs, self.program.output_rows(where)):
             return
-        found = self._look_for_origin(inputs)
+        found = self._look_for_origin(inputs, where)
         self.is_over = True
-        self._launches.clear()
+        self._sequences = SequenceRows(self.program)
         self._parameters.clear()
         if found is not None:
             self.tell(found)
 
-    def _look_for_origin(self, inputs: Arrays) -> str | None:
+    def _look_for_origin(self, inputs: Arrays, where: Launch) -> str | None:
         if self._is_narrower:
             for name, array in (*inputs.items(), *self._parameters.items()):
                 if not np.isfinite(array).all():
                     return f"{name!r} is not finite on the wafer: {self._range}{_ADVICE}"
-        host = self._run_on_host()
-        found = find_non_finite(self.program, self._parameters, self._launches, host)
-        return None if found is None else self._describe(found, host[found.launch])
-
-    def _is_finite(self, outputs: Arrays, launch: Launch) -> bool:
-        rows = launch.num_rows if self.program.sequence_rows else None
-        return all(bool(np.isfinite(array[:rows]).all()) for array in outputs.values())
-
-    def _run_on_host(self) -> Sequence[Arrays]:
-        """Return the results of all operations, for each launch."""
+        launches = [*self._sequences.launches_before(where), (inputs, where)]
         graph = self.program.graph
         names = tuple(operation.result.name for operation in graph.operations)
-        evaluator = Evaluator(
-            replace(graph, outputs=names),
-            self._parameters,
-            dtype=np.float32,
-            stored_as=numpy_dtype(self.host_stores),
-        )
-        is_sequence = self.program.sequence_rows is not None
-        with np.errstate(all="ignore"):
-            return [
-                evaluator.run(inputs, where.start, where.num_rows if is_sequence else None)
-                for inputs, where in self._launches
-            ]
+        with_all = replace(graph, outputs=names)
+        evaluation = HostEvaluation(with_all, self._parameters, self.host_stores)
+        host = [evaluation.run(*launch) for launch in launches]
+        found = find_non_finite(self.program, self._parameters, launches, host)
+        return None if found is None else self._describe(found, host[found.launch])
 
     def _describe(self, found: NonFinite, host: Arrays) -> str:
         operation = self.program.graph.operations[found.operation]

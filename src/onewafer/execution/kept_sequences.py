@@ -1,33 +1,80 @@
 """Several sequences of tokens in one program: rows of any of them in a launch.
 
-In: new tokens of some sequences. Out: what the program gives behind the last token of each. A
-sequence has a number; its tokens follow those that it has. What computes and what a launch costs is
-the resident program's.
+In: new tokens of some sequences, or the sequences that there are to be. Out: what the program gives
+behind their last tokens. A sequence has a number; its tokens follow those that it has. What
+computes and what a launch costs is the resident program's.
 """
 
 from __future__ import annotations
 
-from itertools import takewhile
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from onewafer.execution.sequence_rows import fill_launches
 from onewafer.graph import Slot
 from onewafer.mesh import Launch
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
 
+    from onewafer.execution.arrays import Arrays
     from onewafer.execution.executor import Launched
     from onewafer.execution.resident_program import ResidentProgram
+
+
+@dataclass(frozen=True, slots=True)
+class WantedSequence:
+    """A sequence as it is to be, and the outputs that are asked for."""
+
+    tokens: Sequence[int]
+    count: int
+    """How many outputs, those behind the last tokens."""
+    host: NDArray[Any] | None = None
+    """The host's outputs behind the last tokens, of a program that leaves the values to it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Extended:
+    """What it took to have the sequences that were wanted."""
+
+    launches: tuple[Launched, ...]
+    launched: tuple[int, ...]
+    """Tokens of each sequence that the launches had; the others were there."""
+    outputs: tuple[NDArray[Any], ...] | None
+    """The outputs of each sequence, a row for each; None: they are left to the host."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Placed:
+    """A sequence that is wanted, in one of the program's."""
+
+    wanted: WantedSequence
+    first: int
+    """The first token that is launched."""
+
+    def outputs_of_host(self, slot: Slot, *, has_all_rows: bool) -> NDArray[Any]:
+        """Return the host's outputs for a slot, NaN where it has none."""
+        host, length = self.wanted.host, len(self.wanted.tokens)
+        assert host is not None, "asked only for values of the host"  # invariant
+        end = slot.position + slot.rows
+        first = slot.position if has_all_rows else end - 1
+        found = np.full((end - first, host.shape[-1]), np.nan, host.dtype)
+        known = length - len(host)  # positions that the host has no outputs of
+        if has_all_rows or end == length:
+            have = host[max(first - known, 0) : max(end - known, 0)]
+            found[len(found) - len(have) :] = have
+        return found
 
 
 class KeptSequences:
     """The sequences of a program that `place_sequence` cut for them; all are empty at first.
 
-    Its graph has one input, the numbers of tokens, and one output, a row for each sequence.
+    Its graph has one input, the numbers of tokens, and one output: a row for each sequence, or for
+    each token.
     """
 
     def __init__(self, program: ResidentProgram) -> None:
@@ -35,6 +82,7 @@ class KeptSequences:
         self.program = program
         mesh = program.record.program
         self._input, self._output = mesh.graph.inputs[0], mesh.graph.outputs[0]
+        self._has_all_rows = mesh.graph.tensor(self._output).shape[0] == self._input.shape[0]
         self.most_rows = self._input.shape[0]
         """Tokens of a launch, of all sequences together."""
         self.context = mesh.context
@@ -51,8 +99,7 @@ class KeptSequences:
 
     def count_known(self, sequence: int, tokens: Sequence[int]) -> int:
         """Return how many tokens a sequence has of those that others begin with."""
-        pairs = zip(self._tokens[sequence], tokens, strict=False)
-        return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
+        return _count_common(self._tokens[sequence], [*tokens])
 
     def free(self, sequence: int, *, keep: int = 0) -> None:
         """Forget the tokens of a sequence but the first `keep`."""
@@ -63,20 +110,128 @@ class KeptSequences:
     ) -> tuple[dict[int, NDArray[Any]], Launched]:
         """Append tokens to some sequences; return the output behind each of them, and the launch.
 
-        Raises HostError for more tokens than a launch, or a sequence, has room for; then nothing
-        has changed.
+        The program gives a row for each sequence. Raises HostError for more tokens than a launch,
+        or a sequence, has room for; then nothing has changed.
         """
         slots = tuple(
             Slot(sequence, len(self._tokens[sequence]), len(more))
             for sequence, more in tokens.items()
         )
-        launch = Launch(slots)
-        self.program.record.program.check(launch)
-        ids = np.zeros((self.most_rows, 1), np.int32)
-        ids[: launch.num_rows, 0] = [token for more in tokens.values() for token in more]
         with self.program.alone():
-            launched = self.program.launch({self._input.name: ids}, launch)
-        for sequence, more in tokens.items():
-            self._tokens[sequence] += more
+            launched = self._launch(Launch(slots), tokens.values())
         rows = launched.outputs[self._output]
         return {sequence: rows[index] for index, sequence in enumerate(tokens)}, launched
+
+    def extend(self, wanted: Sequence[WantedSequence]) -> Extended:
+        """Have sequences as they are wanted; not more of them than there are.
+
+        Each goes on from the kept one that begins as it does. Tokens that this one lacks are
+        launched, those that another one has too: keys and values do not move between sequences.
+        """
+        with self.program.alone():
+            placed = self._place(wanted)
+            slots = [
+                Slot(sequence, one.first, len(one.wanted.tokens) - one.first)
+                for sequence, one in placed.items()
+            ]
+            made = [
+                self._launch_part(placed, launch) for launch in fill_launches(slots, self.most_rows)
+            ]
+        is_of_host = any(one.host is not None for one in wanted)
+        outputs = None if is_of_host else tuple(self._gather(placed, made))
+        launched = tuple(len(one.wanted.tokens) - one.first for one in placed.values())
+        return Extended(tuple(made), launched, outputs)
+
+    def _place(self, wanted: Sequence[WantedSequence]) -> dict[int, _Placed]:
+        """Return a kept sequence for each that is wanted, in their order.
+
+        Those that have most in common come together first, else those of the same number.
+        """
+        known = [[_count_common(kept, [*one.tokens]) for kept in self._tokens] for one in wanted]
+        pairs = sorted(
+            ((index, sequence) for index in range(len(wanted)) for sequence in range(len(self))),
+            key=lambda pair: (-known[pair[0]][pair[1]], pair[0] != pair[1]),
+        )
+        sequence_of: dict[int, int] = {}
+        for index, sequence in pairs:
+            if index not in sequence_of and sequence not in sequence_of.values():
+                sequence_of[index] = sequence
+        placed: dict[int, _Placed] = {}
+        for index, one in enumerate(wanted):
+            sequence = sequence_of[index]
+            placed[sequence] = _Placed(
+                one, min(known[index][sequence], len(one.tokens) - one.count)
+            )
+        return placed
+
+    def _launch_part(self, placed: Mapping[int, _Placed], launch: Launch) -> Launched:
+        """Make a launch of tokens of sequences that are wanted."""
+        tokens: list[Sequence[int]] = []
+        for slot in launch.slots:
+            del self._tokens[slot.sequence][slot.position :]
+            of_sequence = placed[slot.sequence].wanted.tokens
+            tokens.append(of_sequence[slot.position : slot.position + slot.rows])
+        has_host = all(one.wanted.host is not None for one in placed.values())
+
+        def outputs_of_host() -> Arrays:
+            has_all = self._has_all_rows
+            parts = [
+                placed[slot.sequence].outputs_of_host(slot, has_all_rows=has_all)
+                for slot in launch.slots
+            ]
+            return {self._output: np.concatenate(parts)}
+
+        return self._launch(launch, tokens, host=outputs_of_host if has_host else None)
+
+    def _launch(
+        self,
+        launch: Launch,
+        tokens: Iterable[Sequence[int]],
+        *,
+        host: Callable[[], Arrays] | None = None,
+    ) -> Launched:
+        """Make a launch with the tokens of each slot, and note them."""
+        self.program.record.program.check(launch)
+        parts = [[*part] for part in tokens]
+        ids = np.zeros((self.most_rows, 1), np.int32)
+        ids[: launch.num_rows, 0] = [token for part in parts for token in part]
+        launched = self.program.launch({self._input.name: ids}, launch, host=host)
+        for slot, part in zip(launch.slots, parts, strict=True):
+            self._tokens[slot.sequence] += part
+        return launched
+
+    def _gather(
+        self, placed: Mapping[int, _Placed], made: Sequence[Launched]
+    ) -> Iterator[NDArray[Any]]:
+        """Yield the outputs of each sequence that are asked for."""
+        rows: dict[int, list[NDArray[Any]]] = {sequence: [] for sequence in placed}
+        for launched in made:
+            found = launched.outputs[self._output]
+            launch = launched.launch
+            assert launch is not None, "it has slots"  # invariant
+            for index, (first, part) in enumerate(launch.each_slot()):
+                (slot,) = part.slots
+                if self._has_all_rows:
+                    rows[slot.sequence].append(found[first : first + slot.rows])
+                elif slot.position + slot.rows == len(placed[slot.sequence].wanted.tokens):
+                    rows[slot.sequence].append(found[index : index + 1])
+        for sequence, one in placed.items():
+            have = rows[sequence]
+            count = one.wanted.count
+            yield np.concatenate(have)[-count:] if count else np.empty((0, 0))
+
+
+def _count_common(one: list[int], other: list[int]) -> int:
+    """Return how many tokens two sequences begin with in common.
+
+    >>> _count_common([1, 2, 3], [1, 2, 5, 6]), _count_common([1, 2], [1, 2, 3])
+    (2, 2)
+    """
+    same, end = 0, min(len(one), len(other))
+    while one[same:end] != other[same:end]:
+        middle = (same + end) // 2
+        if middle == same or one[same:middle] != other[same:middle]:
+            end = middle
+        else:
+            same = middle
+    return end

@@ -1,10 +1,10 @@
 """What launches of a program cost, from the few that were simulated.
 
 In: activities of simulated launches. Out: the activity of any launch. A launch shape is the
-program, the entry and the number of rows; where rows are those of a sequence, cycles also grow with
-the position. The first launch of a shape is simulated, and then one at each doubling of the
-position. All others take the closed form times the ratio, simulated to closed form, that is
-interpolated between the two simulated positions around it.
+program, the entry and the numbers of rows and of slots; where rows are those of sequences, cycles
+also grow with their positions, which are added up. The first launch of a shape is simulated, and
+then one at each doubling of the positions. All others take the closed form times the ratio,
+simulated to closed form, that is interpolated between the two simulated ones around it.
 """
 
 from __future__ import annotations
@@ -38,14 +38,14 @@ class _Simulated:
     """A simulated launch of a shape."""
 
     end: int
-    """Positions behind its last row."""
+    """Positions that its sequences have by its end, together."""
     ratio: float
     """Simulated cycles over the closed form."""
     activity: Activity
 
 
-_Shape = tuple[str, int]
-"""An entry and how many rows it is launched for."""
+_Shape = tuple[str, int, int]
+"""An entry, how many rows it is launched for, and of how many sequences they are."""
 
 
 @dataclass(slots=True)
@@ -59,7 +59,7 @@ class LaunchTimes:
     _simulated: dict[_Shape, list[_Simulated]] = field(
         default_factory=dict["_Shape", list[_Simulated]]
     )
-    """Entry and rows → the simulated launches of that shape, by position."""
+    """The simulated launches of each shape, by position."""
 
     def __post_init__(self) -> None:
         """Prepare the closed form."""
@@ -73,10 +73,9 @@ class LaunchTimes:
         return self._closed_form[where]
 
     def is_due(self, launch: Launch | None) -> bool:
-        """Tell whether a launch is the first of its shape, or the position has doubled since.
+        """Tell whether a launch is the first of its shape, or the positions have doubled since.
 
-        Positions are counted from 1 to that of the last row: a simulated launch that ends with the
-        nth position stands for those that end before position 2n.
+        A simulated launch by whose end there are n positions stands for those with less than 2n.
         """
         shape, end = self._shape(launch)
         return not any(
@@ -117,9 +116,9 @@ class LaunchTimes:
         return tuple(known.ratio for shape in [*self._simulated.values()] for known in shape)
 
     def _shape(self, launch: Launch | None) -> tuple[_Shape, int]:
-        """Return the shape of a launch and the position of its last row, counted from 1."""
+        """Return the shape of a launch and the positions by its end."""
         where = launch or self.program.whole_launch()
-        return (where.entry, where.num_rows), where.start + where.num_rows
+        return (where.entry, where.num_rows, len(where.slots)), where.positions
 
 
 def _around(known: list[_Simulated], end: int) -> tuple[tuple[float, _Simulated], ...]:

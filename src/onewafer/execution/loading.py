@@ -111,11 +111,6 @@ class Loader:
 
     def _build(self, wanted: Wanted, watch: Watch) -> Executor:
         program, options = wanted.placed.program, self.options
-        if options.fidelity is not Fidelity.FABRIC and program.sequences > 1:
-            raise UnsupportedOperationError(
-                f"{program.sequences} sequences at a time need fidelity 'fabric': the others know "
-                "launches of one sequence only"
-            )
         if options.fidelity is Fidelity.AUTO:
             budget = Budget(options.simulate_budget, self.ledger.meter)
             host_stores = wanted.host_stores or program.dtype
@@ -131,6 +126,5 @@ class Loader:
             self.warn(f"{what}: {found}")
 
         program = wanted.placed.program
-        # It makes launches again on the host, which keeps one sequence, and takes no steps.
-        is_over = program.sequences > 1 or program.trains
+        is_over = program.trains  # the host takes no steps
         return FinitenessCheck(program, wanted.host_stores or program.dtype, tell, is_over)

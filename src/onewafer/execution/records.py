@@ -56,6 +56,8 @@ class PhaseRecord:
     calls: int = 0
     rows: int = 0
     """Tokens or samples, without padding."""
+    again: int = 0
+    """Further tokens: those of caches whose keys and values had to be computed again."""
     launches: Counter[Launch | None] = field(default_factory=Counter["Launch | None"])
     """None: a launch of all rows."""
     activity: Activity = field(default_factory=Activity)
@@ -80,7 +82,7 @@ class ProgramRecord:
     figures: Figures
     """What is known of it by now."""
     on_host: tuple[str, ...] = ()
-    """What the host does with arguments before the wafer begins."""
+    """What the host does with arguments before the wafer begins, or beside it."""
     not_finite: str | None = None
     """Where the first infinity or NaN came from that only the wafer had."""
     phases: dict[Phase, PhaseRecord] = field(default_factory=dict[Phase, PhaseRecord])
@@ -141,11 +143,14 @@ class ProgramRecord:
         self.parameters_sent += len(new)
         self.parameters_resent += written - len(new)
 
-    def count_call(self, phase: Phase, rows: int, launches: Sequence[Launched]) -> None:
+    def count_call(
+        self, phase: Phase, rows: int, launches: Sequence[Launched], *, again: int = 0
+    ) -> None:
         """Add a call and its launches."""
         record = self.phases.setdefault(phase, PhaseRecord())
         record.calls += 1
         record.rows += rows
+        record.again += again
         for launched in launches:
             record.launches[launched.launch] += 1
             record.origins[launched.origin] += 1

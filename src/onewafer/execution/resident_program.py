@@ -114,18 +114,24 @@ class ResidentProgram:
         launched = self._executor.run(inputs, launch, host=host, watch=self._watch)
         self.record.figures = self._executor.figures
         self._num_launches[(launch or self.record.program.whole_launch()).entry] += 1
-        self._check.note(inputs, launch)
-        if launched.outputs:
-            self._check.look(launched.outputs)
+        self._check.look(inputs, launch, launched.outputs)
         return launched
 
     def expect(self, launch: Launch | None = None) -> int:
         """Return about how many cycles a launch takes; None: one of all rows."""
         return self._executor.expect(launch)
 
+    def note_on_host(self, what: str) -> None:
+        """Note something that the host does beside the wafer."""
+        if what not in self.record.on_host:
+            self.record.on_host = (*self.record.on_host, what)
+
     def count_call(
-        self, phase: Phase, launches: Sequence[Launched], *, rows: int, flop: int
+        self, phase: Phase, launches: Sequence[Launched], *, rows: int, flop: int, again: int = 0
     ) -> None:
-        """Count a call that was answered: its launches, its tokens or samples, its FLOP."""
-        self.record.count_call(phase, rows, launches)
+        """Count a call that was answered: its launches, its tokens or samples, its FLOP.
+
+        `again` are tokens of its cache that were computed again.
+        """
+        self.record.count_call(phase, rows, launches, again=again)
         self.record.flop += flop

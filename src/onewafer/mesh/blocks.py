@@ -253,6 +253,11 @@ class Launch:
         """Valid rows of all slots."""
         return sum(slot.rows for slot in self.slots)
 
+    @property
+    def positions(self) -> int:
+        """Positions that its sequences have by its end, together."""
+        return sum(slot.position + slot.rows for slot in self.slots)
+
     def each_slot(self) -> Iterator[tuple[int, Launch]]:
         """Yield, for each slot, its first row and the launch of its rows alone."""
         first = 0

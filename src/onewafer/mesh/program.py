@@ -44,12 +44,14 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from onewafer.errors import HostError
-from onewafer.mesh.blocks import INFER
+from onewafer.mesh.blocks import INFER, Role
 from onewafer.mesh.program_shape import ProgramShape
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from onewafer.graph import Graph
-    from onewafer.mesh.blocks import Launch, Placement, Role
+    from onewafer.mesh.blocks import Launch, Placement
     from onewafer.mesh.lowering.training import Training
     from onewafer.mesh.operation import DataDependence, MeshOperation
 
@@ -110,6 +112,13 @@ class MeshProgram(ProgramShape):
     def whole_launch(self) -> Launch:
         """Return the launch of the first entry, of all rows from position 0 on."""
         return replace(ProgramShape.whole_launch(self), entry=self.entries[0])
+
+    def output_rows(self, launch: Launch) -> Mapping[str, int]:
+        """Return how many rows of outputs a launch gives, the first ones; of others: all."""
+        if self.sequence_rows is None:
+            return {}
+        outputs = self.with_role(Role.OUTPUT, launch.entry)
+        return {output.name: self.num_rows(output.block, launch) for output in outputs}
 
     def check(self, launch: Launch) -> None:
         """Raise HostError for a launch that the program has no entry or no room for."""

@@ -79,7 +79,8 @@ def _report_cache(record: ProgramRecord) -> CacheReport | None:
     ]
     return CacheReport(
         bytes_per_token=sum(shapes) * program.dtype.num_bytes,
-        bytes_per_token_per_pe=reserved / program.context,
+        bytes_per_token_per_pe=reserved / (program.sequences * program.context),
+        sequences=program.sequences,
         context=program.context,
         longest_context=longest_context(program, record.architecture, has_tables=False),
     )

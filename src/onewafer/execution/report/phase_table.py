@@ -42,7 +42,8 @@ def render_phases(program: ProgramReport) -> RenderableType:
         table.add_column(justify="right", no_wrap=True)
     table.add_row(f"costs of a {row}", *(Text(phase.phase, style="bold") for phase in phases))
     table.add_section()
-    for name, cells in _figures(phases, row, program.clock_hertz):
+    has_several = program.cache is not None and program.cache.sequences > 1
+    for name, cells in _figures(phases, row, program.clock_hertz, has_several=has_several):
         if any(cells):
             table.add_row(name, *cells)
     table.add_section()
@@ -62,11 +63,16 @@ def _cell(*figures: str) -> str:
 
 
 def _figures(
-    phases: Sequence[PhaseReport], row: str, clock_hertz: float
+    phases: Sequence[PhaseReport], row: str, clock_hertz: float, *, has_several: bool
 ) -> Iterator[tuple[str, list[str]]]:
-    """Yield rows; what the table of programs says of calls with samples is left out."""
+    """Yield rows; what the table of programs says of calls with samples is left out.
+
+    Launches may have tokens of several sequences: a token costs its share of them.
+    """
     mixed = [phase for phase in phases if phase.phase is not Phase.BATCH]
     yield f"{row}s", [f"{p.rows:,} in {count_of(p.calls, 'call')}" for p in mixed]
+    yield "computed again", [f"{p.again:,} {row}s" if p.again else "" for p in mixed]
+    yield f"{row}s a launch", [f"{p.rows / p.launches:,.1f}" if has_several else "" for p in mixed]
     yield "launches", [show_origins(p.origins) if p.origins else "" for p in mixed]
     yield "cycles", [f"{p.cycles_per_row:,.0f}" for p in phases]
     yield "closed form", [_error(p) for p in phases]

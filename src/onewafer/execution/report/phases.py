@@ -44,6 +44,7 @@ def _report_phase(
         calls=done.calls,
         launches=done.launches.total(),
         rows=done.rows,
+        again=done.again,
         cycles=activity.cycles,
         cycles_per_row=per_row,
         seconds_per_row=to_seconds(per_row, clock_hertz=clock_hertz),

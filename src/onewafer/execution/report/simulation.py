@@ -82,6 +82,7 @@ def _cheaper(record: ProgramRecord, launch: Launch | None) -> Iterator[tuple[str
                 height=height,
                 architecture=architecture,
                 context=program.context,
+                sequences=program.sequences,
             )
         except OnewaferError:  # no program of that kind
             continue

@@ -46,6 +46,8 @@ def _show_context(program: ProgramReport) -> str | None:
     if cache is None:
         return None
     text = f"{count_of(cache.context, 'token')}"
+    if cache.sequences > 1:
+        text = f"{cache.sequences} sequences of {text}"
     return f"{text}; {cache.longest_context:,} would fit" if cache.longest_context else text
 
 
@@ -124,7 +126,7 @@ _SECTIONS: tuple[tuple[_Row, ...], ...] = (
         ("all calls", _show_calls),
         ("all bytes in", lambda p: f"{format_bytes(p.bytes_in)}, weights included, replicas not"),
         ("all bytes out", lambda p: format_bytes(p.bytes_out)),
-        ("host, before", lambda p: "; ".join(p.on_host) or None),
+        ("on the host", lambda p: "; ".join(p.on_host) or None),
         ("not finite", lambda p: p.not_finite),
         ("parameters sent", lambda p: f"{p.parameters_sent} once, {p.parameters_resent} again"),
     ),

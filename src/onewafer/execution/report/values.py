@@ -74,7 +74,7 @@ class PhaseReport:
     rows: int
     """Tokens or samples, without padding."""
     cycles: int
-    """Over all launches."""
+    """Over all launches, those of tokens that were computed again included."""
     cycles_per_row: float
     seconds_per_row: float
     rows_per_second: float
@@ -85,6 +85,8 @@ class PhaseReport:
     parts: tuple[PartReport, ...]
     origins: LaunchOrigins | None = None
     """None: not of fidelity `auto`."""
+    again: int = 0
+    """Further tokens: those of caches whose keys and values had to be computed again."""
 
     @property
     def expected_error(self) -> float:
@@ -99,11 +101,13 @@ class CacheReport:
     bytes_per_token: int
     """On the whole wafer, over all layers."""
     bytes_per_token_per_pe: float
-    """What a PE reserves, shared out over the positions that there is room for."""
+    """What a PE reserves, shared out over the positions of all sequences."""
     context: int
-    """Positions that there is room for."""
+    """Positions of a sequence that there is room for."""
     longest_context: int | None
     """Positions that would fit on the same rectangle, if the model has so many; None: unknown."""
+    sequences: int = 1
+    """Sequences that there is room for."""
 
 
 @dataclass(frozen=True, slots=True)
