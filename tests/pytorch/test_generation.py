@@ -8,6 +8,7 @@ from __future__ import annotations
 import copy
 import inspect
 from contextlib import contextmanager, nullcontext
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -20,11 +21,8 @@ from onewafer.execution.activity import Activity
 from onewafer.execution.launch_times import Origin
 from onewafer.execution.resident_tensors import ResidentTensors
 from onewafer.graph import Evaluator, with_rows
-from onewafer.pytorch.generation import (
-    Generation,
-    is_language_model,
-    read_request,
-)
+from onewafer.pytorch.causal_calls import is_language_model, read_request
+from onewafer.pytorch.generation import Generation
 from onewafer.pytorch.language_model import capture_causal
 from onewafer.pytorch.wafer_cache import WaferLayer
 from tests.pytorch.lowering.models import DECODERS, arguments, build
@@ -33,12 +31,15 @@ from tests.pytorch.lowering.models import DECODERS, arguments, build
 class HostProgram:
     """The face of a program on a wafer over the host evaluator."""
 
-    def __init__(self, graph, context):
+    def __init__(self, graph, context, sequences):
         self.graph = graph
-        self.context = context
+        mesh = SimpleNamespace(
+            graph=graph, context=context, sequences=sequences, check=lambda _: None
+        )
+        self.record = SimpleNamespace(program=mesh)
         self.tensors, self.parameters = ResidentTensors(), {}
         self.evaluator = None
-        self.launches, self.calls = [], []
+        self.launches, self.calls, self.on_host, self.again = [], [], [], 0
 
     def keep(self, tensors):
         written = self.tensors.changed(tensors, {})
@@ -53,15 +54,20 @@ class HostProgram:
         for tensor in self.graph.inputs:
             assert inputs[tensor.name].shape == tensor.shape
             assert inputs[tensor.name].dtype == np.int32
-        self.launches.append((launch.start, launch.num_rows))
-        outputs = self.evaluator.run(inputs, launch.start, launch.num_rows)
+        slots = [(slot.position, slot.rows) for slot in launch.slots]
+        self.launches.append(slots[0] if len(slots) == 1 else slots)
+        outputs = self.evaluator.run_slots(inputs, launch.slots)
         return Launched(launch, outputs, Activity(), Origin.CLOSED_FORM)
 
     def alone(self):
         return nullcontext()
 
-    def count_call(self, phase, _, *, rows, flop):
+    def note_on_host(self, what):
+        self.on_host.append(what)
+
+    def count_call(self, phase, _, *, rows, flop, again=0):
         self.calls.append((phase, rows, flop))
+        self.again += again
 
 
 class Wafer:
@@ -79,9 +85,9 @@ class Wafer:
     def launches(self):
         return [launch for program in self.programs for launch in program.launches]
 
-    def _build(self, module, graph, context):
+    def _build(self, module, graph, context, sequences):
         assert module is self.model
-        self.programs.append(HostProgram(graph, context))
+        self.programs.append(HostProgram(graph, context, sequences))
         return self.programs[-1]
 
     @contextmanager
@@ -239,18 +245,6 @@ def test_cropped_cache_goes_on_from_its_new_end():
     torch.testing.assert_close(found, expected, rtol=2e-5, atol=2e-5)
 
 
-def test_beams_and_several_sequences_run_on_the_host():
-    model = build("llama")
-    both = torch.cat([IDS, IDS.flip(1)])
-    expected = [generate(model, num_beams=3), generate(model, both)]
-    wafer = Wafer(model)
-    with wafer.intercept():
-        assert torch.equal(generate(model, num_beams=3), expected[0])
-        assert torch.equal(generate(model, both), expected[1])
-    assert "it has 3 sequences; a language model takes one at a time" in wafer.reasons
-    assert "it has 2 sequences; a language model takes one at a time" in wafer.reasons
-
-
 def test_longer_than_the_context_goes_on_on_the_host():
     model = build("llama", max_position_embeddings=8)
     expected = generate(model)
@@ -287,14 +281,10 @@ def test_replaced_parameter_makes_a_new_program():
     torch.testing.assert_close(found, expected, rtol=2e-5, atol=2e-5)
 
 
-ONES = torch.ones(1, 6, dtype=torch.int64)
-
-
 @pytest.mark.parametrize(
     ("kwargs", "reason"),
     [
-        ({"attention_mask": ONES * torch.tensor([0, 1, 1, 1, 1, 1])}, "hides tokens"),
-        ({"position_ids": torch.arange(1, 7)[None]}, "do not count the tokens from 0"),
+        ({"position_ids": torch.arange(1, 7)[None]}, "do not count the tokens of each sequence"),
         ({"output_attentions": True}, "output_attentions is not supported: they stay on the wafer"),
         ({"labels": IDS}, "its argument 'labels' is not supported"),
         ({"logits_to_keep": torch.tensor([1, 2])}, "not a number of rows"),

@@ -249,14 +249,6 @@ def test_all_paddings_share_a_program_and_calls_without_padding_another():
     assert [record.calls for record in wafer.ledger.programs] == [2, 2]
 
 
-def test_several_sequences_go_on_on_the_host_with_what_the_wafer_has_begun():
-    model, wafer = build("llama"), session()
-    expected = model.generate(IDS, num_beams=2, **GREEDY)
-    with intercept_calls(wafer):
-        assert torch.equal(model.generate(IDS, num_beams=2, **GREEDY), expected)
-    assert any("2 sequences" in refusal.reason for _, refusal in wafer.ledger.fallbacks)
-
-
 def test_context_shrinks_until_keys_and_values_fit():
     sizes = {"num_hidden_layers": 1, "max_position_embeddings": 1024}
     model, wafer = build("llama", **sizes), session(rectangle=(2, 2))

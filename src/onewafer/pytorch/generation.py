@@ -3,65 +3,57 @@
 In: the arguments of a call `model(…)`, from `model.generate(…)` or from a loop of the script. Out:
 what the module would have returned, with the script's own cache, which from then on stands for keys
 and values on the wafer. Where the host computes the values, the cache is the host's, and the tokens
-that it stands for are noted. A call that does more than go on with one sequence of tokens is
-refused with the reason; the host then takes over, cache and all.
+that it stands for are noted. A call that does more than go on with sequences of tokens is refused
+with the reason; the host then takes over, cache and all.
+
+Padding is not on the wafer. A script that asks for logits behind it gets those of the host.
 """
 
 from __future__ import annotations
 
 import inspect
-import sys
 import weakref
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol, cast
+from typing import TYPE_CHECKING, Any, cast
 
+import numpy as np
 import torch
 
 from onewafer.errors import UnsupportedOperationError
 from onewafer.execution import Fidelity
 from onewafer.pytorch.arrays import to_numpy
+from onewafer.pytorch.causal_calls import cache_name, cache_of, config_of, read_request, with_cache
 from onewafer.pytorch.host_calls import errors_of_script
-from onewafer.pytorch.language_model import ResidentModel, capture_causal
+from onewafer.pytorch.language_model import capture_causal
+from onewafer.pytorch.resident_model import ResidentModel
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from contextlib import AbstractContextManager
 
+    from numpy.typing import NDArray
+
     from onewafer.execution import ResidentProgram, WaferOptions
     from onewafer.graph import Graph
-
-_CACHE_NAMES = ("cache", "past_key_values")
-"""What transformers calls the cache, among arguments and results; the second name is older."""
-
-
-class _Config(Protocol):
-    """The fields of a model's configuration that are read."""
-
-    num_hidden_layers: int
-    max_position_embeddings: int
-    use_cache: bool
-    return_dict: bool
-    output_attentions: bool
-    output_hidden_states: bool
-
-    def to_dict(self) -> dict[str, object]: ...
+    from onewafer.pytorch.causal_calls import Request
+    from onewafer.pytorch.token_batch import TokenBatch
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
-    """One call that goes on with one sequence."""
+class _Size:
+    """What a program is for."""
 
-    tokens: tuple[int, ...]
-    """All tokens of the sequence, those of this call at the end."""
-    num_given: int
-    """Tokens that the call gives, without those in its cache."""
-    count: int
-    """Rows of logits that the call asks for, at the end."""
-    cache: object | None
-    """The script's, or None if it keeps none."""
-    makes_cache: bool
-    """Whether the call asks for a cache without giving one."""
-    returns_tuple: bool
+    sequences: int
+    gives_all_rows: bool
+    """Whether it gives logits for every token of a launch, not only for the last of each sequence.
+    """
+
+    def can_do(self, other: _Size) -> bool:
+        """Tell whether it will do for what another one is for; one sequence has one of its own."""
+        is_alone = self.sequences == 1
+        is_alike = is_alone == (other.sequences == 1)
+        has_room = self.sequences >= other.sequences
+        return is_alike and has_room and self.gives_all_rows >= other.gives_all_rows
 
 
 @dataclass(slots=True)
@@ -70,10 +62,17 @@ class _Known:
 
     look: object
     """Equal as long as the module computes the same."""
-    residents: dict[bool, ResidentModel | UnsupportedOperationError] = field(
-        default_factory=dict[bool, "ResidentModel | UnsupportedOperationError"]
+    residents: dict[_Size, ResidentModel] = field(default_factory=dict["_Size", ResidentModel])
+    refused: dict[_Size, UnsupportedOperationError] = field(
+        default_factory=dict["_Size", UnsupportedOperationError]
     )
-    """Whether a program gives all rows of logits → the program, or why there is none."""
+    """Why there is no program of a size."""
+
+    def find(self, wanted: _Size) -> ResidentModel | None:
+        """Return a program that will do: for few sequences, and for all rows if there is one."""
+        able = [size for size in self.residents if size.can_do(wanted)]
+        best = min(able, key=lambda size: (size.sequences, not size.gives_all_rows), default=None)
+        return None if best is None else self.residents[best]
 
 
 class Generation:
@@ -81,13 +80,14 @@ class Generation:
 
     def __init__(
         self,
-        build: Callable[[torch.nn.Module, Graph, int], ResidentProgram],
+        build: Callable[[torch.nn.Module, Graph, int, int], ResidentProgram],
         on_host: Callable[[], AbstractContextManager[object]],
         options: WaferOptions,
     ) -> None:
         """Take what loads a program, and a context in which module calls run on the host.
 
-        `build` gets the module, the graph, and how many tokens a sequence may have at most.
+        `build` gets the module, the graph, how many tokens a sequence may have at most, and how
+        many sequences there are.
         """
         self._build = build
         self._on_host = on_host
@@ -104,14 +104,19 @@ class Generation:
         Raises UnsupportedOperationError, and has changed nothing, if the wafer cannot.
         """
         request = read_request(module, args, kwargs)
+        if request.hides_logits and request.num_given < request.batch.num_columns:
+            raise UnsupportedOperationError("it asks for logits behind padding, with a cache")
         resident = self._resident(module, request)
         resident.update()
         if self._options.fidelity is Fidelity.AUTO:
             return self._follow(module, args, kwargs, request=request, resident=resident)
-        logits = resident.logits(request.tokens, request.count, num_given=request.num_given)
+        logits = resident.logits(request.batch, request.count, num_given=request.num_given)
+        if request.hides_logits:
+            self._compute_hidden(module, request, logits)
+            resident.note_padding()
         answer = resident.model.answer(logits)
         cache = self._keep(module, request)
-        return _with_cache(answer, cache, returns_tuple=request.returns_tuple)
+        return with_cache(answer, cache, returns_tuple=request.returns_tuple)
 
     def _follow(
         self,
@@ -123,59 +128,52 @@ class Generation:
         resident: ResidentModel,
     ) -> object:
         """Return the host's result, and account for the launches that would give it."""
-        resident.check(request.tokens, request.count)  # the host must not do it twice
+        resident.check(request.batch, request.count)  # the host must not do it twice
         with self._on_host(), errors_of_script():
             answer = module(*args, **kwargs)
         logits = to_numpy(answer[0].detach())
-        resident.logits(
-            request.tokens,
-            request.count,
-            num_given=request.num_given,
-            host=logits.reshape(-1, logits.shape[-1]),
-        )
-        cache = request.cache or _cache_of(answer)
+        resident.logits(request.batch, request.count, num_given=request.num_given, host=logits)
+        cache = request.cache or cache_of(answer)
         if cache is not None:
-            from onewafer.pytorch.wafer_cache import note_tokens  # noqa: PLC0415  # an extra
+            from onewafer.pytorch.wafer_cache import note_batch  # noqa: PLC0415  # an extra
 
-            note_tokens(cache, request.tokens)
+            note_batch(cache, request.batch)
         return answer
 
     def _resident(self, module: torch.nn.Module, request: Request) -> ResidentModel:
-        """Return a program that can answer, one with the last row of logits if that is enough."""
+        """Return a program that can answer; it needs no more rows than the last ones for one."""
         known = self._known.get(module)
         look = _look(module)
         if known is None or known.look != look:
             known = _Known(look)
             self._known[module] = known
-        wants_all = request.count > 1
-        for gives_all in (True, False):
-            found = known.residents.get(gives_all)
-            if isinstance(found, ResidentModel) and gives_all >= wants_all:
-                return found
-        if wants_all not in known.residents:
-            known.residents[wants_all] = self._load(module, gives_all_rows=wants_all)
-        found = known.residents[wants_all]
-        if isinstance(found, UnsupportedOperationError):
-            raise found.again()
-        return found
-
-    def _load(
-        self, module: torch.nn.Module, *, gives_all_rows: bool
-    ) -> ResidentModel | UnsupportedOperationError:
-        options = self._options
-        positions = getattr(_config(module), "max_position_embeddings", options.context)
-        windows = getattr(_config(module), "sliding_window", None)
-        context = min(options.context, positions, windows or positions)
+        wanted = _Size(request.batch.num_sequences, gives_all_rows=request.count > 1)
+        found = known.find(wanted)
+        if found is not None:
+            return found
+        if wanted in known.refused:
+            raise known.refused[wanted].again()
         try:
-            model = capture_causal(
-                module, context, gives_all_rows=gives_all_rows, dtype=options.dtype
-            )
-            build = self._build
-            return ResidentModel(
-                model, lambda graph, most: build(module, graph, most), options.rows_per_launch
-            )
+            known.residents[wanted] = self._load(module, wanted)
         except UnsupportedOperationError as error:
-            return error.again()  # without the frames of this one
+            known.refused[wanted] = error.again()  # without the frames of this one
+            raise
+        return known.residents[wanted]
+
+    def _load(self, module: torch.nn.Module, size: _Size) -> ResidentModel:
+        options, build = self._options, self._build
+        positions = getattr(config_of(module), "max_position_embeddings", options.context)
+        windows = getattr(config_of(module), "sliding_window", None)
+        context = min(options.context, positions, windows or positions)
+        model = capture_causal(
+            module, context, gives_all_rows=size.gives_all_rows, dtype=options.dtype
+        )
+        return ResidentModel(
+            model,
+            lambda graph, most, sequences: build(module, graph, most, sequences),
+            rows=options.rows_per_launch,
+            sequences=size.sequences,
+        )
 
     def _keep(self, module: torch.nn.Module, request: Request) -> object | None:
         """Return the cache of the answer, which stands for what is on the wafer."""
@@ -187,133 +185,46 @@ class Generation:
 
         cache = cast("DynamicCache", request.cache) if request.cache is not None else DynamicCache()
         owner = weakref.ref(module)
-        computed: dict[tuple[int, ...], Sequence[Any]] = {}
+        computed: dict[TokenBatch, Sequence[Any]] = {}
 
-        def host_layers(tokens: tuple[int, ...]) -> Sequence[Any]:
-            if tokens not in computed:
+        def host_layers(batch: TokenBatch) -> Sequence[Any]:
+            if batch not in computed:
                 computed.clear()
-                computed[tokens] = self._compute_on_host(owner(), tokens)
-            return computed[tokens]
+                computed[batch] = self._compute_on_host(owner(), batch)
+            return computed[batch]
 
-        keep_on_wafer(cache, request.tokens, _config(module).num_hidden_layers, host_layers)
+        keep_on_wafer(cache, request.batch, config_of(module).num_hidden_layers, host_layers)
         return cache
 
-    def _compute_on_host(
-        self, module: torch.nn.Module | None, tokens: tuple[int, ...]
-    ) -> Sequence[Any]:
+    def _compute_on_host(self, module: torch.nn.Module | None, batch: TokenBatch) -> Sequence[Any]:
         """Return the layers of a cache that the host fills with the keys and values of tokens."""
         if module is None:
             raise UnsupportedOperationError("its model is gone, and with it keys and values")
         from transformers.cache_utils import DynamicCache  # noqa: PLC0415  # an extra
 
-        cache = DynamicCache(config=_config(module))  # pyright: ignore[reportArgumentType]  # its own
-        name = _cache_name(inspect.signature(module.forward).parameters)
+        cache = DynamicCache(config=config_of(module))  # pyright: ignore[reportArgumentType]  # its own
+        arguments: dict[str, object] = {"input_ids": torch.tensor(batch.ids), "use_cache": True}
+        names = inspect.signature(module.forward).parameters
+        arguments[cache_name(names)] = cache
+        if batch.has_padding:
+            arguments["attention_mask"] = torch.tensor(batch.shown, dtype=torch.int64)
+            positions = [batch.positions(index) for index in range(batch.num_sequences)]
+            arguments |= (
+                {"position_ids": torch.tensor(positions)} if "position_ids" in names else {}
+            )
         with self._on_host(), torch.no_grad():
-            module(input_ids=torch.tensor([tokens]), **{name: cache}, use_cache=True)
+            module(**arguments)
         return cache.layers
 
-
-def is_language_model(
-    module: torch.nn.Module, args: tuple[object, ...], kwargs: Mapping[str, object]
-) -> bool:
-    """Tell whether a call is one of a causal language model of transformers with token ids."""
-    transformers = sys.modules.get("transformers")
-    if transformers is None or not isinstance(module, transformers.GenerationMixin):
-        return False
-    ids = kwargs.get("input_ids", args[0] if args else None)
-    names = inspect.signature(module.forward).parameters
-    is_causal = any(name in names for name in _CACHE_NAMES) and "logits_to_keep" in names
-    return is_causal and isinstance(ids, torch.Tensor)
-
-
-def has_cache(kwargs: Mapping[str, object]) -> bool:
-    """Tell whether a call gives a cache."""
-    return any(kwargs.get(name) is not None for name in _CACHE_NAMES)
-
-
-def read_request(
-    module: torch.nn.Module, args: tuple[object, ...], kwargs: Mapping[str, object]
-) -> Request:
-    """Return the request of a call; raise UnsupportedOperationError for anything uncommon."""
-    names = [*inspect.signature(module.forward).parameters]
-    given = {**dict(zip(names, args, strict=False)), **kwargs}
-    given = {name: value for name, value in given.items() if value is not None}
-    config = _config(module)
-    ids = _take_ids(given)
-    cache = next((given.pop(name) for name in _CACHE_NAMES if name in given), None)
-    uses_cache = bool(given.pop("use_cache", config.use_cache))
-    before: tuple[int, ...] = ()
-    if cache is not None:
-        from onewafer.pytorch.wafer_cache import tokens_of  # noqa: PLC0415  # imports an extra
-
-        before = tokens_of(cache)
-    _check_mask(given.pop("attention_mask", None), len(before) + len(ids))
-    for name in ("position_ids", "cache_position"):
-        _check_positions(name, given.pop(name, None), len(before), len(ids))
-    keeps = given.pop("logits_to_keep", 0)
-    if not isinstance(keeps, int) or keeps < 0:
-        raise UnsupportedOperationError("logits_to_keep is not a number of rows at the end")
-    returns_tuple = not given.pop("return_dict", config.return_dict)
-    for name in ("output_attentions", "output_hidden_states"):
-        if given.pop(name, getattr(config, name, False)):
-            raise UnsupportedOperationError(f"{name} is not supported: they stay on the wafer")
-    if given:
-        raise UnsupportedOperationError(f"its argument {next(iter(given))!r} is not supported")
-    makes_cache = uses_cache and cache is None
-    count = min(keeps or len(ids), len(ids))
-    return Request(before + ids, len(ids), count, cache, makes_cache, returns_tuple)
-
-
-def _take_ids(given: dict[str, object]) -> tuple[int, ...]:
-    ids = given.pop("input_ids", None)
-    if not isinstance(ids, torch.Tensor) or ids.dim() != 2 or not ids.numel():  # noqa: PLR2004
-        raise UnsupportedOperationError("its token ids are not of shape (sequences, tokens)")
-    if ids.shape[0] != 1:
-        msg = f"it has {ids.shape[0]} sequences; a language model takes one at a time"
-        raise UnsupportedOperationError(msg)
-    return tuple(int(token) for token in ids[0])
-
-
-def _check_mask(mask: object, length: int) -> None:
-    if mask is None:
-        return
-    if not isinstance(mask, torch.Tensor) or tuple(mask.shape) != (1, length) or not mask.all():
-        raise UnsupportedOperationError("its attention mask hides tokens (padding)")
-
-
-def _check_positions(name: str, positions: object, start: int, count: int) -> None:
-    if positions is None:
-        return
-    expected = torch.arange(start, start + count)
-    is_plain = isinstance(positions, torch.Tensor) and positions.numel() == count
-    if not is_plain or not torch.equal(cast("torch.Tensor", positions).flatten().cpu(), expected):
-        raise UnsupportedOperationError(f"its {name} do not count the tokens from {start}")
-
-
-def _with_cache(answer: object, cache: object | None, *, returns_tuple: bool) -> object:
-    """Return a module's output with a cache in it."""
-    if cache is not None:
-        fields = cast("Mapping[str, object]", getattr(type(answer), "__dataclass_fields__", {}))
-        setattr(answer, _cache_name(fields), cache)
-    if returns_tuple:
-        return cast("Any", answer).to_tuple()
-    return answer
-
-
-def _cache_of(answer: object) -> object | None:
-    """Return the cache in a module's output, if its state can be noted."""
-    fields = {name: getattr(answer, name, None) for name in _CACHE_NAMES}
-    of_tuple = cast("tuple[object, ...]", answer)[1:] if isinstance(answer, tuple) else ()
-    found = (*fields.values(), *of_tuple)
-    return next((value for value in found if hasattr(value, "get_seq_length")), None)
-
-
-def _cache_name(names: Mapping[str, object]) -> str:
-    return next(name for name in _CACHE_NAMES if name in names)
-
-
-def _config(module: torch.nn.Module) -> _Config:
-    return cast("_Config", module.config)
+    def _compute_hidden(
+        self, module: torch.nn.Module, request: Request, logits: NDArray[Any]
+    ) -> None:
+        """Put the host's logits behind padding among those of the wafer."""
+        arguments = {**request.arguments, "use_cache": False, "logits_to_keep": request.count}
+        with self._on_host(), errors_of_script():
+            answer = module(**arguments, return_dict=True)
+        is_hidden = ~np.array(request.batch.shown)[:, -request.count :]
+        logits[is_hidden] = to_numpy(answer.logits.detach())[is_hidden]
 
 
 _REGISTRIES = frozenset(vars(torch.nn.Module()))
@@ -327,7 +238,7 @@ def _look(module: torch.nn.Module) -> object:
         (inner.training, type(inner).forward, *_describe_attributes(inner))
         for inner in module.modules()
     )
-    return tuple(id(tensor) for tensor in tensors), modules, repr(_config(module).to_dict())
+    return tuple(id(tensor) for tensor in tensors), modules, repr(config_of(module).to_dict())
 
 
 def _describe_attributes(module: torch.nn.Module) -> tuple[tuple[str, object], ...]:

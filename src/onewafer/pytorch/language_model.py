@@ -1,12 +1,8 @@
-"""A causal language model as one program that remembers a sequence.
+"""A causal language model as one graph, for any number of tokens behind any others.
 
-In: a module that gives logits for token ids, and what builds an executor for a graph. Out: logits
-for the next tokens of any sequence. The graph is that of one forward over a whole context without a
-cache; keys and values of the tokens seen so far stay with the executor, so a call runs only the
-tokens that it adds. Whatever sequence a call belongs to, the executor goes on from the
-longest beginning that it shares with the tokens that are there.
-
-Unknown here: caches of scripts (`wafer_cache`), rectangles, devices.
+In: a module that gives logits for token ids. Out: the graph of one forward over a whole context
+without a cache, and proof that a token's row depends on no later one and not on how many there are:
+a program of it may take the tokens piece by piece.
 """
 
 from __future__ import annotations
@@ -15,31 +11,18 @@ from dataclasses import dataclass, replace
 from functools import singledispatch
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
 
-from onewafer.errors import TooLargeError, UnsupportedOperationError
-from onewafer.execution import SHORTEST_CONTEXT, Phase
-from onewafer.graph import (
-    Attention,
-    DataType,
-    FirstRow,
-    position_tables,
-    with_positions,
-    with_rows,
-)
-from onewafer.mesh import Launch
-from onewafer.pytorch.arrays import to_numpy
-from onewafer.pytorch.capture import CapturedCall, WaferResult, capture, check_indices
+from onewafer.errors import UnsupportedOperationError
+from onewafer.graph import Attention, DataType, FirstRow, position_tables, with_rows
+from onewafer.pytorch.capture import CapturedCall, WaferResult, capture
 from onewafer.pytorch.lowering import Layout
-from onewafer.pytorch.tracing import leaving_turn
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Mapping
 
     from numpy.typing import NDArray
 
-    from onewafer.execution import Launched, ResidentProgram
     from onewafer.graph import Graph, Operation
 
 
@@ -78,12 +61,12 @@ class CausalModel:
         return self.call.capture.bind(self.leaves).parameters
 
     def answer(self, logits: NDArray[Any]) -> object:
-        """Return what the module returns for logits (rows, vocabulary): its class of outputs."""
+        """Return what the module returns for logits (sequences, tokens, vocabulary)."""
         (result,) = self.call.results
         assert isinstance(result, WaferResult), "checked when it was captured"  # invariant
-        layout = Layout.of_matrix((1, *logits.shape))
-        shown = replace(result, layout=layout)
-        return replace(self.call, results=(shown,)).restore({result.name: logits})
+        shown = replace(result, layout=Layout.of_matrix(logits.shape))
+        matrix = logits.reshape(-1, logits.shape[-1])
+        return replace(self.call, results=(shown,)).restore({result.name: matrix})
 
 
 def capture_causal(
@@ -163,152 +146,3 @@ def _check_length_is_free(long: CapturedCall, short: CapturedCall) -> None:
         if not torch.equal(found, tensor):
             msg = f"{name!r} depends on more than the position of a token: on the number of tokens"
             raise UnsupportedOperationError(msg)
-
-
-class ResidentModel:
-    """A language model with an executor, and the tokens whose keys and values it has."""
-
-    def __init__(
-        self, model: CausalModel, build: Callable[[Graph, int], ResidentProgram], rows: int
-    ) -> None:
-        """Load a program whose launches take up to `rows` tokens; it has no parameters yet.
-
-        `build` gets the graph and the most tokens of a sequence; it raises TooLargeError if
-        they do not fit, and is asked for half as many.
-        """
-        self.model = model
-        longest = _build_longest(model, build, rows)
-        self.context, self._graph, self._program, self._no_longer = longest
-        self._tables = position_tables(self._graph)
-        self._rows = self._graph.inputs[0].shape[0]
-        self._tokens: list[int] = []
-
-    def update(self) -> None:
-        """Send what has changed of the parameters; keys and values follow from them."""
-        arrays = {
-            name: to_numpy(tensor[: self.context] if name in self._tables else tensor)
-            for name, tensor in self.model.parameters().items()
-        }
-        with leaving_turn(), self._program.alone():
-            if self._program.keep(arrays):
-                self._tokens = []
-
-    def check(self, tokens: Sequence[int], count: int) -> None:
-        """Make sure that `logits` can answer.
-
-        Raises UnsupportedOperationError if the sequence is longer than the context, or for several
-        rows of logits from a program that has only the last one; OutsideTableError for a token that
-        the model does not have.
-        """
-        if len(tokens) > self.context:
-            msg = f"{len(tokens)} tokens are more than the {self.context} of its context"
-            reason = f": {self._no_longer}" if self._no_longer else ""
-            raise UnsupportedOperationError(msg + reason)
-        if count > 1 and not self.model.gives_all_rows:
-            raise UnsupportedOperationError(f"its program gives 1 row of logits, not {count}")
-        check_indices(self._graph, {self._graph.inputs[0].name: torch.tensor(tokens)})
-
-    def logits(
-        self,
-        tokens: Sequence[int],
-        count: int,
-        *,
-        num_given: int | None = None,
-        host: NDArray[Any] | None = None,
-    ) -> NDArray[Any]:
-        """Return the logits (count, vocabulary) of the last tokens of a sequence.
-
-        `num_given` are the tokens that the call gives, without those in its cache; None: all.
-        `host` has the logits already if the host computes the values. Raises as `check` does.
-        """
-        self.check(tokens, count)
-        with leaving_turn(), self._program.alone():
-            first = min(_common_beginning(self._tokens, tokens), len(tokens) - count)
-            made = [
-                self._launch(
-                    tokens[start : start + self._rows], start, self._rows_of(host, tokens, start)
-                )
-                for start in range(first, len(tokens), self._rows)
-            ]
-        given = len(tokens) if num_given is None else num_given
-        self._count_call(made, tokens[first:], asked=range(len(tokens) - given, len(tokens)))
-        if host is not None:
-            return host
-        (output,) = self._graph.outputs
-        if not self.model.gives_all_rows:
-            return made[-1].outputs[output][:1]
-        rows = np.concatenate([launched.outputs[output] for launched in made])
-        return rows[: len(tokens) - first][-count:]
-
-    def _count_call(self, made: Sequence[Launched], tokens: Sequence[int], *, asked: range) -> None:
-        """Count a call that launched some tokens, and asked for those at some positions."""
-        is_decode = len(tokens) == 1 and asked.stop > 1
-        phase = Phase.DECODE if is_decode else Phase.PREFILL
-        graph, cached = with_rows(self._graph, len(asked)), asked.start
-        flop = (
-            op.count_product_flop(graph.by_name, cached_tokens=cached) for op in graph.operations
-        )
-        self._program.count_call(phase, made, rows=len(tokens), flop=sum(flop))
-
-    def _rows_of(
-        self, host: NDArray[Any] | None, tokens: Sequence[int], start: int
-    ) -> NDArray[Any] | None:
-        """Return the host's logits of the launch from `start` on, NaN in rows that it lacks."""
-        if host is None:
-            return None
-        end, missing = min(start + self._rows, len(tokens)), len(tokens) - len(host)
-        if not self.model.gives_all_rows:
-            return host[-1:] if end == len(tokens) else host[:0]
-        return np.pad(
-            host[max(start - missing, 0) : max(end - missing, 0)],
-            ((min(max(missing - start, 0), end - start), 0), (0, 0)),
-            constant_values=np.nan,
-        )
-
-    def _launch(self, tokens: Sequence[int], start: int, host: NDArray[Any] | None) -> Launched:
-        graph = self._graph
-        (output,) = graph.outputs
-        ids = np.zeros((self._rows, 1), np.int32)
-        ids[: len(tokens), 0] = tokens
-        del self._tokens[start:]
-        launched = self._program.launch(
-            {graph.inputs[0].name: ids},
-            Launch.at(start, len(tokens)),
-            host=None if host is None else lambda: {output: host},
-        )
-        self._tokens += tokens
-        return launched
-
-
-def _build_longest(
-    model: CausalModel, build: Callable[[Graph, int], ResidentProgram], rows: int
-) -> tuple[int, Graph, ResidentProgram, str | None]:
-    """Return the longest context that fits, of those halved again and again, and its executor.
-
-    The last element is what the longest of all was refused for, which says what to do about it.
-    """
-    context, refusal = model.context, None
-    while True:
-        most_rows = min(rows, max(context, SHORTEST_CONTEXT))
-        graph = with_positions(with_rows(model.graph, most_rows), context)
-        try:
-            return context, graph, build(graph, context), refusal
-        except TooLargeError as error:
-            if context // 2 < SHORTEST_CONTEXT:
-                raise
-            refusal = refusal or str(error)
-            context //= 2
-
-
-def _common_beginning(one: Iterable[int], other: Iterable[int]) -> int:
-    """Return how many tokens two sequences begin with in common.
-
-    >>> _common_beginning([1, 2, 3], [1, 2, 5, 6])
-    2
-    """
-    count = 0
-    for mine, theirs in zip(one, other, strict=False):
-        if mine != theirs:
-            break
-        count += 1
-    return count

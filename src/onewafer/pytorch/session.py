@@ -39,7 +39,8 @@ from onewafer.graph import DataType, num_samples, with_rows, with_samples
 from onewafer.host import RunLimits
 from onewafer.pytorch.attempts import Attempts
 from onewafer.pytorch.capture import capture, check_call, check_indices
-from onewafer.pytorch.generation import Generation, has_cache, is_language_model
+from onewafer.pytorch.causal_calls import has_cache, is_language_model
+from onewafer.pytorch.generation import Generation
 from onewafer.pytorch.guarded import GuardedCall, NotTraceableError
 from onewafer.pytorch.host_calls import run_marked, with_own_errors
 from onewafer.pytorch.host_work import Cause
@@ -132,7 +133,7 @@ class Session:
         self._parts = Parts()
         self._attempts = Attempts()
         self._this_thread = _ThisThread()
-        self._generation = Generation(self._load_sequence, self._calls_on_host, options)
+        self._generation = Generation(self._load_sequences, self._calls_on_host, options)
         self._siblings: dict[WaferOptions, Session] = {}
         self._loader = Loader(
             options,
@@ -274,7 +275,7 @@ class Session:
     def _continue(
         self, module: torch.nn.Module, args: tuple[object, ...], kwargs: Mapping[str, object]
     ) -> object:
-        """Go on with a sequence of tokens; a call that does more is like those of other modules."""
+        """Go on with sequences of tokens; a call that does more is like those of other modules."""
         try:
             return self._generation.call(module, args, kwargs)
         except TooLargeError:
@@ -284,12 +285,16 @@ class Session:
                 raise  # the host goes on with it
         return self._call(module, args, kwargs)
 
-    def _load_sequence(
-        self, module: torch.nn.Module, graph: Graph, context: int
+    def _load_sequences(
+        self, module: torch.nn.Module, graph: Graph, context: int, sequences: int
     ) -> ResidentProgram:
         """Return the program of a language model."""
-        placed = place_sequence(graph, self.architecture, self.options, context=context)
-        reason = f"a language model with a context of {placed.program.context} tokens"
+        placed = place_sequence(
+            graph, self.architecture, self.options, context=context, sequences=sequences
+        )
+        together = f"{sequences} sequences of a language model" if sequences > 1 else None
+        reason = together or "a language model"
+        reason += f" with a context of {placed.program.context} tokens"
         return self._load(module, placed, reason)
 
     def _load(
