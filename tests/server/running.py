@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from onewafer.server.http.options import HttpOptions
-from onewafer.server.http.serving import HttpServer, listen
+from onewafer.server.http.serving import HttpServer, listen, new_event_loop
 from onewafer.server.service import Service
 
 
@@ -36,13 +36,18 @@ class Running:
 
 
 @contextmanager
-def serving(service: Service, options: HttpOptions | None = None) -> Iterator[Running]:
+def serving(
+    service: Service,
+    options: HttpOptions | None = None,
+    *,
+    loop_factory: Callable[[], asyncio.AbstractEventLoop] = new_event_loop,
+) -> Iterator[Running]:
     """Run a server for the length of a block."""
     options = options or HttpOptions()
     listener = listen("127.0.0.1", 0, has_key=bool(options.keys))
     log: list[str] = []
     server = HttpServer(service, options, listener=listener, write_log_line=log.append)
-    with asyncio.Runner() as runner:
+    with asyncio.Runner(loop_factory=loop_factory) as runner:
         loop = runner.get_loop()
         thread = threading.Thread(target=lambda: runner.run(server.serve()), daemon=True)
         thread.start()

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import re
+import sys
 
 import pytest
 
@@ -56,9 +57,15 @@ async def ask_all(port, num_streams):
     return await asyncio.gather(*(ask(port, number) for number in range(num_streams)))
 
 
-@pytest.mark.parametrize("num_streams", [100, pytest.param(1000, marks=pytest.mark.slow)])
-def test_every_stream_has_its_tokens_in_order(num_streams):
+@pytest.mark.parametrize(
+    ("num_streams", "has_uvloop"),
+    [(100, True), (20, False), pytest.param(1000, True, marks=pytest.mark.slow)],
+)
+def test_every_stream_has_its_tokens_in_order(num_streams, has_uvloop, monkeypatch):
+    if not has_uvloop:
+        monkeypatch.setitem(sys.modules, "uvloop", None)
     with serving(Ticking(num_streams)) as server:
+        assert type(server.loop).__module__.startswith("uvloop") is has_uvloop
         answers = asyncio.run(ask_all(server.port, num_streams))
 
     for number, words in enumerate(answers):

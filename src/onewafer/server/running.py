@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from onewafer.perf import Rows
 from onewafer.server.engine.service import LiveService
-from onewafer.server.http.serving import HttpServer, listen
+from onewafer.server.http.serving import HttpServer, listen, new_event_loop
 from onewafer.units import count_of, format_rate
 
 if TYPE_CHECKING:
@@ -55,7 +55,8 @@ def run(
         service, http, listener=listener, write_log_line=write_log_line, on_drain=service.drain
     )
     try:
-        asyncio.run(_serve(server, service, load, ready))
+        with asyncio.Runner(loop_factory=new_event_loop) as runner:
+            runner.run(_serve(server, service, load, ready))
     finally:
         listener.close()
         service.close()

@@ -28,6 +28,15 @@ LAST_WORDS_SECONDS = 1.0
 """Clients whose streams are broken off have so long to read why."""
 
 
+def new_event_loop() -> asyncio.AbstractEventLoop:
+    """Return uvloop's, which costs half as much as Python's; Python's own where there is none."""
+    try:
+        from uvloop import new_event_loop  # noqa: PLC0415  # not on every system
+    except ImportError:
+        return asyncio.new_event_loop()
+    return new_event_loop()
+
+
 def listen(host: str, port: int, *, has_key: bool) -> socket.socket:
     """Return a socket that listens; port 0 is any that is free.
 
