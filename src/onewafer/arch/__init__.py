@@ -11,6 +11,7 @@ from onewafer.arch.gpu import (
     load_gpu,
 )
 from onewafer.arch.loader import architecture_names, catalog_entries, load_architecture
+from onewafer.arch.machine_name import split_variant
 from onewafer.arch.sourced import (
     CatalogEntry,
     Confidence,
@@ -20,6 +21,7 @@ from onewafer.arch.sourced import (
     read_document,
 )
 from onewafer.arch.timing import Timing
+from onewafer.arch.variant import changeable_fields, variant_name
 from onewafer.arch.wafer_system import (
     WaferSystem,
     load_wafer_system,
@@ -38,6 +40,7 @@ __all__ = [
     "WaferSystem",
     "architecture_names",
     "catalog_entries",
+    "changeable_fields",
     "entries_of",
     "find_cluster",
     "fitted",
@@ -49,6 +52,8 @@ __all__ = [
     "load_wafer_system",
     "names_in",
     "read_document",
+    "split_variant",
+    "variant_name",
     "wafer_system_entries",
     "wafer_system_names",
 ]

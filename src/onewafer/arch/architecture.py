@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
+from onewafer.arch.machine_name import split_variant
+
 if TYPE_CHECKING:
     from onewafer.arch.timing import Timing
 
@@ -26,7 +28,7 @@ class Architecture:
     """One machine with one timing profile."""
 
     name: str
-    """`wse2`, `wse3`, `toy`."""
+    """`wse2`, `wse3`, `toy`, or a variant of one, `wse3:hop_cycles=1`."""
     title: str
     fabric_width: int
     fabric_height: int
@@ -82,3 +84,8 @@ class Architecture:
     profile: str
     """`silicon` or `sdk`."""
     timing: Timing
+
+    @property
+    def generation(self) -> str:
+        """The machine of the catalog that a variant differs from; of others, the name."""
+        return split_variant(self.name)[0]

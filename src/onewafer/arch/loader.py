@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from fractions import Fraction
-from functools import cache
+from functools import lru_cache
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from onewafer.arch.architecture import Architecture, DataTaskKey
+from onewafer.arch.machine_name import split_variant
 from onewafer.arch.sourced import (
     EXTENDS,
     CatalogEntry,
@@ -18,6 +19,7 @@ from onewafer.arch.sourced import (
     table,
 )
 from onewafer.arch.timing import Timing
+from onewafer.arch.variant import varied
 from onewafer.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -32,16 +34,22 @@ def architecture_names() -> tuple[str, ...]:
     return names_in(_CATALOG)
 
 
-@cache
+@lru_cache(maxsize=1024)
 def load_architecture(name: str, *, profile: str = "sdk") -> Architecture:
     """Return a machine of the catalog under a timing profile.
 
-    `name` is one of `architecture_names()`, `profile` is `sdk` (the figures of the vendor's
-    simulator) or `silicon` (measurements on real machines). Raise `ConfigurationError` otherwise.
+    `name` is one of `architecture_names()`, or that of a variant, as in `wse3:hop_cycles=1`;
+    `profile` is `sdk` (the figures of the vendor's simulator) or `silicon` (measurements on real
+    machines). Raise `ConfigurationError` otherwise.
 
     >>> load_architecture("wse3").timing.hop_cycles
     2
+    >>> load_architecture("wse3:hop_cycles=1").timing.hop_cycles
+    1
     """
+    machine, changes = split_variant(name)
+    if changes:
+        return varied(load_architecture(machine, profile=profile), changes)
     document = _read_document(name)
     profiles = table(document, "timing", name)
     if profile not in profiles:

@@ -207,7 +207,7 @@ def _known_address(
 
 def _warn_if_ours(site: Site, module: Module, address: int, words: ConfigWords) -> None:
     """Warn that an address has no published meaning."""
-    if module.session.architecture.name in words.known_on or module.code.is_library:
+    if module.session.architecture.generation in words.known_on or module.code.is_library:
         return
     warn_of_undefined(
         instance_of(module),

@@ -353,7 +353,7 @@ def get_string_from_byte(site: Site, _module: Module, args: Sequence[Value]) -> 
 def is_arch(site: Site, module: Module, args: Sequence[Value]) -> Value:
     """Tell whether the program is compiled for an architecture."""
     name = text(args[0], site.argument_spans[0], "the architecture")
-    return boolean(module.session.architecture.name == name)
+    return boolean(module.session.architecture.generation == name)
 
 
 @comptime_builtin("get_rectangle", 0)
