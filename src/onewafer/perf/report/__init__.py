@@ -4,6 +4,7 @@ from onewafer.perf.report.curve import render_curve
 from onewafer.perf.report.frame import to_pandas
 from onewafer.perf.report.json_form import to_json
 from onewafer.perf.report.plot import check_picture, draw, draw_curve
+from onewafer.perf.report.quantities import QUANTITIES, Quantity
 from onewafer.perf.report.table import describe, render
 from onewafer.perf.report.validation_table import (
     VALIDATION_COLUMNS,
@@ -13,7 +14,9 @@ from onewafer.perf.report.validation_table import (
 )
 
 __all__ = [
+    "QUANTITIES",
     "VALIDATION_COLUMNS",
+    "Quantity",
     "check_picture",
     "describe",
     "draw",

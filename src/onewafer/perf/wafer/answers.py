@@ -203,6 +203,11 @@ def _energy_basis(machine: Machine, busy: float) -> str:
 
 def _notes(machine: Machine, options: WaferOptions) -> tuple[str, ...]:
     notes = [machine.clock_note]
+    if options.variant:
+        notes.append(
+            f"the wafer is one with {options.variant.replace(',', ', ')}; its power is taken as "
+            "proportional to its PEs"
+        )
     if options.precision is Precision.BF16:
         notes.append("bf16 costs what fp16 costs: both are 16 bits wide")
     if options.density < 1:

@@ -41,6 +41,8 @@ class WaferOptions:
     region: tuple[int, int] | None = None
     """Width and height of the regions of layers in PEs; None: whichever is best."""
     goal: Goal = Goal.LATENCY
+    variant: str = ""
+    """Numbers of the wafer that differ from the catalog's: `hop_cycles=1,memory_bytes=98304`."""
 
     def __post_init__(self) -> None:
         """Refuse numbers that mean nothing."""

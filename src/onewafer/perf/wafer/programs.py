@@ -1,7 +1,8 @@
 """The mesh programs of a model, each built once: many regions, searches and jobs ask for the same.
 
 How many sequences keep their caches is nothing to a program, so those who serve few and many share
-them; so do one wafer and several.
+them; so do one wafer and several, and wafers with more or fewer PEs, more or less memory, faster or
+slower links to the outside: what fits is asked of the bytes of a program, not of the program.
 """
 
 from __future__ import annotations
@@ -62,7 +63,7 @@ class LoadPrograms:
     ) -> None:
         self._model = model
         self._load = load
-        self._architecture = architecture
+        self._architecture = _without_limits(architecture)
         self._options = options
         self.pieces = pieces_of(model, load, options.precision)
         self._segments = model.segments
@@ -75,7 +76,7 @@ class LoadPrograms:
         """Tell whether a model has the same programs on an architecture with some options."""
         return (
             self._model is model
-            and self._architecture == architecture
+            and self._architecture == _without_limits(architecture)
             and self._options.precision is options.precision
             and self._options.density == options.density
         )
@@ -237,6 +238,24 @@ class LoadPrograms:
             self.parts,
             self.times_stored,
         )
+
+
+_WIDEST = 1 << 15
+"""PEs along an axis: more than any search tries."""
+
+
+def _without_limits(architecture: Architecture) -> Architecture:
+    """Return a machine with all that programs and their cycles depend on, and nothing else."""
+    return replace(
+        architecture,
+        name=architecture.generation,
+        title="",
+        fabric_width=_WIDEST,
+        fabric_height=_WIDEST,
+        memory_bytes=0,
+        io_bytes_per_second=0.0,
+        clock_hertz=0.0,
+    )
 
 
 def _weights_of(graph: Graph, *kinds: type[Linear | Convolution]) -> set[str]:

@@ -102,9 +102,28 @@ def machine(system: str | Wafers, options: WaferOptions) -> Machine:
             f"there is no wafer system {system!r}; write one of {', '.join(system_names())}, "
             "or several as in cs3x4"
         )
-    architecture = load_architecture(wafers.system.wafer, profile=options.profile)
-    clock = options.clock_hertz or architecture.clock_hertz
-    return Machine(wafers, architecture, clock)
+    usual = load_architecture(wafers.system.wafer, profile=options.profile)
+    if not options.variant:
+        return Machine(wafers, usual, options.clock_hertz or usual.clock_hertz)
+    name = f"{wafers.system.wafer}:{options.variant}"
+    architecture = load_architecture(name, profile=options.profile)
+    share = _num_pes(architecture) / _num_pes(usual)
+    wafers = replace(wafers, system=_scaled(wafers.system, share))
+    return Machine(wafers, architecture, options.clock_hertz or architecture.clock_hertz)
+
+
+def _num_pes(architecture: Architecture) -> int:
+    return architecture.fabric_width * architecture.fabric_height
+
+
+def _scaled(system: WaferSystem, share: float) -> WaferSystem:
+    """Return a system whose wafer has a share of the PEs: peak and power go with them."""
+    return replace(
+        system,
+        num_cores=round(system.num_cores * share),
+        busy_watts=system.busy_watts * share,
+        idle_watts=system.idle_watts * share,
+    )
 
 
 def with_wafers(machine: Machine, num_wafers: int) -> Machine:
