@@ -24,14 +24,23 @@ from onewafer.api.programs import CompileWarning, Program, compile_csl
 from onewafer.api.run_report import RunReport
 from onewafer.api.runners import Runner, load
 from onewafer.api.simulation import simulation_settings
+from onewafer.api.single_answer import (
+    NUMBERS_OF_JOBS,
+    Question,
+    describe_catalogued,
+    question,
+    wafer_of,
+)
 from onewafer.api.torch_presence import require_torch
 from onewafer.api.wafers import Wafer, open_session, wafer, wafer_options
 
 __all__ = [
+    "NUMBERS_OF_JOBS",
     "PARAMETERS_FILE",
     "Comparison",
     "CompileWarning",
     "Program",
+    "Question",
     "RunReport",
     "Runner",
     "Wafer",
@@ -43,14 +52,17 @@ __all__ = [
     "compare_options",
     "compile_csl",
     "csl_options",
+    "describe_catalogued",
     "half_formats",
     "list_systems",
     "load",
     "open_session",
     "parameters_to_json",
+    "question",
     "require_torch",
     "simulation_settings",
     "wafer",
+    "wafer_of",
     "wafer_options",
     "write_folder",
 ]

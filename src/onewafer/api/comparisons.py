@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from onewafer.api.arguments import Naming
     from onewafer.api.compare_job import JobKind, Numbers
     from onewafer.api.paths import StrPath
+    from onewafer.perf.wafer import Programs
     from onewafer.terminal import ProgressBar
 
 
@@ -243,19 +244,22 @@ def compare_described(
     *,
     bar: ProgressBar,
     naming: Naming = as_argument,
+    programs: Programs | None = None,
 ) -> Comparison:
     """Compare systems by a job of a model; None is the job that the model is for.
+
+    Whoever compares a model again and again gives the same `programs` each time.
 
     Raises:
         ConfigurationError: numbers that mean nothing, or a job that the model cannot do.
     """
     from onewafer import perf  # noqa: PLC0415  # when it is used
     from onewafer.api.compare_job import build_jobs, usual_kind  # noqa: PLC0415  # likewise
+    from onewafer.perf import wafer  # noqa: PLC0415  # likewise
     from onewafer.perf.report import describe  # noqa: PLC0415  # likewise
-    from onewafer.perf.wafer import Programs  # noqa: PLC0415  # likewise
 
     jobs = build_jobs(kind or usual_kind(model), numbers, model, naming=naming)
-    steps, programs = count(), Programs()
+    steps, kept = count(), wafer.Programs() if programs is None else programs
     num_steps = len(jobs) * len(systems)
 
     def begin(job: perf.Job, system: str) -> None:
@@ -264,7 +268,7 @@ def compare_described(
 
     def compare_job(job: perf.Job) -> perf.Comparison:
         progress = partial(begin, job)
-        return perf.compare(model, job, systems, options, progress=progress, programs=programs)
+        return perf.compare(model, job, systems, options, progress=progress, programs=kept)
 
     with rare_collection():
         return Comparison(tuple(map(compare_job, jobs)))

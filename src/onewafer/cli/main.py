@@ -16,6 +16,7 @@ from onewafer.cli.process import describe, run_command_line
 from onewafer.cli.resume import resume
 from onewafer.cli.run import run
 from onewafer.cli.serve import serve
+from onewafer.cli.sweep import sweep
 from onewafer.cli.validate import validate
 from onewafer.errors import InternalError, OnewaferError
 from onewafer.terminal import printable
@@ -35,6 +36,7 @@ app.command(context_settings={"allow_interspersed_args": False, "ignore_unknown_
 )
 app.command()(resume)
 app.command()(compare)
+app.add_typer(sweep)
 app.command()(serve)
 app.add_typer(validate)
 app.add_typer(calibrate)

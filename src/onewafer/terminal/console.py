@@ -11,11 +11,12 @@ import io
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
-from rich.progress import TextColumn
+from rich.progress import ProgressColumn, TextColumn
 from rich.segment import Segment
 from rich.text import Text
 
 from onewafer.terminal.text import printable
+from onewafer.units import format_rate
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -60,6 +61,19 @@ class PlainTextColumn(TextColumn):
     def render(self, task: Task) -> Text:
         """Return the text of a task, escaped before it is measured."""
         return Text(printable(self.text_format.format(task=task)), style=self.style)
+
+
+class RateColumn(ProgressColumn):
+    """A column of a progress line with the steps that are done in a second."""
+
+    def __init__(self, noun: str) -> None:
+        """Take what the steps are called, in the plural."""
+        super().__init__()
+        self._noun = noun
+
+    def render(self, task: Task) -> Text:
+        """Return the rate of a task; nothing before there is one."""
+        return Text("" if task.speed is None else f"{format_rate(task.speed)} {self._noun}/s")
 
 
 def stdout_console(columns: int) -> PlainConsole:

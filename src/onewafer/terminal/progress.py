@@ -55,8 +55,11 @@ class CellBar(ProgressBar):
 
 
 @contextmanager
-def progress_bar(*, is_shown: bool = True) -> Generator[ProgressBar]:
-    """Yield a bar that is gone at the end; one that shows nothing if stderr is no terminal."""
+def progress_bar(*, is_shown: bool = True, noun: str | None = None) -> Generator[ProgressBar]:
+    """Yield a bar that is gone at the end; one that shows nothing if stderr is no terminal.
+
+    With the noun of its steps it shows how many are done, how many a second, and the time left.
+    """
     if not is_shown:
         yield ProgressBar()
         return
@@ -76,8 +79,20 @@ def progress_bar(*, is_shown: bool = True) -> Generator[ProgressBar]:
     from rich.progress import BarColumn, TimeElapsedColumn  # noqa: PLC0415  # as above
 
     columns = (text_column("{task.description}"), BarColumn(), TimeElapsedColumn())
+    if noun is not None:
+        columns = _counting_columns(noun)
     with progress_line(console, *columns) as progress:
         yield ProgressBar(progress)
+
+
+def _counting_columns(noun: str) -> tuple[ProgressColumn, ...]:
+    from rich.progress import BarColumn, MofNCompleteColumn, TimeRemainingColumn  # noqa: PLC0415  # as above
+
+    from onewafer.terminal.console import RateColumn  # noqa: PLC0415  # likewise
+
+    text = text_column("{task.description}")
+    left = TimeRemainingColumn(elapsed_when_finished=True)
+    return text, BarColumn(), MofNCompleteColumn(), RateColumn(noun), left
 
 
 def progress_line(console: PlainConsole, *columns: ProgressColumn) -> Progress:

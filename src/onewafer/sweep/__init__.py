@@ -1,0 +1,37 @@
+"""Studies: many points of a comparison, a CSL program or a script, and what came out of them.
+
+In: a study, a TOML file with inputs, axes, filters and objectives. Out: a row a point, in Parquet.
+A point is known by all that decides its outcome, so nothing is computed twice, and neither the
+executor nor the number of workers shows in the rows.
+"""
+
+from onewafer.sweep.executors import InProcess, Processes, choose_workers
+from onewafer.sweep.outcome import Status
+from onewafer.sweep.plain import as_bytes as parse_bytes
+from onewafer.sweep.points import points_of
+from onewafer.sweep.requirements import require
+from onewafer.sweep.results import Choice, Results, find_results, read_results
+from onewafer.sweep.store import folder_of
+from onewafer.sweep.study import Study, read_study
+from onewafer.sweep.subject import Share
+from onewafer.sweep.sweeping import Summary, sweep
+
+__all__ = [
+    "Choice",
+    "InProcess",
+    "Processes",
+    "Results",
+    "Share",
+    "Status",
+    "Study",
+    "Summary",
+    "choose_workers",
+    "find_results",
+    "folder_of",
+    "parse_bytes",
+    "points_of",
+    "read_results",
+    "read_study",
+    "require",
+    "sweep",
+]

@@ -1,0 +1,17 @@
+"""Who computes the points: this process, several on this computer, or a Ray cluster.
+
+An executor gets batches of tasks and yields their outcomes in any order. Which one it is, and how
+many workers it has, changes no outcome.
+"""
+
+from onewafer.sweep.executors.batch import Batch, Executor, InProcess, run_batch
+from onewafer.sweep.executors.processes import Processes, choose_workers
+
+__all__ = [
+    "Batch",
+    "Executor",
+    "InProcess",
+    "Processes",
+    "choose_workers",
+    "run_batch",
+]

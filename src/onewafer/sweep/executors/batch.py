@@ -1,0 +1,73 @@
+"""Batches of tasks, and what a worker does with one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+from onewafer.errors import InternalError, OnewaferError
+from onewafer.garbage import rare_collection
+from onewafer.sweep.outcome import failed
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Sequence
+
+    from onewafer.sweep.outcome import Outcome
+    from onewafer.sweep.subject import Share, Task
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Tasks that a worker does one after the other."""
+
+    keys: tuple[str, ...]
+    tasks: tuple[Task, ...]
+
+    def halves(self) -> tuple[Batch, ...]:
+        """Return it in two parts; itself if it has one task."""
+        middle = len(self.keys) // 2
+        if not middle:
+            return (self,)
+        return (
+            Batch(self.keys[:middle], self.tasks[:middle]),
+            Batch(self.keys[middle:], self.tasks[middle:]),
+        )
+
+
+class Executor(Protocol):
+    """Computes batches."""
+
+    def outcomes(self, batches: Sequence[Batch]) -> Generator[tuple[str, Outcome]]:
+        """Yield the outcome of each task with its key, in any order."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class InProcess:
+    """One worker: this process."""
+
+    share: Share
+
+    def outcomes(self, batches: Sequence[Batch]) -> Generator[tuple[str, Outcome]]:
+        """Yield the outcome of each task with its key, in order."""
+        with rare_collection():
+            for batch in batches:
+                for key, task in zip(batch.keys, batch.tasks, strict=True):
+                    yield key, outcome_of(task, self.share)
+
+
+def run_batch(batch: Batch, share: Share) -> list[tuple[str, Outcome]]:
+    """Return the outcomes of a batch: what a worker process is called with."""
+    return [*InProcess(share).outcomes([batch])]
+
+
+def outcome_of(task: Task, share: Share) -> Outcome:
+    """Return the outcome of a task, whatever becomes of it."""
+    try:
+        return task.run(share)
+    except OnewaferError as error:
+        return failed(str(error))
+    except MemoryError:
+        return failed("there is not enough memory for this point")
+    except Exception as error:  # noqa: BLE001  # a bug of ours is the reason of one point, too
+        return failed(str(InternalError(f"{type(error).__name__}: {error}")).splitlines()[0])

@@ -1,0 +1,122 @@
+"""Worker processes of this computer, as many as its cores and its memory allow.
+
+A process that dies (out of memory, a crash) takes the batch that it had with it, and Python ends
+its siblings. The batches without outcomes go to new processes, those that were under way in halves:
+what has ended a process twice alone is a failed point.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+from collections import Counter, deque
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from onewafer.errors import ConfigurationError
+from onewafer.settings import available_cores, available_memory
+from onewafer.sweep.executors.batch import Batch, run_batch
+from onewafer.sweep.outcome import failed
+from onewafer.units import format_size
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Iterator, Sequence
+
+    from onewafer.sweep.outcome import Outcome
+    from onewafer.sweep.subject import Share
+
+_MOST_ENDS = 2
+"""Processes that a task may end alone before it counts as failed."""
+
+
+def choose_workers(asked: int | None, *, memory: int, batches: int) -> int:
+    """Return how many processes work: what the user asked for, or what fits the computer.
+
+    Raises ConfigurationError if the computer has no memory for as many as were asked for.
+    """
+    available = available_memory()
+    fitting = max(1, available // memory) if available is not None else available_cores()
+    if asked is None:
+        return max(1, min(available_cores(), fitting, batches))
+    if asked > fitting:
+        raise ConfigurationError(
+            f"{asked} workers of {format_size(memory)} each need {format_size(asked * memory)}; "
+            f"{format_size(available or 0)} are available: {fitting} fit"
+        )
+    return asked
+
+
+@dataclass(frozen=True, slots=True)
+class Processes:
+    """Workers of this computer."""
+
+    workers: int
+    share: Share
+
+    def outcomes(self, batches: Sequence[Batch]) -> Generator[tuple[str, Outcome]]:
+        """Yield the outcome of each task with its key, in any order."""
+        waiting = deque(batches)
+        ends: Counter[str] = Counter()
+        while waiting:
+            running: dict[Future[list[tuple[str, Outcome]]], Batch] = {}
+            try:
+                with self._pool() as pool:
+                    yield from self._drain(pool, waiting, running)
+            except BrokenProcessPool:
+                for batch in running.values():
+                    if len(batch.keys) == 1:
+                        ends[batch.keys[0]] += 1
+                    if ends[batch.keys[0]] >= _MOST_ENDS:
+                        yield batch.keys[0], failed(_DIED)
+                    else:
+                        waiting.extendleft(batch.halves())
+
+    def _drain(
+        self,
+        pool: ProcessPoolExecutor,
+        waiting: deque[Batch],
+        running: dict[Future[list[tuple[str, Outcome]]], Batch],
+    ) -> Iterator[tuple[str, Outcome]]:
+        """Yield outcomes until nothing waits or runs; what runs is known if the pool breaks."""
+        while waiting or running:
+            while waiting and len(running) < self.workers:
+                batch = waiting.popleft()
+                running[pool.submit(run_batch, batch, self.share)] = batch
+            done, _ = wait(running, return_when=FIRST_COMPLETED)
+            for future in done:
+                found = future.result()
+                del running[future]
+                yield from found
+
+    @contextmanager
+    def _pool(self) -> Generator[ProcessPoolExecutor]:
+        """Yield processes that are gone at the end, whatever they are doing."""
+        context = multiprocessing.get_context("spawn")
+        pool = ProcessPoolExecutor(self.workers, mp_context=context, initializer=_begin)
+        try:
+            yield pool
+        except BaseException:
+            processes = [*(pool._processes or {}).values()]  # noqa: SLF001  # no face before 3.14
+            pool.shutdown(wait=False, cancel_futures=True)
+            for process in processes:
+                process.kill()
+            raise
+        pool.shutdown()
+
+
+_DIED = (
+    "its process ended without an answer, twice: there may be too little memory for it; "
+    "try --workers 1"
+)
+
+
+def _begin() -> None:
+    """Leave Ctrl-C to the process that waits for this one, and what is printed to no one."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, 1)
+    os.close(null)

@@ -1,0 +1,105 @@
+"""The points of a study: their inputs, what they are known by, and their work.
+
+A point is known by the digest of all that decides its outcome: its task, and this onewafer. So two
+studies that ask the same thing get the same answer, and a study that changed asks what is new.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from functools import cache
+from typing import TYPE_CHECKING
+
+from onewafer import __version__
+from onewafer.digests import digest, digest_of_sources
+from onewafer.errors import ConfigurationError
+from onewafer.sweep.outcome import Outcome, failed
+from onewafer.sweep.plain import to_json
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from onewafer.sweep.plain import Plain
+    from onewafer.sweep.study import Study
+    from onewafer.sweep.subject import Task
+
+_DIGITS = 12
+"""Digits of the sources' digest in a version."""
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """A point of a study."""
+
+    key: str
+    """The digest that it is known by."""
+    inputs: Mapping[str, Plain]
+    work: Task | Outcome
+    """What is to be done; or why nothing can be."""
+
+
+@cache
+def version() -> str:
+    """Return the version of this onewafer, with the digest of its sources."""
+    sources = digest_of_sources("**/*.py", "**/*.toml", "**/*.csl")
+    return f"{__version__}+{sources[:_DIGITS]}"
+
+
+def points_of(study: Study) -> tuple[Point, ...]:
+    """Return the points of a study in its order, each once.
+
+    Raises ConfigurationError if there are none, or if none of them can be asked at all.
+    """
+    found: dict[str, Point] = {}
+    reasons: list[str] = []
+    for inputs in _that_pass(study):
+        point = _point(study, inputs)
+        found.setdefault(point.key, point)
+        if isinstance(point.work, Outcome):
+            reasons.append(point.work.reason)
+    if reasons and all(isinstance(point.work, Outcome) for point in found.values()):
+        raise ConfigurationError(f"{study.path}: {reasons[0]}")
+    return tuple(found.values())
+
+
+def _point(study: Study, inputs: dict[str, Plain]) -> Point:
+    try:
+        task = study.subject.task(inputs)
+    except ConfigurationError as error:
+        described: Mapping[str, object] = {"subject": study.subject_name, "inputs": inputs}
+        work: Task | Outcome = failed(str(error))
+    else:
+        described, work = task.describe(), task
+    return Point(digest(to_json({"version": version(), "task": described})), inputs, work)
+
+
+def _that_pass(study: Study) -> Iterator[dict[str, Plain]]:
+    """Yield the inputs of the points that meet all filters."""
+    names = frozenset(name for one in study.filters for name in one.names)
+    passed: Counter[str] = Counter()
+    total = count = 0
+    for values in study.sample.points(study.axes):
+        total += 1
+        axes = zip(study.axes, values, strict=True)
+        inputs = {**{axis.name: value for axis, value in axes}, **study.fixed}
+        if study.filters:
+            asked = study.subject.values(inputs, names)
+            met = [one.text for one in study.filters if one.holds(asked)]
+            passed.update(met)
+            if len(met) < len(study.filters):
+                continue
+        count += 1
+        yield inputs
+    if not count:
+        raise ConfigurationError(f"{study.path}: {_why_none(study, passed, total)}")
+
+
+def _why_none(study: Study, passed: Mapping[str, int], total: int) -> str:
+    if not total:
+        return "the study has no points"
+    each = "; ".join(f"{one.text!r} leaves {passed[one.text]:,}" for one in study.filters)
+    never = [one.text for one in study.filters if not passed[one.text]]
+    if never:
+        return f"no point meets the filter {never[0]!r}: of {total:,} points, {each}"
+    return f"the filters contradict each other: of {total:,} points, {each}, and all together none"

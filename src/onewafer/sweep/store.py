@@ -1,0 +1,157 @@
+"""Where the outcomes of a study are kept: a folder beside it, whose files are whole at all times.
+
+    points.parquet   the points of the study, in its order
+    earlier.parquet  outcomes of points that the study had before, by their keys
+    running.jsonl    outcomes since the last of the two was written, a line each
+
+A run appends to `running.jsonl` and writes the Parquet files at its end, however it ends. If it is
+killed, the next one finds the lines.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import IO, TYPE_CHECKING, Any
+
+from onewafer.errors import ConfigurationError
+from onewafer.sweep.outcome import Outcome, Status
+from onewafer.sweep.plain import to_json
+from onewafer.sweep.requirements import arrow, parquet
+from onewafer.sweep.rows import Header, outcome_of, read_header, write_rows
+from onewafer.whole_files import whole_file
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Mapping
+    from pathlib import Path
+
+    from onewafer.sweep.points import Point
+    from onewafer.sweep.study import Study
+
+POINTS = "points.parquet"
+_EARLIER, _RUNNING = "earlier.parquet", "running.jsonl"
+
+
+def folder_of(study: Path) -> Path:
+    """Return the folder of a study's results: `study.toml` has `study.sweep` beside it."""
+    return study.with_suffix(".sweep")
+
+
+@dataclass(slots=True)
+class Store:
+    """The outcomes that are known, by the keys of their points."""
+
+    folder: Path
+    lines: IO[str]
+    known: dict[str, Outcome] = field(default_factory=dict[str, Outcome])
+
+    def keep(self, key: str, outcome: Outcome) -> None:
+        """Keep an outcome; it is on disk when this returns."""
+        self.known[key] = outcome
+        self.lines.write(to_json({"key": key, **outcome.to_mapping()}) + "\n")
+        self.lines.flush()
+
+    def finish(self, study: Study, points: tuple[Point, ...]) -> Path:
+        """Write the files of a study whose points are known, all or some; return the first."""
+        header = Header.of(study, len(points))
+        answered = [(p, self.known[p.key]) for p in points if p.key in self.known]
+        target = self.folder / POINTS
+        table = write_rows(study, answered, header)
+        current = {point.key for point in points}
+        others = sorted((k, o) for k, o in self.known.items() if k not in current)
+        texts = [to_json(outcome.to_mapping()) for _, outcome in others]
+        earlier = arrow().table({"id": [key for key, _ in others], "outcome": texts})
+        _write(earlier if others else None, self.folder / _EARLIER)
+        _write(table, target)
+        self.lines.truncate(0)
+        return target
+
+
+@contextmanager
+def open_store(folder: Path, *, is_fresh: bool) -> Generator[Store]:
+    """Yield the store of a folder, which no other sweep has open; `is_fresh` forgets what it has.
+
+    Raises ConfigurationError if another sweep works there, or files there are no study's.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lines = (folder / _RUNNING).open("a+", encoding="utf-8")
+    except OSError as error:
+        raise ConfigurationError(f"{folder}: {error.strerror or error}") from None
+    with lines:
+        try:
+            fcntl.flock(lines, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise ConfigurationError(
+                f"{folder}: another sweep works on this study; wait for it, or stop it first"
+            ) from None
+        store = Store(folder, lines)
+        if not is_fresh:
+            store.known.update(_read_points(folder / POINTS))
+            store.known.update(_read_earlier(folder / _EARLIER))
+            store.known.update(_read_lines(lines))
+        yield store
+
+
+def read_table(path: Path) -> tuple[Any, Header]:
+    """Return the table of a file of results, and what it says about the study.
+
+    Raises ConfigurationError for a file that is none.
+    """
+    table = _read(path)
+    return table, read_header(table.schema, origin=str(path))
+
+
+def _read_points(path: Path) -> Mapping[str, Outcome]:
+    if not path.exists():
+        return {}
+    table, header = read_table(path)
+    rows = table.to_pylist()
+    return {str(row["id"]): outcome_of(row, header.figures) for row in rows}
+
+
+def _read_earlier(path: Path) -> Mapping[str, Outcome]:
+    if not path.exists():
+        return {}
+    return {
+        str(row["id"]): Outcome.from_mapping(json.loads(row["outcome"]))
+        for row in _read(path).to_pylist()
+    }
+
+
+def _read_lines(lines: IO[str]) -> Mapping[str, Outcome]:
+    """Return the outcomes of whole lines; the last one may have been cut by the end of a run."""
+    lines.seek(0)
+    found: dict[str, Outcome] = {}
+    for line in lines:
+        try:
+            said = json.loads(line)
+            found[said["key"]] = Outcome.from_mapping(said)
+        except (ValueError, KeyError, TypeError):
+            continue
+    lines.write("\n")  # ends a line that was cut; an empty one is nothing
+    return found
+
+
+def _read(path: Path) -> Any:  # noqa: ANN401  # pyarrow has no types
+    try:
+        return parquet().read_table(path)
+    except (OSError, arrow().ArrowException) as error:
+        first = str(error).splitlines()[0]
+        raise ConfigurationError(f"{path} cannot be read: {first}") from None
+
+
+def _write(table: Any, path: Path) -> None:  # noqa: ANN401  # pyarrow has no types
+    """Write a table, or remove the file if there is none."""
+    if table is None:
+        path.unlink(missing_ok=True)
+        return
+    with whole_file(path) as target:
+        parquet().write_table(table, target, compression="zstd")
+
+
+def is_final(outcome: Outcome) -> bool:
+    """Tell whether an outcome stays: what failed is tried again."""
+    return outcome.status is not Status.FAILED

@@ -1,0 +1,94 @@
+"""What a study is about: what its points may set, and the work of one point.
+
+A study has one subject: `[compare]`, `[csl]` or `[script]`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping
+
+    from onewafer.sweep.outcome import Outcome
+    from onewafer.sweep.plain import Plain
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """A number or a text of every answer."""
+
+    name: str
+    """Its column, with its unit."""
+    is_text: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """What a worker may take of its computer."""
+
+    memory_bytes: int | None = None
+    """For a simulation; None: what is available."""
+    threads: int | None = None
+
+
+@runtime_checkable
+class Task(Protocol):
+    """The work of one point; it goes to another process as it is."""
+
+    @property
+    def group(self) -> str:
+        """Points of one group share what they compute, and so are computed together."""
+        ...
+
+    def describe(self) -> Mapping[str, object]:
+        """Return all that decides its outcome, but onewafer itself, as JSON."""
+        ...
+
+    def run(self, share: Share) -> Outcome:
+        """Return the outcome; an OnewaferError is a failed point."""
+        ...
+
+
+class Subject(Protocol):
+    """A kind of study."""
+
+    @property
+    def figures(self) -> tuple[Figure, ...]:
+        """What an answer has."""
+        ...
+
+    @property
+    def least_memory(self) -> int:
+        """Bytes that a worker takes, unless the user says more."""
+        ...
+
+    @property
+    def most_together(self) -> int:
+        """Points that a worker gets at a time."""
+        ...
+
+    def names(self) -> Collection[str]:
+        """Return the inputs that a point may set."""
+        ...
+
+    def prefixes(self) -> Collection[str]:
+        """Return what other inputs begin with, as `params.`."""
+        ...
+
+    def parse(self, name: str, value: object) -> Plain:
+        """Return the value of an input; raise ConfigurationError if it cannot have it."""
+        ...
+
+    def asks(self, names: Collection[str]) -> Collection[str]:
+        """Return the names that a filter may use, beside the inputs named."""
+        ...
+
+    def values(self, inputs: Mapping[str, Plain], names: Collection[str]) -> Mapping[str, object]:
+        """Return the values of names that a filter uses, for a point."""
+        ...
+
+    def task(self, inputs: Mapping[str, Plain]) -> Task:
+        """Return the work of a point; raise ConfigurationError if there is no such point."""
+        ...

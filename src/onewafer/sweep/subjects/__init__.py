@@ -1,0 +1,18 @@
+"""What studies can be about, one file each."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from onewafer.sweep.subjects.comparison import Compared
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from onewafer.sweep.subject import Subject
+
+__all__ = ["SUBJECTS"]
+
+SUBJECTS: dict[str, Callable[[Path], Subject]] = {"compare": lambda _: Compared()}
+"""Table of a study → what it is about; files are named from the folder of the study."""

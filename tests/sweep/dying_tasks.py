@@ -1,0 +1,39 @@
+"""Tasks for executors: one that answers, and one that ends its process."""
+
+import os
+import signal
+from dataclasses import dataclass
+from pathlib import Path
+
+from onewafer.errors import HostError
+from onewafer.sweep.outcome import Outcome, Status
+
+
+@dataclass(frozen=True)
+class Answering:
+    number: int
+    group: str = ""
+
+    def run(self, share):
+        del share
+        if self.number == 7:
+            raise HostError("seven is refused")
+        return Outcome(status=Status.ANSWERED, figures={"square": float(self.number**2)})
+
+
+@dataclass(frozen=True)
+class Dying:
+    witness: str
+    """A file that says that it has died before."""
+    deaths: int
+    group: str = ""
+
+    def run(self, share):
+        del share
+        with Path(self.witness).open("a+", encoding="utf-8") as file:
+            file.seek(0)
+            if len(file.read()) < self.deaths:
+                file.write("x")
+                file.flush()
+                os.kill(os.getpid(), signal.SIGKILL)
+        return Outcome(status=Status.ANSWERED, figures={"square": -1.0})
