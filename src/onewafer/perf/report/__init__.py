@@ -3,7 +3,8 @@
 from onewafer.perf.report.curve import render_curve
 from onewafer.perf.report.frame import to_pandas
 from onewafer.perf.report.json_form import to_json
-from onewafer.perf.report.plot import check_picture, draw, draw_curve
+from onewafer.perf.report.picture import LINE_COLORS, as_label, check_picture, picture
+from onewafer.perf.report.plot import draw, draw_curve
 from onewafer.perf.report.quantities import QUANTITIES, Quantity
 from onewafer.perf.report.table import describe, render
 from onewafer.perf.report.validation_table import (
@@ -14,13 +15,16 @@ from onewafer.perf.report.validation_table import (
 )
 
 __all__ = [
+    "LINE_COLORS",
     "QUANTITIES",
     "VALIDATION_COLUMNS",
     "Quantity",
+    "as_label",
     "check_picture",
     "describe",
     "draw",
     "draw_curve",
+    "picture",
     "render",
     "render_curve",
     "render_validation",

@@ -4,8 +4,6 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
-from importlib.util import find_spec
 from itertools import cycle
 from textwrap import wrap
 from typing import TYPE_CHECKING, Any
@@ -13,16 +11,16 @@ from typing import TYPE_CHECKING, Any
 from onewafer.errors import ConfigurationError
 from onewafer.perf.breakdown import Limit
 from onewafer.perf.report.curve import describe_curve
+from onewafer.perf.report.picture import LINE_COLORS, picture
 from onewafer.perf.report.table import describe
 from onewafer.units import format_rate, format_seconds
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
     from pathlib import Path
 
     from onewafer.perf.answer import Answer, Comparison
 
-_FORMATS = (".png", ".svg", ".pdf")
 _COLORS = {
     Limit.COMPUTE: "#009e73",
     Limit.SRAM_BANDWIDTH: "#56b4e9",
@@ -36,23 +34,9 @@ _COLORS = {
     Limit.BUBBLE: "#dddddd",
 }
 """Colors that people with color blindness can tell apart: Okabe and Ito, and grays."""
-_WIDTH_INCHES, _BAR_INCHES, _FRAME_INCHES = 9.0, 0.62, 1.7
+_BAR_INCHES, _FRAME_INCHES = 0.62, 1.7
 _CURVE_INCHES = 4.5
 _LABEL_COLUMNS = 28
-_CURVE_COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
-_STYLE: dict[Any, Any] = {"svg.fonttype": "none", "font.size": 9}
-
-
-def check_picture(path: Path) -> None:
-    """Raise `ConfigurationError` for an ending that is no format, or if Matplotlib is missing."""
-    if path.suffix.lower() not in _FORMATS:
-        raise ConfigurationError(
-            f"{path}: the ending says the format of a picture: {', '.join(_FORMATS)}"
-        )
-    if find_spec("matplotlib") is None:
-        raise ConfigurationError(
-            "plots need Matplotlib, which is not installed: pip install 'onewafer[view]'"
-        )
 
 
 def draw(comparison: Comparison, path: Path) -> None:
@@ -65,7 +49,7 @@ def draw(comparison: Comparison, path: Path) -> None:
     if not answers:
         raise ConfigurationError("no system can do the job, so there is nothing to draw")
     height = _FRAME_INCHES + _BAR_INCHES * len(answers)
-    with _picture(path, title=_title(comparison), height=height) as axes:
+    with picture(path, title=_title(comparison), height=height) as axes:
         _draw_bars(axes, answers)
 
 
@@ -81,8 +65,8 @@ def draw_curve(comparisons: Sequence[Comparison], path: Path) -> None:
     if not curves:
         raise ConfigurationError("no system can do the job, so there is nothing to draw")
     title = f"{comparisons[0].model}: {describe_curve(comparisons)}"
-    with _picture(path, title=title, height=_CURVE_INCHES) as axes:
-        for (system, answers), color in zip(curves.items(), cycle(_CURVE_COLORS), strict=False):
+    with picture(path, title=title, height=_CURVE_INCHES) as axes:
+        for (system, answers), color in zip(curves.items(), cycle(LINE_COLORS), strict=False):
             x = [answer.tokens_per_second_per_user or 0.0 for answer in answers]
             y = [answer.tokens_per_second / answer.num_devices for answer in answers]
             axes.plot(x, y, marker="o", markersize=4, color=color, label=system)
@@ -92,26 +76,6 @@ def draw_curve(comparisons: Sequence[Comparison], path: Path) -> None:
         axes.set_ylabel("tokens/s per wafer or GPU")
         axes.grid(visible=True, linewidth=0.5, alpha=0.5)
         axes.legend(frameon=False)
-
-
-@contextmanager
-def _picture(path: Path, *, title: str, height: float) -> Iterator[Any]:
-    """Yield axes to draw on, and write the file afterwards."""
-    check_picture(path)
-    import matplotlib as mpl  # noqa: PLC0415 - an extra
-    from matplotlib.figure import Figure  # noqa: PLC0415 - likewise
-
-    with mpl.rc_context({**_STYLE, "svg.hashsalt": title}):
-        figure = Figure(figsize=(_WIDTH_INCHES, height), layout="constrained")
-        axes = figure.subplots()
-        axes.spines[["top", "right"]].set_visible(False)
-        axes.set_title(title, loc="left", fontsize=10)
-        yield axes
-        is_svg = path.suffix.lower() == ".svg"
-        try:
-            figure.savefig(path, dpi=150, metadata={"Date": None} if is_svg else None)
-        except OSError as error:
-            raise ConfigurationError(f"{path}: {error}") from error
 
 
 def _title(comparison: Comparison) -> str:
