@@ -8,15 +8,35 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from onewafer.cli.output_files import check_output
 from onewafer.errors import ConfigurationError
 from onewafer.terminal import SHOWN_COLUMNS, progress_bar, stdout_console
 from onewafer.user_text import visible
 
 if TYPE_CHECKING:
-    from onewafer.sweep import Study, Summary
+    from onewafer.sweep import Drawing, Study, Summary
 
 _RUN = "run"
 _Study = Annotated[Path, typer.Argument(metavar="STUDY", help="A TOML file that says what to ask.")]
+
+_Plot = Annotated[
+    Path | None,
+    typer.Option("--plot", metavar="FILE", help="Draw it instead: .png, .svg or .pdf."),
+]
+_Form = Annotated[
+    str | None,
+    typer.Option(metavar="NAME", help="With --plot: heat, lines or pareto [default: fits]."),
+]
+_X = Annotated[
+    str | None, typer.Option("--x", metavar="NAME", help="With --plot: what goes right.")
+]
+_Y = Annotated[
+    str | None, typer.Option("--y", metavar="NAME", help="With --plot: the figure that is drawn.")
+]
+_By = Annotated[
+    str | None,
+    typer.Option("--by", metavar="NAME", help="With --plot: lines, or the heat map's rows."),
+]
 
 
 class _StudyFirst(TyperGroup):
@@ -124,9 +144,20 @@ def show(
         bool, typer.Option("--pareto", help="Only points that no other beats in all objectives.")
     ] = False,
     limit: Annotated[int, typer.Option(metavar="N", help="Rows at most; 0: all.")] = 40,
+    plot: _Plot = None,
+    form: _Form = None,
+    x: _X = None,
+    y: _Y = None,
+    by: _By = None,
 ) -> None:
-    """Print the results of a study as a table."""
-    from onewafer.sweep import Choice, find_results, read_results, require  # noqa: PLC0415  # a subcommand loads what it uses
+    """Print the results of a study as a table, or draw them."""
+    from onewafer.sweep import (  # noqa: PLC0415  # a subcommand loads what it uses
+        Choice,
+        draw_results,
+        find_results,
+        read_results,
+        require,
+    )
 
     require("pyarrow")
     choice = Choice(
@@ -136,8 +167,27 @@ def show(
         is_pareto=pareto,
         limit=limit or None,
     )
+    drawing = _drawing(form, x=x, y=y, by=by, is_drawn=plot is not None)
+    target = check_output("--plot", plot)
     results = read_results(find_results(study), choice)
-    stdout_console(SHOWN_COLUMNS).print(results)
+    if target is None:
+        stdout_console(SHOWN_COLUMNS).print(results)
+    else:
+        draw_results(results, target, drawing)
+
+
+def _drawing(
+    form: str | None, *, x: str | None, y: str | None, by: str | None, is_drawn: bool
+) -> Drawing:
+    from onewafer.sweep import Drawing, Form  # noqa: PLC0415  # when it is used
+
+    said = {"--form": form, "--x": x, "--y": y, "--by": by}
+    named = [option for option, value in said.items() if value is not None]
+    if named and not is_drawn:
+        raise ConfigurationError(f"{named[0]} is about a picture; name its file: --plot FILE")
+    if form is not None and form not in {*Form}:
+        raise ConfigurationError(f"--form {form!r}: choose from {', '.join(Form)}")
+    return Drawing(form=None if form is None else Form(form), x=x, y=y, by=by)
 
 
 def _sweep(

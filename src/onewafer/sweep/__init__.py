@@ -8,6 +8,7 @@ executor nor the number of workers shows in the rows.
 from onewafer.sweep.executors import InProcess, Processes, choose_workers
 from onewafer.sweep.outcome import Status
 from onewafer.sweep.plain import as_bytes as parse_bytes
+from onewafer.sweep.plot import Drawing, Form, draw_results
 from onewafer.sweep.points import points_of
 from onewafer.sweep.requirements import require
 from onewafer.sweep.results import Choice, Results, find_results, read_results
@@ -18,6 +19,8 @@ from onewafer.sweep.sweeping import Summary, sweep
 
 __all__ = [
     "Choice",
+    "Drawing",
+    "Form",
     "InProcess",
     "Processes",
     "Results",
@@ -26,6 +29,7 @@ __all__ = [
     "Study",
     "Summary",
     "choose_workers",
+    "draw_results",
     "find_results",
     "folder_of",
     "parse_bytes",

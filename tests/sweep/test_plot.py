@@ -1,0 +1,81 @@
+"""Pictures of results: what is drawn, and what cannot be."""
+
+import pytest
+
+pytest.importorskip("matplotlib")
+
+from onewafer.errors import ConfigurationError
+from onewafer.sweep import Drawing, Form, Results, draw_results
+from onewafer.sweep.rows import Header
+
+HEADER = Header(
+    title="costs $5",
+    axes=("pes", "sram"),
+    inputs=("pes", "sram", "model"),
+    figures=("seconds", "joules", "limit"),
+    objectives=(("seconds", "min"), ("joules", "min")),
+    num_points=4,
+)
+
+
+def row(pes, sram, seconds, joules):
+    return {
+        "pes": pes,
+        "sram": sram,
+        "model": "m",
+        "seconds": seconds,
+        "joules": joules,
+        "limit": "compute",
+        "reason": None,
+        "status": "answered" if seconds else "refused",
+    }
+
+
+ROWS = (
+    row(100, 16, None, None),
+    row(100, 48, 4.5, 1.0),
+    row(200, 16, 2.5, 2.0),
+    row(200, 48, 3, 3),
+)
+
+
+def draw(path, *rows, **said):
+    drawing = Drawing(**said)
+    draw_results(Results(HEADER, rows, ("pes", "sram"), len(rows)), path, drawing)
+    return path.read_text(encoding="utf-8")
+
+
+def test_two_axes_make_a_heat_map_with_its_numbers(tmp_path):
+    picture = draw(tmp_path / "map.svg", *ROWS)
+    for text in ("costs $5", "pes", "sram", "seconds", "100", "200", "48", "4.5", "2.5"):
+        assert f">{text}<" in picture
+    assert draw(tmp_path / "again.svg", *ROWS) == picture
+
+
+def test_one_axis_makes_lines_of_the_figure_that_is_asked_for(tmp_path):
+    picture = draw(tmp_path / "lines.svg", *ROWS, form=Form.LINES, x="pes", y="joules")
+    assert ">joules<" in picture
+    assert ">sram 16<" in picture
+    assert ">sram 48<" in picture
+
+
+def test_the_front_names_its_points(tmp_path):
+    picture = draw(tmp_path / "front.svg", *ROWS, form=Form.PARETO)
+    assert ">pes 100, sram 48<" in picture
+    assert ">pes 200, sram 16<" in picture
+    assert ">pes 200, sram 48<" not in picture
+
+
+@pytest.mark.parametrize(
+    ("rows", "said", "message"),
+    [
+        ((), {}, "nothing to draw"),
+        (ROWS, {"x": "pe"}, "nearest: pes"),
+        ((*ROWS, ROWS[0]), {}, "several points have pes = 100 and sram = 16"),
+        (ROWS, {"form": Form.PARETO, "x": "seconds", "y": "seconds"}, "two objectives"),
+        ([row(n, n, 1.0, 1.0) for n in range(20)], {"form": Form.LINES}, "20 lines"),
+    ],
+)
+def test_what_cannot_be_drawn_is_refused(tmp_path, rows, said, message):
+    with pytest.raises(ConfigurationError, match=message):
+        draw(tmp_path / "none.svg", *rows, **said)
