@@ -80,6 +80,11 @@ class Settings:
         )
 
 
+def environment_with(**variables: str | None) -> dict[str, str]:
+    """Return the environment of a process that this one starts; None leaves a variable as it is."""
+    return {**os.environ, **{n: value for n, value in variables.items() if value is not None}}
+
+
 def cache_folder() -> Path:
     """Return where machine code, captured models and the like are kept: `ONEWAFER_CACHE_DIR`.
 

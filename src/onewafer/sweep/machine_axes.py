@@ -177,3 +177,15 @@ def machine_numbers(machine: str, changes: str, *, profile: str) -> dict[str, Pl
         "off_wafer_link": found.io_bytes_per_second,
         _CLOCK: found.clock_hertz,
     }
+
+
+def check_fabric(machine: str, changes: str, *, profile: str) -> None:
+    """Raise ConfigurationError for a machine that equations know, and the simulator does not."""
+    timing = load_architecture(
+        f"{machine}:{changes}" if changes else machine, profile=profile
+    ).timing
+    if timing.link_window_words > timing.link_window_cycles:
+        raise ConfigurationError(
+            "a link of the simulated fabric carries one wavelet in a cycle at most; write a "
+            "link_width of 1 or less, as in 0.5"
+        )

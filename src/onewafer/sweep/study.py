@@ -142,7 +142,8 @@ def _inputs(where: str, table: Mapping[str, object], subject: Subject) -> dict[s
         elif any(key.startswith(prefix) for prefix in subject.prefixes()):
             found[key] = value
         else:
-            raise unknown(f"input in [{where}]:", key, subject.names())
+            tables = (prefix.rstrip(".") for prefix in subject.prefixes())
+            raise unknown(f"input in [{where}]:", key, (*subject.names(), *tables))
     return found
 
 

@@ -5,6 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from onewafer.sweep.subjects.comparison import Compared
+from onewafer.sweep.subjects.files import Sources
+from onewafer.sweep.subjects.program import CslPrograms
+from onewafer.sweep.subjects.script import Scripts
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -14,5 +17,9 @@ if TYPE_CHECKING:
 
 __all__ = ["SUBJECTS"]
 
-SUBJECTS: dict[str, Callable[[Path], Subject]] = {"compare": lambda _: Compared()}
+SUBJECTS: dict[str, Callable[[Path], Subject]] = {
+    "compare": lambda _: Compared(),
+    "csl": lambda folder: CslPrograms(Sources(folder)),
+    "script": lambda folder: Scripts(Sources(folder)),
+}
 """Table of a study → what it is about; files are named from the folder of the study."""

@@ -1,0 +1,58 @@
+"""Files that a study names: where they are, and what they say, as part of what a point is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from hashlib import sha256
+from typing import TYPE_CHECKING
+
+from onewafer.digests import digest
+from onewafer.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+_MOST_FILES = 2_000
+"""Sources beside a program; more are no folder of a program."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """The files of one study; each is read once."""
+
+    folder: Path
+    """The folder of the study, from which files are named."""
+    _digests: dict[tuple[str, str], str] = field(default_factory=dict[tuple[str, str], str])
+
+    def digest(self, name: str, pattern: str, *, called: str) -> str:
+        """Return the digest of a file, or a folder, and of those in it that a pattern names.
+
+        A program imports what lies beside it, so a change there is another program. Names count,
+        places do not.
+
+        Raises ConfigurationError if there is no such file.
+        """
+        known = self._digests.get((name, pattern))
+        if known is not None:
+            return known
+        path = self.folder / name
+        if not path.exists():
+            raise ConfigurationError(f"{called} = {name!r}: there is no such file ({path})")
+        return self._digests.setdefault((name, pattern), _digest(path, pattern))
+
+
+def _digest(path: Path, pattern: str) -> str:
+    folder = path if path.is_dir() else path.parent
+    paths = sorted({*folder.rglob(pattern), *([path] if path.is_file() else [])})
+    if len(paths) > _MOST_FILES:
+        raise ConfigurationError(
+            f"{folder} holds {len(paths):,} files {pattern}; put the program into a folder of its "
+            "own: all of them are part of what a point is"
+        )
+    try:
+        lines = (
+            f"{one.relative_to(folder)} {sha256(one.read_bytes()).hexdigest()}" for one in paths
+        )
+        return digest("\n".join(lines))
+    except OSError as error:
+        raise ConfigurationError(f"{error.filename}: {error.strerror or error}") from None

@@ -1,0 +1,181 @@
+"""`[script]`: each point runs a PyTorch script on a simulated wafer, as `onewafer run` does."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from onewafer.api import as_option, require_torch
+from onewafer.errors import ConfigurationError
+from onewafer.sweep.machine_axes import TABLES, machine_axes, parse_machine_axis
+from onewafer.sweep.outcome import Item, Outcome, Status
+from onewafer.sweep.plain import as_text, as_whole
+from onewafer.sweep.subject import Figure
+from onewafer.sweep.subjects.command import run_command
+from onewafer.sweep.subjects.fabric import fabric_machine, fabric_names, fabric_values
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping
+
+    from onewafer.sweep.plain import Plain
+    from onewafer.sweep.subject import Share
+    from onewafer.sweep.subjects.fabric import FabricMachine
+    from onewafer.sweep.subjects.files import Sources
+
+_FLAGS = "flags."
+_TEXTS = ("fidelity", "simulate_budget", "rectangle", "dtype", "engine")
+_NUMBERS = ("max_batch", "context", "rows_per_launch", "max_cycles")
+_SUMS = ("cycles", "launches", "samples", "bytes_in", "bytes_out")
+"""Fields of a program's report that add up over programs."""
+_FIGURES = (
+    *(Figure(name) for name in _SUMS),
+    Figure("seconds"),
+    Figure("seconds_per_sample"),
+    Figure("num_pes"),
+    Figure("flop"),
+    Figure("share_on_wafer"),
+    Figure("rectangles", is_text=True),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Scripts:
+    """Points that run a PyTorch script with flags of its own and options of `onewafer run`."""
+
+    sources: Sources
+    figures: tuple[Figure, ...] = _FIGURES
+    least_memory: int = 3_000_000_000
+    most_together: int = 1
+
+    def names(self) -> Collection[str]:
+        """Return the inputs that a point may set."""
+        return ("file", "arch", "profile", *_TEXTS, *_NUMBERS, *machine_axes())
+
+    def prefixes(self) -> Collection[str]:
+        """Return what other inputs begin with: flags of the script, entries of tables."""
+        return (_FLAGS, *TABLES)
+
+    def parse(self, name: str, value: object) -> Plain:
+        """Return the value of an input; raise ConfigurationError if it cannot have it."""
+        if name.startswith(_FLAGS):
+            if not isinstance(value, bool | int | float | str):
+                raise ConfigurationError(f"{name} = {value!r}: write a number, true, or a text")
+            return value
+        if name in ("file", "arch", "profile", *_TEXTS):
+            return as_text(name, value)
+        return as_whole(name, value) if name in _NUMBERS else parse_machine_axis(name, value)
+
+    def asks(self, names: Collection[str]) -> Collection[str]:
+        """Return the names that a filter may use, beside the inputs named."""
+        del names
+        return fabric_names()
+
+    def values(self, inputs: Mapping[str, Plain], names: Collection[str]) -> Mapping[str, object]:
+        """Return the values of names that a filter uses, for a point."""
+        del names
+        return fabric_values(inputs)
+
+    def task(self, inputs: Mapping[str, Plain]) -> ScriptTask:
+        """Return the work of a point; raise ConfigurationError if there is no such point."""
+        require_torch("a study of a script")
+        if "file" not in inputs:
+            raise ConfigurationError('the study names no script; write file = "model.py"')
+        machine = fabric_machine(inputs)
+        name = str(inputs["file"])
+        return ScriptTask(
+            folder=str(self.sources.folder),
+            file=name,
+            machine=machine,
+            options=tuple((one, inputs[one]) for one in (*_TEXTS, *_NUMBERS) if one in inputs),
+            flags=tuple(
+                (flag.removeprefix(_FLAGS), value)
+                for flag, value in inputs.items()
+                if flag.startswith(_FLAGS)
+            ),
+            source=self.sources.digest(name, "*.py", called="file"),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScriptTask:
+    """One run of a script in a process of its own."""
+
+    folder: str
+    file: str
+    machine: FabricMachine
+    options: tuple[tuple[str, Plain], ...]
+    flags: tuple[tuple[str, Plain], ...]
+    source: str
+    """The digest of the script and of what lies beside it."""
+
+    @property
+    def group(self) -> str:
+        """No two points share what they compute."""
+        return ""
+
+    def describe(self) -> Mapping[str, object]:
+        """Return all that decides its outcome, but onewafer itself, as JSON."""
+        return {
+            "subject": "script",
+            "file": self.file,
+            "machine": asdict(self.machine),
+            "options": dict(self.options),
+            "flags": dict(self.flags),
+            "source": self.source,
+        }
+
+    def run(self, share: Share) -> Outcome:
+        """Return the outcome; an OnewaferError is a failed point."""
+        script = Path(self.folder, self.file)
+        hertz = self.machine.clock_hertz
+        clock = [] if hertz is None else ["--clock", f"{hertz:.0f}"]
+        options = [text for name, value in self.options for text in (as_option(name), str(value))]
+        flags = [text for name, value in self.flags for text in _as_flag(name, value)]
+        with tempfile.TemporaryDirectory(prefix="onewafer-sweep-") as temporary:
+            report = Path(temporary, "report.json")
+            arguments = ["run", "--quiet", "--json", str(report), "--arch", self.machine.arch]
+            arguments += ["--profile", self.machine.profile, *clock, *options, str(script), *flags]
+            run_command("onewafer", arguments, folder=script.parent, share=share)
+            said = json.loads(report.read_text(encoding="utf-8"))
+        if not said["programs"]:
+            reasons = [one["reason"] for one in said["host"] if one["reason"]]
+            why = reasons[0] if reasons else "it calls no module without gradients"
+            return Outcome(status=Status.REFUSED, reason=f"nothing ran on the wafer: {why}")
+        return _answered(said)
+
+
+def _as_flag(name: str, value: Plain) -> tuple[str, ...]:
+    """Return a flag as a script takes it: `--width 8`, or `--fast` alone for true.
+
+    >>> _as_flag("width", 8), _as_flag("fast", True), _as_flag("fast", False)
+    (('--width', '8'), ('--fast',), ())
+    """
+    option = f"--{name}" if len(name) > 1 else f"-{name}"
+    if isinstance(value, bool):
+        return (option,) if value else ()
+    return (option, str(value))
+
+
+def _answered(said: Mapping[str, Any]) -> Outcome:
+    programs: list[Mapping[str, Any]] = said["programs"]
+    sums = {name: float(sum(one[name] or 0 for one in programs)) for name in _SUMS}
+    seconds = [one["cycles"] / one["clock_hertz"] for one in programs]
+    flop: Mapping[str, Any] = said["flop"] or {}
+    return Outcome(
+        status=Status.ANSWERED,
+        figures={
+            **sums,
+            "seconds": sum(seconds),
+            "seconds_per_sample": sum(seconds) / sums["samples"] if sums["samples"] else None,
+            "num_pes": float(max(one["width"] * one["height"] for one in programs)),
+            "flop": flop.get("total"),
+            "share_on_wafer": flop.get("share"),
+            "rectangles": ", ".join(f"{one['width']}×{one['height']}" for one in programs),
+        },
+        breakdown=tuple(
+            Item(str(one["module"]), time) for one, time in zip(programs, seconds, strict=True)
+        ),
+    )
