@@ -125,8 +125,9 @@ class LiveService:
                     last = await asyncio.to_thread(loaded.compared, last)
                 yield (*events[:-1], last)
                 return
-        finally:
+        except BaseException:  # its client has gone, for instance
             runner.do(lambda: engine.give_up(generation.id))
+            raise
 
     def advance(self, seconds: float) -> float:
         """Move the clock on, in pace `virtual`."""

@@ -101,14 +101,16 @@ class Answer:
                 await exchange.begin(200, "text/event-stream; charset=utf-8", _STREAM_HEADERS)
             self._note(events)
             text = writer.write(joined(events))
-            if text:
+            if exchange.completed is not None:
+                self._is_writing = True  # no ping comes behind the end
+                await exchange.close(text)
+            elif text:
                 self._is_writing = True
                 await exchange.write(text)
                 self._is_writing = False
                 self._num_writes += 1
                 if self._num_writes % WRITES_AT_A_TIME == 0:
                     await asyncio.sleep(0)
-        await exchange.close()
 
     async def _whole(self, items: AsyncGenerator[Sequence[Event], None]) -> None:
         gathered = Gathered(self._asked.generation.total_answers)

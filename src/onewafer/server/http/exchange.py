@@ -76,9 +76,11 @@ class Exchange:
         self.num_bytes += len(body)
         await self.send({"type": "http.response.body", "body": body, "more_body": True})
 
-    async def close(self) -> None:
-        """End a stream."""
-        await self.send({"type": "http.response.body", "body": b"", "more_body": False})
+    async def close(self, text: str = "") -> None:
+        """End a stream with its last piece."""
+        body = text.encode()
+        self.num_bytes += len(body)
+        await self.send({"type": "http.response.body", "body": body, "more_body": False})
 
 
 def keep_exchange(scope: Scope, exchange: Exchange) -> None:

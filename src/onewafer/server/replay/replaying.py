@@ -119,7 +119,7 @@ class _Record:
         for one in happened:
             match one:
                 case Token():
-                    if one.index:
+                    if one.number:
                         self.gaps.append(one.seconds - self._last[one.id])
                     self._last[one.id] = one.seconds
                 case Finished():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,12 +46,11 @@ class Began:
     cached_tokens: int
 
 
-@dataclass(frozen=True, slots=True)
-class Token:
+class Token(NamedTuple):  # not a frozen dataclass: made in half the time
     """A token left the system."""
 
     id: int
-    index: int
+    number: int
     """From 0, in its answer."""
     seconds: float
 

@@ -25,9 +25,10 @@ from onewafer.server.scheduler.sequences import Arrival, Sequence
 from onewafer.server.scheduler.slots import Slots
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from collections.abc import Sequence as Several
 
-    from onewafer.perf import ServedSystem
+    from onewafer.perf import LaunchTime, ServedSystem
     from onewafer.server.scheduler.happenings import Happening
 
     _Event: TypeAlias = Arrival | Launch | Ready
@@ -49,6 +50,7 @@ class Timeline:
         self.system = system
         self.now = 0.0
         self._time = lru_cache(_KEPT_TIMES)(system.time)
+        self._times_of_parts: dict[int, Callable[[int], LaunchTime]] = {}
         self._events: list[tuple[float, int, _Event]] = []
         self._order = count()
         self._waiting: deque[Sequence] = deque()
@@ -185,7 +187,7 @@ class Timeline:
             case Arrival():
                 self._come(event)
             case Launch():
-                self._finish(event)
+                self._finish(event, until)
             case Ready():
                 self._is_called[event.replica] = False
                 self._launch_until(event, until)
@@ -221,6 +223,17 @@ class Timeline:
             self._is_called[ready.replica] = True
             self._at(max(self.now, self._free_at[ready.replica]), ready)
 
+    def _go_on(self, ready: Ready, until: float) -> None:
+        """Let a replica take its next launch: without a call if nothing else happens before."""
+        if ready and not self._is_called[ready.replica]:
+            following = max(self.now, self._free_at[ready.replica])
+            is_next = not self._events or self._events[0][0] > following
+            if is_next and following <= until and self._left > 0:
+                self.now = following
+                self._launch_until(ready, until)
+            else:
+                self._call(ready)
+
     def _launch_until(self, ready: Ready, until: float) -> None:
         """Let launches in, one behind the other, for as long as nothing else happens before."""
         free_at, replica, is_mixed = self._free_at, ready.replica, self.system.is_mixed
@@ -238,28 +251,42 @@ class Timeline:
             if ready:
                 self.now = following
 
+    def _time_of_part(self, rows: int) -> Callable[[int], LaunchTime]:
+        """Return what tells the time of a part of so many rows by its position."""
+        found = self._times_of_parts.get(rows)
+        if found is None:
+
+            def time_of(position: int) -> LaunchTime:
+                return self.system.time(Rows(0, 0, 1, rows, position))
+
+            found = self._times_of_parts[rows] = lru_cache(_KEPT_TIMES)(time_of)
+        return found
+
     def _read_on(self, sequence: Sequence, ready: Ready, until: float) -> None:
         """Let parts of a prompt in, none of them the last: nothing but time goes on.
 
         It does what `_launch` does for each, in half the time: a prompt may have hundreds.
         """
-        rows, time_of = sequence.part_rows, self._time
+        rows, read = sequence.part_rows, sequence.read
+        time_of = self._time_of_part(rows)
+        last = len(sequence.arrival.prompt) - rows
         now, done, left = self.now, self._done_at[ready.replica], self._left
         limit = self._events[0][0] if self._events else math.inf
+        joules = sequence.joules
         if sequence.first_launch is None:
             sequence.first_launch = now
         while True:
-            time = time_of(Rows(0, 0, 1, rows, sequence.read))
-            sequence.read += rows
-            sequence.launches += 1
-            sequence.joules += time.joules / rows * rows
+            time = time_of(read)
+            read += rows
+            joules += time.joules / rows * rows
             following = now + time.period_seconds
             done = max(now + time.latency_seconds, done + time.period_seconds)
             left -= 1
-            if following > until or following >= limit or not left or sequence.left_to_read <= rows:
+            if following > until or following >= limit or not left or read >= last:
                 break
             now = following
-        self._left = left
+        sequence.launches += self._left - left
+        sequence.read, sequence.joules, self._left = read, joules, left
         self.now, self._free_at[ready.replica], self._done_at[ready.replica] = now, following, done
         ready.note_part(now)
 
@@ -285,11 +312,11 @@ class Timeline:
         if sequence.first_launch is None:
             sequence.first_launch = self.now
 
-    def _finish(self, launch: Launch) -> None:
+    def _finish(self, launch: Launch, until: float) -> None:
         for sequence in launch.yielding:
             if not sequence.is_given_up:
                 self._produce(sequence, launch.replica)
-        self._call(self._ready[launch.replica])
+        self._go_on(self._ready[launch.replica], until)
 
     def _produce(self, sequence: Sequence, replica: int) -> None:
         index, sequence_id = sequence.produced, sequence.arrival.id

@@ -83,6 +83,8 @@ class AnswerText:
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
         self._stops = StopTexts(plan.stops)
         self._reader = None if plan.calls is None else CallReader(plan.calls)
+        self._is_plain = self._reader is None and not plan.stops
+        """Whether all text may go at once."""
         self._pending = _Pending()
         self._num_tokens = 0
         self._has_ended = False
@@ -105,8 +107,13 @@ class AnswerText:
             return list(self._end(Reason.END))
         self._keep(produced)
         text = self._decoder.decode(self._vocabulary.bytes_of(produced.token))
-        self._pending.num_characters += len(text)
-        events = list(self._divide(text)) if text else []
+        events: list[AnswerEvent] = []
+        if text and self._is_plain:
+            tokens, logprobs = self._pending.take()
+            events.append(Delta(self._plan.answer, text, tokens, logprobs))
+        elif text:
+            self._pending.num_characters += len(text)
+            events += self._divide(text)
         if not self._has_ended and self._num_tokens >= self._plan.most_tokens:
             events += self._end(Reason.LENGTH)
         return events

@@ -15,7 +15,7 @@ So a request with a seed gets the same tokens whatever runs beside it.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from onewafer.server.events import Simulated
@@ -170,7 +170,7 @@ class HostValues:
             return produced
         logprobs = log_probabilities(logits)
         top = most_likely(logprobs, request.top_logprobs)
-        return replace(produced, logprob=float(logprobs[token]), top=top)
+        return produced._replace(logprob=float(logprobs[token]), top=top)
 
 
 def _chunk(

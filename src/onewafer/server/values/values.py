@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -36,8 +36,7 @@ class SequenceRequest:
     top_logprobs: int | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Produced:
+class Produced(NamedTuple):  # not a frozen dataclass: made in half the time
     """One new token of a sequence."""
 
     id: int
