@@ -20,7 +20,6 @@ import sys
 from bisect import bisect_left
 from collections import Counter, defaultdict
 from dataclasses import dataclass
-from itertools import chain
 from itertools import product as product_of
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -357,8 +356,7 @@ def _prepare(program: TileProgram, compiled: Compiled, sample: Sample, sizes: Si
     if rows is RowKind.SEQUENCE:
         memory |= {"start": (launch.start,)}
     if rows is RowKind.SEQUENCES:
-        words = ((slot.sequence, slot.position, slot.rows) for slot in launch.slots)
-        memory |= {"num_slots": (len(launch.slots),), "model.slots": tuple(chain(*words))}
+        memory |= {"num_slots": (len(launch.slots),), "model.slots": launch.slot_words}
     if rows is not RowKind.INDEPENDENT:
         memory |= {"num_rows": (launch.num_rows,)}
     if TOTALS in memory:

@@ -125,7 +125,8 @@ def test_values_may_be_left_to_the_host():
 
 
 def test_a_host_without_some_outputs_is_compared_where_it_has_them():
-    placed = _Placed(WantedSequence([1, 2, 3, 4], 2, np.array([[1.0, 2.0], [3.0, 4.0]])), 0)
+    host = np.array([[1.0, 2.0], [3.0, 4.0]])
+    placed = _Placed(WantedSequence([1, 2, 3, 4], 2, host), [], 0)
     whole = placed.outputs_of_host(Slot(0, 1, 3), has_all_rows=True)
     np.testing.assert_array_equal(whole, [[np.nan, np.nan], [1, 2], [3, 4]])
     last = placed.outputs_of_host(Slot(0, 1, 3), has_all_rows=False)

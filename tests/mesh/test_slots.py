@@ -39,9 +39,10 @@ A_PROMPT_BESIDE_TOKENS = (
     ((2, 0, 2), (0, 3, 1), (1, 0, 2)),
     ((1, 2, 1), (0, 4, 1), (2, 2, 3)),
     ((0, 0, 4),),  # the first sequence is over: another one has its place
-    ((2, 5, 1), (1, 3, 1), (0, 4, 1)),
+    ((2, 5, 1), (1, 3, 1, 7), (0, 4, 1)),
+    ((1, 4, 2, 2), (0, 5, 1)),  # the second one's tables are read where its script counts padding
 )
-"""Sequence, first position and rows of each slot of some launches."""
+"""Sequence, first position, rows, and perhaps the row of tables, of each slot of some launches."""
 
 
 def shards(graph, rectangle, *, num_sequences=NUM_SEQUENCES, **options):
@@ -106,11 +107,11 @@ def compare_with_exact(graph, outputs, launches):
     parameters = arrays_of(graph, 0)
     if graph.dtype is DataType.F16:
         parameters = {name: array.astype(np.float16) for name, array in parameters.items()}
-    hosts = [Evaluator(graph, parameters) for _ in range(NUM_SEQUENCES)]
+    host = Evaluator(graph, parameters)
     for value, (inputs, launch) in zip(outputs, steps_of(graph, launches), strict=True):
         for index, (first, (slot,)) in enumerate(alone(launch)):
             ids = {"ids": inputs["ids"][first : first + slot.rows]}
-            exact = hosts[slot.sequence].run(ids, start=slot.position)[graph.outputs[0]]
+            exact = host.run_slots(ids, (slot,))[graph.outputs[0]]
             np.testing.assert_allclose(
                 value[index : index + 1].astype(np.float64), exact, atol=tolerance, rtol=tolerance
             )
@@ -238,6 +239,13 @@ def test_launches_beyond_the_program_are_refused():
         run((0, 0, 3), (2, 0, 3))
     with pytest.raises(HostError, match=r"2 rows from position 7 on do not fit.*8 positions"):
         run((0, 0, 1), (1, 7, 2))
+    with pytest.raises(HostError, match=r"2 rows from position 7 on do not fit.*8 positions"):
+        run((0, 0, 2, 7))
+    alone = MeshEvaluator(
+        shards(program.graph, (1, 1), num_sequences=1), arrays_of(program.graph, 0)
+    )
+    with pytest.raises(HostError, match="rows of tables that are not those of positions need"):
+        alone.run({"ids": np.zeros((ROWS, 1), np.int32)}, *launches_of([[(0, 0, 2, 1)]]))
 
 
 def test_graphs_whose_rows_look_at_others_are_refused():

@@ -35,6 +35,7 @@ ONE_PROMPT = {"input_ids": TOKENS[:1]}
 CASES = {
     "equal lengths": (padded(6, 6, 6), {}),
     "padding on the left": (padded(6, 2, 4), {}),
+    "padding on the right": (padded(6, 2, 4, side="right"), {}),
     "equal prompts": ({"input_ids": TOKENS[:1].repeat(2, 1)}, {}),
     "samples of a prompt": (ONE_PROMPT, {"num_return_sequences": 3, "do_sample": True, "top_k": 9}),
     "beams": (padded(4, 6), {"num_beams": 3}),
@@ -44,7 +45,7 @@ CASES = {
 
 @pytest.mark.parametrize(
     ("family", "case"),
-    [*(("llama", case) for case in CASES), ("gpt2", "padding on the left"), ("gpt2", "beams")],
+    [*(("llama", case) for case in CASES), ("gpt2", "padding on the right"), ("gpt2", "beams")],
 )
 def test_tokens_are_those_of_the_host(family, case):
     (arguments, options), model = CASES[case], build(family)
@@ -98,6 +99,25 @@ def test_fewer_sequences_have_room_in_a_program_for_more():
 
 def positions_of(mask):
     return (mask.cumsum(-1) - 1).clamp(min=0)
+
+
+def test_positions_may_be_any():
+    """One sequence with positions of its own has a program for two."""
+    model = build("gpt2")
+    positions = torch.tensor([[3, 4, 5, 9, 10, 2]])
+    wafer, found = Wafer(model, context=16), []
+    for context in (torch.no_grad(), wafer.intercept()):
+        with context:
+            first = model(TOKENS[:1], position_ids=positions, use_cache=True)
+            logits = first.logits
+            more = {"position_ids": positions[:, :2], CACHE: cache_of(first)}
+            found.append((logits, model(TOKENS[:1, :2], **more).logits))
+    for expected, of_wafer in zip(*found, strict=True):
+        torch.testing.assert_close(of_wafer, expected, rtol=2e-5, atol=2e-5)
+    assert wafer.launches == [(0, 3), (3, 2), (5, 1), (6, 2)]
+    with wafer.intercept():
+        model(TOKENS[:1], position_ids=positions + 9)
+    assert wafer.reasons == ["position 19 is beyond the 16 of its context"]
 
 
 @pytest.mark.parametrize("side", ["left", "right"])
@@ -155,7 +175,7 @@ MASK = padded(6, 2)["attention_mask"]
         ({"attention_mask": MASK}, "it has padding before tokens and no position_ids"),
         ({"attention_mask": MASK * 2}, "other numbers than 0 and 1"),
         ({"attention_mask": MASK[:1]}, r"not of shape \(2, 6\)"),
-        ({"position_ids": torch.zeros(2, 6, dtype=torch.int64)}, "do not count the tokens"),
+        ({"position_ids": torch.arange(6) - 1}, "its position_ids are negative"),
         ({"position_ids": torch.zeros(2, 5, dtype=torch.int64)}, "not one for each token"),
         ({"cache_position": torch.arange(1, 7)}, "do not count the tokens from 0"),
     ],

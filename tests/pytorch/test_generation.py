@@ -284,7 +284,6 @@ def test_replaced_parameter_makes_a_new_program():
 @pytest.mark.parametrize(
     ("kwargs", "reason"),
     [
-        ({"position_ids": torch.arange(1, 7)[None]}, "do not count the tokens of each sequence"),
         ({"output_attentions": True}, "output_attentions is not supported: they stay on the wafer"),
         ({"labels": IDS}, "its argument 'labels' is not supported"),
         ({"logits_to_keep": torch.tensor([1, 2])}, "not a number of rows"),

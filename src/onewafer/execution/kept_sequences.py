@@ -12,18 +12,22 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from onewafer.execution.sequence_rows import fill_launches
+from onewafer.execution.sequence_rows import cut_runs, fill_launches
 from onewafer.graph import Slot
 from onewafer.mesh import Launch
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
 
     from onewafer.execution.arrays import Arrays
     from onewafer.execution.executor import Launched
     from onewafer.execution.resident_program import ResidentProgram
+
+
+_Place = tuple[int, int]
+"""A token, and the row of tables of positions that it takes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +39,14 @@ class WantedSequence:
     """How many outputs, those behind the last tokens."""
     host: NDArray[Any] | None = None
     """The host's outputs behind the last tokens, of a program that leaves the values to it."""
+    table_rows: Sequence[int] | None = None
+    """The row of tables of positions that each token takes; None: those of their positions."""
+
+    @property
+    def places(self) -> list[_Place]:
+        """What its keys and values depend on, token after token."""
+        rows = range(len(self.tokens)) if self.table_rows is None else self.table_rows
+        return [*zip(self.tokens, rows, strict=True)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +65,13 @@ class _Placed:
     """A sequence that is wanted, in one of the program's."""
 
     wanted: WantedSequence
+    places: list[_Place]
     first: int
     """The first token that is launched."""
+
+    def cut(self, sequence: int) -> list[Slot]:
+        """Return the slots of the tokens that are launched."""
+        return cut_runs(sequence, self.first, [row for _, row in self.places[self.first :]])
 
     def outputs_of_host(self, slot: Slot, *, has_all_rows: bool) -> NDArray[Any]:
         """Return the host's outputs for a slot, NaN where it has none."""
@@ -87,23 +104,23 @@ class KeptSequences:
         """Tokens of a launch, of all sequences together."""
         self.context = mesh.context
         """Tokens of a sequence; None: there is no limit."""
-        self._tokens: list[list[int]] = [[] for _ in range(mesh.sequences)]
+        self._kept: list[list[_Place]] = [[] for _ in range(mesh.sequences)]
 
     def __len__(self) -> int:
         """Return how many sequences there are."""
-        return len(self._tokens)
+        return len(self._kept)
 
     def tokens(self, sequence: int) -> Sequence[int]:
         """Return the tokens whose keys and values a sequence has."""
-        return self._tokens[sequence]
+        return [token for token, _ in self._kept[sequence]]
 
     def count_known(self, sequence: int, tokens: Sequence[int]) -> int:
         """Return how many tokens a sequence has of those that others begin with."""
-        return _count_common(self._tokens[sequence], [*tokens])
+        return _count_common(self._kept[sequence], WantedSequence(tokens, 0).places)
 
     def free(self, sequence: int, *, keep: int = 0) -> None:
         """Forget the tokens of a sequence but the first `keep`."""
-        del self._tokens[sequence][keep:]
+        del self._kept[sequence][keep:]
 
     def launch(
         self, tokens: Mapping[int, Sequence[int]]
@@ -113,12 +130,14 @@ class KeptSequences:
         The program gives a row for each sequence. Raises HostError for more tokens than a launch,
         or a sequence, has room for; then nothing has changed.
         """
-        slots = tuple(
-            Slot(sequence, len(self._tokens[sequence]), len(more))
-            for sequence, more in tokens.items()
-        )
+        slots: list[Slot] = []
+        places: list[list[_Place]] = []
+        for sequence, more in tokens.items():
+            position = len(self._kept[sequence])
+            slots.append(Slot(sequence, position, len(more)))
+            places.append([*zip(more, range(position, position + len(more)), strict=True)])
         with self.program.alone():
-            launched = self._launch(Launch(slots), tokens.values())
+            launched = self._launch(Launch(tuple(slots)), places)
         rows = launched.outputs[self._output]
         return {sequence: rows[index] for index, sequence in enumerate(tokens)}, launched
 
@@ -130,12 +149,9 @@ class KeptSequences:
         """
         with self.program.alone():
             placed = self._place(wanted)
-            slots = [
-                Slot(sequence, one.first, len(one.wanted.tokens) - one.first)
-                for sequence, one in placed.items()
-            ]
+            runs = [one.cut(sequence) for sequence, one in placed.items()]
             made = [
-                self._launch_part(placed, launch) for launch in fill_launches(slots, self.most_rows)
+                self._launch_part(placed, launch) for launch in fill_launches(runs, self.most_rows)
             ]
         is_of_host = any(one.host is not None for one in wanted)
         outputs = None if is_of_host else tuple(self._gather(placed, made))
@@ -147,7 +163,8 @@ class KeptSequences:
 
         Those that have most in common come together first, else those of the same number.
         """
-        known = [[_count_common(kept, [*one.tokens]) for kept in self._tokens] for one in wanted]
+        places = [one.places for one in wanted]
+        known = [[_count_common(kept, of) for kept in self._kept] for of in places]
         pairs = sorted(
             ((index, sequence) for index in range(len(wanted)) for sequence in range(len(self))),
             key=lambda pair: (-known[pair[0]][pair[1]], pair[0] != pair[1]),
@@ -159,18 +176,17 @@ class KeptSequences:
         placed: dict[int, _Placed] = {}
         for index, one in enumerate(wanted):
             sequence = sequence_of[index]
-            placed[sequence] = _Placed(
-                one, min(known[index][sequence], len(one.tokens) - one.count)
-            )
+            first = min(known[index][sequence], len(one.tokens) - one.count)
+            placed[sequence] = _Placed(one, places[index], first)
         return placed
 
     def _launch_part(self, placed: Mapping[int, _Placed], launch: Launch) -> Launched:
         """Make a launch of tokens of sequences that are wanted."""
-        tokens: list[Sequence[int]] = []
+        places: list[list[_Place]] = []
         for slot in launch.slots:
-            del self._tokens[slot.sequence][slot.position :]
-            of_sequence = placed[slot.sequence].wanted.tokens
-            tokens.append(of_sequence[slot.position : slot.position + slot.rows])
+            del self._kept[slot.sequence][slot.position :]
+            of_sequence = placed[slot.sequence].places
+            places.append(of_sequence[slot.position : slot.position + slot.rows])
         has_host = all(one.wanted.host is not None for one in placed.values())
 
         def outputs_of_host() -> Arrays:
@@ -181,23 +197,22 @@ class KeptSequences:
             ]
             return {self._output: np.concatenate(parts)}
 
-        return self._launch(launch, tokens, host=outputs_of_host if has_host else None)
+        return self._launch(launch, places, host=outputs_of_host if has_host else None)
 
     def _launch(
         self,
         launch: Launch,
-        tokens: Iterable[Sequence[int]],
+        places: Sequence[list[_Place]],
         *,
         host: Callable[[], Arrays] | None = None,
     ) -> Launched:
         """Make a launch with the tokens of each slot, and note them."""
         self.program.record.program.check(launch)
-        parts = [[*part] for part in tokens]
         ids = np.zeros((self.most_rows, 1), np.int32)
-        ids[: launch.num_rows, 0] = [token for part in parts for token in part]
+        ids[: launch.num_rows, 0] = [token for part in places for token, _ in part]
         launched = self.program.launch({self._input.name: ids}, launch, host=host)
-        for slot, part in zip(launch.slots, parts, strict=True):
-            self._tokens[slot.sequence] += part
+        for slot, part in zip(launch.slots, places, strict=True):
+            self._kept[slot.sequence] += part
         return launched
 
     def _gather(
@@ -221,11 +236,11 @@ class KeptSequences:
             yield np.concatenate(have)[-count:] if count else np.empty((0, 0))
 
 
-def _count_common(one: list[int], other: list[int]) -> int:
-    """Return how many tokens two sequences begin with in common.
+def _count_common(one: list[_Place], other: list[_Place]) -> int:
+    """Return how many tokens two sequences begin with in common, at the same rows of tables.
 
-    >>> _count_common([1, 2, 3], [1, 2, 5, 6]), _count_common([1, 2], [1, 2, 3])
-    (2, 2)
+    >>> _count_common([(5, 0), (7, 1), (3, 2)], [(5, 0), (7, 1), (3, 1), (4, 2)])
+    2
     """
     same, end = 0, min(len(one), len(other))
     while one[same:end] != other[same:end]:

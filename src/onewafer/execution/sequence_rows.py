@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from itertools import zip_longest
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -11,29 +13,51 @@ from onewafer.graph import Slot
 from onewafer.mesh import Arena, Launch
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
-
-    from numpy.typing import NDArray
+    from collections.abc import Iterable, Iterator, Sequence
 
     from onewafer.execution.arrays import Arrays
     from onewafer.mesh import MeshProgram
 
-    Row = dict[str, NDArray[Any]]
+
+def cut_runs(sequence: int, first: int, table_rows: Sequence[int]) -> list[Slot]:
+    """Return slots for tokens of a sequence from position `first` on.
+
+    They take these rows of tables of positions, those of a slot consecutive ones.
+
+    >>> [(slot.position, slot.rows, slot.table_row) for slot in cut_runs(0, 3, [3, 4, 1, 2])]
+    [(3, 2, None), (5, 2, 1)]
+    """
+    slots: list[Slot] = []
+    begin = 0
+    for end in range(1, len(table_rows) + 1):
+        if end < len(table_rows) and table_rows[end] == table_rows[end - 1] + 1:
+            continue
+        position, row = first + begin, table_rows[begin]
+        slots.append(Slot(sequence, position, end - begin, None if row == position else row))
+        begin = end
+    return slots
 
 
-def fill_launches(slots: Iterable[Slot], most_rows: int) -> Iterator[Launch]:
-    """Yield launches that have the rows of some slots, one after the other, `most_rows` in each.
+def fill_launches(sequences: Iterable[Sequence[Slot]], most_rows: int) -> Iterator[Launch]:
+    """Yield launches that have the slots of some sequences, `most_rows` rows in each.
 
-    >>> [len(launch.slots) for launch in fill_launches([Slot(0, 0, 3), Slot(1, 4, 6)], 4)]
+    The slots of a sequence are in different launches, in their order.
+
+    >>> [len(launch.slots) for launch in fill_launches([[Slot(0, 0, 3)], [Slot(1, 4, 6)]], 4)]
     [2, 1, 1]
     """
+    for slots in zip_longest(*sequences):
+        yield from _fill((slot for slot in slots if slot is not None), most_rows)
+
+
+def _fill(slots: Iterable[Slot], most_rows: int) -> Iterator[Launch]:
     parts: list[Slot] = []
     room = most_rows
     for slot in slots:
         done = 0
         while done < slot.rows:
             rows = min(room, slot.rows - done)
-            parts.append(Slot(slot.sequence, slot.position + done, rows))
+            parts.append(slot.part(done, rows))
             done, room = done + rows, room - rows
             if not room:
                 yield Launch(tuple(parts))
@@ -42,13 +66,21 @@ def fill_launches(slots: Iterable[Slot], most_rows: int) -> Iterator[Launch]:
         yield Launch(tuple(parts))
 
 
+@dataclass(frozen=True, slots=True)
+class _Row:
+    """The inputs of a token."""
+
+    inputs: Arrays
+    table_row: int
+
+
 class SequenceRows:
     """The input rows of the sequences of a program, one for each position."""
 
     def __init__(self, program: MeshProgram) -> None:
         self._remembers = program.arena_elements.get(Arena.STATE, 0) > 0
         self._launch_rows = program.sequence_rows or 0
-        self._rows: defaultdict[int, list[Row]] = defaultdict(list)
+        self._rows: defaultdict[int, list[_Row]] = defaultdict(list)
 
     def note(self, inputs: Arrays, launch: Launch | None) -> None:
         """Note a launch: it overwrites the positions from the first one of each slot on."""
@@ -59,7 +91,10 @@ class SequenceRows:
             rows = self._rows[slot.sequence]
             del rows[slot.position :]
             rows += [
-                {name: array[first + row] for name, array in inputs.items()}
+                _Row(
+                    {name: array[first + row] for name, array in inputs.items()},
+                    slot.first_table_row + row,
+                )
                 for row in range(slot.rows)
             ]
 
@@ -67,13 +102,16 @@ class SequenceRows:
         """Yield launches, as large as can be, that give what is remembered before one."""
         if not self._remembers:
             return
-        slots = [Slot(slot.sequence, 0, slot.position) for slot in launch.slots]
-        for before in fill_launches(slots, self._launch_rows):
-            yield self._inputs(before), before
+        runs: list[list[Slot]] = []
+        for slot in launch.slots:
+            before = self._rows[slot.sequence][: slot.position]
+            runs.append(cut_runs(slot.sequence, 0, [row.table_row for row in before]))
+        for earlier in fill_launches(runs, self._launch_rows):
+            yield self._inputs(earlier), earlier
 
     def _inputs(self, launch: Launch) -> Arrays:
         rows = [
-            row
+            row.inputs
             for slot in launch.slots
             for row in self._rows[slot.sequence][slot.position : slot.position + slot.rows]
         ]

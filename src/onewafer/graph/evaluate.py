@@ -101,7 +101,7 @@ class Evaluator:
         if len(slots) == 1:
             return operation.evaluate(self._launch(values, slots[0]))
         if not operation.is_sequential:
-            return operation.evaluate(Launch(values, {}, 0, sum(slot.rows for slot in slots)))
+            return operation.evaluate(Launch(values, {}, 0, sum(slot.rows for slot in slots), 0))
         results: list[Array] = []
         first = 0
         for slot in slots:
@@ -113,7 +113,8 @@ class Evaluator:
         return np.concatenate(results)
 
     def _launch(self, values: dict[str, Array], slot: Slot) -> Launch:
-        return Launch(values, self._caches.setdefault(slot.sequence, {}), slot.position, slot.rows)
+        cache = self._caches.setdefault(slot.sequence, {})
+        return Launch(values, cache, slot.position, slot.rows, slot.first_table_row)
 
 
 def evaluate_graph(

@@ -15,3 +15,16 @@ class Slot:
     """The position of the first row."""
     rows: int
     """Valid rows."""
+    table_row: int | None = None
+    """The row of tables of positions that the first row takes, the others those behind it; None:
+    that of its position. It is another one where a script counts padding, which is not there."""
+
+    @property
+    def first_table_row(self) -> int:
+        """The row of tables of positions that the first row takes."""
+        return self.position if self.table_row is None else self.table_row
+
+    def part(self, first: int, rows: int) -> Slot:
+        """Return some of its rows."""
+        table_row = None if self.table_row is None else self.table_row + first
+        return Slot(self.sequence, self.position + first, rows, table_row)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from enum import StrEnum
+from itertools import chain
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
@@ -252,6 +253,14 @@ class Launch:
     def num_rows(self) -> int:
         """Valid rows of all slots."""
         return sum(slot.rows for slot in self.slots)
+
+    @property
+    def slot_words(self) -> tuple[int, ...]:
+        """What PEs are told of the slots (`Arena.SLOTS`), some words for each."""
+        words = (
+            (slot.sequence, slot.position, slot.rows, slot.first_table_row) for slot in self.slots
+        )
+        return tuple(chain.from_iterable(words))
 
     @property
     def positions(self) -> int:

@@ -187,8 +187,7 @@ class EmittedProgram:
 
     def slots(self, launch: Launch) -> NDArray[np.uint16]:
         """Return what is to be written to `SLOTS` on all PEs before a launch, `[1, 1, words]`."""
-        words = [(slot.sequence, slot.position, slot.rows) for slot in launch.slots]
-        return np.array(words, np.uint16).reshape(1, 1, -1)
+        return np.array(launch.slot_words, np.uint16).reshape(1, 1, -1)
 
     @property
     def multiplied(self) -> frozenset[str]:

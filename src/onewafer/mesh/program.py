@@ -140,11 +140,14 @@ class MeshProgram(ProgramShape):
                 f"they are the pixels of feature maps, which have {self.sequence_rows}"
             )
         for slot in launch.slots:
-            if self.context is not None and slot.position + slot.rows > self.context:
-                raise HostError(
-                    f"{slot.rows} rows from position {slot.position} on do not fit: "
-                    f"the program was built for {self.context} positions"
-                )
+            for first in (slot.position, slot.first_table_row):
+                if self.context is not None and first + slot.rows > self.context:
+                    raise HostError(
+                        f"{slot.rows} rows from position {first} on do not fit: "
+                        f"the program was built for {self.context} positions"
+                    )
+        if self.sequences == 1 and any(s.first_table_row != s.position for s in launch.slots):
+            raise HostError("rows of tables that are not those of positions need several sequences")
 
     def _check_sequences(self, launch: Launch) -> None:
         """Raise HostError for sequences that the program does not keep, or keeps in one place."""

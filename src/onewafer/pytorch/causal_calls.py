@@ -9,6 +9,7 @@ from __future__ import annotations
 import inspect
 import sys
 from dataclasses import dataclass
+from itertools import accumulate, compress
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
 import torch
@@ -17,7 +18,7 @@ from onewafer.errors import UnsupportedOperationError
 from onewafer.pytorch.token_batch import TokenBatch
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
 _CACHE_NAMES = ("cache", "past_key_values")
 """What transformers calls the cache, among arguments and results; the second name is older."""
@@ -103,8 +104,8 @@ def read_request(
         from onewafer.pytorch.wafer_cache import batch_of  # noqa: PLC0415  # imports an extra
 
         before = batch_of(cache)
-    batch = _append(before, ids, given.pop("attention_mask", None))
-    _check_positions(batch, given.pop("position_ids", None), ids.shape[1])
+    mask, positions = (given.pop(name, None) for name in ("attention_mask", "position_ids"))
+    batch = _append(before, ids, mask, positions)
     _check_columns(given.pop("cache_position", None), batch.num_columns, ids.shape[1])
     _check_window(batch, getattr(config, "sliding_window", None))
     keeps = given.pop("logits_to_keep", 0)
@@ -128,25 +129,43 @@ def _take_ids(given: dict[str, object]) -> torch.Tensor:
     return ids
 
 
-def _append(before: TokenBatch | None, ids: torch.Tensor, mask: object) -> TokenBatch:
+def _append(
+    before: TokenBatch | None, ids: torch.Tensor, mask: object, positions: object
+) -> TokenBatch:
     """Return the tokens of a cache with those of a call behind them."""
-    count = ids.shape[0]
+    count, num_given = ids.shape
     if before is not None and before.num_sequences != count:
         raise UnsupportedOperationError(
             f"its cache has {before.num_sequences} sequences, the call has {count}"
         )
-    earlier = before.ids if before is not None else ((),) * count
-    rows = tuple((*old, *new) for old, new in zip(earlier, _to_rows(ids), strict=True))
-    batch = TokenBatch(rows, _read_mask(mask, (count, len(rows[0]))))
-    if before is not None and batch.first_columns(before.num_columns) != before:
+    start = 0 if before is None else before.num_columns
+    shown = _read_mask(mask, (count, start + num_given))
+    if before is not None and tuple(row[:start] for row in shown) != before.shown:
         raise UnsupportedOperationError(
             "its attention mask shows other tokens of the cache than when they were computed"
         )
-    return batch
+    given = _read_positions(positions, [row[start:] for row in shown], [*map(_count, shown)])
+    earlier = ((),) * count
+    return TokenBatch(
+        _join(earlier if before is None else before.ids, _to_rows(ids)),
+        shown,
+        _join(earlier if before is None else before.positions, given),
+    )
+
+
+def _join(
+    earlier: Sequence[tuple[int, ...]], later: Sequence[Sequence[int]]
+) -> tuple[tuple[int, ...], ...]:
+    return tuple((*old, *new) for old, new in zip(earlier, later, strict=True))
 
 
 def _to_rows(tensor: torch.Tensor) -> list[list[int]]:
     return cast("list[list[int]]", cast("Any", tensor).tolist())
+
+
+def _count(shown: Sequence[bool]) -> list[int]:
+    """Return how many tokens come before each column."""
+    return [*accumulate(shown, initial=0)][:-1]
 
 
 def _read_mask(mask: object, shape: tuple[int, int]) -> tuple[tuple[bool, ...], ...]:
@@ -161,35 +180,42 @@ def _read_mask(mask: object, shape: tuple[int, int]) -> tuple[tuple[bool, ...], 
     return tuple(tuple(map(bool, row)) for row in _to_rows(mask))
 
 
-def _check_positions(batch: TokenBatch, positions: object, num_given: int) -> None:
-    """Refuse positions of tokens that do not count those before them; padding may have any.
+def _read_positions(
+    positions: object, shown: Sequence[Sequence[bool]], counts: Sequence[Sequence[int]]
+) -> list[list[int]]:
+    """Return the positions of tokens that a call gives, 0 of padding.
 
-    Without any, they are those of the columns.
+    `counts` has how many tokens come before each column. Unless the call gives positions, some
+    models count columns and others tokens: both must be the same.
     """
-    first = batch.num_columns - num_given
-    rows: list[list[int]] = [[*range(first, batch.num_columns)]]
-    if positions is not None:
-        is_plain = isinstance(positions, torch.Tensor) and positions.shape[-1:] == (num_given,)
-        if not is_plain:
-            raise UnsupportedOperationError("its position_ids are not one for each token")
-        rows = _to_rows(cast("torch.Tensor", positions).reshape(-1, num_given))
-    if len(rows) not in (1, batch.num_sequences):
-        raise UnsupportedOperationError("its position_ids are not those of each sequence")
-    for sequence in range(batch.num_sequences):
-        found = rows[sequence % len(rows)]
-        expected, shown = batch.positions(sequence)[first:], batch.shown[sequence][first:]
-        triples = zip(found, expected, shown, strict=True)
-        if any(is_shown and one != other for one, other, is_shown in triples):
-            raise UnsupportedOperationError(_explain_positions(batch, positions))
+    num_given, num_columns = len(shown[0]), len(counts[0])
+    if positions is None:
+        columns = [*range(num_columns - num_given, num_columns)]
+        rows = [columns] * len(shown)
+    else:
+        rows = _broadcast_positions(positions, len(shown), num_given)
+    found = [
+        [position if is_shown else 0 for position, is_shown in zip(row, of_row, strict=True)]
+        for row, of_row in zip(rows, shown, strict=True)
+    ]
+    if min(map(min, found)) < 0:
+        raise UnsupportedOperationError("its position_ids are negative")
+    if positions is None:
+        for of_tokens, of_row, row in zip(counts, shown, found, strict=True):
+            tokens = of_tokens[num_columns - num_given :]
+            if any(one != other for one, other in compress(zip(row, tokens, strict=True), of_row)):
+                raise UnsupportedOperationError(
+                    "it has padding before tokens and no position_ids, so that positions may count "
+                    "it or not; pass position_ids, as `generate` does"
+                )
+    return found
 
 
-def _explain_positions(batch: TokenBatch, positions: object) -> str:
-    if positions is None and batch.has_padding:
-        return (
-            "it has padding before tokens and no position_ids, so that positions count the "
-            "padding; pass position_ids that count the tokens, as `generate` does"
-        )
-    return "its position_ids do not count the tokens of each sequence from 0"
+def _broadcast_positions(positions: object, count: int, num_given: int) -> list[list[int]]:
+    shapes = ((num_given,), (1, num_given), (count, num_given))
+    if not isinstance(positions, torch.Tensor) or tuple(positions.shape) not in shapes:
+        raise UnsupportedOperationError("its position_ids are not one for each token")
+    return _to_rows(positions.expand(count, num_given))
 
 
 def _check_columns(columns: object, end: int, num_given: int) -> None:

@@ -147,7 +147,9 @@ class Generation:
         if known is None or known.look != look:
             known = _Known(look)
             self._known[module] = known
-        wanted = _Size(request.batch.num_sequences, gives_all_rows=request.count > 1)
+        least = 1 if request.batch.is_plain else 2  # one alone has no positions of its own
+        sequences = max(least, request.batch.num_sequences)
+        wanted = _Size(sequences, gives_all_rows=request.count > 1)
         found = known.find(wanted)
         if found is not None:
             return found
@@ -208,10 +210,8 @@ class Generation:
         arguments[cache_name(names)] = cache
         if batch.has_padding:
             arguments["attention_mask"] = torch.tensor(batch.shown, dtype=torch.int64)
-            positions = [batch.positions(index) for index in range(batch.num_sequences)]
-            arguments |= (
-                {"position_ids": torch.tensor(positions)} if "position_ids" in names else {}
-            )
+        if "position_ids" in names and (batch.has_padding or not batch.is_plain):
+            arguments["position_ids"] = torch.tensor(batch.positions)
         with self._on_host(), torch.no_grad():
             module(**arguments)
         return cache.layers

@@ -70,11 +70,14 @@ class ResidentModel:
         columns of logits from a program that has only the last ones; OutsideTableError for a token
         that the model does not have.
         """
-        longest = max(len(batch.tokens(sequence)) for sequence in range(batch.num_sequences))
-        if longest > self.context:
-            msg = f"{longest} tokens are more than the {self.context} of its context"
+        longest = max(map(sum, batch.shown))
+        farthest = max(map(max, batch.positions))
+        if longest > self.context or farthest >= self.context:
+            tokens = f"{longest} tokens are more than the {self.context} of its context"
+            position = f"position {farthest} is beyond the {self.context} of its context"
             reason = f": {self._no_longer}" if self._no_longer else ""
-            raise UnsupportedOperationError(msg + reason)
+            message = tokens if longest > self.context else position
+            raise UnsupportedOperationError(message + reason)
         if count > 1 and not self.model.gives_all_rows:
             raise UnsupportedOperationError(f"its program gives 1 row of logits, not {count}")
         check_indices(self._graph, {self._graph.inputs[0].name: torch.tensor(batch.ids)})
@@ -97,9 +100,10 @@ class ResidentModel:
         asked = np.array(batch.shown)[:, -count:]
         wanted = [
             WantedSequence(
-                batch.tokens(sequence),
+                batch.tokens_of(sequence),
                 int(shown.sum()),
                 None if host is None else host[sequence][shown],
+                batch.positions_of(sequence),
             )
             for sequence, shown in enumerate(asked)
         ]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from itertools import compress
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -17,16 +18,8 @@ class TokenBatch:
     """The token in each column, for each sequence."""
     shown: tuple[tuple[bool, ...], ...]
     """Whether it is one of the sequence; else it is padding."""
-
-    @classmethod
-    def without_padding(cls, ids: Iterable[Iterable[int]]) -> TokenBatch:
-        """Return sequences of equal length.
-
-        >>> TokenBatch.without_padding([[5, 3]]).num_columns
-        2
-        """
-        rows = tuple(tuple(row) for row in ids)
-        return cls(rows, tuple((True,) * len(row) for row in rows))
+    positions: tuple[tuple[int, ...], ...]
+    """Its position; 0 of padding, which has none."""
 
     @property
     def num_sequences(self) -> int:
@@ -43,37 +36,41 @@ class TokenBatch:
         """Whether anything is hidden."""
         return not all(map(all, self.shown))
 
-    def tokens(self, sequence: int) -> tuple[int, ...]:
-        """Return the tokens of a sequence, without padding."""
-        pairs = zip(self.ids[sequence], self.shown[sequence], strict=True)
-        return tuple(token for token, is_shown in pairs if is_shown)
+    @property
+    def is_plain(self) -> bool:
+        """Whether positions are how many tokens of the sequence come before."""
+        sequences = range(self.num_sequences)
+        return all(
+            self.positions_of(sequence) == (*range(len(self.tokens_of(sequence))),)
+            for sequence in sequences
+        )
 
-    def positions(self, sequence: int) -> tuple[int, ...]:
-        """Return how many tokens of a sequence are before each column.
+    def tokens_of(self, sequence: int) -> tuple[int, ...]:
+        """Return the tokens of a sequence, without padding.
 
-        >>> TokenBatch(((0, 5, 3),), ((False, True, True),)).positions(0)
-        (0, 0, 1)
+        >>> batch = TokenBatch(((0, 5, 3),), ((False, True, True),), ((0, 0, 1),))
+        >>> batch.tokens_of(0), batch.positions_of(0)
+        ((5, 3), (0, 1))
         """
-        found: list[int] = []
-        count = 0
-        for is_shown in self.shown[sequence]:
-            found.append(count)
-            count += is_shown
-        return tuple(found)
+        return tuple(compress(self.ids[sequence], self.shown[sequence]))
+
+    def positions_of(self, sequence: int) -> tuple[int, ...]:
+        """Return the positions of these tokens."""
+        return tuple(compress(self.positions[sequence], self.shown[sequence]))
 
     def first_columns(self, count: int) -> TokenBatch:
         """Return the same sequences cut to their first columns."""
-        return replace(
-            self,
-            ids=tuple(row[:count] for row in self.ids),
-            shown=tuple(row[:count] for row in self.shown),
+        return TokenBatch(
+            tuple(row[:count] for row in self.ids),
+            tuple(row[:count] for row in self.shown),
+            tuple(row[:count] for row in self.positions),
         )
 
     def select(self, sequences: Iterable[int]) -> TokenBatch:
         """Return some of the sequences, in this order, some of them perhaps several times."""
         indices = [*sequences]
-        return replace(
-            self,
-            ids=tuple(self.ids[index] for index in indices),
-            shown=tuple(self.shown[index] for index in indices),
+        return TokenBatch(
+            tuple(self.ids[index] for index in indices),
+            tuple(self.shown[index] for index in indices),
+            tuple(self.positions[index] for index in indices),
         )

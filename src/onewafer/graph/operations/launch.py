@@ -26,6 +26,8 @@ class Launch:
     start: int
     """The position of the first row."""
     num_rows: int
+    first_table_row: int
+    """The row of tables of positions that the first row takes."""
 
     def __getitem__(self, name: str) -> Array:
         """Return the value of a tensor."""
@@ -33,10 +35,10 @@ class Launch:
 
     def at_positions(self, table: str) -> Array:
         """Return the rows of a table for the rows of the launch; raise HostError beyond its end."""
-        end, rows = self.start + self.num_rows, self.values[table]
+        end, rows = self.first_table_row + self.num_rows, self.values[table]
         if end > len(rows):
             raise HostError(f"position {end - 1} is beyond the {len(rows)} positions of {table!r}")
-        return rows[self.start : end]
+        return rows[self.first_table_row : end]
 
     def append(self, name: str, keys: Array, values: Array) -> tuple[Array, Array]:
         """Return keys and values of the sequence up to this launch, and keep them."""

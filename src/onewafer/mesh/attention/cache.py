@@ -60,9 +60,9 @@ inline fn share_slots(words: [*]u16, numbers: [*]u16, heads: [*]u16, width: u16,
   var end: u16 = 0; // of scores
   for (@range(u16, num_slots)) |index| {
     const slot = table(slot_table + words_of_slot * index);
-    const sequence = model.slots[3 * index];
-    const position = model.slots[3 * index + 1];
-    const rows = model.slots[3 * index + 2];
+    const sequence = model.slots[4 * index];
+    const position = model.slots[4 * index + 1];
+    const rows = model.slots[4 * index + 2];
     const slots = shares.slots(position + rows, b, num_pes);
     slot[0] = first;
     slot[1] = rows;

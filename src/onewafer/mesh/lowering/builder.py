@@ -47,8 +47,8 @@ if TYPE_CHECKING:
 LEAST_JOINING = 32
 """PEs of an axis along which several rows of f32 are reduced together: only for this purpose they
 are stored once more, where f16 is rounded anyway, and one row is where it belongs."""
-SLOT_WORDS = 3
-"""Words of `Arena.SLOTS` for each slot: its sequence, its first position, its rows."""
+SLOT_WORDS = 4
+"""Words of `Arena.SLOTS` for each slot: sequence, first position, rows, first row of tables."""
 _UNNAMED = "\0unnamed"
 """Begins the names of blocks that hold no tensor of the graph."""
 _BLOCKED = {Axis.X: Distribution.BLOCKED_X, Axis.Y: Distribution.BLOCKED_Y}

@@ -99,8 +99,8 @@ class LookUpPositions(MeshOperation):
             """
             var to = result;
             for (@range(u16, num_slots)) |index| {
-              const count = model.slots[3 * index + 2];
-              lookup.positions(totals(to), parameter(right, 1), model.slots[3 * index + 1], count,
+              const count = model.slots[4 * index + 2];
+              lookup.positions(totals(to), parameter(right, 1), model.slots[4 * index + 3], count,
                                columns, inner, place(words[8]));
               to += count * columns;
             }
@@ -135,7 +135,7 @@ class LookUpPositions(MeshOperation):
         """Do on NumPy arrays what the kernel does."""
         table, b = memories.matrix(self.table), memories.at(self.axis)
         held = [
-            arrays.look_up_positions(table, start=slot.position, rows=slot.rows, b=b)
+            arrays.look_up_positions(table, start=slot.first_table_row, rows=slot.rows, b=b)
             for slot in memories.launch.slots
         ]
         memories.write(self.result, np.concatenate(held, axis=-2))
@@ -159,7 +159,7 @@ class LookUpPositions(MeshOperation):
     def _held(self, program: ProgramShape, launch: Launch) -> tuple[NDArray[np.int64], Classes]:
         """Return how many positions of each slot a PE has `[classes, slots]`, by class."""
         begins = self.table.rows * np.arange(program.size(self.axis))[:, np.newaxis]
-        first = np.array([slot.position for slot in launch.slots])
+        first = np.array([slot.first_table_row for slot in launch.slots])
         end = first + [slot.rows for slot in launch.slots]
         held = np.minimum(begins + self.table.rows, end) - np.maximum(begins, first)
         return Classes.of(self.axis, np.maximum(held, 0))
@@ -276,7 +276,7 @@ class TakeLastRows(MeshOperation):
             var end: u16 = 0;
             var to = result;
             for (@range(u16, rows)) |index| {
-              end += model.slots[3 * index + 2];
+              end += model.slots[4 * index + 2];
               last_row.run(activation(to, columns), activation(left, columns), end - 1, columns);
               to += columns;
             }
