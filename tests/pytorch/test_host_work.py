@@ -39,7 +39,7 @@ SCRIPT = """
             return self.last(torch.cumsum(x, 1)) @ x[:10, :10]  # see [/docs]
 
     x = torch.ones(32, 64)
-    model = nn.Sequential(nn.Linear(64, 128), nn.ReLU(), nn.Linear(128, 10))
+    model = nn.Sequential(nn.Linear(64, 128), nn.Tanh(), nn.Linear(128, 10))
 
     def train():
         for _ in range(5):

@@ -126,7 +126,8 @@ class FabricExecutor:
         arrays = {**self._multiplied, **parameters}
         for placement, blocks in emitted.pack_parameters(arrays, parameters):
             self._write_blocks(placement, blocks)
-        for name in parameters.keys() - emitted.parameters.keys():
+        beside = emitted.outputs.keys() - emitted.parameters.keys()
+        for name in parameters.keys() & beside:
             self._write(emitted.outputs[name], parameters[name])
 
     def adopt(self, parameters: Arrays) -> None:

@@ -44,6 +44,11 @@ class Phase(StrEnum):
     """It takes a step of an optimizer."""
 
     @property
+    def trains(self) -> bool:
+        """Whether it is a part of a training step."""
+        return self is Phase.FORWARD or self.goes_on
+
+    @property
     def goes_on(self) -> bool:
         """Whether its rows are those of another phase, too."""
         return self in (Phase.LOSS, Phase.BACKWARD, Phase.UPDATE)
@@ -88,6 +93,8 @@ class ProgramRecord:
     phases: dict[Phase, PhaseRecord] = field(default_factory=dict[Phase, PhaseRecord])
     flop: int = 0
     """What the host would have computed for all calls, by the formulas of PyTorch (`flop`)."""
+    repeated: int = 0
+    """Forward passes of training that were made again: others had taken their place."""
     parameters_sent: int = 0
     parameters_resent: int = 0
     """Tensors sent again because they had changed."""

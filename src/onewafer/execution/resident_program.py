@@ -93,10 +93,10 @@ class ResidentProgram:
             self._residents.note(written, known)
         return frozenset(written)
 
-    def adopt(self, tensors: Arrays) -> None:
+    def adopt(self, tensors: Arrays, versions: Mapping[str, int] | None = None) -> None:
         """Note what launches have made of tensors that stay on the wafer: they are not sent."""
         self._executor.adopt(tensors)
-        self._residents.note(tensors, {})
+        self._residents.note(tensors, versions or {})
 
     def launch(
         self,

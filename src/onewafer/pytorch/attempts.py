@@ -15,11 +15,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from onewafer.errors import UnsupportedOperationError
-from onewafer.pytorch.parts import Look, look_alike
+from onewafer.pytorch.parts import look_alike
 from onewafer.pytorch.places import users_place
 
 if TYPE_CHECKING:
     import torch
+
+    from onewafer.pytorch.looks import Look
 
 _MOST_REFUSED_ALIKE = 2
 """Captures in a row that were refused, of calls that look alike."""

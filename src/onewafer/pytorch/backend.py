@@ -21,7 +21,7 @@ from onewafer.blocks import OpenBlocks
 from onewafer.errors import ConfigurationError, UnsupportedOperationError
 from onewafer.execution import WaferOptions, check_csl_folder, options_from_mapping
 from onewafer.pytorch.attempts import HostFallbackWarning
-from onewafer.pytorch.cuda import unmarked
+from onewafer.pytorch.cuda import unmarked, view_plain
 from onewafer.pytorch.flop import counting_flop
 from onewafer.pytorch.guarded import CapturedGraph
 from onewafer.pytorch.intercept import needs_gradient
@@ -33,6 +33,8 @@ from onewafer.terminal import PlainConsole
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from contextlib import AbstractContextManager
+
+    from onewafer.errors import Refusal
 
 
 class _Registry:
@@ -112,6 +114,20 @@ def serve_backend(session: Session) -> AbstractContextManager[None]:
     return _REGISTRY.served.open(session)
 
 
+def _run_on_host(
+    session: Session,
+    graph_module: torch.fx.GraphModule,
+    args: tuple[object, ...],
+    refusal: Refusal,
+) -> object:
+    """Return the result of a call that needs a gradient, for which the wafer refuses it."""
+    work = session.count_gradient_call(graph_module, refusal=refusal)
+    with session.ledger.host.doing(work):
+        result = graph_module.forward(*args)
+    work.watch(result)
+    return result
+
+
 def onewafer(
     graph_module: torch.fx.GraphModule,
     example_inputs: Sequence[object],
@@ -139,16 +155,15 @@ def onewafer(
         session = _REGISTRY.session(chosen)
         if session not in graphs:
             graphs[session] = CapturedGraph(graph_module, session.options.dtype)
-        if needs_gradient(graph_module, args, {}):
-            work = session.count_gradient_call(graph_module)
-            with session.ledger.host.doing(work):
-                result = graph_module.forward(*args)
-            work.watch(result)
-            return result
+        trains = needs_gradient(graph_module, args, {})
         try:
-            plain = (unmarked(arg) if isinstance(arg, torch.Tensor) else arg for arg in args)
+            # What is a leaf stays one, unless gradients are to flow to what it is made of.
+            take = view_plain if trains else unmarked
+            plain = (take(arg) if isinstance(arg, torch.Tensor) else arg for arg in args)
             return session.call_graph(graphs[session], tuple(plain))
         except UnsupportedOperationError as error:
+            if trains:
+                return _run_on_host(session, graph_module, args, error.refusal)
             work = session.count_fallback(graph_module, error.refusal)
             message = f"backend 'onewafer' runs a graph on the host: {error}"
             warnings.warn(message, HostFallbackWarning, stacklevel=2)

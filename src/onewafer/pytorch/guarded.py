@@ -34,8 +34,8 @@ if TYPE_CHECKING:
     from onewafer.graph import DataType
     from onewafer.pytorch.capture import Capture, CapturedCall
 
-    Run = Callable[[torch.nn.Module, CapturedCall, Callable[[], object]], object]
-    """Gets a module, its call, and what computes the same on the host."""
+    Run = Callable[[torch.nn.Module, CapturedCall, partial[object]], object]
+    """Gets a module, its call, and what computes the same on the host from the call's leaves."""
 
 _GRAPHS_PER_CODE = 6
 """Graphs of one code object; Dynamo refuses more than eight and checks their guards one by one."""

@@ -148,14 +148,26 @@ class HostLedger:
         whole: torch.nn.Module | None = None,
     ) -> HostWork:
         """Count a call that the host makes; return the record that it belongs to."""
-        task = HostTask(
-            cause,
-            self._current.place or users_place(),
+        return self.count(
             name_of_module(module),
-            None if whole is None else name_of_module(whole),
-            refusal,
+            cause,
+            refusal=refusal,
+            whole=None if whole is None else name_of_module(whole),
             has_parameters=any(True for _ in module.parameters()),
         )
+
+    def count(
+        self,
+        name: str,
+        cause: Cause,
+        *,
+        refusal: Refusal | None = None,
+        whole: str | None = None,
+        has_parameters: bool = True,
+    ) -> HostWork:
+        """Count something that the host does; return the record that it belongs to."""
+        place = self._current.place or users_place()
+        task = HostTask(cause, place, name, whole, refusal, has_parameters=has_parameters)
         with self._lock:
             work = self.works.setdefault(task, HostWork())
             work.calls += 1

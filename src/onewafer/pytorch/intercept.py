@@ -30,6 +30,7 @@ from onewafer.pytorch.host_work import HostWork
 from onewafer.pytorch.parts import is_worth_offering
 from onewafer.pytorch.refusals import SurroundingsError
 from onewafer.pytorch.tracing import is_another_thread_tracing
+from onewafer.pytorch.training import training_on
 from onewafer.pytorch.transforms import is_transform
 
 if TYPE_CHECKING:
@@ -59,6 +60,7 @@ def intercept_calls(session: Session) -> Generator[None]:
     with (
         counting_flop(session.ledger.host.add_flop),
         session.ledger.workers.in_folder() as workers,
+        training_on(session.training),
         _CALL.in_place() as original,
         _ROUTERS.open(_Router(session, original, _Nesting(), os.getpid(), workers)),
     ):
@@ -130,11 +132,7 @@ class _Router:
             return self._call_compiled(module, args, kwargs)
         whole = self.nesting.whole
         if needs_gradient(module, args, kwargs):
-            work = self.session.count_gradient_call(module, whole)
-            with self.host.doing(work):
-                result = self.original(module, *args, **kwargs)
-            work.watch(result)
-            return result
+            return self._train(module, args, kwargs)
         call = self.session.call if whole is None else partial(self.session.call_part, whole)
         try:
             return call_plain(partial(call, module), args, kwargs)
@@ -144,6 +142,25 @@ class _Router:
         # Outside the handler, so that an error of the module shows no other error as its context.
         with self.host.doing(work), self._parts_of(module) if offers_parts else nullcontext():
             return self.original(module, *args, **kwargs)
+
+    def _train(
+        self, module: torch.nn.Module, args: tuple[object, ...], kwargs: dict[str, object]
+    ) -> object:
+        """Run a call whose result needs a gradient; parts of another call stay on the host."""
+        whole, refusal = self.nesting.whole, None
+        if whole is None and any(True for _ in module.parameters()):
+            try:
+                return call_plain(partial(self.session.train, module), args, kwargs)
+            except UnsupportedOperationError as error:
+                refusal = error.refusal
+        seen = self.session.training.num_losses
+        with self.host.doing(HostWork()) as work:
+            result = self.original(module, *args, **kwargs)
+        if self.session.training.num_losses == seen:  # else it was a loss that the wafer has taken
+            counted = self.session.count_gradient_call(module, whole, refusal)
+            counted.flop += work.flop
+            counted.watch(result)
+        return result
 
     def _call_compiled(
         self, module: torch.nn.Module, args: tuple[object, ...], kwargs: dict[str, object]

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import weakref
 from collections import Counter
-from collections.abc import Hashable
 from contextlib import suppress
 from typing import TYPE_CHECKING, cast
 
@@ -20,6 +19,7 @@ import torch
 from torch.utils import _pytree as pytree
 
 from onewafer.errors import UnsupportedOperationError
+from onewafer.pytorch.looks import Look
 from onewafer.pytorch.refusals import SurroundingsError
 
 if TYPE_CHECKING:
@@ -36,8 +36,6 @@ _MOST_UNUSED_LOOKS = 2
 _LOOKUPS = (torch.nn.Embedding, torch.nn.EmbeddingBag)
 """Modules whose matrix is a table to pick rows from."""
 
-Look = Hashable
-"""What tells calls of a module apart; compared, never read."""
 _LooksOfParts = weakref.WeakKeyDictionary[torch.nn.Module, Counter[Look]]
 
 

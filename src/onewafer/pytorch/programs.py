@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from onewafer.execution import Arrays, Launched, ResidentProgram
     from onewafer.graph import Graph
+    from onewafer.mesh import Launch
     from onewafer.pytorch.capture import CapturedCall
 
 
@@ -45,13 +46,19 @@ class _Made:
 class ModuleProgram:
     """A loaded program with the parameters of a module."""
 
-    def __init__(self, loaded: ResidentProgram) -> None:
+    def __init__(
+        self,
+        loaded: ResidentProgram,
+        *,
+        graph: Graph | None = None,
+        launch: Launch | None = None,
+    ) -> None:
+        """Take a program, and if it does more than compute a `graph`, the launch that does that."""
         self._loaded = loaded
-
-    @property
-    def graph(self) -> Graph:
+        self.graph = graph or loaded.graph
         """What it computes, with the rows of its bucket."""
-        return self._loaded.graph
+        whole = loaded.record.program.whole_launch() if self.graph.is_sequence else None
+        self._launch = launch or whole
 
     def run(self, call: CapturedCall, on_host: Callable[[], object]) -> object:
         """Return the module's result; `on_host` computes it there."""
@@ -75,15 +82,13 @@ class ModuleProgram:
 
         `host` returns so many samples of the host's outputs from a first one on.
         """
-        program = self._loaded.record.program
-        launch = program.whole_launch() if self.graph.is_sequence else None
         first = 0
         for part in call.split():
             self._loaded.keep({name: to_numpy(t) for name, t in part.parameters.items()})
             for bucket in cut_into_buckets(part, self.graph):
                 start, count = first + bucket.samples.start, len(bucket.samples)
                 samples = None if host is None else partial(host, start, count)
-                yield _Made(self._loaded.launch(bucket.inputs, launch, host=samples), count)
+                yield _Made(self._loaded.launch(bucket.inputs, self._launch, host=samples), count)
             first += num_samples(part.graph)
 
 

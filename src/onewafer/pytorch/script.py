@@ -63,7 +63,7 @@ def run_script(
             execute(source, path, namespace)
         except BaseException as error:  # noqa: BLE001  # shown and turned into the exit code
             result = _end(error)
-            line = presence.explain_end(error, has_called_modules=session.ledger.num_calls > 0)
+            line = presence.explain_end(error, has_called_modules=session.count_calls() > 0)
             if line is not None:
                 announce(line)
             return result

@@ -12,11 +12,10 @@ import weakref
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 import torch
 from torch._dynamo import config as dynamo_config
-from torch.utils import _pytree as pytree
 
 from onewafer.arch import load_architecture
 from onewafer.errors import (
@@ -26,6 +25,7 @@ from onewafer.errors import (
     UnsupportedOperationError,
 )
 from onewafer.execution import (
+    Fidelity,
     Loader,
     NonFiniteWarning,
     Simulation,
@@ -34,6 +34,7 @@ from onewafer.execution import (
     choose_samples,
     place,
     place_sequence,
+    place_training,
 )
 from onewafer.graph import DataType, num_samples, with_rows, with_samples
 from onewafer.host import RunLimits
@@ -45,6 +46,7 @@ from onewafer.pytorch.guarded import GuardedCall, NotTraceableError
 from onewafer.pytorch.host_calls import run_marked, with_own_errors
 from onewafer.pytorch.host_work import Cause
 from onewafer.pytorch.ledger import Ledger
+from onewafer.pytorch.looks import look_of
 from onewafer.pytorch.lowering import NOTHING
 from onewafer.pytorch.names import name_of_module
 from onewafer.pytorch.parts import Parts, look_alike
@@ -53,6 +55,7 @@ from onewafer.pytorch.refusals import OutsideTableError, RefusedError
 from onewafer.pytorch.report import build_report
 from onewafer.pytorch.script_signals import carrying_exceptions_of_handlers
 from onewafer.pytorch.tracing import taking_turn
+from onewafer.pytorch.training import Admission, TrainedModule, Training
 from onewafer.settings import Settings
 
 if TYPE_CHECKING:
@@ -63,7 +66,7 @@ if TYPE_CHECKING:
     from onewafer.pytorch.capture import Capture, CapturedCall
     from onewafer.pytorch.guarded import CapturedGraph
     from onewafer.pytorch.host_work import HostWork
-    from onewafer.pytorch.parts import Look
+    from onewafer.pytorch.looks import Look
     from onewafer.pytorch.report import Report
 
 
@@ -142,6 +145,17 @@ class Session:
             observer,
             self._note_unsaid,
         )
+        self._trained: weakref.WeakKeyDictionary[torch.nn.Module, TrainedModule] = (
+            weakref.WeakKeyDictionary()
+        )
+        self._admission = Admission(self._run_training, options.dtype)
+        self.training = Training(
+            self.ledger.host,
+            self._working,
+            self._calls_on_host,
+            leaves_values_to_host=options.fidelity is not Fidelity.FABRIC,
+        )
+        """The losses, backward passes and steps of training loops."""
 
     def with_options(self, options: WaferOptions) -> Session:
         """Return the session for calls with other options; what it does is in the same ledger."""
@@ -155,20 +169,31 @@ class Session:
                 self._siblings[options] = sibling
             return self._siblings[options]
 
+    def count_calls(self) -> int:
+        """Return how many calls there were so far, wherever they ran."""
+        self.training.flush()
+        return self.ledger.num_calls
+
     def report(self, *, ended: str | None = None, is_over: bool = False) -> Report:
         """Return `build_report` of all calls so far, whatever their options."""
         with taking_turn():
+            for session in (self, *self._siblings.values()):
+                session.training.flush()
             return build_report(self.ledger, ended=ended, is_over=is_over)
 
     def count_gradient_call(
-        self, module: torch.nn.Module, whole: torch.nn.Module | None = None
+        self,
+        module: torch.nn.Module,
+        whole: torch.nn.Module | None = None,
+        refusal: Refusal | None = None,
     ) -> HostWork:
         """Note a call that the host makes because its result needs a gradient.
 
-        `whole` is the outermost module, if `module` is called as a part of it. Return the record
-        that the call's work belongs to.
+        `whole` is the outermost module, if `module` is called as a part of it; `refusal` is why the
+        wafer cannot train it, if it was asked. Return the record that the call's work belongs to.
         """
-        return self.ledger.host.count_call(module, Cause.GRADIENT, whole=whole)
+        self._admission.warn()
+        return self.ledger.host.count_call(module, Cause.GRADIENT, refusal=refusal, whole=whole)
 
     def count_fallback(
         self, module: torch.nn.Module, refusal: Refusal, whole: torch.nn.Module | None = None
@@ -205,6 +230,18 @@ class Session:
             self._warn()
             return result
 
+    def train(
+        self, module: torch.nn.Module, args: tuple[object, ...], kwargs: Mapping[str, object]
+    ) -> object:
+        """Return what `call` would, for a call whose result needs a gradient.
+
+        Raises UnsupportedOperationError, and has changed nothing, if the wafer cannot train it.
+        """
+        with taking_turn(), self._working():
+            result = with_own_errors(partial(self._admission.call, module, args, kwargs))
+            self._warn()
+            return result
+
     def call_part(
         self,
         whole: torch.nn.Module,
@@ -216,7 +253,7 @@ class Session:
 
         Raises UnsupportedOperationError also where parts that look alike or their number say so.
         """
-        look = _look(part, args, kwargs)
+        look = look_of(part, args, kwargs)
         with taking_turn():
             self._parts.admit(whole, part, look)
             try:
@@ -235,7 +272,8 @@ class Session:
 
         def compute() -> object:
             check_call(module, args, {})
-            return self._run(module, graph.bind(module, args), partial(module.forward, *args))
+            call = graph.bind(module, args)
+            return self._run_training(module, call, partial(module.forward, *args))
 
         with taking_turn(), self._working():
             result = with_own_errors(compute)
@@ -307,14 +345,26 @@ class Session:
         on_host: tuple[str, ...] = (),
     ) -> ResidentProgram:
         stores = _host_stores(module) if self.options.dtype else placed.program.dtype
-        wanted = Wanted(placed, name_of_module(module), reason, is_first, stores, on_host)
-        return self._loader.load(wanted)
+        name = name_of_module(module)
+        return self._load_as(name, stores, placed, reason, is_first=is_first, on_host=on_host)
+
+    def _load_as(
+        self,
+        name: str,
+        stores: DataType,
+        placed: Placed,
+        reason: str,
+        *,
+        is_first: bool,
+        on_host: tuple[str, ...] = (),
+    ) -> ResidentProgram:
+        return self._loader.load(Wanted(placed, name, reason, is_first, stores, on_host))
 
     def _call(
         self, module: torch.nn.Module, args: tuple[object, ...], kwargs: Mapping[str, object]
     ) -> object:
         """Run a call by its guards, or, where Dynamo cannot, by an export of its own."""
-        look = _look(module, args, kwargs)
+        look = look_of(module, args, kwargs)
         alike = self._calls.get(module, {}).get(look)
         if alike is None or not alike.has_worked:
             self._attempts.admit(module, look)
@@ -393,14 +443,39 @@ class Session:
             shared = self._guarded[key] = GuardedCall(self._run, self.options.dtype)
         return shared
 
+    def _run_training(
+        self, module: torch.nn.Module, call: CapturedCall, on_host: partial[object]
+    ) -> object:
+        """Run a call of a graph, whose leaves are the arguments of `on_host`, as one that trains.
+
+        Raises UnsupportedOperationError, and has changed nothing, if the wafer cannot.
+        """
+        if not call.needs_gradient:
+            return self._run(module, call, on_host)
+        if module not in self._trained:
+            self._trained[module] = TrainedModule(
+                name_of_module(module),
+                lambda gradients, plan: place_training(
+                    gradients, plan.trained, self.architecture, self.options
+                ),
+                partial(self._load_as, name_of_module(module), _host_stores(module)),
+                self.training.optimizers,
+                self.training.homes,
+            )
+        with self._calls_on_host():
+            return self.training.run(self._trained[module], call, on_host)
+
     def _run(
         self, module: torch.nn.Module, call: CapturedCall, on_host: Callable[[], object]
     ) -> object:
         if call.needs_gradient:  # of a tensor that is neither an argument nor a parameter
             raise UnsupportedOperationError("a tensor that it holds requires a gradient")
+        self.training.flush()
         check_indices(call.graph, call.inputs)
         programs = self._program_of.setdefault(module, weakref.WeakKeyDictionary())
-        program = programs.get(call.capture)
+        trained = self._trained.get(module)
+        program = trained.inference_program(call.graph) if trained else None
+        program = program or programs.get(call.capture)
         if program is None:
             program = programs[call.capture] = self._program_for(module, call.capture)
         with self._calls_on_host():
@@ -444,21 +519,6 @@ class Session:
         loaded = self._load(module, placed, reason, is_first=not others, on_host=on_host)
         outcomes[graph] = program = ModuleProgram(loaded)
         return program
-
-
-def _look(module: torch.nn.Module, args: tuple[object, ...], kwargs: Mapping[str, object]) -> Look:
-    """Return what tells calls of a module apart without running its code."""
-    leaves, structure = pytree.tree_flatten((args, dict(kwargs)))
-    shapes = tuple(
-        (leaf.dtype, leaf.shape) if isinstance(leaf, torch.Tensor) else type(leaf)
-        for leaf in cast("list[object]", leaves)
-    )
-    # Dynamo trusts that `forward` of a class of PyTorch is not replaced.
-    states = tuple(
-        (inner.training, type(inner).forward, *map(type, vars(inner)["_parameters"].values()))
-        for inner in module.modules()
-    )
-    return shapes, str(structure), states
 
 
 def _parameter_bytes(module: torch.nn.Module, dtype: DataType | None) -> int:

@@ -174,7 +174,7 @@ def test_training_with_autocast_and_a_scaler_equals_the_host_s(wafer, notices, o
     ours, plain = train("cuda"), train("cpu")
     torch.testing.assert_close(ours.weight.cpu(), plain.weight.detach())
     assert notices == [NOTICE]
-    assert wafer.ledger.gradient_calls == {"Linear": 6}
+    assert not wafer.ledger.gradient_calls
 
 
 def test_model_runs_on_the_wafer_and_its_result_is_on_the_device(wafer, notices):
@@ -308,7 +308,7 @@ def test_compiled_models_and_functions_run_on_the_wafer(wafer, x):
     assert isinstance(compiled, torch._dynamo.OptimizedModule)
     assert num_wafer_calls(wafer) == 3
     compiled(x).sum().backward()
-    assert wafer.ledger.gradient_calls == {"Sequential": 1}
+    assert not wafer.ledger.gradient_calls
     assert not wafer.ledger.fallbacks
 
 
@@ -325,7 +325,7 @@ def test_model_compiled_for_the_wafer_by_name(wafer, x):
         compiled(x).sum().backward()
     gradient, model[0].weight.grad = model[0].weight.grad, None
     model(x).sum().backward()
-    assert torch.equal(gradient, model[0].weight.grad)
+    torch.testing.assert_close(gradient, model[0].weight.grad)
 
 
 def test_numbers_format_as_numbers(x):

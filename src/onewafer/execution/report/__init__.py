@@ -3,6 +3,7 @@
 from onewafer.execution.report.building import report_program
 from onewafer.execution.report.phase_table import render_phases
 from onewafer.execution.report.placement import render_placement
+from onewafer.execution.report.steps import render_step
 from onewafer.execution.report.table import render_programs
 from onewafer.execution.report.values import (
     CacheReport,
@@ -12,6 +13,7 @@ from onewafer.execution.report.values import (
     PlacementReport,
     ProgramReport,
     SimulationReport,
+    StepReport,
     TensorReport,
 )
 
@@ -23,9 +25,11 @@ __all__ = [
     "PlacementReport",
     "ProgramReport",
     "SimulationReport",
+    "StepReport",
     "TensorReport",
     "render_phases",
     "render_placement",
     "render_programs",
+    "render_step",
     "report_program",
 ]

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from onewafer.execution.report.phases import busy_links, busy_pes, ratio, report_phases
 from onewafer.execution.report.placement import explain_placement
 from onewafer.execution.report.simulation import report_simulation
+from onewafer.execution.report.steps import report_step
 from onewafer.execution.report.values import CacheReport, ProgramReport
 from onewafer.graph import Attention
 from onewafer.mesh import longest_context
@@ -64,6 +65,7 @@ def report_program(record: ProgramRecord) -> ProgramReport:
         parameters_resent=record.parameters_resent,
         phases=report_phases(record),
         simulation=report_simulation(record),
+        step=report_step(record),
     )
 
 

@@ -33,8 +33,8 @@ _NOTE = (
 
 
 def render_phases(program: ProgramReport) -> RenderableType:
-    """Return the table of a program's phases."""
-    phases = program.phases
+    """Return the table of a program's phases, without those of a training step."""
+    phases = [phase for phase in program.phases if not phase.phase.trains]
     row = "sample" if phases[0].phase is Phase.BATCH else "token"
     table = Table(show_header=False)
     table.add_column(style="cyan", no_wrap=True)

@@ -95,6 +95,26 @@ class PhaseReport:
 
 
 @dataclass(frozen=True, slots=True)
+class StepReport:
+    """A training step: a mean of all."""
+
+    steps: int
+    """Steps of the optimizer; backward passes, if it took none on the wafer."""
+    samples: float
+    """Samples of a step, without padding."""
+    cycles: float
+    seconds: float
+    samples_per_second: float
+    bytes_in: int
+    """What comes to the wafer for one forward pass, loss, backward pass and update, without what
+    the host has changed."""
+    bytes_out: int
+    """What goes to the host."""
+    repeated: int
+    """Forward passes of all steps that were made again: others had taken their place."""
+
+
+@dataclass(frozen=True, slots=True)
 class CacheReport:
     """The keys and values of a language model, which stay on the wafer."""
 
@@ -199,6 +219,8 @@ class ProgramReport:
     phases: tuple[PhaseReport, ...]
     simulation: SimulationReport | None = None
     """None: not of fidelity `auto`."""
+    step: StepReport | None = None
+    """None: it was not trained."""
 
     @property
     def num_pes(self) -> int:

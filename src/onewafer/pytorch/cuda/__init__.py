@@ -6,7 +6,7 @@ questions, and `presence` says from when on.
 
 from onewafer.pytorch.cuda.alias import alias_cuda
 from onewafer.pytorch.cuda.presence import NOTICE, CudaAlias, Presence
-from onewafer.pytorch.cuda.tensors import OnDevice, call_plain, mark, unmarked
+from onewafer.pytorch.cuda.tensors import OnDevice, call_plain, mark, unmarked, view_plain
 
 __all__ = [
     "NOTICE",
@@ -17,4 +17,5 @@ __all__ = [
     "call_plain",
     "mark",
     "unmarked",
+    "view_plain",
 ]

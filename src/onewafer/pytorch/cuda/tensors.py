@@ -170,14 +170,14 @@ def call_plain(
     """Call with plain tensors; what comes out is on the device if an argument was."""
     if not any(isinstance(leaf, OnDevice) for leaf in pytree.tree_leaves((args, kwargs))):
         return function(args, kwargs)
-    args, kwargs = pytree.tree_map_only(torch.Tensor, _view_plain, (args, kwargs))
+    args, kwargs = pytree.tree_map_only(torch.Tensor, view_plain, (args, kwargs))
     result = function(args, kwargs)
     for leaf in pytree.tree_leaves(result):
         mark(leaf)
     return result
 
 
-def _view_plain(tensor: torch.Tensor) -> torch.Tensor:
+def view_plain(tensor: torch.Tensor) -> torch.Tensor:
     """Return the same tensor as a plain one; gradients flow through."""
     if not isinstance(tensor, OnDevice):
         return tensor

@@ -70,7 +70,7 @@ def _report_cause(
     refusal = task.refusal
     return HostCause(
         cause=task.cause,
-        reason=reasons[task.cause] if refusal is None else refusal.reason,
+        reason=_explain(task, reasons),
         line=None if refusal is None else refusal.place,
         module=task.module or None,
         place=None if task.place is None else task.place.to_source_line(),
@@ -82,6 +82,15 @@ def _report_cause(
         parts=tuple(_report_calls(record, work) for record, work in records),
         has_parameters=any(record.has_parameters for record, _ in records),
     )
+
+
+def _explain(task: HostTask, reasons: Mapping[Cause, str]) -> str:
+    """Return why the host does something; of a call that needs a gradient, why so."""
+    refusal = task.refusal
+    if refusal is None:
+        return reasons[task.cause]
+    is_trained = task.cause is Cause.GRADIENT
+    return f"{reasons[task.cause]}: {refusal.reason}" if is_trained else refusal.reason
 
 
 def _report_calls(task: HostTask, work: HostWork) -> HostCalls:

@@ -8,13 +8,16 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from onewafer.execution.report import render_phases, render_programs
+from onewafer.execution.report import render_phases, render_programs, render_step
 from onewafer.pytorch.report.headline import describe_host, describe_workers, render_headline
 from onewafer.units import count_of
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from rich.console import RenderableType
 
+    from onewafer.execution.report import ProgramReport
     from onewafer.pytorch.report.values import RunValues
 
 _SHOWN_PROGRAMS = 3
@@ -31,10 +34,18 @@ def render(report: RunValues, *, is_verbose: bool = False) -> RenderableType:
     if left_out:
         more = count_of(left_out, "more program")
         parts.append(Text(f"and {more} with fewer cycles; --json has them all"))
-    if shown and shown[0].phases:
-        parts.append(render_phases(shown[0]))
+    if shown:
+        parts += _render_phases(shown[0])
     parts.append(_render_calls(report, is_verbose=is_verbose))
     return Group(*parts)
+
+
+def _render_phases(program: ProgramReport) -> Iterator[RenderableType]:
+    """Yield the tables of what a program does: a training step, and calls without one."""
+    if program.step is not None:
+        yield render_step(program, program.step)
+    if any(not phase.phase.trains for phase in program.phases):
+        yield render_phases(program)
 
 
 def _render_calls(report: RunValues, *, is_verbose: bool) -> Table:

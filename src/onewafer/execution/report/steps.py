@@ -1,0 +1,88 @@
+"""What a training step costs: a column for each of its launches."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rich.table import Table
+from rich.text import Text
+
+from onewafer.execution.records import Phase
+from onewafer.execution.report.values import StepReport
+from onewafer.mesh import Role
+from onewafer.units import format_bytes, format_hertz, format_seconds, to_seconds
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from rich.console import RenderableType
+
+    from onewafer.execution.records import ProgramRecord
+    from onewafer.execution.report.values import PhaseReport, ProgramReport
+
+
+def report_step(record: ProgramRecord) -> StepReport | None:
+    """Return what a training step of a program costs; None: it was not trained."""
+    phases = {phase: done for phase, done in record.phases.items() if phase.trains}
+    last = phases.get(Phase.UPDATE) or phases.get(Phase.BACKWARD)
+    if last is None:
+        return None
+    steps, program = last.calls, record.program
+    samples = phases[Phase.FORWARD].rows / steps
+    cycles = sum(record.activity_of(done).cycles for done in phases.values()) / steps
+    seconds = to_seconds(cycles, clock_hertz=record.clock_hertz)
+    return StepReport(
+        steps=steps,
+        samples=samples,
+        cycles=cycles,
+        seconds=seconds,
+        samples_per_second=samples / seconds,
+        bytes_in=sum(item.num_bytes for item in program.with_role(Role.INPUT)),
+        bytes_out=sum(
+            item.num_bytes for item in program.with_role(Role.OUTPUT) if not item.is_resident
+        ),
+        repeated=record.repeated,
+    )
+
+
+def render_step(program: ProgramReport, step: StepReport) -> RenderableType:
+    """Return the table of a program's training step."""
+    phases = [phase for phase in program.phases if phase.phase.trains]
+    table = Table(show_header=False)
+    table.add_column(style="cyan", no_wrap=True)
+    for _ in (*phases, step):
+        table.add_column(justify="right", no_wrap=True)
+    heads = (*(phase.phase for phase in phases), "all")
+    table.add_row("costs of a step", *(Text(head, style="bold") for head in heads))
+    table.add_section()
+    for name, cells in _figures(phases, step, program.clock_hertz):
+        table.add_row(name, *cells)
+    table.add_section()
+    for name, cell in _totals(step, program.clock_hertz):
+        table.add_row(name, *[""] * len(phases), cell)
+    return table
+
+
+def _figures(
+    phases: Sequence[PhaseReport], step: StepReport, clock_hertz: float
+) -> Iterator[tuple[str, list[str]]]:
+    cycles = [phase.cycles / step.steps for phase in phases]
+    yield "cycles", [f"{count:,.0f}" for count in (*cycles, step.cycles)]
+    seconds = [to_seconds(count, clock_hertz=clock_hertz) for count in cycles]
+    yield "time", [format_seconds(time) for time in (*seconds, step.seconds)]
+    yield "share of the time", [f"{count / step.cycles:.0%}" for count in (*cycles, step.cycles)]
+    if phases[0].busy_pe_fraction is not None:
+        yield "off closed form", [*(f"{phase.expected_error:+.1%}" for phase in phases), ""]
+        busy = [phase.busy_pe_fraction or 0.0 for phase in phases]
+        mean = sum(part * count for part, count in zip(busy, cycles, strict=True)) / step.cycles
+        yield "PEs busy", [f"{part:.0%}" for part in (*busy, mean)]
+
+
+def _totals(step: StepReport, clock_hertz: float) -> Iterator[tuple[str, str]]:
+    yield "steps", f"{step.steps:,}"
+    yield "samples a step", f"{step.samples:,.4g}"
+    yield f"samples/s, {format_hertz(clock_hertz)}", f"{step.samples_per_second:,.0f}"
+    yield "bytes in a step", format_bytes(step.bytes_in)
+    yield "bytes out a step", format_bytes(step.bytes_out)
+    if step.repeated:
+        yield "forward passes again", f"{step.repeated:,}"

@@ -1,0 +1,113 @@
+"""Which calls that need a gradient are tried on the wafer, and how their code is captured."""
+
+from __future__ import annotations
+
+import weakref
+from typing import TYPE_CHECKING, cast
+
+import torch
+from torch._dynamo import config as dynamo_config
+from torch.autograd import forward_ad
+from torch.utils import _pytree as pytree
+
+from onewafer.errors import UnsupportedOperationError
+from onewafer.pytorch.attempts import Attempts
+from onewafer.pytorch.capture import check_call
+from onewafer.pytorch.guarded import GuardedCall, NotTraceableError
+from onewafer.pytorch.looks import look_of
+from onewafer.pytorch.refusals import SurroundingsError
+from onewafer.pytorch.training.autograd import has_hooks_of_saved_tensors
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from onewafer.graph import DataType
+    from onewafer.pytorch.guarded import Run
+    from onewafer.pytorch.looks import Look
+
+_BACKWARD_HOOKS = ("_backward_hooks", "_backward_pre_hooks")
+_WRAPPERS = ("DistributedDataParallel", "FullyShardedDataParallel", "DataParallel")
+"""Classes that share a model out over devices."""
+
+
+class Admission:
+    """The captures of calls that need a gradient."""
+
+    def __init__(self, run: Run, dtype: DataType | None) -> None:
+        """Take what runs a captured call."""
+        self._run, self._dtype = run, dtype
+        self._attempts = Attempts()
+        self._calls: weakref.WeakKeyDictionary[torch.nn.Module, dict[Look, GuardedCall]] = (
+            weakref.WeakKeyDictionary()
+        )
+
+    def call(
+        self, module: torch.nn.Module, args: tuple[object, ...], kwargs: Mapping[str, object]
+    ) -> object:
+        """Return the result of a call.
+
+        Raises UnsupportedOperationError, and has changed nothing, if the wafer cannot do it.
+        """
+        check_call(module, args, kwargs)
+        _check_surroundings()
+        _check_module(module)
+        look = look_of(module, args, kwargs), _flow(args, kwargs)
+        self._attempts.admit(module, look)
+        guarded = self._guarded(module, look)
+        num_graphs = guarded.num_graphs
+        self._attempts.admit_guarded(module, num_calls=guarded.num_calls, num_graphs=num_graphs)
+        try:
+            result = guarded(module, args, kwargs)
+        except NotTraceableError as error:
+            reason = str(error).strip().splitlines()[0]
+            refusal = UnsupportedOperationError(f"Dynamo cannot read its code: {reason}")
+            self._attempts.note_refusal(module, look, refusal)
+            raise refusal from None
+        except UnsupportedOperationError as error:
+            if guarded.num_graphs > num_graphs:
+                self._attempts.note_refusal(module, look, error)
+            raise
+        if guarded.num_graphs > num_graphs:
+            self._attempts.note_success(module, look)
+        return result
+
+    def warn(self) -> None:
+        """Say once that captures stop."""
+        self._attempts.warn()
+
+    def _guarded(self, module: torch.nn.Module, look: Look) -> GuardedCall:
+        known = self._calls.setdefault(module, {})
+        if look not in known:
+            known[look] = GuardedCall(self._run, self._dtype)
+        return known[look]
+
+
+def _flow(args: tuple[object, ...], kwargs: Mapping[str, object]) -> tuple[object, ...]:
+    """Return which arguments gradients flow to, and whether further: Dynamo asks for both."""
+    leaves = cast("list[object]", pytree.tree_leaves((args, dict(kwargs))))
+    return tuple(
+        (leaf.requires_grad, leaf.is_leaf) for leaf in leaves if isinstance(leaf, torch.Tensor)
+    )
+
+
+def _check_surroundings() -> None:
+    """Refuse what sees or changes the graph of autograd."""
+    if dynamo_config.disable:
+        raise SurroundingsError("Dynamo, which captures calls, is disabled")
+    if has_hooks_of_saved_tensors():
+        raise SurroundingsError("hooks of saved tensors, as those of `checkpoint`, are in place")
+    if vars(forward_ad)["_current_level"] >= 0:
+        raise SurroundingsError("the call is differentiated in forward mode")
+
+
+def _check_module(module: torch.nn.Module) -> None:
+    """Refuse modules whose code does in training what a graph does not say."""
+    if type(module).__name__ in _WRAPPERS:
+        name = type(module).__name__
+        raise UnsupportedOperationError(f"{name} shares the module out over devices")
+    for inner in module.modules():
+        if any(vars(inner).get(name) for name in _BACKWARD_HOOKS):
+            raise UnsupportedOperationError(
+                f"{type(inner).__name__} has backward hooks, which would see gradients that are "
+                "never computed"
+            )

@@ -1,0 +1,200 @@
+"""Calls as nodes of autograd's graph: what a backward pass asks of the wafer, or of the host.
+
+To a script, a call is one node, whose result and gradients are ordinary tensors. Hooks,
+`retain_graph` and edits between the passes are autograd's own business, which sees a node as any
+other. Gradients that are to be differentiated again are the host's.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any, Protocol, cast
+
+import torch
+
+from onewafer.errors import UnsupportedOperationError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from onewafer.pytorch.training.calls import LossOfCall, TrainingCall
+
+    Tensors = tuple[torch.Tensor, ...]
+    Given = tuple[torch.Tensor | None, ...]
+    """Gradients of results, or of operands; None: there is none."""
+
+Context = Any
+"""What a node keeps from its forward pass to its backward pass."""
+
+
+class Launcher(Protocol):
+    """What nodes ask to launch for them, or to account for it."""
+
+    def launch(self, call: TrainingCall) -> Tensors:
+        """Return the results of a call, computed on the wafer."""
+        ...
+
+    def launch_loss(self, taken: LossOfCall) -> float:
+        """Return a loss, computed on the wafer."""
+        ...
+
+    def launch_backward(self, call: TrainingCall, gradients: Given) -> dict[str, torch.Tensor]:
+        """Return the gradients of a call's operands, computed on the wafer."""
+        ...
+
+    def account_backward(
+        self,
+        call: TrainingCall,
+        gradients: Given,
+        leaves: Sequence[torch.Tensor],
+        compute: Callable[[], Given],
+    ) -> Given:
+        """Return what `compute` gives, the gradients of leaves, and account for it."""
+        ...
+
+    def differentiate(
+        self,
+        call: TrainingCall,
+        leaves: Sequence[object],
+        gradients: Given,
+        refusal: UnsupportedOperationError | None = None,
+    ) -> list[Any]:
+        """Return the gradients of leaves, computed by the host because of a refusal."""
+        ...
+
+
+_AUTOGRAD: Any = vars(sys.modules["torch._C"])["_autograd"]  # no public name
+
+
+def has_hooks_of_saved_tensors() -> bool:
+    """Tell whether what a backward pass needs is packed by someone, as `checkpoint` does."""
+    return _AUTOGRAD._top_saved_tensors_default_hooks(True) is not None  # noqa: SLF001, FBT003
+
+
+def _keeps_graph() -> bool:
+    """Tell whether the backward pass that runs may be asked for again."""
+    return bool(_AUTOGRAD._get_current_graph_task_keep_graph())  # noqa: SLF001
+
+
+class CallOnHost(torch.autograd.Function):
+    """A call whose values the host computes, beside launches that are accounted for."""
+
+    @staticmethod
+    def forward(ctx: Context, training: Launcher, call: TrainingCall, *leaves: object) -> Tensors:
+        """Compute the results, and keep what the host's own backward pass needs."""
+        with torch.enable_grad():
+            inner = [_alias(leaf) for leaf in leaves]
+            results = call.compute(inner)
+        ctx.training, ctx.call, ctx.leaves = training, call, leaves
+        ctx.inner, ctx.results = inner, results
+        return _as_results(ctx, results, [result.requires_grad for result in results])
+
+    @staticmethod
+    def backward(ctx: Context, *gradients: torch.Tensor | None) -> Given:
+        """Return the gradients of the leaves."""
+        training, call = cast("Launcher", ctx.training), cast("TrainingCall", ctx.call)
+        if torch.is_grad_enabled():
+            return None, None, *training.differentiate(call, ctx.leaves, gradients)
+        needed: Sequence[bool] = ctx.needs_input_grad[2:]
+        leaves = [leaf for leaf, is_needed in zip(ctx.leaves, needed, strict=True) if is_needed]
+        pairs = [
+            (result, gradient)
+            for result, gradient in zip(ctx.results, gradients, strict=True)
+            if gradient is not None and result.requires_grad
+        ]
+        keeps_graph = _keeps_graph()
+
+        def compute() -> Tensors:
+            return torch.autograd.grad(
+                [result for result, _ in pairs],
+                [leaf for leaf, is_needed in zip(ctx.inner, needed, strict=True) if is_needed],
+                [gradient for _, gradient in pairs],
+                retain_graph=keeps_graph,
+                allow_unused=True,
+            )
+
+        found = iter(training.account_backward(call, gradients, leaves, compute))
+        return None, None, *(next(found) if is_needed else None for is_needed in needed)
+
+
+class CallOnWafer(torch.autograd.Function):
+    """A call whose values the wafer computes.
+
+    Its operands are those of the graph, which gradients are of, and behind them the leaves of the
+    arguments, which only gradients to be differentiated again are of.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Context, training: Launcher, call: TrainingCall, *operands: torch.Tensor
+    ) -> Tensors:
+        """Launch the forward pass."""
+        bound = call.bound
+        ctx.training, ctx.call, ctx.num_bound = training, call, len(bound)
+        ctx.leaves = operands[len(bound) :]
+        results = training.launch(call)
+        # As PyTorch does, so that its errors of operands that were changed are right.
+        ctx.save_for_backward(*(bound[name] for name in call.operands_of_backward()))
+        return _as_results(ctx, results, call.are_differentiable())
+
+    @staticmethod
+    def backward(ctx: Context, *gradients: torch.Tensor | None) -> Given:
+        """Launch the backward pass."""
+        _ = ctx.saved_tensors  # raises if they are freed, or were changed
+        training, call = cast("Launcher", ctx.training), cast("TrainingCall", ctx.call)
+        if torch.is_grad_enabled():
+            found = training.differentiate(call, ctx.leaves, gradients)
+            return None, None, *[None] * ctx.num_bound, *found
+        try:
+            by_name = training.launch_backward(call, gradients)
+        except UnsupportedOperationError as refusal:
+            found = training.differentiate(call, ctx.leaves, gradients, refusal)
+            return None, None, *[None] * ctx.num_bound, *found
+        found = [by_name.get(name) for name in call.bound]
+        return None, None, *found, *[None] * len(ctx.leaves)
+
+
+class LossOnWafer(torch.autograd.Function):
+    """A loss that the wafer computes, of the result of a call."""
+
+    @staticmethod
+    def forward(
+        ctx: Context, training: Launcher, taken: LossOfCall, value: torch.Tensor
+    ) -> torch.Tensor:
+        """Launch the loss."""
+        ctx.training, ctx.taken = training, taken
+        ctx.save_for_backward(value)
+        return value.new_tensor(training.launch_loss(taken))
+
+    @staticmethod
+    def backward(ctx: Context, *gradients: torch.Tensor | None) -> Given:
+        """Return the gradient of the result, which the call knows when it gets there."""
+        value: torch.Tensor = ctx.saved_tensors[0]
+        taken, (seed,) = cast("LossOfCall", ctx.taken), gradients
+        if seed is None:
+            return None, None, None
+        if torch.is_grad_enabled():
+            return None, None, taken.differentiate(value, seed, create_graph=True)
+        with torch.enable_grad():
+            inner = value.detach().requires_grad_()
+            found = taken.differentiate(inner, seed, create_graph=False)
+        taken.call.hand_on(found, float(seed))
+        return None, None, found
+
+
+def _alias(leaf: object) -> object:
+    """Return a tensor of the same memory that begins a graph of its own."""
+    if isinstance(leaf, torch.Tensor) and leaf.requires_grad:
+        return leaf.detach().requires_grad_()
+    return leaf
+
+
+def _as_results(
+    ctx: Context, results: Sequence[torch.Tensor], are_differentiable: Sequence[bool]
+) -> Tensors:
+    """Return results for autograd, which does not ask for gradients of those that have none."""
+    ctx.set_materialize_grads(False)
+    found = tuple(result.detach() for result in results)
+    pairs = zip(found, are_differentiable, strict=True)
+    ctx.mark_non_differentiable(*(result for result, is_one in pairs if not is_one))
+    return found

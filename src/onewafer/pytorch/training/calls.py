@@ -1,0 +1,304 @@
+"""One call of a module that is trained: its forward pass, its loss, its backward pass.
+
+What a launch needs is sent again where another call has taken its place on the wafer meanwhile: the
+forward pass is then launched once more.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol, cast
+
+import numpy as np
+import torch
+from torch.utils import _pytree as pytree
+
+from onewafer.graph import num_samples
+from onewafer.pytorch.capture import WaferResult
+from onewafer.pytorch.host_calls import errors_of_script
+from onewafer.pytorch.host_outputs import HostOutputs
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    from onewafer.execution import Arrays
+    from onewafer.pytorch.capture import CapturedCall
+    from onewafer.pytorch.training.losses import Loss
+    from onewafer.pytorch.training.programs import TrainingProgram
+
+    Array = NDArray[Any]
+    Gradients = Sequence[torch.Tensor | None]
+
+
+class Programs(Protocol):
+    """The programs of the module that is called."""
+
+    @property
+    def name(self) -> str:
+        """The class of the module."""
+        ...
+
+    def usual_program(self, call: TrainingCall) -> TrainingProgram:
+        """Return the program for a call of which only the forward pass is known."""
+        ...
+
+    def program(self, call: TrainingCall, loss: Loss | None) -> TrainingProgram:
+        """Return the program for a call and its loss; None: it is given gradients."""
+        ...
+
+    @property
+    def usual_loss(self) -> Loss | None:
+        """The loss that was taken last."""
+        ...
+
+    def note_loss(self, loss: Loss | None) -> None:
+        """Note the loss that a call was followed by."""
+        ...
+
+    def note_home(self, call: TrainingCall, program: TrainingProgram) -> None:
+        """Note where the gradients of a call's parameters are."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class TakenLoss:
+    """A loss that a script has taken of a call."""
+
+    loss: Loss
+    target: torch.Tensor
+
+
+class TrainingCall:
+    """A call whose result needs a gradient."""
+
+    def __init__(
+        self, trained: Programs, call: CapturedCall, compute: Callable[..., object]
+    ) -> None:
+        """Take the call, and what computes it on the host from the leaves of its arguments."""
+        self.trained = trained
+        self.call = call
+        self.rows = num_samples(call.graph)
+        self._compute = compute
+        self.loss: TakenLoss | None = None
+        self._program: TrainingProgram | None = None
+        """Where it was launched last."""
+        self._handed: tuple[torch.Tensor, int, float] | None = None
+        """The gradient of an output that the loss gave, its version, and that of the loss."""
+        self.bound: Mapping[str, torch.Tensor] = {**call.inputs, **call.parameters}
+        """The operands of the graph."""
+        self.wanted = tuple(name for name, tensor in self.bound.items() if tensor.requires_grad)
+
+    # --- values of the host --------------------------------------------------------------------
+
+    def compute(self, leaves: Sequence[object]) -> tuple[torch.Tensor, ...]:
+        """Return the results that the wafer has, computed by the host."""
+        with errors_of_script():
+            result = self._compute(*leaves)
+        found = cast("list[object]", pytree.tree_leaves(result))
+        tensors: dict[str, torch.Tensor] = {}
+        for leaf, place in zip(found, self.call.results, strict=True):
+            if isinstance(place, WaferResult) and isinstance(leaf, torch.Tensor):
+                tensors.setdefault(place.name, leaf)
+        return (*tensors.values(),)
+
+    def differentiate(
+        self, leaves: Sequence[object], gradients: Gradients, *, create_graph: bool
+    ) -> list[Any]:
+        """Return gradients of the leaves, computed by the host.
+
+        They can be differentiated again if they `create_graph`.
+        """
+        with torch.enable_grad():
+            results = self.compute(leaves)
+        given = [(r, g) for r, g in zip(results, gradients, strict=True) if g is not None]
+        needed = [leaf for leaf in leaves if _needs_gradient(leaf)]
+        found = iter(
+            torch.autograd.grad(
+                [result for result, _ in given],
+                cast("list[torch.Tensor]", needed),
+                [gradient for _, gradient in given],
+                create_graph=create_graph,
+                allow_unused=True,
+            )
+        )
+        return [next(found) if _needs_gradient(leaf) else None for leaf in leaves]
+
+    # --- launches ------------------------------------------------------------------------------
+
+    @property
+    def places(self) -> dict[str, WaferResult]:
+        """The results that the wafer has, by their names, each once."""
+        places = [place for place in self.call.results if isinstance(place, WaferResult)]
+        return {place.name: place for place in reversed(places)}
+
+    def are_differentiable(self) -> list[bool]:
+        """Tell which results depend on what gradients are wanted of."""
+        found = {*self.wanted}
+        for operation in self.call.graph.operations:
+            operands = (*operation.activation_operands, *operation.parameter_operands)
+            if operation.result.is_floating and not found.isdisjoint(operands):
+                found.add(operation.result.name)
+        return [name in found for name in self.places]
+
+    def operands_of_backward(self) -> list[str]:
+        """Return the operands of the graph that its backward pass reads."""
+        program = self._program
+        assert program is not None, "it was launched"  # invariant
+        read = program.operands_of_backward
+        return [name for name in self.bound if name in read]
+
+    def launch(self) -> tuple[torch.Tensor, ...]:
+        """Launch the forward pass, with the loss that usually follows; return its results."""
+        program = self.trained.usual_program(self)
+        with program.loaded.alone():
+            outputs = self._hold(program)
+        return tuple(place.build(outputs[name]) for name, place in self.places.items())
+
+    def account(self, values: Sequence[torch.Tensor]) -> None:
+        """Account for the forward pass, unless that was done; the host has its results."""
+        if self._program is None:
+            program = self.trained.program(self, self.trained.usual_loss)
+            with program.loaded.alone():
+                self._hold(program, values)
+
+    def take_loss(
+        self,
+        taken: TakenLoss,
+        value: torch.Tensor | None = None,
+        values: Sequence[torch.Tensor] = (),
+    ) -> float | None:
+        """Launch a loss of the call; return it, None if it is the host's `value`.
+
+        Raises UnsupportedOperationError, and has changed nothing, if the wafer has none.
+        """
+        program = self.trained.program(self, taken.loss)
+        host: Arrays = {}
+        if value is not None:
+            host = {taken.loss.result: value.detach().reshape(1, 1).numpy(force=True)}
+        targets = taken.loss.targets(taken.target, program.plan.rows)
+        with program.loaded.alone():
+            self._hold(program, values)
+            found = program.loss(targets, lambda: host, rows=self.rows)
+        self.loss = taken
+        self.trained.note_loss(taken.loss)
+        return found
+
+    def hand_on(self, gradient: torch.Tensor, seed: float) -> None:
+        """Note the gradient of an output that follows from that of the loss, the `seed`."""
+        self._handed = gradient, gradient._version, seed  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]  # no public name
+
+    def backward(
+        self,
+        gradients: Gradients,
+        *,
+        values: Sequence[torch.Tensor] = (),
+        flop: int | None = None,
+    ) -> dict[str, Array]:
+        """Launch the backward pass; return the gradients of inputs and parameters by name.
+
+        `flop` is what the host has computed for the same: then it has the gradients, and the
+        `values` of the forward pass if that was not launched yet.
+        """
+        seed = self._seed(gradients, is_sure=flop is not None)
+        taken = self.loss if seed is not None else None
+        if self.loss is None:
+            self.trained.note_loss(None)
+        program = self.trained.program(self, None if taken is None else taken.loss)
+        with program.loaded.alone():
+            if not program.holds(self):
+                self._hold(program, values)
+                if taken is not None:
+                    targets = taken.loss.targets(taken.target, program.plan.rows)
+                    program.loss(targets, dict, rows=self.rows)
+            if taken is None:
+                seeds = self._seeds(program, gradients)
+            else:
+                (name,) = program.seeds.values()
+                seeds = {name: np.full((1, 1), seed, np.float32)}
+            found = program.backward(seeds, rows=self.rows, flop=flop)
+        self.trained.note_home(self, program)
+        return {
+            name: found[result][: self._num_rows(name)]
+            for name, result in program.by_name.items()
+            if result in found
+        }
+
+    def _num_rows(self, name: str) -> int | None:
+        """Return how many rows of a gradient are the call's; None: it has no rows of a launch."""
+        return len(self.call.inputs[name]) if name in self.call.inputs else None
+
+    def _hold(self, program: TrainingProgram, values: Sequence[torch.Tensor] = ()) -> Arrays:
+        """See to it that a program has the activations of this call."""
+        if program.holds(self):
+            return {}
+        is_first = self._program is None
+        host = HostOutputs(self.call, self._restored(values)) if values else None
+        outputs = program.forward(
+            self,
+            self.call,
+            (lambda: host.samples(0, self.rows)) if host else dict,
+            is_first=is_first,
+        )
+        self._program = program
+        return outputs
+
+    def _restored(self, values: Sequence[torch.Tensor]) -> object:
+        by_name = dict(zip(self.places, values, strict=True))
+        return [
+            by_name[place.name] if isinstance(place, WaferResult) else None
+            for place in self.call.results
+        ]
+
+    def _seed(self, gradients: Gradients, *, is_sure: bool) -> float | None:
+        """Return the gradient of the loss if the others follow from it; None: they are given."""
+        if self.loss is None:
+            return None
+        if is_sure:
+            return 1.0  # for its cycles any will do
+        if self._handed is None:
+            return None
+        gradient, version, seed = self._handed
+        given = [found for found in gradients if found is not None]
+        is_same = len(given) == 1 and given[0] is gradient and gradient._version == version  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]  # no public name
+        return seed if is_same else None
+
+    def _seeds(self, program: TrainingProgram, gradients: Gradients) -> Arrays:
+        """Return the gradients of the outputs as a launch takes them."""
+        by_output = dict(zip(self.places, gradients, strict=True))
+        seeds: dict[str, Array] = {}
+        for output, seed in program.seeds.items():
+            shape = program.plan.graph.tensor(output).shape
+            array = np.zeros(shape, np.float32)
+            gradient = by_output.get(output)
+            if gradient is not None:
+                layout = self.places[output].layout
+                rows = self.call.graph.tensor(output).shape
+                places = layout.take(np.arange(rows[0] * rows[1]).reshape(rows))
+                found = gradient.detach().numpy(force=True)
+                np.add.at(array.reshape(-1), places.reshape(-1), found.reshape(-1))
+            seeds[seed] = array
+        return seeds
+
+
+@dataclass(frozen=True, slots=True)
+class LossOfCall:
+    """A loss that a script takes of a result."""
+
+    call: TrainingCall
+    taken: TakenLoss
+    on_host: Callable[[torch.Tensor], torch.Tensor]
+    """Computes it there."""
+
+    def differentiate(
+        self, value: torch.Tensor, seed: torch.Tensor, *, create_graph: bool
+    ) -> torch.Tensor:
+        """Return the gradient of the result, computed by the host, from that of the loss."""
+        loss = self.on_host(value)
+        (found,) = torch.autograd.grad(loss, value, seed, create_graph=create_graph)
+        return found
+
+
+def _needs_gradient(leaf: object) -> bool:
+    return isinstance(leaf, torch.Tensor) and leaf.requires_grad

@@ -1,0 +1,60 @@
+"""Where parameters are on the wafer: the program that has given their gradients last."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, cast
+
+import torch
+from torch.utils.weak import WeakIdKeyDictionary
+
+if TYPE_CHECKING:
+    from collections.abc import MutableMapping
+
+    from onewafer.pytorch.training.programs import TrainingProgram
+
+
+@dataclass(frozen=True, slots=True)
+class Home:
+    """The place of a parameter."""
+
+    program: TrainingProgram
+    name: str
+    """The parameter's in the program."""
+    gradient: torch.Tensor | None = None
+    """What the host computed, whose values stand for those of the wafer; None: the wafer did."""
+    version: int = 0
+    """The version of the gradient, as it was."""
+
+    def has_gradient_of(self, parameter: torch.Tensor) -> bool:
+        """Tell whether the gradient on the wafer is that of the host, where that has values."""
+        known, found = self.gradient, parameter.grad
+        if known is None or found is None:
+            return False
+        return _version(known) == self.version and torch.equal(known, found)
+
+
+class Homes:
+    """The places of all parameters of a session."""
+
+    def __init__(self) -> None:
+        self._homes = cast("MutableMapping[torch.Tensor, Home]", WeakIdKeyDictionary())
+
+    def note(
+        self,
+        parameter: torch.Tensor,
+        program: TrainingProgram,
+        name: str,
+        gradient: torch.Tensor | None = None,
+    ) -> None:
+        """Note that a program has given the gradient of a parameter."""
+        version = 0 if gradient is None else _version(gradient)
+        self._homes[parameter] = Home(program, name, gradient, version)
+
+    def find(self, parameter: torch.Tensor) -> Home | None:
+        """Return where a parameter is; None: it is on the host only."""
+        return self._homes.get(parameter)
+
+
+def _version(tensor: torch.Tensor) -> int:
+    return tensor._version  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]  # no public name

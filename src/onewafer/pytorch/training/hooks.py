@@ -1,0 +1,125 @@
+"""What a training loop calls besides modules, offered to the wafer: losses, steps of optimizers.
+
+The functions of PyTorch are replaced while a script runs, as `nn.Module.__call__` is. A tracer sees
+PyTorch's own.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import threading
+from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch.nn import functional
+from torch.optim.optimizer import register_optimizer_step_pre_hook
+
+from onewafer.blocks import OpenBlocks, Replacement
+from onewafer.pytorch.training.losses import KINDS
+from onewafer.pytorch.training.optimizers import STEPPED
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator
+
+    from onewafer.pytorch.training.training import Training
+
+    Function = Callable[..., Any]
+
+
+@contextmanager
+def training_on(training: Training) -> Generator[None]:
+    """Offer the losses and steps of a script to the wafer while the block is open."""
+    with ExitStack() as stack:
+        for replacement in _REPLACEMENTS:
+            stack.enter_context(replacement.in_place())
+        hook = register_optimizer_step_pre_hook(note_other_step)
+        stack.callback(hook.remove)
+        stack.enter_context(_BLOCKS.open((os.getpid(), training)))
+        yield
+
+
+def note_other_step(optimizer: torch.optim.Optimizer, *_: object) -> None:
+    """Count a step of a class that the wafer has no steps of."""
+    training = _current()
+    if training is not None and type(optimizer) not in STEPPED:
+        training.count_step(optimizer)
+
+
+class _Nesting(threading.local):
+    """Where this thread is."""
+
+    is_stepping = False
+    """Whether it is inside a step that was offered: what that calls is a part of it."""
+
+
+def _current() -> Training | None:
+    process_id, training = _BLOCKS.current or (None, None)
+    return training if process_id == os.getpid() else None
+
+
+def _replace_loss(kind: str) -> Callable[[Function], Function]:
+    def replace(original: Function) -> Function:
+        @functools.wraps(original)
+        def take_loss(*args: Any, **options: Any) -> Any:  # noqa: ANN401  # as in torch
+            if torch.compiler.is_compiling():
+                return original(*args, **options)
+            training = _current()
+            if training is None:
+                return original(*args, **options)
+            if "input" in options:
+                args = (options.pop("input"), *args)
+            return training.take_loss(kind, original, args, options)
+
+        return take_loss
+
+    return replace
+
+
+def _replace_step(original: Function) -> Function:
+    @functools.wraps(original)
+    def step(optimizer: torch.optim.Optimizer, *args: Any, **options: Any) -> Any:  # noqa: ANN401  # as in torch
+        training = None if torch.compiler.is_compiling() else _current()
+        on_host = functools.partial(original, optimizer, *args, **options)
+        if training is None or _NESTING.is_stepping:
+            return on_host()
+        _NESTING.is_stepping = True
+        try:
+            closure = args[0] if args else options.get("closure")
+            return training.step(optimizer, on_host, has_closure=closure is not None)
+        finally:
+            _NESTING.is_stepping = False
+
+    return step
+
+
+def _replace_initialization(original: Function) -> Function:
+    @functools.wraps(original)
+    def initialize(optimizer: torch.optim.Optimizer, *args: object, **options: object) -> None:
+        original(optimizer, *args, **options)
+        training = _current()
+        if training is not None:
+            training.optimizers.note(optimizer)
+
+    return initialize
+
+
+def _give_own_steps() -> None:
+    """Let every class have a step of its own, as it has once PyTorch has put hooks around it.
+
+    A class that has not inherits what is replaced in another one, until then.
+    """
+    for kind in STEPPED:
+        if "step" not in vars(kind):
+            setattr(kind, "step", kind.step)  # noqa: B010  # pyright: ignore[reportUnknownArgumentType, reportUnknownMemberType]  # partly typed
+
+
+_give_own_steps()
+_BLOCKS = OpenBlocks["tuple[int, Training]"]()
+_NESTING = _Nesting()
+_REPLACEMENTS = (
+    *(Replacement(functional, kind, _replace_loss(kind)) for kind in KINDS),
+    *(Replacement(kind, "step", _replace_step) for kind in STEPPED),
+    Replacement(torch.optim.Optimizer, "__init__", _replace_initialization),
+)

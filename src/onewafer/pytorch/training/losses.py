@@ -1,0 +1,200 @@
+"""Losses that a script takes of a result of the wafer, as operations behind those of the model."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+import torch
+
+from onewafer.graph import CrossEntropy, DataType, ElementLoss, LossFunction, Reduction, Tensor
+from onewafer.pytorch.arrays import to_numpy
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from numpy.typing import NDArray
+
+    from onewafer.graph import Graph, Operation
+
+    Array = NDArray[Any]
+
+_IGNORED = -100
+"""The target of rows that do not count, unless a script chooses another one."""
+_MATRIX = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Loss(ABC):
+    """A loss with its options, of one output of a model."""
+
+    needs_all_rows: ClassVar[bool] = False
+    """Whether every row of a launch counts: a batch has exactly so many."""
+
+    output: str
+    """The output of the graph that is compared."""
+    reduction: Reduction
+
+    @property
+    def result(self) -> str:
+        """The name of the loss in the graph."""
+        return f"{self.output}.loss"
+
+    @property
+    def target(self) -> str:
+        """The name of the input that the output is compared with."""
+        return f"{self.output}.target"
+
+    def append(self, graph: Graph) -> Graph:
+        """Return the graph with this loss behind the model."""
+        source = graph.tensor(self.output)
+        result = Tensor(self.result, (1, 1), graph.dtype)
+        return replace(
+            graph,
+            inputs=(*graph.inputs, self._target_of(source)),
+            operations=(*graph.operations, self._operation(result)),
+            outputs=(*graph.outputs, self.result),
+        )
+
+    @abstractmethod
+    def targets(self, target: torch.Tensor, rows: int) -> Array:
+        """Return what the output is compared with, for a launch of so many rows."""
+
+    @abstractmethod
+    def _target_of(self, source: Tensor) -> Tensor:
+        """Return the input of targets for an output."""
+
+    @abstractmethod
+    def _operation(self, result: Tensor) -> Operation:
+        """Return the operation."""
+
+
+@dataclass(frozen=True, slots=True)
+class ClassLoss(Loss):
+    """Cross entropy with the indices of classes."""
+
+    ignored: int = _IGNORED
+
+    @classmethod
+    def of(
+        cls, output: str, logits: torch.Tensor, args: tuple[object, ...], kwargs: Mapping[str, Any]
+    ) -> Loss | None:
+        """Return the loss of a call of `cross_entropy`; None: the wafer has no such loss."""
+        options = _options(_OF_CROSS_ENTROPY, args, kwargs)
+        target, reduction = options["target"], _reduction(options["reduction"])
+        is_plain = (
+            options["weight"] is None
+            and options["size_average"] is None
+            and options["reduce"] is None
+            and options["label_smoothing"] == 0
+        )
+        if not is_plain or reduction is None or not isinstance(target, torch.Tensor):
+            return None
+        has_classes = target.dtype is torch.int64 and target.shape == logits.shape[:1]
+        if not has_classes or logits.dim() != _MATRIX or not _are_classes(target, logits, options):
+            return None
+        return cls(output, reduction, options["ignore_index"])
+
+    def targets(self, target: torch.Tensor, rows: int) -> Array:
+        """Return the classes; rows that a launch has beyond those of the call do not count."""
+        found = np.full((rows, 1), self.ignored, np.int32)
+        found[: len(target), 0] = to_numpy(target)
+        return found
+
+    def _target_of(self, source: Tensor) -> Tensor:
+        return Tensor(self.target, (source.shape[0], 1), DataType.I32)
+
+    def _operation(self, result: Tensor) -> Operation:
+        return CrossEntropy(
+            result, self.output, self.target, ignored=self.ignored, reduction=self.reduction
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class SquareLoss(Loss):
+    """The mean, or the sum, of the squares of differences."""
+
+    needs_all_rows = True
+
+    @classmethod
+    def of(
+        cls, output: str, logits: torch.Tensor, args: tuple[object, ...], kwargs: Mapping[str, Any]
+    ) -> Loss | None:
+        """Return the loss of a call of `mse_loss`; None: the wafer has no such loss."""
+        options = _options(_OF_MSE, args, kwargs)
+        target, reduction = options["target"], _reduction(options["reduction"])
+        is_plain = all(options[name] is None for name in ("size_average", "reduce", "weight"))
+        if not is_plain or reduction is None or not isinstance(target, torch.Tensor):
+            return None
+        is_alike = (target.dtype, target.shape) == (logits.dtype, logits.shape)
+        if not is_alike or target.requires_grad or logits.dim() != _MATRIX:
+            return None
+        return cls(output, reduction)
+
+    def targets(self, target: torch.Tensor, rows: int) -> Array:
+        """Return the wanted elements."""
+        assert len(target) == rows, "the program has as many rows"  # invariant
+        return to_numpy(target)
+
+    def _target_of(self, source: Tensor) -> Tensor:
+        return replace(source, name=self.target)
+
+    def _operation(self, result: Tensor) -> Operation:
+        return ElementLoss(result, self.output, self.target, LossFunction.SQUARE, self.reduction)
+
+
+KINDS = {"cross_entropy": ClassLoss, "mse_loss": SquareLoss}
+"""Function of `torch.nn.functional` → what it becomes."""
+
+
+def guess_loss(graph: Graph) -> Loss | None:
+    """Return the loss that scripts take most often of a model with this output.
+
+    A wrong guess costs a program, nothing else.
+    """
+    (output, *others) = graph.outputs
+    if others or graph.tensor(output).dtype is DataType.I32:
+        return None
+    is_one = graph.tensor(output).shape[-1] == 1
+    return SquareLoss(output, Reduction.MEAN) if is_one else ClassLoss(output, Reduction.MEAN)
+
+
+_OF_CROSS_ENTROPY = {
+    "target": None,
+    "weight": None,
+    "size_average": None,
+    "ignore_index": _IGNORED,
+    "reduce": None,
+    "reduction": "mean",
+    "label_smoothing": 0.0,
+}
+"""Arguments after the first one, with their values where they are left out."""
+_OF_MSE = {
+    "target": None,
+    "size_average": None,
+    "reduce": None,
+    "reduction": "mean",
+    "weight": None,
+}
+
+
+def _options(
+    names: Mapping[str, object], args: tuple[object, ...], kwargs: Mapping[str, Any]
+) -> dict[str, Any]:
+    return {**names, **dict(zip(names, args, strict=False)), **kwargs}
+
+
+def _reduction(name: object) -> Reduction | None:
+    """Return how losses of rows become one number; None: they do not."""
+    return {"mean": Reduction.MEAN, "sum": Reduction.SUM}.get(str(name))
+
+
+def _are_classes(target: torch.Tensor, logits: torch.Tensor, options: Mapping[str, Any]) -> bool:
+    """Tell whether all targets are classes or ignored; else PyTorch has an error to raise."""
+    counted = target[target != options["ignore_index"]]
+    if not counted.numel():
+        return True
+    lowest, highest = (int(found) for found in torch.aminmax(counted))
+    return lowest >= 0 and highest < logits.shape[1]

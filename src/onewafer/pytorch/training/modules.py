@@ -1,0 +1,177 @@
+"""What is known of one module that is trained: its programs, and what usually follows a call."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+from onewafer.errors import GraphError, UnsupportedOperationError
+from onewafer.graph import num_samples, with_samples
+from onewafer.mesh.lowering.training import FORWARD
+from onewafer.pytorch.lowering.nouns import noun_of
+from onewafer.pytorch.programs import ModuleProgram
+from onewafer.pytorch.training.losses import guess_loss
+from onewafer.pytorch.training.programs import Plan, TrainingProgram
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from onewafer.execution import Placed, ResidentProgram
+    from onewafer.graph import Gradients, Graph, Operation
+    from onewafer.pytorch.training.calls import TrainingCall
+    from onewafer.pytorch.training.homes import Homes
+    from onewafer.pytorch.training.losses import Loss
+    from onewafer.pytorch.training.optimizers import Optimizers
+
+    Place = Callable[[Gradients, Plan], Placed]
+
+    class Load(Protocol):
+        """Loads a program; takes why it is compiled, and whether it is the module's first one."""
+
+        def __call__(self, placed: Placed, reason: str, *, is_first: bool) -> ResidentProgram:
+            """Return the loaded program."""
+            ...
+
+
+_FIRST, _OTHER_ROWS = "the module is trained", "the module is trained with another number of rows"
+_OTHER_LOSS, _OTHER_STEP = "another loss is taken", "the optimizer takes other steps"
+
+
+class TrainedModule:
+    """The programs that train one module."""
+
+    def __init__(
+        self, name: str, place: Place, load: Load, optimizers: Optimizers, homes: Homes
+    ) -> None:
+        self.name = name
+        """The class of the module."""
+        self._place, self._load = place, load
+        self._optimizers, self._homes = optimizers, homes
+        self._placed: dict[Plan, tuple[Gradients, Placed] | UnsupportedOperationError] = {}
+        self._programs: dict[Plan, TrainingProgram] = {}
+        self.usual_loss: Loss | None = None
+        """The loss that was taken last; None: none has been, or the script has another one."""
+        self.knows_loss = False
+        """Whether any call has been followed so far."""
+        self._inference: dict[int, ModuleProgram] = {}
+        """What computes without a gradient, by the `id` of the program that it is a part of."""
+
+    def check(self, call: TrainingCall) -> None:
+        """Raise UnsupportedOperationError if the wafer cannot train the module."""
+        try:
+            self._find(self._plan(call, self.usual_loss))
+        except UnsupportedOperationError as error:
+            place = call.call.capture.place_of(error)
+            raise UnsupportedOperationError(error.refusal.reason, place) from None
+
+    def usual_program(self, call: TrainingCall) -> TrainingProgram:
+        """Return the program for a call of which only the forward pass is known."""
+        loss = self.usual_loss if self.knows_loss else guess_loss(call.call.graph)
+        if loss is not None:
+            try:
+                return self.program(call, loss)
+            except UnsupportedOperationError:
+                pass  # the model is one that can be trained, with a loss of the host
+        return self.program(call, None)
+
+    def program(self, call: TrainingCall, loss: Loss | None) -> TrainingProgram:
+        """Return the program for a call and its loss; None: it is given gradients.
+
+        Raises UnsupportedOperationError if there is none.
+        """
+        plan = self._plan(call, loss)
+        if plan not in self._programs:
+            gradients, placed = self._find(plan)
+            is_first = not self._programs
+            loaded = self._load(placed, self._reason(plan), is_first=is_first)
+            self._programs[plan] = TrainingProgram(plan, gradients, loaded)
+        return self._programs[plan]
+
+    def note_loss(self, loss: Loss | None) -> None:
+        """Note the loss that a call was followed by; None: one that the wafer does not know."""
+        self.usual_loss, self.knows_loss = loss, True
+
+    def note_home(self, call: TrainingCall, program: TrainingProgram) -> None:
+        """Note where the gradients of a call's parameters are."""
+        for name, parameter in call.call.parameters.items():
+            if name in program.by_name:
+                self._homes.note(parameter, program, name)
+
+    def inference_program(self, graph: Graph) -> ModuleProgram | None:
+        """Return what computes a graph with parameters that are on the wafer for training.
+
+        None: no program trains a model that is the same but for its number of rows.
+        """
+        for plan, program in self._programs.items():
+            if with_samples(graph, plan.rows) == plan.graph:
+                launch = program.launch_of(FORWARD)
+                made = ModuleProgram(program.loaded, graph=plan.graph, launch=launch)
+                return self._inference.setdefault(id(program), made)
+        return None
+
+    def _find(self, plan: Plan) -> tuple[Gradients, Placed]:
+        if plan not in self._placed:
+            try:
+                gradients = plan.derive()
+                self._placed[plan] = gradients, self._place(gradients, plan)
+            except GraphError as error:
+                self._placed[plan] = UnsupportedOperationError(str(error).splitlines()[-1].strip())
+            except UnsupportedOperationError as error:
+                self._placed[plan] = _blame(error, plan)
+        found = self._placed[plan]
+        if isinstance(found, UnsupportedOperationError):
+            raise found.again()
+        return found
+
+    def _plan(self, call: TrainingCall, loss: Loss | None) -> Plan:
+        names: dict[int, str] = {}
+        for name, parameter in call.call.parameters.items():
+            if name in call.wanted:
+                names.setdefault(id(parameter), name)
+        step, groups = self._optimizers.find(names)
+        graph = call.call.graph
+        rows = self._choose_rows(graph, is_exact=loss is not None and loss.needs_all_rows)
+        plan = Plan(with_samples(graph, rows), call.wanted, loss, step, groups)
+        more = (known for known in self._programs if known.gives_more_than(plan))
+        return max(more, key=lambda known: len(known.wanted), default=plan)
+
+    def _choose_rows(self, graph: Graph, *, is_exact: bool) -> int:
+        """Return the rows of a launch: those of a program that there is, or a power of two."""
+        rows = num_samples(graph)
+        if is_exact:
+            return rows
+        known = {
+            plan.rows for plan in self._programs if with_samples(graph, plan.rows) == plan.graph
+        }
+        return min(
+            (count for count in known if count >= rows), default=1 << (rows - 1).bit_length()
+        )
+
+    def _reason(self, plan: Plan) -> str:
+        others = [other for other in self._programs if other.wanted == plan.wanted]
+        if not others:
+            return _FIRST
+        if all(other.graph != plan.graph for other in others):
+            return _OTHER_ROWS
+        return _OTHER_LOSS if all(other.loss != plan.loss for other in others) else _OTHER_STEP
+
+
+def _blame(error: UnsupportedOperationError, plan: Plan) -> UnsupportedOperationError:
+    """Return an error that blames the operation of the model whose gradient is refused."""
+    gradients = plan.derive()
+    backward = gradients.graph.operations[gradients.num_forward :]
+    refused = next((one for one in backward if one.result.name == error.result), None)
+    if refused is None:
+        return error.again()
+    kind, read = type(refused).__name__, {*refused.activation_operands}
+    for operation in reversed(plan.graph.operations):
+        is_of_kind = kind.startswith(type(operation).__name__)
+        if is_of_kind and not read.isdisjoint((operation.result.name, *_operands(operation))):
+            reason = error.refusal.reason.replace(kind, f"the gradient of {noun_of(operation)}")
+            blamed = UnsupportedOperationError(reason)
+            blamed.result = operation.result.name
+            return blamed
+    return error.again()
+
+
+def _operands(operation: Operation) -> tuple[str, ...]:
+    return (*operation.activation_operands, *operation.parameter_operands)

@@ -1,0 +1,208 @@
+"""Optimizers of PyTorch that the wafer can step: their options, their state, their parameters."""
+
+from __future__ import annotations
+
+import weakref
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, cast
+
+import numpy as np
+import torch
+
+from onewafer.errors import UnsupportedOperationError
+from onewafer.mesh.lowering.optimizer import moment_of
+from onewafer.mesh.optimizers import MOMENTS, SQUARES, Adam, AdamW, Sgd
+from onewafer.pytorch.arrays import to_numpy
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    from onewafer.execution import Arrays
+    from onewafer.mesh.optimizers import Optimizer, StepOperation
+
+    Options = Mapping[str, Any]
+
+_STATE_OF_SGD = {MOMENTS: "momentum_buffer"}
+_STATE_OF_ADAM = {MOMENTS: "exp_avg", SQUARES: "exp_avg_sq"}
+
+
+@dataclass(frozen=True, slots=True)
+class Stepped:
+    """Parameters of one group of an optimizer that are in one program."""
+
+    options: Optimizer
+    parameters: Mapping[str, torch.nn.Parameter]
+    """By their names in the program."""
+
+
+def read_groups(optimizer: torch.optim.Optimizer, names: Mapping[int, str]) -> tuple[Stepped, ...]:
+    """Return the groups of an optimizer, without those that have none of some parameters.
+
+    `names` are those of parameters in a program, by their `id`. Raises UnsupportedOperationError
+    for an optimizer that the wafer cannot step.
+    """
+    found: list[Stepped] = []
+    groups = cast("Sequence[dict[str, Any]]", optimizer.param_groups)
+    for group in groups:
+        members = {names[id(p)]: p for p in group["params"] if id(p) in names}
+        if members:
+            found.append(Stepped(_read_options(optimizer, group), members))
+    if len({group.options.step for group in found}) > 1:
+        raise UnsupportedOperationError("only some groups of its parameters have momentum")
+    return tuple(found)
+
+
+def _read_options(optimizer: torch.optim.Optimizer, group: Options) -> Optimizer:
+    kind = type(optimizer)
+    if kind not in _READERS:
+        name = kind.__name__
+        raise UnsupportedOperationError(f"the optimizer {name} is not supported on the wafer")
+    if group.get("differentiable"):
+        raise UnsupportedOperationError("an optimizer that is `differentiable` steps on the host")
+    if group.get("amsgrad"):
+        raise UnsupportedOperationError("`amsgrad` is not supported on the wafer")
+    return _READERS[kind](group)
+
+
+def _read_sgd(group: Options) -> Optimizer:
+    return Sgd(
+        lr=float(group["lr"]),
+        momentum=float(group["momentum"]),
+        dampening=float(group["dampening"]),
+        weight_decay=float(group["weight_decay"]),
+        nesterov=bool(group["nesterov"]),
+        maximize=bool(group["maximize"]),
+    )
+
+
+def _read_adam(group: Options) -> Optimizer:
+    first, second = group["betas"]
+    kind = AdamW if group.get("decoupled_weight_decay") else Adam
+    return kind(
+        lr=float(group["lr"]),
+        betas=(float(first), float(second)),
+        eps=float(group["eps"]),
+        weight_decay=float(group["weight_decay"]),
+        maximize=bool(group["maximize"]),
+    )
+
+
+def _read_adamw(group: Options) -> Optimizer:
+    return _read_adam({**group, "decoupled_weight_decay": True})
+
+
+_READERS: dict[type[torch.optim.Optimizer], Callable[[Options], Optimizer]] = {
+    torch.optim.SGD: _read_sgd,
+    torch.optim.Adam: _read_adam,
+    torch.optim.AdamW: _read_adamw,
+}
+"""Exact class → what reads the options of a group."""
+STEPPED = (*_READERS,)
+"""The classes of optimizers whose steps the wafer can take."""
+
+
+class Optimizers:
+    """The optimizers that a script has made, or has stepped."""
+
+    def __init__(self) -> None:
+        self._known: list[weakref.ref[torch.optim.Optimizer]] = []
+
+    def note(self, optimizer: torch.optim.Optimizer) -> None:
+        """Note an optimizer that there is."""
+        self._known = [known for known in self._known if known() not in (None, optimizer)]
+        self._known.append(weakref.ref(optimizer))
+
+    def find(
+        self, names: Mapping[int, str]
+    ) -> tuple[type[StepOperation] | None, tuple[tuple[str, ...], ...]]:
+        """Return the step of the optimizer that has most of some parameters, and its groups.
+
+        `names` are as in `read_groups`. None: the wafer can take no step of any.
+        """
+        best: tuple[Stepped, ...] = ()
+        for known in reversed(self._known):
+            optimizer = known()
+            if optimizer is None:
+                continue
+            try:
+                groups = read_groups(optimizer, names)
+            except UnsupportedOperationError:
+                continue
+            best = max(best, groups, key=_count_parameters)
+        if not best:
+            return None, ()
+        return best[0].options.step, tuple((*group.parameters,) for group in best)
+
+
+def _count_parameters(groups: Iterable[Stepped]) -> int:
+    return sum(len(group.parameters) for group in groups)
+
+
+class States:
+    """What an optimizer keeps of the parameters of a step: on the host as PyTorch has it."""
+
+    def __init__(self, optimizer: torch.optim.Optimizer, step: type[StepOperation]) -> None:
+        self._states = cast("dict[torch.Tensor, dict[str, Any]]", optimizer.state)
+        is_adam = isinstance(optimizer, torch.optim.Adam)
+        names = _STATE_OF_ADAM if is_adam else _STATE_OF_SGD
+        self._names = {arena: names[arena] for arena in step.arenas}
+        self._counts = is_adam
+
+    def index(self, parameters: Iterable[torch.nn.Parameter]) -> int:
+        """Return the index of the step that is to be taken, from 1 on.
+
+        Raises UnsupportedOperationError unless it is the same for all parameters.
+        """
+        found = {self._index(self._states.get(parameter, {})) for parameter in parameters}
+        if len(found) != 1:
+            raise UnsupportedOperationError("its parameters have taken different numbers of steps")
+        return found.pop()
+
+    def _index(self, state: Mapping[str, Any]) -> int:
+        if self._counts:
+            return 1 + int(state.get("step", 0))
+        # A step without a buffer is like the first one, which takes the gradient as it is.
+        return 1 if any(state.get(name) is None for name in self._names.values()) else 2
+
+    def arrays(self, parameters: Mapping[str, torch.nn.Parameter]) -> Arrays:
+        """Return what is kept, by the names in a program; zeros where there is nothing yet."""
+        return {
+            moment_of(name, arena): self._array(parameter, key)
+            for name, parameter in parameters.items()
+            for arena, key in self._names.items()
+        }
+
+    def _array(self, parameter: torch.nn.Parameter, key: str) -> NDArray[Any]:
+        found = self._states.get(parameter, {}).get(key)
+        return np.zeros(tuple(parameter.shape), np.float32) if found is None else to_numpy(found)
+
+    def write(self, parameters: Mapping[str, torch.nn.Parameter], arrays: Arrays) -> None:
+        """Write what a step has made of parameters and of what is kept of them."""
+        with torch.no_grad():
+            for name, parameter in parameters.items():
+                parameter.copy_(_to_tensor(arrays[name]))
+                if not self._names:
+                    continue
+                state = self._states.setdefault(parameter, {})
+                if self._counts:
+                    self._count(state)
+                for arena, key in self._names.items():
+                    self._write(parameter, state, key, arrays[moment_of(name, arena)])
+
+    def _count(self, state: dict[str, Any]) -> None:
+        if "step" not in state:
+            state["step"] = torch.tensor(0.0, dtype=torch.get_default_dtype())
+        state["step"] += 1
+
+    def _write(
+        self, parameter: torch.nn.Parameter, state: dict[str, Any], key: str, array: NDArray[Any]
+    ) -> None:
+        if state.get(key) is None:
+            state[key] = torch.zeros_like(parameter, memory_format=torch.preserve_format)
+        state[key].copy_(_to_tensor(array))
+
+
+def _to_tensor(array: NDArray[Any]) -> torch.Tensor:
+    return torch.from_numpy(np.ascontiguousarray(array))  # pyright: ignore[reportUnknownMemberType]  # partly typed

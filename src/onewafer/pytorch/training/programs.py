@@ -1,0 +1,189 @@
+"""Programs that train one module: which there are, and their launches.
+
+A program has the model and its gradients, and where they are known the loss that the script takes
+and the step of its optimizer. What the script does can change; then the module has another program.
+Tensors on the wafer are those of the host: what the host has changed is sent before a launch.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from onewafer.execution import Phase, Trained
+from onewafer.graph import derive_gradients, num_samples
+from onewafer.mesh.lowering.optimizer import CLEAR, STEP_NUMBERS, UPDATE, moment_of
+from onewafer.mesh.lowering.training import BACKWARD, FORWARD, LOSS
+from onewafer.pytorch.arrays import to_numpy
+from onewafer.pytorch.programs import cut_into_buckets
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from numpy.typing import NDArray
+
+    from onewafer.execution import Arrays, Launched, ResidentProgram
+    from onewafer.graph import Gradients, Graph
+    from onewafer.mesh import Launch
+    from onewafer.mesh.optimizers import StepOperation
+    from onewafer.pytorch.capture import CapturedCall
+    from onewafer.pytorch.training.losses import Loss
+
+    Array = NDArray[Any]
+    HostValues = Callable[[], Arrays]
+    """Gives the rows of the outputs that the host has."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a program is to do."""
+
+    graph: Graph
+    """The model, with the rows of a launch."""
+    wanted: tuple[str, ...]
+    """Parameters and inputs whose gradients it gives."""
+    loss: Loss | None = None
+    """The loss that gradients come from; None: those of the outputs are given."""
+    step: type[StepOperation] | None = None
+    groups: tuple[tuple[str, ...], ...] = ()
+    """Parameters that the step is for, by the groups of the optimizer."""
+
+    @property
+    def rows(self) -> int:
+        """Samples of a launch."""
+        return num_samples(self.graph)
+
+    @property
+    def trained(self) -> Trained:
+        """What its graph does not say."""
+        return Trained(len(self.graph.operations), self.step, self.groups)
+
+    def gives_more_than(self, other: Plan) -> bool:
+        """Tell whether it does all that another one does, with gradients of more."""
+        return {*self.wanted} > {*other.wanted} and replace(self, wanted=other.wanted) == other
+
+    def derive(self) -> Gradients:
+        """Return the graph with its gradients; raise GraphError where there is no rule."""
+        if self.loss is None:
+            return derive_gradients(self.graph, self.wanted)
+        return derive_gradients(
+            self.loss.append(self.graph), self.wanted, outputs=[self.loss.result]
+        )
+
+
+class TrainingProgram:
+    """A loaded program of a plan."""
+
+    def __init__(self, plan: Plan, gradients: Gradients, loaded: ResidentProgram) -> None:
+        self.plan = plan
+        self.loaded = loaded
+        self._gradients = gradients
+        self._holder: object = None
+        """The call whose activations are on the wafer, if `_serial` is the last forward pass."""
+        self._serial = 0
+        graph = gradients.graph
+        backward = graph.operations[gradients.num_forward :]
+        flop = sum(operation.count_product_flop(graph.by_name) for operation in backward)
+        self._backward_flop = flop / plan.rows
+        self.operands_of_backward = frozenset(
+            name
+            for operation in backward
+            for name in (*operation.activation_operands, *operation.parameter_operands)
+        )
+        """Tensors that the backward pass reads."""
+        self._rows_since_step = 0
+        parameters = {tensor.name for tensor in plan.graph.parameters}
+        self._parameter_gradients = {
+            result for name, result in self.by_name.items() if name in parameters
+        }
+        if not loaded.leaves_values_to_host:
+            self._note_beginning()
+
+    def _note_beginning(self) -> None:
+        """Note that what an optimizer keeps begins with 0."""
+        arenas = () if self.plan.step is None else self.plan.step.arenas
+        shapes = {tensor.name: tensor.shape for tensor in self.plan.graph.parameters}
+        self.loaded.adopt(
+            {
+                moment_of(name, arena): np.zeros(shapes[name], np.float32)
+                for group in self.plan.groups
+                for name in group
+                for arena in arenas
+            }
+        )
+
+    @property
+    def seeds(self) -> Mapping[str, str]:
+        """Output whose gradient is given → the input for it."""
+        return self._gradients.seeds
+
+    @property
+    def by_name(self) -> Mapping[str, str]:
+        """Parameter or input → its gradient."""
+        return self._gradients.by_name
+
+    def launch_of(self, entry: str) -> Launch:
+        """Return the launch of an entry."""
+        return replace(self.loaded.record.program.whole_launch(), entry=entry)
+
+    def holds(self, holder: object) -> bool:
+        """Tell whether the activations on the wafer are those of a call."""
+        return self._holder is holder and self._serial == self.loaded.num_launches(FORWARD)
+
+    def forward(
+        self, holder: object, call: CapturedCall, host: HostValues, *, is_first: bool
+    ) -> Arrays:
+        """Launch the forward pass of a call; return its outputs, none if the host has them.
+
+        It is not the `is_first` one if the call has been launched before.
+        """
+        (bucket,) = cut_into_buckets(call, self.plan.graph)
+        loaded, rows = self.loaded, num_samples(call.graph)
+        loaded.keep({name: to_numpy(tensor) for name, tensor in call.parameters.items()})
+        launched = self._launch(FORWARD, bucket.inputs, host)
+        self._holder, self._serial = holder, loaded.num_launches(FORWARD)
+        flop = call.capture.flop if is_first else 0
+        loaded.count_call(Phase.FORWARD, [launched], rows=rows, flop=flop)
+        loaded.record.repeated += not is_first
+        return {name: a[: len(a) // self.plan.rows * rows] for name, a in launched.outputs.items()}
+
+    def loss(self, targets: Array, host: HostValues, *, rows: int) -> float | None:
+        """Launch the loss; return it, None if the host has it."""
+        loss = self.plan.loss
+        assert loss is not None, "it is asked for the loss that it has"  # invariant
+        launched = self._launch(LOSS, {loss.target: targets}, host)
+        self.loaded.count_call(Phase.LOSS, [launched], rows=rows, flop=0)
+        found = launched.outputs.get(loss.result)
+        return None if found is None else float(found.item())
+
+    def backward(self, seeds: Arrays, *, rows: int, flop: int | None = None) -> Arrays:
+        """Launch the backward pass; return gradients by their names in the graph.
+
+        `flop` is what the host has computed for the same, if it has.
+        """
+        cleared = self._launch(CLEAR, {}) if CLEAR in self._entries else None
+        launched = self._launch(BACKWARD, seeds)
+        self._holder = None  # its activations have made room for gradients
+        self._rows_since_step += rows
+        launches = [launched] if cleared is None else [cleared, launched]
+        count = round(self._backward_flop * rows) if flop is None else flop
+        self.loaded.count_call(Phase.BACKWARD, launches, rows=rows, flop=count)
+        resident = {n: a for n, a in launched.outputs.items() if n in self._parameter_gradients}
+        self.loaded.adopt(resident)
+        return launched.outputs
+
+    def update(self, numbers: Array) -> Arrays:
+        """Launch the step; return parameters and what is kept of them."""
+        launched = self._launch(UPDATE, {STEP_NUMBERS: numbers})
+        rows, self._rows_since_step = max(1, self._rows_since_step), 0
+        self.loaded.count_call(Phase.UPDATE, [launched], rows=rows, flop=0)
+        return launched.outputs
+
+    @property
+    def _entries(self) -> tuple[str, ...]:
+        return self.loaded.record.program.entries
+
+    def _launch(self, entry: str, inputs: Arrays, host: HostValues | None = None) -> Launched:
+        return self.loaded.launch(inputs, self.launch_of(entry), host=host)

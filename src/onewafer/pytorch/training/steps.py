@@ -1,0 +1,144 @@
+"""Steps of optimizers, on the wafer for the parameters that are there, on the host for others."""
+
+from __future__ import annotations
+
+import itertools
+import sys
+from collections import defaultdict
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, cast
+
+import numpy as np
+from torch.optim import Optimizer
+
+from onewafer.errors import UnsupportedOperationError
+from onewafer.pytorch.arrays import to_numpy
+from onewafer.pytorch.training.optimizers import STEPPED, States, read_groups
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    import torch
+    from numpy.typing import NDArray
+
+    from onewafer.execution import Arrays
+    from onewafer.pytorch.training.homes import Home, Homes
+    from onewafer.pytorch.training.programs import TrainingProgram
+
+_GLOBAL_HOOKS: tuple[dict[int, object], ...] = tuple(
+    vars(sys.modules[Optimizer.__module__])[name]  # no public accessor
+    for name in ("_global_optimizer_pre_hooks", "_global_optimizer_post_hooks")
+)
+_VERSIONS = itertools.count()
+_OF_OTHERS = "the program on the wafer was made for another optimizer, or for other groups"
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """The step of the parameters that are in one program."""
+
+    program: TrainingProgram
+    homes: Mapping[torch.nn.Parameter, Home]
+    states: States
+    numbers: NDArray[Any]
+    """What the host writes for the step."""
+
+    def take(self) -> None:
+        """Take the step on the wafer, and write what it gives into the tensors of the host."""
+        loaded, parameters = self.program.loaded, self._parameters
+        with loaded.alone():
+            gradients = {
+                self.program.by_name[name]: to_numpy(parameter.grad)
+                for name, parameter in parameters.items()
+                if parameter.grad is not None
+            }
+            loaded.keep({**self._arrays(), **self.states.arrays(parameters), **gradients})
+            made = self.program.update(self.numbers)
+            self.states.write(parameters, made)
+            loaded.adopt(made)
+
+    def account(self) -> None:
+        """Account for the step, which the host takes."""
+        loaded = self.program.loaded
+        changed: Arrays = {
+            self.program.by_name[home.name]: to_numpy(parameter.grad)
+            for parameter, home in self.homes.items()
+            if parameter.grad is not None and not home.has_gradient_of(parameter)
+        }
+        with loaded.alone():
+            loaded.keep(changed, {name: next(_VERSIONS) for name in changed})
+            self.program.update(self.numbers)
+
+    def note_step(self) -> None:
+        """Note that the host has taken the step: the wafer has the same parameters."""
+        self.program.loaded.adopt(self._arrays())
+
+    @property
+    def _parameters(self) -> dict[str, torch.nn.Parameter]:
+        return {home.name: parameter for parameter, home in self.homes.items()}
+
+    def _arrays(self) -> Arrays:
+        return {name: to_numpy(parameter) for name, parameter in self._parameters.items()}
+
+
+def find_parts(
+    optimizer: torch.optim.Optimizer,
+    homes: Homes,
+    refuse: Callable[[UnsupportedOperationError], None],
+) -> list[Part]:
+    """Return the steps of an optimizer that the wafer can take.
+
+    `refuse` gets the reason for those that it cannot take, of parameters that are there.
+    """
+    if type(optimizer) in STEPPED and _has_hooks(optimizer):
+        if any(homes.find(parameter) is not None for parameter in _stepped(optimizer)):
+            refuse(UnsupportedOperationError("the optimizer has hooks, which see its step"))
+        return []
+    by_program: defaultdict[TrainingProgram, dict[torch.nn.Parameter, Home]] = defaultdict(dict)
+    for parameter in _stepped(optimizer):
+        home = homes.find(parameter)
+        if home is not None:
+            by_program[home.program][parameter] = home
+    parts: list[Part] = []
+    for program, found in by_program.items():
+        try:
+            parts.append(_part(optimizer, program, found))
+        except UnsupportedOperationError as error:
+            refuse(error)
+    return parts
+
+
+def _part(
+    optimizer: torch.optim.Optimizer,
+    program: TrainingProgram,
+    homes: Mapping[torch.nn.Parameter, Home],
+) -> Part:
+    names = {id(parameter): home.name for parameter, home in homes.items()}
+    groups, plan = read_groups(optimizer, names), program.plan
+    step = groups[0].options.step
+    members = tuple((*group.parameters,) for group in groups)
+    if step is not plan.step or members != plan.groups:
+        raise UnsupportedOperationError(_OF_OTHERS)
+    states = States(optimizer, step)
+    numbers = [group.options.numbers(states.index(group.parameters.values())) for group in groups]
+    return Part(program, homes, states, np.concatenate(numbers, axis=1))
+
+
+def _has_hooks(optimizer: torch.optim.Optimizer) -> bool:
+    own = vars(optimizer)
+    names = ("_optimizer_step_pre_hooks", "_optimizer_step_post_hooks")
+    of_others = any(
+        getattr(hook, "__module__", "").partition(".")[0] != __name__.partition(".")[0]
+        for hooks in _GLOBAL_HOOKS
+        for hook in hooks.values()
+    )
+    return of_others or any(own.get(name) for name in names)
+
+
+def _stepped(optimizer: torch.optim.Optimizer) -> Iterator[torch.nn.Parameter]:
+    """Yield the parameters that a step changes: those with a gradient."""
+    groups = cast("Sequence[dict[str, Any]]", optimizer.param_groups)
+    for group in groups:
+        for parameter in group["params"]:
+            if parameter.grad is not None:
+                yield parameter

@@ -1,0 +1,311 @@
+"""The training loop of a script on the wafer: calls, losses, backward passes and steps.
+
+Where the host has the values (`auto`, `model`), a step is PyTorch's own, beside launches that are
+accounted for. In `fabric` the launches compute it. Whatever the wafer does not do is done by the
+host, with the reason counted; values are those of the script either way.
+"""
+
+from __future__ import annotations
+
+import threading
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, cast
+
+import torch
+from torch.utils import _pytree as pytree
+from torch.utils.weak import WeakIdKeyDictionary
+
+from onewafer.errors import Refusal, UnsupportedOperationError
+from onewafer.pytorch.capture import WaferResult
+from onewafer.pytorch.host_work import Cause, HostWork
+from onewafer.pytorch.tracing import leaving_turn
+from onewafer.pytorch.training.autograd import CallOnHost, CallOnWafer, LossOnWafer
+from onewafer.pytorch.training.calls import LossOfCall, TakenLoss, TrainingCall
+from onewafer.pytorch.training.homes import Homes
+from onewafer.pytorch.training.losses import KINDS
+from onewafer.pytorch.training.optimizers import Optimizers
+from onewafer.pytorch.training.steps import find_parts
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator, Mapping, MutableMapping, Sequence
+    from contextlib import AbstractContextManager
+    from functools import partial
+
+    from onewafer.pytorch.capture import CapturedCall
+    from onewafer.pytorch.host_work import HostLedger
+    from onewafer.pytorch.training.modules import TrainedModule
+    from onewafer.pytorch.training.steps import Part
+
+    Gradients = tuple[torch.Tensor | None, ...]
+    Tensors = tuple[torch.Tensor, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Result:
+    """A result of a call, as long as nothing has changed it."""
+
+    call: TrainingCall
+    name: str
+    version: int
+
+
+class Training:
+    """What one session trains."""
+
+    def __init__(
+        self,
+        host: HostLedger,
+        working: Callable[[], AbstractContextManager[None]],
+        calls_on_host: Callable[[], AbstractContextManager[None]],
+        *,
+        leaves_values_to_host: bool,
+    ) -> None:
+        """Take where work of the host is counted.
+
+        The others are entered: while the wafer is at work, and around calls for the host.
+        """
+        self._host, self._working, self._calls_on_host = host, working, calls_on_host
+        self._leaves_values_to_host = leaves_values_to_host
+        self.optimizers = Optimizers()
+        self.homes = Homes()
+        self.num_losses = 0
+        """Losses that the wafer has taken."""
+        self._results = cast("MutableMapping[torch.Tensor, _Result]", WeakIdKeyDictionary())
+        self._pending: tuple[TrainingCall, Tensors] | None = None
+        """A call that is not accounted for yet: what follows decides which program it is of."""
+        self._lock = threading.RLock()
+
+    # --- calls ---------------------------------------------------------------------------------
+
+    def run(
+        self, trained: TrainedModule, captured: CapturedCall, on_host: partial[object]
+    ) -> object:
+        """Return the result of a call, as a part of autograd's graph.
+
+        Raises UnsupportedOperationError, and has changed nothing, if the wafer cannot train it.
+        """
+        call = TrainingCall(trained, captured, on_host.func)
+        trained.check(call)
+        self.flush()
+        leaves = on_host.args
+        if self._leaves_values_to_host:
+            results = _apply(CallOnHost, self, call, *leaves)
+            self._pending = call, tuple(result.detach() for result in results)
+        else:
+            operands = (*call.bound.values(), *leaves)
+            results = _apply(CallOnWafer, self, call, *operands)
+        by_name = dict(zip(call.places, results, strict=True))
+        for name, tensor in by_name.items():
+            self._results[tensor] = _Result(call, name, _version(tensor))
+        found = [
+            by_name[place.name] if isinstance(place, WaferResult) else place.value
+            for place in captured.results
+        ]
+        return pytree.tree_unflatten(found, captured.capture.result_spec)
+
+    def flush(self) -> None:
+        """Account for a call that nothing has followed."""
+        pending, self._pending = self._pending, None
+        if pending is not None:
+            call, values = pending
+            self._account(lambda: call.account(values))
+
+    def launch(self, call: TrainingCall) -> Tensors:
+        """Return the results of a call, computed on the wafer."""
+        with self._at_work():
+            return call.launch()
+
+    # --- losses --------------------------------------------------------------------------------
+
+    def take_loss(
+        self,
+        kind: str,
+        on_host: Callable[..., torch.Tensor],
+        args: tuple[Any, ...],
+        options: Mapping[str, Any],
+    ) -> torch.Tensor:
+        """Return a loss of a script, computed on the wafer if it is one of a result there."""
+        taken = self._find_loss(kind, on_host, args, options)
+        if taken is None:
+            return on_host(*args, **options)
+        if self._leaves_values_to_host:
+            value = on_host(*args, **options)
+            self._account(lambda: self._account_loss(taken, value))
+            return value
+        try:
+            return _apply(LossOnWafer, self, taken, args[0])
+        except UnsupportedOperationError as error:
+            self._count(f"{kind} of {name_of(taken.call)}", error)
+        return on_host(*args, **options)
+
+    def launch_loss(self, taken: LossOfCall) -> float:
+        """Return a loss, computed on the wafer."""
+        with self._at_work():
+            found = taken.call.take_loss(taken.taken)
+        assert found is not None, "the wafer has the values"  # invariant
+        self.num_losses += 1
+        return found
+
+    def _account_loss(self, taken: LossOfCall, value: torch.Tensor) -> None:
+        pending, values = self._pending or (None, ())
+        if pending is taken.call:
+            self._pending = None
+        taken.call.take_loss(taken.taken, value, values if pending is taken.call else ())
+        self.num_losses += 1
+
+    def _find_loss(
+        self,
+        kind: str,
+        on_host: Callable[..., torch.Tensor],
+        args: tuple[Any, ...],
+        options: Mapping[str, Any],
+    ) -> LossOfCall | None:
+        """Return the loss if it is the first one of an unchanged result that the wafer has."""
+        if not args or not isinstance(args[0], torch.Tensor) or not torch.is_grad_enabled():
+            return None
+        value, rest = args[0], args[1:]
+        result = self._results.get(value)
+        is_new = result is not None and result.call.loss is None
+        if result is None or not is_new or result.version != _version(value):
+            return None
+        loss = KINDS[kind].of(result.name, value, rest, options)
+        if loss is None:
+            return None
+        target = options["target"] if not rest else rest[0]
+        taken = TakenLoss(loss, target)
+        return LossOfCall(result.call, taken, lambda found: on_host(found, *rest, **options))
+
+    # --- backward passes -----------------------------------------------------------------------
+
+    def account_backward(
+        self,
+        call: TrainingCall,
+        gradients: Gradients,
+        leaves: Sequence[torch.Tensor],
+        compute: Callable[[], Gradients],
+    ) -> Gradients:
+        """Return what `compute` gives, the gradients of leaves, and account for it as launches."""
+        with self._host.doing(HostWork()) as work:
+            found = compute()
+        pending, values = self._pending or (None, ())
+        if pending is call:
+            self._pending = None
+        own = values if pending is call else ()
+        self._account(lambda: call.backward(gradients, values=own, flop=work.flop), work)
+        for leaf, gradient in zip(leaves, found, strict=True):
+            home = self.homes.find(leaf)
+            if home is not None and gradient is not None:
+                self.homes.note(leaf, home.program, home.name, gradient)
+        return found
+
+    def launch_backward(self, call: TrainingCall, gradients: Gradients) -> dict[str, torch.Tensor]:
+        """Return the gradients of a call's operands.
+
+        Raises UnsupportedOperationError if the wafer cannot compute them.
+        """
+        with self._at_work():
+            found = call.backward(gradients)
+        return {
+            name: torch.tensor(array).reshape(call.bound[name].shape)
+            for name, array in found.items()
+        }
+
+    def differentiate(
+        self,
+        call: TrainingCall,
+        leaves: Sequence[object],
+        gradients: Gradients,
+        refusal: UnsupportedOperationError | None = None,
+    ) -> list[Any]:
+        """Return the gradients of the leaves, computed by the host because of a refusal.
+
+        Without one, they can be differentiated again.
+        """
+        why = refusal or UnsupportedOperationError("gradients of gradients (`create_graph`)")
+        work = self._count(f"backward pass of {name_of(call)}", why)
+        with self._calls_on_host(), self._host.doing(work):
+            return call.differentiate(leaves, gradients, create_graph=refusal is None)
+
+    # --- steps ---------------------------------------------------------------------------------
+
+    def step(
+        self, optimizer: torch.optim.Optimizer, on_host: Callable[[], object], *, has_closure: bool
+    ) -> object:
+        """Take a step of an optimizer; `on_host` takes it there, and asks its closure."""
+        self.optimizers.note(optimizer)
+        if has_closure:
+            return on_host()
+        parts = self._find_parts(optimizer)
+        if self._leaves_values_to_host:
+            for part in parts:
+                self._account(part.account)
+            result = on_host()
+            for part in parts:
+                part.note_step()
+            return result
+        for part in parts:
+            with self._at_work():
+                part.take()
+        stepped = [parameter for part in parts for parameter in part.homes]
+        with _without_gradients(stepped):
+            return on_host()
+
+    def count_step(self, optimizer: torch.optim.Optimizer) -> None:
+        """Count a step of an optimizer that the wafer cannot take, if it has the parameters."""
+        self._find_parts(optimizer)
+
+    def _find_parts(self, optimizer: torch.optim.Optimizer) -> list[Part]:
+        name = f"{type(optimizer).__name__}.step"
+
+        def refuse(error: UnsupportedOperationError) -> None:
+            self._count(name, error)
+
+        return find_parts(optimizer, self.homes, refuse)
+
+    # -------------------------------------------------------------------------------------------
+
+    @contextmanager
+    def _at_work(self) -> Generator[None]:
+        # The turn comes first: whoever has it may wait for the lock.
+        with leaving_turn(), self._lock, self._working(), torch.no_grad():
+            yield
+
+    def _account(self, launch: Callable[[], object], work: HostWork | None = None) -> None:
+        """Account for launches of what the host computes: nothing of it is the script's matter."""
+        try:
+            with self._at_work():
+                launch()
+        except UnsupportedOperationError as error:
+            counted = self._count("training", error)
+            counted.flop += work.flop if work else 0
+
+    def _count(self, name: str, error: UnsupportedOperationError) -> HostWork:
+        refusal: Refusal = error.refusal
+        return self._host.count(name, Cause.REFUSAL, refusal=refusal)
+
+
+def name_of(call: TrainingCall) -> str:
+    """Return the name of what was called."""
+    return call.trained.name
+
+
+def _apply(function: type[torch.autograd.Function], *operands: object) -> Any:  # noqa: ANN401  # of a function
+    return function.apply(*operands)  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]  # partly typed
+
+
+@contextmanager
+def _without_gradients(parameters: Sequence[torch.Tensor]) -> Generator[None]:
+    """Let parameters have no gradient inside, so that a step does not change them."""
+    gradients = [parameter.grad for parameter in parameters]
+    for parameter in parameters:
+        parameter.grad = None
+    try:
+        yield
+    finally:
+        for parameter, gradient in zip(parameters, gradients, strict=True):
+            parameter.grad = gradient
+
+
+def _version(tensor: torch.Tensor) -> int:
+    return tensor._version  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]  # no public name

@@ -1,0 +1,79 @@
+"""Training loops of many kinds: in every fidelity a script sees the values of plain Python."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from onewafer.pytorch import Fidelity, Session, WaferOptions, run_on
+from onewafer.pytorch.host_work import Cause
+from tests.pytorch.training.loops import LOOPS
+
+ON_HOST = {"tied", "checkpointed"}
+"""Loops of which the wafer trains nothing."""
+REFUSED = {
+    "amsgrad": "`amsgrad` is not supported",
+    "another_optimizer": "the optimizer RMSprop is not supported",
+    "twice_differentiated": "gradients of gradients (`create_graph`)",
+    "loss_twice_differentiated": "gradients of gradients (`create_graph`)",
+    "tied": "is stored 2 times",
+    "checkpointed": "hooks of saved tensors",
+}
+"""Loops of which the wafer refuses a part → the reason in the report."""
+INEXACT = {"loss_twice_differentiated"}
+"""Loops in which gradients are added up in another order."""
+
+
+def run(name: str, fidelity: Fidelity):
+    """Return what a loop gives without a wafer and with one, and the report."""
+    options = WaferOptions(fidelity=fidelity, rectangle=(2, 1), simulate_budget=0)
+    session = Session(options)
+    torch.manual_seed(0)
+    expected = LOOPS[name]()
+    torch.manual_seed(0)
+    with run_on(session):
+        found = LOOPS[name]()
+    return expected, found, session.report(is_over=True)
+
+
+def check_report(name: str, report) -> None:
+    """Compare what ran where with what should."""
+    assert (report.wafer_calls == 0) is (name in ON_HOST)
+    reasons = [cause.reason for cause in report.host if cause.cause is not Cause.BACKWARD]
+    if name in REFUSED:
+        assert any(REFUSED[name] in reason for reason in reasons)
+    else:
+        assert not reasons
+        assert report.flop.share == 1
+
+
+@pytest.mark.parametrize("name", LOOPS)
+def test_values_of_the_host_are_those_of_plain_python(name):
+    expected, found, report = run(name, Fidelity.MODEL)
+    for one, other in zip(expected, found, strict=True):
+        if name in INEXACT:
+            torch.testing.assert_close(other, one)
+        else:
+            assert torch.equal(one, other)
+    check_report(name, report)
+
+
+def check_on_fabric(name: str) -> None:
+    expected, found, report = run(name, Fidelity.FABRIC)
+    for one, other in zip(expected, found, strict=True):
+        torch.testing.assert_close(other, one, rtol=2e-5, atol=3e-6)
+    check_report(name, report)
+
+
+USUAL = ("accumulate_and_clip", "adversaries", "edit", "hooks", "saved_and_loaded", "two_losses")
+
+
+@pytest.mark.parametrize("name", USUAL)
+def test_values_of_the_fabric_are_near_those_of_plain_python(name):
+    check_on_fabric(name)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [name for name in LOOPS if name not in USUAL])
+def test_values_of_the_fabric_are_near_in_other_loops_too(name):
+    check_on_fabric(name)
