@@ -85,6 +85,11 @@ def environment_with(**variables: str | None) -> dict[str, str]:
     return {**os.environ, **{n: value for n, value in variables.items() if value is not None}}
 
 
+def forbid_usage_statistics() -> None:
+    """Let Ray, in this process and in those that it starts, send nothing about its use."""
+    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+
+
 def cache_folder() -> Path:
     """Return where machine code, captured models and the like are kept: `ONEWAFER_CACHE_DIR`.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path  # Typer reads the annotation
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,7 +15,7 @@ from onewafer.terminal import SHOWN_COLUMNS, progress_bar, stdout_console
 from onewafer.user_text import visible
 
 if TYPE_CHECKING:
-    from onewafer.sweep import Drawing, Study, Summary
+    from onewafer.sweep import Drawing, Executor, Study, Summary
 
 _RUN = "run"
 _Study = Annotated[Path, typer.Argument(metavar="STUDY", help="A TOML file that says what to ask.")]
@@ -88,6 +89,12 @@ def run(
         str | None,
         typer.Option(metavar="BYTES", help="Of a worker, e.g. 8GB [default: what points need]."),
     ] = None,
+    ray: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ADDRESS", help="Workers of a Ray cluster: HOST:PORT, auto, or local."
+        ),
+    ] = None,
     output: Annotated[
         Path | None,
         typer.Option(
@@ -113,8 +120,7 @@ def run(
     summary = _sweep(
         found,
         output or folder_of(study),
-        workers=workers,
-        memory=_bytes(memory),
+        _Workers(workers, _bytes(memory), ray),
         is_fresh=not resume,
     )
     typer.echo(_describe(summary))
@@ -190,9 +196,16 @@ def _drawing(
     return Drawing(form=None if form is None else Form(form), x=x, y=y, by=by)
 
 
-def _sweep(
-    study: Study, folder: Path, *, workers: int | None, memory: int | None, is_fresh: bool
-) -> Summary:
+@dataclass(frozen=True, slots=True)
+class _Workers:
+    """Who works, as the user said it."""
+
+    number: int | None
+    memory: int | None
+    ray: str | None
+
+
+def _sweep(study: Study, folder: Path, workers: _Workers, *, is_fresh: bool) -> Summary:
     from onewafer.sweep import sweep as compute  # noqa: PLC0415  # when it is used
 
     with progress_bar(noun="points") as bar:
@@ -200,21 +213,24 @@ def _sweep(
         return compute(
             study,
             folder,
-            lambda points: _executor(study, points, workers=workers, memory=memory),
+            lambda points: _executor(study, points, workers),
             is_fresh=is_fresh,
             report=bar.show,
         )
 
 
-def _executor(study: Study, points: int, *, workers: int | None, memory: int | None) -> Any:  # noqa: ANN401  # one of several
-    from onewafer.sweep import InProcess, Processes, Share, choose_workers  # noqa: PLC0415  # when it is used
+def _executor(study: Study, points: int, workers: _Workers) -> Executor:
+    from onewafer.sweep import InProcess, Processes, RayCluster, Share, choose_workers  # noqa: PLC0415  # when it is used
 
-    if workers is not None and workers < 1:
-        raise ConfigurationError(f"--workers {workers}: write a number of at least 1")
-    each = memory or study.subject.least_memory
-    number = choose_workers(workers, memory=each, batches=points)
+    asked = workers.number
+    if asked is not None and asked < 1:
+        raise ConfigurationError(f"--workers {asked}: write a number of at least 1")
+    each = workers.memory or study.subject.least_memory
+    if workers.ray is not None:
+        return RayCluster(workers.ray, asked, each, Share(each, threads=1))
+    number = choose_workers(asked, memory=each, batches=points)
     if number == 1:
-        return InProcess(Share(memory))
+        return InProcess(Share(workers.memory))
     return Processes(number, Share(each, threads=1))
 
 

@@ -5,7 +5,7 @@ A point is known by all that decides its outcome, so nothing is computed twice, 
 executor nor the number of workers shows in the rows.
 """
 
-from onewafer.sweep.executors import InProcess, Processes, choose_workers
+from onewafer.sweep.executors import Executor, InProcess, Processes, RayCluster, choose_workers
 from onewafer.sweep.outcome import Status
 from onewafer.sweep.plain import as_bytes as parse_bytes
 from onewafer.sweep.plot import Drawing, Form, draw_results
@@ -20,9 +20,11 @@ from onewafer.sweep.sweeping import Summary, sweep
 __all__ = [
     "Choice",
     "Drawing",
+    "Executor",
     "Form",
     "InProcess",
     "Processes",
+    "RayCluster",
     "Results",
     "Share",
     "Status",

@@ -33,3 +33,9 @@ def parquet() -> Any:  # noqa: ANN401  # likewise
     """Return PyArrow's reader and writer of Parquet; likewise."""
     require("pyarrow")
     return import_module("pyarrow.parquet")
+
+
+def ray() -> Any:  # noqa: ANN401  # likewise
+    """Return Ray; raise ConfigurationError where it is not installed."""
+    require("ray")
+    return import_module("ray")

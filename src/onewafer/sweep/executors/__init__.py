@@ -6,12 +6,14 @@ many workers it has, changes no outcome.
 
 from onewafer.sweep.executors.batch import Batch, Executor, InProcess, run_batch
 from onewafer.sweep.executors.processes import Processes, choose_workers
+from onewafer.sweep.executors.ray_cluster import RayCluster
 
 __all__ = [
     "Batch",
     "Executor",
     "InProcess",
     "Processes",
+    "RayCluster",
     "choose_workers",
     "run_batch",
 ]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections import Counter
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 from onewafer.errors import InternalError, OnewaferError
@@ -32,6 +33,31 @@ class Batch:
             Batch(self.keys[:middle], self.tasks[:middle]),
             Batch(self.keys[middle:], self.tasks[middle:]),
         )
+
+
+MOST_ENDS = 2
+"""Workers that a task may end alone before it counts as failed."""
+
+
+@dataclass(slots=True)
+class Survivors:
+    """What becomes of batches whose workers died under them."""
+
+    remedy: str
+    """What a user could do about a task that ends its workers."""
+    _ends: Counter[str] = field(default_factory=Counter[str])
+    """Workers that a task has ended alone, by its key."""
+
+    def after(self, batch: Batch) -> tuple[tuple[Batch, ...], tuple[tuple[str, Outcome], ...]]:
+        """Return what is to be tried again, and the outcomes of what is not."""
+        if len(batch.keys) != 1:
+            return batch.halves(), ()
+        key = batch.keys[0]
+        self._ends[key] += 1
+        if self._ends[key] < MOST_ENDS:
+            return (batch,), ()
+        reason = f"its process ended without an answer, {MOST_ENDS} times; {self.remedy}"
+        return (), ((key, failed(reason)),)
 
 
 class Executor(Protocol):

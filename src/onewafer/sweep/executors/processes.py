@@ -10,7 +10,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
-from collections import Counter, deque
+from collections import deque
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
@@ -19,8 +19,7 @@ from typing import TYPE_CHECKING
 
 from onewafer.errors import ConfigurationError
 from onewafer.settings import available_cores, available_memory
-from onewafer.sweep.executors.batch import Batch, run_batch
-from onewafer.sweep.outcome import failed
+from onewafer.sweep.executors.batch import Batch, Survivors, run_batch
 from onewafer.units import format_size
 
 if TYPE_CHECKING:
@@ -28,9 +27,6 @@ if TYPE_CHECKING:
 
     from onewafer.sweep.outcome import Outcome
     from onewafer.sweep.subject import Share
-
-_MOST_ENDS = 2
-"""Processes that a task may end alone before it counts as failed."""
 
 
 def choose_workers(asked: int | None, *, memory: int, batches: int) -> int:
@@ -60,7 +56,7 @@ class Processes:
     def outcomes(self, batches: Sequence[Batch]) -> Generator[tuple[str, Outcome]]:
         """Yield the outcome of each task with its key, in any order."""
         waiting = deque(batches)
-        ends: Counter[str] = Counter()
+        survivors = Survivors(_REMEDY)
         while waiting:
             running: dict[Future[list[tuple[str, Outcome]]], Batch] = {}
             try:
@@ -68,12 +64,9 @@ class Processes:
                     yield from self._drain(pool, waiting, running)
             except BrokenProcessPool:
                 for batch in running.values():
-                    if len(batch.keys) == 1:
-                        ends[batch.keys[0]] += 1
-                    if ends[batch.keys[0]] >= _MOST_ENDS:
-                        yield batch.keys[0], failed(_DIED)
-                    else:
-                        waiting.extendleft(batch.halves())
+                    again, outcomes = survivors.after(batch)
+                    waiting.extendleft(again)
+                    yield from outcomes
 
     def _drain(
         self,
@@ -108,10 +101,7 @@ class Processes:
         pool.shutdown()
 
 
-_DIED = (
-    "its process ended without an answer, twice: there may be too little memory for it; "
-    "try --workers 1"
-)
+_REMEDY = "there may be too little memory for it: try --workers 1"
 
 
 def _begin() -> None:

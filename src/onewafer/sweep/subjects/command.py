@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from onewafer.sweep.subject import Share
 
 _MOST_CHARACTERS = 600
-"""Of what a command says at its end."""
+"""Characters that are kept of what a command says at its end."""
 
 
 def run_command(name: str, arguments: Sequence[str], *, folder: Path, share: Share) -> None:

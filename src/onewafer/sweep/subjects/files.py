@@ -4,13 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from hashlib import sha256
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from onewafer.digests import digest
 from onewafer.errors import ConfigurationError
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 _MOST_FILES = 2_000
 """Sources beside a program; more are no folder of a program."""
@@ -43,7 +40,8 @@ class Sources:
 
 def _digest(path: Path, pattern: str) -> str:
     folder = path if path.is_dir() else path.parent
-    paths = sorted({*folder.rglob(pattern), *([path] if path.is_file() else [])})
+    own = {path} if path.is_file() else set[Path]()
+    paths = sorted(own.union(folder.rglob(pattern)))
     if len(paths) > _MOST_FILES:
         raise ConfigurationError(
             f"{folder} holds {len(paths):,} files {pattern}; put the program into a folder of its "
