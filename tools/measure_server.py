@@ -5,9 +5,10 @@
 
 The server is the command itself, in a process of its own; this process is its client, and checks
 every answer against the one that is not streamed. CPU seconds are those of the server's process
-(Linux: `/proc/PID/stat`): they hold on a busy computer, where rates do not. Each figure is the
-median of the rounds; the last column is what is asked for. Tokens that are ready together come as
-one chunk.
+(Linux: `/proc/PID/stat`). Measure on an idle computer: beside other work rates fall, and CPU
+seconds rise by a third, since programs share caches. Each figure is the median of the rounds;
+*open* is the most streams that had begun and not ended at one time; the last column is what is
+asked for. Tokens that are ready together come as one chunk.
 """
 
 from __future__ import annotations
@@ -66,7 +67,7 @@ class Round:
     """CPU time of the server."""
     num_chunks: int
     most_open: int
-    """Streams that were open at one time."""
+    """The most answers that had begun and not ended at one time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -301,7 +302,7 @@ def loads(num_requests: int, num_streams: int) -> list[Load]:
         Load(title=f"{prompt}/{SHORT} out, not streamed", is_streamed=False, **short),
         Load(title=f"{prompt}/{SHORT} out, streamed", is_streamed=True, **short),
         Load(
-            title=f"{prompt}/{LONG} out, {num_streams:,} streams at once",
+            title=f"{prompt}/{LONG} out, {num_streams:,} asked at once",
             num_requests=num_streams,
             answer_tokens=LONG,
             is_streamed=True,
@@ -314,7 +315,7 @@ def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description="Measure the server over HTTP.")
     parser.add_argument("--requests", type=int, default=1000, help="of each load of short answers")
-    parser.add_argument("--streams", type=int, default=1000, help="that are open at once")
+    parser.add_argument("--streams", type=int, default=1000, help="that are asked for at once")
     parser.add_argument("--rounds", type=int, default=5, help="the median counts")
     arguments = parser.parse_args()
     cost = scheduler_microseconds()

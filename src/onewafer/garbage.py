@@ -12,6 +12,14 @@ if TYPE_CHECKING:
 _ALLOCATIONS_BETWEEN_COLLECTIONS = 200_000
 
 
+def keep_what_is_there() -> None:
+    """Leave all objects that are there by now out of later collections: they stay to the end.
+
+    Looking at a model's modules again and again takes some hundredths of a server's time.
+    """
+    gc.freeze()
+
+
 @contextmanager
 def rare_collection() -> Generator[None]:
     """Collect garbage rarely in a block that makes many objects and keeps most of them.

@@ -7,6 +7,7 @@ import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from onewafer.garbage import keep_what_is_there
 from onewafer.perf import Rows
 from onewafer.server.engine.service import LiveService
 from onewafer.server.http.serving import HttpServer, listen, new_event_loop
@@ -108,6 +109,7 @@ async def _serve(
         if loading.exception() is None:
             service.begin(loading.result())
             ready(loading.result())
+            keep_what_is_there()
         else:
             server.begin_drain()
     await serving
