@@ -131,7 +131,7 @@ def run(
         bool, typer.Option("--quiet", "-q", help="No report and no progress line.")
     ] = False,
 ) -> None:
-    """Run a PyTorch script; module calls that need no gradient run on a simulated wafer.
+    """Run a PyTorch script; module calls and training loops run on a simulated wafer.
 
     Options come before the script, everything after it belongs to the script. The script's own
     output is untouched; the report goes to stderr after it. The exit code is the script's.

@@ -1,8 +1,9 @@
 """Which module calls go to the wafer, while a script runs unmodified.
 
-The outermost `nn.Module` call whose result needs no gradient runs on the wafer, all others on the
-host. Calls inside a call belong to it, but if the wafer refuses a call, those inside it are offered
-in its place (`parts` says which). Any thread may call; the wafer serves one at a time.
+The outermost `nn.Module` call runs on the wafer; one whose result needs a gradient is trained
+there. Calls inside a call belong to it, but if the wafer refuses a call, those inside it are
+offered in its place, unless they need a gradient (`parts` says which). Any thread may call; the
+wafer serves one at a time.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """`cuda` means the wafer while a script runs.
 
-Tensors stay in host memory and say that they are on `cuda:0`; module calls that need no gradient
-run on the wafer, everything else on the host, as for any other script.
+Tensors stay in host memory and say that they are on `cuda:0`; module calls and
+training loops run on the wafer, everything else on the host, as for any other script.
 """
 
 from __future__ import annotations
