@@ -474,7 +474,7 @@ class Session:
         check_indices(call.graph, call.inputs)
         programs = self._program_of.setdefault(module, weakref.WeakKeyDictionary())
         trained = self._trained.get(module)
-        program = trained.inference_program(call.graph) if trained else None
+        program = trained.inference_program(call.capture) if trained else None
         program = program or programs.get(call.capture)
         if program is None:
             program = programs[call.capture] = self._program_for(module, call.capture)

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from onewafer.execution import Arrays
     from onewafer.pytorch.capture import CapturedCall
     from onewafer.pytorch.training.losses import Loss
+    from onewafer.pytorch.training.optimizers import Step
     from onewafer.pytorch.training.programs import TrainingProgram
 
     Array = NDArray[Any]
@@ -84,6 +85,8 @@ class TrainingCall:
         self.loss: TakenLoss | None = None
         self._program: TrainingProgram | None = None
         """Where it was launched last."""
+        self.step: Step | None = None
+        """The step that its optimizer will take; None: not asked for yet."""
         self._handed: tuple[torch.Tensor, int, float] | None = None
         """The gradient of an output that the loss gave, its version, and that of the loss."""
         self.bound: Mapping[str, torch.Tensor] = {**call.inputs, **call.parameters}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from typing import TYPE_CHECKING, Protocol
 
 from onewafer.errors import GraphError, UnsupportedOperationError
@@ -17,12 +18,15 @@ if TYPE_CHECKING:
 
     from onewafer.execution import Placed, ResidentProgram
     from onewafer.graph import Gradients, Graph, Operation
+    from onewafer.pytorch.capture import Capture
     from onewafer.pytorch.training.calls import TrainingCall
     from onewafer.pytorch.training.homes import Homes
     from onewafer.pytorch.training.losses import Loss
-    from onewafer.pytorch.training.optimizers import Optimizers
+    from onewafer.pytorch.training.optimizers import Optimizers, Step
 
     Place = Callable[[Gradients, Plan], Placed]
+    _Key = tuple[object, ...]
+    """What decides which program is one of a captured call."""
 
     class Load(Protocol):
         """Loads a program; takes why it is compiled, and whether it is the module's first one."""
@@ -52,11 +56,19 @@ class TrainedModule:
         """The loss that was taken last; None: none has been, or the script has another one."""
         self.knows_loss = False
         """Whether any call has been followed so far."""
-        self._inference: dict[int, ModuleProgram] = {}
-        """What computes without a gradient, by the `id` of the program that it is a part of."""
+        self._known: weakref.WeakKeyDictionary[Capture, dict[_Key, TrainingProgram]] = (
+            weakref.WeakKeyDictionary()
+        )
+        """The programs by what led to them, found without comparing graphs."""
+        self._inference: weakref.WeakKeyDictionary[Capture, ModuleProgram | None] = (
+            weakref.WeakKeyDictionary()
+        )
+        """What computes without a gradient, as a part of one of these programs."""
 
     def check(self, call: TrainingCall) -> None:
         """Raise UnsupportedOperationError if the wafer cannot train the module."""
+        if self._known_of(call).get(self._key(call, self.usual_loss)) is not None:
+            return
         try:
             self._find(self._plan(call, self.usual_loss))
         except UnsupportedOperationError as error:
@@ -78,12 +90,19 @@ class TrainedModule:
 
         Raises UnsupportedOperationError if there is none.
         """
-        plan = self._plan(call, loss)
+        known, key = self._known_of(call), self._key(call, loss)
+        if key not in known:
+            known[key] = self._program(self._plan(call, loss))
+        return known[key]
+
+    def _program(self, plan: Plan) -> TrainingProgram:
         if plan not in self._programs:
             gradients, placed = self._find(plan)
             is_first = not self._programs
             loaded = self._load(placed, self._reason(plan), is_first=is_first)
             self._programs[plan] = TrainingProgram(plan, gradients, loaded)
+            self._known.clear()  # calls may be better off with the new one
+            self._inference.clear()
         return self._programs[plan]
 
     def note_loss(self, loss: Loss | None) -> None:
@@ -96,17 +115,37 @@ class TrainedModule:
             if name in program.by_name:
                 self._homes.note(parameter, program, name)
 
-    def inference_program(self, graph: Graph) -> ModuleProgram | None:
+    def inference_program(self, captured: Capture) -> ModuleProgram | None:
         """Return what computes a graph with parameters that are on the wafer for training.
 
         None: no program trains a model that is the same but for its number of rows.
         """
+        if captured not in self._inference:
+            self._inference[captured] = self._find_inference(captured.graph)
+        return self._inference[captured]
+
+    def _find_inference(self, graph: Graph) -> ModuleProgram | None:
         for plan, program in self._programs.items():
             if with_samples(graph, plan.rows) == plan.graph:
                 launch = program.launch_of(FORWARD)
-                made = ModuleProgram(program.loaded, graph=plan.graph, launch=launch)
-                return self._inference.setdefault(id(program), made)
+                return ModuleProgram(program.loaded, graph=plan.graph, launch=launch)
         return None
+
+    def _known_of(self, call: TrainingCall) -> dict[_Key, TrainingProgram]:
+        return self._known.setdefault(call.call.capture, {})
+
+    def _key(self, call: TrainingCall, loss: Loss | None) -> _Key:
+        return call.wanted, loss, *self._stepped(call)
+
+    def _stepped(self, call: TrainingCall) -> Step:
+        """Return the step of the optimizer that has the parameters of a call, and its groups."""
+        if call.step is None:
+            names: dict[int, str] = {}
+            for name, parameter in call.call.parameters.items():
+                if name in call.wanted:
+                    names.setdefault(id(parameter), name)
+            call.step = self._optimizers.find(names)
+        return call.step
 
     def _find(self, plan: Plan) -> tuple[Gradients, Placed]:
         if plan not in self._placed:
@@ -123,11 +162,7 @@ class TrainedModule:
         return found
 
     def _plan(self, call: TrainingCall, loss: Loss | None) -> Plan:
-        names: dict[int, str] = {}
-        for name, parameter in call.call.parameters.items():
-            if name in call.wanted:
-                names.setdefault(id(parameter), name)
-        step, groups = self._optimizers.find(names)
+        step, groups = self._stepped(call)
         graph = call.call.graph
         rows = self._choose_rows(graph, is_exact=loss is not None and loss.needs_all_rows)
         plan = Plan(with_samples(graph, rows), call.wanted, loss, step, groups)

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from onewafer.mesh.optimizers import Optimizer, StepOperation
 
     Options = Mapping[str, Any]
+    Step = tuple[type[StepOperation] | None, tuple[tuple[str, ...], ...]]
+    """A step, and the parameters that it is for, by groups."""
 
 _STATE_OF_SGD = {MOMENTS: "momentum_buffer"}
 _STATE_OF_ADAM = {MOMENTS: "exp_avg", SQUARES: "exp_avg_sq"}
@@ -114,9 +116,7 @@ class Optimizers:
         self._known = [known for known in self._known if known() not in (None, optimizer)]
         self._known.append(weakref.ref(optimizer))
 
-    def find(
-        self, names: Mapping[int, str]
-    ) -> tuple[type[StepOperation] | None, tuple[tuple[str, ...], ...]]:
+    def find(self, names: Mapping[int, str]) -> Step:
         """Return the step of the optimizer that has most of some parameters, and its groups.
 
         `names` are as in `read_groups`. None: the wafer can take no step of any.

@@ -274,7 +274,7 @@ class Training:
     def _account(self, launch: Callable[[], object], work: HostWork | None = None) -> None:
         """Account for launches of what the host computes: nothing of it is the script's matter."""
         try:
-            with self._at_work():
+            with leaving_turn(), self._lock, self._host.computing_for_wafer(), torch.no_grad():
                 launch()
         except UnsupportedOperationError as error:
             counted = self._count("training", error)
