@@ -14,6 +14,7 @@ from onewafer.errors import HostError, TooLargeError, UnsupportedOperationError
 from onewafer.graph import DataType, Evaluator, Slot
 from onewafer.mesh import (
     Arena,
+    ErrorBounds,
     Launch,
     MeshEvaluator,
     emit,
@@ -164,6 +165,28 @@ def test_random_sequences_beside_each_other(data, graph, width, height):
 )
 def test_random_sequences_on_larger_rectangles(data, graph, width, height):
     test_random_sequences_beside_each_other.hypothesis.inner_test(data, graph, width, height)
+
+
+@settings(max_examples=10)
+@given(st.data(), st.sampled_from(sorted(MODELS)), st.sampled_from([(1, 1), (3, 2), (2, 4)]))
+def test_each_operation_is_within_its_own_roundings(data, model, rectangle):
+    """Operands are those of the reader: bounds of the whole model would say nothing."""
+    graph = MODELS[model](rows=ROWS, positions=POSITIONS, layers=2)
+    graph = dataclasses.replace(graph, outputs=tuple(op.result.name for op in graph.operations))
+    program, parameters = shards(graph, rectangle), arrays_of(graph, 0)
+    reader, bounds = MeshEvaluator(program, parameters), ErrorBounds(program, parameters)
+    launches = data.draw(
+        launches_of_slots(num_sequences=NUM_SEQUENCES, rows=ROWS, positions=POSITIONS)
+    )
+    for inputs, launch in steps_of(graph, launches):
+        rows = program.output_rows(launch)
+        results = {n: array[: rows[n]] for n, array in reader.run(inputs, launch).items()}
+        ids = {"ids": inputs["ids"][: launch.num_rows]}
+        for name, found in bounds.run(ids, launch, alone=results).items():
+            if name in results:
+                distance = np.abs(results[name].astype(np.float64) - found.exact)
+                assert (distance <= found.error).all(), name
+                assert found.error.max() <= 2e-5 * np.abs(found.exact).max(), name
 
 
 @settings(max_examples=20)

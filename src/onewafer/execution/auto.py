@@ -340,7 +340,8 @@ class AutoExecutor:
         host: Arrays,
         rows: Mapping[str, int],
     ) -> Agreement:
-        has_bound = self.host_stores is self.program.dtype and not self.program.trains
+        is_alike = self.host_stores is self.program.dtype
+        has_bound = is_alike and not self.program.trains and self.program.sequence_rows is None
         is_beyond = has_bound and is_beyond_bound(
             self.program, inputs, self._parameters, fabric=fabric, host=host
         )

@@ -68,23 +68,30 @@ class Evaluator:
         rows = len(_find_input(first, inputs)) if num_rows is None else num_rows
         return self.run_slots(inputs, (Slot(0, start, rows),))
 
-    def run_slots(self, inputs: Arrays, slots: Sequence[Slot]) -> dict[str, Array]:
+    def run_slots(
+        self, inputs: Arrays, slots: Sequence[Slot], *, taking: Arrays | None = None
+    ) -> dict[str, Array]:
         """Return the outputs of one launch with rows of some sequences, slot after slot.
 
         Inputs may have any number of rows, of which the first count. Outputs have a row for each of
-        them, or for each slot. Raises HostError for a missing input, a wrong shape, or a position
-        beyond the rows that earlier launches have given.
+        them, or for each slot. `taking` has results of another evaluation that are computed on
+        with, instead of those that are returned. Raises HostError for a missing input, a wrong
+        shape, or a position beyond the rows that earlier launches have given.
         """
         rows = sum(slot.rows for slot in slots)
         values = self._parameters | {
             tensor.name: self._take_input(tensor, inputs, rows) for tensor in self.graph.inputs
         }
+        results: dict[str, Array] = {}
         for operation in self.graph.operations:
             result = self._evaluate(operation, values, slots)
             if operation.result.dtype is not DataType.I32:
                 result = np.asarray(result, dtype=self._stored_as).astype(self._dtype, copy=False)
-            values[operation.result.name] = result
-        return {name: values[name] for name in self.graph.outputs}
+            name = operation.result.name
+            results[name] = values[name] = result
+            if taking is not None and name in taking:
+                values[name] = taking[name].astype(result.dtype)
+        return {name: results.get(name, values[name]) for name in self.graph.outputs}
 
     def _take_input(self, tensor: Tensor, inputs: Arrays, rows: int) -> Array:
         array = _find_input(tensor.name, inputs)

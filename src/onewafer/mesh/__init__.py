@@ -10,7 +10,7 @@ from onewafer.mesh.blocks import (
     Placement,
     Role,
 )
-from onewafer.mesh.bounds import error_bound
+from onewafer.mesh.bounds import ErrorBounds, error_bound
 from onewafer.mesh.budget import (
     Footprint,
     check_words,
@@ -50,6 +50,7 @@ __all__ = [
     "Distribution",
     "EmittedPlacement",
     "EmittedProgram",
+    "ErrorBounds",
     "Estimate",
     "Estimator",
     "Footprint",

@@ -2,8 +2,8 @@
 
 Notation: u is the unit roundoff (f32 2⁻²⁴, f16 2⁻¹¹), γₙ = n·u / (1 − n·u). Each tensor carries a
 bound e on its distance from exact arithmetic and a bound m = |exact| + e on its magnitude. Products
-and sums below the normal range add at most the smallest subnormal each. The bounds hold while
-nothing overflows.
+and sums below the normal range add at most the smallest subnormal each. Functions have the errors
+that docs/explanation/numerics.md states. The bounds hold while nothing overflows.
 """
 
 from __future__ import annotations
@@ -16,7 +16,11 @@ import numpy as np
 from onewafer.graph import DataType
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
     from numpy.typing import NDArray
+
+    from onewafer.graph import Slot
 
     Float64 = NDArray[np.float64]
 
@@ -36,6 +40,20 @@ class Bounded:
         """The largest magnitude that an evaluation may have."""
         return np.abs(self.exact) + self.error
 
+    def reshape(self, *shape: int) -> Bounded:
+        """Return the same elements in another shape."""
+        return Bounded(self.exact.reshape(shape), self.error.reshape(shape))
+
+    def __getitem__(self, rows: slice) -> Bounded:
+        """Return some of the rows."""
+        return Bounded(self.exact[rows], self.error[rows])
+
+    def followed_by(self, other: Bounded) -> Bounded:
+        """Return its rows with those of another one behind them."""
+        pairs = ((self.exact, other.exact), (self.error, other.error))
+        exact, error = (np.concatenate(pair) for pair in pairs)
+        return Bounded(exact, error)
+
 
 @dataclass(frozen=True, slots=True)
 class Distances:
@@ -45,11 +63,38 @@ class Distances:
     """The type that results are stored in."""
     num_pes: int
     """The most PEs that add up a sum."""
+    exact: Mapping[str, Float64]
+    """All tensors of the launch in exact arithmetic."""
+    slots: Sequence[Slot]
+    """Whose rows the launch has, where they are tokens of sequences."""
+    kept: dict[tuple[int, str], Bounded]
+    """What sequences have kept of earlier launches, by a name of its own for each tensor."""
     known: dict[str, Bounded] = field(default_factory=dict[str, Bounded])
 
     def of(self, name: str) -> Bounded:
         """Return a tensor that is known."""
         return self.known[name]
+
+    def each_slot(self) -> Iterator[tuple[Slot, slice]]:
+        """Yield the slots of the launch, and which of its rows each has."""
+        first = 0
+        for slot in self.slots:
+            yield slot, slice(first, first + slot.rows)
+            first += slot.rows
+
+    def keep(self, name: str, slot: Slot, rows: Bounded) -> Bounded:
+        """Keep rows of a sequence; return them with those that it has before."""
+        found = rows
+        if slot.position:
+            found = self.kept[slot.sequence, name][: slot.position].followed_by(rows)
+        self.kept[slot.sequence, name] = found
+        return found
+
+    @staticmethod
+    def gamma(roundings: int) -> float:
+        """Return γₙ in f32, in which sums are."""
+        share = roundings * _ROUNDOFF[DataType.F32]
+        return share / (1 - share)
 
     def rounded(self, one: Bounded) -> Bounded:
         """Add one rounding to the type that results are stored in."""
@@ -65,8 +110,7 @@ class Distances:
         """
         magnitudes = np.abs(weight).T
         roundings = magnitudes.shape[0] + self.num_pes + 1
-        share = roundings * _ROUNDOFF[DataType.F32]
-        gamma = share / (1 - share)
+        gamma = self.gamma(roundings)
         error = values.error @ magnitudes + gamma * (values.magnitude @ magnitudes)
         error += roundings * _SUBNORMAL[DataType.F32]
         sums = Bounded(values.exact @ weight.T, error)

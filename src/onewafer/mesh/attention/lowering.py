@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from onewafer.errors import UnsupportedOperationError
-from onewafer.graph import Attention
+from onewafer.graph import Attention, DataType
 from onewafer.mesh.attention import (
     Append,
     AttentionShape,
@@ -20,10 +20,12 @@ from onewafer.mesh.attention import (
     SumValues,
     Weigh,
 )
+from onewafer.mesh.attention.bound import bound_attention
 from onewafer.mesh.lowering.lowering import Lowering, Lowerings
 from onewafer.mesh.relations import Heads
 
 if TYPE_CHECKING:
+    from onewafer.mesh.distances import Bounded, Distances
     from onewafer.mesh.lowering.builder import Builder
     from onewafer.mesh.relations import Relations
 
@@ -33,6 +35,12 @@ MAX_GROUP = 63
 
 class AttentionLowering(Lowering[Attention]):
     """Queries, keys and values lie along one axis, the positions of the cache along the other."""
+
+    bounded_types = (DataType.F32,)
+
+    def bound(self, operation: Attention, distances: Distances) -> Bounded | None:
+        """Return the weighted sums; no bound is known with a bias."""
+        return None if operation.bias is not None else bound_attention(operation, distances)
 
     def relate(self, operation: Attention, relations: Relations) -> None:
         """Let heads lie so that each query feature lies where its key feature lies."""

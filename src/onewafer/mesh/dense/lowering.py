@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from onewafer.graph import DataType, Linear
+from onewafer.graph import FLOATING, DataType, Linear
 from onewafer.mesh.dense import Factor, Matmul, Matmuls, Split
 from onewafer.mesh.lowering.lowering import Lowering, Lowerings
 from onewafer.mesh.norms import StoreNormalized, SumRowSquares
@@ -29,6 +29,8 @@ class LinearLowering(Lowering[Linear]):
     Operations that read the same input are done together when the first of them comes: query, key
     and value of attention, gate and up of a network. Their sums go along the axis as one block.
     """
+
+    bounded_types = FLOATING
 
     def relate(self, operation: Linear, relations: Relations) -> None:
         """Let the result lie along the other axis than the input."""

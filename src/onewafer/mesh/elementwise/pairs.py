@@ -6,7 +6,10 @@ from abc import abstractmethod
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from onewafer import graph
+from onewafer.graph import FLOATING, DataType
 from onewafer.mesh import arithmetic
 from onewafer.mesh.banks import bank
 from onewafer.mesh.distances import Bounded
@@ -19,7 +22,6 @@ from onewafer.mesh.sizes import block_entry, block_sizes, in_type
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from onewafer.graph import DataType
     from onewafer.mesh.blocks import Block, Launch
     from onewafer.mesh.distances import Distances
     from onewafer.mesh.entry import Entry
@@ -138,6 +140,8 @@ class PairLowering(Lowering[OperationType]):
 class AddLowering(PairLowering[graph.Add]):
     """Add two tensors."""
 
+    bounded_types = FLOATING
+
     def lower(self, operation: graph.Add, builder: Builder) -> None:
         """Append the operation; parts of a gradient of a parameter have been added up already."""
         if not builder.is_parameter_gradient(operation.result.name):
@@ -150,9 +154,22 @@ class AddLowering(PairLowering[graph.Add]):
         return distances.rounded(Bounded(left.exact + right.exact, error))
 
 
+class MultiplyLowering(PairLowering[graph.Multiply]):
+    """Multiply two tensors."""
+
+    bounded_types = (DataType.F32,)
+
+    def bound(self, operation: graph.Multiply, distances: Distances) -> Bounded:
+        """Return the products, with one rounding."""
+        left, right = distances.of(operation.left), distances.of(operation.right)
+        exact = left.exact * right.exact
+        error = left.magnitude * right.magnitude - np.abs(exact)
+        return distances.rounded(Bounded(exact, error))
+
+
 LOWERINGS: Lowerings = {
     graph.Add: AddLowering(Add),
-    graph.Multiply: PairLowering[graph.Multiply](Multiply),
+    graph.Multiply: MultiplyLowering(Multiply),
 }
 SAMPLES = (
     Sample(lambda sizes: Add(*[sizes.block()] * 3), lengths=("elements",)),

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from onewafer import graph
-from onewafer.graph import ActivationFunction, DataType
+from onewafer.graph import FLOATING, ActivationFunction, DataType
 from onewafer.mesh import arithmetic, functions
 from onewafer.mesh.distances import Bounded
 from onewafer.mesh.entry import float_words
@@ -228,6 +228,8 @@ class InPlaceLowering(Lowering[OperationType]):
 class ReluLowering(InPlaceLowering[graph.Relu]):
     """Take the maximum with zero."""
 
+    bounded_types = FLOATING
+
     def lower(self, operation: graph.Relu, builder: Builder) -> None:
         """Append the maximum."""
         source = builder.blocks[operation.input]
@@ -252,11 +254,26 @@ class ScaleLowering(InPlaceLowering[graph.Scale]):
 class ActivationLowering(InPlaceLowering[graph.Activation]):
     """Apply a function to every element."""
 
+    bounded_types = (DataType.F32,)
+
     def lower(self, operation: graph.Activation, builder: Builder) -> None:
         """Append the function."""
         source = builder.blocks[operation.input]
         result = builder.allocate_in_place(operation)
         builder.append(Activation(result, source, operation.function))
+
+    def bound(self, operation: graph.Activation, distances: Distances) -> Bounded:
+        """Return the function, whose slope is at most 1.13, with the errors of both evaluations.
+
+        Those of ours are in docs/explanation/numerics.md; PyTorch's gelu multiplies by 1 + tanh or
+        1 + erf, which cancels below 0.
+        """
+        source, exact = distances.of(operation.input), distances.exact[operation.result.name]
+        unit = distances.gamma(1)
+        own = 8 * unit * np.abs(exact)
+        if operation.function in (ActivationFunction.GELU, ActivationFunction.GELU_TANH):
+            own = 160 * unit * np.abs(exact) + 4 * unit * source.magnitude
+        return distances.rounded(Bounded(exact, 1.13 * source.error + own))
 
 
 class ExpLowering(InPlaceLowering[graph.Exp]):

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from onewafer import graph
+from onewafer.graph import FLOATING
 from onewafer.mesh import arithmetic
 from onewafer.mesh.banks import count_shared
 from onewafer.mesh.distances import Bounded
@@ -136,6 +137,8 @@ class VectorLowering(InPlaceLowering[OperationType]):
 
 class AddBiasLowering(VectorLowering[graph.AddBias]):
     """Add a stored row."""
+
+    bounded_types = FLOATING
 
     def bound(self, operation: graph.AddBias, distances: Distances) -> Bounded:
         """Return the sums, with one rounding."""

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeAlias, TypeVar
 
 from onewafer.graph import Operation
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from onewafer.graph import DataType
     from onewafer.mesh.distances import Bounded, Distances
     from onewafer.mesh.lowering.builder import Builder
     from onewafer.mesh.relations import Relations
@@ -24,6 +25,8 @@ class Lowering(ABC, Generic[OperationType]):
 
     works_in_place = False
     """Whether the result may take the block of an operand that is read no more."""
+    bounded_types: ClassVar[tuple[DataType, ...]] = ()
+    """Types of results for which `bound` has an answer."""
 
     @abstractmethod
     def relate(self, operation: OperationType, relations: Relations) -> None:

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from onewafer.graph import LayerNorm, Linear, RmsNorm
+import numpy as np
+
+from onewafer.graph import DataType, LayerNorm, Linear, RmsNorm
 from onewafer.mesh.dense.lowering import joined
+from onewafer.mesh.distances import Bounded
 from onewafer.mesh.lowering.lowering import Lowering, Lowerings
 from onewafer.mesh.norms import Normalize, SumGroups, SumSquares
 from onewafer.mesh.norms.arrays import Groups
@@ -13,6 +16,7 @@ from onewafer.mesh.relations import Heads
 
 if TYPE_CHECKING:
     from onewafer.mesh.blocks import Layout
+    from onewafer.mesh.distances import Distances
     from onewafer.mesh.lowering.builder import Builder
     from onewafer.mesh.relations import Relations
 
@@ -25,6 +29,7 @@ class RmsNormLowering(Lowering[RmsNorm]):
     """
 
     works_in_place = True
+    bounded_types = (DataType.F32,)
 
     def relate(self, operation: RmsNorm, relations: Relations) -> None:
         """Let the result lie as the input does; groups of features lie as heads do."""
@@ -47,6 +52,10 @@ class RmsNormLowering(Lowering[RmsNorm]):
             Normalize(result, source, squares, weight, groups, layout.axis, operation.epsilon)
         )
 
+    def bound(self, operation: RmsNorm, distances: Distances) -> Bounded:
+        """Return the scaled groups."""
+        return _bound(operation, distances.of(operation.input), distances)
+
 
 def _may_wait(operation: RmsNorm, builder: Builder) -> bool:
     """Return whether the result is only multiplied by weights, all in the step that comes next."""
@@ -67,6 +76,7 @@ class LayerNormLowering(Lowering[LayerNorm]):
     """Sum, sum squared differences from the mean, scale; an all-reduce after each sum."""
 
     works_in_place = True
+    bounded_types = (DataType.F32,)
 
     def relate(self, operation: LayerNorm, relations: Relations) -> None:
         """Let the result lie as the input does; groups of features lie as heads do."""
@@ -90,6 +100,40 @@ class LayerNormLowering(Lowering[LayerNorm]):
         builder.append(
             Normalize(result, source, squares, weight, groups, axis, operation.epsilon, sums, bias)
         )
+
+    def bound(self, operation: LayerNorm, distances: Distances) -> Bounded:
+        """Return the scaled and shifted differences from the means of groups."""
+        source = distances.of(operation.input)
+        groups = source.reshape(*source.exact.shape[:-1], operation.groups, -1)
+        roundings = groups.exact.shape[-1] + distances.num_pes + 2
+        mean = groups.exact.mean(axis=-1, keepdims=True)
+        distance = groups.error.mean(axis=-1, keepdims=True) + distances.gamma(
+            roundings
+        ) * groups.magnitude.mean(axis=-1, keepdims=True)
+        differences = groups.exact - mean
+        error = groups.error + distance + distances.gamma(1) * np.abs(differences)
+        scaled = _bound(operation, Bounded(differences, error), distances)
+        return distances.rounded(scaled)
+
+
+def _bound(operation: RmsNorm | LayerNorm, source: Bounded, distances: Distances) -> Bounded:
+    """Return groups of features over the root of their mean square, times a weight.
+
+    If that mean t + ε is off by d, its root is off by the share d / 2 (t + ε − d), and `rsqrt` by
+    1.5 units.
+    """
+    exact = distances.exact[operation.result.name]
+    groups = source.reshape(*exact.shape[:-1], operation.groups, -1)
+    squares = groups.exact**2
+    gamma = distances.gamma(groups.exact.shape[-1] + distances.num_pes + 3)
+    off = (groups.magnitude**2 - squares + gamma * groups.magnitude**2).mean(axis=-1, keepdims=True)
+    mean = squares.mean(axis=-1, keepdims=True) + operation.epsilon
+    share = np.where(off < mean, off / (2 * np.maximum(mean - off, 1e-300)), np.inf)
+    share += 3 * distances.gamma(1)
+    weight = np.abs(distances.of(operation.weight).exact) / np.sqrt(mean)
+    error = weight * (groups.error * (1 + share) + np.abs(groups.exact) * share)
+    error += distances.gamma(4) * weight * groups.magnitude * (1 + share)
+    return distances.rounded(Bounded(exact, error.reshape(exact.shape)))
 
 
 def _relate(operation: RmsNorm | LayerNorm, relations: Relations) -> None:

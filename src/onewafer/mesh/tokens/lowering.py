@@ -5,19 +5,42 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from onewafer.graph import Embedding, FirstRow, LastRow, PositionEmbedding, Rotary
+import numpy as np
+
+from onewafer.graph import (
+    FLOATING,
+    DataType,
+    Embedding,
+    FirstRow,
+    LastRow,
+    PositionEmbedding,
+    Rotary,
+)
 from onewafer.mesh.blocks import Layout
-from onewafer.mesh.lowering.lowering import Lowering, Lowerings
+from onewafer.mesh.distances import Bounded
+from onewafer.mesh.lowering.lowering import Lowering, Lowerings, OperationType
 from onewafer.mesh.relations import Heads
 from onewafer.mesh.tokens import LookUpPositions, LookUpTokens, Rotate, TakeLastRows, TakeRow
 
 if TYPE_CHECKING:
     from onewafer.mesh.blocks import Block
+    from onewafer.mesh.distances import Distances, Float64
     from onewafer.mesh.lowering.builder import Builder
     from onewafer.mesh.relations import Relations
 
 
-class EmbeddingLowering(Lowering[Embedding]):
+class _ExactLowering(Lowering[OperationType]):
+    """An operation that copies numbers."""
+
+    bounded_types = FLOATING
+
+    def bound(self, operation: OperationType, distances: Distances) -> Bounded:
+        """Return what it copies; a number of a table has no error."""
+        exact = distances.exact[operation.result.name]
+        return Bounded(exact, np.zeros_like(exact))
+
+
+class EmbeddingLowering(_ExactLowering[Embedding]):
     """Each PE takes the rows that it has from the table; an all-reduce brings them together.
 
     The table lies as the weight of a linear operation from the result to a vocabulary, so that the
@@ -40,7 +63,7 @@ class EmbeddingLowering(Lowering[Embedding]):
         builder.all_reduce_into(result, sums, across)
 
 
-class PositionEmbeddingLowering(Lowering[PositionEmbedding]):
+class PositionEmbeddingLowering(_ExactLowering[PositionEmbedding]):
     """As `EmbeddingLowering`, with positions blocked over the other axis."""
 
     def relate(self, operation: PositionEmbedding, relations: Relations) -> None:
@@ -61,6 +84,7 @@ class RotaryLowering(Lowering[Rotary]):
     """Rotate by angles that are looked up once a launch for all layers."""
 
     works_in_place = True
+    bounded_types = (DataType.F32,)
 
     def relate(self, operation: Rotary, relations: Relations) -> None:
         """Ask for features that are rotated together to be neighbours."""
@@ -93,6 +117,28 @@ class RotaryLowering(Lowering[Rotary]):
         result = builder.allocate_in_place(operation)
         builder.append(Rotate(result, source, cosine, sine, scratch, members))
 
+    def bound(self, operation: Rotary, distances: Distances) -> Bounded:
+        """Return the rotated features: two products and a sum, of a cosine and a sine up to 1.
+
+        A host that computes these angles for other numbers of positions may have their last bit
+        otherwise.
+        """
+        source = distances.of(operation.input)
+        heads = (len(source.exact), operation.heads, -1)
+        both = source.error.reshape(heads), source.magnitude.reshape(heads)
+        error, magnitude = (_with_partners(each, operation.num_swapped) for each in both)
+        exact = distances.exact[operation.result.name]
+        found = error + distances.gamma(6) * magnitude
+        return Bounded(exact, found.reshape(exact.shape))
+
+
+def _with_partners(heads: Float64, swapped: int) -> Float64:
+    """Return for each feature of heads `[…, features]` the sum with that it is paired with."""
+    first, second = np.split(heads[..., :swapped], 2, axis=-1)
+    neighbours = heads[..., swapped:].reshape(*heads.shape[:-1], -1, 2).sum(axis=-1)
+    pairs = first + second
+    return np.concatenate([pairs, pairs, np.repeat(neighbours, 2, axis=-1)], axis=-1)
+
 
 def _angle_layout(operation: Rotary, builder: Builder) -> tuple[Layout, int]:
     """Return how a row of angles lies: a column for all members; and the copies of a head's."""
@@ -118,6 +164,8 @@ class FirstRowLowering(Lowering[FirstRow]):
 class LastRowLowering(Lowering[LastRow]):
     """Copy the last valid row, of every slot if there are several."""
 
+    bounded_types = FLOATING
+
     def relate(self, operation: LastRow, relations: Relations) -> None:
         """Let the result lie as the input does."""
         relations.join(operation.input, operation.result.name)
@@ -130,6 +178,12 @@ class LastRowLowering(Lowering[LastRow]):
             builder.append(TakeLastRows(result, source))
         else:
             builder.append(TakeRow(result, source, is_last=True))
+
+    def bound(self, operation: LastRow, distances: Distances) -> Bounded:
+        """Return the rows as they are."""
+        source = distances.of(operation.input)
+        last = [rows.stop - 1 for _, rows in distances.each_slot()]
+        return Bounded(source.exact[last], source.error[last])
 
 
 LOWERINGS: Lowerings = {
