@@ -5,6 +5,7 @@ import pytest
 
 from onewafer.errors import ConfigurationError
 from onewafer.server.models import check_model, find_source, refuse_without_memory, sources
+from onewafer.server.models.gguf_header import BLOCKS
 
 TENSORS = {
     "__metadata__": {"format": "pt"},
@@ -116,12 +117,26 @@ def test_the_header_of_a_gguf_file_tells_its_memory_and_its_context(tmp_path):
     assert source.max_context == 512
 
 
-def test_a_gguf_file_that_is_cut_off_is_refused(tmp_path):
+@pytest.mark.parametrize("num_bytes", [100, 25])
+def test_a_gguf_file_that_is_cut_off_is_refused(tmp_path, num_bytes):
     path = tmp_path / "tiny.gguf"
     write_gguf(path)
-    path.write_bytes(path.read_bytes()[:-100])
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-24])  # of the last 64 bytes 40 are a tensor
+    find_source(str(path))
+    path.write_bytes(whole[:-num_bytes])
 
-    assert "is no readable GGUF file: it is cut off" in refusal(path)
+    assert "is no readable GGUF file: it is cut off: it should have " in refusal(path)
+
+
+def test_sizes_of_tensors_are_those_of_the_package():
+    gguf = pytest.importorskip("gguf")
+    sizes = {int(kind): size for kind, size in gguf.GGML_QUANT_SIZES.items()}
+
+    assert {kind: BLOCKS[kind] for kind in sizes if kind in BLOCKS} == {
+        kind: size for kind, size in sizes.items() if kind in BLOCKS
+    }
+    assert {0, 1, 8, 12, 14, 30} <= sizes.keys() & BLOCKS.keys()
 
 
 def test_a_folder_without_a_tokenizer_is_refused_before_anything_is_loaded(tmp_path):

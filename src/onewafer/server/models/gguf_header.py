@@ -3,6 +3,7 @@
     magic "GGUF", u32 version, u64 tensors, u64 fields
     field:  text key, u32 type, value        text: u64 length, UTF-8
     tensor: text name, u32 dimensions, u64 each, u32 type, u64 offset
+    the data of tensors, each at its offset from here, which is aligned
 
 The layout is that of version 2 and 3 (ggml-org/ggml, docs/gguf.md). Package `gguf` reads the same,
 and every weight and word besides, which takes seconds.
@@ -27,6 +28,17 @@ _NUMBERS: Final = {_U32: "<I", _U64: "<Q"}
 _MOST_DIMENSIONS: Final = 8
 _CONTEXT: Final = b".context_length"
 """How the key of that field ends; it begins with the architecture."""
+_ALIGNMENT: Final = b"general.alignment"
+_USUAL_ALIGNMENT: Final = 32
+BLOCKS: Final = {
+    0: (1, 4), 1: (1, 2), 2: (32, 18), 3: (32, 20), 6: (32, 22), 7: (32, 24), 8: (32, 34),
+    9: (32, 40), 10: (256, 84), 11: (256, 110), 12: (256, 144), 13: (256, 176), 14: (256, 210),
+    15: (256, 292), 16: (256, 66), 17: (256, 74), 18: (256, 98), 19: (256, 50), 20: (32, 18),
+    21: (256, 110), 22: (256, 82), 23: (256, 136), 24: (1, 1), 25: (1, 2), 26: (1, 4), 27: (1, 8),
+    28: (1, 8), 29: (256, 56), 30: (1, 2), 34: (256, 54), 35: (256, 66), 39: (32, 17),
+    40: (64, 36), 41: (128, 18),
+}  # fmt: skip
+"""Type of a tensor → elements of a block and its bytes (package `gguf`, GGML_QUANT_SIZES)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,29 +64,37 @@ def read_header(path: Path) -> GgufHeader:
         version, num_tensors, num_fields = _unpack(file, "<IQQ")
         if version not in _VERSIONS:
             raise ValueError(f"it has version {version} of GGUF")
-        context_length = None
+        context_length, alignment = None, _USUAL_ALIGNMENT
         for _ in range(num_fields):
             key, kind = _read(file, _unpack(file, "<Q")[0]), _unpack(file, "<I")[0]
             if key.endswith(_CONTEXT) and kind in _NUMBERS:
                 (context_length,) = _unpack(file, _NUMBERS[kind])
+            elif key == _ALIGNMENT and kind == _U32:
+                alignment = max(1, _unpack(file, "<I")[0])
             else:
                 _skip_value(file, kind)
         tensors = [_read_tensor(file) for _ in range(num_tensors)]
-        last = max((offset for _, offset in tensors), default=-1)
-        if file.tell() + last >= path.stat().st_size:
-            raise ValueError("it is cut off: it ends before its last tensor begins")
+        data = -(-file.tell() // alignment) * alignment
+        needed = data + max((end for _, end in tensors), default=0)
+        there = path.stat().st_size
+        if there < needed:
+            raise ValueError(f"it is cut off: it should have {needed:,} bytes, and has {there:,}")
     return GgufHeader(sum(elements for elements, _ in tensors), context_length)
 
 
 def _read_tensor(file: IO[bytes]) -> tuple[int, int]:
-    """Return the elements of the next tensor, and where its bytes begin after the header."""
+    """Return the elements of the next tensor, and where its bytes end after the header.
+
+    One of a type that is not known here ends where it begins: packages know more of them.
+    """
     _read(file, _unpack(file, "<Q")[0])
     (num_dimensions,) = _unpack(file, "<I")
     if num_dimensions > _MOST_DIMENSIONS:
         raise ValueError(f"a tensor has {num_dimensions} dimensions")
     shape = _unpack(file, f"<{num_dimensions}Q")
-    _, offset = _unpack(file, "<IQ")
-    return math.prod(shape), offset
+    kind, offset = _unpack(file, "<IQ")
+    elements, (in_block, block_bytes) = math.prod(shape), BLOCKS.get(kind, (1, 0))
+    return elements, offset + elements // in_block * block_bytes
 
 
 def _skip_value(file: IO[bytes], kind: int) -> None:

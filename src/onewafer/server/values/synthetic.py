@@ -3,7 +3,8 @@
 A text says that it is synthetic, then goes on with sentences of this file. It depends on the prompt
 and, unless the temperature is 0, on the seed. It ends after a few hundred tokens, or when the
 client wants it to end. Where a grammar allows no such text, the shortest answer is written that it
-allows: end where it can end, else close what is open.
+allows: end where it can end, else close what is open. There are no logits, so that penalties and
+biases change nothing.
 """
 
 from __future__ import annotations
