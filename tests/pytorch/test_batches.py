@@ -248,3 +248,16 @@ def test_beams_of_padded_prompts_in_all_fidelities():
     simulation = reports[Fidelity.AUTO].simulation
     assert simulation.other_bits == 0
     assert simulation.distance < 1e-5
+
+
+def test_sequences_that_no_call_goes_on_with_have_one_place():
+    """One after the other: a batch of any size needs no more memory than one sequence."""
+    model = build("llama")
+    arguments = padded(6, 2, 4, side="right") | {"use_cache": False}
+    with torch.no_grad():
+        expected = model(**arguments).logits
+    wafer = Wafer(model, rows_per_launch=8)
+    with wafer.intercept():
+        torch.testing.assert_close(model(**arguments).logits, expected, rtol=2e-5, atol=2e-5)
+    assert wafer.launches == [(0, 6), (0, 2), (0, 4)]
+    assert wafer.programs[0].record.program.sequences == 1

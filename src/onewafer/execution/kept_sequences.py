@@ -8,6 +8,7 @@ computes and what a launch costs is the resident program's.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -142,17 +143,28 @@ class KeptSequences:
         return {sequence: rows[index] for index, sequence in enumerate(tokens)}, launched
 
     def extend(self, wanted: Sequence[WantedSequence]) -> Extended:
-        """Have sequences as they are wanted; not more of them than there are.
+        """Have sequences as they are wanted; of more than there are, the last ones stay.
 
         Each goes on from the kept one that begins as it does. Tokens that this one lacks are
         launched, those that another one has too: keys and values do not move between sequences.
         """
         with self.program.alone():
-            placed = self._place(wanted)
-            runs = [one.cut(sequence) for sequence, one in placed.items()]
-            made = [
-                self._launch_part(placed, launch) for launch in fill_launches(runs, self.most_rows)
+            parts = [
+                self._extend_together(wanted[first : first + len(self)])
+                for first in range(0, len(wanted), len(self))
             ]
+        outputs = [part.outputs for part in parts if part.outputs is not None]
+        return Extended(
+            tuple(chain.from_iterable(part.launches for part in parts)),
+            tuple(chain.from_iterable(part.launched for part in parts)),
+            tuple(chain.from_iterable(outputs)) if len(outputs) == len(parts) else None,
+        )
+
+    def _extend_together(self, wanted: Sequence[WantedSequence]) -> Extended:
+        """Have sequences side by side."""
+        placed = self._place(wanted)
+        runs = [one.cut(sequence) for sequence, one in placed.items()]
+        made = [self._launch_part(placed, launch) for launch in fill_launches(runs, self.most_rows)]
         is_of_host = any(one.host is not None for one in wanted)
         outputs = None if is_of_host else tuple(self._gather(placed, made))
         launched = tuple(len(one.wanted.tokens) - one.first for one in placed.values())

@@ -58,6 +58,11 @@ class Request:
     """Token ids, mask and positions as the call gives them, by name."""
 
     @property
+    def keeps_sequences(self) -> bool:
+        """Whether later calls may go on with them; else one may take the place of another."""
+        return self.makes_cache or self.cache is not None
+
+    @property
     def hides_logits(self) -> bool:
         """Whether it asks for logits behind padding."""
         return not all(all(row[-self.count :]) for row in self.batch.shown)

@@ -148,8 +148,8 @@ class Generation:
             known = _Known(look)
             self._known[module] = known
         least = 1 if request.batch.is_plain else 2  # one alone has no positions of its own
-        sequences = max(least, request.batch.num_sequences)
-        wanted = _Size(sequences, gives_all_rows=request.count > 1)
+        kept = request.batch.num_sequences if request.keeps_sequences else 1
+        wanted = _Size(max(least, kept), gives_all_rows=request.count > 1)
         found = known.find(wanted)
         if found is not None:
             return found
