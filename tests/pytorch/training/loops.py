@@ -225,6 +225,22 @@ def regression() -> list[torch.Tensor]:
     return [*seen, *state_of(model, optimizer)]
 
 
+def curve() -> list[torch.Tensor]:
+    """A result of one dimension, whose rows are all compared."""
+    model, seen = nn.Sequential(nn.Linear(3, 1), nn.Flatten(0, 1)), []
+    x = torch.linspace(-1, 1, 9)
+    inputs = x.unsqueeze(-1).pow(torch.tensor([1, 2, 3]))
+    for _ in range(3):
+        loss = nn.MSELoss(reduction="sum")(model(inputs), x.sin())
+        model.zero_grad()
+        loss.backward()
+        with torch.no_grad():
+            for parameter in model.parameters():
+                parameter.sub_(0.1 * parameter.grad)
+        seen.append(loss.detach())
+    return seen
+
+
 def groups() -> list[torch.Tensor]:
     model = perceptron()
     halves = [{"params": model[0].parameters()}, {"params": model[2].parameters(), "lr": 0.5}]
@@ -321,6 +337,7 @@ LOOPS: dict[str, Loop] = {
     "with_closure": with_closure,
     "adversaries": adversaries,
     "regression": regression,
+    "curve": curve,
     "groups": groups,
     "another_optimizer": another_optimizer,
     "checkpointed": checkpointed,

@@ -63,9 +63,9 @@ def describe_host(causes: Sequence[HostCause], *, is_verbose: bool) -> Iterator[
 
 
 def _is_idle(cause: HostCause) -> bool:
-    """Tell whether the wafer refused calls that have no FLOP, as those of a loss."""
+    """Tell whether the host makes calls that have no FLOP, as those of a loss."""
     return (
-        cause.cause is Cause.REFUSAL
+        cause.cause in (Cause.REFUSAL, Cause.GRADIENT)
         and not cause.has_parameters
         and not cause.flop
         and cause.share is not None

@@ -24,7 +24,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from onewafer.execution import Arrays
+    from onewafer.graph import Tensor
     from onewafer.pytorch.capture import CapturedCall
+    from onewafer.pytorch.lowering import Layout
     from onewafer.pytorch.training.losses import Loss
     from onewafer.pytorch.training.optimizers import Step
     from onewafer.pytorch.training.programs import TrainingProgram
@@ -136,6 +138,10 @@ class TrainingCall:
         places = [place for place in self.call.results if isinstance(place, WaferResult)]
         return {place.name: place for place in reversed(places)}
 
+    def output_of(self, name: str) -> tuple[Tensor, Layout]:
+        """Return an output of the graph, and how the script's tensor lies in it."""
+        return self.call.graph.tensor(name), self.places[name].layout
+
     def are_differentiable(self) -> list[bool]:
         """Tell which results depend on what gradients are wanted of."""
         found = {*self.wanted}
@@ -180,7 +186,7 @@ class TrainingCall:
         host: Arrays = {}
         if value is not None:
             host = {taken.loss.result: value.detach().reshape(1, 1).numpy(force=True)}
-        targets = taken.loss.targets(taken.target, program.plan.rows)
+        targets = self._targets(taken, program)
         with program.loaded.alone():
             self._hold(program, values)
             found = program.loss(targets, lambda: host, rows=self.rows)
@@ -213,7 +219,7 @@ class TrainingCall:
             if not program.holds(self):
                 self._hold(program, values)
                 if taken is not None:
-                    targets = taken.loss.targets(taken.target, program.plan.rows)
+                    targets = self._targets(taken, program)
                     program.loss(targets, dict, rows=self.rows)
             if taken is None:
                 seeds = self._seeds(program, gradients)
@@ -227,6 +233,10 @@ class TrainingCall:
             for name, result in program.by_name.items()
             if result in found
         }
+
+    def _targets(self, taken: TakenLoss, program: TrainingProgram) -> Array:
+        layout = self.places[taken.loss.output].layout
+        return taken.loss.targets(taken.target, program.plan.rows, layout)
 
     def _num_rows(self, name: str) -> int | None:
         """Return how many rows of a gradient are the call's; None: it has no rows of a launch."""

@@ -11,6 +11,7 @@ import torch
 
 from onewafer.graph import CrossEntropy, DataType, ElementLoss, LossFunction, Reduction, Tensor
 from onewafer.pytorch.arrays import to_numpy
+from onewafer.pytorch.lowering import Layout
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
 
 _IGNORED = -100
 """The target of rows that do not count, unless a script chooses another one."""
-_MATRIX = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,8 +59,11 @@ class Loss(ABC):
         )
 
     @abstractmethod
-    def targets(self, target: torch.Tensor, rows: int) -> Array:
-        """Return what the output is compared with, for a launch of so many rows."""
+    def targets(self, target: torch.Tensor, rows: int, layout: Layout) -> Array:
+        """Return what the output is compared with, for a launch of so many rows.
+
+        The layout is that of the script's tensor, which is the output or a view of it.
+        """
 
     @abstractmethod
     def _target_of(self, source: Tensor) -> Tensor:
@@ -79,7 +82,12 @@ class ClassLoss(Loss):
 
     @classmethod
     def of(
-        cls, output: str, logits: torch.Tensor, args: tuple[object, ...], kwargs: Mapping[str, Any]
+        cls,
+        output: Tensor,
+        layout: Layout,
+        logits: torch.Tensor,
+        args: tuple[object, ...],
+        kwargs: Mapping[str, Any],
     ) -> Loss | None:
         """Return the loss of a call of `cross_entropy`; None: the wafer has no such loss."""
         options = _options(_OF_CROSS_ENTROPY, args, kwargs)
@@ -93,12 +101,15 @@ class ClassLoss(Loss):
         if not is_plain or reduction is None or not isinstance(target, torch.Tensor):
             return None
         has_classes = target.dtype is torch.int64 and target.shape == logits.shape[:1]
-        if not has_classes or logits.dim() != _MATRIX or not _are_classes(target, logits, options):
+        if not has_classes or layout != Layout.of_matrix(output.shape):
             return None
-        return cls(output, reduction, options["ignore_index"])
+        if not _are_classes(target, logits, options):
+            return None
+        return cls(output.name, reduction, options["ignore_index"])
 
-    def targets(self, target: torch.Tensor, rows: int) -> Array:
+    def targets(self, target: torch.Tensor, rows: int, layout: Layout) -> Array:
         """Return the classes; rows that a launch has beyond those of the call do not count."""
+        del layout  # the tensor is the output
         found = np.full((rows, 1), self.ignored, np.int32)
         found[: len(target), 0] = to_numpy(target)
         return found
@@ -120,23 +131,32 @@ class SquareLoss(Loss):
 
     @classmethod
     def of(
-        cls, output: str, logits: torch.Tensor, args: tuple[object, ...], kwargs: Mapping[str, Any]
+        cls,
+        output: Tensor,
+        layout: Layout,
+        logits: torch.Tensor,
+        args: tuple[object, ...],
+        kwargs: Mapping[str, Any],
     ) -> Loss | None:
         """Return the loss of a call of `mse_loss`; None: the wafer has no such loss."""
+        del layout  # any will do
         options = _options(_OF_MSE, args, kwargs)
         target, reduction = options["target"], _reduction(options["reduction"])
         is_plain = all(options[name] is None for name in ("size_average", "reduce", "weight"))
         if not is_plain or reduction is None or not isinstance(target, torch.Tensor):
             return None
         is_alike = (target.dtype, target.shape) == (logits.dtype, logits.shape)
-        if not is_alike or target.requires_grad or logits.dim() != _MATRIX:
+        if not is_alike or target.requires_grad or logits.numel() != output.num_elements:
             return None
-        return cls(output, reduction)
+        return cls(output.name, reduction)
 
-    def targets(self, target: torch.Tensor, rows: int) -> Array:
+    def targets(self, target: torch.Tensor, rows: int, layout: Layout) -> Array:
         """Return the wanted elements."""
-        assert len(target) == rows, "the program has as many rows"  # invariant
-        return to_numpy(target)
+        values = to_numpy(target)
+        found = np.empty((rows, values.size // rows), values.dtype)
+        places = layout.take(np.arange(found.size).reshape(found.shape))
+        found.reshape(-1)[places.reshape(-1)] = values.reshape(-1)
+        return found
 
     def _target_of(self, source: Tensor) -> Tensor:
         return replace(source, name=self.target)

@@ -169,7 +169,8 @@ class Training:
         is_new = result is not None and result.call.loss is None
         if result is None or not is_new or result.version != _version(value):
             return None
-        loss = KINDS[kind].of(result.name, value, rest, options)
+        output, layout = result.call.output_of(result.name)
+        loss = KINDS[kind].of(output, layout, value, rest, options)
         if loss is None:
             return None
         target = options["target"] if not rest else rest[0]
