@@ -28,7 +28,8 @@ LONGEST_CONTEXT = 65_535
 
 def decode_demand(job: Decode) -> Demand:
     """Return one token for each sequence, at the end of its context."""
-    return _tokens(job.batch, position=job.context - 1, capacity=job.context)
+    tokens = _tokens(job.batch, position=job.context - 1, capacity=job.context)
+    return replace(tokens, job=job)
 
 
 def serve_demand(job: Serve) -> Demand:
@@ -88,6 +89,7 @@ def prefill_demand(model: Model, job: Prefill) -> Demand:
         most_rows=tokens,
         launches_of=lambda sequences, rows: sequences * -(-tokens // rows),
         scores=(lambda speed, _, launches: speed.sequence(launches),),
+        job=job,
     )
 
 

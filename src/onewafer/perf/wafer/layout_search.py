@@ -23,10 +23,12 @@ from onewafer.perf.wafer.system import with_wafers
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from onewafer.perf.jobs import Job
     from onewafer.perf.wafer.layouts import Demand, Seconds
     from onewafer.perf.wafer.measured import Rectangle
     from onewafer.perf.wafer.region import Regions
     from onewafer.perf.wafer.search import Found, Score
+    from onewafer.perf.wafer.system import Machine
     from onewafer.perf.wafer.workload import Load
 
 _CLOSE = 1.1
@@ -92,9 +94,55 @@ class Best:
 def lay_out(asked: Asked, *, mode: Mode, of_other_mode: Layout | None = None) -> Layout | None:
     """Return the best layout of a mode, None if nothing has room.
 
-    A layout that is far behind another mode's is not searched thoroughly.
+    A layout that is far behind another mode's is not searched thoroughly. On one wafer all times of
+    a search are cycles, so that it is the same for every clock, and for every link to the outside:
+    it is done once for a job, and kept with its programs.
     """
-    limit = math.inf if of_other_mode is None else FAR * of_other_mode.seconds
+    job = asked.demand.job
+    if asked.machine.num_wafers > 1 or job is None:
+        limit = math.inf if of_other_mode is None else FAR * of_other_mode.seconds
+        return _best_layout(asked, mode, limit)
+    limit = math.inf if of_other_mode is None else FAR * of_other_mode.seconds_at_any_clock
+    return _at_clock(_kept_layout(asked, job, mode, limit), asked.machine)
+
+
+_ANY_HERTZ = 1e9
+"""The clock of searches whose result does not depend on it."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    """The result of a search."""
+
+    layout: Layout | None
+
+
+def _kept_layout(asked: Asked, job: Job, mode: Mode, limit: float) -> Layout | None:
+    """Return the best layout at any clock: searched for once for a wafer and a job."""
+    architecture = asked.machine.architecture
+    key = (
+        job,
+        mode,
+        limit,
+        replace(asked.options, clock_hertz=None, variant=""),
+        (architecture.fabric_width, architecture.fabric_height, architecture.memory_bytes),
+    )
+    programs = asked.programs.of(
+        asked.model, asked.demand.load, architecture=architecture, options=asked.options
+    )
+    at_any = replace(asked, machine=replace(asked.machine, clock_hertz=_ANY_HERTZ))
+    return programs.keep(_Kept, key, lambda: _Kept(_best_layout(at_any, mode, limit))).layout
+
+
+def _at_clock(layout: Layout | None, machine: Machine) -> Layout | None:
+    if layout is None:
+        return None
+    seconds = layout.seconds * _ANY_HERTZ / machine.clock_hertz
+    return replace(layout, machine=machine, seconds=seconds, seconds_at_any_clock=layout.seconds)
+
+
+def _best_layout(asked: Asked, mode: Mode, limit: float) -> Layout | None:
+    """Return the best layout of a mode, searched thoroughly unless it is beyond a limit."""
     tried = [
         _lay_out(in_mode(replace(asked, demand=one), mode), limit)
         for one in asked.demand.in_forms()

@@ -13,6 +13,7 @@ from onewafer.perf.wafer.region import Regions
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from onewafer.perf.jobs import Job
     from onewafer.perf.model import Model
     from onewafer.perf.wafer.latent import LatentForm
     from onewafer.perf.wafer.measured import Rectangle
@@ -42,6 +43,8 @@ class Demand:
     them."""
     seconds_of: Callable[[Layout], float] | None = None
     """The seconds of the whole job on a layout; None: the score of the search is used."""
+    job: Job | None = None
+    """The job that all of it follows from, if a layout for it can be kept."""
     can_wait: bool = False
     """Whether sequences may wait until others have ended; then all launches are full."""
     forms: tuple[LatentForm, ...] = (USUAL_FORM,)
@@ -79,6 +82,8 @@ class Layout:
     """Launches of a replica."""
     seconds: float
     num_considered: int
+    seconds_at_any_clock: float = 0.0
+    """Seconds at the one clock of a search that is done for all clocks."""
 
     @property
     def only_rectangle(self) -> Rectangle | None:
