@@ -31,6 +31,8 @@ LOCAL = "local"
 _CLIENT = "ray://"
 _SECONDS_TO_CONNECT = 3.0
 _SECONDS_TO_ANSWER = 20.0
+_MOST_CHARACTERS = 300
+"""Characters that are shown of what Ray says."""
 _RETRIES = 3
 """How often Ray runs a task again whose worker died."""
 _WAITING_EACH = 2
@@ -155,18 +157,24 @@ def _check_address(address: str) -> None:
         ) from None
     if address.startswith(_CLIENT):
         return
-    command = [sys.executable, "-m", "ray.scripts.scripts", "health-check"]
+    said = _health(address)
+    if said is not None:
+        raise ConfigurationError(
+            f"--ray {address} is no Ray that can be used: tried {tried}, which was accepted, and "
+            f"`ray health-check`: {said}"
+        )
+
+
+def _health(address: str) -> str | None:
+    """Return what Ray's own check finds wrong with an address; None: nothing."""
+    command = [sys.executable, "-m", "ray.scripts.scripts", "health-check", "--address", address]
     try:
         done = subprocess.run(  # noqa: S603  # Ray's own command
-            [*command, "--address", address],
-            timeout=_SECONDS_TO_ANSWER,
-            capture_output=True,
-            check=False,
+            command, timeout=_SECONDS_TO_ANSWER, capture_output=True, check=False
         )
     except subprocess.TimeoutExpired:
-        done = None
-    if done is None or done.returncode:
-        raise ConfigurationError(
-            f"--ray {address}: something is there, and it is no Ray: tried {tried}, which was "
-            f"accepted, then `ray health-check` for {_SECONDS_TO_ANSWER:.0f} s"
-        )
+        return f"no answer within {_SECONDS_TO_ANSWER:.0f} s"
+    if not done.returncode:
+        return None
+    lines = done.stderr.decode(errors="replace").strip().splitlines()
+    return lines[-1][:_MOST_CHARACTERS] if lines else f"exit code {done.returncode}"
