@@ -119,6 +119,23 @@ def test_gradients_and_moments_can_be_written():
         assert_same_bits(found[name], array)
 
 
+def test_what_an_interrupted_step_may_have_changed_is_sent_again(monkeypatch):
+    program, parameters = load(Fidelity.FABRIC)
+    inputs = inputs_of(1)
+    for entry in ("clear", "forward", "loss", "backward"):
+        launch(program, entry, inputs)
+    run = program._executor.run
+
+    def interrupted(*args, **options):
+        run(*args, **options)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(program._executor, "run", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        launch(program, "update", inputs)
+    assert program.keep(parameters) == parameters.keys()
+
+
 def test_auto_simulates_each_entry_once(monkeypatch, tmp_path):
     monkeypatch.setenv("ONEWAFER_CACHE_DIR", str(tmp_path))
     program, _ = load(Fidelity.AUTO)

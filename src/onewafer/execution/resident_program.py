@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from onewafer.errors import UnsupportedOperationError
 from onewafer.execution.arrays import convert
 from onewafer.execution.resident_tensors import ResidentTensors
+from onewafer.mesh import Role
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Mapping, Sequence
@@ -42,6 +43,8 @@ class ResidentProgram:
         self._lock = threading.RLock()
         self._is_at_work = False
         self._num_launches = Counter[str]()
+        self._changes: dict[str, tuple[str, ...]] = {}
+        """Entry → what stays on the wafer and is changed by it."""
 
     def num_launches(self, entry: str) -> int:
         """Return how often an entry was launched."""
@@ -111,11 +114,20 @@ class ResidentProgram:
         position 0 on. `host` gives the rows of the outputs that the host has, for a program that
         leaves the values to it.
         """
+        entry = (launch or self.record.program.whole_launch()).entry
+        self._residents.forget(self._changed_by(entry))  # until they are adopted
         launched = self._executor.run(inputs, launch, host=host, watch=self._watch)
         self.record.figures = self._executor.figures
-        self._num_launches[(launch or self.record.program.whole_launch()).entry] += 1
+        self._num_launches[entry] += 1
         self._check.look(inputs, launch, launched.outputs)
         return launched
+
+    def _changed_by(self, entry: str) -> tuple[str, ...]:
+        """Return what stays on the wafer, and is another one after a launch of an entry."""
+        if entry not in self._changes:
+            outputs = self.record.program.with_role(Role.OUTPUT, entry)
+            self._changes[entry] = tuple(item.name for item in outputs if item.is_resident)
+        return self._changes[entry]
 
     def expect(self, launch: Launch | None = None) -> int:
         """Return about how many cycles a launch takes; None: one of all rows."""

@@ -142,6 +142,7 @@ class TrainingProgram:
         (bucket,) = cut_into_buckets(call, self.plan.graph)
         loaded, rows = self.loaded, num_samples(call.graph)
         loaded.keep({name: to_numpy(tensor) for name, tensor in call.parameters.items()})
+        self._holder = None  # until it is done: it may be interrupted
         launched = self._launch(FORWARD, bucket.inputs, host)
         self._holder, self._serial = holder, loaded.num_launches(FORWARD)
         flop = call.capture.flop if is_first else 0
@@ -163,9 +164,9 @@ class TrainingProgram:
 
         `flop` is what the host has computed for the same, if it has.
         """
+        self._holder = None  # its activations make room for gradients
         cleared = self._launch(CLEAR, {}) if CLEAR in self._entries else None
         launched = self._launch(BACKWARD, seeds)
-        self._holder = None  # its activations have made room for gradients
         self._rows_since_step += rows
         launches = [launched] if cleared is None else [cleared, launched]
         count = round(self._backward_flop * rows) if flop is None else flop
