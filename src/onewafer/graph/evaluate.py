@@ -64,9 +64,9 @@ class Evaluator:
         Its rows are of sequence 0. Inputs may have any number of rows, of which the first
         `num_rows` count, all if None. Raises as `run_slots` does.
         """
-        first = self.graph.inputs[0].name
-        rows = len(_find_input(first, inputs)) if num_rows is None else num_rows
-        return self.run_slots(inputs, (Slot(0, start, rows),))
+        values = self._take_inputs(inputs, num_rows)
+        rows = values[self.graph.inputs[0].name].shape[0]
+        return self._run(values, (Slot(0, start, rows),), {})
 
     def run_slots(
         self, inputs: Arrays, slots: Sequence[Slot], *, taking: Arrays | None = None
@@ -78,10 +78,14 @@ class Evaluator:
         with, instead of those that are returned. Raises HostError for a missing input, a wrong
         shape, or a position beyond the rows that earlier launches have given.
         """
-        rows = sum(slot.rows for slot in slots)
-        values = self._parameters | {
-            tensor.name: self._take_input(tensor, inputs, rows) for tensor in self.graph.inputs
-        }
+        values = self._take_inputs(inputs, sum(slot.rows for slot in slots))
+        return self._run(values, slots, taking or {})
+
+    def _run(
+        self, given: Mapping[str, Array], slots: Sequence[Slot], taking: Arrays
+    ) -> dict[str, Array]:
+        """Return the outputs of a launch whose inputs are ready."""
+        values = {**self._parameters, **given}
         results: dict[str, Array] = {}
         for operation in self.graph.operations:
             result = self._evaluate(operation, values, slots)
@@ -89,12 +93,18 @@ class Evaluator:
                 result = np.asarray(result, dtype=self._stored_as).astype(self._dtype, copy=False)
             name = operation.result.name
             results[name] = values[name] = result
-            if taking is not None and name in taking:
+            if name in taking:
                 values[name] = taking[name].astype(result.dtype)
         return {name: results.get(name, values[name]) for name in self.graph.outputs}
 
-    def _take_input(self, tensor: Tensor, inputs: Arrays, rows: int) -> Array:
-        array = _find_input(tensor.name, inputs)
+    def _take_inputs(self, inputs: Arrays, rows: int | None) -> dict[str, Array]:
+        """Return inputs as they are computed with: their first rows, all if None."""
+        return {tensor.name: self._take_input(tensor, inputs, rows) for tensor in self.graph.inputs}
+
+    def _take_input(self, tensor: Tensor, inputs: Arrays, rows: int | None) -> Array:
+        if tensor.name not in inputs:
+            raise HostError(f"the input {tensor.name!r} is missing")
+        array = inputs[tensor.name]
         if array.ndim != len(tensor.shape) or array.shape[1:] != tensor.shape[1:]:
             wanted = ("rows", *tensor.shape[1:])
             raise HostError(f"input {tensor.name!r} has shape {array.shape}, not {wanted}")
@@ -129,12 +139,6 @@ def evaluate_graph(
 ) -> dict[str, Array]:
     """Return the outputs of one launch at position 0; raise HostError for missing arrays."""
     return Evaluator(graph, parameters, dtype=dtype).run(inputs)
-
-
-def _find_input(name: str, inputs: Arrays) -> Array:
-    if name not in inputs:
-        raise HostError(f"the input {name!r} is missing")
-    return inputs[name]
 
 
 def _find(what: str, name: str, shape: tuple[int, ...], arrays: Arrays) -> Array:
