@@ -261,3 +261,22 @@ def test_sequences_that_no_call_goes_on_with_have_one_place():
         torch.testing.assert_close(model(**arguments).logits, expected, rtol=2e-5, atol=2e-5)
     assert wafer.launches == [(0, 6), (0, 2), (0, 4)]
     assert wafer.programs[0].record.program.sequences == 1
+
+
+def test_caches_of_the_host_note_tokens_through_reordering():
+    """Fidelity auto, with nothing to simulate: launches are those of the tokens that are left."""
+    model, arguments = build("llama", num_hidden_layers=1), padded(6, 2, 4)
+    mask = arguments["attention_mask"]
+    arguments["position_ids"] = positions_of(mask)
+    wafer = Session(WaferOptions(fidelity=Fidelity.AUTO, rectangle=(2, 2), simulate_budget=1))
+    with torch.no_grad(), intercept_calls(wafer):
+        cache = cache_of(model(**arguments, use_cache=True, logits_to_keep=1))
+        cache.reorder_cache(torch.tensor([2, 0, 2]))
+        cache.crop(-1)
+        longer = torch.nn.functional.pad(mask[[2, 0, 2], :5], (0, 1), value=1)
+        more = {"attention_mask": longer, "position_ids": positions_of(longer)[:, -1:]}
+        model(TOKENS[:, :1], **{CACHE: cache}, **more)
+    assert not wafer.ledger.fallbacks
+    (program,) = build_report(wafer.ledger).programs
+    prefill, decode = program.phases
+    assert (prefill.rows, decode.rows, decode.again) == (12, 3, 3)
