@@ -10,6 +10,7 @@ import functools
 import os
 import threading
 from contextlib import ExitStack, contextmanager
+from types import FunctionType
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -61,20 +62,31 @@ def _current() -> Training | None:
 
 def _replace_loss(kind: str) -> Callable[[Function], Function]:
     def replace(original: Function) -> Function:
-        @functools.wraps(original)
         def take_loss(*args: Any, **options: Any) -> Any:  # noqa: ANN401  # as in torch
-            if torch.compiler.is_compiling():
-                return original(*args, **options)
-            training = _current()
-            if training is None:
-                return original(*args, **options)
-            if "input" in options:
-                args = (options.pop("input"), *args)
-            return training.take_loss(kind, original, args, options)
+            return offer(kind, original, args, options)
 
-        return take_loss
+        # TorchScript reads the source of the original, and looks names up where ours looks them up.
+        offer = _offer_loss
+        namespace: dict[str, Any] = original.__globals__
+        ours = FunctionType(
+            take_loss.__code__, namespace, original.__name__, None, take_loss.__closure__
+        )
+        return functools.update_wrapper(ours, original)
 
     return replace
+
+
+def _offer_loss(
+    kind: str, original: Function, args: tuple[Any, ...], options: dict[str, Any]
+) -> Any:  # noqa: ANN401  # as in torch
+    if torch.compiler.is_compiling():
+        return original(*args, **options)
+    training = _current()
+    if training is None:
+        return original(*args, **options)
+    if "input" in options:
+        args = (options.pop("input"), *args)
+    return training.take_loss(kind, original, args, options)
 
 
 def _replace_step(original: Function) -> Function:
