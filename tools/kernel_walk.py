@@ -20,7 +20,7 @@ from onewafer.image import (
     OperandMode,
     ScalarType,
     TaskKind,
-    cost_class,
+    cost_classes,
     decode_operand,
 )
 from onewafer.mesh.budget import LOCAL_TASK_IDS
@@ -53,11 +53,11 @@ _LOW_HALF, _HIGH_HALF, _WORD = 0xFFFF, 0xFFFF0000, 0xFFFFFFFF
 
 
 @cache
-def _decode(instruction: bytes) -> tuple[Opcode, str, list[int]]:
-    """Return the opcode of an instruction, the name of its cost, and all its fields."""
+def _decode(instruction: bytes) -> tuple[Opcode, list[int]]:
+    """Return the opcode of an instruction and all its fields."""
     row: list[int] = np.frombuffer(instruction, np.int32).tolist()
     opcode = Opcode(row[Field.OPCODE])
-    return opcode, _COST_NAMES[cost_class(opcode, row[Field.TYPE])], row
+    return opcode, row
 
 
 def _signed(word: int) -> int:
@@ -74,6 +74,7 @@ class Walk:
 
     def __init__(self, program: TileProgram) -> None:
         self._program = program
+        self._costs = [[_COST_NAMES[c] for c in costs] for costs in cost_classes(program)]
         self._registers = [0] * (program.num_registers + 1)
         self._dsrs: dict[int, tuple[int, int]] = {}
         self.visited: set[int] = set()
@@ -102,7 +103,8 @@ class Walk:
         stack: list[int] = []
         pc = entry
         while True:
-            opcode, cost, row = _decode(self._program.code[pc].tobytes())
+            opcode, row = _decode(self._program.code[pc].tobytes())
+            costs = self._costs[pc]
             immediate = row[Field.IMM]
             self.visited.add(pc)
             pc += 1
@@ -135,11 +137,11 @@ class Walk:
                 case Opcode.RETURN if stack:
                     pc = stack.pop()
                 case Opcode.END_TASK | Opcode.RETURN:
-                    counts[cost] += 1
+                    counts.update(costs)
                     return counts
                 case _:
                     self._execute(opcode, row)
-            counts[cost] += 1
+            counts.update(costs)
 
     def _execute(self, opcode: Opcode, row: list[int]) -> None:
         registers, rd, immediate = self._registers, row[Field.RD], row[Field.IMM]

@@ -75,16 +75,36 @@ def one_operation(engine, kind, *, n, architecture=WSE3, stride=1, has_scalar=Fa
     ],
 )
 def test_memory_operation_time(engine, kind, n, cycles):
-    """M30–M32: fp16 add ends at 2 + n/4 and the next dispatch is at 6 + n/4 (ALCF-CS3)."""
-    assert one_operation(engine, kind, n=n) == (2, cycles, 4)
+    """M30–M32: an operation waits for its DSRs, and holds the main thread for its elements."""
+    wait = T.instruction_cycles["dsr_wait_1"]  # an instruction lies between
+    assert one_operation(engine, kind, n=n) == (wait, cycles, 0)
 
 
-def test_scalar_operand_delays_the_start(engine):
-    """M30: set-up 13 with a scalar against 9 without; f32 fma takes 2 cycles an element."""
-    assert one_operation(engine, DsdOperation.FMACS, n=10, has_scalar=True) == (6, 20, 4)
+def test_scalar_operand_delays_nothing(engine):
+    """M30: f32 fma on the WSE-3 takes 2 cycles an element."""
+    assert one_operation(engine, DsdOperation.FMACS, n=10, has_scalar=True) == (2, 20, 0)
     assert one_operation(engine, DsdOperation.FMACS, n=10, architecture=WSE2, has_scalar=True) == (
-        (2, 10, 1)
+        (2, 10, 0)
     )
+
+
+@pytest.mark.parametrize("between", range(4))
+def test_operation_waits_for_the_load_of_its_dsr(engine, between):
+    """M30: four cycles from the load of a DSR to the operation, whatever issues in between."""
+    kernel = Kernel()
+    base = kernel.data("x", ScalarType.U16, num_elements=8)
+    kernel.function("main")
+    vector = kernel.vector(base, 8)
+    encoded = kernel.load(vector, None, vector)
+    for _ in range(between):
+        kernel.emit(Opcode.TIMESTAMP_CONTROL, imm=0)
+    kernel.operate_loaded(DsdOperation.MOV16, *encoded)
+    run = boot(kernel.finish(), engine=engine).launch()
+    (task,) = run.cycles(EventKind.TASK_START)
+    (start,) = run.cycles(EventKind.DSD_START)
+    cost = T.instruction_cycles
+    last_load = task + 2 * cost["integer"] + cost["dsr_load"]
+    assert start - last_load == 4
 
 
 def test_silicon_rates_are_exact_fractions(engine):
@@ -139,7 +159,7 @@ def test_asynchronous_issue(engine):
     run = boot(kernel.finish(), engine=engine).launch()
     (start,) = run.cycles(EventKind.DSD_START, subject=3)
     (unblocked,) = run.cycles(EventKind.STREAM_UNBLOCKED)
-    assert unblocked == start - T.memory_setup_cycles + T.instruction_cycles["dsd"]
+    assert unblocked == start - T.dispatch_cycles + T.instruction_cycles["dsd"]
     assert run.duration(thread=3) == 100
     assert run.machine.cycle == start + 100
 
@@ -165,7 +185,8 @@ def test_one_hop_of_eight_words(engine):
     programs = {(0, 0): sender(3, 8), (1, 0): receiver(3, 8)}
     run = boot(programs, engine=engine, width=2, routes=eastward(3, 0, 1)).launch()
     (started,) = run.cycles(EventKind.DSD_START, 0)
-    issued = started - T.fabric_setup_cycles
+    waited = T.instruction_cycles["dsr_wait_0"]  # inside of what is measured
+    issued = started - T.dispatch_cycles - waited
     assert run.cycles(EventKind.HOP, 0)[0] - issued == 7
     (ended,) = run.cycles(EventKind.DSD_END, 1)
     assert ended - issued == 19
@@ -271,9 +292,9 @@ def test_high_priority_interleaves(engine):
     run = boot(programs, engine=engine, width=2, routes=eastward(3, 0, 1)).launch()
     assert run.duration(1, thread=1) == 2 * num_words - 1
     assert run.cycles(EventKind.DSD_START, 1, subject=MAIN) < run.cycles(
-        EventKind.DSD_START, 1, subject=1
+        EventKind.DSD_END, 1, subject=1
     )
-    assert run.duration(1, thread=MAIN) == 200 + num_words
+    assert run.duration(1, thread=MAIN) == 200 + num_words - 1  # one was there before
 
 
 def test_high_priority_takes_every_cycle_it_can(engine):
@@ -387,9 +408,10 @@ def test_busy_microthread_stalls_issue(engine):
         kernel.operate(MOV32, vector, src1=vector, config=background(3))
     run = boot(kernel.finish(), engine=engine).launch()
     starts, ends = (run.cycles(kind) for kind in (EventKind.DSD_START, EventKind.DSD_END))
-    assert starts[1] == ends[0] + T.memory_setup_cycles
+    assert starts[1] == ends[0] + T.dispatch_cycles
     stalls = run.machine.statistics().stall_cycles[StallReason.MICROTHREAD_BUSY]
-    assert stalls.sum() == ends[0] - (starts[0] - T.memory_setup_cycles + 1) - 2
+    loads = 2 + T.instruction_cycles["dsr_wait_0"]
+    assert stalls.sum() == ends[0] - (starts[0] - T.dispatch_cycles + 1) - loads
 
 
 def _busy_program(num_operations, *, thread=3):

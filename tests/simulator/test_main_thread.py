@@ -38,14 +38,49 @@ def run_main(engine, emit):
     ],
 )
 def test_scalar_costs(engine, opcode, element, cost):
-    """M3, M20: an instruction delays the next by the cost of its class."""
+    """M3, M20: an instruction delays the next by the cost of its class; a float waits for b."""
 
     def emit(kernel):
         a, b = kernel.immediate(element, 6), kernel.immediate(element, 3)
         kernel.emit(opcode, element, rd=kernel.register(), ra=a, rb=b)
 
     _, cycles = run_main(engine, emit)
-    assert cycles == 2 * COST["integer"] + COST[cost]
+    waits = COST["float_wait"] if cost.startswith("float") else 0
+    assert cycles == 2 * COST["integer"] + waits + COST[cost]
+
+
+@pytest.mark.parametrize("between", [0, 1])
+def test_float_waits_for_the_instruction_just_before(engine, between):
+    """M20: a result can be used by the next instruction but one."""
+
+    def emit(kernel):
+        a, b = kernel.register(), kernel.immediate(ScalarType.F32, 1.0)
+        kernel.emit(Opcode.MUL, ScalarType.F32, rd=a, ra=b, rb=b)
+        for _ in range(between):
+            kernel.immediate(ScalarType.U16, 0)
+        kernel.emit(Opcode.ADD, ScalarType.F32, rd=a, ra=a, rb=b)
+
+    _, cycles = run_main(engine, emit)
+    integers = (1 + between) * COST["integer"]
+    waits = (2 - between) * COST["float_wait"]
+    assert cycles == integers + waits + 2 * COST["float"]
+
+
+@pytest.mark.parametrize(
+    ("element", "costs"),
+    [(ScalarType.U16, ("load", "store")), (ScalarType.F32, ("load_word", "store_word"))],
+)
+def test_words_cost_more_than_halves(engine, element, costs):
+    """M20: 32 bits are two halves."""
+
+    def emit(kernel):
+        address = kernel.immediate(ScalarType.U16, kernel.data("x", ScalarType.U32, [1]))
+        word = kernel.register()
+        kernel.emit(Opcode.LOAD, element, rd=word, ra=address)
+        kernel.emit(Opcode.STORE, element, ra=address, rb=word)
+
+    _, cycles = run_main(engine, emit)
+    assert cycles == COST["integer"] + sum(COST[cost] for cost in costs)
 
 
 @pytest.mark.parametrize(("value", "opcode"), [(0, Opcode.BRANCH_ZERO), (5, Opcode.BRANCH_NONZERO)])
@@ -59,8 +94,9 @@ def test_branch_costs(engine, value, opcode):
 
     _, taken = run_main(engine, lambda kernel: emit(kernel, value))
     _, not_taken = run_main(engine, lambda kernel: emit(kernel, 5 - value))
-    assert taken == COST["integer"] + WSE3.timing.branch_taken_cycles
-    assert not_taken == COST["integer"] + COST["branch"]
+    before = COST["integer"] + COST["flag_wait"]
+    assert taken == before + WSE3.timing.branch_taken_cycles
+    assert not_taken == before + COST["branch"]
 
 
 def test_cycle_counter(engine):

@@ -37,6 +37,8 @@ class Timing:
     """Added when the operation has a third, scalar source (M30)."""
     resume_cycles: int
     """From the end of a synchronous DSD operation to the next instruction (M31)."""
+    dispatch_cycles: int
+    """From the issue of an asynchronous DSD operation to that on its microthread (M31)."""
     task_start_cycles: int
     """From being picked to the first instruction of a task (M63)."""
     branch_taken_cycles: int

@@ -28,6 +28,7 @@ from onewafer.image.instruction import (
     operand,
 )
 from onewafer.image.instruction_rules import registers_named
+from onewafer.image.issue import cost_classes, issue_cycles
 from onewafer.image.listing import code_labels, format_instruction, listing, listing_tables
 from onewafer.image.program import (
     MAX_MEM4D_LOOPS,
@@ -152,11 +153,13 @@ __all__ = [
     "channel",
     "code_labels",
     "cost_class",
+    "cost_classes",
     "decode_image",
     "decode_operand",
     "encode_image",
     "fifo_length",
     "format_instruction",
+    "issue_cycles",
     "listing",
     "listing_tables",
     "load",

@@ -77,6 +77,21 @@ class CostClass(IntEnum):
     """activate, block, unblock, coordinates, timestamps."""
     MAP_STEP = 14
     """The way from one element of a map loop to the next."""
+    LOAD_WORD = 15
+    """A load of 32 bits."""
+    STORE_WORD = 16
+    """A store of 32 bits."""
+    END_TASK = 17
+    FLOAT_WAIT = 18
+    """A float instruction whose operand the instruction just before gives."""
+    FLAG_WAIT = 19
+    """A conditional branch whose flag the instruction just before gives."""
+    DSR_WAIT_0 = 20
+    """A DSD operation one of whose DSRs the instruction just before loads."""
+    DSR_WAIT_1 = 21
+    """A DSD operation one of whose DSRs is loaded with one instruction between."""
+    DSR_WAIT_2 = 22
+    """A DSD operation one of whose DSRs is loaded with two instructions between."""
 
 
 class Opcode(IntEnum):
@@ -162,7 +177,7 @@ def _row(
 _O, _C = Opcode, CostClass
 INSTRUCTIONS: dict[Opcode, InstructionInfo] = dict(
     (
-        _row(_O.END_TASK, "", 2, _C.JUMP, "finish the running task and give the main thread to the picker"),
+        _row(_O.END_TASK, "", 2, _C.END_TASK, "finish the running task and give the main thread to the picker"),
         _row(_O.JUMP, "imm", 4, _C.JUMP, "pc = imm"),
         _row(_O.BRANCH_ZERO, "ra imm", 4, _C.BRANCH, "if ra == 0: pc = imm"),
         _row(_O.BRANCH_NONZERO, "ra imm", 4, _C.BRANCH, "if ra != 0: pc = imm"),
@@ -221,12 +236,17 @@ _FLOAT_COSTS = {
 }
 _FIRST_FLOAT_TYPE = 7
 """`ScalarType.F16`; the types are not imported here."""
+_WORD_TYPES = (5, 6, 8)
+"""`ScalarType.I32`, `U32` and `F32`."""
+_WORD_COSTS = {CostClass.LOAD: CostClass.LOAD_WORD, CostClass.STORE: CostClass.STORE_WORD}
 _TYPED_ARITHMETIC = range(Opcode.ADD, Opcode.CONVERT + 1)
 
 
 def cost_class(opcode: Opcode, type_: int) -> CostClass:
-    """Return the cost class of an instruction: arithmetic on float types costs as float."""
+    """Return the cost class of an instruction, which for some depends on its type."""
     cost = INSTRUCTIONS[opcode].cost
+    if type_ in _WORD_TYPES and cost in _WORD_COSTS:
+        return _WORD_COSTS[cost]
     if opcode in _TYPED_ARITHMETIC and type_ >= _FIRST_FLOAT_TYPE:
         return _FLOAT_COSTS[cost]
     return cost

@@ -25,8 +25,8 @@ from onewafer.image import (
     OperandMode,
     SymbolKind,
     TileProgram,
-    cost_class,
     decode_operand,
+    issue_cycles,
 )
 
 if TYPE_CHECKING:
@@ -77,7 +77,10 @@ def instruction_costs(
 ) -> tuple[Cost, ...]:
     """Return the cost of each instruction of `rows`, the code of a PE that runs `program`."""
     registers = _Registers(program, rows)
-    return tuple(_cost(registers.at(pc, row), row, timing) for pc, row in enumerate(rows))
+    cycles = issue_cycles(program, timing)
+    return tuple(
+        _cost(registers.at(pc, row), row, cycles[pc], timing) for pc, row in enumerate(rows)
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,13 +147,8 @@ def _inner_stride(dsd: DsdDescriptor, high: int) -> int:
     return ((high & 0xFFFF) ^ 0x8000) - 0x8000 if dsd.kind is DsdKind.MEM1D else 1
 
 
-def _cost(vectors: list[_Value | None], row: list[int], timing: Timing) -> Cost:
+def _cost(vectors: list[_Value | None], row: list[int], cycles: int, timing: Timing) -> Cost:
     opcode = Opcode(row[Field.OPCODE])
-    cycles = timing.instruction_cycles[cost_class(opcode, row[Field.TYPE]).name.lower()]
-    if opcode is Opcode.TIMESTAMP:  # M22
-        return Cost(timing.timestamp_cycles, timing.timestamp_cycles)
-    if opcode is Opcode.MAP_BEGIN:  # M120
-        return Cost(timing.memory_setup_cycles, timing.memory_setup_cycles)
     if opcode in _BRANCHES:  # M21
         ways = cycles, timing.branch_taken_cycles
         return Cost(min(ways), max(ways))

@@ -20,8 +20,8 @@ from onewafer.image import (
     PrintForm,
     ScalarType,
     TileProgram,
-    cost_class,
     decode_operand,
+    issue_cycles,
 )
 from onewafer.simulator.arithmetic import binary, canonical, conversion, dsd_element, unary
 from onewafer.simulator.arithmetic.registers import NO_REGISTER
@@ -75,17 +75,17 @@ class Instruction:
 
 def decode_program(program: TileProgram, timing: Timing) -> list[Instruction]:
     """Return the instructions of a program, without patches."""
-    return [decode([int(field) for field in row], timing, program.half) for row in program.code]
+    rows: list[list[int]] = program.code.tolist()
+    costs = issue_cycles(program, timing)
+    return [
+        decode(row, program.half, cycles=cycles, taken_cycles=timing.branch_taken_cycles)
+        for row, cycles in zip(rows, costs, strict=True)
+    ]
 
 
-def decode(row: list[int], timing: Timing, half: ScalarType) -> Instruction:
+def decode(row: list[int], half: ScalarType, *, cycles: int, taken_cycles: int) -> Instruction:
     """Decode one row of a program with that 16-bit float."""
     opcode = Opcode(row[Field.OPCODE])
-    cycles = timing.instruction_cycles[cost_class(opcode, row[Field.TYPE]).name.lower()]
-    if opcode is Opcode.TIMESTAMP:
-        cycles = timing.timestamp_cycles
-    if opcode is Opcode.MAP_BEGIN:
-        cycles = timing.memory_setup_cycles
     operands = row[Field.RD : Field.RC + 1] if opcode is Opcode.DSD else ()
     return Instruction(
         execute=_EXECUTE[opcode],
@@ -98,7 +98,7 @@ def decode(row: list[int], timing: Timing, half: ScalarType) -> Instruction:
         imm=row[Field.IMM],
         aux=row[Field.AUX],
         cycles=cycles,
-        taken_cycles=timing.branch_taken_cycles,
+        taken_cycles=taken_cycles,
         function=_function(opcode, row, half),
         operands=tuple(decode_operand(encoded) for encoded in operands),
     )

@@ -247,7 +247,8 @@ class OperationTiming:
         if has_scalar:
             setup += timing.scalar_setup_cycles
         operation.waiting_since = cycle
-        operation.start = cycle + (0 if operation.is_prepared else setup)
+        dispatch = 0 if operation.config is None else timing.dispatch_cycles
+        operation.start = cycle + dispatch + (0 if operation.is_prepared else setup)
         operands = (operation.dest, operation.src0, operation.src1)
         stride = max(abs(operand.stride) for operand in operands)
         rate = self._rate(operation.kind, stride, is_reduction=operation.is_reduction)

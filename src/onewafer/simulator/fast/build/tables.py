@@ -17,7 +17,7 @@ from onewafer.image import (
     Opcode,
     PatchTarget,
     TaskKind,
-    cost_class,
+    issue_cycles,
 )
 from onewafer.simulator.arithmetic.control import NUM_ENTRIES
 from onewafer.simulator.arithmetic.exceptions import can_raise
@@ -161,6 +161,7 @@ def make_timing(timing: Timing) -> NDArray[np.int64]:
         timing.fabric_setup_cycles,
         timing.scalar_setup_cycles,
         timing.resume_cycles,
+        timing.dispatch_cycles,
         timing.task_start_cycles,
         timing.branch_taken_cycles,
         reduction.numerator,
@@ -286,22 +287,13 @@ def _code(layout: ProgramLayout, timing: Timing) -> NDArray[np.int64]:
     code[:, f.CODE_PATCH] = f.NONE
     for offset, location in enumerate(layout.patched):
         code[location, f.CODE_PATCH] = offset
+    code[:, f.CODE_CYCLES] = issue_cycles(layout.program, timing)
     for row, instruction in zip(code, layout.program.code.tolist(), strict=True):
-        row[f.CODE_CYCLES] = _cycles(instruction, timing)
         if layout.program.unmasks_exceptions:
             opcode = Opcode(instruction[Field.OPCODE])
             if can_raise(opcode, instruction[Field.TYPE], instruction[Field.IMM]):
                 row[f.CODE_OPCODE] |= f.CHECKED
     return code
-
-
-def _cycles(instruction: list[int], timing: Timing) -> int:
-    opcode = Opcode(instruction[Field.OPCODE])
-    if opcode is Opcode.TIMESTAMP:
-        return timing.timestamp_cycles
-    if opcode is Opcode.MAP_BEGIN:
-        return timing.memory_setup_cycles
-    return timing.instruction_cycles[cost_class(opcode, instruction[Field.TYPE]).name.lower()]
 
 
 def _dsd_row(dsd: DsdDescriptor, program: TileProgram, architecture: Architecture) -> list[int]:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from onewafer.geometry import Direction
+from onewafer.image import IN_MAP
 from onewafer.simulator import snapshot as tables
 from onewafer.simulator.arithmetic.control import ADVANCE_MARK, CONTROL_MARK
 from onewafer.simulator.fast.build.switch_tables import find_turned
@@ -264,7 +265,7 @@ def _operations(s: Arrays, base: int) -> tables.Table:
         "thread": s.operations[rows, f.OPS_THREAD],
         "kind": word(f.OP_KIND) & f.KIND_MASK,
         "config": np.where(config < 0, f.NONE, config - program[:, f.PROGRAM_CONFIGS]),
-        "is_prepared": s.operations[rows, f.OPS_RESUME] < s.timing[f.T_RESUME],
+        "is_prepared": _are_prepared(s, program, offset),
         **kept_columns(f.OP_KEPT, word, base),
         **kept_columns(f.OPS_KEPT, lambda place: s.operations[rows, place], base),
     }
@@ -272,6 +273,12 @@ def _operations(s: Arrays, base: int) -> tables.Table:
     for name, at in (("dest", f.OP_DEST), ("src0", f.OP_SRC0), ("src1", f.OP_SRC1)):
         columns |= _operand(s, offset + at, name, *first)
     return _table("operations", **columns)
+
+
+def _are_prepared(s: Arrays, program: Integers, offset: Integers) -> NDArray[np.bool_]:
+    """Tell of operations whether a map loop has set them up (M122)."""
+    code = program[:, f.PROGRAM_CODE] + s.arena[offset + f.OP_PC]
+    return (s.code[code, f.CODE_AUX] == IN_MAP) & (s.arena[offset + f.OP_STEPS] == 0)
 
 
 def _operand(

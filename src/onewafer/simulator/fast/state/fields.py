@@ -468,6 +468,7 @@ T_MEMORY_SETUP = _timing.field()
 T_FABRIC_SETUP = _timing.field()
 T_SCALAR_SETUP = _timing.field()
 T_RESUME = _timing.field()
+T_DISPATCH = _timing.field()
 T_TASK_START = _timing.field()
 T_BRANCH_TAKEN = _timing.field()
 T_REDUCTION = _timing.field(2)  # elements, cycles

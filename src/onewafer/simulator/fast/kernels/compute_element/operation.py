@@ -167,6 +167,13 @@ def step_of(s: Arrays, op: int, at: int) -> int:
 # --- issue ---------------------------------------------------------------------------------------
 
 
+@kernel
+def setup_cycles(s: Arrays, is_fabric: bool, has_scalar: bool) -> int:
+    """Return the cycles from the issue of an operation to its first element (M30)."""
+    scalar = s.timing[f.T_SCALAR_SETUP] if has_scalar else 0
+    return scalar + (s.timing[f.T_FABRIC_SETUP] if is_fabric else s.timing[f.T_MEMORY_SETUP])
+
+
 @shared
 def prepare(s: Arrays, pe: int, code: int, config: int, op: int, cycle: int) -> None:
     """Fill an operation from the instruction in row `code` that issues in `cycle` (M30–M37)."""
@@ -215,11 +222,11 @@ def prepare(s: Arrays, pe: int, code: int, config: int, op: int, cycle: int) -> 
     has_scalar = scalar >> 16 == _REGISTER
     word = int64(s.registers[pe, scalar & 0xFFFF]) if has_scalar else FIRST_CARRY
     s.arena[op + f.OP_SCALAR] = to_signed(word)
-    setup = s.timing[f.T_FABRIC_SETUP] if is_fabric else s.timing[f.T_MEMORY_SETUP]
-    begins = cycle + setup + (s.timing[f.T_SCALAR_SETUP] if has_scalar else 0)
     is_prepared = s.code[code, f.CODE_AUX] == IN_MAP and steps == 0
     set_result(s, pe, s.arena[op + f.OP_PC], 1)
-    s.operations[row, f.OPS_START] = cycle if is_prepared else begins
+    setup = 0 if is_prepared else setup_cycles(s, is_fabric, has_scalar)
+    dispatch = s.timing[f.T_DISPATCH] if config >= 0 else 0
+    s.operations[row, f.OPS_START] = cycle + dispatch + setup
     s.operations[row, f.OPS_RESUME] = 0 if is_prepared else s.timing[f.T_RESUME]
     set_duration(s, op, is_reduction)
     if not s.clock[f.FAULT]:
