@@ -37,7 +37,7 @@ def test_silicon_differs_where_it_was_measured():
     assert (silicon.link_window_words, silicon.link_window_cycles) == (8, 9)
     assert silicon.elements_per_cycle["mov16"] == Fraction(482, 100)
     assert silicon.hop_cycles == sdk.hop_cycles
-    assert silicon.elements_per_cycle["fmacs"] == sdk.elements_per_cycle["fmacs"] == Fraction(1, 2)
+    assert silicon.elements_per_cycle["fmacs"] == sdk.elements_per_cycle["fmacs"] == Fraction(1)
 
 
 @pytest.mark.parametrize(("name", "profile"), MACHINES)

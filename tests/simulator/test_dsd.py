@@ -1,5 +1,7 @@
 """DSD operations and the data path: M12, M30–M39."""
 
+from dataclasses import replace
+from fractions import Fraction
 from itertools import pairwise
 from math import ceil
 
@@ -81,8 +83,8 @@ def test_memory_operation_time(engine, kind, n, cycles):
 
 
 def test_scalar_operand_delays_nothing(engine):
-    """M30: f32 fma on the WSE-3 takes 2 cycles an element."""
-    assert one_operation(engine, DsdOperation.FMACS, n=10, has_scalar=True) == (2, 20, 0)
+    """M30, M32: an f32 multiply-add with a scalar source takes a cycle an element."""
+    assert one_operation(engine, DsdOperation.FMACS, n=10, has_scalar=True) == (2, 10, 0)
     assert one_operation(engine, DsdOperation.FMACS, n=10, architecture=WSE2, has_scalar=True) == (
         (2, 10, 0)
     )
@@ -193,9 +195,11 @@ def test_one_hop_of_eight_words(engine):
     assert run.words("received", 1) == [1, 2, 3, 4, 5, 6, 7, 8]
 
 
-@pytest.mark.parametrize(("architecture", "cycles"), [(WSE2, 1), (WSE3, 2)])
-def test_fabric_multiply_accumulate_rate(engine, architecture, cycles):
-    """M33: an element keeps the data path as long as its rate says."""
+@pytest.mark.parametrize(("rate", "cycles"), [("1", 1), ("1/2", 2), ("2", 1)])
+def test_fabric_multiply_accumulate_rate(engine, rate, cycles):
+    """M33: an element keeps the data path as long as its rate says, at least for a cycle."""
+    rates = {**T.elements_per_cycle, "fmacs": Fraction(rate)}
+    architecture = replace(WSE3, timing=replace(T, elements_per_cycle=rates))
     kernel = Kernel()
     base = kernel.data("sum", ScalarType.F32, num_elements=20)
     kernel.function("main")
@@ -212,7 +216,7 @@ def test_fabric_multiply_accumulate_rate(engine, architecture, cycles):
 def two_streams(engine, *configs, num_words=40, memory_words=0):
     """Send on two microthreads, east and west; then maybe copy memory on the main thread."""
     kernel = Kernel()
-    base = kernel.data("x", ScalarType.U32, num_elements=max(num_words, memory_words))
+    base = kernel.data("x", ScalarType.U32, num_elements=max(num_words, memory_words) + 1)
     kernel.function("main")
     source = kernel.vector(base, num_words)
     copied = kernel.vector(base, memory_words) if memory_words else None
@@ -220,7 +224,8 @@ def two_streams(engine, *configs, num_words=40, memory_words=0):
         target = kernel.outgoing(i, num_words, queue=2 + i)
         kernel.operate(MOV32, target, src1=source, config=config)
     if copied is not None:
-        kernel.operate(DsdOperation.FADDS, copied, copied, copied)
+        other = kernel.vector(base + 4, memory_words)  # in other banks (M13)
+        kernel.operate(DsdOperation.FADDS, copied, copied, other)
     middle = kernel.finish()
     programs = {(1, 0): middle, (2, 0): receiver(0, num_words), (0, 0): receiver(1, num_words)}
     routes = {
@@ -250,11 +255,11 @@ def test_memory_operations_take_turns_too(engine):
 
     def span(first_words, second_words):
         kernel = Kernel()
-        base = kernel.data("x", ScalarType.F32, num_elements=400)
+        base = kernel.data("x", ScalarType.F32, num_elements=401)
         kernel.function("main")
         for thread, num_words in ((1, first_words), (2, second_words)):
-            vector = kernel.vector(base, num_words)
-            kernel.operate(DsdOperation.FADDS, vector, vector, vector, config=background(thread))
+            vector, other = kernel.vector(base, num_words), kernel.vector(base + 4, num_words)
+            kernel.operate(DsdOperation.FADDS, vector, vector, other, config=background(thread))
         run = boot(kernel.finish(), engine=engine).launch()
         kinds = EventKind.DSD_START, EventKind.DSD_END
         return [run.cycles(kind, subject=thread)[0] for thread in (1, 2) for kind in kinds]
@@ -282,19 +287,21 @@ def test_high_priority_interleaves(engine):
     vector = slow.vector(base, num_words)
     slow.operate(DsdOperation.FMACS, slow.outgoing(3, num_words), vector, vector, one)
     kernel = Kernel()
-    base = kernel.data("x", ScalarType.F32, num_elements=400)
+    base = kernel.data("x", ScalarType.F32, num_elements=401)
     kernel.function("main")
+    other = kernel.vector(base + 4, 400)  # in other banks (M13)
     target, copied = kernel.vector(base, num_words), kernel.vector(base, 400)
     source = kernel.incoming(3, num_words)
     kernel.operate(MOV32, target, src1=source, config=background(1, priority=2))
-    kernel.operate(DsdOperation.FADDS, copied, copied, copied)
+    kernel.operate(DsdOperation.FADDS, copied, copied, other)
     programs = {(0, 0): slow.finish(), (1, 0): kernel.finish()}
     run = boot(programs, engine=engine, width=2, routes=eastward(3, 0, 1)).launch()
     assert run.duration(1, thread=1) == 2 * num_words - 1
-    assert run.cycles(EventKind.DSD_START, 1, subject=MAIN) < run.cycles(
-        EventKind.DSD_END, 1, subject=1
+    (main,), (other_start,) = (
+        run.cycles(EventKind.DSD_START, 1, subject=thread) for thread in (MAIN, 1)
     )
-    assert run.duration(1, thread=MAIN) == 200 + num_words - 1  # one was there before
+    before = -(-(main - other_start) // 2)  # elements, one every second cycle
+    assert run.duration(1, thread=MAIN) == 200 + num_words - before
 
 
 def test_high_priority_takes_every_cycle_it_can(engine):

@@ -5,6 +5,8 @@ every program runs with a recorder and without.
 """
 
 import dataclasses
+from dataclasses import replace
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -109,7 +111,9 @@ def slow_reader():
     factor = kernel.immediate(ScalarType.F32, 0.5)
     kernel.operate(DsdOperation.FMACS, vector, vector, kernel.incoming(3, 60), factor)
     placed = {(0, 0): sender(3, 60), (3, 0): kernel.finish()}
-    return WSE3, make_image(WSE3, placed, width=4, routes=eastward(3, 0, 3))
+    rates = {**WSE3.timing.elements_per_cycle, "fmacs": Fraction(1, 2)}
+    slow = replace(WSE3, timing=replace(WSE3.timing, elements_per_cycle=rates))
+    return slow, make_image(slow, placed, width=4, routes=eastward(3, 0, 3))
 
 
 @pytest.mark.parametrize("slices", [None, 1, 7])

@@ -31,8 +31,9 @@ def _relay_stage(bench: Bench, num_words: int) -> float:
 
 def _send_to_receive(bench: Bench) -> float:
     watch = _run_relay(bench, 1, 8)
-    setup = load_architecture("wse3", profile="sdk").timing.fabric_setup_cycles
-    return watch.last_element(1) - (watch.first_element() - setup)
+    timing = load_architecture("wse3", profile="sdk").timing
+    before = timing.instruction_cycles["dsr_wait_0"] + timing.dispatch_cycles
+    return watch.last_element(1) - (watch.first_element() - before - timing.fabric_setup_cycles)
 
 
 def _completion_task(bench: Bench) -> float:
