@@ -250,7 +250,7 @@ def _terms_of(counts: Counts) -> list[str]:
     costs = {
         **timing.instruction_cycles,
         "branch_taken": timing.branch_taken_cycles,
-        "map_begin": timing.memory_setup_cycles,
+        "map_begin": timing.map_begin_cycles,
     }
     scalar = sum(count * costs[name] for name, count in counts.items() if name in costs)
     terms = [str(scalar)] if scalar else []

@@ -33,7 +33,7 @@ def each_operation(counts, timing, sizes):
     for name, count in counts.items():
         fixed = {
             "branch_taken": timing.branch_taken_cycles,
-            "map_begin": timing.memory_setup_cycles,
+            "map_begin": timing.map_begin_cycles,
             **timing.instruction_cycles,
         }
         cycles = cycles + count * (fixed[name] if name in fixed else vector(name, timing, sizes))

@@ -359,8 +359,8 @@ def test_operation_without_elements_does_nothing(engine, config):
 
 
 def test_time_of_an_operation_without_elements(engine):
-    """M35: its set-up, and one cycle of the data path."""
-    assert one_operation(engine, MOV32, n=0) == (2, 1, 4)
+    """M35: the wait for its DSRs, and one cycle of the data path."""
+    assert one_operation(engine, MOV32, n=0) == (T.instruction_cycles["dsr_wait_1"], 1, 0)
 
 
 def test_aliasing_is_sequential(engine):

@@ -108,10 +108,11 @@ def test_busy_cycles_are_counted_once(engine, slices):
 
     def statistics(num_words):
         kernel = Kernel()
-        base = kernel.data("x", ScalarType.F32, num_elements=100)
+        base = kernel.data("x", ScalarType.F32, num_elements=101)
         kernel.function("main")
         vector = kernel.vector(base, num_words)
-        kernel.operate(DsdOperation.FADDS, vector, vector, vector)
+        other = kernel.vector(base + 4, num_words)  # in other banks (M13)
+        kernel.operate(DsdOperation.FADDS, vector, vector, other)
         run = boot(kernel.finish(), engine=engine)
         run.machine.launch("main")
         while run.machine.run(max_cycles=slices) is not StopReason.QUIESCENT:

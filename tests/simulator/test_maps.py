@@ -21,7 +21,7 @@ from onewafer.trace import EventKind
 from tests.simulator.assembly import MAIN, WSE2, WSE3, Kernel, background, boot
 
 COSTS = WSE3.timing.instruction_cycles
-STEP, SETUP = COSTS["map_step"], WSE3.timing.memory_setup_cycles
+STEP, SETUP = COSTS["map_step"], WSE3.timing.map_begin_cycles
 
 
 class MapKernel(Kernel):

@@ -187,10 +187,10 @@ def test_unbound_queue_stops(engine, bound, message, is_used):
 def test_two_users_of_a_queue_are_a_hazard(engine, is_input, use):
     """M45: the message names both operations."""
     kernel = Kernel()
-    base = kernel.data("x", ScalarType.U32, num_elements=4)
+    base = kernel.data("x", ScalarType.U32, num_elements=40)
     kernel.function("main")
-    vector = kernel.vector(base, 4)
-    fabric = kernel.incoming(COLOR, 4) if is_input else kernel.outgoing(COLOR, 4)
+    vector = kernel.vector(base, 40)
+    fabric = kernel.incoming(COLOR, 40) if is_input else kernel.outgoing(COLOR, 40)
     for line, thread in ((5, 1), (6, 2)):
         dest, source = (vector, fabric) if is_input else (fabric, vector)
         kernel.operate(MOV32, dest, src1=source, config=background(thread), line=line)

@@ -103,7 +103,7 @@ def test_task_start_latency(engine):
     timing = WSE3.timing
     first, second = run.cycles(EventKind.TASK_START)
     assert first == timing.task_start_cycles
-    assert second - first == timing.instruction_cycles["jump"] + timing.task_start_cycles
+    assert second - first == timing.instruction_cycles["end_task"] + timing.task_start_cycles
 
 
 def data_task(architecture, *, is_blocked=False, types=(ScalarType.U16, ScalarType.U16)):

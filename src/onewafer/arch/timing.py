@@ -53,3 +53,8 @@ class Timing:
     """Throughput of an operation whose destination is one scalar (M32)."""
     bank_conflict_factor: Fraction
     """How many times as long an operation takes whose two sources share their banks (M13)."""
+
+    @property
+    def map_begin_cycles(self) -> int:
+        """The begin of a map loop, in which its first operation is set up (M120)."""
+        return max(self.memory_setup_cycles, self.instruction_cycles["dsd"])

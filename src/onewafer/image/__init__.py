@@ -28,7 +28,7 @@ from onewafer.image.instruction import (
     operand,
 )
 from onewafer.image.instruction_rules import registers_named
-from onewafer.image.issue import cost_classes, issue_cycles
+from onewafer.image.issue import cost_classes, entry_points, issue_cycles
 from onewafer.image.listing import code_labels, format_instruction, listing, listing_tables
 from onewafer.image.program import (
     MAX_MEM4D_LOOPS,
@@ -157,6 +157,7 @@ __all__ = [
     "decode_image",
     "decode_operand",
     "encode_image",
+    "entry_points",
     "fifo_length",
     "format_instruction",
     "issue_cycles",

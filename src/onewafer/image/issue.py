@@ -8,12 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from onewafer.image.instruction import (
-    CostClass,
-    Field,
-    Opcode,
-    cost_class,
-)
+from onewafer.image.instruction import CostClass, Field, Opcode, cost_class
 from onewafer.image.program import SymbolKind
 
 if TYPE_CHECKING:
@@ -42,7 +37,7 @@ _TARGETED = (
 def cost_classes(program: TileProgram) -> list[tuple[CostClass, ...]]:
     """Return, for each instruction, its cost class and those of the waits behind it."""
     rows: list[list[int]] = program.code.tolist()
-    entries = _entries(program, rows)
+    entries = entry_points(program, rows)
     classes = [[cost_class(Opcode(row[Field.OPCODE]), row[Field.TYPE])] for row in rows]
     for pc in range(1, len(rows)):
         if rows[pc - 1][Field.OPCODE] in _NOT_THROUGH:
@@ -62,7 +57,7 @@ def issue_cycles(program: TileProgram, timing: Timing) -> list[int]:
     cycles = timing.instruction_cycles
     special = {
         Opcode.TIMESTAMP: timing.timestamp_cycles,  # M22
-        Opcode.MAP_BEGIN: timing.memory_setup_cycles,  # M120
+        Opcode.MAP_BEGIN: timing.map_begin_cycles,  # M120
     }
     opcodes: list[int] = program.code[:, Field.OPCODE].tolist()
     return [
@@ -72,7 +67,7 @@ def issue_cycles(program: TileProgram, timing: Timing) -> list[int]:
     ]
 
 
-def _entries(program: TileProgram, rows: Sequence[Sequence[int]]) -> set[int]:
+def entry_points(program: TileProgram, rows: Sequence[Sequence[int]]) -> set[int]:
     """Return where control may come from elsewhere."""
     targets = {row[Field.IMM] for row in rows if row[Field.OPCODE] in _TARGETED}
     functions = {s.address for s in program.symbols if s.kind is SymbolKind.FUNCTION}

@@ -206,7 +206,7 @@ class StepCosts:
             if name == "branch_taken":
                 fixed += count * timing.branch_taken_cycles
             elif name == "map_begin":
-                fixed += count * timing.memory_setup_cycles
+                fixed += count * timing.map_begin_cycles
             elif name in timing.instruction_cycles:
                 fixed += count * timing.instruction_cycles[name]
             else:

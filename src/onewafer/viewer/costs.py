@@ -26,6 +26,7 @@ from onewafer.image import (
     SymbolKind,
     TileProgram,
     decode_operand,
+    entry_points,
     issue_cycles,
 )
 
@@ -100,7 +101,7 @@ class _Registers:
     def __init__(self, program: TileProgram, rows: list[list[int]]) -> None:
         self._dsds = program.dsds
         self._has_fifo_lengths = any(r[Field.OPCODE] == Opcode.FIFO_SET_LENGTH for r in rows)
-        self._entries = _entries(program, rows)
+        self._entries = entry_points(program, rows)
         self._known: dict[int, _Value] = {}
 
     def at(self, pc: int, row: list[int]) -> list[_Value | None]:
@@ -132,13 +133,6 @@ class _Registers:
             return
         stride = _inner_stride(dsd, high)
         self._known[row[Field.RD]] = _Value(low & 0xFFFF, low >> 16, stride, dsd.kind)
-
-
-def _entries(program: TileProgram, rows: list[list[int]]) -> set[int]:
-    """Return where control may come from elsewhere."""
-    targets = {row[Field.IMM] for row in rows if row[Field.OPCODE] in _TARGETED}
-    functions = {s.address for s in program.symbols if s.kind is SymbolKind.FUNCTION}
-    return targets | functions | {task.entry for task in program.tasks}
 
 
 def _inner_stride(dsd: DsdDescriptor, high: int) -> int:

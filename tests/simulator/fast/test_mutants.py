@@ -228,13 +228,14 @@ FEATURE_MUTANTS = {
     ),
     "map: the operation is set up again": (
         "kernels/compute_element/operation.py",
-        "cycle if is_prepared else begins",
-        "begins",
+        "setup = 0 if is_prepared else setup_cycles(s, is_fabric, has_scalar)",
+        "setup = setup_cycles(s, is_fabric, has_scalar)",
     ),
     "map: a step costs nothing": (
         "build/tables.py",
-        "    if opcode is Opcode.MAP_BEGIN:\n",
-        "    if opcode is Opcode.MAP_STEP:\n        return 0\n    if opcode is Opcode.MAP_BEGIN:\n",
+        "issue_cycles(layout.program, timing)\n",
+        "issue_cycles(layout.program, timing)\n"
+        "    code[code[:, f.CODE_OPCODE] == Opcode.MAP_STEP, f.CODE_CYCLES] = 0\n",
     ),
     "save address: an element too far": (
         "kernels/compute_element/operation.py",

@@ -202,6 +202,8 @@ def _sources(
     s: Arrays, rows: Integers, last_move: Integers, used: Integers, base: int
 ) -> tables.Table:
     state = s.arena[s.fifos[rows, f.FIFOS_OFFSET] + f.FIFO_STATE].astype(np.int64)
+    reason = (state & f.REASON_MASK) - 1
+    since = s.fifos[rows, f.FIFOS_WAITING_SINCE] + base
     port: Integers = s.fifos[rows, f.FIFOS_PORT]
     is_queue = port == int(Direction.RAMP)
     queue: Integers = s.fifos[rows, f.FIFOS_NUMBER]
@@ -212,8 +214,8 @@ def _sources(
         port=port,
         number=np.where(is_queue, queue, color),
         last_move=last_move,
-        reason=(state & f.REASON_MASK) - 1,
-        waiting_since=s.fifos[rows, f.FIFOS_WAITING_SINCE] + base,
+        reason=reason,
+        waiting_since=np.where(reason < 0, 0, since),  # of no wait, what an engine left there
         used=used,
         is_awaited=state & f.IS_AWAITED != 0,
     )
