@@ -60,6 +60,19 @@ def _decode(instruction: bytes) -> tuple[Opcode, list[int]]:
     return opcode, row
 
 
+_CostNames = tuple[tuple[str, ...], ...]
+_known: dict[int, tuple[TileProgram, _CostNames]] = {}
+"""By the id of a program, which stays alive here: thousands of walks go through one."""
+
+
+def _cost_names(program: TileProgram) -> _CostNames:
+    """Return the names of what each instruction costs, its waits included."""
+    if id(program) not in _known:
+        costs = tuple(tuple(_COST_NAMES[c] for c in costs) for costs in cost_classes(program))
+        _known[id(program)] = program, costs
+    return _known[id(program)][1]
+
+
 def _signed(word: int) -> int:
     """Return the low half of a word as a signed number."""
     return (word + 0x8000 & _LOW_HALF) - 0x8000
@@ -74,7 +87,7 @@ class Walk:
 
     def __init__(self, program: TileProgram) -> None:
         self._program = program
-        self._costs = [[_COST_NAMES[c] for c in costs] for costs in cost_classes(program)]
+        self._costs = _cost_names(program)
         self._registers = [0] * (program.num_registers + 1)
         self._dsrs: dict[int, tuple[int, int]] = {}
         self.visited: set[int] = set()

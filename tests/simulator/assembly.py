@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import prod
 
 from onewafer.arch import load_architecture
 from onewafer.geometry import Direction
@@ -69,12 +70,10 @@ class Kernel(ProgramBuilder):
         dsd = self.dsd(DsdDescriptor(DsdKind.MEM1D))
         return Vector(self.dsd_value(dsd, base=base, extent=extent, stride=stride))
 
-    def block(self, base, extents, strides):
+    def block(self, base, extents, strides, *, extent=None, skipped=0):
         dsd = self.dsd(DsdDescriptor(DsdKind.MEM4D, extents=extents, strides=strides))
-        extent = 1
-        for size in extents:
-            extent *= size
-        return Vector(self.dsd_value(dsd, base=base, extent=extent, stride=0))
+        extent = prod(extents) if extent is None else extent
+        return Vector(self.dsd_value(dsd, base=base, extent=extent, stride=skipped))
 
     def incoming(self, color, extent, *, queue=2, packs=False):
         self._bind(queue, color, is_input=True)

@@ -72,6 +72,8 @@ def without_wakes(snapshot):
     copy = copied(snapshot)
     copy.elements["wake"] = copy.routers["wake"] = UNKNOWN
     copy.sources["is_awaited"] = 0
+    for table in (copy.sources, copy.operations):  # a wait that was none leaves a trace there
+        table["waiting_since"][table["reason"] < 0] = UNKNOWN
     return replace(copy, awaited_channels=copy.awaited_channels[:0])
 
 

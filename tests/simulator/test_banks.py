@@ -1,4 +1,4 @@
-"""Banks of memory: M13."""
+"""Banks of memory, and rows of blocks in it: M13, M151."""
 
 from dataclasses import replace
 from fractions import Fraction
@@ -63,8 +63,42 @@ def test_sources_at_different_paces_do_not_conflict(engine):
 
 def test_a_block_walks_like_a_vector(engine):
     """M13: of a mem4d operand, the innermost loop counts."""
-    assert duration(engine, 0, 4, form="mem4d") == N
-    assert duration(engine, 0, 16, form="mem4d") == 2 * N
+    wraps = 2 * (N // 4 - 1)  # M151
+    assert duration(engine, 0, 4, form="mem4d") == N + wraps
+    assert duration(engine, 0, 16, form="mem4d") == 2 * N + wraps
+
+
+@pytest.mark.parametrize(
+    ("row", "skipped", "num_wraps"), [(4, 0, 7), (4, 2, 8), (5, 0, 6), (N, 0, 0), (N, 1, 1)]
+)
+def test_end_of_a_row_takes_cycles(engine, row, skipped, num_wraps):
+    """M151: as often as the innermost loop begins again; it may begin within a row (M124)."""
+    kernel = Kernel()
+    base = kernel.data("x", ScalarType.U32, num_elements=WORDS)
+    kernel.function("main")
+    block = kernel.block(base + 4, (N, row), (row, 1), skipped=skipped, extent=N)
+    kernel.operate(FADDS, kernel.vector(base, N), kernel.vector(base, N), block)
+    run = boot(kernel.finish(), engine=engine, architecture=WSE2).launch()
+    assert run.duration() == N + num_wraps * WSE2.timing.wrap_cycles
+
+
+@pytest.mark.parametrize("loops", [1, 2])
+def test_rows_of_one_source_or_one_loop_cost_nothing(engine, loops):
+    """M151: the first loop goes on past its extent, and no second source asks for a bank."""
+    kernel = Kernel()
+    base = kernel.data("x", ScalarType.U32, num_elements=WORDS)
+    kernel.function("main")
+    extents, strides = ((N // 4, 4), (4, 1)) if loops > 1 else ((4,), (1,))
+    block = kernel.block(base + 4, extents, strides, extent=N)
+    left = kernel.vector(base, N) if loops == 1 else None
+    kernel.operate(
+        FADDS if left else DsdOperation.MOV32,
+        kernel.vector(base, N),
+        *filter(None, (left,)),
+        src1=block,
+    )
+    run = boot(kernel.finish(), engine=engine, architecture=WSE2).launch()
+    assert run.duration() == (N if left else N // 2)
 
 
 def test_factor_is_an_exact_fraction(engine):

@@ -68,7 +68,7 @@ def test_microthread_that_is_blocked_on_its_way(engine):
     found = {}
     for work in (Blocker.send, Blocker.move):
         kernel = Blocker()
-        work(kernel, 40 if work is Blocker.send else 400)
+        work(kernel, 14 if work is Blocker.send else 400)
         kernel.spin(1)
         kernel.emit(Opcode.BLOCK, imm=GATE)
         kernel.spin(100)

@@ -230,16 +230,16 @@ def test_deadlock_names_everything(engine):
     assert (
         str(caught.value)
         == """\
-deadlock at cycle 27: nothing can move any more, and the program is not done
-    PE (0, 0) since cycle 13: main thread in @mov32 waits for a wavelet \
+deadlock at cycle 26: nothing can move any more, and the program is not done
+    PE (0, 0) since cycle 12: main thread in @mov32 waits for a wavelet \
 (input queue 4, color 3) after 0 of 5 elements, kernel.csl:20:3
     PEs (0, 0), (1, 0): the command stream was not unblocked since the last launch
-    PE (1, 0) since cycle 27: main thread in @mov32 waits for room in output queue 3 \
+    PE (1, 0) since cycle 26: main thread in @mov32 waits for room in output queue 3 \
 (color 7) after 14 of 90 elements, kernel.csl:10:3
   wavelets that cannot move:
-    PE (0, 0) since cycle 18: color 7 from EAST: the route ends at this PE, which has no \
+    PE (0, 0) since cycle 17: color 7 from EAST: the route ends at this PE, which has no \
 queue for the color
-    PE (1, 0) since cycle 20: color 7 from RAMP: the buffer of the next router to the \
+    PE (1, 0) since cycle 19: color 7 from RAMP: the buffer of the next router to the \
 WEST is full"""
     )
 

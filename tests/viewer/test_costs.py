@@ -40,8 +40,19 @@ def constant(kernel, mode, *, base, extent, stride, descriptor=MEM1D):
     return register
 
 
-vectors = st.fixed_dictionaries(
-    {"base": st.integers(FIRST, FIRST + NUM_BYTES), "stride": st.integers(1, 5)}
+def place(base, stride, row):
+    """Return what a DSR is loaded with: a vector, or a block from within its first row on."""
+    if row == 0:
+        return {"base": base, "stride": stride}
+    descriptor = DsdDescriptor(DsdKind.MEM4D, extents=(40, row), strides=(row * stride, stride))
+    return {"base": base, "stride": row // 2, "descriptor": descriptor}
+
+
+vectors = st.builds(
+    place,
+    st.integers(FIRST, FIRST + NUM_BYTES),
+    st.integers(1, 5),
+    st.sampled_from((0, 0, 1, 3, 8)),
 )
 operations = st.tuples(
     st.sampled_from(DsdOperation),

@@ -53,6 +53,8 @@ class Timing:
     """Throughput of an operation whose destination is one scalar (M32)."""
     bank_conflict_factor: Fraction
     """How many times as long an operation takes whose two sources share their banks (M13)."""
+    wrap_cycles: int
+    """Added at each end of a row of an operation with two sources in memory (M151)."""
 
     @property
     def map_begin_cycles(self) -> int:

@@ -7,7 +7,7 @@ when a wavelet comes) makes a cost a range, and is never guessed.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import TYPE_CHECKING
 
@@ -23,7 +23,6 @@ from onewafer.image import (
     Field,
     Opcode,
     OperandMode,
-    SymbolKind,
     TileProgram,
     decode_operand,
     entry_points,
@@ -93,6 +92,14 @@ class _Value:
     stride: int
     """Elements, of the innermost loop."""
     kind: DsdKind
+    row: int = 0
+    """Elements of the innermost of several loops; 0: there is one loop."""
+    skipped: int = 0
+    """Elements of the first row that it does not have (M124)."""
+
+    def num_wraps(self, length: int) -> int:
+        """Return how often a row ends within that many elements (M151)."""
+        return (self.skipped + length - 1) // self.row if self.row and length else 0
 
 
 class _Registers:
@@ -132,7 +139,11 @@ class _Registers:
         if dsd.kind is DsdKind.FIFO and self._has_fifo_lengths:  # M149
             return
         stride = _inner_stride(dsd, high)
-        self._known[row[Field.RD]] = _Value(low & 0xFFFF, low >> 16, stride, dsd.kind)
+        value = _Value(low & 0xFFFF, low >> 16, stride, dsd.kind)
+        if dsd.kind is DsdKind.MEM4D and len(dsd.extents) > 1 and dsd.extents[-1]:
+            inner = dsd.extents[-1]
+            value = replace(value, row=inner, skipped=(high & 0xFFFF) % inner)
+        self._known[row[Field.RD]] = value
 
 
 def _inner_stride(dsd: DsdDescriptor, high: int) -> int:
@@ -177,7 +188,7 @@ def _operation_cost(vectors: list[_Value | None], row: list[int], timing: Timing
     conflicts = timing.bank_conflict_factor > 1 and _share_banks(vectors, row[Field.TYPE])
     if is_stepwise:
         return Cost(around + length * max(1, _ceil(1 / rate)), None, has_bank_conflict=conflicts)
-    cycles = around + _ceil(length / rate)
+    cycles = around + _ceil(length / rate) + _num_wraps(vectors, length) * timing.wrap_cycles
     return Cost(cycles, cycles if is_known else None, has_bank_conflict=conflicts)
 
 
@@ -205,13 +216,23 @@ def _rate(
     return rate / timing.bank_conflict_factor if _share_banks(vectors, kind) else rate
 
 
+def _reads_two_vectors(vectors: list[_Value | None]) -> bool:
+    """Tell whether both sources lie in memory."""
+    memory = (DsdKind.MEM1D, DsdKind.MEM4D)
+    return all(source is not None and source.kind in memory for source in vectors[1:])
+
+
+def _num_wraps(vectors: list[_Value | None], length: int) -> int:
+    """Return how often a row ends within an operation with two sources in memory (M151)."""
+    if not _reads_two_vectors(vectors):
+        return 0
+    return max(source.num_wraps(length) for source in vectors[1:] if source is not None)
+
+
 def _share_banks(vectors: list[_Value | None], kind: int) -> bool:
     """Tell whether both sources lie in memory and cannot be read in one cycle (M13)."""
     _, left, right = vectors
-    if left is None or right is None:
-        return False
-    memory = (DsdKind.MEM1D, DsdKind.MEM4D)
-    if left.kind not in memory or right.kind not in memory:
+    if left is None or right is None or not _reads_two_vectors(vectors):
         return False
     info = DSD_OPERATIONS[DsdOperation(kind)]
     advances = left.stride * _BYTES[info.src0], right.stride * _BYTES[info.src1]

@@ -233,9 +233,12 @@ FEATURE_MUTANTS = {
     ),
     "map: a step costs nothing": (
         "build/tables.py",
-        "issue_cycles(layout.program, timing)\n",
-        "issue_cycles(layout.program, timing)\n"
-        "    code[code[:, f.CODE_OPCODE] == Opcode.MAP_STEP, f.CODE_CYCLES] = 0\n",
+        "    code[:, f.CODE_CYCLES] = issue_cycles(layout.program, timing)\n",
+        (
+            "    costs = np.array(issue_cycles(layout.program, timing))\n"
+            "    is_step = code[:, f.CODE_OPCODE] == Opcode.MAP_STEP\n"
+            "    code[:, f.CODE_CYCLES] = np.where(is_step, 0, costs)\n"
+        ),
     ),
     "save address: an element too far": (
         "kernels/compute_element/operation.py",

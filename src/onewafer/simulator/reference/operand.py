@@ -130,6 +130,11 @@ class VectorOperand:
         """The address of the first element, and the bytes from one element to the next."""
         return self.base, self._step
 
+    def num_wraps(self, length: int) -> int:
+        """Return 0: a vector is one row."""
+        del length
+        return 0
+
 
 class BlockOperand:
     """A mem4d DSD: nested loops, the last the fastest; the first goes on past its extent."""
@@ -163,6 +168,13 @@ class BlockOperand:
     def walk(self) -> tuple[int, int]:
         """The address of the first element, and the bytes from one to the next in its row."""
         return self.base, self.stride * self._num_bytes
+
+    def num_wraps(self, length: int) -> int:
+        """Return how often the innermost loop begins again within that many elements."""
+        row = self._loops[0][0]
+        if len(self._loops) == 1 or not row or not length:
+            return 0
+        return (self.skipped % row + length - 1) // row
 
     def _address(self, k: int) -> int:
         address = self.base
@@ -287,6 +299,15 @@ def share_banks(left: Operand, right: Operand) -> bool:
             return left_step == right_step and distance % _CONFLICT_DISTANCE == 0
         case _:
             return False
+
+
+def count_wraps(left: Operand, right: Operand, length: int) -> int:
+    """Return how often a row ends within an operation, if both sources are in memory (M151)."""
+    match left, right:
+        case ((VectorOperand() | BlockOperand()), (VectorOperand() | BlockOperand())):
+            return max(left.num_wraps(length), right.num_wraps(length))
+        case _:
+            return 0
 
 
 def to_signed16(word: int) -> int:

@@ -21,6 +21,7 @@ from onewafer.simulator.reference.operand import (
     PointerOperand,
     ScalarOperand,
     VectorOperand,
+    count_wraps,
     share_banks,
 )
 from onewafer.simulator.reference.router import NEVER
@@ -240,7 +241,7 @@ class OperationTiming:
         self._rates: dict[tuple[DsdOperation, int, bool], Fraction] = {}
 
     def prepare(self, operation: Operation, cycle: int, *, has_scalar: bool) -> None:
-        """Set the start and the durations of an operation that issues in `cycle` (M13, M30–M33)."""
+        """Set start and durations of an operation that issues in `cycle` (M13, M30–M33, M151)."""
         timing = self._timing
         is_fabric = operation.is_fabric
         setup = timing.fabric_setup_cycles if is_fabric else timing.memory_setup_cycles
@@ -258,6 +259,7 @@ class OperationTiming:
         cycles = _ceil_div(num_elements * rate.denominator, rate.numerator)
         operation.element_cycles = max(1, cycles)
         cycles = _ceil_div(operation.length * rate.denominator, rate.numerator)
+        cycles += timing.wrap_cycles * count_wraps(operation.src0, operation.src1, operation.length)
         operation.remaining = max(1, cycles)  # also of an operation of no elements (M35)
 
     def _rate(self, kind: DsdOperation, stride: int, *, is_reduction: bool) -> Fraction:

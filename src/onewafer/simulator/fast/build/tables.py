@@ -168,6 +168,7 @@ def make_timing(timing: Timing) -> NDArray[np.int64]:
         reduction.denominator,
         timing.bank_conflict_factor.numerator,
         timing.bank_conflict_factor.denominator,
+        timing.wrap_cycles,
     ]
     assert len(row) == f.T_RATES
     for rate in rates:

@@ -202,8 +202,6 @@ def _sources(
     s: Arrays, rows: Integers, last_move: Integers, used: Integers, base: int
 ) -> tables.Table:
     state = s.arena[s.fifos[rows, f.FIFOS_OFFSET] + f.FIFO_STATE].astype(np.int64)
-    reason = (state & f.REASON_MASK) - 1
-    since = s.fifos[rows, f.FIFOS_WAITING_SINCE] + base
     port: Integers = s.fifos[rows, f.FIFOS_PORT]
     is_queue = port == int(Direction.RAMP)
     queue: Integers = s.fifos[rows, f.FIFOS_NUMBER]
@@ -214,8 +212,8 @@ def _sources(
         port=port,
         number=np.where(is_queue, queue, color),
         last_move=last_move,
-        reason=reason,
-        waiting_since=np.where(reason < 0, 0, since),  # of no wait, what an engine left there
+        reason=(state & f.REASON_MASK) - 1,
+        waiting_since=s.fifos[rows, f.FIFOS_WAITING_SINCE] + base,
         used=used,
         is_awaited=state & f.IS_AWAITED != 0,
     )
@@ -277,10 +275,11 @@ def _operations(s: Arrays, base: int) -> tables.Table:
     return _table("operations", **columns)
 
 
-def _are_prepared(s: Arrays, program: Integers, offset: Integers) -> NDArray[np.bool_]:
+def _are_prepared(s: Arrays, program: Integers, offset: Integers) -> Integers:
     """Tell of operations whether a map loop has set them up (M122)."""
     code = program[:, f.PROGRAM_CODE] + s.arena[offset + f.OP_PC]
-    return (s.code[code, f.CODE_AUX] == IN_MAP) & (s.arena[offset + f.OP_STEPS] == 0)
+    is_memory_only = s.arena[offset + f.OP_STEPS] == 0
+    return ((s.code[code, f.CODE_AUX] == IN_MAP) & is_memory_only).astype(np.int64)
 
 
 def _operand(

@@ -473,6 +473,7 @@ T_TASK_START = _timing.field()
 T_BRANCH_TAKEN = _timing.field()
 T_REDUCTION = _timing.field(2)  # elements, cycles
 T_CONFLICT = _timing.field(2)  # numerator, denominator
+T_WRAP = _timing.field()
 T_RATES = _timing.size
 """Two columns, elements and cycles, for each `DsdOperation` follow."""
 

@@ -324,12 +324,29 @@ def save_address(s: Arrays, pe: int, encoded: int, length: int, num_bytes: int) 
 
 
 @kernel
-def sources_conflict(s: Arrays, op: int) -> bool:
-    """Tell whether two sources in memory advance alike and begin in banks that are equal (M13)."""
+def reads_two_vectors(s: Arrays, op: int) -> bool:
+    """Tell whether both sources are vectors or blocks in memory."""
     kind0 = s.arena[op + f.OP_SRC0 + f.OPERAND_KIND]
     kind1 = s.arena[op + f.OP_SRC1 + f.OPERAND_KIND]
-    if (kind0 != f.VECTOR and kind0 != f.BLOCK) or (kind1 != f.VECTOR and kind1 != f.BLOCK):
-        return False
+    return (kind0 == f.VECTOR or kind0 == f.BLOCK) and (kind1 == f.VECTOR or kind1 == f.BLOCK)
+
+
+@kernel
+def num_wraps(s: Arrays, op: int, at: int) -> int:
+    """Return how often the innermost loop of a source in memory begins again (M151)."""
+    if s.arena[op + at + f.OPERAND_KIND] != f.BLOCK:
+        return 0
+    dsd = s.arena[op + at + f.OPERAND_DSD]
+    row = s.dsds[dsd, f.DSD_EXTENTS]
+    length = s.arena[op + f.OP_LENGTH]
+    if s.dsds[dsd, f.DSD_NUM_LOOPS] == 1 or row == 0 or length == 0:
+        return 0
+    return (s.arena[op + at + f.OPERAND_STEP] % row + length - 1) // row
+
+
+@kernel
+def sources_conflict(s: Arrays, op: int) -> bool:
+    """Tell whether two sources in memory advance alike and begin in banks that are equal (M13)."""
     if step_of(s, op, f.OP_SRC0) != step_of(s, op, f.OP_SRC1):
         return False
     differing = s.arena[op + f.OP_SRC0 + f.OPERAND_BASE] ^ s.arena[op + f.OP_SRC1 + f.OPERAND_BASE]
@@ -338,7 +355,7 @@ def sources_conflict(s: Arrays, op: int) -> bool:
 
 @kernel
 def set_duration(s: Arrays, op: int, is_reduction: bool) -> None:
-    """Set the data path cycles of the operation and of one element (M13, M32, M33)."""
+    """Set the data path cycles of the operation and of one element (M13, M32, M33, M151)."""
     kind = kind_of(s, op)
     elements = s.timing[f.T_RATES + 2 * kind]
     cycles = s.timing[f.T_RATES + 2 * kind + 1]
@@ -352,10 +369,14 @@ def set_duration(s: Arrays, op: int, is_reduction: bool) -> None:
         cycles *= stride
         if elements < cycles:
             elements = cycles
-    if sources_conflict(s, op):
-        elements *= s.timing[f.T_CONFLICT + 1]
-        cycles *= s.timing[f.T_CONFLICT]
+    wraps = int64(0)
+    if reads_two_vectors(s, op):
+        wraps = max(num_wraps(s, op, f.OP_SRC0), num_wraps(s, op, f.OP_SRC1))
+        if sources_conflict(s, op):
+            elements *= s.timing[f.T_CONFLICT + 1]
+            cycles *= s.timing[f.T_CONFLICT]
     count = NUM_PACKED if s.arena[op + f.OP_STEPS] & f.PACKED else 1
     s.arena[op + f.OP_ELEMENT_CYCLES] = max(1, (count * cycles + elements - 1) // elements)
     path_cycles = (s.arena[op + f.OP_LENGTH] * cycles + elements - 1) // elements
+    path_cycles += wraps * s.timing[f.T_WRAP]
     s.arena[op + f.OP_REMAINING] = max(1, path_cycles)  # also of an operation of no elements (M35)
