@@ -9,12 +9,12 @@ than others, and a collective starts when its PEs come to it: `skew` follows whe
     chain reduce      s + instructions up to the issue + F + n·p + D·(2R + H + 1)
     broadcast         s + instructions up to the issue + F + n·p + D·H + 2R + 1
 
-with s the start of a task, F the set-up of a fabric operation, p the cycles a wavelet (link or data
-path, whichever is slower), R the ramp, H the hop, D the PEs from the middle of the axis to its end,
-from the last of them that is late on. In two phases words stop at fewer PEs than they go past
-(`chains.Ways`). Where several chains come to a PE, it adds one after the other: F + n·p and a
-resumption later, unless the next is still under way. These are the formulas of NOWR (HPDC'24) with
-the rules of docs/explanation/machine.md; the instructions come from the compiled listing
+with s the start of a task, F the dispatch and set-up of a fabric operation, p the cycles a wavelet
+(link or data path, whichever is slower), R the ramp, H the hop, D the PEs from the middle of the
+axis to its end, from the last of them that is late on. In two phases words stop at fewer PEs than
+they go past (`chains.Ways`). Where several chains come to a PE, it adds one after the other: F +
+n·p and a resumption later, unless the next is still under way. These are the formulas of NOWR (HPDC'24)
+with the rules of docs/explanation/machine.md; the instructions come from the compiled listing
 (`kernel_costs`), every cycle count from `Architecture.timing`. The cycles of an operation go from
 the latest start of its step on any PE to that of the next step, so that they add up.
 """
@@ -281,9 +281,9 @@ class _CostModel:
         return of_all_rows(conflicts.count * (in_turns - usual))
 
     def _stream_cycles(self, traffic: Traffic) -> Size:
-        """Return the cycles from the issue of a fabric operation until its last element is over."""
+        """Return the cycles from the issue of an asynchronous operation to its last element."""
         data_path = max(1, int(self.costs.rates[traffic.operation].busy(1)))
-        fixed = self.timing.fabric_setup_cycles + data_path
+        fixed = self.timing.dispatch_cycles + self.timing.fabric_setup_cycles + data_path
         if isinstance(traffic.words, int):
             gap = max(traffic.words - 1, 0)
             return fixed + max(gap * data_path, self.costs.link.busy(gap))
