@@ -309,7 +309,8 @@ with n wavelets, F the dispatch and set-up of a fabric operation, p the cycles a
 ramp, H the hop, D the PEs from the middle of the axis to its end. Chains go from both ends to the
 middle, which adds the chain from the lower side first, and the other one no sooner than F + n·p
 later. On a long axis chains have two phases: in sections of s PEs to the leader of each section,
-then from leader to leader, past the PEs between them. Wavelets then stop at s − 1 + D/s PEs, not at D:
+then from leader to leader, past the PEs between them. Wavelets then stop at s − 1 + D/s PEs, not at
+D:
 
 ```
 two phases     2·(F + n·p) + (s − 1 + D/s)·(2R + 1) + D·H

@@ -13,10 +13,10 @@ with s the start of a task, F the dispatch and set-up of a fabric operation, p t
 (link or data path, whichever is slower), R the ramp, H the hop, D the PEs from the middle of the
 axis to its end, from the last of them that is late on. In two phases words stop at fewer PEs than
 they go past (`chains.Ways`). Where several chains come to a PE, it adds one after the other: F +
-n·p and a resumption later, unless the next is still under way. These are the formulas of NOWR (HPDC'24)
-with the rules of docs/explanation/machine.md; the instructions come from the compiled listing
-(`kernel_costs`), every cycle count from `Architecture.timing`. The cycles of an operation go from
-the latest start of its step on any PE to that of the next step, so that they add up.
+n·p and a resumption later, unless the next is still under way. These are the formulas of NOWR
+(HPDC'24) with the rules of docs/explanation/machine.md; the instructions come from the compiled
+listing (`kernel_costs`), every cycle count from `Architecture.timing`. The cycles of an operation
+go from the latest start of its step on any PE to that of the next step, so that they add up.
 """
 
 from __future__ import annotations
