@@ -57,8 +57,8 @@ CASES = (
         measure=_counter_start,
         points=(Point("one read", 5),),
         finding=(
-            "`enable_tsc` and `get_timestamp` are functions of one line that are called here, 13 "
-            "cycles and 6; the read takes its value as it issues (M22)"
+            "`enable_tsc` and `get_timestamp` are functions of one line that are called here: two "
+            "calls and a return are 9 of ours"
         ),
     ),
     Case(

@@ -228,7 +228,7 @@ CASES = (
         basis=_STREAM_BASIS,
         measure=_one_word,
         points=(Point("1 hop", 28, (1,)), Point("31 hops", 28, (31,), work=62)),
-        finding="the read before the send is a function that is called: 6 cycles each way",
+        finding="the read before the send is a function that is called: 3 cycles each way",
     ),
     Case(
         name="counting-task-sdk",
@@ -251,8 +251,8 @@ CASES = (
             for words, cycles in ((1, 41), (2, 69), (3, 100), (4, 131), (5, 162))
         ),
         finding=(
-            "a wavelet takes 58 cycles and theirs 31: calls and returns are 23 of ours, the end of "
-            "the task 5 more than the picker needs"
+            "a wavelet takes 52 cycles and theirs 31: functions of one line are called, and what "
+            "was just stored is loaded again"
         ),
     ),
 )
