@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from onewafer.graph import DataType
 from onewafer.mesh import arithmetic
-from onewafer.mesh.attention import arrays
+from onewafer.mesh.attention import arrays, conflicts
 from onewafer.mesh.attention.step import (
     OF_ATTENTION,
     OF_SLOTS,
@@ -20,7 +21,7 @@ from onewafer.mesh.blocks import Axis, Launch
 from onewafer.mesh.chains import reduce_along
 from onewafer.mesh.collectives.operations import copy_along
 from onewafer.mesh.kinds import ELEMENT, Kind, Module, Task, along_axes
-from onewafer.mesh.operation import Traffic
+from onewafer.mesh.operation import NO_CONFLICTS, Conflicts, Traffic
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -79,6 +80,16 @@ class Score(AttentionStep):
     def blocks(self) -> tuple[Block, ...]:
         """Return scores, queries and cache."""
         return self.scores, self.queries, self.cache
+
+    def conflicts(self, program: ProgramShape, launch: Launch) -> Conflicts:
+        """Count the elements of multiply-adds whose sources begin in the same banks, in f32."""
+        if program.dtype is DataType.F16:
+            return NO_CONFLICTS
+        places = program.size(self.shape.axis.other)
+        count = conflicts.of_scores(
+            self.shape, self.scores, self.cache, num_places=places, launch=launch
+        )
+        return Conflicts(count, "fmacs", 1)
 
     def execute_slot(self, memories: Memories) -> None:
         """Do on NumPy arrays what the kernel does."""

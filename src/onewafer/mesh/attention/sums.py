@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from onewafer.graph import DataType
 from onewafer.mesh import functions
-from onewafer.mesh.attention import arrays
+from onewafer.mesh.attention import arrays, conflicts
 from onewafer.mesh.attention.scores import view_scores
 from onewafer.mesh.attention.step import (
     OF_ATTENTION,
@@ -19,6 +19,7 @@ from onewafer.mesh.attention.step import (
 from onewafer.mesh.entry import float_words
 from onewafer.mesh.functions import FUNCTIONS
 from onewafer.mesh.kinds import ELEMENT, Kind, Module
+from onewafer.mesh.operation import NO_CONFLICTS, Conflicts
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -203,6 +204,16 @@ class SumValues(AttentionStep):
     def blocks(self) -> tuple[Block, ...]:
         """Return totals, scores and cache."""
         return self.totals, self.scores, self.cache
+
+    def conflicts(self, program: ProgramShape, launch: Launch) -> Conflicts:
+        """Count the elements of multiply-adds whose sources begin in the same banks, in f32."""
+        if program.dtype is DataType.F16:
+            return NO_CONFLICTS
+        places = program.size(self.shape.axis.other)
+        count = conflicts.of_values(
+            self.shape, self.totals, self.cache, num_places=places, launch=launch
+        )
+        return Conflicts(count, "fmacs", 1)
 
     def execute_slot(self, memories: Memories) -> None:
         """Do on NumPy arrays what the kernel does."""
