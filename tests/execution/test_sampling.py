@@ -51,7 +51,7 @@ def traced_shares(program, image):
     return {purpose: cycles / spent.total() for purpose, cycles in spent.items()}, machine
 
 
-@pytest.mark.parametrize("layers", [1, 3])
+@pytest.mark.parametrize("layers", [pytest.param(1, marks=pytest.mark.slow), 3])
 def test_samples_tell_what_the_trace_tells(layers):
     program = program_of(layers)
     emitted = emit(program, WSE3)

@@ -33,12 +33,12 @@ def committed():
     return Path(onewafer.mesh.__file__).with_name("kernel_costs.json").read_text(encoding="utf-8")
 
 
-@pytest.mark.long
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("dtype", "arch", "rows"),
     [
-        pytest.param(DataType.F16, "wse3", RowKind.SEQUENCE, marks=pytest.mark.slow),
-        pytest.param(DataType.F32, "wse2", RowKind.SEQUENCES, marks=pytest.mark.slow),
+        (DataType.F16, "wse3", RowKind.SEQUENCE),
+        (DataType.F32, "wse2", RowKind.SEQUENCES),
         (DataType.F32, "wse2", RowKind.INDEPENDENT),
     ],
 )

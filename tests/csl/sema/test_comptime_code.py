@@ -57,7 +57,11 @@ def test_code_that_runs_while_compiling(analyze, statements):
         ("i += local;", "not-comptime"),
         ("inline for (@range(u16, x)) |k| { x += k; }", "not-comptime"),
         ("inline for (x) |k| { x += k; }", "type-mismatch"),
-        ("inline for (@range(u32, 4000000000)) |k| { x += 1; }", "step-limit"),
+        pytest.param(
+            "inline for (@range(u32, 4000000000)) |k| { x += 1; }",
+            "step-limit",
+            marks=pytest.mark.slow,
+        ),
         ("i = x;", "not-comptime"),
         ("comptime var k = x;", "not-comptime"),
         ("comptime var k: u16 = local;", "not-comptime"),

@@ -369,9 +369,9 @@ ALL = MUTANTS | FEATURE_MUTANTS | TEARDOWN_MUTANTS | QUEUE_MUTANTS
 
 
 def names(mutants):
-    """Return every sixth mutant, the others as slow tests: each takes a process."""
+    """Return every twelfth mutant, the others as slow tests: each takes a process."""
     return [
-        name if i % 6 == 0 and name not in RARE else pytest.param(name, marks=pytest.mark.slow)
+        name if i % 12 == 0 and name not in RARE else pytest.param(name, marks=pytest.mark.slow)
         for i, name in enumerate(mutants)
     ]
 
@@ -379,7 +379,13 @@ def names(mutants):
 @pytest.mark.parametrize("examples", [10, pytest.param(300, marks=pytest.mark.slow)])
 @pytest.mark.parametrize(
     "strategy",
-    ["programs", "feature_programs", "teardown_programs", "queue_programs", "switched_lines"],
+    [
+        "feature_programs",
+        *(
+            pytest.param(name, marks=pytest.mark.slow)
+            for name in ("programs", "teardown_programs", "queue_programs", "switched_lines")
+        ),
+    ],
 )
 def test_the_engine_itself_is_no_mutant(strategy, examples):
     assert "found" not in compare(PACKAGE.parent, strategy, examples)
@@ -410,16 +416,19 @@ def test_mutant_of_a_feature_is_found(tmp_path, name):
     assert "found" in compare(mutated(tmp_path, *FEATURE_MUTANTS[name]), "feature_programs")
 
 
-@pytest.mark.parametrize("name", names(TEARDOWN_MUTANTS))
+@pytest.mark.slow
+@pytest.mark.parametrize("name", TEARDOWN_MUTANTS)
 def test_mutant_of_teardown_is_found(tmp_path, name):
     assert "found" in compare(mutated(tmp_path, *TEARDOWN_MUTANTS[name]), "teardown_programs")
 
 
-@pytest.mark.parametrize("name", names(QUEUE_MUTANTS))
+@pytest.mark.slow
+@pytest.mark.parametrize("name", QUEUE_MUTANTS)
 def test_mutant_of_queues_is_found(tmp_path, name):
     assert "found" in compare(mutated(tmp_path, *QUEUE_MUTANTS[name]), "queue_programs", 1500)
 
 
-@pytest.mark.parametrize("name", names(SETTLED_MUTANTS))
+@pytest.mark.slow
+@pytest.mark.parametrize("name", SETTLED_MUTANTS)
 def test_mutant_of_settled_routes_is_found(tmp_path, name):
     assert "found" in compare(mutated(tmp_path, *SETTLED_MUTANTS[name]), "switched_lines")
