@@ -6,6 +6,7 @@ import pytest
 from onewafer.errors import ConfigurationError
 from onewafer.server.models import check_model, find_source, refuse_without_memory, sources
 from onewafer.server.models.gguf_header import BLOCKS
+from onewafer.server.models.gguf_reading import reading_once
 
 TENSORS = {
     "__metadata__": {"format": "pt"},
@@ -127,6 +128,25 @@ def test_a_gguf_file_that_is_cut_off_is_refused(tmp_path, num_bytes):
     path.write_bytes(whole[:-num_bytes])
 
     assert "is no readable GGUF file: it is cut off: it should have " in refusal(path)
+
+
+def test_a_gguf_file_is_read_once_with_the_words_that_the_package_reads(tmp_path):
+    gguf = pytest.importorskip("gguf")
+    path = tmp_path / "tiny.gguf"
+    write_gguf(path)
+    usual = gguf.GGUFReader
+    expected = usual(path)
+
+    with reading_once():
+        first, second = gguf.GGUFReader(str(path)), gguf.GGUFReader(path)
+    assert first is second
+    assert gguf.GGUFReader is usual
+    assert list(first.fields) == list(expected.fields)
+    for name, field in first.fields.items():
+        assert [part.tolist() for part in field.parts] == [
+            part.tolist() for part in expected.fields[name].parts
+        ]
+    assert [tensor.data.shape for tensor in first.tensors] == [(4, 8), (10,)]
 
 
 def test_sizes_of_tensors_are_those_of_the_package():

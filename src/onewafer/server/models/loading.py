@@ -26,6 +26,7 @@ from transformers.utils import logging
 from onewafer.errors import ConfigurationError
 from onewafer.pytorch import build_weightless
 from onewafer.server.models.fingerprints import fingerprint_of_files
+from onewafer.server.models.gguf_reading import reading_once
 from onewafer.server.models.sources import find_source, no_tokenizer, refuse_without_memory
 from onewafer.server.models.text_model import TextModel
 from onewafer.units import format_size
@@ -67,7 +68,12 @@ def load_model(
     """
     source = find_source(name)
     refuse_without_memory(source, limit=max_memory)
-    text = load_text(source, bar=bar)
+    with reading_once():
+        return _load(source, bar, dtype)
+
+
+def _load(source: ModelSource, bar: ProgressBar, dtype: torch.dtype | None) -> LoadedModel:
+    text = _load_text(source, bar)
     bar.say(f"{shown(source.id)}: reading the weights ({format_size(_file_bytes(source))})")
     options: dict[str, Any] = {} if dtype is None else {"dtype": dtype}
     with _one_sentence(source), _unpacking_on(bar):
@@ -105,6 +111,11 @@ def load_text(source: ModelSource, *, bar: ProgressBar) -> TextModel:
     Raises:
         ConfigurationError: it cannot be read.
     """
+    with reading_once():
+        return _load_text(source, bar)
+
+
+def _load_text(source: ModelSource, bar: ProgressBar) -> TextModel:
     bar.say(f"{shown(source.id)}: reading the words")
     with _one_sentence(source):
         place: dict[str, Any] = {

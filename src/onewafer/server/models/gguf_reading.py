@@ -1,0 +1,53 @@
+# pyright: basic
+# The package `gguf` has partial type hints, and is not there with every installation.
+"""Reading a GGUF file once, and its words quickly.
+
+transformers opens the file anew for its configuration, its words and its weights, and the reader of
+the package `gguf` makes an array of each word: seconds each time.
+"""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+
+@contextmanager
+def reading_once() -> Generator[None]:
+    """Let all that open GGUF files in a block share one reader of each."""
+    try:
+        import gguf  # noqa: PLC0415  # of models in such files
+    except ImportError:  # transformers says so, where it is needed
+        yield
+        return
+    usual = gguf.GGUFReader
+    readers: dict[str, Any] = {}
+
+    class Reader(usual):
+        """The reader, whose arrays are not those of a mapped file: these are slow to slice."""
+
+        @property
+        def data(self) -> np.ndarray:
+            """The bytes of the file."""
+            return self._bytes
+
+        @data.setter
+        def data(self, mapped: np.ndarray) -> None:
+            self._bytes = np.asarray(mapped)
+
+    def open_once(path: object, *options: object) -> Any:  # noqa: ANN401  # as the class has it
+        name = str(path)
+        if name not in readers:
+            readers[name] = Reader(path, *options)
+        return readers[name]
+
+    gguf.GGUFReader = open_once
+    try:
+        yield
+    finally:
+        gguf.GGUFReader = usual
