@@ -44,7 +44,8 @@ def test_listing_has_source_lines_with_bytes_and_cycles(folder, capsys):
     assert "as on PE (1, 0), the only PE that runs it; wse3, sdk timing" in text
     assert "RUNTIME    4,176 B" in text
     assert "  local     9  pc     0  done" in text
-    assert "     42     38       22  @fmacs(y_dsd, y_dsd, x_dsd, a);" in text
+    reasons = "issue 3, DSR wait 3, elements 8, bank conflict 8"
+    assert f"     42     38       22  @fmacs(y_dsd, y_dsd, x_dsd, a);\n{'':24}{reasons}\n" in text
     assert "; beside: ≥ 1" in text
     assert "fmacs dest.1, src0.0, src1.1, r1  ; its sources share memory banks" in text
     assert execute(["csl", "listing", str(folder), "--pe", "1,0", "--profile", "silicon"]) == 0

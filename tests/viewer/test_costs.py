@@ -84,6 +84,7 @@ def emit_operation(kernel, address, drawn):
     st.sampled_from((WSE2, WSE3, SILICON)),
 )
 def test_straight_code_takes_what_the_listing_says(drawn, architecture):
+    """The listing says the cycles of a run, and its reasons are all of them."""
     kernel = Kernel("straight.csl")
     kernel.function("main")
     address = kernel.immediate(ScalarType.U16, FIRST)
@@ -101,6 +102,7 @@ def test_straight_code_takes_what_the_listing_says(drawn, architecture):
     (unblocked,) = run.cycles(EventKind.STREAM_UNBLOCKED)
     cost = total(costs[:end])
     assert cost.least == cost.most == unblocked - start
+    assert sum(cycles for _, cycles in cost.why) == cost.least
 
 
 @pytest.mark.parametrize("has_length", [True, False])

@@ -7,7 +7,7 @@ when a wavelet comes) makes a cost a range, and is never guessed.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from typing import TYPE_CHECKING
 
@@ -24,10 +24,12 @@ from onewafer.image import (
     Opcode,
     OperandMode,
     TileProgram,
+    cost_classes,
     decode_operand,
     entry_points,
     issue_cycles,
 )
+from onewafer.viewer.reasons import Reason, Why, reasons, reasons_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -37,7 +39,6 @@ if TYPE_CHECKING:
 _BYTES = {None: 0, "u16": 2, "f16": 2, "u32": 4, "f32": 4}
 _DSR_MODES = frozenset((OperandMode.DSR_DEST, OperandMode.DSR_SRC0, OperandMode.DSR_SRC1))
 _BRANCHES = frozenset((Opcode.BRANCH_ZERO, Opcode.BRANCH_NONZERO))
-_TARGETED = _BRANCHES | {Opcode.JUMP, Opcode.CALL, Opcode.MAP_BEGIN, Opcode.MAP_STEP}
 _ENDLESS = 0x7FFF
 _WORD_BYTES = 4
 _NUM_READABLE_BANKS = 4
@@ -55,6 +56,8 @@ class Cost:
     """An asynchronous operation: from its issue to its end, on its microthread."""
     has_bank_conflict: bool = False
     """A DSD operation that is slower because its sources cannot be read in one cycle (M13)."""
+    why: Why = field(default=(), compare=False)
+    """What the least cycles are spent for."""
 
     def __str__(self) -> str:
         """Return `7`, `1–2` or `≥ 9`."""
@@ -66,10 +69,13 @@ class Cost:
 def total(costs: Iterable[Cost]) -> Cost:
     """Return the cost of instructions that each run once, one after the other."""
     least, most = 0, 0
+    spent: dict[Reason, int] = {}
     for cost in costs:
         least += cost.least
         most = None if most is None or cost.most is None else most + cost.most
-    return Cost(least, most)
+        for reason, cycles in cost.why:
+            spent[reason] = spent.get(reason, 0) + cycles
+    return Cost(least, most, why=reasons(spent))
 
 
 def instruction_costs(
@@ -77,9 +83,13 @@ def instruction_costs(
 ) -> tuple[Cost, ...]:
     """Return the cost of each instruction of `rows`, the code of a PE that runs `program`."""
     registers = _Registers(program, rows)
-    cycles = issue_cycles(program, timing)
+    cycles, classes = issue_cycles(program, timing), cost_classes(program)
+    issues = [
+        Cost(spent, spent, why=reasons_of(classes[pc], spent, timing))
+        for pc, spent in enumerate(cycles)
+    ]
     return tuple(
-        _cost(registers.at(pc, row), row, cycles[pc], timing) for pc, row in enumerate(rows)
+        _cost(registers.at(pc, row), row, issues[pc], timing) for pc, row in enumerate(rows)
     )
 
 
@@ -152,17 +162,17 @@ def _inner_stride(dsd: DsdDescriptor, high: int) -> int:
     return ((high & 0xFFFF) ^ 0x8000) - 0x8000 if dsd.kind is DsdKind.MEM1D else 1
 
 
-def _cost(vectors: list[_Value | None], row: list[int], cycles: int, timing: Timing) -> Cost:
+def _cost(vectors: list[_Value | None], row: list[int], issue: Cost, timing: Timing) -> Cost:
     opcode = Opcode(row[Field.OPCODE])
     if opcode in _BRANCHES:  # M21
-        ways = cycles, timing.branch_taken_cycles
-        return Cost(min(ways), max(ways))
+        ways = issue.least, timing.branch_taken_cycles
+        return Cost(min(ways), max(ways), why=((Reason.JUMP, min(ways)),))
     if opcode is not Opcode.DSD:
-        return Cost(cycles, cycles)
+        return issue
     operation = _operation_cost(vectors, row, timing)
     if row[Field.IMM] == SYNCHRONOUS:
         return operation
-    return Cost(cycles, cycles, beside=operation)  # M31
+    return replace(issue, beside=operation)  # M31
 
 
 def _operation_cost(vectors: list[_Value | None], row: list[int], timing: Timing) -> Cost:
@@ -186,10 +196,20 @@ def _operation_cost(vectors: list[_Value | None], row: list[int], timing: Timing
     length = _length(vectors) if is_known else 1
     rate = _rate(vectors, operands, length, row[Field.TYPE], timing)
     conflicts = timing.bank_conflict_factor > 1 and _share_banks(vectors, row[Field.TYPE])
-    if is_stepwise:
-        return Cost(around + length * max(1, _ceil(1 / rate)), None, has_bank_conflict=conflicts)
-    cycles = around + _ceil(length / rate) + _num_wraps(vectors, length) * timing.wrap_cycles
-    return Cost(cycles, cycles if is_known else None, has_bank_conflict=conflicts)
+    slower = timing.bank_conflict_factor if conflicts else Fraction(1)
+    elements, in_turns = (
+        length * max(1, _ceil(1 / per_cycle)) if is_stepwise else _ceil(length / per_cycle)
+        for per_cycle in (rate * slower, rate)
+    )
+    spent = {
+        Reason.SETUP: around,
+        Reason.ELEMENTS: elements,
+        Reason.BANK_CONFLICT: in_turns - elements,
+        Reason.ROW_ENDS: 0 if is_stepwise else _num_wraps(vectors, length) * timing.wrap_cycles,
+    }
+    least = sum(spent.values())
+    most = least if is_known and not is_stepwise else None
+    return Cost(least, most, has_bank_conflict=conflicts, why=reasons(spent))
 
 
 def _length(vectors: list[_Value | None]) -> int:

@@ -165,7 +165,8 @@ def _lines(
 
 _LEGEND = (
     "code: bytes, and cycles of the main thread if every instruction runs once; `1–2` a branch",
-    "not taken or taken, `≥` waits for the fabric or is as long as a vector that only a run knows",
+    "not taken or taken, `≥` waits for the fabric or is as long as a vector that only a run knows;",
+    "below a source line, what its least cycles are spent for",
 )
 
 
@@ -190,6 +191,9 @@ def _code(listed: ProgramListing) -> Iterator[str]:
             yield f"  {'line':>5}  {'bytes':>5}  {'cycles':>7}"
         number = line.line or ""
         yield f"  {number:>5}  {line.num_bytes:5}  {line.cost!s:>7}  {line.source}".rstrip()
+        why = ", ".join(f"{reason} {cycles}" for reason, cycles in line.cost.why)
+        if len(line.cost.why) > 1:
+            yield f"{'':24}{why}"
         for instruction in line.instructions:
             yield from (f"{'':24}{label}:" for label in instruction.labels)
             yield _instruction(instruction)
@@ -273,4 +277,6 @@ def _cost_record(cost: Cost) -> dict[str, object]:
         record["beside"] = _cost_record(cost.beside)
     if cost.has_bank_conflict:
         record["has_bank_conflict"] = True
+    if cost.why:
+        record["why"] = dict(cost.why)
     return record
