@@ -23,6 +23,9 @@ REFUSED = {
 INEXACT = {"loss_twice_differentiated"}
 """Loops in which gradients are added up in another order."""
 
+DIVIDES_BY_SMALL = {"another_optimizer": 5e-5}
+"""Loops whose steps divide by roots of gradients near 0 → how far parameters may be apart."""
+
 
 def run(name: str, fidelity: Fidelity):
     """Return what a loop gives without a wafer and with one, and the report."""
@@ -60,8 +63,9 @@ def test_values_of_the_host_are_those_of_plain_python(name):
 
 def check_on_fabric(name: str) -> None:
     expected, found, report = run(name, Fidelity.FABRIC)
+    farthest = DIVIDES_BY_SMALL.get(name, 3e-6)
     for one, other in zip(expected, found, strict=True):
-        torch.testing.assert_close(other, one, rtol=2e-5, atol=3e-6)
+        torch.testing.assert_close(other, one, rtol=2e-5, atol=farthest)
     check_report(name, report)
 
 
