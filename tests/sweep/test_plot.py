@@ -59,6 +59,20 @@ def test_one_axis_makes_lines_of_the_figure_that_is_asked_for(tmp_path):
     assert ">sram 48<" in picture
 
 
+def test_texts_stand_in_the_order_of_the_study(tmp_path):
+    rows = [
+        row(pes, sram, seconds, 1.0)
+        for sram in (16, 48)
+        for pes, seconds in (("9x9", 3), ("10x10", 2))
+    ]
+    missing = [
+        one | {"seconds": None} if one["pes"] == "9x9" and one["sram"] == 16 else one
+        for one in rows
+    ]
+    picture = draw(tmp_path / "texts.svg", *missing, form=Form.LINES, x="pes")
+    assert picture.index(">9x9<") < picture.index(">10x10<")
+
+
 def test_the_front_names_its_points(tmp_path):
     picture = draw(tmp_path / "front.svg", *ROWS, form=Form.PARETO)
     assert ">pes 100, sram 48<" in picture

@@ -151,17 +151,24 @@ def _draw_lines(axes: Any, results: Results, drawing: Drawing) -> None:  # noqa:
             f"the points make {len(lines):,} lines ({', '.join(by)} differ); {_MOST_LINES} can be "
             "told apart: choose with --where, or --by, as in --by sram"
         )
+    places = _values(results.rows, x)
+    is_number = all(isinstance(value, int | float) for value in places)
     for (values, rows), color in zip(lines.items(), cycle(LINE_COLORS), strict=False):
         label = ", ".join(f"{n} {spelled(v)}" for n, v in zip(by, values, strict=True))
         xs, ys = _columns(rows, x, figure)
+        xs = xs if is_number else [places.index(value) for value in xs]
         axes.plot(xs, ys, marker="o", markersize=4, color=color, label=as_label(label))
-    _scale(axes, [row[x] for row in results.rows])
+    if is_number:
+        _scale(axes, places)
+    else:
+        axes.set_xticks(range(len(places)), [*map(_label, places)])
     axes.set_ylim(bottom=0)
+    axes.yaxis.set_major_formatter(lambda value, _: spelled(value))
     axes.set_xlabel(as_label(x))
     axes.set_ylabel(as_label(figure))
     axes.grid(visible=True, linewidth=0.5, alpha=0.5)
     if by and len(lines) > 1:
-        axes.legend(frameon=False)
+        axes.figure.legend(frameon=False, ncols=3, loc="outside lower center")
 
 
 def _draw_front(axes: Any, results: Results, drawing: Drawing) -> None:  # noqa: ANN401  # Matplotlib's
@@ -204,8 +211,6 @@ def _label(value: object) -> str:
 
 def _scale(axes: Any, values: Sequence[Any]) -> None:  # noqa: ANN401  # Matplotlib's
     """Make the x axis logarithmic if its numbers are far apart; write numbers in full."""
-    if not all(isinstance(value, int | float) for value in values):
-        return
     if min(values) > 0 and max(values) / min(values) >= _FACTOR_OF_LOG:
         axes.set_xscale("log")
     axes.xaxis.set_major_formatter(lambda value, _: spelled(value))
