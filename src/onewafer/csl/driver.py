@@ -3,6 +3,7 @@
     parse      text → syntax trees                     `csl.syntax`, once a file
     layout     the layout block, run                   `csl.sema`, `csl.layout`
     analyse    syntax → typed IR, one an instance      `csl.sema`
+    inline     calls → bodies                          `csl.optimizer`
     generate   IR → object code                        `csl.codegen`
     plan       addresses and registers                 `csl.codegen`
     link       object code → tile programs → image     `csl.codegen`
@@ -13,14 +14,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from functools import lru_cache
+from functools import lru_cache, partial
 from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from onewafer.csl import codegen, dumps
+from onewafer.csl.optimizer import PASSES
 from onewafer.csl.sema import AnalysisOptions, analyze_program
 from onewafer.csl.syntax import ast, dump, parse
 from onewafer.diagnostics import Diagnostic, DiagnosticSink, Severity, SourceFile, render
@@ -78,6 +80,7 @@ class Stage(StrEnum):
     PARSE = "parse"
     LAYOUT = "layout"
     ANALYSE = "analyse"
+    INLINE = "inline"
     GENERATE = "generate"
     PLAN = "plan"
     LINK = "link"
@@ -167,9 +170,15 @@ def _run_stages(
 
     placement = _place(options, program, sink)
     codegen.check_exports(program, sink)
+    optimized = _optimized(codegen.with_missing_functions(program), observe)
     objects = [
-        codegen.generate(instance, machine, uses_memcpy=uses_memcpy, sink=sink)
-        for instance in codegen.with_missing_functions(program).instances
+        codegen.generate(
+            instance,
+            machine,
+            uses_memcpy=uses_memcpy,
+            sink=sink,
+        )
+        for instance in optimized.instances
     ]
     observe(Stage.GENERATE, lambda: "\n".join(dumps.object_code(o) for o in objects))
 
@@ -202,6 +211,16 @@ def _run_stages(
         return Compilation(None, program, has_layout=has_layout)
     observe(Stage.VERIFY, lambda: "the image keeps every rule of its contract\n")
     return Compilation(image, program, has_layout=has_layout)
+
+
+def _optimized(
+    program: ir.ProgramIr, observe: StageObserver
+) -> ir.ProgramIr:
+    """Run the passes of the optimiser over all instances, one pass after the other."""
+    for name, run in PASSES.items():
+        program = replace(program, instances=tuple(map(run, program.instances)))
+        observe(Stage(name), partial(dumps.program, program))
+    return program
 
 
 def _check_sections(options: CompileOptions, program: ir.ProgramIr, sink: DiagnosticSink) -> None:

@@ -154,10 +154,8 @@ def _instruction(item: Instruction, labels: dict[Label, int]) -> str:
         kind = f".{item.type}"
     elif item.type:
         kind = f".{ScalarType(item.type).name.lower()}"
-    values = {"rd": item.rd, "ra": item.ra, "rb": item.rb, "rc": item.rc, "imm": item.imm}
-    operands = [
-        _operand(values[name], labels) for name in INSTRUCTIONS[item.opcode].operands.split()
-    ]
+    names = INSTRUCTIONS[item.opcode].operands.split()
+    operands = [_operand(getattr(item, name), labels) for name in names]
     return f"{item.opcode.name.lower()}{kind} {', '.join(operands)}".rstrip()
 
 

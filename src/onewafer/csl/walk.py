@@ -143,6 +143,11 @@ def dsd_operands(statement: ir.DsdStatement) -> tuple[ir.DsdOperand, ...]:
     return tuple([operand for operand in operands if operand is not None])
 
 
+def vectors(statement: ir.DsdStatement) -> tuple[ir.Vector, ...]:
+    """Return the operands that need a register of the compiler's choice."""
+    return tuple([o for o in dsd_operands(statement) if isinstance(o, ir.Vector)])
+
+
 def calls(function: ir.Function) -> Iterator[ir.Call]:
     """Yield the calls in a function, in source order."""
     for statement in statements(function.body):

@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 from onewafer.arch import load_architecture
 from onewafer.csl import ir, walk
 from onewafer.csl.codegen import generate, link, plan_memory
-from onewafer.csl.codegen.inline import expand_inline
+from onewafer.csl.optimizer import PASSES
+from onewafer.csl.optimizer.inline import expand_inline
 from onewafer.diagnostics import DiagnosticSink
 from onewafer.image import (
     DsdDescriptor,
@@ -133,11 +134,19 @@ def store(memory: bytearray, address: int, scalar: ir.NumberType, word: int) -> 
 # --- IR trees ------------------------------------------------------------------------------------
 
 
-class BreakError(Exception):
+class LeaveError(Exception):
+    """With the number of loops and blocks to leave besides the innermost one."""
+
+    @property
+    def outer(self) -> LeaveError | None:
+        return type(self)(self.args[0] - 1) if self.args[0] else None
+
+
+class BreakError(LeaveError):
     pass
 
 
-class ContinueError(Exception):
+class ContinueError(LeaveError):
     pass
 
 
@@ -248,10 +257,16 @@ class Evaluator:
                 self.block(then if self.value(condition) else otherwise)
             case ir.Loop():
                 self.loop(s)
-            case ir.Break():
-                raise BreakError
-            case ir.Continue():
-                raise ContinueError
+            case ir.Labelled(body=body):
+                try:
+                    self.block(body)
+                except LeaveError as left:
+                    if left.outer:
+                        raise left.outer from None
+            case ir.Break(levels=levels):
+                raise BreakError(levels)
+            case ir.Continue(levels=levels):
+                raise ContinueError(levels)
             case ir.Return(value=value):
                 raise ReturnError(None if value is None else self.value(value))
             case ir.DsdStatement():
@@ -269,10 +284,11 @@ class Evaluator:
         while self.value(s.condition):
             try:
                 self.block(s.body)
-            except ContinueError:
-                pass
-            except BreakError:
-                return
+            except LeaveError as left:
+                if left.outer:
+                    raise left.outer from None
+                if isinstance(left, BreakError):
+                    return
             self.block(s.step)
             self.fuel -= 1
             if self.fuel < 0:
@@ -431,6 +447,8 @@ def instance(functions, globals_=(), *, exports=(), tasks=(), pes=((0, 0),), per
 
 def compile_instance(one: ir.InstanceIr, architecture=ARCHITECTURE):
     sink = DiagnosticSink()
+    for run in PASSES.values():
+        one = run(one)
     objects = generate(one, architecture, uses_memcpy=True, sink=sink)
     plan = plan_memory(objects, architecture, uses_memcpy=True, sink=sink)
     assert not sink.diagnostics

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from onewafer.csl import ir, walk
 from onewafer.csl.codegen import generate
-from onewafer.csl.codegen.call_graph import find_components, place_frames
+from onewafer.csl.codegen.call_graph import place_frames
+from onewafer.csl.components import find_components
 from onewafer.diagnostics import DiagnosticSink
 from onewafer.image import ScalarType
 from tests.csl.codegen.interpreters import ARCHITECTURE, instance

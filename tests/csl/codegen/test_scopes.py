@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from onewafer.csl import ir
 from onewafer.csl.codegen.scopes import locals_of_blocks
-from onewafer.csl.codegen.unused import drop_unused
+from onewafer.csl.optimizer.unused import drop_unused
 from onewafer.image import DsdOperation, OperandMode, ScalarType
 
 ZERO = ir.Immediate(ScalarType.U16, 0)

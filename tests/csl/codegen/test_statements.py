@@ -115,7 +115,8 @@ def test_an_unchanging_dsd_is_loaded_once_before_the_loop() -> None:
     operation = ir.DsdStatement(
         DsdOperation.FADDS, vector(y), vector(y), vector(a), scalar=None, config=None
     )
-    names = opcodes(instance((function(*count(i, 5, operation)),), (y, a)))
+    one = instance((function(*count(i, 5, operation)),), (y, a))
+    names = opcodes(one)
     top = names.index("DSD")
     assert names[:top].count("DSR_LOAD_CONSTANT") == 3
     assert names[top:] == ["DSD", "SUB", "BRANCH_NONZERO", "RETURN"]

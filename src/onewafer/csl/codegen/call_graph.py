@@ -1,22 +1,17 @@
-"""Who calls whom: functions that call one another, and the places of the register frames."""
+"""The places of the register frames, which follow from who calls whom."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
+from onewafer.csl.components import find_components
 from onewafer.diagnostics import Annotation, Diagnostic
 from onewafer.image import RETURN_STACK_DEPTH
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from onewafer.csl import ir
     from onewafer.csl.codegen.object_code import ObjectProgram
     from onewafer.diagnostics import DiagnosticSink
-
-    Callees = Mapping[ir.Function, tuple[ir.Function, ...]]
-    Component = tuple[ir.Function, ...]
 
 FIRST_REGISTER: Final = 1
 """Register 0 is always zero."""
@@ -32,13 +27,16 @@ def place_frames(program: ObjectProgram, sink: DiagnosticSink) -> dict[ir.Functi
     callees = program.callees
     components = find_components(callees)
     number = {f: i for i, component in enumerate(components) for f in component}
-    num_slots = {f.function: f.num_slots for f in program.functions}
+    code = {f.function: f for f in program.functions}
     base = [FIRST_REGISTER] * len(components)
     depth = [0] * len(components)
     for i, component in enumerate(components):
         for caller in component:
-            for called in {number[callee] for callee in callees[caller]} - {i}:
-                base[called] = max(base[called], base[i] + num_slots[caller])
+            for callee in callees[caller]:
+                called = number[callee]
+                if called == i:
+                    continue
+                base[called] = max(base[called], base[i] + code[caller].num_slots)
                 depth[called] = max(depth[called], depth[i] + 1)
     for i, (function, *_) in enumerate(components):
         if depth[i] > RETURN_STACK_DEPTH:
@@ -53,43 +51,3 @@ def place_frames(program: ObjectProgram, sink: DiagnosticSink) -> dict[ir.Functi
             )
             break
     return {function: base[i] for function, i in number.items()}
-
-
-def find_components(callees: Callees) -> list[Component]:
-    """Return the functions in groups that call one another, callers first.
-
-    Most groups are of one function. The algorithm is Tarjan's.
-    """
-    finder = _ComponentFinder(callees, {function: i for i, function in enumerate(callees)})
-    for function in callees:
-        if function not in finder.begun:
-            finder.visit(function)
-    return finder.found[::-1]
-
-
-@dataclass(slots=True)
-class _ComponentFinder:
-    callees: Callees
-    position: dict[ir.Function, int]
-    """Order in the program, which is that inside of a group."""
-    begun: dict[ir.Function, int] = field(default_factory=dict["ir.Function", int])
-    """When the visit of each began."""
-    open: list[ir.Function] = field(default_factory=list["ir.Function"])
-    """Functions whose groups are not complete yet."""
-    found: list[Component] = field(default_factory=list["Component"])
-
-    def visit(self, function: ir.Function) -> int:
-        """Return the earliest function of an open group that can be reached."""
-        earliest = start = self.begun[function] = len(self.begun)
-        first = len(self.open)
-        self.open.append(function)
-        for callee in self.callees[function]:
-            if callee not in self.begun:
-                earliest = min(earliest, self.visit(callee))
-            elif callee in self.open:
-                earliest = min(earliest, self.begun[callee])
-        if earliest == start:
-            group = self.open[first:]
-            del self.open[first:]
-            self.found.append(tuple(sorted(group, key=self.position.__getitem__)))
-        return earliest

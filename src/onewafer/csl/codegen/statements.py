@@ -3,56 +3,46 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, TypeAlias, assert_never
 
 from onewafer.csl import ir, walk
 from onewafer.csl.codegen import wide
-from onewafer.csl.codegen.dsr_plan import (
-    DsrPlan,
-    operands_by_mode,
-    plan_dsrs,
-    vector_operands,
-)
+from onewafer.csl.codegen.dsd_operations import DsdGenerator, InstanceTables
+from onewafer.csl.codegen.dsr_plan import plan_dsrs
 from onewafer.csl.codegen.expressions import (
     MAXIMUM_HOISTED,
     WORD_BYTES,
-    ExpressionGenerator,
     add_offset,
     lay_out_frame,
     num_registers,
 )
 from onewafer.csl.codegen.frame import Frame
-from onewafer.csl.codegen.initial_values import find_read_only
-from onewafer.csl.codegen.inline import expand_inline
 from onewafer.csl.codegen.jumps import emit_jump
 from onewafer.csl.codegen.map_loops import emit_map
 from onewafer.csl.codegen.object_code import (
-    Constant,
-    DescriptorTable,
-    DsdShapeWord,
     DsrOperand,
     Label,
     ObjectFunction,
     ObjectProgram,
-    Register,
-    ResultRegister,
-    ScalarOperand,
     to_int32,
 )
 from onewafer.csl.codegen.scopes import locals_of_blocks
 from onewafer.csl.codegen.tail_calls import make_jumps
 from onewafer.csl.codegen.tidy import tidy
-from onewafer.image import IN_MAP, SYNCHRONOUS, Opcode, OperandMode, ScalarType, fifo_length
+from onewafer.csl.direct import find_direct
+from onewafer.image import (
+    Opcode,
+    ScalarType,
+    fifo_length,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
 
     from onewafer.arch import Architecture
-    from onewafer.csl.codegen.object_code import Operand, Words
     from onewafer.csl.walk import Block
     from onewafer.diagnostics import DiagnosticSink
-    from onewafer.image import DsdConfig
 
     _OneInstruction: TypeAlias = (
         ir.Activate
@@ -68,17 +58,6 @@ MAXIMUM_REPEATED: Final = 4
 comparison of two values, one of which is converted or loaded."""
 
 
-@dataclass(slots=True)
-class InstanceTables:
-    """Tables that the functions of one instance fill together."""
-
-    dsrs: DsrPlan
-    descriptors: DescriptorTable = field(default_factory=DescriptorTable)
-    read_only: frozenset[ir.Global] = frozenset()
-    configs: dict[DsdConfig, int] = field(default_factory=dict["DsdConfig", int])
-    messages: dict[str, int] = field(default_factory=dict[str, int])
-
-
 @dataclass(frozen=True, slots=True)
 class _LoopLabels:
     step: Label
@@ -86,20 +65,13 @@ class _LoopLabels:
 
 
 @dataclass(slots=True)
-class StatementGenerator(ExpressionGenerator):
+class StatementGenerator(DsdGenerator):
     """Emits the statements of one function."""
 
-    tables: InstanceTables = field(kw_only=True)
     exit_opcode: Opcode = field(kw_only=True)
     """RETURN, or END_TASK when only the hardware starts the function."""
     homes: dict[int, list[ir.Local]] = field(kw_only=True)
     loops: list[_LoopLabels] = field(default_factory=list[_LoopLabels])
-    is_in_map: bool = False
-    """Directly in the body of a map loop."""
-    pinned: dict[tuple[OperandMode, Words | ir.Local], DsrOperand] = field(
-        default_factory=dict[tuple[OperandMode, "Words | ir.Local"], DsrOperand]
-    )
-    """DSRs that hold the same DSD as long as the loop around runs."""
 
     def block(self, block: Block) -> None:
         """Emit the statements of a block, with registers for the locals that live in it."""
@@ -146,9 +118,9 @@ class StatementGenerator(ExpressionGenerator):
             case ir.TailCall(call=call):
                 emit_jump(self, call)
             case ir.DsdStatement():
-                self._dsd(statement)
+                self.dsd(statement)
             case ir.LoadDsr(dsr=dsr, dsd=dsd, saves_address=saves):
-                self._load_dsr(DsrOperand(dsr.file, dsr.index), dsd, saves_address=saves)
+                self.load_dsr(DsrOperand(dsr.file, dsr.index), dsd, saves_address=saves)
             case ir.Trap():
                 self._trap(statement)
             case ir.Print():
@@ -238,7 +210,7 @@ class StatementGenerator(ExpressionGenerator):
     # --- loops ----------------------------------------------------------------------------------
 
     def _loop(self, loop: ir.Loop | ir.Map, emit_code: Callable[[], None]) -> None:
-        with self._pinned_dsrs(loop):
+        with self.pinned_dsrs(loop):
             if self.is_in_loop:
                 emit_code()
             else:
@@ -258,50 +230,6 @@ class StatementGenerator(ExpressionGenerator):
         emit_code()
         self.hoisted.clear()
         self.is_in_loop = False
-
-    @contextmanager
-    def _pinned_dsrs(self, loop: ir.Loop | ir.Map) -> Generator[None]:
-        """Load the DSDs that do not change in a loop once, into registers of their own.
-
-        A loop that calls is left alone: the callee may use the same registers.
-        """
-        inside = tuple(walk.statements((loop,)))
-        roots = [root for statement in inside for root in walk.roots(statement)]
-        if self.pinned or any(map(walk.has_effect, roots)):
-            yield
-            return
-        changed = {s.local for s in inside if isinstance(s, ir.SetLocal)}
-        spare = {mode: list(indices) for mode, indices in self.tables.dsrs.spare.items()}
-        with self.frame.scope():
-            computed: dict[Words | ir.Local, Register] = {}
-            for statement in inside:
-                if isinstance(statement, ir.DsdStatement) and statement.config is None:
-                    self._pin(statement, spare, changed, computed)
-        yield
-        self.pinned.clear()
-
-    def _pin(
-        self,
-        statement: ir.DsdStatement,
-        spare: dict[OperandMode, list[int]],
-        changed: set[ir.Local],
-        computed: dict[Words | ir.Local, Register],
-    ) -> None:
-        self.span = statement.span or self.span
-        for mode, vector in vector_operands(statement):
-            key = self._dsr_key(vector.dsd)
-            is_changed = isinstance(key, ir.Local) and key in changed
-            if key is None or is_changed or (mode, key) in self.pinned or not spare[mode]:
-                continue
-            dsr = DsrOperand(mode, spare[mode].pop(0))
-            if key not in computed and not self._is_loadable(vector.dsd):
-                computed[key] = self.evaluate(vector.dsd)
-            self._load_dsr(dsr, vector.dsd, computed.get(key))
-            self.pinned[mode, key] = dsr
-
-    def _dsr_key(self, dsd: ir.Expression) -> Words | ir.Local | None:
-        """Return what identifies a DSD value that can stay in a register."""
-        return dsd.local if isinstance(dsd, ir.ReadLocal) else self.constant_dsd(dsd)
 
     @contextmanager
     def _rehearsal(self) -> Generator[None]:
@@ -339,88 +267,7 @@ class StatementGenerator(ExpressionGenerator):
         self.block(body)
         self.is_in_map = is_in_map
 
-    # --- DSD operations and traps ---------------------------------------------------------------
-
-    def _dsd(self, statement: ir.DsdStatement) -> None:
-        pinned = self._pinned_operands(statement)
-        loaded = {m: v for m, v in vector_operands(statement) if m not in pinned}
-        vectors = [v.dsd for _, v in vector_operands(statement)]
-        needed = [v.dsd for v in loaded.values() if not self._is_loadable(v.dsd)]
-        roots = [r for r in walk.roots(statement) if r not in vectors or r in needed]
-        registers = self._evaluate_once(tuple(roots))
-        dsrs = dict(pinned)
-        for mode, vector in loaded.items():
-            dsrs[mode] = DsrOperand(mode, self.tables.dsrs.register(statement, mode))
-            self._load_dsr(dsrs[mode], vector.dsd, registers.get(vector.dsd))
-        config = SYNCHRONOUS
-        if statement.config is not None:
-            config = self.tables.configs.setdefault(statement.config, len(self.tables.configs))
-        rd, ra, rb = (
-            _dsd_operand(operand, dsrs.get(mode), registers)
-            for mode, operand in operands_by_mode(statement)
-        )
-        rc = None
-        if statement.scalar is not None:
-            rc = ScalarOperand(OperandMode.REGISTER, registers[statement.scalar])
-        aux: ResultRegister | int = IN_MAP if self.is_in_map and config == SYNCHRONOUS else 0
-        if statement.result is not None:
-            aux = ResultRegister(self.registers[statement.result])
-        operation = statement.operation
-        self.emit(Opcode.DSD, operation, rd=rd, ra=ra, rb=rb, rc=rc, imm=config, aux=aux)
-
-    def _is_loadable(self, dsd: ir.Expression) -> bool:
-        """Tell whether one instruction can load a DSR with this DSD: all of it is known."""
-        match self.constant_dsd(dsd):
-            case (_, DsdShapeWord(stride=Constant(per_pe=None))):
-                return True
-            case _:
-                return False
-
-    def _load_dsr(
-        self,
-        dsr: DsrOperand,
-        dsd: ir.Expression,
-        register: Register | None = None,
-        *,
-        saves_address: bool = False,
-    ) -> None:
-        """Load a DSR with a DSD, which is in `register` if it has been computed."""
-        match self.constant_dsd(dsd):
-            case (base, DsdShapeWord(stride=Constant(per_pe=None)) as shape):
-                if saves_address:
-                    shape = replace(shape, saves_address=True)
-                self.emit(Opcode.DSR_LOAD_CONSTANT, ScalarType.U32, rd=dsr, imm=base, aux=shape)
-            case _:
-                register = register or self.evaluate(dsd)
-                self.emit(Opcode.DSR_LOAD, rd=dsr, ra=register, imm=int(saves_address))
-
-    def _pinned_operands(self, statement: ir.DsdStatement) -> dict[OperandMode, DsrOperand]:
-        if statement.config is not None or not self.pinned:
-            return {}
-        keys = {mode: self._dsr_key(v.dsd) for mode, v in vector_operands(statement)}
-        return {
-            mode: self.pinned[mode, key]
-            for mode, key in keys.items()
-            if key is not None and (mode, key) in self.pinned
-        }
-
-    def _evaluate_once(self, values: tuple[ir.Expression, ...]) -> dict[ir.Expression, Register]:
-        """Compute the operands; equal constants and equal reads of memory are computed once."""
-        may_change = any(map(walk.has_effect, values))
-        keys: dict[ir.Expression, object] = {}
-        for value in values:
-            keys[value] = self.constant_dsd(value) or value
-            match value:
-                case ir.Load(address=ir.AddressOf(variable=variable, offset=base)) if (
-                    not may_change and keys[value] is value
-                ):
-                    keys[value] = (variable, base + value.offset, value.type)
-                case _:
-                    pass
-        first = {key: value for value, key in reversed(keys.items())}
-        different = [value for value, key in keys.items() if first[key] is value]
-        computed = dict(zip(different, self.evaluate_all(different), strict=True))
-        return {value: computed[first[key]] for value, key in keys.items()}
+    # --- what a person is told ------------------------------------------------------------------
 
     def _print(self, printed: ir.Print) -> None:
         kind = printed.type
@@ -436,23 +283,6 @@ class StatementGenerator(ExpressionGenerator):
     def _trap(self, trap: ir.Trap) -> None:
         number = self._message(trap.message)
         self.emit(Opcode.TRAP, ra=self.evaluate(trap.condition), imm=number)
-
-
-def _dsd_operand(
-    operand: ir.DsdOperand | None, dsr: DsrOperand | None, registers: dict[ir.Expression, Register]
-) -> Operand:
-    match operand:
-        case None:
-            return None
-        case ir.Dsr(file=file, index=index):
-            return DsrOperand(file, index)
-        case ir.Vector():
-            return dsr
-        case ir.Scalar(value=value):
-            return ScalarOperand(OperandMode.REGISTER, registers[value])
-        case ir.ScalarDestination(address=address):
-            return ScalarOperand(OperandMode.POINTER, registers[address])
-    assert_never(operand)
 
 
 def _is_entered(loop: ir.Loop, previous: ir.Statement | None) -> bool:
@@ -498,14 +328,17 @@ def _to_number(word: int, type_: ir.NumberType) -> int:
 
 
 def generate(
-    instance: ir.InstanceIr, architecture: Architecture, *, uses_memcpy: bool, sink: DiagnosticSink
+    instance: ir.InstanceIr,
+    architecture: Architecture,
+    *,
+    uses_memcpy: bool,
+    sink: DiagnosticSink,
 ) -> ObjectProgram:
     """Return the object code of an instance; what the machine lacks is reported to the sink."""
-    instance = expand_inline(instance)
     callees = {function: walk.callees(function) for function in instance.functions}
     make_jumps(callees, sink)
     dsrs = plan_dsrs(instance, num_dsrs=architecture.num_dsrs, uses_memcpy=uses_memcpy, sink=sink)
-    tables = InstanceTables(dsrs, read_only=find_read_only(instance))
+    tables = InstanceTables(dsrs, read_only=find_direct(instance, with_stores=False))
     started = {task.function for task in instance.tasks}
     started -= {callee for called in callees.values() for callee in called}
     started -= {e.target for e in instance.exports if isinstance(e.target, ir.Function)}

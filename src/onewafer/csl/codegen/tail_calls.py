@@ -8,18 +8,18 @@ no more. All other calls stay as they are; those that would enter a function twi
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from onewafer.csl import ir, rewrite, walk
-from onewafer.csl.codegen.call_graph import find_components
 from onewafer.csl.codegen.escapes import find_escape
+from onewafer.csl.components import find_components
 from onewafer.diagnostics import Annotation, Diagnostic
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from onewafer.csl.codegen.call_graph import Callees
+    from onewafer.csl.components import Callees
     from onewafer.csl.walk import Block
     from onewafer.diagnostics import DiagnosticSink, Span
 
@@ -82,8 +82,8 @@ class _Jumps:
             case ir.Loop(body=body), _:
                 changed = self.block(body, None, (*exits, after))
                 return (ir.Loop(statement.condition, changed, statement.step, statement.span),)
-            case ir.Labelled(body=body, span=span), _:
-                return (ir.Labelled(self.block(body, after, (*exits, after)), span),)
+            case ir.Labelled(body=body), _:
+                return (replace(statement, body=self.block(body, after, (*exits, after))),)
             case ir.If(), _:
                 inner: Callable[[Block], Block] = lambda b: self.block(b, after, exits)  # noqa: E731
                 return (rewrite.with_blocks(statement, inner),)

@@ -16,17 +16,15 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from onewafer.csl import ir, rewrite, walk
-from onewafer.csl.codegen.count_down import count_down
-from onewafer.csl.codegen.unused import drop_unused
-from onewafer.image import Opcode, ScalarType
+from onewafer.csl.optimizer.count_down import count_down
+from onewafer.csl.optimizer.types_of import type_of
+from onewafer.csl.optimizer.unused import drop_unused
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from onewafer.csl.walk import Block
     from onewafer.diagnostics import Span
-
-_COMPARISONS = range(Opcode.EQUAL, Opcode.LESS_EQUAL + 1)
 
 
 def expand_inline(instance: ir.InstanceIr) -> ir.InstanceIr:
@@ -132,7 +130,7 @@ class _Expander:
             more, value = self._hoisted(changed[i], span)
             before += more
             if i != calling[-1] and walk.depends_on_memory(value):
-                local = ir.Local("operand", _type_of(value))
+                local = ir.Local("operand", type_of(value))
                 before.append(ir.SetLocal(local, value, span))
                 value = ir.ReadLocal(local)
             values_of[changed[i]] = value
@@ -171,7 +169,7 @@ class _Expander:
         changed = rewrite.with_operands(expression, lambda _: next(values))
         if not (isinstance(changed, ir.Call) and self._is_expanded(changed.function)):
             return before, changed
-        result = ir.Local(changed.function.name, _type_of(changed))
+        result = ir.Local(changed.function.name, type_of(changed))
         return [*before, *self._body(changed, result, span)], ir.ReadLocal(result)
 
     # --- bodies ---------------------------------------------------------------------------------
@@ -371,24 +369,3 @@ def _without_last_returns(block: Block, result: ir.Local | None) -> Block:
             return (*others, replace(choice, then=then, otherwise=otherwise))
         case _:
             return block
-
-
-def _type_of(expression: ir.Expression) -> ir.ValueType:
-    """Return the type of a value."""
-    match expression:
-        case ir.Immediate(type=type_) | ir.Load(type=type_) | ir.Select(type=type_):
-            return type_
-        case ir.Unary(type=type_) | ir.Join(type=type_):
-            return type_
-        case ir.Binary(opcode=opcode, type=type_):
-            return ScalarType.BOOL if opcode in _COMPARISONS else type_
-        case ir.ReadLocal(local=local):
-            return local.type
-        case ir.Convert(target=target):
-            return target
-        case ir.Call(function=function) if function.result is not None:
-            return function.result
-        case ir.MakeDsd() | ir.UpdateDsd():
-            return ir.DSD
-        case _:
-            return ScalarType.U16

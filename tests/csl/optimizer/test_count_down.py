@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from onewafer.csl import ir, walk
-from onewafer.csl.codegen.count_down import count_down
+from onewafer.csl.optimizer.count_down import count_down
 from onewafer.image import Opcode, ScalarType
 from tests.csl.codegen.interpreters import check, instance
 

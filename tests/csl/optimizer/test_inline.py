@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from onewafer.csl import ir
-from onewafer.csl.codegen.inline import expand_inline
+from onewafer.csl.optimizer.inline import expand_inline
 from onewafer.image import Field, Opcode, ScalarType
 from tests.csl.codegen.interpreters import check, instance
 
