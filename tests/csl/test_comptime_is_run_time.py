@@ -1,7 +1,7 @@
 """A function gives while compiling what it gives at run time.
 
 Random functions are called with constants, and with variables that hold the same: what the compiler
-computes and what the program of the same source computes are two readers of it.
+computes and what the program of the same source computes, optimised and not, are readers of it.
 """
 
 from __future__ import annotations
@@ -218,10 +218,12 @@ def draw_arguments(random: Random) -> tuple[str, ...]:
     )
 
 
-def result_of(source: str) -> tuple[int, ...]:
+def result_of(source: str, *, optimizes: bool = True) -> tuple[int, ...]:
     """Run a program of one PE and return its variable `got`."""
     architecture = load_architecture("wse3")
-    options = CompileOptions(entry="layout.csl", architecture=architecture, uses_memcpy=False)
+    options = CompileOptions(
+        entry="layout.csl", architecture=architecture, uses_memcpy=False, optimizes=optimizes
+    )
     files = MemoryFiles({"layout.csl": LAYOUT, "pe.csl": source + START})
     machine = Machine(compile_program(options, files), architecture, engine="fast")
     machine.run(max_cycles=400_000)
@@ -246,7 +248,9 @@ def test_known_and_late_results_are_the_same(seed: int) -> None:
     call = f"got = work({', '.join(f'x{i}' for i in range(len(arguments)))});"
     late = f"{variables}\nvar got: [32]u32;\ntask main() void {{ {call} }}"
     use = "task main() void { got[0] = got[0]; }"
-    assert result_of(f"{work}{known}\n{use}") == result_of(work + late), work
+    expected = result_of(f"{work}{known}\n{use}")
+    assert expected == result_of(work + late), work
+    assert expected == result_of(work + late, optimizes=False), work
 
 
 BITS = {"f16": 16, "f32": 32}

@@ -222,7 +222,13 @@ class Writer:
 
 
 def words_after(body: str) -> list[int]:
-    """Return the variables after `body`, run by the interpreter of bytecode."""
+    """Return the variables after `body`, run by the interpreter of bytecode, optimised and not."""
+    plain, optimized = (_words_after(body, optimizes=optimizes) for optimizes in (False, True))
+    assert plain == optimized
+    return plain
+
+
+def _words_after(body: str, *, optimizes: bool) -> list[int]:
     result = analyze_sources(f"""{DECLARATIONS}
         fn run() void {{
           var r0: u16 = 7; var r1: u16 = 9;
@@ -230,7 +236,7 @@ def words_after(body: str) -> list[int]:
           words = [8]u16{{ m0, m1, r0, r1, v[0], v[1], v[2], v[3] }};
         }}
         comptime {{ @export_symbol(run); }}""")
-    program = compile_instance(result.instance)
+    program = compile_instance(result.instance, optimizes=optimizes)
     address = {symbol.name: symbol.address for symbol in program.symbols}
     executor = Executor(program, initial_memory(program))
     executor.run(address["run"], {})

@@ -37,6 +37,7 @@ def csl_options(
     max_comptime_steps: int | None = None,
     max_inlined_iterations: int | None = None,
     comptime_func_depth_limit: int | None = None,
+    optimizes: bool = True,
 ) -> CompileOptions:
     """Return the options of a compilation; params and colors as `cslc` writes them.
 
@@ -71,6 +72,7 @@ def csl_options(
         max_steps=max_comptime_steps,
         max_unrolled=max_inlined_iterations,
         max_call_depth=comptime_func_depth_limit,
+        optimizes=optimizes,
     )
 
 

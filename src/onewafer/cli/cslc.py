@@ -146,6 +146,7 @@ def command_line_parser() -> argparse.ArgumentParser:
         metavar="FORMAT",
         help="the 16-bit float that the program computes with: f16 (the default), bf16 or cb16",
     )
+    add("-O0", action="store_true", help="do not optimise: the code follows the source")
     add("--version", action="version", version=f"cslc (onewafer) {__version__}")
     _add_fabric_options(add)
     _add_limits(add)
@@ -342,6 +343,7 @@ def _compile_options(arguments: argparse.Namespace) -> CompileOptions:
         max_comptime_steps=arguments.max_comptime_steps,
         max_inlined_iterations=arguments.max_inlined_iterations,
         comptime_func_depth_limit=arguments.comptime_func_depth_limit,
+        optimizes=not arguments.O0,
     )
 
 

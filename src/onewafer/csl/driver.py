@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from onewafer.csl import codegen, dumps
-from onewafer.csl.optimizer import PASSES
+from onewafer.csl.optimizer import PASSES, REQUIRED_PASSES
 from onewafer.csl.sema import AnalysisOptions, analyze_program
 from onewafer.csl.syntax import ast, dump, parse
 from onewafer.diagnostics import Diagnostic, DiagnosticSink, Severity, SourceFile, render
@@ -72,6 +72,8 @@ class CompileOptions:
     section_addresses: dict[str, int] = field(default_factory=dict[str, int])
     """Addresses of `linksection`s, in bytes."""
     warnings_are_errors: bool = False
+    optimizes: bool = True
+    """Whether the passes of `csl.optimizer` run that the language does not ask for."""
 
 
 class Stage(StrEnum):
@@ -170,13 +172,14 @@ def _run_stages(
 
     placement = _place(options, program, sink)
     codegen.check_exports(program, sink)
-    optimized = _optimized(codegen.with_missing_functions(program), observe)
+    optimized = _optimized(codegen.with_missing_functions(program), options, observe)
     objects = [
         codegen.generate(
             instance,
             machine,
             uses_memcpy=uses_memcpy,
             sink=sink,
+            optimizes=options.optimizes,
         )
         for instance in optimized.instances
     ]
@@ -214,11 +217,14 @@ def _run_stages(
 
 
 def _optimized(
-    program: ir.ProgramIr, observe: StageObserver
+    program: ir.ProgramIr, options: CompileOptions, observe: StageObserver
 ) -> ir.ProgramIr:
     """Run the passes of the optimiser over all instances, one pass after the other."""
-    for name, run in PASSES.items():
-        program = replace(program, instances=tuple(map(run, program.instances)))
+    passes = PASSES if options.optimizes else REQUIRED_PASSES
+    for name in PASSES:
+        if name in passes:
+            instances = tuple(map(passes[name], program.instances))
+            program = replace(program, instances=instances)
         observe(Stage(name), partial(dumps.program, program))
     return program
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from onewafer.arch import load_architecture
 from onewafer.csl import ir, walk
 from onewafer.csl.codegen import generate, link, plan_memory
-from onewafer.csl.optimizer import PASSES
+from onewafer.csl.optimizer import PASSES, REQUIRED_PASSES
 from onewafer.csl.optimizer.inline import expand_inline
 from onewafer.diagnostics import DiagnosticSink
 from onewafer.image import (
@@ -445,11 +445,11 @@ def instance(functions, globals_=(), *, exports=(), tasks=(), pes=((0, 0),), per
     )
 
 
-def compile_instance(one: ir.InstanceIr, architecture=ARCHITECTURE):
+def compile_instance(one: ir.InstanceIr, architecture=ARCHITECTURE, *, optimizes: bool = False):
     sink = DiagnosticSink()
-    for run in PASSES.values():
+    for run in (PASSES if optimizes else REQUIRED_PASSES).values():
         one = run(one)
-    objects = generate(one, architecture, uses_memcpy=True, sink=sink)
+    objects = generate(one, architecture, uses_memcpy=True, sink=sink, optimizes=optimizes)
     plan = plan_memory(objects, architecture, uses_memcpy=True, sink=sink)
     assert not sink.diagnostics
     return link(objects, plan, architecture, uses_memcpy=True)
@@ -471,12 +471,20 @@ def named_dsrs(one: ir.InstanceIr) -> frozenset:
 
 
 def check(one: ir.InstanceIr, arguments: tuple[int, ...] = ()):
-    """Run the first function both ways; return its events and the final memory."""
-    bodies = [function.body for function in one.functions]
-    program = compile_instance(one)
+    """Run the first function both ways; return the program and what it did.
+
+    What the optimiser made of it does the same.
+    """
+    _check(one, arguments, optimizes=True)
+    return _check(one, arguments, optimizes=False)
+
+
+def _check(one: ir.InstanceIr, arguments: tuple[int, ...], *, optimizes: bool):
+    kept = [(function, function.body, function.is_inline) for function in one.functions]
+    program = compile_instance(one, optimizes=optimizes)
     named = named_dsrs(expand_inline(one))
-    for function, body in zip(one.functions, bodies, strict=True):
-        function.body = body  # as it was before calls were expanded
+    for function, body, is_inline in kept:
+        function.body, function.is_inline = body, is_inline  # as before the passes
     symbols = {symbol.name: symbol for symbol in program.symbols}
     function = symbols[one.functions[0].name]
     executor = Executor(program, initial_memory(program), named)

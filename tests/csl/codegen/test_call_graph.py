@@ -63,6 +63,26 @@ def test_functions_that_jump_to_one_another_lie_in_one_place() -> None:
     assert frames[last] == frames[fourth] + sizes[fourth]
 
 
+def test_a_frame_lies_behind_what_its_caller_still_needs() -> None:
+    caller, callee = chain(2)
+    early, late = (ir.Local(name, ScalarType.U32) for name in ("early", "late"))
+    set_early, set_late = ir.SetLocal(early, ONE), ir.SetLocal(late, ir.ReadLocal(early))
+    assert isinstance(caller.body[0], ir.Evaluate)
+
+    def distance(*body: ir.Statement) -> int:
+        caller.body = body
+        objects = generate(
+            instance((caller, callee)), ARCHITECTURE, uses_memcpy=True, sink=DiagnosticSink()
+        )
+        frames = place_frames(objects, DiagnosticSink())
+        return frames[callee] - frames[caller]
+
+    call = caller.body[0]
+    inside = ir.Labelled((set_early, set_late))
+    assert distance(inside, call) == 0
+    assert distance(ir.Labelled((set_early, call, set_late))) == 2
+
+
 @given(st.lists(st.tuples(st.integers(0, 7), st.integers(0, 7)), max_size=20))
 def test_components_are_those_that_reach_one_another_callers_first(edges) -> None:
     functions = [ir.Function(f"f{i}", (), None) for i in range(8)]

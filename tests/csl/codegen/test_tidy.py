@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from onewafer.csl import ir
 from onewafer.csl.codegen.object_code import ZERO, Instruction, Label
 from onewafer.csl.codegen.tidy import tidy
 from onewafer.image import Opcode
@@ -47,3 +48,13 @@ def test_an_endless_loop_stays() -> None:
     assert tidy([A, jump(A)]) == (A, jump(A))
     two = tidy([A, jump(B), B, jump(A)])
     assert two[:2] == (A, jump(A))
+
+
+def test_a_call_before_a_return_is_a_jump() -> None:
+    callee = ir.Function("callee", (), None)
+    call = Instruction(Opcode.CALL, imm=callee)
+    last = Instruction(Opcode.JUMP, imm=callee)
+    assert tidy([call, WORK, call, RETURN]) == (call, WORK, last)
+    items = [branch(Opcode.BRANCH_ZERO, A), call, A, RETURN]
+    assert tidy(items) == (Instruction(Opcode.BRANCH_NONZERO, ra=ZERO, imm=callee), RETURN)
+    assert tidy([call, RETURN], jumps_to_last=False) == (call, RETURN)

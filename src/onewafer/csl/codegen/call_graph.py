@@ -20,9 +20,10 @@ FIRST_REGISTER: Final = 1
 def place_frames(program: ObjectProgram, sink: DiagnosticSink) -> dict[ir.Function, int]:
     """Return the first register of every frame.
 
-    A frame begins after those of all callers, so frames overlap exactly where no chain of calls
-    leads from one to the other. Functions that jump to one another have their frames in the same
-    place, for one is over when the next begins: there the result is where the caller looks for it.
+    A frame begins after the slots that its callers still need, so frames overlap where no chain of
+    calls leads from one to the other, and where nothing is asked for after the call. Functions that
+    jump to one another have their frames in the same place, for one is over when the next begins:
+    there the result is where the caller looks for it.
     """
     callees = program.callees
     components = find_components(callees)
@@ -36,7 +37,8 @@ def place_frames(program: ObjectProgram, sink: DiagnosticSink) -> dict[ir.Functi
                 called = number[callee]
                 if called == i:
                     continue
-                base[called] = max(base[called], base[i] + code[caller].num_slots)
+                kept = code[caller].slots_at_calls.get(callee, code[caller].num_slots)
+                base[called] = max(base[called], base[i] + kept)
                 depth[called] = max(depth[called], depth[i] + 1)
     for i, (function, *_) in enumerate(components):
         if depth[i] > RETURN_STACK_DEPTH:

@@ -35,6 +35,7 @@ class InstanceTables:
     """Tables that the functions of one instance fill together."""
 
     dsrs: DsrPlan
+    optimizes: bool = True
     descriptors: DescriptorTable = field(default_factory=DescriptorTable)
     read_only: frozenset[ir.Global] = frozenset()
     configs: dict[DsdConfig, int] = field(default_factory=dict["DsdConfig", int])

@@ -87,6 +87,8 @@ class ExpressionGenerator:
     """Constants that the loop around keeps in registers."""
     wanted: dict[Words, None] = field(default_factory=dict[Words, None])
     """Constants that were loaded into temporaries."""
+    slots_at_calls: dict[ir.Function, int] = field(default_factory=dict["ir.Function", int])
+    """Functions without a result → slots of this frame that must stay while they run."""
     is_in_loop: bool = False
     span: Span | None = None
     known: dict[ir.Expression, Words | None] = field(
@@ -428,6 +430,19 @@ class ExpressionGenerator:
         is put together from results of calls may overlap them even then.
         """
         layout = lay_out_frame(call.function)
+        with self.frame.watch():
+            self._pass(call, layout)
+            if call.function.result is None:
+                self._note_call(call.function)
+        self.emit(Opcode.CALL, imm=call.function)
+        return layout.result
+
+    def _note_call(self, callee: ir.Function) -> None:
+        """Note how many slots of the frame are in use while a function without a result runs."""
+        self.slots_at_calls[callee] = max(self.slots_at_calls.get(callee, 0), self.frame.peak)
+
+    def _pass(self, call: ir.Call, layout: FrameLayout) -> None:
+        """Put the arguments of a call where the callee expects them."""
         arguments = list(zip(call.arguments, layout.parameters, strict=True))
         calling = [i for i, value in enumerate(call.arguments) if walk.has_effect(value)]
         last = calling[-1] if calling else -1
@@ -452,8 +467,6 @@ class ExpressionGenerator:
                 if i != last and i not in early:
                     with self.frame.scope():
                         self.evaluate(value, parameter)
-        self.emit(Opcode.CALL, imm=call.function)
-        return layout.result
 
     def branch(self, condition: ir.Expression, target: Label, *, when: bool) -> None:
         """Jump to `target` if the condition is `when`, else fall through."""

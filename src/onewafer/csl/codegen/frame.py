@@ -16,17 +16,19 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class Frame:
-    """Slots `[0, top)` are in use; `num_slots` is the most there ever were."""
+    """Slots `[0, top)` are in use; `num_slots` is the most there ever were, `peak` of late."""
 
     function: ir.Function
     top: int = 0
     num_slots: int = 0
+    peak: int = 0
 
     def allocate(self, width: int = 1) -> Register:
         """Return `width` fresh slots; they live until the enclosing `scope` ends."""
         register = Register(self.function, self.top)
         self.top += width
         self.num_slots = max(self.num_slots, self.top)
+        self.peak = max(self.peak, self.top)
         return register
 
     @contextmanager
@@ -37,3 +39,12 @@ class Frame:
             yield
         finally:
             self.top = top
+
+    @contextmanager
+    def watch(self) -> Generator[None]:
+        """Let `peak` be that of what is done inside, as long as that lasts."""
+        peak, self.peak = self.peak, self.top
+        try:
+            yield
+        finally:
+            self.peak = max(peak, self.peak)

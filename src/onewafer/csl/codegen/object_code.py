@@ -147,6 +147,8 @@ class ObjectFunction:
     items: tuple[Instruction | Label, ...]
     num_slots: int
     parameters: tuple[Register, ...]
+    slots_at_calls: dict[ir.Function, int] = field(default_factory=dict["ir.Function", int])
+    """Callees → slots in use while they run; for any other callee, all are."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

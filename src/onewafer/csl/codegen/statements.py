@@ -69,7 +69,7 @@ class StatementGenerator(DsdGenerator):
     """Emits the statements of one function."""
 
     exit_opcode: Opcode = field(kw_only=True)
-    """RETURN, or END_TASK when only the hardware starts the function."""
+    """RETURN, or END_TASK when only the hardware or the host starts the function."""
     homes: dict[int, list[ir.Local]] = field(kw_only=True)
     loops: list[_LoopLabels] = field(default_factory=list[_LoopLabels])
 
@@ -333,15 +333,16 @@ def generate(
     *,
     uses_memcpy: bool,
     sink: DiagnosticSink,
+    optimizes: bool = True,
 ) -> ObjectProgram:
     """Return the object code of an instance; what the machine lacks is reported to the sink."""
     callees = {function: walk.callees(function) for function in instance.functions}
     make_jumps(callees, sink)
     dsrs = plan_dsrs(instance, num_dsrs=architecture.num_dsrs, uses_memcpy=uses_memcpy, sink=sink)
-    tables = InstanceTables(dsrs, read_only=find_direct(instance, with_stores=False))
+    tables = InstanceTables(dsrs, optimizes, read_only=find_direct(instance, with_stores=False))
     started = {task.function for task in instance.tasks}
+    started |= {e.target for e in instance.exports if isinstance(e.target, ir.Function)}
     started -= {callee for called in callees.values() for callee in called}
-    started -= {e.target for e in instance.exports if isinstance(e.target, ir.Function)}
     functions = tuple(
         _generate_function(
             function, tables, Opcode.END_TASK if function in started else Opcode.RETURN
@@ -376,4 +377,7 @@ def _generate_function(
     )
     generator.block(function.body)
     generator.emit(exit_opcode)
-    return ObjectFunction(function, tidy(generator.items), frame.num_slots, layout.parameters)
+    items = tidy(generator.items, jumps_to_last=tables.optimizes)
+    return ObjectFunction(
+        function, items, frame.num_slots, layout.parameters, generator.slots_at_calls
+    )

@@ -1,4 +1,4 @@
-"""The peephole pass: jumps that lead to jumps, code that nothing reaches.
+"""The peephole pass: jumps that lead to jumps, calls before returns, code that nothing reaches.
 
 In and out: the items of one function. Nothing else moves.
 """
@@ -23,10 +23,16 @@ _INVERSE: Final = {
 _EXITS: Final = frozenset({Opcode.RETURN, Opcode.END_TASK})
 
 
-def tidy(items: Sequence[Instruction | Label]) -> tuple[Instruction | Label, ...]:
-    """Return the items with the control flow straightened."""
+def tidy(
+    items: Sequence[Instruction | Label], *, jumps_to_last: bool = True
+) -> tuple[Instruction | Label, ...]:
+    """Return the items with the control flow straightened.
+
+    With `jumps_to_last`, a function whose call is the last thing that is done is jumped to.
+    """
     current = list(items)
     while True:
+        current = _jump_to_last(current) if jumps_to_last else current
         tidied = _drop_needless_jumps(_drop_unreachable(_invert_branches(_thread(current))))
         if tidied == current:
             return tuple(tidied)
@@ -70,6 +76,21 @@ def _final_target(label: Label, first: dict[Label, Instruction]) -> Label:
         label = landing.imm
         seen.add(label)
     return label
+
+
+def _jump_to_last(items: Items) -> Items:
+    """Turn `call f; return` into `jump f`, whose return is then that of this function too."""
+    changed: Items = []
+    following: Instruction | None = None
+    for item in reversed(items):
+        if isinstance(item, Label):
+            changed.append(item)
+            continue
+        is_last = following is not None and following.opcode in _EXITS
+        jumps = is_last and item.opcode is Opcode.CALL
+        changed.append(replace(item, opcode=Opcode.JUMP) if jumps else item)
+        following = item
+    return changed[::-1]
 
 
 def _invert_branches(items: Items) -> Items:

@@ -184,12 +184,12 @@ class _Expander:
         if function in self._called_once and not leaves:
             values, before = _bind(call, uses, lambda parameter: parameter, span)
             filled = _Filler.of(values, self._expandable[function]).block(function.body)
-            return [*before, *_without_last_returns(filled, result)]
+            return _in_a_block([*before, *_without_last_returns(filled, result)], result, span)
         copier = _Copier(result)
         copier.values, before = _bind(call, uses, copier.local, span)
         if leaves:
             return [*before, ir.Labelled(copier.block(body, depth=1), span)]
-        return [*before, *copier.block(body, depth=0)]
+        return _in_a_block([*before, *copier.block(body, depth=0)], result, span)
 
     def _uses_in(self, function: ir.Function) -> _Uses:
         """Return how a function with a final body uses its parameters."""
@@ -350,6 +350,14 @@ def _expression_of(call: ir.Call) -> ir.Expression | None:
             return None
         copier.values[parameter] = argument
     return copier.expression(value)
+
+
+def _in_a_block(
+    body: list[ir.Statement], result: ir.Local | None, span: Span | None
+) -> list[ir.Statement]:
+    """Return statements in a block: others then share the registers of their locals."""
+    own = {local for statement in body for local in walk.locals_set(statement)} - {result}
+    return [ir.Labelled(tuple(body), span)] if own else body
 
 
 def _returns_from_map(body: walk.Contents) -> bool:

@@ -1,0 +1,76 @@
+"""Which functions are expanded where they are called, besides each `inline fn`.
+
+In: an instance. Out: the same, with `is_inline` set for functions that `expand_inline` may expand:
+
+* one that a single expression calls, for its code then stands once as before;
+* a short one, as long as all copies together add little to the code. It has no loop, and starts no
+  asynchronous operation: each copy would take registers of its own (`dsr_plan`).
+
+A function that calls itself, over others or not, stays. So does, for other callers, the code of a
+task or of a function that the host launches.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Final
+
+from onewafer.csl import ir, walk
+from onewafer.csl.components import find_components
+from onewafer.csl.optimizer.sizes import units_of
+
+MOST_UNITS: Final = 20
+"""The largest function of which there may be copies; a unit is about 4 bytes of code."""
+MOST_ADDED: Final = 96
+"""The most units that all copies add to the code of a PE."""
+
+
+def mark_inlined(instance: ir.InstanceIr) -> None:
+    """Set `is_inline` of the functions that are worth it."""
+    num_calls = Counter(call.function for f in instance.functions for call in walk.calls(f))
+    started = {task.function for task in instance.tasks}
+    started |= {e.target for e in instance.exports if isinstance(e.target, ir.Function)}
+    callees = {function: walk.callees(function) for function in instance.functions}
+    sizes = _Sizes()
+    for component in reversed(find_components(callees)):
+        function = component[0]
+        units = sizes.add(function)
+        if len(component) > 1 or function in callees[function] or not num_calls[function]:
+            continue
+        num_copies = num_calls[function] - (function not in started)
+        added = num_copies * max(units - _units_of_call(function), 0)
+        if num_copies == 0:
+            function.is_inline = True
+        elif units <= MOST_UNITS and added <= sizes.num_left and _may_be_copied(function):
+            function.is_inline = True
+            sizes.num_left -= added
+
+
+@dataclass(slots=True)
+class _Sizes:
+    """Sizes of functions, with what is expanded in them; callees come first."""
+
+    num_left: int = MOST_ADDED
+    """Units that copies may still add."""
+    units: dict[ir.Function, int] = field(default_factory=dict[ir.Function, int])
+
+    def add(self, function: ir.Function) -> int:
+        """Return the size of a function."""
+        expanded = (call.function for call in walk.calls(function) if call.function.is_inline)
+        inside = sum(self.units.get(callee, 0) for callee in expanded)
+        self.units[function] = units_of(function.body) + inside
+        return self.units[function]
+
+
+def _may_be_copied(function: ir.Function) -> bool:
+    return not any(
+        isinstance(statement, ir.Loop | ir.Map)
+        or (isinstance(statement, ir.DsdStatement) and statement.config is not None)
+        for statement in walk.statements(function.body)
+    )
+
+
+def _units_of_call(function: ir.Function) -> int:
+    """Return the size of a call and of the way back: a jump each, and moves of values."""
+    return 2 + len(function.parameters) + (function.result is not None)

@@ -1,0 +1,35 @@
+"""How much code a statement is, before it is generated: an estimate, in units of about 4 bytes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from onewafer.csl import ir, walk
+
+if TYPE_CHECKING:
+    from onewafer.csl.walk import Block
+
+_UNITS: Final[dict[type, int]] = {
+    ir.ReadLocal: 0,
+    ir.AddressOf: 0,
+    ir.MakeDsd: 4,
+    ir.DsdStatement: 2,
+    ir.Loop: 2,
+    ir.Labelled: 0,
+}
+"""What is no single instruction: a DSD is two words, and a loop jumps back."""
+_UNITS_OF_REGISTER: Final = 2
+"""The load of a data structure register."""
+
+
+def units_of(block: Block) -> int:
+    """Return the size of the code of a block, without what it calls."""
+    return sum(map(_units_of_statement, walk.statements(block)))
+
+
+def _units_of_statement(statement: ir.Statement) -> int:
+    nodes = (node for root in walk.roots(statement) for node in walk.expressions(root))
+    units = _UNITS.get(type(statement), 1) + sum(_UNITS.get(type(node), 1) for node in nodes)
+    if isinstance(statement, ir.DsdStatement):
+        units += _UNITS_OF_REGISTER * len(walk.vectors(statement))
+    return units
