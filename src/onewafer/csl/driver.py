@@ -4,6 +4,7 @@
     layout     the layout block, run                   `csl.sema`, `csl.layout`
     analyse    syntax → typed IR, one an instance      `csl.sema`
     inline     calls → bodies                          `csl.optimizer`
+    unroll     loops of a few rounds → their rounds    `csl.optimizer`
     generate   IR → object code                        `csl.codegen`
     plan       addresses and registers                 `csl.codegen`
     link       object code → tile programs → image     `csl.codegen`
@@ -83,6 +84,7 @@ class Stage(StrEnum):
     LAYOUT = "layout"
     ANALYSE = "analyse"
     INLINE = "inline"
+    UNROLL = "unroll"
     GENERATE = "generate"
     PLAN = "plan"
     LINK = "link"

@@ -414,6 +414,8 @@ class Labelled:
 
     body: tuple[Statement, ...]
     span: Span | None = None
+    is_unrolled: bool = False
+    """It holds the rounds of a loop: constants and descriptors are loaded once, before it."""
 
 
 @node

@@ -51,8 +51,8 @@ def with_blocks(statement: ir.Statement, change: Callable[[Block], Block]) -> ir
             return ir.Loop(condition, body, step, span)
         case ir.Map(inputs=inputs, output=output, span=span), [body]:
             return ir.Map(inputs, output, body, span)
-        case ir.Labelled(span=span), [body]:
-            return ir.Labelled(body, span)
+        case ir.Labelled(span=span, is_unrolled=is_unrolled), [body]:
+            return ir.Labelled(body, span, is_unrolled)
         case _:
             return statement
 

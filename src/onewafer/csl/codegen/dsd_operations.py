@@ -5,6 +5,7 @@ A loop keeps the DSDs that do not change in it in registers of their own.
 
 from __future__ import annotations
 
+from collections import Counter
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, assert_never
@@ -139,10 +140,11 @@ class DsdGenerator(ExpressionGenerator):
     # --- loops ----------------------------------------------------------------------------------
 
     @contextmanager
-    def pinned_dsrs(self, loop: ir.Loop | ir.Map) -> Generator[None]:
+    def pinned_dsrs(self, loop: ir.Loop | ir.Map | ir.Labelled) -> Generator[None]:
         """Load the DSDs that do not change in a loop once, into registers of their own.
 
-        A loop that calls is left alone: the callee may use the same registers.
+        A loop that calls is left alone: the callee may use the same registers. The rounds of an
+        unrolled loop use a DSD once each that stands there once.
         """
         inside = tuple(walk.statements((loop,)))
         roots = [root for statement in inside for root in walk.roots(statement)]
@@ -151,6 +153,8 @@ class DsdGenerator(ExpressionGenerator):
             return
         operations = [s for s in inside if isinstance(s, ir.DsdStatement) and s.config is None]
         left_out: set[Words | ir.Local] = {s.local for s in inside if isinstance(s, ir.SetLocal)}
+        if isinstance(loop, ir.Labelled):
+            left_out |= self._used_once(operations)
         spare = {mode: list(indices) for mode, indices in self.tables.dsrs.spare.items()}
         with self.frame.scope():
             computed: dict[Words | ir.Local, Register] = {}
@@ -158,6 +162,15 @@ class DsdGenerator(ExpressionGenerator):
                 self._pin(statement, spare, left_out, computed)
         yield
         self.pinned.clear()
+
+    def _used_once(self, operations: list[ir.DsdStatement]) -> set[Words | ir.Local]:
+        """Return the DSDs that one of the operations uses."""
+        uses = Counter(
+            key
+            for operation in operations
+            for key in {self._dsr_key(vector.dsd) for _, vector in vector_operands(operation)}
+        )
+        return {key for key, number in uses.items() if key is not None and number == 1}
 
     def _pin(
         self,

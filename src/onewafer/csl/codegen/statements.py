@@ -105,6 +105,8 @@ class StatementGenerator(DsdGenerator):
                 self._loop(statement, lambda: self._loop_code(statement, is_entered=is_entered))
             case ir.Map():
                 self._loop(statement, lambda: emit_map(self, statement))
+            case ir.Labelled(body=body, is_unrolled=True):
+                self._loop(statement, lambda: self._labelled(body))
             case ir.Labelled(body=body):
                 self._labelled(body)
             case ir.Break(levels=levels):
@@ -209,7 +211,7 @@ class StatementGenerator(DsdGenerator):
 
     # --- loops ----------------------------------------------------------------------------------
 
-    def _loop(self, loop: ir.Loop | ir.Map, emit_code: Callable[[], None]) -> None:
+    def _loop(self, loop: ir.Loop | ir.Map | ir.Labelled, emit_code: Callable[[], None]) -> None:
         with self.pinned_dsrs(loop):
             if self.is_in_loop:
                 emit_code()

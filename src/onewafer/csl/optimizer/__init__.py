@@ -1,6 +1,7 @@
 """Typed IR → typed IR that takes fewer cycles or bytes, pass by pass.
 
     inline    calls → bodies                                  `short_functions`, `inline`
+    unroll    loops of a few rounds → their rounds            `unroll`
 
 Only the expansion of `inline fn` is part of the language; `-O0` turns the rest off.
 """
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from onewafer.csl.optimizer.inline import expand_inline
 from onewafer.csl.optimizer.short_functions import mark_inlined
+from onewafer.csl.optimizer.unroll import unroll
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,7 +29,7 @@ def _inline(instance: ir.InstanceIr) -> ir.InstanceIr:
     return expand_inline(instance)
 
 
-PASSES: Final[dict[str, Pass]] = {"inline": _inline}
+PASSES: Final[dict[str, Pass]] = {"inline": _inline, "unroll": unroll}
 """The passes by name, in the order in which they run."""
 REQUIRED_PASSES: Final[dict[str, Pass]] = {"inline": expand_inline}
 """What stands in the place of passes with `-O0`."""

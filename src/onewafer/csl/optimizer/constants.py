@@ -1,0 +1,71 @@
+"""Operations on integer constants, as the instructions do them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from onewafer.csl import ir
+from onewafer.image import Opcode, ScalarType
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_RESULTS: Final[dict[Opcode, Callable[[int, int], int]]] = {
+    Opcode.ADD: lambda a, b: a + b,
+    Opcode.SUB: lambda a, b: a - b,
+    Opcode.MUL: lambda a, b: a * b,
+}
+_COMPARISONS: Final[dict[Opcode, Callable[[int, int], bool]]] = {
+    Opcode.EQUAL: lambda a, b: a == b,
+    Opcode.NOT_EQUAL: lambda a, b: a != b,
+    Opcode.LESS: lambda a, b: a < b,
+    Opcode.LESS_EQUAL: lambda a, b: a <= b,
+}
+
+
+def compute(opcode: Opcode, type_: ScalarType, left: int, right: int) -> int:
+    """Return the word of a sum, a difference or a product of two integers."""
+    return _to_word(_RESULTS[opcode](_to_number(left, type_), _to_number(right, type_)), type_)
+
+
+def compare(opcode: Opcode, type_: ScalarType, left: int, right: int) -> bool:
+    """Return what a comparison of two integers says; any other operation says no."""
+    holds = _COMPARISONS.get(opcode)
+    return holds is not None and holds(_to_number(left, type_), _to_number(right, type_))
+
+
+def fold(expression: ir.Expression) -> ir.Expression:
+    """Return a constant in the place of an operation on constants, if it is a simple one."""
+    match expression:
+        case ir.Binary(
+            opcode=opcode,
+            type=ScalarType() as type_,
+            left=ir.Immediate(per_pe=None, word=left),
+            right=ir.Immediate(per_pe=None, word=right),
+        ) if not type_.is_float:
+            if opcode in _COMPARISONS:
+                return ir.Immediate(ScalarType.BOOL, int(compare(opcode, type_, left, right)))
+            if opcode in _RESULTS and type_ is not ScalarType.BOOL:
+                return ir.Immediate(type_, compute(opcode, type_, left, right))
+        case ir.Convert(
+            source=ScalarType() as source,
+            target=ScalarType() as target,
+            operand=ir.Immediate(per_pe=None, word=word),
+        ) if not source.is_float and not target.is_float and target is not ScalarType.BOOL:
+            return ir.Immediate(target, _to_word(_to_number(word, source), target))
+        case _:
+            pass
+    return expression
+
+
+def _to_number(word: int, type_: ScalarType) -> int:
+    bits = 8 * ScalarType.U32.num_bytes
+    word &= (1 << bits) - 1
+    return word - (1 << bits) if type_.is_signed and word >> (bits - 1) else word
+
+
+def _to_word(number: int, type_: ScalarType) -> int:
+    """Return the canonical word of a number, modulo the width of its type."""
+    bits = 8 * type_.num_bytes
+    number &= (1 << bits) - 1
+    return number - (1 << bits) if type_.is_signed and number >> (bits - 1) else number

@@ -1,0 +1,169 @@
+"""Loops of a few rounds → their rounds, one after the other.
+
+In: an instance. Out: the same, where a loop that counts between constants is a `Labelled` with a
+copy of the body for each round, in which the counter is a number. That pays: the end of a round is
+an addition, a comparison and a jump. A loop is unrolled if it takes up to `MOST_ROUNDS` rounds and
+up to `MOST_UNITS` all together; one that starts asynchronous operations is not, for each copy would
+take registers of its own, and neither is one with a `continue`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from onewafer.csl import ir, rewrite, walk
+from onewafer.csl.optimizer.constants import compare, compute, fold
+from onewafer.csl.optimizer.sizes import units_of
+from onewafer.csl.optimizer.unused import drop_unused
+from onewafer.image import Opcode, ScalarType
+
+if TYPE_CHECKING:
+    from onewafer.csl.walk import Block
+
+MOST_ROUNDS: Final = 16
+MOST_UNITS: Final = 256
+"""The size of an unrolled loop; a unit is about 4 bytes of code."""
+
+
+def unroll(instance: ir.InstanceIr) -> ir.InstanceIr:
+    """Return the instance with short loops unrolled; bodies change in place."""
+    for function in instance.functions:
+        body = _block(function.body)
+        if body is not function.body:
+            function.body = drop_unused(body).block
+    return instance
+
+
+def _block(block: Block) -> Block:
+    """Return a block with its loops unrolled, inner ones first; it itself, if there are none."""
+    found: list[ir.Statement] = []
+    for statement in block:
+        changed = rewrite.with_blocks(statement, _block)
+        if found and isinstance(changed, ir.Loop):
+            counting = _counting(found[-1], changed)
+            if counting is not None and _pays(counting):
+                found.append(_rounds(counting))
+                continue
+        found.append(changed)
+    return block if found == [*block] else tuple(found)
+
+
+@dataclass(frozen=True, slots=True)
+class _Counting:
+    """A loop that counts between constants."""
+
+    loop: ir.Loop
+    counter: ir.Local
+    type: ScalarType
+    words: tuple[int, ...]
+    """Values of the counter: one for each round, and the last one behind the loop."""
+
+
+def _counting(before: ir.Statement, loop: ir.Loop) -> _Counting | None:
+    """Return how a loop counts, if it does so from one constant to another in a few rounds."""
+    match before, loop.condition, loop.step:
+        case (
+            ir.SetLocal(local=counter, value=ir.Immediate(per_pe=None, word=word)),
+            ir.Binary(
+                opcode=test,
+                type=ScalarType() as type_,
+                left=ir.ReadLocal(local=tested),
+                right=ir.Immediate(per_pe=None, word=stop),
+            ),
+            (
+                ir.SetLocal(
+                    local=advanced,
+                    value=ir.Binary(
+                        opcode=Opcode.ADD | Opcode.SUB as advance,
+                        type=step_type,
+                        left=ir.ReadLocal(local=from_),
+                        right=ir.Immediate(per_pe=None, word=by),
+                    ),
+                ),
+            ),
+        ) if counter is tested is advanced is from_ and not type_.is_float and type_ is step_type:
+            words = [word]
+            while compare(test, type_, words[-1], stop):
+                words.append(compute(advance, type_, words[-1], by))
+                if len(words) > MOST_ROUNDS + 1:
+                    return None
+            inside = walk.statements(loop.body)
+            if any(counter in walk.locals_set(statement) for statement in inside):
+                return None
+            return _Counting(loop, counter, type_, tuple(words))
+        case _:
+            return None
+
+
+def _pays(counting: _Counting) -> bool:
+    """Tell whether the copies of the body may be added to the code."""
+    body = counting.loop.body
+    has_asynchronous = any(
+        isinstance(statement, ir.DsdStatement) and statement.config is not None
+        for statement in walk.statements(body)
+    )
+    if has_asynchronous or _is_continued(body):
+        return False
+    return units_of(body) * (len(counting.words) - 1) <= MOST_UNITS
+
+
+def _is_continued(body: Block, depth: int = 0) -> bool:
+    """Tell whether something in the body of a loop goes on with its next round."""
+    for statement in body:
+        match statement:
+            case ir.Continue(levels=levels) if levels == depth:
+                return True
+            case ir.Loop() | ir.Labelled():
+                inner = depth + 1
+            case _:
+                inner = depth
+        if any(_is_continued(block, inner) for block in walk.blocks(statement)):
+            return True
+    return False
+
+
+def _rounds(counting: _Counting) -> ir.Statement:
+    """Return what stands in the place of a loop."""
+    counter, body, span = counting.counter, counting.loop.body, counting.loop.span
+    is_left = any(isinstance(s, ir.Break) for s in walk.statements(body))
+    rounds: list[ir.Statement] = []
+    *words, last = (ir.Immediate(counting.type, word) for word in counting.words)
+    for word in words:
+        if is_left:
+            rounds.append(ir.SetLocal(counter, word, span))
+        rounds += _Round(counter, word).block(body)
+    rounds.append(ir.SetLocal(counter, last, span))
+    return ir.Labelled(tuple(rounds), span, is_unrolled=True)
+
+
+@dataclass(frozen=True, slots=True)
+class _Round:
+    """Copies a body with a number in the place of the counter."""
+
+    counter: ir.Local
+    word: ir.Immediate
+
+    def block(self, block: Block) -> Block:
+        """Copy a block."""
+        found: list[ir.Statement] = []
+        for statement in block:
+            copies: dict[ir.Expression, ir.Expression] = {}
+            copied = rewrite.with_roots(statement, lambda e, c=copies: self._expression(e, c))
+            match copied:
+                case ir.If(condition=ir.Immediate(per_pe=None, word=word)):
+                    found += self.block(copied.then if word else copied.otherwise)
+                case _:
+                    found.append(rewrite.with_blocks(copied, self.block))
+        return tuple(found)
+
+    def _expression(
+        self, expression: ir.Expression, copies: dict[ir.Expression, ir.Expression]
+    ) -> ir.Expression:
+        """Copy an expression; one node stays one."""
+        if isinstance(expression, ir.ReadLocal):
+            return self.word if expression.local is self.counter else expression
+        if expression not in copies:
+            changed = rewrite.with_operands(expression, lambda e: self._expression(e, copies))
+            copies[expression] = fold(changed)
+        return copies[expression]
