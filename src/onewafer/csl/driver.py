@@ -5,6 +5,7 @@
     analyse    syntax → typed IR, one an instance      `csl.sema`
     inline     calls → bodies                          `csl.optimizer`
     unroll     loops of a few rounds → their rounds    `csl.optimizer`
+    forward    loads → values that are there           `csl.optimizer`
     generate   IR → object code                        `csl.codegen`
     plan       addresses and registers                 `csl.codegen`
     link       object code → tile programs → image     `csl.codegen`
@@ -85,6 +86,7 @@ class Stage(StrEnum):
     ANALYSE = "analyse"
     INLINE = "inline"
     UNROLL = "unroll"
+    FORWARD = "forward"
     GENERATE = "generate"
     PLAN = "plan"
     LINK = "link"

@@ -2,6 +2,7 @@
 
     inline    calls → bodies                                  `short_functions`, `inline`
     unroll    loops of a few rounds → their rounds            `unroll`
+    forward   loads → what was just stored or loaded          `forward`
 
 Only the expansion of `inline fn` is part of the language; `-O0` turns the rest off.
 """
@@ -10,6 +11,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from onewafer.csl.optimizer.forward import forward
 from onewafer.csl.optimizer.inline import expand_inline
 from onewafer.csl.optimizer.short_functions import mark_inlined
 from onewafer.csl.optimizer.unroll import unroll
@@ -29,7 +31,7 @@ def _inline(instance: ir.InstanceIr) -> ir.InstanceIr:
     return expand_inline(instance)
 
 
-PASSES: Final[dict[str, Pass]] = {"inline": _inline, "unroll": unroll}
+PASSES: Final[dict[str, Pass]] = {"inline": _inline, "unroll": unroll, "forward": forward}
 """The passes by name, in the order in which they run."""
 REQUIRED_PASSES: Final[dict[str, Pass]] = {"inline": expand_inline}
 """What stands in the place of passes with `-O0`."""
