@@ -122,6 +122,23 @@ def test_an_unchanging_dsd_is_loaded_once_before_the_loop() -> None:
     assert names[top:] == ["DSD", "SUB", "BRANCH_NONZERO", "RETURN"]
 
 
+def test_one_register_is_the_destination_and_the_first_source() -> None:
+    y, a = array("y"), array("a")
+
+    def loads(dest: ir.Vector, src0: ir.Vector, *, optimizes: bool = True) -> int:
+        operation = ir.DsdStatement(
+            DsdOperation.FADDS, dest, src0, vector(a), scalar=None, config=None
+        )
+        code = compile_instance(instance((function(operation),), (y, a)), optimizes=optimizes).code
+        if optimizes:
+            check(instance((function(operation),), (y, a)))
+        return sum(row[Field.OPCODE] == Op.DSR_LOAD_CONSTANT for row in code)
+
+    assert loads(vector(y), vector(y)) == 2
+    assert loads(vector(y), vector(y), optimizes=False) == 3
+    assert loads(vector(y), vector(y, extent=3)) == 3
+
+
 def test_a_dsd_that_the_loop_changes_is_loaded_every_time() -> None:
     y, i, d = array("y"), ir.Local("i", T.U16), ir.Local("d", ir.DSD)
     operation = ir.DsdStatement(

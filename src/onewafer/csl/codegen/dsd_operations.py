@@ -1,6 +1,7 @@
 """Code for DSD operations: their operands in data structure registers (DSRs).
 
-A loop keeps the DSDs that do not change in it in registers of their own.
+A loop keeps the DSDs that do not change in it in registers of their own; an operation on a vector
+in place uses one register for both.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from onewafer.csl.codegen.object_code import (
     ResultRegister,
     ScalarOperand,
 )
-from onewafer.image import IN_MAP, SYNCHRONOUS, Opcode, OperandMode, ScalarType
+from onewafer.image import IN_MAP, SYNCHRONOUS, DsdKind, Opcode, OperandMode, ScalarType
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -58,7 +59,7 @@ class DsdGenerator(ExpressionGenerator):
     def dsd(self, statement: ir.DsdStatement) -> None:
         """Emit an operation, and loads of the registers that do not hold its operands yet."""
         pinned = self._pinned_operands(statement)
-        loaded = {m: v for m, v in vector_operands(statement) if m not in pinned}
+        loaded = {m: v for m, v in self._loaded_operands(statement) if m not in pinned}
         vectors = [v.dsd for _, v in vector_operands(statement)]
         needed = [v.dsd for v in loaded.values() if not self._is_loadable(v.dsd)]
         roots = [r for r in walk.roots(statement) if r not in vectors or r in needed]
@@ -67,6 +68,8 @@ class DsdGenerator(ExpressionGenerator):
         for mode, vector in loaded.items():
             dsrs[mode] = DsrOperand(mode, self.tables.dsrs.register(statement, mode))
             self.load_dsr(dsrs[mode], vector.dsd, registers.get(vector.dsd))
+        if self._is_in_place(statement):
+            dsrs[OperandMode.DSR_DEST] = dsrs[OperandMode.DSR_SRC0]
         config = SYNCHRONOUS
         if statement.config is not None:
             config = self.tables.configs.setdefault(statement.config, len(self.tables.configs))
@@ -82,6 +85,33 @@ class DsdGenerator(ExpressionGenerator):
             aux = ResultRegister(self.registers[statement.result])
         operation = statement.operation
         self.emit(Opcode.DSD, operation, rd=rd, ra=ra, rb=rb, rc=rc, imm=config, aux=aux)
+
+    def _loaded_operands(self, statement: ir.DsdStatement) -> list[tuple[OperandMode, ir.Vector]]:
+        """Return the operands that are to be in registers: src0 may be the destination as well."""
+        is_in_place = self._is_in_place(statement)
+        return [
+            (mode, vector)
+            for mode, vector in vector_operands(statement)
+            if not (is_in_place and mode is OperandMode.DSR_DEST)
+        ]
+
+    def _is_in_place(self, statement: ir.DsdStatement) -> bool:
+        """Tell whether an operation writes to the vector in memory that is its first source."""
+        match statement:
+            case ir.DsdStatement(dest=ir.Vector(dsd=dest), src0=ir.Vector(dsd=source)) if (
+                self.tables.optimizes
+            ):
+                key = self._dsr_key(dest)
+                return key is not None and key == self._dsr_key(source) and not self._is_fifo(key)
+            case _:
+                return False
+
+    def _is_fifo(self, key: Words | ir.Local) -> bool:
+        match key:
+            case (_, DsdShapeWord(descriptor=number)):
+                return self.descriptors.rows[number].kind is DsdKind.FIFO
+            case _:
+                return False
 
     def _is_loadable(self, dsd: ir.Expression) -> bool:
         """Tell whether one instruction can load a DSR with this DSD: all of it is known."""
@@ -112,7 +142,7 @@ class DsdGenerator(ExpressionGenerator):
     def _pinned_operands(self, statement: ir.DsdStatement) -> dict[OperandMode, DsrOperand]:
         if statement.config is not None or not self.pinned:
             return {}
-        keys = {mode: self._dsr_key(v.dsd) for mode, v in vector_operands(statement)}
+        keys = {mode: self._dsr_key(v.dsd) for mode, v in self._loaded_operands(statement)}
         return {
             mode: self.pinned[mode, key]
             for mode, key in keys.items()
@@ -180,7 +210,7 @@ class DsdGenerator(ExpressionGenerator):
         computed: dict[Words | ir.Local, Register],
     ) -> None:
         self.span = statement.span or self.span
-        for mode, vector in vector_operands(statement):
+        for mode, vector in self._loaded_operands(statement):
             key = self._dsr_key(vector.dsd)
             if key is None or key in left_out or (mode, key) in self.pinned or not spare[mode]:
                 continue
