@@ -60,6 +60,7 @@ def edit(opcode, field, value, *, nth=0):
     return mutate
 
 
+STORES = edit(Opcode.COORDINATE, Field.OPCODE, Opcode.STORE)
 PRINTS = edit(Opcode.COORDINATE, Field.OPCODE, Opcode.PRINT)
 
 
@@ -117,6 +118,10 @@ PROGRAM_MUTATIONS = [
     ("immediates are legal", edit(Opcode.BLOCK, Field.IMM, 0x308)),
     ("immediates are legal", edit(Opcode.BLOCK, Field.IMM, 0x400)),
     ("immediates are legal", edit(Opcode.LOAD_IMMEDIATE, Field.TYPE, ScalarType.BOOL)),
+    ("immediates are legal", edit(Opcode.ADD, Field.IMM, 5)),
+    ("immediates are legal", lambda p: edit(Opcode.STORE, Field.AUX, 1 << 16)(STORES(p))),
+    ("immediates are legal", lambda p: edit(Opcode.STORE, Field.AUX, -40000)(STORES(p))),
+    ("immediates are legal", lambda p: edit(Opcode.STORE, Field.AUX, 5)(edit(Opcode.STORE, Field.RB, 1)(STORES(p)))),
     ("DSR numbers", edit(Opcode.DSR_LOAD, Field.RD, operand(OperandMode.DSR_DEST, 99))),
     ("DSR numbers", edit(Opcode.DSR_LOAD, Field.RD, operand(REGISTER, 1))),
     ("DSR numbers", edit(Opcode.DSR_LOAD_CONSTANT, Field.RD, operand(REGISTER, 1))),

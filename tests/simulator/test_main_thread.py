@@ -83,6 +83,33 @@ def test_words_cost_more_than_halves(engine, element, costs):
     assert cycles == COST["integer"] + sum(COST[cost] for cost in costs)
 
 
+@pytest.mark.parametrize(
+    ("opcode", "element", "number", "expected"),
+    [
+        (Opcode.ADD, ScalarType.I16, -7, 0xFFFF),
+        (Opcode.SUB, ScalarType.U16, 7, 0xFFFF),
+        (Opcode.XOR, ScalarType.I32, -1, 0xFFF9),
+        (Opcode.SHL, ScalarType.U32, 3, 48),
+        (Opcode.AND, ScalarType.U16, 0xFFFC, 4),
+        (Opcode.LESS, ScalarType.I16, -3, 0),
+        (Opcode.EQUAL, ScalarType.U32, 6, 1),
+    ],
+)
+def test_numbers_in_instructions(engine, opcode, element, number, expected):
+    """M20: an operand in the instruction itself takes no cycle of its own."""
+
+    def emit(kernel):
+        place = kernel.data("results", ScalarType.U16, num_elements=2)
+        six = kernel.immediate(element, 6)
+        kernel.emit(opcode, element, rd=six, ra=six, imm=number)
+        kernel.emit(Opcode.STORE, ScalarType.U16, imm=place, rb=six)
+        kernel.emit(Opcode.STORE, ScalarType.U16, imm=place + 2, aux=number & 0xFFFF)
+
+    run, cycles = run_main(engine, emit)
+    assert run.words("results", num_bytes=2) == [expected, number & 0xFFFF]
+    assert cycles == 2 * COST["integer"] + 2 * COST["store"]
+
+
 @pytest.mark.parametrize(("value", "opcode"), [(0, Opcode.BRANCH_ZERO), (5, Opcode.BRANCH_NONZERO)])
 def test_branch_costs(engine, value, opcode):
     """M21: taken and not taken differ."""

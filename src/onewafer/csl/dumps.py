@@ -155,6 +155,8 @@ def _instruction(item: Instruction, labels: dict[Label, int]) -> str:
     elif item.type:
         kind = f".{ScalarType(item.type).name.lower()}"
     names = INSTRUCTIONS[item.opcode].operands.split()
+    if item.has_immediate:
+        names[names.index("rb")] = "aux" if item.opcode is Opcode.STORE else "imm"
     operands = [_operand(getattr(item, name), labels) for name in names]
     return f"{item.opcode.name.lower()}{kind} {', '.join(operands)}".rstrip()
 

@@ -5,6 +5,8 @@ from onewafer.image.files import ImageBytes, decode_image, encode_image, load, s
 from onewafer.image.instruction import (
     DSD_NUMBER_MASK,
     DSD_OPERATIONS,
+    IMMEDIATE_BYTES,
+    IMMEDIATE_OPCODES,
     IN_MAP,
     INSTRUCTIONS,
     NUM_FIELDS,
@@ -25,7 +27,9 @@ from onewafer.image.instruction import (
     cost_class,
     decode_operand,
     fifo_length,
+    has_immediate,
     operand,
+    size_of,
 )
 from onewafer.image.instruction_rules import registers_named
 from onewafer.image.issue import cost_classes, entry_points, issue_cycles
@@ -93,6 +97,8 @@ __all__ = [
     "EXCEPTIONS_WORD",
     "FIRST_SYMBOL_ID",
     "FLUSHED_WORDS",
+    "IMMEDIATE_BYTES",
+    "IMMEDIATE_OPCODES",
     "INPUT_QUEUE_WORDS",
     "INSTRUCTIONS",
     "IN_MAP",
@@ -160,6 +166,7 @@ __all__ = [
     "entry_points",
     "fifo_length",
     "format_instruction",
+    "has_immediate",
     "issue_cycles",
     "listing",
     "listing_tables",
@@ -169,6 +176,7 @@ __all__ = [
     "registers_named",
     "route_table",
     "save",
+    "size_of",
     "to_bytes",
     "to_word",
     "verify",

@@ -22,7 +22,6 @@ import numpy as np
 
 from onewafer.errors import ImageError
 from onewafer.image.instruction import (
-    INSTRUCTIONS,
     NUM_FIELDS,
     SAVES_ADDRESS,
     DsdOperation,
@@ -30,6 +29,7 @@ from onewafer.image.instruction import (
     Opcode,
     OperandMode,
     operand,
+    size_of,
 )
 from onewafer.image.program import (
     REGISTER_BYTES,
@@ -385,7 +385,7 @@ class ProgramBuilder:
 
     def _sections(self) -> tuple[Section, ...]:
         code_address = (self._data_address + len(self._data) + 3) & ~3
-        code_bytes = sum(INSTRUCTIONS[Opcode(row[Field.OPCODE])].num_bytes for row in self._rows)
+        code_bytes = sum(map(size_of, self._rows))
         stack_address = (code_address + code_bytes + 3) & ~3
         stack_bytes = REGISTER_BYTES * self._num_registers
         return (

@@ -17,6 +17,9 @@ A DSD value is two consecutive registers (or 8 bytes of memory, low word first):
 
 and everything else about it (kind, color, queue, mem4d shape) is in that `DsdDescriptor`.
 
+An instruction of `IMMEDIATE_OPCODES` whose `rb` is 0 takes the canonical word in `imm` instead, and
+STORE the one in `aux`: a number of 16 bits, which takes `IMMEDIATE_BYTES` more.
+
 An operand of a DSD instruction (`rd ra rb rc`) is `OperandMode << 16 | index`, see `operand()`.
 The length of the operation is that of src0 if non-zero, else src1, else dest, else 1.
 """
@@ -25,6 +28,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import IntEnum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 
 class Field(IntEnum):
@@ -52,6 +59,8 @@ SAVES_ADDRESS = 1 << 31
 """In word 1 of a DSR: an operation leaves the register behind the elements that it used."""
 DSD_NUMBER_MASK = 0x7FFF
 """What of the high half of word 1 is the index of the descriptor."""
+IMMEDIATE_BYTES = 2
+"""What an operand in the instruction itself adds to its size."""
 RETURN_STACK_DEPTH = 32
 """Return addresses that a PE holds (CALL). *assumed*"""
 
@@ -227,6 +236,29 @@ INSTRUCTIONS: dict[Opcode, InstructionInfo] = dict(
         _row(_O.FIFO_SET_LENGTH, "ra imm", 4, _C.CONTROL, "length imm, a `fifo_length()`, = ra"),
     )
 )  # fmt: skip
+
+
+IMMEDIATE_OPCODES = frozenset(
+    (
+        *(_O.ADD, _O.SUB, _O.MUL, _O.DIV, _O.REM, _O.AND, _O.OR, _O.XOR, _O.SHL, _O.SHR),
+        *(_O.EQUAL, _O.NOT_EQUAL, _O.LESS, _O.LESS_EQUAL),
+    )
+)
+"""Instructions whose second operand may be an integer in `imm`."""
+
+
+def has_immediate(opcode: int, *, rb: int, imm: int, aux: int) -> bool:
+    """Tell whether the second operand of an instruction, or what it stores, is in itself."""
+    if rb:
+        return False
+    return bool(aux) if opcode == Opcode.STORE else bool(imm) and opcode in IMMEDIATE_OPCODES
+
+
+def size_of(row: Sequence[int]) -> int:
+    """Return the bytes that an instruction takes in PE memory."""
+    opcode, rb = Opcode(row[Field.OPCODE]), row[Field.RB]
+    is_longer = has_immediate(opcode, rb=rb, imm=row[Field.IMM], aux=row[Field.AUX])
+    return INSTRUCTIONS[opcode].num_bytes + (IMMEDIATE_BYTES if is_longer else 0)
 
 
 _FLOAT_COSTS = {

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from onewafer.image.instruction import (
     DSD_NUMBER_MASK,
     DSD_OPERATIONS,
+    IMMEDIATE_OPCODES,
     IN_MAP,
     INSTRUCTIONS,
     NUM_FIFO_SIDES,
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
 
 Breaches = Iterator[str]
 _WORD_BITS = 32
+_SHORT_BITS = 16
+"""Bits of an operand in the instruction itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -285,8 +288,25 @@ def _immediates(subject: Subject) -> Breaches:
                 element = ScalarType(row.kind)
                 if not is_canonical(element, value):
                     yield f"{row.place}: {value} is not a canonical {element.name}"
+            case _ if row.opcode in IMMEDIATE_OPCODES:
+                yield from _operand_breaches(row, "imm")
+            case Opcode.STORE:
+                yield from _operand_breaches(row, "aux")
             case _:
                 pass
+
+
+def _operand_breaches(row: Row, field: str) -> Breaches:
+    """Yield what is wrong with an operand in the instruction itself."""
+    value, is_known = row.fields[field], 0 <= row.kind < _NUM_TYPES
+    if value and row.fields["rb"]:
+        yield f"{row.place}: rb names register {row.fields['rb']}, and {field} holds {value}"
+    elif value and is_known and ScalarType(row.kind).is_float and row.opcode is not Opcode.STORE:
+        yield f"{row.place}: {value} stands for a float, which no instruction holds"
+    elif not -1 << _SHORT_BITS - 1 <= value < 1 << _SHORT_BITS:
+        yield f"{row.place}: {value} does not fit in the {_SHORT_BITS} bits of an operand"
+    elif value and is_known and not is_canonical(ScalarType(row.kind), value):
+        yield f"{row.place}: {value} is not a canonical {ScalarType(row.kind).name}"
 
 
 def _print_breaches(row: Row, num_messages: int) -> Breaches:

@@ -19,6 +19,8 @@ from onewafer.image.instruction import (
     Opcode,
     OperandMode,
     decode_operand,
+    has_immediate,
+    size_of,
 )
 from onewafer.image.program import (
     NO_TASK,
@@ -260,7 +262,7 @@ def _code(program: TileProgram) -> Iterator[str]:
         place = f"; {location.path}:{location.line}" if location is not None else ""
         yield f"  {pc:5}  {address:#06x}  {format_instruction(row):<48}{place}".rstrip()
         opcode = row[Field.OPCODE]
-        address += INSTRUCTIONS[Opcode(opcode)].num_bytes if opcode in INSTRUCTIONS else 0
+        address += size_of(row) if opcode in INSTRUCTIONS else 0
 
 
 def code_labels(program: TileProgram) -> dict[int, list[str]]:
@@ -282,6 +284,9 @@ def format_instruction(row: list[int]) -> str:
         return f"illegal {row}"
     operation = Opcode(opcode)
     operands = INSTRUCTIONS[operation].operands.split()
+    if has_immediate(opcode, rb=row[Field.RB], imm=row[Field.IMM], aux=row[Field.AUX]):
+        held = "aux" if operation is Opcode.STORE else "imm"
+        operands[operands.index("rb")] = held
     words = [_operand(operation, field, row[Field[field.upper()]]) for field in operands]
     return f"{_mnemonic(operation, kind)} {', '.join(word for word in words if word)}".rstrip()
 

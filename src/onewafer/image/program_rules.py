@@ -17,6 +17,7 @@ from onewafer.image.instruction import (
     ChannelKind,
     Field,
     Opcode,
+    size_of,
 )
 from onewafer.image.instruction_rules import (
     DSR_MODES,
@@ -351,7 +352,8 @@ def _sections(subject: Subject) -> Breaches:
 
 def _code_fits(subject: Subject) -> Breaches:
     program = subject.program
-    needed = sum(INSTRUCTIONS[row.opcode].num_bytes for row in subject.rows)
+    rows = program.code.tolist()
+    needed = sum(size_of(row) for row in rows if row[Field.OPCODE] in INSTRUCTIONS)
     available = sum(s.num_bytes for s in program.sections if s.kind is SectionKind.CODE)
     if needed > available:
         yield (

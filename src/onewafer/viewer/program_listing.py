@@ -10,9 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from onewafer.image import (
-    INSTRUCTIONS,
     Field,
-    Opcode,
     PatchTarget,
     SectionKind,
     TileProgram,
@@ -20,6 +18,7 @@ from onewafer.image import (
     code_labels,
     format_instruction,
     listing_tables,
+    size_of,
 )
 from onewafer.viewer.costs import Cost, instruction_costs, total
 
@@ -137,7 +136,7 @@ def _instructions(
     costs = instruction_costs(program, rows, architecture.timing)
     listed: list[ListedInstruction] = []
     for pc, (row, cost) in enumerate(zip(rows, costs, strict=True)):
-        num_bytes = INSTRUCTIONS[Opcode(row[Field.OPCODE])].num_bytes
+        num_bytes = size_of(row)
         names = tuple(labels.get(pc, ()))
         text = format_instruction(row)
         listed.append(ListedInstruction(pc, address, num_bytes, text, cost, names))

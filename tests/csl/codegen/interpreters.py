@@ -380,7 +380,7 @@ class Executor:
             case Op.LOAD:
                 r[rd] = load(self.memory, r[ra] + imm, T(type_))
             case Op.STORE:
-                store(self.memory, r[ra] + imm, T(type_), r[rb])
+                store(self.memory, r[ra] + imm, T(type_), aux if rb == 0 else r[rb])
             case Op.NEG | Op.NOT:
                 r[rd] = unary(opcode, T(type_), r[ra])
             case Op.CONVERT:
@@ -410,7 +410,7 @@ class Executor:
                 fields = [self.operand(v) for v in (rd, ra, rb, rc)]
                 self.events.append((DsdOperation(type_), *fields, config))
             case _:
-                r[rd] = binary(opcode, T(type_), r[ra], r[rb])
+                r[rd] = binary(opcode, T(type_), r[ra], imm if rb == 0 else r[rb])
         return pc + 1
 
     def operand(self, encoded: int):

@@ -2,7 +2,7 @@
 
 from onewafer.csl.codegen.exports import check_exports, with_missing_functions
 from onewafer.csl.codegen.link import Placement, assemble, link
-from onewafer.csl.codegen.memory_plan import MemoryPlan, plan_memory
+from onewafer.csl.codegen.memory_plan import MemoryPlan, fits, plan_memory
 from onewafer.csl.codegen.object_code import ObjectProgram
 from onewafer.csl.codegen.statements import generate
 
@@ -12,6 +12,7 @@ __all__ = [
     "Placement",
     "assemble",
     "check_exports",
+    "fits",
     "generate",
     "link",
     "plan_memory",

@@ -57,17 +57,28 @@ class DsdGenerator(ExpressionGenerator):
     """DSRs that hold the same DSD as long as the loop around runs."""
 
     def dsd(self, statement: ir.DsdStatement) -> None:
-        """Emit an operation, and loads of the registers that do not hold its operands yet."""
+        """Emit an operation, and loads of the registers that do not hold its operands yet.
+
+        An operation waits for a register that was just loaded: what is known is loaded first.
+        """
         pinned = self._pinned_operands(statement)
         loaded = {m: v for m, v in self._loaded_operands(statement) if m not in pinned}
         vectors = [v.dsd for _, v in vector_operands(statement)]
         needed = [v.dsd for v in loaded.values() if not self._is_loadable(v.dsd)]
-        roots = [r for r in walk.roots(statement) if r not in vectors or r in needed]
-        registers = self._evaluate_once(tuple(roots))
+        scalars = [r for r in walk.roots(statement) if r not in vectors]
         dsrs = dict(pinned)
-        for mode, vector in loaded.items():
+        for mode in loaded:
             dsrs[mode] = DsrOperand(mode, self.tables.dsrs.register(statement, mode))
-            self.load_dsr(dsrs[mode], vector.dsd, registers.get(vector.dsd))
+        if self.optimizes and not any(map(walk.has_effect, walk.roots(statement))):
+            known = {m: v for m, v in loaded.items() if v.dsd not in needed}
+            self._load_dsrs(known, dsrs, {})
+            registers = self._evaluate_once(tuple(needed))
+            self._load_dsrs({m: v for m, v in loaded.items() if m not in known}, dsrs, registers)
+            registers |= self._evaluate_once(tuple(scalars))
+        else:
+            roots = [r for r in walk.roots(statement) if r in scalars or r in needed]
+            registers = self._evaluate_once(tuple(roots))
+            self._load_dsrs(loaded, dsrs, registers)
         if self._is_in_place(statement):
             dsrs[OperandMode.DSR_DEST] = dsrs[OperandMode.DSR_SRC0]
         config = SYNCHRONOUS
@@ -86,6 +97,15 @@ class DsdGenerator(ExpressionGenerator):
         operation = statement.operation
         self.emit(Opcode.DSD, operation, rd=rd, ra=ra, rb=rb, rc=rc, imm=config, aux=aux)
 
+    def _load_dsrs(
+        self,
+        vectors: dict[OperandMode, ir.Vector],
+        dsrs: dict[OperandMode, DsrOperand],
+        registers: dict[ir.Expression, Register],
+    ) -> None:
+        for mode, vector in vectors.items():
+            self.load_dsr(dsrs[mode], vector.dsd, registers.get(vector.dsd))
+
     def _loaded_operands(self, statement: ir.DsdStatement) -> list[tuple[OperandMode, ir.Vector]]:
         """Return the operands that are to be in registers: src0 may be the destination as well."""
         is_in_place = self._is_in_place(statement)
@@ -99,7 +119,7 @@ class DsdGenerator(ExpressionGenerator):
         """Tell whether an operation writes to the vector in memory that is its first source."""
         match statement:
             case ir.DsdStatement(dest=ir.Vector(dsd=dest), src0=ir.Vector(dsd=source)) if (
-                self.tables.optimizes
+                self.optimizes
             ):
                 key = self._dsr_key(dest)
                 return key is not None and key == self._dsr_key(source) and not self._is_fifo(key)

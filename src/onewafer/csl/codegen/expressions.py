@@ -27,8 +27,9 @@ from onewafer.csl.codegen.object_code import (
     Word,
     Words,
     to_constant,
+    to_int32,
 )
-from onewafer.image import Opcode, ScalarType
+from onewafer.image import IMMEDIATE_OPCODES, Opcode, ScalarType
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -43,7 +44,9 @@ MAXIMUM_HOISTED: Final = 16
 MAXIMUM_DOUBLINGS: Final = 2
 """Up to ×4, additions are shorter than a shift by a count that has to be loaded."""
 MAXIMUM_DOUBLINGS_IN_LOOP: Final = 1
-"""A loop keeps the count in a register."""
+"""A loop keeps the count in a register, and an instruction may hold it."""
+SHORT_BITS: Final = 16
+"""Bits of a number in an instruction."""
 COMPARISONS: Final = range(Opcode.EQUAL, Opcode.LESS_EQUAL + 1)
 """Operations whose result is a BOOL."""
 
@@ -90,6 +93,8 @@ class ExpressionGenerator:
     slots_at_calls: dict[ir.Function, int] = field(default_factory=dict["ir.Function", int])
     """Functions without a result → slots of this frame that must stay while they run."""
     is_in_loop: bool = False
+    optimizes: bool = True
+    """Whether numbers may stand in instructions, and descriptors share a register."""
     span: Span | None = None
     known: dict[ir.Expression, Words | None] = field(
         default_factory=dict[ir.Expression, "Words | None"]
@@ -299,10 +304,36 @@ class ExpressionGenerator:
                     reduced = None
             if reduced is not None:
                 return reduced
+        left, right = _in_order(binary)
+        word = self.short_word(right)
+        if word is not None and binary.opcode in IMMEDIATE_OPCODES and not type_.is_float:
+            with self.frame.scope():
+                ra = self.evaluate(left)
+            return self.with_number(binary.opcode, type_, ra, word, dest)
         with self.frame.scope():
             ra, rb = self.evaluate_all((binary.left, binary.right))
         dest = dest or self.frame.allocate()
         self.emit(binary.opcode, type_, rd=dest, ra=ra, rb=rb)
+        return dest
+
+    def short_word(self, value: ir.Expression) -> int | None:
+        """Return the word of a constant that an instruction can hold; None: it is none."""
+        match value:
+            case ir.Immediate(per_pe=None, word=word) if self.optimizes and is_short(word):
+                return to_int32(word)
+            case _:
+                return None
+
+    def with_number(
+        self, opcode: Opcode, type_: ScalarType, ra: Register, number: int, dest: Register | None
+    ) -> Register:
+        """Emit an operation whose second operand is a number."""
+        dest = dest or self.frame.allocate()
+        if self.optimizes and is_short(number):
+            self.emit(opcode, type_, rd=dest, ra=ra, rb=ZERO, imm=number)
+        else:
+            rb = self.constant((Constant(number),), None, ScalarType.U16)
+            self.emit(opcode, type_, rd=dest, ra=ra, rb=rb)
         return dest
 
     def _binary_with_constant(
@@ -342,15 +373,19 @@ class ExpressionGenerator:
         if doublings == 0:
             return self._deliver(register, dest, 1)
         dest = dest or self.frame.allocate()
-        maximum = MAXIMUM_DOUBLINGS_IN_LOOP if self.is_in_loop else MAXIMUM_DOUBLINGS
-        if doublings > maximum:
-            count = self.constant((Constant(doublings),), None, ScalarType.U16)
-            self.emit(Opcode.SHL, type_, rd=dest, ra=register, rb=count)
-            return dest
+        if doublings > self._most_doublings:
+            return self.with_number(Opcode.SHL, type_, register, doublings, dest)
         for _ in range(doublings):
             self.emit(Opcode.ADD, type_, rd=dest, ra=register, rb=register)
             register = dest
         return dest
+
+    @property
+    def _most_doublings(self) -> int:
+        """The largest shift in the place of which additions stand."""
+        if self.optimizes or self.is_in_loop:
+            return MAXIMUM_DOUBLINGS_IN_LOOP
+        return MAXIMUM_DOUBLINGS
 
     # --- addresses ------------------------------------------------------------------------------
 
@@ -377,10 +412,7 @@ class ExpressionGenerator:
         if abs(factor).bit_count() == 1:
             register = self.scale(register, abs(factor), ScalarType.U16, None)
         else:
-            product = self.frame.allocate()
-            rb = self.constant((Constant(abs(factor)),), None, ScalarType.U16)
-            self.emit(Opcode.MUL, ScalarType.U16, rd=product, ra=register, rb=rb)
-            register = product
+            register = self.with_number(Opcode.MUL, ScalarType.U16, register, abs(factor), None)
         if total == ZERO and factor > 0:
             return register
         dest = self.frame.allocate()
@@ -549,6 +581,23 @@ def is_same_word(source: ScalarType, target: ScalarType) -> bool:
     if source.is_signed:
         return is_wider and target.is_signed
     return is_wider or source is ScalarType.BOOL
+
+
+def is_short(word: int) -> bool:
+    """Tell whether an instruction can hold a word."""
+    return -1 << SHORT_BITS - 1 <= to_int32(word) < 1 << SHORT_BITS
+
+
+_COMMUTATIVE: Final = frozenset(
+    (Opcode.ADD, Opcode.MUL, Opcode.AND, Opcode.OR, Opcode.XOR, Opcode.EQUAL, Opcode.NOT_EQUAL)
+)
+
+
+def _in_order(binary: ir.Binary) -> tuple[ir.Expression, ir.Expression]:
+    """Return the operands, a constant last if that makes no difference."""
+    if isinstance(binary.left, ir.Immediate) and binary.opcode in _COMMUTATIVE:
+        return binary.right, binary.left
+    return binary.left, binary.right
 
 
 def _is_unsigned_power(type_: ScalarType, word: int) -> bool:

@@ -57,14 +57,13 @@ def _count_elements(
         shortest = min(extent for extent in known if extent is not None)
         generator.constant((Constant(shortest),), count)
         return
-    shift = generator.constant((Constant(_EXTENT_SHIFT),), None)
     first, *others = pairs
-    generator.emit(Opcode.SHR, ScalarType.U32, rd=count, ra=first, rb=shift)
+    generator.with_number(Opcode.SHR, ScalarType.U32, first, _EXTENT_SHIFT, count)
     for pair in others:
         with generator.frame.scope():
             extent, is_shorter = generator.frame.allocate(), generator.frame.allocate()
             keep = Label()
-            generator.emit(Opcode.SHR, ScalarType.U32, rd=extent, ra=pair, rb=shift)
+            generator.with_number(Opcode.SHR, ScalarType.U32, pair, _EXTENT_SHIFT, extent)
             generator.emit(Opcode.LESS, ScalarType.U32, rd=is_shorter, ra=extent, rb=count)
             generator.emit(Opcode.BRANCH_ZERO, ra=is_shorter, imm=keep)
             generator.move(extent, count, 1)

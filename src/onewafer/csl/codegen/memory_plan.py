@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Final
 
 from onewafer.csl.codegen.call_graph import FIRST_REGISTER, place_frames
 from onewafer.csl.codegen.object_code import Instruction
-from onewafer.diagnostics import Annotation, Diagnostic
-from onewafer.image import INSTRUCTIONS, REGISTER_BYTES, Section, SectionKind
+from onewafer.diagnostics import Annotation, Diagnostic, DiagnosticSink
+from onewafer.image import REGISTER_BYTES, Section, SectionKind
 from onewafer.units import format_bytes
 
 if TYPE_CHECKING:
@@ -23,11 +23,11 @@ if TYPE_CHECKING:
     from onewafer.arch import Architecture
     from onewafer.csl import ir
     from onewafer.csl.codegen.object_code import ObjectFunction, ObjectProgram
-    from onewafer.diagnostics import DiagnosticSink
 
 SECTION_ALIGNMENT: Final = 4
 NUM_SYMBOLS_SHOWN: Final = 5
 NUM_PES_SHOWN: Final = 3
+_TOO_LARGE: Final = "program-too-large"
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +89,13 @@ def plan_memory(
     if max(map(_end, sections)) > architecture.memory_bytes:
         sink.report(_too_large(program, plan, architecture))
     return plan
+
+
+def fits(program: ObjectProgram, architecture: Architecture, *, uses_memcpy: bool) -> bool:
+    """Tell whether a program fits in the memory of a PE, wherever its sections are to lie."""
+    sink = DiagnosticSink()
+    plan_memory(program, architecture, uses_memcpy=uses_memcpy, sink=sink)
+    return all(finding.code != _TOO_LARGE for finding in sink.diagnostics)
 
 
 def _end(section: Section) -> int:
@@ -201,7 +208,7 @@ def _module(variable: ir.Global) -> tuple[str, str]:
 def code_size(function: ObjectFunction) -> int:
     """Return the bytes of the instructions of a function."""
     instructions = (item for item in function.items if isinstance(item, Instruction))
-    return sum(INSTRUCTIONS[instruction.opcode].num_bytes for instruction in instructions)
+    return sum(instruction.num_bytes for instruction in instructions)
 
 
 def _align(address: int, alignment: int = SECTION_ALIGNMENT) -> int:
@@ -237,7 +244,7 @@ def _too_large(program: ObjectProgram, plan: MemoryPlan, architecture: Architect
         f"{name} {format_bytes(size)}" for size, name, _ in symbols[:NUM_SYMBOLS_SHOWN]
     )
     return Diagnostic(
-        "program-too-large",
+        _TOO_LARGE,
         f"the program of {describe_pes(program.instance.pes)} takes {format_bytes(end)}, and a PE "
         f"has {format_bytes(architecture.memory_bytes)}",
         Annotation(largest, "the largest symbol") if largest else None,

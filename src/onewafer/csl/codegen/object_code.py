@@ -18,7 +18,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
-from onewafer.image import Opcode
+from onewafer.image import IMMEDIATE_BYTES, IMMEDIATE_OPCODES, INSTRUCTIONS, Opcode
 
 if TYPE_CHECKING:
     from onewafer.csl import ir
@@ -129,6 +129,21 @@ class Instruction:
     aux: DsdShapeWord | ResultRegister | int = 0
     """The same on every PE: patches cannot change it."""
     span: Span | None = None
+
+    @property
+    def has_immediate(self) -> bool:
+        """Whether its second operand, or what it stores, is a number in it."""
+        if self.rb != ZERO:
+            return False
+        if self.opcode is Opcode.STORE:
+            return self.aux != 0
+        return self.imm != 0 and self.opcode in IMMEDIATE_OPCODES
+
+    @property
+    def num_bytes(self) -> int:
+        """Size in PE memory."""
+        own = INSTRUCTIONS[self.opcode].num_bytes
+        return own + IMMEDIATE_BYTES if self.has_immediate else own
 
     @property
     def ends_flow(self) -> bool:

@@ -21,6 +21,7 @@ from onewafer.csl.codegen.frame import Frame
 from onewafer.csl.codegen.jumps import emit_jump
 from onewafer.csl.codegen.map_loops import emit_map
 from onewafer.csl.codegen.object_code import (
+    ZERO,
     DsrOperand,
     Label,
     ObjectFunction,
@@ -151,6 +152,11 @@ class StatementGenerator(DsdGenerator):
 
     def _store(self, store: ir.Store) -> None:
         address, constant = store.address, store.offset
+        word = self.short_word(store.value)
+        if word is not None and isinstance(store.type, ScalarType):
+            base, immediate = self.address(address, constant)
+            self.emit(Opcode.STORE, store.type, ra=base, imm=immediate, rb=ZERO, aux=word)
+            return
         value_calls = walk.has_effect(store.value)
         if walk.has_effect(address) or (value_calls and walk.depends_on_memory(address)):
             base, value = self.evaluate_all((address, store.value))
@@ -343,7 +349,8 @@ def generate(
     dsrs = plan_dsrs(instance, num_dsrs=architecture.num_dsrs, uses_memcpy=uses_memcpy, sink=sink)
     tables = InstanceTables(dsrs, optimizes, read_only=find_direct(instance, with_stores=False))
     started = {task.function for task in instance.tasks}
-    started |= {e.target for e in instance.exports if isinstance(e.target, ir.Function)}
+    launched = {e.target for e in instance.exports if isinstance(e.target, ir.Function)}
+    started = started | launched if optimizes else started - launched
     started -= {callee for called in callees.values() for callee in called}
     functions = tuple(
         _generate_function(
@@ -373,6 +380,7 @@ def _generate_function(
         tables.read_only,
         registers=dict(zip(function.parameters, layout.parameters, strict=True)),
         span=function.span,
+        optimizes=tables.optimizes,
         tables=tables,
         exit_opcode=exit_opcode,
         homes=locals_of_blocks(function),
@@ -380,6 +388,5 @@ def _generate_function(
     generator.block(function.body)
     generator.emit(exit_opcode)
     items = tidy(generator.items, jumps_to_last=tables.optimizes)
-    return ObjectFunction(
-        function, items, frame.num_slots, layout.parameters, generator.slots_at_calls
-    )
+    slots_at_calls = generator.slots_at_calls if tables.optimizes else {}
+    return ObjectFunction(function, items, frame.num_slots, layout.parameters, slots_at_calls)

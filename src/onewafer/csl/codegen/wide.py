@@ -12,7 +12,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from onewafer.csl import ir, walk
-from onewafer.csl.codegen.object_code import ZERO, Constant
+from onewafer.csl.codegen.object_code import ZERO
 from onewafer.errors import InternalError
 from onewafer.image import Opcode, ScalarType
 
@@ -279,11 +279,8 @@ def _shifted(
     """Shift a word by less than its width."""
     if count == 0 or word == ZERO:
         return word
-    amount = g.constant((Constant(count),), None, ScalarType.U16)
-    dest = _target(g, wanted, *still_read)
     opcode, kind = shift
-    g.emit(opcode, kind, rd=dest, ra=word, rb=amount)
-    return dest
+    return g.with_number(opcode, kind, word, count, _target(g, wanted, *still_read))
 
 
 # --- what gives one word -------------------------------------------------------------------------

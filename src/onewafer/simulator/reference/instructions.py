@@ -31,7 +31,7 @@ from onewafer.simulator.state import RETURN_STACK_DEPTH
 from onewafer.trace import EventKind
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from onewafer.arch import Timing
     from onewafer.simulator.reference.compute_element import ComputeElement
@@ -223,16 +223,21 @@ def _store(element: ComputeElement, instruction: Instruction, cycle: int) -> int
     if register != NO_REGISTER:
         if not element.may_touch_router(cycle):
             return NOT_YET
-        element.write_register(register, registers[instruction.rb])
+        element.write_register(register, _stored(registers, instruction))
         return cycle + instruction.cycles
-    element.memory.write(address, registers[instruction.rb], num_bytes)
+    element.memory.write(address, _stored(registers, instruction), num_bytes)
     return cycle + instruction.cycles
+
+
+def _stored(registers: Sequence[int], instruction: Instruction) -> int:
+    """Return the word of a register; register 0 is zero, and what is stored stands in `aux`."""
+    return registers[instruction.rb] | instruction.aux & _WORD
 
 
 def _binary(element: ComputeElement, instruction: Instruction, cycle: int) -> int:
     registers = element.registers
     registers[instruction.rd] = instruction.function(
-        registers[instruction.ra], registers[instruction.rb]
+        registers[instruction.ra], registers[instruction.rb] | instruction.imm & _WORD
     )
     return cycle + instruction.cycles
 

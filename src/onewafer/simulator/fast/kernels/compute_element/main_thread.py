@@ -183,7 +183,7 @@ def touch_register(s: Arrays, block: int, pe: int, row: int, now: int, cycle: in
     if cycle > now:
         return True
     if opcode == _STORE:
-        word = int64(s.registers[pe, s.code[row, f.CODE_RB]])
+        word = stored_word(s, pe, row)
         write_register(s, block, register, word & _HALF, cycle)
         return False
     word = read_register(s, block, register, cycle)
@@ -286,15 +286,20 @@ def execute_arithmetic(s: Arrays, pe: int, row: int, opcode: int, imm: int) -> N
     elif opcode == _LOAD:
         load(s, pe, rd, a + imm, kind)
     elif opcode == _STORE:
-        b = int64(s.registers[pe, s.code[row, f.CODE_RB]])
-        write(s, pe, a + imm, b, _TYPE_BYTES[kind])
+        write(s, pe, a + imm, stored_word(s, pe, row), _TYPE_BYTES[kind])
     elif opcode == _CONVERT:
         s.registers[pe, rd] = convert(kind, imm, a)
     elif opcode == _NEG or opcode == _NOT:
         s.registers[pe, rd] = compute_unary(opcode, kind, a)
     else:
-        b = int64(s.registers[pe, s.code[row, f.CODE_RB]])
+        b = int64(s.registers[pe, s.code[row, f.CODE_RB]]) | (imm & _WORD)
         s.registers[pe, rd] = compute_binary(opcode, kind, a, b)
+
+
+@kernel
+def stored_word(s: Arrays, pe: int, row: int) -> int:
+    """Return what a STORE writes: a register, or, of register 0, a number in the instruction."""
+    return int64(s.registers[pe, s.code[row, f.CODE_RB]]) | (s.code[row, f.CODE_AUX] & _WORD)
 
 
 @kernel
