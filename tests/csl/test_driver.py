@@ -21,6 +21,7 @@ from onewafer.csl import (
 from onewafer.csl.driver import ParsedFiles
 from onewafer.diagnostics import DiagnosticSink, Severity
 from onewafer.errors import CompileError
+from onewafer.image import SectionKind
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -289,3 +290,34 @@ def test_comptime_calls_nest(depth, is_right):
     else:
         with pytest.raises(CompileError, match="comptime calls nest more than 256 deep"):
             compile_program(options, files)
+
+
+def test_a_program_that_fits_without_copies_of_code_has_none() -> None:
+    body = " ".join(f"words[{i}] += n;" for i in range(4))
+    program = f"""
+        param size: u16;
+        var words = @zeros([size]u16);
+        var n: u16 = 1;
+        fn main() void {{ for (@range(u16, 10)) |i| {{ n += i; {body} }} }}
+        comptime {{ @export_symbol(main); }}
+    """
+    layout = """
+        param size: u16;
+        layout {
+          @set_rectangle(1, 1);
+          @set_tile_code(0, 0, "pe.csl", .{ .size = size });
+          @export_name("main", fn () void);
+        }
+    """
+    files = MemoryFiles({"layout.csl": layout, "pe.csl": program})
+
+    def code_bytes(size: int, *, optimizes: bool = True) -> int:
+        options = replace(OPTIONS, params={"size": str(size)}, optimizes=optimizes)
+        image = compile_program(options, files)
+        sections = {section.kind: section.num_bytes for section in image.programs[0].sections}
+        return sections[SectionKind.CODE]
+
+    memory = OPTIONS.architecture.memory_bytes - OPTIONS.architecture.runtime_bytes
+    plain, unrolled = code_bytes(8, optimizes=False), code_bytes(8)
+    assert unrolled > 2 * plain
+    assert code_bytes((memory - plain - 100) // 2) <= plain

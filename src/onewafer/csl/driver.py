@@ -3,6 +3,7 @@
     parse      text → syntax trees                     `csl.syntax`, once a file
     layout     the layout block, run                   `csl.sema`, `csl.layout`
     analyse    syntax → typed IR, one an instance      `csl.sema`
+    values     what never runs → nothing               `csl.optimizer`
     inline     calls → bodies                          `csl.optimizer`
     unroll     loops of a few rounds → their rounds    `csl.optimizer`
     forward    loads → values that are there           `csl.optimizer`
@@ -24,7 +25,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from onewafer.csl import codegen, dumps
-from onewafer.csl.optimizer import PASSES, REQUIRED_PASSES
+from onewafer.csl.optimizer import PASSES, REQUIRED_PASSES, SMALL_PASSES
 from onewafer.csl.sema import AnalysisOptions, analyze_program
 from onewafer.csl.syntax import ast, dump, parse
 from onewafer.diagnostics import Diagnostic, DiagnosticSink, Severity, SourceFile, render
@@ -84,6 +85,7 @@ class Stage(StrEnum):
     PARSE = "parse"
     LAYOUT = "layout"
     ANALYSE = "analyse"
+    VALUES = "values"
     INLINE = "inline"
     UNROLL = "unroll"
     FORWARD = "forward"
@@ -176,17 +178,12 @@ def _run_stages(
 
     placement = _place(options, program, sink)
     codegen.check_exports(program, sink)
-    optimized = _optimized(codegen.with_missing_functions(program), options, observe)
-    objects = [
-        codegen.generate(
-            instance,
-            machine,
-            uses_memcpy=uses_memcpy,
-            sink=sink,
-            optimizes=options.optimizes,
-        )
-        for instance in optimized.instances
-    ]
+    whole = codegen.with_missing_functions(program)
+    untouched = [_Bodies.of(instance) for instance in whole.instances]
+    optimized = _optimized(whole, options, observe)
+    objects = [_generate(instance, options, sink) for instance in optimized.instances]
+    if options.optimizes:
+        objects = list(map(partial(_smaller, options), untouched, objects))
     observe(Stage.GENERATE, lambda: "\n".join(dumps.object_code(o) for o in objects))
 
     _check_sections(options, program, sink)
@@ -218,6 +215,50 @@ def _run_stages(
         return Compilation(None, program, has_layout=has_layout)
     observe(Stage.VERIFY, lambda: "the image keeps every rule of its contract\n")
     return Compilation(image, program, has_layout=has_layout)
+
+
+def _generate(
+    instance: ir.InstanceIr, options: CompileOptions, sink: DiagnosticSink
+) -> codegen.ObjectProgram:
+    return codegen.generate(
+        instance,
+        options.architecture,
+        uses_memcpy=options.uses_memcpy,
+        sink=sink,
+        optimizes=options.optimizes,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Bodies:
+    """An instance as it was analysed: passes change the bodies of its functions in place."""
+
+    instance: ir.InstanceIr
+    functions: tuple[tuple[ir.Function, tuple[ir.Statement, ...], bool], ...]
+
+    @classmethod
+    def of(cls, instance: ir.InstanceIr) -> _Bodies:
+        """Keep the bodies."""
+        return cls(instance, tuple((f, f.body, f.is_inline) for f in instance.functions))
+
+    def restored(self) -> ir.InstanceIr:
+        """Give the functions the bodies they had."""
+        for function, body, is_inline in self.functions:
+            function.body, function.is_inline = body, is_inline
+        return self.instance
+
+
+def _smaller(
+    options: CompileOptions, untouched: _Bodies, large: codegen.ObjectProgram
+) -> codegen.ObjectProgram:
+    """Return a program made without copies of code, if it does not fit otherwise."""
+    machine, uses_memcpy = options.architecture, options.uses_memcpy
+    if codegen.fits(large, machine, uses_memcpy=uses_memcpy):
+        return large
+    instance = untouched.restored()
+    for run in SMALL_PASSES.values():
+        instance = run(instance)
+    return _generate(instance, options, DiagnosticSink())
 
 
 def _optimized(

@@ -1,5 +1,6 @@
 """Typed IR → typed IR that takes fewer cycles or bytes, pass by pass.
 
+    values    what never runs → nothing                       `values`
     inline    calls → bodies                                  `short_functions`, `inline`
     unroll    loops of a few rounds → their rounds            `unroll`
     forward   loads → what was just stored or loaded          `forward`
@@ -15,6 +16,7 @@ from onewafer.csl.optimizer.forward import forward
 from onewafer.csl.optimizer.inline import expand_inline
 from onewafer.csl.optimizer.short_functions import mark_inlined
 from onewafer.csl.optimizer.unroll import unroll
+from onewafer.csl.optimizer.values import fold_values
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,15 +25,31 @@ if TYPE_CHECKING:
 
     Pass = Callable[[ir.InstanceIr], ir.InstanceIr]
 
-__all__ = ["PASSES", "REQUIRED_PASSES"]
+__all__ = ["PASSES", "REQUIRED_PASSES", "SMALL_PASSES"]
+
+
+def _inline_once(instance: ir.InstanceIr) -> ir.InstanceIr:
+    mark_inlined(instance, most_added=0)
+    return expand_inline(instance, in_blocks=True)
 
 
 def _inline(instance: ir.InstanceIr) -> ir.InstanceIr:
     mark_inlined(instance)
-    return expand_inline(instance)
+    return expand_inline(instance, in_blocks=True)
 
 
-PASSES: Final[dict[str, Pass]] = {"inline": _inline, "unroll": unroll, "forward": forward}
+PASSES: Final[dict[str, Pass]] = {
+    "values": fold_values,
+    "inline": _inline,
+    "unroll": unroll,
+    "forward": forward,
+}
 """The passes by name, in the order in which they run."""
+SMALL_PASSES: Final[dict[str, Pass]] = {
+    "values": fold_values,
+    "inline": _inline_once,
+    "forward": forward,
+}
+"""The passes that make no copies, for a program that does not fit with them."""
 REQUIRED_PASSES: Final[dict[str, Pass]] = {"inline": expand_inline}
 """What stands in the place of passes with `-O0`."""

@@ -15,7 +15,7 @@ _RESULTS: Final[dict[Opcode, Callable[[int, int], int]]] = {
     Opcode.SUB: lambda a, b: a - b,
     Opcode.MUL: lambda a, b: a * b,
 }
-_COMPARISONS: Final[dict[Opcode, Callable[[int, int], bool]]] = {
+COMPARISONS: Final[dict[Opcode, Callable[[int, int], bool]]] = {
     Opcode.EQUAL: lambda a, b: a == b,
     Opcode.NOT_EQUAL: lambda a, b: a != b,
     Opcode.LESS: lambda a, b: a < b,
@@ -30,7 +30,7 @@ def compute(opcode: Opcode, type_: ScalarType, left: int, right: int) -> int:
 
 def compare(opcode: Opcode, type_: ScalarType, left: int, right: int) -> bool:
     """Return what a comparison of two integers says; any other operation says no."""
-    holds = _COMPARISONS.get(opcode)
+    holds = COMPARISONS.get(opcode)
     return holds is not None and holds(_to_number(left, type_), _to_number(right, type_))
 
 
@@ -43,7 +43,7 @@ def fold(expression: ir.Expression) -> ir.Expression:
             left=ir.Immediate(per_pe=None, word=left),
             right=ir.Immediate(per_pe=None, word=right),
         ) if not type_.is_float:
-            if opcode in _COMPARISONS:
+            if opcode in COMPARISONS:
                 return ir.Immediate(ScalarType.BOOL, int(compare(opcode, type_, left, right)))
             if opcode in _RESULTS and type_ is not ScalarType.BOOL:
                 return ir.Immediate(type_, compute(opcode, type_, left, right))

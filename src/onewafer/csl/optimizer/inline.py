@@ -27,11 +27,14 @@ if TYPE_CHECKING:
     from onewafer.diagnostics import Span
 
 
-def expand_inline(instance: ir.InstanceIr) -> ir.InstanceIr:
-    """Return the instance with calls of inline functions expanded; bodies change in place."""
+def expand_inline(instance: ir.InstanceIr, *, in_blocks: bool = False) -> ir.InstanceIr:
+    """Return the instance with calls of inline functions expanded; bodies change in place.
+
+    With `in_blocks`, each body is a block, so that the locals of others may share its registers.
+    """
     needed = {task.function for task in instance.tasks}
     needed |= {e.target for e in instance.exports if isinstance(e.target, ir.Function)}
-    expander = _Expander(_called_once(instance.functions) - needed)
+    expander = _Expander(_called_once(instance.functions) - needed, in_blocks)
     for function in instance.functions:
         expander.expand(function)
     if not any(function.is_inline for function in instance.functions):
@@ -53,6 +56,7 @@ def _called_once(functions: Sequence[ir.Function]) -> set[ir.Function]:
 class _Expander:
     _called_once: set[ir.Function]
     """Functions whose only call may have the statements of the body, which nothing else has."""
+    _in_blocks: bool
     _begun: set[ir.Function] = field(default_factory=set[ir.Function])
     _expandable: dict[ir.Function, walk.Contents] = field(
         default_factory=dict[ir.Function, "walk.Contents"]
@@ -184,12 +188,21 @@ class _Expander:
         if function in self._called_once and not leaves:
             values, before = _bind(call, uses, lambda parameter: parameter, span)
             filled = _Filler.of(values, self._expandable[function]).block(function.body)
-            return _in_a_block([*before, *_without_last_returns(filled, result)], result, span)
+            return self._in_a_block([*before, *_without_last_returns(filled, result)], result, span)
         copier = _Copier(result)
         copier.values, before = _bind(call, uses, copier.local, span)
         if leaves:
             return [*before, ir.Labelled(copier.block(body, depth=1), span)]
-        return _in_a_block([*before, *copier.block(body, depth=0)], result, span)
+        return self._in_a_block([*before, *copier.block(body, depth=0)], result, span)
+
+    def _in_a_block(
+        self, body: list[ir.Statement], result: ir.Local | None, span: Span | None
+    ) -> list[ir.Statement]:
+        """Return statements in a block, if they have locals of their own."""
+        if not self._in_blocks:
+            return body
+        own = {local for statement in body for local in walk.locals_set(statement)} - {result}
+        return [ir.Labelled(tuple(body), span)] if own else body
 
     def _uses_in(self, function: ir.Function) -> _Uses:
         """Return how a function with a final body uses its parameters."""
@@ -350,14 +363,6 @@ def _expression_of(call: ir.Call) -> ir.Expression | None:
             return None
         copier.values[parameter] = argument
     return copier.expression(value)
-
-
-def _in_a_block(
-    body: list[ir.Statement], result: ir.Local | None, span: Span | None
-) -> list[ir.Statement]:
-    """Return statements in a block: others then share the registers of their locals."""
-    own = {local for statement in body for local in walk.locals_set(statement)} - {result}
-    return [ir.Labelled(tuple(body), span)] if own else body
 
 
 def _returns_from_map(body: walk.Contents) -> bool:

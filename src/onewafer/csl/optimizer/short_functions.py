@@ -26,13 +26,13 @@ MOST_ADDED: Final = 96
 """The most units that all copies add to the code of a PE."""
 
 
-def mark_inlined(instance: ir.InstanceIr) -> None:
-    """Set `is_inline` of the functions that are worth it."""
+def mark_inlined(instance: ir.InstanceIr, *, most_added: int = MOST_ADDED) -> None:
+    """Set `is_inline` of the functions that are worth it; their copies add so many units."""
     num_calls = Counter(call.function for f in instance.functions for call in walk.calls(f))
     started = {task.function for task in instance.tasks}
     started |= {e.target for e in instance.exports if isinstance(e.target, ir.Function)}
     callees = {function: walk.callees(function) for function in instance.functions}
-    sizes = _Sizes()
+    sizes = _Sizes(most_added)
     for component in reversed(find_components(callees)):
         function = component[0]
         units = sizes.add(function)
@@ -51,7 +51,7 @@ def mark_inlined(instance: ir.InstanceIr) -> None:
 class _Sizes:
     """Sizes of functions, with what is expanded in them; callees come first."""
 
-    num_left: int = MOST_ADDED
+    num_left: int
     """Units that copies may still add."""
     units: dict[ir.Function, int] = field(default_factory=dict[ir.Function, int])
 
