@@ -88,7 +88,12 @@ class Measured:
 def measure(program: MeshProgram, launches: Iterable[Launch]) -> Iterator[Measured]:
     """Compile a program, give it random parameters, and yield what each launch takes."""
     emitted = emit(program, ARCHITECTURE)
-    options = CompileOptions(entry=emitted.entry, architecture=ARCHITECTURE, params=emitted.params)
+    options = CompileOptions(
+        entry=emitted.entry,
+        architecture=ARCHITECTURE,
+        params=emitted.params,
+        optimizes=emitted.optimizes,
+    )
     image = compile_program(options, MemoryFiles(emitted.files))
     steps = StepStarts()
     machine = Machine(image, ARCHITECTURE, sink=steps)

@@ -138,7 +138,12 @@ def compile_samples(
     architecture = dataclasses.replace(load_architecture(arch), memory_bytes=_MEMORY_BYTES)
     program = _program_of(samples, dtype, rows=rows)
     emitted = emit_csl.write_text(program)
-    options = CompileOptions(entry=emitted.entry, architecture=architecture, params=emitted.params)
+    options = CompileOptions(
+        entry=emitted.entry,
+        architecture=architecture,
+        params=emitted.params,
+        optimizes=emitted.optimizes,
+    )
     image = compile_program(options, MemoryFiles(emitted.files))
     return Compiled(program, image, kinds_of(build_schedule(program)))
 

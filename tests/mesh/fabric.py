@@ -38,6 +38,7 @@ def compile_emitted(emitted: EmittedProgram, architecture: Architecture) -> Wafe
         entry=emitted.entry,
         architecture=architecture,
         params=emitted.params,
+        optimizes=emitted.optimizes,
     )
     return compile_program(options, MemoryFiles(emitted.files))
 

@@ -77,7 +77,10 @@ class FabricExecutor:
         """Entry and rows of the slots of a launch → cycles of the last such one."""
         self._emitted = emit(program, architecture)
         options = CompileOptions(
-            entry=self._emitted.entry, architecture=architecture, params=self._emitted.params
+            entry=self._emitted.entry,
+            architecture=architecture,
+            params=self._emitted.params,
+            optimizes=self._emitted.optimizes,
         )
         self.image = compile_program(options, MemoryFiles(self._emitted.files))
         self._architecture, self._simulation = architecture, simulation

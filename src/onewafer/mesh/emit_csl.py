@@ -15,7 +15,7 @@ from __future__ import annotations
 import itertools
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
@@ -178,6 +178,10 @@ class EmittedProgram:
     parameters: dict[str, tuple[EmittedPlacement, ...]]
     """To be written once, at every placement; a tensor used in both orientations has two."""
     outputs: dict[str, EmittedPlacement]
+
+    optimizes: ClassVar[bool] = False
+    """Whether it is compiled with the optimiser. The closed form counts each kernel by itself
+    (`kernel_costs`): its code may not depend on which other kernels a program has."""
 
     def arguments(self, launch: Launch) -> tuple[int, ...]:
         """Return the arguments of the function of a launch's entry."""
