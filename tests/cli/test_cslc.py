@@ -217,6 +217,21 @@ def test_stages_can_be_dumped(capsys: pytest.CaptureFixture[str]) -> None:
     assert "memory" in output
 
 
+def test_the_optimiser_can_be_left_out(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    program = """
+        var x: u16 = 7;
+        fn add() void { x += 1; }
+        task t() void { add(); }
+        comptime { @bind_local_task(t, @get_local_task_id(9)); }
+    """
+    (folder / "pe.csl").write_text(program)
+    sizes: list[int] = []
+    for option in ([], ["-O0"]):
+        assert cslc.execute([*ARGUMENTS, *option, "--dump-after=generate"]) == 0
+        sizes.append(len(capsys.readouterr().out))
+    assert sizes[0] < sizes[1]
+
+
 def test_a_bug_of_ours_is_said_to_be_one(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

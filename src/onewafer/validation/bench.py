@@ -110,9 +110,10 @@ class Run:
 class Bench:
     """Compiles and runs programs on one engine."""
 
-    def __init__(self, engine: str) -> None:
+    def __init__(self, engine: str, *, optimizes: bool = True) -> None:
         """Choose the engine by name; `Machine` refuses one that does not exist."""
         self.engine = engine
+        self.optimizes = optimizes
         self.largest_work = LARGEST_WORK.get(engine, _LARGEST_WORK_OF_OTHERS)
 
     def run(
@@ -124,6 +125,7 @@ class Bench:
             entry=f"{program}.csl",
             architecture=architecture,
             params={name: _to_literal(value) for name, value in params.items()},
+            optimizes=self.optimizes,
         )
         return self.run_image(compile_program(options, _program_files()), architecture)
 
