@@ -29,9 +29,11 @@ _INSTRUCTIONS_HEAD = """\
 
 The compiler emits these instructions, and the engines execute them. A row of `code` is
 `opcode type rd ra rb rc imm aux`; `rd ra rb rc` name registers unless the table says otherwise,
-register 0 is always zero. Sizes count against the memory of a PE and are *assumed*; the cycles of
-a cost class are in the timing profiles of the machine; the class shown is that of the integer form,
-arithmetic on a float type costs float, and a float division float_divide.
+register 0 is always zero. Where it stands as `rb` of integer arithmetic or a comparison, the second
+operand is the number in `imm`, and a STORE of it stores the one in `aux`: 16 bits, 2 bytes more.
+Sizes count against the memory of a PE and are *assumed*; the cycles of a cost class are in the
+timing profiles of the machine; the class shown is that of the integer form, arithmetic on a float
+type costs float, and a float division float_divide.
 """
 _INSTRUCTIONS_TABLE = """
 | opcode | name | operands | bytes | cost class | meaning |
