@@ -1,5 +1,8 @@
 """A timeline loses no cycle: its waits are the stall counters, its slices nest."""
 
+from dataclasses import replace
+from fractions import Fraction
+
 import numpy as np
 from hypothesis import HealthCheck, given, settings
 
@@ -62,8 +65,13 @@ def test_waits_are_the_stall_counters_and_slices_nest(tmp_path, case):
     assert num_operations == (kinds == EventKind.DSD_START).sum()
 
 
+_RATES = WSE3.timing.elements_per_cycle | {"fmacs": Fraction(1, 2)}
+SLOW = replace(WSE3, timing=replace(WSE3.timing, elements_per_cycle=_RATES))
+"""A machine that takes two cycles for a word of a multiply-add."""
+
+
 def slow_reader(num_words=60):
-    """Return an image whose sender waits for its receiver, word by word."""
+    """Return an image whose sender waits for its receiver on `SLOW`, word by word."""
     kernel = Kernel("slow.csl")
     base = kernel.data("received", ScalarType.F32, [1.0] * num_words)
     kernel.function("main")
@@ -72,11 +80,11 @@ def slow_reader(num_words=60):
     incoming = kernel.incoming(3, num_words)
     kernel.operate(DsdOperation.FMACS, vector, vector, incoming, factor, line=7)
     placed = {(0, 0): sender(3, num_words), (3, 0): kernel.finish()}
-    return make_image(WSE3, placed, width=4, routes=eastward(3, 0, 3))
+    return make_image(SLOW, placed, width=4, routes=eastward(3, 0, 3))
 
 
 def test_a_slow_reader_is_one_wait_and_not_sixty(tmp_path):
-    trace, machine = run_traced(slow_reader(), WSE3, tmp_path / "t", Detail.CAUSES)
+    trace, machine = run_traced(slow_reader(), SLOW, tmp_path / "t", Detail.CAUSES)
     timelines = {pe.x: pe for pe in build_timelines(trace)}
     (launched, operation) = [s for s in timelines[3].threads[8] if s.category != "wait"]
     assert launched.name == "main (launched)"

@@ -13,10 +13,9 @@ from onewafer.geometry import Direction
 from onewafer.trace import Detail
 from onewafer.trace.formats import build_timelines, write_perfetto
 from onewafer.trace.formats.protobuf import varint
-from tests.simulator.assembly import WSE3
 from tests.simulator.feature_generation import feature_programs
 from tests.trace.fixtures import run_traced
-from tests.trace.test_timeline import LENIENT, slow_reader
+from tests.trace.test_timeline import LENIENT, SLOW, slow_reader
 
 BEGIN, END, COUNTER = 1, 2, 4
 
@@ -134,7 +133,7 @@ def test_perfetto_shows_the_timeline(tmp_path, case):
 
 
 def test_a_pe_is_a_track_of_its_row(tmp_path):
-    trace, machine = run_traced(slow_reader(), WSE3, tmp_path / "t", Detail.CAUSES)
+    trace, machine = run_traced(slow_reader(), SLOW, tmp_path / "t", Detail.CAUSES)
     tracks = tracks_of(trace)
     row = "row 0 of wse3 (1 ns is 1 cycle)"
     main = tracks[row, "PE (3, 0) slow.csl"]

@@ -13,10 +13,10 @@ from onewafer.geometry import Direction
 from onewafer.image import make_image
 from onewafer.trace import Detail, EventKind
 from onewafer.trace.formats import write_sim_log
-from tests.simulator.assembly import EAST, RAMP, WEST, WSE2, WSE3, receiver, route, sender
+from tests.simulator.assembly import EAST, RAMP, WEST, WSE2, receiver, route, sender
 from tests.simulator.feature_generation import feature_programs
 from tests.trace.fixtures import run_traced
-from tests.trace.test_timeline import LENIENT, slow_reader
+from tests.trace.test_timeline import LENIENT, SLOW, slow_reader
 
 # trace-parser.js of wse-viz, 8dff605; word for word.
 PATTERNS = {
@@ -75,7 +75,7 @@ def test_every_line_is_one_that_the_viewer_takes(tmp_path, case):
 
 def test_lines_are_as_short_as_the_viewer_allows(tmp_path):
     """A pattern of the viewer's needs so many letters, beside what a line is about."""
-    trace, _ = run_traced(slow_reader(), WSE3, tmp_path / "t", Detail.INSTRUCTIONS)
+    trace, _ = run_traced(slow_reader(), SLOW, tmp_path / "t", Detail.INSTRUCTIONS)
     text = io.StringIO()
     write_sim_log(trace, text)
     lines = text.getvalue().splitlines()
@@ -102,7 +102,7 @@ def check_ways(wavelets):
 
 
 def test_a_stream_that_is_held_up(tmp_path):
-    trace, _ = run_traced(slow_reader(), WSE3, tmp_path / "t", Detail.INSTRUCTIONS)
+    trace, _ = run_traced(slow_reader(), SLOW, tmp_path / "t", Detail.INSTRUCTIONS)
     lines = parsed(trace)
     assert len({ident for *_, ident, _, _ in lines["wavelet"]}) == 60
     assert [ident for *_, ident, _ in lines["sending"]] == [f"{n:016x}" for n in range(1, 61)]
@@ -125,6 +125,6 @@ def test_a_wavelet_keeps_its_number_when_its_color_changes(tmp_path):
 
 
 def test_a_trace_without_instructions_is_refused(tmp_path):
-    trace, _ = run_traced(slow_reader(), WSE3, tmp_path / "t", Detail.CAUSES)
+    trace, _ = run_traced(slow_reader(), SLOW, tmp_path / "t", Detail.CAUSES)
     with pytest.raises(TraceError, match="trace the run again, with an output that ends in"):
         write_sim_log(trace, io.StringIO())
