@@ -367,8 +367,10 @@ def test_a_copy_has_what_was_written_and_no_more(actions):
 def test_a_missing_copy_says_what_it_is_a_copy_of():
     text = failure("p.x = 1; q = p; ps[1] = q; sum += ps[1].w;", COPIES, checking=READS)
     assert "'ps[1].w' is read, a copy of unwritten 'p.w'" in text
+    spread = "fn spread() void { for (@range(u16, 20)) |i| { ps[i & 1].x = 1; } }"
     for field in ("w", "x"):
-        text = failure(f"sum = @as(i32, p.{field}); sum += 1;", COPIES, checking=READS)
+        body = f"sum = @as(i32, p.{field}); spread(); sum += 1;"
+        text = failure(body, COPIES + spread, checking=READS)
         assert f"'sum' is read, a copy of unwritten 'p.{field}'" in text
 
 

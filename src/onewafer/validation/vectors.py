@@ -254,6 +254,10 @@ CASES = (
         basis="rate and set-up come from shorter operations of the same study",
         measure=_long_operation,
         points=(Point("n=4096", 1040, work=4096),),
+        finding=(
+            "5 cycles besides the elements, theirs 16: one register serves the destination and the "
+            "first source here, and what else they load is not published"
+        ),
     ),
     Case(
         name="reduction-sdk",

@@ -139,6 +139,40 @@ def test_one_register_is_the_destination_and_the_first_source() -> None:
     assert loads(vector(y), vector(y, extent=3)) == 3
 
 
+def test_what_is_known_is_loaded_before_what_is_computed() -> None:
+    y, a = array("y"), array("a")
+    scalar = ir.Load(T.F32, ir.AddressOf(a), 4)
+    operation = ir.DsdStatement(
+        DsdOperation.FMACS, vector(y), vector(y), vector(a), scalar=scalar, config=None
+    )
+    one = instance((function(operation),), (y, a))
+    code = compile_instance(one, optimizes=True).code
+    loads = ["DSR_LOAD_CONSTANT"] * 2
+    assert [Opcode(row[Field.OPCODE]).name for row in code] == [*loads, "LOAD", "DSD", "RETURN"]
+    check(one)
+
+
+def test_numbers_of_16_bits_stand_in_instructions() -> None:
+    x, i = array("x"), ir.Local("i", T.U16)
+    doubled = ir.Binary(Op.ADD, T.U16, imm(40_000), ir.ReadLocal(i))
+    is_large = ir.Binary(Op.LESS, T.U16, ir.ReadLocal(i), imm(9))
+    body = (
+        ir.Store(T.U16, ir.AddressOf(x), 0, doubled),
+        ir.Store(T.I16, ir.AddressOf(x), 2, imm(-5, T.I16)),
+        ir.Store(T.U32, ir.AddressOf(x), 4, imm(70_000, T.U32)),
+        ir.If(is_large, (ir.Activate(3),), ()),
+    )
+    one = instance((function(*body, parameters=(i,)),), (x,))
+    code = compile_instance(one, optimizes=True).code
+    names = [Opcode(row[Field.OPCODE]).name for row in code]
+    assert names.count("LOAD_IMMEDIATE") == 1  # of 70,000
+    held = [(row[Field.IMM], row[Field.AUX]) for row in code if row[Field.RB] == 0]
+    assert {(40_000, 0), (9, 0)} <= set(held)
+    assert -5 in {aux for _, aux in held}
+    for value in (3, 12):
+        check(one, (value,))
+
+
 def test_a_dsd_that_the_loop_changes_is_loaded_every_time() -> None:
     y, i, d = array("y"), ir.Local("i", T.U16), ir.Local("d", ir.DSD)
     operation = ir.DsdStatement(

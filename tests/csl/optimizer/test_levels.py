@@ -138,8 +138,8 @@ GRAMMAR = grammar(
     @fsubs(moved, y_dsd, moved);
     @fmovs(&f, y_dsd);
     @add16(list_dsd, list_dsd, U);
-    moved = @increment_dsd_offset(moved, 1, f32);
-    moved = @set_dsd_base_addr(moved, &y);
+    moved = @set_dsd_length(@increment_dsd_offset(x_dsd, @as(i16, U & 3), f32), 4);
+    moved = @set_dsd_length(@set_dsd_base_addr(moved, &y), 4);
 
     if (C) { S }
     if (C) { S } else { S S }
