@@ -40,7 +40,7 @@ def reading_once() -> Generator[None]:
         def data(self, mapped: np.ndarray) -> None:
             self._bytes = np.asarray(mapped)
 
-    def open_once(path: object, *options: object) -> Any:  # noqa: ANN401  # as the class has it
+    def open_once(path: Any, *options: Any) -> Any:  # noqa: ANN401  # as the class has it
         name = str(path)
         if name not in readers:
             readers[name] = Reader(path, *options)
