@@ -8,7 +8,7 @@ import pytest
 import onewafer
 from onewafer.sweep import read_study
 
-FOLDER = Path(onewafer.__file__).parents[2] / "examples" / "studies"
+FOLDER = Path(__file__).parents[2] / "examples" / "studies"
 WIDTH, HEIGHT, DEPTH, REACH = 6, 5, 5, 4
 WEIGHTS = (-2.847222, 1.6, -0.2, 0.025396825, -0.0017857143)
 

@@ -27,6 +27,8 @@ from onewafer.mesh.emit_csl import SLOTS, EmittedPlacement, EmittedProgram, emit
 from onewafer.mesh.finiteness import NonFinite, find_non_finite
 from onewafer.mesh.layout import numpy_dtype
 from onewafer.mesh.limits import Waits, split_waits
+from onewafer.mesh.lowering.optimizer import CLEAR, STEP_NUMBERS, UPDATE, moment_of
+from onewafer.mesh.lowering.training import BACKWARD, FORWARD, LOSS
 from onewafer.mesh.orientation import choose_layouts
 from onewafer.mesh.program import MeshProgram
 from onewafer.mesh.purposes import Purpose, purposes_of_words, split_estimate
@@ -41,9 +43,15 @@ from onewafer.mesh.shard import (
 )
 
 __all__ = [
+    "BACKWARD",
+    "CLEAR",
+    "FORWARD",
+    "LOSS",
     "MAX_POSITIONS",
     "PLAIN_ORDER",
     "SLOTS",
+    "STEP_NUMBERS",
+    "UPDATE",
     "Arena",
     "Axis",
     "Cutter",
@@ -76,6 +84,7 @@ __all__ = [
     "footprint",
     "largest_rectangle",
     "longest_context",
+    "moment_of",
     "numpy_dtype",
     "purposes_of_words",
     "shard",

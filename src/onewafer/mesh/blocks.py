@@ -68,7 +68,7 @@ class Arena:
     STATE: ClassVar[Arena]
     """Kept from launch to launch, never reused."""
     INDICES: ClassVar[Arena]
-    """Inputs that are rows of a table."""
+    """Inputs that are rows of a table, and outputs that say which feature is the largest."""
     GRADIENTS: ClassVar[Arena]
     """Gradients of parameters, each at the place that its parameter has in `PARAMETERS`."""
     TABLES: ClassVar[Arena]
@@ -223,7 +223,9 @@ class Placement:
     @property
     def is_resident(self) -> bool:
         """Whether it stays from launch to launch, as parameters do and what belongs to them."""
-        return self.role is not Role.INPUT and not self.block.arena.has_rows
+        arena = self.block.arena
+        belongs_to_a_launch = arena.has_rows or arena == Arena.INDICES
+        return self.role is not Role.INPUT and not belongs_to_a_launch
 
 
 INFER = "infer"

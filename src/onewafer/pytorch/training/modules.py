@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from onewafer.errors import GraphError, UnsupportedOperationError
 from onewafer.graph import num_samples, with_samples
-from onewafer.mesh.lowering.training import FORWARD
+from onewafer.mesh import FORWARD
 from onewafer.pytorch.lowering.nouns import noun_of
 from onewafer.pytorch.programs import ModuleProgram
 from onewafer.pytorch.training.losses import guess_loss

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from onewafer.errors import UnsupportedOperationError
-from onewafer.mesh.lowering.optimizer import moment_of
+from onewafer.mesh import moment_of
 from onewafer.mesh.optimizers import MOMENTS, SQUARES, Adam, AdamW, Sgd
 from onewafer.pytorch.arrays import to_numpy
 

@@ -14,8 +14,7 @@ import numpy as np
 
 from onewafer.execution import Phase, Trained
 from onewafer.graph import derive_gradients, num_samples
-from onewafer.mesh.lowering.optimizer import CLEAR, STEP_NUMBERS, UPDATE, moment_of
-from onewafer.mesh.lowering.training import BACKWARD, FORWARD, LOSS
+from onewafer.mesh import BACKWARD, CLEAR, FORWARD, LOSS, STEP_NUMBERS, UPDATE, moment_of
 from onewafer.pytorch.arrays import to_numpy
 from onewafer.pytorch.programs import cut_into_buckets
 
