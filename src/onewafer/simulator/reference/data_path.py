@@ -141,7 +141,12 @@ class DataPath:
         ready: list[Operation] = []
         held = self._owner.held_threads  # one that this cycle lets go begins in the next one
         for operation in self.threads:
-            if operation is None or operation.finish_at < NEVER or operation.is_held_by(held):
+            if operation is None:
+                continue
+            if operation.finish_at < NEVER:  # to be heard again: some cycles are looked at twice
+                self._agenda.schedule(self._owner, operation.finish_at)
+                continue
+            if operation.is_held_by(held):
                 continue
             if operation.start > cycle:
                 self._agenda.schedule(self._owner, operation.start)
