@@ -1,6 +1,6 @@
 """Profiles of the property tests: `ci` and `full` (bounded, the same cases every time), and `deep`.
 
-Choose with `pytest --hypothesis-profile=deep`. `ci` tries the first quarter of the cases that a
+Choose with `pytest --hypothesis-profile=deep`. `ci` tries the first sixth of the cases that a
 test names, unless it is slow; `full`, which `.ci/full` runs, tries them all.
 
 Background jobs of a shell start with Ctrl-C ignored, and their children inherit that: tests that
@@ -38,7 +38,7 @@ for name in ("ci", "full"):
 settings.register_profile("deep", max_examples=5000, deadline=None)
 settings.load_profile("ci")
 
-SHARE = 4
+SHARE = 6
 SETTINGS = "_hypothesis_internal_use_settings"  # what `@settings` sets; it has no public name
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before anything imports torch
@@ -74,7 +74,7 @@ def seconds(items):
 
 
 def thin_out(functions):
-    """Let properties try a quarter of the cases that they name."""
+    """Let properties try a sixth of the cases that they name."""
     for function in functions:
         named = getattr(function, SETTINGS, None) or settings.default
         setattr(function, SETTINGS, settings(named, max_examples=-(-named.max_examples // SHARE)))
