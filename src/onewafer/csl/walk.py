@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
 Block = tuple[ir.Statement, ...]
+EXITS: Final = (ir.Return, ir.Break, ir.Continue, ir.TailCall)
+"""Statements after which the next one is not reached."""
 
 
 def operands(expression: ir.Expression) -> tuple[ir.Expression, ...]:
@@ -109,6 +111,22 @@ def statements(block: Block) -> Iterator[ir.Statement]:
         if find is not None:
             for inner in reversed(find(statement)):
                 waiting += reversed(inner)
+
+
+def jumps(block: Iterable[ir.Statement]) -> Iterator[tuple[ir.Break | ir.Continue, int]]:
+    """Yield the jumps in a block and, for each, how far outside its target is.
+
+    0: the loop or `Labelled` that the block is the body of; 1: the one around that; negative: one
+    inside of the block.
+    """
+    for statement in block:
+        match statement:
+            case ir.Break(levels=levels) | ir.Continue(levels=levels):
+                yield statement, levels
+            case _:
+                is_level = isinstance(statement, ir.Loop | ir.Labelled | ir.Map)
+                for inner in blocks(statement):
+                    yield from ((jump, away - is_level) for jump, away in jumps(inner))
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,6 +24,13 @@ def to_json(value: Mapping[str, object]) -> str:
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 
 
+def as_plain(name: str, value: object) -> Plain:
+    """Return a value as it is; raise ConfigurationError for a list, a table or a date."""
+    if not isinstance(value, bool | int | float | str):
+        raise ConfigurationError(f"{name} = {value!r}: write a number, true, or a text")
+    return value
+
+
 def as_text(name: str, value: object) -> str:
     """Return a text; raise ConfigurationError for anything else."""
     if not isinstance(value, str) or not value.strip():

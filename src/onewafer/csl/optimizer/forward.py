@@ -29,9 +29,8 @@ if TYPE_CHECKING:
     _Known: TypeAlias = dict[_Place, ir.ReadLocal | ir.Immediate]
     """What stands at each place."""
 
-_EXITS = (ir.Return, ir.Break, ir.Continue, ir.TailCall)
 _HARMLESS = (
-    *(*_EXITS, ir.If, ir.Labelled, ir.Loop, ir.LoadDsr, ir.Activate, ir.SetBlocked),
+    *(*walk.EXITS, ir.If, ir.Labelled, ir.Loop, ir.LoadDsr, ir.Activate, ir.SetBlocked),
     *(ir.SetFifoLength, ir.UnblockCommandStream, ir.TimestampControl, ir.Trap, ir.Print),
 )
 """Statements that themselves write nothing to memory."""
@@ -252,22 +251,12 @@ def _is_same(value: ir.ReadLocal | ir.Immediate, other: ir.ReadLocal | ir.Immedi
 
 def _is_exit(block: Block) -> bool:
     """Tell whether what stands behind a block is not reached from it."""
-    return bool(block) and isinstance(block[-1], _EXITS)
+    return bool(block) and isinstance(block[-1], walk.EXITS)
 
 
-def _is_left(body: Block, depth: int = 0) -> bool:
+def _is_left(body: Block) -> bool:
     """Tell whether something in a block leaves the `Labelled` that it is the body of, early."""
-    for statement in body:
-        match statement:
-            case ir.Break(levels=levels) if levels >= depth:
-                return True
-            case ir.Loop() | ir.Labelled():
-                inner = depth + 1
-            case _:
-                inner = depth
-        if any(_is_left(block, inner) for block in walk.blocks(statement)):
-            return True
-    return False
+    return any(isinstance(jump, ir.Break) and away >= 0 for jump, away in walk.jumps(body))
 
 
 @dataclass(frozen=True, slots=True)

@@ -108,19 +108,9 @@ def _pays(counting: _Counting) -> bool:
     return units_of(body) * (len(counting.words) - 1) <= MOST_UNITS
 
 
-def _is_continued(body: Block, depth: int = 0) -> bool:
+def _is_continued(body: Block) -> bool:
     """Tell whether something in the body of a loop goes on with its next round."""
-    for statement in body:
-        match statement:
-            case ir.Continue(levels=levels) if levels == depth:
-                return True
-            case ir.Loop() | ir.Labelled():
-                inner = depth + 1
-            case _:
-                inner = depth
-        if any(_is_continued(block, inner) for block in walk.blocks(statement)):
-            return True
-    return False
+    return any(isinstance(jump, ir.Continue) and not away for jump, away in walk.jumps(body))
 
 
 def _rounds(counting: _Counting) -> ir.Statement:

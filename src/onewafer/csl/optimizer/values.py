@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 MOST_VALUES: Final = 16
 """Values of a variable that are kept apart."""
 _Values = frozenset[int]
-_EXITS = (ir.Return, ir.Break, ir.Continue, ir.TailCall)
 
 
 def fold_values(instance: ir.InstanceIr) -> ir.InstanceIr:
@@ -185,7 +184,7 @@ class _Folder:
         found: list[ir.Statement] = []
         for statement in block:
             found += self._statement(statement)
-            if found and isinstance(found[-1], _EXITS):
+            if found and isinstance(found[-1], walk.EXITS):
                 break
         return block if found == [*block] else tuple(found)
 

@@ -91,14 +91,8 @@ class ClassLoss(Loss):
     ) -> Loss | None:
         """Return the loss of a call of `cross_entropy`; None: the wafer has no such loss."""
         options = _options(_OF_CROSS_ENTROPY, args, kwargs)
-        target, reduction = options["target"], _reduction(options["reduction"])
-        is_plain = (
-            options["weight"] is None
-            and options["size_average"] is None
-            and options["reduce"] is None
-            and options["label_smoothing"] == 0
-        )
-        if not is_plain or reduction is None or not isinstance(target, torch.Tensor):
+        target, reduction = options["target"], _reduction(options)
+        if reduction is None or options["label_smoothing"] or not isinstance(target, torch.Tensor):
             return None
         has_classes = target.dtype is torch.int64 and target.shape == logits.shape[:1]
         if not has_classes or layout != Layout.of_matrix(output.shape):
@@ -141,9 +135,8 @@ class SquareLoss(Loss):
         """Return the loss of a call of `mse_loss`; None: the wafer has no such loss."""
         del layout  # any will do
         options = _options(_OF_MSE, args, kwargs)
-        target, reduction = options["target"], _reduction(options["reduction"])
-        is_plain = all(options[name] is None for name in ("size_average", "reduce", "weight"))
-        if not is_plain or reduction is None or not isinstance(target, torch.Tensor):
+        target, reduction = options["target"], _reduction(options)
+        if reduction is None or not isinstance(target, torch.Tensor):
             return None
         is_alike = (target.dtype, target.shape) == (logits.dtype, logits.shape)
         if not is_alike or target.requires_grad or logits.numel() != output.num_elements:
@@ -206,9 +199,11 @@ def _options(
     return {**names, **dict(zip(names, args, strict=False)), **kwargs}
 
 
-def _reduction(name: object) -> Reduction | None:
-    """Return how losses of rows become one number; None: they do not."""
-    return {"mean": Reduction.MEAN, "sum": Reduction.SUM}.get(str(name))
+def _reduction(options: Mapping[str, Any]) -> Reduction | None:
+    """Return how losses of rows become one number; None: they do not, or have weights."""
+    if any(options[name] is not None for name in ("weight", "size_average", "reduce")):
+        return None
+    return {"mean": Reduction.MEAN, "sum": Reduction.SUM}.get(str(options["reduction"]))
 
 
 def _are_classes(target: torch.Tensor, logits: torch.Tensor, options: Mapping[str, Any]) -> bool:

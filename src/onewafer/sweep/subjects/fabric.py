@@ -1,11 +1,12 @@
-"""The machine of points that are simulated: `arch`, `profile`, and the numbers that differ."""
+"""What simulated points share: a machine (`arch`, `profile`, numbers that differ), free inputs."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from onewafer.sweep.machine_axes import (
+    TABLES,
     Variant,
     check_fabric,
     machine_numbers,
@@ -39,17 +40,38 @@ def fabric_machine(inputs: Mapping[str, Plain]) -> FabricMachine:
     return FabricMachine(arch, profile, variant.clock_hertz)
 
 
-def fabric_names() -> Collection[str]:
-    """Return what filters may ask about the machine of a point."""
-    return tuple(machine_numbers(_USUAL_ARCH, "", profile=USUAL_PROFILE))
+class OnFabric:
+    """A kind of study whose points are simulated, and have inputs that the user names."""
 
+    __slots__ = ()
 
-def fabric_values(inputs: Mapping[str, Plain]) -> Mapping[str, object]:
-    """Return the values that filters may ask for, the inputs included."""
-    machine, profile, variant = _variant(inputs)
-    found: dict[str, object] = {**inputs}
-    found |= machine_numbers(machine, variant.changes, profile=profile)
-    return found if variant.clock_hertz is None else found | {"clock": variant.clock_hertz}
+    free_inputs: ClassVar[str]
+    """What the names of those begin with, as `params.`; the rest is for the user's own code."""
+
+    def prefixes(self) -> Collection[str]:
+        """Return what other inputs begin with: the user's own, entries of tables."""
+        return (self.free_inputs, *TABLES)
+
+    def asks(self, names: Collection[str]) -> Collection[str]:
+        """Return the names that a filter may use, beside the inputs named."""
+        del names
+        return tuple(machine_numbers(_USUAL_ARCH, "", profile=USUAL_PROFILE))
+
+    def values(self, inputs: Mapping[str, Plain], names: Collection[str]) -> Mapping[str, object]:
+        """Return the values of names that a filter uses, for a point."""
+        del names
+        machine, profile, variant = _variant(inputs)
+        found: dict[str, object] = {**inputs}
+        found |= machine_numbers(machine, variant.changes, profile=profile)
+        return found if variant.clock_hertz is None else found | {"clock": variant.clock_hertz}
+
+    def taken(self, inputs: Mapping[str, Plain]) -> tuple[tuple[str, Plain], ...]:
+        """Return the user's own inputs of a point, by the names that the user's code knows."""
+        return tuple(
+            (name.removeprefix(self.free_inputs), value)
+            for name, value in inputs.items()
+            if name.startswith(self.free_inputs)
+        )
 
 
 def _variant(inputs: Mapping[str, Plain]) -> tuple[str, str, Variant]:

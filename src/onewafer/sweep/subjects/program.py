@@ -7,22 +7,21 @@ import tempfile
 import warnings
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from onewafer.api import compile_csl
 from onewafer.arch import load_architecture
 from onewafer.errors import ConfigurationError
 from onewafer.host import Device, RunLimits
-from onewafer.sweep.machine_axes import TABLES, machine_axes, parse_machine_axis
+from onewafer.sweep.machine_axes import machine_axes, parse_machine_axis
 from onewafer.sweep.outcome import Item, Outcome, Status
-from onewafer.sweep.plain import as_text, as_whole
+from onewafer.sweep.plain import as_plain, as_text, as_whole
 from onewafer.sweep.subject import Figure
 from onewafer.sweep.subjects.command import run_command
 from onewafer.sweep.subjects.fabric import (
     USUAL_PROFILE,
+    OnFabric,
     fabric_machine,
-    fabric_names,
-    fabric_values,
 )
 
 if TYPE_CHECKING:
@@ -34,7 +33,6 @@ if TYPE_CHECKING:
     from onewafer.sweep.subjects.fabric import FabricMachine
     from onewafer.sweep.subjects.files import Sources
 
-_PARAMS = "params."
 _TEXTS = ("file", "host", "launch", "arch", "profile", "engine", "fp16_format", "import_path")
 _MAX_CYCLES = "max_cycles"
 _ENGINE = "fast"
@@ -55,8 +53,10 @@ _FIGURES = tuple(
 
 
 @dataclass(frozen=True, slots=True)
-class CslPrograms:
+class CslPrograms(OnFabric):
     """Points that run a CSL program: its functions one after the other, or a host script."""
+
+    free_inputs: ClassVar[str] = "params."
 
     sources: Sources
     figures: tuple[Figure, ...] = _FIGURES
@@ -67,31 +67,15 @@ class CslPrograms:
         """Return the inputs that a point may set."""
         return (*_TEXTS, _MAX_CYCLES, *machine_axes())
 
-    def prefixes(self) -> Collection[str]:
-        """Return what other inputs begin with: params, and entries of tables of the machine."""
-        return (_PARAMS, *TABLES)
-
     def parse(self, name: str, value: object) -> Plain:
         """Return the value of an input; raise ConfigurationError if it cannot have it."""
-        if name.startswith(_PARAMS):
-            if not isinstance(value, bool | int | float | str):
-                raise ConfigurationError(f"{name} = {value!r}: write a number, true, or a text")
-            return value
+        if name.startswith(self.free_inputs):
+            return as_plain(name, value)
         if name in _TEXTS:
             return as_text(name, value)
         if name == _MAX_CYCLES:
             return as_whole(name, value)
         return parse_machine_axis(name, value)
-
-    def asks(self, names: Collection[str]) -> Collection[str]:
-        """Return the names that a filter may use, beside the inputs named."""
-        del names
-        return fabric_names()
-
-    def values(self, inputs: Mapping[str, Plain], names: Collection[str]) -> Mapping[str, object]:
-        """Return the values of names that a filter uses, for a point."""
-        del names
-        return fabric_values(inputs)
 
     def task(self, inputs: Mapping[str, Plain]) -> CslTask:
         """Return the work of a point; raise ConfigurationError if there is no such point."""
@@ -114,11 +98,7 @@ class CslPrograms:
             options=tuple(
                 (name, inputs[name]) for name in (*_TEXTS, _MAX_CYCLES) if name in inputs
             ),
-            params=tuple(
-                (name.removeprefix(_PARAMS), value)
-                for name, value in inputs.items()
-                if name.startswith(_PARAMS)
-            ),
+            params=self.taken(inputs),
             machine=machine,
             sources=tuple(
                 self.sources.digest(text, pattern, called=name)

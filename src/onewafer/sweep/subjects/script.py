@@ -6,16 +6,16 @@ import json
 import tempfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from onewafer.api import as_option, require_torch
 from onewafer.errors import ConfigurationError
-from onewafer.sweep.machine_axes import TABLES, machine_axes, parse_machine_axis
+from onewafer.sweep.machine_axes import machine_axes, parse_machine_axis
 from onewafer.sweep.outcome import Item, Outcome, Status
-from onewafer.sweep.plain import as_text, as_whole
+from onewafer.sweep.plain import as_plain, as_text, as_whole
 from onewafer.sweep.subject import Figure
 from onewafer.sweep.subjects.command import run_command
-from onewafer.sweep.subjects.fabric import fabric_machine, fabric_names, fabric_values
+from onewafer.sweep.subjects.fabric import OnFabric, fabric_machine
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from onewafer.sweep.subjects.fabric import FabricMachine
     from onewafer.sweep.subjects.files import Sources
 
-_FLAGS = "flags."
 _TEXTS = ("fidelity", "simulate_budget", "rectangle", "dtype", "engine")
 _NUMBERS = ("max_batch", "context", "rows_per_launch", "max_cycles")
 _SUMS = ("cycles", "launches", "samples", "bytes_in", "bytes_out")
@@ -42,8 +41,10 @@ _FIGURES = (
 
 
 @dataclass(frozen=True, slots=True)
-class Scripts:
+class Scripts(OnFabric):
     """Points that run a PyTorch script with flags of its own and options of `onewafer run`."""
+
+    free_inputs: ClassVar[str] = "flags."
 
     sources: Sources
     figures: tuple[Figure, ...] = _FIGURES
@@ -54,29 +55,13 @@ class Scripts:
         """Return the inputs that a point may set."""
         return ("file", "arch", "profile", *_TEXTS, *_NUMBERS, *machine_axes())
 
-    def prefixes(self) -> Collection[str]:
-        """Return what other inputs begin with: flags of the script, entries of tables."""
-        return (_FLAGS, *TABLES)
-
     def parse(self, name: str, value: object) -> Plain:
         """Return the value of an input; raise ConfigurationError if it cannot have it."""
-        if name.startswith(_FLAGS):
-            if not isinstance(value, bool | int | float | str):
-                raise ConfigurationError(f"{name} = {value!r}: write a number, true, or a text")
-            return value
+        if name.startswith(self.free_inputs):
+            return as_plain(name, value)
         if name in ("file", "arch", "profile", *_TEXTS):
             return as_text(name, value)
         return as_whole(name, value) if name in _NUMBERS else parse_machine_axis(name, value)
-
-    def asks(self, names: Collection[str]) -> Collection[str]:
-        """Return the names that a filter may use, beside the inputs named."""
-        del names
-        return fabric_names()
-
-    def values(self, inputs: Mapping[str, Plain], names: Collection[str]) -> Mapping[str, object]:
-        """Return the values of names that a filter uses, for a point."""
-        del names
-        return fabric_values(inputs)
 
     def task(self, inputs: Mapping[str, Plain]) -> ScriptTask:
         """Return the work of a point; raise ConfigurationError if there is no such point."""
@@ -90,11 +75,7 @@ class Scripts:
             file=name,
             machine=machine,
             options=tuple((one, inputs[one]) for one in (*_TEXTS, *_NUMBERS) if one in inputs),
-            flags=tuple(
-                (flag.removeprefix(_FLAGS), value)
-                for flag, value in inputs.items()
-                if flag.startswith(_FLAGS)
-            ),
+            flags=self.taken(inputs),
             source=self.sources.digest(name, "*.py", called="file"),
         )
 

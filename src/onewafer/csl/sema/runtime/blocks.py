@@ -242,7 +242,7 @@ def _only_value(
     kept = body[:-1]
     if target.local is not None and is_known:
         kept = kept[:-1]
-    if jumps_out(kept, 0):
+    if jumps_out(kept):
         # The jumps have counted this block.
         a.emit(ir.Labelled(kept, span))
     else:
