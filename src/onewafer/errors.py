@@ -67,6 +67,10 @@ class TraceError(OnewaferError):
     """A trace cannot be read, or does not hold what is asked of it."""
 
 
+class RecordingError(OnewaferError):
+    """A recording of a run cannot be read, or does not hold what is asked of it."""
+
+
 @dataclass(frozen=True, slots=True)
 class Place:
     """The place and time of an event on the wafer: program-relative PE and cycle."""

@@ -45,6 +45,8 @@ class Settings:
     None is what the computer has available."""
     trace_files: tuple[Path, ...] = ()
     """`ONEWAFER_TRACE`: files, separated by commas, that a run of a host script is traced into."""
+    record_file: Path | None = None
+    """`ONEWAFER_RECORD`: the file that a run of a host script is recorded into."""
     log_parts: tuple[str, ...] = ()
     """`SIMFABRIC_DEBUG`: kinds of lines, separated by commas, that a run of a host script writes to
     `sim.log`: some of `LOG_PARTS`."""
@@ -73,6 +75,7 @@ class Settings:
             threads=_positive("ONEWAFER_THREADS"),
             max_memory=_bytes("ONEWAFER_MAX_MEMORY"),
             trace_files=_trace_files("ONEWAFER_TRACE"),
+            record_file=_record_file("ONEWAFER_RECORD"),
             log_parts=_log_parts("SIMFABRIC_DEBUG"),
             is_strict=_switch("ONEWAFER_STRICT", default=False),
             checks=parse_checks(os.environ.get("ONEWAFER_CHECK", ""), "ONEWAFER_CHECK"),
@@ -219,6 +222,25 @@ def _folder(name: str) -> Path | None:
 def _trace_files(name: str) -> tuple[Path, ...]:
     texts = [text for text in os.environ.get(name, "").split(",") if text]
     return tuple(check_trace_file(text, name) for text in texts)
+
+
+def _record_file(name: str) -> Path | None:
+    text = os.environ.get(name, "")
+    return check_record_file(text, name) if text else None
+
+
+def check_record_file(text: str, origin: str) -> Path:
+    """Return the absolute path of a recording to be written; `origin` says who named it.
+
+    Raises:
+        ConfigurationError: it is a folder, or there is no such folder.
+    """
+    path = Path(text)
+    if path.is_dir():
+        raise ConfigurationError(f"{origin} {text}: that is a folder; name a file")
+    if not path.absolute().parent.is_dir():
+        raise ConfigurationError(f"{origin} {text}: there is no folder {path.absolute().parent}")
+    return path.absolute()
 
 
 def _log_parts(name: str) -> tuple[str, ...]:

@@ -14,6 +14,7 @@ from onewafer import __version__
 from onewafer.cli import cslc
 from onewafer.cli import run as command
 from onewafer.cli.main import execute
+from onewafer.errors import RecordingError
 from onewafer.execution import launch_files
 
 SCRIPT = """
@@ -375,3 +376,21 @@ def test_an_unknown_engine_is_refused_before_torch_is_loaded(script, capsys):
     assert err == (
         "onewafer: --engine='quick': there is no such engine; choose from fast, reference\n"
     )
+
+
+def test_a_run_is_recorded_also_where_its_launches_are_known(script, tmp_path, capsys):
+    file = tmp_path / "run.parquet"
+    options = ["--rectangle", "2x2", "--engine", "reference", "--record", str(file), "--quiet"]
+    assert execute(["run", *options, script]) == 0
+    file.unlink()
+    assert execute(["run", *options, script]) == 0
+    assert f"onewafer: wrote {file.name}, " in capsys.readouterr().err
+    assert file.exists()
+
+
+def test_a_run_without_simulation_has_no_recording(script, tmp_path, capsys):
+    file = tmp_path / "run.parquet"
+    options = ["--fidelity", "model", "--record", str(file)]
+    assert execute(["run", *options, script]) == RecordingError.exit_code
+    assert "nothing was simulated, so there is no recording" in capsys.readouterr().err
+    assert not file.exists()

@@ -9,7 +9,7 @@ from onewafer.arch import load_architecture
 from onewafer.errors import HostError
 from onewafer.graph import FLOATING
 from onewafer.mesh import Role, shard
-from onewafer.mesh.layout import pack, unpack
+from onewafer.mesh.layout import held_indices, pack, unpack
 from tests.mesh.models import llama
 from tests.mesh.strategies import mlp
 
@@ -29,6 +29,18 @@ def test_unpack_undoes_pack(features, batch, width, height, dtype):
         blocks = pack(placement, array, width, height)
         assert blocks.shape == (height, width, placement.num_elements)
         np.testing.assert_array_equal(unpack(placement, blocks, width, height), array)
+        check_held(placement, array, blocks)
+
+
+def check_held(placement, array, blocks):
+    """Every PE has the elements of the rows and columns that it is said to hold, and zeros."""
+    height, width = blocks.shape[:2]
+    matrix = array.reshape(-1, array.shape[-1])
+    (row_axis, rows), (column_axis, columns) = held_indices(placement, width, height)
+    for y, x in np.ndindex(height, width):
+        place = {"x": x, "y": y, "local": 0}
+        held = matrix[rows[place[row_axis]]][:, columns[place[column_axis]]]
+        assert set(held.ravel()) - {0} == set(blocks[y, x]) - {0}
 
 
 @given(st.integers(1, 5), st.integers(1, 5), st.sampled_from(FLOATING), st.sampled_from([0, 2, 4]))
@@ -40,6 +52,7 @@ def test_unpack_undoes_pack_of_heads_in_another_order(width, height, dtype, swap
         array = np.arange(1, np.prod(placement.shape) + 1).reshape(placement.shape)
         blocks = pack(placement, array, width, height)
         np.testing.assert_array_equal(unpack(placement, blocks, width, height), array)
+        check_held(placement, array, blocks)
 
 
 def test_weight_blocks_are_transposed_and_padded():

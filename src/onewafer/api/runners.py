@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from onewafer.api.paths import list_paths
@@ -12,7 +14,7 @@ from onewafer.api.run_report import RunReport
 from onewafer.api.simulation import simulation_settings
 from onewafer.errors import HostError
 from onewafer.geometry import Rectangle
-from onewafer.settings import check_trace_file
+from onewafer.settings import check_record_file, check_trace_file
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -29,6 +31,10 @@ if TYPE_CHECKING:
     Where = tuple[int, int] | tuple[int, int, int, int]
     """One PE, (x, y), or a rectangle of PEs, (x, y, width, height); (0, 0) is in the north-west."""
     Scalar = int | float | np.generic
+
+
+_UNNAMED = "program"
+"""The title of a recording of a program that is in no folder."""
 
 
 class Runner:
@@ -158,6 +164,7 @@ def load(
     check: str | None = None,
     strict: bool = False,
     trace: StrPath | Sequence[StrPath] = (),
+    record: StrPath | None = None,
     progress: bool = True,
 ) -> Runner:
     """Put a compiled program on a simulated wafer, and let its start-up tasks run.
@@ -170,6 +177,7 @@ def load(
         check: check accesses to memory: `bounds`, `uninitialised`, or `all`.
         strict: make what the program is warned of at the end an error.
         trace: files to trace the run into, written by `stop`; the ending says the format.
+        record: a file to record the run into, written by `stop`; `onewafer view` shows it.
         progress: whether long launches say how far they are.
 
     Raises:
@@ -177,7 +185,11 @@ def load(
         HostError: there is no such folder.
         SimulationError: the start-up of the program failed.
     """
-    from onewafer.host import Device, checking_of  # noqa: PLC0415  # the simulator, when it is used
+    from onewafer.host import (  # noqa: PLC0415  # the simulator, when it is used
+        Device,
+        checking_of,
+        record_folder,
+    )
 
     settings = simulation_settings(
         engine=engine,
@@ -191,15 +203,26 @@ def load(
     loaded = program if isinstance(program, Program) else _read(program)
     from onewafer.arch import load_architecture  # noqa: PLC0415  # when it is used
 
+    limits = _limits(loaded, settings)
+    file = (
+        settings.record_file if record is None else check_record_file(os.fspath(record), "record")
+    )
+    recorder = None
+    if file is not None:
+        folder = Path(_UNNAMED if isinstance(program, Program) else program)
+        recorder = record_folder(file, folder, limits.observer.say)
     device = Device(
         loaded.image,
         load_architecture(loaded.arch),
         engine=settings.engine,
-        limits=_limits(loaded, settings),
+        limits=limits,
         trace_files=traced or settings.trace_files,
+        recorder=recorder,
         checking=checking_of(settings),
         is_reviewed=True,
     )
+    if recorder is not None:
+        recorder.finish_with(device)
     device.load()
     device.settle()
     return Runner(device)

@@ -52,6 +52,14 @@ class Wafer:
         """What the calls have cost so far: a table, JSON, or a pandas frame."""
         return self._session.report(ended=self._ended, is_over=self._is_over)
 
+    def finish_recordings(self) -> tuple[Path, ...]:
+        """Write what `ONEWAFER_RECORD` asks for, once; return the files: one for each program."""
+        recordings = self._session.recordings
+        if recordings is None:
+            return ()
+        recordings.finish()
+        return recordings.files
+
     def __enter__(self) -> Self:
         """Send module calls to this wafer."""
         from onewafer.pytorch import run_on  # noqa: PLC0415  # loads torch
@@ -208,11 +216,13 @@ def open_session(options: WaferOptions, settings: Settings) -> Session:
     """Return a session that says how far it is, on a terminal or in a notebook.
 
     Raises:
-        ConfigurationError: the folder for CSL is not a new or empty one that can be written.
+        ConfigurationError: the folder for CSL is not a new or empty one that can be written, or a
+            run is to be recorded and PyArrow is not installed.
     """
     from onewafer.execution import (  # noqa: PLC0415  # likewise
         NotebookProgress,
         ProgressLine,
+        Recordings,
         check_csl_folder,
     )
     from onewafer.host import RunLimits  # noqa: PLC0415  # likewise
@@ -226,13 +236,16 @@ def open_session(options: WaferOptions, settings: Settings) -> Session:
     if options.csl is not None:
         check_csl_folder(options.csl, is_new=True)
     limits = RunLimits.from_settings(settings)
+    file = settings.record_file
+    recordings = None if file is None else Recordings(file, _print_notice)
     shell, console = find_notebook(), PlainConsole(stderr=True)
+    observer = None
     if shell is not None and settings.shows_progress:
-        return Session(options, observer=NotebookProgress(NotebookLine(shell)), limits=limits)
-    if not (console.is_watched and settings.shows_progress):
-        return Session(options, limits=limits)
-    line = ProgressLine(console)
-    return Session(options, observer=line, limits=replace(limits, observer=line.sentences))
+        observer = NotebookProgress(NotebookLine(shell))
+    elif console.is_watched and settings.shows_progress:
+        observer = ProgressLine(console)
+        limits = replace(limits, observer=observer.sentences)
+    return Session(options, observer=observer, limits=limits, recordings=recordings)
 
 
 def _print_notice(text: str) -> None:

@@ -27,6 +27,7 @@ _VARIABLES = {
     "--threads": "ONEWAFER_THREADS",
     "--checkpoint-dir": "ONEWAFER_CHECKPOINT_DIR",
     "--trace": "ONEWAFER_TRACE",
+    "--record": "ONEWAFER_RECORD",
     "--check": "ONEWAFER_CHECK",
 }
 """Options with a value."""
@@ -49,6 +50,7 @@ Run a host program; the simulated wafer stands behind `cerebras.sdk`. Options co
   --check LIST            check accesses: bounds, uninitialised, or all (ONEWAFER_CHECK)
   --checkpoint-dir DIR    where Ctrl-C leaves a checkpoint, or off (ONEWAFER_CHECKPOINT_DIR)
   --trace FILE            trace the run; .perfetto-trace or .log, more with commas (ONEWAFER_TRACE)
+  --record FILE           record the run, for `onewafer view FILE` (ONEWAFER_RECORD)
   --help                  show this (also --onewafer-help)
 
 Everything else is handed to Python, its own options (-c, -m, -X …) included
@@ -89,6 +91,8 @@ def execute(arguments: Sequence[str]) -> int:
         os.environ["ONEWAFER_CHECKPOINT_DIR"] = str(settings.checkpoint_folder)  # noqa: TID251
     if settings.trace_files:
         os.environ["ONEWAFER_TRACE"] = ",".join(map(str, settings.trace_files))  # noqa: TID251
+    if settings.record_file is not None:
+        os.environ["ONEWAFER_RECORD"] = str(settings.record_file)  # noqa: TID251  # likewise
     sys.stdout.flush()
     environment = of_container(os.environ)  # noqa: TID251 - likewise
     environment["ONEWAFER_SHORT_TRACEBACKS"] = "1"

@@ -11,7 +11,6 @@ import typer
 from onewafer.cli.program_folder import (
     FolderArgument,
     ProfileOption,
-    SourceFiles,
     load_image,
     parse_pe,
 )
@@ -48,6 +47,7 @@ def listing(
     if chosen is None:
         print(json.dumps(_programs(image), indent=2) if as_json else printable(_overview(image)))
         return
+    from onewafer.recording import SourceFiles  # noqa: PLC0415  # likewise
     from onewafer.viewer import (  # noqa: PLC0415  # likewise
         format_listing,
         list_program,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from shutil import which
 from typing import TYPE_CHECKING, Annotated
@@ -18,7 +19,7 @@ from onewafer.cli.simulation_options import (
     read_settings,
 )
 from onewafer.errors import ConfigurationError, TraceError
-from onewafer.settings import check_trace_file
+from onewafer.settings import check_record_file, check_trace_file
 from onewafer.terminal import printable
 
 if TYPE_CHECKING:
@@ -32,6 +33,22 @@ _INTERRUPTED = 130
 _SIGNALLED = 128
 
 
+_OutputOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "-o",
+        "--output",
+        metavar="FILE",
+        help="Ends in .perfetto-trace (ui.perfetto.dev), .log (wse-viz) or .wafer-trace; "
+        f"repeatable [default: {DEFAULT_OUTPUT}].",
+    ),
+]
+_RecordOption = Annotated[
+    str | None,
+    typer.Option(metavar="FILE", help="Write a recording too, for `onewafer view FILE`; Parquet."),
+]
+
+
 def trace(
     what: Annotated[
         list[str],
@@ -41,16 +58,7 @@ def trace(
         ),
     ],
     *,
-    outputs: Annotated[
-        list[str] | None,
-        typer.Option(
-            "-o",
-            "--output",
-            metavar="FILE",
-            help="Ends in .perfetto-trace (ui.perfetto.dev), .log (wse-viz) or .wafer-trace; "
-            f"repeatable [default: {DEFAULT_OUTPUT}].",
-        ),
-    ] = None,
+    outputs: _OutputOption = None,
     launch: Annotated[
         list[str] | None,
         typer.Option(
@@ -58,6 +66,7 @@ def trace(
             help="For a FOLDER: a function to launch, with its arguments; repeatable.",
         ),
     ] = None,
+    record: _RecordOption = None,
     profile: ProfileOption = DEFAULT_PROFILE,
     max_cycles: MaxCyclesOption = None,
     strict: StrictOption = False,
@@ -71,6 +80,7 @@ def trace(
     """
     named = dict.fromkeys(outputs or [DEFAULT_OUTPUT])
     files = [check_trace_file(text, "-o") for text in named]
+    recording = None if record is None else check_record_file(record, "--record")
     subject = Path(what[0])
     if profile != DEFAULT_PROFILE and not subject.is_dir():
         raise ConfigurationError(
@@ -78,7 +88,8 @@ def trace(
             "has that of its run"
         )
     if subject.suffix == _TRACE:
-        _refuse_script_options(what, launch, max_cycles, is_checked=strict or check is not None)
+        is_run = strict or check is not None or recording is not None
+        _refuse_script_options(what, launch, max_cycles, is_run=is_run)
         _convert(subject, files)
     elif subject.is_dir():
         if len(what) > 1:
@@ -93,17 +104,18 @@ def trace(
             strict=strict,
             checks=check,
         )
+        settings = replace(settings, record_file=recording)
         _run_folder(subject, files, launch or [], profile, settings)
     else:
         if launch:
             raise ConfigurationError("--launch is for a FOLDER; a script launches by itself")
-        _run_script(what, files, max_cycles, strict=strict, check=check)
+        _run_script(what, files, max_cycles, strict=strict, check=check, recording=recording)
 
 
 def _refuse_script_options(
-    what: list[str], launch: list[str] | None, max_cycles: int | None, *, is_checked: bool
+    what: list[str], launch: list[str] | None, max_cycles: int | None, *, is_run: bool
 ) -> None:
-    if len(what) > 1 or launch or max_cycles is not None or is_checked:
+    if len(what) > 1 or launch or max_cycles is not None or is_run:
         raise ConfigurationError(f"{what[0]}: a trace is only converted: it takes -o and no more")
 
 
@@ -114,6 +126,7 @@ def _run_script(
     *,
     strict: bool,
     check: str | None,
+    recording: Path | None,
 ) -> None:
     """Run the script, and say so if nothing was simulated by it."""
     arguments = what[1:] if what[0] in _RUNNERS else what
@@ -133,6 +146,8 @@ def _run_script(
         options.append("--strict")
     if check is not None:
         options.append(f"--check={check}")
+    if recording is not None:
+        options.append(f"--record={recording}")
     sys.stdout.flush()
     command = [sys.executable, "-m", "onewafer.cli.cs_python", *options, *arguments]
     before = [_identity(path) for path in files]
@@ -178,6 +193,7 @@ def _run_folder(
         Interruption,
         RunLimits,
         checking_of,
+        record_folder,
     )
     from onewafer.image import SymbolKind  # noqa: PLC0415  # likewise
 
@@ -189,12 +205,14 @@ def _run_folder(
         print(f"onewafer: {note} {', '.join(functions)}", file=sys.stderr)
     limits = RunLimits.from_settings(settings)
     architecture = load_architecture(image.arch, profile=profile)
+    recording = settings.record_file
     device = Device(
         image,
         architecture,
         engine="reference",
         limits=limits,
         trace_files=files,
+        recorder=recording and record_folder(recording, folder, limits.observer.say),
         checking=checking_of(settings),
         is_reviewed=True,
         has_host=False,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,15 +11,12 @@ import typer
 from onewafer.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from onewafer.image import WaferImage
 
 FolderArgument = Annotated[
     Path, typer.Argument(metavar="FOLDER", help="A compiled program: what cslc wrote with -o.")
 ]
 ProfileOption = Annotated[str, typer.Option(metavar="NAME", help="Timing: sdk or silicon.")]
-_LIBRARY = "onewafer.csl.library"
 
 
 def load_image(folder: Path) -> WaferImage:
@@ -55,29 +51,3 @@ def parse_pe(text: str, image: WaferImage) -> tuple[int, int]:
             f"{image.width - 1},{image.height - 1} (its own coordinates, not the fabric's)"
         )
     return x, y
-
-
-class SourceFiles:
-    """Finds source files by the paths that locations name."""
-
-    def __init__(self, folder: Path) -> None:
-        """Look beside the compiled program too, if not in the current folder."""
-        self._folder = folder
-        self.changed: list[str] = []
-        """Files found that are newer than the compiled program."""
-
-    def __call__(self, path: str) -> Sequence[str]:
-        """Return the lines of a file; none if it is not there."""
-        if path.startswith("<"):
-            entry = resources.files(_LIBRARY) / f"{path.strip('<>')}.csl"
-            return entry.read_text(encoding="utf-8").splitlines() if entry.is_file() else ()
-        for base in (Path(), self._folder.absolute().parent):
-            file = base / path
-            try:
-                lines = file.read_text(encoding="utf-8", errors="replace").splitlines()
-                if file.stat().st_mtime > (self._folder / "image.json").stat().st_mtime:
-                    self.changed.append(path)
-            except OSError:
-                continue
-            return lines
-        return ()

@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 import sys
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
@@ -19,7 +19,7 @@ from onewafer.cli.simulation_options import (
     ThreadsOption,
     read_settings,
 )
-from onewafer.errors import ConfigurationError
+from onewafer.errors import ConfigurationError, RecordingError
 
 if TYPE_CHECKING:
     from onewafer.execution import WaferOptions
@@ -90,6 +90,14 @@ _CudaAliasOption = Annotated[
     ),
 ]
 
+_RecordOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--record",
+        metavar="FILE",
+        help="Write what every PE did, for `onewafer view FILE`; Parquet, a file a program.",
+    ),
+]
 _VerboseOption = Annotated[
     bool, typer.Option("--verbose", "-v", help="Report every place and nested call.")
 ]
@@ -125,6 +133,7 @@ def run(
     max_cycles: MaxCyclesOption = None,
     threads: ThreadsOption = None,
     json_file: _JsonOption = None,
+    record: _RecordOption = None,
     explain_placement: _ExplainOption = False,
     verbose: _VerboseOption = False,
     quiet: Annotated[
@@ -139,7 +148,8 @@ def run(
     if not script.exists():  # said at once: to load torch takes seconds
         raise ConfigurationError(f"there is no script {script}")
     output = _Output(check_output("--json", json_file), explain_placement, verbose, quiet)
-    settings = read_settings(engine=engine, max_cycles=max_cycles, threads=threads, quiet=quiet)
+    read = read_settings(engine=engine, max_cycles=max_cycles, threads=threads, quiet=quiet)
+    settings = replace(read, record_file=check_output("--record", record) or read.record_file)
     require_torch("`onewafer run`")
     options = wafer_options(
         spelling=_as_flag,
@@ -157,8 +167,7 @@ def run(
         csl=csl,
         engine=settings.engine,
     )
-    code = _run(script, arguments or [], options, settings, cuda_alias=cuda_alias, output=output)
-    raise typer.Exit(code)
+    _run(script, arguments or [], options, settings, cuda_alias=cuda_alias, output=output)
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,7 +188,7 @@ def _run(
     *,
     cuda_alias: bool | None,
     output: _Output,
-) -> int:
+) -> NoReturn:
     from onewafer.execution.report import render_placement  # noqa: PLC0415  # when it is used
     from onewafer.pytorch import render, to_json  # noqa: PLC0415  # likewise
     from onewafer.terminal import PlainConsole  # noqa: PLC0415  # likewise
@@ -192,7 +201,8 @@ def _run(
     with suppress(OSError, ValueError):  # closed; Python itself says so at exit
         sys.stdout.flush()
     if os.getpid() != process_id:  # a child that the script forked
-        return result.exit_code
+        raise typer.Exit(result.exit_code)
+    recordings = wafer.finish_recordings()
     report = wafer.report
     try:
         if output.json_file is not None:
@@ -204,7 +214,12 @@ def _run(
             console.print(render_placement(report.programs))
     if result.error is not None:
         raise result.error
-    return result.exit_code
+    if settings.record_file is not None and not recordings:
+        raise RecordingError(
+            "nothing was simulated, so there is no recording: let the wafer run a module, with "
+            "--fidelity fabric, or with auto and a larger --simulate-budget"
+        )
+    raise typer.Exit(result.exit_code)
 
 
 def _as_flag(name: str, value: object) -> str:

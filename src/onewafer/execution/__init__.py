@@ -42,6 +42,7 @@ from onewafer.execution.placement import (
     place_training,
 )
 from onewafer.execution.progress import NotebookProgress, ProgressLine
+from onewafer.execution.recordings import Recordings
 from onewafer.execution.records import Phase, ProgramLedger, ProgramRecord
 from onewafer.execution.resident_program import ResidentProgram
 from onewafer.execution.watching import Observer
@@ -62,6 +63,7 @@ __all__ = [
     "ProgramLedger",
     "ProgramRecord",
     "ProgressLine",
+    "Recordings",
     "ResidentProgram",
     "Simulation",
     "Spelling",

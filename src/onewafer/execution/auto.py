@@ -228,7 +228,10 @@ class AutoExecutor:
         return self.program.width * self.program.height
 
     def _take_known(self, launch: Launch | None) -> bool:
-        """Take a launch that an earlier run simulated, if there was one."""
+        """Take a launch that an earlier run simulated, if there was one.
+
+        A run that is recorded simulates it again: a recording shows what was simulated.
+        """
         if self._file is None and not self._is_refused:
             try:
                 emitted = emit(self.program, self.architecture)
@@ -238,7 +241,8 @@ class AutoExecutor:
             self._file = LaunchFile.of(emitted, self.architecture)
         file = self._file
         where = launch or self.program.whole_launch()
-        known = None if file is None else file.launches.get(where)
+        is_recorded = self.simulation.recordings is not None
+        known = None if file is None or is_recorded else file.launches.get(where)
         if file is None or known is None or file.figures is None:
             return False
         self._note_image(file.figures)

@@ -32,8 +32,9 @@ if TYPE_CHECKING:
     from onewafer.arch import Architecture
     from onewafer.execution.arrays import Arrays
     from onewafer.execution.executor import Executor
+    from onewafer.execution.recordings import Recordings
     from onewafer.execution.watching import Watch
-    from onewafer.host import RunObserver
+    from onewafer.host import RunObserver, RunRecorder
     from onewafer.image import TileProgram, WaferImage
     from onewafer.mesh import EmittedPlacement, Launch, MeshProgram
     from onewafer.simulator import Statistics
@@ -45,6 +46,8 @@ class Simulation:
 
     engine: str = DEFAULT_ENGINE
     limits: RunLimits = NO_LIMITS
+    recordings: Recordings | None = None
+    """Where what they do is recorded; None: nowhere."""
 
 
 _PLAIN_SIMULATION = Simulation()
@@ -84,6 +87,10 @@ class FabricExecutor:
         )
         self.image = compile_program(options, MemoryFiles(self._emitted.files))
         self._architecture, self._simulation = architecture, simulation
+        self._recorder: RunRecorder | None = None
+        if simulation.recordings is not None:
+            self._recorder = simulation.recordings.begin(program, self._emitted)
+            self._recorder.finish_with(self, ended_well=True)
         self._device = self._load()
         self._sampler = PurposeSampler(program, self.image, self._emitted.position)
         self._multiplied: dict[str, NDArray[np.floating[Any]]] = {}
@@ -93,7 +100,11 @@ class FabricExecutor:
     def _load(self) -> Device:
         simulation = self._simulation
         device = Device(
-            self.image, self._architecture, engine=simulation.engine, limits=simulation.limits
+            self.image,
+            self._architecture,
+            engine=simulation.engine,
+            limits=simulation.limits,
+            recorder=self._recorder,
         )
         device.load()
         return device

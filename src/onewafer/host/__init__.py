@@ -23,6 +23,7 @@ from onewafer.host.progress_display import (
 )
 from onewafer.host.run_limits import NO_LIMITS, RunLimits, Sampler
 from onewafer.host.run_progress import RunObserver, RunProgress
+from onewafer.host.run_recorder import Recorded, RunRecorder, record_folder
 from onewafer.host.run_review import checking_of
 from onewafer.host.sdk_arrays import input_array_to_u32, memcpy_view
 from onewafer.host.sdk_geometry import IntRectangle, IntVector
@@ -53,9 +54,11 @@ __all__ = [
     "MemcpyDataType",
     "MemcpyOrder",
     "PrintLog",
+    "Recorded",
     "RunLimits",
     "RunObserver",
     "RunProgress",
+    "RunRecorder",
     "Sampler",
     "SdkExecutionPlatform",
     "SdkRuntime",
@@ -82,6 +85,7 @@ __all__ = [
     "make_u48",
     "memcpy_view",
     "prints",
+    "record_folder",
     "save_stream_ports",
     "scripts_handler",
     "sub_ts",

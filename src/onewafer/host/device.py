@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from onewafer.host.exports import Placement
     from onewafer.host.run_limits import Sampler
     from onewafer.host.run_progress import RunObserver
+    from onewafer.host.run_recorder import RunRecorder
     from onewafer.host.scalars import Argument
     from onewafer.host.streams import Reception
     from onewafer.host.tracing import Recording
@@ -83,13 +84,15 @@ class Device:
         limits: RunLimits = NO_LIMITS,
         trace_files: Sequence[Path] = (),
         log_parts: Sequence[str] = (),
+        recorder: RunRecorder | None = None,
         checking: Checking = NO_CHECKING,
         is_reviewed: bool = False,
         has_host: bool = True,
     ) -> None:
         """Keep a program; with `trace_files`, `stop` or any other end of its run writes these.
 
-        So it does with `sim.log`, if there are `log_parts`: the kinds of lines in it.
+        So it does with `sim.log`, if there are `log_parts`: the kinds of lines in it. A `recorder`
+        hears of the machine, of launches, and of the end.
 
         If the run is reviewed, the observer of the limits is told at its end of things that work
         but are rarely intended: operations issued on a busy microthread, and wavelets that no PE
@@ -116,6 +119,7 @@ class Device:
         self._trace_files = tuple(trace_files)
         self._log_parts = tuple(log_parts)
         self._recording: Recording | None = None
+        self._recorder = recorder
 
     @classmethod
     def from_checkpoint(
@@ -202,6 +206,8 @@ class Device:
         )
         if self._recording is not None:
             self._recording.follow(machine)
+        if self._recorder is not None:
+            self._recorder.follow(machine)
         self._put_on(machine)
 
     def _sink(self) -> EventSink | None:
@@ -236,8 +242,10 @@ class Device:
             self.await_words(self._streams.pending)
         report = machine.find_deadlock()
         if report is not None:
+            error = DeadlockError(report)
+            self._note_failure(error)
             self._warn()
-            raise DeadlockError(report)
+            raise error
         try:
             self.review()
         finally:
@@ -246,6 +254,8 @@ class Device:
         self._phase = _Phase.STOPPED
         if self._recording is not None:
             self._recording.finish(ended_well=True)
+        if self._recorder is not None:
+            self._recorder.finish(ended_well=True)
 
     def review(self) -> None:
         """Report, once and if it is wanted, ends of a run that are rarely meant; `stop` calls it.
@@ -274,14 +284,23 @@ class Device:
             self._limits.observer.say(f"warning: {text}\n{HOW_STRICT}")
 
     def end_trace(self) -> None:
-        """Write the trace files, if `stop` has not: the run ended by an error."""
+        """Write trace files and recording, if `stop` has not: the run ended by an error."""
         if self._recording is not None:
             self._recording.finish()
+        if self._recorder is not None:
+            self._recorder.finish()
+
+    def _note_failure(self, error: SimulationError) -> None:
+        if self._recorder is not None:
+            self._recorder.note_failure(str(error))
 
     @property
     def has_lost_trace(self) -> bool:
-        """Whether trace files were asked for and could not be written; stderr says why."""
-        return self._recording is not None and self._recording.failure is not None
+        """Whether files were asked for and could not be written; stderr says why."""
+        return any(
+            part is not None and part.failure is not None
+            for part in (self._recording, self._recorder)
+        )
 
     def write(self, symbol: str, array: NDArray[Any], rectangle: Rectangle | None = None) -> None:
         """Copy `array[height, width, num_elements]` to a variable on the PEs of a rectangle.
@@ -515,6 +534,8 @@ class Device:
         start = machine.cycle
         self._start(machine, name, words)
         self._rest(machine, f"the launch of {name!r}", observer, sampler)
+        if self._recorder is not None:
+            self._recorder.note_launch(name, start, machine.cycle)
         return LaunchReport(name, start, machine.cycle)
 
     def _start(self, machine: Machine, name: str, words: tuple[int, ...]) -> None:
@@ -587,7 +608,8 @@ class Device:
         while True:
             try:
                 run_until_rest(machine, what or self._pending, self._limits, observer, sampler)
-            except SimulationError:
+            except SimulationError as error:
+                self._note_failure(error)
                 self._warn()
                 raise
             self.bytes_out += _WAVELET_BYTES * self._streams.collect(machine)

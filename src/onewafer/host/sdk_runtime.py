@@ -31,6 +31,7 @@ from onewafer.host.narrow_shifts import mend_narrow_shifts
 from onewafer.host.print_log import FILE_NAME as LOG_NAME
 from onewafer.host.print_log import LogFile, PrintLog, prints
 from onewafer.host.run_limits import RunLimits
+from onewafer.host.run_recorder import record_folder
 from onewafer.host.run_review import checking_of
 from onewafer.host.scalars import numpy_type
 from onewafer.host.sdk_platform import find_platform
@@ -125,6 +126,9 @@ class SdkRuntime:
         limits = RunLimits.from_settings(settings)
         if prints(self._image):
             limits = replace(limits, log=PrintLog(self._image, LogFile(Path(LOG_NAME))))
+        recorder = None
+        if settings.record_file is not None:
+            recorder = record_folder(settings.record_file, self._folder, limits.observer.say)
         self._device = Device(
             self._image,
             self._architecture,
@@ -132,9 +136,12 @@ class SdkRuntime:
             limits=limits,
             trace_files=settings.trace_files,
             log_parts=settings.log_parts,
+            recorder=recorder,
             checking=checking_of(settings),
             is_reviewed=True,
         )
+        if recorder is not None:
+            recorder.finish_with(self._device)
         self._ports = load_stream_ports(self._folder)
         self._num_sent: dict[str, int] = {}
         """Wavelets by the name of their stream."""

@@ -25,7 +25,7 @@ from onewafer.mesh.cost import Estimate, Estimator, estimate
 from onewafer.mesh.dense import Matmul
 from onewafer.mesh.emit_csl import SLOTS, EmittedPlacement, EmittedProgram, emit
 from onewafer.mesh.finiteness import NonFinite, find_non_finite
-from onewafer.mesh.layout import numpy_dtype
+from onewafer.mesh.layout import held_indices, numpy_dtype
 from onewafer.mesh.limits import Waits, split_waits
 from onewafer.mesh.lowering.optimizer import CLEAR, STEP_NUMBERS, UPDATE, moment_of
 from onewafer.mesh.lowering.training import BACKWARD, FORWARD, LOSS
@@ -82,6 +82,7 @@ __all__ = [
     "evaluate",
     "find_non_finite",
     "footprint",
+    "held_indices",
     "largest_rectangle",
     "longest_context",
     "moment_of",

@@ -118,6 +118,39 @@ def _block_indices(
     return index[placement.rows], index[placement.columns]
 
 
+def held_indices(
+    placement: Placement, width: int, height: int
+) -> tuple[tuple[Distribution, list[NDArray[np.intp]]], ...]:
+    """Return how the rows and the columns of a tensor lie, and which ones each block holds.
+
+    Rows are all dimensions but the last one, flattened; those of the first of several matrices.
+    """
+    one = _first_matrix(placement) if placement.num_matrices > 1 else placement
+    num_rows, num_columns = _matrix_shape(one)
+    rows, columns = (index.reshape(-1) for index in _places(one))
+    kept = [
+        (distribution, [block[block < limit] for block in _cut(index, size, count)])
+        for distribution, index, size, limit, count in (
+            (one.rows, rows, one.block.rows, num_rows, num_blocks(one.rows, width, height)),
+            (
+                one.columns,
+                columns,
+                one.block.columns,
+                num_columns,
+                num_blocks(one.columns, width, height),
+            ),
+        )
+    ]
+    if one.is_transposed:
+        return kept[1], kept[0]
+    distribution, blocks = kept[1]  # a vector that all heads share lies there several times
+    return kept[0], (distribution, [block % one.shape[-1] for block in blocks])
+
+
+def _cut(index: NDArray[np.intp], size: int, count: int) -> list[NDArray[np.intp]]:
+    return [index[block * size : (block + 1) * size] for block in range(count)]
+
+
 def _matrix_shape(placement: Placement) -> tuple[int, int]:
     rows, columns = math.prod(placement.shape[:-1]), placement.shape[-1]
     if placement.is_transposed:

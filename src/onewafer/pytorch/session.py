@@ -61,7 +61,7 @@ from onewafer.settings import Settings
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Mapping
 
-    from onewafer.execution import Observer, Placed, ResidentProgram, WaferOptions
+    from onewafer.execution import Observer, Placed, Recordings, ResidentProgram, WaferOptions
     from onewafer.graph import Graph
     from onewafer.pytorch.capture import Capture, CapturedCall
     from onewafer.pytorch.guarded import CapturedGraph
@@ -110,6 +110,7 @@ class Session:
         ledger: Ledger | None = None,
         observer: Observer | None = None,
         limits: RunLimits | None = None,
+        recordings: Recordings | None = None,
     ) -> None:
         """Make a session; without `limits` those of the environment hold."""
         settings = Settings.from_environment()
@@ -118,6 +119,7 @@ class Session:
         self.architecture = load_architecture(options.arch, profile=options.profile)
         self.ledger = Ledger() if ledger is None else ledger
         self.observer = observer
+        self.recordings = recordings
         self._programs: weakref.WeakKeyDictionary[torch.nn.Module, dict[Graph, _Outcome]] = (
             weakref.WeakKeyDictionary()
         )
@@ -140,7 +142,7 @@ class Session:
         self._siblings: dict[WaferOptions, Session] = {}
         self._loader = Loader(
             options,
-            Simulation(options.engine or settings.engine, self.limits),
+            Simulation(options.engine or settings.engine, self.limits, recordings),
             self.ledger,
             observer,
             self._note_unsaid,
@@ -164,7 +166,11 @@ class Session:
         with taking_turn():
             if options not in self._siblings:
                 sibling = Session(
-                    options, ledger=self.ledger, observer=self.observer, limits=self.limits
+                    options,
+                    ledger=self.ledger,
+                    observer=self.observer,
+                    limits=self.limits,
+                    recordings=self.recordings,
                 )
                 self._siblings[options] = sibling
             return self._siblings[options]

@@ -17,6 +17,7 @@ from onewafer.simulator.loading import check_program, host_streams, load_state, 
 from onewafer.simulator.memory_budget import refuse_without_memory
 from onewafer.simulator.messages import place
 from onewafer.simulator.selection import DEFAULT_ENGINE, select_engine
+from onewafer.simulator.waiting import find_waiting
 from onewafer.trace import Detail
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from onewafer.simulator.leftovers import Leftover
     from onewafer.simulator.selection import Selection
     from onewafer.simulator.statistics import Activity, Statistics
+    from onewafer.simulator.waiting import WaitingOperation
     from onewafer.trace import EventSink
 
 
@@ -304,6 +306,18 @@ class Machine:
                 return symbol
         known = ", ".join(sorted({*program.exports, *(symbol.name for symbol in program.symbols)}))
         raise SimulationError(f"PE ({x}, {y}) has no symbol '{name}'; it has: {known or 'none'}")
+
+    @property
+    def program_counters(self) -> NDArray[np.int32]:
+        """`[num_pes]`: the next instruction of each main thread; between tasks behind the last."""
+        return self._state.program_counters
+
+    def waiting_operations(self) -> list[WaitingOperation]:
+        """Return the DSD operations that wait, those of main threads last of their PE.
+
+        None after a run that was torn off in the middle of a cycle.
+        """
+        return find_waiting(self._engine.snapshot()) if self._is_whole else []
 
     def describe_place(self, x: int, y: int) -> str:
         """Return the source place where the main thread of a PE was at the end of the last run."""

@@ -2,7 +2,6 @@
 
 from onewafer.viewer.costs import Cost, instruction_costs, total
 from onewafer.viewer.program_listing import (
-    FindSource,
     ListedInstruction,
     ListedLine,
     ProgramListing,
@@ -22,7 +21,6 @@ from onewafer.viewer.routes import (
 __all__ = [
     "ColorMap",
     "Cost",
-    "FindSource",
     "ListedInstruction",
     "ListedLine",
     "ProgramListing",

@@ -7,7 +7,7 @@ their readable form.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from onewafer.image import (
     Field,
@@ -23,20 +23,13 @@ from onewafer.image import (
 from onewafer.viewer.costs import Cost, instruction_costs, total
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
 
     from onewafer.arch import Architecture
+    from onewafer.recording import FindSource
 
 _NO_SOURCE = ""
 """The path of instructions that no source line asked for."""
-
-
-class FindSource(Protocol):
-    """Finds the lines of a source file."""
-
-    def __call__(self, path: str, /) -> Sequence[str]:
-        """Return its lines; none if the file is not there."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)

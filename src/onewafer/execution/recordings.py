@@ -1,0 +1,110 @@
+"""Recordings of the programs that are simulated: one file each, with where tensors lie.
+
+In: a file that a user named, and emitted programs. Out: recorders; the second program of a run has
+`NAME-2` for its file.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from onewafer.graph import layer_parts
+from onewafer.host import Recorded, RunRecorder
+from onewafer.mesh import Distribution, held_indices
+from onewafer.recording import SourceTexts, Split, Tensor, ranges_of, require_arrow
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from onewafer.mesh import EmittedPlacement, EmittedProgram, MeshProgram
+
+_AXES = {Distribution.BLOCKED_X: "x", Distribution.BLOCKED_Y: "y", Distribution.LOCAL: ""}
+
+
+class Recordings:
+    """The recordings of one run."""
+
+    def __init__(self, path: Path, say: Callable[[str], object]) -> None:
+        """Take the name of the first file; `say` gets a line about each that is written.
+
+        Raises:
+            ConfigurationError: PyArrow is not installed.
+        """
+        require_arrow()
+        self._path = path
+        self._say = say
+        self._recorders: list[RunRecorder] = []
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """The files, those that are still to be written included."""
+        return tuple(recorder.path for recorder in self._recorders)
+
+    def begin(self, program: MeshProgram, emitted: EmittedProgram) -> RunRecorder:
+        """Return the recorder of a program.
+
+        Raises:
+            ConfigurationError: its file cannot be written.
+        """
+        number = len(self._recorders) + 1
+        path = self._path if number == 1 else self._path.with_stem(f"{self._path.stem}-{number}")
+        tensors, splits = describe_tensors(program, emitted)
+        subject = Recorded(program.graph.name, SourceTexts(emitted.files), tensors, splits)
+        recorder = RunRecorder(path, subject, self._say)
+        self._recorders.append(recorder)
+        return recorder
+
+    def finish(self) -> None:
+        """Write what has not been written."""
+        for recorder in self._recorders:
+            recorder.finish(ended_well=True)
+
+
+def describe_tensors(
+    program: MeshProgram, emitted: EmittedProgram
+) -> tuple[tuple[Tensor, ...], tuple[Split, ...]]:
+    """Return the tensors that the host knows, and how their dimensions lie over the PEs."""
+    parts = _parts_of_tensors(program)
+    numbers: dict[Split, int] = {}
+    tensors: list[Tensor] = []
+    for item in _placements(emitted):
+        placement = item.placement
+        rows, columns = (
+            numbers.setdefault(
+                Split(_AXES[distribution], tuple(map(ranges_of, blocks))), len(numbers)
+            )
+            for distribution, blocks in held_indices(placement, item.width, item.height)
+        )
+        num_bytes = placement.num_elements * placement.dtype.num_bytes
+        tensors.append(
+            Tensor(
+                name=placement.name,
+                role=str(placement.role),
+                part=parts.get(placement.name, ""),
+                dtype=str(placement.dtype),
+                shape=placement.shape,
+                symbol=item.symbol,
+                num_bytes=num_bytes,
+                rows=rows,
+                columns=columns,
+            )
+        )
+    return tuple(tensors), tuple(numbers)
+
+
+def _placements(emitted: EmittedProgram) -> Iterator[EmittedPlacement]:
+    for items in emitted.parameters.values():
+        yield from items
+    yield from emitted.inputs.values()
+    yield from emitted.outputs.values()
+
+
+def _parts_of_tensors(program: MeshProgram) -> dict[str, str]:
+    """Return the part of the layer that first reads each parameter, or gives each result."""
+    graph = program.graph
+    found: dict[str, str] = {}
+    for operation, part in zip(graph.operations, layer_parts(graph), strict=True):
+        for name in (*operation.parameter_operands, operation.result.name):
+            found.setdefault(name, str(part))
+    return found

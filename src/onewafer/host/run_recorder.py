@@ -1,0 +1,214 @@
+"""A run on its way into a recording: who ran, what it launched, and the counters at its end."""
+
+from __future__ import annotations
+
+import sys
+import weakref
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from onewafer.arch import load_wafer_system, wafer_system_names
+from onewafer.errors import ConfigurationError
+from onewafer.image import SectionKind
+from onewafer.recording import (
+    NOT_WAITING,
+    SRAM_COLUMNS,
+    WAVELET_COLUMNS,
+    RecordedLaunch,
+    RunHeader,
+    SourceFiles,
+    column_of_wait,
+    read_sources,
+    require_arrow,
+    write_recording,
+)
+from onewafer.simulator import StallReason
+from onewafer.units import format_size
+from onewafer.whole_files import try_to_write
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from onewafer.arch import Architecture
+    from onewafer.image import WaferImage
+    from onewafer.recording import FindSource, Split, Tensor
+    from onewafer.simulator import Machine, Statistics
+
+_NO_COLOR = -1
+_NOT_STOPPED = "the host script ended before it stopped the program"
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """The subject of a recording, as far as the machine does not know it."""
+
+    title: str
+    find_source: FindSource
+    tensors: tuple[Tensor, ...] = ()
+    splits: tuple[Split, ...] = ()
+
+
+def record_folder(path: Path, folder: Path, say: Callable[[str], object]) -> RunRecorder:
+    """Return a recorder of the program in a folder that `cslc` wrote.
+
+    Raises:
+        ConfigurationError: as `RunRecorder`.
+    """
+    return RunRecorder(path, Recorded(folder.name, SourceFiles(folder)), say)
+
+
+class RunRecorder:
+    """Writes the recording of one run at its end, whichever that is."""
+
+    def __init__(self, path: Path, subject: Recorded, say: Callable[[str], object]) -> None:
+        """Prepare to write a file; `say` gets a line about it when it is written.
+
+        Raises:
+            ConfigurationError: it cannot be written, or PyArrow is not installed.
+        """
+        require_arrow()
+        self.path = path
+        self.failure: str | None = None
+        """Why there is no recording."""
+        self._subject = subject
+        self._say = say
+        self._machine: Machine | None = None
+        self._failure = ""
+        self._launches: list[RecordedLaunch] = []
+        try:
+            try_to_write(path)
+        except OSError as error:
+            raise ConfigurationError(
+                f"{path}: the recording cannot be written: {error.strerror or error}"
+            ) from None
+
+    def finish_with(self, owner: object, *, ended_well: bool = False) -> None:
+        """Finish when an object ends, with the process at the latest, if it was not done before."""
+        weakref.finalize(owner, self.finish, ended_well=ended_well)
+
+    def follow(self, machine: Machine) -> None:
+        """Note whose run it is; what was noted of another machine is forgotten."""
+        self._machine = machine
+        self._launches.clear()
+
+    def note_launch(self, name: str, start_cycle: int, end_cycle: int) -> None:
+        """Note a function that was launched."""
+        self._launches.append(RecordedLaunch(name, start_cycle, end_cycle))
+
+    def note_failure(self, reason: str) -> None:
+        """Note why the run does not go on."""
+        self._failure = reason
+
+    def finish(self, *, ended_well: bool = False) -> None:
+        """Write the file, once, if anything ran; a run without `stop` has not ended well."""
+        machine, self._machine = self._machine, None
+        if machine is None:
+            return
+        try:
+            self._write(machine, self._failure or ("" if ended_well else _NOT_STOPPED))
+        except OSError as error:
+            self.failure = f"{self.path}: {error.strerror or error}"
+            sys.stderr.write(f"onewafer: the recording is not written: {self.failure}\n")
+            return
+        size = format_size(self.path.stat().st_size)
+        self._say(f"wrote {self.path.name}, {size}: onewafer view {self.path.name} shows it")
+
+    def _write(self, machine: Machine, ending: str) -> None:
+        image, architecture, subject = machine.image, machine.architecture, self._subject
+        header = RunHeader(
+            title=subject.title,
+            arch=architecture.name,
+            profile=architecture.profile,
+            engine=machine.engine,
+            clock_hertz=architecture.clock_hertz,
+            width=image.width,
+            height=image.height,
+            cycles=machine.cycle,
+            ending=ending,
+            reasons=tuple(map(_spell, StallReason)),
+            launches=tuple(self._launches),
+            tensors=subject.tensors,
+            splits=subject.splits,
+        )
+        columns = columns_of(machine)
+        if ending:
+            columns |= waiting_columns(machine)
+        sources = read_sources(image, subject.find_source)
+        write_recording(self.path, header, columns, image=image, sources=sources)
+
+
+def columns_of(machine: Machine) -> dict[str, NDArray[Any]]:
+    """Return the counters of every PE, and what its program takes of its memory, `[y, x]`."""
+    statistics, image = machine.statistics(), machine.image
+    stalls = statistics.stall_cycles
+    columns: dict[str, NDArray[Any]] = {
+        "program": image.program_of_pe,
+        "program_counter": machine.program_counters.reshape(image.height, image.width),
+        "busy_cycles": statistics.busy_cycles,
+        "main_thread_cycles": statistics.main_thread_cycles,
+        "data_path_cycles": statistics.data_path_cycles,
+        "instructions": statistics.instructions,
+        "dsd_elements": statistics.dsd_elements,
+        "task_starts": statistics.task_starts,
+    }
+    columns |= {column_of_wait(_spell(r)): stalls[r] for r in StallReason if r in stalls}
+    for direction, name in enumerate(WAVELET_COLUMNS):
+        columns[name] = statistics.link_wavelets[:, :, direction]
+    columns |= _sram_columns(image)
+    energy = _joules(statistics, machine.architecture)
+    return columns if energy is None else columns | {"energy_joules": energy}
+
+
+def waiting_columns(machine: Machine) -> dict[str, NDArray[Any]]:
+    """Return what every PE waits for, `[y, x]`: of its main thread, or else a microthread."""
+    image = machine.image
+    num_pes = image.width * image.height
+    found = {
+        "waits_for": np.full(num_pes, NOT_WAITING, np.int8),
+        "waits_at": np.full(num_pes, NOT_WAITING, np.int32),
+        "waits_since": np.zeros(num_pes, np.int64),
+        "waits_for_color": np.full(num_pes, _NO_COLOR, np.int8),
+    }
+    for waiting in machine.waiting_operations():
+        found["waits_for"][waiting.pe] = waiting.reason
+        found["waits_at"][waiting.pe] = waiting.pc
+        found["waits_since"][waiting.pe] = waiting.since_cycle
+        found["waits_for_color"][waiting.pe] = _NO_COLOR if waiting.color is None else waiting.color
+    return {name: column.reshape(image.height, image.width) for name, column in found.items()}
+
+
+def _spell(reason: StallReason) -> str:
+    return reason.name.lower().replace("_", " ")
+
+
+def _sram_columns(image: WaferImage) -> dict[str, NDArray[np.int32]]:
+    columns: dict[str, NDArray[np.int32]] = {}
+    for kind, name in zip(SectionKind, SRAM_COLUMNS, strict=True):
+        totals = [
+            sum(section.num_bytes for section in program.sections if section.kind is kind)
+            for program in image.programs
+        ]
+        # A PE without a program, −1, takes the last one.
+        columns[name] = np.array([*totals, 0], np.int32)[image.program_of_pe]
+    return columns
+
+
+def _joules(statistics: Statistics, architecture: Architecture) -> NDArray[np.float32] | None:
+    """Return each PE's share of the energy of the system; None: its power is not known.
+
+    A PE that does nothing has its share of the power of an idle system, one that is busy in all
+    cycles its share of that of a busy one.
+    """
+    systems = (load_wafer_system(name) for name in wafer_system_names())
+    system = next((found for found in systems if found.wafer == architecture.name), None)
+    if system is None:
+        return None
+    num_pes = architecture.fabric_width * architecture.fabric_height
+    idle, busy = system.idle_watts / num_pes, system.busy_watts / num_pes
+    cycles = idle * statistics.cycles + (busy - idle) * statistics.busy_cycles
+    return (cycles / architecture.clock_hertz).astype(np.float32)

@@ -1,0 +1,190 @@
+"""What a recording says of a run beside its program: the header, and the names of its columns.
+
+In: nothing. Out: plain values, in the words of no simulator and no mesh.
+
+    recording := header, columns, image, sources
+    column    := a number for each PE, PE y · width + x
+    tensor    := a name, a symbol, and two splits: of its rows and of its columns
+    split     := an axis of the rectangle, and for each coordinate the indices that lie there
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from onewafer.geometry import Direction
+from onewafer.image import SectionKind
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+NOT_WAITING = -1
+"""In column `waits_for`: the PE waits for nothing."""
+WAVELET_COLUMNS = tuple(f"wavelets_{direction.name.lower()}" for direction in Direction)
+"""Wavelets that left the router, by direction; `wavelets_ramp`: to its own PE."""
+SRAM_COLUMNS = tuple(f"sram_{kind.name.lower()}_bytes" for kind in SectionKind)
+
+
+def column_of_wait(reason: str) -> str:
+    """Return the column with the cycles that were waited for a reason.
+
+    >>> column_of_wait("input empty")
+    'wait_input_empty_cycles'
+    """
+    return f"wait_{reason.replace(' ', '_')}_cycles"
+
+
+@dataclass(frozen=True, slots=True)
+class Split:
+    """One dimension of a tensor over the rectangle."""
+
+    axis: str
+    """`x` or `y`: block i lies on the PEs whose coordinate is i; empty: every PE has block 0."""
+    blocks: tuple[tuple[tuple[int, int], ...], ...]
+    """For each block its indices, as ranges `[first, end)`."""
+
+    def indices_at(self, x: int, y: int) -> tuple[tuple[int, int], ...]:
+        """Return the ranges of indices that PE (x, y) holds."""
+        place = {"x": x, "y": y}.get(self.axis, 0)
+        return self.blocks[place] if place < len(self.blocks) else ()
+
+
+@dataclass(frozen=True, slots=True)
+class Tensor:
+    """A tensor of a model on the wafer."""
+
+    name: str
+    role: str
+    """`parameter`, `input` or `output`."""
+    part: str
+    """The part of the layer that uses it (`attention`, `MLP`, …); empty: not known."""
+    dtype: str
+    shape: tuple[int, ...]
+    symbol: str
+    """The variable of every PE behind which its block lies."""
+    num_bytes: int
+    """Bytes of the block of a PE, padding included."""
+    rows: int
+    """Index into `RunHeader.splits`: all dimensions but the last, flattened."""
+    columns: int
+    """Index into `RunHeader.splits`: the last dimension."""
+
+
+@dataclass(frozen=True, slots=True)
+class RecordedLaunch:
+    """A function that the host launched."""
+
+    name: str
+    start_cycle: int
+    end_cycle: int
+
+
+@dataclass(frozen=True, slots=True)
+class RunHeader:
+    """What is known of a run as a whole."""
+
+    title: str
+    """What ran: the folder of the program, or the module of a model."""
+    arch: str
+    profile: str
+    """Timing profile: `sdk` or `silicon`."""
+    engine: str
+    clock_hertz: float
+    width: int
+    height: int
+    cycles: int
+    ending: str = ""
+    """Why the run did not end well; empty: it did."""
+    reasons: tuple[str, ...] = ()
+    """Why units wait: the number in `waits_for` is an index."""
+    launches: tuple[RecordedLaunch, ...] = ()
+    tensors: tuple[Tensor, ...] = ()
+    splits: tuple[Split, ...] = ()
+
+    @property
+    def num_pes(self) -> int:
+        """PEs of the rectangle."""
+        return self.width * self.height
+
+    def to_record(self) -> dict[str, Any]:
+        """Return the header for `json.dumps`."""
+        return asdict(self)
+
+    @classmethod
+    def from_record(cls, record: Mapping[str, Any]) -> RunHeader:
+        """Return the header of a record.
+
+        Raises:
+            KeyError, TypeError, ValueError: it is none.
+        """
+        header = cls(
+            title=str(record["title"]),
+            arch=str(record["arch"]),
+            profile=str(record["profile"]),
+            engine=str(record["engine"]),
+            clock_hertz=float(record["clock_hertz"]),
+            width=int(record["width"]),
+            height=int(record["height"]),
+            cycles=int(record["cycles"]),
+            ending=str(record["ending"]),
+            reasons=tuple(map(str, record["reasons"])),
+            launches=tuple(map(_launch, record["launches"])),
+            tensors=tuple(map(_tensor, record["tensors"])),
+            splits=tuple(map(_split, record["splits"])),
+        )
+        _check_numbers(header)
+        return header
+
+
+def ranges_of(indices: NDArray[np.intp]) -> tuple[tuple[int, int], ...]:
+    """Return indices as ranges `[first, end)`, in their order.
+
+    >>> import numpy as np
+    >>> ranges_of(np.array([4, 5, 6, 1, 2]))
+    ((4, 7), (1, 3))
+    """
+    numbers: list[int] = indices.tolist()
+    ranges: list[tuple[int, int]] = []
+    for number in numbers:
+        if ranges and ranges[-1][1] == number:
+            ranges[-1] = (ranges[-1][0], number + 1)
+        else:
+            ranges.append((number, number + 1))
+    return tuple(ranges)
+
+
+def _launch(record: Mapping[str, Any]) -> RecordedLaunch:
+    start, end = int(record["start_cycle"]), int(record["end_cycle"])
+    return RecordedLaunch(str(record["name"]), start, end)
+
+
+def _tensor(record: Mapping[str, Any]) -> Tensor:
+    return Tensor(
+        name=str(record["name"]),
+        role=str(record["role"]),
+        part=str(record["part"]),
+        dtype=str(record["dtype"]),
+        shape=tuple(map(int, record["shape"])),
+        symbol=str(record["symbol"]),
+        num_bytes=int(record["num_bytes"]),
+        rows=int(record["rows"]),
+        columns=int(record["columns"]),
+    )
+
+
+def _split(record: Mapping[str, Any]) -> Split:
+    blocks = (tuple((int(a), int(b)) for a, b in block) for block in record["blocks"])
+    return Split(str(record["axis"]), tuple(blocks))
+
+
+def _check_numbers(header: RunHeader) -> None:
+    """Raise ValueError if there is no such rectangle, or a tensor has an unknown split."""
+    if min(header.width, header.height) < 1 or header.cycles < 0 or header.clock_hertz <= 0:
+        raise ValueError(f"{header.width}×{header.height} PEs, {header.cycles} cycles")
+    used = [number for tensor in header.tensors for number in (tensor.rows, tensor.columns)]
+    if used and not 0 <= min(used) <= max(used) < len(header.splits):
+        raise ValueError("a tensor has an unknown split")

@@ -1,0 +1,53 @@
+"""The DSD operations that wait when a run is over: what for, and since when.
+
+In: a snapshot. Out: one value for each operation that waits.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from onewafer.simulator.snapshot import INPUT, NONE, OUTPUT
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from onewafer.simulator.snapshot import Snapshot
+
+
+@dataclass(frozen=True, slots=True)
+class WaitingOperation:
+    """One operation that cannot go on."""
+
+    pe: int
+    """y · width + x."""
+    thread: int
+    """Microthread; 8: the main thread."""
+    reason: int
+    """A `StallReason`."""
+    pc: int
+    since_cycle: int
+    color: int | None
+    """The color that it receives or sends; None: it uses memory alone."""
+
+
+def find_waiting(snapshot: Snapshot) -> list[WaitingOperation]:
+    """Return the operations that wait, by PE, then by thread: the main thread is the last."""
+    table = snapshot.operations
+    rows = table[table["reason"] != NONE]
+    found = [
+        WaitingOperation(
+            *(int(row[name]) for name in ("pe", "thread", "reason", "pc", "waiting_since")),
+            color=_color_of(row),
+        )
+        for row in rows
+    ]
+    return sorted(found, key=lambda waiting: (waiting.pe, waiting.thread))
+
+
+def _color_of(row: np.void) -> int | None:
+    for operand in ("src0", "src1"):
+        if row[f"{operand}_form"] == INPUT:
+            return int(row[f"{operand}_base"])
+    return int(row["dest_extra"]) if row["dest_form"] == OUTPUT else None

@@ -1,0 +1,45 @@
+"""Recordings for tests: of a program that was never run, with counters that a test chooses."""
+
+import numpy as np
+
+from onewafer.image import make_image
+from onewafer.recording import RunHeader, write_recording
+from tests.simulator.assembly import WSE3, Kernel, eastward
+
+SOURCES = {"east.csl": "line one\nline two"}
+
+
+def program():
+    """Return a program of a few instructions."""
+    kernel = Kernel("east.csl")
+    kernel.function("main")
+    return kernel.finish()
+
+
+def make_program(width, height):
+    """Return an image whose PEs all run the program, with a route of color 3 in the first row."""
+    placed = {(x, y): program() for y in range(height) for x in range(width)}
+    return make_image(WSE3, placed, width=width, height=height, routes=eastward(3, 0, width - 1))
+
+
+def record(path, columns=None, *, width=3, height=2, image=None, sources=None, **header):
+    """Write a recording; its busy cycles are 0, 10, 20, … unless columns are given."""
+    chosen = image if image is not None else make_program(width, height)
+    about = {
+        "title": "run",
+        "arch": "wse3",
+        "profile": "sdk",
+        "engine": "fast",
+        "clock_hertz": 850e6,
+        "cycles": 100,
+        "reasons": ("input empty",),
+    }
+    busy = 10 * np.arange(chosen.width * chosen.height, dtype=np.int64)
+    write_recording(
+        path,
+        RunHeader(**{**about, "width": chosen.width, "height": chosen.height, **header}),
+        columns or {"program": chosen.program_of_pe, "busy_cycles": busy},
+        image=chosen,
+        sources=SOURCES if sources is None else sources,
+    )
+    return path

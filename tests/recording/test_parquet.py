@@ -1,0 +1,144 @@
+"""A recording gives back what was written; a damaged one is refused in a sentence."""
+
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from onewafer.errors import RecordingError
+from onewafer.recording import RecordingFile, RunHeader, Split, Tensor, parquet, write_recording
+from tests.recording.recordings import record
+
+
+@pytest.fixture
+def path(tmp_path):
+    return record(tmp_path / "run.parquet")
+
+
+def rewrite(path, metadata, *, drop=False, skip=0):
+    """Write the table again, with other metadata, or without its first rows."""
+    table, kept = pq.read_table(path), pq.read_metadata(path).metadata
+    with pq.ParquetWriter(path, table.schema, store_schema=False) as writer:
+        writer.write_table(table.slice(skip))
+        writer.add_key_value_metadata({} if drop else {**kept, **metadata})
+
+
+def test_what_is_written_is_read(path):
+    found = RecordingFile(path)
+
+    assert (found.header.title, found.header.cycles) == ("run", 100)
+    assert found.column("busy_cycles").tolist() == [[0, 10, 20], [30, 40, 50]]
+    assert found.row(2, 1)["busy_cycles"] == 50
+    assert found.sources == {"east.csl": "line one\nline two"}
+    assert (found.image.width, found.image.height) == (3, 2)
+
+
+def test_header_goes_there_and_back(tmp_path):
+    split = Split("x", (((0, 4), (8, 12)), ()))
+    tensor = Tensor("w", "parameter", "MLP", "f16", (3, 4), "parameter_w", 24, 0, 0)
+    ended = "PE (1, 0) waits"
+    path = record(
+        tmp_path / "run.parquet", ending=ended, tensors=(tensor,), splits=(split,), cycles=1 << 40
+    )
+    header = RecordingFile(path).header
+
+    assert (header.tensors, header.splits, header.ending) == ((tensor,), (split,), ended)
+    assert header.cycles == 1 << 40
+    assert split.indices_at(0, 7) == ((0, 4), (8, 12))
+    assert split.indices_at(5, 0) == ()
+
+
+def test_pandas_reads_it_in_one_line(path):
+    pandas = pytest.importorskip("pandas")
+
+    frame = pandas.read_parquet(path)
+    assert frame.busy_cycles.tolist() == [0, 10, 20, 30, 40, 50]
+    assert frame[["x", "y"]].to_numpy().tolist()[-1] == [2, 1]
+
+
+def cut(path):
+    path.write_bytes(path.read_bytes()[:-100])
+
+
+def flip(path):
+    content = bytearray(path.read_bytes())
+    content[10] ^= 0xFF
+    path.write_bytes(content)
+
+
+def text(path):
+    path.write_text("x,y,busy\n")
+
+
+def plain(path):
+    rewrite(path, {}, drop=True)
+
+
+def newer(path):
+    about = pq.read_metadata(path).metadata[b"onewafer"]
+    rewrite(path, {b"onewafer": about.replace(b'"version": 1', b'"version": 99')})
+
+
+def without_header(path):
+    rewrite(path, {b"onewafer": b'{"format": "onewafer recording", "version": 1, "header": 3}'})
+
+
+def fewer_rows(path):
+    rewrite(path, {}, skip=1)
+
+
+@pytest.mark.parametrize(
+    ("damage", "said"),
+    [
+        (cut, "the file is cut: its end is missing; record the run again"),
+        (text, "this is no recording of a run; `onewafer run --record FILE`"),
+        (plain, "this Parquet file is no recording of a run"),
+        (newer, "has format version 99, written by onewafer "),
+        (without_header, "the recording is damaged"),
+        (fewer_rows, "the recording is damaged (5 rows for 6 PEs)"),
+        (Path.unlink, "No such file or directory"),
+    ],
+)
+def test_what_is_no_recording_is_refused(path, damage, said):
+    damage(path)
+
+    with pytest.raises(RecordingError, match=r"run\.parquet: ") as error:
+        RecordingFile(path)
+    assert said in str(error.value)
+
+
+def test_a_damaged_column_is_refused_when_it_is_read(path):
+    flip(path)
+
+    with pytest.raises(RecordingError, match="damaged"):
+        RecordingFile(path).column("x")
+
+
+@pytest.mark.parametrize("content", [b"", b"!", b"AAAA AAAA"])
+def test_a_damaged_image_is_refused_when_it_is_read(path, content):
+    rewrite(path, {b"onewafer.image": content})
+
+    with pytest.raises(RecordingError, match=r"run\.parquet"):
+        _ = RecordingFile(path).image
+
+
+def test_sources_that_inflate_without_end_are_refused(path, monkeypatch):
+    monkeypatch.setattr(parquet, "_MOST_SOURCE_BYTES", 8)
+
+    with pytest.raises(RecordingError, match="damaged"):
+        _ = RecordingFile(path).sources
+
+
+def test_nothing_is_left_of_a_recording_that_cannot_be_written(tmp_path):
+    header = RunHeader("run", "wse3", "sdk", "fast", 1e9, 2, 1, 0)
+
+    with pytest.raises(ValueError, match="length"):
+        write_recording(
+            tmp_path / "run.parquet",
+            header,
+            {"busy_cycles": np.zeros(3)},
+            image=RecordingFile(record(tmp_path / "other.parquet")).image,
+            sources={},
+        )
+    assert [file.name for file in tmp_path.iterdir()] == ["other.parquet"]
