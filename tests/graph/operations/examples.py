@@ -12,6 +12,7 @@ from onewafer.graph import (
     AddBias,
     Attention,
     AttentionGradient,
+    AttentionOperandGradient,
     BatchedMatmul,
     BatchedOuter,
     Concatenate,
@@ -165,6 +166,7 @@ LIST = (
             is_causal=True, window=2, sinks="s",
         ),
     ),
+    graph((X, tensor("k", 4, 3)), (), AttentionOperandGradient(tensor("r", 4, 3), "x", "k", 2)),
     graph((X,), (), RepeatRows(tensor("r", 12, 6), "x", 3)),
     graph(
         (tensor("d", 4, 5),),

@@ -14,13 +14,13 @@ from onewafer.graph.operations.layer_part import LayerPart
 from onewafer.graph.operations.names import ParameterName, ValueName
 from onewafer.graph.operations.norms import SOFTMAX_FLOP
 from onewafer.graph.operations.operation import Operation
-from onewafer.graph.operations.selection import SliceFeatures
 
 if TYPE_CHECKING:
     from onewafer.graph.operations.launch import Array, Launch
     from onewafer.graph.operations.operation import Backward, Tensors
+    from onewafer.graph.tensor import Tensor
 
-__all__ = ["Attention", "AttentionGradient"]
+__all__ = ["Attention", "AttentionGradient", "AttentionOperandGradient"]
 
 _GRADIENT_FLOP = 4
 """A score of a backward pass, besides its softmax: product, subtract, product, scale."""
@@ -238,7 +238,7 @@ class Attention(_Attending):
             sinks=self.sinks,
         )
         for index, name in enumerate(operands):
-            backward.give(name, SliceFeatures, together, sum(sizes[:index]), sizes[index])
+            backward.give(name, AttentionOperandGradient, together, name, sum(sizes[:index]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -305,6 +305,44 @@ class AttentionGradient(_Attending):
             np.einsum("rhgs,rhgd->shd", shares, given),
         )
         return np.concatenate([part.reshape(len(query), -1) for part in of_operands], axis=-1)
+
+
+@dataclass(frozen=True, slots=True)
+class AttentionOperandGradient(Operation):
+    """Take the gradient of query, key or value from an `AttentionGradient`, which has all three."""
+
+    element_flop = 0
+
+    gradients: ValueName
+    operand: ValueName
+    """The query, key or value, of which only the shape is read."""
+    first: int
+    """Features of the gradients before it."""
+
+    def result_shape(self, tensors: Tensors) -> tuple[int, ...]:
+        """Return the shape of the operand."""
+        return tensors[self.operand].shape
+
+    def wrong_operand(self, tensors: Tensors) -> str | None:
+        """Return what is wrong with the shapes of its operands; None if nothing is."""
+        rows, features = tensors[self.operand].shape
+        gradients = tensors[self.gradients].shape
+        if gradients[0] == rows and 0 <= self.first <= gradients[-1] - features:
+            return None
+        return (
+            f"gradients of shape {gradients} have no {rows} rows of {features} features from "
+            f"{self.first} on"
+        )
+
+    def read_activations(self, tensors: Tensors) -> tuple[Tensor, ...]:
+        """Return the features that it takes."""
+        del tensors
+        return (self.result,)
+
+    def evaluate(self, launch: Launch) -> Array:
+        """Return its result in a launch."""
+        end = self.first + self.result.shape[-1]
+        return launch[self.gradients][:, self.first : end]
 
 
 def _softmax(scores: Array, sinks: Array | None) -> Array:
