@@ -63,7 +63,7 @@ from onewafer.mesh.kernel_costs import (
     table_name,
 )
 from onewafer.mesh.kinds import STOP, Answers, answers, num_questions
-from onewafer.mesh.sample import NUM_PES, NUM_SEQUENCES, TOTALS
+from onewafer.mesh.sample import NUM_PES, NUM_SEQUENCES, OF_TRAINING, TOTALS
 from onewafer.mesh.schedule import build_schedule, kinds_of
 from onewafer.mesh.state_machine import write_state_machine
 
@@ -125,10 +125,10 @@ _ARENA_ELEMENTS = {
     Arena.INDICES: 256,
     Arena.TABLES: 1024,
     Arena.SLOTS: 3 * NUM_SEQUENCES,
-    **dict.fromkeys(_OF_TRAINING, 600),
+    **dict.fromkeys(_OF_TRAINING, 80),
     optimizers.NUMBERS: optimizers.MOST_NUMBERS,
 }
-"""Elements, enough that no operation of a sample reaches into the next arena."""
+"""Elements, enough that no scalar code of a sample reaches into the next arena."""
 
 
 def compile_samples(
@@ -154,7 +154,7 @@ def _program_of(samples: Collection[Sample], dtype: DataType, *, rows: RowKind) 
     absent = set[Arena]() if dtype is DataType.F16 else {Arena.ACCUMULATOR}
     absent |= set[Arena]() if is_sequence else {Arena.STATE, Arena.TABLES}
     absent |= set[Arena]() if rows is RowKind.SEQUENCES else {Arena.SLOTS}
-    trains = dtype is DataType.F32 and not is_sequence
+    trains = dtype is DataType.F32 and rows in OF_TRAINING
     absent |= set[Arena]() if trains else {*_OF_TRAINING, optimizers.NUMBERS}
     operations = tuple(sample.build(sample.grid[0]) for sample in samples)
     return MeshProgram(

@@ -20,6 +20,7 @@ from onewafer.graph import (
     Linear,
     Multiply,
     PositionEmbedding,
+    Relu,
     RmsNorm,
     Rotary,
     Tensor,
@@ -223,3 +224,63 @@ def bert(
     pooled = model.append(Linear(model.tensor("pooled", features, rows=1), first, weight))
     result = model.tensor("tanh", features, rows=1)
     return model.graph("bert", model.append(Activation(result, pooled, ActivationFunction.TANH)))
+
+
+@dataclass(frozen=True)
+class Decoder:
+    """A small decoder with logits for every row, ReLU, and its token table as head."""
+
+    rows: int = 5
+    layers: int = 1
+    features: int = 8
+    heads: int = 4
+    kv_heads: int = 2
+    has_rotary: bool = True
+    """Whether it has RMSNorm and rotary positions, else LayerNorm, learned ones and biases."""
+    is_causal: bool = True
+
+    @property
+    def graph(self) -> Graph:
+        """The graph."""
+        model, features = _Model(self.rows, DataType.F32), self.features
+        norm = model.rms_norm if self.has_rotary else model.layer_norm
+        linear = model.linear if self.has_rotary else model.linear_with_bias
+        model.parameter("tokens", VOCABULARY, features)
+        hidden = model.append(Embedding(model.tensor("embedded", features), "ids", "tokens"))
+        if not self.has_rotary:
+            model.parameter("positions", self.rows + 2, features)
+            places = PositionEmbedding(model.tensor("places", features), "positions")
+            hidden = model.add("first", hidden, model.append(places), features)
+        for layer in range(self.layers):
+            normed = norm(f"{layer}.norm", hidden, features)
+            attended = self._attend(model, layer, normed)
+            projected = linear(f"{layer}.output", attended, features, features)
+            hidden = model.add(f"{layer}.middle", hidden, projected, features)
+            normed = norm(f"{layer}.mlp.norm", hidden, features)
+            wide = linear(f"{layer}.up", normed, features, 2 * features)
+            active = model.append(Relu(model.tensor(f"{layer}.active", 2 * features), wide))
+            down = linear(f"{layer}.down", active, 2 * features, features)
+            hidden = model.add(f"{layer}.hidden", hidden, down, features)
+        normed = norm("norm", hidden, features)
+        logits = Linear(model.tensor("logits", VOCABULARY), normed, "tokens")
+        return model.graph("decoder", model.append(logits))
+
+    def _attend(self, model: _Model, layer: int, source: str) -> str:
+        features, head_dim = self.features, self.features // self.heads
+        counts = {"query": self.heads, "key": self.kv_heads, "value": self.kv_heads}
+        lines = {
+            part: model.linear(f"{layer}.{part}", source, features, count * head_dim)
+            for part, count in counts.items()
+        }
+        for part in ("query", "key") if self.has_rotary else ():
+            if layer == 0 and part == "query":
+                for name in ("cosine", "sine"):
+                    model.parameter(name, self.rows + 2, head_dim)
+            count = counts[part]
+            rotated = model.tensor(f"{layer}.{part}.rotated", count * head_dim)
+            lines[part] = model.append(Rotary(rotated, lines[part], "cosine", "sine", count))
+        attended = model.tensor(f"{layer}.attended", features)
+        numbers = self.heads, self.kv_heads, head_dim**-0.5
+        return model.append(
+            Attention(attended, *lines.values(), *numbers, is_causal=self.is_causal)
+        )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from onewafer.mesh.attention import gradient_lowering as attention_gradients
 from onewafer.mesh.attention import lowering as attention
 from onewafer.mesh.attention import samples as attention_samples
 from onewafer.mesh.collectives import samples as collective_samples
@@ -17,6 +18,7 @@ from onewafer.mesh.gradients import samples as gradient_samples
 from onewafer.mesh.losses import lowering as losses
 from onewafer.mesh.losses import samples as loss_samples
 from onewafer.mesh.losses import squares
+from onewafer.mesh.norms import gradient_lowering as norm_gradients
 from onewafer.mesh.norms import lowering as norms
 from onewafer.mesh.norms import samples as norm_samples
 from onewafer.mesh.norms import softmax_lowering as softmax
@@ -26,6 +28,7 @@ from onewafer.mesh.products import samples as product_samples
 from onewafer.mesh.selection import features
 from onewafer.mesh.selection import lowering as selection
 from onewafer.mesh.selection import samples as selection_samples
+from onewafer.mesh.tokens import gradient_lowering as token_gradients
 from onewafer.mesh.tokens import lowering as tokens
 from onewafer.mesh.tokens import samples as token_samples
 
@@ -34,17 +37,20 @@ if TYPE_CHECKING:
 
 LOWERINGS: Lowerings = {
     **attention.LOWERINGS,
+    **attention_gradients.LOWERINGS,
     **dense.LOWERINGS,
     **features.LOWERINGS,
     **feature_maps.LOWERINGS,
     **gradients.LOWERINGS,
     **losses.LOWERINGS,
     **squares.LOWERINGS,
+    **norm_gradients.LOWERINGS,
     **norms.LOWERINGS,
     **pairs.LOWERINGS,
     **products.LOWERINGS,
     **selection.LOWERINGS,
     **softmax.LOWERINGS,
+    **token_gradients.LOWERINGS,
     **tokens.LOWERINGS,
     **unary.LOWERINGS,
     **vectors.LOWERINGS,

@@ -94,8 +94,8 @@ ROWS_AND_INNER = grid(rows=(2, 3, 5), inner=(1, 4, 7))
 """Such that no two products are equal."""
 
 
-OF_INDEPENDENT = frozenset({RowKind.INDEPENDENT})
-"""Programs in which rows are samples."""
+OF_TRAINING = frozenset({RowKind.INDEPENDENT, RowKind.SEQUENCE})
+"""Programs that may train: rows are samples, or tokens of one sequence."""
 OF_SEQUENCES = frozenset({RowKind.SEQUENCE, RowKind.SEQUENCES})
 """Programs in which rows are tokens of sequences."""
 OF_ONE = frozenset({RowKind.SEQUENCE})

@@ -97,23 +97,24 @@ def shard_training(
     and gives the parameters anew, and what is kept of each. Its numbers are an input, those of each
     of the `groups` of parameters; unless they are given, all are one group.
 
-    Raises as `shard` does, and UnsupportedOperationError for a graph in f16 or of sequences.
+    Where rows are tokens of a sequence, a launch has all of it.
+
+    Raises as `shard` does, and UnsupportedOperationError for a graph in f16.
     """
     if gradients.graph.dtype is not DataType.F32:
         raise UnsupportedOperationError(
             f"training in {gradients.graph.dtype} is not supported on the wafer; use f32"
-        )
-    if gradients.graph.is_sequence:
-        raise UnsupportedOperationError(
-            "training on the tokens of a sequence is not supported on the wafer"
         )
     number = gradients.num_forward if num_model is None else num_model
     training = Training.of(gradients, number)
     if optimizer is not None:
         all_parameters = tuple(training.outputs.values())
         training = replace(training, optimizer=optimizer, groups=groups or (all_parameters,))
+    rows = gradients.graph.inputs[0].shape[0] if gradients.graph.is_sequence else None
     cutter = Cutter(gradients.graph, training=training)
-    return cutter.cut(width=width, height=height, architecture=architecture)
+    return cutter.cut(
+        width=width, height=height, architecture=architecture, context=rows, usual_rows=rows
+    )
 
 
 class Cutter:

@@ -1,13 +1,16 @@
 """Attention over a cache of keys and values."""
 
 from onewafer.mesh.attention.cache import Append, Share
+from onewafer.mesh.attention.gradients import AddSlots, BackFromShares, SumKeys, WeighProducts
 from onewafer.mesh.attention.scores import BiasScores, BroadcastScores, ReduceScores, Score
 from onewafer.mesh.attention.shape import AttentionShape
 from onewafer.mesh.attention.sums import Divide, FindMaxima, SumValues, Weigh
 
 __all__ = [
+    "AddSlots",
     "Append",
     "AttentionShape",
+    "BackFromShares",
     "BiasScores",
     "BroadcastScores",
     "Divide",
@@ -15,6 +18,8 @@ __all__ = [
     "ReduceScores",
     "Score",
     "Share",
+    "SumKeys",
     "SumValues",
     "Weigh",
+    "WeighProducts",
 ]

@@ -171,14 +171,14 @@ def scores(
     """
     *leading, rows, _, group = queries.shape
     result = np.full((*leading, rows, num_heads, slots), _MINUS_ZERO)
-    is_seen = _is_seen(lengths, slots)
+    seen = is_seen(lengths, slots)
     for head, block in heads.blocks():
         sums = np.full((*leading, rows, group, slots), _MINUS_ZERO)
         for feature in range(block.start, block.stop):
             query = queries[..., feature, :, np.newaxis]
             key = keys[..., np.newaxis, np.newaxis, feature, :slots]
             sums = _multiply_add(sums, query, key)
-        sums = np.where(is_seen, sums, _MINUS_ZERO)
+        sums = np.where(seen, sums, _MINUS_ZERO)
         result[..., head * group : (head + 1) * group, :] = sums
     return result
 
@@ -206,13 +206,13 @@ def maxima(
     Heads that the PE lacks of `most`, and rows that see no slot, have −∞.
     """
     result = np.full((*scores.shape[:-2], most), -np.inf, np.float32)
-    local = scores[..., _query_heads(heads, group), :]
+    local = scores[..., query_heads(heads, group), :]
     local[...] = arithmetic.multiply(local, np.asarray(scale, np.float32))
-    is_seen = _is_seen(lengths, scores.shape[-1])
+    seen = is_seen(lengths, scores.shape[-1])
     for slot in range(scores.shape[-1]):
         largest = result[..., : local.shape[-2]]
         larger = arithmetic.maximum(largest, local[..., slot])
-        largest[...] = np.where(is_seen[..., slot], larger, largest)
+        largest[...] = np.where(seen[..., slot], larger, largest)
     return result
 
 
@@ -231,13 +231,13 @@ def weights(
     from +0.
     """
     result = np.zeros_like(maxima)
-    local = scores[..., _query_heads(heads, group), :]
+    local = scores[..., query_heads(heads, group), :]
     largest = maxima[..., : local.shape[-2], np.newaxis]
-    is_seen = _is_seen(lengths, scores.shape[-1])
-    local[...] = exponential(np.where(is_seen, arithmetic.subtract(local, largest), local))
+    seen = is_seen(lengths, scores.shape[-1])
+    local[...] = exponential(np.where(seen, arithmetic.subtract(local, largest), local))
     for slot in range(scores.shape[-1]):
         sums = result[..., : local.shape[-2]]
-        sums[...] = np.where(is_seen[..., slot], arithmetic.add(sums, local[..., slot]), sums)
+        sums[...] = np.where(seen[..., slot], arithmetic.add(sums, local[..., slot]), sums)
     return result
 
 
@@ -257,7 +257,7 @@ def values(
     product is exact.
     """
     result = np.zeros((*weights.shape[:-2], group, width), np.float32)
-    is_seen = _is_seen(lengths, weights.shape[-1])
+    seen = is_seen(lengths, weights.shape[-1])
     for (head, block), rows_of_values in zip(heads.blocks(), cached, strict=True):
         members = weights[..., head * group : (head + 1) * group, :].astype(rows_of_values.dtype)
         sums = result[..., block]
@@ -265,7 +265,7 @@ def values(
             weight = members[..., slot, np.newaxis]
             value = rows_of_values[..., np.newaxis, np.newaxis, slot, :]
             more = _multiply_add(sums, weight, value)
-            sums[...] = np.where(is_seen[..., slot, np.newaxis], more, sums)
+            sums[...] = np.where(seen[..., slot, np.newaxis], more, sums)
     return result
 
 
@@ -284,12 +284,13 @@ def divide(sums: Sums, weighted: Sums, heads: LocalHeads, *, dtype: np.dtype[Any
     return result
 
 
-def _is_seen(lengths: Integers, slots: int) -> NDArray[np.bool_]:
+def is_seen(lengths: Integers, slots: int) -> NDArray[np.bool_]:
     """Return `[…, rows, 1, slots]`: whether a row attends to a slot."""
     return np.arange(slots) < lengths[..., np.newaxis, np.newaxis]
 
 
-def _query_heads(heads: LocalHeads, group: int) -> slice:
+def query_heads(heads: LocalHeads, group: int) -> slice:
+    """Return where the query heads are that a PE has features of."""
     return slice(heads.first * group, (heads.first + len(heads.sizes)) * group)
 
 

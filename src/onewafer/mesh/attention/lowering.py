@@ -25,6 +25,8 @@ from onewafer.mesh.lowering.lowering import Lowering, Lowerings
 from onewafer.mesh.relations import Heads
 
 if TYPE_CHECKING:
+    from onewafer.graph import AttentionGradient
+    from onewafer.mesh.blocks import Block
     from onewafer.mesh.distances import Bounded, Distances
     from onewafer.mesh.lowering.builder import Builder
     from onewafer.mesh.relations import Relations
@@ -77,22 +79,17 @@ class AttentionLowering(Lowering[Attention]):
 
     def lower(self, operation: Attention, builder: Builder) -> None:
         """Append all steps."""
-        shape = builder.shapes[shape_key(_shape(operation, builder, table=0))]
+        shape = shape_of(operation, builder)
         axis, rows = shape.axis, shape.rows
         cache = builder.place_cache(shape.cache_elements, is_kept=shape.is_causal)
+        if shape.is_causal:
+            builder.left.caches[operation.result.name] = cache
         blocks = builder.blocks
         query, key, value = (
             blocks[name] for name in (operation.query, operation.key, operation.value)
         )
         builder.append(Append(shape, cache, key, value))
-        scores = builder.scratch(rows, shape.score_heads * shape.capacity)
-        builder.append(Score(shape, scores, query, cache))
-        if operation.bias is not None:
-            bias = builder.place_score_bias(operation.bias, axis, shape.capacity)
-            builder.append(BiasScores(shape, scores, bias))
-        if shape.segments is not None if shape.is_apart else builder.size(axis) > 1:
-            builder.append(ReduceScores(shape, scores))
-            builder.append(BroadcastScores(shape, scores))
+        scores = append_scores(operation, query, cache, builder, bias=operation.bias)
         maxima = builder.scratch(rows, shape.most)
         builder.append(FindMaxima(shape, maxima, scores, operation.scale))
         builder.all_reduce_max(maxima, axis.other)
@@ -101,6 +98,32 @@ class AttentionLowering(Lowering[Attention]):
         builder.append(SumValues(shape, totals, scores, cache))
         builder.all_reduce(totals, axis.other)
         builder.append(Divide(shape, builder.allocate(operation.result), totals))
+
+
+def shape_of(operation: Attention | AttentionGradient, builder: Builder) -> AttentionShape:
+    """Return the shape whose shares have been worked out for an attention."""
+    return builder.shapes[shape_key(_shape(operation, builder, table=0))]
+
+
+def append_scores(
+    operation: Attention | AttentionGradient,
+    queries: Block,
+    cache: Block,
+    builder: Builder,
+    *,
+    bias: str | None = None,
+) -> Block:
+    """Append the products of queries with the keys of a cache, up to their sums; return these."""
+    shape = shape_of(operation, builder)
+    scores = builder.scratch(shape.rows, shape.score_heads * shape.capacity)
+    builder.append(Score(shape, scores, queries, cache))
+    if bias is not None:
+        placed = builder.place_score_bias(bias, shape.axis, shape.capacity)
+        builder.append(BiasScores(shape, scores, placed))
+    if shape.segments is not None if shape.is_apart else builder.size(shape.axis) > 1:
+        builder.append(ReduceScores(shape, scores))
+        builder.append(BroadcastScores(shape, scores))
+    return scores
 
 
 def _refuse_what_is_only_counted(operation: Attention) -> None:
@@ -122,7 +145,9 @@ def shape_key(shape: AttentionShape) -> tuple[object, ...]:
     return (shape.axis, *heads, shape.is_causal, shape.is_apart)
 
 
-def _shape(operation: Attention, builder: Builder, *, table: int) -> AttentionShape:
+def _shape(
+    operation: Attention | AttentionGradient, builder: Builder, *, table: int
+) -> AttentionShape:
     layout = builder.layouts[operation.key]
     rows = operation.result.shape[0]
     positions = builder.context if operation.is_causal else rows

@@ -311,9 +311,60 @@ def _samples_of_slot_values() -> Iterator[Sample]:
     )
 
 
+def _samples_of_gradients() -> Iterator[Sample]:
+    """Yield those of the steps of the backward pass."""
+    softmax = "present", "present*rows", "present*seeing", "seeing*heads*group"
+    yield _attention(
+        lambda its: mesh.WeighProducts(
+            its.shape, its.block(), its.block(), its.block(), its.block()
+        ),
+        rounds=(*softmax, "seeing*chunks", "seeing*cut"),
+        lengths=("2*rows*most", "chunk", "seen"),
+        grid=(
+            *grid(rows=(12, 20), heads=(2, 4), group=(2, 4), slots=(16, 32)),
+            *_FIRST,
+            *grid(rows=(4, 8), heads=(2,), group=(2,), place=(3,)),
+        ),
+    )
+    yield _attention(
+        lambda its: mesh.BackFromShares(its.shape, its.block(), its.block(), its.block(), 0.5),
+        rounds=softmax,
+        lengths=("seen",),
+        grid=(*_FULL, *_FIRST, *_WITHOUT_HEADS),
+    )
+    yield _attention(
+        lambda its: mesh.SumKeys(its.shape, its.block(), its.block(), its.kept),
+        rounds=(
+            *("rows", "present*rows", "rows*heads", "rows*heads*group"),
+            "heads*group*attended",
+        ),
+        lengths=("share", "rows*joint"),
+        strides=("group",),
+        grid=(*_FULL, *_FIRST, *_WITHOUT_HEADS),
+    )
+    yield _attention(
+        lambda its: mesh.AddSlots(its.shape, its.block(), its.block(), its.block(), its.block(), 1),
+        rounds=(
+            *("used", "used*rows", "used*present*rows", "used*rows*heads"),
+            *("used*rows*heads*group", "heads*group*attended"),
+            *("kept", "present*kept", "kept*heads"),
+        ),
+        lengths=("share", "slots*width"),
+        strides=("group",),
+        grid=(
+            *_FULL,
+            *grid(rows=(5, 7), heads=(2, 3)),
+            *_FIRST,
+            *_WITHOUT_HEADS,
+            *grid(rows=(5, 7), place=(3,)),
+        ),
+    )
+
+
 SAMPLES = (
     *_samples_of_scores(),
     *_samples_of_values(),
     *_samples_of_slots(),
     *_samples_of_slot_values(),
+    *(replace(sample, is_of_singles=True) for sample in _samples_of_gradients()),
 )

@@ -51,8 +51,10 @@ class LinearWeightGradientLowering(Lowering[graph.LinearWeightGradient]):
 
     def lower(self, operation: graph.LinearWeightGradient, builder: Builder) -> None:
         """Append the multiplication."""
-        operands = builder.blocks[operation.input], builder.blocks[operation.gradient]
-        builder.append(AddOuterProducts(builder.gradient(operation.result.name), *operands))
+        rows, columns = operation.input, operation.gradient
+        operands = builder.blocks[rows], builder.blocks[columns]
+        result = builder.gradient(operation.result.name, rows=rows, columns=columns)
+        builder.append(AddOuterProducts(result, *operands))
 
 
 class SumRowsLowering(Lowering[graph.SumRows]):
@@ -64,7 +66,7 @@ class SumRowsLowering(Lowering[graph.SumRows]):
 
     def lower(self, operation: graph.SumRows, builder: Builder) -> None:
         """Append the addition."""
-        result = builder.gradient(operation.result.name)
+        result = builder.gradient(operation.result.name, columns=operation.input)
         builder.append(AddRows(result, builder.blocks[operation.input]))
 
 

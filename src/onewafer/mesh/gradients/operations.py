@@ -37,7 +37,7 @@ inline fn gradient(offset: u16, n: u16) mem1d_dsd {
 """
 
 
-def _with_rows_of(block: Block, entry: Entry, program: ProgramShape) -> Entry:
+def with_rows_of(block: Block, entry: Entry, program: ProgramShape) -> Entry:
     """Return an entry that goes over the rows and columns of a block."""
     rows = program.num_rows(block, Launch.at(0, 0))
     return replace(entry, n=block.num_elements, rows=rows, columns=block.columns)
@@ -144,7 +144,7 @@ class AddOuterProducts(MeshOperation):
         """Return its words in the schedule."""
         blocks, inner = (self.result, self.input, self.gradient), self.input.columns
         entry = block_entry(program, self.kind, *blocks, inner=inner)
-        return _with_rows_of(self.gradient, entry, program)
+        return with_rows_of(self.gradient, entry, program)
 
     def execute(self, memories: Memories) -> None:
         """Do on NumPy arrays what the kernel does."""
@@ -191,7 +191,7 @@ class AddRows(MeshOperation):
     def entry(self, program: ProgramShape) -> Entry:
         """Return its words in the schedule."""
         entry = block_entry(program, self.kind, self.result, self.gradient)
-        return _with_rows_of(self.gradient, entry, program)
+        return with_rows_of(self.gradient, entry, program)
 
     def execute(self, memories: Memories) -> None:
         """Do on NumPy arrays what the kernel does."""

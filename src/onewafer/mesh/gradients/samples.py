@@ -12,7 +12,7 @@ from onewafer.mesh.gradients.operations import (
     MultiplyTurned,
     ReluGradient,
 )
-from onewafer.mesh.sample import OF_INDEPENDENT, Sample, Sizes, grid
+from onewafer.mesh.sample import OF_TRAINING, Sample, Sizes, grid
 from onewafer.mesh.sizes import CHUNK
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ def _samples_along(axis: Axis) -> Sample:
             *grid(rows=(2, 3), inner=(130, 141), columns=(2, 3)),
         ),
         is_of_singles=True,
-        rows=OF_INDEPENDENT,
+        rows=OF_TRAINING,
     )
 
 
@@ -60,14 +60,14 @@ SAMPLES = (
         rounds=("rows", "rows*inner"),
         lengths=("columns",),
         is_of_singles=True,
-        rows=OF_INDEPENDENT,
+        rows=OF_TRAINING,
     ),
     Sample(
         lambda sizes: AddRows(sizes.row(arena=Arena.GRADIENTS), sizes.block()),
         rounds=("rows",),
         lengths=("columns",),
         is_of_singles=True,
-        rows=OF_INDEPENDENT,
+        rows=OF_TRAINING,
     ),
     Sample(
         lambda sizes: ReluGradient(*[sizes.block()] * 3),
@@ -75,6 +75,6 @@ SAMPLES = (
         lengths=("chunk",),
         grid=grid(rows=(2, 3, 5), columns=(CHUNK, 2 * CHUNK)),
         is_of_singles=True,
-        rows=OF_INDEPENDENT,
+        rows=OF_TRAINING,
     ),
 )

@@ -12,7 +12,7 @@ from onewafer.mesh.losses.operations import (
     MeanOfTargets,
     Targets,
 )
-from onewafer.mesh.sample import OF_INDEPENDENT, Sample, Sizes, grid
+from onewafer.mesh.sample import OF_TRAINING, Sample, Sizes, grid
 from onewafer.mesh.sizes import CHUNK
 
 if TYPE_CHECKING:
@@ -60,15 +60,15 @@ SAMPLES = (
         lengths=("columns", "chunk"),
         grid=_GRID,
         is_of_singles=True,
-        rows=OF_INDEPENDENT,
+        rows=OF_TRAINING,
     ),
-    Sample(_mean, rounds=("rows",), grid=_GRID, is_of_singles=True),
+    Sample(_mean, rounds=("rows",), grid=_GRID, is_of_singles=True, rows=OF_TRAINING),
     Sample(
         _back,
         rounds=_ROUNDS,
         lengths=("elements", "columns", "chunk"),
         grid=_GRID,
         is_of_singles=True,
-        rows=OF_INDEPENDENT,
+        rows=OF_TRAINING,
     ),
 )

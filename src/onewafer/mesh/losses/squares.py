@@ -18,7 +18,7 @@ from onewafer.mesh.kinds import Beginning, Kind, Module
 from onewafer.mesh.losses.operations import NUM_PRESENT
 from onewafer.mesh.lowering.lowering import Lowering, Lowerings
 from onewafer.mesh.operation import MeshOperation
-from onewafer.mesh.sample import OF_INDEPENDENT, Sample, Sizes
+from onewafer.mesh.sample import OF_TRAINING, Sample, Sizes
 from onewafer.mesh.sizes import block_entry, block_sizes
 
 if TYPE_CHECKING:
@@ -245,13 +245,13 @@ SAMPLES = (
         rounds=("rows",),
         lengths=("columns",),
         is_of_singles=True,
-        rows=OF_INDEPENDENT,
+        rows=OF_TRAINING,
     ),
     Sample(
         _back,
         rounds=("rows",),
         lengths=("elements", "columns"),
         is_of_singles=True,
-        rows=OF_INDEPENDENT,
+        rows=OF_TRAINING,
     ),
 )

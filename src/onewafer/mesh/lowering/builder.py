@@ -30,6 +30,7 @@ from onewafer.mesh.collectives import (
     Convert,
     Redistribute,
 )
+from onewafer.mesh.lowering.left import LeftForGradients
 from onewafer.mesh.lowering.middles import place_middles
 from onewafer.mesh.lowering.training import BACKWARD
 from onewafer.mesh.program import MeshProgram
@@ -101,7 +102,7 @@ class Builder:
         training: Training | None = None,
     ) -> None:
         graph = uses.graph
-        self._uses, self._training = uses, training
+        self._uses, self._training, self._graph = uses, training, graph
         self.losses: dict[tuple[str, str], tuple[Targets, Block]] = {}
         """What a loss has found, by its logits and targets: targets, and the sums of rows."""
         width, height = rectangle
@@ -111,6 +112,8 @@ class Builder:
         """The block of every input and result."""
         self.angles: dict[tuple[str, Layout, int], Block] = {}
         """Rows of tables of `Rotary`, looked up once a launch."""
+        self.left = LeftForGradients()
+        """What a forward pass leaves for its backward pass."""
         self.shapes: dict[object, AttentionShape] = {}
         """Shapes of attention whose shares are worked out once a launch."""
         self.sequences = sequences
@@ -127,7 +130,6 @@ class Builder:
         """The one dtype of the graph."""
         self._rows = graph.inputs[0].shape[0] if uses.is_sequence else None
         self._context, self._usual_rows = context, usual_rows
-        self._graph = graph
         self._sizes = {Axis.X: width, Axis.Y: height}
         self._tensors = uses.graph.by_name
         self._last_use = {**uses.last}
@@ -136,9 +138,8 @@ class Builder:
         self._activations = _FirstFit(period(self.dtype))
         self._parameters: dict[tuple[object, ...], Placement] = {}
         """By name, layouts and copies."""
-        self._parameter_elements = self._accumulator_elements = 0
-        self._kept_elements = self._scratch_elements = 0
-        self._num_unnamed = self._num_indices = self._state_elements = 0
+        self._parameter_elements = self._accumulator_elements = self._state_elements = 0
+        self._kept_elements = self._scratch_elements = self._num_unnamed = self._num_indices = 0
         self._ends: dict[str, int] = {}
         """Entry → operations up to its end, of a program that trains."""
         self._added, self._reserved = list[Placement](), dict[Arena, int]()
@@ -451,21 +452,40 @@ class Builder:
 
     # --- gradients of parameters -------------------------------------------------------------
 
+    @property
+    def trains(self) -> bool:
+        """Whether the program trains."""
+        return self._training is not None
+
+    def _is_trained(self, name: str) -> bool:
+        return self._training is not None and name in self._training.parameters.values()
+
     def is_parameter_gradient(self, result: str) -> bool:
         """Return whether a result is the gradient of a parameter, or a part of it."""
         return self._training is not None and result in self._training.parameters
 
-    def gradient(self, result: str) -> Block:
+    def gradient(
+        self, result: str, *, rows: str | None = None, columns: str | None = None
+    ) -> Block:
         """Return where the gradient of a parameter lies, of which a result is the whole or a part.
 
-        Raise UnsupportedOperationError if the parameter has no place, or several.
+        Its rows or columns are those features of activations that are named. Raise
+        UnsupportedOperationError if the parameter has no place, or several, or lies otherwise.
         """
         name = self._training.parameters.get(result) if self._training else None
         if name is None:
             raise UnsupportedOperationError(
                 "a sum over all rows is supported only as a gradient of a parameter"
             )
-        return replace(self.home(name).block, arena=Arena.GRADIENTS)
+        home = self.home(name)
+        sides = (home.rows, home.row_order, rows), (home.columns, home.column_order, columns)
+        for distribution, order, features in sides:
+            layout = self.layouts[features] if features is not None else None
+            if layout and (distribution, order) != (_BLOCKED[layout.axis], layout.order):
+                raise UnsupportedOperationError(
+                    f"{name!r} is distributed otherwise than what its gradient comes from"
+                )
+        return replace(home.block, arena=Arena.GRADIENTS)
 
     def home(self, name: str) -> Placement:
         """Return the only placement of a parameter.
@@ -535,11 +555,13 @@ class Builder:
     def place_table(self, name: str, layout: Layout, *, copies: int = 1) -> Block:
         """Place a table of positions: they lie over the other axis than the features of each do.
 
-        Those beyond the context are left out.
+        Those beyond the context are left out, unless the table is trained.
         """
         if (name, layout, layout, copies) not in self._parameters:
             tensor, across = self._tensors[name], layout.axis.other
-            num_rows = min(tensor.shape[0], self._context or tensor.shape[0])
+            num_rows = tensor.shape[0]
+            if not self._is_trained(name):
+                num_rows = min(num_rows, self._context or num_rows)
             self._parameters[name, layout, layout, copies] = Placement(
                 name=name,
                 role=Role.PARAMETER,

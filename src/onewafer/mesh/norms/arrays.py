@@ -65,7 +65,7 @@ def sum_squares(
     """
     group_of = groups_of(values, at, groups)
     with np.errstate(all="ignore"):
-        centred = _centre(values, group_of, groups, sums)
+        centred = centre(values, group_of, groups, sums)
         return add_by_group(centred * centred, group_of, groups)
 
 
@@ -87,7 +87,7 @@ def normalize(
     group_of = groups_of(values, at, groups)
     with np.errstate(all="ignore"):
         factor = rsqrt(squares * groups.share + np.float32(epsilon))
-        result = _centre(values, group_of, groups, sums) * of_group(factor, group_of)
+        result = centre(values, group_of, groups, sums) * of_group(factor, group_of)
         result = result * weight.astype(np.float32)
         if bias is not None:
             result = result + bias.astype(np.float32)
@@ -109,7 +109,7 @@ def of_group(totals: Floats, group_of: Indices) -> Floats:
     return np.take_along_axis(totals, index, axis=-1)
 
 
-def _centre(values: Array, group_of: Indices, groups: Groups, sums: Floats | None) -> Floats:
+def centre(values: Array, group_of: Indices, groups: Groups, sums: Floats | None) -> Floats:
     """Return the values in f32, less the mean of their group if its sum is given."""
     singles = values.astype(np.float32)
     return singles if sums is None else singles - of_group(sums * groups.share, group_of)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
@@ -12,13 +12,29 @@ from onewafer.mesh.distances import Bounded
 from onewafer.mesh.lowering.lowering import Lowering, Lowerings
 from onewafer.mesh.norms import Normalize, SumGroups, SumSquares
 from onewafer.mesh.norms.arrays import Groups
+from onewafer.mesh.norms.gradients import NormTotals
 from onewafer.mesh.relations import Heads
 
 if TYPE_CHECKING:
-    from onewafer.mesh.blocks import Layout
+    from onewafer.graph import (
+        LayerNormInputGradient,
+        LayerNormWeightGradient,
+        RmsNormInputGradient,
+        RmsNormWeightGradient,
+    )
+    from onewafer.mesh.blocks import Block, Layout
     from onewafer.mesh.distances import Distances
     from onewafer.mesh.lowering.builder import Builder
     from onewafer.mesh.relations import Relations
+
+    AnyNorm: TypeAlias = (
+        RmsNorm
+        | LayerNorm
+        | RmsNormInputGradient
+        | LayerNormInputGradient
+        | RmsNormWeightGradient
+        | LayerNormWeightGradient
+    )
 
 
 class RmsNormLowering(Lowering[RmsNorm]):
@@ -33,7 +49,7 @@ class RmsNormLowering(Lowering[RmsNorm]):
 
     def relate(self, operation: RmsNorm, relations: Relations) -> None:
         """Let the result lie as the input does; groups of features lie as heads do."""
-        _relate(operation, relations)
+        relate(operation, relations)
 
     def lower(self, operation: RmsNorm, builder: Builder) -> None:
         """Append the steps."""
@@ -41,12 +57,14 @@ class RmsNormLowering(Lowering[RmsNorm]):
             builder.put_off_norm(operation)
             return
         layout = builder.layouts[operation.result.name]
-        groups = _groups(operation, layout)
+        groups = groups_of(operation, layout)
         weight = builder.place_vector(operation.weight, layout, copies=operation.groups)
         source = builder.blocks[operation.input]
-        squares = builder.scratch(source.rows, groups.num_groups)
+        squares = _totals(operation, builder, groups)
         builder.append(SumSquares(squares, source, groups, layout.axis))
         builder.all_reduce(squares, layout.axis)
+        found = NormTotals(squares, None, operation.epsilon)
+        builder.left.norms[operation.input, operation.epsilon, operation.groups, False] = found
         result = builder.allocate_in_place(operation)
         builder.append(
             Normalize(result, source, squares, weight, groups, layout.axis, operation.epsilon)
@@ -61,7 +79,7 @@ def _may_wait(operation: RmsNorm, builder: Builder) -> bool:
     """Return whether the result is only multiplied by weights, all in the step that comes next."""
     name = operation.result.name
     readers = builder.readers(name)
-    if operation.groups > 1 or builder.is_output(name) or not readers:
+    if builder.trains or operation.groups > 1 or builder.is_output(name) or not readers:
         return False
     first = readers[0]
     return (
@@ -72,6 +90,15 @@ def _may_wait(operation: RmsNorm, builder: Builder) -> bool:
     )
 
 
+def _totals(operation: RmsNorm | LayerNorm, builder: Builder, groups: Groups) -> Block:
+    """Return room for sums of rows, which stay where a backward pass may ask for them."""
+    rows = builder.blocks[operation.input].rows
+    if builder.trains:
+        last = builder.last_reader(operation.input)
+        return builder.spare(rows, groups.num_groups, until=last)
+    return builder.scratch(rows, groups.num_groups)
+
+
 class LayerNormLowering(Lowering[LayerNorm]):
     """Sum, sum squared differences from the mean, scale; an all-reduce after each sum."""
 
@@ -80,22 +107,24 @@ class LayerNormLowering(Lowering[LayerNorm]):
 
     def relate(self, operation: LayerNorm, relations: Relations) -> None:
         """Let the result lie as the input does; groups of features lie as heads do."""
-        _relate(operation, relations)
+        relate(operation, relations)
 
     def lower(self, operation: LayerNorm, builder: Builder) -> None:
         """Append the steps."""
         layout = builder.layouts[operation.result.name]
-        axis, groups = layout.axis, _groups(operation, layout)
+        axis, groups = layout.axis, groups_of(operation, layout)
         weight, bias = (
             builder.place_vector(vector, layout, copies=operation.groups)
             for vector in (operation.weight, operation.bias)
         )
         source = builder.blocks[operation.input]
-        sums, squares = (builder.scratch(source.rows, groups.num_groups) for _ in range(2))
+        sums, squares = (_totals(operation, builder, groups) for _ in range(2))
         builder.append(SumGroups(sums, source, groups, axis))
         builder.all_reduce(sums, axis)
         builder.append(SumSquares(squares, source, groups, axis, sums))
         builder.all_reduce(squares, axis)
+        found = NormTotals(squares, sums, operation.epsilon)
+        builder.left.norms[operation.input, operation.epsilon, operation.groups, True] = found
         result = builder.allocate_in_place(operation)
         builder.append(
             Normalize(result, source, squares, weight, groups, axis, operation.epsilon, sums, bias)
@@ -136,14 +165,16 @@ def _bound(operation: RmsNorm | LayerNorm, source: Bounded, distances: Distances
     return distances.rounded(Bounded(exact, error.reshape(exact.shape)))
 
 
-def _relate(operation: RmsNorm | LayerNorm, relations: Relations) -> None:
+def relate(operation: AnyNorm, relations: Relations) -> None:
+    """Let the result lie as the input does; groups of features lie as heads do."""
     relations.join(operation.input, operation.result.name)
     if operation.groups > 1:
         features = operation.result.shape[-1]
         relations.arrange(operation.input, Heads.of(features // operation.groups))
 
 
-def _groups(operation: RmsNorm | LayerNorm, layout: Layout) -> Groups:
+def groups_of(operation: AnyNorm, layout: Layout) -> Groups:
+    """Return how the features of an operation's operand form groups."""
     members = layout.order.members if operation.groups > 1 else 1
     return Groups(operation.groups, operation.result.shape[-1] // operation.groups, members)
 

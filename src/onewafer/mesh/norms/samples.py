@@ -8,7 +8,13 @@ from typing import TYPE_CHECKING
 from onewafer.mesh import norms as mesh
 from onewafer.mesh.blocks import Arena, Axis, Block
 from onewafer.mesh.norms.arrays import Groups
-from onewafer.mesh.sample import ROWS_AND_INNER, Sample, Sizes, grid
+from onewafer.mesh.norms.gradients import (
+    AddToNormWeight,
+    BackFromNorm,
+    NormTotals,
+    SumNormProducts,
+)
+from onewafer.mesh.sample import OF_TRAINING, ROWS_AND_INNER, Sample, Sizes, grid
 from onewafer.mesh.sizes import CHUNK
 
 if TYPE_CHECKING:
@@ -68,6 +74,26 @@ class _Norm:
         blocks = self.input, self.input, self.totals, self.vector
         return mesh.Normalize(*blocks, self.groups, Axis.X, 1e-5, sums, bias)
 
+    def sum_products(self, sums: Block | None) -> MeshOperation:
+        """Return the first step of a backward pass."""
+        blocks = self.totals, self.input, self.input, self.vector
+        return SumNormProducts(*blocks, self.found(sums), self.groups, Axis.X)
+
+    def back(self, sums: Block | None) -> MeshOperation:
+        """Return the last step of a backward pass."""
+        blocks = self.input, self.input, self.input, self.vector, self.totals
+        return BackFromNorm(*blocks, self.found(sums), self.groups, Axis.X)
+
+    def add_to_weight(self, sums: Block | None) -> MeshOperation:
+        """Return the gradient of the weight."""
+        weight = replace(self.vector, arena=Arena.GRADIENTS)
+        blocks = weight, self.input, self.input
+        return AddToNormWeight(*blocks, self.found(sums), self.groups, Axis.X)
+
+    def found(self, sums: Block | None) -> NormTotals:
+        """Return what the forward pass has found."""
+        return NormTotals(self.totals, sums, 1e-5)
+
     def find_maxima(self) -> MeshOperation:
         """Return the first step of softmax."""
         return mesh.FindGroupMaxima(self.totals, self.input, self.groups, Axis.X)
@@ -82,12 +108,36 @@ class _Norm:
         return mesh.DivideGroups(self.input, self.input, self.totals, self.groups, Axis.X)
 
 
-def _norm(build: Callable[[_Norm], MeshOperation], *, clears: bool = False) -> Sample:
+def _norm(
+    build: Callable[[_Norm], MeshOperation], *, clears: bool = False, totals: str = "rows"
+) -> Sample:
     return Sample(
         lambda sizes: build(_Norm(sizes)),
         rounds=("pieces", "pieces*rows", *(("padded", "padded*rows") if clears else ())),
-        lengths=("rows", "piece", *(("absent",) if clears else ())),
+        lengths=(totals, "piece", *(("absent",) if clears else ())),
         grid=(*ROWS_AND_INNER, *(grid(rows=(2, 5), padding=(7,)) if clears else ())),
+    )
+
+
+def _of_training(sample: Sample) -> Sample:
+    return replace(sample, is_of_singles=True, rows=OF_TRAINING)
+
+
+def _gradients(*, has_sums: bool) -> tuple[Sample, ...]:
+    """Return the samples of the backward pass of a LayerNorm, or of an RmsNorm."""
+
+    def sums(norm: _Norm) -> Block | None:
+        return norm.totals if has_sums else None
+
+    return (
+        _of_training(
+            _norm(
+                lambda norm: norm.sum_products(sums(norm)),
+                totals="2*rows" if has_sums else "rows",
+            )
+        ),
+        _of_training(_norm(lambda norm: norm.back(sums(norm)), clears=True)),
+        _of_training(_norm(lambda norm: norm.add_to_weight(sums(norm)))),
     )
 
 
@@ -126,4 +176,6 @@ SAMPLES = (
     _norm(lambda norm: norm.find_maxima()),
     _norm(lambda norm: norm.weigh()),
     _norm(lambda norm: norm.divide(), clears=True),
+    *_gradients(has_sums=False),
+    *_gradients(has_sums=True),
 )

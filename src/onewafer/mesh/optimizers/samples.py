@@ -13,7 +13,7 @@ from onewafer.mesh.optimizers.operations import (
     MomentumStep,
     SgdStep,
 )
-from onewafer.mesh.sample import OF_INDEPENDENT, Sample, Sizes, grid
+from onewafer.mesh.sample import OF_TRAINING, Sample, Sizes, grid
 from onewafer.mesh.sizes import CHUNK
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ def _sample(kind: type[SgdStep | MomentumStep | AdamStep]) -> Sample:
         lengths=("chunk",),
         grid=grid(rows=(2, 3, 5), columns=(CHUNK, 2 * CHUNK)),
         is_of_singles=True,
-        rows=OF_INDEPENDENT,
+        rows=OF_TRAINING,
     )
 
 
@@ -42,7 +42,7 @@ SAMPLES = (
         lambda sizes: ClearGradients(sizes.block(Arena.GRADIENTS)),
         lengths=("elements",),
         is_of_singles=True,
-        rows=OF_INDEPENDENT,
+        rows=OF_TRAINING,
     ),
     _sample(SgdStep),
     _sample(MomentumStep),

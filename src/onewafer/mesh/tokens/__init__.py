@@ -1,5 +1,6 @@
 """Operations that know which tokens the rows are."""
 
+from onewafer.mesh.tokens.gradients import AddPositions, AddTokens, TurnAngles
 from onewafer.mesh.tokens.operations import (
     LookUpPositions,
     LookUpTokens,
@@ -8,4 +9,13 @@ from onewafer.mesh.tokens.operations import (
     TakeRow,
 )
 
-__all__ = ["LookUpPositions", "LookUpTokens", "Rotate", "TakeLastRows", "TakeRow"]
+__all__ = [
+    "AddPositions",
+    "AddTokens",
+    "LookUpPositions",
+    "LookUpTokens",
+    "Rotate",
+    "TakeLastRows",
+    "TakeRow",
+    "TurnAngles",
+]

@@ -58,3 +58,31 @@ def look_up_positions(table: Floats, *, start: int, rows: int, b: int | Integers
     """
     ids = np.broadcast_to(start + np.arange(rows), (*np.shape(b), rows))
     return look_up_tokens(table.swapaxes(-1, -2), ids, b=b)
+
+
+def add_tokens(table: Sums, ids: Integers, rows: Sums, *, b: int | Integers) -> Sums:
+    """Return a table `[…, features, entries]` with `rows` `[…, rows, features]` added to columns.
+
+    Row by row; the PE `b` has those of its entries.
+    """
+    entries, result = table.shape[-1], table.copy()
+    index = ids - np.asarray(b)[..., np.newaxis] * entries
+    is_held = (index >= 0) & (index < entries)
+    places = np.where(is_held, index, 0)
+    for row in range(rows.shape[-2]):
+        place = places[..., row, np.newaxis, np.newaxis]
+        column = np.take_along_axis(result, place, axis=-1)
+        more = arithmetic.add(column, rows[..., row, :, np.newaxis])
+        found = np.where(is_held[..., row, np.newaxis, np.newaxis], more, column)
+        np.put_along_axis(result, place, found, axis=-1)
+    return result
+
+
+def add_positions(table: Sums, rows: Sums, *, start: int, b: int | Integers) -> Sums:
+    """Return a table `[…, entries, features]` with `rows` added from row `start` on.
+
+    The PE `b` has those of its entries.
+    """
+    count = int(rows.shape[-2])
+    ids = np.broadcast_to(start + np.arange(count), (*np.shape(b), count))
+    return add_tokens(table.swapaxes(-1, -2), ids, rows, b=b).swapaxes(-1, -2)

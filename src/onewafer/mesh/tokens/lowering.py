@@ -15,6 +15,7 @@ from onewafer.graph import (
     LastRow,
     PositionEmbedding,
     Rotary,
+    RotaryGradient,
 )
 from onewafer.mesh.blocks import Layout
 from onewafer.mesh.distances import Bounded
@@ -94,28 +95,15 @@ class RotaryLowering(Lowering[Rotary]):
 
     def prepare(self, operation: Rotary, builder: Builder) -> None:
         """Look up the angles, unless they have been already."""
-        rows = operation.result.shape[0]
-        layout, copies = _angle_layout(operation, builder)
         for name in (operation.cosine, operation.sine):
-            if (name, layout, copies) in builder.angles:
-                continue
-            table = builder.place_table(name, layout, copies=copies)
-            angles = builder.keep(rows, layout.columns)
-            has_slots = builder.sequences > 1
-            builder.append(LookUpPositions(angles, table, layout.axis.other, has_slots))
-            builder.all_reduce(angles, layout.axis.other)
-            builder.angles[name, layout, copies] = angles
+            look_up_angles(name, operation, builder)
 
     def lower(self, operation: Rotary, builder: Builder) -> None:
         """Append the rotation."""
-        layout, copies = _angle_layout(operation, builder)
-        members = builder.layouts[operation.result.name].order.members
-        source = builder.blocks[operation.input]
-        cosine: Block = builder.angles[operation.cosine, layout, copies]
-        sine: Block = builder.angles[operation.sine, layout, copies]
-        scratch = builder.scratch(cosine.rows, 2 * cosine.columns)
-        result = builder.allocate_in_place(operation)
-        builder.append(Rotate(result, source, cosine, sine, scratch, members))
+        cosine, sine = (
+            look_up_angles(name, operation, builder) for name in (operation.cosine, operation.sine)
+        )
+        append_rotation(operation, builder, cosine, sine)
 
     def bound(self, operation: Rotary, distances: Distances) -> Bounded:
         """Return the rotated features: two products and a sum, of a cosine and a sine up to 1.
@@ -132,6 +120,32 @@ class RotaryLowering(Lowering[Rotary]):
         return Bounded(exact, found.reshape(exact.shape))
 
 
+def look_up_angles(name: str, operation: Rotary | RotaryGradient, builder: Builder) -> Block:
+    """Return the rows of a table of angles, which are looked up at the first time."""
+    key = name, *angle_layout(operation, builder)
+    if key not in builder.angles:
+        _, layout, copies = key
+        table = builder.place_table(name, layout, copies=copies)
+        angles = builder.keep(operation.result.shape[0], layout.columns)
+        has_slots = builder.sequences > 1
+        builder.append(LookUpPositions(angles, table, layout.axis.other, has_slots))
+        builder.all_reduce(angles, layout.axis.other)
+        builder.angles[key] = angles
+    return builder.angles[key]
+
+
+def append_rotation(
+    operation: Rotary | RotaryGradient, builder: Builder, cosine: Block, sine: Block
+) -> None:
+    """Append the rotation of an operation's only operand, in its place if it is read no more."""
+    (name,) = operation.activation_operands
+    members = builder.layouts[operation.result.name].order.members
+    source = builder.blocks[name]
+    scratch = builder.scratch(cosine.rows, 2 * cosine.columns)
+    result = builder.allocate_in_place(operation)
+    builder.append(Rotate(result, source, cosine, sine, scratch, members))
+
+
 def _with_partners(heads: Float64, swapped: int) -> Float64:
     """Return for each feature of heads `[…, features]` the sum with that it is paired with."""
     first, second = np.split(heads[..., :swapped], 2, axis=-1)
@@ -140,7 +154,7 @@ def _with_partners(heads: Float64, swapped: int) -> Float64:
     return np.concatenate([pairs, pairs, np.repeat(neighbours, 2, axis=-1)], axis=-1)
 
 
-def _angle_layout(operation: Rotary, builder: Builder) -> tuple[Layout, int]:
+def angle_layout(operation: Rotary | RotaryGradient, builder: Builder) -> tuple[Layout, int]:
     """Return how a row of angles lies: a column for all members; and the copies of a head's."""
     layout = builder.layouts[operation.result.name]
     order = replace(layout.order, members=1)

@@ -142,7 +142,7 @@ class LookUpPositions(MeshOperation):
 
     def sizes(self, program: ProgramShape, launch: Launch) -> Mapping[str, Size]:
         """Return the sizes that its cost depends on: a PE `holds` some positions or does not."""
-        held = self._held(program, launch)[0].T[:, :, np.newaxis]
+        held = count_held(self.table, self.axis, program, launch)[0].T[:, :, np.newaxis]
         sizes: dict[str, Size] = {
             "holds": (held > 0).astype(np.int64),
             "held": held * self.result.columns,
@@ -154,15 +154,18 @@ class LookUpPositions(MeshOperation):
 
     def classes(self, program: ProgramShape, launch: Launch) -> Classes:
         """Return how the PEs along its axis differ: by the positions that they have."""
-        return self._held(program, launch)[1]
+        return count_held(self.table, self.axis, program, launch)[1]
 
-    def _held(self, program: ProgramShape, launch: Launch) -> tuple[NDArray[np.int64], Classes]:
-        """Return how many positions of each slot a PE has `[classes, slots]`, by class."""
-        begins = self.table.rows * np.arange(program.size(self.axis))[:, np.newaxis]
-        first = np.array([slot.first_table_row for slot in launch.slots])
-        end = first + [slot.rows for slot in launch.slots]
-        held = np.minimum(begins + self.table.rows, end) - np.maximum(begins, first)
-        return Classes.of(self.axis, np.maximum(held, 0))
+
+def count_held(
+    table: Block, axis: Axis, program: ProgramShape, launch: Launch
+) -> tuple[NDArray[np.int64], Classes]:
+    """Return how many positions of each slot a PE has in a table `[classes, slots]`, by class."""
+    begins = table.rows * np.arange(program.size(axis))[:, np.newaxis]
+    first = np.array([slot.first_table_row for slot in launch.slots])
+    end = first + [slot.rows for slot in launch.slots]
+    held = np.minimum(begins + table.rows, end) - np.maximum(begins, first)
+    return Classes.of(axis, np.maximum(held, 0))
 
 
 @dataclass(frozen=True, slots=True)

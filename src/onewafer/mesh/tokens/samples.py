@@ -12,11 +12,13 @@ from onewafer.mesh.sample import (
     OF_ONE,
     OF_SEQUENCES,
     OF_SEVERAL,
+    OF_TRAINING,
     Sample,
     Sizes,
     grid,
     grid_of_slots,
 )
+from onewafer.mesh.tokens.gradients import AddPositions, AddTokens, TurnAngles
 from onewafer.mesh.tokens.operations import (
     LookUpPositions,
     LookUpTokens,
@@ -39,6 +41,12 @@ def _some_held(sizes: Sizes) -> dict[str, tuple[int, ...]]:
     """Let the table of the PE have one of as many tokens as there are PEs."""
     held = -(-sizes.rows // NUM_PES)
     return {"model.indices": (0, 0) * held + (0, 1) * (sizes.rows - held)}
+
+
+def _add_tokens(sizes: Sizes) -> MeshOperation:
+    indices = Block(Arena.INDICES, 0, sizes.rows, 1)
+    table = Block(Arena.GRADIENTS, 0, sizes.columns, 5)
+    return AddTokens(table, sizes.block(), indices, Axis.X)
 
 
 def _rotate(sizes: Sizes) -> MeshOperation:
@@ -100,5 +108,30 @@ SAMPLES = (
         lengths=("columns",),
         grid=grid_of_slots(((), ((1, 4),), ((0, 1), (50, 6))), rows=(2, 5)),
         rows=OF_SEVERAL,
+    ),
+    Sample(
+        _add_tokens,
+        rounds=("rows", "held", "held*columns"),
+        grid=grid(rows=(3, 4, 8, 9), columns=(5, 11)),
+        is_of_singles=True,
+        rows=OF_TRAINING,
+        memory=_some_held,
+    ),
+    Sample(
+        lambda sizes: AddPositions(
+            Block(Arena.GRADIENTS, 0, sizes.rows - 1, sizes.columns), sizes.block(), Axis.X
+        ),
+        rounds=("holds",),
+        lengths=("held",),
+        grid=(*grid(rows=(2, 3, 5)), *grid(rows=(2, 3, 5), start=(0,))),
+        is_of_singles=True,
+        rows=OF_ONE,
+    ),
+    Sample(
+        lambda sizes: TurnAngles(sizes.block(), sizes.block()),
+        lengths=("pairs",),
+        grid=grid(rows=(2, 3, 5), columns=(4, 10)),
+        is_of_singles=True,
+        rows=OF_ONE,
     ),
 )

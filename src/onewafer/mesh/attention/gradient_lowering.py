@@ -1,0 +1,108 @@
+"""Gradients of attention: its shares are computed once more from queries, keys and values."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from onewafer import graph
+from onewafer.mesh.attention.cache import Append
+from onewafer.mesh.attention.gradients import (
+    AddSlots,
+    BackFromShares,
+    SumKeys,
+    WeighProducts,
+    joint_columns,
+)
+from onewafer.mesh.attention.lowering import append_scores, shape_of
+from onewafer.mesh.attention.sums import FindMaxima
+from onewafer.mesh.dense import Split
+from onewafer.mesh.lowering.lowering import Lowering, Lowerings
+
+if TYPE_CHECKING:
+    from onewafer.mesh.attention.shape import AttentionShape
+    from onewafer.mesh.blocks import Block
+    from onewafer.mesh.lowering.builder import Builder
+    from onewafer.mesh.relations import Relations
+
+
+class AttentionGradientLowering(Lowering[graph.AttentionGradient]):
+    """Gradients of queries, keys and values lie as these do, and go along the axis together."""
+
+    def relate(self, operation: graph.AttentionGradient, relations: Relations) -> None:
+        """Let the gradient lie as the result of the attention; that asks for the rest."""
+        relations.join(operation.attended, operation.gradient)
+
+    def lower(self, operation: graph.AttentionGradient, builder: Builder) -> None:
+        """Append all steps."""
+        shape = shape_of(operation, builder)
+        rows, across = shape.rows, shape.axis.other
+        query, gradient = builder.blocks[operation.query], builder.blocks[operation.gradient]
+        cache, turned = _caches(operation, shape, builder)
+        scores = append_scores(operation, query, cache, builder, bias=operation.bias)
+        products = append_scores(operation, gradient, turned, builder)
+        maxima = builder.spare(rows, shape.most)
+        builder.append(FindMaxima(shape, maxima, scores, operation.scale))
+        builder.all_reduce_max(maxima, across)
+        totals = builder.spare(rows, 2 * shape.most)
+        builder.append(WeighProducts(shape, totals, scores, products, maxima))
+        builder.all_reduce(totals, across)
+        builder.append(BackFromShares(shape, scores, products, totals, operation.scale))
+        joint = builder.spare(rows, joint_columns(shape))
+        builder.append(SumKeys(shape, joint, products, turned))
+        room, first = builder.spare(1, shape.width * shape.capacity), shape.group * shape.width
+        builder.append(AddSlots(shape, joint, products, query, room, first))
+        builder.append(AddSlots(shape, joint, scores, gradient, room, first + shape.width))
+        builder.all_reduce(joint, across)
+        builder.append(Split(_results(operation, shape, builder), joint))
+
+
+def _caches(
+    operation: graph.AttentionGradient, shape: AttentionShape, builder: Builder
+) -> tuple[Block, Block]:
+    """Return keys and values, and the same with each in the place of the other."""
+    left, elements = builder.left, shape.cache_elements
+    key, value = builder.blocks[operation.key], builder.blocks[operation.value]
+    cache = left.caches.get(operation.attended)
+    if cache is None:
+        cache = builder.place_cache(elements, is_kept=False)
+        builder.append(Append(shape, cache, key, value))
+    turned = left.turned_cache
+    if not shape.is_causal or turned is None or turned.columns < elements:
+        turned = builder.place_cache(elements, is_kept=shape.is_causal)
+        left.turned_cache = turned if shape.is_causal else left.turned_cache
+    builder.append(Append(shape, turned, value, key))
+    return cache, turned
+
+
+def _results(
+    operation: graph.AttentionGradient, shape: AttentionShape, builder: Builder
+) -> tuple[Block, ...]:
+    """Return blocks for the gradients of query, key and value, those that are taken or not."""
+    found = {
+        reader.operand: builder.allocate(reader.result)
+        for reader in builder.readers(operation.result.name)
+        if isinstance(reader, graph.AttentionOperandGradient)
+    }
+    widths = (shape.group * shape.width, shape.width, shape.width)
+    operands = operation.query, operation.key, operation.value
+    return tuple(
+        found[name] if name in found else builder.spare(shape.rows, width)
+        for name, width in zip(operands, widths, strict=True)
+    )
+
+
+class AttentionOperandGradientLowering(Lowering[graph.AttentionOperandGradient]):
+    """A gradient that is there already."""
+
+    def relate(self, operation: graph.AttentionOperandGradient, relations: Relations) -> None:
+        """Let the gradient lie as the operand."""
+        relations.join(operation.operand, operation.result.name)
+
+    def lower(self, operation: graph.AttentionOperandGradient, builder: Builder) -> None:
+        """Append nothing."""
+
+
+LOWERINGS: Lowerings = {
+    graph.AttentionGradient: AttentionGradientLowering(),
+    graph.AttentionOperandGradient: AttentionOperandGradientLowering(),
+}

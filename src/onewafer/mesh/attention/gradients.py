@@ -1,0 +1,280 @@
+"""The backward pass of attention, in f32: shares once more, then gradients of what led to them.
+
+    Append, Score, ReduceScores, BroadcastScores, as in the forward pass, and the same of gradients
+    with values as keys ─▶ FindMaxima, ChainMax, Broadcast along B ─▶ WeighProducts ─▶ ChainReduce,
+    Broadcast along B ─▶ BackFromShares ─▶ SumKeys, AddSlots ─▶ ChainReduce, Broadcast along B
+    ─▶ Split
+
+Keys are needed twice: feature by feature for scores, and slot by slot for the gradients of queries;
+values are needed feature by feature. A second cache has values in the place of keys, and keys in
+that of values. The kernels are those of `attention_gradient.csl`, their mirrors those of
+`gradient_arrays.py`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from onewafer.mesh.attention import gradient_arrays as arrays
+from onewafer.mesh.attention.scores import view_scores
+from onewafer.mesh.attention.step import OF_ATTENTION, AttentionStep
+from onewafer.mesh.entry import float_words
+from onewafer.mesh.functions import FUNCTIONS
+from onewafer.mesh.kinds import Kind, Module
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from onewafer.mesh.attention.shape import AttentionShape
+    from onewafer.mesh.blocks import Block, Launch
+    from onewafer.mesh.kernel_costs import Size
+    from onewafer.mesh.memories import Memories
+    from onewafer.mesh.program_shape import ProgramShape
+
+OF_ATTENTION_GRADIENTS = replace(OF_ATTENTION, title="gradients of attention")
+_ATTENTION_GRADIENT = Module(
+    "attention_gradient", ".exponential = functions.exponential", (FUNCTIONS,)
+)
+
+
+def joint_columns(shape: AttentionShape) -> int:
+    """Return the columns of gradients of queries, keys and values beside each other."""
+    return (shape.group + 2) * shape.width
+
+
+@dataclass(frozen=True, slots=True)
+class WeighProducts(AttentionStep):
+    """Make the scores exp(score − maximum), and the products times these; sum both."""
+
+    kinds = (
+        Kind(
+            169,
+            "weigh_products",
+            """
+            attention_gradient.weights(totals(result), activation(left, 1), activation(right, 1),
+                                       totals(words[17]), heads, lengths, rows, slots, num_heads,
+                                       group, most);
+            entry += 1;
+            """,
+            (_ATTENTION_GRADIENT,),
+            beginning=OF_ATTENTION_GRADIENTS,
+        ),
+    )
+
+    shape: AttentionShape
+    totals: Block
+    """A row: sums of the weights, then those of weights times products."""
+    scores: Block
+    products: Block
+    """Products of gradients with values, over all features."""
+    maxima: Block
+
+    def blocks(self) -> tuple[Block, ...]:
+        """Return totals, scores and products."""
+        return self.totals, self.scores, self.products
+
+    def more(self) -> tuple[int, ...]:
+        """Return further words of the schedule."""
+        return (self.maxima.offset,)
+
+    def execute_slot(self, memories: Memories) -> None:
+        """Do on NumPy arrays what the kernel does."""
+        shape, totals = self.shape, memories.matrix(self.totals)
+        maxima = memories.matrix(self.maxima)
+        for column in self.columns(memories):
+            scores, products = (
+                view_scores(memories, block, shape, column.slots)
+                for block in (self.scores, self.products)
+            )
+            column.of(totals, shape.axis)[...] = arrays.weights(
+                column.of(scores, shape.axis),
+                column.of(products, shape.axis),
+                column.of(maxima, shape.axis),
+                column.heads,
+                column.lengths,
+                group=shape.group,
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class BackFromShares(AttentionStep):
+    """Make the scores shares, and the products what the scores are responsible for."""
+
+    kinds = (
+        Kind(
+            171,
+            "back_from_shares",
+            """
+            attention_gradient.back(activation(result, 1), activation(left, 1), totals(right),
+                                    heads, lengths, rows, slots, num_heads, group, most,
+                                    number(words, 17));
+            entry += 2;
+            """,
+            (_ATTENTION_GRADIENT,),
+            beginning=OF_ATTENTION_GRADIENTS,
+        ),
+    )
+
+    shape: AttentionShape
+    scores: Block
+    products: Block
+    totals: Block
+    """Sums of `WeighProducts`, over all PEs."""
+    scale: float
+
+    def blocks(self) -> tuple[Block, ...]:
+        """Return scores, products and totals."""
+        return self.scores, self.products, self.totals
+
+    def more(self) -> tuple[int, ...]:
+        """Return further words of the schedule."""
+        return float_words(self.scale)
+
+    def execute_slot(self, memories: Memories) -> None:
+        """Do on NumPy arrays what the kernel does."""
+        shape, totals = self.shape, memories.matrix(self.totals)
+        for column in self.columns(memories):
+            scores, products = (
+                view_scores(memories, block, shape, column.slots)
+                for block in (self.scores, self.products)
+            )
+            arrays.back(
+                column.of(scores, shape.axis),
+                column.of(products, shape.axis),
+                column.of(totals, shape.axis),
+                column.heads,
+                column.lengths,
+                group=shape.group,
+                scale=self.scale,
+            )
+
+
+class _OfJoint(AttentionStep):
+    """A step that writes gradients of queries, keys and values, which lie beside each other."""
+
+    __slots__ = ()
+
+    def sizes(self, program: ProgramShape, launch: Launch) -> Mapping[str, Size]:
+        """Return the sizes that its cost depends on; `joint` are the columns of all three."""
+        return {**self.shape.sizes(program, launch), "joint": joint_columns(self.shape)}
+
+
+@dataclass(frozen=True, slots=True)
+class SumKeys(_OfJoint):
+    """Sum the keys in a PE's slots, times what the scores are responsible for; f32 sums.
+
+    They are a part of the gradients of the queries. What else is in the rows becomes −0.
+    """
+
+    kinds = (
+        Kind(
+            173,
+            "sum_keys",
+            """
+            attention_gradient.sum_keys(activation(result, 1), activation(left, 1),
+                                        cache(right + width * capacity, is_kept), heads, lengths,
+                                        rows, slots, num_heads, group, width, capacity);
+            """,
+            (_ATTENTION_GRADIENT,),
+            beginning=OF_ATTENTION_GRADIENTS,
+        ),
+    )
+
+    shape: AttentionShape
+    joint: Block
+    products: Block
+    cache: Block
+    """With keys in the place of values."""
+
+    def blocks(self) -> tuple[Block, ...]:
+        """Return the rows, products and cache."""
+        return self.joint, self.products, self.cache
+
+    def execute_slot(self, memories: Memories) -> None:
+        """Do on NumPy arrays what the kernel does."""
+        shape, joint = self.shape, memories.matrix(self.joint)
+        cache = memories.whole(self.cache)
+        for column in self.columns(memories):
+            products = view_scores(memories, self.products, shape, column.slots)
+            _, keys = self.split_cache(column.of(cache, shape.axis), column)
+            found = arrays.sum_keys(
+                column.of(products, shape.axis),
+                keys,
+                column.heads,
+                column.lengths,
+                group=shape.group,
+                width=shape.width,
+            )
+            rows = column.of(joint, shape.axis)
+            rows[...] = -0.0
+            target = rows[..., : shape.width * shape.group]
+            target[...] = found.reshape(target.shape)
+
+
+@dataclass(frozen=True, slots=True)
+class AddSlots(_OfJoint):
+    """Sum rows times what a slot is to each of them; put the sums to the rows of the slots.
+
+    Queries times what the scores are responsible for are the gradients of keys, and gradients times
+    shares those of values. What a PE has no slots of it leaves as it is.
+    """
+
+    kinds = (
+        Kind(
+            175,
+            "add_slots",
+            """
+            attention_gradient.add_rows(activation(result, 1), activation(left, 1),
+                                        activation(right, 1), activation(words[17], 1), words[18],
+                                        heads, lengths, numbers[1], rows, slots, num_heads, group,
+                                        width, place(1 - axis), size(1 - axis));
+            entry += 2;
+            """,
+            (_ATTENTION_GRADIENT,),
+            beginning=OF_ATTENTION_GRADIENTS,
+        ),
+    )
+
+    shape: AttentionShape
+    joint: Block
+    factors: Block
+    rows_of: Block
+    """As queries lie."""
+    room: Block
+    """For the sums of all slots."""
+    column: int
+    """The first of the columns that they come to."""
+
+    def blocks(self) -> tuple[Block, ...]:
+        """Return what is written, the factors and the rows."""
+        return self.joint, self.factors, self.rows_of
+
+    def more(self) -> tuple[int, ...]:
+        """Return further words of the schedule."""
+        return self.room.offset, self.column
+
+    def execute_slot(self, memories: Memories) -> None:
+        """Do on NumPy arrays what the kernel does."""
+        shape, joint = self.shape, memories.matrix(self.joint)
+        rows = memories.num_rows(self.rows_of)
+        rows_of = memories.view(self.rows_of, rows, shape.width, shape.group)
+        for column in self.columns(memories):
+            factors = view_scores(memories, self.factors, shape, column.slots)
+            kept = arrays.add_rows(
+                column.of(factors, shape.axis),
+                column.of(rows_of, shape.axis),
+                column.heads,
+                column.lengths,
+                group=shape.group,
+            )
+            found = arrays.spread(
+                kept,
+                column.heads,
+                rows=rows,
+                start=shape.first(memories.launch),
+                b=column.b,
+                size=len(column.b),
+            )
+            target = column.of(joint, shape.axis)[..., self.column : self.column + shape.width]
+            target[...] = found

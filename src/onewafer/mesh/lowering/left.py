@@ -1,0 +1,28 @@
+"""What lowerings of a forward pass leave for those of its backward pass."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from onewafer.mesh.blocks import Block, Layout
+    from onewafer.mesh.norms.gradients import NormTotals
+
+
+@dataclass(slots=True)
+class LeftForGradients:
+    """Blocks that backward passes read, besides results of the graph."""
+
+    norms: dict[tuple[str, float, int, bool], NormTotals] = field(
+        default_factory=dict[tuple[str, float, int, bool], "NormTotals"]
+    )
+    """What norms have found of rows, by input, epsilon, groups and whether means are taken."""
+    angles: dict[tuple[str, Layout, int], Block] = field(
+        default_factory=dict[tuple[str, "Layout", int], "Block"]
+    )
+    """Sines by which gradients are rotated back, as those in `Builder.angles`."""
+    caches: dict[str, Block] = field(default_factory=dict[str, "Block"])
+    """Keys and values of causal attention, by its result."""
+    turned_cache: Block | None = None
+    """Room for values as keys, and keys as values, of one attention at a time."""

@@ -1,0 +1,229 @@
+"""Backward passes of norms, in f32: `norm_gradient.csl`, with an all-reduce in between."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from onewafer.mesh.entry import float_words
+from onewafer.mesh.functions import FUNCTIONS
+from onewafer.mesh.gradients.operations import GRADIENT, with_rows_of
+from onewafer.mesh.kinds import Kind, Module
+from onewafer.mesh.norms import gradient_arrays as arrays
+from onewafer.mesh.norms.operations import OF_GROUPS, PIECES, OverGroups
+from onewafer.mesh.operation import DataDependence
+from onewafer.mesh.sizes import block_entry
+
+if TYPE_CHECKING:
+    from onewafer.mesh.blocks import Axis, Block
+    from onewafer.mesh.entry import Entry
+    from onewafer.mesh.memories import Memories
+    from onewafer.mesh.norms.arrays import Groups
+    from onewafer.mesh.program_shape import ProgramShape
+
+OF_GROUP_GRADIENTS = replace(OF_GROUPS, title="gradients of groups of features")
+_NORM_GRADIENT = Module(
+    "norm_gradient", ".functions = functions, .pieces = pieces", (FUNCTIONS, PIECES)
+)
+
+
+@dataclass(frozen=True, slots=True)
+class NormTotals:
+    """What the forward pass of a norm has found of each row and group, over all PEs; f32."""
+
+    squares: Block
+    sums: Block | None
+    """Only a LayerNorm has them; its squares are those of differences from the mean."""
+    epsilon: float
+
+
+class _NormStep(OverGroups):
+    """A step of the backward pass of a norm; the second kind is that of a LayerNorm."""
+
+    __slots__ = ()
+
+    found: NormTotals
+
+    @property
+    def kind(self) -> Kind:
+        """Its kind in the schedule."""
+        return self.kinds[self.found.sums is not None]
+
+    def shared_words(self) -> tuple[int | Block, ...]:
+        """Return the sums of a LayerNorm, and the factor that makes means of sums."""
+        sums = self.found.sums or self.found.squares  # not read without sums
+        return (sums, *float_words(float(self.groups.share)))
+
+    def sums(self, memories: Memories) -> Any:  # noqa: ANN401  # an array, or None
+        """Return the sums of a LayerNorm; None for an RmsNorm."""
+        return None if self.found.sums is None else memories.matrix(self.found.sums)
+
+
+def _kinds(number: int, name: str, code: str, *functions: str) -> tuple[Kind, Kind]:
+    """Return the kinds of a step for RmsNorm and LayerNorm; `$is_centred` tells them apart."""
+    return tuple(  # pyright: ignore[reportReturnType]  # two
+        Kind(
+            number + 2 * index,
+            f"{prefix}_{name}",
+            code.replace("$is_centred", is_centred),
+            (_NORM_GRADIENT,),
+            functions,
+            beginning=OF_GROUP_GRADIENTS,
+        )
+        for index, (prefix, is_centred) in enumerate((("rms", "false"), ("layer", "true")))
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class SumNormProducts(_NormStep):
+    """Sum, for each row and group, the weighted gradient times the input less its mean.
+
+    Of a LayerNorm, the weighted gradient alone, too.
+    """
+
+    kinds = _kinds(
+        157,
+        "sum_products",
+        """
+        entry += 8;
+        norm_gradient.sum_products($is_centred, totals(result), activation(words[12], columns),
+                                   input, parameter(right, columns), totals(words[13]),
+                                   number(words, 14), rows, columns, groups, group_size, members,
+                                   at);
+        """,
+    )
+
+    totals: Block
+    """f32, a column a group; of a LayerNorm, two."""
+    gradient: Block
+    input: Block
+    weight: Block
+    found: NormTotals
+    groups: Groups
+    axis: Axis
+    """The axis over which the features are blocked."""
+
+    def entry(self, program: ProgramShape) -> Entry:
+        """Return its words in the schedule."""
+        more = (*self.words(), self.gradient, *self.shared_words())
+        blocks, columns = (self.totals, self.input, self.weight), self.input.columns
+        entry = block_entry(program, self.kind, *blocks, columns=columns, more=more)
+        return with_rows_of(self.input, entry, program)
+
+    def execute(self, memories: Memories) -> None:
+        """Do on NumPy arrays what the kernel does."""
+        found = arrays.sum_products(
+            memories.matrix(self.input),
+            memories.at(self.axis),
+            self.groups,
+            gradient=memories.matrix(self.gradient),
+            weight=memories.matrix(self.weight),
+            sums=self.sums(memories),
+        )
+        memories.write(self.totals, found)
+
+
+@dataclass(frozen=True, slots=True)
+class BackFromNorm(_NormStep):
+    """Give the gradient of the input; padding becomes 0."""
+
+    kinds = _kinds(
+        161,
+        "norm_back",
+        """
+        entry += 12;
+        norm_gradient.back($is_centred, activation(result, columns),
+                           activation(words[12], columns), input, parameter(right, columns),
+                           totals(words[16]), totals(words[17]), totals(words[13]),
+                           number(words, 14), number(words, 18), rows, columns, groups, group_size,
+                           members, at);
+        """,
+    )
+
+    depends_on = DataDependence.SPECIAL_VALUES
+
+    result: Block
+    gradient: Block
+    input: Block
+    weight: Block
+    totals: Block
+    """Sums of `SumNormProducts`, over all PEs."""
+    found: NormTotals
+    groups: Groups
+    axis: Axis
+    """The axis over which the features are blocked."""
+
+    def entry(self, program: ProgramShape) -> Entry:
+        """Return its words in the schedule."""
+        found = self.totals, self.found.squares, *float_words(self.found.epsilon)
+        more = (*self.words(), self.gradient, *self.shared_words(), *found)
+        return block_entry(program, self.kind, self.result, self.input, self.weight, more=more)
+
+    def execute(self, memories: Memories) -> None:
+        """Do on NumPy arrays what the kernel does."""
+        result = arrays.back(
+            memories.matrix(self.input),
+            memories.at(self.axis),
+            self.groups,
+            gradient=memories.matrix(self.gradient),
+            weight=memories.matrix(self.weight),
+            totals=memories.matrix(self.totals),
+            squares=memories.matrix(self.found.squares),
+            sums=self.sums(memories),
+            epsilon=self.found.epsilon,
+        )
+        memories.write(self.result, result)
+
+
+@dataclass(frozen=True, slots=True)
+class AddToNormWeight(_NormStep):
+    """Add the gradient of the weight of a norm: `result[f] += Σᵣ gradient[r, f] · n[r, f]`.
+
+    n is the normalised input; r in ascending order.
+    """
+
+    kinds = _kinds(
+        165,
+        "add_to_weight",
+        """
+        entry += 10;
+        norm_gradient.add_to_weight($is_centred, gradient(result, columns),
+                                    activation(right, columns), input, totals(words[15]),
+                                    totals(words[12]), number(words, 13), number(words, 16),
+                                    rows, columns, groups, group_size, members, at);
+        """,
+        GRADIENT,
+    )
+
+    depends_on = DataDependence.SPECIAL_VALUES
+
+    result: Block
+    """Among the gradients of parameters."""
+    gradient: Block
+    input: Block
+    found: NormTotals
+    groups: Groups
+    """One."""
+    axis: Axis
+    """The axis over which the features are blocked."""
+
+    def entry(self, program: ProgramShape) -> Entry:
+        """Return its words in the schedule."""
+        found = self.found.squares, *float_words(self.found.epsilon)
+        more = (*self.words(), *self.shared_words(), *found)
+        entry = block_entry(program, self.kind, self.result, self.input, self.gradient, more=more)
+        return with_rows_of(self.input, entry, program)
+
+    def execute(self, memories: Memories) -> None:
+        """Do on NumPy arrays what the kernel does."""
+        result = arrays.add_to_weight(
+            memories.matrix(self.result)[:, :, 0],
+            memories.matrix(self.input),
+            memories.at(self.axis),
+            self.groups,
+            gradient=memories.matrix(self.gradient),
+            squares=memories.matrix(self.found.squares),
+            sums=self.sums(memories),
+            epsilon=self.found.epsilon,
+        )
+        memories.write(self.result, result)

@@ -1,0 +1,77 @@
+"""Gradients of tables that rows are looked up in, and of what is rotated."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from onewafer import graph
+from onewafer.mesh.lowering.lowering import Lowering, Lowerings
+from onewafer.mesh.relations import Heads
+from onewafer.mesh.tokens.gradients import AddPositions, AddTokens, TurnAngles
+from onewafer.mesh.tokens.lowering import angle_layout, append_rotation, look_up_angles
+
+if TYPE_CHECKING:
+    from onewafer.mesh.lowering.builder import Builder
+    from onewafer.mesh.relations import Relations
+
+
+class EmbeddingGradientLowering(Lowering[graph.EmbeddingGradient]):
+    """Add the rows that a PE has the entries of: no exchange at all."""
+
+    def relate(self, operation: graph.EmbeddingGradient, relations: Relations) -> None:
+        """Ask for nothing: the gradient lies as the rows that were looked up."""
+
+    def lower(self, operation: graph.EmbeddingGradient, builder: Builder) -> None:
+        """Append the addition."""
+        result = builder.gradient(operation.result.name, rows=operation.gradient)
+        source, indices = builder.blocks[operation.gradient], builder.blocks[operation.indices]
+        axis = builder.layouts[operation.gradient].axis.other
+        builder.append(AddTokens(result, source, indices, axis))
+
+
+class PositionEmbeddingGradientLowering(Lowering[graph.PositionEmbeddingGradient]):
+    """Add the rows at the positions that a PE has: no exchange at all."""
+
+    def relate(self, operation: graph.PositionEmbeddingGradient, relations: Relations) -> None:
+        """Ask for nothing: the gradient lies as the rows that were looked up."""
+
+    def lower(self, operation: graph.PositionEmbeddingGradient, builder: Builder) -> None:
+        """Append the addition."""
+        result = builder.gradient(operation.result.name, columns=operation.gradient)
+        source, axis = builder.blocks[operation.gradient], builder.layouts[operation.gradient].axis
+        builder.append(AddPositions(result, source, axis.other))
+
+
+class RotaryGradientLowering(Lowering[graph.RotaryGradient]):
+    """Rotate back: by the same cosines, and sines that are turned once a launch for all layers."""
+
+    works_in_place = True
+
+    def relate(self, operation: graph.RotaryGradient, relations: Relations) -> None:
+        """Ask for features that are rotated together to be neighbours."""
+        relations.join(operation.gradient, operation.result.name)
+        head_dim = operation.result.shape[-1] // operation.heads
+        relations.arrange(operation.gradient, Heads.of(head_dim, swapped=operation.num_swapped))
+
+    def prepare(self, operation: graph.RotaryGradient, builder: Builder) -> None:
+        """Look up the angles, and turn the sines, unless that has been done already."""
+        key = operation.sine, *angle_layout(operation, builder)
+        look_up_angles(operation.cosine, operation, builder)
+        sine = look_up_angles(operation.sine, operation, builder)
+        if key not in builder.left.angles:
+            turned = builder.keep(sine.rows, sine.columns)
+            builder.append(TurnAngles(turned, sine))
+            builder.left.angles[key] = turned
+
+    def lower(self, operation: graph.RotaryGradient, builder: Builder) -> None:
+        """Append the rotation."""
+        sine = builder.left.angles[operation.sine, *angle_layout(operation, builder)]
+        cosine = look_up_angles(operation.cosine, operation, builder)
+        append_rotation(operation, builder, cosine, sine)
+
+
+LOWERINGS: Lowerings = {
+    graph.EmbeddingGradient: EmbeddingGradientLowering(),
+    graph.PositionEmbeddingGradient: PositionEmbeddingGradientLowering(),
+    graph.RotaryGradient: RotaryGradientLowering(),
+}

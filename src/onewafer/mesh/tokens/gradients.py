@@ -1,0 +1,156 @@
+"""Backward passes of look-ups and rotation, in f32. What is added to tables stays there."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from onewafer.mesh import arithmetic
+from onewafer.mesh.gradients.operations import GRADIENT, with_rows_of
+from onewafer.mesh.kinds import Kind, Module
+from onewafer.mesh.operation import DataDependence, MeshOperation
+from onewafer.mesh.sizes import block_entry, block_sizes
+from onewafer.mesh.tokens import arrays
+from onewafer.mesh.tokens.operations import count_held
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from onewafer.mesh.blocks import Axis, Block, Launch
+    from onewafer.mesh.entry import Entry
+    from onewafer.mesh.kernel_costs import Size
+    from onewafer.mesh.memories import Memories
+    from onewafer.mesh.operation import Classes
+    from onewafer.mesh.program_shape import ProgramShape
+
+_SCATTER = Module("scatter")
+
+
+@dataclass(frozen=True, slots=True)
+class AddTokens(MeshOperation):
+    """Add rows to the columns of a table's gradient that tokens name, as far as a PE has them.
+
+    Rows come in ascending order, with one rounding each.
+    """
+
+    kinds = (
+        Kind(
+            151,
+            "add_tokens",
+            """
+            const entries = @ptrcast([*]f32, &model.gradients[result]);
+            scatter.tokens(entries, totals(left), @ptrcast([*]i32, &model.indices[right]),
+                           rows, columns, inner, place(words[8]));
+            entry += 1;
+            """,
+            (_SCATTER,),
+        ),
+    )
+
+    depends_on = DataDependence.TOKENS
+
+    result: Block
+    """Among the gradients of parameters: the table's, its entries as columns."""
+    gradient: Block
+    indices: Block
+    axis: Axis
+    """The axis over which the entries of the table are blocked."""
+
+    def entry(self, program: ProgramShape) -> Entry:
+        """Return its words in the schedule."""
+        blocks, columns = (self.result, self.gradient, self.indices), self.gradient.columns
+        inner, more = self.result.columns, (self.axis.number,)
+        entry = block_entry(program, self.kind, *blocks, columns=columns, inner=inner, more=more)
+        return with_rows_of(self.gradient, entry, program)
+
+    def execute(self, memories: Memories) -> None:
+        """Do on NumPy arrays what the kernel does."""
+        gradient = memories.matrix(self.gradient)
+        indices = memories.view(self.indices, gradient.shape[2])
+        table, b = memories.matrix(self.result), memories.at(self.axis)
+        memories.write(self.result, arrays.add_tokens(table, indices, gradient, b=b))
+
+    def sizes(self, program: ProgramShape, launch: Launch) -> Mapping[str, int]:
+        """Return the sizes that its cost depends on; tokens spread evenly over the PEs."""
+        sizes = block_sizes(program, self.gradient, launch)
+        return {**sizes, "held": -(-sizes["rows"] // program.size(self.axis))}
+
+
+@dataclass(frozen=True, slots=True)
+class AddPositions(MeshOperation):
+    """Add rows to those of a table's gradient at the positions of the launch."""
+
+    kinds = (
+        Kind(
+            153,
+            "add_positions",
+            """
+            scatter.positions(gradient(result, 1), activation(left, 1), start, rows, columns,
+                              inner, place(words[8]));
+            entry += 1;
+            """,
+            (_SCATTER,),
+            (GRADIENT,),
+        ),
+    )
+
+    result: Block
+    """Among the gradients of parameters: the table's."""
+    gradient: Block
+    axis: Axis
+    """The axis over which the rows of the table are blocked."""
+
+    def entry(self, program: ProgramShape) -> Entry:
+        """Return its words in the schedule."""
+        inner, more = self.result.rows, (self.axis.number,)
+        blocks = self.result, self.gradient
+        entry = block_entry(program, self.kind, *blocks, inner=inner, more=more)
+        return with_rows_of(self.gradient, entry, program)
+
+    def execute(self, memories: Memories) -> None:
+        """Do on NumPy arrays what the kernel does."""
+        gradient, table = memories.matrix(self.gradient), memories.matrix(self.result)
+        start, b = memories.launch.start, memories.at(self.axis)
+        memories.write(self.result, arrays.add_positions(table, gradient, start=start, b=b))
+
+    def sizes(self, program: ProgramShape, launch: Launch) -> Mapping[str, Size]:
+        """Return the sizes that its cost depends on: a PE `holds` some positions or does not."""
+        held = count_held(self.result, self.axis, program, launch)[0].T[:, :, np.newaxis]
+        return {"holds": (held > 0).astype(np.int64), "held": held * self.gradient.columns}
+
+    def classes(self, program: ProgramShape, launch: Launch) -> Classes:
+        """Return how the PEs along its axis differ: by the positions that they have."""
+        return count_held(self.result, self.axis, program, launch)[1]
+
+
+@dataclass(frozen=True, slots=True)
+class TurnAngles(MeshOperation):
+    """Give the sines with which `Rotate` rotates back: those of a pair, exchanged and negated."""
+
+    kinds = (
+        Kind(
+            155,
+            "turn_angles",
+            "turn_angles.run(activation(result, 1), activation(left, 1), n / 2);",
+            (Module("turn_angles"),),
+        ),
+    )
+
+    result: Block
+    sine: Block
+
+    def entry(self, program: ProgramShape) -> Entry:
+        """Return its words in the schedule."""
+        return block_entry(program, self.kind, self.result, self.sine)
+
+    def execute(self, memories: Memories) -> None:
+        """Do on NumPy arrays what the kernel does."""
+        sine = memories.read(self.sine)
+        pairs = sine.reshape(*sine.shape[:-1], -1, 2)[..., ::-1]
+        memories.write(self.result, arithmetic.multiply(pairs, np.asarray(-1, np.float32)))
+
+    def sizes(self, program: ProgramShape, launch: Launch) -> Mapping[str, int]:
+        """Return the sizes that its cost depends on."""
+        return {"pairs": block_sizes(program, self.result, launch)["elements"] // 2}

@@ -1,0 +1,125 @@
+"""Whole training steps of small transformers: NumPy, fabric and closed form; float64."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from onewafer.arch import load_architecture
+from onewafer.errors import UnsupportedOperationError
+from onewafer.graph import (
+    CrossEntropy,
+    DataType,
+    Linear,
+    RmsNorm,
+    Tensor,
+    derive_gradients,
+    evaluate_graph,
+)
+from onewafer.mesh import estimate, shard_training
+from onewafer.mesh.optimizers import AdamW
+from onewafer.mesh.reference import MeshEvaluator
+from tests.mesh.fabric import run_launches
+from tests.mesh.models import VOCABULARY, Decoder
+from tests.mesh.strategies import assert_same_bits, random_arrays
+
+IGNORED = -100
+ENTRIES = ("clear", "forward", "loss", "backward", "update")
+CASES = {
+    "grouped queries, a head on two PEs": (Decoder(), (3, 4), "wse3"),
+    "grouped queries, parts of heads": (Decoder(), (2, 3), "wse2"),
+    "learned positions": (Decoder(layers=2, kv_heads=4, has_rotary=False), (2, 2), "wse3"),
+    "bidirectional": (Decoder(kv_heads=4, has_rotary=False, is_causal=False), (3, 2), "wse3"),
+    "one PE": (Decoder(rows=3), (1, 1), "wse3"),
+}
+
+
+def derived(decoder: Decoder, frozen=("cosine", "sine")):
+    """Return the gradients of a decoder with a cross entropy, and how many operations it has."""
+    graph = decoder.graph
+    (logits,) = graph.outputs
+    loss = CrossEntropy(Tensor("loss", (1, 1), DataType.F32), logits, "targets", ignored=IGNORED)
+    targets = Tensor("targets", (decoder.rows, 1), DataType.I32)
+    whole = replace(
+        graph,
+        inputs=(*graph.inputs, targets),
+        operations=(*graph.operations, loss),
+        outputs=(logits, "loss"),
+    )
+    wanted = [tensor.name for tensor in graph.parameters if tensor.name not in frozen]
+    return derive_gradients(whole, wanted, outputs=["loss"]), len(graph.operations)
+
+
+def inputs_of(decoder: Decoder, seed: int = 0):
+    """Return tokens, some of them equal, and targets, one of which does not count."""
+    generator = np.random.default_rng(seed)
+    tokens, targets = generator.integers(0, VOCABULARY, (2, decoder.rows, 1)).astype(np.int32)
+    tokens[-1], targets[1] = tokens[0], IGNORED
+    seed_of_loss = np.ones((1, 1), np.float32)
+    return {"ids": tokens, "targets": targets, "loss.seed": seed_of_loss}
+
+
+def check_gradients(gradients, values, parameters, found):
+    """Compare gradients with those in float64."""
+    wide = {name: value.astype(np.float64) for name, value in parameters.items()}
+    exact = evaluate_graph(gradients.graph, values, wide)
+    for result in gradients.by_name.values():
+        scale = np.abs(exact[result]).max()
+        assert np.abs(found[result] - exact[result]).max() <= 2e-5 * scale
+
+
+@pytest.mark.parametrize(("decoder", "rectangle", "arch"), CASES.values(), ids=CASES)
+def test_a_step_on_the_fabric(decoder, rectangle, arch):
+    architecture = load_architecture(arch)
+    gradients, number = derived(decoder)
+    width, height = rectangle
+    program = shard_training(
+        gradients,
+        width=width,
+        height=height,
+        architecture=architecture,
+        num_model=number,
+        optimizer=AdamW().step,
+    )
+    parameters, inputs = random_arrays(gradients.graph.parameters, 2), inputs_of(decoder)
+    inputs |= {"step_numbers": AdamW().numbers(1)}
+    launches = [(inputs, replace(program.whole_launch(), entry=entry)) for entry in ENTRIES]
+    evaluator = MeshEvaluator(program, parameters)
+    runs = run_launches(program, architecture, parameters, launches)
+    for run, (_, launch) in zip(runs, launches, strict=True):
+        expected = evaluator.run(inputs, launch)
+        assert expected.keys() == run.outputs.keys()
+        for name, value in expected.items():
+            assert_same_bits(run.outputs[name], value)
+        cycles = estimate(program, architecture, launch).cycles
+        assert abs(cycles - run.cycles) <= max(0.1 * run.cycles, 200)
+    check_gradients(gradients, inputs, parameters, runs[ENTRIES.index("backward")].outputs)
+
+
+def test_what_is_frozen_has_no_gradient():
+    decoder = Decoder()
+    gradients, number = derived(decoder, frozen=("cosine", "sine", "tokens", "0.query.weight"))
+    program = shard_training(
+        gradients, width=2, height=2, architecture=load_architecture("wse3"), num_model=number
+    )
+    parameters, inputs = random_arrays(gradients.graph.parameters, 2), inputs_of(decoder)
+    evaluator = MeshEvaluator(program, parameters)
+    found = {}
+    for entry in ("forward", "loss", "backward"):
+        found |= evaluator.run(inputs, replace(program.whole_launch(), entry=entry))
+    assert "0.query.weight" not in gradients.by_name
+    check_gradients(gradients, inputs, parameters, found)
+
+
+def test_a_weight_that_heads_share_is_refused():
+    graph = Decoder(has_rotary=False).graph
+    x = Tensor("x", (3, 8), DataType.F32)
+    weights = Tensor("g", (4,), DataType.F32), Tensor("w", (8, 8), DataType.F32)
+    results = (Tensor(name, (3, 8), DataType.F32) for name in "ab")
+    operations = RmsNorm(next(results), "x", "g", 1e-5, 2), Linear(next(results), "a", "w")
+    graph = replace(graph, inputs=(x,), parameters=weights, operations=operations, outputs=("b",))
+    gradients = derive_gradients(graph, ["g", "w"])
+    with pytest.raises(UnsupportedOperationError, match="a weight that heads share"):
+        shard_training(gradients, width=2, height=2, architecture=load_architecture("wse3"))
