@@ -37,11 +37,6 @@ class Launch(NamedTuple):
     yielding: tuple[Sequence, ...]
     """Sequences that get a token of it; their clients may have gone when it is done."""
 
-    @property
-    def num_rows(self) -> int:
-        """All rows."""
-        return self.rows.tokens + self.rows.prompt_rows
-
 
 def _launch(replica: int, tokens: tuple[Sequence, ...], parts: tuple[Part, ...]) -> Launch:
     """Return a launch of rows of both kinds."""

@@ -66,6 +66,13 @@ class Sequence:
         """Tokens of the prompt that no launch has had."""
         return len(self.arrival.prompt) - self.read
 
+    def enter(self, now: float, joules: float) -> None:
+        """Go into a launch with a part of the prompt."""
+        self.launches += 1
+        self.joules += joules
+        if self.first_launch is None:
+            self.first_launch = now
+
     def times(self, now: float) -> SequenceTimes:
         """Return what it took, if its last token leaves now."""
         assert self.first_launch is not None, "a token comes out of a launch"

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
 
 @dataclass(slots=True, eq=False)
@@ -25,14 +25,6 @@ class Slot:
     reserved: int = 0
     """Tokens that the sequence in it may come to."""
     last_used: int = 0
-    is_free: bool = True
-
-    def may_have_more(self, prompt: Sequence[int], tokens: int) -> bool:
-        """Tell by one token whether it could have more of a prompt than so many tokens."""
-        return (
-            tokens < min(len(self.content), len(prompt) - 1)
-            and self.content[tokens] == prompt[tokens]
-        )
 
     def common(self, prompt: Sequence[int]) -> int:
         """Return how many tokens of a prompt it has; the last one is always computed."""
@@ -48,7 +40,8 @@ class Slots:
     """Slots of one replica."""
     room_tokens: int
     """Tokens that one replica has room for."""
-    _slots: list[Slot] = field(default_factory=list[Slot])
+    _free: list[dict[int, Slot]] = field(default_factory=list[dict[int, Slot]])
+    """The free slots of each replica by their order, those first that were not used for longest."""
     _reserved: list[int] = field(default_factory=list[int])
     num_taken: int = 0
     """Slots that are not free."""
@@ -58,16 +51,15 @@ class Slots:
     def __post_init__(self) -> None:
         """Make them, all free."""
         self._reserved = [0] * self.replicas
-        self._slots = [
-            Slot(replica, order)
-            for order in range(self.num_slots)
+        self._free = [
+            {order: Slot(replica, order) for order in range(self.num_slots)}
             for replica in range(self.replicas)
         ]
 
     @property
     def num_free(self) -> int:
         """Slots that no sequence is in."""
-        return len(self._slots) - self.num_taken
+        return self.replicas * self.num_slots - self.num_taken
 
     @property
     def fraction_in_use(self) -> float:
@@ -80,35 +72,52 @@ class Slots:
         It is the one with most of the prompt, then one of the emptiest replica, then the one that
         was not used for longest.
         """
-        free = [
-            slot
-            for slot in self._slots
-            if slot.is_free and self._reserved[slot.replica] + reserved <= self.room_tokens
+        found = [
+            _with_most(free.values(), prompt)
+            for free, taken in zip(self._free, self._reserved, strict=True)
+            if free and taken + reserved <= self.room_tokens
         ]
-        if not free:
+        if not found:
             return None
-        free.sort(key=lambda one: (self._reserved[one.replica], one.last_used))
-        best, most = free[0], free[0].common(prompt)
-        for slot in free[1:]:
-            if slot.may_have_more(prompt, most):
-                common = slot.common(prompt)
-                best, most = (slot, common) if common > most else (best, most)
-        best.is_free, best.reserved = False, reserved
+        best, most = min(found, key=self._preference)
+        del self._free[best.replica][best.order]
+        best.reserved = reserved
         self.num_taken += 1
         self._reserved[best.replica] += reserved
         self._touch(best)
         return best, most
 
+    def _preference(self, found: tuple[Slot, int]) -> tuple[int, int, int, int]:
+        slot, common = found
+        return -common, self._reserved[slot.replica], slot.last_used, slot.order
+
     def release(self, slot: Slot, content: Sequence[int]) -> None:
         """Free a slot, in which the keys and values of `content` stay."""
         self._reserved[slot.replica] -= slot.reserved
         self.num_taken -= 1
-        slot.is_free, slot.reserved, slot.content = True, 0, content
+        slot.reserved, slot.content = 0, content
+        self._free[slot.replica][slot.order] = slot
         self._touch(slot)
 
     def _touch(self, slot: Slot) -> None:
         self._clock += 1
         slot.last_used = self._clock
+
+
+def _with_most(slots: Iterable[Slot], prompt: Sequence[int]) -> tuple[Slot, int]:
+    """Return the first of some slots that has most of a prompt, and how many tokens of it.
+
+    One token tells of most slots that they have no more: a server looks at all for each request.
+    """
+    remaining = iter(slots)
+    best = next(remaining)
+    most, last = best.common(prompt), len(prompt) - 1
+    for slot in remaining:
+        content = slot.content
+        if most < last and most < len(content) and content[most] == prompt[most]:
+            common = slot.common(prompt)
+            best, most = (slot, common) if common > most else (best, most)
+    return best, most
 
 
 def common_prefix(first: Sequence[int], second: Sequence[int], *, most: int) -> int:

@@ -31,8 +31,8 @@ if TYPE_CHECKING:
     from onewafer.perf import LaunchTime, ServedSystem
     from onewafer.server.scheduler.happenings import Happening
 
-    _Event: TypeAlias = Arrival | Launch | Ready
-    """A sequence comes, a launch is done, a replica can take the next launch."""
+    _Event: TypeAlias = Arrival | Launch
+    """A sequence comes, or a launch is done."""
 
 
 _KEPT_TIMES = 16_384
@@ -63,8 +63,9 @@ class Timeline:
         """When the next launch of a replica may enter."""
         self._done_at = [0.0] * system.replicas
         """When the last launch of a replica is done: none overtakes another one."""
-        self._is_called = [False] * system.replicas
-        """Whether an event will call for the next launch of a replica."""
+        self._enters_at = [math.inf] * system.replicas
+        """When the next launch of a replica goes in, behind all events of that time; infinite: it
+        has no rows."""
         self._power = IdlePower(system.idle_watts)
         self._happened: list[Happening] = []
         self._left = 0
@@ -98,7 +99,7 @@ class Timeline:
     @property
     def lacks_token(self) -> bool:
         """Whether the next event needs a token that was not told yet."""
-        if not self._events:
+        if not self._events or self._events[0][0] > min(self._enters_at):
             return False
         event = self._events[0][2]
         return isinstance(event, Launch) and not _is_known(event)
@@ -106,11 +107,14 @@ class Timeline:
     @property
     def next_seconds(self) -> float | None:
         """When something happens next, as far as is known; None: nothing will."""
-        return self._events[0][0] if self._events else None
+        entering = min(self._enters_at)
+        following = min(self._events[0][0], entering) if self._events else entering
+        return following if following < math.inf else None
 
     def can_go_on(self, until: float) -> bool:
         """Tell whether something happens up to a time, as far as is known."""
-        return bool(self._events) and self._events[0][0] <= until and not self.lacks_token
+        following = self.next_seconds
+        return following is not None and following <= until and not self.lacks_token
 
     def arrive(self, arrival: Arrival) -> None:
         """Let a sequence come, now or later.
@@ -146,7 +150,10 @@ class Timeline:
         if sequence in self._waiting:
             self._waiting.remove(sequence)
         if sequence.slot is not None:
-            self._ready[sequence.slot.replica].forget(sequence)
+            ready = self._ready[sequence.slot.replica]
+            ready.forget(sequence)
+            if not ready:
+                self._enters_at[ready.replica] = math.inf
             self._release(sequence)
             self._admit()
         self._power.forget(sequence_id, self.now)
@@ -164,13 +171,29 @@ class Timeline:
         """
         happened, self._happened = self._happened, []
         self._left = most_launches
-        while self._events and self._events[0][0] <= until:
-            seconds, _, event = self._events[0]
-            if self._left <= 0 or (isinstance(event, Launch) and not _is_known(event)):
+        events, enters_at = self._events, self._enters_at
+        while True:
+            entering = min(enters_at)
+            seconds = events[0][0] if events else math.inf
+            if min(seconds, entering) > until or seconds == entering == math.inf:
+                break
+            if self._left <= 0:
                 return happened + self._take()
-            heapq.heappop(self._events)
-            self.now = seconds
-            self._happen(event, until)
+            if entering < seconds:
+                self.now = entering
+                self._let_in(self._ready[enters_at.index(entering)], until)
+                continue
+            event = events[0][2]
+            if isinstance(event, Arrival):
+                heapq.heappop(events)
+                self.now = seconds
+                self._come(event)
+            elif _is_known(event):
+                heapq.heappop(events)
+                self.now = seconds
+                self._finish(event)
+            else:
+                return happened + self._take()
         if until < math.inf:
             self.now = max(self.now, until)
         return happened + self._take()
@@ -181,16 +204,6 @@ class Timeline:
 
     def _at(self, seconds: float, event: _Event) -> None:
         heapq.heappush(self._events, (seconds, next(self._order), event))
-
-    def _happen(self, event: _Event, until: float) -> None:
-        match event:
-            case Arrival():
-                self._come(event)
-            case Launch():
-                self._finish(event, until)
-            case Ready():
-                self._is_called[event.replica] = False
-                self._launch_until(event, until)
 
     def _come(self, arrival: Arrival) -> None:
         self._on_the_way.discard(arrival.id)
@@ -219,37 +232,21 @@ class Timeline:
 
     def _call(self, ready: Ready) -> None:
         """Let a replica take its next launch as soon as it can."""
-        if ready and not self._is_called[ready.replica]:
-            self._is_called[ready.replica] = True
-            self._at(max(self.now, self._free_at[ready.replica]), ready)
+        replica = ready.replica
+        if self._enters_at[replica] == math.inf and ready:
+            self._enters_at[replica] = max(self.now, self._free_at[replica])
 
-    def _go_on(self, ready: Ready, until: float) -> None:
-        """Let a replica take its next launch: without a call if nothing else happens before."""
-        if ready and not self._is_called[ready.replica]:
-            following = max(self.now, self._free_at[ready.replica])
-            is_next = not self._events or self._events[0][0] > following
-            if is_next and following <= until and self._left > 0:
-                self.now = following
-                self._launch_until(ready, until)
-            else:
-                self._call(ready)
-
-    def _launch_until(self, ready: Ready, until: float) -> None:
-        """Let launches in, one behind the other, for as long as nothing else happens before."""
-        free_at, replica, is_mixed = self._free_at, ready.replica, self.system.is_mixed
-        while ready:  # else the client has gone
-            reader = ready.reader()
-            if reader is None or is_mixed:
-                self._launch(ready)
-            else:
-                self._read_on(reader, ready, until)
-            following = free_at[replica]
-            is_next = not self._events or self._events[0][0] > following
-            if following > until or not is_next or self._left <= 0:
-                self._call(ready)
-                return
-            if ready:
-                self.now = following
+    def _let_in(self, ready: Ready, until: float) -> None:
+        """Let the next launch of a replica in, or launches that only read on."""
+        replica = ready.replica
+        self._enters_at[replica] = math.inf
+        reader = None if self.system.is_mixed else ready.reader()
+        if reader is None:
+            self._launch(ready)
+        else:
+            self._read_on(reader, ready, until)
+        if ready:
+            self._enters_at[replica] = self._free_at[replica]
 
     def _time_of_part(self, rows: int) -> Callable[[int], LaunchTime]:
         """Return what tells the time of a part of so many rows by its position."""
@@ -271,7 +268,9 @@ class Timeline:
         time_of = self._time_of_part(rows)
         last = len(sequence.arrival.prompt) - rows
         now, done, left = self.now, self._done_at[ready.replica], self._left
-        limit = self._events[0][0] if self._events else math.inf
+        limit = min(self._enters_at)  # of other replicas
+        if self._events:
+            limit = min(limit, self._events[0][0])
         joules = sequence.joules
         if sequence.first_launch is None:
             sequence.first_launch = now
@@ -291,32 +290,28 @@ class Timeline:
         ready.note_part(now)
 
     def _launch(self, ready: Ready) -> None:
-        replica = ready.replica
+        now, replica = self.now, ready.replica
         self._left -= 1
-        launch = ready.next_launch(self.system, self.now)
-        time = self._time(launch.rows)
-        joules = time.joules / launch.num_rows
-        for sequence in launch.tokens:
-            self._enter(sequence, joules)
+        launch = ready.next_launch(self.system, now)
+        rows = launch.rows
+        time = self._time(rows)
+        joules = time.joules / (rows.tokens + rows.prompt_rows)
+        for sequence in launch.tokens:  # launches have read their prompts
+            sequence.launches += 1
+            sequence.joules += joules
         for part in launch.parts:
-            self._enter(part.sequence, joules * part.rows)
-        self._free_at[replica] = self.now + time.period_seconds
-        done = max(self.now + time.latency_seconds, self._done_at[replica] + time.period_seconds)
+            part.sequence.enter(now, joules * part.rows)
+        self._free_at[replica] = now + time.period_seconds
+        done = max(now + time.latency_seconds, self._done_at[replica] + time.period_seconds)
         self._done_at[replica] = done
         if launch.yielding:  # else nothing happens when it is done
             self._at(done, launch)
 
-    def _enter(self, sequence: Sequence, joules: float) -> None:
-        sequence.launches += 1
-        sequence.joules += joules
-        if sequence.first_launch is None:
-            sequence.first_launch = self.now
-
-    def _finish(self, launch: Launch, until: float) -> None:
+    def _finish(self, launch: Launch) -> None:
         for sequence in launch.yielding:
             if not sequence.is_given_up:
                 self._produce(sequence, launch.replica)
-        self._go_on(self._ready[launch.replica], until)
+        self._call(self._ready[launch.replica])
 
     def _produce(self, sequence: Sequence, replica: int) -> None:
         index, sequence_id = sequence.produced, sequence.arrival.id
@@ -338,7 +333,7 @@ class Timeline:
         assert sequence.slot is not None, "it has one"
         read = max(0, sequence.produced - 1)
         prompt = sequence.arrival.prompt[: sequence.read]
-        self._slots.release(sequence.slot, [*prompt, *sequence.computed[:read]])
+        self._slots.release(sequence.slot, (*prompt, *sequence.computed[:read]))
         sequence.slot = None
 
 
