@@ -93,6 +93,14 @@ def forbid_usage_statistics() -> None:
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
 
 
+def read_texts_in_one_thread() -> None:
+    """Keep tokenizers from handing one text to a pool of threads: that takes longer than reading.
+
+    Who has set the variable of tokenizers keeps it.
+    """
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+
 def cache_folder() -> Path:
     """Return where machine code, captured models and the like are kept: `ONEWAFER_CACHE_DIR`.
 

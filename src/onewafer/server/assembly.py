@@ -19,6 +19,7 @@ from onewafer.server.options import ValuesKind
 from onewafer.server.service import ServedModel
 from onewafer.server.text import Language
 from onewafer.server.values.synthetic import SyntheticValues
+from onewafer.settings import read_texts_in_one_thread
 
 if TYPE_CHECKING:
     from onewafer.perf import Model, ServedSystem
@@ -50,6 +51,7 @@ def assemble(name: str, options: ServerOptions, bar: ProgressBar) -> Loaded:
     Raises:
         ConfigurationError: it cannot be read, or has no room here or there.
     """
+    read_texts_in_one_thread()
     is_synthetic = options.values is ValuesKind.NONE
     parts = (_made_up if is_synthetic else _computed)(name, options, bar)
     text, system, other = parts.text, parts.system, options.against

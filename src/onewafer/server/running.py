@@ -7,7 +7,7 @@ import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from onewafer.garbage import keep_what_is_there
+from onewafer.garbage import collection_while_serving, keep_what_is_there
 from onewafer.perf import Rows
 from onewafer.server.engine.service import LiveService
 from onewafer.server.http.serving import HttpServer, listen, new_event_loop
@@ -56,7 +56,7 @@ def run(
         service, http, listener=listener, write_log_line=write_log_line, on_drain=service.drain
     )
     try:
-        with asyncio.Runner(loop_factory=new_event_loop) as runner:
+        with collection_while_serving(), asyncio.Runner(loop_factory=new_event_loop) as runner:
             runner.run(_serve(server, service, load, ready))
     finally:
         listener.close()

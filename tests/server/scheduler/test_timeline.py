@@ -92,6 +92,21 @@ def test_an_engine_on_gpus_mixes_prompts_and_tokens_in_a_step() -> None:
     assert _tokens(happened, 2) == [3.0], "7 rows beside the token of the first, then the other 7"
 
 
+def test_an_arrival_comes_before_a_launch_of_the_same_moment_whenever_it_is_told() -> None:
+    system = PlainSystem(
+        is_mixed=True, most_tokens=4, most_prompt_rows=8, latency=1.0, period=0.125
+    )
+    first = Arrival(id=1, seconds=0.0, prompt=range(12), most_tokens=1)
+    second = Arrival(id=2, seconds=1.0, prompt=range(20, 24), most_tokens=1)
+    timeline = Timeline(system)
+    for arrival in (first, second):
+        timeline.arrive(arrival)
+        timeline.tell(arrival.id, [5], is_all=True)
+        timeline.run(0.5)  # the second part of the first prompt is to go in at 1
+    happened = timeline.run()
+    assert _tokens(happened, 1) == _tokens(happened, 2) == [2.0], "both are in the second launch"
+
+
 def test_who_finds_no_slot_waits_for_one() -> None:
     system = PlainSystem(num_slots=1)
     arrivals = [Arrival(id=i, seconds=0.0, prompt=[i], most_tokens=2) for i in (1, 2)]

@@ -49,7 +49,6 @@ if TYPE_CHECKING:
 
 _MARKS: Final = tuple(map(chr, range(0xFDD0, 0xFDF0)))
 """Characters that Unicode never assigns: texts have no use for them."""
-_PAGE_CHARACTERS: Final = 4_000
 
 
 class PromptReader:
@@ -176,13 +175,7 @@ class PromptReader:
 
 
 def _encode(tokenizer: Backend, text: str, *, with_special: bool = False) -> Sequence[int]:
-    """Return the tokens of a text.
-
-    A batch is read in threads of the library, which leaves out their places in the text; to wake a
-    thread up takes as long as to read a page.
-    """
-    if len(text) <= _PAGE_CHARACTERS:
-        return tokenizer.encode(text, add_special_tokens=with_special).ids
+    """Return the tokens of a text, the fast way: without their places in the text."""
     [encoding] = tokenizer.encode_batch_fast([text], add_special_tokens=with_special)
     return encoding.ids
 
