@@ -20,7 +20,13 @@ from onewafer.image import (
 from onewafer.simulator.arithmetic import binary, canonical, conversion, dsd_element
 from onewafer.simulator.arithmetic.compiled import float_to_single, single_to_float
 from onewafer.simulator.arithmetic.exceptions import (
+    DIVISION,
+    INEXACT,
+    INVALID,
+    NAMES,
+    OVERFLOW,
     RAISING,
+    UNDERFLOW,
     can_raise,
     of_conversion,
     of_element,
@@ -33,7 +39,7 @@ from onewafer.simulator.arithmetic.floating import (
     half_to_float,
 )
 from onewafer.simulator.fast import FastEngine
-from onewafer.simulator.reference import ReferenceEngine, exceptions
+from onewafer.simulator.reference import ReferenceEngine, watching
 from tests.simulator.assembly import RAMP, WSE3, Kernel, background, boot, route
 from tests.simulator.cutting import cutting
 from tests.simulator.feature_generation import FeatureBuilder, feature_programs
@@ -67,14 +73,14 @@ class Computing(Kernel):
 
 
 SCALARS = [
-    (Opcode.DIV, F32, (1.0, 0.0), exceptions.DIVISION),
-    (Opcode.DIV, F16, (0.0, 0.0), exceptions.INVALID),
-    (Opcode.MUL, F16, (300.0, 300.0), exceptions.OVERFLOW | exceptions.INEXACT),
-    (Opcode.MUL, F32, (2.0**-100, 2.0**-60), exceptions.UNDERFLOW | exceptions.INEXACT),
+    (Opcode.DIV, F32, (1.0, 0.0), DIVISION),
+    (Opcode.DIV, F16, (0.0, 0.0), INVALID),
+    (Opcode.MUL, F16, (300.0, 300.0), OVERFLOW | INEXACT),
+    (Opcode.MUL, F32, (2.0**-100, 2.0**-60), UNDERFLOW | INEXACT),
     (Opcode.MUL, F32, (2.0**-100, 2.0**-40), 0),
-    (Opcode.ADD, F16, (2048.0, 1.0), exceptions.INEXACT),
+    (Opcode.ADD, F16, (2048.0, 1.0), INEXACT),
     (Opcode.SUB, F32, (3.0, 1.5), 0),
-    (Opcode.SUB, F32, (float("inf"), float("inf")), exceptions.INVALID),
+    (Opcode.SUB, F32, (float("inf"), float("inf")), INVALID),
     (Opcode.ADD, F32, (float("nan"), 1.0), 0),
     (Opcode.ADD, F32, (float("inf"), 1.0), 0),
 ]
@@ -83,7 +89,7 @@ SCALARS = [
 @pytest.mark.parametrize(("opcode", "type_", "numbers", "raised"), SCALARS)
 def test_exceptions_of_scalars(engine, opcode, type_, numbers, raised):
     """M147: each stops the program if it is unmasked, and only then."""
-    for bit, name in exceptions.NAMES.items():
+    for bit, name in NAMES.items():
         kernel = Computing(bit)
         kernel.compute(opcode, type_, *numbers)
         machine = boot(kernel.finish(), engine=engine, width=1)
@@ -103,15 +109,15 @@ def test_exceptions_agree_with_exact_arithmetic(type_, data):
     a, b = map(of_word, words)
     word = binary(opcode, type_)(*words)
     result = of_word(word)
-    shape = exceptions._SCALARS[opcode]
-    found = exceptions.exceptions_of(exceptions._Shape(shape, (type_, type_), type_), words, word)
+    shape = watching._SCALARS[opcode]
+    found = watching.exceptions_of(watching._Shape(shape, (type_, type_), type_), words, word)
     if not all(x - x == 0 for x in (a, b)):
-        assert found in (0, exceptions.INVALID)
+        assert found in (0, INVALID)
     elif result - result != 0:
-        assert found == exceptions.OVERFLOW | exceptions.INEXACT
+        assert found == OVERFLOW | INEXACT
     else:
         is_exact = shape(Fraction(a), Fraction(b)) == Fraction(result)
-        assert bool(found & exceptions.INEXACT) == (not is_exact)
+        assert bool(found & INEXACT) == (not is_exact)
 
 
 def test_exceptions_are_masked_by_a_register(engine):
@@ -149,7 +155,7 @@ def test_exceptions_are_unmasked_from_the_start(engine, mask):
 
 def test_exceptions_of_elements(engine):
     """M147: of an operation that works in the background, too."""
-    kernel = Computing(exceptions.INEXACT)
+    kernel = Computing(INEXACT)
     base = kernel.data("x", F16, [1.0, 2048.0, 2.0, 1.0])
     first, second = kernel.vector(base, 2), kernel.vector(base + 4, 2)
     kernel.operate(DsdOperation.FADDH, first, first, second, config=background(3))
@@ -161,7 +167,7 @@ def test_exceptions_of_elements(engine):
 def test_conversions_that_do_not_fit(engine):
     """M147: numbers that an integer cannot hold are invalid, fractions inexact."""
     for number, name in ((70000.0, "FP_INVALID"), (1.5, "FP_INEXACT")):
-        kernel = Computing(exceptions.INVALID, exceptions.INEXACT)
+        kernel = Computing(INVALID, INEXACT)
         word = kernel.immediate(ScalarType.U32, float_to_single(number))
         kernel.emit(Opcode.CONVERT, F32, rd=kernel.register(), ra=word, imm=int(ScalarType.I16))
         with pytest.raises(SimulationError, match=name):
@@ -189,10 +195,10 @@ HALVES = [t for t in ScalarType if t.is_half]
 
 
 @settings(max_examples=300)
-@given(st.sampled_from(sorted(exceptions._ELEMENTS)), st.sampled_from(HALVES), st.data())
+@given(st.sampled_from(sorted(watching._ELEMENTS)), st.sampled_from(HALVES), st.data())
 def test_exceptions_of_elements_agree_with_exact_arithmetic(operation, half, data):
     """M147: what the fast engine finds in f64 is what fractions say; i16 lie in low halves."""
-    shape = exceptions._ELEMENTS[operation].of(half)
+    shape = watching._ELEMENTS[operation].of(half)
     words = [0 if type_ is None else words_of(type_, data.draw) for type_ in shape.operands]
     words = [
         word & 0xFFFF if type_ is ScalarType.I16 and data.draw(st.booleans()) else word
@@ -202,11 +208,11 @@ def test_exceptions_of_elements_agree_with_exact_arithmetic(operation, half, dat
     assert operation in RAISING
     kind = int(operation) | (0 if half is F16 else int(half) << HALF_SHIFT)
     found = of_element(kind, *words, word)
-    assert found == exceptions.exceptions_of(shape, words, word)
+    assert found == watching.exceptions_of(shape, words, word)
 
 
 def test_the_same_operations_raise_exceptions():
-    assert frozenset(exceptions._ELEMENTS) == RAISING
+    assert frozenset(watching._ELEMENTS) == RAISING
 
 
 CONVERSIONS = [
@@ -215,8 +221,8 @@ CONVERSIONS = [
     for t in ScalarType
     if s is t or not (s.is_half and t.is_half)
 ]
-FLOATS = [(opcode, t, t) for opcode in exceptions._SCALARS for t in (*HALVES, F32)]
-INTEGERS = [(opcode, ScalarType.I16, ScalarType.I16) for opcode in exceptions._SCALARS]
+FLOATS = [(opcode, t, t) for opcode in watching._SCALARS for t in (*HALVES, F32)]
+INTEGERS = [(opcode, ScalarType.I16, ScalarType.I16) for opcode in watching._SCALARS]
 
 
 @settings(max_examples=400)
@@ -226,7 +232,7 @@ def test_exceptions_of_scalars_agree_with_exact_arithmetic(case, data):
     opcode, source, target = case
     row = [0] * NUM_FIELDS
     row[Field.OPCODE], row[Field.TYPE], row[Field.IMM] = opcode, source, target
-    shape = exceptions._shape(opcode, row, F16)
+    shape = watching._shape(opcode, row, F16)
     assert (shape is not None) == can_raise(opcode, source, target)
     if shape is None:
         return
@@ -237,10 +243,10 @@ def test_exceptions_of_scalars_agree_with_exact_arithmetic(case, data):
     else:
         word = binary(opcode, source)(*words)
         found = of_scalars(opcode, source, *words, word)
-    assert found == exceptions.exceptions_of(shape, words, word)
+    assert found == watching.exceptions_of(shape, words, word)
 
 
-_LATER = (exceptions.OVERFLOW, exceptions.UNDERFLOW, exceptions.INVALID, exceptions.DIVISION)
+_LATER = (OVERFLOW, UNDERFLOW, INVALID, DIVISION)
 
 
 class RaisingBuilder(FeatureBuilder):
@@ -309,7 +315,7 @@ def test_generated_programs_raise_exceptions():
     def look(program):
         architecture, image = program
         error = observe(FastEngine, image, architecture)["error"]
-        seen.update(name for name in exceptions.NAMES.values() if name in (error or ""))
+        seen.update(name for name in NAMES.values() if name in (error or ""))
         seen.add(error is None)
 
     look()
@@ -323,7 +329,7 @@ def streaming(first):
     sent = kernel.data("sent", F32, [1.0] * 5)
     sums = kernel.data("sums", F32, [0.0] * first + [2.0**30] * (5 - first))
     kernel.function("main")
-    value = kernel.immediate(ScalarType.U16, 0xFFFF ^ exceptions.INEXACT)
+    value = kernel.immediate(ScalarType.U16, 0xFFFF ^ INEXACT)
     kernel.emit(Opcode.STORE, ScalarType.U16, ra=0, rb=value, imm=MASK)
     kernel.operate(DsdOperation.MOV32, kernel.outgoing(3, 5), src1=kernel.vector(sent, 5),
                    config=background(2))  # fmt: skip
@@ -351,8 +357,8 @@ def test_operations_are_looked_at_in_the_16_bit_float_of_the_program():
     """M147, M148: 257 has nine significant bits, which bf16 does not hold."""
     row = [0] * NUM_FIELDS
     row[Field.TYPE] = DsdOperation.FADDH
-    for half, raised in ((F16, 0), (ScalarType.BF16, exceptions.INEXACT)):
+    for half, raised in ((F16, 0), (ScalarType.BF16, INEXACT)):
         words = [float_to_half(value, half) for value in (256.0, 1.0, 0.0)]
         word = dsd_element(DsdOperation.FADDH, half)(*words)
-        shape = exceptions._shape(Opcode.DSD, row, half)
-        assert exceptions.exceptions_of(shape, words, word) == raised
+        shape = watching._shape(Opcode.DSD, row, half)
+        assert watching.exceptions_of(shape, words, word) == raised

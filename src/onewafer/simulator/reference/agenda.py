@@ -3,31 +3,25 @@
 from __future__ import annotations
 
 from heapq import heappop, heappush
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from typing import Generic, TypeVar
 
-if TYPE_CHECKING:
-    from onewafer.simulator.reference.compute_element import ComputeElement
-    from onewafer.simulator.reference.router import Router
+from onewafer.simulator.reference.units import Unit
 
-
-class _Unit(Protocol):
-    is_router: bool
-    wake: int
+UnitType = TypeVar("UnitType", bound=Unit)
+RouterType = TypeVar("RouterType", bound=Unit)
+ElementType = TypeVar("ElementType", bound=Unit)
 
 
-UnitType = TypeVar("UnitType", bound=_Unit)
-
-
-class Agenda:
+class Agenda(Generic[RouterType, ElementType]):
     """Wake-ups by cycle. A unit is woken at its earliest request and has to ask again."""
 
     def __init__(self) -> None:
         self._cycles: list[int] = []
-        self._units: dict[int, tuple[list[Router], list[ComputeElement]]] = {}
+        self._units: dict[int, tuple[list[RouterType], list[ElementType]]] = {}
         self.end = 0
         """The cycle in which the last thing noted so far is over (M80)."""
 
-    def schedule(self, unit: Router | ComputeElement, cycle: int) -> None:
+    def schedule(self, unit: Unit, cycle: int) -> None:
         """Wake `unit` in `cycle`, unless it is woken before."""
         if cycle >= unit.wake:
             return
@@ -55,7 +49,7 @@ class Agenda:
         while self._cycles:
             self.take(never)
 
-    def take(self, never: int) -> tuple[list[Router], list[ComputeElement]]:
+    def take(self, never: int) -> tuple[list[RouterType], list[ElementType]]:
         """Remove and return the units of `next_cycle`; each is asleep until it asks again."""
         cycle = heappop(self._cycles)
         routers, elements = self._units.pop(cycle)

@@ -8,6 +8,7 @@ import numpy as np
 
 from onewafer.geometry import Direction
 from onewafer.image import DsdKind, DsdOperation
+from onewafer.simulator.reference.buffers import LinkBuffer, OutputQueue
 from onewafer.simulator.reference.compute_element import MainThread
 from onewafer.simulator.reference.element_program import ELEMENT_BYTES
 from onewafer.simulator.reference.fifo import Fifo, FifoOperand
@@ -21,7 +22,6 @@ from onewafer.simulator.reference.operand import (
     VectorOperand,
 )
 from onewafer.simulator.reference.operation import Operation
-from onewafer.simulator.reference.router import LinkBuffer, OutputQueue
 from onewafer.simulator.snapshot import (
     BLOCK,
     FIFO,
@@ -40,9 +40,10 @@ from onewafer.simulator.statistics import StallReason
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from onewafer.simulator.reference.agenda import Agenda
+    from onewafer.simulator.reference.buffers import Channel, Source
     from onewafer.simulator.reference.compute_element import ComputeElement
-    from onewafer.simulator.reference.router import Channel, Router, Source
+    from onewafer.simulator.reference.router import Router
+    from onewafer.simulator.reference.units import Schedule
     from onewafer.simulator.snapshot import Snapshot, Table
 
 _MAIN_THREADS = (MainThread.IDLE, MainThread.RUNNING, MainThread.WAITING, MainThread.STALLED)
@@ -260,7 +261,7 @@ def import_channels(snapshot: Snapshot, channels: Mapping[tuple[int, int], Chann
 
 
 def import_elements(
-    snapshot: Snapshot, element_of_pe: Mapping[int, ComputeElement], agenda: Agenda
+    snapshot: Snapshot, element_of_pe: Mapping[int, ComputeElement], agenda: Schedule
 ) -> None:
     """Fill the compute elements of a machine that was just loaded, except their channels."""
     for pe, number, head, count, width, found_empty, found_full in rows_of(snapshot.fifos):
@@ -279,7 +280,7 @@ def import_elements(
 
 
 def _import_element(
-    element: ComputeElement, row: Sequence[int], cycle: int, agenda: Agenda
+    element: ComputeElement, row: Sequence[int], cycle: int, agenda: Schedule
 ) -> None:
     path, counter = element.path, element.counter
     (
@@ -386,7 +387,7 @@ def import_routers(
     snapshot: Snapshot,
     routers: Sequence[Router],
     queues: Mapping[int, Mapping[int, OutputQueue]],
-    agenda: Agenda,
+    agenda: Schedule,
 ) -> None:
     """Fill the routers of a machine that was just loaded; `queues` by PE and number."""
     for pe, num_to_ramp, wake in rows_of(snapshot.routers):

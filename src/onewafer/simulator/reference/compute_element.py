@@ -40,6 +40,7 @@ from onewafer.simulator.messages import (
     busy_microthread,
     place,
 )
+from onewafer.simulator.reference.buffers import Channel, OutputQueue
 from onewafer.simulator.reference.counter import CycleCounter
 from onewafer.simulator.reference.data_path import DataPath
 from onewafer.simulator.reference.element_program import arguments_of
@@ -51,7 +52,7 @@ from onewafer.simulator.reference.issuing import make_operand, make_operation
 from onewafer.simulator.reference.memory import ADDRESS_MASK, Memory
 from onewafer.simulator.reference.picker import Picker
 from onewafer.simulator.reference.queue_registers import queue_registers_of
-from onewafer.simulator.reference.router import NEVER, Channel, OutputQueue, Router
+from onewafer.simulator.reference.units import NEVER
 from onewafer.simulator.state import FIRST_THREAD, MAIN_THREAD
 from onewafer.simulator.statistics import StallReason
 from onewafer.trace import Detail, Event, EventKind, Wait
@@ -65,11 +66,12 @@ if TYPE_CHECKING:
     from onewafer.arch import Architecture
     from onewafer.image import DsdDescriptor, Symbol
     from onewafer.simulator.findings import Checking
-    from onewafer.simulator.reference.agenda import Agenda
     from onewafer.simulator.reference.element_program import ElementProgram
     from onewafer.simulator.reference.operand import Operand
     from onewafer.simulator.reference.operation import Operation, OperationTiming
     from onewafer.simulator.reference.picker import Ready
+    from onewafer.simulator.reference.router import Router
+    from onewafer.simulator.reference.units import Schedule
     from onewafer.simulator.state import MachineState
     from onewafer.trace import EventSink
 
@@ -146,7 +148,7 @@ class ComputeElement:
         index: int,
         architecture: Architecture,
         state: MachineState,
-        agenda: Agenda,
+        agenda: Schedule,
         operation_timing: OperationTiming,
         sink: EventSink | None,
         detail: Detail = Detail.EVENTS,

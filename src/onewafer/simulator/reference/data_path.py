@@ -2,23 +2,70 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from onewafer.errors import HazardError, SimulationError
 from onewafer.image import FifoAction
 from onewafer.simulator.arithmetic.control import ADVANCE_MARK, is_control
 from onewafer.simulator.messages import conflict, fifo_fault
 from onewafer.simulator.reference.exceptions import check_exceptions
-from onewafer.simulator.reference.router import NEVER
+from onewafer.simulator.reference.units import NEVER, Unit
 from onewafer.simulator.state import MAIN_THREAD
 from onewafer.simulator.statistics import StallReason
 from onewafer.trace import NO_QUEUE, EventKind, Wait
 
 if TYPE_CHECKING:
-    from onewafer.simulator.reference.agenda import Agenda
-    from onewafer.simulator.reference.compute_element import ComputeElement
+    from onewafer.simulator.reference.buffers import Channel
+    from onewafer.simulator.reference.exceptions import Exceptions
     from onewafer.simulator.reference.operation import Operation
-    from onewafer.simulator.reference.router import Channel
+    from onewafer.simulator.reference.router import Router
+    from onewafer.simulator.reference.units import Schedule, User
+    from onewafer.trace import EventSink
+
+
+class Owner(Unit, Protocol):
+    """The compute element of a data path."""
+
+    router: Router
+    exceptions: Exceptions | None
+    details: EventSink | None
+
+    @property
+    def held_threads(self) -> int:
+        """The microthreads that are blocked (M146)."""
+        ...
+
+    def activate_all(self, tasks: int) -> None:
+        """Make all tasks of a bit set pending (M113)."""
+        ...
+
+    def operation_ended(self, operation: Operation, cycle: int) -> None:
+        """Resume the main thread, or activate and unblock (M31, M39)."""
+        ...
+
+    def control_arrived(self, operation: Operation) -> None:
+        """Do what an operation wants done when a control wavelet ends it (M98)."""
+        ...
+
+    def set_result(self, pc: int, word: int) -> None:
+        """Set the register, if there is one, of the result of the operation at `pc` (M116)."""
+        ...
+
+    def located(self, error: SimulationError, pc: int, cycle: int) -> SimulationError:
+        """Return the error with PE, cycle and source place."""
+        ...
+
+    def describe_place(self, pc: int) -> str:
+        """Return the source place of an instruction, or its number."""
+        ...
+
+    def record(self, cycle: int, kind: EventKind, subject: int, value: int) -> None:
+        """Tell the event sink, if there is one."""
+        ...
+
+    def record_detail(self, cycle: int, kind: EventKind, subject: int, value: int) -> None:
+        """Tell the event sink, if it wants to know why."""
+        ...
 
 
 class DataPath:
@@ -38,7 +85,7 @@ class DataPath:
         "threads",
     )
 
-    def __init__(self, owner: ComputeElement, agenda: Agenda, ramp_cycles: int) -> None:
+    def __init__(self, owner: Owner, agenda: Schedule, ramp_cycles: int) -> None:
         self._owner = owner
         self._agenda = agenda
         self._ramp_cycles = ramp_cycles
@@ -272,7 +319,7 @@ class DataPath:
         self._owner.record(cycle, EventKind.DSD_START, operation.thread, operation.kind)
         try:
             operation.perform()
-            check_exceptions(self._owner)
+            check_exceptions(self._owner.exceptions)
         except SimulationError as error:
             raise self._owner.located(error, operation.pc, cycle) from None
         self.num_elements += operation.length
@@ -280,7 +327,7 @@ class DataPath:
     def _step(self, operation: Operation, cycle: int) -> int:
         try:
             num_elements = operation.step()
-            check_exceptions(self._owner)
+            check_exceptions(self._owner.exceptions)
         except SimulationError as error:
             raise self._owner.located(error, operation.pc, cycle) from None
         return num_elements
@@ -301,7 +348,7 @@ class DataPath:
         self._agenda.note(end)
         self._owner.operation_ended(operation, end)
 
-    def _conflict(self, other: Operation, use: str) -> HazardError:
+    def _conflict(self, other: User, use: str) -> HazardError:
         """Return the error of a second operation on a queue (M45)."""
         place = self._owner.describe_place(other.pc)
         return HazardError(conflict(other.kind, use, place))

@@ -18,8 +18,9 @@ from onewafer.simulator.reference.compute_element import ComputeElement, MainThr
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from onewafer.simulator.reference.buffers import Source
     from onewafer.simulator.reference.operation import Operation
-    from onewafer.simulator.reference.router import Router, Source
+    from onewafer.simulator.reference.router import Router
     from onewafer.simulator.reference.switch import Route
     from onewafer.simulator.state import MachineState
 

@@ -14,8 +14,9 @@ from onewafer.simulator.loading import (
     fabric_color,
     input_attachments,
 )
-from onewafer.simulator.reference.exceptions import Raised, watching
+from onewafer.simulator.reference.exceptions import Raised
 from onewafer.simulator.reference.instructions import Instruction, decode_program
+from onewafer.simulator.reference.watching import watching
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -22,6 +22,7 @@ from onewafer.simulator.leftovers import Waiting
 from onewafer.simulator.loading import HOST_STREAM_WORDS, changeable_colors, host_streams
 from onewafer.simulator.messages import blocked_stream, no_such_function, wrong_arguments
 from onewafer.simulator.reference.agenda import Agenda
+from onewafer.simulator.reference.buffers import Channel, OutputQueue
 from onewafer.simulator.reference.checked import CheckedElement, Variables, check_instructions
 from onewafer.simulator.reference.checkpoint import (
     export_channels,
@@ -36,7 +37,8 @@ from onewafer.simulator.reference.compute_element import ComputeElement
 from onewafer.simulator.reference.deadlock import report_deadlock
 from onewafer.simulator.reference.element_program import ElementProgram, prepare_program
 from onewafer.simulator.reference.operation import OperationTiming
-from onewafer.simulator.reference.router import NEVER, Channel, OutputQueue, Router
+from onewafer.simulator.reference.router import Router
+from onewafer.simulator.reference.units import NEVER
 from onewafer.simulator.reference.wiring import wire_routers
 from onewafer.simulator.rim import without_exits
 from onewafer.simulator.snapshot import HOST_QUEUE, Snapshot
@@ -80,7 +82,7 @@ class ReferenceEngine:
         loaded = replace(loaded, image=without_exits(loaded.image))
         self._loaded = loaded
         self._timing = loaded.architecture.timing
-        self._agenda = Agenda()
+        self._agenda = Agenda[Router, ComputeElement]()
         self._reverse = reverse
         self._cycle = 0
         self._injected: dict[tuple[int, int], OutputQueue] = {}

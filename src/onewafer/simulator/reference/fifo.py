@@ -11,7 +11,7 @@ from onewafer.simulator.messages import fifo_width
 if TYPE_CHECKING:
     from onewafer.image import FifoBuffer, TileProgram
     from onewafer.simulator.reference.memory import Memory
-    from onewafer.simulator.reference.operation import Operation
+    from onewafer.simulator.reference.units import User
 
 
 class Fifo:
@@ -51,8 +51,8 @@ class Fifo:
         """An operation found no element, and none was put in since."""
         self.found_full = False
         """An operation found no place, and no element was taken since."""
-        self.reader: Operation | None = None
-        self.writer: Operation | None = None
+        self.reader: User | None = None
+        self.writer: User | None = None
 
     @property
     def is_as_loaded(self) -> bool:

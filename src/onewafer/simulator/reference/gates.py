@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from onewafer.image import ChannelKind
 from onewafer.simulator.loading import channel_color
 
 if TYPE_CHECKING:
-    from onewafer.simulator.reference.compute_element import ComputeElement
+    from onewafer.image import TileProgram
+    from onewafer.simulator.reference.queue_registers import QueueRegisters
     from onewafer.simulator.state import MachineState
 
 _WORD = 0xFFFF_FFFF
 
 
-def set_blocked(
-    element: ComputeElement, state: MachineState, encoded: int, *, is_blocked: bool
-) -> None:
+class Gated(Protocol):
+    """A compute element, as far as blocking it needs."""
+
+    index: int
+    program: TileProgram
+    queue_registers: QueueRegisters | None
+
+
+def set_blocked(element: Gated, state: MachineState, encoded: int, *, is_blocked: bool) -> None:
     """Block or unblock a `channel()` of an element."""
     color = channel_color(encoded, element.program)
     if element.queue_registers is not None and encoded >> 8 == ChannelKind.COLOR:

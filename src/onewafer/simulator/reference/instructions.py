@@ -34,7 +34,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from onewafer.arch import Timing
-    from onewafer.simulator.reference.compute_element import ComputeElement
+    from onewafer.simulator.reference.counter import CycleCounter
+    from onewafer.simulator.reference.exceptions import Exceptions
+    from onewafer.simulator.reference.memory import Memory
 
 STOP = -1
 NOT_YET = -2
@@ -43,10 +45,71 @@ _HALF = 0xFFFF
 _UPPER = 0xFFFF_0000
 
 
+class Processor(Protocol):
+    """What an instruction reads and changes of the processor that runs it."""
+
+    x: int
+    y: int
+    program: TileProgram
+    memory: Memory
+    registers: memoryview[int]
+    dsrs: memoryview[int]
+    return_stack: memoryview[int]
+    fifo_lengths: memoryview[int]
+    pc: int
+    return_depth: int
+    counter: CycleCounter
+    exceptions: Exceptions | None
+
+    def issue(self, instruction: Instruction, cycle: int) -> int:
+        """Issue a DSD operation (M30, M31, M38); as `execute` returns."""
+        ...
+
+    def dsr_index(self, mode: OperandMode, index: int) -> int:
+        """Return where the two words of a DSR are in `dsrs`."""
+        ...
+
+    def register_at(self, address: int, num_bytes: int) -> int:
+        """Return the register at an address (M131, M134), or `NO_REGISTER`."""
+        ...
+
+    def may_touch_router(self, cycle: int) -> bool:
+        """Tell whether the clock is where the main thread is: it may have run ahead."""
+        ...
+
+    def read_register(self, register: int) -> int:
+        """Return a register as of the start of the cycle (M132, M133)."""
+        ...
+
+    def write_register(self, register: int, word: int) -> None:
+        """Set a register at the end of the cycle."""
+        ...
+
+    def activate(self, task_id: int) -> None:
+        """Make a local task pending (M61)."""
+        ...
+
+    def set_blocked(self, encoded: int, *, is_blocked: bool) -> None:
+        """Block or unblock a `channel()` (M61, M146)."""
+        ...
+
+    def unblock_stream(self, cycle: int) -> None:
+        """Accept the next host command (M70)."""
+        ...
+
+    def end_task(self, cycle: int) -> None:
+        """Give the main thread to the picker from `cycle` on."""
+        ...
+
+    def record(self, cycle: int, kind: EventKind, subject: int, value: int) -> None:
+        """Tell the event sink, if there is one."""
+        ...
+
+
 class Execute(Protocol):
     """Runs one instruction."""
 
-    def __call__(self, element: ComputeElement, instruction: Instruction, cycle: int, /) -> int:
+    def __call__(self, element: Processor, instruction: Instruction, cycle: int, /) -> int:
         """Return the next issue cycle or `STOP`."""
         ...
 
@@ -125,31 +188,31 @@ def _function(opcode: Opcode, row: list[int], half: ScalarType) -> Callable[...,
 # --- control flow --------------------------------------------------------------------------------
 
 
-def _end_task(element: ComputeElement, instruction: Instruction, cycle: int) -> int:
+def _end_task(element: Processor, instruction: Instruction, cycle: int) -> int:
     element.end_task(cycle + instruction.cycles)
     return STOP
 
 
-def _jump(element: ComputeElement, instruction: Instruction, cycle: int) -> int:
+def _jump(element: Processor, instruction: Instruction, cycle: int) -> int:
     element.pc = instruction.imm
     return cycle + instruction.cycles
 
 
-def _branch_zero(element: ComputeElement, instruction: Instruction, cycle: int) -> int:
+def _branch_zero(element: Processor, instruction: Instruction, cycle: int) -> int:
     if element.registers[instruction.ra]:
         return cycle + instruction.cycles
     element.pc = instruction.imm
     return cycle + instruction.taken_cycles
 
 
-def _branch_nonzero(element: ComputeElement, instruction: Instruction, cycle: int) -> int:
+def _branch_nonzero(element: Processor, instruction: Instruction, cycle: int) -> int:
     if not element.registers[instruction.ra]:
         return cycle + instruction.cycles
     element.pc = instruction.imm
     return cycle + instruction.taken_cycles
 
 
-def _call(element: ComputeElement, instruction: Instruction, cycle: int) -> int:
+def _call(element: Processor, instruction: Instruction, cycle: int) -> int:
     depth = element.return_depth
     if depth == RETURN_STACK_DEPTH:
         raise SimulationError(CALLS_TOO_DEEP)
@@ -159,7 +222,7 @@ def _call(element: ComputeElement, instruction: Instruction, cycle: int) -> int:
     return cycle + instruction.cycles
 
 
-def _return(element: ComputeElement, instruction: Instruction, cycle: int) -> int:
+def _return(element: Processor, instruction: Instruction, cycle: int) -> int:
     depth = element.return_depth
     if not depth:
         return _end_task(element, instruction, cycle)
@@ -168,7 +231,7 @@ def _return(element: ComputeElement, instruction: Instruction, cycle: int) -> in
     return cycle + instruction.cycles
 
 
-def _trap(element: ComputeElement, instruction: Instruction, cycle: int) -> int:
+def _trap(element: Processor, instruction: Instruction, cycle: int) -> int:
     if not element.registers[instruction.ra]:
         raise SimulationError(element.program.messages[instruction.imm])
     return cycle + instruction.cycles
@@ -177,18 +240,18 @@ def _trap(element: ComputeElement, instruction: Instruction, cycle: int) -> int:
 # --- data movement and arithmetic ----------------------------------------------------------------
 
 
-def _load_immediate(element: ComputeElement, instruction: Instruction, cycle: int) -> int:
+def _load_immediate(element: Processor, instruction: Instruction, cycle: int) -> int:
     element.registers[instruction.rd] = instruction.imm & _WORD
     return cycle + instruction.cycles
 
 
-def _move(element: ComputeElement, instruction: Instruction, cycle: int) -> int:
+def _move(element: Processor, instruction: Instruction, cycle: int) -> int:
     registers = element.registers
     registers[instruction.rd] = registers[instruction.ra]
     return cycle + instruction.cycles
 
 
-def _load(element: ComputeElement, instruction: Instruction, cycle: int) -> int:
+def _load(element: Processor, instruction: Instruction, cycle: int) -> int:
     registers = element.registers
     address = registers[instruction.ra] + instruction.imm
     register = element.register_at(address, ScalarType(instruction.type).num_bytes)
@@ -202,7 +265,7 @@ def _load(element: ComputeElement, instruction: Instruction, cycle: int) -> int:
     return cycle + instruction.cycles
 
 
-def _read(element: ComputeElement, address: int, type_: int) -> int:
+def _read(element: Processor, address: int, type_: int) -> int:
     """Return a scalar in memory as a canonical register word."""
     num_bytes = ScalarType(type_).num_bytes
     word = element.memory.read(address, num_bytes)
@@ -215,7 +278,7 @@ def _read(element: ComputeElement, address: int, type_: int) -> int:
 _SIGNED = frozenset((ScalarType.I8, ScalarType.I16))
 
 
-def _store(element: ComputeElement, instruction: Instruction, cycle: int) -> int:
+def _store(element: Processor, instruction: Instruction, cycle: int) -> int:
     registers = element.registers
     num_bytes = ScalarType(instruction.type).num_bytes
     address = registers[instruction.ra] + instruction.imm
@@ -234,7 +297,7 @@ def _stored(registers: Sequence[int], instruction: Instruction) -> int:
     return registers[instruction.rb] | instruction.aux & _WORD
 
 
-def _binary(element: ComputeElement, instruction: Instruction, cycle: int) -> int:
+def _binary(element: Processor, instruction: Instruction, cycle: int) -> int:
     registers = element.registers
     registers[instruction.rd] = instruction.function(
         registers[instruction.ra], registers[instruction.rb] | instruction.imm & _WORD
@@ -242,7 +305,7 @@ def _binary(element: ComputeElement, instruction: Instruction, cycle: int) -> in
     return cycle + instruction.cycles
 
 
-def _unary(element: ComputeElement, instruction: Instruction, cycle: int) -> int:
+def _unary(element: Processor, instruction: Instruction, cycle: int) -> int:
     registers = element.registers
     registers[instruction.rd] = instruction.function(registers[instruction.ra])
     return cycle + instruction.cycles
@@ -251,18 +314,18 @@ def _unary(element: ComputeElement, instruction: Instruction, cycle: int) -> int
 # --- data structure descriptors ------------------------------------------------------------------
 
 
-def _dsd_set_base(element: ComputeElement, instruction: Instruction, cycle: int) -> int:
+def _dsd_set_base(element: Processor, instruction: Instruction, cycle: int) -> int:
     value = element.registers[instruction.rb] & _HALF
     return _update_low(element, instruction, cycle, value)
 
 
-def _dsd_advance(element: ComputeElement, instruction: Instruction, cycle: int) -> int:
+def _dsd_advance(element: Processor, instruction: Instruction, cycle: int) -> int:
     registers = element.registers
     offset = to_signed16(registers[instruction.rb]) * instruction.imm
     return _update_low(element, instruction, cycle, registers[instruction.ra] + offset & _HALF)
 
 
-def _update_low(element: ComputeElement, instruction: Instruction, cycle: int, value: int) -> int:
+def _update_low(element: Processor, instruction: Instruction, cycle: int, value: int) -> int:
     registers = element.registers
     low, high = registers[instruction.ra], registers[instruction.ra + 1]
     registers[instruction.rd] = low & _UPPER | value
@@ -270,7 +333,7 @@ def _update_low(element: ComputeElement, instruction: Instruction, cycle: int, v
     return cycle + instruction.cycles
 
 
-def _dsd_set_length(element: ComputeElement, instruction: Instruction, cycle: int) -> int:
+def _dsd_set_length(element: Processor, instruction: Instruction, cycle: int) -> int:
     registers = element.registers
     low, high = registers[instruction.ra], registers[instruction.ra + 1]
     registers[instruction.rd] = low & _HALF | (registers[instruction.rb] & _HALF) << 16
@@ -278,7 +341,7 @@ def _dsd_set_length(element: ComputeElement, instruction: Instruction, cycle: in
     return cycle + instruction.cycles
 
 
-def _dsd_set_stride(element: ComputeElement, instruction: Instruction, cycle: int) -> int:
+def _dsd_set_stride(element: Processor, instruction: Instruction, cycle: int) -> int:
     registers = element.registers
     low, high = registers[instruction.ra], registers[instruction.ra + 1]
     registers[instruction.rd] = low
@@ -286,7 +349,7 @@ def _dsd_set_stride(element: ComputeElement, instruction: Instruction, cycle: in
     return cycle + instruction.cycles
 
 
-def _dsr_load(element: ComputeElement, instruction: Instruction, cycle: int) -> int:
+def _dsr_load(element: Processor, instruction: Instruction, cycle: int) -> int:
     mode, index = decode_operand(instruction.rd)
     registers = element.registers
     first = element.dsr_index(mode, index)
@@ -296,40 +359,40 @@ def _dsr_load(element: ComputeElement, instruction: Instruction, cycle: int) -> 
     return cycle + instruction.cycles
 
 
-def _dsr_load_constant(element: ComputeElement, instruction: Instruction, cycle: int) -> int:
+def _dsr_load_constant(element: Processor, instruction: Instruction, cycle: int) -> int:
     first = element.dsr_index(*decode_operand(instruction.rd))
     element.dsrs[first] = instruction.imm & _WORD
     element.dsrs[first + 1] = instruction.aux & _WORD
     return cycle + instruction.cycles
 
 
-def _dsd(element: ComputeElement, instruction: Instruction, cycle: int) -> int:
+def _dsd(element: Processor, instruction: Instruction, cycle: int) -> int:
     return element.issue(instruction, cycle)
 
 
 # --- map loops -----------------------------------------------------------------------------------
 
 
-def _map_begin(element: ComputeElement, instruction: Instruction, cycle: int) -> int:
+def _map_begin(element: Processor, instruction: Instruction, cycle: int) -> int:
     if not element.registers[instruction.ra]:
         element.pc = instruction.imm
     return cycle + instruction.cycles
 
 
-def _map_read(element: ComputeElement, instruction: Instruction, cycle: int) -> int:
+def _map_read(element: Processor, instruction: Instruction, cycle: int) -> int:
     address = _advance(element, instruction)
     element.registers[instruction.rd] = _read(element, address, instruction.type)
     return cycle + instruction.cycles
 
 
-def _map_write(element: ComputeElement, instruction: Instruction, cycle: int) -> int:
+def _map_write(element: Processor, instruction: Instruction, cycle: int) -> int:
     word = element.registers[instruction.rb]
     address = _advance(element, instruction)
     element.memory.write(address, word, ScalarType(instruction.type).num_bytes)
     return cycle + instruction.cycles
 
 
-def _advance(element: ComputeElement, instruction: Instruction) -> int:
+def _advance(element: Processor, instruction: Instruction) -> int:
     """Return where the next element of a DSD is, and let the DSD begin behind it."""
     registers = element.registers
     low, high = registers[instruction.ra], registers[instruction.ra + 1]
@@ -338,7 +401,7 @@ def _advance(element: ComputeElement, instruction: Instruction) -> int:
     return low & _HALF
 
 
-def _map_step(element: ComputeElement, instruction: Instruction, cycle: int) -> int:
+def _map_step(element: Processor, instruction: Instruction, cycle: int) -> int:
     registers = element.registers
     left = (registers[instruction.ra] - 1) & _WORD
     registers[instruction.ra] = left
@@ -350,37 +413,37 @@ def _map_step(element: ComputeElement, instruction: Instruction, cycle: int) -> 
 # --- tasks and machine ---------------------------------------------------------------------------
 
 
-def _activate(element: ComputeElement, instruction: Instruction, cycle: int) -> int:
+def _activate(element: Processor, instruction: Instruction, cycle: int) -> int:
     element.activate(instruction.imm)
     return cycle + instruction.cycles
 
 
-def _block(element: ComputeElement, instruction: Instruction, cycle: int) -> int:
+def _block(element: Processor, instruction: Instruction, cycle: int) -> int:
     element.set_blocked(instruction.imm, is_blocked=True)
     return cycle + instruction.cycles
 
 
-def _unblock(element: ComputeElement, instruction: Instruction, cycle: int) -> int:
+def _unblock(element: Processor, instruction: Instruction, cycle: int) -> int:
     element.set_blocked(instruction.imm, is_blocked=False)
     return cycle + instruction.cycles
 
 
-def _unblock_command_stream(element: ComputeElement, instruction: Instruction, cycle: int) -> int:
+def _unblock_command_stream(element: Processor, instruction: Instruction, cycle: int) -> int:
     element.unblock_stream(cycle)
     return cycle + instruction.cycles
 
 
-def _coordinate(element: ComputeElement, instruction: Instruction, cycle: int) -> int:
+def _coordinate(element: Processor, instruction: Instruction, cycle: int) -> int:
     element.registers[instruction.rd] = element.y if instruction.imm else element.x
     return cycle + instruction.cycles
 
 
-def _fifo_set_length(element: ComputeElement, instruction: Instruction, cycle: int) -> int:
+def _fifo_set_length(element: Processor, instruction: Instruction, cycle: int) -> int:
     element.fifo_lengths[instruction.imm] = element.registers[instruction.ra] & _HALF
     return cycle + instruction.cycles
 
 
-def _timestamp(element: ComputeElement, instruction: Instruction, cycle: int) -> int:
+def _timestamp(element: Processor, instruction: Instruction, cycle: int) -> int:
     address = element.registers[instruction.ra]
     value = cycle if instruction.imm else element.counter.read(cycle)
     for i in range(3):
@@ -389,12 +452,12 @@ def _timestamp(element: ComputeElement, instruction: Instruction, cycle: int) ->
     return cycle + instruction.cycles
 
 
-def _timestamp_control(element: ComputeElement, instruction: Instruction, cycle: int) -> int:
+def _timestamp_control(element: Processor, instruction: Instruction, cycle: int) -> int:
     element.counter.control(instruction.imm, cycle)
     return cycle + instruction.cycles
 
 
-def _print(element: ComputeElement, instruction: Instruction, cycle: int) -> int:
+def _print(element: Processor, instruction: Instruction, cycle: int) -> int:
     is_text = instruction.imm == PrintForm.TEXT
     value = instruction.aux if is_text else element.registers[instruction.ra] & _WORD
     element.record(cycle, EventKind.PRINT, instruction.imm | instruction.type << 8, value)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from math import prod
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from onewafer.errors import SimulationError
 from onewafer.image import (
@@ -19,6 +19,7 @@ from onewafer.simulator.arithmetic.undefined import FIRST_CARRY
 from onewafer.simulator.messages import EMPTY_DSR
 from onewafer.simulator.reference.element_program import ELEMENT_BYTES
 from onewafer.simulator.reference.fifo import FifoOperand
+from onewafer.simulator.reference.instructions import Processor
 from onewafer.simulator.reference.operand import (
     InputOperand,
     Operand,
@@ -32,16 +33,38 @@ from onewafer.simulator.reference.operation import Operation
 
 if TYPE_CHECKING:
     from onewafer.image import DsdDescriptor
-    from onewafer.simulator.reference.compute_element import ComputeElement
+    from onewafer.simulator.reference.buffers import Channel, OutputQueue
+    from onewafer.simulator.reference.fifo import Fifo
     from onewafer.simulator.reference.instructions import Instruction
     from onewafer.simulator.reference.operation import OperationTiming
-    from onewafer.simulator.reference.router import Channel
+    from onewafer.simulator.reference.queue_registers import QueueRegisters
 
 _DSR_MODES = (OperandMode.DSR_DEST, OperandMode.DSR_SRC0, OperandMode.DSR_SRC1)
 
 
+class Issuer(Processor, Protocol):
+    """What a DSD operation is made of: the processor, and what leads to other units."""
+
+    channels: dict[int, Channel]
+    queues: list[OutputQueue]
+    queue_registers: QueueRegisters | None
+    fifos: list[Fifo]
+
+    def make_operand(self, mode: OperandMode, index: int, num_bytes: int) -> Operand:
+        """Return an operand as it is now."""
+        ...
+
+    def color_of(self, number: int, descriptor: DsdDescriptor) -> int:
+        """Return the color of a fabric DSD; fail if its queue serves none, or another (M43)."""
+        ...
+
+    def set_result(self, pc: int, word: int) -> None:
+        """Set the register, if there is one, of the result of the operation at `pc` (M116)."""
+        ...
+
+
 def make_operation(
-    element: ComputeElement, instruction: Instruction, cycle: int, timing: OperationTiming
+    element: Issuer, instruction: Instruction, cycle: int, timing: OperationTiming
 ) -> Operation:
     """Copy the operands of a DSD instruction that issues in `cycle` (M37)."""
     dest, src0, src1, (scalar_mode, scalar_register) = instruction.operands
@@ -72,7 +95,7 @@ def make_operation(
 
 
 def _save_address(
-    element: ComputeElement, mode: OperandMode, index: int, length: int, num_bytes: int
+    element: Issuer, mode: OperandMode, index: int, length: int, num_bytes: int
 ) -> None:
     """Let a DSR that saves its address begin behind an operation's elements (M123, M124)."""
     first = element.dsr_index(mode, index)
@@ -92,7 +115,7 @@ def _save_address(
     element.dsrs[first] = low & 0xFFFF_0000 | base & 0xFFFF
 
 
-def make_operand(element: ComputeElement, mode: OperandMode, index: int, num_bytes: int) -> Operand:
+def make_operand(element: Issuer, mode: OperandMode, index: int, num_bytes: int) -> Operand:
     """Return an operand as an element has it now."""
     match mode:
         case OperandMode.NONE:
@@ -107,7 +130,7 @@ def make_operand(element: ComputeElement, mode: OperandMode, index: int, num_byt
             return _make_vector(element, words, num_bytes)
 
 
-def _make_vector(element: ComputeElement, words: tuple[int, int], num_bytes: int) -> Operand:
+def _make_vector(element: Issuer, words: tuple[int, int], num_bytes: int) -> Operand:
     number = words[1] >> 16 & DSD_NUMBER_MASK
     if number >= len(element.program.dsds):
         raise SimulationError(EMPTY_DSR)
@@ -127,7 +150,7 @@ def _make_vector(element: ComputeElement, words: tuple[int, int], num_bytes: int
             return memory_operand(element.memory, words, descriptor, num_bytes)
 
 
-def _channel_of(element: ComputeElement, number: int, descriptor: DsdDescriptor) -> Channel:
+def _channel_of(element: Issuer, number: int, descriptor: DsdDescriptor) -> Channel:
     """Return the channel that a fabin DSD reads; fail as `color_of`."""
     color = element.color_of(number, descriptor)
     if element.queue_registers is not None:

@@ -30,8 +30,8 @@ from onewafer.simulator.arithmetic.outputs import (
 )
 
 if TYPE_CHECKING:
+    from onewafer.simulator.reference.buffers import Channel, OutputQueue
     from onewafer.simulator.reference.memory import Memory
-    from onewafer.simulator.reference.router import Channel, OutputQueue
 
 ENDLESS = 0x7FFF
 """Extent of a fabric DSD that never ends."""

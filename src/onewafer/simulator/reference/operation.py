@@ -24,7 +24,7 @@ from onewafer.simulator.reference.operand import (
     count_wraps,
     share_banks,
 )
-from onewafer.simulator.reference.router import NEVER
+from onewafer.simulator.reference.units import NEVER
 from onewafer.simulator.state import MAIN_THREAD
 
 if TYPE_CHECKING:

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from onewafer.arch import DataTaskKey
 from onewafer.errors import Place, SimulationError
 from onewafer.image import TaskKind
 from onewafer.simulator.arithmetic.control import control_task_of, entry_of, is_control
 from onewafer.simulator.messages import unbound_control_task
+from onewafer.simulator.reference.units import Unit
 
 if TYPE_CHECKING:
-    from onewafer.image import Task
-    from onewafer.simulator.reference.agenda import Agenda
-    from onewafer.simulator.reference.compute_element import ComputeElement
+    from onewafer.image import Symbol, Task
+    from onewafer.simulator.reference.buffers import Channel
     from onewafer.simulator.reference.element_program import ElementProgram
-    from onewafer.simulator.reference.router import Channel
+    from onewafer.simulator.reference.units import Schedule
     from onewafer.simulator.state import MachineState
 
 LAUNCH_ID = 31
@@ -46,6 +46,16 @@ class Ready:
         return self.number
 
 
+class Owner(Unit, Protocol):
+    """The compute element whose tasks are picked."""
+
+    x: int
+    y: int
+    index: int
+    channels: dict[int, Channel]
+    pending_launch: tuple[Symbol, tuple[int, ...]] | None
+
+
 class Picker:
     """Goes round the tasks that are ready."""
 
@@ -53,10 +63,10 @@ class Picker:
 
     def __init__(
         self,
-        owner: ComputeElement,
+        owner: Owner,
         tables: ElementProgram,
         state: MachineState,
-        agenda: Agenda,
+        agenda: Schedule,
         key: DataTaskKey,
     ) -> None:
         """Begin before the first number; `key` says which number the task of a wavelet has."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from onewafer.errors import SimulationError
 from onewafer.image import NUM_COLORS, TEARDOWN_TASK, DsdKind
@@ -33,19 +33,34 @@ from onewafer.simulator.arithmetic.queue_words import (
 from onewafer.simulator.arithmetic.registers import NO_REGISTER, kind_of, number_of
 from onewafer.simulator.loading import color_now
 from onewafer.simulator.messages import cannot_bind
+from onewafer.simulator.reference.units import Unit
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from onewafer.image import DsdDescriptor
-    from onewafer.simulator.reference.agenda import Agenda
-    from onewafer.simulator.reference.compute_element import ComputeElement
-    from onewafer.simulator.reference.router import Channel, OutputQueue
+    from onewafer.image import DsdDescriptor, TileProgram
+    from onewafer.simulator.reference.buffers import Channel, OutputQueue
+    from onewafer.simulator.reference.router import Router
+    from onewafer.simulator.reference.units import Schedule
     from onewafer.simulator.state import MachineState
 
 
+class Owner(Unit, Protocol):
+    """The compute element whose queues these are."""
+
+    index: int
+    program: TileProgram
+    router: Router
+    channels: dict[int, Channel]
+    queues: list[OutputQueue]
+
+    def activate(self, task_id: int) -> None:
+        """Make a local task pending (M61)."""
+        ...
+
+
 def queue_registers_of(
-    element: ComputeElement, state: MachineState, agenda: Agenda
+    element: Owner, state: MachineState, agenda: Schedule
 ) -> QueueRegisters | None:
     """Return the registers of an element's queues, if its program reaches them."""
     return QueueRegisters(element, state, agenda) if element.program.reaches_queues else None
@@ -56,7 +71,7 @@ class QueueRegisters:
 
     __slots__ = ("_agenda", "_colors", "_element", "_state")
 
-    def __init__(self, element: ComputeElement, state: MachineState, agenda: Agenda) -> None:
+    def __init__(self, element: Owner, state: MachineState, agenda: Schedule) -> None:
         self._element = element
         self._state = state
         self._agenda = agenda

@@ -1,13 +1,11 @@
-"""Routers, links and the buffers between units (rules M40–M57; switches are in `switch`).
+"""Routers (rules M40–M57; switches are in `switch`, what lies between units in `buffers`).
 
 A router decides on start-of-cycle state and changes nothing; `commit` applies its moves after
-every unit has decided. What waits for a router is a `Source`: a buffer behind a link, or an output
-queue of the compute element.
+every unit has decided. What waits for a router is a `Source`, see `buffers`.
 """
 
 from __future__ import annotations
 
-from collections import deque
 from typing import TYPE_CHECKING
 
 from onewafer.geometry import Direction
@@ -27,162 +25,21 @@ from onewafer.simulator.arithmetic.registers import (
     number_of,
     register_at,
 )
+from onewafer.simulator.reference.buffers import Link, Source
+from onewafer.simulator.reference.units import NEVER
 from onewafer.simulator.statistics import StallReason
 from onewafer.trace import Event, EventKind
 
 if TYPE_CHECKING:
     from onewafer.arch import Timing
-    from onewafer.simulator.reference.agenda import Agenda
-    from onewafer.simulator.reference.compute_element import ComputeElement
-    from onewafer.simulator.reference.operation import Operation
+    from onewafer.simulator.reference.buffers import LinkBuffer
     from onewafer.simulator.reference.switch import Route, Switch
+    from onewafer.simulator.reference.units import Receiver, Schedule
     from onewafer.trace import EventSink
-
-NEVER = 1 << 62
-"""A cycle that does not come."""
 
 _RAMP_INPUT = 1 << 5
 """Bit of the ramp's way in, beside the bits of the five output ports."""
 _RAMP_OUTPUT = 1 << Direction.RAMP
-
-
-class Source:
-    """Wavelets that wait to leave through a router, oldest first: (routable from, color, word)."""
-
-    __slots__ = (
-        "last_move",
-        "number",
-        "port",
-        "reason",
-        "waiting_since",
-        "words",
-    )
-
-    def __init__(self, port: Direction, number: int) -> None:
-        self.port = port
-        self.number = number
-        self.words: deque[tuple[int, int, int]] = deque()
-        self.last_move = -1
-        self.reason: StallReason | None = None
-        self.waiting_since = 0
-        """Since when it waits for `reason`."""
-
-    def left(self, cycle: int, credit_cycles: int, agenda: Agenda) -> None:
-        """Note that a wavelet left in `cycle`: give its place back."""
-        raise NotImplementedError
-
-
-class LinkBuffer(Source):
-    """The buffer of one color behind one link (M52)."""
-
-    __slots__ = ("capacity", "color", "releases", "router", "sender", "sender_waits", "used")
-
-    def __init__(
-        self, port: Direction, color: int, router: Router, sender: Router, capacity: int
-    ) -> None:
-        super().__init__(port, 0)
-        self.color = color
-        self.router = router
-        self.sender = sender
-        self.capacity = capacity
-        self.used = 0
-        """Places that are taken as far as the sender knows."""
-        self.releases: deque[int] = deque()
-        self.sender_waits = False
-
-    def has_room(self, cycle: int) -> bool:
-        """Tell whether the sender knows of a free place (M53)."""
-        releases = self.releases
-        while releases and releases[0] <= cycle:
-            releases.popleft()
-            self.used -= 1
-        return self.used < self.capacity
-
-    def left(self, cycle: int, credit_cycles: int, agenda: Agenda) -> None:
-        """Return the place to the sender."""
-        self.releases.append(cycle + credit_cycles)
-        if self.sender_waits:
-            self.sender_waits = False
-            agenda.schedule(self.sender, cycle + credit_cycles)
-
-
-class OutputQueue(Source):
-    """A queue from the compute element into the ramp (M41); `element` is None for the host's."""
-
-    __slots__ = ("capacity", "element", "element_waits", "writer")
-
-    def __init__(self, number: int, capacity: int, element: ComputeElement | None) -> None:
-        super().__init__(Direction.RAMP, number)
-        self.capacity = capacity
-        self.element = element
-        self.element_waits = False
-        self.writer: Operation | None = None
-        """The live DSD operation that writes to the queue (M45)."""
-
-    def left(self, cycle: int, credit_cycles: int, agenda: Agenda) -> None:
-        """Wake a compute element that waits for the place, or for an empty queue.
-
-        It sees it in the next cycle.
-        """
-        del credit_cycles
-        if self.element is None:
-            return
-        if self.element_waits or (not self.words and self.element.waits_for_empty_queue):
-            self.element_waits = False
-            agenda.schedule(self.element, cycle + 1)
-
-    @property
-    def user(self) -> Operation | None:
-        """The live DSD operation that uses the queue."""
-        return self.writer
-
-
-class Channel:
-    """Wavelets of one color in the ramp or waiting in a compute element: (readable from, word).
-
-    Those that wait for the host have no compute element (M73).
-    """
-
-    __slots__ = ("capacity", "color", "element", "home", "queue", "reader", "router_waits", "words")
-
-    def __init__(
-        self, color: int, queue: int, capacity: int, element: ComputeElement | None
-    ) -> None:
-        self.color = color
-        """Now (M135)."""
-        self.home = color
-        """The color at loading, which decides about its data task and its blocking."""
-        self.queue = queue
-        self.capacity = capacity
-        self.element = element
-        self.words: deque[tuple[int, int]] = deque()
-        self.reader: Operation | None = None
-        """The live DSD operation that reads the channel (M45)."""
-        self.router_waits = False
-
-    @property
-    def user(self) -> Operation | None:
-        """The live DSD operation that uses the channel."""
-        return self.reader
-
-
-class Link:
-    """The wires from one router to a neighbour, shared by all colors (M54, M55)."""
-
-    __slots__ = ("departures", "free_at", "num_wavelets")
-
-    def __init__(self, window_words: int) -> None:
-        self.departures: deque[int] = deque(maxlen=window_words)
-        self.free_at = 0
-        self.num_wavelets = 0
-
-    def carry(self, cycle: int, window_cycles: int) -> None:
-        """Take a wavelet that leaves in `cycle`."""
-        self.num_wavelets += 1
-        self.departures.append(cycle)
-        self.free_at = cycle + 1
-        if len(self.departures) == self.departures.maxlen:
-            self.free_at = max(self.free_at, self.departures[0] + window_cycles)
 
 
 Move = tuple["Router", Source, "Switch", "Route"]
@@ -211,7 +68,7 @@ class Router:
         self.x = x
         self.y = y
         self.details = details
-        self.element: ComputeElement | None = None
+        self.element: Receiver | None = None
         """The processor of the PE, if it has a program."""
         self.wake = NEVER
         self.switches: dict[int, Switch] = {}
@@ -246,7 +103,7 @@ class Router:
             return NO_REGISTER
         return register
 
-    def write_register(self, register: int, word: int, cycle: int, agenda: Agenda) -> None:
+    def write_register(self, register: int, word: int, cycle: int, agenda: Schedule) -> None:
         """Take what the compute element wrote in `cycle`; it counts from the next one on (M132)."""
         self.switches[number_of(register)].write(kind_of(register), word)
         agenda.schedule(self, cycle + 1)
@@ -265,7 +122,7 @@ class Router:
             self.active.append(source)
         source.words.append((ready, color, word))
 
-    def decide(self, cycle: int, moves: list[Move], agenda: Agenda) -> None:
+    def decide(self, cycle: int, moves: list[Move], agenda: Schedule) -> None:
         """Append the moves of this cycle (M51, M54); wake again when more may be possible."""
         wake = NEVER
         candidates: list[Source] = []
@@ -351,7 +208,7 @@ class Router:
         cycle: int,
         *,
         timing: Timing,
-        agenda: Agenda,
+        agenda: Schedule,
         sink: EventSink | None,
     ) -> None:
         """Move the first wavelet of `source` along `route`, and let it turn the switch."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from onewafer.geometry import Direction
 from onewafer.simulator.loading import UNROUTED
-from onewafer.simulator.reference.router import LinkBuffer, Router
+from onewafer.simulator.reference.buffers import LinkBuffer
 from onewafer.simulator.reference.switch import Route, Switch
 
 if TYPE_CHECKING:
@@ -16,8 +16,9 @@ if TYPE_CHECKING:
 
     from onewafer.arch import Timing
     from onewafer.image import WaferImage
+    from onewafer.simulator.reference.buffers import Channel
     from onewafer.simulator.reference.compute_element import ComputeElement
-    from onewafer.simulator.reference.router import Channel
+    from onewafer.simulator.reference.router import Router
 
 _LINKS = (Direction.WEST, Direction.EAST, Direction.SOUTH, Direction.NORTH)
 
