@@ -108,7 +108,7 @@ def test_a_variable_that_was_just_set_is_copied_on() -> None:
 @given(st.integers(0, 4), st.integers(0, 4))
 def test_both_words_of_a_pair_arrive_where_it_overlaps_itself(source, dest) -> None:
     function = main()
-    generator = ExpressionGenerator(function, Frame(function), DescriptorTable())
+    generator = ExpressionGenerator(function, Frame(function), descriptors=DescriptorTable())
     generator.move(Register(function, source), Register(function, dest), 2)
     registers = list(range(6))
     for item in generator.items:

@@ -12,31 +12,24 @@ from typing import TYPE_CHECKING, Final, assert_never
 from onewafer.csl import ir, walk
 from onewafer.csl.codegen import wide
 from onewafer.csl.codegen.dsds import OPCODE_OF_UPDATE, fold_updates, known_dsd, take_apart
+from onewafer.csl.codegen.emitter import Emitter
+from onewafer.csl.codegen.frame import FrameLayout, lay_out_frame, num_registers
 from onewafer.csl.codegen.initial_values import initial_value
 from onewafer.csl.codegen.linear import Term, linearize
 from onewafer.csl.codegen.object_code import (
     ZERO,
     Address,
-    Constant,
     DescriptorTable,
-    DsdShapeWord,
-    Instruction,
     Label,
     Register,
-    ResultRegister,
-    Word,
     Words,
     to_constant,
-    to_int32,
 )
 from onewafer.image import IMMEDIATE_OPCODES, Opcode, ScalarType
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from onewafer.csl.codegen.frame import Frame
-    from onewafer.csl.codegen.object_code import Operand
-    from onewafer.diagnostics import Span
 
 WORD_BYTES: Final = 4
 MAXIMUM_HOISTED: Final = 16
@@ -45,117 +38,24 @@ MAXIMUM_DOUBLINGS: Final = 2
 """Up to ×4, additions are shorter than a shift by a count that has to be loaded."""
 MAXIMUM_DOUBLINGS_IN_LOOP: Final = 1
 """A loop keeps the count in a register, and an instruction may hold it."""
-SHORT_BITS: Final = 16
-"""Bits of a number in an instruction."""
 COMPARISONS: Final = range(Opcode.EQUAL, Opcode.LESS_EQUAL + 1)
 """Operations whose result is a BOOL."""
 
 
-def num_registers(type_: ir.ValueType) -> int:
-    """Return how many registers a value of a type takes."""
-    return 1 if isinstance(type_, ScalarType) else 2
-
-
 @dataclass(slots=True)
-class FrameLayout:
-    """Where callers find the result of a function and put its parameters."""
-
-    result: Register
-    parameters: tuple[Register, ...]
-    num_slots: int
-
-
-def lay_out_frame(function: ir.Function) -> FrameLayout:
-    """Put the result first, then the parameters."""
-    top = 0 if function.result is None else num_registers(function.result)
-    parameters: list[Register] = []
-    for parameter in function.parameters:
-        parameters.append(Register(function, top))
-        top += num_registers(parameter.type)
-    return FrameLayout(Register(function, 0), tuple(parameters), top)
-
-
-@dataclass(slots=True)
-class ExpressionGenerator:
+class ExpressionGenerator(Emitter):
     """Emits the code of one function; `statements` builds on it."""
 
-    function: ir.Function
-    frame: Frame
-    descriptors: DescriptorTable
+    descriptors: DescriptorTable = field(kw_only=True)
     read_only: frozenset[ir.Global] = frozenset()
     """Variables that keep their initial values."""
-    items: list[Instruction | Label] = field(default_factory=list["Instruction | Label"])
-    registers: dict[ir.Local, Register] = field(default_factory=dict[ir.Local, Register])
-    hoisted: dict[Words, Register] = field(default_factory=dict[Words, Register])
-    """Constants that the loop around keeps in registers."""
-    wanted: dict[Words, None] = field(default_factory=dict[Words, None])
-    """Constants that were loaded into temporaries."""
     slots_at_calls: dict[ir.Function, int] = field(default_factory=dict["ir.Function", int])
     """Functions without a result → slots of this frame that must stay while they run."""
     is_in_loop: bool = False
-    optimizes: bool = True
-    """Whether numbers may stand in instructions, and descriptors share a register."""
-    span: Span | None = None
     known: dict[ir.Expression, Words | None] = field(
         default_factory=dict[ir.Expression, "Words | None"]
     )
     """Answers of `constant_dsd`, which is asked several times about each DSD."""
-
-    # --- instructions ---------------------------------------------------------------------------
-
-    def emit(
-        self,
-        opcode: Opcode,
-        type_: int = 0,
-        *,
-        rd: Operand = None,
-        ra: Operand = None,
-        rb: Operand = None,
-        rc: Operand = None,
-        imm: int | Word | Label | ir.Function = 0,
-        aux: DsdShapeWord | ResultRegister | int = 0,
-    ) -> None:
-        """Append an instruction at the current source place."""
-        self.items.append(Instruction(opcode, type_, rd, ra, rb, rc, imm, aux, self.span))
-
-    def bind(self, label: Label) -> None:
-        """Put a label here."""
-        self.items.append(label)
-
-    def move(self, source: Register, dest: Register, width: int) -> None:
-        """Copy a value unless it is already there.
-
-        The word that the other would overwrite goes first; `link` sees to words of two frames.
-        """
-        moves = [(source, dest), (source.second, dest.second)][:width]
-        if dest == source.second:
-            moves.reverse()
-        for word, place in moves:
-            if word != place:
-                self.emit(Opcode.MOVE, rd=place, ra=word)
-
-    def constant(
-        self, words: Words, dest: Register | None, type_: ScalarType = ScalarType.U32
-    ) -> Register:
-        """Return a register (pair) that holds constant words."""
-        held = ZERO if words == (Constant(0),) else self.hoisted.get(words)
-        if held is not None:
-            return self._deliver(held, dest, len(words))
-        if dest is None:
-            self.wanted[words] = None
-            dest = self.frame.allocate(len(words))
-        for register, word in zip((dest, dest.second), words, strict=False):
-            if word == Constant(0):
-                self.emit(Opcode.MOVE, rd=register, ra=ZERO)
-            else:
-                self.emit(Opcode.LOAD_IMMEDIATE, type_, rd=register, imm=word)
-        return dest
-
-    def _deliver(self, source: Register, dest: Register | None, width: int) -> Register:
-        if dest is None:
-            return source
-        self.move(source, dest, width)
-        return dest
 
     # --- values ---------------------------------------------------------------------------------
 
@@ -171,7 +71,7 @@ class ExpressionGenerator:
             case ir.AddressOf(variable=variable, offset=offset, array=array):
                 return self.constant((Address(variable, offset, array),), dest, ScalarType.U16)
             case ir.ReadLocal(local=local):
-                return self._deliver(self.registers[local], dest, num_registers(local.type))
+                return self.deliver(self.registers[local], dest, num_registers(local.type))
             case ir.Load() as expression:
                 return self._load(expression, dest)
             case ir.Join() as expression:
@@ -187,7 +87,7 @@ class ExpressionGenerator:
             case ir.Call() as expression:
                 result = self.call(expression)
                 type_ = expression.function.result
-                return self._deliver(result, dest, 1 if type_ is None else num_registers(type_))
+                return self.deliver(result, dest, 1 if type_ is None else num_registers(type_))
             case ir.MakeDsd() as expression:
                 return self._make_dsd(expression, dest)
             case ir.UpdateDsd() as expression:
@@ -316,26 +216,6 @@ class ExpressionGenerator:
         self.emit(binary.opcode, type_, rd=dest, ra=ra, rb=rb)
         return dest
 
-    def short_word(self, value: ir.Expression) -> int | None:
-        """Return the word of a constant that an instruction can hold; None: it is none."""
-        match value:
-            case ir.Immediate(per_pe=None, word=word) if self.optimizes and is_short(word):
-                return to_int32(word)
-            case _:
-                return None
-
-    def with_number(
-        self, opcode: Opcode, type_: ScalarType, ra: Register, number: int, dest: Register | None
-    ) -> Register:
-        """Emit an operation whose second operand is a number."""
-        dest = dest or self.frame.allocate()
-        if self.optimizes and is_short(number):
-            self.emit(opcode, type_, rd=dest, ra=ra, rb=ZERO, imm=number)
-        else:
-            rb = self.constant((Constant(number),), None, ScalarType.U16)
-            self.emit(opcode, type_, rd=dest, ra=ra, rb=rb)
-        return dest
-
     def _binary_with_constant(
         self,
         binary: ir.Binary,
@@ -371,7 +251,7 @@ class ExpressionGenerator:
         """Multiply a register by a power of two."""
         doublings = factor.bit_length() - 1
         if doublings == 0:
-            return self._deliver(register, dest, 1)
+            return self.deliver(register, dest, 1)
         dest = dest or self.frame.allocate()
         if doublings > self._most_doublings:
             return self.with_number(Opcode.SHL, type_, register, doublings, dest)
@@ -581,11 +461,6 @@ def is_same_word(source: ScalarType, target: ScalarType) -> bool:
     if source.is_signed:
         return is_wider and target.is_signed
     return is_wider or source is ScalarType.BOOL
-
-
-def is_short(word: int) -> bool:
-    """Tell whether an instruction can hold a word."""
-    return -1 << SHORT_BITS - 1 <= to_int32(word) < 1 << SHORT_BITS
 
 
 _COMMUTATIVE: Final = frozenset(

@@ -1,4 +1,4 @@
-"""The register frame of a function while it is generated: a stack of slots."""
+"""The register frame of a function: where callers put parameters, and slots on a stack above."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from onewafer.csl.codegen.object_code import Register
+from onewafer.image import ScalarType
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -48,3 +49,27 @@ class Frame:
             yield
         finally:
             self.peak = max(peak, self.peak)
+
+
+def num_registers(type_: ir.ValueType) -> int:
+    """Return how many registers a value of a type takes."""
+    return 1 if isinstance(type_, ScalarType) else 2
+
+
+@dataclass(slots=True)
+class FrameLayout:
+    """Where callers find the result of a function and put its parameters."""
+
+    result: Register
+    parameters: tuple[Register, ...]
+    num_slots: int
+
+
+def lay_out_frame(function: ir.Function) -> FrameLayout:
+    """Put the result first, then the parameters."""
+    top = 0 if function.result is None else num_registers(function.result)
+    parameters: list[Register] = []
+    for parameter in function.parameters:
+        parameters.append(Register(function, top))
+        top += num_registers(parameter.type)
+    return FrameLayout(Register(function, 0), tuple(parameters), top)

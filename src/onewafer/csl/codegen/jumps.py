@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from onewafer.csl import ir, walk
-from onewafer.csl.codegen.expressions import lay_out_frame, num_registers, width_of
+from onewafer.csl.codegen.expressions import width_of
+from onewafer.csl.codegen.frame import lay_out_frame, num_registers
 from onewafer.csl.codegen.object_code import Register
 from onewafer.image import Opcode
 

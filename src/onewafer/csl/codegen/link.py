@@ -11,7 +11,7 @@ import numpy as np
 from onewafer.csl import ir
 from onewafer.csl.codegen.dsds import initial_dsd
 from onewafer.csl.codegen.exports import bound_exports
-from onewafer.csl.codegen.expressions import lay_out_frame
+from onewafer.csl.codegen.frame import lay_out_frame
 from onewafer.csl.codegen.memory_plan import code_size
 from onewafer.csl.codegen.object_code import (
     ZERO,

@@ -16,16 +16,21 @@ from onewafer.csl.codegen.object_code import Constant, DsdBaseWord, Label
 from onewafer.image import Opcode, ScalarType
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from onewafer.csl import ir
+    from onewafer.csl.codegen.expressions import ExpressionGenerator
     from onewafer.csl.codegen.object_code import Register
-    from onewafer.csl.codegen.statements import StatementGenerator
+    from onewafer.csl.walk import Block
 
 _DSD_REGISTERS = 2
 _EXTENT_SHIFT = 16
 
 
-def emit_map(generator: StatementGenerator, loop: ir.Map) -> None:
-    """Emit a map loop and all it needs before it."""
+def emit_map(
+    generator: ExpressionGenerator, loop: ir.Map, emit_body: Callable[[Block], None]
+) -> None:
+    """Emit a map loop and all it needs before it; `emit_body` emits the body, once."""
     pairs: list[Register] = []
     for stream in loop.streams:
         pair = generator.frame.allocate(_DSD_REGISTERS)
@@ -39,7 +44,7 @@ def emit_map(generator: StatementGenerator, loop: ir.Map) -> None:
     for stream, pair in zip(loop.inputs, pairs, strict=False):
         register = generator.registers[stream.local]
         generator.emit(Opcode.MAP_READ, stream.type, rd=register, ra=pair)
-    generator.map_body(loop.body)
+    emit_body(loop.body)
     if loop.output is not None:
         register = generator.registers[loop.output.local]
         generator.emit(Opcode.MAP_WRITE, loop.output.type, ra=pairs[-1], rb=register)
@@ -49,7 +54,7 @@ def emit_map(generator: StatementGenerator, loop: ir.Map) -> None:
 
 
 def _count_elements(
-    generator: StatementGenerator, loop: ir.Map, pairs: list[Register], count: Register
+    generator: ExpressionGenerator, loop: ir.Map, pairs: list[Register], count: Register
 ) -> None:
     """Put the smallest extent into `count`."""
     known = [_known_extent(generator, stream.dsd) for stream in loop.streams]
@@ -70,7 +75,7 @@ def _count_elements(
             generator.bind(keep)
 
 
-def _known_extent(generator: StatementGenerator, dsd: ir.Expression) -> int | None:
+def _known_extent(generator: ExpressionGenerator, dsd: ir.Expression) -> int | None:
     match generator.constant_dsd(dsd):
         case (DsdBaseWord(extent=Constant(word=extent, per_pe=None)), _):
             return extent

@@ -10,14 +10,8 @@ from onewafer.csl import ir, walk
 from onewafer.csl.codegen import wide
 from onewafer.csl.codegen.dsd_operations import DsdGenerator, InstanceTables
 from onewafer.csl.codegen.dsr_plan import plan_dsrs
-from onewafer.csl.codegen.expressions import (
-    MAXIMUM_HOISTED,
-    WORD_BYTES,
-    add_offset,
-    lay_out_frame,
-    num_registers,
-)
-from onewafer.csl.codegen.frame import Frame
+from onewafer.csl.codegen.expressions import MAXIMUM_HOISTED, WORD_BYTES, add_offset
+from onewafer.csl.codegen.frame import Frame, lay_out_frame, num_registers
 from onewafer.csl.codegen.jumps import emit_jump
 from onewafer.csl.codegen.map_loops import emit_map
 from onewafer.csl.codegen.object_code import (
@@ -105,7 +99,7 @@ class StatementGenerator(DsdGenerator):
                 is_entered = _is_entered(statement, previous)
                 self._loop(statement, lambda: self._loop_code(statement, is_entered=is_entered))
             case ir.Map():
-                self._loop(statement, lambda: emit_map(self, statement))
+                self._loop(statement, lambda: emit_map(self, statement, self._map_body))
             case ir.Labelled(body=body, is_unrolled=True):
                 self._loop(statement, lambda: self._labelled(body))
             case ir.Labelled(body=body):
@@ -269,7 +263,7 @@ class StatementGenerator(DsdGenerator):
         self.branch(loop.condition, top, when=True)
         self.bind(labels.end)
 
-    def map_body(self, body: Block) -> None:
+    def _map_body(self, body: Block) -> None:
         """Emit one round of a map loop; its own DSD operations are set up ahead (M122)."""
         is_in_map, self.is_in_map = self.is_in_map, True
         self.block(body)
@@ -376,8 +370,8 @@ def _generate_function(
     generator = StatementGenerator(
         function,
         frame,
-        tables.descriptors,
-        tables.read_only,
+        descriptors=tables.descriptors,
+        read_only=tables.read_only,
         registers=dict(zip(function.parameters, layout.parameters, strict=True)),
         span=function.span,
         optimizes=tables.optimizes,

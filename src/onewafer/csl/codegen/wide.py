@@ -17,7 +17,7 @@ from onewafer.errors import InternalError
 from onewafer.image import Opcode, ScalarType
 
 if TYPE_CHECKING:
-    from onewafer.csl.codegen.expressions import ExpressionGenerator
+    from onewafer.csl.codegen.emitter import Emitter
     from onewafer.csl.codegen.object_code import Register
 
 TwoWords = tuple["Register", "Register"]
@@ -34,7 +34,7 @@ _ONES: Final = -1
 """The canonical word of 32 ones."""
 
 
-def evaluate(g: ExpressionGenerator, expression: ir.Expression, dest: Register | None) -> Register:
+def evaluate(g: Emitter, expression: ir.Expression, dest: Register | None) -> Register:
     """Compute a wide integer into a pair of registers."""
     dest = dest or g.frame.allocate(2)
     with g.frame.scope():
@@ -42,9 +42,7 @@ def evaluate(g: ExpressionGenerator, expression: ir.Expression, dest: Register |
     return dest
 
 
-def two_words(
-    g: ExpressionGenerator, expression: ir.Expression, into: Register | None = None
-) -> TwoWords:
+def two_words(g: Emitter, expression: ir.Expression, into: Register | None = None) -> TwoWords:
     """Compute a wide integer, perhaps into the pair `into`; return where its words are."""
     match expression:
         case ir.Join(low=low, high=high):
@@ -61,9 +59,7 @@ def two_words(
             return pair, pair.second
 
 
-def _operation(
-    g: ExpressionGenerator, operation: ir.Unary | ir.Binary, into: Register | None
-) -> TwoWords:
+def _operation(g: Emitter, operation: ir.Unary | ir.Binary, into: Register | None) -> TwoWords:
     """Compute an operation, and free the registers of intermediate results."""
     dest = into or g.frame.allocate(2)
     with g.frame.scope():
@@ -79,7 +75,7 @@ def _operation(
 
 
 def _extended(
-    g: ExpressionGenerator, source: ScalarType, operand: ir.Expression, into: Register | None
+    g: Emitter, source: ScalarType, operand: ir.Expression, into: Register | None
 ) -> TwoWords:
     low = g.evaluate(operand, into)
     if not source.is_signed:
@@ -87,7 +83,7 @@ def _extended(
     return low, _shifted(g, _RIGHT_SIGNED, low, WORD_BITS - 1, _high(into))
 
 
-def _unary(g: ExpressionGenerator, unary: ir.Unary, into: Register) -> TwoWords:
+def _unary(g: Emitter, unary: ir.Unary, into: Register) -> TwoWords:
     low, high = two_words(g, unary.operand, into)
     if unary.opcode is Opcode.NEG:
         return _difference(g, (ZERO, ZERO), (low, high), into)
@@ -98,9 +94,7 @@ def _unary(g: ExpressionGenerator, unary: ir.Unary, into: Register) -> TwoWords:
     return first, second
 
 
-def _binary(
-    g: ExpressionGenerator, binary: ir.Binary, into: Register, *, is_fresh: bool
-) -> TwoWords:
+def _binary(g: Emitter, binary: ir.Binary, into: Register, *, is_fresh: bool) -> TwoWords:
     """Compute an operation into a pair; into a fresh one, the first operand may go before it."""
     match binary:
         case ir.Binary(opcode=Opcode.AND, left=left, right=ir.Join() as mask) if _is_known(mask):
@@ -131,7 +125,7 @@ def _binary(
 
 
 def _operands(
-    g: ExpressionGenerator, binary: ir.Binary, into: Register | None = None
+    g: Emitter, binary: ir.Binary, into: Register | None = None
 ) -> tuple[TwoWords, TwoWords]:
     """Compute both operands so that neither overwrites the other, the first perhaps into a pair."""
     low, high = two_words(g, binary.left, into)
@@ -140,7 +134,7 @@ def _operands(
     return (low, high), two_words(g, binary.right)
 
 
-def _own(g: ExpressionGenerator, register: Register) -> Register:
+def _own(g: Emitter, register: Register) -> Register:
     """Return a register that no call overwrites."""
     if register.function in (g.function, None):
         return register
@@ -152,7 +146,7 @@ def _own(g: ExpressionGenerator, register: Register) -> Register:
 # --- sums and differences ------------------------------------------------------------------------
 
 
-def _sum(g: ExpressionGenerator, left: TwoWords, right: TwoWords, into: Register) -> TwoWords:
+def _sum(g: Emitter, left: TwoWords, right: TwoWords, into: Register) -> TwoWords:
     if left[0] == ZERO or right[0] == into:
         left, right = right, left
     (a_low, a_high), (b_low, b_high) = left, right
@@ -166,9 +160,7 @@ def _sum(g: ExpressionGenerator, left: TwoWords, right: TwoWords, into: Register
     return low, _word(g, Opcode.ADD, high, carry, into.second, low)
 
 
-def _difference(
-    g: ExpressionGenerator, left: TwoWords, right: TwoWords, into: Register
-) -> TwoWords:
+def _difference(g: Emitter, left: TwoWords, right: TwoWords, into: Register) -> TwoWords:
     (a_low, a_high), (b_low, b_high) = left, right
     if b_low == ZERO:
         return a_low, _word(g, Opcode.SUB, a_high, b_high, into.second, a_low)
@@ -181,7 +173,7 @@ def _difference(
 
 
 def _word(
-    g: ExpressionGenerator,
+    g: Emitter,
     opcode: Opcode,
     a: Register,
     b: Register,
@@ -202,7 +194,7 @@ def _word(
 
 
 def _bitwise(
-    g: ExpressionGenerator, opcode: Opcode, left: TwoWords, right: TwoWords, into: Register
+    g: Emitter, opcode: Opcode, left: TwoWords, right: TwoWords, into: Register
 ) -> TwoWords:
     (a_low, a_high), (b_low, b_high) = left, right
     first = _word(g, opcode, a_low, b_low, into, a_high, b_high)
@@ -213,7 +205,7 @@ def _is_known(value: ir.Join) -> bool:
     return all(isinstance(w, ir.Immediate) and w.per_pe is None for w in (value.low, value.high))
 
 
-def _masked(g: ExpressionGenerator, value: TwoWords, mask: ir.Join, into: Register) -> TwoWords:
+def _masked(g: Emitter, value: TwoWords, mask: ir.Join, into: Register) -> TwoWords:
     """Return the bits of a known mask; where these are all bits of a word, it stays."""
     low, high = value
     if not _has_all_bits(mask.low):
@@ -227,14 +219,14 @@ def _has_all_bits(word: ir.Expression) -> bool:
     return isinstance(word, ir.Immediate) and word.word == _ONES
 
 
-def _sign_extended(g: ExpressionGenerator, value: TwoWords, count: int, into: Register) -> TwoWords:
+def _sign_extended(g: Emitter, value: TwoWords, count: int, into: Register) -> TwoWords:
     """Return a number of fewer than 64 bits, extended by its highest bit."""
     low, high = value
     moved = _shifted(g, _LEFT, high, count, into.second, low)
     return low, _shifted(g, _RIGHT_SIGNED, moved, count, into.second, low)
 
 
-def _shifted_left(g: ExpressionGenerator, value: TwoWords, count: int, into: Register) -> TwoWords:
+def _shifted_left(g: Emitter, value: TwoWords, count: int, into: Register) -> TwoWords:
     low, high = value
     if count == 0:
         return value
@@ -249,7 +241,7 @@ def _shifted_left(g: ExpressionGenerator, value: TwoWords, count: int, into: Reg
 
 
 def _shifted_right(
-    g: ExpressionGenerator, value: TwoWords, count: int, shift: Shift, into: Register
+    g: Emitter, value: TwoWords, count: int, shift: Shift, into: Register
 ) -> TwoWords:
     """Shift right; `shift` says whether zeros or the sign come in."""
     low, high = value
@@ -269,7 +261,7 @@ def _shifted_right(
 
 
 def _shifted(
-    g: ExpressionGenerator,
+    g: Emitter,
     shift: Shift,
     word: Register,
     count: int,
@@ -286,7 +278,7 @@ def _shifted(
 # --- what gives one word -------------------------------------------------------------------------
 
 
-def compare(g: ExpressionGenerator, binary: ir.Binary, dest: Register | None) -> Register:
+def compare(g: Emitter, binary: ir.Binary, dest: Register | None) -> Register:
     """Compute EQUAL … LESS_EQUAL of wide integers."""
     with g.frame.scope():
         if binary.opcode in (Opcode.EQUAL, Opcode.NOT_EQUAL):
@@ -298,7 +290,7 @@ def compare(g: ExpressionGenerator, binary: ir.Binary, dest: Register | None) ->
     return dest
 
 
-def unlike(g: ExpressionGenerator, binary: ir.Binary) -> Register:
+def unlike(g: Emitter, binary: ir.Binary) -> Register:
     """Compute a word that is zero if the operands are equal."""
     (a_low, a_high), (b_low, b_high) = _operands(g, binary)
     low = _word(g, Opcode.XOR, a_low, b_low, None)
@@ -306,9 +298,7 @@ def unlike(g: ExpressionGenerator, binary: ir.Binary) -> Register:
     return _word(g, Opcode.OR, low, high, None)
 
 
-def _ordered(
-    g: ExpressionGenerator, binary: ir.Binary
-) -> tuple[ScalarType, Opcode, Register, Register]:
+def _ordered(g: Emitter, binary: ir.Binary) -> tuple[ScalarType, Opcode, Register, Register]:
     """Return the last operation of LESS or LESS_EQUAL, the others emitted.
 
     The high words decide unless they are equal.
@@ -328,7 +318,7 @@ def _ordered(
 
 
 def narrowed(
-    g: ExpressionGenerator, value: ir.Expression, target: ScalarType, dest: Register | None
+    g: Emitter, value: ir.Expression, target: ScalarType, dest: Register | None
 ) -> Register:
     """Compute a wide integer as one of at most 32 bits, or as a `bool`."""
     low, high = two_words(g, value)
@@ -351,12 +341,12 @@ def _high(into: Register | None) -> Register | None:
     return None if into is None else into.second
 
 
-def _target(g: ExpressionGenerator, wanted: Register | None, *still_read: Register) -> Register:
+def _target(g: Emitter, wanted: Register | None, *still_read: Register) -> Register:
     """Return the register where a word is wanted, or a fresh one if what is there is needed."""
     return g.frame.allocate() if wanted is None or wanted in still_read else wanted
 
 
-def _deliver(g: ExpressionGenerator, value: TwoWords, dest: Register) -> None:
+def _deliver(g: Emitter, value: TwoWords, dest: Register) -> None:
     """Move two words to a pair, the one first that the other would overwrite."""
     low, high = value
     if high == dest and low != dest:
