@@ -1,17 +1,11 @@
-"""The typed run-time program of one instance: `sema` → `codegen`.
+"""What runs: variables, expressions, statements and functions, which contain each other.
 
-In: nothing. Out: trees in which every name is resolved, every type is known and everything that
-could be computed at compile time has been. Unknown at this point: addresses, registers, pcs.
-
-    program    := Global* Function* TaskBinding* …                        (InstanceIr)
     statement  := SetLocal | Store | Evaluate | If | Loop | Labelled | Map | Break | Continue
                 | Return | TailCall | DsdStatement | LoadDsr | Activate | SetBlocked
                 | UnblockCommandStream | SetFifoLength | Timestamp | TimestampControl | Trap | Print
     expression := Immediate | Join | ReadLocal | AddressOf | Load | Unary | Binary | Convert
                 | Select | Call | MakeDsd | UpdateDsd | Coordinate
 
-A run-time value is a `ScalarType` (pointers, colors, ids, directions and enums are U16 or their
-base type), an integer of more than 32 bits (`WideType`, two words) or a DSD (`DSD`, two words).
 `Unary`, `Binary` and `Convert` of wide integers are those that a few instructions do on the words:
 no product or quotient, no shift by a count that is not an `Immediate`, nothing of floats.
 
@@ -24,81 +18,21 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import TYPE_CHECKING, Final, TypeVar, dataclass_transform
+from typing import TYPE_CHECKING
 
-from onewafer.image import ALL_MASKED, ScalarType
+from onewafer.csl.ir.types import NumberType, ValueType, WideType, node
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
     from onewafer.diagnostics import Span
     from onewafer.image import (
-        ColorConfig,
         DsdConfig,
         DsdDescriptor,
         DsdOperation,
-        Export,
-        FifoAction,
         Opcode,
         OperandMode,
         PrintForm,
-        QueueBinding,
-        Rotation,
-        TaskKind,
+        ScalarType,
     )
-
-
-Node = TypeVar("Node")
-
-
-@dataclass_transform(frozen_default=True, eq_default=False)
-def node(cls: type[Node]) -> type[Node]:
-    """Make a dataclass that is compared by identity and never changed.
-
-    Only the type checker enforces it: with a guard at run time, `__init__` takes three times as
-    long, and making nodes would be a sixth of a compilation.
-    """
-    return dataclass(slots=True, eq=False)(cls)
-
-
-class DsdType(Enum):
-    """The one value of this enum is the type of a DSD."""
-
-    DSD = "dsd"
-
-
-DSD: Final = DsdType.DSD
-"""The type of a DSD value."""
-
-
-class WideType(Enum):
-    """An integer of more than 32 bits: two words, the low one first, as one number of 64 bits.
-
-    One of fewer bits is extended to them, as narrow ones are to those of their `ScalarType`.
-    """
-
-    I64 = "i64"
-    U64 = "u64"
-
-    @property
-    def num_bytes(self) -> int:
-        """Bytes of one value in PE memory."""
-        return 2 * ScalarType.U32.num_bytes
-
-    @property
-    def is_signed(self) -> bool:
-        """Whether this is a signed integer type."""
-        return self is WideType.I64
-
-    @property
-    def is_float(self) -> bool:
-        """Whether it is a floating-point type, as for a `ScalarType`."""
-        return False
-
-
-NumberType = ScalarType | WideType
-ValueType = ScalarType | WideType | DsdType
 
 
 @node
@@ -605,7 +539,7 @@ Statement = (
 )
 
 
-# --- the program ---------------------------------------------------------------------------------
+# --- functions -----------------------------------------------------------------------------------
 
 
 @dataclass(slots=True, eq=False)
@@ -621,109 +555,3 @@ class Function:
     """`inline fn`: expanded where it is called."""
     has_stored_result: bool = False
     """Its result is a struct or an array: the caller copies it out of memory."""
-
-
-@node
-class TaskBinding:
-    """`@bind_local_task`, `@bind_data_task`, `@bind_control_task`."""
-
-    kind: TaskKind
-    task_id: int
-    function: Function
-    is_blocked: bool = False
-    is_active: bool = False
-
-
-@node
-class Fifo:
-    """`@allocate_fifo`."""
-
-    variable: Global
-    activate_push: int
-    """Local task id, or `NO_TASK`."""
-    activate_pop: int
-    empty_action: FifoAction
-    full_action: FifoAction
-
-
-@node
-class ExportedSymbol:
-    """`@export_symbol`: host-visible name → a function, a variable, or a pointer to one."""
-
-    name: str
-    target: Function | AddressOf
-    span: Span | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Decision:
-    """A value that differs between PEs and decided something while this instance was compiled."""
-
-    params: tuple[str, ...]
-    """Params it follows from, `name` or `name.field`."""
-    value: str
-    """Its value in this instance."""
-    reason: str
-    span: Span | None
-
-
-@node
-class InstanceIr:
-    """Everything reachable in one instance."""
-
-    name: str
-    """Entry file and the params that decided the instance."""
-    globals: tuple[Global, ...]
-    functions: tuple[Function, ...]
-    tasks: tuple[TaskBinding, ...]
-    queues: tuple[QueueBinding, ...]
-    blocked_channels: tuple[int, ...]
-    exports: tuple[ExportedSymbol, ...]
-    pes: tuple[tuple[int, int], ...]
-    """(x, y) of every PE that runs it, row by row."""
-    unblocked_channels: tuple[int, ...] = ()
-    """Channels without a data task that start unblocked."""
-    fifos: tuple[Fifo, ...] = ()
-    """By `DsdDescriptor.fifo`."""
-    loads: tuple[LoadDsr, ...] = ()
-    """DSRs that hold a DSD from the start; the DSD is known, and the same on all PEs."""
-    reaches_registers: bool = False
-    """Loads and stores may go to the registers of the router."""
-    reaches_queues: bool = False
-    """Whether it writes to the addresses of queues, too."""
-    rotations: tuple[Rotation, ...] = ()
-    """`@bind_rotating_tasks`."""
-    control_mask: int = 0
-    """The initial mask for the entry of kept control wavelets."""
-    unmasks_exceptions: bool = False
-    """Floating point exceptions may stop it."""
-    exception_mask: int = ALL_MASKED
-    """The exceptions that are masked at first."""
-    half: ScalarType = ScalarType.F16
-    """The 16-bit float that it computes with."""
-    per_pe: tuple[tuple[int, ...], ...] = ()
-    """`PerPe.index` → canonical words, one per PE in the order of `pes`."""
-    path: str = ""
-    """The entry file."""
-    params: tuple[tuple[str, str], ...] = ()
-    """Params of the first PE, as text."""
-    decisions: tuple[Decision, ...] = ()
-
-
-@node
-class ProgramIr:
-    """The whole program: what `csl.sema` and `csl.layout` hand to `csl.codegen`."""
-
-    width: int
-    height: int
-    instances: tuple[InstanceIr, ...]
-    color_configs: tuple[ColorConfig, ...]
-    """Interned."""
-    config_of_color: NDArray[np.int16]
-    """`[height, width, 24]` → `color_configs`; −1: not configured."""
-    exports: tuple[Export, ...]
-    """`@export_name`, in source order."""
-    export_spans: dict[str, Span] = field(default_factory=dict[str, "Span"])
-    """Where each name is exported."""
-    color_names: dict[str, str] = field(default_factory=dict[str, str])
-    """Names of colors in the file with the layout: name → number."""
