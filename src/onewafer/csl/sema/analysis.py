@@ -14,7 +14,7 @@ from onewafer.csl.sema.command_line import GivenParam
 from onewafer.csl.sema.faults import Fault, fail
 from onewafer.csl.sema.instances import analyze_instances
 from onewafer.csl.sema.layout import NO_PARAMS, LayoutContext, TileCode
-from onewafer.csl.sema.modules import Module
+from onewafer.csl.sema.modules import ModuleInstance
 from onewafer.csl.sema.names import list_params, suggest
 from onewafer.csl.sema.session import AnalysisOptions, ParsedFiles, Session, SourceCode
 from onewafer.csl.sema.values import Scalar, Struct, Text, Value, boolean
@@ -95,7 +95,7 @@ def _run_layout(session: Session) -> LayoutContext:
         return context
     if len(code.layout_blocks) > 1:
         fail("duplicate-declaration", "a file has one `layout` block", code.layout_blocks[1].span)
-    module = Module(context, code, params, "")
+    module = ModuleInstance(context, code, params, "")
     block = code.layout_blocks[0]
     run_block(module, block.body)
     is_undecided = session.sink.has_errors and not context.tiles

@@ -8,19 +8,21 @@ from typing import TYPE_CHECKING
 
 from onewafer.csl.sema.closures import run_block
 from onewafer.csl.sema.command_line import GivenParam
-from onewafer.csl.sema.faults import Fault, fail
-from onewafer.csl.sema.modules import Module
+from onewafer.csl.sema.faults import Fault, Reports, fail
+from onewafer.csl.sema.modules import ModuleInstance
 from onewafer.csl.sema.names import list_params, suggest
-from onewafer.csl.sema.values import Struct, Value, Void, key_of, type_of
+from onewafer.csl.sema.values import FunctionValue, Struct, Value, Void, key_of, type_of
 from onewafer.csl.syntax import ast
 from onewafer.diagnostics import Annotation, Diagnostic, Severity
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from onewafer.csl.sema.builtins.registry import Where
+    from onewafer.csl.sema.contracts import Where
+    from onewafer.csl.sema.faults import Chain
     from onewafer.csl.sema.session import Session, SourceCode
     from onewafer.csl.sema.types import Type
+    from onewafer.csl.sema.values import Module
     from onewafer.diagnostics import Span
 
 
@@ -36,23 +38,22 @@ class Context:
 
     def __init__(self, session: Session) -> None:
         self.session = session
-        self.chain: tuple[tuple[Span, str], ...] = ()
-        """Places that led to what is being analysed, innermost first."""
-        self._pending: list[tuple[Module, tuple[tuple[Span, str], ...]]] = []
+        self.reports = Reports(session.sink)
+        self.report = self.reports.report
+        self._pending: list[tuple[Module, Chain]] = []
         self._prefixes: dict[str, int] = {}
         self._exported: dict[str, Span] = {}
         """Where variables are exported, by symbol."""
         self.modules: list[Module] = []
         """All that have been made so far, in this order."""
-        self.has_read_program = False
-        """Whether values may depend on coordinates of a PE or colors of queues, besides params."""
+        self._library: dict[str, Module] = {}
+        """Modules that are there for what the language has, by path."""
         self._num_modules = 0
 
-    def report(self, fault: Fault) -> None:
-        """Hand a fault to the sink with the locations that led here."""
-        for span, label in self.chain:
-            fault.add_location(span, label)
-        fault.report(self.session.sink)
+    @property
+    def has_read_program(self) -> bool:
+        """Whether values may depend on coordinates of a PE or colors of queues, besides params."""
+        return False
 
     def how_to_bind(self, module: Module, name: str) -> str:
         """Return advice for a param without a value."""
@@ -102,9 +103,18 @@ class Context:
         _check_import_cycle(importer, code, bound, span)
         if path.startswith("<memcpy/") and not session.options.uses_memcpy:
             session.sink.report(_memcpy_not_enabled(path, span))
-        module = Module(self, code, bound, self._name_of(importer, path), importer)
-        self._pending.append((module, ((span, "imported here"), *self.chain)))
+        name = self._name_of(importer, path)
+        module = ModuleInstance(self, code, bound, name, importer)
+        self._pending.append((module, ((span, "imported here"), *self.reports.chain)))
         return module
+
+    def library_function(self, importer: Module, path: str, name: str, span: Span) -> FunctionValue:
+        """Return a function of a library module that the program need not import."""
+        if path not in self._library:
+            self._library[path] = self.import_module(importer, path, Struct(None, ()), span)
+        function = self._library[path].read(name, span)
+        assert isinstance(function, FunctionValue)
+        return function
 
     def bind(self, code: SourceCode, params: Value, span: Span | None) -> Mapping[str, Value]:
         """Return params by name; a name that the file does not declare is a warning."""
@@ -151,7 +161,8 @@ class Context:
         that a program can change.
         """
         is_library = module.code.is_library
-        where = self.chain[0][0] if is_library and self.chain else span
+        chain = self.reports.chain
+        where = chain[0][0] if is_library and chain else span
         earlier = self._exported.get(symbol)
         self._exported[symbol] = where
         if earlier is not None:
@@ -190,11 +201,11 @@ class Context:
 
     def run_pending(self) -> None:
         """Run the roots of all modules imported so far and of those they import."""
-        outer = self.chain
+        outer = self.reports.chain
         while self._pending:
-            module, self.chain = self._pending.pop(0)
+            module, self.reports.chain = self._pending.pop(0)
             self.run_roots(module)
-        self.chain = outer
+        self.reports.chain = outer
 
 
 def _check_import_cycle(

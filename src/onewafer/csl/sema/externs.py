@@ -21,7 +21,7 @@ from onewafer.diagnostics import Annotation
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from onewafer.csl.sema.modules import Module
+    from onewafer.csl.sema.values import Module
     from onewafer.diagnostics import Span
 
 Shared = ast.Variable | ast.Function

@@ -41,6 +41,25 @@ class Fault(Exception):  # noqa: N818 - a mistake of the input, not of the progr
             sink.report(self.diagnostic)
 
 
+Chain = tuple[tuple["Span", str], ...]
+"""Locations that led to what is being analysed, innermost first, and what happens there."""
+
+
+class Reports:
+    """The way of faults to the sink, from wherever the analysis is."""
+
+    def __init__(self, sink: DiagnosticSink) -> None:
+        self.sink = sink
+        self.chain: Chain = ()
+        """Places that led to what is being analysed."""
+
+    def report(self, fault: Fault, chain: Chain | None = None) -> None:
+        """Hand a fault to the sink with the locations that led here, or those of `chain`."""
+        for span, label in self.chain if chain is None else chain:
+            fault.add_location(span, label)
+        fault.report(self.sink)
+
+
 def fail(
     code: str,
     message: str,

@@ -10,9 +10,7 @@ from onewafer.arch import DataTaskKey
 from onewafer.csl import ir
 from onewafer.csl.sema import conversions, formats, packed
 from onewafer.csl.sema import types as t
-from onewafer.csl.sema.builtins.registry import Where
 from onewafer.csl.sema.columns import Columns
-from onewafer.csl.sema.context import Context
 from onewafer.csl.sema.faults import Fault, fail
 from onewafer.csl.sema.instance_state import (
     Binding,
@@ -41,7 +39,6 @@ from onewafer.csl.sema.values import (
     map_scalar,
     type_of,
 )
-from onewafer.csl.syntax import ast
 from onewafer.diagnostics import Annotation, Diagnostic, Severity
 from onewafer.image import (
     ALL_MASKED,
@@ -56,9 +53,10 @@ from onewafer.image import (
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from onewafer.csl.sema.modules import Module
+    from onewafer.csl.sema.faults import Reports
     from onewafer.csl.sema.pending import PendingBody
     from onewafer.csl.sema.session import Session
+    from onewafer.csl.syntax import ast
     from onewafer.diagnostics import Span
     from onewafer.image import DsdDescriptor, Rotation
 
@@ -101,13 +99,15 @@ def _parts_of(type_: t.Type) -> tuple[ir.Part, ...]:
     )
 
 
-class InstanceContext(Context):
-    """Collects the program of one instance."""
+class Instance:
+    """The program of one instance, as far as it is known; which modules add to it, it knows not."""
 
-    kind = Where.PROGRAM
-
-    def __init__(self, session: Session) -> None:
-        super().__init__(session)
+    def __init__(self, session: Session, reports: Reports) -> None:
+        self.session = session
+        self.reports = reports
+        self.report = reports.report
+        self.has_read_program = False
+        """Whether values depend on coordinates of a PE or colors of queues, besides params."""
         self.decisions = Decisions()
         self.coordinates = (Scalar(t.U16, 0), Scalar(t.U16, 0))
         """Coordinates of the PE in the rectangle."""
@@ -140,8 +140,6 @@ class InstanceContext(Context):
         self.fifos = Fifos()
         self.stored_results: dict[ir.Function, Variable] = {}
         """Function → the variable that holds the struct or array that it returns."""
-        self.library: dict[str, Module] = {}
-        """Modules that are there for what the language has, by path."""
         self.strings: dict[bytes, Variable] = {}
         """Strings that lie in memory."""
         self.pointed: dict[t.Type, PointedFunctions] = {}
@@ -156,14 +154,6 @@ class InstanceContext(Context):
         self.columns = Columns()
         self._symbols: dict[str, int] = {}
         self._to_fill: deque[Variable] = deque()
-
-    def library_function(self, importer: Module, path: str, name: str, span: Span) -> FunctionValue:
-        """Return a function of a library module that the program need not import."""
-        if path not in self.library:
-            self.library[path] = self.import_module(importer, path, Struct(None, ()), span)
-        function = self.library[path].read(name, span)
-        assert isinstance(function, FunctionValue)
-        return function
 
     # --- memory ----------------------------------------------------------------------------------
 
@@ -203,28 +193,6 @@ class InstanceContext(Context):
             variable = Variable("string", type_, initial, span, is_const=True)
             self.strings[string] = variable
         return Pointer(t.PointerType(variable.type, is_const=True), variable)
-
-    def is_root(self, declaration: ast.Variable) -> bool:
-        """Tell that also of a FIFO that may be used by the names of its registers."""
-        match declaration.initializer:
-            case ast.BuiltinCall(
-                name="allocate_fifo", arguments=[_, ast.StructLiteral(fields=fields)]
-            ):
-                return any(field.name == "dest" for field in fields)
-            case ast.BuiltinCall(name="allocate_fifo", arguments=[_, _]):
-                return True  # the configuration is not known yet
-            case _:
-                return super().is_root(declaration)
-
-    def use_root(self, value: Value) -> None:
-        """Keep exported variables."""
-        match value:
-            case Variable():
-                self.storage(value).is_exported = True
-            case Struct(address=Pointer(_, variable)):
-                self.storage(variable).is_exported = True
-            case _:
-                pass
 
     def add_fifo(self, request: FifoRequest) -> int:
         """Return the number of a new FIFO, whose array becomes part of the program."""
@@ -369,12 +337,12 @@ class InstanceContext(Context):
         if not descriptor.kind.is_fabric:
             return
         if descriptor.color >= 0:
-            check_reserved_color(self.session, descriptor.color, span)
+            check_reserved_color(self.session.options, descriptor.color, span)
         if descriptor.queue < 0:
             return  # the compiler chooses one that serves the color
         is_input = descriptor.kind is DsdKind.FABIN
         name = "input" if is_input else "output"
-        check_reserved_queue(self.session, descriptor.queue, is_input=is_input, span=span)
+        check_reserved_queue(self.session.options, descriptor.queue, is_input=is_input, span=span)
         bound = self.queues.get((is_input, descriptor.queue))
         if bound is None:
             queue = f"{name} queue {descriptor.queue}"
@@ -481,7 +449,7 @@ class InstanceContext(Context):
         data = ChannelKind.COLOR if by_color else ChannelKind.INPUT_QUEUE
         match value:
             case Scalar(t.COLOR) if by_color:
-                check_color(self.session, id_number(value, span), span)
+                check_color(self.session.options, id_number(value, span), span)
                 return channel(data, id_number(value, span))
             case Scalar(t.INPUT_QUEUE) if not by_color:
                 return channel(data, id_number(value, span))
@@ -498,7 +466,7 @@ class InstanceContext(Context):
                     )
                 local = kind is TaskKind.LOCAL
                 if by_color and not local:
-                    check_color(self.session, number, span)
+                    check_color(self.session.options, number, span)
                 return channel(ChannelKind.LOCAL_TASK if local else data, number)
             case _:
                 wanted = " or a color" if by_color else ", an input queue or a microthread"

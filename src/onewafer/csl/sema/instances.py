@@ -19,8 +19,8 @@ from onewafer.csl.sema import types as t
 from onewafer.csl.sema.faults import Fault, fail
 from onewafer.csl.sema.handlers import handler_task
 from onewafer.csl.sema.in_memory import address_of_variable
-from onewafer.csl.sema.instance import InstanceContext
-from onewafer.csl.sema.modules import Module
+from onewafer.csl.sema.instance_context import InstanceContext
+from onewafer.csl.sema.modules import ModuleInstance
 from onewafer.csl.sema.runtime import CONTROL_TASK, function_pointers, start_root
 from onewafer.csl.sema.values import (
     Decision,
@@ -43,9 +43,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 
     from onewafer.csl.sema.handlers import Handlers
+    from onewafer.csl.sema.instance import Instance
     from onewafer.csl.sema.instance_state import Binding
     from onewafer.csl.sema.layout import LayoutContext, TileCode
     from onewafer.csl.sema.session import Session
+    from onewafer.csl.sema.values import Module
     from onewafer.diagnostics import Span
 
 Key = TypeVar("Key")
@@ -194,13 +196,14 @@ class _Analysis:
         session.restart_quota()
         self.session = session
         self.pe = pe
-        self.instance = InstanceContext(session)
+        self.context = InstanceContext(session)
+        self.instance = self.context.instance
         self._varying = varying
         self._position = 0
         tile = pe.tile
         if tile.span is not None:
             label = f"required by the code of PE ({tile.x}, {tile.y})"
-            self.instance.chain = ((tile.span, label),)
+            self.instance.reports.chain = ((tile.span, label),)
         self._plain_params = _with_numbers(tile.params, iter(pe.row))
         self.params = self._taint(self._plain_params, ())
         self.instance.coordinates = (self._coordinate(-2, "x"), self._coordinate(-1, "y"))
@@ -238,13 +241,14 @@ class _Analysis:
         instance, tile = self.instance, self.pe.tile
         code = self.session.source_code(tile.file)
         try:
-            bound = instance.bind(code, self.params, tile.span)
+            bound = self.context.bind(code, self.params, tile.span)
         except Fault as fault:
             instance.report(fault)
             return
-        module = Module(instance, code, bound, "")
-        instance.run_roots(module)
-        instance.run_pending()
+        context = self.context
+        module = ModuleInstance(context, code, bound, "")
+        context.run_roots(module)
+        context.run_pending()
         instance.resolve_requests()
         if self.session.is_single_file:
             self._check_all(module)
@@ -256,7 +260,7 @@ class _Analysis:
             with self._reporting(span):
                 self._export(name, target, span)
         instance.drain()
-        instance.run_pending()
+        context.run_pending()
         for request in instance.fifos.requests:
             with self._reporting(request.span):
                 self.fifos.append(instance.fifo(request))
@@ -269,7 +273,7 @@ class _Analysis:
     def _pointed(self, function: FunctionValue) -> ir.Function:
         """Return a function that is called through pointers."""
         span = function.declaration.name_span
-        chain = ((span, "its address is taken"), *self.instance.chain)
+        chain = ((span, "its address is taken"), *self.instance.reports.chain)
         return start_root(self.instance, function, chain, "the function")
 
     @contextmanager
@@ -294,7 +298,7 @@ class _Analysis:
 
     def _task(self, binding: Binding) -> None:
         instance = self.instance
-        chain = ((binding.span, "bound here"), *instance.chain)
+        chain = ((binding.span, "bound here"), *instance.reports.chain)
         what = CONTROL_TASK if binding.kind is TaskKind.CONTROL else "a task"
         function = start_root(instance, binding.task, chain, what)
         is_local = binding.kind is TaskKind.LOCAL
@@ -328,7 +332,7 @@ class _Analysis:
         for key, (handler, span) in sorted(handlers.items(), key=itemgetter(0)):
             with self._reporting(span):
                 _check_task_of_handlers_is_free(self.instance, span)
-                chain = ((span, "set as a handler here"), *self.instance.chain)
+                chain = ((span, "set as a handler here"), *self.instance.reports.chain)
                 calls.append((key, start_root(self.instance, handler, chain, "a handler"), span))
         return calls
 
@@ -336,7 +340,7 @@ class _Analysis:
         instance = self.instance
         match value:
             case FunctionValue():
-                chain = ((span, "exported here"), *instance.chain)
+                chain = ((span, "exported here"), *instance.reports.chain)
                 target = start_root(instance, value, chain, "an exported function")
             case Variable():
                 target = instance.address(address_of_variable(value))
@@ -422,7 +426,7 @@ class _Analysis:
         )
 
 
-def _check_task_of_handlers_is_free(instance: InstanceContext, span: Span) -> None:
+def _check_task_of_handlers_is_free(instance: Instance, span: Span) -> None:
     """Fail if a task is bound to the id of the task that calls handlers."""
     binding = instance.bindings.get((TaskKind.LOCAL, TEARDOWN_TASK))
     if binding is not None:

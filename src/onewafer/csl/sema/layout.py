@@ -6,9 +6,9 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from onewafer.csl.layout import ColorTable
-from onewafer.csl.sema.builtins.registry import Where
 from onewafer.csl.sema.color_config import read_color_config
 from onewafer.csl.sema.context import Context
+from onewafer.csl.sema.contracts import Where
 from onewafer.csl.sema.faults import Fault, fail
 from onewafer.csl.sema.reserved import (
     check_color_swap,
@@ -188,12 +188,12 @@ class LayoutContext(Context):
 
     def read_color(self, color: int, config: Value, span: Span) -> ColorConfig:
         """Return a configuration that the routers can give a color, or fail."""
-        check_reserved_color(self.session, color, span)
+        check_reserved_color(self.session.options, color, span)
         read = self.color_config(config, span)
         if len(read.positions) > 1:
-            check_switchable_color(self.session, color, span)
+            check_switchable_color(self.session.options, color, span)
         if read.swap_mask:
-            check_color_swap(self.session, span)
+            check_color_swap(self.session.options, span)
         return read
 
     def set_color_config(self, x: int, y: int, color: int, config: ColorConfig, span: Span) -> None:

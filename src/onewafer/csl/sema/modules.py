@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from dataclasses import fields
 from functools import cached_property
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 from onewafer.csl.sema import conversions, externs, halves, retired, rules
 from onewafer.csl.sema import types as t
-from onewafer.csl.sema.closures import Frame, Scope, compile_expression, compile_type
+from onewafer.csl.sema.closures import Evaluate, Frame, Scope, compile_expression, compile_type
 from onewafer.csl.sema.faults import Fault, fail
 from onewafer.csl.sema.in_memory import address_of_variable, struct_at, whole
 from onewafer.csl.sema.names import suggest
 from onewafer.csl.sema.values import (
     Array,
     FunctionValue,
+    Program,
     Scalar,
     Struct,
     Text,
@@ -36,8 +37,8 @@ from onewafer.geometry import Direction
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from onewafer.csl.sema.context import Context
-    from onewafer.csl.sema.session import SourceCode
+    from onewafer.csl.sema.session import Session, SourceCode
+    from onewafer.csl.sema.values import Module
     from onewafer.diagnostics import Span
 
 _PREDECLARED: Final[Mapping[str, Value]] = {
@@ -47,12 +48,38 @@ _PREDECLARED: Final[Mapping[str, Value]] = {
 }
 
 
-class Module:
+class _Expressions(dict[ast.Expression, Evaluate]):
+    """The top-level expressions of a file, as far as they are compiled."""
+
+
+class Owner(Program, Protocol):
+    """What a module is part of, as it binds its params and exports its variables."""
+
+    session: Session
+
+    def how_to_bind(self, module: Module, name: str) -> str:
+        """Return advice for a param without a value."""
+        ...
+
+    def describe_param(self, module: Module, name: str) -> str:
+        """Return what to call the value of a param, as the command line gave it if it did."""
+        ...
+
+    def explain_param(self, module: Module, name: str, type_: t.Type, fault: Fault) -> None:
+        """Let a value that does not fit its param be told in the words of the command line."""
+        ...
+
+    def note_exported(self, module: Module, symbol: str, span: Span) -> None:
+        """Note the symbol of an exported variable, or fail if another one has it."""
+        ...
+
+
+class ModuleInstance:
     """One instance of a file: every `@import_module` makes a new one."""
 
     def __init__(
         self,
-        context: Context,
+        context: Owner,
         code: SourceCode,
         params: Mapping[str, Value],
         name: str,
@@ -395,16 +422,18 @@ class Module:
 
     def evaluate(self, node: ast.Expression) -> Value:
         """Evaluate a comptime expression in the module's scope."""
-        evaluate = self.code.expressions.get(node)
+        known = self.code.kept(_Expressions)
+        evaluate = known.get(node)
         if evaluate is None:
-            evaluate = self.code.expressions[node] = compile_expression(node, Scope())
+            evaluate = known[node] = compile_expression(node, Scope())
         return evaluate(Frame(self, 0))
 
     def evaluate_type(self, node: ast.Expression) -> t.Type:
         """Evaluate a type expression in the module's scope."""
-        evaluate = self.code.expressions.get(node)
+        known = self.code.kept(_Expressions)
+        evaluate = known.get(node)
         if evaluate is None:
-            evaluate = self.code.expressions[node] = compile_type(node, Scope())
+            evaluate = known[node] = compile_type(node, Scope())
         return rules.expect_type(evaluate(Frame(self, 0)), node.span)
 
     def function_type(self, declaration: ast.Function) -> t.FunctionType:

@@ -18,18 +18,22 @@ from onewafer.csl.syntax import ast, tree
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-    from onewafer.csl.sema.instance import InstanceContext
-    from onewafer.csl.sema.modules import Module
+    from onewafer.csl.sema.instance_state import ExplicitDsrs
     from onewafer.csl.sema.session import SourceCode
+    from onewafer.csl.sema.values import Module
 
 LOADING: Final = ("load_to_dsr", "load_to_dsr_xdsr", "load_to_dsr_xdsr_sr")
+
+
+class _Unloaded(dict["ast.Statement", "tuple[ast.Name, ...]"]):
+    """Body → a use of each name that may be a DSR and that it does not load."""
 
 
 @dataclass(slots=True, eq=False)
 class PendingBody:
     """The body of a function that is still to be analysed."""
 
-    instance: InstanceContext
+    dsrs: ExplicitDsrs
     module: Module
     body: ast.Statement
     analyze: Callable[[], None]
@@ -51,14 +55,15 @@ class PendingBody:
     def _needed_loads(self) -> Iterator[Callable[[], bool]]:
         """Yield, for each DSR that the body uses and does not load, whether it was loaded."""
         code = self.module.code
-        if self.body not in code.unloaded:  # PEs share the body
-            code.unloaded[self.body] = tuple(_unloaded(code, self.body))
-        for name in code.unloaded[self.body]:
+        known = code.kept(_Unloaded)
+        if self.body not in known:  # PEs share the body
+            known[self.body] = tuple(_unloaded(code, self.body))
+        for name in known[self.body]:
             yield partial(self._is_loaded, name)
 
     def _is_loaded(self, name: ast.Name) -> bool:
         value = self.module.read(name.name, name.span)
-        return not isinstance(value, Dsr) or (value.type, value.index) in self.instance.dsrs.states
+        return not isinstance(value, Dsr) or (value.type, value.index) in self.dsrs.states
 
 
 def _unloaded(code: SourceCode, body: ast.Statement) -> Iterable[ast.Name]:

@@ -7,29 +7,29 @@ from typing import TYPE_CHECKING
 from onewafer.csl.sema.faults import fail
 
 if TYPE_CHECKING:
-    from onewafer.csl.sema.session import Session
+    from onewafer.csl.sema.session import AnalysisOptions
     from onewafer.diagnostics import Span
 
 
-def check_color(session: Session, color: int, span: Span | None) -> None:
+def check_color(options: AnalysisOptions, color: int, span: Span | None) -> None:
     """Fail if a color means "no color"."""
-    count = session.architecture.num_colors
+    count = options.architecture.num_colors
     if color not in range(count):
         message = f"there is no color {color}: routers have colors 0 to {count - 1}"
         fail("id-out-of-range", message, span)
 
 
-def check_reserved_color(session: Session, color: int, span: Span | None) -> None:
+def check_reserved_color(options: AnalysisOptions, color: int, span: Span | None) -> None:
     """Fail if a color does not exist, or is reserved by memcpy in a program that uses memcpy."""
-    machine = session.architecture
-    check_color(session, color, span)
+    machine = options.architecture
+    check_color(options, color, span)
     if color in machine.reserved_colors:
-        _fail(session, f"color {color}", range(machine.num_colors), machine.reserved_colors, span)
+        _fail(options, f"color {color}", range(machine.num_colors), machine.reserved_colors, span)
 
 
-def check_switchable_color(session: Session, color: int, span: Span) -> None:
+def check_switchable_color(options: AnalysisOptions, color: int, span: Span) -> None:
     """Fail if a color has switch positions that the routers cannot give it."""
-    machine = session.architecture
+    machine = options.architecture
     if color not in machine.switchable_colors:
         fail(
             "unsupported-on-architecture",
@@ -39,9 +39,9 @@ def check_switchable_color(session: Session, color: int, span: Span) -> None:
         )
 
 
-def check_color_swap(session: Session, span: Span) -> None:
+def check_color_swap(options: AnalysisOptions, span: Span) -> None:
     """Fail if a route swaps colors on a machine that cannot swap them."""
-    machine = session.architecture
+    machine = options.architecture
     if not machine.has_color_swap:
         fail(
             "unsupported-on-architecture",
@@ -52,43 +52,47 @@ def check_color_swap(session: Session, span: Span) -> None:
 
 
 def check_reserved_queue(
-    session: Session, queue: int, *, is_input: bool, span: Span | None
+    options: AnalysisOptions, queue: int, *, is_input: bool, span: Span | None
 ) -> None:
     """Fail if a program with memcpy uses one of memcpy's own queues."""
-    machine = session.architecture
+    machine = options.architecture
     what, words, reserved = (
         ("input", machine.input_queue_words, machine.reserved_input_queues)
         if is_input
         else ("output", machine.output_queue_words, machine.reserved_output_queues)
     )
     if queue in reserved:
-        _fail(session, f"{what} queue {queue}", range(len(words)), reserved, span)
+        _fail(options, f"{what} queue {queue}", range(len(words)), reserved, span)
 
 
-def check_reserved_local_task(session: Session, task_id: int, span: Span) -> None:
+def check_reserved_local_task(options: AnalysisOptions, task_id: int, span: Span) -> None:
     """Fail if a program with memcpy binds one of memcpy's own local task ids."""
-    machine = session.architecture
+    machine = options.architecture
     if task_id in machine.reserved_local_task_ids:
         ids = range(machine.first_local_task_id, machine.last_local_task_id + 1)
-        _fail(session, f"local task id {task_id}", ids, machine.reserved_local_task_ids, span)
+        _fail(options, f"local task id {task_id}", ids, machine.reserved_local_task_ids, span)
 
 
-def check_reserved_control_task(session: Session, task_id: int, span: Span) -> None:
+def check_reserved_control_task(options: AnalysisOptions, task_id: int, span: Span) -> None:
     """Fail if a program with memcpy binds one of memcpy's own control task ids."""
-    machine = session.architecture
+    machine = options.architecture
     if task_id in machine.reserved_control_task_ids:
         ids, reserved = range(machine.num_control_task_ids), machine.reserved_control_task_ids
-        _fail(session, f"control task id {task_id}", ids, reserved, span)
+        _fail(options, f"control task id {task_id}", ids, reserved, span)
 
 
 def _fail(
-    session: Session, what: str, numbers: range, reserved: tuple[int, ...], span: Span | None
+    options: AnalysisOptions,
+    what: str,
+    numbers: range,
+    reserved: tuple[int, ...],
+    span: Span | None,
 ) -> None:
-    if session.options.uses_memcpy:
+    if options.uses_memcpy:
         free = _ranges([number for number in numbers if number not in reserved])
         fail(
             "id-out-of-range",
-            f"{what} belongs to memcpy on {session.architecture.name}",
+            f"{what} belongs to memcpy on {options.architecture.name}",
             span,
             help=f"with memcpy, the program may use {free}",
         )

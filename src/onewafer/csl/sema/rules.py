@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from onewafer.csl.sema.access import Term
-    from onewafer.csl.sema.modules import Module
+    from onewafer.csl.sema.values import Module
     from onewafer.csl.syntax import ast
     from onewafer.diagnostics import Span
 

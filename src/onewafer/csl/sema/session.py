@@ -5,7 +5,7 @@ from __future__ import annotations
 import posixpath
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final, NoReturn, Protocol
+from typing import TYPE_CHECKING, Final, NoReturn, Protocol, TypeVar, cast
 
 from onewafer.csl.sema import retired
 from onewafer.csl.sema import types as t
@@ -20,12 +20,11 @@ if TYPE_CHECKING:
     from collections.abc import Generator, Mapping, Sequence
 
     from onewafer.arch import Architecture
-    from onewafer.csl.sema.closures.calls import FunctionCode
-    from onewafer.csl.sema.closures.frame import Evaluate
+    from onewafer.csl.sema.contracts import Layout
     from onewafer.csl.sema.grouping import Recorder
-    from onewafer.csl.sema.layout import LayoutContext
-    from onewafer.csl.sema.values import Value
     from onewafer.diagnostics import DiagnosticSink, Span
+
+Kept = TypeVar("Kept")
 
 STEPS_OF_ANY_PROGRAM = 1_000_000
 """A few seconds: far more than tables and routes take, and soon enough if a loop never ends."""
@@ -77,20 +76,29 @@ class AnalysisOptions:
     """The 16-bit float that the program computes with at run time."""
 
 
-class SourceCode:
-    """One file: its declarations by name and the code compiled from it so far."""
+class StageMemory:
+    """What stages of the analysis remember, each in an object of a class of its own."""
+
+    def __init__(self) -> None:
+        self._kept: dict[type, object] = {}
+
+    def kept(self, kind: type[Kept]) -> Kept:
+        """Return the object of a class that is kept here, at first a new one."""
+        found = self._kept.get(kind)
+        if found is None:
+            found = self._kept[kind] = kind()
+        return cast("Kept", found)
+
+
+class SourceCode(StageMemory):
+    """One file: its declarations by name."""
 
     def __init__(self, file: ast.File, sink: DiagnosticSink) -> None:
+        super().__init__()
         self.file = file
         self.declarations: dict[str, ast.Param | ast.Variable | ast.Function] = {}
         self.comptime_blocks: list[ast.ComptimeBlock] = []
         self.layout_blocks: list[ast.LayoutBlock] = []
-        self.functions: dict[ast.Function, FunctionCode] = {}
-        self.addressed: dict[ast.Function, frozenset[str]] = {}
-        """Function → the names whose address it takes."""
-        self.unloaded: dict[ast.Statement, tuple[ast.Name, ...]] = {}
-        """Body → a use of each name that may be a DSR and that it does not load."""
-        self.expressions: dict[ast.Expression, Evaluate] = {}
         for declaration in file.declarations:
             self._add(declaration, sink)
 
@@ -118,10 +126,11 @@ class SourceCode:
                     )
 
 
-class Session:
+class Session(StageMemory):
     """The state that all modules of one analysis share."""
 
     def __init__(self, options: AnalysisOptions, files: ParsedFiles, sink: DiagnosticSink) -> None:
+        super().__init__()
         self.options = options
         self.architecture = options.architecture
         self.half = t.half_of(options.half)
@@ -131,13 +140,8 @@ class Session:
         """The number of side effects of comptime code; a call that adds none is pure."""
         self.recorder: Recorder | None = None
         """Receives the effects of a layout loop that runs for many iterations at once."""
-        self.memo: dict[object, tuple[Value, object]] = {}
-        self.making: dict[object, t.StructName | None] = {}
-        """Calls that are about to return a type → what pointers to that lead to; None: none yet."""
         self.module_keys: dict[object, int] = {}
         """Numbers of modules that compute the same, see `Module.memo_key`."""
-        self.json_values: dict[tuple[str, str], object] = {}
-        """Contents of JSON files, by path and importer: each is read once."""
         self._sources: dict[ast.File, SourceCode] = {}
         self._found: dict[tuple[str, str], ast.File] = {}
         self._steps = 0
@@ -145,7 +149,7 @@ class Session:
         self.depth = 0
         depth = options.max_call_depth
         self.max_depth = MAX_CALL_DEPTH if depth is None else min(depth, MAX_CALL_DEPTH)
-        self.layout: LayoutContext | None = None
+        self.layout: Layout | None = None
         self.is_single_file = False
         """Whether the entry has no layout block: every function of it is analysed."""
         self.is_called_at_run_time = False

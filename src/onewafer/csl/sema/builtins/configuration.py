@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Final
 from onewafer.csl import ir
 from onewafer.csl.sema import conversions
 from onewafer.csl.sema import types as t
-from onewafer.csl.sema.builtins.program import instance_of
-from onewafer.csl.sema.builtins.registry import Where, comptime_builtin, runtime_builtin
+from onewafer.csl.sema.builtins.registry import comptime_builtin, runtime_builtin
 from onewafer.csl.sema.builtins.undefined import warn_of_undefined
 from onewafer.csl.sema.config_words import config_words, words_at
+from onewafer.csl.sema.contracts import Where
 from onewafer.csl.sema.faults import fail
+from onewafer.csl.sema.instance_context import instance_of
 from onewafer.csl.sema.reserved import check_reserved_color, check_reserved_queue
 from onewafer.csl.sema.values import VOID_VALUE, Runtime, Scalar, Struct, Value, force, type_of
 from onewafer.diagnostics import Annotation
@@ -36,9 +37,9 @@ if TYPE_CHECKING:
 
     from onewafer.csl.sema.builtins.registry import Site
     from onewafer.csl.sema.config_words import ConfigWords
-    from onewafer.csl.sema.instance import InstanceContext
-    from onewafer.csl.sema.modules import Module
+    from onewafer.csl.sema.instance import Instance
     from onewafer.csl.sema.runtime.analyzer import Analyzer
+    from onewafer.csl.sema.values import Module
     from onewafer.diagnostics import Span
 
 _U16: Final = ScalarType.U16
@@ -85,7 +86,7 @@ def _byte_address(site: Site, a: Analyzer, value: Value, within: Sequence[Value]
     return ir.Binary(Opcode.SHL, _U16, words, ir.Immediate(_U16, 1))
 
 
-def _reach(instance: InstanceContext, words: Iterable[ConfigWords]) -> None:
+def _reach(instance: Instance, words: Iterable[ConfigWords]) -> None:
     """Let the program reach words that an address may be that of."""
     instance.reaches_registers = True
     for some in words:
@@ -148,8 +149,8 @@ def _bind_output_queue(site: Site, module: Module, queue: int, word: int) -> Non
             span,
             help="write `@get_int(color) << 4`, or use `@initialize_queue`",
         )
-    check_reserved_queue(module.session, queue, is_input=False, span=site.argument_spans[0])
-    check_reserved_color(module.session, color, span)
+    check_reserved_queue(module.session.options, queue, is_input=False, span=site.argument_spans[0])
+    check_reserved_color(module.session.options, color, span)
     instance_of(module).queues[False, queue] = (color, site.span)
 
 

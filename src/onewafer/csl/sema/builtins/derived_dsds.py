@@ -32,8 +32,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from onewafer.csl.sema.builtins.registry import Site
-    from onewafer.csl.sema.modules import Module
     from onewafer.csl.sema.runtime.analyzer import Analyzer
+    from onewafer.csl.sema.values import Module
 
 
 def _expect_dsd(value: Value, site: Site, kinds: Sequence[t.Type]) -> Dsd | Runtime:

@@ -12,7 +12,7 @@ from onewafer.csl.sema import types as t
 from onewafer.csl.sema.builtins.layout import color_number
 from onewafer.csl.sema.builtins.registry import comptime_builtin, runtime_builtin
 from onewafer.csl.sema.faults import Fault, fail
-from onewafer.csl.sema.instance import InstanceContext
+from onewafer.csl.sema.instance_context import find_instance
 from onewafer.csl.sema.loop_steps import ACCESS_FIELDS, strides_of
 from onewafer.csl.sema.runtime.addresses import index_value
 from onewafer.csl.sema.runtime.expressions import binary_values
@@ -43,8 +43,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from onewafer.csl.sema.builtins.registry import Site
-    from onewafer.csl.sema.modules import Module
+    from onewafer.csl.sema.instance import Instance
     from onewafer.csl.sema.runtime.analyzer import Analyzer
+    from onewafer.csl.sema.values import Module
     from onewafer.diagnostics import Span
 
 
@@ -68,7 +69,7 @@ _ZERO = Scalar(t.COMPTIME_INT, 0)
 _ONE = Scalar(t.COMPTIME_INT, 1)
 
 
-def _read(site: Site, instance: InstanceContext, args: Sequence[Value]) -> _Fields:
+def _read(site: Site, instance: Instance, args: Sequence[Value]) -> _Fields:
     kind = rules.expect_type(args[0], site.argument_spans[0])
     span = site.argument_spans[1]
     match kind:
@@ -269,9 +270,7 @@ def _num_elements(base: Value) -> int | None:
             return None
 
 
-def _queue(
-    fields: Mapping[str, Value], instance: InstanceContext, type_: t.SimpleType, span: Span
-) -> int:
+def _queue(fields: Mapping[str, Value], instance: Instance, type_: t.SimpleType, span: Span) -> int:
     """Return the queue of a fabric DSD; −1: it names none, and gets one when all are known."""
     name = str(type_)
     if name not in fields:
@@ -329,7 +328,7 @@ _UNPACKABLE = {
 
 
 def _color(
-    fields: Mapping[str, Value], instance: InstanceContext, queue: tuple[bool, int], span: Span
+    fields: Mapping[str, Value], instance: Instance, queue: tuple[bool, int], span: Span
 ) -> int:
     """Return the color of a fabric DSD: as given; −1: the one that its queue serves.
 
@@ -354,7 +353,7 @@ def _color(
     return bound[0]
 
 
-def _fabric_in(value: Value, instance: InstanceContext, span: Span) -> _Fields:
+def _fabric_in(value: Value, instance: Instance, span: Span) -> _Fields:
     fields = read_fields(
         value,
         "a fabin_dsd",
@@ -376,7 +375,7 @@ def _fabric_in(value: Value, instance: InstanceContext, span: Span) -> _Fields:
     return _Fields(t.FABIN_DSD, descriptor, None, t.U32, _ZERO, fields["extent"], _ZERO)
 
 
-def _fabric_out(value: Value, instance: InstanceContext, span: Span) -> _Fields:
+def _fabric_out(value: Value, instance: Instance, span: Span) -> _Fields:
     fields = read_fields(
         value,
         "a fabout_dsd",
@@ -444,7 +443,7 @@ def get_dsd(site: Site, module: Module, args: Sequence[Value]) -> Value:
     return Dsd(fields.type, fields.descriptor, base, extent, stride, site.span, fields.takes_index)
 
 
-def warn_of_stride(instance: InstanceContext, stride: Scalar, span: Span) -> None:
+def warn_of_stride(instance: Instance, stride: Scalar, span: Span) -> None:
     """Warn of a stride that the real machine has no room for."""
     if conversions.decide(stride, lambda n: t.I8.minimum <= n <= t.I8.maximum, "stride", span):
         return
@@ -461,17 +460,17 @@ def warn_of_stride(instance: InstanceContext, stride: Scalar, span: Span) -> Non
     )
 
 
-def program_of(site: Site, module: Module) -> InstanceContext:
+def program_of(site: Site, module: Module) -> Instance:
     """Return the PE program that a builtin stands in, or fail."""
-    context = module.context
-    if not isinstance(context, InstanceContext):
+    instance = find_instance(module)
+    if instance is None:
         fail(
             "wrong-context",
             f"`@{site.name}` cannot be used in the layout",
             site.span,
             help="DSDs belong in PE programs",
         )
-    return context
+    return instance
 
 
 @runtime_builtin("get_dsd", 2)

@@ -34,16 +34,16 @@ if TYPE_CHECKING:
 
     from onewafer.arch import Architecture
     from onewafer.csl.sema.builtins.registry import Site
-    from onewafer.csl.sema.instance import InstanceContext
-    from onewafer.csl.sema.modules import Module
+    from onewafer.csl.sema.instance import Instance
     from onewafer.csl.sema.runtime.analyzer import Analyzer
+    from onewafer.csl.sema.values import Module
     from onewafer.diagnostics import Span
 
 
 @comptime_builtin("allocate_fifo", 1, 2, operands=(0,))
 def allocate_fifo(site: Site, module: Module, args: Sequence[Value]) -> Value:
     """Make an array the ring of a FIFO."""
-    context = program_of(site, module)
+    instance = program_of(site, module)
     array, span = args[0], site.argument_spans[0]
     if isinstance(array, Pointer):
         array = rules.pointed_at(array, span)
@@ -76,7 +76,7 @@ def allocate_fifo(site: Site, module: Module, args: Sequence[Value]) -> Value:
         known=(*_SETTINGS, *_REGISTERS, "simd_mode"),
     )
     read_priority(fields, config_span)
-    machine = context.session.architecture
+    machine = instance.session.architecture
     if is_packed(fields, config_span) and machine.queues_need_initialization:
         fail(
             "type-mismatch",
@@ -86,20 +86,20 @@ def allocate_fifo(site: Site, module: Module, args: Sequence[Value]) -> Value:
         )
     actions = [_fifo_action(fields, side, machine, config_span) for side in ("empty", "full")]
     tasks = fields.get("activate_push"), fields.get("activate_pop")
-    number = context.add_fifo(FifoRequest(array, *tasks, config_span, *actions))
+    number = instance.add_fifo(FifoRequest(array, *tasks, config_span, *actions))
     fifo = Dsd(
         t.FIFO, DsdDescriptor(DsdKind.FIFO, fifo=number), None, _NOTHING, _NO_STRIDE, site.span
     )
     registers = _registers(fields, config_span)
-    _claim(context, registers, number, config_span)
-    hold_fifo(context, module, registers[:2], fifo)
+    _claim(instance, registers, number, config_span)
+    hold_fifo(instance, module, registers[:2], fifo)
     return fifo
 
 
-def _claim(context: InstanceContext, registers: Sequence[Dsr], fifo: int, span: Span) -> None:
+def _claim(instance: Instance, registers: Sequence[Dsr], fifo: int, span: Span) -> None:
     """Fail if another FIFO has one of some registers."""
     for register in registers:
-        owner, earlier = context.fifos.registers.setdefault(register, (fifo, span))
+        owner, earlier = instance.fifos.registers.setdefault(register, (fifo, span))
         if owner != fifo:
             fail(
                 "duplicate-register",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from math import prod
-from typing import TYPE_CHECKING, Final, NoReturn, cast
+from typing import TYPE_CHECKING, Final, NoReturn
 
 from onewafer.csl.sema import conversions, rules
 from onewafer.csl.sema import types as t
@@ -19,12 +19,16 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from onewafer.csl.sema.builtins.registry import Site
-    from onewafer.csl.sema.modules import Module
+    from onewafer.csl.sema.values import Module
     from onewafer.diagnostics import Span
 
 _ARRAY: Final = re.compile(r"\[\s*(\d+)\s*\]\s*(\w+)")
 
 Json = None | bool | int | float | str | list["Json"] | dict[str, "Json"]
+
+
+class _Contents(dict[tuple[str, str], Json]):
+    """Contents of JSON files, by path and importer: each is read once."""
 
 
 @comptime_builtin("import_comptime_value", 2)
@@ -33,11 +37,12 @@ def import_comptime_value(site: Site, module: Module, args: Sequence[Value]) -> 
     type_ = rules.expect_type(args[0], site.argument_spans[0])
     path = text(args[1], site.argument_spans[1], "the path")
     session, key = module.session, (path, module.path)
-    if key not in session.json_values:
+    known = session.kept(_Contents)
+    if key not in known:
         source = session.find_text(path, module.path, site.argument_spans[1])
-        session.json_values[key] = _parse(source, path, site.argument_spans[1])
-    found = cast("Json", session.json_values[key])
-    return _Reader(path, site.span, session.architecture.num_colors).value(found, type_, "")
+        known[key] = _parse(source, path, site.argument_spans[1])
+    reader = _Reader(path, site.span, session.architecture.num_colors)
+    return reader.value(known[key], type_, "")
 
 
 def _parse(source: str, path: str, span: Span) -> Json:

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 from onewafer.csl.sema import conversions, halves, rules
 from onewafer.csl.sema import types as t
-from onewafer.csl.sema.builtins.registry import Where, comptime_builtin
+from onewafer.csl.sema.builtins.registry import comptime_builtin
+from onewafer.csl.sema.contracts import Where
 from onewafer.csl.sema.faults import fail
 from onewafer.csl.sema.grouping import evaluator
 from onewafer.csl.sema.layout import NO_PARAMS, LayoutContext, TileCode
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from onewafer.csl.sema.builtins.registry import Site
-    from onewafer.csl.sema.modules import Module
+    from onewafer.csl.sema.values import Module
     from onewafer.diagnostics import Span
 
 MAX_ARGUMENTS = 15

@@ -20,7 +20,7 @@ from onewafer.csl.sema.builtins.values import (
     text,
 )
 from onewafer.csl.sema.faults import fail
-from onewafer.csl.sema.instance import InstanceContext
+from onewafer.csl.sema.instance_context import find_instance
 from onewafer.csl.sema.runtime import narrow, order, wide
 from onewafer.csl.sema.runtime.expressions import member
 from onewafer.csl.sema.runtime.task_ids import BLOCKED_IDS, to_one_of
@@ -43,8 +43,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from onewafer.csl.sema.builtins.registry import Site
-    from onewafer.csl.sema.modules import Module
     from onewafer.csl.sema.runtime.analyzer import Analyzer
+    from onewafer.csl.sema.values import Module
 
 
 @runtime_builtin("as", 2)
@@ -293,12 +293,12 @@ def pe_coordinate(site: Site, _a: Analyzer, args: Sequence[Value]) -> Value:
 @comptime_builtin("place_in_rectangle", 1, is_internal=True)
 def place_in_rectangle(site: Site, module: Module, args: Sequence[Value]) -> Value:
     """Return x (0) or y (1) of the PE for which a program is compiled."""
-    context = module.context
     axis = conversions.forced_integer(args[0], site.argument_spans[0], "the axis")
-    if not isinstance(context, InstanceContext):
+    instance = find_instance(module)
+    if instance is None:
         return VOID_VALUE
-    context.has_read_program = True
-    return context.coordinates[axis]
+    instance.has_read_program = True
+    return instance.coordinates[axis]
 
 
 @runtime_builtin("has_data_task", 1, is_internal=True)

@@ -9,10 +9,11 @@ from onewafer.arch import DataTaskKey
 from onewafer.csl.sema import conversions, rules
 from onewafer.csl.sema import types as t
 from onewafer.csl.sema.builtins.layout import color_number
-from onewafer.csl.sema.builtins.registry import Where, comptime_builtin
+from onewafer.csl.sema.builtins.registry import comptime_builtin
 from onewafer.csl.sema.builtins.values import text
+from onewafer.csl.sema.contracts import Where
 from onewafer.csl.sema.faults import Fault, fail
-from onewafer.csl.sema.instance import InstanceContext
+from onewafer.csl.sema.instance_context import find_instance, instance_of
 from onewafer.csl.sema.instance_state import Binding, LocalColor
 from onewafer.csl.sema.reserved import (
     check_reserved_color,
@@ -42,8 +43,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from onewafer.csl.sema.builtins.registry import Site
-    from onewafer.csl.sema.modules import Module
+    from onewafer.csl.sema.instance import Instance
     from onewafer.csl.sema.session import Session
+    from onewafer.csl.sema.values import Module
     from onewafer.diagnostics import Span
 
 _RAMP_TO_RAMP = (SwitchPosition(1 << Direction.RAMP, 1 << Direction.RAMP),)
@@ -52,13 +54,6 @@ _TO_HOST = ColorConfig(_RAMP_TO_RAMP, to_host=True)
 MAX_DATA_ARGUMENTS = 2
 _ARGUMENT_BYTES = 2
 """Bytes of the argument that a control wavelet carries for its task."""
-
-
-def instance_of(module: Module) -> InstanceContext:
-    """Return the PE program that comptime code of `module` belongs to."""
-    context = module.context
-    assert isinstance(context, InstanceContext)
-    return context
 
 
 def task_of(value: Value, span: Span) -> FunctionValue:
@@ -86,7 +81,7 @@ def bind_local_task(site: Site, module: Module, args: Sequence[Value]) -> Value:
     task = task_of(args[0], site.argument_spans[0])
     number = number_of_id(args[1], t.LOCAL_TASK_ID, site.argument_spans[1])
     instance, machine = instance_of(module), module.session.architecture
-    check_reserved_local_task(module.session, number, site.argument_spans[1])
+    check_reserved_local_task(module.session.options, number, site.argument_spans[1])
     if task.declaration.parameters:
         fail("type-mismatch", "a local task has no parameters", site.argument_spans[0])
     if machine.data_task_key is DataTaskKey.COLOR:
@@ -95,7 +90,7 @@ def bind_local_task(site: Site, module: Module, args: Sequence[Value]) -> Value:
     return VOID_VALUE
 
 
-def _check_shared_id(instance: InstanceContext, other: TaskKind, number: int, span: Span) -> None:
+def _check_shared_id(instance: Instance, other: TaskKind, number: int, span: Span) -> None:
     """Fail if a color with a data task and a local task would share a number."""
     earlier = instance.bindings.get((other, number))
     if earlier is not None:
@@ -117,7 +112,7 @@ def bind_data_task(site: Site, module: Module, args: Sequence[Value]) -> Value:
         fail("type-mismatch", "a data task has at most two parameters", site.argument_spans[0])
     instance.requests.append(lambda: _check_halves(task, site.argument_spans[0]))
     if machine.data_task_key is DataTaskKey.COLOR:
-        check_reserved_color(module.session, number, site.argument_spans[1])
+        check_reserved_color(module.session.options, number, site.argument_spans[1])
         _check_shared_id(instance, TaskKind.LOCAL, number, site.span)
     else:
         instance.requests.append(lambda: _check_data_task(instance, number, site.span))
@@ -143,7 +138,7 @@ def bind_control_task(site: Site, module: Module, args: Sequence[Value]) -> Valu
     """Bind a task to the control wavelets that name its id."""
     task = task_of(args[0], site.argument_spans[0])
     number = number_of_id(args[1], t.CONTROL_TASK_ID, site.argument_spans[1])
-    check_reserved_control_task(module.session, number, site.argument_spans[1])
+    check_reserved_control_task(module.session.options, number, site.argument_spans[1])
     instance = instance_of(module)
     instance.requests.append(lambda: check_control_parameters(task, site.argument_spans[0]))
     instance.bind_task(Binding(TaskKind.CONTROL, number, task, site.span))
@@ -167,7 +162,7 @@ def check_control_parameters(task: FunctionValue, span: Span) -> None:
         )
 
 
-def _check_data_task(instance: InstanceContext, number: int, span: Span) -> None:
+def _check_data_task(instance: Instance, number: int, span: Span) -> None:
     """Warn of a data task that no wavelet starts: programs bind those of other PEs, too."""
     if (True, number) not in instance.queues:
         note = "it is left out: a color that the queue gets only while the program runs starts none"
@@ -176,7 +171,7 @@ def _check_data_task(instance: InstanceContext, number: int, span: Span) -> None
         del instance.bindings[TaskKind.DATA, number]
 
 
-def check_input_queue(instance: InstanceContext, number: int, span: Span) -> None:
+def check_input_queue(instance: Instance, number: int, span: Span) -> None:
     """Fail if a data task is bound to an input queue that serves no color."""
     if (True, number) not in instance.queues:
         raise Fault(_unfed(number, span))
@@ -238,7 +233,7 @@ def initialize_queue(site: Site, module: Module, args: Sequence[Value]) -> Value
     if not isinstance(queue, Scalar):
         conversions.mismatch(queue, t.INPUT_QUEUE, span, "a queue")
     number = int(force(queue, "queue", span))
-    check_reserved_queue(module.session, number, is_input=is_input, span=span)
+    check_reserved_queue(module.session.options, number, is_input=is_input, span=span)
     earlier = instance.queues.get((is_input, number))
     if earlier is not None:
         fail(
@@ -253,7 +248,7 @@ def initialize_queue(site: Site, module: Module, args: Sequence[Value]) -> Value
         _set_table(instance, table, number if is_input else None, where)
     if "color" in fields:
         color = color_number(fields["color"], site.argument_spans[1])
-        check_reserved_color(module.session, color, site.argument_spans[1])
+        check_reserved_color(module.session.options, color, site.argument_spans[1])
         instance.queues[is_input, number] = (color, site.span)
     return VOID_VALUE
 
@@ -301,7 +296,7 @@ def _queue_config(site: Site, args: Sequence[Value], *, is_required: bool) -> Ma
     return fields
 
 
-def _set_table(instance: InstanceContext, value: Value, queue: int | None, span: Span) -> None:
+def _set_table(instance: Instance, value: Value, queue: int | None, span: Span) -> None:
     """Note where an input queue looks up its control tasks."""
     machine = instance.session.architecture
     table = conversions.forced_integer(value, span, "`.ctrl_table_id`")
@@ -320,7 +315,7 @@ def _set_table(instance: InstanceContext, value: Value, queue: int | None, span:
     instance.requests.append(lambda: _check_offset(instance, queue, span))
 
 
-def _check_offset(instance: InstanceContext, queue: int, span: Span) -> None:
+def _check_offset(instance: Instance, queue: int, span: Span) -> None:
     """Fail if the control tasks of a queue would lie behind all others."""
     offset, stride = instance.control_tables.offset(queue), instance.control_tables.stride
     most = instance.session.architecture.num_control_task_ids
@@ -426,7 +421,7 @@ def stream_color(site: Site, module: Module, args: Sequence[Value]) -> Value:
     """Let the host send (true) or receive (false) a color at the PEs that run this program."""
     color = color_number(args[0], site.argument_spans[0])
     is_sent = bool(conversions.forced_integer(args[1], site.argument_spans[1], "the side"))
-    check_reserved_color(module.session, color, site.argument_spans[0])
+    check_reserved_color(module.session.options, color, site.argument_spans[0])
     config = _FROM_HOST if is_sent else _TO_HOST
     earlier = instance_of(module).colors.streams.setdefault(color, (config, site.span))
     if earlier[0] is not config:
@@ -443,14 +438,15 @@ def stream_color(site: Site, module: Module, args: Sequence[Value]) -> Value:
 def get_filter_id(site: Site, module: Module, args: Sequence[Value]) -> Value:
     """Return the number of a color's filter, which is that of the color."""
     color, span = color_number(args[0], site.argument_spans[0]), site.span
-    if not isinstance(module.context, InstanceContext):
+    instance = find_instance(module)
+    if instance is None:
         fail(
             "wrong-context",
             "`@get_filter_id` cannot be used in the layout",
             span,
             help="call it in the program of the PE whose color has the filter",
         )
-    module.context.colors.filter_users.setdefault(color, span)
+    instance.colors.filter_users.setdefault(color, span)
     return Scalar(t.U16, color)
 
 
@@ -459,7 +455,7 @@ def set_teardown_handler(site: Site, module: Module, args: Sequence[Value]) -> V
     """Let a function run when a color is torn down."""
     instance, function = instance_of(module), args[0]
     color = color_number(args[1], site.argument_spans[1])
-    check_reserved_color(module.session, color, site.argument_spans[1])
+    check_reserved_color(module.session.options, color, site.argument_spans[1])
     check_handler(function, site)
     earlier = instance.teardown_handlers.get(color)
     if earlier is not None:

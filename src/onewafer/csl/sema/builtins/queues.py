@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING
 from onewafer.csl import ir
 from onewafer.csl.sema import conversions
 from onewafer.csl.sema import types as t
-from onewafer.csl.sema.builtins.program import check_handler, instance_of, is_input_queue
-from onewafer.csl.sema.builtins.registry import Where, comptime_builtin, runtime_builtin
+from onewafer.csl.sema.builtins.program import check_handler, is_input_queue
+from onewafer.csl.sema.builtins.registry import comptime_builtin, runtime_builtin
+from onewafer.csl.sema.contracts import Where
 from onewafer.csl.sema.faults import fail
 from onewafer.csl.sema.instance import id_number
+from onewafer.csl.sema.instance_context import instance_of
 from onewafer.csl.sema.reserved import check_reserved_queue
 from onewafer.csl.sema.values import VOID_VALUE, FunctionValue, Scalar, Value
 from onewafer.diagnostics import Annotation
@@ -23,9 +25,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from onewafer.csl.sema.builtins.registry import Site
-    from onewafer.csl.sema.modules import Module
     from onewafer.csl.sema.runtime.analyzer import Analyzer
     from onewafer.csl.sema.session import Session
+    from onewafer.csl.sema.values import Module
 
 _U16 = ScalarType.U16
 
@@ -39,7 +41,7 @@ def queue_flush(site: Site, a: Analyzer, args: Sequence[Value]) -> Value:
     bit: ir.Expression
     if isinstance(value, Scalar):
         number = id_number(value, span)
-        check_reserved_queue(a.instance.session, number, is_input=is_input, span=span)
+        check_reserved_queue(a.instance.session.options, number, is_input=is_input, span=span)
         bit = ir.Immediate(_U16, 1 << number)
     else:
         queue = a.expression(value, span)
@@ -61,7 +63,7 @@ def set_empty_queue_handler(site: Site, module: Module, args: Sequence[Value]) -
     if not isinstance(queue, Scalar):
         conversions.mismatch(queue, t.INPUT_QUEUE, span, "a queue")
     number = id_number(queue, span)
-    check_reserved_queue(module.session, number, is_input=is_input, span=span)
+    check_reserved_queue(module.session.options, number, is_input=is_input, span=span)
     earlier = instance.empty_queue_handlers.get((not is_input, number))
     if earlier is not None:
         fail(

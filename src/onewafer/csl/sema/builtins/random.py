@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from onewafer.csl.sema import types as t
-from onewafer.csl.sema.builtins.registry import Where, comptime_builtin, runtime_builtin
+from onewafer.csl.sema.builtins.registry import comptime_builtin, runtime_builtin
+from onewafer.csl.sema.contracts import Where
 from onewafer.csl.sema.faults import fail
 from onewafer.csl.sema.runtime.calls import call_value
 from onewafer.csl.sema.values import Scalar, Value
@@ -14,8 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from onewafer.csl.sema.builtins.registry import Site
-    from onewafer.csl.sema.modules import Module
     from onewafer.csl.sema.runtime.analyzer import Analyzer
+    from onewafer.csl.sema.values import Module
 
 
 @runtime_builtin("random16", 0)
@@ -56,5 +57,5 @@ def _call(name: str, site: Site, a: Analyzer, args: Sequence[Value]) -> Value:
             site.span,
             help=f"it belongs {Where.RUNTIME.value}",
         )
-    function = a.instance.library_function(a.module, "<random/generators>", name, site.span)
+    function = a.module.context.library_function(a.module, "<random/generators>", name, site.span)
     return call_value(a, function, args, site.argument_spans, site.span)

@@ -13,9 +13,10 @@ from onewafer.csl import ir
 from onewafer.csl.sema import rules
 from onewafer.csl.sema import types as t
 from onewafer.csl.sema.builtins.completion import read_completion
-from onewafer.csl.sema.builtins.registry import Where, comptime_builtin, runtime_builtin
+from onewafer.csl.sema.builtins.registry import comptime_builtin, runtime_builtin
+from onewafer.csl.sema.contracts import Where
 from onewafer.csl.sema.faults import fail
-from onewafer.csl.sema.instance import InstanceContext
+from onewafer.csl.sema.instance_context import instance_of
 from onewafer.csl.sema.instance_state import NO_IDS, DsrState, HeldDsd
 from onewafer.csl.sema.runtime import held_dsds
 from onewafer.csl.sema.runtime.analyzer import Analyzer
@@ -41,8 +42,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from onewafer.csl.sema.builtins.registry import RuntimeHandler, Site
+    from onewafer.csl.sema.instance import Instance
     from onewafer.csl.sema.instance_state import DsrKey
-    from onewafer.csl.sema.modules import Module
+    from onewafer.csl.sema.values import Module
     from onewafer.diagnostics import Span
     from onewafer.image import DsdConfig
 
@@ -222,41 +224,38 @@ def _load(
     a.emit(ir.LoadDsr(register, loaded, site.span, saves_address=settings.saves_address))
 
 
-def hold_fifo(
-    context: InstanceContext, module: Module, registers: Sequence[Dsr], fifo: Dsd
-) -> None:
+def hold_fifo(instance: Instance, module: Module, registers: Sequence[Dsr], fifo: Dsd) -> None:
     """Let the registers that a FIFO names hold it from the start."""
-    chain, span = context.chain, fifo.span
+    chain, span = instance.reports.chain, fifo.span
     assert span is not None
 
     def request() -> None:
-        a = Analyzer(context, module, "comptime", chain)
+        a = Analyzer(instance, module, "comptime", chain)
         for register in registers:
             _note_load(a, (register.type, register.index), DsrState(fifo.descriptor, None, span))
             dsr = ir.Dsr(OPERAND_MODES[register.type], register.index)
-            context.dsrs.loads.append(ir.LoadDsr(dsr, a.expression(fifo, span), span))
+            instance.dsrs.loads.append(ir.LoadDsr(dsr, a.expression(fifo, span), span))
 
-    context.requests.append(request)
+    instance.requests.append(request)
 
 
 def _loaded_at_start(
     site: Site, module: Module, args: Sequence[Value], load: RuntimeHandler
 ) -> Value:
     """Do what a builtin that loads a DSR does, once all tasks are bound, for the start."""
-    context = module.context
-    assert isinstance(context, InstanceContext)
+    instance = instance_of(module)
     for value, span in zip(args, site.argument_spans, strict=True):
         if not is_comptime(value):
             not_comptime(value, span)
-    chain = context.chain
+    chain = instance.reports.chain
 
     def request() -> None:
-        a = Analyzer(context, module, "comptime", chain)
+        a = Analyzer(instance, module, "comptime", chain)
         args_of_all = [_same_everywhere(value, site.span) for value in args]
         load(site, a, args_of_all)
-        context.dsrs.loads += [s for s in a.blocks[0] if isinstance(s, ir.LoadDsr)]
+        instance.dsrs.loads += [s for s in a.blocks[0] if isinstance(s, ir.LoadDsr)]
 
-    context.requests.append(request)
+    instance.requests.append(request)
     return VOID_VALUE
 
 

@@ -9,33 +9,23 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from enum import Enum
 from typing import TYPE_CHECKING, Final, NoReturn
 
 from onewafer.csl.sema import retired
+from onewafer.csl.sema.contracts import Where
 from onewafer.csl.sema.faults import Fault, fail
 from onewafer.csl.sema.names import suggest
 from onewafer.diagnostics import Annotation, Diagnostic
 
 if TYPE_CHECKING:
-    from onewafer.csl.sema.modules import Module
     from onewafer.csl.sema.runtime.analyzer import Analyzer
-    from onewafer.csl.sema.values import Value
+    from onewafer.csl.sema.values import Module, Value
     from onewafer.csl.syntax import ast
     from onewafer.diagnostics import Span
 
 
 MANY: Final = 1 << 16
 """The most arguments of a builtin that takes any number."""
-
-
-class Where(Enum):
-    """The contexts in which a builtin may be used."""
-
-    VALUE = "anywhere"
-    LAYOUT = "in the `layout` block and the functions it calls"
-    PROGRAM = "in a `comptime` block of a PE program"
-    RUNTIME = "in functions and tasks of a PE program"
 
 
 class Site:

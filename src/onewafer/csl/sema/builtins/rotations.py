@@ -10,13 +10,14 @@ from onewafer.csl.sema import types as t
 from onewafer.csl.sema.builtins.program import (
     check_control_parameters,
     check_input_queue,
-    instance_of,
     number_of_id,
     task_of,
 )
-from onewafer.csl.sema.builtins.registry import Where, comptime_builtin
+from onewafer.csl.sema.builtins.registry import comptime_builtin
 from onewafer.csl.sema.builtins.undefined import warn_of_undefined
+from onewafer.csl.sema.contracts import Where
 from onewafer.csl.sema.faults import fail
+from onewafer.csl.sema.instance_context import instance_of
 from onewafer.csl.sema.instance_state import Binding
 from onewafer.csl.sema.structs import read_fields
 from onewafer.csl.sema.values import VOID_VALUE, Value
@@ -27,10 +28,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from onewafer.csl.sema.builtins.registry import Site
-    from onewafer.csl.sema.instance import InstanceContext
-    from onewafer.csl.sema.modules import Module
+    from onewafer.csl.sema.instance import Instance
     from onewafer.csl.sema.session import Session
-    from onewafer.csl.sema.values import FunctionValue
+    from onewafer.csl.sema.values import FunctionValue, Module
     from onewafer.diagnostics import Span
 
 _ALTERNATE = 0
@@ -78,7 +78,7 @@ def bind_rotating_tasks(site: Site, module: Module, args: Sequence[Value]) -> Va
     return VOID_VALUE
 
 
-def _bind_alternate(instance: InstanceContext, pair: int, task: FunctionValue) -> None:
+def _bind_alternate(instance: Instance, pair: int, task: FunctionValue) -> None:
     """Bind the alternate task, once the table of its queue is known."""
     rotation, span = instance.rotations[pair]
     entry = _ALTERNATE + instance.control_tables.offset(rotation.task_id)

@@ -12,7 +12,7 @@ from onewafer.csl.sema import rules
 from onewafer.csl.sema import types as t
 from onewafer.csl.sema.builtins.registry import comptime_builtin, runtime_builtin
 from onewafer.csl.sema.faults import fail
-from onewafer.csl.sema.instance import InstanceContext
+from onewafer.csl.sema.instance_context import find_instance
 from onewafer.csl.sema.values import (
     FunctionValue,
     Pointer,
@@ -29,8 +29,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from onewafer.csl.sema.builtins.registry import Site
-    from onewafer.csl.sema.modules import Module
+    from onewafer.csl.sema.instance import Instance
     from onewafer.csl.sema.runtime.analyzer import Analyzer
+    from onewafer.csl.sema.values import Module
 
 _WORDS = t.PointerType(t.U16, is_many=True)
 """Type of the pointers that `@get_tensor_ptr` gives."""
@@ -39,14 +40,15 @@ _WORDS = t.PointerType(t.U16, is_many=True)
 @comptime_builtin("get_symbol_id", 1, operands=(0,))
 def get_symbol_id(site: Site, module: Module, args: Sequence[Value]) -> Value:
     """Return the number of an exported symbol; one with several names has that of the first."""
-    if not isinstance(module.context, InstanceContext):
+    instance = find_instance(module)
+    if instance is None:
         fail(
             "wrong-context",
             "`@get_symbol_id` cannot be used in the layout",
             site.span,
             help="it belongs in the program that exports the symbol",
         )
-    return _symbol_id(site, module.context, args[0])
+    return _symbol_id(site, instance, args[0])
 
 
 @runtime_builtin("get_symbol_id", 1, operands=(0,))
@@ -55,7 +57,7 @@ def get_symbol_id_at_run_time(site: Site, a: Analyzer, args: Sequence[Value]) ->
     return _symbol_id(site, a.instance, args[0])
 
 
-def _symbol_id(site: Site, instance: InstanceContext, symbol: Value) -> Scalar:
+def _symbol_id(site: Site, instance: Instance, symbol: Value) -> Scalar:
     for name, (target, _) in instance.exports.items():
         if _is_same(target, symbol):
             return Scalar(t.U16, _number(instance, name))
@@ -76,7 +78,7 @@ def _is_same(target: Value, symbol: Value) -> bool:
             return target is symbol or (isinstance(target, Pointer) and target == symbol)
 
 
-def _number(instance: InstanceContext, name: str) -> int:
+def _number(instance: Instance, name: str) -> int:
     """Return the number of a name, which is one for all PEs."""
     layout = instance.session.layout
     names = [*layout.exports] if layout is not None else []
@@ -114,7 +116,7 @@ def has_exported_tensors(_site: Site, a: Analyzer, _args: Sequence[Value]) -> Va
     return boolean(bool(_tensors(a.instance)))
 
 
-def _tensors(instance: InstanceContext) -> list[tuple[str, Value]]:
+def _tensors(instance: Instance) -> list[tuple[str, Value]]:
     return [
         (name, target)
         for name, (target, _) in instance.exports.items()

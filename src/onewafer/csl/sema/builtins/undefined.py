@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from onewafer.csl.sema.builtins.program import instance_of
-from onewafer.csl.sema.builtins.registry import Where, comptime_builtin, runtime_builtin
+from onewafer.csl.sema.builtins.registry import comptime_builtin, runtime_builtin
 from onewafer.csl.sema.builtins.values import text
+from onewafer.csl.sema.contracts import Where
 from onewafer.csl.sema.faults import Fault
+from onewafer.csl.sema.instance_context import instance_of
 from onewafer.csl.sema.values import VOID_VALUE, Value
 from onewafer.diagnostics import Annotation, Diagnostic, Severity
 
@@ -15,9 +16,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from onewafer.csl.sema.builtins.registry import Site
-    from onewafer.csl.sema.instance import InstanceContext
-    from onewafer.csl.sema.modules import Module
+    from onewafer.csl.sema.instance import Instance
     from onewafer.csl.sema.runtime.analyzer import Analyzer
+    from onewafer.csl.sema.values import Module
     from onewafer.diagnostics import Span
 
 
@@ -35,13 +36,13 @@ def undefined_from_start(site: Site, module: Module, args: Sequence[Value]) -> V
     return VOID_VALUE
 
 
-def _warn(site: Site, instance: InstanceContext, args: Sequence[Value]) -> None:
+def _warn(site: Site, instance: Instance, args: Sequence[Value]) -> None:
     what, unknown, instead = (text(arg, site.span, "the text") for arg in args)
     warn_of_undefined(instance, what, site.span, unknown, instead)
 
 
 def warn_of_undefined(
-    instance: InstanceContext, what: str, span: Span, unknown: str, instead: str
+    instance: Instance, what: str, span: Span, unknown: str, instead: str
 ) -> None:
     """Say that `what` may do another thing on the real machine; `unknown` begins with "where"."""
     instance.report(

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from onewafer.csl.sema.builtins.registry import Site
-    from onewafer.csl.sema.modules import Module
+    from onewafer.csl.sema.values import Module
     from onewafer.diagnostics import Span
 
 

@@ -6,13 +6,14 @@ from onewafer.csl.sema.closures import calls, expressions, statements, type_expr
 from onewafer.csl.sema.closures.calls import call_function, run_block
 from onewafer.csl.sema.closures.dispatch import compile_block as compile_statements
 from onewafer.csl.sema.closures.dispatch import compile_expression, compile_type
-from onewafer.csl.sema.closures.frame import Frame, Scope
+from onewafer.csl.sema.closures.frame import Evaluate, Frame, Scope
 
 MODULES: Final = (calls, expressions, statements, type_expressions)
 """The modules that register how the kinds of nodes become closures."""
 
 __all__ = [
     "MODULES",
+    "Evaluate",
     "Frame",
     "Scope",
     "call_function",

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, NoReturn
 
 from onewafer.csl.sema import conversions, rules
 from onewafer.csl.sema import types as t
-from onewafer.csl.sema.builtins.registry import Site, Where, find_builtin
+from onewafer.csl.sema.builtins.registry import Site, find_builtin
 from onewafer.csl.sema.closures.dispatch import (
     compile_block,
     compile_expression,
@@ -21,6 +21,7 @@ from onewafer.csl.sema.closures.dispatch import (
 from onewafer.csl.sema.closures.expressions import compile_operand
 from onewafer.csl.sema.closures.frame import Frame, Scope, Signal
 from onewafer.csl.sema.closures.statements import compile_labelled
+from onewafer.csl.sema.contracts import Where
 from onewafer.csl.sema.faults import Fault, fail
 from onewafer.csl.sema.values import (
     VOID_VALUE,
@@ -42,7 +43,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from onewafer.csl.sema.closures.frame import Evaluate, Execute
-    from onewafer.csl.sema.modules import Module
+    from onewafer.csl.sema.values import Module
     from onewafer.diagnostics import Span
 
 
@@ -60,6 +61,20 @@ class FunctionCode:
     size: int
     is_pure: bool = True
     """Whether no call of it has had an effect so far."""
+
+
+@dataclass(slots=True)
+class Calls:
+    """The calls of an analysis: results, and what is being made."""
+
+    results: dict[object, tuple[Value, object]] = field(
+        default_factory=dict[object, "tuple[Value, object]"]
+    )
+    """Key of a pure call → its result, and what keeps the parts of the key alive."""
+    making: dict[object, t.StructName | None] = field(
+        default_factory=dict[object, "t.StructName | None"]
+    )
+    """Calls that are about to return a type → what pointers to that lead to; None: none yet."""
 
 
 def _compile_function(declaration: ast.Function) -> FunctionCode:
@@ -85,7 +100,7 @@ def call_function(function: FunctionValue, arguments: Sequence[Value], span: Spa
     session.tick(span)
     key = (declaration, module.memo_key, *map(key_of, arguments)) if code.is_pure else None
     if key is not None and not any(map(_is_tainted, arguments)):
-        known = session.memo.get(key)
+        known = session.kept(Calls).results.get(key)
         if known is not None:
             return known[0]
     else:
@@ -97,7 +112,7 @@ def call_function(function: FunctionValue, arguments: Sequence[Value], span: Spa
     elif key is not None and (module.memo_key is module or is_plain(result)):
         # The call may be the first that read the coordinates of the PE, which changes the key.
         key = (declaration, module.memo_key, *map(key_of, arguments))
-        session.memo[key] = (result, (module, tuple(arguments)))
+        session.kept(Calls).results[key] = (result, (module, tuple(arguments)))
     return result
 
 
@@ -122,9 +137,17 @@ def result_type(function: FunctionValue, arguments: Sequence[Value], span: Span)
     return rules.expect_type(code.result_type(frame), declaration.result.span)
 
 
+class _Functions(dict["ast.Function", FunctionCode]):
+    """The functions of a file, as far as they are compiled."""
+
+
+def _functions_of(module: Module) -> dict[ast.Function, FunctionCode]:
+    return module.code.kept(_Functions)
+
+
 def _code_of(function: FunctionValue) -> FunctionCode:
     """Return a function as it is compiled, once."""
-    functions, declaration = function.module.code.functions, function.declaration
+    functions, declaration = _functions_of(function.module), function.declaration
     code = functions.get(declaration)
     if code is None:
         code = functions[declaration] = _compile_function(declaration)
@@ -208,7 +231,7 @@ def _enter(
 
 def _make_type(frame: Frame, code: FunctionCode, declaration: ast.Function, span: Span) -> Value:
     """Run a function that returns a type, which pointers in that type may name meanwhile."""
-    making = frame.module.session.making
+    making = frame.module.session.kept(Calls).making
     key = _key_of_call(frame, declaration)
     if key in making:
         name = _spelled(frame, declaration)
@@ -255,12 +278,12 @@ def _compile_pointee(node: ast.Call, scope: Scope) -> Evaluate:
     arguments = [compile_expression(argument, scope) for argument in node.arguments]
 
     def pointee(frame: Frame) -> Value:
-        making = frame.module.session.making
+        making = frame.module.session.kept(Calls).making
         function = callee(frame) if making else None
         if type(function) is not FunctionValue:
             return call(frame)
         module, declaration = function.module, function.declaration
-        code = module.code.functions.get(declaration)
+        code = _functions_of(module).get(declaration)
         if code is None or len(arguments) != len(declaration.parameters):
             return call(frame)
         values = [argument(frame) for argument in arguments]

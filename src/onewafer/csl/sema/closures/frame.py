@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, NoReturn
 from onewafer.csl.sema.faults import Fault, fail
 
 if TYPE_CHECKING:
-    from onewafer.csl.sema.modules import Module
-    from onewafer.csl.sema.values import Value
+    from onewafer.csl.sema.values import Module, Value
     from onewafer.diagnostics import Span
 
 

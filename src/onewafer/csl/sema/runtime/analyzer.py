@@ -27,10 +27,10 @@ from onewafer.csl.sema.values import (
 )
 
 if TYPE_CHECKING:
-    from onewafer.csl.sema.instance import InstanceContext
+    from onewafer.csl.sema.instance import Instance
     from onewafer.csl.sema.instance_state import DsrKey, DsrState
-    from onewafer.csl.sema.modules import Module
     from onewafer.csl.sema.session import Session
+    from onewafer.csl.sema.values import Module
     from onewafer.diagnostics import Span
     from onewafer.image import DsdDescriptor, Opcode
 
@@ -110,7 +110,7 @@ class BlockLoads:
 class Analyzer:
     """One function (with its comptime arguments) on its way to IR."""
 
-    instance: InstanceContext
+    instance: Instance
     module: Module
     name: str
     chain: tuple[tuple[Span, str], ...]
@@ -137,9 +137,7 @@ class Analyzer:
     def report(self, fault: Fault) -> None:
         """Hand a fault to the sink with the locations that led to this function."""
         self.has_errors = True
-        self.instance.chain, outer = self.chain, self.instance.chain
-        self.instance.report(fault)
-        self.instance.chain = outer
+        self.instance.report(fault, self.chain)
 
     # --- names -----------------------------------------------------------------------------------
 

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 from onewafer.csl import ir
 from onewafer.csl.sema import halves
 from onewafer.csl.sema import types as t
-from onewafer.csl.sema.builtins.registry import Site, Where, find_builtin
+from onewafer.csl.sema.builtins.registry import Site, find_builtin
 from onewafer.csl.sema.closures import call_function
 from onewafer.csl.sema.closures.calls import check_call, missing_return, result_type
+from onewafer.csl.sema.contracts import Where
 from onewafer.csl.sema.faults import Fault, fail
 from onewafer.csl.sema.pending import PendingBody
 from onewafer.csl.sema.runtime import function_pointers, order, passing
@@ -44,7 +45,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
     from onewafer.csl.sema.builtins.registry import Builtin
-    from onewafer.csl.sema.instance import InstanceContext
+    from onewafer.csl.sema.instance import Instance
     from onewafer.diagnostics import Span
 
 CONTROL_TASK = "a control task"
@@ -202,15 +203,19 @@ def specialize(
     return known, tuple(passed), callee.result
 
 
+class _Addressed(dict["ast.Function", frozenset[str]]):
+    """The names whose address a function of a file takes."""
+
+
 def analyzer_of(
-    instance: InstanceContext, function: FunctionValue, chain: tuple[tuple[Span, str], ...]
+    instance: Instance, function: FunctionValue, chain: tuple[tuple[Span, str], ...]
 ) -> Analyzer:
     """Return a fresh analyzer for a function; `chain` says who wants it."""
     module, declaration = function.module, function.declaration
-    addressed = module.code.addressed.get(declaration)
+    known = module.code.kept(_Addressed)
+    addressed = known.get(declaration)
     if addressed is None:
-        addressed = frozenset(addressed_names(declaration.body))
-        module.code.addressed[declaration] = addressed
+        addressed = known[declaration] = frozenset(addressed_names(declaration.body))
     return Analyzer(instance, module, module.symbol(declaration), chain[:8], addressed=addressed)
 
 
@@ -281,7 +286,7 @@ def start(
         )
     instance.work.append(
         PendingBody(
-            instance,
+            instance.dsrs,
             callee.module,
             declaration.body,
             lambda: _analyze_body(callee, declaration, function, parameters),
@@ -339,7 +344,7 @@ def _spill_structs(a: Analyzer, declaration: ast.Function) -> None:
 
 
 def start_root(
-    instance: InstanceContext,
+    instance: Instance,
     function: FunctionValue,
     chain: tuple[tuple[Span, str], ...],
     what: str,

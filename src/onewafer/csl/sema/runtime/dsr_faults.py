@@ -59,8 +59,6 @@ def complaint(a: Analyzer, fault: Fault) -> Callable[[], None]:
     chain = a.chain
 
     def complain() -> None:
-        a.instance.chain, outer = chain, a.instance.chain
-        a.instance.report(fault)
-        a.instance.chain = outer
+        a.instance.report(fault, chain)
 
     return complain

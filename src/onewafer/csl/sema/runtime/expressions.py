@@ -141,7 +141,7 @@ def member(a: Analyzer, base: Value, name: str, span: Span) -> Value:
     """Return `base.name`."""
     match base:
         case Runtime(t.PackedType()) | Variable(type=t.PackedType()):
-            return packed_fields.read(a, base, name, span)
+            return packed_fields.read(a.load(base, span), name, span)
         case Struct() if isinstance(base.get(name), Undefined) and not a.comptime_depth:
             return rules.member(structs.readable(a, "union", base, span), name, span)
         case _:

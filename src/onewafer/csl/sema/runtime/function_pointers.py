@@ -24,7 +24,7 @@ from onewafer.image import Opcode, ScalarType
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from onewafer.csl.sema.instance import InstanceContext
+    from onewafer.csl.sema.instance import Instance
     from onewafer.csl.sema.runtime.analyzer import Analyzer
     from onewafer.csl.sema.values import FunctionValue
     from onewafer.diagnostics import Span
@@ -107,7 +107,7 @@ def _dispatcher(a: Analyzer, type_: t.FunctionType, span: Span) -> ir.Function:
     return pointed.dispatcher
 
 
-def finish(instance: InstanceContext, start: Start) -> bool:
+def finish(instance: Instance, start: Start) -> bool:
     """Write the bodies of calls through pointers; true: this asked for more functions."""
     count = len(instance.functions)
     for type_, pointed in list(instance.pointed.items()):
@@ -118,7 +118,7 @@ def finish(instance: InstanceContext, start: Start) -> bool:
 
 
 def _body(
-    instance: InstanceContext,
+    instance: Instance,
     dispatcher: ir.Function,
     targets: Sequence[ir.Function],
     type_: t.Type,

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from onewafer.csl import ir
 from onewafer.csl.sema import packed
 from onewafer.csl.sema import types as t
 from onewafer.csl.sema.runtime import narrow
 from onewafer.csl.sema.runtime.constants import constant
-from onewafer.csl.sema.values import Runtime, Scalar, Struct, Value, Variable
+from onewafer.csl.sema.values import Runtime, Scalar, Struct, Value
 from onewafer.image import Opcode, ScalarType
 
 if TYPE_CHECKING:
-    from onewafer.csl.sema.runtime.analyzer import Analyzer
     from onewafer.diagnostics import Span
 
 
@@ -21,7 +20,19 @@ Path = tuple[str, ...]
 """A field, of that a field, …"""
 
 
-def compose(a: Analyzer, value: Struct, type_: t.PackedType, span: Span) -> Value:
+class Converter(Protocol):
+    """Who converts run-time values."""
+
+    def coerce(self, value: Value, type_: t.Type, span: Span, what: str = "") -> Value:
+        """Return `value` as `type_` if the language converts it by itself, or fail."""
+        ...
+
+    def expression(self, value: Value, span: Span) -> ir.Expression:
+        """Return a value of a run-time type as IR."""
+        ...
+
+
+def compose(a: Converter, value: Struct, type_: t.PackedType, span: Span) -> Value:
     """Return a struct as a packed one: its known part as a number, the rest inserted."""
     packed.check_given(value, type_, span)
     result = Scalar(type_, 0)
@@ -45,14 +56,13 @@ def compose(a: Analyzer, value: Struct, type_: t.PackedType, span: Span) -> Valu
     return Runtime(type_, word)
 
 
-def composed(a: Analyzer, value: Struct, type_: t.PackedType, span: Span) -> ir.Expression:
+def composed(a: Converter, value: Struct, type_: t.PackedType, span: Span) -> ir.Expression:
     """Return a packed struct whose fields are known, addresses among them, as IR."""
     return a.expression(compose(a, value, type_, span), span)
 
 
-def read(a: Analyzer, base: Runtime | Variable, name: str, span: Span) -> Runtime:
-    """Return `base.name`."""
-    value = a.load(base, span)
+def read(value: Value, name: str, span: Span) -> Runtime:
+    """Return `value.name`, of a value that was loaded."""
     assert isinstance(value, Runtime)
     assert isinstance(value.type, t.PackedType)
     field, offset = packed.field_of(value.type, name, span)

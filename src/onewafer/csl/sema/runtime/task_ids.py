@@ -18,7 +18,7 @@ from onewafer.image import Opcode, ScalarType, TaskKind
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from onewafer.csl.sema.instance import InstanceContext
+    from onewafer.csl.sema.instance import Instance
     from onewafer.csl.sema.runtime.analyzer import Analyzer
     from onewafer.diagnostics import Span
 
@@ -159,7 +159,7 @@ def _candidates(a: Analyzer, type_: t.Type, span: Span) -> Sequence[int]:
     return sorted(found)
 
 
-def _channels(instance: InstanceContext) -> set[int]:
+def _channels(instance: Instance) -> set[int]:
     """Return the numbers of the channels that the program reads: colors, or input queues."""
     by_color = instance.session.architecture.data_task_key is DataTaskKey.COLOR
     bound = {n for kind, n in instance.bindings if kind is TaskKind.DATA}

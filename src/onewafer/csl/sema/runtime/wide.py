@@ -98,7 +98,7 @@ def converted(
 
 def call(a: Analyzer, name: str, arguments: Sequence[Runtime], span: Span) -> ir.Expression:
     """Return a call of a function of `<language/wide>`."""
-    function = a.instance.library_function(a.module, "<language/wide>", name, span)
+    function = a.module.context.library_function(a.module, "<language/wide>", name, span)
     spans = [span] * len(arguments)
     target, passed, _ = calls.specialize(a, function, arguments, spans, span)
     return ir.Call(target, passed)

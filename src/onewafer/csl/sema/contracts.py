@@ -1,0 +1,33 @@
+"""What stages of the analysis know of one another where an import would lead back to them."""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from onewafer.diagnostics import Span
+    from onewafer.image import Export
+
+
+class Where(Enum):
+    """The contexts in which a builtin may be used."""
+
+    VALUE = "anywhere"
+    LAYOUT = "in the `layout` block and the functions it calls"
+    PROGRAM = "in a `comptime` block of a PE program"
+    RUNTIME = "in functions and tasks of a PE program"
+
+
+class Layout(Protocol):
+    """The layout program, as the programs of its PEs know it."""
+
+    width: int
+    height: int
+    exports: dict[str, Export]
+    export_spans: dict[str, Span]
+
+    @property
+    def has_rectangle(self) -> bool:
+        """Whether the size of the program is known."""
+        ...
