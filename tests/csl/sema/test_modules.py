@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from onewafer.csl.sema import session
-from onewafer.csl.sema import types as t
+from onewafer.csl.sema.types import sizes
 
 LAYOUT = """
 param n: i16 = 2;
@@ -556,11 +556,11 @@ def test_a_struct_is_laid_out_once(analyze, monkeypatch):
     """Not once for each field: a thousand of them took eight seconds."""
     laid_out = []
 
-    def lay_out(struct, plain=t._lay_out):
+    def lay_out(struct, plain=sizes._lay_out):
         laid_out.append(struct)
         return plain(struct)
 
-    monkeypatch.setattr(t, "_lay_out", lay_out)
+    monkeypatch.setattr(sizes, "_lay_out", lay_out)
     fields = ", ".join(f"f{i}: i16" for i in range(1000))
     found = analyze(f"const big = struct {{ {fields} }}; export var s: big; export var p: *big;")
     assert not found.diagnostics

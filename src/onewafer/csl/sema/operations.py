@@ -117,7 +117,7 @@ def operand_type(op: BinaryOperator, left: Value, right: Value, span: Span) -> t
             parts = "fields" if isinstance(a, t.StructType) else "elements"
             advice = f"compare, or compute with, its {parts} one by one"
         elif isinstance(a, t.PackedType) and a == b:
-            advice = f"compare the integers: `@bitcast(u{a.bits}, …)`"
+            advice = f"compare the integers: `@bitcast(u{t.packed_bits(a)}, …)`"
         fail("type-mismatch", message, span, help=advice)
     return result
 

@@ -41,7 +41,7 @@ def make_type(
     made = t.PackedType(names, tuple(types), node, node.is_union, node.qualifier)
     if not node.is_union:
         is_integer = node.qualifier == "packed" and all(map(_has_bits, types))
-        return made if is_integer and 0 < made.bits <= t.MAX_RUN_TIME_BITS else None
+        return made if is_integer and 0 < t.packed_bits(made) <= t.MAX_RUN_TIME_BITS else None
     has_parts = any(t.field_bits(type_) is None for type_ in types)
     if node.qualifier not in _QUALIFIERS or (node.qualifier == "extern" and has_parts):
         return None
@@ -80,11 +80,11 @@ def _check_variant(union: t.PackedType, type_: t.Type, span: Span) -> None:
             span,
             help=f"packed structs of at most {t.MAX_RUN_TIME_BITS} bits can",
         )
-    if union.qualifier == "packed" and bits != union.bits:
+    if union.qualifier == "packed" and bits != t.packed_bits(union):
         fail(
             "type-mismatch",
             f"the variants of a packed union have the same number of bits: this has {bits}, "
-            f"another {union.bits}",
+            f"another {t.packed_bits(union)}",
             span,
             help="fill the smaller one up: `packed struct { value: …, rest: u8 }`",
         )
@@ -101,7 +101,7 @@ def field_of(type_: t.PackedType, name: str, span: Span) -> tuple[t.Type, int]:
             help=suggest(name, type_.names),
         )
     index = type_.names.index(name)
-    return type_.fields[index], type_.offset(index)
+    return type_.fields[index], t.lowest_bit(type_, index)
 
 
 def check_given(value: Struct, type_: t.PackedType, span: Span | None) -> None:
@@ -147,12 +147,12 @@ def split(value: Struct) -> tuple[Scalar, list[tuple[int, Value]]]:
     for index, (name, field) in enumerate(value.items()):
         if isinstance(field, Struct):
             inner, others = split(field)
-            addresses += ((type_.offset(index) + bit, address) for bit, address in others)
+            addresses += ((t.lowest_bit(type_, index) + bit, address) for bit, address in others)
             word = write(word, name, inner, None)
         elif isinstance(field, Scalar):
             word = write(word, name, field, None)
         else:
-            addresses.append((type_.offset(index), field))
+            addresses.append((t.lowest_bit(type_, index), field))
     return word, addresses
 
 
@@ -160,7 +160,7 @@ def write(value: Scalar, name: str, field: Value, span: Span | None) -> Scalar:
     """Return a known number with another field, which is of the type of the field."""
     assert isinstance(value.type, t.PackedType)
     index = value.type.names.index(name)
-    offset, bits = value.type.offset(index), t.field_bits(value.type.fields[index])
+    offset, bits = t.lowest_bit(value.type, index), t.field_bits(value.type.fields[index])
     assert bits is not None
     if not isinstance(field, Scalar):
         fail(

@@ -439,7 +439,7 @@ def _num_bits(type_: t.Type, span: Span) -> int:
         case t.IntegerType(bits) | t.FloatType(bits):
             return bits
         case t.PackedType():
-            return type_.bits
+            return t.packed_bits(type_)
         case t.ArrayType(_, element):
             return type_.num_elements * _num_bits(element, span)
         case _ if t.num_bytes(type_):

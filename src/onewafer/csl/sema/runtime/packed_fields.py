@@ -98,9 +98,9 @@ def insert(
     held, bits = _held(type_, span), t.field_bits(part)
     assert bits is not None
     placed = _placed(held, part, offset, value)
-    if bits == type_.bits:
+    if bits == t.packed_bits(type_):
         return placed
-    others = (1 << type_.bits) - 1 & ~((1 << bits) - 1 << offset)
+    others = (1 << t.packed_bits(type_)) - 1 & ~((1 << bits) - 1 << offset)
     rest = ir.Binary(Opcode.AND, held, word, constant(held, others))
     return ir.Binary(Opcode.OR, held, rest, placed)
 
