@@ -5,9 +5,8 @@
     type = "without_rings"
     packages = ["onewafer.graph"]
 
-Imports for type checkers count: whoever reads one file of a ring has to read all of them. With
-`types = false` they do not: of such a package only what runs is free of rings. A package is a
-module, too, so its files import each other directly and not through its face.
+Imports for type checkers count: whoever reads one file of a ring has to read all of them. A package
+is a module, too, so its files import each other directly and not through its face.
 """
 
 from __future__ import annotations
@@ -16,7 +15,6 @@ from graphlib import CycleError, TopologicalSorter
 from itertools import pairwise
 from typing import TYPE_CHECKING, cast
 
-import grimp
 from importlinter import Contract, ContractCheck, fields, output
 
 if TYPE_CHECKING:
@@ -45,17 +43,12 @@ class WithoutRings(Contract):
 
     type_name = "without_rings"
     packages = fields.SetField(subfield=fields.StringField())
-    types = fields.BooleanField(required=False, default=True)
 
     def check(self, graph: ImportGraph, verbose: bool) -> ContractCheck:  # noqa: FBT001  # its API
         """Look for a ring in each package."""
         del verbose
         rings: list[list[str]] = []
-        packages = cast("set[str]", self.packages)  # a field gives its value
-        if not self.types:
-            roots = sorted({package.split(".")[0] for package in packages})
-            graph = grimp.build_graph(*roots, exclude_type_checking_imports=True, cache_dir=None)
-        for package in sorted(packages):
+        for package in sorted(cast("set[str]", self.packages)):  # a field gives its value
             modules = {package, *graph.find_descendants(package)}
             imports = {
                 name: sorted(graph.find_modules_directly_imported_by(name) & modules)

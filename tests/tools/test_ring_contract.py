@@ -20,13 +20,13 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def check(tmp_path, monkeypatch):
-    def run(types="True", **changes):
+    def run(**changes):
         package = tmp_path / "made_up"
         package.mkdir(exist_ok=True)
         for name, text in (FILES | {f"{name}.py": text for name, text in changes.items()}).items():
             (package / name).write_text(text)
         monkeypatch.syspath_prepend(tmp_path)
-        options = {"packages": ["made_up"], "types": types}
+        options = {"packages": ["made_up"]}
         contract = WithoutRings(name="", session_options={}, contract_options=options)
         return contract.check(grimp.build_graph("made_up", cache_dir=None), verbose=False)
 
@@ -51,12 +51,6 @@ def test_a_ring_is_named(check, changes, ring, capsys):
     assert not found.kept
     WithoutRings.render_broken_contract(None, found)
     assert f"{ring[-1]} imports {ring[0]}" in capsys.readouterr().out
-
-
-def test_imports_for_types_may_be_left_out(check):
-    assert not check(first=TYPED).kept
-    assert check(types="False", first=TYPED).kept
-    assert not check(types="False", first="from made_up import second").kept
 
 
 def test_the_shortest_name_begins_a_ring():

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from onewafer.arch import load_architecture
 from onewafer.csl import ir, walk
-from onewafer.csl.sema.config_words import config_words, words_at
+from onewafer.csl.sema.builtins.config_words import config_words, words_at
 from onewafer.simulator.arithmetic.exceptions import is_exceptions_register
 from onewafer.simulator.arithmetic.queue_words import (
     KIND_SHIFT,

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from onewafer.csl.sema.loop_steps import steps_of, strides_of
+from onewafer.csl.sema.rules.loop_steps import steps_of, strides_of
 
 loops = st.integers(1, 4).flatmap(
     lambda n: st.tuples(

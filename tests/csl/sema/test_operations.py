@@ -9,8 +9,8 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from onewafer.csl.sema import formats
 from onewafer.csl.sema import types as t
+from onewafer.csl.sema.values import formats
 
 
 @pytest.mark.parametrize(

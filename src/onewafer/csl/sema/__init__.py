@@ -1,4 +1,23 @@
-"""Semantic analysis: comptime evaluation, types, builtins, instances. Trees in, typed IR out."""
+"""Semantic analysis: trees in, typed IR out.
+
+    analysis     from files and options to the program: runs the layout, then each instance
+    instances    one analysis for all PEs on which it comes out the same
+    builtins     what each `@name` means, while compiling and at run time
+    layout       the layout program: rectangle, tiles, colors
+    runtime      function bodies, partially evaluated → IR
+    modules      files with params bound, and the programs that they are part of
+    closures     comptime code, compiled once to Python closures
+    registry     how builtins are registered and found
+    instance     the program of one instance as it grows, and the function at hand
+    rules        what both evaluators know of the language
+    values       kinds of values, conversions, operators
+    session      options, files and quotas of one analysis
+    grouping     loops of the layout that run once for many PEs
+    scalars      numbers, and what decides with them
+    types        kinds, names, sizes and parts of types
+
+Each imports only what stands below it.
+"""
 
 from onewafer.csl.sema.analysis import analyze_program
 from onewafer.csl.sema.builtins.catalog import builtin_names

@@ -13,8 +13,8 @@ from onewafer.csl.sema.closures import run_block
 from onewafer.csl.sema.command_line import GivenParam
 from onewafer.csl.sema.faults import Fault, fail
 from onewafer.csl.sema.instances import analyze_instances
-from onewafer.csl.sema.layout import NO_PARAMS, LayoutContext, TileCode
-from onewafer.csl.sema.modules import ModuleInstance
+from onewafer.csl.sema.layout.context import NO_PARAMS, LayoutContext, TileCode
+from onewafer.csl.sema.modules.module import ModuleInstance
 from onewafer.csl.sema.names import list_params, suggest
 from onewafer.csl.sema.session import AnalysisOptions, ParsedFiles, Session, SourceCode
 from onewafer.csl.sema.values import Scalar, Struct, Text, Value, boolean

@@ -1,7 +1,7 @@
 """Loops of the layout block, run once for all iterations that agree.
 
 A loop over the PEs of a wafer does few different things. The loop variable of the first iteration
-is tainted (see `values`), the body runs once and its effects are recorded instead of carried out,
+is tainted (see `scalars`), the body runs once and its effects are recorded instead of carried out,
 with the decisions that were made on the way. Other iterations that decide alike have the same
 effects, with other numbers. What is left runs in the same way. When all is recorded, the effects
 are replayed iteration by iteration, in the order in which the plain loop has them, so that images
@@ -24,7 +24,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from onewafer.csl.sema.faults import Fault
-from onewafer.csl.sema.values.scalars import Decision, Decisions, Number, Scalar, Taint
+from onewafer.csl.sema.scalars import Decision, Decisions, Number, Scalar, Taint
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Sequence

@@ -14,13 +14,11 @@ from operator import itemgetter
 from typing import TYPE_CHECKING, TypeVar
 
 from onewafer.csl import ir
-from onewafer.csl.sema import formats
 from onewafer.csl.sema import types as t
 from onewafer.csl.sema.faults import Fault, fail
-from onewafer.csl.sema.handlers import handler_task
-from onewafer.csl.sema.in_memory import address_of_variable
-from onewafer.csl.sema.instance_context import InstanceContext
-from onewafer.csl.sema.modules import ModuleInstance
+from onewafer.csl.sema.instance.handlers import handler_task
+from onewafer.csl.sema.modules.instance_context import InstanceContext
+from onewafer.csl.sema.modules.module import ModuleInstance
 from onewafer.csl.sema.runtime import CONTROL_TASK, function_pointers, start_root
 from onewafer.csl.sema.values import (
     Decision,
@@ -32,9 +30,11 @@ from onewafer.csl.sema.values import (
     Taint,
     Value,
     Variable,
+    formats,
     key_of,
     show,
 )
+from onewafer.csl.sema.values.in_memory import address_of_variable
 from onewafer.csl.syntax import ast
 from onewafer.diagnostics import Annotation
 from onewafer.image import TEARDOWN_TASK, ChannelKind, QueueBinding, TaskKind, channel
@@ -42,10 +42,10 @@ from onewafer.image import TEARDOWN_TASK, ChannelKind, QueueBinding, TaskKind, c
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 
-    from onewafer.csl.sema.handlers import Handlers
-    from onewafer.csl.sema.instance import Instance
-    from onewafer.csl.sema.instance_state import Binding
-    from onewafer.csl.sema.layout import LayoutContext, TileCode
+    from onewafer.csl.sema.instance.handlers import Handlers
+    from onewafer.csl.sema.instance.instance import Instance
+    from onewafer.csl.sema.instance.state import Binding
+    from onewafer.csl.sema.layout.context import LayoutContext, TileCode
     from onewafer.csl.sema.session import Session
     from onewafer.csl.sema.values import Module
     from onewafer.diagnostics import Span

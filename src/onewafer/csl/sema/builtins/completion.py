@@ -8,13 +8,11 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
-from onewafer.csl.sema import conversions
 from onewafer.csl.sema import types as t
 from onewafer.csl.sema.faults import fail
-from onewafer.csl.sema.instance_state import NO_IDS
+from onewafer.csl.sema.instance.state import NO_IDS
 from onewafer.csl.sema.runtime.dsr_faults import complaint, varied_load
 from onewafer.csl.sema.runtime.task_ids import unknown_ids, with_id
-from onewafer.csl.sema.structs import read_fields, read_flag, read_priority
 from onewafer.csl.sema.values import (
     Dsd,
     Dsr,
@@ -22,17 +20,19 @@ from onewafer.csl.sema.values import (
     Scalar,
     Struct,
     Value,
+    conversions,
     force,
     is_comptime,
     type_of,
 )
+from onewafer.csl.sema.values.structs import read_fields, read_flag, read_priority
 from onewafer.image import NO_TASK, DsdConfig, DsdKind
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from onewafer.csl.sema.instance_state import DsrState
-    from onewafer.csl.sema.runtime.analyzer import Analyzer
+    from onewafer.csl.sema.instance.analyzer import Analyzer
+    from onewafer.csl.sema.instance.state import DsrState
     from onewafer.diagnostics import Span
     from onewafer.image import DsdDescriptor
 

@@ -10,16 +10,24 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from onewafer.csl import ir
-from onewafer.csl.sema import conversions
 from onewafer.csl.sema import types as t
-from onewafer.csl.sema.builtins.registry import comptime_builtin, runtime_builtin
+from onewafer.csl.sema.builtins.config_words import config_words, words_at
 from onewafer.csl.sema.builtins.undefined import warn_of_undefined
-from onewafer.csl.sema.config_words import config_words, words_at
 from onewafer.csl.sema.contracts import Where
 from onewafer.csl.sema.faults import fail
-from onewafer.csl.sema.instance_context import instance_of
+from onewafer.csl.sema.modules.instance_context import instance_of
+from onewafer.csl.sema.registry import comptime_builtin, runtime_builtin
 from onewafer.csl.sema.reserved import check_reserved_color, check_reserved_queue
-from onewafer.csl.sema.values import VOID_VALUE, Runtime, Scalar, Struct, Value, force, type_of
+from onewafer.csl.sema.values import (
+    VOID_VALUE,
+    Runtime,
+    Scalar,
+    Struct,
+    Value,
+    conversions,
+    force,
+    type_of,
+)
 from onewafer.diagnostics import Annotation
 from onewafer.image import (
     ALL_MASKED,
@@ -35,10 +43,10 @@ from onewafer.image import (
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from onewafer.csl.sema.builtins.registry import Site
-    from onewafer.csl.sema.config_words import ConfigWords
-    from onewafer.csl.sema.instance import Instance
-    from onewafer.csl.sema.runtime.analyzer import Analyzer
+    from onewafer.csl.sema.builtins.config_words import ConfigWords
+    from onewafer.csl.sema.instance.analyzer import Analyzer
+    from onewafer.csl.sema.instance.instance import Instance
+    from onewafer.csl.sema.registry import Site
     from onewafer.csl.sema.values import Module
     from onewafer.diagnostics import Span
 

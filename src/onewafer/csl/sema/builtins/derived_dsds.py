@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from onewafer.csl import ir
-from onewafer.csl.sema import conversions, rules
+from onewafer.csl.sema import rules
 from onewafer.csl.sema import types as t
 from onewafer.csl.sema.builtins.descriptors import (
     element_of,
@@ -14,25 +14,26 @@ from onewafer.csl.sema.builtins.descriptors import (
     program_of,
     warn_of_stride,
 )
-from onewafer.csl.sema.builtins.registry import comptime_builtin, runtime_builtin
 from onewafer.csl.sema.faults import fail
-from onewafer.csl.sema.in_memory import address_of_variable, pointer_to
+from onewafer.csl.sema.registry import comptime_builtin, runtime_builtin
 from onewafer.csl.sema.values import (
     Dsd,
     Runtime,
     Scalar,
     Value,
     Variable,
+    conversions,
     is_comptime,
     not_comptime,
     type_of,
 )
+from onewafer.csl.sema.values.in_memory import address_of_variable, pointer_to
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from onewafer.csl.sema.builtins.registry import Site
-    from onewafer.csl.sema.runtime.analyzer import Analyzer
+    from onewafer.csl.sema.instance.analyzer import Analyzer
+    from onewafer.csl.sema.registry import Site
     from onewafer.csl.sema.values import Module
 
 

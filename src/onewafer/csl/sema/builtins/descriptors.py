@@ -7,16 +7,15 @@ from math import prod
 from typing import TYPE_CHECKING
 
 from onewafer.csl import ir
-from onewafer.csl.sema import conversions, rules
+from onewafer.csl.sema import rules
 from onewafer.csl.sema import types as t
 from onewafer.csl.sema.builtins.layout import color_number
-from onewafer.csl.sema.builtins.registry import comptime_builtin, runtime_builtin
 from onewafer.csl.sema.faults import Fault, fail
-from onewafer.csl.sema.instance_context import find_instance
-from onewafer.csl.sema.loop_steps import ACCESS_FIELDS, strides_of
+from onewafer.csl.sema.modules.instance_context import find_instance
+from onewafer.csl.sema.registry import comptime_builtin, runtime_builtin
+from onewafer.csl.sema.rules.loop_steps import ACCESS_FIELDS, strides_of
 from onewafer.csl.sema.runtime.addresses import index_value
 from onewafer.csl.sema.runtime.expressions import binary_values
-from onewafer.csl.sema.structs import read_choice, read_fields, read_flag, read_priority
 from onewafer.csl.sema.values import (
     Dsd,
     Pointer,
@@ -24,11 +23,13 @@ from onewafer.csl.sema.values import (
     Scalar,
     Struct,
     Value,
+    conversions,
     force,
     is_comptime,
     not_comptime,
     type_of,
 )
+from onewafer.csl.sema.values.structs import read_choice, read_fields, read_flag, read_priority
 from onewafer.csl.syntax.ast import BinaryOperator
 from onewafer.diagnostics import Annotation, Diagnostic, Severity
 from onewafer.image import (
@@ -42,9 +43,9 @@ from onewafer.image import (
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from onewafer.csl.sema.builtins.registry import Site
-    from onewafer.csl.sema.instance import Instance
-    from onewafer.csl.sema.runtime.analyzer import Analyzer
+    from onewafer.csl.sema.instance.analyzer import Analyzer
+    from onewafer.csl.sema.instance.instance import Instance
+    from onewafer.csl.sema.registry import Site
     from onewafer.csl.sema.values import Module
     from onewafer.diagnostics import Span
 

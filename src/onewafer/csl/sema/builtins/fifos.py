@@ -9,10 +9,9 @@ from onewafer.csl.sema import rules
 from onewafer.csl.sema import types as t
 from onewafer.csl.sema.builtins.descriptors import is_packed, program_of
 from onewafer.csl.sema.builtins.registers import hold_fifo
-from onewafer.csl.sema.builtins.registry import comptime_builtin, runtime_builtin
 from onewafer.csl.sema.faults import fail
-from onewafer.csl.sema.instance_state import FifoRequest
-from onewafer.csl.sema.structs import read_choice, read_fields, read_priority
+from onewafer.csl.sema.instance.state import FifoRequest
+from onewafer.csl.sema.registry import comptime_builtin, runtime_builtin
 from onewafer.csl.sema.values import (
     VOID_VALUE,
     Dsd,
@@ -26,6 +25,7 @@ from onewafer.csl.sema.values import (
     not_comptime,
     type_of,
 )
+from onewafer.csl.sema.values.structs import read_choice, read_fields, read_priority
 from onewafer.diagnostics import Annotation
 from onewafer.image import DsdDescriptor, DsdKind, FifoAction
 
@@ -33,9 +33,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from onewafer.arch import Architecture
-    from onewafer.csl.sema.builtins.registry import Site
-    from onewafer.csl.sema.instance import Instance
-    from onewafer.csl.sema.runtime.analyzer import Analyzer
+    from onewafer.csl.sema.instance.analyzer import Analyzer
+    from onewafer.csl.sema.instance.instance import Instance
+    from onewafer.csl.sema.registry import Site
     from onewafer.csl.sema.values import Module
     from onewafer.diagnostics import Span
 

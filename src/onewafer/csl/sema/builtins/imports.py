@@ -7,18 +7,27 @@ import re
 from math import prod
 from typing import TYPE_CHECKING, Final, NoReturn
 
-from onewafer.csl.sema import conversions, rules
+from onewafer.csl.sema import rules
 from onewafer.csl.sema import types as t
 from onewafer.csl.sema.builtins.ids import color_of
-from onewafer.csl.sema.builtins.registry import comptime_builtin
 from onewafer.csl.sema.builtins.values import text
 from onewafer.csl.sema.faults import fail
-from onewafer.csl.sema.values import Array, Scalar, Struct, Text, Undefined, Value, boolean
+from onewafer.csl.sema.registry import comptime_builtin
+from onewafer.csl.sema.values import (
+    Array,
+    Scalar,
+    Struct,
+    Text,
+    Undefined,
+    Value,
+    boolean,
+    conversions,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from onewafer.csl.sema.builtins.registry import Site
+    from onewafer.csl.sema.registry import Site
     from onewafer.csl.sema.values import Module
     from onewafer.diagnostics import Span
 

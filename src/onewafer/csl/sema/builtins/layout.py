@@ -4,22 +4,24 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from onewafer.csl.sema import conversions, halves, rules
+from onewafer.csl.sema import rules
 from onewafer.csl.sema import types as t
-from onewafer.csl.sema.builtins.registry import comptime_builtin
 from onewafer.csl.sema.contracts import Where
 from onewafer.csl.sema.faults import fail
 from onewafer.csl.sema.grouping import evaluator
-from onewafer.csl.sema.layout import NO_PARAMS, LayoutContext, TileCode
+from onewafer.csl.sema.layout.context import NO_PARAMS, LayoutContext, TileCode
+from onewafer.csl.sema.registry import comptime_builtin
 from onewafer.csl.sema.values import (
     VOID_VALUE,
     Scalar,
     Struct,
     Text,
     Value,
+    conversions,
     force,
     force_all,
     force_arrays,
+    halves,
     truth,
     type_of,
 )
@@ -29,7 +31,7 @@ from onewafer.image import Export, ScalarType, SymbolKind
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from onewafer.csl.sema.builtins.registry import Site
+    from onewafer.csl.sema.registry import Site
     from onewafer.csl.sema.values import Module
     from onewafer.diagnostics import Span
 

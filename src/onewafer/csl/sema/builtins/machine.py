@@ -6,10 +6,9 @@ from typing import TYPE_CHECKING
 
 from onewafer.arch import DataTaskKey
 from onewafer.csl import ir
-from onewafer.csl.sema import conversions, halves, rules
+from onewafer.csl.sema import rules
 from onewafer.csl.sema import types as t
 from onewafer.csl.sema.builtins.ids import int_of
-from onewafer.csl.sema.builtins.registry import comptime_builtin, runtime_builtin
 from onewafer.csl.sema.builtins.values import (
     RANGE_PARTS,
     check_pointees,
@@ -20,8 +19,10 @@ from onewafer.csl.sema.builtins.values import (
     text,
 )
 from onewafer.csl.sema.faults import fail
-from onewafer.csl.sema.instance_context import find_instance
-from onewafer.csl.sema.runtime import narrow, order, wide
+from onewafer.csl.sema.instance import narrow
+from onewafer.csl.sema.modules.instance_context import find_instance
+from onewafer.csl.sema.registry import comptime_builtin, runtime_builtin
+from onewafer.csl.sema.runtime import order, wide
 from onewafer.csl.sema.runtime.expressions import member
 from onewafer.csl.sema.runtime.task_ids import BLOCKED_IDS, to_one_of
 from onewafer.csl.sema.values import (
@@ -33,6 +34,8 @@ from onewafer.csl.sema.values import (
     TypeValue,
     Value,
     boolean,
+    conversions,
+    halves,
     type_of,
 )
 from onewafer.image import (
@@ -42,8 +45,8 @@ from onewafer.image import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from onewafer.csl.sema.builtins.registry import Site
-    from onewafer.csl.sema.runtime.analyzer import Analyzer
+    from onewafer.csl.sema.instance.analyzer import Analyzer
+    from onewafer.csl.sema.registry import Site
     from onewafer.csl.sema.values import Module
 
 

@@ -9,20 +9,19 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from onewafer.csl.sema import conversions
 from onewafer.csl.sema import types as t
 from onewafer.csl.sema.builtins.completion import known_descriptors
 from onewafer.csl.sema.builtins.descriptors import element_of
 from onewafer.csl.sema.faults import Fault, fail
-from onewafer.csl.sema.values import Dsd, Dsr, Pointer, Scalar, Value, type_of
+from onewafer.csl.sema.values import Dsd, Dsr, Pointer, Scalar, Value, conversions, type_of
 from onewafer.diagnostics import Annotation, Diagnostic, Severity
 from onewafer.image import DsdKind
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from onewafer.csl.sema.builtins.registry import Site
-    from onewafer.csl.sema.runtime.analyzer import Analyzer
+    from onewafer.csl.sema.instance.analyzer import Analyzer
+    from onewafer.csl.sema.registry import Site
     from onewafer.diagnostics import Span
 
 

@@ -7,17 +7,17 @@ from typing import TYPE_CHECKING, Final
 
 from onewafer.csl import ir
 from onewafer.csl.sema import types as t
-from onewafer.csl.sema.builtins.registry import runtime_builtin
 from onewafer.csl.sema.builtins.values import text
 from onewafer.csl.sema.faults import fail
+from onewafer.csl.sema.registry import runtime_builtin
 from onewafer.csl.sema.values import VOID_VALUE, Struct, Value, type_of
 from onewafer.image import PrintForm, ScalarType
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from onewafer.csl.sema.builtins.registry import Site
-    from onewafer.csl.sema.runtime.analyzer import Analyzer
+    from onewafer.csl.sema.instance.analyzer import Analyzer
+    from onewafer.csl.sema.registry import Site
     from onewafer.diagnostics import Span
 
 _INTEGERS: Final = (t.U16, t.U32)

@@ -6,22 +6,21 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from onewafer.arch import DataTaskKey
-from onewafer.csl.sema import conversions, rules
+from onewafer.csl.sema import rules
 from onewafer.csl.sema import types as t
 from onewafer.csl.sema.builtins.layout import color_number
-from onewafer.csl.sema.builtins.registry import comptime_builtin
 from onewafer.csl.sema.builtins.values import text
 from onewafer.csl.sema.contracts import Where
 from onewafer.csl.sema.faults import Fault, fail
-from onewafer.csl.sema.instance_context import find_instance, instance_of
-from onewafer.csl.sema.instance_state import Binding, LocalColor
+from onewafer.csl.sema.instance.state import Binding, LocalColor
+from onewafer.csl.sema.modules.instance_context import find_instance, instance_of
+from onewafer.csl.sema.registry import comptime_builtin
 from onewafer.csl.sema.reserved import (
     check_reserved_color,
     check_reserved_control_task,
     check_reserved_local_task,
     check_reserved_queue,
 )
-from onewafer.csl.sema.structs import read_fields, read_priority
 from onewafer.csl.sema.values import (
     VOID_VALUE,
     FunctionValue,
@@ -30,10 +29,12 @@ from onewafer.csl.sema.values import (
     Struct,
     Value,
     Variable,
+    conversions,
     force,
     force_all,
     type_of,
 )
+from onewafer.csl.sema.values.structs import read_fields, read_priority
 from onewafer.csl.syntax import ast
 from onewafer.diagnostics import Annotation, Diagnostic, Severity
 from onewafer.geometry import Direction
@@ -42,8 +43,8 @@ from onewafer.image import ColorConfig, SwitchPosition, TaskKind
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from onewafer.csl.sema.builtins.registry import Site
-    from onewafer.csl.sema.instance import Instance
+    from onewafer.csl.sema.instance.instance import Instance
+    from onewafer.csl.sema.registry import Site
     from onewafer.csl.sema.session import Session
     from onewafer.csl.sema.values import Module
     from onewafer.diagnostics import Span

@@ -10,18 +10,16 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from onewafer.csl import ir
-from onewafer.csl.sema import rules
 from onewafer.csl.sema import types as t
 from onewafer.csl.sema.builtins.completion import read_completion
-from onewafer.csl.sema.builtins.registry import comptime_builtin, runtime_builtin
 from onewafer.csl.sema.contracts import Where
 from onewafer.csl.sema.faults import fail
-from onewafer.csl.sema.instance_context import instance_of
-from onewafer.csl.sema.instance_state import NO_IDS, DsrState, HeldDsd
+from onewafer.csl.sema.instance.analyzer import Analyzer
+from onewafer.csl.sema.instance.state import NO_IDS, DsrState, HeldDsd
+from onewafer.csl.sema.modules.instance_context import instance_of
+from onewafer.csl.sema.registry import comptime_builtin, runtime_builtin
 from onewafer.csl.sema.runtime import held_dsds
-from onewafer.csl.sema.runtime.analyzer import Analyzer
 from onewafer.csl.sema.runtime.task_ids import unknown_ids, with_id
-from onewafer.csl.sema.structs import read_fields, read_flag
 from onewafer.csl.sema.values import (
     VOID_VALUE,
     Dsd,
@@ -36,14 +34,16 @@ from onewafer.csl.sema.values import (
     not_comptime,
     type_of,
 )
+from onewafer.csl.sema.values.in_memory import address_of_variable
+from onewafer.csl.sema.values.structs import read_fields, read_flag
 from onewafer.image import OperandMode, ScalarType
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from onewafer.csl.sema.builtins.registry import RuntimeHandler, Site
-    from onewafer.csl.sema.instance import Instance
-    from onewafer.csl.sema.instance_state import DsrKey
+    from onewafer.csl.sema.instance.instance import Instance
+    from onewafer.csl.sema.instance.state import DsrKey
+    from onewafer.csl.sema.registry import RuntimeHandler, Site
     from onewafer.csl.sema.values import Module
     from onewafer.diagnostics import Span
     from onewafer.image import DsdConfig
@@ -323,7 +323,7 @@ def _kept_ids(a: Analyzer, dsr: Dsr, settings: Value, span: Span) -> Value:
             name = f"{dsr.type} {dsr.index} {'.'.join(path)}"
             variable = Variable(name, t.U16, Scalar(t.U16, 0), span, is_const=False)
             a.instance.dsrs.loaded_ids[key] = variable
-        address = a.instance.address(rules.address_of_variable(variable))
+        address = a.instance.address(address_of_variable(variable))
         a.emit(ir.Store(ScalarType.U16, address, 0, value.expression, span))
         ids = with_id(ids, path, Runtime(value.type, ir.Load(ScalarType.U16, address)))
     return ids

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from onewafer.csl.sema import conversions
 from onewafer.csl.sema import types as t
 from onewafer.csl.sema.builtins.program import (
     check_control_parameters,
@@ -13,22 +12,22 @@ from onewafer.csl.sema.builtins.program import (
     number_of_id,
     task_of,
 )
-from onewafer.csl.sema.builtins.registry import comptime_builtin
 from onewafer.csl.sema.builtins.undefined import warn_of_undefined
 from onewafer.csl.sema.contracts import Where
 from onewafer.csl.sema.faults import fail
-from onewafer.csl.sema.instance_context import instance_of
-from onewafer.csl.sema.instance_state import Binding
-from onewafer.csl.sema.structs import read_fields
-from onewafer.csl.sema.values import VOID_VALUE, Value
+from onewafer.csl.sema.instance.state import Binding
+from onewafer.csl.sema.modules.instance_context import instance_of
+from onewafer.csl.sema.registry import comptime_builtin
+from onewafer.csl.sema.values import VOID_VALUE, Value, conversions
+from onewafer.csl.sema.values.structs import read_fields
 from onewafer.diagnostics import Annotation
 from onewafer.image import MAX_ROTATION_LIMIT, Rotation, TaskKind
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from onewafer.csl.sema.builtins.registry import Site
-    from onewafer.csl.sema.instance import Instance
+    from onewafer.csl.sema.instance.instance import Instance
+    from onewafer.csl.sema.registry import Site
     from onewafer.csl.sema.session import Session
     from onewafer.csl.sema.values import FunctionValue, Module
     from onewafer.diagnostics import Span

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 from onewafer.csl import ir
 from onewafer.csl.sema import rules
 from onewafer.csl.sema import types as t
-from onewafer.csl.sema.builtins.registry import comptime_builtin, runtime_builtin
 from onewafer.csl.sema.faults import fail
-from onewafer.csl.sema.instance_context import find_instance
+from onewafer.csl.sema.modules.instance_context import find_instance
+from onewafer.csl.sema.registry import comptime_builtin, runtime_builtin
 from onewafer.csl.sema.values import (
     FunctionValue,
     Pointer,
@@ -28,9 +28,9 @@ from onewafer.image import FIRST_SYMBOL_ID, Opcode, ScalarType
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from onewafer.csl.sema.builtins.registry import Site
-    from onewafer.csl.sema.instance import Instance
-    from onewafer.csl.sema.runtime.analyzer import Analyzer
+    from onewafer.csl.sema.instance.analyzer import Analyzer
+    from onewafer.csl.sema.instance.instance import Instance
+    from onewafer.csl.sema.registry import Site
     from onewafer.csl.sema.values import Module
 
 _WORDS = t.PointerType(t.U16, is_many=True)

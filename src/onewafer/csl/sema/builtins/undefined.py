@@ -4,20 +4,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from onewafer.csl.sema.builtins.registry import comptime_builtin, runtime_builtin
 from onewafer.csl.sema.builtins.values import text
 from onewafer.csl.sema.contracts import Where
 from onewafer.csl.sema.faults import Fault
-from onewafer.csl.sema.instance_context import instance_of
+from onewafer.csl.sema.modules.instance_context import instance_of
+from onewafer.csl.sema.registry import comptime_builtin, runtime_builtin
 from onewafer.csl.sema.values import VOID_VALUE, Value
 from onewafer.diagnostics import Annotation, Diagnostic, Severity
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from onewafer.csl.sema.builtins.registry import Site
-    from onewafer.csl.sema.instance import Instance
-    from onewafer.csl.sema.runtime.analyzer import Analyzer
+    from onewafer.csl.sema.instance.analyzer import Analyzer
+    from onewafer.csl.sema.instance.instance import Instance
+    from onewafer.csl.sema.registry import Site
     from onewafer.csl.sema.values import Module
     from onewafer.diagnostics import Span
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from onewafer.csl.sema import conversions, rules
+from onewafer.csl.sema import rules
 from onewafer.csl.sema import types as t
-from onewafer.csl.sema.builtins.registry import MANY, comptime_builtin
 from onewafer.csl.sema.faults import fail
+from onewafer.csl.sema.registry import MANY, comptime_builtin
 from onewafer.csl.sema.values import (
     FALSE,
     TRUE,
@@ -22,6 +22,7 @@ from onewafer.csl.sema.values import (
     TypeValue,
     Value,
     boolean,
+    conversions,
     show,
     truth,
     type_of,
@@ -31,7 +32,7 @@ from onewafer.diagnostics import Annotation, Diagnostic, Severity
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from onewafer.csl.sema.builtins.registry import Site
+    from onewafer.csl.sema.registry import Site
     from onewafer.csl.sema.values import Module
     from onewafer.diagnostics import Span
 

@@ -6,7 +6,6 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from onewafer.csl import ir
-from onewafer.csl.sema import conversions
 from onewafer.csl.sema import types as t
 from onewafer.csl.sema.builtins.completion import (
     loaded_config,
@@ -16,15 +15,14 @@ from onewafer.csl.sema.builtins.completion import (
 )
 from onewafer.csl.sema.builtins.operand_checks import Operand, check_operands, check_sources
 from onewafer.csl.sema.builtins.registers import OPERAND_MODES
-from onewafer.csl.sema.builtins.registry import runtime_builtin
 from onewafer.csl.sema.builtins.undefined import warn_of_undefined
 from onewafer.csl.sema.faults import Fault, fail
+from onewafer.csl.sema.registry import runtime_builtin
 from onewafer.csl.sema.runtime import held_dsds
 from onewafer.csl.sema.runtime.addresses import index_value
 from onewafer.csl.sema.runtime.dsr_faults import refuse_circular
 from onewafer.csl.sema.runtime.maps import emit_map
 from onewafer.csl.sema.runtime.task_ids import with_known_ids
-from onewafer.csl.sema.structs import read_flag
 from onewafer.csl.sema.values import (
     TRUE,
     VOID_VALUE,
@@ -36,8 +34,10 @@ from onewafer.csl.sema.values import (
     Scalar,
     Struct,
     Value,
+    conversions,
     type_of,
 )
+from onewafer.csl.sema.values.structs import read_flag
 from onewafer.diagnostics import Annotation, Diagnostic, Severity
 from onewafer.image import (
     DSD_OPERATIONS,
@@ -47,8 +47,8 @@ from onewafer.image import (
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from onewafer.csl.sema.builtins.registry import Site
-    from onewafer.csl.sema.runtime.analyzer import Analyzer
+    from onewafer.csl.sema.instance.analyzer import Analyzer
+    from onewafer.csl.sema.registry import Site
     from onewafer.diagnostics import Span
     from onewafer.image import DsdDescriptor, DsdOperationInfo
 

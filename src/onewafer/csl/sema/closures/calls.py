@@ -7,9 +7,8 @@ from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, NoReturn
 
-from onewafer.csl.sema import conversions, rules
+from onewafer.csl.sema import rules
 from onewafer.csl.sema import types as t
-from onewafer.csl.sema.builtins.registry import Site, find_builtin
 from onewafer.csl.sema.closures.dispatch import (
     compile_block,
     compile_expression,
@@ -23,6 +22,7 @@ from onewafer.csl.sema.closures.frame import Frame, Scope, Signal
 from onewafer.csl.sema.closures.statements import compile_labelled
 from onewafer.csl.sema.contracts import Where
 from onewafer.csl.sema.faults import Fault, fail
+from onewafer.csl.sema.registry import Site, find_builtin
 from onewafer.csl.sema.values import (
     VOID_VALUE,
     FunctionAddress,
@@ -31,6 +31,7 @@ from onewafer.csl.sema.values import (
     Struct,
     TypeValue,
     Value,
+    conversions,
     is_plain,
     key_of,
     show,

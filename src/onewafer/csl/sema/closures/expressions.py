@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from onewafer.csl.sema import constructors, conversions, operations, rules
+from onewafer.csl.sema import rules
 from onewafer.csl.sema import types as t
-from onewafer.csl.sema.access import expand, split_access
 from onewafer.csl.sema.closures.dispatch import compile_expression, compile_type, compiles
 from onewafer.csl.sema.closures.frame import Scope, read_poison
 from onewafer.csl.sema.faults import Fault
-from onewafer.csl.sema.in_memory import address_of_variable
+from onewafer.csl.sema.rules import constructors
+from onewafer.csl.sema.rules.access import expand, split_access
 from onewafer.csl.sema.values import (
     FALSE,
     TRUE,
@@ -24,11 +24,14 @@ from onewafer.csl.sema.values import (
     Undefined,
     Value,
     Variable,
+    conversions,
     force,
     not_comptime,
+    operations,
     truth,
     type_of,
 )
+from onewafer.csl.sema.values.in_memory import address_of_variable
 from onewafer.csl.syntax import ast
 
 if TYPE_CHECKING:

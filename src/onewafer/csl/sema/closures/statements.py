@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NoReturn
 
-from onewafer.csl.sema import conversions, operations, packed, rules
+from onewafer.csl.sema import rules
 from onewafer.csl.sema import types as t
 from onewafer.csl.sema.closures.dispatch import (
     compile_block,
@@ -17,14 +17,17 @@ from onewafer.csl.sema.closures.expressions import compile_operand, select_arm
 from onewafer.csl.sema.closures.frame import Scope, Signal, undeclared
 from onewafer.csl.sema.closures.grouped_loops import GroupedLoop
 from onewafer.csl.sema.faults import Fault, fail
-from onewafer.csl.sema.labels import check_label, labelled
+from onewafer.csl.sema.rules.labels import check_label, labelled
 from onewafer.csl.sema.values import (
     Array,
     Range,
     Scalar,
     Struct,
     Value,
+    conversions,
     force,
+    operations,
+    packed,
     truth,
     type_of,
 )

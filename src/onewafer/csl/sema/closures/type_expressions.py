@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from onewafer.csl.sema import constructors, rules
+from onewafer.csl.sema import rules
 from onewafer.csl.sema import types as t
 from onewafer.csl.sema.closures.dispatch import (
     compile_expression,
@@ -13,6 +13,7 @@ from onewafer.csl.sema.closures.dispatch import (
     compiles,
     compiles_pointee,
 )
+from onewafer.csl.sema.rules import constructors
 from onewafer.csl.sema.values import TypeValue
 from onewafer.csl.syntax import ast
 

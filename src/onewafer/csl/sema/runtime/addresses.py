@@ -6,18 +6,11 @@ from math import prod
 from typing import TYPE_CHECKING, NoReturn
 
 from onewafer.csl import ir
-from onewafer.csl.sema import conversions, rules
+from onewafer.csl.sema import rules
 from onewafer.csl.sema import types as t
 from onewafer.csl.sema.faults import fail
-from onewafer.csl.sema.in_memory import (
-    address_of_field,
-    address_of_variable,
-    known_part,
-    pointer_to,
-    struct_at,
-)
+from onewafer.csl.sema.instance.analyzer import Analyzer, PlacedNumber, RuntimeLocal
 from onewafer.csl.sema.runtime import order
-from onewafer.csl.sema.runtime.analyzer import Analyzer, PlacedNumber, RuntimeLocal
 from onewafer.csl.sema.runtime.dispatch import evaluate, evaluate_comptime, evaluates, operand
 from onewafer.csl.sema.runtime.temporaries import steady
 from onewafer.csl.sema.values import (
@@ -31,9 +24,17 @@ from onewafer.csl.sema.values import (
     Undefined,
     Value,
     Variable,
+    conversions,
     force_all,
     is_comptime,
     type_of,
+)
+from onewafer.csl.sema.values.in_memory import (
+    address_of_field,
+    address_of_variable,
+    known_part,
+    pointer_to,
+    struct_at,
 )
 from onewafer.csl.syntax import ast
 from onewafer.image import Opcode, ScalarType

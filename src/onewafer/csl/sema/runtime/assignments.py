@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Final
 
 from onewafer.csl import ir
 from onewafer.csl.sema import types as t
-from onewafer.csl.sema.runtime import comptime_code, order, packed_fields, stores
+from onewafer.csl.sema.instance import packed_fields
+from onewafer.csl.sema.instance.analyzer import Analyzer, RuntimeLocal
+from onewafer.csl.sema.runtime import comptime_code, order, stores
 from onewafer.csl.sema.runtime.addresses import load, lvalue_of
-from onewafer.csl.sema.runtime.analyzer import Analyzer, RuntimeLocal
 from onewafer.csl.sema.runtime.dispatch import analyzes, evaluate_as, operand
 from onewafer.csl.sema.runtime.expressions import binary_values
 from onewafer.csl.sema.runtime.temporaries import steady
@@ -19,7 +20,7 @@ from onewafer.csl.sema.values import Pointer, Runtime, Scalar, Struct, Value, Va
 from onewafer.csl.syntax import ast
 
 if TYPE_CHECKING:
-    from onewafer.csl.sema.runtime.packed_fields import Path
+    from onewafer.csl.sema.instance.packed_fields import Path
 
 _SHIFTS: Final = (ast.BinaryOperator.SHIFT_LEFT, ast.BinaryOperator.SHIFT_RIGHT)
 

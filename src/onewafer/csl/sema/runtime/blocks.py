@@ -7,17 +7,25 @@ from operator import is_
 from typing import TYPE_CHECKING
 
 from onewafer.csl import ir, rewrite
-from onewafer.csl.sema import conversions
 from onewafer.csl.sema import types as t
 from onewafer.csl.sema.faults import Fault, fail
-from onewafer.csl.sema.in_memory import address_of_variable, whole
-from onewafer.csl.sema.labels import check_label, labelled
+from onewafer.csl.sema.instance.analyzer import Analyzer, JumpTarget
+from onewafer.csl.sema.rules.labels import check_label, labelled
 from onewafer.csl.sema.runtime import order, stores
-from onewafer.csl.sema.runtime.analyzer import Analyzer, JumpTarget
 from onewafer.csl.sema.runtime.bodies import analyze_block, analyze_in_scope
 from onewafer.csl.sema.runtime.dispatch import analyzes, evaluate_as, evaluates_choice
 from onewafer.csl.sema.runtime.jumps import ends_elsewhere, jumps_out
-from onewafer.csl.sema.values import VOID_VALUE, Runtime, Struct, Value, Variable, Void, type_of
+from onewafer.csl.sema.values import (
+    VOID_VALUE,
+    Runtime,
+    Struct,
+    Value,
+    Variable,
+    Void,
+    conversions,
+    type_of,
+)
+from onewafer.csl.sema.values.in_memory import address_of_variable, whole
 from onewafer.csl.syntax import ast, tree
 
 if TYPE_CHECKING:

@@ -5,17 +5,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from onewafer.csl import ir
-from onewafer.csl.sema import halves
 from onewafer.csl.sema import types as t
-from onewafer.csl.sema.builtins.registry import Site, find_builtin
 from onewafer.csl.sema.closures import call_function
 from onewafer.csl.sema.closures.calls import check_call, missing_return, result_type
 from onewafer.csl.sema.contracts import Where
 from onewafer.csl.sema.faults import Fault, fail
-from onewafer.csl.sema.pending import PendingBody
+from onewafer.csl.sema.instance.analyzer import Analyzer, RuntimeLocal
+from onewafer.csl.sema.instance.pending import PendingBody
+from onewafer.csl.sema.registry import Site, find_builtin
 from onewafer.csl.sema.runtime import function_pointers, order, passing
 from onewafer.csl.sema.runtime.addresses import load
-from onewafer.csl.sema.runtime.analyzer import Analyzer, RuntimeLocal
 from onewafer.csl.sema.runtime.bodies import analyze_block
 from onewafer.csl.sema.runtime.dispatch import evaluate, evaluate_type, evaluates, operand
 from onewafer.csl.sema.runtime.jumps import ends_elsewhere
@@ -33,6 +32,7 @@ from onewafer.csl.sema.values import (
     Variable,
     Void,
     force_all,
+    halves,
     is_comptime,
     key_of,
     not_comptime,
@@ -44,8 +44,8 @@ from onewafer.diagnostics import Annotation, Diagnostic
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
-    from onewafer.csl.sema.builtins.registry import Builtin
-    from onewafer.csl.sema.instance import Instance
+    from onewafer.csl.sema.instance.instance import Instance
+    from onewafer.csl.sema.registry import Builtin
     from onewafer.diagnostics import Span
 
 CONTROL_TASK = "a control task"

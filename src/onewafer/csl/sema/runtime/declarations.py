@@ -5,10 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from onewafer.csl import ir
-from onewafer.csl.sema import conversions, halves, rules
+from onewafer.csl.sema import rules
 from onewafer.csl.sema import types as t
 from onewafer.csl.sema.faults import fail
-from onewafer.csl.sema.in_memory import address_of_variable
 from onewafer.csl.sema.runtime import comptime_code, order, stores, structs
 from onewafer.csl.sema.runtime.dispatch import (
     analyzes,
@@ -26,13 +25,16 @@ from onewafer.csl.sema.values import (
     Undefined,
     Value,
     Variable,
+    conversions,
+    halves,
     is_comptime,
     type_of,
 )
+from onewafer.csl.sema.values.in_memory import address_of_variable
 from onewafer.csl.syntax import ast
 
 if TYPE_CHECKING:
-    from onewafer.csl.sema.runtime.analyzer import Analyzer
+    from onewafer.csl.sema.instance.analyzer import Analyzer
     from onewafer.diagnostics import Span
 
 

@@ -9,14 +9,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from onewafer.csl.sema import rules
-from onewafer.csl.sema.in_memory import constant
+from onewafer.csl.sema.values.in_memory import constant
 from onewafer.csl.syntax import ast
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from onewafer.csl.sema import types as t
-    from onewafer.csl.sema.runtime.analyzer import Analyzer
+    from onewafer.csl.sema.instance.analyzer import Analyzer
     from onewafer.csl.sema.values import Value
 
 _Rule = TypeVar("_Rule")

@@ -12,8 +12,8 @@ from onewafer.diagnostics import Annotation, Diagnostic
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from onewafer.csl.sema.instance_state import DsrState
-    from onewafer.csl.sema.runtime.analyzer import Analyzer
+    from onewafer.csl.sema.instance.analyzer import Analyzer
+    from onewafer.csl.sema.instance.state import DsrState
     from onewafer.csl.sema.values import Dsr, Value
     from onewafer.diagnostics import Span
 

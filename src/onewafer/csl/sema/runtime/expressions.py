@@ -5,15 +5,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from onewafer.csl import ir, walk
-from onewafer.csl.sema import constructors, conversions, operations, rules
+from onewafer.csl.sema import rules
 from onewafer.csl.sema import types as t
-from onewafer.csl.sema.access import expand, split_access
 from onewafer.csl.sema.faults import Fault, fail
-from onewafer.csl.sema.in_memory import address_of_variable, whole
-from onewafer.csl.sema.loop_steps import with_offset
-from onewafer.csl.sema.runtime import narrow, order, packed_fields, stores, structs, wide
+from onewafer.csl.sema.instance import narrow, packed_fields
+from onewafer.csl.sema.instance.analyzer import Analyzer, RuntimeLocal
+from onewafer.csl.sema.rules import constructors
+from onewafer.csl.sema.rules.access import expand, split_access
+from onewafer.csl.sema.rules.loop_steps import with_offset
+from onewafer.csl.sema.runtime import order, stores, structs, wide
 from onewafer.csl.sema.runtime.addresses import address_of, base_pointer, index_value, load
-from onewafer.csl.sema.runtime.analyzer import Analyzer, RuntimeLocal
 from onewafer.csl.sema.runtime.dispatch import (
     evaluate,
     evaluate_as,
@@ -35,10 +36,13 @@ from onewafer.csl.sema.values import (
     Undefined,
     Value,
     Variable,
+    conversions,
     force,
+    operations,
     truth,
     type_of,
 )
+from onewafer.csl.sema.values.in_memory import address_of_variable, whole
 from onewafer.csl.syntax import ast
 from onewafer.geometry import Direction
 from onewafer.image import Opcode, ScalarType
@@ -46,7 +50,7 @@ from onewafer.image import Opcode, ScalarType
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from onewafer.csl.sema.access import Term
+    from onewafer.csl.sema.rules.access import Term
     from onewafer.csl.sema.values import Number
     from onewafer.diagnostics import Span
 

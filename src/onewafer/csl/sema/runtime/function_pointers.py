@@ -11,21 +11,20 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from onewafer.csl import ir
-from onewafer.csl.sema import conversions
 from onewafer.csl.sema import types as t
 from onewafer.csl.sema.faults import fail
-from onewafer.csl.sema.instance_state import PointedFunctions
+from onewafer.csl.sema.instance.state import PointedFunctions
 from onewafer.csl.sema.runtime import order, passing
 from onewafer.csl.sema.runtime.structs import load_result
 from onewafer.csl.sema.runtime.temporaries import once
-from onewafer.csl.sema.values import Runtime, Undefined, Value, Variable
+from onewafer.csl.sema.values import Runtime, Undefined, Value, Variable, conversions
 from onewafer.image import Opcode, ScalarType
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from onewafer.csl.sema.instance import Instance
-    from onewafer.csl.sema.runtime.analyzer import Analyzer
+    from onewafer.csl.sema.instance.analyzer import Analyzer
+    from onewafer.csl.sema.instance.instance import Instance
     from onewafer.csl.sema.values import FunctionValue
     from onewafer.diagnostics import Span
 

@@ -18,8 +18,8 @@ from onewafer.csl.sema.values import Dsd, Dsr, Runtime, key_of
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from onewafer.csl.sema.instance_state import DsrState, HeldDsd
-    from onewafer.csl.sema.runtime.analyzer import Analyzer
+    from onewafer.csl.sema.instance.analyzer import Analyzer
+    from onewafer.csl.sema.instance.state import DsrState, HeldDsd
     from onewafer.diagnostics import Span
 
 

@@ -11,18 +11,17 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from onewafer.csl import ir
-from onewafer.csl.sema import conversions
 from onewafer.csl.sema import types as t
 from onewafer.csl.sema.faults import fail
-from onewafer.csl.sema.in_memory import address_of_variable
-from onewafer.csl.sema.loop_steps import steps_of
-from onewafer.csl.sema.values import Dsd, Scalar
+from onewafer.csl.sema.rules.loop_steps import steps_of
+from onewafer.csl.sema.values import Dsd, Scalar, conversions
+from onewafer.csl.sema.values.in_memory import address_of_variable
 from onewafer.image import DsdDescriptor, DsdKind, DsdOperation, Opcode, ScalarType
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from onewafer.csl.sema.runtime.analyzer import Analyzer
+    from onewafer.csl.sema.instance.analyzer import Analyzer
     from onewafer.csl.sema.values import Value
     from onewafer.diagnostics import Span
 

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Final, NoReturn
 from onewafer.csl import ir
 from onewafer.csl.sema import types as t
 from onewafer.csl.sema.faults import Fault, fail
-from onewafer.csl.sema.in_memory import whole
 from onewafer.csl.sema.runtime import held_dsds, order, passing
 from onewafer.csl.sema.runtime.calls import (
     analyzer_of,
@@ -36,13 +35,14 @@ from onewafer.csl.sema.values import (
     Variable,
     type_of,
 )
+from onewafer.csl.sema.values.in_memory import whole
 from onewafer.csl.syntax import ast, tree
 from onewafer.diagnostics import Annotation, Diagnostic, Severity
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from onewafer.csl.sema.runtime.analyzer import Analyzer, RuntimeLocal
+    from onewafer.csl.sema.instance.analyzer import Analyzer, RuntimeLocal
     from onewafer.csl.sema.values import FunctionValue
     from onewafer.diagnostics import Span
 

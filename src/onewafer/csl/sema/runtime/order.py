@@ -28,7 +28,7 @@ from onewafer.csl.sema.values import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from onewafer.csl.sema.runtime.analyzer import Analyzer
+    from onewafer.csl.sema.instance.analyzer import Analyzer
     from onewafer.csl.syntax import ast
     from onewafer.diagnostics import Span
 

@@ -10,9 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeGuard
 
 from onewafer.csl import ir
-from onewafer.csl.sema import conversions
 from onewafer.csl.sema import types as t
-from onewafer.csl.sema.in_memory import address_of_variable, pointer_to, struct_at
 from onewafer.csl.sema.runtime import order
 from onewafer.csl.sema.runtime.dispatch import evaluate_type
 from onewafer.csl.sema.runtime.structs import readable
@@ -23,15 +21,17 @@ from onewafer.csl.sema.values import (
     Undefined,
     Value,
     Variable,
+    conversions,
     force_all,
     is_comptime,
     key_of,
     not_comptime,
     type_of,
 )
+from onewafer.csl.sema.values.in_memory import address_of_variable, pointer_to, struct_at
 
 if TYPE_CHECKING:
-    from onewafer.csl.sema.runtime.analyzer import Analyzer, RuntimeLocal
+    from onewafer.csl.sema.instance.analyzer import Analyzer, RuntimeLocal
     from onewafer.csl.syntax import ast
     from onewafer.diagnostics import Span
 

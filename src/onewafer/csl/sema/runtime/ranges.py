@@ -10,17 +10,17 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from onewafer.csl import ir
-from onewafer.csl.sema import conversions
 from onewafer.csl.sema import types as t
 from onewafer.csl.sema.faults import fail
-from onewafer.csl.sema.runtime import narrow, order
-from onewafer.csl.sema.runtime.constants import known
+from onewafer.csl.sema.instance import narrow
+from onewafer.csl.sema.instance.constants import known
+from onewafer.csl.sema.runtime import order
 from onewafer.csl.sema.runtime.temporaries import once
-from onewafer.csl.sema.values import Range, Scalar, force
+from onewafer.csl.sema.values import Range, Scalar, conversions, force
 from onewafer.image import Opcode
 
 if TYPE_CHECKING:
-    from onewafer.csl.sema.runtime.analyzer import Analyzer, RuntimeLocal
+    from onewafer.csl.sema.instance.analyzer import Analyzer, RuntimeLocal
     from onewafer.diagnostics import Span
 
 

@@ -8,9 +8,9 @@ from onewafer.csl import ir
 from onewafer.csl.sema import rules
 from onewafer.csl.sema import types as t
 from onewafer.csl.sema.faults import Fault, fail
+from onewafer.csl.sema.instance.analyzer import Analyzer, JumpTarget, RuntimeLocal
 from onewafer.csl.sema.runtime import comptime_code, order, ranges, structs, unrolled
 from onewafer.csl.sema.runtime.addresses import base_pointer, load
-from onewafer.csl.sema.runtime.analyzer import Analyzer, JumpTarget, RuntimeLocal
 from onewafer.csl.sema.runtime.blocks import jump_target
 from onewafer.csl.sema.runtime.bodies import analyze_block, analyze_in_scope, nested, parts_of
 from onewafer.csl.sema.runtime.dispatch import analyzes, evaluate, evaluate_as, operand

@@ -5,18 +5,26 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from onewafer.csl import ir
-from onewafer.csl.sema import conversions
 from onewafer.csl.sema import types as t
 from onewafer.csl.sema.faults import fail
-from onewafer.csl.sema.in_memory import moved, pointer_to
 from onewafer.csl.sema.runtime.temporaries import steady
-from onewafer.csl.sema.values import Array, Pointer, Runtime, Struct, Undefined, Value, Variable
+from onewafer.csl.sema.values import (
+    Array,
+    Pointer,
+    Runtime,
+    Struct,
+    Undefined,
+    Value,
+    Variable,
+    conversions,
+)
+from onewafer.csl.sema.values.in_memory import moved, pointer_to
 from onewafer.image import Opcode, ScalarType
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from onewafer.csl.sema.runtime.analyzer import Analyzer
+    from onewafer.csl.sema.instance.analyzer import Analyzer
     from onewafer.diagnostics import Span
 
 UNROLLED_ELEMENTS = 8

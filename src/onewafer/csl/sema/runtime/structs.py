@@ -10,17 +10,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from onewafer.csl.sema import types as t
-from onewafer.csl.sema.in_memory import address_of_variable, pointer_to, struct_at
 from onewafer.csl.sema.runtime import order, stores
-from onewafer.csl.sema.values import (
-    Struct,
-    Undefined,
-    Value,
-    Variable,
-)
+from onewafer.csl.sema.values import Struct, Undefined, Value, Variable
+from onewafer.csl.sema.values.in_memory import address_of_variable, pointer_to, struct_at
 
 if TYPE_CHECKING:
-    from onewafer.csl.sema.runtime.analyzer import Analyzer
+    from onewafer.csl.sema.instance.analyzer import Analyzer
     from onewafer.diagnostics import Span
 
 

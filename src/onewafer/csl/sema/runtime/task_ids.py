@@ -18,8 +18,8 @@ from onewafer.image import Opcode, ScalarType, TaskKind
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from onewafer.csl.sema.instance import Instance
-    from onewafer.csl.sema.runtime.analyzer import Analyzer
+    from onewafer.csl.sema.instance.analyzer import Analyzer
+    from onewafer.csl.sema.instance.instance import Instance
     from onewafer.diagnostics import Span
 
 Statements = tuple[ir.Statement, ...]

@@ -8,7 +8,7 @@ from onewafer.csl import ir, walk
 from onewafer.csl.sema import types as t
 
 if TYPE_CHECKING:
-    from onewafer.csl.sema.runtime.analyzer import Analyzer
+    from onewafer.csl.sema.instance.analyzer import Analyzer
     from onewafer.diagnostics import Span
 
 

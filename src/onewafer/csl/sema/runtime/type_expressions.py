@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from onewafer.csl.sema import constructors
 from onewafer.csl.sema import types as t
+from onewafer.csl.sema.rules import constructors
 from onewafer.csl.sema.runtime.dispatch import evaluate_comptime, evaluate_type, evaluates
 from onewafer.csl.sema.values import TypeValue, Value
 from onewafer.csl.syntax import ast
 
 if TYPE_CHECKING:
-    from onewafer.csl.sema.runtime.analyzer import Analyzer
+    from onewafer.csl.sema.instance.analyzer import Analyzer
 
 
 @evaluates(ast.StructType)

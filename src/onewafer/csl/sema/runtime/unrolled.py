@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 from onewafer.csl import ir
 from onewafer.csl.sema import types as t
 from onewafer.csl.sema.faults import fail
+from onewafer.csl.sema.instance.analyzer import Analyzer, JumpTarget
 from onewafer.csl.sema.runtime import order
 from onewafer.csl.sema.runtime.addresses import load_at
-from onewafer.csl.sema.runtime.analyzer import Analyzer, JumpTarget
 from onewafer.csl.sema.runtime.blocks import jump_target
 from onewafer.csl.sema.runtime.bodies import analyze_in_scope
 from onewafer.csl.sema.runtime.jumps import ends_elsewhere

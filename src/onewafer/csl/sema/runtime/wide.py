@@ -11,21 +11,15 @@ from typing import TYPE_CHECKING, Final
 
 from onewafer.csl import ir
 from onewafer.csl.sema import types as t
+from onewafer.csl.sema.instance.constants import constant, known
 from onewafer.csl.sema.runtime import calls
-from onewafer.csl.sema.runtime.constants import constant, known
-from onewafer.csl.sema.values import (
-    Runtime,
-    Scalar,
-    Value,
-    map_scalar,
-    type_of,
-)
+from onewafer.csl.sema.values import Runtime, Scalar, Value, map_scalar, type_of
 from onewafer.image import Opcode, ScalarType
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from onewafer.csl.sema.runtime.analyzer import Analyzer
+    from onewafer.csl.sema.instance.analyzer import Analyzer
     from onewafer.diagnostics import Span
 
 _LARGEST_COUNT: Final = 0xFFFF

@@ -1,5 +1,19 @@
 """Values: numbers and what decides with them, all other kinds, and what is asked of any."""
 
+from onewafer.csl.sema.scalars import (
+    FALSE,
+    TRUE,
+    Decision,
+    Decisions,
+    Number,
+    Scalar,
+    Taint,
+    boolean,
+    force,
+    map_scalar,
+    merge_scalars,
+    merge_taints,
+)
 from onewafer.csl.sema.values.kinds import (
     VOID_VALUE,
     Array,
@@ -32,20 +46,6 @@ from onewafer.csl.sema.values.questions import (
     show,
     truth,
     type_of,
-)
-from onewafer.csl.sema.values.scalars import (
-    FALSE,
-    TRUE,
-    Decision,
-    Decisions,
-    Number,
-    Scalar,
-    Taint,
-    boolean,
-    force,
-    map_scalar,
-    merge_scalars,
-    merge_taints,
 )
 
 __all__ = [

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Protocol
 
 from onewafer.csl.sema import types as t
-from onewafer.csl.sema.values.scalars import Scalar
+from onewafer.csl.sema.scalars import Scalar
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final, NoReturn
 
 from onewafer.csl.sema import types as t
 from onewafer.csl.sema.faults import fail
+from onewafer.csl.sema.scalars import Scalar, force
 from onewafer.csl.sema.values.kinds import (
     Array,
     Dsd,
@@ -25,7 +26,6 @@ from onewafer.csl.sema.values.kinds import (
     Variable,
     Void,
 )
-from onewafer.csl.sema.values.scalars import Scalar, force
 
 if TYPE_CHECKING:
     from onewafer.diagnostics import Span

@@ -5,11 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 from onewafer.csl import ir
-from onewafer.csl.sema import packed
 from onewafer.csl.sema import types as t
-from onewafer.csl.sema.runtime import narrow
-from onewafer.csl.sema.runtime.constants import constant
-from onewafer.csl.sema.values import Runtime, Scalar, Struct, Value
+from onewafer.csl.sema.instance import narrow
+from onewafer.csl.sema.instance.constants import constant
+from onewafer.csl.sema.values import Runtime, Scalar, Struct, Value, packed
 from onewafer.image import Opcode, ScalarType
 
 if TYPE_CHECKING:

@@ -6,12 +6,12 @@ from dataclasses import fields
 from functools import cached_property
 from typing import TYPE_CHECKING, Final, Protocol
 
-from onewafer.csl.sema import conversions, externs, halves, retired, rules
+from onewafer.csl.sema import retired, rules
 from onewafer.csl.sema import types as t
 from onewafer.csl.sema.closures import Evaluate, Frame, Scope, compile_expression, compile_type
 from onewafer.csl.sema.faults import Fault, fail
-from onewafer.csl.sema.in_memory import address_of_variable, struct_at, whole
 from onewafer.csl.sema.names import suggest
+from onewafer.csl.sema.rules import externs
 from onewafer.csl.sema.values import (
     Array,
     FunctionValue,
@@ -24,11 +24,14 @@ from onewafer.csl.sema.values import (
     Value,
     Variable,
     Void,
+    conversions,
+    halves,
     is_plain,
     key_of,
     not_comptime,
     type_of,
 )
+from onewafer.csl.sema.values.in_memory import address_of_variable, struct_at, whole
 from onewafer.csl.syntax import ast
 from onewafer.csl.syntax.foreign_types import nearest_types
 from onewafer.diagnostics import Annotation

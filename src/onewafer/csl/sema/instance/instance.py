@@ -8,11 +8,10 @@ from typing import TYPE_CHECKING
 
 from onewafer.arch import DataTaskKey
 from onewafer.csl import ir
-from onewafer.csl.sema import conversions, formats, packed
 from onewafer.csl.sema import types as t
-from onewafer.csl.sema.columns import Columns
 from onewafer.csl.sema.faults import Fault, fail
-from onewafer.csl.sema.instance_state import (
+from onewafer.csl.sema.instance.columns import Columns
+from onewafer.csl.sema.instance.state import (
     Binding,
     Colors,
     ControlTables,
@@ -35,8 +34,11 @@ from onewafer.csl.sema.values import (
     Undefined,
     Value,
     Variable,
+    conversions,
     force,
+    formats,
     map_scalar,
+    packed,
     type_of,
 )
 from onewafer.diagnostics import Annotation, Diagnostic, Severity
@@ -54,7 +56,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from onewafer.csl.sema.faults import Reports
-    from onewafer.csl.sema.pending import PendingBody
+    from onewafer.csl.sema.instance.pending import PendingBody
     from onewafer.csl.sema.session import Session
     from onewafer.csl.syntax import ast
     from onewafer.diagnostics import Span

@@ -7,16 +7,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from onewafer.csl import ir
-from onewafer.csl.sema.reliance import Reliance
-from onewafer.csl.sema.values import (
-    Dsd,
-    Dsr,
-    FunctionValue,
-    Runtime,
-    Struct,
-    Value,
-    Variable,
-)
+from onewafer.csl.sema.instance.reliance import Reliance
+from onewafer.csl.sema.values import Dsd, Dsr, FunctionValue, Runtime, Struct, Value, Variable
 from onewafer.diagnostics import Diagnostic
 from onewafer.image import (
     FifoAction,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from onewafer.csl.sema.closures import run_block
 from onewafer.csl.sema.command_line import GivenParam
 from onewafer.csl.sema.faults import Fault, Reports, fail
-from onewafer.csl.sema.modules import ModuleInstance
+from onewafer.csl.sema.modules.module import ModuleInstance
 from onewafer.csl.sema.names import list_params, suggest
 from onewafer.csl.sema.values import FunctionValue, Struct, Value, Void, key_of, type_of
 from onewafer.csl.syntax import ast

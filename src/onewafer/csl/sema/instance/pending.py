@@ -10,15 +10,15 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
-from onewafer.csl.sema.externs import is_exported, named_externs
 from onewafer.csl.sema.faults import Fault
+from onewafer.csl.sema.rules.externs import is_exported, named_externs
 from onewafer.csl.sema.values import Dsr
 from onewafer.csl.syntax import ast, tree
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-    from onewafer.csl.sema.instance_state import ExplicitDsrs
+    from onewafer.csl.sema.instance.state import ExplicitDsrs
     from onewafer.csl.sema.session import SourceCode
     from onewafer.csl.sema.values import Module
 

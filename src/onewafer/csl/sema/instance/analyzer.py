@@ -6,11 +6,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NoReturn
 
 from onewafer.csl import ir
-from onewafer.csl.sema import conversions, halves
 from onewafer.csl.sema import types as t
 from onewafer.csl.sema.faults import Fault, fail
-from onewafer.csl.sema.in_memory import address_of_variable, struct_at
-from onewafer.csl.sema.runtime import narrow, packed_fields
+from onewafer.csl.sema.instance import narrow, packed_fields
 from onewafer.csl.sema.values import (
     Dsd,
     FunctionAddress,
@@ -22,13 +20,16 @@ from onewafer.csl.sema.values import (
     Undefined,
     Value,
     Variable,
+    conversions,
+    halves,
     not_comptime,
     type_of,
 )
+from onewafer.csl.sema.values.in_memory import address_of_variable, struct_at
 
 if TYPE_CHECKING:
-    from onewafer.csl.sema.instance import Instance
-    from onewafer.csl.sema.instance_state import DsrKey, DsrState
+    from onewafer.csl.sema.instance.instance import Instance
+    from onewafer.csl.sema.instance.state import DsrKey, DsrState
     from onewafer.csl.sema.session import Session
     from onewafer.csl.sema.values import Module
     from onewafer.diagnostics import Span

@@ -8,18 +8,8 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Final, NoReturn
 
-from onewafer.csl.sema import packed
 from onewafer.csl.sema import types as t
 from onewafer.csl.sema.faults import fail
-from onewafer.csl.sema.formats import (
-    from_bits,
-    quiet,
-    round_float,
-    to_bits,
-    to_double,
-    to_float,
-)
-from onewafer.csl.sema.structs import check_names
 from onewafer.csl.sema.values import (
     Array,
     FunctionAddress,
@@ -37,8 +27,18 @@ from onewafer.csl.sema.values import (
     force,
     map_scalar,
     not_comptime,
+    packed,
     type_of,
 )
+from onewafer.csl.sema.values.formats import (
+    from_bits,
+    quiet,
+    round_float,
+    to_bits,
+    to_double,
+    to_float,
+)
+from onewafer.csl.sema.values.structs import check_names
 from onewafer.csl.syntax.ast import Storage
 
 if TYPE_CHECKING:

@@ -11,10 +11,8 @@ import math
 import operator
 from typing import TYPE_CHECKING, Any, Final
 
-from onewafer.csl.sema import conversions
 from onewafer.csl.sema import types as t
 from onewafer.csl.sema.faults import fail
-from onewafer.csl.sema.formats import quiet, round_float
 from onewafer.csl.sema.values import (
     FALSE,
     TRUE,
@@ -25,11 +23,13 @@ from onewafer.csl.sema.values import (
     Value,
     Variable,
     boolean,
+    conversions,
     map_scalar,
     merge_taints,
     not_comptime,
     type_of,
 )
+from onewafer.csl.sema.values.formats import quiet, round_float
 from onewafer.csl.syntax.ast import BinaryOperator, UnaryOperator
 
 if TYPE_CHECKING:

@@ -6,9 +6,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from onewafer.csl import ir
-from onewafer.csl.sema import formats
 from onewafer.csl.sema import types as t
-from onewafer.csl.sema.values import Scalar, Taint, map_scalar
+from onewafer.csl.sema.values import Scalar, Taint, formats, map_scalar
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from onewafer.csl.sema import conversions, packed, rules
+from onewafer.csl.sema import rules
 from onewafer.csl.sema import types as t
 from onewafer.csl.sema.faults import fail
-from onewafer.csl.sema.values import Array, TypeValue, Value
+from onewafer.csl.sema.values import Array, TypeValue, Value, conversions, packed
 from onewafer.diagnostics import Annotation
 
 if TYPE_CHECKING:

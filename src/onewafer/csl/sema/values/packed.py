@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 
 from onewafer.csl.sema import types as t
 from onewafer.csl.sema.faults import fail
-from onewafer.csl.sema.formats import from_bits, to_bits
 from onewafer.csl.sema.names import suggest
-from onewafer.csl.sema.structs import check_names
 from onewafer.csl.sema.values import Number, Scalar, Struct, map_scalar, merge_scalars
+from onewafer.csl.sema.values.formats import from_bits, to_bits
+from onewafer.csl.sema.values.structs import check_names
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

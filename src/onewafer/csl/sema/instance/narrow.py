@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NoReturn
 from onewafer.csl import ir
 from onewafer.csl.sema import types as t
 from onewafer.csl.sema.faults import fail
-from onewafer.csl.sema.runtime.constants import constant
+from onewafer.csl.sema.instance.constants import constant
 from onewafer.image import Opcode, ScalarType
 
 if TYPE_CHECKING:

@@ -6,15 +6,8 @@ from typing import TYPE_CHECKING, NoReturn
 
 from onewafer.csl.sema import types as t
 from onewafer.csl.sema.faults import fail
-from onewafer.csl.sema.in_memory import moved, pointer_to, struct_at
-from onewafer.csl.sema.values import (
-    FunctionValue,
-    Struct,
-    Undefined,
-    Value,
-    Variable,
-    type_of,
-)
+from onewafer.csl.sema.values import FunctionValue, Struct, Undefined, Value, Variable, type_of
+from onewafer.csl.sema.values.in_memory import moved, pointer_to, struct_at
 from onewafer.csl.syntax import ast, tree
 from onewafer.diagnostics import Annotation
 

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from onewafer.csl.sema import conversions
 from onewafer.csl.sema import types as t
 from onewafer.csl.sema.faults import fail
-from onewafer.csl.sema.structs import read_choice, read_fields, read_flag
-from onewafer.csl.sema.values import Array, Scalar, Struct, Value, force, type_of
+from onewafer.csl.sema.values import Array, Scalar, Struct, Value, conversions, force, type_of
+from onewafer.csl.sema.values.structs import read_choice, read_fields, read_flag
 from onewafer.geometry import Direction
 from onewafer.image import ColorConfig, CounterFilter, PopMode, RangeFilter, SwitchPosition
 

@@ -18,7 +18,7 @@ from onewafer.csl.sema.names import suggest
 from onewafer.diagnostics import Annotation, Diagnostic
 
 if TYPE_CHECKING:
-    from onewafer.csl.sema.runtime.analyzer import Analyzer
+    from onewafer.csl.sema.instance.analyzer import Analyzer
     from onewafer.csl.sema.values import Module, Value
     from onewafer.csl.syntax import ast
     from onewafer.diagnostics import Span

@@ -1,0 +1,1 @@
+"""One instance of a PE program during its analysis."""

@@ -1,0 +1,1 @@
+"""Modules: instances of files, and the programs that they are part of."""
