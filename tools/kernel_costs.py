@@ -118,10 +118,10 @@ _SECTION = 2
 """On both axes, so that PEs have the code of both phases."""
 _OF_TRAINING = (Arena.GRADIENTS, optimizers.MOMENTS, optimizers.SQUARES)
 _ARENA_ELEMENTS = {
-    Arena.PARAMETERS: 600,
-    Arena.ACTIVATIONS: 2300,
+    Arena.PARAMETERS: 100,
+    Arena.ACTIVATIONS: 900,
     Arena.ACCUMULATOR: 2250,
-    Arena.STATE: 800,
+    Arena.STATE: 100,
     Arena.INDICES: 256,
     Arena.TABLES: 1024,
     Arena.SLOTS: 3 * NUM_SEQUENCES,
