@@ -171,6 +171,25 @@ def test_synchronous_operation_ends_early(engine, num_asked):
     assert end - start == (num_asked if num_asked <= 3 else 4)
 
 
+def test_early_end_beside_an_operation_in_memory(engine):
+    """M112: it is heard in its cycle, so a task that the other one activates begins no earlier."""
+    kernel = FifoKernel()
+    kernel.function("main")
+    target, source = (kernel.array(name, range(60)) for name in ("target", "source"))
+    config = background(0, activate=9)
+    kernel.operate(DsdOperation.FADDS, target, source, target, config=config)
+    kernel.take("nothing", 1)
+    kernel.finish_function()
+    kernel.label("task9")
+    kernel.emit(Opcode.END_TASK)
+    kernel.task(TaskKind.LOCAL, 9, "task9")
+    run = boot(kernel.finish(), engine=engine).launch()
+    (early,) = run.cycles(EventKind.DSD_END, subject=8)
+    (late,) = run.cycles(EventKind.DSD_END, subject=0)
+    (begun,) = run.cycles(EventKind.TASK_START, subject=9)
+    assert early < late <= begun
+
+
 @pytest.mark.parametrize(("num_asked", "found"), [(2, 2), (3, 3), (4, 55)])
 def test_scalar_is_set_by_the_last_element_only(engine, num_asked, found):
     """M112: what an operation took out of a FIFO that ran empty does not reach it."""

@@ -100,7 +100,6 @@ class ComputeElement:
         "_code",
         "_instruction_sink",
         "_limit",
-        "_now",
         "_operation_timing",
         "_sink",
         "_state",
@@ -119,6 +118,7 @@ class ComputeElement:
         "main_thread",
         "main_thread_cycles",
         "memory",
+        "now",
         "num_instructions",
         "path",
         "pc",
@@ -193,7 +193,7 @@ class ComputeElement:
         self.fifos = make_fifos(self.program, self.memory, self.fifo_lengths)
         self.main_thread = MainThread.IDLE
         self.main_free = self.main_next = 0
-        self._limit = self._now = self.stalled_since = 0
+        self._limit = self.now = self.stalled_since = 0
         self.written_register: tuple[int, int] | None = None
         """A register of the router that was written in this cycle, and the word."""
         self.pending_launch: tuple[Symbol, tuple[int, ...]] | None = None
@@ -208,7 +208,7 @@ class ComputeElement:
 
     def tick(self, cycle: int, horizon: int) -> None:
         """Bring the element to `cycle`; the main thread may run ahead to before `horizon`."""
-        self._now = cycle
+        self.now = cycle
         self.path.settle(cycle)
         if self.queue_registers is not None:
             self.queue_registers.tell()
@@ -280,7 +280,7 @@ class ComputeElement:
 
     def may_touch_router(self, cycle: int) -> bool:
         """Tell whether the clock is where the main thread is: it may have run ahead."""
-        return cycle <= self._now
+        return cycle <= self.now
 
     def read_register(self, register: int) -> int:
         """Return a register as of the start of the cycle (M132, M133)."""
@@ -338,7 +338,7 @@ class ComputeElement:
         """Block or unblock a `channel()` (M61, M146)."""
         set_blocked(self, self._state, encoded, is_blocked=is_blocked)
         if is_blocked:
-            self.path.hold(self.held_threads, self._now)
+            self.path.hold(self.held_threads, self.now)
 
     @property
     def held_threads(self) -> int:

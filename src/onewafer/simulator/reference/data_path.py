@@ -128,7 +128,9 @@ class DataPath:
             if fifo.writer is not None:
                 raise self._conflict(fifo.writer, f"puts into FIFO {fifo.number}")
             fifo.writer = operation
-        self._agenda.schedule(self._owner, operation.start)
+        # This look serves what starts in its cycle. A second look would forget what this one asks for.
+        if operation.start > self._owner.now:
+            self._agenda.schedule(self._owner, operation.start)
 
     def run_alone(self, operation: Operation) -> int:
         """Run a memory-only operation that nothing competes with; return the cycle of its end."""
@@ -188,12 +190,7 @@ class DataPath:
         ready: list[Operation] = []
         held = self._owner.held_threads  # one that this cycle lets go begins in the next one
         for operation in self.threads:
-            if operation is None:
-                continue
-            if operation.finish_at < NEVER:  # to be heard again: some cycles are looked at twice
-                self._agenda.schedule(self._owner, operation.finish_at)
-                continue
-            if operation.is_held_by(held):
+            if operation is None or operation.finish_at < NEVER or operation.is_held_by(held):
                 continue
             if operation.start > cycle:
                 self._agenda.schedule(self._owner, operation.start)
