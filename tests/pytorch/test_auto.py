@@ -287,9 +287,9 @@ def cycles_by_launch(fidelity, monkeypatch, **options):
     wafer, simulated = Session(WaferOptions(fidelity=fidelity, **options)), {}
     count_call = ProgramRecord.count_call
 
-    def count(record, phase, rows, launches):
+    def count(record, phase, rows, launches, **options):
         simulated.update({made.launch: made.activity.cycles for made in launches})
-        count_call(record, phase, rows, launches)
+        count_call(record, phase, rows, launches, **options)
 
     with monkeypatch.context() as patch, intercept_calls(wafer):
         patch.setattr(ProgramRecord, "count_call", count)

@@ -130,9 +130,9 @@ def test_a_changed_constant_is_seen(tmp_path):
     package = copy_package(tmp_path)
     first = run_in(tmp_path, tmp_path / "cache")
     assert "counts" not in first  # it came with the package
-    path = package / "simulator" / "fast" / "tasks.py"
+    path = package / "simulator" / "fast" / "kernels" / "compute_element" / "tasks.py"
     text = path.read_text(encoding="utf-8")
-    line = "s.pes[pe, PE_MAIN_NEXT] = cycle + s.timing[T_TASK_START]"
+    line = "s.pes[pe, f.PE_MAIN_NEXT] = cycle + s.timing[f.T_TASK_START]"
     changed = text.replace(line, f"{line} + 10")
     assert changed != text
     path.write_text(changed, encoding="utf-8")
