@@ -158,6 +158,8 @@ class _Sequence:
     dtype: DataType
     has_equal_heads: bool
     """Whether heads of values are as wide as those of keys."""
+    is_causal: bool
+    """Whether each token attends to earlier ones only."""
     parameters: list[Tensor] = field(default_factory=list)
     operations: list[Operation] = field(default_factory=list)
 
@@ -176,7 +178,7 @@ class _Sequence:
 
     def attention(self, draw: st.DrawFn, source: Tensor) -> None:
         kv_heads, group, pairs = (draw(st.integers(1, 2)) for _ in range(3))
-        heads, causal = kv_heads * group, draw(st.booleans())
+        heads, causal = kv_heads * group, self.is_causal or draw(st.booleans())
         query = self.linear(source, heads * pairs * 2)
         key = self.linear(source, kv_heads * pairs * 2)
         value_features = pairs * 2 if self.has_equal_heads else draw(st.integers(1, 3))
@@ -211,16 +213,25 @@ def sequences(
     max_rows: int = 4,
     max_operations: int = 6,
     has_equal_heads: bool = False,
+    has_cache: bool = False,
 ) -> Graph:
-    """Draw a chain of all operations over the tokens of one sequence."""
+    """Draw a chain of all operations over the tokens of one sequence.
+
+    With a cache, it has causal attention, and what it computes does not need its first token.
+    """
     rows, features, vocabulary = (draw(st.integers(1, most)) for most in (max_rows, 6, 9))
-    sequence = _Sequence(draw(FLOATS), has_equal_heads)
+    sequence = _Sequence(draw(FLOATS), has_equal_heads, is_causal=has_cache)
     ids = Tensor("ids", (rows, 1), DataType.I32)
     table = sequence.parameter("table", vocabulary, features)
     sequence.operations.append(Embedding(sequence.tensor(rows, features), "ids", table))
-    for _ in range(draw(st.integers(0, max_operations))):
+    num_operations = draw(st.integers(int(has_cache), max_operations))
+    attends = draw(st.integers(0, num_operations - 1)) if has_cache else None
+    of_positions = [kind for kind in _OF_POSITIONS if not (has_cache and kind == "first")]
+    for index in range(num_operations):
         has_all_rows = not any(isinstance(o, FirstRow | LastRow) for o in sequence.operations)
-        kinds = _ROW_BY_ROW + _OF_POSITIONS if has_all_rows else _ROW_BY_ROW
+        kinds = _ROW_BY_ROW + of_positions if has_all_rows else _ROW_BY_ROW
+        if attends is not None and index <= attends:
+            kinds = ["attention"] if index == attends else [k for k in kinds if k != "last"]
         _append(draw, sequence, draw(st.sampled_from(kinds)), max_positions=rows + 3)
     last = sequence.operations[-1].result.name
     return Graph("sequence", (ids,), (*sequence.parameters,), (*sequence.operations,), (last,))

@@ -141,7 +141,9 @@ def launches_of_slots(draw, *, num_sequences, rows, positions, most=4):
 
 
 @settings(max_examples=6)
-@given(st.data(), sequences(has_equal_heads=True), st.integers(1, 3), st.integers(1, 3))
+@given(
+    st.data(), sequences(has_equal_heads=True, has_cache=True), st.integers(1, 3), st.integers(1, 3)
+)
 def test_random_sequences_beside_each_other(data, graph, width, height):
     rows = graph.inputs[0].shape[0]
     try:
@@ -159,7 +161,7 @@ def test_random_sequences_beside_each_other(data, graph, width, height):
 @settings(max_examples=100)
 @given(
     st.data(),
-    sequences(has_equal_heads=True, max_rows=9, max_operations=12),
+    sequences(has_equal_heads=True, has_cache=True, max_rows=9, max_operations=12),
     st.integers(1, 6),
     st.integers(1, 6),
 )
