@@ -128,7 +128,7 @@ class DataPath:
             if fifo.writer is not None:
                 raise self._conflict(fifo.writer, f"puts into FIFO {fifo.number}")
             fifo.writer = operation
-        # This look serves what starts in its cycle. A second look would forget what this one asks for.
+        # This look serves what starts in its cycle: a second one would forget what it asks for.
         if operation.start > self._owner.now:
             self._agenda.schedule(self._owner, operation.start)
 
