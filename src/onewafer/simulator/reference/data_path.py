@@ -29,6 +29,8 @@ class Owner(Unit, Protocol):
     router: Router
     exceptions: Exceptions | None
     details: EventSink | None
+    now: int
+    """The cycle of the look."""
 
     @property
     def held_threads(self) -> int:
