@@ -95,3 +95,19 @@ def test_a_folder_that_goes_away_is_said_and_ends_nothing(tmp_path, capsys):
     assert "the recording is not written" in capsys.readouterr().err
     assert device.has_lost_trace
     assert not said
+
+
+def test_of_several_machines_the_one_with_most_cycles_is_recorded(tmp_path):
+    path = tmp_path / "run.parquet"
+    recorder = RunRecorder(path, Recorded("again", SourceTexts({})), print)
+    cycles = []
+    for length in (2, 8, 3):
+        image = streaming(num_sent=length, num_received=length)
+        device = Device(image, WSE3, engine="reference", recorder=recorder)
+        device.load()
+        cycles.append(device.launch("main").end_cycle)
+    recorder.finish(ended_well=True)
+    header = RecordingFile(path).header
+
+    assert header.cycles == max(cycles)
+    assert len(header.launches) == 1

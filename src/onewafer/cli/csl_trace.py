@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from dataclasses import replace
+from dataclasses import dataclass
 from pathlib import Path
 from shutil import which
 from typing import TYPE_CHECKING, Annotated
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from onewafer.cli.program_folder import ProfileOption, load_image
+from onewafer.cli.recorded_run import RecordOption, ViewOption, recording_file, show_longest
 from onewafer.cli.simulation_options import (
     CheckOption,
     MaxCyclesOption,
@@ -19,11 +20,11 @@ from onewafer.cli.simulation_options import (
     read_settings,
 )
 from onewafer.errors import ConfigurationError, TraceError
-from onewafer.settings import check_record_file, check_trace_file
+from onewafer.settings import check_trace_file
 from onewafer.terminal import printable
 
 if TYPE_CHECKING:
-    from onewafer.settings import Settings
+    from onewafer.host import Device
 
 DEFAULT_OUTPUT = "trace.perfetto-trace"
 DEFAULT_PROFILE = "sdk"
@@ -42,10 +43,6 @@ _OutputOption = Annotated[
         help="Ends in .perfetto-trace (ui.perfetto.dev), .log (wse-viz) or .wafer-trace; "
         f"repeatable [default: {DEFAULT_OUTPUT}].",
     ),
-]
-_RecordOption = Annotated[
-    str | None,
-    typer.Option(metavar="FILE", help="Write a recording too, for `onewafer view FILE`; Parquet."),
 ]
 
 
@@ -66,7 +63,8 @@ def trace(
             help="For a FOLDER: a function to launch, with its arguments; repeatable.",
         ),
     ] = None,
-    record: _RecordOption = None,
+    record: RecordOption = None,
+    view: ViewOption = False,
     profile: ProfileOption = DEFAULT_PROFILE,
     max_cycles: MaxCyclesOption = None,
     strict: StrictOption = False,
@@ -80,7 +78,6 @@ def trace(
     """
     named = dict.fromkeys(outputs or [DEFAULT_OUTPUT])
     files = [check_trace_file(text, "-o") for text in named]
-    recording = None if record is None else check_record_file(record, "--record")
     subject = Path(what[0])
     if profile != DEFAULT_PROFILE and not subject.is_dir():
         raise ConfigurationError(
@@ -88,28 +85,36 @@ def trace(
             "has that of its run"
         )
     if subject.suffix == _TRACE:
-        is_run = strict or check is not None or recording is not None
+        is_run = strict or view or not (check is None and record is None)
         _refuse_script_options(what, launch, max_cycles, is_run=is_run)
         _convert(subject, files)
-    elif subject.is_dir():
-        if len(what) > 1:
-            raise ConfigurationError(
-                f"{what[1]}: a folder has no arguments; options come before it"
-            )
-        settings = read_settings(
-            engine=None,
-            max_cycles=max_cycles,
-            threads=None,
-            quiet=False,
-            strict=strict,
-            checks=check,
-        )
-        settings = replace(settings, record_file=recording)
-        _run_folder(subject, files, launch or [], profile, settings)
-    else:
-        if launch:
+        return
+    checks = _Checks(max_cycles, strict, check)
+    with recording_file(record, is_shown=view) as file:
+        if subject.is_dir():
+            if len(what) > 1:
+                raise ConfigurationError(
+                    f"{what[1]}: a folder has no arguments; options come before it"
+                )
+            calls = [_parse_launch(text) for text in launch or []]
+            _run_folder(_make_device(subject, files, profile, checks, file), calls)
+            code = 0
+        elif launch:
             raise ConfigurationError("--launch is for a FOLDER; a script launches by itself")
-        _run_script(what, files, max_cycles, strict=strict, check=check, recording=recording)
+        else:
+            code = _run_script(what, files, checks, file)
+        if view and file is not None and file.exists():
+            show_longest([file])
+    raise typer.Exit(code)
+
+
+@dataclass(frozen=True, slots=True)
+class _Checks:
+    """What lets a run fail."""
+
+    max_cycles: int | None
+    strict: bool
+    check: str | None
 
 
 def _refuse_script_options(
@@ -119,16 +124,8 @@ def _refuse_script_options(
         raise ConfigurationError(f"{what[0]}: a trace is only converted: it takes -o and no more")
 
 
-def _run_script(
-    what: list[str],
-    files: list[Path],
-    max_cycles: int | None,
-    *,
-    strict: bool,
-    check: str | None,
-    recording: Path | None,
-) -> None:
-    """Run the script, and say so if nothing was simulated by it."""
+def _run_script(what: list[str], files: list[Path], checks: _Checks, recording: Path | None) -> int:
+    """Run the script, and say so if nothing was simulated by it; return its exit code."""
     arguments = what[1:] if what[0] in _RUNNERS else what
     if not arguments:
         raise ConfigurationError(f"after {what[0]} comes the script, as in {what[0]} run.py")
@@ -140,12 +137,12 @@ def _run_script(
     if not arguments[0].startswith("-") and not Path(arguments[0]).exists():
         raise ConfigurationError(f"there is no script, folder or trace {arguments[0]}")
     options = [f"--trace={','.join(map(str, files))}"]
-    if max_cycles is not None:
-        options.append(f"--max-cycles={max_cycles}")
-    if strict:
+    if checks.max_cycles is not None:
+        options.append(f"--max-cycles={checks.max_cycles}")
+    if checks.strict:
         options.append("--strict")
-    if check is not None:
-        options.append(f"--check={check}")
+    if checks.check is not None:
+        options.append(f"--check={checks.check}")
     if recording is not None:
         options.append(f"--record={recording}")
     sys.stdout.flush()
@@ -156,7 +153,7 @@ def _run_script(
         note = "nothing was simulated, so there is no trace: a host script loads a program"
         print(f"onewafer: {arguments[0]}: {note}, as with SdkRuntime(…).load()", file=sys.stderr)
         code = TraceError.exit_code
-    raise typer.Exit(code)
+    return code
 
 
 def _run(command: list[str]) -> int:
@@ -184,31 +181,30 @@ def _is_other_command(name: str) -> bool:
     return name.endswith(".sh") or not (Path(name).exists() or which(name) is None)
 
 
-def _run_folder(
-    folder: Path, files: list[Path], launches: list[str], profile: str, settings: Settings
-) -> None:
+def _make_device(
+    folder: Path, files: list[Path], profile: str, checks: _Checks, recording: Path | None
+) -> Device:
     from onewafer.arch import load_architecture  # noqa: PLC0415  # a subcommand loads what it uses
     from onewafer.host import (  # noqa: PLC0415  # likewise
         Device,
-        Interruption,
         RunLimits,
         checking_of,
         record_folder,
     )
-    from onewafer.image import SymbolKind  # noqa: PLC0415  # likewise
 
     image = load_image(folder)
-    calls = [_parse_launch(text) for text in launches]
-    functions = [e.name for e in image.exports if e.kind is SymbolKind.FUNCTION]
-    if functions and not launches:
-        note = "only the start-up runs: no function is launched; --launch NAME runs one of"
-        print(f"onewafer: {note} {', '.join(functions)}", file=sys.stderr)
+    settings = read_settings(
+        engine=None,
+        max_cycles=checks.max_cycles,
+        threads=None,
+        quiet=False,
+        strict=checks.strict,
+        checks=checks.check,
+    )
     limits = RunLimits.from_settings(settings)
-    architecture = load_architecture(image.arch, profile=profile)
-    recording = settings.record_file
-    device = Device(
+    return Device(
         image,
-        architecture,
+        load_architecture(image.arch, profile=profile),
         engine="reference",
         limits=limits,
         trace_files=files,
@@ -217,6 +213,16 @@ def _run_folder(
         is_reviewed=True,
         has_host=False,
     )
+
+
+def _run_folder(device: Device, calls: list[tuple[str, list[int | float]]]) -> None:
+    from onewafer.host import Interruption  # noqa: PLC0415  # likewise
+    from onewafer.image import SymbolKind  # noqa: PLC0415  # likewise
+
+    functions = [e.name for e in device.image.exports if e.kind is SymbolKind.FUNCTION]
+    if functions and not calls:
+        note = "only the start-up runs: no function is launched; --launch NAME runs one of"
+        print(f"onewafer: {note} {', '.join(functions)}", file=sys.stderr)
     for name, numbers in calls:
         device.check_launch(name, *numbers)
     device.load()  # which begins the trace, in place of an earlier one

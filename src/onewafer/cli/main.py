@@ -18,6 +18,7 @@ from onewafer.cli.run import run
 from onewafer.cli.serve import serve
 from onewafer.cli.sweep import sweep
 from onewafer.cli.validate import validate
+from onewafer.cli.view import view
 from onewafer.errors import InternalError, OnewaferError
 from onewafer.terminal import printable
 from onewafer.user_text import cut_words
@@ -41,6 +42,7 @@ app.command()(serve)
 app.add_typer(validate)
 app.add_typer(calibrate)
 app.add_typer(csl)
+app.command()(view)
 app.command()(bench)
 
 

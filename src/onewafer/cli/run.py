@@ -13,6 +13,7 @@ import typer
 
 from onewafer.api import Wafer, as_option, open_session, require_torch, wafer_options
 from onewafer.cli.output_files import check_output, write_output
+from onewafer.cli.recorded_run import RecordOption, ViewOption, recording_file, show_longest
 from onewafer.cli.simulation_options import (
     EngineOption,
     MaxCyclesOption,
@@ -90,13 +91,8 @@ _CudaAliasOption = Annotated[
     ),
 ]
 
-_RecordOption = Annotated[
-    Path | None,
-    typer.Option(
-        "--record",
-        metavar="FILE",
-        help="Write what every PE did, for `onewafer view FILE`; Parquet, a file a program.",
-    ),
+_QuietOption = Annotated[
+    bool, typer.Option("--quiet", "-q", help="No report and no progress line.")
 ]
 _VerboseOption = Annotated[
     bool, typer.Option("--verbose", "-v", help="Report every place and nested call.")
@@ -133,12 +129,11 @@ def run(
     max_cycles: MaxCyclesOption = None,
     threads: ThreadsOption = None,
     json_file: _JsonOption = None,
-    record: _RecordOption = None,
+    record: RecordOption = None,
+    view: ViewOption = False,
     explain_placement: _ExplainOption = False,
     verbose: _VerboseOption = False,
-    quiet: Annotated[
-        bool, typer.Option("--quiet", "-q", help="No report and no progress line.")
-    ] = False,
+    quiet: _QuietOption = False,
 ) -> None:
     """Run a PyTorch script; module calls and training loops run on a simulated wafer.
 
@@ -147,9 +142,8 @@ def run(
     """
     if not script.exists():  # said at once: to load torch takes seconds
         raise ConfigurationError(f"there is no script {script}")
-    output = _Output(check_output("--json", json_file), explain_placement, verbose, quiet)
-    read = read_settings(engine=engine, max_cycles=max_cycles, threads=threads, quiet=quiet)
-    settings = replace(read, record_file=check_output("--record", record) or read.record_file)
+    output = _Output(check_output("--json", json_file), explain_placement, verbose, quiet, view)
+    settings = read_settings(engine=engine, max_cycles=max_cycles, threads=threads, quiet=quiet)
     require_torch("`onewafer run`")
     options = wafer_options(
         spelling=_as_flag,
@@ -167,7 +161,9 @@ def run(
         csl=csl,
         engine=settings.engine,
     )
-    _run(script, arguments or [], options, settings, cuda_alias=cuda_alias, output=output)
+    with recording_file(record, is_shown=view) as file:
+        settings = replace(settings, record_file=file or settings.record_file)
+        _run(script, arguments or [], options, settings, cuda_alias=cuda_alias, output=output)
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,6 +174,7 @@ class _Output:
     explains_placement: bool
     is_verbose: bool
     is_quiet: bool
+    is_shown: bool
 
 
 def _run(
@@ -219,6 +216,8 @@ def _run(
             "nothing was simulated, so there is no recording: let the wafer run a module, with "
             "--fidelity fabric, or with auto and a larger --simulate-budget"
         )
+    if output.is_shown:
+        show_longest(recordings)
     raise typer.Exit(result.exit_code)
 
 

@@ -39,6 +39,8 @@ if TYPE_CHECKING:
     from onewafer.recording import FindSource, Split, Tensor
     from onewafer.simulator import Machine, Statistics
 
+    _Measured = tuple[RunHeader, dict[str, NDArray[Any]], WaferImage]
+
 _NO_COLOR = -1
 _NOT_STOPPED = "the host script ended before it stopped the program"
 
@@ -78,6 +80,7 @@ class RunRecorder:
         self._subject = subject
         self._say = say
         self._machine: Machine | None = None
+        self._longest: _Measured | None = None
         self._failure = ""
         self._launches: list[RecordedLaunch] = []
         try:
@@ -92,7 +95,8 @@ class RunRecorder:
         weakref.finalize(owner, self.finish, ended_well=ended_well)
 
     def follow(self, machine: Machine) -> None:
-        """Note whose run it is; what was noted of another machine is forgotten."""
+        """Note whose run it is; of several machines, the one with most cycles is recorded."""
+        self._keep_longest("")
         self._machine = machine
         self._launches.clear()
 
@@ -106,11 +110,14 @@ class RunRecorder:
 
     def finish(self, *, ended_well: bool = False) -> None:
         """Write the file, once, if anything ran; a run without `stop` has not ended well."""
-        machine, self._machine = self._machine, None
-        if machine is None:
+        self._keep_longest(self._failure or ("" if ended_well else _NOT_STOPPED))
+        measured, self._longest = self._longest, None
+        if measured is None:
             return
+        header, columns, image = measured
+        sources = read_sources(image, self._subject.find_source)
         try:
-            self._write(machine, self._failure or ("" if ended_well else _NOT_STOPPED))
+            write_recording(self.path, header, columns, image=image, sources=sources)
         except OSError as error:
             self.failure = f"{self.path}: {error.strerror or error}"
             sys.stderr.write(f"onewafer: the recording is not written: {self.failure}\n")
@@ -118,7 +125,15 @@ class RunRecorder:
         size = format_size(self.path.stat().st_size)
         self._say(f"wrote {self.path.name}, {size}: onewafer view {self.path.name} shows it")
 
-    def _write(self, machine: Machine, ending: str) -> None:
+    def _keep_longest(self, ending: str) -> None:
+        """Let the machine go, and keep what it counted if no other one ran longer."""
+        machine, self._machine = self._machine, None
+        if machine is None:
+            return
+        if self._longest is None or machine.cycle >= self._longest[0].cycles:
+            self._longest = self._measure(machine, ending)
+
+    def _measure(self, machine: Machine, ending: str) -> _Measured:
         image, architecture, subject = machine.image, machine.architecture, self._subject
         header = RunHeader(
             title=subject.title,
@@ -136,10 +151,7 @@ class RunRecorder:
             splits=subject.splits,
         )
         columns = columns_of(machine)
-        if ending:
-            columns |= waiting_columns(machine)
-        sources = read_sources(image, subject.find_source)
-        write_recording(self.path, header, columns, image=image, sources=sources)
+        return header, columns | waiting_columns(machine) if ending else columns, image
 
 
 def columns_of(machine: Machine) -> dict[str, NDArray[Any]]:

@@ -1,0 +1,166 @@
+"""The maps that a recording can be drawn as: a number for each PE, and its color.
+
+In: a recording. Out: values, and the same as codes of a byte, level by level of a pyramid, each
+half as wide and high as the one before. Code 0 is a PE without a program that did nothing; 1 to 255
+are equal steps from zero to the highest value. A level of a whole wafer has 0.9 MB: it is one tile.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from onewafer.errors import ConfigurationError
+from onewafer.recording import SRAM_COLUMNS, WAVELET_COLUMNS, column_of_wait
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from onewafer.recording import RecordingFile
+
+NUM_STEPS = 254
+_SMALLEST_LEVEL = 128
+"""PEs: a level whose longer side is no longer has none after it."""
+
+
+class Unit(StrEnum):
+    """What the values of a map are."""
+
+    SHARE = "share"
+    """Of the cycles of the run, 0 to 1; waits of several units of a PE may be more together."""
+    COUNT = "count"
+    BYTES = "bytes"
+    JOULES = "joules"
+    PROGRAM = "program"
+    """Numbers of tile programs, which have no order."""
+
+
+@dataclass(frozen=True, slots=True)
+class HeatMap:
+    """One map."""
+
+    name: str
+    """As `--what` and links name it."""
+    title: str
+    unit: Unit
+    columns: tuple[str, ...]
+    """The columns of a recording whose sum it is."""
+
+
+@dataclass(frozen=True, slots=True)
+class Drawn:
+    """The codes of a map."""
+
+    highest: float
+    """The value of code 255."""
+    mean: float
+    """The mean of all PEs with a program."""
+    levels: tuple[NDArray[np.uint8], ...]
+    """`[y, x]`, the finest first."""
+
+
+def list_maps(recording: RecordingFile) -> tuple[HeatMap, ...]:
+    """Return the maps of a recording, the most asked for first."""
+    reasons = recording.header.reasons
+    waits = {reason: column_of_wait(reason) for reason in reasons}
+    links = WAVELET_COLUMNS[:-1]
+    maps = (
+        HeatMap("busy", "busy", Unit.SHARE, ("busy_cycles",)),
+        HeatMap("waiting", "waiting", Unit.SHARE, tuple(waits.values())),
+        *(_part("wait", f"waiting: {r}", Unit.SHARE, r, column) for r, column in waits.items()),
+        HeatMap("wavelets", "wavelets sent over links", Unit.COUNT, links),
+        *(
+            _part("wavelets", f"wavelets to the {side}", Unit.COUNT, side, column)
+            for column, side in ((c, c.removeprefix("wavelets_")) for c in WAVELET_COLUMNS)
+        ),
+        HeatMap("sram", "SRAM", Unit.BYTES, SRAM_COLUMNS),
+        *(
+            _part("sram", f"SRAM: {kind}", Unit.BYTES, kind, column)
+            for column, kind in ((c, c.split("_")[1]) for c in SRAM_COLUMNS)
+        ),
+        HeatMap("energy", "energy (an estimate)", Unit.JOULES, ("energy_joules",)),
+        HeatMap("main-thread", "main thread busy", Unit.SHARE, ("main_thread_cycles",)),
+        HeatMap("data-path", "data path busy", Unit.SHARE, ("data_path_cycles",)),
+        HeatMap("instructions", "instructions", Unit.COUNT, ("instructions",)),
+        HeatMap("elements", "DSD elements", Unit.COUNT, ("dsd_elements",)),
+        HeatMap("tasks", "task starts", Unit.COUNT, ("task_starts",)),
+        HeatMap("program", "tile programs", Unit.PROGRAM, ("program",)),
+    )
+    known = set(recording.columns)
+    return tuple(found for found in maps if found.columns and known.issuperset(found.columns))
+
+
+def _part(group: str, title: str, unit: Unit, kind: str, column: str) -> HeatMap:
+    return HeatMap(f"{group}-{kind.replace(' ', '-')}", title, unit, (column,))
+
+
+def find_map(recording: RecordingFile, name: str) -> HeatMap:
+    """Return the map of a name.
+
+    Raises:
+        ConfigurationError: the recording has no such map.
+    """
+    maps = {found.name: found for found in list_maps(recording)}
+    if name not in maps:
+        raise ConfigurationError(
+            f"{recording.path} has no map {name!r}; it has: {', '.join(maps) or 'none'}"
+        )
+    return maps[name]
+
+
+def values_of(recording: RecordingFile, drawn: HeatMap) -> NDArray[Any]:
+    """Return the value of every PE, `[y, x]`."""
+    total = sum(recording.column(name).astype(np.float64) for name in drawn.columns)
+    values = np.asarray(total)
+    if drawn.unit is Unit.SHARE:
+        values = values / max(1, recording.header.cycles)
+    return values
+
+
+def draw_codes(recording: RecordingFile, drawn: HeatMap) -> Drawn:
+    """Return the codes of a map, level by level."""
+    values = values_of(recording, drawn)
+    has_program = recording.column("program") >= 0
+    if drawn.unit is Unit.PROGRAM:
+        codes = np.where(has_program, 1 + values % (NUM_STEPS + 1), 0).astype(np.uint8)
+        return Drawn(float(values.max(initial=0)), 0.0, _levels(codes, is_ordered=False))
+    highest = float(values.max(initial=0))
+    codes = encode(values, has_program, highest)
+    mean = float(values[has_program].mean()) if has_program.any() else 0.0
+    return Drawn(highest, mean, _levels(codes, is_ordered=True))
+
+
+def encode(
+    values: NDArray[np.float64], has_program: NDArray[np.bool_], highest: float
+) -> NDArray[np.uint8]:
+    """Return values as codes.
+
+    >>> encode(np.array([0.0, 1.0, 2.0, 0.0]), np.array([True, True, True, False]), 2.0)
+    array([  1, 128, 255,   0], dtype=uint8)
+    """
+    steps = np.rint(values * (NUM_STEPS / highest)) if highest > 0 else np.zeros_like(values)
+    return np.where(has_program | (values > 0), 1 + steps, 0).astype(np.uint8)
+
+
+def _levels(codes: NDArray[np.uint8], *, is_ordered: bool) -> tuple[NDArray[np.uint8], ...]:
+    levels = [codes]
+    while max(levels[-1].shape) > _SMALLEST_LEVEL:
+        levels.append(_halve(levels[-1], is_ordered=is_ordered))
+    return tuple(levels)
+
+
+def _halve(codes: NDArray[np.uint8], *, is_ordered: bool) -> NDArray[np.uint8]:
+    """Return the mean of each 2×2 codes that are not 0; of programs, one of the four."""
+    height, width = (size + size % 2 for size in codes.shape)
+    padded = np.zeros((height, width), np.uint8)
+    padded[: codes.shape[0], : codes.shape[1]] = codes
+    fours = padded.reshape(height // 2, 2, width // 2, 2)
+    if not is_ordered:
+        largest: NDArray[np.uint8] = fours.max(axis=(1, 3))
+        return largest
+    count = np.maximum((fours > 0).sum(axis=(1, 3)), 1)
+    total = fours.sum(axis=(1, 3), dtype=np.int64)
+    return ((total + count // 2) // count).astype(np.uint8)

@@ -1,0 +1,419 @@
+// The page: what is chosen, how keys, pointers and links choose it, and when it is drawn.
+
+import { by, element, quantity } from "./elements.js";
+import { getBytes, getJson, has } from "./parts.js";
+import { View, levelFor, makePainter, makePalette } from "./wafer.js";
+import { drawOverlays } from "./overlays.js";
+import { pePanel, runPanel } from "./panel.js";
+
+const ZOOM_STEP = 1.5;
+const NEAR = 40; // pixels a PE, for a PE that a link or a table chooses
+const CLICK = 5; // pixels that a click may move
+const chosen = { map: "busy", regions: false, tensor: null, color: null, pe: null };
+const loaded = { map: null, levels: [], regions: null, route: null };
+let run = null;
+let view = null;
+let painter = null;
+let isDue = false;
+
+const stage = by("stage");
+const overlay = by("overlay");
+
+// --- drawing -------------------------------------------------------------------------------------
+
+function redraw() {
+  if (isDue) return;
+  isDue = true;
+  requestAnimationFrame(() => {
+    isDue = false;
+    draw();
+  });
+}
+
+function draw() {
+  if (!loaded.map) return;
+  const level = levelFor(view.scale, loaded.levels.length);
+  const best = loaded.levels[level] ?? loaded.levels.find((one) => one);
+  if (!loaded.levels[level]) loadLevel(level);
+  if (!best) return;
+  const started = performance.now();
+  painter.paint(view, best, palette());
+  drawOverlays(overlay, view, {
+    regions: chosen.regions && loaded.regions,
+    tensor: chosen.tensor === null ? null : run.tensors[chosen.tensor],
+    splits: run.splits,
+    route: loaded.route,
+    pe: chosen.pe,
+  });
+  document.documentElement.dataset.drawn = `${chosen.map} ${best.level}`;
+  performance.measure("draw", { start: started });
+  if (!performance.getEntriesByName("first picture").length) performance.mark("first picture");
+}
+
+function palette() {
+  const style = getComputedStyle(document.documentElement);
+  const [absent, outside] = ["--absent", "--stage"].map((name) => rgb(style.getPropertyValue(name)));
+  return makePalette(run.palettes[loaded.map.palette], absent, outside);
+}
+
+function rgb(text) {
+  const digits = text.trim().slice(1);
+  return [0, 2, 4].map((i) => parseInt(digits.slice(i, i + 2), 16));
+}
+
+function resize() {
+  const ratio = window.devicePixelRatio || 1;
+  const isNew = view.pixels[0] === 1;
+  const wasFit = view.scale === view.fitting;
+  view.pixels = [stage.clientWidth, stage.clientHeight].map((side) => Math.max(1, Math.round(side * ratio)));
+  if (isNew || wasFit) view.fit();
+  redraw();
+}
+
+// --- loading -------------------------------------------------------------------------------------
+
+async function levelsOf(name) {
+  const about = await getJson(`maps/${name}.json`);
+  return { about, levels: about.levels.map(() => null) };
+}
+
+async function fetchLevel(name, about, level) {
+  const codes = new Uint8Array(await getBytes(`maps/${name}/${level}`));
+  return { codes, size: about.levels[level], level };
+}
+
+async function loadLevel(level) {
+  const { levels, map } = loaded;
+  if (levels[level] !== null) return;
+  levels[level] = undefined; // it comes
+  const found = await fetchLevel(chosen.map, map, level);
+  levels[level] = found;
+  if (loaded.levels === levels) redraw();
+}
+
+async function chooseMap(name) {
+  chosen.map = name;
+  by("map").value = name;
+  const { about, levels } = await levelsOf(name);
+  const level = levelFor(view.scale, levels.length);
+  levels[level] = await fetchLevel(name, about, level);
+  if (chosen.map !== name) return; // another one was chosen meanwhile
+  Object.assign(loaded, { map: about, levels });
+  const { title, unit } = run.maps.find((one) => one.name === name);
+  const isProgram = unit === "program";
+  by("lowest").textContent = isProgram ? "" : "0";
+  by("what").textContent = title;
+  by("highest").textContent = isProgram ? "" : quantity(about.highest, unit);
+  drawScale();
+  overlay.setAttribute("aria-label", `Map of ${run.width} by ${run.height} PEs: ${title}`);
+  const range = `${quantity(about.mean, unit)} on average, at most ${quantity(about.highest, unit)}`;
+  say(isProgram ? "Tile programs, a color each." : `${title}: ${range}.`);
+  changed();
+}
+
+function drawScale() {
+  const context = by("scale").getContext("2d");
+  const colors = palette();
+  for (let code = 1; code < 256; code++) {
+    context.fillStyle = `rgb(${colors.slice(4 * code, 4 * code + 3).join(" ")})`;
+    context.fillRect(code - 1, 0, 1, 1);
+  }
+}
+
+async function chooseRegions(isWanted) {
+  chosen.regions = isWanted;
+  by("regions").checked = isWanted;
+  if (isWanted && !loaded.regions) loaded.regions = await loadPrograms();
+  changed();
+}
+
+async function loadPrograms() {
+  const { about } = await levelsOf("program");
+  const levels = await Promise.all(about.levels.map((_, level) => fetchLevel("program", about, level)));
+  return { levels };
+}
+
+async function chooseColor(color) {
+  chosen.color = color;
+  by("color").value = color ?? "";
+  loaded.route = null;
+  if (color !== null) {
+    const [configs, bytes] = await Promise.all([
+      getJson(`routes/${color}.json`),
+      getBytes(`routes/${color}`),
+    ]);
+    if (chosen.color !== color) return;
+    loaded.route = { configs, numbers: new Uint16Array(bytes), width: run.width };
+  }
+  changed();
+}
+
+function chooseTensor(index) {
+  chosen.tensor = index;
+  by("tensor").value = index ?? "";
+  changed();
+}
+
+// --- one PE --------------------------------------------------------------------------------------
+
+async function choosePe(pe, { isNear = false } = {}) {
+  chosen.pe = pe;
+  if (pe && isNear) {
+    [view.x, view.y] = [pe[0] + 0.5, pe[1] + 0.5];
+    view.scale = Math.max(view.scale, Math.min(NEAR, Math.min(...view.pixels) / 2));
+  }
+  changed();
+  if (!pe) {
+    show(runPanel(run, (first) => choosePe(first, { isNear: true }), chooseTensor));
+    return;
+  }
+  try {
+    const values = await valuesAt(pe);
+    const parts = await pePanel(run, pe, await programAt(pe), values.rows);
+    if (chosen.pe !== pe) return;
+    show([element("button", { onclick: () => choosePe(null) }, "The whole run"), ...parts]);
+    say(`PE (${pe.join(", ")}): ${values.now}`);
+  } catch (error) {
+    say(error.message);
+  }
+}
+
+function show(parts) {
+  by("panel").replaceChildren(...parts);
+  by("panel").scrollTop = 0;
+}
+
+async function programAt([x, y]) {
+  loaded.regions ??= await loadPrograms();
+  const code = loaded.regions.levels[0].codes[y * run.width + x];
+  if (code === 0) return -1;
+  // Codes of more than 255 programs come again.
+  if (run.programs.length <= 255) return code - 1;
+  const { program } = await getJson(`pes/${x}-${y}.json`);
+  return program;
+}
+
+async function valuesAt([x, y]) {
+  const { unit } = run.maps.find(({ name }) => name === chosen.map);
+  const rows = [];
+  let now = "";
+  for (const map of run.maps.filter(({ name, unit: of }) => of !== "program" && has(`maps/${name}/0`))) {
+    if (map.name !== chosen.map && has("pes/")) continue; // a server has the counters themselves
+    const about = await getJson(`maps/${map.name}.json`);
+    const code = (await finest(map.name, about)).codes[y * run.width + x];
+    const value = (Math.max(0, code - 1) / 254) * about.highest;
+    rows.push([map.title, quantity(value, map.unit)]);
+    if (map.name === chosen.map) now = `${map.title} about ${quantity(value, unit)}`;
+  }
+  return { rows, now };
+}
+
+async function finest(name, about) {
+  if (name === chosen.map && loaded.levels[0]) return loaded.levels[0];
+  return fetchLevel(name, about, 0);
+}
+
+function hover(x, y) {
+  const isInside = x >= 0 && y >= 0 && x < run.width && y < run.height;
+  const finestLevel = loaded.levels[0];
+  let text = isInside ? `PE (${x}, ${y})` : "";
+  const { unit } = run.maps.find(({ name }) => name === chosen.map);
+  if (isInside && finestLevel && unit !== "program") {
+    const code = finestLevel.codes[y * run.width + x];
+    text += `  ≈ ${quantity((Math.max(0, code - 1) / 254) * loaded.map.highest, unit)}`;
+  }
+  by("hover").textContent = text;
+}
+
+function say(text) {
+  by("status").textContent = text;
+}
+
+// --- links ---------------------------------------------------------------------------------------
+
+function changed() {
+  redraw();
+  const { map, regions, tensor, color, pe } = chosen;
+  const isWhole = view.scale === view.fitting;
+  const pairs = {
+    map,
+    ...(regions && { programs: "1" }),
+    ...(tensor !== null && { tensor: run.tensors[tensor].name }),
+    ...(color !== null && { color }),
+    ...(pe && { pe: pe.join(",") }),
+    ...(!isWhole && { at: `${view.x.toFixed(2)},${view.y.toFixed(2)},${view.scale.toFixed(4)}` }),
+    ...(wanted().has("renderer") && { renderer: wanted().get("renderer") }),
+  };
+  const text = `#${new URLSearchParams(pairs)}`;
+  if (text !== location.hash) history.replaceState(null, "", text);
+}
+
+function wanted() {
+  return new URLSearchParams(location.hash.slice(1));
+}
+
+// Shows what the link says, and nothing of what was chosen before.
+async function follow() {
+  const link = wanted();
+  const at = numbers(link.get("at"), 3);
+  view.fit();
+  if (at) {
+    const [x, y, scale] = at;
+    Object.assign(view, { x, y, scale });
+    view.zoom(1);
+  }
+  const name = link.get("map");
+  await chooseMap(run.maps.some((one) => one.name === name) ? name : run.maps[0].name);
+  await chooseRegions(link.has("programs"));
+  const tensor = run.tensors.findIndex((one) => one.name === link.get("tensor"));
+  chooseTensor(tensor >= 0 ? tensor : null);
+  const color = link.get("color");
+  await chooseColor(run.colors.some((one) => `${one.color}` === color) ? color : null);
+  const pe = numbers(link.get("pe"), 2);
+  const isThere = pe && pe[0] < run.width && pe[1] < run.height;
+  await choosePe(isThere ? pe.map(Math.floor) : null, { isNear: !at && isThere });
+}
+
+function numbers(text, howMany) {
+  const found = (text ?? "").split(",").map(Number);
+  const isGood = text && found.length === howMany && found.every((one) => Number.isFinite(one) && one >= 0);
+  return isGood ? found : null;
+}
+
+// --- keys and pointers ---------------------------------------------------------------------------
+
+function zoom(factor, at) {
+  view.zoom(factor, at);
+  changed();
+}
+
+function fit() {
+  view.fit();
+  changed();
+}
+
+const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
+
+function step([dx, dy], isMove) {
+  if (isMove) {
+    const far = Math.min(...view.pixels) / 8 / view.scale;
+    view.move(dx * far, dy * far);
+    changed();
+    return;
+  }
+  const [x, y] = chosen.pe ?? [Math.floor(view.x), Math.floor(view.y)];
+  const [nextX, nextY] = chosen.pe ? [x + dx, y + dy] : [x, y];
+  if (nextX < 0 || nextY < 0 || nextX >= run.width || nextY >= run.height) return;
+  const [px, py] = view.pixel(nextX + 0.5, nextY + 0.5);
+  if (px < 0 || py < 0 || px > view.pixels[0] || py > view.pixels[1]) view.move(dx, dy);
+  choosePe([nextX, nextY]);
+}
+
+function key(event) {
+  if (event.ctrlKey || event.metaKey || event.altKey) return;
+  const isControl = /^(SELECT|INPUT|BUTTON)$/.test(event.target.tagName);
+  if (event.key in ARROWS && event.target === overlay) step(ARROWS[event.key], event.shiftKey);
+  else if (isControl) return;
+  else if (event.key === "+" || event.key === "=") zoom(ZOOM_STEP);
+  else if (event.key === "-") zoom(1 / ZOOM_STEP);
+  else if (event.key === "0") fit();
+  else if (event.key === "Escape") choosePe(null);
+  else if (event.key === "p") chooseRegions(!chosen.regions);
+  else if (event.key === "m" || event.key === "M") nextMap(event.key === "M" ? -1 : 1);
+  else return;
+  event.preventDefault();
+}
+
+function nextMap(way) {
+  const at = run.maps.findIndex(({ name }) => name === chosen.map);
+  const next = (at + way + run.maps.length) % run.maps.length;
+  chooseMap(run.maps[next].name).catch((error) => say(error.message));
+}
+
+function listen() {
+  let start = null;
+  const pixelOf = (event) => {
+    const ratio = view.pixels[0] / stage.clientWidth;
+    const box = overlay.getBoundingClientRect();
+    return [(event.clientX - box.left) * ratio, (event.clientY - box.top) * ratio];
+  };
+  overlay.addEventListener("pointerdown", (event) => {
+    start = { at: pixelOf(event), x: view.x, y: view.y, isDrag: false };
+    overlay.setPointerCapture(event.pointerId);
+  });
+  overlay.addEventListener("pointermove", (event) => {
+    const at = pixelOf(event);
+    hover(...view.place(...at).map(Math.floor));
+    if (!start) return;
+    const [dx, dy] = [at[0] - start.at[0], at[1] - start.at[1]];
+    start.isDrag ||= Math.hypot(dx, dy) > CLICK;
+    if (!start.isDrag) return;
+    [view.x, view.y] = [start.x, start.y];
+    view.move(-dx / view.scale, -dy / view.scale);
+    redraw();
+  });
+  overlay.addEventListener("pointerup", (event) => {
+    const isClick = start && !start.isDrag;
+    start = null;
+    const [x, y] = view.place(...pixelOf(event)).map(Math.floor);
+    if (!isClick) changed();
+    else if (x >= 0 && y >= 0 && x < run.width && y < run.height) choosePe([x, y]);
+  });
+  overlay.addEventListener("wheel", (event) => {
+    event.preventDefault();
+    zoom(Math.exp(-event.deltaY / 400), pixelOf(event));
+  }, { passive: false });
+  document.addEventListener("keydown", key);
+  by("in").addEventListener("click", () => zoom(ZOOM_STEP));
+  by("out").addEventListener("click", () => zoom(1 / ZOOM_STEP));
+  by("fit").addEventListener("click", fit);
+  by("theme").addEventListener("click", toggleTheme);
+  by("map").addEventListener("change", () => chooseMap(by("map").value));
+  by("regions").addEventListener("change", () => chooseRegions(by("regions").checked));
+  by("tensor").addEventListener("change", () => chooseTensor(by("tensor").value === "" ? null : Number(by("tensor").value)));
+  by("color").addEventListener("change", () => chooseColor(by("color").value || null));
+  window.matchMedia("(prefers-color-scheme: dark)").addEventListener("change", recolor);
+  window.addEventListener("hashchange", () => follow());
+  new ResizeObserver(resize).observe(stage);
+}
+
+function toggleTheme() {
+  const root = document.documentElement;
+  const isDark = root.dataset.theme
+    ? root.dataset.theme === "dark"
+    : window.matchMedia("(prefers-color-scheme: dark)").matches;
+  root.dataset.theme = isDark ? "light" : "dark";
+  recolor();
+}
+
+function recolor() {
+  drawScale();
+  redraw();
+}
+
+function fill() {
+  document.title = `${run.title} – onewafer view`;
+  by("title").textContent = run.title;
+  const maps = run.maps.filter(({ name }) => has(`maps/${name}.json`) && has(`maps/${name}/0`));
+  run.maps = maps;
+  by("map").append(...maps.map(({ name, title }) => element("option", { value: name }, title)));
+  by("tensor").append(...run.tensors.map(({ name, role }, i) => element("option", { value: i }, `${name} (${role})`)));
+  by("tensor").closest("label").hidden = run.tensors.length === 0;
+  const colors = run.colors.filter(({ color }) => has(`routes/${color}`));
+  by("color").append(...colors.map(({ color, name }) => element("option", { value: color }, name ? `${color} ${name}` : `${color}`)));
+  by("color").closest("label").hidden = colors.length === 0;
+}
+
+async function begin() {
+  run = await getJson("run.json");
+  view = new View(run.width, run.height);
+  painter = makePainter(by("wafer"), wanted().get("renderer") === "canvas");
+  document.documentElement.dataset.renderer = painter.name;
+  fill();
+  resize();
+  listen();
+  await follow();
+  document.documentElement.dataset.ready = "1";
+}
+
+begin().catch((error) => say(`The run cannot be shown: ${error.message}`));

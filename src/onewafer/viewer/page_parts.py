@@ -1,0 +1,221 @@
+"""What the page asks for, by path: the answers of the server, and what a file for a browser holds.
+
+In: a recording. Out: bytes of JSON, codes and routes.
+
+    run.json                 the run, its maps, programs, colors, tensors
+    maps/NAME.json           highest value, mean, sizes of the levels of a map
+    maps/NAME/LEVEL          codes of a level, a byte a PE, row by row
+    programs/N.json          a tile program: lines with costs, symbols, memory, tasks, queues
+    routes/COLOR.json        the configurations of a color
+    routes/COLOR             their numbers, 16 bits a PE, little-endian; 0: the color is not known
+    pes/X-Y.json             what was counted of a PE
+    columns.json             that of all PEs, of small runs
+"""
+
+from __future__ import annotations
+
+import json
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from onewafer.arch import load_architecture
+from onewafer.geometry import Direction
+from onewafer.recording import SourceTexts
+from onewafer.viewer.heat_maps import Drawn, Unit, draw_codes, find_map, list_maps
+from onewafer.viewer.palettes import program_palette, value_palette
+from onewafer.viewer.program_listing import list_program, listing_record
+from onewafer.viewer.routes import configured_colors
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from onewafer.image import ColorConfig, TileProgram
+    from onewafer.recording import RecordingFile
+
+_MOST_LAUNCHES = 100
+_MOST_KEPT_MAPS = 16
+_MOST_NUMBERS = 400_000
+"""Of all columns together, to be worth a part of a file."""
+
+
+class PageParts:
+    """The parts of the page of one recording."""
+
+    def __init__(self, recording: RecordingFile) -> None:
+        self.recording = recording
+        self._maps = {found.name: found for found in list_maps(recording)}
+        self._draw = lru_cache(_MOST_KEPT_MAPS)(self._draw_codes)
+
+    def find(self, path: str) -> bytes | None:
+        """Return what is at a path; None: nothing is.
+
+        Raises:
+            RecordingError: the recording is damaged.
+        """
+        folder, _, rest = path.partition("/")
+        finders: dict[str, Callable[[str], bytes | None]] = {
+            "run.json": self._run,
+            "columns.json": self._columns,
+            "maps": self._map,
+            "programs": self._program,
+            "routes": self._routes,
+            "pes": self._pe,
+        }
+        finder = finders.get(folder)
+        return None if finder is None else finder(rest)
+
+    def paths(self) -> Iterator[str]:
+        """Yield all paths that a page without a server needs, the most needed first."""
+        yield "run.json"
+        if self.recording.header.num_pes * len(self.recording.columns) <= _MOST_NUMBERS:
+            yield "columns.json"
+        yield from (f"programs/{number}.json" for number in self._placed())
+        for name in self._maps:
+            yield f"maps/{name}.json"
+            yield from (f"maps/{name}/{i}" for i in range(len(self._draw(name).levels)))
+        for color in configured_colors(self.recording.image):
+            yield f"routes/{color}.json"
+            yield f"routes/{color}"
+
+    def _draw_codes(self, name: str) -> Drawn:
+        return draw_codes(self.recording, find_map(self.recording, name))
+
+    def _placed(self) -> list[int]:
+        numbers: list[int] = np.unique(self.recording.image.program_of_pe).tolist()
+        return [number for number in numbers if number >= 0]
+
+    # --- the run ---------------------------------------------------------------------------------
+
+    def _run(self, rest: str) -> bytes | None:
+        if rest:
+            return None
+        header, image = self.recording.header, self.recording.image
+        record = header.to_record()
+        record["num_launches"] = len(header.launches)
+        record["launches"] = record["launches"][:_MOST_LAUNCHES]
+        record["maps"] = [
+            {"name": m.name, "title": m.title, "unit": m.unit.value} for m in self._maps.values()
+        ]
+        record["programs"] = [self._about_program(number) for number in self._placed()]
+        record["colors"] = [
+            {"color": color, "name": "/".join(image.names_of_color(color))}
+            for color in configured_colors(image)
+        ]
+        record["palettes"] = {
+            "values": value_palette().reshape(-1).tolist(),
+            "programs": program_palette().reshape(-1).tolist(),
+        }
+        return _json(record)
+
+    def _about_program(self, number: int) -> dict[str, Any]:
+        x, y = self._first_pe(number)
+        program = self.recording.image.programs[number]
+        return {
+            "number": number,
+            "name": program.name,
+            "num_pes": int((self.recording.image.program_of_pe == number).sum()),
+            "first_pe": [x, y],
+            "num_bytes": sum(section.num_bytes for section in program.sections),
+        }
+
+    def _first_pe(self, number: int) -> tuple[int, int]:
+        image = self.recording.image
+        place = int((image.program_of_pe.reshape(-1) == number).argmax())
+        return place % image.width, place // image.width
+
+    def _columns(self, rest: str) -> bytes | None:
+        if rest:
+            return None
+        recording = self.recording
+        return _json({n: recording.column(n).reshape(-1).tolist() for n in recording.columns})
+
+    # --- maps ------------------------------------------------------------------------------------
+
+    def _map(self, rest: str) -> bytes | None:
+        name, _, level = rest.removesuffix(".json").partition("/")
+        if name not in self._maps:
+            return None
+        drawn = self._draw(name)
+        if rest == f"{name}.json":
+            sizes = [[codes.shape[1], codes.shape[0]] for codes in drawn.levels]
+            is_program = self._maps[name].unit is Unit.PROGRAM
+            palette = "programs" if is_program else "values"
+            about = {"highest": drawn.highest, "mean": drawn.mean, "levels": sizes}
+            return _json({**about, "palette": palette})
+        number = _number(level, len(drawn.levels))
+        return None if number is None else drawn.levels[number].tobytes()
+
+    # --- programs --------------------------------------------------------------------------------
+
+    def _program(self, rest: str) -> bytes | None:
+        image, header = self.recording.image, self.recording.header
+        number = _number(rest.removesuffix(".json"), len(image.programs))
+        if number is None or number not in self._placed():
+            return None
+        x, y = self._first_pe(number)
+        listed = list_program(
+            image,
+            load_architecture(header.arch, profile=header.profile),
+            x=x,
+            y=y,
+            find_source=SourceTexts(self.recording.sources),
+        )
+        program = image.programs[number]
+        places = [f"{p.path}:{p.line}" if p else "" for p in program.locations]
+        return _json({**listing_record(listed), "places": places, "queues": self._queues(program)})
+
+    def _queues(self, program: TileProgram) -> list[dict[str, Any]]:
+        return [
+            {
+                "queue": queue.queue,
+                "is_input": queue.is_input,
+                "color": queue.color,
+                "name": "/".join(self.recording.image.names_of_color(queue.color)),
+            }
+            for queue in program.queues
+        ]
+
+    def _pe(self, rest: str) -> bytes | None:
+        header = self.recording.header
+        first, _, second = rest.removesuffix(".json").partition("-")
+        x, y = _number(first, header.width), _number(second, header.height)
+        return None if x is None or y is None else _json(self.recording.row(x, y))
+
+    # --- routes ----------------------------------------------------------------------------------
+
+    def _routes(self, rest: str) -> bytes | None:
+        image = self.recording.image
+        color = _number(rest.removesuffix(".json"), image.config_of_color.shape[2])
+        if color is None:
+            return None
+        configs = image.config_of_color[:, :, color]
+        if not rest.endswith(".json"):
+            return (configs + 1).astype("<u2").tobytes()
+        used: list[int] = np.unique(configs[configs >= 0]).tolist()
+        return _json({number + 1: _ways(image.color_configs[number]) for number in used})
+
+
+def _ways(config: ColorConfig) -> dict[str, Any]:
+    """Return where a router sends a color, in the switch position at the start and in others."""
+    positions = [
+        None if p is None else {"from": _names(p.rx), "to": _names(p.tx)} for p in config.positions
+    ]
+    return {"positions": positions, "current": config.current_position}
+
+
+def _names(mask: int) -> list[str]:
+    return [direction.name.lower() for direction in Direction if mask >> direction & 1]
+
+
+def _json(value: object) -> bytes:
+    return json.dumps(value, separators=(",", ":")).encode()
+
+
+def _number(text: str, end: int) -> int | None:
+    """Return a number below `end`, written in plain digits; None: it is none."""
+    if not (text.isascii() and text.isdigit() and len(text) <= len(str(end))):
+        return None
+    number = int(text)
+    return number if number < end else None

@@ -1,0 +1,110 @@
+"""The page of a recording on a port of this computer: its own files, for its own browser.
+
+In: a recording. Out: HTTP on the loopback interface. A request for another name, or from a page of
+another server, is refused: a page could have its own name point here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import socket
+import threading
+from importlib import import_module
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any
+
+from onewafer.errors import ConfigurationError, RecordingError
+from onewafer.viewer.page import HEADERS, read_page
+from onewafer.viewer.page_parts import PageParts
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from starlette.requests import Request
+    from starlette.responses import Response
+
+    from onewafer.recording import RecordingFile
+
+HOST = "127.0.0.1"
+_NAMES = ("localhost", HOST)
+_LAST_PORT = 65_535
+
+
+def serve_page(recording: RecordingFile, *, port: int, say: Callable[[str], object]) -> None:
+    """Answer until a signal; `say` gets the address. Port 0 is any that is free.
+
+    Raises:
+        ConfigurationError: the port is taken, or Starlette and uvicorn are not installed.
+    """
+    app = make_app(recording)
+    uvicorn = import_module("uvicorn")
+    listener = _listen(port)
+    try:
+        say(f"http://{HOST}:{listener.getsockname()[1]}/ shows {recording.path.name}; Ctrl-C ends")
+        config = uvicorn.Config(app, log_level="warning", lifespan="off", ws="none")
+        asyncio.run(uvicorn.Server(config).serve(sockets=[listener]))
+    finally:
+        listener.close()
+
+
+def make_app(recording: RecordingFile) -> Any:  # noqa: ANN401  # a Starlette, if it is installed
+    """Return the ASGI application of a recording.
+
+    Raises:
+        ConfigurationError: Starlette or uvicorn is not installed.
+    """
+    if find_spec("starlette") is None or find_spec("uvicorn") is None:
+        raise ConfigurationError(
+            "a page needs Starlette and uvicorn; they are not installed: "
+            "pip install 'onewafer[view]', or write --html FILE or --png FILE"
+        )
+    starlette, routing, responses = (
+        import_module(f"starlette.{name}") for name in ("applications", "routing", "responses")
+    )
+    parts, lock = PageParts(recording), threading.Lock()
+    files = read_page()
+
+    def answer(request: Request) -> Response:
+        refusal = _refusal(request)
+        if refusal is not None:
+            return responses.PlainTextResponse(refusal, 403, headers=HEADERS)
+        file = files.get(request.url.path)
+        if file is not None:
+            return responses.Response(file.body, media_type=file.media_type, headers=HEADERS)
+        path = request.url.path.removeprefix("/run/")
+        try:
+            with lock:  # the file is read at one place at a time
+                found = parts.find(path) if path != request.url.path else None
+        except RecordingError as error:
+            return responses.PlainTextResponse(str(error), 500, headers=HEADERS)
+        if found is None:
+            return responses.PlainTextResponse("there is no such page", 404, headers=HEADERS)
+        kind = "application/json" if path.endswith(".json") else "application/octet-stream"
+        return responses.Response(found, media_type=kind, headers=HEADERS)
+
+    return starlette.Starlette(routes=[routing.Route("/{path:path}", answer)])
+
+
+def _refusal(request: Request) -> str | None:
+    """Return why a request may not come in; None: it may."""
+    host = request.headers.get("host", "")
+    if host.rpartition(":")[0] not in _NAMES and host not in _NAMES:
+        return f"this server answers only as {' or '.join(_NAMES)}"
+    origin = request.headers.get("origin")
+    if origin is not None and origin != f"http://{host}":
+        return "pages of other servers may not ask this one"
+    return None
+
+
+def _listen(port: int) -> socket.socket:
+    if not 0 <= port <= _LAST_PORT:
+        raise ConfigurationError(f"--port {port}: write 0 to {_LAST_PORT}")
+    try:
+        return socket.create_server((HOST, port))
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            raise ConfigurationError(
+                f"--port {port} is taken by another program; choose another one, or 0 for any"
+            ) from None
+        raise ConfigurationError(f"--port {port}: {error.strerror or error}") from None

@@ -1,0 +1,54 @@
+"""The colors of codes: dark to light for values, which eyes of all kinds tell apart.
+
+The values' palette goes through points of viridis (Nathaniel Smith and Stéfan van der Walt, CC0).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+Palette = NDArray[np.uint8]
+"""`[256, 3]`: red, green and blue of each code; that of code 0 is the page's to choose."""
+
+_VIRIDIS = (
+    (68, 1, 84),
+    (71, 44, 122),
+    (59, 81, 139),
+    (44, 113, 142),
+    (33, 144, 141),
+    (39, 173, 129),
+    (92, 200, 99),
+    (170, 220, 50),
+    (253, 231, 37),
+)
+_PROGRAMS = (
+    (78, 121, 167),
+    (242, 142, 43),
+    (118, 183, 178),
+    (225, 87, 89),
+    (89, 161, 79),
+    (237, 201, 72),
+    (176, 122, 161),
+    (255, 157, 167),
+    (156, 117, 95),
+    (186, 176, 172),
+)
+ABSENT = (128, 128, 128)
+
+
+def value_palette() -> Palette:
+    """Return the palette of values in order."""
+    points = np.array(_VIRIDIS, np.float64)
+    at = np.linspace(0, len(points) - 1, 255)
+    channels = [np.interp(at, np.arange(len(points)), points[:, c]) for c in range(3)]
+    return _with_absent(np.rint(np.stack(channels, axis=1)).astype(np.uint8))
+
+
+def program_palette() -> Palette:
+    """Return the palette of numbers without order: ten colors, again and again."""
+    return _with_absent(np.array([_PROGRAMS[i % len(_PROGRAMS)] for i in range(255)], np.uint8))
+
+
+def _with_absent(colors: NDArray[np.uint8]) -> Palette:
+    return np.concatenate([np.array([ABSENT], np.uint8), colors])

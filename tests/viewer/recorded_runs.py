@@ -1,0 +1,82 @@
+"""Recordings of the sizes that the page is tested with, and a server for them."""
+
+import asyncio
+import threading
+from contextlib import contextmanager
+
+import numpy as np
+import uvicorn
+
+from onewafer.image import Opcode, ScalarType, SourceLocation, make_image
+from onewafer.recording import RecordingFile, Split, Tensor
+from onewafer.viewer.page_server import HOST, make_app
+from tests.recording.recordings import record
+from tests.simulator.assembly import WSE3, Kernel, eastward
+
+EVIL = "</script><img src=x onerror=\"document.title='owned'\">"
+SOURCE = "one\ntwo\nvar total: f32 = 7; // <b>bold</b>\n"
+
+
+def program(name):
+    """Return a program with an instruction of line 3."""
+    kernel = Kernel(name)
+    kernel.data("total", ScalarType.F32)
+    kernel.function("main")
+    place = SourceLocation("sum.csl", 3, 1)
+    kernel.emit(Opcode.LOAD_IMMEDIATE, ScalarType.U16, rd=kernel.register(), imm=7, location=place)
+    return kernel.finish()
+
+
+def record_grid(path, width, height):
+    """Record two programs on a rectangle, all numbers different from PE to PE."""
+    left, right = program("left.csl"), program(EVIL)
+    places = [(x, y) for y in range(height) for x in range(width)]
+    placed = {(x, y): left if x < width // 2 else right for x, y in places}
+    image = make_image(WSE3, placed, width=width, height=height, routes=eastward(3, 0, width - 1))
+    return record_image(path, image)
+
+
+def record_image(path, image):
+    """Record counters that differ from PE to PE beside an image."""
+    width, height = image.width, image.height
+    num_pes = width * height
+    busy = (np.arange(num_pes, dtype=np.int64) * 7919) % 1000
+    waits = np.arange(num_pes, dtype=np.int64) % 500
+    columns = {
+        "program": image.program_of_pe,
+        "program_counter": np.zeros(num_pes, np.int32),
+        "busy_cycles": busy,
+        "wait_input_empty_cycles": waits,
+        "wavelets_east": waits // 3,
+        "sram_code_bytes": np.full(num_pes, 16, np.int32),
+    }
+    split = Split("x", tuple(((4 * x, 4 * x + 4),) for x in range(width)))
+    whole = Split("", (((0, 2),),))
+    weight = Tensor(EVIL, "parameter", "MLP", "f16", (2, 4 * width), "w", 16, 1, 0)
+    return record(
+        path,
+        columns,
+        image=image,
+        sources={"sum.csl": SOURCE},
+        title=EVIL,
+        cycles=1000,
+        tensors=(weight,),
+        splits=(split, whole),
+    )
+
+
+@contextmanager
+def viewing(path):
+    """Yield the address of a server that shows a recording."""
+    config = uvicorn.Config(make_app(RecordingFile(path)), port=0, log_level="error", ws="none")
+    server = uvicorn.Server(config)
+    thread = threading.Thread(target=lambda: asyncio.run(server.serve()), daemon=True)
+    thread.start()
+    while not server.started:
+        thread.join(0.01)
+    port = server.servers[0].sockets[0].getsockname()[1]
+    try:
+        yield f"http://{HOST}:{port}"
+    finally:
+        server.should_exit = True
+        thread.join(20)

@@ -1,0 +1,254 @@
+"""The page of a recorded run in Debian's Chromium."""
+
+import shutil
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from selenium import webdriver
+from selenium.webdriver.common.action_chains import ActionChains
+from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
+from selenium.webdriver.support.wait import WebDriverWait
+
+from onewafer.image import make_image
+from onewafer.recording import RecordingFile
+from onewafer.viewer.heat_maps import draw_codes, find_map
+from onewafer.viewer.page_file import write_page
+from onewafer.viewer.palettes import value_palette
+from tests.simulator.assembly import WSE3
+from tests.viewer.recorded_runs import EVIL, program, record_grid, record_image, viewing
+
+CHROMIUM = shutil.which("chromium")
+DRIVER = shutil.which("chromedriver")
+pytestmark = pytest.mark.skipif(
+    not (CHROMIUM and DRIVER), reason="needs Debian's chromium and chromium-driver"
+)
+FLAGS = (
+    "--headless=new",
+    "--no-sandbox",
+    "--disable-dev-shm-usage",
+    "--use-angle=swiftshader",
+    "--enable-unsafe-swiftshader",
+)
+TWO_FRAMES = """
+requestAnimationFrame(() => requestAnimationFrame(arguments[0]));
+"""
+"""What is due is drawn then."""
+PIXELS = """
+const wafer = document.getElementById("wafer");
+const copy = new OffscreenCanvas(wafer.width, wafer.height);
+const context = copy.getContext("2d");
+context.drawImage(wafer, 0, 0);
+const { data } = context.getImageData(0, 0, wafer.width, wafer.height);
+let text = "";
+for (let i = 0; i < data.length; i += 4) {
+  text += ((data[i] << 16) | (data[i + 1] << 8) | data[i + 2]).toString(16).padStart(6, "0");
+}
+return [wafer.width, wafer.height, text];
+"""
+
+
+@pytest.fixture(scope="module")
+def browser():
+    options = webdriver.ChromeOptions()
+    options.binary_location = CHROMIUM
+    for flag in FLAGS:
+        options.add_argument(flag)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(DRIVER))
+    size = {"width": 1280, "height": 720, "deviceScaleFactor": 1, "mobile": False}
+    driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+    try:
+        yield driver
+    finally:
+        driver.quit()
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory):
+    return record_grid(tmp_path_factory.mktemp("small") / "run.parquet", 2, 2)
+
+
+@pytest.fixture(scope="module")
+def small_server(small):
+    with viewing(small) as url:
+        yield url
+
+
+@pytest.fixture(autouse=True)
+def no_errors(browser):
+    """No test leaves an error in the console; what WebGL says of its speed is none."""
+    browser.get_log("browser")
+    yield
+    assert [line for line in browser.get_log("browser") if line["level"] == "SEVERE"] == []
+
+
+def open_page(browser, url, link=""):
+    browser.get("about:blank")
+    browser.get(f"{url}{link}")
+    wait_for(
+        browser, lambda: browser.execute_script("return document.documentElement.dataset.ready")
+    )
+
+
+def wait_for(browser, condition):
+    WebDriverWait(browser, 60, poll_frequency=0.05).until(lambda _: condition())
+
+
+def find(browser, selector):
+    return browser.find_element(By.CSS_SELECTOR, selector)
+
+
+def status(browser):
+    return find(browser, "#status").text
+
+
+def pixels(browser):
+    """Return the drawn map, `[y, x, 3]`."""
+    wait_for(
+        browser, lambda: browser.execute_script("return document.documentElement.dataset.drawn")
+    )
+    browser.execute_async_script(TWO_FRAMES)
+    width, height, text = browser.execute_script(PIXELS)
+    return np.frombuffer(bytes.fromhex(text), np.uint8).reshape(height, width, 3)
+
+
+def middles(picture, width, height):
+    """Return the colors in the middle of each PE of a whole wafer, `[y, x, 3]`."""
+    side = 0.94 * min(picture.shape[1] / width, picture.shape[0] / height)
+    x = picture.shape[1] / 2 + (np.arange(width) + 0.5 - width / 2) * side
+    y = picture.shape[0] / 2 + (np.arange(height) + 0.5 - height / 2) * side
+    return picture[np.ix_(y.astype(int), x.astype(int))]
+
+
+def colors(path, name):
+    recording = RecordingFile(path)
+    return value_palette()[draw_codes(recording, find_map(recording, name)).levels[0]]
+
+
+def test_pixels_have_the_colors_of_the_counters(browser, small, small_server):
+    for name in ("busy", "waiting"):
+        open_page(browser, small_server, f"/#map={name}")
+        seen = middles(pixels(browser), 2, 2)
+        np.testing.assert_array_equal(seen, colors(small, name))
+
+
+def test_a_click_shows_the_line_of_a_pe(browser, small_server):
+    open_page(browser, small_server)
+    stage = find(browser, "#overlay")
+    side = 0.94 * stage.size["height"] / 2
+    ActionChains(browser).move_to_element_with_offset(stage, side / 2, side / 2).click().perform()
+    wait_for(browser, lambda: status(browser).startswith("PE (1, 1): "))
+    panel = find(browser, "#panel")
+
+    assert find(browser, "#panel h2").text == "PE (1, 1)"
+    assert "Its main thread stands at sum.csl:3." in panel.text
+    assert find(browser, "tr.here code").text == "var total: f32 = 7; // <b>bold</b>"
+    assert "total" in panel.text
+    assert "4–7" in panel.text
+    assert "pe=1%2C1" in browser.current_url
+
+
+def test_what_a_user_wrote_is_text(browser, small_server):
+    open_page(browser, small_server, "/#pe=1,0")
+
+    assert EVIL in find(browser, "#panel").text
+    assert browser.title == f"{EVIL} – onewafer view"
+    assert not browser.find_elements(By.CSS_SELECTOR, "img, b")
+
+
+def test_keys_move_zoom_and_choose(browser, small_server):
+    open_page(browser, small_server, "/#pe=0,0")
+    overlay = find(browser, "#overlay")
+    overlay.send_keys(Keys.ARROW_RIGHT)
+    wait_for(browser, lambda: status(browser).startswith("PE (1, 0)"))
+    overlay.send_keys("m")
+    wait_for(browser, lambda: "map=waiting" in browser.current_url)
+    overlay.send_keys("+")
+    assert "at=" in browser.current_url
+    overlay.send_keys("0")
+    assert "at=" not in browser.current_url
+    overlay.send_keys("p", Keys.ESCAPE)
+    wait_for(browser, lambda: find(browser, "#panel h2").text == EVIL)
+    assert "pe=" not in browser.current_url
+    assert "programs=1" in browser.current_url
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_nothing_serious_is_found_by_axe(browser, small_server, theme):
+    axe = pytest.importorskip("axe_selenium_python").Axe(browser)
+    for link in ("/", "/#pe=1,1&color=3&programs=1"):
+        open_page(browser, small_server, link)
+        browser.execute_script("document.documentElement.dataset.theme = arguments[0]", theme)
+        axe.inject()
+        found = axe.run()["violations"]
+        serious = [one for one in found if one["impact"] in ("serious", "critical")]
+        assert [(one["id"], [node["any"] for node in one["nodes"]]) for one in serious] == []
+
+
+@pytest.fixture(scope="module")
+def large(tmp_path_factory):
+    return record_grid(tmp_path_factory.mktemp("large") / "run.parquet", 64, 64)
+
+
+def test_webgl_and_canvas_draw_the_same_picture(browser, large):
+    links = ("map=busy", "map=busy&at=20.37,31.91,37.3", "map=program&at=32,32,3.1")
+    with viewing(large) as url:
+        for link in links:
+            pictures = {}
+            for renderer in ("any", "canvas"):
+                open_page(browser, url, f"/#{link}&renderer={renderer}")
+                used = browser.execute_script("return document.documentElement.dataset.renderer")
+                pictures[used] = pixels(browser)
+            if set(pictures) == {"canvas"}:
+                pytest.skip("this Chromium has no WebGL2")
+            np.testing.assert_array_equal(pictures["webgl2"], pictures["canvas"])
+        open_page(browser, url)
+        seen = middles(pixels(browser), 64, 64)
+        np.testing.assert_array_equal(seen, colors(large, "busy"))
+
+
+def test_a_file_needs_no_server(browser, large, small, tmp_path):
+    for path in (large, small):
+        assert write_page(RecordingFile(path), tmp_path / "run.html") == ()
+        open_page(browser, f"file://{tmp_path / 'run.html'}", "#pe=1,1&color=3&programs=1")
+        names = browser.execute_script(
+            "return performance.getEntriesByType('resource').map(one => one.name)"
+        )
+
+        assert [name for name in names if not name.startswith("blob:")] == []
+        assert "Its main thread stands at sum.csl:3." in find(browser, "#panel").text
+        browser.execute_script("location.hash = '#map=busy'")
+        wait_for(browser, lambda: find(browser, "#panel h2").text == EVIL)
+        width = RecordingFile(path).header.width
+        np.testing.assert_array_equal(middles(pixels(browser), width, width), colors(path, "busy"))
+
+
+@pytest.mark.slow
+def test_a_whole_wafer_opens_and_zooms_to_one_pe(browser, tmp_path):
+    width, height = 755, 1170
+    one = make_image(WSE3, {(0, 0): program("sum.csl")}, width=1, height=1, routes={})
+    image = make_whole(one, width, height)
+    path = record_image(tmp_path / "run.parquet", image)
+    with viewing(path) as url:
+        open_page(browser, url)
+        assert browser.execute_script("return document.documentElement.dataset.drawn") == "busy 0"
+        open_page(browser, url, "/#pe=700,1000")
+        assert "Its main thread stands at sum.csl:3." in find(browser, "#panel").text
+        picture = pixels(browser)
+        middle = picture[picture.shape[0] // 2, picture.shape[1] // 2]
+        assert middle.tolist() == colors(path, "busy")[1000, 700].tolist()
+    write_page(RecordingFile(path), tmp_path / "run.html")
+    assert (tmp_path / "run.html").stat().st_size <= 20_000_000
+
+
+def make_whole(image, width, height):
+    """Return an image of many PEs that all run what one does."""
+    return replace(
+        image,
+        width=width,
+        height=height,
+        program_of_pe=np.zeros((height, width), np.int16),
+        config_of_color=np.full((height, width, 24), -1, np.int16),
+    )

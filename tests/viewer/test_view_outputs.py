@@ -1,0 +1,141 @@
+"""`onewafer view` as a user meets it: pictures, files for a browser, the server's refusals."""
+
+import re
+import socket
+
+import matplotlib.image
+import numpy as np
+import pytest
+from starlette.testclient import TestClient
+
+from onewafer.cli.main import execute
+from onewafer.recording import RecordingFile
+from onewafer.viewer import page_file
+from onewafer.viewer.page import read_page
+from onewafer.viewer.page_parts import PageParts
+from onewafer.viewer.page_server import make_app
+from onewafer.viewer.palettes import value_palette
+from tests.recording.recordings import record
+
+EVIL = "</script><img src=x onerror=\"document.title='owned'\">"
+
+
+@pytest.fixture
+def path(tmp_path):
+    return record(tmp_path / "run.parquet")
+
+
+@pytest.fixture
+def client(path):
+    return TestClient(make_app(RecordingFile(path)), base_url="http://127.0.0.1:8008")
+
+
+def test_a_picture_has_a_square_a_pe_in_the_color_of_its_counter(path, tmp_path, capsys):
+    assert execute(["view", str(path), "--png", str(tmp_path / "a.png"), "--what", "busy"]) == 0
+    picture = np.rint(255 * matplotlib.image.imread(tmp_path / "a.png")[:, :, :3]).astype(int)
+    colors = value_palette()
+
+    assert capsys.readouterr().out == "wrote a.png: busy: 25 % on average, at most 50 %\n"
+    side = 900 // 3
+    for y, x in np.ndindex(2, 3):
+        code = 1 + round(254 * (3 * y + x) / 5)
+        at = picture[60 + side * y + side // 2, 70 + side * x + side // 2]
+        assert at.tolist() == colors[code].tolist()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--what", "busy"], "--what busy is the map of --png FILE"),
+        (["--png", "a.png", "--what", "heat"], "no map 'heat'; it has: busy, program"),
+        (["--png", "/no/a.png"], "there is no directory /no"),
+        (["--port", "70000"], "write 0 to 65535"),
+    ],
+)
+def test_what_cannot_be_shown_is_said(path, arguments, said, capsys, monkeypatch):
+    monkeypatch.chdir(path.parent)
+    assert execute(["view", str(path), *arguments]) == 2
+    assert said in capsys.readouterr().err
+    assert [file.name for file in path.parent.iterdir()] == ["run.parquet"]
+
+
+def test_a_taken_port_is_said(path, capsys):
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = str(other.getsockname()[1])
+        assert execute(["view", str(path), "--port", port]) == 2
+    assert f"--port {port} is taken by another program" in capsys.readouterr().err
+
+
+def test_a_file_that_is_no_recording_is_said(tmp_path, capsys):
+    (tmp_path / "a.txt").write_text("busy")
+    assert execute(["view", str(tmp_path / "a.txt")]) == 1
+    assert "a.txt: this is no recording of a run" in capsys.readouterr().err
+
+
+def test_the_server_has_its_own_files_and_the_run(client):
+    run = client.get("/run/run.json")
+    page = client.get("/")
+
+    assert [one["name"] for one in run.json()["maps"]] == ["busy", "program"]
+    assert client.get("/run/maps/busy/0").content == bytes([1, 52, 103, 153, 204, 255])
+    assert client.get("/run/pes/2-1.json").json()["busy_cycles"] == 50
+    assert page.text == read_page()["/"].body.decode()
+    assert "default-src 'none'" in page.headers["content-security-policy"]
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        "/etc/passwd",
+        "/run/",
+        "/run.json",
+        "/run/maps/busy/9",
+        "/run/maps/heat.json",
+        "/run/pes/3-0.json",
+        "/run/pes/²-0.json",
+        "/run/programs/7.json",
+        "/run/routes/99",
+        "/run/../page/__init__.py",
+        "/page/__init__.py",
+    ],
+)
+def test_the_server_has_nothing_else(client, asked):
+    assert client.get(asked).status_code == 404
+
+
+@pytest.mark.parametrize(
+    "headers", [{"host": "evil.example"}, {"origin": "http://evil.example"}, {"origin": "null"}]
+)
+def test_the_server_answers_no_page_of_another_one(client, headers):
+    assert client.get("/run/run.json", headers=headers).status_code == 403
+    assert client.post("/run/run.json").status_code == 405
+
+
+def test_the_page_asks_no_other_server():
+    for file in read_page().values():
+        names = file.body.replace(b"http://www.w3.org/2000/svg", b"")  # a name, not an address
+        assert b"http:" not in names
+        assert b"https:" not in names
+        assert b"innerHTML" not in names
+
+
+def test_a_file_for_a_browser_holds_all_parts_and_no_markup_of_a_user(tmp_path, capsys):
+    path = record(tmp_path / "run.parquet", title=EVIL, reasons=(EVIL,))
+    assert execute(["view", str(path), "--html", str(tmp_path / "a.html")]) == 0
+    html = (tmp_path / "a.html").read_text()
+    parts = PageParts(RecordingFile(path))
+
+    assert "wrote a.html" in capsys.readouterr().out
+    assert all(f'"{name}":' in html for name in parts.paths())
+    assert "<img" not in html
+    assert html.count("</script>") == 2
+    assert not re.search(r"^(import|export) ", html, re.MULTILINE)
+
+
+def test_maps_that_a_file_has_no_room_for_are_named(path, tmp_path, capsys, monkeypatch):
+    full = RecordingFile(path)
+    sizes = page_file._choose(PageParts(full))[0]
+    room = sum(len(text) + len(name) + 6 for name, text in sizes.items())
+    monkeypatch.setattr(page_file, "MOST_BYTES", page_file._ROOM_FOR_PAGE + room - 1)
+    assert execute(["view", str(path), "--html", str(tmp_path / "a.html")]) == 0
+    assert "left out, for the size: " in capsys.readouterr().out
