@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+import torch
+from torch.nn import functional
 
 from onewafer.mesh import functions
 
@@ -86,6 +88,13 @@ CLAIMS = [
     Claim("rsqrt", lambda x: 1 / np.sqrt(x), 0, np.inf, 1.5),
     Claim("reciprocal", lambda x: 1 / x, 2.0**-120, 2.0**120, 1.2),
 ]
+DERIVATIVES = {
+    "sigmoid_derivative": torch.sigmoid,
+    "tanh_derivative": torch.tanh,
+    "silu_derivative": functional.silu,
+    "gelu_derivative": functional.gelu,
+    "gelu_tanh_derivative": lambda x: functional.gelu(x, approximate="tanh"),
+}
 STRIDES = [20_011, pytest.param(101, marks=pytest.mark.slow)]
 
 
@@ -123,6 +132,14 @@ def test_errors_are_as_claimed(claim, stride):
         in_units = errors(result, exact)
         is_far = (absolute > claim.absolute) | (in_units > claim.units)
         assert not is_far.any(), (x[is_far], result[is_far], in_units[is_far])
+
+
+@pytest.mark.parametrize("name", DERIVATIVES)
+def test_derivatives_are_near_those_of_pytorch(name):
+    for x in numbers(STRIDES[0], -1e30, 1e30):
+        exact = torch.tensor(x, dtype=torch.float64, requires_grad=True)
+        DERIVATIVES[name](exact).sum().backward()
+        assert abs(getattr(functions, name)(x) - exact.grad.numpy()).max() <= 3e-7
 
 
 @pytest.mark.parametrize("name", ["sigmoid", "tanh", "silu_for_half", "gelu", "gelu_tanh"])

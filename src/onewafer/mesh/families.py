@@ -13,11 +13,12 @@ from onewafer.mesh.dense import samples as dense_samples
 from onewafer.mesh.elementwise import pairs, unary, vectors
 from onewafer.mesh.feature_maps import lowering as feature_maps
 from onewafer.mesh.feature_maps import samples as feature_map_samples
+from onewafer.mesh.gradients import activations
 from onewafer.mesh.gradients import lowering as gradients
 from onewafer.mesh.gradients import samples as gradient_samples
+from onewafer.mesh.losses import elements, log_softmax
 from onewafer.mesh.losses import lowering as losses
 from onewafer.mesh.losses import samples as loss_samples
-from onewafer.mesh.losses import squares
 from onewafer.mesh.norms import gradient_lowering as norm_gradients
 from onewafer.mesh.norms import lowering as norms
 from onewafer.mesh.norms import samples as norm_samples
@@ -42,8 +43,10 @@ LOWERINGS: Lowerings = {
     **features.LOWERINGS,
     **feature_maps.LOWERINGS,
     **gradients.LOWERINGS,
+    **activations.LOWERINGS,
     **losses.LOWERINGS,
-    **squares.LOWERINGS,
+    **elements.LOWERINGS,
+    **log_softmax.LOWERINGS,
     **norm_gradients.LOWERINGS,
     **norms.LOWERINGS,
     **pairs.LOWERINGS,
@@ -70,8 +73,10 @@ SAMPLES = (
     *features.SAMPLES,
     *product_samples.SAMPLES,
     *gradient_samples.SAMPLES,
+    *activations.SAMPLES,
     *loss_samples.SAMPLES,
-    *squares.SAMPLES,
+    *elements.SAMPLES,
+    *log_softmax.SAMPLES,
     *optimizer_samples.SAMPLES,
 )
 """One sample of every kind of step but those of the state machine itself."""

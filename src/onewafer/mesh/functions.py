@@ -52,6 +52,7 @@ _NORMAL_TAIL = (
 """ln Φ(x) for x from −6 to 0; below, it falls faster than ln Φ does."""
 _TANH_LINEAR, _TANH_CUBIC = np.float32(1.5957692), np.float32(7.1354814e-2)
 """2 √(2/π), and that times 0.044715."""
+_THREE_CUBIC = np.float32(0.21406444)
 
 
 def _quietly(function: Callable[[Floats], Floats]) -> Callable[[Floats], Floats]:
@@ -94,8 +95,7 @@ def sigmoid(x: Floats) -> Floats:
     tail, scale = _split(_minus_magnitude(x, -110))
     small = (tail + _ONE) * scale * scale  # e^−|x|
     share = _reciprocal(small + _ONE)
-    at_least = -_at_least(x * np.float32(-(2.0**127)), -1)  # 1 if x > 0, else at most 0
-    return maximum(small, at_least) * share
+    return maximum(small, _step(x)) * share
 
 
 @_quietly
@@ -142,6 +142,47 @@ def tanh(x: Floats) -> Floats:
 
 
 @_quietly
+def sigmoid_derivative(x: Floats) -> Floats:
+    """Return the derivative of the sigmoid."""
+    small, share = _shares(_minus_magnitude(x, -110))
+    return small * share * share
+
+
+@_quietly
+def tanh_derivative(x: Floats) -> Floats:
+    """Return the derivative of the hyperbolic tangent."""
+    small, share = _shares(_minus_magnitude(x * _TWO, -110))
+    return small * share * share * np.float32(4)
+
+
+@_quietly
+def silu_derivative(x: Floats) -> Floats:
+    """Return the derivative of silu."""
+    return _join(x, x, *_shares(_minus_magnitude(x, -110)))
+
+
+@_quietly
+def gelu_tanh_derivative(x: Floats) -> Floats:
+    """Return the derivative of gelu in its form with a hyperbolic tangent."""
+    bounded = _minus_magnitude(x, -11)
+    square = bounded * bounded
+    exponent = (square * _TANH_CUBIC + _TANH_LINEAR) * bounded
+    slope = (square * _THREE_CUBIC + _TANH_LINEAR) * x
+    return _join(slope, x, *_shares(exponent))
+
+
+@_quietly
+def gelu_derivative(x: Floats) -> Floats:
+    """Return the derivative of x · Φ(x), which is Φ(x) + x · φ(x)."""
+    tail, scale = _split(_polynomial(_minus_magnitude(x, -12.1), _NORMAL_TAIL))
+    below = (tail + _ONE) * scale * scale  # Φ(−|x|)
+    tail, scale = _split(_at_least(x * x * np.float32(-0.5), -110))
+    density = (tail + _ONE) * scale * scale * np.float32(0.3989423)
+    above = _at_least(_step(x), 0)
+    return density * x + (above * -_TWO + _ONE) * below + above
+
+
+@_quietly
 def rsqrt(x: Floats) -> Floats:
     """Return 1 / √x: +∞ for +0, −∞ for −0, NaN below 0."""
     is_plain = (x > 0) & (x < np.inf)
@@ -163,6 +204,16 @@ def reciprocal(x: Floats) -> Floats:
     for _ in range(2):
         estimate = estimate * (_TWO - x * estimate)
     return estimate + estimate * (_ONE - x * estimate)
+
+
+@_quietly
+def inverse(x: Floats) -> Floats:
+    """Return 1 / x for numbers from 10⁻³⁰ to 10³⁰, within 2 units of the last place."""
+    upper = (np.uint32(0x7EF3) - (_words(x) >> np.uint32(16))) & np.uint32(0xFFFF)
+    estimate = (upper << np.uint32(16)).view(np.float32)
+    for _ in range(3):
+        estimate = estimate * (_TWO - x * estimate)
+    return estimate
 
 
 def _words(x: Floats) -> Words:
@@ -227,3 +278,20 @@ def _gate(x: Floats, bounded: Floats, exponent: Floats) -> Floats:
     root = (tail + _ONE) * scale
     part = root * _reciprocal(root * scale + _ONE) * bounded * scale
     return part + _above_zero(x)
+
+
+def _step(x: Floats) -> Floats:
+    """Return 1 if x > 0, else at most 0."""
+    return -_at_least(x * np.float32(-(2.0**127)), -1)
+
+
+def _shares(exponent: Floats) -> tuple[Floats, Floats]:
+    """Return e^exponent and 1 / (1 + e^exponent), for exponents up to 0."""
+    tail, scale = _split(exponent)
+    small = (tail + _ONE) * scale * scale
+    return small, _reciprocal(small + _ONE)
+
+
+def _join(slope: Floats, x: Floats, small: Floats, share: Floats) -> Floats:
+    """Return σ + slope · σ', from the parts of a sigmoid that has the sign of x."""
+    return (maximum(small, _step(x)) + small * share * slope) * share

@@ -5,8 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from onewafer.mesh.functions import inverse
+from onewafer.mesh.losses import element_functions
 from onewafer.mesh.losses.operations import logarithm
-from onewafer.mesh.optimizers.operations import inverse, root
+from onewafer.mesh.optimizers.operations import root
 
 
 def floats(low: float, high: float) -> np.ndarray:
@@ -29,6 +31,17 @@ def test_errors_in_units(function, exact, low, high, bound):
     expected = exact(x.astype(np.float64))
     unit = np.spacing(np.abs(expected.astype(np.float32))).astype(np.float64)
     assert (np.abs(function(x) - expected) <= bound * unit).all()
+
+
+def test_logarithms_of_shares():
+    x = floats(1e-45, 1)
+    expected = np.maximum(np.log(x.astype(np.float64)), -100)
+    unit = np.spacing(np.abs(expected.astype(np.float32))).astype(np.float64)
+    assert (np.abs(element_functions.logarithm(x) - expected) <= 2.5 * unit).all()
+    assert element_functions.logarithm(np.zeros(1, np.float32)) == -100
+    with np.errstate(over="ignore"):
+        slopes = element_functions.absolute_slope(np.float32([1e-45, 0, -1e-45, 2]), np.float32(0))
+    np.testing.assert_array_equal(slopes, [1, 0, -1, 1])
 
 
 def test_special_values():

@@ -209,7 +209,6 @@ def test_groups_of_parameters_have_numbers_of_their_own():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"smoothing": 0.1}, "label smoothing is not supported on the wafer"),
         ({"reduction": Reduction.NONE}, "a loss for each row is not supported"),
         ({"ignored": 1 << 15}, "ignore_index 32768 is not supported; it must fit 16 bits"),
     ],

@@ -11,7 +11,17 @@ from hypothesis import strategies as st
 
 from onewafer.arch import load_architecture
 from onewafer.errors import UnsupportedOperationError
-from onewafer.graph import DataType, Graph, Linear, Tensor, derive_gradients, evaluate_graph
+from onewafer.graph import (
+    Activation,
+    ActivationFunction,
+    DataType,
+    Graph,
+    Linear,
+    Relu,
+    Tensor,
+    derive_gradients,
+    evaluate_graph,
+)
 from onewafer.mesh import estimate, shard_training
 from onewafer.mesh.blocks import Launch
 from onewafer.mesh.gradients import AddRows
@@ -68,6 +78,19 @@ def check(graph: Graph, width: int, height: int, architecture):
 )
 def test_gradients_of_perceptrons(sizes, batch, rectangle, architecture):
     check(mlp(sizes, batch=batch), *rectangle, ARCHITECTURES[architecture])
+
+
+@pytest.mark.parametrize("function", ActivationFunction)
+def test_gradients_of_functions(function):
+    """Three chunks on a PE, the last one not full."""
+    graph = mlp([3, 29, 4], batch=5)
+    operations = [
+        Activation(operation.result, operation.input, function)
+        if isinstance(operation, Relu)
+        else operation
+        for operation in graph.operations
+    ]
+    check(replace(graph, operations=(*operations,)), 2, 1, ARCHITECTURES["wse3"])
 
 
 def test_copies_of_a_bias_have_equal_gradients():

@@ -1,8 +1,8 @@
-"""Cross entropy, and its gradient, which takes what the loss has found of each row."""
+"""Losses of rows with classes, and gradients, which take what the loss has found of each row."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
 from onewafer import graph
 from onewafer.errors import UnsupportedOperationError
@@ -15,76 +15,143 @@ from onewafer.mesh.losses.operations import (
     MeanOfTargets,
     Targets,
 )
+from onewafer.mesh.losses.weighted import (
+    ROWS_OF_ROOM,
+    SUMS_OF_WEIGHTED_ROW,
+    AddUpWeighted,
+    BackFromWeighted,
+    MeanOfWeighted,
+    Weighted,
+)
 from onewafer.mesh.lowering.lowering import Lowering, Lowerings
 from onewafer.mesh.norms import FindGroupMaxima
 from onewafer.mesh.norms.arrays import Groups
 
 if TYPE_CHECKING:
+    from onewafer.mesh.blocks import Block
     from onewafer.mesh.lowering.builder import Builder
     from onewafer.mesh.relations import Relations
 
+Loss: TypeAlias = graph.CrossEntropy | graph.NegativeLogLikelihood
+LossType = TypeVar("LossType", graph.CrossEntropy, graph.NegativeLogLikelihood)
+GradientType = TypeVar(
+    "GradientType", graph.CrossEntropyGradient, graph.NegativeLogLikelihoodGradient
+)
 _MOST_IGNORED = 1 << 15
 """The target of rows that do not count is a word of 16 bits."""
 
 
-class CrossEntropyLowering(Lowering[graph.CrossEntropy]):
-    """Find the largest logit of each row, add up exponentials, and take the targets' logits."""
+class _OfRowsLowering(Lowering[LossType]):
+    """A loss of rows; what is known of them stays for the gradient."""
 
-    def relate(self, operation: graph.CrossEntropy, relations: Relations) -> None:
+    def relate(self, operation: LossType, relations: Relations) -> None:
         """Ask for nothing: every PE has the loss."""
 
+
+class CrossEntropyLowering(_OfRowsLowering[graph.CrossEntropy]):
+    """Find the largest logit of each row, add up exponentials, and take the targets' logits."""
+
     def lower(self, operation: graph.CrossEntropy, builder: Builder) -> None:
-        """Append the steps; what is known of rows stays for the gradient."""
-        _check(operation)
+        """Append the steps."""
+        _check(operation, builder)
         name, layout = operation.input, builder.layouts[operation.input]
         logits, classes = builder.blocks[name], builder.tensor(name).shape[-1]
-        if layout.order != PLAIN_ORDER:
-            raise UnsupportedOperationError("logits whose features are those of heads")
-        if builder.dtype is not graph.DataType.F32:
-            raise UnsupportedOperationError("a loss of a model in f16 is not supported")
-        last = builder.last_reader(operation.targets)
-        maxima, sums = (builder.spare(logits.rows, n, until=last) for n in (1, SUMS_OF_ROW))
+        maxima = builder.spare(logits.rows, 1, until=builder.last_reader(operation.targets))
         builder.append(FindGroupMaxima(maxima, logits, Groups(1, classes), layout.axis))
         builder.all_reduce_max(maxima, layout.axis)
-        is_mean = operation.reduction is Reduction.MEAN
-        indices = builder.blocks[operation.targets]
-        targets = Targets(logits, indices, maxima, layout.axis, classes, operation.ignored, is_mean)
-        builder.append(AddUpTargets(sums, builder.spare(1, logits.columns), targets))
-        builder.all_reduce(sums, layout.axis)
-        builder.append(MeanOfTargets(builder.allocate(operation.result), sums, targets))
-        builder.losses[operation.input, operation.targets] = targets, sums
+        targets = _targets(operation, maxima, builder)
+        if operation.weights is None and not operation.smoothing:
+            _add_up(operation, targets, builder)
+            return
+        shared, own = operation.smoothing / classes, 1 - operation.smoothing
+        _add_up_weighted(operation, targets, builder, factors=(shared, own))
 
 
-class CrossEntropyGradientLowering(Lowering[graph.CrossEntropyGradient]):
-    """Take exponentials once more, and what the loss has found: no exchange."""
+class LikelihoodLowering(_OfRowsLowering[graph.NegativeLogLikelihood]):
+    """Take the targets' logarithms."""
 
-    def relate(self, operation: graph.CrossEntropyGradient, relations: Relations) -> None:
+    def lower(self, operation: graph.NegativeLogLikelihood, builder: Builder) -> None:
+        """Append the steps."""
+        _check(operation, builder)
+        rows = builder.blocks[operation.input].rows
+        unread = builder.spare(rows, 1, until=builder.last_reader(operation.targets))
+        targets = _targets(operation, unread, builder)
+        _add_up_weighted(operation, targets, builder, factors=(0.0, 1.0), is_logarithm=True)
+
+
+class OfRowsGradientLowering(Lowering[GradientType]):
+    """Take what the loss has found of each row: no exchange."""
+
+    def relate(self, operation: GradientType, relations: Relations) -> None:
         """Let the gradient lie as the logits do."""
         relations.join(operation.input, operation.result.name)
 
-    def scalars(self, operation: graph.CrossEntropyGradient) -> tuple[str, ...]:
+    def scalars(self, operation: GradientType) -> tuple[str, ...]:
         """Return the gradient of the loss, which every PE needs."""
         return (operation.gradient,)
 
-    def lower(self, operation: graph.CrossEntropyGradient, builder: Builder) -> None:
+    def lower(self, operation: GradientType, builder: Builder) -> None:
         """Append the step."""
-        found = builder.losses.get((operation.input, operation.targets))
-        if found is None:
+        back = builder.losses.get((operation.input, operation.targets))
+        if back is None:
             raise UnsupportedOperationError(
                 "it has no loss before it, which finds the sums of rows"
             )
-        targets, sums = found
         seed = builder.blocks[operation.gradient]
-        result = builder.allocate(operation.result)
-        builder.append(BackFromTargets(result, sums, seed, targets))
+        builder.append(back(builder.allocate(operation.result), seed))
 
 
-def _check(operation: graph.CrossEntropy) -> None:
-    """Refuse what the kernels do not have."""
+def _targets(operation: Loss, maxima: Block, builder: Builder) -> Targets:
+    """Return the targets of a loss."""
+    name = operation.input
+    logits, classes = builder.blocks[name], builder.tensor(name).shape[-1]
+    axis, indices = builder.layouts[name].axis, builder.blocks[operation.targets]
+    is_mean = operation.reduction is Reduction.MEAN
+    return Targets(logits, indices, maxima, axis, classes, operation.ignored, is_mean)
+
+
+def _add_up(operation: Loss, targets: Targets, builder: Builder) -> None:
+    """Append what adds up rows, all of whose classes count as much."""
+    logits, last = targets.logits, builder.last_reader(operation.targets)
+    sums = builder.spare(logits.rows, SUMS_OF_ROW, until=last)
+    builder.append(AddUpTargets(sums, builder.spare(1, logits.columns), targets))
+    builder.all_reduce(sums, targets.axis)
+    builder.append(MeanOfTargets(builder.allocate(operation.result), sums, targets))
+    builder.losses[operation.input, operation.targets] = lambda result, seed: BackFromTargets(
+        result, sums, seed, targets
+    )
+
+
+def _add_up_weighted(
+    operation: Loss,
+    targets: Targets,
+    builder: Builder,
+    *,
+    factors: tuple[float, float],
+    is_logarithm: bool = False,
+) -> None:
+    """Append what adds up rows, whose classes count differently."""
+    logits, last = targets.logits, builder.last_reader(operation.targets)
+    sums = builder.spare(logits.rows, SUMS_OF_WEIGHTED_ROW, until=last)
+    room = builder.spare(ROWS_OF_ROOM, logits.columns, until=last)
+    weights = None
     if operation.weights is not None:
-        raise UnsupportedOperationError("weights of classes are not supported on the wafer")
-    if operation.smoothing:
-        raise UnsupportedOperationError("label smoothing is not supported on the wafer")
+        weights = builder.place_vector(operation.weights, builder.layouts[operation.input])
+    weighted = Weighted(targets, room, weights, *factors, is_logarithm)
+    builder.append(AddUpWeighted(sums, weighted))
+    builder.all_reduce(sums, targets.axis)
+    builder.append(MeanOfWeighted(builder.allocate(operation.result), sums, weighted))
+    builder.losses[operation.input, operation.targets] = lambda result, seed: BackFromWeighted(
+        result, sums, seed, weighted
+    )
+
+
+def _check(operation: Loss, builder: Builder) -> None:
+    """Refuse what the kernels do not have."""
+    if builder.layouts[operation.input].order != PLAIN_ORDER:
+        raise UnsupportedOperationError("logits whose features are those of heads")
+    if builder.dtype is not graph.DataType.F32:
+        raise UnsupportedOperationError("a loss of a model in f16 is not supported")
     if operation.reduction is Reduction.NONE:
         raise UnsupportedOperationError("a loss for each row is not supported; use a sum or mean")
     if not -_MOST_IGNORED <= operation.ignored < _MOST_IGNORED:
@@ -95,5 +162,9 @@ def _check(operation: graph.CrossEntropy) -> None:
 
 LOWERINGS: Lowerings = {
     graph.CrossEntropy: CrossEntropyLowering(),
-    graph.CrossEntropyGradient: CrossEntropyGradientLowering(),
+    graph.CrossEntropyGradient: OfRowsGradientLowering[graph.CrossEntropyGradient](),
+    graph.NegativeLogLikelihood: LikelihoodLowering(),
+    graph.NegativeLogLikelihoodGradient: (
+        OfRowsGradientLowering[graph.NegativeLogLikelihoodGradient]()
+    ),
 }

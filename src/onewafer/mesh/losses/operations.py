@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     Floats = NDArray[Any]  # of f32
     Integers = NDArray[Any]
 
-_CROSS_ENTROPY = Module("cross_entropy", ".functions = functions", (FUNCTIONS,))
+CROSS_ENTROPY = Module("cross_entropy", ".functions = functions", (FUNCTIONS,))
 SUMS_OF_ROW = 2
 """As in cross_entropy.csl: of exponentials, and the logit of the target."""
 NUM_PRESENT = """
@@ -157,7 +157,7 @@ class AddUpTargets(_OfTargets):
             cross_entropy.add_up(totals(result), totals(left), activation(right, 1), largest,
                                  targets, rows, columns, present, first_class);
             """,
-            (_CROSS_ENTROPY,),
+            (CROSS_ENTROPY,),
             (NUM_PRESENT,),
             beginning=_OF_LOSS,
         ),
@@ -198,7 +198,7 @@ class MeanOfTargets(_OfTargets):
             cross_entropy.mean(totals(result), totals(left), largest, targets, rows, ignored,
                                is_mean);
             """,
-            (_CROSS_ENTROPY,),
+            (CROSS_ENTROPY,),
             (NUM_PRESENT,),
             beginning=_OF_LOSS,
         ),
@@ -241,7 +241,7 @@ class BackFromTargets(_OfTargets):
                                targets, seed[0], rows, columns, present, first_class, ignored,
                                is_mean);
             """,
-            (_CROSS_ENTROPY,),
+            (CROSS_ENTROPY,),
             (NUM_PRESENT,),
             beginning=_OF_LOSS,
         ),

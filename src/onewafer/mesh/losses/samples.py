@@ -12,6 +12,14 @@ from onewafer.mesh.losses.operations import (
     MeanOfTargets,
     Targets,
 )
+from onewafer.mesh.losses.weighted import (
+    ROWS_OF_ROOM,
+    SUMS_OF_WEIGHTED_ROW,
+    AddUpWeighted,
+    BackFromWeighted,
+    MeanOfWeighted,
+    Weighted,
+)
 from onewafer.mesh.sample import OF_TRAINING, Sample, Sizes, grid
 from onewafer.mesh.sizes import CHUNK
 
@@ -50,6 +58,38 @@ def _back(sizes: Sizes) -> MeshOperation:
     return BackFromTargets(sizes.block(), _sums(sizes), seed, _targets(sizes))
 
 
+def _weighted(sizes: Sizes) -> Weighted:
+    """Return what rows are: with `inner` 1 and weights, 4 smoothed, 7 of logarithms."""
+    room = Block(Arena.ACTIVATIONS, 2 * _BEHIND, ROWS_OF_ROOM, sizes.columns)
+    weights = sizes.row() if sizes.inner == _STORED else None
+    shared = 0.1 if sizes.inner == _SMOOTHED else 0.0
+    is_logarithm = sizes.inner == _OF_LOGARITHMS
+    return Weighted(_targets(sizes), room, weights, shared, 0.9, is_logarithm)
+
+
+def _weighted_sums(sizes: Sizes) -> Block:
+    return Block(Arena.ACTIVATIONS, _BEHIND, sizes.rows, SUMS_OF_WEIGHTED_ROW)
+
+
+def _mean_weighted(sizes: Sizes) -> MeshOperation:
+    loss = Block(Arena.ACTIVATIONS, 0, 1, 1)
+    return MeanOfWeighted(loss, _weighted_sums(sizes), _weighted(sizes))
+
+
+def _back_weighted(sizes: Sizes) -> MeshOperation:
+    seed = Block(Arena.ACTIVATIONS, _BEHIND, 1, 1)
+    return BackFromWeighted(sizes.block(), _weighted_sums(sizes), seed, _weighted(sizes))
+
+
+_STORED, _SMOOTHED, _OF_LOGARITHMS = 1, 4, 7
+_WEIGHTED_GRID = grid(
+    rows=(2, 3, _ROWS),
+    columns=(CHUNK, 2 * CHUNK),
+    inner=(_STORED, _SMOOTHED, _OF_LOGARITHMS),
+)
+_WEIGHTED_ROUNDS = (
+    *("plain", "smoothed", "rows", "rows*smoothed", "rows*shares", "rows*chunks*shares"),
+)
 _GRID = grid(rows=(2, 3, _ROWS), columns=(CHUNK, 2 * CHUNK))
 _ROUNDS = ("rows", "rows*chunks")
 
@@ -68,6 +108,30 @@ SAMPLES = (
         rounds=_ROUNDS,
         lengths=("elements", "columns", "chunk"),
         grid=_GRID,
+        is_of_singles=True,
+        rows=OF_TRAINING,
+    ),
+    Sample(
+        lambda sizes: AddUpWeighted(_weighted_sums(sizes), _weighted(sizes)),
+        rounds=_WEIGHTED_ROUNDS,
+        lengths=("columns", "chunk", "sums"),
+        grid=_WEIGHTED_GRID,
+        is_of_singles=True,
+        rows=OF_TRAINING,
+    ),
+    Sample(
+        _mean_weighted,
+        rounds=("plain", "rows"),
+        lengths=("columns",),
+        grid=_WEIGHTED_GRID,
+        is_of_singles=True,
+        rows=OF_TRAINING,
+    ),
+    Sample(
+        _back_weighted,
+        rounds=_WEIGHTED_ROUNDS,
+        lengths=("elements", "columns", "chunk"),
+        grid=_WEIGHTED_GRID,
         is_of_singles=True,
         rows=OF_TRAINING,
     ),

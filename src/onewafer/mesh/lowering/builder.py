@@ -36,11 +36,10 @@ from onewafer.mesh.lowering.training import BACKWARD
 from onewafer.mesh.program import MeshProgram
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from onewafer.graph import Operation, RmsNorm, Tensor
     from onewafer.mesh.attention.shape import AttentionShape
-    from onewafer.mesh.losses import Targets
     from onewafer.mesh.lowering.training import Training
     from onewafer.mesh.lowering.uses import Uses
     from onewafer.mesh.operation import MeshOperation
@@ -103,8 +102,11 @@ class Builder:
     ) -> None:
         graph = uses.graph
         self._uses, self._training, self._graph = uses, training, graph
-        self.losses: dict[tuple[str, str], tuple[Targets, Block]] = {}
-        """What a loss has found, by its logits and targets: targets, and the sums of rows."""
+        self.losses: dict[tuple[str, str], Callable[[Block, Block], MeshOperation]] = {}
+        """What makes the gradient of a loss, by its logits and targets.
+
+        It takes the block of the result, and that of the gradient of the loss.
+        """
         width, height = rectangle
         self.layouts = layouts
         """How every input and result lies."""

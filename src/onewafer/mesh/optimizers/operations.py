@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from onewafer.mesh import arithmetic
+from onewafer.mesh import arithmetic, functions
 from onewafer.mesh.blocks import Arena, Block
 from onewafer.mesh.functions import FUNCTIONS
 from onewafer.mesh.gradients.operations import GRADIENT
@@ -217,7 +217,7 @@ class AdamStep(StepOperation):
         moments[...] = add(moments, multiply(subtract(d, moments), first))
         squares[...] = add(multiply(squares, second), multiply(multiply(d, d), rest))
         divisor = add(root(multiply(squares, scale)), epsilon)
-        weights[...] = _descend(kept, multiply(inverse(divisor), moments), rate)
+        weights[...] = _descend(kept, multiply(functions.inverse(divisor), moments), rate)
 
 
 def _direction(weights: Floats, gradients: Floats, sign: Floats, decay: Floats) -> Floats:
@@ -230,9 +230,7 @@ def _descend(weights: Floats, direction: Floats, rate: Floats) -> Floats:
     return arithmetic.add(weights, arithmetic.multiply(direction, rate))
 
 
-_LEAST, _HALF, _THREE_HALVES, _TWO = (
-    np.full((), value, np.float32) for value in (1e-30, 0.5, 1.5, 2.0)
-)
+_LEAST, _HALF, _THREE_HALVES = (np.full((), value, np.float32) for value in (1e-30, 0.5, 1.5))
 
 
 def root(x: Floats) -> Floats:
@@ -246,13 +244,3 @@ def root(x: Floats) -> Floats:
         lack = arithmetic.subtract(_THREE_HALVES, multiply(multiply(y, y), half))
         y = multiply(y, lack)
     return multiply(arithmetic.add(half, half), y)
-
-
-def inverse(x: Floats) -> Floats:
-    """Return 1 / x as adam.csl does."""
-    upper = (np.uint32(0x7EF3) - (x.view(np.uint32) >> np.uint32(16))) & np.uint32(0xFFFF)
-    y = (upper << np.uint32(16)).view(np.float32)
-    for _ in range(3):
-        lack = arithmetic.subtract(_TWO, arithmetic.multiply(x, y))
-        y = arithmetic.multiply(y, lack)
-    return y

@@ -1,0 +1,126 @@
+"""Gradients of functions of every element: operations, lowering, samples."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from onewafer import graph
+from onewafer.graph import ActivationFunction
+from onewafer.mesh import arithmetic, functions
+from onewafer.mesh.functions import FUNCTIONS
+from onewafer.mesh.kinds import Kind, Module
+from onewafer.mesh.lowering.lowering import Lowering, Lowerings
+from onewafer.mesh.operation import NO_CONFLICTS, Conflicts, MeshOperation
+from onewafer.mesh.sample import OF_TRAINING, Sample, Sizes, grid
+from onewafer.mesh.sizes import CHUNK, block_entry, block_sizes, with_chunks
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from onewafer.mesh.blocks import Block, Launch
+    from onewafer.mesh.entry import Entry
+    from onewafer.mesh.lowering.builder import Builder
+    from onewafer.mesh.memories import Memories
+    from onewafer.mesh.program_shape import ProgramShape
+    from onewafer.mesh.relations import Relations
+
+_GRADIENTS = Module("activation_gradients", ".functions = functions", (FUNCTIONS,))
+
+
+def _kind(number: int, name: str) -> Kind:
+    code = f"""
+    activation_gradients.{name}(activation(result, n), activation(left, n), activation(right, n),
+                                n);
+    """
+    return Kind(number, f"{name}_gradient", code, (_GRADIENTS,))
+
+
+_DERIVATIVES = {
+    ActivationFunction.SILU: (_kind(213, "silu"), functions.silu_derivative),
+    ActivationFunction.GELU: (_kind(214, "gelu"), functions.gelu_derivative),
+    ActivationFunction.GELU_TANH: (_kind(215, "gelu_tanh"), functions.gelu_tanh_derivative),
+    ActivationFunction.SIGMOID: (_kind(216, "sigmoid"), functions.sigmoid_derivative),
+    ActivationFunction.TANH: (_kind(217, "tanh"), functions.tanh_derivative),
+}
+_SQUARES = {ActivationFunction.GELU: 1, ActivationFunction.GELU_TANH: 2}
+"""Function → how often a chunk is squared: both sources are then one vector."""
+
+
+@dataclass(frozen=True, slots=True)
+class ActivationGradient(MeshOperation):
+    """Multiply a gradient by the derivative of a function of a value, every operation rounded."""
+
+    kinds = tuple(kind for kind, _ in _DERIVATIVES.values())
+
+    result: Block
+    gradient: Block
+    value: Block
+    """What the function was applied to."""
+    function: ActivationFunction
+
+    @property
+    def kind(self) -> Kind:
+        """Its kind in the schedule."""
+        return _DERIVATIVES[self.function][0]
+
+    def entry(self, program: ProgramShape) -> Entry:
+        """Return its words in the schedule."""
+        return block_entry(program, self.kind, self.result, self.gradient, self.value)
+
+    def execute(self, memories: Memories) -> None:
+        """Do on NumPy arrays what the kernel does."""
+        derivative = _DERIVATIVES[self.function][1](memories.read(self.value))
+        product = arithmetic.multiply(memories.read(self.gradient), derivative)
+        memories.write(self.result, product)
+
+    def sizes(self, program: ProgramShape, launch: Launch) -> Mapping[str, int]:
+        """Return the sizes that its cost depends on."""
+        return with_chunks(block_sizes(program, self.result, launch))
+
+    def conflicts(self, program: ProgramShape, launch: Launch) -> Conflicts:
+        """Return the squares that some functions take."""
+        count = _SQUARES.get(self.function)
+        if count is None:
+            return NO_CONFLICTS
+        return Conflicts(count, "fmuls", self.sizes(program, launch)["elements"])
+
+
+class ActivationGradientLowering(Lowering[graph.ActivationGradient]):
+    """Multiply by a derivative, in the place of an operand that dies."""
+
+    works_in_place = True
+
+    def relate(self, operation: graph.ActivationGradient, relations: Relations) -> None:
+        """Let all lie alike."""
+        relations.join(operation.value, operation.gradient)
+        relations.join(operation.gradient, operation.result.name)
+
+    def lower(self, operation: graph.ActivationGradient, builder: Builder) -> None:
+        """Append the operation."""
+        operands = builder.blocks[operation.gradient], builder.blocks[operation.value]
+        result = builder.allocate_in_place(operation)
+        builder.append(ActivationGradient(result, *operands, operation.function))
+
+
+LOWERINGS: Lowerings = {graph.ActivationGradient: ActivationGradientLowering()}
+
+
+def _sample(function: ActivationFunction) -> Sample:
+    """Return a sample whose rows are whole chunks."""
+
+    def build(sizes: Sizes) -> ActivationGradient:
+        result, gradient, value = (sizes.block() for _ in range(3))
+        return ActivationGradient(result, gradient, value, function)
+
+    return Sample(
+        build,
+        rounds=("chunks",),
+        lengths=("chunk",),
+        grid=grid(rows=(2, 3, 5), columns=(CHUNK, 2 * CHUNK)),
+        is_of_singles=True,
+        rows=OF_TRAINING,
+    )
+
+
+SAMPLES = tuple(map(_sample, ActivationFunction))

@@ -1,0 +1,327 @@
+"""Cross entropy with weights or smoothing, and the likelihood of logarithms.
+
+`weighted_targets.csl` has the steps; what of it is the plain cross entropy is in `operations`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from onewafer.mesh import arithmetic
+from onewafer.mesh.entry import float_words
+from onewafer.mesh.functions import FUNCTIONS
+from onewafer.mesh.kinds import Beginning, Kind, Module
+from onewafer.mesh.losses.operations import CROSS_ENTROPY, NUM_PRESENT, Targets, logarithm
+from onewafer.mesh.operation import DataDependence, MeshOperation
+from onewafer.mesh.sizes import CHUNK, block_entry, block_sizes
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from numpy.typing import NDArray
+
+    from onewafer.mesh.blocks import Block, Launch
+    from onewafer.mesh.entry import Entry
+    from onewafer.mesh.memories import Memories
+    from onewafer.mesh.program_shape import ProgramShape
+
+    Floats = NDArray[Any]  # of f32
+
+SUMS_OF_WEIGHTED_ROW = 4
+"""As in weighted_targets.csl: of exponentials, of factors, of factors times logits, the weight."""
+ROWS_OF_ROOM = 3
+"""Rows as long as one of logits that a step needs: values, products, and ones for weights."""
+_MEAN, _STORED, _LOGARITHM = 1, 2, 4
+"""Flags in the schedule."""
+_MODULE = Module(
+    "weighted_targets",
+    ".functions = functions, .cross_entropy = cross_entropy",
+    (FUNCTIONS, CROSS_ENTROPY),
+)
+_BEGINNING = Beginning(
+    "steps of a cross entropy with weights",
+    """
+    const targets = @ptrcast([*]i32, &model.indices[words[8]]);
+    const ignored = @as(i32, @bitcast(i16, words[9]));
+    const flags = words[10];
+    const is_mean = (flags & 1) != 0;
+    const at = place(words[11]);
+    const present = num_present(columns, inner, size(words[11]) - 1 - at);
+    const first_class = @as(i32, at) * @as(i32, columns);
+    const largest = totals(words[12]);
+    const shared = number(words, 13);
+    const own = number(words, 15);
+    const room = words[17];
+    const ones = totals(room + 2 * columns);
+    if ((flags & 2) == 0) @fmovs(activation(room + 2 * columns, columns), functions.one);
+    const stored = @ptrcast([*]f32, &model.parameters[round_offset + words[18]]);
+    const weights = if ((flags & 2) == 0) ones else stored;
+    const is_smoothed = shared != 0.0;
+    const is_logarithm = (flags & 4) != 0;
+    """,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Weighted:
+    """What the loss of a row is, beyond its targets."""
+
+    targets: Targets
+    room: Block
+    """`ROWS_OF_ROOM` rows as long as one of logits."""
+    weights: Block | None
+    """A stored row; None: ones."""
+    shared: float
+    """The factor of every class, to be multiplied with its weight."""
+    own: float
+    """The factor of the target, to be multiplied with its weight."""
+    is_logarithm: bool
+    """Whether logits are logarithms of shares already."""
+
+    @property
+    def factors(self) -> tuple[np.float32, np.float32]:
+        """What is shared, and the target's own."""
+        return np.float32(self.shared), np.float32(self.own)
+
+    def words(self) -> tuple[int | Block, ...]:
+        """Return its words in the schedule."""
+        targets = self.targets
+        flags = _MEAN * targets.is_mean + _STORED * (self.weights is not None)
+        flags += _LOGARITHM * self.is_logarithm
+        numbers = targets.indices, targets.ignored & 0xFFFF, flags, targets.axis.number
+        factors = *float_words(self.shared), *float_words(self.own)
+        return (*numbers, targets.maxima, *factors, self.room, self.weights or 0)
+
+    def stored(self, memories: Memories) -> Floats:
+        """Return the weights of the columns of each PE, `[height, width, columns]`."""
+        if self.weights is None:
+            columns = self.targets.logits.columns
+            return np.ones((*memories.at(self.targets.axis).shape, columns), np.float32)
+        return memories.matrix(self.weights)[:, :, 0]
+
+    def of_targets(self, memories: Memories) -> Floats:
+        """Return the weight of each row's target where a PE has it, `[height, width, rows]`."""
+        here = self.targets.here(memories)
+        weights = self.stored(memories)[:, :, np.newaxis]
+        return np.where(here, weights, 0).sum(axis=-1, dtype=np.float32)
+
+    def values(self, memories: Memories) -> Floats:
+        """Return x, `[height, width, rows, columns]`."""
+        logits = memories.matrix(self.targets.logits)
+        if self.is_logarithm:
+            return logits
+        return arithmetic.subtract(logits, memories.read(self.targets.maxima)[..., np.newaxis])
+
+    def exponentials(self, memories: Memories) -> Floats:
+        """Return exp(x), 0 in the padding."""
+        return self.targets.exponentials(memories)
+
+    def divisor(self, memories: Memories, sums: Block) -> Floats:
+        """Return what the loss is divided by, `[height, width]`."""
+        weights, counts = memories.matrix(sums)[..., 3], self.targets.counts(memories)
+        total = np.zeros(weights.shape[:2], np.float32)
+        for row in range(weights.shape[-1]):
+            total = total + np.where(counts[..., row], weights[..., row], np.float32(0))
+        return total if self.targets.is_mean else np.ones_like(total)
+
+
+class _OfWeighted(MeshOperation):
+    """A step of a cross entropy with weights."""
+
+    __slots__ = ()
+
+    depends_on = DataDependence.TARGETS
+
+    weighted: Weighted
+
+    def step_entry(
+        self, program: ProgramShape, result: Block, left: Block, right: Block, *more: Block
+    ) -> Entry:
+        """Return the words that all steps have, for an operation that goes over the logits."""
+        targets = self.weighted.targets
+        logits = targets.logits
+        padding = program.size(targets.axis) * logits.columns - targets.classes
+        words = (*self.weighted.words(), *more)
+        entry = block_entry(program, self.kind, result, left, right, inner=padding, more=words)
+        rows = block_entry(program, self.kind, logits).rows
+        return replace(entry, n=logits.num_elements, rows=rows, columns=logits.columns)
+
+    def sizes(self, program: ProgramShape, launch: Launch) -> Mapping[str, int]:
+        """Return the sizes that its cost depends on, on a PE that has no padding.
+
+        `smoothed`, `shares` and `plain` are 1 or 0: whether all classes have a factor, whether
+        exponentials are computed, and whether there are no weights.
+        """
+        weighted = self.weighted
+        sizes = block_sizes(program, weighted.targets.logits, launch)
+        chunks = -(-sizes["columns"] // CHUNK)
+        return {
+            **sizes,
+            "chunks": chunks,
+            "chunk": -(-sizes["columns"] // chunks),
+            "held": -(-sizes["rows"] // program.size(weighted.targets.axis)),
+            "sums": SUMS_OF_WEIGHTED_ROW * sizes["rows"],
+            "smoothed": int(weighted.shared != 0),
+            "shares": int(not weighted.is_logarithm),
+            "plain": int(weighted.weights is None),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class AddUpWeighted(_OfWeighted):
+    """Sum exponentials, factors, and factors times logits of each row that a PE has."""
+
+    kinds = (
+        Kind(
+            208,
+            "add_up_weighted_targets",
+            """
+            entry += 11;
+            weighted_targets.add_up(totals(result), activation(left, 1), totals(room),
+                                    totals(room + columns), weights, largest, targets, shared, own,
+                                    rows, columns, present, first_class, is_smoothed, is_logarithm);
+            """,
+            (_MODULE,),
+            (NUM_PRESENT,),
+            beginning=_BEGINNING,
+        ),
+    )
+
+    sums: Block
+    """f32, `SUMS_OF_WEIGHTED_ROW` columns."""
+    weighted: Weighted
+
+    def entry(self, program: ProgramShape) -> Entry:
+        """Return its words in the schedule."""
+        logits = self.weighted.targets.logits
+        return self.step_entry(program, self.sums, logits, logits)
+
+    def execute(self, memories: Memories) -> None:
+        """Do on NumPy arrays what the kernel does."""
+        weighted, targets = self.weighted, self.weighted.targets
+        memories.write(self.sums, np.zeros_like(memories.matrix(self.sums)))
+        shared, own = weighted.factors
+        here, is_class = targets.here(memories), targets.classes_here(memories)
+        is_here, values = here.any(axis=-1), weighted.values(memories)
+        weights = np.where(is_class[:, :, 0], weighted.stored(memories), np.float32(0))
+        total = products = np.zeros(values.shape[:3], np.float32)
+        with np.errstate(all="ignore"):
+            if weighted.shared:
+                all_weights = _sum(weights)[..., np.newaxis]
+                total = np.broadcast_to(shared * all_weights, total.shape)
+                terms = np.where(is_class, values * weights[:, :, np.newaxis], np.float32(0))
+                products = _sum(terms) * shared
+            factor = own * weighted.of_targets(memories)
+            value = np.where(here, values, 0).sum(axis=-1, dtype=np.float32)
+            products = np.where(is_here, products + factor * value, products)
+            total = np.where(is_here, total + factor, total)
+        found = is_here.astype(np.float32)
+        if not weighted.is_logarithm:
+            found = _sum(weighted.exponentials(memories))
+        sums = np.stack([found, total, products, weighted.of_targets(memories)], axis=-1)
+        has_classes = targets.present(memories)[..., np.newaxis, np.newaxis] > 0
+        memories.write(self.sums, np.where(has_classes, sums, np.float32(0)))
+
+
+@dataclass(frozen=True, slots=True)
+class MeanOfWeighted(_OfWeighted):
+    """Give the loss of all rows that count, as a sum or their mean; every PE has it."""
+
+    kinds = (
+        Kind(
+            209,
+            "mean_of_weighted_targets",
+            """
+            entry += 11;
+            weighted_targets.mean(totals(result), totals(left), targets, rows, ignored, is_mean);
+            """,
+            (_MODULE,),
+            (NUM_PRESENT,),
+            beginning=_BEGINNING,
+        ),
+    )
+
+    loss: Block
+    """f32, a number."""
+    sums: Block
+    """Over all PEs."""
+    weighted: Weighted
+
+    def entry(self, program: ProgramShape) -> Entry:
+        """Return its words in the schedule."""
+        return self.step_entry(program, self.loss, self.sums, self.sums)
+
+    def execute(self, memories: Memories) -> None:
+        """Do on NumPy arrays what the kernel does."""
+        sums, counts = memories.matrix(self.sums), self.weighted.targets.counts(memories)
+        with np.errstate(all="ignore"):
+            losses = sums[..., 1] * logarithm(sums[..., 0]) - sums[..., 2]
+            total = np.zeros(losses.shape[:2], np.float32)
+            for row in range(losses.shape[-1]):
+                total = total + np.where(counts[..., row], losses[..., row], np.float32(0))
+            memories.write(self.loss, total / self.weighted.divisor(memories, self.sums))
+
+
+@dataclass(frozen=True, slots=True)
+class BackFromWeighted(_OfWeighted):
+    """Give the gradient of the logits from that of the loss, which every PE has."""
+
+    kinds = (
+        Kind(
+            210,
+            "back_from_weighted_targets",
+            """
+            entry += 12;
+            const seed = totals(words[19]);
+            weighted_targets.back(totals(result), activation(left, 1), totals(room), weights,
+                                  totals(right), largest, targets, shared, own, seed[0],
+                                  rows, columns, present, first_class, ignored, is_mean,
+                                  is_smoothed, is_logarithm);
+            """,
+            (_MODULE,),
+            (NUM_PRESENT,),
+            beginning=_BEGINNING,
+        ),
+    )
+
+    result: Block
+    sums: Block
+    """Over all PEs."""
+    seed: Block
+    """f32, a number."""
+    weighted: Weighted
+
+    def entry(self, program: ProgramShape) -> Entry:
+        """Return its words in the schedule."""
+        logits = self.weighted.targets.logits
+        return self.step_entry(program, self.result, logits, self.sums, self.seed)
+
+    def execute(self, memories: Memories) -> None:
+        """Do on NumPy arrays what the kernel does."""
+        weighted, targets = self.weighted, self.weighted.targets
+        sums, (shared, own) = memories.matrix(self.sums), weighted.factors
+        weights, here = weighted.stored(memories), targets.here(memories)
+        with np.errstate(all="ignore"):
+            share = memories.read(self.seed)[..., 0] / weighted.divisor(memories, self.sums)
+            part = np.where(targets.counts(memories), share[..., np.newaxis], np.float32(0))
+            back = np.zeros(here.shape, np.float32)
+            if not weighted.is_logarithm:
+                factors = (part * sums[..., 1] / sums[..., 0])[..., np.newaxis]
+                back = weighted.exponentials(memories) * factors
+            if weighted.shared:
+                factors = (part * shared)[..., np.newaxis]
+                back = back - weights[:, :, np.newaxis] * factors
+            factors = part[..., np.newaxis] * (own * weights)[:, :, np.newaxis]
+            back = np.where(here, back - factors, back)
+        memories.write(self.result, np.where(targets.classes_here(memories), back, np.float32(0)))
+
+
+def _sum(values: Floats) -> Floats:
+    """Return the sum over the last dimension in ascending order from +0."""
+    total = np.zeros(values.shape[:-1], np.float32)
+    for column in range(values.shape[-1]):
+        total = arithmetic.add(total, values[..., column])
+    return total
