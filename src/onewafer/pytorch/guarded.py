@@ -15,7 +15,7 @@ import threading
 import warnings
 import weakref
 from contextlib import ExitStack
-from functools import partial
+from functools import cached_property, partial
 from types import FunctionType
 from typing import TYPE_CHECKING
 
@@ -25,6 +25,7 @@ from onewafer.errors import OnewaferError, UnsupportedOperationError
 from onewafer.pytorch.capture import capture_graph
 from onewafer.pytorch.compiled import torch_compile
 from onewafer.pytorch.effects import save_generators
+from onewafer.pytorch.gradient_stops import find_gradient_stop
 from onewafer.pytorch.refusals import RefusedError
 from onewafer.pytorch.tracing import tracing_quietly
 
@@ -58,6 +59,11 @@ class CapturedGraph:
         self._captures: dict[object, list[Capture | RefusedError]] = {}
         """By signature; those of one signature are for different masks and the like."""
 
+    @cached_property
+    def _gradient_stop(self) -> UnsupportedOperationError | None:
+        """Why its gradients are no business of a graph of operations; None: they are."""
+        return find_gradient_stop(self.graph_module)
+
     def bind(self, owner: torch.nn.Module, args: Sequence[object]) -> CapturedCall:
         """Return the call with these arguments; raise UnsupportedOperationError, at once if known.
 
@@ -81,7 +87,10 @@ class CapturedGraph:
             known.append(found)
         if isinstance(found, RefusedError):
             raise found.again()
-        return found.bind(args)
+        call = found.bind(args)
+        if call.needs_gradient and self._gradient_stop is not None:
+            raise self._gradient_stop.again()
+        return call
 
 
 def _call_forward(
