@@ -56,8 +56,13 @@ def choose_bucket(rows: int, max_batch: int) -> int:
 
 
 def choose_samples(graph: Graph, max_rows: int) -> int:
-    """Return the bucket for a graph's samples: at most so many that no tensor has more rows."""
+    """Return the bucket for a graph's samples: at most so many that no tensor has more rows.
+
+    Where all samples count in a result, the bucket has exactly these.
+    """
     samples = num_samples(graph)
+    if graph.joins_rows:
+        return samples
     tensors = (*graph.inputs, *(operation.result for operation in graph.operations))
     rows = max(tensor.shape[0] for tensor in tensors) // samples
     return choose_bucket(samples, max(1, max_rows // max(1, rows)))

@@ -28,7 +28,15 @@ from torch.utils._python_dispatch import (
 )
 
 from onewafer.errors import SourceLine, UnsupportedOperationError
-from onewafer.graph import DataType, Graph, GraphError, table_rows, verify_graph
+from onewafer.graph import (
+    CrossEntropy,
+    DataType,
+    Graph,
+    GraphError,
+    NegativeLogLikelihood,
+    table_rows,
+    verify_graph,
+)
 from onewafer.pytorch.cuda.tensors import unmarked
 from onewafer.pytorch.effects import without_effects
 from onewafer.pytorch.lowering import (
@@ -332,8 +340,17 @@ def _lower(writer: GraphWriter, node: Node, operands: dict[Node, Operands]) -> O
 def check_indices(graph: Graph, inputs: Mapping[str, torch.Tensor]) -> None:
     """Raise OutsideTableError if an input of indices chooses a row that its table does not have.
 
-    The wafer would look past the end of the table; the host says what PyTorch says of it.
+    Or if a target is no class. The wafer would look past the end of the table; the host says what
+    PyTorch says of it.
     """
+    for operation in graph.operations:
+        if isinstance(operation, CrossEntropy | NegativeLogLikelihood):
+            targets = inputs[operation.targets]
+            num_classes = graph.tensor(operation.input).shape[-1]
+            counted = targets[targets != operation.ignored]
+            if counted.numel() and not 0 <= int(counted.min()) <= int(counted.max()) < num_classes:
+                msg = f"its targets are {int(counted.min())} to {int(counted.max())}"
+                raise OutsideTableError(f"{msg}; there are classes 0 to {num_classes - 1}")
     for name, num_rows in table_rows(graph).items():
         first, last = (int(found) for found in torch.aminmax(inputs[name]))
         if first < 0 or last >= num_rows:

@@ -32,6 +32,8 @@ class HostOutputs:
         if self._outputs is None:
             self._outputs = self._invert()
         samples = self._call.capture.sequences * num_samples(self._call.graph)
+        if count == samples:
+            return self._outputs
         rows = {name: len(array) // samples for name, array in self._outputs.items()}
         return {
             name: array[first * rows[name] : (first + count) * rows[name]]

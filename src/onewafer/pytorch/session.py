@@ -458,6 +458,7 @@ class Session:
         """
         if not call.needs_gradient:
             return self._run(module, call, on_host)
+        check_indices(call.graph, call.inputs)
         if module not in self._trained:
             self._trained[module] = TrainedModule(
                 name_of_module(module),

@@ -11,6 +11,8 @@ from torch import nn
 from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
+from tests.pytorch.training.loss_loops import LOSS_LOOPS
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -345,4 +347,5 @@ LOOPS: dict[str, Loop] = {
     "edited_between": edited_between,
     "freed_graph": freed_graph,
     "new_optimizer": new_optimizer,
+    **LOSS_LOOPS,
 }

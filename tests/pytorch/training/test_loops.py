@@ -9,7 +9,7 @@ from onewafer.pytorch import Fidelity, Session, WaferOptions, run_on
 from onewafer.pytorch.host_work import Cause
 from tests.pytorch.training.loops import LOOPS
 
-ON_HOST = {"tied", "checkpointed"}
+ON_HOST = {"tied", "checkpointed", "detached"}
 """Loops of which the wafer trains nothing."""
 REFUSED = {
     "amsgrad": "`amsgrad` is not supported",
@@ -18,6 +18,7 @@ REFUSED = {
     "loss_twice_differentiated": "gradients of gradients (`create_graph`)",
     "tied": "is stored 2 times",
     "checkpointed": "hooks of saved tensors",
+    "detached": "`detach` stops a gradient inside the module",
 }
 """Loops of which the wafer refuses a part → the reason in the report."""
 INEXACT = {"loss_twice_differentiated"}
@@ -69,7 +70,10 @@ def check_on_fabric(name: str) -> None:
     check_report(name, report)
 
 
-USUAL = ("accumulate_and_clip", "adversaries", "edit", "hooks", "saved_and_loaded", "two_losses")
+USUAL = (
+    *("accumulate_and_clip", "adversaries", "edit", "hooks", "saved_and_loaded", "two_losses"),
+    *("cross_entropy_inside", "binary", "likelihood_outside"),
+)
 
 
 @pytest.mark.parametrize("name", USUAL)

@@ -59,6 +59,7 @@ class _OfRows(Operation):
     __slots__ = ()
 
     places = Place.IN_HEAD
+    joins_rows = True
 
     input: ValueName
     targets: IndexName
@@ -463,6 +464,7 @@ class ElementLoss(Operation):
     """Compare each element with what it should be, by a function of both."""
 
     places = Place.IN_HEAD
+    joins_rows = True
 
     input: ValueName
     target: ValueName

@@ -57,6 +57,8 @@ class Operation(ABC):
     """Whether the rows of a launch belong together, in their order."""
     has_all_rows: ClassVar[bool] = False
     """Whether its result must have all rows of a launch."""
+    joins_rows: ClassVar[bool] = False
+    """Whether its result is one number, to which all rows of a launch contribute."""
     gives_indices: ClassVar[bool] = False
     """Whether its result is indices, not numbers."""
 

@@ -51,6 +51,15 @@ def _lower_identity(writer: GraphWriter, call: Call) -> Operand:
     return call.operand(0)
 
 
+@lowers("broadcast_tensors.default")
+def _lower_broadcast(writer: GraphWriter, call: Call) -> tuple[Operand, ...]:
+    """Return tensors of one shape, which losses of elements ask for, as they are."""
+    operands = [writer.value(operand) for operand in call.operand_list(0)]
+    if len({operand.shape for operand in operands}) > 1:
+        raise call.unsupported("broadcasting tensors of different shapes is not supported")
+    return tuple(operands)
+
+
 @lowers(
     *(
         f"{name}{in_place}.default"

@@ -14,6 +14,7 @@ import torch
 from torch.utils import _pytree as pytree
 
 from onewafer.graph import num_samples
+from onewafer.pytorch.arrays import to_numpy
 from onewafer.pytorch.capture import WaferResult
 from onewafer.pytorch.host_calls import errors_of_script
 from onewafer.pytorch.host_outputs import HostOutputs
@@ -47,8 +48,10 @@ class Programs(Protocol):
         """Return the program for a call of which only the forward pass is known."""
         ...
 
-    def program(self, call: TrainingCall, loss: Loss | None) -> TrainingProgram:
-        """Return the program for a call and its loss; None: it is given gradients."""
+    def program(
+        self, call: TrainingCall, loss: Loss | None, seeded: tuple[str, ...] | None = None
+    ) -> TrainingProgram:
+        """Return the program for a call and its loss; None: `seeded` outputs have gradients."""
         ...
 
     @property
@@ -70,7 +73,17 @@ class TakenLoss:
     """A loss that a script has taken of a call."""
 
     loss: Loss
+    layout: Layout
+    """How the tensor that it was taken of lies in the output."""
     target: torch.Tensor
+    weights: torch.Tensor | None = None
+    """The weights of classes."""
+
+    def stored(self) -> Arrays:
+        """Return what of it stays on the wafer, by names in the graph."""
+        if self.weights is None or self.loss.weights is None:
+            return {}
+        return {self.loss.weights: to_numpy(self.weights)}
 
 
 class TrainingCall:
@@ -134,9 +147,12 @@ class TrainingCall:
 
     @property
     def places(self) -> dict[str, WaferResult]:
-        """The results that the wafer has, by their names, each once."""
-        places = [place for place in self.call.results if isinstance(place, WaferResult)]
-        return {place.name: place for place in reversed(places)}
+        """The results that the wafer has, by their names, each once, in their order."""
+        places: dict[str, WaferResult] = {}
+        for place in self.call.results:
+            if isinstance(place, WaferResult):
+                places.setdefault(place.name, place)
+        return places
 
     def output_of(self, name: str) -> tuple[Tensor, Layout]:
         """Return an output of the graph, and how the script's tensor lies in it."""
@@ -150,6 +166,13 @@ class TrainingCall:
             if operation.result.is_floating and not found.isdisjoint(operands):
                 found.add(operation.result.name)
         return [name in found for name in self.places]
+
+    def usually_seeded(self) -> tuple[str, ...]:
+        """Return the outputs that a script goes back from: losses, or all where there are none."""
+        differentiable = zip(self.places, self.are_differentiable(), strict=True)
+        found = [name for name, is_one in differentiable if is_one]
+        joined = {op.result.name for op in self.call.graph.operations if op.joins_rows}
+        return (*(name for name in found if name in joined),) or (*found,)
 
     def operands_of_backward(self) -> list[str]:
         """Return the operands of the graph that its backward pass reads."""
@@ -189,6 +212,7 @@ class TrainingCall:
         targets = self._targets(taken, program)
         with program.loaded.alone():
             self._hold(program, values)
+            program.loaded.keep(taken.stored())
             found = program.loss(targets, lambda: host, rows=self.rows)
         self.loss = taken
         self.trained.note_loss(taken.loss)
@@ -214,12 +238,16 @@ class TrainingCall:
         taken = self.loss if seed is not None else None
         if self.loss is None:
             self.trained.note_loss(None)
-        program = self.trained.program(self, None if taken is None else taken.loss)
+        if taken is None:
+            program = self.trained.program(self, None, self._seeded(gradients))
+        else:
+            program = self.trained.program(self, taken.loss)
         with program.loaded.alone():
             if not program.holds(self):
                 self._hold(program, values)
                 if taken is not None:
                     targets = self._targets(taken, program)
+                    program.loaded.keep(taken.stored())
                     program.loss(targets, dict, rows=self.rows)
             if taken is None:
                 seeds = self._seeds(program, gradients)
@@ -235,8 +263,7 @@ class TrainingCall:
         }
 
     def _targets(self, taken: TakenLoss, program: TrainingProgram) -> Array:
-        layout = self.places[taken.loss.output].layout
-        return taken.loss.targets(taken.target, program.plan.rows, layout)
+        return taken.loss.targets(taken.target, program.plan.rows, taken.layout)
 
     def _num_rows(self, name: str) -> int | None:
         """Return how many rows of a gradient are the call's; None: it has no rows of a launch."""
@@ -274,8 +301,16 @@ class TrainingCall:
             return None
         gradient, version, seed = self._handed
         given = [found for found in gradients if found is not None]
-        is_same = len(given) == 1 and given[0] is gradient and gradient._version == version  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]  # no public name
-        return seed if is_same else None
+        if len(given) != 1 or not _has_elements_of(given[0], gradient):
+            return None
+        return seed if gradient._version == version else None  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]  # no public name
+
+    def _seeded(self, gradients: Gradients) -> tuple[str, ...] | None:
+        """Return the outputs that have gradients; None: the usual ones do, and no others."""
+        pairs = zip(self.places, gradients, strict=True)
+        given = (*(name for name, gradient in pairs if gradient is not None),)
+        usual = self.usually_seeded()
+        return None if {*given} <= {*usual} else (*dict.fromkeys((*usual, *given)),)
 
     def _seeds(self, program: TrainingProgram, gradients: Gradients) -> Arrays:
         """Return the gradients of the outputs as a launch takes them."""
@@ -303,6 +338,8 @@ class LossOfCall:
     taken: TakenLoss
     on_host: Callable[[torch.Tensor], torch.Tensor]
     """Computes it there."""
+    source: torch.Tensor | None = None
+    """What it is taken of, if that is not the argument of its function."""
 
     def differentiate(
         self, value: torch.Tensor, seed: torch.Tensor, *, create_graph: bool
@@ -315,3 +352,9 @@ class LossOfCall:
 
 def _needs_gradient(leaf: object) -> bool:
     return isinstance(leaf, torch.Tensor) and leaf.requires_grad
+
+
+def _has_elements_of(one: torch.Tensor, other: torch.Tensor) -> bool:
+    """Tell whether two tensors are views of the same elements, in the same order."""
+    is_same = one.data_ptr() == other.data_ptr() and one.numel() == other.numel()
+    return is_same and one.is_contiguous() and other.is_contiguous()

@@ -89,6 +89,33 @@ def _offer_loss(
     return training.take_loss(kind, original, args, options)
 
 
+def _replace_log_softmax(original: Function) -> Function:
+    """Let what is taken of logarithms of shares be taken of what they are made from."""
+
+    def log_softmax(*args: Any, **options: Any) -> Any:  # noqa: ANN401  # as in torch
+        result = compute(*args, **options)
+        note(args, options, result)
+        return result
+
+    compute, note = original, _note_logarithms
+    namespace: dict[str, Any] = original.__globals__  # as for losses
+    ours = FunctionType(
+        log_softmax.__code__, namespace, original.__name__, None, log_softmax.__closure__
+    )
+    return functools.update_wrapper(ours, original)
+
+
+def _note_logarithms(args: tuple[Any, ...], options: dict[str, Any], result: object) -> None:
+    training = None if torch.compiler.is_compiling() else _current()
+    names = ("input", "dim", "_stacklevel", "dtype")
+    given = {**dict(zip(names, args, strict=False)), **options}
+    source, dim = given.get("input"), given.get("dim")
+    if training is None or given.get("dtype") is not None or not isinstance(dim, int):
+        return
+    if isinstance(source, torch.Tensor) and isinstance(result, torch.Tensor):
+        training.note_logarithms(source, result, dim)
+
+
 def _replace_step(original: Function) -> Function:
     @functools.wraps(original)
     def step(optimizer: torch.optim.Optimizer, *args: Any, **options: Any) -> Any:  # noqa: ANN401  # as in torch
@@ -132,6 +159,7 @@ _BLOCKS = OpenBlocks["tuple[int, Training]"]()
 _NESTING = _Nesting()
 _REPLACEMENTS = (
     *(Replacement(functional, kind, _replace_loss(kind)) for kind in KINDS),
+    Replacement(functional, "log_softmax", _replace_log_softmax),
     *(Replacement(kind, "step", _replace_step) for kind in STEPPED),
     Replacement(torch.optim.Optimizer, "__init__", _replace_initialization),
 )

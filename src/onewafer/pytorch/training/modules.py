@@ -85,14 +85,17 @@ class TrainedModule:
                 pass  # the model is one that can be trained, with a loss of the host
         return self.program(call, None)
 
-    def program(self, call: TrainingCall, loss: Loss | None) -> TrainingProgram:
+    def program(
+        self, call: TrainingCall, loss: Loss | None, seeded: tuple[str, ...] | None = None
+    ) -> TrainingProgram:
         """Return the program for a call and its loss; None: it is given gradients.
 
-        Raises UnsupportedOperationError if there is none.
+        Those are of the `seeded` outputs, of what scripts usually go back from if None. Raises
+        UnsupportedOperationError if there is none.
         """
-        known, key = self._known_of(call), self._key(call, loss)
+        known, key = self._known_of(call), self._key(call, loss, seeded)
         if key not in known:
-            known[key] = self._program(self._plan(call, loss))
+            known[key] = self._program(self._plan(call, loss, seeded))
         return known[key]
 
     def _program(self, plan: Plan) -> TrainingProgram:
@@ -134,8 +137,10 @@ class TrainedModule:
     def _known_of(self, call: TrainingCall) -> dict[_Key, TrainingProgram]:
         return self._known.setdefault(call.call.capture, {})
 
-    def _key(self, call: TrainingCall, loss: Loss | None) -> _Key:
-        return call.wanted, loss, *self._stepped(call)
+    def _key(
+        self, call: TrainingCall, loss: Loss | None, seeded: tuple[str, ...] | None = None
+    ) -> _Key:
+        return call.wanted, loss, seeded, *self._stepped(call)
 
     def _stepped(self, call: TrainingCall) -> Step:
         """Return the step of the optimizer that has the parameters of a call, and its groups."""
@@ -161,11 +166,18 @@ class TrainedModule:
             raise found.again()
         return found
 
-    def _plan(self, call: TrainingCall, loss: Loss | None) -> Plan:
+    def _plan(
+        self, call: TrainingCall, loss: Loss | None, seeded: tuple[str, ...] | None = None
+    ) -> Plan:
         step, groups = self._stepped(call)
         graph = call.call.graph
-        rows = self._choose_rows(graph, is_exact=loss is not None and loss.needs_all_rows)
-        plan = Plan(with_samples(graph, rows), call.wanted, loss, step, groups)
+        needs_all = graph.joins_rows or (loss is not None and loss.needs_all_rows)
+        rows = self._choose_rows(graph, is_exact=needs_all)
+        if loss is not None:
+            seeded = ()
+        elif seeded is None:
+            seeded = call.usually_seeded()
+        plan = Plan(with_samples(graph, rows), call.wanted, loss, step, groups, seeded)
         more = (known for known in self._programs if known.gives_more_than(plan))
         return max(more, key=lambda known: len(known.wanted), default=plan)
 

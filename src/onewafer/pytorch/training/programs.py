@@ -48,6 +48,8 @@ class Plan:
     step: type[StepOperation] | None = None
     groups: tuple[tuple[str, ...], ...] = ()
     """Parameters that the step is for, by the groups of the optimizer."""
+    seeded: tuple[str, ...] = ()
+    """Outputs whose gradients are given; none with a loss."""
 
     @property
     def rows(self) -> int:
@@ -66,7 +68,7 @@ class Plan:
     def derive(self) -> Gradients:
         """Return the graph with its gradients; raise GraphError where there is no rule."""
         if self.loss is None:
-            return derive_gradients(self.graph, self.wanted)
+            return derive_gradients(self.graph, self.wanted, outputs=self.seeded)
         return derive_gradients(
             self.loss.append(self.graph), self.wanted, outputs=[self.loss.result]
         )
@@ -147,6 +149,8 @@ class TrainingProgram:
         flop = call.capture.flop if is_first else 0
         loaded.count_call(Phase.FORWARD, [launched], rows=rows, flop=flop)
         loaded.record.repeated += not is_first
+        if rows == self.plan.rows:
+            return launched.outputs
         return {name: a[: len(a) // self.plan.rows * rows] for name, a in launched.outputs.items()}
 
     def loss(self, targets: Array, host: HostValues, *, rows: int) -> float | None:

@@ -72,6 +72,10 @@ class Training:
         self.num_losses = 0
         """Losses that the wafer has taken."""
         self._results = cast("MutableMapping[torch.Tensor, _Result]", WeakIdKeyDictionary())
+        self._logarithms = cast(
+            "MutableMapping[torch.Tensor, tuple[torch.Tensor, int, int]]", WeakIdKeyDictionary()
+        )
+        """Logarithms of shares → what they are made from, and the versions of both."""
         self._pending: tuple[TrainingCall, Tensors] | None = None
         """A call that is not accounted for yet: what follows decides which program it is of."""
         self._lock = threading.RLock()
@@ -129,12 +133,13 @@ class Training:
         taken = self._find_loss(kind, on_host, args, options)
         if taken is None:
             return on_host(*args, **options)
+        source = args[0] if taken.source is None else taken.source
         if self._leaves_values_to_host:
             value = on_host(*args, **options)
             self._account(lambda: self._account_loss(taken, value))
             return value
         try:
-            return _apply(LossOnWafer, self, taken, args[0])
+            return _apply(LossOnWafer, self, taken, source)
         except UnsupportedOperationError as error:
             self._count(f"{kind} of {name_of(taken.call)}", error)
         return on_host(*args, **options)
@@ -165,17 +170,40 @@ class Training:
         if not args or not isinstance(args[0], torch.Tensor) or not torch.is_grad_enabled():
             return None
         value, rest = args[0], args[1:]
-        result = self._results.get(value)
+        source = self._source_of(value) if kind == "nll_loss" else None
+        if source is not None:  # the likelihood of logarithms is the cross entropy of their source
+            kind, value = "cross_entropy", source
+        result = self._results.get(_whole(value))
         is_new = result is not None and result.call.loss is None
         if result is None or not is_new or result.version != _version(value):
             return None
         output, layout = result.call.output_of(result.name)
-        loss = KINDS[kind].of(output, layout, value, rest, options)
+        seen = layout.reshape(value.shape)
+        if seen is None:
+            return None
+        loss = KINDS[kind].of(output, seen, value, rest, options)
         if loss is None:
             return None
         target = options["target"] if not rest else rest[0]
-        taken = TakenLoss(loss, target)
-        return LossOfCall(result.call, taken, lambda found: on_host(found, *rest, **options))
+        taken = TakenLoss(loss, seen, target, loss.find_weights(rest, options))
+
+        def compute(found: torch.Tensor) -> torch.Tensor:
+            logarithms = found if source is None else torch.log_softmax(found, -1)
+            return on_host(logarithms, *rest, **options)
+
+        return LossOfCall(result.call, taken, compute, source)
+
+    def note_logarithms(self, source: torch.Tensor, result: torch.Tensor, dim: int) -> None:
+        """Note a tensor of logarithms of shares, and the result of a call that it is made from."""
+        if _whole(source) in self._results and dim % source.dim() == source.dim() - 1:
+            self._logarithms[result] = source, _version(source), _version(result)
+
+    def _source_of(self, logarithms: torch.Tensor) -> torch.Tensor | None:
+        """Return what logarithms of shares are made from, if neither has changed since."""
+        source, *versions = self._logarithms.get(logarithms, (None, 0, 0))
+        if source is None or versions != [_version(source), _version(logarithms)]:
+            return None
+        return source
 
     # --- backward passes -----------------------------------------------------------------------
 
@@ -306,6 +334,14 @@ def _without_gradients(parameters: Sequence[torch.Tensor]) -> Generator[None]:
     finally:
         for parameter, gradient in zip(parameters, gradients, strict=True):
             parameter.grad = gradient
+
+
+def _whole(tensor: torch.Tensor) -> torch.Tensor:
+    """Return the tensor that another one has all elements of, in the same order."""
+    base = tensor._base  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]  # no public name
+    if base is None or base.numel() != tensor.numel():
+        return tensor
+    return base if base.is_contiguous() and tensor.is_contiguous() else tensor
 
 
 def _version(tensor: torch.Tensor) -> int:

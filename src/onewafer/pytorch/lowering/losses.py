@@ -1,0 +1,120 @@
+"""Losses that a module computes itself, and logarithms of softmax."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, cast
+
+from onewafer.graph import (
+    CrossEntropy,
+    ElementLoss,
+    LogSoftmax,
+    LossFunction,
+    NegativeLogLikelihood,
+    Reduction,
+)
+from onewafer.pytorch.lowering.operands import External, Value, see
+from onewafer.pytorch.lowering.registry import lowers
+
+if TYPE_CHECKING:
+    from onewafer.graph import Tensor
+    from onewafer.pytorch.lowering.operands import Operand
+    from onewafer.pytorch.lowering.registry import Call
+    from onewafer.pytorch.lowering.writer import GraphWriter
+
+_REDUCTIONS = {1: Reduction.MEAN, 2: Reduction.SUM}
+"""PyTorch's numbers; 0 is a loss for each row or element."""
+_MATRIX = 2
+
+
+@lowers("cross_entropy_loss.default")
+def _lower_cross_entropy(writer: GraphWriter, call: Call) -> Operand:
+    logits, targets, weights = _rows(writer, call)
+    smoothing = float(cast("float", call.constant(5, "label_smoothing", 0.0)))
+    result = writer.result(call.node.name, 1, 1)
+    reduction = _reduction(call, 3)
+    ignored = cast("int", call.constant(4, "ignore_index", -100))
+    operands = logits.name, targets.name, weights
+    writer.emit(CrossEntropy(result, *operands, ignored, smoothing, reduction))
+    return see(result, call.shape)
+
+
+@lowers("nll_loss_nd.default", "nll_loss.default")
+def _lower_likelihood(writer: GraphWriter, call: Call) -> Operand:
+    logarithms, targets, weights = _rows(writer, call)
+    result = writer.result(call.node.name, 1, 1)
+    ignored = cast("int", call.constant(4, "ignore_index", -100))
+    operands = logarithms.name, targets.name, weights
+    writer.emit(NegativeLogLikelihood(result, *operands, ignored, _reduction(call, 3)))
+    return see(result, call.shape)
+
+
+def _rows(writer: GraphWriter, call: Call) -> tuple[Tensor, Tensor, str | None]:
+    """Return the rows of a loss, the indices of their classes, and the name of weights."""
+    value, targets = writer.value(call.operand(0)), call.operand(1)
+    if not isinstance(targets, External) or targets.tensor.is_floating_point():
+        raise call.unsupported("targets that are no indices of classes are not supported")
+    if len(value.shape) != _MATRIX:
+        raise call.unsupported("classes must be the second of two dimensions")
+    weights = call.optional(2, "weight")
+    name = None if weights is None else writer.parameter(weights, "vector of weights").name
+    return writer.rows(value), writer.indices(targets), name
+
+
+def _reduction(call: Call, index: int) -> Reduction:
+    number = cast("int", call.constant(index, "reduction", 1))
+    if number not in _REDUCTIONS:
+        raise call.unsupported("a loss for each row or element is not supported; use a sum or mean")
+    return _REDUCTIONS[number]
+
+
+@lowers("mse_loss.default")
+def _lower_square(writer: GraphWriter, call: Call) -> Operand:
+    return _compare(writer, call, LossFunction.SQUARE, 2)
+
+
+@lowers("l1_loss.default")
+def _lower_absolute(writer: GraphWriter, call: Call) -> Operand:
+    return _compare(writer, call, LossFunction.ABSOLUTE, 2)
+
+
+@lowers("binary_cross_entropy.default")
+def _lower_binary(writer: GraphWriter, call: Call) -> Operand:
+    _refuse_weights(call, "weight", 2)
+    return _compare(writer, call, LossFunction.BINARY, 3)
+
+
+@lowers("binary_cross_entropy_with_logits.default")
+def _lower_binary_logits(writer: GraphWriter, call: Call) -> Operand:
+    _refuse_weights(call, "weight", 2)
+    _refuse_weights(call, "pos_weight", 3)
+    return _compare(writer, call, LossFunction.BINARY_LOGITS, 4)
+
+
+def _refuse_weights(call: Call, name: str, index: int) -> None:
+    if call.optional(index, name) is not None:
+        raise call.unsupported(f"`{name}` is not supported")
+
+
+def _compare(writer: GraphWriter, call: Call, function: LossFunction, index: int) -> Value:
+    """Write a loss of elements; `index` is the place of the reduction among the arguments."""
+    value, target = (writer.value(call.operand(place)) for place in range(2))
+    if value.shape != target.shape:
+        raise call.unsupported(f"broadcasting {target.shape} to {value.shape} is not supported")
+    value, target = writer.whole(value), writer.whole(target)
+    if (value.layout, value.tensor.shape) != (target.layout, target.tensor.shape):
+        value, target = (see(writer.rows(each), each.shape) for each in (value, target))
+    reduction = _reduction(call, index)
+    result = writer.result(call.node.name, 1, 1)
+    writer.emit(ElementLoss(result, value.tensor.name, target.tensor.name, function, reduction))
+    return see(result, call.shape)
+
+
+@lowers("log_softmax.int", "_log_softmax.default")
+def _lower_log_softmax(writer: GraphWriter, call: Call) -> Operand:
+    value, dimension = writer.value(call.operand(0)), cast("int", call.node.args[1])
+    if dimension % len(call.shape) != len(call.shape) - 1:
+        raise call.unsupported("log_softmax over another dimension than the last is not supported")
+    rows = writer.rows(value)
+    result = writer.result(call.node.name, *rows.shape)
+    writer.emit(LogSoftmax(result, rows.name))
+    return see(result, call.shape)
