@@ -60,6 +60,10 @@ class LaunchTimes:
         default_factory=dict["_Shape", list[_Simulated]]
     )
     """The simulated launches of each shape, by position."""
+    _activities: dict[Launch | None, Activity] = field(
+        init=False, default_factory=dict["Launch | None", Activity]
+    )
+    """What launches did, as far as it has been asked for since the last one was simulated."""
 
     def __post_init__(self) -> None:
         """Prepare the closed form."""
@@ -85,6 +89,7 @@ class LaunchTimes:
     def add(self, launch: Launch | None, activity: Activity) -> None:
         """Note what a simulated launch did."""
         shape, end = self._shape(launch)
+        self._activities.clear()
         found = _Simulated(end, activity.cycles / self.closed_form(launch), activity)
         known = [*self._simulated.get(shape, ()), found]
         self._simulated[shape] = sorted(known, key=lambda simulated: simulated.end)
@@ -99,6 +104,11 @@ class LaunchTimes:
 
     def activity(self, launch: Launch | None) -> Activity:
         """Return what a launch did; only its cycles, in closed form, if its shape is unknown."""
+        if launch not in self._activities:
+            self._activities[launch] = self._derive(launch)
+        return self._activities[launch]
+
+    def _derive(self, launch: Launch | None) -> Activity:
         shape, end = self._shape(launch)
         closed_form = self.closed_form(launch)
         if shape not in self._simulated:
