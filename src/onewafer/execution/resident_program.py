@@ -40,6 +40,8 @@ class ResidentProgram:
         self._check = check
         self._watch = watch
         self._residents = ResidentTensors()
+        self.stage = ""
+        """How far a training loop is, for who watches launches."""
         self._lock = threading.RLock()
         self._is_at_work = False
         self._num_launches = Counter[str]()
@@ -116,7 +118,8 @@ class ResidentProgram:
         """
         entry = (launch or self.record.program.whole_launch()).entry
         self._residents.forget(self._changed_by(entry))  # until they are adopted
-        launched = self._executor.run(inputs, launch, host=host, watch=self._watch)
+        watch = self._watch.at(self.stage)
+        launched = self._executor.run(inputs, launch, host=host, watch=watch)
         self.record.figures = self._executor.figures
         self._num_launches[entry] += 1
         self._check.look(inputs, launch, launched.outputs)

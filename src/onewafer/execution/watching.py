@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
@@ -37,6 +37,10 @@ class Watch:
     what: str = ""
     """The program's name in messages to the user."""
     observer: Observer | None = None
+
+    def at(self, stage: str) -> Watch:
+        """Return a watch that says besides how far the program's work is."""
+        return replace(self, what=f"{self.what}, {stage}") if stage else self
 
     @contextmanager
     def compiling(self) -> Generator[None]:

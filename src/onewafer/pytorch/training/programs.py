@@ -95,6 +95,8 @@ class TrainingProgram:
         )
         """Tensors that the backward pass reads."""
         self._rows_since_step = 0
+        self._steps, self._loss = 0, ""
+        """The steps so far, and the last loss, as a progress line shows it."""
         parameters = {tensor.name for tensor in plan.graph.parameters}
         self._parameter_gradients = {
             result for name, result in self.by_name.items() if name in parameters
@@ -160,6 +162,8 @@ class TrainingProgram:
         launched = self._launch(LOSS, {loss.target: targets}, host)
         self.loaded.count_call(Phase.LOSS, [launched], rows=rows, flop=0)
         found = launched.outputs.get(loss.result)
+        shown = host().get(loss.result) if found is None else found
+        self._loss = "" if shown is None else f", loss {shown.item():.4g}"
         return None if found is None else float(found.item())
 
     def backward(self, seeds: Arrays, *, rows: int, flop: int | None = None) -> Arrays:
@@ -183,6 +187,8 @@ class TrainingProgram:
         launched = self._launch(UPDATE, {STEP_NUMBERS: numbers})
         rows, self._rows_since_step = max(1, self._rows_since_step), 0
         self.loaded.count_call(Phase.UPDATE, [launched], rows=rows, flop=0)
+        self._steps += 1
+        self.loaded.stage = f"step {self._steps + 1:,}{self._loss}"
         return launched.outputs
 
     @property

@@ -1,0 +1,44 @@
+"""What a progress line says of a training loop."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+from onewafer.pytorch import Fidelity, Session, WaferOptions, run_on
+
+
+class Lines:
+    """An observer that keeps what would be shown."""
+
+    def __init__(self) -> None:
+        self.seen: list[str] = []
+
+    @contextmanager
+    def compiling(self, what: str):
+        del what
+        yield
+
+    @contextmanager
+    def simulating(self, what: str, expected_cycles: int):
+        del expected_cycles
+        self.seen.append(what)
+        yield None
+
+
+def test_launches_are_of_a_step_with_the_last_loss():
+    lines = Lines()
+    options = WaferOptions(fidelity=Fidelity.FABRIC, rectangle=(1, 1))
+    model, losses = nn.Linear(2, 2), list[float]()
+    with run_on(Session(options, observer=lines)):
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        for _ in range(3):
+            loss = functional.cross_entropy(model(torch.ones(1, 2)), torch.tensor([1]))
+            loss.backward()
+            optimizer.step()
+            losses.append(loss.item())
+    assert lines.seen[0] == "Linear, 1 row on 1×1 PEs"
+    assert lines.seen[-1] == f"{lines.seen[0]}, step 3, loss {losses[1]:.4g}"
