@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 import conformance_page
 import cost_table
+import training_scripts
 
 from onewafer.benchmarks import BENCHMARKS
 from onewafer.benchmarks.page import PAGE_HEAD as BENCHMARKS_HEAD
@@ -86,6 +87,12 @@ RECORDED_PAGES: Final = (
         path="docs/reference/conformance.md",
         command="python tools/conformance.py",
         head=conformance_page.PAGE_HEAD,
+    ),
+    RecordedPage(
+        path="docs/reference/training-scripts.md",
+        command="python tools/training_scripts.py",
+        head=training_scripts.PAGE_HEAD,
+        parts=tuple(f"| [{script.name}]" for script in training_scripts.SCRIPTS),
     ),
 )
 

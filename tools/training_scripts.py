@@ -2,6 +2,7 @@
 
     python tools/training_scripts.py FOLDER         run all, write the page
     python tools/training_scripts.py FOLDER NAME …  run some of them, and print their rows
+    python tools/training_scripts.py --picture      draw the losses of examples/characters.py
 
 FOLDER has each script under its name in `SCRIPTS`; the page says where they are published. Nothing
 of them is a part of this repository. A script runs three times, with the same seed: under plain
@@ -24,6 +25,7 @@ from pathlib import Path
 from typing import Any
 
 PAGE = Path(__file__).parents[1] / "docs" / "reference" / "training-scripts.md"
+PICTURE = Path(__file__).parents[1] / "docs" / "pictures" / "characters-loss.svg"
 PAGE_HEAD = """\
 # Training scripts of other people
 
@@ -40,7 +42,7 @@ FARTHEST = 1e-4
 
 @dataclass(frozen=True, slots=True)
 class Script:
-    """A script that somebody has published."""
+    """A published script."""
 
     name: str
     repository: str
@@ -116,6 +118,28 @@ class Outcome:
         return f"| {' | '.join(cells)} |"
 
 
+def draw(outcome: Outcome, file: Path) -> None:
+    """Draw the losses of the fabric beside those of plain Python, and how far they are apart."""
+    import matplotlib as mpl  # noqa: PLC0415  # pictures only
+
+    mpl.use("svg")
+    mpl.rcParams["svg.hashsalt"] = file.name
+    from matplotlib import pyplot as plt  # noqa: PLC0415
+
+    plain, fabric = outcome.losses["plain"], outcome.losses["fabric"]
+    distances = [abs(one - other) for one, other in zip(plain, fabric, strict=True)]
+    figure, (above, below) = plt.subplots(2, 1, sharex=True, figsize=(7, 4.5), height_ratios=(3, 1))
+    above.plot(plain, color="tab:gray", linewidth=3, label="PyTorch")
+    above.plot(fabric, color="tab:orange", linewidth=1, label="simulated wafer")
+    above.set_ylabel("cross entropy")
+    above.legend()
+    below.semilogy(distances, color="tab:orange", linewidth=1)
+    below.set_ylabel("distance")
+    below.set_xlabel("step")
+    figure.tight_layout()
+    figure.savefig(file, metadata={"Date": None})
+
+
 def run(script: Script, folder: Path) -> Outcome:
     """Run a script three times, each in a process and a folder of its own."""
     path = (folder / f"{script.name}.py").resolve()
@@ -179,12 +203,18 @@ def main() -> int:
     """Run the command line."""
     parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
     parser.add_argument("--one", nargs=3, help=argparse.SUPPRESS)
+    parser.add_argument("--picture", action="store_true", help="draw the losses of an example")
     parser.add_argument("folder", type=Path, nargs="?")
     parser.add_argument("names", nargs="*", help="run only these")
     arguments = parser.parse_args()
     if arguments.one:
         run_one(*arguments.one)
         return 0
+    if arguments.picture:
+        example = Script("characters", "", "", "")
+        outcome = run(example, PAGE.parents[2] / "examples")
+        draw(outcome, PICTURE)
+        return 0 if outcome.agrees else 1
     if arguments.folder is None:
         parser.error("name the folder of the scripts")
     chosen = [script for script in SCRIPTS if script.name in arguments.names or not arguments.names]
