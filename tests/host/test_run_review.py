@@ -333,7 +333,7 @@ def test_words_that_the_host_never_asks_for_are_named(engine):
 def test_wavelets_are_named_also_after_an_error_that_the_script_caught(engine):
     device, listener = leave(7, 4, engine=engine)
     device.launch("main")
-    device._warn()  # as every error does before it is raised
+    device._review.warn(device.machine)  # as every error does before it is raised
     device.stop()
     (line,) = listener.lines
     assert "3 wavelets of color 1 (words) that arrived at PE (1, 0) were never received" in line

@@ -6,6 +6,7 @@ import pytest
 from onewafer.errors import HostError
 from onewafer.host import DebugUtil, MemcpyDataType, MemcpyOrder, SdkRuntime, SdkTarget
 from onewafer.host import get_platform as platform_of
+from onewafer.host.sdk_tasks import Tasks
 
 ROW = {"data_type": MemcpyDataType.MEMCPY_32BIT, "order": MemcpyOrder.ROW_MAJOR}
 COLUMN = {"data_type": MemcpyDataType.MEMCPY_32BIT, "order": MemcpyOrder.COL_MAJOR}
@@ -135,7 +136,7 @@ def test_every_call_returns_a_handle_of_its_own(runtime, nonblock):
 def test_handles_of_another_runtime_are_refused(runtime):
     first = runtime.launch("sync")
     other = SdkRuntime.__new__(SdkRuntime)
-    other._num_tasks = 0
+    other._tasks = Tasks()
     with pytest.raises(HostError, match="not issued by this runtime"):
         other.task_wait(first)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from onewafer.host.bindir import find_folder
 from onewafer.host.debug_trace import DebugUtil
-from onewafer.host.device import Device, LaunchReport
+from onewafer.host.device import Device
 from onewafer.host.exports import suggest
 from onewafer.host.host_buffer import MemcpyDataType, MemcpyOrder
 from onewafer.host.interruption import (
@@ -38,6 +38,7 @@ from onewafer.host.sdk_platform import (
 from onewafer.host.sdk_runtime import SdkRuntime, Task
 from onewafer.host.sdk_timing import calculate_cycles, float_to_hex, make_u48, sub_ts
 from onewafer.host.short_traceback import install_short_tracebacks
+from onewafer.host.simulation_record import LaunchReport
 from onewafer.host.stream_ports import StreamPort, load_stream_ports, save_stream_ports
 from onewafer.host.tracing import convert_trace
 from onewafer.settings import wants_short_tracebacks

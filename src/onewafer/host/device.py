@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
@@ -12,22 +11,32 @@ from onewafer.errors import DeadlockError, HostError, SimulationError
 from onewafer.geometry import Rectangle
 from onewafer.host.exports import ExportTable
 from onewafer.host.run_limits import NO_LIMITS, RunLimits, run_until_rest
-from onewafer.host.run_review import HOW_STRICT, describe_busy_issues, describe_leftovers
+from onewafer.host.run_review import RunReview
 from onewafer.host.scalars import encode_arguments, encode_raw_words, to_csl_name, to_dtype
+from onewafer.host.simulation_record import LaunchReport
 from onewafer.host.streams import HostStreams
 from onewafer.host.tracing import record
+from onewafer.host.transfers import (
+    check_room,
+    check_width,
+    fits,
+    part_of,
+    read_bytes,
+    to_bytes,
+    with_room_to,
+    write_bytes,
+)
 from onewafer.simulator import DEFAULT_ENGINE, NO_CHECKING, Machine, announce_compilation
 from onewafer.trace import Detail, EventFork
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
     from os import PathLike
     from pathlib import Path
 
     from numpy.typing import NDArray
 
     from onewafer.arch import Architecture
-    from onewafer.host.exports import Placement
     from onewafer.host.run_limits import Sampler
     from onewafer.host.run_progress import RunObserver
     from onewafer.host.run_recorder import RunRecorder
@@ -40,20 +49,6 @@ if TYPE_CHECKING:
 
 
 _WAVELET_BYTES = 4
-
-
-@dataclass(frozen=True, slots=True)
-class LaunchReport:
-    """One launch: from the cycle of the host's command until nothing moved any more."""
-
-    name: str
-    start_cycle: int
-    end_cycle: int
-
-    @property
-    def cycles(self) -> int:
-        """Cycles that the launch took."""
-        return self.end_cycle - self.start_cycle
 
 
 class _Phase(Enum):
@@ -111,11 +106,10 @@ class Device:
         self._phase = _Phase.CREATED
         self._machine: Machine | None = None
         self._checking = checking
-        self._is_reviewed = is_reviewed
-        self._has_warned = False
-        """Whether it has warned of operations on a busy microthread."""
+        self._review = RunReview(
+            limits.observer, checking, is_wanted=is_reviewed, has_host=has_host
+        )
         self._read_by_words: set[str] = set()
-        self._has_host = has_host
         self._trace_files = tuple(trace_files)
         self._log_parts = tuple(log_parts)
         self._recording: Recording | None = None
@@ -244,7 +238,7 @@ class Device:
         if report is not None:
             error = DeadlockError(report)
             self._note_failure(error)
-            self._warn()
+            self._review.warn(machine)
             raise error
         try:
             self.review()
@@ -263,25 +257,7 @@ class Device:
         Raises:
             SimulationError: wavelets were left over, and that is an error (`Checking.is_strict`).
         """
-        leftovers = None
-        if self._wants_review():
-            leftovers = describe_leftovers(self.machine, has_host=self._has_host)
-        if leftovers is not None and self._checking.is_strict:
-            raise SimulationError(leftovers)
-        self._warn(leftovers)
-        self._is_reviewed = False
-
-    def _wants_review(self) -> bool:
-        return self._is_reviewed or self._checking.is_strict
-
-    def _warn(self, leftovers: str | None = None) -> None:
-        """Say what is wanted, each of the two once: a script may go on after an error."""
-        if not self._is_reviewed:
-            return
-        busy = None if self._has_warned else describe_busy_issues(self.machine)
-        self._has_warned = True
-        for text in filter(None, (busy, leftovers)):
-            self._limits.observer.say(f"warning: {text}\n{HOW_STRICT}")
+        self._review.end(self.machine)
 
     def end_trace(self) -> None:
         """Write trace files and recording, if `stop` has not: the run ended by an error."""
@@ -329,26 +305,24 @@ class Device:
             HostError: as `write`, with the size of an element instead of its dtype.
         """
         machine = self._running(f"write {symbol!r}")
-        target = self._rectangle(rectangle)
+        target = part_of(self.rectangle, rectangle)
         export = self._exports.variable(symbol)
         if not export.is_mutable:
             raise HostError(
                 f"{symbol!r} is read-only for the host: "
                 f"@export_name needs `true` as its last argument to allow writing"
             )
-        if not _fits(array.shape, target):
+        if not fits(array.shape, target):
             raise HostError(
                 f"writing {symbol!r} to {target} needs an array of shape "
                 f"({target.height}, {target.width}, num_elements), not {array.shape}"
             )
-        _check_width(export, array.dtype)
+        check_width(export, array.dtype)
         self._rest(machine)
         placement = self._exports.place(symbol, target, machine.memory)
-        payload = _to_bytes(np.broadcast_to(array, (target.height, target.width, array.shape[2])))
-        _check_room(symbol, placement, payload.shape[1], self.image.width)
-        for rows, columns in _stretches(placement, payload.shape[1]):
-            machine.memory[placement.pes[rows], columns] = payload[rows]
-            machine.note_written(placement.pes[rows], columns)
+        payload = to_bytes(np.broadcast_to(array, (target.height, target.width, array.shape[2])))
+        check_room(symbol, placement, payload.shape[1], self.image.width)
+        write_bytes(machine, placement, payload)
         self.bytes_in += array.nbytes
 
     def read(
@@ -391,7 +365,7 @@ class Device:
             HostError: unknown symbol, bad rectangle, or a PE does not export it.
         """
         machine = self._running(f"read {symbol!r}")
-        target, dtype = self._rectangle(rectangle), self.dtype_of(symbol)
+        target, dtype = part_of(self.rectangle, rectangle), self.dtype_of(symbol)
         self._rest(machine)
         room = self._exports.place(symbol, target, machine.memory).room
         return int(room.min()) // dtype.itemsize
@@ -473,8 +447,8 @@ class Device:
             HostError: not a color that the program takes from the host there, or a wrong shape.
         """
         machine = self._running(f"stream color {color} in")
-        target = self._rectangle(rectangle)
-        if not _fits(words.shape, target):
+        target = part_of(self.rectangle, rectangle)
+        if not fits(words.shape, target):
             raise HostError(
                 f"streaming color {color} into {target} needs an array of shape "
                 f"({target.height}, {target.width}, num_words), not {words.shape}"
@@ -505,7 +479,7 @@ class Device:
             HostError: as `receive_words`.
         """
         self._running(f"stream color {color} out")
-        return self._streams.expect(color, num_words, self._rectangle(rectangle), name=name)
+        return self._streams.expect(color, num_words, part_of(self.rectangle, rectangle), name=name)
 
     def await_words(self, reception: Reception) -> NDArray[np.uint32]:
         """Return the expected words when all of them have arrived.
@@ -518,7 +492,7 @@ class Device:
             self._rest(machine)
         if not reception.is_complete:
             report = machine.find_deadlock() or f"nothing moves any more at cycle {machine.cycle}"
-            self._warn()
+            self._review.warn(machine)
             raise DeadlockError(f"{reception.describe()}\n{report}")
         return reception.words
 
@@ -546,7 +520,7 @@ class Device:
             report = machine.find_deadlock()
             if report is None:
                 raise
-            self._warn()
+            self._review.warn(machine)
             raise DeadlockError(f"{name!r} cannot be launched: {error}\n{report}") from None
 
     def _read(
@@ -559,21 +533,19 @@ class Device:
         strict: bool,
     ) -> NDArray[Any]:
         machine = self._running(f"read {symbol!r}")
-        source = self._rectangle(rectangle)
+        source = part_of(self.rectangle, rectangle)
         export = self._exports.variable(symbol)
         if num_elements <= 0:
             raise HostError(f"reading {num_elements} elements of {symbol!r}: ask for at least one")
         if strict or not self._is_read_by_words(export, dtype):
-            _check_width(export, dtype)
+            check_width(export, dtype)
         self._rest(machine)
         placement = self._exports.place(symbol, source, machine.memory)
         num_bytes = num_elements * dtype.itemsize
         if not strict:
-            placement = _with_room_to(machine.memory.shape[1], placement)
-        _check_room(symbol, placement, num_bytes, self.image.width)
-        payload = np.empty((source.num_pes, num_bytes), np.uint8)
-        for rows, columns in _stretches(placement, num_bytes):
-            payload[rows] = machine.memory[placement.pes[rows], columns]
+            placement = with_room_to(machine.memory.shape[1], placement)
+        check_room(symbol, placement, num_bytes, self.image.width)
+        payload = read_bytes(machine, placement, num_bytes)
         self.bytes_out += payload.size
         return payload.view(dtype).reshape(source.height, source.width, num_elements)
 
@@ -610,7 +582,7 @@ class Device:
                 run_until_rest(machine, what or self._pending, self._limits, observer, sampler)
             except SimulationError as error:
                 self._note_failure(error)
-                self._warn()
+                self._review.warn(machine)
                 raise
             self.bytes_out += _WAVELET_BYTES * self._streams.collect(machine)
             if machine.is_at_rest:
@@ -620,65 +592,3 @@ class Device:
         if self._phase is not _Phase.LOADED:
             raise HostError(f"cannot {action}: the device is {self._phase.value}")
         return self.machine
-
-    def _rectangle(self, rectangle: Rectangle | None) -> Rectangle:
-        whole = self.rectangle
-        if rectangle is None:
-            return whole
-        if rectangle.width <= 0 or rectangle.height <= 0:
-            raise HostError(f"the rectangle {rectangle} is empty")
-        last_x = rectangle.x + rectangle.width - 1
-        last_y = rectangle.y + rectangle.height - 1
-        if whole.contains(rectangle.x, rectangle.y) and whole.contains(last_x, last_y):
-            return rectangle
-        raise HostError(f"the rectangle {rectangle} leaves the program, which is {whole}")
-
-
-def _fits(shape: tuple[int, ...], target: Rectangle) -> bool:
-    """Tell whether `[height, width, num_elements]` covers a rectangle, 1 standing for any."""
-    match shape:
-        case (height, width, _):
-            return height in (1, target.height) and width in (1, target.width)
-        case _:
-            return False
-
-
-def _check_width(export: Export, dtype: np.dtype[Any]) -> None:
-    """Refuse elements of another size: the PE would see garbage."""
-    element = export.element
-    if element is not None and element.num_bytes != dtype.itemsize:
-        raise HostError(
-            f"{export.name!r} holds {to_csl_name(element)} ({8 * element.num_bytes} bits an "
-            f"element), the transfer moves {8 * dtype.itemsize} bits an element"
-        )
-
-
-def _check_room(symbol: str, placement: Placement, num_bytes: int, width: int) -> None:
-    index = int(np.argmin(placement.room))
-    room = int(placement.room[index])
-    if num_bytes > room:
-        pe = int(placement.pes[index])
-        raise HostError(
-            f"{symbol!r} has room for {room} bytes on PE ({pe % width}, {pe // width}), "
-            f"the transfer has {num_bytes} bytes a PE"
-        )
-
-
-def _with_room_to(memory_bytes: int, placement: Placement) -> Placement:
-    return replace(placement, room=memory_bytes - placement.addresses)
-
-
-def _stretches(
-    placement: Placement, num_bytes: int
-) -> Iterator[tuple[NDArray[np.intp], slice[int, int]]]:
-    """Yield (rows of the placement, bytes of PE memory) for the PEs that agree on the address."""
-    for address in np.unique(placement.addresses):
-        rows = np.flatnonzero(placement.addresses == address)
-        yield rows, slice(int(address), int(address) + num_bytes)
-
-
-def _to_bytes(array: NDArray[Any]) -> NDArray[np.uint8]:
-    """Return `[height, width, num_elements]` as bytes, one row a PE."""
-    little_endian = np.ascontiguousarray(array, array.dtype.newbyteorder("<"))
-    num_pes = array.shape[0] * array.shape[1]
-    return little_endian.reshape(num_pes, -1).view(np.uint8)

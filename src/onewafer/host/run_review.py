@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from onewafer.errors import SimulationError
 from onewafer.image import DsdOperation, Field
 from onewafer.simulator import BUSY_ADVICE, Checking, StallReason, place
 
 if TYPE_CHECKING:
+    from onewafer.host.run_progress import RunObserver
     from onewafer.settings import Settings
     from onewafer.simulator import BusyIssue, Machine
 
@@ -22,6 +24,46 @@ def checking_of(settings: Settings) -> Checking:
         bounds="bounds" in settings.checks,
         uninitialised="uninitialised" in settings.checks,
     )
+
+
+class RunReview:
+    """What the observer of a run is told of it, each thing once: a script may go on after an error.
+
+    Without a host, words for the host are not missed: they could not have been received.
+    """
+
+    def __init__(
+        self, observer: RunObserver, checking: Checking, *, is_wanted: bool, has_host: bool
+    ) -> None:
+        self._observer = observer
+        self._checking = checking
+        self._is_wanted = is_wanted
+        self._has_host = has_host
+        self._has_warned = False
+        """Whether it has warned of operations on a busy microthread."""
+
+    def warn(self, machine: Machine, leftovers: str | None = None) -> None:
+        """Say what is known so far, if it is wanted."""
+        if not self._is_wanted:
+            return
+        busy = None if self._has_warned else describe_busy_issues(machine)
+        self._has_warned = True
+        for text in filter(None, (busy, leftovers)):
+            self._observer.say(f"warning: {text}\n{HOW_STRICT}")
+
+    def end(self, machine: Machine) -> None:
+        """Review the run once, at its end.
+
+        Raises:
+            SimulationError: wavelets were left over, and that is an error (`Checking.is_strict`).
+        """
+        leftovers = None
+        if self._is_wanted or self._checking.is_strict:
+            leftovers = describe_leftovers(machine, has_host=self._has_host)
+        if leftovers is not None and self._checking.is_strict:
+            raise SimulationError(leftovers)
+        self.warn(machine, leftovers)
+        self._is_wanted = False
 
 
 def describe_busy_issues(machine: Machine) -> str | None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from numbers import Integral
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -34,10 +34,12 @@ from onewafer.host.run_limits import RunLimits
 from onewafer.host.run_recorder import record_folder
 from onewafer.host.run_review import checking_of
 from onewafer.host.scalars import numpy_type
+from onewafer.host.sdk_arguments import Handles, as_wavelets, check_whole, copy_format, to_path
 from onewafer.host.sdk_platform import find_platform
+from onewafer.host.sdk_tasks import Arriving, Task, Tasks, write_file
 from onewafer.host.simulation_record import SimulationRecord
 from onewafer.host.stream_ports import first_elements, load_stream_ports
-from onewafer.image import FIRST_SYMBOL_ID, NUM_COLORS, SymbolKind, load
+from onewafer.image import SymbolKind, load
 from onewafer.settings import Settings
 
 if TYPE_CHECKING:
@@ -48,39 +50,9 @@ if TYPE_CHECKING:
 
     from numpy.typing import DTypeLike, NDArray
 
-    from onewafer.host.device import LaunchReport
     from onewafer.host.scalars import Argument
     from onewafer.host.sdk_platform import SdkExecutionPlatform
-    from onewafer.host.streams import Reception
-
-
-@dataclass(frozen=True, slots=True)
-class _Arriving:
-    """A stream to the host that was issued and has not been written to its array."""
-
-    reception: Reception
-    layout: BufferFormat
-    dest: NDArray[Any]
-    file: Path | None = None
-    """The file for the array, if the array is not the caller's."""
-
-    def store(self) -> None:
-        """Write the wavelets to the array, and this to its file.
-
-        Raises:
-            HostError: the file cannot be written.
-        """
-        self.layout.store(self.reception.words, self.dest)
-        if self.file is not None:
-            _write(self.file, self.dest.astype("<u4").tobytes())
-
-
-@dataclass(frozen=True, slots=True)
-class Task:
-    """Handle of an operation that was issued."""
-
-    number: int
-    """Position in issue order."""
+    from onewafer.host.simulation_record import LaunchReport
 
 
 class SdkRuntime:
@@ -145,9 +117,8 @@ class SdkRuntime:
         self._ports = load_stream_ports(self._folder)
         self._num_sent: dict[str, int] = {}
         """Wavelets by the name of their stream."""
-        self._num_tasks = 0
-        self._arriving: dict[int, _Arriving] = {}
-        """By the number of their task."""
+        self._tasks = Tasks()
+        self._handles = Handles(self._image)
         self._launches: list[LaunchReport] = []
 
     @property
@@ -173,7 +144,7 @@ class SdkRuntime:
         """
         with self._counting_streams():
             self._device.stop()
-        self._store_arrived()
+        self._tasks.store_arrived()
         record = SimulationRecord(
             arch=self._architecture.name,
             profile=self._architecture.profile,
@@ -210,10 +181,7 @@ class SdkRuntime:
         Raises:
             HostError: the program does not export the name.
         """
-        names = tuple(export.name for export in self._image.exports)
-        if not is_name(symbol, names):
-            raise HostError(f"the program exports no {symbol!r}; {suggest(symbol, names)}")
-        return FIRST_SYMBOL_ID + names.index(symbol)
+        return self._handles.of(symbol)
 
     def memcpy_h2d(  # noqa: PLR0917 - the SDK's signature
         self,
@@ -237,7 +205,7 @@ class SdkRuntime:
         Raises:
             HostError: unknown handle, rectangle outside the program, wrong size of `src`.
         """
-        layout = _format(Rectangle(px, py, w, h), elem_per_pe, data_type, order)
+        layout = copy_format(Rectangle(px, py, w, h), elem_per_pe, data_type, order)
         return self._copy_in(dest, src, layout, Replication.NONE, streaming=streaming)
 
     def memcpy_h2d_rowbcast(  # noqa: PLR0917 - the SDK's signature
@@ -260,7 +228,7 @@ class SdkRuntime:
         Raises:
             HostError: as `memcpy_h2d`.
         """
-        layout = _format(Rectangle(px, py, w, h), elem_per_pe, data_type, order)
+        layout = copy_format(Rectangle(px, py, w, h), elem_per_pe, data_type, order)
         return self._copy_in(dest, src, layout, Replication.ALONG_ROWS, streaming=streaming)
 
     def memcpy_h2d_colbcast(  # noqa: PLR0917 - the SDK's signature
@@ -283,7 +251,7 @@ class SdkRuntime:
         Raises:
             HostError: as `memcpy_h2d`.
         """
-        layout = _format(Rectangle(px, py, w, h), elem_per_pe, data_type, order)
+        layout = copy_format(Rectangle(px, py, w, h), elem_per_pe, data_type, order)
         return self._copy_in(dest, src, layout, Replication.ALONG_COLUMNS, streaming=streaming)
 
     def memcpy_h2d_stride(  # noqa: PLR0917 - the SDK's signature
@@ -311,7 +279,7 @@ class SdkRuntime:
         Raises:
             HostError: as `memcpy_h2d`, or a stride is not positive.
         """
-        whole = _format(Rectangle(px, py, w, h), elem_per_pe, data_type, order).rectangle
+        whole = copy_format(Rectangle(px, py, w, h), elem_per_pe, data_type, order).rectangle
         for stride in (row_stride, col_stride):
             if not isinstance(stride, Integral) or stride < 1:
                 raise HostError(f"{stride!r} is not a stride: PEs are at least 1 apart")
@@ -323,13 +291,13 @@ class SdkRuntime:
             raise HostError(f"the rectangle {whole} leaves the program, which is {program}")
         columns, rows = range(px, px + w, row_stride), range(py, py + h, col_stride)
         receivers = Rectangle(px, py, len(columns), len(rows))
-        layout = _format(receivers, elem_per_pe, data_type, order)
-        tensor = (_as_wavelets(layout) if streaming else layout).to_tensor(src)
+        layout = copy_format(receivers, elem_per_pe, data_type, order)
+        tensor = (as_wavelets(layout) if streaming else layout).to_tensor(src)
         for row, y in enumerate(rows):
             for column, x in enumerate(columns):
                 block = tensor[row : row + 1, column : column + 1]
                 self._put(dest, block, Rectangle(x, y, 1, 1), streaming=streaming)
-        return self._issued()
+        return self._tasks.issued()
 
     def memcpy_d2h(  # noqa: PLR0917 - the SDK's signature
         self,
@@ -354,13 +322,13 @@ class SdkRuntime:
             HostError: unknown handle, rectangle outside the program, unfit `dest`.
             DeadlockError: the program sends fewer wavelets.
         """
-        layout = _format(Rectangle(px, py, w, h), elem_per_pe, data_type, order)
+        layout = copy_format(Rectangle(px, py, w, h), elem_per_pe, data_type, order)
         if streaming:
-            return self._stream_out(dest, self._color(src), layout, nonblock=nonblock)
-        name = self._variable_name(src)
+            return self._stream_out(dest, self._handles.color(src), layout, nonblock=nonblock)
+        name = self._handles.variable(src)
         tensor = self._device.read_raw(name, elem_per_pe, layout.dtype, layout.rectangle)
         layout.store(tensor, dest)
-        return self._issued()
+        return self._tasks.issued()
 
     def launch(
         self,
@@ -375,7 +343,7 @@ class SdkRuntime:
             SimulationError: the program failed; `DeadlockError` if it hangs.
         """
         self._launches.append(self._device.launch(symbol, *args))
-        return self._issued()
+        return self._tasks.issued()
 
     def call(self, name: str, args: Sequence[int], nonblock: bool = False) -> Task:  # noqa: ARG002, FBT001, FBT002 - the SDK's signature
         """Run an exported function on all PEs, with arguments encoded as 32-bit words.
@@ -384,7 +352,7 @@ class SdkRuntime:
             HostError, SimulationError: as `launch`.
         """
         self._launches.append(self._device.launch_raw(name, args))
-        return self._issued()
+        return self._tasks.issued()
 
     def is_task_done(self, task_handle: Task) -> bool:
         """Tell whether an operation has finished.
@@ -392,11 +360,11 @@ class SdkRuntime:
         Raises:
             HostError: the handle is not one of this runtime's.
         """
-        number = self._number_of(task_handle)
-        if number in self._arriving:
+        number = self._tasks.number_of(task_handle)
+        if number in self._tasks.arriving:
             self._device.settle()
-            self._store_arrived()
-        return number not in self._arriving
+            self._tasks.store_arrived()
+        return number not in self._tasks.arriving
 
     def task_wait(self, task_handle: Task) -> None:
         """Wait for an operation.
@@ -407,7 +375,7 @@ class SdkRuntime:
         """
         if not self.is_task_done(task_handle):
             with self._counting_streams():
-                self._device.await_words(self._arriving[task_handle.number].reception)
+                self._device.await_words(self._tasks.arriving[task_handle.number].reception)
 
     def get_port_id(self, port_name: str) -> int:
         """Return the number of a stream, which `send` and `receive` take as well as the name.
@@ -443,7 +411,7 @@ class SdkRuntime:
         self._num_sent[stream.name] = self._num_sent.get(stream.name, 0) + n_wavelets
         if not nonblock:
             self._device.settle()
-        return self._issued()
+        return self._tasks.issued()
 
     def receive(
         self, port: str | int, dest: NDArray[Any], n_wavelets: int, *, nonblock: bool = False
@@ -469,13 +437,13 @@ class SdkRuntime:
             HostError: no such stream, its port has no size, or the file cannot be written.
             DeadlockError: the program sends too few.
         """
-        stream, file = self._ports.find(port, is_input=False), _to_path(outfile)
+        stream, file = self._ports.find(port, is_input=False), to_path(outfile)
         if stream.size is None:
             raise HostError(
                 f"stream {stream.name!r} was made without a port, which would say how many "
                 "wavelets it has: receive them into an array, and write it with array.tofile"
             )
-        _write(file, b"")
+        write_file(file, b"")
         return self._stream_out(
             np.zeros(stream.size, np.uint32),
             stream.color,
@@ -513,7 +481,7 @@ class SdkRuntime:
             HostError: the program is not loaded, or `corefile` is no name.
             CheckpointError: the file cannot be written.
         """
-        file = _to_path(corefile)
+        file = to_path(corefile)
         if self._device.is_running:
             self._device.settle()
         self._device.machine.save_checkpoint(file, what="a core dump")
@@ -541,7 +509,7 @@ class SdkRuntime:
             HostError: no such PE in the program, no such variable, or the type does not divide it.
         """
         machine = self._device.machine
-        _check_whole(x, y)
+        check_whole(x, y)
         program_x, program_y = int(x) - self._image.offset_x, int(y) - self._image.offset_y
         whole = self._device.rectangle
         if not whole.contains(program_x, program_y):
@@ -575,18 +543,18 @@ class SdkRuntime:
         *,
         streaming: bool,
     ) -> Task:
-        tensor = (_as_wavelets(layout) if streaming else layout).to_tensor(src, replication)
+        tensor = (as_wavelets(layout) if streaming else layout).to_tensor(src, replication)
         self._put(dest, tensor, layout.rectangle, streaming=streaming)
-        return self._issued()
+        return self._tasks.issued()
 
     def _put(
         self, dest: int, tensor: NDArray[Any], rectangle: Rectangle, *, streaming: bool
     ) -> None:
         """Send `[height, width, elements]` to the color or the variable that `dest` is."""
         if streaming:
-            self._device.send_words(self._color(dest), tensor, rectangle)
+            self._device.send_words(self._handles.color(dest), tensor, rectangle)
         else:
-            self._device.write_raw(self._variable_name(dest), tensor, rectangle)
+            self._device.write_raw(self._handles.variable(dest), tensor, rectangle)
 
     def _stream_out(
         self,
@@ -598,17 +566,16 @@ class SdkRuntime:
         name: str = "",
         file: Path | None = None,
     ) -> Task:
-        layout = _as_wavelets(layout)
+        layout = as_wavelets(layout)
         layout.check(dest)
         reception = self._device.expect_words(
             color, layout.elements_per_pe, layout.rectangle, name=name
         )
-        self._arriving[self._num_tasks] = _Arriving(reception, layout, dest, file)
-        task = self._issued()
+        task = self._tasks.begun(Arriving(reception, layout, dest, file))
         if not nonblock:
             with self._counting_streams():
                 self._device.await_words(reception)
-        self._store_arrived()
+        self._tasks.store_arrived()
         return task
 
     @contextlib.contextmanager
@@ -621,98 +588,3 @@ class SdkRuntime:
             if not sent:
                 raise
             raise DeadlockError(f"{error.reason}\n{sent}", error.place) from None
-
-    def _store_arrived(self) -> None:
-        """Write streams to the host to their arrays where all has come."""
-        for number, arriving in [*self._arriving.items()]:
-            if arriving.reception.is_complete:
-                arriving.store()
-                del self._arriving[number]
-
-    def _color(self, number: int) -> int:
-        """Return the color that a streaming call names."""
-        if not isinstance(number, Integral):
-            raise HostError(f"{number!r} is not a color: with streaming=True pass its number")
-        index = int(number) - FIRST_SYMBOL_ID
-        if 0 <= index < len(self._image.exports):
-            raise HostError(
-                f"streaming=True takes a color, {number} is the handle of "
-                f"{self._image.exports[index].name!r}: leave streaming out to copy to a variable"
-            )
-        return int(number)
-
-    def _variable_name(self, handle: int) -> str:
-        """Return the exported name behind a handle."""
-        index = handle - FIRST_SYMBOL_ID if isinstance(handle, Integral) else -1
-        if 0 <= index < len(self._image.exports):
-            return self._image.exports[int(index)].name
-        advice = (
-            "to stream to a color, pass streaming=True"
-            if isinstance(handle, Integral) and 0 <= handle < NUM_COLORS
-            else "pass what get_id returned for an exported name"
-        )
-        if isinstance(handle, np.ndarray):
-            raise HostError(
-                "an array stands where the symbol belongs: it is memcpy_h2d(symbol, array, …), and "
-                "memcpy_d2h(array, symbol, …)"
-            )
-        raise HostError(f"{handle!r} is not a symbol: {advice}")
-
-    def _issued(self) -> Task:
-        """Return the handle of the operation that was just done."""
-        self._store_arrived()
-        self._num_tasks += 1
-        return Task(self._num_tasks - 1)
-
-    def _number_of(self, task: object) -> int:
-        """Return the number of a task that a script passed."""
-        if not isinstance(task, Task):
-            raise HostError(
-                f"{task!r} is not a task: pass what launch, a copy, send or receive returned"
-            )
-        if not 0 <= task.number < self._num_tasks:
-            raise HostError(f"task {task.number} was not issued by this runtime")
-        return task.number
-
-
-def _to_path(file: str | PathLike[str]) -> Path:
-    try:
-        return Path(file)
-    except TypeError:
-        raise HostError(f"{file!r} is not a file: pass its name") from None
-
-
-def _write(file: Path, content: bytes) -> None:
-    try:
-        file.write_bytes(content)
-    except OSError as error:
-        raise HostError(f"{file}: {error.strerror or error}") from None
-
-
-def _as_wavelets(layout: BufferFormat) -> BufferFormat:
-    """Return the layout of the same call, with all 32 bits of each word."""
-    return replace(layout, data_type=MemcpyDataType.MEMCPY_32BIT)
-
-
-def _check_whole(*numbers: object) -> None:
-    for number in numbers:
-        if not isinstance(number, Integral):
-            raise HostError(
-                f"{number!r} is not a whole number: coordinates and sizes are, as in width // 2"
-            )
-
-
-def _format(rectangle: Rectangle, elements_per_pe: int, data_type: int, order: int) -> BufferFormat:
-    """Check what every copy call is given; plain integers stand for the enums' values."""
-    _check_whole(rectangle.x, rectangle.y, rectangle.width, rectangle.height, elements_per_pe)
-    if rectangle.width < 1 or rectangle.height < 1 or elements_per_pe < 1:
-        raise HostError(
-            f"a copy of {elements_per_pe} elements for each PE of {rectangle} moves nothing: "
-            f"sizes begin at 1"
-        )
-    try:
-        return BufferFormat(
-            rectangle, elements_per_pe, MemcpyDataType(data_type), MemcpyOrder(order)
-        )
-    except ValueError as error:
-        raise HostError(f"{error}: use a member of the class") from None
