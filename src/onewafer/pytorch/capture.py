@@ -16,6 +16,7 @@ import warnings
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, cast
 
+import numpy as np
 import torch
 from torch._C._functorch import peek_interpreter_stack  # no public name
 from torch.amp import autocast_mode
@@ -69,12 +70,12 @@ from onewafer.pytorch.tracing import tracing_alone, tracing_quietly
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    import numpy as np
     from numpy.typing import NDArray
     from torch.export import ExportedProgram
     from torch.fx import Node
 
     from onewafer.pytorch.lowering import Operands, Value
+    from onewafer.pytorch.lowering.joined import JoinedLoss
     from onewafer.pytorch.lowering.lines import Trace
 
 
@@ -158,6 +159,20 @@ class CapturedCall:
         tensors = (*self.inputs.values(), *self.parameters.values())
         return torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors)
 
+    def join(self, outputs: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+        """Return outputs with one loss for all sequences."""
+        found = dict(outputs)
+        for name in self.capture.joined.keys() & found.keys():
+            total = found[name].sum(axis=0, keepdims=True, dtype=np.float64)
+            with np.errstate(all="ignore"):  # no row may count
+                found[name] = (total / self.loss_divisor(name)).astype(found[name].dtype)
+        return found
+
+    def loss_divisor(self, name: str) -> float:
+        """Return what the sum of an output over all sequences is divided by; 1 of most outputs."""
+        how = self.capture.joined.get(name)
+        return 1.0 if how is None else how.divisor(self.inputs, self.capture.sequences)
+
     def restore(self, outputs: Mapping[str, NDArray[np.floating[Any]]]) -> object:
         """Return what the module would have returned, from `(rows, features)` outputs."""
         tensors: dict[str, torch.Tensor] = {}
@@ -195,6 +210,8 @@ class Capture:
     after the other, and so have parameters with more rows than in the graph."""
     flop: int = 0
     """What the host would compute for the call, as `flop` counts."""
+    joined: Mapping[str, JoinedLoss] = field(default_factory=dict[str, "JoinedLoss"])
+    """Outputs that are a loss of each sequence."""
 
     def bind(self, leaves: Sequence[object]) -> CapturedCall:
         """Return the call whose arguments have these leaves, of the captured shapes and types."""
@@ -325,6 +342,7 @@ def _write(
         writer.traces,
         writer.sequences or 1,
         count_program_flop(program),
+        writer.joined,
     )
 
 

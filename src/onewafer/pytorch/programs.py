@@ -75,7 +75,8 @@ class ModuleProgram:
         if host is not None:
             return result
         chunks = [one.outputs(num_samples(self.graph)) for one in made]
-        return call.restore({n: np.concatenate([c[n] for c in chunks]) for n in chunks[0]})
+        outputs = {n: np.concatenate([c[n] for c in chunks]) for n in chunks[0]}
+        return call.restore(call.join(outputs))
 
     def _launch_all(
         self, call: CapturedCall, host: Callable[[int, int], Arrays] | None

@@ -58,7 +58,8 @@ def render_step(program: ProgramReport, step: StepReport) -> RenderableType:
     for name, cells in _figures(phases, step, program.clock_hertz):
         table.add_row(name, *cells)
     table.add_section()
-    for name, cell in _totals(step, program.clock_hertz):
+    what = "samples" if program.cache is None else "tokens"
+    for name, cell in _totals(step, what, program.clock_hertz):
         table.add_row(name, *[""] * len(phases), cell)
     return table
 
@@ -78,10 +79,10 @@ def _figures(
         yield "PEs busy", [f"{part:.0%}" for part in (*busy, mean)]
 
 
-def _totals(step: StepReport, clock_hertz: float) -> Iterator[tuple[str, str]]:
+def _totals(step: StepReport, what: str, clock_hertz: float) -> Iterator[tuple[str, str]]:
     yield "steps", f"{step.steps:,}"
-    yield "samples a step", f"{step.samples:,.4g}"
-    yield f"samples/s, {format_hertz(clock_hertz)}", f"{step.samples_per_second:,.0f}"
+    yield f"{what} a step", f"{step.samples:,.4g}"
+    yield f"{what}/s, {format_hertz(clock_hertz)}", f"{step.samples_per_second:,.0f}"
     yield "bytes in a step", format_bytes(step.bytes_in)
     yield "bytes out a step", format_bytes(step.bytes_out)
     if step.repeated:

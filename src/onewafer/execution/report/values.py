@@ -101,7 +101,7 @@ class StepReport:
     steps: int
     """Steps of the optimizer; backward passes, if it took none on the wafer."""
     samples: float
-    """Samples of a step, without padding."""
+    """Samples of a step, or tokens, without padding."""
     cycles: float
     seconds: float
     samples_per_second: float

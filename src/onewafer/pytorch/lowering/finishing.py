@@ -43,7 +43,8 @@ def _finish_sequences(
         sizes = " and ".join(str(size) for size in batches)
         msg = f"its inputs have {sizes} rows, and {sequences} sequences have equal lengths"
         raise UnsupportedOperationError(msg)
-    return take_one_sequence(_with_parameters(writer, graph), sequences)
+    graph, writer.joined = take_one_sequence(_with_parameters(writer, graph), sequences)
+    return graph
 
 
 def _with_parameters(writer: GraphWriter, graph: Graph) -> Graph:

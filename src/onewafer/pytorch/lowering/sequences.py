@@ -13,10 +13,13 @@ import torch
 
 from onewafer.errors import UnsupportedOperationError
 from onewafer.graph import Attention, LastRow
+from onewafer.pytorch.lowering.joined import JoinedLoss, join_losses
 from onewafer.pytorch.lowering.nouns import noun_of
 from onewafer.pytorch.lowering.operands import External
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from onewafer.graph import Graph, Operation, Tensor
     from onewafer.pytorch.lowering.writer import GraphWriter
 
@@ -68,8 +71,8 @@ def of_one_sequence(writer: GraphWriter, external: External) -> External | None:
     return found
 
 
-def take_one_sequence(graph: Graph, sequences: int) -> Graph:
-    """Return the graph for one sequence, given one whose rows are several.
+def take_one_sequence(graph: Graph, sequences: int) -> tuple[Graph, Mapping[str, JoinedLoss]]:
+    """Return the graph for one sequence, given one whose rows are several; and its losses.
 
     Raises UnsupportedOperationError if a table has positions of all sequences.
     """
@@ -78,6 +81,14 @@ def take_one_sequence(graph: Graph, sequences: int) -> Graph:
         for operation in graph.operations
         if isinstance(operation, Attention) and operation.bias is not None
     }
+    joined: dict[str, JoinedLoss] = {}
+    operations: list[Operation] = []
+    for operation in graph.operations:
+        if operation.joins_rows:
+            found, joined[operation.result.name] = join_losses(operation)
+        else:
+            found = replace(operation, result=_shorten(operation.result, sequences))
+        operations.append(found)
     one = replace(
         graph,
         inputs=tuple(_shorten(tensor, sequences) for tensor in graph.inputs),
@@ -85,14 +96,11 @@ def take_one_sequence(graph: Graph, sequences: int) -> Graph:
             _shorten(tensor, sequences) if biases.get(tensor.name) == tensor.shape[0] else tensor
             for tensor in graph.parameters
         ),
-        operations=tuple(
-            replace(operation, result=_shorten(operation.result, sequences))
-            for operation in graph.operations
-        ),
+        operations=tuple(operations),
     )
     for operation in one.operations:
         _check_table(one, operation)
-    return one
+    return one, joined
 
 
 def check_rows(writer: GraphWriter, graph: Graph) -> None:

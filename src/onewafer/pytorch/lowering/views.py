@@ -69,7 +69,8 @@ def _lower_broadcast(writer: GraphWriter, call: Call) -> tuple[Operand, ...]:
 )
 def _lower_dropout(writer: GraphWriter, call: Call) -> Operand:
     del writer
-    if call.constant(2, "train", None):
+    # Without a share of elements to drop, PyTorch draws no numbers.
+    if call.constant(2, "train", None) and call.constant(1, "p", None):
         raise call.unsupported("dropout in training mode draws random numbers; call model.eval()")
     return call.operand(0)
 

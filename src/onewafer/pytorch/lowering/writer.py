@@ -28,7 +28,7 @@ from onewafer.pytorch.lowering.operands import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
     from torch.fx import Node
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
     from onewafer.errors import SourceLine
     from onewafer.graph import Operation
+    from onewafer.pytorch.lowering.joined import JoinedLoss
     from onewafer.pytorch.lowering.lines import Trace
     from onewafer.pytorch.lowering.operands import Form
 
@@ -76,6 +77,8 @@ class GraphWriter:
     """What the host does with an argument before the wafer begins."""
     sequences: int | None = None
     """How many sequences the rows are, one after the other; None: no operation has asked."""
+    joined: Mapping[str, JoinedLoss] = field(default_factory=dict[str, "JoinedLoss"])
+    """Outputs that are a loss of each sequence."""
     samples: int | None = None
     """The number of samples whose feature maps the rows are; None: there are no feature maps."""
     node: Node | None = None

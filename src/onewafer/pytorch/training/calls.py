@@ -13,11 +13,11 @@ import numpy as np
 import torch
 from torch.utils import _pytree as pytree
 
-from onewafer.graph import num_samples
 from onewafer.pytorch.arrays import to_numpy
 from onewafer.pytorch.capture import WaferResult
 from onewafer.pytorch.host_calls import errors_of_script
 from onewafer.pytorch.host_outputs import HostOutputs
+from onewafer.pytorch.programs import count_samples
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -95,7 +95,7 @@ class TrainingCall:
         """Take the call, and what computes it on the host from the leaves of its arguments."""
         self.trained = trained
         self.call = call
-        self.rows = num_samples(call.graph)
+        self.rows = count_samples(call)
         self._compute = compute
         self.loss: TakenLoss | None = None
         self._program: TrainingProgram | None = None
@@ -185,7 +185,7 @@ class TrainingCall:
         """Launch the forward pass, with the loss that usually follows; return its results."""
         program = self.trained.usual_program(self)
         with program.loaded.alone():
-            outputs = self._hold(program)
+            outputs = self.call.join(self._hold(program))
         return tuple(place.build(outputs[name]) for name, place in self.places.items())
 
     def account(self, values: Sequence[torch.Tensor]) -> None:
@@ -243,7 +243,8 @@ class TrainingCall:
         else:
             program = self.trained.program(self, taken.loss)
         with program.loaded.alone():
-            if not program.holds(self):
+            is_again = self._program is not None and self.call.capture.sequences > 1
+            if not program.holds(self) and not is_again:
                 self._hold(program, values)
                 if taken is not None:
                     targets = self._targets(taken, program)
@@ -253,8 +254,8 @@ class TrainingCall:
                 seeds = self._seeds(program, gradients)
             else:
                 (name,) = program.seeds.values()
-                seeds = {name: np.full((1, 1), seed, np.float32)}
-            found = program.backward(seeds, rows=self.rows, flop=flop)
+                seeds = [{name: np.full((1, 1), seed, np.float32)}]
+            found = program.backward(self, self.call, seeds, flop=flop)
         self.trained.note_home(self, program)
         return {
             name: found[result][: self._num_rows(name)]
@@ -278,7 +279,7 @@ class TrainingCall:
         outputs = program.forward(
             self,
             self.call,
-            (lambda: host.samples(0, self.rows)) if host else dict,
+            host.samples if host else _nothing,
             is_first=is_first,
         )
         self._program = program
@@ -312,21 +313,28 @@ class TrainingCall:
         usual = self.usually_seeded()
         return None if {*given} <= {*usual} else (*dict.fromkeys((*usual, *given)),)
 
-    def _seeds(self, program: TrainingProgram, gradients: Gradients) -> Arrays:
-        """Return the gradients of the outputs as a launch takes them."""
+    def _seeds(self, program: TrainingProgram, gradients: Gradients) -> Sequence[Arrays]:
+        """Return the gradients of the outputs as launches take them, for each sequence."""
         by_output = dict(zip(self.places, gradients, strict=True))
-        seeds: dict[str, Array] = {}
+        sequences = self.call.capture.sequences
+        seeds: list[dict[str, Array]] = [{} for _ in range(sequences)]
         for output, seed in program.seeds.items():
-            shape = program.plan.graph.tensor(output).shape
-            array = np.zeros(shape, np.float32)
+            is_joined = output in self.call.capture.joined
+            times = 1 if is_joined else sequences
+            rows, features = program.plan.graph.tensor(output).shape
+            array = np.zeros((times * rows, features), np.float32)
             gradient = by_output.get(output)
             if gradient is not None:
                 layout = self.places[output].layout
-                rows = self.call.graph.tensor(output).shape
-                places = layout.take(np.arange(rows[0] * rows[1]).reshape(rows))
+                shape = times * self.call.graph.tensor(output).shape[0], features
+                places = layout.take(np.arange(shape[0] * features).reshape(shape))
                 found = gradient.detach().numpy(force=True)
                 np.add.at(array.reshape(-1), places.reshape(-1), found.reshape(-1))
-            seeds[seed] = array
+            with np.errstate(all="ignore"):  # no row may count
+                array /= np.float32(self.call.loss_divisor(output))
+            parts = [array] * sequences if is_joined else np.split(array, sequences)
+            for given, part in zip(seeds, parts, strict=True):
+                given[seed] = part
         return seeds
 
 
@@ -348,6 +356,12 @@ class LossOfCall:
         loss = self.on_host(value)
         (found,) = torch.autograd.grad(loss, value, seed, create_graph=create_graph)
         return found
+
+
+def _nothing(first: int, count: int) -> Arrays:
+    """Return that the host has no outputs."""
+    del first, count
+    return {}
 
 
 def _needs_gradient(leaf: object) -> bool:

@@ -77,7 +77,9 @@ class TrainedModule:
 
     def usual_program(self, call: TrainingCall) -> TrainingProgram:
         """Return the program for a call of which only the forward pass is known."""
-        loss = self.usual_loss if self.knows_loss else guess_loss(call.call.graph)
+        loss = self.usual_loss if self.knows_loss else None
+        if not self.knows_loss and call.call.capture.sequences == 1:
+            loss = guess_loss(call.call.graph)  # of several sequences, the host takes it
         if loss is not None:
             try:
                 return self.program(call, loss)

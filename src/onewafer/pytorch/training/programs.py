@@ -8,6 +8,7 @@ Tensors on the wafer are those of the host: what the host has changed is sent be
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,10 +17,10 @@ from onewafer.execution import Phase, Trained
 from onewafer.graph import derive_gradients, num_samples
 from onewafer.mesh import BACKWARD, CLEAR, FORWARD, LOSS, STEP_NUMBERS, UPDATE, moment_of
 from onewafer.pytorch.arrays import to_numpy
-from onewafer.pytorch.programs import cut_into_buckets
+from onewafer.pytorch.programs import count_samples, cut_into_buckets
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -31,8 +32,8 @@ if TYPE_CHECKING:
     from onewafer.pytorch.training.losses import Loss
 
     Array = NDArray[Any]
-    HostValues = Callable[[], Arrays]
-    """Gives the rows of the outputs that the host has."""
+    HostValues = Callable[[int, int], Arrays]
+    """Gives the rows of the outputs that the host has: of so many samples from a first one on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,20 +143,32 @@ class TrainingProgram:
 
         It is not the `is_first` one if the call has been launched before.
         """
-        (bucket,) = cut_into_buckets(call, self.plan.graph)
-        loaded, rows = self.loaded, num_samples(call.graph)
-        loaded.keep({name: to_numpy(tensor) for name, tensor in call.parameters.items()})
+        loaded, rows = self.loaded, count_samples(call)
         self._holder = None  # until it is done: it may be interrupted
-        launched = self._launch(FORWARD, bucket.inputs, host)
+        parts = call.split()
+        launches = [
+            self._launch_forward(part, partial(host, index, num_samples(part.graph)))
+            for index, part in enumerate(parts)
+        ]
         self._holder, self._serial = holder, loaded.num_launches(FORWARD)
         flop = call.capture.flop if is_first else 0
-        loaded.count_call(Phase.FORWARD, [launched], rows=rows, flop=flop)
+        loaded.count_call(Phase.FORWARD, launches, rows=rows, flop=flop)
         loaded.record.repeated += not is_first
-        if rows == self.plan.rows:
+        if len(parts) > 1:
+            outputs = [launched.outputs for launched in launches]
+            return {name: np.concatenate([out[name] for out in outputs]) for name in outputs[0]}
+        (launched,) = launches
+        if call.graph.is_sequence or rows == self.plan.rows:
             return launched.outputs
         return {name: a[: len(a) // self.plan.rows * rows] for name, a in launched.outputs.items()}
 
-    def loss(self, targets: Array, host: HostValues, *, rows: int) -> float | None:
+    def _launch_forward(self, part: CapturedCall, host: Callable[[], Arrays]) -> Launched:
+        """Launch the forward pass of one sequence, or of all samples."""
+        (bucket,) = cut_into_buckets(part, self.plan.graph)
+        self.loaded.keep({name: to_numpy(tensor) for name, tensor in part.parameters.items()})
+        return self._launch(FORWARD, bucket.inputs, host)
+
+    def loss(self, targets: Array, host: Callable[[], Arrays], *, rows: int) -> float | None:
         """Launch the loss; return it, None if the host has it."""
         loss = self.plan.loss
         assert loss is not None, "it is asked for the loss that it has"  # invariant
@@ -166,21 +179,43 @@ class TrainingProgram:
         self._loss = "" if shown is None else f", loss {shown.item():.4g}"
         return None if found is None else float(found.item())
 
-    def backward(self, seeds: Arrays, *, rows: int, flop: int | None = None) -> Arrays:
+    def backward(
+        self,
+        holder: object,
+        call: CapturedCall,
+        seeds: Sequence[Arrays],
+        *,
+        flop: int | None = None,
+    ) -> Arrays:
         """Launch the backward pass; return gradients by their names in the graph.
 
-        `flop` is what the host has computed for the same, if it has.
+        There are seeds for each sequence of the call, the last of which may have its activations on
+        the wafer; the forward pass of the others is launched again. `flop` is what the host has
+        computed for the same, if it has.
         """
+        is_held = self.holds(holder)
         self._holder = None  # its activations make room for gradients
-        cleared = self._launch(CLEAR, {}) if CLEAR in self._entries else None
-        launched = self._launch(BACKWARD, seeds)
+        launches = [self._launch(CLEAR, {})] if CLEAR in self._entries else []
+        found: list[Arrays] = []
+        for part, given in reversed([*zip(call.split(), seeds, strict=True)]):
+            if not is_held:
+                again = self._launch_forward(part, dict)
+                self.loaded.count_call(Phase.FORWARD, [again], rows=0, flop=0)
+                self.loaded.record.repeated += 1
+            is_held = False
+            launches.append(self._launch(BACKWARD, given))
+            found.append(launches[-1].outputs)
+        rows = count_samples(call)
         self._rows_since_step += rows
-        launches = [launched] if cleared is None else [cleared, launched]
-        count = round(self._backward_flop * rows) if flop is None else flop
+        samples = num_samples(call.graph) * len(seeds)
+        count = round(self._backward_flop * samples) if flop is None else flop
         self.loaded.count_call(Phase.BACKWARD, launches, rows=rows, flop=count)
-        resident = {n: a for n, a in launched.outputs.items() if n in self._parameter_gradients}
+        resident = {n: a for n, a in found[-1].items() if n in self._parameter_gradients}
         self.loaded.adopt(resident)
-        return launched.outputs
+        return resident | {
+            name: np.concatenate([one[name] for one in reversed(found)])
+            for name in found[-1].keys() - resident.keys()
+        }
 
     def update(self, numbers: Array) -> Arrays:
         """Launch the step; return parameters and what is kept of them."""
@@ -195,5 +230,7 @@ class TrainingProgram:
     def _entries(self) -> tuple[str, ...]:
         return self.loaded.record.program.entries
 
-    def _launch(self, entry: str, inputs: Arrays, host: HostValues | None = None) -> Launched:
+    def _launch(
+        self, entry: str, inputs: Arrays, host: Callable[[], Arrays] | None = None
+    ) -> Launched:
         return self.loaded.launch(inputs, self.launch_of(entry), host=host)

@@ -1,0 +1,108 @@
+"""Batches of sequences that are trained: a launch has one of them, the loss is that of all."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional
+
+from onewafer.pytorch import Fidelity, Session, WaferOptions, run_on
+from onewafer.pytorch.host_work import Cause
+
+TOKENS, WORDS, FEATURES, HEADS, IGNORED = 4, 5, 8, 2, -1
+
+
+class Decoder(nn.Module):
+    """A layer of a GPT, with its tokens tied to the head; it takes the loss if it has targets."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.tokens = nn.Embedding(WORDS, FEATURES)
+        self.positions = nn.Embedding(TOKENS, FEATURES)
+        self.first, self.last = nn.LayerNorm(FEATURES), nn.LayerNorm(FEATURES)
+        self.parts = nn.Linear(FEATURES, 3 * FEATURES)
+        self.out = nn.Linear(FEATURES, FEATURES)
+        self.drop = nn.Dropout(0.0)
+        self.head = nn.Linear(FEATURES, WORDS, bias=False)
+        self.head.weight = self.tokens.weight
+
+    def forward(self, ids, targets=None):
+        count, length = ids.shape
+        hidden = self.drop(self.tokens(ids) + self.positions(torch.arange(length)))
+        parts = self.parts(self.first(hidden)).split(FEATURES, dim=2)
+        query, key, value = (part.view(count, length, HEADS, -1).transpose(1, 2) for part in parts)
+        mixed = functional.scaled_dot_product_attention(query, key, value, is_causal=True)
+        hidden = hidden + self.out(mixed.transpose(1, 2).reshape(count, length, FEATURES))
+        logits = self.head(self.last(hidden))
+        if targets is None:
+            return logits
+        flat = logits.view(-1, WORDS), targets.view(-1)
+        return functional.cross_entropy(*flat, ignore_index=IGNORED)
+
+
+def inside(model, ids, targets):
+    return model(ids, targets)
+
+
+def outside(model, ids, targets):
+    flat = model(ids).view(-1, WORDS), targets.view(-1)
+    return functional.cross_entropy(*flat, ignore_index=IGNORED)
+
+
+def halved(model, ids, targets):
+    """As a part of several batches before a step."""
+    return model(ids, targets) / 2
+
+
+def train(take_loss, *, steps: int = 3) -> list[torch.Tensor]:
+    """Return the loss of an evaluation, then those of steps around it, and the parameters."""
+    torch.manual_seed(0)
+    model = Decoder()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.2, momentum=0.9)
+    losses: list[torch.Tensor] = []
+    for step in range(steps):
+        ids, targets = torch.randint(WORDS, (2, 3, TOKENS))
+        targets[1, 1:], targets[2] = IGNORED, targets[0]
+        loss = take_loss(model, ids, targets)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.detach())
+        if step == 1:
+            model.eval()
+            with torch.no_grad():
+                losses.insert(0, model(ids, targets))
+            model.train()
+    return [*losses, *(parameter.detach() for parameter in model.parameters())]
+
+
+def run(take_loss, fidelity: Fidelity):
+    """Return what a loop gives without a wafer and with one, and the report."""
+    session = Session(WaferOptions(fidelity=fidelity, rectangle=(2, 2), simulate_budget=0))
+    expected = train(take_loss)
+    with run_on(session):
+        found = train(take_loss)
+    return expected, found, session.report(is_over=True)
+
+
+@pytest.mark.parametrize("take_loss", [inside, outside, halved])
+def test_values_of_the_host_are_those_of_plain_python(take_loss):
+    expected, found, report = run(take_loss, Fidelity.MODEL)
+    # PyTorch's products depend on where operands lie in memory, by a unit of the last place.
+    torch.testing.assert_close(found.pop(0), expected.pop(0), rtol=1e-6, atol=0)
+    assert all(torch.equal(one, other) for one, other in zip(expected, found, strict=True))
+    assert report.flop.share == 1
+    assert not [cause for cause in report.host if cause.cause is Cause.REFUSAL]
+
+
+@pytest.mark.parametrize("take_loss", [inside, outside])
+def test_values_of_the_fabric_are_near_those_of_plain_python(take_loss):
+    expected, found, report = run(take_loss, Fidelity.FABRIC)
+    for one, other in zip(expected, found, strict=True):
+        torch.testing.assert_close(other, one, rtol=2e-5, atol=1e-5)
+    assert report.flop.share == 1
+    (program, *_) = (one for one in report.programs if one.step is not None)
+    # The last of three sequences has its activations on the wafer when it goes back.
+    assert program.step.repeated == 2 * program.step.steps
+    assert program.step.samples == 3 * TOKENS
