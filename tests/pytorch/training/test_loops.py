@@ -21,8 +21,8 @@ REFUSED = {
     "detached": "`detach` stops a gradient inside the module",
 }
 """Loops of which the wafer refuses a part → the reason in the report."""
-INEXACT = {"loss_twice_differentiated"}
-"""Loops in which gradients are added up in another order."""
+INEXACT = {"loss_twice_differentiated", "evaluated_with_labels"}
+"""Loops in which gradients are added up in another order, or results have no gradient."""
 
 DIVIDES_BY_SMALL = {"another_optimizer": 5e-5}
 """Loops whose steps divide by roots of gradients near 0 → how far parameters may be apart."""
@@ -72,7 +72,7 @@ def check_on_fabric(name: str) -> None:
 
 USUAL = (
     *("accumulate_and_clip", "adversaries", "edit", "hooks", "saved_and_loaded", "two_losses"),
-    *("cross_entropy_inside", "binary", "likelihood_outside"),
+    *("cross_entropy_inside", "binary", "likelihood_outside", "evaluated_with_labels"),
 )
 
 

@@ -131,7 +131,8 @@ class TrainedModule:
 
     def _find_inference(self, graph: Graph) -> ModuleProgram | None:
         for plan, program in self._programs.items():
-            if with_samples(graph, plan.rows) == plan.graph:
+            has_all_rows = not graph.joins_rows or num_samples(graph) == plan.rows
+            if has_all_rows and with_samples(graph, plan.rows) == plan.graph:
                 launch = program.launch_of(FORWARD)
                 return ModuleProgram(program.loaded, graph=plan.graph, launch=launch)
         return None
