@@ -24,22 +24,29 @@ class Part(NamedTuple):  # not a frozen dataclass: a launch is made in half the 
     """Whether the prompt ends with them: a token of the answer comes out."""
 
 
-class Launch(NamedTuple):
+class Entering(NamedTuple):
     """Rows that go in together."""
 
-    replica: int
     tokens: tuple[Sequence, ...]
     """Sequences with one new token each."""
     parts: tuple[Part, ...]
     """Parts of prompts."""
     rows: Rows
-    """What its time depends on."""
+    """What the time of their launch depends on."""
     yielding: tuple[Sequence, ...]
-    """Sequences that get a token of it; their clients may have gone when it is done."""
+    """Sequences that get a token of it."""
 
 
-def _launch(replica: int, tokens: tuple[Sequence, ...], parts: tuple[Part, ...]) -> Launch:
-    """Return a launch of rows of both kinds."""
+class Launch(NamedTuple):
+    """Rows that are on their way through the system."""
+
+    replica: int
+    yielding: tuple[Sequence, ...]
+    """Sequences that get a token when it is done; their clients may have gone by then."""
+
+
+def _together(tokens: tuple[Sequence, ...], parts: tuple[Part, ...]) -> Entering:
+    """Return rows of both kinds."""
     rows = Rows(
         tokens=len(tokens),
         token_position=_mean([one.position for one in tokens]),
@@ -48,20 +55,19 @@ def _launch(replica: int, tokens: tuple[Sequence, ...], parts: tuple[Part, ...])
         prompt_position=_mean([part.position for part in parts]),
     )
     ending = tuple(part.sequence for part in parts if part.is_last)
-    return Launch(replica, tokens, parts, rows, tokens + ending)
+    return Entering(tokens, parts, rows, tokens + ending)
 
 
-def _launch_of_tokens(replica: int, tokens: tuple[Sequence, ...]) -> Launch:
-    """Return a launch of new tokens; on a wafer most have one, so it is made in few steps."""
-    count = len(tokens)
-    total = tokens[0].position if count == 1 else sum([one.position for one in tokens])
-    return Launch(replica, tokens, (), Rows(count, total // count), tokens)
+def _tokens_alone(tokens: tuple[Sequence, ...]) -> Entering:
+    """Return rows of new tokens."""
+    total = sum([one.position for one in tokens])
+    return Entering(tokens, (), Rows(len(tokens), total // len(tokens)), tokens)
 
 
-def _launch_of_part(replica: int, part: Part) -> Launch:
-    """Return a launch of a part of one prompt."""
+def _part_alone(part: Part) -> Entering:
+    """Return the rows of a part of one prompt."""
     rows = Rows(0, 0, 1, part.rows, part.position)
-    return Launch(replica, (), (part,), rows, (part.sequence,) if part.is_last else ())
+    return Entering((), (part,), rows, (part.sequence,) if part.is_last else ())
 
 
 def _read(sequence: Sequence, most: int) -> Part:
@@ -114,11 +120,21 @@ class Ready:
         self.has_read = True
         self.prompts[0] = (now, self.prompts[0][1])
 
-    def next_launch(self, system: ServedSystem, now: float) -> Launch:
+    @property
+    def has_one_token(self) -> bool:
+        """Whether the next launch has one new token, where launches have rows of one kind."""
+        return len(self.tokens) == 1 and (self.has_read or not self.prompts)
+
+    def take_token(self) -> Sequence:
+        """Take the first new token."""
+        self.has_read = False
+        return self.tokens.popleft()[1]
+
+    def next_rows(self, system: ServedSystem, now: float) -> Entering:
         """Take the rows of the next launch; there are some."""
         return self._mixed(system) if system.is_mixed else self._of_one_kind(system, now)
 
-    def _of_one_kind(self, system: ServedSystem, now: float) -> Launch:
+    def _of_one_kind(self, system: ServedSystem, now: float) -> Entering:
         """Take new tokens together, or a part of one prompt.
 
         Behind each part of a prompt new tokens go in, so that they wait for one part at most. Else
@@ -132,7 +148,7 @@ class Ready:
             self.has_read = False
             count = min(len(tokens), system.most_tokens)
             taken = tuple([tokens.popleft()[1] for _ in range(count)])
-            return _launch_of_tokens(self.replica, taken)
+            return _tokens_alone(taken)
         self.has_read = True
         _, sequence = prompts[0]
         part = _read(sequence, sequence.part_rows)
@@ -140,9 +156,9 @@ class Ready:
             prompts.popleft()
         else:
             prompts[0] = (now, sequence)
-        return _launch_of_part(self.replica, part)
+        return _part_alone(part)
 
-    def _mixed(self, system: ServedSystem) -> Launch:
+    def _mixed(self, system: ServedSystem) -> Entering:
         """All tokens, and as much of the prompts as the budget allows, the first ones first."""
         tokens = tuple(sequence for _, sequence in self.tokens)
         self.tokens.clear()
@@ -154,4 +170,4 @@ class Ready:
             parts.append(part)
             if part.is_last:
                 self.prompts.popleft()
-        return _launch(self.replica, tokens, tuple(parts))
+        return _together(tokens, tuple(parts))
