@@ -197,7 +197,7 @@ def test_webgl_and_canvas_draw_the_same_picture(browser, large):
     with viewing(large) as url:
         for link in links:
             pictures = {}
-            for renderer in ("any", "canvas"):
+            for renderer in ("webgl", "canvas"):
                 open_page(browser, url, f"/#{link}&renderer={renderer}")
                 used = browser.execute_script("return document.documentElement.dataset.renderer")
                 pictures[used] = pixels(browser)

@@ -30,7 +30,7 @@ class Unit(StrEnum):
     """What the values of a map are."""
 
     SHARE = "share"
-    """Of the cycles of the run, 0 to 1; waits of several units of a PE may be more together."""
+    """A part of the cycles of the run, 0 to 1; waits of several units of a PE may be more."""
     COUNT = "count"
     BYTES = "bytes"
     JOULES = "joules"

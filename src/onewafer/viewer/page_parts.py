@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 _MOST_LAUNCHES = 100
 _MOST_KEPT_MAPS = 16
 _MOST_NUMBERS = 400_000
-"""Of all columns together, to be worth a part of a file."""
+"""The most numbers of all columns together that a file for a browser holds."""
 
 
 class PageParts:

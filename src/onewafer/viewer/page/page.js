@@ -158,7 +158,7 @@ function chooseTensor(index) {
 
 async function choosePe(pe, { isNear = false } = {}) {
   chosen.pe = pe;
-  if (pe && isNear) {
+  if (pe && isNear && view.scale < NEAR / 2) {
     [view.x, view.y] = [pe[0] + 0.5, pe[1] + 0.5];
     view.scale = Math.max(view.scale, Math.min(NEAR, Math.min(...view.pixels) / 2));
   }
@@ -407,7 +407,7 @@ function fill() {
 async function begin() {
   run = await getJson("run.json");
   view = new View(run.width, run.height);
-  painter = makePainter(by("wafer"), wanted().get("renderer") === "canvas");
+  painter = makePainter(by("wafer"), wanted().get("renderer"));
   document.documentElement.dataset.renderer = painter.name;
   fill();
   resize();

@@ -22,7 +22,7 @@ export function runPanel(run, choosePe, chooseTensor) {
     [["number", NUMBER], ["program", NAME], ["PEs", NUMBER], ["bytes", NUMBER], ["first PE"]],
     run.programs.map((program) => [
       `${program.number}`,
-      program.name,
+      element("code", { title: program.name }, program.name.replace(/^\S*\//, "")),
       count(program.num_pes),
       count(program.num_bytes),
       element("button", { onclick: () => choosePe(program.first_pe) }, program.first_pe.join(", ")),
@@ -163,8 +163,8 @@ function programPart(program, counters) {
   }
   const columns = [["line", NUMBER], ["cycles", NUMBER], ["bytes", NUMBER], ["source"]];
   const tables = [...files].flatMap(([path, rows]) => [element("h4", {}, path), table(columns, rows)]);
-  const title = `Program ${program.program}: ${program.name}`;
-  return section(title, element("p", { class: "faint" }, about), ...tables);
+  const name = element("p", {}, element("code", {}, program.name));
+  return section(`Program ${program.program}`, name, element("p", { class: "faint" }, about), ...tables);
 }
 
 function lineRow(line, isHere) {

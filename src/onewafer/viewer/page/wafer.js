@@ -114,20 +114,29 @@ export function makePalette(colors, absent, outside) {
   return palette;
 }
 
-// Returns what draws on a canvas: with WebGL2 where there is one, unless the plain one is wanted.
-export function makePainter(canvas, wantsCanvas) {
-  const gl = wantsCanvas ? null : canvas.getContext("webgl2", { preserveDrawingBuffer: true });
-  if (gl && gl.getParameter(gl.MAX_TEXTURE_SIZE) >= 4096) {
-    try {
-      return new WebGlPainter(canvas, gl);
-    } catch (error) {
-      console.info(`drawing without WebGL: ${error.message}`);
-      const fresh = canvas.cloneNode();
-      canvas.replaceWith(fresh);
-      return new CanvasPainter(fresh);
-    }
+// Returns what draws on a canvas: with WebGL2 where the computer has it in hardware, else without:
+// in software the plain canvas is faster. `wanted` is "webgl" or "canvas" for one of them.
+export function makePainter(canvas, wanted) {
+  const isUseful = wanted === "webgl" || (wanted !== "canvas" && hasHardware());
+  const gl = isUseful ? canvas.getContext("webgl2", { preserveDrawingBuffer: true }) : null;
+  if (!gl || gl.getParameter(gl.MAX_TEXTURE_SIZE) < 4096) return new CanvasPainter(canvas);
+  try {
+    return new WebGlPainter(canvas, gl);
+  } catch (error) {
+    console.info(`drawing without WebGL: ${error.message}`);
+    const fresh = canvas.cloneNode(); // one that had WebGL has no plain context any more
+    canvas.replaceWith(fresh);
+    return new CanvasPainter(fresh);
   }
-  return new CanvasPainter(canvas);
+}
+
+function hasHardware() {
+  const gl = new OffscreenCanvas(1, 1).getContext("webgl2", { failIfMajorPerformanceCaveat: true });
+  if (!gl) return false;
+  const names = gl.getExtension("WEBGL_debug_renderer_info");
+  const name = names ? gl.getParameter(names.UNMASKED_RENDERER_WEBGL) : "";
+  gl.getExtension("WEBGL_lose_context")?.loseContext();
+  return !/swiftshader|llvmpipe|software/i.test(name);
 }
 
 class CanvasPainter {
