@@ -12,8 +12,9 @@ from torch.nn import functional
 from onewafer.arch import load_architecture
 from onewafer.errors import TooLargeError, UnsupportedOperationError
 from onewafer.graph import CrossEntropy, DataType, Reduction, Tensor, derive_gradients
-from onewafer.mesh import estimate, shard_training
+from onewafer.mesh import estimate, shard, shard_training
 from onewafer.mesh.blocks import Launch
+from onewafer.mesh.bounds import ErrorBounds
 from onewafer.mesh.budget import verify
 from onewafer.mesh.optimizers import Adam, AdamW, Sgd
 from onewafer.mesh.reference import MeshEvaluator
@@ -120,6 +121,41 @@ def test_losses_and_parameters_are_pytorchs(kind, optimizer):
     np.testing.assert_allclose(found, losses, rtol=2e-6)
     for name, value in expected.items():
         np.testing.assert_allclose(last[name], value, rtol=2e-5, atol=2e-6)
+
+
+@pytest.mark.parametrize("options", [{}, {"smoothing": 0.2}, {"reduction": Reduction.SUM}], ids=str)
+def test_losses_of_steps_are_within_their_bounds(options):
+    """From the parameters of each step: those of the wafer, and PyTorch's in f32."""
+    sizes, optimizer = [6, 7, 4], Sgd(lr=0.5, momentum=0.9)
+    gradients, number = with_loss(sizes, **options)
+    place = {"width": 3, "height": 2, "architecture": WSE3}
+    kinds = {"num_model": number, "optimizer": optimizer.step}
+    program = shard_training(gradients, **place, **kinds)
+    operations = gradients.graph.operations[: gradients.num_forward]
+    inputs = gradients.graph.inputs[:2]
+    forward = replace(gradients.graph, inputs=inputs, operations=operations, outputs=("loss",))
+    alone = shard(forward, **place)
+    parameters = random_arrays(gradients.graph.parameters, 2)
+    evaluator = MeshEvaluator(program, parameters)
+    for values, where in launches_of(optimizer, sizes):
+        outputs = evaluator.run(values, where)
+        if where.entry == "loss":
+            bounded = ErrorBounds(alone, parameters).run(values)["loss"]
+            assert bounded.error.max() < 1e-4 * np.abs(bounded.exact).max()
+            x = torch.from_numpy(values["x"])
+            for layer in range(2):
+                names = f"{layer}.weight", f"{layer}.bias"
+                x = functional.linear(x, *(torch.from_numpy(parameters[name]) for name in names))
+                x = x.relu() if layer == 0 else x
+            targets = torch.from_numpy(values["targets"][:, 0].astype(np.int64))
+            smoothing, reduction = options.get("smoothing", 0), options.get("reduction", "mean")
+            theirs = functional.cross_entropy(
+                x, targets, ignore_index=IGNORED, label_smoothing=smoothing, reduction=reduction
+            )
+            for loss in (outputs["loss"].item(), theirs.item()):
+                assert abs(loss - bounded.exact.item()) <= bounded.error.item()
+        elif where.entry == "update":
+            parameters = {name: np.array(outputs[name]) for name in parameters}
 
 
 @pytest.mark.parametrize("arch", ["wse2", "wse3"])

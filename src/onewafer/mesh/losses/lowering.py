@@ -8,6 +8,7 @@ from onewafer import graph
 from onewafer.errors import UnsupportedOperationError
 from onewafer.graph import Reduction
 from onewafer.mesh.blocks import PLAIN_ORDER
+from onewafer.mesh.losses.bounds import bound_cross_entropy
 from onewafer.mesh.losses.operations import (
     SUMS_OF_ROW,
     AddUpTargets,
@@ -29,6 +30,7 @@ from onewafer.mesh.norms.arrays import Groups
 
 if TYPE_CHECKING:
     from onewafer.mesh.blocks import Block
+    from onewafer.mesh.distances import Bounded, Distances
     from onewafer.mesh.lowering.builder import Builder
     from onewafer.mesh.relations import Relations
 
@@ -51,6 +53,8 @@ class _OfRowsLowering(Lowering[LossType]):
 class CrossEntropyLowering(_OfRowsLowering[graph.CrossEntropy]):
     """Find the largest logit of each row, add up exponentials, and take the targets' logits."""
 
+    bounded_types = (graph.DataType.F32,)
+
     def lower(self, operation: graph.CrossEntropy, builder: Builder) -> None:
         """Append the steps."""
         _check(operation, builder)
@@ -65,6 +69,10 @@ class CrossEntropyLowering(_OfRowsLowering[graph.CrossEntropy]):
             return
         shared, own = operation.smoothing / classes, 1 - operation.smoothing
         _add_up_weighted(operation, targets, builder, factors=(shared, own))
+
+    def bound(self, operation: graph.CrossEntropy, distances: Distances) -> Bounded:
+        """Return the loss, which no logit changes by more than its own distance."""
+        return bound_cross_entropy(operation, distances)
 
 
 class LikelihoodLowering(_OfRowsLowering[graph.NegativeLogLikelihood]):
