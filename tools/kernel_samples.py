@@ -1,0 +1,160 @@
+"""A program with a sample of every kind of steps, and walks that begin with a sample.
+
+A helper of `kernel_costs.py`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from kernel_walk import Walk
+
+from onewafer.arch import load_architecture
+from onewafer.csl import CompileOptions, MemoryFiles, compile_program
+from onewafer.graph import DataType, Graph
+from onewafer.mesh import (
+    MeshProgram,
+    emit_csl,
+    optimizers,
+)
+from onewafer.mesh.blocks import Arena, Axis, HeadSegments, RowKind
+from onewafer.mesh.kinds import Answers, answers
+from onewafer.mesh.sample import NUM_PES, NUM_SEQUENCES, OF_TRAINING, TOTALS
+from onewafer.mesh.schedule import build_schedule, kinds_of
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from onewafer.image import Symbol, TileProgram, WaferImage
+    from onewafer.mesh.entry import Entry
+    from onewafer.mesh.kinds import Kind
+    from onewafer.mesh.sample import Sample, Sizes
+
+
+@dataclass(frozen=True, slots=True)
+class Compiled:
+    """A program on 4×4 PEs, and the kinds that its state machine asks for."""
+
+    program: MeshProgram
+    image: WaferImage
+    kinds: frozenset[Kind]
+
+    def with_rows(self, sizes: Sizes) -> MeshProgram:
+        """Return the program with the rows of a sample in each launch, if it is a sequence."""
+        rows = sizes.launch.num_rows if self.program.sequence_rows else None
+        return dataclasses.replace(self.program, sequence_rows=rows)
+
+    @property
+    def middle(self) -> TileProgram:
+        """The program of the PE where two chains end and a broadcast begins, along both axes."""
+        return self.image.programs[int(self.image.program_of_pe[_MIDDLE, _MIDDLE])]
+
+    @property
+    def first(self) -> TileProgram:
+        """The program of PE (0, 0), where chains begin; its data are those of that PE."""
+        return self.image.programs[int(self.image.program_of_pe[0, 0])]
+
+    def answers(self, kind: Kind) -> Answers:
+        """Return what the state machine learns before it comes to this kind."""
+        return answers(kind, self.kinds)
+
+
+_MEMORY_BYTES = 1 << 16
+"""More than a PE has: no model has all kinds. Addresses end there."""
+_MIDDLE = 1
+"""On both axes, so that chains come from both ends, although these are short."""
+_ROWS = 4
+"""Rows of a launch of a sequence."""
+_SECTION = 2
+"""On both axes, so that PEs have the code of both phases."""
+_OF_TRAINING = (Arena.GRADIENTS, optimizers.MOMENTS, optimizers.SQUARES)
+ARENA_ELEMENTS = {
+    Arena.PARAMETERS: 100,
+    Arena.ACTIVATIONS: 900,
+    Arena.ACCUMULATOR: 2250,
+    Arena.STATE: 100,
+    Arena.INDICES: 256,
+    Arena.TABLES: 1024,
+    Arena.SLOTS: 3 * NUM_SEQUENCES,
+    **dict.fromkeys(_OF_TRAINING, 80),
+    optimizers.NUMBERS: optimizers.MOST_NUMBERS,
+}
+"""Elements, enough that no scalar code of a sample reaches into the next arena."""
+
+
+def compile_samples(
+    samples: Collection[Sample], dtype: DataType, arch: str, *, rows: RowKind
+) -> Compiled:
+    """Compile a program of one operation of each sample for 4×4 PEs."""
+    architecture = dataclasses.replace(load_architecture(arch), memory_bytes=_MEMORY_BYTES)
+    program = _program_of(samples, dtype, rows=rows)
+    emitted = emit_csl.write_text(program)
+    options = CompileOptions(
+        entry=emitted.entry,
+        architecture=architecture,
+        params=emitted.params,
+        optimizes=emitted.optimizes,
+    )
+    image = compile_program(options, MemoryFiles(emitted.files))
+    return Compiled(program, image, kinds_of(build_schedule(program)))
+
+
+def _program_of(samples: Collection[Sample], dtype: DataType, *, rows: RowKind) -> MeshProgram:
+    """Return a program that has an operation of each sample, and nothing to compute."""
+    is_sequence = rows is not RowKind.INDEPENDENT
+    absent = set[Arena]() if dtype is DataType.F16 else {Arena.ACCUMULATOR}
+    absent |= set[Arena]() if is_sequence else {Arena.STATE, Arena.TABLES}
+    absent |= set[Arena]() if rows is RowKind.SEQUENCES else {Arena.SLOTS}
+    trains = dtype is DataType.F32 and rows in OF_TRAINING
+    absent |= set[Arena]() if trains else {*_OF_TRAINING, optimizers.NUMBERS}
+    operations = tuple(sample.build(sample.grid[0]) for sample in samples)
+    return MeshProgram(
+        graph=Graph("samples", (), (), (), ()),
+        width=NUM_PES,
+        height=NUM_PES,
+        dtype=dtype,
+        placements=(),
+        operations=operations,
+        sources=(0,) * len(operations),
+        arena_elements={a: 0 if a in absent else n for a, n in ARENA_ELEMENTS.items()},
+        sequence_rows=_ROWS if is_sequence else None,
+        sequences=NUM_SEQUENCES if rows is RowKind.SEQUENCES else 1,
+        middle_x=_MIDDLE,
+        middle_y=_MIDDLE,
+        section_x=_SECTION,
+        section_y=_SECTION,
+        heads=HeadSegments(Axis.X, num_pes=2, num_heads=2) if is_sequence else None,
+    )
+
+
+def with_schedule(program: TileProgram, entry: Entry) -> Walk:
+    """Return a walk of a state machine that comes to an entry."""
+    walk = Walk(program)
+    walk.store(symbol_of(program, "model.schedule").address, entry.words)
+    return walk
+
+
+def prepare(program: TileProgram, compiled: Compiled, sample: Sample, sizes: Sizes) -> Walk:
+    """Return a walk that begins with an operation of some sizes."""
+    walk = with_schedule(program, sample.build(sizes).entry(compiled.with_rows(sizes)))
+    memory = sample.memory(sizes) | {"moving": (1,)}
+    launch, rows = sizes.launch, compiled.program.row_kind
+    if rows is RowKind.SEQUENCE:
+        memory |= {"start": (launch.start,)}
+    if rows is RowKind.SEQUENCES:
+        memory |= {"num_slots": (len(launch.slots),), "model.slots": launch.slot_words}
+    if rows is not RowKind.INDEPENDENT:
+        memory |= {"num_rows": (launch.num_rows,)}
+    if TOTALS in memory:
+        arena = "sums" if compiled.program.dtype is DataType.F16 else "activations"
+        memory[f"model.{arena}"] = memory.pop(TOTALS)
+    for name, words in memory.items():
+        walk.store(symbol_of(program, name).address, words)
+    return walk
+
+
+def symbol_of(program: TileProgram, name: str) -> Symbol:
+    """Return the symbol of a name."""
+    return next(symbol for symbol in program.symbols if symbol.name == name)
