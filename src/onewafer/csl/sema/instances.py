@@ -17,6 +17,7 @@ from onewafer.csl import ir
 from onewafer.csl.sema import types as t
 from onewafer.csl.sema.faults import Fault, fail
 from onewafer.csl.sema.instance.handlers import handler_task
+from onewafer.csl.sema.instance.initial_data import fill_globals
 from onewafer.csl.sema.modules.instance_context import InstanceContext
 from onewafer.csl.sema.modules.module import ModuleInstance
 from onewafer.csl.sema.runtime import CONTROL_TASK, function_pointers, start_root
@@ -252,7 +253,7 @@ class _Analysis:
         instance.resolve_requests()
         if self.session.is_single_file:
             self._check_all(module)
-        for binding in list(instance.bindings.values()):
+        for binding in list(instance.tasks.bindings.values()):
             with self._reporting(binding.span):
                 self._task(binding)
         self._handler_task()
@@ -265,10 +266,10 @@ class _Analysis:
             with self._reporting(request.span):
                 self.fifos.append(instance.fifo(request))
         instance.report_fifo_findings()
-        instance.fill_globals()
+        fill_globals(instance)
         while function_pointers.finish(instance, self._pointed):
             instance.drain()
-            instance.fill_globals()
+            fill_globals(instance)
 
     def _pointed(self, function: FunctionValue) -> ir.Function:
         """Return a function that is called through pointers."""
@@ -308,8 +309,8 @@ class _Analysis:
                 binding.kind,
                 binding.task_id,
                 function,
-                is_blocked=is_local and gate in instance.blocked,
-                is_active=is_local and binding.task_id in instance.active,
+                is_blocked=is_local and gate in instance.tasks.blocked,
+                is_active=is_local and binding.task_id in instance.tasks.active,
             )
         )
 
@@ -384,9 +385,9 @@ class _Analysis:
         local = {channel(ChannelKind.LOCAL_TASK, b.task_id) for b in self.tasks}
         started = {
             gate
-            for gate in instance.unblocked
+            for gate in instance.tasks.unblocked
             if gate >> 8 == ChannelKind.LOCAL_TASK
-            or (TaskKind.DATA, gate & 0xFF) in instance.bindings
+            or (TaskKind.DATA, gate & 0xFF) in instance.tasks.bindings
         }
         path = self.pe.tile.file.source.path
         decisions = tuple(
@@ -403,8 +404,8 @@ class _Analysis:
                 )
                 for (is_input, queue), (color, _) in sorted(instance.queues.items())
             ),
-            blocked_channels=tuple(c for c in instance.blocked if c not in local),
-            unblocked_channels=tuple(c for c in instance.unblocked if c not in started),
+            blocked_channels=tuple(c for c in instance.tasks.blocked if c not in local),
+            unblocked_channels=tuple(c for c in instance.tasks.unblocked if c not in started),
             exports=tuple(self.exports),
             fifos=tuple(self.fifos),
             loads=tuple(instance.dsrs.loads),
@@ -428,7 +429,7 @@ class _Analysis:
 
 def _check_task_of_handlers_is_free(instance: Instance, span: Span) -> None:
     """Fail if a task is bound to the id of the task that calls handlers."""
-    binding = instance.bindings.get((TaskKind.LOCAL, TEARDOWN_TASK))
+    binding = instance.tasks.bindings.get((TaskKind.LOCAL, TEARDOWN_TASK))
     if binding is not None:
         fail(
             "duplicate-task-binding",

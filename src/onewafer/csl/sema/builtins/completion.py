@@ -195,9 +195,9 @@ def read_completion(
         fail("type-mismatch", "an operation either activates or unblocks, not both", span)
     activate, unblock = NO_TASK, NO_TASK
     if "activate" in fields:
-        activate = a.instance.local_task(fields["activate"], span)
+        activate = a.instance.tasks.local_task(fields["activate"], span)
     if "unblock" in fields:
-        unblock = a.instance.channel_of(fields["unblock"], span)
+        unblock = a.instance.tasks.channel_of(fields["unblock"], span)
     return DsdConfig(
         microthread,
         activate,
@@ -225,8 +225,8 @@ def _control_actions(a: Analyzer, fields: Mapping[str, Value], span: Span) -> tu
     if "terminate" in chosen:
         return read_flag(chosen, "terminate", span), NO_TASK, NO_TASK
     if "activate" in chosen:
-        return True, a.instance.local_task(chosen["activate"], span), NO_TASK
-    return True, NO_TASK, a.instance.channel_of(chosen["unblock"], span)
+        return True, a.instance.tasks.local_task(chosen["activate"], span), NO_TASK
+    return True, NO_TASK, a.instance.tasks.channel_of(chosen["unblock"], span)
 
 
 def _microthread(

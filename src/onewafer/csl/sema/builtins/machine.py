@@ -234,7 +234,7 @@ def activate(site: Site, a: Analyzer, args: Sequence[Value]) -> Value:
     if isinstance(value, Runtime) and value.type is t.LOCAL_TASK_ID:
         _emit_for_task(site, a, value, lambda task_id: ir.Activate(task_id, site.span))
         return VOID_VALUE
-    number = a.instance.local_task(value, site.argument_spans[0])
+    number = a.instance.tasks.local_task(value, site.argument_spans[0])
     a.emit(ir.Activate(number, site.span))
     return VOID_VALUE
 
@@ -268,12 +268,12 @@ def _set_blocked(site: Site, a: Analyzer, value: Value, *, is_blocked: bool) -> 
     span = site.argument_spans[0]
     if isinstance(value, Runtime) and value.type in BLOCKED_IDS:
         type_ = value.type
-        a.instance.channel_of(Scalar(type_, 0), span)  # or fail: the machine has others
+        a.instance.tasks.channel_of(Scalar(type_, 0), span)  # or fail: the machine has others
         _emit_for_task(
-            site, a, value, lambda n: effect(a.instance.channel_of(Scalar(type_, n), span))
+            site, a, value, lambda n: effect(a.instance.tasks.channel_of(Scalar(type_, n), span))
         )
     else:
-        a.emit(effect(a.instance.channel_of(value, span)))
+        a.emit(effect(a.instance.tasks.channel_of(value, span)))
 
 
 # --- what only our own library modules may use ---------------------------------------------------
@@ -308,7 +308,7 @@ def place_in_rectangle(site: Site, module: Module, args: Sequence[Value]) -> Val
 def has_data_task(site: Site, a: Analyzer, args: Sequence[Value]) -> Value:
     """Tell whether the program binds a data task to an input queue of the WSE-3."""
     queue = conversions.forced_integer(int_of(args[0], site.span), site.span, "the queue")
-    return boolean((TaskKind.DATA, queue) in a.instance.bindings)
+    return boolean((TaskKind.DATA, queue) in a.instance.tasks.bindings)
 
 
 @runtime_builtin("timestamp", 1, is_internal=True)

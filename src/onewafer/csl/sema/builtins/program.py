@@ -87,13 +87,13 @@ def bind_local_task(site: Site, module: Module, args: Sequence[Value]) -> Value:
         fail("type-mismatch", "a local task has no parameters", site.argument_spans[0])
     if machine.data_task_key is DataTaskKey.COLOR:
         _check_shared_id(instance, TaskKind.DATA, number, site.span)
-    instance.bind_task(Binding(TaskKind.LOCAL, number, task, site.span))
+    instance.tasks.bind(Binding(TaskKind.LOCAL, number, task, site.span))
     return VOID_VALUE
 
 
 def _check_shared_id(instance: Instance, other: TaskKind, number: int, span: Span) -> None:
     """Fail if a color with a data task and a local task would share a number."""
-    earlier = instance.bindings.get((other, number))
+    earlier = instance.tasks.bindings.get((other, number))
     if earlier is not None:
         fail(
             "duplicate-task-binding",
@@ -117,7 +117,7 @@ def bind_data_task(site: Site, module: Module, args: Sequence[Value]) -> Value:
         _check_shared_id(instance, TaskKind.LOCAL, number, site.span)
     else:
         instance.requests.append(lambda: _check_data_task(instance, number, site.span))
-    instance.bind_task(Binding(TaskKind.DATA, number, task, site.span))
+    instance.tasks.bind(Binding(TaskKind.DATA, number, task, site.span))
     return VOID_VALUE
 
 
@@ -142,7 +142,7 @@ def bind_control_task(site: Site, module: Module, args: Sequence[Value]) -> Valu
     check_reserved_control_task(module.session.options, number, site.argument_spans[1])
     instance = instance_of(module)
     instance.requests.append(lambda: check_control_parameters(task, site.argument_spans[0]))
-    instance.bind_task(Binding(TaskKind.CONTROL, number, task, site.span))
+    instance.tasks.bind(Binding(TaskKind.CONTROL, number, task, site.span))
     return VOID_VALUE
 
 
@@ -169,7 +169,7 @@ def _check_data_task(instance: Instance, number: int, span: Span) -> None:
         note = "it is left out: a color that the queue gets only while the program runs starts none"
         finding = replace(_unfed(number, span), severity=Severity.WARNING, notes=(note,))
         instance.report(Fault(finding))
-        del instance.bindings[TaskKind.DATA, number]
+        del instance.tasks.bindings[TaskKind.DATA, number]
 
 
 def check_input_queue(instance: Instance, number: int, span: Span) -> None:
@@ -193,7 +193,7 @@ def activate(site: Site, module: Module, args: Sequence[Value]) -> Value:
     instance, span = instance_of(module), site.argument_spans[0]
 
     def resolve() -> None:
-        instance.active[instance.local_task(args[0], span)] = span
+        instance.tasks.active[instance.tasks.local_task(args[0], span)] = span
 
     instance.requests.append(resolve)
     return VOID_VALUE
@@ -205,7 +205,7 @@ def block(site: Site, module: Module, args: Sequence[Value]) -> Value:
     instance, span = instance_of(module), site.argument_spans[0]
 
     def resolve() -> None:
-        instance.blocked[instance.channel_of(args[0], span)] = None
+        instance.tasks.blocked[instance.tasks.channel_of(args[0], span)] = None
 
     instance.requests.append(resolve)
     return VOID_VALUE
@@ -217,9 +217,9 @@ def unblock(site: Site, module: Module, args: Sequence[Value]) -> Value:
     instance, span = instance_of(module), site.argument_spans[0]
 
     def resolve() -> None:
-        number = instance.channel_of(args[0], span)
-        instance.blocked.pop(number, None)
-        instance.unblocked[number] = None
+        number = instance.tasks.channel_of(args[0], span)
+        instance.tasks.blocked.pop(number, None)
+        instance.tasks.unblocked[number] = None
 
     instance.requests.append(resolve)
     return VOID_VALUE

@@ -12,7 +12,7 @@ from onewafer.csl.sema import types as t
 from onewafer.csl.sema.builtins.program import check_handler, is_input_queue
 from onewafer.csl.sema.contracts import Where
 from onewafer.csl.sema.faults import fail
-from onewafer.csl.sema.instance.instance import id_number
+from onewafer.csl.sema.instance.tasks import id_number
 from onewafer.csl.sema.modules.instance_context import instance_of
 from onewafer.csl.sema.registry import comptime_builtin, runtime_builtin
 from onewafer.csl.sema.reserved import check_reserved_queue

@@ -62,7 +62,7 @@ def bind_rotating_tasks(site: Site, module: Module, args: Sequence[Value]) -> Va
         )
     instance.requests.append(lambda: check_input_queue(instance, number, site.span))
     instance.requests.append(lambda: check_control_parameters(alternate, spans[1]))
-    instance.bind_task(Binding(TaskKind.DATA, number, main, site.span))
+    instance.tasks.bind(Binding(TaskKind.DATA, number, main, site.span))
     pair = len(instance.rotations)
     instance.rotations.append((Rotation(number, _ALTERNATE, limit, initial), site.span))
     instance.late_bindings.append(lambda: _bind_alternate(instance, pair, alternate))
@@ -81,7 +81,7 @@ def _bind_alternate(instance: Instance, pair: int, task: FunctionValue) -> None:
     """Bind the alternate task, once the table of its queue is known."""
     rotation, span = instance.rotations[pair]
     entry = _ALTERNATE + instance.control_tables.offset(rotation.task_id)
-    earlier = instance.bindings.get((TaskKind.CONTROL, entry))
+    earlier = instance.tasks.bindings.get((TaskKind.CONTROL, entry))
     if earlier is not None:
         fail(
             "duplicate-task-binding",
@@ -91,7 +91,7 @@ def _bind_alternate(instance: Instance, pair: int, task: FunctionValue) -> None:
             help="give the input queue a table of its own: `.ctrl_table_id = 1` in "
             "`@initialize_queue`",
         )
-    instance.bind_task(Binding(TaskKind.CONTROL, entry, task, span))
+    instance.tasks.bind(Binding(TaskKind.CONTROL, entry, task, span))
     instance.rotations[pair] = replace(rotation, alternate=entry), span
 
 

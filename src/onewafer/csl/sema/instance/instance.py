@@ -6,13 +6,11 @@ from collections import deque
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from onewafer.arch import DataTaskKey
 from onewafer.csl import ir
 from onewafer.csl.sema import types as t
 from onewafer.csl.sema.faults import Fault, fail
 from onewafer.csl.sema.instance.columns import Columns
 from onewafer.csl.sema.instance.state import (
-    Binding,
     Colors,
     ControlTables,
     ExplicitDsrs,
@@ -20,7 +18,8 @@ from onewafer.csl.sema.instance.state import (
     Fifos,
     PointedFunctions,
 )
-from onewafer.csl.sema.reserved import check_color, check_reserved_color, check_reserved_queue
+from onewafer.csl.sema.instance.tasks import Tasks
+from onewafer.csl.sema.reserved import check_reserved_color, check_reserved_queue
 from onewafer.csl.sema.values import (
     Array,
     Decisions,
@@ -28,28 +27,17 @@ from onewafer.csl.sema.values import (
     FunctionAddress,
     FunctionValue,
     Pointer,
-    Runtime,
     Scalar,
-    Struct,
     Undefined,
     Value,
     Variable,
-    conversions,
-    force,
-    formats,
-    map_scalar,
-    packed,
-    type_of,
 )
 from onewafer.diagnostics import Annotation, Diagnostic, Severity
 from onewafer.image import (
     ALL_MASKED,
     NO_TASK,
-    ChannelKind,
     DsdKind,
     ScalarType,
-    TaskKind,
-    channel,
 )
 
 if TYPE_CHECKING:
@@ -58,7 +46,6 @@ if TYPE_CHECKING:
     from onewafer.csl.sema.faults import Reports
     from onewafer.csl.sema.instance.pending import PendingBody
     from onewafer.csl.sema.session import Session
-    from onewafer.csl.syntax import ast
     from onewafer.diagnostics import Span
     from onewafer.image import DsdDescriptor, Rotation
 
@@ -118,12 +105,8 @@ class Instance:
         self.work: deque[PendingBody] = deque()
         """Function bodies still to be analysed."""
         self.specializations: dict[object, ir.Function] = {}
-        self.bindings: dict[tuple[TaskKind, int], Binding] = {}
-        self.task_functions: dict[ast.Function, list[Binding]] = {}
+        self.tasks = Tasks(session.options)
         self.queues: dict[tuple[bool, int], tuple[int, Span]] = {}
-        self.blocked: dict[int, None] = {}
-        self.unblocked: dict[int, None] = {}
-        self.active: dict[int, Span] = {}
         self.exports: dict[str, tuple[Value, Span]] = {}
         self.colors = Colors()
         self.teardown_handlers: dict[int, tuple[FunctionValue, Span]] = {}
@@ -155,7 +138,8 @@ class Instance:
         """Objects whose `id` is part of a key."""
         self.columns = Columns()
         self._symbols: dict[str, int] = {}
-        self._to_fill: deque[Variable] = deque()
+        self.to_fill: deque[Variable] = deque()
+        """Variables whose initial data are still to be written, see `initial_data`."""
 
     # --- memory ----------------------------------------------------------------------------------
 
@@ -182,7 +166,7 @@ class Instance:
                 parts=_parts_of(type_),
             )
             self.globals.append(variable.storage)
-            self._to_fill.append(variable)
+            self.to_fill.append(variable)
         return variable.storage
 
     def string_address(self, string: bytes, span: Span) -> Pointer:
@@ -205,7 +189,7 @@ class Instance:
     def fifo(self, request: FifoRequest) -> ir.Fifo:
         """Return a FIFO as IR, once all tasks are bound."""
         push, pop = (
-            NO_TASK if value is None else self.local_task(value, request.span)
+            NO_TASK if value is None else self.tasks.local_task(value, request.span)
             for value in (request.activate_push, request.activate_pop)
         )
         storage = self.storage(request.variable)
@@ -223,78 +207,6 @@ class Instance:
         for fifos, finding in self.fifos.findings:
             if self.fifos.with_length.isdisjoint(fifos):
                 self.report(Fault(finding))
-
-    def fill_globals(self) -> None:
-        """Write the initial data of all globals, which may add more globals."""
-        while self._to_fill:
-            variable = self._to_fill.popleft()
-            assert variable.storage is not None
-            try:
-                self._fill(variable.storage, 0, variable.type, variable.initial, variable.span)
-            except Fault as fault:
-                self.report(fault)
-
-    def _fill(
-        self, storage: ir.Global, offset: int, type_: t.Type, value: Value, span: Span
-    ) -> None:
-        match value:
-            case Array(array, elements):
-                step = t.num_bytes(array.element)
-                blank: set[int] = set()  # elements of zeros, of which `@zeros` repeats one
-                for index, element in enumerate(elements):
-                    if id(element) in blank:
-                        continue
-                    if type(element) is Scalar and element.value == 0 and not element.taint:
-                        continue
-                    num_data = len(storage.data)
-                    self._fill(storage, offset + index * step, array.element, element, span)
-                    if len(storage.data) == num_data:
-                        blank.add(id(element))
-            case Struct(type=t.PackedType()):
-                self._fill_packed(storage, offset, value, span)
-            case Struct(_, fields) if isinstance(type_, t.StructType):
-                for index, (field_type, part) in enumerate(zip(type_.fields, fields, strict=True)):
-                    start = offset + t.field_offset(type_, index)
-                    self._fill(storage, start, field_type, part, span)
-            case Scalar() if isinstance(t.register_type(type_), ir.WideType):
-                for index, word in enumerate(self.columns.words(value)):
-                    self._fill(storage, offset + index * t.num_bytes(t.U32), t.U32, word, span)
-            case Scalar(_, number, taint):
-                element = t.scalar_type(type_)
-                word = formats.canonical_word(type_, number)
-                if element is not None and (word or taint is not None):
-                    column = self.columns.of(Scalar(type_, number, taint))
-                    storage.data.append(ir.Datum(offset, element, word, column))
-            case Pointer():
-                storage.data.append(ir.AddressDatum(offset, self.address(value)))
-            case FunctionAddress():
-                word = self.function_number(value).word
-                storage.data.append(ir.Datum(offset, ScalarType.U16, word))
-            case Undefined():
-                pass
-            case Dsd():
-                storage.data.append(ir.DsdDatum(offset, self.make_dsd(value)))
-            case _:
-                fail("type-mismatch", f"`{type_}` cannot be initial data of a variable", span)
-
-    def _fill_packed(self, storage: ir.Global, offset: int, value: Struct, span: Span) -> None:
-        """Write the bytes of a packed struct with addresses in it."""
-        word, addresses = packed.split(value)
-        free = set(range(t.num_bytes(word.type)))
-        for bit, address in addresses:
-            first, rest = divmod(bit, 8)
-            if rest:
-                fail(
-                    "unsupported-feature",
-                    f"an address from bit {bit} of a packed struct on is known to the linker only",
-                    span,
-                    help="let it begin at a byte: at bit 0, 8, 16 …; or give it in a function",
-                )
-            self._fill(storage, offset + first, type_of(address), address, span)
-            free -= {first, first + 1}
-        for byte in free:
-            part = map_scalar(word, t.U8, lambda number, at=8 * byte: int(number) >> at & 0xFF)
-            self._fill(storage, offset + byte, t.U8, part, span)
 
     # --- values as IR ----------------------------------------------------------------------------
 
@@ -387,94 +299,6 @@ class Instance:
             )
         )
 
-    def bind_task(self, binding: Binding) -> None:
-        """Bind a task to an id, each id once."""
-        key = (binding.kind, binding.task_id)
-        earlier = self.bindings.get(key)
-        if earlier is not None:
-            fail(
-                "duplicate-task-binding",
-                f"{binding.kind.name.lower()} task id {binding.task_id} is bound to "
-                f"`{earlier.task.declaration.name}` already",
-                binding.span,
-                secondary=(Annotation(earlier.span, "bound here"),),
-            )
-        self.bindings[key] = binding
-        self.task_functions.setdefault(binding.task.declaration, []).append(binding)
-
-    def task_id(self, value: Value, span: Span, what: str) -> tuple[TaskKind, int]:
-        """Return kind and id of a task given by id or by name, or fail."""
-        match value:
-            case Scalar(t.LOCAL_TASK_ID):
-                return TaskKind.LOCAL, id_number(value, span)
-            case Scalar(t.DATA_TASK_ID):
-                return TaskKind.DATA, id_number(value, span)
-            case Scalar(t.CONTROL_TASK_ID):
-                return TaskKind.CONTROL, id_number(value, span)
-            case FunctionValue(module, declaration):
-                for binding in self.task_functions.get(declaration, ()):
-                    if binding.task.module is module:
-                        return binding.kind, binding.task_id
-                fail(
-                    "unbound-task",
-                    f"`{declaration.name}` is not bound to a task id",
-                    span,
-                    help=f"add `@bind_local_task({declaration.name}, id);` to a `comptime` block",
-                )
-            case Runtime(t.LOCAL_TASK_ID):
-                fail(
-                    "not-comptime",
-                    f"{what} is only known at run time",
-                    span,
-                    help="name it: `@get_local_task_id(n)` with a number that is known",
-                )
-            case _:
-                conversions.mismatch(value, t.LOCAL_TASK_ID, span, what)
-
-    def local_task(self, value: Value, span: Span) -> int:
-        """Return the id of a local task to activate, or fail."""
-        kind, number = self.task_id(value, span, "the task to activate")
-        if kind is not TaskKind.LOCAL:
-            fail("type-mismatch", "only local tasks can be activated", span)
-        if (kind, number) not in self.bindings:
-            fail(
-                "unbound-task",
-                f"no task is bound to local task id {number}",
-                span,
-                help="add `@bind_local_task(task, id);` to a `comptime` block",
-            )
-        return number
-
-    def channel_of(self, value: Value, span: Span) -> int:
-        """Return what `@block` and `@unblock` name, as `image.channel` encodes it."""
-        by_color = self.session.architecture.data_task_key is DataTaskKey.COLOR
-        data = ChannelKind.COLOR if by_color else ChannelKind.INPUT_QUEUE
-        match value:
-            case Scalar(t.COLOR) if by_color:
-                check_color(self.session.options, id_number(value, span), span)
-                return channel(data, id_number(value, span))
-            case Scalar(t.INPUT_QUEUE) if not by_color:
-                return channel(data, id_number(value, span))
-            case Scalar(t.UT_ID):
-                return channel(ChannelKind.MICROTHREAD, id_number(value, span))
-            case Scalar(t.LOCAL_TASK_ID | t.DATA_TASK_ID | t.CONTROL_TASK_ID) | FunctionValue():
-                kind, number = self.task_id(value, span, "a task id")
-                if kind is TaskKind.CONTROL:
-                    fail(
-                        "type-mismatch",
-                        "a control task cannot be blocked",
-                        span,
-                        help="block the color or input queue that its wavelets come from",
-                    )
-                local = kind is TaskKind.LOCAL
-                if by_color and not local:
-                    check_color(self.session.options, number, span)
-                return channel(ChannelKind.LOCAL_TASK if local else data, number)
-            case _:
-                wanted = " or a color" if by_color else ", an input queue or a microthread"
-                name = self.session.architecture.name
-                fail("type-mismatch", f"{name} blocks a task id{wanted}", span)
-
     def resolve_requests(self) -> None:
         """Carry out what comptime blocks asked for before all tasks were bound."""
         for request in (*self.late_bindings, *self.requests):
@@ -491,8 +315,3 @@ class Instance:
             body = next((body for body in self.work if not body.waits()), self.work[0])
             self.work.remove(body)
             body.analyze()
-
-
-def id_number(value: Scalar, span: Span) -> int:
-    """Return the number of an id, which decides the program."""
-    return int(force(value, f"{value.type}", span))

@@ -142,7 +142,7 @@ def _candidates(a: Analyzer, type_: t.Type, span: Span) -> Sequence[int]:
     instance = a.instance
     match type_:
         case t.LOCAL_TASK_ID:
-            found = {n for kind, n in instance.bindings if kind is TaskKind.LOCAL}
+            found = {n for kind, n in instance.tasks.bindings if kind is TaskKind.LOCAL}
             what, advice = "binds no local task", "add `@bind_local_task(task, id);`"
         case t.UT_ID:
             return range(instance.session.architecture.num_microthreads)
@@ -162,7 +162,7 @@ def _candidates(a: Analyzer, type_: t.Type, span: Span) -> Sequence[int]:
 def _channels(instance: Instance) -> set[int]:
     """Return the numbers of the channels that the program reads: colors, or input queues."""
     by_color = instance.session.architecture.data_task_key is DataTaskKey.COLOR
-    bound = {n for kind, n in instance.bindings if kind is TaskKind.DATA}
+    bound = {n for kind, n in instance.tasks.bindings if kind is TaskKind.DATA}
     return bound | {
         color if by_color else queue
         for (is_input, queue), (color, _) in instance.queues.items()
