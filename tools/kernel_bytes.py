@@ -23,10 +23,7 @@ from onewafer.image import (
     registers_named,
 )
 from onewafer.mesh.entry import Entry
-from onewafer.mesh.kernel_costs import (
-    Frame,
-    Part,
-)
+from onewafer.mesh.kernel_costs import Frame, Part
 from onewafer.mesh.kinds import num_questions
 from onewafer.mesh.state_machine import write_state_machine
 

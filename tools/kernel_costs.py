@@ -29,13 +29,7 @@ from kernel_samples import Compiled, compile_samples, prepare, symbol_of, with_s
 from kernel_walk import Walk
 
 from onewafer.graph import FLOATING, DataType
-from onewafer.mesh import (
-    MeshProgram,
-    attention,
-    collectives,
-    elementwise,
-    tokens,
-)
+from onewafer.mesh import MeshProgram, attention, collectives, elementwise, tokens
 from onewafer.mesh.blocks import RowKind
 from onewafer.mesh.entry import Entry
 from onewafer.mesh.families import SAMPLES

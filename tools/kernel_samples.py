@@ -14,11 +14,7 @@ from kernel_walk import Walk
 from onewafer.arch import load_architecture
 from onewafer.csl import CompileOptions, MemoryFiles, compile_program
 from onewafer.graph import DataType, Graph
-from onewafer.mesh import (
-    MeshProgram,
-    emit_csl,
-    optimizers,
-)
+from onewafer.mesh import MeshProgram, emit_csl, optimizers
 from onewafer.mesh.blocks import Arena, Axis, HeadSegments, RowKind
 from onewafer.mesh.kinds import Answers, answers
 from onewafer.mesh.sample import NUM_PES, NUM_SEQUENCES, OF_TRAINING, TOTALS

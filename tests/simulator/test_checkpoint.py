@@ -49,12 +49,7 @@ from tests.simulator.assembly import (
 from tests.simulator.cutting import cutting
 from tests.simulator.feature_generation import ENTRIES, feature_programs
 from tests.simulator.generation import programs, shared_links
-from tests.simulator.test_engines_agree import (
-    LENIENT,
-    MAX_CYCLES,
-    events_before_failure,
-    observe,
-)
+from tests.simulator.test_engines_agree import LENIENT, MAX_CYCLES, events_before_failure, observe
 
 FOLDER = Path(__file__).parent
 ENGINES = ("fast", "reference")

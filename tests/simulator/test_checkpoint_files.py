@@ -12,25 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from onewafer.errors import CheckpointError
-from onewafer.image import (
-    make_image,
-)
+from onewafer.image import make_image
 from onewafer.simulator import Machine
-from tests.simulator.assembly import (
-    EAST,
-    RAMP,
-    SILICON,
-    WEST,
-    WSE2,
-    WSE3,
-    receiver,
-    route,
-    sender,
-)
+from tests.simulator.assembly import EAST, RAMP, SILICON, WEST, WSE2, WSE3, receiver, route, sender
 from tests.simulator.test_checkpoint import tables
-from tests.simulator.test_engines_agree import (
-    LENIENT,
-)
+from tests.simulator.test_engines_agree import LENIENT
 
 ENGINES = ("fast", "reference")
 

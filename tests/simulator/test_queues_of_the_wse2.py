@@ -12,16 +12,7 @@ from onewafer.image import (
     TaskKind,
     channel,
 )
-from tests.simulator.assembly import (
-    EAST,
-    RAMP,
-    WEST,
-    WSE2,
-    Kernel,
-    Register,
-    boot,
-    route,
-)
+from tests.simulator.assembly import EAST, RAMP, WEST, WSE2, Kernel, Register, boot, route
 from tests.simulator.test_queues import (
     BOTH_EASTWARD,
     FIRST,

@@ -26,11 +26,7 @@ from onewafer.csl.codegen.scopes import locals_of_blocks
 from onewafer.csl.codegen.tail_calls import make_jumps
 from onewafer.csl.codegen.tidy import tidy
 from onewafer.csl.direct import find_direct
-from onewafer.image import (
-    Opcode,
-    ScalarType,
-    fifo_length,
-)
+from onewafer.image import Opcode, ScalarType, fifo_length
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator

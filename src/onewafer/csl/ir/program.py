@@ -14,14 +14,7 @@ if TYPE_CHECKING:
 
     from onewafer.csl.ir.code import AddressOf, Function, Global, LoadDsr
     from onewafer.diagnostics import Span
-    from onewafer.image import (
-        ColorConfig,
-        Export,
-        FifoAction,
-        QueueBinding,
-        Rotation,
-        TaskKind,
-    )
+    from onewafer.image import ColorConfig, Export, FifoAction, QueueBinding, Rotation, TaskKind
 
 
 @node

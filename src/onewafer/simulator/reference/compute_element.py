@@ -15,16 +15,8 @@ from enum import Enum
 from typing import TYPE_CHECKING
 
 from onewafer.errors import HazardError, Place, SimulationError
-from onewafer.image import (
-    COLORS_OF_A_WORD,
-    NO_TASK,
-    RESULT_SHIFT,
-    TEARDOWN_TASK,
-    OperandMode,
-)
-from onewafer.simulator.arithmetic.control import (
-    NUM_ENTRIES,
-)
+from onewafer.image import COLORS_OF_A_WORD, NO_TASK, RESULT_SHIFT, TEARDOWN_TASK, OperandMode
+from onewafer.simulator.arithmetic.control import NUM_ENTRIES
 from onewafer.simulator.arithmetic.exceptions import EXCEPTIONS_REGISTER
 from onewafer.simulator.arithmetic.queue_words import is_of_queues
 from onewafer.simulator.arithmetic.registers import (
@@ -36,10 +28,7 @@ from onewafer.simulator.arithmetic.registers import (
 )
 from onewafer.simulator.findings import NO_CHECKING
 from onewafer.simulator.loading import UNBOUND, unbound_queue_message
-from onewafer.simulator.messages import (
-    busy_microthread,
-    place,
-)
+from onewafer.simulator.messages import busy_microthread, place
 from onewafer.simulator.reference.buffers import Channel, OutputQueue
 from onewafer.simulator.reference.counter import CycleCounter
 from onewafer.simulator.reference.data_path import DataPath

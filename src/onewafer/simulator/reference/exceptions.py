@@ -5,14 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from onewafer.errors import SimulationError
-from onewafer.image import (
-    ALL_MASKED,
-    MASKABLE,
-)
-from onewafer.simulator.arithmetic.exceptions import (
-    NAMES,
-    is_exceptions_register,
-)
+from onewafer.image import ALL_MASKED, MASKABLE
+from onewafer.simulator.arithmetic.exceptions import NAMES, is_exceptions_register
 from onewafer.simulator.messages import unmasked_exceptions
 from onewafer.simulator.reference.memory import ADDRESS_MASK
 

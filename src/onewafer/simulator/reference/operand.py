@@ -8,12 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 from onewafer.image import DSD_NUMBER_MASK, DsdDescriptor, DsdKind
-from onewafer.simulator.arithmetic.control import (
-    CONTROL_MARK,
-    MEMORY_MARK,
-    is_control,
-    kept_word,
-)
+from onewafer.simulator.arithmetic.control import CONTROL_MARK, MEMORY_MARK, is_control, kept_word
 from onewafer.simulator.arithmetic.outputs import (
     CLEARS_BITS,
     CLEARS_SHIFT,

@@ -12,21 +12,10 @@ from fractions import Fraction
 from math import isfinite, isinf, isnan, trunc
 from typing import TYPE_CHECKING, Final
 
-from onewafer.image import (
-    DsdOperation,
-    Field,
-    Opcode,
-    ScalarType,
-)
+from onewafer.image import DsdOperation, Field, Opcode, ScalarType
 from onewafer.simulator.arithmetic import canonical
 from onewafer.simulator.arithmetic.compiled import single_to_float
-from onewafer.simulator.arithmetic.exceptions import (
-    DIVISION,
-    INEXACT,
-    INVALID,
-    OVERFLOW,
-    UNDERFLOW,
-)
+from onewafer.simulator.arithmetic.exceptions import DIVISION, INEXACT, INVALID, OVERFLOW, UNDERFLOW
 from onewafer.simulator.arithmetic.floating import half_to_float
 from onewafer.simulator.arithmetic.integer import to_number
 from onewafer.simulator.reference.exceptions import check_exceptions

@@ -32,13 +32,7 @@ from onewafer.csl.sema.values import (
 from onewafer.csl.sema.values.structs import read_choice, read_fields, read_flag, read_priority
 from onewafer.csl.syntax.ast import BinaryOperator
 from onewafer.diagnostics import Annotation, Diagnostic, Severity
-from onewafer.image import (
-    MAX_MEM4D_LOOPS,
-    DsdDescriptor,
-    DsdKind,
-    Opcode,
-    ScalarType,
-)
+from onewafer.image import MAX_MEM4D_LOOPS, DsdDescriptor, DsdKind, Opcode, ScalarType
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

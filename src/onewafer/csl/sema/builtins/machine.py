@@ -38,9 +38,7 @@ from onewafer.csl.sema.values import (
     halves,
     type_of,
 )
-from onewafer.image import (
-    TaskKind,
-)
+from onewafer.image import TaskKind
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -39,10 +39,7 @@ from onewafer.csl.sema.values import (
 )
 from onewafer.csl.sema.values.structs import read_flag
 from onewafer.diagnostics import Annotation, Diagnostic, Severity
-from onewafer.image import (
-    DSD_OPERATIONS,
-    DsdOperation,
-)
+from onewafer.image import DSD_OPERATIONS, DsdOperation
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

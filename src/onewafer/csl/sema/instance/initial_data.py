@@ -22,9 +22,7 @@ from onewafer.csl.sema.values import (
     packed,
     type_of,
 )
-from onewafer.image import (
-    ScalarType,
-)
+from onewafer.image import ScalarType
 
 if TYPE_CHECKING:
     from onewafer.csl.sema.instance.instance import Instance

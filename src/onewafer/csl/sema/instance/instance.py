@@ -33,12 +33,7 @@ from onewafer.csl.sema.values import (
     Variable,
 )
 from onewafer.diagnostics import Annotation, Diagnostic, Severity
-from onewafer.image import (
-    ALL_MASKED,
-    NO_TASK,
-    DsdKind,
-    ScalarType,
-)
+from onewafer.image import ALL_MASKED, NO_TASK, DsdKind, ScalarType
 
 if TYPE_CHECKING:
     from collections.abc import Callable

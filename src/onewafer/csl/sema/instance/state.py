@@ -10,10 +10,7 @@ from onewafer.csl import ir
 from onewafer.csl.sema.instance.reliance import Reliance
 from onewafer.csl.sema.values import Dsd, Dsr, FunctionValue, Runtime, Struct, Value, Variable
 from onewafer.diagnostics import Diagnostic
-from onewafer.image import (
-    FifoAction,
-    TaskKind,
-)
+from onewafer.image import FifoAction, TaskKind
 
 if TYPE_CHECKING:
     from onewafer.csl.sema import types as t

@@ -8,25 +8,12 @@ from onewafer.arch import DataTaskKey
 from onewafer.csl.sema import types as t
 from onewafer.csl.sema.faults import fail
 from onewafer.csl.sema.reserved import check_color
-from onewafer.csl.sema.values import (
-    FunctionValue,
-    Runtime,
-    Scalar,
-    Value,
-    conversions,
-    force,
-)
+from onewafer.csl.sema.values import FunctionValue, Runtime, Scalar, Value, conversions, force
 from onewafer.diagnostics import Annotation
-from onewafer.image import (
-    ChannelKind,
-    TaskKind,
-    channel,
-)
+from onewafer.image import ChannelKind, TaskKind, channel
 
 if TYPE_CHECKING:
-    from onewafer.csl.sema.instance.state import (
-        Binding,
-    )
+    from onewafer.csl.sema.instance.state import Binding
     from onewafer.csl.sema.session import AnalysisOptions
     from onewafer.csl.syntax import ast
     from onewafer.diagnostics import Span

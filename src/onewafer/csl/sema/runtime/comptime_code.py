@@ -11,12 +11,7 @@ from typing import TYPE_CHECKING
 from onewafer.csl import ir
 from onewafer.csl.sema.closures import Frame, Scope, compile_statements
 from onewafer.csl.sema.faults import fail
-from onewafer.csl.sema.instance.analyzer import (
-    Analyzer,
-    ComptimeLocal,
-    PlacedNumber,
-    RuntimeLocal,
-)
+from onewafer.csl.sema.instance.analyzer import Analyzer, ComptimeLocal, PlacedNumber, RuntimeLocal
 from onewafer.csl.sema.runtime.dispatch import evaluate_comptime, evaluate_type
 from onewafer.csl.sema.values import Array, Runtime, Undefined, Value, conversions, not_comptime
 from onewafer.csl.syntax import ast, tree
