@@ -127,7 +127,7 @@ def test_branch_costs(engine, value, opcode):
 
 
 def test_cycle_counter(engine):
-    """M22: started at zero, read at issue, held when stopped."""
+    """M22: started at zero, read `timestamp_wait_cycles` after the issue, held when stopped."""
 
     def emit(kernel):
         times = kernel.data("times", ScalarType.U16, num_elements=9)
@@ -141,7 +141,8 @@ def test_cycle_counter(engine):
 
     run, _ = run_main(engine, emit)
     control, read = COST["control"], WSE3.timing.timestamp_cycles
-    assert run.words("times", num_bytes=6) == [0, control, control + read]
+    started = control + WSE3.timing.timestamp_wait_cycles
+    assert run.words("times", num_bytes=6) == [0, started, control + read]
 
 
 def test_cycle_since_loading(engine):

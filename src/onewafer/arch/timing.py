@@ -45,6 +45,10 @@ class Timing:
     """A taken conditional branch; `instruction_cycles["branch"]` is one that is not taken (M21)."""
     timestamp_cycles: int
     """A read of the cycle counter (M22)."""
+    timestamp_wait_cycles: int
+    """From the issue of such a read to the cycle that it reads (M22)."""
+    timestamp_drain_cycles: int
+    """From the end of a synchronous DSD operation to the issue of such a read (M22)."""
     instruction_cycles: Mapping[str, int]
     """Main-thread cycles by lower-case name of `image.CostClass` (M20)."""
     elements_per_cycle: Mapping[str, Fraction]
@@ -55,6 +59,8 @@ class Timing:
     """How many times as long an operation takes whose two sources share their banks (M13)."""
     wrap_cycles: int
     """Added at each end of a row of an operation with two sources in memory (M151)."""
+    result_cycles: int
+    """From an element to the first one of an operation that reads what it wrote (M152)."""
 
     @property
     def map_begin_cycles(self) -> int:

@@ -42,9 +42,14 @@ _MAY_BE_ZERO = frozenset(
         "fabric_setup",
         "scalar_setup",
         "resume",
+        "dispatch",
         "task_start",
         "branch_taken",
         "timestamp",
+        "timestamp_wait",
+        "timestamp_drain",
+        "wrap",
+        "result",
     )
 )
 _MOST_DIGITS = 15

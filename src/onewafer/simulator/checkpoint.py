@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from onewafer.image import WaferImage
 
 FORMAT = "onewafer checkpoint"
-VERSION = 8
+VERSION = 9
 _BLOCK_BYTES = 512
 _CHUNK_BLOCKS = 1 << 16
 """Blocks that are looked at together: 32 MiB."""

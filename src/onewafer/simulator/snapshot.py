@@ -61,6 +61,10 @@ COLUMNS: dict[str, tuple[str, ...]] = {
         "main_next",  # when the next instruction issues
         "last_picked",  # M62
         "stalled_since",
+        "result_end",  # the last synchronous operation (M22, M152)
+        "result_wait",
+        "result_first",
+        "result_last",
         "counter_held",  # M22
         "counter_started_at",  # NONE: it is stopped
         "path_free_at",  # M33

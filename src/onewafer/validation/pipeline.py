@@ -229,8 +229,10 @@ CASES = (
         measure=_one_word,
         points=(Point("1 hop", 28, (1,)), Point("31 hops", 28, (31,), work=62)),
         finding=(
-            "the way of the word is that of send-receive-sdk; what else stands between the two "
-            "reads in the code of the original is not published"
+            "the way of the word is that of send-receive-sdk. An operation executes its first "
+            "element 4 cycles after its issue there (ALCF-CS3); here it does in the cycle of its "
+            "issue, unless it is asynchronous or waits for a register. What else stands between "
+            "the two reads in the code of the original is not published"
         ),
     ),
     Case(

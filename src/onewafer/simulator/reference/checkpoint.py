@@ -97,7 +97,7 @@ def export_channels(channels: Mapping[tuple[int, int], Channel]) -> dict[str, Ta
 
 
 def _export_element(element: ComputeElement) -> tuple[int, ...]:
-    path, counter = element.path, element.counter
+    path, counter, result = element.path, element.counter, element.last_result
     return (
         element.index,
         _MAIN_THREADS.index(element.main_thread),
@@ -105,6 +105,10 @@ def _export_element(element: ComputeElement) -> tuple[int, ...]:
         element.main_next,
         element.picker.last_picked,
         element.stalled_since,
+        result.end,
+        result.wait,
+        result.first,
+        result.last,
         counter.held,
         NONE if counter.started_at is None else counter.started_at,
         path.free_at,
@@ -282,13 +286,17 @@ def import_elements(
 def _import_element(
     element: ComputeElement, row: Sequence[int], cycle: int, agenda: Schedule
 ) -> None:
-    path, counter = element.path, element.counter
+    path, counter, result = element.path, element.counter, element.last_result
     (
         main_thread,
         element.main_free,
         element.main_next,
         element.picker.last_picked,
         element.stalled_since,
+        result.end,
+        result.wait,
+        result.first,
+        result.last,
         counter.held,
         started_at,
         path.free_at,

@@ -41,6 +41,7 @@ from onewafer.simulator.reference.issuing import make_operand, make_operation
 from onewafer.simulator.reference.memory import ADDRESS_MASK, Memory
 from onewafer.simulator.reference.picker import Picker
 from onewafer.simulator.reference.queue_registers import queue_registers_of
+from onewafer.simulator.reference.results import LastResult
 from onewafer.simulator.reference.units import NEVER
 from onewafer.simulator.state import FIRST_THREAD, MAIN_THREAD
 from onewafer.simulator.statistics import StallReason
@@ -102,6 +103,7 @@ class ComputeElement:
         "fifo_lengths",
         "fifos",
         "index",
+        "last_result",
         "main_free",
         "main_next",
         "main_thread",
@@ -165,6 +167,7 @@ class ComputeElement:
         self.pc = 0
         self.return_depth = 0
         self.counter = CycleCounter()
+        self.last_result = LastResult(architecture.timing)
         ramp = architecture.timing.ramp_cycles
         self.path = DataPath(self, agenda, ramp)
         self.picker = Picker(self, tables, state, agenda, architecture.data_task_key)
@@ -369,7 +372,7 @@ class ComputeElement:
         end = operation.start + operation.remaining
         is_alone = not self.path.num_live and self.path.free_at <= operation.start
         if is_alone and not operation.is_stepwise and end + resume <= self._limit:
-            self.path.run_alone(operation)
+            self.last_result.end = self.path.run_alone(operation)
             self.main_thread_cycles -= end + resume - cycle - instruction.cycles
             return end + resume
         self.main_thread = MainThread.WAITING
@@ -400,6 +403,7 @@ class ComputeElement:
         config = operation.config
         if config is None:
             self.main_thread = MainThread.RUNNING
+            self.last_result.end = cycle
             resume = 0 if operation.is_prepared else self._architecture.timing.resume_cycles
             self.main_next = cycle + resume
             return

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from onewafer.simulator.reference.counter import CycleCounter
     from onewafer.simulator.reference.exceptions import Exceptions
     from onewafer.simulator.reference.memory import Memory
+    from onewafer.simulator.reference.results import LastResult
 
 STOP = -1
 NOT_YET = -2
@@ -59,6 +60,7 @@ class Processor(Protocol):
     pc: int
     return_depth: int
     counter: CycleCounter
+    last_result: LastResult
     exceptions: Exceptions | None
 
     def issue(self, instruction: Instruction, cycle: int) -> int:
@@ -445,11 +447,13 @@ def _fifo_set_length(element: Processor, instruction: Instruction, cycle: int) -
 
 def _timestamp(element: Processor, instruction: Instruction, cycle: int) -> int:
     address = element.registers[instruction.ra]
-    value = cycle if instruction.imm else element.counter.read(cycle)
+    issue = element.last_result.issue_of_read(cycle)
+    read = element.last_result.cycle_of_read(issue)
+    value = read if instruction.imm else element.counter.read(read)
     for i in range(3):
         element.memory.write(address + 2 * i, value >> 16 * i & _HALF, 2)
-    element.record(cycle, EventKind.TIMESTAMP, address, value)
-    return cycle + instruction.cycles
+    element.record(read, EventKind.TIMESTAMP, address, value)
+    return issue + instruction.cycles
 
 
 def _timestamp_control(element: Processor, instruction: Instruction, cycle: int) -> int:

@@ -86,6 +86,9 @@ def make_operation(
     operation.is_prepared = instruction.aux == IN_MAP and not operation.is_stepwise
     element.set_result(operation.pc, 1)
     timing.prepare(operation, cycle, has_scalar=has_scalar)
+    element.last_result.hold_back(operation)
+    if operation.config is None:
+        element.last_result.note(operation)
     # A register of several operands is advanced once, by the width of the first one (M123).
     widths = {src1: src1_bytes, src0: src0_bytes, dest: dest_bytes}
     for (mode, index), num_bytes in widths.items():

@@ -98,6 +98,11 @@ class PointerOperand:
         del k
         self._memory.write(self.address, word, self._num_bytes)
 
+    def span(self, length: int) -> tuple[int, int]:
+        """Return the first and the last byte."""
+        del length
+        return self.address, self.address + self._num_bytes - 1
+
 
 class VectorOperand:
     """A mem1d DSD."""
@@ -124,6 +129,11 @@ class VectorOperand:
     def walk(self) -> tuple[int, int]:
         """The address of the first element, and the bytes from one element to the next."""
         return self.base, self._step
+
+    def span(self, length: int) -> tuple[int, int]:
+        """Return the first and the last byte of `length` elements."""
+        other = self.base + self._step * (length - 1)
+        return min(self.base, other), max(self.base, other) + self._num_bytes - 1
 
     def num_wraps(self, length: int) -> int:
         """Return 0: a vector is one row."""
@@ -163,6 +173,11 @@ class BlockOperand:
     def walk(self) -> tuple[int, int]:
         """The address of the first element, and the bytes from one to the next in its row."""
         return self.base, self.stride * self._num_bytes
+
+    def span(self, length: int) -> tuple[int, int]:
+        """Return the first and the last byte of the first element: all that M152 asks for."""
+        del length
+        return self.base, self.base + self._num_bytes - 1
 
     def num_wraps(self, length: int) -> int:
         """Return how often the innermost loop begins again within that many elements."""
@@ -303,6 +318,15 @@ def count_wraps(left: Operand, right: Operand, length: int) -> int:
             return max(left.num_wraps(length), right.num_wraps(length))
         case _:
             return 0
+
+
+def bytes_of(operand: Operand, length: int) -> tuple[int, int] | None:
+    """Return the first and the last byte of an operand's elements; None: not in memory (M152)."""
+    match operand:
+        case PointerOperand() | VectorOperand() | BlockOperand():
+            return operand.span(length)
+        case _:
+            return None
 
 
 def to_signed16(word: int) -> int:

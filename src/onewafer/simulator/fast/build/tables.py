@@ -169,6 +169,9 @@ def make_timing(timing: Timing) -> NDArray[np.int64]:
         timing.bank_conflict_factor.numerator,
         timing.bank_conflict_factor.denominator,
         timing.wrap_cycles,
+        timing.result_cycles,
+        timing.timestamp_wait_cycles,
+        timing.timestamp_drain_cycles,
     ]
     assert len(row) == f.T_RATES
     for rate in rates:

@@ -232,6 +232,12 @@ PE_MAIN_NEXT = _pe.field(holds=Holds.CYCLE, keeps="main_next")  # when the next 
 PE_LIMIT = _pe.field()  # the main thread may run up to this cycle
 PE_LAST_PICKED = _pe.field(keeps="last_picked")
 PE_STALLED_SINCE = _pe.field(holds=Holds.CYCLE, keeps="stalled_since")
+PE_RESULT_END = _pe.field(holds=Holds.CYCLE, keeps="result_end")
+"""When the last synchronous operation ended; how long one waits from then on that reads what it
+wrote (M152); and the first and the last byte of that."""
+PE_RESULT_WAIT = _pe.field(keeps="result_wait")
+PE_RESULT_FIRST = _pe.field(keeps="result_first")
+PE_RESULT_LAST = _pe.field(keeps="result_last")
 PE_COUNTER_HELD = _pe.field(keeps="counter_held")
 PE_COUNTER_START = _pe.field(
     holds=Holds.START, keeps="counter_started_at"
@@ -474,6 +480,9 @@ T_BRANCH_TAKEN = _timing.field()
 T_REDUCTION = _timing.field(2)  # elements, cycles
 T_CONFLICT = _timing.field(2)  # numerator, denominator
 T_WRAP = _timing.field()
+T_RESULT = _timing.field()
+T_TIMESTAMP_WAIT = _timing.field()
+T_TIMESTAMP_DRAIN = _timing.field()
 T_RATES = _timing.size
 """Two columns, elements and cycles, for each `DsdOperation` follow."""
 

@@ -217,6 +217,11 @@ def execute(s: Arrays, block: int, pe: int, row: int, cycle: int) -> int:
         load_dsr(s, pe, row, imm & _WORD, s.code[row, f.CODE_AUX] & _WORD)
     elif opcode == _DSD:
         return issue(s, block, row, imm, cycle)
+    elif opcode == _TIMESTAMP:
+        issued = max(cycle, s.pes[pe, f.PE_RESULT_END] + s.timing[f.T_TIMESTAMP_DRAIN])
+        read = issued + s.timing[f.T_TIMESTAMP_WAIT]
+        store_counter(s, block, pe, int64(s.registers[pe, s.code[row, f.CODE_RA]]), imm, read)
+        following += issued - cycle
     elif opcode == _PRINT:
         print_value(s, block, pe, row, imm, cycle)
     elif opcode == _FIFO_SET_LENGTH:
@@ -385,8 +390,6 @@ def execute_machine(
         record(s, cycle, block, _STREAM_UNBLOCKED, 0, 0)
     elif opcode == _COORDINATE:
         s.registers[pe, s.code[row, f.CODE_RD]] = s.pes[pe, f.PE_Y] if imm else s.pes[pe, f.PE_X]
-    elif opcode == _TIMESTAMP:
-        store_counter(s, block, pe, int64(s.registers[pe, s.code[row, f.CODE_RA]]), imm, cycle)
     else:
         control_counter(s, pe, imm, cycle)
 
@@ -481,6 +484,7 @@ def issue(s: Arrays, block: int, row: int, imm: int, cycle: int) -> int:
     is_alone = s.arena[block + f.BLOCK_LIVE] == 0 and s.arena[block + f.BLOCK_PATH_FREE] <= begins
     if is_alone and not s.arena[op + f.OP_STEPS] and resumed <= s.pes[pe, f.PE_LIMIT]:
         run_alone(s, block, op)
+        s.pes[pe, f.PE_RESULT_END] = begins + s.arena[op + f.OP_REMAINING]
         s.pes[pe, f.PE_MAIN_CYCLES] -= resumed - following
         return resumed
     s.pes[pe, f.PE_MAIN] = f.WAITING

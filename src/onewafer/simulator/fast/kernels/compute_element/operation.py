@@ -229,8 +229,64 @@ def prepare(s: Arrays, pe: int, code: int, config: int, op: int, cycle: int) -> 
     s.operations[row, f.OPS_START] = cycle + dispatch + setup
     s.operations[row, f.OPS_RESUME] = 0 if is_prepared else s.timing[f.T_RESUME]
     set_duration(s, op, is_reduction)
+    hold_back(s, pe, op)
+    if config < 0:
+        note_result(s, pe, op)
     if not s.clock[f.FAULT]:
         save_addresses(s, pe, code, kind, length)
+
+
+@kernel
+def hold_back(s: Arrays, pe: int, op: int) -> None:
+    """Let an operation begin when it can read what the last one wrote (M152)."""
+    readable = s.pes[pe, f.PE_RESULT_END] + s.pes[pe, f.PE_RESULT_WAIT]
+    row = s.arena[op + f.OP_ROW]
+    if readable > s.operations[row, f.OPS_START] and (
+        reads_result(s, pe, op, f.OP_SRC0) or reads_result(s, pe, op, f.OP_SRC1)
+    ):
+        s.operations[row, f.OPS_START] = readable
+
+
+@kernel
+def reads_result(s: Arrays, pe: int, op: int, at: int) -> bool:
+    """Tell whether a source has bytes in common with what the last operation wrote."""
+    if not is_in_memory(s, op, at):
+        return False
+    first, last = bytes_of(s, op, at)
+    return first <= s.pes[pe, f.PE_RESULT_LAST] and s.pes[pe, f.PE_RESULT_FIRST] <= last
+
+
+@kernel
+def note_result(s: Arrays, pe: int, op: int) -> None:
+    """Remember what a synchronous operation will write, if it takes so short that one waits."""
+    cycles = s.arena[op + f.OP_REMAINING]
+    if s.arena[op + f.OP_STEPS]:
+        cycles = s.arena[op + f.OP_LENGTH] * s.arena[op + f.OP_ELEMENT_CYCLES]
+    wait = s.timing[f.T_RESULT] - cycles
+    if wait <= 0 or not is_in_memory(s, op, f.OP_DEST):
+        s.pes[pe, f.PE_RESULT_WAIT] = 0
+        return
+    first, last = bytes_of(s, op, f.OP_DEST)
+    s.pes[pe, f.PE_RESULT_WAIT] = wait
+    s.pes[pe, f.PE_RESULT_FIRST] = first
+    s.pes[pe, f.PE_RESULT_LAST] = last
+
+
+@kernel
+def is_in_memory(s: Arrays, op: int, at: int) -> bool:
+    """Tell whether an operand lies in memory."""
+    kind = s.arena[op + at + f.OPERAND_KIND]
+    return kind == f.VECTOR or kind == f.BLOCK or kind == f.POINTER
+
+
+@kernel
+def bytes_of(s: Arrays, op: int, at: int) -> tuple[int, int]:
+    """Return the first and the last byte of an operand in memory; of a block, of one element."""
+    base = int64(s.arena[op + at + f.OPERAND_BASE])
+    other = base
+    if s.arena[op + at + f.OPERAND_KIND] == f.VECTOR:
+        other += int64(s.arena[op + at + f.OPERAND_STEP]) * (s.arena[op + f.OP_LENGTH] - 1)
+    return min(base, other), max(base, other) + s.arena[op + at + f.OPERAND_BYTES] - 1
 
 
 @kernel

@@ -71,6 +71,7 @@ def operation_ended(s: Arrays, block: int, op: int, cycle: int) -> None:
     config = s.arena[op + f.OP_CONFIG]
     if config == f.NONE:
         s.pes[pe, f.PE_MAIN] = f.RUNNING
+        s.pes[pe, f.PE_RESULT_END] = cycle
         s.pes[pe, f.PE_MAIN_NEXT] = cycle + s.operations[s.arena[op + f.OP_ROW], f.OPS_RESUME]
         return
     if s.configs[config, f.CONFIG_ACTIVATE] != NO_TASK:
