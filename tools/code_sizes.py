@@ -47,7 +47,8 @@ comptime { @export_symbol(main); }
 SCRIPT = "commands_wse3.sh"
 CASES = frozenset(
     (
-        *("point-stencil-wse2", "point-stencil-wse3", "block-stencil-wse2", "block-stencil-wse3"),
+        *("point-stencil-wse2-fitted", "point-stencil-wse3-fitted"),
+        *("block-stencil-wse2", "block-stencil-wse3"),
         *("counter-start-sdk", "one-word-sdk", "counting-task-sdk", "gemm-wse2", "gemm-wse3"),
     )
 )

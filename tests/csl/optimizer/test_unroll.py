@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 from onewafer.csl import ir, walk
-from onewafer.csl.optimizer.unroll import MOST_ROUNDS, unroll
-from onewafer.image import Opcode, ScalarType
+from onewafer.csl.optimizer.sizes import units_of
+from onewafer.csl.optimizer.unroll import MOST_ROUNDS, MOST_UNITS, unroll
+from onewafer.image import DsdDescriptor, DsdKind, DsdOperation, Opcode, ScalarType
 from tests.csl.codegen.interpreters import check, instance
 
 Op, T = Opcode, ScalarType
@@ -107,3 +108,38 @@ def test_a_loop_that_goes_on_early_stays_and_one_inside_does_not() -> None:
 def test_a_loop_whose_counter_is_set_inside_stays() -> None:
     again = ir.If(is_small(), (ir.SetLocal(I, imm(7)),), ())
     assert num_loops(unrolled(*count(0, 9, 1, note(), again))) == 1
+
+
+def copy(to: ir.Expression) -> ir.Statement:
+    vector = ir.Vector(to)
+    return ir.DsdStatement(DsdOperation.MOV16, vector, None, vector, scalar=None, config=None)
+
+
+def descriptor() -> ir.Expression:
+    return ir.MakeDsd(DsdDescriptor(DsdKind.MEM1D), ir.AddressOf(OUT), imm(2), imm(1))
+
+
+def test_a_loop_that_moves_a_descriptor_on_stays() -> None:
+    moving = ir.Local("moving", ir.DSD)
+    begin = ir.SetLocal(moving, descriptor())
+    moved = ir.UpdateDsd(ir.DsdUpdate.ADVANCE, ir.ReadLocal(moving), imm(1), 2)
+    operation = copy(ir.ReadLocal(moving))
+    assert num_loops(unrolled(begin, *count(0, 4, 1, operation))) == 0
+    assert num_loops(unrolled(begin, *count(0, 4, 1, operation, ir.SetLocal(moving, moved)))) == 1
+
+
+def test_a_descriptor_that_stays_the_same_counts_once() -> None:
+    body = [copy(descriptor()) for _ in range(6)]
+    assert units_of(tuple(body)) * MOST_ROUNDS > MOST_UNITS
+    assert num_loops(unrolled(*count(0, MOST_ROUNDS, 1, *body))) == 0
+
+
+def test_a_loop_around_one_that_stays_stays() -> None:
+    inner = count(0, MOST_ROUNDS + 1, 1, note())
+    j = ir.Local("j", T.I16)
+    outer = ir.Loop(
+        ir.Binary(Op.LESS, T.I16, ir.ReadLocal(j), imm(2)),
+        inner,
+        (ir.SetLocal(j, ir.Binary(Op.ADD, T.I16, ir.ReadLocal(j), imm(1))),),
+    )
+    assert num_loops(unrolled(ir.SetLocal(j, imm(0)), outer)) == 2

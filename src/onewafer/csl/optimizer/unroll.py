@@ -3,8 +3,13 @@
 In: an instance. Out: the same, where a loop that counts between constants is a `Labelled` with a
 copy of the body for each round, in which the counter is a number. That pays: the end of a round is
 an addition, a comparison and a jump. A loop is unrolled if it takes up to `MOST_ROUNDS` rounds and
-up to `MOST_UNITS` all together; one that starts asynchronous operations is not, for each copy would
-take registers of its own, and neither is one with a `continue`.
+up to `MOST_UNITS` all together. These loops stay:
+
+* one that starts asynchronous operations, for each copy would take registers of its own;
+* one with a `continue`;
+* one with another loop in it that stays: its own end is a small part of a round;
+* one that moves a descriptor on from round to round. The vendor's compiler keeps it, too: in a log
+  of its simulator, each of 14 rounds around one `@fmacs` ends with a comparison and a jump.
 """
 
 from __future__ import annotations
@@ -14,11 +19,13 @@ from typing import TYPE_CHECKING, Final
 
 from onewafer.csl import ir, rewrite, walk
 from onewafer.csl.optimizer.constants import compare, compute, fold
-from onewafer.csl.optimizer.sizes import units_of
+from onewafer.csl.optimizer.sizes import units_of_rounds
 from onewafer.csl.optimizer.unused import drop_unused
 from onewafer.image import Opcode, ScalarType
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from onewafer.csl.walk import Block
 
 MOST_ROUNDS: Final = 16
@@ -99,13 +106,25 @@ def _counting(before: ir.Statement, loop: ir.Loop) -> _Counting | None:
 def _pays(counting: _Counting) -> bool:
     """Tell whether the copies of the body may be added to the code."""
     body = counting.loop.body
-    has_asynchronous = any(
-        isinstance(statement, ir.DsdStatement) and statement.config is not None
-        for statement in walk.statements(body)
-    )
-    if has_asynchronous or _is_continued(body):
+    inside = [*walk.statements(body)]
+    operations = [s for s in inside if isinstance(s, ir.DsdStatement)]
+    has_asynchronous = any(operation.config is not None for operation in operations)
+    has_loop = any(isinstance(statement, ir.Loop | ir.Map) for statement in inside)
+    if has_asynchronous or has_loop or _is_continued(body) or _moves_descriptor(inside):
         return False
-    return units_of(body) * (len(counting.words) - 1) <= MOST_UNITS
+    return units_of_rounds(body, len(counting.words) - 1) <= MOST_UNITS
+
+
+def _moves_descriptor(inside: Sequence[ir.Statement]) -> bool:
+    """Tell whether an operation uses a descriptor that the body of its loop sets."""
+    set_inside = {local for statement in inside for local in walk.locals_set(statement)}
+    return any(
+        isinstance(node, ir.ReadLocal) and node.local in set_inside
+        for statement in inside
+        if isinstance(statement, ir.DsdStatement)
+        for vector in walk.vectors(statement)
+        for node in walk.expressions(vector.dsd)
+    )
 
 
 def _is_continued(body: Block) -> bool:
