@@ -13,7 +13,7 @@ ENGINES = ("fast", "reference")
 CHECKS = ("bounds", "uninitialised")
 """What can be checked at each access to memory of a CSL program."""
 _SPELLINGS = {"uninitialized": "uninitialised"}
-TRACE_ENDINGS = (".perfetto-trace", ".pftrace", ".log", ".wafer-trace")
+TRACE_ENDINGS = (".perfetto-trace", ".pftrace", ".log", ".txt", ".wafer-trace")
 """How names of trace files end; the ending says the format."""
 LOG_PARTS = ("inst_trace", "landing", "router", "stalls")
 """What `SIMFABRIC_DEBUG` may ask for; the vendor's simulator knows more, which is left out."""
@@ -266,7 +266,8 @@ def check_trace_file(text: str, origin: str) -> Path:
     if path.suffix not in TRACE_ENDINGS:
         raise ConfigurationError(
             f"{origin} {text}: the ending of the name says the format: .perfetto-trace (or "
-            ".pftrace) for ui.perfetto.dev, .log for wse-viz, .wafer-trace for all of it"
+            ".pftrace) for ui.perfetto.dev, .log for wse-viz, .txt for cycles by source line, "
+            ".wafer-trace for all of it"
         )
     if path.is_dir():
         raise ConfigurationError(f"{origin} {text}: that is a folder; name a file")

@@ -40,8 +40,8 @@ _OutputOption = Annotated[
         "-o",
         "--output",
         metavar="FILE",
-        help="Ends in .perfetto-trace (ui.perfetto.dev), .log (wse-viz) or .wafer-trace; "
-        f"repeatable [default: {DEFAULT_OUTPUT}].",
+        help="Ends in .perfetto-trace (ui.perfetto.dev), .log (wse-viz), .txt (cycles by source "
+        f"line, and why) or .wafer-trace; repeatable [default: {DEFAULT_OUTPUT}].",
     ),
 ]
 

@@ -29,7 +29,9 @@ from onewafer.image import (
     SectionKind,
     TileProgram,
     code_labels,
+    cost_classes,
     format_instruction,
+    issue_cycles,
 )
 from onewafer.simulator import StallReason
 from onewafer.trace import Detail, EventKind
@@ -40,8 +42,10 @@ from onewafer.trace.formats import (
     Trace,
     TraceHeader,
     TraceWriter,
+    costs_of,
     read_trace,
     summarize,
+    write_costs_by_line,
     write_perfetto,
     write_sim_log,
 )
@@ -51,7 +55,7 @@ from onewafer.whole_files import new_sibling, try_to_write, whole_file
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 
-    from onewafer.arch import Architecture
+    from onewafer.arch import Architecture, Timing
     from onewafer.host.run_progress import RunObserver
     from onewafer.image import WaferImage
     from onewafer.simulator import Machine
@@ -59,7 +63,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-_WITH_INSTRUCTIONS = frozenset((".log", ".wafer-trace"))
+_WITH_INSTRUCTIONS = frozenset((".log", ".txt", ".wafer-trace"))
 
 
 class Traced(Protocol):
@@ -233,7 +237,7 @@ def _convert(
 
 def _where(path: Path) -> str:
     """Return what a user does with the file."""
-    if path.suffix == ".wafer-trace":
+    if path.suffix in (".wafer-trace", ".txt"):
         return ""
     return ": open it in wse-viz" if path.suffix == ".log" else ": open it at ui.perfetto.dev"
 
@@ -258,6 +262,9 @@ def save_trace(
             case ".log":
                 with target.open("w", encoding="utf-8", newline="\n") as text:
                     write_sim_log(trace, text, printed=_printed(trace), parts=log_parts)
+            case ".txt":
+                with target.open("w", encoding="utf-8", newline="\n") as text:
+                    write_costs_by_line(trace, text)
             case _:
                 with target.open("wb") as file:
                     write_perfetto(trace, file)
@@ -296,6 +303,9 @@ def make_header(image: WaferImage, architecture: Architecture, *, detail: Detail
         profile=architecture.profile,
         clock_hertz=architecture.clock_hertz,
         hop_cycles=architecture.timing.hop_cycles,
+        task_start_cycles=architecture.timing.task_start_cycles,
+        result_cycles=architecture.timing.result_cycles,
+        bank_conflict_factor=float(architecture.timing.bank_conflict_factor),
         width=image.width,
         height=image.height,
         fabric_width=image.fabric_width,
@@ -310,12 +320,12 @@ def make_header(image: WaferImage, architecture: Architecture, *, detail: Detail
             for color in range(NUM_COLORS)
             if (names := image.names_of_color(color))
         },
-        programs=tuple(map(_names, image.programs)),
+        programs=tuple(_names(program, architecture.timing) for program in image.programs),
         program_of_pe=tuple(image.program_of_pe.reshape(-1).tolist()),
     )
 
 
-def _names(program: TileProgram) -> ProgramNames:
+def _names(program: TileProgram, timing: Timing) -> ProgramNames:
     rows: list[list[int]] = program.code.tolist()
     sections = [s.address for s in program.sections if s.kind is SectionKind.CODE]
     address = min(sections, default=0)
@@ -330,4 +340,10 @@ def _names(program: TileProgram) -> ProgramNames:
         tuple(addresses),
         {pc: names[0] for pc, names in code_labels(program).items()},
         program.messages,
+        tuple(
+            costs_of([name.name.lower() for name in names], cycles, timing.instruction_cycles)
+            for names, cycles in zip(
+                cost_classes(program), issue_cycles(program, timing), strict=True
+            )
+        ),
     )

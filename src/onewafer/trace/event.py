@@ -34,7 +34,8 @@ class EventKind(IntEnum):
     TASK_END = 7
     """The main thread is free for the next task. 0; program counter of the last instruction."""
     ISSUE = 8
-    """A DSD operation issues. Microthread (8: main thread); program counter | elements << 16."""
+    """A DSD operation issues. Microthread (8: main thread); program counter | elements << 16 |
+    1 << 32 if its sources share memory banks (M13)."""
     WAIT = 9
     """What an operation, or the main thread before one, waits for has changed. Microthread (8: main
     thread); `wait_of` says reason, color and queue."""

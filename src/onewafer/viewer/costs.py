@@ -29,7 +29,7 @@ from onewafer.image import (
     entry_points,
     issue_cycles,
 )
-from onewafer.viewer.reasons import Reason, Why, reasons, reasons_of
+from onewafer.trace.formats import Reason, Why, costs_of, reasons, reasons_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -83,10 +83,11 @@ def instruction_costs(
 ) -> tuple[Cost, ...]:
     """Return the cost of each instruction of `rows`, the code of a PE that runs `program`."""
     registers = _Registers(program, rows)
-    cycles, classes = issue_cycles(program, timing), cost_classes(program)
+    cycles = issue_cycles(program, timing)
+    classes = [[name.name.lower() for name in names] for names in cost_classes(program)]
     issues = [
-        Cost(spent, spent, why=reasons_of(classes[pc], spent, timing))
-        for pc, spent in enumerate(cycles)
+        Cost(spent, spent, why=reasons_of(costs_of(names, spent, timing.instruction_cycles)))
+        for names, spent in zip(classes, cycles, strict=True)
     ]
     return tuple(
         _cost(registers.at(pc, row), row, issues[pc], timing) for pc, row in enumerate(rows)

@@ -362,7 +362,7 @@ class ComputeElement:
             self.record_detail(cycle, EventKind.WAIT, MAIN_THREAD, busy)
             return STOP
         operation = make_operation(self, instruction, cycle, self._operation_timing)
-        what = operation.pc | operation.length << 16
+        what = operation.pc | operation.length << 16 | operation.shares_banks << 32
         self.record_detail(cycle, EventKind.ISSUE, operation.thread, what)
         if config is not None:
             self.path.start(operation)

@@ -65,6 +65,7 @@ class Operation:
         "reason",
         "remaining",
         "scalar",
+        "shares_banks",
         "src0",
         "src1",
         "start",
@@ -110,6 +111,8 @@ class Operation:
         has_fifo = bool(self.fifo_sources) or self.fifo_dest is not None
         if self.is_packed and (has_fifo or not all(operand.is_packed for operand in fabric)):
             raise SimulationError(UNPACKED_OPERAND)
+        self.shares_banks = False
+        """Whether its sources take turns at the banks (M13)."""
         self.is_prepared = False
         """Whether a map loop has set it up before it issues (M122)."""
         self.accumulator = self._find_accumulator()
@@ -253,7 +256,8 @@ class OperationTiming:
         operands = (operation.dest, operation.src0, operation.src1)
         stride = max(abs(operand.stride) for operand in operands)
         rate = self._rate(operation.kind, stride, is_reduction=operation.is_reduction)
-        if share_banks(operation.src0, operation.src1):
+        operation.shares_banks = share_banks(operation.src0, operation.src1)
+        if operation.shares_banks:
             rate /= timing.bank_conflict_factor
         num_elements = NUM_PACKED if operation.is_packed else 1
         cycles = _ceil_div(num_elements * rate.denominator, rate.numerator)

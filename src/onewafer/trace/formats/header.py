@@ -27,6 +27,8 @@ class ProgramNames:
     """Functions and tasks, at their first instruction."""
     messages: tuple[str, ...] = ()
     """Texts that it prints."""
+    costs: tuple[Mapping[str, int], ...] = ()
+    """By program counter: the cycles that the instruction takes by itself, by cost class."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +39,11 @@ class TraceHeader:
     profile: str
     clock_hertz: float
     hop_cycles: int
+    task_start_cycles: int
+    result_cycles: int
+    """M152; 0: what comes before the first element of an operation is set-up."""
+    bank_conflict_factor: float
+    """How many times as long an operation takes whose sources share their banks (M13)."""
     width: int
     height: int
     fabric_width: int
@@ -109,6 +116,7 @@ def _program(record: Mapping[str, Any]) -> ProgramNames:
         "addresses": tuple(record["addresses"]),
         "labels": {int(pc): name for pc, name in record["labels"].items()},
         "messages": tuple(record["messages"]),
+        "costs": tuple(record["costs"]),
     }
     fields = {**record, **changed}
     _FIELD_TYPES.check(ProgramNames, fields)

@@ -153,7 +153,7 @@ class _Builder:
         issued = self._issued.pop(thread, None)
         if issued is not None:
             issue_cycle, value = issued
-            slice_.arguments.append(("elements", value >> 16))
+            slice_.arguments.append(("elements", value >> 16 & 0xFFFF))
             slice_.arguments.append(("issued at cycle", issue_cycle))
             place = _place(self._program, value & 0xFFFF)
             if place:
