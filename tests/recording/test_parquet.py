@@ -16,9 +16,9 @@ def path(tmp_path):
     return record(tmp_path / "run.parquet")
 
 
-def rewrite(path, metadata, *, drop=False, skip=0):
-    """Write the table again, with other metadata, or without its first rows."""
-    table, kept = pq.read_table(path), pq.read_metadata(path).metadata
+def rewrite(path, metadata, *, drop=False, skip=0, without=()):
+    """Write the table again, with other metadata, or without its first rows, or some columns."""
+    table, kept = pq.read_table(path).drop(list(without)), pq.read_metadata(path).metadata
     with pq.ParquetWriter(path, table.schema, store_schema=False) as writer:
         writer.write_table(table.slice(skip))
         writer.add_key_value_metadata({} if drop else {**kept, **metadata})
@@ -88,6 +88,10 @@ def fewer_rows(path):
     rewrite(path, {}, skip=1)
 
 
+def without_programs(path):
+    rewrite(path, {}, without=["program"])
+
+
 @pytest.mark.parametrize(
     ("damage", "said"),
     [
@@ -97,6 +101,7 @@ def fewer_rows(path):
         (newer, "has format version 99, written by onewafer "),
         (without_header, "the recording is damaged"),
         (fewer_rows, "the recording is damaged (5 rows for 6 PEs)"),
+        (without_programs, "the recording is damaged (no column program)"),
         (Path.unlink, "No such file or directory"),
     ],
 )

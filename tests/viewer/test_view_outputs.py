@@ -111,6 +111,15 @@ def test_the_server_answers_no_page_of_another_one(client, headers):
     assert client.post("/run/run.json").status_code == 405
 
 
+def test_a_machine_that_is_not_known_is_said(tmp_path):
+    path = record(tmp_path / "run.parquet", arch="wse9")
+    client = TestClient(make_app(RecordingFile(path)), base_url="http://localhost:8008")
+    answer = client.get("/run/programs/0.json")
+
+    assert answer.status_code == 500
+    assert "wse9" in answer.text
+
+
 def test_the_page_asks_no_other_server():
     for file in read_page().values():
         names = file.body.replace(b"http://www.w3.org/2000/svg", b"")  # a name, not an address

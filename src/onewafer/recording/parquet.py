@@ -170,6 +170,9 @@ class RecordingFile:
             header = RunHeader.from_record(about["header"])
         except DAMAGES as error:
             raise self._damaged(error) from error
+        missing = sorted({"x", "y", "program"}.difference(self.columns))
+        if missing:
+            raise self._damaged(ValueError(f"no column {missing[0]}"))
         num_rows = int(self._file.metadata.num_rows)
         if num_rows != header.num_pes:
             raise self._damaged(ValueError(f"{num_rows:,} rows for {header.num_pes:,} PEs"))

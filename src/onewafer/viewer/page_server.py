@@ -14,7 +14,7 @@ from importlib import import_module
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
-from onewafer.errors import ConfigurationError, RecordingError
+from onewafer.errors import ConfigurationError, OnewaferError
 from onewafer.viewer.page import HEADERS, read_page
 from onewafer.viewer.page_parts import PageParts
 
@@ -76,7 +76,7 @@ def make_app(recording: RecordingFile) -> Any:  # noqa: ANN401  # a Starlette, i
         try:
             with lock:  # the file is read at one place at a time
                 found = parts.find(path) if path != request.url.path else None
-        except RecordingError as error:
+        except OnewaferError as error:  # a damaged recording, a machine that is not known
             return responses.PlainTextResponse(str(error), 500, headers=HEADERS)
         if found is None:
             return responses.PlainTextResponse("there is no such page", 404, headers=HEADERS)

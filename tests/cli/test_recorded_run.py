@@ -1,0 +1,53 @@
+"""`--record` and `--view` of commands that run CSL."""
+
+import pytest
+
+from onewafer.cli import csl_trace
+from onewafer.cli.main import execute
+from onewafer.image import save
+from onewafer.recording import RecordingFile
+from tests.host.test_tracing import streaming
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    save(streaming(), tmp_path / "out")
+    return "out"
+
+
+def trace(*arguments):
+    return execute(["csl", "trace", "-o", "a.wafer-trace", *arguments])
+
+
+def test_a_folder_is_recorded_beside_its_trace(folder, tmp_path, capsys):
+    assert trace("--launch", "main", "--record", "run.parquet", folder) == 0
+    header = RecordingFile(tmp_path / "run.parquet").header
+
+    assert "onewafer view run.parquet shows it" in capsys.readouterr().err
+    assert (header.title, header.ending) == ("out", "")
+    assert [launch.name for launch in header.launches] == ["main"]
+
+
+def test_view_shows_the_run_and_leaves_no_file(folder, tmp_path, monkeypatch):
+    shown = []
+    monkeypatch.setattr(
+        csl_trace, "show_longest", lambda files: shown.append(RecordingFile(files[0]).header.title)
+    )
+    assert trace("--launch", "main", "--view", folder) == 0
+    assert shown == ["out"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.wafer-trace", "out"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--record", "no/run.parquet", "out"], "--record no/run.parquet: there is no directory"),
+        (["--record", "run.parquet", "old.wafer-trace"], "it takes -o and no more"),
+        (["--view", "old.wafer-trace"], "it takes -o and no more"),
+    ],
+)
+@pytest.mark.usefixtures("folder")
+def test_what_cannot_be_recorded_is_said_before_the_run(arguments, said, capsys):
+    assert trace(*arguments) == 2
+    assert said in capsys.readouterr().err
