@@ -439,11 +439,20 @@ def _check_arguments(leaves: Sequence[object]) -> None:
 
 
 def _check_parameters(module: torch.nn.Module) -> None:
+    held = (vars(inner)["_parameters"].values() for inner in module.modules())  # names take long
+    if all(parameter is None or _is_known(parameter) for each in held for parameter in each):
+        return
     for name, parameter in module.named_parameters():
-        is_number = parameter.is_floating_point() or parameter.is_complex()
-        if is_number and parameter.dtype not in FORMATS:
+        if not _is_known(parameter):
             msg = f"parameter {name!r} has dtype {parameter.dtype}; the wafer computes in "
             raise UnsupportedOperationError(msg + "float32 and float16")
+
+
+def _is_known(parameter: torch.Tensor) -> bool:
+    """Tell whether the wafer has the type of a parameter, or has nothing to do with it."""
+    if parameter.dtype in FORMATS:
+        return True
+    return not (parameter.is_floating_point() or parameter.is_complex())
 
 
 def _export(

@@ -368,8 +368,6 @@ def _are_weights(weights: object, logits: torch.Tensor) -> bool:
 
 def _are_classes(target: torch.Tensor, logits: torch.Tensor, options: Mapping[str, Any]) -> bool:
     """Tell whether all targets are classes or ignored; else PyTorch has an error to raise."""
-    counted = target[target != options["ignore_index"]]
-    if not counted.numel():
-        return True
-    lowest, highest = (int(found) for found in torch.aminmax(counted))
-    return lowest >= 0 and highest < logits.shape[1]
+    classes = to_numpy(target)
+    counted = classes[classes != options["ignore_index"]]
+    return not counted.size or bool(counted.min() >= 0 and counted.max() < logits.shape[1])
