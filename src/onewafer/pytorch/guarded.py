@@ -11,15 +11,17 @@ a capture binds to whatever tensors the module holds by then.
 
 from __future__ import annotations
 
+import logging
 import threading
 import warnings
 import weakref
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from functools import cached_property, partial
 from types import FunctionType
 from typing import TYPE_CHECKING
 
 import torch
+from torch._dynamo import config as dynamo_config
 
 from onewafer.errors import OnewaferError, UnsupportedOperationError
 from onewafer.pytorch.capture import capture_graph
@@ -31,6 +33,7 @@ from onewafer.pytorch.tracing import tracing_quietly
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+    from contextlib import AbstractContextManager
 
     from onewafer.graph import DataType
     from onewafer.pytorch.capture import Capture, CapturedCall
@@ -46,8 +49,19 @@ _MOST_GRAPHS = 48
 """Graphs of calls that look alike, after which the guards are taken to fail at every call."""
 
 
+_patch: Callable[..., AbstractContextManager[object]] = getattr(dynamo_config, "patch")  # noqa: B009  # partly typed
+_SAID_ONCE = ("warning_once", "info_once")
+"""Methods of loggers, which transformers adds, that say each message once in a process."""
+_LOGS = "logging.Logger method not supported"
+
+
 class NotTraceableError(Exception):
     """Dynamo cannot read the code of a module; nothing was done."""
+
+    @property
+    def is_about_logs(self) -> bool:
+        """Whether it stopped at a method of a logger."""
+        return _LOGS in str(self)
 
 
 class CapturedGraph:
@@ -130,6 +144,8 @@ class GuardedCall:
         self._current = _Current()
         self._first: weakref.ref[torch.nn.Module] | None = None
         """The module that was called first."""
+        self.passes_over_logs = False
+        """Whether messages that are logged once in a process are left out: they have been said."""
         self.can_be_shared = True
         """Whether no call of another module has needed a graph of its own."""
 
@@ -166,7 +182,7 @@ class GuardedCall:
         self._first = self._first or weakref.ref(module)
         restore_generators = save_generators()
         try:
-            with tracing_quietly(), ExitStack() as current.filters:
+            with tracing_quietly(), self._passing_over(), ExitStack() as current.filters:
                 if not self.num_graphs:  # advice on how to write code for Dynamo
                     current.filters.enter_context(warnings.catch_warnings())
                     warnings.simplefilter("ignore")
@@ -182,6 +198,12 @@ class GuardedCall:
             raise NotTraceableError(f"{type(error).__name__}: {error}") from None
         finally:
             current.module = None
+
+    def _passing_over(self) -> AbstractContextManager[object]:
+        if not self.passes_over_logs:
+            return nullcontext()
+        said = {function for name, function in vars(logging.Logger).items() if name in _SAID_ONCE}
+        return _patch(ignore_logging_functions=said)
 
     def _compile(self) -> Callable[..., object]:
         """Return a function with code of its own, since guards are kept, and limited, by code."""

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import logging
+from functools import lru_cache
+
 import pytest
 import torch
 from torch import nn
@@ -106,3 +109,30 @@ def test_values_of_the_fabric_are_near_those_of_plain_python(take_loss):
     # The last of three sequences has its activations on the wafer when it goes back.
     assert program.step.repeated == 2 * program.step.steps
     assert program.step.samples == 3 * TOKENS
+
+
+class Talkative(nn.Linear):
+    """It logs once in a process, as models of transformers do in their loss."""
+
+    def forward(self, rows):
+        LOG.warning_once("said once")
+        return super().forward(rows)
+
+
+LOG = logging.getLogger("talkative")
+
+
+def test_what_is_logged_once_is_said_by_the_host_and_left_out_later(monkeypatch):
+    said = lru_cache(lambda log, text: log.warning(text))
+    monkeypatch.setattr(logging.Logger, "warning_once", said, raising=False)
+    session = Session(WaferOptions(fidelity=Fidelity.MODEL, rectangle=(1, 1), simulate_budget=0))
+    model, messages = Talkative(3, 2), list[str]()
+    monkeypatch.setattr(LOG, "warning", messages.append)
+    with run_on(session):
+        for _ in range(3):
+            model(torch.randn(2, 3)).sum().backward()
+    assert messages == ["said once"]
+    report = session.report(is_over=True)
+    (work,) = (one for one in report.host if "logging.Logger method" in one.reason)
+    assert work.calls + work.nested_calls == 1
+    assert report.wafer_calls > 0

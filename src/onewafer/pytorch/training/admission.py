@@ -61,7 +61,10 @@ class Admission:
         except NotTraceableError as error:
             reason = str(error).strip().splitlines()[0]
             refusal = UnsupportedOperationError(f"Dynamo cannot read its code: {reason}")
-            self._attempts.note_refusal(module, look, refusal)
+            if error.is_about_logs and not guarded.passes_over_logs:
+                guarded.passes_over_logs = True  # the host says it now, and another call need not
+            else:
+                self._attempts.note_refusal(module, look, refusal)
             raise refusal from None
         except UnsupportedOperationError as error:
             if guarded.num_graphs > num_graphs:
