@@ -10,6 +10,7 @@ import struct
 import zipfile
 import zlib
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,17 +19,19 @@ import numpy as np
 from onewafer.arch import load_architecture
 from onewafer.csl import CompileOptions, DiskFiles, compile_program
 from onewafer.graph import DataType, Graph, Linear, Tensor, from_json, to_json, verify_graph
-from onewafer.host import convert_trace
+from onewafer.host import Recorded, RunRecorder, convert_trace
 from onewafer.host.core_file import FILE_NAME, Core, save_core
 from onewafer.host.stream_ports import load_stream_ports
 from onewafer.host.tracing import make_header
 from onewafer.image import files as image_files
 from onewafer.image import load, route_table, save
 from onewafer.perf.gpu import read_profile
+from onewafer.recording import RecordingFile, SourceTexts
 from onewafer.simulator import Machine
 from onewafer.trace import Detail
 from onewafer.trace.formats import TraceWriter, read_trace
 from onewafer.trace.formats.binary import MAGIC
+from onewafer.viewer.page_parts import PageParts
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -41,6 +44,8 @@ if TYPE_CHECKING:
     Document = dict[str, Any]
     """Parts of files by name: JSON values, arrays, or bytes."""
 
+pa: Any = import_module("pyarrow")  # it has no types
+pq: Any = import_module("pyarrow.parquet")
 ROOT = Path(__file__).parents[1]
 _CYCLES = 200
 """Cycles for which an image is run, once it has been read."""
@@ -262,6 +267,55 @@ def _read_trace(folder: Path) -> None:
         line.encode("utf-8", errors="surrogateescape")
 
 
+# --- recordings ----------------------------------------------------------------------------------
+
+_RECORDING = "run.parquet"
+_COLUMN = "column."
+_KEYS = ("onewafer.image", "onewafer.sources")
+
+
+def _make_recording(folder: Path) -> Document:
+    path, image = folder / _RECORDING, _image()
+    subject = Recorded("axpy", SourceTexts({"pe_program.csl": "fn f() void {}"}))
+    recorder = RunRecorder(path, subject, str)
+    machine = Machine(image, load_architecture("wse3"), engine=_ENGINE)
+    recorder.follow(machine)
+    machine.run()
+    recorder.finish()
+    table, metadata = pq.read_table(path), pq.read_metadata(path).metadata
+    columns = {_COLUMN + name: table.column(name).to_numpy() for name in table.column_names}
+    kept = {key: metadata[key.encode()] for key in _KEYS}
+    return {"about": json.loads(metadata[b"onewafer"]), **kept, **columns}
+
+
+def _pack_recording(document: Document) -> dict[str, bytes]:
+    """Pack what is still a column; all get the length of the first one."""
+    columns: dict[str, Array] = {
+        name.removeprefix(_COLUMN): array.reshape(-1)
+        for name, array in _arrays(document).items()
+        if name.startswith(_COLUMN) and array.dtype.kind in "iufb"
+    }
+    length = max([len(next(iter(columns.values()), ())), 1])
+    table = pa.table({n: np.resize(c, length) for n, c in columns.items() if len(c)})
+    file = io.BytesIO()
+    metadata = {"onewafer": _to_json(document["about"])}
+    metadata |= {key: document[key] for key in _KEYS if isinstance(document[key], bytes)}
+    with pq.ParquetWriter(file, table.schema, store_schema=False) as writer:
+        writer.write_table(table)
+        writer.add_key_value_metadata(metadata)
+    return {_RECORDING: file.getvalue()}
+
+
+def _arrays(document: Document) -> dict[str, Array]:
+    return {name: part for name, part in document.items() if isinstance(part, np.ndarray)}
+
+
+def _read_recording(folder: Path) -> None:
+    parts = PageParts(RecordingFile(folder / _RECORDING))
+    for path in (*parts.paths(), "pes/0-0.json"):
+        parts.find(path)
+
+
 # --- JSON and the core of a run ------------------------------------------------------------------
 
 
@@ -343,6 +397,7 @@ KINDS = {
             from_json((folder / "graph.json").read_text(errors="surrogateescape"))
         ),
     ),
+    "recording": Kind(_make_recording, _pack_recording, _read_recording),
     "streams": Kind(_make_streams, _json_file("streams.json"), load_stream_ports),
 }
 """By name."""

@@ -120,6 +120,15 @@ def test_a_damaged_column_is_refused_when_it_is_read(path):
         RecordingFile(path).column("x")
 
 
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_a_column_of_no_numbers_is_refused(tmp_path, value):
+    columns = {"program": np.zeros(6, np.int16), "busy_cycles": np.full(6, value)}
+    file = RecordingFile(record(tmp_path / "run.parquet", columns))
+
+    with pytest.raises(RecordingError, match="column busy_cycles holds what is no number"):
+        file.column("busy_cycles")
+
+
 @pytest.mark.parametrize("content", [b"", b"!", b"AAAA AAAA"])
 def test_a_damaged_image_is_refused_when_it_is_read(path, content):
     rewrite(path, {b"onewafer.image": content})

@@ -192,9 +192,11 @@ class RecordingFile:
             found = np.asarray(values)
             if found.dtype.kind not in "iuf":
                 raise ValueError(f"column {name} holds {found.dtype}")
+            if not np.isfinite(found).all():
+                raise ValueError(f"column {name} holds what is no number")
+            return found.reshape(self.header.height, self.header.width)
         except (OSError, _arrow().ArrowException, *DAMAGES) as error:
             raise self._damaged(error) from error
-        return found.reshape(self.header.height, self.header.width)
 
     def row(self, x: int, y: int) -> dict[str, int | float]:
         """Return what the columns say of a PE."""

@@ -112,9 +112,9 @@ def find_map(recording: RecordingFile, name: str) -> HeatMap:
 
 
 def values_of(recording: RecordingFile, drawn: HeatMap) -> NDArray[Any]:
-    """Return the value of every PE, `[y, x]`."""
+    """Return the value of every PE, `[y, x]`, at least 0."""
     total = sum(recording.column(name).astype(np.float64) for name in drawn.columns)
-    values = np.asarray(total)
+    values = np.maximum(total, 0)
     if drawn.unit is Unit.SHARE:
         values = values / max(1, recording.header.cycles)
     return values
