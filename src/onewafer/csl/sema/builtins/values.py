@@ -146,7 +146,7 @@ def range_(site: Site, _module: Module, args: Sequence[Value]) -> Value:
     step = step if counts_down else bound(step, "the step")
     result = Range(type_, bound(start, "the start"), bound(stop, "the end"), step)
     if isinstance(result.step, Scalar) and result.step.value == 0:
-        fail("value-out-of-range", "a range with step 0 does not end", site.span)
+        rules.endless_range(site.span)
     return result
 
 

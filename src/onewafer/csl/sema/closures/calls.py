@@ -353,7 +353,7 @@ def _compile_call(node: ast.Call, scope: Scope) -> Evaluate:
         if type(function) is FunctionAddress:
             function = function.function
         if type(function) is not FunctionValue:
-            fail("not-callable", f"a value of type `{type_of(function)}` cannot be called", span)
+            rules.not_callable(type_of(function), span)
         return call_function(function, [argument(frame) for argument in arguments], span)
 
     return call

@@ -453,12 +453,7 @@ def iterate(value: Value, span: Span) -> Iterator[Value]:
         case Struct(None, fields) | Struct((), fields, None):
             return iter(fields)
         case _:
-            fail(
-                "type-mismatch",
-                f"a `for` loop goes over a range or an array, not over a `{type_of(value)}`",
-                span,
-                help="write `for (@range(u16, n)) |i| { … }`",
-            )
+            rules.not_iterable(type_of(value), span)
 
 
 @compiles_statement(ast.Switch)

@@ -26,6 +26,7 @@ from onewafer.csl.sema.rules.choices import (
 )
 from onewafer.csl.sema.rules.elements import element, element_pointer, indexed
 from onewafer.csl.sema.rules.indices import check_rank, flat_index, outside, plain
+from onewafer.csl.sema.rules.loops import endless_range, not_callable, not_iterable
 from onewafer.csl.sema.rules.members import CHANGING_BUILTINS, expect_type, member
 from onewafer.csl.sema.rules.tensors import tensor_access
 
@@ -42,6 +43,7 @@ __all__ = [
     "dereferenced",
     "element",
     "element_pointer",
+    "endless_range",
     "expect_pointer",
     "expect_type",
     "flat_index",
@@ -54,6 +56,8 @@ __all__ = [
     "no_arm",
     "no_arm_for",
     "no_comptime_address",
+    "not_callable",
+    "not_iterable",
     "outside",
     "plain",
     "pointed_at",

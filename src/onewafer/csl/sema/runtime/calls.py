@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from onewafer.csl import ir
+from onewafer.csl.sema import rules
 from onewafer.csl.sema import types as t
 from onewafer.csl.sema.closures import call_function
 from onewafer.csl.sema.closures.calls import check_call, missing_return, result_type
@@ -62,7 +63,7 @@ def _call(a: Analyzer, node: ast.Call) -> Value:
         function = function.function
     is_pointer = function_pointers.is_pointer(type_of(function))
     if not isinstance(function, FunctionValue) and not is_pointer:
-        fail("not-callable", f"a value of type `{type_of(function)}` cannot be called", node.span)
+        rules.not_callable(type_of(function), node.span)
     function = a.load(function, node.callee.span)
     mark = order.here(a)
     arguments = order.in_order(a, node.arguments, operand)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from onewafer.csl import ir
+from onewafer.csl.sema import rules
 from onewafer.csl.sema import types as t
 from onewafer.csl.sema.faults import fail
 from onewafer.csl.sema.instance import narrow
@@ -42,7 +43,7 @@ def count(a: Analyzer, name: str, loop: Range, span: Span) -> CountedLoop:
         fail("not-comptime", "the step of a range has to be known at compile time", span)
     step = int(force(loop.step, "step of a range", span))
     if step == 0:
-        fail("value-out-of-range", "a range with step 0 does not end", span)
+        rules.endless_range(span)
     counter = a.new_local(name, type_, is_const=True)
     read = ir.ReadLocal(counter.local)
     start, stop = a.sized(loop.start, type_, span), a.sized(loop.stop, type_, span)

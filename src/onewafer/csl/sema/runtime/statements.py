@@ -155,14 +155,7 @@ def _for(a: Analyzer, node: ast.For) -> bool:
         case Struct(None) | Struct((), (), None):
             unrolled.unroll(a, node, _settled_parts(a, node, iterable))
         case _:
-            fail(
-                "type-mismatch",
-                f"a `for` loop goes over a range or an array, not over a `{type_of(iterable)}`",
-                node.iterable.span,
-                help="write `for (p.*) |x| { … }`"
-                if isinstance(type_of(iterable), t.PointerType)
-                else "write `for (@range(u16, n)) |i| { … }`",
-            )
+            rules.not_iterable(type_of(iterable), node.iterable.span)
     return False
 
 

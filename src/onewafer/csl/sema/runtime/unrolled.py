@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from onewafer.csl import ir
+from onewafer.csl.sema import rules
 from onewafer.csl.sema import types as t
 from onewafer.csl.sema.faults import fail
 from onewafer.csl.sema.instance.analyzer import Analyzer, JumpTarget
@@ -92,7 +93,7 @@ def numbers_of(loop: Range, span: Span) -> Iterator[Value]:
         bounds.append(int(force(bound, "bound of an `inline for`", span)))
     start, stop, step = bounds
     if not step:
-        fail("value-out-of-range", "a range with step 0 does not end", span)
+        rules.endless_range(span)
     return (Scalar(loop.type, number) for number in range(start, stop, step))
 
 
