@@ -135,7 +135,8 @@ def test_a_large_body_is_refused_before_it_is_read(keyed):
 
 
 def test_a_port_that_is_taken_is_one_sentence(open_server):
-    with pytest.raises(ConfigurationError, match=f"port {open_server.port} of 127.0.0.1"):
+    taken = f"port {open_server.port} of 127.0.0.1: .*; choose another one with --port"
+    with pytest.raises(ConfigurationError, match=taken):
         listen("127.0.0.1", open_server.port, has_key=False)
 
 

@@ -59,7 +59,10 @@ def listen(host: str, port: int, *, has_key: bool) -> socket.socket:
         listener.listen(BACKLOG)
     except OSError as error:
         listener.close()
-        raise ConfigurationError(f"port {port} of {host}: {error.strerror or error}") from None
+        raise ConfigurationError(
+            f"port {port} of {host}: {error.strerror or error}; choose another one with --port "
+            "(0: any that is free)"
+        ) from None
     return listener
 
 
