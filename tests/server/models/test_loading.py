@@ -1,4 +1,6 @@
 import json
+import subprocess
+import sys
 
 import pytest
 
@@ -110,3 +112,14 @@ def test_smollm2_is_loaded_from_its_package(capfd):
     assert loaded.text.context_length == 8192
     assert loaded.text.end_ids == {2}
     assert str(loaded.module.dtype) == "torch.float32"
+
+
+def test_words_alone_need_neither_models_nor_what_captures_them():
+    code = (
+        "import sys, onewafer.server.assembly, onewafer.server.models.words; "
+        "print({'transformers.modeling_utils', 'onewafer.pytorch'} & set(sys.modules))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=300
+    )
+    assert done.stdout.strip() == "set()"

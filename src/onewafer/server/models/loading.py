@@ -14,17 +14,14 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 from transformers import (
     AutoConfig,
-    AutoModelForCausalLM,
     AutoTokenizer,
     GenerationConfig,
-    PreTrainedModel,
     PreTrainedTokenizerFast,
     modeling_gguf_pytorch_utils,
 )
 from transformers.utils import logging
 
 from onewafer.errors import ConfigurationError
-from onewafer.pytorch import build_weightless
 from onewafer.server.models.fingerprints import fingerprint_of_files
 from onewafer.server.models.gguf_reading import reading_once
 from onewafer.server.models.sources import find_source, no_tokenizer, refuse_without_memory
@@ -36,7 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Generator, Iterable
 
     import torch
-    from transformers import PreTrainedConfig
+    from transformers import PreTrainedConfig, PreTrainedModel
 
     from onewafer.server.models.sources import ModelSource
     from onewafer.server.models.text_model import Tokenizer
@@ -73,6 +70,8 @@ def load_model(
 
 
 def _load(source: ModelSource, bar: ProgressBar, dtype: torch.dtype | None) -> LoadedModel:
+    from transformers import AutoModelForCausalLM  # noqa: PLC0415  # words alone need no models
+
     text = _load_text(source, bar)
     bar.say(f"{shown(source.id)}: reading the weights ({format_size(_file_bytes(source))})")
     options: dict[str, Any] = {} if dtype is None else {"dtype": dtype}
@@ -95,6 +94,10 @@ def build_without_weights(source: ModelSource) -> torch.nn.Module:
     Raises:
         ConfigurationError: it cannot be read.
     """
+    from transformers import AutoModelForCausalLM  # noqa: PLC0415  # words alone need no models
+
+    from onewafer.pytorch import build_weightless  # noqa: PLC0415  # likewise
+
     with _one_sentence(source):
         config = AutoConfig.from_pretrained(
             source.folder,
