@@ -16,7 +16,7 @@ from onewafer.mesh.blocks import Arena, Block
 from onewafer.mesh.functions import FUNCTIONS
 from onewafer.mesh.gradients.operations import GRADIENT
 from onewafer.mesh.kinds import Kind, Module
-from onewafer.mesh.operation import MeshOperation
+from onewafer.mesh.operation import Conflicts, MeshOperation
 from onewafer.mesh.sizes import block_entry, block_sizes, with_chunks
 
 if TYPE_CHECKING:
@@ -219,6 +219,11 @@ class AdamStep(StepOperation):
         divisor = add(root(multiply(squares, scale)), epsilon)
         weights[...] = _descend(kept, multiply(functions.inverse(divisor), moments), rate)
 
+    def conflicts(self, program: ProgramShape, launch: Launch) -> Conflicts:
+        """Return the products of numbers with themselves: d², and three times that of a root."""
+        sizes = self.sizes(program, launch)
+        return Conflicts(_SQUARES * sizes["chunks"], "fmuls", sizes["chunk"])
+
 
 def _direction(weights: Floats, gradients: Floats, sign: Floats, decay: Floats) -> Floats:
     """Return sign · gradient + decay · weight."""
@@ -230,6 +235,8 @@ def _descend(weights: Floats, direction: Floats, rate: Floats) -> Floats:
     return arithmetic.add(weights, arithmetic.multiply(direction, rate))
 
 
+_SQUARES = 4
+"""Products of a chunk with itself in adam.csl."""
 _LEAST, _HALF, _THREE_HALVES = (np.full((), value, np.float32) for value in (1e-30, 0.5, 1.5))
 
 
