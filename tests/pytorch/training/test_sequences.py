@@ -96,6 +96,8 @@ def test_values_of_the_host_are_those_of_plain_python(take_loss):
     torch.testing.assert_close(found.pop(0), expected.pop(0), rtol=1e-6, atol=0)
     assert all(torch.equal(one, other) for one, other in zip(expected, found, strict=True))
     assert report.flop.share == 1
+    # The third of a weight that is the keys' is no parameter of the script.
+    assert any("are parts" in what for one in report.programs for what in one.on_host)
     assert not [cause for cause in report.host if cause.cause is Cause.REFUSAL]
 
 

@@ -119,6 +119,8 @@ class TrainedModule:
         for name, parameter in call.call.parameters.items():
             if name in program.by_name:
                 self._homes.note(parameter, program, name)
+                if not parameter.is_leaf and program.plan.step is not None:
+                    program.loaded.note_on_host("stepping parameters of which weights are parts")
 
     def inference_program(self, captured: Capture) -> ModuleProgram | None:
         """Return what computes a graph with parameters that are on the wafer for training.
