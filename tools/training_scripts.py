@@ -22,7 +22,10 @@ import sys
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 PAGE = Path(__file__).parents[1] / "docs" / "reference" / "training-scripts.md"
 PICTURE = Path(__file__).parents[1] / "docs" / "pictures" / "characters-loss.svg"
@@ -137,7 +140,7 @@ def draw(outcome: Outcome, file: Path) -> None:
     below.set_ylabel("distance")
     below.set_xlabel("step")
     figure.tight_layout()
-    figure.savefig(file, metadata={"Date": None})
+    figure.savefig(file, metadata={"Date": None})  # pyright: ignore[reportUnknownMemberType]
 
 
 def run(script: Script, folder: Path) -> Outcome:
@@ -171,14 +174,14 @@ def run_one(how: str, path: str, out: str) -> None:
     import onewafer  # noqa: PLC0415
 
     losses: list[float] = []
-    backward = torch.Tensor.backward
+    backward: Callable[..., None] = torch.Tensor.backward  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
 
     def note(self: torch.Tensor, *args: Any, **options: Any) -> None:  # noqa: ANN401  # as in torch
         losses.append(float(self.detach()))
         backward(self, *args, **options)
 
     torch.Tensor.backward = note
-    torch.manual_seed(0)
+    torch.manual_seed(0)  # pyright: ignore[reportUnknownMemberType]
     report: object = None
     if how == "plain":
         import runpy  # noqa: PLC0415

@@ -85,7 +85,7 @@ def test_wrong_calls_say_what_is_wrong(runner, call, message):
         ({"max_cycles": 0}, "max_cycles=0: give a whole number of at least 1"),
         ({"threads": "two"}, "threads='two': give a whole number of at least 1"),
         ({"check": "all-of-it"}, "check='all-of-it': there is no check 'all-of-it'; choose from "),
-        ({"trace": "run.txt"}, r"trace run\.txt: the ending of the name says the format"),
+        ({"trace": "run.pdf"}, r"trace run\.pdf: the ending of the name says the format"),
     ],
 )
 def test_wrong_options_are_named(program, options, message):

@@ -24,7 +24,7 @@ SCRIPT = """
 
     print("script", sys.argv[1:])
     torch.manual_seed(0)
-    model = nn.Sequential(nn.Linear(6, 5), nn.Tanh(), nn.Linear(5, 3))
+    model = nn.Sequential(nn.Linear(6, 5), nn.Softmax(-1), nn.Linear(5, 3))
     model(torch.ones(2, 6)).sum().backward()
     with torch.no_grad():
         print(tuple(model(torch.ones(2, 6)).shape))
