@@ -62,6 +62,7 @@ CASES = [
 
 
 @pytest.mark.parametrize(("function", "reduction", "is_activated"), CASES)
+@pytest.mark.alternate
 def test_losses_of_elements(function, reduction, is_activated):
     gradients, number = with_loss(function, reduction, is_activated=is_activated)
     program = shard_training(gradients, width=4, height=3, architecture=WSE3, num_model=number)

@@ -71,6 +71,7 @@ def check_gradients(gradients, values, parameters, found):
 
 
 @pytest.mark.parametrize(("decoder", "rectangle", "arch"), CASES.values(), ids=CASES)
+@pytest.mark.alternate
 def test_a_step_on_the_fabric(decoder, rectangle, arch):
     architecture = load_architecture(arch)
     gradients, number = derived(decoder)

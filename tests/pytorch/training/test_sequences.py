@@ -102,6 +102,7 @@ def test_values_of_the_host_are_those_of_plain_python(take_loss):
 
 
 @pytest.mark.parametrize("take_loss", [inside, outside])
+@pytest.mark.alternate
 def test_values_of_the_fabric_are_near_those_of_plain_python(take_loss):
     expected, found, report = run(take_loss, Fidelity.FABRIC)
     for one, other in zip(expected, found, strict=True):
