@@ -12,7 +12,7 @@ from selenium.webdriver.support.wait import WebDriverWait
 from onewafer.server.events import Delta, Ended, Reason, Started
 from onewafer.server.failures import UnavailableError
 from onewafer.server.http.options import HttpOptions
-from onewafer.server.page import read_page
+from onewafer.web_pages import read_page
 from tests.server.running import serving, wait_until
 from tests.server.scripted import (
     TEXT,
@@ -199,7 +199,7 @@ def test_the_page_asks_for_the_key(browser):
 
 
 def test_the_files_of_the_page_name_no_other_server(server):
-    files = read_page()
+    files = read_page("onewafer.server.page")
     assert {"/", "/page/page.js", "/page/page.css", "/page/icon.svg"} <= set(files)
     for path, file in files.items():
         answer = httpx.get(f"{server.url}{path}")

@@ -11,10 +11,10 @@ from starlette.testclient import TestClient
 from onewafer.cli.main import execute
 from onewafer.recording import RecordingFile
 from onewafer.viewer import page_file
-from onewafer.viewer.page import read_page
 from onewafer.viewer.page_parts import PageParts
 from onewafer.viewer.page_server import make_app
 from onewafer.viewer.palettes import value_palette
+from onewafer.web_pages import read_page
 from tests.recording.recordings import record
 
 EVIL = "</script><img src=x onerror=\"document.title='owned'\">"
@@ -79,7 +79,7 @@ def test_the_server_has_its_own_files_and_the_run(client):
     assert [one["name"] for one in run.json()["maps"]] == ["busy", "program"]
     assert client.get("/run/maps/busy/0").content == bytes([1, 52, 103, 153, 204, 255])
     assert client.get("/run/pes/2-1.json").json()["busy_cycles"] == 50
-    assert page.text == read_page()["/"].body.decode()
+    assert page.text == read_page("onewafer.viewer.page")["/"].body.decode()
     assert "default-src 'none'" in page.headers["content-security-policy"]
 
 
@@ -121,7 +121,7 @@ def test_a_machine_that_is_not_known_is_said(tmp_path):
 
 
 def test_the_page_asks_no_other_server():
-    for file in read_page().values():
+    for file in read_page("onewafer.viewer.page").values():
         names = file.body.replace(b"http://www.w3.org/2000/svg", b"")  # a name, not an address
         assert b"http:" not in names
         assert b"https:" not in names

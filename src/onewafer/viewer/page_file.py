@@ -13,8 +13,9 @@ import re
 import zlib
 from typing import TYPE_CHECKING
 
-from onewafer.viewer.page import SCRIPTS, read_page
+from onewafer.viewer.page import SCRIPTS
 from onewafer.viewer.page_parts import PageParts
+from onewafer.web_pages import read_page
 from onewafer.whole_files import write_text
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ def write_page(recording: RecordingFile, path: Path) -> tuple[str, ...]:
         OSError: it cannot be written.
     """
     kept, left_out = _choose(PageParts(recording))
-    files = read_page()
+    files = read_page("onewafer.viewer.page")
     script = "\n".join(
         _EXPORT.sub("", _IMPORT.sub("", files[f"/page/{name}"].body.decode())) for name in SCRIPTS
     )

@@ -15,8 +15,8 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from onewafer.errors import ConfigurationError, OnewaferError
-from onewafer.viewer.page import HEADERS, read_page
 from onewafer.viewer.page_parts import PageParts
+from onewafer.web_pages import HEADERS, LOOPBACK_NAMES, is_loopback, is_same_origin, read_page
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from onewafer.recording import RecordingFile
 
 HOST = "127.0.0.1"
-_NAMES = ("localhost", HOST)
 _LAST_PORT = 65_535
 
 
@@ -63,7 +62,7 @@ def make_app(recording: RecordingFile) -> Any:  # noqa: ANN401  # a Starlette, i
         import_module(f"starlette.{name}") for name in ("applications", "routing", "responses")
     )
     parts, lock = PageParts(recording), threading.Lock()
-    files = read_page()
+    files = read_page("onewafer.viewer.page")
 
     def answer(request: Request) -> Response:
         refusal = _refusal(request)
@@ -89,10 +88,10 @@ def make_app(recording: RecordingFile) -> Any:  # noqa: ANN401  # a Starlette, i
 def _refusal(request: Request) -> str | None:
     """Return why a request may not come in; None: it may."""
     host = request.headers.get("host", "")
-    if host.rpartition(":")[0] not in _NAMES and host not in _NAMES:
-        return f"this server answers only as {' or '.join(_NAMES)}"
+    if not is_loopback(host):
+        return f"this server answers only as {' or '.join(LOOPBACK_NAMES)}"
     origin = request.headers.get("origin")
-    if origin is not None and origin != f"http://{host}":
+    if origin is not None and not is_same_origin(origin, host):
         return "pages of other servers may not ask this one"
     return None
 

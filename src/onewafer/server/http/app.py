@@ -48,7 +48,7 @@ from onewafer.server.http.guard import Guard
 from onewafer.server.http.metrics import Metrics
 from onewafer.server.http.open_answers import OpenAnswers
 from onewafer.server.http.openapi import to_openapi
-from onewafer.server.page import read_page
+from onewafer.web_pages import read_page
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -204,7 +204,7 @@ def _routes(parts: Parts) -> Iterator[Route]:
         yield _get(f"{prefix}/models/{{model:path}}", OneModel(parts))
         yield _get(f"{prefix}/tcp_warming", WarmUp())
         yield _get(f"{prefix}/health", SayHealth(parts))
-    for path, file in read_page().items():
+    for path, file in read_page("onewafer.server.page").items():
         yield _get(path, SendFile(file))
     yield _get("/metrics", Scrape(parts))
     yield _get("/openapi.json", Describe(parts, to_openapi))

@@ -17,8 +17,8 @@ from onewafer.server.http.answer import Answer
 from onewafer.server.http.body import read_body
 from onewafer.server.http.exchange import exchange_of
 from onewafer.server.http.metrics import MEDIA_TYPE, Metrics
-from onewafer.server.page import HEADERS
 from onewafer.server.service import Health
+from onewafer.web_pages import HEADERS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -31,8 +31,8 @@ if TYPE_CHECKING:
     from onewafer.server.http.open_answers import OpenAnswers
     from onewafer.server.http.options import HttpOptions
     from onewafer.server.json_values import Json
-    from onewafer.server.page import PageFile
     from onewafer.server.service import ServedModel, Service
+    from onewafer.web_pages import PageFile
 
 LARGE_BODY_BYTES = 64 * 1024
 """Larger bodies are read in a thread: open streams do not wait for them."""

@@ -6,12 +6,12 @@ import hmac
 from typing import TYPE_CHECKING
 
 from onewafer.server.failures import ForbiddenError, UnauthorizedError
+from onewafer.web_pages import is_loopback, is_same_origin
 
 if TYPE_CHECKING:
     from onewafer.server.http.exchange import Exchange
     from onewafer.server.http.options import HttpOptions
 
-LOOPBACK_NAMES = ("localhost", "127.0.0.1", "[::1]")
 _ANYBODY = ("/", "/health", "/v1/health", "/tcp_warming", "/v1/tcp_warming")
 """Paths that need no key: they say nothing of the model."""
 _ANYBODY_UNDER = "/page/"
@@ -49,7 +49,7 @@ class Guard:
     def _check_host(self, exchange: Exchange) -> None:
         """Refuse other names: a page could have its own point here (DNS rebinding)."""
         host = exchange.header(b"host")
-        if host and _hostname(host) not in LOOPBACK_NAMES:
+        if host and not is_loopback(host):
             raise ForbiddenError(
                 "Without a key, this server answers only as localhost or 127.0.0.1; "
                 f"this request is for {host[:80]!r}. Start it with --api-key to use other names."
@@ -60,19 +60,7 @@ class Guard:
         origin = exchange.header(b"origin")
         if not origin or "*" in self._origins or origin in self._origins:
             return
-        if origin.partition("://")[2] != exchange.header(b"host"):
+        if not is_same_origin(origin, exchange.header(b"host")):
             raise ForbiddenError(
                 f"Pages of {origin[:80]!r} may not ask this server; --cors names those that may."
             )
-
-
-def _hostname(host: str) -> str:
-    """Return a host without its port, in lower case.
-
-    >>> _hostname("LocalHost:8000"), _hostname("[::1]:8000"), _hostname("127.0.0.1")
-    ('localhost', '[::1]', '127.0.0.1')
-    """
-    host = host.lower()
-    if host.startswith("["):
-        return host.partition("]")[0] + "]"
-    return host.partition(":")[0]

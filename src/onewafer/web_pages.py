@@ -1,0 +1,75 @@
+"""Pages that this computer shows its own browser: their files, and who may ask for them.
+
+A page is static files of a package, without a build step, which ask no other server for anything.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib.resources import files
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+LOOPBACK_NAMES = ("localhost", "127.0.0.1", "[::1]")
+"""The names of this computer that no one else can have point here."""
+HEADERS = {
+    "content-security-policy": (
+        "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
+        "img-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    ),
+    "x-content-type-options": "nosniff",
+    "referrer-policy": "no-referrer",
+    "cross-origin-opener-policy": "same-origin",
+    "cross-origin-resource-policy": "same-origin",
+    "cache-control": "no-cache",
+}
+"""What a browser may do with a page: run and ask for what its server has, nothing else."""
+_MEDIA_TYPES = {
+    "html": "text/html; charset=utf-8",
+    "css": "text/css; charset=utf-8",
+    "js": "text/javascript; charset=utf-8",
+    "svg": "image/svg+xml",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class PageFile:
+    """A file of a page."""
+
+    body: bytes
+    media_type: str
+
+
+def read_page(package: str) -> Mapping[str, PageFile]:
+    """Return the files of the page in a package: path → file; the page itself is at `/`."""
+    result: dict[str, PageFile] = {}
+    for file in files(package).iterdir():
+        media_type = _MEDIA_TYPES.get(file.name.rpartition(".")[2])
+        if media_type is not None:
+            path = "/" if file.name == "index.html" else f"/page/{file.name}"
+            result[path] = PageFile(file.read_bytes(), media_type)
+    return result
+
+
+def is_loopback(host: str) -> bool:
+    """Return whether a `Host` header names this computer, with a port or without.
+
+    >>> is_loopback("LocalHost:8000"), is_loopback("[::1]:8000"), is_loopback("127.0.0.1")
+    (True, True, True)
+    >>> is_loopback("localhost.example:8000")
+    False
+    """
+    host = host.lower()
+    name = host.partition("]")[0] + "]" if host.startswith("[") else host.partition(":")[0]
+    return name in LOOPBACK_NAMES
+
+
+def is_same_origin(origin: str, host: str) -> bool:
+    """Return whether an `Origin` header names the server that the request is for.
+
+    >>> [is_same_origin(one, "localhost:80") for one in ("http://localhost:80", "null")]
+    [True, False]
+    """
+    return origin.partition("://")[2] == host
