@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from onewafer.errors import InternalError, UnsupportedOperationError
@@ -30,6 +30,7 @@ from onewafer.mesh.collectives import (
     Convert,
     Redistribute,
 )
+from onewafer.mesh.lowering.first_fit import FirstFit
 from onewafer.mesh.lowering.left import LeftForGradients
 from onewafer.mesh.lowering.middles import place_middles
 from onewafer.mesh.lowering.training import BACKWARD
@@ -52,28 +53,6 @@ SLOT_WORDS = 4
 _UNNAMED = "\0unnamed"
 """Begins the names of blocks that hold no tensor of the graph."""
 _BLOCKED = {Axis.X: Distribution.BLOCKED_X, Axis.Y: Distribution.BLOCKED_Y}
-
-
-@dataclass(slots=True)
-class _FirstFit:
-    """Offsets in an arena: the lowest gap that is large enough."""
-
-    period: int = 1
-    """Elements after which banks repeat."""
-    live: dict[str, tuple[int, int]] = field(default_factory=dict[str, tuple[int, int]])
-    """Name → first and end offset."""
-    num_elements: int = 0
-
-    def allocate(self, name: str, size: int, phase: int) -> int:
-        """Return an offset that is `phase` modulo the period."""
-        offset = phase
-        for start, end in sorted(self.live.values()):
-            if offset + size <= start:
-                break
-            offset = max(offset, end + (phase - end) % self.period)
-        self.live[name] = (offset, offset + size)
-        self.num_elements = max(self.num_elements, offset + size)
-        return offset
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +116,7 @@ class Builder:
         self._last_use = {**uses.last}
         self._redistributed = uses.redistributed(layouts, num_pes=width * height)
         self._phases = uses.phases(self._redistributed)
-        self._activations = _FirstFit(period(self.dtype))
+        self._activations = FirstFit(period(self.dtype))
         self._parameters: dict[tuple[object, ...], Placement] = {}
         """By name, layouts and copies."""
         self._parameter_elements = self._accumulator_elements = self._state_elements = 0

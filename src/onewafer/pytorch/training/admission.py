@@ -12,7 +12,7 @@ from torch.utils import _pytree as pytree
 
 from onewafer.errors import UnsupportedOperationError
 from onewafer.pytorch.attempts import Attempts
-from onewafer.pytorch.capture import check_call
+from onewafer.pytorch.call_checks import check_call
 from onewafer.pytorch.guarded import GuardedCall, NotTraceableError
 from onewafer.pytorch.looks import look_of
 from onewafer.pytorch.refusals import SurroundingsError

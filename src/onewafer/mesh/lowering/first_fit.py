@@ -1,0 +1,27 @@
+"""Where tensors lie in an arena while they are live."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+
+@dataclass(slots=True)
+class FirstFit:
+    """Offsets in an arena: the lowest gap that is large enough."""
+
+    period: int = 1
+    """Elements after which banks repeat."""
+    live: dict[str, tuple[int, int]] = field(default_factory=dict[str, tuple[int, int]])
+    """Name → first and end offset."""
+    num_elements: int = 0
+
+    def allocate(self, name: str, size: int, phase: int) -> int:
+        """Return an offset that is `phase` modulo the period."""
+        offset = phase
+        for start, end in sorted(self.live.values()):
+            if offset + size <= start:
+                break
+            offset = max(offset, end + (phase - end) % self.period)
+        self.live[name] = (offset, offset + size)
+        self.num_elements = max(self.num_elements, offset + size)
+        return offset
