@@ -46,6 +46,7 @@ def test_active_fraction_is_that_of_the_sizes():
     assert curve.series[0].points[-1][0] == 1
 
 
+@pytest.mark.slow
 def test_quick_curve_is_measured():
     notes = []
     curve = growth_curves(quick=True)[2]

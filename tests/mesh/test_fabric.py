@@ -92,6 +92,7 @@ def test_random_multilayer_perceptrons(sizes, batch, dtype, rectangle, architect
     ],
 )
 @pytest.mark.parametrize("rectangle", [(1, 1), (5, 1), (1, 4), (4, 5)], ids=str)
+@pytest.mark.alternate
 def test_perceptron_with_residual(rectangle, sizes, architecture, dtype):
     graph = mlp(sizes, batch=2, dtype=dtype, is_residual=True)
     check(graph, *rectangle, ARCHITECTURES[architecture])

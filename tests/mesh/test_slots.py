@@ -221,6 +221,7 @@ def test_a_row_does_not_depend_on_those_beside_it(data, model, dtype, rectangle)
 @pytest.mark.parametrize(
     "dtype", [DataType.F16, pytest.param(DataType.F32, marks=pytest.mark.slow)]
 )
+@pytest.mark.slow
 def test_the_footprint_has_every_sequence_and_is_an_upper_bound(dtype):
     graph = llama(rows=ROWS, positions=POSITIONS, dtype=dtype)
     program, one = (shards(graph, (4, 3), num_sequences=count) for count in (NUM_SEQUENCES, 1))

@@ -56,6 +56,7 @@ def test_a_server_keeps_the_times_of_so_many_kinds_of_steps(
 
 
 @pytest.mark.parametrize("position", [1, 40, 100, 300, 500])
+@pytest.mark.alternate
 def test_a_time_between_positions_is_that_of_the_closed_form(
     wafers: ServedWafers, position: int
 ) -> None:

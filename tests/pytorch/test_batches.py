@@ -123,6 +123,7 @@ def test_positions_may_be_any():
 
 @pytest.mark.parametrize("side", ["left", "right"])
 @pytest.mark.parametrize("family", ["llama", "gpt2"])
+@pytest.mark.alternate
 def test_calls_of_a_script_with_prompts_of_different_length(family, side):
     """All logits are those of the host, those behind padding too, which it computes."""
     model, arguments = build(family), padded(6, 2, 4, side=side)
@@ -226,6 +227,7 @@ def run_beams(model, fidelity):
 
 
 @pytest.mark.usefixtures("no_files")
+@pytest.mark.slow
 def test_beams_of_padded_prompts_in_all_fidelities():
     model = build("llama", num_hidden_layers=1)
     expected = generate(model, padded(2, 3), num_beams=2, max_new_tokens=4)

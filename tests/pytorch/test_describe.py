@@ -230,6 +230,7 @@ def test_convolutions_are_those_that_pytorch_counts():
     assert model.fixed_tokens == 32 * 32
 
 
+@pytest.mark.slow
 def test_resnet_50_is_as_large_as_published_and_as_fast_as_measured(tmp_path, monkeypatch):
     monkeypatch.setenv("ONEWAFER_CACHE_DIR", str(tmp_path))
     model = describe_model("resnet-50")

@@ -334,6 +334,7 @@ class Asking(nn.Module):
 
 
 @pytest.mark.parametrize("kind", [Drawing, Counting, Iterating, Passing, Calling, Asking])
+@pytest.mark.alternate
 def test_code_that_acts_otherwise_at_each_call(wafer, monkeypatch, kind):
     monkeypatch.setattr(guarded, "_MOST_GRAPHS", 8)  # more than one code has
 

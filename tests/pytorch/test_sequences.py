@@ -18,6 +18,7 @@ def session(fidelity=Fidelity.MODEL, **options):
 
 
 @pytest.mark.parametrize("family", DECODERS)
+@pytest.mark.alternate
 def test_generate_gives_the_tokens_of_the_host(family):
     model, wafer = build(family), session()
     expected = model.generate(IDS, **GREEDY)
@@ -72,6 +73,7 @@ def test_generate_on_the_fabric_takes_the_cycles_of_the_closed_form():
     assert abs(cycles[0] - cycles[1]) < 0.05 * cycles[0]
 
 
+@pytest.mark.slow
 def test_a_batch_of_padded_sequences_on_the_fabric():
     model = build("bert", num_hidden_layers=1)
     kwargs = {
@@ -97,6 +99,7 @@ def test_a_batch_of_padded_sequences_on_the_fabric():
     assert abs(cycles[0] - cycles[1]) < 0.05 * cycles[0]
 
 
+@pytest.mark.slow
 def test_batches_of_any_size_share_a_program():
     model, wafer = build("vit"), session()
     for size in (1, 3, 2):
@@ -137,6 +140,7 @@ def test_an_encoder_with_a_decoder_on_the_fabric(name):
 
 
 @pytest.mark.parametrize("family", DECODERS)
+@pytest.mark.alternate
 def test_prompt_and_tokens_are_reported_apart_with_all_parts_of_a_layer(family):
     model, wafer = build(family), session()
     with intercept_calls(wafer):

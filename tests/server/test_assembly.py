@@ -41,6 +41,7 @@ async def answers(service):
 
 
 @pytest.mark.parametrize("max_batch", [1, 3])
+@pytest.mark.alternate
 def test_greedy_answers_are_those_of_transformers(folder, max_batch):
     options = ServerOptions(max_batch=max_batch, context=64, against="h100")
     service = LiveService()

@@ -159,6 +159,7 @@ def assert_cuts_change_nothing(program, makers, slice_cycles):
 
 @settings(LENIENT, max_examples=15)
 @given(PROGRAMS, MAKERS, SLICES)
+@pytest.mark.slow
 def test_generated_programs_may_be_cut_all_the_time(program, makers, slice_cycles):
     assert_cuts_change_nothing(program, makers, slice_cycles)
 

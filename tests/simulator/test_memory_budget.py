@@ -66,6 +66,7 @@ def test_the_limit_of_a_device_reaches_its_machine():
         device.load()
 
 
+@pytest.mark.slow
 def test_a_whole_wafer_of_full_memory_fits_nowhere_small():
     need = memory_need(make_wafer(755, 1170, num_bytes=45_000), engine="fast").total
     assert need > 755 * 1170 * 45_000

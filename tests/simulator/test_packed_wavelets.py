@@ -211,6 +211,7 @@ def test_generated_programs_that_pack(program, slices):
 
 @settings(LENIENT, max_examples=9)
 @given(programs(PackingBuilder), MAKERS, SLICES)
+@pytest.mark.slow
 def test_generated_programs_that_pack_may_be_cut(program, makers, slice_cycles):
     assert_cuts_change_nothing(program, makers, slice_cycles)
 

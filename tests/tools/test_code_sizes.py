@@ -5,10 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import code_sizes
+import pytest
 
 PAGE = Path(__file__).parents[2] / "docs" / "explanation" / "optimiser.md"
 
 
+@pytest.mark.slow
 def test_the_page_has_the_sizes_of_today(tmp_path: Path) -> None:
     page = PAGE.read_text(encoding="utf-8").splitlines()
     empty, _, large = code_sizes.own_examples(tmp_path)

@@ -56,6 +56,7 @@ def test_every_launch_on_the_page_is_within_its_tolerance(tool):
         assert f"| {kind}, f32 |" in operations
 
 
+@pytest.mark.slow
 def test_cycles_of_operations_are_those_of_the_launch(tool):
     cost = named(tool, "BERT")
     program = cost.shard()

@@ -81,6 +81,7 @@ def _own_models(monkeypatch):
     torch.set_num_threads(num_threads)  # the tool takes one
 
 
+@pytest.mark.slow
 def test_a_class_of_transformers_is_wholly_on_the_wafer():
     outcome = try_model(BERT, Fidelity.MODEL)
     assert (outcome.place, outcome.fallbacks, outcome.programs) == (Place.WAFER, (), 1)

@@ -77,6 +77,7 @@ def run_schedules(device, shape, schedules, rng, longest_delay=60):
 @pytest.mark.parametrize("architecture", ["wse2", "wse3"])
 @given(program=programs())
 @settings(max_examples=20)
+@pytest.mark.alternate
 def test_schedules_equal_numpy(architecture, program):
     shape, x_schedule, y_schedule, seed = program
     device = device_of(architecture, *shape)

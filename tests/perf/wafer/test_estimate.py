@@ -98,6 +98,7 @@ def test_a_model_that_is_too_large_is_refused_with_bytes_and_what_would_do():
 
 
 @pytest.mark.parametrize("launches", [1, 7, 400])
+@pytest.mark.alternate
 def test_no_rectangle_of_those_that_are_tried_first_streams_faster(launches):
     options = WaferOptions(mode=Mode.STREAMING, density=0.5)
     chip = machine("cs3", options)
@@ -151,6 +152,7 @@ def test_a_limit_hides_no_pass_that_keeps_to_it(share, launches):
 
 @pytest.mark.parametrize("mode", [Mode.PIPELINE, Mode.WHOLE])
 @pytest.mark.parametrize("name", ["cs3", "cs3x3"])
+@pytest.mark.alternate
 def test_a_speed_is_that_of_its_pace(mode, name):
     options = WaferOptions()
     layout = lay_out(
@@ -289,6 +291,7 @@ def test_names_of_systems():
 
 
 @pytest.mark.parametrize(("layers", "hidden"), [(6, 1024), (8, 512), (12, 768)])
+@pytest.mark.alternate
 def test_a_wafer_more_makes_no_token_later(layers, hidden):
     """A region that spills onto the second wafer costs more than one that is a little slower."""
     shape = GptShape(

@@ -121,6 +121,7 @@ def found_of(chip, model, load, score, *, are_all_known):
     ("sides", "wafers", "rows", "launches"),
     [((60, 96), 1, 1, 1), ((48, 48), 2, 1, 20), ((120, 80), 1, 8, 20)],
 )
+@pytest.mark.alternate
 def test_a_staged_choice_is_as_good_as_that_of_all_programs(sides, wafers, rows, launches):
     """Up to 3 %: what a sketch is wrong by, less what is found beside the choice."""
     chip = on_wafer(*sides, wafers)
@@ -140,6 +141,7 @@ def test_a_staged_choice_is_as_good_as_that_of_all_programs(sides, wafers, rows,
     assert all(site.is_inside(largest_rectangle(chip.architecture)) for site in sites)
 
 
+@pytest.mark.slow
 def test_few_programs_are_built_for_a_search(monkeypatch):
     """GPT-2 on a CS-3 reads a prompt: 3,500 programs were built when all was tried alike."""
     built = []

@@ -36,6 +36,7 @@ def test_parts_of_rows_are_refused():
 
 @pytest.mark.parametrize("dtype", FLOATING)
 @pytest.mark.parametrize(("width", "height"), [(1, 1), (3, 2), (2, 5)])
+@pytest.mark.alternate
 def test_operands_along_either_axis(dtype, width, height):
     """The product lies along the other axis than its operand: one of them is redistributed."""
 

@@ -172,6 +172,7 @@ class MultiheadAttention(nn.Module):
         return self.attention(x, x, x, average_attn_weights=False)
 
 
+@pytest.mark.slow
 def test_multihead_attention_that_returns_its_weights():
     module, x = MultiheadAttention().eval(), torch.randn(1, 5, 24)
     assert {Attention, BatchedMatmul, Softmax} <= {*kinds(check(module, x))}
@@ -182,6 +183,7 @@ def test_multihead_attention_that_returns_its_weights():
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
+@pytest.mark.alternate
 def test_products_and_softmax_on_the_wafer(dtype):
     module = OfArguments(lambda a, b: (a @ b.transpose(1, 2) * 0.5).softmax(-1) @ b).to(dtype)
     torch.manual_seed(1)

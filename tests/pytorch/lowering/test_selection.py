@@ -169,6 +169,7 @@ def test_a_router_of_experts_runs_on_the_wafer():
     assert record.figures.bytes_out < 8 * 32 * 4  # what the logits of the bucket would be
 
 
+@pytest.mark.slow
 def test_a_language_model_chooses_its_token_on_the_wafer():
     class Greedy(nn.Module):
         def __init__(self):

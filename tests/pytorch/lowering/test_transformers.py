@@ -191,6 +191,7 @@ def test_only_the_last_row_reaches_the_head_if_only_its_logits_are_kept(family):
 
 
 @pytest.mark.parametrize("family", ["llama", "mistral", "gpt2"])
+@pytest.mark.alternate
 def test_keys_and_values_come_back_in_the_cache_of_the_module(family):
     """Dynamo follows what the module does with its cache, which `torch.export` does not."""
     calls = []
@@ -261,6 +262,7 @@ class TestEncodersWithDecoders:
             assert len(biases) - biases.count(None) == num_biases
 
     @pytest.mark.parametrize("rows", [(7, 4), (4, 7)], ids=str)
+    @pytest.mark.alternate
     def test_with_padding(self, rows):
         model, kwargs = build_pair("T5"), pair_of_sequences(*rows)
         mask = torch.ones(1, rows[0], dtype=torch.int64)
@@ -336,6 +338,7 @@ class TestMasks:
 
     @pytest.mark.parametrize("family", ["llama", "bert"])
     @pytest.mark.parametrize("attention", ["sdpa", "eager"])
+    @pytest.mark.alternate
     def test_padding_is_a_bias_that_other_padding_shares_the_graph_with(self, family, attention):
         model, kwargs = build(family, attention), arguments(family, 5)
         paddings = [[1, 1, 1, 0, 0], [1, 1, 1, 1, 0]]
@@ -370,6 +373,7 @@ class TestMasks:
             captured(model, **arguments("bert", 5), attention_mask=mask)
 
     @pytest.mark.parametrize("name", ["Bloom", "Mpt", "GPTNeo", "MPNet"])
+    @pytest.mark.alternate
     def test_biases_by_position_and_head(self, name):
         model, kwargs = build_biased(name), arguments("bert" if name == "MPNet" else "llama", 6)
         call = captured(model, **kwargs)

@@ -228,6 +228,7 @@ def test_compiled_unary_operations_agree():
 
 
 @pytest.mark.parametrize("source", [*FLOATS, ScalarType.I32], ids=str)
+@pytest.mark.alternate
 def test_compiled_conversions_agree(source):
     for target in (ScalarType.BOOL, ScalarType.I16, *FLOATS):
         if (source, target) in CONVERSIONS:
@@ -235,6 +236,7 @@ def test_compiled_conversions_agree(source):
 
 
 @pytest.mark.parametrize("half", [ScalarType.BF16, ScalarType.CB16], ids=str)
+@pytest.mark.alternate
 def test_compiled_elements_of_other_16_bit_floats_agree(half):
     """M148: the fast engine computes elements of bf16 and cb16 as the reference engine does."""
     for operation, element in HALF_ELEMENTS[half].items():
