@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from onewafer.pytorch import Fidelity, Session, WaferOptions, capture, intercept_calls
+from onewafer.pytorch.tracing import tracing_alone
 
 
 class CallingElsewhere(nn.Module):
@@ -38,6 +39,33 @@ def test_calls_in_another_thread_are_not_traced():
         call = capture(CallingElsewhere(elsewhere), (x,), {})
         assert torch.equal(results.get(), model(x))
     assert len(call.graph.parameters) == 2
+
+
+class Calling(nn.Module):
+    """Operations of its own, of another module, and of functions that are no module's."""
+
+    def __init__(self):
+        super().__init__()
+        self.layers = nn.Sequential(nn.Linear(4, 4), nn.ReLU())
+
+    def forward(self, x):
+        return self.double(self.layers(x) + 1)
+
+    @staticmethod
+    def double(x):
+        return torch.cat([x, x], dim=1)
+
+
+def test_operations_have_the_lines_that_pytorch_gives_them():
+    def lines():
+        program = torch.export.export(Calling(), (torch.ones(1, 4),), strict=False)
+        return [(node.name, node.meta.get("stack_trace")) for node in program.graph.nodes]
+
+    with torch.no_grad():
+        expected = lines()
+        with tracing_alone():
+            assert lines() == expected
+    assert sum("in forward" in (trace or "") for _, trace in expected) == 4
 
 
 def test_many_threads_with_one_model():
