@@ -112,6 +112,8 @@ class CapturedCall:
     parameters: Mapping[str, torch.Tensor]
     """Graph parameter → the tensor as the module holds it."""
     results: tuple[WaferResult | HostResult, ...]
+    divisors: Mapping[str, torch.Tensor] = field(default_factory=dict[str, torch.Tensor])
+    """Outputs that are losses → what the script divides them by."""
 
     @property
     def graph(self) -> Graph:
@@ -149,9 +151,9 @@ class CapturedCall:
         return torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors)
 
     def join(self, outputs: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
-        """Return outputs with one loss for all sequences."""
+        """Return outputs with one loss for all sequences, divided as the script does it."""
         found = dict(outputs)
-        for name in self.capture.joined.keys() & found.keys():
+        for name in (self.capture.joined.keys() | self.divisors.keys()) & found.keys():
             total = found[name].sum(axis=0, keepdims=True, dtype=np.float64)
             with np.errstate(all="ignore"):  # no row may count
                 found[name] = (total / self.loss_divisor(name)).astype(found[name].dtype)
@@ -159,8 +161,9 @@ class CapturedCall:
 
     def loss_divisor(self, name: str) -> float:
         """Return what the sum of an output over all sequences is divided by; 1 of most outputs."""
-        how = self.capture.joined.get(name)
-        return 1.0 if how is None else how.divisor(self.inputs, self.capture.sequences)
+        how, divisor = self.capture.joined.get(name), self.divisors.get(name)
+        of_mean = 1.0 if how is None else how.divisor(self.inputs, self.capture.sequences)
+        return of_mean if divisor is None else of_mean * float(divisor)
 
     def restore(self, outputs: Mapping[str, NDArray[np.floating[Any]]]) -> object:
         """Return what the module would have returned, from `(rows, features)` outputs."""
@@ -201,6 +204,8 @@ class Capture:
     """What the host would compute for the call, as `flop` counts."""
     joined: Mapping[str, JoinedLoss] = field(default_factory=dict[str, "JoinedLoss"])
     """Outputs that are a loss of each sequence."""
+    divisors: Mapping[str, External] = field(default_factory=dict[str, External])
+    """Outputs that are losses → what the host divides them by."""
 
     def bind(self, leaves: Sequence[object]) -> CapturedCall:
         """Return the call whose arguments have these leaves, of the captured shapes and types."""
@@ -211,7 +216,8 @@ class Capture:
             HostResult(result.find(leaves, known)) if isinstance(result, External) else result
             for result in self.results
         )
-        return CapturedCall(self, rows, parameters, results)
+        divisors = {name: external.find(leaves, known) for name, external in self.divisors.items()}
+        return CapturedCall(self, rows, parameters, results, divisors)
 
     def place_of(self, error: UnsupportedOperationError) -> SourceLine | None:
         """Return the user's line that a refusal of the graph is about, if it is known."""
@@ -332,6 +338,7 @@ def _write(
         writer.sequences or 1,
         count_program_flop(program),
         writer.joined,
+        writer.divisors,
     )
 
 

@@ -246,6 +246,14 @@ class TestGelu:
             (lambda m, x: x**3 * x, "the power 4 is not supported"),
             (lambda m, x: 1 / x, "`reciprocal` is not supported"),
             (lambda m, x: x / m.weight, "dividing by a tensor"),
+            (
+                lambda m, x: functional.mse_loss(m.layer(x), x) / m.weight.sum(),
+                "a loss divided by what is trained",
+            ),
+            (
+                lambda m, x: (functional.mse_loss(m.layer(x), x) / m.cos.sum()).tanh(),
+                "a multiple of a loss is supported only as a result of the module",
+            ),
         ],
     )
     def test_what_is_none(self, function, reason):

@@ -30,7 +30,7 @@ class Decoder(nn.Module):
         self.head = nn.Linear(FEATURES, WORDS, bias=False)
         self.head.weight = self.tokens.weight
 
-    def forward(self, ids, targets=None):
+    def forward(self, ids, targets=None, num_items=None):
         count, length = ids.shape
         hidden = self.drop(self.tokens(ids) + self.positions(torch.arange(length)))
         parts = self.parts(self.first(hidden)).split(FEATURES, dim=2)
@@ -41,7 +41,10 @@ class Decoder(nn.Module):
         if targets is None:
             return logits
         flat = logits.view(-1, WORDS), targets.view(-1)
-        return functional.cross_entropy(*flat, ignore_index=IGNORED)
+        if num_items is None:
+            return functional.cross_entropy(*flat, ignore_index=IGNORED)
+        total = functional.cross_entropy(*flat, ignore_index=IGNORED, reduction="sum")
+        return total / num_items
 
 
 def inside(model, ids, targets):
@@ -56,6 +59,15 @@ def outside(model, ids, targets):
 def halved(model, ids, targets):
     """As a part of several batches before a step."""
     return model(ids, targets) / 2
+
+
+def over_items(model, ids, targets):
+    """As models of transformers do it, when several batches come before a step."""
+    return model(ids, targets, 2 * (targets != IGNORED).sum())
+
+
+def over_number(model, ids, targets):
+    return model(ids, targets, 7)
 
 
 def train(take_loss, *, steps: int = 3) -> list[torch.Tensor]:
@@ -89,7 +101,7 @@ def run(take_loss, fidelity: Fidelity):
     return expected, found, session.report(is_over=True)
 
 
-@pytest.mark.parametrize("take_loss", [inside, outside, halved])
+@pytest.mark.parametrize("take_loss", [inside, outside, halved, over_items, over_number])
 def test_values_of_the_host_are_those_of_plain_python(take_loss):
     expected, found, report = run(take_loss, Fidelity.MODEL)
     # PyTorch's products depend on where operands lie in memory, by a unit of the last place.
@@ -101,7 +113,7 @@ def test_values_of_the_host_are_those_of_plain_python(take_loss):
     assert not [cause for cause in report.host if cause.cause is Cause.REFUSAL]
 
 
-@pytest.mark.parametrize("take_loss", [inside, outside])
+@pytest.mark.parametrize("take_loss", [inside, outside, over_items, over_number])
 @pytest.mark.alternate
 def test_values_of_the_fabric_are_near_those_of_plain_python(take_loss):
     expected, found, report = run(take_loss, Fidelity.FABRIC)

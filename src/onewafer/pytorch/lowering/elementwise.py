@@ -19,6 +19,7 @@ from onewafer.graph import (
     ScaleFeatures,
 )
 from onewafer.pytorch.lowering.features import apply_to_features, scale_feature_maps
+from onewafer.pytorch.lowering.losses import divide_loss
 from onewafer.pytorch.lowering.normalisation import normalise, scale_normalised
 from onewafer.pytorch.lowering.operands import (
     Centred,
@@ -340,12 +341,17 @@ def _canonical(writer: GraphWriter, call: Call, value: Value) -> Value:
 def _lower_multiply(writer: GraphWriter, call: Call) -> Operand:
     left, right = _commuting_operands(writer, call)
     if isinstance(right, Number):
-        return _multiple(call, left, right.value)
+        inverse = Number(1 / right.value if right.value else 0.0)
+        divided = divide_loss(writer, call, left, inverse)
+        return _multiple(call, left, right.value) if divided is None else divided
     return _multiply(writer, call, left, right)
 
 
 @lowers("div.Tensor", "div.Scalar")
 def _lower_divide(writer: GraphWriter, call: Call) -> Operand:
+    divided = divide_loss(writer, call, call.operand(0), call.operand_or_number(1))
+    if divided is not None:
+        return divided
     operand = _admit_tensor(writer, call, 0)
     divisor = _admit(writer, call, call.operand_or_number(1))
     if not isinstance(divisor, Number):

@@ -12,8 +12,16 @@ from onewafer.graph import (
     NegativeLogLikelihood,
     Reduction,
 )
-from onewafer.pytorch.lowering.operands import External, Value, see
-from onewafer.pytorch.lowering.registry import lowers
+from onewafer.pytorch.lowering.operands import (
+    DividedLoss,
+    External,
+    FormError,
+    Origin,
+    Value,
+    see,
+)
+from onewafer.pytorch.lowering.registry import Number, lowers
+from onewafer.pytorch.lowering.writer import write
 
 if TYPE_CHECKING:
     from onewafer.graph import Tensor
@@ -65,6 +73,34 @@ def _reduction(call: Call, index: int) -> Reduction:
     if number not in _REDUCTIONS:
         raise call.unsupported("a loss for each row or element is not supported; use a sum or mean")
     return _REDUCTIONS[number]
+
+
+def divide_loss(
+    writer: GraphWriter, call: Call, loss: Operand, divisor: Operand | Number
+) -> DividedLoss | None:
+    """Return a loss over a tensor that may change, as a number of items; None: it is no such thing.
+
+    A number, too, divides the loss of all sequences, which no launch has. Gradients do not flow to
+    a tensor that it is divided by.
+    """
+    producer = writer.producer(loss.tensor) if isinstance(loss, Value) else None
+    if not isinstance(loss, Value) or producer is None or not producer.joins_rows:
+        return None
+    if isinstance(divisor, Number):
+        is_of_several = divisor.value and (writer.sequences or 1) > 1
+        return DividedLoss(loss, writer.filled(divisor.value, 1)) if is_of_several else None
+    if not isinstance(divisor, External) or divisor.shape:
+        return None
+    if divisor.origin is Origin.PARAMETER or divisor.tensor.requires_grad:
+        raise call.unsupported("a loss divided by what is trained is not supported")
+    return DividedLoss(loss, divisor)
+
+
+@write.register(DividedLoss)
+def _refuse_divided(operand: DividedLoss, writer: GraphWriter) -> Value:
+    """Refuse to compute with what only the host divides."""
+    del writer
+    raise FormError(operand, f"{operand.what} is supported only as a result of the module")
 
 
 @lowers("mse_loss.default")

@@ -9,6 +9,7 @@
              | Partners | StackedPartners | PositionProduct | HalfRotated | Rotated  Rotary
              | Shifted                   a value plus a table: PositionEmbedding
              | Scores | Shares           Attention
+             | DividedLoss               a result of the module that the host divides
 
 A form says exactly what it is, so that an operation either goes on with it or is refused: nothing
 is ever taken for a pattern that only looks like it.
@@ -385,6 +386,20 @@ class Shares:
         return self.scores.shape
 
 
+@dataclass(frozen=True, slots=True)
+class DividedLoss:
+    """A loss over a tensor of one element: the host divides, and only if it is a result."""
+
+    loss: Value
+    divisor: External
+    what = "a multiple of a loss"
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of the PyTorch tensor."""
+        return self.loss.shape
+
+
 Form = (
     Polynomial
     | Gate
@@ -401,6 +416,7 @@ Form = (
     | Shifted
     | Scores
     | Shares
+    | DividedLoss
 )
 Operand = External | Value | Form
 

@@ -16,6 +16,7 @@ from torch.fx.node import map_arg
 from onewafer.errors import UnsupportedOperationError
 from onewafer.pytorch.lowering.lines import line_of, name_of
 from onewafer.pytorch.lowering.operands import (
+    DividedLoss,
     External,
     FormError,
     Operand,
@@ -234,6 +235,9 @@ def value_of(writer: GraphWriter, node: Node, operands: Mapping[Node, Operands])
     call = Call(node, operands)
     if isinstance(operand, tuple):
         raise call.unsupported("returning several tensors as one is not supported")
+    if isinstance(operand, DividedLoss):
+        writer.divisors[operand.loss.tensor.name] = operand.divisor
+        operand = operand.loss
     try:
         return writer.own(writer.value(operand))
     except UnsupportedOperationError as error:

@@ -79,6 +79,8 @@ class GraphWriter:
     """How many sequences the rows are, one after the other; None: no operation has asked."""
     joined: Mapping[str, JoinedLoss] = field(default_factory=dict[str, "JoinedLoss"])
     """Outputs that are a loss of each sequence."""
+    divisors: dict[str, External] = field(default_factory=dict[str, External])
+    """Outputs that are losses → what the host divides them by."""
     samples: int | None = None
     """The number of samples whose feature maps the rows are; None: there are no feature maps."""
     node: Node | None = None
