@@ -47,6 +47,9 @@ class Settings:
     """`ONEWAFER_TRACE`: files, separated by commas, that a run of a host script is traced into."""
     record_file: Path | None = None
     """`ONEWAFER_RECORD`: the file that a run of a host script is recorded into."""
+    sample_every: int | None = None
+    """`ONEWAFER_SAMPLE_EVERY`: cycles between two looks at a run that is recorded; None: it is
+    looked at once, at its end."""
     log_parts: tuple[str, ...] = ()
     """`SIMFABRIC_DEBUG`: kinds of lines, separated by commas, that a run of a host script writes to
     `sim.log`: some of `LOG_PARTS`."""
@@ -76,6 +79,7 @@ class Settings:
             max_memory=_bytes("ONEWAFER_MAX_MEMORY"),
             trace_files=_trace_files("ONEWAFER_TRACE"),
             record_file=_record_file("ONEWAFER_RECORD"),
+            sample_every=_positive("ONEWAFER_SAMPLE_EVERY"),
             log_parts=_log_parts("SIMFABRIC_DEBUG"),
             is_strict=_switch("ONEWAFER_STRICT", default=False),
             checks=parse_checks(os.environ.get("ONEWAFER_CHECK", ""), "ONEWAFER_CHECK"),
@@ -249,6 +253,19 @@ def check_record_file(text: str, origin: str) -> Path:
     if not path.absolute().parent.is_dir():
         raise ConfigurationError(f"{origin} {text}: there is no folder {path.absolute().parent}")
     return path.absolute()
+
+
+def check_samples(record_file: Path | None, sample_every: int | None, origin: str) -> None:
+    """Make sure that a run that is to be sampled is recorded; `origin` says who asked.
+
+    Raises:
+        ConfigurationError: it is not.
+    """
+    if sample_every is not None and record_file is None:
+        raise ConfigurationError(
+            f"{origin} {sample_every}: samples lie in a recording, and the run is not recorded; "
+            "say into which file it is to be"
+        )
 
 
 def _log_parts(name: str) -> tuple[str, ...]:

@@ -5,7 +5,7 @@ import pytest
 from onewafer.cli import csl_trace
 from onewafer.cli.main import execute
 from onewafer.image import save
-from onewafer.recording import RecordingFile
+from onewafer.recording import RecordingFile, Window
 from tests.host.test_tracing import streaming
 
 
@@ -21,12 +21,14 @@ def trace(*arguments):
 
 
 def test_a_folder_is_recorded_beside_its_trace(folder, tmp_path, capsys):
-    assert trace("--launch", "main", "--record", "run.parquet", folder) == 0
+    options = ("--record", "run.parquet", "--sample-every", "7")
+    assert trace("--launch", "main", *options, folder) == 0
     header = RecordingFile(tmp_path / "run.parquet").header
 
     assert "onewafer view run.parquet shows it" in capsys.readouterr().err
     assert (header.title, header.ending) == ("out", "")
     assert [launch.name for launch in header.launches] == ["main"]
+    assert header.windows[0] == Window(0, 7)
 
 
 def test_view_shows_the_run_and_leaves_no_file(folder, tmp_path, monkeypatch):
@@ -45,6 +47,7 @@ def test_view_shows_the_run_and_leaves_no_file(folder, tmp_path, monkeypatch):
         (["--record", "no/run.parquet", "out"], "--record no/run.parquet: there is no directory"),
         (["--record", "run.parquet", "old.wafer-trace"], "it takes -o and no more"),
         (["--view", "old.wafer-trace"], "it takes -o and no more"),
+        (["--sample-every", "7", "out"], "--sample-every 7: samples lie in a recording"),
     ],
 )
 @pytest.mark.usefixtures("folder")

@@ -7,7 +7,7 @@ from onewafer.execution import Fidelity, Recordings, Simulation
 from onewafer.execution.executable import build_executor
 from onewafer.graph import DataType
 from onewafer.mesh import shard
-from onewafer.recording import RecordingFile
+from onewafer.recording import WINDOW_PART, RecordingFile, column_of_window
 from tests.mesh.strategies import mlp
 
 WSE3 = load_architecture("wse3")
@@ -15,7 +15,7 @@ WSE3 = load_architecture("wse3")
 
 def test_each_program_has_a_file_that_says_where_its_tensors_lie(tmp_path):
     said = []
-    recordings = Recordings(tmp_path / "run.parquet", said.append)
+    recordings = Recordings(tmp_path / "run.parquet", said.append, sample_every=20)
     simulation = Simulation("reference", recordings=recordings)
     for width in (2, 1):
         program = shard(
@@ -38,3 +38,9 @@ def test_each_program_has_a_file_that_says_where_its_tensors_lie(tmp_path):
     assert header.splits[weight.columns].axis == "x"
     assert {"pe.csl", "matmul.csl"} <= set(first.sources)
     assert second.header.width == 1
+    assert {"MLP", "begin and end"} <= set(header.parts)
+    parts = [
+        first.column(column_of_window(number, WINDOW_PART)) for number in range(len(header.windows))
+    ]
+    seen = {header.parts[number] for number in np.unique(parts)}
+    assert "MLP" in seen

@@ -1,14 +1,16 @@
 """A recorded run is the same run, and its recording says what the machine counted."""
 
 import gc
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from onewafer.errors import ConfigurationError, DeadlockError
-from onewafer.host import Device, Recorded, RunRecorder
+from onewafer.host import Device, Recorded, RunRecorder, run_samples
+from onewafer.host.run_samples import RunSamples
 from onewafer.image import SectionKind
-from onewafer.recording import RecordingFile, SourceTexts
+from onewafer.recording import RecordingFile, SourceTexts, column_of_window
 from onewafer.simulator import StallReason
 from tests.host.test_tracing import streaming
 from tests.simulator.assembly import WSE3
@@ -111,3 +113,57 @@ def test_of_several_machines_the_one_with_most_cycles_is_recorded(tmp_path):
 
     assert header.cycles == max(cycles)
     assert len(header.launches) == 1
+
+
+def sample(path, *, every, most_windows=None, monkeypatch=None):
+    """Record a run with windows; return the file and the statistics at its end."""
+    if most_windows is not None:
+        monkeypatch.setattr(run_samples, "_MOST_WINDOWS", most_windows)
+    recorder = RunRecorder(path, Recorded("x", SourceTexts({})), print, sample_every=every)
+    image = streaming(num_sent=40, num_received=40)
+    device = Device(image, WSE3, engine="fast", recorder=recorder)
+    device.load()
+    device.launch("main")
+    device.stop()
+    return RecordingFile(path), device.machine.statistics()
+
+
+@pytest.mark.parametrize("most_windows", [None, 4])
+def test_windows_follow_one_another_and_add_up_to_the_run(tmp_path, most_windows, monkeypatch):
+    options = {"most_windows": most_windows, "monkeypatch": monkeypatch}
+    file, statistics = sample(tmp_path / "run.parquet", every=10, **options)
+    windows = file.header.windows
+
+    assert windows[0].start_cycle == 0
+    assert windows[-1].end_cycle == statistics.cycles
+    assert [w.start_cycle for w in windows[1:]] == [w.end_cycle for w in windows[:-1]]
+    lengths = {w.end_cycle - w.start_cycle for w in windows[:-1]}
+    if most_windows is None:
+        assert lengths == {10}
+    else:
+        assert len(windows) <= most_windows
+        assert all(length % 20 == 0 for length in lengths)
+    busy = statistics.main_thread_cycles + statistics.data_path_cycles
+    assert (busy <= statistics.cycles).all()  # so that no window cuts it
+    for counter, whole in (
+        ("busy_cycles", busy),
+        ("wait_cycles", sum(statistics.stall_cycles.values())),
+        ("wavelets", statistics.link_wavelets[:, :, :4].sum(axis=2)),
+    ):
+        columns = [file.column(column_of_window(i, counter)) for i in range(len(windows))]
+        np.testing.assert_array_equal(np.sum(columns, axis=0), whole)
+        assert counter == "wait_cycles" or sum(int(column.any()) for column in columns) > 1
+
+
+def test_samples_change_nothing_and_memory_bounds_them():
+    image = streaming()
+    machine = SimpleNamespace(image=SimpleNamespace(width=755, height=1170), cycle=0)
+    samples = RunSamples(machine, 10)
+    assert samples.most_windows * 755 * 1170 * 13 <= 1 << 28
+    cycles = set()
+    for every in (None, 3):
+        device = Device(image, WSE3, engine="fast")
+        device.load()
+        sampler = None if every is None else RunSamples(device.machine, every)
+        cycles.add(device.launch("main", sampler=sampler).end_cycle)
+    assert len(cycles) == 1

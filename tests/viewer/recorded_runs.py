@@ -8,7 +8,15 @@ import numpy as np
 import uvicorn
 
 from onewafer.image import Opcode, ScalarType, SourceLocation, make_image
-from onewafer.recording import RecordingFile, Split, Tensor
+from onewafer.recording import (
+    WINDOW_PART,
+    RecordedLaunch,
+    RecordingFile,
+    Split,
+    Tensor,
+    Window,
+    column_of_window,
+)
 from onewafer.viewer.page_server import HOST, make_app
 from tests.recording.recordings import record
 from tests.simulator.assembly import WSE3, Kernel, eastward
@@ -27,16 +35,19 @@ def program(name):
     return kernel.finish()
 
 
-def record_grid(path, width, height):
+def record_grid(path, width, height, *, num_windows=0):
     """Record two programs on a rectangle, all numbers different from PE to PE."""
     left, right = program("left.csl"), program(EVIL)
     places = [(x, y) for y in range(height) for x in range(width)]
     placed = {(x, y): left if x < width // 2 else right for x, y in places}
     image = make_image(WSE3, placed, width=width, height=height, routes=eastward(3, 0, width - 1))
-    return record_image(path, image)
+    windows = tuple(Window(100 * i, 100 * (i + 1)) for i in range(num_windows))
+    parts = ("begin and end", "MLP", "MLP, collectives") if windows else ()
+    launches = (RecordedLaunch("first", 20, 160), RecordedLaunch(EVIL, 160, 400))
+    return record_image(path, image, windows=windows, parts=parts, launches=launches)
 
 
-def record_image(path, image):
+def record_image(path, image, **header):
     """Record counters that differ from PE to PE beside an image."""
     width, height = image.width, image.height
     num_pes = width * height
@@ -50,6 +61,7 @@ def record_image(path, image):
         "wavelets_east": waits // 3,
         "sram_code_bytes": np.full(num_pes, 16, np.int32),
     }
+    columns |= sampled(num_pes, len(header.get("windows", ())))
     split = Split("x", tuple(((4 * x, 4 * x + 4),) for x in range(width)))
     whole = Split("", (((0, 2),),))
     weight = Tensor(EVIL, "parameter", "MLP", "f16", (2, 4 * width), "w", 16, 1, 0)
@@ -62,7 +74,21 @@ def record_image(path, image):
         cycles=1000,
         tensors=(weight,),
         splits=(split, whole),
+        **header,
     )
+
+
+def sampled(num_pes, num_windows):
+    """Return columns of windows that differ from PE to PE, and from window to window."""
+    columns = {}
+    pes = np.arange(num_pes)
+    for number in range(num_windows):
+        busy = (pes * 7919 + 37 * number) % 100
+        columns[column_of_window(number, "busy_cycles")] = busy.astype(np.uint32)
+        columns[column_of_window(number, "wait_cycles")] = (pes % 50).astype(np.uint32)
+        columns[column_of_window(number, "wavelets")] = (pes % 7 + number).astype(np.uint32)
+        columns[column_of_window(number, WINDOW_PART)] = ((pes + number) % 3).astype(np.int8)
+    return columns
 
 
 @contextmanager

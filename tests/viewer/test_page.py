@@ -15,7 +15,8 @@ from onewafer.image import make_image
 from onewafer.recording import RecordingFile
 from onewafer.viewer.heat_maps import draw_codes, find_map
 from onewafer.viewer.page_file import write_page
-from onewafer.viewer.palettes import value_palette
+from onewafer.viewer.palettes import palette_of, value_palette
+from onewafer.viewer.windows import Windows
 from tests.simulator.assembly import WSE3
 from tests.viewer.recorded_runs import EVIL, program, record_grid, record_image, viewing
 
@@ -176,15 +177,69 @@ def test_keys_move_zoom_and_choose(browser, small_server):
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
-def test_nothing_serious_is_found_by_axe(browser, small_server, theme):
+def test_nothing_serious_is_found_by_axe(browser, sampled_server, theme):
     axe = pytest.importorskip("axe_selenium_python").Axe(browser)
-    for link in ("/", "/#pe=1,1&color=3&programs=1"):
-        open_page(browser, small_server, link)
+    for link in ("/", "/#pe=1,1&color=3&programs=1", "/#map=part&window=2"):
+        open_page(browser, sampled_server, link)
         browser.execute_script("document.documentElement.dataset.theme = arguments[0]", theme)
         axe.inject()
         found = axe.run()["violations"]
         serious = [one for one in found if one["impact"] in ("serious", "critical")]
         assert [(one["id"], [node["any"] for node in one["nodes"]]) for one in serious] == []
+
+
+@pytest.fixture(scope="module")
+def sampled(tmp_path_factory):
+    path = tmp_path_factory.mktemp("sampled") / "run.parquet"
+    return record_grid(path, 4, 3, num_windows=4)
+
+
+@pytest.fixture(scope="module")
+def sampled_server(sampled):
+    with viewing(sampled) as url:
+        yield url
+
+
+def window_colors(path, name, window):
+    recording = RecordingFile(path)
+    drawn = find_map(recording, name)
+    highest = Windows(recording).highest(drawn)
+    codes = draw_codes(recording, drawn, window=window, highest=highest).levels[0]
+    return palette_of(drawn.unit, recording.header.parts)[codes]
+
+
+def test_the_scrubber_shows_windows_of_the_run(browser, sampled, tmp_path):
+    with viewing(sampled) as url:
+        open_page(browser, url, "/#map=busy&window=1")
+        seen = middles(pixels(browser), 4, 3)
+        np.testing.assert_array_equal(seen, window_colors(sampled, "busy", 1))
+        assert find(browser, "#when").text == "cycles 100 to 200"
+        overlay = find(browser, "#overlay")
+        overlay.send_keys(".")
+        wait_for(browser, lambda: drawn(browser) == "busy@2 0")
+        seen = middles(pixels(browser), 4, 3)
+        np.testing.assert_array_equal(seen, window_colors(sampled, "busy", 2))
+        assert "window=2" in browser.current_url
+        find(browser, "#play").click()
+        wait_for(browser, lambda: drawn(browser) == "busy@3 0")
+        wait_for(browser, lambda: find(browser, "#play").text == "Play")
+        overlay.send_keys("w")
+        wait_for(browser, lambda: drawn(browser) == "busy 0")
+        open_page(browser, url, "/#map=sram-code&window=1")
+        assert find(browser, "#when").text == "the whole run: this map is not sampled"
+        assert not find(browser, "#play").is_enabled()
+    write_page(RecordingFile(sampled), tmp_path / "run.html")
+    for link in ("#map=part&window=2&pe=1,1", "#map=busy&window=3&pe=1,1"):
+        open_page(browser, f"file://{tmp_path / 'run.html'}", link)
+        name, window = link[5:9], int(link.partition("window=")[2][0])
+        seen = middles(pixels(browser), 4, 3)
+        np.testing.assert_array_equal(seen, window_colors(sampled, name, window))
+        assert "Over time" in find(browser, "#panel").text
+    assert "MLP, collectives" in find(browser, "#names").get_attribute("textContent")
+
+
+def drawn(browser):
+    return browser.execute_script("return document.documentElement.dataset.drawn")
 
 
 @pytest.fixture(scope="module")

@@ -8,13 +8,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from onewafer.api.arguments import as_argument
 from onewafer.api.paths import list_paths
 from onewafer.api.programs import Program
 from onewafer.api.run_report import RunReport
 from onewafer.api.simulation import simulation_settings
 from onewafer.errors import HostError
 from onewafer.geometry import Rectangle
-from onewafer.settings import check_record_file, check_trace_file
+from onewafer.settings import check_record_file, check_samples, check_trace_file
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -165,6 +166,7 @@ def load(
     strict: bool = False,
     trace: StrPath | Sequence[StrPath] = (),
     record: StrPath | None = None,
+    sample_every: int | None = None,
     progress: bool = True,
 ) -> Runner:
     """Put a compiled program on a simulated wafer, and let its start-up tasks run.
@@ -178,6 +180,7 @@ def load(
         strict: make what the program is warned of at the end an error.
         trace: files to trace the run into, written by `stop`; the ending says the format.
         record: a file to record the run into, written by `stop`; `onewafer view` shows it.
+        sample_every: let the recording have a window for each so many cycles.
         progress: whether long launches say how far they are.
 
     Raises:
@@ -196,6 +199,7 @@ def load(
         max_cycles=max_cycles,
         threads=threads,
         check=check,
+        sample_every=sample_every,
         strict=strict,
         progress=progress,
     )
@@ -207,10 +211,13 @@ def load(
     file = (
         settings.record_file if record is None else check_record_file(os.fspath(record), "record")
     )
+    check_samples(file, sample_every, as_argument("sample_every"))
     recorder = None
     if file is not None:
         folder = Path(_UNNAMED if isinstance(program, Program) else program)
-        recorder = record_folder(file, folder, limits.observer.say)
+        recorder = record_folder(
+            file, folder, limits.observer.say, sample_every=settings.sample_every
+        )
     device = Device(
         loaded.image,
         load_architecture(loaded.arch),

@@ -19,6 +19,7 @@ def simulation_settings(
     max_cycles: int | None = None,
     threads: int | None = None,
     check: str | None = None,
+    sample_every: int | None = None,
     strict: bool = False,
     progress: bool = True,
     naming: Naming = as_argument,
@@ -37,6 +38,8 @@ def simulation_settings(
         settings = replace(settings, max_cycles=_positive(naming("max_cycles"), max_cycles))
     if threads is not None:
         settings = replace(settings, threads=_positive(naming("threads"), threads))
+    if sample_every is not None:
+        settings = replace(settings, sample_every=_positive(naming("sample_every"), sample_every))
     if check is not None:
         settings = replace(settings, checks=parse_checks(check, naming("check")))
     return replace(

@@ -237,7 +237,9 @@ def open_session(options: WaferOptions, settings: Settings) -> Session:
         check_csl_folder(options.csl, is_new=True)
     limits = RunLimits.from_settings(settings)
     file = settings.record_file
-    recordings = None if file is None else Recordings(file, _print_notice)
+    recordings = None
+    if file is not None:
+        recordings = Recordings(file, _print_notice, sample_every=settings.sample_every)
     shell, console = find_notebook(), PlainConsole(stderr=True)
     observer = None
     if shell is not None and settings.shows_progress:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 from onewafer.cli.process import run_command_line
 from onewafer.errors import ConfigurationError
-from onewafer.settings import Settings
+from onewafer.settings import Settings, check_samples
 from onewafer.user_text import cut_words
 
 if TYPE_CHECKING:
@@ -28,6 +28,7 @@ _VARIABLES = {
     "--checkpoint-dir": "ONEWAFER_CHECKPOINT_DIR",
     "--trace": "ONEWAFER_TRACE",
     "--record": "ONEWAFER_RECORD",
+    "--sample-every": "ONEWAFER_SAMPLE_EVERY",
     "--check": "ONEWAFER_CHECK",
 }
 """Options with a value."""
@@ -51,6 +52,7 @@ Run a host program; the simulated wafer stands behind `cerebras.sdk`. Options co
   --checkpoint-dir DIR    where Ctrl-C leaves a checkpoint, or off (ONEWAFER_CHECKPOINT_DIR)
   --trace FILE            trace the run; .perfetto-trace or .log, more with commas (ONEWAFER_TRACE)
   --record FILE           record the run, for `onewafer view FILE` (ONEWAFER_RECORD)
+  --sample-every N        record it over time, too: a window each N cycles (ONEWAFER_SAMPLE_EVERY)
   --help                  show this (also --onewafer-help)
 
 Everything else is handed to Python, its own options (-c, -m, -X …) included
@@ -82,6 +84,7 @@ def execute(arguments: Sequence[str]) -> int:
         variables, rest = split_arguments(arguments)
         os.environ.update(variables)  # noqa: TID251 - for the child
         settings = Settings.from_environment()  # refuses bad values before Python starts
+        check_samples(settings.record_file, settings.sample_every, "ONEWAFER_SAMPLE_EVERY")
     except ConfigurationError as error:
         message = cut_words(_in_terms_of_options(str(error), arguments))
         sys.stderr.write(f"cs_python: {message}\n")

@@ -12,7 +12,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from onewafer.cli.program_folder import ProfileOption, load_image
-from onewafer.cli.recorded_run import RecordOption, ViewOption, recording_file, show_longest
+from onewafer.cli.recorded_run import (
+    RecordOption,
+    SampleEveryOption,
+    ViewOption,
+    recording_file,
+    show_longest,
+)
 from onewafer.cli.simulation_options import (
     CheckOption,
     MaxCyclesOption,
@@ -20,7 +26,7 @@ from onewafer.cli.simulation_options import (
     read_settings,
 )
 from onewafer.errors import ConfigurationError, TraceError
-from onewafer.settings import check_trace_file
+from onewafer.settings import check_samples, check_trace_file
 from onewafer.terminal import printable
 
 if TYPE_CHECKING:
@@ -64,6 +70,7 @@ def trace(
         ),
     ] = None,
     record: RecordOption = None,
+    sample_every: SampleEveryOption = None,
     view: ViewOption = False,
     profile: ProfileOption = DEFAULT_PROFILE,
     max_cycles: MaxCyclesOption = None,
@@ -85,24 +92,26 @@ def trace(
             "has that of its run"
         )
     if subject.suffix == _TRACE:
-        is_run = strict or view or not (check is None and record is None)
+        is_run = strict or view or {check, record, sample_every} != {None}
         _refuse_script_options(what, launch, max_cycles, is_run=is_run)
         _convert(subject, files)
         return
     checks = _Checks(max_cycles, strict, check)
     with recording_file(record, is_shown=view) as file:
+        check_samples(file, sample_every, "--sample-every")
+        recorded = _Recorded(file, sample_every)
         if subject.is_dir():
             if len(what) > 1:
                 raise ConfigurationError(
                     f"{what[1]}: a folder has no arguments; options come before it"
                 )
             calls = [_parse_launch(text) for text in launch or []]
-            _run_folder(_make_device(subject, files, profile, checks, file), calls)
+            _run_folder(_make_device(subject, files, profile, checks, recorded), calls)
             code = 0
         elif launch:
             raise ConfigurationError("--launch is for a FOLDER; a script launches by itself")
         else:
-            code = _run_script(what, files, checks, file)
+            code = _run_script(what, files, checks, recorded)
         if view and file is not None and file.exists():
             show_longest([file])
     raise typer.Exit(code)
@@ -117,6 +126,14 @@ class _Checks:
     check: str | None
 
 
+@dataclass(frozen=True, slots=True)
+class _Recorded:
+    """What is recorded beside the trace."""
+
+    file: Path | None
+    sample_every: int | None
+
+
 def _refuse_script_options(
     what: list[str], launch: list[str] | None, max_cycles: int | None, *, is_run: bool
 ) -> None:
@@ -124,7 +141,7 @@ def _refuse_script_options(
         raise ConfigurationError(f"{what[0]}: a trace is only converted: it takes -o and no more")
 
 
-def _run_script(what: list[str], files: list[Path], checks: _Checks, recording: Path | None) -> int:
+def _run_script(what: list[str], files: list[Path], checks: _Checks, recorded: _Recorded) -> int:
     """Run the script, and say so if nothing was simulated by it; return its exit code."""
     arguments = what[1:] if what[0] in _RUNNERS else what
     if not arguments:
@@ -143,8 +160,10 @@ def _run_script(what: list[str], files: list[Path], checks: _Checks, recording: 
         options.append("--strict")
     if checks.check is not None:
         options.append(f"--check={checks.check}")
-    if recording is not None:
-        options.append(f"--record={recording}")
+    if recorded.file is not None:
+        options.append(f"--record={recorded.file}")
+    if recorded.sample_every is not None:
+        options.append(f"--sample-every={recorded.sample_every}")
     sys.stdout.flush()
     command = [sys.executable, "-m", "onewafer.cli.cs_python", *options, *arguments]
     before = [_identity(path) for path in files]
@@ -182,7 +201,7 @@ def _is_other_command(name: str) -> bool:
 
 
 def _make_device(
-    folder: Path, files: list[Path], profile: str, checks: _Checks, recording: Path | None
+    folder: Path, files: list[Path], profile: str, checks: _Checks, recorded: _Recorded
 ) -> Device:
     from onewafer.arch import load_architecture  # noqa: PLC0415  # a subcommand loads what it uses
     from onewafer.host import (  # noqa: PLC0415  # likewise
@@ -202,13 +221,18 @@ def _make_device(
         checks=checks.check,
     )
     limits = RunLimits.from_settings(settings)
+    recorder = None
+    if recorded.file is not None:
+        recorder = record_folder(
+            recorded.file, folder, limits.observer.say, sample_every=recorded.sample_every
+        )
     return Device(
         image,
         load_architecture(image.arch, profile=profile),
         engine="reference",
         limits=limits,
         trace_files=files,
-        recorder=recording and record_folder(recording, folder, limits.observer.say),
+        recorder=recorder,
         checking=checking_of(settings),
         is_reviewed=True,
         has_host=False,

@@ -22,6 +22,15 @@ RecordOption = Annotated[
         help="Write what every PE did, for `onewafer view FILE`; Parquet, a file a program.",
     ),
 ]
+SampleEveryOption = Annotated[
+    int | None,
+    typer.Option(
+        "--sample-every",
+        metavar="N",
+        min=1,
+        help="Record over time, too: a window each N cycles, for --record and --view.",
+    ),
+]
 ViewOption = Annotated[
     bool, typer.Option("--view", help="Record, and show the run as a page at its end.")
 ]

@@ -13,7 +13,13 @@ import typer
 
 from onewafer.api import Wafer, as_option, open_session, require_torch, wafer_options
 from onewafer.cli.output_files import check_output, write_output
-from onewafer.cli.recorded_run import RecordOption, ViewOption, recording_file, show_longest
+from onewafer.cli.recorded_run import (
+    RecordOption,
+    SampleEveryOption,
+    ViewOption,
+    recording_file,
+    show_longest,
+)
 from onewafer.cli.simulation_options import (
     EngineOption,
     MaxCyclesOption,
@@ -21,6 +27,7 @@ from onewafer.cli.simulation_options import (
     read_settings,
 )
 from onewafer.errors import ConfigurationError, RecordingError
+from onewafer.settings import check_samples
 
 if TYPE_CHECKING:
     from onewafer.execution import WaferOptions
@@ -130,6 +137,7 @@ def run(
     threads: ThreadsOption = None,
     json_file: _JsonOption = None,
     record: RecordOption = None,
+    sample_every: SampleEveryOption = None,
     view: ViewOption = False,
     explain_placement: _ExplainOption = False,
     verbose: _VerboseOption = False,
@@ -162,7 +170,12 @@ def run(
         engine=settings.engine,
     )
     with recording_file(record, is_shown=view) as file:
-        settings = replace(settings, record_file=file or settings.record_file)
+        check_samples(file or settings.record_file, sample_every, "--sample-every")
+        settings = replace(
+            settings,
+            record_file=file or settings.record_file,
+            sample_every=sample_every or settings.sample_every,
+        )
         _run(script, arguments or [], options, settings, cuda_alias=cuda_alias, output=output)
 
 

@@ -17,9 +17,9 @@ from onewafer.execution.executor import Figures, Launched, count_traffic, read_o
 from onewafer.execution.host_evaluation import HostEvaluation
 from onewafer.execution.launch_times import Origin
 from onewafer.execution.options import Fidelity
-from onewafer.execution.sampling import PurposeSampler, addresses_of
+from onewafer.execution.sampling import PurposeSampler
 from onewafer.execution.watching import UNWATCHED
-from onewafer.host import NO_LIMITS, Device, RunLimits
+from onewafer.host import NO_LIMITS, Device, RunLimits, addresses_of
 from onewafer.image import SectionKind
 from onewafer.mesh import SLOTS, Arena, Estimator, emit, footprint, training_bytes
 from onewafer.simulator import DEFAULT_ENGINE

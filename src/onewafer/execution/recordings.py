@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from onewafer.execution.sampling import see_purposes
 from onewafer.graph import layer_parts
 from onewafer.host import Recorded, RunRecorder
 from onewafer.mesh import Distribution, held_indices
@@ -25,8 +26,12 @@ _AXES = {Distribution.BLOCKED_X: "x", Distribution.BLOCKED_Y: "y", Distribution.
 class Recordings:
     """The recordings of one run."""
 
-    def __init__(self, path: Path, say: Callable[[str], object]) -> None:
+    def __init__(
+        self, path: Path, say: Callable[[str], object], *, sample_every: int | None = None
+    ) -> None:
         """Take the name of the first file; `say` gets a line about each that is written.
+
+        `sample_every` is the length of windows in cycles; None: no run is sampled.
 
         Raises:
             ConfigurationError: PyArrow is not installed.
@@ -34,6 +39,7 @@ class Recordings:
         require_arrow()
         self._path = path
         self._say = say
+        self._sample_every = sample_every
         self._recorders: list[RunRecorder] = []
 
     @property
@@ -50,8 +56,11 @@ class Recordings:
         number = len(self._recorders) + 1
         path = self._path if number == 1 else self._path.with_stem(f"{self._path.stem}-{number}")
         tensors, splits = describe_tensors(program, emitted)
-        subject = Recorded(program.graph.name, SourceTexts(emitted.files), tensors, splits)
-        recorder = RunRecorder(path, subject, self._say)
+        _, whereabouts = see_purposes(program, emitted.position)
+        subject = Recorded(
+            program.graph.name, SourceTexts(emitted.files), tensors, splits, whereabouts
+        )
+        recorder = RunRecorder(path, subject, self._say, sample_every=self._sample_every)
         self._recorders.append(recorder)
         return recorder
 

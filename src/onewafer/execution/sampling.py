@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from onewafer.host import Whereabouts, addresses_of
 from onewafer.mesh import purposes_of_words
 
 if TYPE_CHECKING:
@@ -62,12 +63,7 @@ class PurposeSampler:
         self.next_look = 0
         self._looks = looks
         self._addresses = addresses_of(image, position)
-        self._pes = np.arange(len(self._addresses))
-        words = purposes_of_words(program)
-        self._purposes = tuple(dict.fromkeys(words))
-        number = {purpose: index for index, purpose in enumerate(self._purposes)}
-        # The variable stands behind the words that were read; 0 is behind the last ones, too.
-        self._number_of_position = np.array([number[words[at - 1]] for at in range(len(words) + 1)])
+        self._purposes, self._whereabouts = see_purposes(program, position)
         self._num_launches = 0
         self._begin_counts()
 
@@ -83,10 +79,7 @@ class PurposeSampler:
     def look(self, machine: Machine) -> None:
         """Note where every PE is."""
         self.next_look = machine.cycle + self._interval
-        memory = machine.memory
-        low, high = (memory[self._pes, self._addresses + byte] for byte in (0, 1))
-        positions = low.astype(np.intp) | high.astype(np.intp) << 8
-        numbers = self._number_of_position[positions]
+        numbers = self._whereabouts.look(machine, self._addresses)
         busy = _busy_cycles(machine)
         elapsed = machine.cycle - self._cycle_before
         worked = (busy - self._busy_before) / elapsed
@@ -108,19 +101,25 @@ class PurposeSampler:
         self._seen = np.zeros(len(self._purposes))
         self._worked = np.zeros(len(self._purposes))
         self._interval = 1
-        self._busy_before = np.zeros(len(self._pes), np.int64)
+        self._busy_before = np.zeros(len(self._addresses), np.int64)
         self._cycle_before = 0
 
 
-def addresses_of(image: WaferImage, name: str) -> NDArray[np.intp]:
-    """Return where a variable is in the memory of each PE."""
-    by_program = np.array(
-        [
-            next(symbol.address for symbol in tile.symbols if symbol.name == name)
-            for tile in image.programs
-        ]
-    )
-    return by_program[image.program_of_pe.reshape(-1)].astype(np.intp)
+def see_purposes(program: MeshProgram, position: str) -> tuple[tuple[Purpose, ...], Whereabouts]:
+    """Return the purposes of a program, and how to see which of them each PE is at."""
+    words = purposes_of_words(program)
+    purposes = tuple(dict.fromkeys(words))
+    number = {purpose: index for index, purpose in enumerate(purposes)}
+    # The variable stands behind the words that were read; 0 is behind the last ones, too.
+    of_position = [number[words[at - 1]] for at in range(len(words) + 1)]
+    names = tuple(map(_describe, purposes))
+    return purposes, Whereabouts(position, np.array(of_position, np.int8), names)
+
+
+def _describe(purpose: Purpose) -> str:
+    if purpose.part is None:
+        return "begin and end"
+    return f"{purpose.part}, collectives" if purpose.is_collective else str(purpose.part)
 
 
 def _busy_cycles(machine: Machine) -> NDArray[np.int64]:

@@ -21,10 +21,12 @@ from onewafer.host.progress_display import (
     choose_observer,
     describe_progress,
 )
-from onewafer.host.run_limits import NO_LIMITS, RunLimits, Sampler
+from onewafer.host.run_limits import NO_LIMITS, RunLimits
 from onewafer.host.run_progress import RunObserver, RunProgress
 from onewafer.host.run_recorder import Recorded, RunRecorder, record_folder
 from onewafer.host.run_review import checking_of
+from onewafer.host.run_samples import Whereabouts, addresses_of
+from onewafer.host.samplers import Sampler
 from onewafer.host.sdk_arrays import input_array_to_u32, memcpy_view
 from onewafer.host.sdk_geometry import IntRectangle, IntVector
 from onewafer.host.sdk_platform import (
@@ -69,6 +71,8 @@ __all__ = [
     "Task",
     "Terminated",
     "WarningsOnly",
+    "Whereabouts",
+    "addresses_of",
     "also_named",
     "calculate_cycles",
     "checking_of",

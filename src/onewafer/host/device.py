@@ -12,6 +12,7 @@ from onewafer.geometry import Rectangle
 from onewafer.host.exports import ExportTable
 from onewafer.host.run_limits import NO_LIMITS, RunLimits, run_until_rest
 from onewafer.host.run_review import RunReview
+from onewafer.host.samplers import join_samplers
 from onewafer.host.scalars import encode_arguments, encode_raw_words, to_csl_name, to_dtype
 from onewafer.host.simulation_record import LaunchReport
 from onewafer.host.streams import HostStreams
@@ -37,9 +38,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from onewafer.arch import Architecture
-    from onewafer.host.run_limits import Sampler
     from onewafer.host.run_progress import RunObserver
     from onewafer.host.run_recorder import RunRecorder
+    from onewafer.host.samplers import Sampler
     from onewafer.host.scalars import Argument
     from onewafer.host.streams import Reception
     from onewafer.host.tracing import Recording
@@ -577,6 +578,8 @@ class Device:
         sampler: Sampler | None = None,
     ) -> None:
         """Run until the program is at rest (None: its start-up), and receive its words."""
+        if self._recorder is not None:
+            sampler = join_samplers(sampler, self._recorder.sampler)
         while True:
             try:
                 run_until_rest(machine, what or self._pending, self._limits, observer, sampler)

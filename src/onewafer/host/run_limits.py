@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from time import perf_counter  # noqa: TID251  # decides how long slices are; results do not know
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from onewafer.errors import LongRunError
 from onewafer.host.interruption import StopRequest, interruption, leave_checkpoint
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from onewafer.host.print_log import PrintLog
     from onewafer.host.run_progress import Clock
+    from onewafer.host.samplers import Sampler
     from onewafer.settings import Settings
     from onewafer.simulator import Machine
 
@@ -71,19 +72,6 @@ class RunLimits:
 
 
 NO_LIMITS = RunLimits()
-
-
-class Sampler(Protocol):
-    """An observer that looks at the machine at cycles of its own choice."""
-
-    @property
-    def next_look(self) -> int:
-        """The cycle of the machine at which it wants to look next; after a look, a later one."""
-        ...
-
-    def look(self, machine: Machine) -> None:
-        """Look at a machine that stands between two cycles."""
-        ...
 
 
 class _Pace:

@@ -11,6 +11,7 @@ import numpy as np
 
 from onewafer.arch import load_wafer_system, wafer_system_names
 from onewafer.errors import ConfigurationError
+from onewafer.host.run_samples import RunSamples
 from onewafer.image import SectionKind
 from onewafer.recording import (
     NOT_WAITING,
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from onewafer.arch import Architecture
+    from onewafer.host.run_samples import Whereabouts
+    from onewafer.host.samplers import Sampler
     from onewafer.image import WaferImage
     from onewafer.recording import FindSource, Split, Tensor
     from onewafer.simulator import Machine, Statistics
@@ -53,22 +56,40 @@ class Recorded:
     find_source: FindSource
     tensors: tuple[Tensor, ...] = ()
     splits: tuple[Split, ...] = ()
+    whereabouts: Whereabouts | None = None
+    """How to see which part of a model a PE is at; None: it is no model."""
 
 
-def record_folder(path: Path, folder: Path, say: Callable[[str], object]) -> RunRecorder:
+def record_folder(
+    path: Path,
+    folder: Path,
+    say: Callable[[str], object],
+    *,
+    sample_every: int | None = None,
+) -> RunRecorder:
     """Return a recorder of the program in a folder that `cslc` wrote.
 
     Raises:
         ConfigurationError: as `RunRecorder`.
     """
-    return RunRecorder(path, Recorded(folder.name, SourceFiles(folder)), say)
+    subject = Recorded(folder.name, SourceFiles(folder))
+    return RunRecorder(path, subject, say, sample_every=sample_every)
 
 
 class RunRecorder:
     """Writes the recording of one run at its end, whichever that is."""
 
-    def __init__(self, path: Path, subject: Recorded, say: Callable[[str], object]) -> None:
+    def __init__(
+        self,
+        path: Path,
+        subject: Recorded,
+        say: Callable[[str], object],
+        *,
+        sample_every: int | None = None,
+    ) -> None:
         """Prepare to write a file; `say` gets a line about it when it is written.
+
+        `sample_every` is the length of windows in cycles; None: the run is not sampled.
 
         Raises:
             ConfigurationError: it cannot be written, or PyArrow is not installed.
@@ -79,6 +100,8 @@ class RunRecorder:
         """Why there is no recording."""
         self._subject = subject
         self._say = say
+        self._sample_every = sample_every
+        self._samples: RunSamples | None = None
         self._machine: Machine | None = None
         self._longest: _Measured | None = None
         self._failure = ""
@@ -90,6 +113,11 @@ class RunRecorder:
                 f"{path}: the recording cannot be written: {error.strerror or error}"
             ) from None
 
+    @property
+    def sampler(self) -> Sampler | None:
+        """What looks at the machine in the middle of a run; None: nothing."""
+        return self._samples
+
     def finish_with(self, owner: object, *, ended_well: bool = False) -> None:
         """Finish when an object ends, with the process at the latest, if it was not done before."""
         weakref.finalize(owner, self.finish, ended_well=ended_well)
@@ -99,6 +127,8 @@ class RunRecorder:
         self._keep_longest("")
         self._machine = machine
         self._launches.clear()
+        if self._sample_every is not None:
+            self._samples = RunSamples(machine, self._sample_every, self._subject.whereabouts)
 
     def note_launch(self, name: str, start_cycle: int, end_cycle: int) -> None:
         """Note a function that was launched."""
@@ -128,13 +158,16 @@ class RunRecorder:
     def _keep_longest(self, ending: str) -> None:
         """Let the machine go, and keep what it counted if no other one ran longer."""
         machine, self._machine = self._machine, None
+        samples, self._samples = self._samples, None
         if machine is None:
             return
         if self._longest is None or machine.cycle >= self._longest[0].cycles:
-            self._longest = self._measure(machine, ending)
+            self._longest = self._measure(machine, samples, ending)
 
-    def _measure(self, machine: Machine, ending: str) -> _Measured:
+    def _measure(self, machine: Machine, samples: RunSamples | None, ending: str) -> _Measured:
         image, architecture, subject = machine.image, machine.architecture, self._subject
+        windows, sampled = ((), {}) if samples is None else samples.finish()
+        parts = () if subject.whereabouts is None else subject.whereabouts.parts
         header = RunHeader(
             title=subject.title,
             arch=architecture.name,
@@ -149,9 +182,11 @@ class RunRecorder:
             launches=tuple(self._launches),
             tensors=subject.tensors,
             splits=subject.splits,
+            windows=windows,
+            parts=parts,
         )
-        columns = columns_of(machine)
-        return header, columns | waiting_columns(machine) if ending else columns, image
+        waiting = waiting_columns(machine) if ending else {}
+        return header, columns_of(machine) | waiting | sampled, image
 
 
 def columns_of(machine: Machine) -> dict[str, NDArray[Any]]:

@@ -50,6 +50,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import DTypeLike, NDArray
 
+    from onewafer.host.run_recorder import RunRecorder
     from onewafer.host.scalars import Argument
     from onewafer.host.sdk_platform import SdkExecutionPlatform
     from onewafer.host.simulation_record import LaunchReport
@@ -98,9 +99,7 @@ class SdkRuntime:
         limits = RunLimits.from_settings(settings)
         if prints(self._image):
             limits = replace(limits, log=PrintLog(self._image, LogFile(Path(LOG_NAME))))
-        recorder = None
-        if settings.record_file is not None:
-            recorder = record_folder(settings.record_file, self._folder, limits.observer.say)
+        recorder = _recorder_of(self._folder, settings, limits)
         self._device = Device(
             self._image,
             self._architecture,
@@ -588,3 +587,10 @@ class SdkRuntime:
             if not sent:
                 raise
             raise DeadlockError(f"{error.reason}\n{sent}", error.place) from None
+
+
+def _recorder_of(folder: Path, settings: Settings, limits: RunLimits) -> RunRecorder | None:
+    if settings.record_file is None:
+        return None
+    say = limits.observer.say
+    return record_folder(settings.record_file, folder, say, sample_every=settings.sample_every)

@@ -6,6 +6,7 @@ In: nothing. Out: plain values, in the words of no simulator and no mesh.
     column    := a number for each PE, PE y · width + x
     tensor    := a name, a symbol, and two splits: of its rows and of its columns
     split     := an axis of the rectangle, and for each coordinate the indices that lie there
+    window    := cycles of the run between two looks; a column of its own for each counter
 """
 
 from __future__ import annotations
@@ -27,6 +28,21 @@ NOT_WAITING = -1
 WAVELET_COLUMNS = tuple(f"wavelets_{direction.name.lower()}" for direction in Direction)
 """Wavelets that left the router, by direction; `wavelets_ramp`: to its own PE."""
 SRAM_COLUMNS = tuple(f"sram_{kind.name.lower()}_bytes" for kind in SectionKind)
+
+
+WINDOW_COUNTERS = ("busy_cycles", "wait_cycles", "wavelets")
+"""What is counted in each window: as `busy_cycles`, waits for all reasons, wavelets over links."""
+WINDOW_PART = "part"
+"""What each PE is at when a window ends: a number of `RunHeader.parts`."""
+
+
+def column_of_window(number: int, counter: str) -> str:
+    """Return the column of a counter in a window of the run.
+
+    >>> column_of_window(3, "busy_cycles")
+    'window_3_busy_cycles'
+    """
+    return f"window_{number}_{counter}"
 
 
 def column_of_wait(reason: str) -> str:
@@ -84,6 +100,14 @@ class RecordedLaunch:
 
 
 @dataclass(frozen=True, slots=True)
+class Window:
+    """Cycles of a run between two looks at it, `[start_cycle, end_cycle)`."""
+
+    start_cycle: int
+    end_cycle: int
+
+
+@dataclass(frozen=True, slots=True)
 class RunHeader:
     """What is known of a run as a whole."""
 
@@ -104,6 +128,10 @@ class RunHeader:
     launches: tuple[RecordedLaunch, ...] = ()
     tensors: tuple[Tensor, ...] = ()
     splits: tuple[Split, ...] = ()
+    windows: tuple[Window, ...] = ()
+    """One after the other; empty: the run was not sampled."""
+    parts: tuple[str, ...] = ()
+    """The parts of a model: the number in a column of `WINDOW_PART` is an index."""
 
     @property
     def num_pes(self) -> int:
@@ -135,6 +163,8 @@ class RunHeader:
             launches=tuple(map(_launch, record["launches"])),
             tensors=tuple(map(_tensor, record["tensors"])),
             splits=tuple(map(_split, record["splits"])),
+            windows=tuple(map(_window, record.get("windows", ()))),
+            parts=tuple(map(str, record.get("parts", ()))),
         )
         _check_numbers(header)
         return header
@@ -176,6 +206,10 @@ def _tensor(record: Mapping[str, Any]) -> Tensor:
     )
 
 
+def _window(record: Mapping[str, Any]) -> Window:
+    return Window(int(record["start_cycle"]), int(record["end_cycle"]))
+
+
 def _split(record: Mapping[str, Any]) -> Split:
     blocks = (tuple((int(a), int(b)) for a, b in block) for block in record["blocks"])
     return Split(str(record["axis"]), tuple(blocks))
@@ -185,6 +219,8 @@ def _check_numbers(header: RunHeader) -> None:
     """Raise ValueError if there is no such rectangle, or a tensor has an unknown split."""
     if min(header.width, header.height) < 1 or header.cycles < 0 or header.clock_hertz <= 0:
         raise ValueError(f"{header.width}×{header.height} PEs, {header.cycles} cycles")
+    if any(window.end_cycle <= window.start_cycle for window in header.windows):
+        raise ValueError("a window has no cycles")
     used = [number for tensor in header.tensors for number in (tensor.rows, tensor.columns)]
     if used and not 0 <= min(used) <= max(used) < len(header.splits):
         raise ValueError("a tensor has an unknown split")

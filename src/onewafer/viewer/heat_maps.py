@@ -3,6 +3,7 @@
 In: a recording. Out: values, and the same as codes of a byte, level by level of a pyramid, each
 half as wide and high as the one before. Code 0 is a PE without a program that did nothing; 1 to 255
 are equal steps from zero to the highest value. A level of a whole wafer has 0.9 MB: it is one tile.
+Some maps can be drawn of each window of a run that was sampled, too: all with the same steps.
 """
 
 from __future__ import annotations
@@ -14,7 +15,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from onewafer.errors import ConfigurationError
-from onewafer.recording import SRAM_COLUMNS, WAVELET_COLUMNS, column_of_wait
+from onewafer.recording import (
+    SRAM_COLUMNS,
+    WAVELET_COLUMNS,
+    WINDOW_PART,
+    column_of_wait,
+    column_of_window,
+)
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -30,12 +37,21 @@ class Unit(StrEnum):
     """What the values of a map are."""
 
     SHARE = "share"
-    """A part of the cycles of the run, 0 to 1; waits of several units of a PE may be more."""
+    """A part of the cycles, 0 to 1."""
+    UNITS = "units"
+    """How many units of a PE (threads, links) wait, on the mean of all cycles."""
     COUNT = "count"
     BYTES = "bytes"
     JOULES = "joules"
     PROGRAM = "program"
     """Numbers of tile programs, which have no order."""
+    PART = "part"
+    """Numbers of parts of a model, which have none either."""
+
+    @property
+    def is_ordered(self) -> bool:
+        """Whether a value is more than another one."""
+        return self not in (Unit.PROGRAM, Unit.PART)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +64,8 @@ class HeatMap:
     unit: Unit
     columns: tuple[str, ...]
     """The columns of a recording whose sum it is."""
+    counter: str = ""
+    """The same of a window: its counter; empty: that is not sampled."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,11 +85,14 @@ def list_maps(recording: RecordingFile) -> tuple[HeatMap, ...]:
     reasons = recording.header.reasons
     waits = {reason: column_of_wait(reason) for reason in reasons}
     links = WAVELET_COLUMNS[:-1]
+    windows = range(len(recording.header.windows))
+    parts = tuple(column_of_window(i, WINDOW_PART) for i in windows)
     maps = (
-        HeatMap("busy", "busy", Unit.SHARE, ("busy_cycles",)),
-        HeatMap("waiting", "waiting", Unit.SHARE, tuple(waits.values())),
-        *(_part("wait", f"waiting: {r}", Unit.SHARE, r, column) for r, column in waits.items()),
-        HeatMap("wavelets", "wavelets sent over links", Unit.COUNT, links),
+        HeatMap("busy", "busy", Unit.SHARE, ("busy_cycles",), "busy_cycles"),
+        HeatMap("waiting", "waiting", Unit.UNITS, tuple(waits.values()), "wait_cycles"),
+        *(_part("wait", f"waiting: {r}", Unit.UNITS, r, column) for r, column in waits.items()),
+        HeatMap("part", "part of the model", Unit.PART, parts, WINDOW_PART),
+        HeatMap("wavelets", "wavelets sent over links", Unit.COUNT, links, "wavelets"),
         *(
             _part("wavelets", f"wavelets to the {side}", Unit.COUNT, side, column)
             for column, side in ((c, c.removeprefix("wavelets_")) for c in WAVELET_COLUMNS)
@@ -111,26 +132,58 @@ def find_map(recording: RecordingFile, name: str) -> HeatMap:
     return maps[name]
 
 
-def values_of(recording: RecordingFile, drawn: HeatMap) -> NDArray[Any]:
-    """Return the value of every PE, `[y, x]`, at least 0."""
-    total = sum(recording.column(name).astype(np.float64) for name in drawn.columns)
+def values_of(
+    recording: RecordingFile, drawn: HeatMap, window: int | None = None
+) -> NDArray[np.float64]:
+    """Return the value of every PE, `[y, x]`, at least 0; of the whole run, or a window."""
+    columns = drawn.columns if window is None else (column_of_window(window, drawn.counter),)
+    if drawn.unit is Unit.PART:
+        return _most_frequent([recording.column(name) for name in columns])
+    total = sum(recording.column(name).astype(np.float64) for name in columns)
     values = np.maximum(total, 0)
-    if drawn.unit is Unit.SHARE:
-        values = values / max(1, recording.header.cycles)
+    if drawn.unit in (Unit.SHARE, Unit.UNITS):
+        values = values / _cycles_of(recording, window)
     return values
 
 
-def draw_codes(recording: RecordingFile, drawn: HeatMap) -> Drawn:
-    """Return the codes of a map, level by level."""
-    values = values_of(recording, drawn)
+def _most_frequent(columns: list[NDArray[Any]]) -> NDArray[np.float64]:
+    """Return the number that each PE has most often; of two such, the smaller one."""
+    numbers = np.unique(columns)
+    times = [sum((column == number).astype(np.uint8) for column in columns) for number in numbers]
+    return numbers[np.argmax(times, axis=0)].astype(np.float64)
+
+
+def _cycles_of(recording: RecordingFile, window: int | None) -> int:
+    header = recording.header
+    if window is None:
+        return max(1, header.cycles)
+    return header.windows[window].end_cycle - header.windows[window].start_cycle
+
+
+def mean_of(values: NDArray[np.float64], has_program: NDArray[np.bool_]) -> float:
+    """Return the mean of all PEs with a program."""
+    return float(values[has_program].mean()) if has_program.any() else 0.0
+
+
+def draw_codes(
+    recording: RecordingFile,
+    drawn: HeatMap,
+    *,
+    window: int | None = None,
+    highest: float | None = None,
+) -> Drawn:
+    """Return the codes of a map, level by level; of the whole run, or a window.
+
+    `highest` is the value of code 255; None: the highest there is.
+    """
+    values = values_of(recording, drawn, window)
     has_program = recording.column("program") >= 0
-    if drawn.unit is Unit.PROGRAM:
+    top = float(values.max(initial=0)) if highest is None else highest
+    if not drawn.unit.is_ordered:
         codes = np.where(has_program, 1 + values % (NUM_STEPS + 1), 0).astype(np.uint8)
-        return Drawn(float(values.max(initial=0)), 0.0, _levels(codes, is_ordered=False))
-    highest = float(values.max(initial=0))
-    codes = encode(values, has_program, highest)
-    mean = float(values[has_program].mean()) if has_program.any() else 0.0
-    return Drawn(highest, mean, _levels(codes, is_ordered=True))
+        return Drawn(top, 0.0, _levels(codes, is_ordered=False))
+    codes = encode(values, has_program, top)
+    return Drawn(top, mean_of(values, has_program), _levels(codes, is_ordered=True))
 
 
 def encode(
@@ -142,6 +195,7 @@ def encode(
     array([  1, 128, 255,   0], dtype=uint8)
     """
     steps = np.rint(values * (NUM_STEPS / highest)) if highest > 0 else np.zeros_like(values)
+    steps = np.minimum(steps, NUM_STEPS)
     return np.where(has_program | (values > 0), 1 + steps, 0).astype(np.uint8)
 
 

@@ -5,6 +5,9 @@ In: a recording. Out: bytes of JSON, codes and routes.
     run.json                 the run, its maps, programs, colors, tensors
     maps/NAME.json           highest value, mean, sizes of the levels of a map
     maps/NAME/LEVEL          codes of a level, a byte a PE, row by row
+    maps/NAME@N…             the same of window N of a run that was sampled
+    windows.json             means of windows, and how many PEs are at each part of a model
+    times/NAME/X-Y           codes of the row of a PE, window by window, then those of its column
     programs/N.json          a tile program: lines with costs, symbols, memory, tasks, queues
     routes/COLOR.json        the configurations of a color
     routes/COLOR             their numbers, 16 bits a PE, little-endian; 0: the color is not known
@@ -23,10 +26,11 @@ import numpy as np
 from onewafer.arch import load_architecture
 from onewafer.geometry import Direction
 from onewafer.recording import SourceTexts
-from onewafer.viewer.heat_maps import Drawn, Unit, draw_codes, find_map, list_maps
-from onewafer.viewer.palettes import program_palette, value_palette
+from onewafer.viewer.heat_maps import Drawn, draw_codes, find_map, list_maps
+from onewafer.viewer.palettes import palette_of
 from onewafer.viewer.program_listing import list_program, listing_record
 from onewafer.viewer.routes import configured_colors
+from onewafer.viewer.windows import Windows
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -35,7 +39,8 @@ if TYPE_CHECKING:
     from onewafer.recording import RecordingFile
 
 _MOST_LAUNCHES = 100
-_MOST_KEPT_MAPS = 16
+_MOST_KEPT_BYTES = 1 << 28
+"""Codes of maps that are kept; a map has a byte a PE, and a third more."""
 _MOST_NUMBERS = 400_000
 """The most numbers of all columns together that a file for a browser holds."""
 
@@ -46,7 +51,9 @@ class PageParts:
     def __init__(self, recording: RecordingFile) -> None:
         self.recording = recording
         self._maps = {found.name: found for found in list_maps(recording)}
-        self._draw = lru_cache(_MOST_KEPT_MAPS)(self._draw_codes)
+        self._windows = Windows(recording)
+        kept = max(16, _MOST_KEPT_BYTES // (2 * recording.header.num_pes))
+        self._draw = lru_cache(kept)(self._draw_codes)
 
     def find(self, path: str) -> bytes | None:
         """Return what is at a path; None: nothing is.
@@ -59,6 +66,8 @@ class PageParts:
             "run.json": self._run,
             "columns.json": self._columns,
             "maps": self._map,
+            "windows.json": self._over_time,
+            "times": self._times,
             "programs": self._program,
             "routes": self._routes,
             "pes": self._pe,
@@ -78,9 +87,20 @@ class PageParts:
         for color in configured_colors(self.recording.image):
             yield f"routes/{color}.json"
             yield f"routes/{color}"
+        if self._windows:
+            yield "windows.json"
+        for name in (found.name for found in self._maps.values() if found.counter):
+            for number in range(len(self._windows)):
+                path = f"maps/{name}@{number}"
+                yield f"{path}.json"
+                yield from (f"{path}/{i}" for i in range(len(self._draw(name, number).levels)))
 
-    def _draw_codes(self, name: str) -> Drawn:
-        return draw_codes(self.recording, find_map(self.recording, name))
+    def _draw_codes(self, name: str, window: int | None = None) -> Drawn:
+        drawn = find_map(self.recording, name)
+        if window is None:
+            return draw_codes(self.recording, drawn)
+        highest = self._windows.highest(drawn)
+        return draw_codes(self.recording, drawn, window=window, highest=highest)
 
     def _placed(self) -> list[int]:
         numbers: list[int] = np.unique(self.recording.image.program_of_pe).tolist()
@@ -96,7 +116,13 @@ class PageParts:
         record["num_launches"] = len(header.launches)
         record["launches"] = record["launches"][:_MOST_LAUNCHES]
         record["maps"] = [
-            {"name": m.name, "title": m.title, "unit": m.unit.value} for m in self._maps.values()
+            {
+                "name": m.name,
+                "title": m.title,
+                "unit": m.unit.value,
+                "is_sampled": bool(m.counter and self._windows),
+            }
+            for m in self._maps.values()
         ]
         record["programs"] = [self._about_program(number) for number in self._placed()]
         record["colors"] = [
@@ -104,8 +130,8 @@ class PageParts:
             for color in configured_colors(image)
         ]
         record["palettes"] = {
-            "values": value_palette().reshape(-1).tolist(),
-            "programs": program_palette().reshape(-1).tolist(),
+            unit.value: palette_of(unit, header.parts).reshape(-1).tolist()
+            for unit in {m.unit for m in self._maps.values()}
         }
         return _json(record)
 
@@ -134,18 +160,37 @@ class PageParts:
     # --- maps ------------------------------------------------------------------------------------
 
     def _map(self, rest: str) -> bytes | None:
-        name, _, level = rest.removesuffix(".json").partition("/")
-        if name not in self._maps:
+        whole, slash, level = rest.removesuffix(".json").partition("/")
+        name, at, number = whole.partition("@")
+        found = self._maps.get(name)
+        if found is None:
             return None
-        drawn = self._draw(name)
-        if rest == f"{name}.json":
+        window = _number(number, len(self._windows)) if at and found.counter else None
+        if at and window is None:
+            return None
+        drawn = self._draw(name, window)
+        if not slash:
             sizes = [[codes.shape[1], codes.shape[0]] for codes in drawn.levels]
-            is_program = self._maps[name].unit is Unit.PROGRAM
-            palette = "programs" if is_program else "values"
-            about = {"highest": drawn.highest, "mean": drawn.mean, "levels": sizes}
-            return _json({**about, "palette": palette})
-        number = _number(level, len(drawn.levels))
-        return None if number is None else drawn.levels[number].tobytes()
+            return _json({"highest": drawn.highest, "mean": drawn.mean, "levels": sizes})
+        index = _number(level, len(drawn.levels))
+        return None if index is None else drawn.levels[index].tobytes()
+
+    def _over_time(self, rest: str) -> bytes | None:
+        if rest or not self._windows:
+            return None
+        sampled = [found for found in self._maps.values() if found.counter]
+        means = {f.name: self._windows.means(f) for f in sampled if f.unit.is_ordered}
+        return _json({"means": means, "parts": self._windows.shares_of_parts()})
+
+    def _times(self, rest: str) -> bytes | None:
+        name, _, place = rest.partition("/")
+        found, pe = self._maps.get(name), self._pe_at(place)
+        if found is None or not (found.counter and self._windows) or pe is None:
+            return None
+        x, y = pe
+        codes = [self._draw(name, number).levels[0] for number in range(len(self._windows))]
+        row, column = np.stack([c[y] for c in codes]), np.stack([c[:, x] for c in codes])
+        return row.tobytes() + column.tobytes()
 
     # --- programs --------------------------------------------------------------------------------
 
@@ -178,10 +223,14 @@ class PageParts:
         ]
 
     def _pe(self, rest: str) -> bytes | None:
+        pe = self._pe_at(rest.removesuffix(".json"))
+        return None if pe is None else _json(self.recording.row(*pe))
+
+    def _pe_at(self, text: str) -> tuple[int, int] | None:
         header = self.recording.header
-        first, _, second = rest.removesuffix(".json").partition("-")
+        first, _, second = text.partition("-")
         x, y = _number(first, header.width), _number(second, header.height)
-        return None if x is None or y is None else _json(self.recording.row(x, y))
+        return None if x is None or y is None else (x, y)
 
     # --- routes ----------------------------------------------------------------------------------
 

@@ -5,8 +5,15 @@ The values' palette goes through points of viridis (Nathaniel Smith and Stéfan 
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 from numpy.typing import NDArray
+
+from onewafer.viewer.heat_maps import Unit
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 Palette = NDArray[np.uint8]
 """`[256, 3]`: red, green and blue of each code; that of code 0 is the page's to choose."""
@@ -37,6 +44,17 @@ _PROGRAMS = (
 ABSENT = (128, 128, 128)
 
 
+def palette_of(unit: Unit, parts: Sequence[str]) -> Palette:
+    """Return the palette of a map; `parts` are those of the model."""
+    match unit:
+        case Unit.PROGRAM:
+            return program_palette()
+        case Unit.PART:
+            return part_palette(parts)
+        case _:
+            return value_palette()
+
+
 def value_palette() -> Palette:
     """Return the palette of values in order."""
     points = np.array(_VIRIDIS, np.float64)
@@ -48,6 +66,20 @@ def value_palette() -> Palette:
 def program_palette() -> Palette:
     """Return the palette of numbers without order: ten colors, again and again."""
     return _with_absent(np.array([_PROGRAMS[i % len(_PROGRAMS)] for i in range(255)], np.uint8))
+
+
+def part_palette(parts: Sequence[str]) -> Palette:
+    """Return the palette of the parts of a model: what moves values in a lighter color of its part.
+
+    A part is named `MLP` or, of its collectives, `MLP, collectives`.
+    """
+    owners = list(dict.fromkeys(part.partition(",")[0] for part in parts))
+    colors = np.full((255, 3), ABSENT, np.uint8)
+    for number, part in enumerate(parts[:255]):
+        owner, comma, _ = part.partition(",")
+        color = np.array(_PROGRAMS[owners.index(owner) % len(_PROGRAMS)])
+        colors[number] = (color + 255) // 2 if comma else color
+    return _with_absent(colors)
 
 
 def _with_absent(colors: NDArray[np.uint8]) -> Palette:

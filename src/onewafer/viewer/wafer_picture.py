@@ -15,10 +15,11 @@ from onewafer.errors import ConfigurationError
 from onewafer.units import format_bytes
 from onewafer.user_text import shown
 from onewafer.viewer.heat_maps import HeatMap, Unit, draw_codes, find_map
-from onewafer.viewer.palettes import program_palette, value_palette
+from onewafer.viewer.palettes import palette_of
 from onewafer.whole_files import whole_file
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -28,8 +29,9 @@ if TYPE_CHECKING:
 _DPI = 100
 _LONGER_SIDE = 900
 """Pixels that the wafer has at least; a larger one has a pixel a PE."""
-_LEFT, _RIGHT, _TOP, _BOTTOM = 70, 130, 60, 50
+_LEFT, _RIGHT, _TOP, _BOTTOM = 70, 160, 60, 50
 _SCALE_WIDTH, _SCALE_GAP, _SCALE_HEIGHT = 16, 18, 300
+_LINE = 16
 
 
 def draw_picture(recording: RecordingFile, name: str, path: Path) -> str:
@@ -45,14 +47,16 @@ def draw_picture(recording: RecordingFile, name: str, path: Path) -> str:
             "a picture needs Matplotlib; it is not installed: pip install 'onewafer[view]'"
         )
     found = draw_codes(recording, drawn)
-    is_program = drawn.unit is Unit.PROGRAM
-    palette = program_palette() if is_program else value_palette()
+    parts = recording.header.parts
+    palette = palette_of(drawn.unit, parts)
     figure = _figure(recording, drawn, palette[found.levels[0]])
-    if not is_program:
+    if drawn.unit.is_ordered:
         _add_scale(figure, drawn, found.highest, palette)
+    elif drawn.unit is Unit.PART:
+        _add_names(figure, parts, palette)
     with whole_file(path) as target:
         figure.savefig(target, format="png", dpi=_DPI)
-    if is_program:
+    if not drawn.unit.is_ordered:
         return f"{drawn.title}, {int(found.highest) + 1} of them"
     highest, mean = (write_value(v, drawn.unit) for v in (found.highest, found.mean))
     return f"{drawn.title}: {mean} on average, at most {highest}"
@@ -67,11 +71,13 @@ def write_value(value: float, unit: Unit) -> str:
     match unit:
         case Unit.SHARE:
             return f"{100 * value:.3g} %"
+        case Unit.UNITS:
+            return f"{value:.3g} units"
         case Unit.BYTES:
             return format_bytes(round(value))
         case Unit.JOULES:
             return f"{value:.3g} J"
-        case Unit.COUNT | Unit.PROGRAM:
+        case Unit.COUNT | Unit.PROGRAM | Unit.PART:
             return f"{round(value):,}"
 
 
@@ -99,6 +105,16 @@ def _figure(recording: RecordingFile, drawn: HeatMap, colors: NDArray[np.uint8])
     what = f"{shown(header.title)}: {drawn.title}, {header.num_pes:,} PEs, {header.cycles:,} cycles"
     figure.text(_LEFT / size[0], 1 - 36 / size[1], what, fontsize=11, parse_math=False)
     return figure
+
+
+def _add_names(figure: Any, parts: Sequence[str], palette: NDArray[np.uint8]) -> None:  # noqa: ANN401  # likewise
+    """Write the names of parts beside the picture, each in its color."""
+    width, height = (side * _DPI for side in figure.get_size_inches())
+    for number, name in enumerate(parts):
+        at = ((width - _RIGHT + _SCALE_GAP) / width, 1 - (_TOP + 12 + _LINE * number) / height)
+        color = palette[1 + number] / 255
+        figure.text(*at, "\u25a0", fontsize=11, color=color)
+        figure.text(at[0] + _LINE / width, at[1], name, fontsize=8, parse_math=False)
 
 
 def _add_scale(figure: Any, drawn: HeatMap, highest: float, palette: NDArray[np.uint8]) -> None:  # noqa: ANN401  # likewise

@@ -33,6 +33,8 @@ export function quantity(value, unit) {
   switch (unit) {
     case "share":
       return `${(100 * value).toLocaleString("en", { maximumSignificantDigits: 3 })} %`;
+    case "units":
+      return `${value.toLocaleString("en", { maximumSignificantDigits: 3 })} units`;
     case "bytes":
       return `${count(value)} B`;
     case "joules":

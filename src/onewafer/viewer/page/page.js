@@ -4,13 +4,14 @@ import { by, element, quantity } from "./elements.js";
 import { getBytes, getJson, has } from "./parts.js";
 import { View, levelFor, makePainter, makePalette } from "./wafer.js";
 import { drawOverlays } from "./overlays.js";
+import { beginTimes, drawTimeline, isSampled, showWindow, stepWindow, timesOfPe, togglePlay } from "./times.js";
 import { pePanel, runPanel } from "./panel.js";
 
 const ZOOM_STEP = 1.5;
 const NEAR = 40; // pixels a PE, for a PE that a link or a table chooses
 const CLICK = 5; // pixels that a click may move
-const chosen = { map: "busy", regions: false, tensor: null, color: null, pe: null };
-const loaded = { map: null, levels: [], regions: null, route: null };
+const chosen = { map: "busy", window: null, regions: false, tensor: null, color: null, pe: null };
+const loaded = { path: "", map: null, levels: [], regions: null, route: null };
 let run = null;
 let view = null;
 let painter = null;
@@ -45,7 +46,8 @@ function draw() {
     route: loaded.route,
     pe: chosen.pe,
   });
-  document.documentElement.dataset.drawn = `${chosen.map} ${best.level}`;
+  drawTimeline(run, chosen.window, chosen.map);
+  document.documentElement.dataset.drawn = `${loaded.path} ${best.level}`;
   performance.measure("draw", { start: started });
   if (!performance.getEntriesByName("first picture").length) performance.mark("first picture");
 }
@@ -53,7 +55,7 @@ function draw() {
 function palette() {
   const style = getComputedStyle(document.documentElement);
   const [absent, outside] = ["--absent", "--stage"].map((name) => rgb(style.getPropertyValue(name)));
-  return makePalette(run.palettes[loaded.map.palette], absent, outside);
+  return makePalette(run.palettes[mapOf(chosen.map).unit], absent, outside);
 }
 
 function rgb(text) {
@@ -72,21 +74,30 @@ function resize() {
 
 // --- loading -------------------------------------------------------------------------------------
 
-async function levelsOf(name) {
-  const about = await getJson(`maps/${name}.json`);
+function mapOf(name) {
+  return run.maps.find((one) => one.name === name);
+}
+
+// Where the codes of a map lie, of the chosen window if it has windows.
+function pathOf(name) {
+  return chosen.window !== null && isSampled(run, name) ? `${name}@${chosen.window}` : name;
+}
+
+async function levelsOf(path) {
+  const about = await getJson(`maps/${path}.json`);
   return { about, levels: about.levels.map(() => null) };
 }
 
-async function fetchLevel(name, about, level) {
-  const codes = new Uint8Array(await getBytes(`maps/${name}/${level}`));
+async function fetchLevel(path, about, level) {
+  const codes = new Uint8Array(await getBytes(`maps/${path}/${level}`));
   return { codes, size: about.levels[level], level };
 }
 
 async function loadLevel(level) {
-  const { levels, map } = loaded;
+  const { levels, map, path } = loaded;
   if (levels[level] !== null) return;
   levels[level] = undefined; // it comes
-  const found = await fetchLevel(chosen.map, map, level);
+  const found = await fetchLevel(path, map, level);
   levels[level] = found;
   if (loaded.levels === levels) redraw();
 }
@@ -94,21 +105,34 @@ async function loadLevel(level) {
 async function chooseMap(name) {
   chosen.map = name;
   by("map").value = name;
-  const { about, levels } = await levelsOf(name);
+  const path = pathOf(name);
+  const { about, levels } = await levelsOf(path);
   const level = levelFor(view.scale, levels.length);
-  levels[level] = await fetchLevel(name, about, level);
-  if (chosen.map !== name) return; // another one was chosen meanwhile
-  Object.assign(loaded, { map: about, levels });
-  const { title, unit } = run.maps.find((one) => one.name === name);
-  const isProgram = unit === "program";
-  by("lowest").textContent = isProgram ? "" : "0";
+  levels[level] = await fetchLevel(path, about, level);
+  if (chosen.map !== name || pathOf(name) !== path) return; // another one was chosen meanwhile
+  Object.assign(loaded, { path, map: about, levels });
+  showWindow(run, chosen.window, name);
+  showLegend(mapOf(name), about);
+  changed();
+}
+
+function showLegend({ title, unit }, { highest, mean }) {
+  const isOrdered = unit !== "program" && unit !== "part";
+  by("lowest").textContent = isOrdered ? "0" : "";
   by("what").textContent = title;
-  by("highest").textContent = isProgram ? "" : quantity(about.highest, unit);
+  by("highest").textContent = isOrdered ? quantity(highest, unit) : "";
+  by("scale").hidden = unit === "part";
+  by("names").hidden = unit !== "part";
   drawScale();
   overlay.setAttribute("aria-label", `Map of ${run.width} by ${run.height} PEs: ${title}`);
-  const range = `${quantity(about.mean, unit)} on average, at most ${quantity(about.highest, unit)}`;
-  say(isProgram ? "Tile programs, a color each." : `${title}: ${range}.`);
-  changed();
+  const range = `${quantity(mean, unit)} on average, at most ${quantity(highest, unit)}`;
+  say(isOrdered ? `${title}: ${range}.` : `${title}, a color each.`);
+}
+
+// Returns when the map of the window is loaded.
+async function chooseWindow(number) {
+  chosen.window = number;
+  await chooseMap(chosen.map).catch((error) => say(error.message));
 }
 
 function drawScale() {
@@ -169,7 +193,8 @@ async function choosePe(pe, { isNear = false } = {}) {
   }
   try {
     const values = await valuesAt(pe);
-    const parts = await pePanel(run, pe, await programAt(pe), values.rows);
+    const times = await timesOfPe(run, mapOf(chosen.map), pe, palette());
+    const parts = await pePanel(run, pe, await programAt(pe), { rows: values.rows, times });
     if (chosen.pe !== pe) return;
     show([element("button", { onclick: () => choosePe(null) }, "The whole run"), ...parts]);
     say(`PE (${pe.join(", ")}): ${values.now}`);
@@ -194,33 +219,37 @@ async function programAt([x, y]) {
 }
 
 async function valuesAt([x, y]) {
-  const { unit } = run.maps.find(({ name }) => name === chosen.map);
   const rows = [];
   let now = "";
-  for (const map of run.maps.filter(({ name, unit: of }) => of !== "program" && has(`maps/${name}/0`))) {
+  for (const map of run.maps.filter(({ name, unit }) => unit !== "program" && has(`maps/${name}/0`))) {
     if (map.name !== chosen.map && has("pes/")) continue; // a server has the counters themselves
-    const about = await getJson(`maps/${map.name}.json`);
-    const code = (await finest(map.name, about)).codes[y * run.width + x];
-    const value = (Math.max(0, code - 1) / 254) * about.highest;
-    rows.push([map.title, quantity(value, map.unit)]);
-    if (map.name === chosen.map) now = `${map.title} about ${quantity(value, unit)}`;
+    const path = pathOf(map.name);
+    const about = await getJson(`maps/${path}.json`);
+    const code = (await finest(path, about)).codes[y * run.width + x];
+    rows.push([map.title, worth(map, about, code)]);
+    if (map.name === chosen.map) now = `${map.title} ${worth(map, about, code)}`;
   }
   return { rows, now };
 }
 
-async function finest(name, about) {
-  if (name === chosen.map && loaded.levels[0]) return loaded.levels[0];
-  return fetchLevel(name, about, 0);
+async function finest(path, about) {
+  if (path === loaded.path && loaded.levels[0]) return loaded.levels[0];
+  return fetchLevel(path, about, 0);
+}
+
+// What a code of a map says, as text.
+function worth({ unit }, { highest }, code) {
+  if (unit === "part") return run.parts[code - 1] ?? "none";
+  return `about ${quantity((Math.max(0, code - 1) / 254) * highest, unit)}`;
 }
 
 function hover(x, y) {
   const isInside = x >= 0 && y >= 0 && x < run.width && y < run.height;
   const finestLevel = loaded.levels[0];
   let text = isInside ? `PE (${x}, ${y})` : "";
-  const { unit } = run.maps.find(({ name }) => name === chosen.map);
-  if (isInside && finestLevel && unit !== "program") {
-    const code = finestLevel.codes[y * run.width + x];
-    text += `  ≈ ${quantity((Math.max(0, code - 1) / 254) * loaded.map.highest, unit)}`;
+  const map = mapOf(chosen.map);
+  if (isInside && finestLevel && map.unit !== "program") {
+    text += `  ${worth(map, loaded.map, finestLevel.codes[y * run.width + x]).replace("about", "≈")}`;
   }
   by("hover").textContent = text;
 }
@@ -233,10 +262,11 @@ function say(text) {
 
 function changed() {
   redraw();
-  const { map, regions, tensor, color, pe } = chosen;
+  const { map, window: number, regions, tensor, color, pe } = chosen;
   const isWhole = view.scale === view.fitting;
   const pairs = {
     map,
+    ...(number !== null && { window: number }),
     ...(regions && { programs: "1" }),
     ...(tensor !== null && { tensor: run.tensors[tensor].name }),
     ...(color !== null && { color }),
@@ -263,6 +293,8 @@ async function follow() {
     view.zoom(1);
   }
   const name = link.get("map");
+  const number = numbers(link.get("window"), 1);
+  chosen.window = number && number[0] < run.windows.length ? Math.floor(number[0]) : null;
   await chooseMap(run.maps.some((one) => one.name === name) ? name : run.maps[0].name);
   await chooseRegions(link.has("programs"));
   const tensor = run.tensors.findIndex((one) => one.name === link.get("tensor"));
@@ -318,6 +350,9 @@ function key(event) {
   else if (event.key === "-") zoom(1 / ZOOM_STEP);
   else if (event.key === "0") fit();
   else if (event.key === "Escape") choosePe(null);
+  else if (event.key === "," || event.key === ".") stepWindow(run, chosen.window, event.key === "." ? 1 : -1, chooseWindow);
+  else if (event.key === " ") togglePlay(run, chooseWindow);
+  else if (event.key === "w") chooseWindow(null);
   else if (event.key === "p") chooseRegions(!chosen.regions);
   else if (event.key === "m" || event.key === "M") nextMap(event.key === "M" ? -1 : 1);
   else return;
@@ -399,9 +434,19 @@ function fill() {
   by("map").append(...maps.map(({ name, title }) => element("option", { value: name }, title)));
   by("tensor").append(...run.tensors.map(({ name, role }, i) => element("option", { value: i }, `${name} (${role})`)));
   by("tensor").closest("label").hidden = run.tensors.length === 0;
+  by("time-keys").hidden = run.windows.length === 0;
+  by("names").append(...run.parts.map(nameOfPart));
   const colors = run.colors.filter(({ color }) => has(`routes/${color}`));
   by("color").append(...colors.map(({ color, name }) => element("option", { value: color }, name ? `${color} ${name}` : `${color}`)));
   by("color").closest("label").hidden = colors.length === 0;
+}
+
+function nameOfPart(name, i) {
+  const chip = element("canvas", { width: 1, height: 1, "aria-hidden": "true" });
+  const context = chip.getContext("2d");
+  context.fillStyle = `rgb(${run.palettes.part.slice(3 * (i + 1), 3 * (i + 2)).join(" ")})`;
+  context.fillRect(0, 0, 1, 1);
+  return element("li", {}, chip, name);
 }
 
 async function begin() {
@@ -410,9 +455,12 @@ async function begin() {
   painter = makePainter(by("wafer"), wanted().get("renderer"));
   document.documentElement.dataset.renderer = painter.name;
   fill();
+  const times = beginTimes(run, chooseWindow);
   resize();
   listen();
   await follow();
+  await times;
+  redraw();
   document.documentElement.dataset.ready = "1";
 }
 

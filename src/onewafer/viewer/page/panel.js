@@ -59,13 +59,15 @@ export async function countersOf(run, [x, y]) {
   return Object.fromEntries(Object.entries(columns).map(([name, all]) => [name, all[place]]));
 }
 
-export async function pePanel(run, [x, y], number, values) {
+// `known` has what is known without a server: values of maps, and what was seen over time.
+export async function pePanel(run, [x, y], number, known) {
   const counters = await countersOf(run, [x, y]);
   const program = number >= 0 ? await getJson(`programs/${number}.json`) : null;
   const parts = [element("h2", {}, `PE (${x}, ${y})`)];
   if (!program) parts.push(element("p", {}, "It has no program: only its router works."));
   if (counters) parts.push(...waitParts(run, program, counters), cyclesPart(run, counters));
-  else parts.push(valuesPart(values));
+  else parts.push(valuesPart(known.rows));
+  parts.push(...known.times.map(timesPart));
   parts.push(...tensorParts(run, [x, y]));
   if (program) parts.push(programPart(program, counters), ...memoryParts(program));
   if (counters) parts.push(countersPart(counters));
@@ -96,22 +98,24 @@ function waitParts(run, program, counters) {
 function cyclesPart(run, counters) {
   const waits = Object.entries(counters).filter(([name, value]) => name.startsWith("wait_") && value > 0);
   const share = (cycles) => quantity(cycles / Math.max(1, run.cycles), "share");
+  const units = (cycles) => quantity(cycles / Math.max(1, run.cycles), "units");
   const rows = [
     ["busy", share(counters.busy_cycles), count(counters.busy_cycles)],
     ...waits
       .sort((a, b) => b[1] - a[1])
       .map(([name, value]) => [
         `waited: ${name.slice("wait_".length, -"_cycles".length).replaceAll("_", " ")}`,
-        share(value),
+        units(value),
         count(value),
       ]),
   ];
-  return section("Cycles", table([["what", NAME], ["share", NUMBER], ["cycles", NUMBER]], rows));
+  const why = "Several units of a PE (threads, links) may wait in one cycle: waits are means of how many do.";
+  return section("Cycles", table([["what", NAME], ["mean", NUMBER], ["cycles", NUMBER]], rows), element("p", { class: "faint" }, why));
 }
 
 function countersPart(counters) {
   const shown = Object.entries(counters).filter(
-    ([name]) => !HIDDEN.has(name) && !name.startsWith("wait") && name !== "busy_cycles",
+    ([name]) => !HIDDEN.has(name) && !/^wait|^window_/.test(name) && name !== "busy_cycles",
   );
   const rows = shown.map(([name, value]) => [
     name.replaceAll("_", " "),
@@ -127,6 +131,11 @@ function valuesPart(values) {
     element("p", { class: "faint" }, why),
     table([["map", NAME], ["about", NUMBER]], values),
   );
+}
+
+function timesPart({ title, pictures, values }) {
+  const numbers = table([["cycles", NAME], ["about", NUMBER]], values);
+  return section(title, ...pictures, element("details", {}, element("summary", {}, "Window by window"), numbers));
 }
 
 function tensorParts(run, [x, y]) {

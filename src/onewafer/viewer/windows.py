@@ -1,0 +1,66 @@
+"""A run over time: what the windows of a recording have in common.
+
+In: a recording of a run that was sampled. Out: the highest value of a map in all windows, so that a
+color means the same in each, and a line a window for the timeline.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from onewafer.recording import WINDOW_PART, column_of_window
+from onewafer.viewer.heat_maps import mean_of, values_of
+
+if TYPE_CHECKING:
+    from onewafer.recording import RecordingFile
+    from onewafer.viewer.heat_maps import HeatMap
+
+
+@dataclass(slots=True)
+class Windows:
+    """The windows of one recording; false if it has none."""
+
+    recording: RecordingFile
+    _of_maps: dict[str, tuple[float, list[float]]] = field(
+        init=False, default_factory=dict[str, tuple[float, list[float]]]
+    )
+    """Highest value and means by the name of a map."""
+
+    def __len__(self) -> int:
+        """Return how many there are."""
+        return len(self.recording.header.windows)
+
+    def highest(self, drawn: HeatMap) -> float:
+        """Return the highest value that a PE has in any window."""
+        return self._about(drawn)[0]
+
+    def means(self, drawn: HeatMap) -> list[float]:
+        """Return the mean of all PEs with a program, window by window."""
+        return self._about(drawn)[1]
+
+    def _about(self, drawn: HeatMap) -> tuple[float, list[float]]:
+        if drawn.name not in self._of_maps:
+            has_program = self.recording.column("program") >= 0
+            highest, means = 0.0, list[float]()
+            for number in range(len(self)):
+                values = values_of(self.recording, drawn, number)
+                highest = max(highest, float(values.max(initial=0)))
+                means.append(mean_of(values, has_program))
+            self._of_maps[drawn.name] = highest, means
+        return self._of_maps[drawn.name]
+
+    def shares_of_parts(self) -> list[list[float]]:
+        """Return which share of the PEs is at each part of the model, window by window."""
+        header = self.recording.header
+        num_parts = len(header.parts)
+        if not num_parts:
+            return []
+        columns = (
+            self.recording.column(column_of_window(number, WINDOW_PART)).reshape(-1)
+            for number in range(len(self))
+        )
+        counts = (np.bincount(c.clip(0, num_parts - 1), minlength=num_parts) for c in columns)
+        return [(count / header.num_pes).tolist() for count in counts]
