@@ -8,7 +8,7 @@ import torch
 
 from onewafer.graph import AddBias, Concatenate, Embedding, Linear
 from onewafer.pytorch.lowering.operands import External, Origin, Rotated, Shifted, Value, see
-from onewafer.pytorch.lowering.registry import lowers
+from onewafer.pytorch.lowering.registry import lowers, simplifies
 from onewafer.pytorch.lowering.rotary import extend, join_halves, stack_neighbours, swap_halves
 from onewafer.pytorch.lowering.sequences import of_one_sequence
 from onewafer.units import count_of
@@ -41,6 +41,33 @@ def _lower_embedding(writer: GraphWriter, call: Call) -> Operand:
     result = writer.result(call.node.name, ids.shape[0], table.shape[1])
     writer.emit(Embedding(result, ids.name, table.name))
     return see(result, call.shape)
+
+
+@simplifies("embedding.default")
+def _slice_table(writer: GraphWriter, call: Call) -> External | None:
+    """Return rows of a table that follow each other as a part of it; None: they are others.
+
+    So learned positions are a view of their table, which gradients and steps are of.
+    """
+    table, indices = call.operand(0), call.operand(1)
+    if not isinstance(table, External) or not isinstance(indices, External):
+        return None
+    if indices.origin > Origin.BUFFER or not indices.shape or not indices.tensor.numel():
+        return None
+    *leading, length = indices.shape
+    wanted = indices.tensor.long().reshape(-1, length)
+    first = int(wanted[0, 0])
+    padding = cast("int", call.constant(2, "padding_idx", -1))
+    is_other = call.constant(3, "scale_grad_by_freq", None)
+    is_other = is_other or call.constant(4, "sparse", None)
+    if is_other or first <= padding < first + length:
+        return None
+    if not torch.equal(wanted, (first + torch.arange(length)).expand_as(wanted)):
+        return None
+    writer.decide(indices)
+    aten, name = torch.ops.aten, call.node.name
+    rows = writer.view(table, f"{name}__rows", aten.slice.Tensor, 0, first, first + length)
+    return writer.view(rows, name, aten.expand.default, [*leading, *rows.shape])
 
 
 @lowers("cat.default", takes_rotated=True)

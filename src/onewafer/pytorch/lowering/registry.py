@@ -52,6 +52,10 @@ class _Lowering(Protocol):
     def __call__(self, writer: GraphWriter, call: Call) -> Operands: ...
 
 
+class _Simpler(Protocol):
+    def __call__(self, writer: GraphWriter, call: Call) -> External | None: ...
+
+
 @dataclass(frozen=True, slots=True)
 class Number:
     """An argument that is no tensor, or a tensor that always holds this one number."""
@@ -143,6 +147,7 @@ class NamedOperationError(UnsupportedOperationError):
 
 
 _LOWERINGS: dict[str, _Lowering] = {}
+_SIMPLER: dict[str, _Simpler] = {}
 _VIEWS: set[str] = set()
 _TAKES_ROTATED: set[str] = set()
 
@@ -163,6 +168,19 @@ def lowers(
         if takes_rotated:
             _TAKES_ROTATED.update(full)
         return lowering
+
+    return register
+
+
+def simplifies(name: str) -> Callable[[_Simpler], _Simpler]:
+    """Register a function that finds a simpler form of what the host computes with an operation.
+
+    It returns None where there is none.
+    """
+
+    def register(simpler: _Simpler) -> _Simpler:
+        _SIMPLER[f"aten.{name}"] = simpler
+        return simpler
 
     return register
 
@@ -283,6 +301,11 @@ def _compute_on_host(writer: GraphWriter, call: Call) -> Operands | None:
     target = call.node.target
     if torch.Tag.nondeterministic_seeded in getattr(target, "tags", ()):
         raise call.unsupported("drawing random numbers is not supported")
+
+    simplify = _SIMPLER.get(call.name)
+    simpler = None if simplify is None else simplify(writer, call)
+    if simpler is not None:
+        return simpler
 
     def external(node: Node) -> Argument:
         if node not in call.operands:

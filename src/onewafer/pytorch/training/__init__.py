@@ -3,8 +3,8 @@
 A step travels through the files in this order: `admission` (which calls are tried, and their
 capture) → `training` (what follows what) with `autograd` (a call as a node of autograd's graph) and
 `hooks` (losses and optimizers of a script) → `calls` (one call and its launches) → `modules` and
-`programs` (which program, its entries) → `steps`, `optimizers`, `homes` (the step of parameters
-that are on the wafer). `losses` has the losses that it can take.
+`programs` (which program, its entries) → `steps`, `optimizers`, `homes`, `pieces` (the step of
+parameters that are on the wafer). `losses` has the losses that it can take.
 """
 
 from onewafer.pytorch.training.admission import Admission

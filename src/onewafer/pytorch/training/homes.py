@@ -11,6 +11,7 @@ from torch.utils.weak import WeakIdKeyDictionary
 if TYPE_CHECKING:
     from collections.abc import MutableMapping
 
+    from onewafer.pytorch.training.pieces import Cut
     from onewafer.pytorch.training.programs import TrainingProgram
 
 
@@ -19,8 +20,8 @@ class Home:
     """The place of a parameter."""
 
     program: TrainingProgram
-    name: str
-    """The parameter's in the program."""
+    cut: Cut
+    """The parameter's pieces in the program."""
     gradient: torch.Tensor | None = None
     """What the host computed, whose values stand for those of the wafer; None: the wafer did."""
     version: int = 0
@@ -44,12 +45,12 @@ class Homes:
         self,
         parameter: torch.Tensor,
         program: TrainingProgram,
-        name: str,
+        cut: Cut,
         gradient: torch.Tensor | None = None,
     ) -> None:
         """Note that a program has given the gradient of a parameter."""
         version = 0 if gradient is None else _version(gradient)
-        self._homes[parameter] = Home(program, name, gradient, version)
+        self._homes[parameter] = Home(program, cut, gradient, version)
 
     def find(self, parameter: torch.Tensor) -> Home | None:
         """Return where a parameter is; None: it is on the host only."""

@@ -11,6 +11,7 @@ from onewafer.mesh import FORWARD
 from onewafer.pytorch.lowering.nouns import noun_of
 from onewafer.pytorch.programs import ModuleProgram
 from onewafer.pytorch.training.losses import guess_loss
+from onewafer.pytorch.training.pieces import find_cuts, names_of
 from onewafer.pytorch.training.programs import Plan, TrainingProgram
 
 if TYPE_CHECKING:
@@ -116,11 +117,12 @@ class TrainedModule:
 
     def note_home(self, call: TrainingCall, program: TrainingProgram) -> None:
         """Note where the gradients of a call's parameters are."""
-        for name, parameter in call.call.parameters.items():
-            if name in program.by_name:
-                self._homes.note(parameter, program, name)
-                if not parameter.is_leaf and program.plan.step is not None:
-                    program.loaded.note_on_host("stepping parameters of which weights are parts")
+        bound = {n: tensor for n, tensor in call.call.parameters.items() if n in program.by_name}
+        cuts = find_cuts(bound)
+        for parameter, cut in cuts.items():
+            self._homes.note(parameter, program, cut)
+        if program.plan.step is not None and not bound.keys() <= {*names_of(cuts.values())}:
+            program.loaded.note_on_host("stepping parameters that weights are computed from")
 
     def inference_program(self, captured: Capture) -> ModuleProgram | None:
         """Return what computes a graph with parameters that are on the wafer for training.
@@ -150,11 +152,9 @@ class TrainedModule:
     def _stepped(self, call: TrainingCall) -> Step:
         """Return the step of the optimizer that has the parameters of a call, and its groups."""
         if call.step is None:
-            names: dict[int, str] = {}
-            for name, parameter in call.call.parameters.items():
-                if name in call.wanted:
-                    names.setdefault(id(parameter), name)
-            call.step = self._optimizers.find(names)
+            bound = {n: tensor for n, tensor in call.call.parameters.items() if n in call.wanted}
+            cuts = find_cuts(bound)
+            call.step = self._optimizers.find({id(leaf): cut for leaf, cut in cuts.items()})
         return call.step
 
     def _find(self, plan: Plan) -> tuple[Gradients, Placed]:

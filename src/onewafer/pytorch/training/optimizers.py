@@ -6,21 +6,19 @@ import weakref
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
-import numpy as np
 import torch
 
 from onewafer.errors import UnsupportedOperationError
 from onewafer.mesh import moment_of
 from onewafer.mesh.optimizers import MOMENTS, SQUARES, Adam, AdamW, Sgd
-from onewafer.pytorch.arrays import to_numpy
+from onewafer.pytorch.training.pieces import names_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from numpy.typing import NDArray
-
     from onewafer.execution import Arrays
     from onewafer.mesh.optimizers import Optimizer, StepOperation
+    from onewafer.pytorch.training.pieces import Cut
 
     Options = Mapping[str, Any]
     Step = tuple[type[StepOperation] | None, tuple[tuple[str, ...], ...]]
@@ -35,20 +33,24 @@ class Stepped:
     """Parameters of one group of an optimizer that are in one program."""
 
     options: Optimizer
-    parameters: Mapping[str, torch.nn.Parameter]
-    """By their names in the program."""
+    parameters: Mapping[torch.nn.Parameter, Cut]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of all pieces in the program."""
+        return names_of(self.parameters.values())
 
 
-def read_groups(optimizer: torch.optim.Optimizer, names: Mapping[int, str]) -> tuple[Stepped, ...]:
+def read_groups(optimizer: torch.optim.Optimizer, cuts: Mapping[int, Cut]) -> tuple[Stepped, ...]:
     """Return the groups of an optimizer, without those that have none of some parameters.
 
-    `names` are those of parameters in a program, by their `id`. Raises UnsupportedOperationError
+    `cuts` are those of parameters in a program, by their `id`. Raises UnsupportedOperationError
     for an optimizer that the wafer cannot step.
     """
     found: list[Stepped] = []
     groups = cast("Sequence[dict[str, Any]]", optimizer.param_groups)
     for group in groups:
-        members = {names[id(p)]: p for p in group["params"] if id(p) in names}
+        members = {p: cuts[id(p)] for p in group["params"] if id(p) in cuts}
         if members:
             found.append(Stepped(_read_options(optimizer, group), members))
     if len({group.options.step for group in found}) > 1:
@@ -116,10 +118,10 @@ class Optimizers:
         self._known = [known for known in self._known if known() not in (None, optimizer)]
         self._known.append(weakref.ref(optimizer))
 
-    def find(self, names: Mapping[int, str]) -> Step:
+    def find(self, cuts: Mapping[int, Cut]) -> Step:
         """Return the step of the optimizer that has most of some parameters, and its groups.
 
-        `names` are as in `read_groups`. None: the wafer can take no step of any.
+        `cuts` are as in `read_groups`. None: the wafer can take no step of any.
         """
         best: tuple[Stepped, ...] = ()
         for known in reversed(self._known):
@@ -127,13 +129,13 @@ class Optimizers:
             if optimizer is None:
                 continue
             try:
-                groups = read_groups(optimizer, names)
+                groups = read_groups(optimizer, cuts)
             except UnsupportedOperationError:
                 continue
             best = max(best, groups, key=_count_parameters)
         if not best:
             return None, ()
-        return best[0].options.step, tuple((*group.parameters,) for group in best)
+        return best[0].options.step, tuple(group.names for group in best)
 
 
 def _count_parameters(groups: Iterable[Stepped]) -> int:
@@ -166,43 +168,37 @@ class States:
         # A step without a buffer is like the first one, which takes the gradient as it is.
         return 1 if any(state.get(name) is None for name in self._names.values()) else 2
 
-    def arrays(self, parameters: Mapping[str, torch.nn.Parameter]) -> Arrays:
+    def arrays(self, parameters: Mapping[torch.nn.Parameter, Cut]) -> Arrays:
         """Return what is kept, by the names in a program; zeros where there is nothing yet."""
         return {
-            moment_of(name, arena): self._array(parameter, key)
-            for name, parameter in parameters.items()
+            moment_of(name, arena): array
+            for parameter, cut in parameters.items()
             for arena, key in self._names.items()
+            for name, array in cut.arrays(self._tensor(parameter, key)).items()
         }
 
-    def _array(self, parameter: torch.nn.Parameter, key: str) -> NDArray[Any]:
+    def _tensor(self, parameter: torch.nn.Parameter, key: str) -> torch.Tensor:
         found = self._states.get(parameter, {}).get(key)
-        return np.zeros(tuple(parameter.shape), np.float32) if found is None else to_numpy(found)
+        return torch.zeros_like(parameter) if found is None else found
 
-    def write(self, parameters: Mapping[str, torch.nn.Parameter], arrays: Arrays) -> None:
+    def write(self, parameters: Mapping[torch.nn.Parameter, Cut], arrays: Arrays) -> None:
         """Write what a step has made of parameters and of what is kept of them."""
         with torch.no_grad():
-            for name, parameter in parameters.items():
-                parameter.copy_(_to_tensor(arrays[name]))
+            for parameter, cut in parameters.items():
+                cut.write(parameter, arrays)
                 if not self._names:
                     continue
                 state = self._states.setdefault(parameter, {})
                 if self._counts:
                     self._count(state)
                 for arena, key in self._names.items():
-                    self._write(parameter, state, key, arrays[moment_of(name, arena)])
+                    if state.get(key) is None:
+                        as_it_lies = torch.preserve_format
+                        state[key] = torch.zeros_like(parameter, memory_format=as_it_lies)
+                    kept = {name: arrays[moment_of(name, arena)] for name in cut.names}
+                    cut.write(state[key], kept)
 
     def _count(self, state: dict[str, Any]) -> None:
         if "step" not in state:
             state["step"] = torch.tensor(0.0, dtype=torch.get_default_dtype())
         state["step"] += 1
-
-    def _write(
-        self, parameter: torch.nn.Parameter, state: dict[str, Any], key: str, array: NDArray[Any]
-    ) -> None:
-        if state.get(key) is None:
-            state[key] = torch.zeros_like(parameter, memory_format=torch.preserve_format)
-        state[key].copy_(_to_tensor(array))
-
-
-def _to_tensor(array: NDArray[Any]) -> torch.Tensor:
-    return torch.from_numpy(np.ascontiguousarray(array))  # pyright: ignore[reportUnknownMemberType]  # partly typed

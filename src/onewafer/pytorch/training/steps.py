@@ -12,7 +12,6 @@ import numpy as np
 from torch.optim import Optimizer
 
 from onewafer.errors import UnsupportedOperationError
-from onewafer.pytorch.arrays import to_numpy
 from onewafer.pytorch.training.optimizers import STEPPED, States, read_groups
 
 if TYPE_CHECKING:
@@ -23,6 +22,7 @@ if TYPE_CHECKING:
 
     from onewafer.execution import Arrays
     from onewafer.pytorch.training.homes import Home, Homes
+    from onewafer.pytorch.training.pieces import Cut
     from onewafer.pytorch.training.programs import TrainingProgram
 
 _GLOBAL_HOOKS: tuple[dict[int, object], ...] = tuple(
@@ -47,11 +47,7 @@ class Part:
         """Take the step on the wafer, and write what it gives into the tensors of the host."""
         loaded, parameters = self.program.loaded, self._parameters
         with loaded.alone():
-            gradients = {
-                self.program.by_name[name]: to_numpy(parameter.grad)
-                for name, parameter in parameters.items()
-                if parameter.grad is not None
-            }
+            gradients = gradients_of(self.program, self.homes)
             loaded.keep({**self._arrays(), **self.states.arrays(parameters), **gradients})
             made = self.program.update(self.numbers)
             self.states.write(parameters, made)
@@ -59,14 +55,8 @@ class Part:
 
     def account(self) -> None:
         """Account for the step, which the host takes."""
-        loaded = self.program.loaded
-        changed: Arrays = {
-            self.program.by_name[home.name]: to_numpy(parameter.grad)
-            for parameter, home in self.homes.items()
-            if parameter.grad is not None and not home.has_gradient_of(parameter)
-        }
-        with loaded.alone():
-            loaded.keep(changed, {name: next(_VERSIONS) for name in changed})
+        with self.program.loaded.alone():
+            account_gradients(self.program, self.homes)
             self.program.update(self.numbers)
 
     def note_step(self) -> None:
@@ -74,11 +64,34 @@ class Part:
         self.program.loaded.adopt(self._arrays())
 
     @property
-    def _parameters(self) -> dict[str, torch.nn.Parameter]:
-        return {home.name: parameter for parameter, home in self.homes.items()}
+    def _parameters(self) -> dict[torch.nn.Parameter, Cut]:
+        return {parameter: home.cut for parameter, home in self.homes.items()}
 
     def _arrays(self) -> Arrays:
-        return {name: to_numpy(parameter) for name, parameter in self._parameters.items()}
+        return {
+            name: array
+            for parameter, cut in self._parameters.items()
+            for name, array in cut.arrays(parameter).items()
+        }
+
+
+def gradients_of(program: TrainingProgram, homes: Mapping[torch.nn.Parameter, Home]) -> Arrays:
+    """Return the gradients that parameters have on the host, by their names in a program."""
+    return {
+        program.by_name[name]: array
+        for parameter, home in homes.items()
+        if parameter.grad is not None
+        for name, array in home.cut.arrays(parameter.grad).items()
+    }
+
+
+def account_gradients(program: TrainingProgram, homes: Mapping[torch.nn.Parameter, Home]) -> None:
+    """Account for gradients that the host, which has the values, has changed since they came."""
+    stale = {
+        parameter: home for parameter, home in homes.items() if not home.has_gradient_of(parameter)
+    }
+    changed = gradients_of(program, stale)
+    program.loaded.keep(changed, {name: next(_VERSIONS) for name in changed})
 
 
 def find_parts(
@@ -113,14 +126,14 @@ def _part(
     program: TrainingProgram,
     homes: Mapping[torch.nn.Parameter, Home],
 ) -> Part:
-    names = {id(parameter): home.name for parameter, home in homes.items()}
-    groups, plan = read_groups(optimizer, names), program.plan
+    cuts = {id(parameter): home.cut for parameter, home in homes.items()}
+    groups, plan = read_groups(optimizer, cuts), program.plan
     step = groups[0].options.step
-    members = tuple((*group.parameters,) for group in groups)
+    members = tuple(group.names for group in groups)
     if step is not plan.step or members != plan.groups:
         raise UnsupportedOperationError(_OF_OTHERS)
     states = States(optimizer, step)
-    numbers = [group.options.numbers(states.index(group.parameters.values())) for group in groups]
+    numbers = [group.options.numbers(states.index(group.parameters)) for group in groups]
     return Part(program, homes, states, np.concatenate(numbers, axis=1))
 
 

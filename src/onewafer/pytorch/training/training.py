@@ -225,7 +225,7 @@ class Training:
         for leaf, gradient in zip(leaves, found, strict=True):
             home = self.homes.find(leaf)
             if home is not None and gradient is not None:
-                self.homes.note(leaf, home.program, home.name, gradient)
+                self.homes.note(leaf, home.program, home.cut, gradient)
         return found
 
     def launch_backward(self, call: TrainingCall, gradients: Gradients) -> dict[str, torch.Tensor]:
