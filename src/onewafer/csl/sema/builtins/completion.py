@@ -148,7 +148,7 @@ def loaded_config(a: Analyzer, operands: Sequence[Value], span: Span) -> DsdConf
 def note_synchronous(a: Analyzer, operands: Sequence[Value], span: Span) -> None:
     """Let a load with `.async = true` that is seen later be a mistake: it may hold here."""
     for value in operands:
-        if isinstance(value, Dsr) and a.last_load((value.type, value.index)) is None:
+        if isinstance(value, Dsr) and a.dsrs.last_load((value.type, value.index)) is None:
             fault = varied_load(value, span, None)
             reliance = a.instance.dsrs.never_async[value.type, value.index]
             reliance.rely(fault, complaint(a, fault))
@@ -157,7 +157,7 @@ def note_synchronous(a: Analyzer, operands: Sequence[Value], span: Span) -> None
 def _refuse_mixed_loads(a: Analyzer, operands: Sequence[Value], span: Span) -> None:
     """Fail, now or when another load is seen, if not all loads of a DSR say `.async = true`."""
     for value in operands:
-        if not isinstance(value, Dsr) or a.last_load((value.type, value.index)) is not None:
+        if not isinstance(value, Dsr) or a.dsrs.last_load((value.type, value.index)) is not None:
             continue
         state = a.instance.dsrs.states.get((value.type, value.index))
         if state is None or state.config is None:
@@ -169,7 +169,7 @@ def _refuse_mixed_loads(a: Analyzer, operands: Sequence[Value], span: Span) -> N
 def _state_of(a: Analyzer, dsr: Dsr, span: Span) -> DsrState | None:
     """Return the part of a DSR's load that matters to an operation."""
     key = (dsr.type, dsr.index)
-    if (known := a.last_load(key)) is not None:
+    if (known := a.dsrs.last_load(key)) is not None:
         return known
     state = a.instance.dsrs.states.get(key)
     if state is None or state.config is None:
@@ -278,7 +278,7 @@ def _rely_on_queue(a: Analyzer, operands: Sequence[Value], span: Span) -> None:
         state = _known_state(a, value)
         if state is None or not state.is_of_fabric:
             continue
-        if a.last_load((value.type, value.index)) is None:
+        if a.dsrs.last_load((value.type, value.index)) is None:
             fault = varied_load(
                 value,
                 span,
@@ -338,4 +338,4 @@ def with_loaded_ids(a: Analyzer, settings: Value, operands: Sequence[Value]) -> 
 
 def _known_state(a: Analyzer, dsr: Dsr) -> DsrState | None:
     key = (dsr.type, dsr.index)
-    return a.last_load(key) or a.instance.dsrs.states.get(key)
+    return a.dsrs.last_load(key) or a.instance.dsrs.states.get(key)

@@ -52,7 +52,7 @@ def _is_fabric_input(a: Analyzer, value: Value) -> bool:
     if isinstance(value, Dsr):
         key = value.type, value.index
         state = a.instance.dsrs.states.get(key)
-        if a.last_load(key) is None and (state is None or state.is_sometimes_memory):
+        if a.dsrs.last_load(key) is None and (state is None or state.is_sometimes_memory):
             return False
     return any(d.kind is DsdKind.FABIN for d in known_descriptors(a, (value,)))
 

@@ -342,7 +342,7 @@ def _note_queue(known: DsrState, state: DsrState) -> None:
 def _note_load(a: Analyzer, key: DsrKey, state: DsrState) -> None:
     """Remember what a DSR is loaded with; operations on it take their settings from there."""
     config = state.config
-    a.note_load(key, state)
+    a.dsrs.note_load(key, state)
     known = a.instance.dsrs.states.get(key)
     if known is None:
         known = a.instance.dsrs.states[key] = DsrState(state.descriptor, config, state.span)

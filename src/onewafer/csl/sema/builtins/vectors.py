@@ -423,5 +423,5 @@ def map_(site: Site, a: Analyzer, args: Sequence[Value]) -> Value:
             help="write `@map(function, inputs…, output)`",
         )
     emit_map(a, function, values, site.argument_spans[1:], site.span)
-    a.forget_loads()
+    a.dsrs.forget_loads()
     return VOID_VALUE

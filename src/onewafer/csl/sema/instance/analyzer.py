@@ -9,6 +9,9 @@ from onewafer.csl import ir
 from onewafer.csl.sema import types as t
 from onewafer.csl.sema.faults import Fault, fail
 from onewafer.csl.sema.instance import narrow, packed_fields
+from onewafer.csl.sema.instance.bound_names import BoundNames, RuntimeLocal
+from onewafer.csl.sema.instance.explicit_dsrs import ExplicitDsrs
+from onewafer.csl.sema.instance.jump_target import JumpTarget
 from onewafer.csl.sema.values import (
     Dsd,
     FunctionAddress,
@@ -29,82 +32,10 @@ from onewafer.csl.sema.values.in_memory import address_of_variable, struct_at
 
 if TYPE_CHECKING:
     from onewafer.csl.sema.instance.instance import Instance
-    from onewafer.csl.sema.instance.state import DsrKey, DsrState
     from onewafer.csl.sema.session import Session
     from onewafer.csl.sema.values import Module
     from onewafer.diagnostics import Span
     from onewafer.image import DsdDescriptor, Opcode
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class RuntimeLocal:
-    """A local that lives in registers."""
-
-    name: str
-    type: t.Type
-    local: ir.Local
-    is_const: bool
-    descriptor: DsdDescriptor | None = None
-
-
-@dataclass(slots=True, eq=False)
-class JumpTarget:
-    """A block or loop around the statement at hand that `break` or `continue` may name."""
-
-    label: str | None
-    is_loop: bool
-    is_value: bool = False
-    """`break` carries a value to it."""
-    is_discarded: bool = False
-    """The value is not used."""
-    num_blocks: int = 1
-    """In the code. Of a loop over a tuple: none, or two, of all rounds and of the round at hand."""
-    type: t.Type | None = None
-    """Type of the value; None: not known yet."""
-    is_inferred: bool = False
-    """The type is the widest of those that are carried; else it was wanted."""
-    local: ir.Local | None = None
-    """Holds the value; None: it has no value yet, is a struct, or is known at compile time."""
-    variable: Variable | None = None
-    """Holds a value of a struct type."""
-    values: list[tuple[Value, Span]] = field(default_factory=list[tuple[Value, "Span"]])
-    waiting: dict[int, tuple[ir.Statement, Value, Span]] = field(
-        default_factory=dict[int, "tuple[ir.Statement, Value, Span]"]
-    )
-    """Values of `break` before the type was known: the statements in their place, by id."""
-
-
-@dataclass(slots=True, eq=False)
-class ComptimeLocal:
-    """A `comptime var` with its value at the statement that is being analysed."""
-
-    value: Value
-    depth: int
-    """Blocks of statements around its declaration."""
-    variable: Variable | None = None
-    """The variable in memory with the value; None: its address is not needed."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class PlacedNumber:
-    """A known scalar constant whose address is taken: reads have its value, pointers its place."""
-
-    value: Scalar
-    variable: Variable
-
-
-Bound = Value | RuntimeLocal | ComptimeLocal | PlacedNumber
-"""The meaning of a name of a function; None in a scope: its declaration was wrong."""
-
-
-@dataclass(slots=True, eq=False)
-class BlockLoads:
-    """Knowledge about explicit DSRs from the statements of a block so far."""
-
-    goes_on: bool = False
-    """The block runs at most once, after the statements before it: their knowledge holds here."""
-    states: dict[DsrKey, DsrState | None] = field(default_factory=dict["DsrKey", "DsrState | None"])
-    """None: it was loaded in a block inside of this one, or not."""
 
 
 @dataclass(slots=True, eq=False)
@@ -120,10 +51,9 @@ class Analyzer:
     """The variable for a result of a struct or array type."""
     addressed: frozenset[str] = frozenset()
     """Names whose address the function takes somewhere."""
-    scopes: list[dict[str, Bound | None]] = field(default_factory=lambda: [{}])
+    names: BoundNames = field(default_factory=BoundNames)
     blocks: list[list[ir.Statement]] = field(default_factory=lambda: [[]])
-    loads: list[BlockLoads] = field(default_factory=lambda: [BlockLoads()])
-    """Loads of explicit DSRs, by block, innermost last."""
+    dsrs: ExplicitDsrs = field(default_factory=ExplicitDsrs)
     comptime_depth: int = 0
     """Positive inside of `comptime …`: calls are evaluated, not emitted."""
     jumps: list[JumpTarget] = field(default_factory=list[JumpTarget])
@@ -140,31 +70,7 @@ class Analyzer:
         self.has_errors = True
         self.instance.report(fault, self.chain)
 
-    # --- names -----------------------------------------------------------------------------------
-
-    def declare(self, name: str, bound: Bound | None, span: Span | None = None) -> None:
-        """Add a name to the innermost scope, or fail if it is there already."""
-        if name in self.scopes[-1] and span is not None:
-            fail("duplicate-declaration", f"`{name}` is declared twice in one block", span)
-        self.scopes[-1][name] = bound
-
-    def find(self, name: str) -> Value | RuntimeLocal | None:
-        """Return what a local name stands for; None: it is no local."""
-        for scope in reversed(self.scopes):
-            if name in scope:
-                bound = scope[name]
-                if bound is None:
-                    raise Fault(None)
-                return bound.value if isinstance(bound, ComptimeLocal | PlacedNumber) else bound
-        return None
-
-    def comptime_variable(self, name: str) -> ComptimeLocal | None:
-        """Return the `comptime var` of a name; None: it is something else."""
-        for scope in reversed(self.scopes):
-            if name in scope:
-                bound = scope[name]
-                return bound if isinstance(bound, ComptimeLocal) else None
-        return None
+    # --- places of values ------------------------------------------------------------------------
 
     def new_local(
         self, name: str, type_: t.Type, *, is_const: bool, descriptor: DsdDescriptor | None = None
@@ -202,37 +108,15 @@ class Analyzer:
         `goes_on`: it continues the statements before it, since it is no loop and no jump leads into
         it.
         """
-        self.loads.append(BlockLoads(goes_on))
+        self.dsrs.open_block(goes_on=goes_on)
         self.blocks.append([])
-        self.scopes.append({})
+        self.names.open()
 
     def close_block(self) -> tuple[ir.Statement, ...]:
         """End the innermost list and return it."""
-        self.scopes.pop()
-        self.loads.pop()
+        self.names.close()
+        self.dsrs.close_block()
         return tuple(self.blocks.pop())
-
-    # --- explicit DSRs ---------------------------------------------------------------------------
-
-    def note_load(self, key: DsrKey, state: DsrState) -> None:
-        """Remember what a DSR holds from here on."""
-        for block in self.loads:
-            block.states[key] = None
-        self.loads[-1].states[key] = state
-
-    def last_load(self, key: DsrKey) -> DsrState | None:
-        """Return the DSD in a DSR here; None: it depends on code that ran before."""
-        for block in reversed(self.loads):
-            if key in block.states:
-                return block.states[key]
-            if not block.goes_on:
-                break
-        return None
-
-    def forget_loads(self) -> None:
-        """Know nothing of DSRs any more: another function runs, which may load them."""
-        for block in self.loads:
-            block.states.clear()
 
     # --- values ----------------------------------------------------------------------------------
 

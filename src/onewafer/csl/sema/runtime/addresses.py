@@ -9,7 +9,7 @@ from onewafer.csl import ir
 from onewafer.csl.sema import rules
 from onewafer.csl.sema import types as t
 from onewafer.csl.sema.faults import fail
-from onewafer.csl.sema.instance.analyzer import Analyzer, PlacedNumber, RuntimeLocal
+from onewafer.csl.sema.instance.bound_names import PlacedNumber, RuntimeLocal
 from onewafer.csl.sema.runtime import order
 from onewafer.csl.sema.runtime.dispatch import evaluate, evaluate_comptime, evaluates, operand
 from onewafer.csl.sema.runtime.temporaries import steady
@@ -42,6 +42,7 @@ from onewafer.image import Opcode, ScalarType
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from onewafer.csl.sema.instance.analyzer import Analyzer
     from onewafer.diagnostics import Span
 
 
@@ -49,7 +50,7 @@ def address_of(a: Analyzer, node: ast.Expression) -> Value:
     """Return `&node`: a pointer, or a function as itself."""
     match node:
         case ast.Name(name=name, span=span):
-            bound = a.find(name)
+            bound = a.names.find(name)
             match bound:
                 case None:
                     return rules.address_of_global(a.module, name, span)
@@ -99,7 +100,7 @@ def materialize(a: Analyzer, name: str, value: Value, span: Span) -> Variable:
     type_ = type_of(value)
     if not t.can_vary(type_, a.half) or not is_comptime(value):
         rules.no_address(span)
-    changing = a.comptime_variable(name)
+    changing = a.names.comptime_variable(name)
     if changing is not None and changing.variable is not None:
         return changing.variable
     kept = value.copy() if changing is not None and isinstance(value, Array) else value
@@ -107,7 +108,8 @@ def materialize(a: Analyzer, name: str, value: Value, span: Span) -> Variable:
     if changing is not None:
         changing.variable = variable
         return variable
-    scope = next(scope for scope in reversed(a.scopes) if name in scope)
+    scope = a.names.scope_of(name)
+    assert scope is not None
     match scope[name], value:
         case PlacedNumber(variable=placed), _:
             return placed
@@ -164,7 +166,7 @@ def _has_address(a: Analyzer, node: ast.Expression) -> bool:
         case ast.Member(base=base) | ast.Index(base=base):
             return _has_address(a, base)
         case ast.Name(name=name, span=span):
-            bound = a.find(name)
+            bound = a.names.find(name)
             value = a.module.read(name, span) if bound is None else bound
             if not isinstance(value, Struct) or value.address is not None:
                 return True
@@ -330,7 +332,7 @@ def lvalue_of(a: Analyzer, node: ast.Expression) -> RuntimeLocal | Pointer | Run
     """Return what an assignment writes to: a register local or an address, or fail."""
     match node:
         case ast.Name(name=name, span=span):
-            bound = a.find(name)
+            bound = a.names.find(name)
             if isinstance(bound, RuntimeLocal):
                 if bound.is_const:
                     _constant(name, span)
@@ -363,7 +365,7 @@ def _is_value(a: Analyzer, node: ast.Expression) -> bool:
     """Tell whether something is a part of a local struct that is in no memory."""
     while isinstance(node, ast.Member):
         node = node.base
-    match a.find(node.name) if isinstance(node, ast.Name) else None:
+    match a.names.find(node.name) if isinstance(node, ast.Name) else None:
         case Struct(address=None):
             return True
         case _:

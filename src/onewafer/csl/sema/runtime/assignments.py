@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 from onewafer.csl import ir
 from onewafer.csl.sema import types as t
 from onewafer.csl.sema.instance import packed_fields
-from onewafer.csl.sema.instance.analyzer import Analyzer, RuntimeLocal
+from onewafer.csl.sema.instance.bound_names import RuntimeLocal
 from onewafer.csl.sema.runtime import comptime_code, order, stores
 from onewafer.csl.sema.runtime.addresses import load, lvalue_of
 from onewafer.csl.sema.runtime.dispatch import analyzes, evaluate_as, operand
@@ -20,6 +20,7 @@ from onewafer.csl.sema.values import Pointer, Runtime, Scalar, Struct, Value, Va
 from onewafer.csl.syntax import ast
 
 if TYPE_CHECKING:
+    from onewafer.csl.sema.instance.analyzer import Analyzer
     from onewafer.csl.sema.instance.packed_fields import Path
 
 _SHIFTS: Final = (ast.BinaryOperator.SHIFT_LEFT, ast.BinaryOperator.SHIFT_RIGHT)
@@ -28,7 +29,7 @@ _SHIFTS: Final = (ast.BinaryOperator.SHIFT_LEFT, ast.BinaryOperator.SHIFT_RIGHT)
 @analyzes(ast.Assign)
 def _assign(a: Analyzer, node: ast.Assign) -> bool:
     match node.target:
-        case ast.Name(name="_") if a.find("_") is None:
+        case ast.Name(name="_") if a.names.find("_") is None:
             order.discard(a, operand(a, node.value), node.span)
             return False
         case _:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from onewafer.csl import ir, rewrite
 from onewafer.csl.sema import types as t
 from onewafer.csl.sema.faults import Fault, fail
-from onewafer.csl.sema.instance.analyzer import Analyzer, JumpTarget
+from onewafer.csl.sema.instance.jump_target import JumpTarget
 from onewafer.csl.sema.rules.labels import check_label, labelled
 from onewafer.csl.sema.runtime import order, stores
 from onewafer.csl.sema.runtime.bodies import analyze_block, analyze_in_scope
@@ -31,6 +31,7 @@ from onewafer.csl.syntax import ast, tree
 if TYPE_CHECKING:
     from collections.abc import Generator
 
+    from onewafer.csl.sema.instance.analyzer import Analyzer
     from onewafer.diagnostics import Span
 
 

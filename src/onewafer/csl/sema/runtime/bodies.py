@@ -56,7 +56,7 @@ def _is_builtin(statement: ast.Statement) -> bool:
 def _poison(a: Analyzer, statement: ast.Statement) -> None:
     match statement:
         case ast.Variable(name=name):
-            a.declare(name, None)
+            a.names.declare(name, None)
         case _:
             pass
 
@@ -85,7 +85,7 @@ def analyze_in_scope(a: Analyzer, statements: Sequence[ast.Statement]) -> bool:
     Returns:
         What `analyze_block` does.
     """
-    a.scopes.append({})
+    a.names.open()
     leaves = analyze_block(a, statements)
-    a.scopes.pop()
+    a.names.close()
     return leaves

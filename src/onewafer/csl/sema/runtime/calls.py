@@ -11,7 +11,8 @@ from onewafer.csl.sema.closures import call_function
 from onewafer.csl.sema.closures.calls import check_call, missing_return, result_type
 from onewafer.csl.sema.contracts import Where
 from onewafer.csl.sema.faults import Fault, fail
-from onewafer.csl.sema.instance.analyzer import Analyzer, RuntimeLocal
+from onewafer.csl.sema.instance.analyzer import Analyzer
+from onewafer.csl.sema.instance.bound_names import RuntimeLocal
 from onewafer.csl.sema.instance.pending import PendingBody
 from onewafer.csl.sema.registry import Site, find_builtin
 from onewafer.csl.sema.runtime import function_pointers, order, passing
@@ -118,7 +119,7 @@ def call_value(
         pairs = zip(values, spans, strict=True)
         values = [order.settled(a, "argument", value, where) for value, where in pairs]
     target, passed, result = specialize(a, function, values, spans, span)
-    a.forget_loads()
+    a.dsrs.forget_loads()
     if isinstance(result, t.StructType | t.ArrayType):
         a.emit(ir.Evaluate(ir.Call(target, passed), span))
         return load_result(a, a.instance.stored_results[target], span)
@@ -187,7 +188,7 @@ def specialize(
         else:
             is_inline = declaration.storage is ast.Storage.INLINE
             bound, part = bind_argument(a, callee, parameter, argument, where, is_inline=is_inline)
-        callee.declare(parameter.name, bound)
+        callee.names.declare(parameter.name, bound)
         key.append(part)
         if isinstance(bound, RuntimeLocal):
             parameters.append(bound)
@@ -305,7 +306,7 @@ def _analyze_body(
     try:
         spill(callee, parameters, declaration.name_span)
         _spill_structs(callee, declaration)
-        callee.scopes.append({})
+        callee.names.open()
         analyze_block(callee, declaration.body.statements)
         function.body = tuple(callee.blocks[0])
         is_open = callee.result != t.VOID and not ends_elsewhere(function.body)
@@ -323,25 +324,25 @@ def spill(a: Analyzer, parameters: Sequence[RuntimeLocal], span: Span) -> None:
     """Give parameters whose address is taken an address."""
     for parameter in parameters:
         name = parameter.name
-        if name in a.addressed and a.scopes[-1].get(name) is parameter:
+        if name in a.addressed and a.names.scopes[-1].get(name) is parameter:
             variable = a.new_variable(name, parameter.type, span, is_const=True)
             address = ir.AddressOf(a.instance.storage(variable))
             value = ir.ReadLocal(parameter.local)
             a.emit(ir.Store(a.ir_type(parameter.type, span), address, 0, value, span))
-            a.declare(name, variable)
+            a.names.declare(name, variable)
 
 
 def _spill_structs(a: Analyzer, declaration: ast.Function) -> None:
     """Give parameters of struct types whose address is taken an address."""
     for parameter in declaration.parameters:
-        name, bound = parameter.name, a.scopes[-1].get(parameter.name)
+        name, bound = parameter.name, a.names.scopes[-1].get(parameter.name)
         if not isinstance(bound, Struct) or bound.address is not None:
             continue
         if name in a.addressed and not is_comptime(bound):
             type_ = type_of(bound)
             assert isinstance(type_, t.StructType)
             whole = declare_struct(a, name, type_, bound, parameter.span, is_const=True)
-            a.declare(name, whole)
+            a.names.declare(name, whole)
 
 
 def start_root(
@@ -375,7 +376,7 @@ def start_root(
             callee.ir_type(type_, parameter.type.span)
             bound = local = callee.new_local(parameter.name, type_, is_const=True)
             key.append(("run time", type_, None))
-        callee.declare(parameter.name, bound)
+        callee.names.declare(parameter.name, bound)
         parameters.append(local)
     callee.result = evaluate_type(callee, declaration.result)
     if callee.result != t.VOID and what != "the function":

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from onewafer.csl import ir
 from onewafer.csl.sema.closures import Frame, Scope, compile_statements
 from onewafer.csl.sema.faults import fail
-from onewafer.csl.sema.instance.analyzer import Analyzer, ComptimeLocal, PlacedNumber, RuntimeLocal
+from onewafer.csl.sema.instance.bound_names import ComptimeLocal, PlacedNumber, RuntimeLocal
 from onewafer.csl.sema.runtime.dispatch import evaluate_comptime, evaluate_type
 from onewafer.csl.sema.values import Array, Runtime, Undefined, Value, conversions, not_comptime
 from onewafer.csl.syntax import ast, tree
@@ -19,6 +19,7 @@ from onewafer.csl.syntax import ast, tree
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from onewafer.csl.sema.instance.analyzer import Analyzer
     from onewafer.diagnostics import Span
 
 
@@ -35,11 +36,11 @@ def declare(a: Analyzer, node: ast.Variable) -> None:
     if isinstance(value, Runtime):
         not_comptime(value, node.span)
     if node.is_const:
-        a.declare(node.name, value, node.name_span)
+        a.names.declare(node.name, value, node.name_span)
         return
     if isinstance(value, Array):
         value = value.copy()
-    a.declare(node.name, ComptimeLocal(value, len(a.blocks)), node.name_span)
+    a.names.declare(node.name, ComptimeLocal(value, len(a.blocks)), node.name_span)
 
 
 def is_change(a: Analyzer, node: ast.Assign) -> bool:
@@ -47,7 +48,7 @@ def is_change(a: Analyzer, node: ast.Assign) -> bool:
     target = node.target
     while isinstance(target, ast.Member | ast.Index):
         target = target.base
-    return isinstance(target, ast.Name) and a.comptime_variable(target.name) is not None
+    return isinstance(target, ast.Name) and a.names.comptime_variable(target.name) is not None
 
 
 def is_loop_or_change(block: ast.Block) -> bool:
@@ -63,7 +64,7 @@ def run(a: Analyzer, statements: Sequence[ast.Statement], span: Span) -> None:
     """Run statements while compiling; they may change the comptime variables around them."""
     scope, frame = Scope(), Frame(a.module, 0)
     variables: list[tuple[ComptimeLocal, int]] = []
-    for names in a.scopes:
+    for names in a.names.scopes:
         scope.blocks.append({})
         for name, bound in names.items():
             is_variable = isinstance(bound, ComptimeLocal)

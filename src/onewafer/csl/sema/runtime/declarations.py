@@ -60,7 +60,7 @@ def _runtime_variable(a: Analyzer, node: ast.Variable) -> None:
         value = a.coerce(value, type_, span, f"the value of `{node.name}`")
     is_binding = node.is_const or isinstance(value, Range)
     if is_binding and _stays_known(value) and not _has_address(a, node, value):
-        a.declare(node.name, order.settled(a, node.name, value, span), node.name_span)
+        a.names.declare(node.name, order.settled(a, node.name, value, span), node.name_span)
         return
     if type_ is None and isinstance(value, FunctionValue):
         value = conversions.function_address(value, span)
@@ -100,7 +100,7 @@ def _struct_variable(
     whole = structs.declare_struct(
         a, node.name, type_, value, span, is_const=node.is_const, alignment=_alignment(a, node)
     )
-    a.declare(node.name, whole, node.name_span)
+    a.names.declare(node.name, whole, node.name_span)
 
 
 def _alignment(a: Analyzer, node: ast.Variable) -> int | None:
@@ -130,11 +130,11 @@ def _register_variable(a: Analyzer, node: ast.Variable, type_: t.Type, value: Va
     bound = a.new_local(node.name, type_, is_const=node.is_const, descriptor=descriptor)
     if isinstance(value, Undefined):
         if type_ in t.DSDS or isinstance(type_, t.PointerType):
-            a.declare(node.name, bound, node.name_span)
+            a.names.declare(node.name, bound, node.name_span)
             return
         value = conversions.zero(type_, node.name_span)
     a.emit(ir.SetLocal(bound.local, a.expression(value, node.span), node.span))
-    a.declare(node.name, bound, node.name_span)
+    a.names.declare(node.name, bound, node.name_span)
 
 
 def _memory_variable(a: Analyzer, node: ast.Variable, type_: t.Type, value: Value) -> None:
@@ -144,4 +144,4 @@ def _memory_variable(a: Analyzer, node: ast.Variable, type_: t.Type, value: Valu
     )
     if not isinstance(value, Undefined):
         stores.store_value(a, address_of_variable(variable), type_, value, node.span)
-    a.declare(node.name, variable, node.name_span)
+    a.names.declare(node.name, variable, node.name_span)

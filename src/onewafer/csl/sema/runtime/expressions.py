@@ -9,7 +9,7 @@ from onewafer.csl.sema import rules
 from onewafer.csl.sema import types as t
 from onewafer.csl.sema.faults import Fault, fail
 from onewafer.csl.sema.instance import narrow, packed_fields
-from onewafer.csl.sema.instance.analyzer import Analyzer, RuntimeLocal
+from onewafer.csl.sema.instance.bound_names import RuntimeLocal
 from onewafer.csl.sema.rules import constructors
 from onewafer.csl.sema.rules.access import expand, split_access
 from onewafer.csl.sema.rules.loop_steps import with_offset
@@ -50,6 +50,7 @@ from onewafer.image import Opcode, ScalarType
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from onewafer.csl.sema.instance.analyzer import Analyzer
     from onewafer.csl.sema.rules.access import Term
     from onewafer.csl.sema.values import Number
     from onewafer.diagnostics import Span
@@ -118,7 +119,7 @@ def _comptime(a: Analyzer, node: ast.ComptimeExpression) -> Value:
 @evaluates(ast.Name)
 def _name(a: Analyzer, node: ast.Name) -> Value:
     name, span = node.name, node.span
-    bound = a.find(name)
+    bound = a.names.find(name)
     match bound:
         case None:
             return a.module.read(name, span)

@@ -62,7 +62,7 @@ def call(
     passed = [pointer.expression]
     for value, wanted, where in zip(arguments, type_.parameters, spans, strict=True):
         passed.append(_passed(a, value, wanted, where))
-    a.forget_loads()
+    a.dsrs.forget_loads()
     called = ir.Call(_dispatcher(a, type_, span), tuple(passed))
     if not passing.by_address(type_.result):
         return Runtime(type_.result, called)

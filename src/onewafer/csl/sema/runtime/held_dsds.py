@@ -92,7 +92,7 @@ def _held(
     example: str,
 ) -> Dsd | Runtime:
     key = (dsr.type, dsr.index)
-    here = a.last_load(key)
+    here = a.dsrs.last_load(key)
     if here is not None and (found := use(here).dsd) is not None:
         return found
     state = a.instance.dsrs.states.get(key)

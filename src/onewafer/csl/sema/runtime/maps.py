@@ -42,7 +42,8 @@ from onewafer.diagnostics import Annotation, Diagnostic, Severity
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from onewafer.csl.sema.instance.analyzer import Analyzer, RuntimeLocal
+    from onewafer.csl.sema.instance.analyzer import Analyzer
+    from onewafer.csl.sema.instance.bound_names import RuntimeLocal
     from onewafer.csl.sema.values import FunctionValue
     from onewafer.diagnostics import Span
 
@@ -82,20 +83,20 @@ class _Map:
                 self.inputs.append(stream)
         elif passing.is_run_time(argument.value) and not parameter.is_comptime:
             copy = self._copy(parameter, argument.value, span)
-            callee.declare(parameter.name, copy)
+            callee.names.declare(parameter.name, copy)
             self.passed.append(self.caller.load(copy, span))
             return
         else:
             value = argument.value
             bound, _ = bind_argument(self.caller, callee, parameter, value, span)
             if isinstance(bound, Value):
-                callee.declare(parameter.name, bound)
+                callee.names.declare(parameter.name, bound)
                 self.passed.append(value)
                 return
             local = bound
             fixed = self.caller.coerce(value, local.type, span)
             self.caller.emit(ir.SetLocal(local.local, self.caller.expression(fixed, span), span))
-        callee.declare(parameter.name, local)
+        callee.names.declare(parameter.name, local)
         self.parameters.append(local)
         self.passed.append(Runtime(local.type, ir.ReadLocal(local.local), local.descriptor))
 
@@ -193,7 +194,7 @@ class _Map:
         else:
             callee.blocks = caller.blocks
             spill(callee, self.parameters, self.span)
-            callee.scopes.append({})
+            callee.names.open()
             analyze_block(callee, statements if returned is None else statements[:-1])
             if result is not None and returned is not None and returned.value is not None:
                 value = evaluate_as(callee, returned.value, callee.result)

@@ -31,7 +31,8 @@ from onewafer.csl.sema.values import (
 from onewafer.csl.sema.values.in_memory import address_of_variable, pointer_to, struct_at
 
 if TYPE_CHECKING:
-    from onewafer.csl.sema.instance.analyzer import Analyzer, RuntimeLocal
+    from onewafer.csl.sema.instance.analyzer import Analyzer
+    from onewafer.csl.sema.instance.bound_names import RuntimeLocal
     from onewafer.csl.syntax import ast
     from onewafer.diagnostics import Span
 

@@ -21,7 +21,8 @@ from onewafer.csl.sema.values import Range, Scalar, conversions, force
 from onewafer.image import Opcode
 
 if TYPE_CHECKING:
-    from onewafer.csl.sema.instance.analyzer import Analyzer, RuntimeLocal
+    from onewafer.csl.sema.instance.analyzer import Analyzer
+    from onewafer.csl.sema.instance.bound_names import RuntimeLocal
     from onewafer.diagnostics import Span
 
 

@@ -8,7 +8,7 @@ from onewafer.csl import ir
 from onewafer.csl.sema import rules
 from onewafer.csl.sema import types as t
 from onewafer.csl.sema.faults import Fault, fail
-from onewafer.csl.sema.instance.analyzer import Analyzer, JumpTarget, RuntimeLocal
+from onewafer.csl.sema.instance.jump_target import JumpTarget
 from onewafer.csl.sema.runtime import comptime_code, order, ranges, structs, unrolled
 from onewafer.csl.sema.runtime.addresses import base_pointer, load
 from onewafer.csl.sema.runtime.blocks import jump_target
@@ -34,6 +34,8 @@ from onewafer.image import Opcode, ScalarType
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from onewafer.csl.sema.instance.analyzer import Analyzer
+    from onewafer.csl.sema.instance.bound_names import RuntimeLocal
     from onewafer.diagnostics import Span
 
 
@@ -176,19 +178,19 @@ def _for_range(a: Analyzer, node: ast.For, loop: Range) -> None:
     span = node.iterable.span
     counted = ranges.count(a, node.element.name, loop, span)
     steps = counted.steps
-    a.scopes.append({})
-    a.declare(node.element.name, counted.counter)
+    a.names.open()
+    a.names.declare(node.element.name, counted.counter)
     if node.index is not None:
         steps = (*steps, _index_counter(a, node.index.name, span))
     body = _loop_body(a, node)
-    a.scopes.pop()
+    a.names.close()
     a.emit(ir.Loop(counted.test, body, steps, node.span))
 
 
 def _index_counter(a: Analyzer, name: str, span: Span) -> ir.Statement:
     """Start a counter of iterations and return the statement that advances it."""
     counter = a.new_local(name, t.U16, is_const=True)
-    a.declare(name, counter)
+    a.names.declare(name, counter)
     a.emit(ir.SetLocal(counter.local, ir.Immediate(ScalarType.U16, 0), span))
     one = ir.Immediate(ScalarType.U16, 1)
     advance = a.binary(Opcode.ADD, t.U16, ir.ReadLocal(counter.local), one)
@@ -209,16 +211,18 @@ def _for_array(a: Analyzer, node: ast.For, type_: t.ArrayType, pointer: Value) -
     test = a.binary(Opcode.LESS, t.U16, read, end)
     size = ir.Immediate(ScalarType.U16, step)
     steps: list[ir.Statement] = [ir.SetLocal(offset, a.binary(Opcode.ADD, t.U16, read, size), span)]
-    a.scopes.append({})
+    a.names.open()
     if node.index is not None:
         steps.append(_index_counter(a, node.index.name, span))
     a.open_block()
     address = Runtime(t.PointerType(type_.element), a.binary(Opcode.ADD, t.U16, base, read))
-    a.declare(node.element.name, _captured(a, node.element.name, address, type_.element, span))
+    a.names.declare(
+        node.element.name, _captured(a, node.element.name, address, type_.element, span)
+    )
     with jump_target(a, JumpTarget(node.label, is_loop=True), node.span):
         analyze_block(a, node.body.statements)
     body = a.close_block()
-    a.scopes.pop()
+    a.names.close()
     a.emit(ir.Loop(test, body, tuple(steps), node.span))
 
 

@@ -9,7 +9,7 @@ from onewafer.csl import ir
 from onewafer.csl.sema import rules
 from onewafer.csl.sema import types as t
 from onewafer.csl.sema.faults import fail
-from onewafer.csl.sema.instance.analyzer import Analyzer, JumpTarget
+from onewafer.csl.sema.instance.jump_target import JumpTarget
 from onewafer.csl.sema.runtime import order
 from onewafer.csl.sema.runtime.addresses import load_at
 from onewafer.csl.sema.runtime.blocks import jump_target
@@ -21,6 +21,7 @@ from onewafer.csl.syntax import ast, tree
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable, Iterator
 
+    from onewafer.csl.sema.instance.analyzer import Analyzer
     from onewafer.diagnostics import Span
 
 
@@ -41,11 +42,12 @@ def unroll(a: Analyzer, node: ast.For, elements: Iterable[Value]) -> None:
             _check_limits(a, node, number)
             start = len(a.blocks[-1])
             with _block(a, node.span, is_one=jumps):
-                a.scopes.append({node.element.name: element})
+                a.names.open()
+                a.names.declare(node.element.name, element)
                 if node.index is not None:
-                    a.declare(node.index.name, Scalar(t.COMPTIME_INT, number))
+                    a.names.declare(node.index.name, Scalar(t.COMPTIME_INT, number))
                 analyze_in_scope(a, node.body.statements)
-                a.scopes.pop()
+                a.names.close()
             if ends_elsewhere(a.blocks[-1][start:]):
                 return
 
