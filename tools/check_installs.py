@@ -29,7 +29,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 PYTHONS = ("3.11", "3.12", "3.13")
-LIGHT_EXTRAS = ("gpu", "view")
+LIGHT_EXTRAS = ("gpu", "view", "sweep")
 TORCH_EXTRAS = ("demo", "models", "coverage", "serve")
 _PROGRAM = "examples/csl/axpy-sum"
 _TESTS = ("tests/image", "tests/diagnostics", "tests/test_units.py", "tests/test_package.py")
@@ -92,6 +92,42 @@ def try_commands(environment: Environment) -> None:
         )
 
 
+_STUDY = """
+title = "the latency of a hop"
+[csl]
+file = "program/layout.csl"
+host = "program/run.py"
+[axes]
+params.block_size = [8]
+hop_latency = [1, 2]
+"""
+
+
+def try_extras(environment: Environment) -> None:
+    """Try what needs the light extras: a recording and its picture, a sweep here and with Ray."""
+    environment.command("python", "-c", "import onewafer.perf.gpu")
+    try_commands(environment)
+    program = environment.folder / "program"
+    shutil.rmtree(program / "out")
+    study = environment.folder / "study.toml"
+    study.write_text(_STUDY, "utf-8")
+    tables: list[bytes] = []
+    for name, options in (("here", ()), ("ray", ("--ray", "local"))):
+        out = environment.folder / name
+        environment.command("onewafer", "sweep", str(study), "-o", str(out), *options)
+        tables.append((out / "points.parquet").read_bytes())
+    if tables[0] != tables[1]:
+        raise CheckError("a sweep with Ray has other bytes than one with processes")
+    options = ("--arch=wse3", "--fabric-dims=9,3", "--fabric-offsets=4,1", "--memcpy")
+    environment.command("cslc", "layout.csl", *options, "--params=block_size:8", folder=program)
+    recorded = ("--record", "run.parquet", "--sample-every", "50")
+    environment.command("cs_python", *recorded, "run.py", "--name", "out", folder=program)
+    for form in ("png", "html"):
+        environment.command(
+            "onewafer", "view", "run.parquet", f"--{form}=run.{form}", folder=program
+        )
+
+
 def try_torch(environment: Environment) -> None:
     """Try what needs torch: a script, a language model, a comparison with a picture, a server."""
     environment.command("onewafer", "run", "--fidelity", "model", "examples/digits.py")
@@ -118,7 +154,7 @@ def check_lowest(folder: Path, uv: Path, *, with_torch: bool) -> None:
     extras = (*LIGHT_EXTRAS, *TORCH_EXTRAS) if with_torch else LIGHT_EXTRAS
     whole = Environment(folder / "lowest-extras", python, uv)
     versions = whole.install(f"{ROOT}[{','.join(extras)}]", resolution="lowest-direct")
-    whole.command("python", "-c", "import matplotlib, pyarrow, onewafer.perf.gpu, onewafer.viewer")
+    try_extras(whole)
     if with_torch:
         try_torch(whole)
     say(f"and of {', '.join(extras)}: {_named(versions, extras)}")

@@ -11,6 +11,7 @@ from onewafer.arch import load_architecture
 from onewafer.cli.main import execute
 from onewafer.host import Device
 from onewafer.image import Opcode, ProgramBuilder, ScalarType, make_image
+from onewafer.recording import RecordingFile, Window
 
 NUMBER = 9_000
 
@@ -67,7 +68,9 @@ def folder(tmp_path, monkeypatch):
 @pytest.mark.parametrize("engine", ["reference", "fast"])
 def test_it_ends_as_if_it_had_not_been_stopped(checkpoint, plain, engine, capsys):
     symbols, record = checkpoint.with_name("out.npz"), checkpoint.with_name("out.json")
+    recording = checkpoint.with_name("run.parquet")
     options = ["--engine", engine, "--symbols", str(symbols), "--json", str(record)]
+    options += ["--record", str(recording), "--sample-every", "1000"]
     assert execute(["resume", str(checkpoint), *options]) == 0
     out = capsys.readouterr().out.splitlines()
     assert out[0] == f"going on at cycle 1,000 in the launch of 'main', on the {engine} engine"
@@ -77,6 +80,11 @@ def test_it_ends_as_if_it_had_not_been_stopped(checkpoint, plain, engine, capsys
     np.testing.assert_array_equal(np.load(symbols)["answer"], np.full((2, 3, 1), 7))
     fields = json.loads(record.read_text())
     assert (fields["engine"], fields["start_cycle"], fields["end_cycle"]) == (engine, 1_000, plain)
+    file = RecordingFile(recording)
+    assert (file.header.title, file.header.ending, file.header.cycles) == ("middle", "", plain)
+    assert int(file.column("instructions").sum()) == 6 * (2 * NUMBER + 7)
+    assert file.header.windows[0] == Window(1000, 2000)
+    assert file.header.windows[-1].end_cycle == plain
 
 
 def test_a_limit_stops_it(checkpoint, capsys):

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path  # noqa: TC003  # Typer reads the annotation
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from onewafer.cli.output_files import check_output, write_output
+from onewafer.cli.recorded_run import (
+    RecordOption,  # noqa: TC001  # Typer reads annotations
+    SampleEveryOption,  # noqa: TC001  # likewise
+)
 from onewafer.cli.simulation_options import (
     EngineOption,
     MaxCyclesOption,
@@ -17,6 +22,7 @@ from onewafer.cli.simulation_options import (
     read_settings,
 )
 from onewafer.errors import ConfigurationError, HostError
+from onewafer.settings import check_samples
 from onewafer.terminal import printable
 from onewafer.whole_files import whole_file
 
@@ -53,18 +59,24 @@ def resume(
         Path | None,
         typer.Option("--json", metavar="FILE", help="Write cycles and counts as JSON."),
     ] = None,
+    record: RecordOption = None,
+    sample_every: SampleEveryOption = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress on stderr.")] = False,
 ) -> None:
     """Go on from a checkpoint until nothing moves any more, and print what the run cost.
 
     The result is that of a run which was never stopped: the same bits, the same cycles. What the
     host script would have done afterwards is not in the file: read results with --symbols.
-    Ctrl-C leaves another checkpoint.
+    Ctrl-C leaves another checkpoint. A recording has the counters of the whole run, and launches
+    and windows from the checkpoint on.
     """
     symbols, json_file = check_output("--symbols", symbols), check_output("--json", json_file)
+    record = check_output("--record", record)
+    check_samples(record, sample_every, "--sample-every")
     settings = read_settings(
         engine=engine, max_cycles=max_cycles, threads=threads, quiet=quiet, strict=strict
     )
+    settings = replace(settings, record_file=record, sample_every=sample_every)
     code = _go_on(checkpoint, settings, symbols, json_file)
     raise typer.Exit(code)
 
@@ -75,13 +87,19 @@ def _go_on(path: Path, settings: Settings, symbols: Path | None, json_file: Path
         Interruption,
         RunLimits,
         checking_of,
+        record_folder,
     )
 
     limits = RunLimits.from_settings(settings)
+    recorder, file = None, settings.record_file
+    if file is not None:
+        run, say = path.with_suffix(""), limits.observer.say
+        recorder = record_folder(file, run, say, sample_every=settings.sample_every)
     device = Device.from_checkpoint(
         path,
         engine=settings.engine,
         limits=limits,
+        recorder=recorder,
         checking=checking_of(settings),
         is_reviewed=True,
         has_host=False,
@@ -92,12 +110,16 @@ def _go_on(path: Path, settings: Settings, symbols: Path | None, json_file: Path
     try:
         device.settle()
         device.review()
+        if recorder is not None:
+            recorder.finish(ended_well=True)
     except KeyboardInterrupt as error:
         place = Interruption.of(error)
         if place is None:
             raise
         typer.echo(f"\n{place}", err=True)
         return INTERRUPTED
+    finally:
+        device.end_trace()
     statistics = device.machine.statistics()
     print(f"at rest at cycle {statistics.cycles:,}, after {statistics.cycles - start:,} more")
     counts = _counts(statistics)

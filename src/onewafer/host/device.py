@@ -123,13 +123,14 @@ class Device:
         *,
         engine: str = DEFAULT_ENGINE,
         limits: RunLimits = NO_LIMITS,
+        recorder: RunRecorder | None = None,
         checking: Checking = NO_CHECKING,
         is_reviewed: bool = False,
         has_host: bool = True,
     ) -> Device:
         """Return the device of a checkpoint, loaded; `settle` lets it do the rest of its work.
 
-        `bytes_in` and `bytes_out` begin at zero.
+        `bytes_in` and `bytes_out` begin at zero, and a recorder hears of no earlier launch.
 
         Raises:
             CheckpointError: as `Machine.from_checkpoint`.
@@ -147,10 +148,13 @@ class Device:
             machine.architecture,
             engine=engine,
             limits=limits,
+            recorder=recorder,
             checking=checking,
             is_reviewed=is_reviewed,
             has_host=has_host,
         )
+        if recorder is not None:
+            recorder.follow(machine)
         device._pending = machine.interrupted or device._pending
         device._put_on(machine)
         return device

@@ -99,8 +99,11 @@ class RunSamples:
             self.most_windows = min(max(2, room - room % 2), _MOST_WINDOWS)
         if self.whereabouts is not None:
             self._addresses = addresses_of(image, self.whereabouts.symbol)
-        self._before = np.zeros((len(WINDOW_COUNTERS), num_pes), np.int64)
         self._start_cycle = self.machine.cycle
+        if self._start_cycle:  # it goes on from a checkpoint
+            self._before = _count(self.machine)
+        else:
+            self._before = np.zeros((len(WINDOW_COUNTERS), num_pes), np.int64)
         self.next_look = self._start_cycle + self.every
 
     def look(self, machine: Machine) -> None:
