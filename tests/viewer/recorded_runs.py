@@ -17,6 +17,8 @@ from onewafer.recording import (
     Window,
     column_of_window,
 )
+from onewafer.viewer.compared_runs import ComparedParts
+from onewafer.viewer.page_parts import PageParts
 from onewafer.viewer.page_server import HOST, make_app
 from tests.recording.recordings import record
 from tests.simulator.assembly import WSE3, Kernel, eastward
@@ -35,7 +37,7 @@ def program(name):
     return kernel.finish()
 
 
-def record_grid(path, width, height, *, num_windows=0):
+def record_grid(path, width, height, *, num_windows=0, shift=0):
     """Record two programs on a rectangle, all numbers different from PE to PE."""
     left, right = program("left.csl"), program(EVIL)
     places = [(x, y) for y in range(height) for x in range(width)]
@@ -44,14 +46,14 @@ def record_grid(path, width, height, *, num_windows=0):
     windows = tuple(Window(100 * i, 100 * (i + 1)) for i in range(num_windows))
     parts = ("begin and end", "MLP", "MLP, collectives") if windows else ()
     launches = (RecordedLaunch("first", 20, 160), RecordedLaunch(EVIL, 160, 400))
-    return record_image(path, image, windows=windows, parts=parts, launches=launches)
+    return record_image(path, image, shift, windows=windows, parts=parts, launches=launches)
 
 
-def record_image(path, image, **header):
-    """Record counters that differ from PE to PE beside an image."""
+def record_image(path, image, shift=0, **header):
+    """Record counters that differ from PE to PE, and by `shift` from run to run."""
     width, height = image.width, image.height
     num_pes = width * height
-    busy = (np.arange(num_pes, dtype=np.int64) * 7919) % 1000
+    busy = (np.arange(num_pes, dtype=np.int64) * 7919 + shift) % 1000
     waits = np.arange(num_pes, dtype=np.int64) % 500
     columns = {
         "program": image.program_of_pe,
@@ -92,9 +94,11 @@ def sampled(num_pes, num_windows):
 
 
 @contextmanager
-def viewing(path):
-    """Yield the address of a server that shows a recording."""
-    config = uvicorn.Config(make_app(RecordingFile(path)), port=0, log_level="error", ws="none")
+def viewing(*paths):
+    """Yield the address of a server that shows a recording, or two."""
+    runs = [RecordingFile(path) for path in paths]
+    parts = PageParts(*runs) if len(runs) == 1 else ComparedParts(*runs)
+    config = uvicorn.Config(make_app(parts), port=0, log_level="error", ws="none")
     server = uvicorn.Server(config)
     thread = threading.Thread(target=lambda: asyncio.run(server.serve()), daemon=True)
     thread.start()

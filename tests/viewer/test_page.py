@@ -13,9 +13,11 @@ from selenium.webdriver.support.wait import WebDriverWait
 
 from onewafer.image import make_image
 from onewafer.recording import RecordingFile
+from onewafer.viewer.compared_runs import ComparedParts, Difference
 from onewafer.viewer.heat_maps import draw_codes, find_map
 from onewafer.viewer.page_file import write_page
-from onewafer.viewer.palettes import palette_of, value_palette
+from onewafer.viewer.page_parts import PageParts
+from onewafer.viewer.palettes import difference_palette, palette_of, value_palette
 from onewafer.viewer.windows import Windows
 from tests.simulator.assembly import WSE3
 from tests.viewer.recorded_runs import EVIL, program, record_grid, record_image, viewing
@@ -37,7 +39,7 @@ requestAnimationFrame(() => requestAnimationFrame(arguments[0]));
 """
 """What is due is drawn then."""
 PIXELS = """
-const wafer = document.getElementById("wafer");
+const wafer = document.querySelectorAll(".wafer")[arguments[0]];
 const copy = new OffscreenCanvas(wafer.width, wafer.height);
 const context = copy.getContext("2d");
 context.drawImage(wafer, 0, 0);
@@ -105,13 +107,13 @@ def status(browser):
     return find(browser, "#status").text
 
 
-def pixels(browser):
-    """Return the drawn map, `[y, x, 3]`."""
+def pixels(browser, pane=0):
+    """Return the drawn map of a pane, `[y, x, 3]`."""
     wait_for(
         browser, lambda: browser.execute_script("return document.documentElement.dataset.drawn")
     )
     browser.execute_async_script(TWO_FRAMES)
-    width, height, text = browser.execute_script(PIXELS)
+    width, height, text = browser.execute_script(PIXELS, pane)
     return np.frombuffer(bytes.fromhex(text), np.uint8).reshape(height, width, 3)
 
 
@@ -228,7 +230,7 @@ def test_the_scrubber_shows_windows_of_the_run(browser, sampled, tmp_path):
         open_page(browser, url, "/#map=sram-code&window=1")
         assert find(browser, "#when").text == "the whole run: this map is not sampled"
         assert not find(browser, "#play").is_enabled()
-    write_page(RecordingFile(sampled), tmp_path / "run.html")
+    write_page(PageParts(RecordingFile(sampled)), tmp_path / "run.html")
     for link in ("#map=part&window=2&pe=1,1", "#map=busy&window=3&pe=1,1"):
         open_page(browser, f"file://{tmp_path / 'run.html'}", link)
         name, window = link[5:9], int(link.partition("window=")[2][0])
@@ -266,7 +268,7 @@ def test_webgl_and_canvas_draw_the_same_picture(browser, large):
 
 def test_a_file_needs_no_server(browser, large, small, tmp_path):
     for path in (large, small):
-        assert write_page(RecordingFile(path), tmp_path / "run.html") == ()
+        assert write_page(PageParts(RecordingFile(path)), tmp_path / "run.html") == ()
         open_page(browser, f"file://{tmp_path / 'run.html'}", "#pe=1,1&color=3&programs=1")
         names = browser.execute_script(
             "return performance.getEntriesByType('resource').map(one => one.name)"
@@ -294,7 +296,7 @@ def test_a_whole_wafer_opens_and_zooms_to_one_pe(browser, tmp_path):
         picture = pixels(browser)
         middle = picture[picture.shape[0] // 2, picture.shape[1] // 2]
         assert middle.tolist() == colors(path, "busy")[1000, 700].tolist()
-    write_page(RecordingFile(path), tmp_path / "run.html")
+    write_page(PageParts(RecordingFile(path)), tmp_path / "run.html")
     assert (tmp_path / "run.html").stat().st_size <= 20_000_000
 
 
@@ -307,3 +309,28 @@ def make_whole(image, width, height):
         program_of_pe=np.zeros((height, width), np.int16),
         config_of_color=np.full((height, width, 24), -1, np.int16),
     )
+
+
+def test_two_runs_stand_side_by_side_with_what_differs(browser, sampled, tmp_path):
+    other = record_grid(tmp_path / "b.parquet", 4, 3, shift=313)
+    difference = Difference(RecordingFile(sampled), RecordingFile(other))
+    with viewing(sampled, other) as url:
+        open_page(browser, url, "/#map=busy&pe=1,2")
+        seen = [middles(pixels(browser, number), 4, 3) for number in range(3)]
+        assert "Both runs" in find(browser, "#panel").text
+        assert "B about" in status(browser)
+    write_page(ComparedParts(difference.first, difference.second), tmp_path / "both.html")
+    open_page(browser, f"file://{tmp_path / 'both.html'}", "#map=busy&pe=1,2")
+    again = [middles(pixels(browser, number), 4, 3) for number in range(3)]
+    assert "Both runs" in find(browser, "#panel").text
+
+    drawn = find_map(difference.first, "busy")
+    highest = difference.highest(drawn)
+    both = (
+        draw_codes(one, drawn, highest=highest).levels[0]
+        for one in (difference.first, difference.second)
+    )
+    expected = [value_palette()[codes] for codes in both]
+    expected.append(difference_palette()[difference.draw(drawn).levels[0]])
+    np.testing.assert_array_equal(seen, expected)
+    np.testing.assert_array_equal(again, expected)

@@ -13,7 +13,7 @@ from onewafer.recording import RecordingFile
 from onewafer.viewer import page_file
 from onewafer.viewer.page_parts import PageParts
 from onewafer.viewer.page_server import make_app
-from onewafer.viewer.palettes import value_palette
+from onewafer.viewer.palettes import difference_palette, value_palette
 from onewafer.web_pages import read_page
 from tests.recording.recordings import record
 
@@ -27,7 +27,7 @@ def path(tmp_path):
 
 @pytest.fixture
 def client(path):
-    return TestClient(make_app(RecordingFile(path)), base_url="http://127.0.0.1:8008")
+    return TestClient(make_app(PageParts(RecordingFile(path))), base_url="http://127.0.0.1:8008")
 
 
 def test_a_picture_has_a_square_a_pe_in_the_color_of_its_counter(path, tmp_path, capsys):
@@ -113,7 +113,7 @@ def test_the_server_answers_no_page_of_another_one(client, headers):
 
 def test_a_machine_that_is_not_known_is_said(tmp_path):
     path = record(tmp_path / "run.parquet", arch="wse9")
-    client = TestClient(make_app(RecordingFile(path)), base_url="http://localhost:8008")
+    client = TestClient(make_app(PageParts(RecordingFile(path))), base_url="http://localhost:8008")
     answer = client.get("/run/programs/0.json")
 
     assert answer.status_code == 500
@@ -148,3 +148,30 @@ def test_maps_that_a_file_has_no_room_for_are_named(path, tmp_path, capsys, monk
     monkeypatch.setattr(page_file, "MOST_BYTES", page_file._ROOM_FOR_PAGE + room - 1)
     assert execute(["view", str(path), "--html", str(tmp_path / "a.html")]) == 0
     assert "left out, for the size: " in capsys.readouterr().out
+
+
+def test_runs_of_other_rectangles_are_not_compared(path, tmp_path, capsys):
+    other = record(tmp_path / "wide.parquet", width=4)
+    for options in ([], ["--png", str(tmp_path / "a.png")], ["--html", str(tmp_path / "a.html")]):
+        assert execute(["view", str(path), str(other), *options]) == 2
+        said = capsys.readouterr().err
+        assert "has 3×2 PEs and" in said
+        assert "4×2: runs are compared PE by PE" in said
+    assert not (tmp_path / "a.png").exists()
+
+
+def test_a_picture_of_two_runs_is_what_differs(path, tmp_path, capsys):
+    columns = {"program": np.zeros((2, 3), np.int16), "busy_cycles": np.array([[0] * 3, [80] * 3])}
+    other = record(tmp_path / "b.parquet", columns, cycles=200)
+    picture = tmp_path / "a.png"
+    assert execute(["view", str(path), str(other), "--png", str(picture)]) == 0
+    said = capsys.readouterr().out
+
+    # of 100 cycles 0, 10, 20, 30, 40, 50 %; of 200 three times 0 and three times 40 %
+    assert said == (
+        "wrote a.png: busy, b.parquet less run.parquet: -5 % on average, at most 20 % either way\n"
+    )
+    colors = np.rint(255 * matplotlib.image.imread(picture)[:, :, :3]).astype(int)
+    side = 900 // 3
+    at = colors[60 + side // 2, 70 + 2 * side + side // 2]
+    assert at.tolist() == difference_palette()[1].tolist()

@@ -14,7 +14,10 @@ from onewafer.terminal import printable
 from onewafer.units import format_size
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from onewafer.recording import RecordingFile
+    from onewafer.viewer.page_parts import Parts
 
 DEFAULT_PORT = 8008
 _DEFAULT_MAP = "busy"
@@ -24,6 +27,10 @@ def view(
     file: Annotated[
         Path, typer.Argument(metavar="FILE", help="A recording: what --record FILE wrote.")
     ],
+    other: Annotated[
+        Path | None,
+        typer.Argument(metavar="FILE", help="Another one, to compare: both maps and what differs."),
+    ] = None,
     *,
     png: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write a picture of a map, and no page.")
@@ -54,18 +61,18 @@ def view(
     pictures = check_output("--png", png), check_output("--html", html)
     from onewafer.recording import RecordingFile  # noqa: PLC0415  # a subcommand loads what it uses
 
-    recording = RecordingFile(file)
+    runs = [RecordingFile(one) for one in (file, other) if one is not None]
     if pictures == (None, None):
-        show(recording, port=port, opens_browser=browser)
+        show(*runs, port=port, opens_browser=browser)
         return
-    _write(recording, what or _DEFAULT_MAP, *pictures)
+    _write(runs, what or _DEFAULT_MAP, *pictures)
 
 
-def show(recording: RecordingFile, *, port: int, opens_browser: bool) -> None:
-    """Serve the page of a recording until a signal.
+def show(*runs: RecordingFile, port: int, opens_browser: bool) -> None:
+    """Serve the page of a recording, or of two side by side, until a signal.
 
     Raises:
-        ConfigurationError: the port is taken, or a package is missing.
+        ConfigurationError: the port is taken, a package is missing, or the runs cannot be compared.
     """
     from onewafer.viewer.page_server import serve_page  # noqa: PLC0415  # likewise
 
@@ -74,21 +81,40 @@ def show(recording: RecordingFile, *, port: int, opens_browser: bool) -> None:
         if opens_browser:
             webbrowser.open(address.partition(" ")[0])
 
-    serve_page(recording, port=port, say=say)
+    title = " and ".join(run.path.name for run in runs)
+    serve_page(_parts(runs), port=port, title=title, say=say)
 
 
-def _write(recording: RecordingFile, what: str, png: Path | None, html: Path | None) -> None:
+def _parts(runs: Sequence[RecordingFile]) -> Parts:
+    from onewafer.viewer.compared_runs import ComparedParts  # noqa: PLC0415  # likewise
+    from onewafer.viewer.page_parts import PageParts  # noqa: PLC0415  # likewise
+
+    first, *others = runs
+    return ComparedParts(first, *others) if others else PageParts(first)
+
+
+def _write(runs: Sequence[RecordingFile], what: str, png: Path | None, html: Path | None) -> None:
     if png is not None:
         from onewafer.viewer.wafer_picture import draw_picture  # noqa: PLC0415  # likewise
 
-        said = draw_picture(recording, what, png)
+        said = draw_picture(what, png, *runs)
         typer.echo(printable(f"wrote {png.name}: {said}"))
     if html is not None:
         from onewafer.viewer.page_file import write_page  # noqa: PLC0415  # likewise
 
-        left_out = write_page(recording, html)
+        left_out = write_page(_parts(runs), html)
         size = format_size(html.stat().st_size)
         typer.echo(printable(f"wrote {html.name}, {size}: open it in a browser"))
         if left_out:
-            maps = sorted({path.split("/")[1].removesuffix(".json") for path in left_out})
-            typer.echo(printable(f"left out, for the size: {', '.join(maps)}"))
+            names = sorted({_name_of(path) for path in left_out})
+            typer.echo(printable(f"left out, for the size: {', '.join(names)}"))
+
+
+def _name_of(path: str) -> str:
+    """Return what a part of a page is called: the map that it belongs to, or its folder."""
+    folder, maps, name = path.rpartition("maps/")
+    if not maps:
+        return path.partition("/")[0].removesuffix(".json")
+    whole, at, _ = name.removesuffix(".json").partition("/")[0].partition("@")
+    beside = f" ({folder.rstrip('/')})" if folder else ""
+    return f"{whole} over time" if at else f"{whole}{beside}"

@@ -181,9 +181,9 @@ def draw_codes(
     top = float(values.max(initial=0)) if highest is None else highest
     if not drawn.unit.is_ordered:
         codes = np.where(has_program, 1 + values % (NUM_STEPS + 1), 0).astype(np.uint8)
-        return Drawn(top, 0.0, _levels(codes, is_ordered=False))
+        return Drawn(top, 0.0, levels_of(codes, is_ordered=False))
     codes = encode(values, has_program, top)
-    return Drawn(top, mean_of(values, has_program), _levels(codes, is_ordered=True))
+    return Drawn(top, mean_of(values, has_program), levels_of(codes, is_ordered=True))
 
 
 def encode(
@@ -199,7 +199,8 @@ def encode(
     return np.where(has_program | (values > 0), 1 + steps, 0).astype(np.uint8)
 
 
-def _levels(codes: NDArray[np.uint8], *, is_ordered: bool) -> tuple[NDArray[np.uint8], ...]:
+def levels_of(codes: NDArray[np.uint8], *, is_ordered: bool) -> tuple[NDArray[np.uint8], ...]:
+    """Return the pyramid of codes, the finest level first."""
     levels = [codes]
     while max(levels[-1].shape) > _SMALLEST_LEVEL:
         levels.append(_halve(levels[-1], is_ordered=is_ordered))

@@ -14,14 +14,13 @@ import zlib
 from typing import TYPE_CHECKING
 
 from onewafer.viewer.page import SCRIPTS
-from onewafer.viewer.page_parts import PageParts
 from onewafer.web_pages import read_page
 from onewafer.whole_files import write_text
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from onewafer.recording import RecordingFile
+    from onewafer.viewer.page_parts import Parts
 
 MOST_BYTES = 20_000_000
 _ROOM_FOR_PAGE = 200_000
@@ -29,27 +28,27 @@ _IMPORT = re.compile(r"^import [^;]*;\n", re.MULTILINE)
 _EXPORT = re.compile(r"^export ", re.MULTILINE)
 
 
-def write_page(recording: RecordingFile, path: Path) -> tuple[str, ...]:
+def write_page(parts: Parts, path: Path) -> tuple[str, ...]:
     """Write the file, whole or not at all; return the paths of the parts that are left out.
 
     Raises:
         OSError: it cannot be written.
     """
-    kept, left_out = _choose(PageParts(recording))
+    kept, left_out = _choose(parts)
     files = read_page("onewafer.viewer.page")
     script = "\n".join(
         _EXPORT.sub("", _IMPORT.sub("", files[f"/page/{name}"].body.decode())) for name in SCRIPTS
     )
     style = files["/page/page.css"].body.decode()
     # A path has the name of a map, which the file of the recording chose.
-    parts = json.dumps(kept, separators=(",", ":")).replace("<", "\\u003c")
+    payload = json.dumps(kept, separators=(",", ":")).replace("<", "\\u003c")
     html = files["/"].body.decode()
     policy = (
         f"default-src 'none'; script-src {_digest(script)}; style-src {_digest(style)}; "
         "img-src data:; base-uri 'none'; form-action 'none'"
     )
     meta = f'<meta http-equiv="Content-Security-Policy" content="{policy}">'
-    data = f'<script type="application/json" id="parts">{parts}</script>'
+    data = f'<script type="application/json" id="parts">{payload}</script>'
     replacements = {
         '<link rel="stylesheet" href="/page/page.css">': f"{meta}\n<style>{style}</style>",
         '<link rel="icon" href="/page/icon.svg">': "",
@@ -64,7 +63,7 @@ def write_page(recording: RecordingFile, path: Path) -> tuple[str, ...]:
     return left_out
 
 
-def _choose(parts: PageParts) -> tuple[dict[str, str], tuple[str, ...]]:
+def _choose(parts: Parts) -> tuple[dict[str, str], tuple[str, ...]]:
     """Return the parts that there is room for, and the paths of those that are left out."""
     room = MOST_BYTES - _ROOM_FOR_PAGE
     kept: dict[str, str] = {}

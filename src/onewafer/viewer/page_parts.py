@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import json
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
@@ -37,12 +37,25 @@ if TYPE_CHECKING:
 
     from onewafer.image import ColorConfig, TileProgram
     from onewafer.recording import RecordingFile
+    from onewafer.viewer.heat_maps import HeatMap
 
 _MOST_LAUNCHES = 100
 _MOST_KEPT_BYTES = 1 << 28
 """Codes of maps that are kept; a map has a byte a PE, and a third more."""
 _MOST_NUMBERS = 400_000
 """The most numbers of all columns together that a file for a browser holds."""
+
+
+class Parts(Protocol):
+    """The parts of a page."""
+
+    def find(self, path: str) -> bytes | None:
+        """Return what is at a path; None: nothing is."""
+        ...
+
+    def paths(self) -> Iterator[str]:
+        """Yield all paths that a page without a server needs, the most needed first."""
+        ...
 
 
 class PageParts:
@@ -54,6 +67,11 @@ class PageParts:
         self._windows = Windows(recording)
         kept = max(16, _MOST_KEPT_BYTES // (2 * recording.header.num_pes))
         self._draw = lru_cache(kept)(self._draw_codes)
+
+    @property
+    def maps(self) -> tuple[HeatMap, ...]:
+        """The maps of the recording."""
+        return tuple(self._maps.values())
 
     def find(self, path: str) -> bytes | None:
         """Return what is at a path; None: nothing is.
@@ -160,7 +178,7 @@ class PageParts:
     # --- maps ------------------------------------------------------------------------------------
 
     def _map(self, rest: str) -> bytes | None:
-        whole, slash, level = rest.removesuffix(".json").partition("/")
+        whole = rest.removesuffix(".json").partition("/")[0]
         name, at, number = whole.partition("@")
         found = self._maps.get(name)
         if found is None:
@@ -168,12 +186,7 @@ class PageParts:
         window = _number(number, len(self._windows)) if at and found.counter else None
         if at and window is None:
             return None
-        drawn = self._draw(name, window)
-        if not slash:
-            sizes = [[codes.shape[1], codes.shape[0]] for codes in drawn.levels]
-            return _json({"highest": drawn.highest, "mean": drawn.mean, "levels": sizes})
-        index = _number(level, len(drawn.levels))
-        return None if index is None else drawn.levels[index].tobytes()
+        return drawn_part(self._draw(name, window), rest.removeprefix(whole))
 
     def _over_time(self, rest: str) -> bytes | None:
         if rest or not self._windows:
@@ -244,6 +257,15 @@ class PageParts:
             return (configs + 1).astype("<u2").tobytes()
         used: list[int] = np.unique(configs[configs >= 0]).tolist()
         return _json({number + 1: _ways(image.color_configs[number]) for number in used})
+
+
+def drawn_part(drawn: Drawn, rest: str) -> bytes | None:
+    """Return `.json`, what is known of a map, or `/N`, the codes of a level; None: neither."""
+    if rest == ".json":
+        sizes = [[codes.shape[1], codes.shape[0]] for codes in drawn.levels]
+        return _json({"highest": drawn.highest, "mean": drawn.mean, "levels": sizes})
+    number = _number(rest.removeprefix("/"), len(drawn.levels))
+    return None if number is None else drawn.levels[number].tobytes()
 
 
 def _ways(config: ColorConfig) -> dict[str, Any]:

@@ -15,7 +15,6 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from onewafer.errors import ConfigurationError, OnewaferError
-from onewafer.viewer.page_parts import PageParts
 from onewafer.web_pages import HEADERS, LOOPBACK_NAMES, is_loopback, is_same_origin, read_page
 
 if TYPE_CHECKING:
@@ -24,31 +23,31 @@ if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.responses import Response
 
-    from onewafer.recording import RecordingFile
+    from onewafer.viewer.page_parts import Parts
 
 HOST = "127.0.0.1"
 _LAST_PORT = 65_535
 
 
-def serve_page(recording: RecordingFile, *, port: int, say: Callable[[str], object]) -> None:
+def serve_page(parts: Parts, *, port: int, title: str, say: Callable[[str], object]) -> None:
     """Answer until a signal; `say` gets the address. Port 0 is any that is free.
 
     Raises:
         ConfigurationError: the port is taken, or Starlette and uvicorn are not installed.
     """
-    app = make_app(recording)
+    app = make_app(parts)
     uvicorn = import_module("uvicorn")
     listener = _listen(port)
     try:
-        say(f"http://{HOST}:{listener.getsockname()[1]}/ shows {recording.path.name}; Ctrl-C ends")
+        say(f"http://{HOST}:{listener.getsockname()[1]}/ shows {title}; Ctrl-C ends")
         config = uvicorn.Config(app, log_level="warning", lifespan="off", ws="none")
         asyncio.run(uvicorn.Server(config).serve(sockets=[listener]))
     finally:
         listener.close()
 
 
-def make_app(recording: RecordingFile) -> Any:  # noqa: ANN401  # a Starlette, if it is installed
-    """Return the ASGI application of a recording.
+def make_app(parts: Parts) -> Any:  # noqa: ANN401  # a Starlette, if it is installed
+    """Return the ASGI application of a page.
 
     Raises:
         ConfigurationError: Starlette or uvicorn is not installed.
@@ -61,7 +60,7 @@ def make_app(recording: RecordingFile) -> Any:  # noqa: ANN401  # a Starlette, i
     starlette, routing, responses = (
         import_module(f"starlette.{name}") for name in ("applications", "routing", "responses")
     )
-    parts, lock = PageParts(recording), threading.Lock()
+    lock = threading.Lock()
     files = read_page("onewafer.viewer.page")
 
     def answer(request: Request) -> Response:

@@ -1,6 +1,7 @@
 """The colors of codes: dark to light for values, which eyes of all kinds tell apart.
 
-The values' palette goes through points of viridis (Nathaniel Smith and Stéfan van der Walt, CC0).
+The values' palette goes through points of viridis (Nathaniel Smith and Stéfan van der Walt, CC0),
+that of differences through points of ColorBrewer's PuOr (Cynthia Brewer, Apache-2.0).
 """
 
 from __future__ import annotations
@@ -28,6 +29,13 @@ _VIRIDIS = (
     (92, 200, 99),
     (170, 220, 50),
     (253, 231, 37),
+)
+_DIFFERENCES = (
+    (84, 39, 136),
+    (153, 142, 195),
+    (247, 247, 247),
+    (241, 163, 64),
+    (179, 88, 6),
 )
 _PROGRAMS = (
     (78, 121, 167),
@@ -57,10 +65,7 @@ def palette_of(unit: Unit, parts: Sequence[str]) -> Palette:
 
 def value_palette() -> Palette:
     """Return the palette of values in order."""
-    points = np.array(_VIRIDIS, np.float64)
-    at = np.linspace(0, len(points) - 1, 255)
-    channels = [np.interp(at, np.arange(len(points)), points[:, c]) for c in range(3)]
-    return _with_absent(np.rint(np.stack(channels, axis=1)).astype(np.uint8))
+    return _through(_VIRIDIS)
 
 
 def program_palette() -> Palette:
@@ -80,6 +85,19 @@ def part_palette(parts: Sequence[str]) -> Palette:
         color = np.array(_PROGRAMS[owners.index(owner) % len(_PROGRAMS)])
         colors[number] = (color + 255) // 2 if comma else color
     return _with_absent(colors)
+
+
+def difference_palette() -> Palette:
+    """Return the palette of differences: purple is less, orange is more, in the middle nothing."""
+    return _through(_DIFFERENCES)
+
+
+def _through(colors: Sequence[tuple[int, int, int]]) -> Palette:
+    """Return 255 colors that go through some in equal steps."""
+    points = np.array(colors, np.float64)
+    at = np.linspace(0, len(points) - 1, 255)
+    channels = [np.interp(at, np.arange(len(points)), points[:, c]) for c in range(3)]
+    return _with_absent(np.rint(np.stack(channels, axis=1)).astype(np.uint8))
 
 
 def _with_absent(colors: NDArray[np.uint8]) -> Palette:

@@ -1,6 +1,6 @@
 """A map of the wafer as a PNG: one square of pixels a PE, a scale beside it.
 
-In: a recording and the name of a map. Out: a file.
+In: a recording, or two, and the name of a map. Out: a file; of two, with what differs.
 """
 
 from __future__ import annotations
@@ -14,8 +14,9 @@ import numpy as np
 from onewafer.errors import ConfigurationError
 from onewafer.units import format_bytes
 from onewafer.user_text import shown
+from onewafer.viewer.compared_runs import Difference, check_rectangles
 from onewafer.viewer.heat_maps import HeatMap, Unit, draw_codes, find_map
-from onewafer.viewer.palettes import palette_of
+from onewafer.viewer.palettes import difference_palette, palette_of
 from onewafer.whole_files import whole_file
 
 if TYPE_CHECKING:
@@ -34,11 +35,16 @@ _SCALE_WIDTH, _SCALE_GAP, _SCALE_HEIGHT = 16, 18, 300
 _LINE = 16
 
 
-def draw_picture(recording: RecordingFile, name: str, path: Path) -> str:
+def draw_picture(
+    name: str, path: Path, recording: RecordingFile, other: RecordingFile | None = None
+) -> str:
     """Write the picture of a map, whole or not at all; return a sentence about it.
 
+    With another run it is a picture of what that one has more or less.
+
     Raises:
-        ConfigurationError: there is no such map, or Matplotlib is not installed.
+        ConfigurationError: there is no such map, the rectangles of the runs differ, or Matplotlib
+            is not installed.
         OSError: the file cannot be written.
     """
     drawn = find_map(recording, name)
@@ -46,12 +52,14 @@ def draw_picture(recording: RecordingFile, name: str, path: Path) -> str:
         raise ConfigurationError(
             "a picture needs Matplotlib; it is not installed: pip install 'onewafer[view]'"
         )
+    if other is not None:
+        return _draw_difference(drawn, path, recording, other)
     found = draw_codes(recording, drawn)
     parts = recording.header.parts
     palette = palette_of(drawn.unit, parts)
-    figure = _figure(recording, drawn, palette[found.levels[0]])
+    figure = _figure(recording, drawn.title, palette[found.levels[0]])
     if drawn.unit.is_ordered:
-        _add_scale(figure, drawn, found.highest, palette)
+        _add_scale(figure, drawn, (0.0, found.highest), palette)
     elif drawn.unit is Unit.PART:
         _add_names(figure, parts, palette)
     with whole_file(path) as target:
@@ -60,6 +68,21 @@ def draw_picture(recording: RecordingFile, name: str, path: Path) -> str:
         return f"{drawn.title}, {int(found.highest) + 1} of them"
     highest, mean = (write_value(v, drawn.unit) for v in (found.highest, found.mean))
     return f"{drawn.title}: {mean} on average, at most {highest}"
+
+
+def _draw_difference(
+    drawn: HeatMap, path: Path, first: RecordingFile, second: RecordingFile
+) -> str:
+    check_rectangles(first, second)
+    find_map(second, drawn.name)
+    found, palette = Difference(first, second).draw(drawn), difference_palette()
+    title = f"{drawn.title}, {shown(second.path.name)} less {shown(first.path.name)}"
+    figure = _figure(first, title, palette[found.levels[0]])
+    _add_scale(figure, drawn, (-found.highest, found.highest), palette)
+    with whole_file(path) as target:
+        figure.savefig(target, format="png", dpi=_DPI)
+    largest, mean = (write_value(v, drawn.unit) for v in (found.highest, found.mean))
+    return f"{title}: {mean} on average, at most {largest} either way"
 
 
 def write_value(value: float, unit: Unit) -> str:
@@ -81,7 +104,7 @@ def write_value(value: float, unit: Unit) -> str:
             return f"{round(value):,}"
 
 
-def _figure(recording: RecordingFile, drawn: HeatMap, colors: NDArray[np.uint8]) -> Any:  # noqa: ANN401  # Matplotlib has few types
+def _figure(recording: RecordingFile, title: str, colors: NDArray[np.uint8]) -> Any:  # noqa: ANN401  # Matplotlib has few types
     header = recording.header
     side = max(1, _LONGER_SIDE // max(header.width, header.height))
     width, height = header.width * side, header.height * side
@@ -102,7 +125,7 @@ def _figure(recording: RecordingFile, drawn: HeatMap, colors: NDArray[np.uint8])
     axes.yaxis.set_major_locator(locator(8, integer=True))
     axes.set_xlabel("x")
     axes.set_ylabel("y")
-    what = f"{shown(header.title)}: {drawn.title}, {header.num_pes:,} PEs, {header.cycles:,} cycles"
+    what = f"{shown(header.title)}: {title}, {header.num_pes:,} PEs, {header.cycles:,} cycles"
     figure.text(_LEFT / size[0], 1 - 36 / size[1], what, fontsize=11, parse_math=False)
     return figure
 
@@ -117,7 +140,12 @@ def _add_names(figure: Any, parts: Sequence[str], palette: NDArray[np.uint8]) ->
         figure.text(at[0] + _LINE / width, at[1], name, fontsize=8, parse_math=False)
 
 
-def _add_scale(figure: Any, drawn: HeatMap, highest: float, palette: NDArray[np.uint8]) -> None:  # noqa: ANN401  # likewise
+def _add_scale(  # likewise
+    figure: Any,  # noqa: ANN401
+    drawn: HeatMap,
+    ends: tuple[float, float],
+    palette: NDArray[np.uint8],
+) -> None:
     width, height = (side * _DPI for side in figure.get_size_inches())
     tall = min(_SCALE_HEIGHT, height - _TOP - _BOTTOM)
     left = (width - _RIGHT + _SCALE_GAP) / width
@@ -126,6 +154,8 @@ def _add_scale(figure: Any, drawn: HeatMap, highest: float, palette: NDArray[np.
     axes.imshow(palette[:0:-1, np.newaxis], aspect="auto", extent=(0, 1, 0, 1))
     axes.set_xticks([])
     axes.yaxis.tick_right()
+    lowest, highest = ends
     shares = (0.0, 0.5, 1.0) if highest > 0 else (0.0,)
     axes.set_yticks(shares)
-    axes.set_yticklabels([write_value(share * highest, drawn.unit) for share in shares])
+    values = [lowest + share * (highest - lowest) for share in shares]
+    axes.set_yticklabels([write_value(value, drawn.unit) for value in values])

@@ -2,8 +2,8 @@
 
 import { by, element, quantity } from "./elements.js";
 import { getBytes, getJson, has } from "./parts.js";
-import { View, levelFor, makePainter, makePalette } from "./wafer.js";
-import { drawOverlays } from "./overlays.js";
+import { View, makePalette } from "./wafer.js";
+import { makePanes } from "./panes.js";
 import { beginTimes, drawTimeline, isSampled, showWindow, stepWindow, timesOfPe, togglePlay } from "./times.js";
 import { pePanel, runPanel } from "./panel.js";
 
@@ -11,14 +11,13 @@ const ZOOM_STEP = 1.5;
 const NEAR = 40; // pixels a PE, for a PE that a link or a table chooses
 const CLICK = 5; // pixels that a click may move
 const chosen = { map: "busy", window: null, regions: false, tensor: null, color: null, pe: null };
-const loaded = { path: "", map: null, levels: [], regions: null, route: null };
+const loaded = { regions: null, route: null };
 let run = null;
 let view = null;
-let painter = null;
+let panes = [];
 let isDue = false;
 
 const stage = by("stage");
-const overlay = by("overlay");
 
 // --- drawing -------------------------------------------------------------------------------------
 
@@ -32,30 +31,27 @@ function redraw() {
 }
 
 function draw() {
-  if (!loaded.map) return;
-  const level = levelFor(view.scale, loaded.levels.length);
-  const best = loaded.levels[level] ?? loaded.levels.find((one) => one);
-  if (!loaded.levels[level]) loadLevel(level);
-  if (!best) return;
+  if (panes.some(({ shown }) => !shown)) return;
   const started = performance.now();
-  painter.paint(view, best, palette());
-  drawOverlays(overlay, view, {
+  const state = {
     regions: chosen.regions && loaded.regions,
     tensor: chosen.tensor === null ? null : run.tensors[chosen.tensor],
     splits: run.splits,
     route: loaded.route,
     pe: chosen.pe,
-  });
+  };
+  const levels = panes.map((pane) => pane.draw(view, palette(pane), state, redraw));
+  if (levels[0] === null) return;
   drawTimeline(run, chosen.window, chosen.map);
-  document.documentElement.dataset.drawn = `${loaded.path} ${best.level}`;
+  document.documentElement.dataset.drawn = `${panes[0].shown.path} ${levels[0]}`;
   performance.measure("draw", { start: started });
   if (!performance.getEntriesByName("first picture").length) performance.mark("first picture");
 }
 
-function palette() {
+function palette(pane) {
   const style = getComputedStyle(document.documentElement);
   const [absent, outside] = ["--absent", "--stage"].map((name) => rgb(style.getPropertyValue(name)));
-  return makePalette(run.palettes[mapOf(chosen.map).unit], absent, outside);
+  return makePalette(run.palettes[pane.isDifference ? "difference" : mapOf(chosen.map).unit], absent, outside);
 }
 
 function rgb(text) {
@@ -67,7 +63,8 @@ function resize() {
   const ratio = window.devicePixelRatio || 1;
   const isNew = view.pixels[0] === 1;
   const wasFit = view.scale === view.fitting;
-  view.pixels = [stage.clientWidth, stage.clientHeight].map((side) => Math.max(1, Math.round(side * ratio)));
+  const { clientWidth, clientHeight } = panes[0].root;
+  view.pixels = [clientWidth, clientHeight].map((side) => Math.max(1, Math.round(side * ratio)));
   if (isNew || wasFit) view.fit();
   redraw();
 }
@@ -83,50 +80,37 @@ function pathOf(name) {
   return chosen.window !== null && isSampled(run, name) ? `${name}@${chosen.window}` : name;
 }
 
-async function levelsOf(path) {
-  const about = await getJson(`maps/${path}.json`);
-  return { about, levels: about.levels.map(() => null) };
-}
-
-async function fetchLevel(path, about, level) {
-  const codes = new Uint8Array(await getBytes(`maps/${path}/${level}`));
-  return { codes, size: about.levels[level], level };
-}
-
-async function loadLevel(level) {
-  const { levels, map, path } = loaded;
-  if (levels[level] !== null) return;
-  levels[level] = undefined; // it comes
-  const found = await fetchLevel(path, map, level);
-  levels[level] = found;
-  if (loaded.levels === levels) redraw();
-}
-
 async function chooseMap(name) {
   chosen.map = name;
   by("map").value = name;
   const path = pathOf(name);
-  const { about, levels } = await levelsOf(path);
-  const level = levelFor(view.scale, levels.length);
-  levels[level] = await fetchLevel(path, about, level);
+  const found = await Promise.all(panes.map((pane) => pane.load(path, view.scale)));
   if (chosen.map !== name || pathOf(name) !== path) return; // another one was chosen meanwhile
-  Object.assign(loaded, { path, map: about, levels });
+  panes.forEach((pane, i) => pane.take(found[i]));
   showWindow(run, chosen.window, name);
-  showLegend(mapOf(name), about);
+  showLegend(mapOf(name), ...found.map(({ about }) => about));
   changed();
 }
 
-function showLegend({ title, unit }, { highest, mean }) {
+function showLegend({ title, unit }, { highest, mean }, other, difference) {
   const isOrdered = unit !== "program" && unit !== "part";
   by("lowest").textContent = isOrdered ? "0" : "";
   by("what").textContent = title;
   by("highest").textContent = isOrdered ? quantity(highest, unit) : "";
   by("scale").hidden = unit === "part";
   by("names").hidden = unit !== "part";
-  drawScale();
-  overlay.setAttribute("aria-label", `Map of ${run.width} by ${run.height} PEs: ${title}`);
+  by("difference").hidden = !difference || !isOrdered;
+  drawScales();
+  const names = panes.map(({ name }) => (name ? `. ${name}` : ""));
+  const label = `Map of ${run.width} by ${run.height} PEs: ${title}`;
+  panes.forEach(({ overlay }, i) => overlay.setAttribute("aria-label", label + names[i]));
   const range = `${quantity(mean, unit)} on average, at most ${quantity(highest, unit)}`;
-  say(isOrdered ? `${title}: ${range}.` : `${title}, a color each.`);
+  if (difference && isOrdered) {
+    by("less").textContent = quantity(-difference.highest, unit);
+    by("more").textContent = quantity(difference.highest, unit);
+    const means = [mean, other.mean, difference.mean].map((one) => quantity(one, unit));
+    say(`${title}: A ${means[0]} on average, B ${means[1]}, B less A ${means[2]}.`);
+  } else say(isOrdered ? `${title}: ${range}.` : `${title}, a color each.`);
 }
 
 // Returns when the map of the window is loaded.
@@ -135,9 +119,13 @@ async function chooseWindow(number) {
   await chooseMap(chosen.map).catch((error) => say(error.message));
 }
 
-function drawScale() {
-  const context = by("scale").getContext("2d");
-  const colors = palette();
+function drawScales() {
+  drawScale(by("scale"), palette(panes[0]));
+  if (run.other) drawScale(by("scale-difference"), palette(panes[2]));
+}
+
+function drawScale(canvas, colors) {
+  const context = canvas.getContext("2d");
   for (let code = 1; code < 256; code++) {
     context.fillStyle = `rgb(${colors.slice(4 * code, 4 * code + 3).join(" ")})`;
     context.fillRect(code - 1, 0, 1, 1);
@@ -152,9 +140,10 @@ async function chooseRegions(isWanted) {
 }
 
 async function loadPrograms() {
-  const { about } = await levelsOf("program");
-  const levels = await Promise.all(about.levels.map((_, level) => fetchLevel("program", about, level)));
-  return { levels };
+  const folder = panes[0].folder;
+  const about = await getJson(`${folder}maps/program.json`);
+  const bytes = await Promise.all(about.levels.map((_, level) => getBytes(`${folder}maps/program/${level}`)));
+  return { levels: bytes.map((one, level) => ({ codes: new Uint8Array(one), size: about.levels[level], level })) };
 }
 
 async function chooseColor(color) {
@@ -193,7 +182,7 @@ async function choosePe(pe, { isNear = false } = {}) {
   }
   try {
     const values = await valuesAt(pe);
-    const times = await timesOfPe(run, mapOf(chosen.map), pe, palette());
+    const times = await timesOfPe(run, mapOf(chosen.map), pe, palette(panes[0]));
     const parts = await pePanel(run, pe, await programAt(pe), { rows: values.rows, times });
     if (chosen.pe !== pe) return;
     show([element("button", { onclick: () => choosePe(null) }, "The whole run"), ...parts]);
@@ -218,38 +207,33 @@ async function programAt([x, y]) {
   return program;
 }
 
-async function valuesAt([x, y]) {
+// Values of maps in all panes: of the chosen one, and in a file without a server of all.
+async function valuesAt(pe) {
   const rows = [];
   let now = "";
-  for (const map of run.maps.filter(({ name, unit }) => unit !== "program" && has(`maps/${name}/0`))) {
+  const folder = panes[0].folder;
+  for (const map of run.maps.filter(({ name, unit }) => unit !== "program" && has(`${folder}maps/${name}/0`))) {
     if (map.name !== chosen.map && has("pes/")) continue; // a server has the counters themselves
     const path = pathOf(map.name);
-    const about = await getJson(`maps/${path}.json`);
-    const code = (await finest(path, about)).codes[y * run.width + x];
-    rows.push([map.title, worth(map, about, code)]);
-    if (map.name === chosen.map) now = `${map.title} ${worth(map, about, code)}`;
+    const values = await Promise.all(panes.map((pane) => pane.valueAt(map, path, pe, run)));
+    rows.push([map.title, ...values]);
+    if (map.name === chosen.map) now = `${map.title} ${withLetters(values)}`;
   }
   return { rows, now };
 }
 
-async function finest(path, about) {
-  if (path === loaded.path && loaded.levels[0]) return loaded.levels[0];
-  return fetchLevel(path, about, 0);
-}
-
-// What a code of a map says, as text.
-function worth({ unit }, { highest }, code) {
-  if (unit === "part") return run.parts[code - 1] ?? "none";
-  return `about ${quantity((Math.max(0, code - 1) / 254) * highest, unit)}`;
+function withLetters(values) {
+  return values.map((value, i) => `${panes[i].letter} ${value}`.trim()).join(", ");
 }
 
 function hover(x, y) {
   const isInside = x >= 0 && y >= 0 && x < run.width && y < run.height;
-  const finestLevel = loaded.levels[0];
   let text = isInside ? `PE (${x}, ${y})` : "";
+  const codes = panes.map((pane) => (isInside ? pane.codeAt([x, y], run.width) : undefined));
   const map = mapOf(chosen.map);
-  if (isInside && finestLevel && map.unit !== "program") {
-    text += `  ${worth(map, loaded.map, finestLevel.codes[y * run.width + x]).replace("about", "≈")}`;
+  if (codes.every((code) => code !== undefined) && map.unit !== "program") {
+    const values = panes.map((pane, i) => pane.worth(map, pane.shown.about, codes[i], run));
+    text += `  ${withLetters(values).replaceAll("about", "≈")}`;
   }
   by("hover").textContent = text;
 }
@@ -344,7 +328,7 @@ function step([dx, dy], isMove) {
 function key(event) {
   if (event.ctrlKey || event.metaKey || event.altKey) return;
   const isControl = /^(SELECT|INPUT|BUTTON)$/.test(event.target.tagName);
-  if (event.key in ARROWS && event.target === overlay) step(ARROWS[event.key], event.shiftKey);
+  if (event.key in ARROWS && event.target.matches(".overlay")) step(ARROWS[event.key], event.shiftKey);
   else if (isControl) return;
   else if (event.key === "+" || event.key === "=") zoom(ZOOM_STEP);
   else if (event.key === "-") zoom(1 / ZOOM_STEP);
@@ -365,10 +349,11 @@ function nextMap(way) {
   chooseMap(run.maps[next].name).catch((error) => say(error.message));
 }
 
-function listen() {
+// Lets pointers move, zoom and choose in a pane.
+function listenTo({ root, overlay }) {
   let start = null;
   const pixelOf = (event) => {
-    const ratio = view.pixels[0] / stage.clientWidth;
+    const ratio = view.pixels[0] / root.clientWidth;
     const box = overlay.getBoundingClientRect();
     return [(event.clientX - box.left) * ratio, (event.clientY - box.top) * ratio];
   };
@@ -398,6 +383,10 @@ function listen() {
     event.preventDefault();
     zoom(Math.exp(-event.deltaY / 400), pixelOf(event));
   }, { passive: false });
+}
+
+function listen() {
+  panes.forEach(listenTo);
   document.addEventListener("keydown", key);
   by("in").addEventListener("click", () => zoom(ZOOM_STEP));
   by("out").addEventListener("click", () => zoom(1 / ZOOM_STEP));
@@ -422,14 +411,15 @@ function toggleTheme() {
 }
 
 function recolor() {
-  drawScale();
+  drawScales();
   redraw();
 }
 
 function fill() {
   document.title = `${run.title} – onewafer view`;
   by("title").textContent = run.title;
-  const maps = run.maps.filter(({ name }) => has(`maps/${name}.json`) && has(`maps/${name}/0`));
+  const isThere = ({ folder }, name) => has(`${folder}maps/${name}.json`) && has(`${folder}maps/${name}/0`);
+  const maps = run.maps.filter(({ name }) => panes.every((pane) => isThere(pane, name)));
   run.maps = maps;
   by("map").append(...maps.map(({ name, title }) => element("option", { value: name }, title)));
   by("tensor").append(...run.tensors.map(({ name, role }, i) => element("option", { value: i }, `${name} (${role})`)));
@@ -452,8 +442,8 @@ function nameOfPart(name, i) {
 async function begin() {
   run = await getJson("run.json");
   view = new View(run.width, run.height);
-  painter = makePainter(by("wafer"), wanted().get("renderer"));
-  document.documentElement.dataset.renderer = painter.name;
+  panes = makePanes(run, wanted().get("renderer"));
+  document.documentElement.dataset.renderer = panes[0].painter.name;
   fill();
   const times = beginTimes(run, chooseWindow);
   resize();

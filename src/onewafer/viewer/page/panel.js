@@ -17,12 +17,16 @@ export function runPanel(run, choosePe, chooseTensor) {
       `${run.profile} timing, ${run.engine} engine. ${count(cycles)} cycles, ` +
       `${(cycles / clock).toExponential(3)} s at ${count(clock / 1e6)} MHz.`),
   ];
+  if (run.other) {
+    const { title, cycles: others, ending } = run.other;
+    parts.push(element("p", {}, `That is run A. Run B is ${title}: ${count(others)} cycles. ${ending}`));
+  }
   if (run.ending) parts.push(section("It did not end well", element("p", { class: "alert" }, run.ending)));
   parts.push(section("Tile programs", table(
-    [["number", NUMBER], ["program", NAME], ["PEs", NUMBER], ["bytes", NUMBER], ["first PE"]],
+    [["number", NUMBER], ["program", NAME], ["PEs", NUMBER], ["bytes", NUMBER], ["first PE", NUMBER]],
     run.programs.map((program) => [
       `${program.number}`,
-      element("code", { title: program.name }, program.name.replace(/^\S*\//, "")),
+      element("code", { class: "short", title: program.name }, program.name.replace(/^\S*\//, "")),
       count(program.num_pes),
       count(program.num_bytes),
       element("button", { onclick: () => choosePe(program.first_pe) }, program.first_pe.join(", ")),
@@ -51,10 +55,10 @@ export function runPanel(run, choosePe, chooseTensor) {
 }
 
 // What was counted of a PE, or as much as a file without a server knows.
-export async function countersOf(run, [x, y]) {
-  if (!isFile) return getJson(`pes/${x}-${y}.json`);
-  if (!has("columns.json")) return null;
-  const columns = await getJson("columns.json");
+export async function countersOf(run, [x, y], folder = "") {
+  if (!isFile) return getJson(`${folder}pes/${x}-${y}.json`);
+  if (!has(`${folder}columns.json`)) return null;
+  const columns = await getJson(`${folder}columns.json`);
   const place = y * run.width + x;
   return Object.fromEntries(Object.entries(columns).map(([name, all]) => [name, all[place]]));
 }
@@ -65,12 +69,15 @@ export async function pePanel(run, [x, y], number, known) {
   const program = number >= 0 ? await getJson(`programs/${number}.json`) : null;
   const parts = [element("h2", {}, `PE (${x}, ${y})`)];
   if (!program) parts.push(element("p", {}, "It has no program: only its router works."));
-  if (counters) parts.push(...waitParts(run, program, counters), cyclesPart(run, counters));
-  else parts.push(valuesPart(known.rows));
+  const others = run.other ? await countersOf(run, [x, y], "b/") : null;
+  if (counters) parts.push(...waitParts(run, program, counters));
+  if (counters && others) parts.push(bothPart(counters, others));
+  else if (counters) parts.push(cyclesPart(run, counters));
+  else parts.push(valuesPart(run, known.rows));
   parts.push(...known.times.map(timesPart));
   parts.push(...tensorParts(run, [x, y]));
   if (program) parts.push(programPart(program, counters), ...memoryParts(program));
-  if (counters) parts.push(countersPart(counters));
+  if (counters && !others) parts.push(countersPart(counters));
   return parts;
 }
 
@@ -124,12 +131,25 @@ function countersPart(counters) {
   return section("Counters", table([["what", NAME], ["value", NUMBER]], rows));
 }
 
-function valuesPart(values) {
+// The counters of a PE in both runs, with what differs.
+function bothPart(counters, others) {
+  const names = Object.keys(counters).filter((name) => name in others && !HIDDEN.has(name) && !/^waits_|^window_/.test(name));
+  const text = (name, value) => (name === "energy_joules" ? quantity(value, "joules") : count(value));
+  const rows = names
+    .filter((name) => counters[name] !== 0 || others[name] !== 0)
+    .map((name) => [
+      name.replaceAll("_", " "),
+      ...[counters[name], others[name], others[name] - counters[name]].map((value) => text(name, value)),
+    ]);
+  return section("Both runs", table([["what", NAME], ["A", NUMBER], ["B", NUMBER], ["B − A", NUMBER]], rows));
+}
+
+function valuesPart(run, values) {
   const why = "In steps of 1/254 of the highest: this file has no more of so many PEs.";
   return section(
     "Values",
     element("p", { class: "faint" }, why),
-    table([["map", NAME], ["about", NUMBER]], values),
+    table([["map", NAME], ...(run.other ? ["A", "B", "B − A"] : ["value"]).map((name) => [name, NUMBER])], values),
   );
 }
 

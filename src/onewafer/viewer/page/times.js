@@ -16,7 +16,8 @@ export function isSampled(run, name) {
 // Shows what there is to show; `choose` gets the number of a window, null: the whole run.
 export async function beginTimes(run, choose) {
   const { windows, launches } = run;
-  by("times").hidden = windows.length === 0 && launches.length === 0;
+  by("times").hidden = Boolean(run.other) || (windows.length === 0 && launches.length === 0);
+  by("times").classList.toggle("brief", windows.length === 0);
   by("scrubber").hidden = windows.length === 0;
   if (windows.length === 0) return;
   by("window").max = windows.length - 1;
