@@ -28,7 +28,8 @@ class Entry:
     STORE_NORMALIZED: how many products there are."""
     n: int = 0
     """Elements of the result. MATMUL, CONVOLVE: columns of padding, over all PEs along the axis of
-    the result. SUM_ROW_SQUARES: columns of the input block. REPEAT: rounds after the first."""
+    the result; ADD_OUTER_PRODUCTS: of the left block. SUM_ROW_SQUARES: columns of the input block.
+    REPEAT: rounds after the first."""
     rows: int = 0
     """0: as many as the launch has; 0xFFFF: as many as it has slots (`BlockRows`). `n` is then rows
     × columns of the launch, too."""

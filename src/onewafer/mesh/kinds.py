@@ -17,6 +17,16 @@ if TYPE_CHECKING:
 
 ELEMENT = ".element = element"
 """The argument of a kernel that is compiled for the element type of the program."""
+NUM_PRESENT = """
+// How many of the columns of this PE are no padding, of which there is some at the end of an axis.
+inline fn num_present(columns: u16, padding: u16, after: u16) u16 {
+  const missing = @as(i32, padding) - @as(i32, after) * @as(i32, columns);
+  if (missing <= 0) return columns;
+  if (missing >= @as(i32, columns)) return 0;
+  return columns - @as(u16, missing);
+}
+"""
+"""A function of `pe.csl` for kinds that leave padding out."""
 
 
 class Task(StrEnum):

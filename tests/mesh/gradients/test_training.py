@@ -23,8 +23,9 @@ from onewafer.graph import (
     evaluate_graph,
 )
 from onewafer.mesh import estimate, shard_training
-from onewafer.mesh.blocks import Launch
+from onewafer.mesh.blocks import Launch, Role
 from onewafer.mesh.gradients import AddRows
+from onewafer.mesh.layout import pack
 from onewafer.mesh.reference import MeshEvaluator
 from tests.mesh.fabric import run_launches
 from tests.mesh.strategies import assert_same_bits, mlp, random_arrays
@@ -69,6 +70,17 @@ def check(graph: Graph, width: int, height: int, architecture):
             check_values(gradients, inputs | parameters, run.outputs, times=times)
 
 
+def with_activation(graph: Graph, function: ActivationFunction) -> Graph:
+    """Return a graph with a function in place of relu."""
+    operations = [
+        Activation(operation.result, operation.input, function)
+        if isinstance(operation, Relu)
+        else operation
+        for operation in graph.operations
+    ]
+    return replace(graph, operations=(*operations,))
+
+
 @settings(max_examples=6)
 @given(
     st.lists(st.integers(1, 12), min_size=2, max_size=4),
@@ -83,14 +95,7 @@ def test_gradients_of_perceptrons(sizes, batch, rectangle, architecture):
 @pytest.mark.parametrize("function", ActivationFunction)
 def test_gradients_of_functions(function):
     """Three chunks on a PE, the last one not full."""
-    graph = mlp([3, 29, 4], batch=5)
-    operations = [
-        Activation(operation.result, operation.input, function)
-        if isinstance(operation, Relu)
-        else operation
-        for operation in graph.operations
-    ]
-    check(replace(graph, operations=(*operations,)), 2, 1, ARCHITECTURES["wse3"])
+    check(with_activation(mlp([3, 29, 4], batch=5), function), 2, 1, ARCHITECTURES["wse3"])
 
 
 def test_copies_of_a_bias_have_equal_gradients():
@@ -109,6 +114,23 @@ def test_copies_of_a_bias_have_equal_gradients():
     evaluator.run(inputs, BACKWARD, look)
     (blocks,) = found
     np.testing.assert_array_equal(blocks, np.broadcast_to(blocks[:, :1], blocks.shape))
+
+
+@pytest.mark.parametrize("function", ActivationFunction)
+def test_padding_of_gradients_is_zero(function):
+    """So that padding of parameters stays 0, whatever a function makes of 0."""
+    graph = with_activation(mlp([5, 7, 3], batch=4), function)
+    gradients, inputs = derived(graph)
+    program = shard_training(gradients, width=3, height=2, architecture=ARCHITECTURES["wse3"])
+    evaluator = MeshEvaluator(program, random_arrays(graph.parameters, 2))
+    evaluator.run(inputs, FORWARD)
+    seen = []
+    evaluator.run(inputs, BACKWARD, lambda _, memories: seen.append(memories))
+    for placement in program.with_role(Role.OUTPUT, "backward"):
+        shape = placement.shape
+        blocks = pack(placement, np.ones(shape, np.float32), program.width, program.height)
+        found = seen[-1].whole(placement.block)
+        assert (found[blocks.reshape(found.shape) == 0] == 0).all()
 
 
 def test_a_block_that_is_wider_than_a_stride():

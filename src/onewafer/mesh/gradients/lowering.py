@@ -54,7 +54,8 @@ class LinearWeightGradientLowering(Lowering[graph.LinearWeightGradient]):
         rows, columns = operation.input, operation.gradient
         operands = builder.blocks[rows], builder.blocks[columns]
         result = builder.gradient(operation.result.name, rows=rows, columns=columns)
-        builder.append(AddOuterProducts(result, *operands))
+        axis, features = builder.layouts[rows].axis, builder.tensor(rows).shape[-1]
+        builder.append(AddOuterProducts(result, *operands, axis, features))
 
 
 class SumRowsLowering(Lowering[graph.SumRows]):

@@ -12,7 +12,7 @@ from onewafer.mesh.banks import row_banks
 from onewafer.mesh.blocks import Launch
 from onewafer.mesh.dense import Matmul
 from onewafer.mesh.functions import FUNCTIONS
-from onewafer.mesh.kinds import ELEMENT, Kind, Module, along_axes
+from onewafer.mesh.kinds import ELEMENT, NUM_PRESENT, Kind, Module, along_axes
 from onewafer.mesh.operation import Conflicts, MeshOperation
 from onewafer.mesh.sizes import block_entry, block_sizes, with_chunks
 
@@ -119,7 +119,8 @@ class MultiplyTurned(MeshOperation):
 class AddOuterProducts(MeshOperation):
     """Add the gradient of a weight: `result[k, c] += Σᵣ input[r, k] · gradient[r, c]`.
 
-    A sum goes on from what is there, takes r in ascending order, and is rounded once a term.
+    A sum goes on from what is there, takes r in ascending order, and is rounded once a term. Rows
+    of padding stay 0, whatever the input has behind its features: σ(0), say.
     """
 
     kinds = (
@@ -127,11 +128,14 @@ class AddOuterProducts(MeshOperation):
             94,
             "add_outer_products",
             """
+            entry += 1;
+            const after = size(words[8]) - 1 - place(words[8]);
             outer_products.add(gradient(result, columns), activation(left, 1),
-                               activation(right, columns), rows, columns, inner);
+                               activation(right, columns), rows, columns, inner,
+                               num_present(inner, fixed, after));
             """,
             (Module("outer_products"),),
-            (GRADIENT,),
+            (GRADIENT, NUM_PRESENT),
         ),
     )
 
@@ -139,24 +143,32 @@ class AddOuterProducts(MeshOperation):
     """Among the gradients of parameters."""
     input: Block
     gradient: Block
+    axis: Axis
+    """The axis over which the features of the input are blocked."""
+    features: int
+    """They over all PEs, without padding."""
 
     def entry(self, program: ProgramShape) -> Entry:
         """Return its words in the schedule."""
         blocks, inner = (self.result, self.input, self.gradient), self.input.columns
-        entry = block_entry(program, self.kind, *blocks, inner=inner)
-        return with_rows_of(self.gradient, entry, program)
+        entry = block_entry(program, self.kind, *blocks, inner=inner, more=(self.axis.number,))
+        padding = program.size(self.axis) * inner - self.features
+        return replace(with_rows_of(self.gradient, entry, program), n=padding)
 
     def execute(self, memories: Memories) -> None:
         """Do on NumPy arrays what the kernel does."""
         sums = memories.matrix(self.result)
         rows, gradient = memories.matrix(self.input), memories.matrix(self.gradient)
+        columns = self.input.columns
+        first = memories.at(self.axis)[..., np.newaxis] * columns
+        is_feature = (first + np.arange(columns) < self.features)[..., np.newaxis]
         for r in range(rows.shape[2]):
             column, row = rows[:, :, r, :, np.newaxis], gradient[:, :, r, np.newaxis]
-            sums = arithmetic.fused_multiply_add(sums, column, row)
+            sums = np.where(is_feature, arithmetic.fused_multiply_add(sums, column, row), sums)
         memories.write(self.result, sums)
 
     def sizes(self, program: ProgramShape, launch: Launch) -> Mapping[str, Size]:
-        """Return the sizes that its cost depends on."""
+        """Return the sizes that its cost depends on, on a PE that has no padding."""
         return {**block_sizes(program, self.gradient, launch), "inner": self.input.columns}
 
     def conflicts(self, program: ProgramShape, launch: Launch) -> Conflicts:

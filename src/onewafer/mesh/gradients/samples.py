@@ -30,7 +30,8 @@ def _multiply(sizes: Sizes, axis: Axis) -> MeshOperation:
 def _add_products(sizes: Sizes) -> MeshOperation:
     operand = Block(Arena.ACTIVATIONS, 0, sizes.rows, sizes.inner)
     sums = Block(Arena.GRADIENTS, 0, sizes.inner, sizes.columns)
-    return AddOuterProducts(sums, operand, sizes.block())
+    features = sizes.features(sizes.inner)
+    return AddOuterProducts(sums, operand, sizes.block(), Axis.X, features)
 
 
 def _samples_along(axis: Axis) -> Sample:

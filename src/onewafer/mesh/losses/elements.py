@@ -15,9 +15,8 @@ from onewafer.mesh.blocks import Arena, Axis, Block
 from onewafer.mesh.elementwise import Scale
 from onewafer.mesh.entry import float_words
 from onewafer.mesh.functions import FUNCTIONS
-from onewafer.mesh.kinds import Beginning, Kind, Module
+from onewafer.mesh.kinds import NUM_PRESENT, Beginning, Kind, Module
 from onewafer.mesh.losses import element_functions
-from onewafer.mesh.losses.operations import NUM_PRESENT
 from onewafer.mesh.lowering.lowering import Lowering, Lowerings
 from onewafer.mesh.operation import MeshOperation
 from onewafer.mesh.sample import OF_TRAINING, ROWS_AND_INNER, Sample, Sizes, grid

@@ -13,8 +13,8 @@ from onewafer.graph import DataType
 from onewafer.mesh import functions
 from onewafer.mesh.blocks import PLAIN_ORDER, Arena, Axis, Block
 from onewafer.mesh.functions import FUNCTIONS
-from onewafer.mesh.kinds import Beginning, Kind, Module
-from onewafer.mesh.losses.operations import CROSS_ENTROPY, NUM_PRESENT, logarithm
+from onewafer.mesh.kinds import NUM_PRESENT, Beginning, Kind, Module
+from onewafer.mesh.losses.operations import CROSS_ENTROPY, logarithm
 from onewafer.mesh.lowering.lowering import Lowering, Lowerings
 from onewafer.mesh.norms import FindGroupMaxima, SumGroups, WeighGroups
 from onewafer.mesh.norms.arrays import Groups

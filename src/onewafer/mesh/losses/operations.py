@@ -9,7 +9,7 @@ import numpy as np
 
 from onewafer.mesh import arithmetic, functions
 from onewafer.mesh.functions import FUNCTIONS
-from onewafer.mesh.kinds import Beginning, Kind, Module
+from onewafer.mesh.kinds import NUM_PRESENT, Beginning, Kind, Module
 from onewafer.mesh.operation import DataDependence, MeshOperation
 from onewafer.mesh.sizes import CHUNK, block_entry, block_sizes
 
@@ -29,15 +29,6 @@ if TYPE_CHECKING:
 CROSS_ENTROPY = Module("cross_entropy", ".functions = functions", (FUNCTIONS,))
 SUMS_OF_ROW = 2
 """As in cross_entropy.csl: of exponentials, and the logit of the target."""
-NUM_PRESENT = """
-// How many of the columns of this PE are no padding, of which there is some at the end of an axis.
-inline fn num_present(columns: u16, padding: u16, after: u16) u16 {
-  const missing = @as(i32, padding) - @as(i32, after) * @as(i32, columns);
-  if (missing <= 0) return columns;
-  if (missing >= @as(i32, columns)) return 0;
-  return columns - @as(u16, missing);
-}
-"""
 _OF_LOSS = Beginning(
     "steps of a cross entropy",
     """

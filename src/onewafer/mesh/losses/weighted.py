@@ -13,8 +13,8 @@ import numpy as np
 from onewafer.mesh import arithmetic
 from onewafer.mesh.entry import float_words
 from onewafer.mesh.functions import FUNCTIONS
-from onewafer.mesh.kinds import Beginning, Kind, Module
-from onewafer.mesh.losses.operations import CROSS_ENTROPY, NUM_PRESENT, Targets, logarithm
+from onewafer.mesh.kinds import NUM_PRESENT, Beginning, Kind, Module
+from onewafer.mesh.losses.operations import CROSS_ENTROPY, Targets, logarithm
 from onewafer.mesh.operation import DataDependence, MeshOperation
 from onewafer.mesh.sizes import CHUNK, block_entry, block_sizes
 
