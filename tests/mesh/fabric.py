@@ -62,9 +62,8 @@ def run_launches(
         device.write(placement.symbol, blocks)
     runs: list[FabricRun] = []
     for inputs, launch in launches:
-        entries = None, launch.entry
         for name, placement in emitted.inputs.items():
-            if placement.placement.entry in entries:
+            if placement.placement.is_of(launch.entry):
                 device.write(placement.symbol, placement.pack(inputs[name]))
         if emitted.has_slots:
             device.write(SLOTS, emitted.slots(launch))
@@ -72,7 +71,7 @@ def run_launches(
         outputs = {
             name: placement.unpack(device.read(placement.symbol, placement.num_elements))
             for name, placement in emitted.outputs.items()
-            if placement.placement.entry in entries
+            if placement.placement.is_of(launch.entry)
         }
         runs.append(FabricRun(outputs, report.cycles))
     return runs

@@ -29,8 +29,8 @@ def whole():
 @pytest.fixture
 def cut(whole):
     """Cut the program before its second product."""
-    entry = {Role.INPUT: "infer", Role.OUTPUT: "second"}
-    placements = [replace(each, entry=entry.get(each.role)) for each in whole.placements]
+    entries = {Role.INPUT: ("infer",), Role.OUTPUT: ("second",)}
+    placements = [replace(each, entries=entries.get(each.role, ())) for each in whole.placements]
     end = whole.sources.index(3)
     return replace(
         whole,

@@ -197,7 +197,7 @@ class FabricExecutor:
         outputs = {
             name: self._read(placement)
             for name, placement in self._emitted.outputs.items()
-            if placement.placement.entry in (None, where.entry)
+            if placement.placement.is_of(where.entry)
         }
         activity = _difference(before, after, report.cycles)
         return outputs, replace(activity, spent=sampler.spent(report.cycles))

@@ -19,6 +19,7 @@ from onewafer.errors import TooLargeError, UnsupportedOperationError
 from onewafer.execution.options import Fidelity
 from onewafer.graph import DataType, num_samples, with_samples
 from onewafer.mesh import (
+    CLIPPING,
     Estimator,
     check_words,
     footprint,
@@ -267,9 +268,10 @@ def _measure(program: MeshProgram, architecture: Architecture) -> Candidate:
 
 
 def _cycles(program: MeshProgram, architecture: Architecture) -> int:
-    """Return the cycles of a launch of each entry, all together."""
+    """Return the cycles of a launch of each entry that every step has, all together."""
     estimator, whole = Estimator(program, architecture), program.whole_launch()
-    launches = (replace(whole, entry=entry) for entry in program.entries)
+    entries = (entry for entry in program.entries if entry not in CLIPPING)
+    launches = (replace(whole, entry=entry) for entry in entries)
     return sum(estimator.estimate(launch).cycles for launch in launches)
 
 

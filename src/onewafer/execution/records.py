@@ -40,6 +40,8 @@ class Phase(StrEnum):
     """It compares the rows of a forward pass with what they should be."""
     BACKWARD = "backward"
     """It gives the gradients of a forward pass, to parameters that had none."""
+    CLIP = "clip"
+    """It clips gradients before a step."""
     UPDATE = "update"
     """It takes a step of an optimizer."""
 
@@ -51,7 +53,7 @@ class Phase(StrEnum):
     @property
     def goes_on(self) -> bool:
         """Whether its rows are those of another phase, too."""
-        return self in (Phase.LOSS, Phase.BACKWARD, Phase.UPDATE)
+        return self in (Phase.LOSS, Phase.BACKWARD, Phase.CLIP, Phase.UPDATE)
 
 
 @dataclass(slots=True)

@@ -27,8 +27,16 @@ from onewafer.mesh.emit_csl import SLOTS, EmittedPlacement, EmittedProgram, emit
 from onewafer.mesh.finiteness import NonFinite, find_non_finite
 from onewafer.mesh.layout import held_indices, numpy_dtype
 from onewafer.mesh.limits import Waits, split_waits
-from onewafer.mesh.lowering.optimizer import CLEAR, STEP_NUMBERS, UPDATE, moment_of
-from onewafer.mesh.lowering.training import BACKWARD, FORWARD, LOSS
+from onewafer.mesh.lowering.optimizer import (
+    CLEAR,
+    CLIP_BOUND,
+    CLIP_FACTOR,
+    SQUARES_OF_GRADIENTS,
+    STEP_NUMBERS,
+    UPDATE,
+    moment_of,
+)
+from onewafer.mesh.lowering.training import BACKWARD, CLAMP, CLIPPING, FORWARD, LOSS, NORM, SCALE
 from onewafer.mesh.orientation import choose_layouts
 from onewafer.mesh.program import MeshProgram
 from onewafer.mesh.purposes import Purpose, purposes_of_words, split_estimate
@@ -44,12 +52,19 @@ from onewafer.mesh.shard import (
 
 __all__ = [
     "BACKWARD",
+    "CLAMP",
     "CLEAR",
+    "CLIPPING",
+    "CLIP_BOUND",
+    "CLIP_FACTOR",
     "FORWARD",
     "LOSS",
     "MAX_POSITIONS",
+    "NORM",
     "PLAIN_ORDER",
+    "SCALE",
     "SLOTS",
+    "SQUARES_OF_GRADIENTS",
     "STEP_NUMBERS",
     "UPDATE",
     "Arena",

@@ -207,8 +207,12 @@ class Placement:
     num_matrices: int = 1
     """Matrices that lie one after the other in a block; the first dimension counts them if there
     are several (weights of a convolution, one a tap)."""
-    entry: str | None = None
-    """The entry that an input is written before, or an output read after; None: the only one."""
+    entries: tuple[str, ...] = ()
+    """The entries that an input is written before, or an output read after; none: the only one."""
+
+    def is_of(self, entry: str) -> bool:
+        """Return whether an input is written before an entry, or an output read after it."""
+        return not self.entries or entry in self.entries
 
     @property
     def num_elements(self) -> int:

@@ -89,8 +89,7 @@ class MeshProgram(ProgramShape):
         return tuple(
             placement
             for placement in self.placements
-            if placement.role is role
-            and (entry is None or placement.entry is None or placement.entry == entry)
+            if placement.role is role and (entry is None or placement.is_of(entry))
         )
 
     @property

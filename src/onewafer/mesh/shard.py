@@ -23,7 +23,7 @@ from onewafer.graph import (
 )
 from onewafer.mesh.lowering.builder import LEAST_JOINING, Builder
 from onewafer.mesh.lowering.catalog import blamed_on, lowering_of
-from onewafer.mesh.lowering.optimizer import append_clearing, append_optimizer
+from onewafer.mesh.lowering.optimizer import append_clearing, append_clipping, append_optimizer
 from onewafer.mesh.lowering.phases import Needs
 from onewafer.mesh.lowering.training import Training
 from onewafer.mesh.lowering.uses import Uses
@@ -95,7 +95,9 @@ def shard_training(
     `backward` adds to the gradients of the parameters, which are its outputs; it is for the forward
     pass launched last, and `clear` sets them to 0. With an `optimizer`, `update` takes a step of it
     and gives the parameters anew, and what is kept of each. Its numbers are an input, those of each
-    of the `groups` of parameters; unless they are given, all are one group.
+    of the `groups` of parameters; unless they are given, all are one group. `sum_gradients` gives
+    the sum of the squares of all gradients; `scale_gradients` multiplies them by an input, and
+    `clamp_gradients` bounds them by one.
 
     Where rows are tokens of a sequence, a launch has all of it.
 
@@ -184,6 +186,7 @@ class Cutter:
         training = self._training
         if training is not None and training.optimizer is not None:
             append_optimizer(builder, training.optimizer, training.groups)
+            append_clipping(builder, training.outputs.values())
         if training is not None and training.outputs:
             append_clearing(builder)
 

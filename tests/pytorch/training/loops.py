@@ -11,6 +11,7 @@ from torch import nn
 from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
+from tests.pytorch.training.clipping_loops import CLIPPING_LOOPS
 from tests.pytorch.training.loss_loops import LOSS_LOOPS
 
 if TYPE_CHECKING:
@@ -348,4 +349,5 @@ LOOPS: dict[str, Loop] = {
     "freed_graph": freed_graph,
     "new_optimizer": new_optimizer,
     **LOSS_LOOPS,
+    **CLIPPING_LOOPS,
 }

@@ -19,6 +19,9 @@ REFUSED = {
     "tied": "is stored 2 times",
     "checkpointed": "hooks of saved tensors",
     "detached": "`detach` stops a gradient inside the module",
+    "one_clipped": "only some of the gradients of a program are clipped",
+    "some_clipped": "only some of the gradients of a program are clipped",
+    "largest_clipped": "the norm of order inf is not supported",
 }
 """Loops of which the wafer refuses a part → the reason in the report."""
 INEXACT = {"loss_twice_differentiated", "evaluated_with_labels"}
@@ -72,7 +75,8 @@ def check_on_fabric(name: str) -> None:
 
 USUAL = (
     *("accumulate_and_clip", "adversaries", "edit", "hooks", "saved_and_loaded", "two_losses"),
-    *("cross_entropy_inside", "binary", "likelihood_outside", "evaluated_with_labels"),
+    *("norm_clipped", "value_clipped", "no_number_clipped", "cross_entropy_inside"),
+    *("binary", "likelihood_outside", "evaluated_with_labels"),
 )
 
 

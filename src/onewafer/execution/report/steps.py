@@ -13,12 +13,13 @@ from onewafer.mesh import Role
 from onewafer.units import format_bytes, format_hertz, format_seconds, to_seconds
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from rich.console import RenderableType
 
-    from onewafer.execution.records import ProgramRecord
+    from onewafer.execution.records import PhaseRecord, ProgramRecord
     from onewafer.execution.report.values import PhaseReport, ProgramReport
+    from onewafer.mesh import MeshProgram
 
 
 def report_step(record: ProgramRecord) -> StepReport | None:
@@ -37,11 +38,19 @@ def report_step(record: ProgramRecord) -> StepReport | None:
         cycles=cycles,
         seconds=seconds,
         samples_per_second=samples / seconds,
-        bytes_in=sum(item.num_bytes for item in program.with_role(Role.INPUT)),
-        bytes_out=sum(
-            item.num_bytes for item in program.with_role(Role.OUTPUT) if not item.is_resident
-        ),
+        bytes_in=_bytes_of(program, Role.INPUT, phases.values()),
+        bytes_out=_bytes_of(program, Role.OUTPUT, phases.values()),
         repeated=record.repeated,
+    )
+
+
+def _bytes_of(program: MeshProgram, role: Role, phases: Iterable[PhaseRecord]) -> int:
+    """Return the bytes of what goes in or out around one launch of each entry of some phases."""
+    launched = {launch.entry for phase in phases for launch in phase.launches if launch is not None}
+    return sum(
+        item.num_bytes
+        for item in program.with_role(role)
+        if not item.is_resident and any(map(item.is_of, launched))
     )
 
 

@@ -33,7 +33,7 @@ from onewafer.mesh.collectives import (
 from onewafer.mesh.lowering.first_fit import FirstFit
 from onewafer.mesh.lowering.left import LeftForGradients
 from onewafer.mesh.lowering.middles import place_middles
-from onewafer.mesh.lowering.training import BACKWARD
+from onewafer.mesh.lowering.training import GIVING_GRADIENTS
 from onewafer.mesh.program import MeshProgram
 
 if TYPE_CHECKING:
@@ -341,6 +341,11 @@ class Builder:
         """Return the index of the last operation of the graph that reads an input or result."""
         return self._last_use[name]
 
+    def place_behind(self, columns: int) -> Block:
+        """Return a row that no operation of the graph has: what they leave is not lost with it."""
+        offset = self._activations.append(columns)
+        return Block(Arena.ACTIVATIONS, offset, 1, columns)
+
     def place_indices(self, tensor: Tensor) -> Block:
         """Give indices a block that all PEs have, for good."""
         columns = tensor.shape[-1]
@@ -416,20 +421,20 @@ class Builder:
             columns=Distribution.LOCAL if is_everywhere else _BLOCKED[layout.axis],
             block=self.blocks[tensor.name],
             column_order=layout.order,
-            entry=self._entry_of(tensor.name),
+            entries=self._entries_of(tensor.name),
         )
 
-    def _entry_of(self, name: str) -> str | None:
+    def _entries_of(self, name: str) -> tuple[str, ...]:
         """Return the entry that first reads an input, or defines a result."""
         if self._training is None:
-            return None
+            return ()
         operations = enumerate(self._graph.operations)
         first = next(
             index
             for index, operation in operations
             if name == operation.result.name or name in operation.activation_operands
         )
-        return self._training.entry_of(first)
+        return (self._training.entry_of(first),)
 
     # --- gradients of parameters -------------------------------------------------------------
 
@@ -485,7 +490,8 @@ class Builder:
         """Return where the host finds the gradient of a parameter."""
         home = self.home(parameter)
         block = replace(home.block, arena=Arena.GRADIENTS)
-        return replace(home, name=result, role=Role.OUTPUT, block=block, entry=BACKWARD)
+        entries = (*(entry for entry in GIVING_GRADIENTS if entry in self._ends),)
+        return replace(home, name=result, role=Role.OUTPUT, block=block, entries=entries)
 
     # --- parameters --------------------------------------------------------------------------
 

@@ -25,3 +25,9 @@ class FirstFit:
         self.live[name] = (offset, offset + size)
         self.num_elements = max(self.num_elements, offset + size)
         return offset
+
+    def append(self, size: int) -> int:
+        """Return an offset behind all that has ever been allocated."""
+        offset = -(-self.num_elements // self.period) * self.period
+        self.num_elements = offset + size
+        return offset

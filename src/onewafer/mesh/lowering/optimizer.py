@@ -1,4 +1,4 @@
-"""The entries of a program that trains which are no part of its graph: the step, and clearing."""
+"""The entries of a program that trains which are no part of its graph: clip, step, clear."""
 
 from __future__ import annotations
 
@@ -7,8 +7,16 @@ from typing import TYPE_CHECKING
 
 from onewafer.graph import DataType
 from onewafer.mesh.banks import period
-from onewafer.mesh.blocks import Arena, Block, Distribution, Placement, Role
-from onewafer.mesh.optimizers import MOST_NUMBERS, NUMBERS, ClearGradients
+from onewafer.mesh.blocks import Arena, Axis, Block, Distribution, Placement, Role
+from onewafer.mesh.lowering.training import CLAMP, NORM, SCALE
+from onewafer.mesh.optimizers import (
+    MOST_NUMBERS,
+    NUMBERS,
+    AddSquares,
+    ClampGradients,
+    ClearGradients,
+    ScaleGradients,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Sequence
@@ -20,6 +28,10 @@ UPDATE, CLEAR = "update", "clear"
 """Entries of a program with an optimizer: take a step, and set all gradients to 0."""
 STEP_NUMBERS = "step_numbers"
 """The input of `update`: `MOST_NUMBERS` of each group of parameters."""
+SQUARES_OF_GRADIENTS = "gradient_squares"
+"""The output of `norm`."""
+CLIP_FACTOR, CLIP_BOUND = "clip_factor", "clip_bound"
+"""The inputs of `scale` and of `clamp`; the latter is the least value that is left."""
 
 
 def moment_of(parameter: str, arena: Arena) -> str:
@@ -50,7 +62,7 @@ def append_optimizer(
         for row in _rows(home.block for home in homes):
             builder.append(step(row, numbers))  # pyright: ignore[reportCallIssue]  # all have both
         for home in homes:
-            result = replace(home, role=Role.OUTPUT, entry=UPDATE)
+            result = replace(home, role=Role.OUTPUT, entries=(UPDATE,))
             builder.add(result)
             for arena in step.arenas:
                 block = replace(home.block, arena=arena)
@@ -59,17 +71,59 @@ def append_optimizer(
     builder.reserve(dict.fromkeys(step.arenas, builder.num_parameter_elements))
     all_numbers = Block(NUMBERS, 0, 1, len(groups) * MOST_NUMBERS)
     builder.reserve({NUMBERS: all_numbers.columns})
-    builder.add(
-        Placement(
-            name=STEP_NUMBERS,
-            role=Role.INPUT,
-            shape=(1, all_numbers.columns),
-            dtype=DataType.F32,
-            rows=Distribution.LOCAL,
-            columns=Distribution.LOCAL,
-            block=all_numbers,
-            entry=UPDATE,
-        )
+    builder.add(_everywhere(STEP_NUMBERS, Role.INPUT, all_numbers, UPDATE))
+
+
+def append_clipping(builder: Builder, parameters: Iterable[str]) -> None:
+    """Append the entries that clip the gradients of some parameters, which are all that there are.
+
+    What all PEs along an axis have is counted by the first of them. A program in which a PE has
+    copies of a parameter has no such entries.
+    """
+    homes = [builder.home(name) for name in parameters]
+    if any(home.copies > 1 for home in homes):
+        return
+    total, goes_on = builder.place_behind(1), False
+    for copied in _AXES_OF_COPIES:
+        blocks = [home.block for home in homes if _axes_of_copies(home) == copied]
+        for row in _rows(blocks):
+            gradients = replace(row, arena=Arena.GRADIENTS)
+            builder.append(AddSquares(total, gradients, copied, goes_on=goes_on))
+            goes_on = True
+    builder.all_reduce(total, Axis.Y)
+    builder.all_reduce(total, Axis.X)
+    builder.end_entry(NORM)
+    builder.add(_everywhere(SQUARES_OF_GRADIENTS, Role.OUTPUT, total, NORM))
+    gradients = Block(Arena.GRADIENTS, 0, 1, builder.num_parameter_elements)
+    number = Block(NUMBERS, 0, 1, 1)
+    for entry, name, sweep in _SWEEPS:
+        builder.append(sweep(gradients, number))
+        builder.end_entry(entry)
+        builder.add(_everywhere(name, Role.INPUT, number, entry))
+
+
+_AXES_OF_COPIES: tuple[tuple[Axis, ...], ...] = ((), (Axis.X,), (Axis.Y,), (Axis.X, Axis.Y))
+_SWEEPS = (SCALE, CLIP_FACTOR, ScaleGradients), (CLAMP, CLIP_BOUND, ClampGradients)
+_OVER = {Axis.X: Distribution.BLOCKED_X, Axis.Y: Distribution.BLOCKED_Y}
+
+
+def _axes_of_copies(home: Placement) -> tuple[Axis, ...]:
+    """Return the axes along which all PEs have the same of a parameter."""
+    over = {home.rows, home.columns}
+    return tuple(axis for axis in Axis if _OVER[axis] not in over)
+
+
+def _everywhere(name: str, role: Role, block: Block, entry: str) -> Placement:
+    """Return the place of some numbers that all PEs have."""
+    return Placement(
+        name=name,
+        role=role,
+        shape=(1, block.columns),
+        dtype=DataType.F32,
+        rows=Distribution.LOCAL,
+        columns=Distribution.LOCAL,
+        block=block,
+        entries=(entry,),
     )
 
 

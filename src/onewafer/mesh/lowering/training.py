@@ -15,6 +15,12 @@ if TYPE_CHECKING:
 
 FORWARD, LOSS, BACKWARD = "forward", "loss", "backward"
 """Entries of a program that trains."""
+NORM, SCALE, CLAMP = "sum_gradients", "scale_gradients", "clamp_gradients"
+"""Entries of a program with an optimizer: sum the squares of all gradients, multiply the gradients,
+bound them."""
+CLIPPING = (NORM, SCALE, CLAMP)
+GIVING_GRADIENTS = (BACKWARD, SCALE, CLAMP)
+"""Entries after which the gradients of parameters are others."""
 
 
 @dataclass(frozen=True, slots=True)

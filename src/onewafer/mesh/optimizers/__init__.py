@@ -1,5 +1,9 @@
-"""Optimizers: their steps on parameters that are on the wafer, with what they keep of each."""
+"""Optimizers: their steps on parameters that are on the wafer, with what they keep of each.
 
+Gradients are clipped before a step, where they lie.
+"""
+
+from onewafer.mesh.optimizers.clipping import AddSquares, ClampGradients, ScaleGradients
 from onewafer.mesh.optimizers.numbers import Adam, AdamW, Optimizer, Sgd
 from onewafer.mesh.optimizers.operations import (
     MOMENTS,
@@ -21,9 +25,12 @@ __all__ = [
     "Adam",
     "AdamStep",
     "AdamW",
+    "AddSquares",
+    "ClampGradients",
     "ClearGradients",
     "MomentumStep",
     "Optimizer",
+    "ScaleGradients",
     "Sgd",
     "SgdStep",
     "StepOperation",

@@ -54,12 +54,13 @@ inline fn square(offset: u16, n: u16) mem1d_dsd {
   return @increment_dsd_offset(@set_dsd_length(all, n), @as(i16, offset), f32);
 }
 """
-_NUMBERS = """
+STEP_NUMBERS_FROM = """
 // The numbers of a step, from an offset on.
 inline fn step_numbers(offset: u16) [*]f32 {
   return @ptrcast([*]f32, &model.step_numbers[offset]);
 }
 """
+"""A function of `pe.csl`."""
 _SGD = Module("sgd", ".functions = functions", (FUNCTIONS,))
 
 
@@ -137,7 +138,7 @@ class SgdStep(StepOperation):
             sgd.step(false, weights, gradient(result, n), weights, step_numbers(left), n);
             """,
             (_SGD,),
-            (GRADIENT, _NUMBERS),
+            (GRADIENT, STEP_NUMBERS_FROM),
         ),
     )
 
@@ -165,7 +166,7 @@ class MomentumStep(StepOperation):
                      step_numbers(left), n);
             """,
             (_SGD,),
-            (GRADIENT, _MOMENT, _NUMBERS),
+            (GRADIENT, _MOMENT, STEP_NUMBERS_FROM),
         ),
     )
     arenas = (MOMENTS,)
@@ -197,7 +198,7 @@ class AdamStep(StepOperation):
                       square(result, n), step_numbers(left), n);
             """,
             (Module("adam", ".functions = functions", (FUNCTIONS,)),),
-            (GRADIENT, _MOMENT, _SQUARE, _NUMBERS),
+            (GRADIENT, _MOMENT, _SQUARE, STEP_NUMBERS_FROM),
         ),
     )
     arenas = (MOMENTS, SQUARES)

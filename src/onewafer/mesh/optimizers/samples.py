@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from onewafer.mesh.blocks import Arena, Block
+from onewafer.mesh.optimizers.clipping import AddSquares, ClampGradients, ScaleGradients
 from onewafer.mesh.optimizers.operations import (
     MOST_NUMBERS,
     NUMBERS,
@@ -37,6 +38,18 @@ def _sample(kind: type[SgdStep | MomentumStep | AdamStep]) -> Sample:
     )
 
 
+def _add_squares(sizes: Sizes) -> MeshOperation:
+    elements = sizes.rows * sizes.columns
+    return AddSquares(Block(Arena.ACTIVATIONS, 0, 1, 1), Block(Arena.GRADIENTS, 0, 1, elements))
+
+
+def _sweep(kind: type[ScaleGradients | ClampGradients]) -> Sample:
+    def build(sizes: Sizes) -> MeshOperation:
+        return kind(sizes.block(Arena.GRADIENTS), Block(NUMBERS, 0, 1, 1))
+
+    return Sample(build, lengths=("elements",), is_of_singles=True, rows=OF_TRAINING)
+
+
 SAMPLES = (
     Sample(
         lambda sizes: ClearGradients(sizes.block(Arena.GRADIENTS)),
@@ -47,4 +60,14 @@ SAMPLES = (
     _sample(SgdStep),
     _sample(MomentumStep),
     _sample(AdamStep),
+    Sample(
+        _add_squares,
+        rounds=("chunks",),
+        lengths=("chunk",),
+        grid=grid(rows=(2, 3, 5), columns=(CHUNK, 2 * CHUNK)),
+        is_of_singles=True,
+        rows=OF_TRAINING,
+    ),
+    _sweep(ScaleGradients),
+    _sweep(ClampGradients),
 )

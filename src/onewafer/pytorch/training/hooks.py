@@ -1,4 +1,4 @@
-"""What a training loop calls besides modules, offered to the wafer: losses, steps of optimizers.
+"""What a training loop calls besides modules, offered to the wafer: losses, clipping, steps.
 
 The functions of PyTorch are replaced while a script runs, as `nn.Module.__call__` is. A tracer sees
 PyTorch's own.
@@ -9,24 +9,29 @@ from __future__ import annotations
 import functools
 import os
 import threading
+from collections.abc import Callable
 from contextlib import ExitStack, contextmanager
 from types import FunctionType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from torch.nn import functional
+from torch.nn.utils import clip_grad
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from onewafer.blocks import OpenBlocks, Replacement
+from onewafer.errors import UnsupportedOperationError
 from onewafer.pytorch.training.losses import KINDS
 from onewafer.pytorch.training.optimizers import STEPPED
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator
+    from collections.abc import Generator, Iterable, Sequence
 
     from onewafer.pytorch.training.training import Training
 
-    Function = Callable[..., Any]
+    Parameters = torch.Tensor | Iterable[torch.Tensor]
+
+Function = Callable[..., Any]
 
 
 @contextmanager
@@ -116,6 +121,67 @@ def _note_logarithms(args: tuple[Any, ...], options: dict[str, Any], result: obj
         training.note_logarithms(source, result, dim)
 
 
+@functools.cache  # PyTorch has each function in two modules
+def _replace_norm_clipping(original: Function) -> Function:
+    @functools.wraps(original)
+    def clip_grad_norm_(
+        parameters: Parameters,
+        max_norm: float,
+        norm_type: float = 2.0,
+        error_if_nonfinite: bool = False,  # noqa: FBT001, FBT002
+        foreach: bool | None = None,  # noqa: FBT001
+    ) -> torch.Tensor:
+        training, known = _find_gradients(parameters)
+        rest = max_norm, norm_type, error_if_nonfinite, foreach
+        if training is None:
+            return original(known, *rest)
+        refusal = None
+        if float(norm_type) != _EUCLIDEAN:
+            reason = f"the norm of order {float(norm_type):g} is not supported on the wafer"
+            refusal = UnsupportedOperationError(reason)
+        return training.clip_norm(
+            known,
+            float(max_norm),
+            functools.partial(original, known, *rest),
+            refusal=refusal,
+            must_be_finite=error_if_nonfinite,
+        )
+
+    return clip_grad_norm_
+
+
+@functools.cache
+def _replace_value_clipping(original: Function) -> Function:
+    @functools.wraps(original)
+    def clip_grad_value_(
+        parameters: Parameters,
+        clip_value: float,
+        foreach: bool | None = None,  # noqa: FBT001
+    ) -> None:
+        training, known = _find_gradients(parameters)
+        if training is None:
+            original(known, clip_value, foreach)
+            return
+        on_host = functools.partial(original, known, clip_value, foreach)
+        training.clip_value(known, float(clip_value), on_host)
+
+    return clip_grad_value_
+
+
+def _find_gradients(parameters: Parameters) -> tuple[Training | None, Sequence[torch.Tensor]]:
+    """Return who trains, and parameters, each once; None: PyTorch clips their gradients."""
+    if isinstance(parameters, torch.Tensor):
+        parameters = [parameters]
+    training = None if torch.compiler.is_compiling() else _current()
+    if training is None:
+        return None, cast("Sequence[torch.Tensor]", parameters)
+    found = [*parameters]
+    if not found:
+        return None, cast("Sequence[torch.Tensor]", parameters)  # it may warn of them
+    is_once = len({*map(id, found)}) == len(found)
+    return training if is_once else None, found
+
+
 def _replace_step(original: Function) -> Function:
     @functools.wraps(original)
     def step(optimizer: torch.optim.Optimizer, *args: Any, **options: Any) -> Any:  # noqa: ANN401  # as in torch
@@ -155,11 +221,22 @@ def _give_own_steps() -> None:
 
 
 _give_own_steps()
+_EUCLIDEAN = 2.0
+"""The order of the norm that the wafer takes."""
 _BLOCKS = OpenBlocks["tuple[int, Training]"]()
 _NESTING = _Nesting()
+_CLIPPING: dict[str, Callable[[Function], Function]] = {
+    "clip_grad_norm_": _replace_norm_clipping,
+    "clip_grad_value_": _replace_value_clipping,
+}
 _REPLACEMENTS = (
     *(Replacement(functional, kind, _replace_loss(kind)) for kind in KINDS),
     Replacement(functional, "log_softmax", _replace_log_softmax),
     *(Replacement(kind, "step", _replace_step) for kind in STEPPED),
     Replacement(torch.optim.Optimizer, "__init__", _replace_initialization),
+    *(
+        Replacement(owner, name, replace)
+        for owner in (torch.nn.utils, clip_grad)
+        for name, replace in _CLIPPING.items()
+    ),
 )

@@ -15,7 +15,21 @@ import numpy as np
 
 from onewafer.execution import Phase, Trained
 from onewafer.graph import derive_gradients, num_samples
-from onewafer.mesh import BACKWARD, CLEAR, FORWARD, LOSS, STEP_NUMBERS, UPDATE, moment_of
+from onewafer.mesh import (
+    BACKWARD,
+    CLAMP,
+    CLEAR,
+    CLIP_BOUND,
+    CLIP_FACTOR,
+    FORWARD,
+    LOSS,
+    NORM,
+    SCALE,
+    SQUARES_OF_GRADIENTS,
+    STEP_NUMBERS,
+    UPDATE,
+    moment_of,
+)
 from onewafer.pytorch.arrays import to_numpy
 from onewafer.pytorch.programs import count_samples, cut_into_buckets
 
@@ -98,10 +112,10 @@ class TrainingProgram:
         self._rows_since_step = 0
         self._steps, self._loss = 0, ""
         """The steps so far, and the last loss, as a progress line shows it."""
-        parameters = {tensor.name for tensor in plan.graph.parameters}
-        self._parameter_gradients = {
-            result for name, result in self.by_name.items() if name in parameters
-        }
+        stored = {tensor.name for tensor in plan.graph.parameters}
+        self.parameters = frozenset(name for name in self.by_name if name in stored)
+        """Those whose gradients it gives."""
+        self._parameter_gradients = {self.by_name[name] for name in self.parameters}
         if not loaded.leaves_values_to_host:
             self._note_beginning()
 
@@ -216,6 +230,33 @@ class TrainingProgram:
             name: np.concatenate([one[name] for one in reversed(found)])
             for name in found[-1].keys() - resident.keys()
         }
+
+    def squares(self) -> float | None:
+        """Launch the sum of the squares of all gradients; return it, None if it is the host's."""
+        launched = self._clip(NORM, {})
+        found = launched.outputs.get(SQUARES_OF_GRADIENTS)
+        return None if found is None else float(found.item())
+
+    def scale(self, factor: float) -> Arrays:
+        """Launch the product of all gradients with a factor; return them by their names."""
+        return self._clip(SCALE, {CLIP_FACTOR: np.full((1, 1), factor, np.float32)}).outputs
+
+    def clamp(self, bound: float) -> Arrays:
+        """Launch the bounding of all gradients by ±`bound`; return them by their names."""
+        return self._clip(CLAMP, {CLIP_BOUND: np.full((1, 1), -bound, np.float32)}).outputs
+
+    def _clip(self, entry: str, inputs: Arrays) -> Launched:
+        launched = self._launch(entry, inputs)
+        self.loaded.count_call(Phase.CLIP, [launched], rows=max(1, self._rows_since_step), flop=0)
+        self.loaded.adopt(
+            {n: a for n, a in launched.outputs.items() if n in self._parameter_gradients}
+        )
+        return launched
+
+    @property
+    def can_clip(self) -> bool:
+        """Whether it has entries that clip its gradients."""
+        return NORM in self._entries
 
     def update(self, numbers: Array) -> Arrays:
         """Launch the step; return parameters and what is kept of them."""

@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from onewafer.pytorch.training.pieces import Cut
     from onewafer.pytorch.training.programs import TrainingProgram
 
+    _Homes = Mapping[torch.nn.Parameter, Home] | Mapping[torch.Tensor, Home]
+    """By parameters."""
+
 _GLOBAL_HOOKS: tuple[dict[int, object], ...] = tuple(
     vars(sys.modules[Optimizer.__module__])[name]  # no public accessor
     for name in ("_global_optimizer_pre_hooks", "_global_optimizer_post_hooks")
@@ -75,7 +78,7 @@ class Part:
         }
 
 
-def gradients_of(program: TrainingProgram, homes: Mapping[torch.nn.Parameter, Home]) -> Arrays:
+def gradients_of(program: TrainingProgram, homes: _Homes) -> Arrays:
     """Return the gradients that parameters have on the host, by their names in a program."""
     return {
         program.by_name[name]: array
@@ -85,9 +88,9 @@ def gradients_of(program: TrainingProgram, homes: Mapping[torch.nn.Parameter, Ho
     }
 
 
-def account_gradients(program: TrainingProgram, homes: Mapping[torch.nn.Parameter, Home]) -> None:
+def account_gradients(program: TrainingProgram, homes: _Homes) -> None:
     """Account for gradients that the host, which has the values, has changed since they came."""
-    stale = {
+    stale: dict[torch.Tensor, Home] = {
         parameter: home for parameter, home in homes.items() if not home.has_gradient_of(parameter)
     }
     changed = gradients_of(program, stale)

@@ -10,7 +10,8 @@ from __future__ import annotations
 import threading
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, cast
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import torch
 from torch.utils import _pytree as pytree
@@ -22,6 +23,7 @@ from onewafer.pytorch.host_work import Cause, HostWork
 from onewafer.pytorch.tracing import leaving_turn
 from onewafer.pytorch.training.autograd import CallOnHost, CallOnWafer, LossOnWafer
 from onewafer.pytorch.training.calls import LossOfCall, TakenLoss, TrainingCall
+from onewafer.pytorch.training.clipping import Clipped
 from onewafer.pytorch.training.homes import Homes
 from onewafer.pytorch.training.losses import KINDS
 from onewafer.pytorch.training.optimizers import Optimizers
@@ -30,7 +32,6 @@ from onewafer.pytorch.training.steps import find_parts
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Mapping, MutableMapping, Sequence
     from contextlib import AbstractContextManager
-    from functools import partial
 
     from onewafer.pytorch.capture import CapturedCall
     from onewafer.pytorch.host_work import HostLedger
@@ -39,6 +40,9 @@ if TYPE_CHECKING:
 
     Gradients = tuple[torch.Tensor | None, ...]
     Tensors = tuple[torch.Tensor, ...]
+
+
+_Norm = TypeVar("_Norm")
 
 
 @dataclass(frozen=True, slots=True)
@@ -255,6 +259,70 @@ class Training:
         work = self._count(f"backward pass of {name_of(call)}", why)
         with self._calls_on_host(), self._host.doing(work):
             return call.differentiate(leaves, gradients, create_graph=refusal is None)
+
+    # --- clipping ------------------------------------------------------------------------------
+
+    def clip_norm(
+        self,
+        parameters: Sequence[torch.Tensor],
+        most: float,
+        on_host: Callable[[], torch.Tensor],
+        *,
+        refusal: UnsupportedOperationError | None,
+        must_be_finite: bool,
+    ) -> torch.Tensor:
+        """Clip gradients so that their norm is at most so much; return what it was.
+
+        `on_host` does so there, because of a refusal if there is one.
+        """
+        clipped = self._find_clipped("clip_grad_norm_", parameters, refusal)
+        if self._leaves_values_to_host or not clipped.parts:
+            return self._clip_on_host(clipped, on_host, is_norm=True)
+        with self._at_work():
+            norm = clipped.norm()
+            if not must_be_finite or torch.isfinite(norm):
+                clipped.scale(norm, most)
+                return norm
+        return on_host()  # it raises
+
+    def clip_value(
+        self,
+        parameters: Sequence[torch.Tensor],
+        bound: float,
+        on_host: Callable[[], None],
+    ) -> None:
+        """Bound the elements of gradients; `on_host` does so there."""
+        clipped = self._find_clipped("clip_grad_value_", parameters, None)
+        if self._leaves_values_to_host or not clipped.parts:
+            return self._clip_on_host(clipped, on_host, is_norm=False)
+        with self._at_work():
+            clipped.clamp(bound)
+        return None
+
+    def _find_clipped(
+        self,
+        name: str,
+        parameters: Sequence[torch.Tensor],
+        refusal: UnsupportedOperationError | None,
+    ) -> Clipped:
+        def refuse(error: UnsupportedOperationError) -> None:
+            self._count(name, error)
+
+        if refusal is None:
+            return Clipped.find(parameters, self.homes, refuse)
+        if any(self.homes.find(parameter) is not None for parameter in parameters):
+            refuse(refusal)
+        return Clipped((), parameters)
+
+    def _clip_on_host(
+        self, clipped: Clipped, on_host: Callable[[], _Norm], *, is_norm: bool
+    ) -> _Norm:
+        for part in clipped.parts:
+            self._account(partial(part.account, is_norm=is_norm))
+        found = on_host()
+        for part in clipped.parts:
+            part.note(self.homes)
+        return found
 
     # --- steps ---------------------------------------------------------------------------------
 

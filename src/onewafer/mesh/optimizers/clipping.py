@@ -1,0 +1,174 @@
+"""Clipping of gradients where they lie: the sum of their squares, and sweeps that change them.
+
+The host turns the sum into a norm and the norm into a factor, one number each way.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from onewafer.mesh import arithmetic
+from onewafer.mesh.blocks import Axis
+from onewafer.mesh.functions import FUNCTIONS
+from onewafer.mesh.gradients.operations import GRADIENT
+from onewafer.mesh.kinds import Kind, Module
+from onewafer.mesh.operation import Conflicts, MeshOperation
+from onewafer.mesh.optimizers.operations import STEP_NUMBERS_FROM
+from onewafer.mesh.sizes import CHUNK, block_entry, block_sizes, with_chunks
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from onewafer.mesh.blocks import Block, Launch
+    from onewafer.mesh.entry import Entry
+    from onewafer.mesh.memories import Memories
+    from onewafer.mesh.program_shape import ProgramShape
+
+
+_GOES_ON, _COPIED = 1, {Axis.X: 2, Axis.Y: 4}
+_FLAGS = """
+// How a sum of squares is made: it goes on; all PEs along an axis have the same.
+const goes_on: u16 = 1;
+const copied_x: u16 = 2;
+const copied_y: u16 = 4;
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class AddSquares(MeshOperation):
+    """Add the squares of gradients that lie one after the other to a number.
+
+    Those of a chunk are added to those of the chunks before, element by element; what has formed by
+    the end is added in ascending order.
+    """
+
+    kinds = (
+        Kind(
+            104,
+            "add_squares",
+            """
+            const is_first_x = inner & copied_x == 0 or place(0) == 0;
+            const is_first_y = inner & copied_y == 0 or place(1) == 0;
+            const here = if (is_first_x and is_first_y) n else 0;
+            squares.add(totals(result), gradient(left, n), here, inner & goes_on);
+            """,
+            (Module("squares", ".functions = functions", (FUNCTIONS,)),),
+            (GRADIENT, _FLAGS),
+        ),
+    )
+
+    total: Block
+    """A number."""
+    gradients: Block
+    """A row."""
+    copied: tuple[Axis, ...] = ()
+    """The axes along which all PEs have the same; the first one counts them."""
+    goes_on: bool = field(default=False, kw_only=True)
+    """Whether the number is there already, else it begins with 0."""
+
+    def entry(self, program: ProgramShape) -> Entry:
+        """Return its words in the schedule."""
+        flags = _GOES_ON * self.goes_on + sum(_COPIED[axis] for axis in self.copied)
+        blocks, n = (self.total, self.gradients), self.gradients.columns
+        entry = block_entry(program, self.kind, *blocks, n=n, inner=flags)
+        return replace(entry, rows=1)  # whatever rows a launch has
+
+    def execute(self, memories: Memories) -> None:
+        """Do on NumPy arrays what the kernel does."""
+        total, values = memories.whole(self.total), memories.whole(self.gradients)
+        before = total[..., 0] if self.goes_on else np.zeros_like(total[..., 0])
+        found = before
+        sums = arithmetic.multiply(values[..., :CHUNK], values[..., :CHUNK])
+        for start in range(CHUNK, values.shape[-1], CHUNK):
+            part = values[..., start : start + CHUNK]
+            length = part.shape[-1]
+            squares = arithmetic.multiply(part, part)
+            sums[..., :length] = arithmetic.add(sums[..., :length], squares)
+        for index in range(sums.shape[-1]):
+            found = arithmetic.add(found, sums[..., index])
+        are_first = [memories.at(axis) == 0 for axis in self.copied]
+        total[..., 0] = np.where(np.all(are_first, axis=0), found, before)
+
+    def sizes(self, program: ProgramShape, launch: Launch) -> Mapping[str, int]:
+        """Return the sizes that its cost depends on, on a PE that counts them."""
+        return with_chunks(block_sizes(program, self.gradients, launch))
+
+    def conflicts(self, program: ProgramShape, launch: Launch) -> Conflicts:
+        """Return the products of gradients with themselves."""
+        sizes = self.sizes(program, launch)
+        return Conflicts(sizes["chunks"], "fmuls", sizes["chunk"])
+
+
+class _Sweep(MeshOperation):
+    """An operation on gradients, in their places, with a number that the host writes."""
+
+    __slots__ = ()
+
+    gradients: Block
+    """A row."""
+    number: Block
+
+    def entry(self, program: ProgramShape) -> Entry:
+        """Return its words in the schedule."""
+        return block_entry(program, self.kind, self.gradients, self.number)
+
+    def sizes(self, program: ProgramShape, launch: Launch) -> Mapping[str, int]:
+        """Return the sizes that its cost depends on."""
+        return block_sizes(program, self.gradients, launch)
+
+
+@dataclass(frozen=True, slots=True)
+class ScaleGradients(_Sweep):
+    """Multiply gradients by a number."""
+
+    kinds = (
+        Kind(
+            105,
+            "scale_gradients",
+            "@fmuls(gradient(result, n), gradient(result, n), step_numbers(left)[0]);",
+            (),
+            (GRADIENT, STEP_NUMBERS_FROM),
+        ),
+    )
+
+    gradients: Block
+    number: Block
+
+    def execute(self, memories: Memories) -> None:
+        """Do on NumPy arrays what the kernel does."""
+        values = memories.whole(self.gradients)
+        values[...] = arithmetic.multiply(values, memories.whole(self.number))
+
+
+@dataclass(frozen=True, slots=True)
+class ClampGradients(_Sweep):
+    """Let gradients be at least a number, and at most its negative; NaN stays NaN."""
+
+    kinds = (
+        Kind(
+            106,
+            "clamp_gradients",
+            """
+            const all = gradient(result, n);
+            const least = step_numbers(left)[0];
+            @fmaxs(all, all, least);
+            @fnegs(all, all);
+            @fmaxs(all, all, least);
+            @fnegs(all, all);
+            """,
+            (),
+            (GRADIENT, STEP_NUMBERS_FROM),
+        ),
+    )
+
+    gradients: Block
+    number: Block
+
+    def execute(self, memories: Memories) -> None:
+        """Do on NumPy arrays what the kernel does."""
+        values, least = memories.whole(self.gradients), memories.whole(self.number)
+        for _ in range(2):
+            values[...] = -arithmetic.maximum(values, least)

@@ -1,0 +1,146 @@
+"""Gradients clipped on the wafer: `clip_grad_norm_` and `clip_grad_value_`, where they lie.
+
+Of a norm, the wafer gives the sum of squares, and the host, which has the norm to return, the
+factor: a number each way. What is not on the wafer is added and changed by the host.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+
+from onewafer.errors import UnsupportedOperationError
+from onewafer.pytorch.training.pieces import names_of
+from onewafer.pytorch.training.steps import account_gradients, gradients_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from onewafer.execution import Arrays
+    from onewafer.pytorch.training.homes import Home, Homes
+    from onewafer.pytorch.training.programs import TrainingProgram
+
+_SOME_ONLY = "only some of the gradients of a program are clipped"
+_NO_ENTRIES = "the program on the wafer takes no step, or has copies of a parameter"
+
+
+@dataclass(frozen=True, slots=True)
+class ClippedPart:
+    """The gradients of one program, all of which are clipped."""
+
+    program: TrainingProgram
+    homes: Mapping[torch.Tensor, Home]
+    """By their parameters."""
+
+    def squares(self) -> float:
+        """Return the sum of the squares of the gradients, computed on the wafer."""
+        loaded = self.program.loaded
+        with loaded.alone():
+            loaded.keep(gradients_of(self.program, self.homes))
+            found = self.program.squares()
+        assert found is not None, "the wafer has the values"  # invariant
+        return found
+
+    def scale(self, factor: float) -> None:
+        """Multiply the gradients, on the wafer and on the host."""
+        with self.program.loaded.alone():
+            self._write(self.program.scale(factor))
+
+    def clamp(self, bound: float) -> None:
+        """Bound the gradients by ±`bound`, on the wafer and on the host."""
+        loaded = self.program.loaded
+        with loaded.alone():
+            loaded.keep(gradients_of(self.program, self.homes))
+            self._write(self.program.clamp(bound))
+
+    def _write(self, made: Arrays) -> None:
+        for parameter, home in self.homes.items():
+            assert parameter.grad is not None, "only such parameters are clipped"  # invariant
+            pieces = {name: made[self.program.by_name[name]] for name in home.cut.names}
+            home.cut.write(parameter.grad, pieces)
+
+    def account(self, *, is_norm: bool) -> None:
+        """Account for clipping by the host."""
+        program = self.program
+        with program.loaded.alone():
+            account_gradients(program, self.homes)
+            if is_norm:
+                program.squares()
+                program.scale(1.0)
+            else:
+                program.clamp(1.0)
+
+    def note(self, homes: Homes) -> None:
+        """Note that the host has clipped the gradients: the wafer has the same."""
+        for parameter, home in self.homes.items():
+            homes.note(parameter, self.program, home.cut, parameter.grad)
+
+
+@dataclass(frozen=True, slots=True)
+class Clipped:
+    """The gradients that a call clips: those on the wafer by program, and those on the host."""
+
+    parts: Sequence[ClippedPart]
+    others: Sequence[torch.Tensor]
+    """Parameters."""
+
+    @classmethod
+    def find(
+        cls,
+        parameters: Sequence[torch.Tensor],
+        homes: Homes,
+        refuse: Callable[[UnsupportedOperationError], None],
+    ) -> Clipped:
+        """Return where the gradients of parameters are.
+
+        `refuse` gets the reason for those that are on the wafer, but are not clipped there.
+        """
+        by_program: defaultdict[TrainingProgram, dict[torch.Tensor, Home]] = defaultdict(dict)
+        others: list[torch.Tensor] = []
+        for parameter in parameters:
+            home = homes.find(parameter)
+            if parameter.grad is None:
+                continue
+            if home is None:
+                others.append(parameter)
+            else:
+                by_program[home.program][parameter] = home
+        parts: list[ClippedPart] = []
+        for program, found in by_program.items():
+            names = names_of(home.cut for home in found.values())
+            is_all = program.parameters == frozenset(names)
+            if is_all and program.can_clip:
+                parts.append(ClippedPart(program, found))
+            else:
+                refuse(UnsupportedOperationError(_NO_ENTRIES if is_all else _SOME_ONLY))
+                others += found
+        return cls(parts, others)
+
+    def norm(self) -> torch.Tensor:
+        """Return the norm of all gradients."""
+        squares = sum(part.squares() for part in self.parts)
+        for parameter in self.others:
+            assert parameter.grad is not None, "only such parameters are clipped"  # invariant
+            squares += float(parameter.grad.double().square().sum())
+        return torch.tensor(math.sqrt(squares) if squares >= 0 else math.nan)
+
+    def scale(self, norm: torch.Tensor, most: float) -> None:
+        """Multiply all gradients so that their norm is about `most`, if it is more."""
+        factor = torch.clamp(most / (norm + 1e-6), max=1.0)  # as PyTorch has it
+        for part in self.parts:
+            part.scale(float(factor))
+        for parameter in self.others:
+            assert parameter.grad is not None, "only such parameters are clipped"  # invariant
+            parameter.grad.mul_(factor)
+
+    def clamp(self, bound: float) -> None:
+        """Bound all gradients by ±`bound`."""
+        for part in self.parts:
+            part.clamp(bound)
+        for parameter in self.others:
+            assert parameter.grad is not None, "only such parameters are clipped"  # invariant
+            parameter.grad.clamp_(-bound, bound)
