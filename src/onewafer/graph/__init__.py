@@ -3,6 +3,7 @@
 from onewafer.errors import GraphError
 from onewafer.graph import operations
 from onewafer.graph.evaluate import Evaluator, evaluate_graph
+from onewafer.graph.factors import without_factors
 from onewafer.graph.gradients import Gradients, derive_gradients
 from onewafer.graph.graph import Graph
 from onewafer.graph.json_form import from_json, to_json
@@ -53,5 +54,6 @@ __all__ = [
     "with_rows",
     "with_samples",
     "with_sequences",
+    "without_factors",
 ]
 __all__ += operations.__all__

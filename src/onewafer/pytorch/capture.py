@@ -38,12 +38,14 @@ from onewafer.pytorch.cuda.tensors import unmarked
 from onewafer.pytorch.effects import without_effects
 from onewafer.pytorch.lowering import (
     Decision,
+    Drawn,
     External,
     GraphWriter,
     Layout,
     Origin,
     finish,
     lower,
+    take_dropout_out_of_place,
     value_of,
     write_opaque,
 )
@@ -67,11 +69,13 @@ if TYPE_CHECKING:
     from torch.export import ExportedProgram
     from torch.fx import Node
 
-    from onewafer.pytorch.lowering import Operands, Value
+    from onewafer.pytorch.lowering import DropoutFactors, Operands, Value
     from onewafer.pytorch.lowering.joined import JoinedLoss
     from onewafer.pytorch.lowering.lines import Trace
 
 
+DRAWS = "dropout in training mode draws random numbers; call model.eval()"
+"""Why a call that needs no gradient is not the wafer's."""
 _ENTER_AUTOCAST, _EXIT_AUTOCAST = (
     vars(autocast_mode)[name]  # no public name
     for name in ("_enter_autocast", "_exit_autocast")
@@ -114,6 +118,8 @@ class CapturedCall:
     results: tuple[WaferResult | HostResult, ...]
     divisors: Mapping[str, torch.Tensor] = field(default_factory=dict[str, torch.Tensor])
     """Outputs that are losses → what the script divides them by."""
+    drawn: Drawn | None = None
+    """The inputs that are random numbers."""
 
     @property
     def graph(self) -> Graph:
@@ -206,6 +212,8 @@ class Capture:
     """Outputs that are a loss of each sequence."""
     divisors: Mapping[str, External] = field(default_factory=dict[str, External])
     """Outputs that are losses → what the host divides them by."""
+    drawn: tuple[DropoutFactors, ...] = ()
+    """What a call draws, in this order."""
 
     def bind(self, leaves: Sequence[object]) -> CapturedCall:
         """Return the call whose arguments have these leaves, of the captured shapes and types."""
@@ -217,7 +225,10 @@ class Capture:
             for result in self.results
         )
         divisors = {name: external.find(leaves, known) for name, external in self.divisors.items()}
-        return CapturedCall(self, rows, parameters, results, divisors)
+        drawn = Drawn.of(self.drawn) if self.drawn else None
+        if drawn is not None:
+            rows |= {name: factors for name, factors in drawn.inputs.items() if name in rows}
+        return CapturedCall(self, rows, parameters, results, divisors, drawn)
 
     def place_of(self, error: UnsupportedOperationError) -> SourceLine | None:
         """Return the user's line that a refusal of the graph is about, if it is known."""
@@ -256,6 +267,8 @@ def capture(
         program = _export(stand_in, args, kwargs)
         operands = _bind_placeholders(program, stand_in, leaves)
         captured = _read(program, operands, type(stand_in).__name__, dtype, for_counts=for_counts)
+        if captured.drawn and not for_counts:
+            raise UnsupportedOperationError(DRAWS)
         return captured.bind(leaves)
 
 
@@ -339,6 +352,7 @@ def _write(
         count_program_flop(program),
         writer.joined,
         writer.divisors,
+        tuple(writer.drawn),
     )
 
 
@@ -387,6 +401,7 @@ def _export(
             # torch's own deprecations inside export are not news to the script's user.
             warnings.simplefilter("ignore")
             program = torch.export.export(module, args, dict(kwargs), strict=False)
+            take_dropout_out_of_place(program.graph)
             if any(_is_in_place(node) for node in program.graph.nodes):
                 program = program.run_decompositions({})  # pyright: ignore[reportUnknownMemberType]  # partly typed
     except Exception as error:  # noqa: BLE001  # export runs the model's code: anything may come

@@ -19,7 +19,7 @@ from onewafer.pytorch.host_outputs import HostOutputs
 from onewafer.pytorch.tracing import leaving_turn
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Collection, Iterator
 
     from numpy.typing import NDArray
 
@@ -54,9 +54,13 @@ class ModuleProgram:
         *,
         graph: Graph | None = None,
         launch: Launch | None = None,
+        ones: Collection[str] = (),
     ) -> None:
-        """Take a program, and if it does more than compute a `graph`, the launch that does that."""
-        self._loaded = loaded
+        """Take a program, and if it does more than compute a `graph`, the launch that does that.
+
+        Inputs that calls do not have are `ones`.
+        """
+        self._loaded, self._ones = loaded, ones
         self.graph = graph or loaded.graph
         """What it computes, with the rows of its bucket."""
         whole = loaded.record.program.whole_launch() if self.graph.is_sequence else None
@@ -78,6 +82,11 @@ class ModuleProgram:
         outputs = {n: np.concatenate([c[n] for c in chunks]) for n in chunks[0]}
         return call.restore(call.join(outputs))
 
+    def _filled(self) -> Arrays:
+        """Return the inputs that calls do not have."""
+        tensors = map(self.graph.tensor, self._ones)
+        return {tensor.name: np.ones(tensor.shape, np.float32) for tensor in tensors}
+
     def _launch_all(
         self, call: CapturedCall, host: Callable[[int, int], Arrays] | None
     ) -> Iterator[_Made]:
@@ -91,7 +100,8 @@ class ModuleProgram:
             for bucket in cut_into_buckets(part, self.graph):
                 start, count = first + bucket.samples.start, len(bucket.samples)
                 samples = None if host is None else partial(host, start, count)
-                yield _Made(self._loaded.launch(bucket.inputs, self._launch, host=samples), count)
+                inputs = {**bucket.inputs, **self._filled()}
+                yield _Made(self._loaded.launch(inputs, self._launch, host=samples), count)
             first += num_samples(part.graph)
 
 

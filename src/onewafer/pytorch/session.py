@@ -39,7 +39,7 @@ from onewafer.execution import (
 from onewafer.graph import DataType, num_samples, with_rows, with_samples
 from onewafer.host import RunLimits
 from onewafer.pytorch.attempts import Attempts
-from onewafer.pytorch.capture import capture, check_call, check_indices
+from onewafer.pytorch.capture import DRAWS, capture, check_call, check_indices
 from onewafer.pytorch.causal_calls import has_cache, is_language_model
 from onewafer.pytorch.generation import Generation
 from onewafer.pytorch.guarded import GuardedCall, NotTraceableError
@@ -477,6 +477,8 @@ class Session:
     ) -> object:
         if call.needs_gradient:  # of a tensor that is neither an argument nor a parameter
             raise UnsupportedOperationError("a tensor that it holds requires a gradient")
+        if call.drawn is not None:
+            raise UnsupportedOperationError(DRAWS)
         self.training.flush()
         check_indices(call.graph, call.inputs)
         programs = self._program_of.setdefault(module, weakref.WeakKeyDictionary())

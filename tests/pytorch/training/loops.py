@@ -12,6 +12,7 @@ from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
 from tests.pytorch.training.clipping_loops import CLIPPING_LOOPS
+from tests.pytorch.training.dropout_loops import DROPOUT_LOOPS
 from tests.pytorch.training.loss_loops import LOSS_LOOPS
 
 if TYPE_CHECKING:
@@ -350,4 +351,5 @@ LOOPS: dict[str, Loop] = {
     "new_optimizer": new_optimizer,
     **LOSS_LOOPS,
     **CLIPPING_LOOPS,
+    **DROPOUT_LOOPS,
 }

@@ -19,6 +19,7 @@ REFUSED = {
     "tied": "is stored 2 times",
     "checkpointed": "hooks of saved tensors",
     "detached": "`detach` stops a gradient inside the module",
+    "dropout_twice_differentiated": "gradients of gradients (`create_graph`)",
     "one_clipped": "only some of the gradients of a program are clipped",
     "some_clipped": "only some of the gradients of a program are clipped",
     "largest_clipped": "the norm of order inf is not supported",
@@ -75,6 +76,7 @@ def check_on_fabric(name: str) -> None:
 
 USUAL = (
     *("accumulate_and_clip", "adversaries", "edit", "hooks", "saved_and_loaded", "two_losses"),
+    *("dropout_of_views", "dropout_and_evaluation", "dropout_retained"),
     *("norm_clipped", "value_clipped", "no_number_clipped", "cross_entropy_inside"),
     *("binary", "likelihood_outside", "evaluated_with_labels"),
 )
@@ -90,3 +92,11 @@ def test_values_of_the_fabric_are_near_those_of_plain_python(name):
 @pytest.mark.parametrize("name", [name for name in LOOPS if name not in USUAL])
 def test_values_of_the_fabric_are_near_in_other_loops_too(name):
     check_on_fabric(name)
+
+
+@pytest.mark.parametrize("fidelity", [Fidelity.MODEL, Fidelity.FABRIC])
+def test_evaluation_between_steps_with_dropout_is_of_the_same_program(fidelity):
+    report = run("dropout_and_evaluation", fidelity)[2]
+    (program,) = report.programs
+    assert program.parameters_resent == 0
+    assert program.on_host == ("drawing what dropout keeps",)

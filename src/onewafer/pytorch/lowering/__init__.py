@@ -11,6 +11,7 @@ A new operation is one function with the names it serves, in the file of its fam
 from onewafer.pytorch.lowering import (
     convolution,
     counted,
+    dropout,
     elementwise,
     embedding,
     features,
@@ -27,6 +28,8 @@ from onewafer.pytorch.lowering import (
     softmax,
     views,
 )
+from onewafer.pytorch.lowering.drawn import DRAWN, Drawn, DropoutFactors
+from onewafer.pytorch.lowering.dropout import take_dropout_out_of_place
 from onewafer.pytorch.lowering.finishing import finish
 from onewafer.pytorch.lowering.layout import Layout
 from onewafer.pytorch.lowering.opaque import write_opaque
@@ -37,6 +40,7 @@ from onewafer.pytorch.lowering.writer import FORMATS, INDICES, NOTHING, GraphWri
 FAMILIES = (
     convolution,
     counted,
+    dropout,
     elementwise,
     embedding,
     features,
@@ -56,10 +60,13 @@ FAMILIES = (
 """Modules that register, when they are imported, what they lower and which forms they write."""
 
 __all__ = [
+    "DRAWN",
     "FORMATS",
     "INDICES",
     "NOTHING",
     "Decision",
+    "Drawn",
+    "DropoutFactors",
     "External",
     "GraphWriter",
     "Layout",
@@ -69,6 +76,7 @@ __all__ = [
     "find_unknown",
     "finish",
     "lower",
+    "take_dropout_out_of_place",
     "value_of",
     "write_opaque",
 ]

@@ -61,27 +61,6 @@ def _lower_broadcast(writer: GraphWriter, call: Call) -> tuple[Operand, ...]:
 
 
 @lowers(
-    *(
-        f"{name}{in_place}.default"
-        for name in ("dropout", "alpha_dropout", "feature_dropout", "feature_alpha_dropout")
-        for in_place in ("", "_")
-    )
-)
-def _lower_dropout(writer: GraphWriter, call: Call) -> Operand:
-    del writer
-    # Without a share of elements to drop, PyTorch draws no numbers.
-    if call.constant(2, "train", None) and call.constant(1, "p", None):
-        raise call.unsupported("dropout in training mode draws random numbers; call model.eval()")
-    return call.operand(0)
-
-
-@lowers("native_dropout.default")
-def _lower_native_dropout(writer: GraphWriter, call: Call) -> Operand:
-    del writer
-    raise call.unsupported("dropout in training mode draws random numbers; call model.eval()")
-
-
-@lowers(
     "to.dtype",
     "to.dtype_layout",
     "to.device",

@@ -6,6 +6,7 @@ forward pass is then launched once more.
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
@@ -20,7 +21,7 @@ from onewafer.pytorch.host_outputs import HostOutputs
 from onewafer.pytorch.programs import count_samples
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Generator, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -128,7 +129,7 @@ class TrainingCall:
 
         They can be differentiated again if they `create_graph`.
         """
-        with torch.enable_grad():
+        with torch.enable_grad(), self._drawing_again():
             results = self.compute(leaves)
         given = [(r, g) for r, g in zip(results, gradients, strict=True) if g is not None]
         needed = [leaf for leaf in leaves if _needs_gradient(leaf)]
@@ -142,6 +143,20 @@ class TrainingCall:
             )
         )
         return [next(found) if _needs_gradient(leaf) else None for leaf in leaves]
+
+    @contextmanager
+    def _drawing_again(self) -> Generator[None]:
+        """Let what the call draws be the same numbers inside, and go on as if none were drawn."""
+        drawn, generator = self.call.drawn, torch.default_generator
+        if drawn is None:
+            yield
+            return
+        state = generator.get_state()
+        generator.set_state(drawn.before)
+        try:
+            yield
+        finally:
+            generator.set_state(state)
 
     # --- launches ------------------------------------------------------------------------------
 
@@ -186,6 +201,8 @@ class TrainingCall:
         program = self.trained.usual_program(self)
         with program.loaded.alone():
             outputs = self.call.join(self._hold(program))
+        if self.call.drawn is not None:
+            torch.default_generator.set_state(self.call.drawn.after)
         return tuple(place.build(outputs[name]) for name, place in self.places.items())
 
     def account(self, values: Sequence[torch.Tensor]) -> None:

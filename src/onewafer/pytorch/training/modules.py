@@ -99,6 +99,8 @@ class TrainedModule:
         known, key = self._known_of(call), self._key(call, loss, seeded)
         if key not in known:
             known[key] = self._program(self._plan(call, loss, seeded))
+            for what in call.call.capture.on_host:
+                known[key].loaded.note_on_host(what)
         return known[key]
 
     def _program(self, plan: Plan) -> TrainingProgram:
@@ -136,9 +138,9 @@ class TrainedModule:
     def _find_inference(self, graph: Graph) -> ModuleProgram | None:
         for plan, program in self._programs.items():
             has_all_rows = not graph.joins_rows or num_samples(graph) == plan.rows
-            if has_all_rows and with_samples(graph, plan.rows) == plan.graph:
-                launch = program.launch_of(FORWARD)
-                return ModuleProgram(program.loaded, graph=plan.graph, launch=launch)
+            if has_all_rows and with_samples(graph, plan.rows) == plan.evaluated:
+                launch, whole = program.launch_of(FORWARD), plan.graph
+                return ModuleProgram(program.loaded, graph=whole, launch=launch, ones=plan.drawn)
         return None
 
     def _known_of(self, call: TrainingCall) -> dict[_Key, TrainingProgram]:
@@ -182,7 +184,9 @@ class TrainedModule:
             seeded = ()
         elif seeded is None:
             seeded = call.usually_seeded()
-        plan = Plan(with_samples(graph, rows), call.wanted, loss, step, groups, seeded)
+        inputs = {tensor.name for tensor in graph.inputs}
+        drawn = (*(one.name for one in call.call.capture.drawn if one.name in inputs),)
+        plan = Plan(with_samples(graph, rows), call.wanted, loss, step, groups, seeded, drawn)
         more = (known for known in self._programs if known.gives_more_than(plan))
         return max(more, key=lambda known: len(known.wanted), default=plan)
 

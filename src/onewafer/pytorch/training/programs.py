@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from onewafer.execution import Phase, Trained
-from onewafer.graph import derive_gradients, num_samples
+from onewafer.graph import derive_gradients, num_samples, without_factors
 from onewafer.mesh import (
     BACKWARD,
     CLAMP,
@@ -65,6 +65,8 @@ class Plan:
     """Parameters that the step is for, by the groups of the optimizer."""
     seeded: tuple[str, ...] = ()
     """Outputs whose gradients are given; none with a loss."""
+    drawn: tuple[str, ...] = ()
+    """Inputs that are random factors in training, and 1 in evaluation."""
 
     @property
     def rows(self) -> int:
@@ -75,6 +77,11 @@ class Plan:
     def trained(self) -> Trained:
         """What its graph does not say."""
         return Trained(len(self.graph.operations), self.step, self.groups)
+
+    @property
+    def evaluated(self) -> Graph:
+        """The model as an evaluation has it."""
+        return without_factors(self.graph, self.drawn) if self.drawn else self.graph
 
     def gives_more_than(self, other: Plan) -> bool:
         """Tell whether it does all that another one does, with gradients of more."""

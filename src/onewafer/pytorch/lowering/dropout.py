@@ -1,0 +1,96 @@
+"""Dropout in training: its factors are inputs of the graph, drawn by the host.
+
+They are the numbers that PyTorch would draw, in its order and of its generator, so that values and
+what a script draws afterwards are those of plain Python.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, cast
+
+import torch
+from torch.fx import Node
+
+from onewafer.graph import Multiply
+from onewafer.pytorch.lowering.drawn import DRAWN, DropoutFactors
+from onewafer.pytorch.lowering.operands import External, Origin, Value
+from onewafer.pytorch.lowering.registry import lowers
+
+if TYPE_CHECKING:
+    from torch.fx import Graph
+
+    from onewafer.pytorch.lowering.operands import Operand
+    from onewafer.pytorch.lowering.registry import Call
+    from onewafer.pytorch.lowering.writer import GraphWriter
+
+
+@lowers(
+    *(
+        f"{name}{in_place}.default"
+        for name in ("dropout", "alpha_dropout", "feature_dropout", "feature_alpha_dropout")
+        for in_place in ("", "_")
+    )
+)
+def _lower_dropout(writer: GraphWriter, call: Call) -> Operand:
+    # Without a share of elements to drop, PyTorch draws no numbers.
+    share = float(cast("float", call.constant(1, "p", 0.0)))
+    if not call.constant(2, "train", None) or not share:
+        return call.operand(0)
+    if not call.name.startswith("aten.dropout"):
+        raise call.unsupported("only dropout of single elements is supported in training mode")
+    return _drop(writer, call, share)
+
+
+@lowers("native_dropout.default")
+def _lower_native_dropout(writer: GraphWriter, call: Call) -> tuple[Operand, ...]:
+    """Lower what export makes of a dropout beside operations in place; it draws as any other."""
+    share = float(cast("float", call.constant(1, "p", 0.0)))
+    has_mask = any(user.args[1] != 0 for user in call.node.users)
+    if call.constant(2, "train", None) is not True or has_mask:
+        raise call.unsupported("what it keeps is not supported as a result")
+    return (_drop(writer, call, share) if share else call.operand(0),)
+
+
+def take_dropout_out_of_place(graph: Graph) -> None:
+    """Let dropout in place give new tensors where none but its own result reads the old ones.
+
+    What export makes of it otherwise does not say that it is one.
+    """
+    for node in graph.nodes:
+        source = node.args[0] if node.target is torch.ops.aten.dropout_.default else None
+        if isinstance(source, Node) and len(source.users) == 1 and _is_new(source):
+            node.target = torch.ops.aten.dropout.default
+
+
+def _is_new(node: Node) -> bool:
+    """Return whether an operation gives a tensor that shares no memory with another one."""
+    schema = getattr(node.target, "_schema", None)
+    return schema is not None and all(found.alias_info is None for found in schema.returns)
+
+
+def _drop(writer: GraphWriter, call: Call, share: float) -> Value:
+    """Multiply by factors that are drawn."""
+    source = writer.whole(writer.value(call.operand(0)))
+    like: torch.Tensor = cast("Node", call.node.args[0]).meta["val"]
+    if source.is_wide or source.tensor.num_elements != like.numel():
+        raise call.unsupported("dropout of a part of a tensor is not supported")
+    if like.dtype is not torch.float32:
+        raise call.unsupported("dropout in training mode is supported in float32")
+    factors = _declare(writer, call, source, like, kept=1 - share)
+    result = writer.result(call.node.name, *source.tensor.shape)
+    writer.emit(Multiply(result, source.tensor.name, factors))
+    return Value(result, source.layout)
+
+
+def _declare(
+    writer: GraphWriter, call: Call, source: Value, like: torch.Tensor, *, kept: float
+) -> str:
+    """Declare the factors of a dropout as an input of the graph; return its name."""
+    rows, features = source.tensor.shape
+    name = f"{call.node.name}_factors__{features}"
+    shape, matrix = tuple(like.shape), (rows, features)
+    factors = DropoutFactors(name, shape, like.stride(), kept, matrix, source.layout)
+    writer.draw(factors, External(name, torch.ones(matrix), Origin.DATA))
+    if DRAWN not in writer.on_host:
+        writer.on_host.append(DRAWN)
+    return name
