@@ -2,6 +2,7 @@
 
     python tools/cost_table.py            simulate the programs and write the page (minutes)
     python tools/cost_table.py --check    exit with 1 if a line of it is out of date (minutes, too)
+    python tools/cost_table.py --levels   print what the optimiser would save in the first programs
 
 The fabric's cycles of an operation are from the trace: from the latest start of its step on any PE
 to the latest start of the next step. They add up to the cycles of the launch.
@@ -46,6 +47,8 @@ if TYPE_CHECKING:
 PATH = Path(__file__).parents[1] / "docs/explanation/costs.md"
 _MOST_POINTS = 3
 """Sizes of a kind that are shown."""
+_NUM_LEVELLED = 2
+"""Programs that `--levels` runs."""
 _FLAGS = {"filled", "cut", "padded", "present", "used", "holds", "seeing"}
 """Sizes that say which PEs, chunks or rows a term is for."""
 
@@ -86,14 +89,19 @@ class Measured:
     """Cycles of each mesh operation."""
 
 
-def measure(program: MeshProgram, launches: Iterable[Launch]) -> Iterator[Measured]:
-    """Compile a program, give it random parameters, and yield what each launch takes."""
+def measure(
+    program: MeshProgram, launches: Iterable[Launch], *, optimizes: bool | None = None
+) -> Iterator[Measured]:
+    """Compile a program, give it random parameters, and yield what each launch takes.
+
+    With the optimiser or without; None: as the program asks for.
+    """
     emitted = emit(program, ARCHITECTURE)
     options = CompileOptions(
         entry=emitted.entry,
         architecture=ARCHITECTURE,
         params=emitted.params,
-        optimizes=emitted.optimizes,
+        optimizes=emitted.optimizes if optimizes is None else optimizes,
     )
     image = compile_program(options, MemoryFiles(emitted.files))
     steps = StepStarts()
@@ -400,11 +408,32 @@ def stale_lines(page: str, programs: Iterable[CostProgram] = PROGRAMS) -> list[s
     return stale
 
 
+def level_rows(programs: Iterable[CostProgram]) -> Iterator[str]:
+    """Yield the cycles of each launch with `-O0` and with the default, and the difference."""
+    for cost in programs:
+        program = cost.shard()
+        plain, optimized = (
+            [found.cycles for found in measure(program, cost.launches, optimizes=optimizes)]
+            for optimizes in (False, True)
+        )
+        for launch, before, after in zip(cost.launches, plain, optimized, strict=True):
+            line = Line(cost.name, cost.width, cost.height, launch, after, before)
+            *what, _, _, _ = _show_line(line)
+            change = f"{100 * (after / before - 1):+.1f} %"
+            yield f"| {' | '.join((*what, f'{before:,}', f'{after:,}', change))} |"
+
+
 def main() -> int:
     """Write the page, or check it."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--check", action="store_true", help="only say whether it is current")
-    is_check = parser.parse_args().check
+    parser.add_argument("--levels", action="store_true", help="print cycles with the optimiser")
+    options = parser.parse_args()
+    if options.levels:
+        for row in level_rows(PROGRAMS[:_NUM_LEVELLED]):
+            print(row, flush=True)
+        return 0
+    is_check = options.check
     page = write_page(*run_all())
     if not is_check:
         PATH.write_text(page, encoding="utf-8")

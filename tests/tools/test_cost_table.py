@@ -81,3 +81,20 @@ def test_operations_of_several_rows_at_several_starts(tool, model):
             if one.kind not in LookUpTokens.kinds:  # which depends on the tokens
                 assert abs(one.cycles - cycles) <= max(0.03 * cycles, 40), (launch, one, cycles)
         assert abs(estimate.cycles - run.cycles) <= 0.02 * run.cycles
+
+
+def test_levels_are_compared_launch_by_launch(tool, monkeypatch):
+    cycles = {False: [1000, 200], True: [950, 190]}
+
+    def measure(_program, launches, *, optimizes):
+        assert len(launches) == 2
+        return [tool.Measured(count, ()) for count in cycles[optimizes]]
+
+    monkeypatch.setattr(tool, "measure", measure)
+    launches = (Launch.at(0, 6), Launch.at(6, 1))
+    cost = sys.modules["cost_programs"].CostProgram("Tiny", None, 3, 2, launches)
+    monkeypatch.setattr(type(cost), "shard", lambda _cost: None)
+    assert list(tool.level_rows([cost])) == [
+        "| Tiny | 3×2 | 6 rows | 1,000 | 950 | -5.0 % |",
+        "| Tiny | 3×2 | 1 token at position 6 | 200 | 190 | -5.0 % |",
+    ]

@@ -133,7 +133,9 @@ def _shared_link(bench: Bench) -> float:
 _TURN_RULE = "8 wavelets: the time over 4 hops east and 4 south less that over 8 hops east"
 _TURN_FINDING = (
     "not modelled: a router treats all its links alike (M50), and no source explains the time of a "
-    "turn; software that receives and sends again would explain it, see relay-stage-sdk"
+    "turn. The study fitted it before it found that its clocks were set a cycle a hop wrong, and "
+    "corrected straight routes only; software that receives and sends again would explain it: 29 "
+    "cycles in a program of SPIKE's that turns so"
 )
 _HOP_POINTS = (
     Point("east, hops 1 to 32", 2.0, (_EAST, 1, 32)),
@@ -190,8 +192,8 @@ CASES = (
         points=(Point("K=64 B, N=16", 20.0),),
         finding=(
             "11 of our cycles are resume_cycles, derived from copies in memory on silicon (set-up "
-            "15 of ALCF-CS3); after a receive the machine seems to go on 2 cycles sooner, which no "
-            "source says"
+            "15 of ALCF-CS3). The receives of the original are asynchronous; where behind them it "
+            "reads the counter is not said"
         ),
     ),
     Case(
@@ -236,8 +238,8 @@ CASES = (
         measure=_silicon_hop,
         points=(Point("west, hops 33 to 64", 3.1, (_WEST, 33, 64)),),
         finding=(
-            "not modelled: a link is the same everywhere (M50); no source explains why long routes "
-            "to the west are slower"
+            "not modelled: a link is the same everywhere (M50); why long routes to the west are "
+            "slower the study that measured it leaves open"
         ),
     ),
     Case(

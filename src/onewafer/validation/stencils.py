@@ -70,7 +70,9 @@ def _point_case(
         finding=(
             "3×3 has rounds of six operations, of which each waits for the one before it (M152). "
             "5×5: PEs in the middle wait for each other besides, 3 cycles on the WSE-2 and none on "
-            "the WSE-3; theirs do for 4 and 6, more than the way of a wavelet explains"
+            "the WSE-3, theirs for 4 and 6. On the WSE-3 a word takes 2 cycles more there: the log "
+            "of a message (ALCF-CS3) has 9 from the issue of a send to the element of a receive "
+            "beside it, and 7 come out here, where the ramp takes as long as on the WSE-2 (M40)"
         ),
     )
 
