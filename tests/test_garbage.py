@@ -10,7 +10,7 @@ def test_collection_is_less_frequent_while_requests_are_answered() -> None:
     gc.set_threshold(700, 10, 10)
     try:
         with collection_while_serving():
-            assert gc.get_threshold() == (20_000, 10, 10)
+            assert gc.get_threshold() == (50_000, 10, 10)
         assert gc.get_threshold() == (700, 10, 10)
         gc.set_threshold(0, 10, 10)
         with collection_while_serving():

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
 _WHILE_MAKING = 200_000
-_WHILE_SERVING = 20_000
+_WHILE_SERVING = 50_000
 """Objects that requests leave behind in cycles until a collection: some megabytes at most."""
 
 

@@ -56,6 +56,31 @@ def test_characters_come_whole_with_all_their_tokens(language, encode):
     assert end_of(events).reason is Reason.END
 
 
+class Pieces:
+    """Tokens whose bytes are chosen: tokenizers have some that end inside a character."""
+
+    end_ids = frozenset()
+    _bytes = (b"a", b"b\xc3", b"\x9f", b"c")
+
+    def bytes_of(self, token):
+        return self._bytes[token]
+
+    def whole_text_of(self, token):
+        return {0: "a", 3: "c"}.get(token, "")
+
+
+@pytest.mark.parametrize(
+    ("tokens", "texts"),
+    [([0, 1, 2, 3], ["a", "b", "ß", "c"]), ([1, 0, 3], ["b", "\N{REPLACEMENT CHARACTER}a", "c"])],
+)
+def test_a_token_may_end_inside_a_character(tokens, texts):
+    answer = AnswerText(AnswerPlan(request_id="r", answer=0, most_tokens=1000), Pieces())
+    events = [event for token in tokens for event in answer.take(Produced(id=0, token=token))]
+
+    assert [event.text for event in events] == texts
+    assert tokens_of(events) == tokens
+
+
 def test_a_part_of_a_character_at_the_end_shows(language, encode):
     events = run(language, encode("🎈")[:2], most_tokens=2)
 

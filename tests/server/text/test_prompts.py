@@ -96,6 +96,13 @@ def test_a_model_without_template_refuses_conversations():
         Language(words(None)).read_prompt(chat(("user", "Hi")))
 
 
+def test_the_template_reads_the_names_of_control_tokens():
+    template = "{{ messages[0].content }}{{ eos_token }}{{ bos_token is defined }}"
+    language = Language(words(template))
+
+    assert shown(language, language.read_prompt(chat(("user", "Hi")))) == "Hi[end]False"
+
+
 def test_what_the_template_refuses_is_said():
     template = "{{ raise_exception('Roles must alternate') }}"
     with pytest.raises(RequestError, match="Roles must alternate"):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias, cast
 
 from pydantic import Discriminator, Field, Tag
@@ -243,13 +242,12 @@ class SamplingFields(Wire):
 
         Raises RequestError if a bias is not for a token.
         """
-        plain = read_sampling(
-            temperature=self.temperature,
-            top_p=self.top_p,
-            top_k=self.top_k if self.top_k is not None and self.top_k > 0 else None,
-        )
-        return replace(
-            plain,
+        top_k = self.top_k if self.top_k is not None and self.top_k > 0 else None
+        top_p, top_k = _limits(self.top_p, top_k)
+        return Sampling(
+            temperature=1.0 if self.temperature is None else self.temperature,
+            top_p=top_p,
+            top_k=top_k,
             seed=self.seed,
             logit_bias={_token(name): bias for name, bias in (self.logit_bias or {}).items()},
             frequency_penalty=self.frequency_penalty or 0.0,
@@ -264,13 +262,15 @@ def read_sampling(
     *, temperature: float | None, top_p: float | None, top_k: int | None = None
 ) -> Sampling:
     """Return how tokens are chosen."""
-    if top_p == 0:  # the most likely token alone
-        top_p, top_k = 1.0, 1
+    top_p, top_k = _limits(top_p, top_k or None)
     return Sampling(
-        temperature=1.0 if temperature is None else temperature,
-        top_p=1.0 if top_p is None else top_p,
-        top_k=top_k or None,
+        temperature=1.0 if temperature is None else temperature, top_p=top_p, top_k=top_k
     )
+
+
+def _limits(top_p: float | None, top_k: int | None) -> tuple[float, int | None]:
+    """Return `top_p` and `top_k` of a request, of which a `top_p` of 0 is the likeliest token."""
+    return (1.0, 1) if top_p == 0 else (1.0 if top_p is None else top_p, top_k)
 
 
 def read_least(least: int | None, limit: int | None) -> int:

@@ -350,6 +350,9 @@ class Engine:
 
 
 def _seeded(sampling: Sampling, index: int) -> Sampling:
-    """Return sampling with a seed of its own for each answer of a request."""
+    """Return sampling with a seed of its own for each answer of a request, where one matters."""
+    is_seeded = index == 0 and sampling.seed is not None
+    if is_seeded or not sampling.temperature:
+        return sampling
     seed = secrets.randbits(63) if sampling.seed is None else sampling.seed
     return replace(sampling, seed=seed if index == 0 else seed + index * _SEED_STEP)

@@ -23,7 +23,8 @@ class Mailbox:
         self._arrived: list[Event] = []
         """What has come and was not taken: of the event loop."""
         self._failed: Exception | None = None
-        self._has_mail = asyncio.Event()
+        self._waiting: asyncio.Future[None] | None = None
+        """Whoever waits for mail; an `asyncio.Event` would keep a line of them."""
 
     def hear(self, events: Sequence[Event]) -> None:
         """Take more events, where the engine runs."""
@@ -45,21 +46,21 @@ class Mailbox:
         """Take what was sent, in the event loop."""
         self._arrived += events
         self._failed = failure
-        self._has_mail.set()
+        if self._waiting is not None and not self._waiting.done():
+            self._waiting.set_result(None)
 
     async def take(self) -> Sequence[Event]:
         """Return all events that have come, at least one, after waiting for it.
 
         Raises the error of the request when it has failed and all events before are taken.
         """
-        await self._has_mail.wait()
-        self._has_mail.clear()
+        if not self._arrived and self._failed is None:
+            self._waiting = self.loop.create_future()
+            await self._waiting
         events, self._arrived = self._arrived, []
         if not events:
             assert self._failed is not None, "mail is events or a failure"
             raise self._failed
-        if self._failed is not None:
-            self._has_mail.set()
         return events
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
-import uuid
+import secrets
 from typing import TYPE_CHECKING
 
 from starlette.exceptions import HTTPException
@@ -106,7 +106,7 @@ class Entrance:
         """Answer a request of HTTP; there are no others."""
         assert scope["type"] == "http", "the server is configured without others"
         exchange = Exchange(
-            id=uuid.uuid4().hex,
+            id=secrets.token_hex(16),
             method=scope["method"],
             path=scope["path"],
             headers=dict(scope["headers"]),

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from itertools import accumulate
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 SECONDS = (
     0.000_01, 0.000_025, 0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025,
@@ -24,6 +28,13 @@ class Histogram:
         """Count a value, some times."""
         self._counts[bisect_left(self._bounds, value)] += times
         self._sum += value * times
+
+    def observe_each(self, values: Sequence[float]) -> None:
+        """Count several values."""
+        bounds, counts = self._bounds, self._counts
+        for value in values:
+            counts[bisect_left(bounds, value)] += 1
+        self._sum += sum(values)
 
     @property
     def total(self) -> float:

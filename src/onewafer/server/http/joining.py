@@ -5,13 +5,13 @@ Wafers write thousands of tokens a second, and an event loop wakes up a few hund
 
 from __future__ import annotations
 
-from itertools import chain, groupby
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from onewafer.server.events import Delta
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     from onewafer.server.events import Event
 
@@ -24,27 +24,31 @@ def joined(events: Sequence[Event]) -> Sequence[Event]:
     >>> joined.text, joined.tokens
     ('ab', (0, 1))
     """
-    return events if len(events) < 2 else list(_joined(events))  # noqa: PLR2004  # two neighbours
-
-
-def _joined(events: Sequence[Event]) -> Iterator[Event]:
-    for answer, group in groupby(events, _answer):
-        if answer is None:
-            yield from group
+    if len(events) < 2:  # noqa: PLR2004  # two neighbours
+        return events
+    result: list[Event] = []
+    run: list[Delta] = []
+    """Neighbours of one answer, which are not in the result yet."""
+    for event in events:
+        if isinstance(event, Delta):
+            if run and run[-1].answer != event.answer:
+                result.append(_join(run))
+                run = []
+            run.append(event)
         else:
-            yield _join(answer, [event for event in group if isinstance(event, Delta)])
+            if run:
+                result.append(_join(run))
+                run = []
+            result.append(event)
+    return [*result, _join(run)] if run else result
 
 
-def _answer(event: Event) -> int | None:
-    return event.answer if isinstance(event, Delta) else None
-
-
-def _join(answer: int, deltas: Sequence[Delta]) -> Delta:
+def _join(deltas: Sequence[Delta]) -> Delta:
     if len(deltas) == 1:
         return deltas[0]
     return Delta(
-        answer=answer,
-        text="".join(delta.text for delta in deltas),
-        tokens=tuple(chain.from_iterable(delta.tokens for delta in deltas)),
-        logprobs=tuple(chain.from_iterable(delta.logprobs for delta in deltas)),
+        answer=deltas[0].answer,
+        text="".join([delta.text for delta in deltas]),
+        tokens=tuple(chain.from_iterable([delta.tokens for delta in deltas])),
+        logprobs=tuple(chain.from_iterable([delta.logprobs for delta in deltas])),
     )

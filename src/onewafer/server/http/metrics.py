@@ -99,8 +99,7 @@ class Metrics(Collector):
         }
         for name, seconds in on_wafer.items():
             self._times[name, _WAFER].observe(seconds)
-        for gap in completed.gaps:
-            self._times["inter_token_latency_seconds", _WAFER].observe(gap)
+        self._times["inter_token_latency_seconds", _WAFER].observe_each(completed.gaps)
         self._times["time_to_first_token_seconds", _HOST].observe(ttft_seconds)
         self._times["e2e_request_latency_seconds", _HOST].observe(total_seconds)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -33,15 +33,13 @@ class Tokenizer(Protocol):
         """Return the tokens of a text."""
         ...
 
-    def apply_chat_template(
-        self,
-        conversation: Sequence[Mapping[str, Json]],
-        *,
-        tools: Sequence[Mapping[str, Json]] | None = ...,
-        add_generation_prompt: bool = ...,
-        tokenize: Literal[False],
-    ) -> str:
-        """Return the text of a conversation; the template runs in a sandbox."""
+    @property
+    def special_tokens_map(self) -> Mapping[str, str | Sequence[str]]:
+        """Control tokens by the names that templates have for them."""
+        ...
+
+    def get_chat_template(self, *, tools: Sequence[Mapping[str, Json]] | None = ...) -> str:
+        """Return the template for conversations with some tools, or with none."""
         ...
 
 

@@ -85,6 +85,8 @@ class AnswerText:
         self._reader = None if plan.calls is None else CallReader(plan.calls)
         self._is_plain = self._reader is None and not plan.stops
         """Whether all text may go at once."""
+        self._holds_nothing = self._is_plain and not plan.has_logprobs
+        """Whether a token that is whole characters is text at once, whatever came before."""
         self._pending = _Pending()
         self._num_tokens = 0
         self._has_ended = False
@@ -105,18 +107,27 @@ class AnswerText:
         self._num_tokens += 1
         if produced.token in self._vocabulary.end_ids:
             return list(self._end(Reason.END))
-        self._keep(produced)
-        text = self._decoder.decode(self._vocabulary.bytes_of(produced.token))
         events: list[AnswerEvent] = []
-        if text and self._is_plain:
-            tokens, logprobs = self._pending.take()
-            events.append(Delta(self._plan.answer, text, tokens, logprobs))
-        elif text:
-            self._pending.num_characters += len(text)
-            events += self._divide(text)
+        if self._holds_nothing and (text := self._vocabulary.whole_text_of(produced.token)):
+            events.append(Delta(self._plan.answer, text, (produced.token,)))
+        else:
+            events += self._read(produced)
         if not self._has_ended and self._num_tokens >= self._plan.most_tokens:
             events += self._end(Reason.LENGTH)
         return events
+
+    def _read(self, produced: Produced) -> Iterator[AnswerEvent]:
+        """Yield what becomes known with a token, which may hold a part of a character."""
+        self._keep(produced)
+        text = self._decoder.decode(self._vocabulary.bytes_of(produced.token))
+        if text and self._is_plain:
+            yield Delta(self._plan.answer, text, *self._pending.take())
+            self._holds_nothing = not (self._plan.has_logprobs or self._decoder.getstate()[0])
+        elif text:
+            self._pending.num_characters += len(text)
+            yield from self._divide(text)
+        else:
+            self._holds_nothing = False
 
     def _keep(self, produced: Produced) -> None:
         self._pending.tokens.append(produced.token)

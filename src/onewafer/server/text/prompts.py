@@ -29,6 +29,7 @@ from onewafer.server.generation import (
     TokenIds,
     ToolUse,
 )
+from onewafer.server.models.chat_template import ChatTemplate
 from onewafer.server.text.call_format import (
     TAGGED,
     describe_tool,
@@ -57,6 +58,7 @@ class PromptReader:
     def __init__(self, model: TextModel) -> None:
         self._model = model
         self._tokenizer = model.tokenizer
+        self._template = ChatTemplate(model.tokenizer)
         self._plain = own_tokenizer(model.tokenizer)
         """Not that of transformers, whose options change with every call, in any thread."""
         own_format = format_of_template(model.chat_template)
@@ -123,9 +125,7 @@ class PromptReader:
         self, turns: Sequence[Mapping[str, Json]], tools: Sequence[Mapping[str, Json]]
     ) -> str:
         try:
-            return self._tokenizer.apply_chat_template(
-                turns, tools=tools or None, add_generation_prompt=True, tokenize=False
-            )
+            return self._template.render(turns, tools)
         except (TemplateError, TypeError, ValueError, KeyError) as error:
             raise RequestError(
                 f"the model's chat template refuses the conversation: {shown(str(error))}",

@@ -25,6 +25,7 @@ class Vocabulary:
         self._control = {token: entry.content for token, entry in added.items() if entry.special}
         self._num_known = model.tokenizer.backend_tokenizer.get_vocab_size()
         self._known: dict[int, bytes] = {}
+        self._texts: dict[int, str] = {}
 
     def bytes_of(self, token: int) -> bytes:
         """Return the bytes of a token in a text: none if it is a control token, or has no name."""
@@ -32,6 +33,17 @@ class Vocabulary:
         if known is None:
             known = self._known[token] = self._read(token)
         return known
+
+    def whole_text_of(self, token: int) -> str:
+        """Return the text of a token; '' if it has none, or begins or ends inside a character."""
+        text = self._texts.get(token)
+        if text is None:
+            try:
+                text = self.bytes_of(token).decode()
+            except UnicodeDecodeError:
+                text = ""
+            self._texts[token] = text
+        return text
 
     def name_of(self, token: int) -> str:
         """Return how a token is shown by itself: its text, or the name of a control token.
