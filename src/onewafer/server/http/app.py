@@ -100,7 +100,10 @@ class Entrance:
         self._parts = parts
         self._log = log
         self._guard = Guard(parts.options)
-        self._router = Router(list(_routes(parts)), redirect_slashes=False, default=_nowhere)
+        routes = list(_routes(parts))
+        self._router = Router(routes, redirect_slashes=False, default=_nowhere)
+        self._generating = {one.path: one.endpoint for one in routes if _generates(one)}
+        """The ways that most requests go; the router compares a path with one after the other."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request of HTTP; there are no others."""
@@ -122,7 +125,9 @@ class Entrance:
     async def _answer(self, scope: Scope, receive: Receive, send: Send, exchange: Exchange) -> None:
         try:
             self._guard.check(exchange)
-            await self._router(scope, receive, send)
+            is_post = exchange.method == "POST"
+            endpoint = self._generating.get(exchange.path) if is_post else None
+            await (endpoint or self._router)(scope, receive, send)
         except GoneError:
             exchange.outcome = "disconnected"
         except RequestError as failure:
@@ -209,6 +214,10 @@ def _routes(parts: Parts) -> Iterator[Route]:
     yield _get("/metrics", Scrape(parts))
     yield _get("/openapi.json", Describe(parts, to_openapi))
     yield _post("/onewafer/advance", AdvanceClock(parts))
+
+
+def _generates(route: Route) -> bool:
+    return isinstance(route.endpoint, Generate)
 
 
 def _get(path: str, endpoint: ASGIApp) -> Route:

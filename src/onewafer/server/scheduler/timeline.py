@@ -180,7 +180,8 @@ class Timeline:
         while True:
             entering = min(enters_at)
             seconds = events[0][0] if events else math.inf
-            if min(seconds, entering) > until or seconds == entering == math.inf:
+            following = min(seconds, entering)
+            if following > until or following == math.inf:
                 break
             if self._left <= 0:
                 return happened + self._take()

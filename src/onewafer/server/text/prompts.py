@@ -3,8 +3,8 @@
 A conversation goes through the model's own template. A text of a message never becomes a control
 token, even if it spells one: where a message has `<|im_end|>`, an invisible mark is put into its
 copy before the template sees it. The rendered text is then cut at the control tokens that the
-template wrote, and the rest is read without any. A conversation that spells none takes the plain
-way, which gives the same tokens as `apply_chat_template`.
+template wrote, and the rest is read without any. A conversation that spells none has the tokens of
+`apply_chat_template`.
 
 A plain text (`/v1/completions`) is read as transformers reads it: who continues a text writes the
 control tokens himself.
@@ -13,8 +13,6 @@ control tokens himself.
 from __future__ import annotations
 
 import json
-import re
-from functools import cached_property
 from typing import TYPE_CHECKING, Final
 
 import jiter
@@ -36,6 +34,7 @@ from onewafer.server.text.call_format import (
     format_of_template,
     instructions,
 )
+from onewafer.server.text.pieces import PieceReader
 from onewafer.server.text.vocabulary import own_tokenizer
 from onewafer.user_text import shown
 
@@ -57,17 +56,13 @@ class PromptReader:
 
     def __init__(self, model: TextModel) -> None:
         self._model = model
-        self._tokenizer = model.tokenizer
         self._template = ChatTemplate(model.tokenizer)
         self._plain = own_tokenizer(model.tokenizer)
         """Not that of transformers, whose options change with every call, in any thread."""
         own_format = format_of_template(model.chat_template)
         self.call_format = own_format or TAGGED
         self._knows_tools = own_format is not None
-        added = model.tokenizer.added_tokens_decoder
-        self._control = {entry.content: token for token, entry in added.items() if entry.special}
-        spellings = sorted(filter(None, self._control), key=len, reverse=True)
-        self._spelled = re.compile("|".join(map(re.escape, spellings)) or r"(?!)")
+        self._pieces = PieceReader(model.tokenizer)
 
     def read(self, generation: Generation) -> tuple[int, ...]:
         """Return the tokens of a prompt, with the tools that the request has.
@@ -111,15 +106,16 @@ class PromptReader:
         turns = [_turn(message) for message in messages]
         described = [describe_tool(tool) for tool in tools]
         written = json.dumps([turns, described], ensure_ascii=False)
-        if not self._spelled.search(written):
+        if not self._pieces.spelled.search(written):
             rendered = self._render(turns, described)
-            return _encode(self._plain, rendered)
+            is_exact = self._pieces.is_exact
+            return self._pieces.read(rendered) if is_exact else _encode(self._plain, rendered)
         mark = next((mark for mark in _MARKS if mark not in written), None)
         if mark is None:
             raise RequestError("a message has characters that Unicode forbids", param="messages")
         marked = [self._mark(turn, mark) for turn in turns]
         rendered = self._render(marked, [self._mark(tool, mark) for tool in described])
-        return list(self._read_around_control(rendered, mark))
+        return self._pieces.read(rendered, mark=mark)
 
     def _render(
         self, turns: Sequence[Mapping[str, Json]], tools: Sequence[Mapping[str, Json]]
@@ -139,7 +135,7 @@ class PromptReader:
         }
 
     def _mark_text(self, text: str, mark: str) -> str:
-        return self._spelled.sub(lambda found: f"{found[0][0]}{mark}{found[0][1:]}", text)
+        return self._pieces.spelled.sub(lambda found: f"{found[0][0]}{mark}{found[0][1:]}", text)
 
     def _mark_value(self, value: Json, mark: str) -> Json:
         match value:
@@ -151,27 +147,6 @@ class PromptReader:
                 return [self._mark_value(item, mark) for item in value]
             case _:
                 return value
-
-    def _read_around_control(self, text: str, mark: str) -> Iterable[int]:
-        """Yield the tokens of a rendered text, whose marks are taken out."""
-        start = 0
-        for found in self._spelled.finditer(text):
-            yield from self._read_plainly(text[start : found.start()], mark)
-            yield self._control[found[0]]
-            start = found.end()
-        yield from self._read_plainly(text[start:], mark)
-
-    def _read_plainly(self, text: str, mark: str) -> Sequence[int]:
-        if not text:
-            return ()
-        return _encode(self._literal, text.replace(mark, ""))
-
-    @cached_property
-    def _literal(self) -> Backend:
-        """What reads a control token as the letters that it has."""
-        tokenizer = own_tokenizer(self._tokenizer)
-        tokenizer.encode_special_tokens = True
-        return tokenizer
 
 
 def _encode(tokenizer: Backend, text: str, *, with_special: bool = False) -> Sequence[int]:
