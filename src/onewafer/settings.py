@@ -50,6 +50,8 @@ class Settings:
     sample_every: int | None = None
     """`ONEWAFER_SAMPLE_EVERY`: cycles between two looks at a run that is recorded; None: it is
     looked at once, at its end."""
+    is_live: bool = False
+    """`ONEWAFER_LIVE`: whether a recording is written again and again while its run goes on."""
     log_parts: tuple[str, ...] = ()
     """`SIMFABRIC_DEBUG`: kinds of lines, separated by commas, that a run of a host script writes to
     `sim.log`: some of `LOG_PARTS`."""
@@ -80,6 +82,7 @@ class Settings:
             trace_files=_trace_files("ONEWAFER_TRACE"),
             record_file=_record_file("ONEWAFER_RECORD"),
             sample_every=_positive("ONEWAFER_SAMPLE_EVERY"),
+            is_live=_switch("ONEWAFER_LIVE", default=False),
             log_parts=_log_parts("SIMFABRIC_DEBUG"),
             is_strict=_switch("ONEWAFER_STRICT", default=False),
             checks=parse_checks(os.environ.get("ONEWAFER_CHECK", ""), "ONEWAFER_CHECK"),

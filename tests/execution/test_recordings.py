@@ -6,6 +6,7 @@ from onewafer.arch import load_architecture
 from onewafer.execution import Fidelity, Recordings, Simulation
 from onewafer.execution.executable import build_executor
 from onewafer.graph import DataType
+from onewafer.host import RecordingOptions
 from onewafer.mesh import shard
 from onewafer.recording import WINDOW_PART, RecordingFile, column_of_window
 from tests.mesh.strategies import mlp
@@ -15,7 +16,7 @@ WSE3 = load_architecture("wse3")
 
 def test_each_program_has_a_file_that_says_where_its_tensors_lie(tmp_path):
     said = []
-    recordings = Recordings(tmp_path / "run.parquet", said.append, sample_every=20)
+    recordings = Recordings(tmp_path / "run.parquet", said.append, RecordingOptions(20))
     simulation = Simulation("reference", recordings=recordings)
     for width in (2, 1):
         program = shard(

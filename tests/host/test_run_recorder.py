@@ -7,7 +7,14 @@ import numpy as np
 import pytest
 
 from onewafer.errors import ConfigurationError, DeadlockError
-from onewafer.host import Device, Recorded, RunRecorder, run_samples
+from onewafer.host import (
+    Device,
+    Recorded,
+    RecordingOptions,
+    RunLimits,
+    RunRecorder,
+    run_samples,
+)
 from onewafer.host.run_samples import RunSamples
 from onewafer.image import SectionKind
 from onewafer.recording import RecordingFile, SourceTexts, column_of_window
@@ -119,7 +126,7 @@ def sample(path, *, every, most_windows=None, monkeypatch=None):
     """Record a run with windows; return the file and the statistics at its end."""
     if most_windows is not None:
         monkeypatch.setattr(run_samples, "_MOST_WINDOWS", most_windows)
-    recorder = RunRecorder(path, Recorded("x", SourceTexts({})), print, sample_every=every)
+    recorder = RunRecorder(path, Recorded("x", SourceTexts({})), print, RecordingOptions(every))
     image = streaming(num_sent=40, num_received=40)
     device = Device(image, WSE3, engine="fast", recorder=recorder)
     device.load()
@@ -167,3 +174,22 @@ def test_samples_change_nothing_and_memory_bounds_them():
         sampler = None if every is None else RunSamples(device.machine, every)
         cycles.add(device.launch("main", sampler=sampler).end_cycle)
     assert len(cycles) == 1
+
+
+def test_a_run_that_is_followed_is_written_while_it_goes_on(tmp_path):
+    path, seconds = tmp_path / "run.parquet", iter(range(0, 1000, 10))
+    options = RecordingOptions(is_live=True)
+    recorder = RunRecorder(path, Recorded("x", SourceTexts({})), print, options)
+    limits = RunLimits(clock=lambda: next(seconds))
+    device = Device(streaming(), WSE3, engine="fast", limits=limits, recorder=recorder)
+    device.load()
+    device.launch("main")
+    header = RecordingFile(path).header
+
+    assert (header.is_over, header.ending) == (False, "")
+    assert [launch.name for launch in header.launches] == ["main"]
+    before = path.stat().st_ino
+    recorder.glance(lambda: 0.0)  # too early
+    assert path.stat().st_ino == before
+    device.stop()
+    assert RecordingFile(path).header.is_over

@@ -17,8 +17,7 @@ from onewafer.recording import (
     Window,
     column_of_window,
 )
-from onewafer.viewer.compared_runs import ComparedParts
-from onewafer.viewer.page_parts import PageParts
+from onewafer.viewer.followed_runs import FollowedRuns
 from onewafer.viewer.page_server import HOST, make_app
 from tests.recording.recordings import record
 from tests.simulator.assembly import WSE3, Kernel, eastward
@@ -37,7 +36,7 @@ def program(name):
     return kernel.finish()
 
 
-def record_grid(path, width, height, *, num_windows=0, shift=0):
+def record_grid(path, width, height, *, num_windows=0, shift=0, is_over=True):
     """Record two programs on a rectangle, all numbers different from PE to PE."""
     left, right = program("left.csl"), program(EVIL)
     places = [(x, y) for y in range(height) for x in range(width)]
@@ -46,7 +45,8 @@ def record_grid(path, width, height, *, num_windows=0, shift=0):
     windows = tuple(Window(100 * i, 100 * (i + 1)) for i in range(num_windows))
     parts = ("begin and end", "MLP", "MLP, collectives") if windows else ()
     launches = (RecordedLaunch("first", 20, 160), RecordedLaunch(EVIL, 160, 400))
-    return record_image(path, image, shift, windows=windows, parts=parts, launches=launches)
+    told = {"windows": windows, "parts": parts, "launches": launches, "is_over": is_over}
+    return record_image(path, image, shift, **told)
 
 
 def record_image(path, image, shift=0, **header):
@@ -96,9 +96,9 @@ def sampled(num_pes, num_windows):
 @contextmanager
 def viewing(*paths):
     """Yield the address of a server that shows a recording, or two."""
-    runs = [RecordingFile(path) for path in paths]
-    parts = PageParts(*runs) if len(runs) == 1 else ComparedParts(*runs)
-    config = uvicorn.Config(make_app(parts), port=0, log_level="error", ws="none")
+    runs = FollowedRuns([RecordingFile(path) for path in paths])
+    app = make_app(runs, runs.look)
+    config = uvicorn.Config(app, port=0, log_level="error", ws="none", timeout_graceful_shutdown=1)
     server = uvicorn.Server(config)
     thread = threading.Thread(target=lambda: asyncio.run(server.serve()), daemon=True)
     thread.start()

@@ -334,3 +334,18 @@ def test_two_runs_stand_side_by_side_with_what_differs(browser, sampled, tmp_pat
     expected.append(difference_palette()[difference.draw(drawn).levels[0]])
     np.testing.assert_array_equal(seen, expected)
     np.testing.assert_array_equal(again, expected)
+
+
+def test_the_page_follows_a_run_until_it_is_over(browser, tmp_path):
+    path = record_grid(tmp_path / "run.parquet", 2, 2, is_over=False)
+    with viewing(path) as url:
+        open_page(browser, url, "/#map=busy&pe=1,1")
+        before = middles(pixels(browser), 2, 2)
+        assert find(browser, "#live").is_displayed()
+        np.testing.assert_array_equal(before, colors(path, "busy"))
+        record_grid(path, 2, 2, shift=500)
+        wait_for(browser, lambda: not find(browser, "#live").is_displayed())
+        after = middles(pixels(browser), 2, 2)
+        np.testing.assert_array_equal(after, colors(path, "busy"))
+        assert (before != after).any()
+        assert find(browser, "#panel h2").text == "PE (1, 1)"

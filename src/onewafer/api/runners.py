@@ -190,6 +190,7 @@ def load(
     """
     from onewafer.host import (  # noqa: PLC0415  # the simulator, when it is used
         Device,
+        RecordingOptions,
         checking_of,
         record_folder,
     )
@@ -215,9 +216,8 @@ def load(
     recorder = None
     if file is not None:
         folder = Path(_UNNAMED if isinstance(program, Program) else program)
-        recorder = record_folder(
-            file, folder, limits.observer.say, sample_every=settings.sample_every
-        )
+        options = RecordingOptions.from_settings(settings)
+        recorder = record_folder(file, folder, limits.observer.say, options)
     device = Device(
         loaded.image,
         load_architecture(loaded.arch),

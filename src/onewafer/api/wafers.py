@@ -225,7 +225,7 @@ def open_session(options: WaferOptions, settings: Settings) -> Session:
         Recordings,
         check_csl_folder,
     )
-    from onewafer.host import RunLimits  # noqa: PLC0415  # likewise
+    from onewafer.host import RecordingOptions, RunLimits  # noqa: PLC0415  # likewise
     from onewafer.pytorch import Session  # noqa: PLC0415  # likewise
     from onewafer.terminal import (  # noqa: PLC0415  # likewise
         NotebookLine,
@@ -239,7 +239,7 @@ def open_session(options: WaferOptions, settings: Settings) -> Session:
     file = settings.record_file
     recordings = None
     if file is not None:
-        recordings = Recordings(file, _print_notice, sample_every=settings.sample_every)
+        recordings = Recordings(file, _print_notice, RecordingOptions.from_settings(settings))
     shell, console = find_notebook(), PlainConsole(stderr=True)
     observer = None
     if shell is not None and settings.shows_progress:

@@ -35,6 +35,7 @@ _VARIABLES = {
 _SWITCHES = {
     "--no-progress": ("ONEWAFER_PROGRESS", "off"),
     "--strict": ("ONEWAFER_STRICT", "on"),
+    "--live": ("ONEWAFER_LIVE", "on"),
 }
 """Options without a value, and the variable and value that they stand for."""
 _HELP_OPTIONS = ("--help", "-h", "--onewafer-help")
@@ -53,6 +54,7 @@ Run a host program; the simulated wafer stands behind `cerebras.sdk`. Options co
   --trace FILE            trace the run; .perfetto-trace or .log, more with commas (ONEWAFER_TRACE)
   --record FILE           record the run, for `onewafer view FILE` (ONEWAFER_RECORD)
   --sample-every N        record it over time, too: a window each N cycles (ONEWAFER_SAMPLE_EVERY)
+  --live                  write the recording meanwhile, too, to be followed (ONEWAFER_LIVE=on)
   --help                  show this (also --onewafer-help)
 
 Everything else is handed to Python, its own options (-c, -m, -X …) included

@@ -206,6 +206,7 @@ def _make_device(
     from onewafer.arch import load_architecture  # noqa: PLC0415  # a subcommand loads what it uses
     from onewafer.host import (  # noqa: PLC0415  # likewise
         Device,
+        RecordingOptions,
         RunLimits,
         checking_of,
         record_folder,
@@ -223,9 +224,8 @@ def _make_device(
     limits = RunLimits.from_settings(settings)
     recorder = None
     if recorded.file is not None:
-        recorder = record_folder(
-            recorded.file, folder, limits.observer.say, sample_every=recorded.sample_every
-        )
+        options = RecordingOptions(recorded.sample_every)
+        recorder = record_folder(recorded.file, folder, limits.observer.say, options)
     return Device(
         image,
         load_architecture(image.arch, profile=profile),

@@ -31,6 +31,13 @@ SampleEveryOption = Annotated[
         help="Record over time, too: a window each N cycles, for --record and --view.",
     ),
 ]
+LiveOption = Annotated[
+    bool,
+    typer.Option(
+        "--live",
+        help="Write the recording again and again meanwhile; `onewafer view FILE` follows it.",
+    ),
+]
 ViewOption = Annotated[
     bool, typer.Option("--view", help="Record, and show the run as a page at its end.")
 ]

@@ -85,6 +85,7 @@ def _go_on(path: Path, settings: Settings, symbols: Path | None, json_file: Path
     from onewafer.host import (  # noqa: PLC0415  # a subcommand loads what it uses
         Device,
         Interruption,
+        RecordingOptions,
         RunLimits,
         checking_of,
         record_folder,
@@ -93,8 +94,8 @@ def _go_on(path: Path, settings: Settings, symbols: Path | None, json_file: Path
     limits = RunLimits.from_settings(settings)
     recorder, file = None, settings.record_file
     if file is not None:
-        run, say = path.with_suffix(""), limits.observer.say
-        recorder = record_folder(file, run, say, sample_every=settings.sample_every)
+        recorded = RecordingOptions.from_settings(settings)
+        recorder = record_folder(file, path.with_suffix(""), limits.observer.say, recorded)
     device = Device.from_checkpoint(
         path,
         engine=settings.engine,

@@ -14,6 +14,7 @@ import typer
 from onewafer.api import Wafer, as_option, open_session, require_torch, wafer_options
 from onewafer.cli.output_files import check_output, write_output
 from onewafer.cli.recorded_run import (
+    LiveOption,
     RecordOption,
     SampleEveryOption,
     ViewOption,
@@ -138,6 +139,7 @@ def run(
     json_file: _JsonOption = None,
     record: RecordOption = None,
     sample_every: SampleEveryOption = None,
+    live: LiveOption = False,
     view: ViewOption = False,
     explain_placement: _ExplainOption = False,
     verbose: _VerboseOption = False,
@@ -171,10 +173,13 @@ def run(
     )
     with recording_file(record, is_shown=view) as file:
         check_samples(file or settings.record_file, sample_every, "--sample-every")
+        if live and record is None and settings.record_file is None:
+            raise ConfigurationError("--live: say where the recording is to be: --record FILE")
         settings = replace(
             settings,
             record_file=file or settings.record_file,
             sample_every=sample_every or settings.sample_every,
+            is_live=live or settings.is_live,
         )
         _run(script, arguments or [], options, settings, cuda_alias=cuda_alias, output=output)
 

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from onewafer.recording import RecordingFile
-    from onewafer.viewer.page_parts import Parts
 
 DEFAULT_PORT = 8008
 _DEFAULT_MAP = "busy"
@@ -74,6 +73,7 @@ def show(*runs: RecordingFile, port: int, opens_browser: bool) -> None:
     Raises:
         ConfigurationError: the port is taken, a package is missing, or the runs cannot be compared.
     """
+    from onewafer.viewer.followed_runs import FollowedRuns  # noqa: PLC0415  # likewise
     from onewafer.viewer.page_server import serve_page  # noqa: PLC0415  # likewise
 
     def say(address: str) -> None:
@@ -82,15 +82,8 @@ def show(*runs: RecordingFile, port: int, opens_browser: bool) -> None:
             webbrowser.open(address.partition(" ")[0])
 
     title = " and ".join(run.path.name for run in runs)
-    serve_page(_parts(runs), port=port, title=title, say=say)
-
-
-def _parts(runs: Sequence[RecordingFile]) -> Parts:
-    from onewafer.viewer.compared_runs import ComparedParts  # noqa: PLC0415  # likewise
-    from onewafer.viewer.page_parts import PageParts  # noqa: PLC0415  # likewise
-
-    first, *others = runs
-    return ComparedParts(first, *others) if others else PageParts(first)
+    followed = FollowedRuns(runs)
+    serve_page(followed, port=port, title=title, say=say, look=followed.look)
 
 
 def _write(runs: Sequence[RecordingFile], what: str, png: Path | None, html: Path | None) -> None:
@@ -100,9 +93,10 @@ def _write(runs: Sequence[RecordingFile], what: str, png: Path | None, html: Pat
         said = draw_picture(what, png, *runs)
         typer.echo(printable(f"wrote {png.name}: {said}"))
     if html is not None:
+        from onewafer.viewer.followed_runs import FollowedRuns  # noqa: PLC0415  # likewise
         from onewafer.viewer.page_file import write_page  # noqa: PLC0415  # likewise
 
-        left_out = write_page(_parts(runs), html)
+        left_out = write_page(FollowedRuns(runs), html)
         size = format_size(html.stat().st_size)
         typer.echo(printable(f"wrote {html.name}, {size}: open it in a browser"))
         if left_out:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from onewafer.execution.sampling import see_purposes
 from onewafer.graph import layer_parts
-from onewafer.host import Recorded, RunRecorder
+from onewafer.host import AT_THE_END, Recorded, RecordingOptions, RunRecorder
 from onewafer.mesh import Distribution, held_indices
 from onewafer.recording import SourceTexts, Split, Tensor, ranges_of, require_arrow
 
@@ -27,11 +27,12 @@ class Recordings:
     """The recordings of one run."""
 
     def __init__(
-        self, path: Path, say: Callable[[str], object], *, sample_every: int | None = None
+        self,
+        path: Path,
+        say: Callable[[str], object],
+        options: RecordingOptions = AT_THE_END,
     ) -> None:
         """Take the name of the first file; `say` gets a line about each that is written.
-
-        `sample_every` is the length of windows in cycles; None: no run is sampled.
 
         Raises:
             ConfigurationError: PyArrow is not installed.
@@ -39,7 +40,7 @@ class Recordings:
         require_arrow()
         self._path = path
         self._say = say
-        self._sample_every = sample_every
+        self._options = options
         self._recorders: list[RunRecorder] = []
 
     @property
@@ -60,7 +61,7 @@ class Recordings:
         subject = Recorded(
             program.graph.name, SourceTexts(emitted.files), tensors, splits, whereabouts
         )
-        recorder = RunRecorder(path, subject, self._say, sample_every=self._sample_every)
+        recorder = RunRecorder(path, subject, self._say, self._options)
         self._recorders.append(recorder)
         return recorder
 

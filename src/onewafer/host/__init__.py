@@ -23,7 +23,13 @@ from onewafer.host.progress_display import (
 )
 from onewafer.host.run_limits import NO_LIMITS, RunLimits
 from onewafer.host.run_progress import RunObserver, RunProgress
-from onewafer.host.run_recorder import Recorded, RunRecorder, record_folder
+from onewafer.host.run_recorder import (
+    AT_THE_END,
+    Recorded,
+    RecordingOptions,
+    RunRecorder,
+    record_folder,
+)
 from onewafer.host.run_review import checking_of
 from onewafer.host.run_samples import Whereabouts, addresses_of
 from onewafer.host.samplers import Sampler
@@ -46,6 +52,7 @@ from onewafer.host.tracing import convert_trace
 from onewafer.settings import wants_short_tracebacks
 
 __all__ = [
+    "AT_THE_END",
     "NO_LIMITS",
     "CellLine",
     "DebugUtil",
@@ -58,6 +65,7 @@ __all__ = [
     "MemcpyOrder",
     "PrintLog",
     "Recorded",
+    "RecordingOptions",
     "RunLimits",
     "RunObserver",
     "RunProgress",

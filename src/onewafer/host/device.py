@@ -515,6 +515,7 @@ class Device:
         self._rest(machine, f"the launch of {name!r}", observer, sampler)
         if self._recorder is not None:
             self._recorder.note_launch(name, start, machine.cycle)
+            self._recorder.glance(self._limits.clock)
         return LaunchReport(name, start, machine.cycle)
 
     def _start(self, machine: Machine, name: str, words: tuple[int, ...]) -> None:
@@ -584,9 +585,11 @@ class Device:
         """Run until the program is at rest (None: its start-up), and receive its words."""
         if self._recorder is not None:
             sampler = join_samplers(sampler, self._recorder.sampler)
+        glance = None if self._recorder is None else self._recorder.glance
         while True:
             try:
-                run_until_rest(machine, what or self._pending, self._limits, observer, sampler)
+                what = what or self._pending
+                run_until_rest(machine, what, self._limits, observer, sampler, glance=glance)
             except SimulationError as error:
                 self._note_failure(error)
                 self._review.warn(machine)

@@ -17,6 +17,7 @@ from onewafer.host.run_progress import SILENT, Reporter, RunObserver
 from onewafer.simulator import StopReason
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from onewafer.host.print_log import PrintLog
@@ -102,10 +103,13 @@ def run_until_rest(
     limits: RunLimits,
     observer: RunObserver | None = None,
     sampler: Sampler | None = None,
+    *,
+    glance: Callable[[Clock], None] | None = None,
 ) -> None:
     """Run a machine until nothing moves any more; `what` completes "the limit is reached in …".
 
-    `observer` watches instead of that of the limits, `sampler` looks at cycles that it chooses.
+    `observer` watches instead of that of the limits, `sampler` looks at cycles that it chooses, and
+    `glance` is called between slices.
 
     Raises:
         SimulationError: the program failed.
@@ -135,6 +139,8 @@ def run_until_rest(
                     if len(machine.memory) >= _MANY_PES and limits.checkpoint_folder is not None:
                         watcher.say("writing a checkpoint; a second Ctrl-C ends without it")
                     raise _interrupted(machine, what, limits, reporter, request)
+                if glance is not None:
+                    glance(limits.clock)
                 reporter.look()
     finally:
         watcher.done()

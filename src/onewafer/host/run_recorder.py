@@ -30,22 +30,46 @@ from onewafer.units import format_size
 from onewafer.whole_files import try_to_write
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     from numpy.typing import NDArray
 
     from onewafer.arch import Architecture
+    from onewafer.host.run_progress import Clock
     from onewafer.host.run_samples import Whereabouts
     from onewafer.host.samplers import Sampler
     from onewafer.image import WaferImage
     from onewafer.recording import FindSource, Split, Tensor
+    from onewafer.settings import Settings
     from onewafer.simulator import Machine, Statistics
 
     _Measured = tuple[RunHeader, dict[str, NDArray[Any]], WaferImage]
 
 _NO_COLOR = -1
+_SECONDS_BETWEEN_WRITES = 1.0
+"""At least, of a run that is followed."""
+_LARGEST_SHARE = 0.1
+"""The largest part of a run's time that writing it again and again takes."""
 _NOT_STOPPED = "the host script ended before it stopped the program"
+
+
+@dataclass(frozen=True, slots=True)
+class RecordingOptions:
+    """How a run is recorded."""
+
+    sample_every: int | None = None
+    """The length of windows in cycles; None: it is not sampled."""
+    is_live: bool = False
+    """Whether the file is written again and again while the run goes on."""
+
+    @classmethod
+    def from_settings(cls, settings: Settings) -> RecordingOptions:
+        """Return the options of the environment."""
+        return cls(settings.sample_every, settings.is_live)
+
+
+AT_THE_END = RecordingOptions()
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,8 +88,7 @@ def record_folder(
     path: Path,
     folder: Path,
     say: Callable[[str], object],
-    *,
-    sample_every: int | None = None,
+    options: RecordingOptions = AT_THE_END,
 ) -> RunRecorder:
     """Return a recorder of the program in a folder that `cslc` wrote.
 
@@ -73,7 +96,7 @@ def record_folder(
         ConfigurationError: as `RunRecorder`.
     """
     subject = Recorded(folder.name, SourceFiles(folder))
-    return RunRecorder(path, subject, say, sample_every=sample_every)
+    return RunRecorder(path, subject, say, options)
 
 
 class RunRecorder:
@@ -84,12 +107,9 @@ class RunRecorder:
         path: Path,
         subject: Recorded,
         say: Callable[[str], object],
-        *,
-        sample_every: int | None = None,
+        options: RecordingOptions = AT_THE_END,
     ) -> None:
-        """Prepare to write a file; `say` gets a line about it when it is written.
-
-        `sample_every` is the length of windows in cycles; None: the run is not sampled.
+        """Prepare to write a file; `say` gets a line about it when it is written at the end.
 
         Raises:
             ConfigurationError: it cannot be written, or PyArrow is not installed.
@@ -100,10 +120,13 @@ class RunRecorder:
         """Why there is no recording."""
         self._subject = subject
         self._say = say
-        self._sample_every = sample_every
+        self._options = options
+        self._next_write = 0.0
+        """When it is written next while the run goes on, on the host's clock."""
         self._samples: RunSamples | None = None
         self._machine: Machine | None = None
         self._longest: _Measured | None = None
+        self._sources: Mapping[str, str] | None = None
         self._failure = ""
         self._launches: list[RecordedLaunch] = []
         try:
@@ -127,8 +150,21 @@ class RunRecorder:
         self._keep_longest("")
         self._machine = machine
         self._launches.clear()
-        if self._sample_every is not None:
-            self._samples = RunSamples(machine, self._sample_every, self._subject.whereabouts)
+        every = self._options.sample_every
+        if every is not None:
+            self._samples = RunSamples(machine, every, self._subject.whereabouts)
+
+    def glance(self, clock: Clock) -> None:
+        """Write how far the run is, if it is to be followed and it is time to.
+
+        That takes a tenth of the time of the run at most.
+        """
+        machine, began_at = self._machine, clock()
+        if not self._options.is_live or machine is None or began_at < self._next_write:
+            return
+        self._write(self._measure(machine, self._samples, ending="", is_over=False))
+        now = clock()
+        self._next_write = now + max(_SECONDS_BETWEEN_WRITES, (now - began_at) / _LARGEST_SHARE)
 
     def note_launch(self, name: str, start_cycle: int, end_cycle: int) -> None:
         """Note a function that was launched."""
@@ -144,16 +180,25 @@ class RunRecorder:
         measured, self._longest = self._longest, None
         if measured is None:
             return
-        header, columns, image = measured
-        sources = read_sources(image, self._subject.find_source)
-        try:
-            write_recording(self.path, header, columns, image=image, sources=sources)
-        except OSError as error:
-            self.failure = f"{self.path}: {error.strerror or error}"
-            sys.stderr.write(f"onewafer: the recording is not written: {self.failure}\n")
+        if not self._write(measured):
             return
         size = format_size(self.path.stat().st_size)
         self._say(f"wrote {self.path.name}, {size}: onewafer view {self.path.name} shows it")
+
+    def _write(self, measured: _Measured) -> bool:
+        """Write the file, and tell whether that went well; say so once if it did not."""
+        header, columns, image = measured
+        if self._sources is None:
+            self._sources = read_sources(image, self._subject.find_source)
+        try:
+            write_recording(self.path, header, columns, image=image, sources=self._sources)
+        except OSError as error:
+            if self.failure is None:
+                self.failure = f"{self.path}: {error.strerror or error}"
+                sys.stderr.write(f"onewafer: the recording is not written: {self.failure}\n")
+            return False
+        self.failure = None
+        return True
 
     def _keep_longest(self, ending: str) -> None:
         """Let the machine go, and keep what it counted if no other one ran longer."""
@@ -164,9 +209,13 @@ class RunRecorder:
         if self._longest is None or machine.cycle >= self._longest[0].cycles:
             self._longest = self._measure(machine, samples, ending)
 
-    def _measure(self, machine: Machine, samples: RunSamples | None, ending: str) -> _Measured:
+    def _measure(
+        self, machine: Machine, samples: RunSamples | None, ending: str, *, is_over: bool = True
+    ) -> _Measured:
         image, architecture, subject = machine.image, machine.architecture, self._subject
-        windows, sampled = ((), {}) if samples is None else samples.finish()
+        if is_over and samples is not None:
+            samples.finish()
+        windows, sampled = ((), {}) if samples is None else samples.taken()
         parts = () if subject.whereabouts is None else subject.whereabouts.parts
         header = RunHeader(
             title=subject.title,
@@ -184,6 +233,7 @@ class RunRecorder:
             splits=subject.splits,
             windows=windows,
             parts=parts,
+            is_over=is_over,
         )
         waiting = waiting_columns(machine) if ending else {}
         return header, columns_of(machine) | waiting | sampled, image

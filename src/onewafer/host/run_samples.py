@@ -123,10 +123,13 @@ class RunSamples:
         self._start_cycle = machine.cycle
         self.next_look = machine.cycle + self.every
 
-    def finish(self) -> tuple[tuple[Window, ...], dict[str, NDArray[Any]]]:
-        """Return the windows, the last one to the end of the run, and the columns of all."""
+    def finish(self) -> None:
+        """End the last window at the end of the run."""
         if self.machine.cycle > self._start_cycle:
             self.look(self.machine)
+
+    def taken(self) -> tuple[tuple[Window, ...], dict[str, NDArray[Any]]]:
+        """Return the windows that are over, and the columns of all."""
         columns: dict[str, NDArray[Any]] = {}
         for number, taken in enumerate(self._taken):
             names = [column_of_window(number, counter) for counter in WINDOW_COUNTERS]

@@ -31,7 +31,7 @@ from onewafer.host.narrow_shifts import mend_narrow_shifts
 from onewafer.host.print_log import FILE_NAME as LOG_NAME
 from onewafer.host.print_log import LogFile, PrintLog, prints
 from onewafer.host.run_limits import RunLimits
-from onewafer.host.run_recorder import record_folder
+from onewafer.host.run_recorder import RecordingOptions, record_folder
 from onewafer.host.run_review import checking_of
 from onewafer.host.scalars import numpy_type
 from onewafer.host.sdk_arguments import Handles, as_wavelets, check_whole, copy_format, to_path
@@ -592,5 +592,5 @@ class SdkRuntime:
 def _recorder_of(folder: Path, settings: Settings, limits: RunLimits) -> RunRecorder | None:
     if settings.record_file is None:
         return None
-    say = limits.observer.say
-    return record_folder(settings.record_file, folder, say, sample_every=settings.sample_every)
+    options = RecordingOptions.from_settings(settings)
+    return record_folder(settings.record_file, folder, limits.observer.say, options)

@@ -130,6 +130,8 @@ class RunHeader:
     splits: tuple[Split, ...] = ()
     windows: tuple[Window, ...] = ()
     """One after the other; empty: the run was not sampled."""
+    is_over: bool = True
+    """False: the run goes on, and its recording is written again and again."""
     parts: tuple[str, ...] = ()
     """The parts of a model: the number in a column of `WINDOW_PART` is an index."""
 
@@ -165,6 +167,7 @@ class RunHeader:
             splits=tuple(map(_split, record["splits"])),
             windows=tuple(map(_window, record.get("windows", ()))),
             parts=tuple(map(str, record.get("parts", ()))),
+            is_over=bool(record.get("is_over", True)),
         )
         _check_numbers(header)
         return header

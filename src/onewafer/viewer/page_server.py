@@ -18,7 +18,7 @@ from onewafer.errors import ConfigurationError, OnewaferError
 from onewafer.web_pages import HEADERS, LOOPBACK_NAMES, is_loopback, is_same_origin, read_page
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import AsyncGenerator, Callable
 
     from starlette.requests import Request
     from starlette.responses import Response
@@ -27,27 +27,49 @@ if TYPE_CHECKING:
 
 HOST = "127.0.0.1"
 _LAST_PORT = 65_535
+_SECONDS_BETWEEN_LOOKS = 0.5
+_SECONDS_TO_END = 1
 
 
-def serve_page(parts: Parts, *, port: int, title: str, say: Callable[[str], object]) -> None:
+def _never() -> int:
+    """Return the number of parts that do not change."""
+    return 0
+
+
+def serve_page(
+    parts: Parts,
+    *,
+    port: int,
+    title: str,
+    say: Callable[[str], object],
+    look: Callable[[], int],
+) -> None:
     """Answer until a signal; `say` gets the address. Port 0 is any that is free.
+
+    `look` returns a number that changes when the parts do.
 
     Raises:
         ConfigurationError: the port is taken, or Starlette and uvicorn are not installed.
     """
-    app = make_app(parts)
+    app = make_app(parts, look)
     uvicorn = import_module("uvicorn")
     listener = _listen(port)
     try:
         say(f"http://{HOST}:{listener.getsockname()[1]}/ shows {title}; Ctrl-C ends")
-        config = uvicorn.Config(app, log_level="warning", lifespan="off", ws="none")
+        config = uvicorn.Config(
+            app,
+            log_level="warning",
+            lifespan="off",
+            ws="none",
+            timeout_graceful_shutdown=_SECONDS_TO_END,  # a page that follows never hangs up
+        )
         asyncio.run(uvicorn.Server(config).serve(sockets=[listener]))
     finally:
         listener.close()
 
 
-def make_app(parts: Parts) -> Any:  # noqa: ANN401  # a Starlette, if it is installed
-    """Return the ASGI application of a page.
+def make_app(parts: Parts, look: Callable[[], int] = _never) -> Any:  # noqa: ANN401  # a Starlette, if it is installed
+    """Return the ASGI application of a page, which hears at `/events` when its parts change.
 
     Raises:
         ConfigurationError: Starlette or uvicorn is not installed.
@@ -67,6 +89,11 @@ def make_app(parts: Parts) -> Any:  # noqa: ANN401  # a Starlette, if it is inst
         refusal = _refusal(request)
         if refusal is not None:
             return responses.PlainTextResponse(refusal, 403, headers=HEADERS)
+        if request.url.path == "/events":
+            media_type = "text/event-stream"
+            return responses.StreamingResponse(
+                _changes(look, lock), media_type=media_type, headers=HEADERS
+            )
         file = files.get(request.url.path)
         if file is not None:
             return responses.Response(file.body, media_type=file.media_type, headers=HEADERS)
@@ -82,6 +109,18 @@ def make_app(parts: Parts) -> Any:  # noqa: ANN401  # a Starlette, if it is inst
         return responses.Response(found, media_type=kind, headers=HEADERS)
 
     return starlette.Starlette(routes=[routing.Route("/{path:path}", answer)])
+
+
+async def _changes(look: Callable[[], int], lock: threading.Lock) -> AsyncGenerator[str]:
+    """Yield an event each time that there is something new."""
+    seen = None
+    while True:
+        with lock:
+            found = look()
+        if found != seen:
+            seen = found
+            yield f"data: {found}\n\n"
+        await asyncio.sleep(_SECONDS_BETWEEN_LOOKS)
 
 
 def _refusal(request: Request) -> str | None:

@@ -9,15 +9,26 @@ has goes on from there. No bit of a row depends on the rows beside it.
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
 from onewafer.errors import ConfigurationError, UnsupportedOperationError
-from onewafer.execution import SHORTEST_CONTEXT, Fidelity, KeptSequences, Loader, WaferOptions
+from onewafer.execution import (
+    SHORTEST_CONTEXT,
+    Fidelity,
+    KeptSequences,
+    Loader,
+    Recordings,
+    Simulation,
+    WaferOptions,
+)
+from onewafer.host import RecordingOptions
 from onewafer.pytorch import SequenceRoom, open_sequences
 from onewafer.server.values.building import BuiltValues
 from onewafer.server.values.host import HostValues
+from onewafer.settings import Settings
 from onewafer.user_text import shown
 
 if TYPE_CHECKING:
@@ -87,7 +98,7 @@ def build_fabric_values(
     options = WaferOptions(fidelity=Fidelity.FABRIC, context=max(wanted, SHORTEST_CONTEXT))
     room = SequenceRoom(sequences=num_slots, context=wanted, rows=max(num_slots, _ROWS))
     try:
-        sequences = open_sequences(model.module, model.text.id, Loader(options), room)
+        sequences = open_sequences(model.module, model.text.id, _loader(options), room)
     except UnsupportedOperationError as error:
         raise ConfigurationError(
             f"--values fabric cannot compute {shown(model.text.id)}, since every wavelet is "
@@ -107,3 +118,13 @@ def build_fabric_values(
         f"{sequences.most_rows} tokens a launch; the times of answers are those of the equations"
     )
     return BuiltValues(values=values, remark=remark)
+
+
+def _loader(options: WaferOptions) -> Loader:
+    """Return a loader that records what is simulated, if the environment says so."""
+    settings = Settings.from_environment()
+    if settings.record_file is None:
+        return Loader(options)
+    recorded = RecordingOptions.from_settings(settings)
+    recordings = Recordings(settings.record_file, logging.getLogger(__name__).info, recorded)
+    return Loader(options, Simulation(recordings=recordings))

@@ -1,10 +1,10 @@
 // The page: what is chosen, how keys, pointers and links choose it, and when it is drawn.
 
 import { by, element, quantity } from "./elements.js";
-import { getBytes, getJson, has } from "./parts.js";
+import { forget, getBytes, getJson, has, isFile } from "./parts.js";
 import { View, makePalette } from "./wafer.js";
 import { makePanes } from "./panes.js";
-import { beginTimes, drawTimeline, isSampled, showWindow, stepWindow, timesOfPe, togglePlay } from "./times.js";
+import { drawTimeline, isSampled, listenToTimes, loadTimes, showWindow, stepWindow, timesOfPe, togglePlay } from "./times.js";
 import { pePanel, runPanel } from "./panel.js";
 
 const ZOOM_STEP = 1.5;
@@ -439,19 +439,55 @@ function nameOfPart(name, i) {
   return element("li", {}, chip, name);
 }
 
+// --- a run that goes on --------------------------------------------------------------------------
+
+// Follows a run until it is over.
+function followRun() {
+  by("live").hidden = false;
+  const source = new EventSource("/events");
+  let renewing = Promise.resolve();
+  source.addEventListener("message", () => {
+    renewing = renewing.then(renew).catch((error) => say(error.message));
+    renewing.then(() => {
+      by("live").hidden = run.is_over;
+      if (run.is_over) source.close();
+    });
+  });
+}
+
+// Shows what the run has done by now, of what was chosen before.
+async function renew() {
+  forget();
+  const next = await getJson("run.json");
+  const namesOf = ({ maps, parts }) => JSON.stringify([maps.map(({ name }) => name), parts]);
+  if (namesOf(next) !== namesOf(run)) {
+    location.reload(); // the link says what was chosen
+    return;
+  }
+  Object.assign(run, next);
+  await loadTimes(run);
+  await chooseMap(chosen.map);
+  const { scrollTop } = by("panel");
+  await choosePe(chosen.pe);
+  by("panel").scrollTop = scrollTop;
+  document.documentElement.dataset.cycles = run.cycles;
+}
+
 async function begin() {
   run = await getJson("run.json");
   view = new View(run.width, run.height);
   panes = makePanes(run, wanted().get("renderer"));
   document.documentElement.dataset.renderer = panes[0].painter.name;
   fill();
-  const times = beginTimes(run, chooseWindow);
+  listenToTimes(run, chooseWindow);
+  const times = loadTimes(run);
   resize();
   listen();
   await follow();
   await times;
   redraw();
   document.documentElement.dataset.ready = "1";
+  if (!run.is_over && !isFile) followRun();
 }
 
 begin().catch((error) => say(`The run cannot be shown: ${error.message}`));

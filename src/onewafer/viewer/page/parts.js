@@ -29,6 +29,11 @@ export function getJson(path) {
   return known.get(path);
 }
 
+// Forgets what was asked for: the run has gone on.
+export function forget() {
+  known.clear();
+}
+
 export function has(path) {
   return held === null || path in held;
 }

@@ -13,29 +13,31 @@ export function isSampled(run, name) {
   return !isFile || run.windows.every((_, i) => has(`maps/${name}@${i}/0`));
 }
 
-// Shows what there is to show; `choose` gets the number of a window, null: the whole run.
-export async function beginTimes(run, choose) {
+// Listens to the scrubber; `choose` gets the number of a window, null: the whole run.
+export function listenToTimes(run, choose) {
+  const chooseNow = (number) => {
+    stop();
+    choose(number);
+  };
+  by("window").addEventListener("input", () => chooseNow(Number(by("window").value)));
+  by("all").addEventListener("click", () => chooseNow(null));
+  by("play").addEventListener("click", () => togglePlay(run, choose));
+  by("timeline").addEventListener("click", (event) => {
+    if (run.windows.length === 0) return;
+    const cycle = (event.offsetX / by("timeline").clientWidth) * run.cycles;
+    const number = run.windows.findIndex(({ end_cycle: end }) => cycle < end);
+    chooseNow(number < 0 ? run.windows.length - 1 : number);
+  });
+}
+
+// Shows what there is to show.
+export async function loadTimes(run) {
   const { windows, launches } = run;
   by("times").hidden = Boolean(run.other) || (windows.length === 0 && launches.length === 0);
   by("times").classList.toggle("brief", windows.length === 0);
   by("scrubber").hidden = windows.length === 0;
   if (windows.length === 0) return;
   by("window").max = windows.length - 1;
-  by("window").addEventListener("input", () => {
-    stop();
-    choose(Number(by("window").value));
-  });
-  by("all").addEventListener("click", () => {
-    stop();
-    choose(null);
-  });
-  by("play").addEventListener("click", () => togglePlay(run, choose));
-  by("timeline").addEventListener("click", (event) => {
-    const cycle = (event.offsetX / by("timeline").clientWidth) * run.cycles;
-    const number = windows.findIndex(({ end_cycle: end }) => cycle < end);
-    stop();
-    choose(number < 0 ? windows.length - 1 : number);
-  });
   over = await getJson("windows.json");
 }
 

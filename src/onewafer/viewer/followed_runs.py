@@ -1,0 +1,68 @@
+"""Recordings that are written again and again while their runs go on, read anew each time.
+
+In: files. Out: the parts of their page, as the newest state of the files has them.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from onewafer.errors import RecordingError
+from onewafer.recording import RecordingFile
+from onewafer.viewer.compared_runs import ComparedParts
+from onewafer.viewer.page_parts import PageParts
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+    from onewafer.viewer.page_parts import Parts
+
+
+class FollowedRuns:
+    """One run, or two, whose files may change; `Parts` of a page."""
+
+    def __init__(self, runs: Sequence[RecordingFile]) -> None:
+        """Take files that were just opened.
+
+        Raises:
+            ConfigurationError: their rectangles differ.
+        """
+        self._paths = [run.path for run in runs]
+        self._states = [_state_of(path) for path in self._paths]
+        self._parts = _parts_of(runs)
+        self._version = 0
+
+    def find(self, path: str) -> bytes | None:
+        """Return what is at a path; None: nothing is."""
+        return self._parts.find(path)
+
+    def paths(self) -> Iterator[str]:
+        """Yield all paths that a page without a server needs."""
+        return self._parts.paths()
+
+    def look(self) -> int:
+        """Read files that have changed; return a number that changes with what was read."""
+        states = [_state_of(path) for path in self._paths]
+        if states != self._states and None not in states:
+            try:
+                self._parts = _parts_of([RecordingFile(path) for path in self._paths])
+            except RecordingError:  # of another version, perhaps: what was read before stays
+                return self._version
+            self._states = states
+            self._version += 1
+        return self._version
+
+
+def _parts_of(runs: Sequence[RecordingFile]) -> Parts:
+    first, *others = runs
+    return ComparedParts(first, *others) if others else PageParts(first)
+
+
+def _state_of(path: Path) -> tuple[int, int] | None:
+    """Return what is another one for each file that is written; None: there is none."""
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_ino, status.st_mtime_ns
