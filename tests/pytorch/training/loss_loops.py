@@ -115,6 +115,11 @@ LOSS_LOOPS = {
     "magnitudes": of(nn.L1Loss(), perceptron(nn.GELU()), WANTED),
     "binary": of(nn.BCELoss(), perceptron(nn.SiLU(), nn.Sigmoid()), WANTED),
     "binary_logits": of(nn.BCEWithLogitsLoss(), perceptron(nn.Sigmoid()), WANTED),
+    "leaky": of(nn.MSELoss(), perceptron(nn.LeakyReLU(0.1)), WANTED),
+    "exponential_linear": of(nn.MSELoss(), perceptron(nn.ELU(0.7)), WANTED),
+    "self_normalizing": of(nn.MSELoss(), perceptron(nn.SELU()), WANTED),
+    "continuous": of(nn.MSELoss(), perceptron(nn.CELU(0.6)), WANTED),
+    "bounded": of(nn.MSELoss(), perceptron(nn.ReLU6(), nn.Hardtanh(0.0, 0.4)), WANTED),
     "likelihood": of(nn.NLLLoss(), perceptron(nn.GELU("tanh"), nn.LogSoftmax(-1)), CLASSES),
     "likelihood_outside": loop(
         perceptron(nn.ReLU()),
