@@ -184,14 +184,17 @@ def test_a_bug_is_told_without_its_details(server, text, caplog):
 
 
 def test_a_server_that_loads_says_so(server, service):
+    models, service.models = service.models, ()
     service.health = Health.LOADING
     try:
         health = httpx.get(f"{server.url}/health")
+        model = httpx.get(f"{server.url}/v1/models/llama")
         answer = httpx.post(f"{server.url}/v1/messages", json=body("hi"))
     finally:
-        service.health = Health.READY
+        service.health, service.models = Health.READY, models
 
     assert (health.status_code, health.json()) == (503, {"status": "loading"})
+    assert (model.status_code, model.json()["error"]["code"]) == (503, "loading")
     assert answer.status_code == 503
     assert answer.json()["error"]["type"] == "overloaded_error"
     assert answer.headers["retry-after"] == "1"

@@ -127,7 +127,10 @@ class OneModel:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Write the model of the path."""
         del receive, send
-        model = find_model(self.parts.service.models, scope["path_params"]["model"])
+        models = self.parts.service.models
+        if not models:  # not yet
+            check_health(self.parts)
+        model = find_model(models, scope["path_params"]["model"])
         await exchange_of(scope).respond(200, to_body(model))
 
 
