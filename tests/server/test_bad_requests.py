@@ -146,6 +146,11 @@ def test_bodies_of_a_wrong_type(client, path, name):
         ({"messages": ["hi"]}, "messages.0: Input should be a valid dictionary or instance"),
         ({"messages": [{"role": "user"}]}, "messages.0.content: Field required"),
         (
+            {"messages": [{"role": "user", "content": None}]},
+            "messages.0.content: Input should be a text, or a list of parts",
+        ),
+        ({"stop": 5}, "stop: Input should be a text, or a list of texts"),
+        (
             {"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {}}]}]},
             "messages.0.content.0: the model reads text only, not a part of the type 'image_url'",
         ),
@@ -255,6 +260,12 @@ def test_addresses_that_are_not_there(client, method, path, status, allowed):
         allowed,
         allowed and ", ".join(allowed.split(", ")[::-1]),
     }
+
+
+def test_a_wrong_base_url_is_told_the_right_one(client):
+    answer = client.post("/v1/v1/chat/completions", json={})
+
+    assert "OpenAI's clients have the base URL http://HOST/v1" in error_of(answer, "/v1")
 
 
 def test_the_clock_of_a_virtual_pace(client):

@@ -68,14 +68,18 @@ class Block(Wire):
     content: Content | None = None
 
 
-def _text_or_blocks(value: object) -> str:
-    return "text" if isinstance(value, str) else "blocks"
+def _text_or_blocks(value: object) -> str | None:
+    return "text" if isinstance(value, str) else "blocks" if isinstance(value, list) else None
 
 
 Content: TypeAlias = Annotated[
     Annotated[str, Tag("text")]
     | Annotated[list[Block], Field(max_length=MAX_TURNS), Tag("blocks")],
-    Discriminator(_text_or_blocks),
+    Discriminator(
+        _text_or_blocks,
+        custom_error_type="content",
+        custom_error_message="Input should be a text, or a list of blocks",
+    ),
 ]
 
 

@@ -58,16 +58,25 @@ class Part(Wire):
     refusal: str | None = None
 
 
-def _text_or_parts(value: object) -> str:
-    return "text" if isinstance(value, str) else "parts"
+def _text_or_parts(value: object) -> str | None:
+    return "text" if isinstance(value, str) else "parts" if isinstance(value, list) else None
 
 
 Content: TypeAlias = Annotated[
     Annotated[str, Tag("text")] | Annotated[list[Part], Field(max_length=MAX_TURNS), Tag("parts")],
-    Discriminator(_text_or_parts),
+    Discriminator(
+        _text_or_parts,
+        custom_error_type="content",
+        custom_error_message="Input should be a text, or a list of parts",
+    ),
 ]
 Stop: TypeAlias = Annotated[
-    Annotated[str, Tag("text")] | Annotated[list[str], Tag("parts")], Discriminator(_text_or_parts)
+    Annotated[str, Tag("text")] | Annotated[list[str], Tag("parts")],
+    Discriminator(
+        _text_or_parts,
+        custom_error_type="stop",
+        custom_error_message="Input should be a text, or a list of texts",
+    ),
 ]
 
 

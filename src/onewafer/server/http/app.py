@@ -231,4 +231,7 @@ def _post(path: str, endpoint: ASGIApp) -> Route:
 async def _nowhere(scope: Scope, receive: Receive, send: Send) -> None:
     del receive, send
     path = scope["path"]
-    raise UnknownPathError(f"nothing is at {path[:80]!r}")
+    raise UnknownPathError(
+        f"nothing is at {path[:80]!r}: OpenAI's clients have the base URL http://HOST/v1, those of "
+        "Anthropic and Cerebras http://HOST; GET /openapi.json says what there is"
+    )
