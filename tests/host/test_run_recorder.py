@@ -59,6 +59,10 @@ def test_the_columns_are_the_counters(tmp_path):
         file.column("sram_code_bytes"), np.array(code)[device.image.program_of_pe]
     )
     assert (file.column("energy_joules") > 0).all()
+    words = device.machine.registers
+    assert words.any()
+    found = [file.column(f"register_{n}").reshape(-1) for n in range(words.shape[1])]
+    np.testing.assert_array_equal(np.stack(found, axis=1), words)
     assert "waits_for" not in file.columns
 
 

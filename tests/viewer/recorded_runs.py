@@ -61,6 +61,7 @@ def record_image(path, image, shift=0, **header):
         "busy_cycles": busy,
         "wait_input_empty_cycles": waits,
         "wavelets_east": waits // 3,
+        "register_5": np.full(num_pes, 0x3F80_0000, np.uint32),
         "sram_code_bytes": np.full(num_pes, 16, np.int32),
     }
     columns |= sampled(num_pes, len(header.get("windows", ())))

@@ -151,6 +151,7 @@ def test_a_click_shows_the_line_of_a_pe(browser, small_server):
     assert "total" in panel.text
     assert "4–7" in panel.text
     assert "pe=1%2C1" in browser.current_url
+    assert "r5 1,065,353,216 0x3f800000" in panel.text
 
 
 def test_what_a_user_wrote_is_text(browser, small_server):

@@ -11,11 +11,14 @@ from starlette.testclient import TestClient
 from onewafer.cli.main import execute
 from onewafer.recording import RecordingFile
 from onewafer.viewer import page_file
+from onewafer.viewer.heat_maps import draw_codes, find_map
 from onewafer.viewer.page_parts import PageParts
 from onewafer.viewer.page_server import make_app
 from onewafer.viewer.palettes import difference_palette, value_palette
+from onewafer.viewer.windows import Windows
 from onewafer.web_pages import read_page
 from tests.recording.recordings import record
+from tests.viewer.recorded_runs import record_grid
 
 EVIL = "</script><img src=x onerror=\"document.title='owned'\">"
 
@@ -50,6 +53,8 @@ def test_a_picture_has_a_square_a_pe_in_the_color_of_its_counter(path, tmp_path,
         (["--png", "a.png", "--what", "heat"], "no map 'heat'; it has: busy, program"),
         (["--png", "/no/a.png"], "there is no directory /no"),
         (["--port", "70000"], "write 0 to 65535"),
+        (["--window", "1"], "--window is for the --png FILE of one run"),
+        (["--png", "a.png", "--window", "1"], "has no windows of busy: the run was not"),
     ],
 )
 def test_what_cannot_be_shown_is_said(path, arguments, said, capsys, monkeypatch):
@@ -175,3 +180,21 @@ def test_a_picture_of_two_runs_is_what_differs(path, tmp_path, capsys):
     side = 900 // 3
     at = colors[60 + side // 2, 70 + 2 * side + side // 2]
     assert at.tolist() == difference_palette()[1].tolist()
+
+
+def test_a_picture_of_windows_has_them_side_by_side(tmp_path, capsys):
+    run = record_grid(tmp_path / "run.parquet", 2, 2, num_windows=3)
+    picture = tmp_path / "a.png"
+    assert execute(["view", str(run), "--png", str(picture), "--window", "0", "--window", "2"]) == 0
+    assert "wrote a.png: busy: " in capsys.readouterr().out
+
+    recording = RecordingFile(run)
+    drawn, side = find_map(recording, "busy"), 900 // 2
+    highest = Windows(recording).highest(drawn)
+    colors = np.rint(255 * matplotlib.image.imread(picture)[:, :, :3]).astype(int)
+    for panel, window in enumerate((0, 2)):
+        codes = draw_codes(recording, drawn, window=window, highest=highest).levels[0]
+        at = colors[60 + side // 2 :: side, 70 + panel * (900 + 60) + side // 2 :: side][:2, :2]
+        assert at.tolist() == value_palette()[codes].tolist()
+    assert execute(["view", str(run), "--png", str(picture), "--window", "3"]) == 2
+    assert "has windows 0 to 2" in capsys.readouterr().err

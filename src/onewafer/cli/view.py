@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import webbrowser
+from dataclasses import dataclass
 from pathlib import Path  # noqa: TC003  # Typer reads annotations
 from typing import TYPE_CHECKING, Annotated
 
@@ -44,6 +45,12 @@ def view(
             metavar="MAP", help=f"The map of --png: busy, waiting, … [default: {_DEFAULT_MAP}]"
         ),
     ] = None,
+    window: Annotated[
+        list[int] | None,
+        typer.Option(
+            metavar="N", help="With --png: a window of a sampled run; repeatable, side by side."
+        ),
+    ] = None,
     port: Annotated[
         int, typer.Option(metavar="N", help="Port of this computer; 0: any that is free.")
     ] = DEFAULT_PORT,
@@ -57,6 +64,8 @@ def view(
     """
     if what is not None and png is None:
         raise ConfigurationError(f"--what {what} is the map of --png FILE; a page has all maps")
+    if window and (png is None or other is not None):
+        raise ConfigurationError("--window is for the --png FILE of one run; a page has them all")
     pictures = check_output("--png", png), check_output("--html", html)
     from onewafer.recording import RecordingFile  # noqa: PLC0415  # a subcommand loads what it uses
 
@@ -64,7 +73,16 @@ def view(
     if pictures == (None, None):
         show(*runs, port=port, opens_browser=browser)
         return
-    _write(runs, what or _DEFAULT_MAP, *pictures)
+    wanted = _Picture(what or _DEFAULT_MAP, tuple(window or ()))
+    _write(runs, wanted, *pictures)
+
+
+@dataclass(frozen=True, slots=True)
+class _Picture:
+    """What --png draws."""
+
+    what: str
+    windows: tuple[int, ...]
 
 
 def show(*runs: RecordingFile, port: int, opens_browser: bool) -> None:
@@ -86,11 +104,15 @@ def show(*runs: RecordingFile, port: int, opens_browser: bool) -> None:
     serve_page(followed, port=port, title=title, say=say, look=followed.look)
 
 
-def _write(runs: Sequence[RecordingFile], what: str, png: Path | None, html: Path | None) -> None:
+def _write(
+    runs: Sequence[RecordingFile], wanted: _Picture, png: Path | None, html: Path | None
+) -> None:
     if png is not None:
-        from onewafer.viewer.wafer_picture import draw_picture  # noqa: PLC0415  # likewise
+        from onewafer.viewer.wafer_picture import Subject, draw_picture  # noqa: PLC0415  # likewise
 
-        said = draw_picture(what, png, *runs)
+        first, other = (*runs, None)[:2]
+        assert first is not None, "there is one run at least"  # invariant
+        said = draw_picture(wanted.what, png, Subject(first, other, wanted.windows))
         typer.echo(printable(f"wrote {png.name}: {said}"))
     if html is not None:
         from onewafer.viewer.followed_runs import FollowedRuns  # noqa: PLC0415  # likewise

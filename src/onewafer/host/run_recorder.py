@@ -20,6 +20,7 @@ from onewafer.recording import (
     RecordedLaunch,
     RunHeader,
     SourceFiles,
+    column_of_register,
     column_of_wait,
     read_sources,
     require_arrow,
@@ -47,6 +48,8 @@ if TYPE_CHECKING:
     _Measured = tuple[RunHeader, dict[str, NDArray[Any]], WaferImage]
 
 _NO_COLOR = -1
+_MOST_REGISTERS = 4_000_000
+"""The most words of registers of all PEs together that are recorded."""
 _SECONDS_BETWEEN_WRITES = 1.0
 """At least, of a run that is followed."""
 _LARGEST_SHARE = 0.1
@@ -256,7 +259,7 @@ def columns_of(machine: Machine) -> dict[str, NDArray[Any]]:
     columns |= {column_of_wait(_spell(r)): stalls[r] for r in StallReason if r in stalls}
     for direction, name in enumerate(WAVELET_COLUMNS):
         columns[name] = statistics.link_wavelets[:, :, direction]
-    columns |= _sram_columns(image)
+    columns |= _sram_columns(image) | _register_columns(machine)
     energy = _joules(statistics, machine.architecture)
     return columns if energy is None else columns | {"energy_joules": energy}
 
@@ -293,6 +296,16 @@ def _sram_columns(image: WaferImage) -> dict[str, NDArray[np.int32]]:
         # A PE without a program, −1, takes the last one.
         columns[name] = np.array([*totals, 0], np.int32)[image.program_of_pe]
     return columns
+
+
+def _register_columns(machine: Machine) -> dict[str, NDArray[np.uint32]]:
+    """Return the words in registers; of so many PEs that they would fill the file, none."""
+    registers = machine.registers
+    if registers.size > _MOST_REGISTERS:
+        return {}
+    shape = machine.image.height, machine.image.width
+    numbers = range(registers.shape[1])
+    return {column_of_register(number): registers[:, number].reshape(shape) for number in numbers}
 
 
 def _joules(statistics: Statistics, architecture: Architecture) -> NDArray[np.float32] | None:

@@ -45,6 +45,15 @@ def column_of_window(number: int, counter: str) -> str:
     return f"window_{number}_{counter}"
 
 
+def column_of_register(number: int) -> str:
+    """Return the column with the word in a register.
+
+    >>> column_of_register(2)
+    'register_2'
+    """
+    return f"register_{number}"
+
+
 def column_of_wait(reason: str) -> str:
     """Return the column with the cycles that were waited for a reason.
 

@@ -312,6 +312,11 @@ class Machine:
         """`[num_pes]`: the next instruction of each main thread; between tasks behind the last."""
         return self._state.program_counters
 
+    @property
+    def registers(self) -> NDArray[np.uint32]:
+        """`[num_pes, registers]`: of each PE as many as its program has, 0 behind them."""
+        return self._state.registers
+
     def waiting_operations(self) -> list[WaitingOperation]:
         """Return the DSD operations that wait, those of main threads last of their PE.
 

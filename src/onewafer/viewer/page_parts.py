@@ -96,7 +96,7 @@ class PageParts:
     def paths(self) -> Iterator[str]:
         """Yield all paths that a page without a server needs, the most needed first."""
         yield "run.json"
-        if self.recording.header.num_pes * len(self.recording.columns) <= _MOST_NUMBERS:
+        if self.recording.header.num_pes * len(self._counters()) <= _MOST_NUMBERS:
             yield "columns.json"
         yield from (f"programs/{number}.json" for number in self._placed())
         for name in self._maps:
@@ -172,8 +172,12 @@ class PageParts:
     def _columns(self, rest: str) -> bytes | None:
         if rest:
             return None
-        recording = self.recording
-        return _json({n: recording.column(n).reshape(-1).tolist() for n in recording.columns})
+        columns = ((name, self.recording.column(name)) for name in self._counters())
+        return _json({name: column.reshape(-1).tolist() for name, column in columns})
+
+    def _counters(self) -> list[str]:
+        """Return the columns but those of registers and windows, which are many."""
+        return [n for n in self.recording.columns if not n.startswith(("register_", "window_"))]
 
     # --- maps ------------------------------------------------------------------------------------
 

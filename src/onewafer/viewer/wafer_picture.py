@@ -1,10 +1,12 @@
 """A map of the wafer as a PNG: one square of pixels a PE, a scale beside it.
 
-In: a recording, or two, and the name of a map. Out: a file; of two, with what differs.
+In: a recording and the name of a map. Out: a file; of windows, side by side; of two runs, with what
+differs.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from importlib import import_module
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
@@ -15,12 +17,13 @@ from onewafer.errors import ConfigurationError
 from onewafer.units import format_bytes
 from onewafer.user_text import shown
 from onewafer.viewer.compared_runs import Difference, check_rectangles
-from onewafer.viewer.heat_maps import HeatMap, Unit, draw_codes, find_map
+from onewafer.viewer.heat_maps import Drawn, HeatMap, Unit, draw_codes, find_map
 from onewafer.viewer.palettes import difference_palette, palette_of
+from onewafer.viewer.windows import Windows
 from onewafer.whole_files import whole_file
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -33,41 +36,74 @@ _LONGER_SIDE = 900
 _LEFT, _RIGHT, _TOP, _BOTTOM = 70, 160, 60, 50
 _SCALE_WIDTH, _SCALE_GAP, _SCALE_HEIGHT = 16, 18, 300
 _LINE = 16
+_GAP = 60
+"""Pixels between two wafers."""
 
 
-def draw_picture(
-    name: str, path: Path, recording: RecordingFile, other: RecordingFile | None = None
-) -> str:
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """The subject of a picture."""
+
+    recording: RecordingFile
+    other: RecordingFile | None = None
+    """A run to compare: the picture is then what it has more or less."""
+    windows: tuple[int, ...] = ()
+    """Windows of a run that was sampled, side by side; empty: the whole run."""
+
+
+def draw_picture(name: str, path: Path, subject: Subject) -> str:
     """Write the picture of a map, whole or not at all; return a sentence about it.
 
-    With another run it is a picture of what that one has more or less.
-
     Raises:
-        ConfigurationError: there is no such map, the rectangles of the runs differ, or Matplotlib
-            is not installed.
+        ConfigurationError: there is no such map or window, the rectangles of the runs differ, or
+            Matplotlib is not installed.
         OSError: the file cannot be written.
     """
+    recording = subject.recording
     drawn = find_map(recording, name)
     if find_spec("matplotlib") is None:
         raise ConfigurationError(
             "a picture needs Matplotlib; it is not installed: pip install 'onewafer[view]'"
         )
-    if other is not None:
-        return _draw_difference(drawn, path, recording, other)
-    found = draw_codes(recording, drawn)
+    if subject.other is not None:
+        return _draw_difference(drawn, path, recording, subject.other)
+    found = _draw_windows(drawn, subject) or {"": draw_codes(recording, drawn)}
+    highest = max(one.highest for one in found.values())
     parts = recording.header.parts
     palette = palette_of(drawn.unit, parts)
-    figure = _figure(recording, drawn.title, palette[found.levels[0]])
+    panels = {title: palette[one.levels[0]] for title, one in found.items()}
+    figure = _figure(recording, drawn.title, panels)
     if drawn.unit.is_ordered:
-        _add_scale(figure, drawn, (0.0, found.highest), palette)
+        _add_scale(figure, drawn, (0.0, highest), palette)
     elif drawn.unit is Unit.PART:
         _add_names(figure, parts, palette)
     with whole_file(path) as target:
         figure.savefig(target, format="png", dpi=_DPI)
     if not drawn.unit.is_ordered:
-        return f"{drawn.title}, {int(found.highest) + 1} of them"
-    highest, mean = (write_value(v, drawn.unit) for v in (found.highest, found.mean))
-    return f"{drawn.title}: {mean} on average, at most {highest}"
+        return f"{drawn.title}, {int(highest) + 1} of them"
+    means = ", ".join(write_value(one.mean, drawn.unit) for one in found.values())
+    return f"{drawn.title}: {means} on average, at most {write_value(highest, drawn.unit)}"
+
+
+def _draw_windows(drawn: HeatMap, subject: Subject) -> dict[str, Drawn]:
+    """Return the windows that are wanted, by their cycles."""
+    recording, known = subject.recording, subject.recording.header.windows
+    if not subject.windows:
+        return {}
+    if not known or not drawn.counter:
+        why = "this map is not sampled" if known else "the run was not (--sample-every)"
+        where = f"--window: {recording.path} has no windows of {drawn.name}"
+        raise ConfigurationError(f"{where}: {why}")
+    highest = Windows(recording).highest(drawn)
+    found: dict[str, Drawn] = {}
+    for number in subject.windows:
+        if not 0 <= number < len(known):
+            raise ConfigurationError(
+                f"--window {number}: {recording.path} has windows 0 to {len(known) - 1}"
+            )
+        title = f"cycles {known[number].start_cycle:,} to {known[number].end_cycle:,}"
+        found[title] = draw_codes(recording, drawn, window=number, highest=highest)
+    return found
 
 
 def _draw_difference(
@@ -77,7 +113,7 @@ def _draw_difference(
     find_map(second, drawn.name)
     found, palette = Difference(first, second).draw(drawn), difference_palette()
     title = f"{drawn.title}, {shown(second.path.name)} less {shown(first.path.name)}"
-    figure = _figure(first, title, palette[found.levels[0]])
+    figure = _figure(first, title, {"": palette[found.levels[0]]})
     _add_scale(figure, drawn, (-found.highest, found.highest), palette)
     with whole_file(path) as target:
         figure.savefig(target, format="png", dpi=_DPI)
@@ -104,29 +140,34 @@ def write_value(value: float, unit: Unit) -> str:
             return f"{round(value):,}"
 
 
-def _figure(recording: RecordingFile, title: str, colors: NDArray[np.uint8]) -> Any:  # noqa: ANN401  # Matplotlib has few types
+def _figure(recording: RecordingFile, title: str, panels: Mapping[str, NDArray[np.uint8]]) -> Any:  # noqa: ANN401  # Matplotlib has few types
+    """Return a figure with colors of all PEs side by side, by what stands above them."""
     header = recording.header
     side = max(1, _LONGER_SIDE // max(header.width, header.height))
     width, height = header.width * side, header.height * side
-    size = (max(width, 320) + _LEFT + _RIGHT, height + _TOP + _BOTTOM)
+    all_panels = len(panels) * (width + _GAP) - _GAP
+    size = (max(all_panels, 320) + _LEFT + _RIGHT, height + _TOP + _BOTTOM)
     figure = import_module("matplotlib.figure").Figure(
         figsize=(size[0] / _DPI, size[1] / _DPI), dpi=_DPI
     )
-    frame = (_LEFT / size[0], _BOTTOM / size[1], width / size[0], height / size[1])
-    axes = figure.add_axes(frame)
-    axes.imshow(
-        np.repeat(np.repeat(colors, side, axis=0), side, axis=1),
-        extent=(-0.5, header.width - 0.5, header.height - 0.5, -0.5),
-        interpolation="nearest",
-        aspect="auto",
-    )
     locator = import_module("matplotlib.ticker").MaxNLocator
-    axes.xaxis.set_major_locator(locator(8, integer=True))
-    axes.yaxis.set_major_locator(locator(8, integer=True))
-    axes.set_xlabel("x")
-    axes.set_ylabel("y")
+    for number, (above, colors) in enumerate(panels.items()):
+        left = _LEFT + number * (width + _GAP)
+        frame = (left / size[0], _BOTTOM / size[1], width / size[0], height / size[1])
+        axes = figure.add_axes(frame)
+        axes.imshow(
+            np.repeat(np.repeat(colors, side, axis=0), side, axis=1),
+            extent=(-0.5, header.width - 0.5, header.height - 0.5, -0.5),
+            interpolation="nearest",
+            aspect="auto",
+        )
+        axes.xaxis.set_major_locator(locator(8, integer=True))
+        axes.yaxis.set_major_locator(locator(8, integer=True))
+        axes.set_title(above, fontsize=10)
+        axes.set_xlabel("x")
+    figure.axes[0].set_ylabel("y")
     what = f"{shown(header.title)}: {title}, {header.num_pes:,} PEs, {header.cycles:,} cycles"
-    figure.text(_LEFT / size[0], 1 - 36 / size[1], what, fontsize=11, parse_math=False)
+    figure.text(_LEFT / size[0], 1 - 30 / size[1], what, fontsize=11, parse_math=False)
     return figure
 
 

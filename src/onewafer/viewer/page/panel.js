@@ -77,7 +77,7 @@ export async function pePanel(run, [x, y], number, known) {
   parts.push(...known.times.map(timesPart));
   parts.push(...tensorParts(run, [x, y]));
   if (program) parts.push(programPart(program, counters), ...memoryParts(program));
-  if (counters && !others) parts.push(countersPart(counters));
+  if (counters && !others) parts.push(countersPart(counters), ...registerParts(counters));
   return parts;
 }
 
@@ -122,7 +122,7 @@ function cyclesPart(run, counters) {
 
 function countersPart(counters) {
   const shown = Object.entries(counters).filter(
-    ([name]) => !HIDDEN.has(name) && !/^wait|^window_/.test(name) && name !== "busy_cycles",
+    ([name]) => !HIDDEN.has(name) && !/^wait|^window_|^register_/.test(name) && name !== "busy_cycles",
   );
   const rows = shown.map(([name, value]) => [
     name.replaceAll("_", " "),
@@ -131,9 +131,22 @@ function countersPart(counters) {
   return section("Counters", table([["what", NAME], ["value", NUMBER]], rows));
 }
 
+// The words in registers at the end of the run; the instructions of a line, in its title, name them.
+function registerParts(counters) {
+  const words = Object.entries(counters).filter(([name, value]) => name.startsWith("register_") && value !== 0);
+  if (words.length === 0) return [];
+  const rows = words.map(([name, value]) => [
+    name.replace("register_", "r"),
+    count(value),
+    `0x${value.toString(16).padStart(8, "0")}`,
+  ]);
+  const why = "At the end of the run; all others are 0. The title of a source line has its instructions.";
+  return [section("Registers", element("p", { class: "faint" }, why), table([["register", NAME], ["word", NUMBER], ["hexadecimal", NUMBER]], rows))];
+}
+
 // The counters of a PE in both runs, with what differs.
 function bothPart(counters, others) {
-  const names = Object.keys(counters).filter((name) => name in others && !HIDDEN.has(name) && !/^waits_|^window_/.test(name));
+  const names = Object.keys(counters).filter((name) => name in others && !HIDDEN.has(name) && !/^waits_|^window_|^register_/.test(name));
   const text = (name, value) => (name === "energy_joules" ? quantity(value, "joules") : count(value));
   const rows = names
     .filter((name) => counters[name] !== 0 || others[name] !== 0)
@@ -202,7 +215,7 @@ function lineRow(line, isHere) {
     line.line ? `${line.line}` : "",
     costText(line.cycles),
     count(line.num_bytes),
-    element("code", {}, line.source ?? line.instructions[0].text),
+    element("code", { title: line.instructions.map(({ text }) => text).join("\n") }, line.source ?? line.instructions[0].text),
   ];
   return { cells, attributes: { class: isHere ? "here" : undefined, title: why.join(", ") } };
 }
