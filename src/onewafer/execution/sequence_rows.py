@@ -78,7 +78,8 @@ class SequenceRows:
     """The input rows of the sequences of a program, one for each position."""
 
     def __init__(self, program: MeshProgram) -> None:
-        self._remembers = program.arena_elements.get(Arena.STATE, 0) > 0
+        # A launch of a program that trains is of a whole sequence: there is nothing before it.
+        self._remembers = program.arena_elements.get(Arena.STATE, 0) > 0 and not program.trains
         self._launch_rows = program.sequence_rows or 0
         self._rows: defaultdict[int, list[_Row]] = defaultdict(list)
 

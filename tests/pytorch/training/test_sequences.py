@@ -126,6 +126,16 @@ def test_values_of_the_host_are_those_of_plain_python(take_loss):
     assert not [cause for cause in report.host if cause.cause is Cause.REFUSAL]
 
 
+def test_values_are_those_of_plain_python_where_first_launches_are_simulated():
+    session = Session(WaferOptions(fidelity=Fidelity.AUTO, rectangle=(2, 2)))
+    expected = train(inside, steps=1)
+    with run_on(session):
+        found = train(inside, steps=1)
+    assert all(torch.equal(one, other) for one, other in zip(expected, found, strict=True))
+    (program,) = session.report(is_over=True).programs
+    assert program.step.cycles
+
+
 @pytest.mark.parametrize("take_loss", [inside, outside, over_items, over_number])
 @pytest.mark.alternate
 def test_values_of_the_fabric_are_near_those_of_plain_python(take_loss):

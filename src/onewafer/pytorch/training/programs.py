@@ -175,6 +175,8 @@ class TrainingProgram:
         flop = call.capture.flop if is_first else 0
         loaded.count_call(Phase.FORWARD, launches, rows=rows, flop=flop)
         loaded.record.repeated += not is_first
+        if loaded.leaves_values_to_host:
+            return {}  # of some launches, those that were simulated, there are outputs
         if len(parts) > 1:
             outputs = [launched.outputs for launched in launches]
             return {name: np.concatenate([out[name] for out in outputs]) for name in outputs[0]}
@@ -233,6 +235,8 @@ class TrainingProgram:
         self.loaded.count_call(Phase.BACKWARD, launches, rows=rows, flop=count)
         resident = {n: a for n, a in found[-1].items() if n in self._parameter_gradients}
         self.loaded.adopt(resident)
+        if self.loaded.leaves_values_to_host:
+            return {}
         return resident | {
             name: np.concatenate([one[name] for one in reversed(found)])
             for name in found[-1].keys() - resident.keys()
