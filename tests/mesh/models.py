@@ -238,6 +238,11 @@ class Decoder:
     has_rotary: bool = True
     """Whether it has RMSNorm and rotary positions, else LayerNorm, learned ones and biases."""
     is_causal: bool = True
+    rank: int = 0
+    """Features in the middle of an adapter: two layers that add to queries; 0: there is none."""
+
+    has_transform: bool = False
+    """Whether there is one more layer before the head."""
 
     @property
     def graph(self) -> Graph:
@@ -262,6 +267,8 @@ class Decoder:
             down = linear(f"{layer}.down", active, 2 * features, features)
             hidden = model.add(f"{layer}.hidden", hidden, down, features)
         normed = norm("norm", hidden, features)
+        if self.has_transform:
+            normed = linear("transform", normed, features, features)
         logits = Linear(model.tensor("logits", VOCABULARY), normed, "tokens")
         return model.graph("decoder", model.append(logits))
 
@@ -272,6 +279,10 @@ class Decoder:
             part: model.linear(f"{layer}.{part}", source, features, count * head_dim)
             for part, count in counts.items()
         }
+        if self.rank:
+            down = model.linear(f"{layer}.adapter.down", source, features, self.rank)
+            up = model.linear(f"{layer}.adapter.up", down, self.rank, features)
+            lines["query"] = model.add(f"{layer}.adapted", lines["query"], up, features)
         for part in ("query", "key") if self.has_rotary else ():
             if layer == 0 and part == "query":
                 for name in ("cosine", "sine"):

@@ -4,7 +4,8 @@ A linear operation changes the axis, other operations keep it, so the axis is a 
 tensors joined by element-wise operations are alike, the sides of a linear operation differ. A graph
 without a contradiction gets the colouring that needs no `Redistribute`. Each operation on two
 tensors that contradicts the operations before it needs one, for its right operand: its result lies
-as the left one does.
+as the left one does. So does a product with a weight that has its place already, as a table of
+tokens that is the head, too: it needs one for its operand.
 
 Tensors that are alike also have one order of features. Operations on heads of features ask for an
 order; without such an operation, features lie in the order of their numbers.

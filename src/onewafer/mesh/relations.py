@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from dataclasses import dataclass, field
 
 from onewafer.errors import UnsupportedOperationError
@@ -58,6 +59,10 @@ class Relations:
         self._heads: dict[str, Heads] = {}
         """By the root of the class of a tensor."""
         self._wishes: list[tuple[str, str]] = []
+        self._homes: dict[str, str] = {}
+        """Weight → the tensor that its in features lie as."""
+        self._operands: defaultdict[str, list[str]] = defaultdict(list)
+        """Weight → what is multiplied by it, in order."""
 
     def join(self, left: str, right: str) -> None:
         """Let two tensors lie alike."""
@@ -77,6 +82,28 @@ class Relations:
         """Let two tensors lie along different axes."""
         self._axes.relate(left, right, crossed=True)
         self._check_axes(left, right, crossed=True)
+
+    def put_across_if_possible(self, left: str, right: str) -> None:
+        """Let two tensors lie along different axes, unless that contradicts something."""
+        self._axes.relate(left, right, crossed=True)
+
+    def multiply(self, operand: str, weight: str, result: str) -> None:
+        """Let the result of a product lie across its operand, or across where the weight is.
+
+        A weight that was used before has a place: its operand is then redistributed if it must be.
+        """
+        self.put_across(self._homes.setdefault(weight, operand), result)
+        self.put_across_if_possible(operand, result)
+        self._operands[weight].append(operand)
+
+    def note_table(self, table: str, rows: str) -> None:
+        """Note that features of rows lie as those of the table they are from."""
+        self._homes.setdefault(table, rows)
+
+    def align_with_operand(self, gradient: str, weight: str) -> None:
+        """Let the gradient of an operand lie along its axis; the last product comes first."""
+        if self._operands[weight]:
+            self.align(self._operands[weight].pop(), gradient)
 
     def align(self, left: str, right: str) -> None:
         """Let two tensors lie along the same axis."""
@@ -99,10 +126,12 @@ class Relations:
         return heads.swapped if heads else None
 
     def settle(self) -> None:
-        """Fulfil the wishes that contradict nothing."""
-        for left, right in self._wishes:
-            if self._axes.find(left) == self._axes.find(right):
-                self._unite(left, right)
+        """Fulfil the wishes that contradict nothing; along two axes, orders can still be one."""
+        for left, right in sorted(self._wishes, key=lambda pair: not self._are_alike(*pair)):
+            self._unite(left, right)
+
+    def _are_alike(self, left: str, right: str) -> bool:
+        return self._axes.find(left) == self._axes.find(right)
 
     def axis(self, name: str) -> Axis:
         """Return the axis of a tensor; the first one related to it lies along x."""

@@ -137,14 +137,11 @@ def test_a_block_that_is_wider_than_a_stride():
     check(mlp([3, 140, 2], batch=2), 1, 1, ARCHITECTURES["wse3"])
 
 
-def test_a_weight_with_two_places_is_refused():
-    x, w = Tensor("x", (2, 3), DataType.F32), Tensor("w", (3, 3), DataType.F32)
-    results = [Tensor(name, (2, 3), DataType.F32) for name in ("a", "b")]
-    operations = Linear(results[0], "x", "w"), Linear(results[1], "a", "w")
-    gradients, _ = derived(Graph("twice", (x,), (w,), operations, ("b",)))
-    with pytest.raises(UnsupportedOperationError, match="'w' is stored 2 times") as found:
-        shard_training(gradients, width=2, height=2, architecture=ARCHITECTURES["wse3"])
-    assert found.value.result == "w.gradient"
+def test_a_weight_with_two_uses_has_one_place():
+    x, w = Tensor("x", (2, 5), DataType.F32), Tensor("w", (5, 5), DataType.F32)
+    first, active, second = (Tensor(name, (2, 5), DataType.F32) for name in "abc")
+    operations = Linear(first, "x", "w"), Relu(active, "a"), Linear(second, "b", "w")
+    check(Graph("twice", (x,), (w,), operations, ("c",)), 3, 2, ARCHITECTURES["wse3"])
 
 
 def test_half_precision_is_refused():

@@ -9,14 +9,13 @@ from onewafer.pytorch import Fidelity, Session, WaferOptions, run_on
 from onewafer.pytorch.host_work import Cause
 from tests.pytorch.training.loops import LOOPS
 
-ON_HOST = {"tied", "checkpointed", "detached"}
+ON_HOST = {"checkpointed", "detached"}
 """Loops of which the wafer trains nothing."""
 REFUSED = {
     "amsgrad": "`amsgrad` is not supported",
     "another_optimizer": "the optimizer RMSprop is not supported",
     "twice_differentiated": "gradients of gradients (`create_graph`)",
     "loss_twice_differentiated": "gradients of gradients (`create_graph`)",
-    "tied": "is stored 2 times",
     "checkpointed": "hooks of saved tensors",
     "detached": "`detach` stops a gradient inside the module",
     "dropout_twice_differentiated": "gradients of gradients (`create_graph`)",

@@ -33,8 +33,8 @@ class LinearLowering(Lowering[Linear]):
     bounded_types = FLOATING
 
     def relate(self, operation: Linear, relations: Relations) -> None:
-        """Let the result lie along the other axis than the input."""
-        relations.put_across(operation.input, operation.result.name)
+        """Let the result lie along the other axis than the input, or than the weight's features."""
+        relations.multiply(operation.input, operation.weight, operation.result.name)
 
     def lower(self, operation: Linear, builder: Builder) -> None:
         """Append the multiplication and the all-reduce, unless they are there already."""
@@ -47,8 +47,12 @@ class LinearLowering(Lowering[Linear]):
         if len(together) > 1:
             _lower_together(together, builder)
             return
-        source, layout = builder.blocks[operation.input], builder.layouts[operation.input]
         result_layout = builder.layouts[operation.result.name]
+        axis = result_layout.axis.other
+        source, layout = (
+            builder.lay(operation.input, axis),
+            builder.layout_along(operation.input, axis),
+        )
         weight = builder.place_weight(operation.weight, layout, result_layout)
         result = builder.allocate(operation.result)
         sums = builder.sums_of(result)
@@ -67,13 +71,16 @@ def joined(operation: Linear, builder: Builder) -> tuple[Linear, ...]:
     rows = operation.result.num_elements // operation.result.shape[-1]
     is_copied = rows > 1 and builder.dtype is DataType.F32
     least = builder.least_joining if is_copied else 2
-    if builder.size(builder.layouts[operation.input].axis) < least:
+    axis = builder.layouts[operation.input].axis
+    if builder.size(axis) < least or builder.layouts[operation.result.name].axis is axis:
         return (operation,)
     together, columns = [operation], builder.layouts[operation.result.name].columns
     for other in builder.readers(operation.input):
         name = other.result.name
         if not isinstance(other, Linear) or other is operation or name in builder.blocks:
             continue
+        if builder.layouts[name].axis is axis:
+            continue  # it wants a copy of the operand along the other axis
         columns += builder.layouts[name].columns
         if rows * columns > MOST_WORDS:
             break

@@ -24,37 +24,54 @@ if TYPE_CHECKING:
 
 
 class LinearInputGradientLowering(Lowering[graph.LinearInputGradient]):
-    """Multiply by the turned weight, and add the partial sums along the axis of the gradient."""
+    """Multiply by the turned weight, and add the partial sums along the axis of the gradient.
+
+    A gradient that lies otherwise than the product did, which was added to a tensor along the other
+    axis, is redistributed first; the result too, where the operand was for a weight that has two
+    uses.
+    """
 
     def relate(self, operation: graph.LinearInputGradient, relations: Relations) -> None:
-        """Let the result lie along the other axis than the gradient."""
-        relations.put_across(operation.gradient, operation.result.name)
+        """Let the result lie as what is multiplied does, and the gradient along the other axis."""
+        relations.align_with_operand(operation.result.name, operation.weight)
+        relations.put_across_if_possible(operation.gradient, operation.result.name)
 
     def lower(self, operation: graph.LinearInputGradient, builder: Builder) -> None:
         """Append the multiplication and the all-reduce."""
-        source, name = builder.blocks[operation.gradient], operation.result.name
-        layout, result_layout = builder.layouts[operation.gradient], builder.layouts[name]
-        weight = builder.place_weight(operation.weight, result_layout, layout)
+        axis, name = builder.axis_of_weight(operation.weight), operation.result.name
+        inner = builder.layout_along(name, axis)
+        source = builder.lay(operation.gradient, axis.other)
+        layout = builder.layout_along(operation.gradient, axis.other)
+        weight = builder.place_weight(operation.weight, inner, layout)
         piece = builder.spare(weight.columns, weight.rows)
         result = builder.allocate(operation.result)
+        is_moved = builder.layouts[name].axis is not axis and builder.num_pes > 1
+        product = builder.spare(result.rows, inner.columns) if is_moved else result
         features = operation.result.shape[-1]
-        builder.append(MultiplyTurned(result, source, weight, piece, result_layout.axis, features))
-        builder.all_reduce(result, layout.axis)
+        builder.append(MultiplyTurned(product, source, weight, piece, axis, features))
+        builder.all_reduce(product, axis.other)
+        if is_moved:
+            builder.move(product, result, axis.other)
 
 
 class LinearWeightGradientLowering(Lowering[graph.LinearWeightGradient]):
-    """Multiply what a PE has of both operands: no exchange at all."""
+    """Multiply what a PE has of both operands: no exchange at all.
+
+    But for what is redistributed, as above.
+    """
 
     def relate(self, operation: graph.LinearWeightGradient, relations: Relations) -> None:
         """Let the gradient lie along the other axis than the input, as the product did."""
-        relations.put_across(operation.input, operation.gradient)
+        relations.put_across_if_possible(operation.input, operation.gradient)
 
     def lower(self, operation: graph.LinearWeightGradient, builder: Builder) -> None:
         """Append the multiplication."""
-        rows, columns = operation.input, operation.gradient
-        operands = builder.blocks[rows], builder.blocks[columns]
+        axis = builder.axis_of_weight(builder.parameter_of(operation.result.name))
+        sides = (operation.input, axis), (operation.gradient, axis.other)
+        rows, columns = (builder.layout_along(*side) for side in sides)
         result = builder.gradient(operation.result.name, rows=rows, columns=columns)
-        axis, features = builder.layouts[rows].axis, builder.tensor(rows).shape[-1]
+        operands = [builder.lay(*side) for side in sides]
+        features = builder.tensor(operation.input).shape[-1]
         builder.append(AddOuterProducts(result, *operands, axis, features))
 
 
@@ -67,7 +84,7 @@ class SumRowsLowering(Lowering[graph.SumRows]):
 
     def lower(self, operation: graph.SumRows, builder: Builder) -> None:
         """Append the addition."""
-        result = builder.gradient(operation.result.name, columns=operation.input)
+        result = builder.gradient(operation.result.name, columns=builder.layouts[operation.input])
         builder.append(AddRows(result, builder.blocks[operation.input]))
 
 

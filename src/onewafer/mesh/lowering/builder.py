@@ -11,7 +11,6 @@ from onewafer.graph import DataType
 from onewafer.mesh.banks import period
 from onewafer.mesh.blocks import (
     INFER,
-    PLAIN_ORDER,
     Arena,
     Axis,
     Block,
@@ -376,7 +375,7 @@ class Builder:
         sums = self.sums_of(result)
         layouts = self.layouts[left], self.layouts[right]
         axis = layouts[0].axis
-        if layouts[1].axis is axis or any(layout.order != PLAIN_ORDER for layout in layouts):
+        if layouts[1].axis is axis or layouts[0].order != layouts[1].order:
             raise UnsupportedOperationError(
                 "the features of its operands are distributed in different orders, as operations "
                 "on attention heads ask for"
@@ -390,17 +389,26 @@ class Builder:
 
         The copy stays for as long as the operation is being lowered.
         """
-        block, layout = self.blocks[name], self.layouts[name]
-        if layout.axis is axis or self.num_pes == 1:
+        block = self.blocks[name]
+        if self.layouts[name].axis is axis or self.num_pes == 1:
             return block
-        features = self.tensor(name).shape[-1]
-        columns = Layout.cut(features, axis, self.size(axis), order=layout.order).columns
-        moved = self.spare(block.rows, columns)
+        moved = self.spare(block.rows, self.layout_along(name, axis).columns)
+        self.move(block, moved, axis)
+        return moved
+
+    def move(self, block: Block, moved: Block, axis: Axis) -> None:
+        """Redistribute a block into one that lies along the other axis, `axis`."""
         sums = self.sums_of(moved)
         self.append(Redistribute(sums, block, axis))
         self.all_reduce(sums, axis.other)
         self.store(sums, moved)
-        return moved
+
+    def layout_along(self, name: str, axis: Axis) -> Layout:
+        """Return how a tensor lies along an axis, as it is or once `lay` has copied it."""
+        layout, features = self.layouts[name], self.tensor(name).shape[-1]
+        if layout.axis is axis:
+            return layout
+        return Layout.cut(features, axis, self.size(axis), order=layout.order)
 
     def _place_input(self, tensor: Tensor) -> Placement:
         if tensor.dtype is DataType.I32:
@@ -451,22 +459,17 @@ class Builder:
         return self._training is not None and result in self._training.parameters
 
     def gradient(
-        self, result: str, *, rows: str | None = None, columns: str | None = None
+        self, result: str, *, rows: Layout | None = None, columns: Layout | None = None
     ) -> Block:
         """Return where the gradient of a parameter lies, of which a result is the whole or a part.
 
-        Its rows or columns are those features of activations that are named. Raise
+        Its rows or columns are features that lie as those of activations. Raise
         UnsupportedOperationError if the parameter has no place, or several, or lies otherwise.
         """
-        name = self._training.parameters.get(result) if self._training else None
-        if name is None:
-            raise UnsupportedOperationError(
-                "a sum over all rows is supported only as a gradient of a parameter"
-            )
+        name = self.parameter_of(result)
         home = self.home(name)
         sides = (home.rows, home.row_order, rows), (home.columns, home.column_order, columns)
-        for distribution, order, features in sides:
-            layout = self.layouts[features] if features is not None else None
+        for distribution, order, layout in sides:
             if layout and (distribution, order) != (_BLOCKED[layout.axis], layout.order):
                 raise UnsupportedOperationError(
                     f"{name!r} is distributed otherwise than what its gradient comes from"
@@ -485,6 +488,23 @@ class Builder:
                 "a parameter that is trained has one place"
             )
         return homes[0]
+
+    def axis_of_weight(self, name: str) -> Axis:
+        """Return the axis that the in features of a weight lie along, which has been placed."""
+        home = next(home for home in self._parameters.values() if home.name == name)
+        return next(axis for axis in Axis if _BLOCKED[axis] is home.rows)
+
+    def parameter_of(self, result: str) -> str:
+        """Return the parameter that a result is the gradient of, as a whole or a part.
+
+        Raise UnsupportedOperationError if it is that of none.
+        """
+        name = self._training.parameters.get(result) if self._training else None
+        if name is None:
+            raise UnsupportedOperationError(
+                "a sum over all rows is supported only as a gradient of a parameter"
+            )
+        return name
 
     def _gradient_placement(self, result: str, parameter: str) -> Placement:
         """Return where the host finds the gradient of a parameter."""

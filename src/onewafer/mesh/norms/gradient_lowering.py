@@ -75,7 +75,7 @@ class NormWeightGradientLowering(Lowering[WeightGradient]):
             raise UnsupportedOperationError(
                 "the gradient of a weight that heads share is not supported on the wafer"
             )
-        result = builder.gradient(operation.result.name, columns=name)
+        result = builder.gradient(operation.result.name, columns=layout)
         operands = builder.blocks[name], builder.blocks[source]
         builder.append(AddToNormWeight(result, *operands, found, groups, layout.axis))
 

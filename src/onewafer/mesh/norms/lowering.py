@@ -86,6 +86,7 @@ def _may_wait(operation: RmsNorm, builder: Builder) -> bool:
         first is builder.next_operation
         and isinstance(first, Linear)
         and builder.size(builder.layouts[name].axis) > 1
+        and builder.layouts[name].axis is not builder.layouts[first.result.name].axis
         and len(joined(first, builder)) == len(readers)
     )
 

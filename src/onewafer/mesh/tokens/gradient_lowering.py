@@ -23,7 +23,7 @@ class EmbeddingGradientLowering(Lowering[graph.EmbeddingGradient]):
 
     def lower(self, operation: graph.EmbeddingGradient, builder: Builder) -> None:
         """Append the addition."""
-        result = builder.gradient(operation.result.name, rows=operation.gradient)
+        result = builder.gradient(operation.result.name, rows=builder.layouts[operation.gradient])
         source, indices = builder.blocks[operation.gradient], builder.blocks[operation.indices]
         axis = builder.layouts[operation.gradient].axis.other
         builder.append(AddTokens(result, source, indices, axis))
@@ -37,7 +37,9 @@ class PositionEmbeddingGradientLowering(Lowering[graph.PositionEmbeddingGradient
 
     def lower(self, operation: graph.PositionEmbeddingGradient, builder: Builder) -> None:
         """Append the addition."""
-        result = builder.gradient(operation.result.name, columns=operation.gradient)
+        result = builder.gradient(
+            operation.result.name, columns=builder.layouts[operation.gradient]
+        )
         source, axis = builder.blocks[operation.gradient], builder.layouts[operation.gradient].axis
         builder.append(AddPositions(result, source, axis.other))
 

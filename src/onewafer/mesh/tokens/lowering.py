@@ -49,7 +49,8 @@ class EmbeddingLowering(_ExactLowering[Embedding]):
     """
 
     def relate(self, operation: Embedding, relations: Relations) -> None:
-        """Ask for nothing."""
+        """Ask for nothing, but that a product with the table goes with how it lies."""
+        relations.note_table(operation.table, operation.result.name)
 
     def lower(self, operation: Embedding, builder: Builder) -> None:
         """Append the lookup and the all-reduce."""
