@@ -1,0 +1,136 @@
+"""Training loops that libraries have for scripts: accelerate, the Trainer of transformers, peft."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+from torch.utils.data import DataLoader, TensorDataset
+
+from onewafer.pytorch import Fidelity, Session, WaferOptions, run_on
+
+WORDS, TOKENS = 7, 4
+
+pytestmark = pytest.mark.filterwarnings("ignore")  # those of the libraries are their own
+
+
+def run(train):
+    """Return what a loop gives without a wafer and with one, and the report."""
+    session = Session(WaferOptions(fidelity=Fidelity.MODEL, rectangle=(2, 2), simulate_budget=0))
+    torch.manual_seed(0)
+    expected = train()
+    torch.manual_seed(0)
+    with run_on(session):
+        found = train()
+    return expected, found, session.report(is_over=True)
+
+
+def decoder():
+    transformers = pytest.importorskip("transformers")
+    return transformers.LlamaForCausalLM(
+        transformers.LlamaConfig(
+            vocab_size=WORDS,
+            hidden_size=8,
+            intermediate_size=12,
+            num_hidden_layers=1,
+            num_attention_heads=2,
+            num_key_value_heads=1,
+            max_position_embeddings=TOKENS,
+        )
+    )
+
+
+def test_accelerate_prepares_what_the_wafer_trains():
+    accelerate = pytest.importorskip("accelerate")
+
+    def train():
+        accelerator = accelerate.Accelerator(cpu=True, gradient_accumulation_steps=2)
+        model = nn.Sequential(nn.Linear(4, 5), nn.GELU(), nn.Linear(5, 3))
+        optimizer = torch.optim.AdamW(model.parameters(), lr=0.1)
+        schedule = torch.optim.lr_scheduler.StepLR(optimizer, 1, 0.5)
+        data = TensorDataset(torch.randn(10, 4), torch.randint(3, (10,)))
+        prepared = accelerator.prepare(model, optimizer, DataLoader(data, 2), schedule)
+        model, optimizer, batches, schedule = prepared
+        losses = []
+        for x, y in batches:
+            with accelerator.accumulate(model):
+                loss = nn.functional.cross_entropy(model(x), y)
+                accelerator.backward(loss)
+                optimizer.step()
+                schedule.step()
+                optimizer.zero_grad()
+                losses.append(loss.detach())
+        return [*losses, *(parameter.detach() for parameter in model.parameters())]
+
+    expected, found, report = run(train)
+    assert all(torch.equal(one, other) for one, other in zip(expected, found, strict=True))
+    assert report.flop.share == 1
+    assert not report.host
+
+
+def test_the_trainer_of_transformers_trains_on_the_wafer(tmp_path):
+    pytest.importorskip("accelerate")
+    transformers = pytest.importorskip("transformers")
+    rows = torch.randint(WORDS, (12, TOKENS), generator=torch.Generator().manual_seed(1))
+    data = [{"input_ids": row, "labels": row} for row in rows]
+    options = transformers.TrainingArguments(
+        str(tmp_path),
+        per_device_train_batch_size=2,
+        gradient_accumulation_steps=2,
+        max_steps=3,
+        learning_rate=0.1,
+        weight_decay=0.1,
+        warmup_steps=1,
+        lr_scheduler_type="cosine",
+        eval_strategy="steps",
+        eval_steps=2,
+        logging_steps=1,
+        report_to=[],
+        save_strategy="no",
+        use_cpu=True,
+        disable_tqdm=True,
+    )
+
+    def train():
+        model = decoder()
+        trainer = transformers.Trainer(model, options, train_dataset=data, eval_dataset=data[:4])
+        trainer.train()
+        logged = [
+            torch.tensor(entry[key])
+            for entry in trainer.state.log_history
+            for key in ("loss", "eval_loss", "grad_norm")
+            if key in entry
+        ]
+        return [*logged, *(parameter.detach() for parameter in model.parameters())]
+
+    expected, found, report = run(train)
+    assert all(torch.equal(one, other) for one, other in zip(expected, found, strict=True))
+    assert report.flop.share == 1
+    assert not report.host
+    (program,) = report.programs
+    assert program.step.steps == 3
+
+
+def test_adapters_of_peft_train_beside_frozen_weights():
+    peft = pytest.importorskip("peft")
+
+    def train():
+        parts = ["q_proj", "v_proj"]
+        adapters = peft.LoraConfig(r=2, target_modules=parts, task_type="CAUSAL_LM")
+        model = peft.get_peft_model(decoder(), adapters)
+        trained = [p for p in model.parameters() if p.requires_grad]
+        optimizer = torch.optim.AdamW(trained, lr=0.1)
+        losses = []
+        for _ in range(3):
+            ids = torch.randint(WORDS, (2, TOKENS))
+            loss = model(input_ids=ids, labels=ids).loss
+            loss.backward()
+            optimizer.step()
+            optimizer.zero_grad()
+            losses.append(loss.detach())
+        return [*losses, *(parameter.detach() for parameter in trained)]
+
+    expected, found, report = run(train)
+    assert all(torch.equal(one, other) for one, other in zip(expected, found, strict=True))
+    assert report.flop.share == 1
+    assert not report.host
