@@ -31,6 +31,7 @@ from onewafer.execution.executor import (
     Figures,
     Launched,
     NotSimulated,
+    RepeatedLaunches,
     count_traffic,
     read_outputs,
 )
@@ -102,6 +103,9 @@ class AutoExecutor:
     _parameters: dict[str, NDArray[Any]] = field(default_factory=dict[str, "NDArray[Any]"])
     _unsent: dict[str, NDArray[Any]] = field(default_factory=dict[str, "NDArray[Any]"])
     """Parameters that are not on the simulated wafer."""
+    _settled: dict[Launch, Origin] = field(default_factory=dict["Launch", Origin])
+    """Launches that are not simulated, and where their cycles come from."""
+    _repeated: RepeatedLaunches = field(init=False)
     _sequences: SequenceRows = field(init=False)
     _is_refused: bool = False
     """Whether the program cannot be emitted or compiled."""
@@ -118,6 +122,7 @@ class AutoExecutor:
         self.times = LaunchTimes(self.program, self.architecture)
         self.figures = Figures(expect_memory(self.program, self.architecture))
         self._sequences = SequenceRows(self.program)
+        self._repeated = RepeatedLaunches(self.program)
 
     def expect(self, launch: Launch | None = None) -> int:
         """Return the cycles of a launch, as well as they are known by now."""
@@ -154,6 +159,19 @@ class AutoExecutor:
                 if made is not None:
                     return made
             origin = self._without_simulation(launch)
+        if launch is not None and self.program.trains and origin is not Origin.KNOWN:
+            self._settled[launch] = origin
+        return Launched(launch, {}, self.times.activity(launch), origin)
+
+    def repeat(self, launch: Launch) -> Launched | None:
+        """Account for a launch of which it is settled that it is not simulated.
+
+        Nothing that a program remembers depends on it: one that trains begins anew with each pass.
+        """
+        origin = self._settled.get(launch)
+        if origin is None:
+            return None
+        self.figures = self._repeated.count(self.figures, launch)
         return Launched(launch, {}, self.times.activity(launch), origin)
 
     def _note(self, inputs: Arrays, launch: Launch | None) -> None:

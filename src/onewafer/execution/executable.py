@@ -13,7 +13,13 @@ import numpy as np
 from onewafer.csl import CompileOptions, MemoryFiles, compile_program
 from onewafer.execution.activity import Activity, PeMemory
 from onewafer.execution.arrays import convert
-from onewafer.execution.executor import Figures, Launched, count_traffic, read_outputs
+from onewafer.execution.executor import (
+    Figures,
+    Launched,
+    RepeatedLaunches,
+    count_traffic,
+    read_outputs,
+)
 from onewafer.execution.host_evaluation import HostEvaluation
 from onewafer.execution.launch_times import Origin
 from onewafer.execution.options import Fidelity
@@ -176,6 +182,10 @@ class FabricExecutor:
             outputs, activity = self.simulate(inputs, launch, observer)
         return Launched(launch, outputs, activity, Origin.SIMULATED)
 
+    def repeat(self, launch: Launch) -> Launched | None:
+        """Return None: every launch is run."""
+        del launch
+
     def simulate(
         self, inputs: Arrays, launch: Launch | None, observer: RunObserver | None
     ) -> tuple[Arrays, Activity]:
@@ -235,6 +245,7 @@ class ModelExecutor:
         self.leaves_values_to_host = program.trains
         self.figures = Figures(expect_memory(program, architecture))
         self._estimator = Estimator(program, architecture)
+        self._repeated = RepeatedLaunches(program)
         self._cycles: dict[Launch | None, int] = {}
         """Cycles of the launches that have been asked for."""
         self._parameters: dict[str, NDArray[np.floating[Any]]] = {}
@@ -274,6 +285,13 @@ class ModelExecutor:
                 outputs = self._evaluate(inputs, where)
         self._count(inputs, read_outputs(self.program, where))
         return Launched(launch, outputs, Activity(cycles=expected), Origin.CLOSED_FORM)
+
+    def repeat(self, launch: Launch) -> Launched | None:
+        """Account for a launch, if its values are left to the host."""
+        if not self.leaves_values_to_host:
+            return None
+        self.figures = self._repeated.count(self.figures, launch)
+        return Launched(launch, {}, Activity(cycles=self.expect(launch)), Origin.CLOSED_FORM)
 
     def _evaluate(self, inputs: Arrays, where: Launch) -> Arrays:
         self.program.check(where)

@@ -116,6 +116,13 @@ class Executor(Protocol):
         """
         ...
 
+    def repeat(self, launch: Launch) -> Launched | None:
+        """Account for a launch that is like one before, without what is written for it.
+
+        None: it has to be run.
+        """
+        ...
+
 
 def read_outputs(program: MeshProgram, launch: Launch) -> list[str]:
     """Return the outputs of a launch that come to the host: all but what stays on the wafer."""
@@ -131,3 +138,24 @@ def count_traffic(
     return replace(
         figures, bytes_in=figures.bytes_in + moved_in, bytes_out=figures.bytes_out + moved_out
     )
+
+
+@dataclass(slots=True)
+class RepeatedLaunches:
+    """Launches of a program that trains, whose values the host has: what each of them costs."""
+
+    program: MeshProgram
+    _moved: dict[Launch, tuple[int, int]] = field(default_factory=dict["Launch", "tuple[int, int]"])
+    """Bytes in and out."""
+
+    def count(self, figures: Figures, launch: Launch) -> Figures:
+        """Return figures with the bytes of one more launch."""
+        if launch not in self._moved:
+            program, entry = self.program, launch.entry
+            written = (item.num_bytes for item in program.with_role(Role.INPUT, entry))
+            read = map(program.num_bytes, read_outputs(program, launch))
+            self._moved[launch] = sum(written), sum(read)
+        moved_in, moved_out = self._moved[launch]
+        return replace(
+            figures, bytes_in=figures.bytes_in + moved_in, bytes_out=figures.bytes_out + moved_out
+        )

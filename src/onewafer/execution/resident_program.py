@@ -125,6 +125,18 @@ class ResidentProgram:
         self._check.look(inputs, launch, launched.outputs)
         return launched
 
+    def repeat(self, launch: Launch) -> Launched | None:
+        """Account for a launch like one before, for a program that leaves values to the host.
+
+        None: it has to be made.
+        """
+        launched = self._executor.repeat(launch)
+        if launched is not None:
+            self._residents.forget(self._changed_by(launch.entry))
+            self.record.figures = self._executor.figures
+            self._num_launches[launch.entry] += 1
+        return launched
+
     def _changed_by(self, entry: str) -> tuple[str, ...]:
         """Return what stays on the wafer, and is another one after a launch of an entry."""
         if entry not in self._changes:

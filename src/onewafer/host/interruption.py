@@ -55,9 +55,13 @@ _OTHERS = tuple(
 """Signals whose handlers in scripts often raise an exception, as a timeout does."""
 
 
+_handler_of: Callable[[int], Handler] = vars(signal)["_signal"].getsignal
+"""`signal.getsignal` without names for numbers: every call on the wafer asks it of all signals."""
+
+
 def scripts_handler(number: int) -> Callable[[int, FrameType | None], object] | None:
     """Return the function that the script has set for a signal; None: it has set none."""
-    handler = signal.getsignal(number)
+    handler = _handler_of(number)
     return handler if callable(handler) and handler not in _USUAL.get(number, ()) else None
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
 import numpy as np
@@ -226,7 +227,7 @@ class TrainingCall:
         host: Arrays = {}
         if value is not None:
             host = {taken.loss.result: value.detach().reshape(1, 1).numpy(force=True)}
-        targets = self._targets(taken, program)
+        targets = partial(self._targets, taken, program)
         with program.loaded.alone():
             self._hold(program, values)
             program.loaded.keep(taken.stored())
@@ -264,7 +265,7 @@ class TrainingCall:
             if not program.holds(self) and not is_again:
                 self._hold(program, values)
                 if taken is not None:
-                    targets = self._targets(taken, program)
+                    targets = partial(self._targets, taken, program)
                     program.loaded.keep(taken.stored())
                     program.loss(targets, dict, rows=self.rows)
             if taken is None:

@@ -116,6 +116,7 @@ class TrainingProgram:
             for name in (*operation.activation_operands, *operation.parameter_operands)
         )
         """Tensors that the backward pass reads."""
+        self._launches: dict[str, Launch] = {}
         self._rows_since_step = 0
         self._steps, self._loss = 0, ""
         """The steps so far, and the last loss, as a progress line shows it."""
@@ -151,7 +152,10 @@ class TrainingProgram:
 
     def launch_of(self, entry: str) -> Launch:
         """Return the launch of an entry."""
-        return replace(self.loaded.record.program.whole_launch(), entry=entry)
+        if entry not in self._launches:
+            whole = self.loaded.record.program.whole_launch()
+            self._launches[entry] = replace(whole, entry=entry)
+        return self._launches[entry]
 
     def holds(self, holder: object) -> bool:
         """Tell whether the activations on the wafer are those of a call."""
@@ -187,15 +191,21 @@ class TrainingProgram:
 
     def _launch_forward(self, part: CapturedCall, host: Callable[[], Arrays]) -> Launched:
         """Launch the forward pass of one sequence, or of all samples."""
-        (bucket,) = cut_into_buckets(part, self.plan.graph)
-        self.loaded.keep({name: to_numpy(tensor) for name, tensor in part.parameters.items()})
-        return self._launch(FORWARD, bucket.inputs, host)
 
-    def loss(self, targets: Array, host: Callable[[], Arrays], *, rows: int) -> float | None:
+        def cut() -> Arrays:
+            (bucket,) = cut_into_buckets(part, self.plan.graph)
+            return bucket.inputs
+
+        self.loaded.keep({name: to_numpy(tensor) for name, tensor in part.parameters.items()})
+        return self._launch(FORWARD, cut, host)
+
+    def loss(
+        self, targets: Callable[[], Array], host: Callable[[], Arrays], *, rows: int
+    ) -> float | None:
         """Launch the loss; return it, None if the host has it."""
         loss = self.plan.loss
         assert loss is not None, "it is asked for the loss that it has"  # invariant
-        launched = self._launch(LOSS, {loss.target: targets}, host)
+        launched = self._launch(LOSS, lambda: {loss.target: targets()}, host)
         self.loaded.count_call(Phase.LOSS, [launched], rows=rows, flop=0)
         found = launched.outputs.get(loss.result)
         shown = host().get(loss.result) if found is None else found
@@ -218,7 +228,7 @@ class TrainingProgram:
         """
         is_held = self.holds(holder)
         self._holder = None  # its activations make room for gradients
-        launches = [self._launch(CLEAR, {})] if CLEAR in self._entries else []
+        launches = [self._launch(CLEAR, dict)] if CLEAR in self._entries else []
         found: list[Arrays] = []
         for part, given in reversed([*zip(call.split(), seeds, strict=True)]):
             if not is_held:
@@ -226,7 +236,7 @@ class TrainingProgram:
                 self.loaded.count_call(Phase.FORWARD, [again], rows=0, flop=0)
                 self.loaded.record.repeated += 1
             is_held = False
-            launches.append(self._launch(BACKWARD, given))
+            launches.append(self._launch(BACKWARD, partial(_given, given)))
             found.append(launches[-1].outputs)
         rows = count_samples(call)
         self._rows_since_step += rows
@@ -244,19 +254,19 @@ class TrainingProgram:
 
     def squares(self) -> float | None:
         """Launch the sum of the squares of all gradients; return it, None if it is the host's."""
-        launched = self._clip(NORM, {})
+        launched = self._clip(NORM, dict)
         found = launched.outputs.get(SQUARES_OF_GRADIENTS)
         return None if found is None else float(found.item())
 
     def scale(self, factor: float) -> Arrays:
         """Launch the product of all gradients with a factor; return them by their names."""
-        return self._clip(SCALE, {CLIP_FACTOR: np.full((1, 1), factor, np.float32)}).outputs
+        return self._clip(SCALE, lambda: {CLIP_FACTOR: _number(factor)}).outputs
 
     def clamp(self, bound: float) -> Arrays:
         """Launch the bounding of all gradients by ±`bound`; return them by their names."""
-        return self._clip(CLAMP, {CLIP_BOUND: np.full((1, 1), -bound, np.float32)}).outputs
+        return self._clip(CLAMP, lambda: {CLIP_BOUND: _number(-bound)}).outputs
 
-    def _clip(self, entry: str, inputs: Arrays) -> Launched:
+    def _clip(self, entry: str, inputs: Callable[[], Arrays]) -> Launched:
         launched = self._launch(entry, inputs)
         self.loaded.count_call(Phase.CLIP, [launched], rows=max(1, self._rows_since_step), flop=0)
         self.loaded.adopt(
@@ -271,7 +281,7 @@ class TrainingProgram:
 
     def update(self, numbers: Array) -> Arrays:
         """Launch the step; return parameters and what is kept of them."""
-        launched = self._launch(UPDATE, {STEP_NUMBERS: numbers})
+        launched = self._launch(UPDATE, lambda: {STEP_NUMBERS: numbers})
         rows, self._rows_since_step = max(1, self._rows_since_step), 0
         self.loaded.count_call(Phase.UPDATE, [launched], rows=rows, flop=0)
         self._steps += 1
@@ -283,6 +293,18 @@ class TrainingProgram:
         return self.loaded.record.program.entries
 
     def _launch(
-        self, entry: str, inputs: Arrays, host: Callable[[], Arrays] | None = None
+        self,
+        entry: str,
+        inputs: Callable[[], Arrays],
+        host: Callable[[], Arrays] | None = None,
     ) -> Launched:
-        return self.loaded.launch(inputs, self.launch_of(entry), host=host)
+        launch = self.launch_of(entry)
+        return self.loaded.repeat(launch) or self.loaded.launch(inputs(), launch, host=host)
+
+
+def _given(inputs: Arrays) -> Arrays:
+    return inputs
+
+
+def _number(value: float) -> Array:
+    return np.full((1, 1), value, np.float32)
