@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 
+import pytest
 import torch
 from torch import nn
 from torch.nn import functional
@@ -29,11 +30,12 @@ class Lines:
         yield None
 
 
-def test_launches_are_of_a_step_with_the_last_loss():
+def test_launches_are_of_a_step_with_the_last_loss_and_the_rate_of_the_last_step():
     lines = Lines()
     options = WaferOptions(fidelity=Fidelity.FABRIC, rectangle=(1, 1))
     model, losses = nn.Linear(2, 2), list[float]()
-    with run_on(Session(options, observer=lines)):
+    session = Session(options, observer=lines)
+    with run_on(session):
         optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
         for _ in range(3):
             loss = functional.cross_entropy(model(torch.ones(1, 2)), torch.tensor([1]))
@@ -41,4 +43,9 @@ def test_launches_are_of_a_step_with_the_last_loss():
             optimizer.step()
             losses.append(loss.item())
     assert lines.seen[0] == "Linear, 1 row on 1×1 PEs"
-    assert lines.seen[-1] == f"{lines.seen[0]}, step 3, loss {losses[1]:.4g}"
+    (program,) = session.report(is_over=True).programs
+    rate = program.step.samples_per_second  # of all steps, which are alike but for the first
+    begin, _, shown = lines.seen[-1].rpartition(", ")
+    assert begin == f"{lines.seen[0]}, step 3, loss {losses[1]:.4g}"
+    assert shown.endswith(" samples/s")
+    assert float(shown.split()[0].replace(",", "")) == pytest.approx(rate, rel=0.05)

@@ -120,6 +120,8 @@ class TrainingProgram:
         self._rows_since_step = 0
         self._steps, self._loss = 0, ""
         """The steps so far, and the last loss, as a progress line shows it."""
+        self._cycles = 0
+        """Those of all launches up to the last step."""
         stored = {tensor.name for tensor in plan.graph.parameters}
         self.parameters = frozenset(name for name in self.by_name if name in stored)
         """Those whose gradients it gives."""
@@ -285,8 +287,15 @@ class TrainingProgram:
         rows, self._rows_since_step = max(1, self._rows_since_step), 0
         self.loaded.count_call(Phase.UPDATE, [launched], rows=rows, flop=0)
         self._steps += 1
-        self.loaded.stage = f"step {self._steps + 1:,}{self._loss}"
+        self.loaded.stage = f"step {self._steps + 1:,}{self._loss}{self._rate(rows)}"
         return launched.outputs
+
+    def _rate(self, rows: int) -> str:
+        """Return how fast the wafer has taken the step that ends, for a progress line."""
+        record = self.loaded.record
+        cycles, self._cycles = record.elapsed_cycles - self._cycles, record.elapsed_cycles
+        what = "tokens" if self.plan.graph.is_sequence else "samples"
+        return f", {rows * record.clock_hertz / max(1, cycles):,.0f} {what}/s"
 
     @property
     def _entries(self) -> tuple[str, ...]:
