@@ -174,3 +174,37 @@ def test_what_is_logged_once_is_said_by_the_host_and_left_out_later(monkeypatch)
     (work,) = (one for one in report.host if "logging.Logger method" in one.reason)
     assert work.calls + work.nested_calls == 1
     assert report.wafer_calls > 0
+
+
+def clipped_with_dropout() -> list[float]:
+    """Return losses, norms, the loss of an evaluation, and what is drawn afterwards."""
+    torch.manual_seed(0)
+    model, seen = Decoder(), list[float]()
+    model.drop.p = 0.2
+    optimizer = torch.optim.AdamW(model.parameters(), lr=0.01)
+    for _ in range(2):
+        ids, targets = torch.randint(WORDS, (2, 3, TOKENS))
+        optimizer.zero_grad()
+        loss = model(ids, targets)
+        loss.backward()
+        seen += [loss.item(), nn.utils.clip_grad_norm_(model.parameters(), 0.5).item()]
+        optimizer.step()
+    model.eval()
+    with torch.no_grad():
+        seen.append(model(ids, targets).item())
+    return [*seen, torch.rand(1).item()]
+
+
+@pytest.mark.parametrize(("fidelity", "distance"), [(Fidelity.MODEL, 0), (Fidelity.FABRIC, 3e-6)])
+def test_dropout_and_clipping_of_a_decoder(fidelity, distance):
+    """All of it is on the wafer, in one program: thirds of a weight, a tied head, an evaluation."""
+    expected = clipped_with_dropout()
+    session = Session(WaferOptions(fidelity=fidelity, rectangle=(2, 2), simulate_budget=0))
+    with run_on(session):
+        found = clipped_with_dropout()
+    assert found == pytest.approx(expected, abs=distance, rel=0)
+    report = session.report(is_over=True)
+    (program,) = report.programs
+    assert report.flop.share == 1
+    assert not report.host
+    assert program.parameters_resent == 0
