@@ -121,7 +121,7 @@ class TrainingProgram:
         self._steps, self._loss = 0, ""
         """The steps so far, and the last loss, as a progress line shows it."""
         self._cycles = 0
-        """Those of all launches up to the last step."""
+        """Cycles of all launches up to the last step."""
         stored = {tensor.name for tensor in plan.graph.parameters}
         self.parameters = frozenset(name for name in self.by_name if name in stored)
         """Those whose gradients it gives."""
