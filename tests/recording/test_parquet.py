@@ -88,6 +88,12 @@ def fewer_rows(path):
     rewrite(path, {}, skip=1)
 
 
+def with_a_window(path):
+    about = pq.read_metadata(path).metadata[b"onewafer"]
+    window = b'"windows": [{"start_cycle": 0, "end_cycle": 9}]'
+    rewrite(path, {b"onewafer": about.replace(b'"windows": []', window)})
+
+
 def without_programs(path):
     rewrite(path, {}, without=["program"])
 
@@ -101,6 +107,7 @@ def without_programs(path):
         (newer, "has format version 99, written by onewafer "),
         (without_header, "the recording is damaged"),
         (fewer_rows, "the recording is damaged (5 rows for 6 PEs)"),
+        (with_a_window, "the recording is damaged (no column window_0_busy_cycles)"),
         (without_programs, "the recording is damaged (no column program)"),
         (Path.unlink, "No such file or directory"),
     ],

@@ -25,7 +25,7 @@ import numpy as np
 from onewafer.errors import ConfigurationError, ImageError, RecordingError
 from onewafer.foreign_bytes import DAMAGES, inflate
 from onewafer.image import decode_image, encode_image
-from onewafer.recording.run import RunHeader
+from onewafer.recording.run import WINDOW_COUNTERS, WINDOW_PART, RunHeader, column_of_window
 from onewafer.settings import available_memory
 from onewafer.user_text import shown
 from onewafer.whole_files import check_file, whole_file
@@ -170,7 +170,7 @@ class RecordingFile:
             header = RunHeader.from_record(about["header"])
         except DAMAGES as error:
             raise self._damaged(error) from error
-        missing = sorted({"x", "y", "program"}.difference(self.columns))
+        missing = sorted(_needed(header).difference(self.columns))
         if missing:
             raise self._damaged(ValueError(f"no column {missing[0]}"))
         num_rows = int(self._file.metadata.num_rows)
@@ -254,6 +254,14 @@ class RecordingFile:
 
 _HOW: Final = "`onewafer run --record FILE` and `cs_python --record FILE` write one"
 _AGAIN: Final = "record the run again"
+
+
+def _needed(header: RunHeader) -> set[str]:
+    """Return the columns without which no recording with this header is whole."""
+    counters = (*WINDOW_COUNTERS, WINDOW_PART) if header.parts else WINDOW_COUNTERS
+    windows = range(len(header.windows))
+    sampled = {column_of_window(number, name) for number in windows for name in counters}
+    return {"x", "y", "program"} | sampled
 
 
 def _most(limit: int) -> int:
