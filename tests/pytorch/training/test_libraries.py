@@ -134,3 +134,31 @@ def test_adapters_of_peft_train_beside_frozen_weights():
     assert all(torch.equal(one, other) for one, other in zip(expected, found, strict=True))
     assert report.flop.share == 1
     assert not report.host
+
+
+def test_bert_trains_with_labels_and_its_head_is_its_table_of_tokens():
+    transformers = pytest.importorskip("transformers")
+    sizes = {"vocab_size": WORDS, "hidden_size": 8, "intermediate_size": 12}
+    depth = {"num_hidden_layers": 1, "num_attention_heads": 2, "max_position_embeddings": TOKENS}
+    no_dropout = {"hidden_dropout_prob": 0, "attention_probs_dropout_prob": 0}
+
+    def train():
+        model = transformers.BertForMaskedLM(
+            transformers.BertConfig(**sizes, **depth, **no_dropout)
+        )
+        optimizer = torch.optim.AdamW(model.parameters(), lr=0.1)
+        losses = []
+        for _ in range(2):
+            ids = torch.randint(WORDS, (2, TOKENS))
+            mask = torch.ones_like(ids)
+            loss = model(input_ids=ids, attention_mask=mask, labels=ids).loss
+            loss.backward()
+            optimizer.step()
+            optimizer.zero_grad()
+            losses.append(loss.detach())
+        return [*losses, *(parameter.detach() for parameter in model.parameters())]
+
+    expected, found, report = run(train)
+    assert all(torch.equal(one, other) for one, other in zip(expected, found, strict=True))
+    assert report.flop.share == 1
+    assert not report.host
