@@ -351,7 +351,9 @@ The launches above have {total:,} operations, of which {kept:,} are within the p
 the largest error is a `{kind}` of {measured:,} cycles with a closed form of {expected:,}. The table
 shows the cheapest, a middle and the most costly size of each kind, each at its largest error; sizes
 are the largest on any PE. The closed form does not know the tokens of a launch: it takes them to be
-spread evenly over the embedding table (`look_up_tokens`).
+spread evenly over the embedding table (`look_up_tokens`). Nor does it know that short operations on
+the same numbers wait for each other (M152): convolutions in f16 with two features a PE take up to
+12 % longer than it says.
 
 """
 _TERMS = """

@@ -39,7 +39,7 @@ architectures = st.sampled_from(sorted(ARCHITECTURES))
 SPECIAL_VALUES = (np.inf, np.nan, -0.0, 1e-45)
 
 
-def check(graph, width, height, architecture, seed=0):
+def check(graph, width, height, architecture, seed=0, *, tolerance=0.1):
     """Compare values bit by bit, and cycles with their tolerance."""
     program = shard(graph, width=width, height=height, architecture=architecture)
     inputs = random_arrays(graph.inputs, seed)
@@ -48,7 +48,7 @@ def check(graph, width, height, architecture, seed=0):
     for name, value in evaluate(program, inputs, parameters).items():
         assert_same_bits(run.outputs[name], value)
     cycles = estimate(program, architecture).cycles
-    assert abs(cycles - run.cycles) <= max(0.1 * run.cycles, 200)
+    assert abs(cycles - run.cycles) <= max(tolerance * run.cycles, 200)
 
 
 @settings(max_examples=12)

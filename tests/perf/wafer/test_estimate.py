@@ -291,7 +291,6 @@ def test_names_of_systems():
 
 
 @pytest.mark.parametrize(("layers", "hidden"), [(6, 1024), (8, 512), (12, 768)])
-@pytest.mark.alternate
 def test_a_wafer_more_makes_no_token_later(layers, hidden):
     """A region that spills onto the second wafer costs more than one that is a little slower."""
     shape = GptShape(
