@@ -1,7 +1,7 @@
 """Operations on feature maps, of which each PE has all pixels."""
 
+from onewafer.mesh.feature_maps.convolutions import Convolve
 from onewafer.mesh.feature_maps.operations import (
-    Convolve,
     ConvolveDepthwise,
     GlobalAveragePool,
     MaxPool,

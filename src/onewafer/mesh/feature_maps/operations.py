@@ -1,19 +1,28 @@
-"""Operations on feature maps: windows of taps over pixels, all of which each PE has."""
+"""Pools and gates on feature maps, of which each PE has all pixels."""
 
 from __future__ import annotations
 
 from abc import abstractmethod
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from onewafer.graph import DataType
 from onewafer.mesh import arithmetic
-from onewafer.mesh.banks import bank, count_shared, row_banks
+from onewafer.mesh.banks import bank, count_shared
 from onewafer.mesh.elementwise.vectors import FACTORS
 from onewafer.mesh.entry import float_words
-from onewafer.mesh.kinds import ELEMENT, Beginning, Kind, Module
+from onewafer.mesh.feature_maps.windows import (
+    READ_WINDOW,
+    WINDOW,
+    WITH_WINDOW,
+    Edges,
+    accumulate,
+    maps_of,
+    window_words,
+)
+from onewafer.mesh.kinds import ELEMENT, Kind, Module
 from onewafer.mesh.operation import NO_CONFLICTS, Conflicts, MeshOperation
 from onewafer.mesh.sizes import block_entry, block_sizes, in_type
 
@@ -23,236 +32,12 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from onewafer.graph import Window
-    from onewafer.mesh.blocks import Axis, Block, Launch
+    from onewafer.mesh.blocks import Block, Launch
     from onewafer.mesh.entry import Entry
     from onewafer.mesh.memories import Memories
     from onewafer.mesh.program_shape import ProgramShape
 
-_WORD = 0xFFFF
-
-
-def window_words(window: Window, samples: int) -> tuple[int, ...]:
-    """Return a window and the number of feature maps as `pe.csl` reads them."""
-    maps = (samples, window.height, window.width, window.result_height, window.result_width)
-    kernel = (window.kernel_height, window.kernel_width, window.stride_y, window.stride_x)
-    margins = (window.top & _WORD, window.left & _WORD)
-    return (*maps, *kernel, *margins, window.dilation_y, window.dilation_x)
-
-
-_WINDOW = Module("window")
-_POOL = Module("pool", f"{ELEMENT}, .window = window", (_WINDOW,))
-_READ_WINDOW = """
-// Read the window of an operation on feature maps from the schedule.
-inline fn read_window(words: [*]u16) void {
-  window.set_map(words[8], words[9], words[10], words[11], words[12]);
-  window.set_kernel(words[13], words[14], words[15], words[16], words[17], words[18], words[19],
-                    words[20]);
-  entry += 13;
-}
-"""
-_WITH_WINDOW = Beginning("operations with a window", "read_window(words);")
-
-
-@dataclass(frozen=True, slots=True)
-class Convolve(MeshOperation):
-    """Multiply the rows at the taps of a window by a weight each, a partial sum.
-
-    `result[p, c] = Σₜ Σₖ input[tap t of p, k] · weight[t, k, c]` over the taps inside the feature
-    map: the sum starts at +0 and takes taps, and k for each, in ascending order, one rounding a
-    term, as that of `Matmul` does. Columns that pad the last blocks are +0. Of a kernel whose taps
-    are not neighbours in a line of the feature map, the columns are added one by one, an operation
-    for each.
-    """
-
-    kinds = (
-        Kind(
-            41,
-            "convolve",
-            """
-            const operand = @ptrcast([*]element, &model.activations[left]);
-            const axis = words[21];
-            const after = size(axis) - 1 - place(axis);
-            const line = words[22];
-            const adds = words[23];
-            entry += 3;
-            const places = window.samples * window.result_height * window.result_width;
-            convolve.run(sums(result, places * columns), parameter(right, columns), operand,
-                         columns, inner, line, adds, fixed, after);
-            """,
-            (Module("convolve", f"{ELEMENT}, .window = window", (_WINDOW,)),),
-            (_READ_WINDOW,),
-            beginning=_WITH_WINDOW,
-        ),
-    )
-
-    result: Block
-    """f32, rows of all maps."""
-    input: Block
-    weight: Block
-    """The columns of the input for each tap of the whole kernel, one tap after the other."""
-    window: Window
-    axis: Axis
-    """The axis over which the columns of the result are blocked."""
-    features: int
-    """Columns of the result over all PEs, without padding."""
-    column: int | None = None
-    """The only column of the kernel that is used, added to the result unless it is column 0; None:
-    all columns, which are neighbours."""
-
-    @property
-    def samples(self) -> int:
-        """Feature maps."""
-        return self.input.rows // self.window.num_pixels
-
-    @property
-    def part(self) -> Window:
-        """The window of the taps that are taken."""
-        window = self.window
-        if self.column is None:
-            return window
-        shift = self.column * window.dilation_x
-        return replace(
-            window,
-            kernel_width=1,
-            left=window.left - shift,
-            right=window.right - window.dilation_x * (window.kernel_width - 1) + shift,
-            dilation_x=1,
-        )
-
-    @property
-    def taps(self) -> range:
-        """The taps of the whole kernel that are taken."""
-        if self.column is None:
-            return range(self.window.num_taps)
-        return range(self.column, self.window.num_taps, self.window.kernel_width)
-
-    def entry(self, program: ProgramShape) -> Entry:
-        """Return its words in the schedule."""
-        inner, columns = self.input.columns, self.result.columns
-        first = self.weight.offset + self.taps.start * inner * columns
-        return block_entry(
-            program,
-            self.kind,
-            self.result,
-            self.input,
-            replace(self.weight, offset=first),
-            n=program.size(self.axis) * columns - self.features,
-            inner=inner,
-            more=(
-                *window_words(self.part, self.samples),
-                self.axis.number,
-                self.window.kernel_width * inner,
-                int(bool(self.column)),
-            ),
-        )
-
-    def execute(self, memories: Memories) -> None:
-        """Do on NumPy arrays what the kernel does."""
-        inner, columns = self.input.columns, self.result.columns
-        maps = _maps(memories, self.input, self.window).astype(np.float32)
-        weights = memories.view(self.weight, self.window.num_taps, inner, columns)
-        weights = weights.astype(np.float32)
-        shape = (*maps.shape[:3], self.window.num_result_pixels, columns)
-        sums = np.zeros(shape, np.float32)
-        if self.column:
-            sums[...] = memories.matrix(self.result).reshape(shape)
-        for tap, sources in zip(self.taps, self.part.sources().T, strict=True):
-            (pixels,) = np.nonzero(sources >= 0)
-            rows, partial = maps[..., sources[pixels], :], sums[..., pixels, :]
-            for k in range(inner):
-                column = rows[..., k, np.newaxis]
-                row = weights[:, :, np.newaxis, np.newaxis, tap, k]
-                partial = _accumulate(memories, partial, column, row)
-            sums[..., pixels, :] = partial
-        first = memories.at(self.axis)[..., np.newaxis, np.newaxis] * columns
-        is_feature = (first + np.arange(columns) < self.features)[..., np.newaxis, :]
-        memories.write(self.result, np.where(is_feature, sums, np.float32(0.0)))
-
-    def sizes(self, program: ProgramShape, launch: Launch) -> Mapping[str, int]:
-        """Return the sizes that its cost depends on; PEs with padding are through earlier.
-
-        The kernel has `begun` if a pixel may have a tap in the feature map: then it goes through
-        the `height` and the `pixels` that may, `lines` of their taps inside the feature map and
-        their `steps`.
-        """
-        part, samples = self.part, self.samples
-        taps = (part.kernel_height, part.kernel_width)
-        is_tap = part.sources().reshape(part.result_height, part.result_width, *taps) >= 0
-        edges, edges_of_lines = _Edges(), _Edges()
-        below = part.dilation_y * (part.kernel_height - 1) - part.top
-        first_y = edges.first(below, part.stride_y)
-        end_y = edges.end(-part.top, part.stride_y, part.height, part.result_height)
-        first_x = edges.first(part.kernel_width - 1 - part.left, part.stride_x)
-        end_x = edges.end(-part.left, part.stride_x, part.width, part.result_width)
-        begun = int(end_y > first_y and end_x > first_x)
-        height, width = begun * (end_y - first_y), begun * (end_x - first_x)
-        for line in range(first_y, first_y + height):
-            y = line * part.stride_y - part.top
-            edges_of_lines.first(y, part.dilation_y)
-            edges_of_lines.end(y, part.dilation_y, part.height, part.kernel_height)
-        return {
-            **block_sizes(program, self.result, launch),
-            **edges.plus(edges_of_lines, times=samples),
-            "begun": begun,
-            "samples": samples * begun,
-            "height": samples * height,
-            "pixels": samples * height * width,
-            "lines": samples * int(is_tap.any(axis=3).sum()),
-            "steps": samples * int(is_tap.sum()) * self.input.columns,
-        }
-
-    def conflicts(self, program: ProgramShape, launch: Launch) -> Conflicts:
-        """Count the multiply-adds: one for each pixel, tap inside the map and row of its weight.
-
-        In f16, the two sources advance differently.
-        """
-        del launch
-        if program.dtype is DataType.F16:
-            return NO_CONFLICTS
-        inner, columns = self.input.columns, self.result.columns
-        weights = np.zeros((len(self.taps), 4), np.int64)
-        for index, tap in enumerate(self.taps):
-            first = self.weight.offset + tap * inner * columns
-            rows = row_banks(replace(self.weight, offset=first), inner, program.dtype)
-            weights[index, [*rows]] = [*rows.values()]
-        is_tap = np.tile(self.part.sources() >= 0, (self.samples, 1))
-        pixels = self.result.offset + np.arange(len(is_tap)) * columns
-        count = (is_tap @ weights)[np.arange(len(is_tap)), bank(pixels, program.dtype)].sum()
-        return Conflicts(int(count), "fmacs", columns)
-
-
-@dataclass(slots=True)
-class _Edges:
-    """The functions of `window.csl`, with a count for each branch."""
-
-    before: int = 0
-    """Began in front of the map."""
-    behind: int = 0
-    """Began behind it."""
-    capped: int = 0
-    """Ended with the last index that there is, or later."""
-
-    def first(self, start: int, step: int) -> int:
-        """Return the first index at which `start` + index · step is not negative."""
-        self.before += start < 0
-        return max(0, -(start // step))
-
-    def end(self, start: int, step: int, size: int, most: int) -> int:
-        """Return the first index up to `most` at which that is `size` or more, else `most`."""
-        if start >= size:
-            self.behind += 1
-            return 0
-        end = -((start - size) // step)
-        self.capped += end >= most
-        return min(end, most)
-
-    def plus(self, other: _Edges, *, times: int) -> dict[str, int]:
-        """Return the sums of these numbers and `times` the other ones."""
-        return {
-            "before": self.before + times * other.before,
-            "behind": self.behind + times * other.behind,
-            "capped": self.capped + times * other.capped,
-        }
+_POOL = Module("pool", f"{ELEMENT}, .window = window", (WINDOW,))
 
 
 class _Pool(MeshOperation):
@@ -279,7 +64,7 @@ class _Pool(MeshOperation):
         window, samples = self.window, self.samples
         is_tap = self._taps_by_line()
         lines = samples * int(is_tap.any(axis=2).sum())
-        edges, edges_of_rows, met = _Edges(), _Edges(), 0
+        edges, edges_of_rows, met = Edges(), Edges(), 0
         for i in range(window.kernel_height):
             y = i * window.dilation_y - window.top
             first = edges.first(y, window.stride_y)
@@ -357,8 +142,8 @@ class ConvolveDepthwise(_Pool):
             pool.weigh(sums(result, 1), activation(left, 1), weight, columns);
             """,
             (_POOL,),
-            (_READ_WINDOW,),
-            beginning=_WITH_WINDOW,
+            (READ_WINDOW,),
+            beginning=WITH_WINDOW,
         ),
     )
 
@@ -376,7 +161,7 @@ class ConvolveDepthwise(_Pool):
 
     def execute(self, memories: Memories) -> None:
         """Do on NumPy arrays what the kernel does."""
-        maps = _maps(memories, self.input, self.window).astype(np.float32)
+        maps = maps_of(memories, self.input, self.window).astype(np.float32)
         weights = memories.matrix(self.weight).astype(np.float32)
         shape = (*maps.shape[:3], self.window.num_result_pixels, self.result.columns)
         sums = np.zeros(shape, np.float32)
@@ -384,7 +169,7 @@ class ConvolveDepthwise(_Pool):
             (pixels,) = np.nonzero(sources >= 0)
             row = weights[:, :, np.newaxis, np.newaxis, tap]
             rows = maps[..., sources[pixels], :]
-            sums[..., pixels, :] = _accumulate(memories, sums[..., pixels, :], rows, row)
+            sums[..., pixels, :] = accumulate(memories, sums[..., pixels, :], rows, row)
         memories.write(self.result, sums)
 
     def dsd_operation(self, dtype: DataType) -> str:
@@ -407,8 +192,8 @@ class MaxPool(_Pool):
             pool.maximum(activation(result, 1), activation(left, 1), columns);
             """,
             (_POOL,),
-            (_READ_WINDOW,),
-            beginning=_WITH_WINDOW,
+            (READ_WINDOW,),
+            beginning=WITH_WINDOW,
         ),
     )
 
@@ -423,7 +208,7 @@ class MaxPool(_Pool):
 
     def execute(self, memories: Memories) -> None:
         """Do on NumPy arrays what the kernel does."""
-        maps = _maps(memories, self.input, self.window)
+        maps = maps_of(memories, self.input, self.window)
         shape = (*maps.shape[:3], self.window.num_result_pixels, self.result.columns)
         largest = np.full(shape, -np.inf, maps.dtype)
         for sources in self.window.sources().T:
@@ -557,18 +342,3 @@ class ScaleFeatureMaps(MeshOperation):
         del launch
         count = count_shared(self.input, self.factors, self.input.rows, program.dtype)
         return Conflicts(count, in_type("fmul", program.dtype), self.result.columns)
-
-
-def _maps(memories: Memories, block: Block, window: Window) -> NDArray[Any]:
-    """Return the rows of a block as `[height, width, samples, pixels, columns]`."""
-    samples = block.rows // window.num_pixels
-    return memories.view(block, samples, window.num_pixels, block.columns)
-
-
-def _accumulate(
-    memories: Memories, sums: NDArray[Any], left: NDArray[Any], right: NDArray[Any]
-) -> NDArray[Any]:
-    """Add a product to f32 sums, rounded once."""
-    if memories.is_half:  # the product of two f16 is exact in f32
-        return arithmetic.add(sums, arithmetic.multiply(left, right))
-    return arithmetic.fused_multiply_add(sums, left, right)

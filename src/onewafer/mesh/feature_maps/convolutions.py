@@ -1,0 +1,200 @@
+"""Convolutions: a window of taps over pixels, all of which each PE has."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from onewafer.graph import DataType
+from onewafer.mesh.banks import bank, row_banks
+from onewafer.mesh.feature_maps.windows import (
+    READ_WINDOW,
+    WINDOW,
+    WITH_WINDOW,
+    Edges,
+    accumulate,
+    maps_of,
+    window_words,
+)
+from onewafer.mesh.kinds import ELEMENT, Kind, Module
+from onewafer.mesh.operation import NO_CONFLICTS, Conflicts, MeshOperation
+from onewafer.mesh.sizes import block_entry, block_sizes
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from onewafer.graph import Window
+    from onewafer.mesh.blocks import Axis, Block, Launch
+    from onewafer.mesh.entry import Entry
+    from onewafer.mesh.memories import Memories
+    from onewafer.mesh.program_shape import ProgramShape
+
+
+@dataclass(frozen=True, slots=True)
+class Convolve(MeshOperation):
+    """Multiply the rows at the taps of a window by a weight each, a partial sum.
+
+    `result[p, c] = Σₜ Σₖ input[tap t of p, k] · weight[t, k, c]` over the taps inside the feature
+    map: the sum starts at +0 and takes taps, and k for each, in ascending order, one rounding a
+    term, as that of `Matmul` does. Columns that pad the last blocks are +0. Of a kernel whose taps
+    are not neighbours in a line of the feature map, the columns are added one by one, an operation
+    for each.
+    """
+
+    kinds = (
+        Kind(
+            41,
+            "convolve",
+            """
+            const operand = @ptrcast([*]element, &model.activations[left]);
+            const axis = words[21];
+            const after = size(axis) - 1 - place(axis);
+            const line = words[22];
+            const adds = words[23];
+            entry += 3;
+            const places = window.samples * window.result_height * window.result_width;
+            convolve.run(sums(result, places * columns), parameter(right, columns), operand,
+                         columns, inner, line, adds, fixed, after);
+            """,
+            (Module("convolve", f"{ELEMENT}, .window = window", (WINDOW,)),),
+            (READ_WINDOW,),
+            beginning=WITH_WINDOW,
+        ),
+    )
+
+    result: Block
+    """f32, rows of all maps."""
+    input: Block
+    weight: Block
+    """The columns of the input for each tap of the whole kernel, one tap after the other."""
+    window: Window
+    axis: Axis
+    """The axis over which the columns of the result are blocked."""
+    features: int
+    """Columns of the result over all PEs, without padding."""
+    column: int | None = None
+    """The only column of the kernel that is used, added to the result unless it is column 0; None:
+    all columns, which are neighbours."""
+
+    @property
+    def samples(self) -> int:
+        """Feature maps."""
+        return self.input.rows // self.window.num_pixels
+
+    @property
+    def part(self) -> Window:
+        """The window of the taps that are taken."""
+        window = self.window
+        if self.column is None:
+            return window
+        shift = self.column * window.dilation_x
+        return replace(
+            window,
+            kernel_width=1,
+            left=window.left - shift,
+            right=window.right - window.dilation_x * (window.kernel_width - 1) + shift,
+            dilation_x=1,
+        )
+
+    @property
+    def taps(self) -> range:
+        """The taps of the whole kernel that are taken."""
+        if self.column is None:
+            return range(self.window.num_taps)
+        return range(self.column, self.window.num_taps, self.window.kernel_width)
+
+    def entry(self, program: ProgramShape) -> Entry:
+        """Return its words in the schedule."""
+        inner, columns = self.input.columns, self.result.columns
+        first = self.weight.offset + self.taps.start * inner * columns
+        return block_entry(
+            program,
+            self.kind,
+            self.result,
+            self.input,
+            replace(self.weight, offset=first),
+            n=program.size(self.axis) * columns - self.features,
+            inner=inner,
+            more=(
+                *window_words(self.part, self.samples),
+                self.axis.number,
+                self.window.kernel_width * inner,
+                int(bool(self.column)),
+            ),
+        )
+
+    def execute(self, memories: Memories) -> None:
+        """Do on NumPy arrays what the kernel does."""
+        inner, columns = self.input.columns, self.result.columns
+        maps = maps_of(memories, self.input, self.window).astype(np.float32)
+        weights = memories.view(self.weight, self.window.num_taps, inner, columns)
+        weights = weights.astype(np.float32)
+        shape = (*maps.shape[:3], self.window.num_result_pixels, columns)
+        sums = np.zeros(shape, np.float32)
+        if self.column:
+            sums[...] = memories.matrix(self.result).reshape(shape)
+        for tap, sources in zip(self.taps, self.part.sources().T, strict=True):
+            (pixels,) = np.nonzero(sources >= 0)
+            rows, partial = maps[..., sources[pixels], :], sums[..., pixels, :]
+            for k in range(inner):
+                column = rows[..., k, np.newaxis]
+                row = weights[:, :, np.newaxis, np.newaxis, tap, k]
+                partial = accumulate(memories, partial, column, row)
+            sums[..., pixels, :] = partial
+        first = memories.at(self.axis)[..., np.newaxis, np.newaxis] * columns
+        is_feature = (first + np.arange(columns) < self.features)[..., np.newaxis, :]
+        memories.write(self.result, np.where(is_feature, sums, np.float32(0.0)))
+
+    def sizes(self, program: ProgramShape, launch: Launch) -> Mapping[str, int]:
+        """Return the sizes that its cost depends on; PEs with padding are through earlier.
+
+        The kernel has `begun` if a pixel may have a tap in the feature map: then it goes through
+        the `height` and the `pixels` that may, `lines` of their taps inside the feature map and
+        their `steps`.
+        """
+        part, samples = self.part, self.samples
+        taps = (part.kernel_height, part.kernel_width)
+        is_tap = part.sources().reshape(part.result_height, part.result_width, *taps) >= 0
+        edges, edges_of_lines = Edges(), Edges()
+        below = part.dilation_y * (part.kernel_height - 1) - part.top
+        first_y = edges.first(below, part.stride_y)
+        end_y = edges.end(-part.top, part.stride_y, part.height, part.result_height)
+        first_x = edges.first(part.kernel_width - 1 - part.left, part.stride_x)
+        end_x = edges.end(-part.left, part.stride_x, part.width, part.result_width)
+        begun = int(end_y > first_y and end_x > first_x)
+        height, width = begun * (end_y - first_y), begun * (end_x - first_x)
+        for line in range(first_y, first_y + height):
+            y = line * part.stride_y - part.top
+            edges_of_lines.first(y, part.dilation_y)
+            edges_of_lines.end(y, part.dilation_y, part.height, part.kernel_height)
+        return {
+            **block_sizes(program, self.result, launch),
+            **edges.plus(edges_of_lines, times=samples),
+            "begun": begun,
+            "samples": samples * begun,
+            "height": samples * height,
+            "pixels": samples * height * width,
+            "lines": samples * int(is_tap.any(axis=3).sum()),
+            "steps": samples * int(is_tap.sum()) * self.input.columns,
+        }
+
+    def conflicts(self, program: ProgramShape, launch: Launch) -> Conflicts:
+        """Count the multiply-adds: one for each pixel, tap inside the map and row of its weight.
+
+        In f16, the two sources advance differently.
+        """
+        del launch
+        if program.dtype is DataType.F16:
+            return NO_CONFLICTS
+        inner, columns = self.input.columns, self.result.columns
+        weights = np.zeros((len(self.taps), 4), np.int64)
+        for index, tap in enumerate(self.taps):
+            first = self.weight.offset + tap * inner * columns
+            rows = row_banks(replace(self.weight, offset=first), inner, program.dtype)
+            weights[index, [*rows]] = [*rows.values()]
+        is_tap = np.tile(self.part.sources() >= 0, (self.samples, 1))
+        pixels = self.result.offset + np.arange(len(is_tap)) * columns
+        count = (is_tap @ weights)[np.arange(len(is_tap)), bank(pixels, program.dtype)].sum()
+        return Conflicts(int(count), "fmacs", columns)
