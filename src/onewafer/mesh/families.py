@@ -11,6 +11,8 @@ from onewafer.mesh.collectives import samples as collective_samples
 from onewafer.mesh.dense import lowering as dense
 from onewafer.mesh.dense import samples as dense_samples
 from onewafer.mesh.elementwise import pairs, unary, vectors
+from onewafer.mesh.feature_maps import gradient_lowering as feature_map_gradients
+from onewafer.mesh.feature_maps import gradient_samples as feature_map_gradient_samples
 from onewafer.mesh.feature_maps import lowering as feature_maps
 from onewafer.mesh.feature_maps import samples as feature_map_samples
 from onewafer.mesh.gradients import activations
@@ -42,6 +44,7 @@ LOWERINGS: Lowerings = {
     **dense.LOWERINGS,
     **features.LOWERINGS,
     **feature_maps.LOWERINGS,
+    **feature_map_gradients.LOWERINGS,
     **gradients.LOWERINGS,
     **activations.LOWERINGS,
     **losses.LOWERINGS,
@@ -67,6 +70,7 @@ SAMPLES = (
     *vectors.SAMPLES,
     *norm_samples.SAMPLES,
     *feature_map_samples.SAMPLES,
+    *feature_map_gradient_samples.SAMPLES,
     *token_samples.SAMPLES,
     *attention_samples.SAMPLES,
     *selection_samples.SAMPLES,

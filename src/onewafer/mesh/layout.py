@@ -92,6 +92,10 @@ def unpack(placement: Placement, blocks: NDArray[Any], width: int, height: int) 
             f"blocks of {placement.name!r} have shape {blocks.shape}, "
             f"must be {(height, width, rows * columns)}"
         )
+    if placement.num_matrices > 1:
+        one = _first_matrix(placement)
+        parts = np.split(blocks, placement.num_matrices, axis=-1)
+        return np.stack([unpack(one, part, width, height) for part in parts])
     row_blocks = num_blocks(placement.rows, width, height)
     column_blocks = num_blocks(placement.columns, width, height)
     row_index, column_index = np.indices((row_blocks, column_blocks))

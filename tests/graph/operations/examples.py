@@ -180,7 +180,9 @@ LIST = (
     ),
     graph((X,), (tensor("w", 2, 6),), DepthwiseInputGradient(KEPT, "x", "w", WINDOW)),
     graph((X, Y), (), DepthwiseWeightGradient(tensor("r", 2, 6), "x", "y", WINDOW)),
-    graph((X, Y), (), MaxPoolGradient(KEPT, "x", "y", WINDOW)),
+    graph(
+        (X, Y, tensor("z", 4, 6)), (), MaxPoolGradient(KEPT, "x", "y", "z", WINDOW)
+    ),
     graph(
         (X, IDS), (VECTOR,), CrossEntropy(tensor("r", 1, 1), "x", "ids", "v", 3, 0.25)
     ),

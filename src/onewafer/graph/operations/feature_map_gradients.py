@@ -238,6 +238,8 @@ class MaxPoolGradient(_WindowedGradient):
     gradient: ValueName
     input: ValueName
     """The input of the `MaxPool`."""
+    found: ValueName
+    """Its result."""
     window: Window
     """The window of the pool."""
 
@@ -248,6 +250,9 @@ class MaxPoolGradient(_WindowedGradient):
     def _wrong_other(self, tensors: Tensors) -> str | None:
         gradient, shape = tensors[self.gradient], tensors[self.input].shape
         expected = (shape[0] // self.window.num_pixels * self.window.num_result_pixels, shape[-1])
+        found = tensors[self.found].shape
+        if found != expected:
+            return f"the maxima are {found}, must be {expected}"
         return wrong_gradient(gradient, expected)
 
     def count_flop(self, tensors: Tensors) -> int:

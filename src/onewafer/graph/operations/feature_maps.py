@@ -206,7 +206,8 @@ class MaxPool(Windowed):
 
     def add_gradients(self, gradient: str, backward: Backward) -> None:
         """Add the gradient of each maximum where it was found."""
-        backward.give(self.input, MaxPoolGradient, gradient, self.input, self.window)
+        operands = gradient, self.input, self.result.name
+        backward.give(self.input, MaxPoolGradient, *operands, self.window)
 
 
 class _OnWholeSamples(OnSamples):

@@ -1,6 +1,13 @@
 """Operations on feature maps, of which each PE has all pixels."""
 
 from onewafer.mesh.feature_maps.convolutions import Convolve
+from onewafer.mesh.feature_maps.gradients import (
+    AddTapProducts,
+    ConvolutionInputGradient,
+    DepthwiseInputGradient,
+    MaxPoolGradient,
+    RepeatRows,
+)
 from onewafer.mesh.feature_maps.operations import (
     ConvolveDepthwise,
     GlobalAveragePool,
@@ -8,4 +15,15 @@ from onewafer.mesh.feature_maps.operations import (
     ScaleFeatureMaps,
 )
 
-__all__ = ["Convolve", "ConvolveDepthwise", "GlobalAveragePool", "MaxPool", "ScaleFeatureMaps"]
+__all__ = [
+    "AddTapProducts",
+    "ConvolutionInputGradient",
+    "Convolve",
+    "ConvolveDepthwise",
+    "DepthwiseInputGradient",
+    "GlobalAveragePool",
+    "MaxPool",
+    "MaxPoolGradient",
+    "RepeatRows",
+    "ScaleFeatureMaps",
+]

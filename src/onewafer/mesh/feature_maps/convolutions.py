@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -32,51 +33,31 @@ if TYPE_CHECKING:
     from onewafer.mesh.program_shape import ProgramShape
 
 
-@dataclass(frozen=True, slots=True)
-class Convolve(MeshOperation):
-    """Multiply the rows at the taps of a window by a weight each, a partial sum.
+CONVOLVE = Module("convolve", f"{ELEMENT}, .window = window", (WINDOW,))
 
-    `result[p, c] = Σₜ Σₖ input[tap t of p, k] · weight[t, k, c]` over the taps inside the feature
-    map: the sum starts at +0 and takes taps, and k for each, in ascending order, one rounding a
-    term, as that of `Matmul` does. Columns that pad the last blocks are +0. Of a kernel whose taps
-    are not neighbours in a line of the feature map, the columns are added one by one, an operation
-    for each.
+
+class Convolving(MeshOperation):
+    """An operation that goes over the taps inside the feature map, line by line.
+
+    Of a kernel whose taps are not neighbours in a line of the feature map, it takes one column.
     """
 
-    kinds = (
-        Kind(
-            41,
-            "convolve",
-            """
-            const operand = @ptrcast([*]element, &model.activations[left]);
-            const axis = words[21];
-            const after = size(axis) - 1 - place(axis);
-            const line = words[22];
-            const adds = words[23];
-            entry += 3;
-            const places = window.samples * window.result_height * window.result_width;
-            convolve.run(sums(result, places * columns), parameter(right, columns), operand,
-                         columns, inner, line, adds, fixed, after);
-            """,
-            (Module("convolve", f"{ELEMENT}, .window = window", (WINDOW,)),),
-            (READ_WINDOW,),
-            beginning=WITH_WINDOW,
-        ),
-    )
+    __slots__ = ()
 
-    result: Block
-    """f32, rows of all maps."""
     input: Block
-    weight: Block
-    """The columns of the input for each tap of the whole kernel, one tap after the other."""
     window: Window
-    axis: Axis
-    """The axis over which the columns of the result are blocked."""
-    features: int
-    """Columns of the result over all PEs, without padding."""
-    column: int | None = None
-    """The only column of the kernel that is used, added to the result unless it is column 0; None:
-    all columns, which are neighbours."""
+    column: int | None
+    """The only column of the kernel that is used; None: all columns, which are neighbours."""
+
+    @property
+    @abstractmethod
+    def places(self) -> Block:
+        """The block that has a row for each place of the window."""
+
+    @property
+    @abstractmethod
+    def weights(self) -> Block:
+        """The columns of the input for each tap of the whole kernel, one tap after the other."""
 
     @property
     def samples(self) -> int:
@@ -105,22 +86,135 @@ class Convolve(MeshOperation):
             return range(self.window.num_taps)
         return range(self.column, self.window.num_taps, self.window.kernel_width)
 
+    @property
+    def taken_weights(self) -> Block:
+        """The weights from the first tap that is taken on."""
+        first = self.taps.start * self.input.columns * self.places.columns
+        return replace(self.weights, offset=self.weights.offset + first)
+
+    def sizes(self, program: ProgramShape, launch: Launch) -> Mapping[str, int]:
+        """Return the sizes that its cost depends on; PEs with padding are through earlier.
+
+        The kernel has `begun` if a pixel may have a tap in the feature map: then it goes through
+        the `height` and the `pixels` that may, `lines` of their taps inside the feature map and
+        their `steps`.
+        """
+        part, samples = self.part, self.samples
+        taps = (part.kernel_height, part.kernel_width)
+        is_tap = part.sources().reshape(part.result_height, part.result_width, *taps) >= 0
+        edges, edges_of_lines = Edges(), Edges()
+        below = part.dilation_y * (part.kernel_height - 1) - part.top
+        first_y = edges.first(below, part.stride_y)
+        end_y = edges.end(-part.top, part.stride_y, part.height, part.result_height)
+        first_x = edges.first(part.kernel_width - 1 - part.left, part.stride_x)
+        end_x = edges.end(-part.left, part.stride_x, part.width, part.result_width)
+        begun = int(end_y > first_y and end_x > first_x)
+        height, width = begun * (end_y - first_y), begun * (end_x - first_x)
+        for line in range(first_y, first_y + height):
+            y = line * part.stride_y - part.top
+            edges_of_lines.first(y, part.dilation_y)
+            edges_of_lines.end(y, part.dilation_y, part.height, part.kernel_height)
+        return {
+            **block_sizes(program, self.places, launch),
+            **edges.plus(edges_of_lines, times=samples),
+            "begun": begun,
+            "samples": samples * begun,
+            "height": samples * height,
+            "pixels": samples * height * width,
+            "lines": samples * int(is_tap.any(axis=3).sum()),
+            "steps": samples * int(is_tap.sum()) * self.input.columns,
+        }
+
+    def conflicts(self, program: ProgramShape, launch: Launch) -> Conflicts:
+        """Count the multiply-adds: one for each pixel, tap inside the map and row of its weight.
+
+        In f16, the two sources advance differently.
+        """
+        del launch
+        if program.dtype is DataType.F16:
+            return NO_CONFLICTS
+        inner, columns = self.input.columns, self.places.columns
+        weights = np.zeros((len(self.taps), 4), np.int64)
+        for index, tap in enumerate(self.taps):
+            first = self.weights.offset + tap * inner * columns
+            rows = row_banks(replace(self.weights, offset=first), inner, program.dtype)
+            weights[index, [*rows]] = [*rows.values()]
+        is_tap = np.tile(self.part.sources() >= 0, (self.samples, 1))
+        pixels = self.places.offset + np.arange(len(is_tap)) * columns
+        count = (is_tap @ weights)[np.arange(len(is_tap)), bank(pixels, program.dtype)].sum()
+        return Conflicts(int(count), "fmacs", columns)
+
+
+@dataclass(frozen=True, slots=True)
+class Convolve(Convolving):
+    """Multiply the rows at the taps of a window by a weight each, a partial sum.
+
+    `result[p, c] = Σₜ Σₖ input[tap t of p, k] · weight[t, k, c]` over the taps inside the feature
+    map: the sum starts at +0 and takes taps, and k for each, in ascending order, one rounding a
+    term, as that of `Matmul` does. Columns that pad the last blocks are +0. Of a kernel whose taps
+    are not neighbours in a line of the feature map, the columns are added one by one, an operation
+    for each.
+    """
+
+    kinds = (
+        Kind(
+            41,
+            "convolve",
+            """
+            const operand = @ptrcast([*]element, &model.activations[left]);
+            const axis = words[21];
+            const after = size(axis) - 1 - place(axis);
+            const line = words[22];
+            const adds = words[23];
+            entry += 3;
+            const places = window.samples * window.result_height * window.result_width;
+            convolve.run(sums(result, places * columns), parameter(right, columns), operand,
+                         columns, inner, line, adds, fixed, after);
+            """,
+            (CONVOLVE,),
+            (READ_WINDOW,),
+            beginning=WITH_WINDOW,
+        ),
+    )
+
+    result: Block
+    """f32, rows of all maps."""
+    input: Block
+    weight: Block
+    """The columns of the input for each tap of the whole kernel, one tap after the other."""
+    window: Window
+    axis: Axis
+    """The axis over which the columns of the result are blocked."""
+    features: int
+    """Columns of the result over all PEs, without padding."""
+    column: int | None = None
+    """As in `Convolving`; added to the result unless it is column 0."""
+
+    @property
+    def places(self) -> Block:
+        """The sums."""
+        return self.result
+
+    @property
+    def weights(self) -> Block:
+        """The weights."""
+        return self.weight
+
     def entry(self, program: ProgramShape) -> Entry:
         """Return its words in the schedule."""
         inner, columns = self.input.columns, self.result.columns
-        first = self.weight.offset + self.taps.start * inner * columns
         return block_entry(
             program,
             self.kind,
             self.result,
             self.input,
-            replace(self.weight, offset=first),
+            self.taken_weights,
             n=program.size(self.axis) * columns - self.features,
             inner=inner,
             more=(
                 *window_words(self.part, self.samples),
                 self.axis.number,
-                self.window.kernel_width * inner,
+                self.window.kernel_width,
                 int(bool(self.column)),
             ),
         )
@@ -146,55 +240,3 @@ class Convolve(MeshOperation):
         first = memories.at(self.axis)[..., np.newaxis, np.newaxis] * columns
         is_feature = (first + np.arange(columns) < self.features)[..., np.newaxis, :]
         memories.write(self.result, np.where(is_feature, sums, np.float32(0.0)))
-
-    def sizes(self, program: ProgramShape, launch: Launch) -> Mapping[str, int]:
-        """Return the sizes that its cost depends on; PEs with padding are through earlier.
-
-        The kernel has `begun` if a pixel may have a tap in the feature map: then it goes through
-        the `height` and the `pixels` that may, `lines` of their taps inside the feature map and
-        their `steps`.
-        """
-        part, samples = self.part, self.samples
-        taps = (part.kernel_height, part.kernel_width)
-        is_tap = part.sources().reshape(part.result_height, part.result_width, *taps) >= 0
-        edges, edges_of_lines = Edges(), Edges()
-        below = part.dilation_y * (part.kernel_height - 1) - part.top
-        first_y = edges.first(below, part.stride_y)
-        end_y = edges.end(-part.top, part.stride_y, part.height, part.result_height)
-        first_x = edges.first(part.kernel_width - 1 - part.left, part.stride_x)
-        end_x = edges.end(-part.left, part.stride_x, part.width, part.result_width)
-        begun = int(end_y > first_y and end_x > first_x)
-        height, width = begun * (end_y - first_y), begun * (end_x - first_x)
-        for line in range(first_y, first_y + height):
-            y = line * part.stride_y - part.top
-            edges_of_lines.first(y, part.dilation_y)
-            edges_of_lines.end(y, part.dilation_y, part.height, part.kernel_height)
-        return {
-            **block_sizes(program, self.result, launch),
-            **edges.plus(edges_of_lines, times=samples),
-            "begun": begun,
-            "samples": samples * begun,
-            "height": samples * height,
-            "pixels": samples * height * width,
-            "lines": samples * int(is_tap.any(axis=3).sum()),
-            "steps": samples * int(is_tap.sum()) * self.input.columns,
-        }
-
-    def conflicts(self, program: ProgramShape, launch: Launch) -> Conflicts:
-        """Count the multiply-adds: one for each pixel, tap inside the map and row of its weight.
-
-        In f16, the two sources advance differently.
-        """
-        del launch
-        if program.dtype is DataType.F16:
-            return NO_CONFLICTS
-        inner, columns = self.input.columns, self.result.columns
-        weights = np.zeros((len(self.taps), 4), np.int64)
-        for index, tap in enumerate(self.taps):
-            first = self.weight.offset + tap * inner * columns
-            rows = row_banks(replace(self.weight, offset=first), inner, program.dtype)
-            weights[index, [*rows]] = [*rows.values()]
-        is_tap = np.tile(self.part.sources() >= 0, (self.samples, 1))
-        pixels = self.result.offset + np.arange(len(is_tap)) * columns
-        count = (is_tap @ weights)[np.arange(len(is_tap)), bank(pixels, program.dtype)].sum()
-        return Conflicts(int(count), "fmacs", columns)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from onewafer.errors import TooLargeError
 from onewafer.graph import (
@@ -19,10 +19,12 @@ from onewafer.mesh.lowering.lowering import Lowering, Lowerings, OperationType
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from onewafer.graph import Window
+    from onewafer.graph import DepthwiseInputGradient, MaxPoolGradient, Window
     from onewafer.mesh.blocks import Layout
     from onewafer.mesh.lowering.builder import Builder
     from onewafer.mesh.relations import Relations
+
+    OnTaps: TypeAlias = DepthwiseConvolution | DepthwiseInputGradient | MaxPool | MaxPoolGradient
 
 _MOST_STRIDE = 127
 """Elements that a DSD steps over at most."""
@@ -44,7 +46,7 @@ class ConvolutionLowering(Lowering[Convolution]):
         sums = builder.sums_of(result)
         features = operation.result.shape[-1]
         window = upright(operation.window)
-        for column in _columns(window):
+        for column in columns_of(window):
             builder.append(
                 mesh.Convolve(sums, source, weight, window, result_layout.axis, features, column)
             )
@@ -78,7 +80,7 @@ def upright(window: Window) -> Window:
     )
 
 
-def _columns(window: Window) -> Iterator[int | None]:
+def columns_of(window: Window) -> Iterator[int | None]:
     """Yield the columns of a kernel, unless its taps are neighbours in a line."""
     if window.dilation_x == 1 or window.kernel_width == 1:
         yield None
@@ -101,7 +103,7 @@ class DepthwiseConvolutionLowering(_OfFeaturesLowering[DepthwiseConvolution]):
     def lower(self, operation: DepthwiseConvolution, builder: Builder) -> None:
         """Append the weighted sum."""
         layout = builder.layouts[operation.result.name]
-        _check_stride(operation, layout)
+        check_stride(operation, layout)
         weight = builder.place_vector(operation.weight, layout)
         source = builder.blocks[operation.input]
         result = builder.allocate(operation.result)
@@ -115,7 +117,7 @@ class MaxPoolLowering(_OfFeaturesLowering[MaxPool]):
 
     def lower(self, operation: MaxPool, builder: Builder) -> None:
         """Append the maximum."""
-        _check_stride(operation, builder.layouts[operation.result.name])
+        check_stride(operation, builder.layouts[operation.result.name])
         source = builder.blocks[operation.input]
         builder.append(mesh.MaxPool(builder.allocate(operation.result), source, operation.window))
 
@@ -144,7 +146,7 @@ class ScaleFeatureMapsLowering(Lowering[ScaleFeatureMaps]):
         builder.append(mesh.ScaleFeatureMaps(builder.allocate(operation.result), source, factors))
 
 
-def _check_stride(operation: DepthwiseConvolution | MaxPool, layout: Layout) -> None:
+def check_stride(operation: OnTaps, layout: Layout) -> None:
     """Refuse blocks so wide that a vector of places does not reach from one to the next."""
     most = _MOST_STRIDE // operation.window.stride_x
     if layout.columns > most:

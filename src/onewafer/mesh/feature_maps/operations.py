@@ -37,32 +37,35 @@ if TYPE_CHECKING:
     from onewafer.mesh.memories import Memories
     from onewafer.mesh.program_shape import ProgramShape
 
-_POOL = Module("pool", f"{ELEMENT}, .window = window", (WINDOW,))
+POOL = Module("pool", f"{ELEMENT}, .window = window", (WINDOW,))
 
 
-class _Pool(MeshOperation):
-    """An operation on each feature by itself, in strips of pixels of a line."""
+class OverTaps(MeshOperation):
+    """An operation that goes over taps, and for each over the places whose tap is in the map."""
 
     __slots__ = ()
 
-    result: Block
-    input: Block
     window: Window
+
+    @property
+    @abstractmethod
+    def maps(self) -> Block:
+        """The block that has a row for each pixel of the feature maps."""
 
     @property
     def samples(self) -> int:
         """Feature maps."""
-        return self.input.rows // self.window.num_pixels
+        return self.maps.rows // self.window.num_pixels
 
-    def sizes(self, program: ProgramShape, launch: Launch) -> Mapping[str, int]:
-        """Return the sizes that its cost depends on.
+    def sizes_of_taps(self, block: Block) -> dict[str, int]:
+        """Return the sizes that its cost depends on, but for those of blocks.
 
         Of the `taps`, `met` reach a line of the result and `reached` a pixel; `passes` are these
         over all feature maps, `lines` those of the result that they reach, `strip` the pixels of a
-        line that they reach on average.
+        line that they reach on average. `block` has the columns of a vector.
         """
         window, samples = self.window, self.samples
-        is_tap = self._taps_by_line()
+        is_tap = self.taps_by_line()
         lines = samples * int(is_tap.any(axis=2).sum())
         edges, edges_of_rows, met = Edges(), Edges(), 0
         for i in range(window.kernel_height):
@@ -76,9 +79,8 @@ class _Pool(MeshOperation):
             edges_of_rows.end(x, window.stride_x, window.width, window.result_width)
         reached = int(is_tap.any(axis=(1, 2)).sum())
         return {
-            **block_sizes(program, self.result, launch),
             **edges.plus(edges_of_rows, times=window.kernel_height),
-            "step": window.stride_x * self.result.columns,
+            "step": window.stride_x * block.columns,
             "kernel_height": window.kernel_height,
             "taps": window.num_taps,
             "met": met,
@@ -88,15 +90,39 @@ class _Pool(MeshOperation):
             "strip": -(-samples * int(is_tap.sum()) // max(lines, 1)),
         }
 
+    def taps_by_line(self) -> NDArray[np.bool_]:
+        """Return which pixels each tap reaches: `[taps, lines of the result, pixels]`."""
+        window = self.window
+        is_tap = (window.sources() >= 0).T
+        return is_tap.reshape(window.num_taps, window.result_height, window.result_width)
+
+
+class Pool(OverTaps):
+    """An operation on each feature by itself, in strips of pixels of a line."""
+
+    __slots__ = ()
+
+    result: Block
+
+    @property
+    @abstractmethod
+    def places(self) -> Block:
+        """The block that has a row for each place of the window."""
+
+    def sizes(self, program: ProgramShape, launch: Launch) -> Mapping[str, int]:
+        """Return the sizes that its cost depends on."""
+        sizes = block_sizes(program, self.result, launch)
+        return {**sizes, **self.sizes_of_taps(self.result)}
+
     def conflicts(self, program: ProgramShape, launch: Launch) -> Conflicts:
-        """Count the strips that begin in the same banks in the result and in the input.
+        """Count the strips that begin in the same banks in the places and in the maps.
 
         Where pixels are left out, or the result has other elements, they advance differently.
         """
         kind = self.dsd_operation(program.dtype)
         if self.window.stride_x > 1 or kind == "fmachs":
             return NO_CONFLICTS
-        is_tap = self._taps_by_line()
+        is_tap = self.taps_by_line()
         taps, lines = np.nonzero(is_tap.any(axis=2))
         first = is_tap.argmax(axis=2)[taps, lines]
         pixels = lines * self.window.result_width + first
@@ -106,8 +132,8 @@ class _Pool(MeshOperation):
         begins = [
             block.offset + (maps * size + rows)[..., np.newaxis] * self.result.columns + features
             for block, size, rows in (
-                (self.result, self.window.num_result_pixels, pixels),
-                (self.input, self.window.num_pixels, sources),
+                (self.places, self.window.num_result_pixels, pixels),
+                (self.maps, self.window.num_pixels, sources),
             )
         ]
         left, right = (bank(begin, program.dtype) for begin in begins)
@@ -118,15 +144,27 @@ class _Pool(MeshOperation):
     def dsd_operation(self, dtype: DataType) -> str:
         """Return the lower-case name of its DSD operation."""
 
-    def _taps_by_line(self) -> NDArray[np.bool_]:
-        """Return which pixels each tap reaches: `[taps, lines of the result, pixels]`."""
-        window = self.window
-        is_tap = (window.sources() >= 0).T
-        return is_tap.reshape(window.num_taps, window.result_height, window.result_width)
+
+class _OfInput(Pool):
+    """A pool that reads the pixels of an input and gives the places of a result."""
+
+    __slots__ = ()
+
+    input: Block
+
+    @property
+    def maps(self) -> Block:
+        """The input."""
+        return self.input
+
+    @property
+    def places(self) -> Block:
+        """The result."""
+        return self.result
 
 
 @dataclass(frozen=True, slots=True)
-class ConvolveDepthwise(_Pool):
+class ConvolveDepthwise(_OfInput):
     """Add up each feature by itself over the taps of a window, each times a weight.
 
     The sum starts at +0 and takes the taps inside the feature map in ascending order, one rounding
@@ -141,7 +179,7 @@ class ConvolveDepthwise(_Pool):
             const weight = @ptrcast([*]element, &model.parameters[round_offset + right]);
             pool.weigh(sums(result, 1), activation(left, 1), weight, columns);
             """,
-            (_POOL,),
+            (POOL,),
             (READ_WINDOW,),
             beginning=WITH_WINDOW,
         ),
@@ -178,7 +216,7 @@ class ConvolveDepthwise(_Pool):
 
 
 @dataclass(frozen=True, slots=True)
-class MaxPool(_Pool):
+class MaxPool(_OfInput):
     """Take the largest of each feature over the taps inside the feature map; exact.
 
     It is NaN if one is NaN, and +0 is above −0.
@@ -191,7 +229,7 @@ class MaxPool(_Pool):
             """
             pool.maximum(activation(result, 1), activation(left, 1), columns);
             """,
-            (_POOL,),
+            (POOL,),
             (READ_WINDOW,),
             beginning=WITH_WINDOW,
         ),

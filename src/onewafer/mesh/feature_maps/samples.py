@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class _Maps:
+class Maps:
     """Operands of an operation on `slots` maps.
 
     The result has `rows` lines of `group` pixels each, the kernel `heads` lines of `share` taps.
@@ -52,12 +52,17 @@ class _Maps:
         rows = self.sizes.slots * self.window.num_pixels
         return Block(Arena.ACTIVATIONS, 0, rows, columns)
 
+    @property
+    def weight(self) -> Block:
+        """The weights of all taps, from `inner` columns to those of the result."""
+        sizes = self.sizes
+        return Block(Arena.PARAMETERS, 0, self.window.num_taps * sizes.inner, sizes.columns)
+
     def convolve(self) -> MeshOperation:
         """Return a convolution."""
-        sizes, window = self.sizes, self.window
-        weight = Block(Arena.PARAMETERS, 0, window.num_taps * sizes.inner, sizes.columns)
-        blocks = self.result, self.input(sizes.inner), weight
-        return mesh.Convolve(*blocks, window, Axis.X, NUM_PES * sizes.columns)
+        sizes = self.sizes
+        blocks = self.result, self.input(sizes.inner), self.weight
+        return mesh.Convolve(*blocks, self.window, Axis.X, NUM_PES * sizes.columns)
 
     def weigh(self) -> MeshOperation:
         """Return a weighted sum of taps."""
@@ -82,6 +87,31 @@ class _Maps:
         return mesh.ScaleFeatureMaps(maps, maps, sizes.block())
 
 
+POOL_ROUNDS = (
+    *("kernel_height", "before", "behind", "capped", "taps", "met", "reached"),
+    *("passes", "lines", "lines*columns"),
+)
+CONVOLUTION_ROUNDS = (
+    *("before", "behind", "capped", "begun"),
+    *("samples", "height", "pixels", "lines", "steps"),
+)
+CONVOLUTION_GRID = (
+    *grid(rows=(2, 3), inner=(1, 2), heads=(1, 2), group=(2,), share=(1,), slots=(1,)),
+    *grid(rows=(2,), inner=(1,), heads=(1, 2), group=(2, 3), share=(2,), slots=(1, 2)),
+    *grid(
+        rows=(3,),
+        inner=(1,),
+        heads=(2, 3),
+        group=(2,),
+        share=(1,),
+        slots=(1, 2),
+        above=(1,),
+    ),
+    *grid(rows=(3,), inner=(1,), heads=(2,), group=(2,), share=(1,), slots=(1,), aside=(-4, 2)),
+    *grid(rows=(3,), inner=(1,), heads=(1,), group=(2,), share=(1,), slots=(1,), above=(-1,)),
+)
+
+
 def _over_edges() -> tuple[Sizes, ...]:
     """Return sizes of pools over the upper edge of a feature map, the right one, and both.
 
@@ -95,62 +125,41 @@ def _over_edges() -> tuple[Sizes, ...]:
     )
 
 
-def _pool(build: Callable[[_Maps], MeshOperation]) -> Sample:
+POOL_GRID = (
+    *grid(rows=(2, 3), columns=(2, 3), heads=(1, 2), group=(3,), share=(1,), slots=(1,)),
+    *grid(rows=(2,), columns=(2,), heads=(1, 2), group=(3, 5), share=(2,), slots=(1, 2)),
+    *_over_edges(),
+)
+
+
+def _pool(build: Callable[[Maps], MeshOperation]) -> Sample:
     return Sample(
-        lambda sizes: build(_Maps(sizes)),
-        rounds=(
-            *("kernel_height", "before", "behind", "capped", "taps", "met", "reached"),
-            *("passes", "lines", "lines*columns"),
-        ),
+        lambda sizes: build(Maps(sizes)),
+        rounds=POOL_ROUNDS,
         lengths=("elements", "strip"),
         strides=("step",),
-        grid=(
-            *grid(rows=(2, 3), columns=(2, 3), heads=(1, 2), group=(3,), share=(1,), slots=(1,)),
-            *grid(rows=(2,), columns=(2,), heads=(1, 2), group=(3, 5), share=(2,), slots=(1, 2)),
-            *_over_edges(),
-        ),
+        grid=POOL_GRID,
     )
 
 
 SAMPLES = (
     Sample(
-        lambda sizes: _Maps(sizes).global_average_pool(),
+        lambda sizes: Maps(sizes).global_average_pool(),
         rounds=("samples", "rows"),
         lengths=("elements", "columns"),
         grid=grid(rows=(2, 3, 5), group=(3, 4)),
     ),
     Sample(
-        lambda sizes: _Maps(sizes).scale_feature_maps(),
+        lambda sizes: Maps(sizes).scale_feature_maps(),
         rounds=("samples", "rows"),
         lengths=("columns",),
         grid=grid(rows=(2, 3, 5), group=(3, 4)),
     ),
     Sample(
-        lambda sizes: _Maps(sizes).convolve(),
-        rounds=(
-            *("before", "behind", "capped", "begun"),
-            *("samples", "height", "pixels", "lines", "steps"),
-        ),
+        lambda sizes: Maps(sizes).convolve(),
+        rounds=CONVOLUTION_ROUNDS,
         lengths=("elements", "columns"),
-        grid=(
-            *grid(rows=(2, 3), inner=(1, 2), heads=(1, 2), group=(2,), share=(1,), slots=(1,)),
-            *grid(rows=(2,), inner=(1,), heads=(1, 2), group=(2, 3), share=(2,), slots=(1, 2)),
-            *grid(
-                rows=(3,),
-                inner=(1,),
-                heads=(2, 3),
-                group=(2,),
-                share=(1,),
-                slots=(1, 2),
-                above=(1,),
-            ),
-            *grid(
-                rows=(3,), inner=(1,), heads=(2,), group=(2,), share=(1,), slots=(1,), aside=(-4, 2)
-            ),
-            *grid(
-                rows=(3,), inner=(1,), heads=(1,), group=(2,), share=(1,), slots=(1,), above=(-1,)
-            ),
-        ),
+        grid=CONVOLUTION_GRID,
     ),
     _pool(lambda maps: maps.weigh()),
     _pool(lambda maps: maps.max_pool()),

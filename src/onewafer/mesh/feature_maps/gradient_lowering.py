@@ -1,0 +1,114 @@
+"""Gradients of what is computed on feature maps; each PE has all pixels of its share of them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from onewafer import graph
+from onewafer.errors import TooLargeError
+from onewafer.mesh import feature_maps as mesh
+from onewafer.mesh.feature_maps.lowering import check_stride, columns_of, upright
+from onewafer.mesh.lowering.lowering import Lowering, Lowerings
+from onewafer.mesh.sizes import CHUNK
+
+if TYPE_CHECKING:
+    from onewafer.mesh.lowering.builder import Builder
+    from onewafer.mesh.relations import Relations
+
+
+class ConvolutionInputGradientLowering(Lowering[graph.ConvolutionInputGradient]):
+    """Multiply by turned weights tap by tap; add partial sums along the axis of the gradient."""
+
+    def relate(self, operation: graph.ConvolutionInputGradient, relations: Relations) -> None:
+        """Let the result lie along the other axis than the gradient."""
+        relations.put_across(operation.gradient, operation.result.name)
+
+    def lower(self, operation: graph.ConvolutionInputGradient, builder: Builder) -> None:
+        """Append the multiplications and the all-reduce."""
+        source, name = builder.blocks[operation.gradient], operation.result.name
+        layout, result_layout = builder.layouts[operation.gradient], builder.layouts[name]
+        weight = builder.place_weight(operation.weight, result_layout, layout)
+        piece = builder.spare(source.columns, result_layout.columns)
+        result = builder.allocate(operation.result)
+        sized = operation.window, result_layout.axis, operation.result.shape[-1]
+        builder.append(mesh.ConvolutionInputGradient(result, source, weight, piece, *sized))
+        builder.all_reduce(result, layout.axis)
+
+
+class ConvolutionWeightGradientLowering(Lowering[graph.ConvolutionWeightGradient]):
+    """Multiply what a PE has of both operands: no exchange at all."""
+
+    def relate(self, operation: graph.ConvolutionWeightGradient, relations: Relations) -> None:
+        """Let the gradient lie along the other axis than the input, as the product did."""
+        relations.put_across(operation.input, operation.gradient)
+
+    def lower(self, operation: graph.ConvolutionWeightGradient, builder: Builder) -> None:
+        """Append the multiplications."""
+        rows, columns = operation.input, operation.gradient
+        operands = builder.blocks[rows], builder.blocks[columns]
+        result = builder.gradient(operation.result.name, rows=rows, columns=columns)
+        window = upright(operation.window)
+        for column in columns_of(window):
+            builder.append(mesh.AddTapProducts(result, *operands, window, column))
+
+
+class DepthwiseInputGradientLowering(Lowering[graph.DepthwiseInputGradient]):
+    """Weigh the taps; the weights lie as the rows of the gradient do."""
+
+    def relate(self, operation: graph.DepthwiseInputGradient, relations: Relations) -> None:
+        """Let the result lie as the gradient does."""
+        relations.join(operation.gradient, operation.result.name)
+
+    def lower(self, operation: graph.DepthwiseInputGradient, builder: Builder) -> None:
+        """Append the weighted sums."""
+        layout = builder.layouts[operation.result.name]
+        check_stride(operation, layout)
+        weight = builder.place_vector(operation.weight, layout)
+        source, result = builder.blocks[operation.gradient], builder.allocate(operation.result)
+        builder.append(mesh.DepthwiseInputGradient(result, source, weight, operation.window))
+
+
+class MaxPoolGradientLowering(Lowering[graph.MaxPoolGradient]):
+    """Compare the taps with the maximum."""
+
+    def relate(self, operation: graph.MaxPoolGradient, relations: Relations) -> None:
+        """Let all lie alike."""
+        for name in (operation.input, operation.found, operation.gradient):
+            relations.join(name, operation.result.name)
+
+    def lower(self, operation: graph.MaxPoolGradient, builder: Builder) -> None:
+        """Append the comparisons."""
+        check_stride(operation, builder.layouts[operation.result.name])
+        width = operation.window.result_width
+        if width > CHUNK:
+            raise TooLargeError(
+                f"MaxPoolGradient with a result of {width} pixels in a line is not supported, at "
+                f"most with {CHUNK}"
+            )
+        names = operation.gradient, operation.input, operation.found
+        operands = [builder.blocks[name] for name in names]
+        rest = builder.spare(operands[0].rows, operands[0].columns)
+        result = builder.allocate(operation.result)
+        builder.append(mesh.MaxPoolGradient(result, *operands, rest, operation.window))
+
+
+class RepeatRowsLowering(Lowering[graph.RepeatRows]):
+    """Copy rows."""
+
+    def relate(self, operation: graph.RepeatRows, relations: Relations) -> None:
+        """Let the result lie as the input does."""
+        relations.join(operation.input, operation.result.name)
+
+    def lower(self, operation: graph.RepeatRows, builder: Builder) -> None:
+        """Append the copies."""
+        source = builder.blocks[operation.input]
+        builder.append(mesh.RepeatRows(builder.allocate(operation.result), source))
+
+
+LOWERINGS: Lowerings = {
+    graph.ConvolutionInputGradient: ConvolutionInputGradientLowering(),
+    graph.ConvolutionWeightGradient: ConvolutionWeightGradientLowering(),
+    graph.DepthwiseInputGradient: DepthwiseInputGradientLowering(),
+    graph.MaxPoolGradient: MaxPoolGradientLowering(),
+    graph.RepeatRows: RepeatRowsLowering(),
+}

@@ -1,0 +1,118 @@
+"""Samples of gradients of what is computed on feature maps."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from onewafer.mesh import feature_maps as mesh
+from onewafer.mesh.blocks import Arena, Axis, Block, RowKind
+from onewafer.mesh.feature_maps.samples import (
+    CONVOLUTION_GRID,
+    CONVOLUTION_ROUNDS,
+    POOL_GRID,
+    POOL_ROUNDS,
+    Maps,
+)
+from onewafer.mesh.sample import NUM_PES, Sample, Sizes, grid
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from onewafer.mesh.operation import MeshOperation
+
+_ROWS = frozenset({RowKind.INDEPENDENT})
+"""Rows of programs with feature maps."""
+
+
+_SEVERAL_TAPS = tuple(sizes for sizes in POOL_GRID if sizes.heads * sizes.share > 1)
+"""There are then more pixels than places."""
+
+
+def _add_products(maps: Maps) -> MeshOperation:
+    sums = replace(maps.weight, arena=Arena.GRADIENTS)
+    return mesh.AddTapProducts(sums, maps.input(maps.sizes.inner), maps.result, maps.window)
+
+
+def _give_back(maps: Maps) -> MeshOperation:
+    """Return the gradient of a convolution with `columns` in features and `inner` out features."""
+    sizes, window = maps.sizes, maps.window
+    weight = Block(Arena.PARAMETERS, 0, window.num_taps * sizes.columns, sizes.inner)
+    piece = Block(Arena.ACTIVATIONS, 0, sizes.inner, sizes.columns)
+    gradient = replace(maps.result, columns=sizes.inner)
+    blocks = maps.input(sizes.columns), gradient, weight, piece
+    return mesh.ConvolutionInputGradient(*blocks, window, Axis.X, NUM_PES * sizes.columns)
+
+
+def _weigh_back(maps: Maps) -> MeshOperation:
+    columns = maps.sizes.columns
+    weight = Block(Arena.PARAMETERS, 0, maps.window.num_taps, columns)
+    return mesh.DepthwiseInputGradient(maps.input(columns), maps.result, weight, maps.window)
+
+
+def _take_largest(maps: Maps) -> MeshOperation:
+    pixels, places = maps.input(maps.sizes.columns), maps.result
+    return mesh.MaxPoolGradient(pixels, places, pixels, places, places, maps.window)
+
+
+def _repeat(sizes: Sizes) -> MeshOperation:
+    maps = Block(Arena.ACTIVATIONS, 0, sizes.rows * sizes.group, sizes.columns)
+    return mesh.RepeatRows(maps, sizes.block())
+
+
+def _sample(build: Callable[[Maps], MeshOperation], *lengths: str) -> Sample:
+    return Sample(
+        lambda sizes: build(Maps(sizes)),
+        rounds=POOL_ROUNDS,
+        lengths=("elements", *lengths, "strip"),
+        strides=("step", "columns"),
+        grid=_SEVERAL_TAPS,
+        is_of_singles=True,
+        rows=_ROWS,
+    )
+
+
+SAMPLES = (
+    Sample(
+        lambda sizes: _add_products(Maps(sizes)),
+        rounds=CONVOLUTION_ROUNDS,
+        lengths=("columns",),
+        grid=CONVOLUTION_GRID,
+        is_of_singles=True,
+        rows=_ROWS,
+    ),
+    Sample(
+        lambda sizes: _give_back(Maps(sizes)),
+        rounds=(
+            *("kernel_height", "before", "behind", "capped", "taps", "met", "passes", "lines"),
+            *("near", "near*inner", "far", "far*inner", "far*inner*columns"),
+            *("pixels", "steps"),
+        ),
+        lengths=("elements", "columns", "1"),
+        strides=("stride",),
+        grid=(
+            *(replace(sizes, inner=inner) for sizes in POOL_GRID for inner in (2, 3)),
+            *grid(
+                rows=(2,),
+                columns=(2, 3),
+                inner=(130, 141),
+                heads=(1, 2),
+                group=(1,),
+                share=(1,),
+                slots=(1,),
+            ),
+        ),
+        is_of_singles=True,
+        rows=_ROWS,
+    ),
+    _sample(_weigh_back),
+    _sample(_take_largest, "places"),
+    Sample(
+        _repeat,
+        rounds=("samples", "rows"),
+        lengths=("columns",),
+        grid=grid(rows=(2, 3, 5), group=(3, 4)),
+        is_of_singles=True,
+        rows=_ROWS,
+    ),
+)

@@ -1,0 +1,413 @@
+"""Gradients of convolutions and pools, in f32. What is added to those of parameters stays there."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from onewafer.mesh import arithmetic
+from onewafer.mesh.banks import bank, row_banks
+from onewafer.mesh.feature_maps.convolutions import CONVOLVE, Convolving
+from onewafer.mesh.feature_maps.operations import POOL, OverTaps, Pool
+from onewafer.mesh.feature_maps.windows import (
+    READ_WINDOW,
+    WINDOW,
+    WITH_WINDOW,
+    maps_of,
+    window_words,
+)
+from onewafer.mesh.functions import FUNCTIONS
+from onewafer.mesh.gradients.operations import GRADIENT, MOST_STRIDE
+from onewafer.mesh.kinds import Kind, Module
+from onewafer.mesh.operation import NO_CONFLICTS, Conflicts, MeshOperation
+from onewafer.mesh.sizes import block_entry, block_sizes
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from onewafer.graph import DataType, Window
+    from onewafer.mesh.blocks import Axis, Block, Launch
+    from onewafer.mesh.entry import Entry
+    from onewafer.mesh.memories import Memories
+    from onewafer.mesh.program_shape import ProgramShape
+
+
+@dataclass(frozen=True, slots=True)
+class AddTapProducts(Convolving):
+    """Add the gradient of the weight of a convolution.
+
+    `result[t, k, c] += Σₚ input[tap t of p, k] · gradient[p, c]` over the taps inside the feature
+    map: a sum goes on from what is there, takes p in ascending order, and is rounded once a term.
+    """
+
+    kinds = (
+        Kind(
+            230,
+            "add_tap_products",
+            """
+            const operand = @ptrcast([*]element, &model.activations[left]);
+            convolve.add_products(gradient(result, columns), activation(right, columns), operand,
+                                  columns, inner, words[21]);
+            entry += 1;
+            """,
+            (CONVOLVE,),
+            (READ_WINDOW, GRADIENT),
+            beginning=WITH_WINDOW,
+        ),
+    )
+
+    result: Block
+    """Among the gradients of parameters: rows as the weight has."""
+    input: Block
+    gradient: Block
+    window: Window
+    column: int | None = None
+    """As in `Convolving`."""
+
+    @property
+    def places(self) -> Block:
+        """The gradients of places."""
+        return self.gradient
+
+    @property
+    def weights(self) -> Block:
+        """The gradients of weights."""
+        return self.result
+
+    def entry(self, program: ProgramShape) -> Entry:
+        """Return its words in the schedule."""
+        return block_entry(
+            program,
+            self.kind,
+            self.taken_weights,
+            self.input,
+            self.gradient,
+            inner=self.input.columns,
+            more=(*window_words(self.part, self.samples), self.window.kernel_width),
+        )
+
+    def execute(self, memories: Memories) -> None:
+        """Do on NumPy arrays what the kernel does."""
+        inner, columns = self.input.columns, self.gradient.columns
+        window = self.window
+        maps = maps_of(memories, self.input, window)
+        gradient = memories.view(self.gradient, self.samples, window.num_result_pixels, columns)
+        sums = memories.view(self.result, window.num_taps, inner, columns).copy()
+        taps, sources = np.array(self.taps), self.part.sources()
+        for sample, place in np.ndindex(self.samples, window.num_result_pixels):
+            (inside,) = np.nonzero(sources[place] >= 0)
+            rows = maps[:, :, sample, sources[place, inside], :, np.newaxis]
+            factors = gradient[:, :, sample, place, np.newaxis, np.newaxis]
+            taken = sums[:, :, taps[inside]]
+            sums[:, :, taps[inside]] = arithmetic.fused_multiply_add(taken, rows, factors)
+        memories.write(self.result, sums)
+
+
+@dataclass(frozen=True, slots=True)
+class ConvolutionInputGradient(OverTaps):
+    """Give back the gradient of a convolution to the pixels at its taps, a partial sum.
+
+    `result[q, k] = Σ gradient[p, c] · weight[t, k, c]` over all p and t where q is tap t of p, and
+    all c: the sum starts at +0 and takes t, and c for each, in ascending order, one rounding a
+    term. Columns that pad the last blocks are +0.
+    """
+
+    kinds = (
+        Kind(
+            231,
+            "convolution_input_gradient",
+            """
+            const axis = words[21];
+            const after = size(axis) - 1 - place(axis);
+            convolve_input_gradient.run(activation(result, 1), activation(left, 1),
+                                        parameter(right, 1), activation(words[22], 1),
+                                        columns, inner, fixed, after);
+            entry += 2;
+            """,
+            (
+                Module(
+                    "convolve_input_gradient",
+                    ".window = window, .turned = turned",
+                    (WINDOW, Module("turned")),
+                ),
+            ),
+            (READ_WINDOW,),
+            beginning=WITH_WINDOW,
+        ),
+    )
+
+    result: Block
+    """Rows of all pixels."""
+    gradient: Block
+    weight: Block
+    """The columns of the result for each tap, one tap after the other."""
+    piece: Block
+    """Room for the turned weights of a tap."""
+    window: Window
+    axis: Axis
+    """The axis over which the columns of the result are blocked."""
+    features: int
+    """Columns of the result over all PEs, without padding."""
+
+    @property
+    def maps(self) -> Block:
+        """The gradients of pixels."""
+        return self.result
+
+    def entry(self, program: ProgramShape) -> Entry:
+        """Return its words in the schedule."""
+        return block_entry(
+            program,
+            self.kind,
+            self.result,
+            self.gradient,
+            self.weight,
+            n=program.size(self.axis) * self.result.columns - self.features,
+            inner=self.gradient.columns,
+            more=(*window_words(self.window, self.samples), self.axis.number, self.piece),
+        )
+
+    def execute(self, memories: Memories) -> None:
+        """Do on NumPy arrays what the kernel does."""
+        columns, inner, window = self.result.columns, self.gradient.columns, self.window
+        gradient = memories.view(self.gradient, self.samples, window.num_result_pixels, inner)
+        weights = memories.view(self.weight, window.num_taps, columns, inner)
+        sums = np.zeros((*gradient.shape[:3], window.num_pixels, columns), np.float32)
+        for tap, sources in enumerate(window.sources().T):
+            (places,) = np.nonzero(sources >= 0)
+            partial = sums[..., sources[places], :]
+            for c in range(inner):
+                factor = gradient[..., places, c, np.newaxis]
+                row = weights[:, :, np.newaxis, np.newaxis, tap, :, c]
+                partial = arithmetic.fused_multiply_add(partial, factor, row)
+            sums[..., sources[places], :] = partial
+        first = memories.at(self.axis)[..., np.newaxis, np.newaxis] * columns
+        is_feature = (first + np.arange(columns) < self.features)[..., np.newaxis, :]
+        memories.write(self.result, np.where(is_feature, sums, np.float32(0.0)))
+
+    def sizes(self, program: ProgramShape, launch: Launch) -> Mapping[str, int]:
+        """Return the sizes that its cost depends on; PEs with padding are through earlier.
+
+        The kernel `turns` the weights of the taps that reach a pixel, `near` or `far` by element;
+        each then gives to `pixels` what it takes `steps` for.
+        """
+        inner = self.gradient.columns
+        sizes = self.sizes_of_taps(self.result)
+        is_near, turns = int(inner <= MOST_STRIDE), sizes["reached"]
+        pixels = self.samples * int((self.window.sources() >= 0).sum())
+        return {
+            **block_sizes(program, self.result, launch),
+            **sizes,
+            "inner": inner,
+            "stride": inner,
+            "near": is_near * turns,
+            "far": (1 - is_near) * turns,
+            "pixels": pixels,
+            "steps": pixels * inner,
+        }
+
+    def conflicts(self, program: ProgramShape, launch: Launch) -> Conflicts:
+        """Count the multiply-adds: one for each pixel, tap inside the map and feature."""
+        del launch
+        columns, sources = self.result.columns, self.window.sources()
+        turned = row_banks(self.piece, self.gradient.columns, program.dtype)
+        first = np.arange(self.samples)[:, np.newaxis] * self.window.num_pixels
+        pixels = first + sources[sources >= 0]
+        banks = Counter(bank(self.result.offset + pixels * columns, program.dtype).reshape(-1))
+        count = sum(times * turned[found] for found, times in banks.items())
+        return Conflicts(int(count), "fmacs", columns)
+
+
+@dataclass(frozen=True, slots=True)
+class DepthwiseInputGradient(Pool):
+    """Give back the gradient of a depthwise convolution to the pixels at its taps.
+
+    The sum starts at +0 and takes the taps in ascending order, one rounding a term.
+    """
+
+    kinds = (
+        Kind(
+            232,
+            "depthwise_input_gradient",
+            """
+            const weight = @ptrcast([*]element, &model.parameters[round_offset + right]);
+            pool.give_back(activation(result, 1), activation(left, 1), weight, columns);
+            """,
+            (POOL,),
+            (READ_WINDOW,),
+            beginning=WITH_WINDOW,
+        ),
+    )
+
+    result: Block
+    """Rows of all pixels."""
+    gradient: Block
+    weight: Block
+    """A row a tap."""
+    window: Window
+
+    @property
+    def maps(self) -> Block:
+        """The gradients of pixels."""
+        return self.result
+
+    @property
+    def places(self) -> Block:
+        """The gradients of places."""
+        return self.gradient
+
+    def entry(self, program: ProgramShape) -> Entry:
+        """Return its words in the schedule."""
+        more = window_words(self.window, self.samples)
+        return block_entry(program, self.kind, self.result, self.gradient, self.weight, more=more)
+
+    def execute(self, memories: Memories) -> None:
+        """Do on NumPy arrays what the kernel does."""
+        window, columns = self.window, self.result.columns
+        gradient = memories.view(self.gradient, self.samples, window.num_result_pixels, columns)
+        weights = memories.matrix(self.weight)
+        sums = np.zeros((*gradient.shape[:3], window.num_pixels, columns), np.float32)
+        for tap, sources in enumerate(window.sources().T):
+            (places,) = np.nonzero(sources >= 0)
+            row = weights[:, :, np.newaxis, np.newaxis, tap]
+            sums[..., sources[places], :] = arithmetic.fused_multiply_add(
+                sums[..., sources[places], :], gradient[..., places, :], row
+            )
+        memories.write(self.result, sums)
+
+    def dsd_operation(self, dtype: DataType) -> str:
+        """Return the lower-case name of its DSD operation."""
+        del dtype
+        return "fmacs"
+
+
+@dataclass(frozen=True, slots=True)
+class MaxPoolGradient(OverTaps):
+    """Give the gradient of each maximum to the pixel where it was found; exact but for the sums.
+
+    Of equal pixels it is the first tap. A sum starts at +0 and takes the taps in ascending order.
+    """
+
+    kinds = (
+        Kind(
+            233,
+            "max_pool_gradient",
+            """
+            max_pool_gradient.run(activation(left, 1), result, left, activation(right, 1), right,
+                                  activation(words[22], fixed), words[22],
+                                  activation(words[21], fixed), rows, columns);
+            entry += 2;
+            """,
+            (
+                Module(
+                    "max_pool_gradient",
+                    ".pool = pool, .functions = functions",
+                    (POOL, FUNCTIONS),
+                ),
+            ),
+            (READ_WINDOW,),
+            beginning=WITH_WINDOW,
+        ),
+    )
+
+    result: Block
+    """Rows of all pixels."""
+    gradient: Block
+    input: Block
+    found: Block
+    """The maxima."""
+    rest: Block
+    """Room for what is left of the gradient, as large."""
+    window: Window
+
+    @property
+    def maps(self) -> Block:
+        """The gradients of pixels."""
+        return self.result
+
+    def entry(self, program: ProgramShape) -> Entry:
+        """Return its words in the schedule."""
+        return block_entry(
+            program,
+            self.kind,
+            self.result,
+            self.input,
+            self.found,
+            n=self.gradient.num_elements,
+            more=(*window_words(self.window, self.samples), self.gradient, self.rest),
+        )
+
+    def execute(self, memories: Memories) -> None:
+        """Do on NumPy arrays what the kernel does."""
+        window, columns = self.window, self.result.columns
+        maps = maps_of(memories, self.input, window)
+        shape = self.samples, window.num_result_pixels, columns
+        found, gradient = (memories.view(block, *shape) for block in (self.found, self.gradient))
+        rest, sums = gradient.copy(), np.zeros(maps.shape, np.float32)
+        for sources in window.sources().T:
+            (places,) = np.nonzero(sources >= 0)
+            at = sources[places]
+            values, maxima = (
+                arithmetic.add(numbers, np.float32(0)).view(np.uint32)
+                for numbers in (maps[..., at, :], found[..., places, :])
+            )
+            left, is_found = rest[..., places, :], values == maxima
+            given = np.where(is_found, left, np.float32(0))
+            rest[..., places, :] = np.where(is_found, np.float32(0), left)
+            sums[..., at, :] = arithmetic.add(sums[..., at, :], given)
+        memories.write(self.rest, rest)
+        memories.write(self.result, sums)
+
+    def sizes(self, program: ProgramShape, launch: Launch) -> Mapping[str, int]:
+        """Return the sizes that its cost depends on."""
+        sizes = block_sizes(program, self.result, launch) | self.sizes_of_taps(self.result)
+        return {**sizes, "places": self.gradient.num_elements}
+
+
+@dataclass(frozen=True, slots=True)
+class RepeatRows(MeshOperation):
+    """Give all rows of each sample the same row; exact."""
+
+    kinds = (
+        Kind(
+            234,
+            "repeat_rows",
+            """
+            repeat_rows.run(activation(result, columns), activation(left, columns),
+                            words[8], inner, columns);
+            entry += 1;
+            """,
+            (Module("repeat_rows"),),
+        ),
+    )
+
+    result: Block
+    input: Block
+    """A row a sample."""
+
+    @property
+    def rows(self) -> int:
+        """Rows of a sample."""
+        return self.result.rows // self.input.rows
+
+    def entry(self, program: ProgramShape) -> Entry:
+        """Return its words in the schedule."""
+        more = (self.input.rows,)
+        return block_entry(program, self.kind, self.result, self.input, inner=self.rows, more=more)
+
+    def execute(self, memories: Memories) -> None:
+        """Do on NumPy arrays what the kernel does."""
+        rows = memories.view(self.input, self.input.rows, self.input.columns)
+        memories.write(self.result, np.repeat(rows, self.rows, axis=2))
+
+    def sizes(self, program: ProgramShape, launch: Launch) -> Mapping[str, int]:
+        """Return the sizes that its cost depends on."""
+        return {**block_sizes(program, self.result, launch), "samples": self.input.rows}
+
+    def conflicts(self, program: ProgramShape, launch: Launch) -> Conflicts:
+        """Return none: there is one source."""
+        del program, launch
+        return NO_CONFLICTS
