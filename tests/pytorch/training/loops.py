@@ -14,6 +14,7 @@ from torch.utils.checkpoint import checkpoint
 from tests.pytorch.training.clipping_loops import CLIPPING_LOOPS
 from tests.pytorch.training.dropout_loops import DROPOUT_LOOPS
 from tests.pytorch.training.loss_loops import LOSS_LOOPS
+from tests.pytorch.training.picture_loops import PICTURE_LOOPS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -352,4 +353,5 @@ LOOPS: dict[str, Loop] = {
     **LOSS_LOOPS,
     **CLIPPING_LOOPS,
     **DROPOUT_LOOPS,
+    **PICTURE_LOOPS,
 }

@@ -85,11 +85,12 @@ class MaxPoolGradientLowering(Lowering[graph.MaxPoolGradient]):
                 f"MaxPoolGradient with a result of {width} pixels in a line is not supported, at "
                 f"most with {CHUNK}"
             )
-        names = operation.gradient, operation.input, operation.found
-        operands = [builder.blocks[name] for name in names]
-        rest = builder.spare(operands[0].rows, operands[0].columns)
-        result = builder.allocate(operation.result)
-        builder.append(mesh.MaxPoolGradient(result, *operands, rest, operation.window))
+        gradient, source, found = (
+            builder.blocks[name] for name in (operation.gradient, operation.input, operation.found)
+        )
+        rest, result = builder.spare(found.rows, found.columns), builder.allocate(operation.result)
+        window = operation.window
+        builder.append(mesh.MaxPoolGradient(result, gradient, source, found, rest, window))
 
 
 class RepeatRowsLowering(Lowering[graph.RepeatRows]):

@@ -216,9 +216,10 @@ class ConvolutionInputGradient(OverTaps):
         turned = row_banks(self.piece, self.gradient.columns, program.dtype)
         first = np.arange(self.samples)[:, np.newaxis] * self.window.num_pixels
         pixels = first + sources[sources >= 0]
-        banks = Counter(bank(self.result.offset + pixels * columns, program.dtype).reshape(-1))
+        begins = bank(self.result.offset + pixels * columns, program.dtype)
+        banks: Counter[int] = Counter(begins.reshape(-1).tolist())
         count = sum(times * turned[found] for found, times in banks.items())
-        return Conflicts(int(count), "fmacs", columns)
+        return Conflicts(count, "fmacs", columns)
 
 
 @dataclass(frozen=True, slots=True)
@@ -351,7 +352,7 @@ class MaxPoolGradient(OverTaps):
             (places,) = np.nonzero(sources >= 0)
             at = sources[places]
             values, maxima = (
-                arithmetic.add(numbers, np.float32(0)).view(np.uint32)
+                arithmetic.add(numbers, np.zeros((), np.float32)).view(np.uint32)
                 for numbers in (maps[..., at, :], found[..., places, :])
             )
             left, is_found = rest[..., places, :], values == maxima

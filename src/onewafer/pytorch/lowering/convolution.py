@@ -17,6 +17,8 @@ from onewafer.pytorch.lowering.registry import lowers
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from numpy.typing import NDArray
+
     from onewafer.pytorch.lowering.operands import Operand
     from onewafer.pytorch.lowering.registry import Call
     from onewafer.pytorch.lowering.writer import GraphWriter
@@ -148,8 +150,8 @@ def multiply_feature_maps(
 ) -> Operand | None:
     """Write a linear operation on whole feature maps that were flattened; None if there are none.
 
-    It is a convolution whose kernel is as large as the feature map; the host puts the columns of
-    the weight into the order of the pixels.
+    It is a convolution whose kernel is as large as the feature map; the host sees the columns of
+    the weight in the order of the pixels.
     """
     if not isinstance(operand, Value) or not isinstance(weight, External) or operand.is_wide:
         return None
@@ -169,12 +171,26 @@ def multiply_feature_maps(
         return None
     writer.note_samples(samples)
     out = weight.shape[0]
-    index = torch.tensor(np.argsort(steps).tolist())
     name = f"{weight.name}__by_place"
-    sorted_ = writer.view(weight, f"{name}_sorted", torch.index_select, 1, index)
-    cut = writer.view(sorted_, f"{name}_cut", _aten.reshape.default, (out, pixels, features))
-    taps = writer.parameter(writer.view(cut, name, _aten.permute.default, (1, 0, 2)), "weight")
+    if operand.layout.dimensions[-1] == ((features, 1), (pixels, features)):
+        whole = writer.view(weight, f"{name}_cut", _aten.reshape.default, (out, features, pixels))
+        turned = writer.view(whole, name, _aten.permute.default, (2, 0, 1))
+    else:
+        turned = _sort_columns(writer, weight, steps, features)
+    taps = writer.parameter(turned, "weight")
     product = name_product(writer, call, (samples, out), bias=bias)
     window = Window(1, pixels, 1, pixels)
     writer.emit(Convolution(product, operand.tensor.name, taps.name, window))
     return see(add_bias(writer, call, product, bias), call.shape)
+
+
+def _sort_columns(
+    writer: GraphWriter, weight: External, steps: NDArray[np.intp], features: int
+) -> External:
+    """Return a weight whose columns are in the order in which some steps ascend, pixel by pixel."""
+    index = torch.tensor(np.argsort(steps).tolist())
+    name = f"{weight.name}__by_place"
+    sorted_ = writer.view(weight, f"{name}_sorted", torch.index_select, 1, index)
+    shape = (weight.shape[0], len(steps) // features, features)
+    cut = writer.view(sorted_, f"{name}_cut", _aten.reshape.default, shape)
+    return writer.view(cut, name, _aten.permute.default, (1, 0, 2))
