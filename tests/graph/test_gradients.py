@@ -43,7 +43,8 @@ from tests.graph.operations.one_operation import random
 from tests.graph.strategies import graphs, products, searches, sequences
 
 F32 = DataType.F32
-WITHOUT_RULE = {"Experts", "Opaque", "RepeatRows", "SliceFeatures", "SumRows", "BatchedOuter"}
+WITHOUT_RULE = {"BatchMean", "BatchVariance", "BatchedOuter", "Experts", "Opaque", "RepeatRows"}
+WITHOUT_RULE |= {"SliceFeatures", "SumRows"}
 """Classes without a rule, besides those of gradients; `TopIndices` has no gradient."""
 RULES = {
     kind.__name__: graph

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 from onewafer.mesh.attention import gradient_lowering as attention_gradients
 from onewafer.mesh.attention import lowering as attention
 from onewafer.mesh.attention import samples as attention_samples
+from onewafer.mesh.batch_norms import lowering as batch_norms
+from onewafer.mesh.batch_norms import samples as batch_norm_samples
 from onewafer.mesh.collectives import samples as collective_samples
 from onewafer.mesh.dense import lowering as dense
 from onewafer.mesh.dense import samples as dense_samples
@@ -41,6 +43,7 @@ if TYPE_CHECKING:
 LOWERINGS: Lowerings = {
     **attention.LOWERINGS,
     **attention_gradients.LOWERINGS,
+    **batch_norms.LOWERINGS,
     **dense.LOWERINGS,
     **features.LOWERINGS,
     **feature_maps.LOWERINGS,
@@ -69,6 +72,7 @@ SAMPLES = (
     *pairs.SAMPLES,
     *vectors.SAMPLES,
     *norm_samples.SAMPLES,
+    *batch_norm_samples.SAMPLES,
     *feature_map_samples.SAMPLES,
     *feature_map_gradient_samples.SAMPLES,
     *token_samples.SAMPLES,

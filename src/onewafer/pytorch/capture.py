@@ -61,6 +61,7 @@ from onewafer.pytorch.refusals import (
 )
 from onewafer.pytorch.structure import copy_structure
 from onewafer.pytorch.tracing import tracing_alone, tracing_quietly
+from onewafer.pytorch.written import BoundWrite, Written
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -120,6 +121,8 @@ class CapturedCall:
     """Outputs that are losses → what the script divides them by."""
     drawn: Drawn | None = None
     """The inputs that are random numbers."""
+    written: tuple[BoundWrite, ...] = ()
+    """What it writes into buffers of the module, besides its results."""
 
     @property
     def graph(self) -> Graph:
@@ -214,6 +217,8 @@ class Capture:
     """Outputs that are losses → what the host divides them by."""
     drawn: tuple[DropoutFactors, ...] = ()
     """What a call draws, in this order."""
+    written: tuple[Written, ...] = ()
+    """Buffers that a call writes."""
 
     def bind(self, leaves: Sequence[object]) -> CapturedCall:
         """Return the call whose arguments have these leaves, of the captured shapes and types."""
@@ -228,7 +233,8 @@ class Capture:
         drawn = Drawn.of(self.drawn) if self.drawn else None
         if drawn is not None:
             rows |= {name: factors for name, factors in drawn.inputs.items() if name in rows}
-        return CapturedCall(self, rows, parameters, results, divisors, drawn)
+        written = tuple(write.bind(leaves, known) for write in self.written)
+        return CapturedCall(self, rows, parameters, results, divisors, drawn, written)
 
     def place_of(self, error: UnsupportedOperationError) -> SourceLine | None:
         """Return the user's line that a refusal of the graph is about, if it is known."""
@@ -329,6 +335,7 @@ def _write(
         if operand is not None:
             operands[node] = operand
     results = tuple(_read_results(program, writer, operands))
+    written = tuple(_read_writes(program, writer, operands))
     graph = finish(writer)
     try:
         verify_graph(graph)
@@ -353,6 +360,7 @@ def _write(
         writer.joined,
         writer.divisors,
         tuple(writer.drawn),
+        written,
     )
 
 
@@ -436,20 +444,37 @@ def _is_in_place(node: Node) -> bool:
 
 
 def _check_effects(program: ExportedProgram, operands: Mapping[Node, Operands]) -> None:
-    arguments = {
-        node.name: operand.name
-        for node, operand in operands.items()
-        if isinstance(operand, External)
-    }
+    arguments = _arguments(operands)
     for output in program.graph_signature.output_specs:
         match output.kind:
             case OutputKind.USER_OUTPUT:
                 pass
             case OutputKind.USER_INPUT_MUTATION:
-                name = arguments.get(str(output.target), str(output.target))
-                raise UnsupportedOperationError(f"the module writes its argument {name!r}")
+                external = arguments.get(str(output.target))
+                if external is None or external.origin is not Origin.BUFFER:
+                    name = external.name if external else str(output.target)
+                    raise UnsupportedOperationError(f"the module writes its argument {name!r}")
             case _:
                 raise UnsupportedOperationError(f"the module writes its buffer {output.target!r}")
+
+
+def _arguments(operands: Mapping[Node, Operands]) -> dict[str, External]:
+    """Return the tensors that the host has, by the names of their nodes."""
+    return {n.name: operand for n, operand in operands.items() if isinstance(operand, External)}
+
+
+def _read_writes(
+    program: ExportedProgram, writer: GraphWriter, operands: Mapping[Node, Operands]
+) -> Iterator[Written]:
+    """Yield what is written into buffers; export gives it before the results."""
+    (output,) = (node for node in program.graph.nodes if node.op == "output")
+    arguments = _arguments(operands)
+    for leaf, spec in zip(output.args[0], program.graph_signature.output_specs, strict=True):
+        if spec.kind is OutputKind.USER_INPUT_MUTATION:
+            written = Written.of(arguments[str(spec.target)], operands[leaf])
+            if written.output is not None:
+                writer.add_output(written.output)
+            yield written
 
 
 def _bind_placeholders(
@@ -518,6 +543,8 @@ def _read_results(
     sources: dict[str, torch.fx.Node] = {}
     specs = program.graph_signature.output_specs
     for leaf, spec in zip(leaves, specs, strict=True):
+        if spec.kind is not OutputKind.USER_OUTPUT:
+            continue
         if not isinstance(leaf, torch.fx.Node):
             yield HostResult(spec.arg.value if isinstance(spec.arg, ConstantArgument) else leaf)
             continue

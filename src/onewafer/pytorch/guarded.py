@@ -104,6 +104,11 @@ class CapturedGraph:
         call = found.bind(args)
         if call.needs_gradient and self._gradient_stop is not None:
             raise self._gradient_stop.again()
+        if call.written and not call.needs_gradient:
+            name = found.written[0].buffer.name
+            raise UnsupportedOperationError(
+                f"the module writes its buffer {name!r}, as in training; call model.eval()"
+            )
         return call
 
 

@@ -66,6 +66,21 @@ def residual() -> nn.Module:
     )
 
 
+def normalised() -> nn.Module:
+    """Norms over a batch, of which one keeps no running statistics."""
+    block = Residual(
+        *(nn.Conv2d(4, 4, 3, padding=1, bias=False), nn.BatchNorm2d(4, momentum=0.3), nn.ReLU()),
+        *(
+            nn.Conv2d(4, 4, 1, bias=False),
+            nn.BatchNorm2d(4, track_running_stats=False, affine=False),
+        ),
+    )
+    return nn.Sequential(
+        *(nn.Conv2d(2, 4, 3, stride=2, padding=1, bias=False), nn.BatchNorm2d(4), nn.ReLU(), block),
+        *(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, CLASSES)),
+    )
+
+
 PICTURE_LOOPS = {
     "pictures": loop(
         plain,
@@ -73,4 +88,5 @@ PICTURE_LOOPS = {
         optimizer=lambda p, lr: torch.optim.SGD(p, lr=lr, momentum=0.9),
     ),
     "residual": loop(residual),
+    "normalised": loop(normalised),
 }

@@ -24,7 +24,7 @@ REFUSED = {
     "largest_clipped": "the norm of order inf is not supported",
 }
 """Loops of which the wafer refuses a part → the reason in the report."""
-INEXACT = {"loss_twice_differentiated", "evaluated_with_labels"}
+INEXACT = {"loss_twice_differentiated", "evaluated_with_labels", "normalised"}
 """Loops in which gradients are added up in another order, or results have no gradient."""
 
 DIVIDES_BY_SMALL = {"another_optimizer": 5e-5}

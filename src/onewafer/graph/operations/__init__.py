@@ -6,6 +6,7 @@ A family exports its classes, and this package what its families do.
 
 from onewafer.graph.operations import (
     attention,
+    batch_norms,
     counted,
     dense,
     elementwise,
@@ -19,6 +20,7 @@ from onewafer.graph.operations import (
 )
 from onewafer.graph.operations.attention import *  # noqa: F403
 from onewafer.graph.operations.backward import BackwardPass
+from onewafer.graph.operations.batch_norms import *  # noqa: F403
 from onewafer.graph.operations.counted import *  # noqa: F403
 from onewafer.graph.operations.dense import *  # noqa: F403
 from onewafer.graph.operations.elementwise import *  # noqa: F403
@@ -36,6 +38,7 @@ from onewafer.graph.operations.work import Work
 
 __all__: list[str] = ["BackwardPass", "LayerPart", "OnSamples", "Operation", "Work"]
 __all__ += attention.__all__
+__all__ += batch_norms.__all__
 __all__ += counted.__all__
 __all__ += dense.__all__
 __all__ += elementwise.__all__

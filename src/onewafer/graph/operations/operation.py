@@ -58,7 +58,7 @@ class Operation(ABC):
     has_all_rows: ClassVar[bool] = False
     """Whether its result must have all rows of a launch."""
     joins_rows: ClassVar[bool] = False
-    """Whether its result is one number, to which all rows of a launch contribute."""
+    """Whether all rows of a launch contribute to its result, or to each row of it."""
     gives_indices: ClassVar[bool] = False
     """Whether its result is indices, not numbers."""
 

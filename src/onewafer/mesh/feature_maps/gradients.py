@@ -13,9 +13,9 @@ from onewafer.mesh.banks import bank, row_banks
 from onewafer.mesh.feature_maps.convolutions import CONVOLVE, Convolving
 from onewafer.mesh.feature_maps.operations import POOL, OverTaps, Pool
 from onewafer.mesh.feature_maps.windows import (
+    OF_WINDOW,
     READ_WINDOW,
     WINDOW,
-    WITH_WINDOW,
     maps_of,
     window_words,
 )
@@ -55,7 +55,7 @@ class AddTapProducts(Convolving):
             """,
             (CONVOLVE,),
             (READ_WINDOW, GRADIENT),
-            beginning=WITH_WINDOW,
+            beginning=OF_WINDOW,
         ),
     )
 
@@ -135,7 +135,7 @@ class ConvolutionInputGradient(OverTaps):
                 ),
             ),
             (READ_WINDOW,),
-            beginning=WITH_WINDOW,
+            beginning=OF_WINDOW,
         ),
     )
 
@@ -239,7 +239,7 @@ class DepthwiseInputGradient(Pool):
             """,
             (POOL,),
             (READ_WINDOW,),
-            beginning=WITH_WINDOW,
+            beginning=OF_WINDOW,
         ),
     )
 
@@ -310,7 +310,7 @@ class MaxPoolGradient(OverTaps):
                 ),
             ),
             (READ_WINDOW,),
-            beginning=WITH_WINDOW,
+            beginning=OF_WINDOW,
         ),
     )
 

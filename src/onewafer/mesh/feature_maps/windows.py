@@ -37,6 +37,7 @@ inline fn read_window(words: [*]u16) void {
 }
 """
 WITH_WINDOW = Beginning("operations with a window", "read_window(words);")
+OF_WINDOW = Beginning("gradients of operations with a window", "read_window(words);")
 
 
 @dataclass(slots=True)

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from onewafer.mesh.batch_norms import BatchStatistics
     from onewafer.mesh.blocks import Block, Layout
     from onewafer.mesh.norms.gradients import NormTotals
 
@@ -18,6 +19,14 @@ class LeftForGradients:
         default_factory=dict[tuple[str, float, int, bool], "NormTotals"]
     )
     """What norms have found of rows, by input, epsilon, groups and whether means are taken."""
+    batch_means: dict[str, Block] = field(default_factory=dict[str, "Block"])
+    """Means of features over all rows, by the input."""
+    batch_variances: dict[str, Block] = field(default_factory=dict[str, "Block"])
+    """Their variances, by the input."""
+    batch_norms: dict[tuple[str, float], BatchStatistics] = field(
+        default_factory=dict[tuple[str, float], "BatchStatistics"]
+    )
+    """What norms over a batch have found, by input and epsilon."""
     angles: dict[tuple[str, Layout, int], Block] = field(
         default_factory=dict[tuple[str, "Layout", int], "Block"]
     )

@@ -9,6 +9,7 @@ A new operation is one function with the names it serves, in the file of its fam
 """
 
 from onewafer.pytorch.lowering import (
+    batch_norms,
     convolution,
     counted,
     dropout,
@@ -34,11 +35,12 @@ from onewafer.pytorch.lowering.dropout import take_dropout_out_of_place
 from onewafer.pytorch.lowering.finishing import finish
 from onewafer.pytorch.lowering.layout import Layout
 from onewafer.pytorch.lowering.opaque import write_opaque
-from onewafer.pytorch.lowering.operands import Decision, External, Origin, Value
+from onewafer.pytorch.lowering.operands import Decision, External, Origin, Running, Value
 from onewafer.pytorch.lowering.registry import Operands, find_unknown, lower, value_of
 from onewafer.pytorch.lowering.writer import FORMATS, INDICES, NOTHING, GraphWriter
 
 FAMILIES = (
+    batch_norms,
     convolution,
     counted,
     dropout,
@@ -74,6 +76,7 @@ __all__ = [
     "Layout",
     "Operands",
     "Origin",
+    "Running",
     "Value",
     "find_unknown",
     "finish",

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 import torch
 
 from onewafer.graph import AddBias, ScaleFeatureMaps, ScaleFeatures, Tensor
-from onewafer.pytorch.lowering.feature_maps import FeatureMaps, to_image
 from onewafer.pytorch.lowering.operands import External, Origin, Value, see
-from onewafer.pytorch.lowering.products import add_bias
 from onewafer.pytorch.lowering.registry import lowers
 from onewafer.pytorch.lowering.row_means import is_of_rows
 
@@ -19,8 +17,6 @@ if TYPE_CHECKING:
     from onewafer.pytorch.lowering.writer import GraphWriter
 
 _aten = torch.ops.aten
-_FEATURES = 1
-"""The dimension of features in a batch of feature maps; pixels are the dimensions after it."""
 
 
 def apply_to_features(
@@ -110,71 +106,3 @@ def scale_feature_maps(
     order = samples + places + features
     seen = see(result, [maps.shape[index] for index in order])
     return Value(result, seen.layout.permute([order.index(index) for index in range(rank)]))
-
-
-# --- batch norm --------------------------------------------------------------------------------
-
-
-@lowers("batch_norm.default")
-def _lower_batch_norm(writer: GraphWriter, call: Call) -> Operand:
-    if call.constant(5, "training", default=False):
-        raise call.unsupported(
-            "batch norm in training mode depends on the batch; call model.eval()"
-        )
-    return _normalise_batch(writer, call, cast("float", call.constant(7, "eps", 1e-5)))
-
-
-@lowers("_native_batch_norm_legit_no_training.default")
-def _lower_native_batch_norm(writer: GraphWriter, call: Call) -> tuple[Operand, ...]:
-    epsilon = cast("float", call.constant(6, "eps", 1e-5))
-    return (_normalise_batch(writer, call, epsilon),)
-
-
-def _normalise_batch(writer: GraphWriter, call: Call, epsilon: float) -> Operand:
-    """Write a norm with stored mean and variance: the host makes one factor and shift of them."""
-    mean, variance = call.optional(3, "running_mean"), call.optional(4, "running_var")
-    weight, bias = call.optional(1, "weight"), call.optional(2, "bias")
-    if not isinstance(mean, External) or not isinstance(variance, External):
-        raise call.unsupported("batch norm without running statistics is not supported")
-    name = call.node.name
-    factors = writer.view(variance, f"{name}__factors", norm_factors, weight, epsilon)
-    shifts = writer.view(mean, f"{name}__shifts", norm_shifts, factors, bias)
-    maps = _read_features(writer, call)
-    scaled = writer.result(f"{name}_scaled", *maps.tensor.shape)
-    factor = writer.parameter(factors, "weight")
-    writer.emit(ScaleFeatures(scaled, maps.tensor.name, factor.name))
-    return maps.see(add_bias(writer, call, scaled, shifts), maps.sides)
-
-
-def _read_features(writer: GraphWriter, call: Call) -> FeatureMaps:
-    """Return a batch of any number of spatial dimensions as rows; it does not care for maps."""
-    operand = call.operand(0)
-    if not isinstance(operand, External):
-        operand = writer.value(operand)
-    shape = operand.shape
-    rows = [index for index in range(len(shape)) if index != _FEATURES]
-    if isinstance(operand, External):
-        tensor = to_image(writer, operand, rows, _FEATURES)
-    else:
-        tensor = writer.matrix(operand, rows, (_FEATURES,))
-    return FeatureMaps(tensor, shape[0], shape[2:], is_batch=True)
-
-
-def norm_factors(
-    variance: torch.Tensor, weight: torch.Tensor | None, epsilon: float
-) -> torch.Tensor:
-    """Return by what a batch norm multiplies each feature, in the type of the variance."""
-    factors = 1 / torch.sqrt(variance.float() + epsilon)
-    if weight is not None:
-        factors = factors * weight.float()
-    return factors.to(variance.dtype)
-
-
-def norm_shifts(
-    mean: torch.Tensor, factors: torch.Tensor, bias: torch.Tensor | None
-) -> torch.Tensor:
-    """Return what a batch norm adds to each feature then, in the type of the mean."""
-    shifts = -mean.float() * factors.float()
-    if bias is not None:
-        shifts = shifts + bias.float()
-    return shifts.to(mean.dtype)

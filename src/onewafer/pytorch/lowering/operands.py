@@ -10,6 +10,7 @@
              | Shifted                   a value plus a table: PositionEmbedding
              | Scores | Shares           Attention
              | DividedLoss               a result of the module that the host divides
+             | Running                   what the host writes into a buffer
 
 A form says exactly what it is, so that an operation either goes on with it or is refused: nothing
 is ever taken for a pattern that only looks like it.
@@ -400,6 +401,21 @@ class DividedLoss:
         return self.loss.shape
 
 
+@dataclass(frozen=True, slots=True)
+class Running:
+    """A running statistic of batches, as it is after one more."""
+
+    buffer: External
+    """The statistic before it."""
+    found: Tensor
+    """The statistic of the batch, which the graph computes."""
+    momentum: float
+    """The weight of the batch's own."""
+    correction: float
+    """What the batch's own is multiplied by first."""
+    what = "a running statistic of batches"
+
+
 Form = (
     Polynomial
     | Gate
@@ -417,6 +433,7 @@ Form = (
     | Scores
     | Shares
     | DividedLoss
+    | Running
 )
 Operand = External | Value | Form
 

@@ -130,7 +130,7 @@ class TrainingCall:
 
         They can be differentiated again if they `create_graph`.
         """
-        with torch.enable_grad(), self._drawing_again():
+        with torch.enable_grad(), self._drawing_again(), self._leaving_buffers():
             results = self.compute(leaves)
         given = [(r, g) for r, g in zip(results, gradients, strict=True) if g is not None]
         needed = [leaf for leaf in leaves if _needs_gradient(leaf)]
@@ -158,6 +158,16 @@ class TrainingCall:
             yield
         finally:
             generator.set_state(state)
+
+    @contextmanager
+    def _leaving_buffers(self) -> Generator[None]:
+        """Let the buffers that a call writes be as they were, for it has been made before."""
+        buffers = [(write.buffer, write.buffer.clone()) for write in self.call.written]
+        try:
+            yield
+        finally:
+            for buffer, before in buffers:
+                buffer.copy_(before)
 
     # --- launches ------------------------------------------------------------------------------
 
@@ -187,7 +197,8 @@ class TrainingCall:
         """Return the outputs that a script goes back from: losses, or all where there are none."""
         differentiable = zip(self.places, self.are_differentiable(), strict=True)
         found = [name for name, is_one in differentiable if is_one]
-        joined = {op.result.name for op in self.call.graph.operations if op.joins_rows}
+        operations = self.call.graph.operations
+        joined = {op.result.name for op in operations if op.joins_rows and op.result.shape[0] == 1}
         return (*(name for name in found if name in joined),) or (*found,)
 
     def operands_of_backward(self) -> list[str]:
@@ -204,6 +215,8 @@ class TrainingCall:
             outputs = self.call.join(self._hold(program))
         if self.call.drawn is not None:
             torch.default_generator.set_state(self.call.drawn.after)
+        for write in self.call.written:
+            write.take_place(outputs)
         return tuple(place.build(outputs[name]) for name, place in self.places.items())
 
     def account(self, values: Sequence[torch.Tensor]) -> None:

@@ -1,0 +1,162 @@
+"""Norms over a batch: each PE has all rows of its features, so that nothing is exchanged."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from onewafer import graph
+from onewafer.errors import TooLargeError, UnsupportedOperationError
+from onewafer.graph import DataType
+from onewafer.mesh.batch_norms.operations import (
+    BackFromBatchNorm,
+    BatchStatistics,
+    BatchVariance,
+    NormalizeBatch,
+    SumBatchProducts,
+)
+from onewafer.mesh.feature_maps import GlobalAveragePool
+from onewafer.mesh.gradients import AddRows
+from onewafer.mesh.lowering.lowering import Lowering, Lowerings, OperationType
+
+if TYPE_CHECKING:
+    from onewafer.mesh.blocks import Block
+    from onewafer.mesh.lowering.builder import Builder
+    from onewafer.mesh.relations import Relations
+
+_MOST_STRIDE = 127
+"""Elements that a DSD steps over at most."""
+
+
+class _OfFeaturesLowering(Lowering[OperationType]):
+    """An operation on each feature by itself."""
+
+    def relate(self, operation: OperationType, relations: Relations) -> None:
+        """Let all lie alike."""
+        for name in self.operands(operation):
+            relations.join(name, operation.result.name)
+
+
+class BatchMeanLowering(_OfFeaturesLowering[graph.BatchMean]):
+    """Add up rows and scale."""
+
+    def lower(self, operation: graph.BatchMean, builder: Builder) -> None:
+        """Append the mean, which a norm of the same rows finds again."""
+        source, result = builder.blocks[operation.input], builder.allocate(operation.result)
+        _check(source, builder)
+        builder.append(GlobalAveragePool(result, source, result))
+        if builder.is_output(operation.result.name):
+            builder.left.batch_means[operation.input] = result
+
+
+class BatchVarianceLowering(_OfFeaturesLowering[graph.BatchVariance]):
+    """Add up squares of differences from the mean, and scale."""
+
+    def lower(self, operation: graph.BatchVariance, builder: Builder) -> None:
+        """Append the variance, which a norm of the same rows finds again."""
+        source, result = builder.blocks[operation.input], builder.allocate(operation.result)
+        _check(source, builder)
+        mean = builder.left.batch_means.get(operation.input) or _append_mean(source, builder)
+        builder.append(BatchVariance(result, source, mean, builder.spare(1, source.rows)))
+        if builder.is_output(operation.result.name):
+            builder.left.batch_variances[operation.input] = result
+
+
+class BatchNormLowering(_OfFeaturesLowering[graph.BatchNorm]):
+    """Scale and shift by the statistics of the batch, which stay for the backward pass."""
+
+    def lower(self, operation: graph.BatchNorm, builder: Builder) -> None:
+        """Append the steps."""
+        name, source = operation.input, builder.blocks[operation.input]
+        _check(source, builder)
+        layout = builder.layouts[operation.result.name]
+        vectors = (
+            builder.place_vector(vector, layout) for vector in (operation.weight, operation.bias)
+        )
+        last = builder.last_reader(name)
+        mean = builder.left.batch_means.get(name)
+        if mean is None:
+            mean = _append_mean(source, builder, until=last)
+        variance = builder.left.batch_variances.get(name)
+        if variance is None:
+            variance = builder.spare(1, source.columns, until=last)
+            room = builder.spare(1, source.rows)
+            builder.append(BatchVariance(variance, source, mean, room))
+        found = BatchStatistics(mean, variance, operation.epsilon)
+        builder.left.batch_norms[name, operation.epsilon] = found
+        result = builder.allocate(operation.result)
+        builder.append(NormalizeBatch(result, source, found, *vectors))
+
+
+class BatchNormInputGradientLowering(_OfFeaturesLowering[graph.BatchNormInputGradient]):
+    """Add up products with the gradient, take its mean, and scale."""
+
+    def lower(self, operation: graph.BatchNormInputGradient, builder: Builder) -> None:
+        """Append the steps."""
+        gradient, source = (builder.blocks[name] for name in (operation.gradient, operation.input))
+        found = _statistics(operation, builder)
+        weight = builder.place_vector(operation.weight, builder.layouts[operation.result.name])
+        products = _append_products(gradient, source, found, builder)
+        slopes = _append_mean(gradient, builder)
+        result = builder.allocate(operation.result)
+        builder.append(BackFromBatchNorm(result, gradient, source, found, weight, products, slopes))
+
+
+class BatchNormWeightGradientLowering(Lowering[graph.BatchNormWeightGradient]):
+    """Add up products with the gradient."""
+
+    def relate(self, operation: graph.BatchNormWeightGradient, relations: Relations) -> None:
+        """Let both operands lie alike."""
+        relations.join(operation.input, operation.gradient)
+
+    def lower(self, operation: graph.BatchNormWeightGradient, builder: Builder) -> None:
+        """Append the steps."""
+        gradient, source = (builder.blocks[name] for name in (operation.gradient, operation.input))
+        result = builder.gradient(operation.result.name, columns=operation.gradient)
+        found = _statistics(operation, builder)
+        products = _append_products(gradient, source, found, builder)
+        builder.append(AddRows(result, products))
+
+
+def _check(source: Block, builder: Builder) -> None:
+    """Refuse f16, and blocks so wide that a column is no vector."""
+    if builder.dtype is not DataType.F32:
+        raise UnsupportedOperationError("norms over a batch are supported in f32 only")
+    if source.columns > _MOST_STRIDE:
+        raise TooLargeError(
+            f"a norm over a batch with {source.columns} features on each PE is not supported, at "
+            f"most with {_MOST_STRIDE}; use more PEs"
+        )
+
+
+def _append_mean(source: Block, builder: Builder, *, until: int | None = None) -> Block:
+    """Append the mean over all rows; return its block, which lives until an operation is done."""
+    mean = builder.spare(1, source.columns, until=until)
+    builder.append(GlobalAveragePool(mean, source, mean))
+    return mean
+
+
+def _append_products(
+    gradient: Block, source: Block, found: BatchStatistics, builder: Builder
+) -> Block:
+    """Append the sums over all rows of a gradient times the normalised rows."""
+    products, room = builder.spare(1, source.columns), builder.spare(1, source.rows)
+    builder.append(SumBatchProducts(products, gradient, source, found, room))
+    return products
+
+
+def _statistics(
+    operation: graph.BatchNormInputGradient | graph.BatchNormWeightGradient, builder: Builder
+) -> BatchStatistics:
+    found = builder.left.batch_norms.get((operation.input, operation.epsilon))
+    if found is None:
+        raise UnsupportedOperationError("it has no norm before it, which finds the statistics")
+    return found
+
+
+LOWERINGS: Lowerings = {
+    graph.BatchMean: BatchMeanLowering(),
+    graph.BatchVariance: BatchVarianceLowering(),
+    graph.BatchNorm: BatchNormLowering(),
+    graph.BatchNormInputGradient: BatchNormInputGradientLowering(),
+    graph.BatchNormWeightGradient: BatchNormWeightGradientLowering(),
+}

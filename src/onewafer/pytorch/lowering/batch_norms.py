@@ -1,0 +1,131 @@
+"""Batch norm: with stored statistics, or with those of the batch, which stored ones follow from."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, cast
+
+import torch
+
+from onewafer.graph import BatchMean, BatchNorm, BatchVariance, ScaleFeatures
+from onewafer.pytorch.lowering.feature_maps import FeatureMaps, to_image
+from onewafer.pytorch.lowering.operands import External, Running
+from onewafer.pytorch.lowering.products import add_bias
+from onewafer.pytorch.lowering.registry import lowers
+
+if TYPE_CHECKING:
+    from onewafer.pytorch.lowering.operands import Operand
+    from onewafer.pytorch.lowering.registry import Call
+    from onewafer.pytorch.lowering.writer import GraphWriter
+
+_FEATURES = 1
+"""The dimension of features."""
+
+
+@lowers("batch_norm.default")
+def _lower_batch_norm(writer: GraphWriter, call: Call) -> Operand:
+    epsilon = cast("float", call.constant(7, "eps", 1e-5))
+    if call.constant(5, "training", default=False):  # without running statistics
+        return _normalise_batch(writer, call, _read_features(writer, call), epsilon)
+    return _normalise(writer, call, epsilon)
+
+
+@lowers("_native_batch_norm_legit_no_training.default")
+def _lower_native_batch_norm(writer: GraphWriter, call: Call) -> tuple[Operand, ...]:
+    epsilon = cast("float", call.constant(6, "eps", 1e-5))
+    return (_normalise(writer, call, epsilon),)
+
+
+def _normalise(writer: GraphWriter, call: Call, epsilon: float) -> Operand:
+    """Write a norm with stored mean and variance: the host makes one factor and shift of them."""
+    mean, variance = call.optional(3, "running_mean"), call.optional(4, "running_var")
+    weight, bias = call.optional(1, "weight"), call.optional(2, "bias")
+    if not isinstance(mean, External) or not isinstance(variance, External):
+        raise call.unsupported("batch norm without running statistics is not supported")
+    name = call.node.name
+    factors = writer.view(variance, f"{name}__factors", norm_factors, weight, epsilon)
+    shifts = writer.view(mean, f"{name}__shifts", norm_shifts, factors, bias)
+    maps = _read_features(writer, call)
+    scaled = writer.result(f"{name}_scaled", *maps.tensor.shape)
+    factor = writer.parameter(factors, "weight")
+    writer.emit(ScaleFeatures(scaled, maps.tensor.name, factor.name))
+    return maps.see(add_bias(writer, call, scaled, shifts), maps.sides)
+
+
+def _read_features(writer: GraphWriter, call: Call) -> FeatureMaps:
+    """Return a batch of any number of spatial dimensions as rows; it does not care for maps."""
+    operand = call.operand(0)
+    if not isinstance(operand, External):
+        operand = writer.value(operand)
+    shape = operand.shape
+    rows = [index for index in range(len(shape)) if index != _FEATURES]
+    if isinstance(operand, External):
+        tensor = to_image(writer, operand, rows, _FEATURES)
+    else:
+        tensor = writer.matrix(operand, rows, (_FEATURES,))
+    return FeatureMaps(tensor, shape[0], shape[2:], is_batch=True)
+
+
+def norm_factors(
+    variance: torch.Tensor, weight: torch.Tensor | None, epsilon: float
+) -> torch.Tensor:
+    """Return by what a batch norm multiplies each feature, in the type of the variance."""
+    factors = 1 / torch.sqrt(variance.float() + epsilon)
+    if weight is not None:
+        factors = factors * weight.float()
+    return factors.to(variance.dtype)
+
+
+def norm_shifts(
+    mean: torch.Tensor, factors: torch.Tensor, bias: torch.Tensor | None
+) -> torch.Tensor:
+    """Return what a batch norm adds to each feature then, in the type of the mean."""
+    shifts = -mean.float() * factors.float()
+    if bias is not None:
+        shifts = shifts + bias.float()
+    return shifts.to(mean.dtype)
+
+
+# --- training ------------------------------------------------------------------------------------
+
+
+@lowers("_native_batch_norm_legit.no_stats")
+def _lower_without_running(writer: GraphWriter, call: Call) -> tuple[Operand, ...]:
+    if not call.constant(3, "training", default=False):
+        raise call.unsupported("batch norm without running statistics is not supported")
+    epsilon = cast("float", call.constant(5, "eps", 1e-5))
+    return (_normalise_batch(writer, call, _read_features(writer, call), epsilon),)
+
+
+@lowers("_native_batch_norm_legit_functional.default")
+def _lower_with_running(writer: GraphWriter, call: Call) -> tuple[Operand, ...]:
+    """Return the result, then twice what the running statistics become.
+
+    PyTorch has two statistics for its own backward pass in the first place; they are not read.
+    """
+    buffers = call.optional(3, "running_mean"), call.optional(4, "running_var")
+    momentum = cast("float", call.constant(6, "momentum", 0.1))
+    maps, name = _read_features(writer, call), call.node.name
+    rows, features = maps.tensor.shape
+    mean, variance = (writer.result(f"{name}_{what}", 1, features) for what in ("mean", "variance"))
+    writer.emit(BatchMean(mean, maps.tensor.name))
+    writer.emit(BatchVariance(variance, maps.tensor.name))
+    corrections = 1.0, rows / (rows - 1) if rows > 1 else math.nan
+    running = [
+        Running(buffer, found, momentum, correction)
+        for buffer, found, correction in zip(buffers, (mean, variance), corrections, strict=True)
+        if isinstance(buffer, External)
+    ]
+    epsilon = cast("float", call.constant(7, "eps", 1e-5))
+    return (_normalise_batch(writer, call, maps, epsilon), *running, *running)
+
+
+def _normalise_batch(writer: GraphWriter, call: Call, maps: FeatureMaps, epsilon: float) -> Operand:
+    """Write a norm with the statistics of the batch."""
+    features = maps.features
+    weight = call.optional(1, "weight") or writer.filled(1.0, features)
+    bias = call.optional(2, "bias") or writer.filled(0.0, features)
+    result = writer.result(call.node.name, *maps.tensor.shape)
+    vectors = writer.parameter(weight, "weight").name, writer.parameter(bias, "bias").name
+    writer.emit(BatchNorm(result, maps.tensor.name, *vectors, epsilon))
+    return maps.see(result, maps.sides)
