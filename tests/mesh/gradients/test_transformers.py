@@ -10,8 +10,12 @@ import pytest
 from onewafer.arch import load_architecture
 from onewafer.errors import UnsupportedOperationError
 from onewafer.graph import (
+    Add,
     CrossEntropy,
     DataType,
+    FirstRow,
+    Graph,
+    LastRow,
     Linear,
     RmsNorm,
     Tensor,
@@ -126,3 +130,35 @@ def test_a_weight_that_heads_share_is_refused():
     gradients = derive_gradients(graph, ["g", "w"])
     with pytest.raises(UnsupportedOperationError, match="a weight that heads share"):
         shard_training(gradients, width=2, height=2, architecture=load_architecture("wse3"))
+
+
+def test_gradients_of_the_first_and_the_last_row():
+    """As of a head on a class token, or on the last token alone."""
+    x = Tensor("x", (5, 6), DataType.F32)
+    parameters = Tensor("w", (7, 6), DataType.F32), Tensor("v", (3, 7), DataType.F32)
+    hidden = Tensor("h", (5, 7), DataType.F32)
+    first, last, both = (Tensor(name, (1, 7), DataType.F32) for name in ("first", "last", "both"))
+    operations = (
+        Linear(hidden, "x", "w"),
+        FirstRow(first, "h"),
+        LastRow(last, "h"),
+        Add(both, "first", "last"),
+        Linear(Tensor("r", (1, 3), DataType.F32), "both", "v"),
+    )
+    gradients = derive_gradients(Graph("rows", (x,), parameters, operations, ("r",)), ["x", "w"])
+    architecture = load_architecture("wse3")
+    program = shard_training(gradients, width=3, height=2, architecture=architecture)
+    inputs = random_arrays(gradients.graph.inputs, 1)
+    values = random_arrays(parameters, 2)
+    entries = [replace(program.whole_launch(), entry=entry) for entry in ("forward", "backward")]
+    launches = [(inputs, launch) for launch in entries]
+    evaluator = MeshEvaluator(program, values)
+    for run, launch in zip(
+        run_launches(program, architecture, values, launches), entries, strict=True
+    ):
+        expected = evaluator.run(inputs, launch)
+        for name, value in expected.items():
+            assert_same_bits(run.outputs[name], value)
+        cycles = estimate(program, architecture, launch).cycles
+        assert abs(cycles - run.cycles) <= 0.1 * run.cycles
+    check_gradients(gradients, inputs, values, expected)

@@ -1,6 +1,6 @@
 """Operations that know which tokens the rows are."""
 
-from onewafer.mesh.tokens.gradients import AddPositions, AddTokens, TurnAngles
+from onewafer.mesh.tokens.gradients import AddPositions, AddTokens, PlaceRow, TurnAngles
 from onewafer.mesh.tokens.operations import (
     LookUpPositions,
     LookUpTokens,
@@ -14,6 +14,7 @@ __all__ = [
     "AddTokens",
     "LookUpPositions",
     "LookUpTokens",
+    "PlaceRow",
     "Rotate",
     "TakeLastRows",
     "TakeRow",

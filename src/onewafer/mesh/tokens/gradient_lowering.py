@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from onewafer import graph
 from onewafer.mesh.lowering.lowering import Lowering, Lowerings
 from onewafer.mesh.relations import Heads
-from onewafer.mesh.tokens.gradients import AddPositions, AddTokens, TurnAngles
+from onewafer.mesh.tokens.gradients import AddPositions, AddTokens, PlaceRow, TurnAngles
 from onewafer.mesh.tokens.lowering import angle_layout, append_rotation, look_up_angles
 
 if TYPE_CHECKING:
     from onewafer.mesh.lowering.builder import Builder
     from onewafer.mesh.relations import Relations
+
+OneRowGradient: TypeAlias = graph.FirstRowGradient | graph.LastRowGradient
 
 
 class EmbeddingGradientLowering(Lowering[graph.EmbeddingGradient]):
@@ -72,8 +74,24 @@ class RotaryGradientLowering(Lowering[graph.RotaryGradient]):
         append_rotation(operation, builder, cosine, sine)
 
 
+class OneRowGradientLowering(Lowering[OneRowGradient]):
+    """Put a row among rows of zeros."""
+
+    def relate(self, operation: OneRowGradient, relations: Relations) -> None:
+        """Let all lie alike."""
+        relations.join(operation.gradient, operation.result.name)
+
+    def lower(self, operation: OneRowGradient, builder: Builder) -> None:
+        """Append the row."""
+        source, result = builder.blocks[operation.gradient], builder.allocate(operation.result)
+        is_last = isinstance(operation, graph.LastRowGradient)
+        builder.append(PlaceRow(result, source, is_last))
+
+
 LOWERINGS: Lowerings = {
     graph.EmbeddingGradient: EmbeddingGradientLowering(),
     graph.PositionEmbeddingGradient: PositionEmbeddingGradientLowering(),
     graph.RotaryGradient: RotaryGradientLowering(),
+    graph.FirstRowGradient: OneRowGradientLowering(),
+    graph.LastRowGradient: OneRowGradientLowering(),
 }

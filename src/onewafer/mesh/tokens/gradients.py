@@ -154,3 +154,38 @@ class TurnAngles(MeshOperation):
     def sizes(self, program: ProgramShape, launch: Launch) -> Mapping[str, int]:
         """Return the sizes that its cost depends on."""
         return {"pairs": block_sizes(program, self.result, launch)["elements"] // 2}
+
+
+@dataclass(frozen=True, slots=True)
+class PlaceRow(MeshOperation):
+    """Put one row in the place of the first or last one, among rows of +0; exact."""
+
+    kinds = (
+        Kind(
+            250,
+            "place_row",
+            """
+            const row = if (inner == 0) 0 else num_rows - 1;
+            place_row.run(activation(result, n), activation(left, columns), row, columns);
+            """,
+            (Module("place_row"),),
+        ),
+    )
+
+    result: Block
+    gradient: Block
+    is_last: bool
+
+    def entry(self, program: ProgramShape) -> Entry:
+        """Return its words in the schedule."""
+        return block_entry(program, self.kind, self.result, self.gradient, inner=int(self.is_last))
+
+    def execute(self, memories: Memories) -> None:
+        """Do on NumPy arrays what the kernel does."""
+        rows = np.zeros_like(memories.matrix(self.result))
+        rows[..., -1 if self.is_last else 0, :] = memories.matrix(self.gradient)[..., 0, :]
+        memories.write(self.result, rows)
+
+    def sizes(self, program: ProgramShape, launch: Launch) -> Mapping[str, int]:
+        """Return the sizes that its cost depends on."""
+        return block_sizes(program, self.result, launch)

@@ -18,7 +18,7 @@ from onewafer.mesh.sample import (
     grid,
     grid_of_slots,
 )
-from onewafer.mesh.tokens.gradients import AddPositions, AddTokens, TurnAngles
+from onewafer.mesh.tokens.gradients import AddPositions, AddTokens, PlaceRow, TurnAngles
 from onewafer.mesh.tokens.operations import (
     LookUpPositions,
     LookUpTokens,
@@ -131,6 +131,13 @@ SAMPLES = (
         lambda sizes: TurnAngles(sizes.block(), sizes.block()),
         lengths=("pairs",),
         grid=grid(rows=(2, 3, 5), columns=(4, 10)),
+        is_of_singles=True,
+        rows=OF_ONE,
+    ),
+    Sample(
+        lambda sizes: PlaceRow(sizes.block(), sizes.row(arena=Arena.ACTIVATIONS), is_last=True),
+        lengths=("elements", "columns"),
+        grid=grid(rows=(2, 3, 5)),
         is_of_singles=True,
         rows=OF_ONE,
     ),
