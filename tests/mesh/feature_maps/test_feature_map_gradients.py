@@ -10,6 +10,8 @@ import pytest
 from onewafer.arch import load_architecture
 from onewafer.errors import TooLargeError
 from onewafer.graph import (
+    Activation,
+    ActivationFunction,
     AddBias,
     Convolution,
     DataType,
@@ -25,6 +27,7 @@ from onewafer.graph import (
 )
 from onewafer.mesh import estimate, shard_training
 from onewafer.mesh.blocks import Launch
+from onewafer.mesh.feature_maps import AddTapProducts
 from onewafer.mesh.reference import MeshEvaluator
 from tests.mesh.fabric import run_launches
 from tests.mesh.feature_maps.test_feature_maps import WINDOWS, convolution, depthwise, max_pool
@@ -85,12 +88,12 @@ class Layers:
         self.operations.append(kind(result, self.last.name, *names, **numbers))
         self.last = result
 
-    def convolve(self, window: Window, features: int):
-        """Add a convolution with a bias, and relu."""
+    def convolve(self, window: Window, features: int, kind=Relu, **numbers):
+        """Add a convolution with a bias, and a function."""
         shape, inner = (SAMPLES * window.num_result_pixels, features), self.last.shape[1]
         self.add(Convolution, shape, (window.num_taps, features, inner), window=window)
         self.add(AddBias, shape, (features,))
-        self.add(Relu, shape)
+        self.add(kind, shape, **numbers)
 
     @property
     def graph(self) -> Graph:
@@ -103,7 +106,7 @@ def small_network():
     """Convolutions, also with dilation, and all pools; no number of features divides."""
     window = Window(7, 6, 3, 3, top=1, left=1, bottom=1, right=1)
     layers = Layers(window, 3)
-    layers.convolve(window, 5)
+    layers.convolve(window, 5, Activation, function=ActivationFunction.SIGMOID)
     pool = Window(7, 6, 2, 2, stride_y=2, stride_x=2, top=1)
     layers.add(MaxPool, (SAMPLES * pool.num_result_pixels, 5), window=pool)
     layers.convolve(Window(4, 3, 2, 2, dilation_x=2, right=2), 7)
@@ -131,6 +134,23 @@ def test_a_small_network_on_the_fabric(rectangle):
         cycles = estimate(program, WSE3, launch).cycles
         assert abs(cycles - run.cycles) <= 0.1 * run.cycles
     check_values(gradients, inputs | parameters, runs[1].outputs)
+
+
+def test_what_is_behind_the_features_of_an_input_learns_nothing():
+    """σ(0) is 0.5 there."""
+    _, program, inputs, parameters = trained(*small_network())
+    evaluator, found = MeshEvaluator(program, parameters), []
+    evaluator.run(inputs, FORWARD)
+
+    def look(step, memories):
+        operation = program.operations[program.stretch("backward")][step]
+        if isinstance(operation, AddTapProducts) and operation.features == 5:
+            shape = operation.window.num_taps, operation.input.columns, operation.gradient.columns
+            found.append(memories.view(operation.result, *shape).copy())
+
+    evaluator.run(inputs, BACKWARD, look)
+    learnt = found[-1].any(axis=(1, 2, 4))  # by PE along y, and row of the weight
+    assert learnt.reshape(-1).tolist() == [True] * 5 + [False]
 
 
 def test_a_gradient_goes_to_the_first_of_equal_maxima():

@@ -47,9 +47,10 @@ class ConvolutionWeightGradientLowering(Lowering[graph.ConvolutionWeightGradient
         rows, columns = operation.input, operation.gradient
         operands = builder.blocks[rows], builder.blocks[columns]
         result = builder.gradient(operation.result.name, rows=rows, columns=columns)
+        sized = builder.layouts[rows].axis, builder.tensor(rows).shape[-1]
         window = upright(operation.window)
         for column in columns_of(window):
-            builder.append(mesh.AddTapProducts(result, *operands, window, column))
+            builder.append(mesh.AddTapProducts(result, *operands, window, *sized, column))
 
 
 class DepthwiseInputGradientLowering(Lowering[graph.DepthwiseInputGradient]):

@@ -31,7 +31,8 @@ _SEVERAL_TAPS = tuple(sizes for sizes in POOL_GRID if sizes.heads * sizes.share 
 
 def _add_products(maps: Maps) -> MeshOperation:
     sums = replace(maps.weight, arena=Arena.GRADIENTS)
-    return mesh.AddTapProducts(sums, maps.input(maps.sizes.inner), maps.result, maps.window)
+    source, features = maps.input(maps.sizes.inner), NUM_PES * maps.sizes.inner
+    return mesh.AddTapProducts(sums, source, maps.result, maps.window, Axis.X, features)
 
 
 def _give_back(maps: Maps) -> MeshOperation:

@@ -21,7 +21,7 @@ from onewafer.mesh.feature_maps.windows import (
 )
 from onewafer.mesh.functions import FUNCTIONS
 from onewafer.mesh.gradients.operations import GRADIENT, MOST_STRIDE
-from onewafer.mesh.kinds import Kind, Module
+from onewafer.mesh.kinds import NUM_PRESENT, Kind, Module
 from onewafer.mesh.operation import NO_CONFLICTS, Conflicts, MeshOperation
 from onewafer.mesh.sizes import block_entry, block_sizes
 
@@ -41,6 +41,7 @@ class AddTapProducts(Convolving):
 
     `result[t, k, c] += Σₚ input[tap t of p, k] · gradient[p, c]` over the taps inside the feature
     map: a sum goes on from what is there, takes p in ascending order, and is rounded once a term.
+    Rows of padding are 0, whatever the input has behind its features.
     """
 
     kinds = (
@@ -49,12 +50,13 @@ class AddTapProducts(Convolving):
             "add_tap_products",
             """
             const operand = @ptrcast([*]element, &model.activations[left]);
+            const after = size(words[22]) - 1 - place(words[22]);
             convolve.add_products(gradient(result, columns), activation(right, columns), operand,
-                                  columns, inner, words[21]);
-            entry += 1;
+                                  columns, inner, num_present(inner, fixed, after), words[21]);
+            entry += 2;
             """,
             (CONVOLVE,),
-            (READ_WINDOW, GRADIENT),
+            (READ_WINDOW, GRADIENT, NUM_PRESENT),
             beginning=OF_WINDOW,
         ),
     )
@@ -64,6 +66,10 @@ class AddTapProducts(Convolving):
     input: Block
     gradient: Block
     window: Window
+    axis: Axis
+    """The axis over which the features of the input are blocked."""
+    features: int
+    """They over all PEs, without padding."""
     column: int | None = None
     """As in `Convolving`."""
 
@@ -85,8 +91,13 @@ class AddTapProducts(Convolving):
             self.taken_weights,
             self.input,
             self.gradient,
+            n=program.size(self.axis) * self.input.columns - self.features,
             inner=self.input.columns,
-            more=(*window_words(self.part, self.samples), self.window.kernel_width),
+            more=(
+                *window_words(self.part, self.samples),
+                self.window.kernel_width,
+                self.axis.number,
+            ),
         )
 
     def execute(self, memories: Memories) -> None:
@@ -103,7 +114,10 @@ class AddTapProducts(Convolving):
             factors = gradient[:, :, sample, place, np.newaxis, np.newaxis]
             taken = sums[:, :, taps[inside]]
             sums[:, :, taps[inside]] = arithmetic.fused_multiply_add(taken, rows, factors)
-        memories.write(self.result, sums)
+        first = memories.at(self.axis)[..., np.newaxis] * inner
+        is_feature = (first + np.arange(inner) < self.features)[:, :, np.newaxis, :, np.newaxis]
+        is_kept = is_feature | ~np.isin(np.arange(window.num_taps), taps)[:, np.newaxis, np.newaxis]
+        memories.write(self.result, np.where(is_kept, sums, np.float32(0)))
 
 
 @dataclass(frozen=True, slots=True)
