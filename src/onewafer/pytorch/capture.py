@@ -70,12 +70,12 @@ if TYPE_CHECKING:
     from torch.export import ExportedProgram
     from torch.fx import Node
 
-    from onewafer.pytorch.lowering import DropoutFactors, Operands, Value
+    from onewafer.pytorch.lowering import Operands, RandomInput, Value
     from onewafer.pytorch.lowering.joined import JoinedLoss
     from onewafer.pytorch.lowering.lines import Trace
 
 
-DRAWS = "dropout in training mode draws random numbers; call model.eval()"
+DRAWS = "it draws random numbers, as dropout in training mode does; call model.eval()"
 """Why a call that needs no gradient is not the wafer's."""
 _ENTER_AUTOCAST, _EXIT_AUTOCAST = (
     vars(autocast_mode)[name]  # no public name
@@ -215,7 +215,7 @@ class Capture:
     """Outputs that are a loss of each sequence."""
     divisors: Mapping[str, External] = field(default_factory=dict[str, External])
     """Outputs that are losses → what the host divides them by."""
-    drawn: tuple[DropoutFactors, ...] = ()
+    drawn: tuple[RandomInput, ...] = ()
     """What a call draws, in this order."""
     written: tuple[Written, ...] = ()
     """Buffers that a call writes."""

@@ -81,6 +81,38 @@ def normalised() -> nn.Module:
     )
 
 
+class Variational(nn.Module):
+    """Layers as those of PyTorch's example of a VAE, which draws numbers in its forward pass."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.mean, self.spread = nn.Linear(6, 5), nn.Linear(5, 2), nn.Linear(5, 2)
+        self.third, self.last = nn.Linear(2, 5), nn.Linear(5, 6)
+
+    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        hidden = functional.relu(self.first(x.view(-1, 6)))
+        mean, spread = self.mean(hidden), self.spread(hidden)
+        deviation = torch.exp(0.5 * spread)
+        code = mean + torch.randn_like(deviation) * deviation
+        return torch.sigmoid(self.last(functional.relu(self.third(code)))), mean, spread
+
+
+def variational() -> list[torch.Tensor]:
+    """A loss of three results; numbers drawn in between are PyTorch's."""
+    model, seen = Variational(), list[torch.Tensor]()
+    steps = torch.optim.Adam(model.parameters(), lr=0.01)
+    for rows in (4, 3):
+        x = torch.rand(rows, 1, 2, 3)
+        steps.zero_grad()
+        found, mean, spread = model(x)
+        likelihood = functional.binary_cross_entropy(found, x.view(-1, 6), reduction="sum")
+        loss = likelihood - 0.5 * torch.sum(1 + spread - mean.pow(2) - spread.exp())
+        loss.backward()
+        steps.step()
+        seen += [loss.detach(), torch.rand(1)]
+    return [*seen, *(parameter.detach().clone() for parameter in model.parameters())]
+
+
 PICTURE_LOOPS = {
     "pictures": loop(
         plain,
@@ -89,4 +121,5 @@ PICTURE_LOOPS = {
     ),
     "residual": loop(residual),
     "normalised": loop(normalised),
+    "variational": variational,
 }

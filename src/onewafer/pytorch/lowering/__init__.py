@@ -24,13 +24,14 @@ from onewafer.pytorch.lowering import (
     polynomials,
     pools,
     positions,
+    random_numbers,
     rectifiers,
     rotary,
     selection,
     softmax,
     views,
 )
-from onewafer.pytorch.lowering.drawn import DRAWN, Drawn, DropoutFactors
+from onewafer.pytorch.lowering.drawn import DRAWN, Drawn, RandomInput
 from onewafer.pytorch.lowering.dropout import take_dropout_out_of_place
 from onewafer.pytorch.lowering.finishing import finish
 from onewafer.pytorch.lowering.layout import Layout
@@ -55,6 +56,7 @@ FAMILIES = (
     polynomials,
     pools,
     positions,
+    random_numbers,
     rectifiers,
     rotary,
     selection,
@@ -70,12 +72,12 @@ __all__ = [
     "NOTHING",
     "Decision",
     "Drawn",
-    "DropoutFactors",
     "External",
     "GraphWriter",
     "Layout",
     "Operands",
     "Origin",
+    "RandomInput",
     "Running",
     "Value",
     "find_unknown",

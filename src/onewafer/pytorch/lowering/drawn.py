@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 import torch
@@ -13,19 +14,22 @@ if TYPE_CHECKING:
 
 DRAWN = "drawing what dropout keeps"
 """What the host does for a graph with dropout."""
+DRAWN_NUMBERS = "drawing random numbers"
+"""What it does for one with numbers of a normal distribution."""
 
 
 @dataclass(frozen=True, slots=True)
-class DropoutFactors:
-    """The factors of the elements of one dropout: 0, or one over the share that is kept."""
+class RandomInput(ABC):
+    """An input of a graph whose elements are drawn."""
+
+    is_factor: ClassVar[bool]
+    """Whether its elements only scale those of another tensor, and are 1 in an evaluation."""
 
     name: str
     """The input of the graph."""
     shape: tuple[int, ...]
     strides: tuple[int, ...]
     """As PyTorch's tensor lies: they decide which number is which element's."""
-    kept: float
-    """The share of elements."""
     matrix: tuple[int, int]
     """Rows and features of the input."""
     layout: Layout
@@ -33,15 +37,44 @@ class DropoutFactors:
 
     def draw(self, generator: torch.Generator) -> torch.Tensor:
         """Draw the input of a call."""
-        factors = torch.empty_strided(self.shape, self.strides)
-        if self.kept:
-            factors.bernoulli_(self.kept, generator=generator).div_(self.kept)
-        else:  # PyTorch draws no number
-            factors.zero_()
-        places = self.layout.take(np.arange(factors.numel()).reshape(self.matrix))
+        numbers = torch.empty_strided(self.shape, self.strides)
+        self._fill(numbers, generator)
+        places = self.layout.take(np.arange(numbers.numel()).reshape(self.matrix))
         found = torch.empty(self.matrix)
-        found.view(-1)[torch.from_numpy(places.reshape(-1))] = factors.reshape(-1)  # pyright: ignore[reportUnknownMemberType]  # partly typed
+        found.view(-1)[torch.from_numpy(places.reshape(-1))] = numbers.reshape(-1)  # pyright: ignore[reportUnknownMemberType]  # partly typed
         return found
+
+    @abstractmethod
+    def _fill(self, numbers: torch.Tensor, generator: torch.Generator) -> None:
+        """Draw all elements of a tensor, as PyTorch does."""
+
+
+@dataclass(frozen=True, slots=True)
+class DropoutFactors(RandomInput):
+    """The factors of the elements of one dropout: 0, or one over the share that is kept."""
+
+    is_factor = True
+
+    kept: float
+    """The share of elements."""
+
+    def _fill(self, numbers: torch.Tensor, generator: torch.Generator) -> None:
+        """Draw what is kept."""
+        if self.kept:
+            numbers.bernoulli_(self.kept, generator=generator).div_(self.kept)
+        else:  # PyTorch draws no number
+            numbers.zero_()
+
+
+@dataclass(frozen=True, slots=True)
+class NormalNumbers(RandomInput):
+    """Numbers of the normal distribution with mean 0 and variance 1."""
+
+    is_factor = False
+
+    def _fill(self, numbers: torch.Tensor, generator: torch.Generator) -> None:
+        """Draw them."""
+        numbers.normal_(generator=generator)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,17 +82,17 @@ class Drawn:
     """What a call has drawn."""
 
     inputs: dict[str, torch.Tensor]
-    """Input of the graph → factors."""
+    """Input of the graph → its elements."""
     before: torch.Tensor
     """The state of PyTorch's generator before the call."""
     after: torch.Tensor
     """Its state afterwards."""
 
     @classmethod
-    def of(cls, factors: tuple[DropoutFactors, ...]) -> Drawn:
-        """Draw factors in their order; PyTorch's own generator stays as it is."""
+    def of(cls, drawn: tuple[RandomInput, ...]) -> Drawn:
+        """Draw inputs in their order; PyTorch's own generator stays as it is."""
         before = torch.default_generator.get_state()
         generator = torch.Generator()
         generator.set_state(before)
-        inputs = {one.name: one.draw(generator) for one in factors}
+        inputs = {one.name: one.draw(generator) for one in drawn}
         return cls(inputs, before, generator.get_state())

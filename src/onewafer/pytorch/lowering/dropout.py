@@ -89,8 +89,5 @@ def _declare(
     rows, features = source.tensor.shape
     name = f"{call.node.name}_factors__{features}"
     shape, matrix = tuple(like.shape), (rows, features)
-    factors = DropoutFactors(name, shape, like.stride(), kept, matrix, source.layout)
-    writer.draw(factors, External(name, torch.ones(matrix), Origin.DATA))
-    if DRAWN not in writer.on_host:
-        writer.on_host.append(DRAWN)
-    return name
+    factors = DropoutFactors(name, shape, like.stride(), matrix, source.layout, kept)
+    return writer.draw(factors, External(name, torch.ones(matrix), Origin.DATA), DRAWN).name

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
     from onewafer.errors import SourceLine
     from onewafer.graph import Operation
-    from onewafer.pytorch.lowering.drawn import DropoutFactors
+    from onewafer.pytorch.lowering.drawn import RandomInput
     from onewafer.pytorch.lowering.joined import JoinedLoss
     from onewafer.pytorch.lowering.lines import Trace
     from onewafer.pytorch.lowering.operands import Form
@@ -82,7 +82,7 @@ class GraphWriter:
     """Outputs that are a loss of each sequence."""
     divisors: dict[str, External] = field(default_factory=dict[str, External])
     """Outputs that are losses → what the host divides them by."""
-    drawn: list[DropoutFactors] = field(default_factory=list["DropoutFactors"])
+    drawn: list[RandomInput] = field(default_factory=list["RandomInput"])
     """What a call draws, in this order, whether the result needs it or not."""
     samples: int | None = None
     """The number of samples whose feature maps the rows are; None: there are no feature maps."""
@@ -194,11 +194,14 @@ class GraphWriter:
         self.inputs[name] = rows
         return see(tensor, external.shape)
 
-    def draw(self, factors: DropoutFactors, like: External) -> None:
-        """Declare an input that is drawn anew in every call."""
-        self._declare(factors.name, like)
-        self.inputs[factors.name] = like
-        self.drawn.append(factors)
+    def draw(self, drawn: RandomInput, like: External, work: str) -> Tensor:
+        """Declare an input that is drawn anew in every call; the `work` is the host's."""
+        tensor = self._declare(drawn.name, like)
+        self.inputs[drawn.name] = like
+        self.drawn.append(drawn)
+        if work not in self.on_host:
+            self.on_host.append(work)
+        return tensor
 
     def indices(self, external: External) -> Tensor:
         """Return an argument as indices of rows, one a row."""

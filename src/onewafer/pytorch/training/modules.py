@@ -185,7 +185,8 @@ class TrainedModule:
         elif seeded is None:
             seeded = call.usually_seeded()
         inputs = {tensor.name for tensor in graph.inputs}
-        drawn = (*(one.name for one in call.call.capture.drawn if one.name in inputs),)
+        factors = (one.name for one in call.call.capture.drawn if one.is_factor)
+        drawn = (*(name for name in factors if name in inputs),)
         plan = Plan(with_samples(graph, rows), call.wanted, loss, step, groups, seeded, drawn)
         more = (known for known in self._programs if known.gives_more_than(plan))
         return max(more, key=lambda known: len(known.wanted), default=plan)
