@@ -111,7 +111,9 @@ class BatchNormWeightGradientLowering(Lowering[graph.BatchNormWeightGradient]):
     def lower(self, operation: graph.BatchNormWeightGradient, builder: Builder) -> None:
         """Append the steps."""
         gradient, source = (builder.blocks[name] for name in (operation.gradient, operation.input))
-        result = builder.gradient(operation.result.name, columns=operation.gradient)
+        result = builder.gradient(
+            operation.result.name, columns=builder.layouts[operation.gradient]
+        )
         found = _statistics(operation, builder)
         products = _append_products(gradient, source, found, builder)
         builder.append(AddRows(result, products))

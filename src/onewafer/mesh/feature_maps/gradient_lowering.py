@@ -46,8 +46,11 @@ class ConvolutionWeightGradientLowering(Lowering[graph.ConvolutionWeightGradient
         """Append the multiplications."""
         rows, columns = operation.input, operation.gradient
         operands = builder.blocks[rows], builder.blocks[columns]
-        result = builder.gradient(operation.result.name, rows=rows, columns=columns)
-        sized = builder.layouts[rows].axis, builder.tensor(rows).shape[-1]
+        layout = builder.layouts[rows]
+        result = builder.gradient(
+            operation.result.name, rows=layout, columns=builder.layouts[columns]
+        )
+        sized = layout.axis, builder.tensor(rows).shape[-1]
         window = upright(operation.window)
         for column in columns_of(window):
             builder.append(mesh.AddTapProducts(result, *operands, window, *sized, column))
