@@ -43,7 +43,7 @@ def record_grid(path, width, height, *, num_windows=0, shift=0, is_over=True):
     placed = {(x, y): left if x < width // 2 else right for x, y in places}
     image = make_image(WSE3, placed, width=width, height=height, routes=eastward(3, 0, width - 1))
     windows = tuple(Window(100 * i, 100 * (i + 1)) for i in range(num_windows))
-    parts = ("begin and end", "MLP", "MLP, collectives") if windows else ()
+    parts = ("begin and end", "MLP", "MLP, collectives")  # also of runs without windows
     launches = (RecordedLaunch("first", 20, 160), RecordedLaunch(EVIL, 160, 400))
     told = {"windows": windows, "parts": parts, "launches": launches, "is_over": is_over}
     return record_image(path, image, shift, **told)

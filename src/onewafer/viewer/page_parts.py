@@ -26,7 +26,7 @@ import numpy as np
 from onewafer.arch import load_architecture
 from onewafer.geometry import Direction
 from onewafer.recording import SourceTexts
-from onewafer.viewer.heat_maps import Drawn, draw_codes, find_map, list_maps
+from onewafer.viewer.heat_maps import Drawn, Unit, draw_codes, find_map, list_maps
 from onewafer.viewer.palettes import palette_of
 from onewafer.viewer.program_listing import list_program, listing_record
 from onewafer.viewer.routes import configured_colors
@@ -149,7 +149,7 @@ class PageParts:
         ]
         record["palettes"] = {
             unit.value: palette_of(unit, header.parts).reshape(-1).tolist()
-            for unit in {m.unit for m in self._maps.values()}
+            for unit in {Unit.PART, *(m.unit for m in self._maps.values())}
         }
         return _json(record)
 

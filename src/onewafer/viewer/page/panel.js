@@ -26,7 +26,7 @@ export function runPanel(run, choosePe, chooseTensor) {
     [["number", NUMBER], ["program", NAME], ["PEs", NUMBER], ["bytes", NUMBER], ["first PE", NUMBER]],
     run.programs.map((program) => [
       `${program.number}`,
-      element("code", { class: "short", title: program.name }, program.name.replace(/^\S*\//, "")),
+      element("code", { class: "short", title: program.name }, distinctName(program, run.programs)),
       count(program.num_pes),
       count(program.num_bytes),
       element("button", { onclick: () => choosePe(program.first_pe) }, program.first_pe.join(", ")),
@@ -52,6 +52,14 @@ export function runPanel(run, choosePe, chooseTensor) {
     )));
   }
   return parts;
+}
+
+// What tells a program from the others: where all come from one file, what stands behind its name.
+function distinctName({ name }, programs) {
+  const fileOf = (one) => one.name.split(" (")[0];
+  const isAlone = programs.length === 1 || new Set(programs.map(fileOf)).size > 1;
+  const behind = name.slice(fileOf({ name }).length);
+  return isAlone || !behind ? name.replace(/^\S*\//, "") : behind.trim();
 }
 
 // What was counted of a PE, or as much as a file without a server knows.
