@@ -66,6 +66,14 @@ def residual() -> nn.Module:
     )
 
 
+def odd_residual() -> nn.Module:
+    """A block of one convolution: its result lies along the other axis than its input."""
+    return nn.Sequential(
+        *(nn.Conv2d(2, 4, 3, stride=2, padding=1), Residual(nn.Conv2d(4, 4, 3, padding=1))),
+        *(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, CLASSES)),
+    )
+
+
 def normalised() -> nn.Module:
     """Norms over a batch, of which one keeps no running statistics."""
     block = Residual(
@@ -120,6 +128,7 @@ PICTURE_LOOPS = {
         optimizer=lambda p, lr: torch.optim.SGD(p, lr=lr, momentum=0.9),
     ),
     "residual": loop(residual),
+    "odd_residual": loop(odd_residual),
     "normalised": loop(normalised),
     "variational": variational,
 }

@@ -17,43 +17,55 @@ if TYPE_CHECKING:
 
 
 class ConvolutionInputGradientLowering(Lowering[graph.ConvolutionInputGradient]):
-    """Multiply by turned weights tap by tap; add partial sums along the axis of the gradient."""
+    """Multiply by turned weights tap by tap; add partial sums along the axis of the gradient.
+
+    Where a residual connection lets the gradient lie along the axis of the input, it is
+    redistributed first, or the result is.
+    """
 
     def relate(self, operation: graph.ConvolutionInputGradient, relations: Relations) -> None:
         """Let the result lie along the other axis than the gradient."""
-        relations.put_across(operation.gradient, operation.result.name)
+        relations.put_across_if_possible(operation.gradient, operation.result.name)
 
     def lower(self, operation: graph.ConvolutionInputGradient, builder: Builder) -> None:
         """Append the multiplications and the all-reduce."""
-        source, name = builder.blocks[operation.gradient], operation.result.name
-        layout, result_layout = builder.layouts[operation.gradient], builder.layouts[name]
-        weight = builder.place_weight(operation.weight, result_layout, layout)
-        piece = builder.spare(source.columns, result_layout.columns)
+        axis, name = builder.axis_of_weight(operation.weight), operation.result.name
+        inner = builder.layout_along(name, axis)
+        source = builder.lay(operation.gradient, axis.other)
+        layout = builder.layout_along(operation.gradient, axis.other)
+        weight = builder.place_weight(operation.weight, inner, layout)
+        piece = builder.spare(layout.columns, inner.columns)
         result = builder.allocate(operation.result)
-        sized = operation.window, result_layout.axis, operation.result.shape[-1]
-        builder.append(mesh.ConvolutionInputGradient(result, source, weight, piece, *sized))
-        builder.all_reduce(result, layout.axis)
+        is_moved = builder.layouts[name].axis is not axis and builder.num_pes > 1
+        product = builder.spare(result.rows, inner.columns) if is_moved else result
+        sized = operation.window, axis, operation.result.shape[-1]
+        builder.append(mesh.ConvolutionInputGradient(product, source, weight, piece, *sized))
+        builder.all_reduce(product, axis.other)
+        if is_moved:
+            builder.move(product, result, axis.other)
 
 
 class ConvolutionWeightGradientLowering(Lowering[graph.ConvolutionWeightGradient]):
-    """Multiply what a PE has of both operands: no exchange at all."""
+    """Multiply what a PE has of both operands: no exchange at all.
+
+    But for what is redistributed, as above.
+    """
 
     def relate(self, operation: graph.ConvolutionWeightGradient, relations: Relations) -> None:
         """Let the gradient lie along the other axis than the input, as the product did."""
-        relations.put_across(operation.input, operation.gradient)
+        relations.put_across_if_possible(operation.input, operation.gradient)
 
     def lower(self, operation: graph.ConvolutionWeightGradient, builder: Builder) -> None:
         """Append the multiplications."""
-        rows, columns = operation.input, operation.gradient
-        operands = builder.blocks[rows], builder.blocks[columns]
-        layout = builder.layouts[rows]
-        result = builder.gradient(
-            operation.result.name, rows=layout, columns=builder.layouts[columns]
-        )
-        sized = layout.axis, builder.tensor(rows).shape[-1]
+        axis = builder.axis_of_weight(builder.parameter_of(operation.result.name))
+        sides = (operation.input, axis), (operation.gradient, axis.other)
+        rows, columns = (builder.layout_along(*side) for side in sides)
+        result = builder.gradient(operation.result.name, rows=rows, columns=columns)
+        source, gradient = (builder.lay(*side) for side in sides)
+        sized = axis, builder.tensor(operation.input).shape[-1]
         window = upright(operation.window)
         for column in columns_of(window):
-            builder.append(mesh.AddTapProducts(result, *operands, window, *sized, column))
+            builder.append(mesh.AddTapProducts(result, source, gradient, window, *sized, column))
 
 
 class DepthwiseInputGradientLowering(Lowering[graph.DepthwiseInputGradient]):

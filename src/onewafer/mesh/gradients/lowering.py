@@ -70,13 +70,13 @@ class LinearWeightGradientLowering(Lowering[graph.LinearWeightGradient]):
         sides = (operation.input, axis), (operation.gradient, axis.other)
         rows, columns = (builder.layout_along(*side) for side in sides)
         result = builder.gradient(operation.result.name, rows=rows, columns=columns)
-        operands = [builder.lay(*side) for side in sides]
+        source, gradient = (builder.lay(*side) for side in sides)
         features = builder.tensor(operation.input).shape[-1]
-        builder.append(AddOuterProducts(result, *operands, axis, features))
+        builder.append(AddOuterProducts(result, source, gradient, axis, features))
 
 
 class SumRowsLowering(Lowering[graph.SumRows]):
-    """Add up the rows that a PE has, which are all: no exchange at all."""
+    """Add up the rows that a PE has, which are all: no exchange but for what is redistributed."""
 
     def relate(self, operation: graph.SumRows, relations: Relations) -> None:
         """Let the result lie as the rows do."""
@@ -84,8 +84,10 @@ class SumRowsLowering(Lowering[graph.SumRows]):
 
     def lower(self, operation: graph.SumRows, builder: Builder) -> None:
         """Append the addition."""
-        result = builder.gradient(operation.result.name, columns=builder.layouts[operation.input])
-        builder.append(AddRows(result, builder.blocks[operation.input]))
+        axis = builder.axis_of_vector(builder.parameter_of(operation.result.name))
+        layout = builder.layout_along(operation.input, axis)
+        result = builder.gradient(operation.result.name, columns=layout)
+        builder.append(AddRows(result, builder.lay(operation.input, axis)))
 
 
 class ReluGradientLowering(Lowering[graph.ReluGradient]):

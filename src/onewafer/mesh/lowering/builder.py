@@ -494,6 +494,11 @@ class Builder:
         home = next(home for home in self._parameters.values() if home.name == name)
         return next(axis for axis in Axis if _BLOCKED[axis] is home.rows)
 
+    def axis_of_vector(self, name: str) -> Axis:
+        """Return the axis that a vector lies along, which has one place."""
+        columns = self.home(name).columns
+        return next(axis for axis in Axis if _BLOCKED[axis] is columns)
+
     def parameter_of(self, result: str) -> str:
         """Return the parameter that a result is the gradient of, as a whole or a part.
 
