@@ -91,12 +91,6 @@ def _run_quietly(command: list[str], place: Path) -> None:
     )
 
 
-_OF_MAKEMORE = (
-    *("--max-steps", "20", "--num-workers", "0", "--batch-size", "2"),
-    *("--n-layer", "1", "--n-head", "2", "--n-embd", "16", "--n-embd2", "16"),
-)
-
-
 SCRIPTS = (
     Script(
         "linear_regression",
@@ -135,20 +129,6 @@ SCRIPTS = (
         ),
         text="data/shakespeare_char/input.txt",
         preparation="data/shakespeare_char/prepare.py",
-    ),
-    Script(
-        "makemore",
-        "karpathy/makemore",
-        "makemore.py",
-        "a GPT of names, cross entropy in the model with ignored targets, AdamW",
-        ("--type", "transformer", *_OF_MAKEMORE),
-    ),
-    Script(
-        "makemore_mlp",
-        "karpathy/makemore",
-        "makemore.py",
-        "a perceptron over the embeddings of the characters before, AdamW",
-        ("--type", "mlp", *_OF_MAKEMORE),
     ),
 )
 
@@ -270,10 +250,7 @@ def write_page(rows: Mapping[str, str]) -> str:
     table += "\n".join(rows[script.name] for script in scripts)
     with_arguments = [script for script in scripts if script.arguments]
     commands = "\n".join(f"# {script.name}\n{script.command()}" for script in with_arguments)
-    text = (
-        "nanoGPT's text is that of its README, prepared by `data/shakespeare_char/prepare.py`; "
-        "makemore needs the package tensorboard."
-    )
+    text = "nanoGPT's text is that of its README, prepared by its own script."
     return f"{PAGE_HEAD}\n{table}\n\n```sh\n{commands}\n```\n\n{text}\n"
 
 
