@@ -12,6 +12,7 @@ from onewafer.cli.main import execute
 QUICK = ["bench", "--quick", "--engine", "reference", "--repeat", "1"]
 
 
+@pytest.mark.slow
 def test_two_benchmarks_with_json_and_page(tmp_path, capsys):
     report, page = tmp_path / "bench.json", tmp_path / "page.md"
     chosen = ["--only", "axpy", "--only", "flood-64"]

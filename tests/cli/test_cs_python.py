@@ -172,6 +172,7 @@ with SdkRuntime("out") as runtime:
 
 
 @pytest.mark.parametrize("engine", ["reference", "fast"])
+@pytest.mark.alternate
 def test_ctrl_c_is_a_sentence_and_a_checkpoint(endless, engine):
     (endless / "run.py").write_text(LONG.format(signal="SIGINT"))
     result = run("--engine", engine, "run.py", cwd=endless)
@@ -280,6 +281,7 @@ def test_help(tmp_path):
 
 
 @pytest.mark.parametrize("engine", ["reference", "fast"])
+@pytest.mark.alternate
 def test_the_record_says_which_engine_ran(endless, engine):
     (endless / "run.py").write_text(SCRIPT.format(call="stop()"))
     assert run("--engine", engine, "run.py", cwd=endless).returncode == 0

@@ -112,6 +112,7 @@ def test_the_placement_is_explained_when_asked_and_always_in_json(script, tmp_pa
 
 
 @pytest.mark.parametrize("fidelity", ["auto", "fabric"])
+@pytest.mark.alternate
 def test_cslc_compiles_the_csl_of_a_run(script, tmp_path, capsys, monkeypatch, fidelity):
     monkeypatch.setattr(launch_files, "cache_folder", lambda: tmp_path / "cache")
     monkeypatch.chdir(tmp_path)
@@ -352,6 +353,7 @@ def test_command_line_does_not_load_torch(arguments):
 
 
 @pytest.mark.parametrize("engine", ["reference", "fast"])
+@pytest.mark.alternate
 def test_the_report_says_which_engine_ran(script, tmp_path, capsys, engine):
     report = tmp_path / "report.json"
     options = ["--fidelity", "fabric", "--engine", engine, "--rectangle", "2x2"]

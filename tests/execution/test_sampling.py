@@ -52,6 +52,7 @@ def traced_shares(program, image):
 
 
 @pytest.mark.parametrize("layers", [pytest.param(1, marks=pytest.mark.slow), 3])
+@pytest.mark.alternate
 def test_samples_tell_what_the_trace_tells(layers):
     program = program_of(layers)
     emitted = emit(program, WSE3)
@@ -73,6 +74,7 @@ def test_samples_tell_what_the_trace_tells(layers):
     assert sum(item.busy_cycles for item in spent.values()) == pytest.approx(busy, rel=0.02)
 
 
+@pytest.mark.slow
 def test_looking_changes_neither_cycles_nor_values():
     program = program_of()
     emitted = emit(program, WSE3)
@@ -91,6 +93,7 @@ def test_looking_changes_neither_cycles_nor_values():
     assert all(np.array_equal(memory, memories[0]) for memory in memories)
 
 
+@pytest.mark.slow
 def test_launches_are_looked_at_in_different_cycles():
     program = program_of()
     emitted = emit(program, WSE3)

@@ -161,6 +161,7 @@ def test_no_delay_of_any_pe_changes_a_value(seed, architecture):
 
 
 @pytest.mark.parametrize("sections", [(0, 2), (2, 0), (4, 3)])
+@pytest.mark.alternate
 def test_the_closed_form_knows_both_phases(sections):
     graph = mlp([40, 30, 40], batch=2)
     program = in_two_phases(graph, section_x=sections[0], section_y=sections[1])

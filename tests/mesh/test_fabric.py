@@ -123,6 +123,7 @@ def test_norms_of_groups_of_several_sizes_follow_one_another(rectangle):
 
 
 @pytest.mark.parametrize("kind", [RmsNorm, LayerNorm])
+@pytest.mark.alternate
 def test_a_weight_of_groups_is_repeated_as_often_as_each_norm_has_groups(kind):
     """On 8×8 PEs one group of 4 features and two lie in blocks of the same size."""
     sizes = {"x": 5, "y": 4, "z": 8}

@@ -86,6 +86,7 @@ def test_fabric_agrees_with_pytorch(model, **case):
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
+@pytest.mark.alternate
 def test_a_residual_over_one_linear_layer_needs_no_host(dtype):
     torch.manual_seed(0)
     model, x = ShortResidual(10, has_bias=True).to(dtype).eval(), torch.randn(2, 10).to(dtype)

@@ -139,6 +139,7 @@ def test_code_that_reads_something_else_at_each_call_is_given_up(wafer, captures
     assert refusal.reason.endswith("16 of 16 calls had to be captured")
 
 
+@pytest.mark.slow
 def test_code_without_guards_is_captured_a_limited_number_of_times(wafer, captures, monkeypatch):
     monkeypatch.setattr(guarded, "_MOST_GRAPHS", 0)  # as if Dynamo could not read it
     module = nn.Linear(4, 4)

@@ -196,6 +196,7 @@ def test_launches_longer_than_allowed_are_not_simulated():
 
 
 @pytest.mark.usefixtures("no_files")
+@pytest.mark.slow
 def test_a_launch_that_is_longer_than_expected_is_derived_and_said(monkeypatch):
     """The next one, which is short enough, finds a fresh wafer with all parameters."""
     monkeypatch.setattr(LaunchTimes, "expect", lambda *_: 1)

@@ -140,6 +140,7 @@ def generate(model, ids=IDS, **options):
 
 
 @pytest.mark.parametrize("family", DECODERS)
+@pytest.mark.alternate
 def test_greedy_tokens_are_those_of_the_host(family):
     model = build(family)
     expected = generate(model)

@@ -413,6 +413,7 @@ def test_export_puts_its_stand_ins_elsewhere(wafer):
 
 
 @pytest.mark.parametrize("is_exported", [False, True])
+@pytest.mark.alternate
 def test_threads_see_the_module_s_own_tensors_while_it_is_captured(wafer, monkeypatch, is_exported):
     """One thread trains on the host while others infer; no thread meets a stand-in."""
     if is_exported:

@@ -190,6 +190,7 @@ def test_a_token_costs_its_id_and_its_logits_in_traffic():
     assert record.figures.bytes_out - bytes_out == 61 * 4
 
 
+@pytest.mark.slow
 def test_tokens_differ_first_where_the_host_has_a_tie():
     """In f16 the wafer cannot tell two tokens apart that f32 separates by a hair, and takes one."""
     model = build("llama")
@@ -228,6 +229,7 @@ def test_half_precision_generates():
 
 
 @pytest.mark.parametrize("family", ["bert", "vit"])
+@pytest.mark.alternate
 def test_encoders_take_all_rows_in_one_launch(family):
     model, kwargs, wafer = build(family), arguments(family, 5), session(max_batch=4)
     with torch.no_grad():

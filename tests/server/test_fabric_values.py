@@ -37,6 +37,7 @@ def folder(tmp_path_factory):
     return str(save(model, tmp_path_factory.mktemp("models") / "tiny"))
 
 
+@pytest.mark.slow
 def test_two_clients_at_once_get_the_tokens_of_transformers(folder):
     service = LiveService()
     options = ServerOptions(values=ValuesKind.FABRIC, max_batch=2)

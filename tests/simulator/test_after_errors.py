@@ -85,6 +85,7 @@ class FailingBuilder(FeatureBuilder):
         return super().finish()
 
 
+@pytest.mark.slow
 def test_no_work_of_before_an_error_is_missing():
     """M2: after an error, on either engine, what came before its cycle is done."""
     num_failed = 0

@@ -306,6 +306,7 @@ def test_exceptions_agree_on_both_engines(program, slices):
     assert_agreement(*program, slices)
 
 
+@pytest.mark.slow
 def test_generated_programs_raise_exceptions():
     """Many do, and many go on without them."""
     seen = set()

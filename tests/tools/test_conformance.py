@@ -200,6 +200,7 @@ def test_what_a_program_measures_is_checked(checkout, tmp_path, host, evidence):
     assert verdict(checkout, tmp_path, "bandwidth-test")[1] == evidence
 
 
+@pytest.mark.slow
 def test_a_fragment_has_to_become_a_program(checkout, tmp_path):
     """An `out` that was there does not count, and neither does a compiler that writes nothing."""
     folder = checkout / "tutorials" / "a"

@@ -235,6 +235,7 @@ def test_means_over_pixels(function):
 
 
 @pytest.mark.parametrize("samples", [1, SAMPLES])
+@pytest.mark.alternate
 def test_gates_over_all_pixels(samples):
     """As in squeeze-and-excitation: features are weighed by what all pixels say together."""
 

@@ -110,6 +110,7 @@ def test_what_the_wafer_does_not_do_is_refused(function, reason):
 
 @pytest.mark.parametrize("fidelity", Fidelity)
 @pytest.mark.parametrize("dtype", [DataType.F16, DataType.F32])
+@pytest.mark.alternate
 def test_only_indices_come_to_the_host(fidelity, dtype):
     module = Function(lambda y, _: y.argmax(-1), 6, 50)
     x = torch.randn(4, 6)

@@ -355,6 +355,7 @@ class TestMasks:
         assert bound.holds_for(leaves if family == "bert" else [leaves[0], False, leaves[1]])
 
     @pytest.mark.parametrize("attention", ["sdpa", "eager"])
+    @pytest.mark.alternate
     def test_sliding_window_is_a_bias_where_it_hides_something(self, attention):
         model = build("mistral", attention, sliding_window=3)
         for rows, is_causal in ((3, True), (6, False)):

@@ -54,6 +54,7 @@ def train_on(monkeypatch, fidelity):
     return found, session.report(is_over=True)
 
 
+@pytest.mark.slow
 def test_losses_on_the_fabric_are_near_those_of_plain_python(monkeypatch):
     losses, accuracy = train(monkeypatch)
     (found, found_accuracy), report = train_on(monkeypatch, Fidelity.FABRIC)

@@ -55,6 +55,7 @@ def check_report(name: str, report) -> None:
 
 
 @pytest.mark.parametrize("name", LOOPS)
+@pytest.mark.alternate
 def test_values_of_the_host_are_those_of_plain_python(name):
     expected, found, report = run(name, Fidelity.MODEL)
     for one, other in zip(expected, found, strict=True):
@@ -95,6 +96,7 @@ def test_values_of_the_fabric_are_near_in_other_loops_too(name):
 
 
 @pytest.mark.parametrize("fidelity", [Fidelity.MODEL, Fidelity.FABRIC])
+@pytest.mark.alternate
 def test_evaluation_between_steps_with_dropout_is_of_the_same_program(fidelity):
     report = run("dropout_and_evaluation", fidelity)[2]
     (program,) = report.programs

@@ -115,6 +115,7 @@ def run(take_loss, fidelity: Fidelity):
 
 
 @pytest.mark.parametrize("take_loss", [inside, outside, halved, over_items, over_number])
+@pytest.mark.alternate
 def test_values_of_the_host_are_those_of_plain_python(take_loss):
     expected, found, report = run(take_loss, Fidelity.MODEL)
     # PyTorch's products depend on where operands lie in memory, by a unit of the last place.
@@ -196,6 +197,7 @@ def clipped_with_dropout() -> list[float]:
 
 
 @pytest.mark.parametrize(("fidelity", "distance"), [(Fidelity.MODEL, 0), (Fidelity.FABRIC, 3e-6)])
+@pytest.mark.alternate
 def test_dropout_and_clipping_of_a_decoder(fidelity, distance):
     """All of it is on the wafer, in one program: thirds of a weight, a tied head, an evaluation."""
     expected = clipped_with_dropout()

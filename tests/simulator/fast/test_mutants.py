@@ -412,6 +412,7 @@ def test_mutant_is_found(tmp_path, name):
 
 
 @pytest.mark.parametrize("name", names(FEATURE_MUTANTS))
+@pytest.mark.slow
 def test_mutant_of_a_feature_is_found(tmp_path, name):
     assert "found" in compare(mutated(tmp_path, *FEATURE_MUTANTS[name]), "feature_programs")
 
