@@ -52,7 +52,6 @@ def traced_shares(program, image):
 
 
 @pytest.mark.parametrize("layers", [pytest.param(1, marks=pytest.mark.slow), 3])
-@pytest.mark.alternate
 def test_samples_tell_what_the_trace_tells(layers):
     program = program_of(layers)
     emitted = emit(program, WSE3)

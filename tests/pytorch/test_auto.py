@@ -252,6 +252,7 @@ def generate(wafer, model, prompt, **options):
         return model.generate(prompt, do_sample=False, pad_token_id=0, **options)
 
 
+@pytest.mark.slow
 def test_a_language_model_is_simulated_at_each_doubling_of_the_position():
     wafer, model = session(), llama()
     prompt = torch.tensor([[3, 1, 4]])

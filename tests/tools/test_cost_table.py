@@ -68,7 +68,8 @@ def test_cycles_of_operations_are_those_of_the_launch(tool):
     assert abs(expected - measured.cycles) < 0.1 * measured.cycles
 
 
-@pytest.mark.parametrize("model", [llama, pytest.param(gpt2, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("model", [llama, gpt2])
+@pytest.mark.slow
 def test_operations_of_several_rows_at_several_starts(tool, model):
     """Each row counts with the positions that it attends to, each PE with those that it keeps."""
     launches = [Launch.at(0, 7), Launch.at(7, 3), Launch.at(10, 1), Launch.at(11, 7)]

@@ -32,12 +32,12 @@ from tests.mesh.strategies import assert_same_bits, random_arrays
 IGNORED = -100
 ENTRIES = ("clear", "forward", "loss", "backward", "update")
 CASES = {
-    "grouped queries, a head on two PEs": (Decoder(), (3, 4), "wse3"),
+    "one PE": (Decoder(rows=3), (1, 1), "wse3"),
     "grouped queries, parts of heads": (Decoder(), (2, 3), "wse2"),
     "learned positions": (Decoder(layers=2, kv_heads=4, has_rotary=False), (2, 2), "wse3"),
     "bidirectional": (Decoder(kv_heads=4, has_rotary=False, is_causal=False), (3, 2), "wse3"),
     "a head across the table that it is": (Decoder(has_transform=True), (2, 3), "wse3"),
-    "one PE": (Decoder(rows=3), (1, 1), "wse3"),
+    "grouped queries, a head on two PEs": (Decoder(), (3, 4), "wse3"),
     "an adapter, which lies across what it adds to": (Decoder(rank=3), (3, 2), "wse3"),
 }
 
