@@ -87,14 +87,17 @@ def test_many_sequences_fill_the_pipeline():
 
 
 def test_a_model_that_is_too_large_is_refused_with_bytes_and_what_would_do():
-    refusal = estimate(llama_70b(), Decode(context=1000), "cs3")
+    model, job = llama_70b(), Decode(context=8192)
+    refusal = estimate(model, job, "cs3")
 
     assert isinstance(refusal, Refusal)
     assert "141 GB for weights" in refusal.reason
     assert "1 wafer has 43.4 GB" in refusal.reason
     assert refusal.reason.endswith("let the weights come from outside: `--mode streaming`")
     fewest = int(refusal.reason.partition("cs3x")[2].split()[0])
-    assert 4 < fewest < 9
+    pipeline = WaferOptions(mode=Mode.PIPELINE)
+    assert isinstance(estimate(model, job, f"cs3x{fewest}", pipeline), Answer)
+    assert isinstance(estimate(model, job, f"cs3x{fewest - 1}", pipeline), Refusal)
 
 
 @pytest.mark.parametrize("launches", [1, 7, 400])

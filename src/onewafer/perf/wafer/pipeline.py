@@ -62,7 +62,7 @@ _LONG = 0.05
 _MOST_ROUNDS = 12
 _GROUPS = (1, 2, 3, 4, 6, 8)
 """Pieces of a region."""
-_SLOTS = (1, 2, 4)
+SLOTS = (1, 2, 4)
 """Numbers of slots that are tried for regions beside those of the layers."""
 _REACH = 2
 """Lengths of sides that are tried on either side of a chosen one, in the end."""
@@ -500,7 +500,7 @@ def _by_slot(
     side by side: the fastest or the largest one in them, which has room for more rows.
     """
     layers = _layers(tables)
-    for size, slots_of_others in product(range(tables[layers].num_sizes), _SLOTS):
+    for size, slots_of_others in product(range(tables[layers].num_sizes), SLOTS):
         sizes = [min(size, table.num_sizes - 1) for table in tables]
         counts = [int(t.num_regions[t.starts[at]]) for t, at in zip(tables, sizes, strict=True)]
         num_slots = counts[layers] + slots_of_others * (sum(counts) - counts[layers])
@@ -556,24 +556,3 @@ def place(costs: Sequence[RegionCost], machine: Machine) -> Plan | None:
         return None
     stages = tuple(Stage(cost, site) for cost, site in zip(costs, sites, strict=True))
     return Plan(Mode.PIPELINE, stages)
-
-
-def fewest_wafers(regions: Regions, machine: Machine, options: WaferOptions) -> int | None:
-    """Return the smallest number of wafers that hold a pipeline.
-
-    None: some piece fits no rectangle of a wafer, or not the user's rectangle.
-    """
-    width, height = largest_rectangle(machine.architecture)
-
-    def share(costs: Choice) -> float:
-        return sum(1 / (width // c.rectangle[0] * (height // c.rectangle[1])) for c in costs)
-
-    smallest: list[RegionCost] = []
-    for index, least in enumerate(regions.weight_bytes):
-        tried = pinned(regions, index, options) or spread(shares_of_wafer(machine, least), 192)
-        found = [choice for one in tried for choice in choices(index, regions, one)]
-        if not found:
-            return None
-        smallest += min(found, key=share)
-    sites = pack([cost.rectangle for cost in smallest], (width, height))
-    return None if sites is None else num_wafers(sites)

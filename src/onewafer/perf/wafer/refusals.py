@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 from onewafer.mesh import largest_rectangle
 from onewafer.perf.answer import Refusal
+from onewafer.perf.wafer.fewest import fewest_wafers
 from onewafer.perf.wafer.layouts import Asked
 from onewafer.perf.wafer.options import Mode
-from onewafer.perf.wafer.pipeline import fewest_wafers
 from onewafer.units import format_size
 
 if TYPE_CHECKING:
