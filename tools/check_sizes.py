@@ -27,7 +27,6 @@ MAX_FUNCTION_LINES = 60
 EXCEPTIONS: dict[str, str] = {
     "src/onewafer/api/comparisons.py::compare": "its signature has a line an argument",
     "src/onewafer/cli/compare.py::compare": "Typer reads its signature: a line an option",
-    "src/onewafer/cli/run.py::run": "likewise",
 }
 """`path` or `path::function` → why it may be longer."""
 

@@ -258,16 +258,18 @@ def check_record_file(text: str, origin: str) -> Path:
     return path.absolute()
 
 
-def check_samples(record_file: Path | None, sample_every: int | None, origin: str) -> None:
-    """Make sure that a run that is to be sampled is recorded; `origin` says who asked.
+def require_recording(record_file: Path | None, *, wanted: object, origin: str) -> None:
+    """Make sure that a run is recorded where something is wanted of its recording.
+
+    `origin` is the option or the variable that says what is wanted.
 
     Raises:
         ConfigurationError: it is not.
     """
-    if sample_every is not None and record_file is None:
+    if wanted and record_file is None:
         raise ConfigurationError(
-            f"{origin} {sample_every}: samples lie in a recording, and the run is not recorded; "
-            "say into which file it is to be"
+            f"{origin} is for a run that is recorded, and this one is not: name the file of its "
+            "recording"
         )
 
 

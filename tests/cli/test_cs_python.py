@@ -237,6 +237,8 @@ def test_checkpoints_can_be_off(endless):
         (["--engine"], "--engine has no value; write --engine VALUE"),
         (["--max-cycles=many"], "--max-cycles='many': give a whole number of at least 1"),
         (["--checkpoint-dir", "nowhere"], "--checkpoint-dir='nowhere': there is no such folder"),
+        (["--sample-every=9"], "--sample-every is for a run that is recorded"),
+        (["--live"], "--live is for a run that is recorded"),
     ],
 )
 def test_wrong_options_are_one_message(tmp_path, options, message):

@@ -47,7 +47,7 @@ def test_view_shows_the_run_and_leaves_no_file(folder, tmp_path, monkeypatch):
         (["--record", "no/run.parquet", "out"], "--record no/run.parquet: there is no directory"),
         (["--record", "run.parquet", "old.wafer-trace"], "it takes -o and no more"),
         (["--view", "old.wafer-trace"], "it takes -o and no more"),
-        (["--sample-every", "7", "out"], "--sample-every 7: samples lie in a recording"),
+        (["--sample-every", "7", "out"], "--sample-every is for a run that is recorded, and"),
     ],
 )
 @pytest.mark.usefixtures("folder")

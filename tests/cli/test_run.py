@@ -390,6 +390,12 @@ def test_a_run_is_recorded_also_where_its_launches_are_known(script, tmp_path, c
     assert file.exists()
 
 
+@pytest.mark.parametrize("options", [["--live"], ["--live", "--view"], ["--sample-every", "9"]])
+def test_what_is_asked_of_a_recording_needs_one(script, capsys, options):
+    assert execute(["run", *options, str(script)]) == 2
+    assert f"{options[0]} is for a run that is recorded" in capsys.readouterr().err
+
+
 def test_a_run_without_simulation_has_no_recording(script, tmp_path, capsys):
     file = tmp_path / "run.parquet"
     options = ["--fidelity", "model", "--record", str(file)]

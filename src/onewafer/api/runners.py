@@ -15,7 +15,7 @@ from onewafer.api.run_report import RunReport
 from onewafer.api.simulation import simulation_settings
 from onewafer.errors import HostError
 from onewafer.geometry import Rectangle
-from onewafer.settings import check_record_file, check_samples, check_trace_file
+from onewafer.settings import check_record_file, check_trace_file, require_recording
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -190,9 +190,8 @@ def load(
     """
     from onewafer.host import (  # noqa: PLC0415  # the simulator, when it is used
         Device,
-        RecordingOptions,
         checking_of,
-        record_folder,
+        folder_recorder,
     )
 
     settings = simulation_settings(
@@ -209,15 +208,13 @@ def load(
     from onewafer.arch import load_architecture  # noqa: PLC0415  # when it is used
 
     limits = _limits(loaded, settings)
-    file = (
-        settings.record_file if record is None else check_record_file(os.fspath(record), "record")
-    )
-    check_samples(file, sample_every, as_argument("sample_every"))
-    recorder = None
-    if file is not None:
-        folder = Path(_UNNAMED if isinstance(program, Program) else program)
-        options = RecordingOptions.from_settings(settings)
-        recorder = record_folder(file, folder, limits.observer.say, options)
+    if record is not None:
+        file = check_record_file(os.fspath(record), "record")
+        settings = replace(settings, record_file=file)
+    origin = as_argument("sample_every")
+    require_recording(settings.record_file, wanted=sample_every, origin=origin)
+    folder = Path(_UNNAMED if isinstance(program, Program) else program)
+    recorder = folder_recorder(folder, settings, limits.observer.say)
     device = Device(
         loaded.image,
         load_architecture(loaded.arch),

@@ -225,7 +225,7 @@ def open_session(options: WaferOptions, settings: Settings) -> Session:
         Recordings,
         check_csl_folder,
     )
-    from onewafer.host import RecordingOptions, RunLimits  # noqa: PLC0415  # likewise
+    from onewafer.host import RunLimits  # noqa: PLC0415  # likewise
     from onewafer.pytorch import Session  # noqa: PLC0415  # likewise
     from onewafer.terminal import (  # noqa: PLC0415  # likewise
         NotebookLine,
@@ -236,10 +236,7 @@ def open_session(options: WaferOptions, settings: Settings) -> Session:
     if options.csl is not None:
         check_csl_folder(options.csl, is_new=True)
     limits = RunLimits.from_settings(settings)
-    file = settings.record_file
-    recordings = None
-    if file is not None:
-        recordings = Recordings(file, _print_notice, RecordingOptions.from_settings(settings))
+    recordings = Recordings.from_settings(settings, _print_notice)
     shell, console = find_notebook(), PlainConsole(stderr=True)
     observer = None
     if shell is not None and settings.shows_progress:

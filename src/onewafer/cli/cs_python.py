@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 from onewafer.cli.process import run_command_line
 from onewafer.errors import ConfigurationError
-from onewafer.settings import Settings, check_samples
+from onewafer.settings import Settings, require_recording
 from onewafer.user_text import cut_words
 
 if TYPE_CHECKING:
@@ -86,7 +86,9 @@ def execute(arguments: Sequence[str]) -> int:
         variables, rest = split_arguments(arguments)
         os.environ.update(variables)  # noqa: TID251 - for the child
         settings = Settings.from_environment()  # refuses bad values before Python starts
-        check_samples(settings.record_file, settings.sample_every, "ONEWAFER_SAMPLE_EVERY")
+        file = settings.record_file
+        require_recording(file, wanted=settings.sample_every, origin="ONEWAFER_SAMPLE_EVERY")
+        require_recording(file, wanted=settings.is_live, origin="ONEWAFER_LIVE")
     except ConfigurationError as error:
         message = cut_words(_in_terms_of_options(str(error), arguments))
         sys.stderr.write(f"cs_python: {message}\n")
@@ -170,7 +172,8 @@ def _check_option(name: str) -> None:
 
 def _in_terms_of_options(message: str, arguments: Sequence[str]) -> str:
     """Return a message about a variable as one about the option that set it."""
-    for option, variable in _VARIABLES.items():
+    switches = {option: variable for option, (variable, _) in _SWITCHES.items()}
+    for option, variable in (_VARIABLES | switches).items():
         if any(argument.split("=")[0] == option for argument in arguments):
             message = message.replace(variable, option)
     return message

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 from shutil import which
 from typing import TYPE_CHECKING, Annotated
@@ -16,7 +15,7 @@ from onewafer.cli.recorded_run import (
     RecordOption,
     SampleEveryOption,
     ViewOption,
-    recording_file,
+    recorded,
     show_longest,
 )
 from onewafer.cli.simulation_options import (
@@ -26,11 +25,12 @@ from onewafer.cli.simulation_options import (
     read_settings,
 )
 from onewafer.errors import ConfigurationError, TraceError
-from onewafer.settings import check_samples, check_trace_file
+from onewafer.settings import check_trace_file
 from onewafer.terminal import printable
 
 if TYPE_CHECKING:
     from onewafer.host import Device
+    from onewafer.settings import Settings
 
 DEFAULT_OUTPUT = "trace.perfetto-trace"
 DEFAULT_PROFILE = "sdk"
@@ -96,42 +96,24 @@ def trace(
         _refuse_script_options(what, launch, max_cycles, is_run=is_run)
         _convert(subject, files)
         return
-    checks = _Checks(max_cycles, strict, check)
-    with recording_file(record, is_shown=view) as file:
-        check_samples(file, sample_every, "--sample-every")
-        recorded = _Recorded(file, sample_every)
+    settings = read_settings(max_cycles=max_cycles, strict=strict, checks=check)
+    with recorded(settings, record, sample_every=sample_every, is_shown=view) as settings:
         if subject.is_dir():
             if len(what) > 1:
                 raise ConfigurationError(
                     f"{what[1]}: a folder has no arguments; options come before it"
                 )
             calls = [_parse_launch(text) for text in launch or []]
-            _run_folder(_make_device(subject, files, profile, checks, recorded), calls)
+            _run_folder(_make_device(subject, files, profile, settings), calls)
             code = 0
         elif launch:
             raise ConfigurationError("--launch is for a FOLDER; a script launches by itself")
         else:
-            code = _run_script(what, files, checks, recorded)
+            code = _run_script(what, files, settings)
+        file = settings.record_file
         if view and file is not None and file.exists():
             show_longest([file])
     raise typer.Exit(code)
-
-
-@dataclass(frozen=True, slots=True)
-class _Checks:
-    """What lets a run fail."""
-
-    max_cycles: int | None
-    strict: bool
-    check: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class _Recorded:
-    """What is recorded beside the trace."""
-
-    file: Path | None
-    sample_every: int | None
 
 
 def _refuse_script_options(
@@ -141,7 +123,7 @@ def _refuse_script_options(
         raise ConfigurationError(f"{what[0]}: a trace is only converted: it takes -o and no more")
 
 
-def _run_script(what: list[str], files: list[Path], checks: _Checks, recorded: _Recorded) -> int:
+def _run_script(what: list[str], files: list[Path], settings: Settings) -> int:
     """Run the script, and say so if nothing was simulated by it; return its exit code."""
     arguments = what[1:] if what[0] in _RUNNERS else what
     if not arguments:
@@ -154,16 +136,16 @@ def _run_script(what: list[str], files: list[Path], checks: _Checks, recorded: _
     if not arguments[0].startswith("-") and not Path(arguments[0]).exists():
         raise ConfigurationError(f"there is no script, folder or trace {arguments[0]}")
     options = [f"--trace={','.join(map(str, files))}"]
-    if checks.max_cycles is not None:
-        options.append(f"--max-cycles={checks.max_cycles}")
-    if checks.strict:
+    if settings.max_cycles is not None:
+        options.append(f"--max-cycles={settings.max_cycles}")
+    if settings.is_strict:
         options.append("--strict")
-    if checks.check is not None:
-        options.append(f"--check={checks.check}")
-    if recorded.file is not None:
-        options.append(f"--record={recorded.file}")
-    if recorded.sample_every is not None:
-        options.append(f"--sample-every={recorded.sample_every}")
+    if settings.checks:
+        options.append(f"--check={','.join(settings.checks)}")
+    if settings.record_file is not None:
+        options.append(f"--record={settings.record_file}")
+    if settings.sample_every is not None:
+        options.append(f"--sample-every={settings.sample_every}")
     sys.stdout.flush()
     command = [sys.executable, "-m", "onewafer.cli.cs_python", *options, *arguments]
     before = [_identity(path) for path in files]
@@ -200,39 +182,24 @@ def _is_other_command(name: str) -> bool:
     return name.endswith(".sh") or not (Path(name).exists() or which(name) is None)
 
 
-def _make_device(
-    folder: Path, files: list[Path], profile: str, checks: _Checks, recorded: _Recorded
-) -> Device:
+def _make_device(folder: Path, files: list[Path], profile: str, settings: Settings) -> Device:
     from onewafer.arch import load_architecture  # noqa: PLC0415  # a subcommand loads what it uses
     from onewafer.host import (  # noqa: PLC0415  # likewise
         Device,
-        RecordingOptions,
         RunLimits,
         checking_of,
-        record_folder,
+        folder_recorder,
     )
 
     image = load_image(folder)
-    settings = read_settings(
-        engine=None,
-        max_cycles=checks.max_cycles,
-        threads=None,
-        quiet=False,
-        strict=checks.strict,
-        checks=checks.check,
-    )
     limits = RunLimits.from_settings(settings)
-    recorder = None
-    if recorded.file is not None:
-        options = RecordingOptions(recorded.sample_every)
-        recorder = record_folder(recorded.file, folder, limits.observer.say, options)
     return Device(
         image,
         load_architecture(image.arch, profile=profile),
         engine="reference",
         limits=limits,
         trace_files=files,
-        recorder=recorder,
+        recorder=folder_recorder(folder, settings, limits.observer.say),
         checking=checking_of(settings),
         is_reviewed=True,
         has_host=False,

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated
@@ -10,9 +11,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from onewafer.cli.output_files import check_output
+from onewafer.settings import require_recording
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
+
+    from onewafer.settings import Settings
 
 RecordOption = Annotated[
     Path | None,
@@ -28,7 +32,7 @@ SampleEveryOption = Annotated[
         "--sample-every",
         metavar="N",
         min=1,
-        help="Record over time, too: a window each N cycles, for --record and --view.",
+        help="Record over time, too: the recording has a window for each N cycles.",
     ),
 ]
 LiveOption = Annotated[
@@ -44,18 +48,36 @@ ViewOption = Annotated[
 
 
 @contextmanager
-def recording_file(record: Path | None, *, is_shown: bool) -> Generator[Path | None]:
-    """Yield where a run is recorded: the file that was named, or one for the page alone.
+def recorded(
+    settings: Settings,
+    record: Path | None,
+    *,
+    sample_every: int | None,
+    is_live: bool = False,
+    is_shown: bool = False,
+) -> Generator[Settings]:
+    """Yield the settings of a run, with what its options say of its recording.
+
+    A run that is shown, and for which no file is named, is recorded into one for the page alone.
 
     Raises:
-        ConfigurationError: it cannot be written.
+        ConfigurationError: the file cannot be written, or an option is about a recording that is
+            not made.
     """
-    named = check_output("--record", record)
-    if named is not None or not is_shown:
-        yield named
-        return
-    with TemporaryDirectory(prefix="onewafer-view-") as folder:
-        yield Path(folder, "run.parquet")
+    file = check_output("--record", record) or settings.record_file
+    require_recording(file, wanted=is_live, origin="--live")  # that of a page has no known name
+    is_temporary = is_shown and file is None
+    prefix = "onewafer-view-"
+    with TemporaryDirectory(prefix=prefix) if is_temporary else nullcontext() as folder:
+        if folder is not None:
+            file = Path(folder, "run.parquet")
+        require_recording(file, wanted=sample_every, origin="--sample-every")
+        yield replace(
+            settings,
+            record_file=file,
+            sample_every=sample_every or settings.sample_every,
+            is_live=is_live or settings.is_live,
+        )
 
 
 def show_longest(files: Sequence[Path]) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from pathlib import Path  # noqa: TC003  # Typer reads the annotation
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,8 +10,9 @@ import typer
 
 from onewafer.cli.output_files import check_output, write_output
 from onewafer.cli.recorded_run import (
-    RecordOption,  # noqa: TC001  # Typer reads annotations
-    SampleEveryOption,  # noqa: TC001  # likewise
+    RecordOption,
+    SampleEveryOption,
+    recorded,
 )
 from onewafer.cli.simulation_options import (
     EngineOption,
@@ -22,7 +22,6 @@ from onewafer.cli.simulation_options import (
     read_settings,
 )
 from onewafer.errors import ConfigurationError, HostError
-from onewafer.settings import check_samples
 from onewafer.terminal import printable
 from onewafer.whole_files import whole_file
 
@@ -71,13 +70,11 @@ def resume(
     and windows from the checkpoint on.
     """
     symbols, json_file = check_output("--symbols", symbols), check_output("--json", json_file)
-    record = check_output("--record", record)
-    check_samples(record, sample_every, "--sample-every")
     settings = read_settings(
         engine=engine, max_cycles=max_cycles, threads=threads, quiet=quiet, strict=strict
     )
-    settings = replace(settings, record_file=record, sample_every=sample_every)
-    code = _go_on(checkpoint, settings, symbols, json_file)
+    with recorded(settings, record, sample_every=sample_every) as settings:
+        code = _go_on(checkpoint, settings, symbols, json_file)
     raise typer.Exit(code)
 
 
@@ -85,17 +82,13 @@ def _go_on(path: Path, settings: Settings, symbols: Path | None, json_file: Path
     from onewafer.host import (  # noqa: PLC0415  # a subcommand loads what it uses
         Device,
         Interruption,
-        RecordingOptions,
         RunLimits,
         checking_of,
-        record_folder,
+        folder_recorder,
     )
 
     limits = RunLimits.from_settings(settings)
-    recorder, file = None, settings.record_file
-    if file is not None:
-        recorded = RecordingOptions.from_settings(settings)
-        recorder = record_folder(file, path.with_suffix(""), limits.observer.say, recorded)
+    recorder = folder_recorder(path.parent / path.stem, settings, limits.observer.say)
     device = Device.from_checkpoint(
         path,
         engine=settings.engine,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
@@ -18,7 +18,7 @@ from onewafer.cli.recorded_run import (
     RecordOption,
     SampleEveryOption,
     ViewOption,
-    recording_file,
+    recorded,
     show_longest,
 )
 from onewafer.cli.simulation_options import (
@@ -28,7 +28,6 @@ from onewafer.cli.simulation_options import (
     read_settings,
 )
 from onewafer.errors import ConfigurationError, RecordingError
-from onewafer.settings import check_samples
 
 if TYPE_CHECKING:
     from onewafer.execution import WaferOptions
@@ -52,6 +51,14 @@ _BudgetOption = Annotated[
 _RectangleOption = Annotated[
     str | None,
     typer.Option(metavar="WxH", help="PEs to use [default: the fastest that fits]."),
+]
+_DtypeOption = Annotated[
+    str | None,
+    typer.Option(metavar="NAME", help="f16 or f32 on the wafer [default: the model's]."),
+]
+_ClockOption = Annotated[
+    str | None,
+    typer.Option(metavar="HZ", help="E.g. 850MHz [default: the architecture's]."),
 ]
 _ContextOption = Annotated[
     int,
@@ -119,14 +126,8 @@ def run(
     fidelity: _FidelityOption = "auto",
     simulate_budget: _BudgetOption = "250M",
     rectangle: _RectangleOption = None,
-    dtype: Annotated[
-        str | None,
-        typer.Option(metavar="NAME", help="f16 or f32 on the wafer [default: the model's]."),
-    ] = None,
-    clock: Annotated[
-        str | None,
-        typer.Option(metavar="HZ", help="E.g. 850MHz [default: the architecture's]."),
-    ] = None,
+    dtype: _DtypeOption = None,
+    clock: _ClockOption = None,
     max_batch: Annotated[int, typer.Option(metavar="ROWS", help="Most rows in one launch.")] = 64,
     context: _ContextOption = 1024,
     rows_per_launch: _RowsOption = 16,
@@ -171,16 +172,9 @@ def run(
         csl=csl,
         engine=settings.engine,
     )
-    with recording_file(record, is_shown=view) as file:
-        check_samples(file or settings.record_file, sample_every, "--sample-every")
-        if live and record is None and settings.record_file is None:
-            raise ConfigurationError("--live: say where the recording is to be: --record FILE")
-        settings = replace(
-            settings,
-            record_file=file or settings.record_file,
-            sample_every=sample_every or settings.sample_every,
-            is_live=live or settings.is_live,
-        )
+    with recorded(
+        settings, record, sample_every=sample_every, is_live=live, is_shown=view
+    ) as settings:
         _run(script, arguments or [], options, settings, cuda_alias=cuda_alias, output=output)
 
 

@@ -56,10 +56,10 @@ StrictOption = Annotated[
 
 def read_settings(
     *,
-    engine: str | None,
-    max_cycles: int | None,
-    threads: int | None,
-    quiet: bool,
+    engine: str | None = None,
+    max_cycles: int | None = None,
+    threads: int | None = None,
+    quiet: bool = False,
     strict: bool = False,
     checks: str | None = None,
 ) -> Settings:

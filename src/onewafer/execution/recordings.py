@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from onewafer.mesh import EmittedPlacement, EmittedProgram, MeshProgram
+    from onewafer.settings import Settings
 
 _AXES = {Distribution.BLOCKED_X: "x", Distribution.BLOCKED_Y: "y", Distribution.LOCAL: ""}
 
@@ -42,6 +43,17 @@ class Recordings:
         self._say = say
         self._options = options
         self._recorders: list[RunRecorder] = []
+
+    @classmethod
+    def from_settings(cls, settings: Settings, say: Callable[[str], object]) -> Recordings | None:
+        """Return the recordings of a run; None: it is not recorded.
+
+        Raises:
+            ConfigurationError: PyArrow is not installed.
+        """
+        if settings.record_file is None:
+            return None
+        return cls(settings.record_file, say, RecordingOptions.from_settings(settings))
 
     @property
     def files(self) -> tuple[Path, ...]:

@@ -28,7 +28,7 @@ from onewafer.host.run_recorder import (
     Recorded,
     RecordingOptions,
     RunRecorder,
-    record_folder,
+    folder_recorder,
 )
 from onewafer.host.run_review import checking_of
 from onewafer.host.run_samples import Whereabouts, addresses_of
@@ -90,6 +90,7 @@ __all__ = [
     "ended_by_exceptions",
     "find_folder",
     "float_to_hex",
+    "folder_recorder",
     "get_platform",
     "get_simulator",
     "get_system",
@@ -98,7 +99,6 @@ __all__ = [
     "make_u48",
     "memcpy_view",
     "prints",
-    "record_folder",
     "save_stream_ports",
     "scripts_handler",
     "sub_ts",

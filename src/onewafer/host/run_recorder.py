@@ -87,23 +87,23 @@ class Recorded:
     """How to see which part of a model a PE is at; None: it is no model."""
 
 
-def record_folder(
-    path: Path,
-    folder: Path,
-    say: Callable[[str], object],
-    options: RecordingOptions = AT_THE_END,
-) -> RunRecorder:
-    """Return a recorder of the program in a folder that `cslc` wrote.
+def folder_recorder(
+    folder: Path, settings: Settings, say: Callable[[str], object]
+) -> RunRecorder | None:
+    """Return a recorder of the program in a folder that `cslc` wrote; None: it is not recorded.
 
     Raises:
         ConfigurationError: as `RunRecorder`.
     """
+    if settings.record_file is None:
+        return None
     subject = Recorded(folder.name, SourceFiles(folder))
-    return RunRecorder(path, subject, say, options)
+    options = RecordingOptions.from_settings(settings)
+    return RunRecorder(settings.record_file, subject, say, options)
 
 
 class RunRecorder:
-    """Writes the recording of one run at its end, whichever that is."""
+    """Writes the recording of one run at its end, whichever that is; a live one meanwhile, too."""
 
     def __init__(
         self,

@@ -31,7 +31,7 @@ from onewafer.host.narrow_shifts import mend_narrow_shifts
 from onewafer.host.print_log import FILE_NAME as LOG_NAME
 from onewafer.host.print_log import LogFile, PrintLog, prints
 from onewafer.host.run_limits import RunLimits
-from onewafer.host.run_recorder import RecordingOptions, record_folder
+from onewafer.host.run_recorder import folder_recorder
 from onewafer.host.run_review import checking_of
 from onewafer.host.scalars import numpy_type
 from onewafer.host.sdk_arguments import Handles, as_wavelets, check_whole, copy_format, to_path
@@ -50,7 +50,6 @@ if TYPE_CHECKING:
 
     from numpy.typing import DTypeLike, NDArray
 
-    from onewafer.host.run_recorder import RunRecorder
     from onewafer.host.scalars import Argument
     from onewafer.host.sdk_platform import SdkExecutionPlatform
     from onewafer.host.simulation_record import LaunchReport
@@ -99,7 +98,7 @@ class SdkRuntime:
         limits = RunLimits.from_settings(settings)
         if prints(self._image):
             limits = replace(limits, log=PrintLog(self._image, LogFile(Path(LOG_NAME))))
-        recorder = _recorder_of(self._folder, settings, limits)
+        recorder = folder_recorder(self._folder, settings, limits.observer.say)
         self._device = Device(
             self._image,
             self._architecture,
@@ -587,10 +586,3 @@ class SdkRuntime:
             if not sent:
                 raise
             raise DeadlockError(f"{error.reason}\n{sent}", error.place) from None
-
-
-def _recorder_of(folder: Path, settings: Settings, limits: RunLimits) -> RunRecorder | None:
-    if settings.record_file is None:
-        return None
-    options = RecordingOptions.from_settings(settings)
-    return record_folder(settings.record_file, folder, limits.observer.say, options)

@@ -24,7 +24,6 @@ from onewafer.execution import (
     Simulation,
     WaferOptions,
 )
-from onewafer.host import RecordingOptions
 from onewafer.pytorch import SequenceRoom, open_sequences
 from onewafer.server.values.building import BuiltValues
 from onewafer.server.values.host import HostValues
@@ -122,9 +121,6 @@ def build_fabric_values(
 
 def _loader(options: WaferOptions) -> Loader:
     """Return a loader that records what is simulated, if the environment says so."""
-    settings = Settings.from_environment()
-    if settings.record_file is None:
-        return Loader(options)
-    recorded = RecordingOptions.from_settings(settings)
-    recordings = Recordings(settings.record_file, logging.getLogger(__name__).info, recorded)
+    say = logging.getLogger(__name__).info
+    recordings = Recordings.from_settings(Settings.from_environment(), say)
     return Loader(options, Simulation(recordings=recordings))
