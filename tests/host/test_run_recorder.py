@@ -1,7 +1,6 @@
 """A recorded run is the same run, and its recording says what the machine counted."""
 
 import gc
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -15,7 +14,7 @@ from onewafer.host import (
     RunRecorder,
     run_samples,
 )
-from onewafer.host.run_samples import RunSamples
+from onewafer.host.run_samples import RunSamples, most_windows
 from onewafer.image import SectionKind
 from onewafer.recording import RecordingFile, SourceTexts, column_of_window
 from onewafer.simulator import StallReason
@@ -126,10 +125,10 @@ def test_of_several_machines_the_one_with_most_cycles_is_recorded(tmp_path):
     assert len(header.launches) == 1
 
 
-def sample(path, *, every, most_windows=None, monkeypatch=None):
+def sample(path, *, every, most=None, monkeypatch=None):
     """Record a run with windows; return the file and the statistics at its end."""
-    if most_windows is not None:
-        monkeypatch.setattr(run_samples, "_MOST_WINDOWS", most_windows)
+    if most is not None:
+        monkeypatch.setattr(run_samples, "_MOST_WINDOWS", most)
     recorder = RunRecorder(path, Recorded("x", SourceTexts({})), print, RecordingOptions(every))
     image = streaming(num_sent=40, num_received=40)
     device = Device(image, WSE3, engine="fast", recorder=recorder)
@@ -139,9 +138,9 @@ def sample(path, *, every, most_windows=None, monkeypatch=None):
     return RecordingFile(path), device.machine.statistics()
 
 
-@pytest.mark.parametrize("most_windows", [None, 4])
-def test_windows_follow_one_another_and_add_up_to_the_run(tmp_path, most_windows, monkeypatch):
-    options = {"most_windows": most_windows, "monkeypatch": monkeypatch}
+@pytest.mark.parametrize("most", [None, 4])
+def test_windows_follow_one_another_and_add_up_to_the_run(tmp_path, most, monkeypatch):
+    options = {"most": most, "monkeypatch": monkeypatch}
     file, statistics = sample(tmp_path / "run.parquet", every=10, **options)
     windows = file.header.windows
 
@@ -149,10 +148,10 @@ def test_windows_follow_one_another_and_add_up_to_the_run(tmp_path, most_windows
     assert windows[-1].end_cycle == statistics.cycles
     assert [w.start_cycle for w in windows[1:]] == [w.end_cycle for w in windows[:-1]]
     lengths = {w.end_cycle - w.start_cycle for w in windows[:-1]}
-    if most_windows is None:
+    if most is None:
         assert lengths == {10}
     else:
-        assert len(windows) <= most_windows
+        assert len(windows) <= most
         assert all(length % 20 == 0 for length in lengths)
     busy = statistics.main_thread_cycles + statistics.data_path_cycles
     assert (busy <= statistics.cycles).all()  # so that no window cuts it
@@ -168,9 +167,7 @@ def test_windows_follow_one_another_and_add_up_to_the_run(tmp_path, most_windows
 
 def test_samples_change_nothing_and_memory_bounds_them():
     image = streaming()
-    machine = SimpleNamespace(image=SimpleNamespace(width=755, height=1170), cycle=0)
-    samples = RunSamples(machine, 10)
-    assert samples.most_windows * 755 * 1170 * 13 <= 1 << 28
+    assert most_windows(755 * 1170) * 755 * 1170 * 13 <= 1 << 28
     cycles = set()
     for every in (None, 3):
         device = Device(image, WSE3, engine="fast")

@@ -586,9 +586,9 @@ class Device:
         if self._recorder is not None:
             sampler = join_samplers(sampler, self._recorder.sampler)
         glance = None if self._recorder is None else self._recorder.glance
+        what = what or self._pending
         while True:
             try:
-                what = what or self._pending
                 run_until_rest(machine, what, self._limits, observer, sampler, glance=glance)
             except SimulationError as error:
                 self._note_failure(error)

@@ -58,6 +58,16 @@ def addresses_of(image: WaferImage, name: str) -> NDArray[np.intp]:
     return by_program[image.program_of_pe.reshape(-1)].astype(np.intp)
 
 
+def most_windows(num_pes: int) -> int:
+    """Return how many windows there is memory for: an even number, and two at least.
+
+    >>> most_windows(755 * 1170), most_windows(4)
+    (22, 128)
+    """
+    room = _MOST_BYTES // (_BYTES_OF_WINDOW * num_pes)
+    return min(max(2, room - room % 2), _MOST_WINDOWS)
+
+
 @dataclass(slots=True)
 class _Taken:
     """A window that is over."""
@@ -82,28 +92,21 @@ class RunSamples:
     every: int
     """Cycles of a window."""
     whereabouts: Whereabouts | None = None
-    most_windows: int | None = None
-    """None: as many as there is memory for. An even number."""
     next_look: int = field(init=False)
     _taken: list[_Taken] = field(init=False, default_factory=list[_Taken])
     _addresses: NDArray[np.intp] | None = field(init=False, default=None)
     _before: NDArray[np.int64] = field(init=False)
     _start_cycle: int = field(init=False)
+    _most_windows: int = field(init=False)
 
     def __post_init__(self) -> None:
         """Begin the first window."""
         image = self.machine.image
-        num_pes = image.width * image.height
-        if self.most_windows is None:
-            room = _MOST_BYTES // (_BYTES_OF_WINDOW * num_pes)
-            self.most_windows = min(max(2, room - room % 2), _MOST_WINDOWS)
+        self._most_windows = most_windows(image.width * image.height)
         if self.whereabouts is not None:
             self._addresses = addresses_of(image, self.whereabouts.symbol)
         self._start_cycle = self.machine.cycle
-        if self._start_cycle:  # it goes on from a checkpoint
-            self._before = _count(self.machine)
-        else:
-            self._before = np.zeros((len(WINDOW_COUNTERS), num_pes), np.int64)
+        self._before = _count(self.machine)
         self.next_look = self._start_cycle + self.every
 
     def look(self, machine: Machine) -> None:
@@ -116,7 +119,7 @@ class RunSamples:
         if self.whereabouts is not None and self._addresses is not None:
             parts = self.whereabouts.look(machine, self._addresses)
         self._taken.append(_Taken(window, counts, parts))
-        if len(self._taken) == self.most_windows:
+        if len(self._taken) == self._most_windows:
             pairs = zip(self._taken[::2], self._taken[1::2], strict=True)
             self._taken = [first.with_next(second) for first, second in pairs]
             self.every *= 2
@@ -140,7 +143,7 @@ class RunSamples:
 
 
 def _count(machine: Machine) -> NDArray[np.int64]:
-    """Return what was counted since loading, `[counter, pe]`; work of two kinds at once twice."""
+    """Return the counters since loading, `[counter, pe]`; busy is work of both kinds added."""
     statistics = machine.statistics()
     busy = statistics.main_thread_cycles + statistics.data_path_cycles
     waits = np.zeros_like(busy)
