@@ -11,6 +11,7 @@ from starlette.testclient import TestClient
 from onewafer.cli.main import execute
 from onewafer.recording import RecordingFile
 from onewafer.viewer import page_file
+from onewafer.viewer.followed_runs import FollowedRuns
 from onewafer.viewer.heat_maps import draw_codes, find_map
 from onewafer.viewer.page_parts import PageParts
 from onewafer.viewer.page_server import make_app
@@ -163,6 +164,16 @@ def test_runs_of_other_rectangles_are_not_compared(path, tmp_path, capsys):
         assert "has 3×2 PEs and" in said
         assert "4×2: runs are compared PE by PE" in said
     assert not (tmp_path / "a.png").exists()
+
+
+def test_a_run_that_changes_its_rectangle_is_shown_as_it_was(path, tmp_path):
+    other = record(tmp_path / "b.parquet")
+    runs = FollowedRuns([RecordingFile(path), RecordingFile(other)])
+    before = runs.find("run.json")
+    record(other, width=4)
+
+    assert runs.look() == 0
+    assert runs.find("run.json") == before
 
 
 def test_a_picture_of_two_runs_is_what_differs(path, tmp_path, capsys):

@@ -110,9 +110,7 @@ def _write(
     if png is not None:
         from onewafer.viewer.wafer_picture import Subject, draw_picture  # noqa: PLC0415  # likewise
 
-        first, other = (*runs, None)[:2]
-        assert first is not None, "there is one run at least"  # invariant
-        said = draw_picture(wanted.what, png, Subject(first, other, wanted.windows))
+        said = draw_picture(wanted.what, png, Subject(*runs, windows=wanted.windows))
         typer.echo(printable(f"wrote {png.name}: {said}"))
     if html is not None:
         from onewafer.viewer.followed_runs import FollowedRuns  # noqa: PLC0415  # likewise

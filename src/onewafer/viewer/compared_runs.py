@@ -18,7 +18,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from onewafer.errors import ConfigurationError
-from onewafer.viewer.heat_maps import Drawn, Unit, draw_codes, find_map, levels_of, values_of
+from onewafer.viewer.heat_maps import (
+    Drawn,
+    Unit,
+    draw_codes,
+    levels_of,
+    list_maps,
+    mean_of,
+    num_levels,
+    values_of,
+)
 from onewafer.viewer.page_parts import PageParts, drawn_part
 from onewafer.viewer.palettes import difference_palette
 
@@ -57,8 +66,8 @@ class Difference:
 
     def maps(self) -> tuple[HeatMap, ...]:
         """Return the maps that both have; what a model is at differs by window, and has none."""
-        known = {found.name for found in PageParts(self.second).maps}
-        maps = PageParts(self.first).maps
+        known = {found.name for found in list_maps(self.second)}
+        maps = list_maps(self.first)
         return tuple(m for m in maps if m.name in known and m.unit is not Unit.PART)
 
     def highest(self, drawn: HeatMap) -> float:
@@ -75,8 +84,7 @@ class Difference:
         largest = float(np.abs(less).max(initial=0))
         steps = np.rint(less * ((NO_DIFFERENCE - 1) / largest)) if largest > 0 else less
         codes = np.where(has_program | (less != 0), NO_DIFFERENCE + steps, 0).astype(np.uint8)
-        mean = float(less[has_program].mean()) if has_program.any() else 0.0
-        return Drawn(largest, mean, levels_of(codes, is_ordered=True))
+        return Drawn(largest, mean_of(less, has_program), levels_of(codes, is_ordered=True))
 
 
 class ComparedParts:
@@ -91,6 +99,7 @@ class ComparedParts:
         check_rectangles(first, second)
         self._difference = Difference(first, second)
         self._both = {"a": PageParts(first), "b": PageParts(second)}
+        self._maps = {found.name: found for found in self._difference.maps()}
         self._draw = lru_cache(_MOST_KEPT)(self._draw_codes)
 
     def find(self, path: str) -> bytes | None:
@@ -107,7 +116,7 @@ class ComparedParts:
         if not rest.startswith("maps/"):
             return self._both[folder].find(rest) if folder in self._both else None
         name = rest.removeprefix("maps/").removesuffix(".json").partition("/")[0]
-        if name not in {found.name for found in self._difference.maps()}:
+        if name not in self._maps:
             return None
         return drawn_part(self._draw(folder, name), rest.removeprefix(f"maps/{name}"))
 
@@ -118,15 +127,16 @@ class ComparedParts:
                 yield path
         if "columns.json" in self._both["b"].paths():
             yield "b/columns.json"
-        for found in self._difference.maps():
+        header = self._both["a"].recording.header
+        levels = range(num_levels(header.width, header.height))
+        for name in self._maps:
             for folder in (*self._both, "difference"):
-                path = f"{folder}/maps/{found.name}"
+                path = f"{folder}/maps/{name}"
                 yield f"{path}.json"
-                num_levels = len(self._draw(folder, found.name).levels)
-                yield from (f"{path}/{i}" for i in range(num_levels))
+                yield from (f"{path}/{level}" for level in levels)
 
     def _draw_codes(self, folder: str, name: str) -> Drawn:
-        drawn = find_map(self._difference.first, name)
+        drawn = self._maps[name]
         if folder == "difference":
             return self._difference.draw(drawn)
         recording = self._both[folder].recording
@@ -135,9 +145,10 @@ class ComparedParts:
     def _run(self) -> bytes:
         record: dict[str, Any] = json.loads(self._both["a"].find("run.json") or b"{}")
         other = self._both["b"].recording.header
-        names = {found.name for found in self._difference.maps()}
         record["maps"] = [
-            {**about, "is_sampled": False} for about in record["maps"] if about["name"] in names
+            {**about, "is_sampled": False}
+            for about in record["maps"]
+            if about["name"] in self._maps
         ]
         record["windows"] = []
         record["other"] = {"title": other.title, "cycles": other.cycles, "ending": other.ending}

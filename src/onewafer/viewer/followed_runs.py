@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from onewafer.errors import RecordingError
+from onewafer.errors import ConfigurationError, RecordingError
 from onewafer.recording import RecordingFile
 from onewafer.viewer.compared_runs import ComparedParts
 from onewafer.viewer.page_parts import PageParts
@@ -42,12 +42,15 @@ class FollowedRuns:
         return self._parts.paths()
 
     def look(self) -> int:
-        """Read files that have changed; return a number that changes with what was read."""
+        """Read files that have changed; return a number that changes with what was read.
+
+        What was read before stays if they cannot be shown.
+        """
         states = [_state_of(path) for path in self._paths]
         if states != self._states and None not in states:
             try:
                 self._parts = _parts_of([RecordingFile(path) for path in self._paths])
-            except RecordingError:  # of another version, perhaps: what was read before stays
+            except (RecordingError, ConfigurationError):  # e.g. of another version, or rectangle
                 return self._version
             self._states = states
             self._version += 1

@@ -202,9 +202,21 @@ def encode(
 def levels_of(codes: NDArray[np.uint8], *, is_ordered: bool) -> tuple[NDArray[np.uint8], ...]:
     """Return the pyramid of codes, the finest level first."""
     levels = [codes]
-    while max(levels[-1].shape) > _SMALLEST_LEVEL:
+    for _ in range(num_levels(*codes.shape) - 1):
         levels.append(_halve(levels[-1], is_ordered=is_ordered))
     return tuple(levels)
+
+
+def num_levels(width: int, height: int) -> int:
+    """Return how many levels the pyramid of a rectangle has.
+
+    >>> num_levels(64, 64), num_levels(65, 2), num_levels(755, 1170)
+    (1, 1, 5)
+    """
+    side, levels = max(width, height), 1
+    while side > _SMALLEST_LEVEL:
+        side, levels = (side + 1) // 2, levels + 1
+    return levels
 
 
 def _halve(codes: NDArray[np.uint8], *, is_ordered: bool) -> NDArray[np.uint8]:

@@ -26,7 +26,7 @@ import numpy as np
 from onewafer.arch import load_architecture
 from onewafer.geometry import Direction
 from onewafer.recording import SourceTexts
-from onewafer.viewer.heat_maps import Drawn, Unit, draw_codes, find_map, list_maps
+from onewafer.viewer.heat_maps import Drawn, Unit, draw_codes, list_maps, num_levels
 from onewafer.viewer.palettes import palette_of
 from onewafer.viewer.program_listing import list_program, listing_record
 from onewafer.viewer.routes import configured_colors
@@ -37,7 +37,6 @@ if TYPE_CHECKING:
 
     from onewafer.image import ColorConfig, TileProgram
     from onewafer.recording import RecordingFile
-    from onewafer.viewer.heat_maps import HeatMap
 
 _MOST_LAUNCHES = 100
 _MOST_KEPT_BYTES = 1 << 28
@@ -68,11 +67,6 @@ class PageParts:
         kept = max(16, _MOST_KEPT_BYTES // (2 * recording.header.num_pes))
         self._draw = lru_cache(kept)(self._draw_codes)
 
-    @property
-    def maps(self) -> tuple[HeatMap, ...]:
-        """The maps of the recording."""
-        return tuple(self._maps.values())
-
     def find(self, path: str) -> bytes | None:
         """Return what is at a path; None: nothing is.
 
@@ -100,8 +94,7 @@ class PageParts:
             yield "columns.json"
         yield from (f"programs/{number}.json" for number in self._placed())
         for name in self._maps:
-            yield f"maps/{name}.json"
-            yield from (f"maps/{name}/{i}" for i in range(len(self._draw(name).levels)))
+            yield from self._paths_of_map(name)
         for color in configured_colors(self.recording.image):
             yield f"routes/{color}.json"
             yield f"routes/{color}"
@@ -109,12 +102,16 @@ class PageParts:
             yield "windows.json"
         for name in (found.name for found in self._maps.values() if found.counter):
             for number in range(len(self._windows)):
-                path = f"maps/{name}@{number}"
-                yield f"{path}.json"
-                yield from (f"{path}/{i}" for i in range(len(self._draw(name, number).levels)))
+                yield from self._paths_of_map(f"{name}@{number}")
+
+    def _paths_of_map(self, name: str) -> Iterator[str]:
+        header = self.recording.header
+        yield f"maps/{name}.json"
+        levels = range(num_levels(header.width, header.height))
+        yield from (f"maps/{name}/{level}" for level in levels)
 
     def _draw_codes(self, name: str, window: int | None = None) -> Drawn:
-        drawn = find_map(self.recording, name)
+        drawn = self._maps[name]
         if window is None:
             return draw_codes(self.recording, drawn)
         highest = self._windows.highest(drawn)
@@ -149,7 +146,7 @@ class PageParts:
         ]
         record["palettes"] = {
             unit.value: palette_of(unit, header.parts).reshape(-1).tolist()
-            for unit in {Unit.PART, *(m.unit for m in self._maps.values())}
+            for unit in dict.fromkeys((Unit.PART, *(m.unit for m in self._maps.values())))
         }
         return _json(record)
 
