@@ -1,5 +1,6 @@
 """Fidelity `auto`: the host's values, and cycles of few simulated launches for all of them."""
 
+import re
 import runpy
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from onewafer.pytorch import (
     WaferOptions,
     build_report,
     intercept_calls,
+    run_on,
 )
 
 WSE3 = load_architecture("wse3")
@@ -173,6 +175,19 @@ def test_the_report_names_a_rectangle_or_a_format_that_fits_in_the_budget():
     assert f"`--rectangle 2x1`: about {smaller:,} a launch" in missed(smaller)
     assert f"`--dtype f16 --rectangle 1x1`: about {half:,} a launch" in missed(half)
     assert missed(half - 1).endswith("would do")
+
+
+def test_the_report_names_a_rectangle_for_a_program_that_trains():
+    """And no format: nothing is trained in f16."""
+
+    def missed(budget):
+        wafer, model = session(rectangle=(16, 16), simulate_budget=budget), nn.Linear(96, 128)
+        with run_on(wafer):
+            model(torch.randn(1, 96)).sum().backward()
+        return report_of(wafer).simulation.not_simulated
+
+    assert re.search(r"would do, or `--rectangle \d+x\d+`: about [\d,]+ a launch$", missed(100_000))
+    assert missed(1000).endswith("would do")
 
 
 @pytest.mark.usefixtures("no_files")

@@ -10,7 +10,7 @@ from onewafer.errors import OnewaferError
 from onewafer.execution.launch_times import Origin
 from onewafer.execution.report.values import LaunchOrigins, SimulationReport
 from onewafer.graph import DataType, with_dtype
-from onewafer.mesh import estimate, shard, smallest_rectangle
+from onewafer.mesh import Cutter, estimate, smallest_rectangle
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -68,7 +68,7 @@ def _cheaper(record: ProgramRecord, launch: Launch | None) -> Iterator[tuple[str
     """Yield options with which the model takes fewer PEs, and the PE-cycles of a launch then."""
     program, architecture = record.program, record.architecture
     graphs = [("", program.graph)]
-    if program.dtype is DataType.F32:
+    if program.dtype is DataType.F32 and not program.trains:  # training in f16 is not supported
         graphs.append(("--dtype f16 ", with_dtype(program.graph, DataType.F16)))
     for options, graph in graphs:
         try:
@@ -76,13 +76,12 @@ def _cheaper(record: ProgramRecord, launch: Launch | None) -> Iterator[tuple[str
             if smallest is None:
                 continue
             width, height = smallest
-            smaller = shard(
-                graph,
+            cutter = Cutter(graph, sequences=program.sequences, training=program.training)
+            smaller = cutter.cut(
                 width=width,
                 height=height,
                 architecture=architecture,
                 context=program.context,
-                sequences=program.sequences,
             )
         except OnewaferError:  # no program of that kind
             continue
