@@ -59,8 +59,7 @@ class BoundWrite:
 
     def take_place(self, outputs: Mapping[str, NDArray[Any]]) -> None:
         """Write it, once the outputs of the graph are there."""
-        with torch.no_grad():
-            self.buffer.copy_(self._made_of(outputs))
+        self.buffer.data.copy_(self._made_of(outputs))  # as PyTorch does: it is no edit
 
     def _made_of(self, outputs: Mapping[str, NDArray[Any]]) -> torch.Tensor:
         if isinstance(self.value, torch.Tensor):

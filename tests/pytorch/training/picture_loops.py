@@ -89,6 +89,32 @@ def normalised() -> nn.Module:
     )
 
 
+class NormalisedTwice(nn.Module):
+    """A norm that a call comes to twice, so that its running statistics change twice."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.norm, self.last = nn.Linear(6, 6), nn.BatchNorm1d(6), nn.Linear(6, CLASSES)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.last(self.norm(functional.relu(self.norm(self.first(x)))))
+
+
+def normalised_twice() -> list[torch.Tensor]:
+    model, x = NormalisedTwice(), torch.randn(4, 6)
+    functional.cross_entropy(model(x), torch.randint(CLASSES, (4,))).backward()
+    return [*(p.grad for p in model.parameters()), *model.buffers()]
+
+
+def normalised_twice_differentiated() -> list[torch.Tensor]:
+    """Return gradients of a penalty on gradients; another batch comes before its backward pass."""
+    model = nn.Sequential(nn.Linear(6, 5), nn.BatchNorm1d(5), nn.ReLU(), nn.Linear(5, CLASSES))
+    x = torch.randn(4, 6, requires_grad=True)
+    (slope,) = torch.autograd.grad(model(x).pow(2).sum(), x, create_graph=True)
+    (slope.pow(2).sum() + model(torch.randn(4, 6)).sum()).backward()
+    return [x.grad, *(p.grad for p in model.parameters()), *model.buffers()]
+
+
 class Variational(nn.Module):
     """Layers as those of PyTorch's example of a VAE, which draws numbers in its forward pass."""
 
@@ -130,5 +156,7 @@ PICTURE_LOOPS = {
     "residual": loop(residual),
     "odd_residual": loop(odd_residual),
     "normalised": loop(normalised),
+    "normalised_twice": normalised_twice,
+    "normalised_twice_differentiated": normalised_twice_differentiated,
     "variational": variational,
 }

@@ -9,7 +9,7 @@ from onewafer.pytorch import Fidelity, Session, WaferOptions, run_on
 from onewafer.pytorch.host_work import Cause
 from tests.pytorch.training.loops import LOOPS
 
-ON_HOST = {"checkpointed", "detached"}
+ON_HOST = {"checkpointed", "detached", "normalised_twice"}
 """Loops of which the wafer trains nothing."""
 REFUSED = {
     "amsgrad": "`amsgrad` is not supported",
@@ -19,12 +19,17 @@ REFUSED = {
     "checkpointed": "hooks of saved tensors",
     "detached": "`detach` stops a gradient inside the module",
     "dropout_twice_differentiated": "gradients of gradients (`create_graph`)",
+    "normalised_twice": "a batch norm that a call comes to twice",
+    "normalised_twice_differentiated": "gradients of gradients (`create_graph`)",
     "one_clipped": "only some of the gradients of a program are clipped",
     "some_clipped": "only some of the gradients of a program are clipped",
     "largest_clipped": "the norm of order inf is not supported",
 }
 """Loops of which the wafer refuses a part → the reason in the report."""
-INEXACT = {"loss_twice_differentiated", "evaluated_with_labels", "normalised"}
+INEXACT = {
+    *("loss_twice_differentiated", "normalised_twice_differentiated"),
+    *("evaluated_with_labels", "normalised"),
+}
 """Loops in which gradients are added up in another order, or results have no gradient."""
 
 DIVIDES_BY_SMALL = {"another_optimizer": 5e-5}

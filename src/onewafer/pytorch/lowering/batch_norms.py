@@ -103,7 +103,10 @@ def _lower_with_running(writer: GraphWriter, call: Call) -> tuple[Operand, ...]:
 
     PyTorch has two statistics for its own backward pass in the first place; they are not read.
     """
-    buffers = call.optional(3, "running_mean"), call.optional(4, "running_var")
+    buffers = [call.optional(3, "running_mean"), call.optional(4, "running_var")]
+    befores = [buffer for buffer in buffers if isinstance(buffer, External)]
+    if len(befores) < len(buffers):
+        raise call.unsupported("a batch norm that a call comes to twice is not supported")
     momentum = cast("float", call.constant(6, "momentum", 0.1))
     maps, name = _read_features(writer, call), call.node.name
     rows, features = maps.tensor.shape
@@ -112,9 +115,8 @@ def _lower_with_running(writer: GraphWriter, call: Call) -> tuple[Operand, ...]:
     writer.emit(BatchVariance(variance, maps.tensor.name))
     corrections = 1.0, rows / (rows - 1) if rows > 1 else math.nan
     running = [
-        Running(buffer, found, momentum, correction)
-        for buffer, found, correction in zip(buffers, (mean, variance), corrections, strict=True)
-        if isinstance(buffer, External)
+        Running(before, found, momentum, correction)
+        for before, found, correction in zip(befores, (mean, variance), corrections, strict=True)
     ]
     epsilon = cast("float", call.constant(7, "eps", 1e-5))
     return (_normalise_batch(writer, call, maps, epsilon), *running, *running)

@@ -167,7 +167,7 @@ class TrainingCall:
             yield
         finally:
             for buffer, before in buffers:
-                buffer.copy_(before)
+                buffer.data.copy_(before)  # as PyTorch writes them: it is no edit of an operand
 
     # --- launches ------------------------------------------------------------------------------
 
