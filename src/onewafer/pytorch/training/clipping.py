@@ -82,18 +82,17 @@ class ClippedPart:
 
 @dataclass(frozen=True, slots=True)
 class Clipped:
-    """The gradients that a call clips: those on the wafer by program, and those on the host."""
+    """The gradients that a call clips: those on the wafer by program, and the host's others."""
 
     parts: Sequence[ClippedPart]
     others: Sequence[torch.Tensor]
-    """Parameters."""
 
     @classmethod
     def find(
         cls,
         parameters: Sequence[torch.Tensor],
         homes: Homes,
-        refuse: Callable[[UnsupportedOperationError], None],
+        refuse: Callable[[UnsupportedOperationError], object],
     ) -> Clipped:
         """Return where the gradients of parameters are.
 
@@ -102,11 +101,11 @@ class Clipped:
         by_program: defaultdict[TrainingProgram, dict[torch.Tensor, Home]] = defaultdict(dict)
         others: list[torch.Tensor] = []
         for parameter in parameters:
-            home = homes.find(parameter)
-            if parameter.grad is None:
+            home, gradient = homes.find(parameter), parameter.grad
+            if gradient is None:
                 continue
             if home is None:
-                others.append(parameter)
+                others.append(gradient)
             else:
                 by_program[home.program][parameter] = home
         parts: list[ClippedPart] = []
@@ -117,15 +116,13 @@ class Clipped:
                 parts.append(ClippedPart(program, found))
             else:
                 refuse(UnsupportedOperationError(_NO_ENTRIES if is_all else _SOME_ONLY))
-                others += found
+                others += [parameter.grad for parameter in found if parameter.grad is not None]
         return cls(parts, others)
 
     def norm(self) -> torch.Tensor:
         """Return the norm of all gradients."""
         squares = sum(part.squares() for part in self.parts)
-        for parameter in self.others:
-            assert parameter.grad is not None, "only such parameters are clipped"  # invariant
-            squares += float(parameter.grad.double().square().sum())
+        squares += sum(float(other.double().square().sum()) for other in self.others)
         return torch.tensor(math.sqrt(squares) if squares >= 0 else math.nan)
 
     def scale(self, norm: torch.Tensor, most: float) -> None:
@@ -133,14 +130,12 @@ class Clipped:
         factor = torch.clamp(most / (norm + 1e-6), max=1.0)  # as PyTorch has it
         for part in self.parts:
             part.scale(float(factor))
-        for parameter in self.others:
-            assert parameter.grad is not None, "only such parameters are clipped"  # invariant
-            parameter.grad.mul_(factor)
+        for other in self.others:
+            other.mul_(factor)
 
     def clamp(self, bound: float) -> None:
         """Bound all gradients by ±`bound`."""
         for part in self.parts:
             part.clamp(bound)
-        for parameter in self.others:
-            assert parameter.grad is not None, "only such parameters are clipped"  # invariant
-            parameter.grad.clamp_(-bound, bound)
+        for other in self.others:
+            other.clamp_(-bound, bound)

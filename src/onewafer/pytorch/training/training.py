@@ -305,14 +305,11 @@ class Training:
         parameters: Sequence[torch.Tensor],
         refusal: UnsupportedOperationError | None,
     ) -> Clipped:
-        def refuse(error: UnsupportedOperationError) -> None:
-            self._count(name, error)
-
         if refusal is None:
-            return Clipped.find(parameters, self.homes, refuse)
+            return Clipped.find(parameters, self.homes, partial(self._count, name))
         if any(self.homes.find(parameter) is not None for parameter in parameters):
-            refuse(refusal)
-        return Clipped((), parameters)
+            self._count(name, refusal)
+        return Clipped((), ())
 
     def _clip_on_host(
         self, clipped: Clipped, on_host: Callable[[], _Norm], *, is_norm: bool
