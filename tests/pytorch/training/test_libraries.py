@@ -14,15 +14,19 @@ WORDS, TOKENS = 7, 4
 pytestmark = pytest.mark.filterwarnings("ignore")  # those of the libraries are their own
 
 
-def run(train):
-    """Return what a loop gives without a wafer and with one, and the report."""
+def check(train):
+    """Hold what a loop gives on the wafer against plain Python; return the report."""
     session = Session(WaferOptions(fidelity=Fidelity.MODEL, rectangle=(2, 2), simulate_budget=0))
     torch.manual_seed(0)
     expected = train()
     torch.manual_seed(0)
     with run_on(session):
         found = train()
-    return expected, found, session.report(is_over=True)
+    assert all(torch.equal(one, other) for one, other in zip(expected, found, strict=True))
+    report = session.report(is_over=True)
+    assert report.flop.share == 1
+    assert not report.host
+    return report
 
 
 def decoder():
@@ -38,6 +42,20 @@ def decoder():
             max_position_embeddings=TOKENS,
         )
     )
+
+
+def take_steps(model, *, steps=3, **inputs):
+    """Return the losses of a model of tokens, and what it has trained."""
+    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    optimizer, losses = torch.optim.AdamW(trained, lr=0.1), []
+    for _ in range(steps):
+        ids = torch.randint(WORDS, (2, TOKENS))
+        loss = model(input_ids=ids, labels=ids, **inputs).loss
+        loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+        losses.append(loss.detach())
+    return [*losses, *(parameter.detach() for parameter in trained)]
 
 
 def test_accelerate_prepares_what_the_wafer_trains():
@@ -62,12 +80,10 @@ def test_accelerate_prepares_what_the_wafer_trains():
                 losses.append(loss.detach())
         return [*losses, *(parameter.detach() for parameter in model.parameters())]
 
-    expected, found, report = run(train)
-    assert all(torch.equal(one, other) for one, other in zip(expected, found, strict=True))
-    assert report.flop.share == 1
-    assert not report.host
+    check(train)
 
 
+@pytest.mark.slow
 def test_the_trainer_of_transformers_trains_on_the_wafer(tmp_path):
     pytest.importorskip("accelerate")
     transformers = pytest.importorskip("transformers")
@@ -103,37 +119,20 @@ def test_the_trainer_of_transformers_trains_on_the_wafer(tmp_path):
         ]
         return [*logged, *(parameter.detach() for parameter in model.parameters())]
 
-    expected, found, report = run(train)
-    assert all(torch.equal(one, other) for one, other in zip(expected, found, strict=True))
-    assert report.flop.share == 1
-    assert not report.host
-    (program,) = report.programs
+    (program,) = check(train).programs
     assert program.step.steps == 3
 
 
+@pytest.mark.slow
 def test_adapters_of_peft_train_beside_frozen_weights():
     peft = pytest.importorskip("peft")
 
     def train():
         parts = ["q_proj", "v_proj"]
         adapters = peft.LoraConfig(r=2, target_modules=parts, task_type="CAUSAL_LM")
-        model = peft.get_peft_model(decoder(), adapters)
-        trained = [p for p in model.parameters() if p.requires_grad]
-        optimizer = torch.optim.AdamW(trained, lr=0.1)
-        losses = []
-        for _ in range(3):
-            ids = torch.randint(WORDS, (2, TOKENS))
-            loss = model(input_ids=ids, labels=ids).loss
-            loss.backward()
-            optimizer.step()
-            optimizer.zero_grad()
-            losses.append(loss.detach())
-        return [*losses, *(parameter.detach() for parameter in trained)]
+        return take_steps(peft.get_peft_model(decoder(), adapters))
 
-    expected, found, report = run(train)
-    assert all(torch.equal(one, other) for one, other in zip(expected, found, strict=True))
-    assert report.flop.share == 1
-    assert not report.host
+    check(train)
 
 
 def test_bert_trains_with_labels_and_its_head_is_its_table_of_tokens():
@@ -146,19 +145,7 @@ def test_bert_trains_with_labels_and_its_head_is_its_table_of_tokens():
         model = transformers.BertForMaskedLM(
             transformers.BertConfig(**sizes, **depth, **no_dropout)
         )
-        optimizer = torch.optim.AdamW(model.parameters(), lr=0.1)
-        losses = []
-        for _ in range(2):
-            ids = torch.randint(WORDS, (2, TOKENS))
-            mask = torch.ones_like(ids)
-            loss = model(input_ids=ids, attention_mask=mask, labels=ids).loss
-            loss.backward()
-            optimizer.step()
-            optimizer.zero_grad()
-            losses.append(loss.detach())
-        return [*losses, *(parameter.detach() for parameter in model.parameters())]
+        mask = torch.ones(2, TOKENS, dtype=torch.int64)
+        return take_steps(model, steps=2, attention_mask=mask)
 
-    expected, found, report = run(train)
-    assert all(torch.equal(one, other) for one, other in zip(expected, found, strict=True))
-    assert report.flop.share == 1
-    assert not report.host
+    check(train)
