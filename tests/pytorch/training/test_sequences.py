@@ -118,7 +118,7 @@ def run(take_loss, fidelity: Fidelity):
 @pytest.mark.alternate
 def test_values_of_the_host_are_those_of_plain_python(take_loss):
     expected, found, report = run(take_loss, Fidelity.MODEL)
-    # PyTorch's products depend on where operands lie in memory, by a unit of the last place.
+    # An evaluation that has another graph than the training is computed operation by operation.
     torch.testing.assert_close(found.pop(0), expected.pop(0), rtol=1e-6, atol=0)
     assert all(torch.equal(one, other) for one, other in zip(expected, found, strict=True))
     assert report.flop.share == 1
