@@ -1,7 +1,8 @@
 """Variables that the code of a PE names wherever it reads or writes them.
 
 In: an instance. Out: the variables whose address goes nowhere, and which no host, no FIFO and no
-data of another variable know.
+data of another variable know. A host may be left out: it reads and writes while no code of the PE
+runs, so what a function knows it knows until it waits.
 """
 
 from __future__ import annotations
@@ -14,14 +15,24 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
-def find_direct(instance: ir.InstanceIr, *, with_stores: bool = True) -> frozenset[ir.Global]:
-    """Return the variables that are only read, and with `with_stores` written, by their name."""
+def find_direct(
+    instance: ir.InstanceIr, *, with_stores: bool = True, with_host: bool = True
+) -> frozenset[ir.Global]:
+    """Return the variables that are only read, and with `with_stores` written, by their name.
+
+    Without the host those count too that only the host knows besides, itself or over a pointer that
+    the code never names.
+    """
     statements = (s for f in instance.functions for s in walk.statements(f.body))
     escaping = {a.variable for s in statements for a in _given(s, with_stores=with_stores)}
-    escaping |= {variable for variable in instance.globals if variable.is_exported}
     escaping |= {fifo.variable for fifo in instance.fifos}
     escaping |= {a.variable for load in instance.loads for a in _escaping(load.dsd)}
-    for variable in instance.globals:
+    if with_host:
+        escaping |= {variable for variable in instance.globals if variable.is_exported}
+        exported = (export.target for export in instance.exports)
+        escaping |= {target.variable for target in exported if isinstance(target, ir.AddressOf)}
+    named = set(instance.globals) if with_host else _named(instance)
+    for variable in named:
         for datum in variable.data:
             match datum:
                 case ir.AddressDatum(target=target):
@@ -30,9 +41,32 @@ def find_direct(instance: ir.InstanceIr, *, with_stores: bool = True) -> frozens
                     escaping |= {address.variable for address in _escaping(dsd)}
                 case ir.Datum():
                     pass
-    exported = (export.target for export in instance.exports)
-    escaping |= {target.variable for target in exported if isinstance(target, ir.AddressOf)}
     return frozenset(variable for variable in instance.globals if variable not in escaping)
+
+
+def _named(instance: ir.InstanceIr) -> set[ir.Global]:
+    """Return the variables whose data code can come to: those it names, and those they lead to."""
+    roots = (r for f in instance.functions for s in walk.statements(f.body) for r in walk.roots(s))
+    dsds = (load.dsd for load in instance.loads)
+    nodes = (node for root in (*roots, *dsds) for node in walk.expressions(root))
+    waiting = [node.variable for node in nodes if isinstance(node, ir.AddressOf)]
+    waiting += [fifo.variable for fifo in instance.fifos]
+    found: set[ir.Global] = set()
+    while waiting:
+        variable = waiting.pop()
+        if variable in found:
+            continue
+        found.add(variable)
+        for datum in variable.data:
+            match datum:
+                case ir.AddressDatum(target=target):
+                    waiting.append(target.variable)
+                case ir.DsdDatum(dsd=dsd):
+                    nodes = walk.expressions(dsd)
+                    waiting += [node.variable for node in nodes if isinstance(node, ir.AddressOf)]
+                case ir.Datum():
+                    pass
+    return found
 
 
 def _given(statement: ir.Statement, *, with_stores: bool) -> Iterator[ir.AddressOf]:

@@ -138,12 +138,21 @@ def test_a_dsd_operation_ends_what_is_known() -> None:
     assert num_loads(store(imm(5)), operation, store(load(), OUT)) == 1
 
 
-def test_a_variable_that_a_pointer_or_the_host_reaches_is_loaded_every_time() -> None:
+def test_a_variable_that_a_pointer_of_the_code_reaches_is_loaded_every_time() -> None:
     body = (store(imm(5)), store(load(), OUT))
     assert num_loads(*body) == 0
-    exported = number("n", is_exported=True)
-    change = (store(imm(5), exported), store(load(exported), OUT))
-    assert num_loads(*change, globals_=(exported, OUT)) == 1
     assert num_loads(*body, store(ir.AddressOf(N), OUT, 4)) == 1
     holder = ir.Global("holder", 2, 2, T.U16, None, [ir.AddressDatum(0, ir.AddressOf(N))])
-    assert num_loads(*body, globals_=(N, OUT, holder)) == 1
+    assert num_loads(*body, store(load(holder), OUT, 4), globals_=(N, OUT, holder)) == 1
+    outer = ir.Global("outer", 2, 2, T.U16, None, [ir.AddressDatum(0, ir.AddressOf(holder))])
+    asked = store(load(outer), OUT, 4)
+    assert num_loads(*body, asked, globals_=(N, OUT, holder, outer)) == 1
+
+
+def test_a_variable_that_only_the_host_knows_besides_is_there() -> None:
+    exported = number("n", is_exported=True)
+    change = (store(imm(5), exported), store(load(exported), OUT))
+    assert num_loads(*change, globals_=(exported, OUT)) == 0
+    body = (store(imm(5)), store(load(), OUT))
+    holder = ir.Global("holder", 2, 2, T.U16, None, [ir.AddressDatum(0, ir.AddressOf(N))])
+    assert num_loads(*body, globals_=(N, OUT, holder)) == 0

@@ -2,8 +2,9 @@
 
 In: an instance. Out: the same, where loads of a number from a place that is known read a local.
 
-Only variables count that the code names directly in every load and store: no pointer, no DSD, no
-FIFO and no host leads to them, so nothing changes them while a microthread works or a task waits.
+Only variables count that the code names directly in every load and store: no pointer, no DSD and
+no FIFO leads to them, so nothing changes them while a microthread works or a task waits. The host
+may know them. It reads and writes between tasks, and a function that comes after it loads them.
 All that is known ends where a function is called, and also where something is written whose place
 the compiler does not know, for programs run on from one variable into the next.
 """
@@ -38,7 +39,8 @@ _HARMLESS = (
 
 def forward(instance: ir.InstanceIr) -> ir.InstanceIr:
     """Return the instance with fewer loads; bodies change in place."""
-    direct = find_direct(instance) - find_direct(instance, with_stores=False)
+    direct = find_direct(instance, with_host=False)
+    direct -= find_direct(instance, with_host=False, with_stores=False)
     for function in instance.functions if direct else ():
         forwarder = _Forwarder(direct)
         body, _ = forwarder.block(function.body, {})
