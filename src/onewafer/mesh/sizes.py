@@ -76,6 +76,8 @@ def block_sizes(program: ProgramShape, block: Block, launch: Launch) -> dict[str
 
 CHUNK = 64
 """Elements that `functions.csl` computes at a time."""
+MOST_STRIDE = 127
+"""How many elements a DSD goes on at most from one to the next, as the kernels have it."""
 
 
 def with_chunks(sizes: dict[str, int]) -> dict[str, int]:

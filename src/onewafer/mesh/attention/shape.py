@@ -13,7 +13,7 @@ import numpy as np
 from onewafer.mesh.attention import arrays
 from onewafer.mesh.blocks import HeadSegments
 from onewafer.mesh.operation import Classes
-from onewafer.mesh.sizes import CHUNK
+from onewafer.mesh.sizes import CHUNK, MOST_STRIDE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -28,8 +28,6 @@ if TYPE_CHECKING:
 
 WORDS_OF_SLOT = 6
 """Words of the shares of an attention for each slot of a launch (`step.OF_SLOTS`)."""
-_MOST_STRIDE = 127
-"""How far a DSD reaches from one element to the next, as `kv_append.csl` has it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,7 +182,7 @@ class AttentionShape:
         slots = self.slots(num_places, launch)
         kept = slots - arrays.num_slots(start, places, len(places))
         seeing, seen = self._count_rows(launch, places)
-        is_near = self.capacity <= _MOST_STRIDE
+        is_near = self.capacity <= MOST_STRIDE
         elements = heads * self.group * slots
         chunks = -(-elements // CHUNK)
         return {

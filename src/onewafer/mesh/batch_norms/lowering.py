@@ -17,14 +17,12 @@ from onewafer.mesh.batch_norms.operations import (
 from onewafer.mesh.feature_maps import GlobalAveragePool
 from onewafer.mesh.gradients import AddRows
 from onewafer.mesh.lowering.lowering import Lowering, Lowerings, OperationType
+from onewafer.mesh.sizes import MOST_STRIDE
 
 if TYPE_CHECKING:
     from onewafer.mesh.blocks import Block
     from onewafer.mesh.lowering.builder import Builder
     from onewafer.mesh.relations import Relations
-
-_MOST_STRIDE = 127
-"""Elements that a DSD steps over at most."""
 
 
 class _OfFeaturesLowering(Lowering[OperationType]):
@@ -123,10 +121,10 @@ def _check(source: Block, builder: Builder) -> None:
     """Refuse f16, and blocks so wide that a column is no vector."""
     if builder.dtype is not DataType.F32:
         raise UnsupportedOperationError("norms over a batch are supported in f32 only")
-    if source.columns > _MOST_STRIDE:
+    if source.columns > MOST_STRIDE:
         raise TooLargeError(
             f"a norm over a batch with {source.columns} features on each PE is not supported, at "
-            f"most with {_MOST_STRIDE}; use more PEs"
+            f"most with {MOST_STRIDE}; use more PEs"
         )
 
 

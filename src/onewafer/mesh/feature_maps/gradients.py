@@ -20,10 +20,10 @@ from onewafer.mesh.feature_maps.windows import (
     window_words,
 )
 from onewafer.mesh.functions import FUNCTIONS
-from onewafer.mesh.gradients.operations import GRADIENT, MOST_STRIDE
+from onewafer.mesh.gradients.operations import GRADIENT
 from onewafer.mesh.kinds import NUM_PRESENT, Kind, Module
 from onewafer.mesh.operation import NO_CONFLICTS, Conflicts, MeshOperation
-from onewafer.mesh.sizes import block_entry, block_sizes
+from onewafer.mesh.sizes import MOST_STRIDE, block_entry, block_sizes
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

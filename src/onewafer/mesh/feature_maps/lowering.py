@@ -15,6 +15,7 @@ from onewafer.graph import (
 )
 from onewafer.mesh import feature_maps as mesh
 from onewafer.mesh.lowering.lowering import Lowering, Lowerings, OperationType
+from onewafer.mesh.sizes import MOST_STRIDE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,9 +26,6 @@ if TYPE_CHECKING:
     from onewafer.mesh.relations import Relations
 
     OnTaps: TypeAlias = DepthwiseConvolution | DepthwiseInputGradient | MaxPool | MaxPoolGradient
-
-_MOST_STRIDE = 127
-"""Elements that a DSD steps over at most."""
 
 
 class ConvolutionLowering(Lowering[Convolution]):
@@ -148,7 +146,7 @@ class ScaleFeatureMapsLowering(Lowering[ScaleFeatureMaps]):
 
 def check_stride(operation: OnTaps, layout: Layout) -> None:
     """Refuse blocks so wide that a vector of places does not reach from one to the next."""
-    most = _MOST_STRIDE // operation.window.stride_x
+    most = MOST_STRIDE // operation.window.stride_x
     if layout.columns > most:
         raise TooLargeError(
             f"{type(operation).__name__} with {layout.columns} features on each PE is not "

@@ -14,7 +14,7 @@ from onewafer.mesh.dense import Matmul
 from onewafer.mesh.functions import FUNCTIONS
 from onewafer.mesh.kinds import ELEMENT, NUM_PRESENT, Kind, Module, along_axes
 from onewafer.mesh.operation import Conflicts, MeshOperation
-from onewafer.mesh.sizes import block_entry, block_sizes, with_chunks
+from onewafer.mesh.sizes import MOST_STRIDE, block_entry, block_sizes, with_chunks
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -26,8 +26,6 @@ if TYPE_CHECKING:
     from onewafer.mesh.operation import Classes
     from onewafer.mesh.program_shape import ProgramShape
 
-MOST_STRIDE = 127
-"""As in turned.csl."""
 GRADIENT = """
 // Elements of the gradients of parameters, which lie as the parameters do.
 inline fn gradient(offset: u16, n: u16) mem1d_dsd {

@@ -15,7 +15,7 @@ from onewafer.mesh.banks import bank
 from onewafer.mesh.blocks import Axis
 from onewafer.mesh.kinds import ELEMENT, Beginning, Kind, Module
 from onewafer.mesh.operation import NO_CONFLICTS, Classes, Conflicts, MeshOperation
-from onewafer.mesh.sizes import block_entry
+from onewafer.mesh.sizes import MOST_STRIDE, block_entry
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -30,10 +30,6 @@ if TYPE_CHECKING:
 
     Array = NDArray[np.float32]
     Integers = NDArray[np.int64]
-
-MOST_STRIDE = 127
-"""How far a DSD reaches from one element to the next, as `product.csl` has it."""
-
 
 _PRODUCT = Module("product", ELEMENT)
 _OF_PRODUCT = Beginning(
