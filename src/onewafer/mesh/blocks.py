@@ -44,6 +44,16 @@ class Distribution(StrEnum):
     BLOCKED_Y = "y"
     LOCAL = "local"
 
+    @classmethod
+    def over(cls, axis: Axis) -> Distribution:
+        """Return that of a dimension that is blocked over an axis."""
+        return cls(axis.value)
+
+    @property
+    def axis(self) -> Axis:
+        """The axis that a dimension is blocked over, which is not local."""
+        return Axis(self.value)
+
 
 @dataclass(frozen=True, slots=True)
 class Arena:

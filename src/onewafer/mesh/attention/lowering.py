@@ -118,7 +118,7 @@ def append_scores(
     scores = builder.scratch(shape.rows, shape.score_heads * shape.capacity)
     builder.append(Score(shape, scores, queries, cache))
     if bias is not None:
-        placed = builder.place_score_bias(bias, shape.axis, shape.capacity)
+        placed = builder.parameters.place_score_bias(bias, shape.axis, shape.capacity)
         builder.append(BiasScores(shape, scores, placed))
     if shape.segments is not None if shape.is_apart else builder.size(shape.axis) > 1:
         builder.append(ReduceScores(shape, scores))

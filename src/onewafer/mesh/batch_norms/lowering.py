@@ -68,7 +68,8 @@ class BatchNormLowering(_OfFeaturesLowering[graph.BatchNorm]):
         _check(source, builder)
         layout = builder.layouts[operation.result.name]
         vectors = (
-            builder.place_vector(vector, layout) for vector in (operation.weight, operation.bias)
+            builder.parameters.place_vector(vector, layout)
+            for vector in (operation.weight, operation.bias)
         )
         last = builder.last_reader(name)
         mean = builder.left.batch_means.get(name)
@@ -92,7 +93,9 @@ class BatchNormInputGradientLowering(_OfFeaturesLowering[graph.BatchNormInputGra
         """Append the steps."""
         gradient, source = (builder.blocks[name] for name in (operation.gradient, operation.input))
         found = _statistics(operation, builder)
-        weight = builder.place_vector(operation.weight, builder.layouts[operation.result.name])
+        weight = builder.parameters.place_vector(
+            operation.weight, builder.layouts[operation.result.name]
+        )
         products = _append_products(gradient, source, found, builder)
         slopes = _append_mean(gradient, builder)
         result = builder.allocate(operation.result)

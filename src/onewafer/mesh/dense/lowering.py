@@ -53,7 +53,7 @@ class LinearLowering(Lowering[Linear]):
             builder.lay(operation.input, axis),
             builder.layout_along(operation.input, axis),
         )
-        weight = builder.place_weight(operation.weight, layout, result_layout)
+        weight = builder.parameters.place_weight(operation.weight, layout, result_layout)
         result = builder.allocate(operation.result)
         sums = builder.sums_of(result)
         features = operation.result.shape[-1]
@@ -93,7 +93,7 @@ def _lower_together(together: Sequence[Linear], builder: Builder) -> None:
     factors: list[Factor] = []
     for operation in together:
         to = builder.layouts[operation.result.name]
-        weight = builder.place_weight(operation.weight, layout, to)
+        weight = builder.parameters.place_weight(operation.weight, layout, to)
         factors.append(Factor(weight, operation.result.shape[-1]))
     tensors = [operation.result for operation in together]
     if tensors[0].num_elements == tensors[0].shape[-1]:
@@ -116,7 +116,7 @@ def _lower_normed(together: Sequence[Linear], builder: Builder) -> None:
     norm = put_off.norm
     factors = [
         Factor(
-            builder.place_weight(
+            builder.parameters.place_weight(
                 operation.weight,
                 layout,
                 builder.layouts[operation.result.name],

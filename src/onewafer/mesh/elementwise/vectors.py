@@ -130,7 +130,7 @@ class VectorLowering(InPlaceLowering[OperationType]):
     def lower(self, operation: OperationType, builder: Builder) -> None:
         """Append the operation."""
         (source,), (name,) = self.operands(operation), operation.parameter_operands
-        vector = builder.place_vector(name, builder.layouts[operation.result.name])
+        vector = builder.parameters.place_vector(name, builder.layouts[operation.result.name])
         block = builder.blocks[source]
         builder.append(self._form(builder.allocate_in_place(operation), block, vector))
 

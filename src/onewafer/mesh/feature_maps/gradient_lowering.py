@@ -29,11 +29,11 @@ class ConvolutionInputGradientLowering(Lowering[graph.ConvolutionInputGradient])
 
     def lower(self, operation: graph.ConvolutionInputGradient, builder: Builder) -> None:
         """Append the multiplications and the all-reduce."""
-        axis, name = builder.axis_of_weight(operation.weight), operation.result.name
+        axis, name = builder.parameters.axis_of_weight(operation.weight), operation.result.name
         inner = builder.layout_along(name, axis)
         source = builder.lay(operation.gradient, axis.other)
         layout = builder.layout_along(operation.gradient, axis.other)
-        weight = builder.place_weight(operation.weight, inner, layout)
+        weight = builder.parameters.place_weight(operation.weight, inner, layout)
         piece = builder.spare(layout.columns, inner.columns)
         result = builder.allocate(operation.result)
         is_moved = builder.layouts[name].axis is not axis and builder.num_pes > 1
@@ -57,7 +57,7 @@ class ConvolutionWeightGradientLowering(Lowering[graph.ConvolutionWeightGradient
 
     def lower(self, operation: graph.ConvolutionWeightGradient, builder: Builder) -> None:
         """Append the multiplications."""
-        axis = builder.axis_of_weight(builder.parameter_of(operation.result.name))
+        axis = builder.parameters.axis_of_weight(builder.parameter_of(operation.result.name))
         sides = (operation.input, axis), (operation.gradient, axis.other)
         rows, columns = (builder.layout_along(*side) for side in sides)
         result = builder.gradient(operation.result.name, rows=rows, columns=columns)
@@ -79,7 +79,7 @@ class DepthwiseInputGradientLowering(Lowering[graph.DepthwiseInputGradient]):
         """Append the weighted sums."""
         layout = builder.layouts[operation.result.name]
         check_stride(operation, layout)
-        weight = builder.place_vector(operation.weight, layout)
+        weight = builder.parameters.place_vector(operation.weight, layout)
         source, result = builder.blocks[operation.gradient], builder.allocate(operation.result)
         builder.append(mesh.DepthwiseInputGradient(result, source, weight, operation.window))
 

@@ -39,7 +39,7 @@ class ConvolutionLowering(Lowering[Convolution]):
         """Append the multiplications and the all-reduce."""
         source, layout = builder.blocks[operation.input], builder.layouts[operation.input]
         result_layout = builder.layouts[operation.result.name]
-        weight = builder.place_weight(operation.weight, layout, result_layout)
+        weight = builder.parameters.place_weight(operation.weight, layout, result_layout)
         result = builder.allocate(operation.result)
         sums = builder.sums_of(result)
         features = operation.result.shape[-1]
@@ -102,7 +102,7 @@ class DepthwiseConvolutionLowering(_OfFeaturesLowering[DepthwiseConvolution]):
         """Append the weighted sum."""
         layout = builder.layouts[operation.result.name]
         check_stride(operation, layout)
-        weight = builder.place_vector(operation.weight, layout)
+        weight = builder.parameters.place_vector(operation.weight, layout)
         source = builder.blocks[operation.input]
         result = builder.allocate(operation.result)
         sums = builder.sums_of(result)

@@ -38,11 +38,11 @@ class LinearInputGradientLowering(Lowering[graph.LinearInputGradient]):
 
     def lower(self, operation: graph.LinearInputGradient, builder: Builder) -> None:
         """Append the multiplication and the all-reduce."""
-        axis, name = builder.axis_of_weight(operation.weight), operation.result.name
+        axis, name = builder.parameters.axis_of_weight(operation.weight), operation.result.name
         inner = builder.layout_along(name, axis)
         source = builder.lay(operation.gradient, axis.other)
         layout = builder.layout_along(operation.gradient, axis.other)
-        weight = builder.place_weight(operation.weight, inner, layout)
+        weight = builder.parameters.place_weight(operation.weight, inner, layout)
         piece = builder.spare(weight.columns, weight.rows)
         result = builder.allocate(operation.result)
         is_moved = builder.layouts[name].axis is not axis and builder.num_pes > 1
@@ -66,7 +66,7 @@ class LinearWeightGradientLowering(Lowering[graph.LinearWeightGradient]):
 
     def lower(self, operation: graph.LinearWeightGradient, builder: Builder) -> None:
         """Append the multiplication."""
-        axis = builder.axis_of_weight(builder.parameter_of(operation.result.name))
+        axis = builder.parameters.axis_of_weight(builder.parameter_of(operation.result.name))
         sides = (operation.input, axis), (operation.gradient, axis.other)
         rows, columns = (builder.layout_along(*side) for side in sides)
         result = builder.gradient(operation.result.name, rows=rows, columns=columns)
@@ -84,7 +84,7 @@ class SumRowsLowering(Lowering[graph.SumRows]):
 
     def lower(self, operation: graph.SumRows, builder: Builder) -> None:
         """Append the addition."""
-        axis = builder.axis_of_vector(builder.parameter_of(operation.result.name))
+        axis = builder.parameters.axis_of_vector(builder.parameter_of(operation.result.name))
         layout = builder.layout_along(operation.input, axis)
         result = builder.gradient(operation.result.name, columns=layout)
         builder.append(AddRows(result, builder.lay(operation.input, axis)))

@@ -144,7 +144,9 @@ def _add_up_weighted(
     room = builder.spare(ROWS_OF_ROOM, logits.columns, until=last)
     weights = None
     if operation.weights is not None:
-        weights = builder.place_vector(operation.weights, builder.layouts[operation.input])
+        weights = builder.parameters.place_vector(
+            operation.weights, builder.layouts[operation.input]
+        )
     weighted = Weighted(targets, room, weights, *factors, is_logarithm)
     builder.append(AddUpWeighted(sums, weighted))
     builder.all_reduce(sums, targets.axis)

@@ -16,7 +16,6 @@ from onewafer.mesh.blocks import (
     Block,
     Distribution,
     HeadSegments,
-    InTurns,
     Layout,
     Placement,
     Role,
@@ -32,6 +31,7 @@ from onewafer.mesh.collectives import (
 from onewafer.mesh.lowering.first_fit import FirstFit
 from onewafer.mesh.lowering.left import LeftForGradients
 from onewafer.mesh.lowering.middles import place_middles
+from onewafer.mesh.lowering.parameters import Parameters
 from onewafer.mesh.lowering.training import GIVING_GRADIENTS
 from onewafer.mesh.program import MeshProgram
 
@@ -51,7 +51,6 @@ SLOT_WORDS = 4
 """Words of `Arena.SLOTS` for each slot: sequence, first position, rows, first row of tables."""
 _UNNAMED = "\0unnamed"
 """Begins the names of blocks that hold no tensor of the graph."""
-_BLOCKED = {Axis.X: Distribution.BLOCKED_X, Axis.Y: Distribution.BLOCKED_Y}
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,10 +115,16 @@ class Builder:
         self._redistributed = uses.redistributed(layouts, num_pes=width * height)
         self._phases = uses.phases(self._redistributed)
         self._activations = FirstFit(period(self.dtype))
-        self._parameters: dict[tuple[object, ...], Placement] = {}
-        """By name, layouts and copies."""
-        self._parameter_elements = self._accumulator_elements = self._state_elements = 0
-        self._kept_elements = self._scratch_elements = self._num_unnamed = self._num_indices = 0
+        self.parameters = Parameters(
+            self._tensors,
+            self._sizes,
+            dtype=self.dtype,
+            context=context,
+            trained={*training.parameters.values()} if training else (),
+        )
+        """Where parameters lie."""
+        self._accumulator_elements = self._state_elements = self._num_indices = 0
+        self._kept_elements = self._scratch_elements = self._num_unnamed = 0
         self._ends: dict[str, int] = {}
         """Entry → operations up to its end, of a program that trains."""
         self._added, self._reserved = list[Placement](), dict[Arena, int]()
@@ -206,11 +211,6 @@ class Builder:
         """Add arenas that hold no tensor of the graph, with their sizes."""
         self._reserved |= elements
 
-    @property
-    def num_parameter_elements(self) -> int:
-        """Elements of all parameters so far."""
-        return self._parameter_elements
-
     def build(self) -> MeshProgram:
         """Return the program."""
         outputs = [*map(self._output, self._graph.outputs)]
@@ -219,18 +219,18 @@ class Builder:
             width=self._sizes[Axis.X],
             height=self._sizes[Axis.Y],
             dtype=self.dtype,
-            placements=(*self._inputs, *self._parameters.values(), *outputs, *self._added),
+            placements=(*self._inputs, *self.parameters.placements, *outputs, *self._added),
             operations=tuple(self._operations),
             sources=tuple(self._sources),
             arena_elements={
-                Arena.PARAMETERS: self._parameter_elements,
+                Arena.PARAMETERS: self.parameters.num_elements,
                 Arena.ACTIVATIONS: self._activations.num_elements,
                 Arena.ACCUMULATOR: self._accumulator_elements,
                 Arena.STATE: self._state_elements,
                 Arena.INDICES: self._num_indices,
                 Arena.TABLES: self.num_tables,
                 **self._slots,
-                Arena.GRADIENTS: self._parameter_elements if self._training else 0,
+                Arena.GRADIENTS: self.parameters.num_elements if self._training else 0,
                 **self._reserved,
             },
             entries=(*self._ends,) or (INFER,),
@@ -426,7 +426,7 @@ class Builder:
             shape=tensor.shape,
             dtype=tensor.dtype,
             rows=Distribution.LOCAL,
-            columns=Distribution.LOCAL if is_everywhere else _BLOCKED[layout.axis],
+            columns=Distribution.LOCAL if is_everywhere else Distribution.over(layout.axis),
             block=self.blocks[tensor.name],
             column_order=layout.order,
             entries=self._entries_of(tensor.name),
@@ -451,9 +451,6 @@ class Builder:
         """Whether the program trains."""
         return self._training is not None
 
-    def _is_trained(self, name: str) -> bool:
-        return self._training is not None and name in self._training.parameters.values()
-
     def is_parameter_gradient(self, result: str) -> bool:
         """Return whether a result is the gradient of a parameter, or a part of it."""
         return self._training is not None and result in self._training.parameters
@@ -467,37 +464,14 @@ class Builder:
         UnsupportedOperationError if the parameter has no place, or several, or lies otherwise.
         """
         name = self.parameter_of(result)
-        home = self.home(name)
+        home = self.parameters.home(name)
         sides = (home.rows, home.row_order, rows), (home.columns, home.column_order, columns)
         for distribution, order, layout in sides:
-            if layout and (distribution, order) != (_BLOCKED[layout.axis], layout.order):
+            if layout and (distribution, order) != (Distribution.over(layout.axis), layout.order):
                 raise UnsupportedOperationError(
                     f"{name!r} is distributed otherwise than what its gradient comes from"
                 )
         return replace(home.block, arena=Arena.GRADIENTS)
-
-    def home(self, name: str) -> Placement:
-        """Return the only placement of a parameter.
-
-        Raise UnsupportedOperationError if it has no place, or several.
-        """
-        homes = [home for home in self._parameters.values() if home.name == name]
-        if len(homes) != 1 or homes[0].input_factors is not None:
-            raise UnsupportedOperationError(
-                f"{name!r} is stored {len(homes)} times, or multiplied as it is stored; "
-                "a parameter that is trained has one place"
-            )
-        return homes[0]
-
-    def axis_of_weight(self, name: str) -> Axis:
-        """Return the axis that the in features of a weight lie along, which has been placed."""
-        home = next(home for home in self._parameters.values() if home.name == name)
-        return next(axis for axis in Axis if _BLOCKED[axis] is home.rows)
-
-    def axis_of_vector(self, name: str) -> Axis:
-        """Return the axis that a vector lies along, which has one place."""
-        columns = self.home(name).columns
-        return next(axis for axis in Axis if _BLOCKED[axis] is columns)
 
     def parameter_of(self, result: str) -> str:
         """Return the parameter that a result is the gradient of, as a whole or a part.
@@ -513,105 +487,10 @@ class Builder:
 
     def _gradient_placement(self, result: str, parameter: str) -> Placement:
         """Return where the host finds the gradient of a parameter."""
-        home = self.home(parameter)
+        home = self.parameters.home(parameter)
         block = replace(home.block, arena=Arena.GRADIENTS)
         entries = (*(entry for entry in GIVING_GRADIENTS if entry in self._ends),)
         return replace(home, name=result, role=Role.OUTPUT, block=block, entries=entries)
-
-    # --- parameters --------------------------------------------------------------------------
-
-    def place_vector(self, name: str, layout: Layout, *, copies: int = 1) -> Block:
-        """Place a parameter of rows, or copies of it, in the order of an activation's rows."""
-        if (name, layout, copies) not in self._parameters:
-            tensor = self._tensors[name]
-            self._parameters[name, layout, copies] = Placement(
-                name=name,
-                role=Role.PARAMETER,
-                shape=tensor.shape,
-                dtype=tensor.dtype,
-                rows=Distribution.LOCAL,
-                columns=_BLOCKED[layout.axis],
-                block=self._reserve(math.prod(tensor.shape[:-1]), layout.columns),
-                column_order=layout.order,
-                copies=copies,
-            )
-        return self._parameters[name, layout, copies].block
-
-    def place_weight(
-        self, name: str, rows: Layout, columns: Layout, *, factors: str | None = None
-    ) -> Block:
-        """Place a weight: its in features lie as `rows` says, its out features as `columns`.
-
-        Of several weights, those of the taps of a kernel, one lies after the other. The host
-        multiplies the in features by `factors`, if there are some.
-        """
-        if (name, rows, columns, factors) not in self._parameters:
-            tensor = self._tensors[name]
-            num_matrices = math.prod(tensor.shape[:-2])
-            self._parameters[name, rows, columns, factors] = Placement(
-                name=name,
-                role=Role.PARAMETER,
-                shape=tensor.shape,
-                dtype=tensor.dtype,
-                rows=_BLOCKED[rows.axis],
-                columns=_BLOCKED[columns.axis],
-                block=self._reserve(num_matrices * rows.columns, columns.columns),
-                is_transposed=True,
-                row_order=rows.order,
-                column_order=columns.order,
-                num_matrices=num_matrices,
-                input_factors=factors,
-            )
-        return self._parameters[name, rows, columns, factors].block
-
-    def place_table(self, name: str, layout: Layout, *, copies: int = 1) -> Block:
-        """Place a table of positions: they lie over the other axis than the features of each do.
-
-        Those beyond the context are left out, unless the table is trained.
-        """
-        if (name, layout, layout, copies) not in self._parameters:
-            tensor, across = self._tensors[name], layout.axis.other
-            num_rows = tensor.shape[0]
-            if not self._is_trained(name):
-                num_rows = min(num_rows, self._context or num_rows)
-            self._parameters[name, layout, layout, copies] = Placement(
-                name=name,
-                role=Role.PARAMETER,
-                shape=tensor.shape,
-                dtype=tensor.dtype,
-                rows=_BLOCKED[across],
-                columns=_BLOCKED[layout.axis],
-                block=self._reserve(-(-num_rows // self.size(across)), layout.columns),
-                column_order=layout.order,
-                num_rows=num_rows,
-                copies=copies,
-            )
-        return self._parameters[name, layout, layout, copies].block
-
-    def place_score_bias(self, name: str, axis: Axis, capacity: int) -> Block:
-        """Place the bias of an attention whose features lie along an axis.
-
-        Its rows are blocked over that axis, the positions of keys lie over the other in turns.
-        """
-        if (name, axis) not in self._parameters:
-            tensor = self._tensors[name]
-            self._parameters[name, axis] = Placement(
-                name=name,
-                role=Role.PARAMETER,
-                shape=tensor.shape,
-                dtype=tensor.dtype,
-                rows=_BLOCKED[axis],
-                columns=_BLOCKED[axis.other],
-                block=self._reserve(-(-tensor.shape[0] // self.size(axis)), capacity),
-                column_order=InTurns(self.size(axis.other)),
-            )
-        return self._parameters[name, axis].block
-
-    def _reserve(self, rows: int, columns: int) -> Block:
-        block = Block(Arena.PARAMETERS, self._parameter_elements, rows, columns)
-        end = block.offset + block.num_elements
-        self._parameter_elements = -(-end // period(self.dtype)) * period(self.dtype)
-        return block
 
     # --- operations --------------------------------------------------------------------------
 

@@ -41,7 +41,7 @@ def moment_of(parameter: str, arena: Arena) -> str:
 
 def append_clearing(builder: Builder) -> None:
     """Append the entry that sets the gradients of all parameters to 0."""
-    gradients = Block(Arena.GRADIENTS, 0, 1, builder.num_parameter_elements)
+    gradients = Block(Arena.GRADIENTS, 0, 1, builder.parameters.num_elements)
     builder.append(ClearGradients(gradients))
     builder.end_entry(CLEAR)
 
@@ -58,7 +58,7 @@ def append_optimizer(
     """
     for index, names in enumerate(groups):
         numbers = Block(NUMBERS, index * MOST_NUMBERS, 1, MOST_NUMBERS)
-        homes = [builder.home(name) for name in names]
+        homes = [builder.parameters.home(name) for name in names]
         for row in _rows(home.block for home in homes):
             builder.append(step(row, numbers))  # pyright: ignore[reportCallIssue]  # all have both
         for home in homes:
@@ -68,7 +68,7 @@ def append_optimizer(
                 block = replace(home.block, arena=arena)
                 builder.add(replace(result, name=moment_of(home.name, arena), block=block))
     builder.end_entry(UPDATE)
-    builder.reserve(dict.fromkeys(step.arenas, builder.num_parameter_elements))
+    builder.reserve(dict.fromkeys(step.arenas, builder.parameters.num_elements))
     all_numbers = Block(NUMBERS, 0, 1, len(groups) * MOST_NUMBERS)
     builder.reserve({NUMBERS: all_numbers.columns})
     builder.add(_everywhere(STEP_NUMBERS, Role.INPUT, all_numbers, UPDATE))
@@ -80,7 +80,7 @@ def append_clipping(builder: Builder, parameters: Iterable[str]) -> None:
     What all PEs along an axis have is counted by the first of them. A program in which a PE has
     copies of a parameter has no such entries.
     """
-    homes = [builder.home(name) for name in parameters]
+    homes = [builder.parameters.home(name) for name in parameters]
     if any(home.copies > 1 for home in homes):
         return
     total, goes_on = builder.place_behind(1), False
@@ -94,7 +94,7 @@ def append_clipping(builder: Builder, parameters: Iterable[str]) -> None:
     builder.all_reduce(total, Axis.X)
     builder.end_entry(NORM)
     builder.add(_everywhere(SQUARES_OF_GRADIENTS, Role.OUTPUT, total, NORM))
-    gradients = Block(Arena.GRADIENTS, 0, 1, builder.num_parameter_elements)
+    gradients = Block(Arena.GRADIENTS, 0, 1, builder.parameters.num_elements)
     number = Block(NUMBERS, 0, 1, 1)
     for entry, name, sweep in _SWEEPS:
         builder.append(sweep(gradients, number))
@@ -104,13 +104,12 @@ def append_clipping(builder: Builder, parameters: Iterable[str]) -> None:
 
 _AXES_OF_COPIES: tuple[tuple[Axis, ...], ...] = ((), (Axis.X,), (Axis.Y,), (Axis.X, Axis.Y))
 _SWEEPS = (SCALE, CLIP_FACTOR, ScaleGradients), (CLAMP, CLIP_BOUND, ClampGradients)
-_OVER = {Axis.X: Distribution.BLOCKED_X, Axis.Y: Distribution.BLOCKED_Y}
 
 
 def _axes_of_copies(home: Placement) -> tuple[Axis, ...]:
     """Return the axes along which all PEs have the same of a parameter."""
     over = {home.rows, home.columns}
-    return tuple(axis for axis in Axis if _OVER[axis] not in over)
+    return tuple(axis for axis in Axis if Distribution.over(axis) not in over)
 
 
 def _everywhere(name: str, role: Role, block: Block, entry: str) -> Placement:

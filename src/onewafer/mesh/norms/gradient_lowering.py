@@ -44,7 +44,7 @@ class NormInputGradientLowering(Lowering[InputGradient]):
         layout = builder.layouts[operation.result.name]
         groups = groups_of(operation, layout)
         found = _found(operation, builder, is_centred=self._is_centred)
-        weight = builder.place_vector(operation.weight, layout, copies=groups.num_groups)
+        weight = builder.parameters.place_vector(operation.weight, layout, copies=groups.num_groups)
         columns = groups.num_groups * (1 if found.sums is None else 2)
         totals = builder.spare(source.rows, columns)
         known = found, groups, layout.axis

@@ -58,7 +58,7 @@ class RmsNormLowering(Lowering[RmsNorm]):
             return
         layout = builder.layouts[operation.result.name]
         groups = groups_of(operation, layout)
-        weight = builder.place_vector(operation.weight, layout, copies=operation.groups)
+        weight = builder.parameters.place_vector(operation.weight, layout, copies=operation.groups)
         source = builder.blocks[operation.input]
         squares = _totals(operation, builder, groups)
         builder.append(SumSquares(squares, source, groups, layout.axis))
@@ -115,7 +115,7 @@ class LayerNormLowering(Lowering[LayerNorm]):
         layout = builder.layouts[operation.result.name]
         axis, groups = layout.axis, groups_of(operation, layout)
         weight, bias = (
-            builder.place_vector(vector, layout, copies=operation.groups)
+            builder.parameters.place_vector(vector, layout, copies=operation.groups)
             for vector in (operation.weight, operation.bias)
         )
         source = builder.blocks[operation.input]

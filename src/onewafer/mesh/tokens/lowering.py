@@ -57,7 +57,7 @@ class EmbeddingLowering(_ExactLowering[Embedding]):
         layout = builder.layouts[operation.result.name]
         across = layout.axis.other
         entries = Layout.cut(builder.tensor(operation.table).shape[0], across, builder.size(across))
-        table = builder.place_weight(operation.table, layout, entries)
+        table = builder.parameters.place_weight(operation.table, layout, entries)
         result = builder.allocate(operation.result)
         sums = builder.sums_of(result)
         indices = builder.blocks[operation.indices]
@@ -75,7 +75,7 @@ class PositionEmbeddingLowering(_ExactLowering[PositionEmbedding]):
         """Append the lookup and the all-reduce."""
         layout = builder.layouts[operation.result.name]
         across = layout.axis.other
-        table = builder.place_table(operation.table, layout)
+        table = builder.parameters.place_table(operation.table, layout)
         result = builder.allocate(operation.result)
         sums = builder.sums_of(result)
         builder.append(LookUpPositions(sums, table, across, builder.sequences > 1))
@@ -126,7 +126,7 @@ def look_up_angles(name: str, operation: Rotary | RotaryGradient, builder: Build
     key = name, *angle_layout(operation, builder)
     if key not in builder.angles:
         _, layout, copies = key
-        table = builder.place_table(name, layout, copies=copies)
+        table = builder.parameters.place_table(name, layout, copies=copies)
         angles = builder.keep(operation.result.shape[0], layout.columns)
         has_slots = builder.sequences > 1
         builder.append(LookUpPositions(angles, table, layout.axis.other, has_slots))
