@@ -8,6 +8,7 @@ from onewafer import graph
 from onewafer.errors import TooLargeError
 from onewafer.mesh import feature_maps as mesh
 from onewafer.mesh.feature_maps.lowering import check_stride, columns_of, upright
+from onewafer.mesh.gradients.lowering import append_turned_product, lay_factors
 from onewafer.mesh.lowering.lowering import Lowering, Lowerings
 from onewafer.mesh.sizes import CHUNK
 
@@ -17,11 +18,7 @@ if TYPE_CHECKING:
 
 
 class ConvolutionInputGradientLowering(Lowering[graph.ConvolutionInputGradient]):
-    """Multiply by turned weights tap by tap; add partial sums along the axis of the gradient.
-
-    Where a residual connection lets the gradient lie along the axis of the input, it is
-    redistributed first, or the result is.
-    """
+    """Multiply by turned weights tap by tap; add partial sums along the axis of the gradient."""
 
     def relate(self, operation: graph.ConvolutionInputGradient, relations: Relations) -> None:
         """Let the result lie along the other axis than the gradient."""
@@ -29,27 +26,16 @@ class ConvolutionInputGradientLowering(Lowering[graph.ConvolutionInputGradient])
 
     def lower(self, operation: graph.ConvolutionInputGradient, builder: Builder) -> None:
         """Append the multiplications and the all-reduce."""
-        axis, name = builder.parameters.axis_of_weight(operation.weight), operation.result.name
-        inner = builder.layout_along(name, axis)
-        source = builder.lay(operation.gradient, axis.other)
-        layout = builder.layout_along(operation.gradient, axis.other)
-        weight = builder.parameters.place_weight(operation.weight, inner, layout)
-        piece = builder.spare(layout.columns, inner.columns)
-        result = builder.allocate(operation.result)
-        is_moved = builder.layouts[name].axis is not axis and builder.num_pes > 1
-        product = builder.spare(result.rows, inner.columns) if is_moved else result
-        sized = operation.window, axis, operation.result.shape[-1]
-        builder.append(mesh.ConvolutionInputGradient(product, source, weight, piece, *sized))
-        builder.all_reduce(product, axis.other)
-        if is_moved:
-            builder.move(product, result, axis.other)
+        window, features = operation.window, operation.result.shape[-1]
+        append_turned_product(
+            operation,
+            builder,
+            lambda blocks, axis: mesh.ConvolutionInputGradient(*blocks, window, axis, features),
+        )
 
 
 class ConvolutionWeightGradientLowering(Lowering[graph.ConvolutionWeightGradient]):
-    """Multiply what a PE has of both operands: no exchange at all.
-
-    But for what is redistributed, as above.
-    """
+    """Multiply what a PE has of both operands: no exchange but for what is redistributed."""
 
     def relate(self, operation: graph.ConvolutionWeightGradient, relations: Relations) -> None:
         """Let the gradient lie along the other axis than the input, as the product did."""
@@ -57,15 +43,11 @@ class ConvolutionWeightGradientLowering(Lowering[graph.ConvolutionWeightGradient
 
     def lower(self, operation: graph.ConvolutionWeightGradient, builder: Builder) -> None:
         """Append the multiplications."""
-        axis = builder.parameters.axis_of_weight(builder.parameter_of(operation.result.name))
-        sides = (operation.input, axis), (operation.gradient, axis.other)
-        rows, columns = (builder.layout_along(*side) for side in sides)
-        result = builder.gradient(operation.result.name, rows=rows, columns=columns)
-        source, gradient = (builder.lay(*side) for side in sides)
-        sized = axis, builder.tensor(operation.input).shape[-1]
+        blocks, axis = lay_factors(operation, builder)
+        features = builder.tensor(operation.input).shape[-1]
         window = upright(operation.window)
         for column in columns_of(window):
-            builder.append(mesh.AddTapProducts(result, source, gradient, window, *sized, column))
+            builder.append(mesh.AddTapProducts(*blocks, window, axis, features, column))
 
 
 class DepthwiseInputGradientLowering(Lowering[graph.DepthwiseInputGradient]):

@@ -19,17 +19,16 @@ from onewafer.mesh.gradients.operations import (
 from onewafer.mesh.lowering.lowering import Lowering, Lowerings
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from onewafer.mesh.blocks import Axis, Block
     from onewafer.mesh.lowering.builder import Builder
+    from onewafer.mesh.operation import MeshOperation
     from onewafer.mesh.relations import Relations
 
 
 class LinearInputGradientLowering(Lowering[graph.LinearInputGradient]):
-    """Multiply by the turned weight, and add the partial sums along the axis of the gradient.
-
-    A gradient that lies otherwise than the product did, which was added to a tensor along the other
-    axis, is redistributed first; the result too, where the operand was for a weight that has two
-    uses.
-    """
+    """Multiply by the turned weight, and add the partial sums along the axis of the gradient."""
 
     def relate(self, operation: graph.LinearInputGradient, relations: Relations) -> None:
         """Let the result lie as what is multiplied does, and the gradient along the other axis."""
@@ -38,27 +37,41 @@ class LinearInputGradientLowering(Lowering[graph.LinearInputGradient]):
 
     def lower(self, operation: graph.LinearInputGradient, builder: Builder) -> None:
         """Append the multiplication and the all-reduce."""
-        axis, name = builder.parameters.axis_of_weight(operation.weight), operation.result.name
-        inner = builder.layout_along(name, axis)
-        source = builder.lay(operation.gradient, axis.other)
-        layout = builder.layout_along(operation.gradient, axis.other)
-        weight = builder.parameters.place_weight(operation.weight, inner, layout)
-        piece = builder.spare(weight.columns, weight.rows)
-        result = builder.allocate(operation.result)
-        is_moved = builder.layouts[name].axis is not axis and builder.num_pes > 1
-        product = builder.spare(result.rows, inner.columns) if is_moved else result
         features = operation.result.shape[-1]
-        builder.append(MultiplyTurned(product, source, weight, piece, axis, features))
-        builder.all_reduce(product, axis.other)
-        if is_moved:
-            builder.move(product, result, axis.other)
+        append_turned_product(
+            operation, builder, lambda blocks, axis: MultiplyTurned(*blocks, axis, features)
+        )
+
+
+def append_turned_product(
+    operation: graph.LinearInputGradient | graph.ConvolutionInputGradient,
+    builder: Builder,
+    multiply: Callable[[tuple[Block, Block, Block, Block], Axis], MeshOperation],
+) -> None:
+    """Append the product of a gradient with a turned weight, and its all-reduce.
+
+    A gradient that lies otherwise than the product did, which was added to a tensor along the other
+    axis, is redistributed first; the result too, where it lies otherwise than the in features of
+    the weight. `multiply` takes the blocks of product, gradient, weight and a piece of it, and the
+    axis of the product.
+    """
+    axis, name = builder.parameters.axis_of_weight(operation.weight), operation.result.name
+    inner = builder.layout_along(name, axis)
+    source = builder.lay(operation.gradient, axis.other)
+    layout = builder.layout_along(operation.gradient, axis.other)
+    weight = builder.parameters.place_weight(operation.weight, inner, layout)
+    piece = builder.spare(layout.columns, inner.columns)
+    result = builder.allocate(operation.result)
+    is_moved = builder.layouts[name].axis is not axis and builder.num_pes > 1
+    product = builder.spare(result.rows, inner.columns) if is_moved else result
+    builder.append(multiply((product, source, weight, piece), axis))
+    builder.all_reduce(product, axis.other)
+    if is_moved:
+        builder.move(product, result, axis.other)
 
 
 class LinearWeightGradientLowering(Lowering[graph.LinearWeightGradient]):
-    """Multiply what a PE has of both operands: no exchange at all.
-
-    But for what is redistributed, as above.
-    """
+    """Multiply what a PE has of both operands: no exchange but for what is redistributed."""
 
     def relate(self, operation: graph.LinearWeightGradient, relations: Relations) -> None:
         """Let the gradient lie along the other axis than the input, as the product did."""
@@ -66,13 +79,24 @@ class LinearWeightGradientLowering(Lowering[graph.LinearWeightGradient]):
 
     def lower(self, operation: graph.LinearWeightGradient, builder: Builder) -> None:
         """Append the multiplication."""
-        axis = builder.parameters.axis_of_weight(builder.parameter_of(operation.result.name))
-        sides = (operation.input, axis), (operation.gradient, axis.other)
-        rows, columns = (builder.layout_along(*side) for side in sides)
-        result = builder.gradient(operation.result.name, rows=rows, columns=columns)
-        source, gradient = (builder.lay(*side) for side in sides)
+        blocks, axis = lay_factors(operation, builder)
         features = builder.tensor(operation.input).shape[-1]
-        builder.append(AddOuterProducts(result, source, gradient, axis, features))
+        builder.append(AddOuterProducts(*blocks, axis, features))
+
+
+def lay_factors(
+    operation: graph.LinearWeightGradient | graph.ConvolutionWeightGradient, builder: Builder
+) -> tuple[tuple[Block, Block, Block], Axis]:
+    """Return the blocks of a weight's gradient, of the input and of the gradient it comes from.
+
+    The latter two lie as the weight does: the input along the axis that is returned.
+    """
+    axis = builder.parameters.axis_of_weight(builder.parameter_of(operation.result.name))
+    sides = (operation.input, axis), (operation.gradient, axis.other)
+    rows, columns = (builder.layout_along(*side) for side in sides)
+    result = builder.gradient(operation.result.name, rows=rows, columns=columns)
+    source, gradient = (builder.lay(*side) for side in sides)
+    return (result, source, gradient), axis
 
 
 class SumRowsLowering(Lowering[graph.SumRows]):
