@@ -16,7 +16,7 @@ from onewafer.mesh.batch_norms.operations import (
 )
 from onewafer.mesh.feature_maps import GlobalAveragePool
 from onewafer.mesh.gradients import AddRows
-from onewafer.mesh.lowering.lowering import Lowering, Lowerings, OperationType
+from onewafer.mesh.lowering.lowering import AlikeLowering, Lowering, Lowerings
 from onewafer.mesh.sizes import MOST_STRIDE
 
 if TYPE_CHECKING:
@@ -25,16 +25,7 @@ if TYPE_CHECKING:
     from onewafer.mesh.relations import Relations
 
 
-class _OfFeaturesLowering(Lowering[OperationType]):
-    """An operation on each feature by itself."""
-
-    def relate(self, operation: OperationType, relations: Relations) -> None:
-        """Let all lie alike."""
-        for name in self.operands(operation):
-            relations.join(name, operation.result.name)
-
-
-class BatchMeanLowering(_OfFeaturesLowering[graph.BatchMean]):
+class BatchMeanLowering(AlikeLowering[graph.BatchMean]):
     """Add up rows and scale."""
 
     def lower(self, operation: graph.BatchMean, builder: Builder) -> None:
@@ -46,7 +37,7 @@ class BatchMeanLowering(_OfFeaturesLowering[graph.BatchMean]):
             builder.left.batch_means[operation.input] = result
 
 
-class BatchVarianceLowering(_OfFeaturesLowering[graph.BatchVariance]):
+class BatchVarianceLowering(AlikeLowering[graph.BatchVariance]):
     """Add up squares of differences from the mean, and scale."""
 
     def lower(self, operation: graph.BatchVariance, builder: Builder) -> None:
@@ -59,7 +50,7 @@ class BatchVarianceLowering(_OfFeaturesLowering[graph.BatchVariance]):
             builder.left.batch_variances[operation.input] = result
 
 
-class BatchNormLowering(_OfFeaturesLowering[graph.BatchNorm]):
+class BatchNormLowering(AlikeLowering[graph.BatchNorm]):
     """Scale and shift by the statistics of the batch, which stay for the backward pass."""
 
     def lower(self, operation: graph.BatchNorm, builder: Builder) -> None:
@@ -86,7 +77,7 @@ class BatchNormLowering(_OfFeaturesLowering[graph.BatchNorm]):
         builder.append(NormalizeBatch(result, source, found, *vectors))
 
 
-class BatchNormInputGradientLowering(_OfFeaturesLowering[graph.BatchNormInputGradient]):
+class BatchNormInputGradientLowering(AlikeLowering[graph.BatchNormInputGradient]):
     """Add up products with the gradient, take its mean, and scale."""
 
     def lower(self, operation: graph.BatchNormInputGradient, builder: Builder) -> None:

@@ -14,7 +14,7 @@ from onewafer.mesh.distances import Bounded
 from onewafer.mesh.entry import float_words
 from onewafer.mesh.functions import FUNCTIONS
 from onewafer.mesh.kinds import ELEMENT, Kind, Module
-from onewafer.mesh.lowering.lowering import Lowering, Lowerings, OperationType
+from onewafer.mesh.lowering.lowering import AlikeLowering, Lowerings, OperationType
 from onewafer.mesh.operation import Conflicts, MeshOperation
 from onewafer.mesh.sample import Sample, Sizes, grid
 from onewafer.mesh.sizes import CHUNK, block_entry, block_sizes, with_chunks
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from onewafer.mesh.lowering.builder import Builder
     from onewafer.mesh.memories import Memories
     from onewafer.mesh.program_shape import ProgramShape
-    from onewafer.mesh.relations import Relations
 
 
 class _Unary(MeshOperation):
@@ -214,15 +213,10 @@ class Exp(_Unary):
         return with_chunks(block_sizes(program, self.result, launch))
 
 
-class InPlaceLowering(Lowering[OperationType]):
+class InPlaceLowering(AlikeLowering[OperationType]):
     """An operation whose result lies as its only operand does, in its place if that dies."""
 
     works_in_place = True
-
-    def relate(self, operation: OperationType, relations: Relations) -> None:
-        """Let the result lie as the input does."""
-        (source,) = self.operands(operation)
-        relations.join(source, operation.result.name)
 
 
 class ReluLowering(InPlaceLowering[graph.Relu]):

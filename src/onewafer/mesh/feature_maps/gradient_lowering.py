@@ -9,7 +9,7 @@ from onewafer.errors import TooLargeError
 from onewafer.mesh import feature_maps as mesh
 from onewafer.mesh.feature_maps.lowering import check_stride, columns_of, upright
 from onewafer.mesh.gradients.lowering import append_turned_product, lay_factors
-from onewafer.mesh.lowering.lowering import Lowering, Lowerings
+from onewafer.mesh.lowering.lowering import AlikeLowering, Lowering, Lowerings
 from onewafer.mesh.sizes import CHUNK
 
 if TYPE_CHECKING:
@@ -50,12 +50,8 @@ class ConvolutionWeightGradientLowering(Lowering[graph.ConvolutionWeightGradient
             builder.append(mesh.AddTapProducts(*blocks, window, axis, features, column))
 
 
-class DepthwiseInputGradientLowering(Lowering[graph.DepthwiseInputGradient]):
+class DepthwiseInputGradientLowering(AlikeLowering[graph.DepthwiseInputGradient]):
     """Weigh the taps; the weights lie as the rows of the gradient do."""
-
-    def relate(self, operation: graph.DepthwiseInputGradient, relations: Relations) -> None:
-        """Let the result lie as the gradient does."""
-        relations.join(operation.gradient, operation.result.name)
 
     def lower(self, operation: graph.DepthwiseInputGradient, builder: Builder) -> None:
         """Append the weighted sums."""
@@ -91,12 +87,8 @@ class MaxPoolGradientLowering(Lowering[graph.MaxPoolGradient]):
         builder.append(mesh.MaxPoolGradient(result, gradient, source, found, rest, window))
 
 
-class RepeatRowsLowering(Lowering[graph.RepeatRows]):
+class RepeatRowsLowering(AlikeLowering[graph.RepeatRows]):
     """Copy rows."""
-
-    def relate(self, operation: graph.RepeatRows, relations: Relations) -> None:
-        """Let the result lie as the input does."""
-        relations.join(operation.input, operation.result.name)
 
     def lower(self, operation: graph.RepeatRows, builder: Builder) -> None:
         """Append the copies."""

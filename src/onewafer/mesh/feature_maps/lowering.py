@@ -14,7 +14,7 @@ from onewafer.graph import (
     ScaleFeatureMaps,
 )
 from onewafer.mesh import feature_maps as mesh
-from onewafer.mesh.lowering.lowering import Lowering, Lowerings, OperationType
+from onewafer.mesh.lowering.lowering import AlikeLowering, Lowering, Lowerings
 from onewafer.mesh.sizes import MOST_STRIDE
 
 if TYPE_CHECKING:
@@ -86,16 +86,7 @@ def columns_of(window: Window) -> Iterator[int | None]:
         yield from range(window.kernel_width)
 
 
-class _OfFeaturesLowering(Lowering[OperationType]):
-    """An operation on each feature by itself."""
-
-    def relate(self, operation: OperationType, relations: Relations) -> None:
-        """Let the result lie as the input does."""
-        (source,) = self.operands(operation)
-        relations.join(source, operation.result.name)
-
-
-class DepthwiseConvolutionLowering(_OfFeaturesLowering[DepthwiseConvolution]):
+class DepthwiseConvolutionLowering(AlikeLowering[DepthwiseConvolution]):
     """Weigh the taps; the weights lie as the rows of the input do."""
 
     def lower(self, operation: DepthwiseConvolution, builder: Builder) -> None:
@@ -110,7 +101,7 @@ class DepthwiseConvolutionLowering(_OfFeaturesLowering[DepthwiseConvolution]):
         builder.store(sums, result)
 
 
-class MaxPoolLowering(_OfFeaturesLowering[MaxPool]):
+class MaxPoolLowering(AlikeLowering[MaxPool]):
     """Take the largest of the taps."""
 
     def lower(self, operation: MaxPool, builder: Builder) -> None:
@@ -120,7 +111,7 @@ class MaxPoolLowering(_OfFeaturesLowering[MaxPool]):
         builder.append(mesh.MaxPool(builder.allocate(operation.result), source, operation.window))
 
 
-class GlobalAveragePoolLowering(_OfFeaturesLowering[GlobalAveragePool]):
+class GlobalAveragePoolLowering(AlikeLowering[GlobalAveragePool]):
     """Add up rows and scale."""
 
     def lower(self, operation: GlobalAveragePool, builder: Builder) -> None:
@@ -130,13 +121,8 @@ class GlobalAveragePoolLowering(_OfFeaturesLowering[GlobalAveragePool]):
         builder.append(mesh.GlobalAveragePool(result, source, builder.sums_of(result)))
 
 
-class ScaleFeatureMapsLowering(Lowering[ScaleFeatureMaps]):
+class ScaleFeatureMapsLowering(AlikeLowering[ScaleFeatureMaps]):
     """Multiply the rows of each sample by its row of factors, which lies as they do."""
-
-    def relate(self, operation: ScaleFeatureMaps, relations: Relations) -> None:
-        """Let all three lie alike."""
-        relations.join(operation.input, operation.result.name)
-        relations.join(operation.factors, operation.result.name)
 
     def lower(self, operation: ScaleFeatureMaps, builder: Builder) -> None:
         """Append the product."""

@@ -16,7 +16,7 @@ from onewafer.mesh.gradients.operations import (
     MultiplyTurned,
     ReluGradient,
 )
-from onewafer.mesh.lowering.lowering import Lowering, Lowerings
+from onewafer.mesh.lowering.lowering import AlikeLowering, Lowering, Lowerings
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -99,12 +99,8 @@ def lay_factors(
     return (result, source, gradient), axis
 
 
-class SumRowsLowering(Lowering[graph.SumRows]):
+class SumRowsLowering(AlikeLowering[graph.SumRows]):
     """Add up the rows that a PE has, which are all: no exchange but for what is redistributed."""
-
-    def relate(self, operation: graph.SumRows, relations: Relations) -> None:
-        """Let the result lie as the rows do."""
-        relations.join(operation.input, operation.result.name)
 
     def lower(self, operation: graph.SumRows, builder: Builder) -> None:
         """Append the addition."""

@@ -15,7 +15,7 @@ from onewafer.mesh.blocks import PLAIN_ORDER, Arena, Axis, Block
 from onewafer.mesh.functions import FUNCTIONS
 from onewafer.mesh.kinds import NUM_PRESENT, Beginning, Kind, Module
 from onewafer.mesh.losses.operations import CROSS_ENTROPY, logarithm
-from onewafer.mesh.lowering.lowering import Lowering, Lowerings
+from onewafer.mesh.lowering.lowering import AlikeLowering, Lowering, Lowerings
 from onewafer.mesh.norms import FindGroupMaxima, SumGroups, WeighGroups
 from onewafer.mesh.norms.arrays import Groups
 from onewafer.mesh.operation import MeshOperation
@@ -162,12 +162,8 @@ class BackFromLogarithms(_OfRows):
         memories.write(self.result, self.without_padding(memories, result))
 
 
-class LogSoftmaxLowering(Lowering[graph.LogSoftmax]):
+class LogSoftmaxLowering(AlikeLowering[graph.LogSoftmax]):
     """Find the largest, add up exponentials, subtract."""
-
-    def relate(self, operation: graph.LogSoftmax, relations: Relations) -> None:
-        """Let the result lie as the input does."""
-        relations.join(operation.input, operation.result.name)
 
     def lower(self, operation: graph.LogSoftmax, builder: Builder) -> None:
         """Append the steps."""

@@ -58,3 +58,12 @@ class Lowering(ABC, Generic[OperationType]):
         """Return the exact result and its largest distance from it; None: no bound is known."""
         del operation, distances
         return None
+
+
+class AlikeLowering(Lowering[OperationType]):
+    """An operation whose operands and result lie alike."""
+
+    def relate(self, operation: OperationType, relations: Relations) -> None:
+        """Let all lie alike."""
+        for name in self.operands(operation):
+            relations.join(name, operation.result.name)

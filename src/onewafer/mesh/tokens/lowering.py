@@ -19,7 +19,7 @@ from onewafer.graph import (
 )
 from onewafer.mesh.blocks import Layout
 from onewafer.mesh.distances import Bounded
-from onewafer.mesh.lowering.lowering import Lowering, Lowerings, OperationType
+from onewafer.mesh.lowering.lowering import AlikeLowering, Lowering, Lowerings, OperationType
 from onewafer.mesh.relations import Heads
 from onewafer.mesh.tokens import LookUpPositions, LookUpTokens, Rotate, TakeLastRows, TakeRow
 
@@ -163,12 +163,8 @@ def angle_layout(operation: Rotary | RotaryGradient, builder: Builder) -> tuple[
     return Layout(layout.axis, columns, order), operation.heads // layout.order.members
 
 
-class FirstRowLowering(Lowering[FirstRow]):
+class FirstRowLowering(AlikeLowering[FirstRow]):
     """Copy the first row."""
-
-    def relate(self, operation: FirstRow, relations: Relations) -> None:
-        """Let the result lie as the input does."""
-        relations.join(operation.input, operation.result.name)
 
     def lower(self, operation: FirstRow, builder: Builder) -> None:
         """Append the copy."""
@@ -176,14 +172,10 @@ class FirstRowLowering(Lowering[FirstRow]):
         builder.append(TakeRow(builder.allocate(operation.result), source, is_last=False))
 
 
-class LastRowLowering(Lowering[LastRow]):
+class LastRowLowering(AlikeLowering[LastRow]):
     """Copy the last valid row, of every slot if there are several."""
 
     bounded_types = FLOATING
-
-    def relate(self, operation: LastRow, relations: Relations) -> None:
-        """Let the result lie as the input does."""
-        relations.join(operation.input, operation.result.name)
 
     def lower(self, operation: LastRow, builder: Builder) -> None:
         """Append the copy."""
