@@ -72,6 +72,20 @@ class Memories:
         y, x = np.indices((self.program.height, self.program.width))
         return x if axis is Axis.X else y
 
+    def are_features(self, axis: Axis, columns: int, features: int) -> NDArray[np.bool_]:
+        """Return which columns of a block are no padding, `[height, width, columns]`.
+
+        Blocks are along an axis, and have that many features all together.
+        """
+        first = self.at(axis)[..., np.newaxis] * columns
+        return first + np.arange(columns) < features
+
+    def without_padding(self, values: Array, axis: Axis, features: int) -> NDArray[np.float32]:
+        """Return f32 values `[height, width, …, columns]` with +0 in the columns of padding."""
+        is_feature = self.are_features(axis, values.shape[-1], features)
+        inner = tuple(range(2, values.ndim - 1))
+        return np.where(np.expand_dims(is_feature, inner), values, np.float32(0))
+
     def write(self, block: Block, values: Array) -> None:
         """Store values of any shape with `[height, width]` in front."""
         target = self.view(block, values.size // (self.program.height * self.program.width))

@@ -169,9 +169,7 @@ def _multiply(
             sums = arithmetic.add(sums, arithmetic.multiply(column, row))
         else:
             sums = arithmetic.fused_multiply_add(sums, column, row)
-    first = memories.at(axis)[..., np.newaxis, np.newaxis] * weight.columns
-    is_feature = first + np.arange(weight.columns) < features
-    return np.where(is_feature, sums, np.float32(0.0))
+    return memories.without_padding(sums, axis, features)
 
 
 @dataclass(frozen=True, slots=True)

@@ -237,6 +237,4 @@ class Convolve(Convolving):
                 row = weights[:, :, np.newaxis, np.newaxis, tap, k]
                 partial = accumulate(memories, partial, column, row)
             sums[..., pixels, :] = partial
-        first = memories.at(self.axis)[..., np.newaxis, np.newaxis] * columns
-        is_feature = (first + np.arange(columns) < self.features)[..., np.newaxis, :]
-        memories.write(self.result, np.where(is_feature, sums, np.float32(0.0)))
+        memories.write(self.result, memories.without_padding(sums, self.axis, self.features))

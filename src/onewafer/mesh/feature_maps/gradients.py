@@ -114,9 +114,9 @@ class AddTapProducts(Convolving):
             factors = gradient[:, :, sample, place, np.newaxis, np.newaxis]
             taken = sums[:, :, taps[inside]]
             sums[:, :, taps[inside]] = arithmetic.fused_multiply_add(taken, rows, factors)
-        first = memories.at(self.axis)[..., np.newaxis] * inner
-        is_feature = (first + np.arange(inner) < self.features)[:, :, np.newaxis, :, np.newaxis]
-        is_kept = is_feature | ~np.isin(np.arange(window.num_taps), taps)[:, np.newaxis, np.newaxis]
+        is_taken = np.isin(np.arange(window.num_taps), taps)[:, np.newaxis, np.newaxis]
+        is_feature = memories.are_features(self.axis, inner, self.features)
+        is_kept = is_feature[:, :, np.newaxis, :, np.newaxis] | ~is_taken
         memories.write(self.result, np.where(is_kept, sums, np.float32(0)))
 
 
@@ -198,9 +198,7 @@ class ConvolutionInputGradient(OverTaps):
                 row = weights[:, :, np.newaxis, np.newaxis, tap, :, c]
                 partial = arithmetic.fused_multiply_add(partial, factor, row)
             sums[..., sources[places], :] = partial
-        first = memories.at(self.axis)[..., np.newaxis, np.newaxis] * columns
-        is_feature = (first + np.arange(columns) < self.features)[..., np.newaxis, :]
-        memories.write(self.result, np.where(is_feature, sums, np.float32(0.0)))
+        memories.write(self.result, memories.without_padding(sums, self.axis, self.features))
 
     def sizes(self, program: ProgramShape, launch: Launch) -> Mapping[str, int]:
         """Return the sizes that its cost depends on; PEs with padding are through earlier.

@@ -157,12 +157,11 @@ class AddOuterProducts(MeshOperation):
         """Do on NumPy arrays what the kernel does."""
         sums = memories.matrix(self.result)
         rows, gradient = memories.matrix(self.input), memories.matrix(self.gradient)
-        columns = self.input.columns
-        first = memories.at(self.axis)[..., np.newaxis] * columns
-        is_feature = (first + np.arange(columns) < self.features)[..., np.newaxis]
+        is_feature = memories.are_features(self.axis, self.input.columns, self.features)
         for r in range(rows.shape[2]):
             column, row = rows[:, :, r, :, np.newaxis], gradient[:, :, r, np.newaxis]
-            sums = np.where(is_feature, arithmetic.fused_multiply_add(sums, column, row), sums)
+            added = arithmetic.fused_multiply_add(sums, column, row)
+            sums = np.where(is_feature[..., np.newaxis], added, sums)
         memories.write(self.result, sums)
 
     def sizes(self, program: ProgramShape, launch: Launch) -> Mapping[str, Size]:

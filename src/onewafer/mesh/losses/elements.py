@@ -180,12 +180,6 @@ class _OfElements(MeshOperation):
         with np.errstate(all="ignore"):
             return function(memories.matrix(self.values), memories.matrix(self.targets))
 
-    def without_padding(self, memories: Memories, values: Floats) -> Floats:
-        """Return values with +0 in the columns of padding."""
-        columns = self.values.columns
-        first = memories.at(self.axis)[..., np.newaxis, np.newaxis] * columns
-        return np.where(first + np.arange(columns) < self.features, values, np.float32(0))
-
 
 @dataclass(frozen=True, slots=True)
 class AddUpElements(_OfElements):
@@ -217,7 +211,7 @@ class AddUpElements(_OfElements):
     def execute(self, memories: Memories) -> None:
         """Do on NumPy arrays what the kernel does."""
         losses = self.at_elements(memories, _FORMS[self.function].loss)
-        losses = self.without_padding(memories, losses)
+        losses = memories.without_padding(losses, self.axis, self.features)
         total = np.zeros(losses.shape[:2], np.float32)
         for loss in losses.reshape(*losses.shape[:2], -1).transpose(2, 0, 1):
             total = arithmetic.add(total, loss)
@@ -256,7 +250,7 @@ class BackFromElements(_OfElements):
         factor = arithmetic.multiply(memories.read(self.seed), np.full((), self.factor, np.float32))
         slopes = self.at_elements(memories, _FORMS[self.function].slope)
         back = arithmetic.multiply(slopes, factor[..., np.newaxis])
-        memories.write(self.result, self.without_padding(memories, back))
+        memories.write(self.result, memories.without_padding(back, self.axis, self.features))
 
 
 class ElementLossLowering(Lowering[graph.ElementLoss]):

@@ -71,12 +71,6 @@ class _OfRows(MeshOperation):
         chunks = -(-sizes["columns"] // CHUNK)
         return {**sizes, "chunks": chunks, "chunk": -(-sizes["columns"] // chunks)}
 
-    def without_padding(self, memories: Memories, values: Floats) -> Floats:
-        """Return values with +0 in the columns of padding."""
-        columns = self.result.columns
-        first = memories.at(self.axis)[..., np.newaxis, np.newaxis] * columns
-        return np.where(first + np.arange(columns) < self.features, values, np.float32(0))
-
 
 @dataclass(frozen=True, slots=True)
 class SubtractLogarithms(_OfRows):
@@ -117,7 +111,7 @@ class SubtractLogarithms(_OfRows):
         with np.errstate(all="ignore"):
             rest = memories.matrix(self.input) - memories.matrix(self.maxima)
             result = rest - logarithm(memories.matrix(self.total))
-        memories.write(self.result, self.without_padding(memories, result))
+        memories.write(self.result, memories.without_padding(result, self.axis, self.features))
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +153,7 @@ class BackFromLogarithms(_OfRows):
             shares = functions.exponential(memories.matrix(self.logarithms))
             part = shares * memories.matrix(self.total)
             result = memories.matrix(self.gradient) - part
-        memories.write(self.result, self.without_padding(memories, result))
+        memories.write(self.result, memories.without_padding(result, self.axis, self.features))
 
 
 class LogSoftmaxLowering(AlikeLowering[graph.LogSoftmax]):
