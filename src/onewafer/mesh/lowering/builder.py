@@ -433,7 +433,7 @@ class Builder:
         )
 
     def _entries_of(self, name: str) -> tuple[str, ...]:
-        """Return the entry that first reads an input, or defines a result."""
+        """Return the entry that reads an input first, or defines a result, if there are several."""
         if self._training is None:
             return ()
         operations = enumerate(self._graph.operations)
@@ -489,7 +489,7 @@ class Builder:
         """Return where the host finds the gradient of a parameter."""
         home = self.parameters.home(parameter)
         block = replace(home.block, arena=Arena.GRADIENTS)
-        entries = (*(entry for entry in GIVING_GRADIENTS if entry in self._ends),)
+        entries = tuple(entry for entry in GIVING_GRADIENTS if entry in self._ends)
         return replace(home, name=result, role=Role.OUTPUT, block=block, entries=entries)
 
     # --- operations --------------------------------------------------------------------------

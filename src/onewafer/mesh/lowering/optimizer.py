@@ -29,9 +29,9 @@ UPDATE, CLEAR = "update", "clear"
 STEP_NUMBERS = "step_numbers"
 """The input of `update`: `MOST_NUMBERS` of each group of parameters."""
 SQUARES_OF_GRADIENTS = "gradient_squares"
-"""The output of `norm`."""
+"""The output of the entry `NORM`."""
 CLIP_FACTOR, CLIP_BOUND = "clip_factor", "clip_bound"
-"""The inputs of `scale` and of `clamp`; the latter is the least value that is left."""
+"""The inputs of the entries `SCALE` and `CLAMP`; the latter is the least value that is left."""
 
 
 def moment_of(parameter: str, arena: Arena) -> str:

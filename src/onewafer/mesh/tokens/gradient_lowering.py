@@ -77,6 +77,9 @@ class RotaryGradientLowering(Lowering[graph.RotaryGradient]):
 class OneRowGradientLowering(Lowering[OneRowGradient]):
     """Put a row among rows of zeros."""
 
+    def __init__(self, *, is_last: bool) -> None:
+        self._is_last = is_last
+
     def relate(self, operation: OneRowGradient, relations: Relations) -> None:
         """Let all lie alike."""
         relations.join(operation.gradient, operation.result.name)
@@ -84,14 +87,13 @@ class OneRowGradientLowering(Lowering[OneRowGradient]):
     def lower(self, operation: OneRowGradient, builder: Builder) -> None:
         """Append the row."""
         source, result = builder.blocks[operation.gradient], builder.allocate(operation.result)
-        is_last = isinstance(operation, graph.LastRowGradient)
-        builder.append(PlaceRow(result, source, is_last))
+        builder.append(PlaceRow(result, source, self._is_last))
 
 
 LOWERINGS: Lowerings = {
     graph.EmbeddingGradient: EmbeddingGradientLowering(),
     graph.PositionEmbeddingGradient: PositionEmbeddingGradientLowering(),
     graph.RotaryGradient: RotaryGradientLowering(),
-    graph.FirstRowGradient: OneRowGradientLowering(),
-    graph.LastRowGradient: OneRowGradientLowering(),
+    graph.FirstRowGradient: OneRowGradientLowering(is_last=False),
+    graph.LastRowGradient: OneRowGradientLowering(is_last=True),
 }
