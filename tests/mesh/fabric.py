@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 from onewafer.csl import CompileOptions, MemoryFiles, compile_program
 from onewafer.host import Device
-from onewafer.mesh import emit
+from onewafer.mesh import emit, estimate
 from onewafer.mesh.blocks import INFER
 from onewafer.mesh.emit_csl import SLOTS
+from onewafer.mesh.reference import MeshEvaluator
 from onewafer.simulator import DEFAULT_ENGINE
+from tests.mesh.strategies import assert_same_bits
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -109,3 +111,28 @@ def run_on_fabric(
     for name, value in first.outputs.items():
         assert value.tobytes() == second.outputs[name].tobytes()
     return first
+
+
+def check_launches(
+    program: MeshProgram,
+    architecture: Architecture,
+    parameters: Arrays,
+    launches: Sequence[tuple[Arrays, Launch]],
+    *,
+    tolerance: float = 0.1,
+    slack: int = 0,
+) -> list[FabricRun]:
+    """Run launches; compare values with NumPy bit by bit, and cycles with the closed form.
+
+    Cycles may differ by a share of them, `tolerance`, or by `slack`, whatever is more.
+    """
+    evaluator = MeshEvaluator(program, parameters)
+    runs = run_launches(program, architecture, parameters, launches)
+    for run, (inputs, launch) in zip(runs, launches, strict=True):
+        expected = evaluator.run(inputs, launch)
+        assert expected.keys() == run.outputs.keys()
+        for name, value in expected.items():
+            assert_same_bits(run.outputs[name], value)
+        cycles = estimate(program, architecture, launch).cycles
+        assert abs(cycles - run.cycles) <= max(tolerance * run.cycles, slack), launch.entry
+    return runs

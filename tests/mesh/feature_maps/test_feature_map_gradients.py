@@ -25,13 +25,13 @@ from onewafer.graph import (
     derive_gradients,
     evaluate_graph,
 )
-from onewafer.mesh import estimate, shard_training
+from onewafer.mesh import shard_training
 from onewafer.mesh.blocks import Launch
 from onewafer.mesh.feature_maps import AddTapProducts
 from onewafer.mesh.reference import MeshEvaluator
-from tests.mesh.fabric import run_launches
+from tests.mesh.fabric import check_launches
 from tests.mesh.feature_maps.test_feature_maps import WINDOWS, convolution, depthwise, max_pool
-from tests.mesh.strategies import assert_same_bits, random_arrays
+from tests.mesh.strategies import random_arrays
 
 WSE3 = load_architecture("wse3")
 FORWARD, BACKWARD = (replace(Launch.at(0, 0), entry=name) for name in ("forward", "backward"))
@@ -122,18 +122,9 @@ def small_network():
 @pytest.mark.parametrize("rectangle", [(3, 2), pytest.param((1, 1), marks=pytest.mark.slow)])
 def test_a_small_network_on_the_fabric(rectangle):
     gradients, program, inputs, parameters = trained(*small_network(), *rectangle)
-    evaluator, launches = (
-        MeshEvaluator(program, parameters),
-        [(inputs, FORWARD), (inputs, BACKWARD)],
-    )
-    runs = run_launches(program, WSE3, parameters, launches)
-    for run, (written, launch) in zip(runs, launches, strict=True):
-        expected = evaluator.run(written, launch)
-        for name, value in expected.items():
-            assert_same_bits(run.outputs[name], value)
-        cycles = estimate(program, WSE3, launch).cycles
-        assert abs(cycles - run.cycles) <= 0.1 * run.cycles
-    check_values(gradients, inputs | parameters, runs[1].outputs)
+    launches = [(inputs, FORWARD), (inputs, BACKWARD)]
+    _, backward = check_launches(program, WSE3, parameters, launches)
+    check_values(gradients, inputs | parameters, backward.outputs)
 
 
 def test_what_is_behind_the_features_of_an_input_learns_nothing():

@@ -9,13 +9,13 @@ import pytest
 
 from onewafer.arch import load_architecture
 from onewafer.graph import derive_gradients
-from onewafer.mesh import estimate, shard_training
+from onewafer.mesh import shard_training
 from onewafer.mesh.blocks import Launch, Role
 from onewafer.mesh.optimizers import Sgd
 from onewafer.mesh.reference import MeshEvaluator
 from onewafer.mesh.sizes import CHUNK
-from tests.mesh.fabric import run_launches
-from tests.mesh.strategies import assert_same_bits, mlp, random_arrays
+from tests.mesh.fabric import check_launches
+from tests.mesh.strategies import mlp, random_arrays
 
 WSE3 = load_architecture("wse3")
 OPTIMIZER = Sgd(lr=0.1)
@@ -71,17 +71,9 @@ def test_clipping_on_the_fabric(rectangle):
     program, gradients = cut([9, 10, 5], rectangle)
     parameters = random_arrays(gradients.graph.parameters, 2)
     launches = launches_of(gradients, 0.75, -0.3)
-    evaluator = MeshEvaluator(program, parameters)
-    runs = run_launches(program, WSE3, parameters, launches)
-    for run, (inputs, launch) in zip(runs, launches, strict=True):
-        expected = evaluator.run(inputs, launch)
-        assert expected.keys() == run.outputs.keys()
-        for name, value in expected.items():
-            assert_same_bits(run.outputs[name], value)
-        cycles = estimate(program, WSE3, launch).cycles
-        assert abs(cycles - run.cycles) <= max(0.1 * run.cycles, 40)
-        if launch.entry == "clamp_gradients":
-            assert max(np.abs(array).max() for array in run.outputs.values()) == np.float32(0.3)
+    runs = check_launches(program, WSE3, parameters, launches, slack=40)
+    clamped = runs[ENTRIES.index("clamp_gradients")].outputs
+    assert max(np.abs(array).max() for array in clamped.values()) == np.float32(0.3)
 
 
 def test_what_is_no_number_stays_so():
