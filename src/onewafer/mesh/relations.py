@@ -67,6 +67,14 @@ class Relations:
     def join(self, left: str, right: str) -> None:
         """Let two tensors lie alike."""
         self.align(left, right)
+        self.order_alike(left, right)
+
+    def order_alike(self, left: str, right: str) -> None:
+        """Let two tensors have one order, and lie along one axis unless that contradicts something.
+
+        A gradient may lie along the other axis than its tensor: where that is added to another one.
+        """
+        self._axes.relate(left, right, crossed=False)
         if not self._unite(left, right):
             raise UnsupportedOperationError(
                 f"operations on attention heads ask for different orders of features of {left!r} "

@@ -12,7 +12,9 @@ from onewafer.errors import TooLargeError
 from onewafer.graph import (
     Activation,
     ActivationFunction,
+    Add,
     AddBias,
+    BatchNorm,
     Convolution,
     DataType,
     DepthwiseConvolution,
@@ -125,6 +127,45 @@ def test_a_small_network_on_the_fabric(rectangle):
     launches = [(inputs, FORWARD), (inputs, BACKWARD)]
     _, backward = check_launches(program, WSE3, parameters, launches)
     check_values(gradients, inputs | parameters, backward.outputs)
+
+
+SAME = Window(4, 3, 3, 3, top=1, left=1, bottom=1, right=1)
+"""As many pixels as before."""
+ENDS = {
+    "relu": (Relu, (), {}),
+    "sigmoid": (Activation, (), {"function": ActivationFunction.SIGMOID}),
+    "max pool": (MaxPool, (), {"window": SAME}),
+    "batch norm": (BatchNorm, ((5,), (5,)), {"epsilon": 1e-3}),
+}
+
+
+@pytest.mark.parametrize("count", [1, 3])
+@pytest.mark.parametrize(("kind", "shapes", "numbers"), ENDS.values(), ids=ENDS)
+def test_a_branch_whose_gradient_lies_across_it(kind, shapes, numbers, count):
+    """A sum lies as its left operand does, and so does its gradient, which both operands have."""
+    layers = Layers(SAME, 5)
+    shape = layers.last.shape
+    for _ in range(count):
+        layers.convolve(SAME, 5)
+    layers.add(kind, shape, *shapes, **numbers)
+    layers.add(lambda result, right: Add(result, "x", right), shape)
+    layers.convolve(SAME, 4)
+    graph = layers.graph
+    wanted = ["x", *(tensor.name for tensor in graph.parameters)]
+    gradients, program, inputs, parameters = trained(graph, wanted)
+    evaluator = MeshEvaluator(program, parameters)
+    evaluator.run(inputs, FORWARD)
+    check_values(gradients, inputs | parameters, evaluator.run(inputs, BACKWARD))
+
+
+def test_a_weight_of_two_convolutions_has_one_place():
+    layers = Layers(SAME, 5)
+    layers.convolve(SAME, 5)
+    layers.add(Convolution, layers.last.shape, weight=layers.parameters[0].name, window=SAME)
+    gradients, program, inputs, parameters = trained(layers.graph, ["x", "p0_0"])
+    evaluator = MeshEvaluator(program, parameters)
+    evaluator.run(inputs, FORWARD)
+    check_values(gradients, inputs | parameters, evaluator.run(inputs, BACKWARD))
 
 
 def test_what_is_behind_the_features_of_an_input_learns_nothing():

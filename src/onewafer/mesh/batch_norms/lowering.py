@@ -77,16 +77,23 @@ class BatchNormLowering(AlikeLowering[graph.BatchNorm]):
         builder.append(NormalizeBatch(result, source, found, *vectors))
 
 
-class BatchNormInputGradientLowering(AlikeLowering[graph.BatchNormInputGradient]):
+class BatchNormInputGradientLowering(Lowering[graph.BatchNormInputGradient]):
     """Add up products with the gradient, take its mean, and scale."""
+
+    def relate(self, operation: graph.BatchNormInputGradient, relations: Relations) -> None:
+        """Let all lie alike, the gradient only if it can."""
+        relations.order_alike(operation.input, operation.gradient)
+        relations.join(operation.input, operation.result.name)
 
     def lower(self, operation: graph.BatchNormInputGradient, builder: Builder) -> None:
         """Append the steps."""
-        gradient, source = (builder.blocks[name] for name in (operation.gradient, operation.input))
-        found = _statistics(operation, builder)
-        weight = builder.parameters.place_vector(
-            operation.weight, builder.layouts[operation.result.name]
+        layout = builder.layouts[operation.input]
+        gradient, source = (
+            builder.lay(operation.gradient, layout.axis),
+            builder.blocks[operation.input],
         )
+        found = _statistics(operation, builder)
+        weight = builder.parameters.place_vector(operation.weight, layout)
         products = _append_products(gradient, source, found, builder)
         slopes = _append_mean(gradient, builder)
         result = builder.allocate(operation.result)
@@ -97,15 +104,17 @@ class BatchNormWeightGradientLowering(Lowering[graph.BatchNormWeightGradient]):
     """Add up products with the gradient."""
 
     def relate(self, operation: graph.BatchNormWeightGradient, relations: Relations) -> None:
-        """Let both operands lie alike."""
-        relations.join(operation.input, operation.gradient)
+        """Let both operands lie alike if they can."""
+        relations.order_alike(operation.input, operation.gradient)
 
     def lower(self, operation: graph.BatchNormWeightGradient, builder: Builder) -> None:
         """Append the steps."""
-        gradient, source = (builder.blocks[name] for name in (operation.gradient, operation.input))
-        result = builder.gradient(
-            operation.result.name, columns=builder.layouts[operation.gradient]
+        layout = builder.layouts[operation.input]
+        gradient, source = (
+            builder.lay(operation.gradient, layout.axis),
+            builder.blocks[operation.input],
         )
+        result = builder.gradient(operation.result.name, columns=layout)
         found = _statistics(operation, builder)
         products = _append_products(gradient, source, found, builder)
         builder.append(AddRows(result, products))

@@ -21,7 +21,8 @@ class ConvolutionInputGradientLowering(Lowering[graph.ConvolutionInputGradient])
     """Multiply by turned weights tap by tap; add partial sums along the axis of the gradient."""
 
     def relate(self, operation: graph.ConvolutionInputGradient, relations: Relations) -> None:
-        """Let the result lie along the other axis than the gradient."""
+        """Let the result lie as what is multiplied does, and the gradient along the other axis."""
+        relations.align_with_operand(operation.result.name, operation.weight)
         relations.put_across_if_possible(operation.gradient, operation.result.name)
 
     def lower(self, operation: graph.ConvolutionInputGradient, builder: Builder) -> None:
@@ -66,22 +67,23 @@ class MaxPoolGradientLowering(Lowering[graph.MaxPoolGradient]):
     """Compare the taps with the maximum."""
 
     def relate(self, operation: graph.MaxPoolGradient, relations: Relations) -> None:
-        """Let all lie alike."""
-        for name in (operation.input, operation.found, operation.gradient):
+        """Let all lie alike, the gradient only if it can."""
+        for name in (operation.input, operation.found):
             relations.join(name, operation.result.name)
+        relations.order_alike(operation.gradient, operation.result.name)
 
     def lower(self, operation: graph.MaxPoolGradient, builder: Builder) -> None:
         """Append the comparisons."""
-        check_stride(operation, builder.layouts[operation.result.name])
+        layout = builder.layouts[operation.result.name]
+        check_stride(operation, layout)
         width = operation.window.result_width
         if width > CHUNK:
             raise TooLargeError(
                 f"MaxPoolGradient with a result of {width} pixels in a line is not supported, at "
                 f"most with {CHUNK}"
             )
-        gradient, source, found = (
-            builder.blocks[name] for name in (operation.gradient, operation.input, operation.found)
-        )
+        gradient = builder.lay(operation.gradient, layout.axis)
+        source, found = (builder.blocks[name] for name in (operation.input, operation.found))
         rest, result = builder.spare(found.rows, found.columns), builder.allocate(operation.result)
         window = operation.window
         builder.append(mesh.MaxPoolGradient(result, gradient, source, found, rest, window))

@@ -32,13 +32,17 @@ class ConvolutionLowering(Lowering[Convolution]):
     """Multiply the blocks tap by tap, and add the partial sums along the axis of the input."""
 
     def relate(self, operation: Convolution, relations: Relations) -> None:
-        """Let the result lie along the other axis than the input."""
-        relations.put_across(operation.input, operation.result.name)
+        """Let the result lie along the other axis than the input, or than the weight's features."""
+        relations.multiply(operation.input, operation.weight, operation.result.name)
 
     def lower(self, operation: Convolution, builder: Builder) -> None:
         """Append the multiplications and the all-reduce."""
-        source, layout = builder.blocks[operation.input], builder.layouts[operation.input]
         result_layout = builder.layouts[operation.result.name]
+        axis = result_layout.axis.other
+        source, layout = (
+            builder.lay(operation.input, axis),
+            builder.layout_along(operation.input, axis),
+        )
         weight = builder.parameters.place_weight(operation.weight, layout, result_layout)
         result = builder.allocate(operation.result)
         sums = builder.sums_of(result)
@@ -48,7 +52,7 @@ class ConvolutionLowering(Lowering[Convolution]):
             builder.append(
                 mesh.Convolve(sums, source, weight, window, result_layout.axis, features, column)
             )
-        builder.all_reduce(sums, layout.axis)
+        builder.all_reduce(sums, axis)
         builder.store(sums, result)
 
 

@@ -92,13 +92,14 @@ class ActivationGradientLowering(Lowering[graph.ActivationGradient]):
     works_in_place = True
 
     def relate(self, operation: graph.ActivationGradient, relations: Relations) -> None:
-        """Let all lie alike."""
-        relations.join(operation.value, operation.gradient)
-        relations.join(operation.gradient, operation.result.name)
+        """Let all lie alike, the gradient only if it can."""
+        relations.order_alike(operation.value, operation.gradient)
+        relations.join(operation.value, operation.result.name)
 
     def lower(self, operation: graph.ActivationGradient, builder: Builder) -> None:
         """Append the operation."""
-        operands = builder.blocks[operation.gradient], builder.blocks[operation.value]
+        axis = builder.layouts[operation.value].axis
+        operands = builder.lay(operation.gradient, axis), builder.blocks[operation.value]
         result = builder.allocate_in_place(operation)
         builder.append(ActivationGradient(result, *operands, operation.function))
 

@@ -111,18 +111,19 @@ class SumRowsLowering(AlikeLowering[graph.SumRows]):
 
 
 class ReluGradientLowering(Lowering[graph.ReluGradient]):
-    """Keep a part of a gradient, in its place."""
+    """Keep a part of a gradient, in its place if it lies as the value does."""
 
     works_in_place = True
 
     def relate(self, operation: graph.ReluGradient, relations: Relations) -> None:
-        """Let all lie alike."""
-        relations.join(operation.value, operation.gradient)
-        relations.join(operation.gradient, operation.result.name)
+        """Let all lie alike, the gradient only if it can."""
+        relations.order_alike(operation.value, operation.gradient)
+        relations.join(operation.value, operation.result.name)
 
     def lower(self, operation: graph.ReluGradient, builder: Builder) -> None:
         """Append the operation."""
-        operands = builder.blocks[operation.gradient], builder.blocks[operation.value]
+        axis = builder.layouts[operation.value].axis
+        operands = builder.lay(operation.gradient, axis), builder.blocks[operation.value]
         builder.append(ReluGradient(builder.allocate_in_place(operation), *operands))
 
 

@@ -279,9 +279,13 @@ class Builder:
         return whole
 
     def allocate_in_place(self, operation: Operation) -> Block:
-        """Give the result the block of an operand that is read no more, else a new one."""
+        """Give the result the block of an operand that is read no more, else a new one.
+
+        If an operand is redistributed, always a new one.
+        """
         result = operation.result.name
-        for name in operation.activation_operands:
+        operands = () if result in self._redistributed else operation.activation_operands
+        for name in operands:
             if self._last_use[name] == self._num_lowered:
                 self._activations.live[result] = self._activations.live.pop(name)
                 self.blocks[result] = self.blocks[name]

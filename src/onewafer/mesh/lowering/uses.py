@@ -27,7 +27,7 @@ class Uses:
         self.is_sequence = graph.is_sequence
         self._needs = needs
         self._phases: dict[frozenset[str], Mapping[str, int]] = {}
-        """By the results of operations whose right operand is redistributed."""
+        """By the results of operations with an operand that is redistributed."""
 
     @cached_property
     def readers(self) -> Mapping[str, tuple[Operation, ...]]:
@@ -48,18 +48,26 @@ class Uses:
         return uses | dict.fromkeys(self.graph.outputs, len(self.graph.operations))
 
     def redistributed(self, layouts: Mapping[str, Layout], *, num_pes: int) -> frozenset[str]:
-        """Return the results of operations whose right operand lies otherwise than the left one.
+        """Return the results of operations with an operand that lies otherwise than they do.
 
-        On a single PE, both axes are the same.
+        Of those on a pair of operands, or in the place of one. On a single PE, both axes are the
+        same.
         """
         if num_pes == 1:
             return frozenset()
-        pairs = {result: needs.pair for result, needs in self._needs.items()}
         return frozenset(
-            result
-            for result, pair in pairs.items()
-            if pair is not None and layouts[pair[0]] != layouts[pair[1]]
+            operation.result.name
+            for operation in self.graph.operations
+            if any(
+                layouts[name] != layouts[operation.result.name] for name in self._alike(operation)
+            )
         )
+
+    def _alike(self, operation: Operation) -> tuple[str, ...]:
+        """Return the operands that lie as the result does, unless they are redistributed."""
+        needs = self._needs[operation.result.name]
+        operands = operation.activation_operands if needs.works_in_place else ()
+        return needs.pair or tuple(name for name in operands if name not in needs.scalars)
 
     def phases(self, redistributed: frozenset[str]) -> Mapping[str, int]:
         """Return for each block of activations its offset modulo `period`, in elements."""
