@@ -15,9 +15,11 @@ from onewafer.host import (
     run_samples,
 )
 from onewafer.host.run_samples import RunSamples, most_windows
+from onewafer.host.run_spans import keep_first, spans_of
 from onewafer.image import SectionKind
 from onewafer.recording import RecordingFile, SourceTexts, column_of_window
 from onewafer.simulator import StallReason
+from onewafer.trace.formats import read_trace
 from tests.host.test_tracing import streaming
 from tests.simulator.assembly import WSE3
 
@@ -123,6 +125,59 @@ def test_of_several_machines_the_one_with_most_cycles_is_recorded(tmp_path):
 
     assert header.cycles == max(cycles)
     assert len(header.launches) == 1
+
+
+def traced(folder, image):
+    """Run a program with a trace and a recording; return both, and the statistics."""
+    recorder = RunRecorder(folder / "run.parquet", Recorded("x", SourceTexts({})), print)
+    files = (folder / "a.wafer-trace",)
+    device = Device(image, WSE3, engine="reference", trace_files=files, recorder=recorder)
+    device.load()
+    try:
+        device.launch("main")
+        device.stop()
+    except DeadlockError:
+        device.end_trace()
+    return RecordingFile(folder / "run.parquet"), read_trace(files[0]), device.machine.statistics()
+
+
+def test_a_traced_run_is_recorded_with_its_tasks_operations_and_waits(tmp_path):
+    file, trace, statistics = traced(tmp_path, streaming())
+    spans = file.spans
+    pes = np.repeat(np.arange(file.header.num_pes), np.diff(spans.first))
+    kinds = np.array([spans.kind.texts[number] for number in spans.kind.numbers])
+    waited = np.bincount(pes, spans.cycles * (kinds == "wait"), file.header.num_pes)
+
+    assert np.bincount(pes, kinds == "task").tolist() == statistics.task_starts.reshape(-1).tolist()
+    assert waited[1] == statistics.stall_cycles[StallReason.INPUT_EMPTY][0, 1]
+    assert set(spans.name.texts) >= {"main (launched)", "mov32", "input empty C3"}
+    assert not spans.is_open.any()
+    assert file.header.spans_until is None
+    assert (spans_of(trace).start_cycle == spans.start_cycle).all()
+
+
+def test_what_hangs_is_a_span_that_has_not_ended(tmp_path):
+    file, *_ = traced(tmp_path, streaming(num_sent=3, num_received=8))
+    spans = file.spans
+    names = [spans.name.texts[number] for number in spans.name.numbers[spans.is_open]]
+
+    assert file.header.ending
+    assert "input empty C3" in names
+    assert spans.end_cycle[spans.is_open].tolist() == [file.header.cycles] * len(names)
+
+
+def test_of_too_many_spans_the_first_cycles_of_all_pes_are_kept(tmp_path):
+    file, *_ = traced(tmp_path, streaming())
+    spans = file.spans
+    most = len(spans.start_cycle) - 2
+    kept = keep_first(spans, most)
+
+    assert 0 < len(kept.spans.start_cycle) <= most
+    assert kept.num_left_out == len(spans.start_cycle) - len(kept.spans.start_cycle)
+    assert (kept.spans.start_cycle < kept.until).all()
+    assert kept.until in spans.start_cycle
+    kept.spans.check(file.header.num_pes)
+    assert keep_first(spans).spans is spans
 
 
 def sample(path, *, every, most=None, monkeypatch=None):

@@ -3,7 +3,7 @@
 import numpy as np
 
 from onewafer.image import make_image
-from onewafer.recording import RunHeader, write_recording
+from onewafer.recording import SPAN_KINDS, RunHeader, Spans, Words, write_recording
 from tests.simulator.assembly import WSE3, Kernel, eastward
 
 SOURCES = {"east.csl": "line one\nline two"}
@@ -22,7 +22,28 @@ def make_program(width, height):
     return make_image(WSE3, placed, width=width, height=height, routes=eastward(3, 0, width - 1))
 
 
-def record(path, columns=None, *, width=3, height=2, image=None, sources=None, **header):
+def make_spans(num_pes, rows):
+    """Return spans of rows: PE, start, end, cycles, thread, is open, kind, name, source."""
+    pes, start, end, cycles, thread, is_open, *texts = zip(*sorted(rows), strict=True)
+    known = (SPAN_KINDS, (), ("",))
+    words = [Words(*_numbered(*both)) for both in zip(texts, known, strict=True)]
+    return Spans(
+        np.searchsorted(pes, np.arange(num_pes + 1)),
+        *(np.array(column, np.int64) for column in (start, end, cycles)),
+        np.array(thread, np.int8),
+        np.array(is_open, np.bool_),
+        *words,
+    )
+
+
+def _numbered(column, known):
+    texts = tuple(dict.fromkeys((*known, *column)))
+    return np.array([texts.index(text) for text in column], np.int32), texts
+
+
+def record(
+    path, columns=None, *, width=3, height=2, image=None, sources=None, spans=None, **header
+):
     """Write a recording; its busy cycles are 0, 10, 20, … unless columns are given."""
     chosen = image if image is not None else make_program(width, height)
     about = {
@@ -41,5 +62,6 @@ def record(path, columns=None, *, width=3, height=2, image=None, sources=None, *
         columns or {"program": chosen.program_of_pe, "busy_cycles": busy},
         image=chosen,
         sources=SOURCES if sources is None else sources,
+        spans=spans,
     )
     return path

@@ -7,8 +7,16 @@ import pyarrow.parquet as pq
 import pytest
 
 from onewafer.errors import RecordingError
-from onewafer.recording import RecordingFile, RunHeader, Split, Tensor, parquet, write_recording
-from tests.recording.recordings import record
+from onewafer.recording import (
+    SPAN_COLUMNS,
+    RecordingFile,
+    RunHeader,
+    Split,
+    Tensor,
+    parquet,
+    write_recording,
+)
+from tests.recording.recordings import make_spans, record
 
 
 @pytest.fixture
@@ -55,6 +63,73 @@ def test_pandas_reads_it_in_one_line(path):
     frame = pandas.read_parquet(path)
     assert frame.busy_cycles.tolist() == [0, 10, 20, 30, 40, 50]
     assert frame[["x", "y"]].to_numpy().tolist()[-1] == [2, 1]
+
+
+SPANS = [
+    (1, 0, 50, 50, 8, False, "task", "main (launched)", "east.csl:1"),
+    (1, 5, 40, 12, 8, False, "wait", "input empty C3", ""),
+    (4, 7, 100, 93, 2, True, "operation", "mov32", "east.csl:2"),
+]
+
+
+def test_spans_go_there_and_back(tmp_path):
+    path = record(tmp_path / "run.parquet", spans=make_spans(6, SPANS))
+    file = RecordingFile(path)
+    spans = file.spans
+
+    assert spans.first.tolist() == [0, 0, 2, 2, 2, 3, 3]
+    assert spans.end_cycle.tolist() == [50, 40, 100]
+    assert [spans.name.texts[n] for n in spans.name.numbers] == [row[7] for row in SPANS]
+    assert spans.is_open.tolist() == [False, False, True]
+    assert "span_name" not in file.row(1, 0)
+
+
+def test_a_file_without_spans_has_none(path):
+    assert RecordingFile(path).spans is None
+
+
+def test_pandas_has_a_row_a_span_in_one_line(tmp_path):
+    pandas = pytest.importorskip("pandas")
+    path = record(tmp_path / "run.parquet", spans=make_spans(6, SPANS))
+
+    lists = pandas.read_parquet(path, columns=["x", "y", *SPAN_COLUMNS])
+    frame = lists.explode(list(SPAN_COLUMNS)).dropna()
+    rows = frame[["x", "y", "span_start_cycle", "span_cycles", "span_kind", "span_source"]]
+    assert rows.to_numpy().tolist() == [
+        [1, 0, 0, 50, "task", "east.csl:1"],
+        [1, 0, 5, 12, "wait", ""],
+        [1, 1, 7, 93, "operation", "east.csl:2"],
+    ]
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "said"),
+    [
+        (2, -1, "a span ends before it begins"),
+        (4, 9, "a span is of no thread"),
+        (6, "nap", "a span is of no known kind"),
+    ],
+)
+def test_damaged_spans_are_refused_when_they_are_read(tmp_path, column, value, said):
+    row = (*SPANS[0][:column], value, *SPANS[0][column + 1 :])
+    path = record(tmp_path / "run.parquet", spans=make_spans(6, [row]))
+
+    with pytest.raises(RecordingError, match=said):
+        _ = RecordingFile(path).spans
+
+
+def test_spans_that_are_not_whole_are_refused(tmp_path):
+    path = record(tmp_path / "run.parquet", spans=make_spans(6, SPANS))
+    table = pq.read_table(path)
+    shorter = table["span_thread"].take([0, 0, 2, 3, 4, 5])
+    place = table.column_names.index("span_thread")
+    metadata = pq.read_metadata(path).metadata
+    pq.write_table(
+        table.set_column(place, "span_thread", shorter).replace_schema_metadata(metadata), path
+    )
+
+    with pytest.raises(RecordingError, match="a span is not whole"):
+        _ = RecordingFile(path).spans
 
 
 def cut(path):

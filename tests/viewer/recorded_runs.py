@@ -19,7 +19,7 @@ from onewafer.recording import (
 )
 from onewafer.viewer.followed_runs import FollowedRuns
 from onewafer.viewer.page_server import HOST, make_app
-from tests.recording.recordings import record
+from tests.recording.recordings import make_spans, record
 from tests.simulator.assembly import WSE3, Kernel, eastward
 
 EVIL = "</script><img src=x onerror=\"document.title='owned'\">"
@@ -36,12 +36,17 @@ def program(name):
     return kernel.finish()
 
 
-def record_grid(path, width, height, *, num_windows=0, shift=0, is_over=True):
-    """Record two programs on a rectangle, all numbers different from PE to PE."""
+def make_grid(width, height):
+    """Return an image of two programs."""
     left, right = program("left.csl"), program(EVIL)
     places = [(x, y) for y in range(height) for x in range(width)]
     placed = {(x, y): left if x < width // 2 else right for x, y in places}
-    image = make_image(WSE3, placed, width=width, height=height, routes=eastward(3, 0, width - 1))
+    return make_image(WSE3, placed, width=width, height=height, routes=eastward(3, 0, width - 1))
+
+
+def record_grid(path, width, height, *, num_windows=0, shift=0, is_over=True):
+    """Record two programs on a rectangle, all numbers different from PE to PE."""
+    image = make_grid(width, height)
     windows = tuple(Window(100 * i, 100 * (i + 1)) for i in range(num_windows))
     parts = ("begin and end", "MLP", "MLP, collectives")  # also of runs without windows
     launches = (RecordedLaunch("first", 20, 160), RecordedLaunch(EVIL, 160, 400))
@@ -79,6 +84,25 @@ def record_image(path, image, shift=0, **header):
         splits=(split, whole),
         **header,
     )
+
+
+def record_traced(path, width=3, height=2, **header):
+    """Record a run that was traced: PE i has a task, an operation in it, a wait in that, and more.
+
+    The last one does nothing.
+    """
+    num_pes = width * height
+    rows = []
+    for pe in range(num_pes - 1):
+        at = 100 * pe
+        rows += [
+            (pe, at, at + 400, 400, 8, False, "task", EVIL, "sum.csl:1"),
+            (pe, at + 50, at + 350, 300, 8, False, "operation", "fadds", "sum.csl:3"),
+            (pe, at + 100, at + 200, 60, 8, False, "wait", "input empty C3", "sum.csl:3"),
+            (pe, at + 200, 1000, 800 - at, 2, True, "operation", "fmovs", "sum.csl:2"),
+        ]
+    image = make_grid(width, height)
+    return record_image(path, image, spans=make_spans(num_pes, rows), **header)
 
 
 def sampled(num_pes, num_windows):

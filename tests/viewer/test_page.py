@@ -20,7 +20,14 @@ from onewafer.viewer.page_parts import PageParts
 from onewafer.viewer.palettes import difference_palette, palette_of, value_palette
 from onewafer.viewer.windows import Windows
 from tests.simulator.assembly import WSE3
-from tests.viewer.recorded_runs import EVIL, program, record_grid, record_image, viewing
+from tests.viewer.recorded_runs import (
+    EVIL,
+    program,
+    record_grid,
+    record_image,
+    record_traced,
+    viewing,
+)
 
 CHROMIUM = shutil.which("chromium")
 DRIVER = shutil.which("chromedriver")
@@ -180,10 +187,13 @@ def test_keys_move_zoom_and_choose(browser, small_server):
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
-def test_nothing_serious_is_found_by_axe(browser, sampled_server, theme):
+def test_nothing_serious_is_found_by_axe(browser, sampled_server, traced_server, theme):
     axe = pytest.importorskip("axe_selenium_python").Axe(browser)
-    for link in ("/", "/#pe=1,1&color=3&programs=1", "/#map=part&window=2"):
-        open_page(browser, sampled_server, link)
+    links = ("/", "/#pe=1,1&color=3&programs=1", "/#map=part&window=2")
+    traced = ("/#pe=1,0&tasks=row", "/#pe=1,0&tasks=pe&cycles=100,400")
+    servers = ((sampled_server, links), (traced_server, traced))
+    for server, link in ((server, link) for server, links in servers for link in links):
+        open_page(browser, server, link)
         browser.execute_script("document.documentElement.dataset.theme = arguments[0]", theme)
         axe.inject()
         found = axe.run()["violations"]
@@ -243,6 +253,111 @@ def test_the_scrubber_shows_windows_of_the_run(browser, sampled, tmp_path):
 
 def drawn(browser):
     return browser.execute_script("return document.documentElement.dataset.drawn")
+
+
+@pytest.fixture(scope="module")
+def traced(tmp_path_factory):
+    return record_traced(tmp_path_factory.mktemp("traced") / "run.parquet")
+
+
+@pytest.fixture(scope="module")
+def traced_server(traced):
+    with viewing(traced) as url:
+        yield url
+
+
+SPAN_PIXEL = """
+const canvas = document.getElementById("span-canvas");
+const ratio = canvas.width / canvas.clientWidth;
+const at = [arguments[0] * ratio, arguments[1] * ratio].map(Math.round);
+return [...canvas.getContext("2d").getImageData(...at, 1, 1).data.slice(0, 3)];
+"""
+GUTTER = 112
+GREEN, BLUE, ORANGE = (1, 2, 0)
+"""Which of red, green and blue is the strongest: of tasks, operations and waits."""
+
+
+def span_place(browser, cycle, lane, *, start=0, end=1000, num_lanes=6):
+    """Return the pixels from the left and the top of a cycle in a lane of the timeline."""
+    size = find(browser, "#span-canvas").size
+    tall = min(24, max(5, size["height"] / num_lanes))
+    x = GUTTER + (cycle - start) / (end - start) * (size["width"] - GUTTER)
+    return x, (lane + 0.75) * tall
+
+
+def strongest(browser, *place):
+    browser.execute_async_script(TWO_FRAMES)
+    return int(np.argmax(browser.execute_script(SPAN_PIXEL, *place)))
+
+
+def click_span(browser, x, y):
+    canvas = find(browser, "#span-canvas")
+    dx, dy = x - canvas.size["width"] / 2, y - canvas.size["height"] / 2
+    ActionChains(browser).move_to_element_with_offset(canvas, dx, dy).click().perform()
+
+
+def test_the_timeline_has_tasks_operations_and_waits_of_a_row(browser, traced_server):
+    open_page(browser, traced_server, "/#tasks=row&pe=0,1")
+    assert "row 1: 8 tasks, operations and waits in 6 lanes" in find(
+        browser, "#span-canvas"
+    ).get_attribute("aria-label")
+    for cycle, lane, color in ((310, 0, GREEN), (360, 1, BLUE), (450, 1, ORANGE), (900, 2, BLUE)):
+        assert strongest(browser, *span_place(browser, cycle, lane)) == color
+
+    click_span(browser, *span_place(browser, 550, 4))
+    wait_for(browser, lambda: status(browser).startswith("Wait input empty C3, PE (1, 1)"))
+    assert status(browser) == (
+        "Wait input empty C3, PE (1, 1), main thread: cycles 500 to 600 (100, of which it waited "
+        "60). sum.csl:3"
+    )
+    assert find(browser, "#panel h2").text == "PE (1, 1)"
+    assert find(browser, "#panel tr.named code").text == "var total: f32 = 7; // <b>bold</b>"
+
+
+def test_keys_choose_what_runs_and_links_keep_it(browser, traced_server):
+    open_page(browser, traced_server, "/#tasks=pe&pe=1,0")
+    canvas = find(browser, "#span-canvas")
+    for key, said in (
+        (Keys.ARROW_RIGHT, f"Task {EVIL}"),
+        (Keys.ARROW_DOWN, "Operation fadds"),
+        (Keys.ARROW_RIGHT, "Wait input empty C3"),
+        (Keys.ARROW_LEFT, "Operation fadds"),
+        (
+            Keys.ARROW_DOWN,
+            "Operation fmovs, PE (1, 0), microthread 2: cycles 300 to 1,000 (700), and",
+        ),
+    ):
+        canvas.send_keys(key)
+        wait_for(browser, lambda said=said: status(browser).startswith(said))
+    canvas.send_keys("+")
+    wait_for(browser, lambda: "cycles=" in browser.current_url)
+    link = browser.current_url.partition("#")[2]
+    shown = find(browser, "#span-range").text
+    assert shown != "cycles 0 to 1,000"
+    open_page(browser, traced_server, f"/#{link}")
+    wait_for(browser, lambda: status(browser).startswith("Operation fmovs"))
+    assert find(browser, "#span-range").text == shown
+    find(browser, "#span-canvas").send_keys("0")
+    wait_for(browser, lambda: find(browser, "#span-range").text == "cycles 0 to 1,000")
+    wait_for(browser, lambda: "(4)" in find(browser, "#span-table summary").text)
+    assert "wait input empty C3" in find(browser, "#span-table").text
+    find(browser, "#overlay").send_keys("ttt")
+    wait_for(browser, lambda: not find(browser, "#spans").is_displayed())
+
+
+def test_a_file_has_the_timeline_and_says_what_is_left_out(browser, tmp_path):
+    left_out = {"spans_until": 700, "num_spans_left_out": 12345}
+    path = record_traced(tmp_path / "run.parquet", **left_out)
+    write_page(PageParts(RecordingFile(path)), tmp_path / "run.html")
+    open_page(browser, f"file://{tmp_path / 'run.html'}", "#tasks=column&pe=1,1")
+
+    assert "column 1: 8" in find(browser, "#span-canvas").get_attribute("aria-label")
+    assert find(browser, "#span-note").text == (
+        "The 12,345 that begin from cycle 700 on are not in the recording."
+    )
+    assert strongest(browser, *span_place(browser, 450, 4)) == BLUE
+    open_page(browser, f"file://{tmp_path / 'run.html'}", "#tasks=pe&pe=2,1")
+    assert find(browser, "#span-note").text.startswith("PE (2, 1) did nothing.")
 
 
 @pytest.fixture(scope="module")

@@ -191,7 +191,11 @@ class Device:
             raise HostError(f"cannot load: the device is {self._phase.value}")
         if self._trace_files or self._log_parts:
             self._recording = record(
-                self._trace_files, self, self._limits.observer, log_parts=self._log_parts
+                self._trace_files,
+                self,
+                self._limits.observer,
+                log_parts=self._log_parts,
+                listener=None if self._recorder is None else self._recorder.note_trace,
             )
         machine = Machine(
             self.image,

@@ -12,6 +12,7 @@ import numpy as np
 from onewafer.arch import load_wafer_system, wafer_system_names
 from onewafer.errors import ConfigurationError
 from onewafer.host.run_samples import RunSamples
+from onewafer.host.run_spans import NO_SPANS, keep_first, spans_of
 from onewafer.image import SectionKind
 from onewafer.recording import (
     NOT_WAITING,
@@ -41,11 +42,10 @@ if TYPE_CHECKING:
     from onewafer.host.run_samples import Whereabouts
     from onewafer.host.samplers import Sampler
     from onewafer.image import WaferImage
-    from onewafer.recording import FindSource, Split, Tensor
+    from onewafer.recording import FindSource, Spans, Split, Tensor
     from onewafer.settings import Settings
     from onewafer.simulator import Machine, Statistics
-
-    _Measured = tuple[RunHeader, dict[str, NDArray[Any]], WaferImage]
+    from onewafer.trace.formats import Trace
 
 _NO_COLOR = -1
 _MOST_REGISTERS = 4_000_000
@@ -73,6 +73,16 @@ class RecordingOptions:
 
 
 AT_THE_END = RecordingOptions()
+
+
+@dataclass(frozen=True, slots=True)
+class _Measured:
+    """A run as it is written."""
+
+    header: RunHeader
+    columns: Mapping[str, NDArray[Any]]
+    image: WaferImage
+    spans: Spans | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +138,7 @@ class RunRecorder:
         """When it is written next while the run goes on, on the host's clock."""
         self._samples: RunSamples | None = None
         self._machine: Machine | None = None
+        self._traced = NO_SPANS
         self._longest: _Measured | None = None
         self._sources: Mapping[str, str] | None = None
         self._failure = ""
@@ -173,6 +184,10 @@ class RunRecorder:
         """Note a function that was launched."""
         self._launches.append(RecordedLaunch(name, start_cycle, end_cycle))
 
+    def note_trace(self, trace: Trace) -> None:
+        """Take the trace of the run, which is over: the recording gets its spans."""
+        self._traced = keep_first(spans_of(trace))
+
     def note_failure(self, reason: str) -> None:
         """Note why the run does not go on."""
         self._failure = reason
@@ -190,11 +205,18 @@ class RunRecorder:
 
     def _write(self, measured: _Measured) -> bool:
         """Write the file, and tell whether that went well; say so once if it did not."""
-        header, columns, image = measured
+        image = measured.image
         if self._sources is None:
             self._sources = read_sources(image, self._subject.find_source)
         try:
-            write_recording(self.path, header, columns, image=image, sources=self._sources)
+            write_recording(
+                self.path,
+                measured.header,
+                measured.columns,
+                image=image,
+                sources=self._sources,
+                spans=measured.spans,
+            )
         except OSError as error:
             if self.failure is None:
                 self.failure = f"{self.path}: {error.strerror or error}"
@@ -209,8 +231,9 @@ class RunRecorder:
         samples, self._samples = self._samples, None
         if machine is None:
             return
-        if self._longest is None or machine.cycle >= self._longest[0].cycles:
+        if self._longest is None or machine.cycle >= self._longest.header.cycles:
             self._longest = self._measure(machine, samples, ending)
+        self._traced = NO_SPANS
 
     def _measure(
         self, machine: Machine, samples: RunSamples | None, ending: str, *, is_over: bool = True
@@ -219,6 +242,7 @@ class RunRecorder:
         if is_over and samples is not None:
             samples.finish()
         windows, sampled = ((), {}) if samples is None else samples.taken()
+        traced = self._traced if is_over else NO_SPANS
         parts = () if subject.whereabouts is None else subject.whereabouts.parts
         header = RunHeader(
             title=subject.title,
@@ -237,9 +261,12 @@ class RunRecorder:
             windows=windows,
             parts=parts,
             is_over=is_over,
+            spans_until=traced.until,
+            num_spans_left_out=traced.num_left_out,
         )
         waiting = waiting_columns(machine) if ending else {}
-        return header, columns_of(machine) | waiting | sampled, image
+        columns = columns_of(machine) | waiting | sampled
+        return _Measured(header, columns, image, traced.spans)
 
 
 def columns_of(machine: Machine) -> dict[str, NDArray[Any]]:

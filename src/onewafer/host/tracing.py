@@ -61,6 +61,8 @@ if TYPE_CHECKING:
     from onewafer.simulator import Machine
     from onewafer.trace import Event, EventSink
 
+    TraceListener = Callable[[Trace], object]
+
 T = TypeVar("T")
 
 _WITH_INSTRUCTIONS = frozenset((".log", ".txt", ".wafer-trace"))
@@ -79,10 +81,12 @@ def record(
     observer: RunObserver,
     *,
     log_parts: Sequence[str] = (),
+    listener: TraceListener | None = None,
 ) -> Recording:
     """Return a recording that writes `files` at the end of the device's run, whichever that is.
 
     If `log_parts` has any, it writes lines of these kinds to `sim.log` in the working directory.
+    The listener gets the trace then, too.
 
     Raises:
         ConfigurationError: nothing can be written there.
@@ -91,7 +95,7 @@ def record(
     parts = {log: frozenset(map(LogPart, log_parts))} if log_parts else {}
     wanted = tuple(dict.fromkeys((*files, *parts)))
     header = make_header(device.image, device.architecture, detail=needed_detail(wanted))
-    recording = Recording(wanted, header, observer, parts)
+    recording = Recording(wanted, header, observer, parts, listener)
     weakref.finalize(device, recording.finish)
     return recording
 
@@ -111,8 +115,10 @@ class Recording:
         header: TraceHeader,
         observer: RunObserver,
         log_parts: Mapping[Path, frozenset[LogPart]],
+        listener: TraceListener | None = None,
     ) -> None:
         self._files = tuple(files)
+        self._listener = listener
         self._log_parts = log_parts
         self._observer = observer
         self._machine: Machine | None = None
@@ -154,7 +160,9 @@ class Recording:
         try:
             cycle = self._machine.cycle if self._machine is not None else 0
             writer.end(cycle, is_well=ended_well)
-            for line in convert_trace(self._events, self._files, log_parts=self._log_parts):
+            for line in convert_trace(
+                self._events, self._files, log_parts=self._log_parts, listener=self._listener
+            ):
                 self._observer.say(line)
         except (OSError, TraceError) as error:
             self._give_up(error)
@@ -205,17 +213,21 @@ def convert_trace(
     files: Sequence[Path],
     *,
     log_parts: Mapping[Path, frozenset[LogPart]] = MappingProxyType({}),
+    listener: TraceListener | None = None,
 ) -> Iterator[str]:
     """Write a trace in other formats; yield what a user wants to read about it.
 
-    `log_parts` has the logs that get some kinds of lines only.
+    `log_parts` has the logs that get some kinds of lines only; the listener gets the trace first.
 
     Raises:
         OSError: a file cannot be written; it carries that file's name.
         TraceError: the trace cannot be read, lacks detail, or is damaged.
     """
     try:
-        yield from _convert(read_trace(path), path, files, log_parts)
+        trace = read_trace(path)
+        if listener is not None:
+            listener(trace)
+        yield from _convert(trace, path, files, log_parts)
     except DAMAGES as error:  # its events name what its header does not
         raise TraceError(f"{path}: the trace is damaged; trace the run again") from error
 

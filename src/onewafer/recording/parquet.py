@@ -2,8 +2,8 @@
 
     pandas.read_parquet("run.parquet")          polars.read_parquet("run.parquet")
 
-In: a header, columns, an image, source texts. Out: one file. What is not a number for each PE lies
-in the file's metadata, as text:
+In: a header, columns, spans, an image, source texts. Out: one file. What is no column lies in the
+file's metadata, as text:
 
     onewafer          JSON: format, version, onewafer (the version that wrote it), header
     onewafer.image    the two files of a wafer image, deflated, base64, with a blank between them
@@ -26,6 +26,7 @@ from onewafer.errors import ConfigurationError, ImageError, RecordingError
 from onewafer.foreign_bytes import DAMAGES, inflate
 from onewafer.image import decode_image, encode_image
 from onewafer.recording.run import WINDOW_COUNTERS, WINDOW_PART, RunHeader, column_of_window
+from onewafer.recording.span_columns import SPAN_COLUMNS, lists_of, spans_in
 from onewafer.settings import available_memory
 from onewafer.user_text import shown
 from onewafer.whole_files import check_file, whole_file
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from onewafer.image import WaferImage
+    from onewafer.recording.spans import Spans
 
 FORMAT: Final = "onewafer recording"
 VERSION: Final = 1
@@ -74,8 +76,11 @@ def write_recording(
     *,
     image: WaferImage,
     sources: Mapping[str, str],
+    spans: Spans | None = None,
 ) -> None:
     """Write a recording, whole or not at all; `columns` have a number for each PE, in any shape.
+
+    `spans` are those of a run that was traced.
 
     Raises:
         ConfigurationError: PyArrow is not installed.
@@ -98,7 +103,8 @@ def write_recording(
         _SOURCES: _deflated(json.dumps(dict(sources)).encode()),
     }
     arrays = {"x": place[1], "y": place[0]} | {n: c.reshape(-1) for n, c in columns.items()}
-    table = pa.table({name: pa.array(column) for name, column in arrays.items()})
+    lists = {} if spans is None else lists_of(spans, pa)
+    table = pa.table({name: pa.array(column) for name, column in arrays.items()} | lists)
     with (
         whole_file(path) as target,
         _parquet().ParquetWriter(
@@ -148,7 +154,10 @@ class RecordingFile:
             metadata = self._file.metadata.metadata
         except (OSError, _arrow().ArrowException, *DAMAGES) as error:
             raise self._damaged(error) from error
-        self.columns: tuple[str, ...] = tuple(names)
+        self.has_spans = set(SPAN_COLUMNS) <= set(names)
+        """Whether the run was traced."""
+        self.columns: tuple[str, ...] = tuple(n for n in names if n not in SPAN_COLUMNS)
+        """The columns with a number a PE."""
         return cast("Mapping[bytes, bytes]", metadata or {})
 
     def _read_header(self, metadata: Mapping[bytes, bytes]) -> RunHeader:
@@ -197,6 +206,23 @@ class RecordingFile:
             return found.reshape(self.header.height, self.header.width)
         except (OSError, _arrow().ArrowException, *DAMAGES) as error:
             raise self._damaged(error) from error
+
+    @cached_property
+    def spans(self) -> Spans | None:
+        """Tasks, operations and waits by PE; None: the run was not traced.
+
+        Raises:
+            RecordingError: they are damaged.
+        """
+        if not self.has_spans:
+            return None
+        try:
+            return spans_in(self._lists, self.header.num_pes)
+        except (OSError, AttributeError, _arrow().ArrowException, *DAMAGES) as error:
+            raise self._damaged(error) from error
+
+    def _lists(self, name: str) -> Any:  # noqa: ANN401  # PyArrow has no types
+        return self._file.read(columns=[name]).column(0).combine_chunks()
 
     def row(self, x: int, y: int) -> dict[str, int | float]:
         """Return what the columns say of a PE."""

@@ -2,7 +2,7 @@
 
 In: nothing. Out: plain values, in the words of no simulator and no mesh.
 
-    recording := header, columns, image, sources
+    recording := header, columns, spans, image, sources
     column    := a number for each PE, PE y · width + x
     tensor    := a name, a symbol, and two splits: of its rows and of its columns
     split     := an axis of the rectangle, and for each coordinate the indices that lie there
@@ -143,6 +143,9 @@ class RunHeader:
     """False: the run goes on, and its recording is written again and again."""
     parts: tuple[str, ...] = ()
     """The parts of a model: the number in a column of `WINDOW_PART` is an index."""
+    spans_until: int | None = None
+    """The cycle from which on spans of a traced run are left out; None: all are there."""
+    num_spans_left_out: int = 0
 
     @property
     def num_pes(self) -> int:
@@ -177,6 +180,8 @@ class RunHeader:
             windows=tuple(map(_window, record.get("windows", ()))),
             parts=tuple(map(str, record.get("parts", ()))),
             is_over=bool(record.get("is_over", True)),
+            spans_until=None if (until := record.get("spans_until")) is None else int(until),
+            num_spans_left_out=int(record.get("num_spans_left_out", 0)),
         )
         _check_numbers(header)
         return header

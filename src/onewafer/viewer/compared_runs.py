@@ -123,7 +123,7 @@ class ComparedParts:
     def paths(self) -> Iterator[str]:
         """Yield all paths that a page without a server needs, the most needed first."""
         for path in self._both["a"].paths():
-            if not path.startswith(("maps/", "windows.json")):
+            if not path.startswith(("maps/", "windows.json", "spans")):
                 yield path
         if "columns.json" in self._both["b"].paths():
             yield "b/columns.json"
@@ -150,7 +150,7 @@ class ComparedParts:
             for about in record["maps"]
             if about["name"] in self._maps
         ]
-        record["windows"] = []
+        record["windows"], record["spans"] = [], None
         record["other"] = {"title": other.title, "cycles": other.cycles, "ending": other.ending}
         record["palettes"]["difference"] = difference_palette().reshape(-1).tolist()
         return json.dumps(record, separators=(",", ":")).encode()

@@ -8,6 +8,8 @@ In: a recording. Out: bytes of JSON, codes and routes.
     maps/NAME@N…             the same of window N of a run that was sampled
     windows.json             means of windows, and how many PEs are at each part of a model
     times/NAME/X-Y           codes of the row of a PE, window by window, then those of its column
+    spans.json               texts of the spans of a run that was traced
+    spans/row/Y              tasks, operations and waits of a row of PEs; spans/column/X of a column
     programs/N.json          a tile program: lines with costs, symbols, memory, tasks, queues
     routes/COLOR.json        the configurations of a color
     routes/COLOR             their numbers, 16 bits a PE, little-endian; 0: the color is not known
@@ -30,6 +32,7 @@ from onewafer.viewer.heat_maps import Drawn, Unit, draw_codes, list_maps, num_le
 from onewafer.viewer.palettes import palette_of
 from onewafer.viewer.program_listing import list_program, listing_record
 from onewafer.viewer.routes import configured_colors
+from onewafer.viewer.span_lines import describe_spans, line_of, texts_of
 from onewafer.viewer.windows import Windows
 
 if TYPE_CHECKING:
@@ -80,6 +83,8 @@ class PageParts:
             "maps": self._map,
             "windows.json": self._over_time,
             "times": self._times,
+            "spans.json": self._texts_of_spans,
+            "spans": self._spans,
             "programs": self._program,
             "routes": self._routes,
             "pes": self._pe,
@@ -95,6 +100,7 @@ class PageParts:
         yield from (f"programs/{number}.json" for number in self._placed())
         for name in self._maps:
             yield from self._paths_of_map(name)
+        yield from self._paths_of_spans()
         for color in configured_colors(self.recording.image):
             yield f"routes/{color}.json"
             yield f"routes/{color}"
@@ -109,6 +115,11 @@ class PageParts:
         yield f"maps/{name}.json"
         levels = range(num_levels(header.width, header.height))
         yield from (f"maps/{name}/{level}" for level in levels)
+
+    def _paths_of_spans(self) -> Iterator[str]:
+        if self.recording.has_spans:
+            yield "spans.json"
+            yield from (f"spans/row/{y}" for y in range(self.recording.header.height))
 
     def _draw_codes(self, name: str, window: int | None = None) -> Drawn:
         drawn = self._maps[name]
@@ -148,6 +159,8 @@ class PageParts:
             unit.value: palette_of(unit, header.parts).reshape(-1).tolist()
             for unit in dict.fromkeys((Unit.PART, *(m.unit for m in self._maps.values())))
         }
+        spans = self.recording.spans
+        record["spans"] = None if spans is None else describe_spans(spans, header.width)
         return _json(record)
 
     def _about_program(self, number: int) -> dict[str, Any]:
@@ -205,6 +218,22 @@ class PageParts:
         codes = [self._draw(name, number).levels[0] for number in range(len(self._windows))]
         row, column = np.stack([c[y] for c in codes]), np.stack([c[:, x] for c in codes])
         return row.tobytes() + column.tobytes()
+
+    # --- spans -----------------------------------------------------------------------------------
+
+    def _texts_of_spans(self, rest: str) -> bytes | None:
+        spans = self.recording.spans
+        return None if rest or spans is None else _json(texts_of(spans))
+
+    def _spans(self, rest: str) -> bytes | None:
+        spans, header = self.recording.spans, self.recording.header
+        way, _, text = rest.partition("/")
+        length = {"row": header.height, "column": header.width}.get(way, 0)
+        number = _number(text, length)
+        if spans is None or number is None:
+            return None
+        pes = np.arange(header.num_pes).reshape(header.height, header.width)
+        return line_of(spans, pes[number] if way == "row" else pes[:, number])
 
     # --- programs --------------------------------------------------------------------------------
 

@@ -94,8 +94,7 @@ class _Builder:
         """Take the next event."""
         match kind:
             case EventKind.TASK_START:
-                self._begin(MAIN_THREAD, _TASK, "task", _task_name(self._program, subject, value))
-                self._open[MAIN_THREAD, _TASK].start = cycle
+                self._start_task(cycle, subject, value)
             case EventKind.TASK_END:
                 self._end(MAIN_THREAD, _TASK, cycle)
             case EventKind.ISSUE:
@@ -145,6 +144,14 @@ class _Builder:
         slice_ = self._open.pop((thread, depth), None)
         if slice_ is not None:
             slice_.end = cycle
+
+    def _start_task(self, cycle: int, task_id: int, pc: int) -> None:
+        name = _task_name(self._program, task_id, pc)
+        slice_ = self._begin(MAIN_THREAD, _TASK, "task", name)
+        slice_.start = cycle
+        place = _place(self._program, pc)
+        if place:
+            slice_.arguments.append(("source", place))
 
     def _start_operation(self, cycle: int, thread: int, operation: int) -> None:
         name = self._header.operations[operation]

@@ -7,6 +7,7 @@ SCRIPTS = (
     "overlays.js",
     "panes.js",
     "times.js",
+    "spans.js",
     "panel.js",
     "page.js",
 )

@@ -5,17 +5,21 @@ import { forget, getBytes, getJson, has, isFile } from "./parts.js";
 import { View, makePalette } from "./wafer.js";
 import { makePanes } from "./panes.js";
 import { drawTimeline, isSampled, listenToTimes, loadTimes, showWindow, stepWindow, timesOfPe, togglePlay } from "./times.js";
-import { pePanel, runPanel } from "./panel.js";
+import { SpanTimeline } from "./spans.js";
+import { pePanel, runPanel, showLine, spansPart } from "./panel.js";
 
 const ZOOM_STEP = 1.5;
 const NEAR = 40; // pixels a PE, for a PE that a link or a table chooses
+const TABLE_AFTER = 150; // milliseconds
 const CLICK = 5; // pixels that a click may move
 const chosen = { map: "busy", window: null, regions: false, tensor: null, color: null, pe: null };
 const loaded = { regions: null, route: null };
 let run = null;
 let view = null;
+let spans = null;
 let panes = [];
 let isDue = false;
+let tableTimer = 0;
 
 const stage = by("stage");
 
@@ -43,6 +47,7 @@ function draw() {
   const levels = panes.map((pane) => pane.draw(view, palette(pane), state, redraw));
   if (levels[0] === null) return;
   drawTimeline(run, chosen.window, chosen.map);
+  spans.draw(chosen.window === null ? null : run.windows[chosen.window]);
   document.documentElement.dataset.drawn = `${panes[0].shown.path} ${levels[0]}`;
   performance.measure("draw", { start: started });
   if (!performance.getEntriesByName("first picture").length) performance.mark("first picture");
@@ -167,6 +172,35 @@ function chooseTensor(index) {
   changed();
 }
 
+// --- tasks and operations ------------------------------------------------------------------------
+
+const WAYS = ["none", "pe", "row", "column"];
+
+async function chooseLine(way) {
+  await spans.show(way, chosen.pe);
+  resize();
+  changed();
+  if (chosen.pe) await choosePe(chosen.pe);
+}
+
+// Shows other cycles: the table in the panel waits until they stay.
+function showCycles() {
+  changed();
+  clearTimeout(tableTimer);
+  tableTimer = setTimeout(() => {
+    const found = chosen.pe && spans.tableOf(chosen.pe);
+    if (found) by("span-table")?.replaceWith(spansPart(found));
+  }, TABLE_AFTER);
+}
+
+// Shows the PE of a span, and the source line that it is at.
+async function chooseSpan(pe, source, text) {
+  if (!chosen.pe || pe.some((place, i) => place !== chosen.pe[i])) await choosePe(pe);
+  showLine(by("panel"), source);
+  say(text);
+  changed();
+}
+
 // --- one PE --------------------------------------------------------------------------------------
 
 async function choosePe(pe, { isNear = false } = {}) {
@@ -183,7 +217,9 @@ async function choosePe(pe, { isNear = false } = {}) {
   try {
     const values = await valuesAt(pe);
     const times = await timesOfPe(run, mapOf(chosen.map), pe, palette(panes[0]));
-    const parts = await pePanel(run, pe, await programAt(pe), { rows: values.rows, times });
+    await spans.show(spans.way, pe);
+    const known = { rows: values.rows, times, spans: spans.tableOf(pe) };
+    const parts = await pePanel(run, pe, await programAt(pe), known);
     if (chosen.pe !== pe) return;
     show([element("button", { onclick: () => choosePe(null) }, "The whole run"), ...parts]);
     say(`PE (${pe.join(", ")}): ${values.now}`);
@@ -255,6 +291,9 @@ function changed() {
     ...(tensor !== null && { tensor: run.tensors[tensor].name }),
     ...(color !== null && { color }),
     ...(pe && { pe: pe.join(",") }),
+    ...(run.spans && { tasks: spans.way }),
+    ...(spans.isOpen && spans.range && { cycles: spans.range.map((one) => one.toFixed(1)).join(",") }),
+    ...(spans.isOpen && spans.chosenText && { span: spans.chosenText }),
     ...(!isWhole && { at: `${view.x.toFixed(2)},${view.y.toFixed(2)},${view.scale.toFixed(4)}` }),
     ...(wanted().has("renderer") && { renderer: wanted().get("renderer") }),
   };
@@ -287,7 +326,14 @@ async function follow() {
   await chooseColor(run.colors.some((one) => `${one.color}` === color) ? color : null);
   const pe = numbers(link.get("pe"), 2);
   const isThere = pe && pe[0] < run.width && pe[1] < run.height;
+  const cycles = numbers(link.get("cycles"), 2);
+  spans.range = cycles && cycles[0] < cycles[1] && cycles[1] <= run.cycles ? cycles : null;
+  const way = WAYS.includes(link.get("tasks")) ? link.get("tasks") : "row";
+  await spans.show(way, isThere ? pe.map(Math.floor) : null);
+  resize();
   await choosePe(isThere ? pe.map(Math.floor) : null, { isNear: !at && isThere });
+  const span = numbers(link.get("span"), 6);
+  if (span) spans.chooseNamed(span);
 }
 
 function numbers(text, howMany) {
@@ -337,10 +383,15 @@ function key(event) {
   else if (event.key === "," || event.key === ".") stepWindow(run, chosen.window, event.key === "." ? 1 : -1, chooseWindow);
   else if (event.key === " ") togglePlay(run, chooseWindow);
   else if (event.key === "w") chooseWindow(null);
+  else if (event.key === "t" && run.spans) nextLine();
   else if (event.key === "p") chooseRegions(!chosen.regions);
   else if (event.key === "m" || event.key === "M") nextMap(event.key === "M" ? -1 : 1);
   else return;
   event.preventDefault();
+}
+
+function nextLine() {
+  chooseLine(WAYS[(WAYS.indexOf(spans.way) + 1) % WAYS.length]).catch((error) => say(error.message));
 }
 
 function nextMap(way) {
@@ -391,6 +442,9 @@ function listen() {
   by("in").addEventListener("click", () => zoom(ZOOM_STEP));
   by("out").addEventListener("click", () => zoom(1 / ZOOM_STEP));
   by("fit").addEventListener("click", fit);
+  by("span-line").addEventListener("change", () => chooseLine(by("span-line").value).catch((error) => say(error.message)));
+  by("span-in").addEventListener("click", () => spans.zoom(ZOOM_STEP));
+  by("span-out").addEventListener("click", () => spans.zoom(1 / ZOOM_STEP));
   by("theme").addEventListener("click", toggleTheme);
   by("map").addEventListener("change", () => chooseMap(by("map").value));
   by("regions").addEventListener("change", () => chooseRegions(by("regions").checked));
@@ -425,6 +479,7 @@ function fill() {
   by("tensor").append(...run.tensors.map(({ name, role }, i) => element("option", { value: i }, `${name} (${role})`)));
   by("tensor").closest("label").hidden = run.tensors.length === 0;
   by("time-keys").hidden = run.windows.length === 0;
+  by("span-choice").hidden = by("task-keys").hidden = !run.spans;
   by("names").append(...run.parts.map(nameOfPart));
   const colors = run.colors.filter(({ color }) => has(`routes/${color}`));
   by("color").append(...colors.map(({ color, name }) => element("option", { value: color }, name ? `${color} ${name}` : `${color}`)));
@@ -459,13 +514,14 @@ function followRun() {
 async function renew() {
   forget();
   const next = await getJson("run.json");
-  const namesOf = ({ maps, parts }) => JSON.stringify([maps.map(({ name }) => name), parts]);
+  const namesOf = ({ maps, parts, spans: traced }) => JSON.stringify([maps.map(({ name }) => name), parts, Boolean(traced)]);
   if (namesOf(next) !== namesOf(run)) {
     location.reload(); // the link says what was chosen
     return;
   }
   Object.assign(run, next);
   await loadTimes(run);
+  spans.forget();
   await chooseMap(chosen.map);
   const { scrollTop } = by("panel");
   await choosePe(chosen.pe);
@@ -476,6 +532,7 @@ async function renew() {
 async function begin() {
   run = await getJson("run.json");
   view = new View(run.width, run.height);
+  spans = new SpanTimeline(run, { choose: chooseSpan, changed: showCycles });
   panes = makePanes(run, wanted().get("renderer"));
   document.documentElement.dataset.renderer = panes[0].painter.name;
   fill();

@@ -71,7 +71,7 @@ export async function countersOf(run, [x, y], folder = "") {
   return Object.fromEntries(Object.entries(columns).map(([name, all]) => [name, all[place]]));
 }
 
-// `known` has what is known without a server: values of maps, and what was seen over time.
+// `known` has what is known without a server: values of maps, what was seen over time, and spans.
 export async function pePanel(run, [x, y], number, known) {
   const counters = await countersOf(run, [x, y]);
   const program = number >= 0 ? await getJson(`programs/${number}.json`) : null;
@@ -83,6 +83,7 @@ export async function pePanel(run, [x, y], number, known) {
   else if (counters) parts.push(cyclesPart(run, counters));
   else parts.push(valuesPart(run, known.rows));
   parts.push(...known.times.map(timesPart));
+  if (known.spans) parts.push(spansPart(known.spans));
   parts.push(...tensorParts(run, [x, y]));
   if (program) parts.push(programPart(program, counters), ...memoryParts(program));
   if (counters && !others) parts.push(countersPart(counters), ...registerParts(counters));
@@ -179,6 +180,23 @@ function timesPart({ title, pictures, values }) {
   return section(title, ...pictures, element("details", {}, element("summary", {}, "Window by window"), numbers));
 }
 
+// What a PE does in the cycles that the timeline shows.
+export function spansPart({ num, most, rows }) {
+  const more = num > most ? `, the first ${count(most)}` : "";
+  const part = section(`Tasks and operations in the timeline (${count(num)}${more})`, rows);
+  part.id = "span-table";
+  return part;
+}
+
+// Marks a source line in the panel, and shows it.
+export function showLine(panel, place) {
+  panel.querySelectorAll("tr.named").forEach((row) => row.classList.remove("named"));
+  const row = [...panel.querySelectorAll("tr[data-place]")].find((one) => one.dataset.place === place);
+  if (!row) return;
+  row.classList.add("named");
+  row.scrollIntoView({ block: "center" });
+}
+
 function tensorParts(run, [x, y]) {
   const held = run.tensors
     .map((tensor) => ({
@@ -225,7 +243,8 @@ function lineRow(line, isHere) {
     count(line.num_bytes),
     element("code", { title: line.instructions.map(({ text }) => text).join("\n") }, line.source ?? line.instructions[0].text),
   ];
-  return { cells, attributes: { class: isHere ? "here" : undefined, title: why.join(", ") } };
+  const place = line.line ? `${line.path}:${line.line}` : undefined;
+  return { cells, attributes: { class: isHere ? "here" : undefined, title: why.join(", "), "data-place": place } };
 }
 
 function costText({ least, most }) {

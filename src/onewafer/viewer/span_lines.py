@@ -1,0 +1,53 @@
+"""The spans of a row or a column of PEs, as the page asks for them.
+
+In: the spans of a recording. Out: bytes, little-endian, one column after the other:
+
+    u32 a PE of the line     how many spans it has, from west to east or north to south
+    f64 a span               start; then all ends; then the cycles that count
+    u32 a span               number of its name; then those of its source lines
+    u8  a span               thread (8: the main one); then kinds; then 1: it had not ended
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from onewafer.recording import SPAN_KINDS
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from onewafer.recording import Spans
+
+
+def describe_spans(spans: Spans, width: int) -> dict[str, Any]:
+    """Return what a page knows of all spans from the start: how many, and a PE that has some."""
+    counts = np.diff(spans.first)
+    place = int(counts.argmax())
+    return {"num": int(spans.first[-1]), "first_pe": [place % width, place // width]}
+
+
+def texts_of(spans: Spans) -> dict[str, Any]:
+    """Return the texts behind numbers."""
+    return {"names": spans.name.texts, "sources": spans.source.texts, "kinds": SPAN_KINDS}
+
+
+def line_of(spans: Spans, pes: NDArray[np.intp]) -> bytes:
+    """Return the spans of some PEs, one PE after the other."""
+    counts = np.diff(spans.first)[pes]
+    before = np.cumsum(counts) - counts
+    begins: NDArray[np.int64] = np.repeat(spans.first[pes] - before, counts)
+    at = begins + np.arange(len(begins))
+    kinds = np.array([SPAN_KINDS.index(text) for text in spans.kind.texts], np.uint8)
+    times = (spans.start_cycle, spans.end_cycle, spans.cycles)
+    columns = (
+        counts.astype("<u4"),
+        *(cycles[at].astype("<f8") for cycles in times),
+        *(words.numbers[at].astype("<u4") for words in (spans.name, spans.source)),
+        spans.thread[at].astype("u1"),
+        kinds[spans.kind.numbers[at]],
+        spans.is_open[at].astype("u1"),
+    )
+    return b"".join(column.tobytes() for column in columns)
