@@ -180,6 +180,28 @@ def test_steps_on_the_fabric(optimizer, rectangle, arch):
     check_launches(program, architecture, parameters, launches, slack=100)
 
 
+def test_weights_of_alike_layers_are_stepped_apart_from_biases_between_them():
+    """Their entries in the schedule are alike, and at equal distances."""
+    gradients, number = with_loss([3, 3, 3, 3])
+    weights = [f"{layer}.weight" for layer in range(3)]
+    groups = (weights, [name for name in gradients.by_name if name not in weights])
+    program = shard_training(
+        gradients,
+        width=1,
+        height=1,
+        architecture=WSE3,
+        num_model=number,
+        optimizer=Sgd(momentum=0.9).step,
+        groups=groups,
+    )
+    numbers = np.concatenate([Sgd(lr=lr, momentum=0.9).numbers(1) for lr in (0.5, 0.25)], axis=1)
+    (batch,) = batches([3, 3], 1)
+    entries = ("forward", "loss", "backward", "update")
+    launches = [({**batch, "step_numbers": numbers}, launch(entry)) for entry in entries]
+    parameters = random_arrays(gradients.graph.parameters, 2)
+    check_launches(program, WSE3, parameters, launches, slack=100)
+
+
 def test_a_mean_over_no_rows_is_not_a_number():
     gradients, number = with_loss([3, 4])
     program = shard_training(gradients, width=2, height=1, architecture=WSE3, num_model=number)

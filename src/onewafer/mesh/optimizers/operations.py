@@ -6,7 +6,7 @@ program. All is computed in f32, every operation rounded.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
@@ -107,8 +107,9 @@ class StepOperation(MeshOperation):
     """A row of `MOST_NUMBERS`."""
 
     def entry(self, program: ProgramShape) -> Entry:
-        """Return its words in the schedule."""
-        return block_entry(program, self.kind, self.parameters, self.numbers)
+        """Return its words in the schedule; no repetition moves gradients and moments along."""
+        entry = block_entry(program, self.kind, self.parameters, self.numbers)
+        return replace(entry, parameter_words=())
 
     def sizes(self, program: ProgramShape, launch: Launch) -> Mapping[str, int]:
         """Return the sizes that its cost depends on."""
