@@ -6,7 +6,8 @@ import pytest
 from onewafer.arch import load_architecture
 from onewafer.errors import DeadlockError, HostError, ImageError
 from onewafer.host import DebugUtil, Device, MemcpyDataType, MemcpyOrder, SdkRuntime
-from onewafer.image import Opcode, ProgramBuilder, ScalarType, make_image, save
+from onewafer.host.core_file import Core
+from onewafer.image import Opcode, ProgramBuilder, ScalarType, load, make_image, save
 
 COPY = {"data_type": MemcpyDataType.MEMCPY_32BIT, "order": MemcpyOrder.ROW_MAJOR}
 
@@ -86,3 +87,10 @@ def test_a_function_that_keeps_the_command_stream_is_a_deadlock(folder):
 def test_a_folder_without_an_image_is_refused(tmp_path):
     with pytest.raises(ImageError):
         SdkRuntime(tmp_path)
+
+
+def test_a_core_of_an_image_whose_tables_are_broken_is_refused(folder, tmp_path):
+    image = load(folder)
+    image.program_of_pe[0, 1] = len(image.programs)
+    with pytest.raises(HostError, match="is broken: a PE has program 1 of 1; compile it again"):
+        Core(image, tmp_path)

@@ -69,8 +69,14 @@ class Core:
         """Read the core file of a folder.
 
         Raises:
-            HostError: the last run left none.
+            HostError: the last run left none, or the image names programs that it does not have.
         """
+        highest, count = image.program_of_pe.max(initial=-1), len(image.programs)
+        if highest >= count:
+            raise HostError(
+                f"the program in {str(folder)!r} is broken: a PE has program {highest} of {count}; "
+                "compile it again"
+            )
         self._image = image
         path = folder / FILE_NAME
         try:
