@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 _SOURCES = (
     "graph/*.py",
     "perf/model*.py",
-    "pytorch/capture.py",
+    "pytorch/capture*.py",
     "pytorch/describe.py",
     "pytorch/stand_ins.py",
     "pytorch/weightless.py",

@@ -16,7 +16,8 @@ from onewafer.execution import (
 )
 from onewafer.pytorch.attempts import HostFallbackWarning
 from onewafer.pytorch.backend import onewafer
-from onewafer.pytorch.capture import CapturedCall, capture
+from onewafer.pytorch.capture import capture
+from onewafer.pytorch.captured import CapturedCall
 from onewafer.pytorch.describe import describe_call, describe_model, describe_module
 from onewafer.pytorch.describe_script import describe_script
 from onewafer.pytorch.intercept import intercept_calls

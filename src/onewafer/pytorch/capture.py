@@ -13,10 +13,8 @@ from __future__ import annotations
 
 import traceback
 import warnings
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import numpy as np
 import torch
 from torch.amp import autocast_mode
 from torch.export.graph_signature import ConstantArgument, InputKind, OutputKind
@@ -34,14 +32,12 @@ from onewafer.graph import (
     verify_graph,
 )
 from onewafer.pytorch.call_checks import check_call
+from onewafer.pytorch.captured import Capture, CapturedCall, HostResult, WaferResult
 from onewafer.pytorch.cuda.tensors import unmarked
 from onewafer.pytorch.effects import without_effects
 from onewafer.pytorch.lowering import (
-    Decision,
-    Drawn,
     External,
     GraphWriter,
-    Layout,
     Origin,
     finish,
     lower,
@@ -56,23 +52,19 @@ from onewafer.pytorch.program_flop import count_program_flop
 from onewafer.pytorch.refusals import (
     OutsideTableError,
     RefusedError,
-    are_unchanged,
     find_refused_parts,
 )
 from onewafer.pytorch.structure import copy_structure
 from onewafer.pytorch.tracing import tracing_alone, tracing_quietly
-from onewafer.pytorch.written import BoundWrite, Written
+from onewafer.pytorch.written import Written
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from numpy.typing import NDArray
     from torch.export import ExportedProgram
     from torch.fx import Node
 
-    from onewafer.pytorch.lowering import Operands, RandomInput, Value
-    from onewafer.pytorch.lowering.joined import JoinedLoss
-    from onewafer.pytorch.lowering.lines import Trace
+    from onewafer.pytorch.lowering import Operands, Value
 
 
 DRAWS = "it draws random numbers, as dropout in training mode does; call model.eval()"
@@ -81,169 +73,6 @@ _ENTER_AUTOCAST, _EXIT_AUTOCAST = (
     vars(autocast_mode)[name]  # no public name
     for name in ("_enter_autocast", "_exit_autocast")
 )
-
-
-@dataclass(frozen=True, slots=True)
-class WaferResult:
-    """A tensor of the module's result that the wafer computes."""
-
-    name: str
-    """An output of the graph."""
-    layout: Layout
-    """Which element of the output each of the tensor's is."""
-    dtype: torch.dtype
-    device: torch.device
-
-    def build(self, output: NDArray[np.floating[Any]]) -> torch.Tensor:
-        """Return the tensor for an output of shape (rows, features)."""
-        values = torch.tensor(self.layout.take(output))
-        return torch.empty(values.shape, dtype=self.dtype, device=self.device).copy_(values)
-
-
-@dataclass(frozen=True, slots=True)
-class HostResult:
-    """A part of the module's result that needs no computation: an argument or a constant."""
-
-    value: object
-
-
-@dataclass(frozen=True, slots=True)
-class CapturedCall:
-    """One call, ready for the wafer."""
-
-    capture: Capture
-    inputs: Mapping[str, torch.Tensor]
-    """Graph input → tensor of shape (rows, features)."""
-    parameters: Mapping[str, torch.Tensor]
-    """Graph parameter → the tensor as the module holds it."""
-    results: tuple[WaferResult | HostResult, ...]
-    divisors: Mapping[str, torch.Tensor] = field(default_factory=dict[str, torch.Tensor])
-    """Outputs that are losses → what the script divides them by."""
-    drawn: Drawn | None = None
-    """The inputs that are random numbers."""
-    written: tuple[BoundWrite, ...] = ()
-    """What it writes into buffers of the module, besides its results."""
-
-    @property
-    def graph(self) -> Graph:
-        """What the wafer computes."""
-        return self.capture.graph
-
-    @property
-    def rows(self) -> int:
-        """Rows of the call's batch."""
-        return self.graph.inputs[0].shape[0]
-
-    def split(self) -> tuple[CapturedCall, ...]:
-        """Return a call for each sequence; only its inputs and parameters have a meaning."""
-        count = self.capture.sequences
-        if count == 1:
-            return (self,)
-        return tuple(
-            replace(
-                self,
-                inputs={n: _take(tensor, index, count) for n, tensor in self.inputs.items()},
-                parameters={
-                    name: tensor
-                    if tuple(tensor.shape) == self.graph.tensor(name).shape
-                    else _take(tensor, index, count)
-                    for name, tensor in self.parameters.items()
-                },
-            )
-            for index in range(count)
-        )
-
-    @property
-    def needs_gradient(self) -> bool:
-        """Whether autograd would record the call now, for any tensor that it reads."""
-        tensors = (*self.inputs.values(), *self.parameters.values())
-        return torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors)
-
-    def join(self, outputs: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
-        """Return outputs with one loss for all sequences, divided as the script does it."""
-        found = dict(outputs)
-        for name in (self.capture.joined.keys() | self.divisors.keys()) & found.keys():
-            total = found[name].sum(axis=0, keepdims=True, dtype=np.float64)
-            with np.errstate(all="ignore"):  # no row may count
-                found[name] = (total / self.loss_divisor(name)).astype(found[name].dtype)
-        return found
-
-    def loss_divisor(self, name: str) -> float:
-        """Return what the sum of an output over all sequences is divided by; 1 of most outputs."""
-        how, divisor = self.capture.joined.get(name), self.divisors.get(name)
-        of_mean = 1.0 if how is None else how.divisor(self.inputs, self.capture.sequences)
-        return of_mean if divisor is None else of_mean * float(divisor)
-
-    def restore(self, outputs: Mapping[str, NDArray[np.floating[Any]]]) -> object:
-        """Return what the module would have returned, from `(rows, features)` outputs."""
-        tensors: dict[str, torch.Tensor] = {}
-        """By name: a result that the module returns twice is one tensor."""
-        leaves: list[object] = []
-        for result in self.results:
-            match result:
-                case HostResult():
-                    leaves.append(result.value)
-                case WaferResult(name):
-                    if name not in tensors:
-                        tensors[name] = result.build(outputs[name])
-                    leaves.append(tensors[name])
-        return pytree.tree_unflatten(leaves, self.capture.result_spec)
-
-
-@dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
-class Capture:
-    """What a module computes, whatever the values of its tensors are; equal to itself only."""
-
-    graph: Graph
-    inputs: Mapping[str, External]
-    parameters: Mapping[str, External]
-    results: tuple[WaferResult | HostResult | External, ...]
-    """An `External` is an argument or parameter that is returned as it is."""
-    result_spec: pytree.TreeSpec
-    decided: tuple[Decision, ...] = ()
-    """Masks and the like that the graph was made for."""
-    on_host: tuple[str, ...] = ()
-    """What the host does with an argument before the wafer begins."""
-    traces: Mapping[str, Trace] = field(default_factory=dict[str, "Trace"])
-    """Result of the graph → where the call comes from that it was written for."""
-    sequences: int = 1
-    """Sequences in a call; the graph is that of one. Inputs have the rows of all sequences, one
-    after the other, and so have parameters with more rows than in the graph."""
-    flop: int = 0
-    """What the host would compute for the call, as `flop` counts."""
-    joined: Mapping[str, JoinedLoss] = field(default_factory=dict[str, "JoinedLoss"])
-    """Outputs that are a loss of each sequence."""
-    divisors: Mapping[str, External] = field(default_factory=dict[str, External])
-    """Outputs that are losses → what the host divides them by."""
-    drawn: tuple[RandomInput, ...] = ()
-    """What a call draws, in this order."""
-    written: tuple[Written, ...] = ()
-    """Buffers that a call writes."""
-
-    def bind(self, leaves: Sequence[object]) -> CapturedCall:
-        """Return the call whose arguments have these leaves, of the captured shapes and types."""
-        known: dict[int, torch.Tensor] = {}
-        rows = {name: external.find(leaves, known) for name, external in self.inputs.items()}
-        parameters = {n: external.find(leaves, known) for n, external in self.parameters.items()}
-        results = tuple(
-            HostResult(result.find(leaves, known)) if isinstance(result, External) else result
-            for result in self.results
-        )
-        divisors = {name: external.find(leaves, known) for name, external in self.divisors.items()}
-        drawn = Drawn.of(self.drawn) if self.drawn else None
-        if drawn is not None:
-            rows |= {name: factors for name, factors in drawn.inputs.items() if name in rows}
-        written = tuple(write.bind(leaves, known) for write in self.written)
-        return CapturedCall(self, rows, parameters, results, divisors, drawn, written)
-
-    def place_of(self, error: UnsupportedOperationError) -> SourceLine | None:
-        """Return the user's line that a refusal of the graph is about, if it is known."""
-        trace = None if error.result is None else self.traces.get(error.result)
-        return error.refusal.place or (None if trace is None else trace.line())
-
-    def holds_for(self, leaves: Sequence[object]) -> bool:
-        """Tell whether a call with these leaves has the masks that the graph was made for."""
-        return are_unchanged(self.decided, leaves)
 
 
 def capture(
@@ -393,12 +222,6 @@ def check_indices(graph: Graph, inputs: Mapping[str, torch.Tensor]) -> None:
             seen = f"{first}" if first == last else f"{first} to {last}"
             msg = f"its indices are {seen}; the table has rows 0 to {num_rows - 1}"
             raise OutsideTableError(msg)
-
-
-def _take(tensor: torch.Tensor, index: int, count: int) -> torch.Tensor:
-    """Return one of equal parts of a tensor's rows."""
-    rows = len(tensor) // count
-    return tensor[index * rows : (index + 1) * rows]
 
 
 def _export(

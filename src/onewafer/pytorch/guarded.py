@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from onewafer.graph import DataType
-    from onewafer.pytorch.capture import Capture, CapturedCall
+    from onewafer.pytorch.captured import Capture, CapturedCall
 
     Run = Callable[[torch.nn.Module, CapturedCall, partial[object]], object]
     """Gets a module, its call, and what computes the same on the host from the call's leaves."""

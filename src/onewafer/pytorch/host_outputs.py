@@ -10,13 +10,13 @@ from torch.utils import _pytree as pytree
 
 from onewafer.graph import num_samples
 from onewafer.pytorch.arrays import to_numpy
-from onewafer.pytorch.capture import WaferResult
+from onewafer.pytorch.captured import WaferResult
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from onewafer.execution import Arrays
-    from onewafer.pytorch.capture import CapturedCall
+    from onewafer.pytorch.captured import CapturedCall
 
 
 class HostOutputs:

@@ -15,7 +15,8 @@ import torch
 
 from onewafer.errors import UnsupportedOperationError
 from onewafer.graph import Attention, DataType, FirstRow, position_tables, with_rows
-from onewafer.pytorch.capture import CapturedCall, WaferResult, capture
+from onewafer.pytorch.capture import capture
+from onewafer.pytorch.captured import CapturedCall, WaferResult
 from onewafer.pytorch.lowering import Layout
 
 if TYPE_CHECKING:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from onewafer.execution import Arrays, Launched, ResidentProgram
     from onewafer.graph import Graph
     from onewafer.mesh import Launch
-    from onewafer.pytorch.capture import CapturedCall
+    from onewafer.pytorch.captured import CapturedCall
 
 
 @dataclass(frozen=True, slots=True)

@@ -63,7 +63,7 @@ if TYPE_CHECKING:
 
     from onewafer.execution import Observer, Placed, Recordings, ResidentProgram, WaferOptions
     from onewafer.graph import Graph
-    from onewafer.pytorch.capture import Capture, CapturedCall
+    from onewafer.pytorch.captured import Capture, CapturedCall
     from onewafer.pytorch.guarded import CapturedGraph
     from onewafer.pytorch.host_work import HostWork
     from onewafer.pytorch.looks import Look

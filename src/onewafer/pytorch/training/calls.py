@@ -16,7 +16,7 @@ import torch
 from torch.utils import _pytree as pytree
 
 from onewafer.pytorch.arrays import to_numpy
-from onewafer.pytorch.capture import WaferResult
+from onewafer.pytorch.captured import WaferResult
 from onewafer.pytorch.host_calls import errors_of_script
 from onewafer.pytorch.host_outputs import HostOutputs
 from onewafer.pytorch.programs import count_samples
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from onewafer.execution import Arrays
     from onewafer.graph import Tensor
-    from onewafer.pytorch.capture import CapturedCall
+    from onewafer.pytorch.captured import CapturedCall
     from onewafer.pytorch.lowering import Layout
     from onewafer.pytorch.training.losses import Loss
     from onewafer.pytorch.training.optimizers import Step

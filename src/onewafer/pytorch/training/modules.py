@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from onewafer.execution import Placed, ResidentProgram
     from onewafer.graph import Gradients, Graph, Operation
-    from onewafer.pytorch.capture import Capture
+    from onewafer.pytorch.captured import Capture
     from onewafer.pytorch.training.calls import TrainingCall
     from onewafer.pytorch.training.homes import Homes
     from onewafer.pytorch.training.losses import Loss

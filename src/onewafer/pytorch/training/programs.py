@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from onewafer.graph import Gradients, Graph
     from onewafer.mesh import Launch
     from onewafer.mesh.optimizers import StepOperation
-    from onewafer.pytorch.capture import CapturedCall
+    from onewafer.pytorch.captured import CapturedCall
     from onewafer.pytorch.training.losses import Loss
 
     Array = NDArray[Any]

@@ -18,7 +18,7 @@ from torch.utils import _pytree as pytree
 from torch.utils.weak import WeakIdKeyDictionary
 
 from onewafer.errors import Refusal, UnsupportedOperationError
-from onewafer.pytorch.capture import WaferResult
+from onewafer.pytorch.captured import WaferResult
 from onewafer.pytorch.host_work import Cause, HostWork
 from onewafer.pytorch.tracing import leaving_turn
 from onewafer.pytorch.training.autograd import CallOnHost, CallOnWafer, LossOnWafer
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Mapping, MutableMapping, Sequence
     from contextlib import AbstractContextManager
 
-    from onewafer.pytorch.capture import CapturedCall
+    from onewafer.pytorch.captured import CapturedCall
     from onewafer.pytorch.host_work import HostLedger
     from onewafer.pytorch.training.modules import TrainedModule
     from onewafer.pytorch.training.steps import Part
