@@ -1,6 +1,7 @@
 """What a call computes: a graph, the tensors that it is bound to, and how results go back.
 
-A `Capture` holds for many calls. `bind` joins it with the tensors of one.
+A `Capture` holds for many calls. `bind` joins it with the tensors of one, which is a launch, or
+several: a sequence each, or a part of the batch.
 """
 
 from __future__ import annotations
@@ -12,7 +13,9 @@ import numpy as np
 import torch
 from torch.utils import _pytree as pytree
 
+from onewafer.graph import num_samples, with_samples
 from onewafer.pytorch.lowering import Decision, Drawn, External, Layout
+from onewafer.pytorch.lowering.joined import cut_batch
 from onewafer.pytorch.refusals import are_unchanged
 
 if TYPE_CHECKING:
@@ -79,24 +82,35 @@ class CapturedCall:
         """Rows of the call's batch."""
         return self.graph.inputs[0].shape[0]
 
+    @property
+    def samples(self) -> int:
+        """Samples of the call, in all its launches: feature maps, or rows; a sequence is one."""
+        first, graph = self.graph.inputs[0], self.graph
+        return len(self.inputs[first.name]) * num_samples(graph) // first.shape[0]
+
     def split(self) -> tuple[CapturedCall, ...]:
-        """Return a call for each sequence; only its inputs and parameters have a meaning."""
+        """Return a call for each launch; only its graph, inputs and parameters have a meaning.
+
+        The graph of the last one is for as many samples as are left.
+        """
         count = self.capture.sequences
-        if count == 1:
-            return (self,)
-        return tuple(
-            replace(
-                self,
-                inputs={n: _take(tensor, index, count) for n, tensor in self.inputs.items()},
-                parameters={
-                    name: tensor
-                    if tuple(tensor.shape) == self.graph.tensor(name).shape
-                    else _take(tensor, index, count)
-                    for name, tensor in self.parameters.items()
-                },
-            )
-            for index in range(count)
-        )
+        return (self,) if count == 1 else tuple(self._part(index) for index in range(count))
+
+    def _part(self, index: int) -> CapturedCall:
+        graph = self.graph
+        shapes = {tensor.name: tensor.shape for tensor in (*graph.inputs, *graph.parameters)}
+        inputs = {n: _take(tensor, index, shapes[n][0]) for n, tensor in self.inputs.items()}
+        parameters = {
+            name: tensor
+            if (*tensor.shape,) == shapes[name]
+            else _take(tensor, index, shapes[name][0])
+            for name, tensor in self.parameters.items()
+        }
+        part = replace(self, inputs=inputs, parameters=parameters)
+        if part.samples == num_samples(graph):
+            return part
+        rest = replace(self.capture, graph=with_samples(graph, part.samples))
+        return replace(part, capture=rest)
 
     @property
     def needs_gradient(self) -> bool:
@@ -152,12 +166,13 @@ class Capture:
     traces: Mapping[str, Trace] = field(default_factory=dict[str, "Trace"])
     """Result of the graph → where the call comes from that it was written for."""
     sequences: int = 1
-    """Sequences in a call; the graph is that of one. Inputs have the rows of all sequences, one
-    after the other, and so have parameters with more rows than in the graph."""
+    """Sequences in a call, or parts of its batch: launches, each of which the graph is for. Inputs
+    have the rows of all, one after the other, and so have parameters with more rows than in the
+    graph."""
     flop: int = 0
     """What the host would compute for the call, as `flop` counts."""
     joined: Mapping[str, JoinedLoss] = field(default_factory=dict[str, "JoinedLoss"])
-    """Outputs that are a loss of each sequence."""
+    """Outputs that are a loss of each launch."""
     divisors: Mapping[str, External] = field(default_factory=dict[str, External])
     """Outputs that are losses → what the host divides them by."""
     drawn: tuple[RandomInput, ...] = ()
@@ -181,6 +196,15 @@ class Capture:
         written = tuple(write.bind(leaves, known) for write in self.written)
         return CapturedCall(self, rows, parameters, results, divisors, drawn, written)
 
+    def cut(self, samples: int) -> Capture:
+        """Return the same for launches of so many samples of the batch.
+
+        Raises UnsupportedOperationError if samples of different launches meet.
+        """
+        graph, joined = cut_batch(self.graph, samples)
+        launches = -(-num_samples(self.graph) // samples)
+        return replace(self, graph=graph, sequences=launches, joined=joined)
+
     def place_of(self, error: UnsupportedOperationError) -> SourceLine | None:
         """Return the user's line that a refusal of the graph is about, if it is known."""
         trace = None if error.result is None else self.traces.get(error.result)
@@ -191,7 +215,6 @@ class Capture:
         return are_unchanged(self.decided, leaves)
 
 
-def _take(tensor: torch.Tensor, index: int, count: int) -> torch.Tensor:
-    """Return one of equal parts of a tensor's rows."""
-    rows = len(tensor) // count
+def _take(tensor: torch.Tensor, index: int, rows: int) -> torch.Tensor:
+    """Return so many rows of a tensor, the `index`-th ones, or as many as are left."""
     return tensor[index * rows : (index + 1) * rows]

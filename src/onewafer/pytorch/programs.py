@@ -134,4 +134,4 @@ def count_samples(call: CapturedCall) -> int:
     """Return the samples of a call: rows of sequences, else rows or maps of the batch."""
     if call.graph.is_sequence:
         return call.rows * call.capture.sequences
-    return num_samples(call.graph)
+    return call.samples

@@ -1,4 +1,4 @@
-"""Losses of a batch of sequences: a launch gives that of one, and the host adds them up."""
+"""Losses of a batch that takes several launches: each gives that of its part, the host adds up."""
 
 from __future__ import annotations
 
@@ -6,14 +6,22 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from onewafer.errors import UnsupportedOperationError
-from onewafer.graph import CrossEntropy, ElementLoss, NegativeLogLikelihood, Reduction
+from onewafer.graph import (
+    CrossEntropy,
+    ElementLoss,
+    NegativeLogLikelihood,
+    Reduction,
+    num_samples,
+    with_samples,
+)
+from onewafer.pytorch.lowering.nouns import noun_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     import torch
 
-    from onewafer.graph import Operation
+    from onewafer.graph import Graph, Operation
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +56,41 @@ def join_losses(operation: Operation) -> tuple[Operation, JoinedLoss]:
             return replace(operation, reduction=Reduction.SUM), joined
         case ElementLoss():
             return operation, JoinedLoss(is_mean)
-        case _:
+        case CrossEntropy() | NegativeLogLikelihood():
             raise UnsupportedOperationError(
-                "a loss of several sequences with weights of classes is not supported"
+                "a loss of several launches with weights of classes is not supported"
             )
+        case _:
+            raise UnsupportedOperationError(f"{noun_of(operation)} is of all samples of a batch")
+
+
+def part_sizes(graph: Graph) -> tuple[int, ...]:
+    """Return of how many samples the parts of a batch may be, the largest first.
+
+    Where all rows of a launch count, parts are equal; else the last one may have rows of padding.
+    """
+    samples = num_samples(graph)
+    if graph.joins_rows:
+        return (*(size for size in range(samples // 2, 0, -1) if samples % size == 0),)
+    return (*(1 << power for power in reversed(range((samples - 1).bit_length()))),)
+
+
+def cut_batch(graph: Graph, samples: int) -> tuple[Graph, Mapping[str, JoinedLoss]]:
+    """Return the graph for so many samples of its batch, and how losses become that of all.
+
+    Raises UnsupportedOperationError if samples of different launches meet otherwise.
+    """
+    joined: dict[str, JoinedLoss] = {}
+    operations: list[Operation] = []
+    read = {name for operation in graph.operations for name in operation.activation_operands}
+    for operation in graph.operations:
+        found = operation
+        if operation.joins_rows:
+            name = operation.result.name
+            if name in read or name not in graph.outputs:
+                raise UnsupportedOperationError(
+                    f"{noun_of(operation)} is of all samples of a batch"
+                )
+            found, joined[name] = join_losses(operation)
+        operations.append(found)
+    return with_samples(replace(graph, operations=(*operations,)), samples), joined

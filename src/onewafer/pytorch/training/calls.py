@@ -7,7 +7,7 @@ forward pass is then launched once more.
 from __future__ import annotations
 
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from onewafer.execution import Arrays
     from onewafer.graph import Tensor
-    from onewafer.pytorch.captured import CapturedCall
+    from onewafer.pytorch.captured import Capture, CapturedCall
     from onewafer.pytorch.lowering import Layout
     from onewafer.pytorch.training.losses import Loss
     from onewafer.pytorch.training.optimizers import Step
@@ -56,9 +56,8 @@ class Programs(Protocol):
         """Return the program for a call and its loss; None: `seeded` outputs have gradients."""
         ...
 
-    @property
-    def usual_loss(self) -> Loss | None:
-        """The loss that was taken last."""
+    def usual_loss_of(self, call: TrainingCall) -> Loss | None:
+        """Return the loss that usually follows; the host takes one of several launches."""
         ...
 
     def note_loss(self, loss: Loss | None) -> None:
@@ -107,8 +106,12 @@ class TrainingCall:
         self._handed: tuple[torch.Tensor, int, float] | None = None
         """The gradient of an output that the loss gave, its version, and that of the loss."""
         self.bound: Mapping[str, torch.Tensor] = {**call.inputs, **call.parameters}
-        """The operands of the graph."""
+        """The operands of the graph, as the script has them."""
         self.wanted = tuple(name for name, tensor in self.bound.items() if tensor.requires_grad)
+
+    def cut(self, capture: Capture) -> None:
+        """Let it be in several launches, as a capture says."""
+        self.call = replace(self.call, capture=capture)
 
     # --- values of the host --------------------------------------------------------------------
 
@@ -222,7 +225,7 @@ class TrainingCall:
     def account(self, values: Sequence[torch.Tensor]) -> None:
         """Account for the forward pass, unless that was done; the host has its results."""
         if self._program is None:
-            program = self.trained.program(self, self.trained.usual_loss)
+            program = self.trained.program(self, self.trained.usual_loss_of(self))
             with program.loaded.alone():
                 self._hold(program, values)
 
@@ -271,6 +274,11 @@ class TrainingCall:
             self.trained.note_loss(None)
         if taken is None:
             program = self.trained.program(self, None, self._seeded(gradients))
+            if (
+                self.call.capture.sequences > 1
+                and not program.seeds.keys() <= self.call.capture.joined.keys()
+            ):
+                program.loaded.note_on_host("taking the loss of a batch of several launches")
         else:
             program = self.trained.program(self, taken.loss)
         with program.loaded.alone():
@@ -345,27 +353,25 @@ class TrainingCall:
         return None if {*given} <= {*usual} else (*dict.fromkeys((*usual, *given)),)
 
     def _seeds(self, program: TrainingProgram, gradients: Gradients) -> Sequence[Arrays]:
-        """Return the gradients of the outputs as launches take them, for each sequence."""
+        """Return the gradients of the outputs as launches take them, for each part of the call."""
         by_output = dict(zip(self.places, gradients, strict=True))
-        sequences = self.call.capture.sequences
-        seeds: list[dict[str, Array]] = [{} for _ in range(sequences)]
+        launches = self.call.capture.sequences
+        seeds: list[dict[str, Array]] = [{} for _ in range(launches)]
         for output, seed in program.seeds.items():
             is_joined = output in self.call.capture.joined
-            times = 1 if is_joined else sequences
-            rows, features = program.plan.graph.tensor(output).shape
-            array = np.zeros((times * rows, features), np.float32)
+            rows, features = self.call.graph.tensor(output).shape
+            array = np.zeros((rows if is_joined else launches * rows, features), np.float32)
             gradient = by_output.get(output)
             if gradient is not None:
-                layout = self.places[output].layout
-                shape = times * self.call.graph.tensor(output).shape[0], features
-                places = layout.take(np.arange(shape[0] * features).reshape(shape))
+                places = self.places[output].layout.take(np.arange(array.size).reshape(array.shape))
                 found = gradient.detach().numpy(force=True)
                 np.add.at(array.reshape(-1), places.reshape(-1), found.reshape(-1))
             with np.errstate(all="ignore"):  # no row may count
                 array /= np.float32(self.call.loss_divisor(output))
-            parts = [array] * sequences if is_joined else np.split(array, sequences)
+            parts = [array] * launches if is_joined else np.split(array, launches)
+            padding = program.plan.graph.tensor(output).shape[0] - rows
             for given, part in zip(seeds, parts, strict=True):
-                given[seed] = part
+                given[seed] = np.pad(part, ((0, padding), (0, 0)))
         return seeds
 
 

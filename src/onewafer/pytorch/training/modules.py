@@ -5,9 +5,10 @@ from __future__ import annotations
 import weakref
 from typing import TYPE_CHECKING, Protocol
 
-from onewafer.errors import GraphError, UnsupportedOperationError
+from onewafer.errors import GraphError, TooLargeError, UnsupportedOperationError
 from onewafer.graph import num_samples, with_samples
 from onewafer.mesh import FORWARD
+from onewafer.pytorch.lowering.joined import part_sizes
 from onewafer.pytorch.lowering.nouns import noun_of
 from onewafer.pytorch.programs import ModuleProgram
 from onewafer.pytorch.training.losses import guess_loss
@@ -65,22 +66,64 @@ class TrainedModule:
             weakref.WeakKeyDictionary()
         )
         """What computes without a gradient, as a part of one of these programs."""
+        self._cut: weakref.WeakKeyDictionary[Capture, Capture] = weakref.WeakKeyDictionary()
+        """Captures whose batches take several launches, as they are cut."""
 
     def check(self, call: TrainingCall) -> None:
-        """Raise UnsupportedOperationError if the wafer cannot train the module."""
-        if self._known_of(call).get(self._key(call, self.usual_loss)) is not None:
+        """Raise UnsupportedOperationError if the wafer cannot train the module.
+
+        A call whose batch does not fit a launch is cut into several.
+        """
+        if call.call.capture in self._cut:
+            call.cut(self._cut[call.call.capture])
+        loss = self.usual_loss_of(call)
+        if self._known_of(call).get(self._key(call, loss)) is not None:
             return
         try:
-            self._find(self._plan(call, self.usual_loss))
+            self._fit(call, loss)
         except UnsupportedOperationError as error:
             place = call.call.capture.place_of(error)
             raise UnsupportedOperationError(error.refusal.reason, place) from None
 
+    def _fit(self, call: TrainingCall, loss: Loss | None) -> None:
+        """Find a program for a call, in as few launches as its batch fits into."""
+        whole = call.call.capture
+        try:
+            self._find(self._plan(call, loss))
+        except TooLargeError as error:
+            sizes = part_sizes(whole.graph)
+            if not sizes or whole.sequences > 1:
+                raise
+            refusal = error
+        else:
+            return
+        try:
+            self._find_cut(call, whole, sizes[-1])
+        except UnsupportedOperationError as error:
+            raise _cannot_cut(refusal, error) from None
+        for size in sizes:
+            try:
+                self._cut[whole] = self._find_cut(call, whole, size)
+            except TooLargeError:
+                continue
+            return
+
+    def _find_cut(self, call: TrainingCall, whole: Capture, size: int) -> Capture:
+        """Cut a call into parts of so many samples, for which there is a program."""
+        cut = whole.cut(size)
+        call.cut(cut)
+        self._find(self._plan(call, None))
+        return cut
+
+    def usual_loss_of(self, call: TrainingCall) -> Loss | None:
+        """Return the loss that usually follows; the host takes one of several launches."""
+        return self.usual_loss if call.call.capture.sequences == 1 else None
+
     def usual_program(self, call: TrainingCall) -> TrainingProgram:
         """Return the program for a call of which only the forward pass is known."""
-        loss = self.usual_loss if self.knows_loss else None
+        loss = self.usual_loss_of(call) if self.knows_loss else None
         if not self.knows_loss and call.call.capture.sequences == 1:
-            loss = guess_loss(call.call.graph)  # of several sequences, the host takes it
+            loss = guess_loss(call.call.graph)
         if loss is not None:
             try:
                 return self.program(call, loss)
@@ -228,6 +271,14 @@ def _blame(error: UnsupportedOperationError, plan: Plan) -> UnsupportedOperation
             blamed.result = operation.result.name
             return blamed
     return error.again()
+
+
+def _cannot_cut(error: TooLargeError, why: UnsupportedOperationError) -> TooLargeError:
+    """Return the error of a batch that does not fit, and is not cut into several launches."""
+    if isinstance(why, TooLargeError):
+        return error.again()
+    reason = f"its batch does not fit ({error.refusal.reason}), nor can it take several launches"
+    return TooLargeError(f"{reason}: {why.cause}")
 
 
 def _operands(operation: Operation) -> tuple[str, ...]:

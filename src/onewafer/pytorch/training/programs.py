@@ -173,26 +173,37 @@ class TrainingProgram:
         loaded, rows = self.loaded, count_samples(call)
         self._holder = None  # until it is done: it may be interrupted
         parts = call.split()
-        launches = [
-            self._launch_forward(part, partial(host, index, num_samples(part.graph)))
-            for index, part in enumerate(parts)
-        ]
+        launches: list[Launched] = []
+        first = 0
+        for part in parts:
+            samples = num_samples(part.graph)
+            launches.append(self._launch_forward(part, partial(host, first, samples)))
+            first += samples
         self._holder, self._serial = holder, loaded.num_launches(FORWARD)
         flop = call.capture.flop if is_first else 0
         loaded.count_call(Phase.FORWARD, launches, rows=rows, flop=flop)
         loaded.record.repeated += not is_first
         if loaded.leaves_values_to_host:
             return {}  # of some launches, those that were simulated, there are outputs
-        if len(parts) > 1:
-            outputs = [launched.outputs for launched in launches]
-            return {name: np.concatenate([out[name] for out in outputs]) for name in outputs[0]}
-        (launched,) = launches
-        if call.graph.is_sequence or rows == self.plan.rows:
-            return launched.outputs
-        return {name: a[: len(a) // self.plan.rows * rows] for name, a in launched.outputs.items()}
+        outputs = [launched.outputs for launched in launches]
+        return {name: self._join(parts, [out[name] for out in outputs]) for name in outputs[0]}
+
+    def _join(self, parts: Sequence[CapturedCall], arrays: Sequence[Array]) -> Array:
+        """Return the rows of the parts of a call, without those that a launch has beyond its part.
+
+        Where all rows of a launch count, there are no such.
+        """
+        return np.concatenate(
+            [
+                array
+                if num_samples(part.graph) == self.plan.rows
+                else array[: len(array) // self.plan.rows * num_samples(part.graph)]
+                for part, array in zip(parts, arrays, strict=True)
+            ]
+        )
 
     def _launch_forward(self, part: CapturedCall, host: Callable[[], Arrays]) -> Launched:
-        """Launch the forward pass of one sequence, or of all samples."""
+        """Launch the forward pass of one part of a call."""
 
         def cut() -> Arrays:
             (bucket,) = cut_into_buckets(part, self.plan.graph)
@@ -224,15 +235,16 @@ class TrainingProgram:
     ) -> Arrays:
         """Launch the backward pass; return gradients by their names in the graph.
 
-        There are seeds for each sequence of the call, the last of which may have its activations on
-        the wafer; the forward pass of the others is launched again. `flop` is what the host has
+        There are seeds for each part of the call, the last of which may have its activations on the
+        wafer; the forward pass of the others is launched again. `flop` is what the host has
         computed for the same, if it has.
         """
         is_held = self.holds(holder)
         self._holder = None  # its activations make room for gradients
         launches = [self._launch(CLEAR, dict)] if CLEAR in self._entries else []
         found: list[Arrays] = []
-        for part, given in reversed([*zip(call.split(), seeds, strict=True)]):
+        parts = call.split()
+        for part, given in reversed([*zip(parts, seeds, strict=True)]):
             if not is_held:
                 again = self._launch_forward(part, dict)
                 self.loaded.count_call(Phase.FORWARD, [again], rows=0, flop=0)
@@ -242,15 +254,14 @@ class TrainingProgram:
             found.append(launches[-1].outputs)
         rows = count_samples(call)
         self._rows_since_step += rows
-        samples = num_samples(call.graph) * len(seeds)
-        count = round(self._backward_flop * samples) if flop is None else flop
+        count = round(self._backward_flop * call.samples) if flop is None else flop
         self.loaded.count_call(Phase.BACKWARD, launches, rows=rows, flop=count)
         resident = {n: a for n, a in found[-1].items() if n in self._parameter_gradients}
         self.loaded.adopt(resident)
         if self.loaded.leaves_values_to_host:
             return {}
         return resident | {
-            name: np.concatenate([one[name] for one in reversed(found)])
+            name: self._join(parts, [one[name] for one in reversed(found)])
             for name in found[-1].keys() - resident.keys()
         }
 

@@ -1,0 +1,96 @@
+"""Batches that do not fit a launch: parts of them are launched one after the other."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional
+
+from onewafer.pytorch import Fidelity, Session, WaferOptions, run_on
+from onewafer.pytorch.host_work import Cause
+
+CLASSES, SIDE = 3, 12
+
+
+class Network(nn.Module):
+    """A network of pictures, with dropout; it takes the loss if it has targets."""
+
+    def __init__(self, *, is_normalised: bool = False) -> None:
+        super().__init__()
+        norm = nn.BatchNorm2d(6) if is_normalised else nn.Dropout(0.2)
+        self.layers = nn.Sequential(
+            *(nn.Conv2d(2, 6, 3, padding=1), nn.ReLU(), norm, nn.Conv2d(6, 4, 3, stride=2)),
+            *(nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(16, CLASSES)),
+        )
+
+    def forward(self, x: torch.Tensor, targets: torch.Tensor | None = None) -> torch.Tensor:
+        found = self.layers(x)
+        return found if targets is None else functional.cross_entropy(found, targets)
+
+
+def outside(model, x, targets):
+    return functional.cross_entropy(model(x), targets)
+
+
+def inside(model, x, targets):
+    return model(x, targets)
+
+
+def train(take_loss, samples=(12, 12, 9), **options) -> list[torch.Tensor]:
+    """Return losses, gradients of pictures, what is drawn, and an evaluation and parameters."""
+    torch.manual_seed(0)
+    model, seen = Network(**options), list[torch.Tensor]()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
+    for count in samples:
+        x = torch.randn(count, 2, SIDE, SIDE, requires_grad=True)
+        loss = take_loss(model, x, torch.randint(CLASSES, (count,)))
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        seen += [loss.detach(), x.grad, torch.rand(1)]
+    model.eval()
+    with torch.no_grad():
+        seen.append(model(x))
+    return [*seen, *(parameter.detach() for parameter in model.parameters())]
+
+
+def run(fidelity: Fidelity, *loop, **options):
+    """Return what a loop gives without a wafer and with one, and the report."""
+    session = Session(WaferOptions(fidelity=fidelity, rectangle=(2, 1), simulate_budget=0))
+    expected = train(*loop, **options)
+    with run_on(session):
+        found = train(*loop, **options)
+    return expected, found, session.report(is_over=True)
+
+
+def check(expected: list[torch.Tensor], found: list[torch.Tensor], *, is_exact: bool) -> None:
+    """Compare what a loop gives; PyTorch's own evaluation is off by a unit of the last place."""
+    evaluation = 9
+    for place, (one, other) in enumerate(zip(expected, found, strict=True)):
+        if is_exact and place != evaluation:
+            assert torch.equal(one, other)
+        else:
+            torch.testing.assert_close(other, one, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("take_loss", [inside, outside])
+@pytest.mark.parametrize("fidelity", [Fidelity.MODEL, Fidelity.FABRIC])
+def test_parts_of_a_batch_are_launched_one_after_the_other(take_loss, fidelity):
+    expected, found, report = run(fidelity, take_loss)
+    check(expected, found, is_exact=fidelity is Fidelity.MODEL)
+    assert not [work for work in report.host if work.cause is not Cause.BACKWARD]
+    assert report.flop.share == 1
+    program = max(report.programs, key=lambda one: one.step.steps if one.step else 0)
+    assert ("taking the loss of a batch of several launches" in program.on_host) is (
+        take_loss is outside
+    )
+    assert program.step.repeated >= program.step.steps
+    assert program.step.samples == pytest.approx(11)
+
+
+def test_a_norm_of_a_batch_that_does_not_fit_is_the_host_s():
+    expected, found, report = run(Fidelity.MODEL, outside, is_normalised=True)
+    check(expected, found, is_exact=True)
+    (work, *_) = (one for one in report.host if one.cause is Cause.GRADIENT)
+    assert "several launches: BatchNorm is of all samples of a batch" in work.reason
