@@ -1,5 +1,9 @@
 """Pictures of results: what is drawn, and what cannot be."""
 
+import re
+import warnings
+from dataclasses import replace
+
 import pytest
 
 pytest.importorskip("matplotlib")
@@ -73,11 +77,33 @@ def test_texts_stand_in_the_order_of_the_study(tmp_path):
     assert picture.index(">9x9<") < picture.index(">10x10<")
 
 
+def test_lines_go_from_left_to_right_whatever_the_order_of_the_points(tmp_path):
+    rows = [row(pes, sram, pes / sram, 1.0) for sram in (48, 16) for pes in (200, 100, 300)]
+    said = {"form": Form.LINES, "x": "pes"}
+    picture = draw(tmp_path / "mixed.svg", *rows, **said)
+    in_order = sorted(rows, key=lambda one: (one["sram"], one["pes"]))
+    assert picture == draw(tmp_path / "sorted.svg", *in_order, **said)
+
+
+def test_names_of_many_inputs_are_broken_into_lines(tmp_path):
+    axes = tuple(f"number_of_something_{i}" for i in range(9))
+    rows = [row(0, 0, s, 1 / s) | dict.fromkeys(axes, 1000 * s) for s in (1, 2, 3)]
+    results = Results(replace(HEADER, axes=axes, inputs=axes), tuple(rows), axes, len(rows))
+    path = tmp_path / "front.svg"
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # there is no room
+        draw_results(results, path, Drawing(form=Form.PARETO))
+    picture = path.read_text(encoding="utf-8")
+    assert ">3: number_of_something_0 3,000, number_of_something_1 3,000, " in picture
+    assert "number_of_something_8 3,000<" in picture
+    assert max(len(text) for text in re.findall(">([^<]*)</text>", picture)) <= 150
+
+
 def test_the_front_names_its_points(tmp_path):
     picture = draw(tmp_path / "front.svg", *ROWS, form=Form.PARETO)
-    assert ">pes 100, sram 48<" in picture
-    assert ">pes 200, sram 16<" in picture
-    assert ">pes 200, sram 48<" not in picture
+    assert ">2: pes 100, sram 48<" in picture
+    assert ">1: pes 200, sram 16<" in picture
+    assert "pes 200, sram 48<" not in picture
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 from itertools import cycle
+from textwrap import wrap
 from typing import TYPE_CHECKING, Any
 
 from onewafer.errors import ConfigurationError
@@ -26,6 +27,9 @@ _HEIGHT_INCHES = 4.8
 _MOST_WRITTEN = 200
 """Cells of a heat map that have their numbers written in them."""
 _MOST_LINES = 12
+_MOST_NAMED = 12
+"""Points of a front that have their inputs written below the picture."""
+_LABEL_COLUMNS = 150
 _FACTOR_OF_LOG = 30
 """Ratio of the ends of an axis from which on it is logarithmic."""
 
@@ -153,8 +157,11 @@ def _draw_lines(axes: Any, results: Results, drawing: Drawing) -> None:  # noqa:
         )
     places = _values(results.rows, x)
     is_number = all(isinstance(value, int | float) for value in places)
-    for (values, rows), color in zip(lines.items(), cycle(LINE_COLORS), strict=False):
+    orders = [_values(results.rows, name) for name in by]
+    in_order = sorted(lines, key=lambda values: [*map(list.index, orders, values)])
+    for values, color in zip(in_order, cycle(LINE_COLORS), strict=False):
         label = ", ".join(f"{n} {spelled(v)}" for n, v in zip(by, values, strict=True))
+        rows = sorted(lines[values], key=lambda row: places.index(row[x]))
         xs, ys = _columns(rows, x, figure)
         xs = xs if is_number else [places.index(value) for value in xs]
         axes.plot(xs, ys, marker="o", markersize=4, color=color, label=as_label(label))
@@ -184,15 +191,31 @@ def _draw_front(axes: Any, results: Results, drawing: Drawing) -> None:  # noqa:
     axes.scatter(*_columns(rows, x, y), s=12, color="#999999", label="points")
     line = _columns(front, x, y)
     axes.plot(*line, marker="o", color=LINE_COLORS[0], label="Pareto front")
-    names = varying_inputs(results.rows, results.header)
-    for row in front:
-        label = ", ".join(f"{name} {spelled(row[name])}" for name in names)
-        place = {"xytext": (5, 5), "textcoords": "offset points", "fontsize": 7}
-        axes.annotate(as_label(label), (row[x], row[y]), **place)
+    _name_points(axes, front, results, (x, y))
     axes.set_xlabel(as_label(f"{x} ({objectives[0][1]})"))
     axes.set_ylabel(as_label(f"{y} ({objectives[1][1]})"))
     axes.grid(visible=True, linewidth=0.5, alpha=0.5)
     axes.legend(frameon=False)
+
+
+def _name_points(axes: Any, front: Sequence[Row], results: Results, at: tuple[str, str]) -> None:  # noqa: ANN401  # Matplotlib's
+    """Write a number beside each point of a front, and below the picture what differs."""
+    if len(front) > _MOST_NAMED:
+        return
+    from matplotlib.lines import Line2D  # noqa: PLC0415 - an extra
+
+    header, (x, y) = results.header, at
+    names = varying_inputs(front, header) or varying_inputs(results.rows, header)
+    labels: list[str] = []
+    for number, row in enumerate(front, 1):
+        place = {"xytext": (5, 5), "textcoords": "offset points", "fontsize": 8}
+        axes.annotate(str(number), (row[x], row[y]), **place)
+        said = ", ".join(f"{name} {spelled(row[name])}" for name in names)
+        labels.append(as_label("\n".join(wrap(f"{number}: {said}", _LABEL_COLUMNS))))
+    handles = [Line2D([], [], linestyle="") for _ in labels]
+    axes.figure.legend(
+        handles, labels, frameon=False, fontsize=7, handlelength=0, loc="outside lower left"
+    )
 
 
 def _columns(rows: Sequence[Row], *names: str) -> tuple[list[Any], ...]:
