@@ -77,24 +77,24 @@ def compile_entries() -> str:
     import llvmlite.binding as llvm  # noqa: PLC0415  # as above
     from numba import int64  # noqa: PLC0415  # as above
 
-    from onewafer.simulator.fast.kernels import loop  # noqa: PLC0415  # as above
+    from onewafer.simulator.fast.kernels import counting, loop  # noqa: PLC0415  # as above
 
     array = int64[::1]
-    signatures = {
-        "run_cycles": (array, int64, int64, int64, int64),
-        "wake_routers": (array, array, int64),
-        "wake_elements": (array, array, int64),
-        "settle_elements": (array, array),
+    signatures: dict[Any, Any] = {
+        loop.run_cycles: (array, int64, int64, int64, int64),
+        loop.wake_routers: (array, array, int64),
+        loop.wake_elements: (array, array, int64),
+        loop.settle_elements: (array, array),
+        counting.count_totals: (array, array, int64, int64, int64),
     }
-    assert signatures.keys() == NUM_WORDS.keys()
+    assert [entry.__name__ for entry in signatures] == [*NUM_WORDS]
     whole: Any = None
-    for name, signature in signatures.items():
-        dispatcher: Any = getattr(loop, name)
+    for dispatcher, signature in signatures.items():
         dispatcher.compile(signature)
         (compiled,) = dispatcher.overloads.values()
         text = compiled.library.get_llvm_str().replace("@onewafer_yield", "@sched_yield")
         symbol = compiled.fndesc.llvm_func_name
-        text += c_function(name, symbol, [kind is array for kind in signature])
+        text += c_function(dispatcher.__name__, symbol, [kind is array for kind in signature])
         module = llvm.parse_assembly(text)
         if whole is None:
             whole = module

@@ -26,6 +26,7 @@ from tests.simulator.feature_generation import feature_programs
 from tests.simulator.generation import programs, shared_links
 
 MAX_CYCLES = 20_000
+NUM_LOOKS = 3
 LENIENT = settings(
     max_examples=250,
     deadline=None,
@@ -39,7 +40,7 @@ def observe(make, image, architecture, *, slices=None, is_recording=True):
     state = load_state(image, architecture)
     sink = recorder if is_recording else None
     engine = make(LoadedProgram(image, architecture, state, sink))
-    error = None
+    error, totals = None, []
     try:
         engine.run()
         engine.launch("main", ())
@@ -47,6 +48,9 @@ def observe(make, image, architecture, *, slices=None, is_recording=True):
             left = MAX_CYCLES - engine.cycle  # that endless programs end at one cycle, however cut
             if engine.run(max_cycles=min(slices or left, left)) is StopReason.QUIESCENT:
                 break
+            if len(totals) < NUM_LOOKS:
+                totals.append(engine.totals().tolist())
+                check_activity(engine)
     except SimulationError as caught:
         error = f"{type(caught).__name__}: {caught}"
     check_activity(engine)
@@ -57,6 +61,7 @@ def observe(make, image, architecture, *, slices=None, is_recording=True):
         "events": recorder.events(),
         "cycle": engine.cycle,
         "busy issues": engine.busy_issues(),
+        "totals on the way": totals,
         "arrivals": sorted(engine.waiting().arrivals[["pe", "color", "word"]].tolist()),
         "wavelets": sorted(engine.waiting().wavelets[["color", "word"]].tolist()),
         **{f"stalls of {reason.name}": stalls[reason].tolist() for reason in stalls},
@@ -71,6 +76,7 @@ def check_activity(engine):
     expected = statistics.instructions + statistics.dsd_elements
     np.testing.assert_array_equal(activity.steps, expected)
     assert activity.wavelet_hops == statistics.wavelet_hops
+    np.testing.assert_array_equal(engine.totals(), statistics.totals())
 
 
 def assert_agreement(architecture, image, slices=None, *, make=FastEngine):

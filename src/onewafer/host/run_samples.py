@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from onewafer.recording import WINDOW_COUNTERS, WINDOW_PART, Window, column_of_window
+from onewafer.simulator import Total
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -26,7 +27,6 @@ _MOST_BYTES: Final = 1 << 28
 _MOST_WINDOWS: Final = 128
 _BYTES_OF_WINDOW: Final = 4 * len(WINDOW_COUNTERS) + 1
 """Bytes of a window for each PE."""
-_BUSY: Final = WINDOW_COUNTERS.index("busy_cycles")
 _LARGEST: Final = np.iinfo(np.uint32).max
 
 
@@ -106,19 +106,21 @@ class RunSamples:
         if self.whereabouts is not None:
             self._addresses = addresses_of(image, self.whereabouts.symbol)
         self._start_cycle = self.machine.cycle
-        self._before = _count(self.machine)
+        self._before = self.machine.totals()
         self.next_look = self._start_cycle + self.every
 
     def look(self, machine: Machine) -> None:
         """End a window, and begin the next one."""
-        counters, window = _count(machine), Window(self._start_cycle, machine.cycle)
-        counts = (counters - self._before).clip(0, _LARGEST).astype(np.uint32)
-        counts[_BUSY] = counts[_BUSY].clip(max=window.end_cycle - window.start_cycle)
-        self._before = counters
+        totals, window = machine.totals(), Window(self._start_cycle, machine.cycle)
+        counts = np.subtract(totals, self._before, out=self._before)  # a wafer's take 21 MB
+        counts.clip(0, _LARGEST, out=counts)
+        busy = counts[Total.BUSY_CYCLES]
+        busy.clip(max=window.end_cycle - window.start_cycle, out=busy)
+        self._before = totals
         parts = None
         if self.whereabouts is not None and self._addresses is not None:
             parts = self.whereabouts.look(machine, self._addresses)
-        self._taken.append(_Taken(window, counts, parts))
+        self._taken.append(_Taken(window, counts.astype(np.uint32), parts))
         if len(self._taken) == self._most_windows:
             pairs = zip(self._taken[::2], self._taken[1::2], strict=True)
             self._taken = [first.with_next(second) for first, second in pairs]
@@ -140,14 +142,3 @@ class RunSamples:
             if taken.parts is not None:
                 columns[column_of_window(number, WINDOW_PART)] = taken.parts
         return tuple(taken.window for taken in self._taken), columns
-
-
-def _count(machine: Machine) -> NDArray[np.int64]:
-    """Return the counters since loading, `[counter, pe]`; busy is work of both kinds added."""
-    statistics = machine.statistics()
-    busy = statistics.main_thread_cycles + statistics.data_path_cycles
-    waits = np.zeros_like(busy)
-    for cycles in statistics.stall_cycles.values():
-        waits += cycles
-    wavelets = statistics.link_wavelets[:, :, :4].sum(axis=2)
-    return np.stack([busy, waits, wavelets]).reshape(len(WINDOW_COUNTERS), -1)

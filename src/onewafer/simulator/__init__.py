@@ -14,7 +14,7 @@ from onewafer.simulator.machine import Machine
 from onewafer.simulator.memory_budget import NotEnoughMemoryError
 from onewafer.simulator.messages import BUSY_ADVICE, place
 from onewafer.simulator.selection import DEFAULT_ENGINE, ENGINES, announce_compilation
-from onewafer.simulator.statistics import Activity, StallReason, Statistics
+from onewafer.simulator.statistics import Activity, StallReason, Statistics, Total
 
 if TYPE_CHECKING:
     from onewafer.simulator.fast.machine_code.kept import keep_on_disk
@@ -35,6 +35,7 @@ __all__ = [
     "StallReason",
     "Statistics",
     "StopReason",
+    "Total",
     "announce_compilation",
     "float_to_half",
     "half_to_float",

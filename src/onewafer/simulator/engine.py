@@ -100,6 +100,13 @@ class Engine(Protocol):
         """Return the counters since loading."""
         ...
 
+    def totals(self) -> NDArray[np.int64]:
+        """Return the sums of these counters that a look in the middle of a run takes.
+
+        They are `[total, pe]`, see `Total`.
+        """
+        ...
+
     def activity(self) -> Activity:
         """Return those of these counters that show which PEs work."""
         ...

@@ -284,6 +284,10 @@ class Machine:
         """Return the counters since loading."""
         return self._engine.statistics()
 
+    def totals(self) -> NDArray[np.int64]:
+        """Return sums of these counters, `[total, pe]`, see `Total`: a look that costs little."""
+        return self._engine.totals()
+
     def activity(self) -> Activity:
         """Return the few of these counters that say who works; they cost little."""
         return self._engine.activity()

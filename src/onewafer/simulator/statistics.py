@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    import numpy as np
     from numpy.typing import NDArray
 
 
@@ -34,6 +35,17 @@ class StallReason(IntEnum):
     """A wavelet waits for a switch to turn, or for the end of a teardown."""
     FIFO = 8
     """A DSD operation waits for an element or a place in a FIFO."""
+
+
+class Total(IntEnum):
+    """The rows of `totals`: what is counted of each PE for those who look often."""
+
+    BUSY_CYCLES = 0
+    """Main thread and data path cycles together (they may overlap)."""
+    WAIT_CYCLES = 1
+    """Stall cycles for all reasons together."""
+    WAVELETS = 2
+    """Wavelets that left the router over links."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,3 +84,12 @@ class Statistics:
     def wavelet_hops(self) -> int:
         """Link traversals between PEs."""
         return int(self.link_wavelets[:, :, :4].sum())
+
+    def totals(self) -> NDArray[np.int64]:
+        """Return what is counted of each PE as `[total, pe]`, see `Total`."""
+        rows = {
+            Total.BUSY_CYCLES: self.main_thread_cycles + self.data_path_cycles,
+            Total.WAIT_CYCLES: np.sum([*self.stall_cycles.values()], axis=0),
+            Total.WAVELETS: self.link_wavelets[:, :, :4].sum(axis=2),
+        }
+        return np.stack([rows[total].reshape(-1) for total in Total])

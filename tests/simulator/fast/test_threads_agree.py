@@ -1,6 +1,7 @@
 """However the PEs are divided among threads, and whoever helps: the same bits and cycles."""
 
 import functools
+import itertools
 import time
 
 import numpy as np
@@ -56,6 +57,7 @@ class DividedEngine(FastEngine):
     def __init__(self, loaded):
         shape = loaded.image.width, loaded.image.height
         super().__init__(loaded, sharing.divide(*shape, self.num_shares, brick=SMALL_BRICK))
+        self._bands = sharing.divide_rows(*shape, 2 * self.num_shares)
         if self.is_helped:
             self._team = EagerTeam(self._shares)
 
@@ -88,6 +90,18 @@ def assert_same(architecture, image, slices, *makers):
 
 
 # --- divisions -----------------------------------------------------------------------------------
+
+
+@given(st.integers(1, 9), st.integers(1, 40), st.integers(1, 10))
+def test_no_two_threads_count_at_a_pe(width, height, num_bands):
+    """To count a PE touches its four neighbours; no two bands of a list touch one PE."""
+    lists = sharing.divide_rows(width, height, num_bands)
+    counted = sorted(pe for bands in lists for band in bands for pe in band)
+    assert counted == list(range(width * height))
+    assert len(lists[0]) + len(lists[1]) == max(min(num_bands, height // 2), 1)
+    for bands in lists:
+        touched = [range(band.start - width, band.stop + width) for band in bands]
+        assert all(a.stop <= b.start for a, b in itertools.pairwise(touched))
 
 
 @given(

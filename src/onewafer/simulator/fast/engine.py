@@ -17,6 +17,7 @@ from onewafer.simulator import messages
 from onewafer.simulator.engine import StopReason
 from onewafer.simulator.fast.build.building import build
 from onewafer.simulator.fast.build.injection import Collector, Injector
+from onewafer.simulator.fast.kernels.counting import count_totals
 from onewafer.simulator.fast.kernels.loop import (
     EVENTS_FULL,
     FAULTED,
@@ -41,6 +42,7 @@ from onewafer.simulator.fast.snapshots.checkpoint import export_snapshot, export
 from onewafer.simulator.fast.snapshots.restoring import restore
 from onewafer.simulator.fast.state import fields as f
 from onewafer.simulator.fast.threads.sharing import (
+    choose_bands,
     choose_division,
     empty_agenda,
     share_out,
@@ -49,7 +51,7 @@ from onewafer.simulator.fast.threads.sharing import (
 from onewafer.simulator.fast.threads.team import Team
 from onewafer.simulator.findings import BusyIssue
 from onewafer.simulator.rim import without_exits
-from onewafer.simulator.statistics import Activity, StallReason, Statistics
+from onewafer.simulator.statistics import Activity, StallReason, Statistics, Total
 from onewafer.trace import Event, EventKind
 
 if TYPE_CHECKING:
@@ -84,6 +86,7 @@ class FastEngine:
             division = choose_division(loaded)
         self._shares = share_out(arrays, division)
         self._team = Team(self._shares)
+        self._bands = choose_bands(loaded.image.width, loaded.image.height, len(self._shares))
         self._use(self._shares[0])
         self._injector = Injector(fabric)
         self._collector = Collector(fabric)
@@ -216,6 +219,18 @@ class FastEngine:
             link_wavelets=links,
             stall_cycles={reason: stalls[:, reason].reshape(shape) for reason in StallReason},
         )
+
+    def totals(self) -> NDArray[np.int64]:
+        """Return the sums of these counters that a look in the middle of a run takes."""
+        totals = np.zeros((len(Total), len(self._program_of_pe)), np.int64)
+        rows = totals.reshape(-1)
+
+        def count(pes: range) -> None:
+            count_totals(self._bound, rows, self._cycle, pes.start, pes.stop)
+
+        for bands in self._bands:
+            self._team.do(count, bands)
+        return totals
 
     def waiting(self) -> Waiting:
         """Return the wavelets that wait in queues and routers."""

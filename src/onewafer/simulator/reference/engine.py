@@ -221,6 +221,10 @@ class ReferenceEngine:
             },
         )
 
+    def totals(self) -> NDArray[np.int64]:
+        """Return the sums of these counters that a look in the middle of a run takes."""
+        return self.statistics().totals()
+
     def _of_elements(self, count: Callable[[ComputeElement], int]) -> NDArray[np.int64]:
         """Return a counter of the compute elements, `[y, x]`."""
         image = self._loaded.image

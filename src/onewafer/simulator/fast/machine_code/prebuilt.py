@@ -27,7 +27,13 @@ if TYPE_CHECKING:
 
 FOLDER = Path(__file__).with_name("binaries")
 MANIFEST = "kernels.json"
-NUM_WORDS = {"run_cycles": 5, "wake_routers": 4, "wake_elements": 4, "settle_elements": 3}
+NUM_WORDS = {
+    "run_cycles": 5,
+    "wake_routers": 4,
+    "wake_elements": 4,
+    "settle_elements": 3,
+    "count_totals": 6,
+}
 """The entries, and how many 64-bit words each takes: an array is an address, PEs also a length."""
 SYMBOL = "onewafer_{}"
 """The name of an entry in a file."""

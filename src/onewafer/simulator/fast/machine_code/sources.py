@@ -26,7 +26,7 @@ _MODULES = {
     "image": f"__init__ {_IMAGE}",
     "simulator": "sram state statistics",
     "simulator/arithmetic": f"__init__ {_ARITHMETIC}",
-    "simulator/fast/kernels": "agenda epoch fetching loop recording signals",
+    "simulator/fast/kernels": "agenda counting epoch fetching loop recording signals",
     "simulator/fast/kernels/compute_element": """
         computing controls data_path elements exceptions main_thread memory operation packing rings
         scalars staging tasks watched words

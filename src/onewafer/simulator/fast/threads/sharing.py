@@ -23,6 +23,7 @@ away after it) is in the share's clock and arrays of its own.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from math import gcd
 from typing import TYPE_CHECKING
 
@@ -53,6 +54,10 @@ _BRICKS_PER_SHARE = 8
 """At least: some of each color."""
 _MANY_PES = 128
 """To meet three times costs as much as to look at about ten PEs."""
+_MANY_TO_COUNT = 1 << 14
+"""To count so many PEs takes about two milliseconds of one thread's time."""
+_ROWS_OF_BAND = 2
+"""At least: what a band touches ends one row beyond it."""
 _HELP_AFTER = 1 << 14
 """About two milliseconds of one thread's time."""
 
@@ -108,6 +113,23 @@ def divide(width: int, height: int, num_shares: int, *, brick: tuple[int, int]) 
         stride += 1
     share = (column // f.MAX_PHASES + row // 2 * stride) % num_shares
     return Division(num_shares, f.MAX_PHASES, share, column % f.MAX_PHASES)
+
+
+def choose_bands(width: int, height: int, num_threads: int) -> tuple[list[range], list[range]]:
+    """Return the bands in which `num_threads` threads count the totals of all PEs."""
+    has_many = num_threads > 1 and width * height >= _MANY_TO_COUNT
+    return divide_rows(width, height, 2 * num_threads if has_many else 1)
+
+
+def divide_rows(width: int, height: int, num_bands: int) -> tuple[list[range], list[range]]:
+    """Return the PEs in at most `num_bands` bands of rows: every other one, and those between.
+
+    What touches a PE and its neighbours can be done for all bands of a list at the same time.
+    """
+    num_bands = max(min(num_bands, height // _ROWS_OF_BAND), 1)
+    ends = [height * i // num_bands * width for i in range(num_bands + 1)]
+    bands = [range(first, end) for first, end in pairwise(ends)]
+    return bands[::2], bands[1::2]
 
 
 def share_out(arrays: Arrays, division: Division) -> tuple[Arrays, ...]:

@@ -9,7 +9,8 @@ from __future__ import annotations
 import functools
 import os
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING
+from contextlib import suppress
+from typing import TYPE_CHECKING, TypeVar
 
 from onewafer.simulator.fast.kernels.loop import (
     HELP_FUTILE,
@@ -22,13 +23,14 @@ from onewafer.simulator.fast.kernels.signals import CLOSED, NUM_BUSY, NUM_LEAN, 
 from onewafer.simulator.fast.state import fields as f
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from concurrent.futures import Future
 
     from onewafer.simulator.fast.machine_code.native import Bound
     from onewafer.simulator.fast.state.arrays import Arrays
 
 _MOST_PATIENCE = 1 << 10
+Piece = TypeVar("Piece")
 
 
 class Team:
@@ -65,6 +67,21 @@ class Team:
             self._signals[NUM_BUSY] = self._signals[NUM_LEAN] = 0
             return PAUSED
         return outcome
+
+    def do(self, work: Callable[[Piece], None], pieces: Sequence[Piece]) -> None:
+        """Do pieces of a work between two runs, each by the thread that is free first."""
+        helpers: list[tuple[Future[None], Piece]] = []
+        with suppress(RuntimeError):  # no thread can be started: the caller does it alone
+            for piece in pieces[1:] if self._num_members > 1 else ():
+                pool = _pool(os.getpid(), self._num_members - 1)
+                helpers.append((pool.submit(work, piece), piece))
+        for piece in [*pieces[:1], *pieces[1 + len(helpers) :]]:
+            work(piece)
+        for helper, piece in reversed(helpers):
+            if helper.cancel():
+                work(piece)
+            else:
+                helper.result()
 
     def _run_with_help(self, bound: Bound, until: int, budget: int) -> int:
         self._session += 1
