@@ -61,6 +61,8 @@ class Script:
     """Where it expects a text to train on; it gets that of the repository's README."""
     preparation: str | None = None
     """A script that prepares the text first."""
+    imports_own_package: bool = False
+    """Whether it imports a package of its repository, which is not installed."""
 
     def place(self, folder: Path, target: Path) -> Path:
         """Copy what the script needs to where it runs; return its path."""
@@ -81,11 +83,11 @@ class Script:
     def command(self) -> str:
         """Return the command that runs it in its repository."""
         words = ["onewafer", "run", "--fidelity", "fabric", self.path, *self.arguments]
-        return shlex.join(words)
+        return f"{'PYTHONPATH=. ' * self.imports_own_package}{shlex.join(words)}"
 
 
-def _run_quietly(command: list[str], place: Path) -> None:
-    environment = {**os.environ, "MPLBACKEND": "agg"}
+def _run_quietly(command: list[str], place: Path, modules: str = "") -> None:
+    environment = {**os.environ, "MPLBACKEND": "agg", "PYTHONPATH": modules}
     subprocess.run(  # noqa: S603  # runs this file, or a published script
         command, cwd=place, env=environment, check=True, stdout=subprocess.DEVNULL
     )
@@ -129,6 +131,28 @@ SCRIPTS = (
         ),
         text="data/shakespeare_char/input.txt",
         preparation="data/shakespeare_char/prepare.py",
+    ),
+    Script(
+        "makemore",
+        "karpathy/makemore",
+        "makemore.py",
+        "a transformer that makes names, cross entropy in the model, AdamW",
+        (
+            *("--n-layer=1", "--n-head=2", "--n-embd=16", "--batch-size=2", "--max-steps=21"),
+            "--num-workers=0",
+        ),
+    ),
+    Script(
+        "minGPT",
+        "karpathy/minGPT",
+        "projects/adder/adder.py",
+        "a GPT that adds digits, dropout, AdamW with groups, clipping; with an evaluation",
+        (
+            *("--data.ndigit=1", "--model.model_type=None", "--model.n_layer=1"),
+            *("--model.n_head=2", "--model.n_embd=16", "--model.attn_pdrop=0.0"),
+            *("--trainer.batch_size=4", "--trainer.max_iters=21", "--trainer.num_workers=0"),
+        ),
+        imports_own_package=True,
     ),
 )
 
@@ -201,7 +225,8 @@ def run(script: Script, folder: Path) -> Outcome:
             path, out = script.place(folder, Path(place)), Path(place) / "outcome.json"
             this = str(Path(__file__).resolve())
             command = [sys.executable, this, "--one", how, str(path), str(out)]
-            _run_quietly([*command, json.dumps(script.arguments)], Path(place))
+            modules = place if script.imports_own_package else ""
+            _run_quietly([*command, json.dumps(script.arguments)], Path(place), modules)
             found[how] = json.loads(out.read_text(encoding="utf-8"))
     losses = {how: outcome["losses"] for how, outcome in found.items()}
     return Outcome(script, losses, found["fabric"]["report"])
