@@ -2,7 +2,6 @@
 
 import pytest
 
-from onewafer.cli import csl_trace
 from onewafer.cli.main import execute
 from onewafer.image import save
 from onewafer.recording import RecordingFile, Window
@@ -29,16 +28,6 @@ def test_a_folder_is_recorded_beside_its_trace(folder, tmp_path, capsys):
     assert (header.title, header.ending) == ("out", "")
     assert [launch.name for launch in header.launches] == ["main"]
     assert header.windows[0] == Window(0, 7)
-
-
-def test_view_shows_the_run_and_leaves_no_file(folder, tmp_path, monkeypatch):
-    shown = []
-    monkeypatch.setattr(
-        csl_trace, "show_longest", lambda files: shown.append(RecordingFile(files[0]).header.title)
-    )
-    assert trace("--launch", "main", "--view", folder) == 0
-    assert shown == ["out"]
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.wafer-trace", "out"]
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,7 @@ from onewafer.image import SectionKind
 from onewafer.recording import RecordingFile, SourceTexts, column_of_window
 from onewafer.simulator import StallReason
 from onewafer.trace.formats import read_trace
+from onewafer.units import format_size
 from tests.host.test_tracing import streaming
 from tests.simulator.assembly import WSE3
 
@@ -40,7 +41,8 @@ def test_the_columns_are_the_counters(tmp_path):
     device.stop()
     file, statistics = RecordingFile(path), device.machine.statistics()
 
-    assert said == [f"wrote run.parquet, {said[0].split(', ')[1]}"]
+    size = format_size(path.stat().st_size)
+    assert said == [f"wrote {path}, {size}: onewafer view {path} shows it"]
     assert (file.header.ending, file.header.cycles) == ("", statistics.cycles)
     (launch,) = file.header.launches
     assert (launch.name, launch.end_cycle) == ("main", report.end_cycle)
@@ -249,3 +251,17 @@ def test_a_run_that_is_followed_is_written_while_it_goes_on(tmp_path):
     assert path.stat().st_ino == before
     device.stop()
     assert RecordingFile(path).header.is_over
+
+
+def test_a_launch_that_is_short_is_seen_while_the_script_goes_on(tmp_path):
+    path = tmp_path / "run.parquet"
+    recorder = RunRecorder(
+        path, Recorded("x", SourceTexts({})), print, RecordingOptions(is_live=True)
+    )
+    limits = RunLimits(clock=lambda: 1.0)  # all of it takes no time
+    device = Device(streaming(), WSE3, engine="fast", limits=limits, recorder=recorder)
+    device.load()
+    report = device.launch("main")
+    header = RecordingFile(path).header
+
+    assert (header.cycles, header.is_over) == (report.end_cycle, False)

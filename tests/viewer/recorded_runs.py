@@ -121,8 +121,14 @@ def sampled(num_pes, num_windows):
 @contextmanager
 def viewing(*paths):
     """Yield the address of a server that shows a recording, or two."""
-    runs = FollowedRuns([RecordingFile(path) for path in paths])
-    app = make_app(runs, runs.look)
+    with serving(FollowedRuns([RecordingFile(path) for path in paths])) as url:
+        yield url
+
+
+@contextmanager
+def serving(runs):
+    """Yield the address of a server that shows what runs are followed."""
+    app = make_app(runs, runs.look, is_ending=lambda: server.should_exit)
     config = uvicorn.Config(app, port=0, log_level="error", ws="none", timeout_graceful_shutdown=1)
     server = uvicorn.Server(config)
     thread = threading.Thread(target=lambda: asyncio.run(server.serve()), daemon=True)

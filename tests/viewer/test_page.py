@@ -13,6 +13,7 @@ from selenium.webdriver.support.wait import WebDriverWait
 
 from onewafer.image import make_image
 from onewafer.recording import RecordingFile
+from onewafer.viewer.awaited_run import AwaitedRun
 from onewafer.viewer.compared_runs import ComparedParts, Difference
 from onewafer.viewer.heat_maps import draw_codes, find_map
 from onewafer.viewer.page_file import write_page
@@ -26,6 +27,7 @@ from tests.viewer.recorded_runs import (
     record_grid,
     record_image,
     record_traced,
+    serving,
     viewing,
 )
 
@@ -108,6 +110,12 @@ def wait_for(browser, condition):
 
 def find(browser, selector):
     return browser.find_element(By.CSS_SELECTOR, selector)
+
+
+def text_of(browser, selector):
+    """Return the text of an element that the page may replace at any time."""
+    script = "return document.querySelector(arguments[0])?.textContent ?? ''"
+    return browser.execute_script(script, selector)
 
 
 def status(browser):
@@ -332,15 +340,15 @@ def test_keys_choose_what_runs_and_links_keep_it(browser, traced_server):
     canvas.send_keys("+")
     wait_for(browser, lambda: "cycles=" in browser.current_url)
     link = browser.current_url.partition("#")[2]
+    wait_for(browser, lambda: find(browser, "#span-range").text != "cycles 0 to 1,000")
     shown = find(browser, "#span-range").text
-    assert shown != "cycles 0 to 1,000"
     open_page(browser, traced_server, f"/#{link}")
     wait_for(browser, lambda: status(browser).startswith("Operation fmovs"))
-    assert find(browser, "#span-range").text == shown
+    wait_for(browser, lambda: find(browser, "#span-range").text == shown)
     find(browser, "#span-canvas").send_keys("0")
     wait_for(browser, lambda: find(browser, "#span-range").text == "cycles 0 to 1,000")
-    wait_for(browser, lambda: "(4)" in find(browser, "#span-table summary").text)
-    assert "wait input empty C3" in find(browser, "#span-table").text
+    wait_for(browser, lambda: "timeline (4)" in text_of(browser, "#span-table"))
+    assert "wait input empty C3" in text_of(browser, "#span-table")
     find(browser, "#overlay").send_keys("ttt")
     wait_for(browser, lambda: not find(browser, "#spans").is_displayed())
 
@@ -465,3 +473,16 @@ def test_the_page_follows_a_run_until_it_is_over(browser, tmp_path):
         np.testing.assert_array_equal(after, colors(path, "busy"))
         assert (before != after).any()
         assert find(browser, "#panel h2").text == "PE (1, 1)"
+
+
+def test_the_page_waits_for_a_run_that_has_not_begun(browser, tmp_path):
+    path = tmp_path / "run.parquet"
+    run = AwaitedRun(path, {})
+    with serving(run) as url:
+        open_page(browser, url, "/#map=waiting")
+        assert status(browser) == "Waiting for the run."
+        record_grid(path, 2, 2, is_over=False)
+        wait_for(browser, lambda: drawn(browser) == "waiting 0")
+        assert find(browser, "#live").text == "running"
+        record_grid(path.with_name("run-2.parquet"), 3, 2, is_over=False)
+        wait_for(browser, lambda: "3×2" in find(browser, "#panel").text)

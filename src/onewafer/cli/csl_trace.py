@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from onewafer.cli.live_page import live_page
 from onewafer.cli.program_folder import ProfileOption, load_image
 from onewafer.cli.recorded_run import (
     RecordOption,
     SampleEveryOption,
     ViewOption,
     recorded,
-    show_longest,
 )
 from onewafer.cli.simulation_options import (
     CheckOption,
@@ -97,7 +97,10 @@ def trace(
         _convert(subject, files)
         return
     settings = read_settings(max_cycles=max_cycles, strict=strict, checks=check)
-    with recorded(settings, record, sample_every=sample_every, is_shown=view) as settings:
+    with (
+        recorded(settings, record, sample_every=sample_every, is_shown=view) as settings,
+        live_page(settings.record_file, is_wanted=view),
+    ):
         if subject.is_dir():
             if len(what) > 1:
                 raise ConfigurationError(
@@ -110,10 +113,7 @@ def trace(
             raise ConfigurationError("--launch is for a FOLDER; a script launches by itself")
         else:
             code = _run_script(what, files, settings)
-        file = settings.record_file
-        if view and file is not None and file.exists():
-            show_longest([file])
-    raise typer.Exit(code)
+        raise typer.Exit(code)
 
 
 def _refuse_script_options(
@@ -146,6 +146,8 @@ def _run_script(what: list[str], files: list[Path], settings: Settings) -> int:
         options.append(f"--record={settings.record_file}")
     if settings.sample_every is not None:
         options.append(f"--sample-every={settings.sample_every}")
+    if settings.is_live:
+        options.append("--live")
     sys.stdout.flush()
     command = [sys.executable, "-m", "onewafer.cli.cs_python", *options, *arguments]
     before = [_identity(path) for path in files]

@@ -11,6 +11,7 @@ from onewafer import __version__
 from onewafer.cli.bench import bench
 from onewafer.cli.calibrate import calibrate
 from onewafer.cli.compare import compare
+from onewafer.cli.complaints import complain
 from onewafer.cli.csl import csl
 from onewafer.cli.process import describe, run_command_line
 from onewafer.cli.resume import resume
@@ -20,8 +21,6 @@ from onewafer.cli.sweep import sweep
 from onewafer.cli.validate import validate
 from onewafer.cli.view import view
 from onewafer.errors import InternalError, OnewaferError
-from onewafer.terminal import printable
-from onewafer.user_text import cut_words
 
 app = typer.Typer(
     name="onewafer",
@@ -80,14 +79,14 @@ def execute(arguments: list[str]) -> int:
             print("\nonewafer: interrupted", file=sys.stderr)
         return error.code if isinstance(error.code, int) else 0
     except OnewaferError as error:
-        _complain(error)
+        complain(error)
         return error.exit_code
     except OSError as error:  # the system refuses something: a full disk, a name that is too long
-        _complain(OnewaferError(describe(error)))
+        complain(OnewaferError(describe(error)))
         return OnewaferError.exit_code
     except Exception as error:  # noqa: BLE001  # whatever else escapes is our bug, and is said so
         bug = InternalError(f"{type(error).__name__}: {error}")
-        _complain(bug)
+        complain(bug)
         return bug.exit_code
     return 0
 
@@ -95,8 +94,3 @@ def execute(arguments: list[str]) -> int:
 def _is_interruption(end: SystemExit) -> bool:
     """Tell whether Typer ended because of a Ctrl-C, of which it says nothing."""
     return end.__context__ is not None and isinstance(end.__context__.__cause__, KeyboardInterrupt)
-
-
-def _complain(error: OnewaferError) -> None:
-    text = "\n".join((f"onewafer: {error}", *getattr(error, "__notes__", ())))
-    print(printable(cut_words(text)), file=sys.stderr)

@@ -1,11 +1,13 @@
-"""Options of commands that record a run, and the page that shows it afterwards."""
+"""Options of commands that record a run."""
 
 from __future__ import annotations
 
+import os
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from shutil import rmtree
+from tempfile import mkdtemp
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -14,7 +16,7 @@ from onewafer.cli.output_files import check_output
 from onewafer.settings import require_recording
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Sequence
+    from collections.abc import Generator
 
     from onewafer.settings import Settings
 
@@ -43,7 +45,7 @@ LiveOption = Annotated[
     ),
 ]
 ViewOption = Annotated[
-    bool, typer.Option("--view", help="Record, and show the run as a page at its end.")
+    bool, typer.Option("--view", help="Record, and show the run as a page, which follows it.")
 ]
 
 
@@ -58,37 +60,34 @@ def recorded(
 ) -> Generator[Settings]:
     """Yield the settings of a run, with what its options say of its recording.
 
-    A run that is shown, and for which no file is named, is recorded into one for the page alone.
+    A run that is shown is recorded while it goes on; if no file is named, into one for the page
+    alone.
 
     Raises:
         ConfigurationError: the file cannot be written, or an option is about a recording that is
             not made.
     """
     file = check_output("--record", record) or settings.record_file
-    require_recording(file, wanted=is_live, origin="--live")  # that of a page has no known name
     is_temporary = is_shown and file is None
-    prefix = "onewafer-view-"
-    with TemporaryDirectory(prefix=prefix) if is_temporary else nullcontext() as folder:
+    with _folder_of_page() if is_temporary else nullcontext() as folder:
         if folder is not None:
-            file = Path(folder, "run.parquet")
+            file = folder / "run.parquet"
+        require_recording(file, wanted=is_live, origin="--live")
         require_recording(file, wanted=sample_every, origin="--sample-every")
         yield replace(
             settings,
             record_file=file,
             sample_every=sample_every or settings.sample_every,
-            is_live=is_live or settings.is_live,
+            is_live=is_live or is_shown or settings.is_live,
         )
 
 
-def show_longest(files: Sequence[Path]) -> None:
-    """Serve the page of the recording with most PE-cycles until a signal.
-
-    Raises:
-        ConfigurationError: a package is missing.
-    """
-    from onewafer.cli.view import show  # noqa: PLC0415  # a subcommand loads what it uses
-    from onewafer.recording import RecordingFile  # noqa: PLC0415  # likewise
-
-    recordings = map(RecordingFile, files)
-    longest = max(recordings, key=lambda found: found.header.num_pes * found.header.cycles)
-    show(longest, port=0, opens_browser=False)
+@contextmanager
+def _folder_of_page() -> Generator[Path]:
+    """Yield a folder, and remove it; not in a child that a script forked, which has it, too."""
+    folder, process_id = Path(mkdtemp(prefix="onewafer-view-")), os.getpid()
+    try:
+        yield folder
+    finally:
+        if os.getpid() == process_id:
+            rmtree(folder, ignore_errors=True)

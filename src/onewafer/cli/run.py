@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 import typer
 
 from onewafer.api import Wafer, as_option, open_session, require_torch, wafer_options
+from onewafer.cli.live_page import live_page
 from onewafer.cli.output_files import check_output, write_output
 from onewafer.cli.recorded_run import (
     LiveOption,
@@ -19,7 +20,6 @@ from onewafer.cli.recorded_run import (
     SampleEveryOption,
     ViewOption,
     recorded,
-    show_longest,
 )
 from onewafer.cli.simulation_options import (
     EngineOption,
@@ -153,7 +153,7 @@ def run(
     """
     if not script.exists():  # said at once: to load torch takes seconds
         raise ConfigurationError(f"there is no script {script}")
-    output = _Output(check_output("--json", json_file), explain_placement, verbose, quiet, view)
+    output = _Output(check_output("--json", json_file), explain_placement, verbose, quiet)
     settings = read_settings(engine=engine, max_cycles=max_cycles, threads=threads, quiet=quiet)
     require_torch("`onewafer run`")
     options = wafer_options(
@@ -172,9 +172,12 @@ def run(
         csl=csl,
         engine=settings.engine,
     )
-    with recorded(
-        settings, record, sample_every=sample_every, is_live=live, is_shown=view
-    ) as settings:
+    with (
+        recorded(
+            settings, record, sample_every=sample_every, is_live=live, is_shown=view
+        ) as settings,
+        live_page(settings.record_file, is_wanted=view),
+    ):
         _run(script, arguments or [], options, settings, cuda_alias=cuda_alias, output=output)
 
 
@@ -186,7 +189,6 @@ class _Output:
     explains_placement: bool
     is_verbose: bool
     is_quiet: bool
-    is_shown: bool
 
 
 def _run(
@@ -228,8 +230,6 @@ def _run(
             "nothing was simulated, so there is no recording: let the wafer run a module, with "
             "--fidelity fabric, or with auto and a larger --simulate-budget"
         )
-    if output.is_shown:
-        show_longest(recordings)
     raise typer.Exit(result.exit_code)
 
 

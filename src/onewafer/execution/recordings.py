@@ -12,7 +12,14 @@ from onewafer.execution.sampling import see_purposes
 from onewafer.graph import layer_parts
 from onewafer.host import AT_THE_END, Recorded, RecordingOptions, RunRecorder
 from onewafer.mesh import Distribution, held_indices
-from onewafer.recording import SourceTexts, Split, Tensor, ranges_of, require_arrow
+from onewafer.recording import (
+    SourceTexts,
+    Split,
+    Tensor,
+    file_of_program,
+    ranges_of,
+    require_arrow,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -66,8 +73,7 @@ class Recordings:
         Raises:
             ConfigurationError: its file cannot be written.
         """
-        number = len(self._recorders) + 1
-        path = self._path if number == 1 else self._path.with_stem(f"{self._path.stem}-{number}")
+        path = file_of_program(self._path, len(self._recorders) + 1)
         tensors, splits = describe_tensors(program, emitted)
         _, whereabouts = see_purposes(program, emitted.position)
         subject = Recorded(

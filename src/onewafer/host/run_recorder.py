@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import weakref
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -23,6 +24,7 @@ from onewafer.recording import (
     SourceFiles,
     column_of_register,
     column_of_wait,
+    load_arrow,
     read_sources,
     require_arrow,
     write_recording,
@@ -33,7 +35,6 @@ from onewafer.whole_files import try_to_write
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
-    from pathlib import Path
 
     from numpy.typing import NDArray
 
@@ -128,6 +129,8 @@ class RunRecorder:
             ConfigurationError: it cannot be written, or PyArrow is not installed.
         """
         require_arrow()
+        if options.is_live:
+            load_arrow()  # not in the time that the first look takes
         self.path = path
         self.failure: str | None = None
         """Why there is no recording."""
@@ -181,8 +184,13 @@ class RunRecorder:
         self._next_write = now + max(_SECONDS_BETWEEN_WRITES, (now - began_at) / _LARGEST_SHARE)
 
     def note_launch(self, name: str, start_cycle: int, end_cycle: int) -> None:
-        """Note a function that was launched."""
+        """Note a function that was launched; after the first one a run that is followed is written.
+
+        There may be no other launch to simulate.
+        """
         self._launches.append(RecordedLaunch(name, start_cycle, end_cycle))
+        if len(self._launches) == 1:
+            self._next_write = 0.0
 
     def note_trace(self, trace: Trace) -> None:
         """Take the trace of the run, which is over: the recording gets its spans."""
@@ -200,8 +208,8 @@ class RunRecorder:
             return
         if not self._write(measured):
             return
-        size = format_size(self.path.stat().st_size)
-        self._say(f"wrote {self.path.name}, {size}: onewafer view {self.path.name} shows it")
+        size, path = format_size(self.path.stat().st_size), _from_here(self.path)
+        self._say(f"wrote {path}, {size}: onewafer view {path} shows it")
 
     def _write(self, measured: _Measured) -> bool:
         """Write the file, and tell whether that went well; say so once if it did not."""
@@ -267,6 +275,12 @@ class RunRecorder:
         waiting = waiting_columns(machine) if ending else {}
         columns = columns_of(machine) | waiting | sampled
         return _Measured(header, columns, image, traced.spans)
+
+
+def _from_here(path: Path) -> Path:
+    """Return a path as a command in the working directory takes it."""
+    here = Path.cwd()
+    return path.relative_to(here) if path.is_relative_to(here) else path
 
 
 def columns_of(machine: Machine) -> dict[str, NDArray[Any]]:

@@ -4,7 +4,7 @@
 `sources` where the texts of the programs come from.
 """
 
-from onewafer.recording.parquet import RecordingFile, require_arrow, write_recording
+from onewafer.recording.parquet import RecordingFile, load_arrow, require_arrow, write_recording
 from onewafer.recording.run import (
     NOT_WAITING,
     SRAM_COLUMNS,
@@ -19,6 +19,7 @@ from onewafer.recording.run import (
     column_of_register,
     column_of_wait,
     column_of_window,
+    file_of_program,
     ranges_of,
 )
 from onewafer.recording.sources import FindSource, SourceFiles, SourceTexts, read_sources
@@ -48,6 +49,8 @@ __all__ = [
     "column_of_register",
     "column_of_wait",
     "column_of_window",
+    "file_of_program",
+    "load_arrow",
     "ranges_of",
     "read_sources",
     "require_arrow",

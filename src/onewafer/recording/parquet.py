@@ -59,6 +59,15 @@ def require_arrow() -> None:
         )
 
 
+def load_arrow() -> None:
+    """Load PyArrow now, which takes half a second, and not when the first file is written.
+
+    It loads pandas, if that is installed, when it first takes an array.
+    """
+    _parquet()
+    _arrow().array(np.zeros(1))
+
+
 def _arrow() -> Any:  # noqa: ANN401  # PyArrow has no types
     require_arrow()
     return import_module("pyarrow")

@@ -19,6 +19,7 @@ from onewafer.image import SectionKind
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
     import numpy as np
     from numpy.typing import NDArray
@@ -34,6 +35,16 @@ WINDOW_COUNTERS = ("busy_cycles", "wait_cycles", "wavelets")
 """What is counted in each window: as `busy_cycles`, waits for all reasons, wavelets over links."""
 WINDOW_PART = "part"
 """What each PE is at when a window ends: a number of `RunHeader.parts`."""
+
+
+def file_of_program(path: Path, number: int) -> Path:
+    """Return the file of one of the programs of a run, from 1 on; the first has the name itself.
+
+    >>> from pathlib import Path
+    >>> file_of_program(Path("run.parquet"), 2).name
+    'run-2.parquet'
+    """
+    return path if number == 1 else path.with_stem(f"{path.stem}-{number}")
 
 
 def column_of_window(number: int, counter: str) -> str:

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
     from onewafer.viewer.page_parts import Parts
 
+State = tuple[int, int]
+"""The inode of a file, and when it was written, in nanoseconds."""
+
 
 class FollowedRuns:
     """One run, or two, whose files may change; `Parts` of a page."""
@@ -29,7 +32,7 @@ class FollowedRuns:
             ConfigurationError: their rectangles differ.
         """
         self._paths = [run.path for run in runs]
-        self._states = [_state_of(path) for path in self._paths]
+        self._states = [state_of(path) for path in self._paths]
         self._parts = _parts_of(runs)
         self._version = 0
 
@@ -46,7 +49,7 @@ class FollowedRuns:
 
         What was read before stays if they cannot be shown.
         """
-        states = [_state_of(path) for path in self._paths]
+        states = [state_of(path) for path in self._paths]
         if states != self._states and None not in states:
             try:
                 self._parts = _parts_of([RecordingFile(path) for path in self._paths])
@@ -62,8 +65,8 @@ def _parts_of(runs: Sequence[RecordingFile]) -> Parts:
     return ComparedParts(first, *others) if others else PageParts(first)
 
 
-def _state_of(path: Path) -> tuple[int, int] | None:
-    """Return what is another one for each file that is written; None: there is none."""
+def state_of(path: Path) -> State | None:
+    """Return what differs for each file that is written; None: there is none."""
     try:
         status = path.stat()
     except OSError:

@@ -31,9 +31,13 @@ _SECONDS_BETWEEN_LOOKS = 0.5
 _SECONDS_TO_END = 1
 
 
-def _never() -> int:
+def _never_new() -> int:
     """Return the number of parts that do not change."""
     return 0
+
+
+def _never() -> bool:
+    return False
 
 
 def serve_page(
@@ -51,34 +55,59 @@ def serve_page(
     Raises:
         ConfigurationError: the port is taken, or Starlette and uvicorn are not installed.
     """
-    app = make_app(parts, look)
-    uvicorn = import_module("uvicorn")
-    listener = _listen(port)
-    try:
-        say(f"http://{HOST}:{listener.getsockname()[1]}/ shows {title}; Ctrl-C ends")
-        config = uvicorn.Config(
-            app,
-            log_level="warning",
-            lifespan="off",
-            ws="none",
-            timeout_graceful_shutdown=_SECONDS_TO_END,  # a page that follows never hangs up
-        )
-        asyncio.run(uvicorn.Server(config).serve(sockets=[listener]))
-    finally:
-        listener.close()
+    require_server()
+    listener = listen(port)
+    say(f"{address_of(listener)} shows {title}; Ctrl-C ends")
+    serve_on(listener, parts, look)
 
 
-def make_app(parts: Parts, look: Callable[[], int] = _never) -> Any:  # noqa: ANN401  # a Starlette, if it is installed
-    """Return the ASGI application of a page, which hears at `/events` when its parts change.
+def serve_on(listener: socket.socket, parts: Parts, look: Callable[[], int]) -> None:
+    """Answer what comes to a socket until a signal.
 
     Raises:
-        ConfigurationError: Starlette or uvicorn is not installed.
+        ConfigurationError: Starlette and uvicorn are not installed.
     """
+    app = make_app(parts, look, is_ending=lambda: bool(server.should_exit))
+    uvicorn = import_module("uvicorn")
+    config = uvicorn.Config(
+        app,
+        log_level="warning",
+        lifespan="off",
+        ws="none",
+        timeout_graceful_shutdown=_SECONDS_TO_END,
+    )
+    server = uvicorn.Server(config)
+    with listener:
+        asyncio.run(server.serve(sockets=[listener]))
+
+
+def address_of(listener: socket.socket) -> str:
+    """Return the address of the page that a socket is for."""
+    return f"http://{HOST}:{listener.getsockname()[1]}/"
+
+
+def require_server() -> None:
+    """Raise ConfigurationError where Starlette or uvicorn is not installed."""
     if find_spec("starlette") is None or find_spec("uvicorn") is None:
         raise ConfigurationError(
             "a page needs Starlette and uvicorn; they are not installed: "
             "pip install 'onewafer[view]', or write --html FILE or --png FILE"
         )
+
+
+def make_app(
+    parts: Parts,
+    look: Callable[[], int] = _never_new,
+    is_ending: Callable[[], bool] = _never,
+) -> Any:  # noqa: ANN401  # a Starlette, if it is installed
+    """Return the ASGI application of a page, which hears at `/events` when its parts change.
+
+    A page that follows never hangs up: the server does when it `is_ending`.
+
+    Raises:
+        ConfigurationError: Starlette or uvicorn is not installed.
+    """
+    require_server()
     starlette, routing, responses = (
         import_module(f"starlette.{name}") for name in ("applications", "routing", "responses")
     )
@@ -92,7 +121,7 @@ def make_app(parts: Parts, look: Callable[[], int] = _never) -> Any:  # noqa: AN
         if request.url.path == "/events":
             media_type = "text/event-stream"
             return responses.StreamingResponse(
-                _changes(look, lock), media_type=media_type, headers=HEADERS
+                _changes(look, lock, is_ending), media_type=media_type, headers=HEADERS
             )
         file = files.get(request.url.path)
         if file is not None:
@@ -111,10 +140,12 @@ def make_app(parts: Parts, look: Callable[[], int] = _never) -> Any:  # noqa: AN
     return starlette.Starlette(routes=[routing.Route("/{path:path}", answer)])
 
 
-async def _changes(look: Callable[[], int], lock: threading.Lock) -> AsyncGenerator[str]:
+async def _changes(
+    look: Callable[[], int], lock: threading.Lock, is_ending: Callable[[], bool]
+) -> AsyncGenerator[str]:
     """Yield an event each time that there is something new."""
     seen = None
-    while True:
+    while not is_ending():
         with lock:
             found = look()
         if found != seen:
@@ -134,7 +165,12 @@ def _refusal(request: Request) -> str | None:
     return None
 
 
-def _listen(port: int) -> socket.socket:
+def listen(port: int) -> socket.socket:
+    """Return a socket of this computer alone. Port 0 is any that is free.
+
+    Raises:
+        ConfigurationError: the port is taken.
+    """
     if not 0 <= port <= _LAST_PORT:
         raise ConfigurationError(f"--port {port}: write 0 to {_LAST_PORT}")
     try:

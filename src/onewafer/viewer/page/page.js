@@ -510,12 +510,28 @@ function followRun() {
   });
 }
 
+// Waits for the first recording of a run that has not begun.
+function awaitRun() {
+  by("live").textContent = "waiting";
+  by("live").hidden = false;
+  by("panel").replaceChildren(element("p", {}, "Nothing runs on the wafer yet: this page follows when it does."));
+  say("Waiting for the run.");
+  new EventSource("/events").addEventListener("message", ({ data }) => {
+    if (data !== "0") location.reload(); // the link says what was chosen
+  });
+  document.documentElement.dataset.ready = "1";
+}
+
+// What has to be the same for a page to go on with what it has.
+function kindOf({ title, width, height, maps, parts, programs, spans: traced }) {
+  return JSON.stringify([title, width, height, maps.map(({ name }) => name), parts, programs, Boolean(traced)]);
+}
+
 // Shows what the run has done by now, of what was chosen before.
 async function renew() {
   forget();
   const next = await getJson("run.json");
-  const namesOf = ({ maps, parts, spans: traced }) => JSON.stringify([maps.map(({ name }) => name), parts, Boolean(traced)]);
-  if (namesOf(next) !== namesOf(run)) {
+  if (kindOf(next) !== kindOf(run)) {
     location.reload(); // the link says what was chosen
     return;
   }
@@ -531,6 +547,10 @@ async function renew() {
 
 async function begin() {
   run = await getJson("run.json");
+  if (run.is_awaited) {
+    awaitRun();
+    return;
+  }
   view = new View(run.width, run.height);
   spans = new SpanTimeline(run, { choose: chooseSpan, changed: showCycles });
   panes = makePanes(run, wanted().get("renderer"));

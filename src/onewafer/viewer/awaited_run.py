@@ -1,0 +1,89 @@
+"""A run that goes on, or has not begun: the parts of a page that is opened before it.
+
+In: the file that the run will be recorded in, and what lay there before. Out: the parts of its
+recording. A run of several programs has a file each (`file_of_program`): the page shows the one
+that runs, and the longest when all are over.
+"""
+
+from __future__ import annotations
+
+import json
+from itertools import count
+from typing import TYPE_CHECKING
+
+from onewafer.errors import RecordingError
+from onewafer.recording import RecordingFile, file_of_program
+from onewafer.viewer.followed_runs import State, state_of
+from onewafer.viewer.page_parts import PageParts
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+
+_NOTHING = json.dumps({"is_awaited": True}).encode()
+
+
+def states_of_programs(path: Path) -> dict[Path, State]:
+    """Return the files that there are for the programs of a run, each with its state."""
+    states: dict[Path, State] = {}
+    for number in count(1):
+        file = file_of_program(path, number)
+        state = state_of(file)
+        if state is not None:
+            states[file] = state
+        elif number > 1:
+            return states
+    raise AssertionError("counting has no end")
+
+
+class AwaitedRun:
+    """The parts of the page of a run, as far as it is; true once something is recorded."""
+
+    def __init__(self, path: Path, before: Mapping[Path, State]) -> None:
+        """Await the run that is recorded in a file; what lay there before is not shown."""
+        self._path = path
+        self._before = before
+        self._opened: dict[Path, tuple[State, RecordingFile]] = {}
+        self._shown: tuple[Path, State] | None = None
+        self._parts: PageParts | None = None
+        self._version = 0
+
+    def find(self, path: str) -> bytes | None:
+        """Return what is at a path; None: nothing is."""
+        if self._parts is None:
+            self.look()
+        if self._parts is None:
+            return _NOTHING if path == "run.json" else None
+        return self._parts.find(path)
+
+    def paths(self) -> Iterator[str]:
+        """Yield all paths that a page without a server needs."""
+        return iter(()) if self._parts is None else self._parts.paths()
+
+    def look(self) -> int:
+        """Read files that have changed; return a number that changes with what is shown."""
+        for path, state in states_of_programs(self._path).items():
+            known = self._opened.get(path, (self._before.get(path), None))[0]
+            if state != known:
+                self._open(path, state)
+        if self._opened:
+            path, (state, recording) = max(self._opened.items(), key=self._rank)
+            if self._shown != (path, state):
+                self._shown, self._parts = (path, state), PageParts(recording)
+                self._version += 1
+        return self._version
+
+    def _open(self, path: Path, state: State) -> None:
+        try:
+            self._opened[path] = state, RecordingFile(path)
+        except RecordingError:  # it is removed, perhaps: what was read before stays
+            return
+
+    @staticmethod
+    def _rank(found: tuple[Path, tuple[State, RecordingFile]]) -> tuple[bool, int]:
+        """Return a larger number for what is rather shown."""
+        (_, written_at), recording = found[1]
+        header = recording.header
+        if not header.is_over:
+            return True, written_at
+        return False, header.num_pes * header.cycles
