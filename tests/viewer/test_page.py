@@ -460,6 +460,30 @@ def test_two_runs_stand_side_by_side_with_what_differs(browser, sampled, tmp_pat
     np.testing.assert_array_equal(again, expected)
 
 
+def test_the_scrubber_moves_both_runs(browser, sampled, tmp_path):
+    other = record_grid(tmp_path / "b.parquet", 4, 3, num_windows=3, shift=313)
+    difference = Difference(RecordingFile(sampled), RecordingFile(other))
+    drawn_map = find_map(difference.first, "busy")
+    highest = difference.highest(drawn_map, over_time=True)
+    last = draw_codes(difference.second, drawn_map, window=2, highest=highest).levels[0]
+    wanted = (
+        value_palette()[
+            draw_codes(difference.first, drawn_map, window=3, highest=highest).levels[0]
+        ],
+        value_palette()[last],
+        difference_palette()[difference.draw(drawn_map, 3).levels[0]],
+    )
+    write_page(ComparedParts(difference.first, difference.second), tmp_path / "both.html")
+    with viewing(sampled, other) as url:
+        for page in (f"{url}/", f"file://{tmp_path / 'both.html'}"):
+            open_page(browser, page, "#map=busy&window=2")
+            find(browser, "#overlay").send_keys(".")
+            wait_for(browser, lambda: drawn(browser) == "busy@3 0")
+            assert find(browser, "#when").text == "A cycles 300 to 400, B cycles 200 to 300"
+            for number, expected in enumerate(wanted):
+                np.testing.assert_array_equal(middles(pixels(browser, number), 4, 3), expected)
+
+
 def test_the_page_follows_a_run_until_it_is_over(browser, tmp_path):
     path = record_grid(tmp_path / "run.parquet", 2, 2, is_over=False)
     with viewing(path) as url:

@@ -4,6 +4,8 @@ In: two recordings of one rectangle. Out: the parts of `page_parts`, those of ma
 
     a/maps/…, b/maps/…    both runs, with the steps of one scale
     difference/maps/…     run B less run A: code 128 is no difference, 1 and 255 the largest one
+    …/maps/NAME@N…        window N of the longer run, and what the other one did then
+    windows.json          means of the windows of both, if both were sampled
     b/pes/…, b/columns.json
     everything else       that of run A
 """
@@ -11,7 +13,8 @@ In: two recordings of one rectangle. Out: the parts of `page_parts`, those of ma
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from bisect import bisect_right
+from dataclasses import asdict, dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -28,13 +31,14 @@ from onewafer.viewer.heat_maps import (
     num_levels,
     values_of,
 )
-from onewafer.viewer.page_parts import PageParts, drawn_part
+from onewafer.viewer.page_parts import PageParts, drawn_part, number_below, to_json
 from onewafer.viewer.palettes import difference_palette
+from onewafer.viewer.windows import Windows
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from onewafer.recording import RecordingFile
+    from onewafer.recording import RecordingFile, Window
     from onewafer.viewer.heat_maps import HeatMap
 
 NO_DIFFERENCE = 128
@@ -70,15 +74,36 @@ class Difference:
         maps = list_maps(self.first)
         return tuple(m for m in maps if m.name in known and m.unit is not Unit.PART)
 
-    def highest(self, drawn: HeatMap) -> float:
-        """Return the highest value of both runs."""
+    def windows(self) -> tuple[Window, ...]:
+        """Return the windows that are compared: those of the longer run, if both were sampled."""
+        both = (self.first.header, self.second.header)
+        if not all(header.windows for header in both):
+            return ()
+        return max(both, key=lambda header: header.windows[-1].end_cycle).windows
+
+    def pair(self, number: int) -> tuple[int, int]:
+        """Return the windows of both runs that are compared: those with the middle of its cycles.
+
+        That is the last one of a run that was over by then.
+        """
+        window = self.windows()[number]
+        middle = (window.start_cycle + window.end_cycle) // 2
+        ends = ([one.end_cycle for one in run.header.windows] for run in (self.first, self.second))
+        first, second = (min(bisect_right(found, middle), len(found) - 1) for found in ends)
+        return first, second
+
+    def highest(self, drawn: HeatMap, *, over_time: bool = False) -> float:
+        """Return the highest value of both runs, or of any of their windows."""
         both = (self.first, self.second)
+        if over_time:
+            return max(Windows(one).highest(drawn) for one in both)
         return max(float(values_of(one, drawn).max(initial=0)) for one in both)
 
-    def draw(self, drawn: HeatMap) -> Drawn:
+    def draw(self, drawn: HeatMap, window: int | None = None) -> Drawn:
         """Return the codes of what differs; its highest value is the largest difference."""
         has_program = (self.first.column("program") >= 0) | (self.second.column("program") >= 0)
-        less = values_of(self.second, drawn) - values_of(self.first, drawn)
+        first, second = (None, None) if window is None else self.pair(window)
+        less = values_of(self.second, drawn, second) - values_of(self.first, drawn, first)
         if not drawn.unit.is_ordered:
             less = (less != 0).astype(np.float64)
         largest = float(np.abs(less).max(initial=0))
@@ -101,6 +126,7 @@ class ComparedParts:
         self._both = {"a": PageParts(first), "b": PageParts(second)}
         self._maps = {found.name: found for found in self._difference.maps()}
         self._draw = lru_cache(_MOST_KEPT)(self._draw_codes)
+        self._highest = lru_cache(None)(self._highest_of)
 
     def find(self, path: str) -> bytes | None:
         """Return what is at a path; None: nothing is.
@@ -110,15 +136,21 @@ class ComparedParts:
         """
         if path == "run.json":
             return self._run()
+        if path == "windows.json":
+            return self._over_time()
         folder, _, rest = path.partition("/")
         if folder not in (*self._both, "difference"):
             return self._both["a"].find(path)
         if not rest.startswith("maps/"):
             return self._both[folder].find(rest) if folder in self._both else None
-        name = rest.removeprefix("maps/").removesuffix(".json").partition("/")[0]
-        if name not in self._maps:
+        whole = rest.removeprefix("maps/").removesuffix(".json").partition("/")[0]
+        name, at, number = whole.partition("@")
+        if name not in self._maps or (at and name not in self._sampled()):
             return None
-        return drawn_part(self._draw(folder, name), rest.removeprefix(f"maps/{name}"))
+        window = number_below(len(self._difference.windows()), number) if at else None
+        if at and window is None:
+            return None
+        return drawn_part(self._draw(folder, name, window), rest.removeprefix(f"maps/{whole}"))
 
     def paths(self) -> Iterator[str]:
         """Yield all paths that a page without a server needs, the most needed first."""
@@ -127,30 +159,68 @@ class ComparedParts:
                 yield path
         if "columns.json" in self._both["b"].paths():
             yield "b/columns.json"
-        header = self._both["a"].recording.header
-        levels = range(num_levels(header.width, header.height))
         for name in self._maps:
-            for folder in (*self._both, "difference"):
-                path = f"{folder}/maps/{name}"
-                yield f"{path}.json"
-                yield from (f"{path}/{level}" for level in levels)
+            yield from self._paths_of_map(name)
+        if self._sampled():
+            yield "windows.json"
+        for name in self._sampled():
+            for number in range(len(self._difference.windows())):
+                yield from self._paths_of_map(f"{name}@{number}")
 
-    def _draw_codes(self, folder: str, name: str) -> Drawn:
-        drawn = self._maps[name]
+    def _paths_of_map(self, name: str) -> Iterator[str]:
+        header = self._both["a"].recording.header
+        for folder in (*self._both, "difference"):
+            yield f"{folder}/maps/{name}.json"
+            for level in range(num_levels(header.width, header.height)):
+                yield f"{folder}/maps/{name}/{level}"
+
+    def _sampled(self) -> tuple[str, ...]:
+        """Return the maps that have windows in both runs."""
+        if not self._difference.windows():
+            return ()
+        return tuple(found.name for found in self._maps.values() if found.counter)
+
+    def _draw_codes(self, folder: str, name: str, window: int | None = None) -> Drawn:
+        drawn, difference = self._maps[name], self._difference
         if folder == "difference":
-            return self._difference.draw(drawn)
+            return difference.draw(drawn, window)
+        highest = self._highest(name, window is not None)
+        if window is not None:
+            window = difference.pair(window)[folder == "b"]
         recording = self._both[folder].recording
-        return draw_codes(recording, drawn, highest=self._difference.highest(drawn))
+        return draw_codes(recording, drawn, window=window, highest=highest)
+
+    def _highest_of(self, name: str, over_time: bool) -> float:  # noqa: FBT001  # it is cached
+        return self._difference.highest(self._maps[name], over_time=over_time)
+
+    def _over_time(self) -> bytes | None:
+        sampled = [self._maps[name] for name in self._sampled()]
+        if not sampled:
+            return None
+        first, second = (
+            {found.name: Windows(parts.recording).means(found) for found in sampled}
+            for parts in self._both.values()
+        )
+        return to_json({"means": first, "parts": [], "other": second})
 
     def _run(self) -> bytes:
         record: dict[str, Any] = json.loads(self._both["a"].find("run.json") or b"{}")
         other = self._both["b"].recording.header
         record["maps"] = [
-            {**about, "is_sampled": False}
+            {**about, "is_sampled": about["name"] in self._sampled()}
             for about in record["maps"]
             if about["name"] in self._maps
         ]
-        record["windows"], record["spans"] = [], None
-        record["other"] = {"title": other.title, "cycles": other.cycles, "ending": other.ending}
+        windows = self._difference.windows()
+        record["own_windows"] = record["windows"]
+        record["windows"] = [asdict(window) for window in windows]
+        record["pairs"] = [self._difference.pair(number) for number in range(len(windows))]
+        record["spans"] = None
+        record["other"] = {
+            "title": other.title,
+            "cycles": other.cycles,
+            "ending": other.ending,
+            "windows": [asdict(window) for window in other.windows],
+        }
         record["palettes"]["difference"] = difference_palette().reshape(-1).tolist()
-        return json.dumps(record, separators=(",", ":")).encode()
+        return to_json(record)

@@ -161,7 +161,7 @@ class PageParts:
         }
         spans = self.recording.spans
         record["spans"] = None if spans is None else describe_spans(spans, header.width)
-        return _json(record)
+        return to_json(record)
 
     def _about_program(self, number: int) -> dict[str, Any]:
         x, y = self._first_pe(number)
@@ -183,7 +183,7 @@ class PageParts:
         if rest:
             return None
         columns = ((name, self.recording.column(name)) for name in self._counters())
-        return _json({name: column.reshape(-1).tolist() for name, column in columns})
+        return to_json({name: column.reshape(-1).tolist() for name, column in columns})
 
     def _counters(self) -> list[str]:
         """Return the columns but those of registers and windows, which are many."""
@@ -197,7 +197,7 @@ class PageParts:
         found = self._maps.get(name)
         if found is None:
             return None
-        window = _number(number, len(self._windows)) if at and found.counter else None
+        window = number_below(len(self._windows), number) if at and found.counter else None
         if at and window is None:
             return None
         return drawn_part(self._draw(name, window), rest.removeprefix(whole))
@@ -207,7 +207,7 @@ class PageParts:
             return None
         sampled = [found for found in self._maps.values() if found.counter]
         means = {f.name: self._windows.means(f) for f in sampled if f.unit.is_ordered}
-        return _json({"means": means, "parts": self._windows.shares_of_parts()})
+        return to_json({"means": means, "parts": self._windows.shares_of_parts()})
 
     def _times(self, rest: str) -> bytes | None:
         name, _, place = rest.partition("/")
@@ -223,13 +223,13 @@ class PageParts:
 
     def _texts_of_spans(self, rest: str) -> bytes | None:
         spans = self.recording.spans
-        return None if rest or spans is None else _json(texts_of(spans))
+        return None if rest or spans is None else to_json(texts_of(spans))
 
     def _spans(self, rest: str) -> bytes | None:
         spans, header = self.recording.spans, self.recording.header
         way, _, text = rest.partition("/")
         length = {"row": header.height, "column": header.width}.get(way, 0)
-        number = _number(text, length)
+        number = number_below(length, text)
         if spans is None or number is None:
             return None
         pes = np.arange(header.num_pes).reshape(header.height, header.width)
@@ -239,7 +239,7 @@ class PageParts:
 
     def _program(self, rest: str) -> bytes | None:
         image, header = self.recording.image, self.recording.header
-        number = _number(rest.removesuffix(".json"), len(image.programs))
+        number = number_below(len(image.programs), rest.removesuffix(".json"))
         if number is None or number not in self._placed():
             return None
         x, y = self._first_pe(number)
@@ -252,7 +252,9 @@ class PageParts:
         )
         program = image.programs[number]
         places = [f"{p.path}:{p.line}" if p else "" for p in program.locations]
-        return _json({**listing_record(listed), "places": places, "queues": self._queues(program)})
+        return to_json(
+            {**listing_record(listed), "places": places, "queues": self._queues(program)}
+        )
 
     def _queues(self, program: TileProgram) -> list[dict[str, Any]]:
         return [
@@ -267,34 +269,34 @@ class PageParts:
 
     def _pe(self, rest: str) -> bytes | None:
         pe = self._pe_at(rest.removesuffix(".json"))
-        return None if pe is None else _json(self.recording.row(*pe))
+        return None if pe is None else to_json(self.recording.row(*pe))
 
     def _pe_at(self, text: str) -> tuple[int, int] | None:
         header = self.recording.header
         first, _, second = text.partition("-")
-        x, y = _number(first, header.width), _number(second, header.height)
+        x, y = number_below(header.width, first), number_below(header.height, second)
         return None if x is None or y is None else (x, y)
 
     # --- routes ----------------------------------------------------------------------------------
 
     def _routes(self, rest: str) -> bytes | None:
         image = self.recording.image
-        color = _number(rest.removesuffix(".json"), image.config_of_color.shape[2])
+        color = number_below(image.config_of_color.shape[2], rest.removesuffix(".json"))
         if color is None:
             return None
         configs = image.config_of_color[:, :, color]
         if not rest.endswith(".json"):
             return (configs + 1).astype("<u2").tobytes()
         used: list[int] = np.unique(configs[configs >= 0]).tolist()
-        return _json({number + 1: _ways(image.color_configs[number]) for number in used})
+        return to_json({number + 1: _ways(image.color_configs[number]) for number in used})
 
 
 def drawn_part(drawn: Drawn, rest: str) -> bytes | None:
     """Return `.json`, what is known of a map, or `/N`, the codes of a level; None: neither."""
     if rest == ".json":
         sizes = [[codes.shape[1], codes.shape[0]] for codes in drawn.levels]
-        return _json({"highest": drawn.highest, "mean": drawn.mean, "levels": sizes})
-    number = _number(rest.removeprefix("/"), len(drawn.levels))
+        return to_json({"highest": drawn.highest, "mean": drawn.mean, "levels": sizes})
+    number = number_below(len(drawn.levels), rest.removeprefix("/"))
     return None if number is None else drawn.levels[number].tobytes()
 
 
@@ -310,11 +312,12 @@ def _names(mask: int) -> list[str]:
     return [direction.name.lower() for direction in Direction if mask >> direction & 1]
 
 
-def _json(value: object) -> bytes:
+def to_json(value: object) -> bytes:
+    """Return a value as the page reads it."""
     return json.dumps(value, separators=(",", ":")).encode()
 
 
-def _number(text: str, end: int) -> int | None:
+def number_below(end: int, text: str) -> int | None:
     """Return a number below `end`, written in plain digits; None: it is none."""
     if not (text.isascii() and text.isdigit() and len(text) <= len(str(end))):
         return None

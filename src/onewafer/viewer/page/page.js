@@ -111,7 +111,7 @@ function showLegend({ title, unit }, { highest, mean }, other, difference) {
   panes.forEach(({ overlay }, i) => overlay.setAttribute("aria-label", label + names[i]));
   const range = `${quantity(mean, unit)} on average, at most ${quantity(highest, unit)}`;
   if (difference && isOrdered) {
-    by("less").textContent = quantity(-difference.highest, unit);
+    by("less").textContent = quantity(-difference.highest || 0, unit);
     by("more").textContent = quantity(difference.highest, unit);
     const means = [mean, other.mean, difference.mean].map((one) => quantity(one, unit));
     say(`${title}: A ${means[0]} on average, B ${means[1]}, B less A ${means[2]}.`);

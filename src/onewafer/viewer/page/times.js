@@ -10,7 +10,8 @@ let over = null; // what is known of the windows
 
 export function isSampled(run, name) {
   if (!run.maps.find((map) => map.name === name)?.is_sampled) return false;
-  return !isFile || run.windows.every((_, i) => has(`maps/${name}@${i}/0`));
+  const folders = run.other ? ["a/", "b/", "difference/"] : [""];
+  return !isFile || run.windows.every((_, i) => folders.every((folder) => has(`${folder}maps/${name}@${i}/0`)));
 }
 
 // Listens to the scrubber; `choose` gets the number of a window, null: the whole run.
@@ -24,7 +25,7 @@ export function listenToTimes(run, choose) {
   by("play").addEventListener("click", () => togglePlay(run, choose));
   by("timeline").addEventListener("click", (event) => {
     if (run.windows.length === 0) return;
-    const cycle = (event.offsetX / by("timeline").clientWidth) * run.cycles;
+    const cycle = (event.offsetX / by("timeline").clientWidth) * lengthOf(run);
     const number = run.windows.findIndex(({ end_cycle: end }) => cycle < end);
     chooseNow(number < 0 ? run.windows.length - 1 : number);
   });
@@ -33,7 +34,7 @@ export function listenToTimes(run, choose) {
 // Shows what there is to show.
 export async function loadTimes(run) {
   const { windows, launches } = run;
-  by("times").hidden = Boolean(run.other) || (windows.length === 0 && launches.length === 0);
+  by("times").hidden = windows.length === 0 && (Boolean(run.other) || launches.length === 0);
   by("times").classList.toggle("brief", windows.length === 0);
   by("scrubber").hidden = windows.length === 0;
   if (windows.length === 0) return;
@@ -81,9 +82,22 @@ export function showWindow(run, number, name) {
   const at = number === null || !can ? null : windows[number];
   for (const id of ["window", "play", "all"]) by(id).disabled = !can;
   if (number !== null) by("window").value = number;
-  const range = at ? `cycles ${count(at.start_cycle)} to ${count(at.end_cycle)}` : `the whole run, ${count(cycles)} cycles`;
+  const range = at ? rangeOf(run, number) : `the whole run, ${count(cycles)} cycles`;
   by("when").textContent = can ? range : `the whole run: this map is not sampled`;
   by("window").setAttribute("aria-valuetext", range);
+}
+
+// The cycles of a window; of two runs, those of the windows that are compared.
+function rangeOf({ windows, own_windows: own, other, pairs }, number) {
+  const text = (window) => `cycles ${count(window.start_cycle)} to ${count(window.end_cycle)}`;
+  if (!other) return text(windows[number]);
+  const [first, second] = pairs[number];
+  return `A ${text(own[first])}, B ${text(other.windows[second])}`;
+}
+
+// Cycles of the timeline.
+function lengthOf({ cycles, other }) {
+  return Math.max(1, cycles, other?.cycles ?? 0);
 }
 
 // --- the timeline --------------------------------------------------------------------------------
@@ -98,7 +112,7 @@ export function drawTimeline(run, number, name) {
   const style = getComputedStyle(document.documentElement);
   const colors = Object.fromEntries(["ink", "faint", "line", "accent"].map((one) => [one, style.getPropertyValue(`--${one}`).trim()]));
   const box = { width: canvas.clientWidth, height: canvas.clientHeight - LAUNCH_HEIGHT };
-  const place = (cycle) => (cycle / Math.max(1, run.cycles)) * box.width;
+  const place = (cycle) => (cycle / lengthOf(run)) * box.width;
   if (over?.parts.length) drawParts(context, run, place, box);
   if (over) drawMeans(context, run, place, box, name, colors);
   drawLaunches(context, run, place, box, colors);
@@ -124,27 +138,32 @@ function drawParts(context, run, place, { height }) {
   });
 }
 
-// The mean of all PEs, window by window: of the map that is shown, or of busy.
+// The mean of all PEs, window by window: of the map that is shown, or of busy; of two runs both.
 function drawMeans(context, run, place, { height }, name, colors) {
-  const means = over.means[name] ?? over.means.busy;
-  const highest = Math.max(...means);
+  const known = name in over.means ? name : "busy";
+  const own = run.other ? run.own_windows : run.windows;
+  const lines = [{ means: over.means[known], windows: own, cycles: run.cycles, color: colors.ink }];
+  if (run.other) lines.push({ means: over.other[known], windows: run.other.windows, cycles: run.other.cycles, color: colors.accent });
+  const highest = Math.max(...lines.flatMap(({ means }) => means));
   if (!(highest > 0)) return;
-  const tops = means.map((mean) => height - 2 - (mean / highest) * (height - 6));
-  context.beginPath();
-  run.windows.forEach((window, i) => {
-    context.lineTo(place(window.start_cycle), tops[i]);
-    context.lineTo(place(window.end_cycle), tops[i]);
-  });
-  context.strokeStyle = colors.ink;
   context.lineWidth = 1.5;
-  context.stroke();
-  if (over.parts.length) return;
-  context.lineTo(place(run.cycles), height);
-  context.lineTo(0, height);
-  context.fillStyle = colors.line;
-  context.globalAlpha = 0.6;
-  context.fill();
-  context.globalAlpha = 1;
+  lines.forEach(({ means, windows, cycles, color }, nth) => {
+    const tops = means.map((mean) => height - 2 - (mean / highest) * (height - 6));
+    context.beginPath();
+    windows.forEach((window, i) => {
+      context.lineTo(place(window.start_cycle), tops[i]);
+      context.lineTo(place(window.end_cycle), tops[i]);
+    });
+    context.strokeStyle = color;
+    context.stroke();
+    if (over.parts.length || nth > 0) return;
+    context.lineTo(place(cycles), height);
+    context.lineTo(0, height);
+    context.fillStyle = colors.line;
+    context.globalAlpha = 0.6;
+    context.fill();
+    context.globalAlpha = 1;
+  });
 }
 
 function drawLaunches(context, run, place, { height }, colors) {
@@ -166,7 +185,7 @@ function drawLaunches(context, run, place, { height }, colors) {
 
 // Pictures of the row and the column of a PE: window by window from left to right.
 export async function timesOfPe(run, map, [x, y], palette) {
-  if (!isSampled(run, map.name)) return [];
+  if (run.other || !isSampled(run, map.name)) return []; // of two runs the maps are enough
   const lines = await linesOf(run, map.name, [x, y]);
   const size = run.windows.length;
   const parts = [];
