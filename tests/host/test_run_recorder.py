@@ -16,13 +16,13 @@ from onewafer.host import (
 )
 from onewafer.host.run_samples import RunSamples, most_windows
 from onewafer.host.run_spans import keep_first, spans_of
-from onewafer.image import SectionKind
+from onewafer.image import DsdOperation, SectionKind, make_image
 from onewafer.recording import RecordingFile, SourceTexts, column_of_window
 from onewafer.simulator import StallReason
 from onewafer.trace.formats import read_trace
 from onewafer.units import format_size
 from tests.host.test_tracing import streaming
-from tests.simulator.assembly import WSE3
+from tests.simulator.assembly import WSE3, Kernel, eastward, sender
 
 
 def recorded(path, image):
@@ -81,6 +81,25 @@ def test_a_run_that_hangs_says_what_each_pe_waits_for(tmp_path):
     assert file.column("waits_for").tolist() == [[-1, StallReason.INPUT_EMPTY]]
     assert file.header.reasons[StallReason.INPUT_EMPTY] == "input empty"
     assert file.column("waits_for_color")[0, 1] == 3
+
+
+def test_what_cannot_send_waits_for_the_color_that_it_sends(tmp_path):
+    """PE (1, 0) passes on what comes, and the next one takes nothing."""
+    passing, idle = Kernel("pass.csl"), Kernel("idle.csl")
+    for kernel in (passing, idle):
+        kernel.function("main")
+    incoming, outgoing = passing.incoming(3, 99), passing.outgoing(5, 99, queue=3)
+    passing.operate(DsdOperation.MOV32, outgoing, src1=incoming)
+    placed = {(0, 0): sender(3, 99), (1, 0): passing.finish(), (2, 0): idle.finish()}
+    image = make_image(WSE3, placed, width=3, routes=eastward(3, 0, 1) | eastward(5, 1, 2))
+    device, _ = recorded(tmp_path / "run.parquet", image)
+    with pytest.raises(DeadlockError):
+        device.launch("main")
+    device.end_trace()
+    file = RecordingFile(tmp_path / "run.parquet")
+
+    assert file.column("waits_for")[0, 1] == StallReason.OUTPUT_FULL
+    assert file.column("waits_for_color")[0].tolist() == [3, 5, -1]
 
 
 def test_a_run_without_stop_is_recorded_when_its_device_ends(tmp_path):

@@ -89,6 +89,21 @@ def test_the_server_has_its_own_files_and_the_run(client):
     assert "default-src 'none'" in page.headers["content-security-policy"]
 
 
+def test_the_server_says_for_whom_a_pe_waits(tmp_path):
+    columns = {
+        "program": np.zeros(6, np.int16),
+        "waits_for": np.array([-1, -1, 0, -1, -1, -1], np.int8),
+        "waits_for_color": np.array([-1, -1, 3, -1, -1, -1], np.int8),
+    }
+    parts = PageParts(RecordingFile(record(tmp_path / "run.parquet", columns)))
+
+    assert parts.find("peers/2-0.json") == (
+        b'{"sends":true,"pes":[[0,0]],"host":false,"more":false}'
+    )
+    assert parts.find("peers/0-0.json") == b"null"
+    assert [path for path in parts.paths() if path.startswith("peers")] == ["peers/2-0.json"]
+
+
 @pytest.mark.parametrize(
     "asked",
     [

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from onewafer.simulator.snapshot import INPUT, NONE, OUTPUT
+from onewafer.simulator.statistics import StallReason
 
 if TYPE_CHECKING:
     import numpy as np
@@ -29,7 +30,7 @@ class WaitingOperation:
     pc: int
     since_cycle: int
     color: int | None
-    """The color that it receives or sends; None: it uses memory alone."""
+    """The color that it receives or sends, whichever it waits for; None: it uses memory alone."""
 
 
 def find_waiting(snapshot: Snapshot) -> list[WaitingOperation]:
@@ -47,6 +48,9 @@ def find_waiting(snapshot: Snapshot) -> list[WaitingOperation]:
 
 
 def _color_of(row: np.void) -> int | None:
+    """Return the color that an operation waits for: what it sends if its output queue is full."""
+    if row["dest_form"] == OUTPUT and row["reason"] == StallReason.OUTPUT_FULL:
+        return int(row["dest_extra"])
     for operand in ("src0", "src1"):
         if row[f"{operand}_form"] == INPUT:
             return int(row[f"{operand}_base"])

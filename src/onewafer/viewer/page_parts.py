@@ -14,6 +14,7 @@ In: a recording. Out: bytes of JSON, codes and routes.
     routes/COLOR.json        the configurations of a color
     routes/COLOR             their numbers, 16 bits a PE, little-endian; 0: the color is not known
     pes/X-Y.json             what was counted of a PE
+    peers/X-Y.json           for whom it waits; null: for nobody that is known
     columns.json             that of all PEs, of small runs
 """
 
@@ -27,9 +28,11 @@ import numpy as np
 
 from onewafer.arch import load_architecture
 from onewafer.geometry import Direction
-from onewafer.recording import SourceTexts
+from onewafer.image import NUM_COLORS
+from onewafer.recording import NOT_WAITING, SourceTexts
 from onewafer.viewer.heat_maps import Drawn, Unit, draw_codes, list_maps, num_levels
 from onewafer.viewer.palettes import palette_of
+from onewafer.viewer.peers import peers_of
 from onewafer.viewer.program_listing import list_program, listing_record
 from onewafer.viewer.routes import configured_colors
 from onewafer.viewer.span_lines import describe_spans, line_of, texts_of
@@ -44,6 +47,8 @@ if TYPE_CHECKING:
 _MOST_LAUNCHES = 100
 _MOST_KEPT_BYTES = 1 << 28
 """Codes of maps that are kept; a map has a byte a PE, and a third more."""
+_MOST_WAITING = 256
+"""For so many PEs a file for a browser says whom they wait for."""
 _MOST_NUMBERS = 400_000
 """The most numbers of all columns together that a file for a browser holds."""
 
@@ -88,6 +93,7 @@ class PageParts:
             "programs": self._program,
             "routes": self._routes,
             "pes": self._pe,
+            "peers": self._peers,
         }
         finder = finders.get(folder)
         return None if finder is None else finder(rest)
@@ -101,6 +107,7 @@ class PageParts:
         for name in self._maps:
             yield from self._paths_of_map(name)
         yield from self._paths_of_spans()
+        yield from (f"peers/{x}-{y}.json" for x, y in self._waiting())
         for color in configured_colors(self.recording.image):
             yield f"routes/{color}.json"
             yield f"routes/{color}"
@@ -270,6 +277,26 @@ class PageParts:
     def _pe(self, rest: str) -> bytes | None:
         pe = self._pe_at(rest.removesuffix(".json"))
         return None if pe is None else to_json(self.recording.row(*pe))
+
+    def _peers(self, rest: str) -> bytes | None:
+        pe = self._pe_at(rest.removesuffix(".json"))
+        return None if pe is None else to_json(self._peers_of(*pe))
+
+    def _peers_of(self, x: int, y: int) -> dict[str, Any] | None:
+        row, reasons = self.recording.row(x, y), self.recording.header.reasons
+        reason = int(row.get("waits_for", NOT_WAITING))
+        color = int(row.get("waits_for_color", NOT_WAITING))
+        if not (0 <= reason < len(reasons) and 0 <= color < NUM_COLORS):
+            return None
+        peers = peers_of(self.recording.image, color, x, y, reason=reasons[reason])
+        return None if peers is None else peers.to_record()
+
+    def _waiting(self) -> list[tuple[int, int]]:
+        """Return the first PEs that wait for others at the end of the run."""
+        if "waits_for_color" not in self.recording.columns:
+            return []
+        waits = np.argwhere(self.recording.column("waits_for_color") >= 0)[:_MOST_WAITING]
+        return [(x, y) for y, x in waits.tolist()]
 
     def _pe_at(self, text: str) -> tuple[int, int] | None:
         header = self.recording.header

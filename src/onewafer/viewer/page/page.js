@@ -218,7 +218,7 @@ async function choosePe(pe, { isNear = false } = {}) {
     const values = await valuesAt(pe);
     const times = await timesOfPe(run, mapOf(chosen.map), pe, palette(panes[0]));
     await spans.show(spans.way, pe);
-    const known = { rows: values.rows, times, spans: spans.tableOf(pe) };
+    const known = { rows: values.rows, times, spans: spans.tableOf(pe), choosePe: (other) => choosePe(other, { isNear: true }) };
     const parts = await pePanel(run, pe, await programAt(pe), known);
     if (chosen.pe !== pe) return;
     show([element("button", { onclick: () => choosePe(null) }, "The whole run"), ...parts]);

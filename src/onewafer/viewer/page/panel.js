@@ -78,7 +78,7 @@ export async function pePanel(run, [x, y], number, known) {
   const parts = [element("h2", {}, `PE (${x}, ${y})`)];
   if (!program) parts.push(element("p", {}, "It has no program: only its router works."));
   const others = run.other ? await countersOf(run, [x, y], "b/") : null;
-  if (counters) parts.push(...waitParts(run, program, counters));
+  if (counters) parts.push(...waitParts(run, program, counters), ...(await peerParts([x, y], counters, known.choosePe)));
   if (counters && others) parts.push(bothPart(counters, others));
   else if (counters) parts.push(cyclesPart(run, counters));
   else parts.push(valuesPart(run, known.rows));
@@ -109,6 +109,20 @@ function waitParts(run, program, counters) {
       `It waits since cycle ${count(counters.waits_since)}: ${reason}${color}${name}. ${place}`));
   }
   return parts;
+}
+
+// For whom a PE waits.
+async function peerParts([x, y], counters, choosePe) {
+  const path = `peers/${x}-${y}.json`;
+  const peers = counters.waits_for >= 0 && has(path) ? await getJson(path) : null;
+  if (!peers) return [];
+  const { sends, pes, host, more } = peers;
+  const named = pes.flatMap((pe) => [" ", element("button", { onclick: () => choosePe(pe) }, `PE (${pe.join(", ")})`)]);
+  const others = `${host ? " the host" : ""}${more ? " and others" : ""}`;
+  if (named.length === 0 && !others) {
+    return [element("p", {}, sends ? "No route leads here from any PE." : "No route leads from here to any PE.")];
+  }
+  return [element("p", {}, sends ? "It waits for wavelets from" : "What it sends is to be taken by", ...named, others, ".")];
 }
 
 function cyclesPart(run, counters) {

@@ -1,0 +1,137 @@
+"""For whom a PE waits: who can send it wavelets of a color, or has to take those that it sends.
+
+In: an image, a color, a PE. Out: the PEs at the other ends of the color's routes, nearest first,
+whatever position the switches on the way are in.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from onewafer.geometry import Direction
+from onewafer.image import NO_ROUTE
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from onewafer.image import ColorConfig, WaferImage
+
+    _State = tuple[int, int, int, Direction]
+    """A router's x and y, the color there, and the side by which wavelets leave or come."""
+    _Found = tuple[list[_State], list[ColorConfig]]
+
+_MOST_PES = 8
+_MOST_ROUTERS = 20_000
+"""How many routers are looked at: a multicast may reach all of a wafer."""
+_WAITS_FOR_SENDERS = frozenset(("input empty",))
+_WAITS_FOR_RECEIVERS = frozenset(("output full", "link busy", "no credit", "switch", "no route"))
+
+
+@dataclass(frozen=True, slots=True)
+class Peers:
+    """The PEs that one waits for."""
+
+    sends: bool
+    """They are to send; false: they are to receive."""
+    pes: tuple[tuple[int, int], ...]
+    has_host: bool
+    """The host is one of them."""
+    has_more: bool
+    """There are others."""
+
+    def to_record(self) -> dict[str, Any]:
+        """Return them as the page reads them."""
+        return {
+            "sends": self.sends,
+            "pes": [list(pe) for pe in self.pes],
+            "host": self.has_host,
+            "more": self.has_more,
+        }
+
+
+def peers_of(image: WaferImage, color: int, x: int, y: int, *, reason: str) -> Peers | None:
+    """Return whom a PE waits for; None: for none of the others."""
+    routers = _Routers(image)
+    if reason in _WAITS_FOR_SENDERS:
+        return routers.search((x, y, color, Direction.RAMP), routers.upstream, sends=True)
+    if reason in _WAITS_FOR_RECEIVERS:
+        return routers.search((x, y, color, Direction.RAMP), routers.downstream, sends=False)
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class _Routers:
+    """The routers of an image, from one to the next."""
+
+    image: WaferImage
+
+    def search(self, start: _State, step: Callable[[_State], _Found], *, sends: bool) -> Peers:
+        """Follow the routes from a PE, by breadth, to the ramps at their other ends."""
+        waiting, seen = deque((start,)), {start}
+        pes: dict[tuple[int, int], None] = {}
+        has_host = False
+        while waiting and len(pes) <= _MOST_PES and len(seen) <= _MOST_ROUTERS:
+            state = waiting.popleft()
+            states, ramps = step(state)
+            for config in ramps:
+                if config.from_host if sends else config.to_host:
+                    has_host = True
+                else:
+                    pes[state[0], state[1]] = None
+            fresh = [one for one in states if one not in seen]
+            seen.update(fresh)
+            waiting.extend(fresh)
+        has_more = bool(waiting) or len(pes) > _MOST_PES
+        return Peers(sends, tuple(pes)[:_MOST_PES], has_host, has_more)
+
+    def upstream(self, state: _State) -> _Found:
+        """Return where wavelets that leave a router by a side come from."""
+        x, y, color, side = state
+        config = self._config(x, y, color)
+        if config is None:
+            return [], []
+        received = 0
+        for position in config.positions:
+            if position is not None and position.tx >> side & 1:
+                received |= position.rx
+        states: list[_State] = []
+        for direction, next_x, next_y in self._neighbours(x, y, received):
+            sent = color ^ self._swaps(x, y, color, direction)
+            states.append((next_x, next_y, sent, direction.opposite))
+        return states, [config] if received >> Direction.RAMP & 1 else []
+
+    def downstream(self, state: _State) -> _Found:
+        """Return where wavelets go that come to a router by a side."""
+        x, y, color, side = state
+        config = self._config(x, y, color)
+        if config is None:
+            return [], []
+        sent = 0
+        for position in config.positions:
+            if position is not None and position.rx >> side & 1:
+                sent |= position.tx
+        states: list[_State] = []
+        for direction, next_x, next_y in self._neighbours(x, y, sent):
+            side_there = direction.opposite
+            taken = color ^ self._swaps(next_x, next_y, color, side_there)
+            states.append((next_x, next_y, taken, side_there))
+        return states, [config] if sent >> Direction.RAMP & 1 else []
+
+    def _neighbours(self, x: int, y: int, sides: int) -> Iterator[tuple[Direction, int, int]]:
+        for direction in Direction:
+            if direction is Direction.RAMP or not sides >> direction & 1:
+                continue
+            dx, dy = direction.step
+            if 0 <= x + dx < self.image.width and 0 <= y + dy < self.image.height:
+                yield direction, x + dx, y + dy
+
+    def _config(self, x: int, y: int, color: int) -> ColorConfig | None:
+        number = int(self.image.config_of_color[y, x, color])
+        return None if number == NO_ROUTE else self.image.color_configs[number]
+
+    def _swaps(self, x: int, y: int, color: int, side: Direction) -> int:
+        """Return 1 if a router takes the colors of a pair for one another on a side, else 0."""
+        pair = (self._config(x, y, one) for one in (color, color ^ 1))
+        return int(any(one is not None and one.swap_mask >> side & 1 for one in pair))
