@@ -23,11 +23,16 @@ import subprocess
 import sys
 import tempfile
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
+
+import numpy as np
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+
+    from numpy.typing import NDArray
 
 PAGE = Path(__file__).parents[1] / "docs" / "reference" / "training-scripts.md"
 PICTURE = Path(__file__).parents[1] / "docs" / "pictures" / "characters-loss.svg"
@@ -41,6 +46,11 @@ table where it has some: they make models small enough to be simulated. *Share* 
 that ran on the wafer, forward and backward. *Off* is the largest distance of a loss from that of
 plain Python, relative to it; the scripts began with the same seed. In fidelity `auto` every loss
 was plain Python's, bit for bit. *Cycles* and *time* are those of a step at 850 MHz.
+"""
+PAGE_END = """\
+nanoGPT's text is that of its README, prepared by its own script. Pictures are the digits of
+scikit-learn, enlarged: those of mnist and vae in the files of MNIST, timm's in folders. Of mnist,
+the host takes the loss, for which so few PEs have no room, and the steps of Adadelta.
 """
 FARTHEST = 1e-4
 """How far a loss may be from that of plain Python, relative to it."""
@@ -57,12 +67,18 @@ class Script:
     """What it trains, and how."""
     arguments: tuple[str, ...] = ()
     """Its `sys.argv[1:]`; a script with some runs in a copy of its repository."""
+    rectangle: str | None = None
+    """The PEs that are used; None: the fastest that fit."""
     text: str | None = None
     """Where it expects a text to train on; it gets that of the repository's README."""
     preparation: str | None = None
     """A script that prepares the text first."""
     imports_own_package: bool = False
     """Whether it imports a package of its repository, which is not installed."""
+    pictures: Callable[[Path], None] | None = None
+    """Writes pictures where it expects some, given the copy of its repository."""
+    folder: str = ""
+    """The folder of its repository that it runs in."""
 
     def place(self, folder: Path, target: Path) -> Path:
         """Copy what the script needs to where it runs; return its path."""
@@ -73,6 +89,8 @@ class Script:
             shutil.copy(target / "README.md", target / self.text)
         if self.preparation is not None:
             _run_quietly([sys.executable, self.preparation], target)
+        if self.pictures is not None:
+            self.pictures(target)
         return target / self.path
 
     @property
@@ -82,8 +100,12 @@ class Script:
 
     def command(self) -> str:
         """Return the command that runs it in its repository."""
-        words = ["onewafer", "run", "--fidelity", "fabric", self.path, *self.arguments]
-        return f"{'PYTHONPATH=. ' * self.imports_own_package}{shlex.join(words)}"
+        words = ["onewafer", "run", "--fidelity", "fabric"]
+        if self.rectangle is not None:
+            words += ["--rectangle", self.rectangle]
+        words += [os.path.relpath(self.path, self.folder or "."), *self.arguments]
+        before = f"cd {self.folder} && " if self.folder else ""
+        return f"{before}{'PYTHONPATH=. ' * self.imports_own_package}{shlex.join(words)}"
 
 
 def _run_quietly(command: list[str], place: Path, modules: str = "") -> None:
@@ -92,6 +114,53 @@ def _run_quietly(command: list[str], place: Path, modules: str = "") -> None:
         command, cwd=place, env=environment, check=True, stdout=subprocess.DEVNULL
     )
 
+
+def write_mnist(repository: Path, *, train: int, test: int) -> None:
+    """Write digits of scikit-learn, enlarged, in the files of MNIST, which are then not fetched."""
+    pictures, classes = read_digits()
+    large = np.pad(np.kron(pictures, np.ones((1, 3, 3), np.uint8)), ((0, 0), (2, 2), (2, 2)))
+    folder = repository / "data" / "MNIST" / "raw"
+    folder.mkdir(parents=True)
+    for name, part in (("train", slice(train)), ("t10k", slice(train, train + test))):
+        write_idx(folder / f"{name}-images-idx3-ubyte", large[part])
+        write_idx(folder / f"{name}-labels-idx1-ubyte", classes[part])
+
+
+def write_folders(repository: Path, *, train: int, test: int, side: int) -> None:
+    """Write digits of scikit-learn as pictures in a folder for each class."""
+    from PIL import Image  # noqa: PLC0415  # pictures only
+
+    pictures, classes = read_digits()
+    for index in range(train + test):
+        part = "train" if index < train else "validation"
+        folder = repository / "digits" / part / str(classes[index])
+        folder.mkdir(parents=True, exist_ok=True)
+        picture = Image.fromarray(pictures[index]).resize((side, side)).convert("RGB")
+        picture.save(folder / f"{index}.png")
+
+
+def read_digits() -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """Return the digits of scikit-learn, 8 by 8 pixels from 0 to 255, and their classes."""
+    from sklearn.datasets import load_digits  # noqa: PLC0415  # pictures only
+
+    found = cast("Any", load_digits())
+    return (found.images * 255 / 16).astype(np.uint8), found.target.astype(np.uint8)
+
+
+def write_idx(file: Path, array: NDArray[np.uint8]) -> None:
+    """Write bytes in the format of MNIST."""
+    unsigned_byte = 8
+    head = bytes([0, 0, unsigned_byte, array.ndim])
+    sizes = b"".join(size.to_bytes(4, "big") for size in array.shape)
+    file.write_bytes(head + sizes + array.tobytes())
+
+
+_TIMM = (
+    *("--data-dir=digits", "--num-classes=10", "--batch-size=4", "--validation-batch-size=4"),
+    *("--epochs=1", "--workers=0", "--device=cpu", "--lr=0.001", "--sched=cosine"),
+    *("--warmup-epochs=0", "--smoothing=0", "--no-aug", "--output=runs"),
+)
+"""Arguments of timm's script."""
 
 SCRIPTS = (
     Script(
@@ -153,6 +222,47 @@ SCRIPTS = (
             *("--trainer.batch_size=4", "--trainer.max_iters=21", "--trainer.num_workers=0"),
         ),
         imports_own_package=True,
+    ),
+    Script(
+        "mnist",
+        "pytorch/examples",
+        "mnist/main.py",
+        "a convolutional network, dropout, likelihood, Adadelta on the host",
+        ("--batch-size=1", "--test-batch-size=2", "--epochs=1", "--no-accel"),
+        rectangle="32x32",
+        pictures=partial(write_mnist, train=20, test=2),
+        folder="mnist",
+    ),
+    Script(
+        "vae",
+        "pytorch/examples",
+        "vae/main.py",
+        "a variational autoencoder, a loss of three results, Adam",
+        ("--batch-size=8", "--epochs=1", "--no-accel"),
+        pictures=partial(write_mnist, train=160, test=8),
+        folder="vae",
+    ),
+    Script(
+        "timm ViT",
+        "huggingface/pytorch-image-models",
+        "legacy_train.py",
+        "a vision transformer, cross entropy, AdamW, a schedule",
+        (
+            *("--model=vit_tiny_patch16_224", "--img-size=32", "--model-kwargs", "img_size=32"),
+            *("patch_size=8", "embed_dim=16", "depth=2", "num_heads=2", "--opt=adamw", *_TIMM),
+        ),
+        pictures=partial(write_folders, train=80, test=8, side=32),
+    ),
+    Script(
+        "timm ResNet",
+        "huggingface/pytorch-image-models",
+        "legacy_train.py",
+        "a residual network with BatchNorm, cross entropy, SGD with momentum, a schedule",
+        (
+            *("--model=test_resnet", "--img-size=16", "--model-kwargs", "stem_width=4"),
+            *("channels=(8,8,16,16)", "--opt=momentum", *_TIMM),
+        ),
+        pictures=partial(write_folders, train=80, test=8, side=16),
     ),
 )
 
@@ -226,13 +336,14 @@ def run(script: Script, folder: Path) -> Outcome:
             this = str(Path(__file__).resolve())
             command = [sys.executable, this, "--one", how, str(path), str(out)]
             modules = place if script.imports_own_package else ""
-            _run_quietly([*command, json.dumps(script.arguments)], Path(place), modules)
+            words = json.dumps([script.arguments, script.rectangle])
+            _run_quietly([*command, words], Path(place) / script.folder, modules)
             found[how] = json.loads(out.read_text(encoding="utf-8"))
     losses = {how: outcome["losses"] for how, outcome in found.items()}
     return Outcome(script, losses, found["fabric"]["report"])
 
 
-def run_one(how: str, path: str, out: str, arguments: list[str]) -> None:
+def run_one(how: str, path: str, out: str, arguments: list[str], rectangle: str | None) -> None:
     """Run a script in this process, and write its losses, and the report of a run on the wafer."""
     import torch  # noqa: PLC0415  # the other processes need none
 
@@ -254,7 +365,7 @@ def run_one(how: str, path: str, out: str, arguments: list[str]) -> None:
         sys.argv, sys.path[0] = [path, *arguments], str(Path(path).parent)
         runpy.run_path(path, run_name="__main__")
     else:
-        wafer = onewafer.wafer(fidelity=how)
+        wafer = onewafer.wafer(fidelity=how, rectangle=rectangle)
         if wafer.run_script(path, arguments).exit_code:
             raise SystemExit(1)
         report = json.loads(wafer.report.to_json())
@@ -275,8 +386,7 @@ def write_page(rows: Mapping[str, str]) -> str:
     table += "\n".join(rows[script.name] for script in scripts)
     with_arguments = [script for script in scripts if script.arguments]
     commands = "\n".join(f"# {script.name}\n{script.command()}" for script in with_arguments)
-    text = "nanoGPT's text is that of its README, prepared by its own script."
-    return f"{PAGE_HEAD}\n{table}\n\n```sh\n{commands}\n```\n\n{text}\n"
+    return f"{PAGE_HEAD}\n{table}\n\n```sh\n{commands}\n```\n\n{PAGE_END}"
 
 
 def main() -> int:
@@ -289,7 +399,7 @@ def main() -> int:
     arguments = parser.parse_args()
     if arguments.one:
         how, path, out, words = arguments.one
-        run_one(how, path, out, json.loads(words))
+        run_one(how, path, out, *json.loads(words))
         return 0
     if arguments.picture:
         example = Script("characters", "", "", "")
