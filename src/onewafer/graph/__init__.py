@@ -6,6 +6,7 @@ from onewafer.graph.evaluate import Evaluator, evaluate_graph
 from onewafer.graph.factors import without_factors
 from onewafer.graph.gradients import Gradients, derive_gradients
 from onewafer.graph.graph import Graph
+from onewafer.graph.inputs_of_one_row import inputs_of_one_row
 from onewafer.graph.json_form import from_json, to_json
 from onewafer.graph.layer_parts import layer_parts
 from onewafer.graph.operations import *  # noqa: F403  # what an operation is, and all of them
@@ -41,6 +42,7 @@ __all__ = [
     "evaluate_graph",
     "fold",
     "from_json",
+    "inputs_of_one_row",
     "layer_parts",
     "num_samples",
     "position_tables",

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from onewafer.errors import GraphError
+from onewafer.graph.inputs_of_one_row import inputs_of_one_row
 from onewafer.graph.operations import OnSamples
 from onewafer.graph.resizing import num_samples
 from onewafer.graph.tensor import DataType
@@ -137,10 +138,11 @@ def _check_shapes(graph: Graph) -> Iterator[_Finding]:
 
 
 def _check_rows(graph: Graph, seeds: Collection[str]) -> Iterator[_Finding | str]:
-    """Positions belong to the rows of a launch, which all inputs have."""
+    """Positions belong to the rows of a launch, which all inputs have but labels and the like."""
     if not graph.is_sequence:
         return
-    rows = {tensor.shape[0] for tensor in graph.inputs if tensor.name not in seeds}
+    others = {*seeds, *inputs_of_one_row(graph)}
+    rows = {tensor.shape[0] for tensor in graph.inputs if tensor.name not in others}
     if len(rows) != 1:
         numbers = " and ".join(str(number) for number in sorted(rows))
         yield f"the inputs have {numbers or 'no'} rows; those of a sequence have one number of rows"

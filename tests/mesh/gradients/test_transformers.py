@@ -10,6 +10,8 @@ import pytest
 from onewafer.arch import load_architecture
 from onewafer.errors import UnsupportedOperationError
 from onewafer.graph import (
+    Activation,
+    ActivationFunction,
     Add,
     CrossEntropy,
     DataType,
@@ -21,6 +23,7 @@ from onewafer.graph import (
     Tensor,
     derive_gradients,
     evaluate_graph,
+    inputs_of_one_row,
 )
 from onewafer.mesh import shard_training
 from onewafer.mesh.optimizers import AdamW
@@ -146,3 +149,35 @@ def test_gradients_of_the_first_and_the_last_row():
     launches = [(inputs, launch) for launch in entries]
     _, backward = check_launches(program, architecture, values, launches)
     check_gradients(gradients, inputs, values, backward.outputs)
+
+
+def test_a_sequence_has_one_label():
+    """As a classifier of BERT: the first row alone goes through a pooler to the classes."""
+    rows, f32 = 5, DataType.F32
+    inputs = Tensor("x", (rows, 6), f32), Tensor("targets", (1, 1), DataType.I32)
+    shapes = {"u": (7, 6), "v": (7, 7), "w": (3, 7)}
+    parameters = tuple(Tensor(name, shape, f32) for name, shape in shapes.items())
+    operations = (
+        Linear(Tensor("h", (rows, 7), f32), "x", "u"),
+        FirstRow(Tensor("first", (1, 7), f32), "h"),
+        Linear(Tensor("pooled", (1, 7), f32), "first", "v"),
+        Activation(Tensor("active", (1, 7), f32), "pooled", ActivationFunction.TANH),
+        Linear(Tensor("logits", (1, 3), f32), "active", "w"),
+        CrossEntropy(Tensor("loss", (1, 1), f32), "logits", "targets", ignored=IGNORED),
+    )
+    graph = Graph("classifier", inputs, parameters, operations, ("logits", "loss"))
+    assert inputs_of_one_row(graph) == {"targets"}
+    gradients = derive_gradients(graph, shapes, outputs=["loss"])
+    architecture = load_architecture("wse3")
+    program = shard_training(
+        gradients, width=3, height=2, architecture=architecture, num_model=len(operations) - 1
+    )
+    generator = np.random.default_rng(1)
+    x = generator.standard_normal((rows, 6)).astype(np.float32)
+    seed = np.ones((1, 1), np.float32)
+    values = {"x": x, "targets": np.array([[2]], np.int32), "loss.seed": seed}
+    arrays = random_arrays(parameters, 2)
+    entries = ("clear", "forward", "loss", "backward")
+    launches = [(values, replace(program.whole_launch(), entry=entry)) for entry in entries]
+    *_, backward = check_launches(program, architecture, arrays, launches)
+    check_gradients(gradients, values, arrays, backward.outputs)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from onewafer.errors import UnsupportedOperationError
+from onewafer.graph import inputs_of_one_row
 from onewafer.pytorch.lowering.padding import pad_sequences
 from onewafer.pytorch.lowering.sequences import check_rows, take_one_sequence
 
@@ -18,7 +19,8 @@ if TYPE_CHECKING:
 def finish(writer: GraphWriter) -> Graph:
     """Return the graph of a writer; refuse one that computes nothing or mixes batches."""
     graph = writer.live_graph()
-    batches = sorted({tensor.shape[0] for tensor in graph.inputs})
+    alone = inputs_of_one_row(graph)
+    batches = sorted({tensor.shape[0] for tensor in graph.inputs if tensor.name not in alone})
     if not graph.is_sequence:
         writer.sequences = None  # what asked for them is not needed
     if writer.sequences is not None and writer.sequences > 1:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from onewafer.errors import UnsupportedOperationError
-from onewafer.graph import Attention, LastRow
+from onewafer.graph import Attention, LastRow, inputs_of_one_row
 from onewafer.pytorch.lowering.joined import JoinedLoss, join_losses
 from onewafer.pytorch.lowering.nouns import noun_of
 from onewafer.pytorch.lowering.operands import External
@@ -105,7 +105,8 @@ def take_one_sequence(graph: Graph, sequences: int) -> tuple[Graph, Mapping[str,
 
 def check_rows(writer: GraphWriter, graph: Graph) -> None:
     """Refuse a sequence if its positions are not the rows of the inputs."""
-    rows = {tensor.shape[0] for tensor in graph.inputs}
+    alone = inputs_of_one_row(graph)
+    rows = {tensor.shape[0] for tensor in graph.inputs if tensor.name not in alone}
     for operation in graph.operations:
         if operation.has_all_rows:
             found = operation.result.shape[0]
