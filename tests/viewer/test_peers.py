@@ -1,4 +1,4 @@
-"""For whom a PE waits: the other ends of a color's routes."""
+"""The PEs that another one waits for are at the other ends of a color's routes."""
 
 from dataclasses import replace
 

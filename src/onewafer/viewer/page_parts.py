@@ -14,7 +14,7 @@ In: a recording. Out: bytes of JSON, codes and routes.
     routes/COLOR.json        the configurations of a color
     routes/COLOR             their numbers, 16 bits a PE, little-endian; 0: the color is not known
     pes/X-Y.json             what was counted of a PE
-    peers/X-Y.json           for whom it waits; null: for nobody that is known
+    peers/X-Y.json           the PEs that it waits for, where routes tell; null: none
     columns.json             that of all PEs, of small runs
 """
 

@@ -1,4 +1,4 @@
-"""For whom a PE waits: who can send it wavelets of a color, or has to take those that it sends.
+"""PEs that another one waits for: those that send it wavelets of a color, or receive its own.
 
 In: an image, a color, a PE. Out: the PEs at the other ends of the color's routes, nearest first,
 whatever position the switches on the way are in.
