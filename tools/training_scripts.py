@@ -253,17 +253,6 @@ SCRIPTS = (
         ),
         pictures=partial(write_folders, train=80, test=8, side=32),
     ),
-    Script(
-        "timm ResNet",
-        "huggingface/pytorch-image-models",
-        "legacy_train.py",
-        "a residual network with BatchNorm, cross entropy, SGD with momentum, a schedule",
-        (
-            *("--model=test_resnet", "--img-size=16", "--model-kwargs", "stem_width=4"),
-            *("channels=(8,8,16,16)", "--opt=momentum", *_TIMM),
-        ),
-        pictures=partial(write_folders, train=80, test=8, side=16),
-    ),
 )
 
 
