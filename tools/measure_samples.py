@@ -57,7 +57,7 @@ class Spent:
 
     def __str__(self) -> str:
         """Return both as text."""
-        return f"{self.cores:.2f} s of cores, {self.clock:.2f} s"
+        return f"{self.cores:.2f} s of cores, {self.clock:.2f} s by the clock"
 
 
 def main() -> None:
@@ -80,7 +80,7 @@ def main() -> None:
     spent = sum(looks, Spent(0, 0))
     print(f"with a look every {options.every:,} cycles: {sampled}")
     share = spent.cores / sampled.cores
-    print(f"{len(looks)} looks: {spent}; of the cores' time of the launch {share:.1%}")
+    print(f"{len(looks)} looks: {spent}; {share:.1%} of what the launch took of the cores")
     print(f"{options.file}: {format_size(options.file.stat().st_size)}")
 
 

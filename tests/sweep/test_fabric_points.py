@@ -78,10 +78,10 @@ def test_a_change_in_a_source_is_another_program(program, tmp_path, capsys):
     sweep(capsys, study, "--workers", "1")
     before = rows(study)
     _, out, _ = sweep(capsys, study, "--workers", "1")
-    assert "1 points, 1 of them known before" in out
+    assert "1 point, 1 of them known before" in out
     (program / "pe.csl").write_text(PE.replace("sum += i;", "sum += i; sum += i;"))
     _, out, _ = sweep(capsys, study, "--workers", "1")
-    assert "1 points: 1 answered" in out
+    assert "1 point: 1 answered" in out
     assert rows(study)[0]["cycles"] > before[0]["cycles"]
 
 

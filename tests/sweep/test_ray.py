@@ -14,6 +14,7 @@ import pytest
 pytest.importorskip("pyarrow")
 
 from onewafer.sweep import requirements
+from onewafer.sweep.executors import ray_cluster
 from tests.sweep.studies import sweep, write_study
 from tests.sweep.test_fabric_points import EXAMPLE
 
@@ -93,6 +94,30 @@ def test_an_address_that_is_none_is_refused(tmp_path, capsys, address):
     code, _, err = sweep(capsys, study_in(tmp_path / "study"), "--ray", address)
     assert code == 2
     assert "write local, auto, HOST:PORT" in err
+
+
+class SlowRay:
+    """A Ray whose node does not start in time."""
+
+    is_shut_down = False
+
+    def init(self, **_):
+        raise Exception("The current node timed out during startup.\nMore of it.")  # noqa: TRY002  # as Ray does
+
+    def shutdown(self):
+        self.is_shut_down = True
+
+
+def test_a_node_that_does_not_start_is_said(tmp_path, capsys, monkeypatch):
+    slow = SlowRay()
+    monkeypatch.setattr(ray_cluster, "load_ray", lambda: slow)
+    text = STUDY.replace("slow_run.py", "run.py").replace("axpy-sum", str(EXAMPLE))
+    study = write_study(tmp_path, text)
+    code, _, err = sweep(capsys, study, "--ray", "local")
+    assert code == 2
+    assert "--ray local: Ray cannot start there: The current node timed out" in err
+    assert "More of it" not in err
+    assert slow.is_shut_down
 
 
 def test_ray_is_asked_for_by_its_extra(tmp_path, capsys, monkeypatch):

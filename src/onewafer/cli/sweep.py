@@ -243,7 +243,8 @@ def _bytes(text: str | None) -> int | None:
 def _describe(summary: Summary) -> str:
     ends = ", ".join(f"{count:,} {status}" for status, count in summary.counts.items())
     known = f", {summary.num_known:,} of them known before" if summary.num_known else ""
-    return f"{summary.num_points:,} points{known}: {ends}\n{summary.target}"
+    points = "1 point" if summary.num_points == 1 else f"{summary.num_points:,} points"
+    return f"{points}{known}: {ends}\n{summary.target}"
 
 
 def _count_failed(summary: Summary) -> int:

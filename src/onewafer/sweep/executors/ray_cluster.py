@@ -129,9 +129,10 @@ def _cluster(ray: Any, address: str, workers: int | None) -> Generator[None]:  #
         else:
             _check_address(address)
             ray.init(address=address, **common)
-    except (ConnectionError, RuntimeError, ValueError, TimeoutError) as error:
-        lines = str(error).strip().splitlines()
-        raise ConfigurationError(f"--ray {address}: Ray cannot start there: {lines[0]}") from None
+    except Exception as error:  # noqa: BLE001  # Ray raises bare ones, as if a node starts too slowly
+        ray.shutdown()  # what had started already
+        first = str(error).strip().partition("\n")[0] or type(error).__name__
+        raise ConfigurationError(f"--ray {address}: Ray cannot start there: {first}") from None
     try:
         yield
     finally:
