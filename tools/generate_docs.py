@@ -17,7 +17,13 @@ from notebooks import notebooks
 from recorded_pages import stale_pages
 
 from onewafer.diagnostics import CODES
-from onewafer.image import DSD_OPERATIONS, INSTRUCTIONS, DsdOperation, Opcode
+from onewafer.image import (
+    CONDITIONAL_OPCODES,
+    DSD_OPERATIONS,
+    INSTRUCTIONS,
+    DsdOperation,
+    Opcode,
+)
 from onewafer.perf import known_models
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -31,9 +37,10 @@ The compiler emits these instructions, and the engines execute them. A row of `c
 `opcode type rd ra rb rc imm aux`; `rd ra rb rc` name registers unless the table says otherwise,
 register 0 is always zero. Where it stands as `rb` of integer arithmetic or a comparison, the second
 operand is the number in `imm`, and a STORE of it stores the one in `aux`: 16 bits, 2 bytes more.
-Sizes count against the memory of a PE and are *assumed*; the cycles of a cost class are in the
-timing profiles of the machine; the class shown is that of the integer form, arithmetic on a float
-type costs float, and a float division float_divide.
+Where the operands end in `?`, a positive `rc` is a condition, "register `rc` is not zero", and a
+negative one is "register `-rc` is zero" (M153). Sizes count against the memory of a PE and are
+*assumed*; the cycles of a cost class are in the timing profiles of the machine; the class shown is
+that of the integer form, arithmetic on a float type costs float, and a float division float_divide.
 """
 _INSTRUCTIONS_TABLE = """
 | opcode | name | operands | bytes | cost class | meaning |
@@ -54,10 +61,16 @@ def _cell(text: str | None) -> str:
     return "" if text is None else text.replace("|", "\\|")
 
 
+def _operands(opcode: Opcode) -> str:
+    """Return the operands of an instruction, and whether it may have a condition."""
+    mark = " ?" if opcode in CONDITIONAL_OPCODES else ""
+    return f"{INSTRUCTIONS[opcode].operands}{mark}".strip()
+
+
 def instructions() -> str:
     """Return the page about the instruction table."""
     rows = [
-        f"| {int(info.opcode)} | {info.opcode.name} | {info.operands} | {info.num_bytes} "
+        f"| {int(info.opcode)} | {info.opcode.name} | {_operands(info.opcode)} | {info.num_bytes} "
         f"| {info.cost.name.lower()} | {_cell(info.meaning)} |"
         for info in (INSTRUCTIONS[opcode] for opcode in Opcode)
     ]

@@ -378,6 +378,7 @@ def test_a_missing_copy_says_what_it_is_a_copy_of():
     "use",
     [
         "if (p.x > 0) { sum = 1; }",
+        "if (p.z != 0) { sum = 1; }",
         "ps[@as(u16, p.z)].x = 1;",
         "@mov16(@get_dsd(mem1d_dsd, .{ .base_address = &q.y, .extent = 2 }), p.x);",
         (

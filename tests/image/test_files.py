@@ -143,7 +143,7 @@ def test_another_version_is_refused(image, tmp_path, version, age):
     header, body = path.read_text().split("\n", 1)
     path.write_text(json.dumps({**json.loads(header), "version": version}) + "\n" + body)
     refuses(
-        tmp_path, f"version {version} is {age} than the version 13", "compile the program again"
+        tmp_path, f"version {version} is {age} than the version 14", "compile the program again"
     )
 
 

@@ -94,6 +94,11 @@ def test_every_instruction_has_a_form(opcode):
     assert text.split()[0].partition(".")[0] == opcode.name.lower()
 
 
+def test_a_condition_stands_before_its_instruction():
+    assert format_instruction([Opcode.MOVE, 0, 1, 2, 0, 7, 0, 0]) == "r7 ? move r1, r2"
+    assert format_instruction([Opcode.MOVE, 0, 1, 2, 0, -7, 0, 0]) == "!r7 ? move r1, r2"
+
+
 @pytest.mark.parametrize("row", [[99, 0, 0, 0, 0, 0, 0, 0], [33, 70, -1, 9 << 16, 1, 0, -1, 0]])
 def test_nonsense_is_shown_and_not_raised(row):
     assert format_instruction(row)

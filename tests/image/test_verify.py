@@ -99,6 +99,8 @@ PROGRAM_MUTATIONS = [
     ("registers are in range", edit(Opcode.DSD, Field.RA, operand(REGISTER, 900), nth=1)),
     ("register 0 is never", edit(Opcode.ADD, Field.RD, 0)),
     ("register 0 is never", change(tasks=added(Task(TaskKind.CONTROL, 6, 0, "t", (0,), (ScalarType.U16,))))),
+    ("conditions belong", edit(Opcode.DSR_LOAD, Field.RC, 1)),
+    ("registers are in range", edit(Opcode.ADD, Field.RC, -900)),
     ("branch targets", edit(Opcode.BRANCH_NONZERO, Field.IMM, 500)),
     ("branch targets", edit(Opcode.BRANCH_NONZERO, Field.IMM, -1)),
     ("code does not run past", change(code=lambda c: c[:-1], locations=lambda p: p[:-1])),

@@ -225,9 +225,19 @@ class PeBuilder:
         else:
             a, b = (kernel.immediate(kind, number) for number in given)
         result = kernel.register()
-        kernel.emit(self.draw(st.sampled_from(_SCALAR_OPCODES)), kind, rd=result, ra=a, rb=b)
+        condition = self._condition()
+        opcode = self.draw(st.sampled_from(_SCALAR_OPCODES))
+        kernel.emit(opcode, kind, rd=result, ra=a, rb=b, rc=condition)
+        kernel.emit(Opcode.STORE, kind, imm=self.result, rb=result, rc=-condition)
         kernel.emit(Opcode.PRINT, kind, ra=result, imm=PrintForm.DECIMAL)
         kernel.log_register(result)
+
+    def _condition(self):
+        """Draw what an instruction needs for an effect: mostly nothing."""
+        if self.draw(st.booleans()):
+            return 0
+        flag = self.kernel.immediate(ScalarType.U16, self.draw(st.integers(0, 1)))
+        return flag if self.draw(st.booleans()) else -flag
 
     def config(self):
         """Draw how an operation runs: in the foreground, or on a microthread."""

@@ -126,6 +126,50 @@ def test_branch_costs(engine, value, opcode):
     assert not_taken == before + COST["branch"]
 
 
+@pytest.mark.parametrize("flag", [0, 1])
+def test_condition_of_an_instruction(engine, flag):
+    """M153: an instruction whose condition does not hold has no effect, and takes its time."""
+
+    def emit(kernel):
+        place = kernel.data("results", ScalarType.U32, [8, 8])
+        condition = kernel.immediate(ScalarType.U16, flag)
+        number = kernel.immediate(ScalarType.U16, 5)
+        kernel.emit(Opcode.ADD, ScalarType.U16, rd=number, ra=number, imm=1, rc=condition)
+        kernel.emit(Opcode.ADD, ScalarType.U16, rd=number, ra=number, imm=2, rc=-condition)
+        kernel.emit(Opcode.STORE, ScalarType.U32, imm=place, rb=number)
+        kernel.emit(Opcode.STORE, ScalarType.U32, imm=place + 4, rb=number, rc=condition)
+
+    run, cycles = run_main(engine, emit)
+    assert run.words("results") == ([6, 6] if flag else [7, 8])
+    assert cycles == 4 * COST["integer"] + 2 * COST["store_word"]
+
+
+def test_instruction_without_an_effect_makes_no_error(engine):
+    """M153: what is outside the memory is not touched, and no task becomes pending."""
+
+    def emit(kernel):
+        far = kernel.immediate(ScalarType.U16, 0xFFF0)
+        kernel.emit(Opcode.LOAD, ScalarType.U16, rd=far, ra=far, rc=-far)
+        kernel.emit(Opcode.STORE, ScalarType.U16, ra=far, rb=far, rc=-far)
+        kernel.emit(Opcode.ACTIVATE, imm=9, rc=-far)
+
+    _, cycles = run_main(engine, emit)
+    assert cycles == COST["integer"] + COST["load"] + COST["store"] + COST["control"]
+
+
+def test_condition_waits_for_nothing(engine):
+    """M153: a flag of the instruction just before is there; a float waits for its operand."""
+
+    def emit(kernel):
+        a = kernel.immediate(ScalarType.F32, 1.0)
+        kernel.emit(Opcode.LESS, ScalarType.U32, rd=kernel.register(), ra=0, rb=a)
+        kernel.emit(Opcode.ADD, ScalarType.F32, rd=a, ra=a, rb=a, rc=a + 1)
+        kernel.emit(Opcode.ADD, ScalarType.F32, rd=a, ra=a, rb=a, rc=-a - 1)
+
+    _, cycles = run_main(engine, emit)
+    assert cycles == 2 * COST["integer"] + 2 * COST["float"] + COST["float_wait"]
+
+
 def test_cycle_counter(engine):
     """M22: started at zero, read `timestamp_wait_cycles` after the issue, held when stopped."""
 

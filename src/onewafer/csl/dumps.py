@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, cast
 import numpy as np
 
 from onewafer.csl import ir
-from onewafer.csl.codegen.object_code import Instruction, Label, Register
+from onewafer.csl.codegen.object_code import Condition, Instruction, Label, Register
 from onewafer.diagnostics import Span
 from onewafer.geometry import Direction
 from onewafer.image import (
@@ -158,7 +158,16 @@ def _instruction(item: Instruction, labels: dict[Label, int]) -> str:
     if item.has_immediate:
         names[names.index("rb")] = "aux" if item.opcode is Opcode.STORE else "imm"
     operands = [_operand(getattr(item, name), labels) for name in names]
-    return f"{item.opcode.name.lower()}{kind} {', '.join(operands)}".rstrip()
+    return f"{_condition(item)}{item.opcode.name.lower()}{kind} {', '.join(operands)}".rstrip()
+
+
+def _condition(item: Instruction) -> str:
+    """Return `f.3 ? ` or `!f.3 ? ` (M153)."""
+    match item.rc:
+        case Condition(register=register, is_set=is_set):
+            return f"{'' if is_set else '!'}{_operand(register, {})} ? "
+        case _:
+            return ""
 
 
 def _operand(value: object, labels: dict[Label, int]) -> str:

@@ -3,6 +3,7 @@
 from onewafer.image.builder import ProgramBuilder, make_image, to_bytes, to_word
 from onewafer.image.files import ImageBytes, decode_image, encode_image, load, save
 from onewafer.image.instruction import (
+    CONDITIONAL_OPCODES,
     DSD_NUMBER_MASK,
     DSD_OPERATIONS,
     IMMEDIATE_BYTES,
@@ -24,6 +25,7 @@ from onewafer.image.instruction import (
     OperandMode,
     PrintForm,
     channel,
+    condition_of,
     cost_class,
     decode_operand,
     fifo_length,
@@ -91,6 +93,7 @@ __all__ = [
     "ALL_MASKED",
     "ASKED_WORDS",
     "COLORS_OF_A_WORD",
+    "CONDITIONAL_OPCODES",
     "CONTROL_MASK_WORD",
     "DSD_NUMBER_MASK",
     "DSD_OPERATIONS",
@@ -158,6 +161,7 @@ __all__ = [
     "WaferImage",
     "channel",
     "code_labels",
+    "condition_of",
     "cost_class",
     "cost_classes",
     "decode_image",

@@ -56,7 +56,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 FORMAT = "onewafer image"
-VERSION = 13
+VERSION = 14
 STRUCTURE_FILE = "image.json"
 ARRAYS_FILE = "arrays.npz"
 

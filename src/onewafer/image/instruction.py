@@ -20,6 +20,9 @@ and everything else about it (kind, color, queue, mem4d shape) is in that `DsdDe
 An instruction of `IMMEDIATE_OPCODES` whose `rb` is 0 takes the canonical word in `imm` instead, and
 STORE the one in `aux`: a number of 16 bits, which takes `IMMEDIATE_BYTES` more.
 
+An instruction of `CONDITIONAL_OPCODES` has a *condition* (M153) if its `rc` is not 0: a positive
+one says that register `rc` must not be zero, a negative one that register `-rc` must be zero.
+
 An operand of a DSD instruction (`rd ra rb rc`) is `OperandMode << 16 | index`, see `operand()`.
 The length of the operation is that of src0 if non-zero, else src1, else dest, else 1.
 """
@@ -245,6 +248,22 @@ IMMEDIATE_OPCODES = frozenset(
     )
 )
 """Instructions whose second operand may be an integer in `imm`."""
+
+
+CONDITIONAL_OPCODES = frozenset(
+    (
+        *(_O.LOAD_IMMEDIATE, _O.MOVE, _O.LOAD, _O.STORE, _O.COORDINATE),
+        *(opcode for opcode in Opcode if _O.ADD <= opcode <= _O.CONVERT),
+        *(_O.DSD_SET_BASE, _O.DSD_SET_LENGTH, _O.DSD_SET_STRIDE, _O.DSD_ADVANCE),
+        *(_O.ACTIVATE, _O.BLOCK, _O.UNBLOCK, _O.UNBLOCK_COMMAND_STREAM),
+    )
+)
+"""Instructions that may have a condition: their time does not depend on what they do."""
+
+
+def condition_of(opcode: int, rc: int) -> int:
+    """Return the condition of an instruction; 0: it has none."""
+    return rc if opcode in CONDITIONAL_OPCODES else 0
 
 
 def has_immediate(opcode: int, *, rb: int, imm: int, aux: int) -> bool:

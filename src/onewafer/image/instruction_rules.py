@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from onewafer.image.instruction import (
+    CONDITIONAL_OPCODES,
     DSD_NUMBER_MASK,
     DSD_OPERATIONS,
     IMMEDIATE_OPCODES,
@@ -214,6 +215,8 @@ def _register_uses(row: Row) -> Iterator[tuple[str, int]]:
         yield field, value
         if field in pairs:
             yield field, value + 1
+    if row.fields["rc"] and row.opcode in CONDITIONAL_OPCODES:
+        yield "rc", abs(row.fields["rc"])
 
 
 def registers_named(program: TileProgram) -> tuple[tuple[int, ...], ...]:
@@ -242,6 +245,13 @@ def _register_zero(subject: Subject) -> Breaches:
     for symbol in subject.program.symbols:
         if 0 in symbol.argument_registers:
             yield f"function '{symbol.name}' puts an argument into register 0"
+
+
+def _conditions(subject: Subject) -> Breaches:
+    for row in subject.rows:
+        is_free = row.opcode is not Opcode.DSD and row.opcode not in CONDITIONAL_OPCODES
+        if is_free and row.fields["rc"]:
+            yield f"{row.place}: this instruction cannot have a condition"
 
 
 def _branch_targets(subject: Subject) -> Breaches:
@@ -437,6 +447,7 @@ INSTRUCTION_RULES: tuple[Rule, ...] = (
     ("a program has one 16-bit float", _halves),
     ("registers are in range", _registers),
     ("register 0 is never written", _register_zero),
+    ("conditions belong to instructions that may have one", _conditions),
     ("branch targets are inside the code", _branch_targets),
     ("code does not run past its end", _last_instruction),
     ("immediates are legal for their opcode", _immediates),

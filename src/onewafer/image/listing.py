@@ -18,6 +18,7 @@ from onewafer.image.instruction import (
     Field,
     Opcode,
     OperandMode,
+    condition_of,
     decode_operand,
     has_immediate,
     size_of,
@@ -81,7 +82,8 @@ def listing(program: TileProgram) -> str:
     """Return the readable form of `program`.
 
     A code line is `pc  address  mnemonic operands  ; source line`, where `address` is the byte
-    address in PE memory; `rN` is a register, `[rN]` the scalar that it points to.
+    address in PE memory; `rN` is a register, `[rN]` the scalar that it points to. `rN ?` and
+    `!rN ?` are conditions: the register is not zero, or is zero.
     """
     parts = [[f"program {program.name}"], *_tables(program), ["code", *_code(program)]]
     return _joined([part for part in parts if len(part) > 1 or part is parts[0]])
@@ -288,7 +290,16 @@ def format_instruction(row: list[int]) -> str:
         held = "aux" if operation is Opcode.STORE else "imm"
         operands[operands.index("rb")] = held
     words = [_operand(operation, field, row[Field[field.upper()]]) for field in operands]
-    return f"{_mnemonic(operation, kind)} {', '.join(word for word in words if word)}".rstrip()
+    condition = _condition(condition_of(opcode, row[Field.RC]))
+    named = ", ".join(word for word in words if word)
+    return f"{condition}{_mnemonic(operation, kind)} {named}".rstrip()
+
+
+def _condition(condition: int) -> str:
+    """Return `r7 ? ` or `!r7 ? ` (M153)."""
+    if not condition:
+        return ""
+    return f"r{condition} ? " if condition > 0 else f"!r{-condition} ? "
 
 
 def _mnemonic(opcode: Opcode, kind: int) -> str:

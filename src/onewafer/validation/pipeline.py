@@ -267,9 +267,7 @@ CASES = (
         finding=(
             "k=1 is what a PE does at its launch, and the way of a word (one-word-sdk): theirs "
             "takes 12 cycles more, in code of the vendor's compiler that is not published. Each "
-            "further word takes 44 cycles and theirs 31: that compiler has instructions that a "
-            "flag switches off in place of the two short branches (ALCF-CS3), and loads nothing "
-            "again that was just stored; ours does if the host knows the variable's address"
+            "further word takes 29 cycles, and 28 to 31 there"
         ),
     ),
 )

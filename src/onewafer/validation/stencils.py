@@ -104,10 +104,10 @@ def _block_case(
             for (radius, size), theirs in cycles.items()
         ),
         finding=(
-            "small blocks are too slow: a task that counts takes 10 to 12 cycles, theirs 8 or 9, "
-            "and the eight asynchronous operations load two registers each, which theirs may load "
-            "once; operations on one element wait for each other (M152). r=1 with n=10 on the "
-            "WSE-3 takes 5 cycles a row more there than any source explains"
+            "small blocks are too slow: the eight asynchronous operations load two registers "
+            "each, which theirs may load once, and operations on one element wait for each other "
+            "(M152). r=1 with n=10 on the WSE-3 takes 5 cycles a row more there than any source "
+            "explains"
         ),
     )
 

@@ -21,6 +21,7 @@ from onewafer.image import (
     Opcode,
     OperandMode,
     ScalarType,
+    condition_of,
     decode_operand,
 )
 
@@ -358,6 +359,8 @@ class Executor:
     def step(self, pc: int, row: list[int], stack: list[int]) -> int | None:
         opcode, type_, rd, ra, rb, rc, imm, aux = row
         opcode, r = Opcode(opcode), self.registers
+        if not self.holds(condition_of(opcode, rc)):
+            return pc + 1
         match opcode:
             case Op.END_TASK:
                 return None
@@ -412,6 +415,9 @@ class Executor:
             case _:
                 r[rd] = binary(opcode, T(type_), r[ra], imm if rb == 0 else r[rb])
         return pc + 1
+
+    def holds(self, condition: int) -> bool:
+        return not condition or (self.registers[abs(condition)] != 0) is (condition > 0)
 
     def operand(self, encoded: int):
         mode, index = decode_operand(encoded)

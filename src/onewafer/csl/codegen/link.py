@@ -16,6 +16,7 @@ from onewafer.csl.codegen.memory_plan import code_size
 from onewafer.csl.codegen.object_code import (
     ZERO,
     Address,
+    Condition,
     Constant,
     DsdBaseWord,
     DsdShapeWord,
@@ -257,6 +258,8 @@ class _Linker:
                 return operand(mode, index)
             case ScalarOperand(mode=mode, register=register):
                 return operand(mode, self._register(register))
+            case Condition(register=register, is_set=is_set):
+                return self._register(register) if is_set else -self._register(register)
         assert_never(field)
 
     def _register(self, register: Register) -> int:

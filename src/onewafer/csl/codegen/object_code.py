@@ -5,7 +5,7 @@ this point: program counters, numbers of registers, addresses of variables.
 
     program     := ObjectFunction* DsdDescriptor* DsdConfig* message*             (ObjectProgram)
     function    := (Instruction | Label)*                                         (ObjectFunction)
-    operand     := Register | DsrOperand | ScalarOperand | None
+    operand     := Register | DsrOperand | ScalarOperand | Condition | None
     immediate   := int | Word | Label | ir.Function
     word        := Constant | Address | DsdBaseWord | DsdShapeWord
 
@@ -58,7 +58,16 @@ class ScalarOperand:
     register: Register
 
 
-Operand = Register | DsrOperand | ScalarOperand | None
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """What an instruction needs for an effect, in `rc` (M153): a register is, or is not, zero."""
+
+    register: Register
+    is_set: bool
+    """It is not zero."""
+
+
+Operand = Register | DsrOperand | ScalarOperand | Condition | None
 
 
 @dataclass(frozen=True, slots=True)

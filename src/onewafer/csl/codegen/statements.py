@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final, TypeAlias, assert_never
 
 from onewafer.csl import ir, walk
 from onewafer.csl.codegen import wide
+from onewafer.csl.codegen.conditions import with_conditions
 from onewafer.csl.codegen.dsd_operations import DsdGenerator, InstanceTables
 from onewafer.csl.codegen.dsr_plan import plan_dsrs
 from onewafer.csl.codegen.expressions import MAXIMUM_HOISTED, WORD_BYTES, add_offset
@@ -378,5 +379,7 @@ def _generate_function(
     generator.block(function.body)
     generator.emit(exit_opcode)
     items = tidy(generator.items, jumps_to_last=tables.optimizes)
+    if tables.optimizes:
+        items = tidy(with_conditions(items))
     slots_at_calls = generator.slots_at_calls if tables.optimizes else {}
     return ObjectFunction(function, items, frame.num_slots, layout.parameters, slots_at_calls)

@@ -292,6 +292,11 @@ class CheckedElement(ComputeElement):
         if self._bounds:
             self._variables.check(origin, address, num_bytes)
 
+    def holds(self, condition: int) -> bool:
+        """Tell whether the condition of an instruction, which was written, holds (M153)."""
+        self.shadows.use((abs(condition),))
+        return super().holds(condition)
+
     def origin_of_dsd(self, register: int) -> int:
         """Return the origin of a DSD in two registers; if unknown, the variable at its base."""
         origin = self.origins[register]

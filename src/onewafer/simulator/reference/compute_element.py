@@ -346,6 +346,10 @@ class ComputeElement:
         """Return where the two words of a DSR are in `dsrs`."""
         return ((mode - OperandMode.DSR_DEST) * self._architecture.num_dsrs + index) * 2
 
+    def holds(self, condition: int) -> bool:
+        """Tell whether the condition of an instruction holds (M153)."""
+        return (self.registers[abs(condition)] != 0) is (condition > 0)
+
     def issue(self, instruction: Instruction, cycle: int) -> int:
         """Issue a DSD operation (M30, M31, M38); as `execute` returns."""
         config = self.program.configs[instruction.imm] if instruction.imm >= 0 else None

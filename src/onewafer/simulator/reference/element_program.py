@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from onewafer.image import DSD_OPERATIONS, DsdOperation, SymbolKind, Task, TaskKind
@@ -15,7 +15,11 @@ from onewafer.simulator.loading import (
     input_attachments,
 )
 from onewafer.simulator.reference.exceptions import Raised
-from onewafer.simulator.reference.instructions import Instruction, decode_program
+from onewafer.simulator.reference.instructions import (
+    Instruction,
+    decode_program,
+    with_condition,
+)
 from onewafer.simulator.reference.watching import watching
 
 if TYPE_CHECKING:
@@ -96,6 +100,11 @@ def prepare_program(program: TileProgram, architecture: Architecture) -> Element
         },
         control_offsets={b.queue: b.control_offset for b in program.queues if b.control_offset},
     )
+
+
+def with_conditions(tables: ElementProgram) -> ElementProgram:
+    """Return the tables of a program whose instructions look at their conditions (M153)."""
+    return replace(tables, code=[with_condition(instruction) for instruction in tables.code])
 
 
 def arguments_of(task: Task, word: int) -> Iterator[tuple[int, int]]:

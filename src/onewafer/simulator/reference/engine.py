@@ -35,7 +35,11 @@ from onewafer.simulator.reference.checkpoint import (
 )
 from onewafer.simulator.reference.compute_element import ComputeElement
 from onewafer.simulator.reference.deadlock import report_deadlock
-from onewafer.simulator.reference.element_program import ElementProgram, prepare_program
+from onewafer.simulator.reference.element_program import (
+    ElementProgram,
+    prepare_program,
+    with_conditions,
+)
 from onewafer.simulator.reference.operation import OperationTiming
 from onewafer.simulator.reference.router import Router
 from onewafer.simulator.reference.units import NEVER
@@ -330,6 +334,7 @@ class ReferenceEngine:
         if loaded.checking.follows_accesses:
             makers = [_maker_of_checked(program, loaded) for program in tables]
             tables = [check_instructions(program) for program in tables]
+        tables = [with_conditions(program) for program in tables]
         positions = [0] * len(tables)
         operation_timing = OperationTiming(self._timing)
         elements: list[ComputeElement] = []

@@ -7,7 +7,7 @@ counter already points behind it. It returns the cycle in which the next instruc
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol
 
 from onewafer.errors import SimulationError
@@ -20,6 +20,7 @@ from onewafer.image import (
     PrintForm,
     ScalarType,
     TileProgram,
+    condition_of,
     decode_operand,
     issue_cycles,
 )
@@ -69,6 +70,10 @@ class Processor(Protocol):
 
     def dsr_index(self, mode: OperandMode, index: int) -> int:
         """Return where the two words of a DSR are in `dsrs`."""
+        ...
+
+    def holds(self, condition: int) -> bool:
+        """Tell whether the condition of an instruction holds (M153)."""
         ...
 
     def register_at(self, address: int, num_bytes: int) -> int:
@@ -167,6 +172,19 @@ def decode(row: list[int], half: ScalarType, *, cycles: int, taken_cycles: int) 
         function=_function(opcode, row, half),
         operands=tuple(decode_operand(encoded) for encoded in operands),
     )
+
+
+def with_condition(instruction: Instruction) -> Instruction:
+    """Return an instruction that has no effect unless its condition holds (M153)."""
+    condition = condition_of(instruction.opcode, instruction.rc)
+    if not condition:
+        return instruction
+    execute = instruction.execute
+
+    def execute_if(element: Processor, one: Instruction, cycle: int) -> int:
+        return execute(element, one, cycle) if element.holds(condition) else cycle + one.cycles
+
+    return replace(instruction, execute=execute_if)
 
 
 def _no_function(*_: int) -> int:

@@ -17,6 +17,7 @@ from onewafer.image import (
     Opcode,
     PatchTarget,
     TaskKind,
+    condition_of,
     issue_cycles,
 )
 from onewafer.simulator.arithmetic.control import NUM_ENTRIES
@@ -293,10 +294,13 @@ def _code(layout: ProgramLayout, timing: Timing) -> NDArray[np.int64]:
         code[location, f.CODE_PATCH] = offset
     code[:, f.CODE_CYCLES] = issue_cycles(layout.program, timing)
     for row, instruction in zip(code, layout.program.code.tolist(), strict=True):
-        if layout.program.unmasks_exceptions:
-            opcode = Opcode(instruction[Field.OPCODE])
-            if can_raise(opcode, instruction[Field.TYPE], instruction[Field.IMM]):
-                row[f.CODE_OPCODE] |= f.CHECKED
+        opcode = Opcode(instruction[Field.OPCODE])
+        if layout.program.unmasks_exceptions and can_raise(
+            opcode, instruction[Field.TYPE], instruction[Field.IMM]
+        ):
+            row[f.CODE_OPCODE] |= f.CHECKED
+        if condition_of(opcode, instruction[Field.RC]):
+            row[f.CODE_OPCODE] |= f.CONDITIONAL
     return code
 
 

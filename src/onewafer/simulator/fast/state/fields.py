@@ -409,6 +409,8 @@ NUM_PROGRAM_FIELDS = _program.size
 CHECKED = 1 << 8
 """A bit of an opcode, and of the kind of a live operation: it may raise an exception that stops the
 program (M147)."""
+CONDITIONAL = 1 << 9
+"""A bit of an opcode: the instruction has a condition in `CODE_RC` (M153)."""
 KIND_MASK = CHECKED - 1
 """Mask of an operation's kind."""
 

@@ -175,7 +175,7 @@ def touch_register(s: Arrays, block: int, pe: int, row: int, now: int, cycle: in
 
     Tell whether it is too early for it: the main thread is ahead of the clock.
     """
-    opcode = s.code[row, f.CODE_OPCODE]
+    opcode = s.code[row, f.CODE_OPCODE] & f.KIND_MASK
     register = find_register(s, pe, s.clock[f.FAULT_DETAIL], s.clock[f.FAULT_OTHER])
     if register == f.NONE or (opcode != _LOAD and opcode != _STORE):
         return False
@@ -204,6 +204,10 @@ def execute(s: Arrays, block: int, pe: int, row: int, cycle: int) -> int:
     if opcode < _LOAD_IMMEDIATE:
         return execute_control(s, block, pe, row, opcode, imm, cycle)
     following = cycle + s.code[row, f.CODE_CYCLES]
+    if opcode >= f.CONDITIONAL:
+        if not holds(s, pe, s.code[row, f.CODE_RC]):
+            return following
+        opcode -= f.CONDITIONAL
     if opcode < _DSD_SET_BASE:
         execute_arithmetic(s, pe, row, opcode, imm)
     elif opcode < _DSR_LOAD:
@@ -233,6 +237,12 @@ def execute(s: Arrays, block: int, pe: int, row: int, cycle: int) -> int:
     else:
         execute_machine(s, block, pe, row, opcode, imm, cycle)
     return following
+
+
+@kernel
+def holds(s: Arrays, pe: int, condition: int) -> bool:
+    """Tell whether the condition of an instruction holds (M153)."""
+    return (s.registers[pe, abs(condition)] != 0) == (condition > 0)
 
 
 @kernel
