@@ -20,6 +20,7 @@ from onewafer.mesh.feature_maps import samples as feature_map_samples
 from onewafer.mesh.gradients import activations
 from onewafer.mesh.gradients import lowering as gradients
 from onewafer.mesh.gradients import samples as gradient_samples
+from onewafer.mesh.group_norms import lowering as group_norms
 from onewafer.mesh.losses import elements, log_softmax
 from onewafer.mesh.losses import lowering as losses
 from onewafer.mesh.losses import samples as loss_samples
@@ -49,6 +50,7 @@ LOWERINGS: Lowerings = {
     **feature_maps.LOWERINGS,
     **feature_map_gradients.LOWERINGS,
     **gradients.LOWERINGS,
+    **group_norms.LOWERINGS,
     **activations.LOWERINGS,
     **losses.LOWERINGS,
     **elements.LOWERINGS,

@@ -19,6 +19,7 @@ from onewafer.graph import (
     Convolution,
     DepthwiseConvolution,
     Experts,
+    GroupNorm,
     LayerNorm,
     Linear,
     MaxPool,
@@ -46,11 +47,12 @@ class Recompute(StrEnum):
     """Whole layers are computed again; only their input is kept."""
 
 
-_CHEAP = (LayerNorm, Multiply, OfElement, RmsNorm)
+_CHEAP = (GroupNorm, LayerNorm, Multiply, OfElement, RmsNorm)
 """Operations that selective recomputation repeats."""
 _READ_BACKWARD = (
     Convolution,
     DepthwiseConvolution,
+    GroupNorm,
     LayerNorm,
     Linear,
     MaxPool,

@@ -89,6 +89,27 @@ def normalised() -> nn.Module:
     )
 
 
+def grouped() -> nn.Module:
+    """Norms of each sample, of groups of features and of each, and a depthwise convolution."""
+    block = Residual(
+        *(nn.Conv2d(6, 6, 3, padding=1, groups=6), nn.GroupNorm(2, 6), nn.SiLU()),
+        *(nn.Conv2d(6, 6, 1, bias=False), nn.InstanceNorm2d(6)),
+    )
+    return nn.Sequential(
+        *(nn.Conv2d(2, 6, 3, stride=2, padding=1, bias=False), nn.GroupNorm(3, 6), nn.ReLU()),
+        *(block, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(6, CLASSES)),
+    )
+
+
+def cumulative() -> nn.Module:
+    """A norm whose running statistics are means over all batches: their share is a number."""
+    norm = nn.BatchNorm2d(4, momentum=None)
+    return nn.Sequential(
+        *(nn.Conv2d(2, 4, 3, stride=2, padding=1), norm, nn.ReLU()),
+        *(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, CLASSES)),
+    )
+
+
 class NormalisedTwice(nn.Module):
     """A norm that a call comes to twice, so that its running statistics change twice."""
 
@@ -156,6 +177,8 @@ PICTURE_LOOPS = {
     "residual": loop(residual),
     "odd_residual": loop(odd_residual),
     "normalised": loop(normalised),
+    "grouped": loop(grouped),
+    "cumulative": loop(cumulative),
     "normalised_twice": normalised_twice,
     "normalised_twice_differentiated": normalised_twice_differentiated,
     "variational": variational,

@@ -19,6 +19,7 @@ REFUSED = {
     "checkpointed": "hooks of saved tensors",
     "detached": "`detach` stops a gradient inside the module",
     "dropout_twice_differentiated": "gradients of gradients (`create_graph`)",
+    "cumulative": "Dynamo cannot read its code",
     "normalised_twice": "a batch norm that a call comes to twice",
     "normalised_twice_differentiated": "gradients of gradients (`create_graph`)",
     "one_clipped": "only some of the gradients of a program are clipped",
@@ -28,7 +29,7 @@ REFUSED = {
 """Loops of which the wafer refuses a part → the reason in the report."""
 INEXACT = {
     *("loss_twice_differentiated", "normalised_twice_differentiated"),
-    *("evaluated_with_labels", "normalised"),
+    *("evaluated_with_labels", "normalised", "cumulative"),
 }
 """Loops in which gradients are added up in another order, or results have no gradient."""
 

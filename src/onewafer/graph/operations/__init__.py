@@ -12,6 +12,7 @@ from onewafer.graph.operations import (
     elementwise,
     feature_map_gradients,
     feature_maps,
+    group_norms,
     losses,
     norms,
     products,
@@ -26,6 +27,7 @@ from onewafer.graph.operations.dense import *  # noqa: F403
 from onewafer.graph.operations.elementwise import *  # noqa: F403
 from onewafer.graph.operations.feature_map_gradients import *  # noqa: F403
 from onewafer.graph.operations.feature_maps import *  # noqa: F403
+from onewafer.graph.operations.group_norms import *  # noqa: F403
 from onewafer.graph.operations.layer_part import LayerPart
 from onewafer.graph.operations.losses import *  # noqa: F403
 from onewafer.graph.operations.norms import *  # noqa: F403
@@ -44,6 +46,7 @@ __all__ += dense.__all__
 __all__ += elementwise.__all__
 __all__ += feature_map_gradients.__all__
 __all__ += feature_maps.__all__
+__all__ += group_norms.__all__
 __all__ += losses.__all__
 __all__ += norms.__all__
 __all__ += products.__all__

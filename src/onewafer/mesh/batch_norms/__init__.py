@@ -1,7 +1,8 @@
-"""Norms of each feature over all rows of a launch; each PE has all rows of its features."""
+"""Norms of features over all rows of a sample; each PE has all rows of its features."""
 
 from onewafer.mesh.batch_norms.operations import (
     BackFromBatchNorm,
+    BackFromGroups,
     BatchStatistics,
     BatchVariance,
     NormalizeBatch,
@@ -10,6 +11,7 @@ from onewafer.mesh.batch_norms.operations import (
 
 __all__ = [
     "BackFromBatchNorm",
+    "BackFromGroups",
     "BatchStatistics",
     "BatchVariance",
     "NormalizeBatch",

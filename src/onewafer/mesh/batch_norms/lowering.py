@@ -31,7 +31,7 @@ class BatchMeanLowering(AlikeLowering[graph.BatchMean]):
     def lower(self, operation: graph.BatchMean, builder: Builder) -> None:
         """Append the mean, which a norm of the same rows finds again."""
         source, result = builder.blocks[operation.input], builder.allocate(operation.result)
-        _check(source, builder)
+        check(source, builder)
         builder.append(GlobalAveragePool(result, source, result))
         if builder.is_output(operation.result.name):
             builder.left.batch_means[operation.input] = result
@@ -43,7 +43,7 @@ class BatchVarianceLowering(AlikeLowering[graph.BatchVariance]):
     def lower(self, operation: graph.BatchVariance, builder: Builder) -> None:
         """Append the variance, which a norm of the same rows finds again."""
         source, result = builder.blocks[operation.input], builder.allocate(operation.result)
-        _check(source, builder)
+        check(source, builder)
         mean = builder.left.batch_means.get(operation.input) or _append_mean(source, builder)
         builder.append(BatchVariance(result, source, mean, builder.spare(1, source.rows)))
         if builder.is_output(operation.result.name):
@@ -56,7 +56,7 @@ class BatchNormLowering(AlikeLowering[graph.BatchNorm]):
     def lower(self, operation: graph.BatchNorm, builder: Builder) -> None:
         """Append the steps."""
         name, source = operation.input, builder.blocks[operation.input]
-        _check(source, builder)
+        check(source, builder)
         layout = builder.layouts[operation.result.name]
         vectors = (
             builder.parameters.place_vector(vector, layout)
@@ -120,13 +120,13 @@ class BatchNormWeightGradientLowering(Lowering[graph.BatchNormWeightGradient]):
         builder.append(AddRows(result, products))
 
 
-def _check(source: Block, builder: Builder) -> None:
+def check(source: Block, builder: Builder) -> None:
     """Refuse f16, and blocks so wide that a column is no vector."""
     if builder.dtype is not DataType.F32:
-        raise UnsupportedOperationError("norms over a batch are supported in f32 only")
+        raise UnsupportedOperationError("norms over rows are supported in f32 only")
     if source.columns > MOST_STRIDE:
         raise TooLargeError(
-            f"a norm over a batch with {source.columns} features on each PE is not supported, at "
+            f"a norm over rows with {source.columns} features on each PE is not supported, at "
             f"most with {MOST_STRIDE}; use more PEs"
         )
 

@@ -1,18 +1,23 @@
-"""Norms of each feature by itself over all rows of a launch: `batch_norm.csl`, in f32."""
+"""Norms of features over the rows of each sample: `batch_norm.csl`, in f32.
+
+All rows of a launch are one sample where a norm is over the batch.
+"""
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from onewafer.mesh import arithmetic
 from onewafer.mesh.banks import bank
 from onewafer.mesh.entry import float_words
 from onewafer.mesh.functions import rsqrt
 from onewafer.mesh.kinds import Kind, Module
 from onewafer.mesh.operation import NO_CONFLICTS, Conflicts, DataDependence, MeshOperation
-from onewafer.mesh.sizes import block_entry, block_sizes
+from onewafer.mesh.sizes import block_entry
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -37,45 +42,81 @@ inline fn row_at(offset: u16) [*]f32 {
 
 @dataclass(frozen=True, slots=True)
 class BatchStatistics:
-    """The statistics of the features of a batch, a row each, and what is added to the second."""
+    """The statistics of the features of each sample, a row, and what is added to the second."""
 
     mean: Block
     variance: Block
     epsilon: float
 
     def scale(self, memories: Memories) -> Array:
-        """Return one over the root of the variance, `[height, width, 1, columns]`."""
+        """Return one over the root of the variance, `[height, width, samples, 1, columns]`."""
         with np.errstate(all="ignore"):
-            return rsqrt(memories.matrix(self.variance) + np.float32(self.epsilon))
+            return rsqrt(row_of_samples(memories, self.variance) + np.float32(self.epsilon))
 
     def centred(self, memories: Memories, block: Block) -> Array:
-        """Return the rows of a block less their mean."""
+        """Return the rows of a block less their mean, as `rows_of_samples`."""
         with np.errstate(all="ignore"):
-            return memories.matrix(block) - memories.matrix(self.mean)
+            rows = rows_of_samples(memories, block, self.mean.rows)
+            return rows - row_of_samples(memories, self.mean)
+
+
+def rows_of_samples(memories: Memories, block: Block, samples: int) -> Array:
+    """Return a block as `[height, width, samples, rows, columns]`."""
+    return memories.view(block, samples, block.rows // samples, block.columns)
+
+
+def row_of_samples(memories: Memories, block: Block) -> Array:
+    """Return a block that has a row a sample as `[height, width, samples, 1, columns]`."""
+    return rows_of_samples(memories, block, block.rows)
 
 
 class _OverBatch(MeshOperation):
-    """An operation on columns of all rows."""
+    """An operation on columns of all rows of a sample."""
 
     __slots__ = ()
 
     input: Block
 
     @property
+    @abstractmethod
+    def samples(self) -> int:
+        """Samples that have statistics of their own."""
+
+    @property
+    def rows(self) -> int:
+        """Rows of a sample."""
+        return self.input.rows // self.samples
+
+    @property
     def share(self) -> np.float32:
         """One over the rows, rounded."""
-        return np.float32(1 / self.input.rows)
+        return np.float32(1 / self.rows)
 
     def sizes(self, program: ProgramShape, launch: Launch) -> Mapping[str, int]:
         """Return the sizes that its cost depends on."""
-        return block_sizes(program, self.input, launch)
+        del program, launch
+        return {"samples": self.samples, "rows": self.rows, "columns": self.input.columns}
 
     def _entry(
         self, program: ProgramShape, result: Block, right: Block, *more: int | Block
     ) -> Entry:
-        """Return its words: rows and columns are those of the input."""
-        entry = block_entry(program, self.kind, result, self.input, right, more=more)
-        return replace(entry, n=self.input.rows, columns=self.input.columns)
+        """Return its words: rows are those of a sample, columns those of the input."""
+        inner = self.samples
+        entry = block_entry(program, self.kind, result, self.input, right, inner=inner, more=more)
+        return replace(entry, n=self.rows, columns=self.input.columns)
+
+
+class _OfStatistics(_OverBatch):
+    """An operation with the statistics of each sample."""
+
+    __slots__ = ()
+
+    statistics: BatchStatistics
+
+    @property
+    def samples(self) -> int:
+        """Samples that have statistics of their own."""
+        return self.statistics.mean.rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +132,8 @@ class BatchVariance(_OverBatch):
             "batch_variance",
             """
             batch_norm.spread(row_at(result), row_at(right), activation(left, 1),
-                              activation(words[8], fixed), fixed, columns, number(words, 9));
+                              activation(words[8], fixed), inner, fixed, columns,
+                              number(words, 9));
             entry += 3;
             """,
             _MODULE,
@@ -100,31 +142,37 @@ class BatchVariance(_OverBatch):
     )
 
     result: Block
-    """A row."""
+    """A row a sample."""
     input: Block
     mean: Block
     room: Block
-    """An element for each row."""
+    """An element for each row of a sample."""
+
+    @property
+    def samples(self) -> int:
+        """Samples that have statistics of their own."""
+        return self.mean.rows
 
     def entry(self, program: ProgramShape) -> Entry:
         """Return its words in the schedule."""
-        share = float_words(1 / self.input.rows)
+        share = float_words(1 / self.rows)
         return self._entry(program, self.result, self.mean, self.room, *share)
 
     def execute(self, memories: Memories) -> None:
         """Do on NumPy arrays what the kernel does."""
         with np.errstate(all="ignore"):
-            centred = memories.matrix(self.input) - memories.matrix(self.mean)
+            rows = rows_of_samples(memories, self.input, self.samples)
+            centred = rows - row_of_samples(memories, self.mean)
             memories.write(self.result, _sum_rows(centred * centred) * self.share)
 
     def conflicts(self, program: ProgramShape, launch: Launch) -> Conflicts:
         """Return the squares, whose sources are one vector."""
         del program, launch
-        return Conflicts(self.input.columns, "fmuls", self.input.rows)
+        return Conflicts(self.samples * self.input.columns, "fmuls", self.rows)
 
 
 @dataclass(frozen=True, slots=True)
-class NormalizeBatch(_OverBatch):
+class NormalizeBatch(_OfStatistics):
     """Scale and shift each feature by its statistics; every operation is rounded once."""
 
     depends_on = DataDependence.SPECIAL_VALUES
@@ -137,7 +185,7 @@ class NormalizeBatch(_OverBatch):
                                  row_at(words[8]),
                                  @ptrcast([*]f32, &model.parameters[round_offset + words[9]]),
                                  @ptrcast([*]f32, &model.parameters[round_offset + words[10]]),
-                                 fixed, columns, number(words, 11));
+                                 inner, fixed, columns, number(words, 11));
             entry += 5;
             """,
             _MODULE,
@@ -161,9 +209,9 @@ class NormalizeBatch(_OverBatch):
         """Do on NumPy arrays what the kernel does."""
         found = self.statistics
         with np.errstate(all="ignore"):
-            factors = found.scale(memories) * memories.matrix(self.weight)
+            factors = found.scale(memories) * row_of_samples(memories, self.weight)
             rows = found.centred(memories, self.input) * factors
-            memories.write(self.result, rows + memories.matrix(self.bias))
+            memories.write(self.result, rows + row_of_samples(memories, self.bias))
 
     def conflicts(self, program: ProgramShape, launch: Launch) -> Conflicts:
         """Return none: each operation has one source in memory."""
@@ -172,7 +220,7 @@ class NormalizeBatch(_OverBatch):
 
 
 @dataclass(frozen=True, slots=True)
-class SumBatchProducts(_OverBatch):
+class SumBatchProducts(_OfStatistics):
     """Add up the products of a gradient with the normalised rows, from +0 in ascending order."""
 
     depends_on = DataDependence.SPECIAL_VALUES
@@ -183,7 +231,7 @@ class SumBatchProducts(_OverBatch):
             """
             batch_norm.sum_products(row_at(result), activation(right, 1), activation(left, 1),
                                     row_at(words[8]), row_at(words[9]),
-                                    activation(words[10], fixed), fixed, columns,
+                                    activation(words[10], fixed), inner, fixed, columns,
                                     number(words, 11));
             entry += 5;
             """,
@@ -193,12 +241,12 @@ class SumBatchProducts(_OverBatch):
     )
 
     result: Block
-    """A row."""
+    """A row a sample."""
     gradient: Block
     input: Block
     statistics: BatchStatistics
     room: Block
-    """An element for each row."""
+    """An element for each row of a sample."""
 
     def entry(self, program: ProgramShape) -> Entry:
         """Return its words in the schedule."""
@@ -210,7 +258,8 @@ class SumBatchProducts(_OverBatch):
         """Do on NumPy arrays what the kernel does."""
         found = self.statistics
         with np.errstate(all="ignore"):
-            products = found.centred(memories, self.input) * memories.matrix(self.gradient)
+            gradient = rows_of_samples(memories, self.gradient, self.samples)
+            products = found.centred(memories, self.input) * gradient
             memories.write(self.result, _sum_rows(products) * found.scale(memories))
 
     def conflicts(self, program: ProgramShape, launch: Launch) -> Conflicts:
@@ -218,12 +267,12 @@ class SumBatchProducts(_OverBatch):
         del launch
         begins = {bank(block.offset, program.dtype) for block in (self.room, self.gradient)}
         is_shared = self.input.columns == 1 and len(begins) == 1
-        return Conflicts(int(is_shared), "fmuls", self.input.rows)
+        return Conflicts(self.samples * is_shared, "fmuls", self.rows)
 
 
 @dataclass(frozen=True, slots=True)
-class BackFromBatchNorm(_OverBatch):
-    """Give the gradient of the input of a norm; every operation is rounded once."""
+class BackFromBatchNorm(_OfStatistics):
+    """Give the gradient of the input of a norm over a batch; every operation is rounded once."""
 
     depends_on = DataDependence.SPECIAL_VALUES
     kinds = (
@@ -256,7 +305,7 @@ class BackFromBatchNorm(_OverBatch):
 
     def entry(self, program: ProgramShape) -> Entry:
         """Return its words in the schedule."""
-        found, numbers = self.statistics, (self.statistics.epsilon, 1 / self.input.rows)
+        found, numbers = self.statistics, (self.statistics.epsilon, 1 / self.rows)
         words = (word for number in numbers for word in float_words(number))
         more = found.mean, found.variance, self.weight, self.products, self.slopes, *words
         return self._entry(program, self.result, self.gradient, *more)
@@ -266,20 +315,87 @@ class BackFromBatchNorm(_OverBatch):
         found = self.statistics
         with np.errstate(all="ignore"):
             scale = found.scale(memories)
-            factors = -(scale * memories.matrix(self.products) * self.share)
+            factors = -(scale * row_of_samples(memories, self.products) * self.share)
             rows = found.centred(memories, self.input) * factors
-            rows = rows + memories.matrix(self.gradient) - memories.matrix(self.slopes)
-            memories.write(self.result, rows * (scale * memories.matrix(self.weight)))
+            rows = rows + rows_of_samples(memories, self.gradient, 1)
+            rows = rows - row_of_samples(memories, self.slopes)
+            memories.write(self.result, rows * (scale * row_of_samples(memories, self.weight)))
 
     def conflicts(self, program: ProgramShape, launch: Launch) -> Conflicts:
         """Count the columns that begin in the same banks in the result and in the gradient."""
         del launch
         begins = {bank(block.offset, program.dtype) for block in (self.result, self.gradient)}
         count = self.input.columns * (len(begins) == 1)
-        return Conflicts(count, "fadds", self.input.rows)
+        return Conflicts(count, "fadds", self.rows)
+
+
+@dataclass(frozen=True, slots=True)
+class BackFromGroups(_OfStatistics):
+    """Give the gradient of the input of a norm of groups; every operation is rounded once.
+
+    The product of the gradient with the weight is added in one rounding.
+    """
+
+    depends_on = DataDependence.SPECIAL_VALUES
+    kinds = (
+        Kind(
+            244,
+            "back_from_groups",
+            """
+            batch_norm.back_from_groups(activation(result, 1), activation(right, 1),
+                                        activation(left, 1), row_at(words[8]), row_at(words[9]),
+                                        @ptrcast([*]f32,
+                                                 &model.parameters[round_offset + words[10]]),
+                                        row_at(words[11]), row_at(words[12]), inner, fixed, columns,
+                                        number(words, 13), number(words, 15));
+            entry += 9;
+            """,
+            _MODULE,
+            (_READ_ROW,),
+        ),
+    )
+
+    result: Block
+    """Another one than the gradient, and than the input."""
+    gradient: Block
+    input: Block
+    statistics: BatchStatistics
+    """Each feature has those of its group; padding has a variance of +0."""
+    weight: Block
+    products: Block
+    """Means over the group of sums over all rows: of weight, gradient and normalised input."""
+    slopes: Block
+    """Means over the group, and over all rows, of weight times gradient."""
+
+    def entry(self, program: ProgramShape) -> Entry:
+        """Return its words in the schedule."""
+        found, numbers = self.statistics, (self.statistics.epsilon, 1 / self.rows)
+        words = (word for number in numbers for word in float_words(number))
+        more = found.mean, found.variance, self.weight, self.products, self.slopes, *words
+        return self._entry(program, self.result, self.gradient, *more)
+
+    def execute(self, memories: Memories) -> None:
+        """Do on NumPy arrays what the kernel does."""
+        found = self.statistics
+        with np.errstate(all="ignore"):
+            scale = found.scale(memories)
+            factors = -(scale * row_of_samples(memories, self.products) * self.share)
+            rows = found.centred(memories, self.input) * factors
+            gradient = rows_of_samples(memories, self.gradient, self.samples)
+            weight = row_of_samples(memories, self.weight)
+            rows = arithmetic.fused_multiply_add(rows, gradient, weight)
+            rows = rows - row_of_samples(memories, self.slopes)
+            memories.write(self.result, rows * scale)
+
+    def conflicts(self, program: ProgramShape, launch: Launch) -> Conflicts:
+        """Count the columns that begin in the same banks in the result and in the gradient."""
+        del launch
+        begins = {bank(block.offset, program.dtype) for block in (self.result, self.gradient)}
+        count = self.samples * self.input.columns * (len(begins) == 1)
+        return Conflicts(count, "fmacs", self.rows)
 
 
 def _sum_rows(values: Array) -> Array:
-    """Add up rows in ascending order from +0, one rounding a row: `[height, width, columns]`."""
-    begin = np.zeros_like(values[:, :, :1])
-    return np.add.accumulate(np.concatenate([begin, values], axis=2), axis=2)[:, :, -1:]
+    """Add up the rows of samples in ascending order from +0, one rounding a row."""
+    begin = np.zeros_like(values[:, :, :, :1])
+    return np.add.accumulate(np.concatenate([begin, values], axis=3), axis=3)[:, :, :, -1:]

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from onewafer.mesh.batch_norms.operations import (
     BackFromBatchNorm,
+    BackFromGroups,
     BatchStatistics,
     BatchVariance,
     NormalizeBatch,
@@ -22,12 +23,18 @@ if TYPE_CHECKING:
 _EPSILON = 0.5
 
 
-def _row(sizes: Sizes) -> Block:
-    return sizes.row(arena=Arena.ACTIVATIONS)
+def _maps(sizes: Sizes) -> Block:
+    """Return `group` samples of so many rows."""
+    return Block(Arena.ACTIVATIONS, 0, sizes.group * sizes.rows, sizes.columns)
+
+
+def _rows(sizes: Sizes) -> Block:
+    """Return a row for each sample."""
+    return Block(Arena.ACTIVATIONS, 0, sizes.group, sizes.columns)
 
 
 def _statistics(sizes: Sizes) -> BatchStatistics:
-    return BatchStatistics(_row(sizes), _row(sizes), _EPSILON)
+    return BatchStatistics(_rows(sizes), _rows(sizes), _EPSILON)
 
 
 def _room(sizes: Sizes) -> Block:
@@ -35,36 +42,47 @@ def _room(sizes: Sizes) -> Block:
 
 
 def _back(sizes: Sizes) -> MeshOperation:
-    block, row = sizes.block(), _row(sizes)
-    found = _statistics(sizes)
+    block, row = sizes.block(), sizes.row(arena=Arena.ACTIVATIONS)
+    found = BatchStatistics(row, row, _EPSILON)
     return BackFromBatchNorm(block, block, block, found, sizes.row(), row, row)
+
+
+def _back_from_groups(sizes: Sizes) -> MeshOperation:
+    maps, rows = _maps(sizes), _rows(sizes)
+    return BackFromGroups(maps, maps, maps, _statistics(sizes), sizes.row(), rows, rows)
 
 
 def _normalize(sizes: Sizes) -> MeshOperation:
     vectors = sizes.row(), sizes.row()
-    return NormalizeBatch(sizes.block(), sizes.block(), _statistics(sizes), *vectors)
+    return NormalizeBatch(_maps(sizes), _maps(sizes), _statistics(sizes), *vectors)
 
 
 def _sum(sizes: Sizes) -> MeshOperation:
-    blocks = _row(sizes), sizes.block(), sizes.block()
+    blocks = _rows(sizes), _maps(sizes), _maps(sizes)
     return SumBatchProducts(*blocks, _statistics(sizes), _room(sizes))
 
 
-def _sample(build: Callable[[Sizes], MeshOperation]) -> Sample:
+def _spread(sizes: Sizes) -> MeshOperation:
+    return BatchVariance(_rows(sizes), _maps(sizes), _rows(sizes), _room(sizes))
+
+
+def _sample(build: Callable[[Sizes], MeshOperation], *, has_samples: bool = True) -> Sample:
+    samples = {"group": (1, 2, 4)} if has_samples else {}
     return Sample(
         build,
-        rounds=("columns",),
+        rounds=("samples", "samples*columns") if has_samples else ("columns",),
         lengths=("rows",),
         strides=("columns",),
-        grid=grid(rows=(5, 6, 7), columns=(2, 3)),
+        grid=grid(rows=(5, 6, 7), columns=(2, 3), **samples),
         is_of_singles=True,
         rows=frozenset({RowKind.INDEPENDENT}),
     )
 
 
 SAMPLES = (
-    _sample(lambda sizes: BatchVariance(_row(sizes), sizes.block(), _row(sizes), _room(sizes))),
+    _sample(_spread),
     _sample(_normalize),
     _sample(_sum),
-    _sample(_back),
+    _sample(_back, has_samples=False),
+    _sample(_back_from_groups),
 )

@@ -2,6 +2,7 @@
 
 from onewafer.mesh.feature_maps.convolutions import Convolve
 from onewafer.mesh.feature_maps.gradients import (
+    AddDepthwiseProducts,
     AddTapProducts,
     ConvolutionInputGradient,
     DepthwiseInputGradient,
@@ -16,6 +17,7 @@ from onewafer.mesh.feature_maps.operations import (
 )
 
 __all__ = [
+    "AddDepthwiseProducts",
     "AddTapProducts",
     "ConvolutionInputGradient",
     "Convolve",

@@ -63,6 +63,36 @@ class DepthwiseInputGradientLowering(AlikeLowering[graph.DepthwiseInputGradient]
         builder.append(mesh.DepthwiseInputGradient(result, source, weight, operation.window))
 
 
+class DepthwiseWeightGradientLowering(Lowering[graph.DepthwiseWeightGradient]):
+    """Multiply what a PE has of both operands: no exchange but for what is redistributed."""
+
+    def relate(self, operation: graph.DepthwiseWeightGradient, relations: Relations) -> None:
+        """Let both operands lie alike if they can."""
+        relations.order_alike(operation.input, operation.gradient)
+
+    def lower(self, operation: graph.DepthwiseWeightGradient, builder: Builder) -> None:
+        """Append the products."""
+        layout = builder.layouts[operation.input]
+        check_stride(operation, layout)
+        _check_width(operation)
+        gradient, source = (
+            builder.lay(operation.gradient, layout.axis),
+            builder.blocks[operation.input],
+        )
+        result = builder.gradient(operation.result.name, columns=layout)
+        builder.append(mesh.AddDepthwiseProducts(result, gradient, source, operation.window))
+
+
+def _check_width(operation: graph.DepthwiseWeightGradient | graph.MaxPoolGradient) -> None:
+    """Refuse lines of a result that have no room in the scratch of the kernel."""
+    width = operation.window.result_width
+    if width > CHUNK:
+        raise TooLargeError(
+            f"{type(operation).__name__} with a result of {width} pixels in a line is not "
+            f"supported, at most with {CHUNK}"
+        )
+
+
 class MaxPoolGradientLowering(Lowering[graph.MaxPoolGradient]):
     """Compare the taps with the maximum."""
 
@@ -76,12 +106,7 @@ class MaxPoolGradientLowering(Lowering[graph.MaxPoolGradient]):
         """Append the comparisons."""
         layout = builder.layouts[operation.result.name]
         check_stride(operation, layout)
-        width = operation.window.result_width
-        if width > CHUNK:
-            raise TooLargeError(
-                f"MaxPoolGradient with a result of {width} pixels in a line is not supported, at "
-                f"most with {CHUNK}"
-            )
+        _check_width(operation)
         gradient = builder.lay(operation.gradient, layout.axis)
         source, found = (builder.blocks[name] for name in (operation.input, operation.found))
         rest, result = builder.spare(found.rows, found.columns), builder.allocate(operation.result)
@@ -102,6 +127,7 @@ LOWERINGS: Lowerings = {
     graph.ConvolutionInputGradient: ConvolutionInputGradientLowering(),
     graph.ConvolutionWeightGradient: ConvolutionWeightGradientLowering(),
     graph.DepthwiseInputGradient: DepthwiseInputGradientLowering(),
+    graph.DepthwiseWeightGradient: DepthwiseWeightGradientLowering(),
     graph.MaxPoolGradient: MaxPoolGradientLowering(),
     graph.RepeatRows: RepeatRowsLowering(),
 }

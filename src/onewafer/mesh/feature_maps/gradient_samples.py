@@ -51,6 +51,12 @@ def _weigh_back(maps: Maps) -> MeshOperation:
     return mesh.DepthwiseInputGradient(maps.input(columns), maps.result, weight, maps.window)
 
 
+def _add_depthwise(maps: Maps) -> MeshOperation:
+    columns = maps.sizes.columns
+    sums = Block(Arena.GRADIENTS, 0, maps.window.num_taps, columns)
+    return mesh.AddDepthwiseProducts(sums, maps.result, maps.input(columns), maps.window)
+
+
 def _take_largest(maps: Maps) -> MeshOperation:
     pixels, places = maps.input(maps.sizes.columns), maps.result
     return mesh.MaxPoolGradient(pixels, places, pixels, places, places, maps.window)
@@ -65,7 +71,7 @@ def _sample(build: Callable[[Maps], MeshOperation], *lengths: str) -> Sample:
     return Sample(
         lambda sizes: build(Maps(sizes)),
         rounds=POOL_ROUNDS,
-        lengths=("elements", *lengths, "strip"),
+        lengths=(*lengths, "strip"),
         strides=("step", "columns"),
         grid=_SEVERAL_TAPS,
         is_of_singles=True,
@@ -106,8 +112,9 @@ SAMPLES = (
         is_of_singles=True,
         rows=_ROWS,
     ),
-    _sample(_weigh_back),
-    _sample(_take_largest, "places"),
+    _sample(_weigh_back, "elements"),
+    _sample(_take_largest, "elements", "places"),
+    _sample(_add_depthwise),
     Sample(
         _repeat,
         rounds=("samples", "rows"),

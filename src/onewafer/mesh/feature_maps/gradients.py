@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -33,6 +33,9 @@ if TYPE_CHECKING:
     from onewafer.mesh.entry import Entry
     from onewafer.mesh.memories import Memories
     from onewafer.mesh.program_shape import ProgramShape
+
+
+_OF_WEIGHTS = replace(OF_WINDOW, title="gradients of weights of single features")
 
 
 @dataclass(frozen=True, slots=True)
@@ -295,6 +298,76 @@ class DepthwiseInputGradient(Pool):
         """Return the lower-case name of its DSD operation."""
         del dtype
         return "fmacs"
+
+
+@dataclass(frozen=True, slots=True)
+class AddDepthwiseProducts(Pool):
+    """Add the gradient of the weight of a depthwise convolution.
+
+    `result[t, c] += Σₚ gradient[p, c] · input[tap t of p, c]` over the taps inside the feature map:
+    a sum goes on from what is there, takes p in ascending order; products and sums are rounded.
+    """
+
+    kinds = (
+        Kind(
+            235,
+            "add_depthwise_products",
+            """
+            depthwise_weight_gradient.run(
+                @ptrcast([*]f32, &model.gradients[result]), activation(left, 1),
+                activation(right, 1), columns);
+            """,
+            (
+                Module(
+                    "depthwise_weight_gradient",
+                    ".pool = pool, .functions = functions",
+                    (POOL, FUNCTIONS),
+                ),
+            ),
+            (READ_WINDOW,),
+            beginning=_OF_WEIGHTS,
+        ),
+    )
+
+    result: Block
+    """Among the gradients of parameters: a row a tap."""
+    gradient: Block
+    input: Block
+    window: Window
+
+    @property
+    def maps(self) -> Block:
+        """The pixels."""
+        return self.input
+
+    @property
+    def places(self) -> Block:
+        """The gradients of places."""
+        return self.gradient
+
+    def entry(self, program: ProgramShape) -> Entry:
+        """Return its words in the schedule."""
+        more = window_words(self.window, self.samples)
+        return block_entry(program, self.kind, self.result, self.gradient, self.input, more=more)
+
+    def execute(self, memories: Memories) -> None:
+        """Do on NumPy arrays what the kernel does."""
+        window, maps = self.window, maps_of(memories, self.input, self.window)
+        shape = self.samples, window.num_result_pixels, self.result.columns
+        gradient = memories.view(self.gradient, *shape)
+        sums = memories.matrix(self.result).copy()
+        for tap, sources in enumerate(window.sources().T):
+            (places,) = np.nonzero(sources >= 0)
+            rows = maps[:, :, :, sources[places]]
+            products = arithmetic.multiply(gradient[:, :, :, places], rows)
+            for product in np.moveaxis(products.reshape(*sums.shape[:2], -1, shape[-1]), 2, 0):
+                sums[:, :, tap] = arithmetic.add(sums[:, :, tap], product)
+        memories.write(self.result, sums)
+
+    def dsd_operation(self, dtype: DataType) -> str:
+        """Return the lower-case name of its DSD operation."""
+        del dtype
+        return "fmuls"
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,12 +20,23 @@ from onewafer.mesh.sizes import MOST_STRIDE
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from onewafer.graph import DepthwiseInputGradient, MaxPoolGradient, Window
+    from onewafer.graph import (
+        DepthwiseInputGradient,
+        DepthwiseWeightGradient,
+        MaxPoolGradient,
+        Window,
+    )
     from onewafer.mesh.blocks import Layout
     from onewafer.mesh.lowering.builder import Builder
     from onewafer.mesh.relations import Relations
 
-    OnTaps: TypeAlias = DepthwiseConvolution | DepthwiseInputGradient | MaxPool | MaxPoolGradient
+    OnTaps: TypeAlias = (
+        DepthwiseConvolution
+        | DepthwiseInputGradient
+        | DepthwiseWeightGradient
+        | MaxPool
+        | MaxPoolGradient
+    )
 
 
 class ConvolutionLowering(Lowering[Convolution]):

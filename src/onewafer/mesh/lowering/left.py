@@ -27,6 +27,10 @@ class LeftForGradients:
         default_factory=dict[tuple[str, float], "BatchStatistics"]
     )
     """What norms over a batch have found, by input and epsilon."""
+    group_norms: dict[tuple[str, int, float], BatchStatistics] = field(
+        default_factory=dict[tuple[str, int, float], "BatchStatistics"]
+    )
+    """What norms of groups have found, by input, groups and epsilon."""
     angles: dict[tuple[str, Layout, int], Block] = field(
         default_factory=dict[tuple[str, "Layout", int], "Block"]
     )

@@ -3,6 +3,7 @@
 from onewafer.mesh.norms.arrays import Groups
 from onewafer.mesh.norms.operations import (
     Normalize,
+    SpreadGroups,
     StoreNormalized,
     SumGroups,
     SumRowSquares,
@@ -15,6 +16,7 @@ __all__ = [
     "FindGroupMaxima",
     "Groups",
     "Normalize",
+    "SpreadGroups",
     "StoreNormalized",
     "SumGroups",
     "SumRowSquares",

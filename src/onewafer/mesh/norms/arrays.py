@@ -95,6 +95,14 @@ def normalize(
         return np.where(is_feature, result, np.float32(0)).astype(values.dtype)
 
 
+def spread(totals: Floats, at: Indices, groups: Groups, columns: int) -> Floats:
+    """Return for each column the mean of its group, 0 for padding."""
+    group_of = groups.group_of(at[..., np.newaxis] * columns + np.arange(columns))
+    with np.errstate(all="ignore"):
+        means = of_group(totals * groups.share, group_of)
+    return np.where(group_of[..., np.newaxis, :] >= 0, means, np.float32(0))
+
+
 def groups_of(values: Array, at: Indices, groups: Groups) -> Indices:
     """Return the group of each PE's columns, −1 for padding: `[height, width, columns]`."""
     columns = int(values.shape[-1])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, lru_cache
 from types import MappingProxyType
 from typing import TYPE_CHECKING, ClassVar
@@ -45,6 +45,8 @@ OF_GROUPS = Beginning(
     const at = place(words[11]);
     """,
 )
+
+_OF_MEANS = replace(OF_GROUPS, title="means of groups of features")
 
 
 class OverGroups(MeshOperation):
@@ -194,6 +196,44 @@ class SumSquares(OverGroups):
         sizes = self.sizes(program, launch)
         count = (sizes["pieces"] + sizes["filled"]) * sizes["rows"]
         return Conflicts(count, "fmuls", sizes["piece"])
+
+
+@dataclass(frozen=True, slots=True)
+class SpreadGroups(OverGroups):
+    """Give each feature the mean of its group, from the group's sum; padding becomes 0, in f32."""
+
+    kinds = (
+        Kind(
+            245,
+            "spread_groups",
+            """
+            entry += 6;
+            norm.spread(input, totals(right), number(words, 12), rows, columns, groups, group_size,
+                        members, at);
+            """,
+            (_NORM,),
+            beginning=_OF_MEANS,
+        ),
+    )
+
+    input: Block
+    """Rows whose features form groups; what they are is overwritten."""
+    totals: Block
+    """Sums over all PEs, a column a group."""
+    groups: Groups
+    axis: Axis
+    """The axis over which the features are blocked."""
+
+    def entry(self, program: ProgramShape) -> Entry:
+        """Return its words in the schedule."""
+        blocks = self.input, self.input, self.totals
+        more = (*self.words(), *float_words(float(self.groups.share)))
+        return block_entry(program, self.kind, *blocks, more=more)
+
+    def execute(self, memories: Memories) -> None:
+        """Do on NumPy arrays what the kernel does."""
+        totals, at = memories.matrix(self.totals), memories.at(self.axis)
+        memories.write(self.input, arrays.spread(totals, at, self.groups, self.input.columns))
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from onewafer.mesh import norms as mesh
-from onewafer.mesh.blocks import Arena, Axis, Block
+from onewafer.mesh.blocks import Arena, Axis, Block, RowKind
 from onewafer.mesh.norms.arrays import Groups
 from onewafer.mesh.norms.gradients import (
     AddToNormWeight,
@@ -57,6 +57,10 @@ class _Norm:
     def sum_groups(self) -> MeshOperation:
         """Return the first step of LayerNorm."""
         return mesh.SumGroups(self.totals, self.input, self.groups, Axis.X)
+
+    def spread(self) -> MeshOperation:
+        """Return the means of groups as those of their features."""
+        return mesh.SpreadGroups(self.input, self.totals, self.groups, Axis.X)
 
     def sum_squares(self, sums: Block | None) -> MeshOperation:
         """Return the next step, or the first one of RmsNorm."""
@@ -178,4 +182,9 @@ SAMPLES = (
     _norm(lambda norm: norm.divide(), clears=True),
     *_gradients(has_sums=False),
     *_gradients(has_sums=True),
+    replace(
+        _norm(lambda norm: norm.spread(), clears=True),
+        is_of_singles=True,
+        rows=frozenset({RowKind.INDEPENDENT}),
+    ),
 )

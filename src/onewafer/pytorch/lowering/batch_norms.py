@@ -26,7 +26,7 @@ _FEATURES = 1
 def _lower_batch_norm(writer: GraphWriter, call: Call) -> Operand:
     epsilon = cast("float", call.constant(7, "eps", 1e-5))
     if call.constant(5, "training", default=False):  # without running statistics
-        return _normalise_batch(writer, call, _read_features(writer, call), epsilon)
+        return _normalise_batch(writer, call, read_features(writer, call), epsilon)
     return _normalise(writer, call, epsilon)
 
 
@@ -45,14 +45,14 @@ def _normalise(writer: GraphWriter, call: Call, epsilon: float) -> Operand:
     name = call.node.name
     factors = writer.view(variance, f"{name}__factors", norm_factors, weight, epsilon)
     shifts = writer.view(mean, f"{name}__shifts", norm_shifts, factors, bias)
-    maps = _read_features(writer, call)
+    maps = read_features(writer, call)
     scaled = writer.result(f"{name}_scaled", *maps.tensor.shape)
     factor = writer.parameter(factors, "weight")
     writer.emit(ScaleFeatures(scaled, maps.tensor.name, factor.name))
     return maps.see(add_bias(writer, call, scaled, shifts), maps.sides)
 
 
-def _read_features(writer: GraphWriter, call: Call) -> FeatureMaps:
+def read_features(writer: GraphWriter, call: Call) -> FeatureMaps:
     """Return a batch of any number of spatial dimensions as rows; it does not care for maps."""
     operand = call.operand(0)
     if not isinstance(operand, External):
@@ -94,7 +94,7 @@ def _lower_without_running(writer: GraphWriter, call: Call) -> tuple[Operand, ..
     if not call.constant(3, "training", default=False):
         raise call.unsupported("batch norm without running statistics is not supported")
     epsilon = cast("float", call.constant(5, "eps", 1e-5))
-    return (_normalise_batch(writer, call, _read_features(writer, call), epsilon),)
+    return (_normalise_batch(writer, call, read_features(writer, call), epsilon),)
 
 
 @lowers("_native_batch_norm_legit_functional.default")
@@ -108,7 +108,7 @@ def _lower_with_running(writer: GraphWriter, call: Call) -> tuple[Operand, ...]:
     if len(befores) < len(buffers):
         raise call.unsupported("a batch norm that a call comes to twice is not supported")
     momentum = cast("float", call.constant(6, "momentum", 0.1))
-    maps, name = _read_features(writer, call), call.node.name
+    maps, name = read_features(writer, call), call.node.name
     rows, features = maps.tensor.shape
     mean, variance = (writer.result(f"{name}_{what}", 1, features) for what in ("mean", "variance"))
     writer.emit(BatchMean(mean, maps.tensor.name))

@@ -1,0 +1,184 @@
+"""Norms of groups of features, for each feature map by itself; a group may be one feature."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from onewafer.graph.operations.checks import (
+    MATRIX,
+    not_a_matrix,
+    wrong_gradient,
+    wrong_groups,
+    wrong_vector,
+)
+from onewafer.graph.operations.dense import SumRows
+from onewafer.graph.operations.layer_part import LayerPart
+from onewafer.graph.operations.names import PARAMETERS, ParameterName, ValueName, fields_with
+from onewafer.graph.operations.samples import OnSamples
+
+if TYPE_CHECKING:
+    from onewafer.graph.operations.launch import Array, Launch
+    from onewafer.graph.operations.operation import Backward, Tensors
+
+__all__ = ["GroupNorm", "GroupNormInputGradient", "GroupNormWeightGradient"]
+
+
+class _GroupNorm(OnSamples):
+    """An operation on the groups of features of each sample, over all its rows."""
+
+    __slots__ = ()
+
+    part = LayerPart.NORMS
+
+    input: ValueName
+    rows: int
+    groups: int
+    epsilon: float
+
+    @property
+    def sample_rows(self) -> int:
+        """Rows of a sample."""
+        return self.rows
+
+    def wrong_number(self) -> str | None:
+        """Return what is wrong with its numbers; None if nothing is."""
+        if self.rows < 1:
+            return f"samples have {self.rows} rows, must have some"
+        if not 0 < self.epsilon < math.inf:
+            return f"epsilon is {self.epsilon}, must be positive"
+        return None
+
+    def wrong_operand(self, tensors: Tensors) -> str | None:
+        """Return what is wrong with the shapes of its operands; None if nothing is."""
+        source = tensors[self.input]
+        if len(source.shape) != MATRIX:
+            return not_a_matrix("input", source)
+        rows, features = source.shape
+        if rows % self.rows:
+            return f"samples have {self.rows} rows, which must divide {rows}"
+        wrong = wrong_groups(features, self.groups)
+        for field in fields_with(type(self), PARAMETERS):
+            wrong = wrong or wrong_vector(field, tensors[getattr(self, field)], features)
+        return wrong
+
+    def _cut(self, values: Array) -> Array:
+        """Return values as `[samples, rows, groups, features of a group]`."""
+        return values.reshape(-1, self.rows, self.groups, values.shape[-1] // self.groups)
+
+    def _normalized(self, launch: Launch) -> tuple[Array, Array]:
+        """Return the input, cut, with mean 0 and variance 1, and what it was scaled by."""
+        source, over = self._cut(launch[self.input]), (1, 3)
+        scale = 1 / np.sqrt(source.var(axis=over, keepdims=True) + self.epsilon)
+        return (source - source.mean(axis=over, keepdims=True)) * scale, scale
+
+
+@dataclass(frozen=True, slots=True)
+class GroupNorm(_GroupNorm):
+    """Give each group of features mean 0 and variance 1 in each sample; scale and shift features.
+
+    `result[r, f] = (input[r, f] − mean[s, g]) / √(variance[s, g] + epsilon) · weight[f] + bias[f]`
+    for row r of sample s and feature f of group g, which is consecutive features; two-dimensional.
+    """
+
+    element_flop = 7
+    """Sum, subtract the mean, square, sum; subtract the mean, scale, shift."""
+
+    input: ValueName
+    weight: ParameterName
+    """A parameter of shape (features,)."""
+    bias: ParameterName
+    """A parameter of shape (features,)."""
+    rows: int
+    """Rows of a sample: the pixels of its map."""
+    groups: int
+    """Groups of equally many features."""
+    epsilon: float
+
+    def evaluate(self, launch: Launch) -> Array:
+        """Return its result in a launch."""
+        source = launch[self.input]
+        normalized = self._normalized(launch)[0].reshape(source.shape)
+        return normalized * launch[self.weight] + launch[self.bias]
+
+    def add_gradients(self, gradient: str, backward: Backward) -> None:
+        """Add what the scale of each group, the weight and the bias are responsible for."""
+        operands = gradient, self.input
+        numbers = self.rows, self.groups, self.epsilon
+        backward.give(self.input, GroupNormInputGradient, *operands, self.weight, *numbers)
+        backward.give(self.weight, GroupNormWeightGradient, *operands, *numbers)
+        backward.give(self.bias, SumRows, gradient)
+
+
+class _GroupNormGradient(_GroupNorm):
+    """An operation on the gradient of a `GroupNorm`."""
+
+    __slots__ = ()
+
+    gradient: ValueName
+
+    def wrong_operand(self, tensors: Tensors) -> str | None:
+        """Return what is wrong with the shapes of its operands; None if nothing is."""
+        wrong = wrong_gradient(tensors[self.gradient], tensors[self.input].shape)
+        return wrong or _GroupNorm.wrong_operand(self, tensors)
+
+
+@dataclass(frozen=True, slots=True)
+class GroupNormInputGradient(_GroupNormGradient):
+    """Give the gradient of the input of a `GroupNorm`; two-dimensional.
+
+    With x the normalised input, d the gradient times the weight and s = 1 / √(variance + epsilon):
+    `result = s · (d − mean(d) − x · mean(d · x))`, means over the group in the sample.
+    """
+
+    element_flop = 8
+
+    gradient: ValueName
+    input: ValueName
+    weight: ParameterName
+    rows: int
+    groups: int
+    epsilon: float
+
+    def result_shape(self, tensors: Tensors) -> tuple[int, ...]:
+        """Return the shape of the input."""
+        return tensors[self.input].shape
+
+    def evaluate(self, launch: Launch) -> Array:
+        """Return its result in a launch."""
+        normalized, scale = self._normalized(launch)
+        gradient, over = self._cut(launch[self.gradient] * launch[self.weight]), (1, 3)
+        slope = (gradient * normalized).mean(axis=over, keepdims=True)
+        shares = gradient.mean(axis=over, keepdims=True) + normalized * slope
+        return (scale * (gradient - shares)).reshape(launch[self.input].shape)
+
+
+@dataclass(frozen=True, slots=True)
+class GroupNormWeightGradient(_GroupNormGradient):
+    """Give the gradient of the weight of a `GroupNorm`: `result[f] = Σᵣ d[r, f] · x[r, f]`.
+
+    d is the gradient, x the normalised input; two-dimensional.
+    """
+
+    gradient: ValueName
+    input: ValueName
+    rows: int
+    groups: int
+    epsilon: float
+
+    def result_shape(self, tensors: Tensors) -> tuple[int, ...]:
+        """Return the features."""
+        return (tensors[self.input].shape[-1],)
+
+    def count_flop(self, tensors: Tensors) -> int:
+        """Return the floating point operations of a launch."""
+        return 4 * tensors[self.input].num_elements
+
+    def evaluate(self, launch: Launch) -> Array:
+        """Return its result in a launch."""
+        normalized, _ = self._normalized(launch)
+        gradient = launch[self.gradient]
+        return (gradient * normalized.reshape(gradient.shape)).sum(axis=0)
