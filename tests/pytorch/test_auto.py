@@ -178,7 +178,7 @@ def test_the_report_names_a_rectangle_or_a_format_that_fits_in_the_budget():
 
 
 def test_the_report_names_a_rectangle_for_a_program_that_trains():
-    """And no format: nothing is trained in f16."""
+    """No format is named: nothing is trained in f16."""
 
     def missed(budget):
         wafer, model = session(rectangle=(16, 16), simulate_budget=budget), nn.Linear(96, 128)

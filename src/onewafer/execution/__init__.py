@@ -45,6 +45,7 @@ from onewafer.execution.progress import NotebookProgress, ProgressLine
 from onewafer.execution.recordings import Recordings
 from onewafer.execution.records import Phase, ProgramLedger, ProgramRecord
 from onewafer.execution.resident_program import ResidentProgram
+from onewafer.execution.tallies import Tally
 from onewafer.execution.watching import Observer
 
 __all__ = [
@@ -67,6 +68,7 @@ __all__ = [
     "ResidentProgram",
     "Simulation",
     "Spelling",
+    "Tally",
     "Trained",
     "WaferOptions",
     "Wanted",

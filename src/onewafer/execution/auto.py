@@ -174,6 +174,10 @@ class AutoExecutor:
         self.figures = self._repeated.count(self.figures, launch)
         return Launched(launch, {}, self.times.activity(launch), origin)
 
+    def move(self, bytes_in: int, bytes_out: int) -> None:
+        """Count bytes of launches that are accounted for together."""
+        self.figures = self.figures.moved(bytes_in, bytes_out)
+
     def _note(self, inputs: Arrays, launch: Launch | None) -> None:
         """Hear of a launch, before anything else is asked about it."""
         self._sequences.note(inputs, launch)

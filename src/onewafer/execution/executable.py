@@ -186,6 +186,10 @@ class FabricExecutor:
         """Return None: every launch is run."""
         del launch
 
+    def move(self, bytes_in: int, bytes_out: int) -> None:
+        """Do nothing: every launch is run."""
+        del bytes_in, bytes_out
+
     def simulate(
         self, inputs: Arrays, launch: Launch | None, observer: RunObserver | None
     ) -> tuple[Arrays, Activity]:
@@ -292,6 +296,10 @@ class ModelExecutor:
             return None
         self.figures = self._repeated.count(self.figures, launch)
         return Launched(launch, {}, Activity(cycles=self.expect(launch)), Origin.CLOSED_FORM)
+
+    def move(self, bytes_in: int, bytes_out: int) -> None:
+        """Count bytes of launches that are accounted for together."""
+        self.figures = self.figures.moved(bytes_in, bytes_out)
 
     def _evaluate(self, inputs: Arrays, where: Launch) -> Arrays:
         self.program.check(where)

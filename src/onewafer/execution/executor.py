@@ -53,6 +53,11 @@ class Figures:
     not_simulated: NotSimulated | None = None
     """Why a launch was not simulated that should have been."""
 
+    def moved(self, bytes_in: int, bytes_out: int) -> Figures:
+        """Return the figures with more bytes."""
+        bytes_in, bytes_out = self.bytes_in + bytes_in, self.bytes_out + bytes_out
+        return replace(self, bytes_in=bytes_in, bytes_out=bytes_out)
+
 
 @dataclass(frozen=True, slots=True)
 class Launched:
@@ -123,6 +128,10 @@ class Executor(Protocol):
         """
         ...
 
+    def move(self, bytes_in: int, bytes_out: int) -> None:
+        """Count bytes of launches that are accounted for together."""
+        ...
+
 
 def read_outputs(program: MeshProgram, launch: Launch) -> list[str]:
     """Return the outputs of a launch that come to the host: all but what stays on the wafer."""
@@ -135,9 +144,7 @@ def count_traffic(
 ) -> Figures:
     """Return figures with the bytes of some more tensors, without padding."""
     moved_in, moved_out = (sum(map(program.num_bytes, names)) for names in (written, read))
-    return replace(
-        figures, bytes_in=figures.bytes_in + moved_in, bytes_out=figures.bytes_out + moved_out
-    )
+    return figures.moved(moved_in, moved_out)
 
 
 @dataclass(slots=True)
@@ -155,7 +162,4 @@ class RepeatedLaunches:
             written = (item.num_bytes for item in program.with_role(Role.INPUT, entry))
             read = map(program.num_bytes, read_outputs(program, launch))
             self._moved[launch] = sum(written), sum(read)
-        moved_in, moved_out = self._moved[launch]
-        return replace(
-            figures, bytes_in=figures.bytes_in + moved_in, bytes_out=figures.bytes_out + moved_out
-        )
+        return figures.moved(*self._moved[launch])

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from onewafer.execution.activity import Activity
 from onewafer.execution.auto import Meter
@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from onewafer.execution.options import WaferOptions
     from onewafer.execution.placement import Placed
     from onewafer.mesh import Launch, MeshProgram
+
+
+_Key = TypeVar("_Key")
 
 
 class Phase(StrEnum):
@@ -71,6 +74,35 @@ class PhaseRecord:
     """Activity of launches that an executor ran; `ProgramRecord.activity_of` adds the others."""
     origins: Counter[Origin] = field(default_factory=Counter[Origin])
     """Where the cycles of followed launches come from."""
+
+    def __add__(self, other: PhaseRecord) -> PhaseRecord:
+        """Return the calls of both."""
+        return PhaseRecord(
+            self.calls + other.calls,
+            self.rows + other.rows,
+            self.again + other.again,
+            _added(self.launches, other.launches),
+            self.activity + other.activity,
+            _added(self.origins, other.origins),
+        )
+
+    def times(self, factor: int) -> PhaseRecord:
+        """Return so many times these calls."""
+        return PhaseRecord(
+            self.calls * factor,
+            self.rows * factor,
+            self.again * factor,
+            Counter({launch: count * factor for launch, count in self.launches.items()}),
+            self.activity.scaled(factor),
+            Counter({origin: count * factor for origin, count in self.origins.items()}),
+        )
+
+
+def _added(one: Counter[_Key], other: Counter[_Key]) -> Counter[_Key]:
+    """Return the sum of counts, which may be negative, without zeros."""
+    found = Counter(one)
+    found.update(other)
+    return Counter({key: count for key, count in found.items() if count})
 
 
 @dataclass(slots=True)
@@ -134,6 +166,11 @@ class ProgramRecord:
     def samples(self) -> int:
         """Tokens or samples of all phases, without padding, each once."""
         return sum(done.rows for phase, done in self.phases.items() if not phase.goes_on)
+
+    @property
+    def num_sent(self) -> int:
+        """How often a tensor that stays on the wafer was written."""
+        return self.parameters_sent + self.parameters_resent
 
     @property
     def activity(self) -> Activity:

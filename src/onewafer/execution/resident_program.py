@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from onewafer.errors import UnsupportedOperationError
 from onewafer.execution.arrays import convert
 from onewafer.execution.resident_tensors import ResidentTensors
+from onewafer.execution.tallies import Tally
 from onewafer.mesh import Role
 
 if TYPE_CHECKING:
@@ -136,6 +137,20 @@ class ResidentProgram:
             self.record.figures = self._executor.figures
             self._num_launches[launch.entry] += 1
         return launched
+
+    def tally(self) -> Tally:
+        """Return what it has counted so far."""
+        self.record.figures = self._executor.figures
+        return Tally.of(self.record, self._num_launches)
+
+    def repeat_all(self, tally: Tally, times: int) -> None:
+        """Account for the launches of a tally, and for all that it counts, so many times more."""
+        self._executor.move(tally.bytes_in * times, tally.bytes_out * times)
+        self.record.figures = self._executor.figures
+        for entry, count in tally.entries.items():
+            self._residents.forget(self._changed_by(entry))
+            self._num_launches[entry] += count * times
+        tally.add_to(self.record, times)
 
     def _changed_by(self, entry: str) -> tuple[str, ...]:
         """Return what stays on the wafer, and is another one after a launch of an entry."""

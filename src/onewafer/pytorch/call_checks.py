@@ -38,6 +38,11 @@ def check_call(
     _check_parameters(module)
 
 
+def are_observed() -> bool:
+    """Tell whether a mode or a global hook sees every operation, or every call of a module."""
+    return get_current_dispatch_mode() is not None or any(_GLOBAL_HOOKS)
+
+
 def _check_surroundings(leaves: Sequence[object]) -> None:
     """Refuse while a mode of PyTorch is active that sees or changes every operation."""
     if peek_interpreter_stack() is not None:  # pyright: ignore[reportUnnecessaryComparison]  # stub

@@ -15,7 +15,6 @@ from __future__ import annotations
 import os
 import threading
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, cast
 
 import torch
@@ -69,6 +68,18 @@ def counting_flop_of_shapes(add: Callable[[int], None]) -> Generator[None]:
             thread.add_for_shapes = None
 
 
+def pause() -> bool:
+    """Count nothing in this thread until `go_on`, which takes the result."""
+    thread = _COUNTER.thread
+    before, thread.is_inside = thread.is_inside, True
+    return before
+
+
+def go_on(before: bool) -> None:  # noqa: FBT001  # what `pause` gave
+    """Count again in this thread, if it did before."""
+    _COUNTER.thread.is_inside = before
+
+
 class _Counter:
     """What the dispatcher calls while a block is open."""
 
@@ -79,15 +90,6 @@ class _Counter:
         self._lock = threading.Lock()
         self._num_blocks = 0
         self._library: torch.library.Library | None = None
-
-    def taker(self, keys: DispatchKeySet) -> Callable[[int], None] | None:
-        """Return the counter of FLOP of this thread now; None: nothing counts them."""
-        if self.thread.is_inside:
-            return None
-        if keys.has(DispatchKey.Meta):
-            return self.thread.add_for_shapes
-        process_id, add = self.blocks.current or (None, None)
-        return add if process_id == os.getpid() else None
 
     @contextmanager
     def in_place(self) -> Generator[None]:
@@ -111,7 +113,7 @@ class _Counter:
             name = operation.name().removeprefix("aten::")
             # Not `operation.redispatch`, whose frame would be in tracebacks.
             handle = cast("Any", operation._handle)  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]  # no public name
-            kernel = _Kernel(handle.redispatch_boxed, formula, self).compute
+            kernel = _counted(handle.redispatch_boxed, formula, self)
             library.impl(  # pyright: ignore[reportUnknownMemberType]  # untyped
                 name, kernel, DispatchKey.BackendSelect.name, with_keyset=True
             )
@@ -127,42 +129,52 @@ class _Thread(threading.local):
     """Receives the FLOP of operations on meta tensors, which have only a shape."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Kernel:
-    """An operation that is counted."""
+def _counted(
+    compute_on: Callable[..., object], formula: Formula, counter: _Counter
+) -> Callable[..., object]:
+    """Return an operation that is counted; `compute_on` runs it at the keys that it gets first.
 
-    compute_on: Callable[..., object]
-    """Runs the operation at the keys that are the first argument."""
-    formula: Formula
-    counter: _Counter
-    known: dict[object, int] = field(default_factory=dict[object, int])
-    """Shapes → FLOP, unless the formula reads elements, too."""
+    What an operation costs us is microseconds, hence a function with few names that are not its
+    own.
+    """
+    thread, blocks, process_of = counter.thread, counter.blocks, os.getpid
+    known: dict[object, int] = {}
+    is_of_shapes = hasattr(formula, "__wrapped__")  # what PyTorch gives shapes only
 
-    def compute(self, keys: DispatchKeySet, *args: object, **options: object) -> object:
-        """Return what the kernel returns, and count it."""
-        thread, add = self.counter.thread, self.counter.taker(keys)
-        below = keys & _BELOW
-        if add is None:
-            return self.compute_on(below, *args, **options)
-        thread.is_inside = True
+    def count(args: Sequence[object], options: Mapping[str, object], result: object) -> int:
+        shapes = (*map(_look, args),)
         try:
-            result = self.compute_on(below, *args, **options)
-        finally:
-            thread.is_inside = False
-        add(self._count(args, options, result))
-        return result
-
-    def _count(self, args: Sequence[object], options: Mapping[str, object], result: object) -> int:
-        try:
-            if not hasattr(self.formula, "__wrapped__"):  # what PyTorch gives shapes only
-                return self.formula(*args, **options, out_val=result)
-            shapes = (*map(_look, args),)
-            known = self.known.get(shapes)
-            if known is None:
-                known = self.known[shapes] = self.formula(*args, **options, out_val=result)
-            return known  # noqa: TRY300  # what an operation costs us is microseconds
+            if is_of_shapes and shapes in known:
+                return known[shapes]
+            found = formula(*args, **options, out_val=result)
         except Exception:  # noqa: BLE001  # formulas refuse layouts and shapes in their own ways
             return 0
+        if is_of_shapes:
+            known[shapes] = found
+        return found
+
+    def compute(keys: DispatchKeySet, *args: object, **options: object) -> object:
+        """Return what the kernel returns, and count it."""
+        below = keys & _BELOW
+        if thread.is_inside:
+            return compute_on(below, *args, **options)
+        if keys.has(DispatchKey.Meta):
+            add = thread.add_for_shapes
+        else:
+            process_id, add = blocks.current or (None, None)
+            if process_id != process_of():
+                add = None
+        if add is None:
+            return compute_on(below, *args, **options)
+        thread.is_inside = True
+        try:
+            result = compute_on(below, *args, **options)
+        finally:
+            thread.is_inside = False
+        add(count(args, options, result))
+        return result
+
+    return compute
 
 
 def _look(arg: object) -> object:

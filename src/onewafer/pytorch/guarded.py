@@ -16,11 +16,13 @@ import threading
 import warnings
 import weakref
 from contextlib import ExitStack, nullcontext
+from dataclasses import dataclass
 from functools import cached_property, partial
 from types import FunctionType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
+from torch._C._dynamo import eval_frame
 from torch._dynamo import config as dynamo_config
 
 from onewafer.errors import OnewaferError, UnsupportedOperationError
@@ -32,8 +34,9 @@ from onewafer.pytorch.refusals import RefusedError
 from onewafer.pytorch.tracing import tracing_quietly
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from contextlib import AbstractContextManager
+    from types import CodeType
 
     from onewafer.graph import DataType
     from onewafer.pytorch.captured import Capture, CapturedCall
@@ -116,6 +119,30 @@ def _call_forward(
     module: torch.nn.Module, args: tuple[object, ...], kwargs: Mapping[str, object]
 ) -> object:
     return module.forward(*args, **kwargs)
+
+
+class Guards(Protocol):
+    """What must be so for a graph to be that of a call."""
+
+    def hold(self, arguments: Mapping[str, object]) -> bool:
+        """Tell whether a call of `_call_forward` with these arguments has the graph."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class _Guards:
+    entry: Any
+    """Dynamo's, which changes its guards if they can hold no more."""
+
+    def hold(self, arguments: Mapping[str, object]) -> bool:
+        """Tell whether a call with these arguments has the graph."""
+        return bool(self.entry.guard_manager.check(arguments))
+
+
+def _cache_entries(code: CodeType) -> Iterable[Any]:
+    """Return what Dynamo has compiled of a code; nothing if this PyTorch does not say."""
+    find = getattr(eval_frame, "_debug_get_cache_entry_list", None)  # no public name
+    return () if find is None else find(code)
 
 
 class _Current(threading.local):
@@ -204,6 +231,17 @@ class GuardedCall:
         finally:
             current.module = None
 
+    def guards_of(self, arguments: Mapping[str, object]) -> Guards | None:
+        """Return the guards that hold for these arguments of `_call_forward`; None: none do.
+
+        Dynamo asks the same, in a call that takes longer than a step of a small model.
+        """
+        for entry in _cache_entries(self._code):
+            guards = _Guards(entry)
+            if guards.hold(arguments):
+                return guards
+        return None
+
     def _passing_over(self) -> AbstractContextManager[object]:
         if not self.passes_over_logs:
             return nullcontext()
@@ -213,6 +251,7 @@ class GuardedCall:
     def _compile(self) -> Callable[..., object]:
         """Return a function with code of its own, since guards are kept, and limited, by code."""
         function = FunctionType(_call_forward.__code__.replace(), globals())
+        self._code = function.__code__
         return torch_compile(function, backend=self._accept, fullgraph=True, dynamic=False)
 
     def _accept(

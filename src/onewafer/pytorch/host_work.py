@@ -101,6 +101,8 @@ class _Current(threading.local):
     """The place of the outermost call."""
     work: HostWork | None = None
     """The record of the call that runs; None: none runs."""
+    backward: HostWork | None = None
+    """The record of the backward pass that is to come; None: the one of where it is asked for."""
 
 
 class HostLedger:
@@ -183,6 +185,10 @@ class HostLedger:
         finally:
             current.work = before
 
+    def expect_backward(self, work: HostWork | None) -> None:
+        """Count FLOP of backward passes of this thread as of some work; None: as before."""
+        self._current.backward = work
+
     @contextmanager
     def computing_for_wafer(self) -> Generator[None]:
         """Do not count FLOP of this thread: they are those of a call on the wafer."""
@@ -191,12 +197,21 @@ class HostLedger:
 
     def add_flop(self, flop: int) -> None:
         """Count FLOP that this thread has just computed."""
-        work = self._current.work or self._work_outside_of_calls()
+        work = self._current.work
+        if work is None:
+            is_backward = current_autograd_node() is not None  # pyright: ignore[reportUnnecessaryComparison]  # stub
+            expected = self._current.backward if is_backward else None
+            work = expected or self._work_outside_of_calls(is_backward=is_backward)
         with self._lock:
             work.flop += flop
 
-    def _work_outside_of_calls(self) -> HostWork:
-        is_backward = current_autograd_node() is not None  # pyright: ignore[reportUnnecessaryComparison]  # stub
+    def add_backward(self, flop: int) -> None:
+        """Count FLOP of a backward pass that this thread has just computed outside of calls."""
+        work = self._work_outside_of_calls(is_backward=True)
+        with self._lock:
+            work.flop += flop
+
+    def _work_outside_of_calls(self, *, is_backward: bool) -> HostWork:
         place = users_place()
         work = self._outside.get((is_backward, place))
         if work is None:

@@ -31,7 +31,7 @@ from onewafer.pytorch.host_work import HostWork
 from onewafer.pytorch.parts import is_worth_offering
 from onewafer.pytorch.refusals import SurroundingsError
 from onewafer.pytorch.tracing import is_another_thread_tracing
-from onewafer.pytorch.training import training_on
+from onewafer.pytorch.training import NOT_REPEATED, training_on
 from onewafer.pytorch.transforms import is_transform
 
 if TYPE_CHECKING:
@@ -74,9 +74,15 @@ def _replace_call(original: Callable[..., object]) -> Callable[..., object]:
         is_traced = (
             torch.compiler.is_compiling() or torch.jit.is_tracing()  # pyright: ignore[reportPrivateImportUsage]  # documented
         )
-        is_traced &= not is_another_thread_tracing()
+        if is_traced:
+            is_traced = not is_another_thread_tracing()
         router = None if is_traced else _ROUTERS.current
-        if router is None or not router.is_offered(module, args, kwargs):
+        if router is None or router.nesting.is_inside:
+            return original(module, *args, **kwargs)
+        result = router.repeat(module, args, kwargs)
+        if result is not NOT_REPEATED:
+            return result
+        if not router.is_offered(module, args, kwargs):
             return original(module, *args, **kwargs)
         nesting = router.nesting
         nesting.is_inside = True
@@ -109,13 +115,28 @@ class _Router:
     def is_offered(
         self, module: torch.nn.Module, args: tuple[object, ...], kwargs: dict[str, object]
     ) -> bool:
-        """Tell whether a call is outside of all others and no transform, or may be of a part."""
+        """Tell whether a call that is in no other one is no transform, or may be of a part."""
         nesting = self.nesting
-        if nesting.is_inside or self.session.is_on_host:
+        if self.session.is_on_host:
             return False
         if nesting.whole is None:
             return not is_transform(module, args, kwargs)
         return is_worth_offering(module, args, kwargs)
+
+    def repeat(
+        self, module: torch.nn.Module, args: tuple[object, ...], kwargs: dict[str, object]
+    ) -> object:
+        """Return the result of a call that begins a step like ones before, or NOT_REPEATED."""
+        nesting, session = self.nesting, self.session
+        known = session.training.repeats.find(module, args, kwargs)
+        is_outside = nesting.whole is None and not session.is_on_host
+        if known is None or not is_outside or os.getpid() != self.process_id:
+            return NOT_REPEATED
+        nesting.is_inside = True
+        try:
+            return session.training.repeats.call(known, self.original, (module, args, kwargs))
+        finally:
+            nesting.is_inside = False
 
     def route(
         self, module: torch.nn.Module, args: tuple[object, ...], kwargs: dict[str, object]

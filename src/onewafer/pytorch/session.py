@@ -150,7 +150,6 @@ class Session:
         self._trained: weakref.WeakKeyDictionary[torch.nn.Module, TrainedModule] = (
             weakref.WeakKeyDictionary()
         )
-        self._admission = Admission(self._run_training, options.dtype)
         self.training = Training(
             self.ledger.host,
             self._working,
@@ -158,6 +157,7 @@ class Session:
             leaves_values_to_host=options.fidelity is not Fidelity.FABRIC,
         )
         """The losses, backward passes and steps of training loops."""
+        self._admission = Admission(self._run_training, options.dtype, self.training)
 
     def with_options(self, options: WaferOptions) -> Session:
         """Return the session for calls with other options; what it does is in the same ledger."""

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from onewafer.graph import DataType
     from onewafer.pytorch.guarded import Run
     from onewafer.pytorch.looks import Look
+    from onewafer.pytorch.training.training import Training
 
 _BACKWARD_HOOKS = ("_backward_hooks", "_backward_pre_hooks")
 _WRAPPERS = ("DistributedDataParallel", "FullyShardedDataParallel", "DataParallel")
@@ -33,9 +34,9 @@ _WRAPPERS = ("DistributedDataParallel", "FullyShardedDataParallel", "DataParalle
 class Admission:
     """The captures of calls that need a gradient."""
 
-    def __init__(self, run: Run, dtype: DataType | None) -> None:
-        """Take what runs a captured call."""
-        self._run, self._dtype = run, dtype
+    def __init__(self, run: Run, dtype: DataType | None, training: Training) -> None:
+        """Take what runs a captured call, and what follows it."""
+        self._run, self._dtype, self._training = run, dtype, training
         self._attempts = Attempts()
         self._calls: weakref.WeakKeyDictionary[torch.nn.Module, dict[Look, GuardedCall]] = (
             weakref.WeakKeyDictionary()
@@ -72,6 +73,8 @@ class Admission:
             raise
         if guarded.num_graphs > num_graphs:
             self._attempts.note_success(module, look)
+        training = self._training
+        training.following.note_call((module, args, kwargs), guarded, training.outputs_in, result)
         return result
 
     def warn(self) -> None:

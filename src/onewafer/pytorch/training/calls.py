@@ -22,7 +22,7 @@ from onewafer.pytorch.host_outputs import HostOutputs
 from onewafer.pytorch.programs import count_samples
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Generator, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -56,6 +56,11 @@ class Programs(Protocol):
         """Return the program for a call and its loss; None: `seeded` outputs have gradients."""
         ...
 
+    @property
+    def programs(self) -> Collection[TrainingProgram]:
+        """All of them."""
+        ...
+
     def usual_loss_of(self, call: TrainingCall) -> Loss | None:
         """Return the loss that usually follows; the host takes one of several launches."""
         ...
@@ -79,6 +84,10 @@ class TakenLoss:
     target: torch.Tensor
     weights: torch.Tensor | None = None
     """The weights of classes."""
+
+    def of(self, target: torch.Tensor) -> TakenLoss:
+        """Return the same loss with another target of the same shape."""
+        return replace(self, target=target)
 
     def stored(self) -> Arrays:
         """Return what of it stays on the wafer, by names in the graph."""
@@ -112,6 +121,21 @@ class TrainingCall:
     def cut(self, capture: Capture) -> None:
         """Let it be in several launches, as a capture says."""
         self.call = replace(self.call, capture=capture)
+
+    @property
+    def program(self) -> TrainingProgram | None:
+        """The program that it was launched on last."""
+        return self._program
+
+    @property
+    def compute_graph(self) -> Callable[..., object]:
+        """What computes it on the host from the leaves of its arguments."""
+        return self._compute
+
+    @property
+    def num_rows(self) -> int:
+        """Tokens or samples."""
+        return count_samples(self.call)
 
     # --- values of the host --------------------------------------------------------------------
 

@@ -199,6 +199,19 @@ def _replace_step(original: Function) -> Function:
     return step
 
 
+def _replace_backward(original: Function) -> Function:
+    """Let a backward pass be one of a step like ones before, which begins at its loss."""
+
+    @functools.wraps(original)
+    def backward(tensor: torch.Tensor, *args: Any, **options: Any) -> None:  # noqa: ANN401  # as in torch
+        training = None if args or options or torch.compiler.is_compiling() else _current()
+        on_host = functools.partial(original, tensor, *args, **options)
+        if training is None or not training.repeats.go_back(tensor, on_host):
+            on_host()
+
+    return backward
+
+
 def _replace_initialization(original: Function) -> Function:
     @functools.wraps(original)
     def initialize(optimizer: torch.optim.Optimizer, *args: object, **options: object) -> None:
@@ -233,6 +246,7 @@ _REPLACEMENTS = (
     *(Replacement(functional, kind, _replace_loss(kind)) for kind in KINDS),
     Replacement(functional, "log_softmax", _replace_log_softmax),
     *(Replacement(kind, "step", _replace_step) for kind in STEPPED),
+    Replacement(torch.Tensor, "backward", _replace_backward),
     Replacement(torch.optim.Optimizer, "__init__", _replace_initialization),
     *(
         Replacement(owner, name, replace)

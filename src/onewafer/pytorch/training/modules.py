@@ -16,7 +16,7 @@ from onewafer.pytorch.training.pieces import find_cuts, names_of
 from onewafer.pytorch.training.programs import Plan, TrainingProgram
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
 
     from onewafer.execution import Placed, ResidentProgram
     from onewafer.graph import Gradients, Graph, Operation
@@ -68,6 +68,11 @@ class TrainedModule:
         """What computes without a gradient, as a part of one of these programs."""
         self._cut: weakref.WeakKeyDictionary[Capture, Capture] = weakref.WeakKeyDictionary()
         """Captures whose batches take several launches, as they are cut."""
+
+    @property
+    def programs(self) -> Collection[TrainingProgram]:
+        """All of them."""
+        return self._programs.values()
 
     def check(self, call: TrainingCall) -> None:
         """Raise UnsupportedOperationError if the wafer cannot train the module.

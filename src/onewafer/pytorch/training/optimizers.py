@@ -112,9 +112,14 @@ class Optimizers:
 
     def __init__(self) -> None:
         self._known: list[weakref.ref[torch.optim.Optimizer]] = []
+        self.version = 0
+        """Another one if the steps of parameters may be others'."""
 
     def note(self, optimizer: torch.optim.Optimizer) -> None:
         """Note an optimizer that there is."""
+        if self._known and self._known[-1]() is optimizer:
+            return
+        self.version += 1
         self._known = [known for known in self._known if known() not in (None, optimizer)]
         self._known.append(weakref.ref(optimizer))
 

@@ -301,6 +301,15 @@ class TrainingProgram:
         self.loaded.stage = f"step {self._steps + 1:,}{self._loss}{self._rate(rows)}"
         return launched.outputs
 
+    def note_steps(self, count: int) -> None:
+        """Note steps that were accounted for together."""
+        self._steps += count
+        self._cycles = self.loaded.record.elapsed_cycles
+
+    def note_rows(self, rows: int) -> None:
+        """Note the rows of a backward pass that was accounted for with others."""
+        self._rows_since_step += rows
+
     def _rate(self, rows: int) -> str:
         """Return how fast the wafer has taken the step that ends, for a progress line."""
         record = self.loaded.record

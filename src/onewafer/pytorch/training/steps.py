@@ -32,6 +32,7 @@ _GLOBAL_HOOKS: tuple[dict[int, object], ...] = tuple(
     vars(sys.modules[Optimizer.__module__])[name]  # no public accessor
     for name in ("_global_optimizer_pre_hooks", "_global_optimizer_post_hooks")
 )
+_OURS = f"{__name__.partition('.')[0]}."
 _VERSIONS = itertools.count()
 _OF_OTHERS = "the program on the wafer was made for another optimizer, or for other groups"
 
@@ -106,7 +107,7 @@ def find_parts(
 
     `refuse` gets the reason for those that it cannot take, of parameters that are there.
     """
-    if type(optimizer) in STEPPED and _has_hooks(optimizer):
+    if type(optimizer) in STEPPED and has_hooks(optimizer):
         if any(homes.find(parameter) is not None for parameter in _stepped(optimizer)):
             refuse(UnsupportedOperationError("the optimizer has hooks, which see its step"))
         return []
@@ -140,15 +141,16 @@ def _part(
     return Part(program, homes, states, np.concatenate(numbers, axis=1))
 
 
-def _has_hooks(optimizer: torch.optim.Optimizer) -> bool:
+def has_hooks(optimizer: torch.optim.Optimizer) -> bool:
+    """Tell whether hooks of others see a step."""
     own = vars(optimizer)
-    names = ("_optimizer_step_pre_hooks", "_optimizer_step_post_hooks")
-    of_others = any(
-        getattr(hook, "__module__", "").partition(".")[0] != __name__.partition(".")[0]
-        for hooks in _GLOBAL_HOOKS
-        for hook in hooks.values()
-    )
-    return of_others or any(own.get(name) for name in names)
+    if own.get("_optimizer_step_pre_hooks") or own.get("_optimizer_step_post_hooks"):
+        return True
+    for hooks in _GLOBAL_HOOKS:
+        for hook in hooks.values():
+            if not getattr(hook, "__module__", "").startswith(_OURS):
+                return True
+    return False
 
 
 def _stepped(optimizer: torch.optim.Optimizer) -> Iterator[torch.nn.Parameter]:

@@ -24,13 +24,15 @@ from onewafer.pytorch.tracing import leaving_turn
 from onewafer.pytorch.training.autograd import CallOnHost, CallOnWafer, LossOnWafer
 from onewafer.pytorch.training.calls import LossOfCall, TakenLoss, TrainingCall
 from onewafer.pytorch.training.clipping import Clipped
+from onewafer.pytorch.training.following import Following
 from onewafer.pytorch.training.homes import Homes
 from onewafer.pytorch.training.losses import KINDS
 from onewafer.pytorch.training.optimizers import Optimizers
+from onewafer.pytorch.training.repeats import Repeats
 from onewafer.pytorch.training.steps import find_parts
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Mapping, MutableMapping, Sequence
+    from collections.abc import Callable, Generator, Iterator, Mapping, MutableMapping, Sequence
     from contextlib import AbstractContextManager
 
     from onewafer.pytorch.captured import CapturedCall
@@ -73,6 +75,10 @@ class Training:
         self._leaves_values_to_host = leaves_values_to_host
         self.optimizers = Optimizers()
         self.homes = Homes()
+        self.repeats = Repeats(host, self)
+        """Steps that are repeated, where the host has the values."""
+        self.following = Following(host, self.repeats, self.optimizers)
+        """The step that is followed, there, until it is known."""
         self.num_losses = 0
         """Losses that the wafer has taken."""
         self._results = cast("MutableMapping[torch.Tensor, _Result]", WeakIdKeyDictionary())
@@ -98,22 +104,43 @@ class Training:
         self.flush()
         leaves = on_host.args
         if self._leaves_values_to_host:
+            self.following.watch(call, leaves)
             results = _apply(CallOnHost, self, call, *leaves)
             self._pending = call, tuple(result.detach() for result in results)
         else:
             operands = (*call.bound.values(), *leaves)
             results = _apply(CallOnWafer, self, call, *operands)
         by_name = dict(zip(call.places, results, strict=True))
-        for name, tensor in by_name.items():
-            self._results[tensor] = _Result(call, name, _version(tensor))
+        self._note_results(call, by_name)
         found = [
             by_name[place.name] if isinstance(place, WaferResult) else place.value
             for place in captured.results
         ]
         return pytree.tree_unflatten(found, captured.capture.result_spec)
 
+    def _note_results(self, call: TrainingCall, results: Mapping[str, torch.Tensor]) -> None:
+        for name, tensor in results.items():
+            self._results[tensor] = _Result(call, name, _version(tensor))
+
+    def outputs_in(self, result: object) -> Iterator[str | None]:
+        """Yield the outputs that the leaves of a module's result are; None: it is another one."""
+        for leaf in cast("list[object]", pytree.tree_leaves(result)):
+            found = self._results.get(leaf) if isinstance(leaf, torch.Tensor) else None
+            yield None if found is None else found.name
+
+    def resume(self, call: TrainingCall, results: Mapping[str, torch.Tensor]) -> None:
+        """Go on after a call that nothing has followed; these are its results that there are."""
+        self._note_results(call, results)
+        values = [results[name].detach() for name in call.places if name in results]
+        self._pending = call, (*values,) if len(values) == len(call.places) else ()
+
+    def resume_loss(self, call: TrainingCall, taken: TakenLoss, value: torch.Tensor) -> None:
+        """Go on after a loss of such a call."""
+        self._account(lambda: self._account_loss(call, taken, value))
+
     def flush(self) -> None:
-        """Account for a call that nothing has followed."""
+        """Account for steps that were repeated, and for a call that nothing has followed."""
+        self.repeats.settle()
         pending, self._pending = self._pending, None
         if pending is not None:
             call, values = pending
@@ -134,13 +161,19 @@ class Training:
         options: Mapping[str, Any],
     ) -> torch.Tensor:
         """Return a loss of a script, computed on the wafer if it is one of a result there."""
+        if args and isinstance(args[0], torch.Tensor):
+            value = self.repeats.loss(kind, _whole(args[0]), on_host, (args, options))
+            if value is not None:
+                self.num_losses += 1
+                return value
         taken = self._find_loss(kind, on_host, args, options)
         if taken is None:
             return on_host(*args, **options)
         source = args[0] if taken.source is None else taken.source
         if self._leaves_values_to_host:
             value = on_host(*args, **options)
-            self._account(lambda: self._account_loss(taken, value))
+            self._account(lambda: self._account_loss(taken.call, taken.taken, value))
+            self.following.note_loss(kind, taken, args, options)
             return value
         try:
             return _apply(LossOnWafer, self, taken, source)
@@ -156,12 +189,17 @@ class Training:
         self.num_losses += 1
         return found
 
-    def _account_loss(self, taken: LossOfCall, value: torch.Tensor) -> None:
-        pending, values = self._pending or (None, ())
-        if pending is taken.call:
-            self._pending = None
-        taken.call.take_loss(taken.taken, value, values if pending is taken.call else ())
+    def _account_loss(self, call: TrainingCall, taken: TakenLoss, value: torch.Tensor) -> None:
+        call.take_loss(taken, value, self._take_pending(call))
         self.num_losses += 1
+
+    def _take_pending(self, call: TrainingCall) -> Tensors:
+        """Return the results of a call that is not accounted for yet; none if it is."""
+        pending, values = self._pending or (None, ())
+        if pending is not call:
+            return ()
+        self._pending = None
+        return values
 
     def _find_loss(
         self,
@@ -199,6 +237,8 @@ class Training:
 
     def note_logarithms(self, source: torch.Tensor, result: torch.Tensor, dim: int) -> None:
         """Note a tensor of logarithms of shares, and the result of a call that it is made from."""
+        if self.repeats.is_of_live(_whole(source)):
+            self.repeats.settle()
         if _whole(source) in self._results and dim % source.dim() == source.dim() - 1:
             self._logarithms[result] = source, _version(source), _version(result)
 
@@ -221,11 +261,9 @@ class Training:
         """Return what `compute` gives, the gradients of leaves, and account for it as launches."""
         with self._host.doing(HostWork()) as work:
             found = compute()
-        pending, values = self._pending or (None, ())
-        if pending is call:
-            self._pending = None
-        own = values if pending is call else ()
+        own = self._take_pending(call)
         self._account(lambda: call.backward(gradients, values=own, flop=work.flop), work)
+        self.following.note_backward(call, gradients, work.flop)
         for leaf, gradient in zip(leaves, found, strict=True):
             home = self.homes.find(leaf)
             if home is not None and gradient is not None:
@@ -275,6 +313,10 @@ class Training:
 
         `on_host` does so there, because of a refusal if there is one.
         """
+        if refusal is None and self.repeats.clip("clip_grad_norm_", parameters):
+            norm = on_host()
+            self.repeats.note_clipped()
+            return norm
         clipped = self._find_clipped("clip_grad_norm_", parameters, refusal)
         if self._leaves_values_to_host or not clipped.parts:
             return self._clip_on_host(clipped, on_host, is_norm=True)
@@ -292,6 +334,10 @@ class Training:
         on_host: Callable[[], None],
     ) -> None:
         """Bound the elements of gradients; `on_host` does so there."""
+        if self.repeats.clip("clip_grad_value_", parameters):
+            on_host()
+            self.repeats.note_clipped()
+            return None
         clipped = self._find_clipped("clip_grad_value_", parameters, None)
         if self._leaves_values_to_host or not clipped.parts:
             return self._clip_on_host(clipped, on_host, is_norm=False)
@@ -319,6 +365,8 @@ class Training:
         found = on_host()
         for part in clipped.parts:
             part.note(self.homes)
+        name = "clip_grad_norm_" if is_norm else "clip_grad_value_"
+        self.following.note_clip(name, [part.program for part in clipped.parts])
         return found
 
     # --- steps ---------------------------------------------------------------------------------
@@ -327,6 +375,10 @@ class Training:
         self, optimizer: torch.optim.Optimizer, on_host: Callable[[], object], *, has_closure: bool
     ) -> object:
         """Take a step of an optimizer; `on_host` takes it there, and asks its closure."""
+        if not has_closure and self.repeats.step(optimizer):
+            result = on_host()
+            self.repeats.note_step()
+            return result
         self.optimizers.note(optimizer)
         if has_closure:
             return on_host()
@@ -337,6 +389,7 @@ class Training:
             result = on_host()
             for part in parts:
                 part.note_step()
+            self.following.note_step(optimizer, [part.program for part in parts])
             return result
         for part in parts:
             with self._at_work():

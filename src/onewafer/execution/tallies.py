@@ -1,0 +1,69 @@
+"""What a program has counted between two moments, to be counted again for the same work.
+
+In: the counters of a program, as they are at a moment. Out: their differences, which are compared,
+and added as often as the work was done again.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from onewafer.execution.records import PhaseRecord
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from onewafer.execution.records import Phase, ProgramRecord
+
+_NUMBERS = ("flop", "repeated", "parameters_sent", "parameters_resent", "elapsed_cycles")
+"""Counters of a record, by their names."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """Counts of one program."""
+
+    phases: Mapping[Phase, PhaseRecord] = field(default_factory=dict["Phase", PhaseRecord])
+    numbers: Mapping[str, int] = field(default_factory=dict[str, int])
+    """Other counters of its record."""
+    entries: Counter[str] = field(default_factory=Counter[str])
+    """Launches by entry."""
+    bytes_in: int = 0
+    bytes_out: int = 0
+
+    @classmethod
+    def of(cls, record: ProgramRecord, entries: Counter[str]) -> Tally:
+        """Return the counts of now."""
+        phases = {phase: done.times(1) for phase, done in record.phases.items()}
+        numbers = {name: getattr(record, name) for name in _NUMBERS}
+        figures = record.figures
+        return cls(phases, numbers, Counter(entries), figures.bytes_in, figures.bytes_out)
+
+    def since(self, before: Tally) -> Tally:
+        """Return what was counted between two moments."""
+        phases = {
+            phase: done + before.phases.get(phase, PhaseRecord()).times(-1)
+            for phase, done in self.phases.items()
+        }
+        return Tally(
+            {phase: done for phase, done in phases.items() if done != PhaseRecord()},
+            {name: count - before.numbers[name] for name, count in self.numbers.items()},
+            self.entries - before.entries,
+            self.bytes_in - before.bytes_in,
+            self.bytes_out - before.bytes_out,
+        )
+
+    @property
+    def has_sent_parameters(self) -> bool:
+        """Whether tensors that stay on the wafer were written."""
+        return any(self.numbers[name] for name in ("parameters_sent", "parameters_resent"))
+
+    def add_to(self, record: ProgramRecord, times: int) -> None:
+        """Count all of it so many times more; its launches and bytes are the executor's."""
+        for phase, done in self.phases.items():
+            known = record.phases.get(phase, PhaseRecord())
+            record.phases[phase] = known + done.times(times)
+        for name, count in self.numbers.items():
+            setattr(record, name, getattr(record, name) + count * times)

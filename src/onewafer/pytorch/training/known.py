@@ -1,0 +1,302 @@
+"""What a step that was followed before looks like, so that another one can be told to be the same.
+
+The guards of a capture see the code and the shapes of a call. The rest is here: hooks, modules and
+parameters by their identity, elements of parameters, the loss, and the options of an optimizer.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, cast
+
+import torch
+from torch.utils import _pytree as pytree
+
+from onewafer.pytorch.training.steps import has_hooks
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    from onewafer.execution import Tally
+    from onewafer.pytorch.captured import Capture
+    from onewafer.pytorch.guarded import Guards
+    from onewafer.pytorch.training.calls import Programs, TakenLoss
+    from onewafer.pytorch.training.pieces import Cut
+    from onewafer.pytorch.training.programs import TrainingProgram
+
+_SEEN = ("amsgrad", "differentiable", "nesterov", "decoupled_weight_decay", "momentum")
+"""Options of a group that decide which step it takes, or whether the wafer can."""
+
+
+class _Part:
+    """A module inside, or the outermost one, as it was."""
+
+    __slots__ = ("_attributes", "_forward", "_held", "_kind", "_training", "_values")
+
+    def __init__(self, module: torch.nn.Module) -> None:
+        # Not the module itself: it may go when the script has no use for it.
+        self._attributes, self._kind = vars(module), type(module)
+        self._forward, self._training = self._kind.forward, module.training
+        dictionaries = [self._attributes[name] for name in _HELD]
+        self._values = [(*each.values(),) for each in dictionaries]
+        self._held = [(each, (*map(id, each.values()),)) for each in dictionaries if each]
+
+    def is_same(self) -> bool:
+        """Tell whether mode, hooks, modules, parameters and buffers are those that were."""
+        attributes = self._attributes
+        if attributes["training"] is not self._training or self._kind.forward is not self._forward:
+            return False
+        for name in _FORBIDDEN:
+            if attributes[name]:
+                return False
+        return all((*map(id, found.values()),) == known for found, known in self._held)
+
+
+_SMALL = 1 << 16
+"""Elements."""
+_HELD = ("_modules", "_parameters", "_buffers")
+_FORBIDDEN = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
+"""Hooks that would see, or change, what the wafer does not compute one by one."""
+
+
+class _Copy:
+    """A tensor as it was noted: edits through `.data` or NumPy are seen by its elements only."""
+
+    def __init__(self, tensor: torch.Tensor) -> None:
+        self.tensor = tensor
+        self._array: NDArray[Any] | None = None
+        """The elements, where bytes are compared in less time than PyTorch takes to begin."""
+        self._address = 0
+        self._bytes = b""
+        self._elements: torch.Tensor | None = None
+
+    def take(self) -> None:
+        """Note the elements of now."""
+        tensor = self.tensor
+        if tensor.data_ptr() != self._address:
+            self._address, self._elements = tensor.data_ptr(), None
+            is_small = tensor.numel() <= _SMALL and tensor.is_contiguous()
+            self._array = tensor.numpy(force=True) if is_small else None
+        if self._array is not None:
+            self._bytes = self._array.tobytes()
+        elif self._elements is None:
+            self._elements = tensor.detach().clone()
+        else:
+            self._elements.copy_(tensor.detach())
+
+    def is_same(self) -> bool:
+        """Tell whether the tensor has the elements that were noted."""
+        if self.tensor.data_ptr() != self._address:
+            return False
+        if self._array is not None:
+            return self._array.tobytes() == self._bytes
+        return self._elements is not None and torch.equal(self.tensor, self._elements)
+
+    def elements(self) -> torch.Tensor:
+        """Return the elements that were noted."""
+        if self._elements is not None:
+            return self._elements
+        noted = torch.frombuffer(bytearray(self._bytes), dtype=self.tensor.dtype)
+        return noted.reshape(self.tensor.shape)
+
+
+class KnownModule:
+    """A module whose steps have been followed, with copies of what is on the wafer."""
+
+    def __init__(self, module: torch.nn.Module, written: Iterable[torch.Tensor]) -> None:
+        """Take the module, and the buffers that its calls write."""
+        self._parts = [_Part(inner) for inner in module.modules()]
+        changed = {id(tensor) for tensor in written}
+        tensors = (*module.parameters(), *module.buffers())
+        self._copies = [_Copy(tensor) for tensor in tensors if id(tensor) not in changed]
+        self._num_sent = -1
+        """Tensors that its program had been sent when the copies were made."""
+        self.steps: list[KnownStep] = []
+        self.hits = self.misses = 0
+        """Steps that were repeated to their end, and those that went on otherwise."""
+        self.is_over = False
+        """Whether its steps go on otherwise too often: all of them are followed."""
+
+    def find(
+        self, module: torch.nn.Module, args: tuple[object, ...], kwargs: Mapping[str, object]
+    ) -> KnownStep | None:
+        """Return the step that begins with a call; None: it has to be followed."""
+        if not self.steps:
+            return None
+        arguments = {"module": module, "args": args, "kwargs": kwargs}
+        for step in self.steps:
+            if step.guards.hold(arguments):
+                break
+        else:
+            return None
+        for part in self._parts:
+            if not part.is_same():
+                return None
+        return step if self._is_on_wafer(step.program) else None
+
+    def _is_on_wafer(self, program: TrainingProgram) -> bool:
+        """Tell whether the program has the parameters that the module has now."""
+        if program.loaded.record.num_sent != self._num_sent:
+            return False
+        return all([copy.is_same() for copy in self._copies])  # noqa: C419  # it takes less time
+
+    def note(self, program: TrainingProgram) -> None:
+        """Note that the program has the parameters of now."""
+        for copy in self._copies:
+            copy.take()
+        self._num_sent = program.loaded.record.num_sent
+
+    def copy_of(self, parameter: torch.Tensor) -> torch.Tensor:
+        """Return a parameter as it was noted last."""
+        return next(copy.elements() for copy in self._copies if copy.tensor is parameter)
+
+
+@dataclass(frozen=True, slots=True)
+class LossLook:
+    """What decides what a loss is, besides the result that it is taken of."""
+
+    kind: str
+    shape: torch.Size
+    dtype: torch.dtype
+    """The type of the target."""
+    target_shape: torch.Size
+    args: tuple[object, ...]
+    """Those behind the target."""
+    options: tuple[tuple[str, object], ...]
+    """Without the target."""
+
+    @classmethod
+    def of(cls, kind: str, args: tuple[Any, ...], options: Mapping[str, Any]) -> LossLook | None:
+        """Return the look of a call of a loss; None: it has none."""
+        target = target_of(args, options)
+        others = (*((name, option) for name, option in options.items() if name != "target"),)
+        seen = (*args[2:], *(option for _, option in others))
+        is_plain = type(target) is torch.Tensor and not target.requires_grad
+        if not is_plain or any(isinstance(option, torch.Tensor) for option in seen):
+            return None  # weights, which are on the wafer
+        return cls(kind, args[0].shape, target.dtype, target.shape, args[2:], others)
+
+    def is_same(self, kind: str, args: tuple[Any, ...], options: Mapping[str, Any]) -> bool:
+        """Tell whether a call of a loss has this look."""
+        target = target_of(args, options)
+        if kind != self.kind or type(target) is not torch.Tensor or target.requires_grad:
+            return False
+        if target.dtype is not self.dtype or target.shape != self.target_shape:
+            return False
+        if args[0].shape != self.shape or any(isinstance(o, torch.Tensor) for o in args[2:]):
+            return False
+        return args[2:] == self.args and (
+            not (options or self.options) or LossLook.of(kind, args, options) == self
+        )
+
+
+def target_of(args: tuple[Any, ...], options: Mapping[str, Any]) -> Any:  # noqa: ANN401  # of a script
+    """Return what a loss compares its first argument with."""
+    return args[1] if len(args) > 1 else options.get("target")
+
+
+@dataclass(frozen=True, slots=True)
+class _Group:
+    """Parameters of an optimizer that have the same options."""
+
+    options: list[object]
+    parameters: tuple[tuple[torch.Tensor, bool], ...]
+    """With whether they had a gradient."""
+
+    @classmethod
+    def of(cls, group: Mapping[str, Any]) -> _Group:
+        return cls(_options(group), tuple((p, p.grad is not None) for p in group["params"]))
+
+
+@dataclass(frozen=True, slots=True)
+class OptimizerLook:
+    """An optimizer as it was when it took a step."""
+
+    state: object
+    groups: tuple[_Group, ...]
+
+    @classmethod
+    def of(cls, optimizer: torch.optim.Optimizer) -> OptimizerLook:
+        """Return its look of now."""
+        found = optimizer.param_groups
+        return cls(optimizer.state, tuple(map(_Group.of, found)))
+
+    def is_same(self, optimizer: torch.optim.Optimizer) -> bool:
+        """Tell whether it would take a step of the same kind for the same parameters."""
+        found = optimizer.param_groups
+        if optimizer.state is not self.state or len(found) != len(self.groups):
+            return False
+        if has_hooks(optimizer):
+            return False
+        for group, known in zip(found, self.groups, strict=True):
+            of_group = group["params"]
+            if len(of_group) != len(known.parameters) or _options(group) != known.options:
+                return False
+            for one, (parameter, is_stepped) in zip(of_group, known.parameters, strict=True):
+                if one is not parameter or (one.grad is not None) is not is_stepped:
+                    return False
+        return True
+
+
+def _options(group: Mapping[str, Any]) -> list[object]:
+    return [bool(group.get(name)) for name in _SEEN]
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where an argument of a graph comes from."""
+
+    index: int | None
+    """Among the leaves of the call's arguments; None: it is always the same."""
+    value: object = None
+
+
+@dataclass(slots=True, eq=False)
+class KnownStep:
+    """A step that was followed: what it counts, and what must be the same for another one."""
+
+    guards: Guards
+    trained: Programs
+    program: TrainingProgram
+    capture: Capture
+    compute: Callable[..., object]
+    """Computes the graph on the host."""
+    sources: tuple[Source, ...]
+    """Where the arguments of the graph come from."""
+    seeded: int
+    """Which leaf of the module's result the backward pass begins at."""
+    names: tuple[str | None, ...]
+    """The outputs of the graph that the leaves of the result are."""
+    look: LossLook | None
+    """None: the loss is inside the module, or the host's."""
+    taken: TakenLoss | None
+    cuts: Mapping[torch.Tensor, Cut]
+    """The pieces of the parameters that get gradients."""
+    flop: int
+    """What the host computes in the backward pass."""
+    optimizer: OptimizerLook
+    version: int
+    """The version of the optimizers that there were."""
+    tallies: tuple[tuple[str, Tally], ...]
+    """What counts what: the passes, clipping, the step."""
+    rows: int
+    count: int = field(default=0)
+    """Steps that are not accounted for yet."""
+
+    @property
+    def clips(self) -> tuple[str, ...]:
+        """The functions that clip gradients, in their order."""
+        return tuple(name for name, _ in self.tallies[1:-1])
+
+    def parameters(self) -> Iterable[torch.Tensor]:
+        """Return the parameters that get gradients."""
+        return self.cuts.keys()
+
+
+def leaves_of(args: tuple[object, ...], kwargs: Mapping[str, object]) -> Sequence[object]:
+    """Return what the arguments of a call are made of."""
+    if not kwargs and all(isinstance(arg, torch.Tensor) for arg in args):
+        return args  # as it is nearly always
+    return cast("list[object]", pytree.tree_leaves((args, dict(kwargs))))

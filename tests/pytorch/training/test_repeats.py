@@ -1,0 +1,248 @@
+"""Steps that are repeated: values are plain Python's, and all counts those of followed steps."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional
+
+from onewafer.pytorch import Fidelity, Session, WaferOptions, run_on
+from onewafer.pytorch.training.repeats import Repeats
+from tests.pytorch.training.loops import batch, perceptron, state_of
+
+STEPS = 9
+
+
+class Loop:
+    """A training loop of some steps, in which something else happens at some of them."""
+
+    def __init__(self) -> None:
+        self.model = perceptron()
+        self.optimizer = torch.optim.AdamW(self.model.parameters(), lr=0.01)
+        self.seen: list[torch.Tensor] = []
+
+    def run(self) -> list[torch.Tensor]:
+        for index in range(STEPS):
+            self.take(index)
+        return [*self.seen, *state_of(self.model, self.optimizer)]
+
+    def take(self, index: int) -> None:
+        del index
+        self.step(*batch())
+
+    def step(self, x: torch.Tensor, y: torch.Tensor) -> None:
+        self.optimizer.zero_grad()
+        loss = self.loss(self.model(x), y)
+        loss.backward()
+        self.before_step()
+        self.optimizer.step()
+        self.seen.append(loss.detach())
+
+    def loss(self, logits: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        return functional.cross_entropy(logits, y)
+
+    def before_step(self) -> None:
+        pass
+
+
+class Clipped(Loop):
+    def before_step(self) -> None:
+        self.seen.append(nn.utils.clip_grad_norm_(self.model.parameters(), 0.1))
+
+
+class Inside(Loop):
+    """A model that returns its loss beside its logits."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        inner, optimizer = self.model, self.optimizer
+
+        class WithLoss(nn.Module):
+            def __init__(self) -> None:
+                super().__init__()
+                self.inner, self.dropout = inner, nn.Dropout(0.2)
+
+            def forward(self, x: torch.Tensor, y: torch.Tensor) -> dict[str, torch.Tensor]:
+                logits = self.dropout(self.inner(x))
+                return {"logits": logits, "loss": functional.cross_entropy(logits, y)}
+
+        self.whole, self.optimizer = WithLoss(), optimizer
+
+    def step(self, x: torch.Tensor, y: torch.Tensor) -> None:
+        self.optimizer.zero_grad()
+        found = self.whole(x, y=y)
+        found["loss"].backward()
+        self.optimizer.step()
+        self.seen += [found["loss"].detach(), found["logits"].detach()]
+
+
+class Evaluated(Loop):
+    def take(self, index: int) -> None:
+        super().take(index)
+        if index % 4 == 3:
+            with torch.no_grad():
+                self.seen.append(self.model.eval()(batch()[0]))
+            self.model.train()
+
+
+class Edited(Loop):
+    """Edits that PyTorch counts, and one that it does not."""
+
+    def take(self, index: int) -> None:
+        super().take(index)
+        if index == 4:
+            self.model[0].weight.data[0, 0] += 1
+        if index == 6:
+            with torch.no_grad():
+                self.model[2].bias.mul_(0.5)
+
+
+class OddRows(Loop):
+    def take(self, index: int) -> None:
+        self.step(*batch(5 - index % 2))
+
+
+class Accumulated(Loop):
+    """A second backward pass before a step, once the step is known."""
+
+    def before_step(self) -> None:
+        if len(self.seen) == 5:
+            x, y = batch()
+            self.loss(self.model(x), y).backward()
+
+
+class LoadedState(Loop):
+    def take(self, index: int) -> None:
+        super().take(index)
+        if index == 5:
+            self.optimizer.load_state_dict(self.optimizer.state_dict())
+            self.model.load_state_dict(self.model.state_dict())
+
+
+class ChangedGradient(Loop):
+    def before_step(self) -> None:
+        if len(self.seen) == 5:
+            self.model[2].bias.grad.mul_(0.5)
+
+
+class Hooked(Loop):
+    def take(self, index: int) -> None:
+        if index == 5:
+            self.model[2].weight.register_hook(lambda gradient: gradient * 0.5)
+        super().take(index)
+
+
+class NewParameter(Loop):
+    """Another tensor in the place of a parameter, which the optimizer does not have."""
+
+    def take(self, index: int) -> None:
+        if index == 5:
+            self.model[2].bias = nn.Parameter(torch.zeros(4))
+        super().take(index)
+
+
+class OtherStep(Loop):
+    """Options that decide whether the wafer takes a step."""
+
+    def take(self, index: int) -> None:
+        self.optimizer.param_groups[0]["lr"] *= 0.9
+        self.optimizer.param_groups[0]["amsgrad"] = False
+        if index == 5:
+            self.optimizer = torch.optim.SGD(self.model.parameters(), lr=0.01)
+        super().take(index)
+
+
+class OtherWork(Loop):
+    """A penalty outside of the model, whose gradient the host computes."""
+
+    def loss(self, logits: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        loss = super().loss(logits, y)
+        if len(self.seen) < 5:
+            return loss
+        weight = self.model[0].weight
+        return loss + (weight @ weight.T).square().mean()
+
+
+class OtherLoss(Loop):
+    def loss(self, logits: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        if len(self.seen) < 5:
+            return super().loss(logits, y)
+        return functional.mse_loss(logits, torch.ones_like(logits))
+
+
+class TwiceDifferentiated(Loop):
+    def before_step(self) -> None:
+        if len(self.seen) == 5:
+            x, y = batch()
+            loss = self.loss(self.model(x), y)
+            (slope,) = torch.autograd.grad(loss, self.model[0].weight, create_graph=True)
+            slope.square().sum().backward()
+
+
+class WithoutBackward(Loop):
+    def take(self, index: int) -> None:
+        super().take(index)
+        if index == 5:
+            self.seen.append(self.model(batch()[0]).detach())
+
+
+class FailedBackward(Loop):
+    def take(self, index: int) -> None:
+        if index == 5:
+            x, y = batch()
+            loss = self.loss(self.model(x), y)
+            with torch.no_grad():
+                self.model[2].weight.add_(1)
+            with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+                loss.backward()
+        super().take(index)
+
+
+EXACT = (
+    *(Loop, Clipped, Inside, Evaluated, Edited, OddRows, Accumulated, LoadedState),
+    *(ChangedGradient, Hooked, NewParameter, OtherStep),
+)
+"""Loops of which each step is counted as if it had been followed."""
+UNFOLLOWED = OtherWork, OtherLoss, TwiceDifferentiated, WithoutBackward, FailedBackward
+"""Loops with a step that goes on as no known one, which is followed from its loss on only."""
+
+
+def run(kind: type[Loop]):
+    """Return what a loop gives on the wafer, the report, and how many steps were repeated."""
+    options = WaferOptions(fidelity=Fidelity.MODEL, rectangle=(2, 1), simulate_budget=0)
+    session = Session(options)
+    torch.manual_seed(0)
+    with run_on(session):
+        loop = kind()
+        found = loop.run()
+    return found, session.report(is_over=True), session.training.repeats.num_repeated
+
+
+def without_places(report):
+    """Return the causes and numbers of what the host did, without the lines."""
+    return sorted((one.cause, one.reason, one.calls, one.flop) for one in report.host)
+
+
+@pytest.mark.parametrize("kind", [*EXACT, *UNFOLLOWED])
+@pytest.mark.alternate
+def test_values_are_those_of_plain_python(kind):
+    torch.manual_seed(0)
+    expected = kind().run()
+    found, report, num_repeated = run(kind)
+    assert all(torch.equal(one, other) for one, other in zip(expected, found, strict=True))
+    assert num_repeated >= 2
+    assert report.flop.share > 0.7
+
+
+@pytest.mark.parametrize("kind", EXACT)
+def test_counts_are_those_of_followed_steps(kind, monkeypatch):
+    report = run(kind)[1]
+    monkeypatch.setattr(Repeats, "find", lambda *_: None)
+    followed, num_repeated = run(kind)[1:]
+    assert num_repeated == 0
+    assert report.programs == followed.programs
+    assert replace(report, host=()) == replace(followed, host=())
+    assert without_places(report) == without_places(followed)
