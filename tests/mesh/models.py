@@ -243,6 +243,8 @@ class Decoder:
 
     has_transform: bool = False
     """Whether there is one more layer before the head."""
+    has_head_norms: bool = False
+    """Whether each head of queries and keys is normalised, with a weight of its own."""
 
     @property
     def graph(self) -> Graph:
@@ -288,6 +290,11 @@ class Decoder:
                 for name in ("cosine", "sine"):
                     model.parameter(name, self.rows + 2, head_dim)
             count = counts[part]
+            if self.has_head_norms:
+                size, name = count * head_dim, f"{layer}.{part}.norm"
+                weight = model.parameter(f"{name}.weight", size)
+                norm = RmsNorm(model.tensor(name, size), lines[part], weight, 1e-5, count)
+                lines[part] = model.append(norm)
             rotated = model.tensor(f"{layer}.{part}.rotated", count * head_dim)
             lines[part] = model.append(Rotary(rotated, lines[part], "cosine", "sine", count))
         attended = model.tensor(f"{layer}.attended", features)

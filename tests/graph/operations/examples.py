@@ -157,6 +157,7 @@ LIST = (
     graph((X, Y), (), RmsNormWeightGradient(tensor("r", 3), "x", "y", 1e-6, 2)),
     graph((X, Y), (GROUP,), LayerNormInputGradient(KEPT, "x", "y", "g", 1e-6, 2)),
     graph((X, Y), (), LayerNormWeightGradient(tensor("r", 3), "x", "y", 1e-6, 2)),
+    graph((X, Y), (), RmsNormWeightGradient(tensor("r", 6), "x", "y", 1e-6, 2, is_shared=False)),
     graph((X, Y), (), SoftmaxGradient(KEPT, "x", "y", 3)),
     graph((X, Y), (), BatchedOuter(tensor("r", 6, 6), "x", "y", 2, 2)),
     graph((X,), (), SliceFeatures(tensor("r", 4, 2), "x", 3, 2)),

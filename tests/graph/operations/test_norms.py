@@ -22,6 +22,14 @@ def test_rms_norm(groups):
     np.testing.assert_allclose(found, expected.reshape(5, 12).numpy(), rtol=1e-12)
 
 
+def test_a_norm_whose_groups_have_weights_of_their_own():
+    x, w, b, groups = random(1, 5, 12), random(2, 12), random(3, 12), (5, 3, 4)
+    norm = LayerNorm(Tensor("r", x.shape, F32), "x", "w", "b", 1e-3, 3)
+    found = compute(norm, {"x": x, "w": w, "b": b})
+    normalised = functional.layer_norm(t(x).reshape(groups), (4,), eps=1e-3).reshape(5, 12)
+    np.testing.assert_allclose(found, (normalised * t(w) + t(b)).numpy(), rtol=1e-8)
+
+
 @pytest.mark.parametrize("groups", [1, 2, 6])
 def test_layer_norm(groups):
     size = 12 // groups

@@ -41,6 +41,8 @@ CASES = {
     "bidirectional": (Decoder(kv_heads=4, has_rotary=False, is_causal=False), (3, 2), "wse3"),
     "a head across the table that it is": (Decoder(has_transform=True), (2, 3), "wse3"),
     "grouped queries, a head on two PEs": (Decoder(), (3, 4), "wse3"),
+    "norms of heads, two on a PE": (Decoder(has_head_norms=True), (2, 3), "wse2"),
+    "norms of heads on two PEs": (Decoder(has_head_norms=True, heads=2), (3, 4), "wse3"),
     "an adapter, which lies across what it adds to": (Decoder(rank=3), (3, 2), "wse3"),
 }
 

@@ -56,7 +56,8 @@ class _Norm(Operation):
         wrong = wrong_groups(features, self.groups)
         for field in fields_with(type(self), PARAMETERS):
             vector = tensors[getattr(self, field)]
-            wrong = wrong or wrong_vector(field, vector, features // self.groups)
+            size = features if vector.shape == (features,) else features // self.groups
+            wrong = wrong or wrong_vector(field, vector, size)
         return wrong
 
 
@@ -72,7 +73,7 @@ class RmsNorm(_Norm):
 
     input: ValueName
     weight: ParameterName
-    """A parameter of shape (features / groups,), the same for all groups."""
+    """A parameter of shape (features / groups,), the same for all groups, or (features,)."""
     epsilon: float
     groups: int = 1
     """Groups of consecutive features of equal size: the heads, where each is normalised alone."""
@@ -81,15 +82,16 @@ class RmsNorm(_Norm):
         """Return its result in a launch."""
         groups = _groups(launch[self.input], self.groups)
         square = (groups * groups).mean(axis=-1, keepdims=True)
-        scaled = groups / np.sqrt(square + self.epsilon) * launch[self.weight]
+        scaled = groups / np.sqrt(square + self.epsilon) * _like(launch[self.weight], groups)
         return scaled.reshape(launch[self.input].shape)
 
     def add_gradients(self, gradient: str, backward: Backward) -> None:
         """Add what the scale of each group, and the weight, are responsible for."""
         numbers = self.epsilon, self.groups
         operands = gradient, self.input
+        is_shared = backward.shape(self.weight) != backward.shape(self.input)[-1:]
         backward.give(self.input, RmsNormInputGradient, *operands, self.weight, *numbers)
-        backward.give(self.weight, RmsNormWeightGradient, *operands, *numbers)
+        backward.give(self.weight, RmsNormWeightGradient, *operands, *numbers, is_shared)
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,9 +107,9 @@ class LayerNorm(_Norm):
 
     input: ValueName
     weight: ParameterName
-    """A parameter of shape (features / groups,), the same for all groups."""
+    """A parameter of shape (features / groups,), the same for all groups, or (features,)."""
     bias: ParameterName
-    """A parameter of shape (features / groups,), the same for all groups."""
+    """A parameter of shape (features / groups,), the same for all groups, or (features,)."""
     epsilon: float
     groups: int = 1
     """Groups of consecutive features of equal size: the heads, where each is normalised alone."""
@@ -117,16 +119,20 @@ class LayerNorm(_Norm):
         groups = _groups(launch[self.input], self.groups)
         centred = groups - groups.mean(axis=-1, keepdims=True)
         variance = (centred * centred).mean(axis=-1, keepdims=True)
-        scaled = centred / np.sqrt(variance + self.epsilon) * launch[self.weight]
-        return (scaled + launch[self.bias]).reshape(launch[self.input].shape)
+        weight, bias = (_like(launch[name], groups) for name in (self.weight, self.bias))
+        scaled = centred / np.sqrt(variance + self.epsilon) * weight
+        return (scaled + bias).reshape(launch[self.input].shape)
 
     def add_gradients(self, gradient: str, backward: Backward) -> None:
         """Add what mean and scale of each group, weight and bias are responsible for."""
         numbers = self.epsilon, self.groups
         operands = gradient, self.input
+        features = backward.shape(self.input)[-1:]
+        is_shared = backward.shape(self.weight) != features
         backward.give(self.input, LayerNormInputGradient, *operands, self.weight, *numbers)
-        backward.give(self.weight, LayerNormWeightGradient, *operands, *numbers)
-        backward.give(self.bias, SumRows, gradient, self.groups)
+        backward.give(self.weight, LayerNormWeightGradient, *operands, *numbers, is_shared)
+        groups = 1 if backward.shape(self.bias) == features else self.groups
+        backward.give(self.bias, SumRows, gradient, groups)
 
 
 class _NormGradient(_Norm):
@@ -164,7 +170,8 @@ class _NormInputGradient(_NormGradient):
     def evaluate(self, launch: Launch) -> Array:
         """Return its result in a launch."""
         normalised, factors = self._normalised(launch)
-        weighted = _groups(launch[self.gradient], self.groups) * launch[self.weight]
+        gradient = _groups(launch[self.gradient], self.groups)
+        weighted = gradient * _like(launch[self.weight], gradient)
         along = normalised * (weighted * normalised).mean(axis=-1, keepdims=True)
         if self._is_centred:
             weighted = weighted - weighted.mean(axis=-1, keepdims=True)
@@ -186,7 +193,7 @@ class RmsNormInputGradient(_NormInputGradient):
     gradient: ValueName
     input: ValueName
     weight: ParameterName
-    """A parameter of shape (features / groups,), the same for all groups."""
+    """A parameter of shape (features / groups,), the same for all groups, or (features,)."""
     epsilon: float
     groups: int = 1
     """Groups of consecutive features of equal size."""
@@ -207,20 +214,22 @@ class LayerNormInputGradient(_NormInputGradient):
     gradient: ValueName
     input: ValueName
     weight: ParameterName
-    """A parameter of shape (features / groups,), the same for all groups."""
+    """A parameter of shape (features / groups,), the same for all groups, or (features,)."""
     epsilon: float
     groups: int = 1
     """Groups of consecutive features of equal size."""
 
 
 class _NormWeightGradient(_NormGradient):
-    """A sum over rows and groups of products of a gradient with what was normalised."""
+    """A sum over rows of products of a gradient with what was normalised; and over groups."""
 
     __slots__ = ()
 
+    is_shared: bool
+
     def result_shape(self, tensors: Tensors) -> tuple[int, ...]:
-        """Return the features of a group."""
-        return (tensors[self.input].shape[-1] // self.groups,)
+        """Return the features of a group, or all."""
+        return (tensors[self.input].shape[-1] // (self.groups if self.is_shared else 1),)
 
     def count_flop(self, tensors: Tensors) -> int:
         """Return the floating point operations of a launch."""
@@ -230,14 +239,15 @@ class _NormWeightGradient(_NormGradient):
         """Return its result in a launch."""
         normalised, _ = self._normalised(launch)
         products = _groups(launch[self.gradient], self.groups) * normalised
-        return products.reshape(-1, products.shape[-1]).sum(axis=0)
+        features = products.shape[-1] * (1 if self.is_shared else self.groups)
+        return products.reshape(-1, features).sum(axis=0)
 
 
 @dataclass(frozen=True, slots=True)
 class RmsNormWeightGradient(_NormWeightGradient):
     """Give the gradient of the weight of an `RmsNorm`: `result = Σ gradient[g] · n`.
 
-    The sum runs over all groups g of all rows, with n the normalised input of the group.
+    The sum runs over all rows, and all groups g that share a weight, with n the normalised input.
     """
 
     element_flop = 5
@@ -249,13 +259,15 @@ class RmsNormWeightGradient(_NormWeightGradient):
     epsilon: float
     groups: int = 1
     """Groups of consecutive features of equal size."""
+    is_shared: bool = True
+    """Whether all groups have the same weight: the sum runs over them, too."""
 
 
 @dataclass(frozen=True, slots=True)
 class LayerNormWeightGradient(_NormWeightGradient):
     """Give the gradient of the weight of a `LayerNorm`: `result = Σ gradient[g] · n`.
 
-    The sum runs over all groups g of all rows, with n the normalised input of the group.
+    The sum runs over all rows, and all groups g that share a weight, with n the normalised input.
     """
 
     element_flop = 7
@@ -267,6 +279,8 @@ class LayerNormWeightGradient(_NormWeightGradient):
     epsilon: float
     groups: int = 1
     """Groups of consecutive features of equal size."""
+    is_shared: bool = True
+    """Whether all groups have the same weight: the sum runs over them, too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -324,6 +338,11 @@ class SoftmaxGradient(Operation):
         gradient, shares = (_groups(launch[n], self.groups) for n in self.activation_operands)
         inner = (gradient * shares).sum(axis=-1, keepdims=True)
         return (shares * (gradient - inner)).reshape(launch[self.shares].shape)
+
+
+def _like(vector: Array, groups: Array) -> Array:
+    """Return the vector of each of some groups, or of all of them."""
+    return vector.reshape(-1, groups.shape[-1])
 
 
 def _groups(rows: Array, count: int) -> Array:

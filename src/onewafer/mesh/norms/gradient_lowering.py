@@ -11,7 +11,7 @@ from onewafer import graph
 from onewafer.errors import UnsupportedOperationError
 from onewafer.mesh.lowering.lowering import Lowering, Lowerings
 from onewafer.mesh.norms.gradients import AddToNormWeight, BackFromNorm, SumNormProducts
-from onewafer.mesh.norms.lowering import groups_of, relate
+from onewafer.mesh.norms.lowering import groups_of, num_copies, relate
 
 if TYPE_CHECKING:
     from onewafer.mesh.lowering.builder import Builder
@@ -44,7 +44,8 @@ class NormInputGradientLowering(Lowering[InputGradient]):
         layout = builder.layouts[operation.result.name]
         groups = groups_of(operation, layout)
         found = _found(operation, builder, is_centred=self._is_centred)
-        weight = builder.parameters.place_vector(operation.weight, layout, copies=groups.num_groups)
+        copies = num_copies(operation, operation.weight, builder)
+        weight = builder.parameters.place_vector(operation.weight, layout, copies=copies)
         columns = groups.num_groups * (1 if found.sums is None else 2)
         totals = builder.spare(source.rows, columns)
         known = found, groups, layout.axis
@@ -71,7 +72,7 @@ class NormWeightGradientLowering(Lowering[WeightGradient]):
         layout = builder.layouts[name]
         groups = groups_of(operation, layout)
         found = _found(operation, builder, is_centred=self._is_centred)
-        if groups.num_groups > 1:
+        if operation.is_shared and groups.num_groups > 1:
             raise UnsupportedOperationError(
                 "the gradient of a weight that heads share is not supported on the wafer"
             )

@@ -203,7 +203,6 @@ class AddToNormWeight(_NormStep):
     input: Block
     found: NormTotals
     groups: Groups
-    """One."""
     axis: Axis
     """The axis over which the features are blocked."""
 

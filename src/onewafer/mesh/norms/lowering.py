@@ -58,7 +58,8 @@ class RmsNormLowering(Lowering[RmsNorm]):
             return
         layout = builder.layouts[operation.result.name]
         groups = groups_of(operation, layout)
-        weight = builder.parameters.place_vector(operation.weight, layout, copies=operation.groups)
+        copies = num_copies(operation, operation.weight, builder)
+        weight = builder.parameters.place_vector(operation.weight, layout, copies=copies)
         source = builder.blocks[operation.input]
         squares = _totals(operation, builder, groups)
         builder.append(SumSquares(squares, source, groups, layout.axis))
@@ -115,7 +116,9 @@ class LayerNormLowering(Lowering[LayerNorm]):
         layout = builder.layouts[operation.result.name]
         axis, groups = layout.axis, groups_of(operation, layout)
         weight, bias = (
-            builder.parameters.place_vector(vector, layout, copies=operation.groups)
+            builder.parameters.place_vector(
+                vector, layout, copies=num_copies(operation, vector, builder)
+            )
             for vector in (operation.weight, operation.bias)
         )
         source = builder.blocks[operation.input]
@@ -160,7 +163,8 @@ def _bound(operation: RmsNorm | LayerNorm, source: Bounded, distances: Distances
     mean = squares.mean(axis=-1, keepdims=True) + operation.epsilon
     share = np.where(off < mean, off / (2 * np.maximum(mean - off, 1e-300)), np.inf)
     share += 3 * distances.gamma(1)
-    weight = np.abs(distances.of(operation.weight).exact) / np.sqrt(mean)
+    weight = distances.of(operation.weight).exact.reshape(-1, groups.exact.shape[-1])
+    weight = np.abs(weight) / np.sqrt(mean)
     error = weight * (groups.error * (1 + share) + np.abs(groups.exact) * share)
     error += distances.gamma(4) * weight * groups.magnitude * (1 + share)
     return distances.rounded(Bounded(exact, error.reshape(exact.shape)))
@@ -178,6 +182,12 @@ def groups_of(operation: AnyNorm, layout: Layout) -> Groups:
     """Return how the features of an operation's operand form groups."""
     members = layout.order.members if operation.groups > 1 else 1
     return Groups(operation.groups, operation.result.shape[-1] // operation.groups, members)
+
+
+def num_copies(operation: AnyNorm, vector: str, builder: Builder) -> int:
+    """Return how many groups share a vector: 1 if each has its own."""
+    has_all = builder.tensor(vector).shape == operation.result.shape[-1:]
+    return 1 if has_all else operation.groups
 
 
 LOWERINGS: Lowerings = {RmsNorm: RmsNormLowering(), LayerNorm: LayerNormLowering()}

@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+import torch
+
 from onewafer.graph import LayerNorm, RmsNorm
-from onewafer.pytorch.lowering.operands import Normalised, Value
+from onewafer.pytorch.lowering.operands import External, Normalised, Value
 from onewafer.pytorch.lowering.writer import write
 
 if TYPE_CHECKING:
@@ -19,20 +21,31 @@ def write_norm(
 ) -> Value:
     """Write a norm over the last dimension; each group of features has the same weight.
 
-    Only one of a value less its mean has a bias.
+    Only one of a value less its mean has a bias. Where it is trained, the weight of many groups is
+    repeated for each: PyTorch adds their gradients up.
     """
     value = norm.value
     source = writer.whole(replace(value, is_wide=False))
     features, groups = source.shape[-1], source.count_groups()
-    vector = writer.parameter(weight, "weight").name
+    vector = writer.parameter(_of_all(writer, weight, groups), "weight").name
     result = writer.result(name, *source.tensor.shape)
     if norm.is_centred:
-        shift = writer.parameter(bias or writer.filled(0.0, features), "bias").name
+        bias = bias or writer.filled(0.0, features)
+        shift = writer.parameter(_of_all(writer, bias, groups), "bias").name
         operands = source.tensor.name, vector, shift
         writer.emit(LayerNorm(result, *operands, norm.epsilon, groups))
     else:
         writer.emit(RmsNorm(result, source.tensor.name, vector, norm.epsilon, groups))
     return Value(result, source.layout, is_wide=value.is_wide)
+
+
+def _of_all(writer: GraphWriter, vector: Operand, groups: int) -> Operand:
+    """Return the vector of one group, or that of all if it is trained."""
+    if groups == 1 or not isinstance(vector, External) or not vector.tensor.requires_grad:
+        return vector
+    return writer.view(
+        vector, f"{vector.name}_of_{groups}", torch.ops.aten.repeat.default, [groups]
+    )
 
 
 @write.register(Normalised)
