@@ -40,8 +40,10 @@ def write_norm(
 
 
 def _of_all(writer: GraphWriter, vector: Operand, groups: int) -> Operand:
-    """Return the vector of one group, or that of all if it is trained."""
-    if groups == 1 or not isinstance(vector, External) or not vector.tensor.requires_grad:
+    """Return the vector of one group, or that of all if it may be trained, which is in float32."""
+    if groups == 1 or not isinstance(vector, External) or writer.format is not torch.float32:
+        return vector
+    if not vector.tensor.requires_grad:
         return vector
     return writer.view(
         vector, f"{vector.name}_of_{groups}", torch.ops.aten.repeat.default, [groups]
