@@ -50,7 +50,7 @@ def take_steps(model, *, steps=3, **inputs):
     optimizer, losses = torch.optim.AdamW(trained, lr=0.1), []
     for _ in range(steps):
         ids = torch.randint(WORDS, (2, TOKENS))
-        loss = model(input_ids=ids, labels=ids, **inputs).loss
+        loss = model(input_ids=ids, **{"labels": ids, **inputs}).loss
         loss.backward()
         optimizer.step()
         optimizer.zero_grad()
@@ -135,17 +135,33 @@ def test_adapters_of_peft_train_beside_frozen_weights():
     check(train)
 
 
-def test_bert_trains_with_labels_and_its_head_is_its_table_of_tokens():
+def test_qwen3_trains_with_norms_that_heads_share():
+    transformers = pytest.importorskip("transformers")
+    sizes = {"vocab_size": WORDS, "hidden_size": 8, "intermediate_size": 12, "head_dim": 4}
+    depth = {"num_hidden_layers": 1, "num_attention_heads": 2, "num_key_value_heads": 1}
+    config = transformers.Qwen3Config(**sizes, **depth)
+    check(lambda: take_steps(transformers.Qwen3ForCausalLM(config), steps=2))
+
+
+@pytest.mark.parametrize(
+    ("kind", "labels"),
+    [
+        pytest.param("MaskedLM", {}, id="a head that is the table of tokens"),
+        pytest.param(
+            "SequenceClassification", {"labels": torch.tensor([0, 1])}, id="a label of each text"
+        ),
+    ],
+)
+def test_bert_trains_with_labels(kind, labels):
     transformers = pytest.importorskip("transformers")
     sizes = {"vocab_size": WORDS, "hidden_size": 8, "intermediate_size": 12}
     depth = {"num_hidden_layers": 1, "num_attention_heads": 2, "max_position_embeddings": TOKENS}
     no_dropout = {"hidden_dropout_prob": 0, "attention_probs_dropout_prob": 0}
 
     def train():
-        model = transformers.BertForMaskedLM(
-            transformers.BertConfig(**sizes, **depth, **no_dropout)
-        )
+        config = transformers.BertConfig(**sizes, **depth, **no_dropout)
+        model = getattr(transformers, f"BertFor{kind}")(config)
         mask = torch.ones(2, TOKENS, dtype=torch.int64)
-        return take_steps(model, steps=2, attention_mask=mask)
+        return take_steps(model, steps=2, attention_mask=mask, **labels)
 
     check(train)
