@@ -65,7 +65,7 @@ def run(fidelity: Fidelity, *loop, **options):
 
 
 def check(expected: list[torch.Tensor], found: list[torch.Tensor], *, is_exact: bool) -> None:
-    """Compare what a loop gives; PyTorch's own evaluation is off by a unit of the last place."""
+    """Compare what a loop gives; `model` evaluates what the host trains operation by operation."""
     evaluation = 9
     for place, (one, other) in enumerate(zip(expected, found, strict=True)):
         if is_exact and place != evaluation:
