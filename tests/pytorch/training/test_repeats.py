@@ -238,6 +238,7 @@ def test_values_are_those_of_plain_python(kind):
 
 
 @pytest.mark.parametrize("kind", EXACT)
+@pytest.mark.alternate
 def test_counts_are_those_of_followed_steps(kind, monkeypatch):
     report = run(kind)[1]
     monkeypatch.setattr(Repeats, "find", lambda *_: None)
