@@ -16,7 +16,7 @@ from onewafer.host import (
 )
 from onewafer.host.run_samples import RunSamples, most_windows
 from onewafer.host.run_spans import keep_first, spans_of
-from onewafer.image import DsdOperation, SectionKind, make_image
+from onewafer.image import DsdOperation, ScalarType, SectionKind, make_image
 from onewafer.recording import RecordingFile, SourceTexts, column_of_window
 from onewafer.simulator import StallReason
 from onewafer.trace.formats import read_trace
@@ -239,6 +239,23 @@ def test_windows_follow_one_another_and_add_up_to_the_run(tmp_path, most, monkey
         columns = [file.column(column_of_window(i, counter)) for i in range(len(windows))]
         np.testing.assert_array_equal(np.sum(columns, axis=0), whole)
         assert counter == "wait_cycles" or sum(int(column.any()) for column in columns) > 1
+
+
+@pytest.mark.parametrize("engine", ["reference", "fast"])
+def test_a_long_operation_is_busy_in_every_window_that_it_spans(engine):
+    kernel = Kernel("long.csl")
+    base = kernel.data("numbers", ScalarType.U32, num_elements=4000)
+    kernel.function("main")
+    numbers = kernel.vector(base, 4000)
+    kernel.operate(DsdOperation.MOV32, numbers, src1=numbers)
+    device = Device(make_image(WSE3, kernel.finish(), routes={}), WSE3, engine=engine)
+    device.load()
+    samples = RunSamples(device.machine, 100)
+    device.launch("main", sampler=samples)
+    windows, columns = samples.taken()
+    busy = [columns[column_of_window(i, "busy_cycles")].item() for i in range(len(windows))]
+    assert len(busy) >= 9
+    assert set(busy[1:-1]) == {100}
 
 
 def test_samples_change_nothing_and_memory_bounds_them():

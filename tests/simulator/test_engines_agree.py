@@ -40,7 +40,7 @@ def observe(make, image, architecture, *, slices=None, is_recording=True):
     state = load_state(image, architecture)
     sink = recorder if is_recording else None
     engine = make(LoadedProgram(image, architecture, state, sink))
-    error, totals = None, []
+    error, totals = None, {}
     try:
         engine.run()
         engine.launch("main", ())
@@ -49,11 +49,12 @@ def observe(make, image, architecture, *, slices=None, is_recording=True):
             if engine.run(max_cycles=min(slices or left, left)) is StopReason.QUIESCENT:
                 break
             if len(totals) < NUM_LOOKS:
-                totals.append(engine.totals().tolist())
+                totals[engine.cycle] = engine.totals().tolist()
                 check_activity(engine)
     except SimulationError as caught:
         error = f"{type(caught).__name__}: {caught}"
     check_activity(engine)
+    totals.pop(engine.cycle, None)  # whether a cut at the end is the end is for engines to say
     statistics = dataclasses.asdict(engine.statistics())
     stalls = statistics.pop("stall_cycles")
     return {

@@ -31,6 +31,7 @@ from onewafer.simulator.fast.kernels.loop import (
 from onewafer.simulator.fast.kernels.recording import EVENTS_PER_PE
 from onewafer.simulator.fast.machine_code.native import bind
 from onewafer.simulator.fast.reports.counters import (
+    count_bulk,
     count_hops,
     count_link_wavelets,
     count_of_blocks,
@@ -208,6 +209,7 @@ class FastEngine:
         links = count_link_wavelets(s).reshape(*shape, len(Direction))
         elements = column(f.PE_ELEMENTS) + count_of_blocks(s, f.BLOCK_ELEMENTS).reshape(shape)
         path = column(f.PE_PATH_CYCLES) + count_of_blocks(s, f.BLOCK_PATH_CYCLES).reshape(shape)
+        path += count_bulk(s, self._cycle).reshape(shape)
         stalls = count_stalls(s, self._cycle)
         return Statistics(
             cycles=self._cycle,
@@ -230,6 +232,7 @@ class FastEngine:
 
         for bands in self._bands:
             self._team.do(count, bands)
+        totals[Total.BUSY_CYCLES] += count_bulk(self._arrays, self._cycle)
         return totals
 
     def waiting(self) -> Waiting:

@@ -149,6 +149,10 @@ class DataPath:
             if operation is not None and operation.is_held_by(threads):
                 self._note_stall(operation, cycle, None)
 
+    def busy(self, cycle: int) -> int:
+        """Return the cycles that operations have had up to `cycle`, settled or not."""
+        return self.cycles + (max(cycle - self.bulk_since, 0) if self.bulk is not None else 0)
+
     def settle(self, cycle: int) -> None:
         """Account for operations that ran since the last tick, and end finished ones."""
         bulk = self.bulk

@@ -213,7 +213,7 @@ class ReferenceEngine:
         return Statistics(
             cycles=self._cycle,
             main_thread_cycles=of_elements(lambda e: e.main_thread_cycles),
-            data_path_cycles=of_elements(lambda e: e.path.cycles),
+            data_path_cycles=of_elements(lambda e: e.path.busy(self._cycle)),
             instructions=of_elements(lambda e: e.num_instructions),
             dsd_elements=of_elements(lambda e: e.path.num_elements),
             task_starts=of_elements(lambda e: e.task_starts),

@@ -48,6 +48,15 @@ def count_hops(s: Arrays) -> int:
     return int(s.fifos[buffers, f.FIFOS_PUSHED].sum() + tails.sum(dtype=np.int64))
 
 
+def count_bulk(s: Arrays, cycle: int) -> Integers:
+    """Return the cycles that running memory-only operations have had up to `cycle`, `[num_pes]`.
+
+    They have the data path to themselves, and are counted when something comes between or they end.
+    """
+    served: Integers = cycle - int(s.clock[f.BASE]) - s.pes[:, f.PE_BULK_SINCE]
+    return np.where(s.pes[:, f.PE_BULK] == f.NONE, 0, np.maximum(served, 0))
+
+
 def count_stalls(s: Arrays, cycle: int) -> Integers:
     """Return the cycles that units have waited up to `cycle`, `[num_pes, reason]`."""
     stalls = s.pes[:, f.PE_STALLS : f.PE_STALLS + len(StallReason)].copy()
