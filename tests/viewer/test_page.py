@@ -499,6 +499,7 @@ def test_the_page_follows_a_run_until_it_is_over(browser, tmp_path):
         assert find(browser, "#panel h2").text == "PE (1, 1)"
 
 
+@pytest.mark.slow
 def test_the_page_waits_for_a_run_that_has_not_begun(browser, tmp_path):
     path = tmp_path / "run.parquet"
     run = AwaitedRun(path, {})

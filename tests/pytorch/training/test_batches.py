@@ -76,6 +76,7 @@ def check(expected: list[torch.Tensor], found: list[torch.Tensor], *, is_exact: 
 
 @pytest.mark.parametrize("take_loss", [inside, outside])
 @pytest.mark.parametrize("fidelity", [Fidelity.MODEL, Fidelity.FABRIC])
+@pytest.mark.alternate
 def test_parts_of_a_batch_are_launched_one_after_the_other(take_loss, fidelity):
     expected, found, report = run(fidelity, take_loss)
     check(expected, found, is_exact=fidelity is Fidelity.MODEL)

@@ -152,6 +152,7 @@ def test_qwen3_trains_with_norms_that_heads_share():
         ),
     ],
 )
+@pytest.mark.alternate
 def test_bert_trains_with_labels(kind, labels):
     transformers = pytest.importorskip("transformers")
     sizes = {"vocab_size": WORDS, "hidden_size": 8, "intermediate_size": 12}

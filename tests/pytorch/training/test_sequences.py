@@ -129,6 +129,7 @@ def test_values_of_the_host_are_those_of_plain_python(take_loss):
     assert not [cause for cause in report.host if cause.cause is Cause.REFUSAL]
 
 
+@pytest.mark.slow
 def test_values_are_those_of_plain_python_where_first_launches_are_simulated():
     session = Session(WaferOptions(fidelity=Fidelity.AUTO, rectangle=(2, 2)))
     expected = train(inside, steps=1)
