@@ -34,8 +34,7 @@ _FLAGS = (
     "--use-angle=swiftshader",
     "--enable-unsafe-swiftshader",
 )
-_IS_READY = "return document.documentElement.dataset.ready"
-_FIRST = "return performance.getEntriesByName('first picture')[0].startTime"
+_FIRST = "return performance.getEntriesByName('first picture')[0]?.startTime"
 _STEP = """
 const done = arguments[1];
 const start = performance.now();
@@ -61,8 +60,7 @@ def open_page(browser: webdriver.Chrome, url: str) -> float:
     browser.get("about:blank")
     browser.get(url)
     wait = WebDriverWait(browser, _LONGEST_SECONDS, poll_frequency=0.05)
-    wait.until(lambda _: browser.execute_script(_IS_READY))  # pyright: ignore[reportUnknownMemberType, reportUnknownLambdaType]  # selenium's hints
-    return float(browser.execute_script(_FIRST))  # pyright: ignore[reportUnknownMemberType, reportUnknownArgumentType]  # likewise
+    return float(wait.until(lambda _: browser.execute_script(_FIRST)))  # pyright: ignore[reportUnknownMemberType, reportUnknownArgumentType, reportUnknownLambdaType]  # selenium's hints
 
 
 def zoom_steps(browser: webdriver.Chrome) -> Iterator[float]:
