@@ -180,16 +180,20 @@ class BatchNormInputGradient(_BatchNormGradient):
         return scale * launch[self.weight] * (gradient - shares)
 
 
-@dataclass(frozen=True, slots=True)
-class BatchNormWeightGradient(_BatchNormGradient):
-    """Give the gradient of the weight of a `BatchNorm`: `result[f] = Σᵣ d[r, f] · x[r, f]`.
+class OfNormWeight(Operation):
+    """The gradient of the weight of a norm: `result[f] = Σᵣ d[r, f] · x[r, f]`.
 
     d is the gradient, x the normalised input; two-dimensional.
     """
 
+    __slots__ = ()
+
     gradient: ValueName
     input: ValueName
-    epsilon: float
+
+    def _normalized(self, launch: Launch) -> tuple[Array, Array]:
+        """Return the input with mean 0 and variance 1, and what it was scaled by."""
+        raise NotImplementedError
 
     def result_shape(self, tensors: Tensors) -> tuple[int, ...]:
         """Return the features."""
@@ -202,4 +206,17 @@ class BatchNormWeightGradient(_BatchNormGradient):
     def evaluate(self, launch: Launch) -> Array:
         """Return its result in a launch."""
         normalized, _ = self._normalized(launch)
-        return (launch[self.gradient] * normalized).sum(axis=0)
+        gradient = launch[self.gradient]
+        return (gradient * normalized.reshape(gradient.shape)).sum(axis=0)
+
+
+@dataclass(frozen=True, slots=True)
+class BatchNormWeightGradient(_BatchNormGradient, OfNormWeight):
+    """Give the gradient of the weight of a `BatchNorm`: `result[f] = Σᵣ d[r, f] · x[r, f]`.
+
+    d is the gradient, x the normalised input; two-dimensional.
+    """
+
+    gradient: ValueName
+    input: ValueName
+    epsilon: float

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from onewafer.graph.operations.batch_norms import OfNormWeight
 from onewafer.graph.operations.checks import (
     MATRIX,
     not_a_matrix,
@@ -157,7 +158,7 @@ class GroupNormInputGradient(_GroupNormGradient):
 
 
 @dataclass(frozen=True, slots=True)
-class GroupNormWeightGradient(_GroupNormGradient):
+class GroupNormWeightGradient(_GroupNormGradient, OfNormWeight):
     """Give the gradient of the weight of a `GroupNorm`: `result[f] = Σᵣ d[r, f] · x[r, f]`.
 
     d is the gradient, x the normalised input; two-dimensional.
@@ -168,17 +169,3 @@ class GroupNormWeightGradient(_GroupNormGradient):
     rows: int
     groups: int
     epsilon: float
-
-    def result_shape(self, tensors: Tensors) -> tuple[int, ...]:
-        """Return the features."""
-        return (tensors[self.input].shape[-1],)
-
-    def count_flop(self, tensors: Tensors) -> int:
-        """Return the floating point operations of a launch."""
-        return 4 * tensors[self.input].num_elements
-
-    def evaluate(self, launch: Launch) -> Array:
-        """Return its result in a launch."""
-        normalized, _ = self._normalized(launch)
-        gradient = launch[self.gradient]
-        return (gradient * normalized.reshape(gradient.shape)).sum(axis=0)

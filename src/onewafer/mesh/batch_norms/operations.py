@@ -270,8 +270,45 @@ class SumBatchProducts(_OfStatistics):
         return Conflicts(self.samples * is_shared, "fmuls", self.rows)
 
 
+class _BackFromNorm(_OfStatistics):
+    """An operation that gives the gradient of the input of a norm from sums that are known."""
+
+    __slots__ = ()
+
+    slowed = "fadds"
+    """What waits for banks where the result and the gradient begin in the same ones."""
+
+    result: Block
+    """Another one than the gradient, and than the input."""
+    gradient: Block
+    weight: Block
+    products: Block
+    slopes: Block
+
+    def entry(self, program: ProgramShape) -> Entry:
+        """Return its words in the schedule."""
+        found, numbers = self.statistics, (self.statistics.epsilon, 1 / self.rows)
+        words = (word for number in numbers for word in float_words(number))
+        more = found.mean, found.variance, self.weight, self.products, self.slopes, *words
+        return self._entry(program, self.result, self.gradient, *more)
+
+    def _without_products(self, memories: Memories) -> tuple[Array, Array]:
+        """Return the scale of the norm, and minus what the input has of the products."""
+        found = self.statistics
+        scale = found.scale(memories)
+        factors = -(scale * row_of_samples(memories, self.products) * self.share)
+        return scale, found.centred(memories, self.input) * factors
+
+    def conflicts(self, program: ProgramShape, launch: Launch) -> Conflicts:
+        """Count the columns that begin in the same banks in the result and in the gradient."""
+        del launch
+        begins = {bank(block.offset, program.dtype) for block in (self.result, self.gradient)}
+        count = self.samples * self.input.columns * (len(begins) == 1)
+        return Conflicts(count, self.slowed, self.rows)
+
+
 @dataclass(frozen=True, slots=True)
-class BackFromBatchNorm(_OfStatistics):
+class BackFromBatchNorm(_BackFromNorm):
     """Give the gradient of the input of a norm over a batch; every operation is rounded once."""
 
     depends_on = DataDependence.SPECIAL_VALUES
@@ -303,39 +340,23 @@ class BackFromBatchNorm(_OfStatistics):
     slopes: Block
     """Means over all rows of the gradient."""
 
-    def entry(self, program: ProgramShape) -> Entry:
-        """Return its words in the schedule."""
-        found, numbers = self.statistics, (self.statistics.epsilon, 1 / self.rows)
-        words = (word for number in numbers for word in float_words(number))
-        more = found.mean, found.variance, self.weight, self.products, self.slopes, *words
-        return self._entry(program, self.result, self.gradient, *more)
-
     def execute(self, memories: Memories) -> None:
         """Do on NumPy arrays what the kernel does."""
-        found = self.statistics
         with np.errstate(all="ignore"):
-            scale = found.scale(memories)
-            factors = -(scale * row_of_samples(memories, self.products) * self.share)
-            rows = found.centred(memories, self.input) * factors
+            scale, rows = self._without_products(memories)
             rows = rows + rows_of_samples(memories, self.gradient, 1)
             rows = rows - row_of_samples(memories, self.slopes)
             memories.write(self.result, rows * (scale * row_of_samples(memories, self.weight)))
 
-    def conflicts(self, program: ProgramShape, launch: Launch) -> Conflicts:
-        """Count the columns that begin in the same banks in the result and in the gradient."""
-        del launch
-        begins = {bank(block.offset, program.dtype) for block in (self.result, self.gradient)}
-        count = self.input.columns * (len(begins) == 1)
-        return Conflicts(count, "fadds", self.rows)
-
 
 @dataclass(frozen=True, slots=True)
-class BackFromGroups(_OfStatistics):
+class BackFromGroups(_BackFromNorm):
     """Give the gradient of the input of a norm of groups; every operation is rounded once.
 
     The product of the gradient with the weight is added in one rounding.
     """
 
+    slowed = "fmacs"
     depends_on = DataDependence.SPECIAL_VALUES
     kinds = (
         Kind(
@@ -367,32 +388,15 @@ class BackFromGroups(_OfStatistics):
     slopes: Block
     """Means over the group, and over all rows, of weight times gradient."""
 
-    def entry(self, program: ProgramShape) -> Entry:
-        """Return its words in the schedule."""
-        found, numbers = self.statistics, (self.statistics.epsilon, 1 / self.rows)
-        words = (word for number in numbers for word in float_words(number))
-        more = found.mean, found.variance, self.weight, self.products, self.slopes, *words
-        return self._entry(program, self.result, self.gradient, *more)
-
     def execute(self, memories: Memories) -> None:
         """Do on NumPy arrays what the kernel does."""
-        found = self.statistics
         with np.errstate(all="ignore"):
-            scale = found.scale(memories)
-            factors = -(scale * row_of_samples(memories, self.products) * self.share)
-            rows = found.centred(memories, self.input) * factors
+            scale, rows = self._without_products(memories)
             gradient = rows_of_samples(memories, self.gradient, self.samples)
             weight = row_of_samples(memories, self.weight)
             rows = arithmetic.fused_multiply_add(rows, gradient, weight)
             rows = rows - row_of_samples(memories, self.slopes)
             memories.write(self.result, rows * scale)
-
-    def conflicts(self, program: ProgramShape, launch: Launch) -> Conflicts:
-        """Count the columns that begin in the same banks in the result and in the gradient."""
-        del launch
-        begins = {bank(block.offset, program.dtype) for block in (self.result, self.gradient)}
-        count = self.samples * self.input.columns * (len(begins) == 1)
-        return Conflicts(count, "fmacs", self.rows)
 
 
 def _sum_rows(values: Array) -> Array:
