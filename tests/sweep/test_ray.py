@@ -85,7 +85,7 @@ def test_an_address_where_nothing_answers_is_said_with_what_was_tried(tmp_path, 
         address = f"127.0.0.1:{taken.getsockname()[1]}"
         code, _, err = sweep(capsys, study, "--ray", address)
     assert code == 2
-    assert f"--ray {address} does not answer: tried a connection to port" in err
+    assert f"onewafer: --ray {address} does not answer: tried a connection to port" in err
 
 
 @needs_ray

@@ -117,6 +117,8 @@ def _cluster(ray: Any, address: str, workers: int | None) -> Generator[None]:  #
     """Let this process be a driver of a cluster."""
     forbid_usage_statistics()
     common = {"log_to_driver": False, "logging_level": "ERROR"}
+    if address != LOCAL:
+        _check_address(address)
     try:
         if address == LOCAL:
             ray.init(
@@ -127,7 +129,6 @@ def _cluster(ray: Any, address: str, workers: int | None) -> Generator[None]:  #
                 **common,
             )
         else:
-            _check_address(address)
             ray.init(address=address, **common)
     except Exception as error:  # noqa: BLE001  # Ray raises bare ones, as if a node starts too slowly
         ray.shutdown()  # what had started already
