@@ -7,7 +7,7 @@ from onewafer.errors import ConfigurationError
 from onewafer.sweep.executors import Batch, InProcess, Processes, choose_workers
 from onewafer.sweep.outcome import Status
 from onewafer.sweep.subject import Share
-from tests.sweep.dying_tasks import Answering, Dying
+from tests.sweep.dying_tasks import Answering, Beside, Dying
 
 
 def batches(tasks, size):
@@ -29,6 +29,14 @@ def test_processes_come_to_what_one_comes_to_and_outlive_a_death(tmp_path):
     assert found["key 9"].status is Status.ANSWERED
     assert found["key 10"].status is Status.FAILED
     assert "its process ended without an answer" in found["key 10"].reason
+
+
+def test_a_task_is_not_blamed_for_a_death_beside_it(tmp_path):
+    witness = str(tmp_path / "witness")
+    found = dict(Processes(2, Share()).outcomes(batches([Beside(witness), Dying(witness, 99)], 1)))
+
+    assert found["key 0"].status is Status.ANSWERED
+    assert found["key 1"].status is Status.FAILED
 
 
 def test_workers_are_as_many_as_cores_and_memory_allow(monkeypatch):

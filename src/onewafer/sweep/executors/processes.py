@@ -1,8 +1,9 @@
 """Worker processes of this computer, as many as its cores and its memory allow.
 
 A process that dies (out of memory, a crash) takes the batch that it had with it, and Python ends
-its siblings. The batches without outcomes go to new processes, those that were under way in halves:
-what has ended a process twice alone is a failed point.
+its siblings. The batches without outcomes go to new processes, those that were under way in halves.
+Which of several single tasks ended the processes cannot be told: each is tried again with no other
+beside it, and one that ends its process twice so is a failed point.
 """
 
 from __future__ import annotations
@@ -55,30 +56,36 @@ class Processes:
 
     def outcomes(self, batches: Sequence[Batch]) -> Generator[tuple[str, Outcome]]:
         """Yield the outcome of each task with its key, in any order."""
-        waiting = deque(batches)
+        waiting, suspects = deque(batches), deque[Batch]()
         survivors = Survivors(_REMEDY)
-        while waiting:
+        while waiting or suspects:
             running: dict[Future[list[tuple[str, Outcome]]], Batch] = {}
             try:
                 with self._pool() as pool:
-                    yield from self._drain(pool, waiting, running)
+                    yield from self._drain(pool, waiting, self.workers, running)
+                    yield from self._drain(pool, suspects, 1, running)
             except BrokenProcessPool:
+                beside = len(running) > 1
                 for batch in running.values():
+                    if beside and len(batch.keys) == 1:
+                        suspects.append(batch)
+                        continue
                     again, outcomes = survivors.after(batch)
-                    waiting.extendleft(again)
+                    (suspects if again == (batch,) else waiting).extendleft(again)
                     yield from outcomes
 
     def _drain(
         self,
         pool: ProcessPoolExecutor,
         waiting: deque[Batch],
+        workers: int,
         running: dict[Future[list[tuple[str, Outcome]]], Batch],
     ) -> Iterator[tuple[str, Outcome]]:
         """Yield outcomes until nothing waits or runs; what runs is known if the pool breaks."""
         while waiting or running:
-            while waiting and len(running) < self.workers:
-                batch = waiting.popleft()
-                running[pool.submit(run_batch, batch, self.share)] = batch
+            while waiting and len(running) < workers:
+                running[pool.submit(run_batch, waiting[0], self.share)] = waiting[0]
+                waiting.popleft()
             done, _ = wait(running, return_when=FIRST_COMPLETED)
             for future in done:
                 found = future.result()
