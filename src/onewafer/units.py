@@ -27,6 +27,18 @@ def format_seconds(seconds: float) -> str:
     return f"{seconds / 1e-9:.3g} ns"
 
 
+def format_joules(joules: float) -> str:
+    """Return an energy with three significant digits and a fitting unit.
+
+    >>> format_joules(0.0123), format_joules(1803.7), format_joules(2e-5)
+    ('12.3 mJ', '1,800 J', '20 µJ')
+    """
+    for unit, size in (("J", 1.0), ("mJ", 1e-3)):
+        if joules >= size:
+            return f"{format_rate(joules / size)} {unit}"
+    return f"{format_rate(joules / 1e-6)} µJ"
+
+
 def format_count(count: float) -> str:
     """Return a count with three significant digits and a unit prefix.
 

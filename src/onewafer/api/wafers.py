@@ -52,6 +52,22 @@ class Wafer:
         """What the calls have cost so far: a table, JSON, or a pandas frame."""
         return self._session.report(ended=self._ended, is_over=self._is_over)
 
+    def report_against(self, systems: str | Sequence[str]) -> Report:
+        """Return the report with the same work on other systems, by the equations of `compare`.
+
+        That is a step, a pass or a token of the program with most cycles.
+
+        Args:
+            systems: as in `"h100x8,b200x8"`, or a list.
+
+        Raises:
+            ConfigurationError: there is no such system, or nothing ran on the wafer so far.
+        """
+        from onewafer.api.comparisons import list_systems  # noqa: PLC0415  # when it is used
+
+        names = list_systems((), systems)
+        return self._session.report(ended=self._ended, is_over=self._is_over, against=names)
+
     def finish_recordings(self) -> tuple[Path, ...]:
         """Write what `ONEWAFER_RECORD` asks for, once; return the files: one for each program."""
         recordings = self._session.recordings

@@ -24,6 +24,7 @@ from onewafer.arch.timing import Timing
 from onewafer.arch.variant import changeable_fields, variant_name
 from onewafer.arch.wafer_system import (
     WaferSystem,
+    find_wafer_system,
     load_wafer_system,
     wafer_system_entries,
     wafer_system_names,
@@ -43,6 +44,7 @@ __all__ = [
     "changeable_fields",
     "entries_of",
     "find_cluster",
+    "find_wafer_system",
     "fitted",
     "gpu_entries",
     "gpu_names",

@@ -64,6 +64,16 @@ def load_wafer_system(name: str) -> WaferSystem:
     return WaferSystem(**fitted(known, WaferSystem, name))  # pyright: ignore[reportArgumentType]  # from TOML
 
 
+def find_wafer_system(wafer: str) -> WaferSystem | None:
+    """Return the system around an architecture of that name; None: there is none.
+
+    >>> find_wafer_system("wse3").name, find_wafer_system("toy")
+    ('cs3', None)
+    """
+    systems = map(load_wafer_system, wafer_system_names())
+    return next((found for found in systems if found.wafer == wafer), None)
+
+
 def wafer_system_entries(name: str) -> tuple[CatalogEntry, ...]:
     """Return every sourced number behind `load_wafer_system(name)`."""
     return tuple(entries_of(read_document(_FOLDER, name, "wafer system"), "facts", name))

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
-from onewafer.api import Wafer, as_option, open_session, require_torch, wafer_options
+from onewafer.api import Wafer, as_option, list_systems, open_session, require_torch, wafer_options
 from onewafer.cli.live_page import live_page
 from onewafer.cli.output_files import check_output, write_output
 from onewafer.cli.recorded_run import (
@@ -73,6 +73,13 @@ _RowsOption = Annotated[
     typer.Option(
         metavar="TOKENS",
         help="Most tokens of a sequence in one launch; a longer prompt takes several.",
+    ),
+]
+_AgainstOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="SYSTEMS",
+        help="Show the same step or pass there, e.g. h100x8,b200x8 (`onewafer compare --list`).",
     ),
 ]
 _JsonOption = Annotated[
@@ -137,6 +144,7 @@ def run(
     engine: EngineOption = None,
     max_cycles: MaxCyclesOption = None,
     threads: ThreadsOption = None,
+    against: _AgainstOption = None,
     json_file: _JsonOption = None,
     record: RecordOption = None,
     sample_every: SampleEveryOption = None,
@@ -151,9 +159,8 @@ def run(
     Options come before the script, everything after it belongs to the script. The script's own
     output is untouched; the report goes to stderr after it. The exit code is the script's.
     """
-    if not script.exists():  # said at once: to load torch takes seconds
-        raise ConfigurationError(f"there is no script {script}")
-    output = _Output(check_output("--json", json_file), explain_placement, verbose, quiet)
+    _check_script(script)
+    output = _Output.of(json_file, against, explain_placement, verbose, quiet)
     settings = read_settings(engine=engine, max_cycles=max_cycles, threads=threads, quiet=quiet)
     require_torch("`onewafer run`")
     options = wafer_options(
@@ -189,6 +196,20 @@ class _Output:
     explains_placement: bool
     is_verbose: bool
     is_quiet: bool
+    against: tuple[str, ...] = ()
+    """Systems that the work is compared with."""
+
+    @classmethod
+    def of(cls, json_file: Path | None, against: str | None, *flags: bool) -> _Output:
+        """Return what options ask for; raise ConfigurationError for a file or a system."""
+        systems = () if against is None else list_systems((), against, naming=as_option)
+        return cls(check_output("--json", json_file), *flags, systems)
+
+
+def _check_script(script: Path) -> None:
+    """Raise ConfigurationError at once if there is none: to load torch takes seconds."""
+    if not script.exists():
+        raise ConfigurationError(f"there is no script {script}")
 
 
 def _run(
@@ -214,7 +235,12 @@ def _run(
     if os.getpid() != process_id:  # a child that the script forked
         raise typer.Exit(result.exit_code)
     recordings = wafer.finish_recordings()
-    report = wafer.report
+    report, refusal = wafer.report, None
+    if output.against:
+        try:
+            report = wafer.report_against(output.against)
+        except ConfigurationError as error:  # the report itself is shown nevertheless
+            refusal = error
     try:
         if output.json_file is not None:
             write_output(output.json_file, to_json(report))
@@ -225,6 +251,8 @@ def _run(
             console.print(render_placement(report.programs))
     if result.error is not None:
         raise result.error
+    if refusal is not None:
+        raise refusal
     if settings.record_file is not None and not recordings:
         raise RecordingError(
             "nothing was simulated, so there is no recording: let the wafer run a module, with "

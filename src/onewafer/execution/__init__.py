@@ -43,7 +43,7 @@ from onewafer.execution.placement import (
 )
 from onewafer.execution.progress import NotebookProgress, ProgressLine
 from onewafer.execution.recordings import Recordings
-from onewafer.execution.records import Phase, ProgramLedger, ProgramRecord
+from onewafer.execution.records import Phase, PhaseRecord, ProgramLedger, ProgramRecord
 from onewafer.execution.resident_program import ResidentProgram
 from onewafer.execution.tallies import Tally
 from onewafer.execution.watching import Observer
@@ -60,6 +60,7 @@ __all__ = [
     "NotebookProgress",
     "Observer",
     "Phase",
+    "PhaseRecord",
     "Placed",
     "ProgramLedger",
     "ProgramRecord",

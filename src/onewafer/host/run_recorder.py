@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from onewafer.arch import load_wafer_system, wafer_system_names
+from onewafer.arch import find_wafer_system
 from onewafer.errors import ConfigurationError
 from onewafer.host.run_samples import RunSamples
 from onewafer.host.run_spans import NO_SPANS, keep_first, spans_of
@@ -355,8 +355,7 @@ def _joules(statistics: Statistics, architecture: Architecture) -> NDArray[np.fl
     A PE that does nothing has its share of the power of an idle system, one that is busy in all
     cycles its share of that of a busy one.
     """
-    systems = (load_wafer_system(name) for name in wafer_system_names())
-    system = next((found for found in systems if found.wafer == architecture.name), None)
+    system = find_wafer_system(architecture.name)
     if system is None:
         return None
     num_pes = architecture.fabric_width * architecture.fabric_height

@@ -18,10 +18,12 @@ from onewafer.perf.jobs import (
     Serve,
     Train,
 )
+from onewafer.perf.known_errors import KnownError, known_error
 from onewafer.perf.known_models import KnownModel, find_model, known_models
 from onewafer.perf.launches import LaunchTime, Rows, ServedSystem
 from onewafer.perf.model import Model
 from onewafer.perf.model_files import keep_model, kept_model
+from onewafer.perf.same_work import SameWork, repeat_on
 from onewafer.perf.served import serve_on
 from onewafer.perf.validation_rows import PerfValidation
 
@@ -34,6 +36,7 @@ __all__ = [
     "Forward",
     "Goal",
     "Job",
+    "KnownError",
     "KnownModel",
     "LaunchTime",
     "Model",
@@ -42,6 +45,7 @@ __all__ = [
     "Prefill",
     "Refusal",
     "Rows",
+    "SameWork",
     "Serve",
     "ServedSystem",
     "Train",
@@ -50,7 +54,9 @@ __all__ = [
     "find_model",
     "keep_model",
     "kept_model",
+    "known_error",
     "known_models",
     "parse_groups",
+    "repeat_on",
     "serve_on",
 ]

@@ -59,7 +59,7 @@ from onewafer.pytorch.training import Admission, TrainedModule, Training
 from onewafer.settings import Settings
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Mapping
+    from collections.abc import Callable, Generator, Mapping, Sequence
 
     from onewafer.execution import Observer, Placed, Recordings, ResidentProgram, WaferOptions
     from onewafer.graph import Graph
@@ -180,12 +180,14 @@ class Session:
         self.training.flush()
         return self.ledger.num_calls
 
-    def report(self, *, ended: str | None = None, is_over: bool = False) -> Report:
+    def report(
+        self, *, ended: str | None = None, is_over: bool = False, against: Sequence[str] = ()
+    ) -> Report:
         """Return `build_report` of all calls so far, whatever their options."""
         with taking_turn():
             for session in (self, *self._siblings.values()):
                 session.training.flush()
-            return build_report(self.ledger, ended=ended, is_over=is_over)
+            return build_report(self.ledger, ended=ended, is_over=is_over, against=against)
 
     def count_gradient_call(
         self,

@@ -8,9 +8,10 @@ from rich.table import Table
 from rich.text import Text
 
 from onewafer.execution.records import Phase
+from onewafer.execution.report.energy import joules_of
 from onewafer.execution.report.values import StepReport
 from onewafer.mesh import Role
-from onewafer.units import format_bytes, format_hertz, format_seconds, to_seconds
+from onewafer.units import format_bytes, format_hertz, format_joules, format_seconds, to_seconds
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -41,6 +42,7 @@ def report_step(record: ProgramRecord) -> StepReport | None:
         bytes_in=_bytes_of(program, Role.INPUT, phases.values()),
         bytes_out=_bytes_of(program, Role.OUTPUT, phases.values()),
         repeated=record.repeated,
+        joules=joules_of(record, cycles),
     )
 
 
@@ -94,5 +96,7 @@ def _totals(step: StepReport, what: str, clock_hertz: float) -> Iterator[tuple[s
     yield f"{what}/s, {format_hertz(clock_hertz)}", f"{step.samples_per_second:,.0f}"
     yield "bytes in a step", format_bytes(step.bytes_in)
     yield "bytes out a step", format_bytes(step.bytes_out)
+    if step.joules is not None:
+        yield "energy a step", format_joules(step.joules)
     if step.repeated:
         yield "forward passes again", f"{step.repeated:,}"

@@ -112,6 +112,8 @@ class StepReport:
     """What goes to the host."""
     repeated: int
     """Forward passes of all steps that were made again: others had taken their place."""
+    joules: float | None = None
+    """Energy of the system, cooling included; None: its power is not known."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,7 +27,7 @@ from onewafer.perf.gpu.profile import Profile, profile_to_json, read_profile
 if TYPE_CHECKING:
     from onewafer.perf.gpu.sample_figures import validate_samples
     from onewafer.perf.gpu.training import TrainingOptions, estimate_training
-    from onewafer.perf.gpu.training_plan import PinnedPlan
+    from onewafer.perf.gpu.training_plan import PinnedPlan, nearest_batches
     from onewafer.perf.gpu.training_validation import validate_training
     from onewafer.perf.gpu.validation import validate
 
@@ -43,6 +43,7 @@ __all__ = [
     "TrainingOptions",
     "estimate",
     "estimate_training",
+    "nearest_batches",
     "profile_to_json",
     "profiled_clock",
     "read_profile",
@@ -55,6 +56,7 @@ _LATER = {
     "PinnedPlan": "onewafer.perf.gpu.training_plan",
     "TrainingOptions": "onewafer.perf.gpu.training",
     "estimate_training": "onewafer.perf.gpu.training",
+    "nearest_batches": "onewafer.perf.gpu.training_plan",
     "validate": "onewafer.perf.gpu.validation",
     "validate_samples": "onewafer.perf.gpu.sample_figures",
     "validate_training": "onewafer.perf.gpu.training_validation",

@@ -31,6 +31,8 @@ _Choice = TypeVar("_Choice")
 _SHORTEST_PART = 1024
 """Tokens of a sequence that context parallelism leaves to a GPU: with fewer, rings never hide."""
 _MICRO_BATCHES = (1, 2, 4, 8)
+_LARGEST_MICRO_BATCH = 1 << 16
+"""Tokens of a micro-batch of sequences that are shorter than published ones, as samples are."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -199,7 +201,7 @@ def _schedules(
     plan: TrainingPlan, job: Train, layers: int, pinned: PinnedPlan
 ) -> Iterator[TrainingPlan]:
     """Return the plan with every size of micro-batches and every schedule of its stages."""
-    for size in _choices(pinned.micro_batch, _MICRO_BATCHES):
+    for size in _choices(pinned.micro_batch, _micro_batches(job)):
         if job.batch % (plan.data * size):
             continue
         count = job.batch // (plan.data * size)
@@ -248,9 +250,10 @@ def _hidden_features(model: Model) -> Iterator[int]:
 
 
 def nearest_batches(
-    model: Model, job: Train, cluster: GpuCluster, pinned: PinnedPlan
+    model: Model, job: Train, cluster: GpuCluster, pinned: PinnedPlan | None = None
 ) -> tuple[int, ...]:
     """Return the nearest batches, below and above, that a plan divides evenly; () if none does."""
+    pinned = pinned or PinnedPlan()
     units: set[int] = set()
     for plan in _groups(model, job, cluster, pinned):
         unit = plan.data * (pinned.micro_batch or 1)
@@ -271,6 +274,15 @@ def _context_sizes(job: Train) -> tuple[int, ...]:
     while job.sequence % (4 * sizes[-1]) == 0 and job.sequence // (2 * sizes[-1]) >= _SHORTEST_PART:
         sizes.append(2 * sizes[-1])  # each GPU has two parts, an early and a late one
     return tuple(sizes)
+
+
+def _micro_batches(job: Train) -> tuple[int, ...]:
+    """Return powers of two: up to 8 sequences, and of short ones as many as have enough tokens."""
+    sizes = [*_MICRO_BATCHES]
+    if job.sequence < _SHORTEST_PART:
+        while 2 * sizes[-1] <= min(job.batch, _LARGEST_MICRO_BATCH // job.sequence):
+            sizes.append(2 * sizes[-1])
+    return (*sizes,)
 
 
 def _interleavings(pipeline: int, layers: int) -> tuple[int, ...]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from onewafer.perf.jobs import Forward, Prefill, Train
-from onewafer.units import format_duration, format_rate, format_seconds, format_size
+from onewafer.units import format_duration, format_joules, format_rate, format_seconds, format_size
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -38,10 +38,6 @@ def _percent(fraction: float) -> str:
 
 def _whole(number: float) -> str:
     return f"{number:,.0f}"
-
-
-def _energy(joules: float) -> str:
-    return f"{format_rate(joules)} J" if joules >= 1 else f"{format_rate(1e3 * joules)} mJ"
 
 
 def _power(watts: float) -> str:
@@ -100,9 +96,11 @@ QUANTITIES = (
     Quantity("pass_seconds", "time of a batch", lambda a: a.pass_seconds, format_seconds),
     Quantity("total_seconds", "time of the run", lambda a: a.total_seconds, _long),
     Quantity(
-        "joules_per_token", "energy per token", _tokens(lambda a: a.joules_per_token), _energy
+        "joules_per_token", "energy per token", _tokens(lambda a: a.joules_per_token), format_joules
     ),
-    Quantity("joules_per_sample", "energy per sample", lambda a: a.joules_per_sample, _energy),
+    Quantity(
+        "joules_per_sample", "energy per sample", lambda a: a.joules_per_sample, format_joules
+    ),
     Quantity("watts", "power", lambda a: a.watts, _power),
     Quantity(
         "price_per_million_tokens",

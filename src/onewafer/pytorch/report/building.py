@@ -11,13 +11,24 @@ from onewafer.pytorch.report.report import Report
 from onewafer.pytorch.report.values import InnerCalls
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from onewafer.execution import ProgramRecord
     from onewafer.pytorch.ledger import Ledger
+    from onewafer.pytorch.report.values import Elsewhere
 
 
-def build_report(ledger: Ledger, *, ended: str | None = None, is_over: bool = False) -> Report:
+def build_report(
+    ledger: Ledger,
+    *,
+    ended: str | None = None,
+    is_over: bool = False,
+    against: Sequence[str] = (),
+) -> Report:
     """Return the report of everything that a ledger holds.
 
-    `ended` says what ended the script early; a script that `is_over` has come to its end.
+    `ended` says what ended the script early; a script that `is_over` has come to its end. `against`
+    are systems that the work is compared with: ConfigurationError if there was none.
     """
     programs = tuple(report_program(record) for record in ledger.programs)
     flop = report_flop(ledger)
@@ -36,4 +47,11 @@ def build_report(ledger: Ledger, *, ended: str | None = None, is_over: bool = Fa
         ),
         workers=ledger.workers.calls,
         programs=programs,
+        elsewhere=_work_elsewhere(ledger.programs, against) if against else None,
     )
+
+
+def _work_elsewhere(programs: Sequence[ProgramRecord], systems: Sequence[str]) -> Elsewhere:
+    from onewafer.pytorch.report.elsewhere import work_elsewhere  # noqa: PLC0415  # when it is used
+
+    return work_elsewhere(programs, systems)

@@ -9,6 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from onewafer.execution.report import render_phases, render_programs, render_step
+from onewafer.pytorch.report.elsewhere_table import render_elsewhere
 from onewafer.pytorch.report.headline import describe_host, describe_workers, render_headline
 from onewafer.units import count_of
 
@@ -36,6 +37,8 @@ def render(report: RunValues, *, is_verbose: bool = False) -> RenderableType:
         parts.append(Text(f"and {more} with fewer cycles; --json has them all"))
     if shown:
         parts += _render_phases(shown[0])
+    if report.elsewhere is not None:
+        parts.append(render_elsewhere(report.elsewhere))
     parts.append(_render_calls(report, is_verbose=is_verbose))
     return Group(*parts)
 

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from onewafer.errors import SourceLine
     from onewafer.execution.report import ProgramReport
+    from onewafer.perf import KnownError
     from onewafer.pytorch.host_work import Cause
     from onewafer.worker_calls import WorkerCalls
 
@@ -106,6 +107,46 @@ class InnerCalls:
 
 
 @dataclass(frozen=True, slots=True)
+class OnSystem:
+    """One piece of work on one system. A figure that there is not is None."""
+
+    system: str
+    """The name that the user wrote; the architecture of the run."""
+    title: str
+    refusal: str | None = None
+    """Why the system cannot do it."""
+    precision: str | None = None
+    seconds: float | None = None
+    rows_per_second: float | None = None
+    """Samples or tokens, without those that fill up a batch."""
+    joules: float | None = None
+    """Energy of the whole system."""
+    mapping: str | None = None
+    mfu: float | None = None
+    """Model FLOP utilisation, 0 to 1."""
+    limit: str | None = None
+    """What most of the time is waited for."""
+    error: KnownError | None = None
+    """The error of such figures; None: nothing of the kind was published."""
+    energy_basis: str | None = None
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Elsewhere:
+    """The work of the busiest program, here and on other systems."""
+
+    module: str
+    work: str
+    """In words: `a training step of 64 samples`."""
+    is_in_tokens: bool
+    """Whether its rows are tokens, else samples."""
+    here: OnSystem
+    there: tuple[OnSystem, ...]
+    """In the order in which the user named them."""
+
+
+@dataclass(frozen=True, slots=True)
 class RunValues:
     """The figures of a whole run."""
 
@@ -126,6 +167,8 @@ class RunValues:
     workers: tuple[WorkerCalls, ...]
     """Calls in worker processes, on the host; neither they nor their FLOP count elsewhere."""
     programs: tuple[ProgramReport, ...]
+    elsewhere: Elsewhere | None = None
+    """None: no other system was asked for."""
 
 
 def to_json(report: RunValues) -> str:

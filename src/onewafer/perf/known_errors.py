@@ -1,0 +1,69 @@
+"""How far answers of one kind were from what was published or measured elsewhere.
+
+In: `known_errors.toml`, which `tools/figure_errors.py` writes from the validation. Out: the error
+that stands beside a figure. Unknown here: the figures themselves (`onewafer validate perf`).
+"""
+
+from __future__ import annotations
+
+import tomllib
+from dataclasses import dataclass
+from functools import cache
+from importlib import resources
+from typing import TYPE_CHECKING
+
+from onewafer.graph import Experts
+from onewafer.perf.jobs import Train
+from onewafer.perf.wafer import parse_system
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from onewafer.perf.jobs import Job
+    from onewafer.perf.model import Model
+
+_FILE = "known_errors.toml"
+
+
+@dataclass(frozen=True, slots=True)
+class KnownError:
+    """Errors of one kind of job on one kind of machine, as fractions of published figures."""
+
+    median: float
+    """Median of `abs(ours − theirs) / theirs`."""
+    count: int
+    """Published figures, or measured runs."""
+    largest: float | None = None
+    """The largest of them; None: not known."""
+
+    def __str__(self) -> str:
+        """Return it in words.
+
+        >>> str(KnownError(0.069, 18, 0.208)), str(KnownError(0.053, 1012))
+        ('6.9 %, the median of 18, and at most 21 %', '5.3 %, the median of 1,012')
+        """
+        largest = "" if self.largest is None else f", and at most {100 * self.largest:.0f} %"
+        return f"{100 * self.median:.3g} %, the median of {self.count:,}{largest}"
+
+
+def known_error(model: Model, job: Job, system: str) -> KnownError | None:
+    """Return the error of answers about such a job; None: nothing of the kind was published."""
+    machine = "gpu" if parse_system(system) is None else "wafer"
+    kind = type(job).__name__.lower()
+    if isinstance(job, Train) and _has_experts(model) and machine == "gpu":
+        kind = "train with experts"
+    return _known_errors().get((machine, kind))
+
+
+def _has_experts(model: Model) -> bool:
+    operations = (op for segment in model.segments for op in segment.graph.operations)
+    return any(isinstance(operation, Experts) for operation in operations)
+
+
+@cache
+def _known_errors() -> Mapping[tuple[str, str], KnownError]:
+    text = resources.files("onewafer.perf").joinpath(_FILE).read_text(encoding="utf-8")
+    return {
+        (entry.pop("machine"), entry.pop("job")): KnownError(**entry)
+        for entry in tomllib.loads(text)["error"]
+    }

@@ -1,0 +1,90 @@
+"""The work of a run that is over, as other systems would do it.
+
+In: the model of a run and a job of its size. Out: an answer of each system. A system whose devices
+do not share the batch evenly does a larger one: scripts fill up the last part of a batch there.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from onewafer.arch import find_cluster
+from onewafer.perf.answer import Answer, Refusal
+from onewafer.perf.compare import compare
+from onewafer.perf.gpu import nearest_batches
+from onewafer.perf.jobs import Train
+from onewafer.perf.known_errors import known_error
+from onewafer.perf.wafer import parse_system
+
+if TYPE_CHECKING:
+    from onewafer.perf.compare import CompareOptions
+    from onewafer.perf.jobs import Job
+    from onewafer.perf.known_errors import KnownError
+    from onewafer.perf.model import Model
+
+
+@dataclass(frozen=True, slots=True)
+class SameWork:
+    """One piece of work, a step, a pass or a token of each sequence, on another system."""
+
+    answer: Answer | Refusal
+    batch: int
+    """Sequences or samples that it works on, those included that fill up the batch."""
+    error: KnownError | None
+    """The error of such answers; None: nothing of the kind was published."""
+
+
+def repeat_on(model: Model, job: Job, system: str, options: CompareOptions) -> SameWork:
+    """Return what a piece of work takes on a system, under the fastest batch that has room for it.
+
+    Raises ConfigurationError for a name that is no system, or a job that the model cannot do.
+    """
+    tried = [_on(model, one, system, options) for one in _batches(model, job, system)]
+    error = known_error(model, job, system)
+    possible = [found for found in tried if isinstance(found[0], Answer)]
+    if not possible:
+        answer, batch = tried[0]
+        return SameWork(answer, batch, error)
+    answer, batch = min(possible, key=_seconds)
+    return SameWork(answer, batch, error)
+
+
+def _seconds(found: tuple[Answer | Refusal, int]) -> float:
+    answer, _ = found
+    assert isinstance(answer, Answer), "refusals are sorted out"  # invariant
+    return answer.breakdown.seconds
+
+
+def _on(
+    model: Model, job: Job, system: str, options: CompareOptions
+) -> tuple[Answer | Refusal, int]:
+    (result,) = compare(model, job, [system], options).results
+    return result, getattr(job, "batch", 1)
+
+
+def _batches(model: Model, job: Job, system: str) -> list[Job]:
+    """Return the job, and jobs whose batch is filled up so that devices share it evenly."""
+    if not isinstance(job, Train):
+        return [job]
+    sizes = {job.batch}
+    wafers, cluster = parse_system(system), find_cluster(system)
+    if wafers is not None:
+        sizes = {_filled_up(job.batch, wafers.num_wafers)}
+    elif cluster is not None:
+        sizes.add(_filled_up(job.batch, cluster.count))
+        sizes.add(1 << (job.batch - 1).bit_length())
+        sizes |= {size for size in nearest_batches(model, job, cluster) if size > job.batch}
+    sequence = job.sequence
+    return [
+        replace(job, batch=size, tokens=max(job.tokens, size * sequence)) for size in sorted(sizes)
+    ]
+
+
+def _filled_up(batch: int, devices: int) -> int:
+    """Return the smallest multiple of a number of devices that is no smaller.
+
+    >>> _filled_up(62, 8), _filled_up(64, 8)
+    (64, 64)
+    """
+    return -(-batch // devices) * devices

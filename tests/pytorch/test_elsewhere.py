@@ -1,0 +1,102 @@
+"""The work of a run on other systems: the same step, pass or token as `onewafer compare` has it."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional
+
+from onewafer.errors import ConfigurationError
+from onewafer.perf import Forward, Train, known_error, repeat_on
+from onewafer.perf.compare import CompareOptions, compare
+from onewafer.pytorch import Fidelity, Session, WaferOptions, render, run_on
+from onewafer.pytorch.report.elsewhere import model_of
+from onewafer.terminal import to_text
+
+OPTIONS = WaferOptions(fidelity=Fidelity.MODEL, rectangle=(2, 2))
+
+
+def train(
+    *, rows: int = 5, make=lambda: nn.Sequential(nn.Linear(6, 5), nn.ReLU(), nn.Linear(5, 4))
+):
+    """Train a small model for two steps; return the session."""
+    session, model = Session(OPTIONS), make()
+    with run_on(session):
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        for _ in range(2):
+            shown = model(torch.ones(rows, 6))
+            functional.cross_entropy(shown, torch.zeros(rows, dtype=torch.int64)).backward()
+            optimizer.step()
+    return session
+
+
+def test_a_training_step_is_that_of_compare_for_the_batch_that_devices_share():
+    session = train()
+    report = session.report(is_over=True, against=("h100x8", "h100x1", "cs3"))
+    found = report.elsewhere
+    (program,) = report.programs
+    assert found.work == "a training step of 5 samples"
+    assert found.here.seconds == program.step.seconds
+    assert found.here.rows_per_second == pytest.approx(program.step.samples_per_second)
+    assert found.here.joules == program.step.joules
+    model = model_of(session.ledger.programs[0])
+    assert model.num_weights == 6 * 5 + 5 + 5 * 4 + 4
+    for one, batch in zip(found.there, (8, 8, 5), strict=True):
+        job = Train(tokens=batch, sequence=1, batch=batch)
+        (answer,) = compare(model, job, [one.system], CompareOptions()).answers
+        assert one.seconds == answer.breakdown.seconds
+        assert one.rows_per_second == 5 / one.seconds  # what fills up the batch does not count
+        assert one.joules == answer.watts * one.seconds
+        assert one.error == known_error(model, job, one.system) is not None
+        assert any("filled up to 8" in note for note in one.notes) is (batch == 8)
+    shown = to_text(render(report), 100)
+    assert "Sequential, a training step of 5 samples, here and elsewhere" in shown
+    assert "such figures are off by 6.9 %" in shown
+
+
+def test_no_batch_is_slower_than_the_one_that_was_taken():
+    model = model_of(train().ledger.programs[0])
+    for batch in (1, 3, 63, 64, 65):
+        taken = repeat_on(
+            model, Train(tokens=batch, sequence=1, batch=batch), "h100x8", CompareOptions()
+        )
+        assert taken.batch >= batch
+        times = [
+            answer.breakdown.seconds
+            for size in range(batch, batch + 9)
+            for answer in compare(
+                model, Train(tokens=size, sequence=1, batch=size), ["h100x8"], CompareOptions()
+            ).answers
+        ]
+        assert taken.answer.breakdown.seconds <= min(times) * 1.2
+
+
+def test_a_pass_without_gradients_is_compared_by_itself():
+    session, model = Session(OPTIONS), nn.Sequential(nn.Linear(6, 5), nn.ReLU(), nn.Linear(5, 4))
+    with run_on(session), torch.no_grad():
+        model(torch.ones(7, 6))
+    found = session.report(is_over=True, against=("h100x1",)).elsewhere
+    described = model_of(session.ledger.programs[0])
+    (answer,) = compare(described, Forward(batch=7), ["h100x1"]).answers
+    assert found.work == "a pass over 7 samples"
+    assert found.there[0].seconds == answer.breakdown.seconds
+    assert found.there[0].rows_per_second == 7 / answer.breakdown.seconds
+
+
+def test_a_system_that_cannot_says_why_and_the_others_are_shown():
+    def make() -> nn.Module:
+        return nn.Sequential(
+            nn.Unflatten(1, (1, 2, 3)), nn.Conv2d(1, 2, 2), nn.Flatten(), nn.Linear(4, 4)
+        )
+
+    found = train(make=make).report(is_over=True, against=("h100x1",)).elsewhere
+    assert found.there[0].seconds is None
+    assert found.there[0].refusal.startswith(
+        "there are no equations for the training of feature maps"
+    )
+
+
+def test_a_run_without_work_on_the_wafer_has_nothing_to_compare():
+    with pytest.raises(ConfigurationError, match="no step or pass to compare with h100x8"):
+        Session(OPTIONS).report(against=("h100x8",))
