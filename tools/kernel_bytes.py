@@ -14,18 +14,17 @@ from kernel_samples import ARENA_ELEMENTS, Compiled, prepare, symbol_of, with_sc
 from kernel_walk import Walk, step_tasks
 
 from onewafer.image import (
-    INSTRUCTIONS,
     REGISTER_BYTES,
     Field,
     Opcode,
     SectionKind,
     SymbolKind,
     registers_named,
+    size_of,
 )
 from onewafer.mesh.entry import Entry
 from onewafer.mesh.kernel_costs import Frame, Part
 from onewafer.mesh.kinds import num_questions
-from onewafer.mesh.state_machine import write_state_machine
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
@@ -60,7 +59,7 @@ def _visitors(
     visitors: defaultdict[str | int, set[str]] = defaultdict(set)
     places = _Places.of(program)
     for kind in compiled.kinds:
-        walks = [with_schedule(program, Entry(kind, n=n)) for n in (0, 1)]
+        walks = [with_schedule(program, compiled, Entry(kind, n=n)) for n in (0, 1)]
         if kind in by_kind:
             sample = by_kind[kind]
             points = sample.grid[0], sample.grid[-1]
@@ -82,7 +81,7 @@ def _part_bytes(
     whole functions, variables.
     """
     num_bytes: Counter[tuple[str, ...]] = Counter()
-    questions = _questions(program, compiled)
+    questions = compiled.questions(program)
     for atom, size in _atoms(program).items():
         kinds = visitors.get(atom, set[str]())
         if atom not in questions and len(kinds) < len(compiled.kinds):
@@ -132,26 +131,19 @@ def _frames(
     }
 
 
-def _questions(program: TileProgram, compiled: Compiled) -> set[int]:
-    """Return the instructions of the state machine that ask on which side of another a kind is."""
-    lines = write_state_machine(compiled.kinds).splitlines()
-    asking = {number for number, line in enumerate(lines, 1) if "kind < kinds[" in line}
-    return {
-        pc
-        for pc, place in enumerate(program.locations)
-        if place is not None and place.path == "pe.csl" and place.line in asking
-    }
-
-
 def question_bytes_of(compiled: Compiled) -> int:
     """Return the bytes of one question."""
     program = compiled.first
-    opcodes = [Opcode(int(program.code[pc][Field.OPCODE])) for pc in _questions(program, compiled)]
-    total = sum(INSTRUCTIONS[opcode].num_bytes for opcode in opcodes)
+    total = sum(_num_bytes(program, pc) for pc in compiled.questions(program))
     size, rest = divmod(total, num_questions(compiled.kinds))
     if rest:
         raise AssertionError("the questions for kinds are not all equally long")
     return size
+
+
+def _num_bytes(program: TileProgram, pc: int) -> int:
+    """Return the bytes of an instruction."""
+    return size_of(program.code[pc].tolist())
 
 
 def _give_rare_instructions_to_earlier_ones(
@@ -201,7 +193,7 @@ def _atoms(program: TileProgram) -> dict[str | int, int]:
     for symbol in program.symbols:
         if symbol.kind is SymbolKind.FUNCTION and symbol.address in tasks:
             for pc in _instructions(program, symbol):
-                atoms[pc] = INSTRUCTIONS[Opcode(int(program.code[pc][Field.OPCODE]))].num_bytes
+                atoms[pc] = _num_bytes(program, pc)
         elif symbol.name.removeprefix("model.").partition("+")[0] not in _ARRAYS:
             atoms[symbol.name] = symbol.num_bytes
     return atoms

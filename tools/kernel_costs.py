@@ -4,11 +4,11 @@
     python tools/kernel_costs.py --check    exit with 1 if the file is out of date
 
 A program with a sample of every kind of steps is compiled; for every kind the instructions of one
-step of the state machine are walked through, with operations of several sizes. Its sample says of
-which products of sizes their number is a sum, like `once + rows · (row + inner · step)`: as many
-walks as that has terms give the counts, and more walks check them. The length of a DSD operation
-must be a product of sizes, too. No engine and no timing is involved: the file holds counts by cost
-class.
+step of the state machine are walked through, with operations of several sizes. Those that ask for
+kinds are counted apart: every question must cost the same. Its sample says of which products of
+sizes the number of the others is a sum, like `once + rows · (row + inner · step)`: as many walks as
+that has terms give the counts, and more walks check them. The length of a DSD operation must be a
+product of sizes, too. No engine and no timing is involved: the file holds counts by cost class.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import dataclasses
 import json
 import sys
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import product as product_of
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,7 +29,7 @@ from kernel_samples import Compiled, compile_samples, prepare, symbol_of, with_s
 from kernel_walk import Walk
 
 from onewafer.graph import FLOATING, DataType
-from onewafer.mesh import MeshProgram, attention, collectives, elementwise, tokens
+from onewafer.mesh import MeshProgram, attention, collectives
 from onewafer.mesh.blocks import RowKind
 from onewafer.mesh.entry import Entry
 from onewafer.mesh.families import SAMPLES
@@ -42,14 +42,13 @@ from onewafer.mesh.kernel_costs import (
     product,
     table_name,
 )
-from onewafer.mesh.kinds import STOP
+from onewafer.mesh.kinds import Answers, answers
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from numpy.typing import NDArray
 
-    from onewafer.image import TileProgram
     from onewafer.mesh.kinds import Kind
     from onewafer.mesh.operation import MeshOperation
     from onewafer.mesh.sample import Sample, Sizes
@@ -60,89 +59,64 @@ PATH = Path(__file__).parents[1] / "src" / "onewafer" / "mesh" / "kernel_costs.j
 def measure(dtype: DataType, arch: str, *, rows: RowKind) -> KernelCosts:
     """Return the counts of all kinds for one dtype."""
     used = [sample for sample in SAMPLES if sample.is_in(dtype, rows=rows)]
-    few = [sample for sample in used if sample.kind in _FEW]
-    full, small = (compile_samples(samples, dtype, arch, rows=rows) for samples in (used, few))
-    tests = _tests(full, small)
-    infer = symbol_of(full.middle, full.middle.exports["infer"])
+    compiled = compile_samples(used, dtype, arch, rows=rows)
+    questions = _Questions()
+    infer = symbol_of(compiled.middle, compiled.middle.exports["infer"])
     by_kind = {sample.kind: sample for sample in used}
-    costs = {kind: _measure_sample(full, sample, tests) for kind, sample in by_kind.items()}
-    for kind in full.kinds - set(by_kind):
-        counts = _walk(full.middle, Entry(kind, n=1))  # a REPEAT goes back
-        costs[kind] = {"1": _plain(_difference(counts, tests.before(full, kind)))}
-    parts, frames = parts_of(full, by_kind)
+    costs = {kind: _measure_sample(compiled, s, questions) for kind, s in by_kind.items()}
+    for kind in compiled.kinds - set(by_kind):  # a REPEAT goes back
+        walk = with_schedule(compiled.middle, compiled, Entry(kind, n=1))
+        costs[kind] = {"1": _plain(walk.count_step(kind))}
+        questions.check(walk, answers(kind, compiled.kinds))
+    parts, frames = parts_of(compiled, by_kind)
     return KernelCosts(
         parts=parts,
         frames=frames,
-        question_bytes=question_bytes_of(full),
-        launch=_plain(Walk(full.middle).count(infer.address)),
-        below=_plain(tests.below),
-        above=_plain(tests.above),
-        second_chain=_second_chain(full, by_kind),
+        question_bytes=question_bytes_of(compiled),
+        launch=_plain(Walk(compiled.middle).count(infer.address)),
+        below=questions.costs_of(is_below=True),
+        above=questions.costs_of(is_below=False),
+        second_chain=_second_chain(compiled, by_kind),
         kinds={kind.name: costs[kind] for kind in sorted(costs)},
     )
 
 
-_FEW = (*elementwise.Add.kinds, *tokens.TakeRow.kinds, *tokens.TakeLastRows.kinds)
-"""Kinds of a small program, the second or the third one only if it is of one or more sequences."""
-
-
 @dataclass(frozen=True, slots=True)
-class _Tests:
-    """What the state machine executes until it knows the kind."""
+class _Questions:
+    """What the questions take by which the state machine finds a kind."""
 
-    below: Counter[str]
-    above: Counter[str]
+    found: dict[bool, Counts] = field(default_factory=dict[bool, "Counts"])
+    """By whether the kind is below the one that was asked for."""
 
-    def before(self, compiled: Compiled, kind: Kind) -> Counter[str]:
-        """Return all of it before it comes to a kind."""
-        learnt = compiled.answers(kind)
-        below, above = _scaled(self.below, learnt.below), _scaled(self.above, learnt.above)
-        return Counter({name: below[name] + above[name] for name in below | above})
+    def check(self, walk: Walk, expected: Answers) -> None:
+        """Add those of a walk: as many as the closed form takes there to be, and all alike."""
+        num_below = sum(learnt.is_below for learnt in walk.learnt)
+        if Answers(num_below, len(walk.learnt) - num_below) != expected:
+            raise AssertionError(f"a step has other questions than {expected}: {walk.learnt}")
+        for learnt in walk.learnt:
+            counts = _plain(learnt.counts)
+            if self.found.setdefault(learnt.is_below, counts) != counts:
+                raise AssertionError("the questions for kinds do not all cost the same")
 
-
-def _tests(full: Compiled, small: Compiled) -> _Tests:
-    """Compare steps that differ only in the questions that lead to them.
-
-    The rows of an entry, which none of its kinds asks for, a small program leaves out unless they
-    may be those of the launch. That is no part of a question.
-    """
-    lacks_rows = int(not small.program.sequence_rows)
-    pairs = [((full, kind), (small, kind), lacks_rows) for kind in (*elementwise.Add.kinds, STOP)]
-    pairs += [((full, one), (full, other), 0) for one, other in _ALIKE]
-    learnt: list[tuple[int, ...]] = []
-    found: list[Counter[str]] = []
-    for (program, kind), (other, same), lacks in pairs:
-        more, less = program.answers(kind), other.answers(same)
-        learnt.append((more.below - less.below, more.above - less.above, lacks))
-        first, second = (Entry(k, n=8, rows=1, columns=8) for k in (kind, same))
-        found.append(_difference(_walk(program.first, first), _walk(other.first, second)))
-    names = sorted({name for counts in found for name in counts})
-    observed = np.array([[counts[name] for name in names] for counts in found])
-    solution = _solve(np.array(learnt), observed)
-    if solution is None:
-        raise AssertionError("the tests for kinds do not all cost the same")
-    below, above, _ = (Counter(dict(zip(names, row.tolist(), strict=True))) for row in solution)
-    return _Tests(below, above)
+    def costs_of(self, *, is_below: bool) -> Counts:
+        """Return the cost of a question with that answer."""
+        return self.found[is_below]
 
 
-_ALIKE = (collectives.ChainReduce.kinds, collectives.ChainMax.kinds)
-"""Kinds whose steps are the same."""
-
-
-def _measure_sample(compiled: Compiled, sample: Sample, tests: _Tests) -> KernelCost:
+def _measure_sample(compiled: Compiled, sample: Sample, questions: _Questions) -> KernelCost:
     """Solve for the counts of each term from walks with operations of several sizes."""
     terms = ("1", *sample.rounds)
     # The middle of this program has so many descriptors that some are loaded again in loops.
     begins_in_middle = sample.kind.is_collective and sample.kind not in _FROM_ENDS
     program = compiled.middle if begins_in_middle else compiled.first
-    before = tests.before(compiled, sample.kind)
+    expected = answers(sample.kind, compiled.kinds)
     weights: list[list[int]] = []
     walks: list[Counter[str]] = []
     for point in sample.grid:
         sizes = _sizes_of_pe(sample.build(point), compiled.with_rows(point), point)
-        counts = _difference(
-            prepare(program, compiled, sample, point).count_step(sample.kind), before
-        )
+        walk = prepare(program, compiled, sample, point)
+        counts = walk.count_step(sample.kind)
+        questions.check(walk, expected)
         lengths = {text: _values(text, sizes) for text in sample.lengths}
         strides = {text: _values(text, sizes) for text in sample.strides}
         walks.append(_with_names(counts, lengths, strides))
@@ -164,7 +138,7 @@ def _second_chain(compiled: Compiled, by_kind: Mapping[Kind, Sample]) -> Counts:
     for kind in sorted(compiled.kinds.intersection(_CHAINS)):
         sample = by_kind[kind]
         walk = prepare(compiled.middle, compiled, sample, sample.grid[0])
-        found.append(_plain(_difference(walk.count_step(kind), Counter(walk.before_last))))
+        found.append(_plain(_difference(walk.count_step(kind), walk.before_last)))
     if any(counts != found[0] for counts in found):
         raise AssertionError(f"chains do not all cost the same in the middle: {found}")
     return found[0]
@@ -225,17 +199,8 @@ def _with_names(
     return named
 
 
-def _walk(program: TileProgram, entry: Entry) -> Counter[str]:
-    """Count one step of the state machine on an entry."""
-    return with_schedule(program, entry).count_step(entry.kind)
-
-
 def _difference(left: Counter[str], right: Counter[str]) -> Counter[str]:
     return Counter({name: left[name] - right[name] for name in left | right})
-
-
-def _scaled(counts: Counter[str], factor: int) -> Counter[str]:
-    return Counter({name: factor * count for name, count in counts.items()})
 
 
 def _plain(counts: Counter[str]) -> Counts:

@@ -6,7 +6,8 @@ A helper of `kernel_costs.py`.
 from __future__ import annotations
 
 import dataclasses
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cache
 from typing import TYPE_CHECKING
 
 from kernel_walk import Walk
@@ -16,9 +17,9 @@ from onewafer.csl import CompileOptions, MemoryFiles, compile_program
 from onewafer.graph import DataType, Graph
 from onewafer.mesh import MeshProgram, emit_csl, optimizers
 from onewafer.mesh.blocks import Arena, Axis, HeadSegments, RowKind
-from onewafer.mesh.kinds import Answers, answers
 from onewafer.mesh.sample import NUM_PES, NUM_SEQUENCES, OF_TRAINING, TOTALS
 from onewafer.mesh.schedule import build_schedule, kinds_of
+from onewafer.mesh.state_machine import FILE, write_state_machine
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -36,6 +37,8 @@ class Compiled:
     program: MeshProgram
     image: WaferImage
     kinds: frozenset[Kind]
+    _questions: dict[int, frozenset[int]] = field(default_factory=dict[int, "frozenset[int]"])
+    """By the id of a program, which the image keeps alive."""
 
     def with_rows(self, sizes: Sizes) -> MeshProgram:
         """Return the program with the rows of a sample in each launch, if it is a sequence."""
@@ -52,9 +55,16 @@ class Compiled:
         """The program of PE (0, 0), where chains begin; its data are those of that PE."""
         return self.image.programs[int(self.image.program_of_pe[0, 0])]
 
-    def answers(self, kind: Kind) -> Answers:
-        """Return what the state machine learns before it comes to this kind."""
-        return answers(kind, self.kinds)
+    def questions(self, program: TileProgram) -> frozenset[int]:
+        """Return the instructions that ask on which side of another one a kind is."""
+        if id(program) not in self._questions:
+            asking = _asking_lines(self.kinds)
+            self._questions[id(program)] = frozenset(
+                pc
+                for pc, place in enumerate(program.locations)
+                if place is not None and place.path == FILE and place.line in asking
+            )
+        return self._questions[id(program)]
 
 
 _MEMORY_BYTES = 1 << 16
@@ -125,16 +135,23 @@ def _program_of(samples: Collection[Sample], dtype: DataType, *, rows: RowKind) 
     )
 
 
-def with_schedule(program: TileProgram, entry: Entry) -> Walk:
+@cache
+def _asking_lines(kinds: frozenset[Kind]) -> frozenset[int]:
+    """Return the lines of a state machine that ask for kinds."""
+    lines = write_state_machine(kinds).splitlines()
+    return frozenset(number for number, line in enumerate(lines, 1) if "kind < kinds[" in line)
+
+
+def with_schedule(program: TileProgram, compiled: Compiled, entry: Entry) -> Walk:
     """Return a walk of a state machine that comes to an entry."""
-    walk = Walk(program)
+    walk = Walk(program, compiled.questions(program))
     walk.store(symbol_of(program, "model.schedule").address, entry.words)
     return walk
 
 
 def prepare(program: TileProgram, compiled: Compiled, sample: Sample, sizes: Sizes) -> Walk:
     """Return a walk that begins with an operation of some sizes."""
-    walk = with_schedule(program, sample.build(sizes).entry(compiled.with_rows(sizes)))
+    walk = with_schedule(program, compiled, sample.build(sizes).entry(compiled.with_rows(sizes)))
     memory = sample.memory(sizes) | {"moving": (1,)}
     launch, rows = sizes.launch, compiled.program.row_kind
     if rows is RowKind.SEQUENCE:

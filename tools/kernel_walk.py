@@ -6,13 +6,15 @@ A helper of `kernel_costs.py`.
 from __future__ import annotations
 
 from collections import Counter
-from functools import cache
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from onewafer.image import (
+    IMMEDIATE_OPCODES,
     IN_MAP,
+    RESULT_SHIFT,
     CostClass,
     DsdOperation,
     Field,
@@ -20,6 +22,7 @@ from onewafer.image import (
     OperandMode,
     ScalarType,
     TaskKind,
+    condition_of,
     cost_classes,
     decode_operand,
 )
@@ -29,6 +32,8 @@ from onewafer.mesh.kinds import Task as StepTask
 from onewafer.simulator.arithmetic import binary, canonical, conversion, unary
 
 if TYPE_CHECKING:
+    from collections.abc import Collection, Sequence
+
     from onewafer.image import Task, TileProgram
     from onewafer.mesh.kinds import Kind
 
@@ -48,28 +53,35 @@ _ON_DSDS = frozenset(
 )
 _IN_MAPS = frozenset({Opcode.MAP_READ, Opcode.MAP_WRITE})
 _DSR_MODES = (OperandMode.DSR_SRC0, OperandMode.DSR_SRC1, OperandMode.DSR_DEST)
+_ELEMENTS = {int(element): element for element in ScalarType}
 _COST_NAMES = {cost: cost.name.lower() for cost in CostClass}
 _LOW_HALF, _HIGH_HALF, _WORD = 0xFFFF, 0xFFFF0000, 0xFFFFFFFF
 
 
-@cache
-def _decode(instruction: bytes) -> tuple[Opcode, list[int]]:
-    """Return the opcode of an instruction and all its fields."""
-    row: list[int] = np.frombuffer(instruction, np.int32).tolist()
-    opcode = Opcode(row[Field.OPCODE])
-    return opcode, row
+@dataclass(frozen=True, slots=True)
+class _Code:
+    """What walks ask of the instructions of a program, by index."""
+
+    rows: list[tuple[Opcode, list[int]]]
+    costs: list[tuple[str, ...]]
+    """Names of what each instruction costs, its waits included."""
+
+    @classmethod
+    def of(cls, program: TileProgram) -> _Code:
+        """Decode a program."""
+        rows: list[list[int]] = program.code.tolist()
+        costs = [tuple(_COST_NAMES[c] for c in costs) for costs in cost_classes(program)]
+        return cls([(Opcode(row[Field.OPCODE]), row) for row in rows], costs)
 
 
-_CostNames = tuple[tuple[str, ...], ...]
-_known: dict[int, tuple[TileProgram, _CostNames]] = {}
+_known: dict[int, tuple[TileProgram, _Code]] = {}
 """By the id of a program, which stays alive here: thousands of walks go through one."""
 
 
-def _cost_names(program: TileProgram) -> _CostNames:
-    """Return the names of what each instruction costs, its waits included."""
+def _code_of(program: TileProgram) -> _Code:
+    """Return the instructions of a program."""
     if id(program) not in _known:
-        costs = tuple(tuple(_COST_NAMES[c] for c in costs) for costs in cost_classes(program))
-        _known[id(program)] = program, costs
+        _known[id(program)] = program, _Code.of(program)
     return _known[id(program)][1]
 
 
@@ -78,24 +90,46 @@ def _signed(word: int) -> int:
     return (word + 0x8000 & _LOW_HALF) - 0x8000
 
 
+def _number(number: int, operation: DsdOperation) -> int:
+    """Return the word of a number as the result of an operation on f16 or f32."""
+    dtype = np.float16 if operation.name.endswith("H") else np.float32
+    return int.from_bytes(dtype(number).tobytes(), "little")
+
+
+@dataclass(frozen=True, slots=True)
+class Learnt:
+    """The answer to a question of the state machine."""
+
+    is_below: bool
+    """Whether the kind is below the one that was asked for."""
+    counts: Counter[str]
+    """What asking took."""
+
+
 class Walk:
     """The scalar part of one task: registers, memory, and what has been counted.
 
     DSD operations are counted by name and length, and not executed; a reduction to one scalar
-    leaves the number of elements there, so that the results of unequal vectors differ.
+    leaves the number of elements there, so that the results of unequal vectors differ. What asks
+    for kinds, the instructions that are `questions`, is counted apart (`learnt`).
     """
 
-    def __init__(self, program: TileProgram) -> None:
+    def __init__(self, program: TileProgram, questions: Collection[int] = ()) -> None:
         self._program = program
-        self._costs = _cost_names(program)
+        self._questions = questions
+        self._code = _code_of(program)
+        self._issued: list[int] = []
+        """Instructions of the walk, taken branches and DSD operations left out."""
         self._registers = [0] * (program.num_registers + 1)
         self._dsrs: dict[int, tuple[int, int]] = {}
         self.visited: set[int] = set()
         """Instructions that were walked through."""
         self.touched: set[int] = set()
         """Addresses that instructions named."""
-        self.before_last: dict[str, int] = {}
-        """What the last walk counted up to its last synchronous DSD operation."""
+        self._before_last: tuple[Counter[str], int] = Counter(), 0
+        """Operations and instructions up to the last synchronous DSD operation of the walk."""
+        self.learnt: list[Learnt] = []
+        """What the last walk learnt about the kind, question by question."""
         self._memory = bytearray(1 << 16)
         self._memory[program.data_address : program.data_address + len(program.data)] = bytes(
             program.data
@@ -113,25 +147,32 @@ class Walk:
     def count(self, entry: int) -> Counter[str]:
         """Walk from an instruction to the end of its task, or to an asynchronous operation."""
         counts: Counter[str] = Counter()
+        self._issued.clear()
+        self.learnt = []
         stack: list[int] = []
         pc = entry
         while True:
-            opcode, row = _decode(self._program.code[pc].tobytes())
-            costs = self._costs[pc]
+            at = pc
+            opcode, row = self._code.rows[at]
             immediate = row[Field.IMM]
-            self.visited.add(pc)
+            self.visited.add(at)
             pc += 1
             match opcode:
                 case Opcode.DSD if immediate >= 0:
-                    return counts
+                    return counts + self._cost_of(self._issued)
                 case Opcode.DSD:
                     counts[str(self._vector_operation(row))] += 1
-                    self.before_last = dict(counts)
+                    self._before_last = counts.copy(), len(self._issued)
                     continue
                 case Opcode.BRANCH_ZERO | Opcode.BRANCH_NONZERO:
-                    if (self._registers[row[Field.RA]] == 0) == (opcode is Opcode.BRANCH_ZERO):
+                    is_set = self._registers[row[Field.RA]] != 0
+                    is_taken = is_set == (opcode is Opcode.BRANCH_NONZERO)
+                    pc = immediate if is_taken else pc
+                    if at in self._questions:
+                        self.learnt.append(Learnt(is_set, self._cost_of_question(at, is_taken)))
+                        continue
+                    if is_taken:
                         counts["branch_taken"] += 1
-                        pc = immediate
                         continue
                 case Opcode.MAP_BEGIN:
                     counts["map_begin"] += 1
@@ -150,15 +191,47 @@ class Walk:
                 case Opcode.RETURN if stack:
                     pc = stack.pop()
                 case Opcode.END_TASK | Opcode.RETURN:
-                    counts.update(costs)
-                    return counts
+                    self._issued.append(at)
+                    return counts + self._cost_of(self._issued)
                 case _:
-                    self._execute(opcode, row)
-            counts.update(costs)
+                    self._execute_if(opcode, row)
+            self._issued.append(at)
+
+    @property
+    def before_last(self) -> Counter[str]:
+        """What the last walk counted up to its last synchronous DSD operation."""
+        counts, num_issued = self._before_last
+        return counts + self._cost_of(self._issued[:num_issued])
+
+    def _cost_of(self, issued: Sequence[int]) -> Counter[str]:
+        """Count what instructions cost, those that ask for a kind left out."""
+        counts: Counter[str] = Counter()
+        for pc, number in Counter(issued).items():
+            if pc not in self._questions:
+                for name in self._code.costs[pc]:
+                    counts[name] += number
+        return counts
+
+    def _cost_of_question(self, branch: int, is_taken: bool) -> Counter[str]:  # noqa: FBT001
+        """Count what a question costs that ends with a branch."""
+        counts = Counter(("branch_taken",) if is_taken else self._code.costs[branch])
+        while self._issued and self._issued[-1] in self._questions:
+            counts.update(self._code.costs[self._issued.pop()])
+        return counts
+
+    def _execute_if(self, opcode: Opcode, row: list[int]) -> None:
+        """Execute an instruction, unless it has a condition that does not hold (M153)."""
+        condition = condition_of(opcode, row[Field.RC])
+        is_set = self._registers[abs(condition)] != 0
+        if condition == 0 or is_set is (condition > 0):
+            self._execute(opcode, row)
 
     def _execute(self, opcode: Opcode, row: list[int]) -> None:
         registers, rd, immediate = self._registers, row[Field.RD], row[Field.IMM]
         left, right = registers[row[Field.RA]], registers[row[Field.RB]]
+        if not row[Field.RB]:  # a number may be in the instruction
+            right = immediate if opcode in IMMEDIATE_OPCODES else right
+            right = row[Field.AUX] if opcode is Opcode.STORE else right
         if opcode in _WITHOUT_RESULT:
             return
         if opcode in _ON_DSDS:
@@ -167,7 +240,7 @@ class Walk:
         if opcode in _IN_MAPS:
             self._execute_map(opcode, row)
             return
-        element = ScalarType(row[Field.TYPE])
+        element = _ELEMENTS[row[Field.TYPE]]
         if opcode is Opcode.LOAD_IMMEDIATE:
             registers[rd] = canonical(immediate, element)
         elif opcode is Opcode.COORDINATE:  # all walks are on PE (0, 0)
@@ -217,6 +290,8 @@ class Walk:
         if OperandMode.POINTER in operands:
             _, register = decode_operand(operands[OperandMode.POINTER])
             self._write_number(self._registers[register], length, operation)
+        if result := row[Field.AUX] >> RESULT_SHIFT:
+            self._registers[result] = _number(length, operation)
         return VectorOperation(
             operation.name.lower(),
             str(length),
@@ -240,9 +315,7 @@ class Walk:
     def _write_number(self, address: int, number: int, operation: DsdOperation) -> None:
         """Store the result of an operation on f16 or f32."""
         element = ScalarType.F16 if operation.name.endswith("H") else ScalarType.F32
-        dtype = np.float16 if element is ScalarType.F16 else np.float32
-        word = int.from_bytes(dtype(number).tobytes(), "little")
-        self._write(address, word, element)
+        self._write(address, _number(number, operation), element)
 
     def _read(self, address: int, element: ScalarType) -> int:
         self.touched.add(address)

@@ -38,6 +38,7 @@ def csl_options(
     max_inlined_iterations: int | None = None,
     comptime_func_depth_limit: int | None = None,
     optimizes: bool = True,
+    by_function: bool = False,
 ) -> CompileOptions:
     """Return the options of a compilation; params and colors as `cslc` writes them.
 
@@ -73,6 +74,7 @@ def csl_options(
         max_unrolled=max_inlined_iterations,
         max_call_depth=comptime_func_depth_limit,
         optimizes=optimizes,
+        by_function=by_function,
     )
 
 

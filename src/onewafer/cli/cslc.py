@@ -146,12 +146,24 @@ def command_line_parser() -> argparse.ArgumentParser:
         metavar="FORMAT",
         help="the 16-bit float that the program computes with: f16 (the default), bf16 or cb16",
     )
-    add("-O0", action="store_true", help="do not optimise: the code follows the source")
+    _add_levels(parser)
     add("--version", action="version", version=f"cslc (onewafer) {__version__}")
     _add_fabric_options(add)
     _add_limits(add)
     _add_report_options(add)
     return parser
+
+
+def _add_levels(parser: argparse.ArgumentParser) -> None:
+    levels = parser.add_mutually_exclusive_group()
+    levels.add_argument(
+        "-O0", action="store_true", help="do not optimise: the code follows the source"
+    )
+    levels.add_argument(
+        "-O1",
+        action="store_true",
+        help="optimise each function by itself: its code is the same in every program",
+    )
 
 
 def _add_fabric_options(add: Callable[..., object]) -> None:
@@ -344,6 +356,7 @@ def _compile_options(arguments: argparse.Namespace) -> CompileOptions:
         max_inlined_iterations=arguments.max_inlined_iterations,
         comptime_func_depth_limit=arguments.comptime_func_depth_limit,
         optimizes=not arguments.O0,
+        by_function=arguments.O1,
     )
 
 

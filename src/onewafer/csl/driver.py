@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from onewafer.csl import codegen, dumps
-from onewafer.csl.optimizer import PASSES, REQUIRED_PASSES, SMALL_PASSES
+from onewafer.csl.optimizer import FUNCTION_PASSES, PASSES, REQUIRED_PASSES, SMALL_PASSES
 from onewafer.csl.sema import AnalysisOptions, analyze_program
 from onewafer.csl.syntax import ast, dump, parse
 from onewafer.diagnostics import Diagnostic, DiagnosticSink, Severity, SourceFile, render
@@ -77,6 +77,8 @@ class CompileOptions:
     warnings_are_errors: bool = False
     optimizes: bool = True
     """Whether the passes of `csl.optimizer` run that the language does not ask for."""
+    by_function: bool = False
+    """Whether only those run after which a function is as it would be in any other program."""
 
 
 class Stage(StrEnum):
@@ -182,7 +184,7 @@ def _run_stages(
     untouched = [_Bodies.of(instance) for instance in whole.instances]
     optimized = _optimized(whole, options, observe)
     objects = [_generate(instance, options, sink) for instance in optimized.instances]
-    if options.optimizes:
+    if options.optimizes and not options.by_function:
         objects = list(map(partial(_smaller, options), untouched, objects))
     observe(Stage.GENERATE, lambda: "\n".join(dumps.object_code(o) for o in objects))
 
@@ -265,7 +267,8 @@ def _optimized(
     program: ir.ProgramIr, options: CompileOptions, observe: StageObserver
 ) -> ir.ProgramIr:
     """Run the passes of the optimiser over all instances, one pass after the other."""
-    passes = PASSES if options.optimizes else REQUIRED_PASSES
+    of_level = FUNCTION_PASSES if options.by_function else PASSES
+    passes = of_level if options.optimizes else REQUIRED_PASSES
     for name in PASSES:
         if name in passes:
             instances = tuple(map(passes[name], program.instances))

@@ -6,6 +6,7 @@ Random programs of tasks, functions, variables that pointers and DSDs lead to, a
 from __future__ import annotations
 
 from random import Random
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import Phase, given, settings
@@ -13,9 +14,13 @@ from hypothesis import strategies as st
 
 from onewafer.arch import load_architecture
 from onewafer.csl.driver import CompileOptions, MemoryFiles, compile_program
+from onewafer.image import Field, SymbolKind
 from onewafer.simulator import Machine
 from tests.csl.one_task import LAYOUT
 from tests.csl.random_programs import Writer, grammar
+
+if TYPE_CHECKING:
+    from onewafer.image import WaferImage
 
 DECLARATIONS = """
 var a: u16 = 3;
@@ -156,14 +161,26 @@ GRAMMAR = grammar(
 NUM_STATEMENTS = 5
 
 
-def result_of(source: str, *, optimizes: bool) -> bytes:
-    """Run a program of one PE and return its variable `got`."""
-    architecture = load_architecture("wse3")
+ARCHITECTURE = load_architecture("wse3")
+LEVELS = {"-O0": (False, False), "-O1": (True, True), "default": (True, False)}
+
+
+def compiled(source: str, level: str) -> WaferImage:
+    """Compile a program of one PE."""
+    optimizes, by_function = LEVELS[level]
     options = CompileOptions(
-        entry="layout.csl", architecture=architecture, uses_memcpy=False, optimizes=optimizes
+        entry="layout.csl",
+        architecture=ARCHITECTURE,
+        uses_memcpy=False,
+        optimizes=optimizes,
+        by_function=by_function,
     )
-    image = compile_program(options, MemoryFiles({"layout.csl": LAYOUT, "pe.csl": source}))
-    machine = Machine(image, architecture, engine="fast")
+    return compile_program(options, MemoryFiles({"layout.csl": LAYOUT, "pe.csl": source}))
+
+
+def result_of(source: str, level: str) -> bytes:
+    """Run a program of one PE and return its variable `got`."""
+    machine = Machine(compiled(source, level), ARCHITECTURE, engine="fast")
     machine.run(max_cycles=4_000_000)
     symbol = machine.symbol(0, 0, "got")
     return machine.peek(0, 0, symbol.address, symbol.num_bytes)
@@ -177,7 +194,9 @@ def check(seed: int) -> None:
         "\n  ".join(writer.write("S", 3) for _ in range(NUM_STATEMENTS)) for _ in range(2)
     )
     source = DECLARATIONS.replace("FIRST", first).replace("SECOND", second)
-    assert result_of(source, optimizes=True) == result_of(source, optimizes=False), source
+    plain = result_of(source, "-O0")
+    assert result_of(source, "default") == plain, source
+    assert result_of(source, "-O1") == plain, source
 
 
 # Shrinking a random program through its seed leads nowhere: a failure is replayed by it.
@@ -192,3 +211,28 @@ def test_optimised_programs_do_the_same(seed: int) -> None:
 @given(seed=st.integers(0, 1 << 32))
 def test_many_optimised_programs_do_the_same(seed: int) -> None:
     check(seed)
+
+
+CALLING = """
+  var got: u16 = 7;
+  var other: u16 = 1;
+  fn add() void { if (other != 1) got += other; }
+  task t() void { other = 1; add(); @activate(@get_local_task_id(10)); }
+  task u() void { OTHER }
+  comptime {
+    @bind_local_task(t, @get_local_task_id(9));
+    @bind_local_task(u, @get_local_task_id(10));
+  }
+"""
+
+
+@pytest.mark.parametrize(("level", "num_codes"), [("-O1", 1), ("default", 2)])
+def test_code_of_a_function_depends_on_others_or_not(level: str, num_codes: int) -> None:
+    def code(other: str) -> tuple[int, ...]:
+        program = compiled(CALLING.replace("OTHER", other), level).programs[0]
+        starts = {s.name: s.address for s in program.symbols if s.kind is SymbolKind.FUNCTION}
+        end = min(start for start in starts.values() if start > starts["t"])
+        return tuple(program.code[starts["t"] : end, Field.OPCODE].tolist())
+
+    # Without the other task's store, `other` is always 1.
+    assert len({code("other = 2;"), code("")}) == num_codes

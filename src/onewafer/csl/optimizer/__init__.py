@@ -5,11 +5,13 @@
     unroll    loops of a few rounds → their rounds            `unroll`
     forward   loads → what was just stored or loaded          `forward`
 
-Only the expansion of `inline fn` is part of the language; `-O0` turns the rest off.
+Only the expansion of `inline fn` is part of the language; `-O0` turns the rest off. With `-O1`
+what becomes of a function does not depend on the other functions of a program.
 """
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from onewafer.csl.optimizer.forward import forward
@@ -25,7 +27,7 @@ if TYPE_CHECKING:
 
     Pass = Callable[[ir.InstanceIr], ir.InstanceIr]
 
-__all__ = ["PASSES", "REQUIRED_PASSES", "SMALL_PASSES"]
+__all__ = ["FUNCTION_PASSES", "PASSES", "REQUIRED_PASSES", "SMALL_PASSES"]
 
 
 def _inline_once(instance: ir.InstanceIr) -> ir.InstanceIr:
@@ -51,5 +53,11 @@ SMALL_PASSES: Final[dict[str, Pass]] = {
     "forward": forward,
 }
 """The passes that make no copies, for a program that does not fit with them."""
+FUNCTION_PASSES: Final[dict[str, Pass]] = {
+    "inline": partial(expand_inline, in_blocks=True),
+    "unroll": unroll,
+    "forward": forward,
+}
+"""The passes with `-O1`: `values`, and which functions are inlined, look at the whole program."""
 REQUIRED_PASSES: Final[dict[str, Pass]] = {"inline": expand_inline}
 """What stands in the place of passes with `-O0`."""
