@@ -12,7 +12,7 @@ from onewafer.mesh.attention import ReduceScores
 from onewafer.mesh.blocks import Block
 from onewafer.mesh.collectives import Broadcast, ChainMax, ChainReduce
 from onewafer.mesh.elementwise import Add
-from onewafer.mesh.entry import ENTRY_WORDS, Entry
+from onewafer.mesh.entry import ENTRY_WORDS, MAX_WORD, Entry
 from onewafer.mesh.kinds import REPEAT, STOP, Task
 from onewafer.mesh.schedule import build_schedule
 from tests.graph.strategies import graphs
@@ -36,9 +36,9 @@ def unfold(schedule):
         if entry.kind is not REPEAT:
             words = list(entry.words)
             for word in entry.parameter_words:
-                words[word] += offset
+                words[word] = (words[word] + offset) & MAX_WORD
             for word in entry.state_words:
-                words[word] += state
+                words[word] = (words[word] + state) & MAX_WORD
             executed.append(words)
         elif turn < entry.n:
             turn, offset, state = turn + 1, offset + entry.right, state + entry.result
@@ -114,6 +114,26 @@ def test_parameters_and_state_repeat_at_strides_of_their_own():
     assert (schedule[1].right, schedule[1].result, schedule[1].n) == (10, 6, 2)
     plain = [operation.entry(program) for operation in operations]
     assert unfold(schedule) == [list(entry.words) for entry in plain]
+
+
+@given(st.integers(-40, 40), st.integers(-40, 40))
+def test_rounds_may_go_back(parameters, state):
+    """A backward pass begins with the last layer; gradients lie as parameters do."""
+    starts = [(120 + turn * parameters, 120 + turn * state) for turn in range(4)]
+    operations = tuple(
+        Add(
+            Block(Arena.GRADIENTS, first, 1, 4),
+            Block(Arena.PARAMETERS, first, 1, 4),
+            Block(Arena.STATE, second, 1, 4),
+        )
+        for first, second in starts
+    )
+    program = shard(mlp([4, 4]), width=1, height=1, architecture=WSE3)
+    program = dataclasses.replace(program, operations=operations, placements=())
+    schedule = build_schedule(program)
+    assert [entry.kind for entry in schedule] == [*Add.kinds, REPEAT, STOP]
+    assert all(0 <= word <= MAX_WORD for entry in schedule for word in entry.words)
+    assert unfold(schedule) == [list(one.entry(program).words) for one in operations]
 
 
 def test_the_work_of_folding_grows_as_the_program_does(monkeypatch):

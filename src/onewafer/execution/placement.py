@@ -12,12 +12,13 @@ ask of the others follows from that (`mesh.orientation`). To exchange the axes, 
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from onewafer.errors import TooLargeError, UnsupportedOperationError
 from onewafer.execution.options import Fidelity
-from onewafer.graph import DataType, num_samples, with_samples
+from onewafer.graph import DataType, num_samples, recompute, with_samples
 from onewafer.mesh import (
     CLIPPING,
     Estimator,
@@ -162,22 +163,34 @@ def place_training(
 ) -> Placed:
     """Return the program that trains with all rows of a graph at once, in the fastest rectangle.
 
-    Raises what `place` does, and UnsupportedOperationError for an operation that cannot be trained.
+    Where no program fits that keeps all that the backward pass reads, layers of a sequence are
+    computed again for it. Raises what `place` does, and UnsupportedOperationError for an operation
+    that cannot be trained.
     """
 
-    def cut(rectangle: tuple[int, int]) -> MeshProgram:
-        width, height = rectangle
-        return shard_training(
-            gradients,
-            width=width,
-            height=height,
-            architecture=architecture,
-            num_model=trained.num_model,
-            optimizer=trained.optimizer,
-            groups=trained.groups,
-        )
+    def choose(gradients: Gradients, num_model: int) -> Placed:
+        def cut(rectangle: tuple[int, int]) -> MeshProgram:
+            width, height = rectangle
+            return shard_training(
+                gradients,
+                width=width,
+                height=height,
+                architecture=architecture,
+                num_model=num_model,
+                optimizer=trained.optimizer,
+                groups=trained.groups,
+            )
 
-    return _choose(cut, gradients.graph.name, architecture, options)
+        return _choose(cut, gradients.graph.name, architecture, options)
+
+    choices = [(gradients, trained.num_model)]
+    if gradients.graph.is_sequence:
+        again = (recompute(gradients, trained.num_model, cuts=cuts) for cuts in (1, 2))
+        choices += [choice for choice in again if choice[0].originals]
+    for choice in choices[:-1]:
+        with suppress(TooLargeError):
+            return choose(*choice)
+    return choose(*choices[-1])
 
 
 _Cut = Callable[[tuple[int, int]], "MeshProgram"]

@@ -10,6 +10,7 @@ from onewafer.graph.inputs_of_one_row import inputs_of_one_row
 from onewafer.graph.json_form import from_json, to_json
 from onewafer.graph.layer_parts import layer_parts
 from onewafer.graph.operations import *  # noqa: F403  # what an operation is, and all of them
+from onewafer.graph.recomputation import recompute
 from onewafer.graph.renaming import rename
 from onewafer.graph.resizing import (
     num_samples,
@@ -46,6 +47,7 @@ __all__ = [
     "layer_parts",
     "num_samples",
     "position_tables",
+    "recompute",
     "rename",
     "split",
     "table_rows",

@@ -8,7 +8,7 @@ many tensors lead to is the sum over all of them.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from onewafer.errors import GraphError
@@ -33,6 +33,8 @@ class Gradients:
     """Output that gradients come from → the input that is its gradient, of its shape."""
     by_name: Mapping[str, str]
     """Parameter or input → its gradient, of its shape; none where no output depends on it."""
+    originals: Mapping[str, str] = field(default_factory=dict[str, str])
+    """Result that is computed again for the backward pass → what it was in the forward pass."""
 
 
 def derive_gradients(
@@ -47,7 +49,7 @@ def derive_gradients(
     _check_wanted(graph, wanted)
     needed = _dependent(graph, wanted)
     from_outputs = [name for name in dict.fromkeys(outputs) if name in needed]
-    seeds = {name: _fresh(graph, f"{name}.seed") for name in from_outputs}
+    seeds = {name: fresh_name(graph, f"{name}.seed") for name in from_outputs}
     inputs = [replace(graph.tensor(name), name=seed) for name, seed in seeds.items()]
     backward = BackwardPass["Operation"]((*graph.tensors, *inputs), needed)
     for name, seed in seeds.items():
@@ -98,7 +100,7 @@ def _take_sum(backward: BackwardPass[Operation], name: str) -> str | None:
     return total
 
 
-def _fresh(graph: Graph, name: str) -> str:
+def fresh_name(graph: Graph, name: str) -> str:
     """Return a name that no tensor of the graph has."""
     while name in graph.by_name:
         name += "'"

@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING
 from onewafer.errors import InternalError, TooLargeError, UnsupportedOperationError
 from onewafer.graph import DataType, with_positions
 from onewafer.mesh.blocks import Arena, Axis
+from onewafer.mesh.entry import MAX_WORD
 from onewafer.mesh.kernel_costs import kernel_costs
 from onewafer.mesh.optimizers import MOMENTS, SQUARES
+from onewafer.mesh.recomputation import Keep
 from onewafer.mesh.schedule import build_schedule, kinds_of
 from onewafer.mesh.shard import (
     MAX_POSITIONS,
@@ -35,14 +37,12 @@ INPUT_QUEUES = (2, 3, 4, 5, 6)
 OUTPUT_QUEUES = (2, 3, 4)
 LOCAL_TASK_IDS = (10, 11, 12, 13)
 
-MAX_WORD = 0xFFFF
-"""The largest word of the schedule."""
 MAX_TILE_PROGRAMS = 9
 MAX_COLORS = 12
 MAX_QUEUES = 5
 """Queues of each kind."""
 _OF_TRAINING = (Arena.GRADIENTS, MOMENTS, SQUARES)
-_RARE = ("KV cache", "gradients and moments")
+_RARE = ("KV cache", "inputs of layers", "gradients and moments")
 """What most programs have nothing of."""
 
 
@@ -63,6 +63,8 @@ class Footprint:
     schedule: int
     training: int = 0
     """Gradients of parameters, and what an optimizer keeps of them."""
+    kept: int = 0
+    """What layers begin with that a backward pass computes again."""
 
     @property
     def total(self) -> int:
@@ -75,6 +77,7 @@ class Footprint:
             + self.state
             + self.buffers
             + self.training
+            + self.kept
             + self.schedule
         )
 
@@ -86,6 +89,7 @@ class Footprint:
             ("weights", self.weights),
             ("activations", self.activations),
             ("KV cache", self.state),
+            ("inputs of layers", self.kept),
             ("gradients and moments", self.training),
             ("buffers", self.buffers),
             ("schedule", self.schedule),
@@ -102,15 +106,18 @@ def footprint(program: MeshProgram, architecture: Architecture) -> Footprint:
     kernels = kernel_costs(program.dtype, rows=program.row_kind)
     named = (Arena.PARAMETERS, Arena.ACTIVATIONS, Arena.INDICES, Arena.STATE, *_OF_TRAINING)
     others = (arena for arena in program.arena_elements if arena not in named)
+    blocks = (each.kept for each in program.operations if isinstance(each, Keep))
+    kept = sum(block.num_elements for block in blocks) * program.dtype.num_bytes
     return Footprint(
         runtime=architecture.runtime_bytes,
         kernels=kernels.num_bytes(kinds_of(schedule)),
         weights=program.arena_bytes(Arena.PARAMETERS),
         activations=program.arena_bytes(Arena.ACTIVATIONS) + program.arena_bytes(Arena.INDICES),
-        state=program.arena_bytes(Arena.STATE),
+        state=program.arena_bytes(Arena.STATE) - kept,
         buffers=sum(map(program.arena_bytes, others)),
         schedule=sum(entry.num_bytes for entry in schedule),
         training=training_bytes(program),
+        kept=kept,
     )
 
 

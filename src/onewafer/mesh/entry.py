@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 
 ENTRY_WORDS = 8
 """Words that every entry has; some kinds have more."""
+MAX_WORD = 0xFFFF
+"""The largest word of the schedule."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,12 +22,12 @@ class Entry:
 
     kind: Kind
     result: int = 0
-    """REPEAT: elements by which the state of the next round lies further on."""
+    """REPEAT: elements by which the state of the next round lies further on, modulo 2¹⁶."""
     left: int = 0
     """REPEAT: words to go back."""
     right: int = 0
-    """REPEAT: elements by which the parameters of the next round lie further on. MATMULS, SPLIT,
-    STORE_NORMALIZED: how many products there are."""
+    """REPEAT: elements by which the parameters of the next round lie further on, modulo 2¹⁶.
+    MATMULS, SPLIT, STORE_NORMALIZED: how many products there are."""
     n: int = 0
     """Elements of the result. MATMUL, CONVOLVE: columns of padding, over all PEs along the axis of
     the result; ADD_OUTER_PRODUCTS: of the left block. SUM_ROW_SQUARES: columns of the input block.
@@ -44,7 +46,7 @@ class Entry:
     more: tuple[int, ...] = ()
     """Further words, of kinds that need them."""
     parameter_words: tuple[int, ...] = ()
-    """Indices of the words that are offsets in the arena of parameters."""
+    """Indices of the words that are offsets in the arena of parameters, or in one that is alike."""
     state_words: tuple[int, ...] = ()
     """Indices of the words that are offsets in the arena of the state."""
 

@@ -31,6 +31,8 @@ from onewafer.mesh.norms import softmax_lowering as softmax
 from onewafer.mesh.optimizers import samples as optimizer_samples
 from onewafer.mesh.products import lowering as products
 from onewafer.mesh.products import samples as product_samples
+from onewafer.mesh.recomputation import lowering as recomputation
+from onewafer.mesh.recomputation import samples as recomputation_samples
 from onewafer.mesh.selection import features
 from onewafer.mesh.selection import lowering as selection
 from onewafer.mesh.selection import samples as selection_samples
@@ -59,6 +61,7 @@ LOWERINGS: Lowerings = {
     **norms.LOWERINGS,
     **pairs.LOWERINGS,
     **products.LOWERINGS,
+    **recomputation.LOWERINGS,
     **selection.LOWERINGS,
     **softmax.LOWERINGS,
     **token_gradients.LOWERINGS,
@@ -88,5 +91,6 @@ SAMPLES = (
     *elements.SAMPLES,
     *log_softmax.SAMPLES,
     *optimizer_samples.SAMPLES,
+    *recomputation_samples.SAMPLES,
 )
 """One sample of every kind of step but those of the state machine itself."""

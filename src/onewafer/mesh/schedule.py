@@ -2,7 +2,8 @@
 
 The state machine in `pe.csl` reads the words of an entry in the order of its fields. Layers
 that repeat are written once: a REPEAT entry sends the machine back over the entries before it, and
-parameters and state are then found further on in their arenas.
+parameters, their gradients and state are then found further on in their arenas; or further back, as
+those of a backward pass, which begins with the last layer.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from onewafer.mesh.entry import Entry
+from onewafer.mesh.entry import MAX_WORD, Entry
 from onewafer.mesh.kinds import CONTROL_KINDS, REPEAT, STOP, Task
 
 if TYPE_CHECKING:
@@ -175,7 +176,8 @@ def _best_repetition(
 
 def _repeat(repetition: _Repetition, entries: Sequence[Entry]) -> Entry:
     strides = repetition.strides
-    repeat = Entry(REPEAT, result=strides.state, right=strides.parameters, n=repetition.rounds)
+    state, parameters = strides.state & MAX_WORD, strides.parameters & MAX_WORD
+    repeat = Entry(REPEAT, result=state, right=parameters, n=repetition.rounds)
     body = entries[repetition.start : repetition.start + repetition.length]
     return dataclasses.replace(repeat, left=sum(len(entry.words) for entry in (*body, repeat)))
 
@@ -211,8 +213,7 @@ def _strides(body: Sequence[Entry], again: Sequence[Entry]) -> _Strides | None:
         state_steps |= _steps(first, second, first.state_words)
     if len(parameter_steps) > 1 or len(state_steps) > 1:
         return None
-    strides = _Strides(sum(parameter_steps), sum(state_steps))
-    return strides if min(strides.parameters, strides.state) >= 0 else None
+    return _Strides(sum(parameter_steps), sum(state_steps))
 
 
 def _fixed_words(entry: Entry) -> tuple[int | None, ...]:

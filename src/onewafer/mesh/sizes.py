@@ -29,8 +29,8 @@ def block_entry(
     """Return the entry of an operation that writes one block and reads up to two.
 
     `n` and `columns` are those of the result unless something else is said.
-    `more` are further words, a block its offset. Operands in the arenas of parameters and state are
-    found further on when the entry is repeated.
+    `more` are further words, a block its offset. Operands in the arenas of parameters, their
+    gradients and the state are found further on when the entry is repeated.
     """
     rows = program.rows_of(result).value
     arenas = [block and block.arena for block in (None, result, left, right)]
@@ -47,8 +47,8 @@ def block_entry(
         result.columns if columns is None else columns,
         inner,
         tuple(item if isinstance(item, int) else item.offset for item in more),
-        parameter_words=_words_in(Arena.PARAMETERS, arenas),
-        state_words=_words_in(Arena.STATE, arenas),
+        parameter_words=_words_in((Arena.PARAMETERS, Arena.GRADIENTS), arenas),
+        state_words=_words_in((Arena.STATE,), arenas),
     )
 
 
@@ -61,11 +61,11 @@ def in_type(operation: str, dtype: DataType) -> str:
     return f"{operation}{'h' if dtype is DataType.F16 else 's'}"
 
 
-def _words_in(arena: Arena, arenas: list[Arena | None]) -> tuple[int, ...]:
-    """Return the words of an entry that are offsets in an arena, by the arena of each word."""
-    if arena not in arenas:
+def _words_in(some: tuple[Arena, ...], arenas: list[Arena | None]) -> tuple[int, ...]:
+    """Return the words of an entry that are offsets in some arenas, by the arena of each word."""
+    if not any(arena in arenas for arena in some):
         return ()
-    return tuple([word for word, one in enumerate(arenas) if one is arena])
+    return tuple([word for word, one in enumerate(arenas) if one in some])
 
 
 def block_sizes(program: ProgramShape, block: Block, launch: Launch) -> dict[str, int]:

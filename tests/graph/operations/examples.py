@@ -45,6 +45,7 @@ from onewafer.graph import (
     GroupNorm,
     GroupNormInputGradient,
     GroupNormWeightGradient,
+    Keep,
     LastRow,
     LastRowGradient,
     LayerNorm,
@@ -64,6 +65,7 @@ from onewafer.graph import (
     Opaque,
     PositionEmbedding,
     PositionEmbeddingGradient,
+    Recall,
     Reduction,
     Relu,
     ReluGradient,
@@ -224,6 +226,8 @@ LIST = (
         (),
         ElementLossGradient(KEPT, "z", "x", "y", LossFunction.ABSOLUTE, Reduction.NONE),
     ),
+    graph((X,), (), Keep(KEPT, "x")),
+    graph((X,), (), Recall(KEPT, "x")),
     graph((X,), (), Opaque(KEPT, "aten.sort.default", ("x",), (), 2.5, keeps_rows=True)),
 )  # fmt: skip
 EXAMPLES = {type(each.operations[-1]): each for each in LIST}

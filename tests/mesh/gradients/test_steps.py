@@ -16,8 +16,10 @@ from onewafer.mesh import shard, shard_training
 from onewafer.mesh.blocks import Launch
 from onewafer.mesh.bounds import ErrorBounds
 from onewafer.mesh.budget import verify
+from onewafer.mesh.kinds import REPEAT
 from onewafer.mesh.optimizers import Adam, AdamW, Sgd
 from onewafer.mesh.reference import MeshEvaluator
+from onewafer.mesh.schedule import schedule_parts
 from tests.mesh.fabric import check_launches
 from tests.mesh.strategies import mlp, random_arrays
 
@@ -180,8 +182,8 @@ def test_steps_on_the_fabric(optimizer, rectangle, arch):
     check_launches(program, architecture, parameters, launches, slack=100)
 
 
-def test_weights_of_alike_layers_are_stepped_apart_from_biases_between_them():
-    """Their entries in the schedule are alike, and at equal distances."""
+def test_weights_of_alike_layers_are_stepped_in_rounds():
+    """Biases between them have other numbers; gradients and moments lie as the weights do."""
     gradients, number = with_loss([3, 3, 3, 3])
     weights = [f"{layer}.weight" for layer in range(3)]
     groups = (weights, [name for name in gradients.by_name if name not in weights])
@@ -194,6 +196,8 @@ def test_weights_of_alike_layers_are_stepped_apart_from_biases_between_them():
         optimizer=Sgd(momentum=0.9).step,
         groups=groups,
     )
+    steps = schedule_parts(program)["update"]
+    assert [entry.n for entry in steps if entry.kind is REPEAT] == [2, 2]
     numbers = np.concatenate([Sgd(lr=lr, momentum=0.9).numbers(1) for lr in (0.5, 0.25)], axis=1)
     (batch,) = batches([3, 3], 1)
     entries = ("forward", "loss", "backward", "update")

@@ -16,6 +16,7 @@ from onewafer.graph.operations import (
     losses,
     norms,
     products,
+    recomputation,
     selection,
     tokens,
 )
@@ -33,6 +34,7 @@ from onewafer.graph.operations.losses import *  # noqa: F403
 from onewafer.graph.operations.norms import *  # noqa: F403
 from onewafer.graph.operations.operation import Operation
 from onewafer.graph.operations.products import *  # noqa: F403
+from onewafer.graph.operations.recomputation import *  # noqa: F403
 from onewafer.graph.operations.samples import OnSamples
 from onewafer.graph.operations.selection import *  # noqa: F403
 from onewafer.graph.operations.tokens import *  # noqa: F403
@@ -50,5 +52,6 @@ __all__ += group_norms.__all__
 __all__ += losses.__all__
 __all__ += norms.__all__
 __all__ += products.__all__
+__all__ += recomputation.__all__
 __all__ += selection.__all__
 __all__ += tokens.__all__

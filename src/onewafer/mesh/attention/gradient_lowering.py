@@ -62,11 +62,12 @@ def _caches(
     """Return keys and values, and the same with each in the place of the other."""
     left, elements = builder.left, shape.cache_elements
     key, value = builder.blocks[operation.key], builder.blocks[operation.value]
-    cache = left.caches.get(operation.attended)
+    original = builder.original(operation.attended)
+    cache = left.caches.get(original)
     if cache is None:
         cache = builder.place_cache(elements, is_kept=False)
         builder.append(Append(shape, cache, key, value))
-    turned = left.turned_cache
+    turned = left.turned_caches.get(original, left.turned_cache)
     if not shape.is_causal or turned is None or turned.columns < elements:
         turned = builder.place_cache(elements, is_kept=shape.is_causal)
         left.turned_cache = turned if shape.is_causal else left.turned_cache

@@ -81,9 +81,7 @@ class AttentionLowering(Lowering[Attention]):
         """Append all steps."""
         shape = shape_of(operation, builder)
         axis, rows = shape.axis, shape.rows
-        cache = builder.place_cache(shape.cache_elements, is_kept=shape.is_causal)
-        if shape.is_causal:
-            builder.left.caches[operation.result.name] = cache
+        cache = _place_cache(operation, shape, builder)
         blocks = builder.blocks
         query, key, value = (
             blocks[name] for name in (operation.query, operation.key, operation.value)
@@ -98,6 +96,22 @@ class AttentionLowering(Lowering[Attention]):
         builder.append(SumValues(shape, totals, scores, cache))
         builder.all_reduce(totals, axis.other)
         builder.append(Divide(shape, builder.allocate(operation.result), totals))
+
+
+def _place_cache(operation: Attention, shape: AttentionShape, builder: Builder) -> Block:
+    """Return the block of keys and values; what is computed again has that of the forward pass.
+
+    Layers of a backward pass that go back in equal steps have all that they need side by side.
+    """
+    elements, left = shape.cache_elements, builder.left
+    if not shape.is_causal:
+        return builder.place_cache(elements, is_kept=False)
+    original = builder.original(operation.result.name)
+    if original not in left.caches:
+        left.caches[original] = builder.place_cache(elements, is_kept=True)
+        if builder.recomputes:
+            left.turned_caches[original] = builder.place_cache(elements, is_kept=True)
+    return left.caches[original]
 
 
 def shape_of(operation: Attention | AttentionGradient, builder: Builder) -> AttentionShape:

@@ -314,7 +314,7 @@ class AddDepthwiseProducts(Pool):
             "add_depthwise_products",
             """
             depthwise_weight_gradient.run(
-                @ptrcast([*]f32, &model.gradients[result]), activation(left, 1),
+                @ptrcast([*]f32, &model.gradients[round_offset + result]), activation(left, 1),
                 activation(right, 1), columns);
             """,
             (

@@ -30,7 +30,7 @@ GRADIENT = """
 // Elements of the gradients of parameters, which lie as the parameters do.
 inline fn gradient(offset: u16, n: u16) mem1d_dsd {
   const all = @get_dsd(mem1d_dsd, .{ .base_address = &model.gradients, .extent = 1 });
-  return @increment_dsd_offset(@set_dsd_length(all, n), @as(i16, offset), f32);
+  return @increment_dsd_offset(@set_dsd_length(all, n), @as(i16, round_offset + offset), f32);
 }
 """
 

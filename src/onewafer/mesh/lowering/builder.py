@@ -328,8 +328,12 @@ class Builder:
         """
         if not is_kept:
             return self.spare(1, elements)
-        block = Block(Arena.STATE, self._state_elements, 1, elements)
-        self._state_elements += elements * self.sequences
+        return replace(self.place_state(self.sequences, elements), rows=1)
+
+    def place_state(self, rows: int, columns: int) -> Block:
+        """Return a block that stays from launch to launch."""
+        block = Block(Arena.STATE, self._state_elements, rows, columns)
+        self._state_elements += block.num_elements
         return block
 
     def spare(self, rows: int, columns: int, *, until: int | None = None) -> Block:
@@ -454,6 +458,15 @@ class Builder:
     def trains(self) -> bool:
         """Whether the program trains."""
         return self._training is not None
+
+    @property
+    def recomputes(self) -> bool:
+        """Whether the backward pass computes something of the forward pass again."""
+        return self._training is not None and len(self._training.originals) > 0
+
+    def original(self, name: str) -> str:
+        """Return what a result was in the forward pass, itself if it is not computed again."""
+        return self._training.originals.get(name, name) if self._training else name
 
     def is_parameter_gradient(self, result: str) -> bool:
         """Return whether a result is the gradient of a parameter, or a part of it."""

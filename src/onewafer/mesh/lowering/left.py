@@ -37,5 +37,7 @@ class LeftForGradients:
     """Sines by which gradients are rotated back, as those in `Builder.angles`."""
     caches: dict[str, Block] = field(default_factory=dict[str, "Block"])
     """Keys and values of causal attention, by its result."""
+    turned_caches: dict[str, Block] = field(default_factory=dict[str, "Block"])
+    """Room for values as keys, and keys as values, beside each of `caches`."""
     turned_cache: Block | None = None
-    """Room for values as keys, and keys as values, of one attention at a time."""
+    """Such room for one attention at a time, where there is none beside its cache."""

@@ -39,6 +39,8 @@ class Training:
     """The step of `update`; None: there is no such entry."""
     groups: Sequence[Collection[str]] = ()
     """Parameters that the optimizer steps, by which numbers they have."""
+    originals: Mapping[str, str] = field(default_factory=dict[str, str])
+    """Result that is computed again for the backward pass → what it was in the forward pass."""
 
     @classmethod
     def of(cls, gradients: Gradients, num_model: int) -> Training:
@@ -57,7 +59,8 @@ class Training:
             name = parts.get(operation.result.name)
             if name is not None and isinstance(operation, Add):
                 parts |= dict.fromkeys(operation.activation_operands, name)
-        return cls(entries, frozenset(gradients.seeds.values()), parts, whole)
+        seeds = frozenset(gradients.seeds.values())
+        return cls(entries, seeds, parts, whole, originals=gradients.originals)
 
     def entry_of(self, index: int) -> str:
         """Return the entry of an operation of the graph."""

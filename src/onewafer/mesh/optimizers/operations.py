@@ -6,7 +6,7 @@ program. All is computed in f32, every operation rounded.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
@@ -44,14 +44,14 @@ _MOMENT = """
 // Elements of the running means of gradients, which lie as the parameters do.
 inline fn moment(offset: u16, n: u16) mem1d_dsd {
   const all = @get_dsd(mem1d_dsd, .{ .base_address = &model.first_moments, .extent = 1 });
-  return @increment_dsd_offset(@set_dsd_length(all, n), @as(i16, offset), f32);
+  return @increment_dsd_offset(@set_dsd_length(all, n), @as(i16, round_offset + offset), f32);
 }
 """
 _SQUARE = """
 // Elements of the running means of squares of gradients, which lie as the parameters do.
 inline fn square(offset: u16, n: u16) mem1d_dsd {
   const all = @get_dsd(mem1d_dsd, .{ .base_address = &model.second_moments, .extent = 1 });
-  return @increment_dsd_offset(@set_dsd_length(all, n), @as(i16, offset), f32);
+  return @increment_dsd_offset(@set_dsd_length(all, n), @as(i16, round_offset + offset), f32);
 }
 """
 STEP_NUMBERS_FROM = """
@@ -107,9 +107,8 @@ class StepOperation(MeshOperation):
     """A row of `MOST_NUMBERS`."""
 
     def entry(self, program: ProgramShape) -> Entry:
-        """Return its words in the schedule; no repetition moves gradients and moments along."""
-        entry = block_entry(program, self.kind, self.parameters, self.numbers)
-        return replace(entry, parameter_words=())
+        """Return its words in the schedule; gradients and moments lie as the parameters do."""
+        return block_entry(program, self.kind, self.parameters, self.numbers)
 
     def sizes(self, program: ProgramShape, launch: Launch) -> Mapping[str, int]:
         """Return the sizes that its cost depends on."""

@@ -40,7 +40,7 @@ class AddTokens(MeshOperation):
             151,
             "add_tokens",
             """
-            const entries = @ptrcast([*]f32, &model.gradients[result]);
+            const entries = @ptrcast([*]f32, &model.gradients[round_offset + result]);
             scatter.tokens(entries, totals(left), @ptrcast([*]i32, &model.indices[right]),
                            rows, columns, inner, place(words[8]));
             entry += 1;

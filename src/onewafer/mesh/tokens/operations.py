@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -60,9 +60,10 @@ class LookUpTokens(MeshOperation):
     """The axis over which the entries of the table are blocked."""
 
     def entry(self, program: ProgramShape) -> Entry:
-        """Return its words in the schedule."""
+        """Return its words in the schedule; no repetition moves the table along."""
         blocks, more = (self.result, self.indices, self.table), (self.axis.number,)
-        return block_entry(program, self.kind, *blocks, inner=self.table.columns, more=more)
+        entry = block_entry(program, self.kind, *blocks, inner=self.table.columns, more=more)
+        return replace(entry, parameter_words=())
 
     def execute(self, memories: Memories) -> None:
         """Do on NumPy arrays what the kernel does."""

@@ -1,0 +1,50 @@
+"""Copies that a backward pass begins with where it computes a part of the forward pass again."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from onewafer.graph.operations.layer_part import Place
+from onewafer.graph.operations.names import ValueName
+from onewafer.graph.operations.operation import Operation
+
+if TYPE_CHECKING:
+    from onewafer.graph.operations.launch import Array, Launch
+    from onewafer.graph.operations.operation import Backward
+
+__all__ = ["Keep", "Recall"]
+
+
+class _Copy(Operation):
+    """A copy of a tensor."""
+
+    __slots__ = ()
+
+    places = Place.WITH_OPERAND | Place.IN_HEAD
+    element_flop = 0
+
+    input: ValueName
+
+    def evaluate(self, launch: Launch) -> Array:
+        """Return its result in a launch."""
+        return launch[self.input]
+
+    def add_gradients(self, gradient: str, backward: Backward) -> None:
+        """Pass the gradient on."""
+        backward.pass_on(self.input, gradient)
+
+
+@dataclass(frozen=True, slots=True)
+class Keep(_Copy):
+    """A copy that stays until it is recalled."""
+
+    input: ValueName
+
+
+@dataclass(frozen=True, slots=True)
+class Recall(_Copy):
+    """A copy of what was kept."""
+
+    input: ValueName
+    """The result of a `Keep`."""

@@ -1,0 +1,83 @@
+"""Copies of rows that stay from the forward pass to the backward pass, layer after layer.
+
+They are in the arena of the state, since that is what the rounds of a schedule go on in, or back.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from onewafer.mesh.gradients.operations import with_rows_of
+from onewafer.mesh.kinds import Kind
+from onewafer.mesh.operation import MeshOperation
+from onewafer.mesh.sizes import block_entry, block_sizes
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from onewafer.mesh.blocks import Block, Launch
+    from onewafer.mesh.entry import Entry
+    from onewafer.mesh.memories import Memories
+    from onewafer.mesh.program_shape import ProgramShape
+
+_KEPT = """
+// Rows that are kept for a backward pass.
+inline fn kept(offset: u16, n: u16) mem1d_dsd {
+  const all = @get_dsd(mem1d_dsd, .{ .base_address = &model.state, .extent = 1 });
+  return @increment_dsd_offset(@set_dsd_length(all, n), @as(i16, state_offset + offset), f32);
+}
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Keep(MeshOperation):
+    """Copy rows to where they stay."""
+
+    kinds = (
+        Kind(110, "keep", "@fmovs(kept(result, n), activation(left, n));", functions=(_KEPT,)),
+    )
+
+    kept: Block
+    """In the arena of the state."""
+    rows: Block
+
+    def entry(self, program: ProgramShape) -> Entry:
+        """Return its words in the schedule."""
+        return with_rows_of(
+            self.rows, block_entry(program, self.kind, self.kept, self.rows), program
+        )
+
+    def execute(self, memories: Memories) -> None:
+        """Do on NumPy arrays what the kernel does."""
+        memories.write(self.kept, memories.read(self.rows))
+
+    def sizes(self, program: ProgramShape, launch: Launch) -> Mapping[str, int]:
+        """Return the sizes that its cost depends on."""
+        return block_sizes(program, self.rows, launch)
+
+
+@dataclass(frozen=True, slots=True)
+class Recall(MeshOperation):
+    """Copy rows that were kept."""
+
+    kinds = (
+        Kind(111, "recall", "@fmovs(activation(result, n), kept(left, n));", functions=(_KEPT,)),
+    )
+
+    result: Block
+    kept: Block
+    """In the arena of the state."""
+
+    def entry(self, program: ProgramShape) -> Entry:
+        """Return its words in the schedule."""
+        return block_entry(program, self.kind, self.result, self.kept)
+
+    def execute(self, memories: Memories) -> None:
+        """Do on NumPy arrays what the kernel does."""
+        size = memories.num_rows(self.result) * self.result.columns
+        memories.write(self.result, memories.view(self.kept, size))
+
+    def sizes(self, program: ProgramShape, launch: Launch) -> Mapping[str, int]:
+        """Return the sizes that its cost depends on."""
+        return block_sizes(program, self.result, launch)
