@@ -45,7 +45,20 @@ def test_a_rectangle_that_is_too_small_names_one_that_is_not():
 def test_a_model_that_fits_no_rectangle_is_too_large():
     with pytest.raises(TooLargeError, match="does not fit the whole WSE-3") as e:
         verify(sharded([300_000, 300_000], 100, 100), WSE3)
+    assert str(e.value).endswith("755×1170 PEs: use a smaller model")  # f16 has no room, either
+    with pytest.raises(TooLargeError, match="does not fit the whole WSE-3") as e:
+        verify(sharded([120_000, 80_000], 100, 100), WSE3)
     assert str(e.value).endswith("755×1170 PEs: use f16 or a smaller model")
+    verify(sharded([120_000, 80_000], 755, 1170, dtype=DataType.F16), WSE3)
+
+
+@pytest.mark.parametrize(("features", "has_room"), [(140, True), (280, False)])
+def test_f16_is_named_where_it_has_room(features, has_room):
+    with pytest.raises(TooLargeError) as error:
+        verify(sharded([features, features], 1, 1), WSE3)
+    assert str(error.value).endswith(" PEs, or f16") is has_room
+    narrow = sharded([features, features], 1, 1, dtype=DataType.F16)
+    assert (footprint(narrow, WSE3).total <= WSE3.memory_bytes) is has_room
 
 
 def long_llama(positions=4000, width=1, height=2, **options):

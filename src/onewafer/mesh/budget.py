@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from onewafer.errors import InternalError, TooLargeError, UnsupportedOperationError
-from onewafer.graph import DataType, with_positions
+from onewafer.graph import DataType, with_dtype, with_positions
 from onewafer.mesh.blocks import Arena, Axis
 from onewafer.mesh.entry import MAX_WORD
 from onewafer.mesh.kernel_costs import kernel_costs
@@ -135,8 +135,8 @@ def num_tile_programs(program: MeshProgram) -> int:
 def verify(program: MeshProgram, architecture: Architecture) -> None:
     """Return if a program keeps all budgets.
 
-    Raises TooLargeError if its rectangle is too small and says which would do, and how long a
-    context fits it, or that the model fits no rectangle of the wafer; UnsupportedOperationError if
+    Raises TooLargeError if its rectangle is too small and says what would do: a larger one, f16, a
+    shorter context; or that the model fits no rectangle of the wafer. UnsupportedOperationError if
     it has a dimension that the kernels cannot count.
     """
     _check_plan(program, architecture)
@@ -153,32 +153,60 @@ def verify(program: MeshProgram, architecture: Architecture) -> None:
     longest = longest_context(program, architecture) if needed.state else None
     shorter = f", or a context of at most {longest:,} positions" if longest else ""
     shorter += ", or fewer sequences at a time" if program.sequences > 1 else ""
+    narrower = ", or f16" if _fits_in_f16(program, architecture) else ""
     fitting = smallest_rectangle(program, architecture)
     if fitting is None:
         width, height = largest_rectangle(architecture)
         raise TooLargeError(
             f"{text}; it does not fit the whole {architecture.title} either, {width}×{height} PEs: "
-            f"use {_smaller(program)}{shorter}"
+            f"use {_smaller(program, architecture)}{shorter}"
         )
     width, height = fitting
-    raise TooLargeError(f"{text}; use a rectangle of at least {width}×{height} PEs{shorter}")
+    raise TooLargeError(
+        f"{text}; use a rectangle of at least {width}×{height} PEs{narrower}{shorter}"
+    )
 
 
-def _smaller(program: MeshProgram) -> str:
-    """Return what would need less of every PE; a batch is cut into samples anyway.
+def _smaller(program: MeshProgram, architecture: Architecture) -> str:
+    """Return what would need less of every PE of the whole wafer; a batch is cut anyway.
 
     The rows of a program are places of pictures, tokens of a sequence, or independent.
     """
     choices = ["a smaller model"]
-    if program.training is not None:
-        choices.insert(0, "a smaller batch")
-    elif program.dtype is DataType.F32:
+    width, height = largest_rectangle(architecture)
+    if _fits_in_f16(program, architecture, width=width, height=height):
         choices.insert(0, "f16")
-    if program.graph.has_feature_maps:
+    if program.training is None and program.graph.has_feature_maps:
         choices.insert(0, "smaller pictures")
-    elif program.sequence_rows is not None:
+    elif program.training is None and program.sequence_rows is not None:
         choices.insert(0, "a shorter sequence")
     return " or ".join(choices)
+
+
+def _fits_in_f16(
+    program: MeshProgram,
+    architecture: Architecture,
+    *,
+    width: int | None = None,
+    height: int | None = None,
+) -> bool:
+    """Tell whether a program in f32 would fit its rectangle, or another one, in f16.
+
+    Programs that train are in f32.
+    """
+    if program.dtype is not DataType.F32 or program.training is not None:
+        return False
+    cutter = Cutter(with_dtype(program.graph, DataType.F16), sequences=program.sequences)
+    try:
+        candidate = cutter.cut(
+            width=width or program.width,
+            height=height or program.height,
+            architecture=architecture,
+            context=program.context,
+        )
+    except UnsupportedOperationError:
+        return False
+    return footprint(candidate, architecture).total <= architecture.memory_bytes
 
 
 def longest_context(

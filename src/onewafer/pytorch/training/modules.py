@@ -14,6 +14,7 @@ from onewafer.pytorch.programs import ModuleProgram
 from onewafer.pytorch.training.losses import guess_loss
 from onewafer.pytorch.training.pieces import find_cuts, names_of
 from onewafer.pytorch.training.programs import Plan, TrainingProgram
+from onewafer.pytorch.training.room import Room
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
@@ -68,6 +69,7 @@ class TrainedModule:
         """What computes without a gradient, as a part of one of these programs."""
         self._cut: weakref.WeakKeyDictionary[Capture, Capture] = weakref.WeakKeyDictionary()
         """Captures whose batches take several launches, as they are cut."""
+        self._room = Room(self._find)
 
     @property
     def programs(self) -> Collection[TrainingProgram]:
@@ -98,14 +100,17 @@ class TrainedModule:
         except TooLargeError as error:
             sizes = part_sizes(whole.graph)
             if not sizes or whole.sequences > 1:
-                raise
+                raise self._room.with_shorter_sequence(error, self._plan(call, loss)) from None
             refusal = error
         else:
             return
         try:
             self._find_cut(call, whole, sizes[-1])
         except UnsupportedOperationError as error:
-            raise _cannot_cut(refusal, error) from None
+            if isinstance(error, TooLargeError):
+                raise self._room.with_parts(refusal, error) from None
+            plan = self._plan(call, loss)
+            raise self._room.with_smaller_batch(refusal, error, plan) from None
         for size in sizes:
             try:
                 self._cut[whole] = self._find_cut(call, whole, size)
@@ -276,14 +281,6 @@ def _blame(error: UnsupportedOperationError, plan: Plan) -> UnsupportedOperation
             blamed.result = operation.result.name
             return blamed
     return error.again()
-
-
-def _cannot_cut(error: TooLargeError, why: UnsupportedOperationError) -> TooLargeError:
-    """Return the error of a batch that does not fit, and is not cut into several launches."""
-    if isinstance(why, TooLargeError):
-        return error.again()
-    reason = f"its batch does not fit ({error.refusal.reason}), nor can it take several launches"
-    return TooLargeError(f"{reason}: {why.cause}")
 
 
 def _operands(operation: Operation) -> tuple[str, ...]:

@@ -1,0 +1,80 @@
+"""What would do where a module that is trained does not fit: each is laid out, nothing is guessed.
+
+`mesh.verify` names bytes by arena and a rectangle, where the whole batch is one launch. Here are
+the others: launches of a part of the batch, a smaller batch where it cannot be cut, a shorter
+sequence. Training is in f32, so f16 is none of them.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from onewafer.errors import TooLargeError, UnsupportedOperationError
+from onewafer.graph import num_samples, with_rows, with_samples
+from onewafer.units import count_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from onewafer.graph import Graph
+    from onewafer.pytorch.training.programs import Plan
+
+_RECTANGLE = re.compile(r"use a rectangle of at least (\d+×\d+) PEs")
+
+
+class Room:
+    """What has room on the wafer."""
+
+    def __init__(self, place: Callable[[Plan], object]) -> None:
+        """Take what lays a plan out, or raises UnsupportedOperationError."""
+        self._place = place
+
+    def with_parts(self, error: TooLargeError, of_part: TooLargeError) -> TooLargeError:
+        """Return the error of a batch, of which not even one sample has room."""
+        found = _RECTANGLE.search(of_part.refusal.reason)
+        smaller = f", or {found[1]} PEs for launches of one sample each" if found else ""
+        none = "; nor has one sample room, in a launch of its own"
+        return TooLargeError(f"{error.refusal.reason}{smaller or none}")
+
+    def with_smaller_batch(
+        self, error: TooLargeError, why: UnsupportedOperationError, plan: Plan
+    ) -> TooLargeError:
+        """Return the error of a batch that cannot be cut into several launches, and why."""
+        reason = (
+            f"its batch does not fit ({error.refusal.reason}), nor can it take several launches"
+        )
+        most = self._most(plan, with_samples, num_samples(plan.graph))
+        advice = f"; a batch of {count_of(most, 'sample')} has room" if most else ""
+        return TooLargeError(f"{reason}: {why.cause}{advice}")
+
+    def with_shorter_sequence(self, error: TooLargeError, plan: Plan) -> TooLargeError:
+        """Return the error of a sequence, or of one sample, that takes one launch."""
+        rows = plan.graph.inputs[0].shape[0]
+        most = self._most(plan, with_rows, rows) if plan.graph.is_sequence else None
+        if most is None:
+            return error.again()
+        advice = f", or a sequence of at most {count_of(most, 'token')}"
+        return TooLargeError(f"{error.refusal.reason}{advice}")
+
+    def _most(self, plan: Plan, resize: Callable[[Graph, int], Graph], size: int) -> int | None:
+        """Return the largest power of two below a size that has room; None: not even 1 has."""
+        powers = [1 << power for power in range((size - 1).bit_length())]
+        if not powers or not self._has_room(plan, resize, powers[0]):
+            return None
+        low, high = 0, len(powers) - 1
+        while low < high:
+            middle = (low + high + 1) // 2
+            if self._has_room(plan, resize, powers[middle]):
+                low = middle
+            else:
+                high = middle - 1
+        return powers[low]
+
+    def _has_room(self, plan: Plan, resize: Callable[[Graph, int], Graph], size: int) -> bool:
+        try:
+            self._place(replace(plan, graph=resize(plan.graph, size)))
+        except UnsupportedOperationError:
+            return False
+        return True
