@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from onewafer.arch import load_architecture
 from onewafer.graph import recompute
 from onewafer.mesh import shard_training
-from onewafer.mesh.blocks import Arena
+from onewafer.mesh.blocks import Arena, Role
 from onewafer.mesh.budget import footprint
 from onewafer.mesh.kinds import REPEAT
 from onewafer.mesh.optimizers import AdamW
@@ -34,6 +35,7 @@ def program_of(decoder, rectangle, cuts, *, frozen=("cosine", "sine"), architect
     gradients, number = derived(decoder, frozen)
     if cuts:
         gradients, number = recompute(gradients, number, cuts=cuts)
+    norms = [name for name in gradients.by_name if "norm" in name]
     width, height = rectangle
     program = shard_training(
         gradients,
@@ -42,6 +44,7 @@ def program_of(decoder, rectangle, cuts, *, frozen=("cosine", "sine"), architect
         architecture=architecture,
         num_model=number,
         optimizer=AdamW().step,
+        groups=(norms, [name for name in gradients.by_name if name not in norms]),
     )
     return program, gradients
 
@@ -49,7 +52,9 @@ def program_of(decoder, rectangle, cuts, *, frozen=("cosine", "sine"), architect
 def steps(program, decoder, count):
     """Return the launches of some steps, with other tokens in each."""
     for index in range(count):
-        inputs = inputs_of(decoder, index) | {"step_numbers": AdamW().numbers(index + 1)}
+        groups = AdamW(lr=0.1, weight_decay=0.0), AdamW(lr=0.01)
+        numbers = np.concatenate([group.numbers(index + 1) for group in groups], axis=1)
+        inputs = inputs_of(decoder, index) | {"step_numbers": numbers}
         for entry in ENTRIES:
             yield inputs, replace(program.whole_launch(), entry=entry)
 
@@ -79,6 +84,9 @@ def test_depth_costs_what_layers_begin_with(cuts):
     assert more.kernels == fewer.kernels
     keeps_all = [program_of(Decoder(layers=n), (3, 4), 0)[0] for n in (5, 6)]
     assert more.activations < footprint(keeps_all[1], WSE3).activations / 2
+    homes = programs[0].with_role(Role.PARAMETER)
+    assert programs[0].arena_elements[Arena.PARAMETERS] == sum(h.num_elements for h in homes)
+    assert fewer.weights < footprint(keeps_all[0], WSE3).weights
     for entry in ("forward", "backward"):
         rounds = [
             [item.n for item in schedule_parts(program)[entry] if item.kind is REPEAT]

@@ -121,6 +121,7 @@ class Builder:
             dtype=self.dtype,
             context=context,
             trained={*training.parameters.values()} if training else (),
+            packs=self.recomputes,
         )
         """Where parameters lie."""
         self._accumulator_elements = self._state_elements = self._num_indices = 0

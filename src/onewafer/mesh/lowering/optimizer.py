@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from onewafer.graph import DataType
-from onewafer.mesh.banks import period
 from onewafer.mesh.blocks import Arena, Axis, Block, Distribution, Placement, Role
 from onewafer.mesh.lowering.training import CLAMP, NORM, SCALE
 from onewafer.mesh.optimizers import (
@@ -59,7 +59,7 @@ def append_optimizer(
     for index, names in enumerate(groups):
         numbers = Block(NUMBERS, index * MOST_NUMBERS, 1, MOST_NUMBERS)
         homes = [builder.parameters.home(name) for name in names]
-        for row in _rows(home.block for home in homes):
+        for row in _rows(homes, builder):
             builder.append(step(row, numbers))  # pyright: ignore[reportCallIssue]  # all have both
         for home in homes:
             result = replace(home, role=Role.OUTPUT, entries=(UPDATE,))
@@ -85,8 +85,8 @@ def append_clipping(builder: Builder, parameters: Iterable[str]) -> None:
         return
     total, goes_on = builder.place_behind(1), False
     for copied in _AXES_OF_COPIES:
-        blocks = [home.block for home in homes if _axes_of_copies(home) == copied]
-        for row in _rows(blocks):
+        alike = [home for home in homes if _axes_of_copies(home) == copied]
+        for row in _rows(alike, builder):
             gradients = replace(row, arena=Arena.GRADIENTS)
             builder.append(AddSquares(total, gradients, copied, goes_on=goes_on))
             goes_on = True
@@ -126,13 +126,17 @@ def _everywhere(name: str, role: Role, block: Block, entry: str) -> Placement:
     )
 
 
-def _rows(blocks: Iterable[Block]) -> list[Block]:
-    """Return blocks as rows of parameters: those one after the other, but for alignment, as one."""
+def _rows(homes: Iterable[Placement], builder: Builder) -> list[Block]:
+    """Return some parameters as rows: those one after the other, but for alignment, as one."""
+    offsets = sorted(placement.block.offset for placement in builder.parameters.placements)
+    next_to = dict(pairwise(offsets))
     rows: list[Block] = []
-    for block in sorted(blocks, key=lambda block: block.offset):
-        end = block.offset + block.num_elements
-        if rows and block.offset - (rows[-1].offset + rows[-1].columns) < period(DataType.F32):
+    last = -1
+    for block in sorted((home.block for home in homes), key=lambda block: block.offset):
+        if rows and next_to[last] == block.offset:
+            end = block.offset + block.num_elements
             rows[-1] = replace(rows[-1], columns=end - rows[-1].offset)
         else:
             rows.append(Block(block.arena, block.offset, 1, block.num_elements))
+        last = block.offset
     return rows

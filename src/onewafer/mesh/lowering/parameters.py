@@ -27,14 +27,17 @@ class Parameters:
         dtype: DataType,
         context: int | None,
         trained: Collection[str],
+        packs: bool = False,
     ) -> None:
         """Take the tensors of a graph by name, the PEs along each axis, and the graph's dtype.
 
-        Tables of positions end with the `context`, but for those that are `trained`.
+        Tables of positions end with the `context`, but for those that are `trained`. If it `packs`,
+        one lies right after the other, else each begins in the same bank.
         """
         self.num_elements = 0
         """Elements of all parameters so far."""
-        self._tensors, self._sizes, self._period = tensors, sizes, period(dtype)
+        self._tensors, self._sizes = tensors, sizes
+        self._period = 1 if packs else period(dtype)
         self._context, self._trained = context, trained
         self._placements: dict[tuple[object, ...], Placement] = {}
         """By name, layouts and copies."""
