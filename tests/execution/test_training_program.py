@@ -177,3 +177,5 @@ def test_the_report_has_a_phase_for_each_entry(fidelity):
     for found, entries in zip(report.phases, phases.values(), strict=True):
         assert found.cycles == sum(done[entry].activity.cycles for entry in entries)
         assert abs(found.expected_error) <= 0.1
+        if fidelity is Fidelity.FABRIC:  # also of a launch that follows one with idle PEs
+            assert 0 < found.busy_pe_fraction <= 1

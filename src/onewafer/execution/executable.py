@@ -353,10 +353,12 @@ def _section_bytes(tile: TileProgram, kind: SectionKind) -> int:
 
 
 def _difference(before: Statistics, after: Statistics, cycles: int) -> Activity:
+    """Return what a launch of so many cycles did; a PE was idle before it, too."""
+    works = [found.main_thread_cycles + found.data_path_cycles for found in (before, after)]
     return Activity(
         cycles=cycles,
         observed_cycles=cycles,
         wavelet_hops=int(after.wavelet_hops - before.wavelet_hops),
-        busy_pe_cycles=int((after.busy_cycles - before.busy_cycles).sum()),
+        busy_pe_cycles=int((works[1] - works[0]).clip(max=cycles).sum()),
         link_wavelets=int(after.wavelet_hops - before.wavelet_hops),
     )
