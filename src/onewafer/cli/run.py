@@ -200,7 +200,9 @@ class _Output:
     """Systems that the work is compared with."""
 
     @classmethod
-    def of(cls, json_file: Path | None, against: str | None, *flags: bool) -> _Output:
+    def of(
+        cls, json_file: Path | None, against: str | None, *flags: *tuple[bool, bool, bool]
+    ) -> _Output:
         """Return what options ask for; raise ConfigurationError for a file or a system."""
         systems = () if against is None else list_systems((), against, naming=as_option)
         return cls(check_output("--json", json_file), *flags, systems)
