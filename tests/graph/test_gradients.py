@@ -54,11 +54,11 @@ RULES = {
 REFUSED = {
     "Attention": {"s"},
     "CrossEntropy": {"v"},
-    "ElementLoss": {"y"},
+    "ElementLoss": {"y", "v"},
     "NegativeLogLikelihood": {"v"},
     "Rotary": {"cosine", "sine"},
 }
-"""Operands of the examples that have no rule: sinks, weights of classes, targets, angles."""
+"""Operands of the examples that have no rule: sinks, weights of losses, targets, angles."""
 
 
 def arrays(graph: Graph, seed: int):

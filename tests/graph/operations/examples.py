@@ -220,11 +220,15 @@ LIST = (
     ),
     graph((X,), (), LogSoftmax(KEPT, "x", 2)),
     graph((X, Y), (), LogSoftmaxGradient(KEPT, "x", "y", 2)),
-    graph((X, Y), (), ElementLoss(tensor("r", 1, 1), "x", "y", LossFunction.SQUARE)),
+    graph(
+        (X, Y),
+        (VECTOR,),
+        ElementLoss(tensor("r", 1, 1), "x", "y", LossFunction.BINARY_LOGITS, weights="v"),
+    ),
     graph(
         (X, Y, tensor("z", 4, 6)),
         (),
-        ElementLossGradient(KEPT, "z", "x", "y", LossFunction.ABSOLUTE, Reduction.NONE),
+        ElementLossGradient(KEPT, "z", "x", "y", LossFunction.HUBER, Reduction.NONE, 0.5, 2.0),
     ),
     graph((X,), (), Keep(KEPT, "x")),
     graph((X,), (), Recall(KEPT, "x")),

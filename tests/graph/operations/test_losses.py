@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 import torch
 from torch.nn import functional
 
-from onewafer.errors import HostError
+from onewafer.errors import GraphError, HostError
 from onewafer.graph import (
     CrossEntropy,
     DataType,
@@ -102,27 +104,76 @@ def test_logarithms_of_shares_and_their_likelihood(reduction, weights):
     )
 
 
-ELEMENTS = {
-    LossFunction.SQUARE: functional.mse_loss,
-    LossFunction.ABSOLUTE: functional.l1_loss,
-    LossFunction.BINARY: functional.binary_cross_entropy,
-    LossFunction.BINARY_LOGITS: functional.binary_cross_entropy_with_logits,
-}
+def compare(x, target, reduction, *, function, scale, delta, weights):
+    """Return PyTorch's loss of elements."""
+    options = {"target": target, "reduction": reduction}
+    match function:
+        case LossFunction.SQUARE:
+            found = functional.mse_loss(x, **options)
+        case LossFunction.ABSOLUTE:
+            found = functional.l1_loss(x, **options)
+        case LossFunction.HUBER:
+            found = functional.huber_loss(x, **options, delta=delta)
+        case LossFunction.BINARY:
+            found = functional.binary_cross_entropy(x, **options)
+        case LossFunction.BINARY_LOGITS:
+            weights = t(weights) if weights is not None else None
+            found = functional.binary_cross_entropy_with_logits(x, **options, pos_weight=weights)
+        case LossFunction.DIVERGENCE:
+            found = functional.kl_div(x, **options)
+        case LossFunction.LOG_DIVERGENCE:
+            found = functional.kl_div(x, **options, log_target=True)
+    return found * scale
 
 
+@pytest.mark.filterwarnings("ignore:reduction. 'mean' divides the total loss")
 @pytest.mark.parametrize("reduction", Reduction)
-@pytest.mark.parametrize("function", LossFunction)
-def test_losses_of_elements(function, reduction):
+@pytest.mark.parametrize(
+    ("function", "scale", "delta", "weights"),
+    [
+        *((function, 1.0, 1.0, None) for function in LossFunction),
+        (LossFunction.HUBER, 2.5, 0.4, None),  # smooth L1 with β = 0.4
+        (LossFunction.BINARY_LOGITS, 1.0, 1.0, np.array([0.5, 1.0, 3.0, 0.0])),
+    ],
+)
+def test_losses_of_elements(function, reduction, scale, delta, weights):
     x, target = LOGITS, np.random.default_rng(4).uniform(size=(5, 4))
     if function is LossFunction.BINARY:
         x = np.random.default_rng(5).uniform(size=(5, 4))
         x[0, 0], target[0, 0] = 1.0, 1.0  # a logarithm at its floor, times 0
-    operation = ElementLoss(result(reduction, 5, 4), "x", "y", function, reduction)
+    if function is LossFunction.DIVERGENCE:
+        target[0, 0] = 0.0
+    names = {} if weights is None else {"weights": "w"}
+    numbers = function, reduction, scale, delta
+    operation = ElementLoss(result(reduction, 5, 4), "x", "y", *numbers, **names)
+    values = {"x": x, "y": target} | ({} if weights is None else {"w": weights})
     assert_same(
-        graph(operation, "x", "y"),
-        {"x": x, "y": target},
-        lambda x: ELEMENTS[function](x, t(target), reduction=reduction.value),
+        graph(operation, "x", "y", weights=weights is not None),
+        values,
+        lambda x: compare(
+            x,
+            t(target),
+            reduction.value,
+            function=function,
+            scale=scale,
+            delta=delta,
+            weights=weights,
+        ),
     )
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"delta": 0.0}, "δ is 0.0, must be above 0 and finite"),
+        ({"scale": float("inf")}, "the loss is multiplied by inf, which must be finite"),
+        ({"weights": "w"}, "weights of features are for binary_logits, not square"),
+    ],
+)
+def test_numbers_of_a_loss_of_elements_are_checked(fields, message):
+    operation = ElementLoss(result(Reduction.MEAN), "x", "y", LossFunction.SQUARE, **fields)
+    with pytest.raises(GraphError, match=re.escape(message)):
+        verify_graph(graph(operation, "x", "y", weights="weights" in fields))
 
 
 def test_a_mean_over_no_rows_is_not_a_number():

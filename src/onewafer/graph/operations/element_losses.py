@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from onewafer.graph.operations.checks import wrong_gradient
+from onewafer.graph.operations.checks import wrong_gradient, wrong_vector
 from onewafer.graph.operations.layer_part import Place
 from onewafer.graph.operations.losses import Reduction
-from onewafer.graph.operations.names import ValueName
+from onewafer.graph.operations.names import ParameterName, ValueName
 from onewafer.graph.operations.operation import Operation
 
 if TYPE_CHECKING:
     from onewafer.graph.operations.launch import Array, Launch
     from onewafer.graph.operations.operation import Backward, Tensors
-    from onewafer.graph.tensor import Tensor
 
 __all__ = ["ElementLoss", "ElementLossGradient", "LossFunction"]
 
@@ -34,34 +34,55 @@ class LossFunction(StrEnum):
     """(x − t)²"""
     ABSOLUTE = "absolute"
     """|x − t|"""
+    HUBER = "huber"
+    """(x − t)² / 2 where |x − t| is at most δ, else δ · (|x − t| − δ / 2)"""
     BINARY = "binary"
     """−t · log(x) − (1 − t) · log(1 − x), logarithms at least −100"""
     BINARY_LOGITS = "binary_logits"
-    """−t · log(σ(x)) − (1 − t) · log(1 − σ(x))"""
+    """−w · t · log(σ(x)) − (1 − t) · log(1 − σ(x)), with the weight w of the feature, or 1"""
+    DIVERGENCE = "divergence"
+    """t · (log(t) − x), for a logarithm x and a share t of at least 0; 0 · log(0) is 0"""
+    LOG_DIVERGENCE = "log_divergence"
+    """eᵗ · (t − x), for two logarithms"""
 
-    def apply(self, x: Array, t: Array) -> Array:
+    def apply(self, x: Array, t: Array, *, delta: float, weights: Array | float) -> Array:
         """Return the loss of every element."""
         match self:
             case LossFunction.SQUARE:
                 return (x - t) ** 2
             case LossFunction.ABSOLUTE:
                 return np.abs(x - t)
+            case LossFunction.HUBER:
+                return (difference := np.clip(x - t, -delta, delta)) * (x - t - difference / 2)
             case LossFunction.BINARY:
                 return -t * _log(x) - (1 - t) * _log(1 - x)
             case LossFunction.BINARY_LOGITS:
-                return np.maximum(x, 0) - x * t + np.log1p(np.exp(-np.abs(x)))
+                rest = np.log1p(np.exp(-np.abs(x)))
+                more = (weights - 1) * t * (rest + np.maximum(-x, 0))
+                return np.maximum(x, 0) - x * t + rest + more
+            case LossFunction.DIVERGENCE:
+                return t * (_log(t) - x)
+            case LossFunction.LOG_DIVERGENCE:
+                return np.exp(t) * (t - x)
 
-    def derivative(self, x: Array, t: Array) -> Array:
+    def derivative(self, x: Array, t: Array, *, delta: float, weights: Array | float) -> Array:
         """Return the derivative by x at every element."""
         match self:
             case LossFunction.SQUARE:
                 return 2 * (x - t)
             case LossFunction.ABSOLUTE:
                 return np.sign(x - t)
+            case LossFunction.HUBER:
+                return np.clip(x - t, -delta, delta)
             case LossFunction.BINARY:
                 return (x - t) / np.maximum(x * (1 - x), _SMALLEST_VARIANCE)
             case LossFunction.BINARY_LOGITS:
-                return (1 + np.tanh(x / 2)) / 2 - t
+                weighted = weights * t
+                return (1 + weighted - t) * (1 + np.tanh(x / 2)) / 2 - weighted
+            case LossFunction.DIVERGENCE:
+                return -t
+            case LossFunction.LOG_DIVERGENCE:
+                return -np.exp(t)
 
 
 _SMALLEST_VARIANCE = 1e-12
@@ -73,13 +94,51 @@ def _log(values: Array) -> Array:
         return np.maximum(np.log(values), _LOG_FLOOR)
 
 
-def _shape_of_elements(source: Tensor, reduction: Reduction) -> tuple[int, ...]:
-    return source.shape if reduction is Reduction.NONE else _ONE
+class _OfElements(Operation):
+    """A loss of elements, or its gradient."""
+
+    __slots__ = ()
+
+    input: ValueName
+    target: ValueName
+    function: LossFunction
+    reduction: Reduction
+    scale: float
+    delta: float
+    weights: ParameterName | None
+
+    def wrong_number(self) -> str | None:
+        """Return what is wrong with its numbers; None if nothing is."""
+        if not (0 < self.delta < math.inf):
+            return f"δ is {self.delta}, must be above 0 and finite"
+        if not math.isfinite(self.scale):
+            return f"the loss is multiplied by {self.scale}, which must be finite"
+        if self.weights is not None and self.function is not LossFunction.BINARY_LOGITS:
+            return f"weights of features are for {LossFunction.BINARY_LOGITS}, not {self.function}"
+        return None
+
+    def wrong_operand(self, tensors: Tensors) -> str | None:
+        """Return what is wrong with the shapes of its operands; None if nothing is."""
+        source, target = tensors[self.input].shape, tensors[self.target].shape
+        if source != target:
+            return f"the operands have shapes {source} and {target}, which must be equal"
+        if self.weights is None:
+            return None
+        return wrong_vector("vector of weights", tensors[self.weights], source[-1])
+
+    def _shape(self, tensors: Tensors) -> tuple[int, ...]:
+        """Return the shape of the loss: one number, or one an element."""
+        return tensors[self.input].shape if self.reduction is Reduction.NONE else _ONE
+
+    def _of(self, launch: Launch) -> _Elements:
+        """Return what the loss is of in a launch."""
+        weights = 1.0 if self.weights is None else launch[self.weights]
+        return _Elements(launch[self.input], launch[self.target], self.delta, weights)
 
 
 @dataclass(frozen=True, slots=True)
-class ElementLoss(Operation):
-    """Compare each element with what it should be, by a function of both."""
+class ElementLoss(_OfElements):
+    """Compare each element with what it should be, by a function of both, times a number."""
 
     places = Place.IN_HEAD
     joins_rows = True
@@ -89,17 +148,16 @@ class ElementLoss(Operation):
     """The shape of the input."""
     function: LossFunction
     reduction: Reduction = Reduction.MEAN
+    scale: float = 1.0
+    """What the result is multiplied by: 1 / β makes a Huber loss with δ = β the smooth L1 loss."""
+    delta: float = 1.0
+    """δ of `HUBER`."""
+    weights: ParameterName | None = None
+    """Weights w of `BINARY_LOGITS`, a parameter of shape (features,); None: all are 1."""
 
     def result_shape(self, tensors: Tensors) -> tuple[int, ...]:
         """Return one number, or one an element."""
-        return _shape_of_elements(tensors[self.input], self.reduction)
-
-    def wrong_operand(self, tensors: Tensors) -> str | None:
-        """Return what is wrong with the shapes of its operands; None if nothing is."""
-        source, target = tensors[self.input].shape, tensors[self.target].shape
-        if source != target:
-            return f"the operands have shapes {source} and {target}, which must be equal"
-        return None
+        return self._shape(tensors)
 
     def count_flop(self, tensors: Tensors) -> int:
         """Return the floating point operations of a launch: a function and a sum an element."""
@@ -107,7 +165,8 @@ class ElementLoss(Operation):
 
     def evaluate(self, launch: Launch) -> Array:
         """Return its result in a launch."""
-        losses = self.function.apply(launch[self.input], launch[self.target])
+        x, t, delta, weights = self._of(launch)
+        losses = self.function.apply(x, t, delta=delta, weights=weights) * self.scale
         match self.reduction:
             case Reduction.NONE:
                 return losses
@@ -119,12 +178,15 @@ class ElementLoss(Operation):
     def add_gradients(self, gradient: str, backward: Backward) -> None:
         """Add the derivative of each element."""
         backward.refuse(self, self.target, "only that of the first operand is")
+        for name in self.parameter_operands:
+            backward.refuse(self, name, "weights of features are no weights of a layer")
         operands = gradient, self.input, self.target
-        backward.give(self.input, ElementLossGradient, *operands, self.function, self.reduction)
+        numbers = self.function, self.reduction, self.scale, self.delta, self.weights
+        backward.give(self.input, ElementLossGradient, *operands, *numbers)
 
 
 @dataclass(frozen=True, slots=True)
-class ElementLossGradient(Operation):
+class ElementLossGradient(_OfElements):
     """Give the gradient of the input of an `ElementLoss`: the derivative, scaled."""
 
     element_flop = 2
@@ -135,6 +197,9 @@ class ElementLossGradient(Operation):
     target: ValueName
     function: LossFunction
     reduction: Reduction = Reduction.MEAN
+    scale: float = 1.0
+    delta: float = 1.0
+    weights: ParameterName | None = None
 
     def result_shape(self, tensors: Tensors) -> tuple[int, ...]:
         """Return the shape of the input."""
@@ -142,14 +207,21 @@ class ElementLossGradient(Operation):
 
     def wrong_operand(self, tensors: Tensors) -> str | None:
         """Return what is wrong with the shapes of its operands; None if nothing is."""
-        source, target = tensors[self.input], tensors[self.target].shape
-        if source.shape != target:
-            return f"the operands have shapes {source.shape} and {target}, which must be equal"
-        expected = _shape_of_elements(source, self.reduction)
-        return wrong_gradient(tensors[self.gradient], expected)
+        wrong = _OfElements.wrong_operand(self, tensors)
+        return wrong or wrong_gradient(tensors[self.gradient], self._shape(tensors))
 
     def evaluate(self, launch: Launch) -> Array:
         """Return its result in a launch."""
-        gradient, values, target = (launch[name] for name in self.activation_operands)
-        count = values.size if self.reduction is Reduction.MEAN else 1
-        return gradient / count * self.function.derivative(values, target)
+        x, t, delta, weights = self._of(launch)
+        count = x.size if self.reduction is Reduction.MEAN else 1
+        slopes = self.function.derivative(x, t, delta=delta, weights=weights)
+        return launch[self.gradient] * (self.scale / count) * slopes
+
+
+class _Elements(NamedTuple):
+    """What a loss is of: elements, what they should be, δ, and weights of features."""
+
+    values: Array
+    targets: Array
+    delta: float
+    weights: Array | float
