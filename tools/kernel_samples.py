@@ -67,8 +67,8 @@ class Compiled:
         return self._questions[id(program)]
 
 
-_MEMORY_BYTES = 1 << 16
-"""More than a PE has: no model has all kinds. Addresses end there."""
+_MEMORY_BYTES = 1 << 17
+"""More than a PE has: no model has all kinds. Data lie below 64 KiB, where addresses end."""
 _MIDDLE = 1
 """On both axes, so that chains come from both ends, although these are short."""
 _ROWS = 4
@@ -78,11 +78,11 @@ _SECTION = 2
 _OF_TRAINING = (Arena.GRADIENTS, optimizers.MOMENTS, optimizers.SQUARES)
 ARENA_ELEMENTS = {
     Arena.PARAMETERS: 100,
-    Arena.ACTIVATIONS: 900,
+    Arena.ACTIVATIONS: 700,
     Arena.ACCUMULATOR: 2250,
     Arena.STATE: 100,
     Arena.INDICES: 256,
-    Arena.TABLES: 1024,
+    Arena.TABLES: 64,
     Arena.SLOTS: 3 * NUM_SEQUENCES,
     **dict.fromkeys(_OF_TRAINING, 80),
     optimizers.NUMBERS: optimizers.MOST_NUMBERS,

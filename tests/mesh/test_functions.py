@@ -142,6 +142,32 @@ def test_derivatives_are_near_those_of_pytorch(name):
         assert abs(getattr(functions, name)(x) - exact.grad.numpy()).max() <= 3e-7
 
 
+@pytest.mark.parametrize(
+    ("beta", "threshold"), [(1.0, 20.0), (1.0, 0.5), (0.25, 3.0), (-2.0, 20.0), (8.0, 500.0)]
+)
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+def test_softplus_is_near_that_of_pytorch(beta, threshold):
+    """β · x is rounded once more than it needs to be where β is no power of two."""
+    for x in numbers(STRIDES[0], -1e30, 1e30):
+        exact = torch.tensor(x, dtype=torch.float64, requires_grad=True)
+        result = functional.softplus(exact, beta, threshold)
+        result.sum().backward()
+        expected = result.detach().numpy()
+        is_normal = abs(expected) > np.finfo(np.float32).tiny
+        found = functions.softplus(x, beta, threshold)
+        assert (errors(found, expected) <= 4)[is_normal].all()
+        assert abs(found - expected)[~is_normal].max(initial=0) <= np.finfo(np.float32).tiny
+        slopes = functions.softplus_derivative(x, beta, threshold)
+        assert abs(slopes - exact.grad.numpy()).max() <= 3e-7
+
+
+def test_softplus_of_special_values():
+    x = np.array([np.inf, -np.inf, np.nan, 0.0], np.float32)
+    expected = [np.inf, 0, np.nan, np.log(2)]
+    np.testing.assert_allclose(functions.softplus(x, 1.0, 20.0), expected, rtol=1e-7)
+    np.testing.assert_array_equal(functions.softplus_derivative(x[:2], 1.0, 20.0), [1, 0])
+
+
 @pytest.mark.parametrize("name", ["sigmoid", "tanh", "silu_for_half", "gelu", "gelu_tanh"])
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
 def test_f16_results_are_rounded_once(name):

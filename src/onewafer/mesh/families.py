@@ -12,7 +12,7 @@ from onewafer.mesh.batch_norms import samples as batch_norm_samples
 from onewafer.mesh.collectives import samples as collective_samples
 from onewafer.mesh.dense import lowering as dense
 from onewafer.mesh.dense import samples as dense_samples
-from onewafer.mesh.elementwise import pairs, unary, vectors
+from onewafer.mesh.elementwise import pairs, softplus, unary, vectors
 from onewafer.mesh.feature_maps import gradient_lowering as feature_map_gradients
 from onewafer.mesh.feature_maps import gradient_samples as feature_map_gradient_samples
 from onewafer.mesh.feature_maps import lowering as feature_maps
@@ -64,6 +64,7 @@ LOWERINGS: Lowerings = {
     **recomputation.LOWERINGS,
     **selection.LOWERINGS,
     **softmax.LOWERINGS,
+    **softplus.LOWERINGS,
     **token_gradients.LOWERINGS,
     **tokens.LOWERINGS,
     **unary.LOWERINGS,
@@ -74,6 +75,7 @@ SAMPLES = (
     *collective_samples.SAMPLES,
     *dense_samples.SAMPLES,
     *unary.SAMPLES,
+    *softplus.SAMPLES,
     *pairs.SAMPLES,
     *vectors.SAMPLES,
     *norm_samples.SAMPLES,

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 FUNCTIONS = Module("functions")
 """The kernel; it has the scratch memory of all kernels that compute with it."""
 _SIGN = np.uint32(0x80000000)
-_ONE, _TWO = np.float32(1), np.float32(2)
+_ONE, _TWO, _HUGE = np.float32(1), np.float32(2), np.float32(2.0**127)
 
 _HALF_STEPS = np.float32(92.33248)
 """128 / (2 ln 2)."""
@@ -50,6 +50,11 @@ _NORMAL_TAIL = (
     *(-1.5732137e-4, -4.229266e-5, -5.757377e-6, -4.231341e-7, -1.3278901e-8),
 )
 """ln Φ(x) for x from −6 to 0; below, it falls faster than ln Φ does."""
+_OF_INCREMENT = (
+    *(1.0, -0.49999902, 0.33329964, -0.24954134, 0.19675939, -0.15305592),
+    *(0.10603654, -5.6959517e-2, 1.9851454e-2, -3.2440233e-3),
+)
+"""ln(1 + y) / y for y from 0 to 1."""
 _TANH_LINEAR, _TANH_CUBIC = np.float32(1.5957692), np.float32(7.1354814e-2)
 """2 √(2/π), and that times 0.044715."""
 _THREE_CUBIC = np.float32(0.21406444)
@@ -126,7 +131,7 @@ def gelu_tanh(x: Floats) -> Floats:
 def gelu(x: Floats) -> Floats:
     """Return x · Φ(x) = x · (1 + erf(x / √2)) / 2."""
     bounded = _minus_magnitude(x, -12.1)
-    tail, scale = _split(_polynomial(bounded, _NORMAL_TAIL))
+    tail, scale = _split(polynomial(bounded, _NORMAL_TAIL))
     part = (tail + _ONE) * scale * bounded * scale  # −|x| · Φ(−|x|)
     return part + _above_zero(x)
 
@@ -174,12 +179,32 @@ def gelu_tanh_derivative(x: Floats) -> Floats:
 @_quietly
 def gelu_derivative(x: Floats) -> Floats:
     """Return the derivative of x · Φ(x), which is Φ(x) + x · φ(x)."""
-    tail, scale = _split(_polynomial(_minus_magnitude(x, -12.1), _NORMAL_TAIL))
+    tail, scale = _split(polynomial(_minus_magnitude(x, -12.1), _NORMAL_TAIL))
     below = (tail + _ONE) * scale * scale  # Φ(−|x|)
     tail, scale = _split(_at_least(x * x * np.float32(-0.5), -110))
     density = (tail + _ONE) * scale * scale * np.float32(0.3989423)
     above = _at_least(_step(x), 0)
     return density * x + (above * -_TWO + _ONE) * below + above
+
+
+def softplus(x: Floats, beta: float, threshold: float) -> Floats:
+    """Return ln(1 + e^(β x)) / β, or x where β x is above the threshold, which is at least 0."""
+    with np.errstate(all="ignore"):
+        scaled, small = _small_of_softplus(x, beta, threshold)
+        total = logarithm_of_increment(small) + _at_least(scaled, 0)
+        return total * np.float32(1 / beta)
+
+
+def softplus_derivative(x: Floats, beta: float, threshold: float) -> Floats:
+    """Return the derivative of softplus."""
+    with np.errstate(all="ignore"):
+        scaled, small = _small_of_softplus(x, beta, threshold)
+        return maximum(small, _step(scaled)) * _reciprocal(small + _ONE)
+
+
+def logarithm_of_increment(y: Floats) -> Floats:
+    """Return ln(1 + y) for numbers from 0 to 1."""
+    return polynomial(y, _OF_INCREMENT) * y
 
 
 @_quietly
@@ -216,6 +241,15 @@ def inverse(x: Floats) -> Floats:
     return estimate
 
 
+def polynomial(x: Floats, coefficients: Sequence[float]) -> Floats:
+    """Evaluate by Horner's rule, every operation rounded."""
+    constant, *inner, last = (np.float32(value) for value in coefficients)
+    total = x * last
+    for coefficient in reversed(inner):
+        total = (total + coefficient) * x
+    return total + constant
+
+
 def _words(x: Floats) -> Words:
     return np.ascontiguousarray(x).view(np.uint32).reshape(x.shape)
 
@@ -234,27 +268,18 @@ def _above_zero(x: Floats) -> Floats:
     return _at_least(x, -0.0)
 
 
-def _polynomial(x: Floats, coefficients: Sequence[float]) -> Floats:
-    """Evaluate by Horner's rule, every operation rounded."""
-    constant, *inner, last = (np.float32(value) for value in coefficients)
-    total = x * last
-    for coefficient in reversed(inner):
-        total = (total + coefficient) * x
-    return total + constant
-
-
 def _split(exponent: Floats) -> tuple[Floats, Floats]:
     """Return tail and scale with e^exponent = (1 + tail) · scale²."""
     steps = _words(exponent * _HALF_STEPS + _ROUND_STEPS) & ~np.uint32(0x7F)
     whole = steps.view(np.float32) - _ROUND
     scale = ((steps << np.uint32(16)) + np.uint32(0x3F800000)).view(np.float32)
     rest = exponent - whole * _STEP_HIGH - whole * _STEP_LOW
-    return _polynomial(rest, _EXPONENTIAL) * rest * rest + rest, scale
+    return polynomial(rest, _EXPONENTIAL) * rest * rest + rest, scale
 
 
 def _reciprocal(x: Floats) -> Floats:
     """Return 1 / x for x from 1 to 2."""
-    estimate = _polynomial(x, _RECIPROCAL)
+    estimate = polynomial(x, _RECIPROCAL)
     estimate = estimate * (_TWO - x * estimate)
     return estimate + (_ONE - x * estimate) * estimate
 
@@ -263,12 +288,12 @@ def _split_for_half(exponent: Floats) -> tuple[Floats, Words]:
     """Return a number from 0.7 to 1.5, and words that end in k, with e^exponent = number · 2ᵏ."""
     steps = exponent * _STEPS + _ROUND
     rest = exponent + (steps - _ROUND) * _MINUS_STEP
-    return _polynomial(rest, _EXPONENTIAL_FOR_HALF), _words(steps)
+    return polynomial(rest, _EXPONENTIAL_FOR_HALF), _words(steps)
 
 
 def _reciprocal_for_half(x: Floats) -> Floats:
     """Return 1 / x for x from 1 to 2."""
-    estimate = _polynomial(x, _RECIPROCAL_FOR_HALF)
+    estimate = polynomial(x, _RECIPROCAL_FOR_HALF)
     return estimate * (_TWO - x * estimate)
 
 
@@ -278,6 +303,15 @@ def _gate(x: Floats, bounded: Floats, exponent: Floats) -> Floats:
     root = (tail + _ONE) * scale
     part = root * _reciprocal(root * scale + _ONE) * bounded * scale
     return part + _above_zero(x)
+
+
+def _small_of_softplus(x: Floats, beta: float, threshold: float) -> tuple[Floats, Floats]:
+    """Return v = β x, and e^−|v|, or about 0 where v is above the threshold."""
+    scaled = x * np.float32(beta)
+    beyond = (scaled - np.float32(threshold)) * _HUGE * _HUGE
+    magnitude = maximum(np.abs(scaled), beyond)
+    tail, scale = _split(_at_least(-magnitude, -110))
+    return scaled, (tail + _ONE) * scale * scale
 
 
 def _step(x: Floats) -> Floats:

@@ -81,6 +81,8 @@ from onewafer.graph import (
     SliceFeatures,
     Softmax,
     SoftmaxGradient,
+    Softplus,
+    SoftplusGradient,
     SumRows,
     Tensor,
     TopIndices,
@@ -232,6 +234,8 @@ LIST = (
     ),
     graph((X,), (), Keep(KEPT, "x")),
     graph((X,), (), Recall(KEPT, "x")),
+    graph((X,), (), Softplus(KEPT, "x", 2.0, 0.5)),
+    graph((X, Y), (), SoftplusGradient(KEPT, "x", "y", 2.0, 0.5)),
     graph((X,), (), Opaque(KEPT, "aten.sort.default", ("x",), (), 2.5, keeps_rows=True)),
 )  # fmt: skip
 EXAMPLES = {type(each.operations[-1]): each for each in LIST}

@@ -35,6 +35,8 @@ const activation = @import_module("activation_functions.csl", .{
   .element = ELEMENT, .functions = functions });
 const multiply_kernel = @import_module("multiply.csl", .{ .element = ELEMENT });
 const scale_kernel = @import_module("scale.csl", .{ .element = ELEMENT, .functions = functions });
+const softplus_kernel = @import_module("softplus.csl", .{
+  .element = ELEMENT, .functions = functions });
 const rsqrt_kernel = @import_module("rsqrt.csl");
 
 fn exponential(n: u16) void {
@@ -54,6 +56,12 @@ fn rsqrt(n: u16) void {
 fn multiply(n: u16) void {
   multiply_kernel.run(@set_dsd_length(result_dsd, n), @set_dsd_length(input_dsd, n),
                       @set_dsd_length(other_dsd, n));
+  sys_mod.unblock_cmd_stream();
+}
+fn softplus(n: u16, beta: f32, threshold: f32, inverse: f32) void {
+  const input = @set_dsd_length(input_dsd, n);
+  softplus_kernel.run(@set_dsd_length(result_dsd, n), input, beta, threshold, inverse, n);
+  softplus_kernel.run(input, input, beta, threshold, inverse, n);
   sys_mod.unblock_cmd_stream();
 }
 fn scale(n: u16, factor: f32) void {
@@ -77,7 +85,7 @@ def load(arch: str, element: str) -> OnePe:
     arrays = {name: Array(element, MOST) for name in ("input", "other", "result")}
     arrays["singles"] = Array("f32", MOST)
     launches = dict.fromkeys([*SINGLES, "multiply", *ACTIVATIONS], "u16")
-    launches["scale"] = "u16, f32"
+    launches |= {"scale": "u16, f32", "softplus": "u16, f32, f32, f32"}
     body = BODY + "".join(ACTIVATION.replace("NAME", name) for name in ACTIVATIONS)
     return load_one_pe(load_architecture(arch), arrays, launches, body.replace("ELEMENT", element))
 
@@ -170,6 +178,25 @@ def test_scaling(arch, element, factor):
         expected = np.concatenate([stored(scaled, element), values[n:]])
         assert_same_bits(pe.read("result", MOST), expected)
         assert_same_bits(pe.read("input", MOST), expected)
+
+
+@pytest.mark.parametrize("arch", ARCHES)
+@pytest.mark.parametrize("element", ELEMENTS)
+@given(
+    vector=vectors(),
+    beta=st.sampled_from([1.0, -0.3, 2.5, 40.0]),
+    threshold=st.sampled_from([20.0, 0.0, 1.5, np.inf]),
+)
+def test_softplus(arch, element, vector, beta, threshold):
+    (n, generator, special), pe = vector, load(arch, element)
+    values = numbers(element, generator, special)
+    pe.write("input", values)
+    pe.write("result", values)
+    pe.launch("softplus", n, *(np.float32(number) for number in (beta, threshold, 1 / beta)))
+    found = functions.softplus(values[:n].astype(np.float32), beta, threshold)
+    expected = np.concatenate([stored(found, element), values[n:]])
+    assert_same_bits(pe.read("result", MOST), expected)
+    assert_same_bits(pe.read("input", MOST), expected)
 
 
 @pytest.mark.parametrize("name", ACTIVATIONS)

@@ -18,6 +18,7 @@ from onewafer.graph import (
     Graph,
     Linear,
     Relu,
+    Softplus,
     Tensor,
     derive_gradients,
     evaluate_graph,
@@ -61,10 +62,16 @@ def check(graph: Graph, width: int, height: int, architecture):
         check_values(gradients, inputs | parameters, run.outputs, times=times)
 
 
-def with_activation(graph: Graph, function: ActivationFunction) -> Graph:
+FUNCTIONS = [*ActivationFunction, (2.0, 1.5)]
+"""Functions of elements: activations, and softplus with β and a threshold."""
+
+
+def with_activation(graph: Graph, function) -> Graph:
     """Return a graph with a function in place of relu."""
     operations = [
         Activation(operation.result, operation.input, function)
+        if isinstance(function, ActivationFunction) and isinstance(operation, Relu)
+        else Softplus(operation.result, operation.input, *function)
         if isinstance(operation, Relu)
         else operation
         for operation in graph.operations
@@ -83,7 +90,7 @@ def test_gradients_of_perceptrons(sizes, batch, rectangle, architecture):
     check(mlp(sizes, batch=batch), *rectangle, ARCHITECTURES[architecture])
 
 
-@pytest.mark.parametrize("function", ActivationFunction)
+@pytest.mark.parametrize("function", FUNCTIONS, ids=str)
 def test_gradients_of_functions(function):
     """Three chunks on a PE, the last one not full."""
     check(with_activation(mlp([3, 29, 4], batch=5), function), 2, 1, ARCHITECTURES["wse3"])
@@ -107,7 +114,7 @@ def test_copies_of_a_bias_have_equal_gradients():
     np.testing.assert_array_equal(blocks, np.broadcast_to(blocks[:, :1], blocks.shape))
 
 
-@pytest.mark.parametrize("function", ActivationFunction)
+@pytest.mark.parametrize("function", FUNCTIONS, ids=str)
 def test_padding_of_gradients_is_zero(function):
     """So that padding of parameters stays 0, whatever a function makes of 0."""
     graph = with_activation(mlp([5, 7, 3], batch=4), function)

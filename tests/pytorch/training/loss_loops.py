@@ -23,6 +23,7 @@ def batch() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
 
 X, CLASSES, WANTED = batch()
 WEIGHTS = torch.tensor([1.0, 2.0, 0.5])
+SHARES = WANTED / WANTED.sum(-1, keepdim=True)
 
 
 def loop(make: Callable[[], nn.Module], step: Step) -> Callable[[], list[torch.Tensor]]:
@@ -115,6 +116,38 @@ LOSS_LOOPS = {
     "magnitudes": of(nn.L1Loss(), perceptron(nn.GELU()), WANTED),
     "binary": of(nn.BCELoss(), perceptron(nn.SiLU(), nn.Sigmoid()), WANTED),
     "binary_logits": of(nn.BCEWithLogitsLoss(), perceptron(nn.Sigmoid()), WANTED),
+    "smooth": of(nn.SmoothL1Loss(beta=0.3), perceptron(nn.Softplus()), WANTED),
+    "smooth_of_zero": of(nn.SmoothL1Loss(beta=0.0), perceptron(nn.Softplus(2.0, 1.5)), WANTED),
+    "huber": of(nn.HuberLoss("sum", delta=0.2), perceptron(nn.Softplus(-0.5)), WANTED),
+    "smooth_inside": inside(
+        lambda x, wanted: functional.smooth_l1_loss(x, wanted, reduction="sum", beta=0.4), WANTED
+    ),
+    "huber_inside": inside(lambda x, wanted: functional.huber_loss(x, wanted, delta=0.3), WANTED),
+    "weighted_logits": of(
+        nn.BCEWithLogitsLoss(pos_weight=WEIGHTS), perceptron(nn.ReLU()), WANTED.round()
+    ),
+    "weighted_logits_of_a_view": loop(
+        perceptron(nn.ReLU(), features=1),
+        lambda model: functional.binary_cross_entropy_with_logits(
+            model(X).squeeze(), WANTED[:, 0], reduction="sum", pos_weight=torch.tensor(2.5)
+        ),
+    ),
+    "weighted_logits_inside": inside(nn.BCEWithLogitsLoss(pos_weight=WEIGHTS), WANTED.round()),
+    "weighted_logits_by_a_number": inside(
+        nn.BCEWithLogitsLoss(pos_weight=torch.tensor([3.0])), WANTED.round()
+    ),
+    "divergence": of(
+        nn.KLDivLoss(reduction="batchmean"), perceptron(nn.ReLU(), nn.LogSoftmax(-1)), SHARES
+    ),
+    "divergence_of_logarithms": loop(
+        perceptron(nn.Tanh(), nn.LogSoftmax(-1)),
+        lambda model: functional.kl_div(model(X), SHARES.log(), reduction="sum", log_target=True),
+    ),
+    "divergence_inside": inside(
+        lambda x, shares: functional.kl_div(x.log_softmax(-1), shares, reduction="batchmean"),
+        SHARES,
+    ),
+    "half_inside": inside(lambda x, wanted: 0.5 * functional.mse_loss(x, wanted), WANTED),
     "leaky": of(nn.MSELoss(), perceptron(nn.LeakyReLU(0.1)), WANTED),
     "exponential_linear": of(nn.MSELoss(), perceptron(nn.ELU(0.7)), WANTED),
     "self_normalizing": of(nn.MSELoss(), perceptron(nn.SELU()), WANTED),

@@ -85,6 +85,7 @@ USUAL = (
     *("dropout_of_views", "dropout_and_evaluation", "dropout_retained"),
     *("norm_clipped", "value_clipped", "no_number_clipped", "cross_entropy_inside"),
     *("binary", "likelihood_outside", "evaluated_with_labels"),
+    *("divergence_inside", "smooth"),
     "residual",
 )
 

@@ -31,6 +31,8 @@ __all__ = [
     "ReluGradient",
     "Scale",
     "ScaleFeatures",
+    "Softplus",
+    "SoftplusGradient",
 ]
 
 
@@ -298,3 +300,62 @@ class Exp(OfElement):
     def add_gradients(self, gradient: str, backward: Backward) -> None:
         """Add the product of the gradient with the result."""
         backward.give(self.input, Multiply, gradient, self.result.name)
+
+
+@dataclass(frozen=True, slots=True)
+class Softplus(OfElement):
+    """Give log(1 + e^(β · x)) / β of each element x, and x itself where β · x is above θ."""
+
+    element_flop = 4
+    """Scale, exponential, logarithm, scale."""
+
+    input: ValueName
+    beta: float = 1.0
+    """β"""
+    threshold: float = 20.0
+    """θ, at least 0"""
+
+    def wrong_number(self) -> str | None:
+        """Return what is wrong with its numbers; None if nothing is."""
+        return _wrong_softplus(self.beta, self.threshold)
+
+    def evaluate(self, launch: Launch) -> Array:
+        """Return its result in a launch."""
+        values = launch[self.input]
+        scaled = values * self.beta
+        return np.where(scaled > self.threshold, values, np.logaddexp(0, scaled) / self.beta)
+
+    def add_gradients(self, gradient: str, backward: Backward) -> None:
+        """Add the product of the gradient with a sigmoid."""
+        numbers = self.beta, self.threshold
+        backward.give(self.input, SoftplusGradient, gradient, self.input, *numbers)
+
+
+@dataclass(frozen=True, slots=True)
+class SoftplusGradient(_OfElementGradient):
+    """Multiply each element of a gradient by σ(β · x), or by 1 where β · x is above θ."""
+
+    element_flop = 2
+    """The derivative, and the product."""
+
+    gradient: ValueName
+    value: ValueName
+    """The input x of the `Softplus`."""
+    beta: float = 1.0
+    threshold: float = 20.0
+
+    def wrong_number(self) -> str | None:
+        """Return what is wrong with its numbers; None if nothing is."""
+        return _wrong_softplus(self.beta, self.threshold)
+
+    def evaluate(self, launch: Launch) -> Array:
+        """Return its result in a launch."""
+        scaled = launch[self.value] * self.beta
+        slopes = np.where(scaled > self.threshold, 1, _sigmoid(scaled))
+        return launch[self.gradient] * slopes
+
+
+def _wrong_softplus(beta: float, threshold: float) -> str | None:
+    if not (math.isfinite(beta) and beta):
+        return f"β is {beta}, must be finite and not 0"
+    return None if threshold >= 0 else f"the threshold is {threshold}, must be at least 0"

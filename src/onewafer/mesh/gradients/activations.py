@@ -37,11 +37,11 @@ def _kind(number: int, name: str) -> Kind:
 
 
 _DERIVATIVES = {
-    ActivationFunction.SILU: (_kind(213, "silu"), functions.silu_derivative),
-    ActivationFunction.GELU: (_kind(214, "gelu"), functions.gelu_derivative),
-    ActivationFunction.GELU_TANH: (_kind(215, "gelu_tanh"), functions.gelu_tanh_derivative),
-    ActivationFunction.SIGMOID: (_kind(216, "sigmoid"), functions.sigmoid_derivative),
-    ActivationFunction.TANH: (_kind(217, "tanh"), functions.tanh_derivative),
+    ActivationFunction.SILU: (_kind(221, "silu"), functions.silu_derivative),
+    ActivationFunction.GELU: (_kind(222, "gelu"), functions.gelu_derivative),
+    ActivationFunction.GELU_TANH: (_kind(223, "gelu_tanh"), functions.gelu_tanh_derivative),
+    ActivationFunction.SIGMOID: (_kind(224, "sigmoid"), functions.sigmoid_derivative),
+    ActivationFunction.TANH: (_kind(225, "tanh"), functions.tanh_derivative),
 }
 _SQUARES = {ActivationFunction.GELU: 1, ActivationFunction.GELU_TANH: 2}
 """Function → how often a chunk is squared: both sources are then one vector."""

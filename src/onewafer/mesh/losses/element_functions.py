@@ -1,6 +1,6 @@
 """Losses of single elements as the wafer computes them: f32, operation by operation.
 
-These are the functions of `differences.csl` and `binary.csl`, with the same operations in the same
+These are the functions of `differences.csl` and `chunks.csl`, with the same operations in the same
 order, so that both agree in every bit. docs/explanation/numerics.md has their formulas and errors.
 """
 
@@ -14,8 +14,6 @@ from onewafer.mesh import functions
 from onewafer.mesh.arithmetic import maximum
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from numpy.typing import NDArray
 
     Floats = NDArray[Any]  # of f32
@@ -27,11 +25,6 @@ _OF_LOGARITHM = (
     *(0.14181212, -0.13242490, 0.12908497, -7.6285265e-2),
 )
 """ln(1 + f) / f for f from −0.293 to 0.415."""
-_OF_INCREMENT = (
-    *(1.0, -0.49999902, 0.33329964, -0.24954134, 0.19675939, -0.15305592),
-    *(0.10603654, -5.6959517e-2, 1.9851454e-2, -3.2440233e-3),
-)
-"""ln(1 + y) / y for y from 0 to 1."""
 
 
 def square(x: Floats, t: Floats) -> Floats:
@@ -68,13 +61,60 @@ def binary_slope(x: Floats, t: Floats) -> Floats:
 
 def binary_logits(x: Floats, t: Floats) -> Floats:
     """Return the cross entropy of σ(x) with t."""
-    small = functions.exponential(_at_least(-np.abs(x), -110))
-    return _polynomial(small, _OF_INCREMENT) * small + (_at_least(x, 0) - x * t)
+    rest, linear = _parts_of_logits(x, t)
+    return rest + linear
 
 
 def binary_logits_slope(x: Floats, t: Floats) -> Floats:
     """Return its derivative."""
     return functions.sigmoid(x) - t
+
+
+def weighted_logits(x: Floats, t: Floats, weights: Floats) -> Floats:
+    """Return the cross entropy of σ(x) with t, whose part for t has a weight."""
+    rest, linear = _parts_of_logits(x, t)
+    more = (_at_least(-x, 0) + rest) * ((weights - _ONE) * t)
+    return rest + linear + more
+
+
+def weighted_logits_slope(x: Floats, t: Floats, weights: Floats) -> Floats:
+    """Return its derivative."""
+    weighted = weights * t
+    return functions.sigmoid(x) * (weighted + _ONE - t) - weighted
+
+
+def huber(x: Floats, t: Floats, least: Floats) -> Floats:
+    """Return half the square of x − t between `least` and its opposite; beyond, its tangents."""
+    difference = x - t
+    bounded = _bound(difference, least)
+    return (difference - bounded * np.float32(0.5)) * bounded
+
+
+def huber_slope(x: Floats, t: Floats, least: Floats) -> Floats:
+    """Return its derivative."""
+    return _bound(x - t, least)
+
+
+def divergence(x: Floats, t: Floats) -> Floats:
+    """Return t · (ln t − x)."""
+    return (logarithm(t) - x) * t
+
+
+def divergence_slope(x: Floats, t: Floats) -> Floats:
+    """Return its derivative."""
+    del x
+    return -t
+
+
+def log_divergence(x: Floats, t: Floats) -> Floats:
+    """Return eᵗ · (t − x)."""
+    return functions.exponential(t) * (t - x)
+
+
+def log_divergence_slope(x: Floats, t: Floats) -> Floats:
+    """Return its derivative."""
+    del x
+    return -functions.exponential(t)
 
 
 def logarithm(x: Floats) -> Floats:
@@ -86,18 +126,19 @@ def logarithm(x: Floats) -> Floats:
         scaled & np.uint32(0xFFFF)
     )
     f = bits.view(np.float32) - _ONE
-    result = _polynomial(f, _OF_LOGARITHM) * f + k * np.float32(-2.12194440e-4)
+    result = functions.polynomial(f, _OF_LOGARITHM) * f + k * np.float32(-2.12194440e-4)
     return _at_least(result + k * np.float32(0.693359375), -100)
+
+
+def _parts_of_logits(x: Floats, t: Floats) -> tuple[Floats, Floats]:
+    """Return ln(1 + e^−|x|), and max(x, 0) − x · t."""
+    small = functions.exponential(_at_least(-np.abs(x), -110))
+    return functions.logarithm_of_increment(small), _at_least(x, 0) - x * t
+
+
+def _bound(x: Floats, least: Floats) -> Floats:
+    return -maximum(-maximum(x, least), least)
 
 
 def _at_least(x: Floats, least: float) -> Floats:
     return maximum(x, np.asarray(least, np.float32))
-
-
-def _polynomial(x: Floats, coefficients: Sequence[float]) -> Floats:
-    """Evaluate by Horner's rule, every operation rounded."""
-    constant, *inner, last = (np.float32(value) for value in coefficients)
-    total = x * last
-    for coefficient in reversed(inner):
-        total = (total + coefficient) * x
-    return total + constant

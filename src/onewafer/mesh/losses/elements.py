@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from string import Template
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from onewafer.graph import Tensor
     from onewafer.mesh.blocks import Launch
     from onewafer.mesh.entry import Entry
     from onewafer.mesh.lowering.builder import Builder
@@ -36,7 +38,7 @@ if TYPE_CHECKING:
 
     Floats = NDArray[Any]  # of f32
 _DIFFERENCES = Module("differences")
-_BINARY = Module("binary", ".functions = functions", (FUNCTIONS,))
+_CHUNKS = Module("chunks", ".functions = functions", (FUNCTIONS,))
 _OF_ELEMENTS = Beginning(
     "steps of a loss of elements",
     """
@@ -53,8 +55,9 @@ class _Form(NamedTuple):
 
     add_up: Kind
     back: Kind
-    loss: Callable[[Floats, Floats], Floats]
-    slope: Callable[[Floats, Floats], Floats]
+    loss: Callable[..., Floats]
+    """Of elements, what they should be, and what the loss has besides."""
+    slope: Callable[..., Floats]
     scale: float = 1.0
     """The derivative is this times `slope`."""
     is_in_chunks: bool = True
@@ -88,27 +91,43 @@ def _of_differences(
     )
 
 
-def _of_chunks(numbers: tuple[int, int], name: str, loss: str) -> tuple[Kind, Kind]:
+class _Extra(NamedTuple):
+    """What a loss has besides: CSL for it, from the first of its words in the schedule."""
+
+    code: str = "0"
+    num_words: int = 0
+
+
+_NUMBER = _Extra("number(words, $at)", 2)
+_ROW = _Extra("parameter(words[$at], columns)", 1)
+
+
+def _of_chunks(
+    numbers: tuple[int, int], name: str, loss: str, slope: str, extra: _Extra | None = None
+) -> tuple[Kind, Kind]:
+    code, num_words = extra or _Extra()
+    add_up, back = (Template(code).substitute(at=at) for at in (10, 12))
     return (
         _kind(
             numbers[0],
             f"add_up_{name}",
             f"""
-            entry += 2;
-            binary.add_up(binary.{loss}, totals(result), values, wanted, rows, columns, present);
+            entry += {2 + num_words};
+            chunks.add_up(chunks.{loss}, totals(result), values, wanted, {add_up},
+                          rows, columns, present);
             """,
-            _BINARY,
+            _CHUNKS,
         ),
         _kind(
             numbers[1],
             f"back_from_{name}",
             f"""
-            entry += 4;
+            entry += {4 + num_words};
             const seed = totals(words[8]);
-            binary.back(binary.slope_{loss}, activation(result, 1), values, wanted,
+            chunks.back(chunks.{slope}, activation(result, 1), values, wanted, {back},
                         seed[0] * number(words, 10), rows, columns, present);
             """,
-            _BINARY,
+            _CHUNKS,
         ),
     )
 
@@ -132,16 +151,72 @@ _FORMS = {
         is_in_chunks=False,
     ),
     LossFunction.BINARY: _Form(
-        *_of_chunks((204, 205), "binary", "of_shares"),
+        *_of_chunks((204, 205), "binary", "of_shares", "slope_of_shares"),
         element_functions.binary,
         element_functions.binary_slope,
     ),
     LossFunction.BINARY_LOGITS: _Form(
-        *_of_chunks((206, 207), "binary_logits", "of_logits"),
+        *_of_chunks((206, 207), "binary_logits", "of_logits", "slope_of_logits"),
         element_functions.binary_logits,
         element_functions.binary_logits_slope,
     ),
+    LossFunction.HUBER: _Form(
+        *_of_chunks((208, 209), "huber", "huber", "slope_huber", _NUMBER),
+        element_functions.huber,
+        element_functions.huber_slope,
+    ),
+    LossFunction.DIVERGENCE: _Form(
+        *_of_chunks((210, 211), "divergence", "divergence", "slope_divergence"),
+        element_functions.divergence,
+        element_functions.divergence_slope,
+    ),
+    LossFunction.LOG_DIVERGENCE: _Form(
+        *_of_chunks((212, 213), "log_divergence", "log_divergence", "slope_log_divergence"),
+        element_functions.log_divergence,
+        element_functions.log_divergence_slope,
+    ),
 }
+_WEIGHTED = _Form(
+    *_of_chunks(
+        *((214, 215), "weighted_logits", "of_weighted_logits", "slope_of_weighted_logits", _ROW)
+    ),
+    element_functions.weighted_logits,
+    element_functions.weighted_logits_slope,
+)
+"""`BINARY_LOGITS` with weights of features."""
+_ALL = (*_FORMS.values(), _WEIGHTED)
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """A function of elements and of what they should be."""
+
+    function: LossFunction
+    delta: float = 1.0
+    """δ of `HUBER`."""
+    weights: Block | None = None
+    """A stored row of weights of `BINARY_LOGITS`; None: all are 1."""
+
+    @property
+    def form(self) -> _Form:
+        """How the wafer computes it."""
+        return _FORMS[self.function] if self.weights is None else _WEIGHTED
+
+    @property
+    def _least(self) -> float | None:
+        return -self.delta if self.function is LossFunction.HUBER else None
+
+    def words(self) -> tuple[int | Block, ...]:
+        """Return the words of what it has besides, in the schedule."""
+        if self._least is not None:
+            return float_words(self._least)
+        return () if self.weights is None else (self.weights,)
+
+    def operands(self, memories: Memories) -> tuple[Floats, ...]:
+        """Return what it has besides, a row on each PE, or a number."""
+        if self._least is not None:
+            return (np.full((), self._least, np.float32),)
+        return () if self.weights is None else (memories.matrix(self.weights),)
 
 
 class _OfElements(MeshOperation):
@@ -153,12 +228,12 @@ class _OfElements(MeshOperation):
     targets: Block
     axis: Axis
     features: int
-    function: LossFunction
+    comparison: Comparison
 
     def step_entry(self, program: ProgramShape, result: Block, *more: int | Block) -> Entry:
         """Return the words that both steps have."""
         padding = program.size(self.axis) * self.values.columns - self.features
-        words = (more[0], self.axis.number, *more[1:])
+        words = (more[0], self.axis.number, *more[1:], *self.comparison.words())
         blocks = result, self.values, self.targets
         columns = self.values.columns
         entry = block_entry(program, self.kind, *blocks, columns=columns, inner=padding, more=words)
@@ -173,19 +248,18 @@ class _OfElements(MeshOperation):
         chunks = -(-sizes["columns"] // CHUNK)
         return {**sizes, "chunks": chunks, "chunk": -(-sizes["columns"] // chunks)}
 
-    def at_elements(
-        self, memories: Memories, function: Callable[[Floats, Floats], Floats]
-    ) -> Floats:
+    def at_elements(self, memories: Memories, function: Callable[..., Floats]) -> Floats:
         """Return a function of every element and its target."""
+        operands = memories.matrix(self.values), memories.matrix(self.targets)
         with np.errstate(all="ignore"):
-            return function(memories.matrix(self.values), memories.matrix(self.targets))
+            return function(*operands, *self.comparison.operands(memories))
 
 
 @dataclass(frozen=True, slots=True)
 class AddUpElements(_OfElements):
     """Sum the losses of the elements that a PE has, in f32 and in ascending order from +0."""
 
-    kinds = tuple(form.add_up for form in _FORMS.values())
+    kinds = tuple(form.add_up for form in _ALL)
 
     total: Block
     """A number."""
@@ -197,12 +271,12 @@ class AddUpElements(_OfElements):
     """The axis over which the features are blocked."""
     features: int
     """Over all PEs, without padding."""
-    function: LossFunction
+    comparison: Comparison
 
     @property
     def kind(self) -> Kind:
         """Its kind in the schedule."""
-        return _FORMS[self.function].add_up
+        return self.comparison.form.add_up
 
     def entry(self, program: ProgramShape) -> Entry:
         """Return its words in the schedule."""
@@ -210,7 +284,7 @@ class AddUpElements(_OfElements):
 
     def execute(self, memories: Memories) -> None:
         """Do on NumPy arrays what the kernel does."""
-        losses = self.at_elements(memories, _FORMS[self.function].loss)
+        losses = self.at_elements(memories, self.comparison.form.loss)
         losses = memories.without_padding(losses, self.axis, self.features)
         total = np.zeros(losses.shape[:2], np.float32)
         for loss in losses.reshape(*losses.shape[:2], -1).transpose(2, 0, 1):
@@ -222,7 +296,7 @@ class AddUpElements(_OfElements):
 class BackFromElements(_OfElements):
     """Multiply derivatives by a number and by the gradient of the loss, which every PE has."""
 
-    kinds = tuple(form.back for form in _FORMS.values())
+    kinds = tuple(form.back for form in _ALL)
 
     result: Block
     values: Block
@@ -233,13 +307,13 @@ class BackFromElements(_OfElements):
     """The axis over which the features are blocked."""
     features: int
     """Over all PEs, without padding."""
-    function: LossFunction
+    comparison: Comparison
     factor: float
 
     @property
     def kind(self) -> Kind:
         """Its kind in the schedule."""
-        return _FORMS[self.function].back
+        return self.comparison.form.back
 
     def entry(self, program: ProgramShape) -> Entry:
         """Return its words in the schedule."""
@@ -248,7 +322,7 @@ class BackFromElements(_OfElements):
     def execute(self, memories: Memories) -> None:
         """Do on NumPy arrays what the kernel does."""
         factor = arithmetic.multiply(memories.read(self.seed), np.full((), self.factor, np.float32))
-        slopes = self.at_elements(memories, _FORMS[self.function].slope)
+        slopes = self.at_elements(memories, self.comparison.form.slope)
         back = arithmetic.multiply(slopes, factor[..., np.newaxis])
         memories.write(self.result, memories.without_padding(back, self.axis, self.features))
 
@@ -267,11 +341,12 @@ class ElementLossLowering(Lowering[graph.ElementLoss]):
         axis, source = builder.layouts[operation.input].axis, builder.tensor(operation.input)
         room = builder.spare(1, values.columns)
         total, features = builder.allocate(operation.result), source.shape[-1]
-        function = operation.function
-        builder.append(AddUpElements(total, values, targets, room, axis, features, function))
+        comparison = _comparison(operation, builder)
+        builder.append(AddUpElements(total, values, targets, room, axis, features, comparison))
         builder.all_reduce(total, axis)
-        if operation.reduction is Reduction.MEAN:
-            builder.append(Scale(total, total, 1 / source.num_elements))
+        factor = _factor(operation, source)
+        if factor != 1:
+            builder.append(Scale(total, total, factor))
 
 
 class ElementLossGradientLowering(Lowering[graph.ElementLossGradient]):
@@ -292,11 +367,25 @@ class ElementLossGradientLowering(Lowering[graph.ElementLossGradient]):
         names = operation.input, operation.target, operation.gradient
         values, targets, seed = (builder.blocks[name] for name in names)
         axis, features = builder.layouts[operation.input].axis, operation.result.shape[-1]
-        is_mean = operation.reduction is Reduction.MEAN
-        function = operation.function
-        factor = _FORMS[function].scale / (operation.result.num_elements if is_mean else 1)
+        comparison = _comparison(operation, builder)
+        factor = comparison.form.scale * _factor(operation, operation.result)
         blocks = builder.allocate(operation.result), values, targets, seed
-        builder.append(BackFromElements(*blocks, axis, features, function, factor))
+        builder.append(BackFromElements(*blocks, axis, features, comparison, factor))
+
+
+def _comparison(
+    operation: graph.ElementLoss | graph.ElementLossGradient, builder: Builder
+) -> Comparison:
+    """Return the function of a loss, with its weights where the input lies."""
+    weights, layout = operation.weights, builder.layouts[operation.input]
+    row = None if weights is None else builder.parameters.place_vector(weights, layout)
+    return Comparison(operation.function, operation.delta, row)
+
+
+def _factor(operation: graph.ElementLoss | graph.ElementLossGradient, source: Tensor) -> float:
+    """Return what the sum of losses is multiplied by."""
+    count = source.num_elements if operation.reduction is Reduction.MEAN else 1
+    return operation.scale / count
 
 
 def _check(reduction: Reduction) -> None:
@@ -313,14 +402,28 @@ LOWERINGS: Lowerings = {
 }
 
 
+class _Variant(NamedTuple):
+    """A function of a loss, with weights of features or without."""
+
+    function: LossFunction
+    has_weights: bool = False
+
+    def comparison(self, sizes: Sizes) -> Comparison:
+        """Return it for a sample."""
+        return Comparison(self.function, 0.5, sizes.row() if self.has_weights else None)
+
+
+_VARIANTS = (*map(_Variant, LossFunction), _Variant(LossFunction.BINARY_LOGITS, has_weights=True))
+
+
 def _sample(
-    build: Callable[[Sizes, LossFunction], MeshOperation], function: LossFunction, *more: str
+    build: Callable[[Sizes, Comparison], MeshOperation], variant: _Variant, *more: str
 ) -> Sample:
     """Return a sample; rows of a function that is computed in chunks are whole chunks."""
-    is_in_chunks = _FORMS[function].is_in_chunks
+    is_in_chunks = _FORMS[variant.function].is_in_chunks
     whole = grid(rows=(2, 3, 5), columns=(CHUNK, 2 * CHUNK))
     return Sample(
-        lambda sizes: build(sizes, function),
+        lambda sizes: build(sizes, variant.comparison(sizes)),
         rounds=("rows", "rows*chunks") if is_in_chunks else ("rows",),
         lengths=(*more, "chunk" if is_in_chunks else "columns"),
         grid=whole if is_in_chunks else ROWS_AND_INNER,
@@ -329,19 +432,19 @@ def _sample(
     )
 
 
-def _add_up(sizes: Sizes, function: LossFunction) -> MeshOperation:
+def _add_up(sizes: Sizes, comparison: Comparison) -> MeshOperation:
     block, room = sizes.block(), sizes.row(arena=Arena.ACTIVATIONS)
     total = Block(Arena.ACTIVATIONS, 0, 1, 1)
-    return AddUpElements(total, block, block, room, Axis.X, 4 * sizes.columns, function)
+    return AddUpElements(total, block, block, room, Axis.X, 4 * sizes.columns, comparison)
 
 
-def _back(sizes: Sizes, function: LossFunction) -> MeshOperation:
+def _back(sizes: Sizes, comparison: Comparison) -> MeshOperation:
     block, seed = sizes.block(), Block(Arena.ACTIVATIONS, 0, 1, 1)
     features = 4 * sizes.columns
-    return BackFromElements(block, block, block, seed, Axis.X, features, function, 0.5)
+    return BackFromElements(block, block, block, seed, Axis.X, features, comparison, 0.5)
 
 
 SAMPLES = (
-    *(_sample(_add_up, function) for function in LossFunction),
-    *(_sample(_back, function, "elements") for function in LossFunction),
+    *(_sample(_add_up, variant) for variant in _VARIANTS),
+    *(_sample(_back, variant, "elements") for variant in _VARIANTS),
 )

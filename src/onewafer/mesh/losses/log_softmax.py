@@ -78,7 +78,7 @@ class SubtractLogarithms(_OfRows):
 
     kinds = (
         Kind(
-            211,
+            219,
             "subtract_logarithms",
             """
             entry += 2;
@@ -120,7 +120,7 @@ class BackFromLogarithms(_OfRows):
 
     kinds = (
         Kind(
-            212,
+            220,
             "back_from_logarithms",
             """
             entry += 2;

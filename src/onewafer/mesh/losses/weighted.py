@@ -176,7 +176,7 @@ class AddUpWeighted(_OfWeighted):
 
     kinds = (
         Kind(
-            208,
+            216,
             "add_up_weighted_targets",
             """
             entry += 11;
@@ -232,7 +232,7 @@ class MeanOfWeighted(_OfWeighted):
 
     kinds = (
         Kind(
-            209,
+            217,
             "mean_of_weighted_targets",
             """
             entry += 11;
@@ -271,7 +271,7 @@ class BackFromWeighted(_OfWeighted):
 
     kinds = (
         Kind(
-            210,
+            218,
             "back_from_weighted_targets",
             """
             entry += 12;

@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from onewafer.errors import UnsupportedOperationError
 from onewafer.mesh.lowering.phases import Needs, choose_phases, find_owners
 
 if TYPE_CHECKING:
@@ -20,8 +21,8 @@ class Uses:
     def __init__(self, graph: Graph, needs: Mapping[str, Needs]) -> None:
         """Take a graph, and the needs of the operation that defines each result."""
         self.graph = graph
-        self.scalars = frozenset(name for each in needs.values() for name in each.scalars)
-        """Inputs of one number that every PE needs."""
+        self.scalars = _find_scalars(graph, needs)
+        """Inputs and results of one number that every PE needs."""
         self.dtype = graph.dtype
         """The one floating type of the graph."""
         self.is_sequence = graph.is_sequence
@@ -77,3 +78,22 @@ class Uses:
                 self.graph, self._needs, owners, redistributed
             )
         return self._phases[redistributed]
+
+
+def _find_scalars(graph: Graph, needs: Mapping[str, Needs]) -> frozenset[str]:
+    """Return the numbers that every PE needs, with those that they are computed from.
+
+    A loss is on every PE, and a function of each element of what is there is there, too. Raises
+    UnsupportedOperationError for another result, of which PEs other than the first have padding.
+    """
+    found = {name for each in needs.values() for name in each.scalars}
+    for operation in reversed(graph.operations):
+        name = operation.result.name
+        if name not in found or operation.joins_rows:
+            continue
+        if not needs[name].works_in_place:
+            raise UnsupportedOperationError(
+                "the gradient of a loss that is multiplied by a result of a layer is not supported"
+            )
+        found.update(operation.activation_operands)
+    return frozenset(found)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import torch
 
@@ -17,6 +17,7 @@ from onewafer.graph import (
     Multiply,
     Relu,
     ScaleFeatures,
+    Softplus,
 )
 from onewafer.pytorch.lowering.features import apply_to_features, scale_feature_maps
 from onewafer.pytorch.lowering.losses import divide_loss
@@ -67,6 +68,23 @@ def _lower_relu(writer: GraphWriter, call: Call) -> Operand:
     source = writer.whole(_narrow(writer, call, call.operand(0)))
     result = writer.result(call.node.name, *source.tensor.shape)
     writer.emit(Relu(result, source.tensor.name))
+    return Value(result, source.layout)
+
+
+@lowers("softplus.default")
+def _lower_softplus(writer: GraphWriter, call: Call) -> Operand:
+    beta, threshold = (
+        float(cast("float", call.constant(index, name, default)))
+        for index, name, default in ((1, "beta", 1.0), (2, "threshold", 20.0))
+    )
+    if not (beta and math.isfinite(beta)) or not threshold >= 0:
+        raise call.unsupported(
+            f"softplus with beta={beta:g} and threshold={threshold:g} is not supported; beta "
+            "must be finite and not 0, the threshold at least 0"
+        )
+    source = writer.whole(_narrow(writer, call, call.operand(0)))
+    result = writer.result(call.node.name, *source.tensor.shape)
+    writer.emit(Softplus(result, source.tensor.name, beta, threshold))
     return Value(result, source.layout)
 
 

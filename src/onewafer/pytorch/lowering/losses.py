@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, cast
 
 from onewafer.graph import (
@@ -24,6 +25,8 @@ from onewafer.pytorch.lowering.registry import Number, lowers
 from onewafer.pytorch.lowering.writer import write
 
 if TYPE_CHECKING:
+    import torch
+
     from onewafer.graph import Tensor
     from onewafer.pytorch.lowering.operands import Operand
     from onewafer.pytorch.lowering.registry import Call
@@ -32,6 +35,8 @@ if TYPE_CHECKING:
 _REDUCTIONS = {1: Reduction.MEAN, 2: Reduction.SUM}
 """PyTorch's numbers; 0 is a loss for each row or element."""
 _MATRIX = 2
+_LEAST_DELTA = 1e-30
+"""δ² and 1 / δ are f32 numbers."""
 
 
 @lowers("cross_entropy_loss.default")
@@ -113,6 +118,35 @@ def _lower_absolute(writer: GraphWriter, call: Call) -> Operand:
     return _compare(writer, call, LossFunction.ABSOLUTE, 2)
 
 
+@lowers("smooth_l1_loss.default")
+def _lower_smooth(writer: GraphWriter, call: Call) -> Operand:
+    beta = _delta(call, "beta", least=0.0)
+    if not beta:
+        return _compare(writer, call, LossFunction.ABSOLUTE, 2)
+    return _compare(writer, call, LossFunction.HUBER, 2, scale=1 / beta, delta=beta)
+
+
+@lowers("huber_loss.default")
+def _lower_huber(writer: GraphWriter, call: Call) -> Operand:
+    delta = _delta(call, "delta", least=_LEAST_DELTA)
+    return _compare(writer, call, LossFunction.HUBER, 2, delta=delta)
+
+
+def _delta(call: Call, name: str, *, least: float) -> float:
+    """Return the number from which on a loss is linear."""
+    found = float(cast("float", call.constant(3, name, 1.0)))
+    if found == least or _LEAST_DELTA <= found < math.inf:
+        return found
+    raise call.unsupported(f"{name}={found:g} is not supported; it must be finite and above 0")
+
+
+@lowers("kl_div.default")
+def _lower_divergence(writer: GraphWriter, call: Call) -> Operand:
+    is_logarithm = call.constant(3, "log_target", default=False)
+    function = LossFunction.LOG_DIVERGENCE if is_logarithm else LossFunction.DIVERGENCE
+    return _compare(writer, call, function, 2)
+
+
 @lowers("binary_cross_entropy.default")
 def _lower_binary(writer: GraphWriter, call: Call) -> Operand:
     _refuse_weights(call, "weight", 2)
@@ -122,8 +156,23 @@ def _lower_binary(writer: GraphWriter, call: Call) -> Operand:
 @lowers("binary_cross_entropy_with_logits.default")
 def _lower_binary_logits(writer: GraphWriter, call: Call) -> Operand:
     _refuse_weights(call, "weight", 2)
-    _refuse_weights(call, "pos_weight", 3)
-    return _compare(writer, call, LossFunction.BINARY_LOGITS, 4)
+    weights, value = call.optional(3, "pos_weight"), writer.value(call.operand(0))
+    if weights is None:
+        return _compare(writer, call, LossFunction.BINARY_LOGITS, 4)
+    features = value.shape[-1]
+    if isinstance(weights, External) and weights.shape in ((), (1,), (1, features)):
+        weights = writer.derive(f"{weights.name}_row", _as_row, weights, features)
+    row = writer.parameter(cast("Operand", weights), "vector of weights")
+    if row.shape != (features,):
+        raise call.unsupported(
+            f"`pos_weight` of shape {row.shape} is not supported; it must have a number, or one "
+            f"for each of the {features} features"
+        )
+    return _compare(writer, call, LossFunction.BINARY_LOGITS, 4, weights=row.name)
+
+
+def _as_row(weights: torch.Tensor, features: int) -> torch.Tensor:
+    return weights.reshape(-1).expand(features).contiguous()
 
 
 def _refuse_weights(call: Call, name: str, index: int) -> None:
@@ -131,17 +180,28 @@ def _refuse_weights(call: Call, name: str, index: int) -> None:
         raise call.unsupported(f"`{name}` is not supported")
 
 
-def _compare(writer: GraphWriter, call: Call, function: LossFunction, index: int) -> Value:
+def _compare(
+    writer: GraphWriter,
+    call: Call,
+    function: LossFunction,
+    index: int,
+    *,
+    scale: float = 1.0,
+    delta: float = 1.0,
+    weights: str | None = None,
+) -> Value:
     """Write a loss of elements; `index` is the place of the reduction among the arguments."""
     value, target = (writer.value(call.operand(place)) for place in range(2))
     if value.shape != target.shape:
         raise call.unsupported(f"broadcasting {target.shape} to {value.shape} is not supported")
     value, target = writer.whole(value), writer.whole(target)
-    if (value.layout, value.tensor.shape) != (target.layout, target.tensor.shape):
+    is_alike = (value.layout, value.tensor.shape) == (target.layout, target.tensor.shape)
+    if not is_alike or weights is not None:
         value, target = (see(writer.rows(each), each.shape) for each in (value, target))
     reduction = _reduction(call, index)
     result = writer.result(call.node.name, 1, 1)
-    writer.emit(ElementLoss(result, value.tensor.name, target.tensor.name, function, reduction))
+    operands = value.tensor.name, target.tensor.name
+    writer.emit(ElementLoss(result, *operands, function, reduction, scale, delta, weights))
     return see(result, call.shape)
 
 

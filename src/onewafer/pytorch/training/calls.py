@@ -15,7 +15,6 @@ import numpy as np
 import torch
 from torch.utils import _pytree as pytree
 
-from onewafer.pytorch.arrays import to_numpy
 from onewafer.pytorch.captured import WaferResult
 from onewafer.pytorch.host_calls import errors_of_script
 from onewafer.pytorch.host_outputs import HostOutputs
@@ -83,7 +82,7 @@ class TakenLoss:
     """How the tensor that it was taken of lies in the output."""
     target: torch.Tensor
     weights: torch.Tensor | None = None
-    """The weights of classes."""
+    """The weights of classes or features."""
 
     def of(self, target: torch.Tensor) -> TakenLoss:
         """Return the same loss with another target of the same shape."""
@@ -91,9 +90,7 @@ class TakenLoss:
 
     def stored(self) -> Arrays:
         """Return what of it stays on the wafer, by names in the graph."""
-        if self.weights is None or self.loss.weights is None:
-            return {}
-        return {self.loss.weights: to_numpy(self.weights)}
+        return self.loss.store(self.weights)
 
 
 class TrainingCall:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
 
 _IGNORED = -100
 """The target of rows that do not count, unless a script chooses another one."""
+_LEAST_DELTA = 1e-30
+"""δ² and 1 / δ are f32 numbers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +73,12 @@ class Loss(ABC):
         """Return the weights in a call of its function; None: there are none."""
         del args, kwargs
         return None
+
+    def store(self, weights: torch.Tensor | None) -> dict[str, Array]:
+        """Return what of it stays on the wafer, by names in the graph."""
+        if weights is None or self.weights is None:
+            return {}
+        return {self.weights: to_numpy(weights)}
 
     def append(self, graph: Graph) -> Graph:
         """Return the graph with this loss behind the model."""
@@ -202,6 +211,13 @@ class OfElements(Loss):
     needs_all_rows = True
     function: ClassVar[LossFunction]
 
+    scale: float = 1.0
+    """What the mean or the sum is multiplied by."""
+    delta: float = 1.0
+    """δ of Huber's loss."""
+    num_weights: int = 0
+    """Features of the graph's output that have weights."""
+
     @classmethod
     def of(
         cls,
@@ -212,26 +228,32 @@ class OfElements(Loss):
         kwargs: Mapping[str, Any],
     ) -> Loss | None:
         """Return the loss of a call of its function; None: the wafer has no such loss."""
-        del layout  # any will do
         options = _options(cls._names(), args, kwargs)
-        target, reduction = options["target"], _reduction(options)
-        is_plain = options["weight"] is None and options.get("pos_weight") is None
-        if reduction is None or not is_plain or not isinstance(target, torch.Tensor):
+        target = options["target"]
+        if options.get("weight") is not None or not isinstance(target, torch.Tensor):
             return None
         is_alike = (target.dtype, target.shape) == (logits.dtype, logits.shape)
         if not is_alike or target.requires_grad or logits.numel() != output.num_elements:
             return None
-        return cls(output.name, reduction) if cls._takes(logits) else None
+        return cls._with_options(output, layout, logits, options)
 
     @classmethod
     def _names(cls) -> Mapping[str, object]:
         return _OF_MSE
 
     @classmethod
-    def _takes(cls, logits: torch.Tensor) -> bool:
-        """Tell whether PyTorch takes such elements, and has no error to raise."""
-        del logits
-        return True
+    def _with_options(
+        cls, output: Tensor, layout: Layout, logits: torch.Tensor, options: Mapping[str, Any]
+    ) -> Loss | None:
+        """Return the loss of a target that fits; None: the wafer has none with such options."""
+        del layout, logits  # any will do
+        reduction = _reduction(options)
+        return None if reduction is None else cls(output.name, reduction)
+
+    @property
+    def weights(self) -> str | None:
+        """The name of the weights of features in the graph; None: there are none."""
+        return f"{self.output}.weights" if self.num_weights else None
 
     def targets(self, target: torch.Tensor, rows: int, layout: Layout) -> Array:
         """Return the wanted elements."""
@@ -244,8 +266,15 @@ class OfElements(Loss):
     def _target_of(self, source: Tensor) -> Tensor:
         return replace(source, name=self.target)
 
+    def _parameters_of(self, source: Tensor) -> tuple[Tensor, ...]:
+        if self.weights is None:
+            return ()
+        return (Tensor(self.weights, source.shape[1:], source.dtype),)
+
     def _operation(self, result: Tensor) -> Operation:
-        return ElementLoss(result, self.output, self.target, self.function, self.reduction)
+        operands = self.output, self.target
+        numbers = self.function, self.reduction, self.scale, self.delta, self.weights
+        return ElementLoss(result, *operands, *numbers)
 
 
 @dataclass(frozen=True, slots=True)
@@ -263,24 +292,69 @@ class AbsoluteLoss(OfElements):
 
 
 @dataclass(frozen=True, slots=True)
+class HuberLoss(OfElements):
+    """Squares of small differences, magnitudes of large ones."""
+
+    function = LossFunction.HUBER
+
+    @classmethod
+    def _names(cls) -> Mapping[str, object]:
+        return _OF_HUBER
+
+    @classmethod
+    def _with_options(
+        cls, output: Tensor, layout: Layout, logits: torch.Tensor, options: Mapping[str, Any]
+    ) -> Loss | None:
+        del layout, logits
+        reduction, delta = _reduction(options), float(options["delta"])
+        is_number = _LEAST_DELTA <= delta < math.inf
+        return cls(output.name, reduction, delta=delta) if reduction and is_number else None
+
+
+@dataclass(frozen=True, slots=True)
+class SmoothLoss(HuberLoss):
+    """Huber's loss divided by its δ, which is called β."""
+
+    @classmethod
+    def _names(cls) -> Mapping[str, object]:
+        return _OF_SMOOTH
+
+    @classmethod
+    def _with_options(
+        cls, output: Tensor, layout: Layout, logits: torch.Tensor, options: Mapping[str, Any]
+    ) -> Loss | None:
+        del layout, logits
+        reduction, beta = _reduction(options), float(options["beta"])
+        if reduction is None or not (beta == 0 or _LEAST_DELTA <= beta < math.inf):
+            return None
+        if not beta:
+            return AbsoluteLoss(output.name, reduction)
+        return cls(output.name, reduction, scale=1 / beta, delta=beta)
+
+
+@dataclass(frozen=True, slots=True)
 class BinaryLoss(OfElements):
     """Binary cross entropy of shares."""
 
     function = LossFunction.BINARY
 
     @classmethod
-    def _names(cls) -> Mapping[str, object]:
-        return _OF_BINARY
+    def _with_options(
+        cls, output: Tensor, layout: Layout, logits: torch.Tensor, options: Mapping[str, Any]
+    ) -> Loss | None:
+        if not bool(((logits >= 0) & (logits <= 1)).all()):
+            return None  # PyTorch has an error to raise
+        found = super(BinaryLoss, cls)._with_options(output, layout, logits, options)
+        return found if options["pos_weight"] is None else None
 
     @classmethod
-    def _takes(cls, logits: torch.Tensor) -> bool:
-        """Tell whether all elements are from 0 to 1."""
-        return bool(((logits >= 0) & (logits <= 1)).all())
+    def _names(cls) -> Mapping[str, object]:
+        return _OF_BINARY
 
 
 @dataclass(frozen=True, slots=True)
 class BinaryLogitsLoss(OfElements):
-    """Binary cross entropy of logits."""
+    """Binary cross entropy of logits, perhaps with weights of features."""
 
     function = LossFunction.BINARY_LOGITS
 
@@ -288,12 +362,77 @@ class BinaryLogitsLoss(OfElements):
     def _names(cls) -> Mapping[str, object]:
         return _OF_BINARY
 
+    @classmethod
+    def find_weights(
+        cls, args: tuple[object, ...], kwargs: Mapping[str, Any]
+    ) -> torch.Tensor | None:
+        """Return the weights of features in a call of its function."""
+        return _options(cls._names(), args, kwargs)["pos_weight"]
+
+    def store(self, weights: torch.Tensor | None) -> dict[str, Array]:
+        """Return a weight for each feature."""
+        if weights is None or self.weights is None:
+            return {}
+        row = to_numpy(weights).reshape(-1)
+        return {self.weights: np.ascontiguousarray(np.broadcast_to(row, (self.num_weights,)))}
+
+    @classmethod
+    def _with_options(
+        cls, output: Tensor, layout: Layout, logits: torch.Tensor, options: Mapping[str, Any]
+    ) -> Loss | None:
+        reduction, weights = _reduction(options), options["pos_weight"]
+        if reduction is None or weights is None:
+            return None if reduction is None else cls(output.name, reduction)
+        if not isinstance(weights, torch.Tensor) or weights.requires_grad:
+            return None
+        is_row = weights.shape in (logits.shape[-1:], (1, *logits.shape[-1:]))
+        is_row &= layout == Layout.of_matrix(output.shape)
+        if weights.dtype is not logits.dtype or not (is_row or weights.numel() == 1):
+            return None
+        return cls(output.name, reduction, num_weights=output.shape[-1])
+
+
+@dataclass(frozen=True, slots=True)
+class DivergenceLoss(OfElements):
+    """The divergence of logarithms of shares from shares."""
+
+    function = LossFunction.DIVERGENCE
+
+    @classmethod
+    def _names(cls) -> Mapping[str, object]:
+        return _OF_DIVERGENCE
+
+    @classmethod
+    def _with_options(
+        cls, output: Tensor, layout: Layout, logits: torch.Tensor, options: Mapping[str, Any]
+    ) -> Loss | None:
+        del layout
+        reduction, scale = _reduction(options), 1.0
+        if options["reduction"] == "batchmean" and _reduction({**options, "reduction": "sum"}):
+            reduction, scale = Reduction.SUM, 1 / logits.shape[0]
+        if reduction is None:
+            return None
+        if options["log_target"]:
+            return LogDivergenceLoss(output.name, reduction, scale)
+        is_share = bool((options["target"] >= 0).all())
+        return cls(output.name, reduction, scale) if is_share else None
+
+
+@dataclass(frozen=True, slots=True)
+class LogDivergenceLoss(OfElements):
+    """The divergence of logarithms of shares from others."""
+
+    function = LossFunction.LOG_DIVERGENCE
+
 
 KINDS: Mapping[str, type[ClassLoss | OfElements]] = {
     "cross_entropy": ClassLoss,
     "nll_loss": LikelihoodLoss,
     "mse_loss": SquareLoss,
     "l1_loss": AbsoluteLoss,
+    "smooth_l1_loss": SmoothLoss,
+    "huber_loss": HuberLoss,
+    "kl_div": DivergenceLoss,
     "binary_cross_entropy": BinaryLoss,
     "binary_cross_entropy_with_logits": BinaryLogitsLoss,
 }
@@ -342,6 +481,21 @@ _OF_BINARY = {
     "reduction": "mean",
     "pos_weight": None,
 }
+_OF_SMOOTH = {
+    "target": None,
+    "size_average": None,
+    "reduce": None,
+    "reduction": "mean",
+    "beta": 1.0,
+}
+_OF_HUBER = {"target": None, "reduction": "mean", "delta": 1.0, "weight": None}
+_OF_DIVERGENCE = {
+    "target": None,
+    "size_average": None,
+    "reduce": None,
+    "reduction": "mean",
+    "log_target": False,
+}
 
 
 def _options(
@@ -352,7 +506,7 @@ def _options(
 
 def _reduction(options: Mapping[str, Any]) -> Reduction | None:
     """Return how losses of rows become one number; None: they do not."""
-    if any(options[name] is not None for name in ("size_average", "reduce")):
+    if any(options.get(name) is not None for name in ("size_average", "reduce")):
         return None
     return {"mean": Reduction.MEAN, "sum": Reduction.SUM}.get(str(options["reduction"]))
 
