@@ -56,7 +56,7 @@ class _Form(NamedTuple):
     add_up: Kind
     back: Kind
     loss: Callable[..., Floats]
-    """Of elements, what they should be, and what the loss has besides."""
+    """The loss of elements, what they should be, and what the loss has besides."""
     slope: Callable[..., Floats]
     scale: float = 1.0
     """The derivative is this times `slope`."""
