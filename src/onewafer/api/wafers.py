@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import threading
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -120,16 +120,20 @@ class Wafer:
         Raises:
             ConfigurationError: there is no such script.
         """
+        from onewafer.execution import ProgressLine  # noqa: PLC0415  # loads the simulator
         from onewafer.pytorch import run_script  # noqa: PLC0415  # loads torch
         from onewafer.pytorch.cuda import CudaAlias  # noqa: PLC0415  # likewise
 
-        result = run_script(
-            Path(path),
-            arguments,
-            self._session,
-            cuda=CudaAlias.choose(flag=cuda_alias),
-            announce=_print_notice if announce is None else announce,
-        )
+        observer = self._session.observer
+        beside = observer.beside_script() if isinstance(observer, ProgressLine) else nullcontext()
+        with beside:
+            result = run_script(
+                Path(path),
+                arguments,
+                self._session,
+                cuda=CudaAlias.choose(flag=cuda_alias),
+                announce=_print_notice if announce is None else announce,
+            )
         self._ended, self._is_over = result.ended, result.ended is None
         return result
 

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING
 
 from rich.progress import BarColumn
 
 from onewafer.host import CellLine, RunObserver, describe_progress
-from onewafer.terminal import progress_line, text_column
+from onewafer.terminal import StandingLine, progress_line, text_column
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Callable, Generator
 
     from rich.progress import Progress, ProgressColumn, TaskID  # noqa: TID251  # types
 
@@ -30,6 +30,17 @@ class ProgressLine:
 
     def __init__(self, console: PlainConsole) -> None:
         self._console = console
+        self._standing = StandingLine()
+
+    @contextmanager
+    def beside_script(self) -> Generator[None]:
+        """Let a line stand below what a script prints inside, for its training loop."""
+        with self._standing.below() if self._console.is_watched else nullcontext():
+            yield
+
+    def training(self, say: Callable[[], str]) -> None:
+        """Show how far a training loop is."""
+        self._standing.show(say)
 
     @property
     def sentences(self) -> RunObserver:
@@ -39,14 +50,15 @@ class ProgressLine:
     @contextmanager
     def compiling(self, what: str) -> Generator[None]:
         """Show that a program is being compiled."""
-        with self._line() as line:
+        with self._standing.giving_way(), self._line() as line:
             line.add_task(f"compiling {what}", total=None)
             yield
 
     @contextmanager
     def simulating(self, what: str, expected_cycles: int) -> Generator[RunObserver]:
         """Show a launch; the value watches it."""
-        with self._line(BarColumn(), text_column("{task.fields[figures]}")) as line:
+        columns = BarColumn(), text_column("{task.fields[figures]}")
+        with self._standing.giving_way(), self._line(*columns) as line:
             task = line.add_task(f"simulating {what}", total=expected_cycles, figures="")
             yield _Launch(self._console, line, task)
 
@@ -74,6 +86,10 @@ class NotebookProgress:
         """Show a launch that takes long; the value watches it."""
         del expected_cycles  # a bar would be drawn with them
         yield CellLine(self._line, f"simulating {what}")
+
+    def training(self, say: Callable[[], str]) -> None:
+        """Show nothing: what a cell prints would stand above the line for good."""
+        del say
 
 
 class _Sentences:

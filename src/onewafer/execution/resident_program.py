@@ -49,6 +49,10 @@ class ResidentProgram:
         self._changes: dict[str, tuple[str, ...]] = {}
         """Entry → what stays on the wafer and is changed by it."""
 
+    def show_stage(self, say: Callable[[], str]) -> None:
+        """Show how far a training loop is, if there is an observer and it is time to."""
+        self._watch.training(say)
+
     def num_launches(self, entry: str) -> int:
         """Return how often an entry was launched."""
         return self._num_launches[entry]

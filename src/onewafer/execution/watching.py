@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Callable, Generator
     from contextlib import AbstractContextManager
 
     from onewafer.host import RunObserver
@@ -23,6 +23,10 @@ class Observer(Protocol):
 
     def simulating(self, what: str, expected_cycles: int) -> AbstractContextManager[RunObserver]:
         """Enter while a launch runs; the value watches it."""
+        ...
+
+    def training(self, say: Callable[[], str]) -> None:
+        """Show how far a training loop is; `say` is asked only if it is time to show it."""
         ...
 
 
@@ -41,6 +45,11 @@ class Watch:
     def at(self, stage: str) -> Watch:
         """Return a watch that says besides how far the program's work is."""
         return replace(self, what=f"{self.what}, {stage}") if stage else self
+
+    def training(self, say: Callable[[], str]) -> None:
+        """Show how far the training loop of the program is, if it is time to."""
+        if self.observer is not None:
+            self.observer.training(lambda: f"{self.what}, {say()}")
 
     @contextmanager
     def compiling(self) -> Generator[None]:

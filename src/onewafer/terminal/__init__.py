@@ -10,6 +10,7 @@ from onewafer.terminal.frames import frame_of_entries, make_frame
 from onewafer.terminal.notebook import NotebookLine, find_notebook
 from onewafer.terminal.progress import ProgressBar, progress_bar, progress_line, text_column
 from onewafer.terminal.shown import SHOWN_COLUMNS, Shown
+from onewafer.terminal.standing_line import StandingLine
 from onewafer.terminal.text import printable
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ __all__ = [
     "PlainConsole",
     "ProgressBar",
     "Shown",
+    "StandingLine",
     "find_notebook",
     "frame_of_entries",
     "make_frame",

@@ -298,7 +298,10 @@ class TrainingProgram:
         rows, self._rows_since_step = max(1, self._rows_since_step), 0
         self.loaded.count_call(Phase.UPDATE, [launched], rows=rows, flop=0)
         self._steps += 1
-        self.loaded.stage = f"step {self._steps + 1:,}{self._loss}{self._rate(rows)}"
+        rate = self._rate(rows)
+        self.loaded.stage = f"step {self._steps + 1:,}{self._loss}{rate}"
+        if self.loaded.leaves_values_to_host:  # else launches, which take longer, have shown it
+            self.loaded.show_stage(lambda: f"step {self._steps:,}{self._loss}{rate}")
         return launched.outputs
 
     def note_steps(self, count: int) -> None:
@@ -306,16 +309,29 @@ class TrainingProgram:
         self._steps += count
         self._cycles = self.loaded.record.elapsed_cycles
 
+    def describe_repeated(self, steps: int, rows: int, cycles: int, loss: float | None) -> str:
+        """Return how far a loop is whose last `steps` are not accounted for yet.
+
+        Rows, cycles and loss are those of the last one; the loss is None if it is gone.
+        """
+        if loss is not None:
+            self._loss = f", loss {loss:.4g}"
+        return f"step {self._steps + steps:,}{self._loss}{self._rate_of(rows, cycles)}"
+
     def note_rows(self, rows: int) -> None:
         """Note the rows of a backward pass that was accounted for with others."""
         self._rows_since_step += rows
 
     def _rate(self, rows: int) -> str:
         """Return how fast the wafer has taken the step that ends, for a progress line."""
-        record = self.loaded.record
-        cycles, self._cycles = record.elapsed_cycles - self._cycles, record.elapsed_cycles
+        elapsed = self.loaded.record.elapsed_cycles
+        cycles, self._cycles = elapsed - self._cycles, elapsed
+        return self._rate_of(rows, cycles)
+
+    def _rate_of(self, rows: int, cycles: int) -> str:
         what = "tokens" if self.plan.graph.is_sequence else "samples"
-        return f", {rows * record.clock_hertz / max(1, cycles):,.0f} {what}/s"
+        clock_hertz = self.loaded.record.clock_hertz
+        return f", {rows * clock_hertz / max(1, cycles):,.0f} {what}/s"
 
     @property
     def _entries(self) -> tuple[str, ...]:

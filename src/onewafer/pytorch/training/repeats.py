@@ -282,6 +282,16 @@ class Repeats:
         if not live.known.count:
             self._uncounted.append((live.owner, live.known))
         live.known.count += 1
+        live.known.program.loaded.show_stage(lambda: self._describe(live))
+
+    def _describe(self, live: _Repeat) -> str:
+        """Return how far the loop is, for a progress line."""
+        known, value = live.known, live.seeded() if live.loss is None else live.loss()
+        alike = (one for _, one in self._uncounted if one.program is known.program)
+        cycles = sum(tally.numbers["elapsed_cycles"] for _, tally in known.tallies)
+        loss = None if value is None or value.numel() != 1 else float(value.detach())
+        steps = sum(one.count for one in alike)
+        return known.program.describe_repeated(steps, known.rows, cycles, loss)
 
     # --- accounting ------------------------------------------------------------------------------
 
