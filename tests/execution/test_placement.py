@@ -6,10 +6,12 @@ from hypothesis import strategies as st
 
 from onewafer.arch import load_architecture
 from onewafer.errors import ConfigurationError, TooLargeError
-from onewafer.execution import Fidelity, WaferOptions, placement
+from onewafer.execution import Fidelity, Trained, WaferOptions, place_training, placement
 from onewafer.execution.placement import choose_bucket, place
 from onewafer.graph import DataType, Graph, Linear, Tensor
-from onewafer.mesh import budget, estimate, footprint, verify
+from onewafer.mesh import budget, estimate, footprint, smallest_rectangle, verify
+from tests.mesh.gradients.test_transformers import derived
+from tests.mesh.models import Decoder
 
 WSE3 = load_architecture("wse3")
 
@@ -108,6 +110,24 @@ def test_nobody_simulates_a_quarter_of_a_wafer_unasked():
     side = int(re.search(r"at least (\d+)", str(error.value)).group(1))
     program = place(graph, WSE3, WaferOptions(rectangle=(side, side))).program
     assert (program.width, program.height) == (side, side)
+
+
+def test_what_fits_none_of_the_usual_rectangles_gets_the_smallest_other_one(monkeypatch):
+    monkeypatch.setattr(placement, "_candidates", lambda _: [[(1, 1), (2, 1)]])
+    placed = place(linear(1, 300, 300), WSE3, WaferOptions(fidelity=Fidelity.MODEL))
+    sizes = [(each.width, each.height) for each in placed.candidates]
+    assert sizes[:2] == [(1, 1), (2, 1)]
+    assert sizes[2:] == [smallest_rectangle(placed.program, WSE3)]
+    assert (placed.program.width, placed.program.height) == sizes[2]
+
+
+@pytest.mark.parametrize(("layers", "is_again"), [(4, False), (12, True)])
+def test_layers_are_computed_again_where_a_step_does_not_fit_without(layers, is_again):
+    gradients, number = derived(Decoder(layers=layers))
+    options = WaferOptions(rectangle=(8, 8))
+    program = place_training(gradients, Trained(number), WSE3, options).program
+    verify(program, WSE3)
+    assert bool(program.training.originals) is is_again
 
 
 def test_search_tries_few_rectangles_and_asks_of_none_what_would_fit_instead(monkeypatch):

@@ -12,8 +12,8 @@ ask of the others follows from that (`mesh.orientation`). To exchange the axes, 
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from onewafer.errors import TooLargeError, UnsupportedOperationError
@@ -168,29 +168,27 @@ def place_training(
     that cannot be trained.
     """
 
-    def choose(gradients: Gradients, num_model: int) -> Placed:
-        def cut(rectangle: tuple[int, int]) -> MeshProgram:
-            width, height = rectangle
-            return shard_training(
-                gradients,
-                width=width,
-                height=height,
-                architecture=architecture,
-                num_model=num_model,
-                optimizer=trained.optimizer,
-                groups=trained.groups,
-            )
+    def cut(gradients: Gradients, num_model: int, rectangle: tuple[int, int]) -> MeshProgram:
+        width, height = rectangle
+        return shard_training(
+            gradients,
+            width=width,
+            height=height,
+            architecture=architecture,
+            num_model=num_model,
+            optimizer=trained.optimizer,
+            groups=trained.groups,
+        )
 
-        return _choose(cut, gradients.graph.name, architecture, options)
-
-    choices = [(gradients, trained.num_model)]
+    cuts = [partial(cut, gradients, trained.num_model)]
     if gradients.graph.is_sequence:
-        again = (recompute(gradients, trained.num_model, cuts=cuts) for cuts in (1, 2))
-        choices += [choice for choice in again if choice[0].originals]
-    for choice in choices[:-1]:
-        with suppress(TooLargeError):
-            return choose(*choice)
-    return choose(*choices[-1])
+        again = (recompute(gradients, trained.num_model, cuts=number) for number in (1, 2))
+        cuts += [partial(cut, *found) for found in again if found[0].originals]
+    for one in cuts[:-1]:
+        placed = _find(one, architecture, options)
+        if placed is not None:
+            return placed
+    return _choose(cuts[-1], gradients.graph.name, architecture, options)
 
 
 _Cut = Callable[[tuple[int, int]], "MeshProgram"]
@@ -221,14 +219,30 @@ def _place_bucket(
 
 def _choose(cut: _Cut, name: str, architecture: Architecture, options: WaferOptions) -> Placed:
     """Return the program on the rectangle that the user chose, or else on the fastest one."""
+    placed = _find(cut, architecture, options)
+    if placed is not None:
+        return placed
+    program = _build(cut, options.rectangle or largest_rectangle(architecture), architecture)
+    width, height = smallest_rectangle(program, architecture) or (program.width, program.height)
+    smaller = "dtype 'f16', " if program.dtype is DataType.F32 else ""
+    raise TooLargeError(
+        f"{name} needs at least {width}×{height} PEs: to simulate every wavelet of so many "
+        f"takes hours and {format_bytes(width * height * architecture.memory_bytes)} of memory",
+        remedy=f"choose fidelity 'auto' or 'model', {smaller}or the rectangle {width}×{height} "
+        "to do it nevertheless",
+    )
+
+
+def _find(cut: _Cut, architecture: Architecture, options: WaferOptions) -> Placed | None:
+    """Return the program where it fits; None: nowhere, or only where it is not simulated."""
     if options.rectangle is not None:
-        program = _build(cut, options.rectangle, architecture)
-        return Placed(program, (_measure(program, architecture),), is_pinned=True)
+        candidate, program = _consider(cut, options.rectangle, architecture)
+        return None if program is None else Placed(program, (candidate,), is_pinned=True)
     considered: list[Candidate] = []
     for rectangles in _candidates(architecture):
         side = rectangles[-1][0]
         if side > _LARGEST_SIMULATED_SIDE and options.fidelity is Fidelity.FABRIC:
-            break
+            return None
         best: tuple[tuple[int, int], MeshProgram] | None = None
         for rectangle in rectangles:
             candidate, program = _consider(cut, rectangle, architecture)
@@ -238,15 +252,20 @@ def _choose(cut: _Cut, name: str, architecture: Architecture, options: WaferOpti
                 best = (rank, program) if best is None or rank < best[0] else best
         if best is not None:
             return Placed(best[1], tuple(considered), is_pinned=False)
-    program = _build(cut, largest_rectangle(architecture), architecture)
-    width, height = smallest_rectangle(program, architecture) or (program.width, program.height)
-    smaller = "dtype 'f16', " if program.dtype is DataType.F32 else ""
-    raise TooLargeError(
-        f"{name} needs at least {width}×{height} PEs: to simulate every wavelet of so many "
-        f"takes hours and {format_bytes(width * height * architecture.memory_bytes)} of memory",
-        remedy=f"choose fidelity 'auto' or 'model', {smaller}or the rectangle {width}×{height} "
-        "to do it nevertheless",
-    )
+    return _find_beyond(cut, architecture, considered)
+
+
+def _find_beyond(
+    cut: _Cut, architecture: Architecture, considered: list[Candidate]
+) -> Placed | None:
+    """Return the program on the smallest rectangle that fits, beyond those that were considered."""
+    candidate, program = _consider(cut, largest_rectangle(architecture), architecture)
+    if program is not None:
+        smallest = smallest_rectangle(program, architecture)
+        candidate, program = _consider(
+            cut, smallest or (program.width, program.height), architecture
+        )
+    return None if program is None else Placed(program, (*considered, candidate), is_pinned=False)
 
 
 def _build(cut: _Cut, rectangle: tuple[int, int], architecture: Architecture) -> MeshProgram:
