@@ -8,11 +8,12 @@ from torch import nn
 from torch.nn import functional
 
 from onewafer.errors import ConfigurationError
-from onewafer.perf import Forward, Train, known_error, repeat_on
+from onewafer.perf import Forward, Prefill, Train, known_error, repeat_on
 from onewafer.perf.compare import CompareOptions, compare
 from onewafer.pytorch import Fidelity, Session, WaferOptions, render, run_on
 from onewafer.pytorch.report.elsewhere import model_of
 from onewafer.terminal import to_text
+from tests.pytorch.training.test_sequences import TOKENS, Decoder
 
 OPTIONS = WaferOptions(fidelity=Fidelity.MODEL, rectangle=(2, 2))
 
@@ -82,6 +83,44 @@ def test_a_pass_without_gradients_is_compared_by_itself():
     assert found.work == "a pass over 7 samples"
     assert found.there[0].seconds == answer.breakdown.seconds
     assert found.there[0].rows_per_second == 7 / answer.breakdown.seconds
+
+
+def test_a_forward_pass_that_nothing_follows_is_a_pass():
+    session, model = Session(OPTIONS), nn.Sequential(nn.Linear(6, 5), nn.ReLU(), nn.Linear(5, 4))
+    with run_on(session):
+        model(torch.ones(7, 6))
+    found = session.report(is_over=True, against=("h100x1",)).elsewhere
+    assert found.work == "a pass over 7 samples"
+    assert found.here.seconds == session.report().programs[0].seconds_per_launch
+
+
+@pytest.mark.parametrize("trains", [True, False])
+def test_a_batch_of_sequences_is_one_there(trains):
+    session, model = Session(OPTIONS), Decoder()
+    ids = torch.zeros(3, TOKENS, dtype=torch.int64)
+    with run_on(session), torch.set_grad_enabled(trains):
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        for _ in range(2):
+            if not trains:
+                model(ids)
+                continue
+            model(ids, ids).backward()
+            optimizer.step()
+    found = session.report(is_over=True, against=("h100x2",)).elsewhere
+    described = model_of(session.ledger.programs[0])
+    assert described.num_weights == sum(weight.numel() for weight in model.parameters())
+    sequences = f"3 sequences of {TOKENS} tokens"
+    assert found.work == f"a {'training step of' if trains else 'pass over'} {sequences}"
+    assert found.is_in_tokens
+    (there,) = found.there
+    assert there.rows_per_second == 3 * TOKENS / there.seconds
+    job = (
+        Train(tokens=4 * TOKENS, sequence=TOKENS, batch=4)
+        if trains
+        else Prefill(batch=3, tokens=TOKENS)
+    )
+    (answer,) = compare(described, job, ["h100x2"]).answers
+    assert there.seconds == answer.breakdown.seconds
 
 
 def test_a_system_that_cannot_says_why_and_the_others_are_shown():

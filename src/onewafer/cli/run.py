@@ -27,7 +27,7 @@ from onewafer.cli.simulation_options import (
     ThreadsOption,
     read_settings,
 )
-from onewafer.errors import ConfigurationError, RecordingError
+from onewafer.errors import ConfigurationError, OnewaferError, RecordingError
 
 if TYPE_CHECKING:
     from onewafer.execution import WaferOptions
@@ -241,7 +241,7 @@ def _run(
     if output.against:
         try:
             report = wafer.report_against(output.against)
-        except ConfigurationError as error:  # the report itself is shown nevertheless
+        except OnewaferError as error:  # the report itself is shown nevertheless
             refusal = error
     try:
         if output.json_file is not None:

@@ -59,8 +59,6 @@ class _Work:
     rows: float
     """Samples or tokens of it."""
     cycles: float
-    count: int
-    """How often it was done."""
 
 
 def work_elsewhere(programs: Sequence[ProgramRecord], systems: Sequence[str]) -> Elsewhere:
@@ -131,22 +129,26 @@ def _work_of(record: ProgramRecord) -> _Work:
     """Return the work that a program spent most cycles on: a step, if it was trained."""
     if report_step(record) is not None:
         return _training_step(record)
-    phase = max(record.phases, key=lambda one: record.activity_of(record.phases[one]).cycles)
-    done = record.phases[phase]
+    calls = {phase: done for phase, done in record.phases.items() if not phase.goes_on}
+    phase = max(calls, key=lambda one: record.activity_of(calls[one]).cycles)
+    done = calls[phase]
     cycles = record.activity_of(done).cycles / done.calls
     rows = done.rows / done.calls
-    if phase is Phase.BATCH and not record.program.graph.is_sequence:
+    is_whole = phase in (Phase.BATCH, Phase.FORWARD)
+    if is_whole and not record.program.graph.is_sequence:
         batch = _up(rows)
         what = f"a pass over {count_of(batch, 'sample')}"
-        return _Work(Forward(batch=batch), what, rows, cycles, done.calls)
+        return _Work(Forward(batch=batch), what, rows, cycles)
     batch, context = _sequences(done)
     if phase is Phase.DECODE:
         sequences = count_of(batch, "sequence")
         what = f"the next token of {sequences}, {context:,} tokens long in the mean"
-        return _Work(Decode(batch=batch, context=context), what, rows, cycles, done.calls)
+        return _Work(Decode(batch=batch, context=context), what, rows, cycles)
+    if is_whole:  # each in a launch of its own
+        batch = _up(done.launches.total() / done.calls)
     tokens = _up(rows / batch)
     what = f"a pass over {count_of(batch, 'sequence')} of {count_of(tokens, 'token')}"
-    return _Work(Prefill(batch=batch, tokens=tokens), what, rows, cycles, done.calls)
+    return _Work(Prefill(batch=batch, tokens=tokens), what, rows, cycles)
 
 
 def _training_step(record: ProgramRecord) -> _Work:
@@ -161,7 +163,7 @@ def _training_step(record: ProgramRecord) -> _Work:
         batch = _up(step.samples)
         what = f"a training step of {count_of(batch, 'sample')}"
     job = Train(tokens=step.steps * batch * sequence, sequence=sequence, batch=batch)
-    return _Work(job, what, step.samples, step.cycles, step.steps)
+    return _Work(job, what, step.samples, step.cycles)
 
 
 def _sequences(done: PhaseRecord) -> tuple[int, int]:
