@@ -48,7 +48,8 @@ plain Python, relative to it; the scripts began with the same seed. In fidelity 
 was plain Python's, bit for bit. *Cycles* and *time* are those of a step at 850 MHz.
 """
 PAGE_END = """\
-nanoGPT's text is that of its README, prepared by its own script. Pictures are the digits of
+nanoGPT's text is that of its README, prepared by its own script; run_clm's is that of its README,
+each character of which is a token. Pictures are the digits of
 scikit-learn, enlarged: those of mnist and vae in the files of MNIST, timm's in folders. Of mnist,
 the host takes the loss, for which so few PEs have no room, and the steps of Adadelta.
 """
@@ -75,8 +76,8 @@ class Script:
     """A script that prepares the text first."""
     imports_own_package: bool = False
     """Whether it imports a package of its repository, which is not installed."""
-    pictures: Callable[[Path], None] | None = None
-    """Writes pictures where it expects some, given the copy of its repository."""
+    data: Callable[[Path], None] | None = None
+    """Writes what it trains on where it expects that, given the copy of its repository."""
     folder: str = ""
     """The folder of its repository that it runs in."""
 
@@ -89,8 +90,8 @@ class Script:
             shutil.copy(target / "README.md", target / self.text)
         if self.preparation is not None:
             _run_quietly([sys.executable, self.preparation], target)
-        if self.pictures is not None:
-            self.pictures(target)
+        if self.data is not None:
+            self.data(target)
         return target / self.path
 
     @property
@@ -139,6 +140,22 @@ def write_folders(repository: Path, *, train: int, test: int, side: int) -> None
         picture.save(folder / f"{index}.png")
 
 
+def write_characters(repository: Path, *, folder: str) -> None:
+    """Write the README as a text of ASCII, and a tokenizer that has a token for each character."""
+    from tokenizers import Tokenizer, models  # noqa: PLC0415  # scripts of transformers only
+    from transformers import PreTrainedTokenizerFast  # noqa: PLC0415
+
+    text = (repository / "README.md").read_text(encoding="utf-8")
+    text = "".join(character for character in text if character.isascii())
+    place, unknown = repository / folder, "\N{DELETE}"
+    (place / "readme.txt").write_text(text, encoding="utf-8")
+    tokens = [unknown, *sorted({*text} - {"\n"})]
+    numbers = {token: number for number, token in enumerate(tokens)}
+    tokenizer = Tokenizer(models.BPE(vocab=numbers, merges=[], unk_token=unknown))
+    fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer, unk_token=unknown)
+    fast.save_pretrained(place / "characters")
+
+
 def read_digits() -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
     """Return the digits of scikit-learn, 8 by 8 pixels from 0 to 255, and their classes."""
     from sklearn.datasets import load_digits  # noqa: PLC0415  # pictures only
@@ -161,6 +178,20 @@ _TIMM = (
     *("--warmup-epochs=0", "--smoothing=0", "--no-aug", "--output=runs"),
 )
 """Arguments of timm's script."""
+
+_LANGUAGE = "examples/pytorch/language-modeling"
+_SMALL_LLAMA = ",".join(
+    (
+        *("vocab_size=96", "hidden_size=16", "intermediate_size=32", "num_hidden_layers=1"),
+        *("num_attention_heads=2", "num_key_value_heads=1", "max_position_embeddings=16"),
+    )
+)
+_OF_TEXT = (
+    *("--model_type=llama", "--tokenizer_name=characters", "--train_file=readme.txt"),
+    *("--block_size=8", "--per_device_train_batch_size=2", "--output_dir=out", "--use_cpu"),
+    *("--report_to=none", "--save_strategy=no"),
+)
+"""Arguments of scripts of transformers."""
 
 SCRIPTS = (
     Script(
@@ -230,7 +261,7 @@ SCRIPTS = (
         "a convolutional network, dropout, likelihood, Adadelta on the host",
         ("--batch-size=1", "--test-batch-size=2", "--epochs=1", "--no-accel"),
         rectangle="32x32",
-        pictures=partial(write_mnist, train=20, test=2),
+        data=partial(write_mnist, train=20, test=2),
         folder="mnist",
     ),
     Script(
@@ -239,7 +270,7 @@ SCRIPTS = (
         "vae/main.py",
         "a variational autoencoder, a loss of three results, Adam",
         ("--batch-size=8", "--epochs=1", "--no-accel"),
-        pictures=partial(write_mnist, train=160, test=8),
+        data=partial(write_mnist, train=160, test=8),
         folder="vae",
     ),
     Script(
@@ -251,7 +282,28 @@ SCRIPTS = (
             *("--model=vit_tiny_patch16_224", "--img-size=32", "--model-kwargs", "img_size=32"),
             *("patch_size=8", "embed_dim=16", "depth=2", "num_heads=2", "--opt=adamw", *_TIMM),
         ),
-        pictures=partial(write_folders, train=80, test=8, side=32),
+        data=partial(write_folders, train=80, test=8, side=32),
+    ),
+    Script(
+        "timm ResNet",
+        "huggingface/pytorch-image-models",
+        "legacy_train.py",
+        "a residual network with BatchNorm, cross entropy, SGD with momentum, a schedule",
+        (
+            *("--model=resnet18", "--img-size=16", "--model-kwargs", "layers=[1,1,1,1]"),
+            *("channels=[8,16,16,16]", "avg_down=True", "output_stride=8", *_TIMM),
+            *("--opt=sgd", "--lr=0.01"),
+        ),
+        data=partial(write_folders, train=80, test=8, side=16),
+    ),
+    Script(
+        "run_clm",
+        "huggingface/transformers",
+        f"{_LANGUAGE}/run_clm.py",
+        "a Llama by the Trainer of transformers, cross entropy in the model, AdamW with groups",
+        ("--config_overrides", f"{_SMALL_LLAMA}", "--do_train", "--max_steps=21", *_OF_TEXT),
+        data=partial(write_characters, folder=_LANGUAGE),
+        folder=_LANGUAGE,
     ),
 )
 

@@ -6,7 +6,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from onewafer.errors import GraphError
-from onewafer.graph.operations import Embedding, LastRow, OnSamples, PositionEmbedding
+from onewafer.graph.inputs_of_one_row import inputs_of_one_row
+from onewafer.graph.operations import Embedding, LastRow, OnSamples, PositionEmbedding, RowAt
 from onewafer.graph.operations.checks import MATRIX
 from onewafer.graph.tensor import FLOATING
 
@@ -32,7 +33,7 @@ def with_samples(graph: Graph, samples: int) -> Graph:
     The graph must be well formed and two-dimensional, else GraphError is raised.
     """
     old = num_samples(graph)
-    return _with_inputs(graph, lambda rows: rows // old * samples)
+    return _with_inputs(graph, lambda tensor: tensor.shape[0] // old * samples)
 
 
 def with_rows(graph: Graph, rows: int) -> Graph:
@@ -40,7 +41,8 @@ def with_rows(graph: Graph, rows: int) -> Graph:
 
     The graph must be well formed and two-dimensional, else GraphError is raised.
     """
-    return _with_inputs(graph, lambda _: rows)
+    alone = inputs_of_one_row(graph)
+    return _with_inputs(graph, lambda tensor: 1 if tensor.name in alone else rows)
 
 
 def with_sequences(graph: Graph, sequences: int) -> Graph:
@@ -52,7 +54,7 @@ def with_sequences(graph: Graph, sequences: int) -> Graph:
         replace(operation, sequences=sequences) if isinstance(operation, LastRow) else operation
         for operation in graph.operations
     )
-    return _with_inputs(replace(graph, operations=operations), lambda rows: rows)
+    return _with_inputs(replace(graph, operations=operations), lambda tensor: tensor.shape[0])
 
 
 def position_tables(graph: Graph) -> tuple[str, ...]:
@@ -63,14 +65,20 @@ def position_tables(graph: Graph) -> tuple[str, ...]:
 def table_rows(graph: Graph) -> dict[str, int]:
     """Return, for each input of indices, how many rows there are to choose from.
 
-    Of an input that looks up several tables: the rows of the smallest.
+    Of an input that looks up several tables: the rows of the smallest. What says which row of a
+    sequence is taken has those of the sequence.
     """
     tables = {tensor.name: tensor.shape[0] for tensor in graph.parameters}
     rows: dict[str, int] = {}
     for operation in graph.operations:
-        if isinstance(operation, Embedding):
-            count = tables[operation.table]
-            rows[operation.indices] = min(count, rows.get(operation.indices, count))
+        match operation:
+            case Embedding(indices=indices, table=table):
+                count = tables[table]
+            case RowAt(index=indices, input=source):
+                count = graph.tensor(source).shape[0]
+            case _:
+                continue
+        rows[indices] = min(count, rows.get(indices, count))
     return rows
 
 
@@ -100,18 +108,18 @@ def with_dtype(graph: Graph, dtype: DataType) -> Graph:
     )
 
 
-def _with_inputs(graph: Graph, resize: Callable[[int], int]) -> Graph:
+def _with_inputs(graph: Graph, resize: Callable[[Tensor], int]) -> Graph:
     if any(len(tensor.shape) != MATRIX for tensor in graph.inputs):
         raise GraphError(f"graph {graph.name!r} has inputs that are not of shape (rows, features)")
     inputs = tuple(
-        replace(tensor, shape=(resize(tensor.shape[0]), tensor.shape[1])) for tensor in graph.inputs
+        replace(tensor, shape=(resize(tensor), tensor.shape[1])) for tensor in graph.inputs
     )
     tensors = {tensor.name: tensor for tensor in (*inputs, *graph.parameters)}
     operations: list[Operation] = []
     for operation in graph.operations:
         shape = operation.result_shape(tensors)
         if isinstance(operation, PositionEmbedding):
-            shape = (resize(shape[0]), shape[1])
+            shape = (resize(operation.result), shape[1])
         result = replace(operation.result, shape=shape)
         tensors[result.name] = result
         operations.append(replace(operation, result=result))

@@ -17,6 +17,7 @@ from onewafer.graph import (
     Attention,
     DataType,
     FirstRow,
+    RowAt,
     position_tables,
     verify_graph,
     with_sequences,
@@ -247,6 +248,8 @@ def _check_slots(graph: Graph) -> None:
         reason = "its attention is not causal: each token attends to all rows of a launch"
     elif any(isinstance(item, FirstRow) for item in graph.operations):
         reason = "it takes the first token of a sequence, which is in an earlier launch"
+    elif any(isinstance(item, RowAt) for item in graph.operations):
+        reason = "it takes a token that an argument names, which may be in an earlier launch"
     else:
         return
     raise UnsupportedOperationError(

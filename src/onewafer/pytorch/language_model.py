@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from onewafer.errors import UnsupportedOperationError
-from onewafer.graph import Attention, DataType, FirstRow, position_tables, with_rows
+from onewafer.graph import Attention, DataType, FirstRow, RowAt, position_tables, with_rows
 from onewafer.pytorch.capture import capture
 from onewafer.pytorch.captured import CapturedCall, WaferResult
 from onewafer.pytorch.lowering import Layout
@@ -133,6 +133,12 @@ def _(operation: Attention) -> str | None:
 def _(operation: FirstRow) -> str:
     del operation
     return "the use of the first token of a sequence"
+
+
+@_looks_beyond.register(RowAt)
+def _(operation: RowAt) -> str:
+    del operation
+    return "the use of a token that an argument names"
 
 
 def _check_length_is_free(long: CapturedCall, short: CapturedCall) -> None:

@@ -75,6 +75,8 @@ from onewafer.graph import (
     RmsNormWeightGradient,
     Rotary,
     RotaryGradient,
+    RowAt,
+    RowAtGradient,
     Scale,
     ScaleFeatureMaps,
     ScaleFeatures,
@@ -108,6 +110,7 @@ def graph(inputs: tuple[Tensor, ...], parameters: tuple[Tensor, ...], *ops: Oper
 X, Y = tensor("x", 4, 6), tensor("y", 4, 6)
 GROUP_ROWS = tensor("z", 4, 3)
 KEPT, VECTOR, GROUP = tensor("r", 4, 6), tensor("v", 6), tensor("g", 3)
+PLACE = indices("place", 1, 1)
 IDS, WINDOW = indices("ids", 4, 1), Window(2, 2, 2, 1, bottom=1)
 COSINE, SINE = tensor("cosine", 9, 2), tensor("sine", 9, 2)
 TABLE = tensor("table", 9, 6)
@@ -130,6 +133,7 @@ LIST = (
     graph((X,), (COSINE, SINE), Rotary(KEPT, "x", "cosine", "sine", 3)),
     graph((X,), (), FirstRow(tensor("r", 1, 6), "x")),
     graph((X,), (), LastRow(tensor("r", 1, 6), "x")),
+    graph((X, PLACE), (), RowAt(tensor("r", 1, 6), "x", "place")),
     graph(
         (X, tensor("k", 4, 3)),
         (tensor("s", 2),),
@@ -171,6 +175,12 @@ LIST = (
     graph((X,), (COSINE, SINE), RotaryGradient(KEPT, "x", "cosine", "sine", 3)),
     graph((X,), (), FirstRow(tensor("f", 1, 6), "x"), FirstRowGradient(KEPT, "f", "x")),
     graph((X,), (), LastRow(tensor("f", 1, 6), "x"), LastRowGradient(KEPT, "f", "x")),
+    graph(
+        (X, PLACE),
+        (),
+        RowAt(tensor("f", 1, 6), "x", "place"),
+        RowAtGradient(KEPT, "f", "x", "place"),
+    ),
     graph(
         (X, Y, tensor("k", 4, 3)),
         (tensor("s", 2),),

@@ -5,12 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from onewafer.errors import HostError
 from onewafer.graph import (
     Evaluator,
     FirstRow,
     Graph,
     LastRow,
     Rotary,
+    RowAt,
     Tensor,
 )
 from tests.graph.operations.one_operation import F32, compute, random
@@ -52,6 +54,20 @@ def test_rows_of_a_launch():
     x = random(1, 4, 3)
     assert (compute(FirstRow(Tensor("r", (1, 3), F32), "x"), {"x": x}) == x[:1]).all()
     assert (compute(LastRow(Tensor("r", (1, 3), F32), "x"), {"x": x}) == x[-1:]).all()
+
+
+@pytest.mark.parametrize("row", range(4))
+def test_the_row_that_an_index_names(row):
+    x, place = random(1, 4, 3), np.array([[row]], np.int32)
+    found = compute(RowAt(Tensor("r", (1, 3), F32), "x", "place"), {"x": x, "place": place})
+    assert (found == x[row : row + 1]).all()
+
+
+@pytest.mark.parametrize("row", [-1, 4])
+def test_a_row_that_a_launch_does_not_have_is_an_error(row):
+    operands = {"x": random(1, 4, 3), "place": np.array([[row]], np.int32)}
+    with pytest.raises(HostError, match=f"'place' is {row}; the launch has rows 0 to 3"):
+        compute(RowAt(Tensor("r", (1, 3), F32), "x", "place"), operands)
 
 
 def test_rows_beyond_the_valid_ones_do_not_count():

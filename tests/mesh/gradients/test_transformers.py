@@ -20,6 +20,7 @@ from onewafer.graph import (
     LastRow,
     Linear,
     RmsNorm,
+    RowAt,
     Tensor,
     derive_gradients,
     evaluate_graph,
@@ -129,23 +130,31 @@ def test_a_weight_that_heads_share_is_refused():
         shard_training(gradients, width=2, height=2, architecture=load_architecture("wse3"))
 
 
-def test_gradients_of_the_first_and_the_last_row():
-    """As of a head on a class token, or on the last token alone."""
-    x = Tensor("x", (5, 6), DataType.F32)
+@pytest.mark.parametrize("row", [0, 3, 4])
+@pytest.mark.alternate
+def test_gradients_of_single_rows(row):
+    """As of a head on a class token, on the last token alone, or on one that is named."""
+    x, place = Tensor("x", (5, 6), DataType.F32), Tensor("place", (1, 1), DataType.I32)
     parameters = Tensor("w", (7, 6), DataType.F32), Tensor("v", (3, 7), DataType.F32)
     hidden = Tensor("h", (5, 7), DataType.F32)
-    first, last, both = (Tensor(name, (1, 7), DataType.F32) for name in ("first", "last", "both"))
+    names = "first", "last", "named", "both", "all"
+    first, last, named, both, all_ = (Tensor(name, (1, 7), DataType.F32) for name in names)
     operations = (
         Linear(hidden, "x", "w"),
         FirstRow(first, "h"),
         LastRow(last, "h"),
+        RowAt(named, "h", "place"),
         Add(both, "first", "last"),
-        Linear(Tensor("r", (1, 3), DataType.F32), "both", "v"),
+        Add(all_, "both", "named"),
+        Linear(Tensor("r", (1, 3), DataType.F32), "all", "v"),
     )
-    gradients = derive_gradients(Graph("rows", (x,), parameters, operations, ("r",)), ["x", "w"])
+    graph = Graph("rows", (x, place), parameters, operations, ("r",))
+    assert inputs_of_one_row(graph) == {"place"}
+    gradients = derive_gradients(graph, ["x", "w"])
     architecture = load_architecture("wse3")
     program = shard_training(gradients, width=3, height=2, architecture=architecture)
-    inputs = random_arrays(gradients.graph.inputs, 1)
+    numbers = [tensor for tensor in gradients.graph.inputs if tensor.is_floating]
+    inputs = {**random_arrays(numbers, 1), "place": np.array([[row]], np.int32)}
     values = random_arrays(parameters, 2)
     entries = [replace(program.whole_launch(), entry=entry) for entry in ("forward", "backward")]
     launches = [(inputs, launch) for launch in entries]

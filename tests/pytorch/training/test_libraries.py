@@ -143,12 +143,46 @@ def test_qwen3_trains_with_norms_that_heads_share():
     check(lambda: take_steps(transformers.Qwen3ForCausalLM(config), steps=2))
 
 
+@pytest.mark.alternate
+@pytest.mark.parametrize("kind", ["GPT2", "Llama"])
+def test_decoders_classify_by_the_last_token_that_is_no_padding(kind):
+    """Which token that is, changes from call to call; all are of one program."""
+    transformers = pytest.importorskip("transformers")
+    sizes = {"vocab_size": WORDS, "hidden_size": 8, "num_hidden_layers": 1, "pad_token_id": 0}
+    heads = {"num_attention_heads": 2, "bos_token_id": 1, "eos_token_id": 2, "num_labels": 3}
+    dropout = dict.fromkeys(("resid_pdrop", "embd_pdrop", "attn_pdrop"), 0.0)
+    options = dropout if kind == "GPT2" else {"intermediate_size": 12}
+
+    def train():
+        config = getattr(transformers, f"{kind}Config")(**sizes, **heads, **options)
+        model = getattr(transformers, f"{kind}ForSequenceClassification")(config)
+        optimizer, seen = torch.optim.AdamW(model.parameters(), lr=0.1), []
+        for padding in (1, 2):
+            ids = torch.randint(1, WORDS, (2, TOKENS))
+            ids[0, TOKENS - padding :] = 0
+            mask = (ids != 0).long()
+            loss = model(input_ids=ids, attention_mask=mask, labels=torch.tensor([2, 0])).loss
+            loss.backward()
+            optimizer.step()
+            optimizer.zero_grad()
+            seen.append(loss.detach())
+        return [*seen, *(parameter.detach() for parameter in model.parameters())]
+
+    programs = check(train).programs
+    assert len(programs) == 1
+
+
 @pytest.mark.parametrize(
     ("kind", "labels"),
     [
         pytest.param("MaskedLM", {}, id="a head that is the table of tokens"),
         pytest.param(
             "SequenceClassification", {"labels": torch.tensor([0, 1])}, id="a label of each text"
+        ),
+        pytest.param(
+            "SequenceClassification",
+            {"labels": torch.tensor([0.5, -1.0]), "num_labels": 1},
+            id="a number for each text",
         ),
     ],
 )
@@ -160,9 +194,11 @@ def test_bert_trains_with_labels(kind, labels):
     no_dropout = {"hidden_dropout_prob": 0, "attention_probs_dropout_prob": 0}
 
     def train():
-        config = transformers.BertConfig(**sizes, **depth, **no_dropout)
+        inputs = {**labels}
+        classes = inputs.pop("num_labels", 2)
+        config = transformers.BertConfig(**sizes, **depth, **no_dropout, num_labels=classes)
         model = getattr(transformers, f"BertFor{kind}")(config)
         mask = torch.ones(2, TOKENS, dtype=torch.int64)
-        return take_steps(model, steps=2, attention_mask=mask, **labels)
+        return take_steps(model, steps=2, attention_mask=mask, **inputs)
 
     check(train)

@@ -29,6 +29,8 @@ __all__ = [
     "PositionEmbeddingGradient",
     "Rotary",
     "RotaryGradient",
+    "RowAt",
+    "RowAtGradient",
 ]
 
 
@@ -360,6 +362,40 @@ class LastRow(_OneRow):
         backward.give(self.input, LastRowGradient, gradient, self.input)
 
 
+@dataclass(frozen=True, slots=True)
+class RowAt(_OneRow):
+    """Take the row of the launch that an index names; two-dimensional, the result has one row."""
+
+    input: ValueName
+    index: IndexName
+    """Type i32, shape (1, 1), an input; a row that the launch does not have is a bug."""
+
+    def wrong_operand(self, tensors: Tensors) -> str | None:
+        """Return what is wrong with the shapes of its operands; None if nothing is."""
+        return not_a_matrix("input", tensors[self.input]) or _not_one_index(tensors[self.index])
+
+    def evaluate(self, launch: Launch) -> Array:
+        """Return its result in a launch."""
+        rows = launch[self.input]
+        row = _row_of(self.index, launch, len(rows))
+        return rows[row : row + 1]
+
+    def add_gradients(self, gradient: str, backward: Backward) -> None:
+        """Add the row of the gradient in the place of the row that was taken."""
+        backward.give(self.input, RowAtGradient, gradient, self.input, self.index)
+
+
+def _not_one_index(index: Tensor) -> str | None:
+    return None if index.shape == (1, 1) else f"the index has shape {index.shape}, must be (1, 1)"
+
+
+def _row_of(index: str, launch: Launch, rows: int) -> int:
+    row = int(launch[index][0, 0])
+    if not 0 <= row < rows:
+        raise HostError(f"{index!r} is {row}; the launch has rows 0 to {rows - 1}")
+    return row
+
+
 class _OneRowGradient(Operation):
     """An operation that puts one row among zeros."""
 
@@ -415,3 +451,22 @@ class LastRowGradient(_OneRowGradient):
     def evaluate(self, launch: Launch) -> Array:
         """Return its result in a launch."""
         return self._among_zeros(launch, -1)
+
+
+@dataclass(frozen=True, slots=True)
+class RowAtGradient(_OneRowGradient):
+    """Put the row of a gradient in the place that an index names, among rows of zeros."""
+
+    gradient: ValueName
+    input: ValueName
+    """The input of the `RowAt`, of which only the shape is read."""
+    index: IndexName
+    """Type i32, shape (1, 1)."""
+
+    def wrong_operand(self, tensors: Tensors) -> str | None:
+        """Return what is wrong with the shapes of its operands; None if nothing is."""
+        return _OneRowGradient.wrong_operand(self, tensors) or _not_one_index(tensors[self.index])
+
+    def evaluate(self, launch: Launch) -> Array:
+        """Return its result in a launch."""
+        return self._among_zeros(launch, _row_of(self.index, launch, len(launch[self.input])))

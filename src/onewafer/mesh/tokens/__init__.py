@@ -1,12 +1,19 @@
 """Operations that know which tokens the rows are."""
 
-from onewafer.mesh.tokens.gradients import AddPositions, AddTokens, PlaceRow, TurnAngles
+from onewafer.mesh.tokens.gradients import (
+    AddPositions,
+    AddTokens,
+    PlaceRow,
+    PlaceRowAt,
+    TurnAngles,
+)
 from onewafer.mesh.tokens.operations import (
     LookUpPositions,
     LookUpTokens,
     Rotate,
     TakeLastRows,
     TakeRow,
+    TakeRowAt,
 )
 
 __all__ = [
@@ -15,8 +22,10 @@ __all__ = [
     "LookUpPositions",
     "LookUpTokens",
     "PlaceRow",
+    "PlaceRowAt",
     "Rotate",
     "TakeLastRows",
     "TakeRow",
+    "TakeRowAt",
     "TurnAngles",
 ]

@@ -7,7 +7,13 @@ from typing import TYPE_CHECKING, TypeAlias
 from onewafer import graph
 from onewafer.mesh.lowering.lowering import Lowering, Lowerings
 from onewafer.mesh.relations import Heads
-from onewafer.mesh.tokens.gradients import AddPositions, AddTokens, PlaceRow, TurnAngles
+from onewafer.mesh.tokens.gradients import (
+    AddPositions,
+    AddTokens,
+    PlaceRow,
+    PlaceRowAt,
+    TurnAngles,
+)
 from onewafer.mesh.tokens.lowering import angle_layout, append_rotation, look_up_angles
 
 if TYPE_CHECKING:
@@ -90,10 +96,24 @@ class OneRowGradientLowering(Lowering[OneRowGradient]):
         builder.append(PlaceRow(result, source, self._is_last))
 
 
+class RowAtGradientLowering(Lowering[graph.RowAtGradient]):
+    """Put a row in the place that an index names."""
+
+    def relate(self, operation: graph.RowAtGradient, relations: Relations) -> None:
+        """Let the row lie as all of them."""
+        relations.join(operation.gradient, operation.result.name)
+
+    def lower(self, operation: graph.RowAtGradient, builder: Builder) -> None:
+        """Append the row."""
+        source, index = builder.blocks[operation.gradient], builder.blocks[operation.index]
+        builder.append(PlaceRowAt(builder.allocate(operation.result), source, index))
+
+
 LOWERINGS: Lowerings = {
     graph.EmbeddingGradient: EmbeddingGradientLowering(),
     graph.PositionEmbeddingGradient: PositionEmbeddingGradientLowering(),
     graph.RotaryGradient: RotaryGradientLowering(),
     graph.FirstRowGradient: OneRowGradientLowering(is_last=False),
     graph.LastRowGradient: OneRowGradientLowering(is_last=True),
+    graph.RowAtGradient: RowAtGradientLowering(),
 }

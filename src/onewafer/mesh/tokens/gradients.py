@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from onewafer.mesh.program_shape import ProgramShape
 
 _SCATTER = Module("scatter")
+_PLACE_ROW = Module("place_row")
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,7 +169,7 @@ class PlaceRow(MeshOperation):
             const row = if (inner == 0) 0 else num_rows - 1;
             place_row.run(activation(result, n), activation(left, columns), row, columns);
             """,
-            (Module("place_row"),),
+            (_PLACE_ROW,),
         ),
     )
 
@@ -184,6 +185,42 @@ class PlaceRow(MeshOperation):
         """Do on NumPy arrays what the kernel does."""
         rows = np.zeros_like(memories.matrix(self.result))
         rows[..., -1 if self.is_last else 0, :] = memories.matrix(self.gradient)[..., 0, :]
+        memories.write(self.result, rows)
+
+    def sizes(self, program: ProgramShape, launch: Launch) -> Mapping[str, int]:
+        """Return the sizes that its cost depends on."""
+        return block_sizes(program, self.result, launch)
+
+
+@dataclass(frozen=True, slots=True)
+class PlaceRowAt(MeshOperation):
+    """Put one row in the place that an index names, among rows of +0; exact."""
+
+    kinds = (
+        Kind(
+            252,
+            "place_row_at",
+            """
+            const row = @as(u16, @ptrcast([*]i32, &model.indices[right])[0]);
+            place_row.run(activation(result, n), activation(left, columns), row, columns);
+            """,
+            (_PLACE_ROW,),
+        ),
+    )
+
+    result: Block
+    gradient: Block
+    index: Block
+
+    def entry(self, program: ProgramShape) -> Entry:
+        """Return its words in the schedule."""
+        return block_entry(program, self.kind, self.result, self.gradient, self.index)
+
+    def execute(self, memories: Memories) -> None:
+        """Do on NumPy arrays what the kernel does."""
+        rows = np.zeros_like(memories.matrix(self.result))
+        index = memories.matrix(self.index)
+        np.put_along_axis(rows, index, memories.matrix(self.gradient), axis=-2)
         memories.write(self.result, rows)
 
     def sizes(self, program: ProgramShape, launch: Launch) -> Mapping[str, int]:

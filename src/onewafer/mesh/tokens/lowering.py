@@ -16,12 +16,20 @@ from onewafer.graph import (
     PositionEmbedding,
     Rotary,
     RotaryGradient,
+    RowAt,
 )
 from onewafer.mesh.blocks import Layout
 from onewafer.mesh.distances import Bounded
 from onewafer.mesh.lowering.lowering import AlikeLowering, Lowering, Lowerings, OperationType
 from onewafer.mesh.relations import Heads
-from onewafer.mesh.tokens import LookUpPositions, LookUpTokens, Rotate, TakeLastRows, TakeRow
+from onewafer.mesh.tokens import (
+    LookUpPositions,
+    LookUpTokens,
+    Rotate,
+    TakeLastRows,
+    TakeRow,
+    TakeRowAt,
+)
 
 if TYPE_CHECKING:
     from onewafer.mesh.blocks import Block
@@ -193,10 +201,32 @@ class LastRowLowering(AlikeLowering[LastRow]):
         return Bounded(source.exact[last], source.error[last])
 
 
+class RowAtLowering(Lowering[RowAt]):
+    """Copy the row that an index names, which all PEs have."""
+
+    bounded_types = FLOATING
+
+    def relate(self, operation: RowAt, relations: Relations) -> None:
+        """Let the row lie as all of them."""
+        relations.join(operation.input, operation.result.name)
+
+    def lower(self, operation: RowAt, builder: Builder) -> None:
+        """Append the copy."""
+        source, index = builder.blocks[operation.input], builder.blocks[operation.index]
+        builder.append(TakeRowAt(builder.allocate(operation.result), source, index))
+
+    def bound(self, operation: RowAt, distances: Distances) -> Bounded:
+        """Return the row as it is."""
+        source = distances.of(operation.input)
+        row = int(distances.exact[operation.index][0, 0])
+        return Bounded(source.exact[row : row + 1], source.error[row : row + 1])
+
+
 LOWERINGS: Lowerings = {
     Embedding: EmbeddingLowering(),
     PositionEmbedding: PositionEmbeddingLowering(),
     Rotary: RotaryLowering(),
     FirstRow: FirstRowLowering(),
     LastRow: LastRowLowering(),
+    RowAt: RowAtLowering(),
 }

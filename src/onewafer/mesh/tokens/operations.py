@@ -269,6 +269,40 @@ class TakeRow(MeshOperation):
 
 
 @dataclass(frozen=True, slots=True)
+class TakeRowAt(MeshOperation):
+    """Copy the row that an index names."""
+
+    kinds = (
+        Kind(
+            251,
+            "take_row_at",
+            """
+            const row = @as(u16, @ptrcast([*]i32, &model.indices[right])[0]);
+            last_row.run(activation(result, columns), activation(left, columns), row, columns);
+            """,
+            (LAST_ROW,),
+        ),
+    )
+
+    result: Block
+    input: Block
+    index: Block
+
+    def entry(self, program: ProgramShape) -> Entry:
+        """Return its words in the schedule."""
+        return block_entry(program, self.kind, self.result, self.input, self.index)
+
+    def execute(self, memories: Memories) -> None:
+        """Do on NumPy arrays what the kernel does."""
+        rows, index = memories.matrix(self.input), memories.matrix(self.index)
+        memories.write(self.result, np.take_along_axis(rows, index, axis=-2))
+
+    def sizes(self, program: ProgramShape, launch: Launch) -> Mapping[str, int]:
+        """Return the sizes that its cost depends on."""
+        return block_sizes(program, self.result, launch)
+
+
+@dataclass(frozen=True, slots=True)
 class TakeLastRows(MeshOperation):
     """Copy the last row of each slot of the launch."""
 

@@ -18,13 +18,20 @@ from onewafer.mesh.sample import (
     grid,
     grid_of_slots,
 )
-from onewafer.mesh.tokens.gradients import AddPositions, AddTokens, PlaceRow, TurnAngles
+from onewafer.mesh.tokens.gradients import (
+    AddPositions,
+    AddTokens,
+    PlaceRow,
+    PlaceRowAt,
+    TurnAngles,
+)
 from onewafer.mesh.tokens.operations import (
     LookUpPositions,
     LookUpTokens,
     Rotate,
     TakeLastRows,
     TakeRow,
+    TakeRowAt,
 )
 
 if TYPE_CHECKING:
@@ -54,6 +61,8 @@ def _rotate(sizes: Sizes) -> MeshOperation:
     values = replace(angles, columns=sizes.columns * sizes.group)
     return Rotate(values, values, angles, angles, angles, sizes.group)
 
+
+_INDEX = Block(Arena.INDICES, 0, 1, 1)
 
 SAMPLES = (
     Sample(
@@ -101,6 +110,11 @@ SAMPLES = (
         rows=OF_ONE,
     ),
     Sample(
+        lambda sizes: TakeRowAt(sizes.row(arena=Arena.ACTIVATIONS), sizes.block(), _INDEX),
+        lengths=("columns",),
+        rows=OF_ONE,
+    ),
+    Sample(
         lambda sizes: TakeLastRows(
             Block(Arena.ACTIVATIONS, 0, NUM_SEQUENCES, sizes.columns), sizes.block()
         ),
@@ -136,6 +150,13 @@ SAMPLES = (
     ),
     Sample(
         lambda sizes: PlaceRow(sizes.block(), sizes.row(arena=Arena.ACTIVATIONS), is_last=True),
+        lengths=("elements", "columns"),
+        grid=grid(rows=(2, 3, 5)),
+        is_of_singles=True,
+        rows=OF_ONE,
+    ),
+    Sample(
+        lambda sizes: PlaceRowAt(sizes.block(), sizes.row(arena=Arena.ACTIVATIONS), _INDEX),
         lengths=("elements", "columns"),
         grid=grid(rows=(2, 3, 5)),
         is_of_singles=True,

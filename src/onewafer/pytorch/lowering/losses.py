@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import TYPE_CHECKING, cast
+
+import torch
 
 from onewafer.graph import (
     CrossEntropy,
@@ -25,8 +28,6 @@ from onewafer.pytorch.lowering.registry import Number, lowers
 from onewafer.pytorch.lowering.writer import write
 
 if TYPE_CHECKING:
-    import torch
-
     from onewafer.graph import Tensor
     from onewafer.pytorch.lowering.operands import Operand
     from onewafer.pytorch.lowering.registry import Call
@@ -191,7 +192,8 @@ def _compare(
     weights: str | None = None,
 ) -> Value:
     """Write a loss of elements; `index` is the place of the reduction among the arguments."""
-    value, target = (writer.value(call.operand(place)) for place in range(2))
+    value = writer.value(call.operand(0))
+    target = _beside(writer, value, call.operand(1))
     if value.shape != target.shape:
         raise call.unsupported(f"broadcasting {target.shape} to {value.shape} is not supported")
     value, target = writer.whole(value), writer.whole(target)
@@ -203,6 +205,25 @@ def _compare(
     operands = value.tensor.name, target.tensor.name
     writer.emit(ElementLoss(result, *operands, function, reduction, scale, delta, weights))
     return see(result, call.shape)
+
+
+def _beside(writer: GraphWriter, value: Value, target: Operand) -> Value:
+    """Return what a value is compared with; an argument gets the rows that the value has.
+
+    A value of one number for each sample may be seen without its features, as `squeeze` sees it.
+    """
+    rows = value.tensor.shape
+    if (
+        not isinstance(target, External)
+        or target.shape != value.shape
+        or target.tensor.numel() != value.tensor.num_elements
+        or value.layout != see(value.tensor, value.shape).layout
+        or value.shape[-1] == rows[1]
+    ):
+        return writer.value(target)
+    reshape = torch.ops.aten.reshape.default
+    turned = writer.view(target, f"{target.name}_by_row", reshape, list(rows))
+    return replace(writer.value(turned), layout=value.layout)
 
 
 @lowers("log_softmax.int", "_log_softmax.default")

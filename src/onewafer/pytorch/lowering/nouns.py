@@ -23,6 +23,7 @@ from onewafer.graph import (
     PositionEmbedding,
     RmsNorm,
     Rotary,
+    RowAt,
     Softmax,
 )
 
@@ -48,6 +49,7 @@ _NOUNS: dict[type, str] = {
     PositionEmbedding: "a position embedding",
     RmsNorm: "RMSNorm",
     Rotary: "a rotary embedding",
+    RowAt: "a token that an argument names",
     Softmax: "softmax",
 }
 

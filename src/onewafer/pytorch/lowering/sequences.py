@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from onewafer.errors import UnsupportedOperationError
-from onewafer.graph import Attention, LastRow, inputs_of_one_row
+from onewafer.graph import Attention, LastRow, RowAt, inputs_of_one_row
 from onewafer.pytorch.lowering.joined import JoinedLoss, join_losses
 from onewafer.pytorch.lowering.nouns import noun_of
 from onewafer.pytorch.lowering.operands import External
@@ -110,7 +110,7 @@ def check_rows(writer: GraphWriter, graph: Graph) -> None:
     for operation in graph.operations:
         if operation.has_all_rows:
             found = operation.result.shape[0]
-        elif isinstance(operation, LastRow):
+        elif isinstance(operation, LastRow | RowAt):
             found = graph.tensor(operation.input).shape[0]
         else:
             continue

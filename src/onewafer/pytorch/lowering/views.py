@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, cast
 
 from torch.fx import Node
 
+from onewafer.graph import RowAt
 from onewafer.pytorch.lowering.operands import (
     Centred,
     External,
@@ -21,6 +22,7 @@ from onewafer.pytorch.lowering.operands import (
     Shares,
     StackedPartners,
     Value,
+    see,
 )
 from onewafer.pytorch.lowering.registry import lowers
 from onewafer.pytorch.lowering.softmax import see_scores
@@ -54,7 +56,10 @@ def _lower_identity(writer: GraphWriter, call: Call) -> Operand:
 @lowers("broadcast_tensors.default")
 def _lower_broadcast(writer: GraphWriter, call: Call) -> tuple[Operand, ...]:
     """Return tensors of one shape, which losses of elements ask for, as they are."""
-    operands = [writer.value(operand) for operand in call.operand_list(0)]
+    operands = [
+        operand if isinstance(operand, External) else writer.value(operand)
+        for operand in call.operand_list(0)
+    ]
     if len({operand.shape for operand in operands}) > 1:
         raise call.unsupported("broadcasting tensors of different shapes is not supported")
     return tuple(operands)
@@ -231,15 +236,22 @@ def _lower_slice(writer: GraphWriter, call: Call) -> Operand:
 
 @lowers("index.Tensor")
 def _lower_index(writer: GraphWriter, call: Call) -> Operand:
-    """Take consecutive indices of one dimension, given as a stored list of them."""
+    """Take consecutive indices of one dimension, or one token of each sequence."""
     places = cast("Sequence[Node | None]", call.node.args[1])
     given = {dimension: node for dimension, node in enumerate(places) if node is not None}
     indices = [call.operands[node] for node in given.values()]
     match indices:
-        case [External() as index] if len(index.shape) == 1 and index.tensor.dtype in INDICES:
+        case [External() as index] if _is_list(index):
             pass
+        case [External() as sequences, External() as tokens] if (
+            [*given] == [0, 1] and _is_list(sequences) and _is_list(tokens)
+        ):
+            return _take_tokens(writer, call, sequences, tokens)
         case _:
-            raise call.unsupported("indexing is supported only by one list of indices")
+            raise call.unsupported(
+                "indexing is supported only by one list of indices, or by one of all sequences and "
+                "one with a token of each"
+            )
     (dimension,) = given
     size = _source_shape(call)[dimension]
     wanted = [int(number) % size for number in writer.decide(index)]
@@ -247,6 +259,32 @@ def _lower_index(writer: GraphWriter, call: Call) -> Operand:
         raise call.unsupported("indexing elements that do not follow one another is not supported")
     first = wanted[0]
     return relayout(writer, call.operand(0), lambda layout: _cut(call, layout, dimension, first))
+
+
+def _is_list(index: External) -> bool:
+    return len(index.shape) == 1 and index.tensor.dtype in INDICES
+
+
+def _take_tokens(writer: GraphWriter, call: Call, sequences: External, tokens: External) -> Operand:
+    """Take a token of each sequence: its index may be another one in each call."""
+    value = writer.value(call.operand(0))
+    count, length, *rest = value.shape
+    if writer.decide(sequences).tolist() != [*range(count)] or tokens.shape != (count,):
+        raise call.unsupported(
+            "taking tokens of other sequences than all in order is not supported"
+        )
+    features = range(2, 2 + len(rest))
+    rows = writer.matrix(value, [0, 1], features)
+    writer.note_sequences(count)
+    places = writer.view(tokens, f"{call.node.name}_places", _from_beginning, length)
+    result = writer.result(call.node.name, count, rows.shape[1])
+    writer.emit(RowAt(result, rows.name, writer.indices(places).name))
+    return see(result, call.shape)
+
+
+def _from_beginning(indices: torch.Tensor, size: int) -> torch.Tensor:
+    """Return indices with those that count from the end counted from the beginning."""
+    return torch.where(indices < 0, indices + size, indices)
 
 
 def _cut(call: Call, layout: Layout, dimension: int, start: int, size: int | None = None) -> Layout:
