@@ -68,6 +68,19 @@ def perceptron() -> Iterator[None]:
         yield
 
 
+def zeroed() -> Iterator[None]:
+    """Train it with gradients that are set to 0, and with weights of classes."""
+    model = nn.Sequential(nn.Linear(64, 32), nn.ReLU(), nn.Linear(32, 10))
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.01)
+    images, labels = torch.randn(64, 64), torch.randint(10, (64,))
+    criterion = nn.CrossEntropyLoss(weight=torch.linspace(0.5, 1.5, 10))
+    while True:
+        optimizer.zero_grad(set_to_none=False)
+        criterion(model(images), labels).backward()
+        optimizer.step()
+        yield
+
+
 def gpt2() -> Iterator[None]:
     """Train a GPT-2 of two layers on sequences of 32 tokens, with clipping and a schedule."""
     config = GPT2Config(vocab_size=65, n_positions=32, n_embd=64, n_layer=2, n_head=4)
@@ -103,7 +116,7 @@ def _decoder(model: nn.Module) -> Iterator[None]:
         yield
 
 
-LOOPS: tuple[Loop, ...] = (digits, perceptron, gpt2, llama)
+LOOPS: tuple[Loop, ...] = (digits, perceptron, zeroed, gpt2, llama)
 
 
 def compare(loop: Loop, *, steps: int, rounds: int) -> tuple[float, float]:

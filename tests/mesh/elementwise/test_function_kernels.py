@@ -187,6 +187,7 @@ def test_scaling(arch, element, factor):
     beta=st.sampled_from([1.0, -0.3, 2.5, 40.0]),
     threshold=st.sampled_from([20.0, 0.0, 1.5, np.inf]),
 )
+@pytest.mark.alternate
 def test_softplus(arch, element, vector, beta, threshold):
     (n, generator, special), pe = vector, load(arch, element)
     values = numbers(element, generator, special)

@@ -114,6 +114,55 @@ class Accumulated(Loop):
             self.loss(self.model(x), y).backward()
 
 
+class Zeroed(Loop):
+    """Gradients that are set to 0 and added to, not made anew; once they are not 0."""
+
+    def step(self, x: torch.Tensor, y: torch.Tensor) -> None:
+        loss = self.loss(self.model(x), y)
+        if len(self.seen) != 6:
+            self.optimizer.zero_grad(set_to_none=False)
+        loss.backward()
+        self.optimizer.step()
+        self.seen.append(loss.detach())
+
+
+class ZeroedAndClipped(Clipped):
+    def step(self, x: torch.Tensor, y: torch.Tensor) -> None:
+        self.optimizer.zero_grad(set_to_none=False)
+        loss = self.loss(self.model(x), y) / 2
+        loss.backward()
+        self.before_step()
+        self.optimizer.step()
+        self.seen.append(loss.detach())
+
+
+class Weighted(Loop):
+    """Weights of classes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.criterion = nn.CrossEntropyLoss(weight=torch.tensor([1.0, 0.5, 2.0, 1.5]))
+
+    def loss(self, logits: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        return self.criterion(logits, y)
+
+
+class EditedWeights(Weighted):
+    """A weight that is changed in a way that PyTorch does not count."""
+
+    def take(self, index: int) -> None:
+        if index == 5:
+            self.criterion.weight.numpy()[1] = 3.0
+        super().take(index)
+
+
+class OtherWeights(Weighted):
+    def take(self, index: int) -> None:
+        if index == 5:
+            self.criterion = nn.CrossEntropyLoss(weight=torch.tensor([0.1, 0.5, 2.0, 1.5]))
+        super().take(index)
+
+
 class LoadedState(Loop):
     def take(self, index: int) -> None:
         super().take(index)
@@ -204,9 +253,13 @@ class FailedBackward(Loop):
 EXACT = (
     *(Loop, Clipped, Inside, Evaluated, Edited, OddRows, Accumulated, LoadedState),
     *(ChangedGradient, Hooked, NewParameter, OtherStep),
+    *(Zeroed, ZeroedAndClipped, Weighted),
 )
 """Loops of which each step is counted as if it had been followed."""
-UNFOLLOWED = OtherWork, OtherLoss, TwiceDifferentiated, WithoutBackward, FailedBackward
+UNFOLLOWED = (
+    *(OtherWork, OtherLoss, TwiceDifferentiated, WithoutBackward, FailedBackward),
+    *(EditedWeights, OtherWeights),
+)
 """Loops with a step that goes on as no known one, which is followed from its loss on only."""
 
 
@@ -235,6 +288,19 @@ def test_values_are_those_of_plain_python(kind):
     assert all(torch.equal(one, other) for one, other in zip(expected, found, strict=True))
     assert num_repeated >= 2
     assert report.flop.share > 0.7
+
+
+@pytest.mark.slow
+def test_a_launch_with_weights_of_classes_is_simulated():
+    """They are on the wafer before the forward pass, which is simulated with all parameters."""
+    torch.manual_seed(0)
+    expected = Weighted().run()
+    session = Session(WaferOptions(fidelity=Fidelity.AUTO, rectangle=(1, 1)))
+    torch.manual_seed(0)
+    with run_on(session):
+        found = Weighted().run()
+    assert all(torch.equal(one, other) for one, other in zip(expected, found, strict=True))
+    assert session.report(is_over=True).flop.share == 1
 
 
 @pytest.mark.parametrize("kind", EXACT)

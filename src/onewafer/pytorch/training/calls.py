@@ -266,8 +266,8 @@ class TrainingCall:
             host = {taken.loss.result: value.detach().reshape(1, 1).numpy(force=True)}
         targets = partial(self._targets, taken, program)
         with program.loaded.alone():
+            program.loaded.keep(taken.stored())  # a program whose parameters lack is not simulated
             self._hold(program, values)
-            program.loaded.keep(taken.stored())
             found = program.loss(targets, lambda: host, rows=self.rows)
         self.loss = taken
         self.trained.note_loss(taken.loss)
@@ -305,10 +305,11 @@ class TrainingCall:
         with program.loaded.alone():
             is_again = self._program is not None and self.call.capture.sequences > 1
             if not program.holds(self) and not is_again:
+                if taken is not None:
+                    program.loaded.keep(taken.stored())
                 self._hold(program, values)
                 if taken is not None:
                     targets = partial(self._targets, taken, program)
-                    program.loaded.keep(taken.stored())
                     program.loss(targets, dict, rows=self.rows)
             if taken is None:
                 seeds = self._seeds(program, gradients)

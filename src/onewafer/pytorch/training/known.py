@@ -166,6 +166,8 @@ class LossLook:
     """Those behind the target."""
     options: tuple[tuple[str, object], ...]
     """Without the target."""
+    copies: tuple[_Copy, ...] = field(default=(), compare=False)
+    """Tensors among both, as weights of classes, which the wafer has."""
 
     @classmethod
     def of(cls, kind: str, args: tuple[Any, ...], options: Mapping[str, Any]) -> LossLook | None:
@@ -173,10 +175,17 @@ class LossLook:
         target = target_of(args, options)
         others = (*((name, option) for name, option in options.items() if name != "target"),)
         seen = (*args[2:], *(option for _, option in others))
-        is_plain = type(target) is torch.Tensor and not target.requires_grad
-        if not is_plain or any(isinstance(option, torch.Tensor) for option in seen):
-            return None  # weights, which are on the wafer
-        return cls(kind, args[0].shape, target.dtype, target.shape, args[2:], others)
+        tensors = [option for option in seen if isinstance(option, torch.Tensor)]
+        if not all(type(tensor) is torch.Tensor for tensor in (target, *tensors)):
+            return None
+        if any(tensor.requires_grad for tensor in (target, *tensors)):
+            return None
+        copies = (*map(_Copy, tensors),)
+        for copy in copies:
+            copy.take()
+        named = (*((name, _identify(option)) for name, option in others),)
+        behind = (*map(_identify, args[2:]),)
+        return cls(kind, args[0].shape, target.dtype, target.shape, behind, named, copies)
 
     def is_same(self, kind: str, args: tuple[Any, ...], options: Mapping[str, Any]) -> bool:
         """Tell whether a call of a loss has this look."""
@@ -185,11 +194,23 @@ class LossLook:
             return False
         if target.dtype is not self.dtype or target.shape != self.target_shape:
             return False
-        if args[0].shape != self.shape or any(isinstance(o, torch.Tensor) for o in args[2:]):
+        if args[0].shape != self.shape or (*map(_identify, args[2:]),) != self.args:
             return False
-        return args[2:] == self.args and (
-            not (options or self.options) or LossLook.of(kind, args, options) == self
-        )
+        others = ((name, _identify(option)) for name, option in options.items())
+        if (*(pair for pair in others if pair[0] != "target"),) != self.options:
+            return False
+        return all(copy.is_same() for copy in self.copies)
+
+
+@dataclass(frozen=True, slots=True)
+class _Identity:
+    """A tensor that is an argument."""
+
+    number: int
+
+
+def _identify(option: object) -> object:
+    return _Identity(id(option)) if isinstance(option, torch.Tensor) else option
 
 
 def target_of(args: tuple[Any, ...], options: Mapping[str, Any]) -> Any:  # noqa: ANN401  # of a script
