@@ -31,6 +31,8 @@ class PeMemory:
     """Everything else: partial sums, schedule table, frames."""
     training_bytes: int = 0
     """Gradients, and what an optimizer keeps of each parameter."""
+    kept_bytes: int = 0
+    """What layers begin with that a backward pass computes again."""
 
     @property
     def total_bytes(self) -> int:
@@ -42,6 +44,7 @@ class PeMemory:
             + self.cache_bytes
             + self.buffer_bytes
             + self.training_bytes
+            + self.kept_bytes
         )
 
 

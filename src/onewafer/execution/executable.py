@@ -27,7 +27,7 @@ from onewafer.execution.sampling import PurposeSampler
 from onewafer.execution.watching import UNWATCHED
 from onewafer.host import NO_LIMITS, Device, RunLimits, addresses_of
 from onewafer.image import SectionKind
-from onewafer.mesh import SLOTS, Arena, Estimator, emit, footprint, training_bytes
+from onewafer.mesh import SLOTS, Arena, Estimator, emit, footprint, kept_bytes, training_bytes
 from onewafer.simulator import DEFAULT_ENGINE
 
 if TYPE_CHECKING:
@@ -327,10 +327,11 @@ def measure_memory(image: WaferImage, program: MeshProgram) -> PeMemory:
     code = _section_bytes(tile, SectionKind.CODE) + _section_bytes(tile, SectionKind.RUNTIME)
     weights = program.arena_bytes(Arena.PARAMETERS)
     activations = program.arena_bytes(Arena.ACTIVATIONS)
-    cache = program.arena_bytes(Arena.STATE)
+    kept = kept_bytes(program)
+    cache = program.arena_bytes(Arena.STATE) - kept
     training = training_bytes(program)
-    rest = int(per_pe[y, x]) - code - weights - activations - cache - training
-    return PeMemory(x, y, code, weights, activations, cache, rest, training)
+    rest = int(per_pe[y, x]) - code - weights - activations - cache - training - kept
+    return PeMemory(x, y, code, weights, activations, cache, rest, training, kept)
 
 
 def expect_memory(program: MeshProgram, architecture: Architecture) -> PeMemory:
@@ -345,6 +346,7 @@ def expect_memory(program: MeshProgram, architecture: Architecture) -> PeMemory:
         cache_bytes=needed.state,
         buffer_bytes=needed.buffers + needed.schedule,
         training_bytes=needed.training,
+        kept_bytes=needed.kept,
     )
 
 

@@ -106,8 +106,7 @@ def footprint(program: MeshProgram, architecture: Architecture) -> Footprint:
     kernels = kernel_costs(program.dtype, rows=program.row_kind)
     named = (Arena.PARAMETERS, Arena.ACTIVATIONS, Arena.INDICES, Arena.STATE, *_OF_TRAINING)
     others = (arena for arena in program.arena_elements if arena not in named)
-    blocks = (each.kept for each in program.operations if isinstance(each, Keep))
-    kept = sum(block.num_elements for block in blocks) * program.dtype.num_bytes
+    kept = kept_bytes(program)
     return Footprint(
         runtime=architecture.runtime_bytes,
         kernels=kernels.num_bytes(kinds_of(schedule)),
@@ -124,6 +123,12 @@ def footprint(program: MeshProgram, architecture: Architecture) -> Footprint:
 def training_bytes(program: MeshProgram) -> int:
     """Return the bytes of each PE for gradients, and for what an optimizer keeps."""
     return sum(map(program.arena_bytes, _OF_TRAINING))
+
+
+def kept_bytes(program: MeshProgram) -> int:
+    """Return the bytes of each PE for what layers begin with that are computed again."""
+    blocks = (each.kept for each in program.operations if isinstance(each, Keep))
+    return sum(block.num_elements for block in blocks) * program.dtype.num_bytes
 
 
 def num_tile_programs(program: MeshProgram) -> int:

@@ -84,7 +84,11 @@ def _report_cache(record: ProgramRecord) -> CacheReport | None:
         bytes_per_token_per_pe=reserved / (program.sequences * program.context),
         sequences=program.sequences,
         context=program.context,
-        longest_context=longest_context(program, record.architecture, has_tables=False),
+        longest_context=(
+            None  # a launch has the whole sequence
+            if program.trains
+            else longest_context(program, record.architecture, has_tables=False)
+        ),
     )
 
 

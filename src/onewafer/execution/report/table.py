@@ -89,6 +89,7 @@ _SECTIONS: tuple[tuple[_Row, ...], ...] = (
         ("  weights", lambda p: format_bytes(p.memory.weight_bytes)),
         ("  activations", lambda p: format_bytes(p.memory.activation_bytes)),
         ("  KV cache", lambda p: format_bytes(p.memory.cache_bytes) if p.cache else None),
+        ("  inputs of layers", lambda p: _show_bytes(p.memory.kept_bytes)),
         ("  gradients, moments", lambda p: _show_bytes(p.memory.training_bytes)),
         ("  buffers", lambda p: format_bytes(p.memory.buffer_bytes)),
     ),
