@@ -89,19 +89,22 @@ class Measured:
     """Cycles of each mesh operation."""
 
 
-def measure(
-    program: MeshProgram, launches: Iterable[Launch], *, optimizes: bool | None = None
-) -> Iterator[Measured]:
-    """Compile a program, give it random parameters, and yield what each launch takes.
+LEVELS = {"-O0": (False, False), "-O1": (True, True), "default": (True, False)}
+"""`optimizes` and `by_function` of each level of the compiler; `-O0` is that of mesh programs."""
 
-    With the optimiser or without; None: as the program asks for.
-    """
+
+def measure(
+    program: MeshProgram, launches: Iterable[Launch], *, level: str = "-O0"
+) -> Iterator[Measured]:
+    """Compile a program, give it random parameters, and yield what each launch takes."""
+    optimizes, by_function = LEVELS[level]
     emitted = emit(program, ARCHITECTURE)
     options = CompileOptions(
         entry=emitted.entry,
         architecture=ARCHITECTURE,
         params=emitted.params,
-        optimizes=emitted.optimizes if optimizes is None else optimizes,
+        optimizes=optimizes,
+        by_function=by_function,
     )
     image = compile_program(options, MemoryFiles(emitted.files))
     steps = StepStarts()
@@ -411,18 +414,16 @@ def stale_lines(page: str, programs: Iterable[CostProgram] = PROGRAMS) -> list[s
 
 
 def level_rows(programs: Iterable[CostProgram]) -> Iterator[str]:
-    """Yield the cycles of each launch with `-O0` and with the default, and the difference."""
+    """Yield the cycles of each launch by level, and what `-O1` would change."""
     for cost in programs:
         program = cost.shard()
-        plain, optimized = (
-            [found.cycles for found in measure(program, cost.launches, optimizes=optimizes)]
-            for optimizes in (False, True)
-        )
-        for launch, before, after in zip(cost.launches, plain, optimized, strict=True):
-            line = Line(cost.name, cost.width, cost.height, launch, after, before)
+        found = [[one.cycles for one in measure(program, cost.launches, level=n)] for n in LEVELS]
+        for launch, *cycles in zip(cost.launches, *found, strict=True):
+            plain, by_function, _ = cycles
+            line = Line(cost.name, cost.width, cost.height, launch, by_function, plain)
             *what, _, _, _ = _show_line(line)
-            change = f"{100 * (after / before - 1):+.1f} %"
-            yield f"| {' | '.join((*what, f'{before:,}', f'{after:,}', change))} |"
+            change = f"{100 * (by_function / plain - 1):+.1f} %"
+            yield f"| {' | '.join((*what, *(f'{count:,}' for count in cycles), change))} |"
 
 
 def main() -> int:

@@ -85,17 +85,17 @@ def test_operations_of_several_rows_at_several_starts(tool, model):
 
 
 def test_levels_are_compared_launch_by_launch(tool, monkeypatch):
-    cycles = {False: [1000, 200], True: [950, 190]}
+    cycles = {"-O0": [1000, 200], "-O1": [950, 190], "default": [940, 189]}
 
-    def measure(_program, launches, *, optimizes):
+    def measure(_program, launches, *, level):
         assert len(launches) == 2
-        return [tool.Measured(count, ()) for count in cycles[optimizes]]
+        return [tool.Measured(count, ()) for count in cycles[level]]
 
     monkeypatch.setattr(tool, "measure", measure)
     launches = (Launch.at(0, 6), Launch.at(6, 1))
     cost = sys.modules["cost_programs"].CostProgram("Tiny", None, 3, 2, launches)
     monkeypatch.setattr(type(cost), "shard", lambda _cost: None)
     assert list(tool.level_rows([cost])) == [
-        "| Tiny | 3×2 | 6 rows | 1,000 | 950 | -5.0 % |",
-        "| Tiny | 3×2 | 1 token at position 6 | 200 | 190 | -5.0 % |",
+        "| Tiny | 3×2 | 6 rows | 1,000 | 950 | 940 | -5.0 % |",
+        "| Tiny | 3×2 | 1 token at position 6 | 200 | 190 | 189 | -5.0 % |",
     ]
