@@ -195,6 +195,13 @@ def test_pools(pool, kind):
     assert kinds(graph) == [kind]
 
 
+@pytest.mark.parametrize("side", [1, 3])
+def test_an_average_counts_what_all_windows_have(side):
+    """Also where each of them ends beyond the map, as behind the last map of a residual network."""
+    pool = nn.AvgPool2d(side + 1, ceil_mode=True, count_include_pad=False)
+    assert kinds(captured(pool, SAMPLES, 3, side, side)) == [DepthwiseConvolution]
+
+
 @pytest.mark.parametrize(
     ("pool", "kind"),
     [

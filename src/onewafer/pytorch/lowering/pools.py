@@ -65,11 +65,15 @@ def _take_averages(writer: GraphWriter, call: Call, num_sides: int) -> Operand:
     counts_margins = call.constant(5, "count_include_pad", default=True)
     before, after = (window.top, window.left), (window.bottom, window.right)
     overhangs = any(end > begin for begin, end in zip(before, after, strict=True))
-    if (overhangs or not counts_margins) and (window.sources() < 0).any():
-        raise call.unsupported(
-            "averaging over fewer pixels at the border than elsewhere is not supported"
-        )
-    return _average(writer, call, maps, window)
+    count = window.num_taps
+    if overhangs or not counts_margins:
+        counts = {int(found) for found in (window.sources() >= 0).sum(axis=-1).reshape(-1)}
+        if len(counts) > 1:
+            raise call.unsupported(
+                "averaging over fewer pixels at the border than elsewhere is not supported"
+            )
+        (count,) = counts
+    return _average(writer, call, maps, window, count)
 
 
 @lowers("adaptive_avg_pool2d.default", "_adaptive_avg_pool2d.default")
@@ -92,11 +96,13 @@ def _average_adaptively(writer: GraphWriter, call: Call, num_sides: int) -> Oper
     taps = tuple(size // result for size, result in zip(maps.sides, sides, strict=True))
     none = (0,) * num_sides
     window = Kernel(taps, taps, none, (1,) * num_sides).over(maps.sides, sides)
-    return _average(writer, call, maps, window)
+    return _average(writer, call, maps, window, window.num_taps)
 
 
-def _average(writer: GraphWriter, call: Call, maps: FeatureMaps, window: Window) -> Operand:
-    """Write a mean over all taps of a window, which are equally many everywhere."""
+def _average(
+    writer: GraphWriter, call: Call, maps: FeatureMaps, window: Window, count: int
+) -> Operand:
+    """Write a mean over the pixels of a window, of which `count` are counted everywhere."""
     pixels = window.num_result_pixels
     sides = call.shape[-len(maps.sides) :]
     result = writer.result(call.node.name, maps.samples * pixels, maps.features)
@@ -104,7 +110,7 @@ def _average(writer: GraphWriter, call: Call, maps: FeatureMaps, window: Window)
         writer.emit(GlobalAveragePool(result, maps.tensor.name, window.num_pixels))
         return maps.see(result, sides)
     shape = (window.num_taps, maps.features)
-    share = 1 / window.num_taps
+    share = 1 / count
     name = f"{shape[0]}_by_{shape[1]}_times_{share:g}"
     shares = writer.derive(name, torch.full, shape, share, dtype=writer.format)
     assert isinstance(shares, External), "full gives one tensor"  # invariant
