@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+import itertools
+from dataclasses import fields, replace
+from enum import Enum
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -24,6 +27,7 @@ from onewafer.graph import (
     GraphError,
     LastRow,
     Linear,
+    LossFunction,
     Multiply,
     Opaque,
     Operation,
@@ -41,6 +45,9 @@ from tests.graph.convolutional import convolutional
 from tests.graph.operations.examples import EXAMPLES
 from tests.graph.operations.one_operation import random
 from tests.graph.strategies import graphs, products, searches, sequences
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 F32 = DataType.F32
 WITHOUT_RULE = {"BatchMean", "BatchVariance", "BatchedOuter", "Experts", "Opaque", "RepeatRows"}
@@ -100,6 +107,20 @@ def gradients_of(graph: Graph, wanted, values, seed: int):
     return found, total
 
 
+def check_step(found, total, values, *, seed: int) -> None:
+    """Compare the slope of the sum in a random direction with that of the gradients."""
+    step = {name: random(seed + 1, *gradient.shape) for name, gradient in found.items()}
+    size = 1e-6
+    plus, minus = (
+        total(values | {name: values[name] + sign * size * step[name] for name in found})
+        for sign in (1, -1)
+    )
+    slope = (plus - minus) / (2 * size)
+    expected = sum((found[name] * step[name]).sum() for name in found)
+    scale = sum(np.abs(found[name] * step[name]).sum() for name in found) + 1
+    assert abs(slope - expected) <= 1e-5 * scale
+
+
 def differences(total, values, name: str, step: float = 1e-5):
     """Return the gradient of one tensor by central differences, element by element."""
     result = np.zeros(values[name].shape)
@@ -124,6 +145,96 @@ def test_the_rule_of_each_operation_gives_what_small_changes_do(graph):
             np.testing.assert_allclose(found[name], expected, rtol=1e-6, atol=1e-8)
     is_independent = isinstance(graph.operations[-1], TopIndices | PositionEmbedding)
     assert set(found) == set(wanted) - ({"x"} if is_independent else set())
+
+
+def variants(graph: Graph) -> Iterator[Graph]:
+    """Yield graphs like one with another size or option of its last operation, as far as valid."""
+    sizes = sorted({size for tensor in graph.tensors for size in tensor.shape if size > 1})
+    for size, other in itertools.product(sizes, (1, 3, 2)):
+        changed = size + 1 if other == 1 else size * other
+        yield from _valid(graph, {size: changed}, {})
+    operation = graph.operations[-1]
+    for field in fields(operation):
+        value = getattr(operation, field.name)
+        for option in _options(value):
+            yield from _valid(graph, {}, {field.name: option})
+
+
+def _options(value: object) -> list[object]:
+    """Return other values of a field of numbers or choices; none of a name or a tensor."""
+    if isinstance(value, Enum):
+        return [other for other in type(value) if other is not value]
+    if isinstance(value, bool):
+        return [not value]
+    if isinstance(value, int):
+        return [1, value + 1, 2 * value]
+    if isinstance(value, float):
+        return [0.5 * value, 1.7 * value, -value]
+    return []
+
+
+def _valid(graph: Graph, sizes: dict[int, int], options: dict[str, Any]) -> Iterator[Graph]:
+    """Yield a graph with other sizes and options, if it is valid and its rule applies."""
+
+    def resize(tensor: Tensor) -> Tensor:
+        return replace(tensor, shape=tuple(sizes.get(size, size) for size in tensor.shape))
+
+    found = replace(
+        graph,
+        inputs=tuple(map(resize, graph.inputs)),
+        parameters=tuple(map(resize, graph.parameters)),
+        operations=tuple(replace(one, result=resize(one.result)) for one in graph.operations),
+    )
+    *before, last = found.operations
+    last = replace(last, **options)
+    tensors = {tensor.name: tensor for tensor in found.tensors}
+    try:
+        for shape in (last.result.shape, last.result_shape(tensors)):
+            result = replace(last.result, shape=shape)
+            changed = replace(found, operations=(*before, replace(last, result=result)))
+            if is_valid(changed):
+                yield changed
+                return
+    except ZeroDivisionError:  # of a shape with an option that is not valid
+        return
+
+
+def is_valid(graph: Graph) -> bool:
+    """Tell whether a graph passes the verifier, and a launch has values for it."""
+    try:
+        verify_graph(graph)
+        evaluate(graph, inside_of_domain(graph, arrays(graph, 1)))
+    except (GraphError, HostError, ValueError, IndexError):
+        return False
+    return True
+
+
+def inside_of_domain(graph: Graph, values):
+    """Return values that the last operation has a derivative for."""
+    function = getattr(graph.operations[-1], "function", None)
+    if function is LossFunction.BINARY:
+        return values | {name: 0.5 + np.tanh(values[name]) / 2.1 for name in ("x", "y")}
+    if function is LossFunction.DIVERGENCE:
+        return values | {"y": np.abs(values["y"])}
+    return values
+
+
+@pytest.mark.parametrize("name", RULES)
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+def test_the_rule_of_each_operation_holds_for_other_sizes_and_options(name):
+    """A step in a random direction changes the sum by the product with the gradients."""
+    found_some = False
+    for index, graph in enumerate(variants(RULES[name])):
+        values = inside_of_domain(graph, arrays(graph, index))
+        wanted = [each for each in floats(graph) if each not in REFUSED.get(name, set())]
+        try:
+            found, total = gradients_of(graph, wanted, values, index)
+        except GraphError as error:
+            assert "not supported" in str(error), error  # noqa: PT017  # a rule for some options
+            continue
+        check_step(found, total, values, seed=index)
+        found_some = True
+    assert found_some
 
 
 @pytest.mark.parametrize("causal", [False, True])
@@ -155,16 +266,7 @@ def test_gradients_of_whole_graphs_follow_a_small_step(graph, seed):
     wanted = [name for name in floats(graph) if name not in tables]
     values = arrays(graph, seed)
     found, total = gradients_of(graph, wanted, values, seed)
-    step = {name: random(seed + 1, *gradient.shape) for name, gradient in found.items()}
-    size = 1e-6
-    plus, minus = (
-        total(values | {name: values[name] + sign * size * step[name] for name in found})
-        for sign in (1, -1)
-    )
-    slope = (plus - minus) / (2 * size)
-    expected = sum((found[name] * step[name]).sum() for name in found)
-    scale = sum(np.abs(found[name] * step[name]).sum() for name in found) + 1
-    assert abs(slope - expected) <= 1e-5 * scale
+    check_step(found, total, values, seed=seed)
 
 
 def _twice() -> Graph:

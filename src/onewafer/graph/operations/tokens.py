@@ -359,6 +359,8 @@ class LastRow(_OneRow):
 
     def add_gradients(self, gradient: str, backward: Backward) -> None:
         """Add the row of the gradient as the last of all."""
+        if self.sequences > 1:
+            backward.refuse(self, self.input, "only that of one sequence is")
         backward.give(self.input, LastRowGradient, gradient, self.input)
 
 
