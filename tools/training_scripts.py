@@ -54,7 +54,10 @@ scikit-learn, enlarged: those of mnist and vae in the files of MNIST, timm's in 
 the host takes the loss, for which so few PEs have no room, and the steps of Adadelta.
 """
 FARTHEST = 1e-4
-"""How far a loss may be from that of plain Python, relative to it."""
+"""How far a loss may be from that of plain Python, relative to it.
+
+A limit that is chosen: docs/explanation/numerics.md says why none follows from the roundings.
+"""
 
 
 @dataclass(frozen=True, slots=True)
