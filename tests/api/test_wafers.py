@@ -132,7 +132,7 @@ def test_report_in_all_its_forms(model):
     pandas = pytest.importorskip("pandas")
     with small_wafer() as wafer, torch.no_grad():
         model(torch.ones(2, 4))
-        nn.Softplus()(torch.ones(2))
+        nn.Softshrink()(torch.ones(2))
     report = wafer.report
     frame = report.to_pandas()
     assert isinstance(frame, pandas.DataFrame)
@@ -141,7 +141,7 @@ def test_report_in_all_its_forms(model):
     assert "phases" not in frame
     assert json.loads(report.to_json())["wafer_calls"] == 1
     assert "calls on the wafer  1" in str(report)
-    assert "Softplus" in report._repr_html_()
+    assert "Softshrink" in report._repr_html_()
     assert report.to_pandas("inner_calls").columns.tolist() == ["module", "whole", "calls"]
     with pytest.raises(ConfigurationError, match=r"table .x.: .*; choose from programs, "):
         report.to_pandas("x")

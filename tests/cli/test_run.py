@@ -28,7 +28,7 @@ SCRIPT = """
     model(torch.ones(2, 6)).sum().backward()
     with torch.no_grad():
         print(tuple(model(torch.ones(2, 6)).shape))
-        torch.nn.Softplus()(torch.ones(2))
+        torch.nn.Softshrink()(torch.ones(2))
 """
 
 
@@ -47,7 +47,7 @@ def test_report_follows_the_script_s_output(script, tmp_path, capsys):
     assert out == "script ['--arch', 'mine']\n(2, 3)\n"
     assert "2×3, 6 PEs used" in err
     assert "1 × Sequential, script.py:9: the result needs a gradient" in err
-    assert "1 call without FLOP (Softplus)" in err
+    assert "1 call without FLOP (Softshrink)" in err
     fields = json.loads(report.read_text())
     assert fields["format"] == "onewafer-report-2"
     assert (fields["wafer_calls"], fields["compilations"], fields["recompilations"]) == (1, 1, 0)
@@ -55,7 +55,7 @@ def test_report_follows_the_script_s_output(script, tmp_path, capsys):
     assert (program["arch"], program["profile"]) == ("wse3", "sdk")
     assert (program["width"], program["height"], program["clock_hertz"]) == (2, 3, 1e9)
     assert program["seconds_per_launch"] == program["cycles"] / 1e9
-    assert [cause["module"] for cause in fields["host"]] == [None, "Sequential", "Softplus"]
+    assert [cause["module"] for cause in fields["host"]] == [None, "Sequential", "Softshrink"]
     assert sorted(tmp_path.iterdir()) == [report, tmp_path / "script.py"]
 
 

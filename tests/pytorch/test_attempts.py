@@ -90,19 +90,19 @@ def test_a_cache_that_grows_in_an_attribute_is_captured_twice(wafer, captures):
 def test_a_module_that_is_made_anew_for_each_call_is_captured_twice_at_most(wafer, captures):
     with torch.no_grad(), intercept_calls(wafer):
         for _ in range(5):
-            nn.Softplus()(X)
+            nn.Softshrink()(X)
     assert len(captures) <= 2  # once while what the first one became is not collected
     assert wafer.ledger.fallbacks.total() == 5
 
 
 def test_refusals_for_many_shapes_end_captures_of_a_module_with_one_warning(wafer, captures):
-    first, second = nn.Softplus(), nn.Softplus()
+    first, second = nn.Softshrink(), nn.Softshrink()
     calls = itertools.product((first, second), range(1, 8))
     with torch.no_grad(), intercept_calls(wafer), pytest.warns(HostFallbackWarning) as said:
         _ = [module(X[:1].expand(rows, 4)) for module, rows in calls]
     assert len(captures) == 7  # the second one knows what was said to the first
     (warning,) = said
-    assert "captures Softplus no more, since 4 captures of it in a row were refused" in str(
+    assert "captures Softshrink no more, since 4 captures of it in a row were refused" in str(
         warning.message
     )
     assert warning.filename == __file__

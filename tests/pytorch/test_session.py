@@ -185,8 +185,8 @@ def test_large_batch_that_does_not_fit_takes_smaller_buckets():
 
 def test_refused_call_changes_nothing():
     wafer = session()
-    with pytest.raises(UnsupportedOperationError, match="`softplus` is not supported"):
-        call(wafer, nn.Sequential(nn.Linear(2, 2), nn.Softplus()), torch.zeros(1, 2))
+    with pytest.raises(UnsupportedOperationError, match="`softshrink` is not supported"):
+        call(wafer, nn.Sequential(nn.Linear(2, 2), nn.Softshrink()), torch.zeros(1, 2))
     assert wafer.ledger.num_calls == 0
 
 
@@ -196,11 +196,11 @@ def test_refusal_is_remembered_for_calls_that_look_alike():
 
         def forward(self, x):
             next(self.runs)
-            return nn.functional.softplus(x)
+            return nn.functional.softshrink(x)
 
     wafer, model = session(), Counting()
     for rows in (1, 1, 2, 2):
-        with pytest.raises(UnsupportedOperationError, match="`softplus` is not supported"):
+        with pytest.raises(UnsupportedOperationError, match="`softshrink` is not supported"):
             call(wafer, model, torch.zeros(rows, 2))
     assert next(Counting.runs) <= 2
 
