@@ -294,9 +294,10 @@ SCRIPTS = (
         "a residual network with BatchNorm, cross entropy, SGD with momentum, a schedule",
         (
             *("--model=resnet18", "--img-size=16", "--model-kwargs", "layers=[1,1,1,1]"),
-            *("channels=[8,16,16,16]", "avg_down=True", "output_stride=8", *_TIMM),
-            *("--opt=sgd", "--lr=0.01"),
+            *("channels=[8,8,8,8]", "avg_down=True", "output_stride=8", "stem_type=deep"),
+            *("stem_width=4", *_TIMM, "--opt=sgd", "--lr=0.01"),
         ),
+        rectangle="4x8",
         data=partial(write_folders, train=80, test=8, side=16),
     ),
     Script(
