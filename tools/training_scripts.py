@@ -156,7 +156,7 @@ def write_characters(repository: Path, *, folder: str) -> None:
     numbers = {token: number for number, token in enumerate(tokens)}
     tokenizer = Tokenizer(models.BPE(vocab=numbers, merges=[], unk_token=unknown))
     fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer, unk_token=unknown)
-    fast.save_pretrained(place / "characters")
+    fast.save_pretrained(place / "characters")  # pyright: ignore[reportUnknownMemberType]  # its types are incomplete
 
 
 def read_digits() -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:

@@ -61,13 +61,13 @@ FORWARD_FLOP = 2 * 32 * (64 * 128 + 128 * 10)
 def test_what_has_no_flop_holds_nothing_back():
     session = Session(WaferOptions(fidelity=Fidelity.MODEL, rectangle=(4, 4)))
     with intercept_calls(session), torch.no_grad():
-        nn.SmoothL1Loss()(MODEL(ROWS), torch.zeros(2, 3))
+        nn.SoftMarginLoss()(MODEL(ROWS), torch.zeros(2, 3))
     found = build_report(session.ledger, is_over=True)
     assert found.flop is not None
     assert found.flop.share == 1
     (cause,) = found.host
     assert [*describe_host([cause], is_verbose=False)] == [
-        "1 call without FLOP (SmoothL1Loss); --verbose says why"
+        "1 call without FLOP (SoftMarginLoss); --verbose says why"
     ]
     (line,) = describe_host([cause], is_verbose=True)
     assert cause.reason in line

@@ -234,6 +234,12 @@ def _lower_slice(writer: GraphWriter, call: Call) -> Operand:
     return relayout(writer, call.operand(0), lambda layout: _cut(call, layout, dimension, first))
 
 
+_INDEXING = (
+    "indexing is supported only by one list of indices, or by one of all sequences in order and "
+    "one with a token of each"
+)
+
+
 @lowers("index.Tensor")
 def _lower_index(writer: GraphWriter, call: Call) -> Operand:
     """Take consecutive indices of one dimension, or one token of each sequence."""
@@ -248,10 +254,7 @@ def _lower_index(writer: GraphWriter, call: Call) -> Operand:
         ):
             return _take_tokens(writer, call, sequences, tokens)
         case _:
-            raise call.unsupported(
-                "indexing is supported only by one list of indices, or by one of all sequences and "
-                "one with a token of each"
-            )
+            raise call.unsupported(_INDEXING)
     (dimension,) = given
     size = _source_shape(call)[dimension]
     wanted = [int(number) % size for number in writer.decide(index)]
@@ -269,10 +272,8 @@ def _take_tokens(writer: GraphWriter, call: Call, sequences: External, tokens: E
     """Take a token of each sequence: its index may be another one in each call."""
     value = writer.value(call.operand(0))
     count, length, *rest = value.shape
-    if writer.decide(sequences).tolist() != [*range(count)] or tokens.shape != (count,):
-        raise call.unsupported(
-            "taking tokens of other sequences than all in order is not supported"
-        )
+    if [*map(int, writer.decide(sequences))] != [*range(count)] or tokens.shape != (count,):
+        raise call.unsupported(_INDEXING)
     features = range(2, 2 + len(rest))
     rows = writer.matrix(value, [0, 1], features)
     writer.note_sequences(count)
