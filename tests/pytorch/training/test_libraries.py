@@ -135,6 +135,7 @@ def test_adapters_of_peft_train_beside_frozen_weights():
     check(train)
 
 
+@pytest.mark.slow
 def test_qwen3_trains_with_norms_that_heads_share():
     transformers = pytest.importorskip("transformers")
     sizes = {"vocab_size": WORDS, "hidden_size": 8, "intermediate_size": 12, "head_dim": 4}

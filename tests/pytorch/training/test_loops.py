@@ -83,10 +83,9 @@ def check_on_fabric(name: str) -> None:
 USUAL = (
     *("accumulate_and_clip", "adversaries", "edit", "hooks", "saved_and_loaded", "two_losses"),
     *("dropout_of_views", "dropout_and_evaluation", "dropout_retained"),
-    *("norm_clipped", "value_clipped", "no_number_clipped", "cross_entropy_inside"),
+    *("norm_clipped", "no_number_clipped", "cross_entropy_inside"),
     *("binary", "likelihood_outside", "evaluated_with_labels"),
     *("divergence_inside", "smooth"),
-    "residual",
 )
 
 
