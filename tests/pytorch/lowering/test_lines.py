@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from pathlib import Path
 
 import pytest
@@ -122,6 +123,8 @@ def test_a_package_whose_name_begins_like_pytorch_s_is_not_hidden():
         ("aten._softmax.default", "softmax"),
         ("onewafer.scan.default", "scan"),
         ("getitem", "getitem"),
+        (operator.le, "le"),
+        (name_of, "name_of"),
     ],
 )
 def test_names_of_operations(operation, name):

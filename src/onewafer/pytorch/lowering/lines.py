@@ -7,6 +7,7 @@ import linecache
 import re
 from dataclasses import dataclass
 from functools import lru_cache
+from types import BuiltinFunctionType, FunctionType
 from typing import TYPE_CHECKING, cast
 
 from onewafer.errors import SourceLine
@@ -35,11 +36,13 @@ _SUBSCRIPTS = frozenset({"slice", "select", "index", "index_put"})
 
 
 def name_of(operation: object) -> str:
-    """Return what users call an operation of ATen.
+    """Return what users call an operation of ATen, or a function of Python.
 
-    >>> name_of("aten.add.Tensor"), name_of("aten._softmax.default"), name_of("aten.relu_.default")
-    ('add', 'softmax', 'relu')
+    >>> name_of("aten.add.Tensor"), name_of("aten._softmax.default"), name_of(len)
+    ('add', 'softmax', 'len')
     """
+    if isinstance(operation, FunctionType | BuiltinFunctionType):
+        return operation.__name__.strip("_")
     parts = str(operation).split(".")
     return parts[1 if len(parts) > 1 else 0].strip("_").removeprefix("native_")
 

@@ -125,11 +125,11 @@ class Call:
 
     def unsupported(self, reason: str) -> UnsupportedOperationError:
         """Return the error that names the operation, the reason and the user's line."""
-        return NamedOperationError(f"`{name_of(self.name)}`: {reason}", line_of(self.node))
+        return NamedOperationError(f"`{name_of(self.node.target)}`: {reason}", line_of(self.node))
 
     def unknown(self) -> UnsupportedOperationError:
         """Return the error for an operation that the wafer does not have."""
-        reason = f"`{name_of(self.name)}` is not supported on the wafer"
+        reason = f"`{name_of(self.node.target)}` is not supported on the wafer"
         return NamedOperationError(reason, line_of(self.node))
 
     def _find(self, argument: object) -> Operand | None:
