@@ -118,7 +118,7 @@ def test_json_has_every_field_by_name(tmp_path):
     write_json(REPORT, path)
     assert path.read_text() == to_json(REPORT)
     fields = json.loads(path.read_text())
-    assert fields["format"] == "onewafer-report-2"
+    assert fields["format"] == "onewafer-report-3"
     assert fields["programs"][0]["memory"]["weight_bytes"] == 1234
     assert fields["host"][0]["calls"] == 460
     assert fields["host"][0]["place"]["number"] == 29

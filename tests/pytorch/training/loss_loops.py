@@ -73,6 +73,22 @@ class Detaching(nn.Module):
         return self.second(hidden.relu() + hidden.detach())
 
 
+class Multiplying(nn.Module):
+    """A module that multiplies its loss by what a layer gives, or by another loss."""
+
+    def __init__(self, *, by_loss: bool) -> None:
+        super().__init__()
+        self.first, self.second, self.factor = nn.Linear(5, 7), nn.Linear(7, 3), nn.Linear(5, 1)
+        self.by_loss = by_loss
+
+    def forward(self, x: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
+        loss = functional.mse_loss(self.second(torch.tanh(self.first(x))), wanted)
+        factor = self.factor(x)
+        if self.by_loss:
+            return loss * torch.sigmoid(functional.l1_loss(factor, wanted[:, :1]))
+        return loss * factor.squeeze()
+
+
 def evaluated_with_labels() -> list[torch.Tensor]:
     """Return losses of batches of several sizes, with a gradient and without."""
     model, seen = WithLoss(smoothed), list[torch.Tensor]()
@@ -148,6 +164,10 @@ LOSS_LOOPS = {
         SHARES,
     ),
     "half_inside": inside(lambda x, wanted: 0.5 * functional.mse_loss(x, wanted), WANTED),
+    "loss_times_a_loss": loop(lambda: Multiplying(by_loss=True), lambda model: model(X, WANTED)),
+    "loss_times_a_result": loop(
+        lambda: Multiplying(by_loss=False), lambda model: model(X[:1], WANTED[:1])
+    ),
     "leaky": of(nn.MSELoss(), perceptron(nn.LeakyReLU(0.1)), WANTED),
     "exponential_linear": of(nn.MSELoss(), perceptron(nn.ELU(0.7)), WANTED),
     "self_normalizing": of(nn.MSELoss(), perceptron(nn.SELU()), WANTED),

@@ -9,7 +9,7 @@ from onewafer.pytorch import Fidelity, Session, WaferOptions, run_on
 from onewafer.pytorch.host_work import Cause
 from tests.pytorch.training.loops import LOOPS
 
-ON_HOST = {"checkpointed", "detached", "normalised_twice"}
+ON_HOST = {"checkpointed", "detached", "normalised_twice", "loss_times_a_result"}
 """Loops of which the wafer trains nothing."""
 REFUSED = {
     "amsgrad": "`amsgrad` is not supported",
@@ -18,6 +18,7 @@ REFUSED = {
     "loss_twice_differentiated": "gradients of gradients (`create_graph`)",
     "checkpointed": "hooks of saved tensors",
     "detached": "`detach` stops a gradient inside the module",
+    "loss_times_a_result": "a loss that is multiplied by a result of a layer is not supported",
     "dropout_twice_differentiated": "gradients of gradients (`create_graph`)",
     "cumulative": "Dynamo cannot read its code",
     "normalised_twice": "a batch norm that a call comes to twice",
@@ -85,7 +86,7 @@ USUAL = (
     *("dropout_of_views", "dropout_and_evaluation", "dropout_retained"),
     *("norm_clipped", "no_number_clipped", "cross_entropy_inside"),
     *("binary", "likelihood_outside", "evaluated_with_labels"),
-    *("divergence_inside", "smooth"),
+    *("divergence_inside", "smooth", "loss_times_a_loss"),
 )
 
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from onewafer.pytorch.host_work import Cause
     from onewafer.worker_calls import WorkerCalls
 
-FORMAT = "onewafer-report-2"
+FORMAT = "onewafer-report-3"
 
 
 @dataclass(frozen=True, slots=True)
