@@ -2,7 +2,7 @@
 
     python tools/cost_table.py            simulate the programs and write the page (minutes)
     python tools/cost_table.py --check    exit with 1 if a line of it is out of date (minutes, too)
-    python tools/cost_table.py --levels   print what the optimiser would save in the first programs
+    python tools/cost_table.py --levels   print what the optimiser saves in the first programs
 
 The fabric's cycles of an operation are from the trace: from the latest start of its step on any PE
 to the latest start of the next step. They add up to the cycles of the launch.
@@ -90,11 +90,11 @@ class Measured:
 
 
 LEVELS = {"-O0": (False, False), "-O1": (True, True), "default": (True, False)}
-"""`optimizes` and `by_function` of each level of the compiler; `-O0` is that of mesh programs."""
+"""`optimizes` and `by_function` of each level of the compiler; `-O1` is that of mesh programs."""
 
 
 def measure(
-    program: MeshProgram, launches: Iterable[Launch], *, level: str = "-O0"
+    program: MeshProgram, launches: Iterable[Launch], *, level: str = "-O1"
 ) -> Iterator[Measured]:
     """Compile a program, give it random parameters, and yield what each launch takes."""
     optimizes, by_function = LEVELS[level]
@@ -414,7 +414,7 @@ def stale_lines(page: str, programs: Iterable[CostProgram] = PROGRAMS) -> list[s
 
 
 def level_rows(programs: Iterable[CostProgram]) -> Iterator[str]:
-    """Yield the cycles of each launch by level, and what `-O1` would change."""
+    """Yield the cycles of each launch by level, and what `-O1` changes."""
     for cost in programs:
         program = cost.shard()
         found = [[one.cycles for one in measure(program, cost.launches, level=n)] for n in LEVELS]

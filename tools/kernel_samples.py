@@ -101,7 +101,7 @@ def compile_samples(
         entry=emitted.entry,
         architecture=architecture,
         params=emitted.params,
-        optimizes=emitted.optimizes,
+        by_function=emitted.by_function,
     )
     image = compile_program(options, MemoryFiles(emitted.files))
     return Compiled(program, image, kinds_of(build_schedule(program)))

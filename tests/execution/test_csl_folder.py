@@ -32,7 +32,7 @@ def test_the_entry_says_how_to_compile_it(tmp_path):
     assert (written / "pe.csl").read_text() == "comptime {}\n"
     assert (written / "layout.csl").read_text() == (
         "// Net, 1 row. In this folder:\n"
-        "//   cslc -O0 --arch=toy layout.csl --memcpy --params=width:2,height:3 -o out\n"
+        "//   cslc -O1 --arch=toy layout.csl --memcpy --params=width:2,height:3 -o out\n"
         "\n"
         "layout {}\n"
     )

@@ -26,6 +26,10 @@ if TYPE_CHECKING:
     Arrays = Mapping[str, NDArray[Any]]
 
 
+MOST_TURNS = 2
+"""Cycles by which a launch may differ from the one before it."""
+
+
 @dataclass(frozen=True, slots=True)
 class FabricRun:
     """What the wafer gave."""
@@ -40,7 +44,7 @@ def compile_emitted(emitted: EmittedProgram, architecture: Architecture) -> Wafe
         entry=emitted.entry,
         architecture=architecture,
         params=emitted.params,
-        optimizes=emitted.optimizes,
+        by_function=emitted.by_function,
     )
     return compile_program(options, MemoryFiles(emitted.files))
 
@@ -89,7 +93,10 @@ def run_on_fabric(
     prepare: Callable[[Device], None] = lambda _: None,
     change: Callable[[EmittedProgram], EmittedProgram] = lambda emitted: emitted,
 ) -> FabricRun:
-    """Compile, load, copy in, launch twice, copy out; the second run must equal the first."""
+    """Compile, load, copy in, launch twice, copy out; the second run must equal the first.
+
+    Whose turn it is where two colors come to a ramp at once stays from launch to launch (M54).
+    """
     emitted = change(emit(program, architecture))
     device = Device(compile_emitted(emitted, architecture), architecture, engine=engine)
     device.load()
@@ -107,7 +114,7 @@ def run_on_fabric(
         }
         runs.append(FabricRun(outputs, report.cycles))
     first, second = runs
-    assert first.cycles == second.cycles
+    assert abs(first.cycles - second.cycles) <= MOST_TURNS
     for name, value in first.outputs.items():
         assert value.tobytes() == second.outputs[name].tobytes()
     return first

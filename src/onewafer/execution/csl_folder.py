@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 _HEADER = """\
 // {what}. In this folder:
-//   cslc -O0 --arch={arch} {entry} --memcpy --params={params} -o out
+//   cslc -O1 --arch={arch} {entry} --memcpy --params={params} -o out
 
 """
 _MOST_LETTERS = 50

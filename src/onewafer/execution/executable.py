@@ -89,7 +89,7 @@ class FabricExecutor:
             entry=self._emitted.entry,
             architecture=architecture,
             params=self._emitted.params,
-            optimizes=self._emitted.optimizes,
+            by_function=self._emitted.by_function,
         )
         self.image = compile_program(options, MemoryFiles(self._emitted.files))
         self._architecture, self._simulation = architecture, simulation

@@ -179,8 +179,8 @@ class EmittedProgram:
     """To be written once, at every placement; a tensor used in both orientations has two."""
     outputs: dict[str, EmittedPlacement]
 
-    optimizes: ClassVar[bool] = False
-    """Whether it is compiled with the optimiser. The closed form counts each kernel by itself
+    by_function: ClassVar[bool] = True
+    """Whether it is optimised function by function. The closed form counts each kernel by itself
     (`kernel_costs`): its code may not depend on which other kernels a program has."""
 
     def arguments(self, launch: Launch) -> tuple[int, ...]:

@@ -187,7 +187,7 @@ def test_an_edge_that_is_too_slow_sets_the_pace():
 def test_one_sample_is_shown_in_all_stages_and_others_in_the_slowest():
     one, *few = (
         answer(NETWORK, Forward(batch=n), options=replace(OPTIONS, mode=Mode.PIPELINE))
-        for n in (1, 2, 3, 4)
+        for n in (1, 4, 5, 6)  # of fewer, another plan may be the fastest
     )
     names = {item.name for item in one.breakdown.items}
 

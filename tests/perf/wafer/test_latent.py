@@ -276,7 +276,7 @@ def test_a_refusal_names_the_fewest_wafers_that_do():
 
 def test_caches_that_no_wafer_holds_are_divided_among_replicas():
     model = latent_model(replace(MIXTURE, layers=1), DEEPSEEK_V3)
-    job, options = Decode(context=4096, batch=256), WaferOptions(mode=Mode.PIPELINE)
+    job, options = Decode(context=4096, batch=512), WaferOptions(mode=Mode.PIPELINE)
     refusal = estimate(model, job, "cs3x2", options)
     count = int(refusal.reason.partition("cs3x")[2].split()[0])
     answer = estimate(model, job, f"cs3x{count}", options)
