@@ -13,6 +13,8 @@ from onewafer.simulator import Machine
 from onewafer.trace import EventKind
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from onewafer.arch import Architecture
     from onewafer.image import WaferImage
     from onewafer.trace import Event
@@ -129,12 +131,14 @@ class Bench:
         )
         return self.run_image(compile_program(options, _program_files()), architecture)
 
-    def run_image(self, image: WaferImage, architecture: Architecture) -> Run:
-        """Launch `main` on every PE of an image, run to the end."""
+    def run_image(
+        self, image: WaferImage, architecture: Architecture, arguments: Sequence[int] = ()
+    ) -> Run:
+        """Launch `main` on every PE of an image with `arguments`, run to the end."""
         stopwatch = Stopwatch()
         machine = Machine(image, architecture, engine=self.engine, sink=stopwatch)
         machine.run()
-        machine.launch("main")
+        machine.launch("main", arguments)
         machine.run()
         return Run(machine, stopwatch)
 
