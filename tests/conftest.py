@@ -10,7 +10,7 @@ PyTorch computes with one thread, in these processes and in those that they star
 the cores, and threads that wait for a core held by another worker made scripts take twice as long.
 
 Where the combinations of parameters take long, and each checks what a neighbour checks, too, the
-mark `alternate` makes every second one a slow test.
+mark `alternate` makes every second one a slow test; `alternate(4)` leaves every fourth one.
 
 Tests marked `long` begin first: at the end of a run, all other workers would wait for them.
 
@@ -49,17 +49,18 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 @pytest.hookimpl(tryfirst=True)  # before slow tests are left out
 def pytest_collection_modifyitems(items):
     items.sort(key=lambda item: item.get_closest_marker("long") is None)
-    for item in seconds([item for item in items if item.get_closest_marker("alternate")]):
+    for item in left_out([item for item in items if item.get_closest_marker("alternate")]):
         item.add_marker(pytest.mark.slow)
     if settings.get_current_profile_name() == "ci":
         quick = [item for item in items if not item.get_closest_marker("slow")]
         thin_out(filter(is_hypothesis_test, {getattr(item, "function", None) for item in quick}))
 
 
-def seconds(items):
+def left_out(items):
     """Yield the tests whose parameters' places in their lists have an odd sum.
 
-    The others have every value, and with more than two lists every pair of values.
+    The others have every value, and with more than two lists every pair of values. With a number
+    in the mark, these are those whose sum it does not divide.
     """
     places = defaultdict(dict)
     for item in items:
@@ -69,7 +70,8 @@ def seconds(items):
             row = (names,) if isinstance(names, str) else tuple(names)
             known = places[item.function, row]
             total += known.setdefault(tuple(id(item.callspec.params[n]) for n in row), len(known))
-        if total % 2:
+        (share,) = item.get_closest_marker("alternate").args or (2,)
+        if total % share:
             yield item
 
 

@@ -21,3 +21,10 @@ def test_every_second_combination_is_slow(request, first, name, second):
     assert name in "ab"
     is_slow = request.node.get_closest_marker("slow") is not None
     assert is_slow == (first + second) % 2
+
+
+@pytest.mark.alternate(3)
+@pytest.mark.parametrize("number", range(5))
+def test_all_but_every_third_value_are_slow(request, number):
+    is_slow = request.node.get_closest_marker("slow") is not None
+    assert is_slow == (number % 3 != 0)

@@ -127,6 +127,7 @@ def test_our_errors_show_only_the_frames_of_the_script(endless):
     assert plain.stderr.splitlines()[-1] == lines[-1]
 
 
+@pytest.mark.slow
 def test_what_led_to_our_error_is_in_its_message_only(endless):
     (endless / "out" / "arrays.npz").unlink()
     (endless / "run.py").write_text(SCRIPT.format(call="stop()"))
@@ -192,6 +193,7 @@ checkpoint._write_blocks = lambda *_: os.kill(os.getpid(), signal.SIGINT)
 """
 
 
+@pytest.mark.slow
 def test_a_second_ctrl_c_ends_at_once_and_leaves_nothing(endless):
     script = LONG.format(signal="SIGINT").replace("\nwith", f"{SECOND}\nwith")
     (endless / "run.py").write_text(script)
@@ -204,6 +206,7 @@ def test_a_second_ctrl_c_ends_at_once_and_leaves_nothing(endless):
     assert {*endless.iterdir()} == before
 
 
+@pytest.mark.slow
 def test_sigterm_leaves_a_checkpoint_too(endless):
     (endless / "run.py").write_text(LONG.format(signal="SIGTERM"))
     result = run("--engine=reference", "run.py", cwd=endless)
@@ -222,6 +225,7 @@ def test_checkpoints_go_where_the_command_line_said(endless):
     assert [path.parent.name for path in endless.rglob("*.checkpoint")] == ["folder"]
 
 
+@pytest.mark.slow
 def test_checkpoints_can_be_off(endless):
     (endless / "run.py").write_text(LONG.format(signal="SIGINT"))
     options = ("--engine=reference", "--checkpoint-dir", "off")

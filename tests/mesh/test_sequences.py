@@ -126,7 +126,7 @@ def test_random_sequences_on_larger_rectangles(graph, width, height, architectur
 @pytest.mark.parametrize(
     ("rectangle", "architecture"), [((1, 1), "wse3"), ((3, 2), "wse2"), ((2, 5), "wse3")], ids=str
 )
-@pytest.mark.alternate
+@pytest.mark.alternate(3)
 def test_llama_generates_with_a_cache(rectangle, architecture, dtype):
     graph = llama(dtype=dtype, has_head_norms=True)
     outputs = check(graph, rectangle, ARCHITECTURES[architecture], GENERATION)
@@ -134,7 +134,7 @@ def test_llama_generates_with_a_cache(rectangle, architecture, dtype):
 
 
 @pytest.mark.parametrize("swapped", [0, 2, 4])
-@pytest.mark.alternate
+@pytest.mark.alternate(3)
 def test_pairs_of_rotated_features_lie_side_by_side(swapped):
     graph = llama(features=24, swapped=swapped, layers=1)
     outputs = check(graph, (3, 2), WSE3, GENERATION)
@@ -143,7 +143,7 @@ def test_pairs_of_rotated_features_lie_side_by_side(swapped):
 
 @pytest.mark.parametrize(("model", "launches"), [(gpt2, GENERATION), (bert, ((0, 5), (0, 2)))])
 @pytest.mark.parametrize("rectangle", [(2, 3), (4, 2)], ids=str)
-@pytest.mark.alternate
+@pytest.mark.alternate(3)
 def test_other_families(model, launches, rectangle):
     outputs = check(model(), rectangle, WSE3, launches)
     compare_with_exact(model(), outputs, launches)

@@ -94,7 +94,7 @@ def check(program, launches, *, vocabulary=VOCABULARY):
 @pytest.mark.parametrize(
     ("rectangle", "dtype"), [((1, 1), DataType.F32), ((3, 2), DataType.F16), ((4, 4), DataType.F32)]
 )
-@pytest.mark.alternate
+@pytest.mark.alternate(3)
 def test_a_prompt_beside_tokens_of_other_sequences(model, rectangle, dtype):
     graph = MODELS[model](rows=ROWS, positions=POSITIONS, layers=1, dtype=dtype)
     launches = launches_of(A_PROMPT_BESIDE_TOKENS)

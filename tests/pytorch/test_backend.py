@@ -60,7 +60,7 @@ def test_backend_is_found_by_name_and_agrees_with_the_host(wafer):
 
 
 @pytest.mark.parametrize("family", ["llama", "gpt2", "bert", "vit"])
-@pytest.mark.alternate
+@pytest.mark.alternate(4)
 def test_what_is_computed_from_buffers_of_a_model_is_known_on_the_host(wafer, family):
     model, kwargs = build(family), arguments(family, 6)
     with torch.no_grad():

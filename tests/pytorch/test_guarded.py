@@ -147,6 +147,7 @@ BOUND_ANEW = {
 
 
 @pytest.mark.parametrize("change", RECAPTURED.values(), ids=RECAPTURED)
+@pytest.mark.alternate
 def test_change_of_what_the_code_reads_is_captured_anew(wafer, captures, monkeypatch, change):
     module = model()
     both(wafer, module, X)

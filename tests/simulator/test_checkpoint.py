@@ -304,7 +304,7 @@ def _with_fifo():
     ("writer", "reader", "first"),
     [("fast", "fast", 0), ("fast", "reference", 1), ("reference", "fast", 2)],
 )
-@pytest.mark.alternate
+@pytest.mark.alternate(5)
 def test_it_goes_on_from_every_cycle(tmp_path, make, writer, reader, first):
     """One of three cycles each way, so that all are cut."""
     image, path = make(), tmp_path / "x"

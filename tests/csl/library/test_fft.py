@@ -90,7 +90,7 @@ def numbers(size, seed):
     ],
 )
 @pytest.mark.parametrize("norm", range(3))
-@pytest.mark.alternate
+@pytest.mark.alternate(5)
 def test_complex_transforms_are_those_of_numpy(arch, size, num_pes, dtype, norm):
     device = device_of(arch, size, num_pes, dtype)
     for inverse, reference in ((0, np.fft.fftn), (1, np.fft.ifftn)):

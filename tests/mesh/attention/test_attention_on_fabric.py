@@ -188,7 +188,7 @@ def load(shape: Shape, arch: str, element: str) -> Device:
         Shape(4, 1, 2, 4, 4, 2, is_causal=False),  # two heads a PE
     ],
 )
-@pytest.mark.alternate
+@pytest.mark.alternate(3)
 def test_launches_extend_the_cache(shape, arch, element):
     device, dtype = load(shape, arch, element), np.dtype(f"f{int(element[1:]) // 8}").type
     rectangle = Rectangle(shape, dtype, functions.exponential)

@@ -49,11 +49,11 @@ PLACES = [
 ]
 """Middle, section, and the machine."""
 TURNS = [
-    pytest.param(*place, dtype, marks=[] if i % 2 == 0 and i // 2 % 2 == j else pytest.mark.slow)
+    pytest.param(*place, dtype, marks=[] if i % 3 == 0 and i % 2 == j else pytest.mark.slow)
     for i, place in enumerate(PLACES)
     for j, dtype in enumerate(FLOATING)
 ]
-"""Every second place, with one dtype by turns; the others are slow tests."""
+"""Every third place, with one dtype by turns; the others are slow tests."""
 
 
 @pytest.mark.parametrize(("middle", "section", "architecture", "dtype"), TURNS)

@@ -109,7 +109,7 @@ def max_pool(window, dtype=DataType.F32, *, samples=2, features=5):
 @pytest.mark.parametrize(("dtype", "rectangles"), SHARES)
 @pytest.mark.parametrize("build", [convolution, depthwise])
 @pytest.mark.parametrize("window", WINDOWS.values(), ids=WINDOWS)
-@pytest.mark.alternate
+@pytest.mark.alternate(4)
 def test_windows(window, build, dtype, rectangles):
     # In f16 with two features a PE, each product waits for the one before it, up to 11.3 % of all:
     # M152, which the closed form leaves out.

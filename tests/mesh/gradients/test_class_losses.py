@@ -59,7 +59,7 @@ def with_loss(name):
 
 
 @pytest.mark.parametrize("name", LOSSES)
-@pytest.mark.alternate
+@pytest.mark.alternate(3)
 def test_losses_of_classes(name):
     """One row does not count, and some PEs have no class."""
     gradients, number = with_loss(name)

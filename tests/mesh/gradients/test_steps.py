@@ -163,7 +163,7 @@ def test_losses_of_steps_are_within_their_bounds(options):
 @pytest.mark.parametrize("arch", ["wse2", "wse3"])
 @pytest.mark.parametrize("optimizer", [OPTIMIZERS["nesterov"][1], OPTIMIZERS["adamw"][1]])
 @pytest.mark.parametrize("rectangle", [(1, 1), (4, 3)])
-@pytest.mark.alternate
+@pytest.mark.alternate(4)
 def test_steps_on_the_fabric(optimizer, rectangle, arch):
     """Two chunks of parameters on a PE, and PEs without a class."""
     sizes, architecture = [9, 10, 5], load_architecture(arch)

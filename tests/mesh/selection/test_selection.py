@@ -124,7 +124,7 @@ def test_cycles_where_no_elements_are_equal(rows, features, count, rectangle, dt
         ([3, 1, 2, 0], [0, 2, 1, 3]),
     ],
 )
-@pytest.mark.alternate
+@pytest.mark.alternate(4)
 def test_special_values(row, indices):
     for count, dtype in ((1, DataType.F16), (len(indices), DataType.F32)):
         assert find(row, count, (3, 2), dtype).tolist() == [indices[:count]]

@@ -101,7 +101,7 @@ def test_a_model_that_is_too_large_is_refused_with_bytes_and_what_would_do():
 
 
 @pytest.mark.parametrize("launches", [1, 7, 400])
-@pytest.mark.alternate
+@pytest.mark.alternate(3)
 def test_no_rectangle_of_those_that_are_tried_first_streams_faster(launches):
     options = WaferOptions(mode=Mode.STREAMING, density=0.5)
     chip = machine("cs3", options)
@@ -141,6 +141,7 @@ def test_no_pass_is_faster_than_the_bounds(sides, rows, launches, density):
 
 @settings(max_examples=10, deadline=None)
 @given(share=st.floats(0.5, 1.5), launches=st.sampled_from([1, 40, 3000]))
+@pytest.mark.slow
 def test_a_limit_hides_no_pass_that_keeps_to_it(share, launches):
     options = WaferOptions(mode=Mode.STREAMING)
     chip = machine("cs3", options)
@@ -294,6 +295,7 @@ def test_names_of_systems():
 
 
 @pytest.mark.parametrize(("layers", "hidden"), [(6, 1024), (8, 512), (12, 768)])
+@pytest.mark.alternate(3)
 def test_a_wafer_more_makes_no_token_later(layers, hidden):
     """A region that spills onto the second wafer costs more than one that is a little slower."""
     shape = GptShape(

@@ -404,7 +404,7 @@ MODELS = {
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
 @pytest.mark.parametrize(("build", "shape"), MODELS.values(), ids=MODELS)
-@pytest.mark.alternate
+@pytest.mark.alternate(4)
 def test_models_run_on_the_fabric(build, shape, dtype):
     torch.manual_seed(1)
     model, x = with_random_norms(build()).to(dtype), torch.randn(shape, dtype=dtype)

@@ -91,7 +91,7 @@ USUAL = (
 
 
 @pytest.mark.parametrize("name", USUAL)
-@pytest.mark.alternate
+@pytest.mark.alternate(3)
 def test_values_of_the_fabric_are_near_those_of_plain_python(name):
     check_on_fabric(name)
 

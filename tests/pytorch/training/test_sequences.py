@@ -141,7 +141,7 @@ def test_values_are_those_of_plain_python_where_first_launches_are_simulated():
 
 
 @pytest.mark.parametrize("take_loss", [inside, outside, over_items, over_number])
-@pytest.mark.alternate
+@pytest.mark.alternate(4)
 def test_values_of_the_fabric_are_near_those_of_plain_python(take_loss):
     expected, found, report = run(take_loss, Fidelity.FABRIC)
     for one, other in zip(expected, found, strict=True):

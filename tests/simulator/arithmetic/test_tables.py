@@ -205,7 +205,7 @@ WIDTHS = {"u16": 16, "u32": 32, "f16": 16, "f32": 32, None: 1}
 
 
 @pytest.mark.parametrize("operation", DsdOperation)
-@pytest.mark.alternate
+@pytest.mark.alternate(4)
 def test_compiled_elements_agree(operation):
     shape = DSD_OPERATIONS[operation]
     widths = [WIDTHS[name] for name in (shape.src0, shape.src1, shape.scalar)]
@@ -215,7 +215,7 @@ def test_compiled_elements_agree(operation):
 @pytest.mark.parametrize(
     "key", [key for key in BINARY if key[1] in SOME_TYPES or key[1].is_float], ids=str
 )
-@pytest.mark.alternate
+@pytest.mark.alternate(5)
 def test_compiled_operations_agree(key):
     _, element = key
     assert_compiled_agrees(BINARY[key], [width(element)] * 2)
@@ -228,7 +228,7 @@ def test_compiled_unary_operations_agree():
 
 
 @pytest.mark.parametrize("source", [*FLOATS, ScalarType.I32], ids=str)
-@pytest.mark.alternate
+@pytest.mark.alternate(4)
 def test_compiled_conversions_agree(source):
     for target in (ScalarType.BOOL, ScalarType.I16, *FLOATS):
         if (source, target) in CONVERSIONS:
@@ -237,6 +237,7 @@ def test_compiled_conversions_agree(source):
 
 @pytest.mark.parametrize("half", [ScalarType.BF16, ScalarType.CB16], ids=str)
 @pytest.mark.alternate
+@pytest.mark.slow
 def test_compiled_elements_of_other_16_bit_floats_agree(half):
     """M148: the fast engine computes elements of bf16 and cb16 as the reference engine does."""
     for operation, element in HALF_ELEMENTS[half].items():
