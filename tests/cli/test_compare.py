@@ -26,6 +26,7 @@ def _run(capsys, *arguments):
     return code, out, err
 
 
+@pytest.mark.slow
 def test_decode_on_a_wafer_and_on_gpus(tmp_path, capsys):
     target = tmp_path / "comparison.json"
     code, out, err = _run(

@@ -18,6 +18,8 @@ from tools.tutorials import Kind, parse_tutorial, prints
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "docs" / "tutorials"
 PAGES = [path for path in sorted(FOLDER.glob("*.md")) if path.name != "index.md"]
+LONG = {"first-script"}
+"""Pages whose script the README runs, too: they are slow tests."""
 ONE_COMMAND = re.compile(r"onewafer [\w. /-]+")
 MEASURED_KERNELS = find_spec("aiconfigurator_core") is not None
 
@@ -51,7 +53,13 @@ def run_python(text, names):
     return shown.getvalue()
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+@pytest.mark.parametrize(
+    "page",
+    [
+        pytest.param(page, id=page.stem, marks=[pytest.mark.slow] if page.stem in LONG else [])
+        for page in PAGES
+    ],
+)
 def test_each_block_prints_what_the_page_shows(page, tmp_path, monkeypatch):
     if page.stem == "first-comparison" and MEASURED_KERNELS:
         pytest.skip("the page shows rooflines of GPUs, and here are measured kernels")

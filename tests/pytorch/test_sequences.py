@@ -46,6 +46,7 @@ def test_a_token_that_the_model_does_not_have_is_the_host_s_error(family, token)
     assert reason == f"its indices are {low} to {high}; the table has rows 0 to 60"
 
 
+@pytest.mark.slow
 def test_generate_on_the_fabric_takes_the_cycles_of_the_closed_form():
     model = build("llama", num_hidden_layers=1)
     expected = model.generate(IDS, **GREEDY)

@@ -68,6 +68,7 @@ def test_losses_on_the_fabric_are_near_those_of_plain_python(monkeypatch):
     assert (program.step.steps, program.step.repeated) == (STEPS, 0)
 
 
+@pytest.mark.slow
 def test_auto_has_the_losses_of_plain_python_and_simulates_each_launch_once(monkeypatch, tmp_path):
     monkeypatch.setattr(launch_files, "cache_folder", lambda: tmp_path)
     expected = train(monkeypatch)
