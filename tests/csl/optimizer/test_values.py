@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from onewafer.csl import ir, walk
@@ -107,3 +109,30 @@ def test_parameters_and_what_comes_after_an_exit() -> None:
     call = ir.Evaluate(ir.Call(other, (imm(5),)))
     body = (call, when(load(n), 0, ir.Return(None)), store(16))
     assert kept(n, *body, functions=(other,)) == [15]
+
+
+def test_a_parameter_has_the_values_that_calls_give_it() -> None:
+    n, m = number(first=2), number("m")
+    x = ir.Local("x", T.U16)
+    called = ir.Function("called", (x,), None, states_of(ir.ReadLocal(x)))
+    one, three, two = (ir.Evaluate(ir.Call(called, (v,))) for v in (imm(1), imm(3), load(n)))
+    assert kept(n, one, three, functions=(called,)) == [11, 13]
+    called.body = states_of(ir.ReadLocal(x))
+    assert kept(n, one, two, functions=(called,)) == [11, 12]
+    called.body = states_of(ir.ReadLocal(x))
+    unknown = ir.Evaluate(ir.Call(called, (ir.Load(T.U16, ir.AddressOf(OUT), 8),)))
+    assert kept(m, one, unknown, functions=(called,)) == [10, 11, 12, 13]
+
+
+def test_what_the_host_passes_may_be_anything() -> None:
+    n, x = number(), ir.Local("x", T.U16)
+    main = ir.Function("main", (x,), None, states_of(ir.ReadLocal(x)))
+    other = ir.Function("other", (), None, (ir.Evaluate(ir.Call(main, (imm(1),))),))
+    one = instance((main, other), (n, OUT))
+    exported = replace(one, exports=(ir.ExportedSymbol("main", main),))
+    folded = fold_values(exported)
+    assert len(folded.functions[0].body) == 4
+
+
+def states_of(value: ir.Expression) -> tuple[ir.Statement, ...]:
+    return tuple(when(value, i, store(10 + i)) for i in range(4))

@@ -4,9 +4,9 @@ In: an instance. Out: the same, where a comparison that has one outcome is that 
 that are never taken are gone, with functions that only they call. Typical is the state of a
 library, of which a program uses a part: `switch (next)` keeps the states that something sets.
 
-A variable that only the code names (`csl.direct`) has its initial value or one that is stored; a
-local has one that it is set to. What is not a constant, or a choice between constants, may be
-anything.
+A variable that only the code names (`csl.direct`) has its initial value or one that is stored, a
+local one that it is set to, and a parameter one that a call gives it. What is not a constant, or a
+choice between constants, may be anything, and so may parameters of functions that the host starts.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def fold_values(instance: ir.InstanceIr) -> ir.InstanceIr:
     roots |= {task.function for task in instance.tasks}
     roots |= {e.target for e in instance.exports if isinstance(e.target, ir.Function)}
     while True:
-        folder = _Folder(_Known.of(instance))
+        folder = _Folder(_Known.of(instance, roots))
         bodies = [folder.block(function.body) for function in instance.functions]
         if all(body is f.body for body, f in zip(bodies, instance.functions, strict=True)):
             return instance
@@ -64,8 +64,11 @@ class _Known:
     values: dict[Holder, _Values] = field(default_factory=dict["Holder", _Values])
 
     @classmethod
-    def of(cls, instance: ir.InstanceIr) -> _Known:
-        """Find the values: the initial ones, then all that are stored, until none is new."""
+    def of(cls, instance: ir.InstanceIr, roots: set[ir.Function]) -> _Known:
+        """Find the values: the initial ones, then all that are stored, until none is new.
+
+        `roots` are the functions that start by other ways than a call.
+        """
         statements = [s for f in instance.functions for s in walk.statements(f.body)]
         known = cls()
         for variable, type_ in _scalars(instance, statements).items():
@@ -73,12 +76,13 @@ class _Known:
             if initial is not None:
                 known.values[variable] = initial
         assignments = [a for a in map(_assignment, statements) if a is not None]
+        assignments += [a for f in instance.functions for c in walk.calls(f) for a in _passed(c)]
         stored = {holder for holder, _ in assignments}
         for holder in stored:
             if isinstance(holder, ir.Local):
                 known.values[holder] = frozenset()
         unset = (v for v in instance.globals if v.is_undefined and v not in stored)
-        for holder in (*unset, *_set_otherwise(instance, statements)):
+        for holder in (*unset, *_set_otherwise(roots, statements)):
             known.values.pop(holder, None)
         while known.grow(assignments):
             pass
@@ -164,11 +168,16 @@ def _initial(variable: ir.Global, type_: ScalarType) -> _Values | None:
             return None
 
 
+def _passed(call: ir.Call) -> Iterable[tuple[Holder, ir.Expression]]:
+    """Return the parameters that a call gives values to, and the values."""
+    return zip(call.function.parameters, call.arguments, strict=True)
+
+
 def _set_otherwise(
-    instance: ir.InstanceIr, statements: Iterable[ir.Statement]
+    roots: Iterable[ir.Function], statements: Iterable[ir.Statement]
 ) -> Iterable[ir.Local]:
-    """Yield the locals that get values by other ways than `SetLocal`."""
-    for function in instance.functions:
+    """Yield the locals that get values by other ways than `SetLocal` and calls."""
+    for function in roots:
         yield from function.parameters
     for statement in statements:
         if not isinstance(statement, ir.SetLocal):
