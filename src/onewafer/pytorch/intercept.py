@@ -2,8 +2,7 @@
 
 The outermost `nn.Module` call runs on the wafer; one whose result needs a gradient is trained
 there. Calls inside a call belong to it, but if the wafer refuses a call, those inside it are
-offered in its place, unless they need a gradient (`parts` says which). Any thread may call; the
-wafer serves one at a time.
+offered in its place (`parts` says which). Any thread may call; the wafer serves one at a time.
 """
 
 from __future__ import annotations
@@ -36,6 +35,7 @@ from onewafer.pytorch.transforms import is_transform
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
+    from contextlib import AbstractContextManager
 
     from onewafer.pytorch.host_work import HostLedger
     from onewafer.pytorch.session import Session
@@ -49,6 +49,8 @@ class _Nesting(threading.local):
     """Whether a call made now is part of a call that already runs on the wafer or the host."""
     whole: torch.nn.Module | None = None
     """The outermost module, which the wafer refused: a call made now is one of a part of it."""
+    trains = False
+    """Whether the call of that module needs a gradient."""
 
 
 @contextmanager
@@ -159,27 +161,30 @@ class _Router:
         try:
             return call_plain(partial(call, module), args, kwargs)
         except UnsupportedOperationError as error:
-            work = self.session.count_fallback(module, error.refusal, whole)
-            offers_parts = not isinstance(error, SurroundingsError)
+            work = self._count_fallback(module, error.refusal)
+            parts = self._parts_of(module, error)
         # Outside the handler, so that an error of the module shows no other error as its context.
-        with self.host.doing(work), self._parts_of(module) if offers_parts else nullcontext():
+        with self.host.doing(work), parts:
             return self.original(module, *args, **kwargs)
 
     def _train(
         self, module: torch.nn.Module, args: tuple[object, ...], kwargs: dict[str, object]
     ) -> object:
-        """Run a call whose result needs a gradient; parts of another call stay on the host."""
-        whole, refusal = self.nesting.whole, None
-        if whole is None and any(True for _ in module.parameters()):
+        """Run a call whose result needs a gradient."""
+        session, whole, refusal = self.session, self.nesting.whole, None
+        parts: AbstractContextManager[None] = nullcontext()
+        if any(True for _ in module.parameters()):
+            call = session.train if whole is None else partial(session.train_part, whole)
             try:
-                return call_plain(partial(self.session.train, module), args, kwargs)
+                return call_plain(partial(call, module), args, kwargs)
             except UnsupportedOperationError as error:
-                refusal = error.refusal
-        seen = self.session.training.num_losses
-        with self.host.doing(HostWork()) as work:
+                refusal, parts = error.refusal, self._parts_of(module, error, trains=True)
+        seen = session.training.num_losses
+        with self.host.doing(HostWork()) as work, parts:
             result = self.original(module, *args, **kwargs)
-        if self.session.training.num_losses == seen:  # else it was a loss that the wafer has taken
-            counted = self.session.count_gradient_call(module, whole, refusal)
+        is_loss = refusal is None and session.training.num_losses > seen
+        if not is_loss:  # else the wafer has taken it
+            counted = session.count_gradient_call(module, whole, refusal)
             counted.flop += work.flop
             counted.watch(result)
         return result
@@ -194,20 +199,39 @@ class _Router:
             result = call_plain(lambda args, kwargs: compiled(*args, **kwargs), args, kwargs)
         if self.session.ledger.num_calls == seen:
             refusal = Refusal("it is compiled by another backend of torch.compile")
-            self.session.count_fallback(module, refusal).flop += work.flop
+            self._count_fallback(module, refusal).flop += work.flop
         else:
             self.host.add_flop(work.flop)
         return result
 
+    def _count_fallback(self, module: torch.nn.Module, refusal: Refusal) -> HostWork:
+        """Note a call that the host makes; it is an error if strict, unless it is trained."""
+        nesting = self.nesting
+        return self.session.count_fallback(
+            module, refusal, nesting.whole, is_trained=nesting.trains
+        )
+
     @contextmanager
-    def _parts_of(self, module: torch.nn.Module) -> Generator[None]:
-        """Offer the calls made inside as parts, of the outermost module where there is one."""
-        nesting, whole = self.nesting, self.nesting.whole
-        nesting.is_inside, nesting.whole = False, module if whole is None else whole
+    def _parts_of(
+        self, module: torch.nn.Module, error: UnsupportedOperationError, *, trains: bool = False
+    ) -> Generator[None]:
+        """Offer the calls made inside as parts, of the outermost module where there is one.
+
+        The error says why the wafer refused the call, and perhaps its parts.
+        """
+        if isinstance(error, SurroundingsError):
+            yield
+            return
+        nesting = self.nesting
+        before = nesting.whole, nesting.trains
+        nesting.is_inside = False
+        if nesting.whole is None:
+            nesting.whole, nesting.trains = module, trains
         try:
             yield
         finally:
-            nesting.is_inside, nesting.whole = True, whole
+            nesting.is_inside = True
+            nesting.whole, nesting.trains = before
 
 
 def needs_gradient(

@@ -2,7 +2,8 @@
 
 The host then runs the module's own code, and each module that this code calls may be a part: if it
 is refused, too, its parts follow. A part is called with real tensors in the order of the host's
-code, so hooks, random numbers and effects of the code around it are what they were.
+code, so hooks, random numbers and effects of the code around it are what they were. If the result
+of the part needs a gradient, it is trained: to the code around it, it is one node of autograd.
 
 Each part costs a capture and a program. Hence only what multiplies matrices is worth the way to the
 wafer; modules of one class that look alike are refused together; and there are limits.

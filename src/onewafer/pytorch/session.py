@@ -94,6 +94,8 @@ class _ThisThread(threading.local):
 
     depth_on_host = 0
     """How deep it is in calls for the host."""
+    trains_part = False
+    """Whether its call is one of a part that is trained."""
 
     def __init__(self) -> None:
         self.unsaid: list[str] = []
@@ -135,7 +137,7 @@ class Session:
             weakref.WeakValueDictionary()
         )
         """What modules that look alike share, as long as one of them is alive."""
-        self._parts = Parts()
+        self._parts, self._trained_parts = Parts(), Parts()
         self._attempts = Attempts()
         self._this_thread = _ThisThread()
         self._generation = Generation(self._load_sequences, self._calls_on_host, options)
@@ -204,13 +206,19 @@ class Session:
         return self.ledger.host.count_call(module, Cause.GRADIENT, refusal=refusal, whole=whole)
 
     def count_fallback(
-        self, module: torch.nn.Module, refusal: Refusal, whole: torch.nn.Module | None = None
+        self,
+        module: torch.nn.Module,
+        refusal: Refusal,
+        whole: torch.nn.Module | None = None,
+        *,
+        is_trained: bool = False,
     ) -> HostWork:
         """Note a call that the host makes because the wafer cannot; else as the above.
 
-        Raises StrictError instead if the options are strict and the module has parameters.
+        Raises StrictError instead if the options are strict and the module has parameters, unless
+        the outermost call `is_trained`.
         """
-        if self.options.strict and any(True for _ in module.parameters()):
+        if self.options.strict and not is_trained and any(True for _ in module.parameters()):
             name = name_of_module(module)
             msg = f"the wafer cannot run {name}, and strict makes that an error: {refusal}"
             raise StrictError(msg) from None
@@ -246,7 +254,11 @@ class Session:
         Raises UnsupportedOperationError, and has changed nothing, if the wafer cannot train it.
         """
         with taking_turn(), self._working():
-            result = with_own_errors(partial(self._admission.call, module, args, kwargs))
+            try:
+                result = with_own_errors(partial(self._admission.call, module, args, kwargs))
+            except RefusedError as error:
+                self._trained_parts.keep_unknown(module, error.parts)
+                raise
             self._warn()
             return result
 
@@ -261,15 +273,40 @@ class Session:
 
         Raises UnsupportedOperationError also where parts that look alike or their number say so.
         """
-        look = look_of(part, args, kwargs)
+        return self._offer_part(self._parts, self.call, whole, part, (args, kwargs))
+
+    def train_part(
+        self,
+        whole: torch.nn.Module,
+        part: torch.nn.Module,
+        args: tuple[object, ...],
+        kwargs: Mapping[str, object],
+    ) -> object:
+        """Return what `train` would for a part of a call of `whole`; else as the above."""
+        this_thread = self._this_thread
+        before, this_thread.trains_part = this_thread.trains_part, True
+        try:
+            return self._offer_part(self._trained_parts, self.train, whole, part, (args, kwargs))
+        finally:
+            this_thread.trains_part = before
+
+    def _offer_part(
+        self,
+        parts: Parts,
+        run: Callable[..., object],
+        whole: torch.nn.Module,
+        part: torch.nn.Module,
+        arguments: tuple[tuple[object, ...], Mapping[str, object]],
+    ) -> object:
+        look = look_of(part, *arguments)
         with taking_turn():
-            self._parts.admit(whole, part, look)
+            parts.admit(whole, part, look)
             try:
-                result = self.call(part, args, kwargs)
+                result = run(part, *arguments)
             except OutsideTableError:
                 raise
             except UnsupportedOperationError as error:
-                self._parts.keep_refusal(part, look, error)
+                parts.keep_refusal(part, look, error)
                 raise
             self.ledger.part_calls[type(part).__name__, type(whole).__name__] += 1
             return result
@@ -470,6 +507,7 @@ class Session:
                 partial(self._load_as, name_of_module(module), _host_stores(module)),
                 self.training.optimizers,
                 self.training.homes,
+                guesses_loss=not self._this_thread.trains_part,
             )
         with self._calls_on_host():
             return self.training.run(self._trained[module], call, on_host)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, cast
 import torch
 from torch._dynamo import config as dynamo_config
 from torch.autograd import forward_ad
+from torch.nn.modules import module as nn_module
 from torch.utils import _pytree as pytree
 
 from onewafer.errors import UnsupportedOperationError
@@ -27,6 +28,10 @@ if TYPE_CHECKING:
     from onewafer.pytorch.training.training import Training
 
 _BACKWARD_HOOKS = ("_backward_hooks", "_backward_pre_hooks")
+_GLOBAL_BACKWARD_HOOKS: tuple[dict[int, object], ...] = tuple(
+    vars(nn_module)[f"_global{name}"]  # no public accessor
+    for name in _BACKWARD_HOOKS
+)
 _WRAPPERS = ("DistributedDataParallel", "FullyShardedDataParallel", "DataParallel")
 """Classes that share a model out over devices."""
 
@@ -102,6 +107,10 @@ def _check_surroundings() -> None:
         raise SurroundingsError("Dynamo, which captures calls, is disabled")
     if has_hooks_of_saved_tensors():
         raise SurroundingsError("hooks of saved tensors, as those of `checkpoint`, are in place")
+    if any(_GLOBAL_BACKWARD_HOOKS):
+        raise SurroundingsError(
+            "there are global backward hooks, which would see gradients that are never computed"
+        )
     if vars(forward_ad)["_current_level"] >= 0:
         raise SurroundingsError("the call is differentiated in forward mode")
 
@@ -110,10 +119,21 @@ def _check_module(module: torch.nn.Module) -> None:
     """Refuse modules whose code does in training what a graph does not say."""
     if type(module).__name__ in _WRAPPERS:
         name = type(module).__name__
-        raise UnsupportedOperationError(f"{name} shares the module out over devices")
+        raise SurroundingsError(f"{name} shares the module out over devices")
+    if _sees_nodes(module):
+        raise SurroundingsError(f"{type(module).__name__} has a hook by `register_backward_hook`")
     for inner in module.modules():
         if any(vars(inner).get(name) for name in _BACKWARD_HOOKS):
             raise UnsupportedOperationError(
                 f"{type(inner).__name__} has backward hooks, which would see gradients that are "
                 "never computed"
             )
+
+
+def _sees_nodes(module: torch.nn.Module) -> bool:
+    """Tell whether hooks of a module see the node of autograd that its result comes from.
+
+    A part on the wafer would be that node, or in its place.
+    """
+    attributes = vars(module)
+    return bool(attributes.get("_backward_hooks")) and not attributes["_is_full_backward_hook"]

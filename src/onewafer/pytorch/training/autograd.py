@@ -8,6 +8,8 @@ other. Gradients that are to be differentiated again are the host's.
 from __future__ import annotations
 
 import sys
+from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
 import torch
@@ -15,7 +17,7 @@ import torch
 from onewafer.errors import UnsupportedOperationError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from onewafer.pytorch.training.calls import LossOfCall, TrainingCall
 
@@ -55,11 +57,13 @@ class Launcher(Protocol):
     def differentiate(
         self,
         call: TrainingCall,
-        leaves: Sequence[object],
-        gradients: Given,
+        compute: Callable[[], Given],
         refusal: UnsupportedOperationError | None = None,
-    ) -> list[Any]:
-        """Return the gradients of leaves, computed by the host because of a refusal."""
+    ) -> Given:
+        """Return what `compute` gives, gradients by the host because of a refusal.
+
+        Without one, they can be differentiated again.
+        """
         ...
 
 
@@ -76,43 +80,103 @@ def _keeps_graph() -> bool:
     return bool(_AUTOGRAD._get_current_graph_task_keep_graph())  # noqa: SLF001
 
 
+@dataclass(slots=True)
+class _HostGraph:
+    """What the host has computed, as a graph of autograd of its own."""
+
+    leaves: Sequence[object]
+    """Where it begins: for each tensor of the script, one that may have the same memory."""
+    results: Tensors
+    is_shared: bool = False
+    """Whether the graph of its gradients has been asked for, which has this one inside."""
+
+    @classmethod
+    def of(
+        cls, compute: Callable[[Sequence[object]], Tensors], leaves: Sequence[object]
+    ) -> _HostGraph:
+        """Return the graph of what is computed from leaves."""
+        with torch.enable_grad():
+            own = [_alias(leaf) for leaf in leaves]
+            return cls(own, compute(own))
+
+    def differentiate(
+        self, needed: Sequence[bool], gradients: Given, *, creates_graph: bool = False
+    ) -> Given:
+        """Return gradients of the leaves that are needed, of these alone."""
+        pairs = [
+            (result, gradient)
+            for result, gradient in zip(self.results, gradients, strict=True)
+            if gradient is not None and result.requires_grad
+        ]
+        leaves = [leaf for leaf, is_one in zip(self.leaves, needed, strict=True) if is_one]
+        return torch.autograd.grad(
+            [result for result, _ in pairs],
+            cast("list[torch.Tensor]", leaves),
+            [gradient for _, gradient in pairs],
+            retain_graph=creates_graph or self.is_shared or _keeps_graph(),
+            create_graph=creates_graph,
+            allow_unused=True,
+        )
+
+    def differentiate_again(self, leaves: Sequence[object], gradients: Given) -> Given:
+        """Return gradients of the script's leaves that can be differentiated.
+
+        As gradients flow to what the gradients of results are made from, these are leaves, too.
+        """
+        needed = [isinstance(leaf, torch.Tensor) and leaf.requires_grad for leaf in leaves]
+        own: list[Any] = [_alias(gradient) for gradient in gradients]
+        with torch.enable_grad():
+            found = self.differentiate(needed, (*own,), creates_graph=True)
+        self.is_shared = True
+        results = tuple(tensor for tensor in found if tensor is not None)
+        graph = _HostGraph([*self.leaves, *own], results, is_shared=True)
+        made = iter(_apply(_GradientsOnHost, graph, *leaves, *gradients))
+        every = iter([None if tensor is None else next(made) for tensor in found])
+        return (*(next(every) if is_needed else None for is_needed in needed),)
+
+
+class _GradientsOnHost(torch.autograd.Function):
+    """Gradients of a call that can be differentiated again."""
+
+    @staticmethod
+    def forward(ctx: Context, graph: _HostGraph, *leaves: object) -> Tensors:
+        """Hand them on: they have been computed."""
+        ctx.graph, ctx.leaves = graph, leaves
+        are_differentiable = [result.requires_grad for result in graph.results]
+        return _as_results(ctx, graph.results, are_differentiable)
+
+    @staticmethod
+    def backward(ctx: Context, *gradients: torch.Tensor | None) -> Given:
+        """Return gradients of the leaves."""
+        graph = cast("_HostGraph", ctx.graph)
+        if torch.is_grad_enabled():
+            return None, *graph.differentiate_again(ctx.leaves, gradients)
+        needed: Sequence[bool] = ctx.needs_input_grad[1:]
+        found = iter(graph.differentiate(needed, gradients))
+        return None, *(next(found) if is_needed else None for is_needed in needed)
+
+
 class CallOnHost(torch.autograd.Function):
     """A call whose values the host computes, beside launches that are accounted for."""
 
     @staticmethod
     def forward(ctx: Context, training: Launcher, call: TrainingCall, *leaves: object) -> Tensors:
         """Compute the results, and keep what the host's own backward pass needs."""
-        with torch.enable_grad():
-            inner = [_alias(leaf) for leaf in leaves]
-            results = call.compute(inner)
-        ctx.training, ctx.call, ctx.leaves = training, call, leaves
-        ctx.inner, ctx.results = inner, results
-        return _as_results(ctx, results, [result.requires_grad for result in results])
+        graph = _HostGraph.of(call.compute, leaves)
+        ctx.training, ctx.call, ctx.leaves, ctx.graph = training, call, leaves, graph
+        return _as_results(ctx, graph.results, [result.requires_grad for result in graph.results])
 
     @staticmethod
     def backward(ctx: Context, *gradients: torch.Tensor | None) -> Given:
         """Return the gradients of the leaves."""
         training, call = cast("Launcher", ctx.training), cast("TrainingCall", ctx.call)
+        graph = cast("_HostGraph", ctx.graph)
         if torch.is_grad_enabled():
-            return None, None, *training.differentiate(call, ctx.leaves, gradients)
+            compute = partial(graph.differentiate_again, ctx.leaves, gradients)
+            return None, None, *training.differentiate(call, compute)
         needed: Sequence[bool] = ctx.needs_input_grad[2:]
         leaves = [leaf for leaf, is_needed in zip(ctx.leaves, needed, strict=True) if is_needed]
-        pairs = [
-            (result, gradient)
-            for result, gradient in zip(ctx.results, gradients, strict=True)
-            if gradient is not None and result.requires_grad
-        ]
-        keeps_graph = _keeps_graph()
-
-        def compute() -> Tensors:
-            return torch.autograd.grad(
-                [result for result, _ in pairs],
-                [leaf for leaf, is_needed in zip(ctx.inner, needed, strict=True) if is_needed],
-                [gradient for _, gradient in pairs],
-                retain_graph=keeps_graph,
-                allow_unused=True,
-            )
-
+        compute = partial(graph.differentiate, needed, gradients)
         found = iter(training.account_backward(call, gradients, leaves, compute))
         return None, None, *(next(found) if is_needed else None for is_needed in needed)
 
@@ -134,7 +198,9 @@ class CallOnWafer(torch.autograd.Function):
         ctx.leaves = operands[len(bound) :]
         results = training.launch(call)
         # As PyTorch does, so that its errors of operands that were changed are right.
-        ctx.save_for_backward(*(bound[name] for name in call.operands_of_backward()))
+        read = call.operands_of_backward()
+        ctx.save_for_backward(*read)
+        ctx.kept = _keep(ctx.leaves, read)
         return _as_results(ctx, results, call.are_differentiable())
 
     @staticmethod
@@ -142,16 +208,25 @@ class CallOnWafer(torch.autograd.Function):
         """Launch the backward pass."""
         _ = ctx.saved_tensors  # raises if they are freed, or were changed
         training, call = cast("Launcher", ctx.training), cast("TrainingCall", ctx.call)
+        leaves: Sequence[object] = ctx.leaves
+        none = [None] * (2 + ctx.num_bound)
+
+        def compute() -> Given:
+            graph = _HostGraph.of(call.compute_again, ctx.kept)
+            if torch.is_grad_enabled():
+                return graph.differentiate_again(leaves, gradients)
+            needed = [isinstance(leaf, torch.Tensor) and leaf.requires_grad for leaf in leaves]
+            found = iter(graph.differentiate(needed, gradients))
+            return (*(next(found) if is_needed else None for is_needed in needed),)
+
         if torch.is_grad_enabled():
-            found = training.differentiate(call, ctx.leaves, gradients)
-            return None, None, *[None] * ctx.num_bound, *found
+            return *none, *training.differentiate(call, compute)
         try:
             by_name = training.launch_backward(call, gradients)
         except UnsupportedOperationError as refusal:
-            found = training.differentiate(call, ctx.leaves, gradients, refusal)
-            return None, None, *[None] * ctx.num_bound, *found
+            return *none, *training.differentiate(call, compute, refusal)
         found = [by_name.get(name) for name in call.bound]
-        return None, None, *found, *[None] * len(ctx.leaves)
+        return None, None, *found, *[None] * len(leaves)
 
 
 class LossOnWafer(torch.autograd.Function):
@@ -180,6 +255,21 @@ class LossOnWafer(torch.autograd.Function):
             found = taken.differentiate(inner, seed, create_graph=False)
         taken.call.hand_on(found, float(seed))
         return None, None, found
+
+
+def _apply(function: type[torch.autograd.Function], *operands: object) -> Any:  # noqa: ANN401  # of a function
+    return function.apply(*operands)  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]  # partly typed
+
+
+def _keep(leaves: Sequence[object], watched: Iterable[torch.Tensor]) -> list[object]:
+    """Return leaves as they are, copies of those whose changes autograd does not see."""
+    seen = {tensor.untyped_storage().data_ptr() for tensor in watched}
+    return [
+        leaf.detach().clone().requires_grad_(leaf.requires_grad)
+        if isinstance(leaf, torch.Tensor) and leaf.untyped_storage().data_ptr() not in seen
+        else leaf
+        for leaf in leaves
+    ]
 
 
 def _alias(leaf: object) -> object:

@@ -114,6 +114,8 @@ class TrainingCall:
         self.bound: Mapping[str, torch.Tensor] = {**call.inputs, **call.parameters}
         """The operands of the graph, as the script has them."""
         self.wanted = tuple(name for name, tensor in self.bound.items() if tensor.requires_grad)
+        self._again: CapturedCall | None = None
+        """The call with copies of what may change; None: nothing was copied, or may."""
 
     def cut(self, capture: Capture) -> None:
         """Let it be in several launches, as a capture says."""
@@ -147,27 +149,10 @@ class TrainingCall:
                 tensors.setdefault(place.name, leaf)
         return (*tensors.values(),)
 
-    def differentiate(
-        self, leaves: Sequence[object], gradients: Gradients, *, create_graph: bool
-    ) -> list[Any]:
-        """Return gradients of the leaves, computed by the host.
-
-        They can be differentiated again if they `create_graph`.
-        """
-        with torch.enable_grad(), self._drawing_again(), self._leaving_buffers():
-            results = self.compute(leaves)
-        given = [(r, g) for r, g in zip(results, gradients, strict=True) if g is not None]
-        needed = [leaf for leaf in leaves if _needs_gradient(leaf)]
-        found = iter(
-            torch.autograd.grad(
-                [result for result, _ in given],
-                cast("list[torch.Tensor]", needed),
-                [gradient for _, gradient in given],
-                create_graph=create_graph,
-                allow_unused=True,
-            )
-        )
-        return [next(found) if _needs_gradient(leaf) else None for leaf in leaves]
+    def compute_again(self, leaves: Sequence[object]) -> tuple[torch.Tensor, ...]:
+        """Return the same results once more: nothing else changes."""
+        with self._drawing_again(), self._leaving_buffers():
+            return self.compute(leaves)
 
     @contextmanager
     def _drawing_again(self) -> Generator[None]:
@@ -225,12 +210,21 @@ class TrainingCall:
         joined = {op.result.name for op in operations if op.joins_rows and op.result.shape[0] == 1}
         return (*(name for name in found if name in joined),) or (*found,)
 
-    def operands_of_backward(self) -> list[str]:
-        """Return the operands of the graph that its backward pass reads."""
+    def operands_of_backward(self) -> list[torch.Tensor]:
+        """Return the operands of the graph that its backward pass reads, and copy the others.
+
+        Autograd sees when one of the former changes; the script may change the latter, and the
+        forward pass may have to be launched again.
+        """
         program = self._program
         assert program is not None, "it was launched"  # invariant
         read = program.operands_of_backward
-        return [name for name in self.bound if name in read]
+        call = self.call
+        inputs, parameters = ({**given} for given in (call.inputs, call.parameters))
+        for given in (inputs, parameters):
+            given.update({n: t.detach().clone() for n, t in given.items() if n not in read})
+        self._again = replace(call, inputs=inputs, parameters=parameters)
+        return [tensor for name, tensor in self.bound.items() if name in read]
 
     def launch(self) -> tuple[torch.Tensor, ...]:
         """Launch the forward pass, with the loss that usually follows; return its results."""
@@ -316,7 +310,7 @@ class TrainingCall:
             else:
                 (name,) = program.seeds.values()
                 seeds = [{name: np.full((1, 1), seed, np.float32)}]
-            found = program.backward(self, self.call, seeds, flop=flop)
+            found = program.backward(self, self._again or self.call, seeds, flop=flop)
         self.trained.note_home(self, program)
         return {
             name: found[result][: self._num_rows(name)]
@@ -339,7 +333,7 @@ class TrainingCall:
         host = HostOutputs(self.call, self._restored(values)) if values else None
         outputs = program.forward(
             self,
-            self.call,
+            self._again or self.call,
             host.samples if host else _nothing,
             is_first=is_first,
         )
@@ -421,10 +415,6 @@ def _nothing(first: int, count: int) -> Arrays:
     """Return that the host has no outputs."""
     del first, count
     return {}
-
-
-def _needs_gradient(leaf: object) -> bool:
-    return isinstance(leaf, torch.Tensor) and leaf.requires_grad
 
 
 def _has_elements_of(one: torch.Tensor, other: torch.Tensor) -> bool:

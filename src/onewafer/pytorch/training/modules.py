@@ -47,8 +47,20 @@ class TrainedModule:
     """The programs that train one module."""
 
     def __init__(
-        self, name: str, place: Place, load: Load, optimizers: Optimizers, homes: Homes
+        self,
+        name: str,
+        place: Place,
+        load: Load,
+        optimizers: Optimizers,
+        homes: Homes,
+        *,
+        guesses_loss: bool = True,
     ) -> None:
+        """Take how programs are placed and loaded, and what else trains.
+
+        The first call is one that a loss follows if it `guesses_loss`, as a part of a module does
+        not.
+        """
         self.name = name
         """The class of the module."""
         self._place, self._load = place, load
@@ -57,7 +69,7 @@ class TrainedModule:
         self._programs: dict[Plan, TrainingProgram] = {}
         self.usual_loss: Loss | None = None
         """The loss that was taken last; None: none has been, or the script has another one."""
-        self.knows_loss = False
+        self.knows_loss = not guesses_loss
         """Whether any call has been followed so far."""
         self._known: weakref.WeakKeyDictionary[Capture, dict[_Key, TrainingProgram]] = (
             weakref.WeakKeyDictionary()

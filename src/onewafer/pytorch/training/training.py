@@ -285,18 +285,17 @@ class Training:
     def differentiate(
         self,
         call: TrainingCall,
-        leaves: Sequence[object],
-        gradients: Gradients,
+        compute: Callable[[], Gradients],
         refusal: UnsupportedOperationError | None = None,
-    ) -> list[Any]:
-        """Return the gradients of the leaves, computed by the host because of a refusal.
+    ) -> Gradients:
+        """Return what `compute` gives, gradients by the host because of a refusal.
 
         Without one, they can be differentiated again.
         """
         why = refusal or UnsupportedOperationError("gradients of gradients (`create_graph`)")
         work = self._count(f"backward pass of {name_of(call)}", why)
         with self._calls_on_host(), self._host.doing(work):
-            return call.differentiate(leaves, gradients, create_graph=refusal is None)
+            return compute()
 
     # --- clipping ------------------------------------------------------------------------------
 
