@@ -356,7 +356,7 @@ shows the cheapest, a middle and the most costly size of each kind, each at its 
 are the largest on any PE. The closed form does not know the tokens of a launch: it takes them to be
 spread evenly over the embedding table (`look_up_tokens`). Nor does it know that short operations on
 the same numbers wait for each other (M152): convolutions in f16 with two features a PE take up to
-12 % longer than it says.
+14 % longer than it says.
 
 """
 _TERMS = """

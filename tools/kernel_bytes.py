@@ -167,6 +167,8 @@ def _give_rare_instructions_to_earlier_ones(
 
 _ENDS = (Opcode.JUMP, Opcode.END_TASK, Opcode.RETURN)
 _JUMPS = (Opcode.JUMP, Opcode.BRANCH_ZERO, Opcode.BRANCH_NONZERO, Opcode.MAP_BEGIN, Opcode.MAP_STEP)
+_CALLS = (Opcode.CALL, Opcode.JUMP)
+"""What leads to a function: the last call of another one is a jump."""
 
 
 def _give_rare_functions_to_callers(
@@ -182,8 +184,12 @@ def _give_rare_functions_to_callers(
         for pc in _instructions(program, caller):
             instruction = program.code[pc]
             callee = rare.get(int(instruction[Field.IMM]))
-            if callee is not None and Opcode(int(instruction[Field.OPCODE])) is Opcode.CALL:
+            if callee is not None and Opcode(int(instruction[Field.OPCODE])) in _CALLS:
                 visitors[callee] |= visitors[pc if caller.address in tasks else caller.name]
+    here = {name for address, name in rare.items() if address not in tasks and not visitors[name]}
+    lost = here - {*program.exports.values()}
+    if lost:
+        raise AssertionError(f"no kind of steps comes to {sorted(lost)}")
 
 
 def _atoms(program: TileProgram) -> dict[str | int, int]:

@@ -111,9 +111,9 @@ def max_pool(window, dtype=DataType.F32, *, samples=2, features=5):
 @pytest.mark.parametrize("window", WINDOWS.values(), ids=WINDOWS)
 @pytest.mark.alternate(4)
 def test_windows(window, build, dtype, rectangles):
-    # In f16 with two features a PE, each product waits for the one before it, up to 11.3 % of all:
+    # In f16 with two features a PE, each product waits for the one before it, up to 12.1 % of all:
     # M152, which the closed form leaves out.
-    tolerance = 0.12 if dtype is DataType.F16 else 0.1
+    tolerance = 0.13 if dtype is DataType.F16 else 0.1
     for rectangle in rectangles:
         check(build(window, dtype), *rectangle, WSE3, tolerance=tolerance)
     compare_with_exact(build(window, dtype))
