@@ -1,8 +1,10 @@
-"""Products with inputs that are taken out of a graph."""
+"""Factors that are inputs and are taken out of a graph."""
 
 from __future__ import annotations
 
-from onewafer.graph import DataType, Graph, Multiply, Relu, Tensor, without_factors
+from dataclasses import replace
+
+from onewafer.graph import Attention, DataType, Graph, Multiply, Relu, Tensor, without_factors
 
 SHAPE = (2, 3)
 
@@ -23,3 +25,12 @@ def test_what_reads_a_product_reads_its_other_factor():
     found = without_factors(graph, {"first", "second"})
     kept = Relu(tensor("c"), "x"), Multiply(tensor("d"), "c", "gate")
     assert found == Graph("dropped", (inputs[0], inputs[3]), (), kept, ("d", "x"))
+
+
+def test_an_attention_loses_the_factors_of_its_shares():
+    x, factors = tensor("x"), Tensor("factors", (2, 2), DataType.F32)
+    attention = Attention(tensor("a"), *"xxx", 1, 1, 1.0, is_causal=True, factors="factors")
+    graph = Graph("dropped", (x, factors), (), (attention,), ("a",))
+    found = without_factors(graph, {"factors"})
+    kept = replace(attention, factors=None)
+    assert found == Graph("dropped", (x,), (), (kept,), ("a",))

@@ -59,7 +59,7 @@ RULES = {
     if not kind.__name__.endswith("Gradient") and kind.__name__ not in WITHOUT_RULE
 }
 REFUSED = {
-    "Attention": {"s"},
+    "Attention": {"s", "f"},
     "CrossEntropy": {"v"},
     "ElementLoss": {"y", "v"},
     "NegativeLogLikelihood": {"v"},
@@ -237,15 +237,17 @@ def test_the_rule_of_each_operation_holds_for_other_sizes_and_options(name):
     assert found_some
 
 
+@pytest.mark.parametrize("drops", [False, True])
 @pytest.mark.parametrize("causal", [False, True])
-def test_an_attention_of_several_heads_to_masked_rows(causal):
-    shapes = {"q": (3, 8), "k": (3, 4), "v": (3, 6)}
+def test_an_attention_of_several_heads_to_masked_rows(causal, drops):
+    shapes = {"q": (3, 8), "k": (3, 4), "v": (3, 6)} | ({"f": (3, 12)} if drops else {})
     inputs = tuple(Tensor(name, shape, F32) for name, shape in shapes.items())
     bias = () if causal else (Tensor("mask", (12, 3), F32),)
     attention = Attention(
         *(Tensor("r", (3, 12), F32), "q", "k", "v", 4, 2, 0.7),
         is_causal=causal,
         bias=None if causal else "mask",
+        factors="f" if drops else None,
     )
     graph = Graph("g", inputs, bias, (attention,), ("r",))
     values = arrays(graph, 3)
@@ -255,6 +257,9 @@ def test_an_attention_of_several_heads_to_masked_rows(causal):
     if not causal:
         with pytest.raises(GraphError, match="'mask' is not supported, only those of query, key"):
             derive_gradients(graph, ["mask"])
+    if drops:
+        with pytest.raises(GraphError, match="'f' is not supported, only those of query, key"):
+            derive_gradients(graph, ["f"])
 
 
 @given(

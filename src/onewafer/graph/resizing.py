@@ -7,7 +7,14 @@ from typing import TYPE_CHECKING
 
 from onewafer.errors import GraphError
 from onewafer.graph.inputs_of_one_row import inputs_of_one_row
-from onewafer.graph.operations import Embedding, LastRow, OnSamples, PositionEmbedding, RowAt
+from onewafer.graph.operations import (
+    Attention,
+    Embedding,
+    LastRow,
+    OnSamples,
+    PositionEmbedding,
+    RowAt,
+)
 from onewafer.graph.operations.checks import MATRIX
 from onewafer.graph.tensor import FLOATING
 
@@ -39,10 +46,19 @@ def with_samples(graph: Graph, samples: int) -> Graph:
 def with_rows(graph: Graph, rows: int) -> Graph:
     """Return the same graph for another number of rows; tensors of one row keep it.
 
-    The graph must be well formed and two-dimensional, else GraphError is raised.
+    Factors of the shares of an attention have as many features of each head as rows. The graph must
+    be well formed and two-dimensional, else GraphError is raised.
     """
     alone = inputs_of_one_row(graph)
-    return _with_inputs(graph, lambda tensor: 1 if tensor.name in alone else rows)
+    heads = {op.factors: op.heads for op in graph.operations if isinstance(op, Attention)}
+    inputs = tuple(
+        replace(tensor, shape=(tensor.shape[0], heads[tensor.name] * rows))
+        if tensor.name in heads
+        else tensor
+        for tensor in graph.inputs
+    )
+    whole = replace(graph, inputs=inputs)
+    return _with_inputs(whole, lambda tensor: 1 if tensor.name in alone else rows)
 
 
 def with_sequences(graph: Graph, sequences: int) -> Graph:

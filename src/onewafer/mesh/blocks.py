@@ -158,21 +158,34 @@ class FeatureOrder:
 PLAIN_ORDER = FeatureOrder()
 
 
-@dataclass(frozen=True, slots=True)
-class InTurns:
-    """Positions that lie on the PEs along an axis in turns: position s on PE s mod `num_pes`."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InTurns(FeatureOrder):
+    """Positions that lie on the PEs along an axis in turns: position s on PE s mod `num_pes`.
+
+    There may be several groups of positions, one after the other; a PE has its part of each.
+    """
 
     num_pes: int
+    groups: int = 1
+
+    @property
+    def granule(self) -> int:
+        """Features that a block holds together: a position of each group."""
+        return self.groups
 
     def features(self, num_features: int) -> NDArray[np.intp]:
-        """Return the position at each place, and `num_features` where there is no position.
+        """Return the feature at each place, and `num_features` where there is no position.
 
-        >>> InTurns(2).features(5).tolist()
+        >>> InTurns(num_pes=2).features(5).tolist()
         [0, 2, 4, 1, 3, 5]
+        >>> InTurns(num_pes=2, groups=2).features(6).tolist()
+        [0, 2, 3, 5, 1, 6, 4, 6]
         """
-        share = -(-num_features // self.num_pes)
-        places = np.arange(self.num_pes * share).reshape(share, self.num_pes).T.reshape(-1)
-        return np.minimum(places, num_features)
+        positions = num_features // self.groups
+        share = -(-positions // self.num_pes)
+        of_pes = np.arange(self.num_pes * share).reshape(share, 1, self.num_pes).T
+        places = of_pes + positions * np.arange(self.groups)[:, np.newaxis]
+        return np.where(of_pes < positions, places, num_features).reshape(-1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,7 +219,7 @@ class Placement:
     is_transposed: bool = False
     """Whether the matrix on the wafer is the transposed logical one (weights)."""
     row_order: FeatureOrder = PLAIN_ORDER
-    column_order: FeatureOrder | InTurns = PLAIN_ORDER
+    column_order: FeatureOrder = PLAIN_ORDER
     num_rows: int | None = None
     """The number of leading rows of the logical matrix that are on the wafer; None: all of them."""
     copies: int = 1

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from onewafer.mesh.blocks import Axis, Layout
+from onewafer.mesh.blocks import Axis, InTurns, Layout
 from onewafer.mesh.lowering.catalog import blamed_on, lowering_of
 from onewafer.mesh.relations import Relations
 
@@ -45,6 +45,7 @@ class Orientations:
                 tensor.name,
                 tensor.shape[-1],
                 relations.axis(tensor.name),
+                relations.groups_in_turns(tensor.name),
                 relations.order(tensor.name),
             )
             for tensor in tensors
@@ -54,8 +55,13 @@ class Orientations:
         """Return the layout of every input and result on a rectangle."""
         sizes = {Axis.X: width, Axis.Y: height}
         return {
-            name: Layout.cut(features, axis, sizes[axis], order=order)
-            for name, features, axis, order in self._choices
+            name: Layout.cut(
+                features,
+                axis,
+                sizes[axis],
+                order=order if groups is None else InTurns(num_pes=sizes[axis], groups=groups),
+            )
+            for name, features, axis, groups, order in self._choices
         }
 
 

@@ -61,6 +61,8 @@ class Relations:
         self._wishes: list[tuple[str, str]] = []
         self._homes: dict[str, str] = {}
         """Weight → the tensor that its in features lie as."""
+        self._turns: dict[str, int] = {}
+        """Tensor → the groups of positions that it has in turns."""
         self._operands: defaultdict[str, list[str]] = defaultdict(list)
         """Weight → what is multiplied by it, in order."""
 
@@ -127,6 +129,14 @@ class Relations:
                 f"operations on attention heads ask for different orders of features of {name!r}"
             )
         self._heads[root] = merged
+
+    def put_in_turns(self, name: str, groups: int) -> None:
+        """Let the features of a tensor, which are groups of positions, lie in turns."""
+        self._turns[name] = groups
+
+    def groups_in_turns(self, name: str) -> int | None:
+        """Return how many groups of positions a tensor has in turns; None: its order is another."""
+        return self._turns.get(name)
 
     def swapped(self, name: str) -> int | None:
         """Return how many dimensions of heads are paired by halves; None: not determined."""

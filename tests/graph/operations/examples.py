@@ -135,9 +135,11 @@ LIST = (
     graph((X,), (), LastRow(tensor("r", 1, 6), "x")),
     graph((X, PLACE), (), RowAt(tensor("r", 1, 6), "x", "place")),
     graph(
-        (X, tensor("k", 4, 3)),
+        (X, tensor("k", 4, 3), tensor("f", 4, 8)),
         (tensor("s", 2),),
-        Attention(KEPT, "x", "k", "k", 2, 1, 0.5, is_causal=True, window=2, sinks="s"),
+        Attention(
+            *(KEPT, "x", "k", "k", 2, 1, 0.5), is_causal=True, window=2, sinks="s", factors="f"
+        ),
     ),
     graph(
         (X,), (tensor("w", 2, 5, 6),), Convolution(tensor("r", 4, 5), "x", "w", WINDOW)

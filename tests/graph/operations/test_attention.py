@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
+import torch
 from torch.nn import functional
 
+from onewafer.errors import HostError
 from onewafer.graph import (
     Attention,
     Evaluator,
@@ -56,6 +60,34 @@ def test_attention_with_a_bias(num_rows):
     np.testing.assert_allclose(
         found, expected.transpose(0, 1).reshape(num_rows, -1).numpy(), rtol=1e-10
     )
+
+
+@pytest.mark.parametrize("is_causal", [False, True])
+def test_attention_whose_shares_have_factors(is_causal):
+    """As of a dropout, which comes after the softmax."""
+    rows, heads, kv_heads, head = 5, 4, 2, 3
+    query, key, value = (
+        random(seed, rows, count * head)
+        for seed, count in ((1, heads), (2, kv_heads), (3, kv_heads))
+    )
+    factors = random(4, rows, heads * rows)
+    attention = Attention(
+        Tensor("r", query.shape, F32), *"xyz", heads, kv_heads, 0.3, is_causal, factors="f"
+    )
+    found = compute(attention, {"x": query, "y": key, "z": value, "f": factors})
+    q, k, v = (t(a).reshape(rows, -1, head).transpose(0, 1) for a in (query, key, value))
+    k, v = (a.repeat_interleave(heads // kv_heads, dim=0) for a in (k, v))
+    scores = 0.3 * q @ k.transpose(1, 2)
+    if is_causal:
+        scores = scores.masked_fill(~t(np.tri(rows)).bool(), -torch.inf)
+    shares = scores.softmax(-1) * t(factors).reshape(rows, heads, rows).transpose(0, 1)
+    expected = (shares @ v).transpose(0, 1).reshape(rows, -1).numpy()
+    np.testing.assert_allclose(found, expected, rtol=1e-10)
+    graph = Graph("g", tuple(Tensor(n, (5, 5), F32) for n in "xf"), (), (), ("x",))
+    of_one = Attention(Tensor("r", (5, 5), F32), *"xxx", 1, 1, 1.0, is_causal=True, factors="f")
+    evaluator = Evaluator(replace(graph, operations=(of_one,), outputs=("r",)), {})
+    with pytest.raises(HostError, match="a launch that starts at 2 is no whole sequence"):
+        evaluator.run({"x": factors[:, :5], "f": factors[:, :5]}, 2)
 
 
 def test_attention_without_a_mask_sees_this_launch_only():

@@ -48,9 +48,12 @@ CASES = {
 }
 
 
-def derived(decoder: Decoder, frozen=("cosine", "sine")):
-    """Return the gradients of a decoder with a cross entropy, and how many operations it has."""
-    graph = decoder.graph
+def derived(decoder: Decoder, frozen=("cosine", "sine"), *, graph=None):
+    """Return the gradients of a decoder with a cross entropy, and how many operations it has.
+
+    Instead of its own `graph` it may have one with more inputs.
+    """
+    graph = decoder.graph if graph is None else graph
     (logits,) = graph.outputs
     loss = CrossEntropy(Tensor("loss", (1, 1), DataType.F32), logits, "targets", ignored=IGNORED)
     targets = Tensor("targets", (decoder.rows, 1), DataType.I32)

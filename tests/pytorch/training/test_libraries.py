@@ -203,3 +203,24 @@ def test_bert_trains_with_labels(kind, labels):
         return take_steps(model, steps=2, attention_mask=mask, **inputs)
 
     check(train)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("attention", ["eager", "sdpa"])
+@pytest.mark.parametrize("kind", ["GPT2LMHeadModel", "LlamaForCausalLM", "BertForMaskedLM"])
+def test_models_train_with_their_dropout(kind, attention):
+    """Each writes the dropout of attention in its own way."""
+    transformers = pytest.importorskip("transformers")
+    sizes = {"vocab_size": WORDS, "hidden_size": 8, "intermediate_size": 12, "bos_token_id": 1}
+    depth = {"num_hidden_layers": 1, "num_attention_heads": 2, "max_position_embeddings": TOKENS}
+    options = {"attn_implementation": attention, "eos_token_id": 2}
+    options |= {"attention_dropout": 0.25} if kind.startswith("Llama") else {}
+    config = getattr(transformers, kind.split("For")[0].removesuffix("LMHeadModel") + "Config")
+
+    def train():
+        model = getattr(transformers, kind)(config(**sizes, **depth, **options))
+        model.loss_type = "ForCausalLM"  # transformers says once that it does not find GPT-2's
+        return take_steps(model.train(), steps=2)
+
+    (program,) = check(train).programs
+    assert "drawing what dropout keeps" in program.on_host

@@ -39,7 +39,7 @@ class Decoder(nn.Module):
         self.first, self.last = nn.LayerNorm(FEATURES), nn.LayerNorm(FEATURES)
         self.parts = Product(FEATURES, 3 * FEATURES)
         self.out = nn.Linear(FEATURES, FEATURES)
-        self.drop = nn.Dropout(0.0)
+        self.drop, self.share = nn.Dropout(0.0), 0.0
         self.head = nn.Linear(FEATURES, WORDS, bias=False)
         self.head.weight = self.tokens.weight
 
@@ -48,7 +48,7 @@ class Decoder(nn.Module):
         hidden = self.drop(self.tokens(ids) + self.positions(torch.arange(length)))
         parts = self.parts(self.first(hidden)).split(FEATURES, dim=2)
         query, key, value = (part.view(count, length, HEADS, -1).transpose(1, 2) for part in parts)
-        mixed = functional.scaled_dot_product_attention(query, key, value, is_causal=True)
+        mixed = self.mix(query, key, value)
         hidden = hidden + self.out(mixed.transpose(1, 2).reshape(count, length, FEATURES))
         logits = self.head(self.last(hidden))
         if targets is None:
@@ -58,6 +58,12 @@ class Decoder(nn.Module):
             return functional.cross_entropy(*flat, ignore_index=IGNORED)
         total = functional.cross_entropy(*flat, ignore_index=IGNORED, reduction="sum")
         return total / num_items
+
+    def mix(self, query, key, value):
+        share = self.share if self.training else 0.0
+        return functional.scaled_dot_product_attention(
+            query, key, value, dropout_p=share, is_causal=True
+        )
 
 
 def inside(model, ids, targets):
@@ -180,11 +186,21 @@ def test_what_is_logged_once_is_said_by_the_host_and_left_out_later(monkeypatch)
     assert report.wafer_calls > 0
 
 
-def clipped_with_dropout() -> list[float]:
+class WrittenOut(Decoder):
+    """Its attention is products, a softmax and a dropout of shares, as minGPT's."""
+
+    def mix(self, query, key, value):
+        scores = query @ key.transpose(-2, -1) * (FEATURES / HEADS) ** -0.5
+        hidden = torch.ones(TOKENS, TOKENS).tril().view(1, 1, TOKENS, TOKENS) == 0
+        shares = scores.masked_fill(hidden, float("-inf")).softmax(dim=-1)
+        return functional.dropout(shares, self.share, self.training) @ value
+
+
+def clipped_with_dropout(kind: type[Decoder] = Decoder) -> list[float]:
     """Return losses, norms, the loss of an evaluation, and what is drawn afterwards."""
     torch.manual_seed(0)
-    model, seen = Decoder(), list[float]()
-    model.drop.p = 0.2
+    model, seen = kind(), list[float]()
+    model.drop.p, model.share = 0.2, 0.3
     optimizer = torch.optim.AdamW(model.parameters(), lr=0.01)
     for _ in range(2):
         ids, targets = torch.randint(WORDS, (2, 3, TOKENS))
@@ -199,14 +215,15 @@ def clipped_with_dropout() -> list[float]:
     return [*seen, torch.rand(1).item()]
 
 
+@pytest.mark.parametrize("kind", [Decoder, WrittenOut])
 @pytest.mark.parametrize(("fidelity", "distance"), [(Fidelity.MODEL, 0), (Fidelity.FABRIC, 3e-6)])
 @pytest.mark.alternate
-def test_dropout_and_clipping_of_a_decoder(fidelity, distance):
+def test_dropout_and_clipping_of_a_decoder(fidelity, distance, kind):
     """All of it is on the wafer, in one program: thirds of a weight, a tied head, an evaluation."""
-    expected = clipped_with_dropout()
+    expected = clipped_with_dropout(kind)
     session = Session(WaferOptions(fidelity=fidelity, rectangle=(2, 2), simulate_budget=0))
     with run_on(session):
-        found = clipped_with_dropout()
+        found = clipped_with_dropout(kind)
     assert found == pytest.approx(expected, abs=distance, rel=0)
     report = session.report(is_over=True)
     (program,) = report.programs

@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from onewafer.execution.report.values import PlacementReport, TensorReport
-from onewafer.mesh import PLAIN_ORDER, Redistribute, choose_layouts
+from onewafer.mesh import PLAIN_ORDER, InTurns, Redistribute, choose_layouts
 from onewafer.units import count_of, format_bytes
 
 if TYPE_CHECKING:
@@ -63,6 +63,8 @@ def _describe_order(layout: Layout) -> str:
     order = layout.order
     if order == PLAIN_ORDER:
         return "as numbered"
+    if isinstance(order, InTurns):
+        return "positions in turns"
     words = [f"{order.members} heads interleaved"] if order.members > 1 else []
     if order.swapped is not None:
         words.append("rotating pairs adjacent")

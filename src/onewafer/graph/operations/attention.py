@@ -44,6 +44,11 @@ class _Attending(Operation):
     bias: ParameterName | None
     window: int | None
     sinks: ParameterName | None
+    factors: ValueName | None
+
+    def _factors(self, launch: Launch, like: Array) -> Array | None:
+        """Return what the shares are multiplied by, in their shape; None: nothing."""
+        return None if self.factors is None else launch[self.factors].reshape(like.shape)
 
     def _by_head(self, rows: Array) -> Array:
         """Return rows of query heads by the key and value head that they meet."""
@@ -120,6 +125,14 @@ class Attention(_Attending):
     cached_features: int | None = None
     """Numbers that are kept of each token for later ones, where keys and values share some; None:
     its key and its value."""
+    factors: ValueName | None = None
+    """Shape (rows, heads · rows), those of one head after the other: numbers that shares are
+    multiplied by before the values are, as those of a dropout. The launch is the whole sequence."""
+
+    @property
+    def operands(self) -> tuple[str, str, str]:
+        """Names of query, key and value."""
+        return self.query, self.key, self.value
 
     def result_shape(self, tensors: Tensors) -> tuple[int, ...]:
         """Return the rows of the query with the features of the value, for every query head."""
@@ -139,7 +152,7 @@ class Attention(_Attending):
             return (
                 f"it has {heads} heads over {kv_heads} key and value heads, which must divide them"
             )
-        query, key, value = (tensors[name] for name in self.activation_operands)
+        query, key, value = (tensors[name] for name in self.operands)
         for what, tensor in (("query", query), ("key", key), ("value", value)):
             wrong = not_a_matrix(what, tensor)
             if wrong is not None:
@@ -156,6 +169,12 @@ class Attention(_Attending):
 
     def _wrong_option(self, rows: int, tensors: Tensors) -> str | None:
         """Return what is wrong with what it may have."""
+        if self.factors is not None:
+            factors, expected = tensors[self.factors].shape, (rows, self.heads * rows)
+            if factors != expected:
+                return (
+                    f"the factors have shape {factors}, must be (rows, heads · rows) = {expected}"
+                )
         if self.sinks is not None and tensors[self.sinks].shape != (self.heads,):
             return f"the sinks have shape {tensors[self.sinks].shape}, must be ({self.heads},)"
         if self.window is not None and not (self.is_causal and self.window >= 1):
@@ -181,7 +200,7 @@ class Attention(_Attending):
         result_features = self.result.shape[-1]
         pairs = self._num_pairs(rows, cached_tokens)
         products = 2 * pairs * (query_features + result_features)
-        softmax = SOFTMAX_FLOP + (self.bias is not None)
+        softmax = SOFTMAX_FLOP + (self.bias is not None) + (self.factors is not None)
         return products + softmax * pairs * self.heads + rows * result_features
 
     def count_product_flop(self, tensors: Tensors, *, cached_tokens: int = 0) -> int:
@@ -205,18 +224,23 @@ class Attention(_Attending):
 
     def evaluate(self, launch: Launch) -> Array:
         """Return its result in a launch."""
-        query, keys, values = (launch[name] for name in self.activation_operands)
+        query, keys, values = (launch[name] for name in self.operands)
+        if self.factors is not None:
+            _require_whole(launch)
         if self.is_causal:
             keys, values = launch.append(self.result.name, keys, values)
         shares = self._shares(launch, self._by_head(query), self._by_kv_head(keys))
+        factors = self._factors(launch, shares)
+        shares = shares if factors is None else shares * factors
         result = np.einsum("rhgs,shd->rhgd", shares, self._by_kv_head(values))
         return result.reshape(len(query), -1)
 
     def add_gradients(self, gradient: str, backward: Backward) -> None:
         """Add one operation for query, key and value together, and take their features from it."""
-        for name in self.parameter_operands:
-            backward.refuse(self, name, "only those of query, key and value are")
-        operands = self.activation_operands
+        operands = self.operands
+        for name in (*self.activation_operands, *self.parameter_operands):
+            if name not in operands:
+                backward.refuse(self, name, "only those of query, key and value are")
         if not any(map(backward.needs, operands)):
             return
         sizes = [backward.shape(name)[-1] for name in operands]
@@ -236,6 +260,7 @@ class Attention(_Attending):
             bias=self.bias,
             window=self.window,
             sinks=self.sinks,
+            factors=self.factors,
         )
         for index, name in enumerate(operands):
             backward.give(name, AttentionOperandGradient, together, name, sum(sizes[:index]))
@@ -247,7 +272,8 @@ class AttentionGradient(_Attending):
 
     The shares P are computed again. For scores S = scale · (query · key), result O with gradient G:
     `dP = G · value`, `dS = P · (dP − Σ G · O)`, and `[scale · dS · key, scale · dSᵀ · query, Pᵀ ·
-    G]`. The launch is the whole sequence.
+    G]`. If shares have factors M, it is `dP = M · (G · value)` and `(M · P)ᵀ · G`. The launch is
+    the whole sequence.
     """
 
     gradient: ValueName
@@ -263,6 +289,7 @@ class AttentionGradient(_Attending):
     bias: ParameterName | None = None
     window: int | None = None
     sinks: ParameterName | None = None
+    factors: ValueName | None = None
 
     def result_shape(self, tensors: Tensors) -> tuple[int, ...]:
         """Return the rows of the query with the features of query, key and value."""
@@ -279,7 +306,8 @@ class AttentionGradient(_Attending):
         value_features = tensors[self.attended].shape[-1]
         pairs = self._num_pairs(rows, 0)
         products = 2 * pairs * (3 * query_features + 2 * value_features)
-        scores = (SOFTMAX_FLOP + _GRADIENT_FLOP) * pairs * self.heads
+        more = 2 * (self.factors is not None)
+        scores = (SOFTMAX_FLOP + _GRADIENT_FLOP + more) * pairs * self.heads
         return products + scores + 2 * rows * value_features
 
     def count_product_flop(self, tensors: Tensors, *, cached_tokens: int = 0) -> int:
@@ -290,19 +318,22 @@ class AttentionGradient(_Attending):
 
     def evaluate(self, launch: Launch) -> Array:
         """Return its result in a launch."""
-        if launch.start:
-            raise HostError(f"a launch that starts at {launch.start} is no whole sequence")
-        gradient, attended, query, keys, values = (launch[n] for n in self.activation_operands)
+        _require_whole(launch)
+        names = self.gradient, self.attended, self.query, self.key, self.value
+        gradient, attended, query, keys, values = (launch[name] for name in names)
         by_head, by_key = self._by_head(query), self._by_kv_head(keys)
         shares = self._shares(launch, by_head, by_key)
         given = self._by_head(gradient)
         inner = (given * self._by_head(attended)).sum(axis=-1, keepdims=True)
         moved = np.einsum("rhgd,shd->rhgs", given, self._by_kv_head(values))
+        factors = self._factors(launch, shares)
+        mixed = shares if factors is None else shares * factors
+        moved = moved if factors is None else moved * factors
         scores = shares * (moved - inner) * self.scale
         of_operands = (
             np.einsum("rhgs,shd->rhgd", scores, by_key),
             np.einsum("rhgs,rhgd->shd", scores, by_head),
-            np.einsum("rhgs,rhgd->shd", shares, given),
+            np.einsum("rhgs,rhgd->shd", mixed, given),
         )
         return np.concatenate([part.reshape(len(query), -1) for part in of_operands], axis=-1)
 
@@ -343,6 +374,12 @@ class AttentionOperandGradient(Operation):
         """Return its result in a launch."""
         end = self.first + self.result.shape[-1]
         return launch[self.gradients][:, self.first : end]
+
+
+def _require_whole(launch: Launch) -> None:
+    """Raise HostError unless a launch has its sequence from the first token on."""
+    if launch.start:
+        raise HostError(f"a launch that starts at {launch.start} is no whole sequence")
 
 
 def _softmax(scores: Array, sinks: Array | None) -> Array:

@@ -1,6 +1,7 @@
 """Attention over a cache of keys and values."""
 
 from onewafer.mesh.attention.cache import Append, Share
+from onewafer.mesh.attention.factors import ScaleScores
 from onewafer.mesh.attention.gradients import AddSlots, BackFromShares, SumKeys, WeighProducts
 from onewafer.mesh.attention.scores import BiasScores, BroadcastScores, ReduceScores, Score
 from onewafer.mesh.attention.shape import AttentionShape
@@ -16,6 +17,7 @@ __all__ = [
     "Divide",
     "FindMaxima",
     "ReduceScores",
+    "ScaleScores",
     "Score",
     "Share",
     "SumKeys",

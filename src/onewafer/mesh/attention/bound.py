@@ -23,7 +23,8 @@ _LEAST = -80.0
 
 def bound_attention(operation: Attention, distances: Distances) -> Bounded:
     """Return the result of a launch: slot by slot, with what its sequences have kept."""
-    query, key, value = (distances.of(name) for name in operation.activation_operands)
+    query, key, value = (distances.of(name) for name in operation.operands)
+    factors = None if operation.factors is None else distances.of(operation.factors).exact
     errors: list[Float64] = []
     name = operation.result.name
     for slot, rows in distances.each_slot():
@@ -32,7 +33,8 @@ def bound_attention(operation: Attention, distances: Distances) -> Bounded:
             keys = distances.keep(f"{name}.key", slot, keys)
             values = distances.keep(f"{name}.value", slot, values)
         first = slot.position if operation.is_causal else len(keys.exact)
-        errors.append(_bound_slot(operation, (query[rows], keys, values), first, distances))
+        given = None if factors is None else factors[rows]
+        errors.append(_bound_slot(operation, (query[rows], keys, values), first, given, distances))
     exact = distances.exact[name]
     return distances.rounded(Bounded(exact, np.concatenate(errors).reshape(exact.shape)))
 
@@ -41,9 +43,13 @@ def _bound_slot(
     operation: Attention,
     operands: tuple[Bounded, Bounded, Bounded],
     first: int,
+    factors: Float64 | None,
     distances: Distances,
 ) -> Float64:
-    """Return the errors of the rows of one sequence, the first of which is at a position."""
+    """Return the errors of the rows of one sequence, the first of which is at a position.
+
+    Factors of shares are exact; a weight is rounded once more as it is multiplied by one.
+    """
     rows, positions = len(operands[0].exact), len(operands[1].exact)
     kv_heads, group = operation.kv_heads, operation.heads // operation.kv_heads
     query = operands[0].reshape(rows, kv_heads, group, -1)
@@ -60,9 +66,11 @@ def _bound_slot(
     share = np.where(lower > _LEAST, shares, 0.0).max(axis=-1, keepdims=True)
     weights = np.exp(lower)
     weights /= weights.sum(axis=-1, keepdims=True)
-    gamma = distances.gamma(positions + distances.num_pes + 8)
+    gamma = distances.gamma(positions + distances.num_pes + 8 + (factors is not None))
     ratio = (1 + share) / (1 - share) * (1 + gamma)
     ratio = np.where(share < 1, ratio, np.inf)
+    if factors is not None:
+        weights *= np.abs(factors.reshape(weights.shape))
     of_values = np.einsum("rhgs,shd->rhgd", weights, values.magnitude)
     of_errors = np.einsum("rhgs,shd->rhgd", weights, values.error)
     return of_errors * ratio + of_values * (ratio - 1 + gamma * ratio)

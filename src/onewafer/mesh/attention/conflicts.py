@@ -72,6 +72,30 @@ def of_values(
     return found[np.newaxis]
 
 
+def of_factors(
+    shape: AttentionShape, scores: Block, factors: Block, *, num_places: int, launch: Launch
+) -> Integers:
+    """Return the elements that `score_factors.csl` multiplies in turns, `[1, classes, places]`."""
+    slots, capacity = shape.slots(num_places, launch), factors.columns // shape.num_heads
+    lengths = _lengths(shape, np.arange(num_places), launch)
+    rows = np.arange(launch.num_rows)[:, np.newaxis]
+    found = np.zeros((_num_classes(shape), num_places), np.int64)
+    seen: set[tuple[int, int, int]] = set()
+    for place, label in enumerate(shape.classes.labels.tolist()):
+        local, first = shape.local_heads(place).first * shape.group, shape.first_head(place)
+        key = label, local % _NUM_BANKS, first % _NUM_BANKS
+        if key in seen:  # its operands meet as those of a place before
+            continue
+        seen.add(key)
+        heads = np.arange(len(shape.local_heads(place).sizes) * shape.group)
+        at = (rows * shape.score_heads + local + heads) * slots[:, np.newaxis, np.newaxis]
+        given = (rows * shape.num_heads + first + heads) * capacity
+        is_met = (scores.offset + at - factors.offset - given) % _NUM_BANKS == 0
+        met = (lengths[..., np.newaxis] * is_met).sum(axis=(1, 2))
+        found[label] = np.maximum(found[label], met)
+    return found[np.newaxis]
+
+
 def _lengths(shape: AttentionShape, places: Integers, part: Launch) -> Integers:
     """Return `[places, rows]`: slots that each row attends to."""
     first = shape.first(part)

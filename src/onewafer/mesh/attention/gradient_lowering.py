@@ -13,7 +13,7 @@ from onewafer.mesh.attention.gradients import (
     WeighProducts,
     joint_columns,
 )
-from onewafer.mesh.attention.lowering import append_scores, shape_of
+from onewafer.mesh.attention.lowering import append_factors, append_scores, shape_of
 from onewafer.mesh.attention.sums import FindMaxima
 from onewafer.mesh.dense import Split
 from onewafer.mesh.lowering.lowering import Lowering, Lowerings
@@ -40,6 +40,7 @@ class AttentionGradientLowering(Lowering[graph.AttentionGradient]):
         cache, turned = _caches(operation, shape, builder)
         scores = append_scores(operation, query, cache, builder, bias=operation.bias)
         products = append_scores(operation, gradient, turned, builder)
+        append_factors(operation, products, builder)
         maxima = builder.spare(rows, shape.most)
         builder.append(FindMaxima(shape, maxima, scores, operation.scale))
         builder.all_reduce_max(maxima, across)
@@ -51,6 +52,7 @@ class AttentionGradientLowering(Lowering[graph.AttentionGradient]):
         builder.append(SumKeys(shape, joint, products, turned))
         room, first = builder.spare(1, shape.width * shape.capacity), shape.group * shape.width
         builder.append(AddSlots(shape, joint, products, query, room, first))
+        append_factors(operation, scores, builder)
         builder.append(AddSlots(shape, joint, scores, gradient, room, first + shape.width))
         builder.all_reduce(joint, across)
         builder.append(Split(_results(operation, shape, builder), joint))

@@ -15,6 +15,7 @@ from onewafer.mesh.attention import (
     Divide,
     FindMaxima,
     ReduceScores,
+    ScaleScores,
     Score,
     Share,
     SumValues,
@@ -62,6 +63,9 @@ class AttentionLowering(Lowering[Attention]):
         swapped = asked[0] if asked else head_dim if head_dim % 2 == 0 else None
         relations.arrange(query, Heads.of(head_dim, group, swapped=swapped))
         relations.arrange(key, Heads.of(head_dim, 1, swapped=swapped))
+        if operation.factors is not None:
+            relations.put_across(query, operation.factors)
+            relations.put_in_turns(operation.factors, operation.heads)
 
     def prepare(self, operation: Attention, builder: Builder) -> None:
         """Check the value heads, work out what every PE has a share of."""
@@ -93,6 +97,7 @@ class AttentionLowering(Lowering[Attention]):
         builder.all_reduce_max(maxima, axis.other)
         totals = builder.scratch(rows, shape.totals_columns)
         builder.append(Weigh(shape, totals, scores, maxima))
+        append_factors(operation, scores, builder)
         builder.append(SumValues(shape, totals, scores, cache))
         builder.all_reduce(totals, axis.other)
         builder.append(Divide(shape, builder.allocate(operation.result), totals))
@@ -138,6 +143,19 @@ def append_scores(
         builder.append(ReduceScores(shape, scores))
         builder.append(BroadcastScores(shape, scores))
     return scores
+
+
+def append_factors(
+    operation: Attention | AttentionGradient, scores: Block, builder: Builder
+) -> None:
+    """Append the product of shares, or of what comes back to them, with its factors, if any."""
+    if operation.factors is not None:
+        if builder.dtype is not DataType.F32 or builder.sequences > 1:
+            raise UnsupportedOperationError(
+                "a dropout of attention is supported in f32, and of one sequence a launch"
+            )
+        factors = builder.blocks[operation.factors]
+        builder.append(ScaleScores(shape_of(operation, builder), scores, factors))
 
 
 def _refuse_what_is_only_counted(operation: Attention) -> None:

@@ -333,6 +333,14 @@ def _samples_of_gradients() -> Iterator[Sample]:
         grid=(*_FULL, *_FIRST, *_WITHOUT_HEADS),
     )
     yield _attention(
+        lambda its: mesh.ScaleScores(
+            its.shape, its.block(), its.block(its.shape.num_heads * its.shape.capacity)
+        ),
+        rounds=softmax,
+        lengths=("seen",),
+        grid=(*_FULL, *_FIRST, *_WITHOUT_HEADS),
+    )
+    yield _attention(
         lambda its: mesh.SumKeys(its.shape, its.block(), its.block(), its.kept),
         rounds=(
             *("rows", "present*rows", "rows*heads", "rows*heads*group"),

@@ -225,6 +225,10 @@ class AttentionShape:
             return np.maximum(seeing, 0), seen
         return launch.num_rows * ((begins < end) & (begins + size >= end)), seen
 
+    def first_head(self, a: int) -> int:
+        """Return the first query head that the PEs at `a` along A have features of."""
+        return a * self.width // self.head_dim * self.group
+
     def local_heads(self, a: int) -> arrays.LocalHeads:
         """Return the heads of the PEs at `a` along A."""
         features = self.kv_heads * self.head_dim

@@ -130,7 +130,7 @@ class Parameters:
                 rows=Distribution.over(axis),
                 columns=Distribution.over(axis.other),
                 block=self._reserve(-(-tensor.shape[0] // self._sizes[axis]), capacity),
-                column_order=InTurns(self._sizes[axis.other]),
+                column_order=InTurns(num_pes=self._sizes[axis.other]),
             )
         return self._placements[name, axis].block
 

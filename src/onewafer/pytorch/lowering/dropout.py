@@ -12,9 +12,10 @@ import torch
 from torch.fx import Node
 
 from onewafer.graph import Multiply
-from onewafer.pytorch.lowering.drawn import DRAWN, DropoutFactors
-from onewafer.pytorch.lowering.operands import External, Origin, Value
+from onewafer.pytorch.lowering.drawn_factors import draw_factors
+from onewafer.pytorch.lowering.operands import Shares, Value
 from onewafer.pytorch.lowering.registry import lowers
+from onewafer.pytorch.lowering.softmax import drop_shares
 
 if TYPE_CHECKING:
     from torch.fx import Graph
@@ -68,26 +69,20 @@ def _is_new(node: Node) -> bool:
     return schema is not None and all(found.alias_info is None for found in schema.returns)
 
 
-def _drop(writer: GraphWriter, call: Call, share: float) -> Value:
+def _drop(writer: GraphWriter, call: Call, share: float) -> Operand:
     """Multiply by factors that are drawn."""
-    source = writer.whole(writer.value(call.operand(0)))
+    operand = call.operand(0)
     like: torch.Tensor = cast("Node", call.node.args[0]).meta["val"]
+    if isinstance(operand, Shares):
+        return drop_shares(writer, call, operand, like, share)
+    source = writer.whole(writer.value(operand))
     if source.is_wide or source.tensor.num_elements != like.numel():
         raise call.unsupported("dropout of a part of a tensor is not supported")
     if like.dtype is not torch.float32:
         raise call.unsupported("dropout in training mode is supported in float32")
-    factors = _declare(writer, call, source, like, kept=1 - share)
+    rows, features = source.tensor.shape
+    name, matrix = f"{call.node.name}_factors__{features}", (rows, features)
+    factors = draw_factors(writer, name, source.layout, matrix, like.stride(), kept=1 - share)
     result = writer.result(call.node.name, *source.tensor.shape)
     writer.emit(Multiply(result, source.tensor.name, factors))
     return Value(result, source.layout)
-
-
-def _declare(
-    writer: GraphWriter, call: Call, source: Value, like: torch.Tensor, *, kept: float
-) -> str:
-    """Declare the factors of a dropout as an input of the graph; return its name."""
-    rows, features = source.tensor.shape
-    name = f"{call.node.name}_factors__{features}"
-    shape, matrix = tuple(like.shape), (rows, features)
-    factors = DropoutFactors(name, shape, like.stride(), matrix, source.layout, kept)
-    return writer.draw(factors, External(name, torch.ones(matrix), Origin.DATA), DRAWN).name

@@ -379,6 +379,8 @@ class Shares:
     """The softmax of scores over the keys."""
 
     scores: Scores
+    factors: str | None = None
+    """The input of the graph that they are multiplied by: what a dropout keeps."""
     what = "a matrix of attention weights"
 
     @property

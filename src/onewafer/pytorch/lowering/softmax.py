@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, cast
 import torch
 
 from onewafer.graph import Attention
+from onewafer.pytorch.lowering.drawn_factors import draw_factors
+from onewafer.pytorch.lowering.layout import Layout
 from onewafer.pytorch.lowering.masks import HIDES, Visibility, read_masks
 from onewafer.pytorch.lowering.matmul import write_softmax
 from onewafer.pytorch.lowering.operands import (
@@ -37,8 +39,6 @@ _RANK = 4
 @lowers("scaled_dot_product_attention.default")
 def _lower_attention(writer: GraphWriter, call: Call) -> Operand:
     query, key, value = (writer.value(call.operand(index)) for index in range(3))
-    if call.constant(4, "dropout_p", 0.0):
-        raise call.unsupported("dropout draws random numbers; call model.eval()")
     is_causal = bool(call.constant(5, "is_causal", default=False))
     scale = call.constant(6, "scale", None)
     if scale is None:
@@ -59,7 +59,12 @@ def _lower_attention(writer: GraphWriter, call: Call) -> Operand:
                 "an attention mask that the model computes from its data is not supported"
             )
         scores = add_mask(writer, call, scores, mask)
-    return _write_attention(writer, call, scores, value, is_causal=is_causal)
+    shares = Shares(scores)
+    share = float(cast("float", call.constant(4, "dropout_p", 0.0)))
+    if share:  # PyTorch computes such an attention as products, softmax and dropout
+        like = torch.empty(scores.shape, dtype=call.dtype, device="meta")
+        shares = drop_shares(writer, call, shares, like, share)
+    return _write_attention(writer, call, shares, value, is_causal=is_causal)
 
 
 def _repeat_heads(call: Call, query: Value, source: Value) -> Value:
@@ -78,8 +83,8 @@ def multiply_values(
     """Return what a product of two tensors is in an attention; None if neither is stored."""
     left, factor = _unscaled(left)
     match left, right:
-        case Shares(scores), Value():
-            return _write_attention(writer, call, scores, right, is_causal=False)
+        case Shares(), Value():
+            return _write_attention(writer, call, left, right, is_causal=False)
         case Value(), Value() if len(left.shape) == len(right.shape) in (_RANK - 1, _RANK):
             order = (*range(len(right.shape) - 2), -1, -2)
             key = replace(right, layout=right.layout.permute(order))
@@ -132,7 +137,7 @@ def see_scores(call: Call, operand: Scores | Shares) -> Scores | Shares:
             f"reshaping attention scores from {full} to {call.shape} is not supported"
         )
     if isinstance(operand, Shares):
-        return Shares(replace(scores, shape=call.shape))
+        return replace(operand, scores=replace(scores, shape=call.shape))
     return replace(scores, shape=call.shape)
 
 
@@ -209,12 +214,37 @@ def add_mask(writer: GraphWriter, call: Call, scores: Scores, mask: External) ->
     return replace(scores, masks=(*scores.masks, mask), shape=seen)
 
 
+# --- dropout -----------------------------------------------------------------------------------
+
+
+def drop_shares(
+    writer: GraphWriter, call: Call, shares: Shares, like: torch.Tensor, share: float
+) -> Shares:
+    """Return shares times factors that are drawn; `like` is a tensor that lies as they do."""
+    scores = shares.scores
+    sequences, heads, rows, _ = scores.query.shape
+    keys = scores.key.shape[2]
+    if shares.factors is not None:
+        raise call.unsupported("a second dropout of attention weights is not supported")
+    if like.dtype is not torch.float32:
+        raise call.unsupported("dropout in training mode is supported in float32")
+    matrix = sequences * rows, heads * keys
+    of_rows = Layout.of_matrix(matrix).reshape((sequences, rows, heads, keys))
+    assert of_rows is not None, "a matrix in its order can be cut anywhere"  # invariant
+    layout = of_rows.permute((0, 2, 1, 3)).reshape(scores.shape)
+    assert layout is not None, "dimensions next to each other are joined"  # invariant
+    name = f"{call.node.name}_factors__{matrix[1]}"
+    factors = draw_factors(writer, name, layout, matrix, like.stride(), kept=1 - share)
+    return replace(shares, factors=factors)
+
+
 # --- the operation of the graph ----------------------------------------------------------------
 
 
 def _write_attention(
-    writer: GraphWriter, call: Call, scores: Scores, value: Value, *, is_causal: bool
+    writer: GraphWriter, call: Call, shares: Shares, value: Value, *, is_causal: bool
 ) -> Value:
+    scores = shares.scores
     query, value = scores.query, _with_batch(value)
     if len(value.shape) != _RANK or value.shape[:3] != scores.key.shape[:3]:
         msg = f"a key of shape {scores.key.shape} does not fit a value of shape {value.shape}"
@@ -251,6 +281,7 @@ def _write_attention(
             scores.scale,
             is_causal or visibility is Visibility.CAUSAL,
             None if bias is None else writer.parameter(bias, "bias").name,
+            factors=shares.factors,
         )
     )
     seen = see(result, (sequences, rows, heads, value.shape[-1])).layout.permute((0, 2, 1, 3))
