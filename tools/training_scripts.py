@@ -225,10 +225,10 @@ SCRIPTS = (
         "nanoGPT",
         "karpathy/nanoGPT",
         "train.py",
-        "a GPT, cross entropy in the model, AdamW with groups, a schedule, clipping",
+        "a GPT with dropout, cross entropy in the model, AdamW with groups, a schedule, clipping",
         (
             *("config/train_shakespeare_char.py", "--device=cpu", "--compile=False"),
-            *("--dropout=0.0", "--block_size=8", "--batch_size=2", "--n_layer=1", "--n_head=2"),
+            *("--block_size=8", "--batch_size=2", "--n_layer=1", "--n_head=2"),
             *("--n_embd=16", "--max_iters=20", "--lr_decay_iters=20", "--warmup_iters=5"),
             *("--eval_iters=1", "--log_interval=1", "--eval_interval=100"),
         ),
@@ -252,7 +252,7 @@ SCRIPTS = (
         "a GPT that adds digits, dropout, AdamW with groups, clipping; with an evaluation",
         (
             *("--data.ndigit=1", "--model.model_type=None", "--model.n_layer=1"),
-            *("--model.n_head=2", "--model.n_embd=16", "--model.attn_pdrop=0.0"),
+            *("--model.n_head=2", "--model.n_embd=16"),
             *("--trainer.batch_size=4", "--trainer.max_iters=21", "--trainer.num_workers=0"),
         ),
         imports_own_package=True,
