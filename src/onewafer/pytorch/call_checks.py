@@ -43,6 +43,17 @@ def are_observed() -> bool:
     return get_current_dispatch_mode() is not None or any(_GLOBAL_HOOKS)
 
 
+def asks_for_gradient(hook: object) -> bool:
+    """Tell whether a hook does nothing but call `requires_grad_(True)` of a tensor.
+
+    Libraries have such hooks of embeddings for `checkpoint`; Dynamo reads them as any code.
+    """
+    code = getattr(hook, "__code__", None)
+    if code is None or code.co_freevars or code.co_names != ("requires_grad_",):
+        return False
+    return {*code.co_consts} <= {None, True, hook.__doc__}
+
+
 def _check_surroundings(leaves: Sequence[object]) -> None:
     """Refuse while a mode of PyTorch is active that sees or changes every operation."""
     if peek_interpreter_stack() is not None:  # pyright: ignore[reportUnnecessaryComparison]  # stub
@@ -63,7 +74,8 @@ def _check_hooks(module: torch.nn.Module) -> None:
     modules = cast("Iterator[tuple[str, torch.nn.Module]]", module.named_modules())
     for name, inner in modules:
         attributes = vars(inner)  # no public accessor to the hooks
-        if attributes["_forward_hooks"] or attributes["_forward_pre_hooks"]:
+        hooks = [*attributes["_forward_hooks"].values(), *attributes["_forward_pre_hooks"].values()]
+        if not all(asks_for_gradient(hook) and inner is not module for hook in hooks):
             where = f"module {name!r}" if name else "the module"
             msg = f"{where} has forward hooks, which would see tensors that are never computed"
             raise UnsupportedOperationError(msg)

@@ -27,6 +27,7 @@ from torch._dynamo import config as dynamo_config
 
 from onewafer.errors import OnewaferError, UnsupportedOperationError
 from onewafer.pytorch.capture import capture_graph
+from onewafer.pytorch.checkpoints import find_reentrant_checkpoint, inline_checkpoints
 from onewafer.pytorch.compiled import torch_compile
 from onewafer.pytorch.effects import save_generators
 from onewafer.pytorch.gradient_stops import find_gradient_stop
@@ -71,6 +72,7 @@ class CapturedGraph:
     """A graph of tensor operations and what it became for each signature of its arguments."""
 
     def __init__(self, graph_module: torch.fx.GraphModule, dtype: DataType | None) -> None:
+        inline_checkpoints(graph_module)
         self.graph_module = graph_module
         self._dtype = dtype
         self._captures: dict[object, list[Capture | RefusedError]] = {}
@@ -81,11 +83,18 @@ class CapturedGraph:
         """Why its gradients are no business of a graph of operations; None: they are."""
         return find_gradient_stop(self.graph_module)
 
+    @cached_property
+    def _reentrant(self) -> UnsupportedOperationError | None:
+        """Why it is for the host; None: it is not."""
+        return find_reentrant_checkpoint(self.graph_module)
+
     def bind(self, owner: torch.nn.Module, args: Sequence[object]) -> CapturedCall:
         """Return the call with these arguments; raise UnsupportedOperationError, at once if known.
 
         `owner` is the module that the graph comes from.
         """
+        if self._reentrant is not None:
+            raise self._reentrant.again()
         signature = tuple(
             (arg.dtype, arg.shape, arg.stride()) if isinstance(arg, torch.Tensor) else arg
             for arg in args

@@ -14,8 +14,11 @@ WORDS, TOKENS = 7, 4
 pytestmark = pytest.mark.filterwarnings("ignore")  # those of the libraries are their own
 
 
-def check(train):
-    """Hold what a loop gives on the wafer against plain Python; return the report."""
+def check(train, *, on_host=()):
+    """Hold what a loop gives on the wafer against plain Python; return the report.
+
+    The host makes calls of these classes, which multiply no matrices.
+    """
     session = Session(WaferOptions(fidelity=Fidelity.MODEL, rectangle=(2, 2), simulate_budget=0))
     torch.manual_seed(0)
     expected = train()
@@ -25,7 +28,7 @@ def check(train):
     assert all(torch.equal(one, other) for one, other in zip(expected, found, strict=True))
     report = session.report(is_over=True)
     assert report.flop.share == 1
-    assert not report.host
+    assert {part.module for cause in report.host for part in cause.parts} == {*on_host}
     return report
 
 
@@ -50,7 +53,8 @@ def take_steps(model, *, steps=3, **inputs):
     optimizer, losses = torch.optim.AdamW(trained, lr=0.1), []
     for _ in range(steps):
         ids = torch.randint(WORDS, (2, TOKENS))
-        loss = model(input_ids=ids, **{"labels": ids, **inputs}).loss
+        given = {name: each for name, each in {"labels": ids, **inputs}.items() if each is not None}
+        loss = model(input_ids=ids, **given).loss
         loss.backward()
         optimizer.step()
         optimizer.zero_grad()
@@ -224,3 +228,32 @@ def test_models_train_with_their_dropout(kind, attention):
 
     (program,) = check(train).programs
     assert "drawing what dropout keeps" in program.on_host
+
+
+def test_bert_answers_with_a_start_and_an_end():
+    """Which are columns of a result: the wafer refuses the whole, its encoder and head train."""
+    transformers = pytest.importorskip("transformers")
+    sizes = {"vocab_size": WORDS, "hidden_size": 8, "intermediate_size": 12}
+    depth = {"num_hidden_layers": 1, "num_attention_heads": 2, "max_position_embeddings": TOKENS}
+    no_dropout = {"hidden_dropout_prob": 0, "attention_probs_dropout_prob": 0}
+    answer = {"start_positions": torch.tensor([1, 0]), "end_positions": torch.tensor([3, 2])}
+
+    def train():
+        config = transformers.BertConfig(**sizes, **depth, **no_dropout)
+        model = transformers.BertForQuestionAnswering(config)
+        mask = torch.ones(2, TOKENS, dtype=torch.int64)
+        return take_steps(model, steps=2, attention_mask=mask, labels=None, **answer)
+
+    report = check(train, on_host=["BertForQuestionAnswering"])
+    assert {calls.module for calls in report.inner_calls} == {"BertModel", "Linear"}
+    assert all(program.step.steps == 2 for program in report.programs)
+
+
+@pytest.mark.slow
+def test_layers_that_transformers_would_compute_again_train():
+    def train():
+        model = decoder()
+        model.gradient_checkpointing_enable()
+        return take_steps(model.train(), use_cache=False)
+
+    check(train)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, cast
 import torch
 from torch.utils import _pytree as pytree
 
+from onewafer.pytorch.call_checks import asks_for_gradient
 from onewafer.pytorch.training.steps import has_hooks
 
 if TYPE_CHECKING:
@@ -49,7 +50,8 @@ class _Part:
         if attributes["training"] is not self._training or self._kind.forward is not self._forward:
             return False
         for name in _FORBIDDEN:
-            if attributes[name]:
+            hooks = attributes[name]
+            if hooks and not all(map(asks_for_gradient, hooks.values())):
                 return False
         return all((*map(id, found.values()),) == known for found, known in self._held)
 
