@@ -9,8 +9,8 @@ from onewafer.pytorch import Fidelity, Session, WaferOptions, run_on
 from onewafer.pytorch.host_work import Cause
 from tests.pytorch.training.loops import LOOPS
 
-ON_HOST = {"checkpointed", "detached", "normalised_twice", "loss_times_a_result"}
-"""Loops of which the wafer trains nothing."""
+ON_HOST = {"checkpointed"}
+"""Loops of which the wafer trains nothing, nor parts of the module."""
 REFUSED = {
     "amsgrad": "`amsgrad` is not supported",
     "another_optimizer": "the optimizer RMSprop is not supported",
