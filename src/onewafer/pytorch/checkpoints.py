@@ -10,7 +10,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, cast
 
 import torch
-from torch.fx import Node
 
 from onewafer.errors import UnsupportedOperationError
 from onewafer.pytorch.lowering.lines import line_of
@@ -18,7 +17,7 @@ from onewafer.pytorch.lowering.lines import line_of
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from torch.fx import GraphModule
+    from torch.fx import GraphModule, Node
 
 _CHECKPOINT = torch.ops.higher_order.tag_activation_checkpoint
 
