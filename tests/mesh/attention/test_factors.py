@@ -11,13 +11,21 @@ from hypothesis import strategies as st
 
 from onewafer.arch import load_architecture
 from onewafer.errors import UnsupportedOperationError
-from onewafer.graph import Attention, DataType, Graph, Tensor, evaluate_graph, with_dtype
+from onewafer.graph import (
+    Attention,
+    DataType,
+    Graph,
+    Tensor,
+    evaluate_graph,
+    recompute,
+    with_dtype,
+)
 from onewafer.mesh import ErrorBounds, estimate, shard, shard_training
 from onewafer.mesh.reference import MeshEvaluator
 from tests.mesh.fabric import check_launches, run_launches
 from tests.mesh.gradients.test_transformers import check_gradients, derived, inputs_of
 from tests.mesh.models import Decoder
-from tests.mesh.strategies import random_arrays
+from tests.mesh.strategies import assert_same_bits, random_arrays
 
 WSE3 = load_architecture("wse3")
 ENTRIES = ("clear", "forward", "loss", "backward")
@@ -119,6 +127,29 @@ def test_factors_of_1_change_no_bit():
         found.append(outputs)
     for name, value in found[0].items():
         np.testing.assert_array_equal(found[1][name], value)
+
+
+@pytest.mark.parametrize("cuts", [1, 2])
+def test_layers_that_are_computed_again_have_the_same_factors(cuts):
+    decoder = Decoder(layers=3)
+    graph = with_factors(decoder.graph)
+    kept, number = derived(decoder, graph=graph)
+    again, more = recompute(kept, number, cuts=cuts)
+    operations = again.graph.operations
+    computed = {o.result.name for o in operations if isinstance(o, Attention)}
+    assert computed & again.originals.keys()
+    inputs, found = inputs_of(decoder) | dropped(graph, 5), []
+    parameters = random_arrays(kept.graph.parameters, 2)
+    for gradients, num_model in ((kept, number), (again, more)):
+        program = shard_training(
+            gradients, width=3, height=2, architecture=WSE3, num_model=num_model
+        )
+        evaluator, outputs = MeshEvaluator(program, parameters), {}
+        for entry in ENTRIES:
+            outputs |= evaluator.run(inputs, replace(program.whole_launch(), entry=entry))
+        found.append(outputs)
+    for name, value in found[0].items():
+        assert_same_bits(found[1][name], value)
 
 
 def of_one_attention(rows: int, *, is_causal: bool) -> Graph:
