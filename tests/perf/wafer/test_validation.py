@@ -30,12 +30,12 @@ def test_every_published_rate_has_a_row_and_the_comparable_ones_a_rate():
 
 @pytest.mark.slow
 def test_published_rates_are_missed_by_what_the_page_says():
-    """docs/explanation/perf-validation.md: 10 and 8 % too low, the larger one on more wafers."""
+    """docs/explanation/perf-validation.md: 7 % too low, and 8 % too high on more wafers."""
     models = {"llama-3.1-8b": llama_8b(), "llama-3.1-70b": llama_70b()}
     small, large, *_ = validate(models.__getitem__).figures
 
-    assert 0.85 < small.ours / small.figure.value < 0.95
-    assert 0.87 < large.ours / large.figure.value < 0.97
+    assert 0.88 < small.ours / small.figure.value < 0.98
+    assert 1.03 < large.ours / large.figure.value < 1.13
     assert "wafers instead of 4" in large.finding
 
 
