@@ -1,21 +1,30 @@
 """Print what a call of each function of `<collectives_2d>` costs on a row of PEs, in Markdown.
 
-    python tools/collective_costs.py
+    python tools/collective_costs.py [CHECKOUT]
 
 A row of five PEs calls one function again and again; each call is made by the task that the one
 before it activated, so that no PE waits for anything but its row. Two figures a row of the table:
 the cycles from the first call to the last callback of it, when all PEs call in the same cycle, and
 the cycles of a call when many follow each other (`sdk` timing).
+
+With a checkout of csl-examples, what an all-reduce by the library in its `benchmark-libs` costs:
+the greatest of a word of each PE, from a read of the cycle counter to the last PE's next one,
+beside what a public study has of the vendor's simulator (SPIKE, see the validation page).
 """
 
 from __future__ import annotations
 
+import argparse
 import sys
-from typing import Final
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
 
 from onewafer.arch import load_architecture
 from onewafer.csl import CompileOptions, MemoryFiles, compile_program
 from onewafer.validation.bench import Bench
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 NUM_PES: Final = 5
 NUM_CALLS: Final = 8
@@ -74,8 +83,86 @@ comptime { @bind_local_task(next, next_id); @export_symbol(main); }
 """
 
 
-def main() -> int:
+ALL_REDUCE: Final = {2: 735, 4: 874, 8: 1_282}
+"""PEs a side → cycles on the vendor's simulator of the WSE-3."""
+ALL_REDUCE_LAYOUT: Final = """
+param size: i16;
+const memcpy = @import_module("<memcpy/get_params>", .{ .width = size, .height = size });
+const reduce = @import_module("library_layout.csl", .{
+  .colors = [1]color{ @get_color(0) }, .width = size, .height = size,
+  .entrypoints = [4]local_task_id{ @get_local_task_id(10), @get_local_task_id(11),
+                                   @get_local_task_id(12), @get_local_task_id(13) } });
+layout {
+  @set_rectangle(size, size);
+  for (@range(i16, size)) |x| {
+    for (@range(i16, size)) |y| {
+      @set_tile_code(x, y, "pe.csl", .{
+        .memcpy_params = memcpy.get_params(x), .reduce_params = reduce.get_params(x, y) });
+    }
+  }
+  @export_name("main", fn()void);
+}
+"""
+ALL_REDUCE_PROGRAM: Final = """
+param memcpy_params: comptime_struct;
+param reduce_params: comptime_struct;
+const sys_mod = @import_module("<memcpy/memcpy>", memcpy_params);
+const timestamp = @import_module("<time>");
+const reduce = @import_module("library.csl", @concat_structs(reduce_params, .{
+  .f_callback = done, .queues = [1]u16{ 2 }, .dest_dsr_ids = [1]u16{ 1 },
+  .src0_dsr_ids = [1]u16{ 1 }, .src1_dsr_ids = [1]u16{ 1 } }));
+var x = @zeros([1]f32);
+var read = @zeros([3]u16);
+fn done() void {
+  timestamp.get_timestamp(&read);
+  sys_mod.unblock_cmd_stream();
+}
+fn main() void {
+  timestamp.enable_tsc();
+  timestamp.get_timestamp(&read);
+  reduce.allreduce(1, &x, reduce.TYPE_BINARY_OP.MAX);
+}
+comptime { @export_symbol(main); }
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line."""
+    parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
+    parser.add_argument("checkout", nargs="?", type=Path, metavar="CHECKOUT")
+    options = parser.parse_args(arguments)
+    if options.checkout is None:
+        _print_costs()
+    else:
+        _print_all_reduce(options.checkout / "benchmarks" / "benchmark-libs" / "allreduce")
+    return 0
+
+
+def _print_all_reduce(library: Path) -> None:
+    print("| PEs | vendor's simulator, WSE-3 | WSE-3 | WSE-2 |")
+    print("| --- | ---: | ---: | ---: |")
+    for size, published in ALL_REDUCE.items():
+        wse3, wse2 = (_all_reduce(library, machine, size) for machine in ("wse3", "wse2"))
+        print(f"| {size}×{size} | {published:,} | {wse3:,} | {wse2:,} |")
+
+
+def _all_reduce(library: Path, machine: str, size: int) -> int:
+    files = {
+        "layout.csl": ALL_REDUCE_LAYOUT,
+        "pe.csl": ALL_REDUCE_PROGRAM,
+        "library_layout.csl": (library / "layout.csl").read_text(encoding="utf-8"),
+        "library.csl": (library / "pe.csl").read_text(encoding="utf-8"),
+    }
+    architecture = load_architecture(machine, profile="sdk")
+    options = CompileOptions(
+        entry="layout.csl", architecture=architecture, params={"size": str(size)}
+    )
+    run = Bench("fast").run_image(compile_program(options, MemoryFiles(files)), architecture)
+    reads = [run.stopwatch.reads(x, y) for x in range(size) for y in range(size)]
+    return max(cycles[-1] - cycles[0] for cycles in reads)
+
+
+def _print_costs() -> None:
     columns = ("WSE-2: first call", "next ones", "WSE-3: first call", "next ones")
     print(f"| function | root | words | {' | '.join(columns)} |")
     print("| --- | --- | ---: | ---: | ---: | ---: | ---: |")
@@ -89,7 +176,6 @@ def main() -> int:
                     )
                 ]
                 print(f"| {function} | {name} | {num_words} | {' | '.join(figures)} |")
-    return 0
 
 
 def costs_of(function: str, machine: str, root: int, num_words: int) -> tuple[int, float]:

@@ -239,8 +239,9 @@ CASES = (
         finding=(
             "ALCF-CS3 has 12 cycles from the issue of the send, over one hop, to the task: 7 to "
             "the link, 2 for the hop, 3 from there. A synchronous send takes 10 here, an "
-            "asynchronous one 11. What else stands between the two reads is code of the vendor's "
-            "compiler, which is not published"
+            "asynchronous one 11. The launch is not in the figure: the launched function starts "
+            "the counter and reads it 5 cycles later, as here. What else stands between the two "
+            "reads is code of the vendor's compiler, which is not published"
         ),
     ),
     Case(
@@ -265,9 +266,11 @@ CASES = (
             for words, cycles in ((1, 41), (2, 69), (3, 100), (4, 131), (5, 162))
         ),
         finding=(
-            "k=1 is what a PE does at its launch, and the way of a word (one-word-sdk): theirs "
-            "takes 12 cycles more, in code of the vendor's compiler that is not published. Each "
-            "further word takes 29 cycles, and 28 to 31 there"
+            "k=1 is the way of a word (one-word-sdk) after what `main` does before it sends, three "
+            "words of the counter copied: 6 cycles here, 13 there, in code of the vendor's "
+            "compiler that is not published. It is not the launch, which is over when the counter "
+            "starts: the first read of the original shows 5 cycles, 7 on PEs behind the second. "
+            "Each further word takes 29 cycles, and 28 to 31 there"
         ),
     ),
 )

@@ -45,11 +45,12 @@ a graph-colouring project (both SDK 1.4), and GEMMLOG, an analysis of the log of
 The programs are ours, in `src/onewafer/validation/programs/`, written to do what a figure measures;
 one more, the star reduce, is built below CSL, because CSL refuses routes that merge. Where the
 program or the points of a source were found later, the rule was mended to what the source did,
-whichever way that moves our figure: `one-word-sdk`, `counting-task-sdk` and `relay-sdk`.
+whichever way that moves our figure: `one-word-sdk`, `counting-task-sdk`, `relay-sdk` and
+`summa-step`.
 
 Not in the table: figures of other people's programs as they are, an all-reduce over a library of
-the vendor's examples (874 cycles on 4×4 PEs, SPIKE) and a 25-point stencil (64.8 cycles a cell and
-step, 25PT). `onewafer validate fabric --only NAME` shows the
+the vendor's examples ([here and there](optimiser.md#cycles)) and a 25-point stencil (64.8 cycles a
+cell and step, 25PT). `onewafer validate fabric --only NAME` shows the
 rule and all points of a case, `--json FILE` writes everything.
 """
 _FAR = 0.25
