@@ -17,7 +17,7 @@ counts them; `kept_sequences` has several sequences of tokens in one; `csl_folde
 as files for people; `finiteness` tells where an infinity comes from, `sampling` where cycles go.
 """
 
-from onewafer.execution.arrays import Arrays, convert
+from onewafer.execution.arrays import Arrays, convert, is_same
 from onewafer.execution.csl_folder import check_csl_folder
 from onewafer.execution.executable import Simulation
 from onewafer.execution.executor import Launched
@@ -79,6 +79,7 @@ __all__ = [
     "check_room",
     "choose_samples",
     "convert",
+    "is_same",
     "options_from_mapping",
     "place",
     "place_sequence",

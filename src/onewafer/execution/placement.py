@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from onewafer.execution.options import WaferOptions
     from onewafer.graph import Gradients, Graph
     from onewafer.mesh import MeshProgram
-    from onewafer.mesh.optimizers import StepOperation
+    from onewafer.mesh.lowering.training import Update
 
 _USUAL_SIDES = (1, 2, 4, 8)
 """Sides of the rectangles that are tried first: small enough to simulate quickly."""
@@ -147,15 +147,17 @@ def place_sequence(
     return _place_bucket(graph, architecture, options, context=context, sequences=sequences)
 
 
+_NO_UPDATES = ((None, None),)
+
+
 @dataclass(frozen=True, slots=True)
 class Trained:
     """What a program is trained for, besides the gradients of its graph."""
 
     num_model: int
     """Operations of the graph that are the model; those after it, up to the gradients, its loss."""
-    optimizer: type[StepOperation] | None = None
-    groups: tuple[tuple[str, ...], ...] = ()
-    """Parameters that the optimizer steps, by which numbers they have."""
+    updates: tuple[Update, ...] = ()
+    """The steps of optimizers."""
 
 
 def place_training(
@@ -170,14 +172,16 @@ def place_training(
 
     def cut(gradients: Gradients, num_model: int, rectangle: tuple[int, int]) -> MeshProgram:
         width, height = rectangle
+        (optimizer, groups), *others = trained.updates or _NO_UPDATES
         return shard_training(
             gradients,
             width=width,
             height=height,
             architecture=architecture,
             num_model=num_model,
-            optimizer=trained.optimizer,
-            groups=trained.groups,
+            optimizer=optimizer,
+            groups=groups,
+            others=others,
         )
 
     cuts = [partial(cut, gradients, trained.num_model)]

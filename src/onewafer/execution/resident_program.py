@@ -103,6 +103,10 @@ class ResidentProgram:
             self._residents.note(written, known)
         return frozenset(written)
 
+    def has(self, tensors: Arrays) -> bool:
+        """Tell whether tensors on the wafer have these bits."""
+        return not self._residents.changed(tensors, {})
+
     def adopt(self, tensors: Arrays, versions: Mapping[str, int] | None = None) -> None:
         """Note what launches have made of tensors that stay on the wafer: they are not sent."""
         self._executor.adopt(tensors)

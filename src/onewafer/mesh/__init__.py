@@ -37,6 +37,7 @@ from onewafer.mesh.lowering.optimizer import (
     STEP_NUMBERS,
     UPDATE,
     moment_of,
+    names_of_update,
 )
 from onewafer.mesh.lowering.training import BACKWARD, CLAMP, CLIPPING, FORWARD, LOSS, NORM, SCALE
 from onewafer.mesh.orientation import choose_layouts
@@ -105,6 +106,7 @@ __all__ = [
     "largest_rectangle",
     "longest_context",
     "moment_of",
+    "names_of_update",
     "numpy_dtype",
     "purposes_of_words",
     "shard",

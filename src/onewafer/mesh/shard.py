@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
     from onewafer.arch import Architecture
     from onewafer.graph import Gradients, Graph
+    from onewafer.mesh.lowering.training import Update
     from onewafer.mesh.optimizers import StepOperation
     from onewafer.mesh.program import MeshProgram
 
@@ -88,6 +89,7 @@ def shard_training(
     num_model: int | None = None,
     optimizer: type[StepOperation] | None = None,
     groups: Sequence[Collection[str]] | None = None,
+    others: Sequence[Update] = (),
 ) -> MeshProgram:
     """Return the program of a graph with its gradients, in entries that are launched one by one.
 
@@ -96,9 +98,10 @@ def shard_training(
     `backward` adds to the gradients of the parameters, which are its outputs; it is for the forward
     pass launched last, and `clear` sets them to 0. With an `optimizer`, `update` takes a step of it
     and gives the parameters anew, and what is kept of each. Its numbers are an input, those of each
-    of the `groups` of parameters; unless they are given, all are one group. `sum_gradients` gives
-    the sum of the squares of all gradients; `scale_gradients` multiplies them by an input, and
-    `clamp_gradients` bounds them by one.
+    of the `groups` of parameters; unless they are given, all are one group. The `others` are
+    further optimizers, of other parameters, each with such an entry: `update_2` and so on.
+    `sum_gradients` gives the sum of the squares of all gradients; `scale_gradients` multiplies them
+    by an input, and `clamp_gradients` bounds them by one.
 
     Where rows are tokens of a sequence, a launch has all of it.
 
@@ -112,7 +115,8 @@ def shard_training(
     training = Training.of(gradients, number)
     if optimizer is not None:
         all_parameters = tuple(training.outputs.values())
-        training = replace(training, optimizer=optimizer, groups=groups or (all_parameters,))
+        first = optimizer, groups or (all_parameters,)
+        training = replace(training, updates=(first, *others))
     rows = gradients.graph.inputs[0].shape[0] if gradients.graph.is_sequence else None
     cutter = Cutter(gradients.graph, training=training)
     return cutter.cut(
@@ -185,8 +189,9 @@ class Cutter:
                 lowering_of(operation).lower(operation, builder)
             builder.end()
         training = self._training
-        if training is not None and training.optimizer is not None:
-            append_optimizer(builder, training.optimizer, training.groups)
+        if training is not None and training.updates:
+            for index, (step, groups) in enumerate(training.updates):
+                append_optimizer(builder, step, groups, index=index)
             append_clipping(builder, training.outputs.values())
         if training is not None and training.outputs:
             append_clearing(builder)

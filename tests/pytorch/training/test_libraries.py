@@ -84,7 +84,8 @@ def test_accelerate_prepares_what_the_wafer_trains():
                 losses.append(loss.detach())
         return [*losses, *(parameter.detach() for parameter in model.parameters())]
 
-    check(train)
+    (program,) = check(train).programs
+    assert program.parameters_resent == 0
 
 
 @pytest.mark.slow
@@ -125,6 +126,7 @@ def test_the_trainer_of_transformers_trains_on_the_wafer(tmp_path):
 
     (program,) = check(train).programs
     assert program.step.steps == 3
+    assert program.parameters_resent == 0
 
 
 @pytest.mark.slow

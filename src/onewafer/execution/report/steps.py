@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING
 
 from rich.table import Table
@@ -29,7 +30,7 @@ def report_step(record: ProgramRecord) -> StepReport | None:
     last = phases.get(Phase.UPDATE) or phases.get(Phase.BACKWARD)
     if last is None:
         return None
-    steps, program = last.calls, record.program
+    steps, program = _count(last), record.program
     samples = phases[Phase.FORWARD].rows / steps
     cycles = sum(record.activity_of(done).cycles for done in phases.values()) / steps
     seconds = to_seconds(cycles, clock_hertz=record.clock_hertz)
@@ -44,6 +45,14 @@ def report_step(record: ProgramRecord) -> StepReport | None:
         repeated=record.repeated,
         joules=joules_of(record, cycles),
     )
+
+
+def _count(last: PhaseRecord) -> int:
+    """Return the steps of which this is the last phase: those of two optimizers may be one step."""
+    launched = Counter[str]()
+    for launch, count in last.launches.items():
+        launched["" if launch is None else launch.entry] += count
+    return max(launched.values()) if last.calls == launched.total() else last.calls
 
 
 def _bytes_of(program: MeshProgram, role: Role, phases: Iterable[PhaseRecord]) -> int:

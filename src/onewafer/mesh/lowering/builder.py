@@ -209,8 +209,9 @@ class Builder:
         self._added.append(placement)
 
     def reserve(self, elements: Mapping[Arena, int]) -> None:
-        """Add arenas that hold no tensor of the graph, with their sizes."""
-        self._reserved |= elements
+        """Add arenas that hold no tensor of the graph, with their sizes at least."""
+        for arena, size in elements.items():
+            self._reserved[arena] = max(size, self._reserved.get(arena, 0))
 
     def build(self) -> MeshProgram:
         """Return the program."""

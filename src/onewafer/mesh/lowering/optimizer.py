@@ -28,6 +28,14 @@ UPDATE, CLEAR = "update", "clear"
 """Entries of a program with an optimizer: take a step, and set all gradients to 0."""
 STEP_NUMBERS = "step_numbers"
 """The input of `update`: `MOST_NUMBERS` of each group of parameters."""
+
+
+def names_of_update(index: int) -> tuple[str, str]:
+    """Return the entry that takes the step of an optimizer, and its input; the first one is 0."""
+    return (f"{UPDATE}_{index + 1}", f"{STEP_NUMBERS}_{index + 1}") if index else _FIRST
+
+
+_FIRST = UPDATE, STEP_NUMBERS
 SQUARES_OF_GRADIENTS = "gradient_squares"
 """The output of the entry `NORM`."""
 CLIP_FACTOR, CLIP_BOUND = "clip_factor", "clip_bound"
@@ -50,28 +58,33 @@ def append_optimizer(
     builder: Builder,
     step: type[StepOperation],
     groups: Sequence[Collection[str]],
+    *,
+    index: int = 0,
 ) -> None:
     """Append the step of all groups of parameters, each of which has numbers of its own.
+
+    It is that of the optimizer with this index; parameters are of one optimizer.
 
     Parameters of a group that lie one after the other are one sweep. The host finds the parameters
     afterwards, and what is kept of each.
     """
-    for index, names in enumerate(groups):
-        numbers = Block(NUMBERS, index * MOST_NUMBERS, 1, MOST_NUMBERS)
+    entry, name_of_numbers = names_of_update(index)
+    for group, names in enumerate(groups):
+        numbers = Block(NUMBERS, group * MOST_NUMBERS, 1, MOST_NUMBERS)
         homes = [builder.parameters.home(name) for name in names]
         for row in _rows(homes, builder):
             builder.append(step(row, numbers))  # pyright: ignore[reportCallIssue]  # all have both
         for home in homes:
-            result = replace(home, role=Role.OUTPUT, entries=(UPDATE,))
+            result = replace(home, role=Role.OUTPUT, entries=(entry,))
             builder.add(result)
             for arena in step.arenas:
                 block = replace(home.block, arena=arena)
                 builder.add(replace(result, name=moment_of(home.name, arena), block=block))
-    builder.end_entry(UPDATE)
+    builder.end_entry(entry)
     builder.reserve(dict.fromkeys(step.arenas, builder.parameters.num_elements))
     all_numbers = Block(NUMBERS, 0, 1, len(groups) * MOST_NUMBERS)
     builder.reserve({NUMBERS: all_numbers.columns})
-    builder.add(_everywhere(STEP_NUMBERS, Role.INPUT, all_numbers, UPDATE))
+    builder.add(_everywhere(name_of_numbers, Role.INPUT, all_numbers, entry))
 
 
 def append_clipping(builder: Builder, parameters: Iterable[str]) -> None:

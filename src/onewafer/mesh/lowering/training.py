@@ -19,6 +19,8 @@ NORM, SCALE, CLAMP = "sum_gradients", "scale_gradients", "clamp_gradients"
 """Entries of a program with an optimizer: sum the squares of all gradients, multiply the gradients,
 bound them."""
 CLIPPING = (NORM, SCALE, CLAMP)
+Update = tuple[type["StepOperation"], "Sequence[Collection[str]]"]
+"""The step of an optimizer, and the parameters that it is for, by which numbers they have."""
 GIVING_GRADIENTS = (BACKWARD, SCALE, CLAMP)
 """Entries after which the gradients of parameters are others."""
 
@@ -35,10 +37,8 @@ class Training:
     """Result that is a gradient of a parameter, or a part of one → the parameter."""
     outputs: Mapping[str, str] = field(default_factory=dict[str, str])
     """Result that is the whole gradient of a parameter → the parameter."""
-    optimizer: type[StepOperation] | None = None
-    """The step of `update`; None: there is no such entry."""
-    groups: Sequence[Collection[str]] = ()
-    """Parameters that the optimizer steps, by which numbers they have."""
+    updates: Sequence[Update] = ()
+    """The steps of optimizers, each of which is an entry."""
     originals: Mapping[str, str] = field(default_factory=dict[str, str])
     """Result that is computed again for the backward pass → what it was in the forward pass."""
 

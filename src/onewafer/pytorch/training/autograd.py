@@ -17,7 +17,7 @@ import torch
 from onewafer.errors import UnsupportedOperationError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from onewafer.pytorch.training.calls import LossOfCall, TrainingCall
 
@@ -40,7 +40,7 @@ class Launcher(Protocol):
         """Return a loss, computed on the wafer."""
         ...
 
-    def launch_backward(self, call: TrainingCall, gradients: Given) -> dict[str, torch.Tensor]:
+    def launch_backward(self, call: TrainingCall, gradients: Given) -> Mapping[str, torch.Tensor]:
         """Return the gradients of a call's operands, computed on the wafer."""
         ...
 

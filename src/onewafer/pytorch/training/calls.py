@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from onewafer.graph import Tensor
     from onewafer.pytorch.captured import Capture, CapturedCall
     from onewafer.pytorch.lowering import Layout
+    from onewafer.pytorch.training.accumulation import Accumulation
     from onewafer.pytorch.training.losses import Loss
     from onewafer.pytorch.training.optimizers import Step
     from onewafer.pytorch.training.programs import TrainingProgram
@@ -107,8 +108,8 @@ class TrainingCall:
         self.loss: TakenLoss | None = None
         self._program: TrainingProgram | None = None
         """Where it was launched last."""
-        self.step: Step | None = None
-        """The step that its optimizer will take; None: not asked for yet."""
+        self.steps: tuple[Step, ...] | None = None
+        """The steps that its optimizers will take; None: not asked for yet."""
         self._handed: tuple[torch.Tensor, int, float] | None = None
         """The gradient of an output that the loss gave, its version, and that of the loss."""
         self.bound: Mapping[str, torch.Tensor] = {**call.inputs, **call.parameters}
@@ -274,14 +275,16 @@ class TrainingCall:
     def backward(
         self,
         gradients: Gradients,
+        adding: Accumulation,
         *,
         values: Sequence[torch.Tensor] = (),
         flop: int | None = None,
     ) -> dict[str, Array]:
         """Launch the backward pass; return the gradients of inputs and parameters by name.
 
-        `flop` is what the host has computed for the same: then it has the gradients, and the
-        `values` of the forward pass if that was not launched yet.
+        Those of parameters are sums with the ones before if the pass is `adding` to these. `flop`
+        is what the host has computed for the same: then it has the gradients, and the `values` of
+        the forward pass if that was not launched yet.
         """
         seed = self._seed(gradients, is_sure=flop is not None)
         taken = self.loss if seed is not None else None
@@ -310,7 +313,8 @@ class TrainingCall:
             else:
                 (name,) = program.seeds.values()
                 seeds = [{name: np.full((1, 1), seed, np.float32)}]
-            found = program.backward(self, self._again or self.call, seeds, flop=flop)
+            adds, again = adding.begin(self, program), self._again or self.call
+            found = program.backward(self, again, seeds, adds=adds, flop=flop)
         self.trained.note_home(self, program)
         return {
             name: found[result][: self._num_rows(name)]

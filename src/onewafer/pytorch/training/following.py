@@ -1,16 +1,18 @@
-"""How a known step becomes known: one that is followed, and counts the same as the one before."""
+"""How passes, clipping and steps become known: followed twice, they have counted the same."""
 
 from __future__ import annotations
 
 import weakref
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
 
 from onewafer.pytorch.lowering import Origin
 from onewafer.pytorch.training.known import (
+    Deed,
     KnownModule,
+    KnownPass,
     KnownStep,
     LossLook,
     OptimizerLook,
@@ -23,16 +25,15 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from onewafer.execution import Tally
-    from onewafer.pytorch.captured import Capture
     from onewafer.pytorch.guarded import GuardedCall
-    from onewafer.pytorch.host_work import HostLedger
     from onewafer.pytorch.training.calls import Gradients, LossOfCall, TakenLoss, TrainingCall
+    from onewafer.pytorch.training.known import Rows
     from onewafer.pytorch.training.optimizers import Optimizers
     from onewafer.pytorch.training.programs import TrainingProgram
     from onewafer.pytorch.training.repeats import Repeats
 
-_MOST_STEPS = 8
-"""Steps of one module that are known: with other numbers of rows, for instance."""
+_MOST = 8
+"""Passes or steps of one module that are known: with other numbers of rows, for instance."""
 
 
 @dataclass(slots=True, eq=False)
@@ -48,50 +49,56 @@ class _Origin:
 
 @dataclass(slots=True, eq=False)
 class _Followed:
-    """A step that is followed."""
+    """A pass that is followed."""
 
     call: TrainingCall
     leaves: Sequence[object]
     """The arguments of its graph."""
     before: Mapping[TrainingProgram, Tally]
-    num_host_calls: int
+    num_refused: int
     version: int
-    """The state of repeated steps when it began."""
+    """The state of what is repeated when it began."""
     origin: _Origin | None = None
     look: LossLook | None = None
     taken: TakenLoss | None = None
-    seeded: int = 0
-    flop: int = 0
-    tallies: list[tuple[str, Tally]] = field(default_factory=list[tuple[str, "Tally"]])
-    last: Tally | None = None
 
-    @property
-    def summary(self) -> object:
-        """What is the same for two steps that count the same."""
-        return self.look, self.seeded, self.flop, (*self.tallies,)
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """The moment before gradients are clipped or a step is taken on some programs."""
+
+    rows: Rows
+    tallies: tuple[Tally, ...]
+    num_refused: int
 
 
 class Following:
-    """The step of a session that is followed."""
+    """What a session follows until it is known: passes, clipping, steps."""
 
-    def __init__(self, host: HostLedger, repeats: Repeats, optimizers: Optimizers) -> None:
-        """Take where work of the host is counted, and what repeats the steps that are known."""
-        self._host, self._repeats, self._optimizers = host, repeats, optimizers
-        self._summaries: weakref.WeakKeyDictionary[Capture, object] = weakref.WeakKeyDictionary()
-        """What the last step with a capture has counted."""
+    def __init__(self, repeats: Repeats, optimizers: Optimizers) -> None:
+        """Take what repeats what is known, and the optimizers that there are."""
+        self._repeats, self._optimizers = repeats, optimizers
+        self.num_refused = 0
+        """How often the wafer has left something to the host."""
+        self._summaries: weakref.WeakKeyDictionary[object, dict[object, object]] = (
+            weakref.WeakKeyDictionary()
+        )
+        """What the last passes with a capture, or the last steps of an optimizer, have counted."""
         self._followed: _Followed | None = None
+
+    # --- passes ----------------------------------------------------------------------------------
 
     @property
     def _current(self) -> _Followed | None:
-        """The step that is followed, unless something else has come between."""
+        """The pass that is followed, unless something else has come between."""
         followed = self._followed
         return followed if followed and followed.version == self._repeats.version else None
 
     def watch(self, call: TrainingCall, leaves: Sequence[object]) -> None:
-        """Look at a step that begins with a call, whose graph has these arguments."""
+        """Look at a pass that begins with a call, whose graph has these arguments."""
         before = {program: program.loaded.tally() for program in call.trained.programs}
         version = self._repeats.version
-        self._followed = _Followed(call, leaves, before, self._host.num_calls, version)
+        self._followed = _Followed(call, leaves, before, self.num_refused, version)
 
     def note_call(
         self,
@@ -118,65 +125,43 @@ class Following:
             return
         followed.look, followed.taken = look, taken.taken
 
-    def note_backward(self, call: TrainingCall, gradients: Gradients, count: int) -> None:
-        """Note a backward pass of a call."""
-        followed = self._current
-        if followed is None:
+    def note_backward(
+        self, call: TrainingCall, gradients: Gradients, count: int, *, adds: bool
+    ) -> None:
+        """Note the backward pass of a call: the host has computed so many FLOP.
+
+        It `adds` to gradients that are on the wafer, or begins anew.
+        """
+        followed, self._followed = self._current, None
+        if followed is None or followed.origin is None or followed.call is not call:
             return
+        program, origin = call.program, followed.origin
+        owner = self._repeats.known.get(origin.module)
+        if program is None or program not in followed.before or (owner and owner.is_over):
+            return
+        if owner is not None:
+            owner.note(program)
+        tally = program.loaded.tally().since(followed.before[program])
         pairs = zip(call.places, gradients, strict=True)
         seeded = [name for name, gradient in pairs if gradient is not None]
-        origin = followed.origin
-        is_first = followed.call is call and not followed.tallies
-        if not is_first or origin is None or len(seeded) != 1 or seeded[0] not in origin.names:
-            self._followed = None
+        is_seen = len(seeded) == 1 and seeded[0] in origin.names and count > 0
+        if not is_seen or not self._is_alone(tally, followed.num_refused):
             return
-        followed.seeded, followed.flop = origin.names.index(seeded[0]), count
-        self._note(followed, "backward")
+        key, index = call.call.capture, origin.names.index(seeded[0])
+        if self._is_second(key, adds, (followed.look, index, count, tally)):
+            deeds = {adds: Deed(((program, tally),))}
+            self._learn_pass(followed, origin, deeds, seeded=index, flop=count)
 
-    def note_clip(self, name: str, programs: Sequence[TrainingProgram]) -> None:
-        """Note that gradients of some programs have been clipped by a function."""
-        followed = self._current
-        if followed is not None and followed.tallies and [*programs] == [followed.call.program]:
-            self._note(followed, name)
-        else:
-            self._followed = None
-
-    def note_step(
-        self, optimizer: torch.optim.Optimizer, programs: Sequence[TrainingProgram]
+    def _learn_pass(
+        self,
+        followed: _Followed,
+        origin: _Origin,
+        deeds: dict[bool, Deed],
+        *,
+        seeded: int,
+        flop: int,
     ) -> None:
-        """Note a step of an optimizer, which may be the second one that counts the same."""
-        followed, self._followed = self._current, None
-        if followed is None or followed.origin is None or not followed.tallies:
-            return
-        program = followed.call.program
-        owner = self._repeats.known.get(followed.origin.module)
-        if owner is not None and program is not None:
-            owner.note(program)
-        if [*programs] != [program] or not followed.flop or (owner and owner.is_over):
-            return
-        self._note(followed, "step")
-        has_sent = any(tally.has_sent_parameters for _, tally in followed.tallies)
-        if has_sent or self._host.num_calls != followed.num_host_calls:
-            return
-        capture, summary = followed.call.call.capture, followed.summary
-        if self._summaries.get(capture) == summary:
-            self._learn(followed, followed.origin, optimizer)
-        self._summaries[capture] = summary
-
-    def _note(self, followed: _Followed, name: str) -> None:
-        """Note what a part of a step has counted."""
-        program = followed.call.program
-        before = None if program is None else followed.last or followed.before.get(program)
-        if program is None or before is None:
-            self._followed = None
-            return
-        followed.last = program.loaded.tally()
-        followed.tallies.append((name, followed.last.since(before)))
-
-    def _learn(
-        self, followed: _Followed, origin: _Origin, optimizer: torch.optim.Optimizer
-    ) -> None:
-        """Let the next steps like one be repeated, if all that it depends on can be seen."""
+        """Let the next passes like one be repeated, if all that it depends on can be seen."""
         call, program, module = followed.call, followed.call.program, origin.module
         assert program is not None, "it has counted"  # invariant
         bound = call.call
@@ -188,37 +173,98 @@ class Following:
         depends = any(external.origin > Origin.PARAMETER for external in externals)
         if depends or sources is None or not {*call.wanted} <= bound.parameters.keys():
             return
-        guards = origin.guarded.guards_of(
-            {"module": module, "args": origin.args, "kwargs": origin.kwargs}
-        )
+        with torch.enable_grad():  # as it was in the call; now the backward pass runs
+            guards = origin.guarded.guards_of(
+                {"module": module, "args": origin.args, "kwargs": origin.kwargs}
+            )
         if guards is None:
             return
         trained = {n: tensor for n, tensor in bound.parameters.items() if n in program.by_name}
         owner = self._repeats.known.get(module)
         if owner is None:
             owner = KnownModule(module, [write.buffer for write in bound.written])
-        known = KnownStep(
+        known = KnownPass(
             guards=guards,
             trained=call.trained,
             program=program,
             capture=bound.capture,
             compute=call.compute_graph,
             sources=sources,
-            seeded=followed.seeded,
+            seeded=seeded,
             names=origin.names,
             look=followed.look,
             taken=followed.taken,
             cuts=find_cuts(trained),
-            flop=followed.flop,
-            optimizer=OptimizerLook.of(optimizer),
+            flop=flop,
             version=self._optimizers.version,
-            tallies=(*followed.tallies,),
             rows=call.num_rows,
+            deeds=deeds,
         )
-        others = [one for one in owner.steps if one.capture is not known.capture]
-        owner.steps = [*others[1 - _MOST_STEPS :], known]
+        for other in owner.passes:
+            if other.goes_as(known):
+                known.deeds = {**other.deeds, **known.deeds}
+        others = [one for one in owner.passes if one.capture is not known.capture]
+        owner.passes = [*others[1 - _MOST :], known]
         owner.note(program)
         self._repeats.known[module] = owner
+
+    # --- clipping, and steps ---------------------------------------------------------------------
+
+    def begin(self, programs: Iterable[TrainingProgram]) -> Event:
+        """Look at what comes next: clipping of gradients of programs, or a step of parameters."""
+        rows = (*((program, program.rows_since_step) for program in programs),)
+        tallies = (*(program.loaded.tally() for program, _ in rows),)
+        return Event(rows, tallies, self.num_refused)
+
+    def note_clip(self, name: str, event: Event) -> None:
+        """Note that all gradients of some programs have been clipped by a function."""
+        deed, owner = self._deed(event), self._repeats.owner_of(event.rows)
+        if deed is None or not event.rows:
+            return
+        key = name, event.rows
+        if self._is_second(event.rows[0][0], key, deed.tallies) and owner is not None:
+            owner.clips = {**dict([*owner.clips.items()][1 - _MOST :]), key: deed}
+
+    def note_step(
+        self,
+        optimizer: torch.optim.Optimizer,
+        event: Event,
+        parameters: Iterable[torch.nn.Parameter],
+    ) -> None:
+        """Note a step of an optimizer, which has changed these parameters on the wafer."""
+        deed, owner = self._deed(event), self._repeats.owner_of(event.rows)
+        for program, _ in event.rows:
+            self._repeats.note(program)
+        if deed is None or not self._is_second(optimizer, event.rows, deed.tallies):
+            return
+        if owner is None:
+            return
+        deed.is_step = any(rows for _, rows in event.rows)
+        known = KnownStep(OptimizerLook.of(optimizer), event.rows, (*parameters,), deed)
+        others = [one for one in owner.steps if not known.takes_place_of(one)]
+        owner.steps = [*others[1 - _MOST :], known]
+
+    def _deed(self, event: Event) -> Deed | None:
+        """Return what has been done since an event began; None: it cannot be repeated."""
+        found = [
+            (program, program.loaded.tally().since(before))
+            for (program, _), before in zip(event.rows, event.tallies, strict=True)
+        ]
+        is_alone = all(self._is_alone(tally, event.num_refused) for _, tally in found)
+        return Deed((*found,)) if is_alone else None
+
+    def _is_alone(self, tally: Tally, num_refused: int) -> bool:
+        """Tell whether nothing was sent, and the wafer has refused nothing."""
+        return not tally.has_sent_parameters and self.num_refused == num_refused
+
+    def _is_second(self, of: object, key: object, summary: object) -> bool:
+        """Tell whether something has counted the same the last time, too."""
+        summaries = self._summaries.setdefault(of, {})
+        is_second = summaries.get(key) == summary
+        if len(summaries) > _MOST:
+            summaries.clear()
+        summaries[key] = summary
+        return is_second
 
 
 def _sources(leaves: Sequence[object], origin: _Origin) -> tuple[Source, ...] | None:

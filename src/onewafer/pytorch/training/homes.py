@@ -32,7 +32,7 @@ class Home:
         known, found = self.gradient, parameter.grad
         if known is None or found is None:
             return False
-        return _version(known) == self.version and torch.equal(known, found)
+        return version_of(known) == self.version and torch.equal(known, found)
 
 
 class Homes:
@@ -49,7 +49,7 @@ class Homes:
         gradient: torch.Tensor | None = None,
     ) -> None:
         """Note that a program has given the gradient of a parameter."""
-        version = 0 if gradient is None else _version(gradient)
+        version = 0 if gradient is None else version_of(gradient)
         self._homes[parameter] = Home(program, cut, gradient, version)
 
     def find(self, parameter: torch.Tensor) -> Home | None:
@@ -57,5 +57,16 @@ class Homes:
         return self._homes.get(parameter)
 
 
-def _version(tensor: torch.Tensor) -> int:
+def has_hooks(parameter: torch.Tensor) -> bool:
+    """Tell whether something else sees, or changes, the gradient of a parameter."""
+    return bool(parameter._backward_hooks or parameter._post_accumulate_grad_hooks)  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]  # no public names
+
+
+def changes_gradient(parameter: torch.Tensor) -> bool:
+    """Tell whether something else may give another gradient in place of that of a parameter."""
+    return bool(parameter._backward_hooks)  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]  # no public name
+
+
+def version_of(tensor: torch.Tensor) -> int:
+    """Return how often the elements of a tensor have been changed."""
     return tensor._version  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]  # no public name

@@ -115,28 +115,31 @@ class KnownModule:
         self._copies = [_Copy(tensor) for tensor in tensors if id(tensor) not in changed]
         self._num_sent = -1
         """Tensors that its program had been sent when the copies were made."""
+        self.passes: list[KnownPass] = []
+        self.clips: dict[tuple[str, Rows], Deed] = {}
+        """Clipping by a function, of the gradients of such passes."""
         self.steps: list[KnownStep] = []
         self.hits = self.misses = 0
-        """Steps that were repeated to their end, and those that went on otherwise."""
+        """Passes that were repeated to their end, and those that went on otherwise."""
         self.is_over = False
-        """Whether its steps go on otherwise too often: all of them are followed."""
+        """Whether its passes go on otherwise too often: all of them are followed."""
 
     def find(
         self, module: torch.nn.Module, args: tuple[object, ...], kwargs: Mapping[str, object]
-    ) -> KnownStep | None:
-        """Return the step that begins with a call; None: it has to be followed."""
-        if not self.steps:
+    ) -> KnownPass | None:
+        """Return the pass that begins with a call; None: it has to be followed."""
+        if not self.passes:
             return None
         arguments = {"module": module, "args": args, "kwargs": kwargs}
-        for step in self.steps:
-            if step.guards.hold(arguments):
+        for known in self.passes:
+            if known.guards.hold(arguments):
                 break
         else:
             return None
         for part in self._parts:
             if not part.is_same():
                 return None
-        return step if self._is_on_wafer(step.program) else None
+        return known if self._is_on_wafer(known.program) else None
 
     def _is_on_wafer(self, program: TrainingProgram) -> bool:
         """Tell whether the program has the parameters that the module has now."""
@@ -144,11 +147,22 @@ class KnownModule:
             return False
         return all([copy.is_same() for copy in self._copies])  # noqa: C419  # it takes less time
 
+    def has(self, program: TrainingProgram | None) -> bool:
+        """Tell whether passes of a program are known."""
+        return any(known.program is program for known in self.passes)
+
     def note(self, program: TrainingProgram) -> None:
         """Note that the program has the parameters of now."""
         for copy in self._copies:
             copy.take()
         self._num_sent = program.loaded.record.num_sent
+
+    def note_stepped(self, parameters: Iterable[torch.Tensor]) -> None:
+        """Note what a step has made of some parameters, on the wafer, too."""
+        stepped = {*map(id, parameters)}
+        for copy in self._copies:
+            if id(copy.tensor) in stepped:
+                copy.take()
 
     def copy_of(self, parameter: torch.Tensor) -> torch.Tensor:
         """Return a parameter as it was noted last."""
@@ -277,8 +291,24 @@ class Source:
 
 
 @dataclass(slots=True, eq=False)
-class KnownStep:
-    """A step that was followed: what it counts, and what must be the same for another one."""
+class Deed:
+    """Something that was followed, and that is done again: a pass, clipping, a step."""
+
+    tallies: tuple[tuple[TrainingProgram, Tally], ...]
+    """What it counts on each program."""
+    is_step: bool = False
+    count: int = field(default=0)
+    """How often it was done without being accounted for yet."""
+
+    @property
+    def cycles(self) -> int:
+        """The cycles that it takes on all programs."""
+        return sum(tally.numbers["elapsed_cycles"] for _, tally in self.tallies)
+
+
+@dataclass(slots=True, eq=False)
+class KnownPass:
+    """A call, its loss and its backward pass, and what must be the same for others like it."""
 
     guards: Guards
     trained: Programs
@@ -299,23 +329,39 @@ class KnownStep:
     """The pieces of the parameters that get gradients."""
     flop: int
     """What the host computes in the backward pass."""
-    optimizer: OptimizerLook
     version: int
     """The version of the optimizers that there were."""
-    tallies: tuple[tuple[str, Tally], ...]
-    """What counts what: the passes, clipping, the step."""
     rows: int
-    count: int = field(default=0)
-    """Steps that are not accounted for yet."""
+    deeds: dict[bool, Deed]
+    """By whether gradients are added to those that are on the wafer."""
 
-    @property
-    def clips(self) -> tuple[str, ...]:
-        """The functions that clip gradients, in their order."""
-        return tuple(name for name, _ in self.tallies[1:-1])
+    def goes_as(self, other: KnownPass) -> bool:
+        """Tell whether another pass is the same, but perhaps for what it adds to."""
+        if self.capture is not other.capture or self.program is not other.program:
+            return False
+        mine, others = (
+            (one.seeded, one.look, one.flop, one.version, one.rows) for one in (self, other)
+        )
+        return mine == others
 
-    def parameters(self) -> Iterable[torch.Tensor]:
-        """Return the parameters that get gradients."""
-        return self.cuts.keys()
+
+Rows = tuple[tuple["TrainingProgram", int], ...]
+"""Programs, and the rows of the passes of each since its last step."""
+
+
+@dataclass(slots=True, eq=False)
+class KnownStep:
+    """A step of an optimizer."""
+
+    optimizer: OptimizerLook
+    rows: Rows
+    parameters: tuple[torch.Tensor, ...]
+    """Those that it changes on the wafer."""
+    deed: Deed
+
+    def takes_place_of(self, other: KnownStep) -> bool:
+        """Tell whether another step is one of the same optimizer after as many rows."""
+        return self.optimizer.state is other.optimizer.state and self.rows == other.rows
 
 
 def leaves_of(args: tuple[object, ...], kwargs: Mapping[str, object]) -> Sequence[object]:

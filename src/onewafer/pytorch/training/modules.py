@@ -188,7 +188,7 @@ class TrainedModule:
         cuts = find_cuts(bound)
         for parameter, cut in cuts.items():
             self._homes.note(parameter, program, cut)
-        if program.plan.step is not None and not bound.keys() <= {*names_of(cuts.values())}:
+        if program.plan.steps and not bound.keys() <= {*names_of(cuts.values())}:
             program.loaded.note_on_host("stepping parameters that weights are computed from")
 
     def inference_program(self, captured: Capture) -> ModuleProgram | None:
@@ -216,13 +216,13 @@ class TrainedModule:
     ) -> _Key:
         return call.wanted, loss, seeded, *self._stepped(call)
 
-    def _stepped(self, call: TrainingCall) -> Step:
-        """Return the step of the optimizer that has the parameters of a call, and its groups."""
-        if call.step is None:
+    def _stepped(self, call: TrainingCall) -> tuple[Step, ...]:
+        """Return the steps of the optimizers that have the parameters of a call."""
+        if call.steps is None:
             bound = {n: tensor for n, tensor in call.call.parameters.items() if n in call.wanted}
             cuts = find_cuts(bound)
-            call.step = self._optimizers.find({id(leaf): cut for leaf, cut in cuts.items()})
-        return call.step
+            call.steps = self._optimizers.find({id(leaf): cut for leaf, cut in cuts.items()})
+        return call.steps
 
     def _find(self, plan: Plan) -> tuple[Gradients, Placed]:
         if plan not in self._placed:
@@ -241,8 +241,7 @@ class TrainedModule:
     def _plan(
         self, call: TrainingCall, loss: Loss | None, seeded: tuple[str, ...] | None = None
     ) -> Plan:
-        step, groups = self._stepped(call)
-        graph = call.call.graph
+        steps, graph = self._stepped(call), call.call.graph
         needs_all = graph.joins_rows or (loss is not None and loss.needs_all_rows)
         rows = self._choose_rows(graph, is_exact=needs_all)
         if loss is not None:
@@ -252,7 +251,7 @@ class TrainedModule:
         inputs = {tensor.name for tensor in graph.inputs}
         factors = (one.name for one in call.call.capture.drawn if one.is_factor)
         drawn = (*(name for name in factors if name in inputs),)
-        plan = Plan(with_samples(graph, rows), call.wanted, loss, step, groups, seeded, drawn)
+        plan = Plan(with_samples(graph, rows), call.wanted, loss, steps, seeded, drawn)
         more = (known for known in self._programs if known.gives_more_than(plan))
         return max(more, key=lambda known: len(known.wanted), default=plan)
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from onewafer.pytorch.training.pieces import Cut
 
     Options = Mapping[str, Any]
-    Step = tuple[type[StepOperation] | None, tuple[tuple[str, ...], ...]]
+    Step = tuple[type[StepOperation], tuple[tuple[str, ...], ...]]
     """A step, and the parameters that it is for, by groups."""
 
 _STATE_OF_SGD = {MOMENTS: "momentum_buffer"}
@@ -117,18 +117,23 @@ class Optimizers:
 
     def note(self, optimizer: torch.optim.Optimizer) -> None:
         """Note an optimizer that there is."""
-        if self._known and self._known[-1]() is optimizer:
+        before = [known() for known in self._known]
+        if before and before[-1] is optimizer:
             return
-        self.version += 1
-        self._known = [known for known in self._known if known() not in (None, optimizer)]
+        own, is_known = _parameters_of(optimizer), optimizer in before
+        later = before[before.index(optimizer) + 1 :] if is_known else []
+        if not is_known or any(one and own & _parameters_of(one) for one in later):
+            self.version += 1  # else those that take turns have other parameters
+        self._known = [weakref.ref(one) for one in before if one not in (None, optimizer)]
         self._known.append(weakref.ref(optimizer))
 
-    def find(self, cuts: Mapping[int, Cut]) -> Step:
-        """Return the step of the optimizer that has most of some parameters, and its groups.
+    def find(self, cuts: Mapping[int, Cut]) -> tuple[Step, ...]:
+        """Return the steps of optimizers that the wafer can take of some parameters.
 
-        `cuts` are as in `read_groups`. None: the wafer can take no step of any.
+        That of the optimizer that has most of them is first, then come those of others. `cuts` are
+        as in `read_groups`.
         """
-        best: tuple[Stepped, ...] = ()
+        able: list[tuple[Stepped, ...]] = []
         for known in reversed(self._known):
             optimizer = known()
             if optimizer is None:
@@ -137,10 +142,20 @@ class Optimizers:
                 groups = read_groups(optimizer, cuts)
             except UnsupportedOperationError:
                 continue
-            best = max(best, groups, key=_count_parameters)
-        if not best:
-            return None, ()
-        return best[0].options.step, tuple(group.names for group in best)
+            able.append(groups)
+        found: list[Step] = []
+        taken: set[str] = set()
+        for groups in sorted(able, key=_count_parameters, reverse=True):  # the latest one is first
+            names = {name for group in groups for name in group.names}
+            if groups and taken.isdisjoint(names):
+                taken |= names
+                found.append((groups[0].options.step, tuple(group.names for group in groups)))
+        return (*found,)
+
+
+def _parameters_of(optimizer: torch.optim.Optimizer) -> set[int]:
+    groups = cast("Sequence[dict[str, Any]]", optimizer.param_groups)
+    return {id(parameter) for group in groups for parameter in group["params"]}
 
 
 def _count_parameters(groups: Iterable[Stepped]) -> int:

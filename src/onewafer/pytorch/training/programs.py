@@ -26,9 +26,8 @@ from onewafer.mesh import (
     NORM,
     SCALE,
     SQUARES_OF_GRADIENTS,
-    STEP_NUMBERS,
-    UPDATE,
     moment_of,
+    names_of_update,
 )
 from onewafer.pytorch.arrays import to_numpy
 from onewafer.pytorch.programs import count_samples, cut_into_buckets
@@ -41,9 +40,9 @@ if TYPE_CHECKING:
     from onewafer.execution import Arrays, Launched, ResidentProgram
     from onewafer.graph import Gradients, Graph
     from onewafer.mesh import Launch
-    from onewafer.mesh.optimizers import StepOperation
     from onewafer.pytorch.captured import CapturedCall
     from onewafer.pytorch.training.losses import Loss
+    from onewafer.pytorch.training.optimizers import Step
 
     Array = NDArray[Any]
     HostValues = Callable[[int, int], Arrays]
@@ -60,9 +59,8 @@ class Plan:
     """Parameters and inputs whose gradients it gives."""
     loss: Loss | None = None
     """The loss that gradients come from; None: those of the outputs are given."""
-    step: type[StepOperation] | None = None
-    groups: tuple[tuple[str, ...], ...] = ()
-    """Parameters that the step is for, by the groups of the optimizer."""
+    steps: tuple[Step, ...] = ()
+    """The steps of optimizers, each with its parameters."""
     seeded: tuple[str, ...] = ()
     """Outputs whose gradients are given; none with a loss."""
     drawn: tuple[str, ...] = ()
@@ -76,7 +74,7 @@ class Plan:
     @property
     def trained(self) -> Trained:
         """What its graph does not say."""
-        return Trained(len(self.graph.operations), self.step, self.groups)
+        return Trained(len(self.graph.operations), self.steps)
 
     @property
     def evaluated(self) -> Graph:
@@ -131,14 +129,14 @@ class TrainingProgram:
 
     def _note_beginning(self) -> None:
         """Note that what an optimizer keeps begins with 0."""
-        arenas = () if self.plan.step is None else self.plan.step.arenas
         shapes = {tensor.name: tensor.shape for tensor in self.plan.graph.parameters}
         self.loaded.adopt(
             {
                 moment_of(name, arena): np.zeros(shapes[name], np.float32)
-                for group in self.plan.groups
+                for step, groups in self.plan.steps
+                for group in groups
                 for name in group
-                for arena in arenas
+                for arena in step.arenas
             }
         )
 
@@ -231,9 +229,12 @@ class TrainingProgram:
         call: CapturedCall,
         seeds: Sequence[Arrays],
         *,
+        adds: bool = False,
         flop: int | None = None,
     ) -> Arrays:
         """Launch the backward pass; return gradients by their names in the graph.
+
+        If it `adds`, those of parameters are sums with the ones that are on the wafer.
 
         There are seeds for each part of the call, the last of which may have its activations on the
         wafer; the forward pass of the others is launched again. `flop` is what the host has
@@ -241,7 +242,8 @@ class TrainingProgram:
         """
         is_held = self.holds(holder)
         self._holder = None  # its activations make room for gradients
-        launches = [self._launch(CLEAR, dict)] if CLEAR in self._entries else []
+        clears = CLEAR in self._entries and not adds
+        launches = [self._launch(CLEAR, dict)] if clears else []
         found: list[Arrays] = []
         parts = call.split()
         for part, given in reversed([*zip(parts, seeds, strict=True)]):
@@ -292,11 +294,15 @@ class TrainingProgram:
         """Whether it has entries that clip its gradients."""
         return NORM in self._entries
 
-    def update(self, numbers: Array) -> Arrays:
-        """Launch the step; return parameters and what is kept of them."""
-        launched = self._launch(UPDATE, lambda: {STEP_NUMBERS: numbers})
-        rows, self._rows_since_step = max(1, self._rows_since_step), 0
+    def update(self, index: int, numbers: Array) -> Arrays:
+        """Launch the step with an index in the plan; return parameters and what is kept of them."""
+        entry, name = names_of_update(index)
+        launched = self._launch(entry, lambda: {name: numbers})
+        is_first, rows = self._rows_since_step > 0, max(1, self._rows_since_step)
+        self._rows_since_step = 0
         self.loaded.count_call(Phase.UPDATE, [launched], rows=rows, flop=0)
+        if not is_first:  # that of another optimizer, after the same passes
+            return launched.outputs
         self._steps += 1
         rate = self._rate(rows)
         self.loaded.stage = f"step {self._steps + 1:,}{self._loss}{rate}"
@@ -318,9 +324,17 @@ class TrainingProgram:
             self._loss = f", loss {loss:.4g}"
         return f"step {self._steps + steps:,}{self._loss}{self._rate_of(rows, cycles)}"
 
-    def note_rows(self, rows: int) -> None:
-        """Note the rows of a backward pass that was accounted for with others."""
-        self._rows_since_step += rows
+    @property
+    def rows_since_step(self) -> int:
+        """The rows of the backward passes since the last step."""
+        return self._rows_since_step
+
+    def note_rows(self, rows: int, *, is_stepped: bool = False) -> None:
+        """Note the rows of backward passes that were accounted for with others.
+
+        They come after a step that was, too, if it `is_stepped`.
+        """
+        self._rows_since_step = rows + (0 if is_stepped else self._rows_since_step)
 
     def _rate(self, rows: int) -> str:
         """Return how fast the wafer has taken the step that ends, for a progress line."""

@@ -1,12 +1,13 @@
 """Steps like ones before: PyTorch computes them alone, and they are accounted for together.
 
 Where the host has the values, following a step of a small model takes longer than the step. Hence
-steps that count the same twice are known: call, loss, backward pass, clipping, step of the
-optimizer. The next ones like them are only recognised, stage by stage, and counted. What is seen
-of the wafer meanwhile is what it would be if all of them had been followed: whoever asks, or goes
-on otherwise in the middle of a step, has them accounted for first (`settle`).
+what counts the same twice is known: a pass (call, loss, backward pass), clipping, a step of an
+optimizer. The next ones like them are only recognised and counted. What is seen of the wafer
+meanwhile is what it would be if all of them had been followed: whoever asks, or goes on otherwise
+in the middle of a pass, has them accounted for first (`settle`).
 
-    call → COMPARED (loss taken) → DIFFERENTIATED → (clipped) → stepped, and counted
+    call → COMPARED (loss taken) → DIFFERENTIATED, and counted, with gradients that are held
+    → other passes, which add to these or not → clipped, and counted → stepped, and counted
 """
 
 from __future__ import annotations
@@ -25,8 +26,11 @@ from onewafer.pytorch import flop
 from onewafer.pytorch.call_checks import are_observed
 from onewafer.pytorch.host_work import HostWork
 from onewafer.pytorch.training.calls import TrainingCall
+from onewafer.pytorch.training.held import Held
+from onewafer.pytorch.training.homes import changes_gradient, has_hooks, version_of
 from onewafer.pytorch.training.known import (
     KnownModule,
+    KnownPass,
     KnownStep,
     leaves_of,
     target_of,
@@ -35,15 +39,16 @@ from onewafer.pytorch.training.known import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from onewafer.execution import Tally
     from onewafer.pytorch.host_work import HostLedger
-    from onewafer.pytorch.training.calls import TakenLoss
+    from onewafer.pytorch.training.calls import Gradients, TakenLoss
     from onewafer.pytorch.training.homes import Homes
+    from onewafer.pytorch.training.known import Deed, Rows
     from onewafer.pytorch.training.optimizers import Optimizers
+    from onewafer.pytorch.training.programs import TrainingProgram
 
     Compute = Callable[..., object]
 
-    KnownCall = tuple[KnownModule, KnownStep]
+    KnownCall = tuple[KnownModule, KnownPass]
     Args = tuple[object, ...]
     Kwargs = dict[str, object]
 
@@ -76,25 +81,31 @@ class Follower(Protocol):
         """Go on after a loss of such a call."""
         ...
 
+    def resume_backward(
+        self, call: TrainingCall, gradients: Gradients, *, adds: bool, flop: int
+    ) -> None:
+        """Go on after a backward pass of such a call, in which the host has computed these FLOP."""
+        ...
+
 
 class Stage(IntEnum):
-    """How far a step is."""
+    """How far a pass is."""
 
     CALLED = 0
     COMPARED = 1
     DIFFERENTIATED = 2
 
 
-def _no_zeros() -> Mapping[torch.Tensor, tuple[torch.Tensor, int]]:
+def _none() -> Mapping[torch.Tensor, tuple[torch.Tensor, int]]:
     return {}
 
 
 @dataclass(slots=True, eq=False)
 class _Repeat:
-    """A step that is recognised so far."""
+    """A pass that is recognised so far."""
 
     owner: KnownModule
-    known: KnownStep
+    known: KnownPass
     leaves: Sequence[object]
     """What the call's arguments are made of."""
     state: torch.Tensor | None
@@ -106,56 +117,56 @@ class _Repeat:
     stage: Stage = Stage.CALLED
     version: int = 0
     """The version of the result that the loss is taken of."""
+    shape: tuple[int, ...] = ()
+    """Its shape."""
     target: torch.Tensor | None = None
     loss: weakref.ref[torch.Tensor] | None = None
-    zeros: Mapping[torch.Tensor, tuple[torch.Tensor, int]] = field(default_factory=_no_zeros)
-    """Parameters with their gradients before the backward pass that were 0, and the versions."""
-    gradients: Sequence[tuple[torch.Tensor, torch.Tensor, int]] = ()
-    """Parameters with their clipped gradients, and the versions of these."""
-    num_clips: int = 0
+    before: Mapping[torch.Tensor, tuple[torch.Tensor, int]] = field(default_factory=_none)
+    """Parameters with the gradients that the backward pass adds to, and the versions of these."""
+    adds: bool = False
+    """Whether they are those of passes before, which are on the wafer; else they are 0."""
 
     def seeded(self) -> torch.Tensor | None:
         """Return the result that the loss is taken of, if it is still there."""
         name = self.known.names[self.known.seeded]
         return None if name is None else self.results[name]()
 
-    def has_gone_back(self) -> bool:
-        """Tell whether the backward pass is over, and has given all gradients anew."""
-        is_next = self.stage is (Stage.COMPARED if self.known.look else Stage.CALLED)
-        if is_next and self.work.flop == self.known.flop:
-            self.stage = Stage.DIFFERENTIATED
-        if self.stage is not Stage.DIFFERENTIATED:
-            return False
-        if not self.num_clips:
-            return all([self.is_own(parameter) for parameter in self.known.cuts])  # noqa: C419  # it takes less time
-        return all(
-            p.grad is gradient and version == _version(gradient)
-            for p, gradient, version in self.gradients
-        )
+    @property
+    def is_next_to_go_back(self) -> bool:
+        """Whether a backward pass comes next."""
+        return self.stage is (Stage.COMPARED if self.known.look else Stage.CALLED)
 
-    def note_zeros(self) -> None:
-        """Note the gradients that are 0, just before the backward pass adds its own to them."""
+    def has_gone_back(self) -> bool:
+        """Tell whether the backward pass is over, and has given all gradients as it should."""
+        if self.is_next_to_go_back and self.work.flop == self.known.flop:
+            self.stage = Stage.DIFFERENTIATED
+        if self.stage is not Stage.DIFFERENTIATED or self.adds not in self.known.deeds:
+            return False
+        return all([self.is_own(parameter) for parameter in self.known.cuts])  # noqa: C419  # it takes less time
+
+    def note_before(self, held: Held | None) -> None:
+        """Note the gradients that there are, just before the backward pass adds its own to them."""
         found = {p: p.grad for p in self.known.cuts if p.grad is not None}
-        if found:
-            self.zeros = {p: (g, _version(g)) for p, g in found.items() if _is_zero(g)}
+        if not found:
+            return
+        is_all = len(found) == len(self.known.cuts)
+        self.adds = is_all and held is not None and held.has(found)
+        self.adds &= not any(map(has_hooks, found))
+        known = found if self.adds else {p: g for p, g in found.items() if _is_zero(g)}
+        self.before = {p: (g, version_of(g)) for p, g in known.items()}
 
     def is_own(self, parameter: torch.Tensor) -> bool:
         """Tell whether the gradient of a parameter is what the backward pass has given."""
-        gradient, zero = parameter.grad, self.zeros.get(parameter)
-        if gradient is None or gradient.requires_grad or _has_hooks(parameter):
+        gradient, before = parameter.grad, self.before.get(parameter)
+        if gradient is None or gradient.requires_grad or changes_gradient(parameter):
             return False
-        if zero is None:
-            return not _version(gradient)
-        return gradient is zero[0] and _version(gradient) == zero[1] + 1
-
-    def note_gradients(self) -> None:
-        """Note the gradients of now."""
-        found = ((p, p.grad) for p in self.known.cuts)
-        self.gradients = [(p, g, _version(g)) for p, g in found if g is not None]
+        if before is None:
+            return not version_of(gradient)
+        return gradient is before[0] and version_of(gradient) == before[1] + 1
 
 
 class Repeats:
-    """The steps of a session that are known."""
+    """The passes and steps of a session that are known."""
 
     def __init__(self, host: HostLedger, follower: Follower) -> None:
         """Take where work of the host is counted, and what follows steps."""
@@ -164,30 +175,48 @@ class Repeats:
             weakref.WeakKeyDictionary()
         )
         self.version = 0
-        """Another one after anything that would disturb a step that is followed."""
+        """Another one after anything that would disturb a pass that is followed."""
         self.num_repeated = 0
         """Steps that were not followed."""
         self._live: _Repeat | None = None
-        self._uncounted: list[tuple[KnownModule, KnownStep]] = []
+        self._held: dict[TrainingProgram, Held] = {}
+        """Gradients of passes that were not followed."""
+        self._uncounted: list[Deed] = []
         self._work = HostWork()
-        """What the host has done in backward passes of the step that is recognised."""
+        """What the host has done in backward passes of the pass that is recognised."""
+        self._clipped: tuple[Deed, Sequence[Held]] | None = None
+        self._stepped: KnownStep | None = None
+        """What is done now."""
+        self._loss: weakref.ref[torch.Tensor] | None = None
+        """The last loss."""
+        self._cycles = 0
+        """Those of what was repeated since the last step."""
         self._thread = threading.get_ident()
 
-    # --- recognising -----------------------------------------------------------------------------
+    # --- passes ----------------------------------------------------------------------------------
 
     def find(
         self, module: torch.nn.Module, args: tuple[object, ...], kwargs: dict[str, object]
     ) -> KnownCall | None:
-        """Return what is known of a call that begins a known step; None: it has to be followed."""
+        """Return what is known of a call that begins a known pass; None: it has to be followed."""
         owner = self.known.get(module)
         if owner is None or threading.get_ident() != self._thread:
             return None
         known = owner.find(module, args, kwargs)
         if known is None or known.version != self._follower.optimizers.version or are_observed():
             return None
-        if self._live is not None:
-            self.settle()  # it ends without having ended
-        return owner, known
+        self._end_pass()
+        return (owner, known) if self._expects_sum(owner, known) in known.deeds else None
+
+    def _expects_sum(self, owner: KnownModule, known: KnownPass) -> bool:
+        """Tell whether the backward pass of a call will add to gradients on the wafer."""
+        program, homes = known.program, self._follower.homes
+        held = self._held.get(program)
+        if held is None and program.rows_since_step:
+            held = Held.of_homes(owner, program, known.cuts, homes)
+            if held is not None:
+                self._held[program] = held
+        return held is not None and held.rows > 0 and held.has(known.cuts)
 
     def call(
         self, found: KnownCall, compute: Compute, call: tuple[torch.nn.Module, Args, Kwargs]
@@ -208,14 +237,14 @@ class Repeats:
         live = _Repeat(owner, known, leaves_of(args, kwargs), state, results, self._work)
         seeded = live.seeded()
         assert seeded is not None, "guards have seen what the result is"  # invariant
-        live.version = _version(seeded)
+        live.version, live.shape = version_of(seeded), seeded.shape
         self._live = live
         self.version += 1
         self._host.expect_backward(live.work)
         return result
 
     def is_of_live(self, tensor: torch.Tensor) -> bool:
-        """Tell whether a tensor is a result of a step that is being repeated."""
+        """Tell whether a tensor is a result of a pass that is being repeated."""
         live = self._live
         return live is not None and any(found() is tensor for found in live.results.values())
 
@@ -226,17 +255,20 @@ class Repeats:
         on_host: Callable[..., torch.Tensor],
         call: tuple[tuple[Any, ...], Mapping[str, Any]],
     ) -> torch.Tensor | None:
-        """Return a loss that follows in a known step; None: it has to be followed.
+        """Return a loss that follows in a known pass; None: it has to be followed.
 
-        `whole` is the tensor that the first argument of the `call` is, or is a view of.
+        One of each row, which the wafer never takes, is a part of the host's loss. `whole` is the
+        tensor that the first argument of the `call` is, or is a view of.
         """
         live, (args, options) = self._live, call
         if live is None or not self.is_of_live(whole):
             return None
         look = live.known.look
         is_next = live.stage is Stage.CALLED and torch.is_grad_enabled() and not live.work.flop
+        if is_next and look is None and options.get("reduction") == "none":
+            return on_host(*args, **options)  # the gradient of the result will be given
         is_known = is_next and look is not None and look.is_same(kind, args, options)
-        if not is_known or live.seeded() is not whole or _version(whole) != live.version:
+        if not is_known or live.seeded() is not whole or version_of(whole) != live.version:
             self.settle()
             return None
         value = on_host(*args, **options)
@@ -245,13 +277,13 @@ class Repeats:
         return value
 
     def go_back(self, tensor: torch.Tensor, on_host: Callable[[], None]) -> bool:
-        """Go back from a tensor, if that is all that is done next in a known step."""
+        """Go back from a tensor, if that is all that is done next in a known pass."""
         live = self._live
         if live is None:
             return False
         stage = live.stage
         if stage is not Stage.DIFFERENTIATED and not live.work.flop:
-            live.note_zeros()
+            live.note_before(self._held.get(live.known.program))
         first = live.loss if stage is Stage.COMPARED else None
         if stage is Stage.CALLED and live.known.look is None:
             first = live.results.get(live.known.names[live.known.seeded] or "")
@@ -265,100 +297,170 @@ class Repeats:
         live.work.flop = live.known.flop
         return True
 
-    def clip(self, name: str, parameters: Sequence[torch.Tensor]) -> bool:
-        """Tell whether gradients are clipped next in a known step; else it has to be followed."""
+    def _end_pass(self) -> None:
+        """Count the pass that is recognised, if it is over; else let it be followed from here."""
         live = self._live
         if live is None:
+            return
+        if not live.has_gone_back():
+            self.settle()
+            return
+        self._live = None
+        self._host.expect_backward(None)
+        live.owner.hits += 1
+        known, program = live.known, live.known.program
+        held = self._held.get(program)
+        if held is None:
+            held = self._held[program] = Held(live.owner, program, known.cuts)
+        held.cuts = known.cuts
+        held.unfollowed_rows += known.rows
+        held.note()
+        self._loss = live.loss or live.results.get(known.names[known.seeded] or "")
+        self._note(known.deeds[live.adds])
+
+    def _note(self, deed: Deed) -> None:
+        """Note that something known has been done."""
+        if not deed.count:
+            self._uncounted.append(deed)
+        deed.count += 1
+        self._cycles += deed.cycles
+
+    # --- clipping, and steps ---------------------------------------------------------------------
+
+    def owner_of(self, rows: Rows) -> KnownModule | None:
+        """Return a module with known passes of the first of some programs."""
+        program = rows[0][0] if rows else None
+        return next((owner for owner in self.known.values() if owner.has(program)), None)
+
+    def note(self, program: TrainingProgram) -> None:
+        """Note that a program has the parameters of now."""
+        for owner in self.known.values():
+            if owner.has(program):
+                owner.note(program)
+
+    def clip(self, name: str, parameters: Sequence[torch.Tensor]) -> bool:
+        """Tell whether gradients are clipped as it is known; else it has to be followed."""
+        self._end_pass()
+        if not self._held:
             return False
-        clips, index = live.known.clips, live.num_clips
-        own = {id(parameter) for parameter in live.known.cuts}
-        is_next = clips[index : index + 1] == (name,) and own == {*map(id, parameters)}
-        if is_next and live.has_gone_back():
-            return True
+        ids = {id(parameter) for parameter in parameters if parameter.grad is not None}
+        found = [held for held in self._held.values() if held.ids <= ids]
+        if found and sum(len(held.ids) for held in found) == len(ids):
+            rows = (*((held.program, held.rows) for held in found),)
+            deed = found[0].owner.clips.get((name, rows))
+            if deed is not None and all(held.has(held.cuts) for held in found):
+                self._clipped = deed, found
+                return True
         self.settle()
         return False
 
     def note_clipped(self) -> None:
         """Note that gradients have been clipped."""
-        live = self._live
-        assert live is not None, "`clip` has told so"  # invariant
-        live.num_clips += 1
-        live.note_gradients()
+        clipped, self._clipped = self._clipped, None
+        assert clipped is not None, "`clip` has told so"  # invariant
+        deed, found = clipped
+        for held in found:
+            held.note()
+        self._note(deed)
 
     def step(self, optimizer: torch.optim.Optimizer) -> bool:
-        """Tell whether an optimizer takes the step that ends a known one; else it is followed."""
-        live = self._live
-        if live is None:
+        """Tell whether an optimizer takes a known step; else it has to be followed."""
+        self._end_pass()
+        if not self._held:
             return False
-        known = live.known
-        is_next = live.num_clips == len(known.clips) and live.has_gone_back()
-        if is_next and known.optimizer.is_same(optimizer):
-            return True
+        for held in self._held.values():
+            for known in held.owner.steps:
+                if self._is_next(known) and known.optimizer.is_same(optimizer):
+                    self._stepped = known
+                    return True
         self.settle()
         return False
 
+    def _is_next(self, known: KnownStep) -> bool:
+        """Tell whether gradients are those that an optimizer takes a known step by."""
+        found = [self._held.get(program) for program, _ in known.rows]
+        of_steps = (rows for _, rows in known.rows)
+        pairs = zip(found, of_steps, strict=True)
+        if not all(held is not None and held.rows == rows for held, rows in pairs):
+            return False
+        for parameter in known.parameters:
+            if not any(held.has((parameter,)) for held in found if held is not None):
+                return False
+        return True
+
     def note_step(self) -> None:
         """Note that the step has been taken."""
-        live, self._live = self._live, None
-        assert live is not None, "`step` has told so"  # invariant
-        self._host.expect_backward(None)
-        live.owner.note(live.known.program)
-        live.owner.hits += 1
+        known, self._stepped = self._stepped, None
+        assert known is not None, "`step` has told so"  # invariant
+        rows = max(1, *(rows for _, rows in known.rows), 0)
+        for program, _ in known.rows:
+            held = self._held[program]
+            held.unfollowed_rows, held.is_stepped = 0, True
+            held.owner.note_stepped(known.parameters)
+        self._note(known.deed)
+        if not known.deed.is_step:  # that of another optimizer, after the same passes
+            return
         self.num_repeated += 1
-        if not live.known.count:
-            self._uncounted.append((live.owner, live.known))
-        live.known.count += 1
-        live.known.program.loaded.show_stage(lambda: self._describe(live))
+        program, cycles = known.rows[0][0], self._cycles
+        self._cycles = 0
+        program.loaded.show_stage(lambda: self._describe(program, rows, cycles))
 
-    def _describe(self, live: _Repeat) -> str:
+    def _describe(self, program: TrainingProgram, rows: int, cycles: int) -> str:
         """Return how far the loop is, for a progress line."""
-        known, value = live.known, live.seeded() if live.loss is None else live.loss()
-        alike = (one for _, one in self._uncounted if one.program is known.program)
-        cycles = sum(tally.numbers["elapsed_cycles"] for _, tally in known.tallies)
+        value = None if self._loss is None else self._loss()
         loss = None if value is None or value.numel() != 1 else float(value.detach())
-        steps = sum(one.count for one in alike)
-        return known.program.describe_repeated(steps, known.rows, cycles, loss)
+        steps = sum(
+            deed.count for deed in self._uncounted if deed.is_step and deed.tallies[0][0] is program
+        )
+        return program.describe_repeated(steps, rows, cycles, loss)
 
     # --- accounting ------------------------------------------------------------------------------
 
     def settle(self) -> None:
-        """Account for all steps, and let one that is not over be followed from here on."""
+        """Account for all that was repeated, and let a pass that is not over be followed."""
         self.version += 1
-        if not self._uncounted and self._live is None:
-            return
-        for owner, known in self._uncounted:
-            self._count(known, known.tallies, known.count)
-            known.program.note_steps(known.count)
-            known.count = 0
-            known.program.loaded.adopt(
-                {
-                    name: array
-                    for parameter, cut in known.cuts.items()
-                    for name, array in cut.arrays(owner.copy_of(parameter)).items()
-                }
-            )
+        live = self._live
+        if live is not None and live.has_gone_back():
+            self._end_pass()
+        for deed in self._uncounted:
+            for program, tally in deed.tallies:
+                program.loaded.repeat_all(tally, deed.count)
+                if deed.is_step:
+                    program.note_steps(deed.count)
+            deed.count = 0
         self._uncounted.clear()
+        self._cycles = 0
+        for program, held in self._held.items():
+            if held.is_stepped:
+                program.loaded.adopt(
+                    {
+                        name: array
+                        for parameter, cut in held.cuts.items()
+                        for name, array in cut.arrays(held.owner.copy_of(parameter)).items()
+                    }
+                )
+            held.settle(self._follower.homes)
+        self._held.clear()
         live, self._live = self._live, None
         if live is not None:
             self._break_off(live)
 
-    @staticmethod
-    def _count(known: KnownStep, tallies: Sequence[tuple[str, Tally]], times: int) -> None:
-        for _, tally in tallies:
-            known.program.loaded.repeat_all(tally, times)
-
     def _break_off(self, live: _Repeat) -> None:
-        """Go on with a step as if it had been followed."""
+        """Go on with a pass as if it had been followed."""
         self._host.expect_backward(None)
         known, owner, done = live.known, live.owner, live.work.flop
         owner.misses += 1
-        excess = done - known.flop
-        is_next = live.stage is (Stage.COMPARED if known.look else Stage.CALLED)
-        if live.stage is Stage.DIFFERENTIATED or (is_next and excess >= 0):
-            self._count(known, known.tallies[: 1 + live.num_clips], 1)
-            known.program.note_rows(known.rows)
+        excess, deed = done - known.flop, known.deeds.get(live.adds)
+        is_over = live.stage is Stage.DIFFERENTIATED or (live.is_next_to_go_back and excess >= 0)
+        if is_over:
+            if deed is None:
+                self._resume_backward(live)
+            else:
+                for program, tally in deed.tallies:
+                    program.loaded.repeat_all(tally, 1)
+                known.program.note_rows(known.rows)
             for parameter, cut in known.cuts.items():
-                gradient = parameter.grad if live.gradients or live.is_own(parameter) else None
+                gradient = parameter.grad if live.is_own(parameter) else None
                 self._follower.homes.note(parameter, known.program, cut, gradient)
         else:
             excess = done
@@ -368,10 +470,20 @@ class Repeats:
             self._host.add_backward(excess)
         if owner.is_over or owner.misses > _MOST_MISSES + owner.hits // 8:
             owner.is_over = True
+            owner.passes.clear()
             owner.steps.clear()
+            owner.clips.clear()
 
-    def _resume(self, live: _Repeat) -> None:
-        """Let the call of a step be followed, and its loss, if it has come so far."""
+    def _resume_backward(self, live: _Repeat) -> None:
+        """Let a pass be followed that is over, and adds to gradients as it was not known to."""
+        call, known = self._resume(live), live.known
+        of_result = torch.zeros(live.shape)  # for its cycles any will do
+        seeded = known.names[known.seeded]
+        gradients = [of_result if name == seeded else None for name in call.places]
+        self._follower.resume_backward(call, gradients, adds=live.adds, flop=known.flop)
+
+    def _resume(self, live: _Repeat) -> TrainingCall:
+        """Let the call of a pass be followed, and its loss, if it has come so far."""
         call, taken = self._bind(live), live.known.taken
         found = {name: tensor() for name, tensor in live.results.items()}
         there = {name: tensor for name, tensor in found.items() if tensor is not None}
@@ -380,6 +492,7 @@ class Repeats:
             value = None if live.loss is None else live.loss()
             shown = torch.tensor(torch.nan) if value is None else value
             self._follower.resume_loss(call, taken.of(live.target), shown)
+        return call
 
     def _bind(self, live: _Repeat) -> TrainingCall:
         """Return the call of a step, as it would be if it had been followed."""
@@ -404,12 +517,3 @@ def _is_zero(gradient: torch.Tensor) -> bool:
     if array.size > _SMALL:
         return not np.count_nonzero(array)
     return array.tobytes() == bytes(array.nbytes)
-
-
-def _has_hooks(parameter: torch.Tensor) -> bool:
-    """Tell whether something else sees, or changes, the gradient of a parameter."""
-    return bool(parameter._backward_hooks or parameter._post_accumulate_grad_hooks)  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]  # no public names
-
-
-def _version(tensor: torch.Tensor) -> int:
-    return tensor._version  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]  # no public name

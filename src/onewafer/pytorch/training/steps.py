@@ -42,6 +42,8 @@ class Part:
     """The step of the parameters that are in one program."""
 
     program: TrainingProgram
+    index: int
+    """Which of the program's steps it is."""
     homes: Mapping[torch.nn.Parameter, Home]
     states: States
     numbers: NDArray[Any]
@@ -53,7 +55,7 @@ class Part:
         with loaded.alone():
             gradients = gradients_of(self.program, self.homes)
             loaded.keep({**self._arrays(), **self.states.arrays(parameters), **gradients})
-            made = self.program.update(self.numbers)
+            made = self.program.update(self.index, self.numbers)
             self.states.write(parameters, made)
             loaded.adopt(made)
 
@@ -61,7 +63,7 @@ class Part:
         """Account for the step, which the host takes."""
         with self.program.loaded.alone():
             account_gradients(self.program, self.homes)
-            self.program.update(self.numbers)
+            self.program.update(self.index, self.numbers)
 
     def note_step(self) -> None:
         """Note that the host has taken the step: the wafer has the same parameters."""
@@ -131,14 +133,13 @@ def _part(
     homes: Mapping[torch.nn.Parameter, Home],
 ) -> Part:
     cuts = {id(parameter): home.cut for parameter, home in homes.items()}
-    groups, plan = read_groups(optimizer, cuts), program.plan
-    step = groups[0].options.step
-    members = tuple(group.names for group in groups)
-    if step is not plan.step or members != plan.groups:
+    groups, planned = read_groups(optimizer, cuts), program.plan.steps
+    step = groups[0].options.step, tuple(group.names for group in groups)
+    if step not in planned:
         raise UnsupportedOperationError(_OF_OTHERS)
-    states = States(optimizer, step)
+    states = States(optimizer, step[0])
     numbers = [group.options.numbers(states.index(group.parameters)) for group in groups]
-    return Part(program, homes, states, np.concatenate(numbers, axis=1))
+    return Part(program, planned.index(step), homes, states, np.concatenate(numbers, axis=1))
 
 
 def has_hooks(optimizer: torch.optim.Optimizer) -> bool:

@@ -21,11 +21,12 @@ from onewafer.errors import Refusal, UnsupportedOperationError
 from onewafer.pytorch.captured import WaferResult
 from onewafer.pytorch.host_work import Cause, HostWork
 from onewafer.pytorch.tracing import leaving_turn
+from onewafer.pytorch.training.accumulation import Accumulation
 from onewafer.pytorch.training.autograd import CallOnHost, CallOnWafer, LossOnWafer
 from onewafer.pytorch.training.calls import LossOfCall, TakenLoss, TrainingCall
 from onewafer.pytorch.training.clipping import Clipped
 from onewafer.pytorch.training.following import Following
-from onewafer.pytorch.training.homes import Homes
+from onewafer.pytorch.training.homes import Homes, version_of
 from onewafer.pytorch.training.losses import KINDS
 from onewafer.pytorch.training.optimizers import Optimizers
 from onewafer.pytorch.training.repeats import Repeats
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
     from onewafer.pytorch.training.modules import TrainedModule
     from onewafer.pytorch.training.steps import Part
 
-    Gradients = tuple[torch.Tensor | None, ...]
+    Gradients = Sequence[torch.Tensor | None]
     Tensors = tuple[torch.Tensor, ...]
 
 
@@ -77,7 +78,7 @@ class Training:
         self.homes = Homes()
         self.repeats = Repeats(host, self)
         """Steps that are repeated, where the host has the values."""
-        self.following = Following(host, self.repeats, self.optimizers)
+        self.following = Following(self.repeats, self.optimizers)
         """The step that is followed, there, until it is known."""
         self.num_losses = 0
         """Losses that the wafer has taken."""
@@ -120,7 +121,7 @@ class Training:
 
     def _note_results(self, call: TrainingCall, results: Mapping[str, torch.Tensor]) -> None:
         for name, tensor in results.items():
-            self._results[tensor] = _Result(call, name, _version(tensor))
+            self._results[tensor] = _Result(call, name, version_of(tensor))
 
     def outputs_in(self, result: object) -> Iterator[str | None]:
         """Yield the outputs that the leaves of a module's result are; None: it is another one."""
@@ -137,6 +138,13 @@ class Training:
     def resume_loss(self, call: TrainingCall, taken: TakenLoss, value: torch.Tensor) -> None:
         """Go on after a loss of such a call."""
         self._account(lambda: self._account_loss(call, taken, value))
+
+    def resume_backward(
+        self, call: TrainingCall, gradients: Gradients, *, adds: bool, flop: int
+    ) -> None:
+        """Go on after a backward pass of such a call, in which the host has computed these FLOP."""
+        own, adding = self._take_pending(call), Accumulation.decided(self.homes, adds=adds)
+        self._account(lambda: call.backward(gradients, adding, values=own, flop=flop))
 
     def flush(self) -> None:
         """Account for steps that were repeated, and for a call that nothing has followed."""
@@ -164,7 +172,7 @@ class Training:
         if args and isinstance(args[0], torch.Tensor):
             value = self.repeats.loss(kind, _whole(args[0]), on_host, (args, options))
             if value is not None:
-                self.num_losses += 1
+                self.num_losses += options.get("reduction") != "none"
                 return value
         taken = self._find_loss(kind, on_host, args, options)
         if taken is None:
@@ -217,7 +225,7 @@ class Training:
             kind, value = "cross_entropy", source
         result = self._results.get(_whole(value))
         is_new = result is not None and result.call.loss is None
-        if result is None or not is_new or result.version != _version(value):
+        if result is None or not is_new or result.version != version_of(value):
             return None
         output, layout = result.call.output_of(result.name)
         seen = layout.reshape(value.shape)
@@ -240,12 +248,12 @@ class Training:
         if self.repeats.is_of_live(_whole(source)):
             self.repeats.settle()
         if _whole(source) in self._results and dim % source.dim() == source.dim() - 1:
-            self._logarithms[result] = source, _version(source), _version(result)
+            self._logarithms[result] = source, version_of(source), version_of(result)
 
     def _source_of(self, logarithms: torch.Tensor) -> torch.Tensor | None:
         """Return what logarithms of shares are made from, if neither has changed since."""
         source, *versions = self._logarithms.get(logarithms, (None, 0, 0))
-        if source is None or versions != [_version(source), _version(logarithms)]:
+        if source is None or versions != [version_of(source), version_of(logarithms)]:
             return None
         return source
 
@@ -261,26 +269,31 @@ class Training:
         """Return what `compute` gives, the gradients of leaves, and account for it as launches."""
         with self._host.doing(HostWork()) as work:
             found = compute()
-        own = self._take_pending(call)
-        self._account(lambda: call.backward(gradients, values=own, flop=work.flop), work)
-        self.following.note_backward(call, gradients, work.flop)
+        own, adding = self._take_pending(call), Accumulation(self.homes)
+        self._account(lambda: call.backward(gradients, adding, values=own, flop=work.flop), work)
+        self.following.note_backward(call, gradients, work.flop, adds=adding.adds)
         for leaf, gradient in zip(leaves, found, strict=True):
             home = self.homes.find(leaf)
             if home is not None and gradient is not None:
                 self.homes.note(leaf, home.program, home.cut, gradient)
+        adding.note()
         return found
 
-    def launch_backward(self, call: TrainingCall, gradients: Gradients) -> dict[str, torch.Tensor]:
-        """Return the gradients of a call's operands.
+    def launch_backward(
+        self, call: TrainingCall, gradients: Gradients
+    ) -> Mapping[str, torch.Tensor]:
+        """Return the gradients of a call's operands, as PyTorch is to add them.
 
         Raises UnsupportedOperationError if the wafer cannot compute them.
         """
+        adding = Accumulation(self.homes)
         with self._at_work():
-            found = call.backward(gradients)
-        return {
-            name: torch.tensor(array).reshape(call.bound[name].shape)
-            for name, array in found.items()
-        }
+            arrays = call.backward(gradients, adding)
+            found = {
+                name: torch.tensor(array).reshape(call.bound[name].shape)
+                for name, array in arrays.items()
+            }
+            return adding.take(found)
 
     def differentiate(
         self,
@@ -359,13 +372,14 @@ class Training:
     def _clip_on_host(
         self, clipped: Clipped, on_host: Callable[[], _Norm], *, is_norm: bool
     ) -> _Norm:
+        event = self.following.begin(part.program for part in clipped.parts)
         for part in clipped.parts:
             self._account(partial(part.account, is_norm=is_norm))
         found = on_host()
         for part in clipped.parts:
             part.note(self.homes)
-        name = "clip_grad_norm_" if is_norm else "clip_grad_value_"
-        self.following.note_clip(name, [part.program for part in clipped.parts])
+        if not clipped.others:
+            self.following.note_clip("clip_grad_norm_" if is_norm else "clip_grad_value_", event)
         return found
 
     # --- steps ---------------------------------------------------------------------------------
@@ -383,12 +397,14 @@ class Training:
             return on_host()
         parts = self._find_parts(optimizer)
         if self._leaves_values_to_host:
+            event = self.following.begin(part.program for part in parts)
             for part in parts:
                 self._account(part.account)
             result = on_host()
             for part in parts:
                 part.note_step()
-            self.following.note_step(optimizer, [part.program for part in parts])
+            stepped = [parameter for part in parts for parameter in part.homes]
+            self.following.note_step(optimizer, event, stepped)
             return result
         for part in parts:
             with self._at_work():
@@ -428,6 +444,7 @@ class Training:
 
     def _count(self, name: str, error: UnsupportedOperationError) -> HostWork:
         refusal: Refusal = error.refusal
+        self.following.num_refused += 1
         return self._host.count(name, Cause.REFUSAL, refusal=refusal)
 
 
@@ -459,7 +476,3 @@ def _whole(tensor: torch.Tensor) -> torch.Tensor:
     if base is None or base.numel() != tensor.numel():
         return tensor
     return base if base.is_contiguous() and tensor.is_contiguous() else tensor
-
-
-def _version(tensor: torch.Tensor) -> int:
-    return tensor._version  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]  # no public name

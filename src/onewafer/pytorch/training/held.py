@@ -1,0 +1,82 @@
+"""Gradients that passes have given which nobody has followed, and the rows that they are of."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from onewafer.pytorch.training.homes import version_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    import torch
+
+    from onewafer.pytorch.training.homes import Homes
+    from onewafer.pytorch.training.known import KnownModule
+    from onewafer.pytorch.training.pieces import Cut
+    from onewafer.pytorch.training.programs import TrainingProgram
+
+    Gradients = dict[torch.Tensor, tuple[torch.Tensor, int]]
+    """By parameters, with their versions."""
+
+
+@dataclass(slots=True, eq=False)
+class Held:
+    """The gradients of one program, which it has, too, as long as they are unchanged."""
+
+    owner: KnownModule
+    program: TrainingProgram
+    cuts: Mapping[torch.Tensor, Cut]
+    gradients: Gradients = field(default_factory=dict["torch.Tensor", "tuple[torch.Tensor, int]"])
+    ids: frozenset[int] = frozenset()
+    """Of the parameters."""
+    unfollowed_rows: int = 0
+    """Rows of passes since the last step, or since they were accounted for."""
+    is_stepped: bool = False
+    """Whether a step has come since they were accounted for."""
+
+    @classmethod
+    def of_homes(
+        cls,
+        owner: KnownModule,
+        program: TrainingProgram,
+        cuts: Mapping[torch.Tensor, Cut],
+        homes: Homes,
+    ) -> Held | None:
+        """Return the gradients that passes have given which were followed; None: it has others."""
+        held = cls(owner, program, cuts)
+        for parameter in cuts:
+            home = homes.find(parameter)
+            if home is None or home.program is not program or not home.has_gradient_of(parameter):
+                return None
+        held.note()
+        return held
+
+    @property
+    def rows(self) -> int:
+        """The rows of all passes since the last step."""
+        return self.unfollowed_rows + (0 if self.is_stepped else self.program.rows_since_step)
+
+    def note(self) -> None:
+        """Note the gradients of now."""
+        found = ((parameter, parameter.grad) for parameter in self.cuts)
+        self.gradients = {p: (g, version_of(g)) for p, g in found if g is not None}
+        self.ids = frozenset(map(id, self.gradients))
+
+    def has(self, parameters: Iterable[torch.Tensor]) -> bool:
+        """Tell whether parameters have the gradients that were noted."""
+        for parameter in parameters:
+            gradient, version = self.gradients.get(parameter, (None, 0))
+            if gradient is None or parameter.grad is not gradient:
+                return False
+            if version_of(gradient) != version:
+                return False
+        return True
+
+    def settle(self, homes: Homes) -> None:
+        """Let them be gradients that were followed, and changed since if they were."""
+        for parameter, cut in self.cuts.items():
+            is_same = parameter in self.gradients and self.has((parameter,))
+            homes.note(parameter, self.program, cut, parameter.grad if is_same else None)
+        self.program.note_rows(self.unfollowed_rows, is_stepped=self.is_stepped)
