@@ -273,3 +273,38 @@ def test_losses_without_a_kernel_are_refused(options, message):
     with pytest.raises(UnsupportedOperationError, match=message) as found:
         shard_training(gradients, width=2, height=2, architecture=WSE3, num_model=number)
     assert found.value.result == "loss"
+
+
+def test_each_of_two_optimizers_has_an_entry():
+    """A step changes its own parameters only, and its numbers may be more than the first one's."""
+    gradients, number = with_loss([3, 4, 2])
+    second = Adam(lr=0.1), (["1.weight"], ["1.bias"])
+    program = shard_training(
+        gradients,
+        width=2,
+        height=1,
+        architecture=WSE3,
+        num_model=number,
+        optimizer=Sgd().step,
+        groups=(["0.weight", "0.bias"],),
+        others=((second[0].step, second[1]),),
+    )
+    parameters = random_arrays(gradients.graph.parameters, 2)
+    (batch,) = batches([3, 4, 2], 1)
+    numbers = {
+        "step_numbers": Sgd(lr=0.5).numbers(1),
+        "step_numbers_2": np.concatenate([second[0].numbers(1)] * 2, axis=1),
+    }
+    entries = ("forward", "loss", "backward", "update_2", "update", "forward")
+    launches = [(batch | numbers, launch(entry)) for entry in entries]
+    runs = check_launches(program, WSE3, parameters, launches, slack=100)
+    by_adam, by_sgd = (run.outputs for run in runs[3:5])
+    assert by_sgd.keys() == {"0.weight", "0.bias"}
+    assert {"1.weight", "1.bias"} < by_adam.keys()
+    slopes = runs[2].outputs
+    for name in by_sgd:
+        moved = parameters[name] - 0.5 * slopes[gradients.by_name[name]]
+        np.testing.assert_allclose(by_sgd[name], moved, rtol=1e-6, atol=1e-7)
+    for name in second[1][0]:
+        moved = parameters[name] - 0.1 * np.sign(slopes[gradients.by_name[name]])  # a first step
+        np.testing.assert_allclose(by_adam[name], moved, rtol=1e-4, atol=1e-5)

@@ -260,6 +260,37 @@ def groups() -> list[torch.Tensor]:
     return state_of(model, optimizer)
 
 
+def two_optimizers() -> list[torch.Tensor]:
+    """An optimizer for each layer, of other classes, one of which steps every other time."""
+    model = perceptron()
+    first = torch.optim.AdamW(model[0].parameters(), lr=0.01)
+    second = torch.optim.SGD(model[2].parameters(), lr=0.1, momentum=0.9)
+    for index in range(4):
+        x, y = batch()
+        functional.cross_entropy(model(x), y).backward()
+        second.step()
+        second.zero_grad()
+        if index % 2:
+            first.step()
+            first.zero_grad()
+    return [*state_of(model, first), *state_of(model, second)]
+
+
+def one_of_two_optimizers() -> list[torch.Tensor]:
+    """The wafer has steps of one of two classes."""
+    model = perceptron()
+    able = torch.optim.SGD(model[0].parameters(), lr=0.1)
+    other = torch.optim.Adagrad(model[2].parameters(), lr=0.1)
+    for _ in range(3):
+        x, y = batch()
+        able.zero_grad()
+        other.zero_grad()
+        functional.cross_entropy(model(x), y).backward()
+        able.step()
+        other.step()
+    return state_of(model, able)
+
+
 def another_optimizer() -> list[torch.Tensor]:
     model = perceptron()
     optimizer = torch.optim.RMSprop(model.parameters(), lr=0.01)
@@ -345,6 +376,8 @@ LOOPS: dict[str, Loop] = {
     "curve": curve,
     "groups": groups,
     "another_optimizer": another_optimizer,
+    "two_optimizers": two_optimizers,
+    "one_of_two_optimizers": one_of_two_optimizers,
     "checkpointed": checkpointed,
     "without_backward": without_backward,
     "edited_between": edited_between,

@@ -14,6 +14,7 @@ ON_HOST = {"checkpointed"}
 REFUSED = {
     "amsgrad": "`amsgrad` is not supported",
     "another_optimizer": "the optimizer RMSprop is not supported",
+    "one_of_two_optimizers": "the optimizer Adagrad is not supported",
     "twice_differentiated": "gradients of gradients (`create_graph`)",
     "loss_twice_differentiated": "gradients of gradients (`create_graph`)",
     "checkpointed": "hooks of saved tensors",
@@ -34,7 +35,7 @@ INEXACT = {
 }
 """Loops in which gradients are added up in another order, or results have no gradient."""
 
-DIVIDES_BY_SMALL = {"another_optimizer": 5e-5}
+DIVIDES_BY_SMALL = {"another_optimizer": 5e-5, "one_of_two_optimizers": 5e-5}
 """Loops whose steps divide by roots of gradients near 0 → how far parameters may be apart."""
 
 
@@ -86,7 +87,7 @@ USUAL = (
     *("dropout_of_views", "dropout_and_evaluation", "dropout_retained"),
     *("norm_clipped", "no_number_clipped", "cross_entropy_inside"),
     *("binary", "likelihood_outside", "evaluated_with_labels"),
-    *("divergence_inside", "smooth", "loss_times_a_loss"),
+    *("divergence_inside", "smooth", "loss_times_a_loss", "two_optimizers"),
 )
 
 

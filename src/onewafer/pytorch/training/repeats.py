@@ -39,6 +39,8 @@ from onewafer.pytorch.training.known import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from torch.autograd.graph import Node
+
     from onewafer.pytorch.host_work import HostLedger
     from onewafer.pytorch.training.calls import Gradients, TakenLoss
     from onewafer.pytorch.training.homes import Homes
@@ -54,6 +56,8 @@ if TYPE_CHECKING:
 
 NOT_REPEATED = object()
 """What there is in place of a result if a step has to be followed."""
+_SCALING = ("DivBackward0", "MulBackward0")
+"""Nodes of what accumulation divides a loss by, and what scales it: they compute no FLOP."""
 _SMALL = 1 << 16
 """Elements of which bytes are compared in less time than NumPy takes to begin."""
 _MOST_MISSES = 3
@@ -120,7 +124,10 @@ class _Repeat:
     shape: tuple[int, ...] = ()
     """Its shape."""
     target: torch.Tensor | None = None
-    loss: weakref.ref[torch.Tensor] | None = None
+    origin: Node | None = None
+    """What the backward pass begins at: the node of the loss, or of a result that is one."""
+    value: torch.Tensor | None = None
+    """The loss, if it is one number."""
     before: Mapping[torch.Tensor, tuple[torch.Tensor, int]] = field(default_factory=_none)
     """Parameters with the gradients that the backward pass adds to, and the versions of these."""
     adds: bool = False
@@ -187,8 +194,8 @@ class Repeats:
         self._clipped: tuple[Deed, Sequence[Held]] | None = None
         self._stepped: KnownStep | None = None
         """What is done now."""
-        self._loss: weakref.ref[torch.Tensor] | None = None
-        """The last loss."""
+        self._loss: torch.Tensor | None = None
+        """The last loss that was not followed, if it is known."""
         self._cycles = 0
         """Those of what was repeated since the last step."""
         self._thread = threading.get_ident()
@@ -238,6 +245,9 @@ class Repeats:
         seeded = live.seeded()
         assert seeded is not None, "guards have seen what the result is"  # invariant
         live.version, live.shape = version_of(seeded), seeded.shape
+        if known.look is None:
+            live.origin = seeded.grad_fn
+            live.value = seeded.detach() if seeded.numel() == 1 else None
         self._live = live
         self.version += 1
         self._host.expect_backward(live.work)
@@ -272,7 +282,8 @@ class Repeats:
             self.settle()
             return None
         value = on_host(*args, **options)
-        live.target, live.loss = target_of(args, options), weakref.ref(value)
+        live.target, live.origin = target_of(args, options), value.grad_fn
+        live.value = value.detach()
         live.stage = Stage.COMPARED
         return value
 
@@ -284,10 +295,8 @@ class Repeats:
         stage = live.stage
         if stage is not Stage.DIFFERENTIATED and not live.work.flop:
             live.note_before(self._held.get(live.known.program))
-        first = live.loss if stage is Stage.COMPARED else None
-        if stage is Stage.CALLED and live.known.look is None:
-            first = live.results.get(live.known.names[live.known.seeded] or "")
-        if first is None or first() is not tensor or live.work.flop:
+        is_next = live.is_next_to_go_back and not live.work.flop
+        if not is_next or not _leads_only_to(tensor.grad_fn, live.origin):
             return False
         before = flop.pause()  # it is known: nothing else leads to the tensor
         try:
@@ -315,7 +324,7 @@ class Repeats:
         held.cuts = known.cuts
         held.unfollowed_rows += known.rows
         held.note()
-        self._loss = live.loss or live.results.get(known.names[known.seeded] or "")
+        self._loss = live.value
         self._note(known.deeds[live.adds])
 
     def _note(self, deed: Deed) -> None:
@@ -407,8 +416,7 @@ class Repeats:
 
     def _describe(self, program: TrainingProgram, rows: int, cycles: int) -> str:
         """Return how far the loop is, for a progress line."""
-        value = None if self._loss is None else self._loss()
-        loss = None if value is None or value.numel() != 1 else float(value.detach())
+        loss = None if self._loss is None else float(self._loss)
         steps = sum(
             deed.count for deed in self._uncounted if deed.is_step and deed.tallies[0][0] is program
         )
@@ -489,8 +497,7 @@ class Repeats:
         there = {name: tensor for name, tensor in found.items() if tensor is not None}
         self._follower.resume(call, there)
         if taken is not None and live.target is not None:
-            value = None if live.loss is None else live.loss()
-            shown = torch.tensor(torch.nan) if value is None else value
+            shown = torch.tensor(torch.nan) if live.value is None else live.value
             self._follower.resume_loss(call, taken.of(live.target), shown)
         return call
 
@@ -509,6 +516,17 @@ class Repeats:
                 return TrainingCall(known.trained, known.capture.bind(leaves), known.compute)
         finally:
             torch.default_generator.set_state(now)
+
+
+def _leads_only_to(node: Node | None, origin: Node | None) -> bool:
+    """Tell whether a node is another one, or that one multiplied or divided by numbers."""
+    while node is not origin and node is not None:
+        if node.name() not in _SCALING:
+            return False
+        (node, _), *others = node.next_functions
+        if any(other is not None for other, _ in others):
+            return False
+    return origin is not None and node is origin
 
 
 def _is_zero(gradient: torch.Tensor) -> bool:
