@@ -81,6 +81,48 @@ def zeroed() -> Iterator[None]:
         yield
 
 
+def parts() -> Iterator[None]:
+    """Train it with gradients of four passes that are added up."""
+    model = nn.Sequential(nn.Linear(64, 32), nn.ReLU(), nn.Linear(32, 10))
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.01)
+    images, labels = torch.randn(64, 64), torch.randint(10, (64,))
+    while True:
+        optimizer.zero_grad()
+        for _ in range(4):
+            loss = functional.cross_entropy(model(images), labels) / 4
+            loss.backward()
+        optimizer.step()
+        yield
+
+
+def optimizers() -> Iterator[None]:
+    """Train it with an optimizer for each layer."""
+    model = nn.Sequential(nn.Linear(64, 32), nn.ReLU(), nn.Linear(32, 10))
+    optimizer = torch.optim.Adam(model[0].parameters(), lr=0.01)
+    other = torch.optim.SGD(model[2].parameters(), lr=0.1, momentum=0.9)
+    images, labels = torch.randn(64, 64), torch.randint(10, (64,))
+    while True:
+        optimizer.zero_grad()
+        other.zero_grad()
+        functional.cross_entropy(model(images), labels).backward()
+        optimizer.step()
+        other.step()
+        yield
+
+
+def rows() -> Iterator[None]:
+    """Train it with a loss of each row and weights of rows."""
+    model = nn.Sequential(nn.Linear(64, 32), nn.ReLU(), nn.Linear(32, 10))
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.01)
+    images, labels, weights = torch.randn(64, 64), torch.randint(10, (64,)), torch.rand(64)
+    while True:
+        optimizer.zero_grad()
+        losses = functional.cross_entropy(model(images), labels, reduction="none")
+        (losses * weights).mean().backward()
+        optimizer.step()
+        yield
+
+
 def gpt2() -> Iterator[None]:
     """Train a GPT-2 of two layers on sequences of 32 tokens, with clipping and a schedule."""
     config = GPT2Config(vocab_size=65, n_positions=32, n_embd=64, n_layer=2, n_head=4)
@@ -116,7 +158,10 @@ def _decoder(model: nn.Module) -> Iterator[None]:
         yield
 
 
-LOOPS: tuple[Loop, ...] = (digits, perceptron, zeroed, gpt2, llama)
+LOOPS: tuple[Loop, ...] = (
+    *(digits, perceptron, zeroed, parts, optimizers, rows),
+    *(gpt2, llama),
+)
 
 
 def compare(loop: Loop, *, steps: int, rounds: int) -> tuple[float, float]:
