@@ -25,7 +25,6 @@ from onewafer.pytorch.training.pieces import find_cuts, names_of
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from onewafer.pytorch.training.calls import TrainingCall
     from onewafer.pytorch.training.homes import Homes
     from onewafer.pytorch.training.pieces import Cut
     from onewafer.pytorch.training.programs import TrainingProgram
@@ -54,11 +53,13 @@ class Accumulation:
         """Whether it does."""
         return self._program is not None
 
-    def begin(self, call: TrainingCall, program: TrainingProgram) -> bool:
-        """Tell whether the backward pass of a call adds to gradients that a program has."""
+    def begin(self, bound: Mapping[str, torch.Tensor], program: TrainingProgram) -> bool:
+        """Tell whether a backward pass adds to gradients that a program has.
+
+        It is that of a call with such parameters, by their names, all of which need a gradient.
+        """
         if self._decided is not None:
             return self._decided
-        bound = {n: tensor for n, tensor in call.call.parameters.items() if n in call.wanted}
         if any(tensor.is_leaf and tensor.grad is None for tensor in bound.values()):
             return False  # as it is nearly always
         own = {n: tensor for n, tensor in bound.items() if n in program.by_name}

@@ -313,7 +313,8 @@ class TrainingCall:
             else:
                 (name,) = program.seeds.values()
                 seeds = [{name: np.full((1, 1), seed, np.float32)}]
-            adds, again = adding.begin(self, program), self._again or self.call
+            bound = {n: tensor for n, tensor in self.call.parameters.items() if n in self.wanted}
+            adds, again = adding.begin(bound, program), self._again or self.call
             found = program.backward(self, again, seeds, adds=adds, flop=flop)
         self.trained.note_home(self, program)
         return {
