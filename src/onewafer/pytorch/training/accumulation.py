@@ -124,7 +124,7 @@ def _gradient(parameter: torch.Tensor) -> torch.Tensor:
 
 
 def _is_added_by_pytorch(parameter: torch.Tensor) -> bool:
-    """Tell whether PyTorch adds to the gradient of a parameter, and nobody sees what."""
+    """Tell whether PyTorch adds to the gradient of a parameter, and no hook sees it."""
     gradient = parameter.grad
     if gradient is None or gradient.requires_grad or has_hooks(parameter):
         return False

@@ -1,4 +1,4 @@
-"""Gradients that passes have given which nobody has followed, and the rows that they are of."""
+"""Gradients of passes that were repeated, not followed, and the rows of these passes."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Held:
     cuts: Mapping[torch.Tensor, Cut]
     gradients: Gradients = field(default_factory=dict["torch.Tensor", "tuple[torch.Tensor, int]"])
     ids: frozenset[int] = frozenset()
-    """Of the parameters."""
+    """The identities of the parameters."""
     unfollowed_rows: int = 0
     """Rows of passes since the last step, or since they were accounted for."""
     is_stepped: bool = False

@@ -356,7 +356,7 @@ class KnownStep:
     optimizer: OptimizerLook
     rows: Rows
     parameters: tuple[torch.Tensor, ...]
-    """Those that it changes on the wafer."""
+    """The parameters that it changes on the wafer."""
     deed: Deed
 
     def takes_place_of(self, other: KnownStep) -> bool:

@@ -197,7 +197,7 @@ class Repeats:
         self._loss: torch.Tensor | None = None
         """The last loss that was not followed, if it is known."""
         self._cycles = 0
-        """Those of what was repeated since the last step."""
+        """The cycles of what was repeated since the last step."""
         self._thread = threading.get_ident()
 
     # --- passes ----------------------------------------------------------------------------------
