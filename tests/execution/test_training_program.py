@@ -47,7 +47,7 @@ def load(fidelity, rectangle=(2, 1)):
     joined, number = gradients()
     names = tuple(joined.by_name)
     loader = Loader(WaferOptions(fidelity=fidelity, rectangle=rectangle))
-    trained = Trained(number, OPTIMIZER.step, (names,))
+    trained = Trained(number, ((OPTIMIZER.step, (names,)),))
     placed = place_training(joined, trained, loader.architecture, loader.options)
     program = loader.load(Wanted(placed, "perceptron"))
     parameters = random_arrays(joined.graph.parameters, 1)

@@ -38,8 +38,7 @@ if TYPE_CHECKING:
     from onewafer.arch import Architecture
     from onewafer.execution.options import WaferOptions
     from onewafer.graph import Gradients, Graph
-    from onewafer.mesh import MeshProgram
-    from onewafer.mesh.lowering.training import Update
+    from onewafer.mesh import MeshProgram, Update
 
 _USUAL_SIDES = (1, 2, 4, 8)
 """Sides of the rectangles that are tried first: small enough to simulate quickly."""

@@ -39,7 +39,16 @@ from onewafer.mesh.lowering.optimizer import (
     moment_of,
     names_of_update,
 )
-from onewafer.mesh.lowering.training import BACKWARD, CLAMP, CLIPPING, FORWARD, LOSS, NORM, SCALE
+from onewafer.mesh.lowering.training import (
+    BACKWARD,
+    CLAMP,
+    CLIPPING,
+    FORWARD,
+    LOSS,
+    NORM,
+    SCALE,
+    Update,
+)
 from onewafer.mesh.orientation import choose_layouts
 from onewafer.mesh.program import MeshProgram
 from onewafer.mesh.purposes import Purpose, purposes_of_words, split_estimate
@@ -91,6 +100,7 @@ __all__ = [
     "Purpose",
     "Redistribute",
     "Role",
+    "Update",
     "Waits",
     "check_rectangle",
     "check_words",

@@ -13,7 +13,7 @@ from onewafer.pytorch import Fidelity, Session, WaferOptions, run_on
 
 
 def refusal_of(model: nn.Module, x: torch.Tensor, rectangle: tuple[int, int]) -> str | None:
-    """Train a step; return why the wafer did not, None if it did."""
+    """Train a step; return why the wafer did not train the whole model, None if it did."""
     session = Session(WaferOptions(fidelity=Fidelity.MODEL, rectangle=rectangle))
     with run_on(session):
         shown = model(x)
@@ -22,7 +22,7 @@ def refusal_of(model: nn.Module, x: torch.Tensor, rectangle: tuple[int, int]) ->
             shown.flatten(0, -2), torch.zeros(shown.flatten(0, -2).shape[0], dtype=torch.int64)
         ).backward()
     report = session.report(is_over=True)
-    reasons = [cause.reason for cause in report.host if "does not fit" in cause.reason]
+    reasons = [c.reason for c in report.host if c.calls and "does not fit" in c.reason]
     return reasons[0] if reasons else None
 
 
