@@ -14,7 +14,7 @@ from onewafer.mesh.optimizers import MOMENTS, SQUARES, Adam, AdamW, Sgd
 from onewafer.pytorch.training.pieces import names_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from onewafer.execution import Arrays
     from onewafer.mesh.optimizers import Optimizer, StepOperation
@@ -154,12 +154,30 @@ class Optimizers:
 
 
 def _parameters_of(optimizer: torch.optim.Optimizer) -> set[int]:
-    groups = cast("Sequence[dict[str, Any]]", optimizer.param_groups)
-    return {id(parameter) for group in groups for parameter in group["params"]}
+    return {id(parameter) for parameter in _all_parameters(optimizer)}
+
+
+def _all_parameters(optimizer: torch.optim.Optimizer) -> Iterator[torch.nn.Parameter]:
+    for group in cast("Sequence[dict[str, Any]]", optimizer.param_groups):
+        yield from group["params"]
 
 
 def _count_parameters(groups: Iterable[Stepped]) -> int:
     return sum(len(group.parameters) for group in groups)
+
+
+def order_states(optimizer: torch.optim.Optimizer, first: int) -> None:
+    """Put the states after the `first` ones in the order of parameters, as PyTorch makes them.
+
+    A step that the wafer and the host share makes those of one program after the other.
+    """
+    states = cast("dict[torch.Tensor, dict[str, Any]]", optimizer.state)
+    later = [*states][first:]
+    places: dict[torch.Tensor, int] = {
+        parameter: place for place, parameter in enumerate(_all_parameters(optimizer))
+    }
+    for parameter in sorted(later, key=lambda key: places.get(key, len(places))):
+        states[parameter] = states.pop(parameter)
 
 
 class States:

@@ -28,7 +28,7 @@ from onewafer.pytorch.training.clipping import Clipped
 from onewafer.pytorch.training.following import Following
 from onewafer.pytorch.training.homes import Homes, version_of
 from onewafer.pytorch.training.losses import KINDS
-from onewafer.pytorch.training.optimizers import Optimizers
+from onewafer.pytorch.training.optimizers import Optimizers, order_states
 from onewafer.pytorch.training.repeats import Repeats
 from onewafer.pytorch.training.steps import find_parts
 
@@ -406,12 +406,15 @@ class Training:
             stepped = [parameter for part in parts for parameter in part.homes]
             self.following.note_step(optimizer, event, stepped)
             return result
+        num_states = len(optimizer.state)
         for part in parts:
             with self._at_work():
                 part.take()
         stepped = [parameter for part in parts for parameter in part.homes]
         with _without_gradients(stepped):
-            return on_host()
+            result = on_host()
+        order_states(optimizer, num_states)
+        return result
 
     def count_step(self, optimizer: torch.optim.Optimizer) -> None:
         """Count a step of an optimizer that the wafer cannot take, if it has the parameters."""
