@@ -232,6 +232,7 @@ def test_models_train_with_their_dropout(kind, attention):
     assert "drawing what dropout keeps" in program.on_host
 
 
+@pytest.mark.slow
 def test_bert_answers_with_a_start_and_an_end():
     """Which are columns of a result: the wafer refuses the whole, its encoder and head train."""
     transformers = pytest.importorskip("transformers")
