@@ -216,6 +216,7 @@ def test_sigterm_leaves_a_checkpoint_too(endless):
     assert len([*endless.glob("*.checkpoint")]) == 1
 
 
+@pytest.mark.slow
 def test_checkpoints_go_where_the_command_line_said(endless):
     (endless / "folder").mkdir()
     (endless / "elsewhere").mkdir()

@@ -76,6 +76,7 @@ def test_the_page_is_there_before_the_run_and_until_ctrl_c(folder):
     assert list(folder.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_an_error_is_said_before_the_page_stays_and_is_the_exit_code(folder):
     with viewed("--launch", "main", "--record", "run.parquet", "hangs") as (process, read_to, seen):
         read_to("goes on showing it")

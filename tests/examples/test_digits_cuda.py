@@ -36,6 +36,7 @@ def run_on_wafer(capsys):
     return run
 
 
+@pytest.mark.slow
 def test_script_for_cuda_runs_on_the_wafer(run_on_wafer, tmp_path, capsys):
     script, report = FOLDER / "digits_cuda.py", tmp_path / "report.json"
     assert "onewafer" not in script.read_text()

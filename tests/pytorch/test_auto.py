@@ -177,6 +177,7 @@ def test_the_report_names_a_rectangle_or_a_format_that_fits_in_the_budget():
     assert missed(half - 1).endswith("would do")
 
 
+@pytest.mark.slow
 def test_the_report_names_a_rectangle_for_a_program_that_trains():
     """No format is named: nothing is trained in f16."""
 

@@ -243,6 +243,7 @@ def test_encoders_take_all_rows_in_one_launch(family):
     assert wafer.ledger.programs[0].launches == 1
 
 
+@pytest.mark.slow
 def test_all_paddings_share_a_program_and_calls_without_padding_another():
     model, kwargs, wafer = build("bert"), arguments("bert", 5), session()
     for mask in ([[1, 1, 1, 1, 0]], [[1, 1, 1, 1, 1]], [[1, 1, 1, 0, 0]], [[1, 1, 1, 1, 1]]):

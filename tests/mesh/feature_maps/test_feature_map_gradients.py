@@ -120,6 +120,7 @@ def small_network():
 
 
 @pytest.mark.parametrize("rectangle", [(3, 2), pytest.param((1, 1), marks=pytest.mark.slow)])
+@pytest.mark.slow
 def test_a_small_network_on_the_fabric(rectangle):
     gradients, program, inputs, parameters = trained(*small_network(), *rectangle)
     launches = [(inputs, FORWARD), (inputs, BACKWARD)]

@@ -70,6 +70,7 @@ def test_off_wafer_time_does_not_depend_on_the_clock():
     assert len(outside) == 1
 
 
+@pytest.mark.slow
 def test_more_context_and_more_sequences_never_make_a_token_faster():
     times = [
         estimate(SMALL, Decode(batch=batch, context=context), "cs3").tpot_seconds
