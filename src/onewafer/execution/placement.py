@@ -146,9 +146,6 @@ def place_sequence(
     return _place_bucket(graph, architecture, options, context=context, sequences=sequences)
 
 
-_NO_UPDATES = ((None, None),)
-
-
 @dataclass(frozen=True, slots=True)
 class Trained:
     """What a program is trained for, besides the gradients of its graph."""
@@ -171,16 +168,13 @@ def place_training(
 
     def cut(gradients: Gradients, num_model: int, rectangle: tuple[int, int]) -> MeshProgram:
         width, height = rectangle
-        (optimizer, groups), *others = trained.updates or _NO_UPDATES
         return shard_training(
             gradients,
             width=width,
             height=height,
             architecture=architecture,
             num_model=num_model,
-            optimizer=optimizer,
-            groups=groups,
-            others=others,
+            updates=trained.updates,
         )
 
     cuts = [partial(cut, gradients, trained.num_model)]

@@ -31,7 +31,7 @@ from onewafer.mesh.lowering.uses import Uses
 from onewafer.mesh.orientation import Orientations
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Sequence
 
     from onewafer.arch import Architecture
     from onewafer.graph import Gradients, Graph
@@ -88,18 +88,17 @@ def shard_training(
     architecture: Architecture,
     num_model: int | None = None,
     optimizer: type[StepOperation] | None = None,
-    groups: Sequence[Collection[str]] | None = None,
-    others: Sequence[Update] = (),
+    updates: Sequence[Update] = (),
 ) -> MeshProgram:
     """Return the program of a graph with its gradients, in entries that are launched one by one.
 
     They are `forward`, `loss` and `backward`: the model is the first `num_model` operations, those
     after it its loss; without a number, the model is all and there is no such entry. A launch of
     `backward` adds to the gradients of the parameters, which are its outputs; it is for the forward
-    pass launched last, and `clear` sets them to 0. With an `optimizer`, `update` takes a step of it
-    and gives the parameters anew, and what is kept of each. Its numbers are an input, those of each
-    of the `groups` of parameters; unless they are given, all are one group. The `others` are
-    further optimizers, of other parameters, each with such an entry: `update_2` and so on.
+    pass launched last, and `clear` sets them to 0. `updates` are the steps of optimizers, each of
+    other parameters and with an entry: `update`, `update_2` and so on. It gives its parameters
+    anew, and what is kept of each; its numbers are an input, those of each group of parameters. An
+    `optimizer` stands for one update, in which all parameters are one group.
     `sum_gradients` gives the sum of the squares of all gradients; `scale_gradients` multiplies them
     by an input, and `clamp_gradients` bounds them by one.
 
@@ -114,9 +113,8 @@ def shard_training(
     number = gradients.num_forward if num_model is None else num_model
     training = Training.of(gradients, number)
     if optimizer is not None:
-        all_parameters = tuple(training.outputs.values())
-        first = optimizer, groups or (all_parameters,)
-        training = replace(training, updates=(first, *others))
+        updates = ((optimizer, (tuple(training.outputs.values()),)),)
+    training = replace(training, updates=updates)
     rows = gradients.graph.inputs[0].shape[0] if gradients.graph.is_sequence else None
     cutter = Cutter(gradients.graph, training=training)
     return cutter.cut(

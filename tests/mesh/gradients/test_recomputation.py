@@ -36,6 +36,7 @@ def program_of(decoder, rectangle, cuts, *, frozen=("cosine", "sine"), architect
     if cuts:
         gradients, number = recompute(gradients, number, cuts=cuts)
     norms = [name for name in gradients.by_name if "norm" in name]
+    groups = norms, [name for name in gradients.by_name if name not in norms]
     width, height = rectangle
     program = shard_training(
         gradients,
@@ -43,8 +44,7 @@ def program_of(decoder, rectangle, cuts, *, frozen=("cosine", "sine"), architect
         height=height,
         architecture=architecture,
         num_model=number,
-        optimizer=AdamW().step,
-        groups=(norms, [name for name in gradients.by_name if name not in norms]),
+        updates=[(AdamW().step, groups)],
     )
     return program, gradients
 

@@ -193,8 +193,7 @@ def test_weights_of_alike_layers_are_stepped_in_rounds():
         height=1,
         architecture=WSE3,
         num_model=number,
-        optimizer=Sgd(momentum=0.9).step,
-        groups=groups,
+        updates=[(Sgd(momentum=0.9).step, groups)],
     )
     steps = schedule_parts(program)["update"]
     assert [entry.n for entry in steps if entry.kind is REPEAT] == [2, 2]
@@ -243,8 +242,7 @@ def test_groups_of_parameters_have_numbers_of_their_own():
         height=1,
         architecture=WSE3,
         num_model=number,
-        optimizer=Sgd().step,
-        groups=groups,
+        updates=[(Sgd().step, groups)],
     )
     parameters = random_arrays(gradients.graph.parameters, 2)
     evaluator = MeshEvaluator(program, parameters)
@@ -285,9 +283,7 @@ def test_each_of_two_optimizers_has_an_entry():
         height=1,
         architecture=WSE3,
         num_model=number,
-        optimizer=Sgd().step,
-        groups=(["0.weight", "0.bias"],),
-        others=((second[0].step, second[1]),),
+        updates=[(Sgd().step, (["0.weight", "0.bias"],)), (second[0].step, second[1])],
     )
     parameters = random_arrays(gradients.graph.parameters, 2)
     (batch,) = batches([3, 4, 2], 1)

@@ -84,25 +84,20 @@ def changed_results() -> Tensors:
     return steps(Refused(code, a=nn.Linear(6, 6), b=nn.Linear(6, 4)))
 
 
-def changed_argument() -> Tensors:
-    def code(m: Any, x: torch.Tensor) -> torch.Tensor:
-        hidden = torch.sin(x)
-        y = m.a(hidden)
-        hidden.add_(1)
-        return m.b(y) * hidden
+def _change_argument(m: Any, x: torch.Tensor) -> torch.Tensor:
+    hidden = torch.sin(x)
+    y = m.a(hidden)
+    hidden.add_(1)
+    return m.b(y) * hidden
 
-    return steps(Refused(code, a=positive(), b=nn.Linear(6, 6)))
+
+def changed_argument() -> Tensors:
+    return steps(Refused(_change_argument, a=positive(), b=nn.Linear(6, 6)))
 
 
 def changed_argument_that_is_kept() -> Tensors:
-    def code(m: Any, x: torch.Tensor) -> torch.Tensor:
-        hidden = torch.sin(x)
-        y = m.a(hidden)
-        hidden.add_(1)
-        return m.b(y) * hidden
-
     with pytest.raises(RuntimeError, match="modified by an inplace operation"):
-        steps(Refused(code, a=nn.Linear(6, 6), b=nn.Linear(6, 6)))
+        steps(Refused(_change_argument, a=nn.Linear(6, 6), b=nn.Linear(6, 6)))
     return []
 
 
