@@ -124,6 +124,20 @@ def test_a_parameter_has_the_values_that_calls_give_it() -> None:
     assert kept(m, one, unknown, functions=(called,)) == [10, 11, 12, 13]
 
 
+def test_what_is_computed_from_constants_is_one() -> None:
+    """Else the body of a function that constants have come into is too large to be copied."""
+    x = ir.Local("x", T.U16)
+    wide = ir.Convert(T.U16, T.U32, ir.Binary(Op.ADD, T.U16, ir.ReadLocal(x), imm(3)))
+    stored = ir.Store(T.U32, ir.AddressOf(OUT), 0, wide)
+    called = ir.Function("called", (x,), None, (stored,))
+    call = ir.Evaluate(ir.Call(called, (imm(5),)))
+    main = ir.Function("main", (), None, (call, call))
+    folded = fold_values(instance((main, called), (OUT,)))
+    (store_,) = folded.functions[1].body
+    assert isinstance(store_.value, ir.Immediate)
+    assert (store_.value.type, store_.value.word) == (T.U32, 8)
+
+
 def test_what_the_host_passes_may_be_anything() -> None:
     n, x = number(), ir.Local("x", T.U16)
     main = ir.Function("main", (x,), None, states_of(ir.ReadLocal(x)))

@@ -235,7 +235,7 @@ class _Folder:
             case ir.Select(condition=ir.Immediate(per_pe=None, word=word)):
                 return expression.then if word else expression.otherwise
             case _:
-                return expression
+                return fold(expression)
 
     def _constant(self, expression: ir.ReadLocal | ir.Load) -> ir.Immediate | None:
         values = self.known.of_value(expression)
