@@ -48,7 +48,10 @@ task main() void {{
   time.get_timestamp(@ptrcast(*[3]u16, &times[1, 0]));
   results = [2]u64{{ x, y }};
   flag = is_less;
-}}"""
+}}
+// What a task stores is not known while compiling.
+task unknown() void {{ a += 1; b += 1; c += 1; }}
+comptime {{ @bind_local_task(unknown, @get_local_task_id(27)); }}"""
 
 
 def cycles(statement: str, numbers: tuple[int, int]) -> int:
