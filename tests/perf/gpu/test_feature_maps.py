@@ -159,7 +159,9 @@ def test_attention_among_pixels_and_products_of_feature_maps_have_their_own_size
 
 def test_a_convolution_takes_the_longer_of_arithmetic_and_maps():
     gpu, roofline = load_gpu("h100"), load_roofline()
-    kernel = ConvolutionKernel(1000, 64, 32, 9, read=5000, number_format=NumberFormat.BF16)
+    kernel = ConvolutionKernel(
+        1000, 64, 9 * 32, elements=5000 + 9 * 32 * 64 + 1000 * 64, number_format=NumberFormat.BF16
+    )
     time = KernelClock(gpu).time(kernel)
     num_bytes = 2 * (5000 + 9 * 32 * 64 + 1000 * 64)
     arithmetic = 2 * 1000 * 64 * 9 * 32 / (989e12 * roofline.compute_efficiency)
@@ -190,9 +192,12 @@ def _grid():
 @pytest.mark.parametrize(("taps", "is_measured"), [(9, False), (1, True)])
 def test_a_convolution_reaches_what_a_product_of_its_sizes_reaches(taps, is_measured):
     gpu, roofline = load_gpu("h100"), load_roofline()
-    kernel = ConvolutionKernel(4096, 256, 64, taps, read=1000, number_format=NumberFormat.BF16)
+    elements = 1000 + taps * 64 * 256 + 4096 * 256
+    kernel = ConvolutionKernel(
+        4096, 256, taps * 64, elements, NumberFormat.BF16, is_dense=taps == 1
+    )
     time = KernelClock(gpu, _TwiceTheRoofline()).time(kernel)
-    num_bytes = 2 * (1000 + taps * 64 * 256 + 4096 * 256)
+    num_bytes = 2 * elements
     ideal = max(2 * 4096 * 256 * taps * 64 / 989e12, num_bytes / 3.35e12) + roofline.kernel_seconds
 
     assert time.seconds == pytest.approx(2 * ideal)

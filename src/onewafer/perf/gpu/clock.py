@@ -115,13 +115,13 @@ class KernelClock:
         There are no measurements of convolutions. That they reach the efficiency of products is
         assumed, except for one tap, where a convolution is a product.
         """
-        sizes = (kernel.rows, kernel.outputs, kernel.taps * kernel.inputs)
+        sizes = (kernel.rows, kernel.outputs, kernel.depth)
         flop, num_bytes = gemm_flop(*sizes), convolution_bytes(kernel)
         peak = kernel.number_format.peak_flop_per_second(self.gpu)
         table = self._factors.gemm(kernel.number_format)
         factor = None if table is None else table.factor(*sizes)
         time = self._formula(flop, num_bytes, peak, self._roofline.compute_efficiency, factor)
-        return replace(time, is_measured=time.is_measured and kernel.taps == 1)
+        return replace(time, is_measured=time.is_measured and kernel.is_dense)
 
     def _experts(self, kernel: Experts) -> KernelTime:
         shape, number_format = kernel.shape, kernel.number_format

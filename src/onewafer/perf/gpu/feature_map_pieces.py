@@ -15,14 +15,10 @@ reads the other operand. What a piece begins with is done by the last kernel of 
 
 from __future__ import annotations
 
-from collections import Counter
-from dataclasses import dataclass, field
 from functools import singledispatchmethod
 from typing import TYPE_CHECKING
 
 from onewafer.graph import (
-    Add,
-    AddBias,
     Attention,
     BatchedMatmul,
     Convolution,
@@ -33,21 +29,17 @@ from onewafer.graph import (
     LayerNorm,
     Linear,
     MaxPool,
-    Multiply,
-    OfElement,
-    Opaque,
     RmsNorm,
-    Scale,
-    ScaleFeatures,
 )
+from onewafer.perf.gpu.feature_map_kernels import count_readers, form_kernels
 from onewafer.perf.gpu.kernels import AttentionShape
 from onewafer.perf.gpu.sharding import Attend, ImplicitProduct, ShardedPiece, Sweep
 
 if TYPE_CHECKING:
-    from onewafer.graph import Operation, Segment
+    from onewafer.graph import Graph, Operation, Segment
+    from onewafer.perf.gpu.feature_map_kernels import MapKernel
     from onewafer.perf.gpu.sharding import Part
 
-_ELEMENTWISE = (Add, AddBias, Multiply, OfElement, Scale, ScaleFeatures)
 _PRODUCTS = (Linear, Convolution)
 _TENSOR_CORES = (BatchedMatmul, Experts)
 """Operations of a sweep whose arithmetic is products of matrices."""
@@ -70,17 +62,27 @@ def piece_on_feature_maps(
     return _Piece(segment, is_first=is_first, is_last=is_last).piece()
 
 
-@dataclass(slots=True)
-class _Kernel:
-    """A kernel in the making."""
+def attention_of_sample(operation: Attention, graph: Graph) -> Attend:
+    """Return attention among all rows of a sample."""
+    rows, features = graph.tensor(operation.query).shape
+    query = features // operation.heads
+    value = operation.result.shape[-1] // operation.heads
+    shape = AttentionShape(
+        operation.heads, operation.kv_heads, (query + value) // 2, operation.window
+    )
+    return Attend(shape, operation.is_causal, tokens=rows)
 
-    operation: Operation
-    """The first operation."""
-    read: list[str]
-    """The feature maps that it reads."""
-    result: str
-    parameters: list[str] = field(default_factory=list[str])
-    """Parameters of its further operations."""
+
+def title_of_product(operation: Operation, rows: int, *, is_last: bool) -> str:
+    """Return what a product with a weight is called that gives a sample some rows."""
+    if isinstance(operation, Linear) and rows == 1:
+        return "head" if is_last else "MLP"
+    return "convolutions"
+
+
+def title_of(operation: Operation) -> str:
+    """Return what a kernel without products is called that begins with an operation."""
+    return _TITLES.get(type(operation), "other operations")
 
 
 class _Piece:
@@ -89,14 +91,12 @@ class _Piece:
         self._graph = segment.graph
         self._is_first, self._is_last = is_first, is_last
         self._elements = {tensor.name: tensor.num_elements for tensor in self._graph.tensors}
-        operands = (op.activation_operands for op in self._graph.operations)
-        self._num_readers = Counter(name for names in operands for name in {*names})
-        self._num_readers.update(self._graph.outputs)
-        self._same_as: dict[str, str] = {}
-        """Results that are views of another tensor, or are written together with it."""
-        self._kernels: list[_Kernel] = []
-        for operation in self._graph.operations:
-            self._visit(operation)
+        self._num_readers = count_readers(self._graph)
+        self._kernels, self._same_as = form_kernels(
+            self._graph,
+            may_join=lambda kernel, operation: True,  # noqa: ARG005  # whatever they are
+            is_done_before=self._is_done_before,
+        )
 
     def piece(self) -> ShardedPiece:
         """Return the parts, the weights and the room for maps."""
@@ -109,52 +109,21 @@ class _Piece:
             sample_elements=self._most_live(),
         )
 
-    def _visit(self, operation: Operation) -> None:
-        names = [self._same_as.get(name, name) for name in operation.activation_operands]
-        result = operation.result.name
-        if isinstance(operation, Opaque) and operation.is_view and names:
-            self._same_as[result] = names[0]
-            return
-        if self._is_elementwise(operation):
-            if self._joins(operation, names):
-                return
-            if self._is_done_before(names):
-                self._same_as[result] = names[0]
-                return
-        self._kernels.append(_Kernel(operation, names, result))
-
-    def _is_elementwise(self, operation: Operation) -> bool:
-        """Tell whether an operation works on single elements; one without a form, if it may be."""
-        if isinstance(operation, Opaque) and len(operation.inputs) == 1:
-            shape = self._graph.tensor(operation.inputs[0]).shape
-            return shape == operation.result.shape and not operation.parameters
-        return isinstance(operation, _ELEMENTWISE)
-
-    def _joins(self, operation: Operation, names: list[str]) -> bool:
-        """Join the operation to the last kernel that writes an operand, if no other reads it."""
-        for kernel in reversed(self._kernels):
-            if kernel.result in names and self._num_readers[kernel.result] == 1:
-                kernel.read += [name for name in names if name != kernel.result]
-                kernel.parameters += operation.parameter_operands
-                kernel.result = operation.result.name
-                return True
-        return False
-
     def _is_done_before(self, names: list[str]) -> bool:
         """Tell whether a kernel of the piece before does it: only this one reads its result."""
         (name, *others) = names
         is_input = any(tensor.name == name for tensor in self._graph.inputs)
         return is_input and not others and not self._is_first and self._num_readers[name] == 1
 
-    def _part(self, kernel: _Kernel) -> Part:
-        return self._part_of(kernel.operation, kernel)
+    def _part(self, kernel: MapKernel) -> Part:
+        return self._part_of(kernel.first, kernel)
 
     @singledispatchmethod
-    def _part_of(self, operation: Operation, kernel: _Kernel) -> Part:
+    def _part_of(self, operation: Operation, kernel: MapKernel) -> Part:
         """Return the kernel that begins with an operation: a sweep, unless it multiplies."""
         work = operation.count_work(self._graph.by_name)
         return Sweep(
-            _TITLES.get(type(operation), "other operations"),
+            title_of(operation),
             elements=self._elements_read(kernel) + self._elements[kernel.result],
             fixed=work.weights,
             flop=work.flop,
@@ -162,7 +131,7 @@ class _Piece:
         )
 
     @_part_of.register(Linear | Convolution)
-    def _multiply(self, operation: Linear | Convolution, kernel: _Kernel) -> ImplicitProduct:
+    def _multiply(self, operation: Linear | Convolution, kernel: MapKernel) -> ImplicitProduct:
         taps = operation.window.num_taps if isinstance(operation, Convolution) else 1
         outputs, inputs = self._graph.tensor(operation.weight).shape[-2:]
         rows = operation.result.num_elements // outputs
@@ -170,24 +139,16 @@ class _Piece:
         read = self._elements_read(kernel) + seen - self._elements[operation.input]
         return ImplicitProduct(self._title(operation, rows), rows, outputs, inputs, taps, read)
 
-    def _elements_read(self, kernel: _Kernel) -> int:
+    def _elements_read(self, kernel: MapKernel) -> int:
         return sum(self._elements[name] for name in {*kernel.read})
 
     def _title(self, operation: Operation, rows: int) -> str:
-        if isinstance(operation, Linear) and rows == 1:
-            return "head" if self._is_last else "MLP"
-        return "convolutions"
+        return title_of_product(operation, rows, is_last=self._is_last)
 
     @_part_of.register(Attention)
-    def _attend(self, operation: Attention, kernel: _Kernel) -> Attend:
+    def _attend(self, operation: Attention, kernel: MapKernel) -> Attend:
         del kernel
-        rows, features = self._graph.tensor(operation.query).shape
-        query = features // operation.heads
-        value = operation.result.shape[-1] // operation.heads
-        shape = AttentionShape(
-            operation.heads, operation.kv_heads, (query + value) // 2, operation.window
-        )
-        return Attend(shape, operation.is_causal, tokens=rows)
+        return attention_of_sample(operation, self._graph)
 
     def _count_weights(self) -> tuple[int, int]:
         """Return the elements in the job's format, and those in bf16."""

@@ -4,7 +4,7 @@
             | DecodeAttention(shape, sequences, context, cache_format)     one new token each
             | PrefillAttention(shape, sequences, new_tokens, cached_tokens, cache_format, is_causal)
             | Experts(shape, rows, number_format)     the chosen networks of each row
-            | Convolution(rows, outputs, inputs, taps, read, number_format)
+            | Convolution(rows, outputs, depth, elements, number_format)
             | Elementwise(num_bytes, flop)            norms, rotations, activations: fused, in HBM
             | Vector(num_bytes, flop)                 the same without tensor cores
             | Communication(collective, num_bytes, group)
@@ -144,21 +144,22 @@ class Gemm:
 
 @dataclass(frozen=True, slots=True)
 class Convolution:
-    """Multiply the taps of pixels by a weight: `rows × taps·inputs` by `taps·inputs × outputs`.
+    """Multiply what is at taps of pixels: `rows × depth` by `depth × outputs`.
 
-    The first of these matrices is never made: feature maps are read once, and written in the same
-    format.
+    The first of these matrices is never made (implicit GEMM): feature maps are read once, and
+    written in the same format.
     """
 
     rows: int
-    """Pixels of all results."""
     outputs: int
-    inputs: int
-    """Features at a tap."""
-    taps: int
-    read: int
-    """Elements of feature maps that are read."""
+    depth: float
+    """Products that are added up for a result, in the mean: features at all taps that meet a pixel,
+    or pixels that meet a weight."""
+    elements: int
+    """Elements of feature maps and of weights that are read and written."""
     number_format: NumberFormat
+    is_dense: bool = False
+    """Whether there is one tap, so that it is a product of matrices."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -273,9 +274,7 @@ def gemm_bytes(
 
 def convolution_bytes(kernel: Convolution) -> float:
     """Return the bytes of feature maps and of the weight, all in one format."""
-    weights = kernel.taps * kernel.inputs * kernel.outputs
-    elements = kernel.read + weights + kernel.rows * kernel.outputs
-    return elements * kernel.number_format.num_bytes
+    return kernel.elements * kernel.number_format.num_bytes
 
 
 def decode_flop(sequences: _Number, context: _Number, shape: AttentionShape) -> _Number:

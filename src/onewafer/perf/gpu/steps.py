@@ -180,8 +180,11 @@ class StepClock:
         """Return a kernel on the feature maps of `samples`, in the format of the products."""
         number_format = self.formats.products
         if isinstance(part, ImplicitProduct):
-            rows, read = part.rows * samples, part.read * samples
-            return Convolution(rows, part.outputs, part.inputs, part.taps, read, number_format)
+            rows, depth = part.rows * samples, part.taps * part.inputs
+            elements = part.read * samples + (depth + rows) * part.outputs
+            return Convolution(
+                rows, part.outputs, depth, elements, number_format, is_dense=part.taps == 1
+            )
         num_bytes = (part.elements * samples + part.fixed) * number_format.num_bytes
         kind = Elementwise if part.is_product else Vector
         return kind(num_bytes, part.flop * samples)

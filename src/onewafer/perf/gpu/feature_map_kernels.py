@@ -1,0 +1,108 @@
+"""Operations on feature maps that one kernel does.
+
+In: a graph. Out: kernels in the order of execution, each with its first operation and those that it
+does as it writes. What works element by element on a result is done by the kernel that writes it,
+where the caller allows that and no other operation reads the result; views are nothing.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from onewafer.graph import Add, AddBias, Multiply, OfElement, Opaque, Scale, ScaleFeatures
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from onewafer.graph import Graph, Operation
+
+_ELEMENTWISE = (Add, AddBias, Multiply, OfElement, Scale, ScaleFeatures)
+
+
+@dataclass(slots=True)
+class MapKernel:
+    """A kernel in the making."""
+
+    operations: list[Operation]
+    read: list[str]
+    """The feature maps that it reads, of each the name of the tensor that it is a view of."""
+    result: str
+
+    @property
+    def first(self) -> Operation:
+        """The operation that gives the kernel its shape."""
+        return self.operations[0]
+
+
+def form_kernels(
+    graph: Graph,
+    *,
+    may_join: Callable[[MapKernel, Operation], bool],
+    is_done_before: Callable[[list[str]], bool],
+) -> tuple[list[MapKernel], dict[str, str]]:
+    """Return the kernels of a graph, and results that are other tensors: result → tensor.
+
+    `may_join` tells whether a kernel does an operation on its result as it writes, `is_done_before`
+    whether one on these tensors is done by what comes before the graph.
+    """
+    forming = _Forming(graph, may_join, is_done_before)
+    for operation in graph.operations:
+        forming.visit(operation)
+    return forming.kernels, forming.same_as
+
+
+def count_readers(graph: Graph) -> Counter[str]:
+    """Return how many operations read each tensor; a reader of an output is outside."""
+    operands = (operation.activation_operands for operation in graph.operations)
+    readers = Counter(name for names in operands for name in {*names})
+    readers.update(graph.outputs)
+    return readers
+
+
+class _Forming:
+    def __init__(
+        self,
+        graph: Graph,
+        may_join: Callable[[MapKernel, Operation], bool],
+        is_done_before: Callable[[list[str]], bool],
+    ) -> None:
+        self._graph = graph
+        self._num_readers = count_readers(graph)
+        self._may_join, self._is_done_before = may_join, is_done_before
+        self.same_as: dict[str, str] = {}
+        self.kernels: list[MapKernel] = []
+
+    def visit(self, operation: Operation) -> None:
+        """Add the operation to a kernel, or as one."""
+        names = [self.same_as.get(name, name) for name in operation.activation_operands]
+        result = operation.result.name
+        if isinstance(operation, Opaque) and operation.is_view and names:
+            self.same_as[result] = names[0]
+            return
+        if self._is_elementwise(operation):
+            if self._joins(operation, names):
+                return
+            if self._is_done_before(names):
+                self.same_as[result] = names[0]
+                return
+        self.kernels.append(MapKernel([operation], names, result))
+
+    def _is_elementwise(self, operation: Operation) -> bool:
+        """Tell whether an operation works on single elements; one without a form, if it may be."""
+        if isinstance(operation, Opaque) and len(operation.inputs) == 1:
+            shape = self._graph.tensor(operation.inputs[0]).shape
+            return shape == operation.result.shape and not operation.parameters
+        return isinstance(operation, _ELEMENTWISE)
+
+    def _joins(self, operation: Operation, names: list[str]) -> bool:
+        """Join the operation to the last kernel that writes an operand, if no other reads it."""
+        for kernel in reversed(self.kernels):
+            is_alone = kernel.result in names and self._num_readers[kernel.result] == 1
+            if is_alone and self._may_join(kernel, operation):
+                kernel.read += [name for name in names if name != kernel.result]
+                kernel.operations.append(operation)
+                kernel.result = operation.result.name
+                return True
+        return False
