@@ -51,8 +51,7 @@ def render(page: str) -> str:
             machine = "wafer" if re.match(r"cs\d", cells[1]) else "gpu"
             job = _JOBS.get((machine, cells[2]))
             if job is not None:
-                kind = "train with experts" if name in _with_experts() else job
-                errors[machine, kind].append(abs(_fraction(cells[6])))
+                errors[machine, _topics().get(name, job)].append(abs(_fraction(cells[6])))
         if name == "all serving runs":
             key = "gpu", _SERVING[cells[1]]
             statistics[key] = _fraction(cells[3]), int(cells[2].replace(",", ""))
@@ -76,9 +75,15 @@ def _rows(page: str) -> list[tuple[str, list[str]]]:
 
 
 @cache
-def _with_experts() -> frozenset[str]:
-    """Return the names of figures of training models with experts."""
-    return frozenset(figure.name for figure in published_figures("gpu_training_experts"))
+def _topics() -> dict[str, str]:
+    """Return the kinds of training that are told apart by the topic of a figure: name → kind."""
+    kinds = {
+        "gpu_training_experts": "train with experts",
+        "gpu_training_samples": "train on feature maps",
+    }
+    return {
+        figure.name: kind for topic, kind in kinds.items() for figure in published_figures(topic)
+    }
 
 
 def _entry(machine: str, job: str, middle: float, count: int, largest: float | None) -> str:

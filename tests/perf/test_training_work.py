@@ -12,10 +12,8 @@ from onewafer.graph import (
     DataType,
     Graph,
     Linear,
-    MaxPool,
     Segment,
     Tensor,
-    Window,
     verify_graph,
 )
 from onewafer.perf.gpt import GptShape, gpt_model
@@ -91,16 +89,6 @@ def test_shapes_without_meaning_are_refused(changes: dict[str, int], message: st
 
     with pytest.raises(ConfigurationError, match=message):
         GptShape(**{**shape, **changes})
-
-
-def test_models_with_maps_are_refused() -> None:
-    shape = GptShape(layers=2, hidden=64, heads=4, vocabulary=100, positions=128)
-    x = Tensor("x", (16, 64), DataType.F16)
-    pool = MaxPool(Tensor("y", (16, 64), DataType.F16), "x", Window(4, 4))
-    graph = Graph("other", (x,), (), (pool,), ("y",))
-
-    with pytest.raises(ConfigurationError, match="has feature maps"):
-        training_pieces(replace(gpt_model("gpt", shape), segments=(Segment(graph, 1),)), 16)
 
 
 def test_of_experts_those_count_that_a_token_meets() -> None:

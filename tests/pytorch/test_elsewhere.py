@@ -123,17 +123,34 @@ def test_a_batch_of_sequences_is_one_there(trains):
     assert there.seconds == answer.breakdown.seconds
 
 
-def test_a_system_that_cannot_says_why_and_the_others_are_shown():
-    def make() -> nn.Module:
-        return nn.Sequential(
-            nn.Unflatten(1, (1, 2, 3)), nn.Conv2d(1, 2, 2), nn.Flatten(), nn.Linear(4, 4)
-        )
+class Pictures(nn.Module):
+    """A convolution with a norm over the batch, of pictures of 2×3 pixels."""
 
-    found = train(make=make).report(is_over=True, against=("h100x1",)).elsewhere
-    assert found.there[0].seconds is None
-    assert found.there[0].refusal.startswith(
-        "there are no equations for the training of feature maps"
-    )
+    def __init__(self) -> None:
+        super().__init__()
+        self.maps = nn.Sequential(nn.Conv2d(1, 2, 2), nn.BatchNorm2d(2), nn.ReLU())
+        self.scores = nn.Linear(4, 4)
+
+    def forward(self, rows: torch.Tensor) -> torch.Tensor:
+        return self.scores(self.maps(rows.unflatten(1, (1, 2, 3))).flatten(1))
+
+
+def test_a_step_on_pictures_has_norms_over_the_batch_and_a_wafer_says_why_it_cannot():
+    session = train(make=Pictures)
+    found = session.report(is_over=True, against=("h100x1", "cs3")).elsewhere
+    model = model_of(session.ledger.programs[0])
+    operations = [type(op).__name__ for piece in model.segments for op in piece.graph.operations]
+    assert operations.count("BatchNorm") == 1
+    assert not {"BatchMean", "BatchVariance"} & {*operations}
+    assert model.num_weights == sum(weight.numel() for weight in Pictures().parameters())
+    there, wafer = found.there
+    job = Train(tokens=5 * 6, sequence=6, batch=5)
+    (answer,) = compare(model, job, ["h100x1"]).answers
+    assert found.work == "a training step of 5 samples"
+    assert there.seconds == answer.breakdown.seconds
+    assert there.error == known_error(model, job, "h100x1")
+    assert "a convolution is three products" in there.notes[-2]
+    assert wafer.refusal.endswith("laid out by `onewafer run --fidelity model SCRIPT`")
 
 
 def test_a_run_without_work_on_the_wafer_has_nothing_to_compare():

@@ -50,9 +50,16 @@ def known_error(model: Model, job: Job, system: str) -> KnownError | None:
     """Return the error of answers about such a job; None: nothing of the kind was published."""
     machine = "gpu" if parse_system(system) is None else "wafer"
     kind = type(job).__name__.lower()
-    if isinstance(job, Train) and _has_experts(model) and machine == "gpu":
-        kind = "train with experts"
+    if isinstance(job, Train) and machine == "gpu":
+        kind = f"train{_work_of(model)}"
     return _known_errors().get((machine, kind))
+
+
+def _work_of(model: Model) -> str:
+    """Return the work that published figures of training are told apart by."""
+    if model.has_feature_maps:
+        return " on feature maps"
+    return " with experts" if _has_experts(model) else ""
 
 
 def _has_experts(model: Model) -> bool:

@@ -12,13 +12,17 @@ from enum import StrEnum
 from functools import singledispatch
 from typing import TYPE_CHECKING
 
-from onewafer.errors import ConfigurationError
 from onewafer.graph import (
+    AddBias,
     Attention,
+    BatchedMatmul,
+    BatchNorm,
+    Convolution,
+    DepthwiseConvolution,
     Experts,
     LastRow,
     Linear,
-    OnSamples,
+    ScaleFeatures,
     with_rows,
 )
 from onewafer.perf.checks import check_sequence
@@ -31,6 +35,11 @@ if TYPE_CHECKING:
 
 BACKWARD_PRODUCTS = 2
 """For each product of the forward pass: gradients of its input and of its weight."""
+
+_NORMALIZED = (Convolution, DepthwiseConvolution, Linear)
+"""Operations whose results have norms over the batch."""
+_EPSILON = 1e-5
+"""PyTorch's; no time depends on it."""
 
 
 class AttentionPairs(StrEnum):
@@ -59,25 +68,40 @@ class TrainingPiece:
 def training_pieces(model: Model, sequence: int) -> tuple[TrainingPiece, ...]:
     """Return the pieces of a model for one whole sequence.
 
-    Raise ConfigurationError for a sequence that the model was not made for, and for a model whose
-    training has no equations here.
+    Of a model on feature maps, all rows are those of a sample. Raise ConfigurationError for a
+    sequence that the model was not made for.
     """
     check_sequence(model, sequence)
-    check_operations(model)
+    if model.has_feature_maps:
+        segments = (replace(s, graph=with_batch_norms(s.graph)) for s in model.segments)
+        return tuple(TrainingPiece(segment, segment.graph) for segment in segments)
     return tuple(
         TrainingPiece(segment, all_rows(model.graph_for(segment, sequence)))
         for segment in map(with_expanded_attention, model.segments)
     )
 
 
-def check_operations(model: Model) -> None:
-    """Raise ConfigurationError for a model whose training has no equations here."""
-    operations = [op for segment in model.segments for op in segment.graph.operations]
-    if any(isinstance(operation, OnSamples) for operation in operations):
-        raise ConfigurationError(
-            f"{model.title} has feature maps, whose training has no equations here; ask for a "
-            "model that works on sequences"
-        )
+def with_batch_norms(graph: Graph) -> Graph:
+    """Return the graph with the norms over the batch that a graph of inference has no more.
+
+    There, a norm with kept statistics is a scale and a shift of each feature of what a convolution,
+    or a product at every pixel, gives.
+    """
+    sources = {operation.result.name: operation for operation in graph.operations}
+    norms: dict[str, BatchNorm] = {}
+    """By the result of the shift."""
+    scales: set[str] = set()
+    for shift in graph.operations:
+        scale = sources.get(shift.input) if isinstance(shift, AddBias) else None
+        if not (isinstance(shift, AddBias) and isinstance(scale, ScaleFeatures)):
+            continue
+        if isinstance(sources.get(scale.input), _NORMALIZED):
+            operands = scale.input, scale.factors, shift.bias
+            norms[shift.result.name] = BatchNorm(shift.result, *operands, _EPSILON)
+            scales.add(scale.result.name)
+    operations = (norms.get(op.result.name, op) for op in graph.operations)
+    kept = tuple(op for op in operations if op.result.name not in scales)
+    return replace(graph, operations=kept)
 
 
 def all_rows(graph: Graph) -> Graph:
@@ -99,8 +123,12 @@ def product_flop(operation: Operation, graph: Graph, pairs: AttentionPairs) -> i
     return 0
 
 
-@product_flop.register(Linear)
-def _(operation: Linear, graph: Graph, pairs: AttentionPairs) -> int:
+@product_flop.register(BatchedMatmul | Convolution | DepthwiseConvolution | Linear)
+def _(
+    operation: BatchedMatmul | Convolution | DepthwiseConvolution | Linear,
+    graph: Graph,
+    pairs: AttentionPairs,
+) -> int:
     del pairs
     return operation.count_flop(graph.by_name)
 

@@ -21,23 +21,26 @@ from typing import TYPE_CHECKING
 from onewafer.graph import (
     Attention,
     BatchedMatmul,
+    BatchNorm,
     Convolution,
     DepthwiseConvolution,
     Embedding,
     Experts,
     GlobalAveragePool,
+    GroupNorm,
     LayerNorm,
     Linear,
     MaxPool,
     RmsNorm,
 )
 from onewafer.perf.gpu.feature_map_kernels import count_readers, form_kernels
-from onewafer.perf.gpu.kernels import AttentionShape
+from onewafer.perf.gpu.kernels import AttentionShape, Elementwise, Vector
 from onewafer.perf.gpu.sharding import Attend, ImplicitProduct, ShardedPiece, Sweep
 
 if TYPE_CHECKING:
     from onewafer.graph import Graph, Operation, Segment
     from onewafer.perf.gpu.feature_map_kernels import MapKernel
+    from onewafer.perf.gpu.kernels import NumberFormat
     from onewafer.perf.gpu.sharding import Part
 
 _PRODUCTS = (Linear, Convolution)
@@ -45,9 +48,11 @@ _TENSOR_CORES = (BatchedMatmul, Experts)
 """Operations of a sweep whose arithmetic is products of matrices."""
 _TITLES: dict[type[object], str] = {
     BatchedMatmul: "attention",
+    BatchNorm: "norms and activations",
     DepthwiseConvolution: "depthwise convolutions",
     Embedding: "embedding",
     Experts: "experts",
+    GroupNorm: "norms and activations",
     LayerNorm: "norms and activations",
     MaxPool: "pools",
     GlobalAveragePool: "pools",
@@ -71,6 +76,13 @@ def attention_of_sample(operation: Attention, graph: Graph) -> Attend:
         operation.heads, operation.kv_heads, (query + value) // 2, operation.window
     )
     return Attend(shape, operation.is_causal, tokens=rows)
+
+
+def sweep_kernel(part: Sweep, samples: int, number_format: NumberFormat) -> Elementwise | Vector:
+    """Return the kernel of a sweep over the feature maps of some samples."""
+    num_bytes = (part.elements * samples + part.fixed) * number_format.num_bytes
+    kind = Elementwise if part.is_product else Vector
+    return kind(num_bytes, part.flop * samples)
 
 
 def title_of_product(operation: Operation, rows: int, *, is_last: bool) -> str:

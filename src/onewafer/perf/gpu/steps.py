@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, assert_never
 
 from onewafer.perf.breakdown import Breakdown, Item, Limit
 from onewafer.perf.gpu.collectives import Collective, Group
-from onewafer.perf.gpu.feature_map_pieces import piece_on_feature_maps
+from onewafer.perf.gpu.feature_map_pieces import piece_on_feature_maps, sweep_kernel
 from onewafer.perf.gpu.kernels import (
     Communication,
     Convolution,
@@ -22,7 +22,6 @@ from onewafer.perf.gpu.kernels import (
     Gemm,
     NumberFormat,
     PrefillAttention,
-    Vector,
 )
 from onewafer.perf.gpu.plan import num_layers
 from onewafer.perf.gpu.sharding import (
@@ -185,9 +184,7 @@ class StepClock:
             return Convolution(
                 rows, part.outputs, depth, elements, number_format, is_dense=part.taps == 1
             )
-        num_bytes = (part.elements * samples + part.fixed) * number_format.num_bytes
-        kind = Elementwise if part.is_product else Vector
-        return kind(num_bytes, part.flop * samples)
+        return sweep_kernel(part, samples, number_format)
 
     def _attention(self, part: Attend, step: Step) -> Iterator[Kernel]:
         if step.decode is not None:

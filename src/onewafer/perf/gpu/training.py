@@ -16,8 +16,10 @@ from onewafer.perf.gpu.training_constants import load_training_constants
 from onewafer.perf.gpu.training_plan import (
     PinnedPlan,
     lack_of_experts,
+    lack_of_sharing,
     most_experts,
     nearest_batches,
+    recomputations,
     training_plans,
 )
 from onewafer.perf.gpu.training_step import TrainingSteps
@@ -37,6 +39,10 @@ if TYPE_CHECKING:
 _ENGINE = "trtllm"
 """Whose products and attention are taken: the vendor's own, as training has them."""
 _LARGEST_CLUSTER = 1 << 20
+_OF_SAMPLES = (
+    "a convolution is three products of the sizes of cuDNN's, a norm over the batch reads its maps "
+    "twice; statistics are those of the samples that a GPU has at once"
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,7 +79,9 @@ def estimate_training(
     cluster = load_cluster(cluster) if isinstance(cluster, str) else cluster
     options = options or TrainingOptions()
     lack = product_format(options.precision).lack(cluster.gpu)
-    lack = lack or lack_of_experts(model, options.plan)
+    lack = lack or lack_of_experts(model, options.plan) or lack_of_sharing(model, options.plan)
+    if model.has_feature_maps and options.precision is Precision.FP8:
+        lack = f"training of feature maps in {options.precision} is not modelled; write bf16"
     if lack is not None:
         return Refusal(system=cluster.name, title=cluster.title, reason=lack)
     search = _Search(model, job, cluster, options, clock)
@@ -135,7 +143,7 @@ class _Search:
         """Return the plan with as little recomputation as fits, and with that which needs least."""
         pinned = self._options.plan.recompute
         least: _Candidate | None = None
-        for recompute in (pinned,) if pinned is not None else (*Recompute,):
+        for recompute in recomputations(self._model) if pinned is None else (pinned,):
             whole = replace(plan, recompute=recompute)
             memory = self._steps.memory(whole)
             if memory.total <= self._cluster.gpu.memory_bytes:
@@ -190,6 +198,8 @@ class _Search:
             f"MFU counts {pairs} in attention, no recomputation, and the peak of {peak}",
             "without loading of data, checkpoints, failures",
         )
+        if self._model.has_feature_maps:
+            notes += (_OF_SAMPLES,)
         if most_experts(self._model) > 1:
             balanced = "experts are chosen equally often and no token is dropped"
             notes += (f"{balanced}; MFU counts those that a token meets",)

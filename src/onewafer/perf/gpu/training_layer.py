@@ -145,7 +145,9 @@ class PieceClock:
                 case Exchange():
                     self._add_exchange(part, parts[index - 1])
                 case ImplicitProduct() | Sweep():
-                    raise InternalError("feature maps in training; check_operations refuses them")
+                    raise InternalError(
+                        "feature maps in a layer of sequences; MapPieces times them"
+                    )
                 case _:
                     assert_never(part)
         again = [item for item in self._forward if item.name == ELEMENTWISE]

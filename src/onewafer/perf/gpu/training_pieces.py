@@ -75,10 +75,10 @@ class Pieces:
         pieces = training_pieces(model, job.sequence)
         self.segments = tuple(piece.segment for piece in pieces)
         self.constants = constants
-        self._job, self._clock, self._products = job, clock, products
+        self.job, self.clock, self.products = job, clock, products
         self._graphs = tuple(piece.graph for piece in pieces)
         self._sharded = cache(self._shard)
-        self._timed = cache(self._time)
+        self.timed = cache(self.time)
         self._kept = cache(self._keep)
         self._planned = cache(self._plan)
 
@@ -95,10 +95,10 @@ class Pieces:
 
     def num_tokens(self, plan: TrainingPlan) -> int:
         """Return the rows of a micro-batch on one GPU."""
-        return plan.micro_batch * self._job.sequence // plan.context
+        return plan.micro_batch * self.job.sequence // plan.context
 
     def _plan(self, index: int, plan: TrainingPlan) -> PlannedPiece:
-        timed = self._timed(
+        timed = self.timed(
             index, replace(plan, data=1, shards_weights=False, recompute=Recompute.NONE)
         )
         again = {
@@ -107,14 +107,9 @@ class Pieces:
             Recompute.FULL: timed.forward,
         }[plan.recompute]
         forward, backward = timed.forward, timed.backward + _renamed(again, RECOMPUTATION)
-        piece = self._sharded(index, plan.tensor)
-        counts = WeightCounts(
-            piece.quantized_weights + piece.plain_weights - piece.expert_weights,
-            sum(_elements_of_gpu(part, plan) for part in piece.parts if isinstance(part, Mix)),
-        )
+        counts = self.count_weights(index, plan)
         if plan.shards_weights:
             forward, backward = self._with_gathers(forward, backward, counts, plan)
-        tokens = self.num_tokens(plan) / plan.tensor
         return PlannedPiece(
             forward=forward,
             backward=backward,
@@ -123,20 +118,37 @@ class Pieces:
             counts=counts,
             hidden=timed.hidden,
             hidden_limit=timed.hidden_limit,
-            kept_bytes=self._kept(index, plan.recompute, plan.expert_tensor) * tokens,
-            working_bytes=self._kept(index, Recompute.NONE, plan.expert_tensor) * tokens,
-            logits=self._micro_batch(index, plan).outputs * _logits_of_row(piece),
+            kept_bytes=self.count_kept(index, plan),
+            working_bytes=self.count_kept(index, replace(plan, recompute=Recompute.NONE)),
+            logits=self.count_logits(index, plan),
         )
+
+    def count_weights(self, index: int, plan: TrainingPlan) -> WeightCounts:
+        """Return the weights of a piece on one GPU."""
+        piece = self._sharded(index, plan.tensor)
+        return WeightCounts(
+            piece.quantized_weights + piece.plain_weights - piece.expert_weights,
+            sum(_elements_of_gpu(part, plan) for part in piece.parts if isinstance(part, Mix)),
+        )
+
+    def count_kept(self, index: int, plan: TrainingPlan) -> float:
+        """Return the bytes that one micro-batch keeps for the backward pass of a piece."""
+        tokens = self.num_tokens(plan) / plan.tensor
+        return self._kept(index, plan.recompute, plan.expert_tensor) * tokens
+
+    def count_logits(self, index: int, plan: TrainingPlan) -> int:
+        """Return the elements of a micro-batch that the loss is computed of."""
+        piece = self._sharded(index, plan.tensor)
+        return self._micro_batch(index, plan).outputs * _logits_of_row(piece)
 
     def _shard(self, index: int, tensor: int) -> ShardedPiece:
         is_last = index == len(self.segments) - 1
         return shard(self.segments[index], tensor, is_last=is_last)
 
-    def _time(self, index: int, plan: TrainingPlan) -> PieceTime:
+    def time(self, index: int, plan: TrainingPlan) -> PieceTime:
+        """Return the time of one micro-batch in a piece."""
         rows = self._micro_batch(index, plan)
-        clock = PieceClock(
-            self._clock, plan, rows, products=self._products, constants=self.constants
-        )
+        clock = PieceClock(self.clock, plan, rows, products=self.products, constants=self.constants)
         parts = self._sharded(index, plan.tensor).parts
         return clock.time(parts, whole=_whole(parts, self._sharded(index, 1).parts))
 
@@ -147,12 +159,12 @@ class Pieces:
             tokens=self.num_tokens(plan),
             outputs=max(1, plan.micro_batch * outputs // plan.context),
             sequences=plan.micro_batch,
-            sequence=self._job.sequence,
+            sequence=self.job.sequence,
         )
 
     def _keep(self, index: int, recompute: Recompute, expert_tensor: int) -> float:
-        is_small = self._products in (NumberFormat.FP8, NumberFormat.FP8_BLOCK)
-        operand_bytes = self._products.num_bytes if is_small else ACTIVATION_BYTES
+        is_small = self.products in (NumberFormat.FP8, NumberFormat.FP8_BLOCK)
+        operand_bytes = self.products.num_bytes if is_small else ACTIVATION_BYTES
         return kept_bytes(
             self._graphs[index],
             recompute,
@@ -169,9 +181,9 @@ class Pieces:
     ) -> tuple[Breakdown, Breakdown]:
         """Add what gathering weights and adding gradients takes longer than the piece."""
         gather, scatter = (
-            exchange_over_replicas(self._clock, plan, counts, collective, element_bytes)
+            exchange_over_replicas(self.clock, plan, counts, collective, element_bytes)
             for collective, element_bytes in (
-                (Collective.ALL_GATHER, self._products.num_bytes),
+                (Collective.ALL_GATHER, self.products.num_bytes),
                 (Collective.REDUCE_SCATTER, self.constants.gradient_bytes),
             )
         )

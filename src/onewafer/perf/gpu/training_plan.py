@@ -152,7 +152,11 @@ def training_plans(
     """Return every plan that uses all GPUs for whole micro-batches; recomputation is left open."""
     for plan in _groups(model, job, cluster, pinned):
         if job.batch % plan.data == 0:
-            yield from _schedules(plan, job, num_pieces(model), pinned)
+            sizes = _micro_batches(job) if not model.has_feature_maps else _parts_of(job, plan.data)
+            for size in _choices(pinned.micro_batch, sizes):
+                yield from _schedules(
+                    replace(plan, micro_batch=size), job, num_pieces(model), pinned
+                )
 
 
 def _groups(
@@ -163,6 +167,8 @@ def _groups(
     tensors = _choices(pinned.tensor, tensor_sizes(model, cluster.gpu.gpus_per_domain))
     contexts = _choices(pinned.context, _context_sizes(job))
     pipelines = _choices(pinned.pipeline, range(1, layers + 1))
+    if model.has_feature_maps:  # each GPU has all of it
+        tensors = contexts = pipelines = (1,)
     for tensor, context, pipeline in product(tensors, contexts, pipelines):
         data, left = divmod(gpus, tensor * context * pipeline)
         if left:
@@ -200,18 +206,17 @@ def _expert_sizes(
 def _schedules(
     plan: TrainingPlan, job: Train, layers: int, pinned: PinnedPlan
 ) -> Iterator[TrainingPlan]:
-    """Return the plan with every size of micro-batches and every schedule of its stages."""
-    for size in _choices(pinned.micro_batch, _micro_batches(job)):
-        if job.batch % (plan.data * size):
-            continue
-        count = job.batch // (plan.data * size)
-        for parts in _choices(pinned.interleave, _interleavings(plan.pipeline, layers)):
-            if parts > 1 and (plan.pipeline == 1 or count % plan.pipeline):
-                continue  # Megatron-LM sends micro-batches in groups of the number of stages
-            if plan.pipeline * parts > layers + 2:
-                continue  # embedding and head may have a part of their own, others need a layer
-            for shards in _choices(pinned.shards_weights, _shardings(plan)):
-                yield replace(plan, micro_batch=size, interleave=parts, shards_weights=shards)
+    """Return the plan with every schedule of its stages, if its micro-batches make the batch."""
+    if job.batch % (plan.data * plan.micro_batch):
+        return
+    count = plan.num_micro_batches(job.batch)
+    for parts in _choices(pinned.interleave, _interleavings(plan.pipeline, layers)):
+        if parts > 1 and (plan.pipeline == 1 or count % plan.pipeline):
+            continue  # Megatron-LM sends micro-batches in groups of the number of stages
+        if plan.pipeline * parts > layers + 2:
+            continue  # embedding and head may have a part of their own, others need a layer
+        for shards in _choices(pinned.shards_weights, _shardings(plan)):
+            yield replace(plan, interleave=parts, shards_weights=shards)
 
 
 def num_pieces(model: Model) -> int:
@@ -222,6 +227,26 @@ def num_pieces(model: Model) -> int:
 def most_experts(model: Model) -> int:
     """Return the experts of a layer that has some; 1: no layer has."""
     return max(num_experts(segment) for segment in model.segments)
+
+
+def recomputations(model: Model) -> tuple[Recompute, ...]:
+    """Return what the backward pass may compute again, least first."""
+    if model.has_feature_maps:  # which of their kernels are cheap is not known
+        return (Recompute.NONE, Recompute.FULL)
+    return (*Recompute,)
+
+
+def lack_of_sharing(model: Model, pinned: PinnedPlan) -> str | None:
+    """Return why GPUs cannot share a model as a plan says; None: they can."""
+    sizes = (pinned.tensor, pinned.context, pinned.pipeline, pinned.interleave)
+    if model.has_feature_maps and any(size not in (None, 1) for size in sizes):
+        return (
+            f"{model.title} has feature maps, which GPUs do not share: each has the whole model "
+            "and a part of the batch; leave these groups out of the plan"
+        )
+    if model.has_feature_maps and pinned.recompute is Recompute.SELECTIVE:
+        return f"of {model.title}, which has feature maps, all is computed again or nothing"
+    return None
 
 
 def lack_of_experts(model: Model, pinned: PinnedPlan) -> str | None:
@@ -283,6 +308,12 @@ def _micro_batches(job: Train) -> tuple[int, ...]:
         while 2 * sizes[-1] <= min(job.batch, _LARGEST_MICRO_BATCH // job.sequence):
             sizes.append(2 * sizes[-1])
     return (*sizes,)
+
+
+def _parts_of(job: Train, replicas: int) -> tuple[int, ...]:
+    """Return the samples of a GPU, and powers of two that are fewer."""
+    most = job.batch // replicas
+    return (*(1 << power for power in range(most.bit_length()) if 1 << power < most), most)
 
 
 def _interleavings(pipeline: int, layers: int) -> tuple[int, ...]:

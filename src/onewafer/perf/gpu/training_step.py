@@ -26,6 +26,7 @@ from onewafer.perf.gpu.collectives import Collective, Group
 from onewafer.perf.gpu.kernels import Communication, Elementwise
 from onewafer.perf.gpu.training_experts import EXPERT_PARALLELISM
 from onewafer.perf.gpu.training_layer import HiddenWays
+from onewafer.perf.gpu.training_map_pieces import MapPieces
 from onewafer.perf.gpu.training_memory import GpuMemory, in_flight, state_bytes
 from onewafer.perf.gpu.training_pieces import (
     DATA_PARALLELISM,
@@ -85,7 +86,8 @@ class TrainingSteps:
         constants: TrainingConstants,
     ) -> None:
         self._job, self._clock, self._constants = job, clock, constants
-        self._pieces = Pieces(model, job, clock, products=products, constants=constants)
+        kind = MapPieces if model.has_feature_maps else Pieces
+        self._pieces = kind(model, job, clock, products=products, constants=constants)
         self._divided = cache(partial(divide, model.segments))
 
     def seconds(self, plan: TrainingPlan) -> float:

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from onewafer.perf.model import Model
     from onewafer.perf.published import PublishedFigure
 
-_TOPICS = ("gpu_training", "gpu_training_experts")
-"""Dense models, and those with experts."""
+_TOPICS = ("gpu_training", "gpu_training_experts", "gpu_training_samples")
+"""Dense models, those with experts, and those on feature maps."""
 _TARGET = 0.1
 _RULE = "published plan, batch and sequence; what is not published is what the search takes"
 _MOST_TOKENS = 1e12
@@ -101,6 +101,8 @@ def _quantity(answer: Answer, figure: PublishedFigure) -> float | None:
             return answer.mfu
         case "tokens_per_second_per_device":
             return answer.tokens_per_second / answer.num_devices
+        case "samples_per_second":
+            return answer.tokens_per_second / cast("int", figure.conditions["sequence"])
         case _:
             return None
 

@@ -90,6 +90,12 @@ def _rounds(case: StreamedTraining, share: int) -> Iterator[Round]:
 
 def _refuse_early(question: _Question) -> Refusal | None:
     wafers, batch = question.machine.num_wafers, question.job.batch
+    if question.model.has_feature_maps:
+        return question.refusal(
+            f"{question.model.title} has feature maps, for which there are no equations of weights "
+            "that are streamed; a step that fits one wafer is laid out by "
+            "`onewafer run --fidelity model SCRIPT`"
+        )
     if batch % wafers:
         near = [batch // wafers * wafers, -(-batch // wafers) * wafers]
         sizes = " or ".join(f"{size:,}" for size in near if size)

@@ -13,7 +13,14 @@ from onewafer.arch import find_cluster
 from onewafer.errors import ConfigurationError
 from onewafer.execution import Phase
 from onewafer.execution.report import joules_of, report_step
-from onewafer.graph import PositionEmbedding, fold, num_samples, with_samples
+from onewafer.graph import (
+    BatchMean,
+    BatchVariance,
+    PositionEmbedding,
+    fold,
+    num_samples,
+    with_samples,
+)
 from onewafer.mesh import FORWARD
 from onewafer.perf import (
     CompareOptions,
@@ -38,14 +45,10 @@ if TYPE_CHECKING:
 _ALL_TRAINED = "every weight is trained there, also those that are frozen here"
 _SMALLEST_PUBLISHED = 1.7e9
 """Weights of the smallest model in `perf/figures/gpu_training.toml`."""
-_SMALL = (
-    "published figures are of models with 1.7 billion weights and more; what Python and the start "
-    "of kernels take, which small models wait for on GPUs, is left out"
+_LEFT_OUT = (
+    "what Python and the start of kernels take, which small models wait for on GPUs, is left out"
 )
-_FEATURE_MAPS = (
-    "there are no equations for the training of feature maps (convolutions, pools); a forward pass "
-    "is compared by `onewafer compare --prefill SCRIPT`"
-)
+_SMALL = f"published figures are of models with 1.7 billion weights and more; {_LEFT_OUT}"
 _FILLED_UP = "the batch is filled up to {}, which the devices share evenly"
 
 
@@ -92,8 +95,6 @@ def work_elsewhere(programs: Sequence[ProgramRecord], systems: Sequence[str]) ->
 
 
 def _on_system(record: ProgramRecord, model: Model, work: _Work, system: str) -> OnSystem:
-    if isinstance(work.job, Train) and model.has_feature_maps:
-        return OnSystem(system=system, title=system, refusal=_FEATURE_MAPS)
     found = repeat_on(model, work.job, system, CompareOptions())
     answer = found.answer
     if isinstance(answer, Refusal):
@@ -105,7 +106,7 @@ def _on_system(record: ProgramRecord, model: Model, work: _Work, system: str) ->
     if is_training and _has_frozen(record, model):
         notes.append(_ALL_TRAINED)
     if is_training and model.num_weights < _SMALLEST_PUBLISHED and find_cluster(system):
-        notes.append(_SMALL)
+        notes.append(_LEFT_OUT if model.has_feature_maps else _SMALL)
     return OnSystem(
         system=system,
         title=answer.title,
@@ -208,12 +209,16 @@ def model_of(record: ProgramRecord) -> Model:
 
 
 def _without_losses(graph: Graph, operations: Iterable[Operation]) -> Graph:
-    """Return a graph of some operations, those left out that a loss of all rows is made of."""
+    """Return a graph of some operations, without those that a loss of all rows is made of.
+
+    Statistics that norms over a batch give the script are made by the norms elsewhere.
+    """
     dropped: set[str] = set()
     kept: list[Operation] = []
     for operation in operations:
         is_loss = operation.joins_rows and operation.result.shape == (1, 1)
-        if is_loss or not dropped.isdisjoint(operation.activation_operands):
+        is_statistic = isinstance(operation, BatchMean | BatchVariance)
+        if is_loss or is_statistic or not dropped.isdisjoint(operation.activation_operands):
             dropped.add(operation.result.name)
         else:
             kept.append(operation)
