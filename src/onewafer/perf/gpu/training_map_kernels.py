@@ -70,7 +70,7 @@ class WeightedMaps:
 
     name: str
     rows: int
-    """Of a sample; of all samples where they are added up."""
+    """Rows of the result, for each sample, or in all where samples are added up."""
     outputs: int
     depth: float
     """Products that are added up for each result, in the mean."""
