@@ -333,9 +333,9 @@ def test_one_row_of_a_sequence_has_a_seed_of_one_row():
     np.testing.assert_array_equal(result["table.gradient"].sum(axis=1), [0, 0, 3, 0, 0])
 
 
-def test_a_launch_in_the_middle_of_a_sequence_has_no_gradients():
+def test_attention_to_all_rows_has_no_gradients_in_the_middle_of_a_sequence():
     x = Tensor("x", (2, 2), F32)
-    attention = Attention(Tensor("r", (2, 2), F32), "x", "x", "x", 1, 1, 1.0, is_causal=True)
+    attention = Attention(Tensor("r", (2, 2), F32), "x", "x", "x", 1, 1, 1.0, is_causal=False)
     derived = derive_gradients(Graph("g", (x,), (), (attention,), ("r",)), ["x"])
     evaluator, values = (
         Evaluator(derived.graph, {}),

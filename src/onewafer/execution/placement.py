@@ -154,6 +154,8 @@ class Trained:
     """Operations of the graph that are the model; those after it, up to the gradients, its loss."""
     updates: tuple[Update, ...] = ()
     """The steps of optimizers."""
+    context: int | None = None
+    """Tokens of a sequence, of which a launch has some; None: it has all."""
 
 
 def place_training(
@@ -162,8 +164,8 @@ def place_training(
     """Return the program that trains with all rows of a graph at once, in the fastest rectangle.
 
     Where no program fits that keeps all that the backward pass reads, layers of a sequence are
-    computed again for it. Raises what `place` does, and UnsupportedOperationError for an operation
-    that cannot be trained.
+    computed again for it, if a launch has all of that. Raises what `place` does, and
+    UnsupportedOperationError for an operation that cannot be trained.
     """
 
     def cut(gradients: Gradients, num_model: int, rectangle: tuple[int, int]) -> MeshProgram:
@@ -175,10 +177,11 @@ def place_training(
             architecture=architecture,
             num_model=num_model,
             updates=trained.updates,
+            context=trained.context,
         )
 
     cuts = [partial(cut, gradients, trained.num_model)]
-    if gradients.graph.is_sequence:
+    if gradients.graph.is_sequence and trained.context is None:
         again = (recompute(gradients, trained.num_model, cuts=number) for number in (1, 2))
         cuts += [partial(cut, *found) for found in again if found[0].originals]
     for one in cuts[:-1]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import zip_longest
 from typing import TYPE_CHECKING
 
@@ -78,14 +78,17 @@ class SequenceRows:
     """The input rows of the sequences of a program, one for each position."""
 
     def __init__(self, program: MeshProgram) -> None:
-        # A launch of a program that trains is of a whole sequence: there is nothing before it.
-        self._remembers = program.arena_elements.get(Arena.STATE, 0) > 0 and not program.trains
+        # Where a launch of a program that trains has a whole sequence, there is nothing before it.
+        self._remembers = program.arena_elements.get(Arena.STATE, 0) > 0 and (
+            not program.trains or program.tiles > 1
+        )
+        self._entry = program.entries[0]
         self._launch_rows = program.sequence_rows or 0
         self._rows: defaultdict[int, list[_Row]] = defaultdict(list)
 
     def note(self, inputs: Arrays, launch: Launch | None) -> None:
         """Note a launch: it overwrites the positions from the first one of each slot on."""
-        if not self._remembers or launch is None:
+        if not self._remembers or launch is None or launch.entry != self._entry:
             return
         for first, part in launch.each_slot():
             (slot,) = part.slots
@@ -100,15 +103,18 @@ class SequenceRows:
             ]
 
     def launches_before(self, launch: Launch) -> Iterator[tuple[Arrays, Launch]]:
-        """Yield launches, as large as can be, that give what is remembered before one."""
-        if not self._remembers:
+        """Yield launches, as large as can be, that give what is remembered before one.
+
+        None before another entry than the first one: it goes on with what the launch before it had.
+        """
+        if not self._remembers or launch.entry != self._entry:
             return
         runs: list[list[Slot]] = []
         for slot in launch.slots:
             before = self._rows[slot.sequence][: slot.position]
             runs.append(cut_runs(slot.sequence, 0, [row.table_row for row in before]))
         for earlier in fill_launches(runs, self._launch_rows):
-            yield self._inputs(earlier), earlier
+            yield self._inputs(earlier), replace(earlier, entry=self._entry)
 
     def _inputs(self, launch: Launch) -> Arrays:
         rows = [

@@ -31,6 +31,7 @@ from onewafer.mesh.layout import held_indices, numpy_dtype
 from onewafer.mesh.limits import Waits, split_waits
 from onewafer.mesh.lowering.optimizer import (
     CLEAR,
+    CLEAR_CARRIED,
     CLIP_BOUND,
     CLIP_FACTOR,
     SQUARES_OF_GRADIENTS,
@@ -66,6 +67,7 @@ __all__ = [
     "BACKWARD",
     "CLAMP",
     "CLEAR",
+    "CLEAR_CARRIED",
     "CLIPPING",
     "CLIP_BOUND",
     "CLIP_FACTOR",

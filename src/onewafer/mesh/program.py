@@ -97,6 +97,14 @@ class MeshProgram(ProgramShape):
         """Whether it has gradients."""
         return self.training is not None
 
+    @property
+    def tiles(self) -> int:
+        """Launches of a sequence, of a program that trains; 1 if a launch has all of it."""
+        rows, positions = self.sequence_rows, self.context
+        if not self.trains or rows is None or positions is None:
+            return 1
+        return -(-positions // rows)
+
     def num_bytes(self, name: str) -> int:
         """Return the bytes of an input, a parameter or an output, without padding."""
         return next(item for item in self.placements if item.name == name).num_bytes

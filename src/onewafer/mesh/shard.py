@@ -24,7 +24,12 @@ from onewafer.graph import (
 )
 from onewafer.mesh.lowering.builder import LEAST_JOINING, Builder
 from onewafer.mesh.lowering.catalog import blamed_on, lowering_of
-from onewafer.mesh.lowering.optimizer import append_clearing, append_clipping, append_optimizer
+from onewafer.mesh.lowering.optimizer import (
+    append_clearing,
+    append_clearing_of_carried,
+    append_clipping,
+    append_optimizer,
+)
 from onewafer.mesh.lowering.phases import Needs
 from onewafer.mesh.lowering.training import Training
 from onewafer.mesh.lowering.uses import Uses
@@ -89,6 +94,7 @@ def shard_training(
     num_model: int | None = None,
     optimizer: type[StepOperation] | None = None,
     updates: Sequence[Update] = (),
+    context: int | None = None,
 ) -> MeshProgram:
     """Return the program of a graph with its gradients, in entries that are launched one by one.
 
@@ -102,7 +108,11 @@ def shard_training(
     `sum_gradients` gives the sum of the squares of all gradients; `scale_gradients` multiplies them
     by an input, and `clamp_gradients` bounds them by one.
 
-    Where rows are tokens of a sequence, a launch has all of it.
+    Where rows are tokens of a sequence, a launch has all of it, unless the `context`, the positions
+    of a sequence, is larger: then `forward` launches follow each other from its first rows on, and
+    keep keys and values. `backward` ones go back from its last rows, each after a `forward` launch
+    of the same rows, and carry gradients of keys and values; `clear_carried` comes before the first
+    of them.
 
     Raises as `shard` does, and UnsupportedOperationError for a graph in f16.
     """
@@ -118,7 +128,11 @@ def shard_training(
     rows = gradients.graph.inputs[0].shape[0] if gradients.graph.is_sequence else None
     cutter = Cutter(gradients.graph, training=training)
     return cutter.cut(
-        width=width, height=height, architecture=architecture, context=rows, usual_rows=rows
+        width=width,
+        height=height,
+        architecture=architecture,
+        context=rows if context is None else context,
+        usual_rows=rows,
     )
 
 
@@ -193,6 +207,8 @@ class Cutter:
             append_clipping(builder, training.outputs.values())
         if training is not None and training.outputs:
             append_clearing(builder)
+        if builder.trains_in_tiles:
+            append_clearing_of_carried(builder)
 
     @cached_property
     def _orientations(self) -> Orientations:

@@ -19,12 +19,14 @@ from onewafer.graph import (
     Graph,
     LastRow,
     Linear,
+    Reduction,
     RmsNorm,
     RowAt,
     Tensor,
     derive_gradients,
     evaluate_graph,
     inputs_of_one_row,
+    with_rows,
 )
 from onewafer.mesh import shard_training
 from onewafer.mesh.optimizers import AdamW
@@ -48,14 +50,22 @@ CASES = {
 }
 
 
-def derived(decoder: Decoder, frozen=("cosine", "sine"), *, graph=None):
+def derived(
+    decoder: Decoder,
+    frozen=("cosine", "sine"),
+    *,
+    graph=None,
+    reduction=Reduction.MEAN,
+    rows: int | None = None,
+):
     """Return the gradients of a decoder with a cross entropy, and how many operations it has.
 
-    Instead of its own `graph` it may have one with more inputs.
+    Instead of its own `graph` it may have one with more inputs; and launches of other `rows`.
     """
     graph = decoder.graph if graph is None else graph
     (logits,) = graph.outputs
-    loss = CrossEntropy(Tensor("loss", (1, 1), DataType.F32), logits, "targets", ignored=IGNORED)
+    scalar = Tensor("loss", (1, 1), DataType.F32)
+    loss = CrossEntropy(scalar, logits, "targets", ignored=IGNORED, reduction=reduction)
     targets = Tensor("targets", (decoder.rows, 1), DataType.I32)
     whole = replace(
         graph,
@@ -63,6 +73,7 @@ def derived(decoder: Decoder, frozen=("cosine", "sine"), *, graph=None):
         operations=(*graph.operations, loss),
         outputs=(logits, "loss"),
     )
+    whole = whole if rows is None else with_rows(whole, rows)
     wanted = [tensor.name for tensor in graph.parameters if tensor.name not in frozen]
     return derive_gradients(whole, wanted, outputs=["loss"]), len(graph.operations)
 

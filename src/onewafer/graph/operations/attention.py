@@ -272,8 +272,12 @@ class AttentionGradient(_Attending):
 
     The shares P are computed again. For scores S = scale · (query · key), result O with gradient G:
     `dP = G · value`, `dS = P · (dP − Σ G · O)`, and `[scale · dS · key, scale · dSᵀ · query, Pᵀ ·
-    G]`. If shares have factors M, it is `dP = M · (G · value)` and `(M · P)ᵀ · G`. The launch is
-    the whole sequence.
+    G]`. If shares have factors M, it is `dP = M · (G · value)` and `(M · P)ᵀ · G`; the launch is
+    the whole sequence then.
+
+    If causal, the launch may have rows of a longer sequence. What it gives to keys and values of
+    earlier launches is kept, and added by the launch that ends where it begins: the launches of a
+    sequence are gone back over, from the last to the first.
     """
 
     gradient: ValueName
@@ -318,9 +322,11 @@ class AttentionGradient(_Attending):
 
     def evaluate(self, launch: Launch) -> Array:
         """Return its result in a launch."""
-        _require_whole(launch)
+        if self.factors is not None or not self.is_causal:
+            _require_whole(launch)
         names = self.gradient, self.attended, self.query, self.key, self.value
         gradient, attended, query, keys, values = (launch[name] for name in names)
+        keys, values = launch.cached(self.attended, keys, values)
         by_head, by_key = self._by_head(query), self._by_kv_head(keys)
         shares = self._shares(launch, by_head, by_key)
         given = self._by_head(gradient)
@@ -330,11 +336,12 @@ class AttentionGradient(_Attending):
         mixed = shares if factors is None else shares * factors
         moved = moved if factors is None else moved * factors
         scores = shares * (moved - inner) * self.scale
-        of_operands = (
-            np.einsum("rhgs,shd->rhgd", scores, by_key),
-            np.einsum("rhgs,rhgd->shd", scores, by_head),
-            np.einsum("rhgs,rhgd->shd", mixed, given),
-        )
+        of_query = np.einsum("rhgs,shd->rhgd", scores, by_key)
+        of_key = np.einsum("rhgs,rhgd->shd", scores, by_head)
+        of_value = np.einsum("rhgs,rhgd->shd", mixed, given)
+        if self.is_causal:
+            of_key, of_value = launch.carry(self.result.name, of_key, of_value)
+        of_operands = of_query, of_key, of_value
         return np.concatenate([part.reshape(len(query), -1) for part in of_operands], axis=-1)
 
 

@@ -14,7 +14,8 @@ if TYPE_CHECKING:
 
     Array = NDArray[Any]
     Cache = dict[str, tuple[Array, Array]]
-    """Result of a causal attention → keys and values of all rows of the sequence so far."""
+    """Result of a causal attention → keys and values of all rows of the sequence so far; result of
+    its gradient → what is to be added to the gradients of those before the launch."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -53,3 +54,27 @@ class Launch:
             values = np.concatenate([old_values[: self.start], values])
         self.cache[name] = keys, values
         return keys, values
+
+    def cached(self, name: str, keys: Array, values: Array) -> tuple[Array, Array]:
+        """Return keys and values of the sequence up to this launch, which have been kept.
+
+        What a launch of a whole sequence has is given.
+        """
+        if not self.start:
+            return keys, values
+        kept, end = self.cache.get(name), self.start + self.num_rows
+        if kept is None or len(kept[0]) < end:
+            raise HostError(f"no launch has kept keys and values up to position {end - 1}")
+        return kept[0][:end], kept[1][:end]
+
+    def carry(self, name: str, of_keys: Array, of_values: Array) -> tuple[Array, Array]:
+        """Return gradients of the keys and values of this launch, and keep those of earlier ones.
+
+        Given are those of all rows of the sequence up to this launch. What the launch that begins
+        where this one ends has kept is added, if it was the one before.
+        """
+        kept = self.cache.get(name)
+        if kept is not None and len(kept[0]) == len(of_keys):
+            of_keys, of_values = of_keys + kept[0], of_values + kept[1]
+        self.cache[name] = of_keys[: self.start], of_values[: self.start]
+        return of_keys[self.start :], of_values[self.start :]

@@ -1,6 +1,7 @@
 """Attention over a cache of keys and values."""
 
 from onewafer.mesh.attention.cache import Append, Share
+from onewafer.mesh.attention.carried import CarrySlots, ClearCarried
 from onewafer.mesh.attention.factors import ScaleScores
 from onewafer.mesh.attention.gradients import AddSlots, BackFromShares, SumKeys, WeighProducts
 from onewafer.mesh.attention.scores import BiasScores, BroadcastScores, ReduceScores, Score
@@ -14,6 +15,8 @@ __all__ = [
     "BackFromShares",
     "BiasScores",
     "BroadcastScores",
+    "CarrySlots",
+    "ClearCarried",
     "Divide",
     "FindMaxima",
     "ReduceScores",

@@ -145,11 +145,15 @@ def split_cache(
     Keys lie so that scores are vectors of slots, values so that sums of them are vectors of
     features.
     """
-    leading = cache.shape[:-1]
-    keys = cache[..., : width * capacity].reshape(*leading, width, capacity)
-    values = cache[..., width * capacity :]
-    return keys, tuple(
-        values[..., block.start * capacity : block.stop * capacity].reshape(*leading, capacity, -1)
+    keys = cache[..., : width * capacity].reshape(*cache.shape[:-1], width, capacity)
+    return keys, split_slots(cache[..., width * capacity :], heads, capacity=capacity)
+
+
+def split_slots(kept: Floats, heads: LocalHeads, *, capacity: int) -> tuple[Floats, ...]:
+    """Return views `[…, capacity, features]` of what is kept slot by slot, of each local head."""
+    leading = kept.shape[:-1]
+    return tuple(
+        kept[..., block.start * capacity : block.stop * capacity].reshape(*leading, capacity, -1)
         for _, block in heads.blocks()
     )
 

@@ -104,15 +104,19 @@ def sum_keys(
 
 
 def add_rows(
-    factors: Sums, rows_of: Sums, heads: LocalHeads, lengths: Integers, *, group: int
-) -> Sums:
-    """Return sums `[…, slots, width]` of factor · row over the rows and members that see a slot.
+    result: Sums,
+    factors: Sums,
+    rows_of: Sums,
+    heads: LocalHeads,
+    lengths: Integers,
+    *,
+    group: int,
+) -> None:
+    """Add to `result` `[…, slots, width]` factor · row over the rows and members that see a slot.
 
-    A sum starts at +0 and takes rows in ascending order, and of each all members.
+    A sum takes rows in ascending order, and of each all members.
     """
-    *leading, rows, _, slots = factors.shape
-    width = rows_of.shape[-2]
-    result = np.zeros((*leading, slots, width), np.float32)
+    rows, slots = factors.shape[-3], factors.shape[-1]
     seen = is_seen(lengths, slots)[..., 0, :, np.newaxis]
     for head, block in heads.blocks():
         sums = result[..., block]
@@ -122,7 +126,6 @@ def add_rows(
                 features = rows_of[..., row, np.newaxis, block, member]
                 more = arithmetic.fused_multiply_add(sums, features, factor)
                 sums[...] = np.where(seen[..., row, :, :], more, sums)
-    return result
 
 
 def spread(kept: Sums, heads: LocalHeads, *, rows: int, start: int, b: Integers, size: int) -> Sums:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from onewafer import graph
 from onewafer.mesh.attention.cache import Append
+from onewafer.mesh.attention.carried import CarrySlots
 from onewafer.mesh.attention.gradients import (
     AddSlots,
     BackFromShares,
@@ -50,12 +51,23 @@ class AttentionGradientLowering(Lowering[graph.AttentionGradient]):
         builder.append(BackFromShares(shape, scores, products, totals, operation.scale))
         joint = builder.spare(rows, joint_columns(shape))
         builder.append(SumKeys(shape, joint, products, turned))
-        room, first = builder.spare(1, shape.width * shape.capacity), shape.group * shape.width
-        builder.append(AddSlots(shape, joint, products, query, room, first))
+        sum_slots, (of_keys, of_values) = _slot_sums(operation, shape, builder)
+        first = shape.group * shape.width
+        builder.append(sum_slots(shape, joint, products, query, of_keys, first))
         append_factors(operation, scores, builder)
-        builder.append(AddSlots(shape, joint, scores, gradient, room, first + shape.width))
+        builder.append(sum_slots(shape, joint, scores, gradient, of_values, first + shape.width))
         builder.all_reduce(joint, across)
         builder.append(Split(_results(operation, shape, builder), joint))
+
+
+def _slot_sums(
+    operation: graph.AttentionGradient, shape: AttentionShape, builder: Builder
+) -> tuple[type[AddSlots | CarrySlots], tuple[Block, Block]]:
+    """Return how the gradients of keys and values are summed, and where."""
+    if shape.is_causal and builder.trains_in_tiles:
+        return CarrySlots, builder.left.carried[builder.original(operation.attended)]
+    room = builder.spare(1, shape.width * shape.capacity)
+    return AddSlots, (room, room)
 
 
 def _caches(
@@ -70,6 +82,8 @@ def _caches(
         cache = builder.place_cache(elements, is_kept=False)
         builder.append(Append(shape, cache, key, value))
     turned = left.turned_caches.get(original, left.turned_cache)
+    if turned is not None and shape.is_causal and builder.trains_in_tiles:
+        return cache, turned  # both have the rows of earlier launches, too
     if not shape.is_causal or turned is None or turned.columns < elements:
         turned = builder.place_cache(elements, is_kept=shape.is_causal)
         left.turned_cache = turned if shape.is_causal else left.turned_cache

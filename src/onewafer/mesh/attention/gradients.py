@@ -13,8 +13,11 @@ that of values. The kernels are those of `attention_gradient.csl`, their mirrors
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from onewafer.mesh.attention import gradient_arrays as arrays
 from onewafer.mesh.attention.scores import view_scores
@@ -26,14 +29,19 @@ from onewafer.mesh.kinds import Kind, Module
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from numpy.typing import NDArray
+
     from onewafer.mesh.attention.shape import AttentionShape
+    from onewafer.mesh.attention.step import Column
     from onewafer.mesh.blocks import Block, Launch
     from onewafer.mesh.kernel_costs import Size
     from onewafer.mesh.memories import Memories
     from onewafer.mesh.program_shape import ProgramShape
 
+    Array = NDArray[Any]
+
 OF_ATTENTION_GRADIENTS = replace(OF_ATTENTION, title="gradients of attention")
-_ATTENTION_GRADIENT = Module(
+ATTENTION_GRADIENT = Module(
     "attention_gradient", ".exponential = functions.exponential", (FUNCTIONS,)
 )
 
@@ -57,7 +65,7 @@ class WeighProducts(AttentionStep):
                                        group, most);
             entry += 1;
             """,
-            (_ATTENTION_GRADIENT,),
+            (ATTENTION_GRADIENT,),
             beginning=OF_ATTENTION_GRADIENTS,
         ),
     )
@@ -111,7 +119,7 @@ class BackFromShares(AttentionStep):
                                     number(words, 17));
             entry += 2;
             """,
-            (_ATTENTION_GRADIENT,),
+            (ATTENTION_GRADIENT,),
             beginning=OF_ATTENTION_GRADIENTS,
         ),
     )
@@ -176,7 +184,7 @@ class SumKeys(_OfJoint):
                                         cache(right + width * capacity, is_kept), heads, lengths,
                                         rows, slots, num_heads, group, width, capacity);
             """,
-            (_ATTENTION_GRADIENT,),
+            (ATTENTION_GRADIENT,),
             beginning=OF_ATTENTION_GRADIENTS,
         ),
     )
@@ -212,13 +220,66 @@ class SumKeys(_OfJoint):
             target[...] = found.reshape(target.shape)
 
 
-@dataclass(frozen=True, slots=True)
-class AddSlots(_OfJoint):
+class SlotSums(_OfJoint):
     """Sum rows times what a slot is to each of them; put the sums to the rows of the slots.
 
     Queries times what the scores are responsible for are the gradients of keys, and gradients times
     shares those of values. What a PE has no slots of it leaves as it is.
     """
+
+    __slots__ = ()
+
+    joint: Block
+    factors: Block
+    rows_of: Block
+    """As queries lie."""
+    column: int
+    """The first of the columns that they come to."""
+
+    def blocks(self) -> tuple[Block, ...]:
+        """Return what is written, the factors and the rows."""
+        return self.joint, self.factors, self.rows_of
+
+    @abstractmethod
+    def begin(self, memories: Memories, column: Column) -> Array:
+        """Return the sums `[…, slots, width]` before any row."""
+
+    @abstractmethod
+    def keep(self, memories: Memories, column: Column, sums: Array) -> None:
+        """Keep the sums behind all rows of the launch, if they are."""
+
+    def execute_slot(self, memories: Memories) -> None:
+        """Do on NumPy arrays what the kernel does."""
+        shape, joint = self.shape, memories.matrix(self.joint)
+        rows = memories.num_rows(self.rows_of)
+        rows_of = memories.view(self.rows_of, rows, shape.width, shape.group)
+        for column in self.columns(memories):
+            factors = view_scores(memories, self.factors, shape, column.slots)
+            sums = self.begin(memories, column)
+            arrays.add_rows(
+                sums,
+                column.of(factors, shape.axis),
+                column.of(rows_of, shape.axis),
+                column.heads,
+                column.lengths,
+                group=shape.group,
+            )
+            self.keep(memories, column, sums)
+            found = arrays.spread(
+                sums,
+                column.heads,
+                rows=rows,
+                start=shape.first(memories.launch),
+                b=column.b,
+                size=len(column.b),
+            )
+            target = column.of(joint, shape.axis)[..., self.column : self.column + shape.width]
+            target[...] = found
+
+
+@dataclass(frozen=True, slots=True)
+class AddSlots(SlotSums):
+    """Sums over the rows of a launch that is the whole sequence."""
 
     kinds = (
         Kind(
@@ -231,7 +292,7 @@ class AddSlots(_OfJoint):
                                         width, place(1 - axis), size(1 - axis));
             entry += 2;
             """,
-            (_ATTENTION_GRADIENT,),
+            (ATTENTION_GRADIENT,),
             beginning=OF_ATTENTION_GRADIENTS,
         ),
     )
@@ -240,41 +301,18 @@ class AddSlots(_OfJoint):
     joint: Block
     factors: Block
     rows_of: Block
-    """As queries lie."""
     room: Block
     """For the sums of all slots."""
     column: int
-    """The first of the columns that they come to."""
-
-    def blocks(self) -> tuple[Block, ...]:
-        """Return what is written, the factors and the rows."""
-        return self.joint, self.factors, self.rows_of
 
     def more(self) -> tuple[int, ...]:
         """Return further words of the schedule."""
         return self.room.offset, self.column
 
-    def execute_slot(self, memories: Memories) -> None:
-        """Do on NumPy arrays what the kernel does."""
-        shape, joint = self.shape, memories.matrix(self.joint)
-        rows = memories.num_rows(self.rows_of)
-        rows_of = memories.view(self.rows_of, rows, shape.width, shape.group)
-        for column in self.columns(memories):
-            factors = view_scores(memories, self.factors, shape, column.slots)
-            kept = arrays.add_rows(
-                column.of(factors, shape.axis),
-                column.of(rows_of, shape.axis),
-                column.heads,
-                column.lengths,
-                group=shape.group,
-            )
-            found = arrays.spread(
-                kept,
-                column.heads,
-                rows=rows,
-                start=shape.first(memories.launch),
-                b=column.b,
-                size=len(column.b),
-            )
-            target = column.of(joint, shape.axis)[..., self.column : self.column + shape.width]
-            target[...] = found
+    def begin(self, memories: Memories, column: Column) -> Array:
+        """Return sums of +0."""
+        del memories
+        return np.zeros((len(column.b), column.slots, self.shape.width), np.float32)
+
+    def keep(self, memories: Memories, column: Column, sums: Array) -> None:
+        """Keep nothing."""

@@ -91,6 +91,9 @@ class AttentionLowering(Lowering[Attention]):
             blocks[name] for name in (operation.query, operation.key, operation.value)
         )
         builder.append(Append(shape, cache, key, value))
+        if builder.trains_in_tiles:
+            turned = builder.left.turned_caches[builder.original(operation.result.name)]
+            builder.append(Append(shape, turned, value, key))
         scores = append_scores(operation, query, cache, builder, bias=operation.bias)
         maxima = builder.scratch(rows, shape.most)
         builder.append(FindMaxima(shape, maxima, scores, operation.scale))
@@ -106,7 +109,8 @@ class AttentionLowering(Lowering[Attention]):
 def _place_cache(operation: Attention, shape: AttentionShape, builder: Builder) -> Block:
     """Return the block of keys and values; what is computed again has that of the forward pass.
 
-    Layers of a backward pass that go back in equal steps have all that they need side by side.
+    Layers of a backward pass that go back in equal steps have all that they need side by side, and
+    so has what stays from launch to launch of a sequence.
     """
     elements, left = shape.cache_elements, builder.left
     if not shape.is_causal:
@@ -114,8 +118,11 @@ def _place_cache(operation: Attention, shape: AttentionShape, builder: Builder) 
     original = builder.original(operation.result.name)
     if original not in left.caches:
         left.caches[original] = builder.place_cache(elements, is_kept=True)
-        if builder.recomputes:
+        if builder.recomputes or builder.trains_in_tiles:
             left.turned_caches[original] = builder.place_cache(elements, is_kept=True)
+        if builder.trains_in_tiles:
+            sums = (builder.place_state(1, elements // 2) for _ in ("keys", "values"))
+            left.carried[original] = next(sums), next(sums)
     return left.caches[original]
 
 
@@ -153,6 +160,10 @@ def append_factors(
         if builder.dtype is not DataType.F32 or builder.sequences > 1:
             raise UnsupportedOperationError(
                 "a dropout of attention is supported in f32, and of one sequence a launch"
+            )
+        if builder.trains_in_tiles:
+            raise UnsupportedOperationError(
+                "a dropout of attention is supported where a launch has the whole sequence"
             )
         factors = builder.blocks[operation.factors]
         builder.append(ScaleScores(shape_of(operation, builder), scores, factors))

@@ -350,14 +350,28 @@ def _samples_of_gradients() -> Iterator[Sample]:
         strides=("group",),
         grid=(*_FULL, *_FIRST, *_WITHOUT_HEADS),
     )
-    yield _attention(
+    yield _of_slot_sums(
         lambda its: mesh.AddSlots(its.shape, its.block(), its.block(), its.block(), its.block(), 1),
+        lengths=("share", "slots*width"),
+    )
+    yield _of_slot_sums(
+        lambda its: mesh.CarrySlots(its.shape, its.block(), its.block(), its.block(), its.kept, 1),
+        lengths=("share",),
+    )
+
+
+def _of_slot_sums(
+    build: Callable[[_Attention], MeshOperation], *, lengths: tuple[str, ...]
+) -> Sample:
+    """Return that of sums over rows that come to the rows of slots."""
+    return _attention(
+        build,
         rounds=(
             *("used", "used*rows", "used*present*rows", "used*rows*heads"),
             *("used*rows*heads*group", "heads*group*attended"),
             *("kept", "present*kept", "kept*heads"),
         ),
-        lengths=("share", "slots*width"),
+        lengths=lengths,
         strides=("group",),
         grid=(
             *_FULL,
@@ -369,10 +383,17 @@ def _samples_of_gradients() -> Iterator[Sample]:
     )
 
 
+_CLEARING = Sample(
+    lambda sizes: mesh.ClearCarried(sizes.block(Arena.STATE)),
+    lengths=("elements",),
+    is_of_singles=True,
+    rows=OF_ONE,
+)
 SAMPLES = (
     *_samples_of_scores(),
     *_samples_of_values(),
     *_samples_of_slots(),
     *_samples_of_slot_values(),
     *(replace(sample, is_of_singles=True) for sample in _samples_of_gradients()),
+    _CLEARING,
 )

@@ -136,7 +136,7 @@ class AttentionStep(MeshOperation):
     def blocks(self) -> tuple[Block, ...]:
         """Return the blocks of the result and of up to two operands."""
 
-    def more(self) -> tuple[int, ...]:
+    def more(self) -> tuple[int | Block, ...]:
         """Return further words of the schedule."""
         return ()
 

@@ -151,6 +151,11 @@ class Builder:
         return self._rows
 
     @property
+    def trains_in_tiles(self) -> bool:
+        """Whether it trains with sequences that take several launches."""
+        return self.trains and self._rows is not None and self.context > self._rows
+
+    @property
     def rows_block(self) -> Block:
         """A block that has the rows of the launch."""
         return Block(Arena.ACTIVATIONS, 0, self.sequence_rows, 1)

@@ -38,6 +38,10 @@ class LeftForGradients:
     caches: dict[str, Block] = field(default_factory=dict[str, "Block"])
     """Keys and values of causal attention, by its result."""
     turned_caches: dict[str, Block] = field(default_factory=dict[str, "Block"])
-    """Room for values as keys, and keys as values, beside each of `caches`."""
+    """Values as keys, and keys as values, beside each of `caches`; or room for them."""
+    carried: dict[str, tuple[Block, Block]] = field(
+        default_factory=dict[str, "tuple[Block, Block]"]
+    )
+    """Gradients of the keys and values of earlier launches, beside each of `caches`."""
     turned_cache: Block | None = None
     """Such room for one attention at a time, where there is none beside its cache."""

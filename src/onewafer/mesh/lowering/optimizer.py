@@ -7,6 +7,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from onewafer.graph import DataType
+from onewafer.mesh.attention import ClearCarried
 from onewafer.mesh.blocks import Arena, Axis, Block, Distribution, Placement, Role
 from onewafer.mesh.lowering.training import CLAMP, NORM, SCALE
 from onewafer.mesh.optimizers import (
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 
 UPDATE, CLEAR = "update", "clear"
 """Entries of a program with an optimizer: take a step, and set all gradients to 0."""
+CLEAR_CARRIED = "clear_carried"
+"""An entry of a program whose sequences take several launches: go back over another sequence."""
 STEP_NUMBERS = "step_numbers"
 """The input of `update`: `MOST_NUMBERS` of each group of parameters."""
 
@@ -52,6 +55,14 @@ def append_clearing(builder: Builder) -> None:
     gradients = Block(Arena.GRADIENTS, 0, 1, builder.parameters.num_elements)
     builder.append(ClearGradients(gradients))
     builder.end_entry(CLEAR)
+
+
+def append_clearing_of_carried(builder: Builder) -> None:
+    """Append the entry that sets gradients of keys and values of earlier launches to 0."""
+    for blocks in builder.left.carried.values():
+        for block in blocks:
+            builder.append(ClearCarried(block))
+    builder.end_entry(CLEAR_CARRIED)
 
 
 def append_optimizer(

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from onewafer.mesh.memories import Memories
     from onewafer.mesh.program_shape import ProgramShape
 
-_KEPT = """
+KEPT = """
 // Rows that are kept for a backward pass.
 inline fn kept(offset: u16, n: u16) mem1d_dsd {
   const all = @get_dsd(mem1d_dsd, .{ .base_address = &model.state, .extent = 1 });
@@ -34,9 +34,7 @@ inline fn kept(offset: u16, n: u16) mem1d_dsd {
 class Keep(MeshOperation):
     """Copy rows to where they stay."""
 
-    kinds = (
-        Kind(110, "keep", "@fmovs(kept(result, n), activation(left, n));", functions=(_KEPT,)),
-    )
+    kinds = (Kind(110, "keep", "@fmovs(kept(result, n), activation(left, n));", functions=(KEPT,)),)
 
     kept: Block
     """In the arena of the state."""
@@ -62,7 +60,7 @@ class Recall(MeshOperation):
     """Copy rows that were kept."""
 
     kinds = (
-        Kind(111, "recall", "@fmovs(activation(result, n), kept(left, n));", functions=(_KEPT,)),
+        Kind(111, "recall", "@fmovs(activation(result, n), kept(left, n));", functions=(KEPT,)),
     )
 
     result: Block
