@@ -1,7 +1,7 @@
 """What a call computes: a graph, the tensors that it is bound to, and how results go back.
 
 A `Capture` holds for many calls. `bind` joins it with the tensors of one, which is a launch, or
-several: a sequence each, or a part of the batch.
+several: a sequence each, or a part of the batch, or some rows of a sequence.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from torch.utils import _pytree as pytree
 
 from onewafer.graph import num_samples, with_samples
 from onewafer.pytorch.lowering import Decision, Drawn, External, Layout
-from onewafer.pytorch.lowering.joined import cut_batch
+from onewafer.pytorch.lowering.joined import cut_batch, cut_sequence
 from onewafer.pytorch.refusals import are_unchanged
 
 if TYPE_CHECKING:
@@ -71,6 +71,8 @@ class CapturedCall:
     """The inputs that are random numbers."""
     written: tuple[BoundWrite, ...] = ()
     """What it writes into buffers of the module, besides its results."""
+    start: int = 0
+    """The position of the first row, where a launch has some rows of a sequence."""
 
     @property
     def graph(self) -> Graph:
@@ -81,6 +83,11 @@ class CapturedCall:
     def rows(self) -> int:
         """Rows of the call's batch."""
         return self.graph.inputs[0].shape[0]
+
+    @property
+    def is_end_of_tiles(self) -> bool:
+        """Whether it is a part of a call, with the last rows of a sequence but not the first."""
+        return self.start > 0 and self.start == (self.capture.tiles - 1) * self.rows
 
     @property
     def samples(self) -> int:
@@ -106,7 +113,8 @@ class CapturedCall:
             else _take(tensor, index, shapes[name][0])
             for name, tensor in self.parameters.items()
         }
-        part = replace(self, inputs=inputs, parameters=parameters)
+        start = index % self.capture.tiles * self.rows
+        part = replace(self, inputs=inputs, parameters=parameters, start=start)
         if part.samples == num_samples(graph):
             return part
         rest = replace(self.capture, graph=with_samples(graph, part.samples))
@@ -166,9 +174,9 @@ class Capture:
     traces: Mapping[str, Trace] = field(default_factory=dict[str, "Trace"])
     """Result of the graph → where the call comes from that it was written for."""
     sequences: int = 1
-    """Sequences in a call, or parts of its batch: launches, each of which the graph is for. Inputs
-    have the rows of all, one after the other, and so have parameters with more rows than in the
-    graph."""
+    """Sequences in a call, or parts of them or of its batch: launches, each of which the graph is
+    for. Inputs have the rows of all, one after the other, and so have parameters with more rows
+    than in the graph."""
     flop: int = 0
     """What the host would compute for the call, as `flop` counts."""
     joined: Mapping[str, JoinedLoss] = field(default_factory=dict[str, "JoinedLoss"])
@@ -179,6 +187,8 @@ class Capture:
     """What a call draws, in this order."""
     written: tuple[Written, ...] = ()
     """Buffers that a call writes."""
+    tiles: int = 1
+    """Launches of each sequence, which have equally many of its rows."""
 
     def bind(self, leaves: Sequence[object]) -> CapturedCall:
         """Return the call whose arguments have these leaves, of the captured shapes and types."""
@@ -204,6 +214,17 @@ class Capture:
         graph, joined = cut_batch(self.graph, samples)
         launches = -(-num_samples(self.graph) // samples)
         return replace(self, graph=graph, sequences=launches, joined=joined)
+
+    def cut_sequences(self, rows: int) -> Capture:
+        """Return the same for launches of so many rows of a sequence.
+
+        Raises UnsupportedOperationError if a row depends on more than those before it.
+        """
+        tiles = self.graph.inputs[0].shape[0] // rows
+        graph, joined = cut_sequence(self.graph, rows)
+        launches = self.sequences * tiles
+        known = {**joined, **self.joined}
+        return replace(self, graph=graph, sequences=launches, tiles=tiles, joined=known)
 
     def place_of(self, error: UnsupportedOperationError) -> SourceLine | None:
         """Return the user's line that a refusal of the graph is about, if it is known."""

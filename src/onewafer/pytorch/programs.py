@@ -6,7 +6,7 @@ Values come from the wafer, or from the host beside launches that are accounted 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from onewafer.execution import Arrays, Launched, ResidentProgram
     from onewafer.graph import Graph
     from onewafer.mesh import Launch
-    from onewafer.pytorch.captured import CapturedCall
+    from onewafer.pytorch.captured import Capture, CapturedCall
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,12 +55,14 @@ class ModuleProgram:
         graph: Graph | None = None,
         launch: Launch | None = None,
         ones: Collection[str] = (),
+        cut: Capture | None = None,
     ) -> None:
         """Take a program, and if it does more than compute a `graph`, the launch that does that.
 
-        Inputs that calls do not have are `ones`.
+        Inputs that calls do not have are `ones`. Where launches have some rows of a sequence, calls
+        are `cut`.
         """
-        self._loaded, self._ones = loaded, ones
+        self._loaded, self._ones, self._cut = loaded, ones, cut
         self.graph = graph or loaded.graph
         """What it computes, with the rows of its bucket."""
         whole = loaded.record.program.whole_launch() if self.graph.is_sequence else None
@@ -69,6 +71,7 @@ class ModuleProgram:
     def run(self, call: CapturedCall, on_host: Callable[[], object]) -> object:
         """Return the module's result; `on_host` computes it there."""
         loaded, host, result = self._loaded, None, None
+        call = call if self._cut is None else replace(call, capture=self._cut)
         if loaded.leaves_values_to_host:
             result = on_host()
             host = HostOutputs(call, result).samples
@@ -87,6 +90,13 @@ class ModuleProgram:
         tensors = map(self.graph.tensor, self._ones)
         return {tensor.name: np.ones(tensor.shape, np.float32) for tensor in tensors}
 
+    def _launch_from(self, start: int) -> Launch | None:
+        """Return the launch of rows from a position of their sequence on."""
+        launch = self._launch
+        if launch is None or not start:
+            return launch
+        return replace(launch, slots=tuple(replace(slot, position=start) for slot in launch.slots))
+
     def _launch_all(
         self, call: CapturedCall, host: Callable[[int, int], Arrays] | None
     ) -> Iterator[_Made]:
@@ -101,7 +111,8 @@ class ModuleProgram:
                 start, count = first + bucket.samples.start, len(bucket.samples)
                 samples = None if host is None else partial(host, start, count)
                 inputs = {**bucket.inputs, **self._filled()}
-                yield _Made(self._loaded.launch(inputs, self._launch, host=samples), count)
+                launch = self._launch_from(part.start)
+                yield _Made(self._loaded.launch(inputs, launch, host=samples), count)
             first += num_samples(part.graph)
 
 

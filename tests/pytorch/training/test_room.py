@@ -59,7 +59,7 @@ def test_a_batch_that_cannot_be_cut_may_be_smaller():
 
 
 @pytest.mark.slow
-def test_a_sequence_may_be_shorter():
+def test_a_sequence_that_cannot_be_cut_may_be_shorter():
     transformers = pytest.importorskip("transformers")
     config = transformers.LlamaConfig(
         vocab_size=16,
@@ -69,14 +69,15 @@ def test_a_sequence_may_be_shorter():
         num_attention_heads=2,
         num_key_value_heads=1,
         max_position_embeddings=256,
+        pad_token_id=0,
         use_cache=False,
     )
 
     def refusal(tokens: int) -> str | None:
-        model = transformers.LlamaForCausalLM(config)
-        return refusal_of(model, torch.zeros(1, tokens, dtype=torch.int64), (4, 4))
+        model = transformers.LlamaForSequenceClassification(config)
+        return refusal_of(model, torch.ones(1, tokens, dtype=torch.int64), (4, 4))
 
     text = refusal(256)
-    (most,) = whole(text, r"a sequence of at most (\d+) tokens$")
+    (most,) = whole(text, r"a sequence of at most (\d+) tokens; a sequence cannot take several")
     assert refusal(most) is None
     assert refusal(2 * most) is not None

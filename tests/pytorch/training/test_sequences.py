@@ -32,10 +32,10 @@ class Product(nn.Module):
 class Decoder(nn.Module):
     """A layer of a GPT, with its tokens tied to the head; it takes the loss if it has targets."""
 
-    def __init__(self) -> None:
+    def __init__(self, length: int = TOKENS) -> None:
         super().__init__()
         self.tokens = nn.Embedding(WORDS, FEATURES)
-        self.positions = nn.Embedding(TOKENS, FEATURES)
+        self.positions = nn.Embedding(length, FEATURES)
         self.first, self.last = nn.LayerNorm(FEATURES), nn.LayerNorm(FEATURES)
         self.parts = Product(FEATURES, 3 * FEATURES)
         self.out = nn.Linear(FEATURES, FEATURES)
@@ -89,14 +89,14 @@ def over_number(model, ids, targets):
     return model(ids, targets, 7)
 
 
-def train(take_loss, *, steps: int = 3) -> list[torch.Tensor]:
+def train(take_loss, *, steps: int = 3, length: int = TOKENS) -> list[torch.Tensor]:
     """Return the loss of an evaluation, then those of steps around it, and the parameters."""
     torch.manual_seed(0)
-    model = Decoder()
+    model = Decoder(length)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.2, momentum=0.9)
     losses: list[torch.Tensor] = []
     for step in range(steps):
-        ids, targets = torch.randint(WORDS, (2, 3, TOKENS))
+        ids, targets = torch.randint(WORDS, (2, 3, length))
         targets[1, 1:], targets[2] = IGNORED, targets[0]
         loss = take_loss(model, ids, targets)
         optimizer.zero_grad()
@@ -111,12 +111,12 @@ def train(take_loss, *, steps: int = 3) -> list[torch.Tensor]:
     return [*losses, *(parameter.detach() for parameter in model.parameters())]
 
 
-def run(take_loss, fidelity: Fidelity):
+def run(take_loss, fidelity: Fidelity, *, rectangle=(2, 2), length: int = TOKENS):
     """Return what a loop gives without a wafer and with one, and the report."""
-    session = Session(WaferOptions(fidelity=fidelity, rectangle=(2, 2), simulate_budget=0))
-    expected = train(take_loss)
+    session = Session(WaferOptions(fidelity=fidelity, rectangle=rectangle, simulate_budget=0))
+    expected = train(take_loss, length=length)
     with run_on(session):
-        found = train(take_loss)
+        found = train(take_loss, length=length)
     return expected, found, session.report(is_over=True)
 
 

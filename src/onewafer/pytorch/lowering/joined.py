@@ -1,4 +1,4 @@
-"""Losses of a batch that takes several launches: each gives that of its part, the host adds up."""
+"""Calls that take several launches: parts of a batch, or of a sequence; the host adds losses up."""
 
 from __future__ import annotations
 
@@ -7,11 +7,17 @@ from typing import TYPE_CHECKING
 
 from onewafer.errors import UnsupportedOperationError
 from onewafer.graph import (
+    Attention,
     CrossEntropy,
     ElementLoss,
+    FirstRow,
+    LastRow,
     NegativeLogLikelihood,
+    OnSamples,
     Reduction,
+    RowAt,
     num_samples,
+    with_rows,
     with_samples,
 )
 from onewafer.pytorch.lowering.nouns import noun_of
@@ -80,6 +86,54 @@ def cut_batch(graph: Graph, samples: int) -> tuple[Graph, Mapping[str, JoinedLos
 
     Raises UnsupportedOperationError if samples of different launches meet otherwise.
     """
+    found, joined = _join_all(graph)
+    return with_samples(found, samples), joined
+
+
+def tile_sizes(graph: Graph) -> tuple[int, ...]:
+    """Return of how many rows the launches of a sequence may be that takes several of them.
+
+    The largest first; all launches have as many.
+    """
+    rows = graph.inputs[0].shape[0]
+    return (*(size for size in range(rows // 2, 0, -1) if rows % size == 0),)
+
+
+def cut_sequence(graph: Graph, rows: int) -> tuple[Graph, Mapping[str, JoinedLoss]]:
+    """Return the graph for so many rows of its sequence, and how losses become that of all.
+
+    Raises UnsupportedOperationError if a row depends on rows behind it, or on the whole sequence.
+    """
+    length = graph.inputs[0].shape[0]
+    for operation in graph.operations:
+        reason = _why_whole(operation)
+        if reason is None and operation.result.shape[0] != length and not operation.joins_rows:
+            reason = f"{noun_of(operation)} is not of each token"
+        if reason is not None:
+            refusal = UnsupportedOperationError(reason)
+            refusal.result = operation.result.name
+            raise refusal
+    found, joined = _join_all(graph)
+    return with_rows(found, rows), joined
+
+
+def _why_whole(operation: Operation) -> str | None:
+    """Return why an operation needs all rows of a sequence in one launch; None: it does not."""
+    match operation:
+        case Attention(is_causal=False):
+            return "its attention is not causal: each token attends to the whole sequence"
+        case Attention(factors=str()):
+            return "its attention has a dropout"
+        case FirstRow() | LastRow() | RowAt():
+            return "it takes one token of a sequence"
+        case OnSamples():
+            return f"{noun_of(operation)} is of all tokens of a sequence"
+        case _:
+            return None
+
+
+def _join_all(graph: Graph) -> tuple[Graph, Mapping[str, JoinedLoss]]:
+    """Return the graph with losses that can be added up, and how."""
     joined: dict[str, JoinedLoss] = {}
     operations: list[Operation] = []
     read = {name for operation in graph.operations for name in operation.activation_operands}
@@ -93,4 +147,4 @@ def cut_batch(graph: Graph, samples: int) -> tuple[Graph, Mapping[str, JoinedLos
                 )
             found, joined[name] = join_losses(operation)
         operations.append(found)
-    return with_samples(replace(graph, operations=(*operations,)), samples), joined
+    return replace(graph, operations=(*operations,)), joined

@@ -145,8 +145,8 @@ def _work_of(record: ProgramRecord) -> _Work:
         sequences = count_of(batch, "sequence")
         what = f"the next token of {sequences}, {context:,} tokens long in the mean"
         return _Work(Decode(batch=batch, context=context), what, rows, cycles)
-    if is_whole:  # each in a launch of its own
-        batch = _up(done.launches.total() / done.calls)
+    if is_whole:  # each in a launch of its own, or in several
+        batch = _up(done.launches.total() / done.calls / record.program.tiles)
     tokens = _up(rows / batch)
     what = f"a pass over {count_of(batch, 'sequence')} of {count_of(tokens, 'token')}"
     return _Work(Prefill(batch=batch, tokens=tokens), what, rows, cycles)
@@ -156,7 +156,7 @@ def _training_step(record: ProgramRecord) -> _Work:
     step, graph = report_step(record), record.program.graph
     assert step is not None, "the caller has seen to it"  # invariant
     if graph.is_sequence:
-        sequence = record.bucket
+        sequence = record.bucket * record.program.tiles
         batch = _up(step.samples / sequence)
         what = f"a training step of {count_of(batch, 'sequence')} of {sequence:,} tokens"
     else:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 from onewafer.errors import GraphError, TooLargeError, UnsupportedOperationError
 from onewafer.graph import num_samples, with_samples
 from onewafer.mesh import FORWARD
-from onewafer.pytorch.lowering.joined import part_sizes
+from onewafer.pytorch.lowering.joined import part_sizes, tile_sizes
 from onewafer.pytorch.lowering.nouns import noun_of
 from onewafer.pytorch.programs import ModuleProgram
 from onewafer.pytorch.training.losses import guess_loss
@@ -105,17 +105,20 @@ class TrainedModule:
             raise UnsupportedOperationError(error.refusal.reason, place) from None
 
     def _fit(self, call: TrainingCall, loss: Loss | None) -> None:
-        """Find a program for a call, in as few launches as its batch fits into."""
+        """Find a program for a call, in as few launches as its batch or its sequences fit into."""
         whole = call.call.capture
         try:
             self._find(self._plan(call, loss))
         except TooLargeError as error:
             sizes = part_sizes(whole.graph)
-            if not sizes or whole.sequences > 1:
-                raise self._room.with_shorter_sequence(error, self._plan(call, loss)) from None
             refusal = error
         else:
             return
+        if whole.graph.is_sequence:
+            self._fit_sequence(call, refusal, self._plan(call, loss))
+            return
+        if not sizes or whole.sequences > 1:
+            raise refusal.again()
         try:
             self._find_cut(call, whole, sizes[-1])
         except UnsupportedOperationError as error:
@@ -129,6 +132,36 @@ class TrainedModule:
             except TooLargeError:
                 continue
             return
+
+    def _fit_sequence(self, call: TrainingCall, refusal: TooLargeError, plan: Plan) -> None:
+        """Find a program for a call whose sequences do not fit a launch, in as few as they fit."""
+        whole = call.call.capture
+        sizes = tile_sizes(whole.graph)
+        low, found = 0, None
+        high = len(sizes)
+        try:
+            while low < high:
+                middle = (low + high) // 2
+                cut = self._find_tiles(call, whole, sizes[middle])
+                low, high, found = (low, middle, cut) if cut else (middle + 1, high, found)
+        except UnsupportedOperationError as error:
+            call.cut(whole)
+            raise self._room.with_shorter_sequence(refusal, plan, error) from None
+        if found is None:
+            call.cut(whole)
+            raise self._room.with_shorter_sequence(refusal, plan)
+        call.cut(found)
+        self._cut[whole] = found
+
+    def _find_tiles(self, call: TrainingCall, whole: Capture, rows: int) -> Capture | None:
+        """Cut the sequences of a call into launches of so many rows; None: they do not fit."""
+        cut = whole.cut_sequences(rows)
+        call.cut(cut)
+        try:
+            self._find(self._plan(call, None))
+        except TooLargeError:
+            return None
+        return cut
 
     def _find_cut(self, call: TrainingCall, whole: Capture, size: int) -> Capture:
         """Cut a call into parts of so many samples, for which there is a program."""
@@ -197,15 +230,19 @@ class TrainedModule:
         None: no program trains a model that is the same but for its number of rows.
         """
         if captured not in self._inference:
-            self._inference[captured] = self._find_inference(captured.graph)
+            self._inference[captured] = self._find_inference(captured)
         return self._inference[captured]
 
-    def _find_inference(self, graph: Graph) -> ModuleProgram | None:
+    def _find_inference(self, captured: Capture) -> ModuleProgram | None:
         for plan, program in self._programs.items():
+            cut = _cut_as(plan, captured)
+            graph = captured.graph if cut is None else cut.graph
             has_all_rows = not graph.joins_rows or num_samples(graph) == plan.rows
             if has_all_rows and with_samples(graph, plan.rows) == plan.evaluated:
                 launch, whole = program.launch_of(FORWARD), plan.graph
-                return ModuleProgram(program.loaded, graph=whole, launch=launch, ones=plan.drawn)
+                return ModuleProgram(
+                    program.loaded, graph=whole, launch=launch, ones=plan.drawn, cut=cut
+                )
         return None
 
     def _known_of(self, call: TrainingCall) -> dict[_Key, TrainingProgram]:
@@ -251,7 +288,9 @@ class TrainedModule:
         inputs = {tensor.name for tensor in graph.inputs}
         factors = (one.name for one in call.call.capture.drawn if one.is_factor)
         drawn = (*(name for name in factors if name in inputs),)
-        plan = Plan(with_samples(graph, rows), call.wanted, loss, steps, seeded, drawn)
+        tiles = call.call.capture.tiles
+        context = graph.inputs[0].shape[0] * tiles if tiles > 1 else None
+        plan = Plan(with_samples(graph, rows), call.wanted, loss, steps, seeded, drawn, context)
         more = (known for known in self._programs if known.gives_more_than(plan))
         return max(more, key=lambda known: len(known.wanted), default=plan)
 
@@ -274,6 +313,17 @@ class TrainedModule:
         if all(other.graph != plan.graph for other in others):
             return _OTHER_ROWS
         return _OTHER_LOSS if all(other.loss != plan.loss for other in others) else _OTHER_STEP
+
+
+def _cut_as(plan: Plan, captured: Capture) -> Capture | None:
+    """Return a capture of sequences cut as a plan does it; None: as it is."""
+    graph = captured.graph
+    if plan.context is None or not graph.is_sequence or graph.inputs[0].shape[0] != plan.context:
+        return None
+    try:
+        return captured.cut_sequences(plan.graph.inputs[0].shape[0])
+    except UnsupportedOperationError:
+        return None
 
 
 def _blame(error: UnsupportedOperationError, plan: Plan) -> UnsupportedOperationError:

@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from onewafer.execution import Phase, Trained
-from onewafer.graph import derive_gradients, num_samples, without_factors
+from onewafer.graph import derive_gradients, num_samples, with_rows, without_factors
 from onewafer.mesh import (
     BACKWARD,
     CLAMP,
     CLEAR,
+    CLEAR_CARRIED,
     CLIP_BOUND,
     CLIP_FACTOR,
     FORWARD,
@@ -33,7 +34,7 @@ from onewafer.pytorch.arrays import to_numpy
 from onewafer.pytorch.programs import count_samples, cut_into_buckets
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -65,6 +66,8 @@ class Plan:
     """Outputs whose gradients are given; none with a loss."""
     drawn: tuple[str, ...] = ()
     """Inputs that are random factors in training, and 1 in evaluation."""
+    context: int | None = None
+    """Tokens of a sequence, of which a launch has some; None: it has all."""
 
     @property
     def rows(self) -> int:
@@ -74,7 +77,19 @@ class Plan:
     @property
     def trained(self) -> Trained:
         """What its graph does not say."""
-        return Trained(len(self.graph.operations), self.steps)
+        return Trained(len(self.graph.operations), self.steps, self.context)
+
+    @property
+    def tiles(self) -> int:
+        """Launches of a sequence."""
+        return 1 if self.context is None else self.context // self.graph.inputs[0].shape[0]
+
+    @property
+    def whole(self) -> Plan:
+        """The same with launches of whole sequences."""
+        if self.context is None:
+            return self
+        return replace(self, graph=with_rows(self.graph, self.context), context=None)
 
     @property
     def evaluated(self) -> Graph:
@@ -104,17 +119,15 @@ class TrainingProgram:
         self._holder: object = None
         """The call whose activations are on the wafer, if `_serial` is the last forward pass."""
         self._serial = 0
-        graph = gradients.graph
-        backward = graph.operations[gradients.num_forward :]
-        flop = sum(operation.count_product_flop(graph.by_name) for operation in backward)
-        self._backward_flop = flop / plan.rows
+        backward = gradients.graph.operations[gradients.num_forward :]
+        self._backward_flop = _count_backward(plan, gradients) / (plan.rows * plan.tiles)
         self.operands_of_backward = frozenset(
             name
             for operation in backward
             for name in (*operation.activation_operands, *operation.parameter_operands)
         )
         """Tensors that the backward pass reads."""
-        self._launches: dict[str, Launch] = {}
+        self._launches: dict[tuple[str, int], Launch] = {}
         self._rows_since_step = 0
         self._steps, self._loss = 0, ""
         """The steps so far, and the last loss, as a progress line shows it."""
@@ -150,12 +163,13 @@ class TrainingProgram:
         """Parameter or input → its gradient."""
         return self._gradients.by_name
 
-    def launch_of(self, entry: str) -> Launch:
-        """Return the launch of an entry."""
-        if entry not in self._launches:
+    def launch_of(self, entry: str, start: int = 0) -> Launch:
+        """Return the launch of an entry, for rows from a position on."""
+        if (entry, start) not in self._launches:
             whole = self.loaded.record.program.whole_launch()
-            self._launches[entry] = replace(whole, entry=entry)
-        return self._launches[entry]
+            slots = tuple(replace(slot, position=start) for slot in whole.slots)
+            self._launches[entry, start] = replace(whole, entry=entry, slots=slots)
+        return self._launches[entry, start]
 
     def holds(self, holder: object) -> bool:
         """Tell whether the activations on the wafer are those of a call."""
@@ -208,7 +222,7 @@ class TrainingProgram:
             return bucket.inputs
 
         self.loaded.keep({name: to_numpy(tensor) for name, tensor in part.parameters.items()})
-        return self._launch(FORWARD, cut, host)
+        return self._launch(FORWARD, cut, host, start=part.start)
 
     def loss(
         self, targets: Callable[[], Array], host: Callable[[], Arrays], *, rows: int
@@ -237,7 +251,8 @@ class TrainingProgram:
         If it `adds`, those of parameters are sums with the ones that are on the wafer.
 
         There are seeds for each part of the call, the last of which may have its activations on the
-        wafer; the forward pass of the others is launched again. `flop` is what the host has
+        wafer; the forward pass of the others is launched again. Parts of a sequence go back from
+        the last one to the first. `flop` is what the host has
         computed for the same, if it has.
         """
         is_held = self.holds(holder)
@@ -246,13 +261,14 @@ class TrainingProgram:
         launches = [self._launch(CLEAR, dict)] if clears else []
         found: list[Arrays] = []
         parts = call.split()
-        for part, given in reversed([*zip(parts, seeds, strict=True)]):
+        for index, given in reversed([*enumerate(seeds)]):
+            part = parts[index]
             if not is_held:
-                again = self._launch_forward(part, dict)
-                self.loaded.count_call(Phase.FORWARD, [again], rows=0, flop=0)
-                self.loaded.record.repeated += 1
+                self._forward_again(_up_to(index, parts))
             is_held = False
-            launches.append(self._launch(BACKWARD, partial(_given, given)))
+            if part.is_end_of_tiles:
+                launches.append(self._launch(CLEAR_CARRIED, dict))
+            launches.append(self._launch(BACKWARD, partial(_given, given), start=part.start))
             found.append(launches[-1].outputs)
         rows = count_samples(call)
         self._rows_since_step += rows
@@ -266,6 +282,13 @@ class TrainingProgram:
             name: self._join(parts, [one[name] for one in reversed(found)])
             for name in found[-1].keys() - resident.keys()
         }
+
+    def _forward_again(self, parts: Iterable[CapturedCall]) -> None:
+        """Launch the forward pass of parts of a call once more."""
+        for part in parts:
+            again = self._launch_forward(part, dict)
+            self.loaded.count_call(Phase.FORWARD, [again], rows=0, flop=0)
+            self.loaded.record.repeated += 1
 
     def squares(self) -> float | None:
         """Launch the sum of the squares of all gradients; return it, None if it is the host's."""
@@ -356,9 +379,29 @@ class TrainingProgram:
         entry: str,
         inputs: Callable[[], Arrays],
         host: Callable[[], Arrays] | None = None,
+        *,
+        start: int = 0,
     ) -> Launched:
-        launch = self.launch_of(entry)
+        launch = self.launch_of(entry, start)
         return self.loaded.repeat(launch) or self.loaded.launch(inputs(), launch, host=host)
+
+
+def _count_backward(plan: Plan, gradients: Gradients) -> int:
+    """Return the FLOP of a backward pass, as PyTorch would compute it for whole sequences."""
+    whole = gradients if plan.context is None else plan.whole.derive()
+    operations = whole.graph.operations[whole.num_forward :]
+    return sum(operation.count_product_flop(whole.graph.by_name) for operation in operations)
+
+
+def _up_to(index: int, parts: Sequence[CapturedCall]) -> Sequence[CapturedCall]:
+    """Return the parts of a call to launch so that the backward pass of one can follow.
+
+    Keys and values of a sequence's earlier rows are there, unless the part has its last ones: then
+    another sequence may have been launched since.
+    """
+    part = parts[index]
+    tiles = part.start // part.rows if part.is_end_of_tiles else 0
+    return parts[index - tiles : index + 1]
 
 
 def _given(inputs: Arrays) -> Arrays:

@@ -49,14 +49,17 @@ class Room:
         advice = f"; a batch of {count_of(most, 'sample')} has room" if most else ""
         return TooLargeError(f"{reason}: {why.cause}{advice}")
 
-    def with_shorter_sequence(self, error: TooLargeError, plan: Plan) -> TooLargeError:
-        """Return the error of a sequence, or of one sample, that takes one launch."""
-        rows = plan.graph.inputs[0].shape[0]
-        most = self._most(plan, with_rows, rows) if plan.graph.is_sequence else None
-        if most is None:
-            return error.again()
-        advice = f", or a sequence of at most {count_of(most, 'token')}"
-        return TooLargeError(f"{error.refusal.reason}{advice}")
+    def with_shorter_sequence(
+        self, error: TooLargeError, plan: Plan, why: UnsupportedOperationError | None = None
+    ) -> TooLargeError:
+        """Return the error of a sequence that does not fit, and why it takes one launch.
+
+        Without a reason, not even a token of it has room.
+        """
+        cause = "" if why is None else f"; a sequence cannot take several launches: {why.cause}"
+        most = self._most(plan, with_rows, plan.graph.inputs[0].shape[0])
+        advice = f", or a sequence of at most {count_of(most, 'token')}" if most else ""
+        return TooLargeError(f"{error.refusal.reason}{advice}{cause}")
 
     def _most(self, plan: Plan, resize: Callable[[Graph, int], Graph], size: int) -> int | None:
         """Return the largest power of two below a size that has room; None: not even 1 has."""
