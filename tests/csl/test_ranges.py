@@ -10,6 +10,7 @@ import struct
 from dataclasses import dataclass
 from random import Random
 
+import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
@@ -102,6 +103,28 @@ def test_ranges_are_those_of_python(seed: int) -> None:
         for pe, ranges in enumerate(expected):
             assert words(machine, pe, "counts") == [len(r) for r in ranges], source
             assert words(machine, pe, "sums") == [sum(r) & 0xFFFFFFFF for r in ranges], source
+
+
+@pytest.mark.parametrize("bits", [7, 8, 16, 24, 32, 64])
+def test_steps_down_to_the_end_of_a_type(bits: int) -> None:
+    """Distances are unsigned there, and the numbers that they are of are not."""
+    width = Width(bits, is_signed=True)
+    low = width.wrap(1 << bits - 1)
+    expected = [range(width.maximum - 3, low + 5, step) for step in (-(width.maximum // 3), low)]
+    body = "\n".join(
+        f"for (@range({width}, start, {r.stop}, {r.step})) |x| {{ counts[{at}] += 1; "
+        f"sums[{at}] += @as(u32, x); if (counts[{at}] > {MAX_ROUNDS}) break; }}"
+        for at, r in enumerate(expected)
+    )
+    head = "".join(f"var {name} = @zeros([{NUM_LOOPS}]u32);\n" for name in ("counts", "sums"))
+    head += f"var zero: {width} = 0;\ntask unknown() void {{ zero += 1; }}\n"
+    head += "comptime { @bind_local_task(unknown, @get_local_task_id(27)); }\n"
+    start = f"const start = zero + {expected[0].start};"
+    machine = run(
+        f"{head}task main() void {{ {start}\n{body}\n}}{START}", [[]] * NUM_PES, "reference"
+    )
+    assert words(machine, 0, "counts")[:2] == [len(r) for r in expected]
+    assert words(machine, 0, "sums")[:2] == [sum(r) & 0xFFFFFFFF for r in expected]
 
 
 def run(source: str, params: list[list[str]], engine: str) -> Machine:

@@ -21,6 +21,7 @@ from onewafer.csl.codegen.object_code import (
     ResultRegister,
     Word,
     Words,
+    to_canonical,
     to_int32,
 )
 from onewafer.image import Opcode, ScalarType
@@ -120,11 +121,15 @@ class Emitter(ABC):
         self.move(source, dest, width)
         return dest
 
-    def short_word(self, value: ir.Expression) -> int | None:
-        """Return the word of a constant that an instruction can hold; None: it is none."""
+    def short_word(self, value: ir.Expression, type_: ScalarType) -> int | None:
+        """Return the word of a constant that an instruction of a type can hold; None: it is none.
+
+        A difference of signed numbers may be an unsigned one: its operands are of the other type.
+        """
         match value:
-            case ir.Immediate(per_pe=None, word=word) if self.optimizes and is_short(word):
-                return to_int32(word)
+            case ir.Immediate(per_pe=None, word=word) if self.optimizes:
+                word = to_canonical(word, type_)
+                return word if is_short(word) else None
             case _:
                 return None
 

@@ -205,7 +205,7 @@ class ExpressionGenerator(Emitter):
             if reduced is not None:
                 return reduced
         left, right = _in_order(binary)
-        word = self.short_word(right)
+        word = self.short_word(right, type_)
         if word is not None and binary.opcode in IMMEDIATE_OPCODES and not type_.is_float:
             with self.frame.scope():
                 ra = self.evaluate(left)

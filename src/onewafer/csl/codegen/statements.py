@@ -143,10 +143,13 @@ class StatementGenerator(DsdGenerator):
 
     def _store(self, store: ir.Store) -> None:
         address, constant = store.address, store.offset
-        word = self.short_word(store.value)
-        if word is not None and isinstance(store.type, ScalarType):
+        type_ = store.type
+        if (
+            isinstance(type_, ScalarType)
+            and (word := self.short_word(store.value, type_)) is not None
+        ):
             base, immediate = self.address(address, constant)
-            self.emit(Opcode.STORE, store.type, ra=base, imm=immediate, rb=ZERO, aux=word)
+            self.emit(Opcode.STORE, type_, ra=base, imm=immediate, rb=ZERO, aux=word)
             return
         value_calls = walk.has_effect(store.value)
         if walk.has_effect(address) or (value_calls and walk.depends_on_memory(address)):

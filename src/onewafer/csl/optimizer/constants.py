@@ -59,7 +59,7 @@ def fold(expression: ir.Expression) -> ir.Expression:
 
 
 def _to_number(word: int, type_: ScalarType) -> int:
-    bits = 8 * ScalarType.U32.num_bytes
+    bits = 8 * type_.num_bytes
     word &= (1 << bits) - 1
     return word - (1 << bits) if type_.is_signed and word >> (bits - 1) else word
 

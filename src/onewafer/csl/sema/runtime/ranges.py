@@ -14,7 +14,7 @@ from onewafer.csl.sema import rules
 from onewafer.csl.sema import types as t
 from onewafer.csl.sema.faults import fail
 from onewafer.csl.sema.instance import narrow
-from onewafer.csl.sema.instance.constants import known
+from onewafer.csl.sema.instance.constants import constant, known
 from onewafer.csl.sema.runtime import order
 from onewafer.csl.sema.runtime.temporaries import once
 from onewafer.csl.sema.values import Range, Scalar, conversions, force
@@ -62,12 +62,19 @@ def count(a: Analyzer, name: str, loop: Range, span: Span) -> CountedLoop:
     else:
         test = a.binary(Opcode.NOT_EQUAL, type_, read, a.sized(wrapped, type_, span))
     opcode = Opcode.ADD if step > 0 else Opcode.SUB
-    amount = a.sized(Scalar(t.COMPTIME_INT, abs(step)), type_, span)
+    amount = _amount(a, type_, step, span)
     following = narrow.wrapped(type_, a.binary(opcode, type_, read, amount))
     if wrapped is None and _may_wrap(loop, type_, step, span):
         following = _not_beyond(a, type_, (first, second, stop), amount, following)
     steps.append(ir.SetLocal(counter.local, following, span))
     return CountedLoop(counter, test, tuple(steps))
+
+
+def _amount(a: Analyzer, type_: t.Type, step: int, span: Span) -> ir.Expression:
+    """Return what a round adds or takes away; -128 of an `i8` takes away the bits of 128."""
+    if isinstance(type_, t.IntegerType) and step == type_.minimum:
+        return a.sized(Scalar(type_, type_.wrap(-step)), type_, span)
+    return a.sized(Scalar(t.COMPTIME_INT, abs(step)), type_, span)
 
 
 def _may_wrap(loop: Range, type_: t.Type, step: int, span: Span) -> bool:
@@ -101,10 +108,21 @@ def _not_beyond(
     assert isinstance(type_, t.IntegerType)
     distance_type = t.IntegerType(type_.bits, is_signed=False)
     distance = narrow.wrapped(distance_type, a.binary(Opcode.SUB, distance_type, upper, lower))
-    has_more = a.binary(Opcode.LESS, distance_type, amount, distance)
+    has_more = a.binary(Opcode.LESS, distance_type, _unsigned(amount, distance_type), distance)
     held = t.register_type(type_)
     assert held is not None
     return ir.Select(held, has_more, following, stop)
+
+
+def _unsigned(amount: ir.Expression, type_: t.IntegerType) -> ir.Expression:
+    """Return the bits of an amount as a number that is compared with unsigned ones."""
+    match amount:
+        case ir.Immediate(per_pe=None, word=word):
+            held = t.register_type(type_)
+            assert held is not None
+            return constant(held, type_.wrap(word))
+        case _:  # two words, which are unsigned
+            return amount
 
 
 def _rounds_left(
