@@ -45,7 +45,7 @@ def conditions(engine="reference", repeat=1, note=lambda _note: None):
 
 @pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize("benchmark", BENCHMARKS, ids=lambda benchmark: benchmark.name)
-@pytest.mark.alternate(3)
+@pytest.mark.alternate(7)
 def test_small_sizes_run_and_are_checked(benchmark, engine):
     measurement = benchmark.measure(conditions(engine), benchmark.quick_sizes)
     assert "NumPy" in measurement.checked

@@ -58,6 +58,7 @@ def test_quick_curve_is_measured():
     assert "over-active-fraction, chain reduce, point 2 of 2: compiling" in notes
 
 
+@pytest.mark.slow
 def test_pictures_name_their_lines_and_are_reproducible(tmp_path):
     pytest.importorskip("matplotlib")
     for curve in growth_curves(quick=False):

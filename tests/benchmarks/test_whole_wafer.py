@@ -30,6 +30,7 @@ def run(workload, *, num_launches=1):
     return device
 
 
+@pytest.mark.alternate(3)
 @pytest.mark.parametrize("name", WORKLOADS)
 @pytest.mark.parametrize("machine", ["wse2", "wse3"])
 @pytest.mark.parametrize("variant", Variant)

@@ -109,6 +109,7 @@ def traceback_lines(result):
     return [line for line in said if not line.startswith("onewafer: compiling")]
 
 
+@pytest.mark.slow
 def test_our_errors_show_only_the_frames_of_the_script(endless):
     (endless / "run.py").write_text(SCRIPT.format(call="get_id('nope')"))
     result = run("run.py", cwd=endless)
@@ -149,6 +150,7 @@ def test_errors_of_the_script_keep_every_frame(endless):
     assert "ZeroDivisionError" in ours.stderr
 
 
+@pytest.mark.slow
 def test_an_endless_program_ends_at_the_limit(endless, monkeypatch):
     monkeypatch.setenv("ONEWAFER_MAX_CYCLES", "5000")
     (endless / "run.py").write_text(SCRIPT.format(call="launch('main')"))
@@ -288,7 +290,7 @@ def test_help(tmp_path):
 
 
 @pytest.mark.parametrize("engine", ["reference", "fast"])
-@pytest.mark.alternate
+@pytest.mark.slow
 def test_the_record_says_which_engine_ran(endless, engine):
     (endless / "run.py").write_text(SCRIPT.format(call="stop()"))
     assert run("--engine", engine, "run.py", cwd=endless).returncode == 0

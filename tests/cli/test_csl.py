@@ -206,6 +206,7 @@ def test_a_script_that_simulates_nothing_is_a_failure(tmp_path):
     assert "onewafer: run.py: nothing was simulated, so there is no trace" in result.stderr
 
 
+@pytest.mark.slow
 def test_a_script_that_fails_keeps_its_exit_code_and_its_trace(folder, tmp_path):
     script = tmp_path / "run.py"
     script.write_text(

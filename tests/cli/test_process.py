@@ -143,7 +143,7 @@ def test_closed_streams_lead_nowhere(tmp_path, closed):
         ("onewafer resume nowhere", 1),
     ],
 )
-@pytest.mark.alternate(4)
+@pytest.mark.alternate(8)
 def test_commands_end_as_always_if_a_stream_is_closed(tmp_path, command, code, closed):
     (tmp_path / "script.py").write_text("import sys; print(1); sys.stderr.write('2'); sys.exit(7)")
     name, _, arguments = command.partition(" ")

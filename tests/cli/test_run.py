@@ -113,7 +113,7 @@ def test_the_placement_is_explained_when_asked_and_always_in_json(script, tmp_pa
 
 
 @pytest.mark.parametrize("fidelity", ["auto", "fabric"])
-@pytest.mark.alternate
+@pytest.mark.slow
 def test_cslc_compiles_the_csl_of_a_run(script, tmp_path, capsys, monkeypatch, fidelity):
     monkeypatch.setattr(launch_files, "cache_folder", lambda: tmp_path / "cache")
     monkeypatch.chdir(tmp_path)
@@ -357,7 +357,7 @@ def test_command_line_does_not_load_torch(arguments):
 
 
 @pytest.mark.parametrize("engine", ["reference", "fast"])
-@pytest.mark.alternate
+@pytest.mark.slow
 def test_the_report_says_which_engine_ran(script, tmp_path, capsys, engine):
     report = tmp_path / "report.json"
     options = ["--fidelity", "fabric", "--engine", engine, "--rectangle", "2x2"]
@@ -384,6 +384,7 @@ def test_an_unknown_engine_is_refused_before_torch_is_loaded(script, capsys):
     )
 
 
+@pytest.mark.slow
 def test_a_run_is_recorded_also_where_its_launches_are_known(script, tmp_path, capsys):
     file = tmp_path / "run.parquet"
     options = ["--rectangle", "2x2", "--engine", "reference", "--record", str(file), "--quiet"]

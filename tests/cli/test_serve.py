@@ -77,6 +77,7 @@ def test_a_server_says_where_it_is_answers_and_ends_with_a_signal(folder):
     assert statuses == [200, 401]
 
 
+@pytest.mark.slow
 def test_a_trace_is_replayed_into_a_table_and_a_file(folder, tmp_path, capsys):
     trace, report = tmp_path / "trace.jsonl", tmp_path / "report.json"
     lines = [

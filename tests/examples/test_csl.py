@@ -27,6 +27,7 @@ def test_examples_pass(arch, tmp_path):
         assert outcome["cycles"] > 0
 
 
+@pytest.mark.slow
 def test_the_how_to_works(tmp_path):
     """Its commands, then its Python, in a copy of the example."""
     shell = re.search(r"```\n(cd .*?)```", HOW_TO, re.DOTALL)

@@ -5,6 +5,7 @@ import re
 import runpy
 from pathlib import Path
 
+import pytest
 import torch
 from torch import nn
 
@@ -15,6 +16,7 @@ from tests.pytorch.agreement import assert_agrees
 SCRIPT = Path(__file__).parents[2] / "examples" / "digits.py"
 
 
+@pytest.mark.slow
 def test_script_is_ordinary_and_its_output_the_same_on_the_wafer(tmp_path, capsys):
     report = tmp_path / "report.json"
     runpy.run_path(str(SCRIPT), run_name="__main__")

@@ -73,6 +73,7 @@ def test_sequences_go_on_beside_each_other_and_begin_again():
     assert program.expect(launches[1].launch) == launches[1].activity.cycles
 
 
+@pytest.mark.slow
 def test_tokens_beyond_the_room_change_nothing():
     _, program = load()
     program.keep(WEIGHTS)

@@ -92,7 +92,7 @@ def test_random_multilayer_perceptrons(sizes, batch, dtype, rectangle, architect
     ],
 )
 @pytest.mark.parametrize("rectangle", [(1, 1), (5, 1), (1, 4), (4, 5)], ids=str)
-@pytest.mark.alternate
+@pytest.mark.alternate(4)
 def test_perceptron_with_residual(rectangle, sizes, architecture, dtype):
     graph = mlp(sizes, batch=2, dtype=dtype, is_residual=True)
     check(graph, *rectangle, ARCHITECTURES[architecture])
@@ -203,7 +203,7 @@ def several_products(dtype, sizes=(7, 12, 4), *, rows=3):
 @pytest.mark.parametrize("dtype", FLOATING)
 @pytest.mark.parametrize("rows", [1, 3])
 @pytest.mark.parametrize("rectangle", [(1, 1), (1, 3), (2, 1), (3, 2), (32, 2)], ids=str)
-@pytest.mark.alternate
+@pytest.mark.alternate(4)
 def test_products_of_one_input_are_reduced_together(rectangle, rows, dtype):
     graph = several_products(dtype, rows=rows)
     program = shard(graph, width=rectangle[0], height=rectangle[1], architecture=MACHINE)

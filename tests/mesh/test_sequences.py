@@ -134,7 +134,7 @@ def test_llama_generates_with_a_cache(rectangle, architecture, dtype):
 
 
 @pytest.mark.parametrize("swapped", [0, 2, 4])
-@pytest.mark.alternate(3)
+@pytest.mark.slow
 def test_pairs_of_rotated_features_lie_side_by_side(swapped):
     graph = llama(features=24, swapped=swapped, layers=1)
     outputs = check(graph, (3, 2), WSE3, GENERATION)

@@ -285,6 +285,7 @@ def test_a_language_model_is_simulated_at_each_doubling_of_the_position():
     assert simulation.depends_on == ("token look-up", "special values of rsqrt")
 
 
+@pytest.mark.slow
 def test_a_cache_of_the_host_is_known_by_its_tokens():
     wafer, model = session(), llama()
     with intercept_calls(wafer), torch.no_grad():

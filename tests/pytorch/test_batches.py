@@ -47,7 +47,7 @@ CASES = {
     ("family", "case"),
     [*(("llama", case) for case in CASES), ("gpt2", "padding on the right"), ("gpt2", "beams")],
 )
-@pytest.mark.alternate(3)
+@pytest.mark.alternate(7)
 def test_tokens_are_those_of_the_host(family, case):
     (arguments, options), model = CASES[case], build(family)
     expected = generate(model, arguments, **options)

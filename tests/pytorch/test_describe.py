@@ -35,6 +35,7 @@ def num_elements(module):
     return sum(parameter.numel() for parameter in module.parameters())
 
 
+@pytest.mark.alternate(3)
 @pytest.mark.parametrize("family", DECODERS)
 def test_a_model_without_weights_is_captured_as_the_one_with_weights(family):
     module = build(family)
@@ -60,6 +61,7 @@ def test_layers_are_one_segment_and_all_weights_count(family):
     assert model.fixed_tokens is None
 
 
+@pytest.mark.alternate(3)
 @pytest.mark.parametrize(
     ("family", "repeats"),
     [("Mixtral", [1, 2, 1]), ("Qwen3Moe", [1, 2, 1]), ("GptOss", [1])],
@@ -150,6 +152,7 @@ def products(model):
     return total
 
 
+@pytest.mark.alternate
 @pytest.mark.parametrize("family", [*DECODERS, "bert", "vit"])
 def test_products_are_those_that_pytorch_counts(family):
     module = build(family, "eager").eval()
@@ -204,6 +207,7 @@ def test_weights_of_every_known_model_are_counted(name, tmp_path, monkeypatch):
     assert model.num_weights == entry.num_weights - missing
 
 
+@pytest.mark.alternate(3)
 @pytest.mark.parametrize("family", ["Mixtral", "Qwen3Moe", "GptOss"])
 def test_products_of_chosen_experts_are_those_that_pytorch_counts(family):
     module = build_experts(family, attn_implementation="eager", experts_implementation="eager")

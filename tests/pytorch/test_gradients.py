@@ -91,6 +91,7 @@ def gradients_of_graph(call, seed):
     return {name: found[gradient] for name, gradient in derived.by_name.items()}
 
 
+@pytest.mark.alternate
 @pytest.mark.parametrize(("build_model", "x", "error"), MODELS.values(), ids=MODELS)
 def test_gradients_of_models_are_pytorchs(build_model, x, error):
     """PyTorch carries the gradients of the graph's parameters on to those of the module."""

@@ -147,7 +147,7 @@ BOUND_ANEW = {
 
 
 @pytest.mark.parametrize("change", RECAPTURED.values(), ids=RECAPTURED)
-@pytest.mark.alternate
+@pytest.mark.alternate(4)
 def test_change_of_what_the_code_reads_is_captured_anew(wafer, captures, monkeypatch, change):
     module = model()
     both(wafer, module, X)
@@ -335,7 +335,7 @@ class Asking(nn.Module):
 
 
 @pytest.mark.parametrize("kind", [Drawing, Counting, Iterating, Passing, Calling, Asking])
-@pytest.mark.alternate
+@pytest.mark.alternate(5)
 def test_code_that_acts_otherwise_at_each_call(wafer, monkeypatch, kind):
     monkeypatch.setattr(guarded, "_MOST_GRAPHS", 8)  # more than one code has
 

@@ -29,6 +29,7 @@ def call(wafer, model, x):
         return wafer.call(model, (x,), {})
 
 
+@pytest.mark.alternate
 @pytest.mark.parametrize("fidelity", Fidelity)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
 def test_result_agrees_with_the_host(fidelity, dtype):
@@ -36,6 +37,7 @@ def test_result_agrees_with_the_host(fidelity, dtype):
     assert_agrees(wafer, model, x, call(wafer, model, x))
 
 
+@pytest.mark.alternate(3)
 @pytest.mark.parametrize("fidelity", Fidelity)
 def test_every_change_of_parameters_is_sent_again_and_none_recompiles(fidelity):
     """Train, evaluate, change through `.data`, evaluate, load a state, evaluate."""

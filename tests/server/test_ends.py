@@ -106,6 +106,7 @@ def test_a_client_comes_again_when_the_queue_was_full():
     assert raw.parse().usage.completion_tokens == 2
 
 
+@pytest.mark.slow
 def test_a_server_that_was_killed_leaves_its_port_to_the_next_one():
     with paced("wafer") as server:
         streams = begin_streams(server.port, LONGEST)

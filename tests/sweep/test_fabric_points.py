@@ -85,6 +85,7 @@ def test_a_change_in_a_source_is_another_program(program, tmp_path, capsys):
     assert rows(study)[0]["cycles"] > before[0]["cycles"]
 
 
+@pytest.mark.slow
 def test_a_host_script_runs_the_program_of_each_point(tmp_path, capsys):
     shutil.copytree(EXAMPLE, tmp_path / "axpy-sum", ignore=shutil.ignore_patterns("out"))
     text = """

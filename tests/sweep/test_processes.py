@@ -18,6 +18,7 @@ def batches(tasks, size):
     ]
 
 
+@pytest.mark.slow
 def test_processes_come_to_what_one_comes_to_and_outlive_a_death(tmp_path):
     answering = [Answering(number) for number in range(9)]
     expected = dict(InProcess(Share()).outcomes(batches(answering, 3)))

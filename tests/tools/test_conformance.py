@@ -88,6 +88,7 @@ def test_evidence(checkout, tmp_path, host, evidence):
     assert verdict(checkout, tmp_path) == ("pass", evidence, "")
 
 
+@pytest.mark.alternate(3)
 @pytest.mark.parametrize(
     "host",
     [

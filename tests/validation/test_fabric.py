@@ -46,7 +46,7 @@ def smallest(case):
 
 
 @pytest.mark.parametrize("case", FABRIC_CASES, ids=lambda case: case.name)
-@pytest.mark.alternate
+@pytest.mark.alternate(4)
 def test_smallest_point_of_every_case_runs(case):
     point = smallest(case)
     bench = BENCH if point.work <= BENCH.largest_work else Bench("fast")

@@ -120,6 +120,7 @@ def test_cycles_are_those_of_the_transform():
     assert np.abs(again[..., 0].astype(int) - first[..., 0]).max() < 100
 
 
+@pytest.mark.slow
 def test_the_manual_says_what_a_transform_takes():
     device = device_of("wse3", 16, 4, "f32")
     transform(device, numbers(16, 1), "f32", "csfftExecC2C", 1, 0)

@@ -135,6 +135,7 @@ def test_the_program_is_right_as_it_is(analyze):
     assert len(result.program.instances) == 2
 
 
+@pytest.mark.alternate
 @pytest.mark.parametrize("seed", range(8))
 def test_mutants_end_well(analyze, seed):
     randomness = random.Random(seed)  # noqa: S311 - mutants have to repeat

@@ -109,7 +109,7 @@ def max_pool(window, dtype=DataType.F32, *, samples=2, features=5):
 @pytest.mark.parametrize(("dtype", "rectangles"), SHARES)
 @pytest.mark.parametrize("build", [convolution, depthwise])
 @pytest.mark.parametrize("window", WINDOWS.values(), ids=WINDOWS)
-@pytest.mark.alternate(4)
+@pytest.mark.alternate(7)
 def test_windows(window, build, dtype, rectangles):
     # In f16 with two features a PE, each product waits for the one before it, up to 12.1 % of all:
     # M152, which the closed form leaves out.
@@ -121,7 +121,7 @@ def test_windows(window, build, dtype, rectangles):
 
 @pytest.mark.parametrize(("dtype", "rectangles"), SHARES)
 @pytest.mark.parametrize("name", [name for name in WINDOWS if name != "wide margins"])
-@pytest.mark.alternate
+@pytest.mark.alternate(4)
 def test_largest_of_windows(name, dtype, rectangles):
     for rectangle in rectangles:
         check(max_pool(WINDOWS[name], dtype), *rectangle, WSE3)

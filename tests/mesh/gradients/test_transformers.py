@@ -110,7 +110,7 @@ def reach_of_roundings(gradients, values, wide, exact):
 
 
 @pytest.mark.parametrize(("decoder", "rectangle", "arch"), CASES.values(), ids=CASES)
-@pytest.mark.alternate(4)
+@pytest.mark.alternate(9)
 def test_a_step_on_the_fabric(decoder, rectangle, arch):
     architecture = load_architecture(arch)
     gradients, number = derived(decoder)

@@ -60,6 +60,7 @@ def test_random_products(graph, rectangle, architecture, seed):
     check(graph, rectangle, random_arrays(graph.inputs, seed), ARCHITECTURES[architecture])
 
 
+@pytest.mark.alternate
 @pytest.mark.parametrize("rectangle", [(1, 1), (3, 2), (1, 4), (4, 1)])
 @pytest.mark.parametrize("dtype", FLOATING)
 def test_a_tensor_times_itself_is_turned(rectangle, dtype):

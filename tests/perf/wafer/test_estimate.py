@@ -183,6 +183,7 @@ def test_a_token_is_decoded_at_the_end_of_its_context(batch):
     assert load.position == 63
 
 
+@pytest.mark.slow
 def test_what_cannot_be_best_is_said_to_be_no_better():
     """A wafer reads eight tokens long before 28 MB of weights are there."""
     model, job = llama(layers=2, features=1024, inner=4096, vocabulary=96), Prefill(tokens=8)
@@ -203,6 +204,7 @@ def test_streaming_takes_at_least_what_the_edge_of_the_wafer_lets_through():
     assert answer.limit is Limit.OFF_WAFER
 
 
+@pytest.mark.slow
 def test_serving_shares_the_stages_between_prompts_and_answers():
     few, many = (estimate(SMALL, Serve(concurrency=n, prompt=32, answer=16), "cs3") for n in (1, 4))
 

@@ -180,7 +180,7 @@ def test_other_models_have_one_form():
         (Serve(concurrency=2, prompt=16, answer=8), Mode.PIPELINE),
     ],
 )
-@pytest.mark.alternate
+@pytest.mark.alternate(5)
 def test_every_job_has_an_answer_that_adds_up_and_is_marked(job, mode):
     answer = estimate(SMALL, job, "cs3", WaferOptions(mode=mode))
 

@@ -121,7 +121,7 @@ def found_of(chip, model, load, score, *, are_all_known):
     ("sides", "wafers", "rows", "launches"),
     [((60, 96), 1, 1, 1), ((48, 48), 2, 1, 20), ((120, 80), 1, 8, 20)],
 )
-@pytest.mark.alternate(3)
+@pytest.mark.alternate(6)
 def test_a_staged_choice_is_as_good_as_that_of_all_programs(sides, wafers, rows, launches):
     """Up to 3 %: what a sketch is wrong by, less what is found beside the choice."""
     chip = on_wafer(*sides, wafers)

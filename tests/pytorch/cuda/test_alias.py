@@ -226,6 +226,7 @@ FORWARDS = {
 }
 
 
+@pytest.mark.alternate
 @pytest.mark.parametrize("forward", FORWARDS.values(), ids=FORWARDS)
 def test_modules_that_name_the_device_run_on_the_wafer(wafer, x, forward):
     model = Inside(forward).cuda()

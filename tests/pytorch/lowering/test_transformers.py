@@ -83,7 +83,7 @@ def test_graph_computes_what_the_module_does(family, attention, rows):
 
 @pytest.mark.parametrize("attention", ["sdpa", "eager"])
 @pytest.mark.parametrize("name", VARIANTS)
-@pytest.mark.alternate(4)
+@pytest.mark.alternate(8)
 def test_other_spellings_of_norms_and_rotary_positions(name, attention):
     model, kwargs = build_variant(name, attention), arguments("llama", 6)
     call = captured(model, **kwargs)
@@ -245,7 +245,7 @@ class TestEncodersWithDecoders:
     @pytest.mark.parametrize("attention", ["sdpa", "eager"])
     @pytest.mark.parametrize("rows", [(7, 4), (4, 7), (5, 5), (3, 1)], ids=str)
     @pytest.mark.parametrize("name", ["Bart", "T5"])
-    @pytest.mark.alternate(4)
+    @pytest.mark.alternate(8)
     def test_all_inputs_get_the_rows_of_the_longest(self, name, rows, attention):
         model, kwargs = build_pair(name, attention), pair_of_sequences(*rows)
         call = captured(model, **kwargs)
@@ -388,7 +388,7 @@ class TestMasks:
 class TestBatches:
     @pytest.mark.parametrize("attention", ["sdpa", "eager"])
     @pytest.mark.parametrize("family", FAMILIES)
-    @pytest.mark.alternate(4)
+    @pytest.mark.alternate(8)
     def test_sequences_share_the_graph_of_one(self, family, attention):
         model, kwargs = build(family, attention), batch(family, 3, rows=5)
         call = captured(model, **kwargs)

@@ -63,7 +63,7 @@ def check_report(name: str, report) -> None:
 
 
 @pytest.mark.parametrize("name", LOOPS)
-@pytest.mark.alternate
+@pytest.mark.alternate(3)
 def test_values_of_the_host_are_those_of_plain_python(name):
     expected, found, report = run(name, Fidelity.MODEL)
     for one, other in zip(expected, found, strict=True):

@@ -423,7 +423,7 @@ def test_a_launch_with_weights_of_classes_is_simulated():
 
 
 @pytest.mark.parametrize("kind", EXACT)
-@pytest.mark.alternate
+@pytest.mark.alternate(4)
 def test_counts_are_those_of_followed_steps(kind, monkeypatch):
     report = run(kind)[1]
     monkeypatch.setattr(Repeats, "find", lambda *_: None)

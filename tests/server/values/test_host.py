@@ -145,7 +145,7 @@ def test_one_slot_has_the_bits_of_generate(module):
     assert [logits for _, logits in seen] == theirs
 
 
-@pytest.mark.alternate(4)
+@pytest.mark.alternate(8)
 def test_many_users_of_mixed_lengths_get_what_generate_gives_each(module):
     name, module = module
     prompts = [prompt_of(length, seed=length) for length in (3, 70, 33, 64, 5, 150)]

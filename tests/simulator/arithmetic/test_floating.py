@@ -139,6 +139,7 @@ EXPECTED = {
 }
 
 
+@pytest.mark.alternate
 @pytest.mark.parametrize("opcode", EXPECTED)
 @pytest.mark.parametrize("element", FORMATS)
 def test_arithmetic_at_the_edges(opcode, element):

@@ -74,6 +74,7 @@ REFERENCE = {
 }
 
 
+@pytest.mark.alternate(3)
 @pytest.mark.parametrize("element", INTEGERS)
 @pytest.mark.parametrize("opcode", REFERENCE)
 def test_integer_operations(opcode, element):
@@ -205,7 +206,7 @@ WIDTHS = {"u16": 16, "u32": 32, "f16": 16, "f32": 32, None: 1}
 
 
 @pytest.mark.parametrize("operation", DsdOperation)
-@pytest.mark.alternate(4)
+@pytest.mark.alternate(8)
 def test_compiled_elements_agree(operation):
     shape = DSD_OPERATIONS[operation]
     widths = [WIDTHS[name] for name in (shape.src0, shape.src1, shape.scalar)]
@@ -215,7 +216,7 @@ def test_compiled_elements_agree(operation):
 @pytest.mark.parametrize(
     "key", [key for key in BINARY if key[1] in SOME_TYPES or key[1].is_float], ids=str
 )
-@pytest.mark.alternate(5)
+@pytest.mark.alternate(10)
 def test_compiled_operations_agree(key):
     _, element = key
     assert_compiled_agrees(BINARY[key], [width(element)] * 2)

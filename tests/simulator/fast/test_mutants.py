@@ -406,6 +406,7 @@ def test_every_mutant_changes_a_line_of_today():
         assert changed != line
 
 
+@pytest.mark.alternate(3)
 @pytest.mark.parametrize("name", names(MUTANTS))
 def test_mutant_is_found(tmp_path, name):
     assert "found" in compare(mutated(tmp_path, *MUTANTS[name]))
