@@ -15,6 +15,9 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 import torch
+from torch._C import (
+    _is_tracing as is_tracing,  # pyright: ignore[reportPrivateUsage]  # `torch.jit`'s asks more first, at each call
+)
 
 # What torch.compile(module) returns has no public name. Dynamo must be imported before `__call__`
 # is replaced: it brings torch.fx, which keeps for ever the `__call__` that it finds.
@@ -73,12 +76,11 @@ def intercept_calls(session: Session) -> Generator[None]:
 def _replace_call(original: Callable[..., object]) -> Callable[..., object]:
     def call(module: torch.nn.Module, *args: object, **kwargs: object) -> object:
         # Tracers must see PyTorch's own call.
-        is_traced = (
-            torch.compiler.is_compiling() or torch.jit.is_tracing()  # pyright: ignore[reportPrivateImportUsage]  # documented
-        )
-        if is_traced:
+        if torch.compiler.is_compiling() or is_tracing():
             is_traced = not is_another_thread_tracing()
-        router = None if is_traced else _ROUTERS.current
+            router = None if is_traced else _ROUTERS.current
+        else:
+            router = _ROUTERS.current
         if router is None or router.nesting.is_inside:
             return original(module, *args, **kwargs)
         result = router.repeat(module, args, kwargs)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from onewafer.pytorch.training.homes import version_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Collection, Iterable, Mapping
 
     import torch
 
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from onewafer.pytorch.training.pieces import Cut
     from onewafer.pytorch.training.programs import TrainingProgram
 
-    Gradients = dict[torch.Tensor, tuple[torch.Tensor, int]]
-    """By parameters, with their versions."""
+    Noted = dict[int, tuple[torch.Tensor, int]]
+    """Gradients with their versions, by the identities of their parameters, which are kept."""
 
 
 @dataclass(slots=True, eq=False)
@@ -28,9 +28,8 @@ class Held:
     owner: KnownModule
     program: TrainingProgram
     cuts: Mapping[torch.Tensor, Cut]
-    gradients: Gradients = field(default_factory=dict["torch.Tensor", "tuple[torch.Tensor, int]"])
-    ids: frozenset[int] = frozenset()
-    """The identities of the parameters."""
+    noted: Noted = field(default_factory=dict["int", "tuple[torch.Tensor, int]"])
+    """The gradients as the wafer has them."""
     unfollowed_rows: int = 0
     """Rows of passes since the last step, or since they were accounted for."""
     is_stepped: bool = False
@@ -58,25 +57,30 @@ class Held:
         """The rows of all passes since the last step."""
         return self.unfollowed_rows + (0 if self.is_stepped else self.program.rows_since_step)
 
+    @property
+    def ids(self) -> Collection[int]:
+        """The identities of the parameters with such gradients."""
+        return self.noted.keys()
+
     def note(self) -> None:
         """Note the gradients of now."""
         found = ((parameter, parameter.grad) for parameter in self.cuts)
-        self.gradients = {p: (g, version_of(g)) for p, g in found if g is not None}
-        self.ids = frozenset(map(id, self.gradients))
+        self.noted = {id(p): (g, version_of(g)) for p, g in found if g is not None}
 
     def has(self, parameters: Iterable[torch.Tensor]) -> bool:
         """Tell whether parameters have the gradients that were noted."""
+        noted = self.noted
         for parameter in parameters:
-            gradient, version = self.gradients.get(parameter, (None, 0))
-            if gradient is None or parameter.grad is not gradient:
+            known = noted.get(id(parameter))
+            if known is None or parameter.grad is not known[0]:
                 return False
-            if version_of(gradient) != version:
+            if known[0]._version != known[1]:  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]  # no public name
                 return False
         return True
 
     def settle(self, homes: Homes) -> None:
         """Let them be gradients that were followed, and changed since if they were."""
         for parameter, cut in self.cuts.items():
-            is_same = parameter in self.gradients and self.has((parameter,))
-            homes.note(parameter, self.program, cut, parameter.grad if is_same else None)
+            gradient = parameter.grad if self.has((parameter,)) else None
+            homes.note(parameter, self.program, cut, gradient)
         self.program.note_rows(self.unfollowed_rows, is_stepped=self.is_stepped)

@@ -7,6 +7,7 @@ parameters by their identity, elements of parameters, the loss, and the options 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from operator import is_
 from typing import TYPE_CHECKING, Any, cast
 
 import torch
@@ -34,15 +35,14 @@ _SEEN = ("amsgrad", "differentiable", "nesterov", "decoupled_weight_decay", "mom
 class _Part:
     """A module inside, or the outermost one, as it was."""
 
-    __slots__ = ("_attributes", "_forward", "_held", "_kind", "_training", "_values")
+    __slots__ = ("_attributes", "_forward", "_held", "_kind", "_training")
 
     def __init__(self, module: torch.nn.Module) -> None:
         # Not the module itself: it may go when the script has no use for it.
         self._attributes, self._kind = vars(module), type(module)
         self._forward, self._training = self._kind.forward, module.training
         dictionaries = [self._attributes[name] for name in _HELD]
-        self._values = [(*each.values(),) for each in dictionaries]
-        self._held = [(each, (*map(id, each.values()),)) for each in dictionaries if each]
+        self._held = [(each, (*each.values(),)) for each in dictionaries if each]
 
     def is_same(self) -> bool:
         """Tell whether mode, hooks, modules, parameters and buffers are those that were."""
@@ -53,7 +53,10 @@ class _Part:
             hooks = attributes[name]
             if hooks and not all(map(asks_for_gradient, hooks.values())):
                 return False
-        return all((*map(id, found.values()),) == known for found, known in self._held)
+        for found, known in self._held:
+            if len(found) != len(known) or not all(map(is_, found.values(), known)):
+                return False
+        return True
 
 
 _SMALL = 1 << 16
@@ -113,6 +116,7 @@ class KnownModule:
         changed = {id(tensor) for tensor in written}
         tensors = (*module.parameters(), *module.buffers())
         self._copies = [_Copy(tensor) for tensor in tensors if id(tensor) not in changed]
+        self._by_id = {id(copy.tensor): copy for copy in self._copies}
         self._num_sent = -1
         """Tensors that its program had been sent when the copies were made."""
         self.passes: list[KnownPass] = []
@@ -159,14 +163,14 @@ class KnownModule:
 
     def note_stepped(self, parameters: Iterable[torch.Tensor]) -> None:
         """Note what a step has made of some parameters, on the wafer, too."""
-        stepped = {*map(id, parameters)}
-        for copy in self._copies:
-            if id(copy.tensor) in stepped:
+        for parameter in parameters:
+            copy = self._by_id.get(id(parameter))
+            if copy is not None:
                 copy.take()
 
     def copy_of(self, parameter: torch.Tensor) -> torch.Tensor:
         """Return a parameter as it was noted last."""
-        return next(copy.elements() for copy in self._copies if copy.tensor is parameter)
+        return self._by_id[id(parameter)].elements()
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,10 +216,8 @@ class LossLook:
             return False
         if args[0].shape != self.shape or (*map(_identify, args[2:]),) != self.args:
             return False
-        others = ((name, _identify(option)) for name, option in options.items())
-        if (*(pair for pair in others if pair[0] != "target"),) != self.options:
-            return False
-        return all(copy.is_same() for copy in self.copies)
+        seen = [(name, _identify(one)) for name, one in options.items() if name != "target"]
+        return (*seen,) == self.options and all(copy.is_same() for copy in self.copies)
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,12 +241,14 @@ class _Group:
     """Parameters of an optimizer that have the same options."""
 
     options: list[object]
-    parameters: tuple[tuple[torch.Tensor, bool], ...]
-    """With whether they had a gradient."""
+    parameters: tuple[torch.Tensor, ...]
+    are_stepped: list[bool]
+    """Whether they had a gradient."""
 
     @classmethod
     def of(cls, group: Mapping[str, Any]) -> _Group:
-        return cls(_options(group), tuple((p, p.grad is not None) for p in group["params"]))
+        parameters = (*group["params"],)
+        return cls(_options(group), parameters, [p.grad is not None for p in parameters])
 
 
 @dataclass(frozen=True, slots=True)
@@ -271,9 +275,10 @@ class OptimizerLook:
             of_group = group["params"]
             if len(of_group) != len(known.parameters) or _options(group) != known.options:
                 return False
-            for one, (parameter, is_stepped) in zip(of_group, known.parameters, strict=True):
-                if one is not parameter or (one.grad is not None) is not is_stepped:
-                    return False
+            if not all(map(is_, of_group, known.parameters)):
+                return False
+            if [parameter.grad is not None for parameter in of_group] != known.are_stepped:
+                return False
         return True
 
 
@@ -300,10 +305,12 @@ class Deed:
     count: int = field(default=0)
     """How often it was done without being accounted for yet."""
 
-    @property
-    def cycles(self) -> int:
-        """The cycles that it takes on all programs."""
-        return sum(tally.numbers["elapsed_cycles"] for _, tally in self.tallies)
+    cycles: int = field(init=False)
+    """The cycles that it takes on all programs."""
+
+    def __post_init__(self) -> None:
+        """Sum the cycles up."""
+        self.cycles = sum(tally.numbers["elapsed_cycles"] for _, tally in self.tallies)
 
 
 @dataclass(slots=True, eq=False)

@@ -37,12 +37,13 @@ from onewafer.pytorch.training.known import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from torch.autograd.graph import Node
 
     from onewafer.pytorch.host_work import HostLedger
     from onewafer.pytorch.training.calls import Gradients, TakenLoss
+    from onewafer.pytorch.training.held import Noted
     from onewafer.pytorch.training.homes import Homes
     from onewafer.pytorch.training.known import Deed, Rows
     from onewafer.pytorch.training.optimizers import Optimizers
@@ -56,8 +57,16 @@ if TYPE_CHECKING:
 
 NOT_REPEATED = object()
 """What there is in place of a result if a step has to be followed."""
-_SCALING = ("DivBackward0", "MulBackward0")
-"""Nodes of what accumulation divides a loss by, and what scales it: they compute no FLOP."""
+_WITHOUT_FLOP = frozenset(
+    f"{name}Backward0"
+    for name in (
+        *("Add", "Div", "LogSoftmax", "Mean", "Mul", "Neg", "NllLoss", "Sub", "Sum"),
+        *("Squeeze", "Unsqueeze", "View"),
+    )
+)
+"""Nodes of what scripts do with a loss, or take it of, in which PyTorch counts no FLOP."""
+_MOST_NODES = 16
+"""Nodes of a script behind a call that are looked at: one takes as long as counting a product."""
 _SMALL = 1 << 16
 """Elements of which bytes are compared in less time than NumPy takes to begin."""
 _MOST_MISSES = 3
@@ -100,10 +109,6 @@ class Stage(IntEnum):
     DIFFERENTIATED = 2
 
 
-def _none() -> Mapping[torch.Tensor, tuple[torch.Tensor, int]]:
-    return {}
-
-
 @dataclass(slots=True, eq=False)
 class _Repeat:
     """A pass that is recognised so far."""
@@ -128,8 +133,8 @@ class _Repeat:
     """What the backward pass begins at: the node of the loss, or of a result that is one."""
     value: torch.Tensor | None = None
     """The loss, if it is one number."""
-    before: Mapping[torch.Tensor, tuple[torch.Tensor, int]] = field(default_factory=_none)
-    """Parameters with the gradients that the backward pass adds to, and the versions of these."""
+    before: Noted = field(default_factory=dict["int", "tuple[torch.Tensor, int]"])
+    """The gradients that the backward pass adds to."""
     adds: bool = False
     """Whether they are those of passes before, which are on the wafer; else they are 0."""
 
@@ -145,31 +150,43 @@ class _Repeat:
 
     def has_gone_back(self) -> bool:
         """Tell whether the backward pass is over, and has given all gradients as it should."""
-        if self.is_next_to_go_back and self.work.flop == self.known.flop:
+        return self.given() is not None
+
+    def given(self) -> Noted | None:
+        """Return all gradients, if the backward pass is over and has given them as it should."""
+        if self.stage is not Stage.DIFFERENTIATED:
+            if not self.is_next_to_go_back or self.work.flop != self.known.flop:
+                return None
             self.stage = Stage.DIFFERENTIATED
-        if self.stage is not Stage.DIFFERENTIATED or self.adds not in self.known.deeds:
-            return False
-        return all([self.is_own(parameter) for parameter in self.known.cuts])  # noqa: C419  # it takes less time
+        return self.own(self.known.cuts) if self.adds in self.known.deeds else None
 
     def note_before(self, held: Held | None) -> None:
         """Note the gradients that there are, just before the backward pass adds its own to them."""
-        found = {p: p.grad for p in self.known.cuts if p.grad is not None}
-        if not found:
+        cuts = self.known.cuts
+        self.adds = held is not None and held.has(cuts) and not any(map(has_hooks, cuts))
+        if held is not None and self.adds:
+            self.before = held.noted
             return
-        is_all = len(found) == len(self.known.cuts)
-        self.adds = is_all and held is not None and held.has(found)
-        self.adds &= not any(map(has_hooks, found))
-        known = found if self.adds else {p: g for p, g in found.items() if _is_zero(g)}
-        self.before = {p: (g, version_of(g)) for p, g in known.items()}
+        found = ((parameter, parameter.grad) for parameter in cuts)
+        zeros = [(p, gradient) for p, gradient in found if gradient is not None]
+        self.before = {id(p): (g, version_of(g)) for p, g in zeros if _is_zero(g)}
 
-    def is_own(self, parameter: torch.Tensor) -> bool:
-        """Tell whether the gradient of a parameter is what the backward pass has given."""
-        gradient, before = parameter.grad, self.before.get(parameter)
-        if gradient is None or gradient.requires_grad or changes_gradient(parameter):
-            return False
-        if before is None:
-            return not version_of(gradient)
-        return gradient is before[0] and version_of(gradient) == before[1] + 1
+    def own(self, parameters: Iterable[torch.Tensor]) -> Noted | None:
+        """Return the gradients of parameters, if they are what the backward pass has given."""
+        found: Noted = {}
+        before = self.before
+        for parameter in parameters:
+            gradient = parameter.grad
+            if gradient is None or gradient.requires_grad or changes_gradient(parameter):
+                return None
+            version, known = version_of(gradient), before.get(id(parameter))
+            if known is None:
+                if version:
+                    return None
+            elif gradient is not known[0] or version != known[1] + 1:
+                return None
+            found[id(parameter)] = gradient, version
+        return found
 
 
 class Repeats:
@@ -296,7 +313,7 @@ class Repeats:
         if stage is not Stage.DIFFERENTIATED and not live.work.flop:
             live.note_before(self._held.get(live.known.program))
         is_next = live.is_next_to_go_back and not live.work.flop
-        if not is_next or not _leads_only_to(tensor.grad_fn, live.origin):
+        if not is_next or not _leads_only_to(live.origin, tensor.grad_fn):
             return False
         before = flop.pause()  # it is known: nothing else leads to the tensor
         try:
@@ -311,7 +328,8 @@ class Repeats:
         live = self._live
         if live is None:
             return
-        if not live.has_gone_back():
+        given = live.given()
+        if given is None:
             self.settle()
             return
         self._live = None
@@ -321,9 +339,8 @@ class Repeats:
         held = self._held.get(program)
         if held is None:
             held = self._held[program] = Held(live.owner, program, known.cuts)
-        held.cuts = known.cuts
+        held.cuts, held.noted = known.cuts, given
         held.unfollowed_rows += known.rows
-        held.note()
         self._loss = live.value
         self._note(known.deeds[live.adds])
 
@@ -353,7 +370,7 @@ class Repeats:
         if not self._held:
             return False
         ids = {id(parameter) for parameter in parameters if parameter.grad is not None}
-        found = [held for held in self._held.values() if held.ids <= ids]
+        found = [held for held in self._held.values() if ids.issuperset(held.ids)]
         if found and sum(len(held.ids) for held in found) == len(ids):
             rows = (*((held.program, held.rows) for held in found),)
             deed = found[0].owner.clips.get((name, rows))
@@ -387,22 +404,23 @@ class Repeats:
 
     def _is_next(self, known: KnownStep) -> bool:
         """Tell whether gradients are those that an optimizer takes a known step by."""
-        found = [self._held.get(program) for program, _ in known.rows]
-        of_steps = (rows for _, rows in known.rows)
-        pairs = zip(found, of_steps, strict=True)
-        if not all(held is not None and held.rows == rows for held, rows in pairs):
-            return False
-        for parameter in known.parameters:
-            if not any(held.has((parameter,)) for held in found if held is not None):
+        found: list[Held] = []
+        for program, rows in known.rows:
+            held = self._held.get(program)
+            if held is None or held.rows != rows:
                 return False
-        return True
+            found.append(held)
+        if len(found) == 1:  # as it is nearly always
+            return found[0].has(known.parameters)
+        return all(any(held.has((p,)) for held in found) for p in known.parameters)
 
     def note_step(self) -> None:
         """Note that the step has been taken."""
         known, self._stepped = self._stepped, None
         assert known is not None, "`step` has told so"  # invariant
-        rows = max(1, *(rows for _, rows in known.rows), 0)
-        for program, _ in known.rows:
+        most = 1
+        for program, rows in known.rows:
+            most = max(most, rows)
             held = self._held[program]
             held.unfollowed_rows, held.is_stepped = 0, True
             held.owner.note_stepped(known.parameters)
@@ -412,7 +430,7 @@ class Repeats:
         self.num_repeated += 1
         program, cycles = known.rows[0][0], self._cycles
         self._cycles = 0
-        program.loaded.show_stage(lambda: self._describe(program, rows, cycles))
+        program.loaded.show_stage(lambda: self._describe(program, most, cycles))
 
     def _describe(self, program: TrainingProgram, rows: int, cycles: int) -> str:
         """Return how far the loop is, for a progress line."""
@@ -468,7 +486,7 @@ class Repeats:
                     program.loaded.repeat_all(tally, 1)
                 known.program.note_rows(known.rows)
             for parameter, cut in known.cuts.items():
-                gradient = parameter.grad if live.is_own(parameter) else None
+                gradient = parameter.grad if live.own((parameter,)) else None
                 self._follower.homes.note(parameter, known.program, cut, gradient)
         else:
             excess = done
@@ -518,15 +536,22 @@ class Repeats:
             torch.default_generator.set_state(now)
 
 
-def _leads_only_to(node: Node | None, origin: Node | None) -> bool:
-    """Tell whether a node is another one, or that one multiplied or divided by numbers."""
-    while node is not origin and node is not None:
-        if node.name() not in _SCALING:
+def _leads_only_to(origin: Node | None, node: Node | None) -> bool:
+    """Tell whether a backward pass leads to one node, and without FLOP, through all others."""
+    nodes, is_reached = [node], False
+    for _ in range(_MOST_NODES):
+        if not nodes:
+            return is_reached
+        node = nodes.pop()
+        if node is None:
+            continue
+        if node is origin:
+            is_reached = True
+        elif node.name() in _WITHOUT_FLOP:
+            nodes += [following for following, _ in node.next_functions]
+        else:
             return False
-        (node, _), *others = node.next_functions
-        if any(other is not None for other, _ in others):
-            return False
-    return origin is not None and node is origin
+    return is_reached and not nodes
 
 
 def _is_zero(gradient: torch.Tensor) -> bool:
