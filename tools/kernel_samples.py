@@ -14,9 +14,10 @@ from kernel_walk import Walk
 
 from onewafer.arch import load_architecture
 from onewafer.csl import CompileOptions, MemoryFiles, compile_program
-from onewafer.graph import DataType, Graph
+from onewafer.graph import NUM_SEEDS, DataType, Graph
 from onewafer.mesh import MeshProgram, emit_csl, optimizers
 from onewafer.mesh.blocks import Arena, Axis, HeadSegments, RowKind
+from onewafer.mesh.dropout import SEEDS_ARENA
 from onewafer.mesh.sample import NUM_PES, NUM_SEQUENCES, OF_TRAINING, TOTALS
 from onewafer.mesh.schedule import build_schedule, kinds_of
 from onewafer.mesh.state_machine import FILE, write_state_machine
@@ -86,6 +87,7 @@ ARENA_ELEMENTS = {
     Arena.SLOTS: 3 * NUM_SEQUENCES,
     **dict.fromkeys(_OF_TRAINING, 80),
     optimizers.NUMBERS: optimizers.MOST_NUMBERS,
+    SEEDS_ARENA: NUM_SEEDS,
 }
 """Elements, enough that no scalar code of a sample reaches into the next arena."""
 
@@ -114,7 +116,7 @@ def _program_of(samples: Collection[Sample], dtype: DataType, *, rows: RowKind) 
     absent |= set[Arena]() if is_sequence else {Arena.STATE, Arena.TABLES}
     absent |= set[Arena]() if rows is RowKind.SEQUENCES else {Arena.SLOTS}
     trains = dtype is DataType.F32 and rows in OF_TRAINING
-    absent |= set[Arena]() if trains else {*_OF_TRAINING, optimizers.NUMBERS}
+    absent |= set[Arena]() if trains else {*_OF_TRAINING, optimizers.NUMBERS, SEEDS_ARENA}
     operations = tuple(sample.build(sample.grid[0]) for sample in samples)
     return MeshProgram(
         graph=Graph("samples", (), (), (), ()),

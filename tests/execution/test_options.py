@@ -54,6 +54,8 @@ def test_mapping_sets_what_it_names_and_keeps_the_rest():
         ({"simulate_budget": "9" * 5000}, "is not a number of PE-cycles"),
         ({"csl": 3}, "option 'csl' of backend 'onewafer': 3 is of type int; write 'folder'"),
         ({"simulate_budget": -1}, "simulate_budget=-1: write 0"),
+        ({"dropout": "tpu"}, "unknown dropout 'tpu'; choose from host, wafer"),
+        ({"dropout": "wafer"}, "wafer.*: in fidelity auto, values are the host's"),
     ],
 )
 def test_wrong_options_say_what_to_write(mapping, message):

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from onewafer.errors import HostError
 from onewafer.graph import (
+    SEEDS,
     Add,
     AddBias,
     Attention,
@@ -72,12 +73,13 @@ def arrays(graph: Graph, seed: int):
     """Return the values of inputs and parameters."""
     generator = np.random.default_rng(seed)
     choices = min((t.shape[0] for t in graph.parameters if "table" in t.name), default=2)
-    return {
+    found = {
         t.name: generator.normal(size=t.shape)
         if t.is_floating
         else generator.integers(0, choices, t.shape)
         for t in (*graph.inputs, *graph.parameters)
     }
+    return found | {SEEDS: np.array([[seed, 2, 1]])}
 
 
 def evaluate(graph: Graph, values):

@@ -156,6 +156,7 @@ def wafer(
     max_batch: int = 64,
     context: int = 1024,
     rows_per_launch: int = 16,
+    dropout: str = "host",
     strict: bool = False,
     csl: StrPath | None = None,
     engine: str | None = None,
@@ -179,6 +180,8 @@ def wafer(
         context: most tokens of a sequence of a language model; fewer if the model has fewer
             positions, or memory no room for more.
         rows_per_launch: most tokens of a sequence in one launch; a longer prompt takes several.
+        dropout: who draws what a dropout keeps in training: `host`, as PyTorch does, or `wafer`, in
+            another fidelity than `auto`.
         strict: fail where the wafer cannot run a module with parameters, instead of the host.
         csl: a new or empty folder for the CSL of every program; a relative one is in the current
             directory.
@@ -205,6 +208,7 @@ def wafer(
         max_batch=max_batch,
         context=context,
         rows_per_launch=rows_per_launch,
+        dropout=dropout,
         strict=strict,
         csl=None if csl is None else Path(csl),
         engine=settings.engine,

@@ -97,6 +97,14 @@ _ExplainOption = Annotated[
     bool,
     typer.Option("--explain-placement", help="Say why the rectangle, and how tensors lie."),
 ]
+_DropoutOption = Annotated[
+    str,
+    typer.Option(
+        metavar="NAME",
+        help="Who draws what a dropout keeps in training: host, as PyTorch does, or wafer (with "
+        "--fidelity fabric or model).",
+    ),
+]
 _StrictOption = Annotated[
     bool,
     typer.Option(
@@ -139,6 +147,7 @@ def run(
     context: _ContextOption = 1024,
     rows_per_launch: _RowsOption = 16,
     cuda_alias: _CudaAliasOption = None,
+    dropout: _DropoutOption = "host",
     strict: _StrictOption = False,
     csl: _CslOption = None,
     engine: EngineOption = None,
@@ -175,6 +184,7 @@ def run(
         max_batch=max_batch,
         context=context,
         rows_per_launch=rows_per_launch,
+        dropout=dropout,
         strict=strict,
         csl=csl,
         engine=settings.engine,

@@ -26,6 +26,7 @@ from onewafer.execution.kept_sequences import Extended, KeptSequences, WantedSeq
 from onewafer.execution.loading import Loader, Wanted
 from onewafer.execution.options import (
     SHORTEST_CONTEXT,
+    Draws,
     Fidelity,
     Spelling,
     WaferOptions,
@@ -51,6 +52,7 @@ from onewafer.execution.watching import Observer
 __all__ = [
     "SHORTEST_CONTEXT",
     "Arrays",
+    "Draws",
     "Extended",
     "Fidelity",
     "KeptSequences",

@@ -34,6 +34,15 @@ class Fidelity(StrEnum):
     """Cycles from the closed-form cost, values as the host computes them."""
 
 
+class Draws(StrEnum):
+    """Who draws what a dropout keeps in training."""
+
+    HOST = "host"
+    """The host, as PyTorch does: values are those of plain Python."""
+    WAFER = "wafer"
+    """The PEs, from seeds: the host sends two words a launch."""
+
+
 SHORTEST_CONTEXT = 16
 """Tokens that a sequence may have at least, or it is not worth a program."""
 DEFAULT_SIMULATE_BUDGET = 250_000_000
@@ -64,6 +73,9 @@ class WaferOptions:
     memory no room for more."""
     rows_per_launch: int = 16
     """Most tokens of a sequence in one launch; a longer prompt takes several."""
+    dropout: Draws = Draws.HOST
+    """Who draws what a dropout keeps in training: the wafer does in other fidelities than `auto`,
+    whose values are the host's."""
     strict: bool = False
     """Whether it is an error that the wafer refuses a module with parameters; else it runs on the
     host."""
@@ -84,6 +96,12 @@ class WaferOptions:
             check_rectangle(*self.rectangle, architecture)
         if self.clock_hertz is not None:
             check_clock(self.clock_hertz)
+        if self.dropout is Draws.WAFER and self.fidelity is Fidelity.AUTO:
+            advice = (
+                "in fidelity auto, values are the host's, which draws itself; choose fidelity "
+                "fabric, or model for the cycles alone"
+            )
+            self._refuse("dropout", advice, because="fidelity")
         self._check_counts()
 
     def _check_counts(self) -> None:
@@ -180,6 +198,9 @@ def options_from_mapping(
                 chosen[name] = parse_fidelity(value)
             case "dtype", str():
                 chosen[name] = parse_dtype(value)
+            case "dropout", str():
+                _check_choice("dropout", value, tuple(Draws))
+                chosen[name] = Draws(value)
             case "rectangle", str():
                 chosen[name] = parse_size(value)
             case "rectangle", (int(width), int(height)) if bool not in map(type, (width, height)):
@@ -222,6 +243,7 @@ _EXAMPLES = {
     "engine": "'fast'",
     "fidelity": "'fabric'",
     "dtype": "'f16'",
+    "dropout": "'wafer'",
     "rectangle": "'8x4' or (8, 4)",
     "clock": "'850MHz' or 850e6",
     "max_batch": "64",

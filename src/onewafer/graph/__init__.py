@@ -2,8 +2,9 @@
 
 from onewafer.errors import GraphError
 from onewafer.graph import operations
+from onewafer.graph.draws import NUM_SEEDS, SEEDS, are_drawn, draw_bits
 from onewafer.graph.evaluate import Evaluator, evaluate_graph
-from onewafer.graph.factors import without_factors
+from onewafer.graph.factors import draw_factors, without_factors
 from onewafer.graph.gradients import Gradients, derive_gradients
 from onewafer.graph.graph import Graph
 from onewafer.graph.inputs_of_one_row import inputs_of_one_row
@@ -30,6 +31,8 @@ from onewafer.graph.window import Window
 
 __all__ = [
     "FLOATING",
+    "NUM_SEEDS",
+    "SEEDS",
     "DataType",
     "Evaluator",
     "Gradients",
@@ -39,7 +42,10 @@ __all__ = [
     "Slot",
     "Tensor",
     "Window",
+    "are_drawn",
     "derive_gradients",
+    "draw_bits",
+    "draw_factors",
     "evaluate_graph",
     "fold",
     "from_json",

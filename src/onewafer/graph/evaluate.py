@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from onewafer.errors import HostError
+from onewafer.graph.draws import SEEDS
 from onewafer.graph.operations.launch import Launch
 from onewafer.graph.slot import Slot
 from onewafer.graph.tensor import DataType
@@ -99,7 +100,10 @@ class Evaluator:
 
     def _take_inputs(self, inputs: Arrays, rows: int | None) -> dict[str, Array]:
         """Return inputs as they are computed with: their first rows, all if None."""
-        return {tensor.name: self._take_input(tensor, inputs, rows) for tensor in self.graph.inputs}
+        found = {
+            tensor.name: self._take_input(tensor, inputs, rows) for tensor in self.graph.inputs
+        }
+        return found | ({SEEDS: inputs[SEEDS]} if SEEDS in inputs else {})
 
     def _take_input(self, tensor: Tensor, inputs: Arrays, rows: int | None) -> Array:
         if tensor.name not in inputs:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from onewafer.errors import HostError, UnsupportedOperationError
-from onewafer.graph import Evaluator
+from onewafer.graph import SEEDS, Evaluator
 from onewafer.mesh.blocks import Axis
 from onewafer.mesh.distances import Bounded, Distances
 from onewafer.mesh.layout import numpy_dtype
@@ -75,11 +75,12 @@ class ErrorBounds:
         """
         program = self._program
         given = _stored(program.graph.inputs, inputs)
+        taken = given | {name: array for name, array in inputs.items() if name == SEEDS}
         slots = (launch or program.whole_launch()).slots
         if program.sequence_rows is None:
-            exact = self._evaluator.run(given)
+            exact = self._evaluator.run(taken)
         else:
-            exact = self._evaluator.run_slots(given, slots, taking=alone)
+            exact = self._evaluator.run_slots(taken, slots, taking=alone)
         distances = Distances(
             program.dtype,
             num_pes=max(program.size(axis) for axis in Axis),

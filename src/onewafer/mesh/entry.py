@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -49,12 +49,21 @@ class Entry:
     """Indices of the words that are offsets in the arena of parameters, or in one that is alike."""
     state_words: tuple[int, ...] = ()
     """Indices of the words that are offsets in the arena of the state."""
+    counters: tuple[int, ...] = ()
+    """Indices of the words that count rounds: each goes up by what the word behind it says."""
 
     @property
     def words(self) -> tuple[int, ...]:
         """All words, in the order in which `pe.csl` reads them."""
         sizes = (self.n, self.rows, self.columns, self.inner)
         return (self.kind.number, self.result, self.left, self.right, *sizes, *self.more)
+
+    def counting_by(self, count: int) -> Entry:
+        """Return the entry of a round, whose counters go up by a number in the next one."""
+        more = [*self.more]
+        for index in self.counters:
+            more[index + 1 - ENTRY_WORDS] = count & MAX_WORD
+        return replace(self, more=tuple(more)) if self.counters else self
 
     @property
     def num_bytes(self) -> int:

@@ -12,6 +12,8 @@ from onewafer.mesh.batch_norms import samples as batch_norm_samples
 from onewafer.mesh.collectives import samples as collective_samples
 from onewafer.mesh.dense import lowering as dense
 from onewafer.mesh.dense import samples as dense_samples
+from onewafer.mesh.dropout import lowering as dropout
+from onewafer.mesh.dropout import samples as dropout_samples
 from onewafer.mesh.elementwise import pairs, softplus, unary, vectors
 from onewafer.mesh.feature_maps import gradient_lowering as feature_map_gradients
 from onewafer.mesh.feature_maps import gradient_samples as feature_map_gradient_samples
@@ -48,6 +50,7 @@ LOWERINGS: Lowerings = {
     **attention_gradients.LOWERINGS,
     **batch_norms.LOWERINGS,
     **dense.LOWERINGS,
+    **dropout.LOWERINGS,
     **features.LOWERINGS,
     **feature_maps.LOWERINGS,
     **feature_map_gradients.LOWERINGS,
@@ -94,5 +97,6 @@ SAMPLES = (
     *log_softmax.SAMPLES,
     *optimizer_samples.SAMPLES,
     *recomputation_samples.SAMPLES,
+    *dropout_samples.SAMPLES,
 )
 """One sample of every kind of step but those of the state machine itself."""

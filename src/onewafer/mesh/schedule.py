@@ -3,7 +3,7 @@
 The state machine in `pe.csl` reads the words of an entry in the order of its fields. Layers
 that repeat are written once: a REPEAT entry sends the machine back over the entries before it, and
 parameters, their gradients and state are then found further on in their arenas; or further back, as
-those of a backward pass, which begins with the last layer.
+those of a backward pass, which begins with the last layer. Numbers of dropouts go up or down, too.
 """
 
 from __future__ import annotations
@@ -118,9 +118,11 @@ class _Strides:
 
     parameters: int = 0
     state: int = 0
+    count: int = 0
+    """How far counters go up."""
 
     def times(self, factor: int) -> _Strides:
-        return _Strides(self.parameters * factor, self.state * factor)
+        return _Strides(self.parameters * factor, self.state * factor, self.count * factor)
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,7 +155,9 @@ def _fold_repetitions(entries: Sequence[Entry]) -> list[Entry]:
             folded.append(entries[start])
             start += 1
             continue
-        folded += [*entries[start : start + best.length], _repeat(best, entries)]
+        body = entries[start : start + best.length]
+        folded += [entry.counting_by(best.strides.count) for entry in body]
+        folded.append(_repeat(best, entries))
         start += best.length * (best.rounds + 1)
     return folded
 
@@ -208,17 +212,19 @@ def _strides(body: Sequence[Entry], again: Sequence[Entry]) -> _Strides | None:
     """Return by how much the operands of `again`, alike, lie further on; None: not all alike."""
     parameter_steps: set[int] = set()
     state_steps: set[int] = set()
+    counts: set[int] = set()
     for first, second in zip(body, again, strict=True):
         parameter_steps |= _steps(first, second, first.parameter_words)
         state_steps |= _steps(first, second, first.state_words)
-    if len(parameter_steps) > 1 or len(state_steps) > 1:
+        counts |= _steps(first, second, first.counters)
+    if max(len(parameter_steps), len(state_steps), len(counts)) > 1:
         return None
-    return _Strides(sum(parameter_steps), sum(state_steps))
+    return _Strides(sum(parameter_steps), sum(state_steps), sum(counts))
 
 
 def _fixed_words(entry: Entry) -> tuple[int | None, ...]:
     """Return the words of an entry that a repetition must have in common."""
-    moving = {*entry.parameter_words, *entry.state_words}
+    moving = {*entry.parameter_words, *entry.state_words, *entry.counters}
     if not moving:
         return entry.words
     return tuple(None if index in moving else word for index, word in enumerate(entry.words))

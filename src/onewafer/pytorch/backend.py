@@ -154,7 +154,7 @@ def onewafer(
         # Dynamo keeps what it compiled, and may call it when another wafer has its turn.
         session = _REGISTRY.session(chosen)
         if session not in graphs:
-            graphs[session] = CapturedGraph(graph_module, session.options.dtype)
+            graphs[session] = CapturedGraph(graph_module, session.options)
         trains = needs_gradient(graph_module, args, {})
         try:
             # What is a leaf stays one, unless gradients are to flow to what it is made of.

@@ -13,8 +13,8 @@ import numpy as np
 import torch
 from torch.utils import _pytree as pytree
 
-from onewafer.graph import num_samples, with_samples
-from onewafer.pytorch.lowering import Decision, Drawn, External, Layout
+from onewafer.graph import SEEDS, draw_factors, num_samples, with_samples
+from onewafer.pytorch.lowering import DRAWN, Decision, Drawn, DropoutFactors, External, Layout
 from onewafer.pytorch.lowering.joined import cut_batch, cut_sequence
 from onewafer.pytorch.refusals import are_unchanged
 
@@ -71,6 +71,8 @@ class CapturedCall:
     """The inputs that are random numbers."""
     written: tuple[BoundWrite, ...] = ()
     """What it writes into buffers of the module, besides its results."""
+    launch: int = 0
+    """The launch that it is the call of, of several."""
     start: int = 0
     """The position of the first row, where a launch has some rows of a sequence."""
 
@@ -114,11 +116,17 @@ class CapturedCall:
             for name, tensor in self.parameters.items()
         }
         start = index % self.capture.tiles * self.rows
-        part = replace(self, inputs=inputs, parameters=parameters, start=start)
+        part = replace(self, inputs=inputs, parameters=parameters, launch=index, start=start)
         if part.samples == num_samples(graph):
             return part
         rest = replace(self.capture, graph=with_samples(graph, part.samples))
         return replace(part, capture=rest)
+
+    def seeds(self) -> dict[str, NDArray[np.int32]]:
+        """Return the input of its launch from which the wafer draws, if it does."""
+        if self.drawn is None or self.drawn.seeds is None:
+            return {}
+        return {SEEDS: self.drawn.seeds_of(self.launch)}
 
     @property
     def needs_gradient(self) -> bool:
@@ -225,6 +233,34 @@ class Capture:
         launches = self.sequences * tiles
         known = {**joined, **self.joined}
         return replace(self, graph=graph, sequences=launches, tiles=tiles, joined=known)
+
+    def drawing_on_wafer(self) -> Capture:
+        """Return the same where the wafer draws what dropouts keep, instead of the host."""
+        given = {tensor.name for tensor in self.graph.inputs}
+        dropouts = {
+            one.name: one
+            for one in self.drawn
+            if isinstance(one, DropoutFactors) and one.name in given
+        }
+        if not dropouts:
+            return self
+        graph = draw_factors(self.graph, {n: one.threshold for n, one in dropouts.items()})
+        given -= {tensor.name for tensor in graph.inputs}
+        numbers = {name: number for number, name in enumerate(dropouts) if name in given}
+        drawn = tuple(
+            replace(one, number=numbers[one.name])
+            if isinstance(one, DropoutFactors) and one.name in numbers
+            else one
+            for one in self.drawn
+        )
+        is_left = any(isinstance(one, DropoutFactors) and not one.is_on_wafer for one in drawn)
+        return replace(
+            self,
+            graph=graph,
+            inputs={n: external for n, external in self.inputs.items() if n not in given},
+            drawn=drawn,
+            on_host=tuple(what for what in self.on_host if is_left or what != DRAWN),
+        )
 
     def place_of(self, error: UnsupportedOperationError) -> SourceLine | None:
         """Return the user's line that a refusal of the graph is about, if it is known."""

@@ -26,6 +26,7 @@ from torch._C._dynamo import eval_frame
 from torch._dynamo import config as dynamo_config
 
 from onewafer.errors import OnewaferError, UnsupportedOperationError
+from onewafer.execution import Draws
 from onewafer.pytorch.capture import capture_graph
 from onewafer.pytorch.checkpoints import find_reentrant_checkpoint, inline_checkpoints
 from onewafer.pytorch.compiled import torch_compile
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
     from types import CodeType
 
-    from onewafer.graph import DataType
+    from onewafer.execution import WaferOptions
     from onewafer.pytorch.captured import Capture, CapturedCall
 
     Run = Callable[[torch.nn.Module, CapturedCall, partial[object]], object]
@@ -71,10 +72,10 @@ class NotTraceableError(Exception):
 class CapturedGraph:
     """A graph of tensor operations and what it became for each signature of its arguments."""
 
-    def __init__(self, graph_module: torch.fx.GraphModule, dtype: DataType | None) -> None:
+    def __init__(self, graph_module: torch.fx.GraphModule, options: WaferOptions) -> None:
         inline_checkpoints(graph_module)
         self.graph_module = graph_module
-        self._dtype = dtype
+        self._options = options
         self._captures: dict[object, list[Capture | RefusedError]] = {}
         """By signature; those of one signature are for different masks and the like."""
 
@@ -87,6 +88,10 @@ class CapturedGraph:
     def _reentrant(self) -> UnsupportedOperationError | None:
         """Why it is for the host; None: it is not."""
         return find_reentrant_checkpoint(self.graph_module)
+
+    def _capture(self, owner: torch.nn.Module, args: Sequence[object]) -> Capture:
+        found = capture_graph(self.graph_module, args, owner, dtype=self._options.dtype)
+        return found.drawing_on_wafer() if self._options.dropout is Draws.WAFER else found
 
     def bind(self, owner: torch.nn.Module, args: Sequence[object]) -> CapturedCall:
         """Return the call with these arguments; raise UnsupportedOperationError, at once if known.
@@ -103,7 +108,7 @@ class CapturedGraph:
         found = next((outcome for outcome in known if outcome.holds_for(args)), None)
         if found is None:
             try:
-                found = capture_graph(self.graph_module, args, owner, dtype=self._dtype)
+                found = self._capture(owner, args)
             except RefusedError as error:
                 found = error
             except UnsupportedOperationError as error:
@@ -173,9 +178,9 @@ class GuardedCall:
     is the same unless guards find attributes that differ.
     """
 
-    def __init__(self, run: Run, dtype: DataType | None) -> None:
+    def __init__(self, run: Run, options: WaferOptions) -> None:
         self._run = run
-        self._dtype = dtype
+        self._options = options
         self.num_graphs = 0
         """Graphs that Dynamo has made of the module's code so far."""
         self.num_calls = 0
@@ -272,7 +277,7 @@ class GuardedCall:
         self._num_graphs_of_code += 1
         if not self._is_first(self._current.module):
             self.can_be_shared = False
-        graph = CapturedGraph(graph_module, self._dtype)
+        graph = CapturedGraph(graph_module, self._options)
 
         def run(*args: object) -> object:
             current = self._current

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from onewafer.execution import Phase, convert
-from onewafer.graph import num_samples
+from onewafer.graph import NUM_SEEDS, SEEDS, Dropout, num_samples
 from onewafer.pytorch.arrays import to_numpy
 from onewafer.pytorch.host_outputs import HostOutputs
 from onewafer.pytorch.tracing import leaving_turn
@@ -88,7 +88,10 @@ class ModuleProgram:
     def _filled(self) -> Arrays:
         """Return the inputs that calls do not have."""
         tensors = map(self.graph.tensor, self._ones)
-        return {tensor.name: np.ones(tensor.shape, np.float32) for tensor in tensors}
+        ones = {tensor.name: np.ones(tensor.shape, np.float32) for tensor in tensors}
+        if not any(isinstance(operation, Dropout) for operation in self.graph.operations):
+            return ones
+        return ones | {SEEDS: np.zeros((1, NUM_SEEDS), np.int32)}
 
     def _launch_from(self, start: int) -> Launch | None:
         """Return the launch of rows from a position of their sequence on."""

@@ -159,7 +159,7 @@ class Session:
             leaves_values_to_host=options.fidelity is not Fidelity.FABRIC,
         )
         """The losses, backward passes and steps of training loops."""
-        self._admission = Admission(self._run_training, options.dtype, self.training)
+        self._admission = Admission(self._run_training, options, self.training)
 
     def with_options(self, options: WaferOptions) -> Session:
         """Return the session for calls with other options; what it does is in the same ledger."""
@@ -477,7 +477,7 @@ class Session:
             known[look] = _Alike(self._guarded_call(module, look))
         alike = known[look]
         if alike.guarded is not None and not alike.guarded.has_room_for(module):
-            alike.guarded = GuardedCall(self._run, self.options.dtype)
+            alike.guarded = GuardedCall(self._run, self.options)
         return alike
 
     def _guarded_call(self, module: torch.nn.Module, look: Look) -> GuardedCall:
@@ -485,7 +485,7 @@ class Session:
         key = look_alike(module, look)
         shared = self._guarded.get(key)
         if shared is None or not shared.can_be_shared:
-            shared = self._guarded[key] = GuardedCall(self._run, self.options.dtype)
+            shared = self._guarded[key] = GuardedCall(self._run, self.options)
         return shared
 
     def _run_training(

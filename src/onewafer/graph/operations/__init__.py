@@ -9,6 +9,7 @@ from onewafer.graph.operations import (
     batch_norms,
     counted,
     dense,
+    dropout,
     element_losses,
     elementwise,
     feature_map_gradients,
@@ -26,6 +27,7 @@ from onewafer.graph.operations.backward import BackwardPass
 from onewafer.graph.operations.batch_norms import *  # noqa: F403
 from onewafer.graph.operations.counted import *  # noqa: F403
 from onewafer.graph.operations.dense import *  # noqa: F403
+from onewafer.graph.operations.dropout import *  # noqa: F403
 from onewafer.graph.operations.element_losses import *  # noqa: F403
 from onewafer.graph.operations.elementwise import *  # noqa: F403
 from onewafer.graph.operations.feature_map_gradients import *  # noqa: F403
@@ -47,6 +49,7 @@ __all__ += attention.__all__
 __all__ += batch_norms.__all__
 __all__ += counted.__all__
 __all__ += dense.__all__
+__all__ += dropout.__all__
 __all__ += element_losses.__all__
 __all__ += elementwise.__all__
 __all__ += feature_map_gradients.__all__

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from onewafer.errors import InternalError, UnsupportedOperationError
-from onewafer.graph import DataType
+from onewafer.graph import NUM_SEEDS, DataType
 from onewafer.mesh.banks import period
 from onewafer.mesh.blocks import (
     INFER,
@@ -28,6 +28,7 @@ from onewafer.mesh.collectives import (
     Convert,
     Redistribute,
 )
+from onewafer.mesh.dropout.seeds import SEEDS_ARENA, place_seeds
 from onewafer.mesh.lowering.first_fit import FirstFit
 from onewafer.mesh.lowering.left import LeftForGradients
 from onewafer.mesh.lowering.middles import place_middles
@@ -212,6 +213,12 @@ class Builder:
     def add(self, placement: Placement) -> None:
         """Add an input or output that is no tensor of the graph."""
         self._added.append(placement)
+
+    def draw(self) -> None:
+        """Note that the program draws: the host writes seeds before its first entry."""
+        if SEEDS_ARENA not in self._reserved:
+            self.add(place_seeds(next(iter(self._training.entries)) if self._training else None))
+            self.reserve({SEEDS_ARENA: NUM_SEEDS})
 
     def reserve(self, elements: Mapping[Arena, int]) -> None:
         """Add arenas that hold no tensor of the graph, with their sizes at least."""

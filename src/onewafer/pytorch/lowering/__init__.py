@@ -32,7 +32,7 @@ from onewafer.pytorch.lowering import (
     softmax,
     views,
 )
-from onewafer.pytorch.lowering.drawn import DRAWN, Drawn, RandomInput
+from onewafer.pytorch.lowering.drawn import DRAWN, Drawn, DropoutFactors, RandomInput
 from onewafer.pytorch.lowering.dropout import take_dropout_out_of_place
 from onewafer.pytorch.lowering.finishing import finish
 from onewafer.pytorch.lowering.layout import Layout
@@ -74,6 +74,7 @@ __all__ = [
     "NOTHING",
     "Decision",
     "Drawn",
+    "DropoutFactors",
     "External",
     "GraphWriter",
     "Layout",

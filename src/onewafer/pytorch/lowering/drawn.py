@@ -9,9 +9,14 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 import torch
 
+from onewafer.graph import Dropout
+
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from onewafer.pytorch.lowering.layout import Layout
 
+_HALF = 1 << 31
 DRAWN = "drawing what dropout keeps"
 """What the host does for a graph with dropout."""
 DRAWN_NUMBERS = "drawing random numbers"
@@ -44,6 +49,11 @@ class RandomInput(ABC):
         found.view(-1)[torch.from_numpy(places.reshape(-1))] = numbers.reshape(-1)  # pyright: ignore[reportUnknownMemberType]  # partly typed
         return found
 
+    @property
+    def is_on_wafer(self) -> bool:
+        """Whether the wafer draws it, from seeds."""
+        return False
+
     @abstractmethod
     def _fill(self, numbers: torch.Tensor, generator: torch.Generator) -> None:
         """Draw all elements of a tensor, as PyTorch does."""
@@ -57,6 +67,18 @@ class DropoutFactors(RandomInput):
 
     kept: float
     """The share of elements."""
+    number: int | None = None
+    """The number of the dropout, where the wafer draws it; None: the host does."""
+
+    @property
+    def is_on_wafer(self) -> bool:
+        """Whether the wafer draws it, from seeds."""
+        return self.number is not None
+
+    @property
+    def threshold(self) -> int:
+        """The threshold of the graph's operation."""
+        return Dropout.threshold_of(1 - self.kept)
 
     def _fill(self, numbers: torch.Tensor, generator: torch.Generator) -> None:
         """Draw what is kept."""
@@ -87,6 +109,8 @@ class Drawn:
     """The state of PyTorch's generator before the call."""
     after: torch.Tensor
     """Its state afterwards."""
+    seeds: tuple[int, int] | None = None
+    """Two words that the wafer draws from; None: it draws nothing."""
 
     @classmethod
     def of(cls, drawn: tuple[RandomInput, ...]) -> Drawn:
@@ -94,5 +118,15 @@ class Drawn:
         before = torch.default_generator.get_state()
         generator = torch.Generator()
         generator.set_state(before)
-        inputs = {one.name: one.draw(generator) for one in drawn}
-        return cls(inputs, before, generator.get_state())
+        inputs = {one.name: one.draw(generator) for one in drawn if not one.is_on_wafer}
+        seeds = None
+        if any(one.is_on_wafer for one in drawn):
+            first, second = torch.randint(-_HALF, _HALF, (2,), generator=generator)
+            seeds = int(first), int(second)
+        return cls(inputs, before, generator.get_state(), seeds)
+
+    def seeds_of(self, launch: int) -> NDArray[np.int32]:
+        """Return the seeds of a launch of the call, the first of which is 0."""
+        assert self.seeds is not None, "the wafer draws"  # invariant
+        first, second = self.seeds
+        return np.array([[first, second ^ launch, 1]], np.int32)

@@ -22,7 +22,7 @@ from onewafer.pytorch.training.autograd import has_hooks_of_saved_tensors
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from onewafer.graph import DataType
+    from onewafer.execution import WaferOptions
     from onewafer.pytorch.guarded import Run
     from onewafer.pytorch.looks import Look
     from onewafer.pytorch.training.training import Training
@@ -39,9 +39,9 @@ _WRAPPERS = ("DistributedDataParallel", "FullyShardedDataParallel", "DataParalle
 class Admission:
     """The captures of calls that need a gradient."""
 
-    def __init__(self, run: Run, dtype: DataType | None, training: Training) -> None:
+    def __init__(self, run: Run, options: WaferOptions, training: Training) -> None:
         """Take what runs a captured call, and what follows it."""
-        self._run, self._dtype, self._training = run, dtype, training
+        self._run, self._options, self._training = run, options, training
         self._attempts = Attempts()
         self._calls: weakref.WeakKeyDictionary[torch.nn.Module, dict[Look, GuardedCall]] = (
             weakref.WeakKeyDictionary()
@@ -89,7 +89,7 @@ class Admission:
     def _guarded(self, module: torch.nn.Module, look: Look) -> GuardedCall:
         known = self._calls.setdefault(module, {})
         if look not in known:
-            known[look] = GuardedCall(self._run, self._dtype)
+            known[look] = GuardedCall(self._run, self._options)
         return known[look]
 
 

@@ -6,7 +6,7 @@ forward pass is then launched once more.
 
 from __future__ import annotations
 
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol, cast
@@ -19,6 +19,7 @@ from onewafer.pytorch.captured import WaferResult
 from onewafer.pytorch.host_calls import errors_of_script
 from onewafer.pytorch.host_outputs import HostOutputs
 from onewafer.pytorch.programs import count_samples
+from onewafer.pytorch.training.redrawing import Redrawing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Generator, Mapping, Sequence
@@ -165,7 +166,8 @@ class TrainingCall:
         state = generator.get_state()
         generator.set_state(drawn.before)
         try:
-            yield
+            with Redrawing(self.call) if drawn.seeds is not None else nullcontext():
+                yield
         finally:
             generator.set_state(state)
 

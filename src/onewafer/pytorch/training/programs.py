@@ -94,7 +94,7 @@ class Plan:
     @property
     def evaluated(self) -> Graph:
         """The model as an evaluation has it."""
-        return without_factors(self.graph, self.drawn) if self.drawn else self.graph
+        return without_factors(self.graph, self.drawn)
 
     def gives_more_than(self, other: Plan) -> bool:
         """Tell whether it does all that another one does, with gradients of more."""
@@ -219,7 +219,7 @@ class TrainingProgram:
 
         def cut() -> Arrays:
             (bucket,) = cut_into_buckets(part, self.plan.graph)
-            return bucket.inputs
+            return {**bucket.inputs, **part.seeds()}
 
         self.loaded.keep({name: to_numpy(tensor) for name, tensor in part.parameters.items()})
         return self._launch(FORWARD, cut, host, start=part.start)

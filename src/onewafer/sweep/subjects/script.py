@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from onewafer.sweep.subjects.fabric import FabricMachine
     from onewafer.sweep.subjects.files import Sources
 
-_TEXTS = ("fidelity", "simulate_budget", "rectangle", "dtype", "engine")
+_TEXTS = ("fidelity", "simulate_budget", "rectangle", "dtype", "dropout", "engine")
 _NUMBERS = ("max_batch", "context", "rows_per_launch", "max_cycles")
 _SUMS = ("cycles", "launches", "samples", "bytes_in", "bytes_out")
 """Fields of a program's report that add up over programs."""

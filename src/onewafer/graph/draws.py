@@ -1,0 +1,71 @@
+"""Random bits that are a function of where they are drawn: what a dropout on the wafer keeps.
+
+The cipher Speck32/64 (Beaulieu and others, "The SIMON and SPECK Families of Lightweight Block
+Ciphers", 2013) with 9 of its 22 rounds, whose key is the seeds of the launch and the number of the
+dropout, and whose block is the feature and the row: a word of the result is for an even row, the
+other one for the odd row after it. So an element has the same bits on any rectangle of PEs, in the
+forward pass and again in the backward pass, and no generator has a state.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Words = NDArray[np.uint16]
+
+SEEDS = "dropout_seeds"
+"""The input of a launch that draws: i32 `[1, NUM_SEEDS]`, two words of the key and a flag."""
+NUM_SEEDS = 3
+DRAWN_BITS = 15
+"""Bits that are drawn for an element."""
+ROUNDS = 9
+"""With 5, rows are not even in how many elements they keep; with less than 9, seeds that differ in
+one bit keep elements that are alike (tests/graph/test_draws.py)."""
+
+
+def draw_bits(
+    seeds: NDArray[Any], number: int, rows: NDArray[Any], features: NDArray[Any]
+) -> Words:
+    """Return `DRAWN_BITS` bits for each element at rows and features, which broadcast.
+
+    The `seeds` are those of a launch, the `number` is that of the dropout.
+    """
+    first, *others = (int(word) for word in _halves(seeds)[:4])
+    key = (first ^ number) & _MASK
+    x = np.broadcast_to(features, np.broadcast_shapes(np.shape(rows), np.shape(features)))
+    x, y = x.astype(np.uint16), np.asarray(rows >> 1, np.uint16)
+    for index in range(ROUNDS):
+        x = (_turn(x, 9) + y) ^ np.uint16(key)
+        y = _turn(y, 2) ^ x
+        following = ((key + _turned(others[0], 9)) & _MASK) ^ index
+        others = [*others[1:], following]
+        key = _turned(key, 2) ^ following
+    return np.where(rows & 1, y, x) & np.uint16((1 << DRAWN_BITS) - 1)
+
+
+def are_drawn(seeds: NDArray[Any]) -> bool:
+    """Tell whether a launch draws: in an evaluation all elements are kept."""
+    return bool(seeds[0, NUM_SEEDS - 1])
+
+
+_MASK = 0xFFFF
+
+
+def _halves(seeds: NDArray[Any]) -> Words:
+    """Return the words of seeds, the lower half of each first."""
+    words = np.asarray(seeds, np.int64).reshape(-1) & 0xFFFF_FFFF
+    return np.stack([words & _MASK, words >> 16], axis=-1).reshape(-1).astype(np.uint16)
+
+
+def _turn(words: Words, bits: int) -> Words:
+    """Return words with their bits turned to the left."""
+    return (words << np.uint16(bits)) | (words >> np.uint16(16 - bits))
+
+
+def _turned(word: int, bits: int) -> int:
+    return (word << bits | word >> (16 - bits)) & _MASK

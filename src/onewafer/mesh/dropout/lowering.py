@@ -1,0 +1,50 @@
+"""Lower dropouts that are drawn on the PEs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from onewafer import graph
+from onewafer.errors import UnsupportedOperationError
+from onewafer.graph import DataType
+from onewafer.mesh.blocks import PLAIN_ORDER
+from onewafer.mesh.distances import Bounded
+from onewafer.mesh.dropout.operations import Draws, Dropout
+from onewafer.mesh.elementwise.unary import InPlaceLowering
+
+if TYPE_CHECKING:
+    from onewafer.mesh.distances import Distances
+    from onewafer.mesh.lowering.builder import Builder
+    from onewafer.mesh.lowering.lowering import Lowerings
+
+
+class DropoutLowering(InPlaceLowering[graph.Dropout]):
+    """Draw factors and multiply by them, in the place of the input if it dies."""
+
+    bounded_types = (DataType.F32,)
+
+    def lower(self, operation: graph.Dropout, builder: Builder) -> None:
+        """Append the operation."""
+        if builder.dtype is not DataType.F32:
+            raise UnsupportedOperationError(
+                f"a dropout that is drawn on the wafer is not supported in {builder.dtype}; use f32"
+            )
+        layout = builder.layouts[operation.result.name]
+        if layout.order != PLAIN_ORDER:
+            raise UnsupportedOperationError(
+                "a dropout of features that lie as heads of attention need them is not drawn on "
+                "the wafer; let the host draw it (`--dropout host`)"
+            )
+        source = builder.blocks[operation.input]
+        draws = Draws(operation.number, operation.threshold, operation.factor)
+        builder.draw()
+        builder.append(Dropout(builder.allocate_in_place(operation), source, layout.axis, draws))
+
+    def bound(self, operation: graph.Dropout, distances: Distances) -> Bounded:
+        """Return the products with factors that are known, with one rounding."""
+        source, exact = distances.of(operation.input), distances.exact[operation.result.name]
+        largest = max(1.0, operation.factor)  # that of an evaluation is 1
+        return distances.rounded(Bounded(exact, source.error * largest))
+
+
+LOWERINGS: Lowerings = {graph.Dropout: DropoutLowering()}

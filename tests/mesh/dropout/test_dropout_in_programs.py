@@ -1,0 +1,181 @@
+"""Programs that train with dropouts of their own: NumPy, fabric and closed form; float64."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from onewafer.arch import load_architecture
+from onewafer.errors import UnsupportedOperationError
+from onewafer.graph import (
+    SEEDS,
+    Add,
+    DataType,
+    Dropout,
+    Graph,
+    Linear,
+    Operation,
+    Tensor,
+    evaluate_graph,
+    recompute,
+    with_dtype,
+)
+from onewafer.mesh import ErrorBounds, shard, shard_training
+from onewafer.mesh.dropout import Dropout as MeshDropout
+from onewafer.mesh.kinds import REPEAT
+from onewafer.mesh.reference import MeshEvaluator
+from onewafer.mesh.schedule import schedule_parts
+from tests.mesh.fabric import check_launches
+from tests.mesh.gradients.test_transformers import check_gradients, derived, inputs_of
+from tests.mesh.models import Decoder
+from tests.mesh.strategies import assert_same_bits, random_arrays
+
+WSE3 = load_architecture("wse3")
+ENTRIES = ("clear", "forward", "loss", "backward")
+
+
+def with_dropouts(graph: Graph, share: float = 0.3) -> Graph:
+    """Return a graph with a dropout of what is added to the rows that layers hand on."""
+    sums = [one for one in graph.operations if isinstance(one, Add)]
+    added = {name for one in sums for name in one.activation_operands}
+    names: dict[str, str] = {}
+    operations: list[Operation] = []
+    for operation in graph.operations:
+        name = operation.result.name
+        operations.append(operation.renamed({old: names[old] for old in names if old != name}))
+        if isinstance(operation, Linear) and name in added:
+            result = replace(operation.result, name=f"{name}.dropped")
+            operations.append(Dropout(result, name, len(names), Dropout.threshold_of(share)))
+            names[name] = result.name
+    return replace(graph, operations=tuple(operations))
+
+
+def seeded(seed: int, *, draws: bool = True) -> dict[str, np.ndarray]:
+    """Return the seeds of a launch."""
+    words = np.random.default_rng(seed).integers(-(1 << 31), 1 << 31, (1, 3))
+    words[0, 2] = draws
+    return {SEEDS: words.astype(np.int32)}
+
+
+def run(program, inputs, parameters):
+    """Return what the NumPy reader gives in all entries."""
+    evaluator, found = MeshEvaluator(program, parameters), {}
+    for entry in ENTRIES:
+        found |= evaluator.run(inputs, replace(program.whole_launch(), entry=entry))
+    return found
+
+
+def trained(decoder: Decoder, rectangle: tuple[int, int], architecture=WSE3):
+    """Return a program that trains a decoder with dropouts, and its gradients."""
+    gradients, number = derived(decoder, graph=with_dropouts(decoder.graph))
+    width, height = rectangle
+    program = shard_training(
+        gradients, width=width, height=height, architecture=architecture, num_model=number
+    )
+    return program, gradients, inputs_of(decoder) | seeded(5)
+
+
+CASES = {
+    "one PE": (Decoder(rows=3), (1, 1), "wse3"),
+    "an odd number of rows": (Decoder(), (2, 3), "wse2"),
+    "two layers, which are a loop": (Decoder(layers=3, rows=4), (3, 2), "wse3"),
+}
+
+
+@pytest.mark.parametrize(("decoder", "rectangle", "arch"), CASES.values(), ids=CASES)
+@pytest.mark.slow
+def test_a_step_on_the_fabric(decoder, rectangle, arch):
+    architecture = load_architecture(arch)
+    program, gradients, inputs = trained(decoder, rectangle, architecture)
+    parameters = random_arrays(gradients.graph.parameters, 2)
+    launches = [(inputs, replace(program.whole_launch(), entry=entry)) for entry in ENTRIES]
+    kept = inputs | seeded(5, draws=False)
+    launches.append((kept, replace(program.whole_launch(), entry="forward")))
+    runs = check_launches(program, architecture, parameters, launches, tolerance=0.07, slack=200)
+    check_gradients(gradients, inputs, parameters, runs[-2].outputs)
+    assert runs[-1].cycles == pytest.approx(runs[1].cycles, abs=20)
+
+
+@settings(max_examples=8)
+@given(
+    st.builds(Decoder, rows=st.integers(2, 6), layers=st.integers(1, 2), has_rotary=st.booleans()),
+    st.tuples(st.integers(1, 5), st.integers(1, 5)),
+    st.integers(0, 99),
+)
+def test_results_and_gradients_are_those_in_float64(decoder, rectangle, seed):
+    decoder = replace(decoder, kv_heads=2 if decoder.has_rotary else 4)
+    program, gradients, inputs = trained(decoder, rectangle)
+    inputs |= seeded(seed)
+    parameters = random_arrays(gradients.graph.parameters, seed)
+    found = run(program, inputs, parameters)
+    wide = {name: value.astype(np.float64) for name, value in parameters.items()}
+    exact = evaluate_graph(gradients.graph, inputs, wide)
+    largest = {name: np.abs(exact[name]).max() for name in gradients.by_name.values()}
+    for name, value in largest.items():
+        error = np.abs(found[name] - exact[name]).max()
+        assert error <= 2e-5 * value + 2e-6 * max(largest.values())
+
+
+def test_an_evaluation_by_the_same_program_keeps_all():
+    decoder = Decoder()
+    program, gradients, inputs = trained(decoder, (3, 2))
+    parameters = random_arrays(gradients.graph.parameters, 2)
+    found = run(program, inputs | seeded(5, draws=False), parameters)
+    plain, number = derived(decoder)
+    other = shard_training(plain, width=3, height=2, architecture=WSE3, num_model=number)
+    for name, value in run(other, inputs_of(decoder), parameters).items():
+        np.testing.assert_array_equal(found[name], value)
+
+
+def test_layers_that_are_computed_again_keep_the_same():
+    decoder = Decoder(layers=3)
+    kept, number = derived(decoder, graph=with_dropouts(decoder.graph))
+    again, more = recompute(kept, number, cuts=2)
+    computed = {one.result.name for one in again.graph.operations if isinstance(one, Dropout)}
+    assert computed & again.originals.keys()
+    inputs, parameters = inputs_of(decoder) | seeded(5), random_arrays(kept.graph.parameters, 2)
+    found = [
+        run(
+            shard_training(one, width=3, height=2, architecture=WSE3, num_model=count),
+            inputs,
+            parameters,
+        )
+        for one, count in ((kept, number), (again, more))
+    ]
+    for name, value in found[0].items():
+        assert_same_bits(found[1][name], value)
+
+
+def test_equal_layers_are_a_loop_whose_dropouts_are_numbered():
+    decoder = Decoder(layers=4)
+    gradients, number = derived(decoder, graph=with_dropouts(decoder.graph))
+    again, more = recompute(gradients, number, cuts=2)
+    program = shard_training(again, width=3, height=2, architecture=WSE3, num_model=more)
+    (kind,) = MeshDropout.kinds
+    for entry, step in (("forward", 2), ("backward", -2)):
+        part = schedule_parts(program)[entry]
+        assert any(one.kind is REPEAT for one in part)
+        counts = {one.more[1] for one in part if one.kind is kind}
+        assert step & 0xFFFF in counts
+
+
+def test_results_are_within_their_bound():
+    x = Tensor("x", (5, 9), DataType.F32)
+    graph = Graph("d", (x,), (), (Dropout(replace(x, name="r"), "x", 1, 9000),), ("r",))
+    inputs = random_arrays((x,), 1) | seeded(1)
+    program = shard(graph, width=2, height=1, architecture=WSE3)
+    exact = evaluate_graph(graph, inputs, {})["r"]
+    bounded = ErrorBounds(program, {}).run(inputs)["r"]
+    found = MeshEvaluator(program, {}).run(inputs)["r"]
+    assert (np.abs(found - exact) <= bounded.error).all()
+    assert 0 < bounded.error.max() < 1e-5
+
+
+def test_a_graph_in_f16_is_refused():
+    graph = with_dtype(with_dropouts(Decoder().graph), DataType.F16)
+    with pytest.raises(UnsupportedOperationError, match="drawn on the wafer is not supported in f"):
+        shard(graph, width=2, height=2, architecture=WSE3)
