@@ -32,7 +32,7 @@ def test_mapping_sets_what_it_names_and_keeps_the_rest():
     [
         (
             {"archh": "wse3"},
-            "no option 'archh'; it has arch, clock, context, csl, dtype, engine, fidelity, ",
+            "no option 'archh'; it has arch, clock, context, csl, dropout, dtype, engine, ",
         ),
         ({"arch": "wse9"}, "no machine 'wse9'; the catalog has: toy, wse2, wse3"),
         ({"arch": 3}, "option 'arch' of backend 'onewafer': 3 is of type int; write 'wse3'"),
