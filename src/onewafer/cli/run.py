@@ -189,12 +189,8 @@ def run(
         csl=csl,
         engine=settings.engine,
     )
-    with (
-        recorded(
-            settings, record, sample_every=sample_every, is_live=live, is_shown=view
-        ) as settings,
-        live_page(settings.record_file, is_wanted=view),
-    ):
+    watched = recorded(settings, record, sample_every=sample_every, is_live=live, is_shown=view)
+    with watched as settings, live_page(settings.record_file, is_wanted=view):
         _run(script, arguments or [], options, settings, cuda_alias=cuda_alias, output=output)
 
 
