@@ -8,12 +8,13 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from torch.nn import functional
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from onewafer.execution import Draws
 from onewafer.graph import Dropout, draw_bits
 from onewafer.pytorch import Fidelity, Session, WaferOptions, run_on
-from tests.pytorch.training.dropout_loops import DROPOUT_LOOPS
+from tests.pytorch.training.dropout_loops import DROPOUT_LOOPS, OnAView
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -125,3 +126,47 @@ def test_the_model_has_values_of_the_host_and_counts_fewer_bytes():
     for one, other in zip(loop(), found, strict=True):
         assert torch.equal(one, other)
     assert report.flop.share == 1
+
+
+class Sequences(nn.Module):
+    """A layer of attention, and a dropout of what it adds; shares are dropped by the host."""
+
+    def __init__(self, share: float = 0.0) -> None:
+        super().__init__()
+        self.share = share
+        self.project, self.out, self.drop = nn.Linear(4, 12), nn.Linear(4, 4), nn.Dropout(0.4)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        heads = self.project(x).view(*x.shape[:2], 3, 2, 2).permute(2, 0, 3, 1, 4)
+        share = {"dropout_p": self.share, "is_causal": True}
+        attended = functional.scaled_dot_product_attention(*heads, **share)
+        return x + self.drop(self.out(attended.transpose(1, 2).reshape(x.shape)))
+
+
+MODELS = {
+    "views": (OnAView, (5, 6)),
+    "sequences": (Sequences, (3, 5, 4)),
+    "attention, too": (lambda: Sequences(0.3), (1, 5, 4)),
+}
+
+
+@pytest.mark.parametrize(("make", "shape"), MODELS.values(), ids=MODELS)
+@pytest.mark.slow
+def test_the_host_keeps_what_each_launch_has_kept(make, shape):
+    """Gradients of the host, which computes the forward pass again, are those of the wafer."""
+
+    def loop() -> Results:
+        model, x = make(), torch.randn(*shape)
+        results = model(x)
+        given = torch.randn(results.shape)
+        parameters = [*model.parameters()]
+        of_wafer = torch.autograd.grad(results, parameters, given, retain_graph=True)
+        of_host = torch.autograd.grad(results, parameters, given, create_graph=True)
+        return [*of_wafer, *(one.detach() for one in of_host)]
+
+    found, report = on_wafer(loop)
+    half = len(found) // 2
+    for one, other in zip(found[:half], found[half:], strict=True):
+        assert one.abs().max() > 0
+        torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-5)
+    assert report.wafer_calls
