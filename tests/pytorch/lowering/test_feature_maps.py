@@ -308,7 +308,55 @@ def test_features_last_between_convolutions():
     ]
 
 
+@pytest.mark.parametrize(
+    ("function", "operations"),
+    [
+        (lambda x: functional.pad(x, (1, 2, 0, 3)), [DepthwiseConvolution]),
+        (lambda x: functional.pad(x, (0, 0, 0, 0, 2, 1)), [Linear]),
+        (nn.ZeroPad2d((1, 0, 2, 1)), [DepthwiseConvolution]),
+        (lambda x: functional.pad(x, (1, 1, 1, 1, 0, 2)), [DepthwiseConvolution, Linear]),
+        (lambda x: x[:, :, ::2, 1::3], [DepthwiseConvolution] * 2),
+        (
+            lambda x: functional.pad(x[:, :, ::2, ::2], (0, 0, 0, 0, 1, 1)),
+            [DepthwiseConvolution, DepthwiseConvolution, Linear],
+        ),
+    ],
+)  # fmt: skip
+def test_zeros_beside_feature_maps_and_pixels_left_out(function, operations):
+    layer = nn.Conv2d(2, 4, 1, bias=False)
+    graph = captured(Function(lambda x, a: function(a(x)), layer), SAMPLES, 2, 6, 6)
+    assert kinds(graph) == [Linear, *operations]
+
+
+def test_an_argument_that_is_alike_for_all_samples_is_sent_for_each():
+    layer = nn.Linear(3, 4)
+    module = Function(lambda pair, layer: layer(pair[0]).relu() + pair[1], layer)
+    pair = torch.randn(SAMPLES, 5, 3), torch.randn(5, 4)
+    with torch.no_grad():
+        call, expected = capture(module, (pair,), {}), module(pair)
+    parameters = {name: tensor.detach().numpy() for name, tensor in call.parameters.items()}
+    inputs = {name: tensor.numpy() for name, tensor in call.inputs.items()}
+    assert {rows.shape for rows in inputs.values()} == {(SAMPLES * 5, 3), (SAMPLES * 5, 4)}
+    outputs = Evaluator(call.graph, parameters).run(inputs)
+    torch.testing.assert_close(call.restore(outputs), expected, rtol=1e-5, atol=1e-5)
+
+
+def test_what_was_rearranged_and_copied_before_is_sent_as_rows():
+    def patches(x, layer):
+        cut = x.reshape(-1, 2, 3, 2, 3, 2).permute(0, 2, 4, 3, 5, 1).contiguous()
+        return layer(cut.view(-1, 9, 8))
+
+    graph = captured(Function(patches, nn.Linear(8, 4)), SAMPLES, 2, 6, 6)
+    assert graph.inputs[0].shape == (SAMPLES * 9, 8)
+
+
 # --- what is refused -----------------------------------------------------------------------------
+
+
+def padded(margins, **options):
+    """Return a module that puts margins around what a convolution gives."""
+    layer = nn.Conv2d(3, 3, 1)
+    return Function(lambda x, layer: functional.pad(layer(x), margins, **options), layer)
 
 
 @pytest.mark.parametrize(
@@ -317,6 +365,9 @@ def test_features_last_between_convolutions():
         (nn.AvgPool2d(3, 2, 1, count_include_pad=False), (1, 4, 5, 5), "fewer pixels at the bor"),
         (nn.AvgPool2d(3, 2, ceil_mode=True), (1, 4, 6, 6), "fewer pixels at the border"),
         (nn.AvgPool2d(2, divisor_override=3), (1, 4, 6, 6), "divisor_override"),
+        (padded((1, 1, 1, 1), mode="reflect"), (1, 3, 4, 4), "anything but zeros"),
+        (padded((1, 1), value=1.0), (1, 3, 4, 4), "anything but zeros"),
+        (padded((1, -1)), (1, 3, 4, 4), "padding is supported of feature maps"),
         (nn.AdaptiveAvgPool2d(2), (1, 4, 5, 6), r"pooling \(5, 6\) pixels to \(2, 2\)"),
         (
             Function(lambda x, layer: layer(layer(x).transpose(0, 1)), nn.Conv2d(2, 2, 2)),

@@ -101,6 +101,25 @@ def grouped() -> nn.Module:
     )
 
 
+class Thinned(nn.Module):
+    """A shortcut of each second pixel, with features of zeros on both sides."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Conv2d(2, 4, 3, stride=2, padding=1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.layer(x) + functional.pad(x[:, :, ::2, ::2], (0, 0, 0, 0, 1, 1))
+
+
+def thinned() -> nn.Module:
+    """A shortcut as the paper on residual networks has it for CIFAR, behind a convolution."""
+    return nn.Sequential(
+        *(nn.ZeroPad2d((0, 1, 1, 0)), nn.Conv2d(2, 2, 2, bias=False), nn.ReLU(), Thinned()),
+        *(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, CLASSES)),
+    )
+
+
 def cumulative() -> nn.Module:
     """A norm whose running statistics are means over all batches: their share is a number.
 
@@ -182,6 +201,7 @@ PICTURE_LOOPS = {
     "normalised": loop(normalised),
     "grouped": loop(grouped),
     "cumulative": loop(cumulative),
+    "thinned": loop(thinned),
     "normalised_twice": normalised_twice,
     "normalised_twice_differentiated": normalised_twice_differentiated,
     "variational": variational,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from onewafer import graph
-from onewafer.errors import TooLargeError
+from onewafer.errors import TooLargeError, UnsupportedOperationError
 from onewafer.mesh import feature_maps as mesh
 from onewafer.mesh.feature_maps.lowering import check_stride, columns_of, upright
 from onewafer.mesh.gradients.lowering import append_turned_product, lay_factors
@@ -118,7 +118,12 @@ class RepeatRowsLowering(AlikeLowering[graph.RepeatRows]):
     """Copy rows."""
 
     def lower(self, operation: graph.RepeatRows, builder: Builder) -> None:
-        """Append the copies."""
+        """Append the copies; kernels of programs whose rows are tokens lack them."""
+        if builder.is_sequence:
+            raise UnsupportedOperationError(
+                "the mean over all rows has no gradient where rows are tokens that attend to each "
+                "other; take that of one row, or train without attention"
+            )
         source = builder.blocks[operation.input]
         builder.append(mesh.RepeatRows(builder.allocate(operation.result), source))
 

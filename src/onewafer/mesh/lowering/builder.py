@@ -140,6 +140,11 @@ class Builder:
         self._inputs = [self._place_input(tensor) for tensor in graph.inputs]
 
     @property
+    def is_sequence(self) -> bool:
+        """Whether the rows of a launch are tokens of one sequence."""
+        return self._uses.is_sequence
+
+    @property
     def context(self) -> int:
         """The positions that a sequence may have."""
         return self._context or self.sequence_rows

@@ -293,7 +293,7 @@ def _share_value(left: Operand, right: Operand) -> bool:
 def _add_stored(writer: GraphWriter, call: Call, operand: Operand, stored: External) -> Operand:
     """Add a stored vector, or a stored row for every position."""
     if stored.origin is Origin.DATA and stored.shape != call.shape[-1:]:
-        raise call.unsupported(f"broadcasting {stored.shape} to {call.shape} is not supported")
+        return _combine(writer, call, operand, _sent(writer, call, stored), kind=Add)
     if isinstance(operand, Shifted) and operand.value.shape == call.shape:
         name = f"{call.node.name}__table"
         table = writer.view(operand.table, name, torch.ops.aten.add.Tensor, stored)
@@ -318,6 +318,20 @@ def _add_stored(writer: GraphWriter, call: Call, operand: Operand, stored: Exter
     if shifted is not None:
         return shifted
     return Shifted(value, stored)
+
+
+def _sent(writer: GraphWriter, call: Call, argument: External) -> Value:
+    """Return an argument of the call as rows that are sent for each sample, broadcast by the host.
+
+    So comes a tensor that a module keeps and has not registered, as positions of sines.
+    """
+    if argument.tensor.requires_grad:
+        raise call.unsupported(f"broadcasting {argument.shape} to {call.shape} is not supported")
+    name, shape = f"{argument.name}__for_{call.node.name}", [*call.shape]
+    whole = writer.view(argument, f"{name}_whole", torch.ops.aten.expand.default, shape)
+    matrix = [math.prod(shape[:-1]), shape[-1]]
+    rows = writer.rows(writer.view(whole, name, torch.ops.aten.reshape.default, matrix))
+    return see(rows, call.shape)
 
 
 def _combine(

@@ -297,6 +297,13 @@ def _is_for_host(call: Call) -> bool:
     return not {Origin.CALL, Origin.PARAMETER} <= origins
 
 
+_ANY_STRIDES = {
+    "aten.view.default": torch.ops.aten.reshape.default,
+    "aten._unsafe_view.default": torch.ops.aten.reshape.default,
+}
+"""Views of what PyTorch had copied before, where a copy is nothing here."""
+
+
 def _compute_on_host(writer: GraphWriter, call: Call) -> Operands | None:
     target = call.node.target
     if torch.Tag.nondeterministic_seeded in getattr(target, "tags", ()):
@@ -318,7 +325,7 @@ def _compute_on_host(writer: GraphWriter, call: Call) -> Operands | None:
     try:
         return writer.derive(
             call.node.name,
-            target,
+            _ANY_STRIDES.get(call.name, target),
             *cast("tuple[object, ...]", args),
             **cast("dict[str, object]", kwargs),
         )

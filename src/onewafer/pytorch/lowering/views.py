@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, cast
 from torch.fx import Node
 
 from onewafer.graph import RowAt
+from onewafer.pytorch.lowering.map_margins import thin_maps
 from onewafer.pytorch.lowering.operands import (
     Centred,
     External,
@@ -223,6 +224,8 @@ def _lower_slice(writer: GraphWriter, call: Call) -> Operand:
         return External(call.node.name, torch.empty(call.shape, dtype=call.dtype), Origin.CONSTANT)
     if call.name == "aten.slice.Tensor" and call.constant(4, "step", 1) != 1:
         step = cast("int", call.constant(4, "step", 1))
+        if (thinned := thin_maps(writer, call, dimension, first, step)) is not None:
+            return thinned
 
         def thin(layout: Layout) -> Layout:
             found = layout.every(dimension, first, step)
