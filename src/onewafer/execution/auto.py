@@ -356,6 +356,11 @@ class AutoExecutor:
         kept = self._reader.kept()
         if kept is not None:
             fabric.put_kept(kept)
+        for inputs, before in self._sequences.launches_left(launch):
+            with np.errstate(all="ignore"):
+                self._reader.run(inputs, before)
+            _, activity = fabric.simulate(inputs, before, None)
+            self.budget.meter.pe_cycles += activity.cycles * self._num_pes
         return self._reader
 
     def _compare(

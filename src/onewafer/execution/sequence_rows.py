@@ -10,13 +10,17 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from onewafer.graph import Slot
-from onewafer.mesh import Arena, Launch
+from onewafer.mesh import BACKWARD, LOSS, Arena, Launch
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from onewafer.execution.arrays import Arrays
     from onewafer.mesh import MeshProgram
+
+
+_GOING_ON = LOSS, BACKWARD
+"""Entries that go on with the rows of the launch before them."""
 
 
 def cut_runs(sequence: int, first: int, table_rows: Sequence[int]) -> list[Slot]:
@@ -82,19 +86,23 @@ class SequenceRows:
         self._remembers = program.arena_elements.get(Arena.STATE, 0) > 0 and (
             not program.trains or program.tiles > 1
         )
-        self._entry = program.entries[0]
+        self._entry, self._trains = program.entries[0], program.trains
         self._launch_rows = program.sequence_rows or 0
         self._rows: defaultdict[int, list[_Row]] = defaultdict(list)
 
     def note(self, inputs: Arrays, launch: Launch | None) -> None:
-        """Note a launch: it overwrites the positions from the first one of each slot on."""
+        """Note a launch: it overwrites the positions from the first one of each slot on.
+
+        Where a program trains, only its own: launches behind it may be accounted for unseen, and
+        any rows do for their cycles.
+        """
         if not self._remembers or launch is None or launch.entry != self._entry:
             return
         for first, part in launch.each_slot():
             (slot,) = part.slots
             rows = self._rows[slot.sequence]
-            del rows[slot.position :]
-            rows += [
+            end = slot.position + slot.rows if self._trains else None
+            rows[slot.position : end] = [
                 _Row(
                     {name: array[first + row] for name, array in inputs.items()},
                     slot.first_table_row + row,
@@ -103,11 +111,8 @@ class SequenceRows:
             ]
 
     def launches_before(self, launch: Launch) -> Iterator[tuple[Arrays, Launch]]:
-        """Yield launches, as large as can be, that give what is remembered before one.
-
-        None before another entry than the first one: it goes on with what the launch before it had.
-        """
-        if not self._remembers or launch.entry != self._entry:
+        """Yield launches, as large as can be, that give what is remembered before one."""
+        if not self._remembers or launch.entry not in (self._entry, *_GOING_ON):
             return
         runs: list[list[Slot]] = []
         for slot in launch.slots:
@@ -115,6 +120,12 @@ class SequenceRows:
             runs.append(cut_runs(slot.sequence, 0, [row.table_row for row in before]))
         for earlier in fill_launches(runs, self._launch_rows):
             yield self._inputs(earlier), replace(earlier, entry=self._entry)
+
+    def launches_left(self, launch: Launch) -> Iterator[tuple[Arrays, Launch]]:
+        """Yield the launch of the first entry whose rows one goes on with, if it does."""
+        if self._remembers and launch.entry in _GOING_ON:
+            forward = replace(launch, entry=self._entry)
+            yield self._inputs(forward), forward
 
     def _inputs(self, launch: Launch) -> Arrays:
         rows = [

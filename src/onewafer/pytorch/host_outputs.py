@@ -28,7 +28,10 @@ class HostOutputs:
         self._outputs: Arrays | None = None
 
     def samples(self, first: int, count: int) -> Arrays:
-        """Return the rows of some samples, NaN where the result has no such element."""
+        """Return the rows of some samples, NaN where the result has no such element.
+
+        Losses of several launches are left out.
+        """
         if self._outputs is None:
             self._outputs = self._invert()
         samples = self._call.capture.sequences * num_samples(self._call.graph)
@@ -44,8 +47,11 @@ class HostOutputs:
         leaves, found = pytree.tree_leaves(self._result), dict[str, "NDArray[Any]"]()
         if len(leaves) != len(self._call.results):
             return found
+        joined = self._call.capture.joined  # the host has no loss of each launch
         for leaf, result in zip(leaves, self._call.results, strict=True):
-            if isinstance(result, WaferResult) and isinstance(leaf, torch.Tensor):
+            if not isinstance(result, WaferResult) or result.name in joined:
+                continue
+            if isinstance(leaf, torch.Tensor):
                 found[result.name] = self._place(result, to_numpy(leaf.detach()))
         return found
 

@@ -15,6 +15,7 @@ from tests.pytorch.training.test_sequences import (
     outside,
     over_items,
     run,
+    train,
 )
 
 LENGTH, RECTANGLE = 48, (1, 1)
@@ -56,6 +57,22 @@ def test_values_of_the_fabric_are_near_those_of_plain_python(take_loss):
     # All launches of a sequence but the last are made again, one before each pass back; those of
     # the two sequences before the last one, whose keys and values are gone, once more.
     assert program.step.repeated == (5 * tiles - 3) * program.step.steps
+
+
+@pytest.mark.slow
+def test_launches_that_are_simulated_go_on_with_those_before_them():
+    """Some launches of a pass are simulated, with keys and values of earlier tokens."""
+    options = WaferOptions(fidelity=Fidelity.AUTO, rectangle=RECTANGLE)
+    session, expected = Session(options), train(inside, steps=1, length=LENGTH)
+    with run_on(session):
+        found = train(inside, steps=1, length=LENGTH)
+    assert all(torch.equal(one, other) for one, other in zip(expected, found, strict=True))
+    (program,) = session.report(is_over=True).programs
+    simulation = program.simulation
+    assert simulation.origins.derived > 0
+    assert simulation.compared > 0
+    assert simulation.other_bits == 0
+    assert simulation.distance is None or simulation.distance < 1e-5
 
 
 def crossed() -> list[torch.Tensor]:
