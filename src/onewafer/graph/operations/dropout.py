@@ -9,9 +9,9 @@ import numpy as np
 
 from onewafer.errors import HostError
 from onewafer.graph.draws import DRAWN_BITS, SEEDS, are_drawn, draw_bits
+from onewafer.graph.operations.elementwise import OfElement
 from onewafer.graph.operations.layer_part import Place
 from onewafer.graph.operations.names import ValueName
-from onewafer.graph.operations.operation import Operation
 
 if TYPE_CHECKING:
     from onewafer.graph.operations.launch import Array, Launch
@@ -24,7 +24,7 @@ _MOST_NUMBERS = 1 << 16
 
 
 @dataclass(frozen=True, slots=True)
-class Dropout(Operation):
+class Dropout(OfElement):
     """Replace the elements for which less than a threshold is drawn by 0, and scale the others.
 
     The mean over all draws is the input. In an evaluation, the result is the input.
