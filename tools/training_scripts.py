@@ -30,7 +30,7 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -49,7 +49,8 @@ was plain Python's, bit for bit. *Cycles* and *time* are those of a step at 850 
 """
 PAGE_END = """\
 nanoGPT's text is that of its README, prepared by its own script; run_clm's is that of its README,
-each character of which is a token. Pictures are the digits of
+each character of which is a token. olora_finetuning's model is a small one
+with random weights, its instructions are words of the README. Pictures are the digits of
 scikit-learn, enlarged: those of mnist and vae in the files of MNIST, timm's in folders. Of mnist,
 the host takes the loss, for which so few PEs have no room, and the steps of Adadelta.
 """
@@ -159,6 +160,49 @@ def write_characters(repository: Path, *, folder: str) -> None:
     fast.save_pretrained(place / "characters")  # pyright: ignore[reportUnknownMemberType]  # its types are incomplete
 
 
+def write_instructions(repository: Path, *, folder: str, count: int) -> None:
+    """Write instructions and answers of a word each, and a small Llama."""
+    import torch  # noqa: PLC0415
+    from tokenizers import Tokenizer, models, pre_tokenizers  # noqa: PLC0415
+    from transformers import (  # noqa: PLC0415
+        LlamaConfig,
+        LlamaForCausalLM,
+        PreTrainedTokenizerFast,
+    )
+
+    place, words = repository / folder, read_words(repository)[: 2 * count]
+    pairs = zip(words[::2], words[1::2], strict=True)
+    rows = [{"instruction": one, "output": other} for one, other in pairs]
+    (place / "instructions").mkdir()
+    write_rows(place / "instructions" / "train.jsonl", rows)
+    tokens = ["<unk>", "</s>", *sorted({*words})]
+    numbers = {token: number for number, token in enumerate(tokens)}
+    tokenizer = Tokenizer(models.WordLevel(vocab=numbers, unk_token="<unk>"))  # noqa: S106  # no password
+    tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()  # pyright: ignore[reportAttributeAccessIssue]  # its types are incomplete
+    fast = PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        unk_token="<unk>",  # noqa: S106
+        eos_token="</s>",  # noqa: S106
+    )
+    fast.save_pretrained(place / "model")  # pyright: ignore[reportUnknownMemberType]
+    config = LlamaConfig(
+        **_SMALL, vocab_size=len(tokens), max_position_embeddings=32, num_key_value_heads=1
+    )
+    torch.manual_seed(0)  # pyright: ignore[reportUnknownMemberType]
+    LlamaForCausalLM(config).save_pretrained(place / "model")
+
+
+def read_words(repository: Path) -> list[str]:
+    """Return the words of a README, in small letters."""
+    text = (repository / "README.md").read_text(encoding="utf-8")
+    return [word.lower() for word in text.split() if word.isascii() and word.isalpha()]
+
+
+def write_rows(file: Path, rows: Sequence[Mapping[str, object]]) -> None:
+    """Write rows of a data set, each as JSON in a line."""
+    file.write_text("".join(f"{json.dumps(row)}\n" for row in rows), encoding="utf-8")
+
+
 def read_digits() -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
     """Return the digits of scikit-learn, 8 by 8 pixels from 0 to 255, and their classes."""
     from sklearn.datasets import load_digits  # noqa: PLC0415  # pictures only
@@ -182,6 +226,13 @@ _TIMM = (
 )
 """Arguments of timm's script."""
 
+_SMALL: dict[str, Any] = {
+    "hidden_size": 16,
+    "intermediate_size": 32,
+    "num_hidden_layers": 1,
+    "num_attention_heads": 2,
+}
+"""What models of transformers are made of."""
 _LANGUAGE = "examples/pytorch/language-modeling"
 _SMALL_LLAMA = ",".join(
     (
@@ -308,6 +359,19 @@ SCRIPTS = (
         ("--config_overrides", f"{_SMALL_LLAMA}", "--do_train", "--max_steps=21", *_OF_TEXT),
         data=partial(write_characters, folder=_LANGUAGE),
         folder=_LANGUAGE,
+    ),
+    Script(
+        "olora_finetuning",
+        "huggingface/peft",
+        "examples/olora_finetuning/olora_finetuning.py",
+        "LoRA of a Llama by the Trainer of transformers, with an evaluation",
+        (
+            *("--base_model=model", "--data_path=instructions", "--device_map=cpu"),
+            *("--dtype=float32", "--batch_size=1", "--val_set_size=4", "--cutoff_len=24"),
+            *("--lora_r=4", "--lora_dropout=0", "--seed=0"),
+        ),
+        data=partial(write_instructions, folder="examples/olora_finetuning", count=25),
+        folder="examples/olora_finetuning",
     ),
 )
 
