@@ -311,6 +311,7 @@ def test_features_last_between_convolutions():
 @pytest.mark.parametrize(
     ("function", "operations"),
     [
+        (lambda x: functional.pad(x, (0, 0, 0, 0)), []),
         (lambda x: functional.pad(x, (1, 2, 0, 3)), [DepthwiseConvolution]),
         (lambda x: functional.pad(x, (0, 0, 0, 0, 2, 1)), [Linear]),
         (nn.ZeroPad2d((1, 0, 2, 1)), [DepthwiseConvolution]),

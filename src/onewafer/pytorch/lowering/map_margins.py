@@ -36,6 +36,8 @@ def _lower_pad(writer: GraphWriter, call: Call) -> Operand:
     mode = "constant" if is_plain else call.constant(2, "mode", "constant")
     number = call.constant(2 if is_plain else 3, "value", None) or 0
     margins = [*cast("Sequence[int]", call.node.args[1])]
+    if not any(margins):
+        return call.operand(0)
     if mode != "constant" or number:
         raise call.unsupported("padding with anything but zeros is not supported")
     if len(call.shape) != _RANK or len(margins) > _PADDED or min(margins, default=0) < 0:
