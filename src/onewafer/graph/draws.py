@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 SEEDS = "dropout_seeds"
 """The input of a launch that draws: i32 `[1, NUM_SEEDS]`, two words of the key and a flag."""
 NUM_SEEDS = 3
+MOST_FEATURES = 1 << 16
+"""Features of a row that are drawn independently: 16 bits of the block are the feature."""
 DRAWN_BITS = 15
 """Bits that are drawn for an element."""
 ROUNDS = 9

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from onewafer.arch import load_architecture
 from onewafer.errors import UnsupportedOperationError
 from onewafer.graph import (
+    MOST_FEATURES,
     SEEDS,
     Add,
     DataType,
@@ -20,6 +21,7 @@ from onewafer.graph import (
     Linear,
     Operation,
     Tensor,
+    draw_bits,
     evaluate_graph,
     recompute,
     with_dtype,
@@ -179,3 +181,12 @@ def test_a_graph_in_f16_is_refused():
     graph = with_dtype(with_dropouts(Decoder().graph), DataType.F16)
     with pytest.raises(UnsupportedOperationError, match="drawn on the wafer is not supported in f"):
         shard(graph, width=2, height=2, architecture=WSE3)
+
+
+def test_features_that_would_be_drawn_alike_are_refused():
+    x = Tensor("x", (1, MOST_FEATURES + 1), DataType.F32)
+    graph = Graph("d", (x,), (), (Dropout(replace(x, name="r"), "x", 0, 9000),), ("r",))
+    first, last = draw_bits(seeded(1)[SEEDS], 0, np.zeros(1, np.intp), np.array([0, MOST_FEATURES]))
+    assert first == last
+    with pytest.raises(UnsupportedOperationError, match="more than 65,536 features is not drawn"):
+        shard(graph, width=4, height=4, architecture=WSE3)

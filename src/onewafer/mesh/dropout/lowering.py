@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from onewafer import graph
 from onewafer.errors import UnsupportedOperationError
-from onewafer.graph import DataType
+from onewafer.graph import MOST_FEATURES, DataType
 from onewafer.mesh.blocks import PLAIN_ORDER
 from onewafer.mesh.distances import Bounded
 from onewafer.mesh.dropout.operations import Draws, Dropout
@@ -34,6 +34,11 @@ class DropoutLowering(InPlaceLowering[graph.Dropout]):
             raise UnsupportedOperationError(
                 "a dropout of features that lie as heads of attention need them is not drawn on "
                 "the wafer; let the host draw it (`--dropout host`)"
+            )
+        if operation.result.shape[-1] > MOST_FEATURES:
+            raise UnsupportedOperationError(
+                f"a dropout of more than {MOST_FEATURES:,} features is not drawn on the wafer; let "
+                "the host draw it (`--dropout host`)"
             )
         source = builder.blocks[operation.input]
         draws = Draws(operation.number, operation.threshold, operation.factor)
