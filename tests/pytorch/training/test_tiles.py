@@ -116,13 +116,26 @@ class LastToken(Decoder):
         return super().forward(ids)[:, -1]
 
 
-def test_what_needs_the_whole_sequence_says_so():
+class Banded(Decoder):
+    """A decoder whose tokens see only some before them, by a mask."""
+
+    def mix(self, query, key, value):
+        seen = torch.ones(LENGTH, LENGTH, dtype=torch.bool).tril().triu(-3)
+        return functional.scaled_dot_product_attention(query, key, value, attn_mask=seen)
+
+
+@pytest.mark.parametrize(
+    ("kind", "why"),
+    [
+        (LastToken, "it takes one token of a sequence"),
+        (Banded, "its attention has a mask or biases of its own"),
+    ],
+)
+def test_what_needs_the_whole_sequence_says_so(kind, why):
     session = Session(WaferOptions(fidelity=Fidelity.MODEL, rectangle=RECTANGLE))
     with run_on(session):
-        logits = LastToken(LENGTH)(torch.zeros(1, LENGTH, dtype=torch.int64))
-        functional.cross_entropy(logits, torch.zeros(1, dtype=torch.int64)).backward()
+        logits = kind(LENGTH)(torch.zeros(1, LENGTH, dtype=torch.int64)).flatten(0, -2)
+        functional.cross_entropy(logits, torch.zeros(len(logits), dtype=torch.int64)).backward()
     reasons = [cause.reason for cause in session.report(is_over=True).host if cause.calls]
-    assert any(
-        "a sequence cannot take several launches: it takes one token of a sequence" in reason
-        for reason in reasons
-    ), reasons
+    said = f"a sequence cannot take several launches: {why}"
+    assert any(said in reason for reason in reasons), reasons

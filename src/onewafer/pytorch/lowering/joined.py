@@ -120,6 +120,8 @@ def cut_sequence(graph: Graph, rows: int) -> tuple[Graph, Mapping[str, JoinedLos
 def _why_whole(operation: Operation) -> str | None:
     """Return why an operation needs all rows of a sequence in one launch; None: it does not."""
     match operation:
+        case Attention(is_causal=False, bias=str()):
+            return "its attention has a mask or biases of its own, for all tokens of a sequence"
         case Attention(is_causal=False):
             return "its attention is not causal: each token attends to the whole sequence"
         case Attention(factors=str()):
