@@ -189,7 +189,7 @@ def write_instructions(repository: Path, *, folder: str, count: int) -> None:
         **_SMALL, vocab_size=len(tokens), max_position_embeddings=32, num_key_value_heads=1
     )
     torch.manual_seed(0)  # pyright: ignore[reportUnknownMemberType]
-    LlamaForCausalLM(config).save_pretrained(place / "model")
+    LlamaForCausalLM(config).save_pretrained(place / "model")  # pyright: ignore[reportUnknownMemberType]
 
 
 def read_words(repository: Path) -> list[str]:

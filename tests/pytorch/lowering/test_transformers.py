@@ -22,7 +22,7 @@ from onewafer.graph import (
     RmsNorm,
     Rotary,
 )
-from onewafer.pytorch import capture
+from onewafer.pytorch import WaferOptions, capture
 from onewafer.pytorch.guarded import GuardedCall
 from tests.pytorch.lowering.models import (
     CAUSAL,
@@ -201,7 +201,7 @@ def test_keys_and_values_come_back_in_the_cache_of_the_module(family):
         calls.append(call)
         return computed(call)
 
-    model, guarded = build(family), GuardedCall(run, None)
+    model, guarded = build(family), GuardedCall(run, WaferOptions())
     kwargs = arguments(family, 5) | {"use_cache": True}
     with torch.no_grad():
         found, expected = guarded(model, (), kwargs), model(**kwargs)
