@@ -409,7 +409,7 @@ def test_every_mutant_changes_a_line_of_today():
 @pytest.mark.alternate(3)
 @pytest.mark.parametrize("name", names(MUTANTS))
 def test_mutant_is_found(tmp_path, name):
-    assert "found" in compare(mutated(tmp_path, *MUTANTS[name]))
+    assert "found" in compare(mutated(tmp_path, *MUTANTS[name]), examples=1500)
 
 
 @pytest.mark.parametrize("name", names(FEATURE_MUTANTS))
