@@ -21,7 +21,6 @@ from onewafer.csl.codegen.object_code import (
     ResultRegister,
     Word,
     Words,
-    to_canonical,
     to_int32,
 )
 from onewafer.image import Opcode, ScalarType
@@ -128,7 +127,7 @@ class Emitter(ABC):
         """
         match value:
             case ir.Immediate(per_pe=None, word=word) if self.optimizes:
-                word = to_canonical(word, type_)
+                word = ir.canonical_word(word, type_)
                 return word if is_short(word) else None
             case _:
                 return None

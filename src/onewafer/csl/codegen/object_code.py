@@ -18,7 +18,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
-from onewafer.image import IMMEDIATE_BYTES, IMMEDIATE_OPCODES, INSTRUCTIONS, Opcode, ScalarType
+from onewafer.image import IMMEDIATE_BYTES, IMMEDIATE_OPCODES, INSTRUCTIONS, Opcode
 
 if TYPE_CHECKING:
     from onewafer.csl import ir
@@ -212,12 +212,3 @@ def to_constant(expression: ir.Immediate) -> Constant:
 def to_int32(word: int) -> int:
     """Return a 32-bit word as a signed number, the form in which tables hold it."""
     return ((word & 0xFFFF_FFFF) ^ 0x8000_0000) - 0x8000_0000
-
-
-def to_canonical(number: int, type_: ScalarType) -> int:
-    """Return the low bits of an integer as a word of a type, see `ScalarType`."""
-    if type_.num_bytes == ScalarType.U32.num_bytes:
-        return to_int32(number)
-    num_bits = 8 * type_.num_bytes
-    word = number & ((1 << num_bits) - 1)
-    return word - (1 << num_bits) if type_.is_signed and word >> (num_bits - 1) else word

@@ -77,6 +77,7 @@ from onewafer.csl.ir.types import (
     NumberType,
     ValueType,
     WideType,
+    canonical_word,
     node,
 )
 
@@ -143,5 +144,6 @@ __all__ = [
     "ValueType",
     "Vector",
     "WideType",
+    "canonical_word",
     "node",
 ]

@@ -58,3 +58,11 @@ class WideType(Enum):
 
 NumberType = ScalarType | WideType
 ValueType = ScalarType | WideType | DsdType
+
+
+def canonical_word(number: int, type_: ScalarType) -> int:
+    """Return the low bits of an integer as the register form of a type, an int32."""
+    num_bits = 8 * type_.num_bytes
+    word = number & ((1 << num_bits) - 1)
+    is_negative = type_.is_signed or type_.num_bytes == ScalarType.U32.num_bytes
+    return word - (1 << num_bits) if is_negative and word >> (num_bits - 1) else word

@@ -25,7 +25,8 @@ COMPARISONS: Final[dict[Opcode, Callable[[int, int], bool]]] = {
 
 def compute(opcode: Opcode, type_: ScalarType, left: int, right: int) -> int:
     """Return the word of a sum, a difference or a product of two integers."""
-    return _to_word(_RESULTS[opcode](_to_number(left, type_), _to_number(right, type_)), type_)
+    result = _RESULTS[opcode](_to_number(left, type_), _to_number(right, type_))
+    return ir.canonical_word(result, type_)
 
 
 def compare(opcode: Opcode, type_: ScalarType, left: int, right: int) -> bool:
@@ -52,20 +53,14 @@ def fold(expression: ir.Expression) -> ir.Expression:
             target=ScalarType() as target,
             operand=ir.Immediate(per_pe=None, word=word),
         ) if not source.is_float and not target.is_float and target is not ScalarType.BOOL:
-            return ir.Immediate(target, _to_word(_to_number(word, source), target))
+            return ir.Immediate(target, ir.canonical_word(_to_number(word, source), target))
         case _:
             pass
     return expression
 
 
 def _to_number(word: int, type_: ScalarType) -> int:
+    """Return the number that the low bits of a word are in a type."""
     bits = 8 * type_.num_bytes
     word &= (1 << bits) - 1
     return word - (1 << bits) if type_.is_signed and word >> (bits - 1) else word
-
-
-def _to_word(number: int, type_: ScalarType) -> int:
-    """Return the canonical word of a number, modulo the width of its type."""
-    bits = 8 * type_.num_bytes
-    number &= (1 << bits) - 1
-    return number - (1 << bits) if type_.is_signed and number >> (bits - 1) else number

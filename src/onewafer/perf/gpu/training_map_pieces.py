@@ -6,7 +6,7 @@ DistributedDataParallel have; nothing is exchanged for them.
 
 from __future__ import annotations
 
-from functools import cache
+from functools import cache, cached_property
 from typing import TYPE_CHECKING
 
 from onewafer.perf.breakdown import Breakdown, Item, Limit
@@ -19,31 +19,20 @@ from onewafer.perf.gpu.training_pieces import Pieces, WeightCounts
 from onewafer.perf.kept_activations import ACTIVATION_BYTES, Recompute
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
-    from onewafer.perf.gpu.clock import KernelClock, KernelTime
+    from onewafer.perf.gpu.clock import KernelTime
     from onewafer.perf.gpu.kernels import Kernel
-    from onewafer.perf.gpu.training_constants import TrainingConstants
     from onewafer.perf.gpu.training_map_kernels import MapPart, TrainedPiece
     from onewafer.perf.gpu.training_plan import TrainingPlan
-    from onewafer.perf.jobs import Train
-    from onewafer.perf.model import Model
 
 
 class MapPieces(Pieces):
     """The pieces of one model on feature maps for one job."""
 
-    def __init__(
-        self,
-        model: Model,
-        job: Train,
-        clock: KernelClock,
-        *,
-        products: NumberFormat,
-        constants: TrainingConstants,
-    ) -> None:
-        super().__init__(model, job, clock, products=products, constants=constants)
-        self._trained = cache(self._piece)
+    @cached_property
+    def _trained(self) -> Callable[[int], TrainedPiece]:
+        return cache(self._piece)
 
     def _piece(self, index: int) -> TrainedPiece:
         segment = self.segments[index]

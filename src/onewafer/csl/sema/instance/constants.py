@@ -10,12 +10,12 @@ from onewafer.image import ScalarType
 def constant(held: ir.NumberType, number: int) -> ir.Expression:
     """Return the low bits of a number, as many as the type has."""
     if isinstance(held, ScalarType):
-        return ir.Immediate(held, _canonical(number))
+        return ir.Immediate(held, ir.canonical_word(number, held))
     low, high = number, number >> t.WORD_BITS
     return ir.Join(
         held,
-        ir.Immediate(ScalarType.U32, _canonical(low)),
-        ir.Immediate(ScalarType.U32, _canonical(high)),
+        ir.Immediate(ScalarType.U32, ir.canonical_word(low, ScalarType.U32)),
+        ir.Immediate(ScalarType.U32, ir.canonical_word(high, ScalarType.U32)),
     )
 
 
@@ -28,9 +28,3 @@ def known(expression: ir.Expression) -> int | None:
             return (high & t.WORD_MASK) << t.WORD_BITS | low & t.WORD_MASK
         case _:
             return None
-
-
-def _canonical(number: int) -> int:
-    """Return the low 32 bits as `ir.Immediate` has them."""
-    word = number & t.WORD_MASK
-    return word - (t.WORD_MASK + 1) if word >> t.WORD_BITS - 1 else word
