@@ -1,7 +1,7 @@
 """Run the examples of csl-examples and sdk-examples checkouts and say which pass.
 
-    python tools/conformance.py PATH... [--only GLOB] [--arch wse2|wse3] [--timeout S]
-                                [--json FILE] [--page FILE]
+    python tools/conformance.py PATH... [--only GLOB] [--arch wse2|wse3] [--unoptimised]
+                                [--timeout S] [--json FILE] [--page FILE]
 
 An example is a folder with `commands_wse2.sh` or `commands_wse3.sh`. Each checkout is copied to a
 temporary folder, once per arch, and the unmodified script runs in the copy with this Python's
@@ -10,7 +10,8 @@ in: see `PLACEHOLDERS`.) An example passes when its script exits with 0, a simul
 ran to its stop meanwhile, and there is evidence that its results are right: the script printed its
 success line, or asserted something about results, or this tool checks the data that came back
 (`conformance_evidence.py`). A folder that only holds `code.csl` is no complete program: it is
-compiled as the code of a single PE.
+compiled as the code of a single PE. With `--unoptimised`, each example runs a second time, compiled
+with `cslc -O0`.
 
 Exit code: 0 all passed, 1 something failed, 2 nothing to run.
 """
@@ -61,18 +62,19 @@ PLACEHOLDERS = {b"%python_sdk_paint": b"cs_python run.py"}
 """What stands for a command in scripts of sdk-examples, which no shell runs: a test runner of its
 authors puts a command there before."""
 PAGE_COMMAND = (
-    "python tools/conformance.py csl-examples sdk-examples --page docs/reference/conformance.md"
+    "python tools/conformance.py csl-examples sdk-examples --unoptimised \\\n"
+    "    --page docs/reference/conformance.md"
 )
 WITNESS = Path(__file__).with_name("conformance_witness.py")
 STOPWATCH = """#!/usr/bin/env bash
 exec 3>&2
 TIMEFORMAT="{name} $EPOCHREALTIME %R %U %S"
 {witness}
-{{ time {own} "$@" 2>&3 3>&-; }} 2>> {watch}/clock
+{{ time {own} "$@" {option} 2>&3 3>&-; }} 2>> {watch}/clock
 """
 """What stands for a command: it does what ours does, and a line says when it began and how long it
 took: seconds of the clock, and of the CPU in the program and in the system."""
-WITNESSED = """case "$1" in *.py) set -- {witness} {watch}/assertions "$@";; esac"""
+WITNESSED = """case "$1" in *.py) set -- {witness} {watch}/assertions {level} "$@";; esac"""
 TAIL_LINES = 12
 """How much of a failed example's output is shown."""
 
@@ -85,6 +87,13 @@ class Verdict(StrEnum):
     TIMEOUT = "TIMEOUT"
 
 
+class Level(StrEnum):
+    """How much the compiler does."""
+
+    DEFAULT = "default"
+    UNOPTIMISED = "-O0"
+
+
 @dataclass(frozen=True, slots=True)
 class Example:
     """A folder of the checkout, and how it runs on one arch."""
@@ -94,6 +103,7 @@ class Example:
     """Path below the checkout."""
     arch: str
     command: tuple[str, ...]
+    level: Level
 
     @property
     def is_complete(self) -> bool:
@@ -149,6 +159,7 @@ class Outcome:
     """Name of the checkout."""
     example: str
     arch: str
+    level: Level
     verdict: Verdict
     evidence: tuple[Evidence, ...]
     missing: str
@@ -167,15 +178,36 @@ class Outcome:
         """Whether the verdict is a pass."""
         return self.verdict is Verdict.PASS
 
+    @property
+    def is_optimised(self) -> bool:
+        """Whether the compiler did what it does unless it is told not to."""
+        return self.level is Level.DEFAULT
 
-def find_examples(checkout: Path, arches: Sequence[str], pattern: str) -> list[Example]:
+    @property
+    def target(self) -> str:
+        """The arch, and the option of the compiler if it got one."""
+        return self.arch if self.is_optimised else f"{self.arch} {self.level}"
+
+    @property
+    def program(self) -> tuple[str, str, str]:
+        """Repository, example and arch."""
+        return self.repository, self.example, self.arch
+
+
+def find_examples(
+    checkout: Path, arches: Sequence[str], levels: Sequence[Level], pattern: str
+) -> list[Example]:
     """Return the examples whose folder name or path matches a glob, sorted by name."""
     found: list[Example] = []
     for folder in sorted(path for path in [checkout, *checkout.rglob("*")] if path.is_dir()):
         name = str(folder.relative_to(checkout)) if folder != checkout else folder.name
         if fnmatch(folder.name, pattern) or fnmatch(name, pattern):
             commands = _commands(folder, arches)
-            found += (Example(checkout, name, arch, command) for arch, command in commands)
+            found += (
+                Example(checkout, name, arch, command, level)
+                for arch, command in commands
+                for level in levels
+            )
     return found
 
 
@@ -202,7 +234,7 @@ def run_example(example: Example, folder: Path, timeout_seconds: float) -> Outco
     remove_records(folder)
     start = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="conformance-") as watch:
-        exit_code, output = _run(example.command, folder, timeout_seconds, Path(watch))
+        exit_code, output = _run(example, folder, timeout_seconds, Path(watch))
         calls = _read_clock(Path(watch, "clock"))
         assertions = _read_assertions(Path(watch, "assertions"))
     seconds = time.monotonic() - start
@@ -219,6 +251,7 @@ def run_example(example: Example, folder: Path, timeout_seconds: float) -> Outco
         repository=example.checkout.name,
         example=example.name,
         arch=example.arch,
+        level=example.level,
         verdict=Verdict.TIMEOUT if exit_code is None else passed_or_not,
         evidence=judgement.evidence,
         missing=judgement.missing,
@@ -241,16 +274,19 @@ def _fill_placeholders(script: Path) -> None:
 
 
 def _run(
-    command: Sequence[str], folder: Path, timeout_seconds: float, watch: Path
+    example: Example, folder: Path, timeout_seconds: float, watch: Path
 ) -> tuple[int | None, str]:
     """Return (exit code, all output); the exit code is None after a timeout."""
-    witnessed = WITNESSED.format(witness=shlex.quote(str(WITNESS)), watch=shlex.quote(str(watch)))
-    _write_stopwatch(watch, "cslc", witness="")
+    witnessed = WITNESSED.format(
+        witness=shlex.quote(str(WITNESS)), watch=shlex.quote(str(watch)), level=example.level
+    )
+    option = "" if example.level is Level.DEFAULT else example.level
+    _write_stopwatch(watch, "cslc", option=option)
     _write_stopwatch(watch, "cs_python", witness=witnessed)
     # A file, not a pipe: a grandchild that outlives the script must not keep us waiting.
     with tempfile.TemporaryFile() as output:
         process = subprocess.Popen(  # noqa: S603 - running the user's examples is the job
-            command,
+            example.command,
             cwd=folder,
             env={**os.environ, "PATH": os.pathsep.join((str(watch), _search_path()))},
             stdin=subprocess.DEVNULL,
@@ -269,13 +305,17 @@ def _run(
         return exit_code, output.read().decode(errors="replace")
 
 
-def _write_stopwatch(watch: Path, name: str, *, witness: str) -> None:
-    """Put a command into a folder that does what ours does, and is timed."""
+def _write_stopwatch(watch: Path, name: str, *, witness: str = "", option: str = "") -> None:
+    """Put a command into a folder that does what ours does with one more option, and is timed."""
     own = shutil.which(name, path=_search_path())
     if own is not None:
         script = watch / name
         text = STOPWATCH.format(
-            own=shlex.quote(own), name=name, watch=shlex.quote(str(watch)), witness=witness
+            own=shlex.quote(own),
+            name=name,
+            watch=shlex.quote(str(watch)),
+            witness=witness,
+            option=option,
         )
         script.write_text(text, encoding="utf-8")
         script.chmod(0o755)
@@ -329,7 +369,7 @@ def run_all(
     *,
     warms_up: bool = False,
 ) -> tuple[list[Outcome], Load]:
-    """Run the examples one after the other, in a copy of their checkout for each arch.
+    """Run the examples one after the other, in a copy of their checkout for each arch and level.
 
     With `warms_up`, run one of them before, without a record: it compiles the simulator's kernels.
     """
@@ -338,15 +378,15 @@ def run_all(
     with tempfile.TemporaryDirectory(prefix="conformance-") as scratch:
         copies = {
             key: Path(scratch, str(number), key[1])
-            for number, key in enumerate(dict.fromkeys((e.checkout, e.arch) for e in examples))
+            for number, key in enumerate(dict.fromkeys(map(_needs_copy, examples)))
         }
-        for (checkout, _), copy in copies.items():
+        for (checkout, *_), copy in copies.items():
             _copy(checkout, copy)
 
         def run(example: Example) -> Outcome:
-            root = copies[example.checkout, example.arch]
+            root = copies[_needs_copy(example)]
             folder = root / example.name if (example.checkout / example.name).is_dir() else root
-            with console.status(f"{example.name} on {example.arch}"):
+            with console.status(f"{example.name} on {example.arch}, {example.level}"):
                 return run_example(example, folder, timeout_seconds)
 
         complete = [example for example in examples if example.is_complete]
@@ -356,6 +396,11 @@ def run_all(
             outcomes.append(run(example))
             loads.append(_load_average())
     return outcomes, Load(os.cpu_count() or 1, loads[0], max(loads))
+
+
+def _needs_copy(example: Example) -> tuple[Path, str, Level]:
+    """Return what examples have in common that run in one copy."""
+    return example.checkout, example.arch, example.level
 
 
 def _load_average() -> float:
@@ -385,7 +430,7 @@ def print_outcomes(outcomes: Sequence[Outcome], console: Console) -> None:
         _print_table(repository, [o for o in outcomes if o.repository == repository], console)
     for outcome in outcomes:
         if not outcome.has_passed:
-            console.rule(f"{outcome.example} on {outcome.arch}: {outcome.verdict}")
+            console.rule(f"{outcome.example} on {outcome.target}: {outcome.verdict}")
             console.print(outcome.missing, markup=False, highlight=False, soft_wrap=True)
             tail = "\n".join(outcome.output.splitlines()[-TAIL_LINES:])
             console.print(tail or "(no output)", markup=False, highlight=False, soft_wrap=True)
@@ -407,7 +452,7 @@ def _print_table(repository: str, outcomes: Sequence[Outcome], console: Console)
         verdict = f"[{style}]{outcome.verdict}[/]"
         evidence = " and ".join(outcome.evidence) or "none"
         seconds = f"{outcome.seconds:.1f}"
-        table.add_row(outcome.example, outcome.arch, verdict, evidence, seconds, cycles)
+        table.add_row(outcome.example, outcome.target, verdict, evidence, seconds, cycles)
     console.print(table)
 
 
@@ -419,6 +464,11 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     )
     parser.add_argument("--only", default="*", metavar="GLOB", help="names of examples to run")
     parser.add_argument("--arch", choices=ARCHES, help="only this machine (default: both)")
+    parser.add_argument(
+        "--unoptimised",
+        action="store_true",
+        help="run each example a second time, compiled with cslc -O0",
+    )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the outcomes there, too")
     parser.add_argument(
         "--page", type=Path, metavar="FILE", help="write docs/reference/conformance.md there"
@@ -433,11 +483,12 @@ def main() -> int:
     """Run the tool; return its exit code."""
     options = parse_arguments()
     arches = (options.arch,) if options.arch else ARCHES
+    levels = tuple(Level) if options.unoptimised else (Level.DEFAULT,)
     examples: list[Example] = []
     for path in options.paths:
         if not path.is_dir():
             return _refuse(f"there is no folder {str(path)!r}")
-        examples += find_examples(path.resolve(), arches, options.only)
+        examples += find_examples(path.resolve(), arches, levels, options.only)
     if not examples:
         named = " or ".join(repr(str(path)) for path in options.paths)
         return _refuse(

@@ -66,7 +66,8 @@ What a script asserts, about which inputs and with which tolerance, is its own c
 `bandwidth-test`, which only measures, the tool checks that the bytes were moved, that the cycles it
 prints are no more than were simulated, and that its rate follows from them.
 
-Cycles are simulated ones, of all runs of the script. Seconds are those of the longest call of
+Cycles are simulated ones, of all runs of the script. Those in the column `-O0` are of the program
+compiled without optimisations, which has to pass as well. Seconds are those of the longest call of
 `cslc` and of `cs_python`: by the clock, and in brackets of the CPU (all cores together). Programs
 that build their layout in the host script (`sdklayout`) compile within the run. The goals, by the
 clock and with the simulator's kernels compiled before, are {compile_goal} s to compile and
@@ -79,9 +80,10 @@ TABLE_HEAD = """
 
 {passed} of {total} pass; of the programs 1–{demanded}, {demanded_passed} of {demanded_total}.
 {in_time} of these {demanded_total} are within the goals.
-
-| # | program | machine | verdict | evidence | cycles | compile s | run s | in time | missing |
-|---:|---|---|---|---|---:|---:|---:|---|---|
+"""
+COLUMNS = """
+| # | program | arch | verdict | evidence | cycles | `-O0` | compile s | run s | in time | missing |
+|---:|---|---|---|---|---:|---:|---:|---:|---|---|
 """
 _IDLE = """The computer had {num_cores} cores and little else to do: its load average was {at_start}
 before the first program, and at most {highest} between programs."""
@@ -109,20 +111,26 @@ def write_page(path: Path, outcomes: Sequence[Outcome], load: Load, command: str
 
 
 def _table(repository: str, outcomes: Sequence[Outcome]) -> str:
-    ordered = sorted(
-        outcomes, key=lambda outcome: (_number(outcome), outcome.example, outcome.arch)
-    )
-    demanded = [outcome for outcome in outcomes if 1 <= _number(outcome) <= NUM_DEMANDED]
+    optimised = [outcome for outcome in outcomes if outcome.is_optimised]
+    others = {outcome.program: outcome for outcome in outcomes if not outcome.is_optimised}
+    demanded = [outcome for outcome in optimised if 1 <= _number(outcome) <= NUM_DEMANDED]
     head = TABLE_HEAD.format(
         repository=repository,
-        passed=sum(outcome.has_passed for outcome in outcomes),
-        total=len(outcomes),
+        passed=sum(outcome.has_passed for outcome in optimised),
+        total=len(optimised),
         demanded=NUM_DEMANDED,
         demanded_passed=sum(outcome.has_passed for outcome in demanded),
         demanded_total=len(demanded),
         in_time=sum(outcome.has_passed and not _too_slow(outcome) for outcome in demanded),
     )
-    return head + "".join(map(_row, ordered))
+    if others:
+        passed = sum(outcome.has_passed for outcome in others.values())
+        head += f"With `-O0`, {passed} of {len(others)} pass.\n"
+    ordered = sorted(
+        optimised, key=lambda outcome: (_number(outcome), outcome.example, outcome.arch)
+    )
+    rows = (_row(outcome, others.get(outcome.program)) for outcome in ordered)
+    return head + COLUMNS + "".join(rows)
 
 
 def _too_slow(outcome: Outcome) -> list[str]:
@@ -139,7 +147,7 @@ def _number(outcome: Outcome) -> int:
     return PROGRAMS.index(name) if name in PROGRAMS else len(PROGRAMS)
 
 
-def _row(outcome: Outcome) -> str:
+def _row(outcome: Outcome, unoptimised: Outcome | None) -> str:
     number = _number(outcome)
     slow = " and ".join(_too_slow(outcome))
     is_timed = outcome.compilation is not None or outcome.run is not None
@@ -149,13 +157,25 @@ def _row(outcome: Outcome) -> str:
         outcome.arch,
         outcome.verdict,
         " and ".join(outcome.evidence) or "none",
-        "–" if outcome.cycles is None else f"{outcome.cycles:,}",
+        _cycles(outcome),
+        "–" if unoptimised is None else _of_unoptimised(unoptimised),
         _seconds(outcome.compilation),
         _seconds(outcome.run),
         (f"{slow} too slow" if slow else "yes") if is_timed else "–",
         _shorten(outcome.missing).replace("|", "\\|"),
     )
     return f"| {' | '.join(cells)} |\n"
+
+
+def _of_unoptimised(outcome: Outcome) -> str:
+    """Return its cycles, or what keeps it from passing."""
+    if outcome.has_passed:
+        return _cycles(outcome)
+    return f"{outcome.verdict}: {_shorten(outcome.missing)}".replace("|", "\\|")
+
+
+def _cycles(outcome: Outcome) -> str:
+    return "–" if outcome.cycles is None else f"{outcome.cycles:,}"
 
 
 def _seconds(seconds: Seconds | None) -> str:

@@ -1,19 +1,22 @@
 """Run a host script, and write down which of its assertions held after results had come back.
 
-    python tools/conformance_witness.py LOG script.py [arguments]
+    python tools/conformance_witness.py LOG LEVEL script.py [arguments]
 
 The script runs as under `python script.py`. In its syntax tree, in memory, every call that fetches
 results and every assertion reports that it was done, in the modules beside the script too. LOG gets
 the line `results` when the first results are there, and then a line `assert FILE:LINE` for each
 assertion that held. An assertion that never ran, that `python -O` left out, that failed and was
-caught, or that is about constants only, writes nothing.
+caught, or that is about constants only, writes nothing. With the level `-O0`, a layout that the
+script builds itself is compiled without optimisations; `cslc` has an option for its own.
 """
 
 from __future__ import annotations
 
 import ast
 import builtins
+import importlib
 import sys
+from functools import partial
 from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
 from pathlib import Path
@@ -30,6 +33,8 @@ RESULTS = frozenset(
 )
 """Methods that hand over what was computed; what a script asserts before is not about that."""
 _NAME = "__conformance_witness__"
+_OPTIONS = "CompileOptions"
+"""What a layout makes to compile itself."""
 
 
 class Witness:
@@ -141,9 +146,16 @@ class _Finder(MetaPathFinder):
         return spec
 
 
+def _leave_out_optimisations() -> None:
+    layout = importlib.import_module("onewafer.sdk_layout.layout")
+    setattr(layout, _OPTIONS, partial(getattr(layout, _OPTIONS), optimizes=False))
+
+
 def main() -> None:
     """Run the script that the command line names."""
-    log, script, *arguments = sys.argv[1:]
+    log, level, script, *arguments = sys.argv[1:]
+    if level == "-O0":
+        _leave_out_optimisations()
     path = Path(script)
     code = instrument(path.read_bytes(), script)
     folder = path.resolve().parent

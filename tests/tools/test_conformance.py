@@ -1,11 +1,13 @@
 import json
+import re
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from conformance import Load, Outcome, Seconds, Verdict
+from conformance import Level, Load, Outcome, Seconds, Verdict
 from conformance_evidence import Evidence
 from conformance_page import PROGRAMS, write_page
 
@@ -30,6 +32,27 @@ GETS = "runner.memcpy_d2h(data)"
 STOPS = "runner.stop()"
 SAYS = "print('SUCCESS!')"
 RUNS = "cs_python run.py"
+LAYOUT = """
+layout {
+  @set_rectangle(1, 1);
+  @set_tile_code(0, 0, "pe.csl", .{});
+}
+"""
+CODE = """
+const main_id = @get_local_task_id(9);
+export var x: [4]u16;
+var n: u16 = 0;
+task main() void {
+  for (@range(u16, 4)) |i| {
+    x[i] = n + 1000;
+  }
+}
+comptime {
+  @bind_local_task(main, main_id);
+  @activate(main_id);
+}
+"""
+"""What has less code if the compiler puts numbers into instructions."""
 
 
 def add_example(checkout, name, *host, script=RUNS, arch="wse2"):
@@ -340,21 +363,22 @@ def test_the_page_says_what_each_verdict_rests_on(checkout, tmp_path):
     assert " of these 2 are within the goals." in page  # how many, a busy computer decides
     assert "load average" in page
     rows = [line.split(" | ") for line in page.splitlines() if line.startswith("| ")]
-    rows = [row for row in rows if len(row) == 10][1:]
+    rows = [row for row in rows if len(row) == 11][1:]
     assert [row[0] for row in rows] == ["| 13", "| 40", "| –"]
     assert [row[3] for row in rows] == ["pass", "pass", "FAIL"]
     assert [row[4] for row in rows] == ["asserts and prints", "checked", "none"]
-    assert [row[6] != "–" for row in rows] == [True, False, False]
-    assert [row[7] != "–" for row in rows] == [True, True, False]
+    assert [row[7] != "–" for row in rows] == [True, False, False]
     assert [row[8] != "–" for row in rows] == [True, True, False]
+    assert [row[9] != "–" for row in rows] == [True, True, False]
     assert rows[2][-1] == r"a.b.HostError: no \| such thing |"
 
 
-def outcome(number, *, compilation=None, run=None):
-    return Outcome(
+def outcome(number, *, compilation=None, run=None, **fields):
+    made = Outcome(
         repository="csl-examples",
         example=f"tutorials/{PROGRAMS[number]}",
         arch="wse3",
+        level=Level.DEFAULT,
         verdict=Verdict.PASS,
         evidence=(Evidence.PRINTS,),
         missing="",
@@ -364,6 +388,7 @@ def outcome(number, *, compilation=None, run=None):
         cycles=7,
         output="",
     )
+    return replace(made, **fields)
 
 
 def page(tmp_path, outcomes, load):
@@ -384,7 +409,7 @@ def test_the_page_says_which_rows_miss_a_goal(tmp_path):
         ],
         Load(2, at_start=0.1, highest=1.8),
     )
-    cells = [line.split(" | ")[6:9] for line in text.splitlines() if "| wse3 |" in line]
+    cells = [line.split(" | ")[7:10] for line in text.splitlines() if "| wse3 |" in line]
     assert cells == [
         ["2.0 (2.5)", "29.9 (31.0)", "yes"],
         ["2.0 (1.0)", "2.0 (2.5)", "compile too slow"],
@@ -393,6 +418,39 @@ def test_the_page_says_which_rows_miss_a_goal(tmp_path):
         ["2.0 (1.0)", "31.0 (60.0)", "compile and run too slow"],
     ]
     assert "5 of 5 pass; of the programs 1–42, 4 of 4.\n1 of these 4 are within the goals." in text
+
+
+def test_the_page_shows_programs_that_were_not_optimised(tmp_path):
+    level = Level.UNOPTIMISED
+    outcomes = [
+        outcome(1),
+        outcome(1, level=level, cycles=1234),
+        outcome(2),
+        outcome(2, level=level, verdict=Verdict.FAIL, missing="no a | b"),
+        outcome(3),
+    ]
+    text = page(tmp_path, outcomes, Load(2, at_start=0.1, highest=1.8))
+    assert "3 of 3 pass; of the programs 1–42, 3 of 3.\n" in text
+    assert "With `-O0`, 1 of 2 pass.\n" in text
+    cells = [line.split(" | ")[5:7] for line in text.splitlines() if "| wse3 |" in line]
+    assert cells == [["7", "1,234"], ["7", r"FAIL: no a \| b"], ["7", "–"]]
+
+
+def test_programs_run_a_second_time_without_optimisations(checkout, tmp_path):
+    """By the option of `cslc`, or without a `cslc`, in the layout that the script makes."""
+    says = "print(CompileOptions(entry='', architecture=None).optimizes)"
+    layout = "from onewafer.sdk_layout.layout import CompileOptions"
+    script = f"cslc --arch wse3 layout.csl -o out --fabric-dims=8,3 --fabric-offsets=4,1\n{RUNS}"
+    folder = add_example(checkout, "a", layout, STOPS, SAYS, says, script=script)
+    folder.joinpath("layout.csl").write_text(LAYOUT)
+    folder.joinpath("pe.csl").write_text(CODE)
+    run(checkout, "--unoptimised", "--json", tmp_path / "outcomes.json")
+    found = json.loads((tmp_path / "outcomes.json").read_text())
+    assert [(o["level"], o["verdict"]) for o in found] == [("default", "pass"), ("-O0", "pass")]
+    assert ["True" in o["output"] for o in found] == [True, False]
+    assert ["False" in o["output"] for o in found] == [False, True]
+    optimised, unoptimised = (int(re.search(r"at most (\d+) B", o["output"])[1]) for o in found)
+    assert optimised < unoptimised
 
 
 @pytest.mark.parametrize(
