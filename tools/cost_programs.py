@@ -140,6 +140,19 @@ def _smollm() -> torch.nn.Module:
     return _llama(sizes | {"tie_word_embeddings": True})
 
 
+def _smollm2() -> torch.nn.Module:
+    config = transformers.LlamaConfig(
+        vocab_size=49152,
+        hidden_size=576,
+        intermediate_size=1536,
+        num_hidden_layers=30,
+        num_attention_heads=9,
+        num_key_value_heads=3,
+        tie_word_embeddings=True,
+    )
+    return transformers.LlamaForCausalLM(config)
+
+
 def _bert() -> torch.nn.Module:
     return transformers.BertModel(transformers.BertConfig(**_SIZES))
 
@@ -178,3 +191,17 @@ PROGRAMS = (
     CostProgram("attention with its shares", _Attention, 4, 4, (Launch.at(0, 12),), context=None),
     CostProgram("ViT", _vit, 4, 4, (Launch.at(0, 17),), context=None),
 )
+
+LEVELLED = (
+    *PROGRAMS[:2],
+    CostProgram(
+        "SmolLM2-135M in f16",
+        _smollm2,
+        96,
+        128,
+        (Launch.at(6, 1),),
+        context=64,
+        dtype=DataType.F16,
+    ),
+)
+"""Programs that show what the compiler's optimiser saves; one is a model of full size."""

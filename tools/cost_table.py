@@ -2,7 +2,7 @@
 
     python tools/cost_table.py            simulate the programs and write the page (minutes)
     python tools/cost_table.py --check    exit with 1 if a line of it is out of date (minutes, too)
-    python tools/cost_table.py --levels   print what the optimiser saves in the first programs
+    python tools/cost_table.py --levels   print what the optimiser saves in some (minutes)
 
 The fabric's cycles of an operation are from the trace: from the latest start of its step on any PE
 to the latest start of the next step. They add up to the cycles of the launch.
@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from cost_programs import ARCHITECTURE, PROGRAMS
+from cost_programs import ARCHITECTURE, LEVELLED, PROGRAMS
 
 from onewafer.csl import CompileOptions, MemoryFiles, compile_program
 from onewafer.graph import Embedding
@@ -39,16 +39,14 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from onewafer.graph import DataType
-    from onewafer.mesh import Launch, MeshProgram
+    from onewafer.mesh import EmittedProgram, Launch, MeshProgram
     from onewafer.mesh.kernel_costs import Counts, Size
     from onewafer.mesh.kinds import Kind
-    from onewafer.trace import Event
+    from onewafer.trace import Event, EventSink
 
 PATH = Path(__file__).parents[1] / "docs/explanation/costs.md"
 _MOST_POINTS = 3
 """Sizes of a kind that are shown."""
-_NUM_LEVELLED = 2
-"""Programs that `--levels` runs."""
 _FLAGS = {"filled", "cut", "padded", "present", "used", "holds", "seeing"}
 """Sizes that say which PEs, chunks or rows a term is for."""
 
@@ -93,32 +91,51 @@ LEVELS = {"-O0": (False, False), "-O1": (True, True), "default": (True, False)}
 """`optimizes` and `by_function` of each level of the compiler; `-O1` is that of mesh programs."""
 
 
-def measure(
-    program: MeshProgram, launches: Iterable[Launch], *, level: str = "-O1"
-) -> Iterator[Measured]:
+def measure(program: MeshProgram, launches: Iterable[Launch]) -> Iterator[Measured]:
     """Compile a program, give it random parameters, and yield what each launch takes."""
-    optimizes, by_function = LEVELS[level]
-    emitted = emit(program, ARCHITECTURE)
-    options = CompileOptions(
-        entry=emitted.entry,
-        architecture=ARCHITECTURE,
-        params=emitted.params,
-        optimizes=optimizes,
-        by_function=by_function,
-    )
-    image = compile_program(options, MemoryFiles(emitted.files))
     steps = StepStarts()
-    machine = Machine(image, ARCHITECTURE, sink=steps)
-    machine.run()
-    _write_memory(program, machine)
+    loaded = Loaded.of(program, sink=steps)
     for launch in launches:
         steps.clear()
-        start = machine.cycle
-        machine.launch(launch.entry, emitted.arguments(launch))
-        machine.run()
-        ends = [*steps.latest[1:], machine.cycle]
+        start, end = loaded.run(launch)
+        ends = [*steps.latest[1:], end]
         cycles = [end - begin for begin, end in zip(steps.latest, ends, strict=True)]
-        yield Measured(machine.cycle - start, tuple(_of_operations(program, cycles)))
+        yield Measured(end - start, tuple(_of_operations(program, cycles)))
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """A program on a machine, with random parameters."""
+
+    machine: Machine
+    emitted: EmittedProgram
+
+    @classmethod
+    def of(
+        cls, program: MeshProgram, *, level: str = "-O1", sink: EventSink | None = None
+    ) -> Loaded:
+        """Compile a program at a level and load it; trace events go to the sink."""
+        optimizes, by_function = LEVELS[level]
+        emitted = emit(program, ARCHITECTURE)
+        options = CompileOptions(
+            entry=emitted.entry,
+            architecture=ARCHITECTURE,
+            params=emitted.params,
+            optimizes=optimizes,
+            by_function=by_function,
+        )
+        image = compile_program(options, MemoryFiles(emitted.files))
+        machine = Machine(image, ARCHITECTURE, sink=sink)
+        machine.run()
+        _write_memory(program, machine)
+        return cls(machine, emitted)
+
+    def run(self, launch: Launch) -> tuple[int, int]:
+        """Return the cycle in which a launch begins and the one in which it ends."""
+        start = self.machine.cycle
+        self.machine.launch(launch.entry, self.emitted.arguments(launch))
+        self.machine.run()
+        return start, self.machine.cycle
 
 
 def _write_memory(program: MeshProgram, machine: Machine) -> None:
@@ -417,13 +434,19 @@ def level_rows(programs: Iterable[CostProgram]) -> Iterator[str]:
     """Yield the cycles of each launch by level, and what `-O1` changes."""
     for cost in programs:
         program = cost.shard()
-        found = [[one.cycles for one in measure(program, cost.launches, level=n)] for n in LEVELS]
+        found = [_launch_cycles(program, cost.launches, level) for level in LEVELS]
         for launch, *cycles in zip(cost.launches, *found, strict=True):
             plain, by_function, _ = cycles
             line = Line(cost.name, cost.width, cost.height, launch, by_function, plain)
             *what, _, _, _ = _show_line(line)
             change = f"{100 * (by_function / plain - 1):+.1f} %"
             yield f"| {' | '.join((*what, *(f'{count:,}' for count in cycles), change))} |"
+
+
+def _launch_cycles(program: MeshProgram, launches: Iterable[Launch], level: str) -> list[int]:
+    loaded = Loaded.of(program, level=level)
+    times = map(loaded.run, launches)
+    return [end - start for start, end in times]
 
 
 def main() -> int:
@@ -433,7 +456,7 @@ def main() -> int:
     parser.add_argument("--levels", action="store_true", help="print cycles with the optimiser")
     options = parser.parse_args()
     if options.levels:
-        for row in level_rows(PROGRAMS[:_NUM_LEVELLED]):
+        for row in level_rows(LEVELLED):
             print(row, flush=True)
         return 0
     is_check = options.check
