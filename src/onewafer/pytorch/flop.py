@@ -23,6 +23,15 @@ from torch._C import (
     DispatchKeySet,
     _dispatch_keyset_full_after,  # pyright: ignore[reportPrivateUsage]  # no public name
 )
+from torch._C import (
+    _dispatch_tls_is_dispatch_key_excluded as is_excluded,  # pyright: ignore[reportPrivateUsage]  # no public name
+)
+from torch._C import (
+    _dispatch_tls_set_dispatch_key_excluded as set_excluded,  # pyright: ignore[reportPrivateUsage]  # no public name
+)
+from torch._C import (
+    _dispatch_tls_set_dispatch_key_included as set_included,  # pyright: ignore[reportPrivateUsage]  # no public name
+)
 from torch._ops import OpOverloadPacket
 from torch.utils import flop_counter
 
@@ -35,7 +44,8 @@ if TYPE_CHECKING:
 
     Formula = Callable[..., int]
 
-_BELOW = _dispatch_keyset_full_after(DispatchKey.BackendSelect)
+_KEY = DispatchKey.BackendSelect
+_BELOW = _dispatch_keyset_full_after(_KEY)
 _TWINS = {
     "_scaled_dot_product_flash_attention_for_cpu": "_scaled_dot_product_flash_attention",
     "_scaled_dot_product_flash_attention_for_cpu_backward": (
@@ -68,16 +78,30 @@ def counting_flop_of_shapes(add: Callable[[int], None]) -> Generator[None]:
             thread.add_for_shapes = None
 
 
-def pause() -> bool:
-    """Count nothing in this thread until `go_on`, which takes the result."""
+def pause(*, is_dense: bool) -> tuple[bool, bool]:
+    """Count nothing in this thread until `go_on`, which takes the result.
+
+    If all that is computed is known to be of dense tensors of the CPU, the dispatcher does not even
+    call us. Then nothing is at `BackendSelect`, which knows the device of a new tensor by what is
+    asked for: tensors are made on the CPU.
+    """
     thread = _COUNTER.thread
-    before, thread.is_inside = thread.is_inside, True
+    before = thread.is_inside, is_excluded(_KEY)
+    thread.is_inside = True
+    _leave_out(is_dense)
     return before
 
 
-def go_on(before: bool) -> None:  # noqa: FBT001  # what `pause` gave
+def go_on(before: tuple[bool, bool]) -> None:
     """Count again in this thread, if it did before."""
-    _COUNTER.thread.is_inside = before
+    _COUNTER.thread.is_inside, was_left_out = before
+    _leave_out(was_left_out)
+
+
+def _leave_out(is_left_out: bool) -> None:  # noqa: FBT001  # the dispatcher's switch
+    """Let the dispatcher pass over us in this thread, and over what chooses a device, or not."""
+    set_excluded(_KEY, is_left_out)
+    set_included(DispatchKey.CPU, is_left_out)
 
 
 class _Counter:
@@ -115,7 +139,7 @@ class _Counter:
             handle = cast("Any", operation._handle)  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]  # no public name
             kernel = _counted(handle.redispatch_boxed, formula, self)
             library.impl(  # pyright: ignore[reportUnknownMemberType]  # untyped
-                name, kernel, DispatchKey.BackendSelect.name, with_keyset=True
+                name, kernel, _KEY.name, with_keyset=True
             )
         return library
 

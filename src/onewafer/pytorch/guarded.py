@@ -58,6 +58,8 @@ _patch: Callable[..., AbstractContextManager[object]] = getattr(dynamo_config, "
 _SAID_ONCE = ("warning_once", "info_once")
 """Methods of loggers, which transformers adds, that say each message once in a process."""
 _LOGS = "logging.Logger method not supported"
+_GRAPH = "_onewafer_graph"
+"""The attribute of what Dynamo calls for a graph that has what computes it on the host."""
 
 
 class NotTraceableError(Exception):
@@ -142,6 +144,14 @@ class Guards(Protocol):
         """Tell whether a call of `_call_forward` with these arguments has the graph."""
         ...
 
+    def computation(self) -> Callable[..., object] | None:
+        """Return what does the same as `_call_forward` for calls that have the graph.
+
+        It is the code that Dynamo has made: the operations of the graph, computed by the host, and
+        what else the module's code does to Python objects. None: this PyTorch does not show it.
+        """
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class _Guards:
@@ -151,6 +161,15 @@ class _Guards:
     def hold(self, arguments: Mapping[str, object]) -> bool:
         """Tell whether a call with these arguments has the graph."""
         return bool(self.entry.guard_manager.check(arguments))
+
+    def computation(self) -> Callable[..., object] | None:
+        """Return Dynamo's code, with the graph itself in place of what `run` gets."""
+        code = self.entry.code
+        found = {name: globals()[name] for name in code.co_names if name in globals()}
+        graphs = {n: vars(f)[_GRAPH] for n, f in found.items() if _GRAPH in getattr(f, "__dict__", ())}
+        if len(graphs) != 1 or code.co_freevars:
+            return None
+        return FunctionType(code, {**globals(), **graphs})
 
 
 def _cache_entries(code: CodeType) -> Iterable[Any]:
@@ -288,4 +307,5 @@ class GuardedCall:
             current.filters.close()  # those of the process, which other threads may change now
             return self._run(module, call, partial(graph_module.forward, *args))
 
+        setattr(run, _GRAPH, graph_module.forward)
         return run

@@ -185,6 +185,7 @@ class Following:
             owner = KnownModule(module, [write.buffer for write in bound.written])
         known = KnownPass(
             guards=guards,
+            computation=guards.computation(),
             trained=call.trained,
             program=program,
             capture=bound.capture,

@@ -212,6 +212,17 @@ def _replace_backward(original: Function) -> Function:
     return backward
 
 
+def _replace_hook_registration(original: Function) -> Function:
+    @functools.wraps(original)
+    def register_hook(tensor: torch.Tensor, hook: Function) -> Any:  # noqa: ANN401  # as in torch
+        training = None if torch.compiler.is_compiling() else _current()
+        if training is not None:
+            training.repeats.note_hook()
+        return original(tensor, hook)
+
+    return register_hook
+
+
 def _replace_initialization(original: Function) -> Function:
     @functools.wraps(original)
     def initialize(optimizer: torch.optim.Optimizer, *args: object, **options: object) -> None:
@@ -247,6 +258,7 @@ _REPLACEMENTS = (
     Replacement(functional, "log_softmax", _replace_log_softmax),
     *(Replacement(kind, "step", _replace_step) for kind in STEPPED),
     Replacement(torch.Tensor, "backward", _replace_backward),
+    Replacement(torch.Tensor, "register_hook", _replace_hook_registration),
     Replacement(torch.optim.Optimizer, "__init__", _replace_initialization),
     *(
         Replacement(owner, name, replace)

@@ -323,6 +323,8 @@ class KnownPass:
     """A call, its loss and its backward pass, and what must be the same for others like it."""
 
     guards: Guards
+    computation: Callable[..., object] | None
+    """Does what the call does, without the module's own code; None: that has to be run."""
     trained: Programs
     program: TrainingProgram
     capture: Capture

@@ -137,6 +137,8 @@ class _Repeat:
     """The gradients that the backward pass adds to."""
     adds: bool = False
     """Whether they are those of passes before, which are on the wafer; else they are 0."""
+    is_hooked: bool = False
+    """Whether a script has registered a hook of a tensor since the call."""
 
     def seeded(self) -> torch.Tensor | None:
         """Return the result that the loss is taken of, if it is still there."""
@@ -249,9 +251,12 @@ class Repeats:
         (owner, known), (module, args, kwargs) = found, call
         draws = bool(known.capture.drawn)
         state = torch.default_generator.get_state() if draws else None
-        before = flop.pause()  # it is known
+        before = flop.pause(is_dense=True)  # it is known: the wafer takes no other tensors
         try:
-            result = compute(module, *args, **kwargs)
+            if known.computation is None:
+                result = compute(module, *args, **kwargs)
+            else:
+                result = known.computation(module, args, kwargs)
         finally:
             flop.go_on(before)
         leaves = [result] if isinstance(result, torch.Tensor) else pytree.tree_leaves(result)
@@ -269,6 +274,11 @@ class Repeats:
         self.version += 1
         self._host.expect_backward(live.work)
         return result
+
+    def note_hook(self) -> None:
+        """Note that a script has registered a hook of a tensor."""
+        if self._live is not None:
+            self._live.is_hooked = True
 
     def is_of_live(self, tensor: torch.Tensor) -> bool:
         """Tell whether a tensor is a result of a pass that is being repeated."""
@@ -315,7 +325,9 @@ class Repeats:
         is_next = live.is_next_to_go_back and not live.work.flop
         if not is_next or not _leads_only_to(live.origin, tensor.grad_fn):
             return False
-        before = flop.pause()  # it is known: nothing else leads to the tensor
+        # It is known: nothing else leads to the tensor. Hooks of scripts may compute anything.
+        is_hooked = live.is_hooked or any(map(has_hooks, live.known.cuts))
+        before = flop.pause(is_dense=not is_hooked)
         try:
             on_host()
         finally:
