@@ -165,8 +165,11 @@ class _Guards:
     def computation(self) -> Callable[..., object] | None:
         """Return Dynamo's code, with the graph itself in place of what `run` gets."""
         code = self.entry.code
-        found = {name: globals()[name] for name in code.co_names if name in globals()}
-        graphs = {n: vars(f)[_GRAPH] for n, f in found.items() if _GRAPH in getattr(f, "__dict__", ())}
+        graphs: dict[str, object] = {}
+        for name in code.co_names:
+            found = getattr(globals().get(name), "__dict__", {})
+            if _GRAPH in found:
+                graphs[name] = found[_GRAPH]
         if len(graphs) != 1 or code.co_freevars:
             return None
         return FunctionType(code, {**globals(), **graphs})

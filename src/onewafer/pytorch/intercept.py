@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import threading
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
@@ -38,7 +38,6 @@ from onewafer.pytorch.transforms import is_transform
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
-    from contextlib import AbstractContextManager
 
     from onewafer.pytorch.host_work import HostLedger
     from onewafer.pytorch.session import Session
@@ -132,13 +131,18 @@ class _Router:
     ) -> object:
         """Return the result of a call that begins a step like ones before, or NOT_REPEATED."""
         nesting, session = self.nesting, self.session
-        known = session.training.repeats.find(module, args, kwargs)
+        repeats = session.training.repeats
+        takes_loss = repeats.takes_loss(module, args)
+        known = None if takes_loss else repeats.find(module, args, kwargs)
         is_outside = nesting.whole is None and not session.is_on_host
-        if known is None or not is_outside or os.getpid() != self.process_id:
+        if not (takes_loss or known) or not is_outside or os.getpid() != self.process_id:
             return NOT_REPEATED
         nesting.is_inside = True
         try:
-            return session.training.repeats.call(known, self.original, (module, args, kwargs))
+            if known is None:
+                repeats.loss_work.flop = 0
+                return self._train_on_host(module, args, kwargs, repeats.loss_work)
+            return repeats.call(known, self.original, (module, args, kwargs))
         finally:
             nesting.is_inside = False
 
@@ -173,22 +177,39 @@ class _Router:
         self, module: torch.nn.Module, args: tuple[object, ...], kwargs: dict[str, object]
     ) -> object:
         """Run a call whose result needs a gradient."""
-        session, whole, refusal = self.session, self.nesting.whole, None
-        parts: AbstractContextManager[None] = nullcontext()
-        if any(True for _ in module.parameters()):
-            call = session.train if whole is None else partial(session.train_part, whole)
-            try:
-                return call_plain(partial(call, module), args, kwargs)
-            except UnsupportedOperationError as error:
-                refusal, parts = error.refusal, self._parts_of(module, error, trains=True)
-        seen = session.training.num_losses
+        session, whole = self.session, self.nesting.whole
+        if not any(True for _ in module.parameters()):
+            return self._train_on_host(module, args, kwargs, HostWork())
+        call = session.train if whole is None else partial(session.train_part, whole)
+        try:
+            return call_plain(partial(call, module), args, kwargs)
+        except UnsupportedOperationError as error:
+            refusal, parts = error.refusal, self._parts_of(module, error, trains=True)
         with self.host.doing(HostWork()) as work, parts:
             result = self.original(module, *args, **kwargs)
-        is_loss = refusal is None and session.training.num_losses > seen
-        if not is_loss:  # else the wafer has taken it
-            counted = session.count_gradient_call(module, whole, refusal)
-            counted.flop += work.flop
-            counted.watch(result)
+        counted = session.count_gradient_call(module, whole, refusal)
+        counted.flop += work.flop
+        counted.watch(result)
+        return result
+
+    def _train_on_host(
+        self,
+        module: torch.nn.Module,
+        args: tuple[object, ...],
+        kwargs: dict[str, object],
+        work: HostWork,
+    ) -> object:
+        """Run a call without parameters whose result needs a gradient: perhaps that of a loss."""
+        training = self.session.training
+        seen = training.num_losses
+        with self.host.doing(work):
+            result = self.original(module, *args, **kwargs)
+        if training.num_losses > seen:  # the wafer has taken it
+            training.following.note_criterion(module)
+            return result
+        counted = self.session.count_gradient_call(module, self.nesting.whole)
+        counted.flop += work.flop
+        counted.watch(result)
         return result
 
     def _call_compiled(

@@ -61,6 +61,7 @@ class _Followed:
     origin: _Origin | None = None
     look: LossLook | None = None
     taken: TakenLoss | None = None
+    criterion: weakref.ref[torch.nn.Module] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +125,12 @@ class Following:
             self._followed = None
             return
         followed.look, followed.taken = look, taken.taken
+
+    def note_criterion(self, module: torch.nn.Module) -> None:
+        """Note the module without parameters whose call has taken the loss."""
+        followed = self._current
+        if followed is not None and followed.look is not None:
+            followed.criterion = weakref.ref(module)
 
     def note_backward(
         self, call: TrainingCall, gradients: Gradients, count: int, *, adds: bool
@@ -195,6 +202,7 @@ class Following:
             names=origin.names,
             look=followed.look,
             taken=followed.taken,
+            criterion=followed.criterion,
             cuts=find_cuts(trained),
             flop=flop,
             version=self._optimizers.version,
@@ -241,7 +249,8 @@ class Following:
         if owner is None:
             return
         deed.is_step = any(rows for _, rows in event.rows)
-        known = KnownStep(OptimizerLook.of(optimizer), event.rows, (*parameters,), deed)
+        stepped = (*parameters,)
+        known = KnownStep(OptimizerLook.of(optimizer, stepped), event.rows, stepped, deed)
         others = [one for one in owner.steps if not known.takes_place_of(one)]
         owner.steps = [*others[1 - _MOST :], known]
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from operator import is_
 from typing import TYPE_CHECKING
 
-from onewafer.pytorch.training.homes import version_of
+from onewafer.pytorch.training.homes import gradient_of, version_of
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     import torch
 
@@ -17,8 +18,44 @@ if TYPE_CHECKING:
     from onewafer.pytorch.training.pieces import Cut
     from onewafer.pytorch.training.programs import TrainingProgram
 
-    Noted = dict[int, tuple[torch.Tensor, int]]
-    """Gradients with their versions, by the identities of their parameters, which are kept."""
+
+def gradients_of(parameters: Sequence[torch.Tensor]) -> list[torch.Tensor] | None:
+    """Return the gradients of parameters; None: not all of them have one."""
+    found = [one for one in map(gradient_of, parameters) if one is not None]
+    return found if len(found) == len(parameters) else None
+
+
+@dataclass(frozen=True, slots=True)
+class Gradients:
+    """The gradients of some parameters, as they were."""
+
+    parameters: Sequence[torch.Tensor]
+    tensors: Sequence[torch.Tensor]
+    versions: Sequence[int]
+
+    @classmethod
+    def of(cls, parameters: Sequence[torch.Tensor], tensors: Sequence[torch.Tensor]) -> Gradients:
+        """Return the gradients of parameters of now, which are these tensors."""
+        return cls(parameters, tensors, [*map(version_of, tensors)])
+
+    def are_same(self) -> bool:
+        """Tell whether the parameters have these gradients, and nothing has changed them."""
+        if not all(map(is_, map(gradient_of, self.parameters), self.tensors)):
+            return False
+        return [*map(version_of, self.tensors)] == self.versions
+
+    def find(self, parameter: torch.Tensor) -> tuple[torch.Tensor, int] | None:
+        """Return the gradient of a parameter, and its version; None: it is none of these."""
+        found = zip(self.parameters, self.tensors, self.versions, strict=True)
+        return next(((one, version) for known, one, version in found if known is parameter), None)
+
+    def has(self, parameter: torch.Tensor) -> bool:
+        """Tell whether a parameter has its gradient of these, and nothing has changed it."""
+        tensor, version = self.find(parameter) or (None, 0)
+        return tensor is not None and parameter.grad is tensor and version_of(tensor) == version
+
+
+_NONE = Gradients((), (), [])
 
 
 @dataclass(slots=True, eq=False)
@@ -28,8 +65,10 @@ class Held:
     owner: KnownModule
     program: TrainingProgram
     cuts: Mapping[torch.Tensor, Cut]
-    noted: Noted = field(default_factory=dict["int", "tuple[torch.Tensor, int]"])
-    """The gradients as the wafer has them."""
+    gradients: Gradients = _NONE
+    """As the wafer has them."""
+    ids: frozenset[int] = field(default=frozenset())
+    """The identities of their parameters."""
     unfollowed_rows: int = 0
     """Rows of passes since the last step, or since they were accounted for."""
     is_stepped: bool = False
@@ -57,30 +96,28 @@ class Held:
         """The rows of all passes since the last step."""
         return self.unfollowed_rows + (0 if self.is_stepped else self.program.rows_since_step)
 
-    @property
-    def ids(self) -> Collection[int]:
-        """The identities of the parameters with such gradients."""
-        return self.noted.keys()
-
     def note(self) -> None:
         """Note the gradients of now."""
-        found = ((parameter, parameter.grad) for parameter in self.cuts)
-        self.noted = {id(p): (g, version_of(g)) for p, g in found if g is not None}
+        found = (*(parameter for parameter in self.cuts if parameter.grad is not None),)
+        self.take(Gradients.of(found, gradients_of(found) or ()), frozenset(map(id, found)))
 
-    def has(self, parameters: Iterable[torch.Tensor]) -> bool:
-        """Tell whether parameters have the gradients that were noted."""
-        noted = self.noted
-        for parameter in parameters:
-            known = noted.get(id(parameter))
-            if known is None or parameter.grad is not known[0]:
-                return False
-            if known[0]._version != known[1]:  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]  # no public name
-                return False
-        return True
+    def take(self, gradients: Gradients, ids: frozenset[int]) -> None:
+        """Note gradients, and the identities of their parameters."""
+        self.gradients, self.ids = gradients, ids
+
+    def has(self, parameters: Iterable[torch.Tensor], ids: frozenset[int]) -> bool:
+        """Tell whether parameters, with these identities, have the gradients that were noted."""
+        if ids <= self.ids and self.gradients.are_same():  # as it is nearly always
+            return True
+        return all(map(self.gradients.has, parameters))
+
+    def is_whole(self) -> bool:
+        """Tell whether all gradients of the program are there, as they were noted."""
+        return len(self.ids) == len(self.cuts) and self.gradients.are_same()
 
     def settle(self, homes: Homes) -> None:
         """Let them be gradients that were followed, and changed since if they were."""
         for parameter, cut in self.cuts.items():
-            gradient = parameter.grad if self.has((parameter,)) else None
+            gradient = parameter.grad if self.gradients.has(parameter) else None
             homes.note(parameter, self.program, cut, gradient)
         self.program.note_rows(self.unfollowed_rows, is_stepped=self.is_stepped)

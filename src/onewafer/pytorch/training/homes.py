@@ -3,16 +3,27 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import TYPE_CHECKING, cast
 
 import torch
 from torch.utils.weak import WeakIdKeyDictionary
 
 if TYPE_CHECKING:
-    from collections.abc import MutableMapping
+    from collections.abc import Callable, MutableMapping
 
     from onewafer.pytorch.training.pieces import Cut
     from onewafer.pytorch.training.programs import TrainingProgram
+
+
+version_of: Callable[[torch.Tensor], int] = attrgetter("_version")
+"""Returns how often the elements of a tensor have been changed."""
+gradient_of: Callable[[torch.Tensor], torch.Tensor | None] = attrgetter("grad")
+"""Returns the gradient that a parameter has."""
+changes_gradient: Callable[[torch.Tensor], object] = attrgetter("_backward_hooks")
+"""Returns what may give another gradient in place of that of a parameter, if there is anything."""
+sees_gradient: Callable[[torch.Tensor], object] = attrgetter("_post_accumulate_grad_hooks")
+"""Returns what sees the gradient that a parameter has then."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,14 +70,4 @@ class Homes:
 
 def has_hooks(parameter: torch.Tensor) -> bool:
     """Tell whether something else sees, or changes, the gradient of a parameter."""
-    return bool(parameter._backward_hooks or parameter._post_accumulate_grad_hooks)  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]  # no public names
-
-
-def changes_gradient(parameter: torch.Tensor) -> bool:
-    """Tell whether something else may give another gradient in place of that of a parameter."""
-    return bool(parameter._backward_hooks)  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]  # no public name
-
-
-def version_of(tensor: torch.Tensor) -> int:
-    """Return how often the elements of a tensor have been changed."""
-    return tensor._version  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]  # no public name
+    return bool(changes_gradient(parameter) or sees_gradient(parameter))

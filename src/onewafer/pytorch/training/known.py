@@ -7,19 +7,21 @@ parameters by their identity, elements of parameters, the loss, and the options 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from operator import is_
+from itertools import repeat
+from operator import attrgetter, is_
 from typing import TYPE_CHECKING, Any, cast
 
+import numpy as np
 import torch
 from torch.utils import _pytree as pytree
 
 from onewafer.pytorch.call_checks import asks_for_gradient
+from onewafer.pytorch.training.copies import SMALL, Copies, Copy
 from onewafer.pytorch.training.steps import has_hooks
 
 if TYPE_CHECKING:
+    import weakref
     from collections.abc import Callable, Iterable, Mapping, Sequence
-
-    from numpy.typing import NDArray
 
     from onewafer.execution import Tally
     from onewafer.pytorch.captured import Capture
@@ -32,79 +34,42 @@ _SEEN = ("amsgrad", "differentiable", "nesterov", "decoupled_weight_decay", "mom
 """Options of a group that decide which step it takes, or whether the wafer can."""
 
 
-class _Part:
-    """A module inside, or the outermost one, as it was."""
-
-    __slots__ = ("_attributes", "_forward", "_held", "_kind", "_training")
-
-    def __init__(self, module: torch.nn.Module) -> None:
-        # Not the module itself: it may go when the script has no use for it.
-        self._attributes, self._kind = vars(module), type(module)
-        self._forward, self._training = self._kind.forward, module.training
-        dictionaries = [self._attributes[name] for name in _HELD]
-        self._held = [(each, (*each.values(),)) for each in dictionaries if each]
-
-    def is_same(self) -> bool:
-        """Tell whether mode, hooks, modules, parameters and buffers are those that were."""
-        attributes = self._attributes
-        if attributes["training"] is not self._training or self._kind.forward is not self._forward:
-            return False
-        for name in _FORBIDDEN:
-            hooks = attributes[name]
-            if hooks and not all(map(asks_for_gradient, hooks.values())):
-                return False
-        for found, known in self._held:
-            if len(found) != len(known) or not all(map(is_, found.values(), known)):
-                return False
-        return True
-
-
-_SMALL = 1 << 16
-"""Elements."""
 _HELD = ("_modules", "_parameters", "_buffers")
 _FORBIDDEN = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
 """Hooks that would see, or change, what the wafer does not compute one by one."""
+_MISSING = object()
+_FORWARD: Callable[[type[torch.nn.Module]], object] = attrgetter("forward")
 
 
-class _Copy:
-    """A tensor as it was noted: edits through `.data` or NumPy are seen by its elements only."""
+class _Structure:
+    """A module and those inside it, as they were, compared without a word of Python for each.
 
-    def __init__(self, tensor: torch.Tensor) -> None:
-        self.tensor = tensor
-        self._array: NDArray[Any] | None = None
-        """The elements, where bytes are compared in less time than PyTorch takes to begin."""
-        self._address = 0
-        self._bytes = b""
-        self._elements: torch.Tensor | None = None
+    Not the outermost module itself is kept: it may go when the script has no use for it.
+    """
 
-    def take(self) -> None:
-        """Note the elements of now."""
-        tensor = self.tensor
-        if tensor.data_ptr() != self._address:
-            self._address, self._elements = tensor.data_ptr(), None
-            is_small = tensor.numel() <= _SMALL and tensor.is_contiguous()
-            self._array = tensor.numpy(force=True) if is_small else None
-        if self._array is not None:
-            self._bytes = self._array.tobytes()
-        elif self._elements is None:
-            self._elements = tensor.detach().clone()
-        else:
-            self._elements.copy_(tensor.detach())
+    def __init__(self, module: torch.nn.Module) -> None:
+        modules = [*module.modules()]
+        self._kinds = (*{*map(type, modules)},)
+        self._forwards = (*map(_FORWARD, self._kinds),)
+        every = [vars(inner) for inner in modules]
+        self._sized: list[Any] = [each[name] for each in every for name in (*_HELD, *_FORBIDDEN)]
+        self._sizes = [*map(len, self._sized)]
+        places = [(each, name) for each in every for name in ("training", *_HELD, *_FORBIDDEN)]
+        places += [(each, name) for each in self._sized for name in each]
+        self._dictionaries = [each for each, _ in places]
+        self._names = [name for _, name in places]
+        self._values = [each[name] for each, name in places]
+        hooks = [hook for each in every for name in _FORBIDDEN for hook in each[name].values()]
+        self._is_seen = not all(map(asks_for_gradient, hooks))
 
     def is_same(self) -> bool:
-        """Tell whether the tensor has the elements that were noted."""
-        if self.tensor.data_ptr() != self._address:
+        """Tell whether modes, hooks, modules, parameters and buffers are those that were."""
+        if self._is_seen or [*map(len, self._sized)] != self._sizes:
             return False
-        if self._array is not None:
-            return self._array.tobytes() == self._bytes
-        return self._elements is not None and torch.equal(self.tensor, self._elements)
-
-    def elements(self) -> torch.Tensor:
-        """Return the elements that were noted."""
-        if self._elements is not None:
-            return self._elements
-        noted = torch.frombuffer(bytearray(self._bytes), dtype=self.tensor.dtype)
-        return noted.reshape(self.tensor.shape)
+        found = map(dict[Any, Any].get, self._dictionaries, self._names, repeat(_MISSING))
+        if not all(map(is_, found, self._values)):
+            return False
+        return all(map(is_, map(_FORWARD, self._kinds), self._forwards))
 
 
 class KnownModule:
@@ -112,11 +77,10 @@ class KnownModule:
 
     def __init__(self, module: torch.nn.Module, written: Iterable[torch.Tensor]) -> None:
         """Take the module, and the buffers that its calls write."""
-        self._parts = [_Part(inner) for inner in module.modules()]
+        self._structure = _Structure(module)
         changed = {id(tensor) for tensor in written}
         tensors = (*module.parameters(), *module.buffers())
-        self._copies = [_Copy(tensor) for tensor in tensors if id(tensor) not in changed]
-        self._by_id = {id(copy.tensor): copy for copy in self._copies}
+        self._copies = Copies(tensor for tensor in tensors if id(tensor) not in changed)
         self._num_sent = -1
         """Tensors that its program had been sent when the copies were made."""
         self.passes: list[KnownPass] = []
@@ -140,16 +104,10 @@ class KnownModule:
                 break
         else:
             return None
-        for part in self._parts:
-            if not part.is_same():
-                return None
-        return known if self._is_on_wafer(known.program) else None
-
-    def _is_on_wafer(self, program: TrainingProgram) -> bool:
-        """Tell whether the program has the parameters that the module has now."""
-        if program.loaded.record.num_sent != self._num_sent:
-            return False
-        return all([copy.is_same() for copy in self._copies])  # noqa: C419  # it takes less time
+        if not self._structure.is_same() or not self._copies.are_same():
+            return None
+        is_on_wafer = known.program.loaded.record.num_sent == self._num_sent
+        return known if is_on_wafer else None
 
     def has(self, program: TrainingProgram | None) -> bool:
         """Tell whether passes of a program are known."""
@@ -157,20 +115,16 @@ class KnownModule:
 
     def note(self, program: TrainingProgram) -> None:
         """Note that the program has the parameters of now."""
-        for copy in self._copies:
-            copy.take()
+        self._copies.take()
         self._num_sent = program.loaded.record.num_sent
 
     def note_stepped(self, parameters: Iterable[torch.Tensor]) -> None:
         """Note what a step has made of some parameters, on the wafer, too."""
-        for parameter in parameters:
-            copy = self._by_id.get(id(parameter))
-            if copy is not None:
-                copy.take()
+        self._copies.take_some(parameters)
 
     def copy_of(self, parameter: torch.Tensor) -> torch.Tensor:
         """Return a parameter as it was noted last."""
-        return self._by_id[id(parameter)].elements()
+        return self._copies.of(parameter)
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,26 +138,26 @@ class LossLook:
     target_shape: torch.Size
     args: tuple[object, ...]
     """Those behind the target."""
-    options: tuple[tuple[str, object], ...]
+    options: Mapping[str, object]
     """Without the target."""
-    copies: tuple[_Copy, ...] = field(default=(), compare=False)
+    copies: tuple[Copy, ...] = field(default=(), compare=False)
     """Tensors among both, as weights of classes, which the wafer has."""
 
     @classmethod
     def of(cls, kind: str, args: tuple[Any, ...], options: Mapping[str, Any]) -> LossLook | None:
         """Return the look of a call of a loss; None: it has none."""
         target = target_of(args, options)
-        others = (*((name, option) for name, option in options.items() if name != "target"),)
-        seen = (*args[2:], *(option for _, option in others))
+        others = {name: option for name, option in options.items() if name != "target"}
+        seen = (*args[2:], *others.values())
         tensors = [option for option in seen if isinstance(option, torch.Tensor)]
         if not all(type(tensor) is torch.Tensor for tensor in (target, *tensors)):
             return None
         if any(tensor.requires_grad for tensor in (target, *tensors)):
             return None
-        copies = (*map(_Copy, tensors),)
+        copies = (*map(Copy, tensors),)
         for copy in copies:
             copy.take()
-        named = (*((name, _identify(option)) for name, option in others),)
+        named = {name: _identify(option) for name, option in others.items()}
         behind = (*map(_identify, args[2:]),)
         return cls(kind, args[0].shape, target.dtype, target.shape, behind, named, copies)
 
@@ -219,10 +173,13 @@ class LossLook:
         behind = args[2:]
         if (behind or self.args) and (*map(_identify, behind),) != self.args:
             return False
-        if not options and not self.options:  # as it is nearly always
-            return all(copy.is_same() for copy in self.copies)
-        seen = [(name, _identify(one)) for name, one in options.items() if name != "target"]
-        return (*seen,) == self.options and all(copy.is_same() for copy in self.copies)
+        known = self.options
+        if len(options) - ("target" in options) != len(known):
+            return False
+        for name, option in options.items():
+            if name != "target" and (name not in known or known[name] != _identify(option)):
+                return False
+        return all([copy.is_same() for copy in self.copies])  # noqa: C419  # it takes less time
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,15 +202,19 @@ def target_of(args: tuple[Any, ...], options: Mapping[str, Any]) -> Any:  # noqa
 class _Group:
     """Parameters of an optimizer that have the same options."""
 
-    options: list[object]
+    options: tuple[tuple[str, bool], ...]
     parameters: tuple[torch.Tensor, ...]
-    are_stepped: list[bool]
-    """Whether they had a gradient."""
 
     @classmethod
     def of(cls, group: Mapping[str, Any]) -> _Group:
-        parameters = (*group["params"],)
-        return cls(_options(group), parameters, [p.grad is not None for p in parameters])
+        options = (*((name, bool(group[name])) for name in _SEEN if name in group),)
+        return cls(options, (*group["params"],))
+
+    def is_same(self, group: Mapping[str, Any]) -> bool:
+        of_group = group["params"]
+        if len(of_group) != len(self.parameters) or not all(map(is_, of_group, self.parameters)):
+            return False
+        return all([bool(group[name]) is option for name, option in self.options])  # noqa: C419  # as above
 
 
 @dataclass(frozen=True, slots=True)
@@ -262,33 +223,36 @@ class OptimizerLook:
 
     state: object
     groups: tuple[_Group, ...]
+    others: tuple[tuple[torch.Tensor, bool], ...]
+    """The parameters that are not on the wafer, and whether they had a gradient."""
 
     @classmethod
-    def of(cls, optimizer: torch.optim.Optimizer) -> OptimizerLook:
-        """Return its look of now."""
-        found = optimizer.param_groups
-        return cls(optimizer.state, tuple(map(_Group.of, found)))
+    def of(
+        cls, optimizer: torch.optim.Optimizer, on_wafer: Iterable[torch.Tensor]
+    ) -> OptimizerLook:
+        """Return its look of now; some parameters, which have gradients, are `on_wafer`."""
+        groups, known = (*map(_Group.of, optimizer.param_groups),), {*map(id, on_wafer)}
+        every = (parameter for group in groups for parameter in group.parameters)
+        others = (*((p, p.grad is not None) for p in every if id(p) not in known),)
+        return cls(optimizer.state, groups, others)
 
     def is_same(self, optimizer: torch.optim.Optimizer) -> bool:
-        """Tell whether it would take a step of the same kind for the same parameters."""
+        """Tell whether it would take a step of the same kind for the same parameters.
+
+        Those that are on the wafer have gradients.
+        """
         found = optimizer.param_groups
         if optimizer.state is not self.state or len(found) != len(self.groups):
             return False
         if has_hooks(optimizer):
             return False
         for group, known in zip(found, self.groups, strict=True):
-            of_group = group["params"]
-            if len(of_group) != len(known.parameters) or _options(group) != known.options:
+            if not known.is_same(group):
                 return False
-            if not all(map(is_, of_group, known.parameters)):
-                return False
-            if [parameter.grad is not None for parameter in of_group] != known.are_stepped:
+        for parameter, has_gradient in self.others:
+            if (parameter.grad is not None) is not has_gradient:
                 return False
         return True
-
-
-def _options(group: Mapping[str, Any]) -> list[object]:
-    return [bool(group.get(name)) for name in _SEEN]
 
 
 @dataclass(frozen=True, slots=True)
@@ -339,6 +303,8 @@ class KnownPass:
     look: LossLook | None
     """None: the loss is inside the module, or the host's."""
     taken: TakenLoss | None
+    criterion: weakref.ref[torch.nn.Module] | None
+    """The module without parameters that takes the loss, if one does."""
     cuts: Mapping[torch.Tensor, Cut]
     """The pieces of the parameters that get gradients."""
     flop: int
@@ -348,6 +314,29 @@ class KnownPass:
     rows: int
     deeds: dict[bool, Deed]
     """By whether gradients are added to those that are on the wafer."""
+    parameters: tuple[torch.Tensor, ...] = field(init=False)
+    """Those that get gradients."""
+    ids: frozenset[int] = field(init=False)
+    """Their identities."""
+    zeros: dict[int, Copy] = field(default_factory=dict["int", Copy])
+    """Gradients that were 0, by the identities of their parameters."""
+
+    def __post_init__(self) -> None:
+        """Find the parameters that get gradients."""
+        self.parameters = (*self.cuts,)
+        self.ids = frozenset(map(id, self.parameters))
+
+    def is_zero(self, parameter: torch.Tensor, gradient: torch.Tensor) -> bool:
+        """Tell whether all elements of a gradient are 0; `torch.any` takes 20 ns for each."""
+        known = self.zeros.get(id(parameter))
+        if known is not None and known.tensor is gradient and known.is_same():
+            return True
+        if np.count_nonzero(gradient.numpy(force=True)):
+            return False
+        if gradient.numel() <= SMALL:
+            known = self.zeros[id(parameter)] = Copy(gradient)
+            known.take()
+        return True
 
     def goes_as(self, other: KnownPass) -> bool:
         """Tell whether another pass is the same, but perhaps for what it adds to."""
@@ -372,6 +361,12 @@ class KnownStep:
     parameters: tuple[torch.Tensor, ...]
     """The parameters that it changes on the wafer."""
     deed: Deed
+    ids: frozenset[int] = field(init=False)
+    """The identities of the parameters."""
+
+    def __post_init__(self) -> None:
+        """Find the identities."""
+        self.ids = frozenset(map(id, self.parameters))
 
     def takes_place_of(self, other: KnownStep) -> bool:
         """Tell whether another step is one of the same optimizer after as many rows."""

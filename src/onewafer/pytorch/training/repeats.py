@@ -14,11 +14,8 @@ from __future__ import annotations
 
 import threading
 import weakref
-from dataclasses import dataclass, field
-from enum import IntEnum
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
-import numpy as np
 import torch
 from torch.utils import _pytree as pytree
 
@@ -27,7 +24,7 @@ from onewafer.pytorch.call_checks import are_observed
 from onewafer.pytorch.host_work import HostWork
 from onewafer.pytorch.training.calls import TrainingCall
 from onewafer.pytorch.training.held import Held
-from onewafer.pytorch.training.homes import changes_gradient, has_hooks, version_of
+from onewafer.pytorch.training.homes import version_of
 from onewafer.pytorch.training.known import (
     KnownModule,
     KnownPass,
@@ -35,15 +32,13 @@ from onewafer.pytorch.training.known import (
     leaves_of,
     target_of,
 )
+from onewafer.pytorch.training.live import LivePass, Stage
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
-
-    from torch.autograd.graph import Node
+    from collections.abc import Callable, Mapping, Sequence
 
     from onewafer.pytorch.host_work import HostLedger
     from onewafer.pytorch.training.calls import Gradients, TakenLoss
-    from onewafer.pytorch.training.held import Noted
     from onewafer.pytorch.training.homes import Homes
     from onewafer.pytorch.training.known import Deed, Rows
     from onewafer.pytorch.training.optimizers import Optimizers
@@ -57,18 +52,6 @@ if TYPE_CHECKING:
 
 NOT_REPEATED = object()
 """What there is in place of a result if a step has to be followed."""
-_WITHOUT_FLOP = frozenset(
-    f"{name}Backward0"
-    for name in (
-        *("Add", "Div", "LogSoftmax", "Mean", "Mul", "Neg", "NllLoss", "Sub", "Sum"),
-        *("Squeeze", "Unsqueeze", "View"),
-    )
-)
-"""Nodes of what scripts do with a loss, or take it of, in which PyTorch counts no FLOP."""
-_MOST_NODES = 16
-"""Nodes of a script behind a call that are looked at: one takes as long as counting a product."""
-_SMALL = 1 << 16
-"""Elements of which bytes are compared in less time than NumPy takes to begin."""
 _MOST_MISSES = 3
 """Steps that go on otherwise, more than an eighth of all, after which none is repeated."""
 
@@ -101,96 +84,6 @@ class Follower(Protocol):
         ...
 
 
-class Stage(IntEnum):
-    """How far a pass is."""
-
-    CALLED = 0
-    COMPARED = 1
-    DIFFERENTIATED = 2
-
-
-@dataclass(slots=True, eq=False)
-class _Repeat:
-    """A pass that is recognised so far."""
-
-    owner: KnownModule
-    known: KnownPass
-    leaves: Sequence[object]
-    """What the call's arguments are made of."""
-    state: torch.Tensor | None
-    """What PyTorch's generator was before the call, if it draws."""
-    results: Mapping[str, weakref.ref[torch.Tensor]]
-    """By the outputs that they are."""
-    work: HostWork
-    """What the host has done in backward passes since the call."""
-    stage: Stage = Stage.CALLED
-    version: int = 0
-    """The version of the result that the loss is taken of."""
-    shape: tuple[int, ...] = ()
-    """Its shape."""
-    target: torch.Tensor | None = None
-    origin: Node | None = None
-    """What the backward pass begins at: the node of the loss, or of a result that is one."""
-    value: torch.Tensor | None = None
-    """The loss, if it is one number."""
-    before: Noted = field(default_factory=dict["int", "tuple[torch.Tensor, int]"])
-    """The gradients that the backward pass adds to."""
-    adds: bool = False
-    """Whether they are those of passes before, which are on the wafer; else they are 0."""
-    is_hooked: bool = False
-    """Whether a script has registered a hook of a tensor since the call."""
-
-    def seeded(self) -> torch.Tensor | None:
-        """Return the result that the loss is taken of, if it is still there."""
-        name = self.known.names[self.known.seeded]
-        return None if name is None else self.results[name]()
-
-    @property
-    def is_next_to_go_back(self) -> bool:
-        """Whether a backward pass comes next."""
-        return self.stage is (Stage.COMPARED if self.known.look else Stage.CALLED)
-
-    def has_gone_back(self) -> bool:
-        """Tell whether the backward pass is over, and has given all gradients as it should."""
-        return self.given() is not None
-
-    def given(self) -> Noted | None:
-        """Return all gradients, if the backward pass is over and has given them as it should."""
-        if self.stage is not Stage.DIFFERENTIATED:
-            if not self.is_next_to_go_back or self.work.flop != self.known.flop:
-                return None
-            self.stage = Stage.DIFFERENTIATED
-        return self.own(self.known.cuts) if self.adds in self.known.deeds else None
-
-    def note_before(self, held: Held | None) -> None:
-        """Note the gradients that there are, just before the backward pass adds its own to them."""
-        cuts = self.known.cuts
-        self.adds = held is not None and held.has(cuts) and not any(map(has_hooks, cuts))
-        if held is not None and self.adds:
-            self.before = held.noted
-            return
-        found = ((parameter, parameter.grad) for parameter in cuts)
-        zeros = [(p, gradient) for p, gradient in found if gradient is not None]
-        self.before = {id(p): (g, version_of(g)) for p, g in zeros if _is_zero(g)}
-
-    def own(self, parameters: Iterable[torch.Tensor]) -> Noted | None:
-        """Return the gradients of parameters, if they are what the backward pass has given."""
-        found: Noted = {}
-        before = self.before
-        for parameter in parameters:
-            gradient = parameter.grad
-            if gradient is None or gradient.requires_grad or changes_gradient(parameter):
-                return None
-            version, known = version_of(gradient), before.get(id(parameter))
-            if known is None:
-                if version:
-                    return None
-            elif gradient is not known[0] or version != known[1] + 1:
-                return None
-            found[id(parameter)] = gradient, version
-        return found
-
-
 class Repeats:
     """The passes and steps of a session that are known."""
 
@@ -204,12 +97,14 @@ class Repeats:
         """Another one after anything that would disturb a pass that is followed."""
         self.num_repeated = 0
         """Steps that were not followed."""
-        self._live: _Repeat | None = None
+        self._live: LivePass | None = None
         self._held: dict[TrainingProgram, Held] = {}
         """Gradients of passes that were not followed."""
         self._uncounted: list[Deed] = []
         self._work = HostWork()
         """What the host has done in backward passes of the pass that is recognised."""
+        self.loss_work = HostWork()
+        """What the host does in the call of a module that takes its loss."""
         self._clipped: tuple[Deed, Sequence[Held]] | None = None
         self._stepped: KnownStep | None = None
         """What is done now."""
@@ -242,15 +137,14 @@ class Repeats:
             held = Held.of_homes(owner, program, known.cuts, homes)
             if held is not None:
                 self._held[program] = held
-        return held is not None and held.rows > 0 and held.has(known.cuts)
+        return held is not None and held.rows > 0 and held.has(known.parameters, known.ids)
 
     def call(
         self, found: KnownCall, compute: Compute, call: tuple[torch.nn.Module, Args, Kwargs]
     ) -> object:
         """Return the result of a call; `compute` is `nn.Module.__call__`."""
         (owner, known), (module, args, kwargs) = found, call
-        draws = bool(known.capture.drawn)
-        state = torch.default_generator.get_state() if draws else None
+        state = torch.default_generator.get_state() if known.capture.drawn else None
         before = flop.pause(is_dense=True)  # it is known: the wafer takes no other tensors
         try:
             if known.computation is None:
@@ -260,10 +154,12 @@ class Repeats:
         finally:
             flop.go_on(before)
         leaves = [result] if isinstance(result, torch.Tensor) else pytree.tree_leaves(result)
-        named = zip(known.names, cast("list[torch.Tensor]", leaves), strict=True)
-        results = {name: weakref.ref(leaf) for name, leaf in named if name is not None}
+        results: dict[str, weakref.ref[torch.Tensor]] = {}
+        for name, leaf in zip(known.names, cast("list[torch.Tensor]", leaves), strict=True):
+            if name is not None:
+                results[name] = weakref.ref(leaf)
         self._work.flop = 0
-        live = _Repeat(owner, known, leaves_of(args, kwargs), state, results, self._work)
+        live = LivePass(owner, known, (args, kwargs), state, results, self._work)
         seeded = live.seeded()
         assert seeded is not None, "guards have seen what the result is"  # invariant
         live.version, live.shape = version_of(seeded), seeded.shape
@@ -282,8 +178,16 @@ class Repeats:
 
     def is_of_live(self, tensor: torch.Tensor) -> bool:
         """Tell whether a tensor is a result of a pass that is being repeated."""
+        return self._live is not None and self._live.has_result(tensor)
+
+    def takes_loss(self, module: torch.nn.Module, args: Args) -> bool:
+        """Tell whether a call of a module without parameters takes the loss of a known pass."""
         live = self._live
-        return live is not None and any(found() is tensor for found in live.results.values())
+        if live is None or live.known.criterion is None or live.known.criterion() is not module:
+            return False
+        is_next = live.stage is Stage.CALLED and threading.get_ident() == self._thread
+        is_first = args and isinstance(args[0], torch.Tensor) and live.has_result(args[0])
+        return is_next and bool(is_first) and torch.is_grad_enabled()
 
     def loss(
         self,
@@ -298,7 +202,7 @@ class Repeats:
         tensor that the first argument of the `call` is, or is a view of.
         """
         live, (args, options) = self._live, call
-        if live is None or not self.is_of_live(whole):
+        if live is None or not live.has_result(whole):
             return None
         look = live.known.look
         is_next = live.stage is Stage.CALLED and torch.is_grad_enabled() and not live.work.flop
@@ -323,11 +227,10 @@ class Repeats:
         if stage is not Stage.DIFFERENTIATED and not live.work.flop:
             live.note_before(self._held.get(live.known.program))
         is_next = live.is_next_to_go_back and not live.work.flop
-        if not is_next or not _leads_only_to(live.origin, tensor.grad_fn):
+        if not is_next or not live.leads_only_to(tensor):
             return False
         # It is known: nothing else leads to the tensor. Hooks of scripts may compute anything.
-        is_hooked = live.is_hooked or any(map(has_hooks, live.known.cuts))
-        before = flop.pause(is_dense=not is_hooked)
+        before = flop.pause(is_dense=not live.has_hooks)
         try:
             on_host()
         finally:
@@ -351,7 +254,8 @@ class Repeats:
         held = self._held.get(program)
         if held is None:
             held = self._held[program] = Held(live.owner, program, known.cuts)
-        held.cuts, held.noted = known.cuts, given
+        held.cuts = known.cuts
+        held.take(given, known.ids)
         held.unfollowed_rows += known.rows
         self._loss = live.value
         self._note(known.deeds[live.adds])
@@ -386,7 +290,7 @@ class Repeats:
         if found and sum(len(held.ids) for held in found) == len(ids):
             rows = (*((held.program, held.rows) for held in found),)
             deed = found[0].owner.clips.get((name, rows))
-            if deed is not None and all(held.has(held.cuts) for held in found):
+            if deed is not None and all(held.is_whole() for held in found):
                 self._clipped = deed, found
                 return True
         self.settle()
@@ -423,8 +327,8 @@ class Repeats:
                 return False
             found.append(held)
         if len(found) == 1:  # as it is nearly always
-            return found[0].has(known.parameters)
-        return all(any(held.has((p,)) for held in found) for p in known.parameters)
+            return found[0].has(known.parameters, known.ids)
+        return all(any(held.gradients.has(p) for held in found) for p in known.parameters)
 
     def note_step(self) -> None:
         """Note that the step has been taken."""
@@ -458,7 +362,7 @@ class Repeats:
         """Account for all that was repeated, and let a pass that is not over be followed."""
         self.version += 1
         live = self._live
-        if live is not None and live.has_gone_back():
+        if live is not None and live.given() is not None:
             self._end_pass()
         for deed in self._uncounted:
             for program, tally in deed.tallies:
@@ -483,7 +387,7 @@ class Repeats:
         if live is not None:
             self._break_off(live)
 
-    def _break_off(self, live: _Repeat) -> None:
+    def _break_off(self, live: LivePass) -> None:
         """Go on with a pass as if it had been followed."""
         self._host.expect_backward(None)
         known, owner, done = live.known, live.owner, live.work.flop
@@ -498,7 +402,7 @@ class Repeats:
                     program.loaded.repeat_all(tally, 1)
                 known.program.note_rows(known.rows)
             for parameter, cut in known.cuts.items():
-                gradient = parameter.grad if live.own((parameter,)) else None
+                gradient = parameter.grad if live.owns(parameter) else None
                 self._follower.homes.note(parameter, known.program, cut, gradient)
         else:
             excess = done
@@ -512,7 +416,7 @@ class Repeats:
             owner.steps.clear()
             owner.clips.clear()
 
-    def _resume_backward(self, live: _Repeat) -> None:
+    def _resume_backward(self, live: LivePass) -> None:
         """Let a pass be followed that is over, and adds to gradients as it was not known to."""
         call, known = self._resume(live), live.known
         of_result = torch.zeros(live.shape)  # for its cycles any will do
@@ -520,7 +424,7 @@ class Repeats:
         gradients = [of_result if name == seeded else None for name in call.places]
         self._follower.resume_backward(call, gradients, adds=live.adds, flop=known.flop)
 
-    def _resume(self, live: _Repeat) -> TrainingCall:
+    def _resume(self, live: LivePass) -> TrainingCall:
         """Let the call of a pass be followed, and its loss, if it has come so far."""
         call, taken = self._bind(live), live.known.taken
         found = {name: tensor() for name, tensor in live.results.items()}
@@ -531,11 +435,11 @@ class Repeats:
             self._follower.resume_loss(call, taken.of(live.target), shown)
         return call
 
-    def _bind(self, live: _Repeat) -> TrainingCall:
+    def _bind(self, live: LivePass) -> TrainingCall:
         """Return the call of a step, as it would be if it had been followed."""
-        known = live.known
+        known, given = live.known, leaves_of(*live.arguments)
         leaves = [
-            source.value if source.index is None else live.leaves[source.index]
+            source.value if source.index is None else given[source.index]
             for source in known.sources
         ]
         now = torch.default_generator.get_state()
@@ -546,29 +450,3 @@ class Repeats:
                 return TrainingCall(known.trained, known.capture.bind(leaves), known.compute)
         finally:
             torch.default_generator.set_state(now)
-
-
-def _leads_only_to(origin: Node | None, node: Node | None) -> bool:
-    """Tell whether a backward pass leads to one node, and without FLOP, through all others."""
-    nodes, is_reached = [node], False
-    for _ in range(_MOST_NODES):
-        if not nodes:
-            return is_reached
-        node = nodes.pop()
-        if node is None:
-            continue
-        if node is origin:
-            is_reached = True
-        elif node.name() in _WITHOUT_FLOP:
-            nodes += [following for following, _ in node.next_functions]
-        else:
-            return False
-    return is_reached and not nodes
-
-
-def _is_zero(gradient: torch.Tensor) -> bool:
-    """Tell whether all elements are 0; `torch.any` takes 20 ns for each."""
-    array = gradient.numpy(force=True)
-    if array.size > _SMALL:
-        return not np.count_nonzero(array)
-    return array.tobytes() == bytes(array.nbytes)

@@ -1,0 +1,120 @@
+"""Elements of tensors as they were: edits through `.data` or NumPy are seen by nothing else."""
+
+from __future__ import annotations
+
+from operator import eq, methodcaller
+from typing import TYPE_CHECKING, Any, cast
+
+import torch
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+SMALL = 1 << 16
+"""Elements of which bytes are compared in less time than PyTorch takes to begin."""
+_ADDRESS = methodcaller("data_ptr")
+
+
+class Copy:
+    """A tensor as it was noted."""
+
+    __slots__ = ("_elements", "address", "noted", "now", "tensor")
+
+    def __init__(self, tensor: torch.Tensor) -> None:
+        """Take the tensor; nothing is noted yet."""
+        self.tensor = tensor
+        self.address = -1
+        """Where its elements are."""
+        self.now: memoryview | None = None
+        """These elements, where bytes are compared; None: PyTorch compares."""
+        self.noted: Any = bytearray()
+        """What they were, in that case."""
+        self._elements: torch.Tensor | None = None
+        """What they were, in the other case."""
+
+    def take(self) -> None:
+        """Note the elements of now."""
+        tensor = self.tensor
+        if tensor.data_ptr() != self.address:
+            self.address, self._elements = tensor.data_ptr(), None
+            self.now = _memory_of(tensor)
+            self.noted = bytearray(b"" if self.now is None else self.now)
+        elif self.now is not None:
+            memoryview(self.noted)[:] = self.now
+        if self.now is not None:
+            return
+        if self._elements is None:
+            self._elements = tensor.detach().clone()
+        else:
+            self._elements.copy_(tensor.detach())
+
+    def is_same(self) -> bool:
+        """Tell whether the tensor has the elements that were noted."""
+        if self.tensor.data_ptr() != self.address:
+            return False
+        if self.now is not None:
+            return self.noted == self.now
+        return self._elements is not None and torch.equal(self.tensor, self._elements)
+
+    def elements(self) -> torch.Tensor:
+        """Return the elements that were noted."""
+        if self._elements is not None:
+            return self._elements
+        noted = torch.frombuffer(bytearray(self.noted), dtype=self.tensor.dtype)
+        return noted.reshape(self.tensor.shape)
+
+
+class Copies:
+    """Tensors as they were noted, compared without a word of Python for each."""
+
+    def __init__(self, tensors: Iterable[torch.Tensor]) -> None:
+        """Take the tensors; nothing is noted yet."""
+        self._by_id = {id(tensor): Copy(tensor) for tensor in tensors}
+        self._large: list[Copy] = []
+        self._small: list[torch.Tensor] = []
+        self._addresses: list[int] = []
+        self._noted: list[object] = []
+        self._now: list[memoryview] = []
+        """Of the small ones."""
+
+    def take(self) -> None:
+        """Note the elements of now."""
+        for copy in self._by_id.values():
+            copy.take()
+        self._sort()
+
+    def take_some(self, tensors: Iterable[torch.Tensor]) -> None:
+        """Note the elements of now of some tensors; others than those taken are passed over."""
+        for tensor in tensors:
+            copy = self._by_id.get(id(tensor))
+            if copy is not None:
+                before = copy.address
+                copy.take()
+                if copy.address != before:
+                    self._sort()
+
+    def _sort(self) -> None:
+        copies = [*self._by_id.values()]
+        self._large = [copy for copy in copies if copy.now is None]
+        small = [copy for copy in copies if copy.now is not None]
+        self._small = [copy.tensor for copy in small]
+        self._addresses = [copy.address for copy in small]
+        self._noted = [copy.noted for copy in small]
+        self._now = [copy.now for copy in small if copy.now is not None]
+
+    def are_same(self) -> bool:
+        """Tell whether the tensors have the elements that were noted."""
+        if [*map(_ADDRESS, self._small)] != self._addresses:
+            return False
+        return all(map(eq, self._noted, self._now)) and all(copy.is_same() for copy in self._large)
+
+    def of(self, tensor: torch.Tensor) -> torch.Tensor:
+        """Return a tensor as it was noted last."""
+        return self._by_id[id(tensor)].elements()
+
+
+def _memory_of(tensor: torch.Tensor) -> memoryview | None:
+    """Return the memory of a tensor; None: it is large, or has gaps."""
+    if not 0 < tensor.numel() <= SMALL or not tensor.is_contiguous():
+        return None
+    return memoryview(cast("Any", tensor.numpy(force=True))).cast("B")

@@ -1,0 +1,169 @@
+"""A pass that is recognised so far: a call like one before, its loss, its backward pass."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum
+from itertools import repeat
+from operator import is_
+from typing import TYPE_CHECKING
+
+from onewafer.pytorch.training.held import Gradients, gradients_of
+from onewafer.pytorch.training.homes import (
+    changes_gradient,
+    gradient_of,
+    sees_gradient,
+    version_of,
+)
+
+if TYPE_CHECKING:
+    import weakref
+    from collections.abc import Mapping
+
+    import torch
+    from torch.autograd.graph import Node
+
+    from onewafer.pytorch.host_work import HostWork
+    from onewafer.pytorch.training.held import Held
+    from onewafer.pytorch.training.known import KnownModule, KnownPass
+
+_WITHOUT_FLOP = frozenset(
+    f"{name}Backward0"
+    for name in (
+        *("Add", "Div", "LogSoftmax", "Mean", "Mul", "Neg", "NllLoss", "Sub", "Sum"),
+        *("Squeeze", "Unsqueeze", "View"),
+    )
+)
+"""Nodes of what scripts do with a loss, or take it of, in which PyTorch counts no FLOP."""
+_MOST_NODES = 16
+"""Nodes of a script behind a call that are looked at: one takes as long as counting a product."""
+
+
+class Stage(IntEnum):
+    """How far a pass is."""
+
+    CALLED = 0
+    COMPARED = 1
+    DIFFERENTIATED = 2
+
+
+@dataclass(slots=True, eq=False)
+class LivePass:
+    """A pass that is recognised so far."""
+
+    owner: KnownModule
+    known: KnownPass
+    arguments: tuple[tuple[object, ...], dict[str, object]]
+    """Those of the call."""
+    state: torch.Tensor | None
+    """What PyTorch's generator was before the call, if it draws."""
+    results: Mapping[str, weakref.ref[torch.Tensor]]
+    """By the outputs that they are."""
+    work: HostWork
+    """What the host has done in backward passes since the call."""
+    stage: Stage = Stage.CALLED
+    version: int = 0
+    """The version of the result that the loss is taken of."""
+    shape: tuple[int, ...] = ()
+    """Its shape."""
+    target: torch.Tensor | None = None
+    origin: Node | None = None
+    """What the backward pass begins at: the node of the loss, or of a result that is one."""
+    value: torch.Tensor | None = None
+    """The loss, if it is one number."""
+    before: Gradients | None = None
+    """The gradients that the backward pass adds to; None: there are none."""
+    adds: bool = False
+    """Whether they are those of passes before, which are on the wafer; else they are 0."""
+    is_hooked: bool = False
+    """Whether a script has registered a hook of a tensor since the call."""
+
+    def seeded(self) -> torch.Tensor | None:
+        """Return the result that the loss is taken of, if it is still there."""
+        name = self.known.names[self.known.seeded]
+        return None if name is None else self.results[name]()
+
+    def has_result(self, tensor: torch.Tensor) -> bool:
+        """Tell whether a tensor is a result of the call."""
+        return any([found() is tensor for found in self.results.values()])  # noqa: C419  # it takes less time
+
+    @property
+    def is_next_to_go_back(self) -> bool:
+        """Whether a backward pass comes next."""
+        return self.stage is (Stage.COMPARED if self.known.look else Stage.CALLED)
+
+    @property
+    def has_hooks(self) -> bool:
+        """Whether hooks may compute something in the backward pass."""
+        parameters = self.known.parameters
+        if self.is_hooked or any(map(changes_gradient, parameters)):
+            return True
+        return any(map(sees_gradient, parameters))
+
+    def leads_only_to(self, tensor: torch.Tensor) -> bool:
+        """Tell whether a backward pass leads to one node, and without FLOP, through all others."""
+        nodes, is_reached = [tensor.grad_fn], False
+        for _ in range(_MOST_NODES):
+            if not nodes:
+                return is_reached
+            node = nodes.pop()
+            if node is None:
+                continue
+            if node is self.origin:
+                is_reached = True
+            elif node.name() in _WITHOUT_FLOP:
+                nodes += [following for following, _ in node.next_functions]
+            else:
+                return False
+        return is_reached and not nodes
+
+    def note_before(self, held: Held | None) -> None:
+        """Note the gradients that there are, just before the backward pass adds its own to them."""
+        known = self.known
+        parameters = known.parameters
+        if held is not None and held.has(parameters, known.ids) and not self.has_hooks:
+            self.adds, self.before = True, held.gradients
+            return
+        found = [*map(gradient_of, parameters)]
+        if all(map(is_, found, repeat(None))):  # as it is nearly always
+            return
+        pairs = [
+            (parameter, gradient)
+            for parameter, gradient in zip(parameters, found, strict=True)
+            if gradient is not None and known.is_zero(parameter, gradient)
+        ]
+        owners = (*(parameter for parameter, _ in pairs),)
+        zeros = [gradient for _, gradient in pairs]
+        self.before = Gradients.of(parameters if len(zeros) == len(parameters) else owners, zeros)
+
+    def given(self) -> Gradients | None:
+        """Return all gradients, if the backward pass is over and has given them as it should."""
+        if self.stage is not Stage.DIFFERENTIATED:
+            if not self.is_next_to_go_back or self.work.flop != self.known.flop:
+                return None
+            self.stage = Stage.DIFFERENTIATED
+        return self._own() if self.adds in self.known.deeds else None
+
+    def _own(self) -> Gradients | None:
+        parameters, before = self.known.parameters, self.before
+        tensors = gradients_of(parameters)
+        if tensors is None or any(map(changes_gradient, parameters)):
+            return None
+        if any([tensor.requires_grad for tensor in tensors]):  # noqa: C419  # as above
+            return None
+        found = Gradients.of(parameters, tensors)
+        if before is None:
+            return None if any(found.versions) else found
+        if before.parameters is parameters:
+            are_same = all(map(is_, before.tensors, tensors))
+            expected = [version + 1 for version in before.versions]
+            return found if are_same and found.versions == expected else None
+        return found if all([self.owns(one) for one in parameters]) else None  # noqa: C419  # as above
+
+    def owns(self, parameter: torch.Tensor) -> bool:
+        """Tell whether a parameter has the gradient that the backward pass has given."""
+        gradient = parameter.grad
+        if gradient is None or gradient.requires_grad or changes_gradient(parameter):
+            return False
+        tensor, version = (self.before and self.before.find(parameter)) or (gradient, -1)
+        return gradient is tensor and version_of(gradient) == version + 1
