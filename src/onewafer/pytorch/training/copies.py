@@ -72,10 +72,10 @@ class Copies:
         self._by_id = {id(tensor): Copy(tensor) for tensor in tensors}
         self._large: list[Copy] = []
         self._small: list[torch.Tensor] = []
+        """The tensors of which bytes are compared."""
         self._addresses: list[int] = []
         self._noted: list[object] = []
         self._now: list[memoryview] = []
-        """Of the small ones."""
 
     def take(self) -> None:
         """Note the elements of now."""

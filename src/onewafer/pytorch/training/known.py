@@ -315,7 +315,7 @@ class KnownPass:
     deeds: dict[bool, Deed]
     """By whether gradients are added to those that are on the wafer."""
     parameters: tuple[torch.Tensor, ...] = field(init=False)
-    """Those that get gradients."""
+    """The parameters that get gradients."""
     ids: frozenset[int] = field(init=False)
     """Their identities."""
     zeros: dict[int, Copy] = field(default_factory=dict["int", Copy])

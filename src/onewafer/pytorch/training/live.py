@@ -54,7 +54,7 @@ class LivePass:
     owner: KnownModule
     known: KnownPass
     arguments: tuple[tuple[object, ...], dict[str, object]]
-    """Those of the call."""
+    """The arguments of the call."""
     state: torch.Tensor | None
     """What PyTorch's generator was before the call, if it draws."""
     results: Mapping[str, weakref.ref[torch.Tensor]]
