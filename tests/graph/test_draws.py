@@ -15,6 +15,7 @@ from onewafer.errors import HostError
 from onewafer.graph import (
     SEEDS,
     DataType,
+    Draw,
     Dropout,
     Graph,
     Multiply,
@@ -41,7 +42,7 @@ def bits(key: np.ndarray, number: int = 3) -> np.ndarray:
 def deviations(share: float) -> dict[str, np.ndarray]:
     """Return statistics of draws by name, in standard deviations."""
     generator = np.random.default_rng(0)
-    threshold = Dropout.threshold_of(share)
+    threshold = Draw.threshold_of(share)
     exact = threshold / (1 << 15)
     variance = exact * (1 - exact)
     found: dict[str, list[float]] = {}
@@ -94,11 +95,11 @@ def test_an_element_has_its_bits_wherever_it_is_drawn():
 
 @given(st.floats(0, 1))
 def test_the_mean_is_the_input(share):
-    threshold = Dropout.threshold_of(share)
-    operation = Dropout(X, "x", 0, threshold)
+    threshold = Draw.threshold_of(share)
+    draw = Draw(0, threshold, 1)
     kept = 1 - threshold / (1 << 15)
     assert abs(kept - (1 - share)) <= 2.0**-16
-    assert operation.factor * kept == pytest.approx(float(kept > 0), rel=1e-7)
+    assert draw.factor * kept == pytest.approx(float(kept > 0), rel=1e-7)
 
 
 def graph(*operations, inputs=(X,)) -> Graph:
@@ -110,7 +111,7 @@ def named(name: str) -> Tensor:
 
 
 def test_gradients_are_dropped_as_values_are():
-    dropout = Dropout(named("r"), "x", 2, Dropout.threshold_of(0.25))
+    dropout = Dropout(named("r"), "x", 2, Draw.threshold_of(0.25))
     gradients = derive_gradients(graph(dropout), ["x"])
     values = {"x": np.ones(X.shape), "r.seed": np.full(X.shape, 2.0), SEEDS: seeds(1, 2)}
     found = evaluate_graph(gradients.graph, values, {})

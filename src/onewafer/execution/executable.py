@@ -313,9 +313,9 @@ class ModelExecutor:
         self.figures = count_traffic(self.figures, self.program, written, read)
 
 
-def _shape(launch: Launch) -> tuple[str, tuple[int, ...]]:
-    """Return the entry of a launch, and the rows of its slots."""
-    return launch.entry, tuple(slot.rows for slot in launch.slots)
+def _shape(launch: Launch) -> tuple[str, bool, tuple[int, ...]]:
+    """Return the entry of a launch, whether it is an evaluation, and the rows of its slots."""
+    return launch.entry, launch.is_evaluation, tuple(slot.rows for slot in launch.slots)
 
 
 def measure_memory(image: WaferImage, program: MeshProgram) -> PeMemory:

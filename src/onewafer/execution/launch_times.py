@@ -44,8 +44,9 @@ class _Simulated:
     activity: Activity
 
 
-_Shape = tuple[str, int, int]
-"""An entry, how many rows it is launched for, and of how many sequences they are."""
+_Shape = tuple[str, bool, int, int]
+"""An entry, whether it is an evaluation, how many rows it is launched for, and of how many
+sequences they are."""
 
 
 @dataclass(slots=True)
@@ -128,7 +129,8 @@ class LaunchTimes:
     def _shape(self, launch: Launch | None) -> tuple[_Shape, int]:
         """Return the shape of a launch and the positions by its end."""
         where = launch or self.program.whole_launch()
-        return (where.entry, where.num_rows, len(where.slots)), where.positions
+        shape = where.entry, where.is_evaluation, where.num_rows, len(where.slots)
+        return shape, where.positions
 
 
 def _around(known: list[_Simulated], end: int) -> tuple[tuple[float, _Simulated], ...]:

@@ -164,8 +164,8 @@ def place_training(
     """Return the program that trains with all rows of a graph at once, in the fastest rectangle.
 
     Where no program fits that keeps all that the backward pass reads, layers of a sequence are
-    computed again for it, if a launch has all of that. Raises what `place` does, and
-    UnsupportedOperationError for an operation that cannot be trained.
+    computed again for it. Raises what `place` does, and UnsupportedOperationError for an operation
+    that cannot be trained.
     """
 
     def cut(gradients: Gradients, num_model: int, rectangle: tuple[int, int]) -> MeshProgram:
@@ -181,7 +181,7 @@ def place_training(
         )
 
     cuts = [partial(cut, gradients, trained.num_model)]
-    if gradients.graph.is_sequence and trained.context is None:
+    if gradients.graph.is_sequence:
         again = (recompute(gradients, trained.num_model, cuts=number) for number in (1, 2))
         cuts += [partial(cut, *found) for found in again if found[0].originals]
     for one in cuts[:-1]:

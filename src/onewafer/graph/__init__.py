@@ -2,7 +2,7 @@
 
 from onewafer.errors import GraphError
 from onewafer.graph import operations
-from onewafer.graph.draws import MOST_FEATURES, NUM_SEEDS, SEEDS, are_drawn, draw_bits
+from onewafer.graph.draws import MOST_FEATURES, NUM_SEEDS, SEEDS, Draw, are_drawn, draw_bits
 from onewafer.graph.evaluate import Evaluator, evaluate_graph
 from onewafer.graph.factors import draw_factors, without_factors
 from onewafer.graph.gradients import Gradients, derive_gradients
@@ -35,6 +35,7 @@ __all__ = [
     "NUM_SEEDS",
     "SEEDS",
     "DataType",
+    "Draw",
     "Evaluator",
     "Gradients",
     "Graph",

@@ -9,6 +9,7 @@ forward pass and again in the backward pass, and no generator has a state.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -50,12 +51,59 @@ def draw_bits(
     return np.where(rows & 1, y, x) & np.uint16((1 << DRAWN_BITS) - 1)
 
 
+@dataclass(frozen=True, slots=True)
+class Draw:
+    """What a dropout draws: which of the elements it keeps, that it scales, and which become 0.
+
+    Elements for which less than a threshold is drawn become 0.
+    """
+
+    number: int
+    """Tells dropouts of a launch apart."""
+    threshold: int
+    """From 0, where all are kept, to 2¹⁵."""
+    features: int
+    """Elements of a row."""
+
+    @staticmethod
+    def threshold_of(share: float) -> int:
+        """Return the threshold at which about that share is dropped."""
+        return round(share * _ALL)
+
+    @property
+    def factor(self) -> float:
+        """What elements that are kept are multiplied by: the inverse of their share, in f32."""
+        kept = _ALL - self.threshold
+        return float(np.float32(_ALL / kept)) if kept else 0.0
+
+    def wrong_number(self) -> str | None:
+        """Return what is wrong with its numbers; None if nothing is."""
+        if not 0 <= self.threshold <= _ALL:
+            return f"its threshold is {self.threshold}, must be 0 to {_ALL}"
+        if not 0 <= self.number < _MOST_NUMBERS:
+            return f"its number is {self.number}, must be 0 to {_MOST_NUMBERS - 1}"
+        return None
+
+    def factors(self, seeds: NDArray[Any], first: int, num_rows: int) -> NDArray[np.float64]:
+        """Return what elements are multiplied by, of some rows from the `first` one on.
+
+        The factors that are not 0 are those of f32. Without drawing, all are 1.
+        """
+        if not are_drawn(seeds):
+            return np.ones((num_rows, self.features))
+        rows = first + np.arange(num_rows)[:, np.newaxis]
+        bits = draw_bits(seeds, self.number, rows, np.arange(self.features))
+        return np.where(bits >= self.threshold, self.factor, 0.0)
+
+
 def are_drawn(seeds: NDArray[Any]) -> bool:
     """Tell whether a launch draws: in an evaluation all elements are kept."""
     return bool(seeds[0, NUM_SEEDS - 1])
 
 
 _MASK = 0xFFFF
+_ALL = 1 << DRAWN_BITS
+_MOST_NUMBERS = 1 << 16
 
 
 def _halves(seeds: NDArray[Any]) -> Words:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from onewafer.graph.draws import Draw
 from onewafer.graph.operations import Attention, Dropout, Multiply
 from onewafer.graph.renaming import rename
 
@@ -16,10 +17,10 @@ if TYPE_CHECKING:
 
 
 def draw_factors(graph: Graph, thresholds: Mapping[str, int]) -> Graph:
-    """Return a graph that draws what some of its inputs are, those with a threshold (`Dropout`).
+    """Return a graph that draws what some of its inputs are, those with a threshold (`Draw`).
 
-    Those that products have as their right operands are drawn, in the order of the thresholds,
-    whose places are their numbers; others stay inputs.
+    Those that products have as their right operands are drawn, and those of shares of attention, in
+    the order of the thresholds, whose places are their numbers; others stay inputs.
     """
     numbers = {name: number for number, name in enumerate(thresholds)}
     operations: list[Operation] = []
@@ -29,6 +30,12 @@ def draw_factors(graph: Graph, thresholds: Mapping[str, int]) -> Graph:
             name = operation.right
             draws = numbers[name], thresholds[name]
             operations.append(Dropout(operation.result, operation.left, *draws))
+            drawn.add(name)
+        elif isinstance(operation, Attention) and (name := operation.factors) in thresholds:
+            assert name is not None, "names have thresholds"  # invariant
+            features = graph.tensor(name).shape[-1]
+            draw = Draw(numbers[name], thresholds[name], features)
+            operations.append(replace(operation, factors=None, drawn=draw))
             drawn.add(name)
         else:
             operations.append(operation)
@@ -49,8 +56,8 @@ def without_factors(graph: Graph, factors: Collection[str]) -> Graph:
             names[operation.result.name] = names.get(operation.left, operation.left)
         elif isinstance(operation, Dropout):
             names[operation.result.name] = names.get(operation.input, operation.input)
-        elif isinstance(operation, Attention) and operation.factors in factors:
-            operations.append(replace(operation, factors=None))
+        elif isinstance(operation, Attention) and (operation.drawn or operation.factors in factors):
+            operations.append(replace(operation, factors=None, drawn=None))
         else:
             operations.append(operation)
     inputs = tuple(tensor for tensor in graph.inputs if tensor.name not in factors)

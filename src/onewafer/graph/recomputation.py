@@ -46,7 +46,7 @@ def recompute(gradients: Gradients, num_model: int, *, cuts: int = 1) -> tuple[G
             if name in waiting and name not in instead:
                 operations += waiting[name].again(graph)
                 instead |= waiting[name].names(graph)
-        operations.append(operation.renamed(instead))
+        operations.append(operation.computed_again(instead))
     found = replace(
         gradients,
         graph=replace(graph, operations=(*operations,)),
@@ -84,7 +84,7 @@ class _Piece:
         """Return the operations, under other names, behind the copy of what was kept."""
         names, kept = self.names(graph), self.keep(graph).result.name
         recalled = replace(graph.tensor(self.source), name=names[self.source])
-        return [Recall(recalled, kept), *(one.renamed(names) for one in self.operations)]
+        return [Recall(recalled, kept), *(one.computed_again(names) for one in self.operations)]
 
 
 def _pieces(gradients: Gradients, num_model: int, cuts: int) -> list[_Piece]:

@@ -43,16 +43,17 @@ def with_samples(graph: Graph, samples: int) -> Graph:
     return _with_inputs(graph, lambda tensor: tensor.shape[0] // old * samples)
 
 
-def with_rows(graph: Graph, rows: int) -> Graph:
+def with_rows(graph: Graph, rows: int, *, context: int | None = None) -> Graph:
     """Return the same graph for another number of rows; tensors of one row keep it.
 
-    Factors of the shares of an attention have as many features of each head as rows. The graph must
-    be well formed and two-dimensional, else GraphError is raised.
+    Factors of the shares of an attention have as many features of each head as the sequence has
+    positions: the `context` where rows are some of it, else the rows. The graph must be well formed
+    and two-dimensional, else GraphError is raised.
     """
     alone = inputs_of_one_row(graph)
     heads = {op.factors: op.heads for op in graph.operations if isinstance(op, Attention)}
     inputs = tuple(
-        replace(tensor, shape=(tensor.shape[0], heads[tensor.name] * rows))
+        replace(tensor, shape=(tensor.shape[0], heads[tensor.name] * (context or rows)))
         if tensor.name in heads
         else tensor
         for tensor in graph.inputs

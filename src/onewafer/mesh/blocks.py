@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from itertools import chain
 from typing import TYPE_CHECKING, ClassVar
@@ -266,6 +266,8 @@ class Launch:
     slots: tuple[Slot, ...]
     """In the order of the rows; of different sequences."""
     entry: str = INFER
+    is_evaluation: bool = False
+    """Whether a program that draws is told to draw nothing."""
 
     @classmethod
     def at(cls, position: int, rows: int) -> Launch:
@@ -300,7 +302,7 @@ class Launch:
         """Yield, for each slot, its first row and the launch of its rows alone."""
         first = 0
         for slot in self.slots:
-            yield first, Launch((slot,), self.entry)
+            yield first, replace(self, slots=(slot,))
             first += slot.rows
 
 

@@ -87,6 +87,7 @@ class ErrorBounds:
             exact=exact,
             slots=slots,
             kept=self._kept,
+            seeds=inputs.get(SEEDS),
         )
         for name, array in (self._parameters | given | dict(alone or {})).items():
             distances.known[name] = Bounded(array.astype(np.float64), np.zeros(array.shape))

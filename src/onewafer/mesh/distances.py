@@ -69,6 +69,8 @@ class Distances:
     """Whose rows the launch has, where they are tokens of sequences."""
     kept: dict[tuple[int, str], Bounded]
     """What sequences have kept of earlier launches, by a name of its own for each tensor."""
+    seeds: NDArray[Any] | None = None
+    """What the launch draws from, if it does."""
     known: dict[str, Bounded] = field(default_factory=dict[str, Bounded])
 
     def of(self, name: str) -> Bounded:

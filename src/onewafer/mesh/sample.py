@@ -55,13 +55,19 @@ class Sizes:
     """Places by which a window begins above a feature map, and ends above its end."""
     aside: int = 0
     """Places by which a window begins behind the beginning of a line, and ends behind its end."""
+    is_evaluation: bool = False
+    is_apart: bool = False
+    """Whether the result is another block than the operand, where it may be the same."""
 
     @property
     def launch(self) -> Launch:
         """The launch of all rows."""
         last = NUM_PES * self.slots - self.rows
         slots = (last if self.start is None else self.start, self.rows), *self.more_slots
-        return Launch(tuple(Slot(sequence, *slot) for sequence, slot in enumerate(slots)))
+        return Launch(
+            tuple(Slot(sequence, *slot) for sequence, slot in enumerate(slots)),
+            is_evaluation=self.is_evaluation,
+        )
 
     def block(self, arena: Arena = Arena.ACTIVATIONS) -> Block:
         """Return a block of rows × columns."""

@@ -126,7 +126,7 @@ class CapturedCall:
         """Return the input of its launch from which the wafer draws, if it does."""
         if self.drawn is None or self.drawn.seeds is None:
             return {}
-        return {SEEDS: self.drawn.seeds_of(self.launch)}
+        return {SEEDS: self.drawn.seeds_of(self.launch // self.capture.tiles)}
 
     @property
     def needs_gradient(self) -> bool:

@@ -7,13 +7,13 @@ Values come from the wafer, or from the host beside launches that are accounted 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from onewafer.execution import Phase, convert
-from onewafer.graph import NUM_SEEDS, SEEDS, Dropout, num_samples
+from onewafer.graph import NUM_SEEDS, SEEDS, num_samples
 from onewafer.pytorch.arrays import to_numpy
 from onewafer.pytorch.host_outputs import HostOutputs
 from onewafer.pytorch.tracing import leaving_turn
@@ -89,14 +89,21 @@ class ModuleProgram:
         """Return the inputs that calls do not have."""
         tensors = map(self.graph.tensor, self._ones)
         ones = {tensor.name: np.ones(tensor.shape, np.float32) for tensor in tensors}
-        if not any(isinstance(operation, Dropout) for operation in self.graph.operations):
-            return ones
-        return ones | {SEEDS: np.zeros((1, NUM_SEEDS), np.int32)}
+        return ones | ({SEEDS: np.zeros((1, NUM_SEEDS), np.int32)} if self._draws else {})
+
+    @cached_property
+    def _draws(self) -> bool:
+        """Whether its program draws what dropouts keep, unless it is told not to."""
+        return any(operation.draw is not None for operation in self.graph.operations)
 
     def _launch_from(self, start: int) -> Launch | None:
         """Return the launch of rows from a position of their sequence on."""
         launch = self._launch
-        if launch is None or not start:
+        if launch is None:
+            return None
+        if self._draws:
+            launch = replace(launch, is_evaluation=True)
+        if not start:
             return launch
         return replace(launch, slots=tuple(replace(slot, position=start) for slot in launch.slots))
 

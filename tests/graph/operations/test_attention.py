@@ -86,8 +86,10 @@ def test_attention_whose_shares_have_factors(is_causal):
     graph = Graph("g", tuple(Tensor(n, (5, 5), F32) for n in "xf"), (), (), ("x",))
     of_one = Attention(Tensor("r", (5, 5), F32), *"xxx", 1, 1, 1.0, is_causal=True, factors="f")
     evaluator = Evaluator(replace(graph, operations=(of_one,), outputs=("r",)), {})
+    inputs = {"x": factors[:, :5], "f": factors[:, :5]}
+    evaluator.run(inputs)
     with pytest.raises(HostError, match="a launch that starts at 2 is no whole sequence"):
-        evaluator.run({"x": factors[:, :5], "f": factors[:, :5]}, 2)
+        evaluator.run(inputs, 2)
 
 
 def test_attention_without_a_mask_sees_this_launch_only():

@@ -16,6 +16,7 @@ from onewafer.graph import (
     SEEDS,
     Add,
     DataType,
+    Draw,
     Dropout,
     Graph,
     Linear,
@@ -51,7 +52,7 @@ def with_dropouts(graph: Graph, share: float = 0.3) -> Graph:
         operations.append(operation.renamed({old: names[old] for old in names if old != name}))
         if isinstance(operation, Linear) and name in added:
             result = replace(operation.result, name=f"{name}.dropped")
-            operations.append(Dropout(result, name, len(names), Dropout.threshold_of(share)))
+            operations.append(Dropout(result, name, len(names), Draw.threshold_of(share)))
             names[name] = result.name
     return replace(graph, operations=tuple(operations))
 
@@ -96,10 +97,11 @@ def test_a_step_on_the_fabric(decoder, rectangle, arch):
     parameters = random_arrays(gradients.graph.parameters, 2)
     launches = [(inputs, replace(program.whole_launch(), entry=entry)) for entry in ENTRIES]
     kept = inputs | seeded(5, draws=False)
-    launches.append((kept, replace(program.whole_launch(), entry="forward")))
+    evaluation = replace(program.whole_launch(), entry="forward", is_evaluation=True)
+    launches.append((kept, evaluation))
     runs = check_launches(program, architecture, parameters, launches, tolerance=0.07, slack=200)
     check_gradients(gradients, inputs, parameters, runs[-2].outputs)
-    assert runs[-1].cycles == pytest.approx(runs[1].cycles, abs=20)
+    assert runs[-1].cycles < runs[1].cycles
 
 
 @settings(max_examples=8)

@@ -21,13 +21,14 @@ BODY = """
 const functions = @import_module("functions.csl");
 const kernel = @import_module("dropout.csl", .{ .functions = functions });
 
-fn drop(number: u16, threshold: u16, factor: f32, first: u16, step: u16, rows: u16, columns: u16,
-        stride: u16, strip: u16, most: u16) void {
+fn drop(number: u16, threshold: u16, factor: f32, first: u16, step: u16, start: u16, rows: u16,
+        columns: u16, stride: u16, strip: u16, most: u16) void {
   const words = @bitcast(u32, factor);
-  kernel.begin(@ptrcast([*]u16, &seeds[0]), number, threshold, @as(u16, words & 0xffff),
-               @as(u16, words >> 16));
-  kernel.run(@set_dsd_length(result_dsd, 1), @set_dsd_length(input_dsd, 1), first, step, rows,
-             columns, stride, strip, most);
+  if (kernel.begin(@ptrcast([*]u16, &seeds[0]), number, threshold, @as(u16, words & 0xffff),
+                   @as(u16, words >> 16))) {
+    kernel.run(@set_dsd_length(result_dsd, 1), @set_dsd_length(input_dsd, 1), first, step, start,
+               rows, columns, stride, strip, most);
+  }
   sys_mod.unblock_cmd_stream();
 }
 """
@@ -38,7 +39,7 @@ def load(arch: str) -> OnePe:
     """Compile the kernel for one generation."""
     arrays = {name: Array("f32", MOST) for name in ("input", "result")}
     arrays["seeds"] = Array("i32", 3)
-    arguments = "u16, u16, f32" + 7 * ", u16"
+    arguments = "u16, u16, f32" + 8 * ", u16"
     return load_one_pe(load_architecture(arch), arrays, {"drop": arguments}, BODY)
 
 
@@ -46,6 +47,7 @@ def load(arch: str) -> OnePe:
 class Case:
     """A launch of the kernel."""
 
+    start: int
     rows: int
     columns: int
     beside: int
@@ -68,14 +70,16 @@ class Case:
 
     def factors(self, seeds: np.ndarray) -> np.ndarray:
         """Return what the elements are multiplied by."""
-        rows, columns = np.arange(self.rows)[:, np.newaxis], np.arange(self.columns)
-        bits = draw_bits(seeds, self.number, rows, self.first + self.step * columns)
+        rows = self.start + np.arange(self.rows)[:, np.newaxis]
+        features = self.first + self.step * np.arange(self.columns)
+        bits = draw_bits(seeds, self.number, rows, features)
         factors = np.where(bits >= self.threshold, self.factor, np.float32(0))
         return factors if self.draws else np.ones_like(factors)
 
 
 CASES = st.builds(
     Case,
+    start=st.sampled_from([0, 1, 6, 4093]),
     rows=st.integers(1, 9),
     columns=st.integers(1, 140),
     beside=st.integers(0, 3),
@@ -98,7 +102,7 @@ def test_rows_of_any_shape(arch, case):
     values = generator.standard_normal(MOST).astype(np.float32)
     for name, array in (("input", values), ("result", values), ("seeds", seeds)):
         pe.write(name, array)
-    shape = case.rows, case.columns, case.stride, case.strip, 2 * (128 // case.strip)
+    shape = case.start, case.rows, case.columns, case.stride, case.strip, 2 * (128 // case.strip)
     pe.launch("drop", case.number, case.threshold, case.factor, case.first, case.step, *shape)
     expected = values.copy()
     part = expected[: case.rows * case.stride].reshape(case.rows, -1)[:, : case.columns]

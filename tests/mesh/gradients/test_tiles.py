@@ -15,14 +15,18 @@ from onewafer.graph import (
     Reduction,
     Slot,
     evaluate_graph,
+    recompute,
 )
 from onewafer.mesh import shard_training
 from onewafer.mesh.optimizers import AdamW
 from onewafer.mesh.reference import MeshEvaluator
+from tests.mesh.attention.test_drops import with_draws
+from tests.mesh.attention.test_factors import dropped, with_factors
+from tests.mesh.dropout.test_dropout_in_programs import seeded, with_dropouts
 from tests.mesh.fabric import check_launches
 from tests.mesh.gradients.test_transformers import derived, inputs_of, reach_of_roundings
 from tests.mesh.models import Decoder
-from tests.mesh.strategies import random_arrays
+from tests.mesh.strategies import assert_same_bits, random_arrays
 
 WSE3 = load_architecture("wse3")
 
@@ -34,6 +38,10 @@ class Tiled:
     decoder: Decoder
     rows: int
     seed: int = 0
+    drops: str = ""
+    """What it drops: elements and attention weights, `drawn` by PEs, or such weights, `given`."""
+    cuts: int = 0
+    """How much is computed again at a time; 0: nothing is."""
 
     @property
     def gradients(self):
@@ -51,18 +59,30 @@ class Tiled:
         return self._derived(self.decoder.rows)[0]
 
     def _derived(self, rows: int):
-        return derived(self.decoder, reduction=Reduction.SUM, rows=rows)
+        graph = self._graph
+        found = derived(self.decoder, graph=graph, reduction=Reduction.SUM, rows=rows)
+        return recompute(*found, cuts=self.cuts) if self.cuts else found
+
+    @property
+    def _graph(self):
+        graph = self.decoder.graph
+        if self.drops == "given":
+            return with_factors(graph)
+        return with_dropouts(with_draws(graph)) if self.drops == "drawn" else graph
 
     @property
     def inputs(self):
         """The inputs of a launch of the whole sequence."""
-        return inputs_of(self.decoder, self.seed) | {"step_numbers": AdamW().numbers(1)}
+        more = {"step_numbers": AdamW().numbers(1)}
+        more |= seeded(self.seed) if self.drops == "drawn" else dropped(self._graph, self.seed)
+        return inputs_of(self.decoder, self.seed) | more
 
     def tiles(self):
         """Yield the inputs of each launch, and its slot."""
         inputs, rows = self.inputs, self.rows
         for first in range(0, self.decoder.rows, rows):
-            part = {name: inputs[name][first : first + rows] for name in ("ids", "targets")}
+            names = [name for name in inputs if name in {"ids", "targets"} or "factors" in name]
+            part = {name: inputs[name][first : first + rows] for name in names}
             yield inputs | part, Slot(0, first, rows)
 
     def program(self, width: int, height: int, architecture=WSE3):
@@ -109,12 +129,16 @@ def tiled(draw) -> Tiled:
         rank=draw(st.sampled_from([0, 3])),
         has_head_norms=has_rotary and draw(st.booleans()),
     )
-    return Tiled(decoder, rows, draw(st.integers(0, 99)))
+    seed, cuts = draw(st.integers(0, 99)), draw(st.integers(0, 2))
+    return Tiled(decoder, rows, seed, draw(st.sampled_from(["", "drawn", "given"])), cuts)
 
 
 @given(tiled())
 def test_launches_of_some_rows_give_the_gradients_of_the_whole_sequence(tiled):
-    """As the host evaluates graphs, in float64; what an earlier pass has left does not matter."""
+    """As the host evaluates graphs, in float64; what an earlier pass has left does not matter.
+
+    What is drawn does not depend on the rows of a launch.
+    """
     parameters = random_arrays(tiled.whole.graph.parameters, 2)
     exact = evaluate_graph(tiled.whole.graph, tiled.inputs, parameters)
     evaluator, tiles = Evaluator(tiled.gradients.graph, parameters), [*tiled.tiles()]
@@ -159,6 +183,25 @@ def test_gradients_of_a_program_are_those_of_the_whole_sequence(tiled, width, he
         check_sums(tiled, parameters, outputs)
 
 
+@pytest.mark.parametrize("cuts", [1, 2])
+def test_layers_that_are_computed_again_give_the_same_bits(cuts):
+    """They have the keys and values that the forward passes have kept."""
+    kept = Tiled(Decoder(rows=6, layers=3), 2, drops="drawn")
+    again = replace(kept, cuts=cuts)
+    assert again.gradients.originals
+    parameters = random_arrays(kept.gradients.graph.parameters, 2)
+    found = []
+    for tiled in (kept, again):
+        program, outputs = tiled.program(3, 2), {}
+        evaluator = MeshEvaluator(program, parameters)
+        evaluator.run(tiled.inputs, replace(program.whole_launch(), entry="clear"))
+        for inputs, launch in tiled.pass_of(program):
+            outputs |= evaluator.run(inputs, launch)
+        found.append(outputs)
+    for name, value in found[0].items():
+        assert_same_bits(found[1][name], value)
+
+
 CASES = {
     "one PE": (Tiled(Decoder(rows=4, layers=2), 2), (1, 1), "wse3"),
     "grouped queries, parts of heads": (Tiled(Decoder(rows=6), 2), (2, 3), "wse2"),
@@ -171,6 +214,21 @@ CASES = {
         Tiled(Decoder(rows=3, has_head_norms=True), 1),
         (3, 4),
         "wse3",
+    ),
+    "dropouts that are drawn, launches that begin with odd rows": (
+        Tiled(Decoder(rows=6), 3, drops="drawn"),
+        (2, 3),
+        "wse3",
+    ),
+    "layers that are computed again, a loop": (
+        Tiled(Decoder(rows=4, layers=3), 2, cuts=2, drops="drawn"),
+        (2, 2),
+        "wse3",
+    ),
+    "a dropout that the host draws": (
+        Tiled(Decoder(rows=6, kv_heads=4), 3, drops="given"),
+        (3, 2),
+        "wse2",
     ),
 }
 

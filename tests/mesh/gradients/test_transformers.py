@@ -60,7 +60,7 @@ def derived(
 ):
     """Return the gradients of a decoder with a cross entropy, and how many operations it has.
 
-    Instead of its own `graph` it may have one with more inputs; and launches of other `rows`.
+    Instead of its own `graph` it may have one with more inputs; and launches of some `rows`.
     """
     graph = decoder.graph if graph is None else graph
     (logits,) = graph.outputs
@@ -73,7 +73,7 @@ def derived(
         operations=(*graph.operations, loss),
         outputs=(logits, "loss"),
     )
-    whole = whole if rows is None else with_rows(whole, rows)
+    whole = whole if rows is None else with_rows(whole, rows, context=decoder.rows)
     wanted = [tensor.name for tensor in graph.parameters if tensor.name not in frozen]
     return derive_gradients(whole, wanted, outputs=["loss"]), len(graph.operations)
 

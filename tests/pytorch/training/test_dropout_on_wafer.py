@@ -12,9 +12,10 @@ from torch.nn import functional
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from onewafer.execution import Draws
-from onewafer.graph import Dropout, draw_bits
+from onewafer.graph import Draw
 from onewafer.pytorch import Fidelity, Session, WaferOptions, run_on
 from tests.pytorch.training.dropout_loops import DROPOUT_LOOPS, OnAView
+from tests.pytorch.training.test_sequences import WORDS, Decoder, inside
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 class KeepingTheSame(TorchDispatchMode):
     """Draws seeds of a module's training calls as the wafer does, and all that they keep of them.
 
-    What is dropped are matrices.
+    What is dropped are matrices, and the weights of attention of several sequences.
     """
 
     def __init__(self) -> None:
@@ -42,19 +43,25 @@ class KeepingTheSame(TorchDispatchMode):
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         if func is not torch.ops.aten.bernoulli_.float:
             return func(*args, **(kwargs or {}))
-        (rows, features), kept = args[0].shape, args[1]
-        operation = Dropout(None, "", self.number, Dropout.threshold_of(1 - kept))  # pyright: ignore[reportArgumentType]
-        bits = draw_bits(self.seeds, self.number, np.arange(rows)[:, None], np.arange(features))
+        shape, kept = args[0].shape, args[1]
+        count, heads = (1, 1) if len(shape) == 2 else shape[:2]
+        draw = Draw(self.number, Draw.threshold_of(1 - kept), heads * shape[-1])
         self.number += 1
-        is_kept = torch.from_numpy(bits >= operation.threshold)
-        return args[0].copy_(is_kept * operation.factor * kept)
+        assert self.seeds is not None
+        found = list[np.ndarray]()
+        for sequence in range(count):
+            seeds = self.seeds ^ np.array([[0, sequence, 0]])
+            factors = draw.factors(seeds, 0, shape[-2]).reshape(shape[-2], heads, shape[-1])
+            found.append(factors.swapaxes(0, 1))
+        return args[0].copy_(torch.from_numpy(np.concatenate(found) * kept).view(shape))
 
 
 def on_wafer(
     loop: Callable[[], Results], fidelity: Fidelity = Fidelity.FABRIC, **options: Any
 ) -> tuple[Results, Any]:
     """Return what a loop gives where the wafer draws, and the report."""
-    chosen = WaferOptions(fidelity=fidelity, rectangle=(2, 1), dropout=Draws.WAFER, **options)
+    options = {"rectangle": (2, 1), **options}
+    chosen = WaferOptions(fidelity=fidelity, dropout=Draws.WAFER, **options)
     session = Session(chosen)
     torch.manual_seed(0)
     with run_on(session):
@@ -129,7 +136,7 @@ def test_the_model_has_values_of_the_host_and_counts_fewer_bytes():
 
 
 class Sequences(nn.Module):
-    """A layer of attention, and a dropout of what it adds; shares are dropped by the host."""
+    """A layer of attention, with a dropout of its weights and of what it adds."""
 
     def __init__(self, share: float = 0.0) -> None:
         super().__init__()
@@ -138,15 +145,73 @@ class Sequences(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         heads = self.project(x).view(*x.shape[:2], 3, 2, 2).permute(2, 0, 3, 1, 4)
-        share = {"dropout_p": self.share, "is_causal": True}
+        share = {"dropout_p": self.share * self.training, "is_causal": True}
         attended = functional.scaled_dot_product_attention(*heads, **share)
         return x + self.drop(self.out(attended.transpose(1, 2).reshape(x.shape)))
+
+
+def sequences() -> Results:
+    """Train attention with a dropout of its weights; evaluate in between."""
+    model = Sequences(0.3)
+    model.drop = nn.Dropout(0.0)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    found: Results = []
+    for step in range(3):
+        x = torch.randn(2, 5, 4)
+        loss = model(x).square().mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        found.append(loss.detach())
+        if step == 1:
+            model.eval()
+            with torch.no_grad():
+                found.append(model(x))
+            model.train()
+    return [*found, *(parameter.detach().clone() for parameter in model.parameters())]
+
+
+@pytest.mark.slow
+def test_attention_weights_are_dropped_as_in_plain_python_that_keeps_the_same(monkeypatch):
+    """In each step others, for each sequence others; the host draws nothing."""
+    found, report = on_wafer(sequences)
+    for one, other in zip(in_plain_python(sequences, monkeypatch), found, strict=True):
+        torch.testing.assert_close(other, one, rtol=3e-6, atol=3e-6)
+    assert all("drawing" not in what for one in report.programs for what in one.on_host)
+    assert report.flop.share == 1
+
+
+LENGTH = 48
+
+
+def long_sequences() -> Results:
+    """Train a decoder with dropouts of both kinds, of a sequence that takes launches on one PE."""
+    model = Decoder(LENGTH)
+    model.drop, model.share = nn.Dropout(0.3), 0.25
+    ids, targets = torch.randint(WORDS, (2, 1, LENGTH))
+    loss = inside(model, ids, targets)
+    loss.backward()
+    return [loss.detach(), *(parameter.grad for parameter in model.parameters())]
+
+
+@pytest.mark.slow
+def test_what_is_kept_does_not_depend_on_the_launches_of_a_sequence():
+    found, rows = list[Results](), list[int]()
+    for rectangle in ((1, 1), (3, 3)):
+        results, report = on_wafer(long_sequences, rectangle=rectangle)
+        found.append(results)
+        (program,) = report.programs
+        rows.append(program.bucket_rows)
+        assert not program.on_host
+    assert rows[0] < rows[1] == LENGTH
+    for one, other in zip(*found, strict=True):
+        torch.testing.assert_close(one, other, rtol=2e-5, atol=1e-5)
 
 
 MODELS = {
     "views": (OnAView, (5, 6)),
     "sequences": (Sequences, (3, 5, 4)),
-    "attention, too": (lambda: Sequences(0.3), (1, 5, 4)),
+    "attention, too": (lambda: Sequences(0.3), (3, 5, 4)),
 }
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from abc import abstractmethod
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from onewafer.errors import HostError
+from onewafer.graph.draws import Draw  # JSON reads the annotation
 from onewafer.graph.operations.checks import not_a_matrix, wrong_gradient
 from onewafer.graph.operations.layer_part import LayerPart
 from onewafer.graph.operations.names import ParameterName, ValueName
@@ -16,6 +18,9 @@ from onewafer.graph.operations.norms import SOFTMAX_FLOP
 from onewafer.graph.operations.operation import Operation
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Self
+
     from onewafer.graph.operations.launch import Array, Launch
     from onewafer.graph.operations.operation import Backward, Tensors
     from onewafer.graph.tensor import Tensor
@@ -45,10 +50,53 @@ class _Attending(Operation):
     window: int | None
     sinks: ParameterName | None
     factors: ValueName | None
+    drawn: Draw | None
+    kept_as: str | None
+
+    @property
+    def draw(self) -> Draw | None:
+        """What it draws from the seeds of a launch; None: nothing."""
+        return self.drawn
+
+    @property
+    @abstractmethod
+    def attention(self) -> str:
+        """The name of the result of the attention."""
+
+    @property
+    def kept_name(self) -> str:
+        """The name that keys and values of a sequence are kept under."""
+        return self.attention if self.kept_as is None else self.kept_as
+
+    def computed_again(self, names: Mapping[str, str]) -> Self:
+        """Return it with other names; what is kept of earlier launches has the name that it had."""
+        found = self.renamed(names)
+        return found if found.attention == self.attention else found.keeping_as(self.kept_name)
+
+    @abstractmethod
+    def keeping_as(self, name: str) -> Self:
+        """Return the same whose keys and values are kept under another name."""
+
+    @property
+    def has_dropout(self) -> bool:
+        """Whether shares are multiplied by factors, those of the graph or that are drawn."""
+        return self.factors is not None or self.draw is not None
+
+    def drawn_factors(self, launch: Launch, keys: int) -> Array:
+        """Return what is drawn for the shares of a launch, (rows, heads, keys)."""
+        assert self.draw is not None, "it draws"  # invariant
+        return launch.factors(self.draw).reshape(launch.num_rows, self.heads, -1)[..., :keys]
 
     def _factors(self, launch: Launch, like: Array) -> Array | None:
         """Return what the shares are multiplied by, in their shape; None: nothing."""
-        return None if self.factors is None else launch[self.factors].reshape(like.shape)
+        if self.draw is not None:
+            return self.drawn_factors(launch, like.shape[-1]).reshape(like.shape)
+        if self.factors is None:
+            return None
+        by_head = launch[self.factors].reshape(len(like), self.heads, -1)
+        if by_head.shape[-1] < like.shape[-1]:
+            raise HostError(f"a launch that starts at {launch.start} is no whole sequence")
+        return by_head[..., : like.shape[-1]].reshape(like.shape)
 
     def _by_head(self, rows: Array) -> Array:
         """Return rows of query heads by the key and value head that they meet."""
@@ -126,8 +174,23 @@ class Attention(_Attending):
     """Numbers that are kept of each token for later ones, where keys and values share some; None:
     its key and its value."""
     factors: ValueName | None = None
-    """Shape (rows, heads · rows), those of one head after the other: numbers that shares are
-    multiplied by before the values are, as those of a dropout. The launch is the whole sequence."""
+    """Shape (rows, heads · positions), those of one head after the other: numbers that shares are
+    multiplied by before the values are, as those of a dropout. There are as many positions as rows,
+    or if causal more, those of the whole sequence."""
+    drawn: Draw | None = None
+    """Draws such factors: the features are those of one head after the other, with the same number
+    of positions for each, at least those of the sequence."""
+    kept_as: str | None = None
+    """The result whose keys and values of earlier launches it has, if it is computed again."""
+
+    @property
+    def attention(self) -> str:
+        """The name of the result of the attention."""
+        return self.result.name
+
+    def keeping_as(self, name: str) -> Attention:
+        """Return the same whose keys and values are kept under another name."""
+        return replace(self, kept_as=name)
 
     @property
     def operands(self) -> tuple[str, str, str]:
@@ -143,7 +206,7 @@ class Attention(_Attending):
         """Return what is wrong with its numbers; None if nothing is."""
         if not 0 < self.scale < math.inf:
             return f"the scale is {self.scale}, must be positive"
-        return None
+        return None if self.draw is None else self.draw.wrong_number()
 
     def wrong_operand(self, tensors: Tensors) -> str | None:
         """Return what is wrong with the shapes of its operands; None if nothing is."""
@@ -171,10 +234,18 @@ class Attention(_Attending):
         """Return what is wrong with what it may have."""
         if self.factors is not None:
             factors, expected = tensors[self.factors].shape, (rows, self.heads * rows)
-            if factors != expected:
+            positions = factors[-1] / self.heads
+            is_longer = self.is_causal and positions > rows and positions.is_integer()
+            if factors != expected and not (is_longer and factors[:-1] == expected[:-1]):
                 return (
                     f"the factors have shape {factors}, must be (rows, heads · rows) = {expected}"
                 )
+        if self.draw is not None:
+            if self.factors is not None:
+                return "it has factors and draws some"
+            features = self.draw.features
+            if features % self.heads or features < rows * self.heads:
+                return f"it draws {features} features, not those of {self.heads} heads"
         if self.sinks is not None and tensors[self.sinks].shape != (self.heads,):
             return f"the sinks have shape {tensors[self.sinks].shape}, must be ({self.heads},)"
         if self.window is not None and not (self.is_causal and self.window >= 1):
@@ -200,7 +271,7 @@ class Attention(_Attending):
         result_features = self.result.shape[-1]
         pairs = self._num_pairs(rows, cached_tokens)
         products = 2 * pairs * (query_features + result_features)
-        softmax = SOFTMAX_FLOP + (self.bias is not None) + (self.factors is not None)
+        softmax = SOFTMAX_FLOP + (self.bias is not None) + self.has_dropout
         return products + softmax * pairs * self.heads + rows * result_features
 
     def count_product_flop(self, tensors: Tensors, *, cached_tokens: int = 0) -> int:
@@ -225,10 +296,8 @@ class Attention(_Attending):
     def evaluate(self, launch: Launch) -> Array:
         """Return its result in a launch."""
         query, keys, values = (launch[name] for name in self.operands)
-        if self.factors is not None:
-            _require_whole(launch)
         if self.is_causal:
-            keys, values = launch.append(self.result.name, keys, values)
+            keys, values = launch.append(self.kept_name, keys, values)
         shares = self._shares(launch, self._by_head(query), self._by_kv_head(keys))
         factors = self._factors(launch, shares)
         shares = shares if factors is None else shares * factors
@@ -261,6 +330,8 @@ class Attention(_Attending):
             window=self.window,
             sinks=self.sinks,
             factors=self.factors,
+            drawn=self.drawn,
+            kept_as=self.kept_as,
         )
         for index, name in enumerate(operands):
             backward.give(name, AttentionOperandGradient, together, name, sum(sizes[:index]))
@@ -272,8 +343,7 @@ class AttentionGradient(_Attending):
 
     The shares P are computed again. For scores S = scale · (query · key), result O with gradient G:
     `dP = G · value`, `dS = P · (dP − Σ G · O)`, and `[scale · dS · key, scale · dSᵀ · query, Pᵀ ·
-    G]`. If shares have factors M, it is `dP = M · (G · value)` and `(M · P)ᵀ · G`; the launch is
-    the whole sequence then.
+    G]`. If shares have factors M, it is `dP = M · (G · value)` and `(M · P)ᵀ · G`.
 
     If causal, the launch may have rows of a longer sequence. What it gives to keys and values of
     earlier launches is kept, and added by the launch that ends where it begins: the launches of a
@@ -294,6 +364,17 @@ class AttentionGradient(_Attending):
     window: int | None = None
     sinks: ParameterName | None = None
     factors: ValueName | None = None
+    drawn: Draw | None = None
+    kept_as: str | None = None
+
+    @property
+    def attention(self) -> str:
+        """The name of the result of the attention."""
+        return self.attended
+
+    def keeping_as(self, name: str) -> AttentionGradient:
+        """Return the same whose keys and values are kept under another name."""
+        return replace(self, kept_as=name)
 
     def result_shape(self, tensors: Tensors) -> tuple[int, ...]:
         """Return the rows of the query with the features of query, key and value."""
@@ -310,7 +391,7 @@ class AttentionGradient(_Attending):
         value_features = tensors[self.attended].shape[-1]
         pairs = self._num_pairs(rows, 0)
         products = 2 * pairs * (3 * query_features + 2 * value_features)
-        more = 2 * (self.factors is not None)
+        more = 2 * self.has_dropout
         scores = (SOFTMAX_FLOP + _GRADIENT_FLOP + more) * pairs * self.heads
         return products + scores + 2 * rows * value_features
 
@@ -322,11 +403,11 @@ class AttentionGradient(_Attending):
 
     def evaluate(self, launch: Launch) -> Array:
         """Return its result in a launch."""
-        if self.factors is not None or not self.is_causal:
+        if not self.is_causal:
             _require_whole(launch)
         names = self.gradient, self.attended, self.query, self.key, self.value
         gradient, attended, query, keys, values = (launch[name] for name in names)
-        keys, values = launch.cached(self.attended, keys, values)
+        keys, values = launch.cached(self.kept_name, keys, values)
         by_head, by_key = self._by_head(query), self._by_kv_head(keys)
         shares = self._shares(launch, by_head, by_key)
         given = self._by_head(gradient)

@@ -8,9 +8,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from onewafer.errors import HostError
+from onewafer.graph.draws import SEEDS
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+    from onewafer.graph.draws import Draw
 
     Array = NDArray[Any]
     Cache = dict[str, tuple[Array, Array]]
@@ -40,6 +43,12 @@ class Launch:
         if end > len(rows):
             raise HostError(f"position {end - 1} is beyond the {len(rows)} positions of {table!r}")
         return rows[self.first_table_row : end]
+
+    def factors(self, draw: Draw) -> Array:
+        """Return what is drawn for the rows; raise HostError without seeds."""
+        if SEEDS not in self.values:
+            raise HostError(f"the input {SEEDS!r} is missing")
+        return draw.factors(self[SEEDS], self.start, self.num_rows)
 
     def append(self, name: str, keys: Array, values: Array) -> tuple[Array, Array]:
         """Return keys and values of the sequence up to this launch, and keep them."""

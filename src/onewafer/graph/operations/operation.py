@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from typing import Self
 
+    from onewafer.graph.draws import Draw
     from onewafer.graph.operations.backward import BackwardPass
     from onewafer.graph.operations.launch import Array, Launch
     from onewafer.graph.operations.names import Role
@@ -166,6 +167,11 @@ class Operation(ABC):
         return 0
 
     @property
+    def draw(self) -> Draw | None:
+        """What it draws from the seeds of a launch; None: nothing."""
+        return None
+
+    @property
     def moves_data(self) -> bool:
         """Whether it reads and writes: it is no view."""
         return True
@@ -200,6 +206,10 @@ class Operation(ABC):
         changes = {field: _rename(getattr(self, field), names) for field in name_fields(type(self))}
         result = replace(self.result, name=names.get(self.result.name, self.result.name))
         return replace(self, result=result, **changes)
+
+    def computed_again(self, names: Mapping[str, str]) -> Self:
+        """Return it with other names, for a backward pass that computes what led to it again."""
+        return self.renamed(names)
 
     def _names(self, roles: frozenset[Role]) -> tuple[str, ...]:
         found: list[str] = []

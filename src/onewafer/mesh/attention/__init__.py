@@ -2,6 +2,7 @@
 
 from onewafer.mesh.attention.cache import Append, Share
 from onewafer.mesh.attention.carried import CarrySlots, ClearCarried
+from onewafer.mesh.attention.drops import DropScores
 from onewafer.mesh.attention.factors import ScaleScores
 from onewafer.mesh.attention.gradients import AddSlots, BackFromShares, SumKeys, WeighProducts
 from onewafer.mesh.attention.scores import BiasScores, BroadcastScores, ReduceScores, Score
@@ -18,6 +19,7 @@ __all__ = [
     "CarrySlots",
     "ClearCarried",
     "Divide",
+    "DropScores",
     "FindMaxima",
     "ReduceScores",
     "ScaleScores",

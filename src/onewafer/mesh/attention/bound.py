@@ -24,7 +24,7 @@ _LEAST = -80.0
 def bound_attention(operation: Attention, distances: Distances) -> Bounded:
     """Return the result of a launch: slot by slot, with what its sequences have kept."""
     query, key, value = (distances.of(name) for name in operation.operands)
-    factors = None if operation.factors is None else distances.of(operation.factors).exact
+    whole = None if operation.factors is None else distances.of(operation.factors).exact
     errors: list[Float64] = []
     name = operation.result.name
     for slot, rows in distances.each_slot():
@@ -33,7 +33,11 @@ def bound_attention(operation: Attention, distances: Distances) -> Bounded:
             keys = distances.keep(f"{name}.key", slot, keys)
             values = distances.keep(f"{name}.value", slot, values)
         first = slot.position if operation.is_causal else len(keys.exact)
-        given = None if factors is None else factors[rows]
+        by_head = None if whole is None else whole[rows].reshape(slot.rows, operation.heads, -1)
+        if operation.draw is not None and distances.seeds is not None:
+            drawn = operation.draw.factors(distances.seeds, slot.position, slot.rows)
+            by_head = drawn.reshape(slot.rows, operation.heads, -1)
+        given = None if by_head is None else by_head[..., : len(keys.exact)]
         errors.append(_bound_slot(operation, (query[rows], keys, values), first, given, distances))
     exact = distances.exact[name]
     return distances.rounded(Bounded(exact, np.concatenate(errors).reshape(exact.shape)))

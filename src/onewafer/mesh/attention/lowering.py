@@ -13,6 +13,7 @@ from onewafer.mesh.attention import (
     BiasScores,
     BroadcastScores,
     Divide,
+    DropScores,
     FindMaxima,
     ReduceScores,
     ScaleScores,
@@ -22,6 +23,7 @@ from onewafer.mesh.attention import (
     Weigh,
 )
 from onewafer.mesh.attention.bound import bound_attention
+from onewafer.mesh.dropout.lowering import check_features
 from onewafer.mesh.lowering.lowering import Lowering, Lowerings
 from onewafer.mesh.relations import Heads
 
@@ -156,17 +158,17 @@ def append_factors(
     operation: Attention | AttentionGradient, scores: Block, builder: Builder
 ) -> None:
     """Append the product of shares, or of what comes back to them, with its factors, if any."""
+    if operation.has_dropout and (builder.dtype is not DataType.F32 or builder.sequences > 1):
+        raise UnsupportedOperationError(
+            "a dropout of attention is supported in f32, and of one sequence a launch"
+        )
+    shape = shape_of(operation, builder)
+    if operation.draw is not None:
+        check_features(operation.draw)
+        builder.draw()
+        builder.append(DropScores(shape, scores, operation.draw))
     if operation.factors is not None:
-        if builder.dtype is not DataType.F32 or builder.sequences > 1:
-            raise UnsupportedOperationError(
-                "a dropout of attention is supported in f32, and of one sequence a launch"
-            )
-        if builder.trains_in_tiles:
-            raise UnsupportedOperationError(
-                "a dropout of attention is supported where a launch has the whole sequence"
-            )
-        factors = builder.blocks[operation.factors]
-        builder.append(ScaleScores(shape_of(operation, builder), scores, factors))
+        builder.append(ScaleScores(shape, scores, builder.blocks[operation.factors]))
 
 
 def _refuse_what_is_only_counted(operation: Attention) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from onewafer.mesh import attention as mesh
 from onewafer.mesh.attention.arrays import num_slots, row_lengths
 from onewafer.mesh.blocks import Arena, Axis, Block
+from onewafer.mesh.dropout.samples import DRAW, seeds
 from onewafer.mesh.sample import (
     NUM_PES,
     NUM_SEQUENCES,
@@ -68,6 +69,11 @@ class _Attention:
     def block(self, columns: int = 1) -> Block:
         """Return a block with the rows of the launch."""
         return Block(Arena.ACTIVATIONS, 0, self.sizes.launch.num_rows, columns)
+
+
+def _shares_and_seeds(sizes: Sizes) -> dict[str, tuple[int, ...]]:
+    """Return what steps that draw find."""
+    return _shares(sizes) | seeds(sizes)
 
 
 def _shares(sizes: Sizes) -> dict[str, tuple[int, ...]]:
@@ -340,6 +346,7 @@ def _samples_of_gradients() -> Iterator[Sample]:
         lengths=("seen",),
         grid=(*_FULL, *_FIRST, *_WITHOUT_HEADS),
     )
+    yield _drops()
     yield _attention(
         lambda its: mesh.SumKeys(its.shape, its.block(), its.block(), its.kept),
         rounds=(
@@ -358,6 +365,30 @@ def _samples_of_gradients() -> Iterator[Sample]:
         lambda its: mesh.CarrySlots(its.shape, its.block(), its.block(), its.block(), its.kept, 1),
         lengths=("share",),
     )
+
+
+def _drops() -> Sample:
+    """Return that of factors that are drawn, in parts that are equally large."""
+
+    def build(its: _Attention) -> mesh.DropScores:
+        return mesh.DropScores(replace(its.shape, capacity=its.sizes.slots), its.block(), DRAW)
+
+    of_heads = "drawn*heads*group"
+    sample = _attention(
+        build,
+        rounds=(
+            *("drawn", "drawn*present", of_heads, f"{of_heads}*slots", f"{of_heads}*strips"),
+            *(f"{of_heads}*strips*pairs", f"{of_heads}*strips*parts"),
+        ),
+        lengths=("strip", "part"),
+        grid=(
+            *grid(rows=(4, 8), heads=(2, 3), group=(1, 3), slots=(16, 128)),
+            *grid(rows=(16,), slots=(16, 21)),
+            *grid(rows=(4, 8), is_evaluation=(True,)),
+            *_WITHOUT_HEADS,
+        ),
+    )
+    return replace(sample, memory=_shares_and_seeds)
 
 
 def _of_slot_sums(

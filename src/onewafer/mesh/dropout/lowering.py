@@ -9,10 +9,11 @@ from onewafer.errors import UnsupportedOperationError
 from onewafer.graph import MOST_FEATURES, DataType
 from onewafer.mesh.blocks import PLAIN_ORDER
 from onewafer.mesh.distances import Bounded
-from onewafer.mesh.dropout.operations import Draws, Dropout
+from onewafer.mesh.dropout.operations import Dropout
 from onewafer.mesh.elementwise.unary import InPlaceLowering
 
 if TYPE_CHECKING:
+    from onewafer.graph import Draw
     from onewafer.mesh.distances import Distances
     from onewafer.mesh.lowering.builder import Builder
     from onewafer.mesh.lowering.lowering import Lowerings
@@ -35,21 +36,26 @@ class DropoutLowering(InPlaceLowering[graph.Dropout]):
                 "a dropout of features that lie as heads of attention need them is not drawn on "
                 "the wafer; let the host draw it (`--dropout host`)"
             )
-        if operation.result.shape[-1] > MOST_FEATURES:
-            raise UnsupportedOperationError(
-                f"a dropout of more than {MOST_FEATURES:,} features is not drawn on the wafer; let "
-                "the host draw it (`--dropout host`)"
-            )
+        check_features(operation.draw)
         source = builder.blocks[operation.input]
-        draws = Draws(operation.number, operation.threshold, operation.factor)
         builder.draw()
-        builder.append(Dropout(builder.allocate_in_place(operation), source, layout.axis, draws))
+        result = builder.allocate_in_place(operation)
+        builder.append(Dropout(result, source, layout.axis, operation.draw))
 
     def bound(self, operation: graph.Dropout, distances: Distances) -> Bounded:
         """Return the products with factors that are known, with one rounding."""
         source, exact = distances.of(operation.input), distances.exact[operation.result.name]
-        largest = max(1.0, operation.factor)  # that of an evaluation is 1
+        largest = max(1.0, operation.draw.factor)  # that of an evaluation is 1
         return distances.rounded(Bounded(exact, source.error * largest))
+
+
+def check_features(draw: Draw) -> None:
+    """Raise UnsupportedOperationError if a row has more features than are drawn independently."""
+    if draw.features > MOST_FEATURES:
+        raise UnsupportedOperationError(
+            f"a dropout of more than {MOST_FEATURES:,} features is not drawn on the wafer; let "
+            "the host draw it (`--dropout host`)"
+        )
 
 
 LOWERINGS: Lowerings = {graph.Dropout: DropoutLowering()}

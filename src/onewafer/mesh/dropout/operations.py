@@ -21,8 +21,10 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from onewafer.graph import Draw
     from onewafer.mesh.blocks import Axis, Block, Launch
     from onewafer.mesh.entry import Entry
+    from onewafer.mesh.kernel_costs import Size
     from onewafer.mesh.memories import Memories
     from onewafer.mesh.program_shape import ProgramShape
 
@@ -30,47 +32,93 @@ _MOST_WORDS = 2 * CHUNK
 """Words that are drawn together for even rows, and as many for odd ones."""
 
 
+DROPOUT = Module("dropout", ".functions = functions", (FUNCTIONS,))
+
+
+def draw_words(draw: Draw) -> tuple[int, ...]:
+    """Return the words of the schedule for a draw; behind its number is the number's increment."""
+    return draw.number, 0, draw.threshold, *float_words(draw.factor)
+
+
+def factors_at(
+    draw: Draw, memories: Memories, rows: NDArray[np.intp], features: NDArray[np.intp]
+) -> NDArray[np.float32]:
+    """Return the factors of elements of the launch, at rows and features that broadcast.
+
+    The first row is that of the launch, wherever this begins in its sequence.
+    """
+    seeds = memories.read(SEEDS_BLOCK)[0, 0].reshape(1, -1)
+    if not are_drawn(seeds):
+        return np.ones(np.broadcast_shapes(rows.shape, features.shape), np.float32)
+    bits = draw_bits(seeds, draw.number, first_row(memories.launch) + rows, features)
+    return np.where(bits >= draw.threshold, np.float32(draw.factor), np.float32(0))
+
+
+def first_row(launch: Launch) -> int:
+    """Return the row of its sequence that a launch begins with."""
+    return launch.start if len(launch.slots) == 1 else 0
+
+
+def share(size: int, most: int) -> int:
+    """Return the size of the largest of as few nearly equal parts as can be, of a size at most."""
+    return -(-size // -(-size // most))
+
+
 @dataclass(frozen=True, slots=True)
-class Draws:
-    """What a dropout draws."""
+class Strips:
+    """How elements are drawn together: a strip of columns of some pairs of rows."""
 
-    number: int
-    threshold: int
-    factor: float
-    """What elements that are kept are multiplied by."""
-
-    def factors(
-        self, memories: Memories, rows: NDArray[np.intp], features: NDArray[np.intp]
-    ) -> NDArray[np.float32]:
-        """Return the factors of elements of the launch, at rows and features that broadcast."""
-        seeds = memories.read(SEEDS_BLOCK)[0, 0].reshape(1, -1)
-        if not are_drawn(seeds):
-            return np.ones(np.broadcast_shapes(rows.shape, features.shape), np.float32)
-        is_kept = draw_bits(seeds, self.number, rows, features) >= self.threshold
-        return np.where(is_kept, np.float32(self.factor), np.float32(0))
+    rows: int
+    columns: int
 
     @property
-    def words(self) -> tuple[int, ...]:
-        """The words of the schedule that say it; that of the number has its increment behind it."""
-        return self.number, 0, self.threshold, *float_words(self.factor)
+    def width(self) -> int:
+        """Columns that are drawn together."""
+        return share(self.columns, CHUNK)
+
+    @property
+    def most_rows(self) -> int:
+        """Rows that are drawn together: as many pairs as there is room for."""
+        return 2 * share(-(-self.rows // 2), _MOST_WORDS // self.width)
+
+    @property
+    def words(self) -> tuple[int, int]:
+        """The words of the schedule that say it."""
+        return self.width, self.most_rows
+
+    def sizes(self, first: int, rows: int, columns: Size) -> dict[str, Size]:
+        """Return the sizes that the cost of drawing some columns of rows depends on.
+
+        Pairs of rows are drawn in `parts` for each of the `strips` of columns. That the last ones
+        are as large as the others is close enough, and so is a row more.
+        """
+        strips = -(-columns // self.width)
+        strip = -(-columns // np.maximum(strips, 1))
+        rows += first % 2
+        pairs, parts = -(-rows // 2), -(-rows // self.most_rows)
+        part = -(-strip * pairs // max(parts, 1))
+        return {"strips": strips, "strip": strip, "pairs": pairs, "parts": parts, "part": part}
 
 
 @dataclass(frozen=True, slots=True)
 class Dropout(MeshOperation):
-    """Multiply every element by a factor that is drawn, rounded once."""
+    """Multiply every element by a factor that is drawn, rounded once; none in an evaluation."""
 
     kinds = (
         Kind(
             84,
             "dropout",
             """
-            dropout.begin(@ptrcast([*]u16, &model.seeds), words[8] + round * words[9], words[10],
-                          words[11], words[12]);
-            dropout.run(activation(result, 1), activation(left, 1), place(right) * columns, 1,
-                        rows, columns, columns, words[13], words[14]);
+            if (dropout.begin(@ptrcast([*]u16, &model.seeds), words[8] + round * words[9],
+                              words[10], words[11], words[12])) {
+              dropout.run(activation(result, 1), activation(left, 1), place(right) * columns, 1,
+                          start, rows, columns, columns, words[13], words[14]);
+            } else if (result != left) {
+              @fmovs(activation(result, n), activation(left, n));
+            }
             entry += 7;
             """,
-            (Module("dropout", ".functions = functions", (FUNCTIONS,)),),
+            (DROPOUT,),
         ),
     )
 
@@ -78,21 +126,15 @@ class Dropout(MeshOperation):
     input: Block
     axis: Axis
     """The axis along which the features lie, in their order."""
-    draws: Draws
+    draw: Draw
 
     @property
-    def _strip(self) -> int:
-        """Columns that are drawn together."""
-        return _share(self.result.columns, CHUNK)
-
-    @property
-    def _most_rows(self) -> int:
-        """Rows that are drawn together: as many pairs as there is room for."""
-        return 2 * _share(-(-self.result.rows // 2), _MOST_WORDS // self._strip)
+    def _strips(self) -> Strips:
+        return Strips(self.result.rows, self.result.columns)
 
     def entry(self, program: ProgramShape) -> Entry:
         """Return its words in the schedule."""
-        more = (*self.draws.words, self._strip, self._most_rows)
+        more = (*draw_words(self.draw), *self._strips.words)
         found = block_entry(program, self.kind, self.result, self.input, more=more)
         return replace(found, right=self.axis.number, counters=(ENTRY_WORDS,))
 
@@ -103,28 +145,17 @@ class Dropout(MeshOperation):
         rows = np.arange(num_rows)[:, np.newaxis]
         first = memories.at(self.axis) * num_columns
         features = first[..., np.newaxis, np.newaxis] + np.arange(num_columns)
-        factors = self.draws.factors(memories, rows, features)
+        factors = factors_at(self.draw, memories, rows, features)
         memories.write(self.result, arithmetic.multiply(values, factors))
 
-    def sizes(self, program: ProgramShape, launch: Launch) -> Mapping[str, int]:
-        """Return the sizes that its cost depends on.
-
-        Pairs of rows are drawn in `parts` for each of the `strips` of columns. That the last ones
-        are as large as the others is close enough, and so is a row more.
-        """
+    def sizes(self, program: ProgramShape, launch: Launch) -> Mapping[str, Size]:
+        """Return the sizes that its cost depends on; an evaluation draws nothing, but may copy."""
         rows, columns = program.num_rows(self.result, launch), self.result.columns
-        pairs, strip = -(-rows // 2), self._strip
-        parts = -(-rows // self._most_rows)
+        sizes = self._strips.sizes(first_row(launch), rows, columns)
         return {
+            **{name: int(size) for name, size in sizes.items()},
+            "drawn": int(not launch.is_evaluation),
             "columns": columns,
-            "strips": -(-columns // strip),
-            "strip": strip,
-            "pairs": pairs,
-            "parts": parts,
-            "part": -(-strip * pairs // max(parts, 1)),
+            "elements": rows * columns,
+            "copied": int(launch.is_evaluation and self.result != self.input),
         }
-
-
-def _share(size: int, most: int) -> int:
-    """Return the size of the largest of as few nearly equal parts as can be, of a size at most."""
-    return -(-size // -(-size // most))

@@ -2,31 +2,46 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+from onewafer.graph import NUM_SEEDS, Draw
 from onewafer.mesh.blocks import Axis
-from onewafer.mesh.dropout.operations import Draws, Dropout
+from onewafer.mesh.dropout.operations import Dropout
 from onewafer.mesh.sample import OF_TRAINING, Sample, Sizes, grid
 from onewafer.mesh.sizes import CHUNK
 
-_DRAWS = Draws(3, 1 << 14, 2.0)
+DRAW = Draw(3, 1 << 14, 1 << 16)
 
 
 def _dropout(sizes: Sizes) -> Dropout:
-    return Dropout(sizes.block(), sizes.block(), Axis.X, _DRAWS)
+    result = replace(sizes.block(), offset=int(sizes.is_apart))
+    return Dropout(result, sizes.block(), Axis.X, DRAW)
+
+
+def seeds(sizes: Sizes) -> dict[str, tuple[int, ...]]:
+    """Return the seeds of a launch, whose last word says whether it draws."""
+    is_drawing = int(not sizes.is_evaluation)
+    return {"model.seeds": (*(0,) * (2 * NUM_SEEDS - 2), is_drawing, 0)}
 
 
 _GRID = (
     *grid(rows=(4, 8), columns=(CHUNK, 2 * CHUNK)),
     *grid(rows=(4, 6, 8, 16), columns=(CHUNK // 2,)),
     *grid(rows=(4, 6, 22), columns=(11,)),
+    *grid(rows=(4, 8), columns=(11,), is_evaluation=(True,), is_apart=(False, True)),
 )
 """Parts are equally large, and larger than a row."""
 SAMPLES = (
     Sample(
         _dropout,
-        rounds=("columns", "strips", "strips*pairs", "strips*parts"),
-        lengths=("strip", "part"),
+        rounds=(
+            *("drawn", "drawn*columns", "drawn*strips", "drawn*strips*pairs"),
+            *("drawn*strips*parts", "copied"),
+        ),
+        lengths=("strip", "part", "elements"),
         grid=_GRID,
         is_of_singles=True,
         rows=OF_TRAINING,
+        memory=seeds,
     ),
 )

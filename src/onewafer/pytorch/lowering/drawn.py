@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 import torch
 
-from onewafer.graph import Dropout
+from onewafer.graph import Draw
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -78,7 +78,7 @@ class DropoutFactors(RandomInput):
     @property
     def threshold(self) -> int:
         """The threshold of the graph's operation."""
-        return Dropout.threshold_of(1 - self.kept)
+        return Draw.threshold_of(1 - self.kept)
 
     def _fill(self, numbers: torch.Tensor, generator: torch.Generator) -> None:
         """Draw what is kept."""
@@ -125,8 +125,11 @@ class Drawn:
             seeds = int(first), int(second)
         return cls(inputs, before, generator.get_state(), seeds)
 
-    def seeds_of(self, launch: int) -> NDArray[np.int32]:
-        """Return the seeds of a launch of the call, the first of which is 0."""
+    def seeds_of(self, part: int) -> NDArray[np.int32]:
+        """Return the seeds of a sequence of the call or a part of its batch, by its index.
+
+        The launches of a sequence have the same: what they draw goes by the rows of the sequence.
+        """
         assert self.seeds is not None, "the wafer draws"  # invariant
         first, second = self.seeds
-        return np.array([[first, second ^ launch, 1]], np.int32)
+        return np.array([[first, second ^ part, 1]], np.int32)

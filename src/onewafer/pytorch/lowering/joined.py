@@ -114,7 +114,7 @@ def cut_sequence(graph: Graph, rows: int) -> tuple[Graph, Mapping[str, JoinedLos
             refusal.result = operation.result.name
             raise refusal
     found, joined = _join_all(graph)
-    return with_rows(found, rows), joined
+    return with_rows(found, rows, context=length), joined
 
 
 def _why_whole(operation: Operation) -> str | None:
@@ -124,8 +124,6 @@ def _why_whole(operation: Operation) -> str | None:
             return "its attention has a mask or biases of its own, for all tokens of a sequence"
         case Attention(is_causal=False):
             return "its attention is not causal: each token attends to the whole sequence"
-        case Attention(factors=str()):
-            return "its attention has a dropout"
         case FirstRow() | LastRow() | RowAt():
             return "it takes one token of a sequence"
         case OnSamples():

@@ -103,7 +103,7 @@ class _Padding:
 
     @_with_more_rows.register(Attention)
     def _attention(self, operation: Attention) -> Operation:
-        if operation.factors is not None:
+        if operation.has_dropout:
             raise self._refusal(operation)
         return self._row_by_row(self._without_keys_behind(operation))
 

@@ -8,7 +8,6 @@ import numpy as np
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from onewafer.graph import Dropout, draw_bits
 from onewafer.pytorch.lowering import DropoutFactors
 
 if TYPE_CHECKING:
@@ -50,18 +49,14 @@ class Redrawing(TorchDispatchMode):
         """Return the factors of a dropout in all launches of the call, as its matrix has them."""
         capture, drawn = self._call.capture, self._call.drawn
         assert drawn is not None, "it has a dropout"  # invariant
-        operation = next(
-            found
-            for found in capture.graph.operations
-            if isinstance(found, Dropout) and found.number == one.number
+        draw, rows = next(
+            (operation.draw, operation.result.shape[0] * capture.tiles)
+            for operation in capture.graph.operations
+            if operation.draw is not None and operation.draw.number == one.number
         )
-        rows, features = operation.result.shape
-        left, found = one.matrix[0], list[Any]()
-        for launch in range(capture.sequences):
-            of_launch = np.arange(min(rows, left))[:, np.newaxis]
-            bits = draw_bits(
-                drawn.seeds_of(launch), operation.number, of_launch, np.arange(features)
-            )
-            found.append(bits >= operation.threshold)
-            left -= len(of_launch)
-        return np.where(np.concatenate(found), np.float32(operation.factor), np.float32(0))
+        firsts = range(0, one.matrix[0], rows)
+        parts = [
+            draw.factors(drawn.seeds_of(index), 0, min(rows, one.matrix[0] - first))
+            for index, first in enumerate(firsts)
+        ]
+        return np.concatenate(parts).astype(np.float32)
