@@ -196,7 +196,7 @@ def long_sequences() -> Results:
 
 @pytest.mark.slow
 def test_what_is_kept_does_not_depend_on_the_launches_of_a_sequence():
-    found, rows = list[Results](), list[int]()
+    found, rows = list[list[torch.Tensor]](), list[int]()
     for rectangle in ((1, 1), (3, 3)):
         results, report = on_wafer(long_sequences, rectangle=rectangle)
         found.append(results)
