@@ -11,7 +11,7 @@ from torch import nn
 from torch.nn import functional
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from onewafer.execution import Draws
+from onewafer.execution import Draws, Phase
 from onewafer.graph import Draw
 from onewafer.pytorch import Fidelity, Session, WaferOptions, run_on
 from tests.pytorch.training.dropout_loops import DROPOUT_LOOPS, OnAView
@@ -126,13 +126,16 @@ def test_a_run_can_be_repeated_and_another_seed_keeps_others():
     assert not torch.equal(other[0], first[0])
 
 
-def test_the_model_has_values_of_the_host_and_counts_fewer_bytes():
-    loop = DROPOUT_LOOPS["dropout"]
+def test_the_model_has_values_of_the_host_and_an_evaluation_draws_nothing():
+    """Which takes about half as long."""
+    loop = DROPOUT_LOOPS["dropout_and_evaluation"]
     found, report = on_wafer(loop, Fidelity.MODEL)
     torch.manual_seed(0)
     for one, other in zip(loop(), found, strict=True):
         assert torch.equal(one, other)
     assert report.flop.share == 1
+    cycles = {phase.phase: phase.cycles for one in report.programs for phase in one.phases}
+    assert cycles[Phase.BATCH] < 0.6 * cycles[Phase.FORWARD]
 
 
 class Sequences(nn.Module):
