@@ -73,14 +73,11 @@ def _report_cache(record: ProgramRecord) -> CacheReport | None:
     program, reserved = record.program, record.figures.memory.cache_bytes
     if program.context is None or not reserved:
         return None
-    shapes = [
-        program.graph.tensor(name).shape[-1]
-        for operation in program.graph.operations
-        if isinstance(operation, Attention) and operation.is_causal
-        for name in (operation.key, operation.value)
-    ]
+    tensors = program.graph.by_name
+    attentions = (one for one in program.graph.operations if isinstance(one, Attention))
+    features = sum(attention.count_token_features(tensors) for attention in attentions)
     return CacheReport(
-        bytes_per_token=sum(shapes) * program.dtype.num_bytes,
+        bytes_per_token=features * program.dtype.num_bytes,
         bytes_per_token_per_pe=reserved / (program.sequences * program.context),
         sequences=program.sequences,
         context=program.context,

@@ -282,6 +282,10 @@ class Attention(_Attending):
 
     def count_token_features(self, tensors: Tensors) -> int:
         """Return how many numbers it keeps of each token for later ones."""
+        is_there = self.kept_as is not None  # by the operation that it is computed again for
+        return 0 if is_there else self._count_cached_features(tensors)
+
+    def _count_cached_features(self, tensors: Tensors) -> int:
         if not self.is_causal:
             return 0
         if self.cached_features is not None:
@@ -291,7 +295,7 @@ class Attention(_Attending):
     def count_cached(self, tensors: Tensors, cached_tokens: int) -> int:
         """Return the elements that it reads of earlier tokens in its window."""
         seen = cached_tokens if self.window is None else min(cached_tokens, self.window - 1)
-        return seen * self.count_token_features(tensors)
+        return seen * self._count_cached_features(tensors)
 
     def evaluate(self, launch: Launch) -> Array:
         """Return its result in a launch."""
