@@ -49,8 +49,9 @@ was plain Python's, bit for bit. *Cycles* and *time* are those of a step at 850 
 """
 PAGE_END = """\
 nanoGPT's text is that of its README, prepared by its own script; run_clm's is that of its README,
-each character of which is a token. olora_finetuning's model is a small one
-with random weights, its instructions are words of the README. Pictures are the digits of
+each character of which is a token. The models of nlp_example and olora_finetuning are small ones
+with random weights, their data are words of the READMEs; all lie in folders that have the names
+which the scripts ask the hub of Hugging Face for, or get as arguments. Pictures are the digits of
 scikit-learn, enlarged: those of mnist and vae in the files of MNIST, timm's in folders. Of mnist,
 the host takes the loss, for which so few PEs have no room, and the steps of Adadelta.
 """
@@ -160,6 +161,51 @@ def write_characters(repository: Path, *, folder: str) -> None:
     fast.save_pretrained(place / "characters")  # pyright: ignore[reportUnknownMemberType]  # its types are incomplete
 
 
+def write_pairs(repository: Path, *, folder: str, train: int, validation: int) -> None:
+    """Write pairs of phrases, a small BERT and a metric where a script looks for those of the hub.
+
+    A phrase is two words of the README; the label says whether the second one follows the first.
+    """
+    import torch  # noqa: PLC0415
+    from transformers import (  # noqa: PLC0415
+        BertConfig,
+        BertForSequenceClassification,
+        BertTokenizerFast,
+    )
+
+    place, words = repository / folder, read_words(repository)
+    phrases = [f"{one} {other}" for one, other in zip(words[::2], words[1::2], strict=False)]
+    numbers = range(train + validation)
+    columns = "sentence1", "sentence2", "label", "idx"
+    pairs = [
+        (phrases[2 * number], phrases[2 * number + 1 + number % 2], 1 - number % 2, number)
+        for number in numbers
+    ]
+    rows = [dict(zip(columns, pair, strict=True)) for pair in pairs]
+    task = place / "nyu-mll" / "glue"
+    task.mkdir(parents=True)
+    write_rows(task / "train.jsonl", rows[:train])
+    write_rows(task / "validation.jsonl", rows[train:])
+    (task / "README.md").write_text(_SPLITS_OF_PAIRS, encoding="utf-8")
+    metric = place / "glue" / "glue.py"
+    metric.parent.mkdir()
+    metric.write_text(_METRIC, encoding="utf-8")
+    model = place / "bert-base-cased"
+    model.mkdir()
+    tokens = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *sorted({*" ".join(phrases).split()})]
+    vocabulary = model / "vocab.txt"
+    vocabulary.write_text("\n".join(tokens), encoding="utf-8")
+    BertTokenizerFast(vocab=str(vocabulary)).save_pretrained(model)  # pyright: ignore[reportUnknownMemberType, reportCallIssue]  # its types are incomplete
+    config = BertConfig(
+        **_SMALL,
+        vocab_size=len(tokens),
+        max_position_embeddings=16,
+        attention_probs_dropout_prob=0.0,
+    )
+    torch.manual_seed(0)  # pyright: ignore[reportUnknownMemberType]  # all runs begin with it
+    BertForSequenceClassification(config).save_pretrained(model)
+
+
 def write_instructions(repository: Path, *, folder: str, count: int) -> None:
     """Write instructions and answers of a word each, and a small Llama."""
     import torch  # noqa: PLC0415
@@ -226,6 +272,18 @@ _TIMM = (
 )
 """Arguments of timm's script."""
 
+_SPLITS_OF_PAIRS = """\
+---
+configs:
+- config_name: mrpc
+  data_files:
+  - split: train
+    path: train.jsonl
+  - split: validation
+    path: validation.jsonl
+---
+"""
+"""What says which data a folder has, in the way of the library `datasets`."""
 _SMALL: dict[str, Any] = {
     "hidden_size": 16,
     "intermediate_size": 32,
@@ -233,6 +291,23 @@ _SMALL: dict[str, Any] = {
     "num_attention_heads": 2,
 }
 """What models of transformers are made of."""
+_METRIC = """\
+import datasets
+import evaluate
+
+
+class Glue(evaluate.Metric):
+    def _info(self):
+        number = datasets.Value("int64")
+        features = datasets.Features({"predictions": number, "references": number})
+        return evaluate.MetricInfo(description="", citation="", features=features)
+
+    def _compute(self, predictions, references):
+        pairs = zip(predictions, references)
+        return {"accuracy": sum(one == other for one, other in pairs) / len(predictions)}
+"""
+"""A metric in the way of the library `evaluate`."""
+
 _LANGUAGE = "examples/pytorch/language-modeling"
 _SMALL_LLAMA = ",".join(
     (
@@ -359,6 +434,16 @@ SCRIPTS = (
         ("--config_overrides", f"{_SMALL_LLAMA}", "--do_train", "--max_steps=21", *_OF_TEXT),
         data=partial(write_characters, folder=_LANGUAGE),
         folder=_LANGUAGE,
+    ),
+    Script(
+        "nlp_example",
+        "huggingface/accelerate",
+        "examples/nlp_example.py",
+        "a BERT that compares sentences, dropout, cross entropy in the model, AdamW, a schedule; "
+        "with an evaluation",
+        ("--cpu",),
+        data=partial(write_pairs, folder="examples", train=112, validation=16),
+        folder="examples",
     ),
     Script(
         "olora_finetuning",
