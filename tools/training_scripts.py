@@ -170,7 +170,7 @@ def write_pairs(repository: Path, *, folder: str, train: int, validation: int) -
     from transformers import (  # noqa: PLC0415
         BertConfig,
         BertForSequenceClassification,
-        BertTokenizerFast,
+        BertTokenizer,
     )
 
     place, words = repository / folder, read_words(repository)
@@ -181,7 +181,7 @@ def write_pairs(repository: Path, *, folder: str, train: int, validation: int) -
         (phrases[2 * number], phrases[2 * number + 1 + number % 2], 1 - number % 2, number)
         for number in numbers
     ]
-    rows = [dict(zip(columns, pair, strict=True)) for pair in pairs]
+    rows: list[dict[str, object]] = [dict(zip(columns, pair, strict=True)) for pair in pairs]
     task = place / "nyu-mll" / "glue"
     task.mkdir(parents=True)
     write_rows(task / "train.jsonl", rows[:train])
@@ -195,7 +195,7 @@ def write_pairs(repository: Path, *, folder: str, train: int, validation: int) -
     tokens = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *sorted({*" ".join(phrases).split()})]
     vocabulary = model / "vocab.txt"
     vocabulary.write_text("\n".join(tokens), encoding="utf-8")
-    BertTokenizerFast(vocab=str(vocabulary)).save_pretrained(model)  # pyright: ignore[reportUnknownMemberType, reportCallIssue]  # its types are incomplete
+    BertTokenizer(vocab=str(vocabulary)).save_pretrained(model)  # pyright: ignore[reportUnknownMemberType]  # its types are incomplete
     config = BertConfig(
         **_SMALL,
         vocab_size=len(tokens),
@@ -203,7 +203,7 @@ def write_pairs(repository: Path, *, folder: str, train: int, validation: int) -
         attention_probs_dropout_prob=0.0,
     )
     torch.manual_seed(0)  # pyright: ignore[reportUnknownMemberType]  # all runs begin with it
-    BertForSequenceClassification(config).save_pretrained(model)
+    BertForSequenceClassification(config).save_pretrained(model)  # pyright: ignore[reportUnknownMemberType]  # its types are incomplete
 
 
 def write_instructions(repository: Path, *, folder: str, count: int) -> None:
