@@ -29,7 +29,7 @@ from kernel_samples import Compiled, compile_samples, prepare, symbol_of, with_s
 from kernel_walk import Walk
 
 from onewafer.graph import FLOATING, DataType
-from onewafer.mesh import MeshProgram, attention, collectives
+from onewafer.mesh import MeshProgram, attention, collectives, sample_groups
 from onewafer.mesh.blocks import RowKind
 from onewafer.mesh.entry import Entry
 from onewafer.mesh.families import SAMPLES
@@ -167,6 +167,8 @@ _FROM_ENDS = (
     *collectives.ChainReduce.kinds,
     *collectives.ChainMax.kinds,
     *attention.ReduceScores.kinds,
+    *sample_groups.ReduceInGroups.kinds,
+    *sample_groups.MaxInGroups.kinds,
 )
 """Kinds that begin at the ends of an axis, or at the ends of segments."""
 _CHAINS = tuple(kind for kind in _FROM_ENDS if "has_head_chains" not in kind.flags)
@@ -216,6 +218,8 @@ def generate() -> str:
     """Return the text of the file; both generations must give the same counts."""
     tables: dict[str, object] = {}
     for dtype, rows in product_of(FLOATING, RowKind):
+        if dtype is DataType.F16 and rows is RowKind.GROUPED:
+            continue
         costs = table(dtype, "wse3", rows=rows)
         if costs != table(dtype, "wse2", rows=rows):
             raise AssertionError(

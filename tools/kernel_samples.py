@@ -18,7 +18,7 @@ from onewafer.graph import NUM_SEEDS, DataType, Graph
 from onewafer.mesh import MeshProgram, emit_csl, optimizers
 from onewafer.mesh.blocks import Arena, Axis, HeadSegments, RowKind
 from onewafer.mesh.dropout import SEEDS_ARENA
-from onewafer.mesh.sample import NUM_PES, NUM_SEQUENCES, OF_TRAINING, TOTALS
+from onewafer.mesh.sample import NUM_PES, NUM_SEQUENCES, OF_SEQUENCES, OF_TRAINING, TOTALS
 from onewafer.mesh.schedule import build_schedule, kinds_of
 from onewafer.mesh.state_machine import FILE, write_state_machine
 
@@ -76,6 +76,11 @@ _ROWS = 4
 """Rows of a launch of a sequence."""
 _SECTION = 2
 """On both axes, so that PEs have the code of both phases."""
+_HEADS = {
+    RowKind.SEQUENCE: HeadSegments(Axis.X, num_pes=2, num_heads=2),
+    RowKind.SEQUENCES: HeadSegments(Axis.X, num_pes=2, num_heads=2),
+    RowKind.GROUPED: HeadSegments(Axis.Y, num_pes=2, num_heads=2),
+}
 _OF_TRAINING = (Arena.GRADIENTS, optimizers.MOMENTS, optimizers.SQUARES)
 ARENA_ELEMENTS = {
     Arena.PARAMETERS: 100,
@@ -111,7 +116,7 @@ def compile_samples(
 
 def _program_of(samples: Collection[Sample], dtype: DataType, *, rows: RowKind) -> MeshProgram:
     """Return a program that has an operation of each sample, and nothing to compute."""
-    is_sequence = rows is not RowKind.INDEPENDENT
+    is_sequence = rows in OF_SEQUENCES
     absent = set[Arena]() if dtype is DataType.F16 else {Arena.ACCUMULATOR}
     absent |= set[Arena]() if is_sequence else {Arena.STATE, Arena.TABLES}
     absent |= set[Arena]() if rows is RowKind.SEQUENCES else {Arena.SLOTS}
@@ -133,7 +138,7 @@ def _program_of(samples: Collection[Sample], dtype: DataType, *, rows: RowKind) 
         middle_y=_MIDDLE,
         section_x=_SECTION,
         section_y=_SECTION,
-        heads=HeadSegments(Axis.X, num_pes=2, num_heads=2) if is_sequence else None,
+        heads=_HEADS.get(rows),
     )
 
 
@@ -160,7 +165,7 @@ def prepare(program: TileProgram, compiled: Compiled, sample: Sample, sizes: Siz
         memory |= {"start": (launch.start,)}
     if rows is RowKind.SEQUENCES:
         memory |= {"num_slots": (len(launch.slots),), "model.slots": launch.slot_words}
-    if rows is not RowKind.INDEPENDENT:
+    if rows in OF_SEQUENCES:
         memory |= {"num_rows": (launch.num_rows,)}
     if TOTALS in memory:
         arena = "sums" if compiled.program.dtype is DataType.F16 else "activations"

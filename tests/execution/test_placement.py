@@ -8,7 +8,7 @@ from onewafer.arch import load_architecture
 from onewafer.errors import ConfigurationError, TooLargeError
 from onewafer.execution import Fidelity, Trained, WaferOptions, place_training, placement
 from onewafer.execution.placement import choose_bucket, place
-from onewafer.graph import DataType, Graph, Linear, Tensor
+from onewafer.graph import BatchNorm, DataType, Graph, Linear, Tensor, derive_gradients
 from onewafer.mesh import budget, estimate, footprint, smallest_rectangle, verify
 from tests.mesh.gradients.test_transformers import derived
 from tests.mesh.models import Decoder
@@ -128,6 +128,25 @@ def test_layers_are_computed_again_where_a_step_does_not_fit_without(layers, is_
     program = place_training(gradients, Trained(number), WSE3, options).program
     verify(program, WSE3)
     assert bool(program.training.originals) is is_again
+
+
+@pytest.mark.parametrize("rectangle", [None, (2, 16)])
+def test_samples_that_a_norm_joins_lie_in_groups(rectangle):
+    """Where not even a feature of all has room; on as few groups as will do."""
+    shapes = {"x": (4096, 4), "w": (4, 4), "v": (4,), "b": (4,), "y": (4096, 4), "z": (4096, 4)}
+    x, w, v, b, y, z = (Tensor(name, shape, DataType.F32) for name, shape in shapes.items())
+    operations = Linear(y, "x", "w"), BatchNorm(z, "y", "v", "b", 1e-5)
+    gradients = derive_gradients(Graph("norm", (x,), (w, v, b), operations, ("z",)), ["w", "v"])
+    options = WaferOptions(fidelity=Fidelity.MODEL, rectangle=rectangle)
+    placed = place_training(gradients, Trained(2), WSE3, options)
+    verify(placed.program, WSE3)
+    groups = placed.program.sample_groups
+    assert (placed.program.width, placed.program.height) == (rectangle or (4, 4 * groups))
+    assert placed.is_pinned is (rectangle is not None)
+    of_chosen = placed.program.width, placed.program.height, groups
+    (chosen,) = (c for c in placed.candidates if (c.width, c.height, c.sample_groups) == of_chosen)
+    assert chosen.refusal is None
+    assert chosen.cycles == min(c.cycles for c in placed.candidates if c.cycles)
 
 
 def test_search_tries_few_rectangles_and_asks_of_none_what_would_fit_instead(monkeypatch):

@@ -40,10 +40,11 @@ def committed():
         (DataType.F16, "wse3", RowKind.SEQUENCE),
         (DataType.F32, "wse2", RowKind.SEQUENCES),
         (DataType.F32, "wse2", RowKind.INDEPENDENT),
+        (DataType.F32, "wse2", RowKind.GROUPED),
     ],
 )
 def test_committed_counts_are_those_of_the_listing(monkeypatch, dtype, arch, rows):
-    """A table of six on one machine; all of them are a slow test."""
+    """Some tables on one machine; all of them are a slow test."""
     found = load_tool(monkeypatch).table(dtype, arch, rows=rows)
     tables = json.loads(committed())
     assert tables[table_name(dtype, rows=rows)] == json.loads(json.dumps(found)), (
@@ -73,7 +74,9 @@ def test_every_kind_has_counts():
     stores = {"convert", "broadcast_store_x", "broadcast_store_y"}
     assert set(half.kinds) - set(single.kinds) == stores
     independent = kernel_costs(DataType.F32, rows=RowKind.INDEPENDENT)
-    assert of_training < set(single.kinds) | set(independent.kinds)
+    grouped = kernel_costs(DataType.F32, rows=RowKind.GROUPED)
+    assert set(independent.kinds) < set(grouped.kinds)
+    assert of_training < set(single.kinds) | set(grouped.kinds)
     for kind in Matmul.kinds:
         assert half.of(kind)["filled*rows*inner"]["fmachs(columns)(mapped)"] == 1
         assert single.of(kind)["filled*rows*inner"]["fmacs(columns)(mapped)"] == 1

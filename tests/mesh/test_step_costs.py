@@ -6,7 +6,7 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from onewafer.arch import load_architecture
@@ -67,6 +67,7 @@ def vector(name, timing, sizes):
     rows=st.sampled_from(RowKind),
 )
 def test_numbers_are_those_of_the_texts(architecture, data, dtype, rows):
+    assume(dtype is DataType.F32 or rows is not RowKind.GROUPED)  # groups are of programs in f32
     timing, kernels = architecture.timing, kernel_costs(dtype, rows=rows)
     kind = data.draw(st.sampled_from([kind for kind in ALL_KINDS if kind.name in kernels.kinds]))
     texts = kernels.of(kind)

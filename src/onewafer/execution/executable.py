@@ -220,18 +220,29 @@ class FabricExecutor:
         self._write_blocks(placement, placement.pack(array))
 
     def _write_blocks(self, placement: EmittedPlacement, blocks: NDArray[np.floating[Any]]) -> None:
-        """Send every block once; the wafer makes the replicas."""
+        """Send every block of each group once; the wafer makes the replicas."""
         copy = placement.first_copy
-        self._device.write(placement.symbol, blocks[: copy.height, : copy.width])
+        for group in placement.groups:
+            rows = slice(group.y, group.y + copy.height)
+            self._device.write(placement.symbol, blocks[rows, : copy.width], group)
 
     def _read(self, placement: EmittedPlacement) -> NDArray[np.floating[Any]]:
         """Fetch every block once; what stays on the wafer is only looked at."""
         copy, num_elements = placement.first_copy, placement.num_elements
         is_copied = not placement.placement.is_resident
         read = self._device.read if is_copied else self._device.look
-        blocks = read(placement.symbol, num_elements, copy)
-        shape = (placement.height, placement.width, num_elements)
-        return placement.unpack(np.broadcast_to(blocks, shape))
+        groups = placement.groups
+        read_groups = groups if placement.placement.is_cut else groups[:1]
+        blocks = [
+            np.broadcast_to(
+                read(placement.symbol, num_elements, replace(copy, y=group.y)),
+                (group.height, group.width, num_elements),
+            )
+            for group in read_groups
+        ]
+        if len(groups) == 1:
+            return placement.unpack(blocks[0])
+        return placement.unpack(np.concatenate(blocks * (len(groups) // len(blocks))))
 
 
 class ModelExecutor:

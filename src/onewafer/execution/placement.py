@@ -11,10 +11,11 @@ ask of the others follows from that (`mesh.orientation`). To exchange the axes, 
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn, Protocol
 
 from onewafer.errors import TooLargeError, UnsupportedOperationError
 from onewafer.execution.options import Fidelity
@@ -33,7 +34,7 @@ from onewafer.mesh import (
 from onewafer.units import format_bytes
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from onewafer.arch import Architecture
     from onewafer.execution.options import WaferOptions
@@ -94,6 +95,8 @@ class Candidate:
     refused."""
     refusal: str | None
     """Why it will not do; None: it will."""
+    sample_groups: int = 1
+    """Groups of rows of PEs, each with its part of the samples."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,11 +167,14 @@ def place_training(
     """Return the program that trains with all rows of a graph at once, in the fastest rectangle.
 
     Where no program fits that keeps all that the backward pass reads, layers of a sequence are
-    computed again for it. Raises what `place` does, and UnsupportedOperationError for an operation
-    that cannot be trained.
+    computed again for it. The samples of a model that joins them, as a norm over a batch does, are
+    on several groups of PEs then. Raises what `place` does, and UnsupportedOperationError for an
+    operation that cannot be trained.
     """
 
-    def cut(gradients: Gradients, num_model: int, rectangle: tuple[int, int]) -> MeshProgram:
+    def cut(
+        gradients: Gradients, num_model: int, rectangle: tuple[int, int], sample_groups: int = 1
+    ) -> MeshProgram:
         width, height = rectangle
         return shard_training(
             gradients,
@@ -178,6 +184,7 @@ def place_training(
             num_model=num_model,
             updates=trained.updates,
             context=trained.context,
+            sample_groups=sample_groups,
         )
 
     cuts = [partial(cut, gradients, trained.num_model)]
@@ -188,11 +195,24 @@ def place_training(
         placed = _find(one, architecture, options)
         if placed is not None:
             return placed
-    return _choose(cuts[-1], gradients.graph.name, architecture, options)
+    placed = _find(cuts[-1], architecture, options)
+    operations = gradients.graph.operations[: trained.num_model]
+    if placed is None and any(operation.joins_rows for operation in operations):
+        in_groups = partial(cut, gradients, trained.num_model)
+        placed = _find_groups(in_groups, num_samples(gradients.graph), architecture, options)
+    return placed or _refuse(cuts[-1], gradients.graph.name, architecture, options)
 
 
 _Cut = Callable[[tuple[int, int]], "MeshProgram"]
 """A rectangle → a program on it."""
+
+
+class _CutInGroups(Protocol):
+    """A rectangle of several groups of samples → a program on it."""
+
+    def __call__(self, rectangle: tuple[int, int], sample_groups: int) -> MeshProgram:
+        """Return the program."""
+        ...
 
 
 def _place_bucket(
@@ -219,9 +239,11 @@ def _place_bucket(
 
 def _choose(cut: _Cut, name: str, architecture: Architecture, options: WaferOptions) -> Placed:
     """Return the program on the rectangle that the user chose, or else on the fastest one."""
-    placed = _find(cut, architecture, options)
-    if placed is not None:
-        return placed
+    return _find(cut, architecture, options) or _refuse(cut, name, architecture, options)
+
+
+def _refuse(cut: _Cut, name: str, architecture: Architecture, options: WaferOptions) -> NoReturn:
+    """Raise the error of a program that fits nowhere, or only where it is not simulated."""
     program = _build(cut, options.rectangle or largest_rectangle(architecture), architecture)
     width, height = smallest_rectangle(program, architecture) or (program.width, program.height)
     smaller = "dtype 'f16', " if program.dtype is DataType.F32 else ""
@@ -266,6 +288,55 @@ def _find_beyond(
             cut, smallest or (program.width, program.height), architecture
         )
     return None if program is None else Placed(program, (*considered, candidate), is_pinned=False)
+
+
+def _find_groups(
+    cut: _CutInGroups, samples: int, architecture: Architecture, options: WaferOptions
+) -> Placed | None:
+    """Return the program on as few groups of samples as it fits on; None: it does on none.
+
+    On the rectangle that the user chose, on as many groups as are fastest.
+    """
+    counts = [1 << power for power in range(1, samples.bit_length())]
+    counts = [count for count in counts if samples % count == 0]
+    considered: list[Candidate] = []
+
+    def fastest(choices: Iterable[tuple[tuple[int, int], int]]) -> Placed | None:
+        """Return the fastest of some rectangles; if the first one has no room, none has."""
+        best: tuple[tuple[int, int], MeshProgram] | None = None
+        for rectangle, count in choices:
+            in_groups = partial(cut, sample_groups=count)
+            candidate, program = _consider(in_groups, rectangle, architecture)
+            considered.append(replace(candidate, sample_groups=count))
+            if program is not None and candidate.cycles is not None:
+                rank = candidate.cycles, program.width * program.height
+                best = (rank, program) if best is None or rank < best[0] else best
+            elif best is None and options.rectangle is None:
+                break
+        is_pinned = options.rectangle is not None
+        return best and Placed(best[1], tuple(considered), is_pinned=is_pinned)
+
+    if options.rectangle is not None:
+        height = options.rectangle[1]
+        fitting = (n for n in counts if height % n == 0 and (height // n).bit_count() == 1)
+        return fastest((options.rectangle, count) for count in fitting)
+    for of_group, count in itertools.product(_candidates(architecture), counts):
+        rectangles = [(width, height * count) for width, height in of_group]
+        if _is_possible(rectangles[-1], architecture, options):
+            placed = fastest((rectangle, count) for rectangle in reversed(rectangles))
+            if placed is not None:
+                return placed
+    return None
+
+
+def _is_possible(
+    rectangle: tuple[int, int], architecture: Architecture, options: WaferOptions
+) -> bool:
+    """Tell whether the wafer has a rectangle, and it is small enough to be simulated if it is."""
+    most = largest_rectangle(architecture)
+    is_there = all(side <= limit for side, limit in zip(rectangle, most, strict=True))
+    is_simulated = options.fidelity is Fidelity.FABRIC
+    return is_there and not (is_simulated and max(rectangle) > _LARGEST_SIMULATED_SIDE)
 
 
 def _build(cut: _Cut, rectangle: tuple[int, int], architecture: Architecture) -> MeshProgram:

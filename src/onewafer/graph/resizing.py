@@ -43,6 +43,20 @@ def with_samples(graph: Graph, samples: int) -> Graph:
     return _with_inputs(graph, lambda tensor: tensor.shape[0] // old * samples)
 
 
+def with_part_of_samples(graph: Graph, samples: int) -> Graph:
+    """Return the same graph for a part of its samples; inputs that are none of samples stay.
+
+    Those have fewer rows than there are samples, as the gradient of a loss does.
+    """
+    old = num_samples(graph)
+
+    def resize(tensor: Tensor) -> int:
+        rows = tensor.shape[0]
+        return rows // old * samples if rows >= old else rows
+
+    return _with_inputs(graph, resize)
+
+
 def with_rows(graph: Graph, rows: int, *, context: int | None = None) -> Graph:
     """Return the same graph for another number of rows; tensors of one row keep it.
 

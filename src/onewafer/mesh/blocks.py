@@ -232,6 +232,17 @@ class Placement:
     are several (weights of a convolution, one a tap)."""
     entries: tuple[str, ...] = ()
     """The entries that an input is written before, or an output read after; none: the only one."""
+    sample_groups: int = 1
+    """Groups of rows of PEs along y, in each of which it lies as the rest says."""
+    is_cut: bool = False
+    """Whether each group has its own part of the rows of the array, else all have the same."""
+
+    @property
+    def of_group(self) -> Placement:
+        """What a group has, as if it was alone."""
+        parts = self.sample_groups if self.is_cut else 1
+        shape = (self.shape[0] // parts, *self.shape[1:])
+        return replace(self, shape=shape, sample_groups=1, is_cut=False)
 
     def is_of(self, entry: str) -> bool:
         """Return whether an input is written before an entry, or an output read after it."""
@@ -244,8 +255,10 @@ class Placement:
 
     @property
     def num_bytes(self) -> int:
-        """Bytes of the logical tensor, without padding."""
-        return math.prod(self.shape) * self.dtype.num_bytes
+        """Bytes of the logical tensor, without padding; each group is sent what all have."""
+        is_sent_again = self.role is not Role.OUTPUT and not self.is_cut
+        times = self.sample_groups if is_sent_again else 1
+        return times * math.prod(self.shape) * self.dtype.num_bytes
 
     @property
     def is_resident(self) -> bool:
@@ -314,6 +327,8 @@ class RowKind(StrEnum):
     """Consecutive tokens of one sequence."""
     SEQUENCES = "sequences"
     """Tokens of several sequences, those of each consecutive and beside each other."""
+    GROUPED = "groups"
+    """Independent, and groups of rows of PEs have a part of them each; in f32 only."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -83,7 +83,7 @@ class ErrorBounds:
             exact = self._evaluator.run_slots(taken, slots, taking=alone)
         distances = Distances(
             program.dtype,
-            num_pes=max(program.size(axis) for axis in Axis),
+            num_pes=max(program.extent(axis) for axis in Axis),
             exact=exact,
             slots=slots,
             kept=self._kept,

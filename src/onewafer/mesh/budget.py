@@ -133,7 +133,7 @@ def kept_bytes(program: MeshProgram) -> int:
 
 def num_tile_programs(program: MeshProgram) -> int:
     """Return the number of distinct roles: at most the middle and two others along an axis."""
-    counts = [min(program.size(axis), 3) for axis in Axis]
+    counts = [min(program.extent(axis), 3) for axis in Axis]
     return counts[0] * counts[1]
 
 

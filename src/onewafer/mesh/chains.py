@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from numpy.typing import NDArray
 
@@ -72,6 +72,16 @@ class Chains:
     def ways(self, timing: Timing, *, of_heads: bool) -> Ways:
         """Return how long it is from each PE to the end of its chain: of its head, or the axis."""
         return _ways(self, timing.ramp_cycles, timing.hop_cycles, of_heads=of_heads)
+
+    def heads(self) -> Iterator[tuple[slice, int]]:
+        """Yield the places of each head, and which of them is its root.
+
+        >>> list(Chains(8, 4, head_pes=3, num_heads=2).heads())
+        [(slice(0, 3, None), 2), (slice(3, 6, None), 4)]
+        """
+        roots = self.next_to_middle()
+        for first in range(0, self.head_pes * self.num_heads, self.head_pes):
+            yield slice(first, first + self.head_pes), int(roots[first])
 
     def next_to_middle(self) -> Places:
         """Return for each PE, of all that have its head, the one next to the middle."""

@@ -32,9 +32,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from onewafer.mesh.banks import bank
-from onewafer.mesh.blocks import Block
+from onewafer.mesh.blocks import Axis, Block
 from onewafer.mesh.collectives import ChainReduce
 from onewafer.mesh.kinds import CONTROL_KINDS, REPEAT, answers
+from onewafer.mesh.operation import Classes
 from onewafer.mesh.schedule import build_schedule, kinds_of, schedule_parts
 from onewafer.mesh.skew import Skew
 from onewafer.mesh.step_costs import Rate, of_all_rows, step_costs
@@ -48,7 +49,7 @@ if TYPE_CHECKING:
     from onewafer.mesh.chains import Chains
     from onewafer.mesh.kernel_costs import Size
     from onewafer.mesh.kinds import Kind
-    from onewafer.mesh.operation import Classes, MeshOperation, Traffic
+    from onewafer.mesh.operation import MeshOperation, Traffic
     from onewafer.mesh.program import MeshProgram
     from onewafer.mesh.step_costs import StepCosts
 
@@ -249,13 +250,20 @@ class _CostModel:
         sizes = operation.sizes(program, launch)
         cycles = self.step(operation.kind, sizes) + self._conflict_cycles(operation)
         traffic = operation.traffic(program, launch)
-        classes = operation.classes(program, launch)
+        classes = self._of_all_groups(operation.classes(program, launch))
         if traffic is None:
             return Work(cycles, classes)
         stream = self._stream_cycles(traffic)
         again = self.costs.second_chain + stream + self.timing.resume_cycles
         chains = program.chains(traffic.axis)
         return Work(_largest(cycles) + stream, classes, traffic, chains, again)
+
+    def _of_all_groups(self, classes: Classes | None) -> Classes | None:
+        """Return the classes of all PEs along an axis, given those of a group of samples."""
+        groups = self.program.sample_groups
+        if classes is None or groups == 1 or classes.axis is Axis.X:
+            return classes
+        return Classes(Axis.Y, np.tile(classes.labels, groups))
 
     def step(self, kind: Kind, sizes: Mapping[str, Size] = _NO_SIZES) -> Size:
         """Return the cycles of a step of the state machine, from the start of its task.

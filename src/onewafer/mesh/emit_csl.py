@@ -88,9 +88,10 @@ _MODEL = """\
 
 const element = {element};
 
-// Coordinates of the last PE.
+// Coordinates of the last PE, of the first group of samples if there are several.
 const last_x: u16 = {last_x};
 const last_y: u16 = {last_y};
+const has_sample_groups = {has_sample_groups};
 
 // Whether rows are consecutive tokens: a launch says where they begin and how many they are.
 const is_sequence = {is_sequence};
@@ -137,11 +138,20 @@ class EmittedPlacement:
         return self.placement.dtype
 
     @property
+    def groups(self) -> tuple[Rectangle, ...]:
+        """The PEs of each group of samples."""
+        height = self.height // self.placement.sample_groups
+        return (*(Rectangle(0, y, self.width, height) for y in range(0, self.height, height)),)
+
+    @property
     def first_copy(self) -> Rectangle:
-        """PEs that hold every block once; the blocks of all others are replicas of theirs."""
+        """PEs of a group that hold every block once; those of all others of it are replicas.
+
+        There is one group, unless rows of PEs have samples of their own.
+        """
         blocked = (self.placement.rows, self.placement.columns)
         width = self.width if Distribution.BLOCKED_X in blocked else 1
-        height = self.height if Distribution.BLOCKED_Y in blocked else 1
+        height = self.groups[0].height if Distribution.BLOCKED_Y in blocked else 1
         return Rectangle(0, 0, width, height)
 
     def pack(self, array: NDArray[Any], *, factors: NDArray[Any] | None = None) -> NDArray[Any]:
@@ -298,8 +308,9 @@ def _model_text(program: MeshProgram, placements: list[EmittedPlacement]) -> str
     return _MODEL.format(
         title=_title(program),
         element=element,
-        last_x=program.width - 1,
-        last_y=program.height - 1,
+        last_x=program.size(Axis.X) - 1,
+        last_y=program.size(Axis.Y) - 1,
+        has_sample_groups=_flag(program.sample_groups > 1),
         is_sequence=_flag(program.sequence_rows is not None),
         head_axis=_head_axis(program),
         has_state=_flag(program.arena_elements.get(Arena.STATE, 0) > 0),

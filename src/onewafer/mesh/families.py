@@ -35,6 +35,7 @@ from onewafer.mesh.products import lowering as products
 from onewafer.mesh.products import samples as product_samples
 from onewafer.mesh.recomputation import lowering as recomputation
 from onewafer.mesh.recomputation import samples as recomputation_samples
+from onewafer.mesh.sample_groups import samples as sample_group_samples
 from onewafer.mesh.selection import features
 from onewafer.mesh.selection import lowering as selection
 from onewafer.mesh.selection import samples as selection_samples
@@ -98,5 +99,6 @@ SAMPLES = (
     *optimizer_samples.SAMPLES,
     *recomputation_samples.SAMPLES,
     *dropout_samples.SAMPLES,
+    *sample_group_samples.SAMPLES,
 )
 """One sample of every kind of step but those of the state machine itself."""

@@ -54,6 +54,11 @@ def pack(
             f"{placement.role} {placement.name!r} has shape {array.shape}, "
             f"the program was built for {placement.shape}"
         )
+    if placement.sample_groups > 1:
+        groups, one = placement.sample_groups, placement.of_group
+        parts = np.split(array, groups) if placement.is_cut else [array]
+        packed = [pack(one, part, width, height // groups, factors=factors) for part in parts]
+        return np.concatenate(packed if placement.is_cut else packed * groups)
     if factors is not None:
         with np.errstate(all="ignore"):
             array = array.astype(np.float32) * factors.astype(np.float32)
@@ -92,6 +97,10 @@ def unpack(placement: Placement, blocks: NDArray[Any], width: int, height: int) 
             f"blocks of {placement.name!r} have shape {blocks.shape}, "
             f"must be {(height, width, rows * columns)}"
         )
+    if placement.sample_groups > 1:
+        groups, one = placement.sample_groups, placement.of_group
+        used = np.split(blocks, groups)[: groups if placement.is_cut else 1]
+        return np.concatenate([unpack(one, part, width, height // groups) for part in used])
     if placement.num_matrices > 1:
         one = _first_matrix(placement)
         parts = np.split(blocks, placement.num_matrices, axis=-1)
@@ -127,8 +136,11 @@ def held_indices(
 ) -> tuple[tuple[Distribution, list[NDArray[np.intp]]], ...]:
     """Return how the rows and the columns of a tensor lie, and which ones each block holds.
 
-    Rows are all dimensions but the last one, flattened; those of the first of several matrices.
+    Rows are all dimensions but the last one, flattened; those of the first of several matrices, and
+    of the first of several groups of samples.
     """
+    if placement.sample_groups > 1:
+        return held_indices(placement.of_group, width, height // placement.sample_groups)
     one = _first_matrix(placement) if placement.num_matrices > 1 else placement
     num_rows, num_columns = _matrix_shape(one)
     rows, columns = (index.reshape(-1) for index in _places(one))

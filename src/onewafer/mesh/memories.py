@@ -68,9 +68,9 @@ class Memories:
         return values if axis is Axis.X else values.swapaxes(0, 1)
 
     def at(self, axis: Axis) -> NDArray[np.intp]:
-        """Return the place of each PE along an axis, `[height, width]`."""
+        """Return the place of each PE along an axis, in its group along y, `[height, width]`."""
         y, x = np.indices((self.program.height, self.program.width))
-        return x if axis is Axis.X else y
+        return x if axis is Axis.X else y % self.program.size(Axis.Y)
 
     def are_features(self, axis: Axis, columns: int, features: int) -> NDArray[np.bool_]:
         """Return which columns of a block are no padding, `[height, width, columns]`.

@@ -26,6 +26,10 @@ the other axis, and the same all-reduce, along the axis of the input, adds them 
 that only such products read comes after them: its factor is one number a row, and the squares go
 along the axis with the sums.
 
+Samples may lie on several groups of rows of PEs, one below the other, of a program that trains:
+each group is such a rectangle with its part of the samples and all parameters, and the program is
+cut for that (`sample_groups`). What needs all samples is added up along the whole of y.
+
 Rows that are tokens of sequences are worked on as far as the launch has them: the program says
 how many it has room for, a `Slot` of the `Launch` which sequence they are of, how many there are,
 and at which position they begin. A program for several sequences keeps keys and values of each in a

@@ -48,17 +48,24 @@ class ProgramShape:
     section_y: int = 0
     """PEs of a section of the chains along an axis, 0: they have one phase (`chains`)."""
     heads: HeadSegments | None = None
-    """Where PEs exchange scores only within their head; None: nowhere."""
+    """Where PEs exchange scores only within their head, or sums only within their group of samples;
+    None: nowhere."""
+    sample_groups: int = 1
+    """Groups of rows of PEs, each with its part of the samples; tensors lie within each."""
 
     @property
     def row_kind(self) -> RowKind:
         """What the rows of a launch are to each other."""
         if self.sequence_rows is None:
-            return RowKind.INDEPENDENT
+            return RowKind.INDEPENDENT if self.sample_groups == 1 else RowKind.GROUPED
         return RowKind.SEQUENCE if self.sequences == 1 else RowKind.SEQUENCES
 
     def size(self, axis: Axis) -> int:
-        """Return the number of PEs along an axis."""
+        """Return over how many PEs along an axis tensors lie: along y those of a group."""
+        return self.width if axis is Axis.X else self.height // self.sample_groups
+
+    def extent(self, axis: Axis) -> int:
+        """Return the number of all PEs along an axis."""
         return self.width if axis is Axis.X else self.height
 
     def middle(self, axis: Axis) -> int:
@@ -68,7 +75,7 @@ class ProgramShape:
     def chains(self, axis: Axis) -> Chains:
         """Return how chains go along an axis."""
         section = self.section_x if axis is Axis.X else self.section_y
-        chains = Chains(self.size(axis), self.middle(axis), section)
+        chains = Chains(self.extent(axis), self.middle(axis), section)
         if self.heads is None or self.heads.axis is not axis:
             return chains
         heads = self.heads

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from onewafer.mesh.blocks import Launch, Placement
+    from onewafer.mesh.blocks import Block, Launch, Placement
     from onewafer.mesh.program import MeshProgram
 
     Arrays = Mapping[str, NDArray[Any]]
@@ -71,6 +71,10 @@ class MeshEvaluator:
             )
             for placement in program.with_role(Role.OUTPUT, entry)
         }
+
+    def read(self, block: Block) -> NDArray[Any]:
+        """Return a block of all PEs, `[height, width, elements]`."""
+        return self._memories.whole(block)
 
     def kept(self) -> NDArray[Any] | None:
         """Return what every PE keeps from launch to launch, `[height, width, elements]`.

@@ -100,7 +100,10 @@ ROWS_AND_INNER = grid(rows=(2, 3, 5), inner=(1, 4, 7))
 """Such that no two products are equal."""
 
 
-OF_TRAINING = frozenset({RowKind.INDEPENDENT, RowKind.SEQUENCE})
+OF_SAMPLES = frozenset({RowKind.INDEPENDENT, RowKind.GROUPED})
+"""Programs whose rows are samples, or their pixels."""
+OF_GROUPS = frozenset({RowKind.GROUPED})
+OF_TRAINING = frozenset({*OF_SAMPLES, RowKind.SEQUENCE})
 """Programs that may train: rows are samples, or tokens of one sequence."""
 OF_SEQUENCES = frozenset({RowKind.SEQUENCE, RowKind.SEQUENCES})
 """Programs in which rows are tokens of sequences."""

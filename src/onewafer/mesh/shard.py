@@ -18,8 +18,10 @@ from onewafer.graph import (
     DataType,
     FirstRow,
     RowAt,
+    num_samples,
     position_tables,
     verify_graph,
+    with_part_of_samples,
     with_sequences,
 )
 from onewafer.mesh.lowering.builder import LEAST_JOINING, Builder
@@ -34,6 +36,7 @@ from onewafer.mesh.lowering.phases import Needs
 from onewafer.mesh.lowering.training import Training
 from onewafer.mesh.lowering.uses import Uses
 from onewafer.mesh.orientation import Orientations
+from onewafer.mesh.sample_groups.sums import add_up_gradients, begin_gradients
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -95,6 +98,7 @@ def shard_training(
     optimizer: type[StepOperation] | None = None,
     updates: Sequence[Update] = (),
     context: int | None = None,
+    sample_groups: int = 1,
 ) -> MeshProgram:
     """Return the program of a graph with its gradients, in entries that are launched one by one.
 
@@ -114,7 +118,13 @@ def shard_training(
     of the same rows, and carry gradients of keys and values; `clear_carried` comes before the first
     of them.
 
-    Raises as `shard` does, and UnsupportedOperationError for a graph in f16.
+    With several `sample_groups`, a power of two that divides the samples, the rectangle is as many
+    groups of rows of PEs, one below the other, and each has its part of the samples; a group has
+    all parameters, and a power of two of rows. What is computed over all samples, as the statistics
+    of a norm over a batch, is added up over groups.
+
+    Raises as `shard` does, and UnsupportedOperationError for a graph in f16, or for samples that
+    groups cannot have parts of.
     """
     if gradients.graph.dtype is not DataType.F32:
         raise UnsupportedOperationError(
@@ -126,7 +136,7 @@ def shard_training(
         updates = ((optimizer, (tuple(training.outputs.values()),)),)
     training = replace(training, updates=updates)
     rows = gradients.graph.inputs[0].shape[0] if gradients.graph.is_sequence else None
-    cutter = Cutter(gradients.graph, training=training)
+    cutter = Cutter(gradients.graph, training=training, sample_groups=sample_groups)
     return cutter.cut(
         width=width,
         height=height,
@@ -144,10 +154,22 @@ class Cutter:
     """
 
     def __init__(
-        self, graph: Graph, *, sequences: int = 1, training: Training | None = None
+        self,
+        graph: Graph,
+        *,
+        sequences: int = 1,
+        training: Training | None = None,
+        sample_groups: int = 1,
     ) -> None:
-        """Take a graph, how many sequences its programs keep, and what they are trained for."""
+        """Take a graph, how many sequences its programs keep, and what they are trained for.
+
+        And how many groups of rows of PEs have a part of the samples each.
+        """
         verify_graph(graph, seeds=training.seeds if training else ())
+        self._whole = graph if sample_groups > 1 else None
+        self._sample_groups = sample_groups
+        if sample_groups > 1:
+            graph = _of_group(graph, sample_groups)
         if sequences > 1:
             _check_slots(graph)
             graph = with_sequences(graph, sequences)
@@ -172,6 +194,7 @@ class Cutter:
     ) -> MeshProgram:
         """Return the mesh program on a rectangle of PEs, as `shard` does."""
         check_rectangle(width, height, architecture)
+        height = self._rows_of_group(height)
         layouts = self._orientations.cut(width, height)
         positions = self._choose_context(context)
         self._check_rows(usual_rows, positions)
@@ -184,9 +207,19 @@ class Cutter:
             usual_rows=usual_rows,
             least_joining=least_joining,
             training=self._training,
+            whole=self._whole,
         )
         self._append_operations(builder)
         return builder.build()
+
+    def _rows_of_group(self, height: int) -> int:
+        """Return the rows of PEs of a group; refuse what is no power of two of them."""
+        rows, left = divmod(height, self._sample_groups)
+        if self._sample_groups > 1 and (left or rows.bit_count() != 1):
+            raise UnsupportedOperationError(
+                f"{height} rows of PEs are not {self._sample_groups} groups of a power of two each"
+            )
+        return rows
 
     def _append_operations(self, builder: Builder) -> None:
         """Lower the graph: first what is done once a launch, then operation after operation."""
@@ -195,12 +228,17 @@ class Cutter:
             with blamed_on(operation):
                 lowering_of(operation).prepare(operation, builder)
         builder.end_preparation()
+        training = self._training
+        first, last = training.backward if training else (-1, -1)
         for index, operation in enumerate(self._graph.operations):
             builder.begin(index)
+            if index == first:
+                begin_gradients(builder)
             with blamed_on(operation):
                 lowering_of(operation).lower(operation, builder)
+            if index == last:
+                add_up_gradients(builder)
             builder.end()
-        training = self._training
         if training is not None and training.updates:
             for index, (step, groups) in enumerate(training.updates):
                 append_optimizer(builder, step, groups, index=index)
@@ -256,6 +294,16 @@ class Cutter:
                 f"use 1 to {most}"
             )
         return wanted
+
+
+def _of_group(graph: Graph, groups: int) -> Graph:
+    """Return a graph with the samples of one of several groups; refuse what has no such parts."""
+    samples = num_samples(graph)
+    if graph.is_sequence or samples % groups or groups.bit_count() != 1:
+        raise UnsupportedOperationError(
+            f"{graph.name} cannot have its {samples} samples on {groups} groups of PEs"
+        )
+    return with_part_of_samples(graph, samples // groups)
 
 
 def _check_slots(graph: Graph) -> None:

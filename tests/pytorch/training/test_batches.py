@@ -55,18 +55,23 @@ def train(take_loss, samples=(12, 12, 9), **options) -> list[torch.Tensor]:
     return [*seen, *(parameter.detach() for parameter in model.parameters())]
 
 
-def run(fidelity: Fidelity, *loop, **options):
+def run(fidelity: Fidelity, *loop, rectangle=(2, 1), **options):
     """Return what a loop gives without a wafer and with one, and the report."""
-    session = Session(WaferOptions(fidelity=fidelity, rectangle=(2, 1), simulate_budget=0))
+    session = Session(WaferOptions(fidelity=fidelity, rectangle=rectangle, simulate_budget=0))
     expected = train(*loop, **options)
     with run_on(session):
         found = train(*loop, **options)
     return expected, found, session.report(is_over=True)
 
 
-def check(expected: list[torch.Tensor], found: list[torch.Tensor], *, is_exact: bool) -> None:
+def check(
+    expected: list[torch.Tensor],
+    found: list[torch.Tensor],
+    *,
+    is_exact: bool,
+    evaluation: int = 9,
+) -> None:
     """Compare what a loop gives; `model` evaluates what the host trains operation by operation."""
-    evaluation = 9
     for place, (one, other) in enumerate(zip(expected, found, strict=True)):
         if is_exact and place != evaluation:
             assert torch.equal(one, other)
@@ -95,3 +100,18 @@ def test_a_norm_of_a_batch_that_does_not_fit_is_the_host_s():
     check(expected, found, is_exact=True)
     (work, *_) = (one for one in report.host if one.cause is Cause.GRADIENT)
     assert "several launches: BatchNorm is of all samples of a batch" in work.reason
+
+
+@pytest.mark.parametrize(
+    "fidelity", [Fidelity.MODEL, pytest.param(Fidelity.FABRIC, marks=pytest.mark.slow)]
+)
+def test_a_batch_that_a_norm_joins_lies_in_groups_of_pes(fidelity):
+    expected, found, report = run(
+        fidelity, outside, samples=(12, 12), rectangle=(2, 8), is_normalised=True
+    )
+    check(expected, found, is_exact=fidelity is Fidelity.MODEL, evaluation=6)
+    assert not report.host
+    assert report.flop.share == 1
+    program = max(report.programs, key=lambda one: one.step.steps if one.step else 0)
+    assert program.placement.sample_groups > 1
+    assert program.step.repeated == 0

@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from onewafer.execution.report.values import PlacementReport, TensorReport
-from onewafer.mesh import PLAIN_ORDER, InTurns, Redistribute, choose_layouts
+from onewafer.mesh import PLAIN_ORDER, Axis, InTurns, Redistribute, choose_layouts
 from onewafer.units import count_of, format_bytes
 
 if TYPE_CHECKING:
@@ -33,12 +33,13 @@ def explain_placement(placed: Placed) -> PlacementReport:
         candidates=placed.candidates,
         tensors=tuple(_report_tensors(program)),
         redistributions=sum(isinstance(one, Redistribute) for one in program.operations),
+        sample_groups=program.sample_groups,
     )
 
 
 def _report_tensors(program: MeshProgram) -> Iterator[TensorReport]:
     graph = program.graph
-    layouts = choose_layouts(graph, program.width, program.height)
+    layouts = choose_layouts(graph, program.size(Axis.X), program.size(Axis.Y))
     defined = [("input", tensor) for tensor in graph.inputs]
     defined += [(type(operation).__name__, operation.result) for operation in graph.operations]
     alike: Counter[tuple[str, int, Layout]] = Counter()
@@ -84,6 +85,8 @@ def _render_program(program: ProgramReport) -> Iterator[RenderableType]:
     yield Text(f"placement of {program.module}", style="bold")
     yield Text(_how_chosen(program))
     yield _render_candidates(program)
+    if placement.sample_groups > 1:
+        yield Text(_how_samples_lie(program))
     yield Text(_how_it_lies(program))
     yield _render_tensors(placement)
 
@@ -107,14 +110,15 @@ def _how_chosen(program: ProgramReport) -> str:
 
 def _render_candidates(program: ProgramReport) -> Table:
     candidates = program.placement.candidates
-    chosen = next(c for c in candidates if (c.width, c.height) == (program.width, program.height))
+    of_chosen = program.width, program.height, program.placement.sample_groups
+    chosen = next(c for c in candidates if (c.width, c.height, c.sample_groups) == of_chosen)
     table = Table("rectangle", "bytes a PE", "cycles", "verdict")
     for column in table.columns[1:3]:
         column.justify = "right"
     for candidate in candidates:
         is_chosen = candidate is chosen
         table.add_row(
-            f"{candidate.width}×{candidate.height}",
+            _name(candidate),
             "–" if candidate.num_bytes is None else format_bytes(candidate.num_bytes),
             "–" if candidate.cycles is None else f"{candidate.cycles:,}",
             "chosen" if is_chosen else _verdict(candidate, chosen),
@@ -123,12 +127,26 @@ def _render_candidates(program: ProgramReport) -> Table:
     return table
 
 
+def _name(candidate: Candidate) -> str:
+    rectangle, groups = f"{candidate.width}×{candidate.height}", candidate.sample_groups
+    return rectangle if groups == 1 else f"{rectangle}, {groups:,} groups"
+
+
 def _verdict(candidate: Candidate, chosen: Candidate) -> str:
     if candidate.refusal is not None:
         return candidate.refusal
     if candidate.cycles is None or chosen.cycles is None or candidate.cycles == chosen.cycles:
         return "as fast, on more PEs"
     return f"{candidate.cycles / chosen.cycles:.2f} times the cycles"
+
+
+def _how_samples_lie(program: ProgramReport) -> str:
+    groups = program.placement.sample_groups
+    return (
+        f"The samples of a launch have room on no rectangle together: each of {groups:,} groups of "
+        f"{program.width}×{program.height // groups} PEs, one below the other, has its part of "
+        "them, and all parameters."
+    )
 
 
 def _how_it_lies(program: ProgramReport) -> str:

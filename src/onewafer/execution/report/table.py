@@ -29,6 +29,12 @@ def _show_bytes(count: int) -> str | None:
     return format_bytes(count) if count else None
 
 
+def _rectangle(p: ProgramReport) -> str:
+    groups = p.placement.sample_groups
+    used = f"{p.width}×{p.height}, {count_of(p.num_pes, 'PE')} used"
+    return used if groups == 1 else f"{used}, {groups:,} groups of samples"
+
+
 def _show_calls(p: ProgramReport) -> str:
     rows = count_of(p.samples, "sample" if p.cache is None else "token")
     return f"{p.calls:,} in {count_of(p.launches, 'launch')}, {rows}"
@@ -80,7 +86,7 @@ _SECTIONS: tuple[tuple[_Row, ...], ...] = (
         ("compiled because", lambda p: p.compiled_because),
         ("machine", lambda p: f"{p.arch_title}, {p.profile} timing, {p.fidelity} fidelity"),
         ("engine", lambda p: p.engine),
-        ("rectangle", lambda p: f"{p.width}×{p.height}, {count_of(p.num_pes, 'PE')} used"),
+        ("rectangle", _rectangle),
         ("tile programs", lambda p: _show(p.tile_programs, "{:,}")),
     ),
     (

@@ -165,6 +165,8 @@ class PlacementReport:
     tensors: tuple[TensorReport, ...]
     redistributions: int
     """Operations that lay a tensor out along the other axis."""
+    sample_groups: int = 1
+    """Groups of rows of PEs, each with its part of the samples of a launch."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -188,10 +188,8 @@ class _ScoresCollective(AttentionStep):
         if segments is None:
             yield used, chains.middle, leaders
             return
-        roots = chains.roots(of_heads=True)
-        for head in range(segments.num_heads):
-            first, end = head * segments.num_pes, (head + 1) * segments.num_pes
-            yield used[:, first:end], int(roots[first]) - first, leaders[first:end]
+        for where, root in chains.heads():
+            yield used[:, where], root - where.start, leaders[where]
 
     @property
     def of_heads(self) -> bool:

@@ -1,4 +1,7 @@
-"""Norms over a batch: each PE has all rows of its features, so that nothing is exchanged."""
+"""Norms over a batch: each PE has all rows of its features, so that nothing is exchanged.
+
+Unless groups of PEs have a part of the samples each: then means go from group to group.
+"""
 
 from __future__ import annotations
 
@@ -17,10 +20,11 @@ from onewafer.mesh.batch_norms.operations import (
 from onewafer.mesh.feature_maps import GlobalAveragePool
 from onewafer.mesh.gradients import AddRows
 from onewafer.mesh.lowering.lowering import AlikeLowering, Lowering, Lowerings
+from onewafer.mesh.sample_groups.sums import average_groups
 from onewafer.mesh.sizes import MOST_STRIDE
 
 if TYPE_CHECKING:
-    from onewafer.mesh.blocks import Block
+    from onewafer.mesh.blocks import Axis, Block
     from onewafer.mesh.lowering.builder import Builder
     from onewafer.mesh.relations import Relations
 
@@ -33,6 +37,7 @@ class BatchMeanLowering(AlikeLowering[graph.BatchMean]):
         source, result = builder.blocks[operation.input], builder.allocate(operation.result)
         check(source, builder)
         builder.append(GlobalAveragePool(result, source, result))
+        average_groups(result, builder, axis=builder.layouts[operation.input].axis)
         if builder.is_output(operation.result.name):
             builder.left.batch_means[operation.input] = result
 
@@ -44,8 +49,12 @@ class BatchVarianceLowering(AlikeLowering[graph.BatchVariance]):
         """Append the variance, which a norm of the same rows finds again."""
         source, result = builder.blocks[operation.input], builder.allocate(operation.result)
         check(source, builder)
-        mean = builder.left.batch_means.get(operation.input) or _append_mean(source, builder)
-        builder.append(BatchVariance(result, source, mean, builder.spare(1, source.rows)))
+        axis, mean = (
+            builder.layouts[operation.input].axis,
+            builder.left.batch_means.get(operation.input),
+        )
+        mean = mean or _append_mean(source, axis, builder)
+        _append_variance(result, source, mean, axis, builder)
         if builder.is_output(operation.result.name):
             builder.left.batch_variances[operation.input] = result
 
@@ -65,12 +74,11 @@ class BatchNormLowering(AlikeLowering[graph.BatchNorm]):
         last = builder.last_reader(name)
         mean = builder.left.batch_means.get(name)
         if mean is None:
-            mean = _append_mean(source, builder, until=last)
+            mean = _append_mean(source, layout.axis, builder, until=last)
         variance = builder.left.batch_variances.get(name)
         if variance is None:
             variance = builder.spare(1, source.columns, until=last)
-            room = builder.spare(1, source.rows)
-            builder.append(BatchVariance(variance, source, mean, room))
+            _append_variance(variance, source, mean, layout.axis, builder)
         found = BatchStatistics(mean, variance, operation.epsilon)
         builder.left.batch_norms[name, operation.epsilon] = found
         result = builder.allocate(operation.result)
@@ -95,7 +103,8 @@ class BatchNormInputGradientLowering(Lowering[graph.BatchNormInputGradient]):
         found = _statistics(operation, builder)
         weight = builder.parameters.place_vector(operation.weight, layout)
         products = _append_products(gradient, source, found, builder)
-        slopes = _append_mean(gradient, builder)
+        average_groups(products, builder, axis=layout.axis)
+        slopes = _append_mean(gradient, layout.axis, builder)
         result = builder.allocate(operation.result)
         builder.append(BackFromBatchNorm(result, gradient, source, found, weight, products, slopes))
 
@@ -131,17 +140,26 @@ def check(source: Block, builder: Builder) -> None:
         )
 
 
-def _append_mean(source: Block, builder: Builder, *, until: int | None = None) -> Block:
+def _append_mean(source: Block, axis: Axis, builder: Builder, *, until: int | None = None) -> Block:
     """Append the mean over all rows; return its block, which lives until an operation is done."""
     mean = builder.spare(1, source.columns, until=until)
     builder.append(GlobalAveragePool(mean, source, mean))
+    average_groups(mean, builder, axis=axis)
     return mean
+
+
+def _append_variance(
+    variance: Block, source: Block, mean: Block, axis: Axis, builder: Builder
+) -> None:
+    """Append the mean over all rows of squared differences from the mean."""
+    builder.append(BatchVariance(variance, source, mean, builder.spare(1, source.rows)))
+    average_groups(variance, builder, axis=axis)
 
 
 def _append_products(
     gradient: Block, source: Block, found: BatchStatistics, builder: Builder
 ) -> Block:
-    """Append the sums over all rows of a gradient times the normalised rows."""
+    """Append the sums over the rows of a group of a gradient times the normalised rows."""
     products, room = builder.spare(1, source.columns), builder.spare(1, source.rows)
     builder.append(SumBatchProducts(products, gradient, source, found, room))
     return products

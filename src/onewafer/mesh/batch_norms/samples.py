@@ -12,8 +12,8 @@ from onewafer.mesh.batch_norms.operations import (
     NormalizeBatch,
     SumBatchProducts,
 )
-from onewafer.mesh.blocks import Arena, Block, RowKind
-from onewafer.mesh.sample import Sample, Sizes, grid
+from onewafer.mesh.blocks import Arena, Block
+from onewafer.mesh.sample import OF_SAMPLES, Sample, Sizes, grid
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -75,7 +75,7 @@ def _sample(build: Callable[[Sizes], MeshOperation], *, has_samples: bool = True
         strides=("columns",),
         grid=grid(rows=(5, 6, 7), columns=(2, 3), **samples),
         is_of_singles=True,
-        rows=frozenset({RowKind.INDEPENDENT}),
+        rows=OF_SAMPLES,
     )
 
 

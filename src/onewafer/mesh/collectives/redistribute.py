@@ -36,8 +36,8 @@ class Redistribute(MeshOperation):
             9,
             "redistribute",
             """
-            const x = layout_mod.get_x_coord();
-            const y = layout_mod.get_y_coord();
+            const x = place_x();
+            const y = place_y();
             redistribute.run(sums(result, n), activation(left, inner), rows, columns, inner,
                              $axis, $across);
             """,

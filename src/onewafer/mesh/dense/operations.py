@@ -82,7 +82,7 @@ class Matmul(MeshOperation):
             "matmul",
             """
             const operand = @ptrcast([*]element, &model.activations[left]);
-            const after = model.last_$axis - layout_mod.get_${axis}_coord();
+            const after = model.last_$axis - place_$axis();
             matmul.run(sums(result, rows * columns), parameter(right, columns), operand,
                        rows, columns, inner, fixed, after);
             """,
@@ -193,7 +193,7 @@ class Matmuls(MeshOperation):
             11,
             "matmuls",
             """
-            const after = model.last_$axis - layout_mod.get_${axis}_coord();
+            const after = model.last_$axis - place_$axis();
             multiply_several(words, n, rows, after);
             """,
             (_MATMUL,),

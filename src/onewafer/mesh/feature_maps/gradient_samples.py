@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from onewafer.mesh import feature_maps as mesh
-from onewafer.mesh.blocks import Arena, Axis, Block, RowKind
+from onewafer.mesh.blocks import Arena, Axis, Block
 from onewafer.mesh.feature_maps.samples import (
     CONVOLUTION_GRID,
     CONVOLUTION_ROUNDS,
@@ -14,14 +14,14 @@ from onewafer.mesh.feature_maps.samples import (
     POOL_ROUNDS,
     Maps,
 )
-from onewafer.mesh.sample import NUM_PES, Sample, Sizes, grid
+from onewafer.mesh.sample import NUM_PES, OF_SAMPLES, Sample, Sizes, grid
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from onewafer.mesh.operation import MeshOperation
 
-_ROWS = frozenset({RowKind.INDEPENDENT})
+_ROWS = OF_SAMPLES
 """Rows of programs with feature maps."""
 
 

@@ -54,7 +54,7 @@ class MultiplyTurned(MeshOperation):
             "multiply_turned",
             """
             const operand = @ptrcast([*]element, &model.activations[left]);
-            const after = model.last_$axis - layout_mod.get_${axis}_coord();
+            const after = model.last_$axis - place_$axis();
             const piece = words[8];
             entry += 1;
             turned.pack(activation(piece, 1), parameter(right, 1), columns, inner);

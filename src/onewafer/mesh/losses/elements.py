@@ -21,6 +21,7 @@ from onewafer.mesh.losses import element_functions
 from onewafer.mesh.lowering.lowering import Lowering, Lowerings
 from onewafer.mesh.operation import MeshOperation
 from onewafer.mesh.sample import OF_TRAINING, ROWS_AND_INNER, Sample, Sizes, grid
+from onewafer.mesh.sample_groups.sums import add_up_groups
 from onewafer.mesh.sizes import CHUNK, block_entry, block_sizes
 
 if TYPE_CHECKING:
@@ -344,7 +345,8 @@ class ElementLossLowering(Lowering[graph.ElementLoss]):
         comparison = _comparison(operation, builder)
         builder.append(AddUpElements(total, values, targets, room, axis, features, comparison))
         builder.all_reduce(total, axis)
-        factor = _factor(operation, source)
+        add_up_groups(total, builder, axis=None)
+        factor = _factor(operation, source, builder)
         if factor != 1:
             builder.append(Scale(total, total, factor))
 
@@ -368,7 +370,7 @@ class ElementLossGradientLowering(Lowering[graph.ElementLossGradient]):
         values, targets, seed = (builder.blocks[name] for name in names)
         axis, features = builder.layouts[operation.input].axis, operation.result.shape[-1]
         comparison = _comparison(operation, builder)
-        factor = comparison.form.scale * _factor(operation, operation.result)
+        factor = comparison.form.scale * _factor(operation, operation.result, builder)
         blocks = builder.allocate(operation.result), values, targets, seed
         builder.append(BackFromElements(*blocks, axis, features, comparison, factor))
 
@@ -382,9 +384,12 @@ def _comparison(
     return Comparison(operation.function, operation.delta, row)
 
 
-def _factor(operation: graph.ElementLoss | graph.ElementLossGradient, source: Tensor) -> float:
+def _factor(
+    operation: graph.ElementLoss | graph.ElementLossGradient, source: Tensor, builder: Builder
+) -> float:
     """Return what the sum of losses is multiplied by."""
-    count = source.num_elements if operation.reduction is Reduction.MEAN else 1
+    elements = source.num_elements * builder.sample_groups
+    count = elements if operation.reduction is Reduction.MEAN else 1
     return operation.scale / count
 
 

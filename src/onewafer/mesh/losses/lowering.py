@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING, TypeAlias, TypeVar
 from onewafer import graph
 from onewafer.errors import UnsupportedOperationError
 from onewafer.graph import Reduction
-from onewafer.mesh.blocks import PLAIN_ORDER
+from onewafer.mesh.blocks import PLAIN_ORDER, Block
+from onewafer.mesh.elementwise import Scale
 from onewafer.mesh.losses.bounds import bound_cross_entropy
 from onewafer.mesh.losses.operations import (
     SUMS_OF_ROW,
     AddUpTargets,
     BackFromTargets,
+    CountTargets,
     MeanOfTargets,
     Targets,
 )
@@ -20,6 +22,7 @@ from onewafer.mesh.losses.weighted import (
     ROWS_OF_ROOM,
     SUMS_OF_WEIGHTED_ROW,
     AddUpWeighted,
+    AddUpWeights,
     BackFromWeighted,
     MeanOfWeighted,
     Weighted,
@@ -27,11 +30,15 @@ from onewafer.mesh.losses.weighted import (
 from onewafer.mesh.lowering.lowering import Lowering, Lowerings
 from onewafer.mesh.norms import FindGroupMaxima
 from onewafer.mesh.norms.arrays import Groups
+from onewafer.mesh.sample_groups import Divide
+from onewafer.mesh.sample_groups.sums import add_up_groups
 
 if TYPE_CHECKING:
-    from onewafer.mesh.blocks import Block
+    from collections.abc import Callable
+
     from onewafer.mesh.distances import Bounded, Distances
     from onewafer.mesh.lowering.builder import Builder
+    from onewafer.mesh.operation import MeshOperation
     from onewafer.mesh.relations import Relations
 
 Loss: TypeAlias = graph.CrossEntropy | graph.NegativeLogLikelihood
@@ -110,11 +117,11 @@ class OfRowsGradientLowering(Lowering[GradientType]):
 
 
 def _targets(operation: Loss, maxima: Block, builder: Builder) -> Targets:
-    """Return the targets of a loss."""
+    """Return the targets of a loss, which is a sum where groups have samples of their own."""
     name = operation.input
     logits, classes = builder.blocks[name], builder.tensor(name).shape[-1]
     axis, indices = builder.layouts[name].axis, builder.blocks[operation.targets]
-    is_mean = operation.reduction is Reduction.MEAN
+    is_mean = operation.reduction is Reduction.MEAN and builder.sample_groups == 1
     return Targets(logits, indices, maxima, axis, classes, operation.ignored, is_mean)
 
 
@@ -124,9 +131,11 @@ def _add_up(operation: Loss, targets: Targets, builder: Builder) -> None:
     sums = builder.spare(logits.rows, SUMS_OF_ROW, until=last)
     builder.append(AddUpTargets(sums, builder.spare(1, logits.columns), targets))
     builder.all_reduce(sums, targets.axis)
-    builder.append(MeanOfTargets(builder.allocate(operation.result), sums, targets))
+    result = builder.allocate(operation.result)
+    builder.append(MeanOfTargets(result, sums, targets))
+    share = _join_groups(operation, result, lambda count: CountTargets(count, targets), builder)
     builder.losses[operation.input, operation.targets] = lambda result, seed: BackFromTargets(
-        result, sums, seed, targets
+        result, sums, share(seed), targets
     )
 
 
@@ -150,10 +159,44 @@ def _add_up_weighted(
     weighted = Weighted(targets, room, weights, *factors, is_logarithm)
     builder.append(AddUpWeighted(sums, weighted))
     builder.all_reduce(sums, targets.axis)
-    builder.append(MeanOfWeighted(builder.allocate(operation.result), sums, weighted))
-    builder.losses[operation.input, operation.targets] = lambda result, seed: BackFromWeighted(
-        result, sums, seed, weighted
+    result = builder.allocate(operation.result)
+    builder.append(MeanOfWeighted(result, sums, weighted))
+    share = _join_groups(
+        operation, result, lambda count: AddUpWeights(count, sums, weighted), builder
     )
+    builder.losses[operation.input, operation.targets] = lambda result, seed: BackFromWeighted(
+        result, sums, share(seed), weighted
+    )
+
+
+def _join_groups(
+    operation: Loss,
+    loss: Block,
+    counting: Callable[[Block], MeshOperation],
+    builder: Builder,
+) -> Callable[[Block], Block]:
+    """Append what makes the sum of a group the loss of all groups, with what counts the rows.
+
+    Return what appends, for the gradient of the loss, that of a sum, and returns it.
+    """
+    if builder.sample_groups == 1:
+        return lambda seed: seed
+    if operation.reduction is not Reduction.MEAN:
+        add_up_groups(loss, builder, axis=None)
+        return lambda seed: seed
+    both = builder.spare(1, 2, until=builder.last_reader(operation.targets))
+    total, count = (Block(both.arena, both.offset + place, 1, 1) for place in range(2))
+    builder.append(Scale(total, loss, 1.0))
+    builder.append(counting(count))
+    add_up_groups(both, builder, axis=None)
+    builder.append(Divide(loss, total, count))
+
+    def divide(seed: Block) -> Block:
+        share = builder.spare(1, 1)
+        builder.append(Divide(share, seed, count))
+        return share
+
+    return divide
 
 
 def _check(operation: Loss, builder: Builder) -> None:

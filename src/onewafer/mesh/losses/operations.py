@@ -218,6 +218,37 @@ class MeanOfTargets(_OfTargets):
 
 
 @dataclass(frozen=True, slots=True)
+class CountTargets(_OfTargets):
+    """Count the rows that count, as a number by which a loss is divided that others add up, too."""
+
+    kinds = (
+        Kind(
+            129,
+            "count_targets",
+            """
+            entry += 5;
+            const targets = @ptrcast([*]i32, &model.indices[words[8]]);
+            const ignored = @as(i32, @bitcast(i16, words[9]));
+            totals(result)[0] = cross_entropy.divisor(targets, rows, ignored, true);
+            """,
+            (CROSS_ENTROPY,),
+        ),
+    )
+
+    count: Block
+    """f32, a number."""
+    targets: Targets
+
+    def entry(self, program: ProgramShape) -> Entry:
+        """Return its words in the schedule."""
+        return self.step_entry(program, self.count, self.count, self.count)
+
+    def execute(self, memories: Memories) -> None:
+        """Do on NumPy arrays what the kernel does."""
+        memories.write(self.count, self.targets.counts(memories).sum(axis=-1).astype(np.float32))
+
+
+@dataclass(frozen=True, slots=True)
 class BackFromTargets(_OfTargets):
     """Give the gradient of the logits from that of the loss, which every PE has."""
 

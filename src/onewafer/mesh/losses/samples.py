@@ -9,6 +9,7 @@ from onewafer.mesh.losses.operations import (
     SUMS_OF_ROW,
     AddUpTargets,
     BackFromTargets,
+    CountTargets,
     MeanOfTargets,
     Targets,
 )
@@ -16,11 +17,12 @@ from onewafer.mesh.losses.weighted import (
     ROWS_OF_ROOM,
     SUMS_OF_WEIGHTED_ROW,
     AddUpWeighted,
+    AddUpWeights,
     BackFromWeighted,
     MeanOfWeighted,
     Weighted,
 )
-from onewafer.mesh.sample import OF_TRAINING, Sample, Sizes, grid
+from onewafer.mesh.sample import OF_GROUPS, OF_TRAINING, Sample, Sizes, grid
 from onewafer.mesh.sizes import CHUNK
 
 if TYPE_CHECKING:
@@ -74,6 +76,15 @@ def _weighted_sums(sizes: Sizes) -> Block:
 def _mean_weighted(sizes: Sizes) -> MeshOperation:
     loss = Block(Arena.ACTIVATIONS, 0, 1, 1)
     return MeanOfWeighted(loss, _weighted_sums(sizes), _weighted(sizes))
+
+
+def _count(sizes: Sizes) -> MeshOperation:
+    return CountTargets(Block(Arena.ACTIVATIONS, 0, 1, 1), _targets(sizes))
+
+
+def _add_up_weights(sizes: Sizes) -> MeshOperation:
+    count = Block(Arena.ACTIVATIONS, 0, 1, 1)
+    return AddUpWeights(count, _weighted_sums(sizes), _weighted(sizes))
 
 
 def _back_weighted(sizes: Sizes) -> MeshOperation:
@@ -134,5 +145,13 @@ SAMPLES = (
         grid=_WEIGHTED_GRID,
         is_of_singles=True,
         rows=OF_TRAINING,
+    ),
+    Sample(_count, rounds=("rows",), grid=_GRID, is_of_singles=True, rows=OF_GROUPS),
+    Sample(
+        _add_up_weights,
+        rounds=("rows",),
+        grid=_WEIGHTED_GRID,
+        is_of_singles=True,
+        rows=OF_GROUPS,
     ),
 )

@@ -266,6 +266,42 @@ class MeanOfWeighted(_OfWeighted):
 
 
 @dataclass(frozen=True, slots=True)
+class AddUpWeights(_OfWeighted):
+    """Add up the weights of the targets that count: what a mean is divided by."""
+
+    kinds = (
+        Kind(
+            130,
+            "add_up_weights",
+            """
+            entry += 11;
+            const targets = @ptrcast([*]i32, &model.indices[words[8]]);
+            const ignored = @as(i32, @bitcast(i16, words[9]));
+            totals(result)[0] = weighted_targets.divisor(totals(left), targets, rows, ignored,
+                                                         true);
+            """,
+            (_MODULE,),
+        ),
+    )
+
+    count: Block
+    """f32, a number."""
+    sums: Block
+    """Over all PEs."""
+    weighted: Weighted
+
+    def entry(self, program: ProgramShape) -> Entry:
+        """Return its words in the schedule."""
+        return self.step_entry(program, self.count, self.sums, self.sums)
+
+    def execute(self, memories: Memories) -> None:
+        """Do on NumPy arrays what the kernel does."""
+        weighted = self.weighted
+        asked = replace(weighted, targets=replace(weighted.targets, is_mean=True))
+        memories.write(self.count, asked.divisor(memories, self.sums))
+
+
+@dataclass(frozen=True, slots=True)
 class BackFromWeighted(_OfWeighted):
     """Give the gradient of the logits from that of the loss, which every PE has."""
 

@@ -6,8 +6,8 @@ import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from onewafer.errors import InternalError, UnsupportedOperationError
-from onewafer.graph import NUM_SEEDS, DataType
+from onewafer.errors import InternalError, TooLargeError, UnsupportedOperationError
+from onewafer.graph import NUM_SEEDS, DataType, num_samples
 from onewafer.mesh.banks import period
 from onewafer.mesh.blocks import (
     INFER,
@@ -35,11 +35,12 @@ from onewafer.mesh.lowering.middles import place_middles
 from onewafer.mesh.lowering.parameters import Parameters
 from onewafer.mesh.lowering.training import GIVING_GRADIENTS
 from onewafer.mesh.program import MeshProgram
+from onewafer.mesh.sample_groups import BroadcastInGroups, MaxInGroups, ReduceInGroups
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from onewafer.graph import Operation, RmsNorm, Tensor
+    from onewafer.graph import Graph, Operation, RmsNorm, Tensor
     from onewafer.mesh.attention.shape import AttentionShape
     from onewafer.mesh.lowering.training import Training
     from onewafer.mesh.lowering.uses import Uses
@@ -64,7 +65,11 @@ class PutOff:
 
 
 class Builder:
-    """A mesh program in the making."""
+    """A mesh program in the making.
+
+    If its graph has the samples of a group of rows of PEs, its rectangle is that of the group, and
+    the `whole` graph has the samples of all groups, one below the other.
+    """
 
     def __init__(
         self,
@@ -77,9 +82,10 @@ class Builder:
         usual_rows: int | None = None,
         least_joining: int = LEAST_JOINING,
         training: Training | None = None,
+        whole: Graph | None = None,
     ) -> None:
         graph = uses.graph
-        self._uses, self._training, self._graph = uses, training, graph
+        self._uses, self._training, self._graph, self._whole = uses, training, graph, whole
         self.losses: dict[tuple[str, str], Callable[[Block, Block], MeshOperation]] = {}
         """What makes the gradient of a loss, by its logits and targets.
 
@@ -138,6 +144,11 @@ class Builder:
         """Index of the operation of the graph that is being prepared or lowered."""
         self._num_lowered = 0
         self._inputs = [self._place_input(tensor) for tensor in graph.inputs]
+
+    @property
+    def sample_groups(self) -> int:
+        """Groups of rows of PEs, each with its part of the samples."""
+        return num_samples(self._whole) // num_samples(self._graph) if self._whole else 1
 
     @property
     def is_sequence(self) -> bool:
@@ -220,7 +231,12 @@ class Builder:
         self._added.append(placement)
 
     def draw(self) -> None:
-        """Note that the program draws: the host writes seeds before its first entry."""
+        """Note that the program draws: the host writes seeds before its first entry.
+
+        Raise TooLargeError if groups have samples of their own: it has room on one group alone.
+        """
+        if self.sample_groups > 1:
+            raise TooLargeError("groups of samples would draw the same numbers")
         if SEEDS_ARENA not in self._reserved:
             self.add(place_seeds(next(iter(self._training.entries)) if self._training else None))
             self.reserve({SEEDS_ARENA: NUM_SEEDS})
@@ -233,12 +249,13 @@ class Builder:
     def build(self) -> MeshProgram:
         """Return the program."""
         outputs = [*map(self._output, self._graph.outputs)]
+        placements = (*self._inputs, *self.parameters.placements, *outputs, *self._added)
         program = MeshProgram(
-            graph=self._graph,
+            graph=self._whole or self._graph,
             width=self._sizes[Axis.X],
-            height=self._sizes[Axis.Y],
+            height=self._sizes[Axis.Y] * self.sample_groups,
             dtype=self.dtype,
-            placements=(*self._inputs, *self.parameters.placements, *outputs, *self._added),
+            placements=(*map(self._over_groups, placements),),
             operations=tuple(self._operations),
             sources=tuple(self._sources),
             arena_elements={
@@ -259,9 +276,24 @@ class Builder:
             sequences=self.sequences,
             num_prepared=self._num_prepared,
             training=self._training,
-            heads=self.heads,
+            heads=self._groups if self.sample_groups > 1 else self.heads,
+            sample_groups=self.sample_groups,
         )
         return place_middles(program, self._usual_rows)
+
+    @property
+    def _groups(self) -> HeadSegments | None:
+        """The PEs along y of each group of samples; None: each has one."""
+        size = self._sizes[Axis.Y]
+        return HeadSegments(Axis.Y, size, self.sample_groups) if size > 1 else None
+
+    def _over_groups(self, placement: Placement) -> Placement:
+        """Return where a tensor is, given how it lies in a group."""
+        tensor = self._whole.by_name.get(placement.name) if self._whole else None
+        own = self._tensors.get(placement.name)
+        is_cut = tensor is not None and own is not None and tensor.shape != own.shape
+        shape = tensor.shape if tensor is not None and is_cut else placement.shape
+        return replace(placement, shape=shape, sample_groups=self.sample_groups, is_cut=is_cut)
 
     @property
     def _slots(self) -> dict[Arena, int]:
@@ -538,8 +570,7 @@ class Builder:
     def all_reduce(self, sums: Block, axis: Axis) -> None:
         """Add the partial sums of all PEs along an axis."""
         if self.size(axis) > 1:
-            self.append(ChainReduce(sums, axis))
-            self.append(Broadcast(sums, axis))
+            self._append_chain(ChainReduce(sums, axis), ReduceInGroups(sums))
 
     def all_reduce_into(self, result: Block, sums: Block, axis: Axis) -> None:
         """Add the partial sums of all PEs along an axis, and store them as a result."""
@@ -553,8 +584,18 @@ class Builder:
     def all_reduce_max(self, values: Block, axis: Axis) -> None:
         """Take the largest of the values of all PEs along an axis."""
         if self.size(axis) > 1:
-            self.append(ChainMax(values, axis))
-            self.append(Broadcast(values, axis))
+            self._append_chain(ChainMax(values, axis), MaxInGroups(values))
+
+    def _append_chain(
+        self, chain: ChainReduce | ChainMax, in_groups: ReduceInGroups | MaxInGroups
+    ) -> None:
+        """Append a chain along an axis, or one in each group, and the broadcast of its result."""
+        if self.sample_groups > 1 and chain.axis is Axis.Y:
+            self.append(in_groups)
+            self.append(BroadcastInGroups(in_groups.values))
+        else:
+            self.append(chain)
+            self.append(Broadcast(chain.values, chain.axis))
 
     def store(self, sums: Block, result: Block) -> None:
         """Store sums as a result, unless they form in it."""

@@ -37,17 +37,23 @@ def place_middles(program: MeshProgram, usual_rows: int | None) -> MeshProgram:
     """Return the program with the middles and sections at which its collectives take least."""
     found = {Axis.X: (0, 0), Axis.Y: (0, 0)}
     for axis, words in _words_of_chains(program, usual_rows).items():
-        found[axis] = choose_middle(program.size(axis), words, program.chains(axis).head_pes)
+        head_pes = program.chains(axis).head_pes
+        # Sums of all rows of PEs of a group of samples have one order only if none is a middle.
+        is_first = axis is Axis.Y and program.sample_groups > 1
+        found[axis] = choose_middle(program.extent(axis), words, head_pes, is_first=is_first)
     (middle_x, section_x), (middle_y, section_y) = found[Axis.X], found[Axis.Y]
     return replace(
         program, middle_x=middle_x, middle_y=middle_y, section_x=section_x, section_y=section_y
     )
 
 
-def choose_middle(num_pes: int, words: Sequence[int], head_pes: int = 0) -> tuple[int, int]:
+def choose_middle(
+    num_pes: int, words: Sequence[int], head_pes: int = 0, *, is_first: bool = False
+) -> tuple[int, int]:
     """Return the middle of an axis for chains of these words, and the PEs of a section.
 
-    0 PEs: chains have one phase. Sections end where heads of `head_pes` PEs do.
+    0 PEs: chains have one phase. Sections end where heads of `head_pes` PEs do. The middle is the
+    first PE if it has to be.
 
     >>> choose_middle(390, [1, 16, 39]), choose_middle(390, [1000]), choose_middle(4, [1])
     ((194, 14), (122, 0), (1, 0))
@@ -60,6 +66,7 @@ def choose_middle(num_pes: int, words: Sequence[int], head_pes: int = 0) -> tupl
         before = (axis.before.cycles(again) + again) * axis.has_before
         after = axis.after.cycles(again)
         cycles = cycles + times * np.maximum(np.maximum(after, before), at_middle)
+    cycles = cycles[:, :1] if is_first else cycles
     section, place = np.unravel_index(np.argmin(cycles), cycles.shape)
     return int(place), int(axis.sections[section])
 

@@ -62,6 +62,13 @@ class Training:
         seeds = frozenset(gradients.seeds.values())
         return cls(entries, seeds, parts, whole, originals=gradients.originals)
 
+    @property
+    def backward(self) -> tuple[int, int]:
+        """The indices of the first and of the last operation of the backward pass."""
+        entries = [*self.entries.items()]
+        index = [name for name, _ in entries].index(BACKWARD)
+        return entries[index - 1][1], entries[index][1] - 1
+
     def entry_of(self, index: int) -> str:
         """Return the entry of an operation of the graph."""
         return next(name for name, end in self.entries.items() if index < end)

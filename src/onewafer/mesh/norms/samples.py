@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from onewafer.mesh import norms as mesh
-from onewafer.mesh.blocks import Arena, Axis, Block, RowKind
+from onewafer.mesh.blocks import Arena, Axis, Block
 from onewafer.mesh.norms.arrays import Groups
 from onewafer.mesh.norms.gradients import (
     AddToNormWeight,
@@ -14,7 +14,7 @@ from onewafer.mesh.norms.gradients import (
     NormTotals,
     SumNormProducts,
 )
-from onewafer.mesh.sample import OF_TRAINING, ROWS_AND_INNER, Sample, Sizes, grid
+from onewafer.mesh.sample import OF_SAMPLES, OF_TRAINING, ROWS_AND_INNER, Sample, Sizes, grid
 from onewafer.mesh.sizes import CHUNK
 
 if TYPE_CHECKING:
@@ -185,6 +185,6 @@ SAMPLES = (
     replace(
         _norm(lambda norm: norm.spread(), clears=True),
         is_of_singles=True,
-        rows=frozenset({RowKind.INDEPENDENT}),
+        rows=OF_SAMPLES,
     ),
 )

@@ -1,0 +1,323 @@
+"""Collectives along y within groups of samples, and what goes around those over all groups.
+
+A sum over groups is one along the whole of y, of a block that has a part for each row of PEs of a
+group: `PlaceShare` leaves +0 in the others, and `TakeShare` finds the own one. So the PEs between
+two that add up pass on what they have got, and the sum of each part has the same order: that of
+the first group with that of the others, which begins with the second one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+
+from onewafer.mesh import arithmetic
+from onewafer.mesh.blocks import Arena, Axis
+from onewafer.mesh.chains import reduce_along
+from onewafer.mesh.collectives.operations import copy_along
+from onewafer.mesh.gradients.operations import GRADIENT
+from onewafer.mesh.kinds import Kind, Task
+from onewafer.mesh.operation import MeshOperation, Traffic
+from onewafer.mesh.sizes import block_entry, block_sizes
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from numpy.typing import NDArray
+
+    from onewafer.mesh.blocks import Block, Launch
+    from onewafer.mesh.entry import Entry
+    from onewafer.mesh.memories import Memories
+    from onewafer.mesh.program_shape import ProgramShape
+
+    Array = NDArray[Any]
+
+
+class _InGroups(MeshOperation):
+    """A collective on one block along y, in each group by itself."""
+
+    __slots__ = ()
+
+    instruction: ClassVar[str]
+    """The DSD operation of one element, as the tables of costs name it."""
+    is_chain: ClassVar = True
+
+    values: Block
+
+    def entry(self, program: ProgramShape) -> Entry:
+        """Return its words in the schedule."""
+        return block_entry(program, self.kind, self.values)
+
+    def sizes(self, program: ProgramShape, launch: Launch) -> Mapping[str, int]:
+        """Return the sizes that its cost depends on."""
+        return block_sizes(program, self.values, launch)
+
+    def traffic(self, program: ProgramShape, launch: Launch) -> Traffic:
+        """Return its traffic."""
+        elements = self.sizes(program, launch)["elements"]
+        return Traffic(Axis.Y, self.instruction, elements, is_chain=self.is_chain, of_heads=True)
+
+    def parts(self, memories: Memories) -> Iterator[tuple[Array, int, slice]]:
+        """Yield the values of each group, `[across, along, …]`, its root, and where it is."""
+        values = memories.along(Axis.Y, self.values)
+        for where, root in memories.program.chains(Axis.Y).heads():
+            yield values[:, where], root - where.start, where
+
+
+class _Chain(_InGroups):
+    """A chain to the first PE of each group."""
+
+    __slots__ = ()
+
+    combine: ClassVar[Callable[[Array, Array], Array]]
+    """Combine f32 arrays element by element, as the instruction does."""
+
+    def execute(self, memories: Memories) -> None:
+        """Do on NumPy arrays what the kernel does."""
+        leaders = memories.program.chains(Axis.Y).leaders()
+        for values, root, where in self.parts(memories):
+            reduce_along(values, root, leaders[where], type(self).combine)
+
+
+def _chain_kind(number: int, name: str, function: str) -> Kind:
+    return Kind(
+        number,
+        name,
+        f"""
+        moving = n;
+        head_chain.{function}(sums(result, n), n);
+        return;
+        """,
+        flags=("has_head_chains",),
+        is_collective=True,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class ReduceInGroups(_Chain):
+    """Sum f32 blocks along y in each group into a PE of it, in the order of `reduce_along`."""
+
+    kinds = (_chain_kind(120, "reduce_in_groups", "reduce"),)
+
+    values: Block
+    combine = staticmethod(arithmetic.add)
+    instruction = "fadds"
+
+
+@dataclass(frozen=True, slots=True)
+class MaxInGroups(_Chain):
+    """Take the largest of f32 blocks along y in each group; NaN if one has NaN."""
+
+    kinds = (_chain_kind(121, "max_in_groups", "reduce_max"),)
+
+    values: Block
+    combine = staticmethod(arithmetic.maximum)
+    instruction = "fmaxs"
+
+
+@dataclass(frozen=True, slots=True)
+class BroadcastInGroups(_InGroups):
+    """Copy the f32 block of the PE of each group to which its chains go to all others of it."""
+
+    kinds = (
+        Kind(
+            122,
+            "broadcast_in_groups",
+            """
+            head_chain.broadcast(sums(result, n), n);
+            return;
+            """,
+            is_collective=True,
+            task=Task.AFTER_HEAD_CHAIN,
+        ),
+    )
+
+    values: Block
+    instruction = "fmovs"
+    is_chain = False
+
+    def execute(self, memories: Memories) -> None:
+        """Do on NumPy arrays what the kernel does."""
+        for values, root, _ in self.parts(memories):
+            copy_along(values, root)
+
+
+class _Share(MeshOperation):
+    """A copy between a block and the part of another one that is for this row of PEs of a group.
+
+    There is one part for each row of PEs, or only one: for what all rows of a group have.
+    """
+
+    __slots__ = ()
+
+    block: Block
+    room: Block
+    """A row; f32."""
+
+    @property
+    def kind(self) -> Kind:
+        """Its kind in the schedule."""
+        return self.kinds[self.block.arena == Arena.GRADIENTS]
+
+    @property
+    def num_parts(self) -> int:
+        """Parts of the room."""
+        return self.room.num_elements // self.block.num_elements
+
+    def sizes(self, program: ProgramShape, launch: Launch) -> Mapping[str, int]:
+        """Return the sizes that its cost depends on, on a PE that copies."""
+        del launch, program
+        return {"elements": self.room.num_elements, "part": self.block.num_elements}
+
+    def own(self, memories: Memories) -> Array:
+        """Return which part each PE has, `[height, width]`."""
+        at = memories.at(Axis.Y)
+        return at if self.num_parts > 1 else np.zeros_like(at)
+
+    def view(self, memories: Memories) -> Array:
+        """Return the parts of the room, `[height, width, parts, elements]`."""
+        return memories.view(self.room, self.num_parts, self.block.num_elements)
+
+
+def _share_kinds(number: int, name: str, code: str) -> tuple[Kind, Kind]:
+    """Return a kind for blocks of activations, and one for gradients of parameters."""
+    return (
+        Kind(number, name, code.replace("$block", "sums")),
+        Kind(
+            number + 1,
+            f"{name}_of_gradients",
+            code.replace("$block", "gradient"),
+            functions=(GRADIENT,),
+        ),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class PlaceShare(_Share):
+    """Copy a block to its part of the room, and let all other parts be +0.
+
+    Where there is one part, only the first row of PEs of each group copies.
+    """
+
+    kinds = _share_kinds(
+        123,
+        "place_share",
+        """
+        const own = place_y();
+        @fmovs(sums(result, n), 0.0);
+        if (own < inner) @fmovs(sums(result + own * columns, columns), $block(left, columns));
+        """,
+    )
+
+    room: Block
+    block: Block
+
+    def entry(self, program: ProgramShape) -> Entry:
+        """Return its words in the schedule."""
+        part, inner = self.block.num_elements, self.num_parts
+        entry = block_entry(program, self.kind, self.room, self.block, columns=part, inner=inner)
+        return replace(entry, rows=1)
+
+    def execute(self, memories: Memories) -> None:
+        """Do on NumPy arrays what the kernel does."""
+        parts = np.arange(self.num_parts)
+        is_own = memories.at(Axis.Y)[..., np.newaxis] == parts
+        values = memories.whole(self.block)[..., np.newaxis, :]
+        memories.write(self.room, np.where(is_own[..., np.newaxis], values, np.float32(0)))
+
+
+@dataclass(frozen=True, slots=True)
+class TakeShare(_Share):
+    """Copy the own part of the room to a block."""
+
+    kinds = _share_kinds(
+        125,
+        "take_share",
+        """
+        const own = if (inner > 1) place_y() else 0;
+        @fmovs($block(result, n), sums(left + own * n, n));
+        """,
+    )
+
+    block: Block
+    room: Block
+
+    def entry(self, program: ProgramShape) -> Entry:
+        """Return its words in the schedule."""
+        entry = block_entry(program, self.kind, self.block, self.room, inner=self.num_parts)
+        return replace(entry, rows=1, n=self.block.num_elements)
+
+    def execute(self, memories: Memories) -> None:
+        """Do on NumPy arrays what the kernel does."""
+        own = self.own(memories)[..., np.newaxis, np.newaxis]
+        found = np.take_along_axis(self.view(memories), own, axis=2)
+        memories.whole(self.block)[...] = found[..., 0, :]
+
+
+@dataclass(frozen=True, slots=True)
+class ClearOtherGroups(MeshOperation):
+    """Set gradients of parameters to +0 in all groups but the first.
+
+    So a sum over groups has what there was before a backward pass once. The first group writes what
+    it has: all take equally long.
+    """
+
+    kinds = (
+        Kind(
+            127,
+            "clear_other_groups",
+            """
+            const all = gradient(result, n);
+            if (layout_mod.get_y_coord() > model.last_y) {
+              @fmovs(all, 0.0);
+            } else {
+              @fmovs(all, all);
+            }
+            """,
+            functions=(GRADIENT,),
+        ),
+    )
+
+    gradients: Block
+
+    def entry(self, program: ProgramShape) -> Entry:
+        """Return its words in the schedule."""
+        return block_entry(program, self.kind, self.gradients)
+
+    def execute(self, memories: Memories) -> None:
+        """Do on NumPy arrays what the kernel does."""
+        memories.whole(self.gradients)[memories.program.size(Axis.Y) :] = 0
+
+    def sizes(self, program: ProgramShape, launch: Launch) -> Mapping[str, int]:
+        """Return the sizes that its cost depends on."""
+        return block_sizes(program, self.gradients, launch)
+
+
+@dataclass(frozen=True, slots=True)
+class Divide(MeshOperation):
+    """Divide a number by another one."""
+
+    kinds = (
+        Kind(128, "divide_numbers", "totals(result)[0] = totals(left)[0] / totals(right)[0];"),
+    )
+
+    result: Block
+    left: Block
+    right: Block
+
+    def entry(self, program: ProgramShape) -> Entry:
+        """Return its words in the schedule."""
+        return block_entry(program, self.kind, self.result, self.left, self.right)
+
+    def execute(self, memories: Memories) -> None:
+        """Do on NumPy arrays what the kernel does."""
+        with np.errstate(all="ignore"):
+            quotient = memories.whole(self.left) / memories.whole(self.right)
+        memories.write(self.result, quotient)
+
+    def sizes(self, program: ProgramShape, launch: Launch) -> Mapping[str, int]:
+        """Return no sizes: its cost depends on none."""
+        del program, launch
+        return {}

@@ -1,0 +1,74 @@
+"""Sums over groups of samples, as steps of a program: of blocks, of gradients, of losses."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from onewafer.mesh.blocks import Arena, Axis, Block
+from onewafer.mesh.collectives import Broadcast, ChainReduce
+from onewafer.mesh.elementwise import Scale
+from onewafer.mesh.sample_groups.operations import ClearOtherGroups, PlaceShare, TakeShare
+
+if TYPE_CHECKING:
+    from onewafer.mesh.lowering.builder import Builder
+
+_MOST_WORDS = 512
+"""The room of a sum of gradients over groups."""
+
+
+def add_up_groups(block: Block, builder: Builder, *, axis: Axis | None) -> None:
+    """Add what each group has in a block of f32 activations; then all groups have the sums.
+
+    Its columns lie along an axis, or all PEs of a group have the same.
+    """
+    if builder.sample_groups == 1:
+        return
+    if builder.size(Axis.Y) == 1:
+        _add_up_along_y(replace(block, rows=1, columns=block.num_elements), builder)
+        return
+    parts = builder.size(Axis.Y) if axis is Axis.Y else 1
+    _add_up_parts(block, builder, parts)
+
+
+def average_groups(block: Block, builder: Builder, *, axis: Axis) -> None:
+    """Take the mean over groups of a block, whose columns lie along an axis.
+
+    There are a power of two of groups, so that only the sums are rounded.
+    """
+    add_up_groups(block, builder, axis=axis)
+    if builder.sample_groups > 1:
+        builder.append(Scale(block, block, 1 / builder.sample_groups))
+
+
+def begin_gradients(builder: Builder) -> None:
+    """Append what a backward pass begins with: earlier gradients stay in one group alone."""
+    if builder.sample_groups > 1:
+        builder.append(ClearOtherGroups(_gradients(builder)))
+
+
+def add_up_gradients(builder: Builder) -> None:
+    """Append what a backward pass ends with: the sum over groups of the gradients of parameters."""
+    if builder.sample_groups == 1:
+        return
+    parts, whole = builder.size(Axis.Y), _gradients(builder)
+    length = max(1, _MOST_WORDS // parts)
+    for first in range(0, whole.columns, length):
+        columns = min(length, whole.columns - first)
+        _add_up_parts(replace(whole, offset=first, columns=columns), builder, parts)
+
+
+def _gradients(builder: Builder) -> Block:
+    return Block(Arena.GRADIENTS, 0, 1, builder.parameters.num_elements)
+
+
+def _add_up_parts(block: Block, builder: Builder, parts: int) -> None:
+    room = builder.spare(1, parts * block.num_elements)
+    builder.append(PlaceShare(room, block))
+    _add_up_along_y(room, builder)
+    builder.append(TakeShare(block, room))
+
+
+def _add_up_along_y(row: Block, builder: Builder) -> None:
+    builder.append(ChainReduce(row, Axis.Y))
+    builder.append(Broadcast(row, Axis.Y))
