@@ -11,7 +11,6 @@ ask of the others follows from that (`mesh.orientation`). To exchange the axes, 
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
@@ -320,10 +319,15 @@ def _find_groups(
         height = options.rectangle[1]
         fitting = (n for n in counts if height % n == 0 and (height // n).bit_count() == 1)
         return fastest((options.rectangle, count) for count in fitting)
-    for of_group, count in itertools.product(_candidates(architecture), counts):
-        rectangles = [(width, height * count) for width, height in of_group]
-        if _is_possible(rectangles[-1], architecture, options):
-            placed = fastest((rectangle, count) for rectangle in reversed(rectangles))
+    for of_group in _candidates(architecture):
+        width, height = of_group[-1]
+        possible = [n for n in counts if _is_possible((width, height * n), architecture, options)]
+        # Where the smallest parts of the samples have no room, no larger ones have.
+        if not possible or fastest([((width, height * possible[-1]), possible[-1])]) is None:
+            continue
+        for count in possible:
+            rectangles = [(width, height * count) for width, height in reversed(of_group)]
+            placed = fastest((rectangle, count) for rectangle in rectangles)
             if placed is not None:
                 return placed
     return None

@@ -232,7 +232,7 @@ def test_steps_on_the_fabric(add_loss, width, height, groups):
     groups=st.sampled_from([1, 2, 4, 8]),
 )
 def test_groups_give_the_gradients_of_the_whole_batch(add_loss, width, rows, groups):
-    """And all have the same: replicas of parameters and gradients agree in every bit."""
+    """Replicas of parameters and gradients agree in every bit, too."""
     trained = Trained(add_loss, width, rows * groups, groups)
     evaluator = MeshEvaluator(trained.program, trained.parameters)
     steps = []
