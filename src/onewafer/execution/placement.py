@@ -322,8 +322,11 @@ def _find_groups(
     for of_group in _candidates(architecture):
         width, height = of_group[-1]
         possible = [n for n in counts if _is_possible((width, height * n), architecture, options)]
-        # Where the smallest parts of the samples have no room, no larger ones have.
-        if not possible or fastest([((width, height * possible[-1]), possible[-1])]) is None:
+        if not possible:
+            return None
+        most = possible[-1]  # where the smallest parts have no room, no larger ones have
+        smallest = partial(cut, sample_groups=most)
+        if _consider(smallest, (width, height * most), architecture)[1] is None:
             continue
         for count in possible:
             rectangles = [(width, height * count) for width, height in reversed(of_group)]
