@@ -1,5 +1,7 @@
 """Which launches are simulated, and how their values compare with those of the host."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -13,7 +15,8 @@ from onewafer.execution.launch_times import LaunchTimes, Origin
 from onewafer.execution.sampling import PurposeSampler
 from onewafer.graph import DataType, Evaluator
 from onewafer.host import RunLimits
-from onewafer.mesh import Launch, MeshEvaluator, shard
+from onewafer.mesh import Launch, MeshEvaluator, shard, shard_training
+from tests.execution.test_training_program import gradients, inputs_of
 from tests.mesh.models import llama
 from tests.mesh.strategies import mlp, random_arrays
 
@@ -118,3 +121,20 @@ def test_an_interrupted_launch_ends_before_the_next_one_finds_its_memory(monkeyp
     assert run(5, 6, 7, 8, launch=prompt) is Origin.DERIVED
     assert run(9, 0, 0, 0, launch=Launch.at(4, 1)) is Origin.SIMULATED
     assert executor.figures.agreement.other_bits == 0
+
+
+@pytest.mark.parametrize("is_whole", [True, False])
+def test_a_loss_is_held_against_the_host_s_where_its_forward_pass_was_simulated(is_whole):
+    (joined, number), inputs = gradients(), inputs_of(1)
+    program = shard_training(joined, width=1, height=1, architecture=WSE3, num_model=number)
+    executor = AutoExecutor(program, WSE3, Simulation(), Budget(10**9), DataType.F32)
+    forward, loss = (replace(program.whole_launch(), entry=name) for name in ("forward", "loss"))
+    executor.send(random_arrays(joined.graph.parameters, 1))
+    if not is_whole:
+        executor.budget = Budget(executor.expect(forward) - 1)
+    assert (executor.run({"x": inputs["x"]}, forward).origin is Origin.SIMULATED) is is_whole
+    executor.budget = Budget(10**9)
+    host = {"loss": np.full((1, 1), 1.0, np.float32)}
+    targets = {"targets": inputs["targets"]}
+    assert executor.run(targets, loss, host=lambda: host).origin is Origin.SIMULATED
+    assert (executor.figures.agreement.distance is not None) is is_whole

@@ -116,6 +116,8 @@ class AutoExecutor:
     _fabric: FabricExecutor | None = None
     _reader: MeshEvaluator | None = None
     """None: parameters have changed since."""
+    _has_pass: bool = False
+    """Whether all launches since the last one of the first entry were simulated."""
 
     def __post_init__(self) -> None:
         """Begin with nothing simulated."""
@@ -155,13 +157,20 @@ class AutoExecutor:
         if origin is Origin.SIMULATED:
             fabric = self._compile(watch)
             if fabric is not None:
-                made = self._simulate(fabric, inputs, launch, host=host, watch=watch)
+                values = host if self._has_what_is_read(launch) else None
+                made = self._simulate(fabric, inputs, launch, host=values, watch=watch)
                 if made is not None:
+                    self._has_pass = self._has_what_is_read(launch)
                     return made
             origin = self._without_simulation(launch)
+        self._has_pass = False
         if launch is not None and self.program.trains and origin is not Origin.KNOWN:
             self._settled[launch] = origin
         return Launched(launch, {}, self.times.activity(launch), origin)
+
+    def _has_what_is_read(self, launch: Launch | None) -> bool:
+        """Tell whether a launch finds on the simulated wafer what the launches before it left."""
+        return launch is None or launch.entry == self.program.entries[0] or self._has_pass
 
     def repeat(self, launch: Launch) -> Launched | None:
         """Account for a launch of which it is settled that it is not simulated.
@@ -171,6 +180,7 @@ class AutoExecutor:
         origin = self._settled.get(launch)
         if origin is None:
             return None
+        self._has_pass = False
         self.figures = self._repeated.count(self.figures, launch)
         return Launched(launch, {}, self.times.activity(launch), origin)
 

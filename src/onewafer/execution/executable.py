@@ -82,7 +82,7 @@ class FabricExecutor:
     ) -> None:
         self.program = program
         self._estimator = Estimator(program, architecture)
-        self._last_cycles: dict[tuple[str, tuple[int, ...]], int] = {}
+        self._last_cycles: dict[tuple[str, bool, tuple[int, ...]], int] = {}
         """Entry and rows of the slots of a launch → cycles of the last such one."""
         self._emitted = emit(program, architecture)
         options = CompileOptions(
