@@ -114,4 +114,3 @@ def test_a_batch_that_a_norm_joins_lies_in_groups_of_pes(fidelity):
     assert report.flop.share == 1
     program = max(report.programs, key=lambda one: one.step.steps if one.step else 0)
     assert program.placement.sample_groups > 1
-    assert program.step.repeated == 0
