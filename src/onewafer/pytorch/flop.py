@@ -24,9 +24,6 @@ from torch._C import (
     _dispatch_keyset_full_after,  # pyright: ignore[reportPrivateUsage]  # no public name
 )
 from torch._C import (
-    _dispatch_tls_is_dispatch_key_excluded as is_excluded,  # pyright: ignore[reportPrivateUsage]  # no public name
-)
-from torch._C import (
     _dispatch_tls_set_dispatch_key_excluded as set_excluded,  # pyright: ignore[reportPrivateUsage]  # no public name
 )
 from torch._C import (
@@ -78,7 +75,7 @@ def counting_flop_of_shapes(add: Callable[[int], None]) -> Generator[None]:
             thread.add_for_shapes = None
 
 
-def pause(*, is_dense: bool) -> tuple[bool, bool]:
+def pause(*, is_dense: bool) -> bool:
     """Count nothing in this thread until `go_on`, which takes the result.
 
     If all that is computed is known to be of dense tensors of the CPU, the dispatcher does not even
@@ -86,19 +83,22 @@ def pause(*, is_dense: bool) -> tuple[bool, bool]:
     asked for: tensors are made on the CPU.
     """
     thread = _COUNTER.thread
-    before = thread.is_inside, is_excluded(_KEY)
+    if thread.is_inside:
+        return False
     thread.is_inside = True
-    _leave_out(is_dense)
-    return before
+    if is_dense:
+        _leave_out(is_left_out=True)
+    return True
 
 
-def go_on(before: tuple[bool, bool]) -> None:
+def go_on(is_paused: bool) -> None:  # noqa: FBT001  # what `pause` gave
     """Count again in this thread, if it did before."""
-    _COUNTER.thread.is_inside, was_left_out = before
-    _leave_out(was_left_out)
+    if is_paused:
+        _COUNTER.thread.is_inside = False
+        _leave_out(is_left_out=False)
 
 
-def _leave_out(is_left_out: bool) -> None:  # noqa: FBT001  # the dispatcher's switch
+def _leave_out(*, is_left_out: bool) -> None:
     """Let the dispatcher pass over us in this thread, and over what chooses a device, or not."""
     set_excluded(_KEY, is_left_out)
     set_included(DispatchKey.CPU, is_left_out)

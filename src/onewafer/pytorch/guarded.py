@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import torch
 from torch._C._dynamo import eval_frame
 from torch._dynamo import config as dynamo_config
+from torch._dynamo import utils as dynamo_utils
 
 from onewafer.errors import OnewaferError, UnsupportedOperationError
 from onewafer.execution import Draws
@@ -59,7 +60,7 @@ _SAID_ONCE = ("warning_once", "info_once")
 """Methods of loggers, which transformers adds, that say each message once in a process."""
 _LOGS = "logging.Logger method not supported"
 _GRAPH = "_onewafer_graph"
-"""The attribute of what Dynamo calls for a graph that has what computes it on the host."""
+"""The attribute of what Dynamo calls for a graph that has the graph."""
 
 
 class NotTraceableError(Exception):
@@ -165,14 +166,28 @@ class _Guards:
     def computation(self) -> Callable[..., object] | None:
         """Return Dynamo's code, with the graph itself in place of what `run` gets."""
         code = self.entry.code
-        graphs: dict[str, object] = {}
+        own: dict[str, object] = {}
         for name in code.co_names:
-            found = getattr(globals().get(name), "__dict__", {})
-            if _GRAPH in found:
-                graphs[name] = found[_GRAPH]
-        if len(graphs) != 1 or code.co_freevars:
-            return None
-        return FunctionType(code, {**globals(), **graphs})
+            found = globals().get(name)
+            if found is dynamo_utils:
+                own[name] = _Quiet()
+            elif _GRAPH in getattr(found, "__dict__", {}):
+                own[name] = getattr(found, _GRAPH).forward  # not before: it is compiled when called
+        is_whole = sum(not isinstance(each, _Quiet) for each in own.values()) == 1
+        return (
+            FunctionType(code, {**globals(), **own}) if is_whole and not code.co_freevars else None
+        )
+
+
+class _Quiet:
+    """What Dynamo's code uses of Dynamo, without the word for a profiler that it begins with."""
+
+    record_pregraph_bytecode_enter = staticmethod(lambda: None)
+    record_pregraph_bytecode_exit = staticmethod(lambda _: None)
+
+    def __getattr__(self, name: str) -> object:
+        """Return what is Dynamo's own."""
+        return getattr(dynamo_utils, name)
 
 
 def _cache_entries(code: CodeType) -> Iterable[Any]:
@@ -310,5 +325,5 @@ class GuardedCall:
             current.filters.close()  # those of the process, which other threads may change now
             return self._run(module, call, partial(graph_module.forward, *args))
 
-        setattr(run, _GRAPH, graph_module.forward)
+        setattr(run, _GRAPH, graph_module)
         return run

@@ -77,6 +77,8 @@ class LivePass:
     """Whether they are those of passes before, which are on the wafer; else they are 0."""
     is_hooked: bool = False
     """Whether a script has registered a hook of a tensor since the call."""
+    has_hooks: bool = False
+    """Whether hooks may compute something in the backward pass, or change what it gives."""
 
     def seeded(self) -> torch.Tensor | None:
         """Return the result that the loss is taken of, if it is still there."""
@@ -91,14 +93,6 @@ class LivePass:
     def is_next_to_go_back(self) -> bool:
         """Whether a backward pass comes next."""
         return self.stage is (Stage.COMPARED if self.known.look else Stage.CALLED)
-
-    @property
-    def has_hooks(self) -> bool:
-        """Whether hooks may compute something in the backward pass."""
-        parameters = self.known.parameters
-        if self.is_hooked or any(map(changes_gradient, parameters)):
-            return True
-        return any(map(sees_gradient, parameters))
 
     def leads_only_to(self, tensor: torch.Tensor) -> bool:
         """Tell whether a backward pass leads to one node, and without FLOP, through all others."""
@@ -121,6 +115,11 @@ class LivePass:
         """Note the gradients that there are, just before the backward pass adds its own to them."""
         known = self.known
         parameters = known.parameters
+        self.has_hooks = (
+            self.is_hooked
+            or any(map(changes_gradient, parameters))
+            or any(map(sees_gradient, parameters))
+        )
         if held is not None and held.has(parameters, known.ids) and not self.has_hooks:
             self.adds, self.before = True, held.gradients
             return
@@ -143,6 +142,13 @@ class LivePass:
                 return None
             self.stage = Stage.DIFFERENTIATED
         return self._own() if self.adds in self.known.deeds else None
+
+    def given_now(self) -> Gradients | None:
+        """Return all gradients just after a backward pass that is known, without hooks."""
+        parameters = self.known.parameters
+        tensors = gradients_of(parameters)
+        is_known = tensors is not None and self.adds in self.known.deeds
+        return Gradients.of(parameters, tensors) if tensors is not None and is_known else None
 
     def _own(self) -> Gradients | None:
         parameters, before = self.known.parameters, self.before

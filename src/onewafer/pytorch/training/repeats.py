@@ -38,7 +38,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from onewafer.pytorch.host_work import HostLedger
-    from onewafer.pytorch.training.calls import Gradients, TakenLoss
+    from onewafer.pytorch.training.calls import Gradients as GivenGradients
+    from onewafer.pytorch.training.calls import TakenLoss
+    from onewafer.pytorch.training.held import Gradients
     from onewafer.pytorch.training.homes import Homes
     from onewafer.pytorch.training.known import Deed, Rows
     from onewafer.pytorch.training.optimizers import Optimizers
@@ -78,7 +80,7 @@ class Follower(Protocol):
         ...
 
     def resume_backward(
-        self, call: TrainingCall, gradients: Gradients, *, adds: bool, flop: int
+        self, call: TrainingCall, gradients: GivenGradients, *, adds: bool, flop: int
     ) -> None:
         """Go on after a backward pass of such a call, in which the host has computed these FLOP."""
         ...
@@ -236,6 +238,10 @@ class Repeats:
         finally:
             flop.go_on(before)
         live.work.flop = live.known.flop
+        if not live.has_hooks and (live.before is None or live.adds):
+            given = live.given_now()
+            if given is not None:
+                self._count_pass(live, given)
         return True
 
     def _end_pass(self) -> None:
@@ -246,7 +252,11 @@ class Repeats:
         given = live.given()
         if given is None:
             self.settle()
-            return
+        else:
+            self._count_pass(live, given)
+
+    def _count_pass(self, live: LivePass, given: Gradients) -> None:
+        """Count a pass that is over, and has given these gradients."""
         self._live = None
         self._host.expect_backward(None)
         live.owner.hits += 1
