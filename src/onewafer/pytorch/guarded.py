@@ -182,8 +182,11 @@ class _Guards:
 class _Quiet:
     """What Dynamo's code uses of Dynamo, without the word for a profiler that it begins with."""
 
-    record_pregraph_bytecode_enter = staticmethod(lambda: None)
-    record_pregraph_bytecode_exit = staticmethod(lambda _: None)
+    def record_pregraph_bytecode_enter(self) -> None:
+        """Do nothing."""
+
+    def record_pregraph_bytecode_exit(self, entered: None) -> None:
+        """Do nothing."""
 
     def __getattr__(self, name: str) -> object:
         """Return what is Dynamo's own."""
