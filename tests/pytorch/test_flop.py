@@ -10,7 +10,7 @@ from torch.nn import functional
 from torch.utils.flop_counter import FlopCounterMode
 
 from onewafer.pytorch import capture
-from onewafer.pytorch.flop import counting_flop
+from onewafer.pytorch.flop import counting_flop, go_on, pause
 from tests.pytorch.lowering.models import build
 
 IMAGES, ROWS, TOKENS = torch.ones(2, 3, 8, 8), torch.ones(5, 6), torch.ones(2, 7, 16)
@@ -137,3 +137,22 @@ def test_captured_attention_counts_as_on_the_host():
     with torch.no_grad():
         expected = count(lambda: model(argument))
     assert capture(model, (argument,), {}).capture.flop == expected
+
+
+@pytest.mark.parametrize("is_dense", [False, True])
+def test_a_pause_counts_nothing_and_leaves_nothing_behind(is_dense):
+    """Tensors are made on the CPU meanwhile, and on any device afterwards."""
+    found = []
+    with counting_flop(found.append):
+        before = pause(is_dense=is_dense)
+        inner = pause(is_dense=is_dense)
+        made = torch.arange(6.0).reshape(6, 1).requires_grad_()
+        (ROWS @ made).sum().backward()
+        go_on(inner)
+        _ = ROWS @ made
+        go_on(before)
+        assert not found
+        assert made.device.type == "cpu"
+        assert torch.zeros(3, device="meta").is_meta
+        _ = ROWS @ made
+        assert sum(found) == 2 * 5 * 6

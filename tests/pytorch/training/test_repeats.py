@@ -301,6 +301,82 @@ class Hooked(Loop):
         super().take(index)
 
 
+class HookedResult(Loop):
+    """A hook of a result that changes its gradient, and makes tensors that no CPU has."""
+
+    def loss(self, logits: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        def hook(gradient: torch.Tensor) -> torch.Tensor:
+            nowhere = torch.zeros(3, device="meta") + 1
+            self.seen.append(torch.tensor(nowhere.is_meta))
+            rows = torch.arange(2).expand(2, 2)
+            made = torch.sparse_coo_tensor(rows, torch.ones(2), check_invariants=False)
+            self.seen.append(made.to_dense())
+            return gradient * 0.5
+
+        if len(self.seen) > 4:
+            logits.register_hook(hook)
+        return super().loss(logits, y)
+
+
+class LateHook(Loop):
+    """A hook of a module that comes when its calls are repeated, and goes again."""
+
+    def take(self, index: int) -> None:
+        if index != 5:
+            super().take(index)
+            return
+        hook = self.model[1].register_forward_hook(lambda _module, _args, out: out * 0.5)
+        super().take(index)
+        hook.remove()
+
+
+class OtherAttribute(Loop):
+    """An attribute that the code of a module reads."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        inner = self.model
+
+        class Scaled(nn.Module):
+            def __init__(self) -> None:
+                super().__init__()
+                self.inner, self.scale, self.calls = inner, 1.0, [0]
+
+            def forward(self, x: torch.Tensor) -> torch.Tensor:
+                self.calls.append(len(x))
+                self.calls.pop(0)
+                self.last = self.scale + 1
+                return self.inner(x) * self.scale
+
+        self.whole = Scaled()
+
+    def step(self, x: torch.Tensor, y: torch.Tensor) -> None:
+        self.whole.last, self.whole.calls = 0.0, [0]
+        if len(self.seen) > 15:
+            self.whole.scale = 2.0
+        self.optimizer.zero_grad()
+        loss = self.loss(self.whole(x), y)
+        loss.backward()
+        self.optimizer.step()
+        self.seen += [loss.detach(), torch.tensor([self.whole.last, *self.whole.calls])]
+
+
+class FailedCall(Loop):
+    """Words, one of which does not exist, in a call that is like the others."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.model = nn.Sequential(nn.Embedding(7, 6), nn.Linear(6, 4))
+        self.optimizer = torch.optim.AdamW(self.model.parameters(), lr=0.01)
+
+    def step(self, x: torch.Tensor, y: torch.Tensor) -> None:
+        words = x[:, 0].abs().mul(3).long().clamp(max=6)
+        super().step(words, y)
+        if len(self.seen) == 5:
+            with pytest.raises(IndexError):
+                self.model(words + 7)
+
+
 class NewParameter(Loop):
     """Another tensor in the place of a parameter, which the optimizer does not have."""
 
@@ -370,6 +446,7 @@ class FailedBackward(Loop):
 EXACT = (
     *(Loop, Clipped, Inside, Evaluated, Edited, OddRows, Accumulated, LoadedState),
     *(ChangedGradient, Hooked, NewParameter, OtherStep),
+    *(LateHook, OtherAttribute),
     *(Zeroed, ZeroedAndClipped, Weighted, Observed, Weighed, WeighedByAModule),
     *(Parts, PartsZeroed, PartsClipped, PartsEvaluated, PartsChanged),
     *(TwoOptimizers, Adversaries),
@@ -377,7 +454,7 @@ EXACT = (
 """Loops of which each step is counted as if it had been followed."""
 UNFOLLOWED = (
     *(OtherWork, OtherLoss, TwiceDifferentiated, WithoutBackward, FailedBackward),
-    *(EditedWeights, OtherWeights),
+    *(EditedWeights, OtherWeights, HookedResult, FailedCall),
 )
 """Loops with a step that goes on as no known one, which is followed from its loss on only."""
 
