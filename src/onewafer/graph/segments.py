@@ -116,7 +116,7 @@ def _signature(graph: Graph, piece: _Piece) -> Hashable:
         for name in (*_names(operation), operation.result.name):
             numbers.setdefault(name, str(len(numbers)))
     shapes = tuple(graph.tensor(name).shape for name in numbers)
-    return shapes, tuple(operation.renamed(numbers) for operation in piece)
+    return shapes, tuple(operation.renamed(numbers).unnumbered() for operation in piece)
 
 
 def _names(operation: Operation) -> tuple[str, ...]:

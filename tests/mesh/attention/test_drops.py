@@ -20,6 +20,7 @@ from onewafer.graph import (
     Graph,
     draw_factors,
     evaluate_graph,
+    fold,
     from_json,
     recompute,
     to_json,
@@ -33,7 +34,7 @@ from onewafer.mesh.kinds import REPEAT
 from onewafer.mesh.reference import MeshEvaluator
 from onewafer.mesh.schedule import schedule_parts
 from tests.mesh.attention.test_factors import of_one_attention, with_factors
-from tests.mesh.dropout.test_dropout_in_programs import ENTRIES, run, seeded
+from tests.mesh.dropout.test_dropout_in_programs import ENTRIES, run, seeded, with_dropouts
 from tests.mesh.fabric import check_launches, run_launches
 from tests.mesh.gradients.test_transformers import check_gradients, derived, inputs_of
 from tests.mesh.models import Decoder
@@ -223,6 +224,11 @@ def test_the_step_takes_what_the_closed_form_says(rows, rectangle):
         cycles.append(found.cycles)
         expected.append(estimate(program, WSE3, launch=program.whole_launch()).cycles)
     assert expected[1] - expected[0] == pytest.approx(cycles[1] - cycles[0], rel=0.1)
+
+
+def test_equal_layers_are_one_segment_although_they_draw_others():
+    graph = with_dropouts(with_draws(Decoder(layers=4).graph))
+    assert [segment.repeats for segment in fold(graph)] == [1, 4, 1]
 
 
 def test_a_graph_is_read_as_it_was_written():

@@ -192,6 +192,11 @@ class Attention(_Attending):
         """Return the same whose keys and values are kept under another name."""
         return replace(self, kept_as=name)
 
+    def unnumbered(self) -> Attention:
+        """Return the same, which draws as number 0."""
+        drawn = self.drawn and replace(self.drawn, number=0)
+        return replace(self, drawn=drawn, kept_as=None)
+
     @property
     def operands(self) -> tuple[str, str, str]:
         """Names of query, key and value."""
@@ -379,6 +384,11 @@ class AttentionGradient(_Attending):
     def keeping_as(self, name: str) -> AttentionGradient:
         """Return the same whose keys and values are kept under another name."""
         return replace(self, kept_as=name)
+
+    def unnumbered(self) -> AttentionGradient:
+        """Return the same, which draws as number 0."""
+        drawn = self.drawn and replace(self.drawn, number=0)
+        return replace(self, drawn=drawn, kept_as=None)
 
     def result_shape(self, tensors: Tensors) -> tuple[int, ...]:
         """Return the rows of the query with the features of query, key and value."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from onewafer.graph.draws import Draw
@@ -36,6 +36,10 @@ class Dropout(OfElement):
     def draw(self) -> Draw:
         """What it draws."""
         return Draw(self.number, self.threshold, self.result.shape[-1])
+
+    def unnumbered(self) -> Dropout:
+        """Return the same with the number 0."""
+        return replace(self, number=0)
 
     def wrong_number(self) -> str | None:
         """Return what is wrong with its numbers; None if nothing is."""

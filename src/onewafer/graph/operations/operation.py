@@ -211,6 +211,10 @@ class Operation(ABC):
         """Return it with other names, for a backward pass that computes what led to it again."""
         return self.renamed(names)
 
+    def unnumbered(self) -> Self:
+        """Return what it has in common with those of equal layers, apart from names."""
+        return self
+
     def _names(self, roles: frozenset[Role]) -> tuple[str, ...]:
         found: list[str] = []
         for field in fields_with(type(self), roles):
