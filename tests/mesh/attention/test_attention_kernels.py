@@ -39,6 +39,10 @@ fn append(start: u16, rows: u16, width: u16, capacity: u16, b: u16, size: u16) v
   kv_append.run(kv_dsd, left_dsd, right_dsd, heads, start, rows, width, capacity, b, size);
   sys_mod.unblock_cmd_stream();
 }
+fn turn(slots: u16, width: u16, capacity: u16) void {
+  kv_append.turn(turned_dsd, kv_dsd, heads, slots, width, capacity);
+  sys_mod.unblock_cmd_stream();
+}
 fn score(rows: u16, slots: u16, num_heads: u16, group: u16, width: u16, capacity: u16) void {
   scores_kernel.run(scores_dsd, left_dsd, kv_dsd, heads, lengths, rows, slots, num_heads, group,
                     width, capacity);
@@ -68,6 +72,7 @@ fn divide(rows: u16, group: u16, most: u16, width: u16) void {
 FUNCTIONS = {
     "share": ", ".join(["u16"] * 9),
     "append": ", ".join(["u16"] * 6),
+    "turn": ", ".join(["u16"] * 3),
     "score": ", ".join(["u16"] * 6),
     "largest": ", ".join([*["u16"] * 5, "f32"]),
     "weigh": ", ".join(["u16"] * 6),
@@ -83,6 +88,7 @@ def load(arch: str, element: str) -> OnePe:
         "heads": Array("u16", 16),
         "lengths": Array("u16", 16),
         "kv": Array(element, 2000),
+        "turned": Array(element, 2000),
         "left": Array(element, 200),
         "right": Array(element, 200),
         "result": Array(element, 200),
@@ -275,6 +281,36 @@ def test_append_to_many_slots(arch, element):
         )
         assert np.count_nonzero(expected) > 8
         assert_same_bits(pe.read("kv", expected.size), expected)
+
+
+def check_turn(case: Case, slots: int) -> None:
+    """Compare copies of keys and values of some slots, and what is left between them."""
+    case.share()
+    cache = case.numbers(2 * case.width * case.capacity)
+    expected = np.full_like(cache, 7)
+    case.pe.write("kv", cache)
+    case.pe.write("turned", expected)
+    case.pe.launch("turn", slots, case.width, case.capacity)
+    sizes = {"width": case.width, "capacity": case.capacity}
+    attention.turn(expected, cache, case.heads, slots=slots, **sizes)
+    assert_same_bits(case.pe.read("turned", expected.size), expected)
+
+
+def test_turn(arch, element):
+    @given(cases(arch, element), st.integers(0, 8))
+    def check(case, slots):
+        check_turn(case, min(slots, case.capacity))
+
+    check()
+
+
+def test_turn_features_that_are_too_many_for_a_stride(arch, element):
+    pe = load(arch, element)
+    place = {"kv_heads": 1, "group": 1, "a": 0, "size": 2, "b": 1, "start": 4, "rows": 2}
+    for width in (127, 128, 150):
+        shape = {"head_dim": width, "width": width, "capacity": 5}
+        case = Case(pe, DTYPES[element], 5, **place, **shape, is_causal=True)
+        check_turn(case, 3)
 
 
 def test_scores(arch, element):

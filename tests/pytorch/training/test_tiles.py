@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from torch import nn
 from torch.nn import functional
 
 from onewafer.pytorch import Fidelity, Session, WaferOptions, run_on
@@ -106,6 +107,32 @@ def test_calls_that_cross_do_not_take_the_keys_of_each_other(fidelity):
         torch.testing.assert_close(other, one, rtol=2e-5, atol=1e-5)
     (program,) = session.report(is_over=True).programs
     assert program.bucket_rows < LENGTH
+
+
+def dropped() -> list[torch.Tensor]:
+    """Return loss and gradients of two sequences, with dropouts of rows and of attention weights."""
+    torch.manual_seed(0)
+    model = Decoder(LENGTH)
+    model.drop, model.share = nn.Dropout(0.3), 0.25
+    loss = inside(model, *torch.randint(WORDS, (2, 2, LENGTH)))
+    loss.backward()
+    return [loss.detach(), *(parameter.grad for parameter in model.parameters()), torch.rand(3)]
+
+
+@pytest.mark.parametrize(
+    "fidelity", [Fidelity.MODEL, pytest.param(Fidelity.FABRIC, marks=pytest.mark.slow)]
+)
+def test_each_launch_has_its_rows_of_what_the_host_drops(fidelity):
+    expected = dropped()
+    session = Session(WaferOptions(fidelity=fidelity, rectangle=(2, 1), simulate_budget=0))
+    with run_on(session):
+        found = dropped()
+    for one, other in zip(expected, found, strict=True):
+        torch.testing.assert_close(other, one, rtol=2e-5, atol=1e-5)
+    report = session.report(is_over=True)
+    (program,) = report.programs
+    assert program.bucket_rows < LENGTH
+    assert report.flop.share == 1
 
 
 class LastToken(Decoder):

@@ -1,7 +1,7 @@
 """Attention over a cache of keys and values."""
 
 from onewafer.mesh.attention.cache import Append, Share
-from onewafer.mesh.attention.carried import CarrySlots, ClearCarried
+from onewafer.mesh.attention.carried import CarrySlots, ClearCarried, Turn
 from onewafer.mesh.attention.drops import DropScores
 from onewafer.mesh.attention.factors import ScaleScores
 from onewafer.mesh.attention.gradients import AddSlots, BackFromShares, SumKeys, WeighProducts
@@ -27,6 +27,7 @@ __all__ = [
     "Share",
     "SumKeys",
     "SumValues",
+    "Turn",
     "Weigh",
     "WeighProducts",
 ]

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 _SHARES = Module("shares")
-_KV_APPEND = Module("kv_append", ELEMENT)
+KV_APPEND = Module("kv_append", ELEMENT)
 _SHARE = """
 // Fill the table of an attention for this launch.
 inline fn share(words: [*]u16, numbers: [*]u16, heads: [*]u16, rows: u16, width: u16, axis: u16,
@@ -141,7 +141,7 @@ class Append(AttentionStep):
                           heads, numbers[1], rows, width, capacity,
                           place(1 - axis), size(1 - axis));
             """,
-            (_KV_APPEND,),
+            (KV_APPEND,),
             beginning=OF_ATTENTION,
         ),
         Kind(
@@ -155,7 +155,7 @@ class Append(AttentionStep):
                               capacity, place(1 - axis), size(1 - axis));
                 """
             ),
-            (_KV_APPEND,),
+            (KV_APPEND,),
             (SLOT_TABLE,),
             beginning=OF_SLOTS,
         ),

@@ -5,6 +5,8 @@
 Where a launch has some rows of a sequence, its backward pass gives a part of the gradients of all
 keys and values that it attends to. Those of earlier rows stay on the PEs, beside the cache, until
 the launch of these rows, whose own part is the last one.
+
+Keys and values stay as the forward pass needs them; a backward pass copies those of its layer.
 """
 
 from __future__ import annotations
@@ -14,12 +16,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from onewafer.mesh.attention.arrays import split_slots
+from onewafer.mesh.attention.arrays import split_slots, turn
+from onewafer.mesh.attention.cache import KV_APPEND
 from onewafer.mesh.attention.gradients import ATTENTION_GRADIENT, OF_ATTENTION_GRADIENTS, SlotSums
+from onewafer.mesh.attention.step import AttentionStep
 from onewafer.mesh.kinds import Kind
 from onewafer.mesh.operation import MeshOperation
 from onewafer.mesh.recomputation.operations import KEPT
-from onewafer.mesh.sizes import block_entry, block_sizes
+from onewafer.mesh.sizes import MOST_STRIDE, block_entry, block_sizes
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -31,6 +35,7 @@ if TYPE_CHECKING:
     from onewafer.mesh.attention.step import Column
     from onewafer.mesh.blocks import Block, Launch
     from onewafer.mesh.entry import Entry
+    from onewafer.mesh.kernel_costs import Size
     from onewafer.mesh.memories import Memories
     from onewafer.mesh.program_shape import ProgramShape
 
@@ -90,6 +95,52 @@ class CarrySlots(SlotSums):
         shape = self.shape
         carried = column.of(memories.whole(self.carried), shape.axis)
         return split_slots(carried, column.heads, capacity=shape.capacity)
+
+
+@dataclass(frozen=True, slots=True)
+class Turn(AttentionStep):
+    """Copy keys and values of a sequence, each to the place of the other, for one backward pass."""
+
+    kinds = (
+        Kind(
+            179,
+            "turn",
+            """
+            kv_append.turn(activation(result, 1), cache(left, is_kept), heads, slots, width,
+                           capacity);
+            """,
+            (KV_APPEND,),
+            beginning=OF_ATTENTION_GRADIENTS,
+        ),
+    )
+
+    shape: AttentionShape
+    turned: Block
+    cache: Block
+
+    def blocks(self) -> tuple[Block, ...]:
+        """Return the copy and the cache."""
+        return self.turned, self.cache
+
+    def sizes(self, program: ProgramShape, launch: Launch) -> Mapping[str, Size]:
+        """Return the sizes that its cost depends on: features are `near`, or too many to stride."""
+        sizes = self.shape.sizes(program, launch)
+        near = (np.asarray(sizes["share"]) <= MOST_STRIDE).astype(np.int64)
+        return {**sizes, "near": near, "far": 1 - near}
+
+    def execute_slot(self, memories: Memories) -> None:
+        """Do on NumPy arrays what the kernel does."""
+        shape = self.shape
+        turned, cache = memories.whole(self.turned), memories.whole(self.cache)
+        for column in self.columns(memories):
+            turn(
+                column.of(turned, shape.axis),
+                column.of(cache, shape.axis),
+                column.heads,
+                width=shape.width,
+                capacity=shape.capacity,
+                slots=column.slots,
+            )
 
 
 @dataclass(frozen=True, slots=True)

@@ -82,7 +82,7 @@ class DropScores(AttentionStep):
 
     def entry(self, program: ProgramShape) -> Entry:
         """Return its words in the schedule."""
-        number = ENTRY_WORDS + len(self.shape.words) + 1
+        number = ENTRY_WORDS + len(self.shape.words) + 2
         return replace(AttentionStep.entry(self, program), counters=(number,))
 
     def sizes(self, program: ProgramShape, launch: Launch) -> Mapping[str, Size]:

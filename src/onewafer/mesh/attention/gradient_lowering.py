@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from onewafer import graph
 from onewafer.mesh.attention.cache import Append
-from onewafer.mesh.attention.carried import CarrySlots
+from onewafer.mesh.attention.carried import CarrySlots, Turn
 from onewafer.mesh.attention.gradients import (
     AddSlots,
     BackFromShares,
@@ -81,9 +81,11 @@ def _caches(
     if cache is None:
         cache = builder.place_cache(elements, is_kept=False)
         builder.append(Append(shape, cache, key, value))
+    if shape.is_causal and builder.trains_in_tiles:  # it has the rows of earlier launches, too
+        turned = builder.place_cache(elements, is_kept=False)
+        builder.append(Turn(shape, turned, cache))
+        return cache, turned
     turned = left.turned_caches.get(original, left.turned_cache)
-    if turned is not None and shape.is_causal and builder.trains_in_tiles:
-        return cache, turned  # both have the rows of earlier launches, too
     if not shape.is_causal or turned is None or turned.columns < elements:
         turned = builder.place_cache(elements, is_kept=shape.is_causal)
         left.turned_cache = turned if shape.is_causal else left.turned_cache

@@ -93,9 +93,6 @@ class AttentionLowering(Lowering[Attention]):
             blocks[name] for name in (operation.query, operation.key, operation.value)
         )
         builder.append(Append(shape, cache, key, value))
-        if builder.trains_in_tiles:
-            turned = builder.left.turned_caches[builder.original(operation.result.name)]
-            builder.append(Append(shape, turned, value, key))
         scores = append_scores(operation, query, cache, builder, bias=operation.bias)
         maxima = builder.scratch(rows, shape.most)
         builder.append(FindMaxima(shape, maxima, scores, operation.scale))
@@ -120,7 +117,7 @@ def _place_cache(operation: Attention, shape: AttentionShape, builder: Builder) 
     original = builder.original(operation.result.name)
     if original not in left.caches:
         left.caches[original] = builder.place_cache(elements, is_kept=True)
-        if builder.recomputes or builder.trains_in_tiles:
+        if builder.recomputes and not builder.trains_in_tiles:
             left.turned_caches[original] = builder.place_cache(elements, is_kept=True)
         if builder.trains_in_tiles:
             sums = (builder.place_state(1, elements // 2) for _ in ("keys", "values"))

@@ -357,6 +357,21 @@ def _samples_of_gradients() -> Iterator[Sample]:
         strides=("group",),
         grid=(*_FULL, *_FIRST, *_WITHOUT_HEADS),
     )
+    yield _attention(
+        lambda its: mesh.Turn(its.shape, its.block(), its.kept),
+        rounds=(
+            *("used", "used*present", "used*heads", "used*near*features"),
+            *("used*far*features", "used*far*features*slots"),
+        ),
+        lengths=("slots", "1"),
+        strides=("share",),
+        grid=(
+            *_FULL,
+            *grid(rows=(4,), heads=(1, 2), slots=(16, 21), share=(3, 130)),
+            *_FIRST,
+            *_WITHOUT_HEADS,
+        ),
+    )
     yield _of_slot_sums(
         lambda its: mesh.AddSlots(its.shape, its.block(), its.block(), its.block(), its.block(), 1),
         lengths=("share", "slots*width"),

@@ -120,11 +120,11 @@ class AttentionShape:
 
     @property
     def words(self) -> tuple[int, ...]:
-        """Its words in the schedule of each step."""
+        """Its words in the schedule of each step; behind them is whether the cache is kept."""
         heads = self.table + self._words_before + self.rows
         cache = self.width, self.capacity
-        axis, is_kept = self.axis.number, int(self.is_causal)
-        return (self.table, heads, self.group, *cache, self.score_heads, self.most, axis, is_kept)
+        axis = self.axis.number
+        return (self.table, heads, self.group, *cache, self.score_heads, self.most, axis)
 
     def first(self, launch: Launch) -> int:
         """Return the position of the first row in the cache; it is empty without causality."""

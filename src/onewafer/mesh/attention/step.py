@@ -21,7 +21,7 @@ import numpy as np
 
 from onewafer.mesh.attention import arrays
 from onewafer.mesh.attention.shape import WORDS_OF_SLOT
-from onewafer.mesh.blocks import Axis, Block, Launch
+from onewafer.mesh.blocks import Arena, Axis, Block, Launch
 from onewafer.mesh.kinds import Beginning
 from onewafer.mesh.operation import Classes, MeshOperation
 from onewafer.mesh.sizes import block_entry
@@ -136,13 +136,19 @@ class AttentionStep(MeshOperation):
     def blocks(self) -> tuple[Block, ...]:
         """Return the blocks of the result and of up to two operands."""
 
+    @property
+    def is_kept(self) -> bool:
+        """Whether the keys and values that it has stay from launch to launch."""
+        cache: Block | None = getattr(self, "cache", None)
+        return self.shape.is_causal if cache is None else cache.arena == Arena.STATE
+
     def more(self) -> tuple[int | Block, ...]:
         """Return further words of the schedule."""
         return ()
 
     def entry(self, program: ProgramShape) -> Entry:
         """Return its words in the schedule."""
-        more = (*self.shape.words, *self.more())
+        more = (*self.shape.words, int(self.is_kept), *self.more())
         entry = block_entry(program, self.kind, *self.blocks(), more=more)
         return dataclasses.replace(entry, rows=0)  # whatever the rows of the result
 
