@@ -110,7 +110,7 @@ def test_calls_that_cross_do_not_take_the_keys_of_each_other(fidelity):
 
 
 def dropped() -> list[torch.Tensor]:
-    """Return loss and gradients of two sequences, with dropouts of rows and of attention weights."""
+    """Return loss and gradients of two sequences, with dropouts of rows and attention weights."""
     torch.manual_seed(0)
     model = Decoder(LENGTH)
     model.drop, model.share = nn.Dropout(0.3), 0.25
