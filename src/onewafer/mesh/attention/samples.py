@@ -357,21 +357,7 @@ def _samples_of_gradients() -> Iterator[Sample]:
         strides=("group",),
         grid=(*_FULL, *_FIRST, *_WITHOUT_HEADS),
     )
-    yield _attention(
-        lambda its: mesh.Turn(its.shape, its.block(), its.kept),
-        rounds=(
-            *("used", "used*present", "used*heads", "used*near*features"),
-            *("used*far*features", "used*far*features*slots"),
-        ),
-        lengths=("slots", "1"),
-        strides=("share",),
-        grid=(
-            *_FULL,
-            *grid(rows=(4,), heads=(1, 2), slots=(16, 21), share=(3, 130)),
-            *_FIRST,
-            *_WITHOUT_HEADS,
-        ),
-    )
+    yield _turn()
     yield _of_slot_sums(
         lambda its: mesh.AddSlots(its.shape, its.block(), its.block(), its.block(), its.block(), 1),
         lengths=("share", "slots*width"),
@@ -404,6 +390,25 @@ def _drops() -> Sample:
         ),
     )
     return replace(sample, memory=_shares_and_seeds)
+
+
+def _turn() -> Sample:
+    """Return that of copies with keys in the place of values."""
+    return _attention(
+        lambda its: mesh.Turn(its.shape, its.block(), its.kept),
+        rounds=(
+            *("used", "used*present", "used*heads", "used*near*features"),
+            *("used*far*features", "used*far*features*slots"),
+        ),
+        lengths=("slots", "1"),
+        strides=("share",),
+        grid=(
+            *_FULL,
+            *grid(rows=(4,), heads=(1, 2), slots=(16, 21), share=(3, 130)),
+            *_FIRST,
+            *_WITHOUT_HEADS,
+        ),
+    )
 
 
 def _of_slot_sums(
