@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import pytest
 import torch
+from torch import nn
+from torch.nn import functional
 
+from onewafer.execution import Phase
 from onewafer.pytorch import Fidelity, Session, WaferOptions, run_on
 from onewafer.pytorch.host_work import Cause
 from tests.pytorch.training.loops import LOOPS
@@ -110,3 +113,16 @@ def test_evaluation_between_steps_with_dropout_is_of_the_same_program(fidelity):
     (program,) = report.programs
     assert program.parameters_resent == 0
     assert program.on_host == ("drawing what dropout keeps",)
+
+
+def test_statistics_of_batches_leave_the_first_loss_to_be_guessed():
+    normed = nn.Sequential(nn.Linear(6, 4, bias=False), nn.BatchNorm1d(4))
+    session = Session(WaferOptions(fidelity=Fidelity.FABRIC, rectangle=(2, 1)))
+    with run_on(session):
+        functional.cross_entropy(normed(torch.randn(4, 6)), torch.arange(4)).backward()
+    (program,) = session.report(is_over=True).programs
+    assert {phase.phase: phase.calls for phase in program.phases if phase.phase.trains} == {
+        Phase.FORWARD: 1,
+        Phase.LOSS: 1,
+        Phase.BACKWARD: 1,
+    }

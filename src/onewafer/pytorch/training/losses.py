@@ -26,7 +26,7 @@ from onewafer.pytorch.arrays import to_numpy
 from onewafer.pytorch.lowering import Layout
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
     from numpy.typing import NDArray
 
@@ -439,19 +439,23 @@ KINDS: Mapping[str, type[ClassLoss | OfElements]] = {
 """Function of `torch.nn.functional` → what it becomes."""
 
 
-def guess_loss(graph: Graph) -> Loss | None:
-    """Return the loss that scripts take most often of a model with this output.
+def guess_loss(graph: Graph, results: Collection[str]) -> Loss | None:
+    """Return the loss that scripts take most often of a model with one result.
 
-    A wrong guess costs a program, nothing else.
+    `results` are the outputs of the graph that the script gets; others, as the statistics of batch
+    norms, are for buffers. A wrong guess costs a program, nothing else.
     """
-    (output, *others) = graph.outputs
-    if others or graph.tensor(output).dtype is DataType.I32:
+    if len(results) != 1:
         return None
-    last, is_one = graph.operations[-1], graph.tensor(output).shape[-1] == 1
+    (output,) = results
+    if graph.tensor(output).dtype is DataType.I32:
+        return None
+    last = next((one for one in graph.operations if one.result.name == output), None)
     if isinstance(last, LogSoftmax):
         return LikelihoodLoss(output, Reduction.MEAN)
     if isinstance(last, Activation) and last.function is ActivationFunction.SIGMOID:
         return BinaryLoss(output, Reduction.MEAN)
+    is_one = graph.tensor(output).shape[-1] == 1
     return SquareLoss(output, Reduction.MEAN) if is_one else ClassLoss(output, Reduction.MEAN)
 
 

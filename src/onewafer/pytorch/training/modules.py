@@ -178,7 +178,7 @@ class TrainedModule:
         """Return the program for a call of which only the forward pass is known."""
         loss = self.usual_loss_of(call) if self.knows_loss else None
         if not self.knows_loss and call.call.capture.sequences == 1:
-            loss = guess_loss(call.call.graph)
+            loss = guess_loss(call.call.graph, call.places)
         if loss is not None:
             try:
                 return self.program(call, loss)
