@@ -304,18 +304,31 @@ class Hooked(Loop):
 class HookedResult(Loop):
     """A hook of a result that changes its gradient, and makes tensors that no CPU has."""
 
+    def make_elsewhere(self) -> None:
+        nowhere = torch.zeros(3, device="meta") + 1
+        self.seen.append(torch.tensor(nowhere.is_meta))
+        rows = torch.arange(2).expand(2, 2)
+        made = torch.sparse_coo_tensor(rows, torch.ones(2), check_invariants=False)
+        self.seen.append(made.to_dense())
+
     def loss(self, logits: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
         def hook(gradient: torch.Tensor) -> torch.Tensor:
-            nowhere = torch.zeros(3, device="meta") + 1
-            self.seen.append(torch.tensor(nowhere.is_meta))
-            rows = torch.arange(2).expand(2, 2)
-            made = torch.sparse_coo_tensor(rows, torch.ones(2), check_invariants=False)
-            self.seen.append(made.to_dense())
+            self.make_elsewhere()
             return gradient * 0.5
 
         if len(self.seen) > 4:
             logits.register_hook(hook)
         return super().loss(logits, y)
+
+
+class HookedNode(HookedResult):
+    """A hook of a node of the graph of a loss, which no register of PyTorch knows."""
+
+    def loss(self, logits: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        loss = Loop.loss(self, logits, y)
+        if len(self.seen) > 4:
+            loss.grad_fn.register_hook(lambda _inputs, _outputs: self.make_elsewhere())
+        return loss
 
 
 class LateHook(Loop):
@@ -454,7 +467,7 @@ EXACT = (
 """Loops of which each step is counted as if it had been followed."""
 UNFOLLOWED = (
     *(OtherWork, OtherLoss, TwiceDifferentiated, WithoutBackward, FailedBackward),
-    *(EditedWeights, OtherWeights, HookedResult, FailedCall),
+    *(EditedWeights, OtherWeights, HookedResult, HookedNode, FailedCall),
 )
 """Loops with a step that goes on as no known one, which is followed from its loss on only."""
 

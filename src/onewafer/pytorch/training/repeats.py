@@ -147,7 +147,8 @@ class Repeats:
         """Return the result of a call; `compute` is `nn.Module.__call__`."""
         (owner, known), (module, args, kwargs) = found, call
         state = torch.default_generator.get_state() if known.capture.drawn else None
-        before = flop.pause(is_dense=True)  # it is known: the wafer takes no other tensors
+        # The graph is known, and the wafer takes no other tensors; a module's code may make some.
+        before = flop.pause(is_dense=known.computation is not None)
         try:
             if known.computation is None:
                 result = compute(module, *args, **kwargs)
@@ -231,8 +232,9 @@ class Repeats:
         is_next = live.is_next_to_go_back and not live.work.flop
         if not is_next or not live.leads_only_to(tensor):
             return False
-        # It is known: nothing else leads to the tensor. Hooks of scripts may compute anything.
-        before = flop.pause(is_dense=not live.has_hooks)
+        # It is known: nothing else leads to the tensor. Hooks of scripts, of which those of nodes
+        # cannot be seen, may compute anything.
+        before = flop.pause(is_dense=False)
         try:
             on_host()
         finally:
