@@ -52,7 +52,7 @@ if TYPE_CHECKING:
 
 F32 = DataType.F32
 WITHOUT_RULE = {"BatchMean", "BatchVariance", "BatchedOuter", "Experts", "Opaque", "RepeatRows"}
-WITHOUT_RULE |= {"SliceFeatures", "SumRows"}
+WITHOUT_RULE |= {"SliceFeatures", "SumRows", "SumSamples"}
 """Classes without a rule, besides those of gradients; `TopIndices` has no gradient."""
 RULES = {
     kind.__name__: graph

@@ -14,7 +14,7 @@ from onewafer.mesh.dense import lowering as dense
 from onewafer.mesh.dense import samples as dense_samples
 from onewafer.mesh.dropout import lowering as dropout
 from onewafer.mesh.dropout import samples as dropout_samples
-from onewafer.mesh.elementwise import pairs, softplus, unary, vectors
+from onewafer.mesh.elementwise import pairs, pixels, softplus, unary, vectors
 from onewafer.mesh.feature_maps import gradient_lowering as feature_map_gradients
 from onewafer.mesh.feature_maps import gradient_samples as feature_map_gradient_samples
 from onewafer.mesh.feature_maps import lowering as feature_maps
@@ -64,6 +64,7 @@ LOWERINGS: Lowerings = {
     **norm_gradients.LOWERINGS,
     **norms.LOWERINGS,
     **pairs.LOWERINGS,
+    **pixels.LOWERINGS,
     **products.LOWERINGS,
     **recomputation.LOWERINGS,
     **selection.LOWERINGS,

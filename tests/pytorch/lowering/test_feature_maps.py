@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 import torch
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 from torch import nn
 from torch.nn import functional
 
@@ -16,12 +18,15 @@ from onewafer.graph import (
     DepthwiseConvolution,
     Evaluator,
     GlobalAveragePool,
+    GroupNorm,
     LayerNorm,
     Linear,
     MaxPool,
     Relu,
     ScaleFeatureMaps,
     ScaleFeatures,
+    ScalePixels,
+    ShiftPixels,
     Window,
     num_samples,
 )
@@ -186,6 +191,7 @@ def test_patches_of_several_images_and_then_maps():
         (nn.AvgPool2d(2, ceil_mode=True, count_include_pad=False), DepthwiseConvolution),
         (nn.AvgPool2d((3, 2), 2, (1, 0)), DepthwiseConvolution),
         (nn.AvgPool2d(8), GlobalAveragePool),
+        (nn.AvgPool2d(8, divisor_override=3), DepthwiseConvolution),
         (nn.AdaptiveAvgPool2d(1), GlobalAveragePool),
         (nn.AdaptiveAvgPool2d((4, 2)), DepthwiseConvolution),
     ],
@@ -200,6 +206,44 @@ def test_an_average_counts_what_all_windows_have(side):
     """Also where each of them ends beyond the map, as behind the last map of a residual network."""
     pool = nn.AvgPool2d(side + 1, ceil_mode=True, count_include_pad=False)
     assert kinds(captured(pool, SAMPLES, 3, side, side)) == [DepthwiseConvolution]
+
+
+@given(
+    kernel=st.tuples(st.integers(1, 3), st.integers(1, 3)),
+    stride=st.integers(1, 3),
+    padding=st.integers(0, 1),
+    sides=st.tuples(st.integers(3, 6), st.integers(3, 6)),
+    options=st.fixed_dictionaries(
+        {
+            "ceil_mode": st.booleans(),
+            "count_include_pad": st.booleans(),
+            "divisor_override": st.sampled_from([None, None, 3, -2]),
+        }
+    ),
+)
+@example(kernel=(3, 3), stride=2, padding=1, sides=(5, 6), options={"count_include_pad": False})
+@example(kernel=(3, 2), stride=2, padding=1, sides=(6, 6), options={"ceil_mode": True})
+@settings(max_examples=10, deadline=None)
+def test_averages_divide_by_what_pytorch_counts(kernel, stride, padding, sides, options):
+    """Windows reach over margins, and with `ceil_mode` over what is behind them."""
+    pads = tuple(min(padding, size // 2) for size in kernel)
+    graph = captured(nn.AvgPool2d(kernel, stride, pads, **options), SAMPLES, 3, *sides)
+    assert {*kinds(graph)} <= {DepthwiseConvolution, ScalePixels, GlobalAveragePool}
+
+
+def test_an_average_over_a_line_leaves_margins_out():
+    pool = nn.AvgPool1d(3, 2, 1, ceil_mode=True, count_include_pad=False)
+    assert kinds(captured(pool, SAMPLES, 3, 8)) == [DepthwiseConvolution, ScalePixels]
+
+
+@pytest.mark.parametrize(("kernel", "sides"), [(2, (3, 4)), (1, (5,))])
+def test_a_layer_norm_of_whole_maps(kernel, sides):
+    layer = nn.Conv2d(3, 4, kernel) if len(sides) > 1 else nn.Conv1d(3, 4, kernel)
+    norm = nn.LayerNorm([4, *(side - kernel + 1 for side in sides)])
+    for parameter in norm.parameters():
+        nn.init.normal_(parameter)
+    graph = captured(nn.Sequential(layer, norm), SAMPLES, 3, *sides)
+    assert kinds(graph)[-3:] == [GroupNorm, ScalePixels, ShiftPixels]
 
 
 @pytest.mark.parametrize(
@@ -363,12 +407,10 @@ def padded(margins, **options):
 @pytest.mark.parametrize(
     ("module", "shape", "reason"),
     [
-        (nn.AvgPool2d(3, 2, 1, count_include_pad=False), (1, 4, 5, 5), "fewer pixels at the bor"),
-        (nn.AvgPool2d(3, 2, ceil_mode=True), (1, 4, 6, 6), "fewer pixels at the border"),
-        (nn.AvgPool2d(2, divisor_override=3), (1, 4, 6, 6), "divisor_override"),
         (padded((1, 1, 1, 1), mode="reflect"), (1, 3, 4, 4), "anything but zeros"),
         (padded((1, 1), value=1.0), (1, 3, 4, 4), "anything but zeros"),
         (padded((1, -1)), (1, 3, 4, 4), "padding is supported of feature maps"),
+        (nn.LayerNorm([5, 6]), (1, 4, 5, 6), "all but the samples of feature maps"),
         (nn.AdaptiveAvgPool2d(2), (1, 4, 5, 6), r"pooling \(5, 6\) pixels to \(2, 2\)"),
         (
             Function(lambda x, layer: layer(layer(x).transpose(0, 1)), nn.Conv2d(2, 2, 2)),

@@ -101,6 +101,16 @@ def grouped() -> nn.Module:
     )
 
 
+def normalised_whole() -> nn.Module:
+    """A norm of all features and pixels of a sample, and means over fewer pixels at borders."""
+    pools = nn.AvgPool2d(3, 2, 1, count_include_pad=False), nn.AvgPool2d(2, divisor_override=3)
+    return nn.Sequential(
+        *(nn.Conv2d(2, 4, 3, padding=1), nn.LayerNorm([4, 6, 6]), nn.ReLU(), pools[0]),
+        *(nn.Conv2d(4, 4, 1), nn.LayerNorm([4, 3, 3], bias=False), nn.ReLU(), pools[1]),
+        *(nn.Flatten(), nn.Linear(4, CLASSES)),
+    )
+
+
 class Thinned(nn.Module):
     """A shortcut of each second pixel, with features of zeros on both sides."""
 
@@ -202,6 +212,7 @@ PICTURE_LOOPS = {
     "grouped": loop(grouped),
     "cumulative": loop(cumulative),
     "thinned": loop(thinned),
+    "normalised_whole": loop(normalised_whole),
     "normalised_twice": normalised_twice,
     "normalised_twice_differentiated": normalised_twice_differentiated,
     "variational": variational,

@@ -17,6 +17,7 @@ from onewafer.graph.operations import (
     group_norms,
     losses,
     norms,
+    pixels,
     products,
     recomputation,
     selection,
@@ -37,6 +38,7 @@ from onewafer.graph.operations.layer_part import LayerPart
 from onewafer.graph.operations.losses import *  # noqa: F403
 from onewafer.graph.operations.norms import *  # noqa: F403
 from onewafer.graph.operations.operation import Operation
+from onewafer.graph.operations.pixels import *  # noqa: F403
 from onewafer.graph.operations.products import *  # noqa: F403
 from onewafer.graph.operations.recomputation import *  # noqa: F403
 from onewafer.graph.operations.samples import OnSamples
@@ -57,6 +59,7 @@ __all__ += feature_maps.__all__
 __all__ += group_norms.__all__
 __all__ += losses.__all__
 __all__ += norms.__all__
+__all__ += pixels.__all__
 __all__ += products.__all__
 __all__ += recomputation.__all__
 __all__ += selection.__all__

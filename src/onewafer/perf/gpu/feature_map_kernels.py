@@ -11,14 +11,33 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from onewafer.graph import Add, AddBias, Multiply, OfElement, Opaque, Scale, ScaleFeatures
+from onewafer.graph import (
+    Add,
+    AddBias,
+    Multiply,
+    OfElement,
+    Opaque,
+    Scale,
+    ScaleFeatures,
+    ScalePixels,
+    ShiftPixels,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from onewafer.graph import Graph, Operation
 
-_ELEMENTWISE = (Add, AddBias, Multiply, OfElement, Scale, ScaleFeatures)
+_ELEMENTWISE = (
+    Add,
+    AddBias,
+    Multiply,
+    OfElement,
+    Scale,
+    ScaleFeatures,
+    ScalePixels,
+    ShiftPixels,
+)
 
 
 @dataclass(slots=True)

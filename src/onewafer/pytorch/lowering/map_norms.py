@@ -1,17 +1,22 @@
-"""Norms of groups of features of feature maps, each sample by itself: GroupNorm, InstanceNorm."""
+"""Norms of feature maps, each sample by itself: GroupNorm, InstanceNorm, and LayerNorm of maps."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, cast
 
-from onewafer.graph import GroupNorm
+import torch
+
+from onewafer.graph import GroupNorm, ScalePixels, ShiftPixels
 from onewafer.pytorch.lowering.batch_norms import read_features
+from onewafer.pytorch.lowering.operands import External
 from onewafer.pytorch.lowering.registry import lowers
 
 if TYPE_CHECKING:
     from onewafer.pytorch.lowering.operands import Operand
     from onewafer.pytorch.lowering.registry import Call
     from onewafer.pytorch.lowering.writer import GraphWriter
+
+_aten = torch.ops.aten
 
 
 @lowers("group_norm.default")
@@ -52,4 +57,35 @@ def _normalise(
     result = writer.result(call.node.name, rows, features)
     numbers = rows // maps.samples, groups or features, epsilon
     writer.emit(GroupNorm(result, maps.tensor.name, *vectors, *numbers))
+    return maps.see(result, maps.sides)
+
+
+def normalise_samples(writer: GraphWriter, call: Call) -> Operand:
+    """Write a layer norm over all features and pixels of each sample: a norm of one group.
+
+    Its weight and bias have a number for each feature of each pixel.
+    """
+    maps = read_features(writer, call)
+    writer.note_samples(maps.samples)
+    features, pixels = maps.features, maps.tensor.shape[0] // maps.samples
+    ones, zeros = writer.filled(1.0, features), writer.filled(0.0, features)
+    vectors = writer.parameter(ones, "weight").name, writer.parameter(zeros, "bias").name
+    epsilon, name = cast("float", call.constant(4, "eps", 1e-5)), call.node.name
+    stored = [(ScalePixels, call.optional(2, "weight")), (ShiftPixels, call.optional(3, "bias"))]
+    steps = [(form, operand) for form, operand in stored if operand is not None]
+    names = [*(f"{name}__{index}" for index in range(len(steps))), name]
+    result = writer.result(names[0], *maps.tensor.shape)
+    writer.emit(GroupNorm(result, maps.tensor.name, *vectors, pixels, 1, epsilon))
+    for result_name, (form, operand) in zip(names[1:], steps, strict=True):
+        if not isinstance(operand, External):
+            raise call.unsupported("a norm whose weight the module computes is not supported")
+        source, result = result, writer.result(result_name, *maps.tensor.shape)
+        of_features = writer.view(
+            operand, f"{operand.name}__of_features", _aten.reshape.default, (features, pixels)
+        )
+        of_pixels = writer.view(
+            of_features, f"{operand.name}__of_pixels", _aten.permute.default, (1, 0)
+        )
+        parameter = writer.parameter(of_pixels, "weight")
+        writer.emit(form(result, source.name, parameter.name, pixels))
     return maps.see(result, maps.sides)

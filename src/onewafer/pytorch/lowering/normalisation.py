@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, cast
 import torch
 
 from onewafer.pytorch.lowering.group_norms import write_norm
+from onewafer.pytorch.lowering.map_norms import normalise_samples
 from onewafer.pytorch.lowering.operands import (
     Centred,
     External,
@@ -117,6 +118,9 @@ def _lower_rms_norm(writer: GraphWriter, call: Call) -> Operand:
 
 @lowers("layer_norm.default")
 def _lower_layer_norm(writer: GraphWriter, call: Call) -> Operand:
+    normalised = len(cast("Sequence[int]", call.node.args[1]))
+    if 1 < normalised == len(call.shape) - 1:
+        return normalise_samples(writer, call)
     value = writer.value(call.operand(0))
     _check_normalised_shape(call)
     features = value.shape[-1]
@@ -131,5 +135,6 @@ def _check_normalised_shape(call: Call) -> None:
     shape = [*cast("Sequence[int]", call.node.args[1])]
     if len(shape) != 1:
         raise call.unsupported(
-            f"normalising over the last {len(shape)} dimensions is not supported, only over one"
+            f"normalising over the last {len(shape)} dimensions is not supported, only over "
+            "one, and over all but the samples of feature maps"
         )

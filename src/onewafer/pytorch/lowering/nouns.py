@@ -25,6 +25,8 @@ from onewafer.graph import (
     RmsNorm,
     Rotary,
     RowAt,
+    ScalePixels,
+    ShiftPixels,
     Softmax,
 )
 
@@ -52,6 +54,8 @@ _NOUNS: dict[type, str] = {
     RmsNorm: "RMSNorm",
     Rotary: "a rotary embedding",
     RowAt: "a token that an argument names",
+    ScalePixels: "a factor for each pixel",
+    ShiftPixels: "a shift for each pixel",
     Softmax: "softmax",
 }
 

@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
+import numpy as np
 import torch
 
-from onewafer.graph import DepthwiseConvolution, GlobalAveragePool, MaxPool, Window
+from onewafer.graph import (
+    DepthwiseConvolution,
+    GlobalAveragePool,
+    MaxPool,
+    ScalePixels,
+    Window,
+)
 from onewafer.pytorch.lowering.feature_maps import FeatureMaps, Kernel, numbers, read_feature_maps
 from onewafer.pytorch.lowering.operands import External
 from onewafer.pytorch.lowering.registry import lowers
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from onewafer.pytorch.lowering.operands import Operand
     from onewafer.pytorch.lowering.registry import Call
     from onewafer.pytorch.lowering.writer import GraphWriter
@@ -48,8 +57,6 @@ def _pool_kernel(call: Call, num_sides: int, dilation: tuple[int, ...]) -> Kerne
 
 @lowers("avg_pool2d.default")
 def _lower_average_pool2d(writer: GraphWriter, call: Call) -> Operand:
-    if call.constant(6, "divisor_override", None) is not None:
-        raise call.unsupported("divisor_override is not supported")
     return _take_averages(writer, call, 2)
 
 
@@ -62,18 +69,31 @@ def _take_averages(writer: GraphWriter, call: Call, num_sides: int) -> Operand:
     maps = read_feature_maps(writer, call, num_sides)
     kernel = _pool_kernel(call, num_sides, (1,) * num_sides)
     window = kernel.over(maps.sides, call.shape[-num_sides:])
-    counts_margins = call.constant(5, "count_include_pad", default=True)
-    before, after = (window.top, window.left), (window.bottom, window.right)
-    overhangs = any(end > begin for begin, end in zip(before, after, strict=True))
-    count = window.num_taps
-    if overhangs or not counts_margins:
-        counts = {int(found) for found in (window.sources() >= 0).sum(axis=-1).reshape(-1)}
-        if len(counts) > 1:
-            raise call.unsupported(
-                "averaging over fewer pixels at the border than elsewhere is not supported"
-            )
-        (count,) = counts
-    return _average(writer, call, maps, window, count)
+    divisor = call.constant(6, "divisor_override", None) if num_sides > 1 else None
+    counts_margins = bool(call.constant(5, "count_include_pad", default=True))
+    counts = _count_pixels(window, kernel, counts_margins=counts_margins)
+    if divisor is not None:
+        counts = np.full_like(counts, cast("int", divisor))
+    return _average(writer, call, maps, window, counts)
+
+
+def _count_pixels(window: Window, kernel: Kernel, *, counts_margins: bool) -> NDArray[np.intp]:
+    """Return how many pixels are counted for each pixel of the result.
+
+    Those of a margin may be counted, but none that a kernel has beyond it, behind the map.
+    """
+    if not counts_margins:
+        return (window.sources() >= 0).sum(axis=-1).reshape(-1)
+    top, left = ([0, 0, *kernel.before])[-2:]
+    sides = (
+        (window.height + top, window.result_height, window.kernel_height, window.stride_y, top),
+        (window.width + left, window.result_width, window.kernel_width, window.stride_x, left),
+    )
+    rows, columns = (
+        np.minimum(np.arange(results) * stride + taps, size + margin) - np.arange(results) * stride
+        for size, results, taps, stride, margin in sides
+    )
+    return np.outer(rows, columns).reshape(-1)
 
 
 @lowers("adaptive_avg_pool2d.default", "_adaptive_avg_pool2d.default")
@@ -96,24 +116,48 @@ def _average_adaptively(writer: GraphWriter, call: Call, num_sides: int) -> Oper
     taps = tuple(size // result for size, result in zip(maps.sides, sides, strict=True))
     none = (0,) * num_sides
     window = Kernel(taps, taps, none, (1,) * num_sides).over(maps.sides, sides)
-    return _average(writer, call, maps, window, window.num_taps)
+    counts = np.full(window.num_result_pixels, window.num_taps)
+    return _average(writer, call, maps, window, counts)
 
 
 def _average(
-    writer: GraphWriter, call: Call, maps: FeatureMaps, window: Window, count: int
+    writer: GraphWriter, call: Call, maps: FeatureMaps, window: Window, counts: NDArray[np.intp]
 ) -> Operand:
-    """Write a mean over the pixels of a window, of which `count` are counted everywhere."""
+    """Write a mean over the pixels of a window, each of which has a divisor.
+
+    Where divisors differ, as at the borders of maps, all sums are divided by the largest one, and
+    then those of other pixels multiplied.
+    """
     pixels = window.num_result_pixels
     sides = call.shape[-len(maps.sides) :]
-    result = writer.result(call.node.name, maps.samples * pixels, maps.features)
-    if pixels == 1 and window.num_taps == window.num_pixels and (window.sources() >= 0).all():
+    divisor = int(counts.max())
+    is_mean = divisor == window.num_taps == window.num_pixels
+    if pixels == 1 and is_mean and (window.sources() >= 0).all():
+        result = writer.result(call.node.name, maps.samples, maps.features)
         writer.emit(GlobalAveragePool(result, maps.tensor.name, window.num_pixels))
         return maps.see(result, sides)
+    factors = divisor / counts
+    is_alike = bool((factors == 1).all())
+    name = call.node.name if is_alike else f"{call.node.name}__sums"
+    result = writer.result(name, maps.samples * pixels, maps.features)
     shape = (window.num_taps, maps.features)
-    share = 1 / count
+    share = 1 / divisor
     name = f"{shape[0]}_by_{shape[1]}_times_{share:g}"
     shares = writer.derive(name, torch.full, shape, share, dtype=writer.format)
     assert isinstance(shares, External), "full gives one tensor"  # invariant
     weight = writer.parameter(shares, "weight")
     writer.emit(DepthwiseConvolution(result, maps.tensor.name, weight.name, window))
-    return maps.see(result, sides)
+    if is_alike:
+        return maps.see(result, sides)
+    found = writer.derive(
+        f"{call.node.name}__factors", _repeat_pixels, factors.tolist(), maps.features, writer.format
+    )
+    assert isinstance(found, External), "it gives one tensor"  # invariant
+    scaled = writer.result(call.node.name, *result.shape)
+    writer.emit(ScalePixels(scaled, result.name, writer.parameter(found, "factors").name, pixels))
+    return maps.see(scaled, sides)
+
+
+def _repeat_pixels(factors: list[float], features: int, dtype: torch.dtype) -> torch.Tensor:
+    """Return a number of each pixel for each of its features: (pixels, features)."""
+    return torch.tensor(factors, dtype=dtype).unsqueeze(1).repeat(1, features)

@@ -1,0 +1,130 @@
+"""Factors and shifts of single pixels, which all samples share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from onewafer.graph.operations.checks import MATRIX, not_a_matrix
+from onewafer.graph.operations.elementwise import Multiply
+from onewafer.graph.operations.names import (
+    PARAMETERS,
+    ParameterName,
+    ValueName,
+    fields_with,
+)
+from onewafer.graph.operations.samples import OnSamples
+
+if TYPE_CHECKING:
+    from onewafer.graph.operations.launch import Array, Launch
+    from onewafer.graph.operations.operation import Backward, Tensors
+
+__all__ = ["ScalePixels", "ShiftPixels", "SumSamples"]
+
+
+class _OfPixels(OnSamples):
+    """An operation on samples of as many rows as a parameter has."""
+
+    __slots__ = ()
+
+    input: ValueName
+    rows: int
+
+    @property
+    def sample_rows(self) -> int:
+        """Rows of a sample."""
+        return self.rows
+
+    def wrong_number(self) -> str | None:
+        """Return what is wrong with its numbers; None if nothing is."""
+        return None if self.rows > 0 else f"samples have {self.rows} rows, must have some"
+
+    def wrong_operand(self, tensors: Tensors) -> str | None:
+        """Return what is wrong with the shapes of its operands; None if nothing is."""
+        source = tensors[self.input]
+        if len(source.shape) != MATRIX:
+            return not_a_matrix("input", source)
+        rows, features = source.shape
+        if rows % self.rows:
+            return f"samples have {self.rows} rows, which must divide {rows}"
+        expected = (self.rows, features)
+        for field in fields_with(type(self), PARAMETERS):
+            found = tensors[getattr(self, field)].shape
+            if found != expected:
+                return f"the {field} have shape {found}, must be {expected}"
+        return None
+
+    def _cut(self, launch: Launch) -> Array:
+        """Return the input as `[samples, rows, features]`."""
+        source = launch[self.input]
+        return source.reshape(-1, self.rows, source.shape[-1])
+
+
+@dataclass(frozen=True, slots=True)
+class ScalePixels(_OfPixels):
+    """Multiply each element of every sample by a factor: `result[s, p, f] = input[s, p, f] · …`.
+
+    The factor is `factors[p, f]`, for pixel p and feature f; two-dimensional.
+    """
+
+    input: ValueName
+    factors: ParameterName
+    """A parameter of shape (rows, features)."""
+    rows: int
+    """Rows of a sample: the pixels of its map."""
+
+    def evaluate(self, launch: Launch) -> Array:
+        """Return its result in a launch."""
+        return (self._cut(launch) * launch[self.factors]).reshape(launch[self.input].shape)
+
+    def add_gradients(self, gradient: str, backward: Backward) -> None:
+        """Add the products of the gradient with the factors, and with the input of all samples."""
+        backward.give(self.input, ScalePixels, gradient, self.factors, self.rows)
+        if backward.needs(self.factors):
+            name, shape = f"{self.factors}.products", backward.shape(self.input)
+            products = backward.compute(name, shape, Multiply, gradient, self.input)
+            backward.give(self.factors, SumSamples, products, self.rows)
+
+
+@dataclass(frozen=True, slots=True)
+class ShiftPixels(_OfPixels):
+    """Add to each element of every sample: `result[s, p, f] = input[s, p, f] + shifts[p, f]`.
+
+    For pixel p and feature f of sample s; two-dimensional.
+    """
+
+    input: ValueName
+    shifts: ParameterName
+    """A parameter of shape (rows, features)."""
+    rows: int
+    """Rows of a sample: the pixels of its map."""
+
+    def evaluate(self, launch: Launch) -> Array:
+        """Return its result in a launch."""
+        return (self._cut(launch) + launch[self.shifts]).reshape(launch[self.input].shape)
+
+    def add_gradients(self, gradient: str, backward: Backward) -> None:
+        """Pass the gradient on, and add it up over samples for the shifts."""
+        backward.pass_on(self.input, gradient)
+        backward.give(self.shifts, SumSamples, gradient, self.rows)
+
+
+@dataclass(frozen=True, slots=True)
+class SumSamples(_OfPixels):
+    """Add up the samples: `result[p, f] = Σₛ input[s, p, f]`; two-dimensional, one sample."""
+
+    input: ValueName
+    rows: int
+    """Rows of a sample, and of the result."""
+
+    def result_shape(self, tensors: Tensors) -> tuple[int, ...]:
+        """Return the pixels of one sample."""
+        return (self.rows, tensors[self.input].shape[-1])
+
+    def count_flop(self, tensors: Tensors) -> int:
+        """Return the floating point operations of a launch."""
+        return tensors[self.input].num_elements
+
+    def evaluate(self, launch: Launch) -> Array:
+        """Return its result in a launch."""
+        return self._cut(launch).sum(axis=0)
