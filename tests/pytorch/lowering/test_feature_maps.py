@@ -411,6 +411,11 @@ def padded(margins, **options):
         (padded((1, 1), value=1.0), (1, 3, 4, 4), "anything but zeros"),
         (padded((1, -1)), (1, 3, 4, 4), "padding is supported of feature maps"),
         (nn.LayerNorm([5, 6]), (1, 4, 5, 6), "all but the samples of feature maps"),
+        (
+            nn.Sequential(nn.Linear(6, 6), nn.LayerNorm([5, 6])),
+            (1, 5, 6),
+            "all but the samples of feature maps",
+        ),
         (nn.AdaptiveAvgPool2d(2), (1, 4, 5, 6), r"pooling \(5, 6\) pixels to \(2, 2\)"),
         (
             Function(lambda x, layer: layer(layer(x).transpose(0, 1)), nn.Conv2d(2, 2, 2)),

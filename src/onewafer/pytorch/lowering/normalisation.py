@@ -118,10 +118,11 @@ def _lower_rms_norm(writer: GraphWriter, call: Call) -> Operand:
 
 @lowers("layer_norm.default")
 def _lower_layer_norm(writer: GraphWriter, call: Call) -> Operand:
-    normalised = len(cast("Sequence[int]", call.node.args[1]))
-    if 1 < normalised == len(call.shape) - 1:
+    operand, normalised = call.operand(0), len(cast("Sequence[int]", call.node.args[1]))
+    are_tokens = isinstance(operand, Value) and operand.goes_over_rows(1)
+    if 1 < normalised == len(call.shape) - 1 and not are_tokens:
         return normalise_samples(writer, call)
-    value = writer.value(call.operand(0))
+    value = writer.value(operand)
     _check_normalised_shape(call)
     features = value.shape[-1]
     weight, bias = call.optional(2, "weight"), call.optional(3, "bias")
