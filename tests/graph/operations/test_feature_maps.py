@@ -226,7 +226,7 @@ def with_window(**changes: int) -> dict[str, object]:
         ),
         (
             {"operations": (GlobalAveragePool(tensor("y", 1, 4), "x", 0),)},
-            "a sample has 0 rows; sizes",
+            "a sample has 0 rows, must have some",
         ),
         (
             {"operations": (CONVOLUTION, GlobalAveragePool(tensor("z", 1, 5), "y", 4))},

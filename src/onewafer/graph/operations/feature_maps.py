@@ -20,7 +20,7 @@ from onewafer.graph.operations.feature_map_gradients import (
 )
 from onewafer.graph.operations.layer_part import LayerPart, Place
 from onewafer.graph.operations.names import ParameterName, ValueName
-from onewafer.graph.operations.samples import OnSamples
+from onewafer.graph.operations.samples import OfRows, OnSamples
 from onewafer.graph.window import Window
 
 if TYPE_CHECKING:
@@ -210,28 +210,8 @@ class MaxPool(Windowed):
         backward.give(self.input, MaxPoolGradient, *operands, self.window)
 
 
-class _OnWholeSamples(OnSamples):
-    """An operation that does the same to all rows of a sample."""
-
-    __slots__ = ()
-
-    input: ValueName
-    rows: int
-
-    @property
-    def sample_rows(self) -> int:
-        """Rows of a sample."""
-        return self.rows
-
-    def wrong_operand(self, tensors: Tensors) -> str | None:
-        """Return what is wrong with the shapes of its operands; None if nothing is."""
-        return _wrong_samples(
-            f"a sample has {self.rows} rows", [self.rows], tensors[self.input], self.rows
-        )
-
-
 @dataclass(frozen=True, slots=True)
-class GlobalAveragePool(_OnWholeSamples):
+class GlobalAveragePool(OfRows):
     """Take the mean of all rows of each sample; two-dimensional, one row a sample."""
 
     places = Place.FIRST_IN_HEAD
@@ -263,7 +243,7 @@ class GlobalAveragePool(_OnWholeSamples):
 
 
 @dataclass(frozen=True, slots=True)
-class ScaleFeatureMaps(_OnWholeSamples):
+class ScaleFeatureMaps(OfRows):
     """Multiply all rows of each sample by a row of factors (a gate); two-dimensional, on maps."""
 
     input: ValueName
@@ -274,7 +254,7 @@ class ScaleFeatureMaps(_OnWholeSamples):
 
     def wrong_operand(self, tensors: Tensors) -> str | None:
         """Return what is wrong with the shapes of its operands; None if nothing is."""
-        wrong = _OnWholeSamples.wrong_operand(self, tensors)
+        wrong = OfRows.wrong_operand(self, tensors)
         if wrong is not None:
             return wrong
         expected = (self.count_samples(tensors), tensors[self.input].shape[1])

@@ -10,8 +10,6 @@ import numpy as np
 
 from onewafer.graph.operations.batch_norms import OfNormWeight
 from onewafer.graph.operations.checks import (
-    MATRIX,
-    not_a_matrix,
     wrong_gradient,
     wrong_groups,
     wrong_vector,
@@ -19,7 +17,7 @@ from onewafer.graph.operations.checks import (
 from onewafer.graph.operations.dense import SumRows
 from onewafer.graph.operations.layer_part import LayerPart
 from onewafer.graph.operations.names import PARAMETERS, ParameterName, ValueName, fields_with
-from onewafer.graph.operations.samples import OnSamples
+from onewafer.graph.operations.samples import OfRows
 
 if TYPE_CHECKING:
     from onewafer.graph.operations.launch import Array, Launch
@@ -28,39 +26,29 @@ if TYPE_CHECKING:
 __all__ = ["GroupNorm", "GroupNormInputGradient", "GroupNormWeightGradient"]
 
 
-class _GroupNorm(OnSamples):
+class _GroupNorm(OfRows):
     """An operation on the groups of features of each sample, over all its rows."""
 
     __slots__ = ()
 
     part = LayerPart.NORMS
 
-    input: ValueName
-    rows: int
     groups: int
     epsilon: float
 
-    @property
-    def sample_rows(self) -> int:
-        """Rows of a sample."""
-        return self.rows
-
     def wrong_number(self) -> str | None:
         """Return what is wrong with its numbers; None if nothing is."""
-        if self.rows < 1:
-            return f"samples have {self.rows} rows, must have some"
-        if not 0 < self.epsilon < math.inf:
+        wrong = OfRows.wrong_number(self)
+        if wrong is None and not 0 < self.epsilon < math.inf:
             return f"epsilon is {self.epsilon}, must be positive"
-        return None
+        return wrong
 
     def wrong_operand(self, tensors: Tensors) -> str | None:
         """Return what is wrong with the shapes of its operands; None if nothing is."""
-        source = tensors[self.input]
-        if len(source.shape) != MATRIX:
-            return not_a_matrix("input", source)
-        rows, features = source.shape
-        if rows % self.rows:
-            return f"samples have {self.rows} rows, which must divide {rows}"
+        wrong = OfRows.wrong_operand(self, tensors)
+        if wrong is not None:
+            return wrong
+        features = tensors[self.input].shape[1]
         wrong = wrong_groups(features, self.groups)
         for field in fields_with(type(self), PARAMETERS):
             wrong = wrong or wrong_vector(field, tensors[getattr(self, field)], features)

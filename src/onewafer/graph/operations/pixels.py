@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from onewafer.graph.operations.checks import MATRIX, not_a_matrix
 from onewafer.graph.operations.elementwise import Multiply
 from onewafer.graph.operations.names import (
     PARAMETERS,
@@ -13,7 +12,7 @@ from onewafer.graph.operations.names import (
     ValueName,
     fields_with,
 )
-from onewafer.graph.operations.samples import OnSamples
+from onewafer.graph.operations.samples import OfRows
 
 if TYPE_CHECKING:
     from onewafer.graph.operations.launch import Array, Launch
@@ -22,32 +21,17 @@ if TYPE_CHECKING:
 __all__ = ["ScalePixels", "ShiftPixels", "SumSamples"]
 
 
-class _OfPixels(OnSamples):
+class _OfPixels(OfRows):
     """An operation on samples of as many rows as a parameter has."""
 
     __slots__ = ()
 
-    input: ValueName
-    rows: int
-
-    @property
-    def sample_rows(self) -> int:
-        """Rows of a sample."""
-        return self.rows
-
-    def wrong_number(self) -> str | None:
-        """Return what is wrong with its numbers; None if nothing is."""
-        return None if self.rows > 0 else f"samples have {self.rows} rows, must have some"
-
     def wrong_operand(self, tensors: Tensors) -> str | None:
         """Return what is wrong with the shapes of its operands; None if nothing is."""
-        source = tensors[self.input]
-        if len(source.shape) != MATRIX:
-            return not_a_matrix("input", source)
-        rows, features = source.shape
-        if rows % self.rows:
-            return f"samples have {self.rows} rows, which must divide {rows}"
-        expected = (self.rows, features)
+        wrong = OfRows.wrong_operand(self, tensors)
+        if wrong is not None:
+            return wrong
+        expected = (self.rows, tensors[self.input].shape[1])
         for field in fields_with(type(self), PARAMETERS):
             found = tensors[getattr(self, field)].shape
             if found != expected:
