@@ -34,9 +34,18 @@ from onewafer.mesh.kinds import REPEAT
 from onewafer.mesh.reference import MeshEvaluator
 from onewafer.mesh.schedule import schedule_parts
 from tests.mesh.attention.test_factors import of_one_attention, with_factors
-from tests.mesh.dropout.test_dropout_in_programs import ENTRIES, run, seeded, with_dropouts
-from tests.mesh.fabric import check_launches, run_launches
-from tests.mesh.gradients.test_transformers import check_gradients, derived, inputs_of
+from tests.mesh.drawing import (
+    check_against_float64,
+    check_computed_again,
+    check_evaluation,
+    check_on_the_fabric,
+    run,
+    seeded,
+    trained,
+)
+from tests.mesh.dropout.test_dropout_in_programs import with_dropouts
+from tests.mesh.fabric import run_launches
+from tests.mesh.gradients.test_transformers import derived, inputs_of
 from tests.mesh.models import Decoder
 from tests.mesh.strategies import assert_same_bits, random_arrays
 
@@ -57,30 +66,10 @@ def with_draws(graph: Graph, share: float = SHARE) -> Graph:
     return draw_factors(given, dict.fromkeys(names, Draw.threshold_of(share)))
 
 
-def trained(decoder: Decoder, rectangle: tuple[int, int], architecture=WSE3):
-    """Return a program that trains a decoder whose attentions draw, and its gradients."""
-    gradients, number = derived(decoder, graph=with_draws(decoder.graph))
-    width, height = rectangle
-    program = shard_training(
-        gradients, width=width, height=height, architecture=architecture, num_model=number
-    )
-    return program, gradients, inputs_of(decoder) | seeded(5)
-
-
 @pytest.mark.parametrize(("decoder", "rectangle", "arch"), CASES.values(), ids=CASES)
 @pytest.mark.slow
 def test_a_step_on_the_fabric(decoder, rectangle, arch):
-    """Also an evaluation, which takes what its closed form says."""
-    architecture = load_architecture(arch)
-    program, gradients, inputs = trained(decoder, rectangle, architecture)
-    parameters = random_arrays(gradients.graph.parameters, 2)
-    launches = [(inputs, replace(program.whole_launch(), entry=entry)) for entry in ENTRIES]
-    kept = inputs | seeded(5, draws=False)
-    evaluation = replace(program.whole_launch(), entry="forward", is_evaluation=True)
-    launches.append((kept, evaluation))
-    runs = check_launches(program, architecture, parameters, launches, tolerance=0.07, slack=200)
-    check_gradients(gradients, inputs, parameters, runs[-2].outputs)
-    assert runs[-1].cycles < runs[1].cycles
+    check_on_the_fabric(decoder, rectangle, with_draws, load_architecture(arch))
 
 
 @settings(max_examples=8)
@@ -97,17 +86,7 @@ def test_a_step_on_the_fabric(decoder, rectangle, arch):
     st.integers(0, 99),
 )
 def test_results_and_gradients_are_those_in_float64(decoder, rectangle, seed):
-    """The backward pass drops what the forward pass has dropped: a graph draws once."""
-    program, gradients, inputs = trained(decoder, rectangle)
-    inputs |= seeded(seed)
-    parameters = random_arrays(gradients.graph.parameters, seed)
-    found = run(program, inputs, parameters)
-    wide = {name: value.astype(np.float64) for name, value in parameters.items()}
-    exact = evaluate_graph(gradients.graph, inputs, wide)
-    largest = {name: np.abs(exact[name]).max() for name in gradients.by_name.values()}
-    for name, value in largest.items():
-        error = np.abs(found[name] - exact[name]).max()
-        assert error <= 2e-5 * value + 2e-6 * max(largest.values())
+    check_against_float64(decoder, rectangle, with_draws, seed)
 
 
 def test_gradients_are_those_of_the_same_factors_that_are_given():
@@ -116,7 +95,7 @@ def test_gradients_are_those_of_the_same_factors_that_are_given():
     given = with_factors(decoder.graph)
     gradients, number = derived(decoder, graph=given)
     program = shard_training(gradients, width=3, height=2, architecture=WSE3, num_model=number)
-    drawing, _, inputs = trained(decoder, (3, 2))
+    drawing, _, inputs = trained(decoder, (3, 2), with_draws)
     names = [tensor.name for tensor in given.inputs if tensor.name.startswith("factors_")]
     factors = {
         name: Draw(index, Draw.threshold_of(SHARE), given.tensor(name).shape[-1])
@@ -154,35 +133,14 @@ def test_layers_heads_sequences_and_steps_keep_others():
 
 
 def test_an_evaluation_by_the_same_program_keeps_all():
-    decoder = Decoder()
-    program, gradients, inputs = trained(decoder, (3, 2))
-    parameters = random_arrays(gradients.graph.parameters, 2)
-    found = run(program, inputs | seeded(5, draws=False), parameters)
-    plain, number = derived(decoder)
-    other = shard_training(plain, width=3, height=2, architecture=WSE3, num_model=number)
-    for name, value in run(other, inputs_of(decoder), parameters).items():
-        np.testing.assert_array_equal(found[name], value)
-    assert without_factors(with_draws(decoder.graph), ()) == decoder.graph
+    check_evaluation(with_draws)
+    graph = Decoder().graph
+    assert without_factors(with_draws(graph), ()) == graph
 
 
 @pytest.mark.parametrize("cuts", [1, 2])
 def test_layers_that_are_computed_again_keep_the_same(cuts):
-    decoder = Decoder(layers=3)
-    kept, number = derived(decoder, graph=with_draws(decoder.graph))
-    again, more = recompute(kept, number, cuts=cuts)
-    computed = {o.result.name for o in again.graph.operations if isinstance(o, Attention)}
-    assert computed & again.originals.keys()
-    inputs, parameters = inputs_of(decoder) | seeded(5), random_arrays(kept.graph.parameters, 2)
-    found = [
-        run(
-            shard_training(one, width=3, height=2, architecture=WSE3, num_model=count),
-            inputs,
-            parameters,
-        )
-        for one, count in ((kept, number), (again, more))
-    ]
-    for name, value in found[0].items():
-        assert_same_bits(found[1][name], value)
+    check_computed_again(with_draws, Attention, cuts)
 
 
 def test_equal_layers_are_a_loop_whose_draws_are_numbered():

@@ -32,13 +32,18 @@ from onewafer.mesh.dropout import Dropout as MeshDropout
 from onewafer.mesh.kinds import REPEAT
 from onewafer.mesh.reference import MeshEvaluator
 from onewafer.mesh.schedule import schedule_parts
-from tests.mesh.fabric import check_launches
-from tests.mesh.gradients.test_transformers import check_gradients, derived, inputs_of
+from tests.mesh.drawing import (
+    check_against_float64,
+    check_computed_again,
+    check_evaluation,
+    check_on_the_fabric,
+    seeded,
+)
+from tests.mesh.gradients.test_transformers import derived
 from tests.mesh.models import Decoder
-from tests.mesh.strategies import assert_same_bits, random_arrays
+from tests.mesh.strategies import random_arrays
 
 WSE3 = load_architecture("wse3")
-ENTRIES = ("clear", "forward", "loss", "backward")
 
 
 def with_dropouts(graph: Graph, share: float = 0.3) -> Graph:
@@ -57,31 +62,6 @@ def with_dropouts(graph: Graph, share: float = 0.3) -> Graph:
     return replace(graph, operations=tuple(operations))
 
 
-def seeded(seed: int, *, draws: bool = True) -> dict[str, np.ndarray]:
-    """Return the seeds of a launch."""
-    words = np.random.default_rng(seed).integers(-(1 << 31), 1 << 31, (1, 3))
-    words[0, 2] = draws
-    return {SEEDS: words.astype(np.int32)}
-
-
-def run(program, inputs, parameters):
-    """Return what the NumPy reader gives in all entries."""
-    evaluator, found = MeshEvaluator(program, parameters), {}
-    for entry in ENTRIES:
-        found |= evaluator.run(inputs, replace(program.whole_launch(), entry=entry))
-    return found
-
-
-def trained(decoder: Decoder, rectangle: tuple[int, int], architecture=WSE3):
-    """Return a program that trains a decoder with dropouts, and its gradients."""
-    gradients, number = derived(decoder, graph=with_dropouts(decoder.graph))
-    width, height = rectangle
-    program = shard_training(
-        gradients, width=width, height=height, architecture=architecture, num_model=number
-    )
-    return program, gradients, inputs_of(decoder) | seeded(5)
-
-
 CASES = {
     "one PE": (Decoder(rows=3), (1, 1), "wse3"),
     "an odd number of rows": (Decoder(), (2, 3), "wse2"),
@@ -92,16 +72,7 @@ CASES = {
 @pytest.mark.parametrize(("decoder", "rectangle", "arch"), CASES.values(), ids=CASES)
 @pytest.mark.slow
 def test_a_step_on_the_fabric(decoder, rectangle, arch):
-    architecture = load_architecture(arch)
-    program, gradients, inputs = trained(decoder, rectangle, architecture)
-    parameters = random_arrays(gradients.graph.parameters, 2)
-    launches = [(inputs, replace(program.whole_launch(), entry=entry)) for entry in ENTRIES]
-    kept = inputs | seeded(5, draws=False)
-    evaluation = replace(program.whole_launch(), entry="forward", is_evaluation=True)
-    launches.append((kept, evaluation))
-    runs = check_launches(program, architecture, parameters, launches, tolerance=0.07, slack=200)
-    check_gradients(gradients, inputs, parameters, runs[-2].outputs)
-    assert runs[-1].cycles < runs[1].cycles
+    check_on_the_fabric(decoder, rectangle, with_dropouts, load_architecture(arch))
 
 
 @settings(max_examples=8)
@@ -112,46 +83,15 @@ def test_a_step_on_the_fabric(decoder, rectangle, arch):
 )
 def test_results_and_gradients_are_those_in_float64(decoder, rectangle, seed):
     decoder = replace(decoder, kv_heads=2 if decoder.has_rotary else 4)
-    program, gradients, inputs = trained(decoder, rectangle)
-    inputs |= seeded(seed)
-    parameters = random_arrays(gradients.graph.parameters, seed)
-    found = run(program, inputs, parameters)
-    wide = {name: value.astype(np.float64) for name, value in parameters.items()}
-    exact = evaluate_graph(gradients.graph, inputs, wide)
-    largest = {name: np.abs(exact[name]).max() for name in gradients.by_name.values()}
-    for name, value in largest.items():
-        error = np.abs(found[name] - exact[name]).max()
-        assert error <= 2e-5 * value + 2e-6 * max(largest.values())
+    check_against_float64(decoder, rectangle, with_dropouts, seed)
 
 
 def test_an_evaluation_by_the_same_program_keeps_all():
-    decoder = Decoder()
-    program, gradients, inputs = trained(decoder, (3, 2))
-    parameters = random_arrays(gradients.graph.parameters, 2)
-    found = run(program, inputs | seeded(5, draws=False), parameters)
-    plain, number = derived(decoder)
-    other = shard_training(plain, width=3, height=2, architecture=WSE3, num_model=number)
-    for name, value in run(other, inputs_of(decoder), parameters).items():
-        np.testing.assert_array_equal(found[name], value)
+    check_evaluation(with_dropouts)
 
 
 def test_layers_that_are_computed_again_keep_the_same():
-    decoder = Decoder(layers=3)
-    kept, number = derived(decoder, graph=with_dropouts(decoder.graph))
-    again, more = recompute(kept, number, cuts=2)
-    computed = {one.result.name for one in again.graph.operations if isinstance(one, Dropout)}
-    assert computed & again.originals.keys()
-    inputs, parameters = inputs_of(decoder) | seeded(5), random_arrays(kept.graph.parameters, 2)
-    found = [
-        run(
-            shard_training(one, width=3, height=2, architecture=WSE3, num_model=count),
-            inputs,
-            parameters,
-        )
-        for one, count in ((kept, number), (again, more))
-    ]
-    for name, value in found[0].items():
-        assert_same_bits(found[1][name], value)
+    check_computed_again(with_dropouts, Dropout, cuts=2)
 
 
 def test_equal_layers_are_a_loop_whose_dropouts_are_numbered():

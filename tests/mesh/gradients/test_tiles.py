@@ -22,7 +22,8 @@ from onewafer.mesh.optimizers import AdamW
 from onewafer.mesh.reference import MeshEvaluator
 from tests.mesh.attention.test_drops import with_draws
 from tests.mesh.attention.test_factors import dropped, with_factors
-from tests.mesh.dropout.test_dropout_in_programs import seeded, with_dropouts
+from tests.mesh.drawing import seeded
+from tests.mesh.dropout.test_dropout_in_programs import with_dropouts
 from tests.mesh.fabric import check_launches
 from tests.mesh.gradients.test_transformers import derived, inputs_of, reach_of_roundings
 from tests.mesh.models import Decoder
