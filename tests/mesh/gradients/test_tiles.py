@@ -235,7 +235,7 @@ CASES = {
 
 
 @pytest.mark.parametrize(("tiled", "rectangle", "arch"), CASES.values(), ids=CASES)
-@pytest.mark.alternate(4)
+@pytest.mark.alternate(7)
 def test_a_step_on_the_fabric(tiled, rectangle, arch):
     architecture = load_architecture(arch)
     program = tiled.program(*rectangle, architecture)
