@@ -18,6 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from statements import statements
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -33,6 +35,8 @@ RULES: Final = (
     (re.compile(r"\b(no|some|every|any)body\b", re.IGNORECASE), "say who or what does it"),
 )
 """What a docstring, comment or paragraph must not match, and what to write instead."""
+_COMMENT = re.compile(r"(?=(#.*))")
+"""Text from each `#` of a line to its end: a comment, or part of a string."""
 _FENCE = re.compile(r"^(`{3,}).*?^\1`*$", re.MULTILINE | re.DOTALL)
 
 
@@ -50,13 +54,18 @@ class Finding:
 
 
 def prose(text: str) -> Iterator[tuple[int, str]]:
-    """Yield the docstrings and comments of a Python file with the numbers of their lines."""
-    for node in ast.walk(ast.parse(text)):
+    """Yield the docstrings of a Python file with the numbers of their lines, and its comments.
+
+    Comments come only if one may have a finding.
+    """
+    for node in statements(ast.parse(text)):
         match node:
             case ast.Expr(value=ast.Constant(value=str() as docstring)):
                 yield node.lineno, docstring
             case _:
                 pass
+    if not any(rule.search(found[1]) for found in _COMMENT.finditer(text) for rule, _ in RULES):
+        return  # no comment either; to find them takes as long as all else
     for token in tokenize.generate_tokens(io.StringIO(text).readline):
         if token.type == tokenize.COMMENT:
             yield token.start[0], token.string

@@ -17,6 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from statements import statements
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -68,7 +70,7 @@ def code_lines(text: str, docstrings: frozenset[int]) -> frozenset[int]:
 def docstring_lines(tree: ast.Module) -> frozenset[int]:
     """Return the numbers of the lines of all strings that stand alone."""
     lines: set[int] = set()
-    for node in ast.walk(tree):
+    for node in statements(tree):
         match node:
             case ast.Expr(value=ast.Constant(value=str())):
                 lines.update(range(node.lineno, (node.end_lineno or node.lineno) + 1))
@@ -81,19 +83,22 @@ def check_python(path: Path) -> Iterator[TooLong]:
     """Yield the findings of one Python file."""
     text = path.read_text(encoding="utf-8")
     tree = ast.parse(text)
+    spans = {
+        node: range(node.lineno, (node.end_lineno or node.lineno) + 1)
+        for node in statements(tree)
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+    }
+    spans = {node: span for node, span in spans.items() if len(span) > MAX_FUNCTION_LINES}
+    if not spans and len(text.splitlines()) <= MAX_FILE_LINES:
+        return  # short enough with blanks, comments and docstrings
     lines = code_lines(text, docstring_lines(tree))
     name = path.relative_to(ROOT).as_posix()
     if len(lines) > MAX_FILE_LINES:
         yield TooLong(name, len(lines), MAX_FILE_LINES)
-    for node in ast.walk(tree):
-        match node:
-            case ast.FunctionDef() | ast.AsyncFunctionDef():
-                span = range(node.lineno, (node.end_lineno or node.lineno) + 1)
-                num_lines = len(lines.intersection(span))
-                if num_lines > MAX_FUNCTION_LINES:
-                    yield TooLong(f"{name}::{node.name}", num_lines, MAX_FUNCTION_LINES)
-            case _:
-                pass
+    for node, span in spans.items():
+        num_lines = len(lines.intersection(span))
+        if num_lines > MAX_FUNCTION_LINES:
+            yield TooLong(f"{name}::{node.name}", num_lines, MAX_FUNCTION_LINES)
 
 
 def check_csl(path: Path) -> Iterator[TooLong]:
