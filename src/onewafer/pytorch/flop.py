@@ -24,6 +24,9 @@ from torch._C import (
     _dispatch_keyset_full_after,  # pyright: ignore[reportPrivateUsage]  # no public name
 )
 from torch._C import (
+    _dispatch_tls_is_dispatch_key_excluded as is_excluded,  # pyright: ignore[reportPrivateUsage]  # no public name
+)
+from torch._C import (
     _dispatch_tls_set_dispatch_key_excluded as set_excluded,  # pyright: ignore[reportPrivateUsage]  # no public name
 )
 from torch._C import (
@@ -96,6 +99,20 @@ def go_on(is_paused: bool) -> None:  # noqa: FBT001  # what `pause` gave
     if is_paused:
         _COUNTER.thread.is_inside = False
         _leave_out(is_left_out=False)
+
+
+@contextmanager
+def of_any_kind() -> Generator[None]:
+    """Compute tensors of any device and layout inside, though `pause` has said that all are dense.
+
+    Nothing is counted.
+    """
+    is_left_out = is_excluded(_KEY)
+    _leave_out(is_left_out=False)
+    try:
+        yield
+    finally:
+        _leave_out(is_left_out=is_left_out)
 
 
 def _leave_out(*, is_left_out: bool) -> None:

@@ -205,9 +205,8 @@ def _replace_backward(original: Function) -> Function:
     @functools.wraps(original)
     def backward(tensor: torch.Tensor, *args: Any, **options: Any) -> None:  # noqa: ANN401  # as in torch
         training = None if args or options or torch.compiler.is_compiling() else _current()
-        on_host = functools.partial(original, tensor, *args, **options)
-        if training is None or not training.repeats.go_back(tensor, on_host):
-            on_host()
+        if training is None or not training.repeats.go_back(tensor, original):
+            original(tensor, *args, **options)
 
     return backward
 

@@ -22,6 +22,7 @@ from torch.utils import _pytree as pytree
 from onewafer.pytorch import flop
 from onewafer.pytorch.call_checks import are_observed
 from onewafer.pytorch.host_work import HostWork
+from onewafer.pytorch.training import engine
 from onewafer.pytorch.training.calls import TrainingCall
 from onewafer.pytorch.training.held import Held
 from onewafer.pytorch.training.homes import version_of
@@ -221,8 +222,11 @@ class Repeats:
         live.stage = Stage.COMPARED
         return value
 
-    def go_back(self, tensor: torch.Tensor, on_host: Callable[[], None]) -> bool:
-        """Go back from a tensor, if that is all that is done next in a known pass."""
+    def go_back(self, tensor: torch.Tensor, original: Callable[..., None]) -> bool:
+        """Go back from a tensor, if that is all that is done next in a known pass.
+
+        `original` is `Tensor.backward`.
+        """
         live = self._live
         if live is None:
             return False
@@ -234,11 +238,14 @@ class Repeats:
             return False
         # It is known: nothing else leads to the tensor. Hooks of scripts, of which those of nodes
         # cannot be seen, may compute anything.
-        before = flop.pause(is_dense=False)
-        try:
-            on_host()
-        finally:
-            flop.go_on(before)
+        if not live.has_hooks and engine.can_begin_at(tensor, original):
+            engine.go_back(tensor)
+        else:
+            before = flop.pause(is_dense=False)
+            try:
+                original(tensor)
+            finally:
+                flop.go_on(before)
         live.work.flop = live.known.flop
         if not live.has_hooks and (live.before is None or live.adds):
             given = live.given_now()
