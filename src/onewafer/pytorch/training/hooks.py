@@ -21,6 +21,7 @@ from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from onewafer.blocks import OpenBlocks, Replacement
 from onewafer.errors import UnsupportedOperationError
+from onewafer.pytorch.training.labels import label, unlabelled
 from onewafer.pytorch.training.losses import KINDS
 from onewafer.pytorch.training.optimizers import STEPPED
 
@@ -183,6 +184,8 @@ def _find_gradients(parameters: Parameters) -> tuple[Training | None, Sequence[t
 
 
 def _replace_step(original: Function) -> Function:
+    alone = unlabelled(original)
+
     @functools.wraps(original)
     def step(optimizer: torch.optim.Optimizer, *args: Any, **options: Any) -> Any:  # noqa: ANN401  # as in torch
         training = None if torch.compiler.is_compiling() else _current()
@@ -192,6 +195,10 @@ def _replace_step(original: Function) -> Function:
         _NESTING.is_stepping = True
         try:
             closure = args[0] if args else options.get("closure")
+            if closure is None and training.repeats.step(optimizer):
+                result = alone(optimizer, *args, **options)
+                training.repeats.note_step()
+                return result
             return training.step(optimizer, on_host, has_closure=closure is not None)
         finally:
             _NESTING.is_stepping = False
@@ -233,17 +240,7 @@ def _replace_initialization(original: Function) -> Function:
     return initialize
 
 
-def _give_own_steps() -> None:
-    """Let every class have a step of its own, as it has once PyTorch has put hooks around it.
-
-    A class that has not inherits what is replaced in another one, until then.
-    """
-    for kind in STEPPED:
-        if "step" not in vars(kind):
-            setattr(kind, "step", kind.step)  # noqa: B010  # pyright: ignore[reportUnknownArgumentType, reportUnknownMemberType]  # partly typed
-
-
-_give_own_steps()
+label(STEPPED)
 _EUCLIDEAN = 2.0
 """The order of the norm that the wafer takes."""
 _BLOCKS = OpenBlocks["tuple[int, Training]"]()

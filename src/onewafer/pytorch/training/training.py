@@ -387,11 +387,7 @@ class Training:
     def step(
         self, optimizer: torch.optim.Optimizer, on_host: Callable[[], object], *, has_closure: bool
     ) -> object:
-        """Take a step of an optimizer; `on_host` takes it there, and asks its closure."""
-        if not has_closure and self.repeats.step(optimizer):
-            result = on_host()
-            self.repeats.note_step()
-            return result
+        """Take a step that is none like ones before; `on_host` takes it there, and asks its closure."""
         self.optimizers.note(optimizer)
         if has_closure:
             return on_host()
