@@ -27,7 +27,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 _BACKWARD = torch.autograd.backward
-_OF_TENSORS = torch.Tensor.backward
+_OF_TENSORS: Callable[..., None] = vars(torch.Tensor)["backward"]  # partly typed
+_ALONE = (False, False, ())
+"""The graph is not kept, none is made, and all leaves get gradients."""
 
 
 def can_begin_at(tensor: torch.Tensor, original: Callable[..., None]) -> bool:
@@ -49,9 +51,7 @@ def go_back(tensor: torch.Tensor) -> None:
     before = flop.pause(is_dense=True)
     try:
         with _CODE_OF_HOOKS:
-            run_engine(
-                (tensor,), (seed,), False, False, (), allow_unreachable=True, accumulate_grad=True
-            )
+            run_engine((tensor,), (seed,), *_ALONE, allow_unreachable=True, accumulate_grad=True)
     finally:
         flop.go_on(before)
 

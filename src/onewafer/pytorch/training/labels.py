@@ -10,6 +10,9 @@ import functools
 from typing import TYPE_CHECKING, Any
 
 import torch
+from torch._C._autograd import (
+    _profiler_enabled as is_profiling,  # pyright: ignore[reportPrivateUsage]  # no public name
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -47,7 +50,6 @@ def unlabelled(step: Step) -> Step:
 
     @functools.wraps(step)
     def take(*args: Any, **options: Any) -> Any:  # noqa: ANN401  # as in torch
-        is_seen = torch.autograd._profiler_enabled()  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]  # no public name
-        return step(*args, **options) if is_seen else inside(*args, **options)
+        return step(*args, **options) if is_profiling() else inside(*args, **options)
 
     return take

@@ -387,7 +387,7 @@ class Training:
     def step(
         self, optimizer: torch.optim.Optimizer, on_host: Callable[[], object], *, has_closure: bool
     ) -> object:
-        """Take a step that is none like ones before; `on_host` takes it there, and asks its closure."""
+        """Take a step that is not known; `on_host` takes it there, and asks its closure."""
         self.optimizers.note(optimizer)
         if has_closure:
             return on_host()
