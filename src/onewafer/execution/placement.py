@@ -11,7 +11,6 @@ ask of the others follows from that (`mesh.orientation`). To exchange the axes, 
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, NoReturn, Protocol
@@ -166,13 +165,13 @@ def place_training(
     """Return the program that trains with all rows of a graph at once, in the fastest rectangle.
 
     Where no program fits that keeps all that the backward pass reads, layers of a sequence are
-    computed again for it. The samples of a model that joins them, as a norm over a batch does, are
-    on several groups of PEs then. Raises what `place` does, and UnsupportedOperationError for an
-    operation that cannot be trained.
+    computed again for it. The samples of pictures, and those of a model that joins them, as a norm
+    over a batch does, are on one group of PEs or on several, whatever takes fewest cycles. Raises
+    what `place` does, and UnsupportedOperationError for an operation that cannot be trained.
     """
 
     def cut(
-        gradients: Gradients, num_model: int, rectangle: tuple[int, int], sample_groups: int = 1
+        gradients: Gradients, num_model: int, rectangle: tuple[int, int], sample_groups: int
     ) -> MeshProgram:
         width, height = rectangle
         return shard_training(
@@ -190,24 +189,27 @@ def place_training(
     if gradients.graph.is_sequence:
         again = (recompute(gradients, trained.num_model, cuts=number) for number in (1, 2))
         cuts += [partial(cut, *found) for found in again if found[0].originals]
-    for one in cuts[:-1]:
-        placed = _find(one, architecture, options)
+    samples = _samples_of_groups(gradients.graph, trained.num_model)
+    for one in cuts:
+        placed = _find(one, architecture, options, samples=samples)
         if placed is not None:
             return placed
-    placed = _find(cuts[-1], architecture, options)
-    operations = gradients.graph.operations[: trained.num_model]
-    if placed is None and any(operation.joins_rows for operation in operations):
-        in_groups = partial(cut, gradients, trained.num_model)
-        placed = _find_groups(in_groups, num_samples(gradients.graph), architecture, options)
-    return placed or _refuse(cuts[-1], gradients.graph.name, architecture, options)
+    _refuse(cuts[-1], gradients.graph.name, architecture, options)
 
 
-_Cut = Callable[[tuple[int, int]], "MeshProgram"]
-"""A rectangle → a program on it."""
+def _samples_of_groups(graph: Graph, num_model: int) -> int:
+    """Return how many samples groups of PEs may have parts of; 1: one group has all.
+
+    Activations of pictures, and of what joins samples, are larger than parameters, which each group
+    has a copy of. Rows of features are not: they take launches of parts where they do not fit.
+    """
+    joins = any(operation.joins_rows for operation in graph.operations[:num_model])
+    has_groups = not graph.is_sequence and (graph.has_feature_maps or joins)
+    return num_samples(graph) if has_groups else 1
 
 
-class _CutInGroups(Protocol):
-    """A rectangle of several groups of samples → a program on it."""
+class _Cut(Protocol):
+    """A rectangle, and how many groups of samples it has → a program on it."""
 
     def __call__(self, rectangle: tuple[int, int], sample_groups: int) -> MeshProgram:
         """Return the program."""
@@ -222,7 +224,8 @@ def _place_bucket(
     context: int | None = None,
     sequences: int = 1,
 ) -> Placed:
-    def cut(rectangle: tuple[int, int]) -> MeshProgram:
+    def cut(rectangle: tuple[int, int], sample_groups: int) -> MeshProgram:
+        del sample_groups  # one: no other is asked for
         width, height = rectangle
         return shard(
             graph,
@@ -243,7 +246,8 @@ def _choose(cut: _Cut, name: str, architecture: Architecture, options: WaferOpti
 
 def _refuse(cut: _Cut, name: str, architecture: Architecture, options: WaferOptions) -> NoReturn:
     """Raise the error of a program that fits nowhere, or only where it is not simulated."""
-    program = _build(cut, options.rectangle or largest_rectangle(architecture), architecture)
+    program = cut(options.rectangle or largest_rectangle(architecture), 1)
+    verify(program, architecture)
     width, height = smallest_rectangle(program, architecture) or (program.width, program.height)
     smaller = "dtype 'f16', " if program.dtype is DataType.F32 else ""
     raise TooLargeError(
@@ -254,127 +258,143 @@ def _refuse(cut: _Cut, name: str, architecture: Architecture, options: WaferOpti
     )
 
 
-def _find(cut: _Cut, architecture: Architecture, options: WaferOptions) -> Placed | None:
-    """Return the program where it fits; None: nowhere, or only where it is not simulated."""
+def _find(
+    cut: _Cut, architecture: Architecture, options: WaferOptions, *, samples: int = 1
+) -> Placed | None:
+    """Return the program where it fits; None: nowhere, or only where it is not simulated.
+
+    That is the fastest choice of the smallest number of PEs on which there is one with room. Groups
+    of PEs may have parts of so many samples.
+    """
+    counts = [1 << power for power in range(1, samples.bit_length())]
+    counts = [count for count in counts if samples % count == 0]
     if options.rectangle is not None:
-        candidate, program = _consider(cut, options.rectangle, architecture)
-        return None if program is None else Placed(program, (candidate,), is_pinned=True)
+        height = options.rectangle[1]
+        fitting = (n for n in counts if height % n == 0 and (height // n).bit_count() == 1)
+        placed = _fastest(cut, [_Choice(options.rectangle, n) for n in (1, *fitting)], architecture)
+        return placed and replace(placed, is_pinned=True)
+    counts = [count for count in counts if _has_room(cut, count, architecture, options)]
     considered: list[Candidate] = []
     for rectangles in _candidates(architecture):
-        side = rectangles[-1][0]
-        if side > _LARGEST_SIMULATED_SIDE and options.fidelity is Fidelity.FABRIC:
+        width, height = rectangles[-1]
+        num_pes = width * height
+        choices = [_Choice(rectangle) for rectangle in rectangles]
+        if width > _LARGEST_SIMULATED_SIDE and options.fidelity is Fidelity.FABRIC:
             return None
-        best: tuple[tuple[int, int], MeshProgram] | None = None
-        for rectangle in rectangles:
-            candidate, program = _consider(cut, rectangle, architecture)
-            considered.append(candidate)
-            if program is not None and candidate.cycles is not None:
-                rank = candidate.cycles, program.width * program.height
-                best = (rank, program) if best is None or rank < best[0] else best
-        if best is not None:
-            return Placed(best[1], tuple(considered), is_pinned=False)
+        choices += _in_groups(counts, num_pes, architecture, options)
+        more = _in_groups(counts, 2 * num_pes, architecture, options)  # there is no such square
+        placed = _fastest(cut, choices, architecture, considered)
+        placed = placed or _fastest(cut, more, architecture, considered)
+        if placed is not None:
+            return placed
     return _find_beyond(cut, architecture, considered)
+
+
+@dataclass(frozen=True, slots=True)
+class _Choice:
+    """A rectangle, and how many groups of samples it has."""
+
+    rectangle: tuple[int, int]
+    sample_groups: int = 1
+
+
+def _fastest(
+    cut: _Cut,
+    choices: Iterable[_Choice],
+    architecture: Architecture,
+    considered: list[Candidate] | None = None,
+) -> Placed | None:
+    """Return the fastest of some choices, on the fewest PEs; None: none has room.
+
+    What was considered before them is a part of what is returned, and they are noted there.
+    """
+    considered = [] if considered is None else considered
+    best: tuple[tuple[int, int], MeshProgram] | None = None
+    for choice in choices:
+        candidate, program = _consider(cut, choice, architecture)
+        considered.append(candidate)
+        if program is not None and candidate.cycles is not None:
+            rank = candidate.cycles, program.width * program.height
+            best = (rank, program) if best is None or rank < best[0] else best
+    return best and Placed(best[1], tuple(considered), is_pinned=False)
 
 
 def _find_beyond(
     cut: _Cut, architecture: Architecture, considered: list[Candidate]
 ) -> Placed | None:
     """Return the program on the smallest rectangle that fits, beyond those that were considered."""
-    candidate, program = _consider(cut, largest_rectangle(architecture), architecture)
-    if program is not None:
-        smallest = smallest_rectangle(program, architecture)
-        candidate, program = _consider(
-            cut, smallest or (program.width, program.height), architecture
-        )
-    return None if program is None else Placed(program, (*considered, candidate), is_pinned=False)
+    _, program = _consider(cut, _Choice(largest_rectangle(architecture)), architecture)
+    if program is None:
+        return None
+    smallest = smallest_rectangle(program, architecture) or (program.width, program.height)
+    return _fastest(cut, [_Choice(smallest)], architecture, considered)
 
 
-def _find_groups(
-    cut: _CutInGroups, samples: int, architecture: Architecture, options: WaferOptions
-) -> Placed | None:
-    """Return the program on as few groups of samples as it fits on; None: it does on none.
+def _has_room(cut: _Cut, count: int, architecture: Architecture, options: WaferOptions) -> bool:
+    """Tell whether the parts of so many groups fit where the groups are as large as they can be.
 
-    On the rectangle that the user chose, on as many groups as are fastest.
+    If not, they fit on no smaller ones.
     """
-    counts = [1 << power for power in range(1, samples.bit_length())]
-    counts = [count for count in counts if samples % count == 0]
-    considered: list[Candidate] = []
-
-    def fastest(choices: Iterable[tuple[tuple[int, int], int]]) -> Placed | None:
-        """Return the fastest of some rectangles; if the first one has no room, none has."""
-        best: tuple[tuple[int, int], MeshProgram] | None = None
-        for rectangle, count in choices:
-            in_groups = partial(cut, sample_groups=count)
-            candidate, program = _consider(in_groups, rectangle, architecture)
-            considered.append(replace(candidate, sample_groups=count))
-            if program is not None and candidate.cycles is not None:
-                rank = candidate.cycles, program.width * program.height
-                best = (rank, program) if best is None or rank < best[0] else best
-            elif best is None and options.rectangle is None:
-                break
-        is_pinned = options.rectangle is not None
-        return best and Placed(best[1], tuple(considered), is_pinned=is_pinned)
-
-    if options.rectangle is not None:
-        height = options.rectangle[1]
-        fitting = (n for n in counts if height % n == 0 and (height // n).bit_count() == 1)
-        return fastest((options.rectangle, count) for count in fitting)
-    for of_group in _candidates(architecture):
-        width, height = of_group[-1]
-        possible = [n for n in counts if _is_possible((width, height * n), architecture, options)]
-        if not possible:
-            return None
-        most = possible[-1]  # where the smallest parts have no room, no larger ones have
-        smallest = partial(cut, sample_groups=most)
-        if _consider(smallest, (width, height * most), architecture)[1] is None:
-            continue
-        for count in possible:
-            rectangles = [(width, height * count) for width, height in reversed(of_group)]
-            placed = fastest((rectangle, count) for rectangle in rectangles)
-            if placed is not None:
-                return placed
-    return None
+    width, height = _sides(architecture, options)
+    rows = height // count
+    if rows == 0:
+        return False
+    tallest = 1 << (rows.bit_length() - 1)
+    try:
+        program = cut((width, tallest * count), count)
+    except TooLargeError:
+        return False
+    return footprint(program, architecture).total <= architecture.memory_bytes
 
 
-def _is_possible(
-    rectangle: tuple[int, int], architecture: Architecture, options: WaferOptions
-) -> bool:
-    """Tell whether the wafer has a rectangle, and it is small enough to be simulated if it is."""
-    most = largest_rectangle(architecture)
-    is_there = all(side <= limit for side, limit in zip(rectangle, most, strict=True))
-    is_simulated = options.fidelity is Fidelity.FABRIC
-    return is_there and not (is_simulated and max(rectangle) > _LARGEST_SIMULATED_SIDE)
+def _in_groups(
+    counts: Iterable[int], num_pes: int, architecture: Architecture, options: WaferOptions
+) -> Iterator[_Choice]:
+    """Yield all rectangles of so many PEs in groups, whose sides are powers of two."""
+    widest, tallest = _sides(architecture, options)
+    for count in counts:
+        of_group = num_pes // count
+        for power in range(of_group.bit_length()):
+            width, height = of_group >> power, count << power
+            if width <= widest and height <= tallest:
+                yield _Choice((width, height), count)
 
 
-def _build(cut: _Cut, rectangle: tuple[int, int], architecture: Architecture) -> MeshProgram:
-    program = cut(rectangle)
-    verify(program, architecture)
-    return program
+def _sides(architecture: Architecture, options: WaferOptions) -> tuple[int, int]:
+    """Return the largest sides that a rectangle may have, to be simulated if it is."""
+    width, height = largest_rectangle(architecture)
+    if options.fidelity is Fidelity.FABRIC:
+        return min(width, _LARGEST_SIMULATED_SIDE), min(height, _LARGEST_SIMULATED_SIDE)
+    return width, height
 
 
 def _consider(
-    cut: _Cut, rectangle: tuple[int, int], architecture: Architecture
+    cut: _Cut, choice: _Choice, architecture: Architecture
 ) -> tuple[Candidate, MeshProgram | None]:
-    """Return what a rectangle would cost, with its program if it will do."""
-    width, height = rectangle
+    """Return what a choice would cost, with its program if it will do."""
+    width, height = choice.rectangle
+    groups = choice.sample_groups
     try:
-        program = cut(rectangle)
+        program = cut(choice.rectangle, groups)
     except TooLargeError as error:
-        return Candidate(width, height, None, None, str(error)), None
+        return Candidate(width, height, None, None, str(error), groups), None
     candidate = _measure(program, architecture)
     return candidate, program if candidate.refusal is None else None
 
 
 def _measure(program: MeshProgram, architecture: Architecture) -> Candidate:
-    width, height = program.width, program.height
     needed, room = footprint(program, architecture).total, architecture.memory_bytes
+    cycles = refusal = None
     if needed > room:
-        return Candidate(width, height, needed, None, f"{format_bytes(needed - room)} too many")
-    try:
-        check_words(program)
-    except UnsupportedOperationError as error:
-        return Candidate(width, height, needed, None, str(error))
-    return Candidate(width, height, needed, _cycles(program, architecture), None)
+        refusal = f"{format_bytes(needed - room)} too many"
+    else:
+        try:
+            check_words(program)
+        except UnsupportedOperationError as error:
+            refusal = str(error)
+        else:
+            cycles = _cycles(program, architecture)
+    return Candidate(program.width, program.height, needed, cycles, refusal, program.sample_groups)
 
 
 def _cycles(program: MeshProgram, architecture: Architecture) -> int:

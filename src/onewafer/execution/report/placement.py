@@ -143,9 +143,8 @@ def _verdict(candidate: Candidate, chosen: Candidate) -> str:
 def _how_samples_lie(program: ProgramReport) -> str:
     groups = program.placement.sample_groups
     return (
-        f"The samples of a launch have room on no rectangle together: each of {groups:,} groups of "
-        f"{program.width}×{program.height // groups} PEs, one below the other, has its part of "
-        "them, and all parameters."
+        f"Each of {groups:,} groups of {program.width}×{program.height // groups} PEs, one below "
+        "the other, has its part of the samples, and all parameters."
     )
 
 

@@ -28,7 +28,7 @@ def add_up_groups(block: Block, builder: Builder, *, axis: Axis | None) -> None:
         _add_up_along_y(replace(block, rows=1, columns=block.num_elements), builder)
         return
     parts = builder.size(Axis.Y) if axis is Axis.Y else 1
-    _add_up_parts(block, builder, parts)
+    _add_up_parts(block, builder, builder.spare(1, parts * block.num_elements))
 
 
 def average_groups(block: Block, builder: Builder, *, axis: Axis) -> None:
@@ -49,21 +49,22 @@ def begin_gradients(builder: Builder) -> None:
 
 def add_up_gradients(builder: Builder) -> None:
     """Append what a backward pass ends with: the sum over groups of the gradients of parameters."""
-    if builder.sample_groups == 1:
+    if builder.sample_groups == 1 or builder.parameters.num_elements == 0:
         return
     parts, whole = builder.size(Axis.Y), _gradients(builder)
-    length = max(1, _MOST_WORDS // parts)
+    length = min(whole.columns, max(1, _MOST_WORDS // parts))
+    room = builder.spare(1, parts * length)
     for first in range(0, whole.columns, length):
         columns = min(length, whole.columns - first)
-        _add_up_parts(replace(whole, offset=first, columns=columns), builder, parts)
+        part = replace(whole, offset=first, columns=columns)
+        _add_up_parts(part, builder, replace(room, columns=parts * columns))
 
 
 def _gradients(builder: Builder) -> Block:
     return Block(Arena.GRADIENTS, 0, 1, builder.parameters.num_elements)
 
 
-def _add_up_parts(block: Block, builder: Builder, parts: int) -> None:
-    room = builder.spare(1, parts * block.num_elements)
+def _add_up_parts(block: Block, builder: Builder, room: Block) -> None:
     builder.append(PlaceShare(room, block))
     _add_up_along_y(room, builder)
     builder.append(TakeShare(block, room))
