@@ -8,7 +8,18 @@ from onewafer.arch import load_architecture
 from onewafer.errors import ConfigurationError, TooLargeError
 from onewafer.execution import Fidelity, Trained, WaferOptions, place_training, placement
 from onewafer.execution.placement import choose_bucket, place
-from onewafer.graph import BatchNorm, DataType, Graph, Linear, Tensor, derive_gradients
+from onewafer.graph import (
+    AddBias,
+    BatchNorm,
+    Convolution,
+    DataType,
+    GlobalAveragePool,
+    Graph,
+    Linear,
+    Tensor,
+    Window,
+    derive_gradients,
+)
 from onewafer.mesh import budget, estimate, footprint, smallest_rectangle, verify
 from tests.mesh.gradients.test_transformers import derived
 from tests.mesh.models import Decoder
@@ -131,22 +142,48 @@ def test_layers_are_computed_again_where_a_step_does_not_fit_without(layers, is_
 
 
 @pytest.mark.parametrize("rectangle", [None, (2, 16)])
-def test_samples_that_a_norm_joins_lie_in_groups(rectangle):
-    """Where not even a feature of all has room; on as few groups as will do."""
-    shapes = {"x": (4096, 4), "w": (4, 4), "v": (4,), "b": (4,), "y": (4096, 4), "z": (4096, 4)}
-    x, w, v, b, y, z = (Tensor(name, shape, DataType.F32) for name, shape in shapes.items())
-    operations = Linear(y, "x", "w"), BatchNorm(z, "y", "v", "b", 1e-5)
-    gradients = derive_gradients(Graph("norm", (x,), (w, v, b), operations, ("z",)), ["w", "v"])
+@pytest.mark.parametrize("is_joined", [True, False])
+def test_samples_lie_in_groups_where_that_is_fastest(is_joined, rectangle):
+    """Pictures, and samples that a norm joins, of which one group has no room for all."""
+    samples, pixels, window = 1024, 4, Window(2, 2, 1, 1)
+    shape = (samples * pixels, 4)
+    x, y, z = (Tensor(name, shape, DataType.F32) for name in "xyz")
+    w, v, b = (Tensor(n, s, DataType.F32) for n, s in (("w", (4, 4)), ("v", (4,)), ("b", (4,))))
+    if is_joined:
+        operations = Linear(y, "x", "w"), BatchNorm(z, "y", "v", "b", 1e-5)
+    else:
+        w = Tensor("w", (1, 4, 4), DataType.F32)
+        operations = (
+            *(Convolution(y, "x", "w", window), AddBias(z, "y", "b")),
+            GlobalAveragePool(Tensor("p", (samples, 4), DataType.F32), "z", pixels),
+        )
+    parameters = (w, v, b) if is_joined else (w, b)
+    graph = Graph("samples", (x,), parameters, operations, (operations[-1].result.name,))
+    gradients = derive_gradients(graph, ["w"])
     options = WaferOptions(fidelity=Fidelity.MODEL, rectangle=rectangle)
-    placed = place_training(gradients, Trained(2), WSE3, options)
-    verify(placed.program, WSE3)
-    groups = placed.program.sample_groups
-    assert (placed.program.width, placed.program.height) == (rectangle or (4, 4 * groups))
+    placed = place_training(gradients, Trained(len(operations)), WSE3, options)
+    program = placed.program
+    verify(program, WSE3)
+    of_chosen = program.width, program.height, program.sample_groups
+    assert program.sample_groups > 1
+    assert program.width * program.height == (64 if rectangle is None else 32)
     assert placed.is_pinned is (rectangle is not None)
-    of_chosen = placed.program.width, placed.program.height, groups
     (chosen,) = (c for c in placed.candidates if (c.width, c.height, c.sample_groups) == of_chosen)
     assert chosen.refusal is None
     assert chosen.cycles == min(c.cycles for c in placed.candidates if c.cycles)
+
+
+def test_one_group_has_all_samples_where_that_is_faster():
+    """Many numbers for each pixel, which groups would have to add up."""
+    window = Window(1, 1, 1, 1)
+    x, y, z = (Tensor(n, (2, 128), DataType.F32) for n in "xyz")
+    weights = tuple(Tensor(name, (1, 128, 128), DataType.F32) for name in ("w", "u"))
+    operations = Convolution(y, "x", "w", window), Convolution(z, "y", "u", window)
+    gradients = derive_gradients(Graph("wide", (x,), weights, operations, ("z",)), ["w", "u"])
+    options = WaferOptions(fidelity=Fidelity.MODEL, rectangle=(8, 8))
+    placed = place_training(gradients, Trained(2), WSE3, options)
+    assert placed.program.sample_groups == 1
+    assert {c.sample_groups for c in placed.candidates} == {1, 2}
 
 
 def test_search_tries_few_rectangles_and_asks_of_none_what_would_fit_instead(monkeypatch):

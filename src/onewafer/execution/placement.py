@@ -11,8 +11,9 @@ ask of the others follows from that (`mesh.orientation`). To exchange the axes, 
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, NoReturn, Protocol
 
 from onewafer.errors import TooLargeError, UnsupportedOperationError
@@ -273,18 +274,16 @@ def _find(
         fitting = (n for n in counts if height % n == 0 and (height // n).bit_count() == 1)
         placed = _fastest(cut, [_Choice(options.rectangle, n) for n in (1, *fitting)], architecture)
         return placed and replace(placed, is_pinned=True)
-    counts = [count for count in counts if _has_room(cut, count, architecture, options)]
+    groups = _Groups(cut, counts, architecture, options)
     considered: list[Candidate] = []
     for rectangles in _candidates(architecture):
         width, height = rectangles[-1]
-        num_pes = width * height
-        choices = [_Choice(rectangle) for rectangle in rectangles]
         if width > _LARGEST_SIMULATED_SIDE and options.fidelity is Fidelity.FABRIC:
             return None
-        choices += _in_groups(counts, num_pes, architecture, options)
-        more = _in_groups(counts, 2 * num_pes, architecture, options)  # there is no such square
+        choices = [*map(_Choice, rectangles), *groups.over(width * height)]
         placed = _fastest(cut, choices, architecture, considered)
-        placed = placed or _fastest(cut, more, architecture, considered)
+        if placed is None:  # there is no square of twice as many
+            placed = _fastest(cut, groups.over(2 * width * height), architecture, considered)
         if placed is not None:
             return placed
     return _find_beyond(cut, architecture, considered)
@@ -330,34 +329,52 @@ def _find_beyond(
     return _fastest(cut, [_Choice(smallest)], architecture, considered)
 
 
-def _has_room(cut: _Cut, count: int, architecture: Architecture, options: WaferOptions) -> bool:
-    """Tell whether the parts of so many groups fit where the groups are as large as they can be.
+class _Groups:
+    """The rectangles in groups of samples that may have room; their sides are powers of two."""
 
-    If not, they fit on no smaller ones.
-    """
-    width, height = _sides(architecture, options)
-    rows = height // count
-    if rows == 0:
-        return False
-    tallest = 1 << (rows.bit_length() - 1)
-    try:
-        program = cut((width, tallest * count), count)
-    except TooLargeError:
-        return False
-    return footprint(program, architecture).total <= architecture.memory_bytes
+    def __init__(
+        self, cut: _Cut, counts: list[int], architecture: Architecture, options: WaferOptions
+    ) -> None:
+        """Take what cuts a program, and how many groups it may have."""
+        self._cut, self._counts, self._architecture = cut, counts, architecture
+        self._most = _sides(architecture, options)
 
+    def over(self, num_pes: int) -> Iterator[_Choice]:
+        """Yield those of so many PEs."""
+        for count in self._counts:
+            least = (1, 1) if num_pes <= _USUAL_SIDES[-1] ** 2 else self._least.get(count)
+            of_group = num_pes // count
+            for power in range(of_group.bit_length() if least else 0):
+                width, rows = of_group >> power, 1 << power
+                fits = width <= self._most[0] and rows * count <= self._most[1]
+                if least and fits and width >= least[0] and rows >= least[1]:
+                    yield _Choice((width, rows * count), count)
 
-def _in_groups(
-    counts: Iterable[int], num_pes: int, architecture: Architecture, options: WaferOptions
-) -> Iterator[_Choice]:
-    """Yield all rectangles of so many PEs in groups, whose sides are powers of two."""
-    widest, tallest = _sides(architecture, options)
-    for count in counts:
-        of_group = num_pes // count
-        for power in range(of_group.bit_length()):
-            width, height = of_group >> power, count << power
-            if width <= widest and height <= tallest:
-                yield _Choice((width, height), count)
+    @cached_property
+    def _least(self) -> dict[int, tuple[int, int]]:
+        """Count of groups that have room → the least sides of one.
+
+        Each is found where the other side is as large as it can be: what has no room there has
+        none on narrower or lower groups.
+        """
+        found: dict[int, tuple[int, int]] = {}
+        for count in self._counts:
+            rows = [1 << power for power in range((self._most[1] // count).bit_length())]
+            widths = [1 << power for power in range(self._most[0].bit_length())]
+            if not rows or not self._fits(widths[-1], rows[-1], count):
+                continue
+            place = bisect_left(rows, x=True, key=lambda n: self._fits(widths[-1], n, count))
+            other = bisect_left(widths, x=True, key=lambda n: self._fits(n, rows[-1], count))
+            found[count] = widths[other], rows[place]
+        return found
+
+    def _fits(self, width: int, rows: int, count: int) -> bool:
+        """Tell whether the memory of PEs has room for groups of a size."""
+        try:
+            program = self._cut((width, rows * count), count)
+        except TooLargeError:
+            return False
+        return footprint(program, self._architecture).total <= self._architecture.memory_bytes
 
 
 def _sides(architecture: Architecture, options: WaferOptions) -> tuple[int, int]:
