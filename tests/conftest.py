@@ -22,6 +22,7 @@ of that in which the tests were imported: meanwhile there is no garbage worth lo
 import gc
 import os
 import signal
+import sys
 from collections import defaultdict
 
 import pytest
@@ -90,3 +91,17 @@ def pytest_collection_finish():
     gc.freeze()
     gc.set_threshold(20_000, 20, 20)
     gc.enable()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def emitted_programs_are_compiled_once():
+    """Executors of all tests share images of equal programs: what they check is what these do."""
+    executable = sys.modules.get("onewafer.execution.executable")
+    if executable is None:  # no test can run an emitted program
+        yield
+        return
+    from tests.compiled_once import compile_once  # noqa: PLC0415 - a compiler for those who need it
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(executable, "compile_program", compile_once)
+        yield

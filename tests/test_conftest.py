@@ -1,8 +1,12 @@
-"""What CI leaves to the long run, and that it leaves nothing else."""
+"""What CI leaves to the long run, and that it leaves nothing else; what tests share."""
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
+from onewafer.arch import load_architecture
+from onewafer.csl import CompileOptions, MemoryFiles
+from tests.compiled_once import compile_once
 
 TRIED = []
 
@@ -28,3 +32,17 @@ def test_every_second_combination_is_slow(request, first, name, second):
 def test_all_but_every_third_value_are_slow(request, number):
     is_slow = request.node.get_closest_marker("slow") is not None
     assert is_slow == (number % 3 != 0)
+
+
+def test_equal_programs_are_compiled_once_and_others_anew():
+    def image(size, arch="wse3", **options):
+        tiles = "".join(f'@set_tile_code({x}, 0, "pe.csl", .{{}});' for x in range(size))
+        text = f"layout {{ @set_rectangle({size}, 1); {tiles} }}"
+        options = CompileOptions(
+            entry="layout.csl", architecture=load_architecture(arch), uses_memcpy=False, **options
+        )
+        return compile_once(options, MemoryFiles({"layout.csl": text, "pe.csl": "comptime {}"}))
+
+    assert image(1) is image(1)
+    others = [image(2), image(1, arch="wse2"), image(1, optimizes=False)]
+    assert len({id(each) for each in [image(1), *others]}) == 4

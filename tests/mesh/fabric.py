@@ -5,13 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from onewafer.csl import CompileOptions, MemoryFiles, compile_program
+from onewafer.csl import CompileOptions, MemoryFiles
 from onewafer.host import Device
 from onewafer.mesh import emit, estimate
 from onewafer.mesh.blocks import INFER
 from onewafer.mesh.emit_csl import SLOTS
 from onewafer.mesh.reference import MeshEvaluator
 from onewafer.simulator import DEFAULT_ENGINE
+from tests.compiled_once import compile_once
 from tests.mesh.strategies import assert_same_bits
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ def compile_emitted(emitted: EmittedProgram, architecture: Architecture) -> Wafe
         params=emitted.params,
         by_function=emitted.by_function,
     )
-    return compile_program(options, MemoryFiles(emitted.files))
+    return compile_once(options, MemoryFiles(emitted.files))
 
 
 def run_launches(
