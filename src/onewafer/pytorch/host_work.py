@@ -105,6 +105,23 @@ class _Current(threading.local):
     """The record of the backward pass that is to come; None: the one of where it is asked for."""
 
 
+class _Doing:
+    """A block in which this thread does some work; a generator would take longer at each call."""
+
+    __slots__ = ("_before", "_current", "_work")
+
+    def __init__(self, current: _Current, work: HostWork) -> None:
+        self._current, self._work = current, work
+
+    def __enter__(self) -> HostWork:
+        current = self._current
+        self._before, current.work = current.work, self._work
+        return self._work
+
+    def __exit__(self, *_: object) -> None:
+        self._current.work = self._before
+
+
 class HostLedger:
     """The work of the host; threads may write at the same time."""
 
@@ -175,15 +192,9 @@ class HostLedger:
             work.calls += 1
             return work
 
-    @contextmanager
-    def doing(self, work: HostWork) -> Generator[HostWork]:
-        """Count FLOP of this thread as of some work."""
-        current = self._current
-        before, current.work = current.work, work
-        try:
-            yield work
-        finally:
-            current.work = before
+    def doing(self, work: HostWork) -> _Doing:
+        """Count FLOP of this thread inside a block as of some work, which the block gets."""
+        return _Doing(self._current, work)
 
     def expect_backward(self, work: HostWork | None) -> None:
         """Count FLOP of backward passes of this thread as of some work; None: as before."""

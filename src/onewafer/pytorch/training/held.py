@@ -44,6 +44,13 @@ class Gradients:
             return False
         return [*map(version_of, self.tensors)] == self.versions
 
+    def follow(self, before: Gradients) -> bool:
+        """Tell whether these are what others became by one addition to each of them."""
+        if self.parameters is not before.parameters:
+            return False
+        are_same = all(map(is_, self.tensors, before.tensors))
+        return are_same and self.versions == [version + 1 for version in before.versions]
+
     def find(self, parameter: torch.Tensor) -> tuple[torch.Tensor, int] | None:
         """Return the gradient of a parameter, and its version; None: it is none of these."""
         found = zip(self.parameters, self.tensors, self.versions, strict=True)
@@ -109,6 +116,8 @@ class Held:
         """Tell whether parameters, with these identities, have the gradients that were noted."""
         if ids <= self.ids and self.gradients.are_same():  # as it is nearly always
             return True
+        if ids == self.ids:
+            return False  # one of them is another one
         return all(map(self.gradients.has, parameters))
 
     def is_whole(self) -> bool:

@@ -126,14 +126,14 @@ class LivePass:
         found = [*map(gradient_of, parameters)]
         if all(map(is_, found, repeat(None))):  # as it is nearly always
             return
-        pairs = [
-            (parameter, gradient)
-            for parameter, gradient in zip(parameters, found, strict=True)
-            if gradient is not None and known.is_zero(parameter, gradient)
-        ]
-        owners = (*(parameter for parameter, _ in pairs),)
-        zeros = [gradient for _, gradient in pairs]
-        self.before = Gradients.of(parameters if len(zeros) == len(parameters) else owners, zeros)
+        there = [gradient for gradient in found if gradient is not None]
+        zeros = known.zeros.among(there)
+        if len(zeros) == len(parameters):
+            self.before = Gradients.of(parameters, zeros)
+            return
+        ids = {*map(id, zeros)}
+        pairs = zip(parameters, found, strict=True)
+        self.before = Gradients.of([one for one, each in pairs if id(each) in ids], zeros)
 
     def given(self) -> Gradients | None:
         """Return all gradients, if the backward pass is over and has given them as it should."""
@@ -145,10 +145,12 @@ class LivePass:
 
     def given_now(self) -> Gradients | None:
         """Return all gradients just after a backward pass that is known, without hooks."""
-        parameters = self.known.parameters
+        parameters, before = self.known.parameters, self.before
         tensors = gradients_of(parameters)
-        is_known = tensors is not None and self.adds in self.known.deeds
-        return Gradients.of(parameters, tensors) if tensors is not None and is_known else None
+        if tensors is None or self.adds not in self.known.deeds:
+            return None
+        found = Gradients.of(parameters, tensors)
+        return found if before is None or self.adds or found.follow(before) else None
 
     def _own(self) -> Gradients | None:
         parameters, before = self.known.parameters, self.before
@@ -161,9 +163,7 @@ class LivePass:
         if before is None:
             return None if any(found.versions) else found
         if before.parameters is parameters:
-            are_same = all(map(is_, before.tensors, tensors))
-            expected = [version + 1 for version in before.versions]
-            return found if are_same and found.versions == expected else None
+            return found if found.follow(before) else None
         return found if all([self.owns(one) for one in parameters]) else None  # noqa: C419  # as above
 
     def owns(self, parameter: torch.Tensor) -> bool:

@@ -130,12 +130,17 @@ class Repeats:
         if known is None or known.version != self._follower.optimizers.version or are_observed():
             return None
         self._end_pass()
-        return (owner, known) if self._expects_sum(owner, known) in known.deeds else None
+        held = self._held.get(known.program)
+        if held is not None and len(known.deeds) == len((False, True)):
+            return owner, known  # whether it will add to gradients makes no difference
+        return (owner, known) if self._expects_sum(owner, known, held) in known.deeds else None
 
-    def _expects_sum(self, owner: KnownModule, known: KnownPass) -> bool:
-        """Tell whether the backward pass of a call will add to gradients on the wafer."""
+    def _expects_sum(self, owner: KnownModule, known: KnownPass, held: Held | None) -> bool:
+        """Tell whether the backward pass of a call will add to gradients on the wafer.
+
+        Those of passes that were followed are held from now on.
+        """
         program, homes = known.program, self._follower.homes
-        held = self._held.get(program)
         if held is None and program.rows_since_step:
             held = Held.of_homes(owner, program, known.cuts, homes)
             if held is not None:
@@ -247,7 +252,7 @@ class Repeats:
             finally:
                 flop.go_on(before)
         live.work.flop = live.known.flop
-        if not live.has_hooks and (live.before is None or live.adds):
+        if not live.has_hooks:
             given = live.given_now()
             if given is not None:
                 self._count_pass(live, given)
