@@ -55,9 +55,10 @@ def train(take_loss, samples=(12, 12, 9), **options) -> list[torch.Tensor]:
     return [*seen, *(parameter.detach() for parameter in model.parameters())]
 
 
-def run(fidelity: Fidelity, *loop, rectangle=(2, 1), **options):
+def run(fidelity: Fidelity, *loop, rectangle=(2, 1), simulate_budget=0, **options):
     """Return what a loop gives without a wafer and with one, and the report."""
-    session = Session(WaferOptions(fidelity=fidelity, rectangle=rectangle, simulate_budget=0))
+    wafer = WaferOptions(fidelity=fidelity, rectangle=rectangle, simulate_budget=simulate_budget)
+    session = Session(wafer)
     expected = train(*loop, **options)
     with run_on(session):
         found = train(*loop, **options)
@@ -110,6 +111,29 @@ def test_a_batch_that_a_norm_joins_lies_in_groups_of_pes(fidelity):
         fidelity, outside, samples=(12, 12), rectangle=(2, 8), is_normalised=True
     )
     check(expected, found, is_exact=fidelity is Fidelity.MODEL, evaluation=6)
+    check_groups(report)
+
+
+@pytest.mark.parametrize(
+    ("take_loss", "fidelity", "budget"),
+    [
+        pytest.param(outside, Fidelity.MODEL, 0),
+        pytest.param(inside, Fidelity.AUTO, 1_000_000, marks=pytest.mark.slow),
+        pytest.param(outside, Fidelity.FABRIC, 0, marks=pytest.mark.slow),
+        pytest.param(inside, Fidelity.FABRIC, 0, marks=pytest.mark.slow),
+    ],
+)
+def test_pictures_lie_in_groups_of_pes(take_loss, fidelity, budget):
+    """The last batch has fewer: some groups have less than the others, or nothing."""
+    expected, found, report = run(
+        fidelity, take_loss, samples=(12, 12, 5), rectangle=(2, 8), simulate_budget=budget
+    )
+    check(expected, found, is_exact=fidelity is not Fidelity.FABRIC)
+    check_groups(report)
+
+
+def check_groups(report) -> None:
+    """Check that all that a script trains is on groups of PEs."""
     assert not report.host
     assert report.flop.share == 1
     program = max(report.programs, key=lambda one: one.step.steps if one.step else 0)
