@@ -8,12 +8,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from onewafer.errors import DeadlockError, SimulationError
-from onewafer.image import DsdOperation, Opcode, ScalarType, make_image
+from onewafer.image import DsdOperation, Opcode, ScalarType, TaskKind, make_image
 from onewafer.simulator import LoadedProgram, StopReason
 from onewafer.simulator.fast import FastEngine
 from onewafer.simulator.loading import load_state
 from onewafer.simulator.reference import ReferenceEngine
-from tests.simulator.assembly import WSE3, Kernel
+from tests.simulator.assembly import EAST, RAMP, WEST, WSE3, Kernel, route
 from tests.simulator.feature_generation import FeatureBuilder, feature_programs
 from tests.simulator.test_engines_agree import LENIENT, MAX_CYCLES
 
@@ -128,3 +128,38 @@ def test_another_pe_may_have_gone_on(make):
     found = work_of(engine)
     np.testing.assert_array_equal(found["instructions"][0, 0], before["instructions"][0, 0])
     assert found["dsd_elements"][0, 1] >= before["dsd_elements"][0, 1] > 0
+
+
+@pytest.mark.parametrize("make", MAKERS)
+def test_a_main_thread_that_has_failed_does_not_go_on(make):
+    """M2: also not where another PE fails earlier, and a wavelet wakes it before its own failure.
+
+    What follows its last instruction would run in cycles long before, and fail before the other.
+    """
+    failing = Kernel("failing")
+    failing.queue(2, color=3, is_input=True)
+    failing.function("main")
+    trap(failing, 100)
+    trap(failing, 0)
+    failing.label("received")
+    failing.emit(Opcode.END_TASK)
+    failing.task(
+        TaskKind.DATA,
+        2,
+        "received",
+        argument_registers=(failing.register(),),
+        argument_types=(ScalarType.U16,),
+    )
+    sending = Kernel("sending")
+    sending.function("main")
+    base = sending.data("values", ScalarType.F32, [1.0])
+    target = sending.outgoing(3, 1)
+    sending.operate(DsdOperation.MOV32, target, src1=sending.vector(base, 1))
+    trap(sending, 30)
+    placed = {(0, 0): failing.build(), (1, 0): sending.build()}
+    routes = {(1, 0, 3): route(RAMP, WEST), (0, 0, 3): route(EAST, RAMP)}
+    program = WSE3, make_image(WSE3, placed, width=2, routes=routes)
+    engine = load(make, program)
+    error = fail(engine)
+    assert (error.place.x, error.place.y) == (1, 0)
+    assert assert_nothing_is_missing(program)

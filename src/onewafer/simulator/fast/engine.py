@@ -273,6 +273,7 @@ class FastEngine:
         self._store_state()
         error = make_error(self._arrays, self._loaded)
         self._arrays.clock[f.FAILURE] = f.NO_FAULT
+        self._arrays.pes[:, f.PE_HAS_FAILED] = 0
         return error
 
     def _absolute(self, field: int) -> int:

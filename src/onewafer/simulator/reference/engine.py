@@ -101,6 +101,8 @@ class ReferenceEngine:
             for x in range(image.width)
         ]
         self._elements = self._make_elements()
+        self._failed: set[int] = set()
+        """The PEs that failed in this run, some of them later than the one that is reported."""
         self._element_of_pe = {element.index: element for element in self._elements}
         wire_routers(
             self._routers,
@@ -123,6 +125,7 @@ class ReferenceEngine:
         """Go on until quiescent or for at most `max_cycles` cycles (M80–M82)."""
         until = NEVER if max_cycles is None else self._cycle + max_cycles
         failure: Failure | None = None
+        self._failed.clear()
         while (cycle := self._agenda.next_cycle) is not None:
             if failure is not None and cycle > failure.cycle:
                 break
@@ -300,12 +303,13 @@ class ReferenceEngine:
             router.decide(cycle, moves, self._agenda)
         for element in elements:
             if failure is not None:
-                if element is failure.element:
+                if element.index in self._failed:
                     continue
                 until = min(until, failure.cycle + 1)
             try:
                 element.tick(cycle, until)
             except SimulationError as error:
+                self._failed.add(element.index)
                 failure = _earlier(failure, Failure(error, element))
         for router, source, switch, route in moves:
             router.commit(

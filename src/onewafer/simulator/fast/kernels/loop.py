@@ -104,8 +104,9 @@ def visit(s: Arrays, block: int, start: int, end: int, until: int) -> None:
 
 @merged
 def tick(s: Arrays, block: int, cycle: int, horizon: int, until: int) -> None:
-    """Let a compute element act in `cycle`, unless its PE is the one that failed."""
-    if s.clock[f.FAILURE] and s.arena[block + f.BLOCK_PE] == s.clock[f.FAILURE_PE]:
+    """Let a compute element act in `cycle`, unless it has failed: maybe later than another."""
+    pe = s.arena[block + f.BLOCK_PE]
+    if s.clock[f.FAILURE] and s.pes[pe, f.PE_HAS_FAILED]:
         return
     if s.arena[block + f.BLOCK_ATTENTION] <= cycle:
         attend(s, block, cycle, until)
@@ -120,6 +121,7 @@ def tick(s: Arrays, block: int, cycle: int, horizon: int, until: int) -> None:
             if s.arena[block + f.BLOCK_IS_CONTENDED] & f.IS_ASKED:
                 look_again(s, block, cycle)
     if s.clock[f.FAULT]:
+        s.pes[pe, f.PE_HAS_FAILED] = 1
         keep_earliest_fault(s)
 
 

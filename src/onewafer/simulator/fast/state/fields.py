@@ -262,6 +262,7 @@ PE_WRITE_CYCLE = _pe.field(holds=Holds.CYCLE)
 """The cycle in which a register of the router was written that has it not yet, or NEVER."""
 PE_WRITE_REGISTER = _pe.field()
 PE_WRITE_WORD = _pe.field()
+PE_HAS_FAILED = _pe.field()  # in this run
 PE_CYCLES, PE_KEPT = _pe.cycles, _pe.kept
 NUM_PE_FIELDS = _pe.padded(LINE_WORDS // 2)
 
