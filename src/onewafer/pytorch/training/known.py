@@ -57,7 +57,8 @@ class _Structure:
         places += [(each, name) for each in self._sized for name in each]
         self._dictionaries = [each for each, _ in places]
         self._names = [name for _, name in places]
-        self._values = [each[name] for each, name in places]
+        # Not all have a mode of their own: what `torch.compile` makes of a module has its module's.
+        self._values = [each.get(name, _MISSING) for each, name in places]
         hooks = [hook for each in every for name in _FORBIDDEN for hook in each[name].values()]
         self._is_seen = not all(map(asks_for_gradient, hooks))
 
@@ -103,10 +104,14 @@ class KnownModule:
                 break
         else:
             return None
-        if not self._structure.is_same() or not self._copies.are_same():
+        if not self.is_as_it_was() or not self._copies.are_same():
             return None
         is_on_wafer = known.program.loaded.record.num_sent == self._num_sent
         return known if is_on_wafer else None
+
+    def is_as_it_was(self) -> bool:
+        """Tell whether modes, hooks, modules, parameters and buffers are those that were."""
+        return self._structure.is_same()
 
     def has(self, program: TrainingProgram | None) -> bool:
         """Tell whether passes of a program are known."""
