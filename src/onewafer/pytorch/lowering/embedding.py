@@ -27,7 +27,11 @@ _SEQUENCES_RANK = 3
 
 @lowers("embedding.default")
 def _lower_embedding(writer: GraphWriter, call: Call) -> Operand:
-    table = writer.parameter(call.operand(0), "table")
+    stored = call.operand(0)
+    table = writer.parameter(stored, "table")
+    is_trained = isinstance(stored, External) and stored.tensor.requires_grad
+    if call.constant(4, "sparse", None) and is_trained and torch.is_grad_enabled():
+        raise call.unsupported("sparse gradients are not supported; use `sparse=False`")
     indices = call.operand(1)
     match indices:
         case External():
